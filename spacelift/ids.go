@@ -1,0 +1,73 @@
+package spacelift
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Account is the name of a Spacelift account: its subdomain, such as "acme" in
+// https://acme.app.spacelift.io.
+type Account string
+
+// StackID is the slug of a stack (or module), such as "network-prod".
+type StackID string
+
+// RunID identifies a run within a stack. Spacelift makes it a 26-character
+// ULID; we don't rely on that beyond it being a plain word.
+type RunID string
+
+// RunRef names one run: the three ids always travel together.
+type RunRef struct {
+	Account Account `json:"account"`
+	Stack   StackID `json:"stack"`
+	Run     RunID   `json:"run"`
+}
+
+// String returns "account/stack/run", for logs and errors.
+func (r RunRef) String() string {
+	return string(r.Account) + "/" + string(r.Stack) + "/" + string(r.Run)
+}
+
+// maxIDLength bounds each id. Spacelift publishes no limit; a ULID has 26
+// characters and slugs come from stack names people type.
+const maxIDLength = 200
+
+// Validate reports the first id that could not have come from Spacelift.
+// Ids become parts of Temporal workflow ids and URL paths, so separators,
+// spaces and control characters are refused.
+func (r RunRef) Validate() error {
+	for _, id := range []struct{ name, value string }{
+		{"account", string(r.Account)},
+		{"stack", string(r.Stack)},
+		{"run", string(r.Run)},
+	} {
+		if err := validateID(id.value); err != nil {
+			return fmt.Errorf("%s id %s", id.name, err)
+		}
+	}
+	return nil
+}
+
+func validateID(s string) error {
+	switch {
+	case s == "":
+		return fmt.Errorf("is empty")
+	case len(s) > maxIDLength:
+		return fmt.Errorf("has %d bytes, more than %d", len(s), maxIDLength)
+	case !utf8.ValidString(s):
+		return fmt.Errorf("is not UTF-8")
+	case s == "." || s == "..":
+		return fmt.Errorf("is a path segment")
+	}
+	if i := strings.IndexFunc(s, notIDRune); i >= 0 {
+		r, _ := utf8.DecodeRuneInString(s[i:])
+		return fmt.Errorf("holds the character %q", r)
+	}
+	return nil
+}
+
+func notIDRune(r rune) bool {
+	return strings.ContainsRune(`/\?#%"'`, r) || unicode.IsSpace(r) || !unicode.IsGraphic(r)
+}

@@ -1,0 +1,20 @@
+package spacelift
+
+import "strings"
+
+// LabelPrefix starts every stack label that Gantry reads. All other labels are
+// somebody else's.
+const LabelPrefix = "gantry:"
+
+// LabelManaged opts a stack in. The other labels only refine it.
+const LabelManaged = LabelPrefix + "managed"
+
+// Managed reports whether the labels opt a stack in.
+func Managed(labels []string) bool {
+	for _, l := range labels {
+		if strings.TrimSpace(l) == LabelManaged {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,49 @@
+package spacelift
+
+import "time"
+
+// Commit is the version-control commit a run works on.
+type Commit struct {
+	Hash        string `json:"hash,omitempty"`
+	Message     string `json:"message,omitempty"`
+	AuthorLogin string `json:"authorLogin,omitempty"` // VCS login; empty when Spacelift doesn't know it
+	AuthorName  string `json:"authorName,omitempty"`
+	URL         string `json:"url,omitempty"`
+}
+
+// Delta counts the resources a plan would touch. Webhooks and GraphQL name
+// these fields differently (added / addCount); this is the one spelling inside
+// Gantry.
+type Delta struct {
+	Added     int `json:"added"`
+	Changed   int `json:"changed"`
+	Deleted   int `json:"deleted"`
+	Resources int `json:"resources"`
+}
+
+// Run is a run as the API shows it now.
+type Run struct {
+	Ref            RunRef       `json:"ref"`
+	Type           RunType      `json:"type"`
+	State          RunState     `json:"state"`
+	StateVersion   int          `json:"stateVersion"` // ordinal of the state within the run, from 0; the newest history entry's
+	Branch         string       `json:"branch,omitempty"`
+	Commit         Commit       `json:"commit"`
+	Delta          *Delta       `json:"delta,omitempty"` // nil before planning ended
+	DriftDetection bool         `json:"driftDetection,omitempty"`
+	TriggeredBy    string       `json:"triggeredBy,omitempty"` // empty for a push; else a login, "api::<key>", or an upstream stack id
+	NeedsApproval  bool         `json:"needsApproval,omitempty"`
+	CanConfirm     bool         `json:"canConfirm,omitempty"`
+	CreatedAt      time.Time    `json:"createdAt"`
+	StackLabels    []string     `json:"stackLabels,omitempty"` // labels of the stack at the time of reading
+	History        []Transition `json:"history,omitempty"`     // oldest first
+}
+
+// Transition is one entry of a run's history: the run entered State.
+type Transition struct {
+	State        RunState  `json:"state"`
+	StateVersion int       `json:"stateVersion"`
+	At           time.Time `json:"at"`
+	Username     string    `json:"username,omitempty"` // who did it; empty for a machine
+	Note         string    `json:"note,omitempty"`
+}
