@@ -1,0 +1,68 @@
+package workflows
+
+import (
+	"time"
+
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// The names below are a contract with open executions and with every replica
+// of another version: add, never rename.
+const (
+	// RunEventsSignal carries a RunEvents batch to ManageRun.
+	RunEventsSignal = "run-events"
+
+	// StatusQuery answers with the RunStatus of an execution.
+	StatusQuery = "status"
+)
+
+// RunEvents is what one signal carries: every event of one run that was
+// waiting when the signal was sent, in the order they were accepted.
+type RunEvents struct {
+	Events []RunEvent `json:"events"`
+}
+
+// EventSource says how we learned of an event.
+type EventSource string
+
+// The sources of events.
+const (
+	SourceWebhook   EventSource = "webhook"   // Spacelift told us
+	SourceReconcile EventSource = "reconcile" // we found it in the run's history
+)
+
+// RunEvent says that a run entered a state, as far as one notification tells.
+// Its identity is (Run, StateVersion, State): Spacelift sends no delivery id.
+// Its JSON form is stored in the inbox and in Temporal histories.
+type RunEvent struct {
+	Run          spacelift.RunRef   `json:"run"`
+	Type         spacelift.RunType  `json:"type"`
+	State        spacelift.RunState `json:"state"`
+	StateVersion int                `json:"stateVersion"` // ordinal of the state within the run, from 0
+	At           time.Time          `json:"at"`           // when the run entered the state, by Spacelift's clock
+	Note         string             `json:"note,omitempty"`
+
+	Branch         string           `json:"branch,omitempty"`
+	Commit         spacelift.Commit `json:"commit,omitzero"`
+	Delta          *spacelift.Delta `json:"delta,omitempty"` // nil before planning ended
+	DriftDetection bool             `json:"driftDetection,omitempty"`
+	TriggeredBy    string           `json:"triggeredBy,omitempty"`
+	URL            string           `json:"url,omitempty"`
+	StackName      string           `json:"stackName,omitempty"`
+
+	// Labels are the stack's labels that Gantry reads; the others are left out.
+	Labels []string `json:"labels,omitempty"`
+
+	Source     EventSource `json:"source"`
+	Delivery   string      `json:"delivery,omitempty"` // id in the delivery log, for webhooks
+	ReceivedAt time.Time   `json:"receivedAt"`         // by our clock
+}
+
+// ManageRunInput starts ManageRun, and carries what it knows when it continues
+// as new.
+type ManageRunInput struct {
+	Run spacelift.RunRef `json:"run"`
+}
+
+// ManageRunID is the workflow id of the one execution that manages a run.
+func ManageRunID(run spacelift.RunRef) string { return "run/" + run.String() }
