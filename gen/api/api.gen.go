@@ -861,13 +861,5 @@ type ListRunsParams struct {
 	PageToken *PageToken `form:"pageToken,omitempty" json:"pageToken,omitempty"`
 }
 
-// ReceiveNotificationParams defines parameters for ReceiveNotification.
-type ReceiveNotificationParams struct {
-	// XSignature256 `sha256=` followed by the HMAC-SHA256 of the raw body in hex, keyed with the webhook's secret.
-	// Without it the answer is 401. *Try it out* fills it in by itself when a webhook secret is given
-	// under **Authorize**.
-	XSignature256 *string `json:"X-Signature-256,omitempty"`
-}
-
 // ReceiveNotificationJSONRequestBody defines body for ReceiveNotification for application/json ContentType.
 type ReceiveNotificationJSONRequestBody = Notification

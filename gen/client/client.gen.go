@@ -176,7 +176,7 @@ type ClientInterface interface {
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /webhook (the `ReceiveNotification` operationId).
-	ReceiveNotificationWithBody(ctx context.Context, params *ReceiveNotificationParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	ReceiveNotificationWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ReceiveNotification Take a notification from Spacelift
 	//
@@ -192,7 +192,7 @@ type ClientInterface interface {
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /webhook (the `ReceiveNotification` operationId).
-	ReceiveNotification(ctx context.Context, params *ReceiveNotificationParams, body ReceiveNotificationJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	ReceiveNotification(ctx context.Context, body ReceiveNotificationJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 }
 
 // GetHealth Say whether the process is alive
@@ -370,8 +370,8 @@ func (c *Client) ListRuns(ctx context.Context, params *ListRunsParams, reqEditor
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /webhook (the `ReceiveNotification` operationId).
-func (c *Client) ReceiveNotificationWithBody(ctx context.Context, params *ReceiveNotificationParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewReceiveNotificationRequestWithBody(c.Server, params, contentType, body)
+func (c *Client) ReceiveNotificationWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReceiveNotificationRequestWithBody(c.Server, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -396,8 +396,8 @@ func (c *Client) ReceiveNotificationWithBody(ctx context.Context, params *Receiv
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /webhook (the `ReceiveNotification` operationId).
-func (c *Client) ReceiveNotification(ctx context.Context, params *ReceiveNotificationParams, body ReceiveNotificationJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewReceiveNotificationRequest(c.Server, params, body)
+func (c *Client) ReceiveNotification(ctx context.Context, body ReceiveNotificationJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReceiveNotificationRequest(c.Server, body)
 	if err != nil {
 		return nil, err
 	}
@@ -939,18 +939,18 @@ func NewListRunsRequest(server string, params *ListRunsParams) (*http.Request, e
 }
 
 // NewReceiveNotificationRequest calls the generic ReceiveNotification builder with application/json body
-func NewReceiveNotificationRequest(server string, params *ReceiveNotificationParams, body ReceiveNotificationJSONRequestBody) (*http.Request, error) {
+func NewReceiveNotificationRequest(server string, body ReceiveNotificationJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewReceiveNotificationRequestWithBody(server, params, "application/json", bodyReader)
+	return NewReceiveNotificationRequestWithBody(server, "application/json", bodyReader)
 }
 
 // NewReceiveNotificationRequestWithBody constructs an http.Request for the ReceiveNotification method, with any body, and a specified content type
-func NewReceiveNotificationRequestWithBody(server string, params *ReceiveNotificationParams, contentType string, body io.Reader) (*http.Request, error) {
+func NewReceiveNotificationRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -974,21 +974,6 @@ func NewReceiveNotificationRequestWithBody(server string, params *ReceiveNotific
 	}
 
 	req.Header.Add("Content-Type", contentType)
-
-	if params != nil {
-
-		if params.XSignature256 != nil {
-			var headerParam0 string
-
-			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Signature-256", *params.XSignature256, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
-			if err != nil {
-				return nil, err
-			}
-
-			req.Header.Set("X-Signature-256", headerParam0)
-		}
-
-	}
 
 	return req, nil
 }
@@ -1140,7 +1125,7 @@ type ClientWithResponsesInterface interface {
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /webhook (the `ReceiveNotification` operationId).
-	ReceiveNotificationWithBodyWithResponse(ctx context.Context, params *ReceiveNotificationParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReceiveNotificationResponse, error)
+	ReceiveNotificationWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReceiveNotificationResponse, error)
 
 	// ReceiveNotificationWithResponse Take a notification from Spacelift
 	//
@@ -1156,7 +1141,7 @@ type ClientWithResponsesInterface interface {
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /webhook (the `ReceiveNotification` operationId).
-	ReceiveNotificationWithResponse(ctx context.Context, params *ReceiveNotificationParams, body ReceiveNotificationJSONRequestBody, reqEditors ...RequestEditorFn) (*ReceiveNotificationResponse, error)
+	ReceiveNotificationWithResponse(ctx context.Context, body ReceiveNotificationJSONRequestBody, reqEditors ...RequestEditorFn) (*ReceiveNotificationResponse, error)
 }
 
 type GetHealthResponse struct {
@@ -2055,8 +2040,8 @@ func (c *ClientWithResponses) ListRunsWithResponse(ctx context.Context, params *
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /webhook (the `ReceiveNotification` operationId).
-func (c *ClientWithResponses) ReceiveNotificationWithBodyWithResponse(ctx context.Context, params *ReceiveNotificationParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReceiveNotificationResponse, error) {
-	rsp, err := c.ReceiveNotificationWithBody(ctx, params, contentType, body, reqEditors...)
+func (c *ClientWithResponses) ReceiveNotificationWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReceiveNotificationResponse, error) {
+	rsp, err := c.ReceiveNotificationWithBody(ctx, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -2077,8 +2062,8 @@ func (c *ClientWithResponses) ReceiveNotificationWithBodyWithResponse(ctx contex
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /webhook (the `ReceiveNotification` operationId).
-func (c *ClientWithResponses) ReceiveNotificationWithResponse(ctx context.Context, params *ReceiveNotificationParams, body ReceiveNotificationJSONRequestBody, reqEditors ...RequestEditorFn) (*ReceiveNotificationResponse, error) {
-	rsp, err := c.ReceiveNotification(ctx, params, body, reqEditors...)
+func (c *ClientWithResponses) ReceiveNotificationWithResponse(ctx context.Context, body ReceiveNotificationJSONRequestBody, reqEditors ...RequestEditorFn) (*ReceiveNotificationResponse, error) {
+	rsp, err := c.ReceiveNotification(ctx, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}

@@ -47,7 +47,7 @@ type ServerInterface interface {
 	ListRuns(w http.ResponseWriter, r *http.Request, params ListRunsParams)
 	// ReceiveNotification Take a notification from Spacelift
 	// (POST /webhook)
-	ReceiveNotification(w http.ResponseWriter, r *http.Request, params ReceiveNotificationParams)
+	ReceiveNotification(w http.ResponseWriter, r *http.Request)
 }
 
 // Unimplemented server implementation that returns http.StatusNotImplemented for each endpoint.
@@ -110,7 +110,7 @@ func (_ Unimplemented) ListRuns(w http.ResponseWriter, r *http.Request, params L
 
 // ReceiveNotification Take a notification from Spacelift
 // (POST /webhook)
-func (_ Unimplemented) ReceiveNotification(w http.ResponseWriter, r *http.Request, params ReceiveNotificationParams) {
+func (_ Unimplemented) ReceiveNotification(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -577,35 +577,8 @@ func (siw *ServerInterfaceWrapper) ListRuns(w http.ResponseWriter, r *http.Reque
 // ReceiveNotification operation middleware
 func (siw *ServerInterfaceWrapper) ReceiveNotification(w http.ResponseWriter, r *http.Request) {
 
-	var err error
-	_ = err
-
-	// Parameter object where we will unmarshal all parameters from the context
-	var params ReceiveNotificationParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Signature-256" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Signature-256")]; found {
-		var XSignature256 string
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Signature-256", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Signature-256", valueList[0], &XSignature256, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Signature-256", Err: err})
-			return
-		}
-
-		params.XSignature256 = &XSignature256
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.ReceiveNotification(w, r, params)
+		siw.Handler.ReceiveNotification(w, r)
 	}))
 
 	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
@@ -1584,8 +1557,7 @@ func (response ListRunsdefaultApplicationProblemPlusJSONResponse) VisitListRunsR
 }
 
 type ReceiveNotificationRequestObject struct {
-	Params ReceiveNotificationParams
-	Body   *ReceiveNotificationJSONRequestBody
+	Body *ReceiveNotificationJSONRequestBody
 }
 
 type ReceiveNotificationResponseObject interface {
@@ -2004,10 +1976,8 @@ func (sh *strictHandler) ListRuns(w http.ResponseWriter, r *http.Request, params
 }
 
 // ReceiveNotification operation middleware
-func (sh *strictHandler) ReceiveNotification(w http.ResponseWriter, r *http.Request, params ReceiveNotificationParams) {
+func (sh *strictHandler) ReceiveNotification(w http.ResponseWriter, r *http.Request) {
 	var request ReceiveNotificationRequestObject
-
-	request.Params = params
 
 	var body ReceiveNotificationJSONRequestBody
 	if err := runtime.BindJSONBody(r, &body); err != nil {
