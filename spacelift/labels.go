@@ -18,3 +18,11 @@ func Managed(labels []string) bool {
 	}
 	return false
 }
+
+// IsOurs reports whether Gantry reads the label, whatever it makes of it. Case
+// and surrounding space don't matter here, so that a slip of the pen is seen
+// and reported rather than passed over.
+func IsOurs(label string) bool {
+	label = strings.TrimSpace(label)
+	return len(label) >= len(LabelPrefix) && strings.EqualFold(label[:len(LabelPrefix)], LabelPrefix)
+}
