@@ -1,0 +1,97 @@
+# Everything a developer or CI runs. `make help` lists it.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+BIN := bin
+TOOLS := .tools/bin
+GOLANGCI_VERSION := v2.15.0
+GOLANGCI := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)
+GO_FILES := $(shell git ls-files '*.go' 2>/dev/null | grep -v '\.gen\.go$$')
+
+.PHONY: help
+help: ## List all targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: dev
+dev: ## Run the lab: Temporal, Spacelift simulator, Gantry and Swagger UI in one process
+	@echo "building the lab (the first time this compiles a Temporal server, which takes a few minutes)"
+	@go build -o $(BIN)/gantry-dev ./cmd/gantry-dev
+	@exec $(BIN)/gantry-dev $(ARGS)
+
+.PHONY: build
+build: ## Build the product binary, stripped
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/gantry ./cmd/gantry
+
+.PHONY: generate
+generate: ## Generate code from the contract and the GraphQL schema
+	go generate ./tools.go
+
+.PHONY: verify
+verify: ## Fail if generated code or module files are not up to date
+	./hack/verify
+
+.PHONY: fmt
+fmt: ## Format the code
+	gofmt -s -w $(GO_FILES)
+
+.PHONY: check-fmt
+check-fmt: ## Fail if code is not formatted
+	@out=$$(gofmt -s -l $(GO_FILES)); test -z "$$out" || { echo "not formatted (run make fmt):"; echo "$$out"; exit 1; }
+
+.PHONY: vet
+vet: ## Run go vet
+	go vet ./... && cd gen && go vet ./...
+
+.PHONY: lint
+lint: $(GOLANGCI) ## Run golangci-lint, with the import and clock rules
+	$(GOLANGCI) run ./...
+
+$(GOLANGCI):
+	mkdir -p $(TOOLS)
+	GOBIN=$(abspath $(TOOLS)) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	mv $(TOOLS)/golangci-lint $@
+
+.PHONY: workflowcheck
+workflowcheck: ## Prove that workflow code is deterministic
+	go tool -modfile=tools.mod workflowcheck ./workflows/...
+
+.PHONY: test
+test: ## Run all tests with the race detector, except those in e2e
+	go test -race $$(go list ./... | grep -v /e2e) && cd gen && go test -race ./...
+
+.PHONY: replay
+replay: ## Replay the recorded histories against today's workflows
+	go test -count=1 -run 'TestReplay' ./workflows
+
+.PHONY: record-history
+record-history: ## Record histories of every scenario anew (after a change that needs it)
+	go run ./e2e/record -out workflows/testdata/histories
+
+FUZZTIME ?= 10s
+.PHONY: fuzz
+fuzz: ## Fuzz every target for FUZZTIME each
+	./hack/fuzz $(FUZZTIME)
+
+.PHONY: e2e
+e2e: ## Drive the built programs over HTTP
+	go test -count=1 -timeout 15m ./e2e/...
+
+.PHONY: bench
+bench: ## Measure, as ratios against a baseline in the same run
+	./hack/bench
+
+.PHONY: soak
+soak: ## Kill the product under load, for SOAK (default 10m)
+	SOAK=$${SOAK:-10m} go test -count=1 -timeout 2h -run TestKill -v ./e2e
+
+.PHONY: check
+check: verify check-fmt vet lint workflowcheck test replay e2e ## Everything that CI runs
+	FUZZTIME=$${FUZZTIME:-3s} ./hack/fuzz $${FUZZTIME:-3s}
+	@echo "all checks passed"
+
+.PHONY: clean
+clean: ## Remove what builds leave behind
+	rm -rf $(BIN) .tools
