@@ -1,6 +1,9 @@
 package spacelift
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // LabelPrefix starts every stack label that Gantry reads. All other labels are
 // somebody else's.
@@ -25,4 +28,17 @@ func Managed(labels []string) bool {
 func IsOurs(label string) bool {
 	label = strings.TrimSpace(label)
 	return len(label) >= len(LabelPrefix) && strings.EqualFold(label[:len(LabelPrefix)], LabelPrefix)
+}
+
+// OurLabels returns the labels among all that Gantry reads: trimmed, sorted,
+// each once, so that labels that ask for the same compare equal.
+func OurLabels(labels []string) []string {
+	var ours []string
+	for _, l := range labels {
+		if IsOurs(l) {
+			ours = append(ours, strings.TrimSpace(l))
+		}
+	}
+	slices.Sort(ours)
+	return slices.Compact(ours)
 }

@@ -9,6 +9,9 @@ import (
 // The names below are a contract with open executions and with every replica
 // of another version: add, never rename.
 const (
+	// ManageRunType is the workflow type of ManageRun: the name it is started by.
+	ManageRunType = "ManageRun"
+
 	// RunEventsSignal carries a RunEvents batch to ManageRun.
 	RunEventsSignal = "run-events"
 
@@ -41,6 +44,7 @@ type RunEvent struct {
 	StateVersion int                `json:"stateVersion"` // ordinal of the state within the run, from 0
 	At           time.Time          `json:"at"`           // when the run entered the state, by Spacelift's clock
 	Note         string             `json:"note,omitempty"`
+	Actor        string             `json:"actor,omitempty"` // who did it, where the API told; notifications don't
 
 	Branch         string           `json:"branch,omitempty"`
 	Commit         spacelift.Commit `json:"commit,omitzero"`
@@ -59,9 +63,10 @@ type RunEvent struct {
 }
 
 // ManageRunInput starts ManageRun, and carries what it knows when it continues
-// as new.
+// as new. Who starts an execution sets Run alone.
 type ManageRunInput struct {
-	Run spacelift.RunRef `json:"run"`
+	Run   spacelift.RunRef `json:"run"`
+	Known *record          `json:"known,omitempty"`
 }
 
 // ManageRunID is the workflow id of the one execution that manages a run.

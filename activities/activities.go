@@ -1,0 +1,68 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"go.temporal.io/sdk/temporal"
+
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// Activities are registered with a worker as one value.
+type Activities struct {
+	// Accounts holds a client for each Spacelift account that Gantry serves.
+	Accounts map[spacelift.Account]Spacelift
+}
+
+// Spacelift is what the activities call; *spacelift.Client is one.
+type Spacelift interface {
+	// Run reads a run with its history and the stack's current labels.
+	Run(ctx context.Context, ref spacelift.RunRef) (spacelift.Run, error)
+
+	// ConfirmRun confirms a run's plan. An error that is not ErrAmbiguous means
+	// that it did not happen.
+	ConfirmRun(ctx context.Context, ref spacelift.RunRef, note string) error
+}
+
+// The types of application errors that end an activity for good.
+const (
+	ErrTypeUnknownAccount = "UnknownAccount"
+	ErrTypeNotFound       = "NotFound"
+	ErrTypeUnauthorized   = "Unauthorized"
+	ErrTypeSchemaMismatch = "SchemaMismatch"
+)
+
+// account returns the client of an account. The error for one that is not
+// configured is final: configuration is read at start.
+func (a *Activities) account(name spacelift.Account) (Spacelift, error) {
+	if api, ok := a.Accounts[name]; ok {
+		return api, nil
+	}
+	return nil, temporal.NewNonRetryableApplicationError(
+		fmt.Sprintf("Gantry has no API key for the account %s", name), ErrTypeUnknownAccount, nil)
+}
+
+// classify marks errors that trying again cannot mend, and passes on how long
+// Spacelift wants to be left alone. All others are retried by the policy,
+// ErrAmbiguous among them, since each attempt looks before it acts.
+func classify(err error) error {
+	for _, final := range []struct {
+		is   error
+		kind string
+	}{
+		{spacelift.ErrNotFound, ErrTypeNotFound},
+		{spacelift.ErrUnauthorized, ErrTypeUnauthorized},
+		{spacelift.ErrSchemaMismatch, ErrTypeSchemaMismatch},
+	} {
+		if errors.Is(err, final.is) {
+			return temporal.NewNonRetryableApplicationError(err.Error(), final.kind, err)
+		}
+	}
+	if limited, ok := errors.AsType[*spacelift.RateLimitedError](err); ok && limited.RetryAfter > 0 {
+		return temporal.NewApplicationErrorWithOptions(err.Error(), "RateLimited",
+			temporal.ApplicationErrorOptions{Cause: err, NextRetryDelay: limited.RetryAfter})
+	}
+	return err
+}

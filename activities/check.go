@@ -1,0 +1,83 @@
+package activities
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// check compares a run with what was judged. An empty outcome means that the
+// plan is exactly that and nobody has decided about it.
+//
+// What was confirmed counts as such however far the run has gone since.
+func check(in ConfirmRunInput, run spacelift.Run) ConfirmResult {
+	want := in.Expect
+	if t, ok := confirmation(want.StateVersion, run); ok {
+		if t.Note != "" && t.Note == in.Note {
+			return ConfirmResult{Outcome: AlreadyConfirmed, ByUs: true, Actor: t.Username, Reason: "an earlier attempt confirmed the plan"}
+		}
+		if t.Username != "" {
+			return ConfirmResult{Outcome: AlreadyConfirmed, Actor: t.Username, Reason: t.Username + " confirmed the plan in Spacelift"}
+		}
+		return ConfirmResult{Outcome: AlreadyConfirmed, Reason: "the plan was confirmed in Spacelift"}
+	}
+	switch {
+	case run.StateVersion != want.StateVersion || run.State != want.State:
+		return changed("the run is in %s (%d), not in %s (%d)", run.State, run.StateVersion, want.State, want.StateVersion)
+	case run.Type != want.Type:
+		return changed("it is a %s run, not a %s one", run.Type, want.Type)
+	case want.CommitHash != "" && run.Commit.Hash != want.CommitHash:
+		return changed("it works on commit %s, not on %s", run.Commit.Hash, want.CommitHash)
+	case want.Delta != nil && (run.Delta == nil || *run.Delta != *want.Delta):
+		return changed("the plan is %s, not %s", plan(run.Delta), plan(want.Delta))
+	case !slices.Equal(spacelift.OurLabels(run.StackLabels), want.Labels):
+		return changed("the stack's labels are %s, not %s", list(spacelift.OurLabels(run.StackLabels)), list(want.Labels))
+	case run.NeedsApproval:
+		return ConfirmResult{Outcome: ConfirmRefused, Reason: "an approval policy in Spacelift asks for a review of this plan first"}
+	}
+	return ConfirmResult{}
+}
+
+// behind reports whether the API shows a state from before the one we judged.
+func behind(want Expect, run spacelift.Run) bool {
+	return run.StateVersion < want.StateVersion && !run.State.Terminal()
+}
+
+// confirmation finds how a plan was confirmed: its next state says so. Without
+// a history the state alone has to do.
+func confirmation(planVersion int, run spacelift.Run) (spacelift.Transition, bool) {
+	after := spacelift.Transition{State: run.State, StateVersion: run.StateVersion}
+	for _, t := range run.History {
+		if t.StateVersion > planVersion && t.StateVersion <= after.StateVersion {
+			after = t
+		}
+	}
+	if after.StateVersion <= planVersion {
+		return spacelift.Transition{}, false
+	}
+	switch after.State {
+	case spacelift.RunStateConfirmed, spacelift.RunStatePreparingApply, spacelift.RunStateApplying:
+		return after, true
+	}
+	return spacelift.Transition{}, false
+}
+
+func changed(format string, args ...any) ConfirmResult {
+	return ConfirmResult{Outcome: PlanChanged, Reason: fmt.Sprintf(format, args...)}
+}
+
+func plan(d *spacelift.Delta) string {
+	if d == nil {
+		return "of unknown size"
+	}
+	return fmt.Sprintf("+%d ~%d -%d of %d", d.Added, d.Changed, d.Deleted, d.Resources)
+}
+
+func list(labels []string) string {
+	if len(labels) == 0 {
+		return "none of Gantry's"
+	}
+	return strings.Join(labels, " ")
+}

@@ -1,0 +1,127 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"go.temporal.io/sdk/activity"
+
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// ConfirmRunInput asks to confirm a run's plan, if it still is what was judged.
+type ConfirmRunInput struct {
+	Run    spacelift.RunRef `json:"run"`
+	Expect Expect           `json:"expect"`
+
+	// Note is shown with the confirmation in Spacelift. It must be the same for
+	// every attempt at one plan and differ between plans: by it an attempt
+	// recognizes what an earlier one did.
+	Note string `json:"note"`
+}
+
+// Expect is what a plan must be to be confirmed.
+type Expect struct {
+	Type         spacelift.RunType  `json:"type"`
+	State        spacelift.RunState `json:"state"`
+	StateVersion int                `json:"stateVersion"`
+	CommitHash   string             `json:"commitHash,omitempty"` // empty: was not known and is not compared
+	Delta        *spacelift.Delta   `json:"delta,omitempty"`      // nil: was not known and is not compared
+	Labels       []string           `json:"labels,omitempty"`     // the stack's labels that Gantry reads, as OurLabels gives them
+}
+
+// ConfirmOutcome says what came of ConfirmRun.
+type ConfirmOutcome string
+
+// The outcomes.
+const (
+	Confirmed        ConfirmOutcome = "confirmed" // by this attempt
+	AlreadyConfirmed ConfirmOutcome = "already"   // by somebody else, or an earlier attempt
+	PlanChanged      ConfirmOutcome = "changed"   // nothing was done: it is not what was judged
+	ConfirmRefused   ConfirmOutcome = "refused"   // nothing was done: Spacelift would not
+)
+
+// ConfirmResult says what came of it, and what the API showed.
+type ConfirmResult struct {
+	Outcome ConfirmOutcome `json:"outcome"`
+	Reason  string         `json:"reason,omitempty"` // a sentence; empty when confirmed
+	Actor   string         `json:"actor,omitempty"`  // who confirmed it already, where known
+	ByUs    bool           `json:"byUs,omitempty"`   // an earlier attempt confirmed it
+	Run     spacelift.Run  `json:"run"`              // as last read, so before a confirmation of this attempt
+}
+
+// patience is how many attempts wait for something that is likely to pass: an
+// API that is behind its own notifications, or a refusal without a known cause.
+// With the retry policy of the workflows that is some minutes.
+const patience = 10
+
+// ConfirmRun looks at the run, and confirms its plan if it is what was judged:
+// state, version, commit, delta, and the labels that say who confirms. It does
+// both, because nothing may come between them.
+//
+// It is safe to repeat: each attempt looks first, so that an answer that was
+// lost is found and nothing is sent blindly. While the API shows an older state
+// than notifications told, it fails in order to be tried again.
+func (a *Activities) ConfirmRun(ctx context.Context, in ConfirmRunInput) (ConfirmResult, error) {
+	api, err := a.account(in.Run.Account)
+	if err != nil {
+		return ConfirmResult{}, err
+	}
+	patient := activity.GetInfo(ctx).Attempt < patience
+	found, err := look(ctx, api, in, patient)
+	if err != nil || found.Outcome != "" {
+		return found, err
+	}
+
+	err = api.ConfirmRun(ctx, in.Run, in.Note)
+	if err == nil {
+		found.Outcome = Confirmed
+		return found, nil
+	}
+	err = fmt.Errorf("confirm run %s: %w", in.Run, err)
+	if !refusal(err) {
+		return ConfirmResult{}, classify(err)
+	}
+	// Most likely somebody was faster: then the run shows it.
+	found, lookErr := look(ctx, api, in, patient)
+	if lookErr != nil || found.Outcome != "" {
+		return found, lookErr
+	}
+	if _, illegal := errors.AsType[*spacelift.IllegalStateError](err); !illegal && patient {
+		return ConfirmResult{}, err
+	}
+	found.Outcome, found.Reason = ConfirmRefused, err.Error()
+	return found, nil
+}
+
+// refusal reports whether Spacelift understood and said no.
+func refusal(err error) bool {
+	for _, other := range []error{
+		spacelift.ErrAmbiguous, spacelift.ErrNotFound, spacelift.ErrUnauthorized, spacelift.ErrSchemaMismatch,
+	} {
+		if errors.Is(err, other) {
+			return false
+		}
+	}
+	if _, limited := errors.AsType[*spacelift.RateLimitedError](err); limited {
+		return false
+	}
+	_, said := errors.AsType[*spacelift.GraphQLError](err)
+	return said
+}
+
+// look reads the run and checks it. An empty outcome means: go ahead.
+func look(ctx context.Context, api Spacelift, in ConfirmRunInput, patient bool) (ConfirmResult, error) {
+	run, err := api.Run(ctx, in.Run)
+	if err != nil {
+		return ConfirmResult{}, classify(fmt.Errorf("read run %s: %w", in.Run, err))
+	}
+	if behind(in.Expect, run) && patient {
+		return ConfirmResult{}, fmt.Errorf("the API shows run %s in %s (%d), older than the %s (%d) we heard of",
+			in.Run, run.State, run.StateVersion, in.Expect.State, in.Expect.StateVersion)
+	}
+	result := check(in, run)
+	result.Run = run
+	return result, nil
+}

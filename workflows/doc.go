@@ -1,0 +1,27 @@
+// Package workflows holds Gantry's durable logic: one execution of ManageRun
+// follows each Spacelift run from its first notification to its end, acts where
+// the stack's policy wants it, and can always say why.
+//
+// Two kinds of code live here. The pure core (fold.go, decide.go, policy.go and
+// the values in status.go and messages.go) turns events into a status and a
+// status into the next step; it imports nothing of Temporal and is tested as
+// plain functions. The workflows around it only wait, carry out and record.
+//
+// Temporal replays this code against histories that other versions of it wrote
+// (https://docs.temporal.io/workflow-definition#deterministic-constraints). So
+// nothing here may
+//
+//   - read the clock, sleep, draw random numbers, start goroutines or use
+//     channels and selects of Go: the workflow package has its own;
+//   - range over a map where the order shows;
+//   - read the environment, files or package variables that change;
+//   - log other than through workflow.GetLogger;
+//   - call anything outside other than as an activity.
+//
+// A change in the order or kind of commands needs workflow.GetVersion and a
+// newly recorded history in testdata/histories in the same commit. Names of
+// workflows, signals, queries, search attributes and JSON fields are contracts:
+// add, never rename. Events and labels come from outside: they may be wrong,
+// repeated, out of order or forged, and whatever they say makes Gantry look at
+// the run, never act on their word alone.
+package workflows

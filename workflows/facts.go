@@ -1,0 +1,125 @@
+package workflows
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// status is all that can be said of the run now.
+func (r *record) status() RunStatus {
+	s := r.facts()
+	n := decide(s)
+	s.Phase, s.Timeline = n.Phase, r.timeline(s.States)
+	if n.Do == doFinish {
+		s.Outcome = n.Reason
+	} else {
+		s.WaitingFor = n.waitingFor(s)
+	}
+	return s
+}
+
+// facts is what the events add up to, before anything is decided. Of each
+// particular the newest event counts that tells it; labels are told by every
+// event, so that none means there are none.
+func (r *record) facts() RunStatus {
+	s := RunStatus{Run: r.Run, StartedAt: r.StartedAt, Plans: slices.Clone(r.Plans)}
+	events := slices.SortedFunc(slices.Values(r.believed()), func(a, b RunEvent) int { return byAuthority(b, a) })
+	if len(events) > 0 {
+		now := events[0]
+		s.State, s.StateVersion, s.Labels = now.State, now.StateVersion, slices.Clone(now.Labels)
+	}
+	for _, e := range events {
+		s.Type = cmp.Or(s.Type, e.Type)
+		s.Branch = cmp.Or(s.Branch, e.Branch)
+		s.TriggeredBy = cmp.Or(s.TriggeredBy, e.TriggeredBy)
+		s.URL = cmp.Or(s.URL, e.URL)
+		s.StackName = cmp.Or(s.StackName, e.StackName)
+		s.Commit = fill(s.Commit, e.Commit)
+		s.DriftDetection = s.DriftDetection || e.DriftDetection
+		if s.Delta == nil && e.Delta != nil {
+			s.Delta = new(*e.Delta)
+		}
+		if e.ReceivedAt.After(s.LastEventAt) {
+			s.LastEventAt = e.ReceivedAt
+		}
+	}
+	s.Managed, s.Policy = spacelift.Managed(s.Labels), ParsePolicy(s.Labels)
+	s.States = states(events)
+	return s
+}
+
+// fill completes a commit from another event of the same commit: the API does
+// not tell the author's login, notifications do.
+func fill(c, from spacelift.Commit) spacelift.Commit {
+	if c.Hash != "" && c.Hash != from.Hash {
+		return c
+	}
+	return spacelift.Commit{
+		Hash:        cmp.Or(c.Hash, from.Hash),
+		Message:     cmp.Or(c.Message, from.Message),
+		AuthorLogin: cmp.Or(c.AuthorLogin, from.AuthorLogin),
+		AuthorName:  cmp.Or(c.AuthorName, from.AuthorName),
+		URL:         cmp.Or(c.URL, from.URL),
+	}
+}
+
+// states lists the states that the events tell of, the end last. A state that
+// both a notification and the API tell of has the finer time of the first and
+// the actor of the second.
+func states(events []RunEvent) []StateEntry {
+	sorted := slices.SortedFunc(slices.Values(events), byPlace)
+	var list []StateEntry
+	for _, e := range sorted {
+		if n := len(list); n > 0 && list[n-1].State == e.State && list[n-1].StateVersion == e.StateVersion {
+			list[n-1].Actor, list[n-1].Note = e.Actor, cmp.Or(e.Note, list[n-1].Note)
+			continue
+		}
+		list = append(list, StateEntry{
+			State: e.State, StateVersion: e.StateVersion, At: e.At, Source: e.Source, Actor: e.Actor, Note: e.Note,
+		})
+	}
+	return list
+}
+
+// timeline weaves the states and the journal into one: see TimelineEntry.
+func (r *record) timeline(states []StateEntry) []TimelineEntry {
+	var all []TimelineEntry
+	if r.Dropped || r.Forgot > 0 {
+		all = append(all, TimelineEntry{
+			At: r.StartedAt, Kind: KindNote, Source: SourceGantry,
+			Summary: fmt.Sprintf("this run has a longer past than Gantry keeps: the oldest %sare left out", forgotten(r)),
+		})
+	}
+	for _, s := range states {
+		e := TimelineEntry{
+			At: s.At, Kind: KindEvent, Source: string(s.Source), Actor: s.Actor,
+			Summary: "the run is " + string(s.State), State: s.State, StateVersion: s.StateVersion,
+		}
+		if s.Note != "" {
+			e.Summary += ": " + s.Note
+		}
+		all = append(all, e)
+	}
+	all = append(all, r.Journal...)
+	slices.SortStableFunc(all, func(a, b TimelineEntry) int {
+		return cmp.Or(
+			cmp.Compare(rank(a.State != ""), rank(b.State != "")),
+			cmp.Compare(rank(a.State.Terminal()), rank(b.State.Terminal())),
+			cmp.Compare(a.StateVersion, b.StateVersion),
+		)
+	})
+	return all
+}
+
+func forgotten(r *record) string {
+	switch {
+	case r.Dropped && r.Forgot > 0:
+		return fmt.Sprintf("states and %d notes ", r.Forgot)
+	case r.Dropped:
+		return "states "
+	}
+	return fmt.Sprintf("%d notes ", r.Forgot)
+}

@@ -1,0 +1,267 @@
+package workflows
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// Bounds on what an execution keeps. Real runs stay far below; what is beyond
+// comes from somebody who wants to fill Temporal's histories, whose payloads
+// must stay under 2 MB.
+const (
+	maxEvents = 200   // a run passes some ten states, a replan adds four
+	maxText   = 1_000 // bytes of a note, a message, a reason, as JSON
+	maxName   = 300   // bytes of a branch, a login, a URL, as JSON
+	maxLabels = 4_000 // bytes of all labels together, as JSON
+	maxState  = 100   // bytes of the name of a state or type
+)
+
+// fold adds what events say to what is known.
+//
+// The result depends only on the set of events folded, not on their order or
+// on repeats: record.Events holds, for each state and kind of source, the one
+// event that says most, sorted; and everything else is computed from that set.
+// So late, repeated and reordered notifications never move a run backwards.
+//
+// Events that cannot be about this run are for take to sort out.
+func fold(r record, events ...RunEvent) record {
+	r.Events = slices.Clone(r.Events)
+	for _, e := range events {
+		e = trim(e)
+		i, found := slices.BinarySearchFunc(r.Events, e, byPlace)
+		if found {
+			r.Events[i] = join(r.Events[i], e)
+			continue
+		}
+		r.Events = slices.Insert(r.Events, i, e)
+		if len(r.Events) > maxEvents {
+			// The lowest goes. It is the same one whatever came first, and the
+			// newest states and the end are always kept.
+			r.Events, r.Dropped = slices.Delete(r.Events, 0, 1), true
+		}
+	}
+	return r
+}
+
+// take folds a batch as it came from outside, without what cannot be true.
+func (r *record) take(at time.Time, batch []RunEvent) {
+	var foreign, impossible int
+	fit := make([]RunEvent, 0, len(batch))
+	for _, e := range batch {
+		switch {
+		case e.Run != r.Run:
+			foreign++
+		case e.State == "" || len(e.State) > maxState || e.StateVersion < 0:
+			impossible++
+		default:
+			fit = append(fit, e)
+		}
+	}
+	*r = fold(*r, fit...)
+	if foreign > 0 {
+		r.note(at, KindNote, "%d events of other runs were dropped", foreign)
+	}
+	if impossible > 0 {
+		r.note(at, KindNote, "%d events without a possible state were dropped", impossible)
+	}
+}
+
+// byPlace orders events by their place in the run. An end is last whatever its
+// version: Spacelift has sent terminal states with stale ones.
+func byPlace(a, b RunEvent) int {
+	return cmp.Or(
+		cmp.Compare(rank(a.State.Terminal()), rank(b.State.Terminal())),
+		cmp.Compare(a.StateVersion, b.StateVersion),
+		cmp.Compare(a.State, b.State),
+		cmp.Compare(rank(a.Source == SourceReconcile), rank(b.Source == SourceReconcile)),
+	)
+}
+
+func rank(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// join merges two events of the same place. It is commutative, associative and
+// idempotent, which is what makes fold so.
+//
+// Of two readings of the API the later counts, for it is about the same state
+// at a later time. Two notifications of one state say the same, so any fixed
+// choice will do where they don't; the time of the first is kept.
+func join(a, b RunEvent) RunEvent {
+	if a.Source == SourceReconcile {
+		if c := a.ReceivedAt.Compare(b.ReceivedAt); c != 0 {
+			if c > 0 {
+				return a
+			}
+			return b
+		}
+		return greater(a, b)
+	}
+	first := slices.MinFunc([]RunEvent{a, b}, func(a, b RunEvent) int {
+		return cmp.Or(a.ReceivedAt.Compare(b.ReceivedAt), cmp.Compare(a.Delivery, b.Delivery))
+	})
+	a.ReceivedAt, a.Delivery = first.ReceivedAt, first.Delivery
+	b.ReceivedAt, b.Delivery = first.ReceivedAt, first.Delivery
+	return greater(a, b)
+}
+
+// greater chooses between two events by their JSON: any total order would do.
+func greater(a, b RunEvent) RunEvent {
+	ja, _ := json.Marshal(a)
+	jb, _ := json.Marshal(b)
+	if bytes.Compare(ja, jb) >= 0 {
+		return a
+	}
+	return b
+}
+
+// believed returns the events that count: all but notifications of states the
+// API denied. What the API itself tells of such a state counts again.
+func (r *record) believed() []RunEvent {
+	if len(r.Doubted) == 0 {
+		return r.Events
+	}
+	return slices.DeleteFunc(slices.Clone(r.Events), func(e RunEvent) bool {
+		return e.Source != SourceReconcile && slices.Contains(r.Doubted, stateKey{e.StateVersion, e.State})
+	})
+}
+
+// current returns the newest event: its state is the run's.
+func (r *record) current() (RunEvent, bool) {
+	events := r.believed()
+	if len(events) == 0 {
+		return RunEvent{}, false
+	}
+	return slices.MaxFunc(events, byAuthority), true
+}
+
+// byAuthority orders events by how far they decide what is so: the end before
+// all, then the newer state, then the API before a notification.
+func byAuthority(a, b RunEvent) int {
+	return cmp.Or(
+		cmp.Compare(rank(a.State.Terminal()), rank(b.State.Terminal())),
+		cmp.Compare(a.StateVersion, b.StateVersion),
+		cmp.Compare(rank(a.Source == SourceReconcile), rank(b.Source == SourceReconcile)),
+		a.At.Compare(b.At),
+		cmp.Compare(a.State, b.State),
+	)
+}
+
+// doubt stops believing what only notifications tell of states behind the
+// version that the API knows as the newest. An end is believed all the same:
+// its version may be anything.
+func (r *record) doubt(newest int) (doubted []stateKey) {
+	for _, e := range r.believed() {
+		if e.Source != SourceReconcile && e.StateVersion > newest && !e.State.Terminal() {
+			doubted = append(doubted, stateKey{e.StateVersion, e.State})
+		}
+	}
+	r.Doubted = append(slices.Clone(r.Doubted), doubted...)
+	return doubted
+}
+
+// fromRead turns a run as the API shows it into events, one for each state of
+// its history. The stack's labels belong to the time of reading and stand in
+// all; the run's own particulars are those of its newest state.
+func fromRead(run spacelift.Run, at time.Time) []RunEvent {
+	var events []RunEvent
+	add := func(t spacelift.Transition) {
+		events = append(events, RunEvent{
+			Run: run.Ref, Type: run.Type, State: t.State, StateVersion: t.StateVersion,
+			At: t.At, Note: t.Note, Actor: t.Username,
+			Labels: run.StackLabels, Source: SourceReconcile, ReceivedAt: at,
+		})
+	}
+	newest := -1
+	for _, t := range run.History {
+		add(t)
+		if t.State == run.State && t.StateVersion == run.StateVersion {
+			newest = len(events) - 1
+		}
+	}
+	if newest < 0 {
+		add(spacelift.Transition{State: run.State, StateVersion: run.StateVersion, At: at})
+		newest = len(events) - 1
+	}
+	e := &events[newest]
+	e.Branch, e.Commit, e.Delta = run.Branch, run.Commit, run.Delta
+	e.DriftDetection, e.TriggeredBy = run.DriftDetection, run.TriggeredBy
+	return events
+}
+
+// trim bounds an event and gives equal ones equal form.
+func trim(e RunEvent) RunEvent {
+	e.At, e.ReceivedAt = e.At.UTC(), e.ReceivedAt.UTC()
+	if e.Source != SourceReconcile {
+		e.Source = SourceWebhook
+	}
+	e.Note, e.Commit.Message = fit(e.Note, maxText), fit(e.Commit.Message, maxText)
+	for _, s := range []*string{
+		&e.Actor, &e.Branch, &e.TriggeredBy, &e.URL, &e.StackName, &e.Delivery,
+		&e.Commit.Hash, &e.Commit.AuthorLogin, &e.Commit.AuthorName, &e.Commit.URL,
+	} {
+		*s = fit(*s, maxName)
+	}
+	e.Type = spacelift.RunType(fit(string(e.Type), maxState))
+	e.Labels = trimLabels(e.Labels)
+	return e
+}
+
+// trimLabels keeps our labels. Where they are too many, a mark takes the place
+// of the rest that no policy can read.
+func trimLabels(labels []string) []string {
+	labels = spacelift.OurLabels(labels)
+	size := 0
+	for i, l := range labels {
+		if size += jsonSize(l); size > maxLabels {
+			return append(labels[:i:i], labelTooMany)
+		}
+	}
+	return labels
+}
+
+// fit cuts a text that would need more than limit bytes as JSON, at a rune's
+// end.
+func fit(s string, limit int) string {
+	s = strings.ToValidUTF8(s, "\uFFFD")
+	size, fits := 0, 0
+	for i, r := range s {
+		if size <= limit-len("…") {
+			fits = i
+		}
+		if size += jsonSizeOf(r); size > limit {
+			return s[:fits] + "…"
+		}
+	}
+	return s
+}
+
+// jsonSize is the number of bytes of a string as encoding/json writes it,
+// without the quotes.
+func jsonSize(s string) int {
+	size := 0
+	for _, r := range s {
+		size += jsonSizeOf(r)
+	}
+	return size
+}
+
+func jsonSizeOf(r rune) int {
+	switch {
+	case r == '"' || r == '\\':
+		return 2
+	case r < ' ' || strings.ContainsRune("<>&\u2028\u2029", r):
+		return len(`\u0000`)
+	}
+	return utf8.RuneLen(r)
+}

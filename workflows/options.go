@@ -1,0 +1,44 @@
+package workflows
+
+import (
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+)
+
+// withQuickCall is for calls that Spacelift mostly answers at once. They run as
+// local activities inside the workflow task: one event in the history instead
+// of six, and no way through a task queue. The task stays open meanwhile, so
+// this must end well within its ten seconds; who calls falls back on
+// withSpaceliftCall.
+func withQuickCall(ctx workflow.Context) workflow.Context {
+	return workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{
+		StartToCloseTimeout:    3 * time.Second,
+		ScheduleToCloseTimeout: 5 * time.Second,
+		RetryPolicy: &temporal.RetryPolicy{
+			InitialInterval:    200 * time.Millisecond,
+			BackoffCoefficient: 2,
+			MaximumAttempts:    3,
+		},
+	})
+}
+
+// withSpaceliftCall is for calls that must get through, however long Spacelift
+// is away. After a week they are given up: a self-hosted Spacelift keeps the
+// workspace of a plan for seven days
+// (https://docs.spacelift.io/self-hosted/latest/installing-spacelift/reference-architecture/reference/object-storage).
+//
+// A canceled call is waited for, since what it did counts.
+func withSpaceliftCall(ctx workflow.Context) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		StartToCloseTimeout:    30 * time.Second,
+		ScheduleToCloseTimeout: 7 * 24 * time.Hour,
+		WaitForCancellation:    true,
+		RetryPolicy: &temporal.RetryPolicy{
+			InitialInterval:    time.Second,
+			BackoffCoefficient: 2,
+			MaximumInterval:    time.Minute,
+		},
+	})
+}

@@ -1,0 +1,136 @@
+package workflows
+
+import (
+	"time"
+
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// RunStatus is all that Gantry can say of a run: the answer to StatusQuery and
+// the result of ManageRun. Its JSON form is a contract with every replica that
+// asks and with histories of executions that have ended.
+type RunStatus struct {
+	Run          spacelift.RunRef   `json:"run"`
+	Type         spacelift.RunType  `json:"type,omitempty"`
+	State        spacelift.RunState `json:"state,omitempty"` // empty until the first event
+	StateVersion int                `json:"stateVersion"`
+	Phase        Phase              `json:"phase"`
+	WaitingFor   *WaitingFor        `json:"waitingFor,omitempty"` // nil once the run has ended
+	Outcome      string             `json:"outcome,omitempty"`    // how it ended, as a sentence; empty while it goes on
+
+	Managed bool     `json:"managed"` // the stack carried gantry:managed when it was last heard of
+	Policy  Policy   `json:"policy"`
+	Labels  []string `json:"labels,omitempty"` // Gantry's own, sorted
+	Plans   []Plan   `json:"plans,omitempty"`  // what Gantry did about each plan it was to confirm
+
+	Branch         string           `json:"branch,omitempty"`
+	Commit         spacelift.Commit `json:"commit,omitzero"`
+	Delta          *spacelift.Delta `json:"delta,omitempty"`
+	DriftDetection bool             `json:"driftDetection,omitempty"`
+	TriggeredBy    string           `json:"triggeredBy,omitempty"`
+	URL            string           `json:"url,omitempty"`
+	StackName      string           `json:"stackName,omitempty"`
+
+	StartedAt   time.Time `json:"startedAt"`            // when Gantry began to manage the run
+	LastEventAt time.Time `json:"lastEventAt,omitzero"` // when the newest event reached us
+
+	States   []StateEntry    `json:"states,omitempty"`   // in the run's order; a terminal state is last
+	Timeline []TimelineEntry `json:"timeline,omitempty"` // oldest first
+}
+
+// Phase says in one word where Gantry is with a run. It is what people filter
+// lists by, so it is coarser than Spacelift's states.
+type Phase string
+
+// The phases. A run passes them in about this order and may skip most.
+const (
+	PhaseQueued     Phase = "queued"     // not planning yet: in the queue, waiting for a worker, being set up
+	PhasePlanning   Phase = "planning"   //
+	PhaseWaiting    Phase = "waiting"    // for people, as its policy wants
+	PhaseHolding    Phase = "holding"    // something keeps Gantry from acting; WaitingFor says what
+	PhaseConfirming Phase = "confirming" // Spacelift has been asked to confirm and has not answered
+	PhaseApplying   Phase = "applying"   // confirmed or applying; also a task performing, resources being destroyed
+	PhaseFollowing  Phase = "following"  // in a state, or of a type, that this version has not heard of
+	PhaseDone       Phase = "done"       // ended, however
+)
+
+// WaitingFor says what a run waits for.
+type WaitingFor struct {
+	What   Wait      `json:"what"`
+	Reason string    `json:"reason"`         // a sentence
+	Since  time.Time `json:"since"`          // by Spacelift's clock
+	Who    string    `json:"who"`            // who can unblock it
+	Next   string    `json:"next,omitempty"` // what happens then
+}
+
+// Wait is the kind of thing a run waits for.
+type Wait string
+
+// The kinds of waiting.
+const (
+	WaitSpacelift Wait = "spacelift" // to go on by itself
+	WaitPerson    Wait = "person"    // to decide in Spacelift
+	WaitLabels    Wait = "labels"    // to be mended, or a person to decide in Spacelift
+	WaitAnswer    Wait = "answer"    // of Spacelift's API
+)
+
+// StateEntry is a state that the run entered.
+type StateEntry struct {
+	State        spacelift.RunState `json:"state"`
+	StateVersion int                `json:"stateVersion"`
+	At           time.Time          `json:"at"` // by Spacelift's clock
+	Source       EventSource        `json:"source"`
+	Actor        string             `json:"actor,omitempty"`
+	Note         string             `json:"note,omitempty"`
+}
+
+// TimelineEntry is one thing that happened with a run.
+//
+// Entries stand in the order of the run's states, and what Gantry did stands
+// behind the state it answered. That is the order of cause and effect also
+// where two clocks disagree, so At need not grow from entry to entry.
+type TimelineEntry struct {
+	At           time.Time          `json:"at"`
+	Kind         TimelineKind       `json:"kind"`
+	Source       string             `json:"source"`          // an EventSource, or SourceGantry
+	Actor        string             `json:"actor,omitempty"` // who, where known; empty for machines
+	Summary      string             `json:"summary"`         // a sentence with the reason in it
+	State        spacelift.RunState `json:"state,omitempty"`
+	StateVersion int                `json:"stateVersion"` // of State; meaningless without one
+}
+
+// SourceGantry is the source of timeline entries that Gantry made itself.
+const SourceGantry = "gantry"
+
+// TimelineKind sorts timeline entries.
+type TimelineKind string
+
+// The kinds of timeline entries.
+const (
+	KindEvent    TimelineKind = "event"    // the run entered a state
+	KindDecision TimelineKind = "decision" // what Gantry wants, and why
+	KindAction   TimelineKind = "action"   // what Gantry did in Spacelift
+	KindRepair   TimelineKind = "repair"   // what the API told that no notification did, or told otherwise
+	KindNote     TimelineKind = "note"     // anything else worth knowing
+)
+
+// Plan is what Gantry did about one plan. The state version of UNCONFIRMED
+// identifies a plan within its run: a replan makes another.
+type Plan struct {
+	StateVersion int        `json:"stateVersion"`
+	Result       PlanResult `json:"result"`
+	Reason       string     `json:"reason"`
+	At           time.Time  `json:"at"`
+	Looks        int        `json:"looks"` // how often it was looked at in order to confirm it
+}
+
+// PlanResult is what came of the wish to confirm a plan.
+type PlanResult string
+
+// The results. Only PlanChanged lets Gantry try that plan again.
+const (
+	PlanConfirmed PlanResult = "confirmed" // by us
+	PlanAlready   PlanResult = "already"   // somebody was faster
+	PlanChanged   PlanResult = "changed"   // it was not what we had judged
+	PlanRefused   PlanResult = "refused"   // Spacelift would not
+)
