@@ -1,0 +1,102 @@
+package devserver
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"sync/atomic"
+
+	"go.temporal.io/server/common/log"
+	"go.temporal.io/server/common/log/tag"
+)
+
+// serverLog is Temporal's logger: errors go to slog, the rest is dropped.
+//
+// Temporal ends the process when it logs at level fatal. Here that would be
+// the lab, or the tests of a package, so Fatal ends only the goroutine, which
+// keeps its promise not to return, and Start learns of it.
+type serverLog struct {
+	slog  *slog.Logger
+	state *logState
+}
+
+// logState is common to a server's loggers.
+type logState struct {
+	muted atomic.Bool
+	fatal atomic.Pointer[error]
+}
+
+var (
+	_ log.Logger     = (*serverLog)(nil)
+	_ log.WithLogger = (*serverLog)(nil)
+)
+
+func newServerLog(l *slog.Logger) *serverLog {
+	if l == nil {
+		l = slog.New(slog.DiscardHandler)
+	}
+	return &serverLog{slog: l.With("component", "temporal"), state: new(logState)}
+}
+
+// mute drops everything from now on.
+func (l *serverLog) mute() { l.state.muted.Store(true) }
+
+// fatal returns what was first logged at level fatal, or nil.
+func (l *serverLog) fatal() error {
+	if err := l.state.fatal.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+func (l *serverLog) With(tags ...tag.Tag) log.Logger {
+	return &serverLog{slog: l.slog.With(attrs(tags)...), state: l.state}
+}
+
+func (*serverLog) Debug(string, ...tag.Tag) {}
+func (*serverLog) Info(string, ...tag.Tag)  {}
+func (*serverLog) Warn(string, ...tag.Tag)  {}
+
+func (l *serverLog) Error(msg string, tags ...tag.Tag) {
+	if l.state.muted.Load() {
+		return
+	}
+	l.slog.Error(msg, attrs(tags)...)
+}
+
+func (l *serverLog) DPanic(msg string, tags ...tag.Tag) { l.Error(msg, tags...) }
+
+func (l *serverLog) Panic(msg string, tags ...tag.Tag) {
+	l.Error(msg, tags...)
+	panic(msg)
+}
+
+func (l *serverLog) Fatal(msg string, tags ...tag.Tag) {
+	l.Error(msg, tags...)
+	err := errors.New(msg)
+	for _, t := range tags {
+		if cause, ok := causeOf(t); ok {
+			err = fmt.Errorf("%s: %w", msg, cause)
+		}
+	}
+	l.state.fatal.CompareAndSwap(nil, &err)
+	runtime.Goexit()
+}
+
+func causeOf(t tag.Tag) (error, bool) {
+	field, ok := t.(tag.ZapTag)
+	if !ok {
+		return nil, false
+	}
+	err, ok := field.Field().Interface.(error)
+	return err, ok
+}
+
+func attrs(tags []tag.Tag) []any {
+	all := make([]any, len(tags))
+	for i, t := range tags {
+		all[i] = slog.Any(t.Key(), t.Value())
+	}
+	return all
+}

@@ -1,0 +1,114 @@
+package devserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"strconv"
+	"syscall"
+	"time"
+
+	"go.temporal.io/server/common/primitives"
+)
+
+// Everything listens on loopback only: the server authenticates nobody.
+const loopback = "127.0.0.1"
+
+// Free ports are picked below the ranges that systems take outgoing
+// connections from (32768 and up on Linux, 49152 and up elsewhere). In those
+// ranges a client that keeps dialling a stopped server can end up connected to
+// itself and hold the port when the server comes back.
+const (
+	firstFreePort = 20_000
+	lastFreePort  = 31_999
+)
+
+// busyPatience is how long a named port may stay busy: a server that was just
+// killed can take a moment to let go of it.
+const busyPatience = 500 * time.Millisecond
+
+// ports holds one port per Temporal service, bound until release, so that
+// servers starting side by side do not pick the same.
+type ports struct {
+	number map[primitives.ServiceName]int
+	held   []net.Listener
+}
+
+func reservePorts(ctx context.Context, frontend int) (_ *ports, err error) {
+	p := &ports{number: make(map[primitives.ServiceName]int)}
+	defer func() {
+		if err != nil {
+			p.release()
+		}
+	}()
+	for _, service := range services {
+		wanted := 0
+		if service == primitives.FrontendService {
+			wanted = frontend
+		}
+		l, err := listen(ctx, wanted)
+		if err != nil {
+			return nil, fmt.Errorf("reserve a port for temporal: %w", err)
+		}
+		p.held = append(p.held, l)
+		p.number[service] = portOf(l)
+	}
+	return p, nil
+}
+
+func (p *ports) frontend() string { return p.address(primitives.FrontendService) }
+
+func (p *ports) address(service primitives.ServiceName) string {
+	return net.JoinHostPort(loopback, strconv.Itoa(p.number[service]))
+}
+
+// release makes room for Temporal, which binds its ports itself.
+func (p *ports) release() {
+	for _, l := range p.held {
+		_ = l.Close()
+	}
+	p.held = nil
+}
+
+// listen binds the port on loopback, or any free one for 0.
+func listen(ctx context.Context, port int) (net.Listener, error) {
+	if port != 0 {
+		return listenOn(ctx, port)
+	}
+	var config net.ListenConfig
+	for range 100 {
+		port := firstFreePort + rand.IntN(lastFreePort-firstFreePort+1)
+		l, err := config.Listen(ctx, "tcp4", net.JoinHostPort(loopback, strconv.Itoa(port)))
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			return l, err
+		}
+	}
+	return nil, fmt.Errorf("no free port found between %d and %d on %s", firstFreePort, lastFreePort, loopback)
+}
+
+func listenOn(ctx context.Context, port int) (net.Listener, error) {
+	if port < 0 || port > 65535 {
+		return nil, fmt.Errorf("%d is not a port: use 1 to 65535, or 0 for any free one", port)
+	}
+	patience, cancel := context.WithTimeout(ctx, busyPatience)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	var config net.ListenConfig
+	for {
+		l, err := config.Listen(ctx, "tcp4", net.JoinHostPort(loopback, strconv.Itoa(port)))
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			return l, err
+		}
+		select {
+		case <-patience.Done():
+			return nil, fmt.Errorf("port %d on %s is busy: stop the program that listens there (another Temporal?), choose another port, or 0 for any free one: %w",
+				port, loopback, err)
+		case <-tick.C:
+		}
+	}
+}
+
+func portOf(l net.Listener) int { return l.Addr().(*net.TCPAddr).Port }
