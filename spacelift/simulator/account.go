@@ -1,0 +1,315 @@
+package simulator
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+type space struct{ Space }
+
+// AddSpace adds a space below another.
+func (s *Simulator) AddSpace(sp Space) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, err := s.addSpace(sp)
+	return err
+}
+
+func (s *Simulator) addSpace(sp Space) (*space, error) {
+	if sp.Name == "" {
+		sp.Name = sp.ID
+	}
+	if sp.ID == "" {
+		sp.ID = slug(sp.Name) + "-" + s.newID()
+	}
+	sp.Parent = cmp.Or(sp.Parent, rootSpace)
+	if s.spaces[sp.ID] != nil {
+		return nil, refuse("space %s exists", sp.ID)
+	}
+	if s.spaces[sp.Parent] == nil {
+		return nil, fmt.Errorf("space %s: %w", sp.Parent, ErrNotFound)
+	}
+	made := &space{Space: sp}
+	s.spaces[sp.ID] = made
+	return made, nil
+}
+
+// reach lists the space and those it inherits from, nearest first
+// (https://docs.spacelift.io/concepts/spaces/).
+func (s *Simulator) reach(id string) []string {
+	reach := []string{id}
+	for sp := s.spaces[id]; sp != nil && sp.ID != rootSpace && sp.InheritEntities; sp = s.spaces[sp.Parent] {
+		reach = append(reach, sp.Parent)
+	}
+	return reach
+}
+
+// AddWorkerPool adds a private worker pool.
+func (s *Simulator) AddWorkerPool(p WorkerPool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p.ID == "" {
+		p.ID = s.newID()
+	}
+	if _, ok := s.pools[p.ID]; ok {
+		return refuse("worker pool %s exists", p.ID)
+	}
+	s.pools[p.ID] = p
+	return nil
+}
+
+// AddStack adds a stack or module.
+func (s *Simulator) AddStack(st Stack) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, err := s.addStack(st)
+	return err
+}
+
+func (s *Simulator) addStack(st Stack) (*stack, error) {
+	st.Name = cmp.Or(st.Name, string(st.ID))
+	st.ID = cmp.Or(st.ID, spacelift.StackID(slug(st.Name)))
+	st.Space = cmp.Or(st.Space, rootSpace)
+	st.Repository = cmp.Or(st.Repository, "infra")
+	st.Namespace = cmp.Or(st.Namespace, string(s.opts.Account))
+	st.Branch = cmp.Or(st.Branch, "main")
+	st.Provider = cmp.Or(st.Provider, "GITHUB")
+	switch {
+	case st.ID == "":
+		return nil, refuse("a stack needs a name")
+	case s.stacks[st.ID] != nil && !s.stacks[st.ID].deleted:
+		return nil, refuse("stack %s exists", st.ID)
+	case s.spaces[st.Space] == nil:
+		return nil, fmt.Errorf("space %s: %w", st.Space, ErrNotFound)
+	}
+	if _, ok := s.pools[st.WorkerPool]; st.WorkerPool != "" && !ok {
+		return nil, fmt.Errorf("worker pool %s: %w", st.WorkerPool, ErrNotFound)
+	}
+	made := &stack{
+		Stack: st, state: "NONE", createdAt: s.clock.Now(), outputs: map[string]string{}, settings: defaultSettings(),
+	}
+	s.stacks[st.ID] = made
+	s.order = append(s.order, st.ID)
+	s.touch()
+	return made, nil
+}
+
+// RemoveStack deletes a stack, after a DESTROY run if its resources are to go;
+// the run is returned then. Its deletion ends with that run.
+func (s *Simulator) RemoveStack(by string, id spacelift.StackID, destroyResources bool) (spacelift.RunID, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, r, err := s.deleteStack(person(by), id, destroyResources)
+	if err != nil || r == nil {
+		return "", err
+	}
+	return r.id, nil
+}
+
+func (s *Simulator) deleteStack(who actor, id spacelift.StackID, destroyResources bool) (*stack, *run, error) {
+	st, err := s.findStack(id)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !destroyResources {
+		s.remove(st)
+		return st, nil, nil
+	}
+	r := &run{
+		stack: st, kind: spacelift.RunTypeDestroy, plan: st.nextPlan(), commit: st.commitNamed(""),
+		triggeredBy: who.name, by: who.name,
+	}
+	if err := s.begin(r); err != nil {
+		return nil, nil, err
+	}
+	st.deleting = true
+	return st, r, nil
+}
+
+// SetLabels replaces a stack's labels.
+func (s *Simulator) SetLabels(id spacelift.StackID, labels ...string) error {
+	return s.change(id, func(st *stack) { st.Labels = slices.Clone(labels) })
+}
+
+// SetAutodeploy switches a stack's autodeploy.
+func (s *Simulator) SetAutodeploy(id spacelift.StackID, on bool) error {
+	return s.change(id, func(st *stack) { st.Autodeploy = on })
+}
+
+// SetApprovals sets how many people the stack's approval policy asks for.
+func (s *Simulator) SetApprovals(id spacelift.StackID, n int) error {
+	return s.change(id, func(st *stack) { st.Approvals = n })
+}
+
+// SetPlan sets what runs of the stack find when nothing else is scripted.
+func (s *Simulator) SetPlan(id spacelift.StackID, p Plan) error {
+	return s.change(id, func(st *stack) { st.Plan = p })
+}
+
+// SetNextPlan scripts one run that is still to be created by a trigger, a
+// retry, a dependency or a task. Called twice, it scripts the two next.
+func (s *Simulator) SetNextPlan(id spacelift.StackID, p Plan) error {
+	return s.change(id, func(st *stack) { st.nextPlans = append(st.nextPlans, p) })
+}
+
+func (s *Simulator) change(id spacelift.StackID, f func(*stack)) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st, err := s.findStack(id)
+	if err != nil {
+		return err
+	}
+	f(st)
+	s.schedule(st)
+	s.touch()
+	return nil
+}
+
+// ChangePlan rewrites the script of a run under way: let its present phase
+// fail, or let a replan find something else.
+func (s *Simulator) ChangePlan(stack spacelift.StackID, id spacelift.RunID, f func(*Plan)) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r, err := s.findRun(stack, id)
+	if err != nil {
+		return err
+	}
+	if r.terminal() {
+		return &IllegalStateError{Run: r.ref(), State: r.state(), Action: "change the plan of"}
+	}
+	f(&r.plan)
+	return nil
+}
+
+// Stack returns a stack as it is now.
+func (s *Simulator) Stack(id spacelift.StackID) (StackStatus, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st, err := s.findStack(id)
+	if err != nil {
+		return StackStatus{}, err
+	}
+	return st.status(), nil
+}
+
+// Stacks returns all stacks in the order they were created.
+func (s *Simulator) Stacks() []StackStatus {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]StackStatus, 0, len(s.order))
+	for _, id := range s.order {
+		all = append(all, s.stacks[id].status())
+	}
+	return all
+}
+
+// Run returns a run as it is now, with its history.
+func (s *Simulator) Run(stack spacelift.StackID, id spacelift.RunID) (Run, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r, err := s.findRun(stack, id)
+	if err != nil {
+		return Run{}, err
+	}
+	return r.snapshot(), nil
+}
+
+// Runs returns a stack's runs of every type, oldest first.
+func (s *Simulator) Runs(stack spacelift.StackID) ([]Run, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st, err := s.findStack(stack)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]Run, 0, len(st.runs))
+	for _, r := range st.runs {
+		all = append(all, r.snapshot())
+	}
+	return all, nil
+}
+
+func (r *run) snapshot() Run {
+	shot := Run{
+		Run: spacelift.Run{
+			Ref: r.ref(), Type: r.kind, State: r.state(), StateVersion: len(r.history) - 1,
+			Branch: r.commit.Branch,
+			Commit: spacelift.Commit{
+				Hash: r.commit.Hash, Message: r.commit.Message, AuthorLogin: r.commit.AuthorLogin,
+				AuthorName: r.commit.AuthorName, URL: r.commit.URL,
+			},
+			DriftDetection: r.drift, TriggeredBy: r.triggeredBy,
+			NeedsApproval: r.needsApproval(), CanConfirm: r.canConfirm(), CreatedAt: r.createdAt,
+			StackLabels: slices.Clone(r.stack.Labels), History: slices.Clone(r.history),
+		},
+		Command: r.command, Metadata: slices.Clone(r.metadata), Reviews: slices.Clone(r.reviews),
+		Comments: slices.Clone(r.comments), Unmet: r.sim.unmet(r), Plan: r.plan,
+	}
+	if r.delta != nil {
+		shot.Delta = new(*r.delta)
+	}
+	for _, up := range r.upstream {
+		shot.WaitsFor = append(shot.WaitsFor, up.ref())
+	}
+	return shot
+}
+
+// AddAPIKey lets a client in. An empty ID or Secret is made up; the key is
+// returned.
+func (s *Simulator) AddAPIKey(k APIKey) APIKey {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if k.ID == "" {
+		k.ID = s.newID()
+	}
+	if k.Secret == "" {
+		k.Secret = s.randomHex(32)
+	}
+	k.Name = cmp.Or(k.Name, k.ID)
+	s.keys[k.ID] = k
+	return k
+}
+
+// RemoveAPIKey deletes a key; its tokens die with it.
+func (s *Simulator) RemoveAPIKey(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.keys, id)
+}
+
+func (s *Simulator) baseURL() string {
+	return "https://" + string(s.opts.Account) + ".app.spacelift.io"
+}
+
+func (s *Simulator) stackURL(id spacelift.StackID) string {
+	return s.baseURL() + "/stack/" + url.PathEscape(string(id))
+}
+
+func (s *Simulator) runURL(r *run) string {
+	return s.stackURL(r.stack.ID) + "/run/" + url.PathEscape(string(r.id))
+}
+
+func (s *Simulator) pool(st *stack) (p WorkerPool, public bool) {
+	if st.WorkerPool == "" {
+		return WorkerPool{Labels: []string{}}, true
+	}
+	p = s.pools[st.WorkerPool]
+	if p.Labels == nil {
+		p.Labels = []string{}
+	}
+	return p, false
+}
+
+func (s *Simulator) sortedSpaces() []*space {
+	ids := slices.Sorted(maps.Keys(s.spaces))
+	all := make([]*space, 0, len(ids))
+	for _, id := range ids {
+		all = append(all, s.spaces[id])
+	}
+	return all
+}

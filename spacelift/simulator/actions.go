@@ -1,0 +1,279 @@
+package simulator
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// actor is who asks: a person by the Go or control API, or an API key.
+type actor struct {
+	name  string // as in triggeredBy and history: a login, or "api::<key id>"
+	admin bool
+}
+
+func person(name string) actor { return actor{name: name, admin: true} }
+
+// inState returns the run if it is in one of the states.
+func (s *Simulator) inState(stack spacelift.StackID, id spacelift.RunID, action string, states ...spacelift.RunState) (*run, error) {
+	r, err := s.findRun(stack, id)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.Contains(states, r.state()) {
+		return nil, &IllegalStateError{Run: r.ref(), State: r.state(), Action: action}
+	}
+	return r, nil
+}
+
+// orBlocker is the run id, or the run that holds the stack when there is none.
+func (s *Simulator) orBlocker(stack spacelift.StackID, id spacelift.RunID) (spacelift.RunID, error) {
+	if id != "" {
+		return id, nil
+	}
+	st, err := s.findStack(stack)
+	if err != nil {
+		return "", err
+	}
+	if st.blocker == nil {
+		return "", fmt.Errorf("blocker of stack %s: %w", stack, ErrNotFound)
+	}
+	return st.blocker.id, nil
+}
+
+func (s *Simulator) confirm(who actor, stack spacelift.StackID, id spacelift.RunID, note, metadata string) (*run, error) {
+	id, err := s.orBlocker(stack, id)
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.inState(stack, id, "confirm", unconfirmed)
+	if err != nil {
+		return nil, err
+	}
+	if r.needsApproval() {
+		return nil, refuse("run %s needs approval before it can be confirmed", id)
+	}
+	r.addMetadata(metadata) // first: policies see it when the run is CONFIRMED
+	return r, s.move(r, confirmed, who.name, note)
+}
+
+func (s *Simulator) discard(who actor, stack spacelift.StackID, id spacelift.RunID, note string) (*run, error) {
+	id, err := s.orBlocker(stack, id)
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.inState(stack, id, "discard", unconfirmed)
+	if err != nil {
+		return nil, err
+	}
+	return r, s.move(r, discarded, who.name, note)
+}
+
+func (s *Simulator) discardAll(who actor, stack spacelift.StackID, note string) ([]*run, error) {
+	st, err := s.findStack(stack)
+	if err != nil {
+		return nil, err
+	}
+	var gone []*run
+	for _, r := range st.runs {
+		if r.state() == unconfirmed {
+			if err := s.move(r, discarded, who.name, note); err != nil {
+				return gone, err
+			}
+			gone = append(gone, r)
+		}
+	}
+	return gone, nil
+}
+
+func (s *Simulator) cancelRun(who actor, stack spacelift.StackID, id spacelift.RunID, note string) (*run, error) {
+	r, err := s.inState(stack, id, "cancel", queued, ready)
+	if err != nil {
+		return nil, err
+	}
+	return r, s.move(r, canceled, who.name, note)
+}
+
+// stop asks the worker to stop the run; it does so after StopLag, if it still
+// can then.
+func (s *Simulator) stop(who actor, stack spacelift.StackID, id spacelift.RunID, note string) (*run, error) {
+	r, err := s.inState(stack, id, "stop", initializing, planning)
+	if err != nil || r.plan.IgnoreStop {
+		return r, err
+	}
+	s.later(s.opts.StopLag, func() {
+		if legal(r.kind, r.state(), stopped) {
+			s.enter(r, stopped, who.name, note)
+		}
+	})
+	return r, nil
+}
+
+// kill ends a run in progress at once.
+// Assumption: as STOPPED where a stop would do, else as FAILED.
+func (s *Simulator) kill(who actor, stack spacelift.StackID, id spacelift.RunID, note string) (*run, error) {
+	r, err := s.inState(stack, id, "kill", preparing, initializing, planning, preparingApply, applying, performing, destroying)
+	if err != nil {
+		return nil, err
+	}
+	if legal(r.kind, r.state(), stopped) {
+		return r, s.move(r, stopped, who.name, note)
+	}
+	if legal(r.kind, r.state(), failed) {
+		return r, s.move(r, failed, who.name, note)
+	}
+	// A module test must clean up whatever happens to its apply.
+	r.plan.FailIn, r.plan.FailNote = r.state(), note
+	s.failPhase(r, r.state())
+	return r, nil
+}
+
+// retry starts the run again, with the stack's next plan or, if none is set,
+// the same plan without its failure.
+// Assumption: as a new run with an id of its own, whose dependents don't follow.
+func (s *Simulator) retry(who actor, stack spacelift.StackID, id spacelift.RunID) (*run, error) {
+	r, err := s.findRun(stack, id)
+	if err != nil {
+		return nil, err
+	}
+	if !r.canRetry() {
+		return nil, &IllegalStateError{Run: r.ref(), State: r.state(), Action: "retry"}
+	}
+	again := &run{
+		stack: r.stack, kind: r.kind, plan: r.plan, commit: r.commit, command: r.command,
+		triggeredBy: who.name, by: who.name, drift: r.drift, skipInit: r.skipInit, retried: true,
+		forceApply: r.forceApply,
+	}
+	again.plan.FailIn, again.plan.FailNote = "", ""
+	if err := s.allowed(again); err != nil {
+		return nil, err
+	}
+	if len(r.stack.nextPlans) > 0 {
+		again.plan = r.stack.nextPlan()
+	}
+	return again, s.begin(again)
+}
+
+// promote makes a tracked run from a proposed one
+// (https://docs.spacelift.io/concepts/run/run-promotion).
+func (s *Simulator) promote(who actor, stack spacelift.StackID, id spacelift.RunID) (*run, error) {
+	r, err := s.findRun(stack, id)
+	if err != nil {
+		return nil, err
+	}
+	st := r.stack
+	switch {
+	case !st.AllowPromotion:
+		return nil, refuse("stack %s does not allow run promotion", st.ID)
+	case r.kind != spacelift.RunTypeProposed || r.state() != finished:
+		return nil, &IllegalStateError{Run: r.ref(), State: r.state(), Action: "promote"}
+	case st.tracked != nil && !r.commit.At.After(st.tracked.At):
+		return nil, refuse("commit of run %s is not newer than the one stack %s tracks", id, st.ID)
+	}
+	tracked := &run{
+		stack: st, kind: spacelift.RunTypeTracked, plan: st.nextPlan(), commit: r.commit,
+		triggeredBy: who.name, by: who.name, pushed: true,
+	}
+	if err := s.begin(tracked); err != nil {
+		return nil, err
+	}
+	st.track(tracked.commit, who.name)
+	return tracked, nil
+}
+
+// review stores a person's word and evaluates the approval policy again.
+func (s *Simulator) review(who actor, stack spacelift.StackID, id spacelift.RunID, decision, note string) (Review, error) {
+	if decision != "APPROVE" && decision != "REJECT" {
+		return Review{}, refuse("decision %q", decision)
+	}
+	id, err := s.orBlocker(stack, id)
+	if err != nil {
+		return Review{}, err
+	}
+	r, err := s.inState(stack, id, "review", queued, unconfirmed, pendingReview)
+	if err != nil {
+		return Review{}, err
+	}
+	if !r.reviewable() {
+		return Review{}, refuse("no approval policy asks about run %s in state %s", id, r.state())
+	}
+	review := Review{
+		ID: s.newID(), Author: who.name, Decision: decision, Note: note, State: r.state(), At: s.clock.Now(),
+	}
+	r.reviews = append(r.reviews, review)
+	s.touch()
+	approvals, rejections := r.tally()
+	switch {
+	case rejections > 0:
+		return review, s.move(r, failed, "", "rejected by an approval policy")
+	case approvals < r.stack.Approvals:
+	case r.state() == queued:
+		s.schedule(r.stack)
+	case r.state() == pendingReview:
+		return review, s.move(r, finished, "", "")
+	}
+	return review, nil
+}
+
+func (s *Simulator) replan(who actor, stack spacelift.StackID, id spacelift.RunID) (*run, error) {
+	r, err := s.inState(stack, id, "replan", unconfirmed)
+	if err != nil {
+		return nil, err
+	}
+	return r, s.move(r, replanRequested, who.name, "")
+}
+
+func (s *Simulator) comment(who actor, stack spacelift.StackID, id spacelift.RunID, body string) (Comment, error) {
+	r, err := s.findRun(stack, id)
+	if err != nil {
+		return Comment{}, err
+	}
+	c := Comment{Author: who.name, Body: body, At: s.clock.Now()}
+	r.comments = append(r.comments, c)
+	return c, nil
+}
+
+func (s *Simulator) prioritize(stack spacelift.StackID, id spacelift.RunID, on bool) (*run, error) {
+	r, err := s.findRun(stack, id)
+	if err != nil {
+		return nil, err
+	}
+	if r.stack.WorkerPool == "" {
+		return nil, refuse("runs on the public worker pool can't be prioritized")
+	}
+	r.prioritized = on
+	return r, nil
+}
+
+func (s *Simulator) lock(who actor, id spacelift.StackID, note string) (*stack, error) {
+	st, err := s.findStack(id)
+	if err != nil {
+		return nil, err
+	}
+	if st.lockedBy != "" && st.lockedBy != who.name {
+		return nil, refuse("stack %s is locked by %s", id, st.lockedBy)
+	}
+	st.lockedBy, st.lockedAt, st.lockNote = who.name, s.clock.Now(), note
+	s.touch()
+	return st, nil
+}
+
+func (s *Simulator) unlock(who actor, id spacelift.StackID) (*stack, error) {
+	st, err := s.findStack(id)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case st.lockedBy == "":
+		return nil, refuse("stack %s is not locked", id)
+	case st.lockedBy != who.name && !who.admin:
+		return nil, fmt.Errorf("stack %s is locked by %s: %w", id, st.lockedBy, ErrUnauthorized)
+	}
+	st.lockedBy, st.lockNote = "", ""
+	s.schedule(st)
+	s.touch()
+	return st, nil
+}
+
+func (st *stack) track(c Commit, by string) { st.tracked, st.trackedSetBy = &c, by }

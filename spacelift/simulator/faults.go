@@ -1,0 +1,241 @@
+package simulator
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// DeliveryFaultKind is something that goes wrong with a notification.
+type DeliveryFaultKind string
+
+// What can go wrong with a notification on its way, and with its default body.
+// Faults of the body leave a policy's own payload alone.
+const (
+	Drop          DeliveryFaultKind = "drop"           // it is never sent
+	Duplicate     DeliveryFaultKind = "duplicate"      // it is sent twice
+	Delay         DeliveryFaultKind = "delay"          // it is sent Delay later; others overtake it
+	Reorder       DeliveryFaultKind = "reorder"        // the next one of its run is sent before it
+	WrongSecret   DeliveryFaultKind = "wrong-secret"   // its signatures don't fit
+	NoSHA1        DeliveryFaultKind = "no-sha1"        // no X-Signature, as in FedRAMP accounts
+	StaleVersion  DeliveryFaultKind = "stale-version"  // a terminal state carries the stateVersion before it
+	NullOptional  DeliveryFaultKind = "null-optional"  // empty optional fields are null instead of left out
+	OldShape      DeliveryFaultKind = "old-shape"      // the body as documented before timestamp_millis
+	UnknownState  DeliveryFaultKind = "unknown-state"  // the state is one nobody has heard of
+	ExtraFields   DeliveryFaultKind = "extra-fields"   // unknown fields appear at every level
+	InternalNoise DeliveryFaultKind = "internal-error" // an internal-error body comes before it
+)
+
+var deliveryFaultKinds = []DeliveryFaultKind{
+	Drop, Duplicate, Delay, Reorder, WrongSecret, NoSHA1, StaleVersion, NullOptional, OldShape, UnknownState, ExtraFields, InternalNoise,
+}
+
+// DeliveryFault makes deliveries go wrong. Empty fields match every delivery.
+type DeliveryFault struct {
+	Kind    DeliveryFaultKind  `json:"kind"`
+	Webhook string             `json:"webhook,omitempty"` // a named webhook's id, or "<stack>/<id>"
+	Stack   spacelift.StackID  `json:"stack,omitempty"`
+	Run     spacelift.RunID    `json:"run,omitempty"`
+	State   spacelift.RunState `json:"state,omitempty"`
+	// Probability of each delivery that matches; 0 is always.
+	Probability float64 `json:"probability,omitempty"`
+	// Times is how often it strikes before it is used up; 0 is without end.
+	Times int `json:"times,omitempty"`
+	// Delay is for the fault of that name.
+	Delay Duration `json:"delay,omitempty"`
+}
+
+// APIFaultKind is something that goes wrong with a GraphQL request.
+type APIFaultKind string
+
+// What can go wrong with a GraphQL request.
+const (
+	RateLimited   APIFaultKind = "rate-limited"  // 429, nothing happens
+	ServerError   APIFaultKind = "server-error"  // Status or 502, nothing happens
+	LostResponse  APIFaultKind = "lost-response" // it happens, then the connection breaks, after Delay
+	Slow          APIFaultKind = "slow"          // it waits for Delay before anything happens
+	Unauthorized  APIFaultKind = "unauthorized"  // "unauthorized", nothing happens
+	NotExecutable APIFaultKind = "refused"       // a GraphQL error with Message, nothing happens
+)
+
+var apiFaultKinds = []APIFaultKind{RateLimited, ServerError, LostResponse, Slow, Unauthorized, NotExecutable}
+
+// APIFault makes GraphQL requests go wrong.
+type APIFault struct {
+	Kind APIFaultKind `json:"kind"`
+	// Field is a root field such as "runConfirm", or "query" or "mutation" for
+	// all of them; every request but apiKeyUser when empty.
+	Field       string   `json:"field,omitempty"`
+	Probability float64  `json:"probability,omitempty"` // as for DeliveryFault
+	Times       int      `json:"times,omitempty"`       // as for DeliveryFault
+	Delay       Duration `json:"delay,omitempty"`
+	Status      int      `json:"status,omitempty"`
+	RetryAfter  Duration `json:"retryAfter,omitempty"` // sent as Retry-After; Spacelift itself sends none
+	Message     string   `json:"message,omitempty"`
+}
+
+// Duration is a time.Duration that JSON writes as "1.5s".
+type Duration time.Duration
+
+// MarshalText writes it as Go does.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+
+// UnmarshalText reads what Go writes.
+func (d *Duration) UnmarshalText(text []byte) error {
+	parsed, err := time.ParseDuration(string(text))
+	*d = Duration(parsed)
+	return err
+}
+
+// armed is a fault that waits for its occasion.
+type armed[F any] struct {
+	id          string
+	fault       F
+	probability float64
+	left        int // -1 is without end
+}
+
+// strikes takes one strike off the fault if it is its turn.
+func (a *armed[F]) strikes(s *Simulator) bool {
+	if a.left == 0 || a.probability > 0 && s.random.Float64() >= a.probability {
+		return false
+	}
+	if a.left > 0 {
+		a.left--
+	}
+	return true
+}
+
+func arm[F any](s *Simulator, fault F, probability float64, times int) *armed[F] {
+	s.faultCount++
+	a := &armed[F]{id: "fault-" + strconv.Itoa(s.faultCount), fault: fault, probability: probability, left: times}
+	if times == 0 {
+		a.left = -1
+	}
+	return a
+}
+
+// InjectDelivery arms a fault for deliveries still to come and returns its id.
+// Several can strike one delivery.
+func (s *Simulator) InjectDelivery(f DeliveryFault) (string, error) {
+	if !slices.Contains(deliveryFaultKinds, f.Kind) {
+		return "", refuse("delivery fault %q", f.Kind)
+	}
+	if err := checkFault(f.Probability, f.Times, f.Delay); err != nil {
+		return "", err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := arm(s, f, f.Probability, f.Times)
+	s.deliveryFaults = append(s.deliveryFaults, a)
+	return a.id, nil
+}
+
+// InjectAPI arms a fault for GraphQL requests still to come and returns its id.
+// The first that matches strikes.
+func (s *Simulator) InjectAPI(f APIFault) (string, error) {
+	if !slices.Contains(apiFaultKinds, f.Kind) {
+		return "", refuse("API fault %q", f.Kind)
+	}
+	if err := checkFault(f.Probability, f.Times, f.Delay); err != nil {
+		return "", err
+	}
+	if f.Status != 0 && (f.Status < 500 || f.Status > 599) {
+		return "", refuse("status %d of a server error", f.Status)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := arm(s, f, f.Probability, f.Times)
+	s.apiFaults = append(s.apiFaults, a)
+	return a.id, nil
+}
+
+func checkFault(probability float64, times int, delay Duration) error {
+	switch {
+	case probability < 0 || probability > 1:
+		return refuse("probability %v is not within 0 and 1", probability)
+	case times < 0:
+		return refuse("a fault can't strike %d times", times)
+	case delay < 0:
+		return refuse("delay %s is negative", time.Duration(delay))
+	}
+	return nil
+}
+
+// ClearFaults disarms the faults with these ids, or all of them when there are none.
+func (s *Simulator) ClearFaults(ids ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	gone := func(id string) bool { return len(ids) == 0 || slices.Contains(ids, id) }
+	s.deliveryFaults = slices.DeleteFunc(s.deliveryFaults, func(a *armed[DeliveryFault]) bool { return gone(a.id) })
+	s.apiFaults = slices.DeleteFunc(s.apiFaults, func(a *armed[APIFault]) bool { return gone(a.id) })
+}
+
+// strike returns the faults that hit a delivery.
+func (s *Simulator) strike(ev event, webhook string) []DeliveryFault {
+	var hit []DeliveryFault
+	for _, a := range s.deliveryFaults {
+		f := a.fault
+		switch {
+		case f.Webhook != "" && f.Webhook != webhook,
+			f.Stack != "" && f.Stack != ev.run.Stack,
+			f.Run != "" && f.Run != ev.run.Run,
+			f.State != "" && f.State != ev.state,
+			f.Kind == StaleVersion && !ev.terminal:
+			continue
+		}
+		if a.strikes(s) {
+			hit = append(hit, f)
+		}
+	}
+	return hit
+}
+
+// strikeAPI returns the fault that hits a request with these root fields.
+func (s *Simulator) strikeAPI(operation string, fields []string) (APIFault, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, a := range s.apiFaults {
+		matches := a.fault.Field == operation || slices.Contains(fields, a.fault.Field)
+		if a.fault.Field == "" {
+			matches = !slices.Contains(fields, "apiKeyUser")
+		}
+		if matches && a.strikes(s) {
+			return a.fault, true
+		}
+	}
+	return APIFault{}, false
+}
+
+// distort applies a fault of the body.
+func (b *runBody) distort(kind DeliveryFaultKind) {
+	switch kind {
+	case StaleVersion:
+		b.StateVersion--
+	case UnknownState:
+		b.State = "AWAITING_LAUNCH_WINDOW"
+	case NullOptional:
+		b.Note.orNull()
+		b.Run.Command.orNull()
+		b.Run.Delta.orNull()
+		b.Run.TriggeredBy.orNull()
+		b.Run.Commit.AuthorLogin.orNull()
+	case OldShape:
+		b.TimestampMillis, b.WorkerPool, b.EventSource, b.EventType = 0, nil, "", ""
+		b.Run.DriftDetection, b.Run.URL = nil, ""
+		b.Stack.Repository, b.Stack.URL, b.Stack.VCS = "", "", ""
+	}
+}
+
+// addUnknown puts fields nobody has heard of into an encoded body.
+func addUnknown(body []byte) []byte {
+	const extra = `{"future_field":{"nested":[1,"two",null]},`
+	out := strings.Replace(string(body), "{", extra, 1)
+	for _, part := range []string{`"run":{`, `"commit":{`, `"stack":{`} {
+		out = strings.Replace(out, part, strings.TrimSuffix(part, "{")+extra, 1)
+	}
+	return []byte(out)
+}

@@ -1,0 +1,291 @@
+package simulator
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+const rootSpace = "root"
+
+// Space is a space; stacks, policies and named webhooks live in one.
+type Space struct {
+	ID              string   `json:"id"`     // a slug of Name and a random suffix when empty
+	Name            string   `json:"name"`   //
+	Parent          string   `json:"parent"` // "root" when empty
+	InheritEntities bool     `json:"inheritEntities"`
+	Labels          []string `json:"labels"`
+	Description     string   `json:"description"`
+}
+
+// WorkerPool is a private worker pool. Its size is not simulated.
+type WorkerPool struct {
+	ID     string   `json:"id"`
+	Name   string   `json:"name"`
+	Labels []string `json:"labels"`
+}
+
+// Stack is a stack, or a module when Module is set, as its owner configures it.
+type Stack struct {
+	ID          spacelift.StackID `json:"id"` // a slug of Name when empty
+	Name        string            `json:"name"`
+	Description string            `json:"description,omitempty"`
+	Space       string            `json:"space,omitempty"` // id; "root" when empty
+	Labels      []string          `json:"labels"`
+	Repository  string            `json:"repository,omitempty"` // without the owner; "infra" when empty
+	Namespace   string            `json:"namespace,omitempty"`  // the repository's owner; the account's name when empty
+	Branch      string            `json:"branch,omitempty"`     // "main" when empty
+	Provider    string            `json:"provider,omitempty"`   // "GITHUB" when empty
+	ProjectRoot string            `json:"projectRoot,omitempty"`
+	WorkerPool  string            `json:"workerPool,omitempty"` // id; the public pool when empty
+	Module      bool              `json:"module,omitempty"`
+
+	Autodeploy     bool `json:"autodeploy"`
+	AllowPromotion bool `json:"allowPromotion,omitempty"`
+	// Approvals is how many different people an attached approval policy asks
+	// for; 0 means that none is attached. Each rejection fails the run.
+	Approvals int `json:"approvals,omitempty"`
+	// ApproveQueued makes the approval policy ask in QUEUED as well. With
+	// Autodeploy it asks only there
+	// (https://docs.spacelift.io/concepts/policy/approval-policy).
+	ApproveQueued bool `json:"approveQueued,omitempty"`
+	// Reconcile and IgnoreState are the settings of drift detection.
+	Reconcile   bool `json:"reconcile,omitempty"`
+	IgnoreState bool `json:"ignoreState,omitempty"`
+	// Resources is how many resources the stack manages now.
+	Resources int `json:"resources,omitempty"`
+	// Plan is what runs find unless told otherwise.
+	Plan Plan `json:"plan,omitzero"`
+}
+
+// Verdict is what plan policies say of a plan.
+type Verdict string
+
+// The verdicts. A warning stops an autodeploying run for confirmation, and
+// sends a proposed one to review if an approval policy is attached; a denial
+// fails the run (https://docs.spacelift.io/concepts/policy/terraform-plan-policy).
+const (
+	Allow Verdict = "allow" // also when empty
+	Warn  Verdict = "warn"
+	Deny  Verdict = "deny"
+)
+
+// Plan scripts a run: what planning finds and what goes wrong.
+type Plan struct {
+	// Delta is what planning finds; all zero is a run without changes.
+	// Resources is the stack's own count when zero.
+	Delta spacelift.Delta `json:"delta"`
+	// Changes lists the resources; made up from Delta when nil.
+	Changes []Change `json:"changes,omitempty"`
+	// Verdict and its Messages are the plan policies' word.
+	Verdict  Verdict  `json:"verdict,omitempty"`
+	Messages []string `json:"messages,omitempty"`
+	// FailIn is a state at whose end the run fails, with FailNote as its note.
+	FailIn   spacelift.RunState `json:"failIn,omitempty"`
+	FailNote string             `json:"failNote,omitempty"`
+	// Outputs are the stack's outputs once this run has applied.
+	Outputs map[string]string `json:"outputs,omitempty"`
+	// Phases overrides Options.Phases for this run, state by state.
+	Phases Phases `json:"phases,omitempty"`
+	// Logs are the lines a state writes; made up when a state has none.
+	Logs map[spacelift.RunState][]string `json:"logs,omitempty"`
+	// IgnoreStop makes the worker ignore runStop.
+	IgnoreStop bool `json:"ignoreStop,omitempty"`
+}
+
+// UnmarshalJSON reads durations as Go writes them: {"PLANNING": "1.5s"}.
+func (p *Phases) UnmarshalJSON(data []byte) error {
+	var text map[spacelift.RunState]string
+	if err := json.Unmarshal(data, &text); err != nil {
+		return err
+	}
+	*p = make(Phases, len(text))
+	for state, s := range text {
+		d, err := time.ParseDuration(s)
+		if err != nil {
+			return fmt.Errorf("duration of %s: %w", state, err)
+		}
+		(*p)[state] = d
+	}
+	return nil
+}
+
+// MarshalJSON is the inverse of UnmarshalJSON.
+func (p Phases) MarshalJSON() ([]byte, error) {
+	text := make(map[spacelift.RunState]string, len(p))
+	for state, d := range p {
+		text[state] = d.String()
+	}
+	return json.Marshal(text)
+}
+
+func (p Plan) hasChanges() bool { return p.Delta.Added+p.Delta.Changed+p.Delta.Deleted > 0 }
+
+// Change is one resource of a plan. Action is added, changed or deleted, or one
+// of the replacements Spacelift's notification policy input knows.
+type Change struct {
+	Address string         `json:"address"`
+	Type    string         `json:"type"`
+	Name    string         `json:"name"`
+	Action  string         `json:"action"`
+	Values  map[string]any `json:"values,omitempty"`
+}
+
+// changes returns the plan's resources, made up from its counts if need be.
+func (p Plan) changes() []Change {
+	if p.Changes != nil {
+		return p.Changes
+	}
+	var made []Change
+	for _, kind := range []struct {
+		action string
+		n      int
+	}{{"added", p.Delta.Added}, {"changed", p.Delta.Changed}, {"deleted", p.Delta.Deleted}} {
+		for i := range kind.n {
+			name := fmt.Sprintf("%s[%d]", kind.action, i)
+			made = append(made, Change{Address: "null_resource." + name, Type: "null_resource", Name: name, Action: kind.action})
+		}
+	}
+	return made
+}
+
+// Commit is what somebody pushed. Empty fields are made up.
+type Commit struct {
+	Hash        string    `json:"hash,omitempty"`
+	Message     string    `json:"message,omitempty"`
+	AuthorLogin string    `json:"authorLogin,omitempty"`
+	AuthorName  string    `json:"authorName,omitempty"`
+	Branch      string    `json:"branch,omitempty"` // the stack's when empty; any other makes a proposed run
+	URL         string    `json:"url,omitempty"`
+	At          time.Time `json:"at,omitzero"`
+}
+
+// stack is a stack and everything that happened to it.
+type stack struct {
+	Stack
+	settings  stackSettings
+	createdAt time.Time
+	state     spacelift.RunState // "NONE" before the first tracked run
+	stateAt   time.Time
+	blocker   *run
+	runs      []*run // oldest first
+	waiting   []*run // those in QUEUED, oldest first
+	nextPlans []Plan
+	outputs   map[string]string
+
+	tracked      *Commit
+	trackedSetBy string
+	lockedBy     string
+	lockedAt     time.Time
+	lockNote     string
+	disabled     bool
+	deleting     bool
+	deleted      bool
+
+	webhooks     []*stackWebhook
+	config       []configElement
+	managesState bool
+}
+
+// run is a run and everything that happened to it.
+type run struct {
+	sim         *Simulator
+	stack       *stack
+	id          spacelift.RunID
+	kind        spacelift.RunType
+	plan        Plan
+	commit      Commit
+	command     string
+	createdAt   time.Time
+	updatedAt   time.Time
+	history     []spacelift.Transition // oldest first; StateVersion is the index
+	delta       *spacelift.Delta       // nil before planning ended
+	planned     bool                   // plan policies have spoken
+	triggeredBy string
+	by          string // who created it, for locks; empty for a push
+	drift       bool
+	metadata    []string
+	reviews     []Review
+	comments    []Comment
+	skipInit    bool
+	retried     bool // made by runRetry: dependents don't follow
+	prioritized bool
+	forceApply  string
+	settled     bool // has been QUEUED for its time
+
+	chain      string // shared by the runs one push or trigger has queued on dependents
+	upstream   []*run // runs it waits for
+	downstream []*run // runs that wait for it
+	pushed     bool   // has a reason to run of its own
+	released   bool   // dependencies no longer hold it
+	external   []string
+	applied    bool
+	changedBy  map[string]bool // outputs this run has changed
+
+	stopTimerFunc func()
+}
+
+// Review is one person's word on a run.
+type Review struct {
+	ID       string             `json:"id"`
+	Author   string             `json:"author"`
+	Decision string             `json:"decision"` // APPROVE or REJECT
+	Note     string             `json:"note,omitempty"`
+	State    spacelift.RunState `json:"state"` // the run's when it was reviewed
+	At       time.Time          `json:"at"`
+}
+
+// Comment is a remark on a run.
+type Comment struct {
+	Author string    `json:"author"`
+	Body   string    `json:"body"`
+	At     time.Time `json:"at"`
+}
+
+// Run is a run at one moment, as tests and the lab look at it.
+type Run struct {
+	spacelift.Run
+	Command  string             `json:"command,omitempty"`
+	Metadata []string           `json:"metadata,omitempty"` // from Spacelift-User-Provided-Run-Metadata
+	Reviews  []Review           `json:"reviews,omitempty"`
+	Comments []Comment          `json:"comments,omitempty"`
+	WaitsFor []spacelift.RunRef `json:"waitsFor,omitempty"` // upstream runs
+	Unmet    []string           `json:"externalDependencies,omitempty"`
+	Plan     Plan               `json:"plan"`
+}
+
+// StackStatus is a stack at one moment.
+type StackStatus struct {
+	Stack
+	State         spacelift.RunState `json:"state"`
+	Blocker       spacelift.RunID    `json:"blocker,omitempty"`
+	LockedBy      string             `json:"lockedBy,omitempty"`
+	LockNote      string             `json:"lockNote,omitempty"`
+	Disabled      bool               `json:"disabled,omitempty"`
+	Deleting      bool               `json:"deleting,omitempty"`
+	TrackedCommit *Commit            `json:"trackedCommit,omitempty"`
+	Outputs       map[string]string  `json:"outputs,omitempty"`
+	Runs          []spacelift.RunID  `json:"runs"` // oldest first, of every type
+}
+
+func (st *stack) status() StackStatus {
+	status := StackStatus{
+		Stack: st.Stack, State: st.state, LockedBy: st.lockedBy, LockNote: st.lockNote,
+		Disabled: st.disabled, Deleting: st.deleting, Outputs: maps.Clone(st.outputs), Runs: []spacelift.RunID{},
+	}
+	status.Labels = slices.Clone(st.Labels)
+	if st.blocker != nil {
+		status.Blocker = st.blocker.id
+	}
+	if st.tracked != nil {
+		status.TrackedCommit = new(*st.tracked)
+	}
+	for _, r := range st.runs {
+		status.Runs = append(status.Runs, r.id)
+	}
+	return status
+}

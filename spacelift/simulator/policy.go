@@ -1,0 +1,265 @@
+package simulator
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/rego"
+
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// The engines a policy can be written for. Spacelift's default is the old one.
+const (
+	RegoV0 = "REGO_V0"
+	RegoV1 = "REGO_V1"
+)
+
+// PolicyNotification is the one type of policy that is evaluated here.
+const PolicyNotification = "NOTIFICATION"
+
+// Policy is a policy of a space. Its body is Rego in package spacelift. Types
+// other than NOTIFICATION are compiled and kept, not evaluated: what plan and
+// approval policies would say is scripted with Plan and Stack.
+type Policy struct {
+	ID          string   `json:"id"`    // a slug of Name when empty
+	Name        string   `json:"name"`  // ID when empty
+	Type        string   `json:"type"`  // NOTIFICATION when empty
+	Space       string   `json:"space"` // "root" when empty
+	Body        string   `json:"body"`
+	Engine      string   `json:"engine"` // REGO_V0 when empty, as in Spacelift
+	Labels      []string `json:"labels,omitempty"`
+	Description string   `json:"description,omitempty"`
+}
+
+type policy struct {
+	Policy
+	query     rego.PreparedEvalQuery
+	createdAt time.Time
+	updatedAt time.Time
+	samples   []policySample // newest last
+}
+
+type policySample struct {
+	key, outcome, input, body string
+	at                        time.Time
+}
+
+const maxSamples = 100
+
+// AddPolicy adds a policy; a body that does not compile is refused.
+func (s *Simulator) AddPolicy(p Policy) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, err := s.addPolicy(p)
+	return err
+}
+
+func (s *Simulator) addPolicy(p Policy) (*policy, error) {
+	p.Name = cmp.Or(p.Name, p.ID)
+	p.ID = cmp.Or(p.ID, slug(p.Name))
+	p.Type = cmp.Or(p.Type, PolicyNotification)
+	p.Space = cmp.Or(p.Space, rootSpace)
+	p.Engine = cmp.Or(p.Engine, RegoV0)
+	switch {
+	case p.ID == "":
+		return nil, refuse("a policy needs a name")
+	case s.findPolicy(p.ID) != nil:
+		return nil, refuse("policy %s exists", p.ID)
+	case s.spaces[p.Space] == nil:
+		return nil, fmt.Errorf("space %s: %w", p.Space, ErrNotFound)
+	}
+	query, err := compile(p.Engine, p.Body)
+	if err != nil {
+		return nil, refuse("policy %s: %v", p.ID, err)
+	}
+	now := s.clock.Now()
+	made := &policy{Policy: p, query: query, createdAt: now, updatedAt: now}
+	s.policies = append(s.policies, made)
+	return made, nil
+}
+
+func (s *Simulator) findPolicy(id string) *policy {
+	for _, p := range s.policies {
+		if p.ID == id {
+			return p
+		}
+	}
+	return nil
+}
+
+// forbidden are the functions Spacelift takes away from policies: they reach
+// outside of the input (https://docs.spacelift.io/concepts/policy).
+var forbidden = []string{"http.send", "time.now_ns", "opa.runtime", "rego.parse_module", "trace"}
+
+func compile(engine, body string) (rego.PreparedEvalQuery, error) {
+	version := ast.RegoV0
+	if engine == RegoV1 {
+		version = ast.RegoV1
+	}
+	able := ast.CapabilitiesForThisVersion()
+	able.Builtins = slices.DeleteFunc(slices.Clone(able.Builtins), func(b *ast.Builtin) bool {
+		return slices.Contains(forbidden, b.Name)
+	})
+	return rego.New(
+		rego.Query("data.spacelift"),
+		rego.Module("policy.rego", body),
+		rego.SetRegoVersion(version),
+		rego.Capabilities(able),
+	).PrepareForEval(context.Background())
+}
+
+// evaluateRego evaluates a policy and returns the rules of package spacelift.
+func evaluateRego(ctx context.Context, query rego.PreparedEvalQuery, input any) (object, error) {
+	value, err := ast.InterfaceToValue(input)
+	if err != nil {
+		return nil, fmt.Errorf("read policy input: %w", err)
+	}
+	results, err := query.Eval(ctx, rego.EvalParsedInput(value))
+	if err != nil {
+		return nil, fmt.Errorf("evaluate policy: %w", err)
+	}
+	if len(results) == 0 || len(results[0].Expressions) == 0 {
+		return object{}, nil
+	}
+	rules, ok := results[0].Expressions[0].Value.(object)
+	if !ok {
+		return object{}, nil
+	}
+	return rules, nil
+}
+
+// event is what a notification is about.
+type event struct {
+	kind     string
+	run      spacelift.RunRef
+	state    spacelift.RunState
+	version  int
+	terminal bool
+}
+
+func eventOf(r *run) event {
+	return event{kind: "run_updated", run: r.ref(), state: r.state(), version: len(r.history) - 1, terminal: r.terminal()}
+}
+
+// evaluate runs the notification policies that an event in this space reaches,
+// one by one: two policies that name the same webhook send two deliveries.
+// body is the default body; fill completes a policy's own.
+func (s *Simulator) evaluate(ev event, space, kind string, describe func() any, body any, fill func(any) any) {
+	reach := s.reach(space)
+	var input object
+	for _, p := range s.policies {
+		if p.Type != PolicyNotification || !slices.Contains(reach, p.Space) {
+			continue
+		}
+		if input == nil {
+			input = s.policyInput(kind, describe(), s.endpoints(space))
+		}
+		rules, err := evaluateRego(s.ctx, p.query, input)
+		if err != nil {
+			s.log.Warn("notification policy failed", "policy", p.ID, "reason", err)
+			s.notice("Notification policy failed", "policy "+p.ID+": "+err.Error(), "ERROR")
+			continue
+		}
+		if sampled, _ := rules["sample"].(bool); sampled {
+			p.sample(s.newID(), s.clock.Now(), input, rules)
+		}
+		for _, rule := range objects(rules["webhook"]) {
+			s.route(p, ev, space, rule, body, fill)
+		}
+		for _, rule := range objects(rules["inbox"]) {
+			s.notice(text(rule["title"]), text(rule["body"]), text(rule["severity"]))
+		}
+	}
+}
+
+// route carries out one webhook rule.
+func (s *Simulator) route(p *policy, ev event, space string, rule object, body any, fill func(any) any) {
+	id := text(rule["endpoint_id"])
+	w := s.findWebhook(id)
+	switch {
+	case w == nil || !slices.Contains(s.reach(space), w.Space):
+		s.notice("Unknown webhook", fmt.Sprintf("policy %s names webhook %q, which does not exist or is out of reach", p.ID, id), "ERROR")
+		return
+	case w.Disabled:
+		return
+	}
+	t := target{
+		health: &w.health, endpoint: w.Endpoint, secret: w.Secret, method: text(rule["method"]),
+		headers: maps.Clone(w.Headers), retry: w.RetryOnFailure,
+	}
+	if own, ok := rule["headers"].(object); ok {
+		if t.headers == nil {
+			t.headers = map[string]string{}
+		}
+		for name, value := range own {
+			t.headers[name] = text(value)
+		}
+	}
+	if payload, ok := rule["payload"]; ok {
+		if fill != nil {
+			payload = fill(payload)
+		}
+		s.send(ev, t, nil, encode(payload))
+		return
+	}
+	switch b := body.(type) {
+	case *runBody:
+		s.send(ev, t, b, nil)
+	case nil:
+	default:
+		s.send(ev, t, nil, encode(b))
+	}
+}
+
+func (p *policy) sample(key string, at time.Time, input, rules object) {
+	matched := slices.Sorted(maps.Keys(rules))
+	p.samples = append(p.samples, policySample{
+		key: key, at: at, outcome: strings.Join(matched, ","), input: string(encode(input)), body: p.Body,
+	})
+	if len(p.samples) > maxSamples {
+		p.samples = slices.Delete(p.samples, 0, len(p.samples)-maxSamples)
+	}
+}
+
+// simulatePolicy evaluates a body nobody has installed.
+func simulatePolicy(ctx context.Context, engine, body, data string) (string, error) {
+	query, err := compile(engine, body)
+	if err != nil {
+		return "", fmt.Errorf("compile policy: %w", err)
+	}
+	var input any
+	decoder := json.NewDecoder(strings.NewReader(data))
+	decoder.UseNumber()
+	if err := decoder.Decode(&input); err != nil {
+		return "", fmt.Errorf("read policy input: %w", err)
+	}
+	rules, err := evaluateRego(ctx, query, input)
+	if err != nil {
+		return "", err
+	}
+	return string(encode(rules)), nil
+}
+
+func objects(v any) []object {
+	list, _ := v.([]any)
+	found := make([]object, 0, len(list))
+	for _, e := range list {
+		if o, ok := e.(object); ok {
+			found = append(found, o)
+		}
+	}
+	return found
+}
+
+func text(v any) string {
+	s, _ := v.(string)
+	return s
+}

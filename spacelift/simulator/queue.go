@@ -1,0 +1,129 @@
+package simulator
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// schedule starts every queued run of the stack that may start now, in the
+// order of https://docs.spacelift.io/concepts/run#run-prioritization: blocking
+// runs before proposed ones before drift checks, oldest first within a class.
+// A run that waits for people or other stacks does not hold up those behind it.
+func (s *Simulator) schedule(st *stack) {
+	waiting := slices.Clone(st.waiting)
+	slices.SortStableFunc(waiting, func(a, b *run) int { return cmp.Compare(a.class(), b.class()) })
+	for _, r := range waiting {
+		if !s.startable(r) {
+			continue
+		}
+		if r.blocking() {
+			st.blocker = r
+		}
+		s.must(r, ready, "")
+	}
+}
+
+func (r *run) class() int {
+	switch {
+	case r.prioritized:
+		return 0
+	case r.blocking():
+		return 1
+	case !r.drift:
+		return 2
+	}
+	return 3
+}
+
+// startable reports whether a queued run may leave the queue.
+//
+// Assumption: a stack lock holds queued blocking runs of everybody but its
+// owner. The documentation says only that nobody else can trigger runs.
+func (s *Simulator) startable(r *run) bool {
+	st := r.stack
+	switch {
+	case r.state() != queued || !r.settled:
+		return false
+	case r.blocking() && st.blocker != nil:
+		return false
+	case r.blocking() && st.lockedBy != "" && st.lockedBy != r.by:
+		return false
+	case len(r.upstream) > 0 && !r.released:
+		return false
+	case r.needsApproval():
+		return false
+	}
+	return len(s.unmet(r)) == 0
+}
+
+// unmet returns the external dependencies that still hold the run
+// (https://docs.spacelift.io/concepts/policy/push-policy/run-external-dependencies).
+func (s *Simulator) unmet(r *run) []string {
+	var names []string
+	for _, name := range r.external {
+		switch s.external[name] {
+		case "FINISHED", "SKIPPED":
+		default:
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// needsApproval reports whether the approval policy is still undecided where it
+// asks at all.
+func (r *run) needsApproval() bool {
+	if !r.reviewable() {
+		return false
+	}
+	approvals, _ := r.tally()
+	return approvals < r.stack.Approvals
+}
+
+// reviewable reports whether the stack's approval policy is evaluated in the
+// run's state.
+func (r *run) reviewable() bool {
+	st := r.stack
+	if st.Approvals == 0 {
+		return false
+	}
+	switch r.state() {
+	case queued:
+		return r.blocking() && (st.ApproveQueued || st.Autodeploy)
+	case unconfirmed:
+		return !st.Autodeploy
+	case pendingReview:
+		return true
+	}
+	return false
+}
+
+// tally counts the reviews given in the run's present state; the latest of each
+// person counts.
+func (r *run) tally() (approvals, rejections int) {
+	latest := map[string]string{}
+	for _, review := range r.reviews {
+		if review.State == r.state() {
+			latest[review.Author] = review.Decision
+		}
+	}
+	for _, decision := range latest {
+		if decision == "APPROVE" {
+			approvals++
+		} else {
+			rejections++
+		}
+	}
+	return approvals, rejections
+}
+
+func (r *run) canConfirm() bool { return r.state() == unconfirmed && !r.needsApproval() }
+
+// canRetry reports whether runRetry takes the run.
+// Assumption: any ended run but a DESTROY or TESTING one; Spacelift's request
+// collection speaks of pull-request runs, its permissions of blocking ones too.
+func (r *run) canRetry() bool {
+	return r.terminal() && (r.kind == spacelift.RunTypeProposed || r.kind == spacelift.RunTypeTracked || r.kind == spacelift.RunTypeTask)
+}

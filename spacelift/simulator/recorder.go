@@ -1,0 +1,62 @@
+package simulator
+
+import (
+	"slices"
+	"time"
+)
+
+// Request is a GraphQL request as it was received and answered.
+type Request struct {
+	At        time.Time `json:"at"`
+	Kind      string    `json:"kind"`      // query or mutation
+	Operation string    `json:"operation"` // the operation's name, if it has one
+	Fields    []string  `json:"fields"`    // the root fields, such as "runConfirm"
+	// Arguments are the arguments of the first root field, with its variables
+	// filled in and its secrets taken out.
+	Arguments map[string]any `json:"arguments,omitempty"`
+	Actor     string         `json:"actor,omitempty"`    // "api::<key id>"
+	Metadata  string         `json:"metadata,omitempty"` // Spacelift-User-Provided-Run-Metadata
+	UserAgent string         `json:"userAgent,omitempty"`
+	Status    int            `json:"status"`           // 0 when the answer was lost
+	Errors    []string       `json:"errors,omitempty"` // of the GraphQL answer
+	Fault     APIFaultKind   `json:"fault,omitempty"`
+	// Executed says that it was carried out, whatever the client was told.
+	Executed bool `json:"executed"`
+}
+
+// Requests returns every GraphQL request received so far, oldest first.
+func (s *Simulator) Requests() []Request {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]Request, 0, len(s.requests))
+	for _, r := range s.requests {
+		all = append(all, *r)
+	}
+	return all
+}
+
+// Mutations returns the requests that sent a mutation and carried it out
+// without an error: "confirmed exactly once" is len(sim.Mutations("runConfirm")) == 1.
+func (s *Simulator) Mutations(field string) []Request {
+	return slices.DeleteFunc(s.Requests(), func(r Request) bool {
+		return r.Kind != "mutation" || !r.Executed || len(r.Errors) > 0 || !slices.Contains(r.Fields, field)
+	})
+}
+
+func (s *Simulator) record(r *Request) {
+	s.mu.Lock()
+	s.requests = appendBounded(s.requests, r)
+	s.mu.Unlock()
+}
+
+// answered completes a record and tells Options.OnRequest.
+func (s *Simulator) answered(r *Request, status int, errs []string, executed bool) {
+	s.mu.Lock()
+	r.Status, r.Errors, r.Executed = status, errs, executed
+	done := *r
+	s.touch()
+	s.mu.Unlock()
+	if s.opts.OnRequest != nil {
+		s.opts.OnRequest(done)
+	}
+}

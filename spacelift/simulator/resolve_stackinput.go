@@ -1,0 +1,287 @@
+package simulator
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/graph-gophers/graphql-go"
+
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// stackSettings is the schema's StackInput: what a client says of a stack. Those
+// the simulator works with are copied to Stack, the rest only shown again.
+type stackSettings struct {
+	Name                         string
+	Branch                       string
+	Repository                   string
+	Administrative               bool
+	Autodeploy                   *bool
+	Autoretry                    *bool
+	Description                  *string
+	Labels                       *[]string
+	Space                        *graphql.ID
+	Provider                     *string
+	Namespace                    *string
+	RepositoryURL                *string
+	ProjectRoot                  *string
+	AdditionalProjectGlobs       *[]string
+	GitSparseCheckoutPaths       *[]string
+	RunnerImage                  *string
+	VCSIntegrationID             *graphql.ID
+	VendorConfig                 *vendorInput
+	WorkerPool                   *graphql.ID
+	GithubActionDeploy           *bool
+	LocalPreviewEnabled          *bool
+	EnableWellKnownSecretMasking *bool
+	EnableSensitiveOutputUpload  *bool
+	ProtectFromDeletion          *bool
+	AfterApply                   *[]string
+	AfterDestroy                 *[]string
+	AfterInit                    *[]string
+	AfterPerform                 *[]string
+	AfterPlan                    *[]string
+	AfterRun                     *[]string
+	BeforeApply                  *[]string
+	BeforeDestroy                *[]string
+	BeforeInit                   *[]string
+	BeforePerform                *[]string
+	BeforePlan                   *[]string
+}
+
+func defaultSettings() stackSettings {
+	return stackSettings{GithubActionDeploy: new(true), EnableSensitiveOutputUpload: new(true)}
+}
+
+func (in stackSettings) hooks() hooks {
+	list := func(p *[]string) []string { return orEmpty(deref(p)) }
+	return hooks{
+		AfterApply: list(in.AfterApply), AfterDestroy: list(in.AfterDestroy), AfterInit: list(in.AfterInit),
+		AfterPerform: list(in.AfterPerform), AfterPlan: list(in.AfterPlan), AfterRun: list(in.AfterRun),
+		BeforeApply: list(in.BeforeApply), BeforeDestroy: list(in.BeforeDestroy), BeforeInit: list(in.BeforeInit),
+		BeforePerform: list(in.BeforePerform), BeforePlan: list(in.BeforePlan),
+	}
+}
+
+// stack is the configuration the input asks for.
+func (in stackSettings) stack(id spacelift.StackID) Stack {
+	return Stack{
+		ID: id, Name: in.Name, Branch: in.Branch, Repository: in.Repository, Autodeploy: truth(in.Autodeploy),
+		Description: deref(in.Description), Labels: deref(in.Labels), Space: string(deref(in.Space)),
+		Provider: deref(in.Provider), Namespace: deref(in.Namespace), ProjectRoot: deref(in.ProjectRoot),
+		WorkerPool: string(deref(in.WorkerPool)),
+	}
+}
+
+func (resolver) StackCreate(ctx context.Context, args struct {
+	Input         stackSettings
+	ManageState   bool
+	StackObjectID *string
+	Slug          *string
+}) (*stackOut, error) {
+	return with(ctx, func(s *Simulator, _ actor) (*stackOut, error) {
+		st, err := s.addStack(args.Input.stack(spacelift.StackID(deref(args.Slug))))
+		if err != nil {
+			return nil, err
+		}
+		st.settings, st.managesState = args.Input, args.ManageState
+		return st.out(s), nil
+	})
+}
+
+// StackUpdate takes the whole input.
+// Assumption: what it leaves out is reset, the harsher of the two readings.
+func (resolver) StackUpdate(ctx context.Context, args struct {
+	ID    graphql.ID
+	Input stackSettings
+}) (*stackOut, error) {
+	return with(ctx, func(s *Simulator, _ actor) (*stackOut, error) {
+		st, err := s.findStack(stackID(args.ID))
+		if err != nil {
+			return nil, err
+		}
+		asked := args.Input.stack(st.ID)
+		asked.Space = cmp.Or(asked.Space, rootSpace)
+		if s.spaces[asked.Space] == nil {
+			return nil, fmt.Errorf("space %s: %w", asked.Space, ErrNotFound)
+		}
+		asked.Provider = cmp.Or(asked.Provider, st.Provider)
+		asked.Namespace = cmp.Or(asked.Namespace, st.Namespace)
+		// What GraphQL does not know of stays: it is the simulator's own script.
+		asked.Approvals, asked.ApproveQueued, asked.AllowPromotion = st.Approvals, st.ApproveQueued, st.AllowPromotion
+		asked.Reconcile, asked.IgnoreState, asked.Resources, asked.Plan = st.Reconcile, st.IgnoreState, st.Resources, st.Plan
+		st.Stack, st.settings = asked, args.Input
+		s.schedule(st)
+		s.touch()
+		return st.out(s), nil
+	})
+}
+
+func (resolver) StackDelete(ctx context.Context, args struct {
+	ID               graphql.ID
+	DestroyResources *bool
+}) (*stackOut, error) {
+	return with(ctx, func(s *Simulator, who actor) (*stackOut, error) {
+		st, err := s.findStack(stackID(args.ID))
+		if err != nil {
+			return nil, err
+		}
+		if truth(st.settings.ProtectFromDeletion) {
+			return nil, refuse("stack %s is protected from deletion", st.ID)
+		}
+		if _, _, err := s.deleteStack(who, st.ID, truth(args.DestroyResources)); err != nil {
+			return nil, err
+		}
+		return st.out(s), nil
+	})
+}
+
+func onStack(ctx context.Context, id graphql.ID, do func(s *Simulator, who actor, st *stack) error) (*stackOut, error) {
+	return with(ctx, func(s *Simulator, who actor) (*stackOut, error) {
+		st, err := s.findStack(stackID(id))
+		if err != nil {
+			return nil, err
+		}
+		if err := do(s, who, st); err != nil {
+			return nil, err
+		}
+		return st.out(s), nil
+	})
+}
+
+func (resolver) StackLock(ctx context.Context, args struct {
+	ID   graphql.ID
+	Note *string
+}) (*stackOut, error) {
+	return onStack(ctx, args.ID, func(s *Simulator, who actor, st *stack) error {
+		_, err := s.lock(who, st.ID, deref(args.Note))
+		return err
+	})
+}
+
+func (resolver) StackUnlock(ctx context.Context, args idArgs) (*stackOut, error) {
+	return onStack(ctx, args.ID, func(s *Simulator, who actor, st *stack) error {
+		_, err := s.unlock(who, st.ID)
+		return err
+	})
+}
+
+func (resolver) StackEnable(ctx context.Context, args idArgs) (*stackOut, error) {
+	return onStack(ctx, args.ID, func(_ *Simulator, _ actor, st *stack) error {
+		st.disabled = false
+		return nil
+	})
+}
+
+func (resolver) StackDisable(ctx context.Context, args idArgs) (*stackOut, error) {
+	return onStack(ctx, args.ID, func(_ *Simulator, _ actor, st *stack) error {
+		st.disabled = true
+		return nil
+	})
+}
+
+func (resolver) StackSetCurrentCommit(ctx context.Context, args struct {
+	ID  graphql.ID
+	SHA string
+}) (*stackOut, error) {
+	return onStack(ctx, args.ID, func(s *Simulator, who actor, st *stack) error {
+		c := st.commitNamed(args.SHA)
+		s.fillCommit(st, &c)
+		st.track(c, who.name)
+		return nil
+	})
+}
+
+// StackSyncCommit tracks the newest commit pushed to the stack's branch.
+func (resolver) StackSyncCommit(ctx context.Context, args idArgs) (*stackOut, error) {
+	return onStack(ctx, args.ID, func(s *Simulator, who actor, st *stack) error {
+		for _, r := range slices.Backward(st.runs) {
+			if r.kind == spacelift.RunTypeTracked && r.commit.Branch == st.Branch {
+				st.track(r.commit, who.name)
+				return nil
+			}
+		}
+		var head Commit
+		s.fillCommit(st, &head)
+		st.track(head, who.name)
+		return nil
+	})
+}
+
+type configElement struct {
+	id, kind, value, description string
+	writeOnly                    bool
+	createdAt                    time.Time
+}
+
+type configOut struct {
+	ID          graphql.ID
+	Checksum    string
+	CreatedAt   int32
+	Description *string
+	Runtime     bool
+	Type        string
+	Value       *string
+	WriteOnly   bool
+}
+
+func (e configElement) out() *configOut {
+	sum := sha256.Sum256([]byte(e.value))
+	o := &configOut{
+		ID: graphql.ID(e.id), Checksum: hex.EncodeToString(sum[:]), CreatedAt: seconds(e.createdAt),
+		Description: absentIfEmpty(e.description), Type: e.kind, WriteOnly: e.writeOnly,
+	}
+	if !e.writeOnly {
+		o.Value = &e.value
+	}
+	return o
+}
+
+func (resolver) StackConfigAdd(ctx context.Context, args struct {
+	Stack  graphql.ID
+	Config struct {
+		ID          graphql.ID
+		Type        string
+		Value       string
+		WriteOnly   bool
+		Description *string
+	}
+}) (*configOut, error) {
+	return with(ctx, func(s *Simulator, _ actor) (*configOut, error) {
+		st, err := s.findStack(stackID(args.Stack))
+		if err != nil {
+			return nil, err
+		}
+		in := args.Config
+		e := configElement{
+			id: string(in.ID), kind: in.Type, value: in.Value, description: deref(in.Description),
+			writeOnly: in.WriteOnly, createdAt: s.clock.Now(),
+		}
+		st.config = append(slices.DeleteFunc(st.config, func(o configElement) bool { return o.id == e.id }), e)
+		return e.out(), nil
+	})
+}
+
+func (resolver) StackConfigDelete(ctx context.Context, args struct{ Stack, ID graphql.ID }) (*configOut, error) {
+	return with(ctx, func(s *Simulator, _ actor) (*configOut, error) {
+		st, err := s.findStack(stackID(args.Stack))
+		if err != nil {
+			return nil, err
+		}
+		i := slices.IndexFunc(st.config, func(e configElement) bool { return e.id == string(args.ID) })
+		if i < 0 {
+			return nil, fmt.Errorf("config %s: %w", args.ID, ErrNotFound)
+		}
+		gone := st.config[i]
+		st.config = slices.Delete(st.config, i, i+1)
+		return gone.out(), nil
+	})
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

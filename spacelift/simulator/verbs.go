@@ -1,0 +1,97 @@
+package simulator
+
+import "github.com/gantryhq/gantry/spacelift"
+
+// The verbs in this file are what a person does in Spacelift's own interface;
+// by is that person's login. Clients use GraphQL.
+
+// Confirm lets an UNCONFIRMED run apply.
+func (s *Simulator) Confirm(by string, stack spacelift.StackID, run spacelift.RunID, note string) error {
+	return s.act(func() error { _, err := s.confirm(person(by), stack, run, note, ""); return err })
+}
+
+// Discard rejects the plan of an UNCONFIRMED run.
+func (s *Simulator) Discard(by string, stack spacelift.StackID, run spacelift.RunID, note string) error {
+	return s.act(func() error { _, err := s.discard(person(by), stack, run, note); return err })
+}
+
+// Cancel takes a run out of the queue.
+func (s *Simulator) Cancel(by string, stack spacelift.StackID, run spacelift.RunID, note string) error {
+	return s.act(func() error { _, err := s.cancelRun(person(by), stack, run, note); return err })
+}
+
+// Stop asks a run in INITIALIZING or PLANNING to stop.
+func (s *Simulator) Stop(by string, stack spacelift.StackID, run spacelift.RunID, note string) error {
+	return s.act(func() error { _, err := s.stop(person(by), stack, run, note); return err })
+}
+
+// Kill ends a run in progress.
+func (s *Simulator) Kill(by string, stack spacelift.StackID, run spacelift.RunID, note string) error {
+	return s.act(func() error { _, err := s.kill(person(by), stack, run, note); return err })
+}
+
+// Replan asks for a targeted replan of an UNCONFIRMED run. Script what it finds
+// with ChangePlan.
+func (s *Simulator) Replan(by string, stack spacelift.StackID, run spacelift.RunID) error {
+	return s.act(func() error { _, err := s.replan(person(by), stack, run); return err })
+}
+
+// Review approves or rejects a run: decision is APPROVE or REJECT.
+func (s *Simulator) Review(by string, stack spacelift.StackID, run spacelift.RunID, decision, note string) error {
+	return s.act(func() error { _, err := s.review(person(by), stack, run, decision, note); return err })
+}
+
+// Comment remarks on a run.
+func (s *Simulator) Comment(by string, stack spacelift.StackID, run spacelift.RunID, body string) error {
+	return s.act(func() error { _, err := s.comment(person(by), stack, run, body); return err })
+}
+
+// Retry starts an ended run again and returns the new one.
+func (s *Simulator) Retry(by string, stack spacelift.StackID, id spacelift.RunID) (again spacelift.RunID, err error) {
+	err = s.act(func() error {
+		r, err := s.retry(person(by), stack, id)
+		if err == nil {
+			again = r.id
+		}
+		return err
+	})
+	return again, err
+}
+
+// Promote makes a tracked run from a proposed one and returns it.
+func (s *Simulator) Promote(by string, stack spacelift.StackID, id spacelift.RunID) (tracked spacelift.RunID, err error) {
+	err = s.act(func() error {
+		r, err := s.promote(person(by), stack, id)
+		if err == nil {
+			tracked = r.id
+		}
+		return err
+	})
+	return tracked, err
+}
+
+// Lock gives by the stack alone.
+func (s *Simulator) Lock(by string, stack spacelift.StackID, note string) error {
+	return s.act(func() error { _, err := s.lock(person(by), stack, note); return err })
+}
+
+// Unlock frees a stack, whoever locked it: people here are admins.
+func (s *Simulator) Unlock(by string, stack spacelift.StackID) error {
+	return s.act(func() error { _, err := s.unlock(person(by), stack); return err })
+}
+
+// Disable keeps a stack from creating runs; Enable lets it again.
+func (s *Simulator) Disable(id spacelift.StackID) error {
+	return s.change(id, func(st *stack) { st.disabled = true })
+}
+
+// Enable is the inverse of Disable.
+func (s *Simulator) Enable(id spacelift.StackID) error {
+	return s.change(id, func(st *stack) { st.disabled = false })
+}
+
+func (s *Simulator) act(f func() error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return f()
+}

@@ -1,0 +1,271 @@
+package simulator
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// NamedWebhook is a webhook of a space. It sends what notification policies
+// route to it and nothing on its own.
+type NamedWebhook struct {
+	ID             string            `json:"id"`    // a slug of Name when empty
+	Name           string            `json:"name"`  // ID when empty
+	Space          string            `json:"space"` // "root" when empty
+	Endpoint       string            `json:"endpoint"`
+	Secret         string            `json:"-"`
+	Labels         []string          `json:"labels"`
+	Headers        map[string]string `json:"-"` // static secret headers
+	RetryOnFailure bool              `json:"retryOnFailure"`
+	Disabled       bool              `json:"disabled"`
+}
+
+// StackWebhook is a webhook of one stack or module. It sends every state change.
+type StackWebhook struct {
+	ID             string            `json:"id"` // made up when empty
+	Stack          spacelift.StackID `json:"stack"`
+	Endpoint       string            `json:"endpoint"` // unique on the stack
+	Secret         string            `json:"-"`
+	RetryOnFailure bool              `json:"retryOnFailure"`
+	Disabled       bool              `json:"disabled"`
+}
+
+// failuresToDisable is how many failures in a row switch a webhook off
+// (https://docs.spacelift.io/integrations/webhooks).
+const failuresToDisable = 10
+
+// health is what sending needs to know of either kind of webhook.
+type health struct {
+	key      string // identifies it in the delivery log
+	failures int    // in a row
+	disabled func() *bool
+}
+
+type namedWebhook struct {
+	NamedWebhook
+	health
+	createdAt time.Time
+}
+
+type stackWebhook struct {
+	StackWebhook
+	health
+}
+
+// target is where and how one delivery goes.
+type target struct {
+	health   *health
+	endpoint string
+	secret   string
+	method   string
+	headers  map[string]string
+	retry    bool
+}
+
+// AddNamedWebhook adds a webhook to a space.
+func (s *Simulator) AddNamedWebhook(w NamedWebhook) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, err := s.addNamedWebhook(w)
+	return err
+}
+
+func (s *Simulator) addNamedWebhook(w NamedWebhook) (*namedWebhook, error) {
+	w.Name = cmp.Or(w.Name, w.ID)
+	w.ID = cmp.Or(w.ID, slug(w.Name))
+	w.Space = cmp.Or(w.Space, rootSpace)
+	switch {
+	case w.ID == "":
+		return nil, refuse("a named webhook needs a name")
+	case s.findWebhook(w.ID) != nil:
+		return nil, refuse("named webhook %s exists", w.ID)
+	case s.spaces[w.Space] == nil:
+		return nil, fmt.Errorf("space %s: %w", w.Space, ErrNotFound)
+	}
+	w.Headers = maps.Clone(w.Headers)
+	made := &namedWebhook{NamedWebhook: w, createdAt: s.clock.Now()}
+	made.health = health{key: w.ID, disabled: func() *bool { return &made.Disabled }}
+	s.webhooks = append(s.webhooks, made)
+	return made, nil
+}
+
+func (s *Simulator) findWebhook(id string) *namedWebhook {
+	for _, w := range s.webhooks {
+		if w.ID == id {
+			return w
+		}
+	}
+	return nil
+}
+
+// NamedWebhooks returns the named webhooks, without their secrets.
+func (s *Simulator) NamedWebhooks() []NamedWebhook {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]NamedWebhook, 0, len(s.webhooks))
+	for _, w := range s.webhooks {
+		shown := w.NamedWebhook
+		shown.Secret, shown.Headers, shown.Labels = "", nil, slices.Clone(w.Labels)
+		all = append(all, shown)
+	}
+	return all
+}
+
+// EnableNamedWebhook switches a webhook on again after too many failures.
+func (s *Simulator) EnableNamedWebhook(id string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w := s.findWebhook(id)
+	if w == nil {
+		return fmt.Errorf("named webhook %s: %w", id, ErrNotFound)
+	}
+	w.Disabled, w.failures = false, 0
+	return nil
+}
+
+// SetWebhookSecret rotates the secret of a named webhook.
+func (s *Simulator) SetWebhookSecret(id, secret string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w := s.findWebhook(id)
+	if w == nil {
+		return fmt.Errorf("named webhook %s: %w", id, ErrNotFound)
+	}
+	w.Secret = secret
+	return nil
+}
+
+// AddStackWebhook adds a webhook to a stack or module.
+func (s *Simulator) AddStackWebhook(w StackWebhook) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, err := s.addStackWebhook(w)
+	return err
+}
+
+func (s *Simulator) addStackWebhook(w StackWebhook) (*stackWebhook, error) {
+	st, err := s.findStack(w.Stack)
+	if err != nil {
+		return nil, err
+	}
+	if slices.ContainsFunc(st.webhooks, func(o *stackWebhook) bool { return o.Endpoint == w.Endpoint }) {
+		return nil, refuse("stack %s has a webhook to this endpoint", st.ID)
+	}
+	if w.ID == "" {
+		w.ID = s.newID()
+	}
+	made := &stackWebhook{StackWebhook: w}
+	made.health = health{key: string(w.Stack) + "/" + w.ID, disabled: func() *bool { return &made.Disabled }}
+	st.webhooks = append(st.webhooks, made)
+	return made, nil
+}
+
+// endpoints are the webhooks policies of an event in this space can name.
+// Assumption: those of the space and the ones it inherits from, enabled or not;
+// a disabled one then gets nothing.
+func (s *Simulator) endpoints(space string) []*namedWebhook {
+	reach := s.reach(space)
+	var found []*namedWebhook
+	for _, w := range s.webhooks {
+		if slices.Contains(reach, w.Space) {
+			found = append(found, w)
+		}
+	}
+	return found
+}
+
+// Notice is an entry of Spacelift's notification inbox, the one place that says
+// a webhook was switched off.
+type Notice struct {
+	At       time.Time `json:"at"`
+	Title    string    `json:"title"`
+	Body     string    `json:"body"`
+	Severity string    `json:"severity"`
+}
+
+// Inbox returns the notices, oldest first.
+func (s *Simulator) Inbox() []Notice {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.inbox)
+}
+
+func (s *Simulator) notice(title, body, severity string) {
+	s.inbox = append(s.inbox, Notice{At: s.clock.Now(), Title: title, Body: body, Severity: cmp.Or(severity, "INFO")})
+	s.touch()
+}
+
+// notify tells the stack's webhooks and the notification policies about the
+// run's present state.
+func (s *Simulator) notify(r *run) {
+	event := eventOf(r)
+	body := s.body(r)
+	for _, w := range r.stack.webhooks {
+		if !w.Disabled {
+			s.send(event, target{health: &w.health, endpoint: w.Endpoint, secret: w.Secret, retry: w.RetryOnFailure}, &body, nil)
+		}
+	}
+	logs := func(payload any) any { return s.fillLogs(r, payload) }
+	s.evaluate(event, r.stack.Space, "run_updated", func() any { return s.runUpdated(r) }, &body, logs)
+}
+
+// SendInternalError lets notification policies hear of a failure of Spacelift's
+// own, and the inbox too.
+func (s *Simulator) SendInternalError(e InternalError) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e.Space, e.Severity = cmp.Or(e.Space, rootSpace), cmp.Or(e.Severity, "ERROR")
+	if s.spaces[e.Space] == nil {
+		return fmt.Errorf("space %s: %w", e.Space, ErrNotFound)
+	}
+	s.notice(e.Title, e.Body, e.Severity)
+	body := internalErrorBody{Title: e.Title, Body: e.Body, Error: e.Error, Severity: e.Severity, Account: s.opts.Account}
+	s.evaluate(event{kind: "internal_error"}, e.Space, "internal_error", func() any { return s.internalErrorInput(e) }, body, nil)
+	return nil
+}
+
+// PublishModuleVersion lets notification policies hear of a module version.
+// Only rules with a payload send something: the default body of this event is
+// not documented.
+func (s *Simulator) PublishModuleVersion(v ModuleVersion) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st, err := s.findStack(v.Module)
+	if err != nil {
+		return err
+	}
+	if !st.Module {
+		return refuse("%s is a stack, not a module", v.Module)
+	}
+	s.fillCommit(st, &v.Commit)
+	s.evaluate(event{kind: "module_version"}, st.Space, "module_version", func() any { return s.moduleVersionInput(st, v) }, nil, nil)
+	return nil
+}
+
+// fillLogs replaces the placeholder of a phase's log in a payload's values.
+func (s *Simulator) fillLogs(r *run, payload any) any {
+	switch v := payload.(type) {
+	case string:
+		for _, state := range []spacelift.RunState{initializing, preparing, planning, applying} {
+			mark := "spacelift::logs::" + strings.ToLower(string(state))
+			if strings.Contains(v, mark) {
+				v = strings.ReplaceAll(v, mark, strings.Join(r.logLines(state), ""))
+			}
+		}
+		return v
+	case []any:
+		for i := range v {
+			v[i] = s.fillLogs(r, v[i])
+		}
+	case object:
+		for k := range v {
+			v[k] = s.fillLogs(r, v[k])
+		}
+	}
+	return payload
+}
