@@ -23,7 +23,7 @@ type Spacelift interface {
 
 	// ConfirmRun confirms a run's plan. An error that is not ErrAmbiguous means
 	// that it did not happen.
-	ConfirmRun(ctx context.Context, ref spacelift.RunRef, note string) error
+	ConfirmRun(ctx context.Context, ref spacelift.RunRef, note string) (spacelift.RunOutcome, error)
 }
 
 // The types of application errors that end an activity for good.

@@ -74,12 +74,13 @@ func (a *Activities) ConfirmRun(ctx context.Context, in ConfirmRunInput) (Confir
 		return found, err
 	}
 
-	err = api.ConfirmRun(ctx, in.Run, in.Note)
+	// The run names the execution that confirmed it, for policies and people.
+	marked := spacelift.WithRunMetadata(ctx, activity.GetInfo(ctx).WorkflowExecution.ID)
+	_, err = api.ConfirmRun(marked, in.Run, in.Note)
 	if err == nil {
 		found.Outcome = Confirmed
 		return found, nil
 	}
-	err = fmt.Errorf("confirm run %s: %w", in.Run, err)
 	if !refusal(err) {
 		return ConfirmResult{}, classify(err)
 	}
@@ -115,7 +116,7 @@ func refusal(err error) bool {
 func look(ctx context.Context, api Spacelift, in ConfirmRunInput, patient bool) (ConfirmResult, error) {
 	run, err := api.Run(ctx, in.Run)
 	if err != nil {
-		return ConfirmResult{}, classify(fmt.Errorf("read run %s: %w", in.Run, err))
+		return ConfirmResult{}, classify(err)
 	}
 	if behind(in.Expect, run) && patient {
 		return ConfirmResult{}, fmt.Errorf("the API shows run %s in %s (%d), older than the %s (%d) we heard of",

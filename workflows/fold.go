@@ -195,7 +195,7 @@ func fromRead(run spacelift.Run, at time.Time) []RunEvent {
 	}
 	e := &events[newest]
 	e.Branch, e.Commit, e.Delta = run.Branch, run.Commit, run.Delta
-	e.DriftDetection, e.TriggeredBy = run.DriftDetection, run.TriggeredBy
+	e.DriftDetection, e.TriggeredBy, e.StackName = run.DriftDetection, run.TriggeredBy, run.StackName
 	return events
 }
 
