@@ -26,15 +26,19 @@ type Run struct {
 	Ref            RunRef       `json:"ref"`
 	Type           RunType      `json:"type"`
 	State          RunState     `json:"state"`
-	StateVersion   int          `json:"stateVersion"` // ordinal of the state within the run, from 0; the newest history entry's
+	StateVersion   int          `json:"stateVersion"`    // ordinal of the state within the run, from 0; the newest history entry's
+	Title          string       `json:"title,omitempty"` // what Spacelift's own pages call the run: a commit's first line, a command
 	Branch         string       `json:"branch,omitempty"`
+	Command        string       `json:"command,omitempty"` // of a task
 	Commit         Commit       `json:"commit"`
 	Delta          *Delta       `json:"delta,omitempty"` // nil before planning ended
 	DriftDetection bool         `json:"driftDetection,omitempty"`
 	TriggeredBy    string       `json:"triggeredBy,omitempty"` // empty for a push; else a login, "api::<key>", or an upstream stack id
 	NeedsApproval  bool         `json:"needsApproval,omitempty"`
-	CanConfirm     bool         `json:"canConfirm,omitempty"`
+	CanConfirm     bool         `json:"canConfirm,omitempty"` // by our key
+	CanRetry       bool         `json:"canRetry,omitempty"`   // by our key
 	CreatedAt      time.Time    `json:"createdAt"`
+	StackName      string       `json:"stackName,omitempty"`
 	StackLabels    []string     `json:"stackLabels,omitempty"` // labels of the stack at the time of reading
 	History        []Transition `json:"history,omitempty"`     // oldest first
 }
@@ -46,4 +50,21 @@ type Transition struct {
 	At           time.Time `json:"at"`
 	Username     string    `json:"username,omitempty"` // who did it; empty for a machine
 	Note         string    `json:"note,omitempty"`
+}
+
+// RunLine is a run as lists show it. It lacks the history, and with it the
+// version of the state: read the Run before acting on one.
+type RunLine struct {
+	Ref            RunRef    `json:"ref"`
+	Type           RunType   `json:"type"`
+	State          RunState  `json:"state"`
+	Title          string    `json:"title,omitempty"`
+	Branch         string    `json:"branch,omitempty"`
+	CommitHash     string    `json:"commitHash,omitempty"`
+	DriftDetection bool      `json:"driftDetection,omitempty"`
+	TriggeredBy    string    `json:"triggeredBy,omitempty"`
+	NeedsApproval  bool      `json:"needsApproval,omitempty"`
+	CreatedAt      time.Time `json:"createdAt"`
+	StackName      string    `json:"stackName,omitempty"`
+	StackLabels    []string  `json:"stackLabels,omitempty"`
 }

@@ -411,7 +411,7 @@ func (v *QueryOrder) GetDirection() string { return v.Direction }
 type QueryPredicate struct {
 	Field      string               `json:"field"`
 	Constraint QueryFieldConstraint `json:"constraint"`
-	Exclude    *bool                `json:"exclude"`
+	Exclude    *bool                `json:"exclude,omitempty"`
 }
 
 // GetField returns QueryPredicate.Field, and is useful for accessing the field via an interface.
@@ -2898,6 +2898,7 @@ fragment RunLine on Run {
 }
 `
 
+// exclude is left out rather than null: it may have a default that null would override.
 func SearchRuns(
 	ctx_ context.Context,
 	client_ graphql.Client,

@@ -1,0 +1,143 @@
+package spacelift
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/gantryhq/gantry/spacelift/internal/operations"
+)
+
+// PolicyTypeNotification is the type of the policies that route events to
+// webhooks. They work on a whole space and ignore `autoattach:` labels.
+const PolicyTypeNotification = "NOTIFICATION"
+
+// The engines that evaluate policies. Spacelift's own default is REGO_V0.
+const (
+	PolicyEngineRegoV0 = "REGO_V0"
+	PolicyEngineRegoV1 = "REGO_V1"
+)
+
+// Policy is a policy as the API shows it now.
+type Policy struct {
+	ID          string   `json:"id"`
+	Name        string   `json:"name"`
+	Type        string   `json:"type"`
+	Engine      string   `json:"engine"`
+	Body        string   `json:"body"`
+	Description string   `json:"description,omitempty"`
+	Labels      []string `json:"labels,omitempty"`
+	Space       string   `json:"space"` // id
+}
+
+// PolicyInput is all there is to set. An update replaces all of it, but the type.
+type PolicyInput struct {
+	Name        string
+	Type        string
+	Engine      string
+	Body        string
+	Description string
+	Labels      []string
+	Space       string // id
+}
+
+// Policy reads a policy. It returns ErrNotFound when it isn't there.
+func (c *Client) Policy(ctx context.Context, id string) (Policy, error) {
+	data, err := operations.Policy(ctx, c.api, id)
+	if err == nil && data.Policy == nil {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return Policy{}, fmt.Errorf("read policy %s: %w", id, err)
+	}
+	return fromPolicyDetails(*data.Policy), nil
+}
+
+// Policies lists the policies of one type that the key may see.
+func (c *Client) Policies(ctx context.Context, ofType string) (Listing[Policy], error) {
+	// Which fields the search can be narrowed by is not documented.
+	found, err := searchPages(maxPages, nil,
+		func(p Policy) bool { return p.Type == ofType },
+		func(input operations.SearchInput) ([]Policy, operations.PageInfo, error) {
+			data, err := operations.SearchPolicies(ctx, c.api, input)
+			if err != nil {
+				return nil, operations.PageInfo{}, err
+			}
+			var policies []Policy
+			for _, edge := range data.SearchPolicies.Edges {
+				policies = append(policies, fromPolicyDetails(edge.Node))
+			}
+			return policies, data.SearchPolicies.PageInfo, nil
+		})
+	if err != nil {
+		return found, fmt.Errorf("list policies: %w", err)
+	}
+	return found, nil
+}
+
+// CreatePolicy creates a policy. After ErrAmbiguous, look for it by name.
+func (c *Client) CreatePolicy(ctx context.Context, in PolicyInput) (Policy, error) {
+	data, err := operations.PolicyCreate(ctx, c.api, operations.PolicyCreateInput{
+		Name:        in.Name,
+		Body:        in.Body,
+		Type:        in.Type,
+		Labels:      in.Labels,
+		Space:       orNull(in.Space),
+		Description: orNull(in.Description),
+		EngineType:  orNull(in.Engine),
+	})
+	if err == nil && data.PolicyCreatev2 == nil {
+		err = errNoObject
+	}
+	if err != nil {
+		return Policy{}, fmt.Errorf("create policy %q: %w", in.Name, err)
+	}
+	return fromPolicyDetails(*data.PolicyCreatev2), nil
+}
+
+// UpdatePolicy replaces a policy's settings. It may be repeated after
+// ErrAmbiguous.
+func (c *Client) UpdatePolicy(ctx context.Context, id string, in PolicyInput) (Policy, error) {
+	data, err := operations.PolicyUpdate(ctx, c.api, id, operations.PolicyUpdateInput{
+		Name:        in.Name,
+		Body:        in.Body,
+		Labels:      in.Labels,
+		Space:       orNull(in.Space),
+		Description: orNull(in.Description),
+		EngineType:  orNull(in.Engine),
+	})
+	if err == nil && data.PolicyUpdatev2 == nil {
+		err = errNoObject
+	}
+	if err != nil {
+		return Policy{}, fmt.Errorf("update policy %s: %w", id, err)
+	}
+	return fromPolicyDetails(*data.PolicyUpdatev2), nil
+}
+
+// SimulatePolicy evaluates a policy's body on an input document without
+// deploying it. Both documents, input and answer, are JSON. It changes nothing:
+// ErrAmbiguous may be ignored and the call repeated.
+func (c *Client) SimulatePolicy(ctx context.Context, ofType, body, input string) (string, error) {
+	data, err := operations.PolicySimulate(ctx, c.api, operations.PolicySimulateInput{Type: ofType, Body: body, Data: input})
+	if err == nil && data.PolicySimulatev2 == nil {
+		err = errors.New("spacelift answered with nothing")
+	}
+	if err != nil {
+		return "", fmt.Errorf("simulate %s policy: %w", ofType, err)
+	}
+	return *data.PolicySimulatev2, nil
+}
+
+func fromPolicyDetails(p operations.PolicyDetails) Policy {
+	return Policy{
+		ID:          p.Id,
+		Name:        p.Name,
+		Type:        p.Type,
+		Engine:      p.EngineType,
+		Body:        p.Body,
+		Description: orZero(p.Description),
+		Labels:      p.Labels,
+		Space:       p.Space,
+	}
+}

@@ -1,0 +1,219 @@
+package spacelift
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/gantryhq/gantry/spacelift/internal/operations"
+)
+
+// Run reads a run, its history and its stack's labels in one query, so that they
+// belong together. It returns ErrNotFound for a run, or a stack, that isn't
+// there; runs of modules are not there for this purpose.
+func (c *Client) Run(ctx context.Context, ref RunRef) (Run, error) {
+	if err := c.own(ref); err != nil {
+		return Run{}, err
+	}
+	data, err := operations.Run(ctx, c.api, string(ref.Stack), string(ref.Run))
+	switch {
+	case err != nil:
+		return Run{}, fmt.Errorf("read run %s: %w", ref, err)
+	case data.Stack == nil:
+		return Run{}, fmt.Errorf("read run %s: stack %w", ref, ErrNotFound)
+	case data.Stack.Run == nil:
+		return Run{}, fmt.Errorf("read run %s: run %w", ref, ErrNotFound)
+	}
+	run := fromRunDetails(ref, *data.Stack.Run)
+	run.StackName, run.StackLabels = data.Stack.Name, data.Stack.Labels
+	return run, nil
+}
+
+func fromRunDetails(ref RunRef, r operations.RunDetails) Run {
+	run := Run{
+		Ref:    ref,
+		Type:   RunType(r.Type),
+		State:  RunState(r.State),
+		Title:  r.Title,
+		Branch: r.Branch,
+		Commit: Commit{
+			Hash:        r.Commit.Hash,
+			Message:     r.Commit.Message,
+			AuthorLogin: orZero(r.Commit.AuthorLogin),
+			AuthorName:  r.Commit.AuthorName,
+			URL:         orZero(r.Commit.Url),
+		},
+		Command:        orZero(r.Command),
+		DriftDetection: r.DriftDetection,
+		TriggeredBy:    orZero(r.TriggeredBy),
+		NeedsApproval:  r.NeedsApproval,
+		CanConfirm:     r.CanConfirm,
+		CanRetry:       r.CanRetry,
+		CreatedAt:      unixTime(r.CreatedAt),
+	}
+	if d := r.Delta; d != nil {
+		run.Delta = &Delta{Added: d.AddCount, Changed: d.ChangeCount, Deleted: d.DeleteCount, Resources: d.Resources}
+	}
+	for _, h := range r.History {
+		run.History = append(run.History, Transition{
+			State:        RunState(h.State),
+			StateVersion: h.StateVersion,
+			At:           unixTime(h.Timestamp),
+			Username:     orZero(h.Username),
+			Note:         orZero(h.Note),
+		})
+	}
+	// It comes newest first; the versions say so more surely than the order.
+	slices.Reverse(run.History)
+	slices.SortStableFunc(run.History, func(a, b Transition) int { return cmp.Compare(a.StateVersion, b.StateVersion) })
+	if n := len(run.History); n > 0 {
+		newest := run.History[n-1]
+		run.StateVersion = newest.StateVersion
+		// The run's state and its history are two fields of one answer, read at
+		// moments that may differ. An approval is bound to the pair of state and
+		// version, so both come from the history; only an end is final wherever it
+		// is seen.
+		if !run.State.Terminal() {
+			run.State = newest.State
+		}
+	}
+	return run
+}
+
+func (c *Client) fromRunLine(stack, name string, labels []string, r operations.RunLine) RunLine {
+	return RunLine{
+		Ref:            RunRef{Account: c.account, Stack: StackID(stack), Run: RunID(r.Id)},
+		Type:           RunType(r.Type),
+		State:          RunState(r.State),
+		Title:          r.Title,
+		Branch:         r.Branch,
+		CommitHash:     r.Commit.Hash,
+		DriftDetection: r.DriftDetection,
+		TriggeredBy:    orZero(r.TriggeredBy),
+		NeedsApproval:  r.NeedsApproval,
+		CreatedAt:      unixTime(r.CreatedAt),
+		StackName:      name,
+		StackLabels:    labels,
+	}
+}
+
+// statesInProgress are the states RunsInProgress asks for. PENDING is left out:
+// Spacelift has deprecated it, and a name it may one day refuse would cost the
+// whole query.
+var statesInProgress = slices.DeleteFunc(slices.Clone(RunStates), func(s RunState) bool {
+	return s.Terminal() || s == RunStatePending
+})
+
+// RunsInProgress finds the account's runs that have not ended, whatever their
+// stack's labels; at most pages pages of 50. Without any states it looks for
+// every state in progress. Runs in states we have never heard of are missed.
+func (c *Client) RunsInProgress(ctx context.Context, pages int, states ...RunState) (Listing[RunLine], error) {
+	if len(states) == 0 {
+		states = statesInProgress
+	}
+	names := make([]string, len(states))
+	for i, s := range states {
+		names[i] = string(s)
+	}
+	predicates := []operations.QueryPredicate{{Field: "state", Constraint: operations.QueryFieldConstraint{EnumEquals: names}}}
+	seen := map[RunRef]bool{} // pages shift while runs move on
+	found, err := searchPages(pages, predicates,
+		func(r RunLine) bool {
+			again := seen[r.Ref]
+			seen[r.Ref] = true
+			return !again
+		},
+		func(input operations.SearchInput) ([]RunLine, operations.PageInfo, error) {
+			data, err := operations.SearchRuns(ctx, c.api, input)
+			if err != nil {
+				return nil, operations.PageInfo{}, err
+			}
+			var lines []RunLine
+			for _, edge := range data.SearchRuns.Edges {
+				stack := edge.Node.Stack
+				lines = append(lines, c.fromRunLine(stack.Id, stack.Name, stack.Labels, edge.Node.Run))
+			}
+			return lines, data.SearchRuns.PageInfo, nil
+		})
+	if err != nil {
+		return found, fmt.Errorf("search runs in progress: %w", err)
+	}
+	return found, nil
+}
+
+// RunsOfStack lists a stack's runs of one type, newest first, at most limit of
+// them: RunTypeTracked, RunTypeProposed or RunTypeTask, which Spacelift keeps in
+// separate lists. This is where to look after an ErrAmbiguous TriggerRun.
+func (c *Client) RunsOfStack(ctx context.Context, stack StackID, of RunType, limit int) (Listing[RunLine], error) {
+	found := Listing[RunLine]{}
+	seen := map[string]bool{}
+	var before *string
+	for len(found.Items) < limit {
+		page, err := c.stackRuns(ctx, stack, of, before)
+		if err != nil {
+			return Listing[RunLine]{}, fmt.Errorf("list %s runs of stack %s: %w", of, stack, err)
+		}
+		fresh := slices.DeleteFunc(page.Runs, func(r operations.RunLine) bool { return seen[r.Id] })
+		if len(fresh) == 0 { // the end; or a server that doesn't heed the cursor
+			found.Complete = true
+			break
+		}
+		for _, r := range fresh[:min(len(fresh), limit-len(found.Items))] {
+			seen[r.Id] = true
+			found.Items = append(found.Items, c.fromRunLine(page.Id, page.Name, page.Labels, r))
+		}
+		before = &fresh[len(fresh)-1].Id
+	}
+	return found, nil
+}
+
+func (c *Client) stackRuns(ctx context.Context, stack StackID, of RunType, before *string) (*operations.RunsOfStackStack, error) {
+	var page *operations.RunsOfStackStack
+	switch of {
+	case RunTypeTracked:
+		data, err := operations.RunsOfStack(ctx, c.api, string(stack), before)
+		if err != nil {
+			return nil, err
+		}
+		page = data.Stack
+	case RunTypeProposed:
+		data, err := operations.ProposedRunsOfStack(ctx, c.api, string(stack), before)
+		if err != nil {
+			return nil, err
+		}
+		page = (*operations.RunsOfStackStack)(data.Stack)
+	case RunTypeTask:
+		data, err := operations.TasksOfStack(ctx, c.api, string(stack), before)
+		if err != nil {
+			return nil, err
+		}
+		page = (*operations.RunsOfStackStack)(data.Stack)
+	default:
+		return nil, errors.New("spacelift keeps no such list")
+	}
+	if page == nil {
+		return nil, ErrNotFound
+	}
+	return page, nil
+}
+
+// unixTime reads a time whose unit is told by its size: clients disagree about
+// Spacelift's, though seconds is what most of them read. Each range holds the
+// years from 1973 to 5138.
+func unixTime(n int) time.Time {
+	switch t := int64(n); {
+	case t == 0:
+		return time.Time{}
+	case t < 1e11:
+		return time.Unix(t, 0).UTC()
+	case t < 1e14:
+		return time.UnixMilli(t).UTC()
+	case t < 1e17:
+		return time.UnixMicro(t).UTC()
+	default:
+		return time.Unix(0, t).UTC()
+	}
+}

@@ -1,0 +1,140 @@
+package spacelift
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/gantryhq/gantry/spacelift/internal/operations"
+)
+
+// Stack is a stack as the API shows it now.
+type Stack struct {
+	Account        Account  `json:"account"`
+	ID             StackID  `json:"id"`
+	Name           string   `json:"name"`
+	State          string   `json:"state"` // of its latest tracked run, mostly; NONE before any
+	Labels         []string `json:"labels,omitempty"`
+	Space          string   `json:"space"` // id
+	Branch         string   `json:"branch,omitempty"`
+	Repository     string   `json:"repository,omitempty"`
+	Administrative bool     `json:"administrative,omitempty"`
+	Autodeploy     bool     `json:"autodeploy,omitempty"`
+	Disabled       bool     `json:"disabled,omitempty"` // can't start runs
+	LockedBy       string   `json:"lockedBy,omitempty"` // only this one can start runs; autodeploy is off meanwhile
+	Blocker        RunID    `json:"blocker,omitempty"`  // the run that holds it; stays a moment after that run has ended
+	TrackedCommit  string   `json:"trackedCommit,omitempty"`
+}
+
+// Stack reads a stack. It returns ErrNotFound when it isn't there.
+func (c *Client) Stack(ctx context.Context, id StackID) (Stack, error) {
+	data, err := operations.Stack(ctx, c.api, string(id))
+	if err == nil && data.Stack == nil {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return Stack{}, fmt.Errorf("read stack %s: %w", id, err)
+	}
+	return c.fromStackDetails(*data.Stack), nil
+}
+
+// StacksByLabel finds the stacks that carry exactly this label.
+//
+// Assumption: whether the search itself compares whole labels or parts is not
+// documented; either way it finds all we want, and we drop the rest.
+func (c *Client) StacksByLabel(ctx context.Context, label string) (Listing[Stack], error) {
+	found, err := c.searchStacks(ctx,
+		[]operations.QueryPredicate{{Field: "label", Constraint: operations.QueryFieldConstraint{StringMatches: []string{label}}}},
+		func(s Stack) bool { return slices.Contains(s.Labels, label) })
+	if err != nil {
+		return found, fmt.Errorf("search stacks labelled %q: %w", label, err)
+	}
+	return found, nil
+}
+
+// Stacks lists every stack the key may see.
+func (c *Client) Stacks(ctx context.Context) (Listing[Stack], error) {
+	found, err := c.searchStacks(ctx, nil, nil)
+	if err != nil {
+		return found, fmt.Errorf("list stacks: %w", err)
+	}
+	return found, nil
+}
+
+func (c *Client) searchStacks(ctx context.Context, predicates []operations.QueryPredicate, keep func(Stack) bool) (Listing[Stack], error) {
+	return searchPages(maxPages, predicates, keep, func(input operations.SearchInput) ([]Stack, operations.PageInfo, error) {
+		data, err := operations.SearchStacks(ctx, c.api, input)
+		if err != nil {
+			return nil, operations.PageInfo{}, err
+		}
+		var stacks []Stack
+		for _, edge := range data.SearchStacks.Edges {
+			stacks = append(stacks, c.fromStackDetails(edge.Node))
+		}
+		return stacks, data.SearchStacks.PageInfo, nil
+	})
+}
+
+func (c *Client) fromStackDetails(s operations.StackDetails) Stack {
+	stack := Stack{
+		Account:        c.account,
+		ID:             StackID(s.Id),
+		Name:           s.Name,
+		State:          s.State,
+		Labels:         s.Labels,
+		Space:          s.Space,
+		Branch:         s.Branch,
+		Repository:     s.Repository,
+		Administrative: s.Administrative,
+		Autodeploy:     s.Autodeploy,
+		Disabled:       s.IsDisabled,
+		LockedBy:       orZero(s.LockedBy),
+	}
+	if s.Blocker != nil {
+		stack.Blocker = RunID(s.Blocker.Id)
+	}
+	if s.TrackedCommit != nil {
+		stack.TrackedCommit = s.TrackedCommit.Hash
+	}
+	return stack
+}
+
+// Viewer is whom Spacelift takes us for.
+type Viewer struct {
+	ID    string `json:"id"`
+	Name  string `json:"name"`
+	Admin bool   `json:"admin"`
+}
+
+// Viewer asks who we are: the cheapest call that proves the API key.
+func (c *Client) Viewer(ctx context.Context) (Viewer, error) {
+	data, err := operations.Viewer(ctx, c.api)
+	if err == nil && data.Viewer == nil {
+		err = ErrUnauthorized
+	}
+	if err != nil {
+		return Viewer{}, fmt.Errorf("read viewer: %w", err)
+	}
+	return Viewer{ID: data.Viewer.Id, Name: data.Viewer.Name, Admin: data.Viewer.Admin}, nil
+}
+
+// Space is a place in the account's tree of permissions.
+type Space struct {
+	ID       string `json:"id"`
+	Name     string `json:"name"`
+	Parent   string `json:"parent,omitempty"` // id; empty for root
+	Inherits bool   `json:"inherits"`         // policies and webhooks of the parent reach it
+}
+
+// Spaces lists the spaces the key may see.
+func (c *Client) Spaces(ctx context.Context) ([]Space, error) {
+	data, err := operations.Spaces(ctx, c.api)
+	if err != nil {
+		return nil, fmt.Errorf("list spaces: %w", err)
+	}
+	var spaces []Space
+	for _, s := range data.Spaces {
+		spaces = append(spaces, Space{ID: s.Id, Name: s.Name, Parent: orZero(s.ParentSpace), Inherits: s.InheritEntities})
+	}
+	return spaces, nil
+}
