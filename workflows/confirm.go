@@ -121,5 +121,8 @@ func because(err error) string {
 	if _, ok := errors.AsType[*temporal.TimeoutError](err); ok {
 		return "no answer in time"
 	}
+	if wrapper, ok := errors.AsType[*temporal.ActivityError](err); ok {
+		return wrapper.Unwrap().Error()
+	}
 	return err.Error()
 }

@@ -39,6 +39,7 @@ func withSpaceliftCall(ctx workflow.Context) workflow.Context {
 			InitialInterval:    time.Second,
 			BackoffCoefficient: 2,
 			MaximumInterval:    time.Minute,
+			MaximumAttempts:    20_000, // more than fit into the week; the SDK's test environment takes 0 for 10
 		},
 	})
 }

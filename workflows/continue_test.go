@@ -1,0 +1,188 @@
+package workflows_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/workflows"
+)
+
+// continued runs the execution until it continues as new, and returns what it
+// carries on.
+func (r *rig) continued() workflows.ManageRunInput {
+	r.Helper()
+	r.env.ExecuteWorkflow(workflows.ManageRun, workflows.ManageRunInput{Run: run})
+	again, ok := errors.AsType[*workflow.ContinueAsNewError](r.env.GetWorkflowError())
+	if !ok {
+		r.Fatalf("the execution ended with %v, want it to continue as new", r.env.GetWorkflowError())
+	}
+	if again.WorkflowType.Name != workflows.ManageRunType {
+		r.Errorf("it continues as %s", again.WorkflowType.Name)
+	}
+	var in workflows.ManageRunInput
+	if err := converter.GetDefaultDataConverter().FromPayloads(again.Input, &in); err != nil {
+		r.Fatalf("decode what is carried on: %v", err)
+	}
+	return in
+}
+
+// next is a rig in the same world, for the execution that carries on.
+func (r *rig) next() *rig {
+	r.Helper()
+	n := newRig(r.T, nil)
+	n.truth, n.confirmed, n.asked = r.truth, r.confirmed, r.asked
+	n.env.SetStartTime(r.env.Now())
+	return n
+}
+
+func TestContinueAsNewLosesNothing(t *testing.T) {
+	r := newRig(t, auto)
+	r.at(0, func() { r.moves(queued, planning) })
+	r.at(time.Minute, func() { r.moves(unconfirmed) })
+	r.at(2*time.Minute, func() {
+		r.env.SetContinueAsNewSuggested(true)
+		// Three signals wait when the execution takes its last step.
+		r.env.SignalWorkflowSkippingWorkflowTask(workflows.RunEventsSignal, workflows.RunEvents{Events: []workflows.RunEvent{r.notification(3)}})
+		r.goes(preparingApply)
+		r.env.SignalWorkflowSkippingWorkflowTask(workflows.RunEventsSignal, workflows.RunEvents{Events: []workflows.RunEvent{r.notification(4)}})
+		r.moves(applying)
+	})
+	carried := r.continued()
+	before := r.status()
+
+	second := r.next()
+	second.at(time.Hour, func() {
+		after := second.status()
+		if diff := cmp.Diff(before, after); diff != "" {
+			t.Errorf("status (-before +after continuing):\n%s", diff)
+		}
+		second.moves(finished)
+	})
+	end := second.manageFrom(carried)
+
+	if len(end.States) != 7 || end.State != finished || end.StartedAt != started {
+		t.Errorf("ended in %s after %d states, started at %s; want FINISHED after 7 and the first start", end.State, len(end.States), end.StartedAt)
+	}
+	if len(second.confirmed) != 1 || second.asked != 1 {
+		t.Errorf("confirmed %d times with %d requests, want once", len(second.confirmed), second.asked)
+	}
+}
+
+// A plan that is being confirmed when the history is full is confirmed by the
+// next execution.
+func TestContinueAsNewKeepsTheWishToConfirm(t *testing.T) {
+	r := newRig(t, auto)
+	r.at(0, func() { r.moves(queued, planning) })
+	r.at(time.Minute, func() { r.set(func() { r.away = true }); r.moves(unconfirmed) })
+	r.at(time.Hour, func() {
+		r.env.SetContinueAsNewSuggested(true)
+		r.toldOf(0)
+	})
+	carried := r.continued()
+
+	second := r.next()
+	second.at(time.Hour, func() { second.told(); second.moves(applying, finished) })
+	end := second.manageFrom(carried)
+
+	if end.State != finished || len(second.confirmed) != 1 {
+		t.Errorf("ended in %s with %d confirmations, want FINISHED with 1", end.State, len(second.confirmed))
+	}
+}
+
+func TestCanceledExecutionStops(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		away bool
+	}{{"while it waits", false}, {"while Spacelift does not answer", true}} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := newRig(t, manual)
+			if tc.away {
+				r = newRig(t, auto)
+			}
+			r.away = tc.away
+			r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+			r.at(time.Hour, r.env.CancelWorkflow)
+			r.env.ExecuteWorkflow(workflows.ManageRun, workflows.ManageRunInput{Run: run})
+			if err := r.env.GetWorkflowError(); !temporal.IsCanceledError(err) {
+				t.Errorf("the execution ended with %v, want it canceled", err)
+			}
+			if r.asked != 0 {
+				t.Errorf("%d confirmations were sent", r.asked)
+			}
+		})
+	}
+}
+
+func TestImpossibleRunIsRefused(t *testing.T) {
+	r := newRig(t, auto)
+	r.env.ExecuteWorkflow(workflows.ManageRun, workflows.ManageRunInput{Run: spacelift.RunRef{Account: "acme", Stack: "a/b", Run: "x"}})
+	err := r.env.GetWorkflowError()
+	app, ok := errors.AsType[*temporal.ApplicationError](err)
+	if !ok || app.Type() != workflows.ErrTypeImpossibleRun || !app.NonRetryable() {
+		t.Errorf("error is %v, want a final %s", err, workflows.ErrTypeImpossibleRun)
+	}
+}
+
+func TestUnknownAccountHolds(t *testing.T) {
+	other := run
+	other.Account = "other"
+	r := newRig(t, auto)
+	r.at(0, func() {
+		r.goes(queued, planning, unconfirmed)
+		told := r.notification(2)
+		told.Run = other
+		r.signal(told)
+	})
+	r.at(time.Hour, func() {
+		r.wants(workflows.PhaseHolding, "no API key for the account other")
+		r.person("jane", discarded, "")
+		told := r.notification(-1)
+		told.Run = other
+		r.signal(told)
+	})
+	if s := r.manageFrom(workflows.ManageRunInput{Run: other}); s.State != discarded {
+		t.Errorf("ended in %s", s.State)
+	}
+}
+
+// The status before the first event, for who asks very early.
+func TestStatusBeforeTheFirstEvent(t *testing.T) {
+	r := newRig(t, auto)
+	r.at(time.Minute, func() {
+		want := workflows.RunStatus{Run: run, Phase: workflows.PhaseQueued, StartedAt: started}
+		want.Policy.Confirm = workflows.Setting[workflows.ConfirmMode]{Value: workflows.ConfirmManual, Origin: workflows.OriginDefault}
+		if diff := cmp.Diff(want, r.status(), cmpopts.IgnoreFields(workflows.RunStatus{}, "WaitingFor")); diff != "" {
+			t.Errorf("status (-want +got):\n%s", diff)
+		}
+		r.wants(workflows.PhaseQueued, "no notification")
+	})
+	r.at(time.Hour, func() { r.moves(queued, "SKIPPED") })
+	r.manage()
+}
+
+func TestManageRunID(t *testing.T) {
+	if got, want := workflows.ManageRunID(run), "run/acme/network-prod/01KDX3V4T8Q2M5N7P9R1S3T5V7"; got != want {
+		t.Errorf("id is %s, want %s", got, want)
+	}
+}
+
+func TestSearchAttributesAreKeywords(t *testing.T) {
+	want := map[string]string{
+		"GantryAccount": "Keyword", "GantryStack": "Keyword", "GantryRunState": "Keyword", "GantryRunType": "Keyword", "GantryPhase": "Keyword",
+	}
+	got := make(map[string]string)
+	for name, kind := range workflows.SearchAttributes() {
+		got[name] = kind.String()
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("search attributes (-want +got):\n%s", diff)
+	}
+}

@@ -1,0 +1,257 @@
+package workflows_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.temporal.io/sdk/testsuite"
+
+	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/workflows"
+)
+
+var (
+	run = spacelift.RunRef{Account: "acme", Stack: "network-prod", Run: "01KDX3V4T8Q2M5N7P9R1S3T5V7"}
+	// Stories play in the future: the SDK measures the deadlines of local
+	// activities by the real clock from a start in the story's time.
+	started = time.Date(2126, 1, 1, 10, 0, 0, 0, time.UTC)
+
+	auto   = []string{"env:prod", "gantry:confirm=auto", "gantry:managed"}
+	manual = []string{"env:prod", "gantry:managed"}
+)
+
+// rig tells a story to ManageRun: a run in Spacelift moves, notifications of it
+// arrive or don't, people act, Spacelift's API answers or doesn't.
+type rig struct {
+	*testing.T
+	env *testsuite.TestWorkflowEnvironment
+
+	mu        sync.Mutex // activities call from goroutines of their own
+	truth     spacelift.Run
+	away      bool     // the API is not reachable
+	broken    error    // what the API answers to everything
+	refuses   error    // what the API answers to confirmations
+	loses     int      // how many answers to confirmations get lost
+	lags      bool     // reads show the state before the newest
+	confirmed []string // notes of the confirmations that took effect
+	asked     int      // confirmations that were sent, whatever became of them
+	reads     int
+}
+
+func newRig(t *testing.T, labels []string) *rig {
+	t.Helper()
+	var suite testsuite.WorkflowTestSuite
+	suite.SetLogger(testLogger{})
+	r := &rig{T: t, env: suite.NewTestWorkflowEnvironment()}
+	r.truth = spacelift.Run{
+		Ref: run, Type: spacelift.RunTypeTracked, Branch: "main", StackLabels: labels, StackName: "network / prod",
+		Commit: spacelift.Commit{Hash: "9f2c1d7e4b8a06f35c21de90ab7741f6c3e85d12", Message: "Widen private subnets", AuthorName: "Jane Doe"},
+	}
+	r.env.SetStartTime(started)
+	r.env.RegisterActivity(&activities.Activities{Accounts: map[spacelift.Account]activities.Spacelift{"acme": r}})
+	return r
+}
+
+// at does something when the story has gone on for so long.
+func (r *rig) at(d time.Duration, do func()) { r.env.RegisterDelayedCallback(do, d) }
+
+// goes moves the run on in Spacelift, without telling anybody.
+func (r *rig) goes(states ...spacelift.RunState) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range states {
+		r.enter(s, "", "")
+	}
+}
+
+func (r *rig) enter(s spacelift.RunState, who, note string) {
+	r.truth.State, r.truth.StateVersion = s, len(r.truth.History)
+	r.truth.History = append(r.truth.History, spacelift.Transition{
+		State: s, StateVersion: r.truth.StateVersion, At: r.env.Now().UTC().Truncate(time.Second), Username: who, Note: note,
+	})
+	if s == spacelift.RunStateUnconfirmed {
+		r.truth.Delta = &spacelift.Delta{Added: 3, Changed: 1, Deleted: len(r.truth.History), Resources: 42}
+	}
+}
+
+// person makes somebody move the run on in Spacelift.
+func (r *rig) person(who string, s spacelift.RunState, note string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.enter(s, who, note)
+}
+
+// told sends a notification of the run's newest state.
+func (r *rig) told() { r.signal(r.notification(-1)) }
+
+// toldOf sends notifications of states by their version, in one signal.
+func (r *rig) toldOf(versions ...int) {
+	var events []workflows.RunEvent
+	for _, v := range versions {
+		events = append(events, r.notification(v))
+	}
+	r.signal(events...)
+}
+
+// moves moves the run on and sends a notification of each state.
+func (r *rig) moves(states ...spacelift.RunState) {
+	for _, s := range states {
+		r.goes(s)
+		r.told()
+	}
+}
+
+func (r *rig) signal(events ...workflows.RunEvent) {
+	r.env.SignalWorkflow(workflows.RunEventsSignal, workflows.RunEvents{Events: events})
+}
+
+// notification is what Spacelift sends when the run enters a state; -1 is the
+// newest.
+func (r *rig) notification(version int) workflows.RunEvent {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if version < 0 {
+		version = r.truth.StateVersion
+	}
+	h := r.truth.History[version]
+	e := workflows.RunEvent{
+		Run: run, Type: r.truth.Type, State: h.State, StateVersion: version, At: h.At, Note: h.Note,
+		Branch: r.truth.Branch, Commit: r.truth.Commit, DriftDetection: r.truth.DriftDetection, StackName: r.truth.StackName,
+		Labels: spacelift.OurLabels(r.truth.StackLabels), Source: workflows.SourceWebhook, ReceivedAt: r.env.Now(),
+	}
+	if r.truth.Delta != nil {
+		e.Delta = new(*r.truth.Delta)
+	}
+	return e
+}
+
+// Run answers like Spacelift's API.
+func (r *rig) Run(_ context.Context, ref spacelift.RunRef) (spacelift.Run, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.reads++
+	switch {
+	case r.away:
+		return spacelift.Run{}, errors.New("dial tcp: connection refused")
+	case r.broken != nil:
+		return spacelift.Run{}, r.broken
+	case ref != run:
+		return spacelift.Run{}, spacelift.ErrNotFound
+	}
+	shown := r.truth
+	if r.lags {
+		last := shown.History[len(shown.History)-2]
+		shown.History = shown.History[:len(shown.History)-1]
+		shown.State, shown.StateVersion = last.State, last.StateVersion
+	}
+	shown.History = slices.Clone(shown.History)
+	return shown, nil
+}
+
+// ConfirmRun answers like Spacelift's API.
+func (r *rig) ConfirmRun(_ context.Context, ref spacelift.RunRef, note string) (spacelift.RunOutcome, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.asked++
+	switch {
+	case r.away:
+		return spacelift.RunOutcome{}, errors.New("dial tcp: connection refused")
+	case r.refuses != nil:
+		return spacelift.RunOutcome{}, r.refuses
+	case r.truth.State != spacelift.RunStateUnconfirmed:
+		return spacelift.RunOutcome{}, illegal("run is not in UNCONFIRMED")
+	}
+	r.enter(spacelift.RunStateConfirmed, "api::gantry", note)
+	r.confirmed = append(r.confirmed, note)
+	if r.loses > 0 {
+		r.loses--
+		return spacelift.RunOutcome{}, fmt.Errorf("confirm run %s: %w", ref, spacelift.ErrAmbiguous)
+	}
+	return spacelift.RunOutcome{Ref: ref, State: spacelift.RunStateConfirmed}, nil
+}
+
+func illegal(message string) error {
+	return &spacelift.IllegalStateError{Refusal: &spacelift.GraphQLError{Messages: []string{message}}}
+}
+
+// status asks the execution, at any point of a story.
+func (r *rig) status() workflows.RunStatus {
+	r.Helper()
+	var s workflows.RunStatus
+	answer, err := r.env.QueryWorkflow(workflows.StatusQuery)
+	if err == nil {
+		err = answer.Get(&s)
+	}
+	if err != nil {
+		r.Errorf("query status: %v", err)
+	}
+	return s
+}
+
+// wants checks what an execution says it is doing.
+func (r *rig) wants(phase workflows.Phase, reason string) {
+	r.Helper()
+	s := r.status()
+	if s.Phase != phase {
+		r.Errorf("phase is %s, want %s", s.Phase, phase)
+	}
+	if s.WaitingFor == nil || !strings.Contains(s.WaitingFor.Reason, reason) {
+		r.Errorf("waits for %+v, want a reason with %q", s.WaitingFor, reason)
+	}
+}
+
+// manage runs the execution to its end.
+func (r *rig) manage() workflows.RunStatus {
+	r.Helper()
+	return r.manageFrom(workflows.ManageRunInput{Run: run})
+}
+
+func (r *rig) manageFrom(in workflows.ManageRunInput) workflows.RunStatus {
+	r.Helper()
+	r.env.ExecuteWorkflow(workflows.ManageRun, in)
+	if !r.env.IsWorkflowCompleted() {
+		r.Fatal("the execution has not ended")
+	}
+	var s workflows.RunStatus
+	if err := r.env.GetWorkflowResult(&s); err != nil {
+		r.Fatalf("the execution failed: %v", err)
+	}
+	return s
+}
+
+// timeline returns the entries of some kinds, each as "kind: summary".
+func timeline(s workflows.RunStatus, kinds ...workflows.TimelineKind) []string {
+	var list []string
+	for _, e := range s.Timeline {
+		if slices.Contains(kinds, e.Kind) {
+			list = append(list, string(e.Kind)+": "+e.Summary)
+		}
+	}
+	return list
+}
+
+// mentions checks that the timeline holds a text among entries of a kind.
+func (r *rig) mentions(s workflows.RunStatus, kind workflows.TimelineKind, text string) {
+	r.Helper()
+	for _, e := range timeline(s, kind) {
+		if strings.Contains(e, text) {
+			return
+		}
+	}
+	r.Errorf("no %s in the timeline mentions %q:\n%s", kind, text, strings.Join(timeline(s, kind), "\n"))
+}
+
+// testLogger keeps the SDK quiet; what matters shows in a status.
+type testLogger struct{}
+
+func (testLogger) Debug(string, ...any) {}
+func (testLogger) Info(string, ...any)  {}
+func (testLogger) Warn(string, ...any)  {}
+func (testLogger) Error(string, ...any) {}
