@@ -2,6 +2,7 @@ package spacelift_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net"
 	"net/http"
@@ -292,4 +293,50 @@ func TestLeavingDuringAPauseEndsTheCall(t *testing.T) {
 		}
 		wantSeen(t, a, "RunConfirm")
 	})
+}
+
+// Whatever comes back, a confirmation is believed only when the answer says so,
+// and a doubtful one is sent once.
+func FuzzAnswers(f *testing.F) {
+	f.Add(200, `{"data":`+confirmed+`}`)
+	f.Add(200, `{"data":`+confirmed+`,"errors":[{"message":"x"}]}`)
+	f.Add(200, `{"data":{"runConfirm":null},"errors":[{"message":"internal error","path":["runConfirm",0,"state"]}]}`)
+	f.Add(200, `{"data":null,"errors":[{"message":"not found","extensions":{"a":["b"]}}]}`)
+	f.Add(422, `{"errors":[{"message":"Unknown type"}]}`)
+	f.Add(502, `<html>`)
+	f.Add(302, ``)
+	f.Add(200, `{"data":{"runConfirm":{"id":7}}}`)
+	f.Fuzz(func(t *testing.T, status int, body string) {
+		if status < 200 || status > 599 || status == http.StatusTooManyRequests || status == http.StatusUnauthorized {
+			return
+		}
+		a := &api{t: t, answer: func(r request) reply {
+			if r.Operation == "Viewer" {
+				return data(me)
+			}
+			return reply{status: status, body: body}
+		}}
+		err := mutate(t.Context(), newClient(t, a))
+		if err == nil && (status >= 300 || !says(body, testRun.Run)) {
+			t.Fatalf("HTTP %d %q is taken for a confirmation", status, body)
+		}
+		confirms := 0
+		for _, operation := range a.seen() {
+			if operation == "RunConfirm" {
+				confirms++
+			}
+		}
+		if errors.Is(err, spacelift.ErrAmbiguous) && confirms != 1 {
+			t.Fatalf("sent %d times: %v", confirms, err)
+		}
+	})
+}
+
+// says reports whether a body confirms the run and nothing else.
+func says(body string, run spacelift.RunID) bool {
+	var answer struct {
+		Data   struct{ RunConfirm struct{ ID spacelift.RunID } }
+		Errors []any
+	}
+	return json.Unmarshal([]byte(body), &answer) == nil && answer.Data.RunConfirm.ID == run && len(answer.Errors) == 0
 }

@@ -59,6 +59,7 @@ func TestACallerWhoLeavesTakesNobodysTokenAlong(t *testing.T) {
 				t.Errorf("the hurried caller got %v", err)
 			}
 		})
+		synctest.Wait() // the exchange is under way, and the hurried caller's
 		callers.Go(func() {
 			if _, err := client.Viewer(t.Context()); err != nil {
 				t.Errorf("the patient caller got %v", err)

@@ -66,6 +66,7 @@ func TestStateAndVersionBelongTogether(t *testing.T) {
 		{"state read later", "CONFIRMED", `{"state":"UNCONFIRMED","stateVersion":5},{"state":"PLANNING","stateVersion":4}`, "UNCONFIRMED", 5},
 		{"ended", "FINISHED", `{"state":"APPLYING","stateVersion":8}`, "FINISHED", 8},
 		{"oldest first after all", "PLANNING", `{"state":"QUEUED","stateVersion":0},{"state":"PLANNING","stateVersion":1}`, "PLANNING", 1},
+		{"without versions", "PLANNING", `{"state":"PLANNING","stateVersion":0},{"state":"QUEUED","stateVersion":0}`, "PLANNING", 0},
 		{"without history", "PLANNING", ``, "PLANNING", 0},
 		{"a state we never heard of", "DREAMING", `{"state":"DREAMING","stateVersion":3}`, "DREAMING", 3},
 	} {
