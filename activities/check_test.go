@@ -1,0 +1,104 @@
+package activities
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+func TestCheck(t *testing.T) {
+	ref := spacelift.RunRef{Account: "acme", Stack: "network-prod", Run: "01KDX3V4T8Q2M5N7P9R1S3T5V7"}
+	in := ConfirmRunInput{
+		Run:  ref,
+		Note: "Confirmed by Gantry.",
+		Expect: Expect{
+			Type: spacelift.RunTypeTracked, State: spacelift.RunStateUnconfirmed, StateVersion: 5,
+			CommitHash: "9f2c", Delta: &spacelift.Delta{Added: 3, Resources: 42},
+			Labels: []string{"gantry:confirm=auto", "gantry:managed"},
+		},
+	}
+	past := []spacelift.Transition{
+		{State: spacelift.RunStateQueued, StateVersion: 0}, {State: spacelift.RunStateReady, StateVersion: 1},
+		{State: spacelift.RunStatePreparing, StateVersion: 2}, {State: spacelift.RunStateInitializing, StateVersion: 3},
+		{State: spacelift.RunStatePlanning, StateVersion: 4}, {State: spacelift.RunStateUnconfirmed, StateVersion: 5},
+	}
+	// then is the run some states after UNCONFIRMED, who and why in the first.
+	then := func(who, note string, states ...spacelift.RunState) func(*spacelift.Run) {
+		return func(r *spacelift.Run) {
+			for i, s := range states {
+				t := spacelift.Transition{State: s, StateVersion: 6 + i}
+				if i == 0 {
+					t.Username, t.Note = who, note
+				}
+				r.History = append(r.History, t)
+				r.State, r.StateVersion = s, t.StateVersion
+			}
+		}
+	}
+	for _, tc := range []struct {
+		name   string
+		change func(*spacelift.Run)
+		expect func(*Expect)
+		want   ConfirmOutcome // empty: go ahead
+		reason string
+		byUs   bool
+	}{
+		{name: "as judged"},
+		{name: "labels of others don't matter", change: func(r *spacelift.Run) { r.StackLabels = append(r.StackLabels, "env:prod", "team:net") }},
+		{name: "order of labels doesn't matter", change: func(r *spacelift.Run) { r.StackLabels = []string{"gantry:managed", " gantry:confirm=auto"} }},
+		{name: "what was not known is not compared", expect: func(e *Expect) { e.CommitHash, e.Delta = "", nil }},
+
+		{name: "confirmed by a person", change: then("jane", "go", "CONFIRMED"), want: AlreadyConfirmed, reason: "jane confirmed"},
+		{name: "confirmed by nobody we know", change: then("", "", "CONFIRMED"), want: AlreadyConfirmed, reason: "in Spacelift"},
+		{name: "confirmed by an earlier attempt", change: then("api::key", "Confirmed by Gantry.", "CONFIRMED"), want: AlreadyConfirmed, reason: "an earlier attempt", byUs: true},
+		{name: "confirmed and applying", change: then("jane", "", "CONFIRMED", "PREPARING_APPLY", "APPLYING"), want: AlreadyConfirmed, reason: "jane"},
+		{name: "confirmed and finished", change: then("jane", "", "CONFIRMED", "PREPARING_APPLY", "APPLYING", "FINISHED"), want: AlreadyConfirmed, reason: "jane"},
+		{name: "confirmed, as far as the state tells", change: func(r *spacelift.Run) { r.History, r.State, r.StateVersion = nil, "APPLYING", 8 }, want: AlreadyConfirmed},
+
+		{name: "discarded", change: then("jane", "", "DISCARDED"), want: PlanChanged, reason: "DISCARDED (6)"},
+		{name: "failed by a review", change: then("", "", "FAILED"), want: PlanChanged, reason: "FAILED (6)"},
+		{name: "replan asked for", change: then("jane", "", "REPLAN_REQUESTED"), want: PlanChanged, reason: "REPLAN_REQUESTED (6)"},
+		{name: "another plan", change: then("jane", "", "REPLAN_REQUESTED", "PLANNING", "UNCONFIRMED"), want: PlanChanged, reason: "UNCONFIRMED (8), not in UNCONFIRMED (5)"},
+		{name: "another plan, confirmed", change: then("jane", "", "REPLAN_REQUESTED", "PLANNING", "UNCONFIRMED", "CONFIRMED"), want: PlanChanged, reason: "CONFIRMED (9)"},
+		{name: "finished, nobody knows how", change: func(r *spacelift.Run) { r.History, r.State, r.StateVersion = nil, "FINISHED", 9 }, want: PlanChanged, reason: "FINISHED (9)"},
+		{name: "older than judged", change: func(r *spacelift.Run) {
+			r.History, r.State, r.StateVersion = past[:5], "PLANNING", 4
+		}, want: PlanChanged, reason: "PLANNING (4)"},
+		{name: "another state of that version", change: func(r *spacelift.Run) { r.State = "PENDING_REVIEW" }, want: PlanChanged, reason: "PENDING_REVIEW (5)"},
+		{name: "another type", change: func(r *spacelift.Run) { r.Type = "DESTROY" }, want: PlanChanged, reason: "DESTROY"},
+		{name: "another commit", change: func(r *spacelift.Run) { r.Commit.Hash = "0000" }, want: PlanChanged, reason: "commit 0000, not on 9f2c"},
+		{name: "no commit", change: func(r *spacelift.Run) { r.Commit.Hash = "" }, want: PlanChanged, reason: "commit"},
+		{name: "another delta", change: func(r *spacelift.Run) { r.Delta.Deleted = 7 }, want: PlanChanged, reason: "+3 ~0 -7 of 42, not +3 ~0 -0 of 42"},
+		{name: "no delta", change: func(r *spacelift.Run) { r.Delta = nil }, want: PlanChanged, reason: "unknown size"},
+		{name: "label removed", change: func(r *spacelift.Run) { r.StackLabels = []string{"gantry:managed"} }, want: PlanChanged, reason: "labels are gantry:managed, not"},
+		{name: "all labels removed", change: func(r *spacelift.Run) { r.StackLabels = nil }, want: PlanChanged, reason: "none of Gantry's"},
+		{name: "label added", change: func(r *spacelift.Run) { r.StackLabels = append(r.StackLabels, "gantry:approvals=2") }, want: PlanChanged, reason: "gantry:approvals=2"},
+		{name: "label in capitals added", change: func(r *spacelift.Run) { r.StackLabels = append(r.StackLabels, "GANTRY:hold") }, want: PlanChanged, reason: "GANTRY:hold"},
+
+		{name: "needs a review first", change: func(r *spacelift.Run) { r.NeedsApproval = true }, want: ConfirmRefused, reason: "approval policy"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			run := spacelift.Run{
+				Ref: ref, Type: spacelift.RunTypeTracked, State: spacelift.RunStateUnconfirmed, StateVersion: 5,
+				Commit: spacelift.Commit{Hash: "9f2c"}, Delta: &spacelift.Delta{Added: 3, Resources: 42},
+				StackLabels: []string{"gantry:confirm=auto", "gantry:managed"},
+				History:     append([]spacelift.Transition{}, past...),
+			}
+			if tc.change != nil {
+				tc.change(&run)
+			}
+			asked := in
+			if tc.expect != nil {
+				tc.expect(&asked.Expect)
+			}
+			got := check(asked, run)
+			if got.Outcome != tc.want || got.ByUs != tc.byUs {
+				t.Errorf("outcome %q (by us %t), want %q (%t)", got.Outcome, got.ByUs, tc.want, tc.byUs)
+			}
+			if !strings.Contains(got.Reason, tc.reason) || (tc.want != "") != (got.Reason != "") {
+				t.Errorf("reason %q, want one with %q", got.Reason, tc.reason)
+			}
+		})
+	}
+}
