@@ -1,0 +1,231 @@
+package simulator_test
+
+import (
+	"encoding/json"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/spacelift/simulator"
+)
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	raw, err := os.ReadFile("testdata/" + file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(raw)
+}
+
+func decode(t *testing.T, text string) (v map[string]any) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(text), &v); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// The policies of our reference, evaluated on inputs recorded from Spacelift.
+func TestRecordedInputs(t *testing.T) {
+	target := map[string]any{"endpoint_id": "orchestrator-prod"}
+	for _, c := range []struct {
+		policy, input string
+		want          []any
+	}{
+		{"minimal.rego", "policy_input_run_updated_unconfirmed.json", []any{target}},
+		{"minimal.rego", "policy_input_run_updated_finished.json", []any{target}},
+		{"minimal.rego", "policy_input_run_updated_not_opted_in.json", []any{}},
+		{"minimal.rego", "policy_input_module_version.json", []any{}},
+		{"minimal.rego", "policy_input_internal_error.json", []any{}},
+		{"envelope.rego", "policy_input_run_updated_unconfirmed.json", []any{
+			map[string]any{"endpoint_id": "orchestrator-prod", "payload": decode(t, read(t, "custom_envelope_unconfirmed.json"))},
+		}},
+		{"envelope.rego", "policy_input_run_updated_finished.json", []any{
+			map[string]any{"endpoint_id": "orchestrator-prod", "payload": decode(t, read(t, "custom_envelope_finished.json"))},
+		}},
+		{"envelope.rego", "policy_input_run_updated_not_opted_in.json", []any{}},
+		{"envelope.rego", "policy_input_internal_error.json", []any{target}},
+	} {
+		t.Run(c.policy+" on "+c.input, func(t *testing.T) {
+			r := newRig(t)
+			var got struct{ PolicySimulatev2 string }
+			a := r.graphql(`mutation ($in: PolicySimulateInput!) { policySimulatev2(input: $in) }`, map[string]any{
+				"in": map[string]any{"type": "NOTIFICATION", "body": read(t, c.policy), "data": read(t, c.input)},
+			}, &got)
+			if len(a.Errors) > 0 {
+				t.Fatal(a.Errors)
+			}
+			if diff := cmp.Diff(c.want, decode(t, got.PolicySimulatev2)["webhook"]); diff != "" {
+				t.Errorf("webhook rule (-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+// The input the simulator makes has the fields of the recorded one, no more and
+// no less.
+func TestInputHasTheRecordedShape(t *testing.T) {
+	r := newRig(t)
+	r.ok(r.AddWorkerPool(simulator.WorkerPool{ID: "pool", Name: "prod-workers", Labels: []string{"pool:prod"}}))
+	r.stack(simulator.Stack{ID: "net", Labels: []string{"a"}, WorkerPool: "pool"})
+	r.routeAll()
+	r.ok(r.AddPolicy(simulator.Policy{ID: "sampler", Engine: simulator.RegoV1, Body: `package spacelift
+
+sample if input.run_updated.state == "UNCONFIRMED"
+`}))
+	r.push("net", simulator.Plan{Delta: twoAdded.Delta, Verdict: simulator.Warn, Messages: []string{"big"}, Changes: []simulator.Change{
+		{Address: "aws_subnet.a", Type: "aws_subnet", Name: "a", Action: "added", Values: map[string]any{"cidr_block": "10.0.0.0/20"}},
+	}})
+
+	var list struct {
+		Policy struct{ EvaluationRecords []struct{ Key, Outcome string } }
+	}
+	r.graphql(`{ policy(id: "sampler") { evaluationRecords { key outcome timestamp } } }`, nil, &list)
+	if n := len(list.Policy.EvaluationRecords); n != 1 {
+		t.Fatalf("%d evaluations sampled, want 1", n)
+	}
+	var sample struct {
+		Policy struct{ EvaluationSample struct{ Input string } }
+	}
+	r.graphql(`query ($key: String!) { policy(id: "sampler") { evaluationSample(key: $key) { input body } } }`,
+		map[string]any{"key": list.Policy.EvaluationRecords[0].Key}, &sample)
+	input := sample.Policy.EvaluationSample.Input
+	if strings.Contains(input, "e+18") || !strings.Contains(input, `"created_at":17672`) {
+		t.Errorf("nanoseconds lost their digits: %s", input)
+	}
+	got, want := shape("", decode(t, input)), shape("", decode(t, read(t, "policy_input_run_updated_unconfirmed.json")))
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("fields (-recorded +ours)\n%s", diff)
+	}
+}
+
+// shape lists the paths of a document with the type of each leaf.
+func shape(path string, v any) []string {
+	switch v := v.(type) {
+	case map[string]any:
+		var out []string
+		for _, k := range slices.Sorted(maps.Keys(v)) {
+			out = append(out, shape(path+"."+k, v[k])...)
+		}
+		return out
+	case []any:
+		if len(v) == 0 {
+			return []string{path + "[]"}
+		}
+		return shape(path+"[]", v[0])
+	case float64:
+		return []string{path + " number"}
+	case string:
+		return []string{path + " string"}
+	case bool:
+		return []string{path + " bool"}
+	}
+	return []string{path + " null"}
+}
+
+func TestPolicyMakesTheRequest(t *testing.T) {
+	r := newRig(t)
+	r.stack(simulator.Stack{ID: "net"})
+	r.ok(r.AddNamedWebhook(simulator.NamedWebhook{
+		ID: "hook", Endpoint: r.hook.url, Secret: "hush", Headers: map[string]string{"X-Static": "one", "X-Both": "static"},
+	}))
+	r.ok(r.AddPolicy(simulator.Policy{ID: "p", Body: `package spacelift
+
+webhook[{"endpoint_id": "hook", "method": "PUT", "headers": {"X-Event": "yes", "X-Both": "event", "X-Signature-256": "sha256=forged"},
+	"payload": {"text": "log: spacelift::logs::planning", "amp": "a&b"}}] { input.run_updated.state == "FINISHED" }
+`})) // REGO_V0 is Spacelift's default
+	r.push("net", simulator.Plan{Logs: map[spacelift.RunState][]string{"PLANNING": {"No changes."}}})
+	got := r.hook.all()
+	if len(got) != 1 {
+		t.Fatalf("%d deliveries", len(got))
+	}
+	if want := `{"amp":"a\u0026b","text":"log: No changes.\n"}`; got[0].Method != "PUT" || got[0].Body != want {
+		t.Errorf("%s %s, want PUT %s", got[0].Method, got[0].Body, want)
+	}
+	h := got[0].Header
+	if h.Get("X-Static") != "one" || h.Get("X-Event") != "yes" || h.Get("X-Both") != "event" || h.Get("X-Signature-256") == "sha256=forged" {
+		t.Errorf("headers %v", h)
+	}
+}
+
+func TestSpaceInheritanceDecidesWhichPoliciesHear(t *testing.T) {
+	everything := func(id, space string) simulator.Policy {
+		return simulator.Policy{ID: id, Space: space, Engine: simulator.RegoV1, Body: `package spacelift
+
+webhook contains {"endpoint_id": e.id} if some e in input.webhook_endpoints
+`}
+	}
+	for _, c := range []struct {
+		name               string
+		inherit            bool
+		hookSpace, polices string
+		want               bool
+	}{
+		{"all in root, inherited", true, "root", "root", true},
+		{"all in root, not inherited", false, "root", "root", false},
+		{"all in the stack's space", false, "team", "team", true},
+		{"policy in root, webhook in a sibling", true, "other", "root", false},
+		{"policy in a sibling", true, "root", "other", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRig(t)
+			r.ok(r.AddSpace(simulator.Space{ID: "team", InheritEntities: c.inherit}))
+			r.ok(r.AddSpace(simulator.Space{ID: "other", InheritEntities: true}))
+			r.stack(simulator.Stack{ID: "net", Space: "team"})
+			r.ok(r.AddNamedWebhook(simulator.NamedWebhook{ID: "hook", Endpoint: r.hook.url, Space: c.hookSpace}))
+			r.ok(r.AddPolicy(everything("p", c.polices)))
+			r.push("net", simulator.Plan{})
+			if got := len(r.hook.all()) > 0; got != c.want {
+				t.Errorf("delivered %v, want %v", got, c.want)
+			}
+		})
+	}
+}
+
+func TestTwoPoliciesSendTwoDeliveries(t *testing.T) {
+	r := newRig(t)
+	r.stack(simulator.Stack{ID: "net"})
+	r.routeAll()
+	r.ok(r.AddPolicy(simulator.Policy{ID: "again", Engine: simulator.RegoV1, Body: `package spacelift
+
+webhook contains {"endpoint_id": "hook"}
+`}))
+	r.push("net", simulator.Plan{})
+	if got := len(r.hook.all()); got != 12 {
+		t.Errorf("%d deliveries of 6 states, want 12", got)
+	}
+}
+
+func TestInternalErrorReachesPolicies(t *testing.T) {
+	r := newRig(t)
+	r.routeAll()
+	r.ok(r.SendInternalError(simulator.InternalError{
+		Title: "Invalid Stack Slug Triggered", Error: "policy triggered for Stack that doesn't exist",
+		Body: "policy tried to trigger Stack 'network-prdo' which either doesn't exist or this policy doesn't have access to",
+	}))
+	r.settle()
+	r.ok(r.AddPolicy(simulator.Policy{ID: "quiet", Engine: simulator.RegoV1, Body: "package spacelift\n\ninbox contains {\"title\": \"t\", \"body\": input.internal_error.message, \"severity\": \"INFO\"}\n"}))
+	want := `{"title":"Invalid Stack Slug Triggered","body":"policy tried to trigger Stack 'network-prdo' which either doesn't exist or this policy doesn't have access to","error":"policy triggered for Stack that doesn't exist","severity":"ERROR","account":"acme"}`
+	if got := r.hook.all(); len(got) != 1 || got[0].Body != want {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestPolicyThatNamesNobody(t *testing.T) {
+	r := newRig(t)
+	r.stack(simulator.Stack{ID: "net"})
+	r.ok(r.AddPolicy(simulator.Policy{ID: "lost", Engine: simulator.RegoV1, Body: `package spacelift
+
+webhook contains {"endpoint_id": "nowhere"} if input.run_updated.state == "FINISHED"
+`}))
+	r.push("net", simulator.Plan{})
+	if inbox := r.Inbox(); len(inbox) != 1 || !strings.Contains(inbox[0].Body, "nowhere") {
+		t.Errorf("inbox %+v", inbox)
+	}
+}
