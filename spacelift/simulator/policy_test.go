@@ -205,15 +205,21 @@ webhook contains {"endpoint_id": "hook"}
 func TestInternalErrorReachesPolicies(t *testing.T) {
 	r := newRig(t)
 	r.routeAll()
+	r.ok(r.AddPolicy(simulator.Policy{ID: "quiet", Engine: simulator.RegoV1, Body: `package spacelift
+
+inbox contains {"title": "heard", "body": input.internal_error.message, "severity": "INFO"}
+`}))
 	r.ok(r.SendInternalError(simulator.InternalError{
 		Title: "Invalid Stack Slug Triggered", Error: "policy triggered for Stack that doesn't exist",
 		Body: "policy tried to trigger Stack 'network-prdo' which either doesn't exist or this policy doesn't have access to",
 	}))
 	r.settle()
-	r.ok(r.AddPolicy(simulator.Policy{ID: "quiet", Engine: simulator.RegoV1, Body: "package spacelift\n\ninbox contains {\"title\": \"t\", \"body\": input.internal_error.message, \"severity\": \"INFO\"}\n"}))
 	want := `{"title":"Invalid Stack Slug Triggered","body":"policy tried to trigger Stack 'network-prdo' which either doesn't exist or this policy doesn't have access to","error":"policy triggered for Stack that doesn't exist","severity":"ERROR","account":"acme"}`
 	if got := r.hook.all(); len(got) != 1 || got[0].Body != want {
 		t.Errorf("got %+v", got)
+	}
+	if inbox := r.Inbox(); len(inbox) != 2 || inbox[1].Title != "heard" {
+		t.Errorf("inbox %+v, want Spacelift's own notice and the policy's", inbox)
 	}
 }
 

@@ -1,0 +1,543 @@
+package simulator_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/spacelift/simulator"
+)
+
+func (r *rig) state(stack spacelift.StackID, id spacelift.RunID) spacelift.RunState {
+	r.t.Helper()
+	return r.get(stack, id).State
+}
+
+func (r *rig) is(stack spacelift.StackID, id spacelift.RunID, want spacelift.RunState) {
+	r.t.Helper()
+	if got := r.state(stack, id); got != want {
+		r.t.Errorf("run of %s is %s, want %s", stack, got, want)
+	}
+}
+
+func (r *rig) blocker(stack spacelift.StackID) spacelift.RunID {
+	r.t.Helper()
+	st, err := r.Stack(stack)
+	r.ok(err)
+	return st.Blocker
+}
+
+func TestOneBlockingRunAtATime(t *testing.T) {
+	r := newRig(t, func(o *simulator.Options) { o.BlockerLag = 10 * time.Second })
+	r.stack(simulator.Stack{ID: "net"})
+	first, second := r.push("net", twoAdded), r.push("net", twoAdded)
+	task, err := r.CreateTask("jane", "net", "ls", false)
+	r.ok(err)
+	preview, err := r.Push("net", simulator.Commit{Branch: "feature"}, twoAdded)
+	r.ok(err)
+	r.settle()
+	r.is("net", first, "UNCONFIRMED")
+	r.is("net", second, "QUEUED")
+	r.is("net", task, "QUEUED")
+	r.is("net", preview, "FINISHED") // does not block, is not blocked
+
+	r.ok(r.Discard("jane", "net", first, ""))
+	r.settle()
+	if got := r.blocker("net"); got != first {
+		t.Errorf("blocker %q right after the end, want it cleared late", got)
+	}
+	r.is("net", second, "QUEUED")
+	r.advance(10 * time.Second)
+	if got := r.blocker("net"); got != second {
+		t.Errorf("blocker %q after the lag, want the second run", got)
+	}
+	r.is("net", second, "UNCONFIRMED")
+	r.is("net", task, "QUEUED")
+	r.ok(r.Confirm("jane", "net", second, ""))
+	r.advance(10 * time.Second)
+	r.is("net", second, "FINISHED")
+	r.is("net", task, "FINISHED") // its turn came
+	r.advance(10 * time.Second)
+	if got := r.blocker("net"); got != "" {
+		t.Errorf("blocker %q of an idle stack", got)
+	}
+}
+
+func TestPrioritizedRunOvertakes(t *testing.T) {
+	r := newRig(t)
+	r.ok(r.AddWorkerPool(simulator.WorkerPool{ID: "pool"}))
+	r.stack(simulator.Stack{ID: "net", WorkerPool: "pool"})
+	first, second, third := r.push("net", twoAdded), r.push("net", twoAdded), r.push("net", twoAdded)
+	a := r.graphql(`mutation ($run: ID!) { runPrioritizeSet(stack: "net", run: $run, prioritize: true) { id } }`, map[string]any{"run": third}, nil)
+	if len(a.Errors) > 0 {
+		t.Fatal(a.Errors)
+	}
+	r.ok(r.Discard("jane", "net", first, ""))
+	r.settle()
+	r.is("net", third, "UNCONFIRMED")
+	r.is("net", second, "QUEUED")
+}
+
+func TestLocks(t *testing.T) {
+	r := newRig(t)
+	r.stack(simulator.Stack{ID: "net", Autodeploy: true})
+	r.ok(r.Lock("jane", "net", "surgery"))
+	if err := r.Lock("ann", "net", ""); err == nil {
+		t.Error("ann locked jane's stack")
+	}
+	if _, err := r.Trigger("ann", simulator.Trigger{Stack: "net"}); err == nil {
+		t.Error("ann triggered a run on jane's stack")
+	}
+	pushed := r.push("net", twoAdded)
+	r.is("net", pushed, "QUEUED")
+	r.ok(r.SetNextPlan("net", twoAdded))
+	own, err := r.Trigger("jane", simulator.Trigger{Stack: "net"})
+	r.ok(err)
+	r.settle()
+	r.is("net", own, "UNCONFIRMED") // autodeploy is off while locked
+	r.ok(r.Discard("jane", "net", own, ""))
+	r.settle()
+
+	a := r.graphql(`mutation { stackUnlock(id: "net") { lockedBy } }`, nil, nil) // an admin key
+	if string(a.Data) != `{"stackUnlock":{"lockedBy":null}}` {
+		t.Fatalf("unlock: %s %v", a.Data, a.Errors)
+	}
+	r.settle()
+	r.is("net", pushed, "FINISHED")
+}
+
+func TestWritersUnlockOnlyTheirOwnLocks(t *testing.T) {
+	r := newRig(t)
+	r.stack(simulator.Stack{ID: "net"})
+	r.ok(r.Lock("jane", "net", ""))
+	r.AddAPIKey(simulator.APIKey{ID: "01WRITER", Secret: "x", Role: simulator.Writer})
+	r.token = r.exchange("01WRITER", "x")
+	if a := r.graphql(`mutation { stackUnlock(id: "net") { id } }`, nil, nil); len(a.Errors) != 1 {
+		t.Errorf("a writer unlocked somebody else's stack: %s", a.Data)
+	}
+	if a := r.graphql(`mutation { stackDelete(id: "net") { id } }`, nil, nil); len(a.Errors) != 1 || a.Errors[0].Message != "unauthorized" {
+		t.Errorf("a writer deleted a stack: %+v", a)
+	}
+}
+
+func TestApprovals(t *testing.T) {
+	t.Run("hold a confirmation", func(t *testing.T) {
+		r := newRig(t)
+		r.stack(simulator.Stack{ID: "net", Approvals: 2})
+		id := r.push("net", twoAdded)
+		if run := r.get("net", id); !run.NeedsApproval || run.CanConfirm {
+			t.Errorf("needsApproval %v, canConfirm %v", run.NeedsApproval, run.CanConfirm)
+		}
+		r.ok(r.Review("ann", "net", id, "APPROVE", ""))
+		r.ok(r.Review("ann", "net", id, "APPROVE", "again")) // still one person
+		if err := r.Confirm("jane", "net", id, ""); err == nil {
+			t.Error("confirmed with one approval of two")
+		}
+		r.ok(r.Review("bob", "net", id, "APPROVE", ""))
+		if run := r.get("net", id); run.NeedsApproval || !run.CanConfirm {
+			t.Errorf("needsApproval %v, canConfirm %v", run.NeedsApproval, run.CanConfirm)
+		}
+		r.is("net", id, "UNCONFIRMED") // approval is not confirmation
+		r.ok(r.Confirm("jane", "net", id, ""))
+		r.settle()
+		r.is("net", id, "FINISHED")
+	})
+	t.Run("end with a rejection", func(t *testing.T) {
+		r := newRig(t)
+		r.stack(simulator.Stack{ID: "net", Approvals: 2})
+		id := r.push("net", twoAdded)
+		a := r.graphql(`mutation ($run: ID!) { runReview(stack: "net", run: $run, decision: REJECT, note: "no") { author decision state } }`,
+			map[string]any{"run": id}, nil)
+		if string(a.Data) != `{"runReview":{"author":"api::01KEY","decision":"REJECT","state":"UNCONFIRMED"}}` {
+			t.Errorf("review: %s %v", a.Data, a.Errors)
+		}
+		r.is("net", id, "FAILED")
+	})
+	t.Run("are asked for in the queue of an autodeploying stack", func(t *testing.T) {
+		r := newRig(t)
+		r.stack(simulator.Stack{ID: "net", Approvals: 1, Autodeploy: true})
+		id := r.push("net", twoAdded)
+		r.is("net", id, "QUEUED")
+		if !r.get("net", id).NeedsApproval {
+			t.Error("needsApproval is false")
+		}
+		r.ok(r.Review("ann", "net", id, "APPROVE", ""))
+		r.settle()
+		r.is("net", id, "FINISHED")
+	})
+	t.Run("don't hold the runs behind", func(t *testing.T) {
+		r := newRig(t)
+		r.stack(simulator.Stack{ID: "net", Approvals: 1, ApproveQueued: true})
+		waiting, next := r.push("net", twoAdded), r.push("net", simulator.Plan{})
+		r.ok(r.Review("ann", "net", next, "APPROVE", ""))
+		r.settle()
+		r.is("net", waiting, "QUEUED")
+		r.is("net", next, "FINISHED")
+	})
+}
+
+func TestDependencies(t *testing.T) {
+	chain := func(t *testing.T, edges ...[2]spacelift.StackID) *rig {
+		r := newRig(t)
+		for _, id := range []spacelift.StackID{"a", "b", "c", "d"} {
+			r.stack(simulator.Stack{ID: id, Autodeploy: true, Plan: twoAdded})
+		}
+		for _, e := range edges {
+			r.ok(r.AddDependency(e[0], e[1]))
+		}
+		return r
+	}
+	only := func(r *rig, stack spacelift.StackID) simulator.Run {
+		r.t.Helper()
+		runs, err := r.Runs(stack)
+		r.ok(err)
+		if len(runs) != 1 {
+			r.t.Fatalf("stack %s has %d runs, want 1", stack, len(runs))
+		}
+		return runs[0]
+	}
+	line := [][2]spacelift.StackID{{"b", "a"}, {"c", "b"}}
+
+	t.Run("queue at once, run in order", func(t *testing.T) {
+		r := chain(t, line...)
+		r.ok(r.SetAutodeploy("a", false))
+		id := r.push("a", twoAdded)
+		b, c := only(r, "b"), only(r, "c")
+		if b.State != "QUEUED" || c.State != "QUEUED" || b.TriggeredBy != "a" || c.TriggeredBy != "b" {
+			t.Errorf("b %s by %q, c %s by %q", b.State, b.TriggeredBy, c.State, c.TriggeredBy)
+		}
+		if diff := cmp.Diff([]spacelift.RunRef{{Account: "acme", Stack: "a", Run: id}}, b.WaitsFor); diff != "" {
+			t.Errorf("b waits for (-want +got)\n%s", diff)
+		}
+		r.ok(r.Confirm("jane", "a", id, ""))
+		r.settle()
+		r.is("b", b.Ref.Run, "FINISHED")
+		r.is("c", c.Ref.Run, "FINISHED")
+	})
+	t.Run("a failure skips the next, and the one after it runs", func(t *testing.T) {
+		r := chain(t, line...)
+		r.push("a", simulator.Plan{Delta: twoAdded.Delta, FailIn: "APPLYING"})
+		if b, c := only(r, "b"), only(r, "c"); b.State != "SKIPPED" || b.StateVersion != 1 || c.State != "FINISHED" {
+			t.Errorf("b %s%d, c %s; want SKIPPED1 and FINISHED", b.State, b.StateVersion, c.State)
+		}
+	})
+	t.Run("a retry does not resume the dependents", func(t *testing.T) {
+		r := chain(t, line...)
+		id := r.push("a", simulator.Plan{Delta: twoAdded.Delta, FailIn: "PLANNING"})
+		again, err := r.Retry("jane", "a", id)
+		r.ok(err)
+		r.settle()
+		r.is("a", again, "FINISHED")
+		if b := only(r, "b"); b.State != "SKIPPED" {
+			t.Errorf("b %s", b.State)
+		}
+	})
+	t.Run("fan-in waits for all, once", func(t *testing.T) {
+		r := chain(t, [][2]spacelift.StackID{{"b", "a"}, {"c", "a"}, {"d", "b"}, {"d", "c"}}...)
+		r.ok(r.SetAutodeploy("c", false))
+		r.push("a", twoAdded)
+		d, c := only(r, "d"), only(r, "c")
+		if len(d.WaitsFor) != 2 || d.State != "QUEUED" {
+			t.Errorf("d is %s and waits for %v", d.State, d.WaitsFor)
+		}
+		r.ok(r.Confirm("jane", "c", c.Ref.Run, ""))
+		r.settle()
+		r.is("d", d.Ref.Run, "FINISHED")
+	})
+	t.Run("a push to all of them runs each once, in order", func(t *testing.T) {
+		r := chain(t, line...)
+		ids, err := r.PushAll(simulator.Commit{Message: "monorepo"}, twoAdded, "c", "a", "b")
+		r.ok(err)
+		r.settle()
+		for i, stack := range []spacelift.StackID{"c", "a", "b"} {
+			if run := only(r, stack); run.Ref.Run != ids[i] || run.State != "FINISHED" || run.TriggeredBy != "" {
+				t.Errorf("%s: %+v", stack, run.Run)
+			}
+		}
+	})
+	t.Run("a batch runs each once", func(t *testing.T) {
+		r := chain(t, line...)
+		var got struct {
+			RunTriggerBatch struct {
+				Runs []struct {
+					RunID string
+					Run   struct{ StackID string }
+				}
+			}
+		}
+		r.graphql(`mutation ($in: RunTriggerBatchInput!) { runTriggerBatch(input: $in) { runs { runId run { stackId } } } }`,
+			map[string]any{"in": map[string]any{"stacks": []any{map[string]any{"stack": "b"}, map[string]any{"stack": "a"}}}}, &got)
+		r.settle()
+		if runs := got.RunTriggerBatch.Runs; len(runs) != 2 || runs[0].Run.StackID != "b" || string(only(r, "b").Ref.Run) != runs[0].RunID {
+			t.Errorf("batch %+v", runs)
+		}
+		if c := only(r, "c"); c.State != "FINISHED" {
+			t.Errorf("c %s", c.State)
+		}
+	})
+	t.Run("proposed runs and tasks don't count", func(t *testing.T) {
+		r := chain(t, line...)
+		_, err := r.Push("a", simulator.Commit{Branch: "feature"}, twoAdded)
+		r.ok(err)
+		_, err = r.CreateTask("jane", "a", "ls", false)
+		r.ok(err)
+		r.settle()
+		if runs, err := r.Runs("b"); err != nil || len(runs) != 0 {
+			t.Errorf("b has %d runs (%v)", len(runs), err)
+		}
+	})
+	t.Run("cycles are refused with their path", func(t *testing.T) {
+		r := chain(t, line...)
+		err := r.AddDependency("a", "c")
+		if err == nil || !strings.Contains(err.Error(), "a -> c -> b -> a") {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
+func TestReferences(t *testing.T) {
+	out := func(id string) simulator.Plan {
+		return simulator.Plan{Delta: twoAdded.Delta, Outputs: map[string]string{"vpc_id": id}}
+	}
+	setup := func(t *testing.T, ref simulator.Reference) *rig {
+		r := newRig(t)
+		r.stack(simulator.Stack{ID: "net", Name: "Network", Autodeploy: true})
+		r.stack(simulator.Stack{ID: "app", Autodeploy: true, Plan: twoAdded})
+		r.ok(r.AddDependency("app", "net", ref))
+		return r
+	}
+	last := func(r *rig) simulator.Run {
+		runs, err := r.Runs("app")
+		r.ok(err)
+		return runs[len(runs)-1]
+	}
+	ref := simulator.Reference{Output: "vpc_id", Input: "TF_VAR_vpc_id"}
+	t.Run("run the dependent when the output changed", func(t *testing.T) {
+		r := setup(t, ref)
+		r.push("net", out("vpc-1"))
+		if run := last(r); run.State != "FINISHED" {
+			t.Errorf("first output: %s", run.State)
+		}
+		r.push("net", out("vpc-1"))
+		if run := last(r); run.State != "SKIPPED" || !strings.Contains(run.History[1].Note, "have not changed") {
+			t.Errorf("same output: %s, %q", run.State, run.History[1].Note)
+		}
+		r.push("net", out("vpc-2"))
+		if run := last(r); run.State != "FINISHED" {
+			t.Errorf("new output: %s", run.State)
+		}
+	})
+	t.Run("trigger always", func(t *testing.T) {
+		always := ref
+		always.TriggerAlways = true
+		r := setup(t, always)
+		r.push("net", out("vpc-1"))
+		r.push("net", out("vpc-1"))
+		if run := last(r); run.State != "FINISHED" {
+			t.Errorf("same output: %s", run.State)
+		}
+	})
+	t.Run("miss without an apply", func(t *testing.T) {
+		r := setup(t, ref)
+		id := r.push("app", twoAdded)
+		run := r.get("app", id)
+		note := run.History[len(run.History)-1].Note
+		if want := "job assignment failed: the following inputs are missing: Network.vpc_id => TF_VAR_vpc_id"; run.State != "FAILED" || note != want {
+			t.Errorf("%s: %q, want %q", run.State, note, want)
+		}
+	})
+}
+
+func TestExternalDependencies(t *testing.T) {
+	r := newRig(t)
+	r.stack(simulator.Stack{ID: "net"})
+	one, err := r.PushWaiting("net", simulator.Commit{}, simulator.Plan{}, "build-1", "scan-1")
+	r.ok(err)
+	two, err := r.PushWaiting("net", simulator.Commit{}, simulator.Plan{}, "build-2")
+	r.ok(err)
+	mark := func(name, status string) {
+		t.Helper()
+		a := r.graphql(`mutation ($d: ID!, $s: RunExternalDependencyStatus!) { runExternalDependencyMarkAsCompleted(dependency: $d, status: $s) { phantom } }`,
+			map[string]any{"d": name, "s": status}, nil)
+		if len(a.Errors) > 0 {
+			t.Fatal(a.Errors)
+		}
+		r.settle()
+	}
+	mark("build-1", "FINISHED")
+	r.is("net", one, "QUEUED")
+	mark("scan-1", "SKIPPED")
+	r.is("net", one, "FINISHED")
+	mark("build-2", "FAILED")
+	r.is("net", two, "FAILED")
+}
+
+func TestDrift(t *testing.T) {
+	r := newRig(t)
+	r.ok(r.AddWorkerPool(simulator.WorkerPool{ID: "pool"}))
+	r.stack(simulator.Stack{ID: "net", WorkerPool: "pool", Reconcile: true})
+	if _, err := r.DetectDrift("net", twoAdded); err == nil {
+		t.Error("drift checked on a stack that has never finished")
+	}
+	r.push("net", simulator.Plan{})
+	id, err := r.DetectDrift("net", twoAdded)
+	r.ok(err)
+	r.settle()
+	runs, err := r.Runs("net")
+	r.ok(err)
+	check, repair := r.get("net", id), runs[len(runs)-1]
+	if check.Type != "PROPOSED" || !check.DriftDetection || check.State != "FINISHED" {
+		t.Errorf("check %+v", check.Run)
+	}
+	if repair.Type != "TRACKED" || !repair.DriftDetection || repair.State != "UNCONFIRMED" || repair.TriggeredBy == "" {
+		t.Errorf("repair %+v", repair.Run)
+	}
+	r.ok(r.Discard("jane", "net", repair.Ref.Run, ""))
+	r.settle()
+	r.push("net", simulator.Plan{})
+	_, err = r.DetectDrift("net", simulator.Plan{})
+	r.ok(err)
+	r.settle()
+	again, err := r.Runs("net")
+	r.ok(err)
+	if len(again) != len(runs)+2 {
+		t.Errorf("%d runs more, want the push and a check without a repair", len(again)-len(runs))
+	}
+
+	r.ok(r.AddStack(simulator.Stack{ID: "public"}))
+	if _, err := r.DetectDrift("public", twoAdded); err == nil {
+		t.Error("drift checked on the public worker pool")
+	}
+}
+
+func TestStopAndKill(t *testing.T) {
+	slow := func(p simulator.Plan) simulator.Plan {
+		p.Phases = simulator.Phases{"PLANNING": time.Minute, "APPLYING": time.Minute}
+		return p
+	}
+	t.Run("stop is not instant", func(t *testing.T) {
+		r := newRig(t, func(o *simulator.Options) { o.StopLag = 5 * time.Second })
+		r.stack(simulator.Stack{ID: "net"})
+		id := r.push("net", slow(twoAdded))
+		r.ok(r.Stop("jane", "net", id, "enough"))
+		r.is("net", id, "PLANNING")
+		r.advance(5 * time.Second)
+		r.is("net", id, "STOPPED")
+	})
+	t.Run("a worker may ignore it", func(t *testing.T) {
+		r := newRig(t)
+		r.stack(simulator.Stack{ID: "net"})
+		p := slow(twoAdded)
+		p.IgnoreStop = true
+		id := r.push("net", p)
+		r.ok(r.Stop("jane", "net", id, ""))
+		r.advance(time.Minute)
+		r.is("net", id, "UNCONFIRMED")
+	})
+	t.Run("kill ends an apply", func(t *testing.T) {
+		r := newRig(t)
+		r.stack(simulator.Stack{ID: "net", Autodeploy: true})
+		id := r.push("net", slow(twoAdded))
+		r.advance(time.Minute)
+		r.is("net", id, "APPLYING")
+		r.ok(r.Kill("jane", "net", id, ""))
+		r.is("net", id, "FAILED")
+	})
+}
+
+func TestNewerPushStopsOlderPreviews(t *testing.T) {
+	r := newRig(t)
+	r.stack(simulator.Stack{ID: "net"})
+	p := simulator.Plan{Phases: simulator.Phases{"PLANNING": time.Minute}}
+	older, err := r.Push("net", simulator.Commit{Branch: "feature"}, p)
+	r.ok(err)
+	other, err := r.Push("net", simulator.Commit{Branch: "another"}, p)
+	r.ok(err)
+	r.settle()
+	_, err = r.Push("net", simulator.Commit{Branch: "feature"}, p)
+	r.ok(err)
+	r.is("net", older, "STOPPED")
+	r.is("net", other, "PLANNING")
+}
+
+func TestPromotion(t *testing.T) {
+	r := newRig(t)
+	r.stack(simulator.Stack{ID: "net", AllowPromotion: true})
+	r.push("net", simulator.Plan{})
+	r.advance(time.Minute)
+	preview, err := r.Push("net", simulator.Commit{Branch: "feature", Message: "newer"}, twoAdded)
+	r.ok(err)
+	r.settle()
+	id, err := r.Promote("jane", "net", preview)
+	r.ok(err)
+	if run := r.get("net", id); id == preview || run.Type != "TRACKED" || run.Commit.Message != "newer" || run.TriggeredBy != "jane" {
+		t.Errorf("promoted %+v", run.Run)
+	}
+	r.settle()
+	if _, err := r.Promote("jane", "net", preview); err == nil {
+		t.Error("promoted a commit that is not newer than the tracked one")
+	}
+	r.ok(r.AddStack(simulator.Stack{ID: "strict"}))
+	preview, err = r.Push("strict", simulator.Commit{Branch: "feature"}, twoAdded)
+	r.ok(err)
+	r.settle()
+	if _, err := r.Promote("jane", "strict", preview); err == nil {
+		t.Error("promoted on a stack that does not allow it")
+	}
+}
+
+func TestDestroyRunDeletesTheStack(t *testing.T) {
+	r := newRig(t)
+	r.stack(simulator.Stack{ID: "net"})
+	r.push("net", simulator.Plan{})
+	r.routeAll()
+	a := r.graphql(`mutation { stackDelete(id: "net", destroyResources: true) { deleting } }`, nil, nil)
+	if string(a.Data) != `{"stackDelete":{"deleting":true}}` {
+		t.Fatalf("%s %v", a.Data, a.Errors)
+	}
+	if _, err := r.Push("net", simulator.Commit{}, twoAdded); err == nil {
+		t.Error("pushed to a stack that is being deleted")
+	}
+	r.settle()
+	want := []spacelift.RunState{"QUEUED", "READY", "PREPARING", "INITIALIZING", "DESTROYING", "FINISHED"}
+	if diff := cmp.Diff(want, r.hook.states()); diff != "" {
+		t.Errorf("states (-want +got)\n%s", diff)
+	}
+	if a := r.graphql(`{ stack(id: "net") { id } }`, nil, nil); string(a.Data) != `{"stack":null}` {
+		t.Errorf("stack is still there: %s", a.Data)
+	}
+}
+
+func TestDisabledStackCreatesNoRuns(t *testing.T) {
+	r := newRig(t)
+	r.stack(simulator.Stack{ID: "net"})
+	r.graphql(`mutation { stackDisable(id: "net") { isDisabled } }`, nil, nil)
+	if a := r.graphql(`mutation { runTrigger(stack: "net") { id } }`, nil, nil); len(a.Errors) != 1 {
+		t.Errorf("triggered: %s", a.Data)
+	}
+	r.graphql(`mutation { stackEnable(id: "net") { isDisabled } }`, nil, nil)
+	if a := r.graphql(`mutation { runTrigger(stack: "net") { id } }`, nil, nil); len(a.Errors) != 0 {
+		t.Errorf("refused: %v", a.Errors)
+	}
+}
+
+func TestPhasesTakeTheirTime(t *testing.T) {
+	r := newRig(t, func(o *simulator.Options) { o.Phases = simulator.RealisticPhases() })
+	r.stack(simulator.Stack{ID: "net"})
+	id := r.push("net", simulator.Plan{})
+	r.is("net", id, "QUEUED")
+	r.advance(200 * time.Millisecond)
+	r.is("net", id, "READY")
+	r.advance(3400*time.Millisecond + 4800*time.Millisecond)
+	r.is("net", id, "INITIALIZING")
+	r.advance(13300*time.Millisecond + 28*time.Second - time.Nanosecond)
+	r.is("net", id, "PLANNING")
+	r.advance(time.Nanosecond)
+	r.is("net", id, "FINISHED")
+	if end := r.get("net", id).History[5].At; !end.Equal(epoch.Add(49700 * time.Millisecond)) {
+		t.Errorf("finished at %s", end)
+	}
+}
