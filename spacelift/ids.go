@@ -50,6 +50,9 @@ func (r RunRef) Validate() error {
 	return nil
 }
 
+// ValidateAccount reports what keeps a name from being an account's.
+func ValidateAccount(a Account) error { return validateID(string(a)) }
+
 func validateID(s string) error {
 	switch {
 	case s == "":

@@ -1,0 +1,210 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"go.temporal.io/sdk/client"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/gantryhq/gantry/cmd/internal/config"
+	"github.com/gantryhq/gantry/cmd/internal/service"
+	"github.com/gantryhq/gantry/deploy"
+	"github.com/gantryhq/gantry/devserver"
+	"github.com/gantryhq/gantry/server"
+	"github.com/gantryhq/gantry/spacelift/simulator"
+	"github.com/gantryhq/gantry/workflows"
+)
+
+// What the lab is set up with. It serves loopback only, so these are no
+// secrets: they are in the documentation, to be typed.
+const (
+	labAccount       = "acme"
+	labWebhookSecret = "lab-webhook-secret"
+	labToken         = "gantry_lab"
+	labKeyID         = "01KDWKEY000000000000000001"
+	labKeySecret     = "lab-api-key-secret"
+)
+
+type labOptions struct {
+	data                                      string
+	port, simulatorPort, temporalPort, uiPort int
+	pace                                      float64
+	logLevel                                  string
+}
+
+// labStacks are the stacks of the simulated account: one that Gantry confirms,
+// one that waits for people, and one that is not managed.
+var labStacks = []simulator.Stack{
+	{ID: "network-prod", Name: "network / prod", Labels: []string{"gantry:managed", "gantry:confirm=auto"}},
+	{ID: "app-prod", Name: "app / prod", Labels: []string{"gantry:managed"}},
+	{ID: "sandbox", Name: "sandbox", Labels: []string{"env:dev"}},
+}
+
+// runLab starts everything in order and serves until ctx ends.
+func runLab(ctx context.Context, o labOptions, out, logs io.Writer) (err error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(o.logLevel)); err != nil {
+		return fmt.Errorf("--log-level: %q is none of debug, info, warn and error", o.logLevel)
+	}
+	log := slog.New(slog.NewTextHandler(logs, &slog.HandlerOptions{Level: level}))
+	data, cleanUp, err := dataFolder(o.data)
+	if err != nil {
+		return err
+	}
+	defer cleanUp()
+	progress := newProgress(logs)
+
+	progress.start("Temporal")
+	temporal, err := startTemporal(ctx, o, log)
+	if err != nil {
+		return err
+	}
+	defer temporal.Stop()
+
+	progress.start("Spacelift simulator")
+	listener, err := listen(ctx, o.port)
+	if err != nil {
+		return err
+	}
+	gantryURL := "http://" + listener.Addr().String()
+	account, err := openAccount(ctx, o, gantryURL, log)
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	defer account.close()
+
+	progress.start("Gantry")
+	run, ctx := errgroup.WithContext(ctx)
+	run.Go(func() error { return account.serve(ctx) })
+	run.Go(func() error {
+		return service.Run(ctx, service.Options{
+			Config: labConfig(data, account.url), Version: version, Log: log, Listener: listener,
+			Temporal: client.Options{HostPort: temporal.HostPort(), Namespace: devserver.DefaultNamespace},
+			Ready: func(net.Addr) {
+				progress.done()
+				printWelcome(out, gantryURL, temporal.UIURL(), account.url)
+			},
+		})
+	})
+	<-ctx.Done()
+	progress.done()
+	return run.Wait()
+}
+
+// dataFolder returns the folder of the inbox, and what removes it when nothing
+// is to be kept.
+func dataFolder(data string) (folder string, cleanUp func(), err error) {
+	if data != "" {
+		return filepath.Join(data, "inbox"), func() {}, os.MkdirAll(data, 0o700)
+	}
+	folder, err = os.MkdirTemp("", "gantry-dev-")
+	return folder, func() { _ = os.RemoveAll(folder) }, err
+}
+
+func startTemporal(ctx context.Context, o labOptions, log *slog.Logger) (*devserver.Server, error) {
+	options := devserver.Options{
+		UI: true, FrontendPort: freePort(ctx, o.temporalPort), UIPort: freePort(ctx, o.uiPort),
+		SearchAttributes: workflows.SearchAttributes(), Logger: log,
+	}
+	if o.data != "" {
+		options.DataDir = filepath.Join(o.data, "temporal")
+	}
+	return devserver.Start(ctx, options)
+}
+
+// labConfig is the configuration that `gantry serve` would have for this lab.
+func labConfig(data, spaceliftURL string) config.Config {
+	c := config.Default()
+	c.Data = data
+	c.Accounts = []config.Account{{
+		Name: labAccount, Endpoint: spaceliftURL, APIKeyID: labKeyID, APIKeySecret: labKeySecret, WebhookSecrets: []string{labWebhookSecret},
+	}}
+	c.Tokens = []config.Token{{Name: "lab", Role: string(server.RoleAdmin), Hash: server.TokenHash(labToken)}}
+	return c
+}
+
+// account is the simulated Spacelift account on its port.
+type account struct {
+	url       string
+	simulator *simulator.Simulator
+	listener  net.Listener
+}
+
+func openAccount(ctx context.Context, o labOptions, gantryURL string, log *slog.Logger) (*account, error) {
+	sim := simulator.New(simulator.Options{
+		Account: labAccount, Seed: uint64(time.Now().UnixNano()), Phases: simulator.RealisticPhases().Scaled(o.pace),
+		Logger: log.With("component", "spacelift"),
+	})
+	if err := setUp(sim, gantryURL+"/webhook"); err != nil {
+		sim.Close()
+		return nil, fmt.Errorf("set up the simulated account: %w", err)
+	}
+	l, err := listen(ctx, o.simulatorPort)
+	if err != nil {
+		sim.Close()
+		return nil, err
+	}
+	return &account{url: "http://" + l.Addr().String(), simulator: sim, listener: l}, nil
+}
+
+// setUp does on Spacelift's side what a user of the real one does once.
+func setUp(sim *simulator.Simulator, webhook string) error {
+	sim.AddAPIKey(simulator.APIKey{ID: labKeyID, Secret: labKeySecret, Name: "gantry"})
+	problems := []error{
+		sim.AddNamedWebhook(simulator.NamedWebhook{
+			ID: "gantry", Endpoint: webhook, Secret: labWebhookSecret, Labels: []string{deploy.WebhookLabel}, RetryOnFailure: true,
+		}),
+		sim.AddPolicy(simulator.Policy{ID: "gantry", Engine: simulator.RegoV1, Body: deploy.Policy}),
+	}
+	for _, s := range labStacks {
+		problems = append(problems, sim.AddStack(s))
+	}
+	return errors.Join(problems...)
+}
+
+func (a *account) serve(ctx context.Context) error {
+	srv := &http.Server{Handler: a.simulator, ReadHeaderTimeout: 5 * time.Second}
+	stop := context.AfterFunc(ctx, func() { _ = srv.Close() })
+	defer stop()
+	if err := srv.Serve(a.listener); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve the simulator: %w", err)
+	}
+	return nil
+}
+
+func (a *account) close() {
+	a.simulator.Close()
+	_ = a.listener.Close()
+}
+
+// listen takes a port on loopback, or a free one when it is taken.
+func listen(ctx context.Context, port int) (net.Listener, error) {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", loopback(port))
+	if err != nil {
+		l, err = lc.Listen(ctx, "tcp", loopback(0))
+	}
+	return l, err
+}
+
+// freePort returns the port if it is free, else 0 for any.
+func freePort(ctx context.Context, port int) int {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", loopback(port))
+	if err != nil {
+		return 0
+	}
+	_ = l.Close()
+	return port
+}
+
+func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }

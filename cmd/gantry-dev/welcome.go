@@ -1,0 +1,35 @@
+package main
+
+import (
+	"io"
+	"text/template"
+)
+
+var welcome = template.Must(template.New("welcome").Parse(`
+Gantry's lab is ready.
+
+  Swagger UI    {{.Gantry}}/docs
+  API           {{.Gantry}}/v1/runs      token: {{.Token}}
+  Webhook       {{.Gantry}}/webhook      secret: {{.Secret}}
+  Temporal UI   {{.TemporalUI}}
+  Spacelift     {{.Spacelift}}      simulated, account {{.Account}}
+
+Push a change to a simulated stack that Gantry confirms by itself:
+
+  curl -s --json '{"plan":{"delta":{"added":2}}}' {{.Spacelift}}/simulator/v1/stacks/network-prod/pushes
+
+and see what became of it:
+
+  curl -s -H 'Authorization: Bearer {{.Token}}' {{.Gantry}}/v1/runs
+
+Ctrl-C stops the lab.
+
+`))
+
+func printWelcome(out io.Writer, gantry, temporalUI, spacelift string) {
+	// An error means that nobody reads.
+	_ = welcome.Execute(out, map[string]string{
+		"Gantry": gantry, "TemporalUI": temporalUI, "Spacelift": spacelift,
+		"Token": labToken, "Secret": labWebhookSecret, "Account": labAccount,
+	})
+}

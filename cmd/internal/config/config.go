@@ -1,0 +1,166 @@
+// Package config reads Gantry's configuration: one YAML file, the environment
+// and flags, each over the one before, with secrets from files.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gantryhq/gantry/server"
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// Config is everything `gantry serve` can be told. Each scalar setting has one
+// name: `inbox.linger` in the file is GANTRY_INBOX_LINGER in the environment,
+// and where there is a flag it is --inbox-linger.
+//
+// docs/reference/configuration.md is checked against it by a test: the `doc`
+// tags are its text.
+type Config struct {
+	Listen   string    `koanf:"listen" doc:"Address to serve HTTP on."`
+	Data     string    `koanf:"data" doc:"Folder of the inbox. Each replica needs its own, on a disk that outlives it."`
+	Log      Log       `koanf:"log"`
+	Temporal Temporal  `koanf:"temporal"`
+	Inbox    Inbox     `koanf:"inbox"`
+	Accounts []Account `koanf:"accounts" doc:"Spacelift accounts. At least one is needed, each with a webhook secret."`
+	Tokens   []Token   `koanf:"tokens" doc:"Who may use the API under /v1. Made by gantry token create."`
+}
+
+// Log says how to log.
+type Log struct {
+	Level  string `koanf:"level" doc:"debug, info, warn or error."`
+	Format string `koanf:"format" doc:"json or text."`
+}
+
+// Temporal says how to use Temporal. How to reach it is told by the SDK's own
+// TEMPORAL_* variables and temporal.toml.
+type Temporal struct {
+	TaskQueue string `koanf:"taskQueue" doc:"Task queue of the workflows. All replicas that share a namespace share it."`
+}
+
+// Inbox bounds the durable store of accepted events.
+type Inbox struct {
+	Linger      time.Duration `koanf:"linger" doc:"How long an event that needs no decision may wait for more events of its run, to be forwarded together. 0 forwards each at once."`
+	Concurrency int           `koanf:"concurrency" doc:"Runs forwarded to Temporal at the same time."`
+	BodyCount   int           `koanf:"bodyCount" doc:"Bodies of accepted deliveries to keep."`
+	BodyBytes   int64         `koanf:"bodyBytes" doc:"Bytes of bodies to keep."`
+	LogCount    int           `koanf:"logCount" doc:"Ignored deliveries to keep in the log, and as many refused ones."`
+}
+
+// Account is a Spacelift account.
+type Account struct {
+	Name               string   `koanf:"name" doc:"Account name: the subdomain at app.spacelift.io, as notifications spell it."`
+	Endpoint           string   `koanf:"endpoint" doc:"Base address of the account, such as https://acme.app.spacelift.io."`
+	APIKeyID           string   `koanf:"apiKeyId" doc:"Id of the API key Gantry acts with."`
+	APIKeySecret       string   `koanf:"apiKeySecret" doc:"Secret of the API key; better in a file."`
+	APIKeySecretFile   string   `koanf:"apiKeySecretFile" doc:"File that holds the secret of the API key; read again when it changes."`
+	WebhookSecrets     []string `koanf:"webhookSecrets" doc:"Live webhook secrets, the current one first; better in files."`
+	WebhookSecretFiles []string `koanf:"webhookSecretFiles" doc:"Files that hold live webhook secrets, the current one first; read again when they change."`
+	SecretHeader       string   `koanf:"secretHeader" doc:"Header that must come with every notification, as a second factor."`
+	SecretHeaderValue  string   `koanf:"secretHeaderValue" doc:"Value of that header; better in a file."`
+	SecretHeaderFile   string   `koanf:"secretHeaderFile" doc:"File that holds the value of that header; read again when it changes."`
+}
+
+// Token lets a person or machine use the API.
+type Token struct {
+	Name   string   `koanf:"name" doc:"Who bears the token."`
+	Role   string   `koanf:"role" doc:"viewer, approver, operator or admin."`
+	Groups []string `koanf:"groups" doc:"Groups the bearer belongs to."`
+	Hash   string   `koanf:"hash" doc:"Hash of the token, as gantry token create prints it."`
+}
+
+// Default is what holds where nothing else is said.
+func Default() Config {
+	return Config{
+		Listen:   "127.0.0.1:8080",
+		Data:     "gantry-data",
+		Log:      Log{Level: "info", Format: "json"},
+		Temporal: Temporal{TaskQueue: "gantry"},
+		Inbox:    Inbox{Linger: 2 * time.Second, Concurrency: 16, BodyCount: 100_000, BodyBytes: 256 << 20, LogCount: 10_000},
+	}
+}
+
+// Validate reports everything that keeps Gantry from starting, each with what
+// to do about it.
+func (c Config) Validate() error {
+	var problems []error
+	bad := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
+
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+		bad("listen: %q is not an address such as 127.0.0.1:8080", c.Listen)
+	}
+	if c.Data == "" {
+		bad("data: give the folder of the inbox")
+	}
+	if !slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log.Level) {
+		bad("log.level: %q is none of debug, info, warn and error", c.Log.Level)
+	}
+	if c.Log.Format != "json" && c.Log.Format != "text" {
+		bad("log.format: %q is neither json nor text", c.Log.Format)
+	}
+	if c.Temporal.TaskQueue == "" {
+		bad("temporal.taskQueue: must not be empty")
+	}
+	if c.Inbox.Linger < 0 || c.Inbox.Linger > time.Minute {
+		bad("inbox.linger: %s is not within 0 and 1m", c.Inbox.Linger)
+	}
+	for _, v := range []struct {
+		name  string
+		value int64
+	}{
+		{"inbox.concurrency", int64(c.Inbox.Concurrency)}, {"inbox.bodyCount", int64(c.Inbox.BodyCount)},
+		{"inbox.bodyBytes", c.Inbox.BodyBytes}, {"inbox.logCount", int64(c.Inbox.LogCount)},
+	} {
+		if v.value < 1 {
+			bad("%s: %d is not positive", v.name, v.value)
+		}
+	}
+	if len(c.Accounts) == 0 {
+		bad("accounts: none is configured. Set GANTRY_ACCOUNT, GANTRY_WEBHOOK_SECRET_FILE, SPACELIFT_API_KEY_ENDPOINT, SPACELIFT_API_KEY_ID and SPACELIFT_API_KEY_SECRET, or list accounts in the configuration file")
+	}
+	for i, a := range c.Accounts {
+		problems = append(problems, a.problems(i, c.Accounts[:i])...)
+	}
+	for i, t := range c.Tokens {
+		if !slices.Contains(server.Roles, server.Role(t.Role)) {
+			bad("tokens[%d] %s: there is no role %q; there are %v", i, t.Name, t.Role, server.Roles)
+		}
+	}
+	return errors.Join(problems...)
+}
+
+func (a Account) problems(i int, before []Account) (problems []error) {
+	bad := func(format string, args ...any) {
+		problems = append(problems, fmt.Errorf("accounts[%d] %s: %w", i, a.Name, fmt.Errorf(format, args...)))
+	}
+	if err := spacelift.ValidateAccount(spacelift.Account(a.Name)); err != nil {
+		bad("name %w", err)
+	}
+	if slices.ContainsFunc(before, func(b Account) bool { return b.Name == a.Name }) {
+		bad("is configured twice")
+	}
+	if u, err := url.Parse(a.Endpoint); err != nil || u.Host == "" || !strings.HasPrefix(u.Scheme, "http") {
+		bad("endpoint %q is not an address such as https://%s.app.spacelift.io", a.Endpoint, a.Name)
+	}
+	if a.APIKeyID == "" {
+		bad("apiKeyId is missing: Gantry reads and confirms runs with an API key")
+	}
+	if (a.APIKeySecret == "") == (a.APIKeySecretFile == "") {
+		bad("give one of apiKeySecret and apiKeySecretFile")
+	}
+	if len(a.WebhookSecrets)+len(a.WebhookSecretFiles) == 0 || slices.Contains(a.WebhookSecrets, "") {
+		bad("a webhook secret is missing or empty: without one anybody could sign. Give webhookSecretFiles (or webhookSecrets) with the secret of the webhook in Spacelift")
+	}
+	if a.SecretHeader != "" && (a.SecretHeaderValue == "") == (a.SecretHeaderFile == "") {
+		bad("give one of secretHeaderValue and secretHeaderFile for the header %s", a.SecretHeader)
+	}
+	if a.SecretHeader == "" && (a.SecretHeaderValue != "" || a.SecretHeaderFile != "") {
+		bad("a value for a secret header is given, but secretHeader does not name the header")
+	}
+	return problems
+}

@@ -1,0 +1,76 @@
+package service
+
+import (
+	"fmt"
+	"log/slog"
+
+	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/cmd/internal/config"
+	"github.com/gantryhq/gantry/server"
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// accounts is what the configured accounts are to the server and to the
+// activities.
+type accounts struct {
+	server  []server.Account
+	clients map[spacelift.Account]activities.Spacelift
+}
+
+func openAccounts(configured []config.Account, version string, log *slog.Logger) (accounts, error) {
+	all := accounts{clients: map[spacelift.Account]activities.Spacelift{}}
+	for _, c := range configured {
+		a, client, err := openAccount(c, version, log.With("account", c.Name))
+		if err != nil {
+			return accounts{}, fmt.Errorf("account %s: %w", c.Name, err)
+		}
+		all.server = append(all.server, a)
+		all.clients[a.Name] = client
+	}
+	return all, nil
+}
+
+func openAccount(c config.Account, version string, log *slog.Logger) (server.Account, *spacelift.Client, error) {
+	var signing []*config.Secret
+	for _, file := range c.WebhookSecretFiles {
+		s, err := config.NewSecret("", file, log)
+		if err != nil {
+			return server.Account{}, nil, err
+		}
+		signing = append(signing, s)
+	}
+	for _, value := range c.WebhookSecrets {
+		s, err := config.NewSecret(value, "", log)
+		if err != nil {
+			return server.Account{}, nil, err
+		}
+		signing = append(signing, s)
+	}
+	header, err := config.NewSecret(c.SecretHeaderValue, c.SecretHeaderFile, log)
+	if err != nil {
+		return server.Account{}, nil, err
+	}
+	client, err := spacelift.NewClient(spacelift.Config{
+		Account: spacelift.Account(c.Name), Endpoint: c.Endpoint, Credentials: credentials(c), UserAgent: "gantry/" + version,
+	})
+	if err != nil {
+		return server.Account{}, nil, err
+	}
+	return server.Account{
+		Name: spacelift.Account(c.Name), SecretHeader: c.SecretHeader, SecretHeaderValue: header.Value,
+		Secrets: func() []string {
+			live := make([]string, len(signing))
+			for i, s := range signing {
+				live[i] = s.Value()
+			}
+			return live
+		},
+	}, client, nil
+}
+
+func credentials(c config.Account) spacelift.Credentials {
+	if c.APIKeySecretFile != "" {
+		return spacelift.FileCredentials{ID: c.APIKeyID, SecretFile: c.APIKeySecretFile}
+	}
+	return spacelift.APIKey{ID: c.APIKeyID, Secret: c.APIKeySecret}
+}

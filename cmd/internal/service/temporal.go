@@ -1,0 +1,112 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/operatorservice/v1"
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/log"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/workflows"
+)
+
+// Waits between attempts to reach Temporal at the start.
+const (
+	firstRetry = 250 * time.Millisecond
+	lastRetry  = 10 * time.Second
+)
+
+func dial(o Options) (client.Client, error) {
+	options := o.Temporal
+	options.Logger = log.NewStructuredLogger(o.Log.With("component", "temporal"))
+	options.Identity = "gantry/" + o.Version
+	c, err := client.NewLazyClient(options)
+	if err != nil {
+		return nil, fmt.Errorf("temporal client: %w; check the TEMPORAL_* variables and temporal.toml", err)
+	}
+	return c, nil
+}
+
+// work runs the worker. It waits for Temporal as long as it takes: webhooks
+// are accepted meanwhile.
+func work(ctx context.Context, c client.Client, a accounts, o Options) error {
+	w, err := startWorker(ctx, c, a, o)
+	if err != nil {
+		return err
+	}
+	<-ctx.Done()
+	w.Stop()
+	return nil
+}
+
+func startWorker(ctx context.Context, c client.Client, a accounts, o Options) (worker.Worker, error) {
+	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
+		err := prepareNamespace(ctx, c, o)
+		if err == nil {
+			w := newWorker(c, a, o)
+			if err = w.Start(); err == nil {
+				o.Log.InfoContext(ctx, "worker started", "taskQueue", o.Config.Temporal.TaskQueue, "namespace", o.Temporal.Namespace)
+				return w, nil
+			}
+		}
+		o.Log.WarnContext(ctx, "Temporal is not ready; trying again", "address", o.Temporal.HostPort, "in", wait.String(), "error", err)
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(wait):
+		}
+	}
+}
+
+func newWorker(c client.Client, a accounts, o Options) worker.Worker {
+	w := worker.New(c, o.Config.Temporal.TaskQueue, worker.Options{
+		WorkflowTaskPollerBehavior: worker.NewPollerBehaviorAutoscaling(worker.PollerBehaviorAutoscalingOptions{}),
+		ActivityTaskPollerBehavior: worker.NewPollerBehaviorAutoscaling(worker.PollerBehaviorAutoscalingOptions{}),
+		WorkerStopTimeout:          shutdownGrace,
+	})
+	w.RegisterWorkflowWithOptions(workflows.ManageRun, workflow.RegisterOptions{Name: workflows.ManageRunType})
+	w.RegisterActivityWithOptions(&activities.Activities{Accounts: a.clients}, activity.RegisterOptions{})
+	return w
+}
+
+// prepareNamespace makes sure that the namespace has our search attributes:
+// without them every execution would stall at its first step.
+func prepareNamespace(ctx context.Context, c client.Client, o Options) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	want := workflows.SearchAttributes()
+	have, err := c.OperatorService().ListSearchAttributes(ctx, &operatorservice.ListSearchAttributesRequest{Namespace: o.Temporal.Namespace})
+	if err != nil {
+		return fmt.Errorf("list search attributes: %w", err)
+	}
+	missing := map[string]enums.IndexedValueType{}
+	for name, kind := range want {
+		switch got, ok := have.GetCustomAttributes()[name]; {
+		case !ok:
+			missing[name] = kind
+		case got != kind:
+			return fmt.Errorf("search attribute %s is a %s in namespace %s, but must be a %s: remove it first", name, got, o.Temporal.Namespace, kind)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	names := slices.Sorted(maps.Keys(missing))
+	if _, err := c.OperatorService().AddSearchAttributes(ctx, &operatorservice.AddSearchAttributesRequest{Namespace: o.Temporal.Namespace, SearchAttributes: missing}); err != nil {
+		return errors.Join(fmt.Errorf("add search attributes %s: %w", strings.Join(names, ", "), err),
+			fmt.Errorf("an administrator can add them: temporal operator search-attribute create --namespace %s --type Keyword --name %s", o.Temporal.Namespace, strings.Join(names, " --name ")))
+	}
+	o.Log.InfoContext(ctx, "search attributes added", "namespace", o.Temporal.Namespace, "names", names)
+	return nil
+}

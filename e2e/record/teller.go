@@ -1,0 +1,206 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"time"
+
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/history/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/worker"
+
+	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/spacelift/simulator"
+	"github.com/gantryhq/gantry/workflows"
+)
+
+const (
+	account = spacelift.Account("acme")
+	stack   = spacelift.StackID("network-prod")
+)
+
+// begin is when the simulated account's clock starts.
+var begin = time.Date(2026, 1, 1, 10, 0, 0, 0, time.UTC)
+
+// story is one way a run can go.
+type story struct {
+	name   string
+	labels []string
+	plan   spacelift.Delta
+	script func(context.Context, *teller) error
+}
+
+// teller tells a story: it moves a simulated run, notifies its execution, and
+// waits until each notification has been worked on.
+type teller struct {
+	temporal client.Client
+	sim      *simulator.Simulator
+	clock    *simulator.ManualClock
+	ref      spacelift.RunRef
+
+	notifications, signals int
+}
+
+// tell tells the story to an execution of its own and returns when that has
+// ended.
+func (s story) tell(ctx context.Context, c client.Client) (*teller, error) {
+	t := &teller{temporal: c, clock: simulator.NewManualClock(begin)}
+	phases := simulator.Phases{}
+	for _, state := range spacelift.RunStates {
+		phases[state] = time.Second
+	}
+	t.sim = simulator.New(simulator.Options{Account: account, Seed: 1, Clock: t.clock, Phases: phases})
+	defer t.sim.Close()
+	if err := t.sim.AddStack(simulator.Stack{ID: stack, Name: "network / prod", Labels: s.labels, Resources: 42}); err != nil {
+		return nil, err
+	}
+	stopServing, api, err := t.serve(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer stopServing()
+
+	queue := taskQueue + "-" + s.name
+	w := worker.New(c, queue, worker.Options{Identity: identity})
+	w.RegisterWorkflow(workflows.ManageRun)
+	w.RegisterActivity(&activities.Activities{Accounts: map[spacelift.Account]activities.Spacelift{account: api}})
+	if err := w.Start(); err != nil {
+		return nil, fmt.Errorf("start worker: %w", err)
+	}
+	defer w.Stop()
+
+	run, err := t.sim.Push(stack, simulator.Commit{}, simulator.Plan{Delta: s.plan})
+	if err != nil {
+		return nil, err
+	}
+	// Each story has a run id of its own, so that each has a workflow id too.
+	t.ref = spacelift.RunRef{Account: account, Stack: stack, Run: run}
+	if err := s.script(ctx, t); err != nil {
+		return nil, err
+	}
+	if err := c.GetWorkflow(ctx, workflows.ManageRunID(t.ref), "").Get(ctx, nil); err != nil {
+		return nil, fmt.Errorf("wait for the execution: %w", err)
+	}
+	return t, nil
+}
+
+// serve offers the simulated account on a free port, and a client of it.
+func (t *teller) serve(ctx context.Context) (stop func(), api *spacelift.Client, err error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, nil, err
+	}
+	server := &http.Server{Handler: t.sim, ReadHeaderTimeout: 10 * time.Second}
+	go server.Serve(listener) //nolint:errcheck // it ends with Close
+	key := t.sim.AddAPIKey(simulator.APIKey{})
+	api, err = spacelift.NewClient(spacelift.Config{
+		Account: account, Endpoint: "http://" + listener.Addr().String(), Credentials: spacelift.APIKey{ID: key.ID, Secret: key.Secret},
+	})
+	if err != nil {
+		_ = server.Close()
+		return nil, nil, err
+	}
+	return func() { _ = server.Close() }, api, nil
+}
+
+// until lets the run go on in Spacelift until it is in a state.
+func (t *teller) until(state spacelift.RunState) error {
+	for range 100 {
+		run, err := t.sim.Run(stack, t.ref.Run)
+		if err != nil {
+			return err
+		}
+		if run.State == state {
+			return nil
+		}
+		t.clock.Advance(time.Second)
+	}
+	return fmt.Errorf("the run never came to %s", state)
+}
+
+// toldOf sends the notifications of states, by version, in one signal, and
+// waits until they are worked on.
+func (t *teller) toldOf(ctx context.Context, versions ...int) error {
+	run, err := t.sim.Run(stack, t.ref.Run)
+	if err != nil {
+		return err
+	}
+	var batch workflows.RunEvents
+	for _, v := range versions {
+		batch.Events = append(batch.Events, notification(run.Run, v))
+	}
+	_, err = t.temporal.SignalWithStartWorkflow(ctx, workflows.ManageRunID(t.ref), workflows.RunEventsSignal, batch,
+		client.StartWorkflowOptions{
+			TaskQueue:             taskQueue + "-" + "", // set below
+			WorkflowIDReusePolicy: enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
+		}, workflows.ManageRunType, workflows.ManageRunInput{Run: t.ref})
+	if err != nil {
+		return fmt.Errorf("signal: %w", err)
+	}
+	t.notifications += len(versions)
+	t.signals++
+	newest := slices.Max(versions)
+	return t.shows(ctx, fmt.Sprintf("state version %d", newest), func(s workflows.RunStatus) bool {
+		return slices.ContainsFunc(s.States, func(e workflows.StateEntry) bool { return e.StateVersion == newest })
+	})
+}
+
+// shows waits until the execution's status is as wanted.
+func (t *teller) shows(ctx context.Context, what string, wanted func(workflows.RunStatus) bool) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		var s workflows.RunStatus
+		answer, err := t.temporal.QueryWorkflow(ctx, workflows.ManageRunID(t.ref), "", workflows.StatusQuery)
+		if err == nil {
+			err = answer.Get(&s)
+		}
+		if err != nil {
+			return fmt.Errorf("query status: %w", err)
+		}
+		if wanted(s) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for %s, the run shows %s (%d) in phase %s: %w", what, s.State, s.StateVersion, s.Phase, context.Cause(ctx))
+		case <-tick.C:
+		}
+	}
+}
+
+// history is what Temporal recorded.
+func (t *teller) history(ctx context.Context) (*history.History, error) {
+	var all history.History
+	events := t.temporal.GetWorkflowHistory(ctx, workflows.ManageRunID(t.ref), "", false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	for events.HasNext() {
+		e, err := events.Next()
+		if err != nil {
+			return nil, err
+		}
+		all.Events = append(all.Events, e)
+	}
+	return &all, nil
+}
+
+// notification is what Spacelift tells when a run enters a state, as Gantry
+// passes it on.
+func notification(run spacelift.Run, version int) workflows.RunEvent {
+	entered := run.History[version]
+	e := workflows.RunEvent{
+		Run: run.Ref, Type: run.Type, State: entered.State, StateVersion: version, At: entered.At, Note: entered.Note,
+		Branch: run.Branch, Commit: run.Commit, TriggeredBy: run.TriggeredBy,
+		URL:       fmt.Sprintf("https://%s.app.spacelift.io/stack/%s/run/%s", run.Ref.Account, run.Ref.Stack, run.Ref.Run),
+		StackName: run.StackName, Labels: spacelift.OurLabels(run.StackLabels),
+		Source: workflows.SourceWebhook, ReceivedAt: entered.At.Add(time.Second),
+	}
+	if entered.State != spacelift.RunStateQueued {
+		e.Delta = run.Delta
+	}
+	return e
+}

@@ -1,0 +1,272 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gantryhq/gantry/deploy"
+	"github.com/gantryhq/gantry/devserver"
+	"github.com/gantryhq/gantry/gen/api"
+	"github.com/gantryhq/gantry/gen/client"
+	"github.com/gantryhq/gantry/server"
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/spacelift/simulator"
+	"github.com/gantryhq/gantry/workflows"
+)
+
+const (
+	secret    = "e2e-webhook-secret"
+	apiToken  = "gantry_e2e"
+	keyID     = "01KDWKEY000000000000000001"
+	keySecret = "e2e-api-key-secret"
+)
+
+// patience is how long a story waits for what must happen. It is never waited
+// for when things go well.
+const patience = 60 * time.Second
+
+// world is everything around one Gantry: Temporal, a Spacelift account, and
+// the folder that outlives Gantry's process.
+type world struct {
+	t         *testing.T
+	temporal  *devserver.Server
+	spacelift *simulator.Simulator
+	apiURL    string // Spacelift's
+	port      int    // Gantry's
+	dir       string
+	client    *client.ClientWithResponses
+}
+
+// newWorld starts Temporal and Spacelift with the stacks, each routed to Gantry by
+// the notification policy.
+func newWorld(t *testing.T, stacks ...simulator.Stack) *world {
+	t.Helper()
+	w := &world{t: t, dir: t.TempDir(), port: freePort(t)}
+	var err error
+	w.temporal, err = devserver.Start(t.Context(), devserver.Options{SearchAttributes: workflows.SearchAttributes(), FrontendPort: freePort(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { w.temporal.Stop() })
+
+	w.spacelift = simulator.New(simulator.Options{Account: "acme", Seed: 1, Phases: simulator.Instant(), RetrySpacing: 200 * time.Millisecond})
+	t.Cleanup(w.spacelift.Close)
+	api := httptest.NewServer(w.spacelift)
+	t.Cleanup(api.Close)
+	w.apiURL = api.URL
+
+	w.spacelift.AddAPIKey(simulator.APIKey{ID: keyID, Secret: keySecret})
+	w.must(w.spacelift.AddNamedWebhook(simulator.NamedWebhook{
+		ID: "gantry", Endpoint: w.url() + "/webhook", Secret: secret, Labels: []string{deploy.WebhookLabel}, RetryOnFailure: true,
+	}))
+	w.must(w.spacelift.AddPolicy(simulator.Policy{ID: "gantry", Engine: simulator.RegoV1, Body: deploy.Policy}))
+	for _, s := range stacks {
+		w.must(w.spacelift.AddStack(s))
+	}
+	w.client, err = client.NewClientWithResponses(w.url(), client.WithRequestEditorFn(func(_ context.Context, r *http.Request) error {
+		r.Header.Set("Authorization", "Bearer "+apiToken)
+		return nil
+	}))
+	w.must(err)
+	return w
+}
+
+func (w *world) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) url() string { return fmt.Sprintf("http://127.0.0.1:%d", w.port) }
+
+// process is a running program.
+type process struct {
+	t    *testing.T
+	cmd  *exec.Cmd
+	out  *output
+	done chan struct{}
+	err  error // of Wait, once done is closed
+}
+
+// serve starts `gantry serve` and waits until it is ready.
+func (w *world) serve(env ...string) *process {
+	w.t.Helper()
+	config := filepath.Join(w.dir, "gantry.yaml")
+	w.must(os.WriteFile(config, fmt.Appendf(nil, `
+listen: 127.0.0.1:%d
+data: %s
+log: {format: text}
+accounts:
+  - name: acme
+    endpoint: %s
+    apiKeyId: %q
+    apiKeySecret: %s
+    webhookSecrets: [%s]
+tokens:
+  - {name: e2e, role: admin, hash: %s}
+`, w.port, filepath.Join(w.dir, "inbox"), w.apiURL, keyID, keySecret, secret, server.TokenHash(apiToken)), 0o600))
+	p := start(w.t, gantryBinary, append([]string{"TEMPORAL_ADDRESS=" + w.temporal.HostPort()}, env...), "serve", "--config", config)
+	w.ready(p)
+	return p
+}
+
+// ready waits until requests are served.
+func (w *world) ready(p *process) {
+	w.t.Helper()
+	w.eventually("Gantry is ready", func(ctx context.Context) error {
+		select {
+		case <-p.done:
+			w.t.Fatalf("gantry ended: %v\n%s", p.err, p.out)
+		default:
+		}
+		r, err := w.client.GetReadinessWithResponse(ctx)
+		if err != nil {
+			return err
+		}
+		if r.StatusCode() != http.StatusOK {
+			return fmt.Errorf("readyz says %d %s", r.StatusCode(), r.Body)
+		}
+		return nil
+	})
+}
+
+// start runs a program with nothing of the environment but what it needs.
+func start(t *testing.T, program string, env []string, args ...string) *process {
+	t.Helper()
+	p := &process{t: t, out: &output{}, done: make(chan struct{})}
+	p.cmd = exec.Command(program, args...)
+	p.cmd.Env = append([]string{"HOME=" + t.TempDir(), "PATH=" + os.Getenv("PATH")}, env...)
+	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		p.err = p.cmd.Wait()
+		close(p.done)
+	}()
+	t.Cleanup(func() {
+		p.kill()
+		if t.Failed() {
+			t.Logf("%s said:\n%s", filepath.Base(program), p.out)
+		}
+	})
+	return p
+}
+
+// kill ends the process as a crash would.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill()
+	<-p.done
+}
+
+// interrupt asks the process to stop, as Ctrl-C does, and returns how long that took.
+func (p *process) interrupt() time.Duration {
+	p.t.Helper()
+	began := time.Now()
+	if err := p.cmd.Process.Signal(syscall.SIGINT); err != nil {
+		p.t.Fatal(err)
+	}
+	select {
+	case <-p.done:
+	case <-time.After(patience):
+		p.t.Fatalf("still running %s after SIGINT:\n%s", patience, p.out)
+	}
+	if p.err != nil {
+		p.t.Errorf("ended with %v:\n%s", p.err, p.out)
+	}
+	return time.Since(began)
+}
+
+// run asks Gantry for a run.
+func (w *world) run(ctx context.Context, stack spacelift.StackID, id spacelift.RunID) (api.Run, error) {
+	r, err := w.client.GetRunWithResponse(ctx, "acme", string(stack), string(id))
+	if err != nil {
+		return api.Run{}, err
+	}
+	if r.JSON200 == nil {
+		return api.Run{}, fmt.Errorf("run %s: %d %s", id, r.StatusCode(), r.Body)
+	}
+	return *r.JSON200, nil
+}
+
+// phase waits until Gantry shows a run in a phase.
+func (w *world) phase(stack spacelift.StackID, id spacelift.RunID, phase api.Phase) api.Run {
+	w.t.Helper()
+	var run api.Run
+	w.eventually(fmt.Sprintf("run %s is %s", id, phase), func(ctx context.Context) (err error) {
+		if run, err = w.run(ctx, stack, id); err == nil && run.Phase != phase {
+			err = fmt.Errorf("it is %s (%s)", run.Phase, run.State)
+		}
+		return err
+	})
+	return run
+}
+
+// push pushes a change with a plan to a stack.
+func (w *world) push(stack spacelift.StackID, added int) spacelift.RunID {
+	w.t.Helper()
+	id, err := w.spacelift.Push(stack, simulator.Commit{AuthorLogin: "jdoe"}, simulator.Plan{Delta: spacelift.Delta{Added: added}})
+	w.must(err)
+	return id
+}
+
+// eventually polls until ok returns nil. It polls a server in another process,
+// which has no way to tell us.
+func (w *world) eventually(what string, ok func(context.Context) error) {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := ok(ctx)
+		if err == nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			w.t.Fatalf("%s: not within %s: %v", what, patience, err)
+		case <-tick.C:
+		}
+	}
+}
+
+// output keeps what a program prints.
+type output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}

@@ -1,0 +1,118 @@
+package server
+
+import (
+	"encoding/base64"
+	"fmt"
+	"strings"
+
+	commonpb "go.temporal.io/api/common/v1"
+	workflowpb "go.temporal.io/api/workflow/v1"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/converter"
+
+	"github.com/gantryhq/gantry/gen/api"
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/workflows"
+)
+
+func toAPIRun(s workflows.RunStatus) api.Run {
+	r := api.Run{
+		Account: string(s.Run.Account), Stack: string(s.Run.Stack), Run: string(s.Run.Run),
+		Type: string(s.Type), State: string(s.State), StateVersion: s.StateVersion, Phase: api.Phase(s.Phase),
+		Managed: s.Managed, Labels: s.Labels, Policy: toAPIPolicy(s.Policy), Outcome: nonEmpty(s.Outcome),
+		Branch: nonEmpty(s.Branch), TriggeredBy: nonEmpty(s.TriggeredBy), URL: nonEmpty(s.URL), StackName: nonEmpty(s.StackName),
+		StartedAt: s.StartedAt,
+		States:    make([]api.StateEntry, len(s.States)),
+		Timeline:  make([]api.TimelineEntry, len(s.Timeline)),
+	}
+	if w := s.WaitingFor; w != nil {
+		r.WaitingFor = &api.WaitingFor{What: string(w.What), Reason: w.Reason, Since: w.Since, Who: nonEmpty(w.Who), Next: nonEmpty(w.Next)}
+	}
+	if s.Commit != (spacelift.Commit{}) {
+		r.Commit = &api.Commit{
+			Hash: nonEmpty(s.Commit.Hash), Message: nonEmpty(s.Commit.Message), URL: nonEmpty(s.Commit.URL),
+			AuthorLogin: nonEmpty(s.Commit.AuthorLogin), AuthorName: nonEmpty(s.Commit.AuthorName),
+		}
+	}
+	if d := s.Delta; d != nil {
+		r.Delta = &api.Delta{Added: d.Added, Changed: d.Changed, Deleted: d.Deleted, Resources: d.Resources}
+	}
+	if s.DriftDetection {
+		r.DriftDetection = new(true)
+	}
+	if !s.LastEventAt.IsZero() {
+		r.LastEventAt = new(s.LastEventAt)
+	}
+	for i, e := range s.States {
+		r.States[i] = api.StateEntry{State: string(e.State), StateVersion: e.StateVersion, At: e.At, Note: nonEmpty(e.Note)}
+	}
+	for i, e := range s.Timeline {
+		r.Timeline[i] = api.TimelineEntry{At: e.At, Kind: string(e.Kind), Source: e.Source, Actor: nonEmpty(e.Actor), Summary: e.Summary}
+		if e.State != "" {
+			r.Timeline[i].State, r.Timeline[i].StateVersion = new(string(e.State)), new(e.StateVersion)
+		}
+	}
+	return r
+}
+
+func toAPIRunList(page *workflowservice.ListWorkflowExecutionsResponse) (api.RunList, error) {
+	list := api.RunList{Runs: make([]api.RunSummary, len(page.GetExecutions()))}
+	if t := page.GetNextPageToken(); len(t) > 0 {
+		list.NextPageToken = new(base64.RawURLEncoding.EncodeToString(t))
+	}
+	for i, e := range page.GetExecutions() {
+		run, err := toAPIRunSummary(e)
+		if err != nil {
+			return api.RunList{}, err
+		}
+		list.Runs[i] = run
+	}
+	return list, nil
+}
+
+// toAPIRunSummary reads a run from its execution's identity and search
+// attributes. An execution that has not run its first task has no attributes
+// yet; its identity says enough.
+func toAPIRunSummary(e *workflowpb.WorkflowExecutionInfo) (api.RunSummary, error) {
+	id := e.GetExecution().GetWorkflowId()
+	parts := strings.Split(id, "/")
+	if len(parts) != 4 {
+		return api.RunSummary{}, fmt.Errorf("execution %q is not that of a run", id)
+	}
+	attrs := e.GetSearchAttributes()
+	phase := api.Phase(keyword(attrs, workflows.AttrPhase.GetName()))
+	if phase == "" {
+		phase = api.PhaseQueued
+	}
+	r := api.RunSummary{
+		Account: parts[1], Stack: parts[2], Run: parts[3],
+		State: keyword(attrs, workflows.AttrRunState.GetName()), Type: keyword(attrs, workflows.AttrRunType.GetName()), Phase: phase,
+		StartedAt: e.GetStartTime().AsTime(),
+		Execution: api.Execution{WorkflowID: id, TemporalRunID: e.GetExecution().GetRunId(), Status: e.GetStatus().String()},
+	}
+	if e.GetCloseTime() != nil {
+		r.EndedAt = new(e.GetCloseTime().AsTime())
+	}
+	return r, nil
+}
+
+func keyword(attrs *commonpb.SearchAttributes, name string) string {
+	var value string
+	if payload := attrs.GetIndexedFields()[name]; payload != nil {
+		// A value that is no string leaves it empty, as if it were missing.
+		_ = converter.GetDefaultDataConverter().FromPayload(payload, &value)
+	}
+	return value
+}
+
+// toAPIPolicy lists each value of a policy with its origin, and behind them
+// the labels that can't be followed.
+func toAPIPolicy(p workflows.Policy) []api.PolicyValue {
+	values := []api.PolicyValue{{Name: "confirm", Value: string(p.Confirm.Value), Origin: p.Confirm.Origin}}
+	for _, bad := range p.Problems {
+		values = append(values, api.PolicyValue{
+			Name: "unreadable", Value: bad.Label, Origin: bad.Label, Problem: new(bad.Problem + "; " + bad.Remedy),
+		})
+	}
+	return values
+}

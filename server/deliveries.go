@@ -1,0 +1,109 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/gantryhq/gantry/gen/api"
+	genserver "github.com/gantryhq/gantry/gen/server"
+	"github.com/gantryhq/gantry/inbox"
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// ListDeliveries lists what arrived at the webhook.
+func (h *handlers) ListDeliveries(ctx context.Context, req genserver.ListDeliveriesRequestObject) (genserver.ListDeliveriesResponseObject, error) {
+	p := req.Params
+	found, next, err := h.inbox.List(ctx, inbox.Filter{
+		Outcome: inbox.Outcome(deref(p.Outcome)), Forwarding: inbox.Forwarding(deref(p.Forwarding)), Reason: deref(p.Reason),
+		Account: spacelift.Account(deref(p.Account)), Stack: spacelift.StackID(deref(p.Stack)), Run: spacelift.RunID(deref(p.Run)),
+		Since: deref(p.Since), Until: deref(p.Until),
+	}, pageSize(p.PageSize), deref(p.PageToken))
+	if err != nil {
+		return nil, fmt.Errorf("list deliveries: %w", err)
+	}
+	list := api.DeliveryList{Deliveries: make([]api.Delivery, len(found)), NextPageToken: nonEmpty(next)}
+	for i, d := range found {
+		list.Deliveries[i] = toAPIDelivery(d)
+	}
+	return genserver.ListDeliveries200JSONResponse(list), nil
+}
+
+// GetDelivery shows a delivery and, where it was kept, its body.
+func (h *handlers) GetDelivery(ctx context.Context, req genserver.GetDeliveryRequestObject) (genserver.GetDeliveryResponseObject, error) {
+	d, body, err := h.inbox.Get(ctx, req.Delivery)
+	if err != nil {
+		return nil, fmt.Errorf("delivery %s: %w", req.Delivery, err)
+	}
+	return genserver.GetDelivery200JSONResponse{Delivery: toAPIDelivery(d), Body: nonEmpty(string(body))}, nil
+}
+
+// Redeliver forwards one delivery again.
+func (h *handlers) Redeliver(ctx context.Context, req genserver.RedeliverRequestObject) (genserver.RedeliverResponseObject, error) {
+	d, err := h.inbox.Redeliver(ctx, req.Delivery)
+	if err != nil {
+		return nil, fmt.Errorf("redeliver %s: %w", req.Delivery, err)
+	}
+	h.log.InfoContext(ctx, "redelivery", "delivery", d.ID, "by", principalOf(ctx).Name)
+	return genserver.Redeliver202JSONResponse(toAPIDelivery(d)), nil
+}
+
+// RedeliverDead forwards every dead delivery again.
+func (h *handlers) RedeliverDead(ctx context.Context, _ genserver.RedeliverDeadRequestObject) (genserver.RedeliverDeadResponseObject, error) {
+	n, err := h.inbox.RedeliverDead(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("redeliver all dead: %w", err)
+	}
+	h.log.InfoContext(ctx, "redelivery of all dead", "count", n, "by", principalOf(ctx).Name)
+	return genserver.RedeliverDead202JSONResponse{Redelivered: n}, nil
+}
+
+func toAPIDelivery(d inbox.Delivery) api.Delivery {
+	a := api.Delivery{
+		ID: d.ID, ReceivedAt: d.ReceivedAt, Source: d.Source, Outcome: api.Outcome(d.Outcome),
+		Reason: nonEmpty(d.Reason), Detail: nonEmpty(d.Detail),
+		Account: nonEmpty(string(d.Run.Account)), Stack: nonEmpty(string(d.Run.Stack)), Run: nonEmpty(string(d.Run.Run)),
+		Type: nonEmpty(string(d.Type)), State: nonEmpty(string(d.State)),
+		Size: d.Size, LatencyMs: float32(d.Latency.Seconds() * 1000), DuplicateOf: nonEmpty(d.DuplicateOf),
+		ForwardError: nonEmpty(d.ForwardError), HasBody: d.HasBody,
+	}
+	if d.State != "" {
+		a.StateVersion = new(d.StateVersion)
+	}
+	if d.Secret > 0 {
+		a.Secret = new(d.Secret)
+	}
+	if d.Forwarding != "" {
+		a.Forwarding, a.Attempts = new(api.Forwarding(d.Forwarding)), new(d.Attempts)
+	}
+	if !d.ForwardedAt.IsZero() {
+		a.ForwardedAt = new(d.ForwardedAt)
+	}
+	return a
+}
+
+func toAPIReadiness(h inbox.Health, now time.Time) api.Readiness {
+	r := api.Readiness{
+		Status:     api.ReadinessStatusReady,
+		Inbox:      api.InboxHealth{Writable: h.Writable, Pending: h.Pending, Problem: nonEmpty(h.Problem)},
+		Forwarding: api.ForwardingHealth{Down: h.ForwarderDown, Problem: nonEmpty(h.LastForwardError)},
+	}
+	if h.ForwarderDown {
+		r.Status, r.Forwarding.DownSince = api.ReadinessStatusDegraded, new(h.ForwarderDownSince)
+	}
+	if !h.OldestPending.IsZero() {
+		r.Forwarding.LagSeconds = new(float32(now.Sub(h.OldestPending).Seconds()))
+	}
+	if !h.Writable {
+		r.Status = api.ReadinessStatusUnavailable
+	}
+	return r
+}
+
+// nonEmpty returns nil for what the API leaves out.
+func nonEmpty(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}

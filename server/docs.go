@@ -1,0 +1,97 @@
+package server
+
+import (
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/swaggest/swgui"
+	"github.com/swaggest/swgui/v5emb"
+
+	"github.com/gantryhq/gantry/openapi"
+)
+
+// signTryItOut is the request interceptor of Swagger UI: it signs webhook
+// bodies in the browser, with the secret given under Authorize.
+//
+//go:embed docs_sign.js
+var signTryItOut string
+
+// docs serves Swagger UI from embedded assets, and the document it shows.
+type docs struct {
+	ui     http.Handler
+	policy string // Content-Security-Policy
+	etag   string
+}
+
+// inlineScript finds the scripts in the page of Swagger UI.
+var inlineScript = regexp.MustCompile(`(?s)<script>(.*?)</script>`)
+
+func newDocs() (*docs, error) {
+	ui := v5emb.NewHandlerWithConfig(swgui.Config{
+		Title: "Gantry", SwaggerJSON: "/openapi.yaml", BasePath: "/docs/",
+		SettingsUI: map[string]string{
+			"tryItOutEnabled": "true", "displayRequestDuration": "true", "defaultModelsExpandDepth": "1",
+			"requestInterceptor": strings.TrimSpace(signTryItOut),
+		},
+	})
+	// The page has inline scripts. It never changes, so their hashes let them
+	// through a policy that allows no other.
+	var page renderedPage
+	ui.ServeHTTP(&page, &http.Request{Method: http.MethodGet, URL: &url.URL{Path: "/docs/"}})
+	scripts := inlineScript.FindAllStringSubmatch(page.String(), -1)
+	if len(scripts) == 0 {
+		return nil, errors.New("render Swagger UI: the page has no script")
+	}
+	sources := []string{"'self'"}
+	for _, s := range scripts {
+		sum := sha256.Sum256([]byte(s[1]))
+		sources = append(sources, "'sha256-"+base64.StdEncoding.EncodeToString(sum[:])+"'")
+	}
+	sum := sha256.Sum256(openapi.Document)
+	return &docs{
+		ui: ui,
+		policy: "default-src 'none'; script-src " + strings.Join(sources, " ") + "; style-src 'self' 'unsafe-inline'; " +
+			"img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+		etag: `"` + hex.EncodeToString(sum[:8]) + `"`,
+	}, nil
+}
+
+// renderedPage keeps what a handler writes.
+type renderedPage struct{ strings.Builder }
+
+func (*renderedPage) Header() http.Header { return http.Header{} }
+func (*renderedPage) WriteHeader(int)     {}
+
+func (d *docs) mount(r chi.Router) {
+	for _, method := range []string{http.MethodGet, http.MethodHead} {
+		r.MethodFunc(method, "/openapi.yaml", d.document)
+		r.MethodFunc(method, "/docs", d.page)
+		r.MethodFunc(method, "/docs/*", d.page)
+		r.Method(method, "/", http.RedirectHandler("/docs", http.StatusFound))
+	}
+}
+
+func (d *docs) page(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Security-Policy", d.policy)
+	w.Header().Set("Referrer-Policy", "no-referrer")
+	d.ui.ServeHTTP(w, r)
+}
+
+func (d *docs) document(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("ETag", d.etag)
+	w.Header().Set("Cache-Control", "no-cache")
+	if r.Header.Get("If-None-Match") == d.etag {
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	w.Header().Set("Content-Type", "application/yaml")
+	_, _ = w.Write(openapi.Document)
+}

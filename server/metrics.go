@@ -1,0 +1,51 @@
+package server
+
+import (
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics counts what arrives at the webhook. docs/reference/metrics.md lists
+// them for operators.
+type metrics struct {
+	received    prometheus.Counter
+	accepted    prometheus.Counter
+	duplicate   prometheus.Counter
+	unavailable prometheus.Counter
+	ignored     *prometheus.CounterVec
+	refused     *prometheus.CounterVec
+	secrets     *prometheus.CounterVec
+	ackLatency  prometheus.Histogram
+}
+
+func newMetrics(r prometheus.Registerer) *metrics {
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: "gantry", Subsystem: "webhook", Name: name, Help: help})
+	}
+	vector := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "gantry", Subsystem: "webhook", Name: name, Help: help}, labels)
+	}
+	m := &metrics{
+		received:    counter("received_total", "Requests to the webhook."),
+		accepted:    counter("accepted_total", "Notifications stored for forwarding."),
+		duplicate:   counter("duplicate_total", "Notifications that had been stored before."),
+		unavailable: counter("unavailable_total", "Notifications answered 503 because they could not be stored."),
+		ignored:     vector("ignored_total", "Authentic notifications that start no work, by reason.", "reason"),
+		refused:     vector("refused_total", "Requests that were refused, by reason.", "reason"),
+		secrets:     vector("secret_used_total", "Authentic notifications by account and place of the secret that signed them, from 1.", "account", "secret"),
+		ackLatency: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Namespace: "gantry", Subsystem: "webhook", Name: "ack_seconds", Help: "Time from an authentic request to its answer.",
+			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 16),
+		}),
+	}
+	r.MustRegister(m.received, m.accepted, m.duplicate, m.unavailable, m.ignored, m.refused, m.secrets, m.ackLatency)
+	return m
+}
+
+// secretUsed lets an operator see when an old secret is no longer in use.
+func (m *metrics) secretUsed(by []signer) {
+	for _, s := range by {
+		m.secrets.WithLabelValues(string(s.account), strconv.Itoa(s.secret)).Inc()
+	}
+}

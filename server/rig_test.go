@@ -1,0 +1,268 @@
+package server_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/converter"
+
+	"github.com/gantryhq/gantry/gen/api"
+	"github.com/gantryhq/gantry/inbox"
+	"github.com/gantryhq/gantry/server"
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/workflows"
+)
+
+const (
+	acmeSecret    = "local-dev-secret"
+	acmePrevious  = "the-secret-before"
+	globexSecret  = "another-secret"
+	viewerToken   = "gantry_viewer"
+	operatorToken = "gantry_operator"
+)
+
+// rig is a server over a real inbox and a Temporal made of maps.
+type rig struct {
+	t        *testing.T
+	handler  http.Handler
+	inbox    *inbox.Inbox
+	temporal *fakeTemporal
+	registry *prometheus.Registry
+	log      *logLines
+}
+
+type option func(*server.Config)
+
+func newRig(t *testing.T, options ...option) *rig {
+	t.Helper()
+	r := &rig{t: t, temporal: &fakeTemporal{status: map[string]workflows.RunStatus{}}, registry: prometheus.NewRegistry(), log: &logLines{}}
+	log := slog.New(slog.NewJSONHandler(r.log, nil))
+	box, err := inbox.Open(t.Context(), inbox.Options{Dir: t.TempDir(), Logger: log, Metrics: r.registry})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = box.Close() })
+	r.inbox = box
+	cfg := server.Config{
+		Version: "1.2.3",
+		Accounts: []server.Account{
+			{Name: "acme", Secrets: fixed(acmeSecret, acmePrevious)},
+			{Name: "globex", Secrets: fixed(globexSecret)},
+		},
+		Tokens: []server.Token{
+			{Name: "vera", Role: server.RoleViewer, Hash: server.TokenHash(viewerToken)},
+			{Name: "otto", Role: server.RoleOperator, Hash: server.TokenHash(operatorToken)},
+		},
+	}
+	for _, o := range options {
+		o(&cfg)
+	}
+	r.handler, err = server.New(cfg, box, r.temporal, r.registry, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func fixed(secrets ...string) func() []string { return func() []string { return secrets } }
+
+// send sends a request to the server and returns its answer.
+func (r *rig) send(method, path, body string, headers ...string) *httptest.ResponseRecorder {
+	req := httptest.NewRequestWithContext(r.t.Context(), method, path, strings.NewReader(body))
+	for i := 0; i < len(headers); i += 2 {
+		req.Header.Add(headers[i], headers[i+1])
+	}
+	w := httptest.NewRecorder()
+	r.handler.ServeHTTP(w, req)
+	return w
+}
+
+// deliver sends a signed notification.
+func (r *rig) deliver(secret, body string) *httptest.ResponseRecorder {
+	return r.send(http.MethodPost, "/webhook", body, "Content-Type", "application/json", spacelift.SignatureHeader, spacelift.Sign([]byte(secret), []byte(body)))
+}
+
+// receipt sends a notification signed by acme and returns its receipt, which
+// must be a 202.
+func (r *rig) receipt(body string) api.Receipt {
+	r.t.Helper()
+	w := r.deliver(acmeSecret, body)
+	if w.Code != http.StatusAccepted {
+		r.t.Fatalf("status %d, want 202: %s", w.Code, w.Body)
+	}
+	return decode[api.Receipt](r.t, w)
+}
+
+func (r *rig) get(path, token string) *httptest.ResponseRecorder {
+	return r.send(http.MethodGet, path, "", "Authorization", "Bearer "+token)
+}
+
+func (r *rig) deliveries(query string) []api.Delivery {
+	r.t.Helper()
+	w := r.get("/v1/deliveries"+query, viewerToken)
+	if w.Code != http.StatusOK {
+		r.t.Fatalf("list deliveries: %d %s", w.Code, w.Body)
+	}
+	return decode[api.DeliveryList](r.t, w).Deliveries
+}
+
+func decode[T any](t *testing.T, w *httptest.ResponseRecorder) T {
+	t.Helper()
+	var v T
+	if err := json.Unmarshal(w.Body.Bytes(), &v); err != nil {
+		t.Fatalf("decode %s: %v", w.Body, err)
+	}
+	return v
+}
+
+// wantProblem checks that an answer is a problem document of a kind.
+func wantProblem(t *testing.T, w *httptest.ResponseRecorder, status int, kind string) api.Problem {
+	t.Helper()
+	if ct := w.Header().Get("Content-Type"); ct != "application/problem+json" {
+		t.Fatalf("content type %q of %d %s, want a problem", ct, w.Code, w.Body)
+	}
+	p := decode[api.Problem](t, w)
+	if w.Code != status || p.Status != status || p.Type != "urn:gantry:problem:"+kind {
+		t.Fatalf("got %d %s (%s), want %d %s", w.Code, p.Type, w.Body, status, kind)
+	}
+	if p.Title == "" || p.Detail == nil || *p.Detail == "" {
+		t.Errorf("problem without title or detail: %s", w.Body)
+	}
+	return p
+}
+
+// example reads a body as Spacelift sends it: compact.
+func example(t *testing.T, name string) string {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join("..", "openapi", "examples", name+".json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, content); err != nil {
+		t.Fatal(err)
+	}
+	return compact.String()
+}
+
+// edited returns the unconfirmed example with something changed.
+func edited(t *testing.T, edit func(body map[string]any)) string {
+	t.Helper()
+	var body map[string]any
+	if err := json.Unmarshal([]byte(example(t, "run_tracked_unconfirmed")), &body); err != nil {
+		t.Fatal(err)
+	}
+	edit(body)
+	b, err := json.Marshal(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// fakeTemporal answers from maps.
+type fakeTemporal struct {
+	status map[string]workflows.RunStatus // by workflow id
+	list   *workflowservice.ListWorkflowExecutionsResponse
+	asked  *workflowservice.ListWorkflowExecutionsRequest
+	err    error
+}
+
+func (f *fakeTemporal) QueryWorkflow(_ context.Context, id, _, query string, _ ...any) (converter.EncodedValue, error) {
+	if f.err != nil {
+		return nil, f.err
+	}
+	s, ok := f.status[id]
+	if !ok || query != workflows.StatusQuery {
+		return nil, serviceerror.NewNotFound("workflow not found for ID: " + id)
+	}
+	payloads, err := converter.GetDefaultDataConverter().ToPayloads(s)
+	if err != nil {
+		return nil, err
+	}
+	return answer{func(v any) error { return converter.GetDefaultDataConverter().FromPayloads(payloads, v) }}, nil
+}
+
+func (f *fakeTemporal) ListWorkflow(_ context.Context, req *workflowservice.ListWorkflowExecutionsRequest) (*workflowservice.ListWorkflowExecutionsResponse, error) {
+	f.asked = req
+	return f.list, f.err
+}
+
+type answer struct{ get func(any) error }
+
+func (a answer) Get(v any) error { return a.get(v) }
+func (answer) HasValue() bool    { return true }
+
+// logLines keeps what was logged.
+type logLines struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *logLines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+// entries returns the log lines with a message.
+func (l *logLines) entries(t *testing.T, message string) []map[string]any {
+	t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var found []map[string]any
+	for d := json.NewDecoder(bytes.NewReader(l.buf.Bytes())); ; {
+		var line map[string]any
+		switch err := d.Decode(&line); {
+		case err == io.EOF:
+			return found
+		case err != nil:
+			t.Fatal(err)
+		}
+		if line["msg"] == message {
+			found = append(found, line)
+		}
+	}
+}
+
+// counter returns the values of a counter by its labels.
+func (r *rig) counter(name string) map[string]float64 {
+	r.t.Helper()
+	families, err := r.registry.Gather()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	values := map[string]float64{}
+	for _, f := range families {
+		if f.GetName() != name {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			var labels []string
+			for _, l := range m.GetLabel() {
+				labels = append(labels, l.GetName()+"="+l.GetValue())
+			}
+			values[strings.Join(labels, ",")] = m.GetCounter().GetValue()
+		}
+	}
+	return values
+}
+
+func newRecorder() *httptest.ResponseRecorder { return httptest.NewRecorder() }
+
+func newRegistry() *prometheus.Registry { return prometheus.NewRegistry() }
+
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }

@@ -1,0 +1,94 @@
+package server
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"strings"
+	"time"
+
+	"go.temporal.io/api/workflowservice/v1"
+
+	"github.com/gantryhq/gantry/gen/api"
+	genserver "github.com/gantryhq/gantry/gen/server"
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/workflows"
+)
+
+// temporalTimeout bounds one call to Temporal on behalf of a caller.
+const temporalTimeout = 10 * time.Second
+
+const defaultPageSize = 50
+
+// GetRun asks the run's execution for its status.
+func (h *handlers) GetRun(ctx context.Context, req genserver.GetRunRequestObject) (genserver.GetRunResponseObject, error) {
+	ref := spacelift.RunRef{Account: spacelift.Account(req.Account), Stack: spacelift.StackID(req.Stack), Run: spacelift.RunID(req.Run)}
+	if err := ref.Validate(); err != nil {
+		return nil, &refusal{badRequest(err.Error())}
+	}
+	ctx, cancel := context.WithTimeout(ctx, temporalTimeout)
+	defer cancel()
+	answer, err := h.temporal.QueryWorkflow(ctx, workflows.ManageRunID(ref), "", workflows.StatusQuery)
+	if err != nil {
+		return nil, fmt.Errorf("status of %s: %w", ref, err)
+	}
+	var status workflows.RunStatus
+	if err := answer.Get(&status); err != nil {
+		return nil, fmt.Errorf("status of %s: %w", ref, err)
+	}
+	return genserver.GetRun200JSONResponse(toAPIRun(status)), nil
+}
+
+// ListRuns lists executions from Temporal's visibility store.
+func (h *handlers) ListRuns(ctx context.Context, req genserver.ListRunsRequestObject) (genserver.ListRunsResponseObject, error) {
+	token, err := base64.RawURLEncoding.DecodeString(deref(req.Params.PageToken))
+	if err != nil {
+		return nil, &refusal{badRequest("pageToken is not one this API gave; leave it out to start from the newest")}
+	}
+	query, err := runsQuery(req.Params)
+	if err != nil {
+		return nil, &refusal{badRequest(err.Error())}
+	}
+	ctx, cancel := context.WithTimeout(ctx, temporalTimeout)
+	defer cancel()
+	page, err := h.temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
+		PageSize: int32(pageSize(req.Params.PageSize)), NextPageToken: token, Query: query, //nolint:gosec // bounded by the contract
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list runs: %w", err)
+	}
+	list, err := toAPIRunList(page)
+	if err != nil {
+		return nil, fmt.Errorf("list runs: %w", err)
+	}
+	return genserver.ListRuns200JSONResponse(list), nil
+}
+
+func pageSize(asked *int) int {
+	if asked == nil {
+		return defaultPageSize
+	}
+	return *asked
+}
+
+// runsQuery writes a visibility query
+// (https://docs.temporal.io/list-filter). Values are quoted there, so those
+// that hold a quote or a backslash, which no id of Spacelift does, are refused.
+func runsQuery(p api.ListRunsParams) (string, error) {
+	query := []string{fmt.Sprintf("WorkflowType = '%s'", workflows.ManageRunType)}
+	for _, f := range []struct{ parameter, attribute, value string }{
+		{"account", workflows.AttrAccount.GetName(), deref(p.Account)},
+		{"stack", workflows.AttrStack.GetName(), deref(p.Stack)},
+		{"state", workflows.AttrRunState.GetName(), deref(p.State)},
+		{"phase", workflows.AttrPhase.GetName(), string(deref(p.Phase))},
+	} {
+		if f.value == "" {
+			continue
+		}
+		if strings.ContainsAny(f.value, `'"\`) || strings.ContainsFunc(f.value, func(r rune) bool { return r < ' ' }) {
+			return "", fmt.Errorf("%s holds a quote, a backslash or a control character, which no %s has", f.parameter, f.parameter)
+		}
+		query = append(query, fmt.Sprintf("%s = '%s'", f.attribute, f.value))
+	}
+	return strings.Join(query, " AND "), nil
+}
