@@ -2,14 +2,11 @@ package devserver_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
-	"regexp"
+	"runtime/pprof"
 	"strconv"
 	"strings"
 	"testing"
@@ -17,7 +14,10 @@ import (
 
 	"github.com/gantryhq/gantry/devserver"
 	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
 )
 
 func TestExecutionIsFoundByItsSearchAttributes(t *testing.T) {
@@ -33,11 +33,20 @@ func TestExecutionIsFoundByItsSearchAttributes(t *testing.T) {
 	wantListed(t, c, `TestStack = "network" AND TestTries < 2 AND ExecutionStatus = "Completed"`, "wanted")
 }
 
+// Without the SDK, whose client waits and tries again when refused.
 func TestListsAreNotRateLimited(t *testing.T) {
 	s := start(t, devserver.Options{})
-	c := dial(t, s.HostPort())
+	conn, err := grpc.NewClient(s.HostPort(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	lists := workflowservice.NewWorkflowServiceClient(conn)
 	for i := range 100 {
-		if _, err := listed(t.Context(), c, ""); err != nil {
+		_, err := lists.ListWorkflowExecutions(t.Context(), &workflowservice.ListWorkflowExecutionsRequest{
+			Namespace: devserver.DefaultNamespace,
+		})
+		if err != nil {
 			t.Fatalf("list %d: %v", i, err)
 		}
 	}
@@ -153,6 +162,10 @@ func TestStopIsQuickAndComplete(t *testing.T) {
 	signal(t, c, "done", "world")
 	wantResult(t, run, "hello world")
 	ui := s.UIURL()
+	journal := filepath.Join(dir, "temporal.db-wal")
+	if _, err := os.Stat(journal); err != nil {
+		t.Fatal(err)
+	}
 
 	begun := time.Now()
 	s.Stop()
@@ -170,9 +183,39 @@ func TestStopIsQuickAndComplete(t *testing.T) {
 		l.Close()
 	}
 	// SQLite removes its log when the last connection closes the database.
-	if _, err := os.Stat(filepath.Join(dir, "temporal.db-wal")); !os.IsNotExist(err) {
+	if _, err := os.Stat(journal); !os.IsNotExist(err) {
 		t.Errorf("the database is still open: %v", err)
 	}
+}
+
+// A worker left behind would poll whatever server takes the port next.
+func TestStoppedServerLeavesNoWorkers(t *testing.T) {
+	s := start(t, devserver.Options{})
+	if !polling(t) {
+		t.Fatal("no sign of Temporal's own workers in a running server")
+	}
+	s.Stop()
+
+	patience := time.NewTimer(10 * time.Second)
+	defer patience.Stop()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for polling(t) {
+		select {
+		case <-patience.C:
+			t.Fatal("workers still poll")
+		case <-tick.C:
+		}
+	}
+}
+
+func polling(t *testing.T) bool {
+	t.Helper()
+	var goroutines strings.Builder
+	if err := pprof.Lookup("goroutine").WriteTo(&goroutines, 1); err != nil {
+		t.Fatal(err)
+	}
+	return strings.Contains(goroutines.String(), "sdk/internal.(*baseWorker)")
 }
 
 func TestServerIsSilent(t *testing.T) {
@@ -187,222 +230,6 @@ func TestServerIsSilent(t *testing.T) {
 	if quiet.output.Len() > 0 {
 		t.Errorf("server wrote: %s", quiet.output)
 	}
-}
-
-func TestUI(t *testing.T) {
-	s := start(t, devserver.Options{UI: true, Namespace: "lab"})
-	begin(t, dialNamespace(t, s.HostPort(), "lab"), "run-1")
-
-	for path, want := range map[string]string{
-		"/":                                      "<html",
-		"/namespaces/lab/workflows":              "<html",
-		"/healthz":                               "OK",
-		"/api/v1/settings":                       `"DefaultNamespace":"lab"`,
-		"/api/v1/cluster-info":                   `"serverVersion"`,
-		"/api/v1/namespaces/lab/workflows/run-1": `"workflowId": "run-1"`,
-		"/render?content=%2A%2Aapproved%2A%2A":   "<strong>approved</strong>",
-	} {
-		status, body := get(t, s.UIURL()+path)
-		if status != http.StatusOK || !strings.Contains(body, want) {
-			t.Errorf("GET %s: got %d without %q: %.200s", path, status, want, body)
-		}
-	}
-}
-
-func TestUIServesItsScripts(t *testing.T) {
-	s := start(t, devserver.Options{UI: true})
-	_, page := get(t, s.UIURL())
-	scripts := regexp.MustCompile(`/_app/immutable/entry/[^"]+\.js`).FindAllString(page, -1)
-	if len(scripts) == 0 {
-		t.Fatalf("no script in %.500s", page)
-	}
-	for _, script := range scripts {
-		if status, body := get(t, s.UIURL()+script); status != http.StatusOK || strings.HasPrefix(body, "<!doctype") {
-			t.Errorf("GET %s: got %d: %.200s", script, status, body)
-		}
-	}
-}
-
-// The interface can end executions and asks nobody who they are, so a page
-// from elsewhere in the same browser must not be able to use it.
-func TestUIRefusesOtherSites(t *testing.T) {
-	s := start(t, devserver.Options{UI: true})
-	c := dial(t, s.HostPort())
-	begin(t, c, "run-1")
-
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost,
-		s.UIURL()+"/api/v1/namespaces/default/workflows/run-1/terminate", strings.NewReader("{}"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.Header.Set("Origin", "https://elsewhere.example")
-	r.Header.Set("Sec-Fetch-Site", "cross-site")
-	answer, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer answer.Body.Close()
-
-	if answer.StatusCode != http.StatusForbidden {
-		t.Errorf("got %s, want 403", answer.Status)
-	}
-	wantListed(t, c, `ExecutionStatus = "Running"`, "run-1")
-}
-
-func TestWithoutUI(t *testing.T) {
-	s := start(t, devserver.Options{})
-	if got := s.UIURL(); got != "" {
-		t.Errorf("UIURL is %q", got)
-	}
-}
-
-func TestStartSaysWhatIsWrong(t *testing.T) {
-	busy, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer busy.Close()
-	port := busy.Addr().(*net.TCPAddr).Port
-
-	inUse := t.TempDir()
-	start(t, devserver.Options{DataDir: inUse})
-	inUseElsewhere := t.TempDir()
-	startChild(t, inUseElsewhere)
-
-	file := filepath.Join(t.TempDir(), "file")
-	write(t, file, "not a directory")
-	damaged := t.TempDir()
-	write(t, filepath.Join(damaged, "temporal.db"), strings.Repeat("no database ", 1000))
-
-	keywords := make(map[string]enums.IndexedValueType)
-	for i := range 11 {
-		keywords[fmt.Sprintf("Keyword%d", i)] = enums.INDEXED_VALUE_TYPE_KEYWORD
-	}
-	typed := t.TempDir()
-	start(t, devserver.Options{DataDir: typed, SearchAttributes: attributes}).Stop()
-
-	for _, test := range []struct {
-		name    string
-		options devserver.Options
-		want    []string
-	}{
-		{
-			"busy port", devserver.Options{FrontendPort: port},
-			[]string{"port " + strconv.Itoa(port), "busy", "or 0 for any free one"},
-		},
-		{
-			"busy UI port", devserver.Options{UI: true, UIPort: port},
-			[]string{"UI", "port " + strconv.Itoa(port), "busy"},
-		},
-		{
-			"no port", devserver.Options{FrontendPort: 70_000},
-			[]string{"70000 is not a port"},
-		},
-		{
-			"directory in use in this process", devserver.Options{DataDir: inUse},
-			[]string{inUse, "another server is using it"},
-		},
-		{
-			"directory in use in another process", devserver.Options{DataDir: inUseElsewhere},
-			[]string{inUseElsewhere, "another server is using it"},
-		},
-		{
-			"directory is a file", devserver.Options{DataDir: file},
-			[]string{file, "not a directory"},
-		},
-		{
-			"damaged database", devserver.Options{DataDir: damaged},
-			[]string{damaged, "temporal.db is damaged or no database"},
-		},
-		{
-			"too many search attributes", devserver.Options{SearchAttributes: keywords},
-			[]string{"Keyword9", "at most 10 of type Keyword"},
-		},
-		{
-			"search attribute of another type",
-			devserver.Options{DataDir: typed, SearchAttributes: map[string]enums.IndexedValueType{
-				stack.GetName(): enums.INDEXED_VALUE_TYPE_INT,
-			}},
-			[]string{"TestStack", "is of type Keyword already"},
-		},
-		{
-			"search attribute without a type",
-			devserver.Options{SearchAttributes: map[string]enums.IndexedValueType{"Nothing": 0}},
-			[]string{"Nothing", "no type"},
-		},
-		{
-			"search attribute of Temporal's own",
-			devserver.Options{SearchAttributes: map[string]enums.IndexedValueType{
-				"WorkflowId": enums.INDEXED_VALUE_TYPE_KEYWORD,
-			}},
-			[]string{"WorkflowId", "Temporal's own"},
-		},
-		{
-			"negative retention", devserver.Options{Retention: -time.Hour},
-			[]string{"retention -1h0m0s is negative"},
-		},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			s, err := devserver.Start(t.Context(), test.options)
-			if err == nil {
-				s.Stop()
-				t.Fatal("started")
-			}
-			for _, want := range test.want {
-				if !strings.Contains(err.Error(), want) {
-					t.Errorf("error %q does not say %q", err, want)
-				}
-			}
-		})
-	}
-}
-
-func TestFailedStartLeavesNothingBehind(t *testing.T) {
-	busy, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer busy.Close()
-	dir := t.TempDir()
-	s := start(t, devserver.Options{DataDir: dir})
-	port := portOf(t, s)
-	s.Stop()
-
-	for _, test := range []struct {
-		name    string
-		options devserver.Options
-	}{
-		{"UI port busy", devserver.Options{UI: true, UIPort: busy.Addr().(*net.TCPAddr).Port}},
-		{"unusable search attribute", devserver.Options{SearchAttributes: map[string]enums.IndexedValueType{"Nothing": 0}}},
-	} {
-		test.options.DataDir, test.options.FrontendPort = dir, port
-		if s, err := devserver.Start(t.Context(), test.options); err == nil {
-			s.Stop()
-			t.Fatalf("%s: started", test.name)
-		}
-		start(t, devserver.Options{DataDir: dir, FrontendPort: port}).Stop()
-	}
-}
-
-// However far it got.
-func TestStartEndsWithItsContext(t *testing.T) {
-	dir := t.TempDir()
-	s := start(t, devserver.Options{DataDir: dir})
-	port := portOf(t, s)
-	s.Stop()
-
-	for patience := range 8 {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(patience)*10*time.Millisecond)
-		s, err := devserver.Start(ctx, devserver.Options{DataDir: dir, FrontendPort: port, UI: true})
-		cancel()
-		switch {
-		case err == nil:
-			s.Stop()
-		case !errors.Is(err, context.DeadlineExceeded):
-			t.Errorf("after %d0 ms: %v", patience, err)
-		}
-	}
-	start(t, devserver.Options{DataDir: dir, FrontendPort: port})
 }
 
 // brief is for calls that cannot succeed.
@@ -425,25 +252,4 @@ func portOf(t *testing.T, s *devserver.Server) int {
 		t.Fatal(err)
 	}
 	return n
-}
-
-func get(t *testing.T, url string) (int, string) {
-	t.Helper()
-	answer, err := http.Get(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer answer.Body.Close()
-	body, err := io.ReadAll(answer.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return answer.StatusCode, string(body)
-}
-
-func write(t *testing.T, path, content string) {
-	t.Helper()
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
 }
