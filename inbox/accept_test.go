@@ -1,0 +1,161 @@
+package inbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+func TestAcceptedDeliveryIsThereAfterReopening(t *testing.T) {
+	dir := t.TempDir()
+	in := open(t, Options{Dir: dir})
+	e := event(runRef(1), 5, spacelift.RunStateUnconfirmed)
+	body := []byte(`{"account":"acme"}`)
+	received := time.Now().Add(-3 * time.Millisecond)
+	d, err := in.Accept(t.Context(), Delivery{ReceivedAt: received, Source: "192.0.2.7", Secret: 2}, e, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d.Outcome != OutcomeAccepted || d.ID == "" || d.Latency < 3*time.Millisecond {
+		t.Fatalf("answer %+v", d)
+	}
+	closeInbox(t, in)
+
+	in = open(t, Options{Dir: dir})
+	got, gotBody, err := in.Get(t.Context(), d.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Delivery{
+		ID: d.ID, ReceivedAt: received.UTC(), Source: "192.0.2.7", Secret: 2, Outcome: OutcomeAccepted, Forwarding: ForwardingPending,
+		Run: e.Run, Type: e.Type, State: e.State, StateVersion: 5, Size: len(body), HasBody: true,
+	}
+	// How long the answer took is known only after the commit, and stored with
+	// the first mark.
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(Delivery{}, "Latency"), cmpopts.EquateApproxTime(0)); diff != "" {
+		t.Errorf("delivery (-want +got):\n%s", diff)
+	}
+	if string(gotBody) != string(body) {
+		t.Errorf("body %q", gotBody)
+	}
+
+	target := &fakeTarget{}
+	stop := forward(t, in, target, ForwarderOptions{})
+	waitFor(t, in, func(h Health) bool { return h.Pending == 0 })
+	stop()
+	want2 := e
+	want2.Delivery, want2.ReceivedAt = d.ID, received.UTC()
+	if diff := cmp.Diff(want2, target.signals[0][0], cmpopts.EquateApproxTime(0)); diff != "" {
+		t.Errorf("event sent (-want +got):\n%s", diff)
+	}
+}
+
+// waitFor waits until the inbox's health is as wanted.
+func waitFor(t testing.TB, in *Inbox, ok func(Health) bool) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(20 * time.Second)
+	for !ok(in.Health()) {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("health stays %+v", in.Health())
+		}
+	}
+}
+
+func TestRepeatIsADuplicate(t *testing.T) {
+	dir := t.TempDir()
+	in := open(t, Options{Dir: dir})
+	first := accept(t, in, event(runRef(1), 3, spacelift.RunStatePlanning))
+
+	for _, other := range []struct {
+		name string
+		d    Delivery
+		want Outcome
+	}{
+		{"the same event", accept(t, in, event(runRef(1), 3, spacelift.RunStatePlanning)), OutcomeDuplicate},
+		{"another run", accept(t, in, event(runRef(2), 3, spacelift.RunStatePlanning)), OutcomeAccepted},
+		{"another version", accept(t, in, event(runRef(1), 4, spacelift.RunStatePlanning)), OutcomeAccepted},
+		{"another state", accept(t, in, event(runRef(1), 3, spacelift.RunStateFailed)), OutcomeAccepted},
+	} {
+		if other.d.Outcome != other.want {
+			t.Errorf("%s: %s, want %s", other.name, other.d.Outcome, other.want)
+		}
+		if other.want == OutcomeDuplicate && other.d.DuplicateOf != first.ID {
+			t.Errorf("%s: duplicate of %q, want %q", other.name, other.d.DuplicateOf, first.ID)
+		}
+	}
+	closeInbox(t, in)
+
+	in = open(t, Options{Dir: dir})
+	again := accept(t, in, event(runRef(1), 3, spacelift.RunStatePlanning))
+	if again.Outcome != OutcomeDuplicate || again.DuplicateOf != first.ID {
+		t.Errorf("after reopening: %s of %q, want a duplicate of %q", again.Outcome, again.DuplicateOf, first.ID)
+	}
+	log, _, err := in.List(t.Context(), Filter{Outcome: OutcomeDuplicate}, 0, "")
+	if err != nil || len(log) != 2 {
+		t.Errorf("the log shows %d duplicates (%v), want 2", len(log), err)
+	}
+}
+
+func TestConcurrentTwinsAreStoredOnce(t *testing.T) {
+	in := open(t, Options{})
+	const twins = 8
+	for n := range 50 {
+		outcomes := make([]Delivery, twins)
+		var wg sync.WaitGroup
+		for i := range twins {
+			wg.Go(func() { outcomes[i] = accept(t, in, event(runRef(n), 0, spacelift.RunStateQueued)) })
+		}
+		wg.Wait()
+		var accepted []string
+		for _, d := range outcomes {
+			if d.Outcome == OutcomeAccepted {
+				accepted = append(accepted, d.ID)
+			}
+		}
+		if len(accepted) != 1 {
+			t.Fatalf("%d of %d twins were accepted", len(accepted), twins)
+		}
+		for _, d := range outcomes {
+			if d.Outcome == OutcomeDuplicate && d.DuplicateOf != accepted[0] {
+				t.Fatalf("duplicate of %s, want %s", d.DuplicateOf, accepted[0])
+			}
+		}
+	}
+}
+
+func TestAcceptAfterClose(t *testing.T) {
+	in := open(t, Options{})
+	closeInbox(t, in)
+	_, err := in.Accept(context.Background(), Delivery{}, event(runRef(1), 0, spacelift.RunStateQueued), nil)
+	if !errors.Is(err, ErrUnavailable) {
+		t.Errorf("error %v, want ErrUnavailable", err)
+	}
+	if h := in.Health(); h.Writable || h.Problem == "" {
+		t.Errorf("health %+v, want not writable and a reason", h)
+	}
+}
+
+func TestSecondProcessIsToldWhatToDo(t *testing.T) {
+	dir := t.TempDir()
+	open(t, Options{Dir: dir})
+	_, err := Open(t.Context(), Options{Dir: dir})
+	if err == nil {
+		t.Fatal("the directory was opened twice")
+	}
+	want := fmt.Sprintf("open inbox: another process uses %s: stop it, or give each process a directory of its own", dir)
+	if err.Error() != want {
+		t.Errorf("error %q, want %q", err, want)
+	}
+}

@@ -1,0 +1,100 @@
+package inbox
+
+import (
+	"errors"
+	"time"
+	"unicode/utf8"
+
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// Outcome is what the webhook answered.
+type Outcome string
+
+// The outcomes of a request to the webhook.
+const (
+	OutcomeAccepted    Outcome = "accepted"    // stored; it goes to Temporal
+	OutcomeDuplicate   Outcome = "duplicate"   // a repeat of an accepted one
+	OutcomeIgnored     Outcome = "ignored"     // authentic, and not for us
+	OutcomeRefused     Outcome = "refused"     // not authentic
+	OutcomeUnavailable Outcome = "unavailable" // authentic, and could not be stored: answered 503
+)
+
+// Forwarding is how far an accepted delivery got on its way to Temporal.
+type Forwarding string
+
+// The stages of forwarding. Deliveries that were not accepted have none.
+const (
+	ForwardingPending   Forwarding = "pending"   // it will be sent
+	ForwardingForwarded Forwarding = "forwarded" // Temporal has it
+	ForwardingLate      Forwarding = "late"      // the run's execution had already ended
+	ForwardingDead      Forwarding = "dead"      // Temporal refused it for good
+)
+
+// Delivery is one request to the webhook, as the delivery log shows it.
+type Delivery struct {
+	ID         string    `json:"id"` // ULID; later deliveries have greater ids
+	ReceivedAt time.Time `json:"receivedAt"`
+	Source     string    `json:"source,omitempty"` // remote address
+
+	Outcome Outcome `json:"outcome"`
+	Reason  string  `json:"reason,omitempty"` // stable slug, such as "unmanaged-stack"
+	Detail  string  `json:"detail,omitempty"` // a sentence
+
+	Run          spacelift.RunRef   `json:"run"` // fields are empty where unknown
+	Type         spacelift.RunType  `json:"type,omitempty"`
+	State        spacelift.RunState `json:"state,omitempty"`
+	StateVersion int                `json:"stateVersion"`
+
+	Size        int           `json:"size"`                  // bytes of the body
+	Latency     time.Duration `json:"latency"`               // from ReceivedAt until the answer was ready
+	Secret      int           `json:"secret,omitempty"`      // 1-based index of the webhook secret that matched; 0 for none
+	DuplicateOf string        `json:"duplicateOf,omitempty"` // id of the accepted delivery this one repeats
+
+	Forwarding   Forwarding `json:"forwarding,omitempty"`
+	Attempts     int        `json:"attempts,omitempty"` // signals tried with it
+	ForwardedAt  time.Time  `json:"forwardedAt,omitzero"`
+	ForwardError string     `json:"forwardError,omitempty"` // why it is dead, or the last failure
+	HasBody      bool       `json:"hasBody,omitempty"`      // the body is still kept
+}
+
+// The errors callers can tell apart.
+var (
+	// ErrUnavailable says that the event could not be stored: the disk is full,
+	// read-only or broken, or the inbox is closing. The sender should repeat it.
+	ErrUnavailable = errors.New("inbox unavailable")
+
+	// ErrNotFound says that no delivery has this id, or that it was trimmed.
+	ErrNotFound = errors.New("no such delivery")
+
+	// ErrNotRedeliverable says that the delivery was never accepted, so there
+	// is no event to send.
+	ErrNotRedeliverable = errors.New("delivery was not accepted: there is nothing to redeliver")
+
+	// ErrBadPageToken says that a page token did not come from List.
+	ErrBadPageToken = errors.New("bad page token")
+)
+
+// maxText bounds each string of a delivery, in bytes. They come from headers,
+// bodies and error texts, and the budgets count on modest entries.
+const maxText = 1024
+
+func clip(s string) string {
+	if len(s) <= maxText {
+		return s
+	}
+	cut := maxText
+	for !utf8.RuneStart(s[cut]) {
+		cut--
+	}
+	return s[:cut] + "…"
+}
+
+func (d *Delivery) clip() {
+	d.Source, d.Reason, d.Detail = clip(d.Source), clip(d.Reason), clip(d.Detail)
+	d.Run.Account = spacelift.Account(clip(string(d.Run.Account)))
+	d.Run.Stack = spacelift.StackID(clip(string(d.Run.Stack)))
+	d.Run.Run = spacelift.RunID(clip(string(d.Run.Run)))
+	d.Type = spacelift.RunType(clip(string(d.Type)))
+	d.State = spacelift.RunState(clip(string(d.State)))
+}

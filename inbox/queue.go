@@ -1,0 +1,212 @@
+package inbox
+
+import (
+	"container/heap"
+	"time"
+
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// mayLinger says which events may wait a moment for the next ones of their run,
+// so that they travel together: a signal costs a run's history several events,
+// and a run passes a handful of states within seconds in which there is
+// nothing to decide. All others go at once and take what waits of their run
+// with them: the first event of a run starts its execution, states that need a
+// decision must not be late for it, an end releases dependents, and of a state
+// we have never heard of we know nothing.
+func mayLinger(state spacelift.RunState, version int) bool {
+	if version == 0 {
+		return false
+	}
+	switch state {
+	case spacelift.RunStateReady, spacelift.RunStatePreparing, spacelift.RunStateInitializing, spacelift.RunStatePlanning,
+		spacelift.RunStateReplanRequested, spacelift.RunStatePreparingReplan,
+		spacelift.RunStateConfirmed, spacelift.RunStatePreparingApply, spacelift.RunStateApplying,
+		spacelift.RunStatePerforming, spacelift.RunStateDestroying:
+		return true
+	}
+	return false
+}
+
+type phase uint8
+
+const (
+	phaseNew     phase = iota
+	phaseWaiting       // for company, until due
+	phaseReady         // to be sent
+	phaseSending       // a signal is under way
+	phaseResting       // the last signal failed; until due
+)
+
+// pendingRun is a run with pending events, in the order they were accepted.
+type pendingRun struct {
+	key        uint64
+	head, tail *entry
+	phase      phase
+	urgent     bool  // while sending: an event arrived that must not linger
+	single     int   // so many events go one by one: together they were refused
+	due        int64 // unix nanoseconds; see phase
+	attempts   int   // failed in a row
+	lastError  string
+}
+
+// queue holds the pending runs. Guarded by Inbox.mu.
+type queue struct {
+	linger  time.Duration
+	runs    map[uint64]*pendingRun
+	ready   fifo[*pendingRun]
+	waiting fifo[waiter] // by due
+	resting restHeap
+	wake    chan struct{} // something changed that the forwarder should look at
+}
+
+// waiter is a run's place among those that linger. It is void when the run
+// has gone on, or lingers until another time.
+type waiter struct {
+	run *pendingRun
+	due int64
+}
+
+// push appends an entry to its run.
+func (q *queue) push(e *entry, key uint64, linger bool, now time.Time) {
+	r := q.runs[key]
+	if r == nil {
+		r = &pendingRun{key: key}
+		q.runs[key] = r
+	}
+	if r.tail == nil {
+		r.head = e
+	} else {
+		r.tail.next = e
+	}
+	e.next, r.tail = nil, e
+
+	linger = linger && q.linger > 0
+	switch r.phase {
+	case phaseNew:
+		if linger {
+			q.wait(r, now.Add(q.linger).UnixNano())
+		} else {
+			q.makeReady(r)
+		}
+	case phaseWaiting:
+		if !linger {
+			q.makeReady(r)
+		}
+	case phaseSending:
+		if !linger {
+			r.urgent = true
+		} else if r.due == 0 {
+			r.due = now.Add(q.linger).UnixNano()
+		}
+	}
+}
+
+func (q *queue) nudge() {
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (q *queue) makeReady(r *pendingRun) {
+	r.phase = phaseReady
+	q.ready.push(r)
+	q.nudge()
+}
+
+func (q *queue) wait(r *pendingRun, due int64) {
+	r.phase, r.due = phaseWaiting, due
+	q.waiting.push(waiter{r, due})
+	q.nudge()
+}
+
+func (q *queue) rest(r *pendingRun, until time.Time) {
+	r.phase, r.due = phaseResting, until.UnixNano()
+	heap.Push(&q.resting, r)
+	q.nudge()
+}
+
+// next takes a run that is to be sent now. If there is none it says when to
+// look again; zero means when woken.
+func (q *queue) next(now time.Time) (*pendingRun, time.Time) {
+	t := now.UnixNano()
+	for q.waiting.len() > 0 && q.waiting.peek().due <= t {
+		if w := q.waiting.pop(); w.run.phase == phaseWaiting && w.run.due == w.due {
+			q.makeReady(w.run)
+		}
+	}
+	for len(q.resting) > 0 && q.resting[0].due <= t {
+		q.makeReady(heap.Pop(&q.resting).(*pendingRun))
+	}
+	if q.ready.len() > 0 {
+		r := q.ready.pop()
+		r.phase, r.urgent, r.due = phaseSending, false, 0
+		return r, time.Time{}
+	}
+	var again time.Time
+	if q.waiting.len() > 0 {
+		again = time.Unix(0, q.waiting.peek().due)
+	}
+	if len(q.resting) > 0 {
+		if t := time.Unix(0, q.resting[0].due); again.IsZero() || t.Before(again) {
+			again = t
+		}
+	}
+	return nil, again
+}
+
+// sent takes the first n events off a run that was sending, and puts what is
+// left back in line. With more there were others waiting when it was claimed.
+func (q *queue) sent(r *pendingRun, n int, more bool) {
+	for range n {
+		e := r.head
+		r.head, e.next = e.next, nil
+	}
+	r.attempts, r.lastError = 0, ""
+	r.single = max(0, r.single-n)
+	switch {
+	case r.head == nil:
+		r.tail = nil
+		delete(q.runs, r.key)
+	case more || r.urgent || r.due == 0:
+		q.makeReady(r)
+	default:
+		q.wait(r, r.due)
+	}
+}
+
+type restHeap []*pendingRun
+
+func (h restHeap) Len() int           { return len(h) }
+func (h restHeap) Less(i, j int) bool { return h[i].due < h[j].due }
+func (h restHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *restHeap) Push(x any)        { *h = append(*h, x.(*pendingRun)) }
+func (h *restHeap) Pop() any {
+	old := *h
+	r := old[len(old)-1]
+	*h = old[:len(old)-1]
+	return r
+}
+
+type fifo[T any] struct {
+	items []T
+	head  int
+}
+
+func (f *fifo[T]) len() int { return len(f.items) - f.head }
+func (f *fifo[T]) push(v T) { f.items = append(f.items, v) }
+func (f *fifo[T]) peek() T  { return f.items[f.head] }
+
+func (f *fifo[T]) pop() T {
+	var zero T
+	v := f.items[f.head]
+	f.items[f.head] = zero
+	f.head++
+	if f.head > 64 && f.head > len(f.items)/2 {
+		n := copy(f.items, f.items[f.head:])
+		clear(f.items[n:])
+		f.items, f.head = f.items[:n], 0
+	}
+	return v
+}

@@ -1,0 +1,131 @@
+package inbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/workflows"
+)
+
+// open opens an inbox that is closed with the test.
+func open(t testing.TB, opts Options) *Inbox {
+	t.Helper()
+	if opts.Dir == "" {
+		opts.Dir = t.TempDir()
+	}
+	in, err := Open(context.Background(), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closeInbox(t, in) })
+	return in
+}
+
+func closeInbox(t testing.TB, in *Inbox) {
+	t.Helper()
+	if err := in.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// quiet keeps the damage a test does out of its output.
+var quiet = slog.New(slog.DiscardHandler)
+
+func runRef(n int) spacelift.RunRef {
+	return spacelift.RunRef{Account: "acme", Stack: "network", Run: spacelift.RunID(fmt.Sprintf("run-%d", n))}
+}
+
+func event(run spacelift.RunRef, version int, state spacelift.RunState) workflows.RunEvent {
+	return workflows.RunEvent{
+		Run: run, Type: spacelift.RunTypeTracked, State: state, StateVersion: version,
+		At: time.UnixMilli(1_767_261_661_417).UTC(), Branch: "main", Source: workflows.SourceWebhook,
+		Commit: spacelift.Commit{Hash: "9f2c1d7e4b8a06f35c21de90ab7741f6c3e85d12", Message: "Widen private subnets", AuthorLogin: "jdoe"},
+		Labels: []string{spacelift.LabelManaged}, StackName: "network / prod",
+	}
+}
+
+// life is the states a tracked run passes, its versions being their places.
+var life = []spacelift.RunState{
+	spacelift.RunStateQueued, spacelift.RunStateReady, spacelift.RunStatePreparing, spacelift.RunStateInitializing,
+	spacelift.RunStatePlanning, spacelift.RunStateUnconfirmed, spacelift.RunStateConfirmed, spacelift.RunStateApplying,
+	spacelift.RunStateFinished,
+}
+
+func accept(t testing.TB, in *Inbox, e workflows.RunEvent) Delivery {
+	t.Helper()
+	d, err := in.Accept(context.Background(), Delivery{Source: "192.0.2.7"}, e, []byte(`{"state":"`+string(e.State)+`"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// fakeTarget remembers what it was sent; fail, if set, decides about each
+// signal first.
+type fakeTarget struct {
+	mu      sync.Mutex
+	signals [][]workflows.RunEvent
+	fail    func(run spacelift.RunRef, events []workflows.RunEvent) error
+}
+
+func (t *fakeTarget) Signal(ctx context.Context, run spacelift.RunRef, events []workflows.RunEvent) error {
+	for _, e := range events {
+		if e.Run != run {
+			return fmt.Errorf("signal of %s carries an event of %s", run, e.Run)
+		}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.fail != nil {
+		if err := t.fail(run, events); err != nil {
+			return err
+		}
+	}
+	t.signals = append(t.signals, events)
+	return nil
+}
+
+// versions returns the state versions a run got, signal by signal.
+func (t *fakeTarget) versions(run spacelift.RunRef) [][]int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var all [][]int
+	for _, s := range t.signals {
+		if s[0].Run != run {
+			continue
+		}
+		var v []int
+		for _, e := range s {
+			v = append(v, e.StateVersion)
+		}
+		all = append(all, v)
+	}
+	return all
+}
+
+var errAway = errors.New("connection refused")
+
+// forward runs a forwarder until the returned function is called.
+func forward(t testing.TB, in *Inbox, target Target, opts ForwarderOptions) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- NewForwarder(in, target, opts).Run(ctx) }()
+	var once sync.Once
+	stop = func() {
+		once.Do(func() {
+			cancel()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	t.Cleanup(stop)
+	return stop
+}
