@@ -182,7 +182,8 @@ func (s *Simulator) promote(who actor, stack spacelift.StackID, id spacelift.Run
 	return tracked, nil
 }
 
-// review stores a person's word and evaluates the approval policy again.
+// review stores a person's word and evaluates the approval policy again. Where
+// no policy asks, it changes nothing.
 func (s *Simulator) review(who actor, stack spacelift.StackID, id spacelift.RunID, decision, note string) (Review, error) {
 	if decision != "APPROVE" && decision != "REJECT" {
 		return Review{}, refuse("decision %q", decision)
@@ -195,9 +196,6 @@ func (s *Simulator) review(who actor, stack spacelift.StackID, id spacelift.RunI
 	if err != nil {
 		return Review{}, err
 	}
-	if !r.reviewable() {
-		return Review{}, refuse("no approval policy asks about run %s in state %s", id, r.state())
-	}
 	review := Review{
 		ID: s.newID(), Author: who.name, Decision: decision, Note: note, State: r.state(), At: s.clock.Now(),
 	}
@@ -205,6 +203,7 @@ func (s *Simulator) review(who actor, stack spacelift.StackID, id spacelift.RunI
 	s.touch()
 	approvals, rejections := r.tally()
 	switch {
+	case !r.reviewable():
 	case rejections > 0:
 		return review, s.move(r, failed, "", "rejected by an approval policy")
 	case approvals < r.stack.Approvals:
@@ -239,7 +238,10 @@ func (s *Simulator) prioritize(stack spacelift.StackID, id spacelift.RunID, on b
 	if err != nil {
 		return nil, err
 	}
-	if r.stack.WorkerPool == "" {
+	switch {
+	case r.terminal():
+		return nil, &IllegalStateError{Run: r.ref(), State: r.state(), Action: "prioritize"}
+	case r.stack.WorkerPool == "":
 		return nil, refuse("runs on the public worker pool can't be prioritized")
 	}
 	r.prioritized = on

@@ -66,12 +66,14 @@ type claims struct {
 
 var jwtHeader = base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"HS256","typ":"JWT"}`))
 
-// issue returns a token for the key. Called under the lock.
-func (s *Simulator) issue(k APIKey) (token string, validUntil time.Time) {
+// issue returns a token for the key. Its audience is the URL the client has
+// come by, because the Terraform provider sends everything that follows there.
+// Called under the lock.
+func (s *Simulator) issue(k APIKey, audience string) (token string, validUntil time.Time) {
 	now := s.clock.Now()
 	validUntil = now.Add(s.opts.TokenLife)
 	payload := base64.RawURLEncoding.EncodeToString(encode(claims{
-		Audience: []string{s.baseURL()}, Expires: validUntil.Unix(), Issued: now.Unix(), ID: s.newID(),
+		Audience: []string{audience}, Expires: validUntil.Unix(), Issued: now.Unix(), ID: s.newID(),
 		Issuer: s.baseURL(), Subject: "api::" + k.ID,
 	}))
 	unsigned := jwtHeader + "." + payload
@@ -115,6 +117,14 @@ func (s *Simulator) RevokeTokens() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.tokenKey = s.randomBytes(32)
+}
+
+// origin is the URL a request has come by, without its path.
+func origin(r *http.Request) string {
+	if r.TLS != nil {
+		return "https://" + r.Host
+	}
+	return "http://" + r.Host
 }
 
 func cutLast(s, sep string) (before, after string, found bool) {

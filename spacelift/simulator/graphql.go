@@ -43,6 +43,7 @@ type caller struct {
 	sim      *Simulator
 	key      APIKey
 	metadata string
+	origin   string
 }
 
 type callerKey struct{}
@@ -78,7 +79,7 @@ func (s *Simulator) serveGraphQL(w http.ResponseWriter, r *http.Request) {
 		s.unauthorized(w, record)
 		return
 	}
-	c := &caller{sim: s, key: key, metadata: record.Metadata}
+	c := &caller{sim: s, key: key, metadata: record.Metadata, origin: origin(r)}
 	ctx := context.WithValue(r.Context(), callerKey{}, c)
 	answer := parsedSchema().Exec(ctx, req.Query, req.OperationName, req.Variables)
 	messages := make([]string, 0, len(answer.Errors))

@@ -17,6 +17,9 @@ import (
 type Options struct {
 	// Account is the account's name; "acme" when empty.
 	Account spacelift.Account
+	// URL is where links in bodies and answers lead, without a slash at its end;
+	// https://<account>.app.spacelift.io when empty.
+	URL string
 	// Seed makes ids, trace headers and faults by probability repeatable. What
 	// happens at the same instant of a real clock is ordered by the scheduler,
 	// so a whole script repeats exactly only on a ManualClock or in a

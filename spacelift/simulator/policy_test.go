@@ -84,7 +84,9 @@ sample if input.run_updated.state == "UNCONFIRMED"
 	}})
 
 	var list struct {
-		Policy struct{ EvaluationRecords []struct{ Key, Outcome string } }
+		Policy struct {
+			EvaluationRecords []struct{ Key, Outcome string }
+		}
 	}
 	r.graphql(`{ policy(id: "sampler") { evaluationRecords { key outcome timestamp } } }`, nil, &list)
 	if n := len(list.Policy.EvaluationRecords); n != 1 {

@@ -56,12 +56,13 @@ func (resolver) APIKeyUser(ctx context.Context, args struct {
 	ID     graphql.ID
 	Secret string
 }) (*apiKeyUserOut, error) {
+	audience := callerOf(ctx).origin
 	return with(ctx, func(s *Simulator, _ actor) (*apiKeyUserOut, error) {
 		k, known := s.keys[string(args.ID)]
 		if !known || k.Secret != args.Secret {
 			return nil, ErrUnauthorized
 		}
-		token, until := s.issue(k)
+		token, until := s.issue(k, audience)
 		return &apiKeyUserOut{JWT: token, ValidUntil: seconds(until)}, nil
 	})
 }

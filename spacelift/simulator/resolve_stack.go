@@ -189,6 +189,16 @@ func (st *stack) attachedOut(s *Simulator) []*attachedPolicyOut {
 	return out
 }
 
+// ConfigElement finds one of Config.
+func (o *stackOut) ConfigElement(args idArgs) *configOut {
+	for _, e := range o.Config {
+		if e.ID == args.ID {
+			return e
+		}
+	}
+	return nil
+}
+
 func (o *stackOut) Blocker() *runOut {
 	o.sim.mu.Lock()
 	defer o.sim.mu.Unlock()
