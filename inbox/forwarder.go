@@ -29,11 +29,8 @@ var (
 
 // ForwarderOptions tune a forwarder; zero fields take their default.
 type ForwarderOptions struct {
-	// Linger is how long an event that needs no decision may wait for the next
-	// one of its run (see mayLinger); 0 means not at all.
-	Linger time.Duration
-	// Concurrency bounds the signals under way, each of another run. Default 16.
-	Concurrency int
+	// MaxConcurrent bounds the signals under way, each of another run. Default 16.
+	MaxConcurrent int
 	// BatchEvents and BatchBytes bound what one signal carries. An event above
 	// BatchBytes goes alone. Defaults 200, and 512 KiB: Temporal refuses
 	// payloads above 2 MB and warns above 512 KB.
@@ -57,7 +54,7 @@ func (o ForwarderOptions) withDefaults() ForwarderOptions {
 			*v = d
 		}
 	}
-	def(&o.Concurrency, 16)
+	def(&o.MaxConcurrent, 16)
 	def(&o.BatchEvents, 200)
 	def(&o.BatchBytes, 512<<10)
 	defTime(&o.Timeout, 10*time.Second)
@@ -85,9 +82,6 @@ type Forwarder struct {
 
 // NewForwarder returns a forwarder. An inbox has one.
 func NewForwarder(in *Inbox, target Target, opts ForwarderOptions) *Forwarder {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	in.queue.linger = opts.Linger
 	return &Forwarder{in: in, target: target, opts: opts.withDefaults()}
 }
 
@@ -118,7 +112,7 @@ type job struct {
 func (f *Forwarder) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	slots := make(chan struct{}, f.opts.Concurrency)
+	slots := make(chan struct{}, f.opts.MaxConcurrent)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {

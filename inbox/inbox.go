@@ -34,6 +34,9 @@ func (b Budget) or(def Budget) Budget {
 	return b
 }
 
+// DefaultLinger is a good value for Options.Linger.
+const DefaultLinger = 2 * time.Second
+
 // Options configure an inbox. Only Dir is required; a budget's zero fields
 // take their default.
 type Options struct {
@@ -51,10 +54,15 @@ type Options struct {
 	// oldest first, are trimmed like delivered ones, and each loss is logged.
 	// Default 10,000 and 64 MiB.
 	Dead Budget
-	// LogCount bounds the log of ignored, duplicate and unavailable deliveries,
-	// and on its own that of refused ones; each also by 1 KiB per entry.
-	// Default 10,000.
-	LogCount int
+	// Ignored bounds the log of ignored, duplicate and unavailable deliveries.
+	// Default 20,000 and 16 MiB.
+	Ignored Budget
+	// Refused bounds the log of refused deliveries. Default 5,000 and 4 MiB.
+	Refused Budget
+
+	// Linger is how long an event that needs no decision may wait for the next
+	// one of its run (see mayLinger); 0 means not at all.
+	Linger time.Duration
 
 	Metrics prometheus.Registerer // nil: none are published
 	Logger  *slog.Logger          // nil: silence
@@ -64,9 +72,8 @@ func (o Options) withDefaults() Options {
 	o.Entries = o.Entries.or(Budget{100_000, 256 << 20})
 	o.Bodies = o.Bodies.or(Budget{20_000, 64 << 20})
 	o.Dead = o.Dead.or(Budget{10_000, 64 << 20})
-	if o.LogCount <= 0 {
-		o.LogCount = 10_000
-	}
+	o.Ignored = o.Ignored.or(Budget{20_000, 16 << 20})
+	o.Refused = o.Refused.or(Budget{5_000, 4 << 20})
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -115,7 +122,7 @@ func Open(ctx context.Context, opts Options) (_ *Inbox, err error) {
 		opts:      opts,
 		log:       opts.Logger.With("room", "inbox"),
 		index:     index{byKey: make(map[uint64]*entry)},
-		queue:     queue{runs: make(map[uint64]*pendingRun), wake: make(chan struct{}, 1)},
+		queue:     queue{linger: opts.Linger, runs: make(map[uint64]*pendingRun), wake: make(chan struct{}, 1)},
 		flight:    make(map[uint64]*item),
 		overlay:   make(map[*entry]*mark),
 		kickWrite: make(chan struct{}, 1),
@@ -368,9 +375,9 @@ type Health struct {
 	OldestPending time.Time
 	Dead          int
 
-	ForwarderDown      bool // Temporal does not take signals now
-	ForwarderDownSince time.Time
-	LastForwardError   string // why; the last one also after it came back
+	ForwarderDown    bool // Temporal does not take signals now
+	ForwarderSince   time.Time
+	LastForwardError string // why; the last one also after it came back
 }
 
 // Health answers at once.
@@ -378,12 +385,12 @@ func (in *Inbox) Health() Health {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	h := Health{
-		Writable:           in.problem == nil && !in.closed,
-		Pending:            in.index.pending,
-		Dead:               in.index.dead,
-		ForwarderDown:      in.gate.down,
-		ForwarderDownSince: in.gate.since,
-		LastForwardError:   in.gate.lastError,
+		Writable:         in.problem == nil && !in.closed,
+		Pending:          in.index.pending,
+		Dead:             in.index.dead,
+		ForwarderDown:    in.gate.down,
+		ForwarderSince:   in.gate.since,
+		LastForwardError: in.gate.lastError,
 	}
 	if e := in.index.oldestPending(); e != nil {
 		h.OldestPending = ulid.Time(e.id.Time()).UTC()

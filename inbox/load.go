@@ -42,9 +42,9 @@ func (in *Inbox) load(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		c := &logClass{budget: Budget{in.opts.LogCount, int64(in.opts.LogCount) << 10}, max: 4096}
+		c := &logClass{budget: in.opts.Ignored, max: 4096}
 		if class == classRefused {
-			c.max = 512 // strangers send these
+			c.budget, c.max = in.opts.Refused, 512
 		}
 		in.logs[class] = c
 		st, found, err := loadStream(filepath.Join(in.opts.Dir, name), false, suffix, func(s *segment, f frame) {
