@@ -34,7 +34,11 @@ func SearchAttributes() map[string]enums.IndexedValueType {
 // that is worth an event: see restsIn.
 func index(ctx workflow.Context, s RunStatus) error {
 	have := workflow.GetTypedSearchAttributes(ctx)
-	if phase, ok := have.GetKeyword(AttrPhase); ok && phase == string(s.Phase) && !restsIn(s.State) {
+	state := s.State
+	if state == spacelift.RunStateUnconfirmed && s.Phase == PhaseApplying {
+		state = spacelift.RunStateConfirmed // so the API answered; the notification will follow
+	}
+	if phase, ok := have.GetKeyword(AttrPhase); ok && phase == string(s.Phase) && !restsIn(state) {
 		return nil
 	}
 	var updates []temporal.SearchAttributeUpdate
@@ -44,7 +48,7 @@ func index(ctx workflow.Context, s RunStatus) error {
 	}{
 		{AttrAccount, string(s.Run.Account)},
 		{AttrStack, string(s.Run.Stack)},
-		{AttrRunState, string(s.State)},
+		{AttrRunState, string(state)},
 		{AttrRunType, string(s.Type)},
 		{AttrPhase, string(s.Phase)},
 	} {

@@ -12,6 +12,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -23,18 +24,12 @@ import (
 	"go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/worker"
 
-	"log/slog"
-
 	"github.com/gantryhq/gantry/devserver"
 	"github.com/gantryhq/gantry/workflows"
 )
 
-// taskQueue and identity end up in the histories: they say nothing of the
-// machine.
-const (
-	taskQueue = "gantry"
-	identity  = "record"
-)
+// identity ends up in the histories: it says nothing of the machine.
+const identity = "record"
 
 func main() {
 	out := flag.String("out", "workflows/testdata/histories", "directory for the histories")
@@ -42,61 +37,85 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := record(ctx, *out, *only, os.Stdout); err != nil {
+	results, err := record(ctx, *out, *only)
+	report(os.Stdout, results)
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "record:", err)
 		stop()
 		os.Exit(1)
 	}
 }
 
-func record(ctx context.Context, out, only string, report io.Writer) error {
+// result is what one story cost.
+type result struct {
+	story                          string
+	notifications, signals, events int
+}
+
+func report(w io.Writer, results []result) {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "story\tnotifications\tsignals\tevents")
+	for _, r := range results {
+		fmt.Fprintf(table, "%s\t%d\t%d\t%d\n", r.story, r.notifications, r.signals, r.events)
+	}
+	_ = table.Flush()
+}
+
+// record tells the stories, or one of them, and writes the history of each to a
+// file of its name.
+func record(ctx context.Context, out, only string) ([]result, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	temporal, err := devserver.Start(ctx, devserver.Options{SearchAttributes: workflows.SearchAttributes()})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer temporal.Stop()
 	c, err := client.DialContext(ctx, client.Options{
 		HostPort: temporal.HostPort(), Identity: identity, Logger: log.NewStructuredLogger(slog.New(slog.DiscardHandler)),
 	})
 	if err != nil {
-		return fmt.Errorf("dial temporal: %w", err)
+		return nil, fmt.Errorf("dial temporal: %w", err)
 	}
 	defer c.Close()
 	if err := os.MkdirAll(out, 0o750); err != nil {
-		return err
+		return nil, err
 	}
 
 	// Sticky queues are named after the machine.
 	worker.SetStickyWorkflowCacheSize(0)
-	table := tabwriter.NewWriter(report, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "story\tnotifications\tsignals\tevents")
-	found := false
+	var results []result
 	for _, s := range stories {
 		if only != "" && s.name != only {
 			continue
 		}
-		found = true
-		t, err := s.tell(ctx, c)
+		r, err := s.record(ctx, c, filepath.Join(out, s.name+".json"))
 		if err != nil {
-			return fmt.Errorf("story %s: %w", s.name, err)
+			return results, fmt.Errorf("story %s: %w", s.name, err)
 		}
-		history, err := t.history(ctx)
-		if err != nil {
-			return fmt.Errorf("story %s: read its history: %w", s.name, err)
-		}
-		json, err := temporalproto.CustomJSONMarshalOptions{Indent: "  "}.Marshal(history)
-		if err != nil {
-			return fmt.Errorf("story %s: %w", s.name, err)
-		}
-		if err := os.WriteFile(filepath.Join(out, s.name+".json"), append(json, '\n'), 0o600); err != nil {
-			return err
-		}
-		fmt.Fprintf(table, "%s\t%d\t%d\t%d\n", s.name, t.notifications, t.signals, len(history.GetEvents()))
+		results = append(results, r)
 	}
-	if !found {
-		return errors.New("there is no such story")
+	if len(results) == 0 {
+		return nil, errors.New("there is no such story")
 	}
-	return table.Flush()
+	return results, nil
+}
+
+func (s story) record(ctx context.Context, c client.Client, file string) (result, error) {
+	t, err := s.tell(ctx, c)
+	if err != nil {
+		return result{}, err
+	}
+	history, err := t.history(ctx)
+	if err != nil {
+		return result{}, fmt.Errorf("read the history: %w", err)
+	}
+	json, err := temporalproto.CustomJSONMarshalOptions{Indent: "  "}.Marshal(history)
+	if err != nil {
+		return result{}, err
+	}
+	if err := os.WriteFile(file, append(json, '\n'), 0o600); err != nil {
+		return result{}, err
+	}
+	return result{s.name, t.notifications, t.signals, len(history.GetEvents())}, nil
 }

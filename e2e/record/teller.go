@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"hash/fnv"
 	"net"
 	"net/http"
 	"slices"
@@ -39,22 +40,25 @@ type story struct {
 // waits until each notification has been worked on.
 type teller struct {
 	temporal client.Client
+	queue    string
 	sim      *simulator.Simulator
 	clock    *simulator.ManualClock
 	ref      spacelift.RunRef
 
+	heard                  int // the first state version that the execution has not heard of
 	notifications, signals int
 }
 
 // tell tells the story to an execution of its own and returns when that has
 // ended.
 func (s story) tell(ctx context.Context, c client.Client) (*teller, error) {
-	t := &teller{temporal: c, clock: simulator.NewManualClock(begin)}
+	// A queue of its own keeps the story before from taking this one's tasks.
+	t := &teller{temporal: c, queue: "gantry-" + s.name, clock: simulator.NewManualClock(begin)}
 	phases := simulator.Phases{}
 	for _, state := range spacelift.RunStates {
 		phases[state] = time.Second
 	}
-	t.sim = simulator.New(simulator.Options{Account: account, Seed: 1, Clock: t.clock, Phases: phases})
+	t.sim = simulator.New(simulator.Options{Account: account, Seed: seed(s.name), Clock: t.clock, Phases: phases})
 	defer t.sim.Close()
 	if err := t.sim.AddStack(simulator.Stack{ID: stack, Name: "network / prod", Labels: s.labels, Resources: 42}); err != nil {
 		return nil, err
@@ -65,8 +69,7 @@ func (s story) tell(ctx context.Context, c client.Client) (*teller, error) {
 	}
 	defer stopServing()
 
-	queue := taskQueue + "-" + s.name
-	w := worker.New(c, queue, worker.Options{Identity: identity})
+	w := worker.New(c, t.queue, worker.Options{Identity: identity})
 	w.RegisterWorkflow(workflows.ManageRun)
 	w.RegisterActivity(&activities.Activities{Accounts: map[spacelift.Account]activities.Spacelift{account: api}})
 	if err := w.Start(); err != nil {
@@ -78,7 +81,6 @@ func (s story) tell(ctx context.Context, c client.Client) (*teller, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Each story has a run id of its own, so that each has a workflow id too.
 	t.ref = spacelift.RunRef{Account: account, Stack: stack, Run: run}
 	if err := s.script(ctx, t); err != nil {
 		return nil, err
@@ -87,6 +89,13 @@ func (s story) tell(ctx context.Context, c client.Client) (*teller, error) {
 		return nil, fmt.Errorf("wait for the execution: %w", err)
 	}
 	return t, nil
+}
+
+// seed gives each story ids of its own: an execution's id comes from them.
+func seed(name string) uint64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(name))
+	return h.Sum64()
 }
 
 // serve offers the simulated account on a free port, and a client of it.
@@ -123,9 +132,42 @@ func (t *teller) until(state spacelift.RunState) error {
 	return fmt.Errorf("the run never came to %s", state)
 }
 
+// oneByOne lets the run go on until it is in a state, and sends a notification
+// of each state on the way, each in a signal of its own, but for those that are
+// lost.
+func (t *teller) oneByOne(ctx context.Context, until spacelift.RunState, lost ...spacelift.RunState) error {
+	for {
+		run, err := t.sim.Run(stack, t.ref.Run)
+		if err != nil {
+			return err
+		}
+		for version := t.heard; version < len(run.History); version++ {
+			if slices.Contains(lost, run.History[version].State) {
+				continue
+			}
+			if err := t.toldOf(ctx, version); err != nil {
+				return err
+			}
+		}
+		if run.State == until {
+			return nil
+		}
+		if t.clock.Now().Sub(begin) > time.Hour {
+			return fmt.Errorf("the run is in %s and never came to %s", run.State, until)
+		}
+		t.clock.Advance(time.Second)
+	}
+}
+
 // toldOf sends the notifications of states, by version, in one signal, and
 // waits until they are worked on.
 func (t *teller) toldOf(ctx context.Context, versions ...int) error {
+	return t.toldOfBefore(ctx, versions, func() error { return nil })
+}
+
+// toldOfBefore is toldOf, with something happening after the notifications
+// were made and before they arrive.
+func (t *teller) toldOfBefore(ctx context.Context, versions []int, meanwhile func() error) error {
 	run, err := t.sim.Run(stack, t.ref.Run)
 	if err != nil {
 		return err
@@ -134,9 +176,12 @@ func (t *teller) toldOf(ctx context.Context, versions ...int) error {
 	for _, v := range versions {
 		batch.Events = append(batch.Events, notification(run.Run, v))
 	}
+	if err := meanwhile(); err != nil {
+		return err
+	}
 	_, err = t.temporal.SignalWithStartWorkflow(ctx, workflows.ManageRunID(t.ref), workflows.RunEventsSignal, batch,
 		client.StartWorkflowOptions{
-			TaskQueue:             taskQueue + "-" + "", // set below
+			TaskQueue:             t.queue,
 			WorkflowIDReusePolicy: enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
 		}, workflows.ManageRunType, workflows.ManageRunInput{Run: t.ref})
 	if err != nil {
@@ -145,6 +190,7 @@ func (t *teller) toldOf(ctx context.Context, versions ...int) error {
 	t.notifications += len(versions)
 	t.signals++
 	newest := slices.Max(versions)
+	t.heard = max(t.heard, newest+1)
 	return t.shows(ctx, fmt.Sprintf("state version %d", newest), func(s workflows.RunStatus) bool {
 		return slices.ContainsFunc(s.States, func(e workflows.StateEntry) bool { return e.StateVersion == newest })
 	})
@@ -199,7 +245,8 @@ func notification(run spacelift.Run, version int) workflows.RunEvent {
 		StackName: run.StackName, Labels: spacelift.OurLabels(run.StackLabels),
 		Source: workflows.SourceWebhook, ReceivedAt: entered.At.Add(time.Second),
 	}
-	if entered.State != spacelift.RunStateQueued {
+	planning := slices.IndexFunc(run.History, func(t spacelift.Transition) bool { return t.State == spacelift.RunStatePlanning })
+	if planning >= 0 && version > planning {
 		e.Delta = run.Delta
 	}
 	return e

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.temporal.io/sdk/worker"
+
+	"github.com/gantryhq/gantry/workflows"
+)
+
+// What a managed run may cost in history events, on a real Temporal. Each is an
+// entry in a database, and what the size of an installation is planned by.
+var limits = map[string]int{
+	"auto-nine-notifications": 45,
+	"auto-coalesced":          20,
+	"no-changes":              32,
+}
+
+func TestCostOfAManagedRun(t *testing.T) {
+	dir := t.TempDir()
+	for story, limit := range limits {
+		results, err := record(t.Context(), dir, story)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := results[0].events; got > limit {
+			t.Errorf("%s: %d notifications in %d signals cost %d events, more than %d", story, results[0].notifications, results[0].signals, got, limit)
+		}
+
+		replayer := worker.NewWorkflowReplayer()
+		replayer.RegisterWorkflow(workflows.ManageRun)
+		if err := replayer.ReplayWorkflowHistoryFromJSONFile(nil, dir+"/"+story+".json"); err != nil {
+			t.Errorf("%s: the recorded history does not replay: %v", story, err)
+		}
+	}
+}
+
+func TestRecordRefusesUnknownStories(t *testing.T) {
+	if _, err := record(t.Context(), t.TempDir(), "no-such-story"); err == nil || !strings.Contains(err.Error(), "no such story") {
+		t.Errorf("error is %v", err)
+	}
+}
+
+func TestStoriesHaveNamesOfTheirOwn(t *testing.T) {
+	var names []string
+	for _, s := range stories {
+		if slices.Contains(names, s.name) {
+			t.Errorf("%s is told twice", s.name)
+		}
+		names = append(names, s.name)
+	}
+}
+
+func TestReport(t *testing.T) {
+	var out bytes.Buffer
+	report(&out, []result{{"auto-coalesced", 10, 3, 18}})
+	if !strings.Contains(out.String(), "auto-coalesced  10             3        18") {
+		t.Errorf("report is\n%s", out.String())
+	}
+}

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/spacelift/simulator"
+	"github.com/gantryhq/gantry/workflows"
+)
+
+var (
+	auto    = []string{"env:prod", "gantry:managed", "gantry:confirm=auto"}
+	manual  = []string{"env:prod", "gantry:managed"}
+	odd     = []string{"env:prod", "gantry:managed", "gantry:confirm=auto", "gantry:aprovals=2"}
+	changes = spacelift.Delta{Added: 3, Changed: 1}
+)
+
+const (
+	unconfirmed = spacelift.RunStateUnconfirmed
+	finished    = spacelift.RunStateFinished
+	discarded   = spacelift.RunStateDiscarded
+)
+
+// stories are what is recorded. A history is replayed under the name of its
+// story: never rename one.
+var stories = []story{
+	{name: "auto-nine-notifications", labels: auto, plan: changes, script: func(ctx context.Context, t *teller) error {
+		return steps(
+			func() error { return t.oneByOne(ctx, unconfirmed) },
+			func() error { return t.oneByOne(ctx, finished, spacelift.RunStatePreparingApply) }, // that one is lost
+			t.confirmedOnce,
+		)
+	}},
+	{name: "auto-every-notification", labels: auto, plan: changes, script: func(ctx context.Context, t *teller) error {
+		return steps(
+			func() error { return t.oneByOne(ctx, unconfirmed) },
+			func() error { return t.oneByOne(ctx, finished) },
+			t.confirmedOnce,
+		)
+	}},
+	{name: "auto-coalesced", labels: auto, plan: changes, script: func(ctx context.Context, t *teller) error {
+		return steps(
+			func() error { return t.toldOf(ctx, 0) },
+			func() error { return t.until(unconfirmed) },
+			func() error { return t.toldOf(ctx, 1, 2, 3, 4, 5) },
+			func() error { return t.until(finished) },
+			func() error { return t.toldOf(ctx, 6, 7, 8, 9) },
+			t.confirmedOnce,
+		)
+	}},
+	{name: "auto-reordered", labels: auto, plan: changes, script: func(ctx context.Context, t *teller) error {
+		return steps(
+			func() error { return t.until(unconfirmed) },
+			func() error { return t.toldOf(ctx, 5, 3, 5, 4) },
+			func() error { return t.toldOf(ctx, 0, 1, 2) },
+			func() error { return t.until(finished) },
+			func() error { return t.toldOf(ctx, 8, 6) },
+			func() error { return t.toldOf(ctx, 9, 7) },
+			t.confirmedOnce,
+		)
+	}},
+	{name: "no-changes", labels: auto, script: func(ctx context.Context, t *teller) error {
+		return t.oneByOne(ctx, finished)
+	}},
+	{name: "manual-discarded", labels: manual, plan: changes, script: func(ctx context.Context, t *teller) error {
+		return steps(
+			func() error { return t.oneByOne(ctx, unconfirmed) },
+			func() error { return t.phase(ctx, workflows.PhaseWaiting) },
+			func() error { return t.sim.Discard("jane", stack, t.ref.Run, "not today") },
+			func() error { return t.oneByOne(ctx, discarded) },
+		)
+	}},
+	{name: "unreadable-label", labels: odd, plan: changes, script: func(ctx context.Context, t *teller) error {
+		return steps(
+			func() error { return t.oneByOne(ctx, unconfirmed) },
+			func() error { return t.phase(ctx, workflows.PhaseHolding) },
+			func() error { return t.sim.Confirm("jane", stack, t.ref.Run, "checked by hand") },
+			func() error { return t.oneByOne(ctx, finished) },
+		)
+	}},
+	{name: "person-confirmed-first", labels: auto, plan: changes, script: func(ctx context.Context, t *teller) error {
+		return steps(
+			func() error { return t.oneByOne(ctx, spacelift.RunStatePlanning) },
+			func() error { return t.until(unconfirmed) },
+			func() error { return t.sim.Confirm("jane", stack, t.ref.Run, "") },
+			func() error { return t.toldOf(ctx, 5) },
+			func() error { return t.oneByOne(ctx, finished) },
+		)
+	}},
+	{name: "label-removed", labels: auto, plan: changes, script: func(ctx context.Context, t *teller) error {
+		return steps(
+			func() error { return t.oneByOne(ctx, spacelift.RunStatePlanning) },
+			func() error { return t.until(unconfirmed) },
+			func() error {
+				return t.toldOfBefore(ctx, []int{5}, func() error { return t.sim.SetLabels(stack, manual...) })
+			},
+			func() error { return t.phase(ctx, workflows.PhaseWaiting) },
+			func() error { return t.sim.Discard("jane", stack, t.ref.Run, "") },
+			func() error { return t.oneByOne(ctx, discarded) },
+		)
+	}},
+	{name: "replanned", labels: odd, plan: changes, script: func(ctx context.Context, t *teller) error {
+		return steps(
+			func() error { return t.oneByOne(ctx, unconfirmed) },
+			func() error { return t.phase(ctx, workflows.PhaseHolding) },
+			func() error { return t.sim.SetLabels(stack, auto...) },
+			func() error { return t.sim.Replan("jane", stack, t.ref.Run) },
+			func() error { return t.oneByOne(ctx, spacelift.RunStatePlanning) },
+			func() error { return t.oneByOne(ctx, unconfirmed) },
+			func() error { return t.oneByOne(ctx, finished) },
+			t.confirmedOnce,
+		)
+	}},
+	{name: "spacelift-away", labels: auto, plan: changes, script: func(ctx context.Context, t *teller) error {
+		return steps(
+			func() error { return t.oneByOne(ctx, spacelift.RunStatePlanning) },
+			t.away,
+			func() error { return t.oneByOne(ctx, unconfirmed) },
+			func() error { return t.phase(ctx, workflows.PhaseConfirming) },
+			t.back,
+			func() error { return t.phase(ctx, workflows.PhaseApplying) },
+			func() error { return t.oneByOne(ctx, finished) },
+			t.confirmedOnce,
+		)
+	}},
+	{name: "spacelift-away-discarded", labels: auto, plan: changes, script: func(ctx context.Context, t *teller) error {
+		return steps(
+			func() error { return t.oneByOne(ctx, spacelift.RunStatePlanning) },
+			t.away,
+			func() error { return t.oneByOne(ctx, unconfirmed) },
+			func() error { return t.phase(ctx, workflows.PhaseConfirming) },
+			func() error { return t.sim.Discard("jane", stack, t.ref.Run, "") },
+			func() error { return t.oneByOne(ctx, discarded) },
+		)
+	}},
+	{name: "answer-lost", labels: auto, plan: changes, script: func(ctx context.Context, t *teller) error {
+		return steps(
+			func() error { return t.oneByOne(ctx, spacelift.RunStatePlanning) },
+			func() error {
+				_, err := t.sim.InjectAPI(simulator.APIFault{Kind: simulator.LostResponse, Field: "runConfirm", Times: 1})
+				return err
+			},
+			func() error { return t.oneByOne(ctx, unconfirmed) },
+			func() error { return t.oneByOne(ctx, finished) },
+			t.confirmedOnce,
+		)
+	}},
+}
+
+func steps(all ...func() error) error {
+	for i, step := range all {
+		if err := step(); err != nil {
+			return fmt.Errorf("step %d: %w", i+1, err)
+		}
+	}
+	return nil
+}
+
+// away makes the API fail for everything, until back.
+func (t *teller) away() error {
+	_, err := t.sim.InjectAPI(simulator.APIFault{Kind: simulator.ServerError})
+	return err
+}
+
+func (t *teller) back() error {
+	t.sim.ClearFaults()
+	return nil
+}
+
+func (t *teller) phase(ctx context.Context, p workflows.Phase) error {
+	return t.shows(ctx, "phase "+string(p), func(s workflows.RunStatus) bool { return s.Phase == p })
+}
+
+func (t *teller) confirmedOnce() error {
+	if n := len(t.sim.Mutations("runConfirm")); n != 1 {
+		return fmt.Errorf("the plan was confirmed %d times", n)
+	}
+	return nil
+}

@@ -1,0 +1,34 @@
+package workflows_test
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.temporal.io/sdk/worker"
+
+	"github.com/gantryhq/gantry/workflows"
+)
+
+// Executions are open somewhere that older code began. Today's code must take
+// the same steps where they did; `make record-history` adds new histories, and
+// old ones stay as they are unless a change is versioned.
+func TestReplay(t *testing.T) {
+	const folder = "testdata/histories"
+	files, err := filepath.Glob(filepath.Join(folder, "*.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(files) == 0 {
+		t.Fatalf("%s is empty: nothing would be proved", folder)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".json"), func(t *testing.T) {
+			replayer := worker.NewWorkflowReplayer()
+			replayer.RegisterWorkflow(workflows.ManageRun)
+			if err := replayer.ReplayWorkflowHistoryFromJSONFile(testLogger{}, file); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
