@@ -3,7 +3,6 @@ package workflows
 import (
 	"errors"
 	"fmt"
-	"reflect"
 
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
@@ -60,8 +59,8 @@ func (m *manager) keepAsking(ctx workflow.Context, in activities.ConfirmRunInput
 			return result, err
 		}
 		m.takeEvents(ctx)
-		if s := m.known.facts(); decide(s).Do != doConfirm || !reflect.DeepEqual(confirmation(s), in) ||
-			workflow.GetInfo(ctx).GetContinueAsNewSuggested() {
+		s := m.known.facts()
+		if decide(s).Do != doConfirm || !confirmation(s).Same(in) || workflow.GetInfo(ctx).GetContinueAsNewSuggested() {
 			stopAsking()
 		}
 	}

@@ -1,9 +1,12 @@
 package workflows
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"pgregory.net/rapid"
 
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -161,3 +164,42 @@ var (
 	testRun = spacelift.RunRef{Account: "acme", Stack: "network-prod", Run: "01KDX3V4T8Q2M5N7P9R1S3T5V7"}
 	t0      = time.Date(2026, 1, 1, 10, 0, 0, 0, time.UTC)
 )
+
+// Whatever the facts, Gantry confirms only an unconfirmed plan of a tracked run
+// of a managed stack whose labels are all understood and say auto, and only
+// while it has not settled that plan.
+func TestDecideNeverConfirmsAgainstPolicy(t *testing.T) {
+	vocabulary := []string{
+		"gantry:managed", "gantry:confirm=auto", "gantry:confirm=manual", "gantry:confirm=no-deletes", "gantry:approvals=2",
+		"gantry:window=nights", "gantry:confirm=", "Gantry:confirm=auto", "gantry:whatever",
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		carried := rapid.SliceOf(rapid.SampledFrom(vocabulary)).Draw(t, "labels")
+		s := at(rapid.SampledFrom(append(slices.Clone(spacelift.RunStates), "SOAKING", "")).Draw(t, "state"),
+			labels(carried...),
+			runType(rapid.SampledFrom(append(slices.Clone(spacelift.RunTypes), "ROLLBACK", "")).Draw(t, "type")))
+		for range rapid.IntRange(0, 2).Draw(t, "plans") {
+			plan(rapid.IntRange(4, 6).Draw(t, "version"),
+				rapid.SampledFrom([]PlanResult{PlanConfirmed, PlanAlready, PlanChanged, PlanRefused}).Draw(t, "result"),
+				rapid.IntRange(1, maxLooks).Draw(t, "looks"))(&s)
+		}
+		if decide(s).Do != doConfirm {
+			return
+		}
+		allowed := map[string]bool{"gantry:managed": true, "gantry:confirm=auto": true}
+		for _, l := range carried {
+			if !allowed[l] {
+				t.Errorf("confirms in spite of %s", l)
+			}
+		}
+		if !slices.Contains(carried, "gantry:managed") || !slices.Contains(carried, "gantry:confirm=auto") {
+			t.Errorf("confirms with the labels %q", carried)
+		}
+		if s.State != spacelift.RunStateUnconfirmed || s.Type != spacelift.RunTypeTracked {
+			t.Errorf("confirms a %s run in %s", s.Type, s.State)
+		}
+		if p := planOf(s); p != nil && (p.Result != PlanChanged || p.Looks >= maxLooks) {
+			t.Errorf("confirms a plan that is settled: %+v", *p)
+		}
+	})
+}

@@ -1,9 +1,7 @@
 package workflows
 
 import (
-	"bytes"
 	"cmp"
-	"encoding/json"
 	"slices"
 	"strings"
 	"time"
@@ -115,14 +113,49 @@ func join(a, b RunEvent) RunEvent {
 	return greater(a, b)
 }
 
-// greater chooses between two events by their JSON: any total order would do.
+// greater chooses between two events of one place: any total order would do.
 func greater(a, b RunEvent) RunEvent {
-	ja, _ := json.Marshal(a)
-	jb, _ := json.Marshal(b)
-	if bytes.Compare(ja, jb) >= 0 {
+	if byContent(a, b) >= 0 {
 		return a
 	}
 	return b
+}
+
+// byContent orders events of one place by all that they say. It must look at
+// every field, or the result of fold would depend on the order.
+func byContent(a, b RunEvent) int {
+	return cmp.Or(
+		a.At.Compare(b.At),
+		cmp.Compare(a.Type, b.Type),
+		cmp.Compare(a.Note, b.Note),
+		cmp.Compare(a.Actor, b.Actor),
+		cmp.Compare(a.Branch, b.Branch),
+		cmp.Compare(a.Commit.Hash, b.Commit.Hash),
+		cmp.Compare(a.Commit.Message, b.Commit.Message),
+		cmp.Compare(a.Commit.AuthorLogin, b.Commit.AuthorLogin),
+		cmp.Compare(a.Commit.AuthorName, b.Commit.AuthorName),
+		cmp.Compare(a.Commit.URL, b.Commit.URL),
+		bySize(a.Delta, b.Delta),
+		cmp.Compare(rank(a.DriftDetection), rank(b.DriftDetection)),
+		cmp.Compare(a.TriggeredBy, b.TriggeredBy),
+		cmp.Compare(a.URL, b.URL),
+		cmp.Compare(a.StackName, b.StackName),
+		slices.Compare(a.Labels, b.Labels),
+		cmp.Compare(a.Delivery, b.Delivery),
+		a.ReceivedAt.Compare(b.ReceivedAt),
+	)
+}
+
+func bySize(a, b *spacelift.Delta) int {
+	if a == nil || b == nil {
+		return cmp.Compare(rank(a != nil), rank(b != nil))
+	}
+	return cmp.Or(
+		cmp.Compare(a.Added, b.Added),
+		cmp.Compare(a.Changed, b.Changed),
+		cmp.Compare(a.Deleted, b.Deleted),
+		cmp.Compare(a.Resources, b.Resources),
+	)
 }
 
 // believed returns the events that count: all but notifications of states the
@@ -246,7 +279,7 @@ func fit(s string, limit int) string {
 	return s
 }
 
-// jsonSize is the number of bytes of a string as encoding/json writes it,
+// jsonSize is the number of bytes of a string as JSON,
 // without the quotes.
 func jsonSize(s string) int {
 	size := 0
