@@ -1,0 +1,86 @@
+package inbox
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/client"
+
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/workflows"
+)
+
+// fakeClient answers SignalWithStartWorkflow and notes what was asked.
+type fakeClient struct {
+	client.Client
+	answer error
+	asked  signalWithStart
+}
+
+type signalWithStart struct {
+	ID, Signal string
+	Arg        any
+	Queue      string
+	Reuse      enumspb.WorkflowIdReusePolicy
+	Workflow   any
+	Input      []any
+}
+
+func (c *fakeClient) SignalWithStartWorkflow(_ context.Context, id, signal string, arg any, o client.StartWorkflowOptions, workflow any, input ...any) (client.WorkflowRun, error) {
+	c.asked = signalWithStart{id, signal, arg, o.TaskQueue, o.WorkflowIDReusePolicy, workflow, input}
+	return nil, c.answer
+}
+
+func TestTemporalTargetSignalsOneExecutionPerRun(t *testing.T) {
+	run := spacelift.RunRef{Account: "acme", Stack: "network", Run: "01KDX3V4T8Q2M5N7P9R1S3T5V7"}
+	events := []workflows.RunEvent{event(run, 0, spacelift.RunStateQueued), event(run, 1, spacelift.RunStateReady)}
+	c := &fakeClient{}
+	if err := (TemporalTarget{Client: c, TaskQueue: "gantry"}).Signal(t.Context(), run, events); err != nil {
+		t.Fatal(err)
+	}
+	want := signalWithStart{
+		ID: "run/acme/network/01KDX3V4T8Q2M5N7P9R1S3T5V7", Signal: "run-events", Arg: workflows.RunEvents{Events: events},
+		Queue: "gantry", Reuse: enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
+		Workflow: "ManageRun", Input: []any{workflows.ManageRunInput{Run: run}},
+	}
+	if diff := cmp.Diff(want, c.asked); diff != "" {
+		t.Errorf("asked (-want +got):\n%s", diff)
+	}
+}
+
+func TestWhatTemporalsAnswersMean(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		err  error
+		want error // nil: send again
+	}{
+		{"execution has ended", serviceerror.NewWorkflowExecutionAlreadyStarted("already started", "", ""), ErrEnded},
+		{"payload too large", serviceerror.NewInvalidArgument("Blob data size exceeds limit."), ErrRefused},
+		{"request too large for gRPC", &serviceerror.ResourceExhausted{Message: "grpc: trying to send message larger than max (5 vs. 4)"}, ErrRefused},
+		{"rate limit", &serviceerror.ResourceExhausted{Message: "namespace rate limit exceeded"}, nil},
+		{"away", serviceerror.NewUnavailable("connection refused"), nil},
+		{"slow", serviceerror.NewDeadlineExceeded("context deadline exceeded"), nil},
+		{"our deadline", context.DeadlineExceeded, nil},
+		{"wrong credentials", serviceerror.NewPermissionDenied("request unauthorized", ""), nil},
+		{"wrong namespace", serviceerror.NewNamespaceNotFound("gantry"), nil},
+		{"old server", serviceerror.NewUnimplemented("unknown method"), nil},
+		{"fault in the server", serviceerror.NewInternal("oops"), nil},
+		{"something new", errors.New("something new"), nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			err := TemporalTarget{Client: &fakeClient{answer: c.err}}.Signal(t.Context(), runRef(1), nil)
+			if !errors.Is(err, c.err) {
+				t.Errorf("%v hides the cause", err)
+			}
+			for _, class := range []error{ErrEnded, ErrRefused} {
+				if got := errors.Is(err, class); got != (class == c.want) {
+					t.Errorf("%v is %q: %t", err, class, got)
+				}
+			}
+		})
+	}
+}
