@@ -104,31 +104,31 @@ func (s *Simulator) addStack(st Stack) (*stack, error) {
 func (s *Simulator) RemoveStack(by string, id spacelift.StackID, destroyResources bool) (spacelift.RunID, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, r, err := s.deleteStack(person(by), id, destroyResources)
+	r, err := s.deleteStack(person(by), id, destroyResources)
 	if err != nil || r == nil {
 		return "", err
 	}
 	return r.id, nil
 }
 
-func (s *Simulator) deleteStack(who actor, id spacelift.StackID, destroyResources bool) (*stack, *run, error) {
+func (s *Simulator) deleteStack(who actor, id spacelift.StackID, destroyResources bool) (*run, error) {
 	st, err := s.findStack(id)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if !destroyResources {
 		s.remove(st)
-		return st, nil, nil
+		return nil, nil
 	}
 	r := &run{
 		stack: st, kind: spacelift.RunTypeDestroy, plan: st.nextPlan(), commit: st.commitNamed(""),
 		triggeredBy: who.name, by: who.name,
 	}
 	if err := s.begin(r); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	st.deleting = true
-	return st, r, nil
+	return r, nil
 }
 
 // SetLabels replaces a stack's labels.

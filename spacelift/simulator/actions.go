@@ -248,34 +248,34 @@ func (s *Simulator) prioritize(stack spacelift.StackID, id spacelift.RunID, on b
 	return r, nil
 }
 
-func (s *Simulator) lock(who actor, id spacelift.StackID, note string) (*stack, error) {
+func (s *Simulator) lock(who actor, id spacelift.StackID, note string) error {
 	st, err := s.findStack(id)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if st.lockedBy != "" && st.lockedBy != who.name {
-		return nil, refuse("stack %s is locked by %s", id, st.lockedBy)
+		return refuse("stack %s is locked by %s", id, st.lockedBy)
 	}
 	st.lockedBy, st.lockedAt, st.lockNote = who.name, s.clock.Now(), note
 	s.touch()
-	return st, nil
+	return nil
 }
 
-func (s *Simulator) unlock(who actor, id spacelift.StackID) (*stack, error) {
+func (s *Simulator) unlock(who actor, id spacelift.StackID) error {
 	st, err := s.findStack(id)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	switch {
 	case st.lockedBy == "":
-		return nil, refuse("stack %s is not locked", id)
+		return refuse("stack %s is not locked", id)
 	case st.lockedBy != who.name && !who.admin:
-		return nil, fmt.Errorf("stack %s is locked by %s: %w", id, st.lockedBy, ErrUnauthorized)
+		return fmt.Errorf("stack %s is locked by %s: %w", id, st.lockedBy, ErrUnauthorized)
 	}
 	st.lockedBy, st.lockNote = "", ""
 	s.schedule(st)
 	s.touch()
-	return st, nil
+	return nil
 }
 
 func (st *stack) track(c Commit, by string) { st.tracked, st.trackedSetBy = &c, by }

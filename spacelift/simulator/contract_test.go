@@ -342,7 +342,9 @@ func TestRunsPage(t *testing.T) {
 	var before any
 	sizes := []int{}
 	for range 4 {
-		var got struct{ Stack struct{ Runs []struct{ ID string } } }
+		var got struct {
+			Stack struct{ Runs []struct{ ID string } }
+		}
 		r.graphql(`query ($before: ID) { stack(id: "net") { runs(before: $before) { id } } }`, map[string]any{"before": before}, &got)
 		sizes = append(sizes, len(got.Stack.Runs))
 		for _, run := range got.Stack.Runs {

@@ -175,10 +175,10 @@ func (c control) account() {
 	on(c, "POST", "/webhooks/{webhook}/enable", func(r *http.Request, _ none) (any, error) {
 		return nil, s.EnableNamedWebhook(r.PathValue("webhook"))
 	})
-	on(c, "POST", "/policies", func(_ *http.Request, in Policy) (any, error) {
+	on(c, "POST", "/policies", func(r *http.Request, in Policy) (any, error) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		p, err := s.addPolicy(in)
+		p, err := s.addPolicy(r.Context(), in)
 		if err != nil {
 			return nil, err
 		}

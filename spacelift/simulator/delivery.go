@@ -241,7 +241,7 @@ func (s *Simulator) pump(key laneKey) {
 	l.busy = true
 	s.sending++
 	s.senders.Go(func() {
-		attempt := s.attempt(d)
+		attempt := s.transmit(d)
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		l.busy = false

@@ -55,7 +55,7 @@ type APIFaultKind string
 const (
 	RateLimited   APIFaultKind = "rate-limited"  // 429, nothing happens
 	ServerError   APIFaultKind = "server-error"  // Status or 502, nothing happens
-	LostResponse  APIFaultKind = "lost-response" // it happens, then the connection breaks, after Delay
+	LostResponse  APIFaultKind = "lost-response" // it happens, then the connection breaks, after Delay; needs a real server
 	Slow          APIFaultKind = "slow"          // it waits for Delay before anything happens
 	Unauthorized  APIFaultKind = "unauthorized"  // "unauthorized", nothing happens
 	NotExecutable APIFaultKind = "refused"       // a GraphQL error with Message, nothing happens

@@ -105,6 +105,9 @@ type Simulator struct {
 	ctx     context.Context // ends with Close
 	cancel  context.CancelFunc
 	senders sync.WaitGroup
+	// transmit is attempt. Deliveries outlive the request that caused them, so
+	// they take their context from here and not from its caller.
+	transmit func(*delivery) Attempt
 
 	mu      sync.Mutex // guards everything below
 	closed  bool
@@ -172,7 +175,8 @@ func New(opts Options) *Simulator {
 		keys:     map[string]APIKey{},
 		lanes:    map[laneKey]*lane{},
 	}
-	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.ctx, s.cancel = context.WithCancel(context.Background()) //nolint:forbidigo // Close ends it
+	s.transmit = s.attempt
 	s.tokenKey = s.randomBytes(32)
 	s.handler = s.routes()
 	return s

@@ -58,11 +58,11 @@ const maxSamples = 100
 func (s *Simulator) AddPolicy(p Policy) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, err := s.addPolicy(p)
+	_, err := s.addPolicy(s.ctx, p)
 	return err
 }
 
-func (s *Simulator) addPolicy(p Policy) (*policy, error) {
+func (s *Simulator) addPolicy(ctx context.Context, p Policy) (*policy, error) {
 	p.Name = cmp.Or(p.Name, p.ID)
 	p.ID = cmp.Or(p.ID, slug(p.Name))
 	p.Type = cmp.Or(p.Type, PolicyNotification)
@@ -76,7 +76,7 @@ func (s *Simulator) addPolicy(p Policy) (*policy, error) {
 	case s.spaces[p.Space] == nil:
 		return nil, fmt.Errorf("space %s: %w", p.Space, ErrNotFound)
 	}
-	query, err := compile(p.Engine, p.Body)
+	query, err := compile(ctx, p.Engine, p.Body)
 	if err != nil {
 		return nil, refuse("policy %s: %v", p.ID, err)
 	}
@@ -99,7 +99,7 @@ func (s *Simulator) findPolicy(id string) *policy {
 // outside of the input (https://docs.spacelift.io/concepts/policy).
 var forbidden = []string{"http.send", "time.now_ns", "opa.runtime", "rego.parse_module", "trace"}
 
-func compile(engine, body string) (rego.PreparedEvalQuery, error) {
+func compile(ctx context.Context, engine, body string) (rego.PreparedEvalQuery, error) {
 	version := ast.RegoV0
 	if engine == RegoV1 {
 		version = ast.RegoV1
@@ -113,7 +113,7 @@ func compile(engine, body string) (rego.PreparedEvalQuery, error) {
 		rego.Module("policy.rego", body),
 		rego.SetRegoVersion(version),
 		rego.Capabilities(able),
-	).PrepareForEval(context.Background())
+	).PrepareForEval(ctx)
 }
 
 // evaluateRego evaluates a policy and returns the rules of package spacelift.
@@ -231,7 +231,7 @@ func (p *policy) sample(key string, at time.Time, input, rules object) {
 
 // simulatePolicy evaluates a body nobody has installed.
 func simulatePolicy(ctx context.Context, engine, body, data string) (string, error) {
-	query, err := compile(engine, body)
+	query, err := compile(ctx, engine, body)
 	if err != nil {
 		return "", fmt.Errorf("compile policy: %w", err)
 	}

@@ -3,6 +3,7 @@ package simulator_test
 import (
 	"encoding/json"
 	"maps"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -147,7 +148,7 @@ webhook[{"endpoint_id": "hook", "method": "PUT", "headers": {"X-Event": "yes", "
 	if len(got) != 1 {
 		t.Fatalf("%d deliveries", len(got))
 	}
-	if want := `{"amp":"a\u0026b","text":"log: No changes.\n"}`; got[0].Method != "PUT" || got[0].Body != want {
+	if want := `{"amp":"a\u0026b","text":"log: No changes.\n"}`; got[0].Method != http.MethodPut || got[0].Body != want {
 		t.Errorf("%s %s, want PUT %s", got[0].Method, got[0].Body, want)
 	}
 	h := got[0].Header

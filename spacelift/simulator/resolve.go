@@ -67,15 +67,7 @@ func (resolver) APIKeyUser(ctx context.Context, args struct {
 	})
 }
 
-func seconds(t time.Time) int32 { return int32(t.Unix()) } //nolint:gosec // GraphQL's Int ends in 2038, like Spacelift's
-
-func ids[T ~string](list []T) []graphql.ID {
-	out := make([]graphql.ID, 0, len(list))
-	for _, id := range list {
-		out = append(out, graphql.ID(id))
-	}
-	return out
-}
+func seconds(t time.Time) int32 { return int32(t.Unix()) }
 
 func orEmpty(list []string) []string {
 	if list == nil {

@@ -30,7 +30,7 @@ type referenceOut struct {
 func (d *dependency) out(s *Simulator) *dependencyOut {
 	o := &dependencyOut{
 		ID: graphql.ID(d.id), DependsOnStackID: graphql.ID(d.on), TriggerAlways: d.triggerAlways,
-		ReferenceCount: int32(len(d.references)), //nolint:gosec // a handful
+		ReferenceCount: int32(len(d.references)),
 		Stack:          s.stacks[d.stack].out(s), DependsOnStack: s.stacks[d.on].out(s),
 	}
 	for _, ref := range d.references {

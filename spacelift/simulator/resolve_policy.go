@@ -126,7 +126,7 @@ func (resolver) PolicyCreatev2(ctx context.Context, args struct {
 }) (*policyOut, error) {
 	return with(ctx, func(s *Simulator, _ actor) (*policyOut, error) {
 		in := args.Input
-		p, err := s.addPolicy(Policy{
+		p, err := s.addPolicy(ctx, Policy{
 			Name: in.Name, Body: in.Body, Type: in.Type, Labels: deref(in.Labels), Space: string(deref(in.Space)),
 			Description: deref(in.Description), Engine: deref(in.EngineType),
 		})
@@ -171,7 +171,7 @@ func (resolver) PolicyUpdatev2(ctx context.Context, args struct {
 		if s.spaces[space] == nil {
 			return fmt.Errorf("space %s: %w", space, ErrNotFound)
 		}
-		query, err := compile(engine, in.Body)
+		query, err := compile(ctx, engine, in.Body)
 		if err != nil {
 			return refuse("policy %s: %v", p.ID, err)
 		}

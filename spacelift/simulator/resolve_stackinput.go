@@ -135,7 +135,7 @@ func (resolver) StackDelete(ctx context.Context, args struct {
 		if truth(st.settings.ProtectFromDeletion) {
 			return nil, refuse("stack %s is protected from deletion", st.ID)
 		}
-		if _, _, err := s.deleteStack(who, st.ID, truth(args.DestroyResources)); err != nil {
+		if _, err := s.deleteStack(who, st.ID, truth(args.DestroyResources)); err != nil {
 			return nil, err
 		}
 		return st.out(s), nil
@@ -160,15 +160,13 @@ func (resolver) StackLock(ctx context.Context, args struct {
 	Note *string
 }) (*stackOut, error) {
 	return onStack(ctx, args.ID, func(s *Simulator, who actor, st *stack) error {
-		_, err := s.lock(who, st.ID, deref(args.Note))
-		return err
+		return s.lock(who, st.ID, deref(args.Note))
 	})
 }
 
 func (resolver) StackUnlock(ctx context.Context, args idArgs) (*stackOut, error) {
 	return onStack(ctx, args.ID, func(s *Simulator, who actor, st *stack) error {
-		_, err := s.unlock(who, st.ID)
-		return err
+		return s.unlock(who, st.ID)
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -146,9 +147,7 @@ func (r *rig) post(document string, variables map[string]any, header http.Header
 	body, err := json.Marshal(map[string]any{"query": document, "variables": variables})
 	r.ok(err)
 	req := httptest.NewRequestWithContext(r.t.Context(), http.MethodPost, "/graphql", bytes.NewReader(body))
-	for k, v := range header {
-		req.Header[k] = v
-	}
+	maps.Copy(req.Header, header)
 	w := httptest.NewRecorder()
 	r.ServeHTTP(w, req)
 	a := answer{Status: w.Code}

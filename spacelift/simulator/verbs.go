@@ -72,12 +72,12 @@ func (s *Simulator) Promote(by string, stack spacelift.StackID, id spacelift.Run
 
 // Lock gives by the stack alone.
 func (s *Simulator) Lock(by string, stack spacelift.StackID, note string) error {
-	return s.act(func() error { _, err := s.lock(person(by), stack, note); return err })
+	return s.act(func() error { return s.lock(person(by), stack, note) })
 }
 
 // Unlock frees a stack, whoever locked it: people here are admins.
 func (s *Simulator) Unlock(by string, stack spacelift.StackID) error {
-	return s.act(func() error { _, err := s.unlock(person(by), stack); return err })
+	return s.act(func() error { return s.unlock(person(by), stack) })
 }
 
 // Disable keeps a stack from creating runs; Enable lets it again.
