@@ -1,0 +1,35 @@
+package spacelift
+
+import (
+	"context"
+	"crypto/hmac"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/gantryhq/gantry/spacelift/internal/operations"
+)
+
+// NamedWebhookSecretIs compares the secret a webhook signs with. shown is false,
+// and same means nothing, when Spacelift doesn't show the secret to this key.
+// What it shows never leaves this method. It returns ErrNotFound when the
+// webhook isn't there.
+//
+// Assumption: who may read the secret, and whether it is masked then, is not
+// documented. An empty secret or one of asterisks or dots counts as not shown.
+func (c *Client) NamedWebhookSecretIs(ctx context.Context, id, secret string) (same, shown bool, err error) {
+	data, err := operations.NamedWebhookSecret(ctx, c.api, id)
+	switch {
+	case errors.Is(err, ErrForbidden), errors.Is(err, ErrSchemaMismatch):
+		return false, false, nil
+	case err != nil:
+		return false, false, fmt.Errorf("read secret of webhook %s: %w", id, err)
+	case data.NamedWebhooksIntegration == nil:
+		return false, false, fmt.Errorf("read secret of webhook %s: %w", id, ErrNotFound)
+	}
+	theirs := orZero(data.NamedWebhooksIntegration.Secret)
+	if strings.Trim(theirs, "*•.") == "" {
+		return false, false, nil
+	}
+	return hmac.Equal([]byte(theirs), []byte(secret)), true, nil
+}
