@@ -49,7 +49,9 @@ func TestASecretOutOfReachIsNotShown(t *testing.T) {
 }
 
 func TestErrorsDoNotCarryTheSecret(t *testing.T) {
-	a := &api{t: t, answer: func(request) reply { return reply{status: 200, body: `{"data":{"namedWebhooksIntegration":{"secret":["s3cret"]}}}`} }}
+	a := &api{t: t, answer: func(request) reply {
+		return reply{status: 200, body: `{"data":{"namedWebhooksIntegration":{"secret":["s3cret"]}}}`}
+	}}
 	_, shown, err := newClient(t, a).NamedWebhookSecretIs(t.Context(), "gantry-prod", "hush")
 	if shown || err != nil && strings.Contains(err.Error(), "s3cret") {
 		t.Errorf("shown %t, %v", shown, err)
