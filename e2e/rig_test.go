@@ -7,9 +7,11 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"syscall"
 	"testing"
@@ -53,11 +55,7 @@ type world struct {
 func newWorld(t *testing.T, stacks ...simulator.Stack) *world {
 	t.Helper()
 	w := &world{t: t, dir: t.TempDir(), port: freePort(t)}
-	var err error
-	w.temporal, err = devserver.Start(t.Context(), devserver.Options{SearchAttributes: workflows.SearchAttributes(), FrontendPort: freePort(t)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	w.startTemporal()
 	t.Cleanup(func() { w.temporal.Stop() })
 
 	w.spacelift = simulator.New(simulator.Options{Account: "acme", Seed: 1, Phases: simulator.Instant(), RetrySpacing: 200 * time.Millisecond})
@@ -74,12 +72,32 @@ func newWorld(t *testing.T, stacks ...simulator.Stack) *world {
 	for _, s := range stacks {
 		w.must(w.spacelift.AddStack(s))
 	}
+	w.connect(apiToken)
+	return w
+}
+
+// connect makes the client use a token.
+func (w *world) connect(token string) {
+	w.t.Helper()
+	var err error
 	w.client, err = client.NewClientWithResponses(w.url(), client.WithRequestEditorFn(func(_ context.Context, r *http.Request) error {
-		r.Header.Set("Authorization", "Bearer "+apiToken)
+		r.Header.Set("Authorization", "Bearer "+token)
 		return nil
 	}))
 	w.must(err)
-	return w
+}
+
+// startTemporal starts Temporal, again on the same port and with the same data
+// if it ran before.
+func (w *world) startTemporal() {
+	w.t.Helper()
+	o := devserver.Options{SearchAttributes: workflows.SearchAttributes(), DataDir: filepath.Join(w.dir, "temporal")}
+	if w.temporal != nil {
+		o.FrontendPort = mustPort(w.t, "tcp://"+w.temporal.HostPort())
+	}
+	var err error
+	w.temporal, err = devserver.Start(w.t.Context(), o)
+	w.must(err)
 }
 
 func (w *world) must(err error) {
@@ -101,7 +119,13 @@ type process struct {
 }
 
 // serve starts `gantry serve` and waits until it is ready.
-func (w *world) serve(env ...string) *process {
+func (w *world) serve() *process {
+	w.t.Helper()
+	return w.serveWith("tokens:\n  - {name: e2e, role: admin, hash: " + server.TokenHash(apiToken) + "}\n")
+}
+
+// serveWith starts `gantry serve` with more configuration.
+func (w *world) serveWith(more string) *process {
 	w.t.Helper()
 	config := filepath.Join(w.dir, "gantry.yaml")
 	w.must(os.WriteFile(config, fmt.Appendf(nil, `
@@ -114,10 +138,8 @@ accounts:
     apiKeyId: %q
     apiKeySecret: %s
     webhookSecrets: [%s]
-tokens:
-  - {name: e2e, role: admin, hash: %s}
-`, w.port, filepath.Join(w.dir, "inbox"), w.apiURL, keyID, keySecret, secret, server.TokenHash(apiToken)), 0o600))
-	p := start(w.t, gantryBinary, append([]string{"TEMPORAL_ADDRESS=" + w.temporal.HostPort()}, env...), "serve", "--config", config)
+%s`, w.port, filepath.Join(w.dir, "inbox"), w.apiURL, keyID, keySecret, secret, more), 0o600))
+	p := start(w.t, gantryBinary, []string{"TEMPORAL_ADDRESS=" + w.temporal.HostPort()}, "serve", "--config", config)
 	w.ready(p)
 	return p
 }
@@ -270,3 +292,19 @@ func freePort(t *testing.T) int {
 	defer l.Close()
 	return l.Addr().(*net.TCPAddr).Port
 }
+
+func mustPort(t *testing.T, address string) int {
+	t.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	port, err := strconv.Atoi(u.Port())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
+}
+
+// runID keeps stories short.
+type runID = spacelift.RunID

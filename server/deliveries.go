@@ -89,7 +89,7 @@ func toAPIReadiness(h inbox.Health, now time.Time) api.Readiness {
 		Forwarding: api.ForwardingHealth{Down: h.ForwarderDown, Problem: nonEmpty(h.LastForwardError)},
 	}
 	if h.ForwarderDown {
-		r.Status, r.Forwarding.DownSince = api.ReadinessStatusDegraded, new(h.ForwarderDownSince)
+		r.Status, r.Forwarding.DownSince = api.ReadinessStatusDegraded, new(h.ForwarderSince)
 	}
 	if !h.OldestPending.IsZero() {
 		r.Forwarding.LagSeconds = new(float32(now.Sub(h.OldestPending).Seconds()))

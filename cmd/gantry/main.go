@@ -17,6 +17,8 @@ import (
 var version = "dev"
 
 func main() {
+	// A file that may not grow is an error to answer with 503, not a reason to die.
+	signal.Ignore(syscall.SIGXFSZ)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	root := newRootCommand()

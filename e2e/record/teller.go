@@ -58,7 +58,7 @@ func (s story) tell(ctx context.Context, c client.Client) (*teller, error) {
 	for _, state := range spacelift.RunStates {
 		phases[state] = time.Second
 	}
-	t.sim = simulator.New(simulator.Options{Account: account, Seed: seed(s.name), Clock: t.clock, Phases: phases})
+	t.sim = simulator.New(simulator.Options{Account: account, Seed: seed(s.name), Clock: t.clock, Phases: phases}) //nolint:contextcheck // it ends with Close
 	defer t.sim.Close()
 	if err := t.sim.AddStack(simulator.Stack{ID: stack, Name: "network / prod", Labels: s.labels, Resources: 42}); err != nil {
 		return nil, err
@@ -77,7 +77,7 @@ func (s story) tell(ctx context.Context, c client.Client) (*teller, error) {
 	}
 	defer w.Stop()
 
-	run, err := t.sim.Push(stack, simulator.Commit{}, simulator.Plan{Delta: s.plan})
+	run, err := t.sim.Push(stack, simulator.Commit{}, simulator.Plan{Delta: s.plan}) //nolint:contextcheck // as above
 	if err != nil {
 		return nil, err
 	}

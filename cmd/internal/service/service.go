@@ -68,8 +68,9 @@ func Run(ctx context.Context, o Options) (err error) {
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
 	box, err := inbox.Open(ctx, inbox.Options{
-		Dir: o.Config.Data, Metrics: registry, Logger: o.Log,
-		Bodies: inbox.Budget{Count: o.Config.Inbox.BodyCount, Bytes: o.Config.Inbox.BodyBytes}, LogCount: o.Config.Inbox.LogCount,
+		Dir: o.Config.Data, Metrics: registry, Logger: o.Log, Linger: o.Config.Inbox.Linger,
+		Bodies:  inbox.Budget{Count: o.Config.Inbox.BodyCount, Bytes: o.Config.Inbox.BodyBytes},
+		Ignored: inbox.Budget{Count: o.Config.Inbox.LogCount}, Refused: inbox.Budget{Count: o.Config.Inbox.LogCount},
 	})
 	if err != nil {
 		return fmt.Errorf("open the inbox in %s: %w", o.Config.Data, err)
@@ -99,7 +100,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	run.Go(func() error { return serveHTTP(ctx, listener, handler, o) })
 	run.Go(func() error {
 		return inbox.NewForwarder(box, &inbox.TemporalTarget{Client: temporal, TaskQueue: o.Config.Temporal.TaskQueue},
-			inbox.ForwarderOptions{Linger: o.Config.Inbox.Linger, Concurrency: o.Config.Inbox.Concurrency}).Run(ctx)
+			inbox.ForwarderOptions{MaxConcurrent: o.Config.Inbox.Concurrency}).Run(ctx)
 	})
 	run.Go(func() error { return work(ctx, temporal, accounts, o) })
 	if err := run.Wait(); err != nil && !errors.Is(err, context.Canceled) {

@@ -1,0 +1,131 @@
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gantryhq/gantry/gen/api"
+)
+
+// lab is a running gantry-dev and what it printed.
+type lab struct {
+	*world
+	p                                    *process
+	docs, temporalUI, simulator, pushCmd string
+}
+
+func startLab(t *testing.T, args ...string) *lab {
+	t.Helper()
+	l := &lab{world: &world{t: t, dir: t.TempDir()}}
+	args = append([]string{
+		"--port", fmt.Sprint(freePort(t)), "--simulator-port", fmt.Sprint(freePort(t)),
+		"--temporal-port", fmt.Sprint(freePort(t)), "--temporal-ui-port", fmt.Sprint(freePort(t)), "--pace", "0.002",
+	}, args...)
+	l.p = start(t, labBinary, nil, args...)
+	l.eventually("the lab is ready", func(context.Context) error {
+		select {
+		case <-l.p.done:
+			t.Fatalf("it ended: %v\n%s", l.p.err, l.p.out)
+		default:
+		}
+		if out := l.p.out.String(); !strings.Contains(out, "Ctrl-C stops") {
+			return fmt.Errorf("it printed %q", out)
+		}
+		return nil
+	})
+	find := func(pattern string) string {
+		m := regexp.MustCompile(pattern).FindStringSubmatch(l.p.out.String())
+		if m == nil {
+			t.Fatalf("nothing like %s in\n%s", pattern, l.p.out)
+		}
+		return m[1]
+	}
+	l.docs, l.temporalUI, l.simulator = find(`Swagger UI +(\S+)`), find(`Temporal UI +(\S+)`), find(`Spacelift +(\S+)`)
+	l.pushCmd = find(`(?m)^ +(curl .*pushes)$`)
+	l.port = mustPort(t, find(`API +(\S+)`))
+	l.connect(labToken)
+	return l
+}
+
+const labToken = "gantry_lab"
+
+// The lab needs nothing but its binary: it prints its addresses and a curl
+// line, and that line leads to a run that Gantry confirms and that finishes.
+func TestLabFromItsOwnInstructions(t *testing.T) {
+	began := time.Now()
+	l := startLab(t)
+	t.Logf("ready after %s", time.Since(began).Round(time.Millisecond))
+	for name, url := range map[string]string{"Swagger UI": l.docs, "Temporal UI": l.temporalUI} {
+		if status, body := l.fetch(url); status != http.StatusOK || !strings.Contains(strings.ToLower(body), "<html") {
+			t.Errorf("%s: %d", name, status)
+		}
+	}
+	run := l.curl()
+	done := l.phase("network-prod", run, api.PhaseDone)
+	if done.State != "FINISHED" {
+		t.Errorf("the run ended as %s", done.State)
+	}
+	if took := l.p.interrupt(); took > 5*time.Second {
+		t.Errorf("Ctrl-C took %s", took)
+	}
+}
+
+// With -data everything is there again after a restart: the run that ended, and
+// the deliveries.
+func TestLabKeepsItsData(t *testing.T) {
+	data := t.TempDir()
+	l := startLab(t, "--data", data)
+	run := l.curl()
+	l.phase("network-prod", run, api.PhaseDone)
+	l.p.interrupt()
+
+	l = startLab(t, "--data", data)
+	if again := l.phase("network-prod", run, api.PhaseDone); again.State != "FINISHED" {
+		t.Errorf("after the restart the run is %s", again.State)
+	}
+	r, err := l.client.ListDeliveriesWithResponse(t.Context(), &api.ListDeliveriesParams{Run: new(string(run))})
+	l.must(err)
+	if r.JSON200 == nil || len(r.JSON200.Deliveries) != 10 {
+		t.Errorf("after the restart the log shows %s", r.Body)
+	}
+	// And life goes on.
+	l.phase("network-prod", l.curl(), api.PhaseDone)
+}
+
+// curl runs the line the lab printed, as a person would paste it.
+func (l *lab) curl() runID {
+	l.t.Helper()
+	out, err := exec.CommandContext(l.t.Context(), "sh", "-c", l.pushCmd).CombinedOutput()
+	if err != nil {
+		l.t.Fatalf("%s: %v\n%s", l.pushCmd, err, out)
+	}
+	var pushed struct {
+		Ref struct {
+			Run runID `json:"run"`
+		} `json:"ref"`
+	}
+	if err := json.Unmarshal(out, &pushed); err != nil || pushed.Ref.Run == "" {
+		l.t.Fatalf("%s answered %s (%v)", l.pushCmd, out, err)
+	}
+	return pushed.Ref.Run
+}
+
+func (w *world) fetch(url string) (status int, body string) {
+	w.t.Helper()
+	req, err := http.NewRequestWithContext(w.t.Context(), http.MethodGet, url, nil)
+	w.must(err)
+	res, err := http.DefaultClient.Do(req)
+	w.must(err)
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	w.must(err)
+	return res.StatusCode, string(b)
+}
