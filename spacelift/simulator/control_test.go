@@ -86,6 +86,102 @@ func TestControlAPIStory(t *testing.T) {
 	}
 }
 
+// Everything a whole account needs can be set up and looked at over HTTP.
+func TestControlAPISetsUpAnAccount(t *testing.T) {
+	r := newRig(t)
+	for _, c := range []struct {
+		method, path, body string
+		want               int
+	}{
+		{"POST", "/spaces", `{"id":"team","inheritEntities":true}`, 201},
+		{"POST", "/worker-pools", `{"id":"pool","name":"prod"}`, 201},
+		{"POST", "/stacks", `{"id":"net","space":"team","workerPool":"pool","reconcile":true}`, 201},
+		{"POST", "/stacks", `{"id":"app"}`, 201},
+		{"POST", "/stacks", `{"id":"vpc","module":true}`, 201},
+		{"POST", "/stacks/app/dependencies", `{"dependsOn":"net","references":[{"output":"o","input":"i"}]}`, 204},
+		{"POST", "/stacks/net/webhooks", `{"endpoint":"` + r.hook.url + `","secret":"s"}`, 201},
+		{"POST", "/api-keys", `{"id":"01OTHER","secret":"x","role":"writer"}`, 201},
+		{"PUT", "/stacks/net/labels", `{"labels":["gantry:managed"]}`, 204},
+		{"PUT", "/stacks/net/settings", `{"autodeploy":true}`, 204},
+		{"PUT", "/stacks/net/plan", `{"delta":{"added":1}}`, 204},
+		{"POST", "/stacks/net/next-plans", `{"delta":{"deleted":3},"verdict":"warn"}`, 204},
+		{"POST", "/stacks/net/triggers", `{"by":"jane"}`, 201},
+		{"POST", "/clock/advance", `{}`, 201},
+		{"POST", "/stacks/net/tasks", `{"by":"jane","command":"ls"}`, 201},
+		{"PUT", "/stacks/net/lock", `{"by":"jane","note":"n"}`, 204},
+		{"PUT", "/stacks/net/lock", `{"by":"ann"}`, 409},
+		{"DELETE", "/stacks/net/lock", "", 204},
+		{"POST", "/stacks/vpc/tests", `{}`, 201},
+		{"POST", "/internal-errors", `{"title":"t","body":"b","error":"e"}`, 204},
+		{"POST", "/module-versions", `{"module":"vpc","number":"1.0.0"}`, 204},
+		{"POST", "/module-versions", `{"module":"net"}`, 409},
+		{"PUT", "/external-dependencies/x", `{"status":"FINISHED"}`, 204},
+		{"PUT", "/external-dependencies/x", `{"status":"MAYBE"}`, 409},
+		{"POST", "/faults/deliveries", `{"kind":"delay","delay":"5s","probability":0.5}`, 201},
+		{"DELETE", "/faults/fault-1", "", 204},
+		{"DELETE", "/faults", "", 204},
+		{"DELETE", "/stacks/app", "", 204},
+		{"GET", "/stacks/app", "", 404},
+	} {
+		if got := r.control(c.method, c.path, c.body, nil); got != c.want {
+			t.Errorf("%s %s %s: status %d, want %d", c.method, c.path, c.body, got, c.want)
+		}
+	}
+	var net simulator.StackStatus
+	r.control("GET", "/stacks/net", "", &net)
+	if net.Space != "team" || !net.Autodeploy || !net.Reconcile || net.Labels[0] != "gantry:managed" || len(net.Runs) != 2 || net.State != "UNCONFIRMED" {
+		t.Errorf("stack %+v", net)
+	}
+	var runs struct{ Runs []simulator.Run }
+	r.control("GET", "/stacks/net/runs", "", &runs)
+	if warned := runs.Runs[0]; warned.State != "UNCONFIRMED" || warned.Delta.Deleted != 3 || warned.TriggeredBy != "jane" {
+		t.Errorf("the scripted run is %+v", warned.Run)
+	}
+	var inbox struct{ Notices []simulator.Notice }
+	r.control("GET", "/inbox", "", &inbox)
+	if len(inbox.Notices) != 1 || inbox.Notices[0].Title != "t" {
+		t.Errorf("inbox %+v", inbox)
+	}
+	r.graphql(`{ viewer { id } }`, nil, nil)
+	r.control("DELETE", "/tokens", "", nil)
+	if a := r.graphql(`{ viewer { id } }`, nil, nil); len(a.Errors) != 1 {
+		t.Error("a revoked token was taken")
+	}
+	var requests struct{ Requests []simulator.Request }
+	r.control("GET", "/requests?field=viewer", "", &requests)
+	if n := len(requests.Requests); n != 2 {
+		t.Errorf("%d requests for viewer, want 2", n)
+	}
+}
+
+func TestControlAPIActions(t *testing.T) {
+	r := newRig(t)
+	r.stack(simulator.Stack{ID: "net", Approvals: 1, AllowPromotion: true})
+	id := r.push("net", twoAdded)
+	do := func(action, body string, want int) {
+		t.Helper()
+		if got := r.control("POST", "/stacks/net/runs/"+string(id)+"/"+action, body, nil); got != want {
+			t.Errorf("%s: status %d, want %d", action, got, want)
+		}
+		r.settle()
+	}
+	do("confirm", `{}`, 409) // not approved
+	do("comment", `{"by":"ann","note":"hm"}`, 201)
+	do("replan", `{}`, 201)
+	do("approve", `{"by":"ann"}`, 201)
+	do("confirm", `{"by":"jane"}`, 201)
+	do("stop", `{}`, 409)
+	do("kill", `{}`, 409)
+	do("cancel", `{}`, 409)
+	do("discard", `{}`, 409)
+	do("reject", `{}`, 409)
+	do("promote", `{}`, 409)
+	run := r.get("net", id)
+	if run.State != "FINISHED" || run.Comments[0].Author != "ann" || len(run.History) != 14 {
+		t.Errorf("run %+v", run)
+	}
+}
+
 func TestControlAPIBadInput(t *testing.T) {
 	r := newRig(t)
 	r.stack(simulator.Stack{ID: "net"})
