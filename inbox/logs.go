@@ -123,7 +123,7 @@ func (in *Inbox) flushSome(c *logClass, todo []logged) (int, error) {
 	var buf []byte
 	var entries []logEntry
 	for _, l := range todo {
-		if len(buf) > 256<<10 {
+		if len(entries) == c.stream.count || int64(len(buf)) >= c.stream.limit/2 {
 			break
 		}
 		start := len(buf)

@@ -78,6 +78,14 @@ func appendTime(b []byte, n protowire.Number, t time.Time) []byte {
 	return appendInt(b, n, t.UnixNano())
 }
 
+// timeOf is the inverse of appendTime, which leaves the zero time out.
+func timeOf(nanoseconds int64) time.Time {
+	if nanoseconds == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, nanoseconds).UTC()
+}
+
 // appendTo appends the record's payload to b. The body comes last.
 func (r *record) appendTo(b []byte) []byte {
 	b = appendTime(b, fieldReceivedAt, r.ReceivedAt)
@@ -192,7 +200,7 @@ func (r *record) setBytes(num protowire.Number, v []byte) {
 func (r *record) setInt(num protowire.Number, v int64) {
 	switch num {
 	case fieldReceivedAt:
-		r.ReceivedAt = time.Unix(0, v).UTC()
+		r.ReceivedAt = timeOf(v)
 	case fieldStateVersion:
 		r.StateVersion = int(v)
 	case fieldSize:
@@ -204,7 +212,7 @@ func (r *record) setInt(num protowire.Number, v int64) {
 	case fieldAttempts:
 		r.Attempts = int(v)
 	case fieldForwardedAt:
-		r.ForwardedAt = time.Unix(0, v).UTC()
+		r.ForwardedAt = timeOf(v)
 	case fieldRevision:
 		r.revision = int(v)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"sync"
 	"testing"
@@ -129,3 +130,6 @@ func forward(t testing.TB, in *Inbox, target Target, opts ForwarderOptions) (sto
 	t.Cleanup(stop)
 	return stop
 }
+
+// textLogger writes JSON lines to w.
+func textLogger(w io.Writer) *slog.Logger { return slog.New(slog.NewJSONHandler(w, nil)) }

@@ -1,0 +1,197 @@
+package inbox
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// all follows the pages of a listing and returns the ids.
+func all(t testing.TB, in *Inbox, f Filter, size int) (ids []string) {
+	t.Helper()
+	token := ""
+	for {
+		page, next, err := in.List(t.Context(), f, size, token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range page {
+			ids = append(ids, d.ID)
+		}
+		if next == "" {
+			return ids
+		}
+		if len(page) != size {
+			t.Errorf("a page of %d before the last one, want %d", len(page), size)
+		}
+		token = next
+	}
+}
+
+func TestListFiltersNewestFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		in := open(t, Options{Dir: dir})
+		ids := map[string]string{} // name → id
+		note := func(name string, d Delivery) {
+			ids[name] = d.ID
+			time.Sleep(time.Minute)
+		}
+		start := time.Now()
+		other := spacelift.RunRef{Account: "other", Stack: "database", Run: "run-1"}
+		note("a1", accept(t, in, event(runRef(1), 0, spacelift.RunStateQueued)))
+		note("ignored", in.Log(Delivery{Outcome: OutcomeIgnored, Reason: "unmanaged-stack", Run: runRef(3)}))
+		note("a2", accept(t, in, event(other, 0, spacelift.RunStateQueued)))
+		note("refused", in.Log(Delivery{Outcome: OutcomeRefused, Reason: "bad-signature"}))
+		note("duplicate", accept(t, in, event(other, 0, spacelift.RunStateQueued)))
+		note("a3", accept(t, in, event(runRef(1), 1, spacelift.RunStateReady)))
+		note("unavailable", in.Log(Delivery{Outcome: OutcomeUnavailable, Reason: "not-stored", Run: runRef(1)}))
+
+		check := func(when string) {
+			for _, c := range []struct {
+				name string
+				f    Filter
+				want []string
+			}{
+				{"everything", Filter{}, []string{"unavailable", "a3", "duplicate", "refused", "a2", "ignored", "a1"}},
+				{"an outcome", Filter{Outcome: OutcomeAccepted}, []string{"a3", "a2", "a1"}},
+				{"another outcome", Filter{Outcome: OutcomeDuplicate}, []string{"duplicate"}},
+				{"refused", Filter{Outcome: OutcomeRefused}, []string{"refused"}},
+				{"pending", Filter{Forwarding: ForwardingPending}, []string{"a3", "a2", "a1"}},
+				{"dead", Filter{Forwarding: ForwardingDead}, nil},
+				{"an account", Filter{Account: "other"}, []string{"duplicate", "a2"}},
+				{"a stack", Filter{Stack: "network"}, []string{"unavailable", "a3", "ignored", "a1"}},
+				{"a run", Filter{Run: "run-1", Account: "acme"}, []string{"unavailable", "a3", "a1"}},
+				{"a reason", Filter{Reason: "unmanaged-stack"}, []string{"ignored"}},
+				{"since", Filter{Since: start.Add(4 * time.Minute)}, []string{"unavailable", "a3", "duplicate"}},
+				{"until", Filter{Until: start.Add(2 * time.Minute)}, []string{"ignored", "a1"}},
+				{"a window", Filter{Since: start.Add(2 * time.Minute), Until: start.Add(4 * time.Minute)}, []string{"refused", "a2"}},
+			} {
+				for _, size := range []int{1, 2, 100} {
+					var want []string
+					for _, name := range c.want {
+						want = append(want, ids[name])
+					}
+					if diff := cmp.Diff(want, all(t, in, c.f, size)); diff != "" {
+						t.Errorf("%s: %s by %d (-want +got):\n%s", when, c.name, size, diff)
+					}
+				}
+			}
+		}
+		check("at once")
+		closeInbox(t, in)
+		in = open(t, Options{Dir: dir})
+		check("after reopening")
+	})
+}
+
+func TestPagesStayPutWhileDeliveriesArrive(t *testing.T) {
+	in := open(t, Options{})
+	var want []string
+	for n := range 100 {
+		if n%3 == 0 {
+			want = append(want, in.Log(Delivery{Outcome: OutcomeIgnored, Reason: "x"}).ID)
+		} else {
+			want = append(want, accept(t, in, event(runRef(n), 0, spacelift.RunStateQueued)).ID)
+		}
+	}
+	slices.Reverse(want)
+
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for w := range 4 {
+		wg.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+					accept(t, in, event(runRef(1000+w), n, spacelift.RunStateQueued))
+					in.Log(Delivery{Outcome: OutcomeRefused})
+				}
+			}
+		})
+	}
+	var got []string
+	first, token, err := in.List(t.Context(), Filter{}, 7, "")
+	for err == nil {
+		for _, d := range first {
+			got = append(got, d.ID)
+		}
+		if token == "" {
+			break
+		}
+		first, token, err = in.List(t.Context(), Filter{}, 7, token)
+	}
+	close(stop)
+	wg.Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.IsSortedFunc(got, func(a, b string) int { return -cmpString(a, b) }) {
+		t.Error("the listing is not sorted newest first")
+	}
+	if len(got) < 100 || !slices.Equal(got[len(got)-100:], want) {
+		t.Errorf("the pages lack what was there, or show it twice: %d ids", len(got))
+	}
+}
+
+func cmpString(a, b string) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+func TestBadPageTokens(t *testing.T) {
+	in := open(t, Options{})
+	for _, token := range []string{"x", "AQ", "!!!", "AgGNq83qT3O1rWQkrWOq3m8", "01KDX3V4T8Q2M5N7P9R1S3T5V7"} {
+		if _, _, err := in.List(t.Context(), Filter{}, 0, token); !errors.Is(err, ErrBadPageToken) {
+			t.Errorf("token %q: %v, want ErrBadPageToken", token, err)
+		}
+	}
+}
+
+func TestLogNeverWaitsAndCountsWhatItForgets(t *testing.T) {
+	in := open(t, Options{})
+	in.mu.Lock()
+	class := in.logs[classRefused]
+	class.max = 10 // as if the disk had not kept up
+	in.mu.Unlock()
+	synced := make(chan struct{})
+	go func() {
+		defer close(synced)
+		for n := range 1000 {
+			in.Log(Delivery{Outcome: OutcomeRefused, Reason: "bad-signature", Detail: fmt.Sprint(n)})
+		}
+	}()
+	<-synced
+	page, _, err := in.List(t.Context(), Filter{Outcome: OutcomeRefused}, 1, "")
+	if err != nil || len(page) != 1 || page[0].Detail != "999" {
+		t.Errorf("newest refused delivery %+v (%v), want number 999", page, err)
+	}
+}
+
+func TestIDsGrowWhateverTheClockDoes(t *testing.T) {
+	var g ids
+	now := time.Now()
+	last := g.next(now)
+	for _, d := range []time.Duration{0, 0, -time.Hour, time.Millisecond, -time.Minute, time.Hour, 0} {
+		id := g.next(now.Add(d))
+		if id.Compare(last) <= 0 {
+			t.Fatalf("%s does not follow %s", id, last)
+		}
+		last = id
+	}
+}

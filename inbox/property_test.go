@@ -1,0 +1,197 @@
+package inbox
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/workflows"
+)
+
+// in a bubble, run check and hand its complaint to rapid, which has to be told
+// on its own goroutine.
+func bubble(t *testing.T, rt *rapid.T, check func(t *testing.T) error) {
+	var err error
+	synctest.Test(t, func(t *testing.T) { err = check(t) })
+	if err != nil {
+		rt.Fatal(err)
+	}
+}
+
+// Whatever the target answers, whenever events come and the process restarts:
+// each run's events arrive in the order accepted, each accepted event gets
+// there or dies by a refusal, and a repeat is never accepted.
+func TestEveryRunArrivesInOrder(t *testing.T) {
+	type op struct {
+		kind string // accept, repeat, wait, restart, mood
+		n    int
+	}
+	answers := []error{nil, errAway, fmt.Errorf("%w: too large", ErrRefused), ErrEnded}
+	rapid.Check(t, func(rt *rapid.T) {
+		ops := rapid.SliceOfN(rapid.Custom(func(rt *rapid.T) op {
+			return op{
+				rapid.SampledFrom([]string{"accept", "accept", "accept", "accept", "repeat", "wait", "restart", "mood"}).Draw(rt, "kind"),
+				rapid.IntRange(0, 999).Draw(rt, "n"),
+			}
+		}), 1, 60).Draw(rt, "ops")
+		linger := time.Duration(rapid.SampledFrom([]int{0, 2}).Draw(rt, "linger")) * time.Second
+		dir, err := os.MkdirTemp(t.TempDir(), "")
+		if err != nil {
+			rt.Fatal(err)
+		}
+		bubble(t, rt, func(t *testing.T) error {
+			opts := Options{Dir: dir, Linger: linger, Entries: Budget{Count: 80}, Bodies: Budget{Count: 16}}
+			var answer error
+			target := &fakeTarget{fail: func(spacelift.RunRef, []workflows.RunEvent) error { return answer }}
+			in := open(t, opts)
+			stop := forward(t, in, target, ForwarderOptions{MaxConcurrent: 4, BatchEvents: 3})
+			versions := map[spacelift.RunRef]int{}
+			accepted := map[string]string{} // delivery → run/version
+			for _, o := range ops {
+				switch o.kind {
+				case "accept":
+					run := runRef(o.n % 5)
+					v := versions[run]
+					versions[run]++
+					d := accept(t, in, event(run, v, life[o.n%len(life)]))
+					if d.Outcome != OutcomeAccepted {
+						return fmt.Errorf("a new event is %s", d.Outcome)
+					}
+					accepted[d.ID] = fmt.Sprintf("%s/%d", run, v)
+				case "repeat":
+					page, _, err := in.List(t.Context(), Filter{Outcome: OutcomeAccepted}, 500, "")
+					if err != nil {
+						return err
+					}
+					if len(page) > 0 {
+						d := page[o.n%len(page)]
+						if again := accept(t, in, event(d.Run, d.StateVersion, d.State)); again.DuplicateOf != d.ID {
+							return fmt.Errorf("a repeat of %s is %s of %q", d.ID, again.Outcome, again.DuplicateOf)
+						}
+					}
+				case "wait":
+					time.Sleep(time.Duration(o.n) * 10 * time.Millisecond)
+				case "restart":
+					stop()
+					if err := in.Close(); err != nil {
+						return err
+					}
+					in = open(t, opts)
+					if h := in.Health(); h.Problem != "" {
+						return fmt.Errorf("after a restart: %s", h.Problem)
+					}
+					stop = forward(t, in, target, ForwarderOptions{MaxConcurrent: 4, BatchEvents: 3})
+				case "mood":
+					target.mu.Lock()
+					answer = answers[o.n%len(answers)]
+					target.mu.Unlock()
+				}
+			}
+			target.mu.Lock()
+			answer = nil
+			target.mu.Unlock()
+			time.Sleep(time.Hour)
+			synctest.Wait()
+			stop()
+			if h := in.Health(); h.Pending != 0 {
+				return fmt.Errorf("%d events are still pending", h.Pending)
+			}
+			last := map[spacelift.RunRef]int{}
+			for _, s := range target.signals {
+				for _, e := range s {
+					if accepted[e.Delivery] != fmt.Sprintf("%s/%d", e.Run, e.StateVersion) {
+						return fmt.Errorf("delivery %s arrived as %s/%d", e.Delivery, e.Run, e.StateVersion)
+					}
+					if v, ok := last[e.Run]; ok && e.StateVersion <= v {
+						return fmt.Errorf("%s: version %d after %d", e.Run, e.StateVersion, v)
+					}
+					last[e.Run] = e.StateVersion
+					delete(accepted, e.Delivery)
+				}
+			}
+			for id, what := range accepted { // not sent: refused or late, or forgotten since
+				d, _, err := in.Get(t.Context(), id)
+				if err == nil && d.Forwarding != ForwardingDead && d.Forwarding != ForwardingLate {
+					return fmt.Errorf("%s (%s) never arrived and is %s", id, what, d.Forwarding)
+				}
+			}
+			return nil
+		})
+	})
+}
+
+// A power cut leaves any prefix of what was being written, and zeros behind
+// it. Every event whose frame is whole is there afterwards, nothing else is,
+// and the inbox goes on.
+func TestPowerCutAtAnyByte(t *testing.T) {
+	dir := t.TempDir()
+	opts := Options{Dir: dir, Entries: Budget{Count: 400}, Bodies: Budget{Count: 400}} // small segments
+	in := open(t, opts)
+	type stored struct {
+		d  Delivery
+		at place
+	}
+	var all []stored
+	for n := range 30 {
+		d := accept(t, in, event(runRef(n), 0, spacelift.RunStateQueued))
+		all = append(all, stored{d: d})
+	}
+	where := places(in)
+	for i := range all {
+		all[i].at = where[all[i].d.ID]
+	}
+	closeInbox(t, in)
+	path := all[0].at.path
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	rapid.Check(t, func(rt *rapid.T) {
+		cut := rapid.Int64Range(all[0].at.from, all[len(all)-1].at.to).Draw(rt, "cut")
+		dir, err := os.MkdirTemp(t.TempDir(), "")
+		if err != nil {
+			rt.Fatal(err)
+		}
+		image := slices.Clone(whole)
+		clear(image[cut:])
+		if err := os.MkdirAll(filepath.Join(dir, "accepted"), 0o700); err != nil {
+			rt.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "accepted", filepath.Base(path)), image, 0o600); err != nil {
+			rt.Fatal(err)
+		}
+		in, err := Open(context.Background(), Options{Dir: dir, Entries: opts.Entries, Bodies: opts.Bodies, Logger: quiet})
+		if err != nil {
+			rt.Fatal(err)
+		}
+		defer in.Close()
+		if h := in.Health(); h.Problem != "" || !h.Writable {
+			rt.Fatalf("health %+v", h)
+		}
+		for n, s := range all {
+			_, _, err := in.Get(context.Background(), s.d.ID)
+			if there := err == nil; there != (s.at.to <= cut) {
+				rt.Fatalf("number %d, bytes %d to %d, cut at %d: there is %t (%v)", n, s.at.from, s.at.to, cut, there, err)
+			}
+		}
+		for n := range all {
+			want := OutcomeAccepted
+			if all[n].at.to <= cut {
+				want = OutcomeDuplicate
+			}
+			d, err := in.Accept(context.Background(), Delivery{}, event(runRef(n), 0, spacelift.RunStateQueued), nil)
+			if err != nil || d.Outcome != want {
+				rt.Fatalf("number %d once more: %+v (%v), want %s", n, d, err, want)
+			}
+		}
+	})
+}
