@@ -1,0 +1,251 @@
+package deploy
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// Item names what a change is about. The names are a contract with scripts that
+// read plans and with the checks of gantry doctor.
+type Item string
+
+// What a plan can change.
+const (
+	ItemWebhook         Item = "webhook" // it is missing
+	ItemWebhookEndpoint Item = "webhook.endpoint"
+	ItemWebhookEnabled  Item = "webhook.enabled"
+	ItemWebhookRetry    Item = "webhook.retryOnFailure"
+	ItemWebhookLabels   Item = "webhook.labels"
+	ItemWebhookSpace    Item = "webhook.space"
+	ItemWebhookSecret   Item = "webhook.secret"
+	ItemWebhookHeader   Item = "webhook.secretHeader"
+	ItemPolicy          Item = "policy" // it is missing
+	ItemPolicyBody      Item = "policy.body"
+	ItemPolicyEngine    Item = "policy.engine"
+	ItemPolicySpace     Item = "policy.space"
+)
+
+// Change is one difference between what is there and what is wanted. It holds no
+// secrets.
+type Change struct {
+	Item   Item   `json:"item"`
+	Name   string `json:"name"`             // of the webhook or policy
+	Now    string `json:"now,omitempty"`    // empty: nothing is there
+	Wanted string `json:"wanted,omitempty"` // in a form for people
+	Why    string `json:"why"`
+}
+
+// Plan is what to do to make an account as it is wanted.
+type Plan struct {
+	Changes []Change `json:"changes"`
+	Notes   []string `json:"notes,omitempty"` // what can't be compared, or is odd and not ours to change
+
+	// A pointer: printing follows none, while it would pass over the methods of
+	// a Secret in a field that isn't exported.
+	wanted    *Wanted
+	webhookID string // of the one that is there
+	webhook   *webhookStep
+	setHeader bool
+	policy    *policyStep
+}
+
+// Empty reports whether there is nothing to do.
+func (p Plan) Empty() bool { return len(p.Changes) == 0 }
+
+// Change returns the plan's change of an item, nil if there is none.
+func (p Plan) Change(of Item) *Change {
+	i := slices.IndexFunc(p.Changes, func(c Change) bool { return c.Item == of })
+	if i < 0 {
+		return nil
+	}
+	return &p.Changes[i]
+}
+
+// webhookStep creates or updates a webhook. The secret joins its input when it is
+// sent.
+type webhookStep struct {
+	id    string // empty: create it
+	input spacelift.NamedWebhookInput
+}
+
+type policyStep struct {
+	id    string // empty: create it
+	input spacelift.PolicyInput
+}
+
+// Compare plans the way from what is there to what is wanted. It returns an
+// error when that can't be told or must not be done.
+func Compare(w Wanted, f Found) (Plan, error) {
+	plan := Plan{Changes: []Change{}, wanted: &w}
+	hook, policy := f.webhook(w.Webhook), f.policy(w.Policy)
+	switch {
+	case (hook == nil || policy == nil) && !f.Complete:
+		return Plan{}, errors.New("the account has more webhooks or policies than could be listed, and ours is not among those: it can't be told whether it exists")
+	case f.Taken != nil:
+		return Plan{}, fmt.Errorf("the name %q belongs to a policy of type %s: choose another name for ours", w.Policy, f.Taken.Type)
+	}
+	plan.compareWebhook(w, hook, f.Secret)
+	plan.comparePolicy(w, policy)
+	plan.lookAround(w, f, hook, policy)
+	return plan, nil
+}
+
+func (p *Plan) change(item Item, name, now, wanted, why string) {
+	p.Changes = append(p.Changes, Change{Item: item, Name: name, Now: now, Wanted: wanted, Why: why})
+}
+
+func (p *Plan) note(format string, args ...any) {
+	p.Notes = append(p.Notes, fmt.Sprintf(format, args...))
+}
+
+func (p *Plan) compareWebhook(w Wanted, have *spacelift.NamedWebhook, match SecretMatch) {
+	if have == nil {
+		in := spacelift.NamedWebhookInput{
+			Name: w.Webhook, Endpoint: w.Endpoint, Enabled: true, Labels: []string{WebhookLabel},
+			Space: cmp.Or(w.Space, rootSpace), RetryOnFailure: true,
+		}
+		p.change(ItemWebhook, w.Webhook, "", fmt.Sprintf("%s in space %s, labelled %s, with a secret, sent again on failure", in.Endpoint, in.Space, WebhookLabel),
+			"notifications go through it")
+		p.webhook = &webhookStep{input: in}
+		p.compareHeader(w, nil)
+		return
+	}
+
+	p.webhookID = have.ID
+	in := spacelift.NamedWebhookInput{
+		Name: have.Name, Endpoint: cmp.Or(w.Endpoint, have.Endpoint), Enabled: true, Labels: have.Labels,
+		Space: cmp.Or(w.Space, have.Space), RetryOnFailure: true,
+	}
+	before := len(p.Changes)
+	if in.Endpoint != have.Endpoint {
+		p.change(ItemWebhookEndpoint, have.Name, have.Endpoint, in.Endpoint, "notifications go elsewhere")
+	}
+	if !have.Enabled {
+		p.change(ItemWebhookEnabled, have.Name, "off", "on", "it sends nothing; Spacelift switches a webhook off after ten failures in a row")
+	}
+	if !have.RetryOnFailure {
+		p.change(ItemWebhookRetry, have.Name, "off", "on", "a notification that Gantry could not store is lost unless it is sent again")
+	}
+	if !slices.Contains(have.Labels, WebhookLabel) {
+		in.Labels = append(slices.Clone(have.Labels), WebhookLabel)
+		p.change(ItemWebhookLabels, have.Name, list(have.Labels), list(in.Labels), "the policy picks webhooks by the label "+WebhookLabel)
+	}
+	if in.Space != have.Space {
+		p.change(ItemWebhookSpace, have.Name, have.Space, in.Space, "another space is asked for")
+	}
+	switch {
+	case w.Secret == "":
+	case match == SecretOther:
+		p.change(ItemWebhookSecret, have.Name, "another one", "the first one configured", "Gantry refuses what is signed with a secret it doesn't know")
+	case match == SecretNotShown && w.SendSecrets:
+		p.change(ItemWebhookSecret, have.Name, "not shown", "the first one configured", "it is to be sent in any case")
+	case match == SecretNotShown:
+		p.note("the secret of webhook %s can't be compared: Spacelift doesn't show it to this key", have.Name)
+	}
+	if len(p.Changes) > before {
+		// An update replaces everything, so the secret goes along.
+		p.webhook = &webhookStep{id: have.ID, input: in}
+	}
+	p.compareHeader(w, have)
+}
+
+func (p *Plan) compareHeader(w Wanted, have *spacelift.NamedWebhook) {
+	if w.Header == "" {
+		if have != nil && len(have.SecretHeaders) > 0 {
+			p.note("webhook %s sends secret headers that Gantry doesn't ask for: %s", have.Name, list(have.SecretHeaders))
+		}
+		return
+	}
+	there := have != nil && slices.ContainsFunc(have.SecretHeaders, func(h string) bool { return strings.EqualFold(h, w.Header) })
+	switch {
+	case !there:
+		p.change(ItemWebhookHeader, w.Webhook, "", w.Header, "Gantry refuses notifications that come without it")
+	case w.SendSecrets:
+		p.change(ItemWebhookHeader, w.Webhook, w.Header, w.Header, "its value is to be sent in any case")
+	default:
+		p.note("the value of secret header %s can't be compared: Spacelift never shows it", w.Header)
+		return
+	}
+	p.setHeader = true
+}
+
+// policyDescription is for people who come upon the policy in Spacelift.
+const policyDescription = "Routes the runs of stacks labelled gantry:managed to webhooks labelled gantry."
+
+func (p *Plan) comparePolicy(w Wanted, have *spacelift.Policy) {
+	if have == nil {
+		in := spacelift.PolicyInput{
+			Name: w.Policy, Type: spacelift.PolicyTypeNotification, Engine: spacelift.PolicyEngineRegoV1, Body: Policy,
+			Description: policyDescription, Space: cmp.Or(w.Space, rootSpace),
+		}
+		p.change(ItemPolicy, w.Policy, "", fmt.Sprintf("a %s policy in space %s", in.Type, in.Space), "it routes the runs of labelled stacks to the webhook")
+		p.policy = &policyStep{input: in}
+		return
+	}
+	in := spacelift.PolicyInput{
+		Name: have.Name, Type: have.Type, Engine: spacelift.PolicyEngineRegoV1, Body: Policy,
+		Description: have.Description, Labels: have.Labels, Space: cmp.Or(w.Space, have.Space),
+	}
+	before := len(p.Changes)
+	if line := firstDifference(have.Body, Policy); line > 0 {
+		p.change(ItemPolicyBody, have.Name, fmt.Sprintf("another one, from line %d on", line), "the one of this version of Gantry",
+			"it decides which runs Gantry hears of")
+	}
+	if have.Engine != in.Engine {
+		p.change(ItemPolicyEngine, have.Name, have.Engine, in.Engine, "the policy is written and tested for "+in.Engine)
+	}
+	if in.Space != have.Space {
+		p.change(ItemPolicySpace, have.Name, have.Space, in.Space, "another space is asked for")
+	}
+	if len(p.Changes) > before {
+		p.policy = &policyStep{id: have.ID, input: in}
+	}
+}
+
+// lookAround notes what makes every notification come twice.
+func (p *Plan) lookAround(w Wanted, f Found, hook *spacelift.NamedWebhook, policy *spacelift.Policy) {
+	for _, other := range f.Policies {
+		if (policy == nil || other.ID != policy.ID) && strings.Contains(other.Body, spacelift.LabelManaged) {
+			p.note("policy %s speaks of %s too: if it routes to the same webhook, every notification comes twice", other.Name, spacelift.LabelManaged)
+		}
+	}
+	endpoint := w.Endpoint
+	if endpoint == "" && hook != nil {
+		endpoint = hook.Endpoint
+	}
+	for _, other := range f.Webhooks {
+		if (hook == nil || other.ID != hook.ID) && other.Enabled && other.Endpoint == endpoint && slices.Contains(other.Labels, WebhookLabel) {
+			p.note("webhook %s has the label %s and the same address: every notification comes twice", other.Name, WebhookLabel)
+		}
+	}
+}
+
+// firstDifference is the number of the first line that differs, 0 if none does.
+// Line ends and surrounding space don't count: forms and APIs change them.
+func firstDifference(a, b string) int {
+	lines := func(s string) []string {
+		return strings.Split(strings.TrimSpace(strings.ReplaceAll(s, "\r\n", "\n")), "\n")
+	}
+	la, lb := lines(a), lines(b)
+	for i := range max(len(la), len(lb)) {
+		if i >= len(la) || i >= len(lb) || strings.TrimRight(la[i], " \t") != strings.TrimRight(lb[i], " \t") {
+			return i + 1
+		}
+	}
+	return 0
+}
+
+// rootSpace is the space at the top of every account's tree.
+const rootSpace = "root"
+
+func list(words []string) string {
+	if len(words) == 0 {
+		return "none"
+	}
+	return strings.Join(words, ", ")
+}
