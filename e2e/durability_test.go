@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -263,10 +264,11 @@ func (l *load) check() {
 				}
 			}
 			unconfirmed := slices.ContainsFunc(events, func(b loadBody) bool { return b.state == "UNCONFIRMED" })
-			if now, err := l.w.spacelift.Run(stack, run); err != nil || unconfirmed && now.State == spacelift.RunStateUnconfirmed {
-				return fmt.Errorf("it is still UNCONFIRMED (%v)", err)
+			now, err := l.w.spacelift.Run(stack, run)
+			if err == nil && unconfirmed && now.State == spacelift.RunStateUnconfirmed {
+				err = errors.New("it is still UNCONFIRMED")
 			}
-			return nil
+			return err
 		})
 	}
 	confirmed := map[string]int{}
@@ -281,4 +283,3 @@ func (l *load) check() {
 		}
 	}
 }
-

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os/exec"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -25,10 +26,10 @@ type lab struct {
 func startLab(t *testing.T, args ...string) *lab {
 	t.Helper()
 	l := &lab{world: &world{t: t, dir: t.TempDir()}}
-	args = append([]string{
-		"--port", fmt.Sprint(freePort(t)), "--simulator-port", fmt.Sprint(freePort(t)),
-		"--temporal-port", fmt.Sprint(freePort(t)), "--temporal-ui-port", fmt.Sprint(freePort(t)), "--pace", "0.002",
-	}, args...)
+	args = append(args, "--pace", "0.002")
+	for _, port := range []string{"--port", "--simulator-port", "--temporal-port", "--temporal-ui-port"} {
+		args = append(args, port, strconv.Itoa(freePort(t)))
+	}
 	l.p = start(t, labBinary, nil, args...)
 	l.eventually("the lab is ready", func(context.Context) error {
 		select {

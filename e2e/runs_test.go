@@ -48,7 +48,7 @@ func TestPushIsConfirmedAndFinishes(t *testing.T) {
 func TestManualRunWaitsForAPerson(t *testing.T) {
 	w := newWorld(t, manualStack)
 	w.serve()
-	confirmed, discarded := w.push("app-prod", 1), spacelift.RunID("")
+	confirmed := w.push("app-prod", 1)
 	run := w.phase("app-prod", confirmed, api.PhaseWaiting)
 	if run.WaitingFor == nil || run.WaitingFor.Reason == "" || run.WaitingFor.Who == nil {
 		t.Fatalf("it does not say what it waits for: %+v", run.WaitingFor)
@@ -57,7 +57,7 @@ func TestManualRunWaitsForAPerson(t *testing.T) {
 	if run = w.phase("app-prod", confirmed, api.PhaseDone); run.State != "FINISHED" {
 		t.Errorf("ended as %s", run.State)
 	}
-	discarded = w.push("app-prod", 1)
+	discarded := w.push("app-prod", 1)
 	w.phase("app-prod", discarded, api.PhaseWaiting)
 	w.must(w.spacelift.Discard("jane", "app-prod", discarded, "no"))
 	if run = w.phase("app-prod", discarded, api.PhaseDone); run.State != "DISCARDED" {

@@ -52,7 +52,7 @@ func (h *handlers) ListRuns(ctx context.Context, req genserver.ListRunsRequestOb
 	ctx, cancel := context.WithTimeout(ctx, temporalTimeout)
 	defer cancel()
 	page, err := h.temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
-		PageSize: int32(pageSize(req.Params.PageSize)), NextPageToken: token, Query: query, //nolint:gosec // bounded by the contract
+		PageSize: int32(pageSize(req.Params.PageSize)), NextPageToken: token, Query: query,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list runs: %w", err)

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"runtime/debug"
 	"strings"
 
 	"github.com/go-chi/chi/v5"
@@ -147,14 +148,12 @@ func recoverPanics(log *slog.Logger) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			defer func() {
-				switch p := recover(); {
-				case p == nil:
-				case p == http.ErrAbortHandler: //nolint:errorlint // net/http compares it so
-					panic(p)
-				default:
-					log.ErrorContext(r.Context(), "request panicked", "method", r.Method, "path", r.URL.Path, "panic", fmt.Sprint(p))
-					writeProblem(w, internalProblem())
+				p := recover()
+				if p == nil {
+					return
 				}
+				log.ErrorContext(r.Context(), "request panicked", "method", r.Method, "path", r.URL.Path, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+				writeProblem(w, internalProblem())
 			}()
 			next.ServeHTTP(w, r)
 		})

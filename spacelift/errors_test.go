@@ -134,7 +134,7 @@ func TestAPIKeysDontPrintTheirSecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, text := range []string{
-		fmt.Sprint(testKey), fmt.Sprintf("%+v", testKey), fmt.Sprintf("%#v", testKey), fmt.Sprintf("%s", testKey),
+		fmt.Sprint(testKey), fmt.Sprintf("%+v", testKey), fmt.Sprintf("%#v", testKey), testKey.String(),
 		fmt.Sprintf("%+v", struct{ Key spacelift.APIKey }{testKey}), string(asJSON),
 	} {
 		if strings.Contains(text, testKey.Secret) || !strings.Contains(text, testKey.ID) {

@@ -1,6 +1,7 @@
 package spacelift
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"unicode"
@@ -44,7 +45,7 @@ func (r RunRef) Validate() error {
 		{"run", string(r.Run)},
 	} {
 		if err := validateID(id.value); err != nil {
-			return fmt.Errorf("%s id %s", id.name, err)
+			return fmt.Errorf("%s id %w", id.name, err)
 		}
 	}
 	return nil
@@ -56,13 +57,13 @@ func ValidateAccount(a Account) error { return validateID(string(a)) }
 func validateID(s string) error {
 	switch {
 	case s == "":
-		return fmt.Errorf("is empty")
+		return errors.New("is empty")
 	case len(s) > maxIDLength:
 		return fmt.Errorf("has %d bytes, more than %d", len(s), maxIDLength)
 	case !utf8.ValidString(s):
-		return fmt.Errorf("is not UTF-8")
+		return errors.New("is not UTF-8")
 	case s == "." || s == "..":
-		return fmt.Errorf("is a path segment")
+		return errors.New("is a path segment")
 	}
 	if i := strings.IndexFunc(s, notIDRune); i >= 0 {
 		r, _ := utf8.DecodeRuneInString(s[i:])

@@ -91,7 +91,7 @@ func (s *sender) roundTrip(ctx context.Context, req *graphql.Request, jwt string
 	if err != nil {
 		return &failure{err: err, untouched: !reached.made(err), transient: ctx.Err() == nil}, 0
 	}
-	defer answer.Body.Close()
+	defer func() { _ = answer.Body.Close() }() // it was read to the end, or given up
 	s.clock.note(answer.Header, sent)
 	raw, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer+1))
 	if err == nil && len(raw) > maxAnswer {

@@ -24,7 +24,7 @@ func TestManyCallersShareOneSignIn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := &api{t: t, answer: func(request) reply { return data(me) }}
 		a.exchange = func(n int, _, _ string) reply {
-			time.Sleep(time.Second) // fake time: everybody arrives meanwhile
+			<-time.After(time.Second) // fake time: everybody arrives meanwhile
 			return a.jwt(n)
 		}
 		client := newClient(t, a)

@@ -110,7 +110,7 @@ func (c *anonymous) exchange(ctx context.Context, key APIKey) (string, time.Dura
 		return "", 0, err
 	case errors.Is(err, errRefused):
 		// Only the text: a key that is `not found` must not look like a run that is.
-		return "", 0, fmt.Errorf("%w: API key %s: %s", ErrUnauthorized, key.ID, err)
+		return "", 0, fmt.Errorf("%w: API key %s: %s", ErrUnauthorized, key.ID, err) //nolint:errorlint // as said
 	case err != nil:
 		return "", 0, fmt.Errorf("exchange API key %s: %w", key.ID, err)
 	case data.ApiKeyUser == nil || data.ApiKeyUser.Jwt == "":

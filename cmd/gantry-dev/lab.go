@@ -29,10 +29,10 @@ import (
 // secrets: they are in the documentation, to be typed.
 const (
 	labAccount       = "acme"
-	labWebhookSecret = "lab-webhook-secret"
+	labWebhookSecret = "lab-webhook-secret" //nolint:gosec // see above
 	labToken         = "gantry_lab"
 	labKeyID         = "01KDWKEY000000000000000001"
-	labKeySecret     = "lab-api-key-secret"
+	labKeySecret     = "lab-api-key-secret" //nolint:gosec // see above
 )
 
 type labOptions struct {

@@ -134,8 +134,7 @@ func Settings() []Setting {
 }
 
 func settings(t reflect.Type, prefix string) (all []Setting) {
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for f := range t.Fields() {
 		name := prefix + f.Tag.Get("koanf")
 		switch {
 		case f.Type.Kind() == reflect.Struct:
