@@ -102,33 +102,3 @@ func TestCheck(t *testing.T) {
 		})
 	}
 }
-
-func TestSame(t *testing.T) {
-	asked := func(change func(*ConfirmRunInput)) ConfirmRunInput {
-		in := ConfirmRunInput{
-			Run: spacelift.RunRef{Account: "acme", Stack: "network-prod", Run: "01KDX3V4T8Q2M5N7P9R1S3T5V7"}, Note: "Confirmed by Gantry.",
-			Expect: Expect{Type: "TRACKED", State: "UNCONFIRMED", StateVersion: 5, CommitHash: "9f2c", Delta: &spacelift.Delta{Added: 3}, Labels: []string{"gantry:managed"}},
-		}
-		change(&in)
-		return in
-	}
-	as := asked(func(*ConfirmRunInput) {})
-	if !as.Same(asked(func(*ConfirmRunInput) {})) {
-		t.Error("equal questions are not the same")
-	}
-	for name, change := range map[string]func(*ConfirmRunInput){
-		"run":     func(in *ConfirmRunInput) { in.Run.Run = "other" },
-		"note":    func(in *ConfirmRunInput) { in.Note = "other" },
-		"type":    func(in *ConfirmRunInput) { in.Expect.Type = "DESTROY" },
-		"state":   func(in *ConfirmRunInput) { in.Expect.State = "CONFIRMED" },
-		"version": func(in *ConfirmRunInput) { in.Expect.StateVersion = 9 },
-		"commit":  func(in *ConfirmRunInput) { in.Expect.CommitHash = "0000" },
-		"delta":   func(in *ConfirmRunInput) { in.Expect.Delta = &spacelift.Delta{Added: 4} },
-		"nil":     func(in *ConfirmRunInput) { in.Expect.Delta = nil },
-		"labels":  func(in *ConfirmRunInput) { in.Expect.Labels = nil },
-	} {
-		if other := asked(change); as.Same(other) || other.Same(as) {
-			t.Errorf("another %s makes no difference", name)
-		}
-	}
-}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"go.temporal.io/sdk/activity"
 
@@ -20,14 +19,6 @@ type ConfirmRunInput struct {
 	// every attempt at one plan and differ between plans: by it an attempt
 	// recognizes what an earlier one did.
 	Note string `json:"note"`
-}
-
-// Same reports whether both ask for the same.
-func (in ConfirmRunInput) Same(as ConfirmRunInput) bool {
-	a, b := in.Expect, as.Expect
-	sameDelta := a.Delta == b.Delta || a.Delta != nil && b.Delta != nil && *a.Delta == *b.Delta
-	return in.Run == as.Run && in.Note == as.Note && sameDelta && slices.Equal(a.Labels, b.Labels) &&
-		a.Type == b.Type && a.State == b.State && a.StateVersion == b.StateVersion && a.CommitHash == b.CommitHash
 }
 
 // Expect is what a plan must be to be confirmed.

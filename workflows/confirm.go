@@ -59,8 +59,9 @@ func (m *manager) keepAsking(ctx workflow.Context, in activities.ConfirmRunInput
 			return result, err
 		}
 		m.takeEvents(ctx)
-		s := m.known.facts()
-		if decide(s).Do != doConfirm || !confirmation(s).Same(in) || workflow.GetInfo(ctx).GetContinueAsNewSuggested() {
+		// Another plan than the one asked for needs no care here: the activity
+		// would find that it changed.
+		if decide(m.known.facts()).Do != doConfirm || workflow.GetInfo(ctx).GetContinueAsNewSuggested() {
 			stopAsking()
 		}
 	}

@@ -238,6 +238,33 @@ func TestTakeDropsWhatCannotBe(t *testing.T) {
 	}
 }
 
+// What the API denies is not believed until the API tells it itself; an end is
+// believed all the same.
+func TestDoubt(t *testing.T) {
+	told := func(state spacelift.RunState, version int) RunEvent { return notification("TRACKED", state, version) }
+	read := told("UNCONFIRMED", 1_000)
+	read.Source = SourceReconcile
+
+	r := fold(fresh(), told("PLANNING", 4), told("UNCONFIRMED", 1_000))
+	r.doubt(4)
+	if s := r.status(); s.State != spacelift.RunStatePlanning || len(s.States) != 1 {
+		t.Errorf("the run is in %s after %v, want PLANNING alone", s.State, s.States)
+	}
+	again := fold(r, told("UNCONFIRMED", 1_000))
+	if s := again.status(); s.State != spacelift.RunStatePlanning {
+		t.Errorf("a repeat made the run %s, want PLANNING", s.State)
+	}
+	confirmed := fold(r, read)
+	if s := confirmed.status(); s.State != spacelift.RunStateUnconfirmed {
+		t.Errorf("the API told of it and the run is %s, want UNCONFIRMED", s.State)
+	}
+	ended := fold(fresh(), told("PLANNING", 4), told("FINISHED", 9))
+	ended.doubt(4)
+	if s := ended.status(); s.State != spacelift.RunStateFinished {
+		t.Errorf("the end was doubted: the run is %s, want FINISHED", s.State)
+	}
+}
+
 // What an execution keeps stays far below the 2 MB that Temporal takes, and
 // what it keeps is the newest.
 func TestFoldBoundsAbsurdFloods(t *testing.T) {
@@ -357,7 +384,7 @@ func fuzzEvents(data []byte) []RunEvent {
 			e.Labels = []string{"gantry:managed"}
 		}
 		if b[3]&4 != 0 {
-			e.Commit = spacelift.Commit{Hash: "other", AuthorLogin: fmt.Sprint(b[3] >> 5)}
+			e.Commit = spacelift.Commit{Hash: "other", AuthorLogin: string("abcdefgh"[b[3]>>5])}
 		}
 		if b[3]&8 != 0 {
 			e.Delta = &spacelift.Delta{Deleted: int(b[3])}

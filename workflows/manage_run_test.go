@@ -311,6 +311,30 @@ func TestManageRun(t *testing.T) {
 			mentions: map[string]workflows.TimelineKind{"Spacelift refused to confirm": workflows.KindAction},
 		},
 		{
+			name: "Spacelift refuses without a reason that Gantry knows, for long", labels: auto,
+			script: func(r *rig) {
+				r.set(func() { r.refuses = &spacelift.GraphQLError{Messages: []string{"internal failure"}} })
+				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+				r.at(time.Minute, func() { r.wants(workflows.PhaseConfirming, "gantry:confirm=auto") })
+				r.at(time.Hour, func() { r.wants(workflows.PhaseHolding, "internal failure") })
+				r.at(2*time.Hour, func() { r.person("jane", discarded, ""); r.told() })
+			},
+			state: discarded, outcome: "discarded", asked: 13, // 3 at once, then 10
+			mentions: map[string]workflows.TimelineKind{"Spacelift refused to confirm": workflows.KindAction},
+		},
+		{
+			name: "another plan is the first thing heard while Spacelift does not answer Gantry", labels: auto,
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued, planning) })
+				r.at(time.Minute, func() { r.set(func() { r.away = true }); r.moves(unconfirmed) })
+				r.at(time.Hour, func() { r.goes(replan, planning, unconfirmed); r.told() })
+				r.at(2*time.Hour, func() { r.set(func() { r.away = false }) })
+				r.at(3*time.Hour, func() { r.told(); r.moves(applying, finished) })
+			},
+			state: finished, outcome: "3 added, 1 changed, 6 deleted", confirmed: 1, asked: 1,
+			mentions: map[string]workflows.TimelineKind{"confirm: the plan (3 to add, 1 to change, 6 to delete)": workflows.KindDecision},
+		},
+		{
 			name: "an approval policy in Spacelift comes first", labels: auto,
 			script: func(r *rig) {
 				r.set(func() { r.truth.NeedsApproval = true })
