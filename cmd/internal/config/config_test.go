@@ -1,0 +1,220 @@
+package config_test
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/gantryhq/gantry/cmd/internal/config"
+)
+
+func write(t *testing.T, content string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "gantry.yaml")
+	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// TestLayers: a flag goes over the environment, the environment over the file,
+// the file over the default, and each value says where it came from.
+func TestLayers(t *testing.T) {
+	file := write(t, `
+listen: 127.0.0.1:1
+data: /from-file
+log: {level: warn}
+inbox: {linger: 5s, bodyCount: 7}
+`)
+	got, err := config.Load(file, []string{"GANTRY_LISTEN=127.0.0.1:2", "GANTRY_INBOX_BODY_COUNT=8", "PATH=/bin"}, map[string]string{"listen": "127.0.0.1:3"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := config.Default()
+	want.Listen, want.Data, want.Log.Level, want.Inbox.Linger, want.Inbox.BodyCount = "127.0.0.1:3", "/from-file", "warn", 5*time.Second, 8
+	if diff := cmp.Diff(want, got.Config); diff != "" {
+		t.Errorf("configuration (-want +got):\n%s", diff)
+	}
+	for setting, origin := range map[string]string{
+		"listen": "--listen", "inbox.bodyCount": "GANTRY_INBOX_BODY_COUNT", "data": file, "inbox.linger": file, "temporal.taskQueue": "default",
+	} {
+		if got.Origins[setting] != origin {
+			t.Errorf("%s comes from %q, want %q", setting, got.Origins[setting], origin)
+		}
+	}
+}
+
+func TestAccountFromTheEnvironment(t *testing.T) {
+	got, err := config.Load("", []string{
+		"GANTRY_ACCOUNT=acme", "GANTRY_WEBHOOK_SECRET=now", "GANTRY_PREVIOUS_WEBHOOK_SECRET_FILE=/run/before",
+		"SPACELIFT_API_KEY_ENDPOINT=https://acme.app.spacelift.io", "SPACELIFT_API_KEY_ID=key", "SPACELIFT_API_KEY_SECRET_FILE=/run/key",
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []config.Account{{
+		Name: "acme", Endpoint: "https://acme.app.spacelift.io", APIKeyID: "key", APIKeySecretFile: "/run/key",
+		WebhookSecrets: []string{"now"}, WebhookSecretFiles: []string{"/run/before"},
+	}}
+	if diff := cmp.Diff(want, got.Accounts); diff != "" {
+		t.Errorf("accounts (-want +got):\n%s", diff)
+	}
+	if err := got.Validate(); err != nil {
+		t.Errorf("it is not valid: %v", err)
+	}
+}
+
+func TestMistakesAreNamed(t *testing.T) {
+	account := func(edit string) string {
+		return "accounts:\n  - {name: acme, endpoint: 'https://acme.app.spacelift.io', apiKeyId: k, apiKeySecret: s, webhookSecrets: [w]" + edit + "}\n"
+	}
+	for name, tt := range map[string]struct {
+		file string
+		env  []string
+		says string
+	}{
+		"unknown setting":     {account("") + "lissten: x\n", nil, "lissten"},
+		"unknown in account":  {account(", secret: x"), nil, "secret"},
+		"wrong case":          {account("") + "Listen: x\n", nil, "Listen"},
+		"unknown variable":    {account(""), []string{"GANTRY_INBOX_LINGGER=1s"}, "GANTRY_INBOX_LINGGER"},
+		"not a duration":      {account("") + "inbox: {linger: soon}\n", nil, "linger"},
+		"not YAML":            {"accounts: [", nil, "gantry.yaml"},
+		"no account":          {"", nil, "GANTRY_ACCOUNT"},
+		"bad address":         {account("") + "listen: nowhere\n", nil, "listen"},
+		"bad level":           {account("") + "log: {level: loud}\n", nil, "log.level"},
+		"bad format":          {account("") + "log: {format: xml}\n", nil, "log.format"},
+		"no data":             {account("") + "data: ''\n", nil, "data"},
+		"no concurrency":      {account("") + "inbox: {concurrency: 0}\n", nil, "inbox.concurrency"},
+		"endless linger":      {account("") + "inbox: {linger: 1h}\n", nil, "inbox.linger"},
+		"unknown role":        {account("") + "tokens: [{name: x, role: king, hash: y}]\n", nil, "king"},
+		"account twice":       {account("") + strings.TrimPrefix(account(""), "accounts:\n"), nil, "twice"},
+		"name is a path":      {strings.Replace(account(""), "acme", "a/b", 1), nil, "name"},
+		"two key secrets":     {account(", apiKeySecretFile: f"), nil, "apiKeySecret"},
+		"header without name": {account(", secretHeaderValue: v"), nil, "secretHeader"},
+		"header, no value":    {account(", secretHeader: X-Token"), nil, "secretHeader"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			loaded, err := config.Load(write(t, tt.file), tt.env, nil)
+			if err == nil {
+				err = loaded.Validate()
+			}
+			if err == nil || !strings.Contains(err.Error(), tt.says) {
+				t.Errorf("got %v, want an error that names %q", err, tt.says)
+			}
+		})
+	}
+	if _, err := config.Load("/nowhere/gantry.yaml", nil, nil); err == nil || !strings.Contains(err.Error(), "/nowhere/gantry.yaml") {
+		t.Errorf("a missing file: %v", err)
+	}
+}
+
+func TestPrintShowsOriginsAndNoSecrets(t *testing.T) {
+	loaded, err := config.Load(write(t, "accounts:\n  - {name: acme, endpoint: 'https://x', apiKeyId: k, apiKeySecret: hush1, webhookSecrets: [hush2], secretHeader: X, secretHeaderValue: hush3}\n"),
+		[]string{"GANTRY_DATA=/data"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := loaded.Print(&out); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(out.String(), "hush") {
+		t.Errorf("it shows a secret:\n%s", &out)
+	}
+	for _, want := range []string{"/data", "GANTRY_DATA", "inbox.linger", "default", "acme", "(set)"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("it does not show %q:\n%s", want, &out)
+		}
+	}
+}
+
+// TestSecretFollowsItsFile: a rotated secret counts within a second; a file
+// that is gone keeps its last value.
+func TestSecretFollowsItsFile(t *testing.T) {
+	file := write(t, "first\n")
+	synctest.Test(t, func(t *testing.T) {
+		s, err := config.NewSecret("", file, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		expect := func(want string) {
+			t.Helper()
+			<-time.After(1100 * time.Millisecond) // fake time
+			if got := s.Value(); got != want {
+				t.Fatalf("the secret is %q, want %q", got, want)
+			}
+		}
+		change := func(content string, at time.Duration) {
+			if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			modified := time.Now().Add(at)
+			if err := os.Chtimes(file, modified, modified); err != nil {
+				t.Fatal(err)
+			}
+		}
+		expect("first")
+		change("other", time.Hour) // of the same length
+		expect("other")
+		change("", 2*time.Hour)
+		expect("other")
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+		expect("other")
+		change("third\r\n", 3*time.Hour)
+		expect("third")
+	})
+}
+
+func TestSecretFileMustBeReadable(t *testing.T) {
+	for name, file := range map[string]string{"missing": "/nowhere/secret", "empty": write(t, "\n")} {
+		if _, err := config.NewSecret("", file, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), file) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestReferenceListsEverySetting keeps docs/reference/configuration.md equal to
+// what Config says. Run it with UPDATE=1 to write the table anew.
+func TestReferenceListsEverySetting(t *testing.T) {
+	const file = "../../../docs/reference/configuration.md"
+	const begin, end = "<!-- settings -->\n", "<!-- /settings -->"
+	var table strings.Builder
+	table.WriteString("| Setting | Variable | Default | Meaning |\n| --- | --- | --- | --- |\n")
+	for _, s := range config.Settings() {
+		cell := func(v string) string {
+			if v == "" {
+				return ""
+			}
+			return "`" + v + "`"
+		}
+		fmt.Fprintf(&table, "| %s | %s | %s | %s |\n", cell(s.Name), cell(s.Variable), cell(s.Default), s.Doc)
+	}
+	doc, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, ok1 := strings.Cut(string(doc), begin)
+	shown, after, ok2 := strings.Cut(rest, end)
+	if !ok1 || !ok2 {
+		t.Fatalf("%s has no %q … %q", file, begin, end)
+	}
+	if os.Getenv("UPDATE") != "" {
+		if err := os.WriteFile(file, []byte(before+begin+table.String()+end+after), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if diff := cmp.Diff(table.String(), shown); diff != "" {
+		t.Errorf("%s is not what Config says (-Config +document); run UPDATE=1 go test ./cmd/internal/config:\n%s", file, diff)
+	}
+}
