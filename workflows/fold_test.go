@@ -1,9 +1,7 @@
 package workflows
 
 import (
-	"encoding/json"
 	"fmt"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -265,81 +263,6 @@ func TestDoubt(t *testing.T) {
 	}
 }
 
-// What an execution keeps stays far below the 2 MB that Temporal takes, and
-// what it keeps is the newest.
-func TestFoldBoundsAbsurdFloods(t *testing.T) {
-	var flood []RunEvent
-	for version := range 5_000 {
-		e := notification("TRACKED", "PLANNING", version)
-		e.Note = strings.Repeat("<", 2_000)
-		e.Commit.Message = strings.Repeat("é\"", 1_000)
-		e.Branch, e.URL, e.Commit.URL, e.Commit.Hash = e.Note, e.Note, e.Note, e.Note
-		for i := range 100 {
-			e.Labels = append(e.Labels, fmt.Sprintf("gantry:%0200d", i))
-		}
-		flood = append(flood, e)
-	}
-	end := notification("TRACKED", "FINISHED", 3)
-
-	r := fresh()
-	r.take(t0, append([]RunEvent{end}, flood...))
-	for range 3 * maxJournal {
-		r.note(t0, KindNote, "%s", strings.Repeat("&", 100_000))
-	}
-	r.note(t0, KindAction, "Gantry confirmed the plan")
-	for range 3 * maxJournal {
-		r.note(t0, KindDecision, "hold: %s", strings.Repeat("&", 100_000))
-	}
-
-	carried, err := json.Marshal(ManageRunInput{Run: testRun, Known: &r})
-	if err != nil {
-		t.Fatal(err)
-	}
-	status := r.status()
-	answer, err := json.Marshal(status)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if limit := 2_000_000; len(carried) > limit || len(answer) > limit {
-		t.Errorf("%d bytes are carried on and %d answered, more than %d", len(carried), len(answer), limit)
-	}
-	if status.State != spacelift.RunStateFinished {
-		t.Errorf("the run is %s, want FINISHED", status.State)
-	}
-	if got := status.States[len(status.States)-2].StateVersion; got != 4_999 {
-		t.Errorf("the newest state kept is %d, want 4999", got)
-	}
-	if !strings.Contains(status.Timeline[0].Summary, "longer past than Gantry keeps") {
-		t.Errorf("the timeline begins with %q and does not say that something is left out", status.Timeline[0].Summary)
-	}
-	if !slices.ContainsFunc(status.Timeline, func(e TimelineEntry) bool { return e.Kind == KindAction }) {
-		t.Error("the action was forgotten before the notes")
-	}
-}
-
-func TestFitKeepsShortTextsAndCutsAtRunes(t *testing.T) {
-	for _, tc := range []struct{ in, want string }{
-		{"", ""},
-		{"exactly ten", "exactly…"},
-		{"ten bytes!", "ten bytes!"},
-		{"éééééé", "ééé…"},
-		{"<<<", "<…"},
-		{"a\xff", "a\uFFFD"},
-	} {
-		if got := fit(tc.in, 10); got != tc.want {
-			t.Errorf("fit(%q) = %q, want %q", tc.in, got, tc.want)
-		}
-	}
-	rapid.Check(t, func(t *rapid.T) {
-		s := rapid.String().Draw(t, "s")
-		limit := rapid.IntRange(4, 50).Draw(t, "limit")
-		b, err := json.Marshal(fit(s, limit))
-		if err != nil || len(b)-2 > limit {
-			t.Fatalf("fit(%q, %d) needs %d bytes (%v)", s, limit, len(b)-2, err)
-		}
-	})
-}
-
 // FuzzFold folds arbitrary events in the order given, and reversed and doubled.
 // The seeds are real sequences; what the fuzzer makes of them need not be
 // possible for a run, only harmless.
@@ -395,64 +318,4 @@ func fuzzEvents(data []byte) []RunEvent {
 		events = append(events, e)
 	}
 	return events
-}
-
-// An event that differs in any field at all counts as another one.
-func TestByContentLooksAtEveryField(t *testing.T) {
-	place := []string{"Run", "State", "StateVersion", "Source"} // the same for all events of one place
-	a := notification(spacelift.RunTypeTracked, "UNCONFIRMED", 5)
-	eachField(reflect.ValueOf(&a).Elem(), "", func(name string, field reflect.Value) {
-		if slices.Contains(place, strings.Split(name, ".")[0]) {
-			return
-		}
-		b := a
-		b.Labels = slices.Clone(a.Labels)
-		b.Delta = new(*a.Delta)
-		eachField(reflect.ValueOf(&b).Elem(), "", func(other string, field reflect.Value) {
-			if other == name {
-				change(t, name, field)
-			}
-		})
-		if byContent(a, b) == 0 || byContent(a, b) != -byContent(b, a) {
-			t.Errorf("%s makes no difference", name)
-		}
-	})
-}
-
-func eachField(v reflect.Value, path string, visit func(string, reflect.Value)) {
-	if v.Kind() == reflect.Pointer {
-		v = v.Elem()
-	}
-	if v.Kind() != reflect.Struct || v.Type() == reflect.TypeFor[time.Time]() {
-		visit(path, v)
-		return
-	}
-	for i := range v.NumField() {
-		name := v.Type().Field(i).Name
-		if path != "" {
-			name = path + "." + name
-		}
-		eachField(v.Field(i), name, visit)
-	}
-}
-
-func change(t *testing.T, name string, v reflect.Value) {
-	t.Helper()
-	switch v.Interface().(type) {
-	case time.Time:
-		v.Set(reflect.ValueOf(t0.Add(time.Hour)))
-		return
-	}
-	switch v.Kind() {
-	case reflect.String:
-		v.SetString("another " + name)
-	case reflect.Int:
-		v.SetInt(v.Int() + 1)
-	case reflect.Bool:
-		v.SetBool(!v.Bool())
-	case reflect.Slice:
-		v.Set(reflect.ValueOf([]string{"gantry:managed"}))
-	default:
-		t.Fatalf("%s is a %s: teach this test to change it", name, v.Kind())
-	}
 }

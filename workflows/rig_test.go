@@ -62,6 +62,13 @@ func newRig(t *testing.T, labels []string) *rig {
 // at does something when the story has gone on for so long.
 func (r *rig) at(d time.Duration, do func()) { r.env.RegisterDelayedCallback(do, d) }
 
+// set changes the world while nobody looks.
+func (r *rig) set(change func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	change()
+}
+
 // goes moves the run on in Spacelift, without telling anybody.
 func (r *rig) goes(states ...spacelift.RunState) {
 	r.mu.Lock()

@@ -1,0 +1,78 @@
+package workflows_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/gantryhq/gantry/workflows"
+)
+
+// Labels that Gantry cannot follow, or that change under its eyes.
+func TestManageRunObeysLabels(t *testing.T) {
+	tell(t, []story{
+		{
+			name: "an unreadable label holds the run", labels: append([]string{"gantry:aprovals=2"}, auto...),
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+				r.at(time.Hour, func() { r.wants(workflows.PhaseHolding, "gantry:aprovals=2 can't be followed") })
+				r.at(2*time.Hour, func() { r.person("jane", discarded, ""); r.told() })
+			},
+			state: discarded, outcome: "discarded",
+			mentions: map[string]workflows.TimelineKind{"hold: the label gantry:aprovals=2": workflows.KindDecision},
+		},
+		{
+			name: "a label for a later version holds the run", labels: append([]string{"gantry:window=business-hours"}, auto...),
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+				r.at(time.Hour, func() { r.wants(workflows.PhaseHolding, "this version of Gantry cannot do that yet; remove it") })
+				r.at(2*time.Hour, func() { r.person("jane", confirmed, ""); r.told(); r.moves(finished) })
+			},
+			state: finished, outcome: "applied",
+		},
+		{
+			name: "the label that allowed it is gone when Gantry looks", labels: auto,
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued, planning) })
+				r.at(time.Minute, func() {
+					r.goes(unconfirmed)
+					told := r.notification(2)
+					r.set(func() { r.truth.StackLabels = manual })
+					r.signal(told)
+				})
+				r.at(time.Hour, func() { r.wants(workflows.PhaseWaiting, "confirm by hand (default)") })
+				r.at(2*time.Hour, func() { r.person("jane", discarded, ""); r.told() })
+			},
+			state: discarded, outcome: "discarded",
+			mentions: map[string]workflows.TimelineKind{"the stack's labels are gantry:managed, not gantry:confirm=auto gantry:managed": workflows.KindAction},
+		},
+		{
+			name: "the stack is no longer managed when Gantry looks", labels: auto,
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued, planning) })
+				r.at(time.Minute, func() {
+					r.goes(unconfirmed)
+					told := r.notification(2)
+					r.set(func() { r.truth.StackLabels = []string{"env:prod"} })
+					r.signal(told)
+				})
+				r.at(time.Hour, func() { r.wants(workflows.PhaseWaiting, "no longer carries gantry:managed") })
+				r.at(2*time.Hour, func() { r.person("jane", confirmed, ""); r.told(); r.moves(finished) })
+			},
+			state: finished, outcome: "applied",
+		},
+		{
+			name: "each plan of a replanned run is judged and confirmed on its own", labels: auto,
+			script: func(r *rig) {
+				r.set(func() { r.truth.StackLabels = append([]string{"gantry:profile=prod"}, auto...) })
+				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+				r.at(time.Minute, func() { r.wants(workflows.PhaseHolding, "gantry:profile=prod") })
+				r.at(time.Hour, func() {
+					r.set(func() { r.truth.StackLabels = auto })
+					r.moves(replan, planning, unconfirmed)
+				})
+				r.at(2*time.Hour, func() { r.told(); r.moves(applying, finished) })
+			},
+			state: finished, outcome: "applied", confirmed: 1, asked: 1,
+		},
+	})
+}

@@ -1,0 +1,197 @@
+package workflows_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/workflows"
+)
+
+// Spacelift's API is away, slow, behind, refuses, or loses its answers.
+func TestManageRunWhileTheAPIIsInTrouble(t *testing.T) {
+	tell(t, []story{
+		{
+			name: "Spacelift is away for hours and comes back", labels: auto,
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued, planning) })
+				r.at(time.Minute, func() { r.set(func() { r.away = true }); r.moves(unconfirmed) })
+				r.at(3*time.Hour, func() {
+					r.wants(workflows.PhaseConfirming, "gantry:confirm=auto")
+					r.set(func() { r.away = false })
+				})
+				r.at(3*time.Hour+5*time.Minute, func() { r.told(); r.moves(applying, finished) })
+			},
+			state: finished, outcome: "applied", confirmed: 1, asked: 1,
+			mentions: map[string]workflows.TimelineKind{
+				"did not confirm at once (dial tcp: connection refused)": workflows.KindNote,
+				"Gantry confirmed the plan":                              workflows.KindAction,
+			},
+		},
+		{
+			name: "somebody discards while Spacelift does not answer Gantry", labels: auto,
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued, planning) })
+				r.at(time.Minute, func() { r.set(func() { r.away = true }); r.moves(unconfirmed) })
+				r.at(time.Hour, func() { r.person("jane", discarded, ""); r.told() })
+				r.at(2*time.Hour, func() { r.set(func() { r.away = false }) })
+			},
+			state: discarded, outcome: "discarded",
+			mentions: map[string]workflows.TimelineKind{"no longer asks Spacelift to confirm": workflows.KindNote},
+		},
+		{
+			name: "somebody confirms while Spacelift does not answer Gantry", labels: auto,
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued, planning) })
+				r.at(time.Minute, func() { r.set(func() { r.away = true }); r.moves(unconfirmed) })
+				r.at(time.Hour, func() { r.person("jane", confirmed, ""); r.told() })
+				r.at(2*time.Hour, func() { r.set(func() { r.away = false }); r.moves(applying, finished) })
+			},
+			state: finished, outcome: "applied",
+			mentions: map[string]workflows.TimelineKind{"no longer asks Spacelift to confirm": workflows.KindNote},
+		},
+		{
+			name: "somebody asks for another plan while Spacelift does not answer Gantry", labels: auto,
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued, planning) })
+				r.at(time.Minute, func() { r.set(func() { r.away = true }); r.moves(unconfirmed) })
+				r.at(time.Hour, func() { r.moves(replan, planning, unconfirmed) })
+				r.at(2*time.Hour, func() { r.set(func() { r.away = false }) })
+				r.at(3*time.Hour, func() { r.told(); r.moves(applying, finished) })
+			},
+			state: finished, outcome: "3 added, 1 changed, 6 deleted", confirmed: 1, asked: 1,
+			mentions: map[string]workflows.TimelineKind{"confirm: the plan (3 to add, 1 to change, 6 to delete)": workflows.KindDecision},
+		},
+		{
+			name: "the answer to the confirmation is lost", labels: auto,
+			script: func(r *rig) {
+				r.set(func() { r.loses = 1 })
+				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+				r.at(time.Minute, func() { r.told(); r.moves(applying, finished) })
+			},
+			state: finished, outcome: "applied", confirmed: 1, asked: 1,
+			mentions: map[string]workflows.TimelineKind{"an earlier attempt confirmed the plan": workflows.KindAction},
+		},
+		{
+			name: "the API is a little behind its notifications", labels: auto,
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued, planning) })
+				r.at(time.Minute, func() { r.set(func() { r.lags = true }); r.moves(unconfirmed) })
+				r.at(time.Minute+10*time.Second, func() {
+					r.wants(workflows.PhaseConfirming, "gantry:confirm=auto")
+					r.set(func() { r.lags = false })
+				})
+				r.at(3*time.Minute, func() { r.told(); r.moves(applying, finished) })
+			},
+			state: finished, outcome: "applied", confirmed: 1, asked: 1,
+			mentions: map[string]workflows.TimelineKind{"the API shows run acme/network-prod/01KDX3V4T8Q2M5N7P9R1S3T5V7 in PLANNING (1)": workflows.KindNote},
+		},
+		{
+			name: "Spacelift refuses", labels: auto,
+			script: func(r *rig) {
+				r.set(func() { r.refuses = illegal("stack is locked") })
+				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+				r.at(time.Hour, func() { r.told(); r.wants(workflows.PhaseHolding, "stack is locked") })
+				r.at(2*time.Hour, func() { r.person("jane", discarded, ""); r.told() })
+			},
+			state: discarded, outcome: "discarded", asked: 1,
+			mentions: map[string]workflows.TimelineKind{"Spacelift refused to confirm": workflows.KindAction},
+		},
+		{
+			name: "Spacelift refuses without a reason that Gantry knows, for long", labels: auto,
+			script: func(r *rig) {
+				r.set(func() { r.refuses = &spacelift.GraphQLError{Messages: []string{"internal failure"}} })
+				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+				r.at(time.Minute, func() { r.wants(workflows.PhaseConfirming, "gantry:confirm=auto") })
+				r.at(time.Hour, func() { r.wants(workflows.PhaseHolding, "internal failure") })
+				r.at(2*time.Hour, func() { r.person("jane", discarded, ""); r.told() })
+			},
+			state: discarded, outcome: "discarded", asked: 13, // 3 at once, then 10
+			mentions: map[string]workflows.TimelineKind{"Spacelift refused to confirm": workflows.KindAction},
+		},
+		{
+			name: "another plan is the first thing heard while Spacelift does not answer Gantry", labels: auto,
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued, planning) })
+				r.at(time.Minute, func() { r.set(func() { r.away = true }); r.moves(unconfirmed) })
+				r.at(time.Hour, func() { r.goes(replan, planning, unconfirmed); r.told() })
+				r.at(2*time.Hour, func() { r.set(func() { r.away = false }) })
+				r.at(3*time.Hour, func() { r.told(); r.moves(applying, finished) })
+			},
+			state: finished, outcome: "3 added, 1 changed, 6 deleted", confirmed: 1, asked: 1,
+			mentions: map[string]workflows.TimelineKind{"confirm: the plan (3 to add, 1 to change, 6 to delete)": workflows.KindDecision},
+		},
+		{
+			name: "an approval policy in Spacelift comes first", labels: auto,
+			script: func(r *rig) {
+				r.set(func() { r.truth.NeedsApproval = true })
+				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+				r.at(time.Hour, func() { r.wants(workflows.PhaseHolding, "an approval policy in Spacelift") })
+				r.at(2*time.Hour, func() { r.person("jane", discarded, ""); r.told() })
+			},
+			state: discarded, outcome: "discarded",
+		},
+		{
+			name: "the API key is refused", labels: auto,
+			script: func(r *rig) {
+				r.set(func() { r.broken = spacelift.ErrUnauthorized })
+				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+				r.at(time.Hour, func() {
+					r.wants(workflows.PhaseHolding, "unauthorized")
+					if r.reads != 1 {
+						r.Errorf("%d calls were made with a key that is refused, want 1", r.reads)
+					}
+				})
+				r.at(2*time.Hour, func() { r.person("jane", discarded, ""); r.told() })
+			},
+			state: discarded, outcome: "discarded",
+		},
+	})
+}
+
+// A forged notification can make Gantry look, never act, and cannot keep it
+// from acting on the real plan.
+func TestForgedNotifications(t *testing.T) {
+	r := newRig(t, auto)
+	r.at(0, func() { r.moves(queued, planning) })
+	r.at(time.Minute, func() {
+		forged := r.notification(1)
+		forged.State, forged.StateVersion = unconfirmed, 1_000
+		r.signal(forged)
+	})
+	r.at(time.Hour, func() {
+		r.wants(workflows.PhasePlanning, "planning")
+		if r.asked != 0 {
+			r.Errorf("Gantry sent %d confirmations because of a forgery", r.asked)
+		}
+	})
+	r.at(2*time.Hour, func() { r.moves(unconfirmed) })
+	r.at(3*time.Hour, func() { r.told(); r.moves(applying, finished) })
+
+	s := r.manage()
+
+	if s.State != finished || len(r.confirmed) != 1 {
+		t.Errorf("ended in %s with %d confirmations, want FINISHED with 1", s.State, len(r.confirmed))
+	}
+	r.mentions(s, workflows.KindRepair, "is not believed: UNCONFIRMED (1000)")
+}
+
+// Notifications that contradict the API for good end in a hold, not in a loop.
+func TestContradictionEndsInAHold(t *testing.T) {
+	r := newRig(t, auto)
+	r.at(0, func() { r.moves(queued, planning) })
+	r.at(time.Minute, func() {
+		r.goes(unconfirmed)
+		told := r.notification(2)
+		r.set(func() { r.truth.Delta = nil }) // the API never tells what the notification did
+		r.signal(told)
+	})
+	r.at(time.Hour, func() { r.wants(workflows.PhaseHolding, "keep telling different things") })
+	r.at(2*time.Hour, func() { r.person("jane", discarded, ""); r.told() })
+
+	r.manage()
+
+	if r.reads > 5 || r.asked != 0 {
+		t.Errorf("%d reads and %d confirmations, want a few and none", r.reads, r.asked)
+	}
+}
