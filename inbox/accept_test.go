@@ -15,6 +15,7 @@ import (
 )
 
 func TestAcceptedDeliveryIsThereAfterReopening(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	in := open(t, Options{Dir: dir})
 	e := event(runRef(1), 5, spacelift.RunStateUnconfirmed)
@@ -74,6 +75,7 @@ func waitFor(t testing.TB, in *Inbox, ok func(Health) bool) {
 }
 
 func TestRepeatIsADuplicate(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	in := open(t, Options{Dir: dir})
 	first := accept(t, in, event(runRef(1), 3, spacelift.RunStatePlanning))
@@ -109,6 +111,7 @@ func TestRepeatIsADuplicate(t *testing.T) {
 }
 
 func TestConcurrentTwinsAreStoredOnce(t *testing.T) {
+	t.Parallel()
 	in := open(t, Options{})
 	const twins = 8
 	for n := range 50 {
@@ -136,6 +139,7 @@ func TestConcurrentTwinsAreStoredOnce(t *testing.T) {
 }
 
 func TestAcceptAfterClose(t *testing.T) {
+	t.Parallel()
 	in := open(t, Options{})
 	closeInbox(t, in)
 	_, err := in.Accept(context.Background(), Delivery{}, event(runRef(1), 0, spacelift.RunStateQueued), nil)
@@ -148,6 +152,7 @@ func TestAcceptAfterClose(t *testing.T) {
 }
 
 func TestSecondProcessIsToldWhatToDo(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	open(t, Options{Dir: dir})
 	_, err := Open(t.Context(), Options{Dir: dir})

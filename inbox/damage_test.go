@@ -51,6 +51,7 @@ func edit(t testing.TB, path string, change func([]byte) []byte) {
 }
 
 func TestDamagedFilesAreToldAndEverythingReadableIsKept(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name string
 		// damage is done to the files; it returns which places it destroyed.
@@ -216,6 +217,7 @@ func keys[K comparable, V any](m map[K]V) (ks []K) {
 }
 
 func TestDamagedLogIsNoReasonNotToStart(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	in := open(t, Options{Dir: dir})
 	var ids []string
@@ -235,6 +237,7 @@ func TestDamagedLogIsNoReasonNotToStart(t *testing.T) {
 }
 
 func TestFilesOfANewerVersionAreLeftAlone(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	in := open(t, Options{Dir: dir})
 	accept(t, in, event(runRef(1), 0, spacelift.RunStateQueued))

@@ -18,6 +18,7 @@ import (
 )
 
 func TestWaitingEventsOfARunTravelTogether(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		in := open(t, Options{})
 		for v, s := range life {
@@ -37,6 +38,7 @@ func TestWaitingEventsOfARunTravelTogether(t *testing.T) {
 }
 
 func TestSignalsStayBelowTheByteLimit(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		in := open(t, Options{})
 		for v := range 3 {
@@ -57,6 +59,7 @@ func TestSignalsStayBelowTheByteLimit(t *testing.T) {
 }
 
 func TestEventsThatNeedNoDecisionLinger(t *testing.T) {
+	t.Parallel()
 	type step struct {
 		at      time.Duration
 		version int
@@ -134,6 +137,7 @@ func (t *slowTarget) Signal(ctx context.Context, run spacelift.RunRef, _ []workf
 }
 
 func TestRunsGoSideBySideEachInOrder(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		in := open(t, Options{})
 		for n := range 20 {
@@ -156,6 +160,7 @@ func TestRunsGoSideBySideEachInOrder(t *testing.T) {
 }
 
 func TestOutageKeepsEverythingAndIsProbedGently(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		in := open(t, Options{})
 		var mu sync.Mutex
@@ -210,6 +215,7 @@ func TestOutageKeepsEverythingAndIsProbedGently(t *testing.T) {
 }
 
 func TestRunThatAlwaysFailsDoesNotHoldUpOthers(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		in := open(t, Options{})
 		poisoned := runRef(0)
@@ -233,6 +239,7 @@ func TestRunThatAlwaysFailsDoesNotHoldUpOthers(t *testing.T) {
 }
 
 func TestRefusedEventDiesAlone(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		in := open(t, Options{})
 		refusing := true
@@ -278,6 +285,7 @@ func TestRefusedEventDiesAlone(t *testing.T) {
 }
 
 func TestEventsOfAnEndedExecutionAreLate(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		in := open(t, Options{})
 		target := &fakeTarget{fail: func(spacelift.RunRef, []workflows.RunEvent) error { return ErrEnded }}
@@ -294,6 +302,7 @@ func TestEventsOfAnEndedExecutionAreLate(t *testing.T) {
 }
 
 func TestRedeliver(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		in := open(t, Options{Dir: dir})
@@ -334,6 +343,7 @@ func TestRedeliver(t *testing.T) {
 }
 
 func TestPendingEventsAreResumedAfterRestart(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		in := open(t, Options{Dir: dir, Linger: time.Hour})
@@ -359,6 +369,7 @@ func TestPendingEventsAreResumedAfterRestart(t *testing.T) {
 }
 
 func TestStoppingIsNotAnOutage(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		in := open(t, Options{})
 		accept(t, in, event(runRef(1), 0, spacelift.RunStateQueued))

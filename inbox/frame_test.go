@@ -32,6 +32,7 @@ func sampleRecord() record {
 var equalRecords = cmp.Options{cmp.AllowUnexported(record{}), cmpopts.EquateEmpty()}
 
 func TestRecordsComeBackAsTheyWere(t *testing.T) {
+	t.Parallel()
 	r := sampleRecord()
 	got, err := decodeRecord(ulid.MustParse(r.ID), r.appendTo(nil))
 	if err != nil {
@@ -45,6 +46,7 @@ func TestRecordsComeBackAsTheyWere(t *testing.T) {
 // Files written by an older version must stay readable: this is one frame of
 // version 1 of the format, byte for byte.
 func TestFormatOfFrames(t *testing.T) {
+	t.Parallel()
 	golden := filepath.Join("testdata", "frame-v1.bin")
 	r := sampleRecord()
 	id := ulid.MustParse(r.ID)
@@ -71,6 +73,7 @@ func TestFormatOfFrames(t *testing.T) {
 
 // Scanning finds every undamaged frame, and accounts for every other byte.
 func TestScanFindsEverythingThatIsWhole(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		var file []byte
 		var bounds []span

@@ -2,7 +2,6 @@ package inbox
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -37,6 +36,7 @@ func all(t testing.TB, in *Inbox, f Filter, size int) (ids []string) {
 }
 
 func TestListFiltersNewestFirst(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		in := open(t, Options{Dir: dir})
@@ -94,6 +94,7 @@ func TestListFiltersNewestFirst(t *testing.T) {
 }
 
 func TestPagesStayPutWhileDeliveriesArrive(t *testing.T) {
+	t.Parallel()
 	in := open(t, Options{})
 	var want []string
 	for n := range 100 {
@@ -155,6 +156,7 @@ func cmpString(a, b string) int {
 }
 
 func TestBadPageTokens(t *testing.T) {
+	t.Parallel()
 	in := open(t, Options{})
 	for _, token := range []string{"x", "AQ", "!!!", "AgGNq83qT3O1rWQkrWOq3m8", "01KDX3V4T8Q2M5N7P9R1S3T5V7"} {
 		if _, _, err := in.List(t.Context(), Filter{}, 0, token); !errors.Is(err, ErrBadPageToken) {
@@ -163,27 +165,8 @@ func TestBadPageTokens(t *testing.T) {
 	}
 }
 
-func TestLogNeverWaitsAndCountsWhatItForgets(t *testing.T) {
-	in := open(t, Options{})
-	in.mu.Lock()
-	class := in.logs[classRefused]
-	class.max = 10 // as if the disk had not kept up
-	in.mu.Unlock()
-	synced := make(chan struct{})
-	go func() {
-		defer close(synced)
-		for n := range 1000 {
-			in.Log(Delivery{Outcome: OutcomeRefused, Reason: "bad-signature", Detail: fmt.Sprint(n)})
-		}
-	}()
-	<-synced
-	page, _, err := in.List(t.Context(), Filter{Outcome: OutcomeRefused}, 1, "")
-	if err != nil || len(page) != 1 || page[0].Detail != "999" {
-		t.Errorf("newest refused delivery %+v (%v), want number 999", page, err)
-	}
-}
-
 func TestIDsGrowWhateverTheClockDoes(t *testing.T) {
+	t.Parallel()
 	var g ids
 	now := time.Now()
 	last := g.next(now)

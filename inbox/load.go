@@ -16,7 +16,7 @@ import (
 // many files; each change of segment costs a few flushes.
 const (
 	minSegment = 64 << 10
-	maxSegment = 8 << 20
+	maxSegment = 4 << 20
 )
 
 // limits sets how big segments get, so that a budget has at least eight.

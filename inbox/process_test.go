@@ -117,6 +117,7 @@ func traffic(dir string) error {
 }
 
 func TestKilledAgainAndAgainNothingAcceptedIsLost(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	accepted := map[string]bool{}
 	for round := range 20 {
@@ -314,6 +315,7 @@ func diskFull(dir string) error {
 }
 
 func TestFullDiskIsToldAndOvercome(t *testing.T) {
+	t.Parallel()
 	out, err := childProcess(t, "diskfull", t.TempDir(), 0).CombinedOutput()
 	if err != nil {
 		t.Errorf("%v: %s", err, out)

@@ -30,6 +30,7 @@ func bubble(t *testing.T, rt *rapid.T, check func(t *testing.T) error) {
 // each run's events arrive in the order accepted, each accepted event gets
 // there or dies by a refusal, and a repeat is never accepted.
 func TestEveryRunArrivesInOrder(t *testing.T) {
+	t.Parallel()
 	type op struct {
 		kind string // accept, repeat, wait, restart, mood
 		n    int
@@ -132,6 +133,7 @@ func TestEveryRunArrivesInOrder(t *testing.T) {
 // it. Every event whose frame is whole is there afterwards, nothing else is,
 // and the inbox goes on.
 func TestPowerCutAtAnyByte(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	opts := Options{Dir: dir, Entries: Budget{Count: 400}, Bodies: Budget{Count: 400}} // small segments
 	in := open(t, opts)

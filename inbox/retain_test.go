@@ -43,6 +43,7 @@ var small = Options{
 }
 
 func TestDeliveredOnesLoseTheirBodyAndThenGo(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		opts := small
 		opts.Dir = t.TempDir()
@@ -109,6 +110,7 @@ func TestDeliveredOnesLoseTheirBodyAndThenGo(t *testing.T) {
 }
 
 func TestRetentionSurvivesReopening(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		opts := small
 		opts.Dir = t.TempDir()
@@ -153,6 +155,7 @@ func TestRetentionSurvivesReopening(t *testing.T) {
 }
 
 func TestPendingAndDeadOutliveEverythingElse(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		opts := small
 		opts.Dir = t.TempDir()
@@ -212,6 +215,7 @@ func TestPendingAndDeadOutliveEverythingElse(t *testing.T) {
 }
 
 func TestDeadOnesBeyondTheirBudgetAreToldAndGo(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		opts := small
 		opts.Dir = t.TempDir()
@@ -255,6 +259,7 @@ func TestDeadOnesBeyondTheirBudgetAreToldAndGo(t *testing.T) {
 }
 
 func TestRefusalsPushOutNothingElse(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		opts := small
 		opts.Dir = t.TempDir()

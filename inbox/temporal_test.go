@@ -36,6 +36,7 @@ func (c *fakeClient) SignalWithStartWorkflow(_ context.Context, id, signal strin
 }
 
 func TestTemporalTargetSignalsOneExecutionPerRun(t *testing.T) {
+	t.Parallel()
 	run := spacelift.RunRef{Account: "acme", Stack: "network", Run: "01KDX3V4T8Q2M5N7P9R1S3T5V7"}
 	events := []workflows.RunEvent{event(run, 0, spacelift.RunStateQueued), event(run, 1, spacelift.RunStateReady)}
 	c := &fakeClient{}
@@ -53,6 +54,7 @@ func TestTemporalTargetSignalsOneExecutionPerRun(t *testing.T) {
 }
 
 func TestWhatTemporalsAnswersMean(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name string
 		err  error

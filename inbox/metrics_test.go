@@ -1,0 +1,123 @@
+package inbox
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/workflows"
+)
+
+// values reads what a scrape would: counters and gauges as they are, of
+// histograms the number of observations.
+func values(t testing.TB, r *prometheus.Registry) map[string]float64 {
+	t.Helper()
+	families, err := r.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			name := f.GetName()
+			for _, l := range m.GetLabel() {
+				name += "/" + l.GetValue()
+			}
+			switch {
+			case m.GetHistogram() != nil:
+				got[name] = float64(m.GetHistogram().GetSampleCount())
+			case m.GetCounter() != nil:
+				got[name] = m.GetCounter().GetValue()
+			default:
+				got[name] = m.GetGauge().GetValue()
+			}
+		}
+	}
+	return got
+}
+
+func TestMetricsTellWhatHappens(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		registry := prometheus.NewRegistry()
+		in := open(t, Options{Metrics: registry})
+		away := true
+		target := &fakeTarget{fail: func(run spacelift.RunRef, _ []workflows.RunEvent) error {
+			switch {
+			case away:
+				return errAway
+			case run == runRef(1):
+				return ErrRefused
+			case run == runRef(2):
+				return ErrEnded
+			}
+			return nil
+		}}
+		accept(t, in, event(runRef(1), 0, spacelift.RunStateQueued))
+		accept(t, in, event(runRef(2), 0, spacelift.RunStateQueued))
+		accept(t, in, event(runRef(3), 0, spacelift.RunStateQueued))
+		accept(t, in, event(runRef(3), 1, spacelift.RunStateReady))
+		stop := forward(t, in, target, ForwarderOptions{MaxConcurrent: 1})
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+
+		got := values(t, registry)
+		if age := got["gantry_inbox_oldest_pending_age_seconds"]; age < 10 || age > 11 {
+			t.Errorf("oldest pending age %v, want 10 s", age)
+		}
+		if got["gantry_forwards_total/failed"] < 2 {
+			t.Errorf("%v failed signals within 10 s", got["gantry_forwards_total/failed"])
+		}
+		want := map[string]float64{"gantry_inbox_pending": 4, "gantry_inbox_dead": 0, "gantry_inbox_writable": 1, "gantry_forwarder_up": 0, "gantry_inbox_commit_events": 4}
+		check := func(when string) {
+			t.Helper()
+			for name, v := range want {
+				if g, ok := got[name]; !ok || g != v {
+					t.Errorf("%s: %s is %v (%t), want %v", when, name, g, ok, v)
+				}
+			}
+		}
+		check("while the target is away")
+
+		away = false
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		stop()
+		got = values(t, registry)
+		want = map[string]float64{
+			"gantry_inbox_pending": 0, "gantry_inbox_oldest_pending_age_seconds": 0, "gantry_inbox_dead": 1, "gantry_forwarder_up": 1,
+			"gantry_forwards_total/forwarded": 1, "gantry_forwards_total/late": 1, "gantry_forwards_total/refused": 1,
+			"gantry_forward_batch_events": 1, "gantry_forward_seconds": 2,
+		}
+		check("after it came back")
+
+		closeInbox(t, in)
+		if rest := values(t, registry); len(rest) > 0 {
+			t.Errorf("after Close there are still %v", cmp.Diff(map[string]float64{}, rest))
+		}
+	})
+}
+
+func TestForgottenLogEntriesAreCounted(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		registry := prometheus.NewRegistry()
+		in := open(t, Options{Metrics: registry})
+		in.mu.Lock()
+		in.logs[classRefused].max = 10 // as if the disk did not keep up
+		in.mu.Unlock()
+		for range 15 {
+			in.Log(Delivery{Outcome: OutcomeRefused, Reason: "bad-signature"})
+		}
+		if got := values(t, registry)["gantry_inbox_log_dropped_total"]; got != 5 {
+			t.Errorf("%v forgotten entries are counted, want 5", got)
+		}
+		if n := len(all(t, in, Filter{}, 100)); n != 10 {
+			t.Errorf("%d entries are shown, want the newest 10", n)
+		}
+	})
+}
