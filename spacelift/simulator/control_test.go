@@ -255,3 +255,25 @@ func TestREADMEListsRealRequests(t *testing.T) {
 		}
 	}
 }
+
+// The README's example works as it stands.
+func TestREADMEExampleRuns(t *testing.T) {
+	text, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRig(t)
+	calls := regexp.MustCompile(`(?m)^curl -H "\$json" \$sim(\S+) -d '(.*)'$`).FindAllStringSubmatch(string(text), -1)
+	if len(calls) < 3 {
+		t.Fatalf("found %d calls in README.md", len(calls))
+	}
+	for _, c := range calls {
+		if got := r.control("POST", c[1], c[2], nil); got != http.StatusCreated {
+			t.Errorf("%s %s: status %d", c[1], c[2], got)
+		}
+	}
+	r.settle()
+	if st, err := r.Stack("network"); err != nil || st.State != spacelift.RunStateUnconfirmed {
+		t.Errorf("stack %+v, %v", st, err)
+	}
+}

@@ -323,3 +323,15 @@ func TestTenFailuresInARowSwitchAWebhookOff(t *testing.T) {
 		t.Errorf("enabled %v with %d deliveries after it was switched on again", enabled(), len(r.hook.all())-before)
 	}
 }
+
+func TestDisabledWebhooksGetNothing(t *testing.T) {
+	r := newRig(t)
+	r.stack(simulator.Stack{ID: "net"})
+	r.routeAll()
+	r.ok(r.AddNamedWebhook(simulator.NamedWebhook{ID: "off", Endpoint: r.hook.url, Disabled: true}))
+	r.ok(r.AddStackWebhook(simulator.StackWebhook{Stack: "net", Endpoint: r.hook.url, Disabled: true}))
+	r.push("net", simulator.Plan{})
+	if diff := cmp.Diff(6, len(r.Deliveries())); diff != "" {
+		t.Errorf("entries of the delivery log (-want +got)\n%s", diff)
+	}
+}

@@ -139,6 +139,14 @@ func TestTokens(t *testing.T) {
 			}
 		}
 	})
+	t.Run("of another account are refused", func(t *testing.T) {
+		stranger := newRig(t, func(o *simulator.Options) { o.Seed = 2 })
+		r := newRig(t)
+		a := r.post(`{ viewer { id } }`, nil, http.Header{"Authorization": {"Bearer " + stranger.exchange("01KEY", "s3cret")}})
+		if !unauthorized(a, http.StatusOK) {
+			t.Errorf("answer %+v", a)
+		}
+	})
 	t.Run("carry the key's role", func(t *testing.T) {
 		r := newRig(t)
 		r.stack(simulator.Stack{ID: "net"})

@@ -226,15 +226,24 @@ inbox contains {"title": "heard", "body": input.internal_error.message, "severit
 	}
 }
 
-func TestPolicyThatNamesNobody(t *testing.T) {
+func TestPolicyThatNamesNobodyInReach(t *testing.T) {
 	r := newRig(t)
 	r.stack(simulator.Stack{ID: "net"})
+	r.ok(r.AddSpace(simulator.Space{ID: "other", InheritEntities: true}))
+	r.ok(r.AddNamedWebhook(simulator.NamedWebhook{ID: "elsewhere", Space: "other", Endpoint: r.hook.url}))
 	r.ok(r.AddPolicy(simulator.Policy{ID: "lost", Engine: simulator.RegoV1, Body: `package spacelift
 
-webhook contains {"endpoint_id": "nowhere"} if input.run_updated.state == "FINISHED"
+webhook contains {"endpoint_id": id} if {
+	some id in ["elsewhere", "nowhere"]
+	input.run_updated.state == "FINISHED"
+}
 `}))
 	r.push("net", simulator.Plan{})
-	if inbox := r.Inbox(); len(inbox) != 1 || !strings.Contains(inbox[0].Body, "nowhere") {
+	inbox := r.Inbox()
+	if len(inbox) != 2 || !strings.Contains(inbox[0].Body, "elsewhere") || !strings.Contains(inbox[1].Body, "nowhere") {
 		t.Errorf("inbox %+v", inbox)
+	}
+	if got := r.hook.all(); len(got) != 0 {
+		t.Errorf("%d deliveries to a webhook out of reach", len(got))
 	}
 }

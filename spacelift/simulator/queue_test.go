@@ -167,6 +167,16 @@ func TestApprovals(t *testing.T) {
 		r.settle()
 		r.is("net", id, "FINISHED")
 	})
+	t.Run("count in the state they were given in", func(t *testing.T) {
+		r := newRig(t)
+		r.stack(simulator.Stack{ID: "net", Approvals: 1, ApproveQueued: true})
+		id := r.push("net", twoAdded)
+		r.ok(r.Review("ann", "net", id, "APPROVE", ""))
+		r.settle()
+		if run := r.get("net", id); run.State != "UNCONFIRMED" || !run.NeedsApproval {
+			t.Errorf("%s, needsApproval %v; the plan was approved before it was made", run.State, run.NeedsApproval)
+		}
+	})
 	t.Run("don't hold the runs behind", func(t *testing.T) {
 		r := newRig(t)
 		r.stack(simulator.Stack{ID: "net", Approvals: 1, ApproveQueued: true})

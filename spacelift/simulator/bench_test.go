@@ -1,0 +1,54 @@
+package simulator_test
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/spacelift/simulator"
+)
+
+// BenchmarkRun plays a run of seven states whose every state goes through a
+// notification policy to a webhook, without a network.
+func BenchmarkRun(b *testing.B) {
+	for _, stacks := range []int{1, 2000} {
+		b.Run(fmt.Sprintf("stacks=%d", stacks), func(b *testing.B) {
+			clock := simulator.NewManualClock(epoch)
+			accept := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+			sim := simulator.New(simulator.Options{
+				Clock: clock, Phases: simulator.Instant(), HTTPClient: &http.Client{Transport: transport{accept}},
+			})
+			defer sim.Close()
+			for i := range stacks {
+				if err := sim.AddStack(simulator.Stack{ID: spacelift.StackID(fmt.Sprintf("s%d", i)), Labels: []string{"gantry:managed"}, Autodeploy: true}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			if err := sim.AddNamedWebhook(simulator.NamedWebhook{ID: "hook", Endpoint: "http://hook", Labels: []string{"gantry"}}); err != nil {
+				b.Fatal(err)
+			}
+			if err := sim.AddPolicy(simulator.Policy{ID: "p", Engine: simulator.RegoV1, Body: `package spacelift
+
+webhook contains {"endpoint_id": e.id} if {
+	some e in input.webhook_endpoints
+	"gantry" in e.labels
+	"gantry:managed" in input.run_updated.stack.labels
+}
+`}); err != nil {
+				b.Fatal(err)
+			}
+			i := 0
+			for b.Loop() {
+				if _, err := sim.Push(spacelift.StackID(fmt.Sprintf("s%d", i%stacks)), simulator.Commit{}, twoAdded); err != nil {
+					b.Fatal(err)
+				}
+				clock.Advance(0)
+				if err := sim.Flush(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+				i++
+			}
+		})
+	}
+}
