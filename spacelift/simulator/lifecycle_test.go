@@ -75,6 +75,7 @@ func TestLivesOfConfigurationObjects(t *testing.T) {
 			{`mutation { policyDelete(id: "$1") { id } }`, `{"policyDelete":{"id":"plan-guard"}}`},
 			{`{ policy(id: "$1") { id } }`, `{"policy":null}`},
 			{`mutation { policySimulate(body: "package spacelift\n\nsample { input.x == 1 }", input: "{\"x\": 1}", type: NOTIFICATION) }`, `{"policySimulate":"{\"sample\":true}"}`},
+			{`mutation { policySimulate(body: "package spacelift\n\nsample if input.x == 1", input: "{\"x\": 1}", type: NOTIFICATION) }`, `{"policySimulate":"{\"sample\":true}"}`},
 			{`mutation { policySimulatev2(input: {type: NOTIFICATION, body: "package spacelift\n\nsample { input.x == 1 }", data: "{\"x\": 1}"}) }`, `{"policySimulatev2":"{\"sample\":true}"}`},
 			{`mutation { policySimulatev2(input: {type: NOTIFICATION, body: "package", data: "{}"}) }`, `error: rego_parse_error`},
 			{`mutation { policySimulatev2(input: {type: NOTIFICATION, body: "package spacelift\n", data: "{"}) }`, `error: read policy input`},

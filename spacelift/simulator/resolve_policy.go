@@ -220,26 +220,27 @@ func (resolver) PolicyDetach(ctx context.Context, args idArgs) (*attachmentOut, 
 	})
 }
 
-// PolicySimulate evaluates Rego of the old engine.
+// PolicySimulate is the older form of PolicySimulatev2.
 func (resolver) PolicySimulate(ctx context.Context, args struct{ Body, Input, Type string }) (*string, error) {
-	return simulated(ctx, RegoV0, args.Body, args.Input)
+	return simulated(ctx, args.Body, args.Input)
 }
 
-// PolicySimulatev2 takes either engine's Rego: there is no argument for it.
 func (resolver) PolicySimulatev2(ctx context.Context, args struct {
 	Input struct{ Type, Body, Data string }
 }) (*string, error) {
-	out, err := simulated(ctx, RegoV1, args.Input.Body, args.Input.Data)
-	if err != nil {
-		return simulated(ctx, RegoV0, args.Input.Body, args.Input.Data)
-	}
-	return out, nil
+	return simulated(ctx, args.Input.Body, args.Input.Data)
 }
 
-func simulated(ctx context.Context, engine, body, data string) (*string, error) {
-	out, err := simulatePolicy(ctx, engine, body, data)
+// simulated takes either engine's Rego: there is no argument that says which.
+// Of a body that neither compiles, it shows the newer engine's complaint.
+func simulated(ctx context.Context, body, data string) (*string, error) {
+	out, err := simulatePolicy(ctx, RegoV1, body, data)
 	if err != nil {
-		return nil, err
+		older, olderErr := simulatePolicy(ctx, RegoV0, body, data)
+		if olderErr != nil {
+			return nil, err
+		}
+		out = older
 	}
 	return &out, nil
 }
