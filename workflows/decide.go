@@ -146,8 +146,7 @@ func decidePlan(s RunStatus) next {
 	plan := planOf(s)
 	switch {
 	case plan != nil && (plan.Result == PlanConfirmed || plan.Result == PlanAlready):
-		n := passing(s, PhaseApplying, "the plan is confirmed; Spacelift has not told yet that it goes on")
-		return n
+		return passing(s, PhaseApplying, "the plan is confirmed; Spacelift has not told yet that it goes on")
 	case !s.Managed:
 		return person("the stack no longer carries %s, so Gantry only watches; somebody confirms or discards the plan in Spacelift", spacelift.LabelManaged)
 	case s.Type != spacelift.RunTypeTracked:

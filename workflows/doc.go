@@ -2,10 +2,11 @@
 // follows each Spacelift run from its first notification to its end, acts where
 // the stack's policy wants it, and can always say why.
 //
-// Two kinds of code live here. The pure core (fold.go, decide.go, policy.go and
-// the values in status.go and messages.go) turns events into a status and a
-// status into the next step; it imports nothing of Temporal and is tested as
-// plain functions. The workflows around it only wait, carry out and record.
+// Two kinds of code live here. The pure core turns events into facts (fold.go,
+// record.go, facts.go) and facts into the next step (decide.go, policy.go); with
+// the values in status.go and messages.go it imports nothing of Temporal and is
+// tested as plain functions. The workflows around it only wait, carry out and
+// record.
 //
 // Temporal replays this code against histories that other versions of it wrote
 // (https://docs.temporal.io/workflow-definition#deterministic-constraints). So

@@ -1,0 +1,23 @@
+package workflows
+
+import (
+	"go/parser"
+	"go/token"
+	"strings"
+	"testing"
+)
+
+// The core decides without knowing that it is replayed.
+func TestCoreImportsNothingOfTemporal(t *testing.T) {
+	for _, file := range []string{"fold.go", "record.go", "facts.go", "decide.go", "policy.go", "status.go", "messages.go"} {
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, i := range parsed.Imports {
+			if strings.Contains(i.Path.Value, "temporal") || strings.Contains(i.Path.Value, "gantry/activities") {
+				t.Errorf("%s imports %s", file, i.Path.Value)
+			}
+		}
+	}
+}
