@@ -56,6 +56,11 @@ func TestHouseRules(t *testing.T) {
 				t.Errorf("%s: has no default response", name)
 			}
 			for status, r := range op.Responses.Map() {
+				for kind, content := range r.Value.Content {
+					if status[0] == '2' && len(content.Examples) == 0 {
+						t.Errorf("%s: %s %s has no example", name, status, kind)
+					}
+				}
 				if status[0] == '2' || (status == "503" && op.OperationID == "getReadiness") {
 					continue
 				}

@@ -105,41 +105,49 @@ func (c *contract) authorize(next genserver.StrictHandlerFunc, operation string)
 // validator's own text is not passed on: it quotes schemas and values.
 func validationProblem(err error) api.Problem {
 	p := badRequest("the request does not fit the contract; errors names each place, /docs shows the contract")
-	for _, e := range flatten(err) {
-		p.Errors = append(p.Errors, placeOf(e))
+	for _, e := range each(err) {
+		p.Errors = append(p.Errors, placesOf(e)...)
 	}
 	return p
 }
 
-func flatten(err error) []error {
-	if many, ok := errors.AsType[openapi3.MultiError](err); ok {
-		var all []error
-		for _, e := range many {
-			all = append(all, flatten(e)...)
-		}
-		return all
+// each returns the errors of a MultiError, or the one error itself.
+func each(err error) []error {
+	many, ok := err.(openapi3.MultiError) //nolint:errorlint // those that are wrapped belong to one place
+	if !ok {
+		return []error{err}
 	}
-	return []error{err}
+	var all []error
+	for _, e := range many {
+		all = append(all, each(e)...)
+	}
+	return all
 }
 
-func placeOf(err error) api.ProblemError {
-	reason := "does not fit the contract"
-	schema, isSchema := errors.AsType[*openapi3.SchemaError](err)
-	if isSchema {
-		reason = schema.Reason
-	}
+// placesOf names what one error is about: a parameter, or places in the body.
+func placesOf(err error) []api.ProblemError {
 	request, ok := errors.AsType[*openapi3filter.RequestError](err)
-	switch {
-	case ok && request.Parameter != nil:
-		if !isSchema && request.Reason != "" {
-			reason = request.Reason
-		}
-		return parameterError(request.Parameter.Name, reason)
-	case isSchema:
-		pointer := "/" + strings.Join(schema.JSONPointer(), "/")
-		return api.ProblemError{Pointer: &pointer, Detail: reason}
-	case ok && request.Reason != "":
-		reason = request.Reason
+	if !ok {
+		return []api.ProblemError{{Detail: "does not fit the contract"}}
 	}
-	return api.ProblemError{Detail: reason}
+	var places []api.ProblemError
+	for _, e := range each(request.Err) {
+		reason := request.Reason
+		schema, ok := errors.AsType[*openapi3.SchemaError](e)
+		if ok {
+			reason = schema.Reason
+		}
+		if reason == "" {
+			reason = "does not fit the contract"
+		}
+		switch {
+		case request.Parameter != nil:
+			return []api.ProblemError{parameterError(request.Parameter.Name, reason)}
+		case ok:
+			places = append(places, api.ProblemError{Pointer: new("/" + strings.Join(schema.JSONPointer(), "/")), Detail: reason})
+		default:
+			places = append(places, api.ProblemError{Detail: reason})
+		}
+	}
+	return places
 }

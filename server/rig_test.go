@@ -14,6 +14,10 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+	"github.com/getkin/kin-openapi/routers/legacy"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/api/workflowservice/v1"
@@ -21,6 +25,7 @@ import (
 
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/inbox"
+	"github.com/gantryhq/gantry/openapi"
 	"github.com/gantryhq/gantry/server"
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/workflows"
@@ -87,8 +92,40 @@ func (r *rig) send(method, path, body string, headers ...string) *httptest.Respo
 	}
 	w := httptest.NewRecorder()
 	r.handler.ServeHTTP(w, req)
+	r.answersAsDocumented(req, w)
 	return w
 }
+
+// answersAsDocumented holds each answer of a documented operation against the
+// contract: status, content type and schema.
+func (r *rig) answersAsDocumented(req *http.Request, w *httptest.ResponseRecorder) {
+	r.t.Helper()
+	route, params, err := documented().FindRoute(req)
+	if err != nil || w.Code == http.StatusMethodNotAllowed {
+		return // not an operation
+	}
+	err = openapi3filter.ValidateResponse(req.Context(), &openapi3filter.ResponseValidationInput{
+		RequestValidationInput: &openapi3filter.RequestValidationInput{Request: req, PathParams: params, Route: route},
+		Status:                 w.Code, Header: w.Header(), Body: io.NopCloser(bytes.NewReader(w.Body.Bytes())),
+		Options: &openapi3filter.Options{IncludeResponseStatus: true},
+	})
+	if err != nil {
+		r.t.Errorf("%s %s answered %d, not as documented: %.500s", req.Method, req.URL.Path, w.Code, err)
+	}
+}
+
+var documented = sync.OnceValue(func() routers.Router {
+	doc, err := openapi3.NewLoader().LoadFromData(openapi.Document)
+	if err != nil {
+		panic(err)
+	}
+	router, err := legacy.NewRouter(doc)
+	if err != nil {
+		panic(err)
+	}
+	doc.OpenAPI = "3.0.3" // as the server does, and for the same reason
+	return router
+})
 
 // deliver sends a signed notification.
 func (r *rig) deliver(secret, body string) *httptest.ResponseRecorder {
