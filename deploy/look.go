@@ -89,7 +89,7 @@ func Look(ctx context.Context, api Spacelift, w Wanted) (Found, error) {
 		return Found{}, explain(err, "reading policies takes read access to their space")
 	}
 	found := Found{Webhooks: hooks.Items, Policies: policies.Items, Complete: hooks.Complete && policies.Complete}
-	if hook := found.webhook(w.Webhook); hook != nil && w.Secret != "" {
+	if hook := found.Webhook(w.Webhook); hook != nil && w.Secret != "" {
 		same, shown, err := api.NamedWebhookSecretIs(ctx, hook.ID, string(w.Secret))
 		switch {
 		case err != nil:
@@ -100,7 +100,7 @@ func Look(ctx context.Context, api Spacelift, w Wanted) (Found, error) {
 			found.Secret = SecretOther
 		}
 	}
-	if found.policy(w.Policy) == nil {
+	if found.Policy(w.Policy) == nil {
 		// Ids are slugs of names. The name may belong to a policy that the listing
 		// leaves out because it is of another type.
 		taken, err := api.Policy(ctx, w.Policy)
@@ -116,8 +116,9 @@ func Look(ctx context.Context, api Spacelift, w Wanted) (Found, error) {
 	return found, nil
 }
 
-// webhook returns the webhook with a name, or with an id of that spelling.
-func (f Found) webhook(name string) *spacelift.NamedWebhook {
+// Webhook returns the webhook with a name, or with an id of that spelling; nil
+// if there is none.
+func (f Found) Webhook(name string) *spacelift.NamedWebhook {
 	i := slices.IndexFunc(f.Webhooks, func(w spacelift.NamedWebhook) bool { return w.Name == name })
 	if i < 0 {
 		i = slices.IndexFunc(f.Webhooks, func(w spacelift.NamedWebhook) bool { return w.ID == name })
@@ -128,7 +129,9 @@ func (f Found) webhook(name string) *spacelift.NamedWebhook {
 	return &f.Webhooks[i]
 }
 
-func (f Found) policy(name string) *spacelift.Policy {
+// Policy returns the notification policy with a name, or with an id of that
+// spelling; nil if there is none.
+func (f Found) Policy(name string) *spacelift.Policy {
 	i := slices.IndexFunc(f.Policies, func(p spacelift.Policy) bool { return p.Name == name })
 	if i < 0 {
 		i = slices.IndexFunc(f.Policies, func(p spacelift.Policy) bool { return p.ID == name })

@@ -40,10 +40,26 @@ type Change struct {
 	Why    string `json:"why"`
 }
 
+// Note is something to know that no change mends.
+type Note struct {
+	Kind NoteKind `json:"kind"`
+	Text string   `json:"text"`
+}
+
+// NoteKind tells notes apart.
+type NoteKind string
+
+// The kinds of notes.
+const (
+	NoteNotCompared NoteKind = "not-compared" // Spacelift doesn't show what it has
+	NoteDouble      NoteKind = "double"       // every notification comes twice
+	NoteUnasked     NoteKind = "unasked"      // more is sent than Gantry asks for
+)
+
 // Plan is what to do to make an account as it is wanted.
 type Plan struct {
 	Changes []Change `json:"changes"`
-	Notes   []string `json:"notes,omitempty"` // what can't be compared, or is odd and not ours to change
+	Notes   []Note   `json:"notes,omitempty"`
 
 	// A pointer: printing follows none, while it would pass over the methods of
 	// a Secret in a field that isn't exported.
@@ -82,7 +98,7 @@ type policyStep struct {
 // error when that can't be told or must not be done.
 func Compare(w Wanted, f Found) (Plan, error) {
 	plan := Plan{Changes: []Change{}, wanted: &w}
-	hook, policy := f.webhook(w.Webhook), f.policy(w.Policy)
+	hook, policy := f.Webhook(w.Webhook), f.Policy(w.Policy)
 	switch {
 	case (hook == nil || policy == nil) && !f.Complete:
 		return Plan{}, errors.New("the account has more webhooks or policies than could be listed, and ours is not among those: it can't be told whether it exists")
@@ -99,8 +115,8 @@ func (p *Plan) change(item Item, name, now, wanted, why string) {
 	p.Changes = append(p.Changes, Change{Item: item, Name: name, Now: now, Wanted: wanted, Why: why})
 }
 
-func (p *Plan) note(format string, args ...any) {
-	p.Notes = append(p.Notes, fmt.Sprintf(format, args...))
+func (p *Plan) note(kind NoteKind, format string, args ...any) {
+	p.Notes = append(p.Notes, Note{kind, fmt.Sprintf(format, args...)})
 }
 
 func (p *Plan) compareWebhook(w Wanted, have *spacelift.NamedWebhook, match SecretMatch) {
@@ -145,7 +161,7 @@ func (p *Plan) compareWebhook(w Wanted, have *spacelift.NamedWebhook, match Secr
 	case match == SecretNotShown && w.SendSecrets:
 		p.change(ItemWebhookSecret, have.Name, "not shown", "the first one configured", "it is to be sent in any case")
 	case match == SecretNotShown:
-		p.note("the secret of webhook %s can't be compared: Spacelift doesn't show it to this key", have.Name)
+		p.note(NoteNotCompared, "the secret of webhook %s can't be compared: Spacelift doesn't show it to this key", have.Name)
 	}
 	if len(p.Changes) > before {
 		// An update replaces everything, so the secret goes along.
@@ -157,7 +173,7 @@ func (p *Plan) compareWebhook(w Wanted, have *spacelift.NamedWebhook, match Secr
 func (p *Plan) compareHeader(w Wanted, have *spacelift.NamedWebhook) {
 	if w.Header == "" {
 		if have != nil && len(have.SecretHeaders) > 0 {
-			p.note("webhook %s sends secret headers that Gantry doesn't ask for: %s", have.Name, list(have.SecretHeaders))
+			p.note(NoteUnasked, "webhook %s sends secret headers that Gantry doesn't ask for: %s", have.Name, list(have.SecretHeaders))
 		}
 		return
 	}
@@ -168,7 +184,7 @@ func (p *Plan) compareHeader(w Wanted, have *spacelift.NamedWebhook) {
 	case w.SendSecrets:
 		p.change(ItemWebhookHeader, w.Webhook, w.Header, w.Header, "its value is to be sent in any case")
 	default:
-		p.note("the value of secret header %s can't be compared: Spacelift never shows it", w.Header)
+		p.note(NoteNotCompared, "the value of secret header %s can't be compared: Spacelift never shows it", w.Header)
 		return
 	}
 	p.setHeader = true
@@ -211,7 +227,7 @@ func (p *Plan) comparePolicy(w Wanted, have *spacelift.Policy) {
 func (p *Plan) lookAround(w Wanted, f Found, hook *spacelift.NamedWebhook, policy *spacelift.Policy) {
 	for _, other := range f.Policies {
 		if (policy == nil || other.ID != policy.ID) && strings.Contains(other.Body, spacelift.LabelManaged) {
-			p.note("policy %s speaks of %s too: if it routes to the same webhook, every notification comes twice", other.Name, spacelift.LabelManaged)
+			p.note(NoteDouble, "policy %s speaks of %s too: if it routes to the same webhook, every notification comes twice", other.Name, spacelift.LabelManaged)
 		}
 	}
 	endpoint := w.Endpoint
@@ -220,7 +236,7 @@ func (p *Plan) lookAround(w Wanted, f Found, hook *spacelift.NamedWebhook, polic
 	}
 	for _, other := range f.Webhooks {
 		if (hook == nil || other.ID != hook.ID) && other.Enabled && other.Endpoint == endpoint && slices.Contains(other.Labels, WebhookLabel) {
-			p.note("webhook %s has the label %s and the same address: every notification comes twice", other.Name, WebhookLabel)
+			p.note(NoteDouble, "webhook %s has the label %s and the same address: every notification comes twice", other.Name, WebhookLabel)
 		}
 	}
 }

@@ -271,7 +271,7 @@ func TestWhatSpaceliftDoesNotShowIsSaidAndCanBeSent(t *testing.T) {
 	if !plan.Empty() {
 		t.Errorf("changes %v, though nothing is seen to differ", items(plan))
 	}
-	notes := strings.Join(plan.Notes, "\n")
+	notes := fmt.Sprint(plan.Notes)
 	for _, want := range []string{"the secret of webhook gantry can't be compared", "the value of secret header X-Gantry-Token can't be compared"} {
 		if !strings.Contains(notes, want) {
 			t.Errorf("notes %q don't say that %s", notes, want)
@@ -381,9 +381,9 @@ func TestDoubleDeliveriesAreForeseen(t *testing.T) {
 	r.ok(r.AddNamedWebhook(simulator.NamedWebhook{ID: "old-hook", Endpoint: r.hook.url, Labels: []string{"gantry"}, Secret: secret}))
 	r.ok(r.AddNamedWebhook(simulator.NamedWebhook{ID: "staging", Endpoint: "https://staging.example.com/webhook", Labels: []string{"gantry"}, Secret: secret}))
 	plan := r.plan(r.wanted())
-	want := []string{
-		"policy old-gantry speaks of gantry:managed too: if it routes to the same webhook, every notification comes twice",
-		"webhook old-hook has the label gantry and the same address: every notification comes twice",
+	want := []deploy.Note{
+		{Kind: deploy.NoteDouble, Text: "policy old-gantry speaks of gantry:managed too: if it routes to the same webhook, every notification comes twice"},
+		{Kind: deploy.NoteDouble, Text: "webhook old-hook has the label gantry and the same address: every notification comes twice"},
 	}
 	if diff := cmp.Diff(want, plan.Notes); diff != "" || !plan.Empty() {
 		t.Errorf("%v %s", items(plan), diff)
