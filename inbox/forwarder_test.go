@@ -199,7 +199,7 @@ func TestOutageKeepsEverythingAndIsProbedGently(t *testing.T) {
 		}
 
 		mu.Lock()
-		away = false
+		target.change(func() { away = false })
 		mu.Unlock()
 		time.Sleep(time.Minute)
 		synctest.Wait()
@@ -267,7 +267,7 @@ func TestRefusedEventDiesAlone(t *testing.T) {
 			t.Errorf("health %+v", h)
 		}
 
-		refusing = false
+		target.change(func() { refusing = false })
 		n, err := in.RedeliverDead(t.Context())
 		if n != 1 || err != nil {
 			t.Fatalf("redelivered %d (%v), want 1", n, err)
@@ -349,10 +349,10 @@ func TestPendingEventsAreResumedAfterRestart(t *testing.T) {
 		in := open(t, Options{Dir: dir, Linger: time.Hour})
 		target := &fakeTarget{}
 		stop := forward(t, in, target, ForwarderOptions{})
-		for v, s := range life[:5] { // the last one lingers
+		for v, s := range life[:5] { // the first one goes at once, the others linger
 			accept(t, in, event(runRef(1), v, s))
+			synctest.Wait()
 		}
-		synctest.Wait()
 		stop()
 		closeInbox(t, in)
 

@@ -208,7 +208,7 @@ func (in *Inbox) closeFiles() error {
 		}
 	}
 	if in.lock != nil {
-		errs = append(errs, in.lock.Close())
+		errs = append(errs, unlockFile(in.lock), in.lock.Close())
 	}
 	return errors.Join(errs...)
 }

@@ -17,3 +17,9 @@ func lockFile(f *os.File) (held bool, err error) {
 	}
 	return err == nil, os.NewSyscallError("flock", err)
 }
+
+// unlockFile gives the lock up. Closing the file would do, but for a child
+// process that was started just now and still shares it.
+func unlockFile(f *os.File) error {
+	return os.NewSyscallError("flock", syscall.Flock(int(f.Fd()), syscall.LOCK_UN))
+}

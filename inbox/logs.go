@@ -136,7 +136,7 @@ func (in *Inbox) flushSome(c *logClass, todo []logged) (int, error) {
 			return 0, err
 		}
 	}
-	s := c.stream.active()
+	s := c.stream.open
 	off := s.end
 	if err := s.append(buf, len(entries), false); err != nil {
 		return 0, err
@@ -163,7 +163,7 @@ func (in *Inbox) rollLog(st *stream) error {
 	if err := st.prepare(0); err != nil {
 		return err
 	}
-	if s := st.active(); s != nil {
+	if s := st.open; s != nil {
 		if err := s.seal(false); err != nil {
 			return err
 		}
@@ -171,6 +171,7 @@ func (in *Inbox) rollLog(st *stream) error {
 	s := st.takeSpare()
 	in.mu.Lock()
 	st.segs = append(st.segs, s)
+	st.open = s
 	in.mu.Unlock()
 	return nil
 }

@@ -83,7 +83,7 @@ func TestMetricsTellWhatHappens(t *testing.T) {
 		}
 		check("while the target is away")
 
-		away = false
+		target.change(func() { away = false })
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		stop()

@@ -117,7 +117,7 @@ func (in *Inbox) expireDead() {
 	}
 }
 
-// bodiesToDrop returns the oldest sealed segment whose bodies may go, if there
+// bodiesToDrop returns the oldest complete segment whose bodies may go, if there
 // are more than the budget. One that still has pending events is left alone
 // unless little of it is pending: it would be rewritten again and again.
 func (in *Inbox) bodiesToDrop() *segment {
@@ -127,8 +127,8 @@ func (in *Inbox) bodiesToDrop() *segment {
 	if in.index.bodies <= b.Count && in.index.bodyBytes <= b.Bytes {
 		return nil
 	}
-	for _, s := range in.acc.segs {
-		if s.sealed && s.bodies > 0 && s.pending <= s.size/4 {
+	for _, s := range in.acc.segs[:max(0, len(in.acc.segs)-1)] {
+		if s.bodies > 0 && s.pending <= s.size/4 {
 			return s
 		}
 	}
@@ -144,7 +144,10 @@ func (in *Inbox) segmentToDrop() *segment {
 	if in.index.done <= b.Count && in.index.doneBytes <= b.Bytes {
 		return nil
 	}
-	if s := in.acc.segs[0]; s.sealed && s.pending <= s.size/4 {
+	if len(in.acc.segs) < 2 {
+		return nil
+	}
+	if s := in.acc.segs[0]; s.pending <= s.size/4 {
 		return s
 	}
 	return nil

@@ -235,7 +235,7 @@ func TestDeadOnesBeyondTheirBudgetAreToldAndGo(t *testing.T) {
 			ids = append(ids, accept(t, in, event(runRef(i), 0, spacelift.RunStateQueued)).ID)
 		}
 		synctest.Wait()
-		refuse = false
+		target.change(func() { refuse = false })
 		for i := range 600 {
 			accept(t, in, event(runRef(1000+i), 0, spacelift.RunStateQueued))
 			if i%20 == 0 {

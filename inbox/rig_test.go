@@ -92,6 +92,13 @@ func (t *fakeTarget) Signal(ctx context.Context, run spacelift.RunRef, events []
 	return nil
 }
 
+// change changes what fail decides by.
+func (t *fakeTarget) change(change func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	change()
+}
+
 // versions returns the state versions a run got, signal by signal.
 func (t *fakeTarget) versions(run spacelift.RunRef) [][]int {
 	t.mu.Lock()

@@ -151,7 +151,9 @@ func (s *segment) append(buf []byte, frames int, durable bool) error {
 	s.end += n
 	s.frames += frames
 	s.dirty = 0
-	s.size = max(s.size, s.end)
+	if s.end > s.size {
+		s.size = s.end
+	}
 	return nil
 }
 

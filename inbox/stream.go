@@ -23,22 +23,18 @@ type stream struct {
 	limit   int64 // bytes of a segment
 	count   int   // frames of a segment
 
-	// segs is guarded by Inbox.mu; only the goroutine that writes the stream
-	// changes it. The last one is open for writing, unless it is sealed.
+	// segs is guarded by Inbox.mu. All but the last are complete: nothing in
+	// them changes any more, and reading them needs no lock.
 	segs []*segment
+	// open is the last of segs, and belongs to the one goroutine that writes
+	// the stream.
+	open *segment
 
 	// The next segment is made ready while the current one fills: reserving its
 	// space takes as long as a hundred commits.
 	prep  sync.Mutex
 	next  uint32
 	spare *segment
-}
-
-func (st *stream) active() *segment {
-	if len(st.segs) == 0 {
-		return nil
-	}
-	return st.segs[len(st.segs)-1]
 }
 
 func (st *stream) segment(num uint32) *segment {
@@ -51,7 +47,7 @@ func (st *stream) segment(num uint32) *segment {
 
 // full reports whether the active segment has no place for frames of n bytes.
 func (st *stream) full(n int) bool {
-	s := st.active()
+	s := st.open
 	if s == nil || s.sealed || s.frames >= st.count {
 		return true
 	}
@@ -181,8 +177,11 @@ func (st *stream) adopt() (unfinished []*segment, err error) {
 		st.spare = st.segs[n-1]
 		st.segs = st.segs[:n-1]
 	}
-	for _, s := range st.segs[:max(0, len(st.segs)-1)] {
-		if s.sealed {
+	if n := len(st.segs); n > 0 {
+		st.open = st.segs[n-1]
+	}
+	for _, s := range st.segs {
+		if s.sealed || s == st.open {
 			continue
 		}
 		if st.durable {

@@ -283,7 +283,7 @@ func (in *Inbox) write(items []*item, marks []*mark, copies []*moved, probe bool
 			return written{}, err
 		}
 	}
-	s := in.acc.active()
+	s := in.acc.open
 	w := written{s, s.end, rolled}
 	return w, s.append(buf, n, true)
 }
@@ -295,19 +295,24 @@ func (in *Inbox) roll(need int) error {
 	if err := in.acc.prepare(need); err != nil {
 		return err
 	}
-	if s := in.acc.active(); s != nil && !s.sealed {
-		if err := s.seal(true); err != nil {
+	last := in.acc.open
+	if last != nil {
+		if err := last.seal(true); err != nil {
 			return err
 		}
 		// Gives back what was reserved and not used. Nothing depends on it.
-		if err := s.f.Truncate(s.end); err == nil {
-			s.size = s.end
+		if err := last.f.Truncate(last.end); err != nil {
+			in.log.Warn("inbox: cannot give back reserved space", "segment", last.path, "error", err)
 		}
 	}
 	next := in.acc.takeSpare()
 	in.mu.Lock()
+	defer in.mu.Unlock()
+	if last != nil {
+		last.size = last.end
+	}
 	in.acc.segs = append(in.acc.segs, next)
-	in.mu.Unlock()
+	in.acc.open = next
 	return nil
 }
 
