@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -113,7 +114,7 @@ func (t *costlyTarget) Signal(context.Context, spacelift.RunRef, []workflows.Run
 // how many times that is of one signal per event.
 func BenchmarkForward(b *testing.B) {
 	drain := func(b *testing.B, opts ForwarderOptions, round int) time.Duration {
-		in := open(b, Options{Dir: filepath.Join(b.TempDir(), fmt.Sprint(round))})
+		in := open(b, Options{Dir: filepath.Join(b.TempDir(), strconv.Itoa(round))})
 		sideBySide(64, 100*len(life), func(i int) {
 			accept(b, in, event(runRef(i%100), i/100, life[(i/100)%len(life)]))
 		})

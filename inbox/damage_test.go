@@ -3,10 +3,10 @@ package inbox
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -222,7 +222,7 @@ func TestDamagedLogIsNoReasonNotToStart(t *testing.T) {
 	in := open(t, Options{Dir: dir})
 	var ids []string
 	for n := range 20 {
-		ids = append(ids, in.Log(Delivery{Outcome: OutcomeIgnored, Detail: fmt.Sprint(n)}).ID)
+		ids = append(ids, in.Log(Delivery{Outcome: OutcomeIgnored, Detail: strconv.Itoa(n)}).ID)
 	}
 	closeInbox(t, in)
 	path := filepath.Join(dir, "ignored", segmentName(1))

@@ -94,10 +94,10 @@ func TestEventsThatNeedNoDecisionLinger(t *testing.T) {
 				}}
 				forward(t, in, target, ForwarderOptions{})
 				for _, s := range c.steps {
-					time.Sleep(s.at - time.Since(start))
+					pass(s.at - time.Since(start))
 					accept(t, in, event(runRef(1), s.version, s.state))
 				}
-				time.Sleep(time.Minute)
+				pass(time.Minute)
 				synctest.Wait()
 				if diff := cmp.Diff(c.want, got); diff != "" {
 					t.Errorf("sent (-want +got):\n%s", diff)
@@ -148,7 +148,7 @@ func TestRunsGoSideBySideEachInOrder(t *testing.T) {
 		for n := range 20 {
 			accept(t, in, event(runRef(n), 1, spacelift.RunStateUnconfirmed))
 		}
-		time.Sleep(30 * time.Second) // 40 signals of 5 s, 8 at a time, and no pause between
+		pass(30 * time.Second) // 40 signals of 5 s, 8 at a time, and no pause between
 		synctest.Wait()
 		if h := in.Health(); h.Pending != 0 || h.Dead != 0 {
 			t.Errorf("health %+v, want everything forwarded", h)
@@ -180,7 +180,7 @@ func TestOutageKeepsEverythingAndIsProbedGently(t *testing.T) {
 				accept(t, in, event(runRef(n), v, s))
 			}
 		}
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		synctest.Wait()
 		h := in.Health()
 		if !h.ForwarderDown || h.Pending != 90 || !h.Writable || h.LastForwardError == "" || time.Since(h.ForwarderSince) < 59*time.Minute {
@@ -201,7 +201,7 @@ func TestOutageKeepsEverythingAndIsProbedGently(t *testing.T) {
 		mu.Lock()
 		target.change(func() { away = false })
 		mu.Unlock()
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		synctest.Wait()
 		if h := in.Health(); h.ForwarderDown || h.Pending != 0 {
 			t.Errorf("after the outage: %+v", h)
@@ -230,7 +230,7 @@ func TestRunThatAlwaysFailsDoesNotHoldUpOthers(t *testing.T) {
 		for n := range 300 {
 			accept(t, in, event(runRef(n), 0, spacelift.RunStateQueued))
 		}
-		time.Sleep(2 * time.Second)
+		pass(2 * time.Second)
 		synctest.Wait()
 		if h := in.Health(); h.Pending != 1 {
 			t.Errorf("%d pending after %v, want the failing run's alone", h.Pending, time.Since(start))
@@ -254,7 +254,7 @@ func TestRefusedEventDiesAlone(t *testing.T) {
 			ids = append(ids, accept(t, in, event(runRef(1), v, life[v])).ID)
 		}
 		stop := forward(t, in, target, ForwarderOptions{})
-		time.Sleep(time.Second)
+		pass(time.Second)
 		synctest.Wait()
 		if diff := cmp.Diff([][]int{{0}, {2}}, target.versions(runRef(1))); diff != "" {
 			t.Errorf("signals (-want +got):\n%s", diff)
@@ -272,7 +272,7 @@ func TestRefusedEventDiesAlone(t *testing.T) {
 		if n != 1 || err != nil {
 			t.Fatalf("redelivered %d (%v), want 1", n, err)
 		}
-		time.Sleep(time.Second)
+		pass(time.Second)
 		synctest.Wait()
 		stop()
 		if diff := cmp.Diff([][]int{{0}, {2}, {1}}, target.versions(runRef(1))); diff != "" {
@@ -374,7 +374,7 @@ func TestStoppingIsNotAnOutage(t *testing.T) {
 		in := open(t, Options{})
 		accept(t, in, event(runRef(1), 0, spacelift.RunStateQueued))
 		stop := forward(t, in, &slowTarget{runs: map[spacelift.RunRef]int{}}, ForwarderOptions{})
-		time.Sleep(time.Second)
+		pass(time.Second)
 		stop()
 		if h := in.Health(); h.ForwarderDown || h.Pending != 1 {
 			t.Errorf("health %+v, want one pending and no outage", h)

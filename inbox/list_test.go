@@ -43,7 +43,7 @@ func TestListFiltersNewestFirst(t *testing.T) {
 		ids := map[string]string{} // name → id
 		note := func(name string, d Delivery) {
 			ids[name] = d.ID
-			time.Sleep(time.Minute)
+			pass(time.Minute)
 		}
 		start := time.Now()
 		other := spacelift.RunRef{Account: "other", Stack: "database", Run: "run-1"}

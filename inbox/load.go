@@ -179,7 +179,7 @@ func microseconds(d time.Duration) uint32 {
 // removeFile removes a file that is no longer needed. One that is gone already
 // is fine.
 func removeFile(path string) error {
-	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
+	if err := os.Remove(path); err != nil && !os.IsNotExist(err) { //nolint:gosec // in the operator's own directory
 		return err
 	}
 	return nil

@@ -24,8 +24,8 @@ func values(t testing.TB, r *prometheus.Registry) map[string]float64 {
 	for _, f := range families {
 		for _, m := range f.GetMetric() {
 			name := f.GetName()
-			for _, l := range m.GetLabel() {
-				name += "/" + l.GetValue()
+			if l := m.GetLabel(); len(l) > 0 { // we have at most one
+				name += "/" + l[0].GetValue()
 			}
 			switch {
 			case m.GetHistogram() != nil:
@@ -62,7 +62,7 @@ func TestMetricsTellWhatHappens(t *testing.T) {
 		accept(t, in, event(runRef(3), 0, spacelift.RunStateQueued))
 		accept(t, in, event(runRef(3), 1, spacelift.RunStateReady))
 		stop := forward(t, in, target, ForwarderOptions{MaxConcurrent: 1})
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		synctest.Wait()
 
 		got := values(t, registry)
@@ -84,7 +84,7 @@ func TestMetricsTellWhatHappens(t *testing.T) {
 		check("while the target is away")
 
 		target.change(func() { away = false })
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		synctest.Wait()
 		stop()
 		got = values(t, registry)

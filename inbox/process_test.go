@@ -106,7 +106,7 @@ func traffic(dir string) error {
 						continue
 					}
 					out.Lock()
-					fmt.Printf("%s %d\n", run.Run, v)
+					fmt.Fprintf(os.Stdout, "%s %d\n", run.Run, v)
 					out.Unlock()
 				}
 			}

@@ -54,10 +54,10 @@ func TestDeliveredOnesLoseTheirBodyAndThenGo(t *testing.T) {
 		for i := range n {
 			ids = append(ids, accept(t, in, event(runRef(i), 0, spacelift.RunStateQueued)).ID)
 			if i%20 == 0 {
-				time.Sleep(time.Second)
+				pass(time.Second)
 			}
 		}
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		synctest.Wait()
 
 		check := func(when string) {
@@ -132,10 +132,10 @@ func TestRetentionSurvivesReopening(t *testing.T) {
 			for i := range 200 {
 				last = accept(t, in, event(runRef(round*1000+i), 0, spacelift.RunStateQueued)).ID
 				if i%20 == 0 {
-					time.Sleep(time.Second)
+					pass(time.Second)
 				}
 			}
-			time.Sleep(time.Minute)
+			pass(time.Minute)
 			synctest.Wait()
 			stop()
 			closeInbox(t, in)
@@ -177,10 +177,10 @@ func TestPendingAndDeadOutliveEverythingElse(t *testing.T) {
 		for i := range 800 {
 			accept(t, in, event(runRef(1000+i), 0, spacelift.RunStateQueued))
 			if i%20 == 0 {
-				time.Sleep(5 * time.Second)
+				pass(5 * time.Second)
 			}
 		}
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		synctest.Wait()
 		if _, _, err := in.Get(t.Context(), first.ID); !errors.Is(err, ErrNotFound) {
 			t.Errorf("an old forwarded delivery: %v, want ErrNotFound", err)
@@ -239,10 +239,10 @@ func TestDeadOnesBeyondTheirBudgetAreToldAndGo(t *testing.T) {
 		for i := range 600 {
 			accept(t, in, event(runRef(1000+i), 0, spacelift.RunStateQueued))
 			if i%20 == 0 {
-				time.Sleep(time.Second)
+				pass(time.Second)
 			}
 		}
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		synctest.Wait()
 		stop()
 		for i, id := range ids {
@@ -270,7 +270,7 @@ func TestRefusalsPushOutNothingElse(t *testing.T) {
 			for range 100 {
 				in.Log(Delivery{Outcome: OutcomeRefused, Reason: "bad-signature", Detail: strings.Repeat("x", 5000)})
 			}
-			time.Sleep(time.Second)
+			pass(time.Second)
 		}
 		synctest.Wait()
 		if n := len(all(t, in, Filter{Outcome: OutcomeRefused}, 100)); n > 40+10 || n < 20 {
@@ -286,7 +286,7 @@ func TestRefusalsPushOutNothingElse(t *testing.T) {
 		}
 		for range 500 {
 			in.Log(Delivery{Outcome: OutcomeIgnored})
-			time.Sleep(100 * time.Millisecond)
+			pass(100 * time.Millisecond)
 		}
 		synctest.Wait()
 		if n := len(all(t, in, Filter{Outcome: OutcomeIgnored}, 100)); n > 80+20 || n < 60 {

@@ -67,6 +67,9 @@ func accept(t testing.TB, in *Inbox, e workflows.RunEvent) Delivery {
 	return d
 }
 
+// pass lets time go by; in a bubble that takes none.
+func pass(d time.Duration) { <-time.After(d) }
+
 // fakeTarget remembers what it was sent; fail, if set, decides about each
 // signal first.
 type fakeTarget struct {

@@ -115,14 +115,10 @@ func (d damage) String() string {
 
 // loadStream opens the segments of a directory and visits their frames in
 // order. A damaged segment is replaced by one with what could be read, and the
-// original put aside, before any of its frames is visited.
+// original put aside, before any of its frames is visited. The stream comes
+// back also with an error, for the caller to close.
 func loadStream(dir string, durable bool, suffix string, visit func(*segment, frame)) (st *stream, found []damage, err error) {
 	st = &stream{dir: dir, durable: durable, next: 1}
-	defer func() {
-		if err != nil {
-			st.close()
-		}
-	}()
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return st, nil, err
 	}

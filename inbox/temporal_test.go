@@ -79,7 +79,7 @@ func TestWhatTemporalsAnswersMean(t *testing.T) {
 				t.Errorf("%v hides the cause", err)
 			}
 			for _, class := range []error{ErrEnded, ErrRefused} {
-				if got := errors.Is(err, class); got != (class == c.want) {
+				if got := errors.Is(err, class); got != errors.Is(c.want, class) {
 					t.Errorf("%v is %q: %t", err, class, got)
 				}
 			}

@@ -3,6 +3,7 @@ package inbox
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -215,7 +216,7 @@ func (in *Inbox) commit(marksToo, probe bool) bool {
 	in.mu.Unlock()
 
 	start := time.Now()
-	marks = append(marks[:len(marks):len(marks)], b.marks...)
+	marks = append(slices.Clip(marks), b.marks...)
 	w, err := in.write(b.items, marks, b.copies, probe && idle && len(marks) == 0)
 	now := time.Now()
 	in.metrics.commit(now.Sub(start), len(b.items), err)
