@@ -80,8 +80,9 @@ e2e: ## Drive the built programs over HTTP
 	go test -count=1 -timeout 15m ./e2e/...
 
 .PHONY: bench
-bench: ## Measure, as ratios against a baseline in the same run
-	./hack/bench
+bench: build ## Measure, as ratios against a baseline in the same run
+	go build -o $(BIN)/gantry-dev ./cmd/gantry-dev
+	go run ./e2e/bench -gantry $(BIN)/gantry -lab $(BIN)/gantry-dev $(ARGS)
 
 .PHONY: soak
 soak: ## Kill the product under load, for SOAK (default 10m)

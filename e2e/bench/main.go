@@ -1,0 +1,69 @@
+// Command bench measures Gantry against the numbers it promises, each as a ratio
+// to a baseline measured in the same run: `make bench`.
+//
+// It aims only at 127.0.0.1, is bounded, and stops by itself. On a small or
+// busy machine the absolute numbers swing; the ratios are what counts.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	var b bench
+	var bare string
+	flag.StringVar(&b.gantry, "gantry", "bin/gantry", "the product binary to measure")
+	flag.StringVar(&b.lab, "lab", "bin/gantry-dev", "the lab binary to measure")
+	flag.DurationVar(&b.span, "span", 2*time.Second, "length of one measurement under load")
+	flag.IntVar(&b.rounds, "rounds", 3, "interleaved rounds; medians are shown")
+	flag.StringVar(&bare, "bare", "", "internal: serve the bare handler on this address")
+	flag.Parse()
+	if bare != "" {
+		exitOn(serveBare(ctx, bare))
+		return
+	}
+	b.log = slog.New(slog.DiscardHandler)
+	exitOn(b.run(ctx))
+}
+
+func exitOn(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench: "+err.Error())
+		os.Exit(1)
+	}
+}
+
+// bench is one run of all measurements.
+type bench struct {
+	gantry, lab string
+	span        time.Duration
+	rounds      int
+	log         *slog.Logger
+}
+
+func (b *bench) run(ctx context.Context) error {
+	for _, part := range []struct {
+		title   string
+		measure func(context.Context) error
+	}{
+		{"Front door: accepted webhooks (verify, decode, fsync), against a bare handler that verifies and decodes", b.frontDoor},
+		{"Forwarding: events of hot runs, coalesced against one SignalWithStart per event", b.forwarding},
+		{"From UNCONFIRMED to runConfirm, warm worker, idle machine", b.reaction},
+		{"Sizes and starts", b.sizes},
+	} {
+		fmt.Printf("\n%s\n\n", part.title)
+		if err := part.measure(ctx); err != nil {
+			return fmt.Errorf("%s: %w", part.title, err)
+		}
+	}
+	fmt.Println("\nTemporal history events per run: go run ./e2e/record prints them for every scenario.")
+	return nil
+}

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// program is a server under measurement, in a process of its own.
+type program struct {
+	cmd     *exec.Cmd
+	address string
+	out     bytes.Buffer
+}
+
+// startProgram starts a server and waits until it answers on ready.
+func startProgram(ctx context.Context, ready string, env []string, name string, args ...string) (*program, error) {
+	p := &program{cmd: exec.CommandContext(ctx, name, args...)}
+	p.cmd.Env = append(os.Environ(), env...)
+	p.cmd.Stderr = &p.out
+	if err := p.cmd.Start(); err != nil {
+		return nil, err
+	}
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.After(20 * time.Second); ; {
+		select {
+		case <-deadline:
+			return nil, errors.Join(fmt.Errorf("%s is not ready: %s", name, &p.out), p.stop())
+		case <-tick.C:
+		}
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, ready, nil)
+		if err != nil {
+			return nil, err
+		}
+		if res, err := http.DefaultClient.Do(req); err == nil {
+			_ = res.Body.Close()
+			return p, nil
+		}
+	}
+}
+
+func (p *program) stop() error {
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	_ = p.cmd.Wait() // it was told to end
+	return nil
+}
+
+// residentMB is the process's resident memory now, in megabytes.
+func (p *program) residentMB() (float64, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	m := regexp.MustCompile(`VmRSS:\s+(\d+) kB`).FindSubmatch(status)
+	if m == nil {
+		return 0, errors.New("no VmRSS")
+	}
+	kb, err := strconv.Atoi(string(m[1]))
+	return float64(kb) / 1024, err
+}
+
+// startGantry starts the product with its inbox in dir.
+func (b *bench) startGantry(ctx context.Context, dir, temporal, spaceliftURL string) (*program, error) {
+	address, err := freeAddress(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p, err := startProgram(ctx, "http://"+address+"/healthz", []string{
+		"GANTRY_ACCOUNT=acme", "GANTRY_WEBHOOK_SECRET=" + webhookSecret, "GANTRY_LOG_LEVEL=error",
+		"SPACELIFT_API_KEY_ENDPOINT=" + spaceliftURL, "SPACELIFT_API_KEY_ID=" + keyID, "SPACELIFT_API_KEY_SECRET=" + keySecret,
+		"TEMPORAL_ADDRESS=" + temporal,
+	}, b.gantry, "serve", "--listen", address, "--data", filepath.Join(dir, "inbox"))
+	if err != nil {
+		return nil, err
+	}
+	p.address = address
+	return p, nil
+}
+
+func freeAddress(ctx context.Context) (string, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close() //nolint:errcheck // only its address was wanted
+	return l.Addr().String(), nil
+}
+
+// folderBytes is the space a folder takes on disk.
+func folderBytes(dir string) (total int64, err error) {
+	err = filepath.Walk(dir, func(_ string, info os.FileInfo, err error) error {
+		if err != nil {
+			return err
+		}
+		if s, ok := info.Sys().(*syscall.Stat_t); ok && !info.IsDir() {
+			total += s.Blocks * 512
+		}
+		return nil
+	})
+	return total, err
+}
