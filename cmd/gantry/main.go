@@ -24,7 +24,7 @@ func main() {
 	root := newRootCommand()
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "gantry: "+err.Error())
-		os.Exit(1)
+		os.Exit(exitCode(err))
 	}
 }
 
@@ -39,6 +39,6 @@ explains what it did.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newServeCommand(), newTokenCommand())
+	root.AddCommand(newServeCommand(), newSetupCommand(), newTokenCommand())
 	return root
 }

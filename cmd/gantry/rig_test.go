@@ -1,0 +1,221 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/spacelift/simulator"
+)
+
+const (
+	testSecret      = "webhook-s3cret"
+	testHeaderValue = "header-s3cret"
+	testKeySecret   = "key-s3cret"
+)
+
+// rig is an empty Spacelift account, the address of a Gantry that takes its
+// notifications, and an environment that configures both.
+type rig struct {
+	t         *testing.T
+	spacelift *simulator.Simulator
+	gantry    *receiver
+	data      string
+}
+
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	for _, v := range os.Environ() { // what surrounds the tests is no part of them
+		if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, "GANTRY_") || strings.HasPrefix(name, "SPACELIFT_") || strings.HasPrefix(name, "TEMPORAL_") {
+			t.Setenv(name, "")
+			os.Unsetenv(name)
+		}
+	}
+	r := &rig{t: t, spacelift: simulator.New(simulator.Options{Account: "acme", Phases: simulator.Instant()}), gantry: newReceiver(t)}
+	t.Cleanup(r.spacelift.Close)
+	server := httptest.NewServer(r.spacelift)
+	t.Cleanup(server.Close)
+	r.data = filepath.Join(t.TempDir(), "inbox")
+	r.as(simulator.Admin)
+	for name, value := range map[string]string{
+		"GANTRY_ACCOUNT": "acme", "GANTRY_WEBHOOK_SECRET": testSecret, "GANTRY_DATA": r.data,
+		"SPACELIFT_API_KEY_ENDPOINT": server.URL,
+	} {
+		t.Setenv(name, value)
+	}
+	return r
+}
+
+// as gives Gantry a key with a role.
+func (r *rig) as(role simulator.Role) {
+	key := r.spacelift.AddAPIKey(simulator.APIKey{Secret: testKeySecret, Role: role})
+	r.t.Setenv("SPACELIFT_API_KEY_ID", key.ID)
+	r.t.Setenv("SPACELIFT_API_KEY_SECRET", testKeySecret)
+}
+
+func (r *rig) withHeader() {
+	r.t.Setenv("GANTRY_SECRET_HEADER", "X-Gantry-Token")
+	r.t.Setenv("GANTRY_SECRET_HEADER_VALUE", testHeaderValue)
+	r.gantry.header = "X-Gantry-Token"
+}
+
+func (r *rig) ok(err error) {
+	r.t.Helper()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// run runs the program and returns what it prints and its exit code. No secret
+// may ever be printed.
+func (r *rig) run(args ...string) (out string, code int) {
+	r.t.Helper()
+	var printed bytes.Buffer
+	root := newRootCommand()
+	root.SetArgs(args)
+	root.SetOut(&printed)
+	root.SetErr(&printed)
+	err := root.ExecuteContext(r.t.Context())
+	if err != nil {
+		printed.WriteString("gantry: " + err.Error())
+	}
+	for _, secret := range []string{testSecret, testHeaderValue, testKeySecret} {
+		if strings.Contains(printed.String(), secret) {
+			r.t.Errorf("a secret is printed:\n%s", printed.String())
+		}
+	}
+	return printed.String(), exitCode(err)
+}
+
+// setUp makes the account as it should be.
+func (r *rig) setUp() {
+	r.t.Helper()
+	if out, code := r.run("setup", "--url", r.gantry.url, "--yes"); code != 0 {
+		r.t.Fatalf("exit code %d\n%s", code, out)
+	}
+}
+
+// client is somebody else who works on the account.
+func (r *rig) client() *spacelift.Client {
+	r.t.Helper()
+	key := r.spacelift.AddAPIKey(simulator.APIKey{})
+	c, err := spacelift.NewClient(spacelift.Config{
+		Account: "acme", Endpoint: os.Getenv("SPACELIFT_API_KEY_ENDPOINT"), Credentials: spacelift.APIKey{ID: key.ID, Secret: key.Secret},
+	})
+	r.ok(err)
+	return c
+}
+
+// changeWebhook is somebody's change of the webhook.
+func (r *rig) changeWebhook(change func(*spacelift.NamedWebhookInput)) {
+	r.t.Helper()
+	in := spacelift.NamedWebhookInput{
+		Name: "gantry", Endpoint: r.gantry.url, Enabled: true, Labels: []string{"gantry"}, Space: "root", Secret: testSecret, RetryOnFailure: true,
+	}
+	change(&in)
+	_, err := r.client().UpdateNamedWebhook(r.t.Context(), "gantry", in)
+	r.ok(err)
+}
+
+// changePolicy is somebody's change of the policy.
+func (r *rig) changePolicy(change func(*spacelift.PolicyInput)) {
+	r.t.Helper()
+	c := r.client()
+	p, err := c.Policy(r.t.Context(), "gantry")
+	r.ok(err)
+	in := spacelift.PolicyInput{Name: p.Name, Type: p.Type, Engine: p.Engine, Body: p.Body, Space: p.Space}
+	change(&in)
+	_, err = c.UpdatePolicy(r.t.Context(), "gantry", in)
+	r.ok(err)
+}
+
+// receiver stands for Gantry's HTTP side as far as setting up and looking
+// after it need one.
+type receiver struct {
+	url string // of the webhook
+
+	mu     sync.Mutex
+	header string
+	ready  func(w http.ResponseWriter) // nil: all is well
+	stacks map[string]int              // notifications taken, by stack
+}
+
+func newReceiver(t *testing.T) *receiver {
+	g := &receiver{stacks: map[string]int{}}
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /webhook", g.webhook)
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		w.Header().Set("Content-Type", "application/json")
+		if g.ready != nil {
+			g.ready(w)
+			return
+		}
+		io.WriteString(w, `{"status":"ready","inbox":{"writable":true,"pending":0},"forwarding":{"down":false}}`)
+	})
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	g.url = server.URL + "/webhook"
+	return g
+}
+
+func (g *receiver) webhook(w http.ResponseWriter, r *http.Request) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	body, _ := io.ReadAll(r.Body)
+	refuse := func(reason string) {
+		w.Header().Set("Content-Type", "application/problem+json")
+		w.WriteHeader(http.StatusUnauthorized)
+		io.WriteString(w, `{"type":"urn:gantry:problem:`+reason+`","title":"Unauthorized","status":401,"detail":"because"}`)
+	}
+	if spacelift.VerifySignature([]byte(testSecret), body, r.Header.Get(spacelift.SignatureHeader)) != nil {
+		refuse("signature-mismatch")
+		return
+	}
+	if g.header != "" && r.Header.Get(g.header) != testHeaderValue {
+		refuse("secret-header-mismatch")
+		return
+	}
+	var event struct {
+		Stack struct{ ID string }
+	}
+	_ = json.Unmarshal(body, &event)
+	outcome := `"outcome":"ignored","reason":"internal-error"`
+	if event.Stack.ID != "" {
+		g.stacks[event.Stack.ID]++
+		outcome = `"outcome":"accepted"`
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusAccepted)
+	io.WriteString(w, `{"delivery":"01KDX3V4T8Q2M5N7P9R1S3T5V7",`+outcome+`}`)
+}
+
+// heard counts the notifications of a stack.
+func (g *receiver) heard(stack string) int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.stacks[stack]
+}
+
+// push lets a run without changes pass from the push to its end.
+func (r *rig) push(stack spacelift.StackID) {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(r.t.Context(), 20*time.Second)
+	defer cancel()
+	run, err := r.spacelift.Push(stack, simulator.Commit{}, simulator.Plan{})
+	r.ok(err)
+	_, err = r.spacelift.WaitState(ctx, stack, run, spacelift.RunStateFinished)
+	r.ok(err)
+	r.ok(r.spacelift.Flush(ctx))
+}

@@ -1,0 +1,166 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gantryhq/gantry/deploy"
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// exitDrift is the exit code of `gantry setup --check` when something differs.
+const exitDrift = 3
+
+type setupOptions struct {
+	account, url, space, webhook, policy string
+	sendSecrets, yes, check, json        bool
+}
+
+func newSetupCommand() *cobra.Command {
+	var o setupOptions
+	cmd := &cobra.Command{
+		Use:   "setup",
+		Short: "Set up webhook and policy in Spacelift",
+		Long: `Compares the named webhook and the notification policy that Gantry needs in
+Spacelift with what is there, and says what would change and why. With --yes it
+makes the changes; running it again changes nothing.
+
+It reads the same configuration as gantry serve: the webhook is given the first
+of the account's webhook secrets, and the secret header if one is configured.
+Labels that others gave the webhook stay, and stacks are never touched: which
+of them are managed is said by their own label, gantry:managed.
+
+The API key must be an admin of the space. Exit codes: 0 fine, 1 an error, and
+with --check 3 when something differs.`,
+		Example: `  gantry setup --url https://gantry.example.com/webhook
+  gantry setup --url https://gantry.example.com/webhook --yes
+  gantry setup --url https://gantry.example.com/webhook --check`,
+		Args: cobra.NoArgs,
+	}
+	load, asJSON := configFlag(cmd), outputFlag(cmd)
+	f := cmd.Flags()
+	f.StringVar(&o.account, "account", "", "account, when several are configured")
+	f.StringVar(&o.url, "url", "", "where Spacelift reaches Gantry's webhook")
+	f.StringVar(&o.space, "space", "", "id of the space for both (default: where they are; root when they are new)")
+	f.StringVar(&o.webhook, "webhook-name", deploy.DefaultName, "name of the webhook")
+	f.StringVar(&o.policy, "policy-name", deploy.DefaultName, "name of the policy; one serves several webhooks")
+	f.BoolVar(&o.sendSecrets, "send-secrets", false, "send secret and secret header even where Spacelift doesn't show that they differ")
+	f.BoolVar(&o.yes, "yes", false, "make the changes")
+	f.BoolVar(&o.check, "check", false, "change nothing and exit with 3 if something differs")
+	cmd.MarkFlagsMutuallyExclusive("yes", "check")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		var err error
+		if o.json, err = asJSON(); err != nil {
+			return err
+		}
+		if o.url == "" {
+			return errors.New("--url is missing: where does Spacelift reach Gantry, such as https://gantry.example.com/webhook?")
+		}
+		loaded, err := load()
+		if err != nil {
+			return err
+		}
+		if err := loaded.Validate(); err != nil {
+			return fmt.Errorf("configuration:\n%w", err)
+		}
+		a, err := chooseAccount(loaded.Accounts, o.account)
+		if err != nil {
+			return err
+		}
+		known, err := readSecrets(a)
+		if err != nil {
+			return fmt.Errorf("account %s: %w", a.Name, err)
+		}
+		api, err := newSpaceliftClient(a)
+		if err != nil {
+			return err
+		}
+		o.account = a.Name
+		return runSetup(cmd.Context(), api, o, known, cmd.OutOrStdout())
+	}
+	return cmd
+}
+
+func runSetup(ctx context.Context, api deploy.Spacelift, o setupOptions, known secrets, out io.Writer) error {
+	odd, err := webhookAddress(o.url)
+	if err != nil {
+		return err
+	}
+	wanted := deploy.Wanted{
+		Webhook: o.webhook, Policy: o.policy, Space: o.space, Endpoint: o.url, Secret: known.live[0],
+		Header: known.header, HeaderValue: known.headerValue, SendSecrets: o.sendSecrets,
+	}
+	found, err := deploy.Look(ctx, api, wanted)
+	if err != nil {
+		return fmt.Errorf("account %s: %w", o.account, err)
+	}
+	plan, err := deploy.Compare(wanted, found)
+	if err != nil {
+		return fmt.Errorf("account %s: %w", o.account, err)
+	}
+	report := setupReport{Account: o.account, Plan: plan, Applied: []string{}}
+	for _, text := range odd {
+		report.Notes = append(report.Notes, deploy.Note{Kind: noteAddress, Text: text})
+	}
+	text := out
+	if o.json {
+		text = io.Discard
+	}
+	report.print(text)
+	if o.yes {
+		err = deploy.Apply(ctx, api, plan, func(what string) {
+			report.Applied = append(report.Applied, what)
+			fmt.Fprintln(text, "done: "+what)
+		})
+	}
+	switch {
+	case err != nil:
+		err = fmt.Errorf("account %s: %w", o.account, err)
+	case o.check && !plan.Empty():
+		err = &exitError{exitDrift, fmt.Errorf("account %s differs from what is wanted in %d places", o.account, len(plan.Changes))}
+	case plan.Empty():
+		fmt.Fprintln(text, "nothing to do")
+	case o.yes:
+		fmt.Fprintf(text, "\nLabel stacks %s to have their runs managed. gantry doctor checks the rest.\n", spacelift.LabelManaged)
+	default:
+		fmt.Fprintln(text, "\nNothing was changed. Add --yes to make these changes.")
+	}
+	if o.json {
+		err = errors.Join(err, json.NewEncoder(out).Encode(report))
+	}
+	return err
+}
+
+// noteAddress is about the address given, where deploy's notes are about what
+// is in Spacelift.
+const noteAddress deploy.NoteKind = "address"
+
+// setupReport is what setup found and did. It holds no secrets.
+type setupReport struct {
+	Account string `json:"account"`
+	deploy.Plan
+	Applied []string `json:"applied"`
+}
+
+func (r setupReport) print(out io.Writer) {
+	fmt.Fprintf(out, "account %s\n\n", r.Account)
+	for _, c := range r.Changes {
+		object, setting, found := strings.Cut(string(c.Item), ".")
+		if found {
+			fmt.Fprintf(out, "~ %s %s, %s: %s → %s\n", object, c.Name, setting, cmp.Or(c.Now, "none"), c.Wanted)
+		} else {
+			fmt.Fprintf(out, "+ %s %s: %s\n", object, c.Name, c.Wanted)
+		}
+		fmt.Fprintf(out, "    %s\n", c.Why)
+	}
+	for _, n := range r.Notes {
+		fmt.Fprintln(out, "note: "+n.Text)
+	}
+}
