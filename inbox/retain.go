@@ -1,6 +1,7 @@
 package inbox
 
 import (
+	"errors"
 	"fmt"
 	"time"
 )
@@ -31,7 +32,7 @@ func (in *Inbox) keeper() {
 			}
 		}
 		in.flushLogs()
-		if err := in.retain(); err != nil {
+		if err := in.retain(); err != nil && !errors.Is(err, errClosing) {
 			in.log.Warn("inbox: retention is held up", "error", err)
 		}
 	}

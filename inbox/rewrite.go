@@ -2,6 +2,7 @@ package inbox
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -79,26 +80,36 @@ func (in *Inbox) settle(m *moved, to *segment, off int64) {
 	}
 }
 
-// condense replaces a sealed segment by one without marks that are out of date
-// and without the bodies of deliveries that are done.
-func (in *Inbox) condense(s *segment) error {
+var errClosing = errors.New("the inbox is closing")
+
+// eachFrame visits the frames of a complete segment. Damage that came since the
+// start is an error: the next start will salvage what it can.
+func (s *segment) eachFrame(visit func(frame) error) error {
 	contents, err := s.contents(nil)
 	if err != nil {
 		return err
 	}
+	var errs []error
+	_, damaged := scanFrames(contents, func(f frame) { errs = append(errs, visit(f)) })
+	if len(damaged) > 0 {
+		errs = append(errs, fmt.Errorf("%s is unreadable from byte %d to %d: %w", s.path, damaged[0].from, damaged[0].to, errRecord))
+	}
+	return errors.Join(errs...)
+}
+
+// condense replaces a complete segment by one without marks that are out of date
+// and without the bodies of deliveries that are done.
+func (in *Inbox) condense(s *segment) error {
 	var keep []*moved
 	var raw [][]byte
-	var errs []error
-	scanFrames(contents, func(f frame) {
+	err := s.eachFrame(func(f frame) error {
 		m, err := in.renew(s, f)
-		if err != nil {
-			errs = append(errs, err)
-		}
 		if m != nil {
 			keep, raw = append(keep, m), append(raw, m.frame)
 		}
+		return err
 	})
-	if err := errors.Join(errs...); err != nil {
+	if err != nil {
 		return err
 	}
 	dir := filepath.Dir(s.path)
@@ -130,50 +141,43 @@ func (in *Inbox) condense(s *segment) error {
 // pending or dead, and marks that are still needed, go to the end of the
 // stream first.
 func (in *Inbox) drop(s *segment) error {
-	contents, err := s.contents(nil)
-	if err != nil {
-		return err
-	}
-	var errs []error
 	var entries []*entry
 	var batches []*batch
-	scanFrames(contents, func(f frame) {
+	err := s.eachFrame(func(f frame) error {
 		in.mu.Lock()
 		e := in.index.find(f.id)
-		done := e != nil && e.state.done()
+		leave := e == nil || f.kind == frameAccepted && e.state.done()
 		if e != nil && f.kind == frameAccepted {
 			entries = append(entries, e)
 		}
 		in.mu.Unlock()
-		if e == nil || f.kind == frameAccepted && done {
-			return
+		if leave {
+			return nil
 		}
 		m, err := in.renew(s, f)
-		if err != nil {
-			errs = append(errs, err)
-		}
 		if m == nil {
-			return
+			return err
 		}
 		in.mu.Lock()
+		defer in.mu.Unlock()
 		b := in.openBatch(len(m.frame))
 		b.copies = append(b.copies, m)
 		b.bytes += len(m.frame)
-		in.mu.Unlock()
 		if len(batches) == 0 || batches[len(batches)-1] != b {
 			batches = append(batches, b)
 		}
+		return nil
 	})
 	kick(in.kickWrite)
 	for _, b := range batches {
 		select {
 		case <-b.done:
-			errs = append(errs, b.err)
+			err = errors.Join(err, b.err)
 		case <-in.stop:
-			return nil
+			return errClosing
 		}
 	}
-	if err := errors.Join(errs...); err != nil {
+	if err != nil {
 		return err
 	}
 

@@ -66,9 +66,6 @@ func (st *stream) prepare(n int) error {
 		return nil
 	}
 	if st.spare != nil { // an enormous frame: it gets a segment to itself
-		if err := st.spare.seal(true); err != nil {
-			return err
-		}
 		if err := errors.Join(st.spare.f.Close(), os.Remove(st.spare.path)); err != nil {
 			return err
 		}

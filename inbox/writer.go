@@ -201,8 +201,8 @@ func (in *Inbox) commit(marksToo, probe bool) bool {
 		in.batches = in.batches[1:]
 	}
 	marks := in.marks
-	if n := maxBatchMarks; len(marks) > n {
-		marks = marks[:n]
+	if n := maxBatchMarks; len(marks) > n && len(b.marks) == 0 {
+		marks = marks[:n] // never behind the batch's own, which may be newer
 	}
 	idle := len(b.items) == 0 && len(b.marks) == 0 && len(b.copies) == 0
 	if idle && (len(marks) == 0 || !marksToo && len(marks) < maxBatchMarks) && !probe {
