@@ -9,6 +9,7 @@ BIN := bin
 TOOLS := .tools/bin
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)
+GOTESTSUM := go tool -modfile=tools.mod gotestsum --format pkgname --format-hide-empty-pkg --
 GO_FILES := $(shell git ls-files '*.go' 2>/dev/null | grep -v '\.gen\.go$$')
 
 .PHONY: help
@@ -60,7 +61,8 @@ workflowcheck: ## Prove that workflow code is deterministic
 
 .PHONY: test
 test: ## Run all tests with the race detector, except those in e2e
-	go test -race $$(go list ./... | grep -v /e2e) && cd gen && go test -race ./...
+	cd gen && go test ./...
+	$(GOTESTSUM) -race $$(go list ./... | grep -v /e2e)
 
 .PHONY: replay
 replay: ## Replay the recorded histories against today's workflows
@@ -77,7 +79,7 @@ fuzz: ## Fuzz every target for FUZZTIME each
 
 .PHONY: e2e
 e2e: ## Drive the built programs over HTTP
-	go test -count=1 -timeout 15m ./e2e/...
+	$(GOTESTSUM) -count=1 -timeout 15m ./e2e/...
 
 .PHONY: bench
 bench: build ## Measure, as ratios against a baseline in the same run
@@ -89,9 +91,11 @@ soak: ## Kill the product under load, for SOAK (default 10m)
 	SOAK=$${SOAK:-10m} go test -count=1 -timeout 2h -run TestKill -v ./e2e
 
 .PHONY: check
-check: verify check-fmt vet lint workflowcheck test replay e2e ## Everything that CI runs
-	FUZZTIME=$${FUZZTIME:-3s} ./hack/fuzz $${FUZZTIME:-3s}
-	@echo "all checks passed"
+check: verify check-fmt vet lint workflowcheck fuzz-briefly replay test e2e ## Everything that CI runs
+
+.PHONY: fuzz-briefly
+fuzz-briefly: ## Fuzz every target for 3 seconds each
+	./hack/fuzz 3s
 
 .PHONY: clean
 clean: ## Remove what builds leave behind

@@ -1,0 +1,136 @@
+// Package docs holds no code: its tests keep the documents true.
+package docs
+
+import (
+	"bytes"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// files returns the repository's files with an extension, by path from its root.
+func files(t *testing.T, extension string) map[string]string {
+	t.Helper()
+	found := map[string]string{}
+	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && (strings.HasPrefix(d.Name(), ".") && d.Name() != ".." || d.Name() == "bin" || d.Name() == "testdata"):
+			return filepath.SkipDir
+		case d.IsDir() || filepath.Ext(path) != extension:
+			return nil
+		}
+		content, err := os.ReadFile(path)
+		found[strings.TrimPrefix(filepath.ToSlash(path), "../")] = string(content)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// TestLinksLeadSomewhere follows every relative link of every document.
+func TestLinksLeadSomewhere(t *testing.T) {
+	link := regexp.MustCompile(`\]\(([^)#\s]+)(?:#[^)]*)?\)`)
+	followed := 0
+	for name, content := range files(t, ".md") {
+		for _, m := range link.FindAllStringSubmatch(content, -1) {
+			if strings.Contains(m[1], "://") {
+				continue
+			}
+			followed++
+			if _, err := os.Stat(filepath.Join("..", filepath.Dir(name), m[1])); err != nil {
+				t.Errorf("%s links to %s, which is not there", name, m[1])
+			}
+		}
+	}
+	if followed == 0 {
+		t.Error("no link was followed")
+	}
+}
+
+// TestGuaranteesNameTestsThatExist: a guarantee without its test is a promise.
+func TestGuaranteesNameTestsThatExist(t *testing.T) {
+	tests := map[string]bool{}
+	function := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)
+	for name, content := range files(t, ".go") {
+		if strings.HasSuffix(name, "_test.go") {
+			for _, m := range function.FindAllStringSubmatch(content, -1) {
+				tests[m[1]] = true
+			}
+		}
+	}
+	guarantees, err := os.ReadFile("guarantees.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := 0
+	for line := range strings.Lines(string(guarantees)) {
+		cells := strings.Split(line, "|")
+		if len(cells) != 4 || strings.Contains(line, "---") || strings.Contains(line, "Proven by") {
+			continue
+		}
+		lines++
+		named := regexp.MustCompile("`(\\w+)`").FindAllStringSubmatch(cells[2], -1)
+		if len(named) == 0 {
+			t.Errorf("no test proves:%s", cells[1])
+		}
+		for _, m := range named {
+			if !tests[m[1]] {
+				t.Errorf("there is no test %s for:%s", m[1], cells[1])
+			}
+		}
+	}
+	if lines < 10 {
+		t.Errorf("only %d guarantees were read", lines)
+	}
+}
+
+// TestProblemsAreListed compares docs/reference/problems.md with the kinds of
+// problems in the server's source.
+func TestProblemsAreListed(t *testing.T) {
+	kinds := []string{}
+	literal := regexp.MustCompile(`problem\(http\.Status\w+, "([a-z0-9-]+)"`)
+	constant := regexp.MustCompile(`(reason\w+)\s+= "([a-z0-9-]+)"`)
+	used := regexp.MustCompile(`(?:notAuthentic\(|problem\(http\.Status\w+, )(reason\w+)`)
+	reasons := map[string]string{}
+	var uses []string
+	for name, content := range files(t, ".go") {
+		if filepath.Dir(name) != "server" || strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		for _, m := range literal.FindAllStringSubmatch(content, -1) {
+			kinds = append(kinds, m[1])
+		}
+		for _, m := range constant.FindAllStringSubmatch(content, -1) {
+			reasons[m[1]] = m[2]
+		}
+		for _, m := range used.FindAllStringSubmatch(content, -1) {
+			uses = append(uses, m[1])
+		}
+	}
+	for _, name := range uses {
+		if reasons[name] != "" {
+			kinds = append(kinds, reasons[name])
+		}
+	}
+	doc, err := os.ReadFile("reference/problems.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var listed []string
+	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z0-9-]+)` \\|").FindAllSubmatch(doc, -1) {
+		listed = append(listed, string(bytes.TrimSpace(m[1])))
+	}
+	slices.Sort(kinds)
+	slices.Sort(listed)
+	if kinds, listed := slices.Compact(kinds), slices.Compact(listed); !slices.Equal(kinds, listed) {
+		t.Errorf("the server knows %v\nthe document lists %v", kinds, listed)
+	}
+}
