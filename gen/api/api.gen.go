@@ -507,6 +507,8 @@ type PolicyValue struct {
 }
 
 // Problem A problem document (RFC 9457).
+//
+// Examples: {"detail":"there is no such delivery on this replica; it may have been trimmed from the log","status":404,"title":"There is no such thing","type":"urn:gantry:problem:not-found"}
 type Problem struct {
 	// Detail What is wrong with this request and what to do.
 	Detail *string `json:"detail,omitempty"`
@@ -776,21 +778,33 @@ type RunPath = ID
 type StackPath = ID
 
 // BadRequest A problem document (RFC 9457).
+//
+// Examples: {"detail":"there is no such delivery on this replica; it may have been trimmed from the log","status":404,"title":"There is no such thing","type":"urn:gantry:problem:not-found"}
 type BadRequest = Problem
 
 // Conflict A problem document (RFC 9457).
+//
+// Examples: {"detail":"there is no such delivery on this replica; it may have been trimmed from the log","status":404,"title":"There is no such thing","type":"urn:gantry:problem:not-found"}
 type Conflict = Problem
 
 // Forbidden A problem document (RFC 9457).
+//
+// Examples: {"detail":"there is no such delivery on this replica; it may have been trimmed from the log","status":404,"title":"There is no such thing","type":"urn:gantry:problem:not-found"}
 type Forbidden = Problem
 
 // NotFound A problem document (RFC 9457).
+//
+// Examples: {"detail":"there is no such delivery on this replica; it may have been trimmed from the log","status":404,"title":"There is no such thing","type":"urn:gantry:problem:not-found"}
 type NotFound = Problem
 
 // Unauthenticated A problem document (RFC 9457).
+//
+// Examples: {"detail":"there is no such delivery on this replica; it may have been trimmed from the log","status":404,"title":"There is no such thing","type":"urn:gantry:problem:not-found"}
 type Unauthenticated = Problem
 
 // Unavailable A problem document (RFC 9457).
+//
+// Examples: {"detail":"there is no such delivery on this replica; it may have been trimmed from the log","status":404,"title":"There is no such thing","type":"urn:gantry:problem:not-found"}
 type Unavailable = Problem
 
 // ListDeliveriesParams defines parameters for ListDeliveries.
