@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -30,7 +31,8 @@ const (
 func dial(o Options) (client.Client, error) {
 	options := o.Temporal
 	options.Logger = log.NewStructuredLogger(o.Log.With("component", "temporal"))
-	options.Identity = "gantry/" + o.Version
+	host, _ := os.Hostname() // an unknown host is left out
+	options.Identity = fmt.Sprintf("gantry/%s@%s/%d", o.Version, host, os.Getpid())
 	c, err := client.NewLazyClient(options)
 	if err != nil {
 		return nil, fmt.Errorf("temporal client: %w; check the TEMPORAL_* variables and temporal.toml", err)
