@@ -1,0 +1,227 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/operatorservice/v1"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/api/taskqueue/v1"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/contrib/envconfig"
+	"go.temporal.io/sdk/log"
+
+	"github.com/gantryhq/gantry/cmd/internal/config"
+	"github.com/gantryhq/gantry/workflows"
+)
+
+// patient is this machine's Gantry: its configuration, its folder, its way to
+// Temporal.
+type patient struct {
+	loaded  config.Loaded
+	loadErr error
+	url     string // of the webhook; empty if not given
+	webhook string // its name in Spacelift
+	policy  string // the policy's
+
+	temporal  client.Client // nil until it is known to answer
+	address   string
+	namespace string // "" until it is known to exist
+}
+
+func (p *patient) close() {
+	if p.temporal != nil {
+		p.temporal.Close()
+	}
+}
+
+var hereChecks = []check[*patient]{
+	{"configuration", "Would `gantry serve` start with it, and can its secrets be read?", checkConfiguration},
+	{"inbox", "Can the folder of the inbox be written?", checkInbox},
+	{"temporal-reachable", "Does Temporal answer?", checkTemporal},
+	{"temporal-namespace", "Does the namespace exist?", checkNamespace},
+	{"temporal-search-attributes", "Does the namespace have Gantry's search attributes?", checkSearchAttributes},
+	{"temporal-worker", "Does a Gantry work on the task queue?", checkWorker},
+	{"gantry-ready", "Does the Gantry at `--url` say it is ready?", checkReady},
+}
+
+func checkConfiguration(_ context.Context, p *patient) finding {
+	const fix = "correct it; gantry serve --print-config shows each value and where it comes from"
+	if p.loadErr != nil {
+		return fail(fix, "%s", p.loadErr)
+	}
+	var problems []string
+	if err := p.loaded.Validate(); err != nil {
+		problems = strings.Split(err.Error(), "\n")
+	}
+	names := make([]string, len(p.loaded.Accounts))
+	for i, a := range p.loaded.Accounts {
+		names[i] = a.Name
+		if _, err := readSecrets(a); err != nil && len(problems) == 0 {
+			problems = append(problems, fmt.Sprintf("account %s: %s", a.Name, err))
+		}
+	}
+	if len(problems) > 0 {
+		f := fail(fix, "gantry serve would not start with it")
+		f.Details = problems
+		return f
+	}
+	return ok("accounts: %s", strings.Join(names, ", "))
+}
+
+func checkInbox(_ context.Context, p *patient) finding {
+	if p.loadErr != nil || p.loaded.Data == "" {
+		return leftOut
+	}
+	dir, err := filepath.Abs(p.loaded.Data)
+	if err != nil {
+		return fail("set data to a folder", "%s: %s", p.loaded.Data, err)
+	}
+	const fix = "make it writable for the user of gantry serve, or set data to another folder"
+	info, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		above := existingFolder(filepath.Dir(dir))
+		if err := tryWriting(above); err != nil {
+			return fail(fix, "%s doesn't exist and can't be created in %s: %s", dir, above, err)
+		}
+		return ok("%s doesn't exist yet; gantry serve creates it", dir)
+	case err != nil:
+		return fail(fix, "%s", err)
+	case !info.IsDir():
+		return fail("set data to a folder", "%s is not a folder", dir)
+	}
+	if err := tryWriting(dir); err != nil {
+		return fail(fix, "%s can't be written: %s", dir, err)
+	}
+	return ok("%s can be written", dir)
+}
+
+func existingFolder(dir string) string {
+	for {
+		if info, err := os.Stat(dir); err == nil && info.IsDir() || dir == filepath.Dir(dir) {
+			return dir
+		}
+		dir = filepath.Dir(dir)
+	}
+}
+
+// tryWriting does what the inbox does: write a file and wait for the disk.
+func tryWriting(dir string) error {
+	f, err := os.CreateTemp(dir, ".gantry-doctor-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString("written by gantry doctor\n")
+	return errors.Join(err, f.Sync(), f.Close(), os.Remove(f.Name()))
+}
+
+// temporalTimeout is short: a Temporal that needs longer is as good as away.
+const temporalTimeout = 10 * time.Second
+
+func checkTemporal(ctx context.Context, p *patient) finding {
+	const fix = "start it, or say where it is with TEMPORAL_ADDRESS or temporal.toml; until then events are kept and wait"
+	options, err := envconfig.LoadDefaultClientOptions()
+	if err != nil {
+		return fail("correct the TEMPORAL_* variables or temporal.toml", "read TEMPORAL_* and temporal.toml: %s", err)
+	}
+	if options.HostPort == "" {
+		options.HostPort = client.DefaultHostPort
+	}
+	if options.Namespace == "" {
+		options.Namespace = client.DefaultNamespace
+	}
+	p.address, p.namespace = options.HostPort, options.Namespace
+	options.Logger = log.NewStructuredLogger(slog.New(slog.DiscardHandler))
+	options.Identity = "gantry-doctor/" + version
+	c, err := client.NewLazyClient(options)
+	if err != nil {
+		return fail("correct the TEMPORAL_* variables or temporal.toml", "%s", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, temporalTimeout)
+	defer cancel()
+	info, err := c.WorkflowService().GetSystemInfo(ctx, &workflowservice.GetSystemInfoRequest{})
+	if err != nil {
+		c.Close()
+		return fail(fix, "nothing answers at %s: %s", p.address, err)
+	}
+	p.temporal = c
+	return ok("Temporal %s answers at %s", info.GetServerVersion(), p.address)
+}
+
+func checkNamespace(ctx context.Context, p *patient) finding {
+	if p.temporal == nil {
+		return leftOut
+	}
+	name := p.namespace
+	answer, err := p.temporal.WorkflowService().DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: name})
+	if _, missing := errors.AsType[*serviceerror.NamespaceNotFound](err); missing {
+		p.namespace = ""
+		return fail("temporal operator namespace create --namespace "+name+", or name another with TEMPORAL_NAMESPACE", "there is no namespace %s", name)
+	}
+	if err != nil {
+		p.namespace = ""
+		return fail("check the credentials for Temporal and what they may do in the namespace", "describe namespace %s: %s", name, err)
+	}
+	keeps := answer.GetConfig().GetWorkflowExecutionRetentionTtl().AsDuration()
+	return ok("%s; it keeps ended executions for %s", name, keeps)
+}
+
+func checkSearchAttributes(ctx context.Context, p *patient) finding {
+	if p.temporal == nil || p.namespace == "" {
+		return leftOut
+	}
+	have, err := p.temporal.OperatorService().ListSearchAttributes(ctx, &operatorservice.ListSearchAttributesRequest{Namespace: p.namespace})
+	if err != nil {
+		return warn("ask whoever runs Temporal", "they can't be listed: %s", err)
+	}
+	want := workflows.SearchAttributes()
+	var missing, wrong []string
+	for _, name := range slices.Sorted(maps.Keys(want)) {
+		switch got, there := have.GetCustomAttributes()[name]; {
+		case !there:
+			missing = append(missing, name)
+		case got != want[name]:
+			wrong = append(wrong, fmt.Sprintf("%s is a %s, not a %s", name, got, want[name]))
+		}
+	}
+	switch {
+	case len(wrong) > 0:
+		f := fail("remove them: temporal operator search-attribute remove --namespace "+p.namespace, "some have another type, and executions would stall")
+		f.Details = wrong
+		return f
+	case len(missing) > 0:
+		return warn(
+			fmt.Sprintf("gantry serve adds them if it may; otherwise: temporal operator search-attribute create --namespace %s --type Keyword --name %s", p.namespace, strings.Join(missing, " --name ")),
+			"missing: %s", strings.Join(missing, ", "))
+	}
+	return ok("all %d are there", len(want))
+}
+
+func checkWorker(ctx context.Context, p *patient) finding {
+	if p.temporal == nil || p.namespace == "" {
+		return leftOut
+	}
+	queue := p.loaded.Temporal.TaskQueue
+	answer, err := p.temporal.WorkflowService().DescribeTaskQueue(ctx, &workflowservice.DescribeTaskQueueRequest{
+		Namespace: p.namespace, TaskQueue: &taskqueue.TaskQueue{Name: queue}, TaskQueueType: enumspb.TASK_QUEUE_TYPE_WORKFLOW,
+	})
+	if err != nil {
+		return warn("ask whoever runs Temporal", "task queue %s can't be described: %s", queue, err)
+	}
+	if len(answer.GetPollers()) == 0 {
+		return warn("start gantry serve; if it runs, it uses another task queue or namespace", "nobody works on task queue %s of namespace %s", queue, p.namespace)
+	}
+	return ok("%d on task queue %s", len(answer.GetPollers()), queue)
+}
