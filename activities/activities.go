@@ -34,6 +34,10 @@ const (
 	ErrTypeSchemaMismatch = "SchemaMismatch"
 )
 
+// ErrTypeRateLimited is the type of the error when Spacelift wants to be left
+// alone, for NextRetryDelay where it named a time. It does not end an activity.
+const ErrTypeRateLimited = "RateLimited"
+
 // account returns the client of an account. The error for one that is not
 // configured is final: configuration is read at start.
 func (a *Activities) account(name spacelift.Account) (Spacelift, error) {
@@ -60,8 +64,8 @@ func classify(err error) error {
 			return temporal.NewNonRetryableApplicationError(err.Error(), final.kind, err)
 		}
 	}
-	if limited, ok := errors.AsType[*spacelift.RateLimitedError](err); ok && limited.RetryAfter > 0 {
-		return temporal.NewApplicationErrorWithOptions(err.Error(), "RateLimited",
+	if limited, ok := errors.AsType[*spacelift.RateLimitedError](err); ok {
+		return temporal.NewApplicationErrorWithOptions(err.Error(), ErrTypeRateLimited,
 			temporal.ApplicationErrorOptions{Cause: err, NextRetryDelay: limited.RetryAfter})
 	}
 	return err

@@ -16,6 +16,7 @@ func TestClassify(t *testing.T) {
 		name  string
 		err   error
 		final string        // type of the final error; empty: worth another attempt
+		again string        // type of an error that is worth another attempt; empty: as it is
 		delay time.Duration // until the next attempt; 0: as the policy says
 	}{
 		{name: "not found", err: spacelift.ErrNotFound, final: ErrTypeNotFound},
@@ -23,8 +24,8 @@ func TestClassify(t *testing.T) {
 		{name: "forbidden", err: spacelift.ErrForbidden, final: ErrTypeUnauthorized},
 		{name: "another schema", err: spacelift.ErrSchemaMismatch, final: ErrTypeSchemaMismatch},
 		{name: "ambiguous", err: spacelift.ErrAmbiguous},
-		{name: "rate limited", err: &spacelift.RateLimitedError{}},
-		{name: "rate limited for a time", err: &spacelift.RateLimitedError{RetryAfter: 40 * time.Second}, delay: 40 * time.Second},
+		{name: "rate limited", err: &spacelift.RateLimitedError{}, again: ErrTypeRateLimited},
+		{name: "rate limited for a time", err: &spacelift.RateLimitedError{RetryAfter: 40 * time.Second}, again: ErrTypeRateLimited, delay: 40 * time.Second},
 		{name: "network", err: errors.New("connection refused")},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -36,9 +37,9 @@ func TestClassify(t *testing.T) {
 				if app == nil || !app.NonRetryable() || app.Type() != tc.final || app.Message() != wrapped.Error() {
 					t.Errorf("%v, want a final %s that says what happened", got, tc.final)
 				}
-			case tc.delay != 0:
-				if app == nil || app.NonRetryable() || app.NextRetryDelay() != tc.delay {
-					t.Errorf("%v, want another attempt after %s", got, tc.delay)
+			case tc.again != "":
+				if app == nil || app.NonRetryable() || app.Type() != tc.again || app.NextRetryDelay() != tc.delay {
+					t.Errorf("%v, want another attempt after %s because of %s", got, tc.delay, tc.again)
 				}
 			case !errors.Is(got, tc.err) || app != nil:
 				t.Errorf("%v, want %v as it is", got, wrapped)

@@ -52,7 +52,7 @@ func (m *manager) keepAsking(ctx workflow.Context, in activities.ConfirmRunInput
 	defer stopAsking()
 	answer := workflow.ExecuteActivity(asking, a.ConfirmRun, in)
 	for !answer.IsReady() {
-		if err := index(ctx, m.known.status()); err != nil {
+		if err := index(ctx, m.known.status(), false); err != nil {
 			return result, err
 		}
 		if err := workflow.Await(ctx, func() bool { return answer.IsReady() || m.eventsWait() }); err != nil {

@@ -54,6 +54,8 @@ const maxLooks = 3
 // the API first, and doing nothing if that differs from the facts.
 func decide(s RunStatus) next {
 	switch {
+	case s.GivenUp != "" && !s.State.Terminal():
+		return next{Do: doFinish, Phase: PhaseDone, Reason: "Gantry stopped following the run before its end: " + s.GivenUp}
 	case s.State == "":
 		return next{
 			Do: doWait, Phase: PhaseQueued, Reason: "no notification of this run has been understood yet",

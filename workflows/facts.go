@@ -25,7 +25,7 @@ func (r *record) status() RunStatus {
 // particular the newest event counts that tells it; labels are told by every
 // event, so that none means there are none.
 func (r *record) facts() RunStatus {
-	s := RunStatus{Run: r.Run, StartedAt: r.StartedAt, Plans: slices.Clone(r.Plans)}
+	s := RunStatus{Run: r.Run, StartedAt: r.StartedAt, Plans: slices.Clone(r.Plans), GivenUp: r.GivenUp}
 	events := slices.SortedFunc(slices.Values(r.believed()), func(a, b RunEvent) int { return byAuthority(b, a) })
 	if len(events) > 0 {
 		now := events[0]

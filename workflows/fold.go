@@ -62,7 +62,15 @@ func (r *record) take(at time.Time, batch []RunEvent) {
 			fit = append(fit, e)
 		}
 	}
+	var before []StateEntry
+	repair := slices.ContainsFunc(fit, func(e RunEvent) bool { return e.Source == SourceReconcile })
+	if repair {
+		before = r.facts().States
+	}
 	*r = fold(*r, fit...)
+	if repair {
+		r.noteRepair(at, before)
+	}
 	if foreign > 0 {
 		r.note(at, KindNote, "%d events of other runs were dropped", foreign)
 	}

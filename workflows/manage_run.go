@@ -30,7 +30,7 @@ func ManageRun(ctx workflow.Context, in ManageRunInput) (RunStatus, error) {
 			}
 			continue
 		}
-		if err := index(ctx, m.known.status()); err != nil {
+		if err := index(ctx, m.known.status(), m.quiet.asked > 0); err != nil {
 			return RunStatus{}, err
 		}
 		// Nothing was yielded since takeEvents, so no event is left behind: one
@@ -41,7 +41,7 @@ func ManageRun(ctx workflow.Context, in ManageRunInput) (RunStatus, error) {
 		case fullHistory:
 			return RunStatus{}, workflow.NewContinueAsNewError(ctx, ManageRun, ManageRunInput{Run: in.Run, Known: &m.known})
 		}
-		if err := workflow.Await(ctx, m.eventsWait); err != nil {
+		if err := m.wait(ctx, n.Phase); err != nil {
 			return RunStatus{}, err
 		}
 	}
@@ -54,6 +54,7 @@ const ErrTypeImpossibleRun = "ImpossibleRun"
 type manager struct {
 	known  record
 	events workflow.ReceiveChannel
+	quiet  quiet
 	log    log.Logger
 }
 
@@ -66,8 +67,12 @@ func newManager(ctx workflow.Context, in ManageRunInput) (*manager, error) {
 		events: workflow.GetSignalChannel(ctx, RunEventsSignal),
 		log:    workflow.GetLogger(ctx),
 	}
+	m.quiet.since = m.known.StartedAt
 	if in.Known != nil {
 		m.known = *in.Known
+	}
+	if len(in.Events) > 0 {
+		m.known.take(workflow.Now(ctx).UTC(), in.Events)
 	}
 	err := workflow.SetQueryHandler(ctx, StatusQuery, func() (RunStatus, error) { return m.known.status(), nil })
 	if err != nil {
@@ -92,6 +97,10 @@ func (m *manager) takeEvents(ctx workflow.Context) {
 			m.known.note(workflow.Now(ctx).UTC(), KindNote, "%d signals could not be read and were dropped", unreadable)
 		}
 		m.known.take(workflow.Now(ctx).UTC(), batch.Events)
+		if batch.GiveUp != "" {
+			m.known.giveUp(workflow.Now(ctx).UTC(), batch.GiveUp)
+		}
+		m.quiet.broken(workflow.Now(ctx))
 	}
 }
 

@@ -23,6 +23,10 @@ const (
 // waiting when the signal was sent, in the order they were accepted.
 type RunEvents struct {
 	Events []RunEvent `json:"events"`
+
+	// GiveUp says why there is no point in following the run any longer, such as
+	// that Spacelift no longer knows it. Only Reconcile sends it.
+	GiveUp string `json:"giveUp,omitempty"`
 }
 
 // EventSource says how we learned of an event.
@@ -63,10 +67,12 @@ type RunEvent struct {
 }
 
 // ManageRunInput starts ManageRun, and carries what it knows when it continues
-// as new. Who starts an execution sets Run alone.
+// as new. Who starts an execution with a signal sets Run alone; who starts it
+// without one may give the events that are known already.
 type ManageRunInput struct {
-	Run   spacelift.RunRef `json:"run"`
-	Known *record          `json:"known,omitempty"`
+	Run    spacelift.RunRef `json:"run"`
+	Events []RunEvent       `json:"events,omitempty"`
+	Known  *record          `json:"known,omitempty"`
 }
 
 // ManageRunID is the workflow id of the one execution that manages a run.

@@ -7,6 +7,22 @@ import (
 	"go.temporal.io/sdk/workflow"
 )
 
+// How long an execution hears nothing before it asks for itself. Notifications
+// get lost; this is the net below Reconcile, which finds most of it earlier.
+const (
+	quietWorking = 30 * time.Minute // while Spacelift is to go on by itself
+	quietWaiting = 6 * time.Hour    // while people are to decide, or something holds the run
+)
+
+// patience is how long to hear nothing in a phase, having asked so many times
+// in a row without learning anything.
+func patience(p Phase, asked int) time.Duration {
+	if p == PhaseWaiting || p == PhaseHolding {
+		return quietWaiting
+	}
+	return min(quietWorking<<min(asked, 4), quietWaiting)
+}
+
 // withQuickCall is for calls that Spacelift mostly answers at once. They run as
 // local activities inside the workflow task: one event in the history instead
 // of six, and no way through a task queue. The task stays open meanwhile, so

@@ -26,6 +26,8 @@ type record struct {
 	Journal []TimelineEntry `json:"journal,omitempty"` // what Gantry did and noticed, in order
 	Forgot  int             `json:"forgot,omitempty"`  // journal entries left out, see maxJournal
 	Decided string          `json:"decided,omitempty"` // the decision last written to the journal
+
+	GivenUp string `json:"givenUp,omitempty"` // why the run is no longer followed
 }
 
 // stateKey identifies a state within a run. A replan repeats states, and
@@ -89,11 +91,16 @@ func (r *record) learn(at time.Time, run spacelift.Run) {
 	if run.Ref != r.Run {
 		return // a call that failed shows nothing
 	}
-	before := r.facts()
+	before := r.facts().States
 	*r = fold(*r, fromRead(run, at)...)
+	r.noteRepair(at, before)
+}
+
+// noteRepair notes the states that are known now and were not before.
+func (r *record) noteRepair(at time.Time, before []StateEntry) {
 	var missed []string
 	for _, e := range r.facts().States {
-		if !slices.ContainsFunc(before.States, func(b StateEntry) bool {
+		if !slices.ContainsFunc(before, func(b StateEntry) bool {
 			return b.State == e.State && b.StateVersion == e.StateVersion
 		}) {
 			missed = append(missed, fmt.Sprintf("%s (%d)", e.State, e.StateVersion))
@@ -102,6 +109,40 @@ func (r *record) learn(at time.Time, run spacelift.Run) {
 	if len(missed) > 0 {
 		r.note(at, KindRepair, "the API told of states that no notification had: %s", strings.Join(missed, ", "))
 	}
+}
+
+// hear folds in what the API shows of a run that nobody has told of for long,
+// as far as it is news, and reports whether any was.
+func (r *record) hear(at time.Time, run spacelift.Run) (news bool) {
+	before := r.facts()
+	told := unheard(before, fromRead(run, at))
+	*r = fold(*r, told...)
+	r.noteRepair(at, before.States)
+	if run.StateVersion < before.StateVersion && !run.State.Terminal() && !before.State.Terminal() {
+		r.doubtAfter(at, run)
+		news = true
+	}
+	return news || len(told) > 0
+}
+
+// unheard returns the events that say more than is known: of states that are
+// not known, and the newest if the stack's labels have changed.
+func unheard(known RunStatus, read []RunEvent) []RunEvent {
+	var news []RunEvent
+	for _, e := range read {
+		heard := slices.ContainsFunc(known.States, func(s StateEntry) bool { return s.State == e.State && s.StateVersion == e.StateVersion })
+		relabelled := e.State == known.State && e.StateVersion == known.StateVersion && !slices.Equal(spacelift.OurLabels(e.Labels), known.Labels)
+		if !heard || relabelled {
+			news = append(news, e)
+		}
+	}
+	return news
+}
+
+// giveUp ends the following of a run for a reason, unless it has ended itself.
+func (r *record) giveUp(at time.Time, reason string) {
+	r.GivenUp = fit(reason, maxText)
+	r.note(at, KindNote, "Gantry stops following the run: %s", r.GivenUp)
 }
 
 // doubtAfter stops believing notifications of states that the API has not heard

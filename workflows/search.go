@@ -31,14 +31,15 @@ func SearchAttributes() map[string]enums.IndexedValueType {
 
 // index makes the execution findable by its status. Each upsert is an event in
 // the history, so it is done in one command, and only when a value differs
-// that is worth an event: see restsIn.
-func index(ctx workflow.Context, s RunStatus) error {
+// that is worth an event: see restsIn. stays says that the run has been in its
+// state for long, whatever the state.
+func index(ctx workflow.Context, s RunStatus, stays bool) error {
 	have := workflow.GetTypedSearchAttributes(ctx)
 	state := s.State
 	if state == spacelift.RunStateUnconfirmed && s.Phase == PhaseApplying {
 		state = spacelift.RunStateConfirmed // so the API answered; the notification will follow
 	}
-	if phase, ok := have.GetKeyword(AttrPhase); ok && phase == string(s.Phase) && !restsIn(state) {
+	if phase, ok := have.GetKeyword(AttrPhase); ok && phase == string(s.Phase) && !restsIn(state) && !stays {
 		return nil
 	}
 	var updates []temporal.SearchAttributeUpdate
@@ -62,12 +63,13 @@ func index(ctx workflow.Context, s RunStatus) error {
 	return workflow.UpsertTypedSearchAttributes(ctx, updates...)
 }
 
-// restsIn reports whether runs stay in a state long enough for a list to name
-// it. The states between them are handed over in seconds; a list shows those
-// only when they begin a phase, and the status of the run always.
+// restsIn reports whether runs usually stay in a state long enough for a list to
+// name it. The states between them are handed over in seconds; a list shows
+// those only when they begin a phase, or once a run has stayed in one for so
+// long that the execution asked for it. The status of the run shows all.
 func restsIn(s spacelift.RunState) bool {
 	switch s {
-	case spacelift.RunStatePreparing, spacelift.RunStateInitializing, spacelift.RunStatePreparingApply,
+	case spacelift.RunStateReady, spacelift.RunStatePreparing, spacelift.RunStateInitializing, spacelift.RunStatePreparingApply,
 		spacelift.RunStateReplanRequested, spacelift.RunStatePreparingReplan:
 		return false
 	}

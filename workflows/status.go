@@ -18,6 +18,10 @@ type RunStatus struct {
 	WaitingFor   *WaitingFor        `json:"waitingFor,omitempty"` // nil once the run has ended
 	Outcome      string             `json:"outcome,omitempty"`    // how it ended, as a sentence; empty while it goes on
 
+	// GivenUp says why Gantry stopped following the run before its end; mostly
+	// empty.
+	GivenUp string `json:"givenUp,omitempty"`
+
 	Managed bool     `json:"managed"` // the stack carried gantry:managed when it was last heard of
 	Policy  Policy   `json:"policy"`
 	Labels  []string `json:"labels,omitempty"` // Gantry's own, sorted

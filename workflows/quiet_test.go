@@ -1,0 +1,186 @@
+package workflows_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/workflows"
+)
+
+// Notifications stop. The execution asks for itself, sooner or later.
+func TestManageRunThatHearsNothing(t *testing.T) {
+	tell(t, []story{
+		{
+			name: "the end is never told", labels: auto,
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued, planning) })
+				r.at(time.Minute, func() { r.set(func() { r.truth.Delta = &spacelift.Delta{} }); r.goes(finished) })
+				r.at(29*time.Minute, func() { r.wants(workflows.PhasePlanning, "planning") })
+			},
+			state: finished, outcome: "no changes",
+			mentions: map[string]workflows.TimelineKind{"no notification had: FINISHED (2)": workflows.KindRepair},
+		},
+		{
+			name: "the plan is never told, and confirmed all the same", labels: auto,
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued) })
+				r.at(time.Minute, func() { r.goes(ready, planning, unconfirmed) })
+				r.at(31*time.Minute, func() { r.told(); r.moves(applying, finished) })
+			},
+			state: finished, outcome: "applied", confirmed: 1, asked: 1,
+			mentions: map[string]workflows.TimelineKind{"READY (1), PLANNING (2), UNCONFIRMED (3)": workflows.KindRepair},
+		},
+		{
+			name: "people take their time, and Spacelift is left alone", labels: manual,
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+				r.at(5*time.Hour+59*time.Minute, func() { r.readTimes(0) })
+				r.at(25*time.Hour, func() { r.readTimes(4); r.wants(workflows.PhaseWaiting, "confirm by hand") })
+				r.at(26*time.Hour, func() { r.person("jane", discarded, ""); r.told() })
+			},
+			state: discarded, outcome: "discarded",
+		},
+		{
+			name: "a lock holds the queue for a day: asking gets rarer", labels: auto,
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued) })
+				r.at(31*time.Minute, func() { r.readTimes(1) })
+				r.at(24*time.Hour, func() { r.readTimes(6) }) // after 0.5, 1.5, 3.5, 7.5, 13.5 and 19.5 hours
+				r.at(25*time.Hour, func() { r.person("jane", spacelift.RunStateCanceled, ""); r.told() })
+			},
+			state: spacelift.RunStateCanceled, outcome: "cancelled",
+		},
+		{
+			name: "once a person has decided, the silence counts as before", labels: manual,
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+				r.at(time.Hour, func() { r.person("jane", confirmed, ""); r.told() })
+				r.at(61*time.Minute, func() { r.goes(applying, finished) })
+				r.at(89*time.Minute, func() { r.readTimes(0) })
+				r.at(91*time.Minute, func() { r.Error("the execution did not ask 30 minutes after it heard last") })
+			},
+			state: finished, outcome: "applied",
+		},
+		{
+			name: "what is heard all the time is never asked for", labels: auto,
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued, planning) })
+				for i := range 10 {
+					r.at(time.Duration(i)*20*time.Minute, func() { r.toldOf(0) })
+				}
+				r.at(185*time.Minute, func() { r.readTimes(0); r.moves("SKIPPED") })
+			},
+			state: "SKIPPED",
+		},
+		{
+			name: "a state that Spacelift never heard of is not believed for ever", labels: manual,
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+				r.at(time.Minute, func() {
+					forged := r.notification(2)
+					forged.State, forged.StateVersion = applying, 95
+					r.signal(forged)
+				})
+				r.at(2*time.Minute, func() { r.wants(workflows.PhaseApplying, "applying") })
+				r.at(32*time.Minute, func() { r.wants(workflows.PhaseWaiting, "confirm by hand") })
+				r.at(time.Hour, func() { r.person("jane", discarded, ""); r.told() })
+			},
+			state: discarded, outcome: "discarded",
+			mentions: map[string]workflows.TimelineKind{"not believed: APPLYING (95)": workflows.KindRepair},
+		},
+		{
+			name: "the label goes and nothing tells of it", labels: auto,
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued) })
+				r.at(time.Minute, func() { r.set(func() { r.truth.StackLabels = []string{"env:prod"} }) })
+				r.at(31*time.Minute, func() {
+					if s := r.status(); s.Managed {
+						t.Errorf("it is still taken for managed: %v", s.Labels)
+					}
+				})
+				r.at(time.Hour, func() { r.goes(planning, unconfirmed); r.person("jane", discarded, "") })
+			},
+			state: discarded, outcome: "discarded by jane",
+		},
+		{
+			name: "Spacelift does not answer when asked, then does", labels: auto,
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued) })
+				r.at(time.Minute, func() { r.set(func() { r.away = true }) })
+				r.at(31*time.Minute, func() { r.set(func() { r.away = false }); r.goes("SKIPPED") })
+			},
+			state:    "SKIPPED",
+			mentions: map[string]workflows.TimelineKind{"did not answer when asked: dial tcp": workflows.KindNote},
+		},
+	})
+}
+
+// readTimes checks how often the run has been read.
+func (r *rig) readTimes(want int) {
+	r.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.reads != want {
+		r.Errorf("the run was read %d times, want %d", r.reads, want)
+	}
+}
+
+// A run that does not exist, or no longer: a forgery, a stack that was deleted.
+func TestManageRunGivesUp(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		script func(r *rig)
+		says   string
+	}{
+		{"when Spacelift denies the run twice", func(r *rig) {
+			r.at(0, func() { r.moves(queued) })
+			r.at(time.Minute, func() { r.set(func() { r.broken = spacelift.ErrNotFound }) })
+			r.at(31*time.Minute, func() { r.wants(workflows.PhaseQueued, "queue") })
+		}, "Spacelift does not know it"},
+		{"when Reconcile says so", func(r *rig) {
+			r.at(0, func() { r.moves(queued) })
+			r.at(time.Minute, func() { r.env.SignalWorkflow(workflows.RunEventsSignal, workflows.RunEvents{GiveUp: "the stack is gone"}) })
+			r.at(2*time.Minute, func() { r.Error("the execution goes on") })
+		}, "the stack is gone"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := newRig(t, auto)
+			tc.script(r)
+			s := r.manage()
+			if s.State != queued || s.Phase != workflows.PhaseDone || s.WaitingFor != nil || !strings.Contains(s.Outcome, tc.says) {
+				t.Errorf("ended in %s, phase %s: %q, want QUEUED, done, because %q", s.State, s.Phase, s.Outcome, tc.says)
+			}
+			r.mentions(s, workflows.KindNote, tc.says)
+		})
+	}
+	t.Run("but the run's own end counts", func(t *testing.T) {
+		r := newRig(t, auto)
+		r.at(0, func() {
+			r.goes(queued, "SKIPPED")
+			r.env.SignalWorkflow(workflows.RunEventsSignal, workflows.RunEvents{Events: []workflows.RunEvent{r.notification(1)}, GiveUp: "the stack is gone"})
+		})
+		if s := r.manage(); s.State != "SKIPPED" || s.Outcome != "Spacelift skipped the run" {
+			t.Errorf("ended in %s: %s", s.State, s.Outcome)
+		}
+	})
+}
+
+// Reconcile starts an execution with what it read: no signal is needed.
+func TestManageRunStartsWithEvents(t *testing.T) {
+	r := newRig(t, auto)
+	r.goes(queued, planning, unconfirmed)
+	var known []workflows.RunEvent
+	for v := range 3 {
+		e := r.notification(v)
+		e.Source = workflows.SourceReconcile
+		known = append(known, e)
+	}
+	r.at(time.Minute, func() { r.told(); r.moves(applying, finished) })
+	s := r.manageFrom(workflows.ManageRunInput{Run: run, Events: known})
+	if s.State != finished || len(r.confirmed) != 1 || len(s.States) != 6 {
+		t.Errorf("ended in %s with %d confirmations after %d states, want FINISHED, 1 and 6", s.State, len(r.confirmed), len(s.States))
+	}
+	r.mentions(s, workflows.KindRepair, "QUEUED (0), PLANNING (1), UNCONFIRMED (2)")
+}
