@@ -37,6 +37,36 @@ func TestSetupOfAnEmptyAccount(t *testing.T) {
 	}
 }
 
+// From an empty account to managed stacks, and back.
+func TestLabelsDecideWhatGantryHearsOf(t *testing.T) {
+	r := newRig(t)
+	r.withHeader()
+	r.setUp()
+	r.ok(r.spacelift.AddStack(simulator.Stack{ID: "network", Labels: []string{"gantry:managed"}}))
+	r.ok(r.spacelift.AddStack(simulator.Stack{ID: "sandbox", Labels: []string{"env:dev"}}))
+
+	r.push("network")
+	r.push("sandbox")
+	heard := r.gantry.heard("network")
+	if heard == 0 || r.gantry.heard("sandbox") > 0 {
+		t.Errorf("heard %d times of network, %d times of sandbox", heard, r.gantry.heard("sandbox"))
+	}
+	r.ok(r.spacelift.SetLabels("network"))
+	r.push("network")
+	if again := r.gantry.heard("network"); again != heard {
+		t.Errorf("heard of network %d times after its label was removed", again-heard)
+	}
+}
+
+func TestSetupOfASecondGantrySharesThePolicy(t *testing.T) {
+	r := newRig(t)
+	r.setUp()
+	out, code := r.run("setup", "--url", "https://staging.example.com/webhook", "--webhook-name", "gantry-staging", "--yes")
+	if code != 0 || !strings.Contains(out, "done: created webhook gantry-staging") || strings.Contains(out, "policy gantry") || strings.Contains(out, "twice") {
+		t.Errorf("exit code %d\n%s", code, out)
+	}
+}
+
 func TestSetupCheckTellsByItsExitCode(t *testing.T) {
 	r := newRig(t)
 	if out, code := r.run("setup", "--url", r.gantry.url, "--check"); code != exitDrift || !strings.Contains(out, "differs from what is wanted in 2 places") {

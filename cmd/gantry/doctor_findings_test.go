@@ -1,0 +1,317 @@
+package main
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.temporal.io/api/enums/v1"
+
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/spacelift/simulator"
+)
+
+// Every finding a check can come to, provoked.
+func TestDoctorFindings(t *testing.T) {
+	type healthy struct {
+		*rig
+		temporal *temporal
+	}
+	tests := []struct {
+		check string
+		name  string
+		cause func(healthy)
+		args  []string
+		want  verdict
+		says  string
+		fix   string
+	}{
+		{
+			check: "configuration", name: "a setting nobody knows", want: verdictFail, says: "there is no setting GANTRY_LISTNE", fix: "gantry serve --print-config",
+			cause: func(h healthy) { h.t.Setenv("GANTRY_LISTNE", ":80") },
+		},
+		{
+			check: "configuration", name: "a setting that makes no sense", want: verdictFail, says: "inbox.linger", fix: "gantry serve --print-config",
+			cause: func(h healthy) { h.t.Setenv("GANTRY_INBOX_LINGER", "2h") },
+		},
+		{
+			check: "configuration", name: "a secret's file is missing", want: verdictFail, says: "no such file",
+			cause: func(h healthy) {
+				h.t.Setenv("GANTRY_WEBHOOK_SECRET", "")
+				h.t.Setenv("GANTRY_WEBHOOK_SECRET_FILE", filepath.Join(h.t.TempDir(), "gone"))
+			},
+		},
+		{
+			check: "inbox", name: "a file stands in its place", want: verdictFail, says: "is not a folder",
+			cause: func(h healthy) { h.ok(os.WriteFile(h.data, nil, 0o600)) },
+		},
+		{
+			check: "inbox", name: "it exists and can be written", want: verdictOK, says: "can be written",
+			cause: func(h healthy) { h.ok(os.MkdirAll(h.data, 0o700)) },
+		},
+		{
+			check: "inbox", name: "nothing can be created there", want: verdictFail, says: "can't be created", fix: "set data to another folder",
+			cause: func(h healthy) { h.t.Setenv("GANTRY_DATA", "/proc/gantry/inbox") },
+		},
+		{
+			check: "temporal-reachable", name: "nothing listens", want: verdictFail, says: "nothing answers at 127.0.0.1:1", fix: "TEMPORAL_ADDRESS",
+			cause: func(h healthy) { h.t.Setenv("TEMPORAL_ADDRESS", "127.0.0.1:1") },
+		},
+		{
+			check: "temporal-reachable", name: "a profile that isn't there", want: verdictFail, says: "read TEMPORAL_*", fix: "temporal.toml",
+			cause: func(h healthy) { h.t.Setenv("TEMPORAL_PROFILE", "nowhere") },
+		},
+		{
+			check: "temporal-namespace", name: "it doesn't exist", want: verdictFail, says: "there is no namespace gantry-prod", fix: "temporal operator namespace create --namespace gantry-prod",
+			cause: func(h healthy) { h.t.Setenv("TEMPORAL_NAMESPACE", "gantry-prod") },
+		},
+		{
+			check: "temporal-namespace", name: "it may not be seen", want: verdictFail, says: "not for you", fix: "credentials",
+			cause: func(h healthy) { h.temporal.change(func() { h.temporal.broken = errPermission }) },
+		},
+		{
+			check: "temporal-search-attributes", name: "one is missing", want: verdictWarn, says: "missing: GantryPhase", fix: "--type Keyword --name GantryPhase",
+			cause: func(h healthy) { h.temporal.change(func() { delete(h.temporal.attributes, "GantryPhase") }) },
+		},
+		{
+			check: "temporal-search-attributes", name: "one has another type", want: verdictFail, says: "GantryStack is a Int, not a Keyword", fix: "search-attribute remove",
+			cause: func(h healthy) {
+				h.temporal.change(func() { h.temporal.attributes["GantryStack"] = enums.INDEXED_VALUE_TYPE_INT })
+			},
+		},
+		{
+			check: "temporal-worker", name: "nobody works", want: verdictWarn, says: "nobody works on task queue gantry", fix: "start gantry serve",
+			cause: func(h healthy) { h.temporal.change(func() { h.temporal.pollers = 0 }) },
+		},
+		{
+			check: "gantry-ready", name: "the disk is full", want: verdictFail, says: "no space left on device", fix: "mend the disk",
+			cause: func(h healthy) {
+				h.gantry.ready = func(w http.ResponseWriter) {
+					w.WriteHeader(http.StatusServiceUnavailable)
+					io.WriteString(w, `{"status":"unavailable","inbox":{"writable":false,"pending":0,"problem":"no space left on device"},"forwarding":{"down":false}}`)
+				}
+			},
+		},
+		{
+			check: "gantry-ready", name: "Temporal is away", want: verdictWarn, says: "42 events wait", fix: "temporal-reachable",
+			cause: func(h healthy) {
+				h.gantry.ready = func(w http.ResponseWriter) {
+					io.WriteString(w, `{"status":"degraded","inbox":{"writable":true,"pending":42},"forwarding":{"down":true,"problem":"gone"}}`)
+				}
+			},
+		},
+		{
+			check: "gantry-ready", name: "a proxy lets the webhook through alone", want: verdictWarn, says: "403", fix: "ask Gantry from inside",
+			cause: func(h healthy) {
+				h.gantry.ready = func(w http.ResponseWriter) { w.WriteHeader(http.StatusForbidden) }
+			},
+		},
+		{
+			check: "gantry-ready", name: "nothing listens", want: verdictFail, says: "connection refused", fix: "is gantry serve running there",
+			cause: func(healthy) {}, args: []string{"--url", "http://127.0.0.1:1/webhook"},
+		},
+		{
+			check: "gantry-signature", name: "nothing listens", want: verdictFail, says: "connection refused", fix: "is gantry serve running there",
+			cause: func(healthy) {}, args: []string{"--url", "http://127.0.0.1:1/webhook"},
+		},
+		{
+			check: "gantry-signature", name: "another secret here than there", want: verdictFail, says: "refused as signature-mismatch", fix: "the same configuration",
+			cause: func(h healthy) { h.t.Setenv("GANTRY_WEBHOOK_SECRET", "another") },
+		},
+		{
+			check: "gantry-signature", name: "another header here than there", want: verdictFail, says: "refused as secret-header-mismatch", fix: "the same configuration",
+			cause: func(h healthy) { h.t.Setenv("GANTRY_SECRET_HEADER_VALUE", "another") },
+		},
+		{
+			check: "gantry-signature", name: "something else listens there", want: verdictFail, says: "404", fix: "is --url the address of Gantry's webhook?",
+			cause: func(h healthy) {
+				other := httptest.NewServer(http.NotFoundHandler())
+				h.t.Cleanup(other.Close)
+				h.gantry.url = other.URL + "/webhook"
+			},
+		},
+		{
+			check: "spacelift-key", name: "it was deleted", want: verdictFail, says: "Spacelift refuses it", fix: "check endpoint, apiKeyId",
+			cause: func(h healthy) { h.spacelift.RemoveAPIKey(os.Getenv("SPACELIFT_API_KEY_ID")) },
+		},
+		{
+			check: "spacelift-key", name: "Spacelift can't be reached", want: verdictFail, says: "connection refused", fix: "the way to it",
+			cause: func(h healthy) { h.t.Setenv("SPACELIFT_API_KEY_ENDPOINT", "http://127.0.0.1:1") },
+		},
+		{
+			check: "spacelift-rights", name: "stacks can't be read", want: verdictFail, says: "list stacks", fix: "space:read",
+			cause: func(h healthy) {
+				_, err := h.spacelift.InjectAPI(simulator.APIFault{Kind: simulator.Unauthorized, Field: "searchStacks"})
+				h.ok(err)
+			},
+		},
+		{
+			check: "spacelift-rights", name: "a writer's key does", want: verdictOK, says: "can't be told before it does",
+			cause: func(h healthy) { h.as(simulator.Writer) },
+		},
+		{
+			check: "spacelift-rights", name: "the key sees no stack", want: verdictWarn, says: "sees no stack", fix: "give the key a role",
+			cause: func(h healthy) {
+				for _, s := range h.spacelift.Stacks() {
+					_, err := h.spacelift.RemoveStack("jane", s.ID, false)
+					h.ok(err)
+				}
+			},
+		},
+		{check: "clock", name: "a little off", want: verdictWarn, says: "it is 30s apart", fix: "NTP", cause: func(h healthy) { h.skew(30 * time.Second) }},
+		{check: "clock", name: "far off", want: verdictFail, says: "it is 2h0m0s apart", fix: "NTP", cause: func(h healthy) { h.skew(-2 * time.Hour) }},
+		{
+			check: "webhook-present", name: "there is none", want: verdictFail, says: "there is no webhook hooky", fix: "gantry setup --account acme --webhook-name hooky --yes --url http",
+			cause: func(healthy) {}, args: []string{"--webhook-name", "hooky"},
+		},
+		{
+			check: "webhook-enabled", name: "Spacelift switched it off", want: verdictFail, says: "switches a webhook off after ten failures", fix: "gantry setup --account acme --yes --url http",
+			cause: func(h healthy) { h.changeWebhook(func(in *spacelift.NamedWebhookInput) { in.Enabled = false }) },
+		},
+		{
+			check: "webhook-address", name: "it points elsewhere", want: verdictFail, says: "it points at https://elsewhere.example.com", fix: "gantry setup",
+			cause: func(h healthy) {
+				h.changeWebhook(func(in *spacelift.NamedWebhookInput) { in.Endpoint = "https://elsewhere.example.com/webhook" })
+			},
+		},
+		{
+			check: "webhook-retry", name: "off", want: verdictFail, says: "off instead of on", fix: "gantry setup",
+			cause: func(h healthy) { h.changeWebhook(func(in *spacelift.NamedWebhookInput) { in.RetryOnFailure = false }) },
+		},
+		{
+			check: "webhook-label", name: "gone", want: verdictFail, says: "the policy picks webhooks by the label gantry", fix: "gantry setup",
+			cause: func(h healthy) {
+				h.changeWebhook(func(in *spacelift.NamedWebhookInput) { in.Labels = []string{"mine"} })
+			},
+		},
+		{
+			check: "webhook-secret", name: "another one", want: verdictFail, says: "one that is not configured", fix: "gantry setup",
+			cause: func(h healthy) { h.ok(h.spacelift.SetWebhookSecret("gantry", "another")) },
+		},
+		{
+			check: "webhook-secret", name: "a rotation is half done", want: verdictWarn, says: "an older one", fix: "gantry setup",
+			cause: func(h healthy) {
+				h.t.Setenv("GANTRY_WEBHOOK_SECRET", "the new one")
+				h.t.Setenv("GANTRY_PREVIOUS_WEBHOOK_SECRET", testSecret)
+			},
+		},
+		{
+			check: "webhook-secret", name: "not shown to this key", want: verdictOK, says: "not compared",
+			cause: func(h healthy) { h.as(simulator.Reader) },
+		},
+		{
+			check: "webhook-header", name: "it isn't sent", want: verdictFail, says: "X-Other is missing", fix: "gantry setup",
+			cause: func(h healthy) { h.t.Setenv("GANTRY_SECRET_HEADER", "X-Other") },
+		},
+		{
+			check: "policy-present", name: "there is none", want: verdictFail, says: "there is no policy other", fix: "--policy-name other",
+			cause: func(healthy) {}, args: []string{"--policy-name", "other"},
+		},
+		{
+			check: "policy-present", name: "its name is taken", want: verdictFail, says: "belongs to a policy of type PLAN", fix: "--policy-name",
+			cause: func(h healthy) {
+				h.ok(h.spacelift.AddPolicy(simulator.Policy{ID: "taken", Type: "PLAN", Body: "package spacelift"}))
+			},
+			args: []string{"--policy-name", "taken"},
+		},
+		{
+			check: "policy-current", name: "somebody edited it", want: verdictWarn, says: "another one, from line", fix: "gantry setup",
+			cause: func(h healthy) { h.changePolicy(func(in *spacelift.PolicyInput) { in.Body += "\n# edited\n" }) },
+		},
+		{
+			check: "policy-current", name: "the old engine", want: verdictWarn, says: "REGO_V0 instead of REGO_V1", fix: "gantry setup",
+			cause: func(h healthy) { h.changePolicy(func(in *spacelift.PolicyInput) { in.Engine = "REGO_V0" }) },
+		},
+		{
+			check: "policy-routes", name: "it routes nothing", want: verdictFail, says: "a labelled stack is not routed to webhook gantry", fix: "gantry setup",
+			cause: func(h healthy) { h.changePolicy(func(in *spacelift.PolicyInput) { in.Body = "package spacelift\n" }) },
+		},
+		{
+			check: "policy-routes", name: "it routes everything", want: verdictWarn, says: "stacks without the label are routed too", fix: "gantry setup",
+			cause: func(h healthy) {
+				h.changePolicy(func(in *spacelift.PolicyInput) {
+					in.Body = "package spacelift\n\nimport rego.v1\n\nwebhook contains {\"endpoint_id\": \"gantry\"}\n"
+				})
+			},
+		},
+		{
+			check: "policy-routes", name: "the key may not simulate", want: verdictWarn, says: "can't be told", fix: "workbench",
+			cause: func(h healthy) { h.as(simulator.Reader) },
+		},
+		{
+			check: "single-delivery", name: "a second policy", want: verdictWarn, says: "policy again speaks of gantry:managed too",
+			cause: func(h healthy) {
+				h.ok(h.spacelift.AddPolicy(simulator.Policy{ID: "again", Engine: simulator.RegoV1, Body: "package spacelift\n# gantry:managed\n"}))
+			},
+		},
+		{
+			check: "stacks-managed", name: "none", want: verdictWarn, says: "no stack is labelled gantry:managed", fix: "label stacks gantry:managed",
+			cause: func(h healthy) { h.ok(h.spacelift.SetLabels("network", "env:prod")) },
+		},
+		{
+			check: "stacks-labels", name: "one that holds plans", want: verdictFail, says: "network, gantry:confirm=maybe: its value is neither auto nor manual", fix: "correct the labels",
+			cause: func(h healthy) { h.ok(h.spacelift.SetLabels("network", "gantry:managed", "gantry:confirm=maybe")) },
+		},
+		{
+			check: "stacks-labels", name: "one to no effect", want: verdictWarn, says: "sandbox has gantry:confirm=auto, but not gantry:managed", fix: "correct the labels",
+			cause: func(h healthy) { h.ok(h.spacelift.SetLabels("sandbox", "gantry:confirm=auto")) },
+		},
+		{
+			check: "stacks-labels", name: "a slip of the pen", want: verdictWarn, says: "sandbox, Gantry:Managed: labels are case-sensitive",
+			cause: func(h healthy) { h.ok(h.spacelift.SetLabels("sandbox", "Gantry:Managed")) },
+		},
+		{
+			check: "stacks-reach", name: "a space that doesn't inherit", want: verdictFail, says: "lonely in space island: the webhook in root has no effect there", fix: "inherit",
+			cause: func(h healthy) {
+				h.ok(h.spacelift.AddSpace(simulator.Space{ID: "island"}))
+				h.ok(h.spacelift.AddStack(simulator.Stack{ID: "lonely", Space: "island", Labels: []string{"gantry:managed"}}))
+			},
+		},
+	}
+	provoked := map[string]bool{}
+	for _, tt := range tests {
+		provoked[tt.check] = true
+		t.Run(tt.check+"/"+tt.name, func(t *testing.T) {
+			r, temporal := newHealthyRig(t)
+			tt.cause(healthy{r, temporal})
+			args := tt.args
+			if !slices.Contains(args, "--url") {
+				args = append(args, "--url", r.gantry.url)
+			}
+			found, report, code := r.doctor(args...)
+			got, there := found[tt.check]
+			said := got.Text + "\n" + strings.Join(got.Details, "\n")
+			if !there || got.Verdict != tt.want || !strings.Contains(said, tt.says) || !strings.Contains(got.Fix, tt.fix) {
+				t.Errorf("got %+v, want %s that says %q, fixed by %q", got, tt.want, tt.says, tt.fix)
+			}
+			if (code == 1) != (report.Verdict == verdictFail) || tt.want == verdictFail && code != 1 {
+				t.Errorf("exit code %d with verdict %s", code, report.Verdict)
+			}
+			if got.Verdict != verdictOK && got.Fix == "" {
+				t.Error("a finding without a fix")
+			}
+		})
+	}
+	for _, id := range checkIDs() {
+		if !provoked[id] {
+			t.Errorf("no story provokes a finding of %s", id)
+		}
+	}
+}
+
+// skew makes Spacelift's clock differ from ours.
+func (r *rig) skew(by time.Duration) {
+	r.t.Helper()
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		w.Header().Set("Date", time.Now().Add(by).UTC().Format(http.TimeFormat))
+		r.spacelift.ServeHTTP(w, q)
+	}))
+	r.t.Cleanup(proxy.Close)
+	r.t.Setenv("SPACELIFT_API_KEY_ENDPOINT", proxy.URL)
+}
