@@ -181,7 +181,7 @@ func TestDoctorFindings(t *testing.T) {
 			},
 		},
 		{
-			check: "webhook-retry", name: "off", want: verdictFail, says: "off instead of on", fix: "gantry setup",
+			check: "webhook-retry", name: "off", want: verdictFail, says: "it is off; wanted is on", fix: "gantry setup",
 			cause: func(h healthy) { h.changeWebhook(func(in *spacelift.NamedWebhookInput) { in.RetryOnFailure = false }) },
 		},
 		{
@@ -225,7 +225,7 @@ func TestDoctorFindings(t *testing.T) {
 			cause: func(h healthy) { h.changePolicy(func(in *spacelift.PolicyInput) { in.Body += "\n# edited\n" }) },
 		},
 		{
-			check: "policy-current", name: "the old engine", want: verdictWarn, says: "REGO_V0 instead of REGO_V1", fix: "gantry setup",
+			check: "policy-current", name: "the old engine", want: verdictWarn, says: "it is REGO_V0; wanted is REGO_V1", fix: "gantry setup",
 			cause: func(h healthy) { h.changePolicy(func(in *spacelift.PolicyInput) { in.Engine = "REGO_V0" }) },
 		},
 		{

@@ -184,7 +184,7 @@ func checkSetting(item deploy.Item, fine string) func(context.Context, *accountP
 			return leftOut
 		}
 		if c := a.plan.Change(item); c != nil {
-			return fail(a.fix, "%s instead of %s: %s", c.Now, c.Wanted, c.Why)
+			return fail(a.fix, "it is %s; wanted is %s: %s", c.Now, c.Wanted, c.Why)
 		}
 		return ok("%s", fine)
 	}
@@ -243,7 +243,7 @@ func checkPolicyCurrent(_ context.Context, a *accountPatient) finding {
 	}
 	for _, item := range []deploy.Item{deploy.ItemPolicyBody, deploy.ItemPolicyEngine} {
 		if c := a.plan.Change(item); c != nil {
-			return warn(a.fix, "it is %s instead of %s: %s", c.Now, c.Wanted, c.Why)
+			return warn(a.fix, "it is %s; wanted is %s: %s", c.Now, c.Wanted, c.Why)
 		}
 	}
 	return ok("it is")
