@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
 
 	"github.com/gantryhq/gantry/spacelift"
@@ -14,6 +16,13 @@ import (
 type Activities struct {
 	// Accounts holds a client for each Spacelift account that Gantry serves.
 	Accounts map[spacelift.Account]Spacelift
+
+	// WebhookSecrets holds, for each account, what its webhook is to sign with.
+	// The secrets may change while Gantry runs.
+	WebhookSecrets map[spacelift.Account]func() string
+
+	// Temporal is where the executions are.
+	Temporal Temporal
 }
 
 // Spacelift is what the activities call; *spacelift.Client is one.
@@ -24,6 +33,19 @@ type Spacelift interface {
 	// ConfirmRun confirms a run's plan. An error that is not ErrAmbiguous means
 	// that it did not happen.
 	ConfirmRun(ctx context.Context, ref spacelift.RunRef, note string) (spacelift.RunOutcome, error)
+
+	// RunsInProgress finds the account's runs that have not ended.
+	RunsInProgress(ctx context.Context, pages int, states ...spacelift.RunState) (spacelift.Listing[spacelift.RunLine], error)
+
+	// NamedWebhook reads a webhook; UpdateNamedWebhook replaces its settings.
+	NamedWebhook(ctx context.Context, id string) (spacelift.NamedWebhook, error)
+	UpdateNamedWebhook(ctx context.Context, id string, in spacelift.NamedWebhookInput) (spacelift.NamedWebhook, error)
+}
+
+// Temporal is what the activities call of a Temporal client.
+type Temporal interface {
+	ListWorkflow(context.Context, *workflowservice.ListWorkflowExecutionsRequest) (*workflowservice.ListWorkflowExecutionsResponse, error)
+	QueryWorkflow(ctx context.Context, workflowID, runID, queryType string, args ...any) (converter.EncodedValue, error)
 }
 
 // The types of application errors that end an activity for good.

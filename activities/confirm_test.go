@@ -306,6 +306,8 @@ func TestConfirmRunLosesTheRace(t *testing.T) {
 
 // racing is an account where somebody acts between the look and the act.
 type racing struct {
+	activities.Spacelift // nothing else is called
+
 	run  spacelift.Run
 	then spacelift.RunState
 	sent int

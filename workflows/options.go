@@ -40,6 +40,17 @@ func withQuickCall(ctx workflow.Context) workflow.Context {
 	})
 }
 
+// withOneTry is for the calls of Reconcile: what fails is for the next tick. A
+// list of many pages may take its time; the SDK keeps the workflow task alive
+// meanwhile.
+func withOneTry(ctx workflow.Context) workflow.Context {
+	return workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{
+		StartToCloseTimeout:    2 * time.Minute,
+		ScheduleToCloseTimeout: 2 * time.Minute,
+		RetryPolicy:            &temporal.RetryPolicy{MaximumAttempts: 1},
+	})
+}
+
 // withSpaceliftCall is for calls that must get through, however long Spacelift
 // is away. After a week they are given up: a self-hosted Spacelift keeps the
 // workspace of a plan for seven days

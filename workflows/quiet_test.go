@@ -141,7 +141,9 @@ func TestManageRunGivesUp(t *testing.T) {
 		}, "Spacelift does not know it"},
 		{"when Reconcile says so", func(r *rig) {
 			r.at(0, func() { r.moves(queued) })
-			r.at(time.Minute, func() { r.env.SignalWorkflow(workflows.RunEventsSignal, workflows.RunEvents{GiveUp: "the stack is gone"}) })
+			r.at(time.Minute, func() {
+				r.env.SignalWorkflow(workflows.RunEventsSignal, workflows.RunEvents{GiveUp: "the stack is gone"})
+			})
 			r.at(2*time.Minute, func() { r.Error("the execution goes on") })
 		}, "the stack is gone"},
 	} {

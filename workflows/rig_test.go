@@ -31,7 +31,8 @@ var (
 // arrive or don't, people act, Spacelift's API answers or doesn't.
 type rig struct {
 	*testing.T
-	env *testsuite.TestWorkflowEnvironment
+	activities.Spacelift // ManageRun makes no other calls than those below
+	env                  *testsuite.TestWorkflowEnvironment
 
 	mu        sync.Mutex // activities call from goroutines of their own
 	truth     spacelift.Run

@@ -1,0 +1,75 @@
+package activities
+
+import (
+	"context"
+	"fmt"
+
+	"go.temporal.io/sdk/temporal"
+
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// WebhookInput names a webhook of an account.
+type WebhookInput struct {
+	Account spacelift.Account `json:"account"`
+	ID      string            `json:"id"`
+}
+
+// Webhook is what matters of a named webhook. Its address and its secret stay
+// out of histories.
+type Webhook struct {
+	ID      string `json:"id"`
+	Enabled bool   `json:"enabled"`
+	Calls   int    `json:"calls"` // to Spacelift's API
+}
+
+// ReadWebhook looks at a named webhook.
+func (a *Activities) ReadWebhook(ctx context.Context, in WebhookInput) (Webhook, error) {
+	api, err := a.account(in.Account)
+	if err != nil {
+		return Webhook{}, err
+	}
+	hook, err := api.NamedWebhook(ctx, in.ID)
+	if err != nil {
+		return Webhook{}, classify(err)
+	}
+	return Webhook{ID: hook.ID, Enabled: hook.Enabled, Calls: 1}, nil
+}
+
+// ErrTypeNoSecret is the type of the error when a webhook can't be updated,
+// because its secret is not known.
+const ErrTypeNoSecret = "NoSecret"
+
+// EnableWebhook switches a webhook on. It sends all that Spacelift shows of the
+// webhook back and the secret from Gantry's configuration: an update replaces
+// the whole, and what it does to a secret left out is not documented. Secret
+// headers are not part of it and stay.
+func (a *Activities) EnableWebhook(ctx context.Context, in WebhookInput) (Webhook, error) {
+	api, err := a.account(in.Account)
+	if err != nil {
+		return Webhook{}, err
+	}
+	var secret string
+	if current := a.WebhookSecrets[in.Account]; current != nil {
+		secret = current()
+	}
+	if secret == "" {
+		return Webhook{}, temporal.NewNonRetryableApplicationError(
+			fmt.Sprintf("Gantry knows no webhook secret of the account %s", in.Account), ErrTypeNoSecret, nil)
+	}
+	hook, err := api.NamedWebhook(ctx, in.ID)
+	if err != nil {
+		return Webhook{}, classify(err)
+	}
+	if hook.Enabled {
+		return Webhook{ID: hook.ID, Enabled: true, Calls: 1}, nil
+	}
+	hook, err = api.UpdateNamedWebhook(ctx, in.ID, spacelift.NamedWebhookInput{
+		Name: hook.Name, Endpoint: hook.Endpoint, Enabled: true, Labels: hook.Labels, Space: hook.Space,
+		Secret: secret, RetryOnFailure: hook.RetryOnFailure,
+	})
+	if err != nil {
+		return Webhook{}, classify(err)
+	}
+	return Webhook{ID: hook.ID, Enabled: hook.Enabled, Calls: 2}, nil
+}

@@ -1,0 +1,155 @@
+package workflows
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// remembered is how long a webhook that was switched off stays a finding after
+// Gantry switched it on again: long enough for an alert and a look.
+const remembered = time.Hour
+
+// unheardTicks is how many ticks in a row must find what no notification told
+// before Gantry speaks of silence, and failedTicks how many must fail before it
+// speaks of that: one happens.
+const (
+	unheardTicks = 2
+	failedTicks  = 2
+)
+
+// longestBackOff bounds how long Reconcile leaves a rate-limiting Spacelift
+// alone, unless that asks for more.
+const longestBackOff = 15 * time.Minute
+
+// found replaces what was found by what is wrong now, keeping since when.
+type found struct {
+	before []Finding
+	now    []Finding
+}
+
+// add adds a finding. It began at since, or earlier if it was there before.
+func (f *found) add(kind FindingKind, since time.Time, summary, fix string) {
+	if i := slices.IndexFunc(f.before, func(b Finding) bool { return b.Kind == kind }); i >= 0 && f.before[i].Since.Before(since) {
+		since = f.before[i].Since
+	}
+	f.now = append(f.now, Finding{Kind: kind, Since: since, Summary: summary, Fix: fix})
+}
+
+// keep keeps what was found before, where it could not be looked at again.
+func (f *found) keep(kinds ...FindingKind) {
+	for _, b := range f.before {
+		if slices.Contains(kinds, b.Kind) {
+			f.now = append(f.now, b)
+		}
+	}
+}
+
+// webhookFindings are the kinds that judgeWebhook finds.
+var webhookFindings = []FindingKind{FindingWebhookMissing, FindingWebhookUnreadable, FindingWebhookDisabled}
+
+// fresh returns the findings that were not there before.
+func (f *found) fresh() []Finding {
+	var list []Finding
+	for _, n := range f.now {
+		if !slices.ContainsFunc(f.before, func(b Finding) bool { return b.Kind == n.Kind }) {
+			list = append(list, n)
+		}
+	}
+	return list
+}
+
+// sight is how the look at the webhook ended.
+type sight string
+
+const (
+	sightNone     sight = "none" // no webhook is configured
+	sightEnabled  sight = "enabled"
+	sightDisabled sight = "disabled"
+	sightMissing  sight = "missing"
+	sightRefused  sight = "refused" // and will be
+	sightUnclear  sight = "unclear" // no answer this time
+)
+
+// guard is what the guardian saw and did in one tick.
+type guard struct {
+	saw      sight
+	problem  string // why the look, or switching it on, failed
+	switched bool   // Gantry switched it on
+}
+
+// judgeWebhook turns what the guardian saw into findings.
+func judgeWebhook(f *found, c *carried, in ReconcileInput, g guard, at time.Time) {
+	name := fmt.Sprintf("the named webhook %q of account %s", in.Webhook, in.Account)
+	switch g.saw {
+	case sightNone:
+		f.add(FindingWebhookMissing, at, fmt.Sprintf("no webhook of account %s is watched, so Gantry will not notice when Spacelift switches it off", in.Account),
+			"set guardian.webhook to the id of the named webhook; gantry setup makes one")
+	case sightMissing:
+		f.add(FindingWebhookMissing, at, name+" does not exist, so no notification can come through it",
+			"create it with gantry setup or Terraform, or set guardian.webhook to the id of the one that points here")
+	case sightUnclear:
+		f.keep(webhookFindings...)
+		return
+	case sightRefused:
+		f.add(FindingWebhookUnreadable, at, "Gantry can't read "+name+": "+g.problem,
+			"give Gantry's API key the right to read webhooks in the webhook's space")
+	case sightDisabled:
+		if c.SwitchedOff.IsZero() {
+			c.SwitchedOff = at
+		}
+	}
+	if g.switched {
+		c.SwitchedOn = at
+	}
+	const look = "look in Spacelift at the webhook's deliveries for what failed ten times in a row: Gantry must be reachable there, and must know the secret"
+	switch {
+	case g.saw == sightDisabled && !g.switched && g.problem != "":
+		f.add(FindingWebhookDisabled, c.SwitchedOff, name+" is switched off and Gantry could not switch it on: "+g.problem, look+"; then enable it in Spacelift")
+	case g.saw == sightDisabled && !g.switched:
+		f.add(FindingWebhookDisabled, c.SwitchedOff, name+" is switched off, and guardian.reenable is off", look+"; then enable it in Spacelift")
+	case !c.SwitchedOn.IsZero() && at.Before(c.SwitchedOn.Add(remembered)):
+		f.add(FindingWebhookDisabled, c.SwitchedOff, fmt.Sprintf("%s was switched off; Gantry switched it on again at %s and caught up from the API",
+			name, c.SwitchedOn.Format(time.RFC3339)), look)
+	case g.saw == sightEnabled:
+		c.SwitchedOff, c.SwitchedOn = time.Time{}, time.Time{}
+	}
+}
+
+// judgeSilence notices that notifications do not come: runs went on, and
+// Reconcile was the one who found out, again and again.
+func judgeSilence(f *found, c *carried, fresh bool, inProgress int, at time.Time) {
+	switch {
+	case fresh:
+		if c.Unheard++; c.Unheard == 1 {
+			c.UnheardSince = at
+		}
+	case inProgress > 0:
+		c.Unheard, c.UnheardSince = 0, time.Time{}
+	}
+	if c.Unheard >= unheardTicks {
+		f.add(FindingSilence, c.UnheardSince, "managed runs change their state and no notification tells of it; Gantry learns of it from the API, late",
+			"look in Spacelift at the webhook's deliveries and at the notification policy (gantry setup --check compares them), and here at /v1/deliveries for what was refused or ignored")
+	}
+}
+
+// judgeFailure notices that Spacelift's API does not serve.
+func judgeFailure(f *found, c *carried, r *ReconcileReport, final bool) {
+	if r.Outcome != ReconcileFailed {
+		c.Failures, c.FailingSince = 0, time.Time{}
+		return
+	}
+	if c.Failures++; c.Failures == 1 {
+		c.FailingSince = r.At
+	}
+	if final || c.Failures >= failedTicks {
+		f.add(FindingSpaceliftFails, c.FailingSince, "Gantry can't compare its runs with Spacelift: "+r.Reason,
+			"see whether Spacelift and Temporal answer, and whether Gantry's API key is valid and may read runs; gantry doctor checks all of it")
+	}
+}
+
+// backOff is until when Spacelift is left alone after it asked for fewer calls
+// so many times in a row.
+func backOff(at time.Time, interval time.Duration, limits int, asked time.Duration) time.Time {
+	return at.Add(max(asked, min(interval<<min(limits-1, 10), longestBackOff)))
+}
