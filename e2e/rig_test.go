@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -54,6 +55,21 @@ type world struct {
 // the notification policy.
 func newWorld(t *testing.T, stacks ...simulator.Stack) *world {
 	t.Helper()
+	w := newBareWorld(t)
+	w.must(w.spacelift.AddNamedWebhook(simulator.NamedWebhook{
+		ID: "gantry", Endpoint: w.url() + "/webhook", Secret: secret, Labels: []string{deploy.WebhookLabel}, RetryOnFailure: true,
+	}))
+	w.must(w.spacelift.AddPolicy(simulator.Policy{ID: "gantry", Engine: simulator.RegoV1, Body: deploy.Policy}))
+	for _, s := range stacks {
+		w.must(w.spacelift.AddStack(s))
+	}
+	return w
+}
+
+// newBareWorld starts Temporal and a Spacelift account with an API key and
+// nothing else in it.
+func newBareWorld(t *testing.T) *world {
+	t.Helper()
 	w := &world{t: t, dir: t.TempDir(), port: freePort(t)}
 	w.startTemporal()
 	t.Cleanup(func() { w.temporal.Stop() })
@@ -65,13 +81,6 @@ func newWorld(t *testing.T, stacks ...simulator.Stack) *world {
 	w.apiURL = api.URL
 
 	w.spacelift.AddAPIKey(simulator.APIKey{ID: keyID, Secret: keySecret})
-	w.must(w.spacelift.AddNamedWebhook(simulator.NamedWebhook{
-		ID: "gantry", Endpoint: w.url() + "/webhook", Secret: secret, Labels: []string{deploy.WebhookLabel}, RetryOnFailure: true,
-	}))
-	w.must(w.spacelift.AddPolicy(simulator.Policy{ID: "gantry", Engine: simulator.RegoV1, Body: deploy.Policy}))
-	for _, s := range stacks {
-		w.must(w.spacelift.AddStack(s))
-	}
 	w.connect(apiToken)
 	return w
 }
@@ -142,6 +151,19 @@ accounts:
 	p := start(w.t, gantryBinary, []string{"TEMPORAL_ADDRESS=" + w.temporal.HostPort()}, "serve", "--config", config)
 	w.ready(p)
 	return p
+}
+
+// gantry runs another command of the product with the configuration of serve,
+// and returns what it printed and its exit code.
+func (w *world) gantry(args ...string) (out string, code int) {
+	w.t.Helper()
+	cmd := exec.CommandContext(w.t.Context(), gantryBinary, append(args, "--config", filepath.Join(w.dir, "gantry.yaml"))...)
+	cmd.Env = []string{"HOME=" + w.dir, "TEMPORAL_ADDRESS=" + w.temporal.HostPort()}
+	b, err := cmd.CombinedOutput()
+	if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited {
+		w.t.Fatal(err)
+	}
+	return string(b), cmd.ProcessState.ExitCode()
 }
 
 // ready waits until requests are served.
