@@ -159,6 +159,28 @@ func TestRunsGoSideBySideEachInOrder(t *testing.T) {
 	})
 }
 
+func TestWhatComesDuringASignalLingersToo(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		in := open(t, Options{Linger: 4 * time.Second})
+		target := &slowTarget{runs: map[spacelift.RunRef]int{}}
+		forward(t, in, target, ForwarderOptions{})
+		accept(t, in, event(runRef(1), 0, spacelift.RunStateQueued)) // takes until 5 s
+		pass(2 * time.Second)
+		accept(t, in, event(runRef(1), 1, spacelift.RunStateReady)) // due at 6 s
+		pass(3500 * time.Millisecond)
+		synctest.Wait()
+		if target.now != 0 {
+			t.Error("the second signal went before its time")
+		}
+		pass(time.Second)
+		synctest.Wait()
+		if target.now != 1 {
+			t.Error("the second signal did not go when it was due")
+		}
+	})
+}
+
 func TestOutageKeepsEverythingAndIsProbedGently(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -3,10 +3,12 @@ package inbox
 import (
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -153,6 +155,18 @@ func cmpString(a, b string) int {
 		return 1
 	}
 	return 0
+}
+
+func TestEntriesStayModest(t *testing.T) {
+	t.Parallel()
+	in := open(t, Options{})
+	long := strings.Repeat("é", 100_000)
+	d := in.Log(Delivery{Outcome: OutcomeRefused, Source: long, Reason: long, Detail: long, Run: spacelift.RunRef{Account: spacelift.Account(long)}})
+	for _, s := range []string{d.Source, d.Reason, d.Detail, string(d.Run.Account)} {
+		if len(s) > 1100 || !utf8.ValidString(s) || !strings.HasSuffix(s, "…") {
+			t.Errorf("%d bytes of %.20q are kept, want about a kilobyte of whole characters", len(s), s)
+		}
+	}
 }
 
 func TestBadPageTokens(t *testing.T) {

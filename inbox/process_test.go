@@ -36,6 +36,7 @@ const (
 var children = map[string]func(dir string) error{
 	"traffic":  traffic,
 	"diskfull": diskFull,
+	"cutwrite": cutWrite,
 }
 
 func TestMain(m *testing.M) {
@@ -192,19 +193,79 @@ func TestKilledAgainAndAgainNothingAcceptedIsLost(t *testing.T) {
 	t.Logf("20 kills, %d events accepted, %d sent again", len(accepted), repeats)
 }
 
-// diskFull takes the disk away from an inbox by way of the process's limit on
-// file sizes, and gives it back.
-func diskFull(dir string) error {
-	// Go turns this signal into an exit; ignored, writes fail with EFBIG.
+// limitFiles sets the size above which the process cannot write to files. Go
+// turns the signal that comes with it into an exit; ignored, writes fail with
+// EFBIG.
+func limitFiles(n uint64) error {
 	signal.Ignore(syscall.SIGXFSZ)
-	limit := func(n uint64) error {
-		var l syscall.Rlimit
-		if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &l); err != nil {
-			return err
-		}
-		l.Cur = min(n, l.Max)
-		return syscall.Setrlimit(syscall.RLIMIT_FSIZE, &l)
+	var l syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &l); err != nil {
+		return err
 	}
+	l.Cur = min(n, l.Max)
+	return syscall.Setrlimit(syscall.RLIMIT_FSIZE, &l)
+}
+
+const noLimit = ^uint64(0)
+
+// recovered waits until the inbox has found out by itself that it can write: a
+// load balancer may send it nothing until it says so.
+func recovered(in *Inbox) error {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(20 * time.Second)
+	for !in.Health().Writable {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			return fmt.Errorf("does not recover: %+v", in.Health())
+		}
+	}
+	return nil
+}
+
+// cutWrite has a write end in the middle of a frame, and checks that a shorter
+// one after it leaves nothing of it.
+func cutWrite(dir string) error {
+	ctx := context.Background()
+	in, err := Open(ctx, Options{Dir: dir})
+	if err != nil {
+		return err
+	}
+	body := bytes.Repeat([]byte("x"), 5000)
+	take := func(n int) error {
+		_, err := in.Accept(ctx, Delivery{}, event(runRef(n), 0, spacelift.RunStateQueued), body)
+		return err
+	}
+	if err := take(1); err != nil {
+		return err
+	}
+	if err := limitFiles(uint64(in.acc.open.end) + 3000); err != nil {
+		return err
+	}
+	if err := take(2); !errors.Is(err, ErrUnavailable) {
+		return fmt.Errorf("a write that was cut short: %w, want ErrUnavailable", err)
+	}
+	if err := limitFiles(noLimit); err != nil {
+		return err
+	}
+	if err := errors.Join(recovered(in), in.Close()); err != nil {
+		return err
+	}
+	if in, err = Open(ctx, Options{Dir: dir}); err != nil {
+		return err
+	}
+	if aside, _ := filepath.Glob(filepath.Join(dir, "accepted", "*.damaged-*")); len(aside) > 0 {
+		return fmt.Errorf("the cut write left its trace: %v", aside)
+	}
+	if n := in.Health().Pending; n != 1 {
+		return fmt.Errorf("%d events are there, want the one that was accepted", n)
+	}
+	return in.Close()
+}
+
+// diskFull takes the disk away from an inbox, and gives it back.
+func diskFull(dir string) error {
 	ctx := context.Background()
 	in, err := Open(ctx, Options{Dir: dir, Entries: Budget{Count: 800}, Bodies: Budget{Count: 800}})
 	if err != nil {
@@ -231,7 +292,7 @@ func diskFull(dir string) error {
 	}
 
 	for cycle := range 3 {
-		if err := limit(1024); err != nil {
+		if err := limitFiles(1024); err != nil {
 			return err
 		}
 		base := 1000 * (cycle + 1)
@@ -261,20 +322,12 @@ func diskFull(dir string) error {
 			return fmt.Errorf("cycle %d: the log shows %d deliveries (%w)", cycle, len(page), err)
 		}
 
-		if err := limit(^uint64(0)); err != nil {
+		if err := limitFiles(noLimit); err != nil {
 			return err
 		}
-		// It finds out by itself: a load balancer may send nothing until it is ready.
-		deadline := time.After(20 * time.Second)
-		tick := time.NewTicker(5 * time.Millisecond)
-		for !in.Health().Writable {
-			select {
-			case <-tick.C:
-			case <-deadline:
-				return fmt.Errorf("cycle %d: does not recover: %+v", cycle, in.Health())
-			}
+		if err := recovered(in); err != nil {
+			return fmt.Errorf("cycle %d: %w", cycle, err)
 		}
-		tick.Stop()
 		for n := range 32 { // nothing of the refused ones was stored
 			d, err := in.Accept(ctx, Delivery{}, event(runRef(base+n), 0, spacelift.RunStateQueued), []byte(`{}`))
 			if err != nil || d.Outcome != OutcomeAccepted {
@@ -316,8 +369,10 @@ func diskFull(dir string) error {
 
 func TestFullDiskIsToldAndOvercome(t *testing.T) {
 	t.Parallel()
-	out, err := childProcess(t, "diskfull", t.TempDir(), 0).CombinedOutput()
-	if err != nil {
-		t.Errorf("%v: %s", err, out)
+	for _, child := range []string{"diskfull", "cutwrite"} {
+		out, err := childProcess(t, child, t.TempDir(), 0).CombinedOutput()
+		if err != nil {
+			t.Errorf("%s: %v: %s", child, err, out)
+		}
 	}
 }

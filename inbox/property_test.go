@@ -197,3 +197,43 @@ func TestPowerCutAtAnyByte(t *testing.T) {
 		}
 	})
 }
+
+// Events and runs are told apart by hashes first. Should two share one, nothing
+// is lost and nothing goes to the wrong execution.
+func TestSharedHashesDoNoHarm(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		in := open(t, Options{})
+		share := func(e workflows.RunEvent) {
+			it, err := newItem(Delivery{Run: e.Run, State: e.State, StateVersion: e.StateVersion, Outcome: OutcomeAccepted}, e, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			it.key, it.run = 7, 7
+			first, b, err := in.enqueue(it)
+			if err != nil || b == nil || first != it.id {
+				t.Fatalf("%s %d is taken for %s (%v)", e.Run, e.StateVersion, first, err)
+			}
+			<-b.done
+			if b.err != nil {
+				t.Fatal(b.err)
+			}
+		}
+		for v := range 3 {
+			share(event(runRef(1), v, life[v]))
+			share(event(runRef(2), v, life[v]))
+		}
+		target := &fakeTarget{} // refuses events of one run in a signal of another
+		forward(t, in, target, ForwarderOptions{})
+		pass(time.Minute)
+		synctest.Wait()
+		if h := in.Health(); h.Pending != 0 || h.Dead != 0 || h.ForwarderDown {
+			t.Errorf("health %+v", h)
+		}
+		for n := 1; n <= 2; n++ {
+			if got := slices.Concat(target.versions(runRef(n))...); !slices.Equal(got, []int{0, 1, 2}) {
+				t.Errorf("run %d got %v", n, got)
+			}
+		}
+	})
+}

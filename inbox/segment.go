@@ -24,6 +24,7 @@ type segment struct {
 	dirty  int64 // up to here a failed write may have left something
 	frames int
 	sealed bool
+	flush  func(*os.File) error // instead of syncData, in tests that watch or break it
 
 	// Guarded by Inbox.mu.
 	refs    int  // readers of f
@@ -142,7 +143,7 @@ func (s *segment) append(buf []byte, frames int, durable bool) error {
 		return err
 	}
 	if durable {
-		if err := syncData(s.f); err != nil {
+		if err := s.sync(); err != nil {
 			s.dirty = max(s.dirty, s.end+n)
 			return err
 		}
@@ -154,6 +155,13 @@ func (s *segment) append(buf []byte, frames int, durable bool) error {
 		s.size = s.end
 	}
 	return nil
+}
+
+func (s *segment) sync() error {
+	if s.flush != nil {
+		return s.flush(s.f)
+	}
+	return syncData(s.f)
 }
 
 // seal ends the segment. Sealing a sealed one does nothing.
