@@ -136,6 +136,12 @@ func (t *slowTarget) Signal(ctx context.Context, run spacelift.RunRef, _ []workf
 	return nil
 }
 
+func (t *slowTarget) underWay() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.now
+}
+
 func TestRunsGoSideBySideEachInOrder(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -170,12 +176,12 @@ func TestWhatComesDuringASignalLingersToo(t *testing.T) {
 		accept(t, in, event(runRef(1), 1, spacelift.RunStateReady)) // due at 6 s
 		pass(3500 * time.Millisecond)
 		synctest.Wait()
-		if target.now != 0 {
+		if target.underWay() != 0 {
 			t.Error("the second signal went before its time")
 		}
 		pass(time.Second)
 		synctest.Wait()
-		if target.now != 1 {
+		if target.underWay() != 1 {
 			t.Error("the second signal did not go when it was due")
 		}
 	})
