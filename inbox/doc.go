@@ -8,21 +8,27 @@
 // [Inbox.List], [Inbox.Get] and [Inbox.Redeliver] are the delivery log: every
 // request to the webhook, with what became of it.
 //
-// # Files
+// # On disk
 //
-// The inbox owns its directory; a lock file keeps a second process out.
+// The store is SQLite: inbox.db with its write-ahead log, in a folder of its
+// own. It is locked, so that a second process is kept out.
+// docs/adr/0003-inbox-store.md says why it is SQLite.
 //
-//	accepted/00000001.seg …  accepted events with their bodies, and marks
-//	                         that say what became of them; fsynced
-//	ignored/00000001.seg …   the log of ignored, duplicate and unavailable
-//	                         deliveries; written late and without fsync
-//	refused/00000001.seg …   the log of refused deliveries, on its own so that
-//	                         strangers cannot push out anything else
+//	batches  a row per commit: the records of its events (record.go), and apart
+//	         from them their bodies, until they are trimmed
+//	marks    a row per row of batches: what became of its events
+//	log      the deliveries that were not accepted, many to a row, written late;
+//	         refused ones count on their own, so that strangers cannot push out
+//	         anything else
+//	owner    which process opened the file last
 //
-// A segment is a run of frames (frame.go), each with its own checksum; a
-// frame holds a record (record.go). Segments are append-only until they are
-// sealed; a sealed one is only ever replaced as a whole or removed, oldest
-// first. docs/adr/0003-inbox-store.md says why it is not an embedded database.
+// Everything that is looked for is found in memory: an index of 80 bytes per
+// event, built at the start.
+//
+// The file does not grow beyond what the budgets and the pending events need:
+// space that trimming frees is used again. It does not shrink either, until a
+// start finds more than half of it free. The log beside it has some 8 MiB, more
+// only while the disk is full.
 //
 // # What it promises
 //
@@ -34,4 +40,5 @@
 //   - A repeat of an event that is still in the log is a duplicate, also after
 //     a restart, and is not forwarded.
 //   - What is pending is never trimmed. Budgets bound everything else.
+//   - Damage is told, and what it left readable is kept.
 package inbox

@@ -100,7 +100,7 @@ type gate struct {
 type job struct {
 	run     *pendingRun
 	entries []*entry
-	spots   []spot
+	refs    []ref
 	more    bool // others of the run were waiting already
 	probe   bool
 	epoch   int
@@ -174,13 +174,13 @@ func (f *Forwarder) claim(now time.Time) (*job, time.Time) {
 	}
 	bytes := 0
 	for e := r.head; e != nil; e = e.next {
-		bytes += int(e.size - e.body)
+		bytes += int(e.size)
 		if n := len(j.entries); n > 0 && (n == limit || bytes > f.opts.BatchBytes) {
 			j.more = true
 			break
 		}
 		j.entries = append(j.entries, e)
-		j.spots = append(j.spots, in.spot(e))
+		j.refs = append(j.refs, in.ref(e))
 	}
 	return j, time.Time{}
 }
@@ -188,9 +188,14 @@ func (f *Forwarder) claim(now time.Time) (*job, time.Time) {
 // forward sends a job and records what became of it.
 func (f *Forwarder) forward(ctx context.Context, j *job) {
 	run, events, arrived, bad := f.read(j)
-	f.in.leave(j.spots...)
-	if len(events) == 0 {
-		f.finish(j, 1, ForwardingDead, fmt.Sprintf("the stored record is unreadable: %v", bad))
+	switch {
+	case len(events) > 0:
+	case !errors.Is(bad, errRecord) && !errors.Is(bad, ErrNotFound) && !errors.Is(bad, errDamaged):
+		f.failed(j, run, fmt.Errorf("read the inbox: %w", bad))
+		return
+	default:
+		f.in.log.Error("a stored event is unreadable: it is dead", "delivery", j.entries[0].id.String(), "error", bad)
+		f.finish(j, 1, stateDead, fmt.Sprintf("the stored record is unreadable: %v", bad))
 		return
 	}
 	signalCtx, cancel := context.WithTimeout(ctx, f.opts.Timeout)
@@ -206,14 +211,14 @@ func (f *Forwarder) forward(ctx context.Context, j *job) {
 		for _, t := range arrived {
 			m.forwardSeconds.Observe(now.Sub(t).Seconds())
 		}
-		f.finish(j, len(events), ForwardingForwarded, "")
+		f.finish(j, len(events), stateForwarded, "")
 	case errors.Is(err, ErrEnded):
 		m.forwards.WithLabelValues(resultLate).Inc()
-		f.finish(j, len(events), ForwardingLate, "")
+		f.finish(j, len(events), stateLate, "")
 	case errors.Is(err, ErrRefused) && len(events) == 1:
 		m.forwards.WithLabelValues(resultRefused).Inc()
 		f.in.log.Error("event refused for good: it is dead until redelivered", "run", run.String(), "delivery", events[0].Delivery, "error", err)
-		f.finish(j, 1, ForwardingDead, err.Error())
+		f.finish(j, 1, stateDead, err.Error())
 	case errors.Is(err, ErrRefused):
 		m.forwards.WithLabelValues(resultRefused).Inc()
 		f.split(j, len(events))
@@ -229,40 +234,42 @@ func (f *Forwarder) forward(ctx context.Context, j *job) {
 // another run: runs share a queue by hash. It also returns when the events
 // that go their first time arrived.
 func (f *Forwarder) read(j *job) (run spacelift.RunRef, events []workflows.RunEvent, arrived []time.Time, err error) {
-	for i := range j.spots {
-		var r record
-		if r, err = j.spots[i].record(); err != nil {
-			break
+	for i := range j.refs {
+		d, e, err := f.in.read(&j.refs[i])
+		if err == nil && e == nil {
+			err = fmt.Errorf("%w: no event", errRecord)
 		}
-		var e workflows.RunEvent
-		if e, err = r.runEvent(); err != nil {
-			break
+		if err != nil {
+			return run, events, arrived, err
 		}
 		if i > 0 && e.Run != run {
 			break
 		}
 		run = e.Run
-		events = append(events, e)
-		if r.revision == 0 {
-			arrived = append(arrived, r.ReceivedAt)
+		events = append(events, *e)
+		if j.refs[i].delivery.Attempts == 0 { // it was not sent before
+			arrived = append(arrived, d.ReceivedAt)
 		}
 	}
-	return run, events, arrived, err
+	return run, events, arrived, nil
 }
 
 // finish takes the job's first n events out of the queue.
-func (f *Forwarder) finish(j *job, n int, as Forwarding, why string) {
+func (f *Forwarder) finish(j *job, n int, as state, why string) {
 	in := f.in
 	now := time.Now()
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	attempts := j.run.attempts + 1
+	was := len(in.index.dirty)
 	for _, e := range j.entries[:n] {
-		d := Delivery{Forwarding: as, Attempts: attempts, ForwardError: clip(why)}
-		if as == ForwardingForwarded {
-			d.ForwardedAt = now
+		e.attempts = uint16(min(int(e.attempts)+j.run.attempts+1, 1<<16-1))
+		if e.forwarded = 0; as == stateForwarded {
+			e.forwarded = now.UnixMilli()
 		}
-		in.addMark(e, d)
+		in.index.set(e, as, clip(why))
+	}
+	if was == 0 || len(in.index.dirty) >= maxBatchMarks {
+		kick(in.kickWrite)
 	}
 	in.queue.sent(j.run, n, j.more || n < len(j.entries))
 	f.answered(j)

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -17,8 +15,8 @@ import (
 	"github.com/gantryhq/gantry/workflows"
 )
 
-// Budget bounds a kind of entries by number and by bytes on disk. It is kept
-// in steps of a segment, at most an eighth of the budget.
+// Budget bounds a kind of entries by number and by bytes. Trimming leaves a
+// little less, and whole commits, so that it is kept only about.
 type Budget struct {
 	Count int
 	Bytes int64
@@ -85,93 +83,68 @@ type Inbox struct {
 	opts    Options
 	log     *slog.Logger
 	metrics *metrics
-	lock    *os.File
-	acc     *stream // accepted deliveries and marks
+	store   *store
 
-	mu      sync.Mutex
-	ids     ids
-	index   index
-	queue   queue
-	flight  map[uint64]*item // by key: enqueued, and not on disk yet
-	batches []*batch         // to be committed, the first one next
-	marks   []*mark          // to be committed with whatever comes next
-	overlay map[*entry]*mark // the newest mark of an entry, until it is on disk
-	logs    [logClasses]*logClass
-	closed  bool
-	problem error     // of the last commit; nil when it worked
-	since   time.Time // the problem
-	salvage []string  // damage found at start
-	gate    gate      // of the forwarder
+	mu       sync.Mutex
+	ids      ids
+	index    index
+	queue    queue
+	gate     gate // of the forwarder
+	logs     [logClasses]*logClass
+	flight   map[key]*item // enqueued, and not on disk yet
+	batches  []*batch      // to be committed, the first one next
+	nextSeq  int64         // of batches
+	nextLog  int64         // of the log's rows
+	closed   bool
+	problem  error     // of the last commit; nil when it worked
+	since    time.Time // the problem
+	probeAt  time.Time
+	trimOff  bool
+	logsFull bool     // a row of a log is full
+	damage   []string // found at start, or later
 
-	buf []byte // the writer's
+	// Since when marks and log entries wait; zero if there are none.
+	dirtySince, logSince time.Time
 
 	kickWrite chan struct{} // the writer has something to do
-	kickKeep  chan struct{} // the housekeeper has
-	kickSpare chan struct{} // a spare segment is wanted
 	stop      chan struct{}
 	wg        sync.WaitGroup
 }
 
 // Open opens the inbox in opts.Dir, or makes a new one. It resumes what was
-// pending. A directory that another process uses is an error; damage is not:
+// pending. A directory that another process uses is an error. Damage is not:
 // what can be read is kept, damaged files are put aside, and the log, Health
-// and the metrics say so.
+// and the metrics say so. Nor is a full disk: what is pending is forwarded.
 func Open(ctx context.Context, opts Options) (_ *Inbox, err error) {
 	opts = opts.withDefaults()
 	in := &Inbox{
 		opts:      opts,
 		log:       opts.Logger.With("room", "inbox"),
-		index:     index{byKey: make(map[uint64]*entry)},
 		queue:     queue{linger: opts.Linger, runs: make(map[uint64]*pendingRun), wake: make(chan struct{}, 1)},
-		flight:    make(map[uint64]*item),
-		overlay:   make(map[*entry]*mark),
+		flight:    make(map[key]*item),
 		kickWrite: make(chan struct{}, 1),
-		kickKeep:  make(chan struct{}, 1),
-		kickSpare: make(chan struct{}, 1),
 		stop:      make(chan struct{}),
 	}
 	defer func() {
-		if err != nil {
-			err = errors.Join(fmt.Errorf("open inbox: %w", err), in.closeFiles())
+		if err != nil && in.store != nil {
+			err = errors.Join(err, in.store.close())
 		}
 	}()
-	if opts.Dir == "" {
-		return nil, errors.New("no directory is given")
-	}
-	if err := os.MkdirAll(opts.Dir, 0o700); err != nil {
-		return nil, err
-	}
-	if err := in.takeLock(); err != nil {
-		return nil, err
-	}
-	if err := in.load(ctx); err != nil {
-		return nil, err
+	if err := in.openFile(ctx); err != nil {
+		if errors.Is(err, errInUse) {
+			return nil, fmt.Errorf("open inbox: another process uses %s: stop it, or give each process a directory of its own", opts.Dir)
+		}
+		return nil, fmt.Errorf("open inbox: %w", err)
 	}
 	if in.metrics, err = newMetrics(in, opts.Metrics); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("open inbox: %w", err)
 	}
-	for _, work := range []func(){in.writer, in.keeper, in.preparer} {
-		in.wg.Go(work)
+	if err := in.store.take(); err != nil {
+		in.failed(&commit{batch: &batch{}}, err, time.Now())
 	}
-	kick(in.kickSpare)
-	kick(in.kickKeep)
+	in.wg.Go(in.writer)
+	kick(in.kickWrite)
 	return in, nil
-}
-
-func (in *Inbox) takeLock() error {
-	f, err := os.OpenFile(filepath.Join(in.opts.Dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return err
-	}
-	held, err := lockFile(f)
-	if err != nil || !held {
-		if err == nil {
-			err = fmt.Errorf("another process uses %s: stop it, or give each process a directory of its own", in.opts.Dir)
-		}
-		return errors.Join(err, f.Close())
-	}
-	in.lock = f
-	return nil
 }
 
 func kick(c chan struct{}) {
@@ -194,23 +167,10 @@ func (in *Inbox) Close() error {
 	close(in.stop)
 	in.wg.Wait()
 	in.metrics.unregister()
-	return in.closeFiles()
-}
-
-func (in *Inbox) closeFiles() error {
-	var errs []error
-	if in.acc != nil {
-		errs = append(errs, in.acc.close())
+	if err := in.store.close(); err != nil {
+		return fmt.Errorf("close inbox: %w", err)
 	}
-	for _, c := range in.logs {
-		if c != nil && c.stream != nil {
-			errs = append(errs, c.stream.close())
-		}
-	}
-	if in.lock != nil {
-		errs = append(errs, unlockFile(in.lock), in.lock.Close())
-	}
-	return errors.Join(errs...)
+	return nil
 }
 
 // Accept stores the event and its body, and returns when they are on disk. The
@@ -228,7 +188,7 @@ func (in *Inbox) Accept(ctx context.Context, d Delivery, event workflows.RunEven
 	if event.ReceivedAt.IsZero() {
 		event.ReceivedAt = d.ReceivedAt
 	}
-	event.Delivery = "" // it is the frame's id
+	event.Delivery = "" // it is the record's id
 	d.Run, d.Type, d.State, d.StateVersion = event.Run, event.Type, event.State, event.StateVersion
 	d.Outcome, d.Forwarding, d.HasBody = OutcomeAccepted, ForwardingPending, len(body) > 0
 	d.Attempts, d.ForwardedAt, d.ForwardError, d.DuplicateOf = 0, time.Time{}, "", ""
@@ -279,8 +239,8 @@ func (in *Inbox) duplicate(d Delivery, of ulid.ULID) Delivery {
 type Health struct {
 	// Writable says that events can be accepted.
 	Writable bool
-	// Problem says why they can't, or which damage was found at start; empty
-	// when all is well.
+	// Problem says why they can't, or which damage was found since the start;
+	// empty when all is well.
 	Problem string
 
 	Pending       int // accepted and not forwarded
@@ -299,7 +259,7 @@ func (in *Inbox) Health() Health {
 	h := Health{
 		Writable:         in.problem == nil && !in.closed,
 		Pending:          in.index.pending,
-		Dead:             in.index.dead,
+		Dead:             in.index.deads,
 		ForwarderDown:    in.gate.down,
 		ForwarderSince:   in.gate.since,
 		LastForwardError: in.gate.lastError,
@@ -312,8 +272,8 @@ func (in *Inbox) Health() Health {
 		h.Problem = "the inbox is closing"
 	case in.problem != nil:
 		h.Problem = fmt.Sprintf("cannot write since %s: %v", in.since.UTC().Format(time.RFC3339), in.problem)
-	case len(in.salvage) > 0:
-		h.Problem = "damage was found at start: " + strings.Join(in.salvage, "; ")
+	case len(in.damage) > 0:
+		h.Problem = strings.Join(in.damage, "; ")
 	}
 	return h
 }

@@ -1,9 +1,9 @@
 package inbox
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -67,132 +67,78 @@ func (in *Inbox) List(ctx context.Context, f Filter, pageSize int, pageToken str
 			in.mu.Unlock()
 			return nil, "", fmt.Errorf("list deliveries: %w: it is closing", ErrUnavailable)
 		}
-		spots, last := in.newest(f, before, 256)
+		refs, last := in.newest(f, before, min(256, 2*pageSize))
 		in.mu.Unlock()
-		if len(spots) == 0 {
-			if last == (ulid.ULID{}) {
-				return page, "", nil
+		for i := range refs {
+			d, _, err := in.read(&refs[i])
+			switch {
+			case errors.Is(err, ErrNotFound): // trimmed since
+				continue
+			case errors.Is(err, errRecord):
+				in.log.Error("inbox: a record is damaged, and left out of the list", "row", refs[i].seq, "error", err)
+				continue
+			case err != nil:
+				return nil, "", fmt.Errorf("list deliveries: %w", err)
 			}
-			before = last
-			continue
+			if !f.match(&d) {
+				continue
+			}
+			if len(page) == pageSize {
+				return page, makeToken(page[len(page)-1].ID), nil
+			}
+			page = append(page, d)
 		}
-		more, err := in.readPage(f, spots, &page, pageSize)
-		in.leave(spots...)
-		if err != nil {
-			return nil, "", fmt.Errorf("list deliveries: %w", err)
-		}
-		if more {
-			return page, makeToken(page[len(page)-1].ID), nil
+		if last == (ulid.ULID{}) {
+			return page, "", nil
 		}
 		before = last
 	}
-}
-
-// readPage adds what matches to the page, and reports whether there is more
-// than fits.
-func (in *Inbox) readPage(f Filter, spots []spot, page *[]Delivery, size int) (more bool, err error) {
-	for i := range spots {
-		sp := &spots[i]
-		var r record
-		if sp.seg == nil {
-			r = *sp.mark
-		} else if r, err = sp.record(); err != nil {
-			return false, err
-		}
-		in.overlayRun(&r)
-		if !f.match(&r.Delivery) {
-			continue
-		}
-		if len(*page) == size {
-			return true, nil
-		}
-		*page = append(*page, r.Delivery)
-	}
-	return false, nil
 }
 
 // newest returns up to n candidates with ids below before, newest first, and
 // the id to go on from: zero when there is nothing left. Called with mu held.
 // It looks at what the index knows, so that most of what a filter leaves out
 // need not be read.
-func (in *Inbox) newest(f Filter, before ulid.ULID, n int) ([]spot, ulid.ULID) {
+func (in *Inbox) newest(f Filter, before ulid.ULID, n int) (refs []ref, last ulid.ULID) {
 	type source struct {
-		i    int // the next one is i-1
-		id   func(int) ulid.ULID
-		skip func(int) bool
-		spot func(int) spot
-	}
-	position := func(n int, id func(int) ulid.ULID) int {
-		lo, hi := 0, n
-		for lo < hi {
-			if mid := (lo + hi) / 2; id(mid).Compare(before) < 0 {
-				lo = mid + 1
-			} else {
-				hi = mid
-			}
-		}
-		return lo
+		head *entry
+		next func() *entry
 	}
 	var sources []*source
-	add := func(n int, s source) {
-		if s.i = position(n, s.id); s.i > 0 {
-			sources = append(sources, &s)
+	add := func(s *shelf) {
+		next := s.descend(before)
+		if e := next(); e != nil {
+			sources = append(sources, &source{e, next})
 		}
 	}
 	if f.Outcome == "" || f.Outcome == OutcomeAccepted {
-		order := in.index.order
-		add(len(order), source{
-			id: func(i int) ulid.ULID { return order[i].id },
-			skip: func(i int) bool {
-				s := order[i].state
-				return s == stateGone || f.Forwarding != "" && f.Forwarding != s.forwarding()
-			},
-			spot: func(i int) spot { return in.spot(order[i]) },
-		})
+		add(&in.index.shelf)
 	}
 	for class, c := range in.logs {
-		if f.Forwarding != "" || f.Outcome == OutcomeAccepted || f.Outcome != "" && classOf(f.Outcome) != class {
-			continue
+		if f.Forwarding == "" && (f.Outcome == "" || f.Outcome != OutcomeAccepted && classOf(f.Outcome) == class) {
+			add(&c.shelf)
 		}
-		add(len(c.entries), source{
-			id:   func(i int) ulid.ULID { return c.entries[i].id },
-			skip: func(i int) bool { return f.Outcome != "" && f.Outcome != c.entries[i].outcome },
-			spot: func(i int) spot { return c.spot(c.entries[i]) },
-		})
-		add(len(c.buf), source{
-			id:   func(i int) ulid.ULID { return c.buf[i].id },
-			skip: func(i int) bool { return f.Outcome != "" && f.Outcome != c.buf[i].rec.Outcome },
-			spot: func(i int) spot { return spot{id: c.buf[i].id, mark: new(c.buf[i].rec)} },
-		})
 	}
-
-	var spots []spot
-	var last ulid.ULID
+	outcome := outcomeCode(f.Outcome)
 	for looked := 0; len(sources) > 0; looked++ {
-		if len(spots) == n || looked == 1<<16 {
-			return spots, last
+		if len(refs) == n || looked == 1<<14 {
+			return refs, last
 		}
-		s := slices.MaxFunc(sources, func(a, b *source) int {
-			x, y := a.id(a.i-1), b.id(b.i-1)
-			return bytes.Compare(x[:], y[:])
-		})
-		s.i--
-		last = s.id(s.i)
+		s := slices.MaxFunc(sources, func(a, b *source) int { return a.head.id.Compare(b.head.id) })
+		e := s.head
+		last = e.id
 		// Ids carry the time they were given, which is not before the arrival.
 		if !f.Since.IsZero() && last.Time() < ulid.Timestamp(f.Since) {
 			break
 		}
-		if !s.skip(s.i) {
-			spots = append(spots, s.spot(s.i))
+		if e.state != stateGone && (f.Forwarding == "" || f.Forwarding == e.state.forwarding()) && (f.Outcome == "" || e.outcome == outcome) {
+			refs = append(refs, in.ref(e))
 		}
-		if s.i == 0 {
+		if s.head = s.next(); s.head == nil {
 			sources = slices.DeleteFunc(sources, func(x *source) bool { return x == s })
 		}
 	}
-	if len(spots) == 0 {
-		last = ulid.ULID{}
-	}
-	return spots, last
+	return refs, ulid.ULID{}
 }
 
 // tokenVersion starts every page token; the id of the last delivery follows.

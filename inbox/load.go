@@ -1,186 +1,228 @@
 package inbox
 
 import (
-	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
-
-	"github.com/oklog/ulid/v2"
 )
 
-// Bounds of a segment's size. Big ones make retention coarse, small ones make
-// many files; each change of segment costs a few flushes.
-const (
-	minSegment = 64 << 10
-	maxSegment = 4 << 20
-)
-
-// limits sets how big segments get, so that a budget has at least eight.
-func (st *stream) limits(budgets ...Budget) {
-	st.limit, st.count = maxSegment, maxSegment
-	for _, b := range budgets {
-		st.limit = min(st.limit, b.Bytes/8)
-		st.count = min(st.count, b.Count/8)
+// openFile opens the database, repairs it if need be, and builds the index and
+// the queue from it.
+func (in *Inbox) openFile(ctx context.Context) error {
+	if in.opts.Dir == "" {
+		return errors.New("no directory is given")
 	}
-	st.count = max(st.count, 1)
-	st.limit = max(min(st.limit, int64(st.count)*(16<<10)), minSegment)
-}
-
-// load opens the streams and builds the index and the queue from them.
-func (in *Inbox) load(ctx context.Context) error {
-	start := time.Now()
-	suffix := start.UTC().Format("20060102T150405.000Z")
-
-	if err := in.loadAccepted(suffix); err != nil {
-		return err
-	}
-	for class, name := range []string{classIgnored: "ignored", classRefused: "refused"} {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		c := &logClass{budget: in.opts.Ignored, max: 4096}
-		if class == classRefused {
-			c.budget, c.max = in.opts.Refused, 512
-		}
-		in.logs[class] = c
-		st, found, err := loadStream(filepath.Join(in.opts.Dir, name), false, suffix, func(s *segment, f frame) {
-			in.ids.seen(f.id)
-			if f.kind != frameLogged {
-				return
-			}
-			r, err := decodeRecord(f.id, f.payload)
-			if err != nil {
-				return
-			}
-			c.entries = append(c.entries, logEntry{id: f.id, seg: s.num, off: uint32(f.off), size: uint32(f.size), outcome: r.Outcome})
-			c.bytes += f.size
-		})
-		c.stream = st
-		if err != nil {
-			return err
-		}
-		slices.SortStableFunc(c.entries, func(a, b logEntry) int { return a.id.Compare(b.id) })
-		st.limits(c.budget)
-		in.report(found)
-	}
-	if n := len(in.index.order); n > 0 {
-		in.log.Info("inbox opened", "accepted", n, "pending", in.index.pending, "dead", in.index.dead, "took", time.Since(start))
-	}
-	return nil
-}
-
-// report tells of damage. What only the end of the last segment suffered is
-// the trace of a crash in the middle of a write, which nobody was told about;
-// anything else stays in Health until the next start.
-func (in *Inbox) report(found []damage) {
-	for _, d := range found {
-		if d.tail {
-			in.log.Warn("inbox: the last write was cut short", "segment", d.segment, "problem", d.problem, "kept", d.kept, "aside", d.aside)
-			continue
-		}
-		in.log.Error("inbox: a file is damaged", "segment", d.segment, "problem", d.problem, "kept", d.kept, "aside", d.aside)
-		in.salvage = append(in.salvage, d.String())
-	}
-}
-
-// loadedMark is a mark as found on disk.
-type loadedMark struct {
-	id       ulid.ULID
-	revision int
-	state    state
-	latency  uint32
-	seg, off uint32
-}
-
-func (in *Inbox) loadAccepted(suffix string) error {
-	type queued struct {
-		e   *entry
-		run uint64
-	}
-	var order []queued
-	var marks []loadedMark
-	var malformed []string
-	st, found, err := loadStream(filepath.Join(in.opts.Dir, "accepted"), true, suffix, func(s *segment, f frame) {
-		in.ids.seen(f.id)
-		if f.kind != frameAccepted && f.kind != frameMark {
-			return
-		}
-		r, err := decodeRecord(f.id, f.payload)
-		if err != nil {
-			malformed = append(malformed, fmt.Sprintf("%s at byte %d: %v", s.path, f.off, err))
-			return
-		}
-		if f.kind == frameMark {
-			marks = append(marks, loadedMark{f.id, r.revision, stateOf(r.Forwarding), microseconds(r.Latency), s.num, uint32(f.off)})
-			return
-		}
-		order = append(order, queued{run: runHash(r.Run), e: &entry{
-			id: f.id, key: r.identity().hash(), seg: s.num, off: uint32(f.off), size: uint32(f.size), body: uint32(len(r.body)),
-			latency: microseconds(r.Latency), rev: uint16(r.revision), state: stateOf(r.Forwarding),
-		}})
-	})
-	in.acc = st
+	dir, err := filepath.Abs(in.opts.Dir)
 	if err != nil {
 		return err
 	}
-	in.report(found)
-	in.salvage = append(in.salvage, malformed...)
-	for _, m := range malformed {
-		in.log.Error("inbox: a record is malformed", "where", m)
-	}
-	st.limits(in.opts.Entries, in.opts.Bodies)
-
-	// An entry that retention copied forward is there twice if a crash came
-	// before the old copy was removed: the later one counts.
-	slices.SortStableFunc(order, func(a, b queued) int { return a.e.id.Compare(b.e.id) })
-	kept := order[:0]
-	for _, q := range order {
-		if n := len(kept); n > 0 && kept[n-1].e.id == q.e.id {
-			kept[n-1] = q
-			continue
-		}
-		kept = append(kept, q)
-	}
-	for _, q := range kept {
-		in.index.order = append(in.index.order, q.e)
-	}
-
-	// Marks come in the order written, so that the last one of a revision wins.
-	slices.SortStableFunc(marks, func(a, b loadedMark) int { return cmp.Compare(a.revision, b.revision) })
-	for _, m := range marks {
-		if e := in.index.find(m.id); e != nil && m.revision > int(e.rev) {
-			e.rev, e.state, e.latency = uint16(m.revision), m.state, m.latency
-			e.markSeg, e.markOff = m.seg, m.off
-		}
-	}
-
-	now := time.Now()
-	for _, q := range kept {
-		e := q.e
-		in.index.account(e, st.segment(e.seg), 1)
-		if in.index.byKey[e.key] == nil {
-			in.index.byKey[e.key] = e
-		}
-		if e.state == statePending {
-			in.queue.push(e, q.run, false, now)
-		}
-	}
-	return nil
-}
-
-func microseconds(d time.Duration) uint32 {
-	return uint32(min(max(d.Microseconds(), 0), 1<<32-1))
-}
-
-// removeFile removes a file that is no longer needed. One that is gone already
-// is fine.
-func removeFile(path string) error {
-	if err := os.Remove(path); err != nil && !os.IsNotExist(err) { //nolint:gosec // in the operator's own directory
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
+	path := filepath.Join(dir, fileName)
+	suffix := ".damaged-" + time.Now().UTC().Format("20060102T150405.000Z")
+	if err := finishSalvage(path, suffix); err != nil {
+		return err
+	}
+	fresh, err := isNew(path)
+	if err != nil {
+		return err
+	}
+	if fresh {
+		if err := createStore(path); err != nil {
+			return err
+		}
+	}
+
+	found := in.tryOpen(ctx, path)
+	if !errors.Is(found, errDamaged) {
+		return found
+	}
+	in.log.Error("inbox: the file is damaged: saving what is readable", "file", path, "error", found)
+	if in.store != nil {
+		if err := in.store.close(); err != nil {
+			in.log.Warn("inbox: closing the damaged file", "error", err)
+		}
+		in.store = nil
+	}
+	kept, err := salvage(ctx, path, suffix)
+	if err != nil {
+		return fmt.Errorf("%s is damaged (%w); saving what is readable: %w", path, found, err)
+	}
+	if err := in.tryOpen(ctx, path); err != nil {
+		return fmt.Errorf("open what was saved of %s: %w", path, err)
+	}
+	told := fmt.Sprintf("damage was found at start (%v): kept %s; the damaged file is %s", found, kept, path+suffix)
+	in.log.Error("inbox: what was readable is saved", "found", found.Error(), "kept", kept.String(), "aside", path+suffix)
+	in.damage = append(in.damage, told)
 	return nil
+}
+
+// isNew reports whether there is no inbox yet. Without its database, a log is
+// what is left of one.
+func isNew(path string) (bool, error) {
+	for _, name := range []string{path, path + walSuffix} {
+		_, err := os.Stat(name)
+		if err == nil {
+			return false, nil
+		}
+		if !errors.Is(err, os.ErrNotExist) {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// tryOpen opens the database, checks it and loads it.
+func (in *Inbox) tryOpen(ctx context.Context, path string) (err error) {
+	start := time.Now()
+	switch info, err := os.Stat(path); {
+	case errors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("%w: its log is there, and %s is gone", errDamaged, path)
+	case err != nil:
+		return err
+	case info.Size() == 0:
+		return fmt.Errorf("%w: it is empty", errDamaged) // a new one never is: see createStore
+	}
+	if in.store, err = openStore(path); err != nil {
+		return err
+	}
+	if err := in.store.check(ctx); err != nil {
+		return err
+	}
+	if err := in.load(ctx); err != nil {
+		return err
+	}
+	if n := len(in.index.byKey); n > 0 {
+		in.log.Info("inbox opened", "accepted", n, "pending", in.index.pending, "dead", in.index.deads, "took", time.Since(start))
+	}
+	return nil
+}
+
+func (in *Inbox) load(ctx context.Context) error {
+	in.index = index{byKey: make(map[key]*entry), dead: make(map[*entry]string)}
+	in.logs = [logClasses]*logClass{newLogClass(in.opts.Ignored, 4096), newLogClass(in.opts.Refused, 512)}
+	in.nextSeq, in.nextLog = 1, 1
+	marks, err := in.loadMarks(ctx)
+	if err != nil {
+		return err
+	}
+	if err := in.loadBatches(ctx, marks); err != nil {
+		return err
+	}
+	return in.loadLog(ctx)
+}
+
+// each visits the rows of a query.
+func (s *store) each(ctx context.Context, visit func(scan func(...any) error) error, query string, args ...any) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	rows, err := s.db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return explain(err)
+	}
+	for rows.Next() {
+		if err := visit(rows.Scan); err != nil {
+			return errors.Join(err, rows.Close())
+		}
+	}
+	return explain(errors.Join(rows.Err(), rows.Close()))
+}
+
+func (in *Inbox) loadMarks(ctx context.Context) (map[int64][]byte, error) {
+	all := make(map[int64][]byte)
+	err := in.store.each(ctx, func(scan func(...any) error) error {
+		var seq int64
+		var b []byte
+		if err := scan(&seq, &b); err != nil {
+			return err
+		}
+		all[seq] = b
+		return nil
+	}, "SELECT seq, marks FROM marks")
+	return all, err
+}
+
+func (in *Inbox) loadBatches(ctx context.Context, marks map[int64][]byte) error {
+	now := time.Now()
+	return in.store.each(ctx, func(scan func(...any) error) error {
+		r := &row{}
+		var b []byte
+		if err := scan(&r.seq, &b, &r.bodies); err != nil {
+			return err
+		}
+		runs, err := r.fill(b, statePending)
+		if err != nil {
+			return err
+		}
+		if len(r.entries) == 0 {
+			return nil
+		}
+		var errs map[uint16]string
+		if m := marks[r.seq]; m != nil {
+			found, err := decodeMarks(m)
+			if err != nil {
+				return fmt.Errorf("%w: marks of row %d: %w", errDamaged, r.seq, err)
+			}
+			errs = r.apply(found)
+		}
+		in.nextSeq = r.seq + 1
+		in.index.add(r)
+		in.ids.seen(r.entries[len(r.entries)-1].id)
+		for i := range r.entries {
+			switch e := &r.entries[i]; e.state {
+			case statePending:
+				in.queue.push(e, runs[i], false, now)
+			case stateDead:
+				in.index.dead[e] = errs[e.slot]
+			}
+		}
+		return nil
+	}, "SELECT seq, entries, bodies IS NOT NULL FROM batches WHERE seq > 0 ORDER BY seq")
+}
+
+func (in *Inbox) loadLog(ctx context.Context) error {
+	return in.store.each(ctx, func(scan func(...any) error) error {
+		r := &row{}
+		var b []byte
+		var class int
+		if err := scan(&r.seq, &class, &b); err != nil {
+			return err
+		}
+		if _, err := r.fill(b, stateLogged); err != nil {
+			return err
+		}
+		if class < 0 || class >= logClasses || len(r.entries) == 0 {
+			return nil
+		}
+		c := in.logs[class]
+		c.rows = append(c.rows, r)
+		c.account(r, 1)
+		in.nextLog = r.seq + 1
+		in.ids.seen(r.entries[len(r.entries)-1].id)
+		return nil
+	}, "SELECT seq, class, entries FROM log ORDER BY seq")
+}
+
+// fill makes a row's entries from its records. It returns their runs' keys.
+func (r *row) fill(b []byte, as state) (runs []uint64, err error) {
+	n := 0
+	for f := range records(b) {
+		if f == nil {
+			return nil, fmt.Errorf("%w: a record of row %d does not match its checksum", errDamaged, r.seq)
+		}
+		n++
+	}
+	r.entries = make([]entry, 0, n)
+	for f := range records(b) {
+		h := readHead(f)
+		r.entries = append(r.entries, entry{
+			id: h.id, key: h.key, row: r, size: uint32(len(f)), body: h.body, slot: h.slot, state: as, outcome: h.outcome,
+		})
+		runs = append(runs, h.run)
+	}
+	return runs, nil
 }

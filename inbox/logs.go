@@ -1,15 +1,13 @@
 package inbox
 
 import (
-	"bytes"
+	"fmt"
 	"slices"
 	"time"
-
-	"github.com/oklog/ulid/v2"
 )
 
-// The delivery log of what was not accepted. Refused deliveries have a log of
-// their own: anyone can cause them.
+// The log of what was not accepted. Refused deliveries have a class of their
+// own: anyone can cause them. The numbers are on disk.
 const (
 	classIgnored = iota // ignored, duplicate, unavailable: correctly signed
 	classRefused
@@ -23,54 +21,28 @@ func classOf(o Outcome) int {
 	return classIgnored
 }
 
-// logEntry is where a logged delivery is.
-type logEntry struct {
-	id      ulid.ULID
-	seg     uint32
-	off     uint32
-	size    uint32
-	outcome Outcome
-}
-
-// logged is a delivery that is not on disk yet.
-type logged struct {
-	id  ulid.ULID
-	rec record
-}
-
-// logClass is a log with a budget. Guarded by Inbox.mu, but for the stream,
-// which belongs to the keeper.
+// logClass is a log with a budget. Guarded by Inbox.mu. Its last rows may be
+// unwritten.
 type logClass struct {
-	stream  *stream
-	budget  Budget
-	entries []logEntry // by id
-	bytes   int64
-	buf     []logged // by id, behind entries
-	max     int      // of buf
+	shelf
+	budget    Budget
+	perRow    int
+	max       int // unwritten entries
+	unwritten int
+	count     int // written entries
+	bytes     int64
 }
 
-func (c *logClass) find(id ulid.ULID) (spot, bool) {
-	if i, ok := slices.BinarySearchFunc(c.entries, id, func(e logEntry, id ulid.ULID) int { return bytes.Compare(e.id[:], id[:]) }); ok {
-		return c.spot(c.entries[i]), true
-	}
-	if i, ok := slices.BinarySearchFunc(c.buf, id, func(l logged, id ulid.ULID) int { return bytes.Compare(l.id[:], id[:]) }); ok {
-		return spot{id: id, mark: &c.buf[i].rec}, true
-	}
-	return spot{}, false
+func newLogClass(budget Budget, most int) *logClass {
+	return &logClass{budget: budget, perRow: min(256, max(1, budget.Count/8)), max: most}
 }
 
-func (c *logClass) spot(e logEntry) spot {
-	s := c.stream.segment(e.seg)
-	s.refs++
-	return spot{id: e.id, seg: s, off: int64(e.off), size: int(e.size)}
+// loggedRow is a row of a log on its way to disk.
+type loggedRow struct {
+	class   int
+	row     *row
+	records []byte
 }
-
-const (
-	// logDelay is how long a logged delivery stays in memory alone.
-	logDelay = 250 * time.Millisecond
-	// logSoon is how many of them are written without waiting.
-	logSoon = 256
-)
 
 // Log records a delivery that was not accepted: ignored, refused, or not
 // storable. It gives it an id, and a time if it has none. It never waits and
@@ -82,128 +54,103 @@ func (in *Inbox) Log(d Delivery) Delivery {
 	}
 	d.clip()
 	d.Forwarding, d.HasBody = "", false
-	c := in.logs[classOf(d.Outcome)]
+	class := in.logs[classOf(d.Outcome)]
 
 	in.mu.Lock()
+	defer in.mu.Unlock()
 	id := in.ids.next(time.Now())
 	d.ID = id.String()
-	dropped := len(c.buf) >= c.max
-	if dropped {
-		c.buf = c.buf[1:]
+	r := class.open()
+	r.entries = append(r.entries, entry{id: id, row: r, slot: uint16(len(r.unwritten)), state: stateLogged, outcome: outcomeCode(d.Outcome)})
+	r.unwritten = append(r.unwritten, d)
+	class.unwritten++
+	if class.unwritten > class.max {
+		in.metrics.logDropped.Add(float64(class.dropOldest()))
 	}
-	c.buf = append(c.buf, logged{id, record{Delivery: d}})
-	n := len(c.buf)
-	in.mu.Unlock()
-
-	if dropped {
-		in.metrics.logDropped.Inc()
+	first := in.logSince.IsZero()
+	if first {
+		in.logSince = time.Now()
 	}
-	if n == 1 || n == logSoon {
-		kick(in.kickKeep)
+	if len(r.entries) == cap(r.entries) && !in.logsFull {
+		in.logsFull = true
+		first = true
+	}
+	if first {
+		kick(in.kickWrite)
 	}
 	return d
 }
 
-// flushLog writes what a log holds in memory. Called by the keeper alone.
-func (in *Inbox) flushLog(c *logClass) error {
-	in.mu.Lock()
-	todo := slices.Clone(c.buf)
-	in.mu.Unlock()
-	for len(todo) > 0 {
-		n, err := in.flushSome(c, todo)
-		if err != nil {
-			return err
+// open returns the row that takes the next delivery. Its entries never move,
+// because others point to them.
+func (c *logClass) open() *row {
+	if n := len(c.rows); n > 0 {
+		if r := c.rows[n-1]; r.unwritten != nil && !r.closed && len(r.entries) < cap(r.entries) {
+			return r
 		}
-		todo = todo[n:]
 	}
-	return nil
+	r := &row{entries: make([]entry, 0, c.perRow), unwritten: make([]Delivery, 0, min(c.perRow, 16))}
+	c.rows = append(c.rows, r)
+	return r
 }
 
-func (in *Inbox) flushSome(c *logClass, todo []logged) (int, error) {
-	var buf []byte
-	var entries []logEntry
-	for _, l := range todo {
-		if len(entries) == c.stream.count || int64(len(buf)) >= c.stream.limit/2 {
-			break
-		}
-		start := len(buf)
-		buf = l.rec.appendTo(beginFrame(buf))
-		endFrame(buf, start, frameLogged, l.id)
-		entries = append(entries, logEntry{id: l.id, off: uint32(start), size: uint32(len(buf) - start), outcome: l.rec.Outcome})
+// dropOldest forgets the oldest unwritten entry and returns how many those are:
+// none if all are on their way to disk.
+func (c *logClass) dropOldest() int {
+	i := slices.IndexFunc(c.rows, func(r *row) bool { return r.unwritten != nil && !r.closed })
+	if i < 0 {
+		return 0
 	}
-	if c.stream.full(len(buf)) {
-		if err := in.rollLog(c.stream); err != nil {
-			return 0, err
-		}
+	r := c.rows[i]
+	r.unwritten[r.entries[0].slot] = Delivery{}
+	if r.entries = r.entries[1:]; len(r.entries) == 0 {
+		c.rows = slices.Delete(c.rows, i, i+1)
 	}
-	s := c.stream.open
-	off := s.end
-	if err := s.append(buf, len(entries), false); err != nil {
-		return 0, err
-	}
-
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	for i := range entries {
-		entries[i].seg = s.num
-		entries[i].off += uint32(off)
-	}
-	c.entries = append(c.entries, entries...)
-	c.bytes += int64(len(buf))
-	last := entries[len(entries)-1].id
-	i := 0
-	for i < len(c.buf) && c.buf[i].id.Compare(last) <= 0 {
-		i++
-	}
-	c.buf = slices.Clone(c.buf[i:])
-	return len(entries), nil
+	c.unwritten--
+	return 1
 }
 
-func (in *Inbox) rollLog(st *stream) error {
-	if err := st.prepare(0); err != nil {
-		return err
-	}
-	if s := st.open; s != nil {
-		if err := s.seal(false); err != nil {
-			return err
+// gatherLogs takes all unwritten rows. Called with mu held.
+func (in *Inbox) gatherLogs() (rows []loggedRow) {
+	for class, c := range in.logs {
+		for i := len(c.rows) - 1; i >= 0 && c.rows[i].unwritten != nil; i-- {
+			r := c.rows[i]
+			var b []byte
+			for j := range r.entries {
+				e := &r.entries[j]
+				start := len(b)
+				var err error
+				if b, err = appendRecord(b, head{outcome: e.outcome}, payload{Delivery: &r.unwritten[e.slot]}); err != nil {
+					panic(fmt.Sprintf("a delivery cannot be encoded: %v", err)) // it has no such fields
+				}
+				seal(b[start:], e.id, e.slot)
+				e.size = uint32(len(b) - start)
+			}
+			r.closed = true
+			rows = append(rows, loggedRow{class, r, b})
 		}
 	}
-	s := st.takeSpare()
-	in.mu.Lock()
-	st.segs = append(st.segs, s)
-	st.open = s
-	in.mu.Unlock()
-	return nil
+	// Oldest first within a class, so that seqs are in the order of ids.
+	slices.SortStableFunc(rows, func(a, b loggedRow) int { return a.row.entries[0].id.Compare(b.row.entries[0].id) })
+	for _, l := range rows {
+		l.row.seq = in.nextLog
+		in.nextLog++
+	}
+	in.logSince, in.logsFull = time.Time{}, false
+	return rows
 }
 
-// trimLog removes the oldest segments of a log that is over its budget.
-func (in *Inbox) trimLog(c *logClass) error {
-	for {
-		in.mu.Lock()
-		over := len(c.entries) > c.budget.Count || c.bytes > c.budget.Bytes
-		if !over || len(c.stream.segs) < 2 {
-			in.mu.Unlock()
-			return nil
-		}
-		s := c.stream.segs[0]
-		i := 0
-		for i < len(c.entries) && c.entries[i].seg == s.num {
-			c.bytes -= int64(c.entries[i].size)
-			i++
-		}
-		c.entries = slices.Clone(c.entries[i:])
-		in.retireFirst(c.stream)
-		in.mu.Unlock()
-		if err := removeFile(s.path); err != nil {
-			return err
-		}
-	}
+// written notes that a row is on disk. Called with mu held.
+func (c *logClass) written(r *row) {
+	c.unwritten -= len(r.entries)
+	r.unwritten, r.closed = nil, false
+	c.account(r, 1)
 }
 
-// retireFirst takes the first segment out of a stream. Called with mu held.
-func (in *Inbox) retireFirst(st *stream) {
-	s := st.segs[0]
-	st.segs = slices.Clone(st.segs[1:])
-	s.retired = true
-	in.closeRetired(s)
+// account adds a written row to the totals, or takes it out with sign -1.
+func (c *logClass) account(r *row, sign int) {
+	c.count += sign * len(r.entries)
+	for i := range r.entries {
+		c.bytes += int64(sign) * int64(r.entries[i].size)
+	}
 }

@@ -81,19 +81,12 @@ func newMetrics(in *Inbox, registry prometheus.Registerer) (*metrics, error) {
 				return max(0, time.Since(ulid.Time(e.id.Time())).Seconds())
 			})),
 		gauge("gantry_inbox_dead", "Accepted events that Temporal refused for good.",
-			in.locked(func() float64 { return float64(in.index.dead) })),
-		gauge("gantry_inbox_disk_bytes", "Size of the files of accepted events.",
-			in.locked(func() float64 {
-				n := int64(0)
-				for _, s := range in.acc.segs {
-					n += s.size
-				}
-				return float64(n)
-			})),
+			in.locked(func() float64 { return float64(in.index.deads) })),
+		gauge("gantry_inbox_disk_bytes", "Size of the inbox's database and its log.", func() float64 { return float64(in.store.size()) }),
 		gauge("gantry_inbox_writable", "1 when events can be stored, 0 when they are answered 503.",
 			in.locked(func() float64 { return truth(in.problem == nil) })),
-		gauge("gantry_inbox_damaged_files", "Damaged files found at the last start.",
-			in.locked(func() float64 { return float64(len(in.salvage)) })),
+		gauge("gantry_inbox_damage", "Damage found since the start; what could be read was kept.",
+			in.locked(func() float64 { return float64(len(in.damage)) })),
 		gauge("gantry_forwarder_up", "1 when Temporal takes signals.",
 			in.locked(func() float64 { return truth(!in.gate.down) })),
 	}

@@ -84,7 +84,7 @@ func (t fileTarget) Signal(_ context.Context, _ spacelift.RunRef, events []workf
 func traffic(dir string) error {
 	in, err := Open(context.Background(), Options{
 		Dir: filepath.Join(dir, "inbox"), Linger: 5 * time.Millisecond,
-		// Small, so that kills hit changes of segments and retention as well.
+		// Small, so that kills hit retention as well.
 		Entries: Budget{Count: 4000}, Bodies: Budget{Count: 800},
 	})
 	if err != nil {
@@ -224,7 +224,7 @@ func recovered(in *Inbox) error {
 	return nil
 }
 
-// cutWrite has a write end in the middle of a frame, and checks that a shorter
+// cutWrite has a write end in the middle of a page, and checks that a shorter
 // one after it leaves nothing of it.
 func cutWrite(dir string) error {
 	ctx := context.Background()
@@ -240,7 +240,11 @@ func cutWrite(dir string) error {
 	if err := take(1); err != nil {
 		return err
 	}
-	if err := limitFiles(uint64(in.acc.open.end) + 3000); err != nil {
+	log, err := os.Stat(filepath.Join(dir, fileName+walSuffix))
+	if err != nil {
+		return err
+	}
+	if err := limitFiles(uint64(log.Size()) + 3000); err != nil {
 		return err
 	}
 	if err := take(2); !errors.Is(err, ErrUnavailable) {
@@ -255,7 +259,7 @@ func cutWrite(dir string) error {
 	if in, err = Open(ctx, Options{Dir: dir}); err != nil {
 		return err
 	}
-	if aside, _ := filepath.Glob(filepath.Join(dir, "accepted", "*.damaged-*")); len(aside) > 0 {
+	if aside, _ := filepath.Glob(filepath.Join(dir, "*.damaged-*")); len(aside) > 0 {
 		return fmt.Errorf("the cut write left its trace: %v", aside)
 	}
 	if n := in.Health().Pending; n != 1 {
@@ -313,7 +317,7 @@ func diskFull(dir string) error {
 		if refused != 64 {
 			return fmt.Errorf("cycle %d: %d of 64 events were refused with ErrUnavailable", cycle, refused)
 		}
-		if h := in.Health(); h.Writable || !strings.Contains(h.Problem, "file too large") {
+		if h := in.Health(); h.Writable || !strings.Contains(h.Problem, "refuses to write") {
 			return fmt.Errorf("cycle %d: health %+v", cycle, h)
 		}
 		in.Log(Delivery{Outcome: OutcomeUnavailable, Reason: "not-stored"})

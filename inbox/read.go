@@ -2,170 +2,130 @@ package inbox
 
 import (
 	"context"
-	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/oklog/ulid/v2"
+
+	"github.com/gantryhq/gantry/workflows"
 )
 
-// spot is where an entry's record is, and what memory knows about it. It keeps
-// the files open until leave.
-type spot struct {
-	id      ulid.ULID
-	seg     *segment
-	off     int64
-	size    int
-	markSeg *segment
-	markOff int64
-	mark    *record // when the newest mark is not on disk yet
-	state   state
-	latency uint32
+// ref is a delivery to be read: where it is, and what memory knows about it.
+type ref struct {
+	table    table
+	seq      int64
+	slot     uint16
+	hasBody  bool
+	delivery Delivery // all of it if it is not on disk yet; else what became of it
+	logged   bool     // it is not on disk yet
 }
 
-// spot is called with mu held.
-func (in *Inbox) spot(e *entry) spot {
-	sp := spot{id: e.id, seg: in.acc.segment(e.seg), off: int64(e.off), size: int(e.size), state: e.state, latency: e.latency}
-	sp.seg.refs++
-	if m := in.overlay[e]; m != nil {
-		r := m.rec
-		sp.mark = &r
-	} else if e.markSeg != 0 {
-		sp.markSeg, sp.markOff = in.acc.segment(e.markSeg), int64(e.markOff)
-		sp.markSeg.refs++
+// ref is called with mu held.
+func (in *Inbox) ref(e *entry) ref {
+	r := ref{seq: e.row.seq, slot: e.slot}
+	if e.state == stateLogged {
+		r.table = tableLog
+		if e.row.unwritten != nil {
+			r.delivery, r.logged = e.row.unwritten[e.slot], true
+		}
+		return r
 	}
-	return sp
+	r.hasBody = e.body > 0 && e.row.bodies
+	r.delivery = Delivery{
+		Forwarding: e.state.forwarding(), Attempts: int(e.attempts), Latency: latencyOf(e.latency),
+		ForwardError: in.index.dead[e], HasBody: r.hasBody,
+	}
+	if e.forwarded != 0 {
+		r.delivery.ForwardedAt = time.UnixMilli(e.forwarded).UTC()
+	}
+	return r
 }
 
-// leave gives spots up.
-func (in *Inbox) leave(spots ...spot) {
+// read returns the delivery, and the event of an accepted one.
+func (in *Inbox) read(r *ref) (Delivery, *workflows.RunEvent, error) {
+	if r.logged {
+		return r.delivery, nil, nil
+	}
+	b, err := in.store.records(r.table, r.seq)
+	if err != nil {
+		return Delivery{}, nil, err
+	}
+	f, err := findRecord(b, r.slot)
+	if err != nil {
+		return Delivery{}, nil, err
+	}
+	d, event, err := decodeRecord(f)
+	if err != nil || r.table == tableLog {
+		return d, event, err
+	}
+	k := &r.delivery
+	d.Forwarding, d.Attempts, d.ForwardedAt, d.ForwardError = k.Forwarding, k.Attempts, k.ForwardedAt, k.ForwardError
+	d.Latency, d.HasBody = k.Latency, k.HasBody
+	if d.Forwarding == ForwardingPending {
+		// Only the queue knows the attempts of what still waits.
+		in.mu.Lock()
+		defer in.mu.Unlock()
+		if run := in.queue.runs[readHead(f).run]; run != nil {
+			d.Attempts += run.attempts
+			d.ForwardError = run.lastError
+		}
+	}
+	return d, event, nil
+}
+
+// find returns the entry with this id, or nil. Called with mu held.
+func (in *Inbox) find(id ulid.ULID) *entry {
+	if e := in.index.find(id); e != nil {
+		return e
+	}
+	for _, c := range in.logs {
+		if e := c.find(id); e != nil {
+			return e
+		}
+	}
+	return nil
+}
+
+// lookup returns the delivery with this id.
+func (in *Inbox) lookup(id string) (ref, error) {
+	uid, err := ulid.ParseStrict(id)
+	if err != nil {
+		return ref{}, fmt.Errorf("delivery %q: %w", clip(id), ErrNotFound)
+	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	for _, sp := range spots {
-		in.release(sp.seg)
-		in.release(sp.markSeg)
+	if in.closed {
+		return ref{}, fmt.Errorf("delivery %s: %w: it is closing", id, ErrUnavailable)
 	}
-}
-
-// release is called with mu held.
-func (in *Inbox) release(s *segment) {
-	if s == nil {
-		return
+	e := in.find(uid)
+	if e == nil {
+		return ref{}, fmt.Errorf("delivery %s: %w", id, ErrNotFound)
 	}
-	s.refs--
-	in.closeRetired(s)
-}
-
-// closeRetired is called with mu held.
-func (in *Inbox) closeRetired(s *segment) {
-	if s.retired && s.refs == 0 {
-		if err := s.f.Close(); err != nil {
-			in.log.Warn("close segment", "segment", s.path, "error", err)
-		}
-	}
-}
-
-// record reads the entry's record, with its mark applied.
-func (sp *spot) record() (record, error) {
-	f, err := sp.seg.read(sp.off, sp.size)
-	if err != nil {
-		return record{}, err
-	}
-	r, err := decodeRecord(f.id, f.payload)
-	if err != nil {
-		return record{}, err
-	}
-	if f.kind != frameAccepted {
-		return r, nil
-	}
-	switch {
-	case sp.mark != nil:
-		r.setForwarding(sp.mark)
-	case sp.markSeg != nil:
-		m, err := sp.markSeg.readMark(sp.markOff)
-		if err != nil {
-			return record{}, err
-		}
-		r.setForwarding(&m)
-	}
-	r.Forwarding = sp.state.forwarding()
-	if r.Latency == 0 {
-		r.Latency = latencyOf(sp.latency)
-	}
-	return r, nil
-}
-
-func (s *segment) readMark(off int64) (record, error) {
-	var head [frameHeader]byte
-	if _, err := s.f.ReadAt(head[:], off); err != nil {
-		return record{}, fmt.Errorf("read %s at %d: %w", s.path, off, err)
-	}
-	n := binary.LittleEndian.Uint32(head[8:])
-	if n > maxPayload {
-		return record{}, fmt.Errorf("read %s at %d: %w: length", s.path, off, errRecord)
-	}
-	f, err := s.read(off, frameHeader+int(n))
-	if err != nil {
-		return record{}, err
-	}
-	return decodeRecord(f.id, f.payload)
+	return in.ref(e), nil
 }
 
 // Get returns a delivery and its body, which is nil if it is not kept. It
 // returns [ErrNotFound] for ids it does not know, or knows no more.
 func (in *Inbox) Get(_ context.Context, id string) (Delivery, []byte, error) {
-	uid, err := ulid.ParseStrict(id)
+	r, err := in.lookup(id)
 	if err != nil {
-		return Delivery{}, nil, fmt.Errorf("delivery %q: %w", clip(id), ErrNotFound)
+		return Delivery{}, nil, err
 	}
-	in.mu.Lock()
-	if in.closed {
-		in.mu.Unlock()
-		return Delivery{}, nil, fmt.Errorf("delivery %s: %w: it is closing", id, ErrUnavailable)
-	}
-	sp, ok := in.find(uid)
-	in.mu.Unlock()
-	if !ok {
-		return Delivery{}, nil, fmt.Errorf("delivery %s: %w", id, ErrNotFound)
-	}
-	if sp.seg == nil {
-		return sp.mark.Delivery, nil, nil
-	}
-	defer in.leave(sp)
-	r, err := sp.record()
+	d, _, err := in.read(&r)
 	if err != nil {
 		return Delivery{}, nil, fmt.Errorf("delivery %s: %w", id, err)
 	}
-	in.overlayRun(&r)
-	return r.Delivery, slices.Clone(r.body), nil
-}
-
-// find is called with mu held. A delivery that is only in memory yet comes
-// back as a spot without a segment.
-func (in *Inbox) find(id ulid.ULID) (spot, bool) {
-	if e := in.index.find(id); e != nil {
-		return in.spot(e), true
-	}
-	for _, c := range in.logs {
-		if sp, ok := c.find(id); ok {
-			return sp, true
+	var body []byte
+	if r.hasBody {
+		b, err := in.store.bodies(r.seq)
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return Delivery{}, nil, fmt.Errorf("body of delivery %s: %w", id, err)
+		}
+		if body = slices.Clone(findBody(b, r.slot)); body == nil {
+			d.HasBody = false // trimmed meanwhile, or damaged
 		}
 	}
-	return spot{}, false
-}
-
-// overlayRun adds what only the queue knows: the attempts of a pending
-// delivery, and why the last one failed.
-func (in *Inbox) overlayRun(r *record) {
-	if r.Outcome != OutcomeAccepted || r.Forwarding != ForwardingPending {
-		return
-	}
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	if run := in.queue.runs[runHash(r.Run)]; run != nil {
-		r.Attempts += run.attempts
-		if run.lastError != "" {
-			r.ForwardError = run.lastError
-		}
-	}
+	return d, body, nil
 }

@@ -1,274 +1,322 @@
 package inbox
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
+	"iter"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/oklog/ulid/v2"
-	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/workflows"
 )
 
-// Records are written in the protobuf wire format: small, quick, and a reader
-// skips fields it does not know. Field numbers are a contract with files on
-// disk: add, never reuse. Zero values are left out.
+// A row of the database holds the records of one commit, one behind the other.
+// Each has a head with all that the index needs, so that a start decodes no
+// JSON, and a checksum of its own, so that damage to one is not damage to all.
+// The layout is a contract with files on disk; integers are little endian.
+//
+//	 0  payload length, uint32
+//	 4  CRC-32C of everything behind it, payload included, uint32
+//	 8  id
+//	24  key
+//	40  run key, uint64
+//	48  body length, uint32
+//	52  slot, uint16
+//	54  outcome, one byte
+//	55  format, one byte
+//	56  payload, JSON
 const (
-	fieldReceivedAt   protowire.Number = 1 // unix nanoseconds
-	fieldSource       protowire.Number = 2
-	fieldOutcome      protowire.Number = 3
-	fieldReason       protowire.Number = 4
-	fieldDetail       protowire.Number = 5
-	fieldAccount      protowire.Number = 6
-	fieldStack        protowire.Number = 7
-	fieldRun          protowire.Number = 8
-	fieldType         protowire.Number = 9
-	fieldState        protowire.Number = 10
-	fieldStateVersion protowire.Number = 11
-	fieldSize         protowire.Number = 12
-	fieldLatency      protowire.Number = 13 // nanoseconds
-	fieldSecret       protowire.Number = 14
-	fieldDuplicateOf  protowire.Number = 15
-	fieldForwarding   protowire.Number = 16
-	fieldAttempts     protowire.Number = 17
-	fieldForwardedAt  protowire.Number = 18 // unix nanoseconds
-	fieldForwardError protowire.Number = 19
-	fieldRevision     protowire.Number = 20
-	fieldEvent        protowire.Number = 30 // workflows.RunEvent as JSON
-	fieldBody         protowire.Number = 31
+	headSize     = 56
+	recordFormat = 1
+
+	maxPayload = 16 << 20
 )
 
-// record is what a frame holds. Marks and accepted records share it: a mark is
-// the same message with nothing but what changed.
-type record struct {
-	Delivery
-	revision int    // of the forwarding part; the greatest one holds
-	event    []byte // JSON; its delivery id is left out, being the frame's
-	body     []byte
-}
-
-func appendText[S ~string](b []byte, n protowire.Number, s S) []byte {
-	if s == "" {
-		return b
-	}
-	return protowire.AppendString(protowire.AppendTag(b, n, protowire.BytesType), string(s))
-}
-
-func appendBytes(b []byte, n protowire.Number, v []byte) []byte {
-	if len(v) == 0 {
-		return b
-	}
-	return protowire.AppendBytes(protowire.AppendTag(b, n, protowire.BytesType), v)
-}
-
-func appendInt(b []byte, n protowire.Number, v int64) []byte {
-	if v == 0 {
-		return b
-	}
-	return protowire.AppendVarint(protowire.AppendTag(b, n, protowire.VarintType), protowire.EncodeZigZag(v))
-}
-
-func appendTime(b []byte, n protowire.Number, t time.Time) []byte {
-	if t.IsZero() {
-		return b
-	}
-	return appendInt(b, n, t.UnixNano())
-}
-
-// timeOf is the inverse of appendTime, which leaves the zero time out.
-func timeOf(nanoseconds int64) time.Time {
-	if nanoseconds == 0 {
-		return time.Time{}
-	}
-	return time.Unix(0, nanoseconds).UTC()
-}
-
-// appendTo appends the record's payload to b. The body comes last.
-func (r *record) appendTo(b []byte) []byte {
-	b = appendTime(b, fieldReceivedAt, r.ReceivedAt)
-	b = appendText(b, fieldSource, r.Source)
-	b = appendText(b, fieldOutcome, r.Outcome)
-	b = appendText(b, fieldReason, r.Reason)
-	b = appendText(b, fieldDetail, r.Detail)
-	b = appendText(b, fieldAccount, r.Run.Account)
-	b = appendText(b, fieldStack, r.Run.Stack)
-	b = appendText(b, fieldRun, r.Run.Run)
-	b = appendText(b, fieldType, r.Type)
-	b = appendText(b, fieldState, r.State)
-	b = appendInt(b, fieldStateVersion, int64(r.StateVersion))
-	b = appendInt(b, fieldSize, int64(r.Size))
-	b = appendInt(b, fieldSecret, int64(r.Secret))
-	b = appendText(b, fieldDuplicateOf, r.DuplicateOf)
-	b = r.appendForwarding(b)
-	b = appendBytes(b, fieldEvent, r.event)
-	return appendBytes(b, fieldBody, r.body)
-}
-
-// appendForwarding appends the part that changes after acceptance, which is
-// all that a mark holds. Latency is in it because it is known only when the
-// commit that stores the delivery is over.
-func (r *record) appendForwarding(b []byte) []byte {
-	b = appendInt(b, fieldLatency, int64(r.Latency))
-	b = appendText(b, fieldForwarding, r.Forwarding)
-	b = appendInt(b, fieldAttempts, int64(r.Attempts))
-	b = appendTime(b, fieldForwardedAt, r.ForwardedAt)
-	b = appendText(b, fieldForwardError, r.ForwardError)
-	return appendInt(b, fieldRevision, int64(r.revision))
-}
-
-// setForwarding takes over the forwarding part of a mark.
-func (r *record) setForwarding(mark *record) {
-	r.Latency, r.Forwarding, r.Attempts = mark.Latency, mark.Forwarding, mark.Attempts
-	r.ForwardedAt, r.ForwardError, r.revision = mark.ForwardedAt, mark.ForwardError, mark.revision
-}
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 var errRecord = errors.New("malformed record")
 
-// decodeRecord reads a payload. Event and body alias it.
-func decodeRecord(id ulid.ULID, b []byte) (record, error) {
-	var r record
-	r.ID = id.String()
-	for len(b) > 0 {
-		num, typ, n := protowire.ConsumeTag(b)
-		if n < 0 {
-			return record{}, fmt.Errorf("%w: %w", errRecord, protowire.ParseError(n))
-		}
-		b = b[n:]
-		switch typ {
-		case protowire.BytesType:
-			v, n := protowire.ConsumeBytes(b)
-			if n < 0 {
-				return record{}, fmt.Errorf("%w: field %d: %w", errRecord, num, protowire.ParseError(n))
-			}
-			r.setBytes(num, v)
-			b = b[n:]
-		case protowire.VarintType:
-			v, n := protowire.ConsumeVarint(b)
-			if n < 0 {
-				return record{}, fmt.Errorf("%w: field %d: %w", errRecord, num, protowire.ParseError(n))
-			}
-			r.setInt(num, protowire.DecodeZigZag(v))
-			b = b[n:]
-		default:
-			n := protowire.ConsumeFieldValue(num, typ, b)
-			if n < 0 {
-				return record{}, fmt.Errorf("%w: field %d: %w", errRecord, num, protowire.ParseError(n))
-			}
-			b = b[n:]
-		}
+// key is the identity of an event: Spacelift sends no delivery id, and numbers
+// the states of a run. It is a cryptographic hash, so that equal keys are the
+// same event and nothing has to be read to be sure.
+type key [16]byte
+
+func keyOf(run spacelift.RunRef, version int, state spacelift.RunState) key {
+	sum := digest(run, strconv.Itoa(version), string(state))
+	return key(sum[:16])
+}
+
+// runKeyOf names a run in the queue. Runs that shared one would share a queue,
+// which the forwarder takes apart.
+func runKeyOf(run spacelift.RunRef) uint64 {
+	sum := digest(run)
+	return binary.LittleEndian.Uint64(sum[:])
+}
+
+func digest(run spacelift.RunRef, more ...string) [sha256.Size]byte {
+	b := make([]byte, 0, 256)
+	for _, s := range []string{string(run.Account), string(run.Stack), string(run.Run)} {
+		b = append(binary.AppendUvarint(b, uint64(len(s))), s...)
 	}
-	r.HasBody = len(r.body) > 0
-	return r, nil
-}
-
-func (r *record) setBytes(num protowire.Number, v []byte) {
-	switch num {
-	case fieldSource:
-		r.Source = string(v)
-	case fieldOutcome:
-		r.Outcome = Outcome(v)
-	case fieldReason:
-		r.Reason = string(v)
-	case fieldDetail:
-		r.Detail = string(v)
-	case fieldAccount:
-		r.Run.Account = spacelift.Account(v)
-	case fieldStack:
-		r.Run.Stack = spacelift.StackID(v)
-	case fieldRun:
-		r.Run.Run = spacelift.RunID(v)
-	case fieldType:
-		r.Type = spacelift.RunType(v)
-	case fieldState:
-		r.State = spacelift.RunState(v)
-	case fieldDuplicateOf:
-		r.DuplicateOf = string(v)
-	case fieldForwarding:
-		r.Forwarding = Forwarding(v)
-	case fieldForwardError:
-		r.ForwardError = string(v)
-	case fieldEvent:
-		r.event = v
-	case fieldBody:
-		r.body = v
+	for _, s := range more {
+		b = append(binary.AppendUvarint(b, uint64(len(s))), s...)
 	}
+	return sha256.Sum256(b)
 }
 
-func (r *record) setInt(num protowire.Number, v int64) {
-	switch num {
-	case fieldReceivedAt:
-		r.ReceivedAt = timeOf(v)
-	case fieldStateVersion:
-		r.StateVersion = int(v)
-	case fieldSize:
-		r.Size = int(v)
-	case fieldLatency:
-		r.Latency = time.Duration(v)
-	case fieldSecret:
-		r.Secret = int(v)
-	case fieldAttempts:
-		r.Attempts = int(v)
-	case fieldForwardedAt:
-		r.ForwardedAt = timeOf(v)
-	case fieldRevision:
-		r.revision = int(v)
+var outcomes = []Outcome{OutcomeAccepted, OutcomeDuplicate, OutcomeIgnored, OutcomeRefused, OutcomeUnavailable}
+
+// outcomeCode is 0 for an outcome that is not one.
+func outcomeCode(o Outcome) uint8 { return uint8(slices.Index(outcomes, o) + 1) }
+
+// head is what a record says of itself without being decoded.
+type head struct {
+	id      ulid.ULID
+	key     key
+	run     uint64
+	body    uint32
+	slot    uint16
+	outcome uint8
+}
+
+// payload is the JSON part: an accepted delivery's event with what the event
+// does not tell, or any other delivery.
+type payload struct {
+	Delivery *Delivery `json:"delivery,omitempty"`
+
+	Event      *workflows.RunEvent `json:"event,omitempty"`
+	ReceivedAt time.Time           `json:"receivedAt,omitzero"`
+	Source     string              `json:"source,omitempty"`
+	Reason     string              `json:"reason,omitempty"`
+	Detail     string              `json:"detail,omitempty"`
+	Size       int                 `json:"size,omitempty"`
+	Secret     int                 `json:"secret,omitempty"`
+}
+
+func appendRecord(b []byte, h head, p payload) ([]byte, error) {
+	text, err := json.Marshal(p)
+	if err != nil {
+		return b, err
 	}
-}
-
-// runEvent decodes the event of an accepted record.
-func (r *record) runEvent() (workflows.RunEvent, error) {
-	var e workflows.RunEvent
-	if err := json.Unmarshal(r.event, &e); err != nil {
-		return workflows.RunEvent{}, fmt.Errorf("%w: event: %w", errRecord, err)
+	if len(text) > maxPayload {
+		return b, fmt.Errorf("%d bytes are more than the inbox stores", len(text))
 	}
-	e.Delivery = r.ID
-	return e, nil
+	start := len(b)
+	b = append(slices.Grow(b, headSize+len(text)), make([]byte, headSize)...)
+	b = append(b, text...)
+	f := b[start:]
+	binary.LittleEndian.PutUint32(f, uint32(len(text)))
+	copy(f[24:], h.key[:])
+	binary.LittleEndian.PutUint64(f[40:], h.run)
+	binary.LittleEndian.PutUint32(f[48:], h.body)
+	f[54], f[55] = h.outcome, recordFormat
+	seal(f, h.id, h.slot)
+	return b, nil
 }
 
-// identity is what makes two deliveries the same event: Spacelift sends no
-// delivery id, and numbers the states of a run.
-type identity struct {
-	run     spacelift.RunRef
-	version int
-	state   spacelift.RunState
+// seal sets what is known only when a record gets its place, and the checksum.
+func seal(f []byte, id ulid.ULID, slot uint16) {
+	copy(f[8:], id[:])
+	binary.LittleEndian.PutUint16(f[52:], slot)
+	binary.LittleEndian.PutUint32(f[4:], crc32.Checksum(f[8:], castagnoli))
 }
 
-func (r *record) identity() identity {
-	return identity{r.Run, r.StateVersion, r.State}
+// loseBody says in a record that its body is not kept.
+func loseBody(f []byte) {
+	clear(f[48:52])
+	h := readHead(f)
+	seal(f, h.id, h.slot)
 }
 
-// hash is 64 bits of the identity, for the index. Two identities may share it:
-// a hit is compared with the stored record before it counts.
-func (i identity) hash() uint64 {
-	h := runHash(i.run)
-	h = hashText(h, string(i.state))
-	v := uint64(i.version)
-	for range 8 {
-		h = (h ^ v&0xff) * fnvPrime
-		v >>= 8
+func readHead(f []byte) head {
+	h := head{
+		run: binary.LittleEndian.Uint64(f[40:]), body: binary.LittleEndian.Uint32(f[48:]),
+		slot: binary.LittleEndian.Uint16(f[52:]), outcome: f[54],
 	}
+	copy(h.id[:], f[8:])
+	copy(h.key[:], f[24:])
 	return h
 }
 
-// FNV-1a, 64 bits.
-const (
-	fnvOffset uint64 = 14695981039346656037
-	fnvPrime  uint64 = 1099511628211
-)
-
-func hashText(h uint64, s string) uint64 {
-	for i := range len(s) {
-		h = (h ^ uint64(s[i])) * fnvPrime
+// records visits the records of a row, head and all, in order. A damaged one
+// comes as nil; if its length can't be right, it is the last.
+func records(b []byte) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for len(b) > 0 {
+			if len(b) < headSize {
+				yield(nil)
+				return
+			}
+			n := headSize + int64(binary.LittleEndian.Uint32(b))
+			if n > int64(len(b)) {
+				yield(nil)
+				return
+			}
+			f := b[:n:n]
+			b = b[n:]
+			if crc32.Checksum(f[8:], castagnoli) != binary.LittleEndian.Uint32(f[4:]) || f[55] != recordFormat {
+				f = nil
+			}
+			if !yield(f) {
+				return
+			}
+		}
 	}
-	return (h ^ 0xff) * fnvPrime // a byte no UTF-8 text holds, as a separator
 }
 
-// runHash is 64 bits of a run's name, for the queue of pending runs.
-func runHash(run spacelift.RunRef) uint64 {
-	h := hashText(fnvOffset, string(run.Account))
-	h = hashText(h, string(run.Stack))
-	return hashText(h, string(run.Run))
+// findRecord returns the record with this slot. It checks no other's checksum.
+func findRecord(b []byte, slot uint16) ([]byte, error) {
+	for len(b) >= headSize {
+		n := headSize + int64(binary.LittleEndian.Uint32(b))
+		if n > int64(len(b)) {
+			break
+		}
+		if binary.LittleEndian.Uint16(b[52:]) == slot {
+			for f := range records(b[:n]) {
+				if f != nil {
+					return f, nil
+				}
+			}
+			break
+		}
+		b = b[n:]
+	}
+	return nil, fmt.Errorf("%w: number %d of its row", errRecord, slot)
+}
+
+// decodeRecord returns a record's delivery as it was stored, and the event of
+// an accepted one.
+func decodeRecord(f []byte) (Delivery, *workflows.RunEvent, error) {
+	h := readHead(f)
+	var p payload
+	if err := json.Unmarshal(f[headSize:], &p); err != nil {
+		return Delivery{}, nil, fmt.Errorf("%w: %w", errRecord, err)
+	}
+	var d Delivery
+	switch {
+	case p.Delivery != nil:
+		d = *p.Delivery
+	case p.Event != nil:
+		e := p.Event
+		e.Delivery = h.id.String()
+		d = Delivery{
+			Outcome: OutcomeAccepted, ReceivedAt: p.ReceivedAt, Source: p.Source, Reason: p.Reason, Detail: p.Detail, Size: p.Size, Secret: p.Secret,
+			Run: e.Run, Type: e.Type, State: e.State, StateVersion: e.StateVersion,
+		}
+	default:
+		return Delivery{}, nil, fmt.Errorf("%w: neither event nor delivery", errRecord)
+	}
+	d.ID = h.id.String()
+	return d, p.Event, nil
+}
+
+// The bodies of a row lie apart from its records, because they go first: slot,
+// length, checksum, body.
+const bodyHead = 2 + 4 + 4
+
+func appendBody(b []byte, slot uint16, body []byte) []byte {
+	if len(body) == 0 {
+		return b
+	}
+	b = binary.LittleEndian.AppendUint16(b, slot)
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(body)))
+	b = binary.LittleEndian.AppendUint32(b, crc32.Checksum(body, castagnoli))
+	return append(b, body...)
+}
+
+// bodies visits a row's undamaged bodies.
+func bodies(b []byte) iter.Seq2[uint16, []byte] {
+	return func(yield func(uint16, []byte) bool) {
+		for len(b) >= bodyHead {
+			n := bodyHead + int64(binary.LittleEndian.Uint32(b[2:]))
+			if n > int64(len(b)) {
+				return
+			}
+			slot, sum, body := binary.LittleEndian.Uint16(b), binary.LittleEndian.Uint32(b[6:]), b[bodyHead:n:n]
+			b = b[n:]
+			if crc32.Checksum(body, castagnoli) == sum && !yield(slot, body) {
+				return
+			}
+		}
+	}
+}
+
+func findBody(b []byte, slot uint16) []byte {
+	for s, body := range bodies(b) {
+		if s == slot {
+			return body
+		}
+	}
+	return nil
+}
+
+// mark is what became of one entry of a row.
+type mark struct {
+	slot      uint16
+	state     state
+	attempts  uint16
+	latency   uint32 // microseconds
+	forwarded int64  // unix milliseconds
+	err       string
+}
+
+// The marks of a row lie together, because its entries are mostly forwarded
+// within moments: a checksum, then for each mark varints and the error.
+func appendMark(b []byte, m mark) []byte {
+	if len(b) == 0 {
+		b = append(b, 0, 0, 0, 0)
+	}
+	b = binary.AppendUvarint(b, uint64(m.slot))
+	b = append(b, byte(m.state))
+	b = binary.AppendUvarint(b, uint64(m.attempts))
+	b = binary.AppendUvarint(b, uint64(m.latency))
+	b = binary.AppendVarint(b, m.forwarded)
+	b = binary.AppendUvarint(b, uint64(len(m.err)))
+	return append(b, m.err...)
+}
+
+func sealMarks(b []byte) {
+	binary.LittleEndian.PutUint32(b, crc32.Checksum(b[4:], castagnoli))
+}
+
+func decodeMarks(b []byte) ([]mark, error) {
+	if len(b) < 4 || crc32.Checksum(b[4:], castagnoli) != binary.LittleEndian.Uint32(b) {
+		return nil, fmt.Errorf("%w: checksum of marks", errRecord)
+	}
+	b = b[4:]
+	bad := false
+	number := func() uint64 {
+		v, n := binary.Uvarint(b)
+		if n <= 0 {
+			bad = true
+			return 0
+		}
+		b = b[n:]
+		return v
+	}
+	var marks []mark
+	for len(b) > 0 {
+		m := mark{slot: uint16(number())}
+		if len(b) > 0 {
+			m.state, b = state(b[0]), b[1:]
+		}
+		m.attempts, m.latency = uint16(number()), uint32(number())
+		v := number()
+		m.forwarded = int64(v>>1) ^ -int64(v&1)
+		n := number()
+		if bad || n > uint64(len(b)) || m.state > stateDead {
+			return nil, fmt.Errorf("%w: marks", errRecord)
+		}
+		m.err, b = string(b[:n]), b[n:]
+		marks = append(marks, m)
+	}
+	return marks, nil
 }

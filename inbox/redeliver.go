@@ -3,13 +3,17 @@ package inbox
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
+	"time"
 
 	"github.com/oklog/ulid/v2"
 )
 
 // Redeliver sends an accepted delivery to Temporal again, at the end of its
 // run's queue, whatever became of it before; a pending one stays where it is.
-// It returns when that is on disk.
+// It returns when that is on disk. After an error that wraps [ErrUnavailable]
+// the delivery may be sent all the same.
 func (in *Inbox) Redeliver(ctx context.Context, id string) (Delivery, error) {
 	d, _, err := in.Get(ctx, id)
 	if err != nil {
@@ -28,15 +32,12 @@ func (in *Inbox) Redeliver(ctx context.Context, id string) (Delivery, error) {
 	return d, err
 }
 
-// RedeliverDead sends all dead deliveries again and returns how many there were.
+// RedeliverDead sends all dead deliveries again, in the order accepted, and
+// returns how many there were.
 func (in *Inbox) RedeliverDead(ctx context.Context) (int, error) {
 	n, err := in.requeue(ctx, func() []*entry {
-		var dead []*entry
-		for _, e := range in.index.order {
-			if e.state == stateDead || e.state == stateExpired {
-				dead = append(dead, e)
-			}
-		}
+		dead := slices.Collect(maps.Keys(in.index.dead))
+		slices.SortFunc(dead, func(a, b *entry) int { return a.id.Compare(b.id) })
 		return dead
 	})
 	if err != nil {
@@ -49,39 +50,43 @@ func (in *Inbox) RedeliverDead(ctx context.Context) (int, error) {
 // with mu held.
 func (in *Inbox) requeue(ctx context.Context, choose func() []*entry) (int, error) {
 	in.mu.Lock()
-	var again []*mark
-	var spots []spot
-	for _, e := range choose() {
-		if e == nil || e.state == statePending {
-			continue
-		}
-		e.rev++
-		again = append(again, &mark{entry: e, requeue: true, rec: record{
-			Delivery: Delivery{Forwarding: ForwardingPending, Latency: latencyOf(e.latency)},
-			revision: int(e.rev),
-		}})
-		spots = append(spots, in.spot(e))
+	chosen := slices.DeleteFunc(choose(), func(e *entry) bool { return e == nil })
+	refs := make([]ref, len(chosen))
+	for i, e := range chosen {
+		refs[i] = in.ref(e)
 	}
 	in.mu.Unlock()
-	defer in.leave(spots...)
-	for i, m := range again {
-		r, err := spots[i].record()
+	runs := make(map[*entry]uint64, len(chosen))
+	for i, r := range refs {
+		b, err := in.store.records(r.table, r.seq)
+		if err == nil {
+			b, err = findRecord(b, r.slot)
+		}
 		if err != nil {
 			return 0, err
 		}
-		m.run = runHash(r.Run)
-	}
-	if len(again) == 0 {
-		return 0, nil
+		runs[chosen[i]] = readHead(b).run
 	}
 
 	in.mu.Lock()
-	if in.closed {
+	if err := in.unavailable(); err != nil {
 		in.mu.Unlock()
-		return 0, fmt.Errorf("%w: it is closing", ErrUnavailable)
+		return 0, err
 	}
+	n := 0
+	now := time.Now()
 	b := in.openBatch(0)
-	b.marks = append(b.marks, again...)
+	for _, e := range chosen {
+		if e.state == statePending || e.state == stateGone || e.row.leaving && e.state.done() {
+			continue
+		}
+		in.index.set(e, statePending, "")
+		e.forwarded = 0
+		in.queue.push(e, runs[e], false, now)
+		b.rows = append(b.rows, e.row)
+		n++
+	}
+	b.rows = slices.Compact(b.rows)
 	in.mu.Unlock()
 	kick(in.kickWrite)
 	select {
@@ -89,7 +94,7 @@ func (in *Inbox) requeue(ctx context.Context, choose func() []*entry) (int, erro
 		if b.err != nil {
 			return 0, fmt.Errorf("%w: %w", ErrUnavailable, b.err)
 		}
-		return len(again), nil
+		return n, nil
 	case <-ctx.Done():
 		return 0, context.Cause(ctx)
 	}

@@ -1,7 +1,7 @@
 package inbox
 
 import (
-	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -14,13 +14,12 @@ import (
 
 // item is an event on its way to disk.
 type item struct {
-	identity identity
-	key      uint64
+	key      key
 	run      uint64
 	linger   bool
 	received time.Time
-	body     int
-	frame    []byte // complete but for id and checksum
+	body     []byte
+	record   []byte // complete but for id, slot and checksum
 
 	// Set by enqueue and by the commit.
 	batch   *batch
@@ -28,65 +27,57 @@ type item struct {
 	latency time.Duration
 }
 
-// mark is a change of an entry's forwarding on its way to disk.
-type mark struct {
-	entry *entry
-	rec   record
-
-	requeue bool // once it is on disk, the entry joins the queue of run
-	run     uint64
-	size    int // of its frame
-}
-
-// batch is what goes to disk together. Its requests wait on done; err holds
+// batch is what is committed together. Its requests wait on done; err holds
 // once that is closed.
 type batch struct {
-	items  []*item
-	marks  []*mark
-	copies []*moved
-	bytes  int
-	done   chan struct{}
-	err    error
+	items []*item
+	rows  []*row // whose marks must be in this commit
+	bytes int
+	done  chan struct{}
+	err   error
 }
 
 const (
-	maxBatchBytes = 1 << 20
-	maxBatchMarks = 8192
+	maxBatchBytes = 512 << 10
+	maxBatchItems = 4096
+	maxBatchMarks = 512 // rows
 
 	// markDelay is how long a mark may wait for a commit to join. A crash
 	// before that sends a signal again, which the receiver recognises.
 	markDelay = 50 * time.Millisecond
+	// logDelay is how long a logged delivery stays in memory alone.
+	logDelay = 250 * time.Millisecond
 	// probeEvery is how often a broken inbox tries whether writing works again.
 	probeEvery = time.Second
-	// probeRoom is the space a probe asks for, so that the inbox does not call
-	// itself well and fail with the next event.
-	probeRoom = 64 << 10
 )
 
-var frames = sync.Pool{New: func() any { return new([]byte) }}
+var recordBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // newItem encodes what is stored. That is done by the request, side by side
 // with others; the writer, of which there is one, only copies.
 func newItem(d Delivery, event workflows.RunEvent, body []byte) (*item, error) {
-	ev, err := json.Marshal(event)
-	if err != nil {
-		return nil, fmt.Errorf("encode event: %w", err)
+	it := &item{
+		key: keyOf(event.Run, event.StateVersion, event.State), run: runKeyOf(event.Run),
+		linger: mayLinger(event.State, event.StateVersion), received: d.ReceivedAt, body: body,
 	}
-	r := record{Delivery: d, event: ev, body: body}
-	r.Latency, r.Forwarding = 0, "" // as long as there is no mark
-	if n := len(ev) + len(body); n > maxPayload/2 {
-		return nil, fmt.Errorf("%d bytes are more than the inbox can store", n)
+	if len(body) > maxPayload {
+		return nil, fmt.Errorf("%d bytes of body are more than the inbox stores", len(body))
 	}
-	buf := frames.Get().(*[]byte)
-	return &item{
-		identity: r.identity(),
-		key:      r.identity().hash(),
-		run:      runHash(d.Run),
-		linger:   mayLinger(d.State, d.StateVersion),
-		received: d.ReceivedAt,
-		body:     len(body),
-		frame:    r.appendTo(beginFrame((*buf)[:0])),
-	}, nil
+	buf := recordBuffers.Get().(*[]byte)
+	h := head{key: it.key, run: it.run, body: uint32(len(body)), outcome: outcomeCode(OutcomeAccepted)}
+	var err error
+	it.record, err = appendRecord((*buf)[:0], h, payload{
+		Event: &event, ReceivedAt: d.ReceivedAt, Source: d.Source, Reason: d.Reason, Detail: d.Detail, Size: d.Size, Secret: d.Secret,
+	})
+	return it, err
+}
+
+// release gives the item's buffer back; nobody may use its record any more.
+func (it *item) release() {
+	if cap(it.record) <= 64<<10 {
+		recordBuffers.Put(new(it.record[:0]))
+	}
+	it.record, it.body = nil, nil
 }
 
 // enqueue puts the item in line. It returns the batch to wait for and the id of
@@ -95,287 +86,301 @@ func newItem(d Delivery, event workflows.RunEvent, body []byte) (*item, error) {
 func (in *Inbox) enqueue(it *item) (first ulid.ULID, b *batch, err error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if in.closed {
-		return ulid.ULID{}, nil, fmt.Errorf("%w: it is closing", ErrUnavailable)
-	}
-	if twin := in.flight[it.key]; twin != nil && twin.identity == it.identity {
-		return twin.id, twin.batch, nil
-	}
-	if e := in.index.byKey[it.key]; e != nil && in.same(e, it.identity) {
+	if e := in.index.byKey[it.key]; e != nil && !in.closed {
 		return e.id, nil, nil
 	}
+	if err := in.unavailable(); err != nil {
+		return ulid.ULID{}, nil, err
+	}
+	if twin := in.flight[it.key]; twin != nil {
+		return twin.id, twin.batch, nil
+	}
 	it.id = in.ids.next(time.Now())
-	b = in.openBatch(len(it.frame))
+	b = in.openBatch(len(it.record) + len(it.body))
 	it.batch = b
 	b.items = append(b.items, it)
-	b.bytes += len(it.frame)
-	if in.flight[it.key] == nil {
-		in.flight[it.key] = it
-	}
+	in.flight[it.key] = it
 	kick(in.kickWrite)
 	return it.id, b, nil
 }
 
-// same reads the entry to see whether it really is this event: keys are hashes.
-// Called with mu held; repeats are rare, and the page is in memory.
-func (in *Inbox) same(e *entry, i identity) bool {
-	f, err := in.acc.segment(e.seg).read(int64(e.off), int(e.size))
-	if err != nil {
-		return false
+// unavailable says why nothing can be stored now, or nil. Called with mu held.
+func (in *Inbox) unavailable() error {
+	switch {
+	case in.closed:
+		return fmt.Errorf("%w: it is closing", ErrUnavailable)
+	case in.problem != nil:
+		return fmt.Errorf("%w: %w", ErrUnavailable, in.problem)
 	}
-	r, err := decodeRecord(f.id, f.payload)
-	return err == nil && r.identity() == i
+	return nil
 }
 
-// openBatch returns the batch that takes n more bytes.
+// openBatch returns the batch that takes n more bytes. Called with mu held.
 func (in *Inbox) openBatch(n int) *batch {
-	if k := len(in.batches); k > 0 && in.batches[k-1].bytes+n <= maxBatchBytes {
-		return in.batches[k-1]
+	if k := len(in.batches); k > 0 {
+		if b := in.batches[k-1]; b.bytes+n <= maxBatchBytes && len(b.items) < maxBatchItems {
+			b.bytes += n
+			return b
+		}
 	}
-	b := &batch{done: make(chan struct{})}
+	b := &batch{done: make(chan struct{}), bytes: n}
 	in.batches = append(in.batches, b)
 	return b
 }
 
-// addMark changes an entry's state in memory at once, and on disk soon. Called
-// with mu held.
-func (in *Inbox) addMark(e *entry, d Delivery) {
-	e.rev++
-	d.Latency = latencyOf(e.latency)
-	m := &mark{entry: e, rec: record{Delivery: d, revision: int(e.rev)}}
-	in.setState(e, stateOf(d.Forwarding))
-	in.overlay[e] = m
-	in.marks = append(in.marks, m)
-	if len(in.marks) == 1 || len(in.marks) == maxBatchMarks {
-		kick(in.kickWrite)
-	}
-}
-
-func (in *Inbox) setState(e *entry, s state) {
-	seg := in.acc.segment(e.seg)
-	in.index.account(e, seg, -1)
-	e.state = s
-	in.index.account(e, seg, 1)
-}
-
-// writer is the one goroutine that appends to the accepted stream. While it
-// waits for the disk the next batch gathers, so the more there is to do, the
-// more each flush carries.
+// writer is the one goroutine that commits. While it waits for the disk the
+// next batch gathers, so the more there is to do, the more each flush carries.
+// Marks, logs and trimming ride along.
 func (in *Inbox) writer() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
+		closing := false
 		select {
 		case <-in.kickWrite:
 		case <-timer.C:
-			in.mu.Lock()
-			broken := in.problem != nil
-			in.mu.Unlock()
-			in.commit(true, broken)
 		case <-in.stop:
-			for in.commit(true, false) {
-			}
+			closing = true
+		}
+		for in.step(closing) {
+		}
+		if closing {
 			return
 		}
-		for in.commit(false, false) {
-		}
 		in.mu.Lock()
-		switch {
+		wait := time.Hour
+		switch now := time.Now(); {
 		case in.problem != nil:
-			timer.Reset(probeEvery)
-		case len(in.marks) > 0:
-			timer.Reset(markDelay)
+			wait = max(0, in.probeAt.Sub(now))
+		case len(in.index.dirty) > 0:
+			wait = max(0, in.dirtySince.Add(markDelay).Sub(now))
+		}
+		if !in.logSince.IsZero() && in.problem == nil {
+			wait = min(wait, max(0, time.Until(in.logSince.Add(logDelay))))
 		}
 		in.mu.Unlock()
+		timer.Reset(wait)
 	}
 }
 
-// commit writes the next batch, with the marks that wait. With marksToo it also
-// writes when there are only marks, and with probe when there is nothing at
-// all. It reports whether there may be more to do at once.
-func (in *Inbox) commit(marksToo, probe bool) bool {
+// commit is what one transaction writes.
+type commit struct {
+	batch *batch
+	fresh *row // the batch's entries
+	marks []*row
+	blobs [][]byte // of marks
+	logs  []loggedRow
+	trim  trim
+}
+
+func (c *commit) empty() bool {
+	return len(c.batch.items) == 0 && len(c.marks) == 0 && len(c.logs) == 0 && c.trim.empty()
+}
+
+// step commits once, if there is something to commit, and reports whether there
+// may be more. While the disk refuses it only probes now and then.
+func (in *Inbox) step(closing bool) bool {
+	start := time.Now()
 	in.mu.Lock()
-	b := &batch{done: make(chan struct{})}
-	if len(in.batches) > 0 {
-		b = in.batches[0]
-		in.batches = in.batches[1:]
-	}
-	marks := in.marks
-	if n := maxBatchMarks; len(marks) > n && len(b.marks) == 0 {
-		marks = marks[:n] // never behind the batch's own, which may be newer
-	}
-	idle := len(b.items) == 0 && len(b.marks) == 0 && len(b.copies) == 0
-	if idle && (len(marks) == 0 || !marksToo && len(marks) < maxBatchMarks) && !probe {
+	if in.problem != nil && !closing {
+		due := !start.Before(in.probeAt)
+		in.probeAt = start.Add(probeEvery)
+		next, nextLog := in.nextSeq, in.nextLog
 		in.mu.Unlock()
+		if due {
+			in.probed(in.store.probe(next, nextLog))
+		}
 		return false
 	}
-	in.marks = in.marks[len(marks):]
-	if len(in.marks) == 0 {
-		in.marks = nil
-	}
+	c := in.gather(start, closing)
 	in.mu.Unlock()
-
-	start := time.Now()
-	marks = append(slices.Clip(marks), b.marks...)
-	w, err := in.write(b.items, marks, b.copies, probe && idle && len(marks) == 0)
+	if c.empty() {
+		close(c.batch.done)
+		return false
+	}
+	records, err := in.write(c)
+	if errors.Is(err, errDamaged) && !c.trim.empty() {
+		in.stopTrimming(c, err)
+		records, err = in.write(c)
+	}
 	now := time.Now()
-	in.metrics.commit(now.Sub(start), len(b.items), err)
+	in.metrics.commit(now.Sub(start), len(c.batch.items), err)
 
 	in.mu.Lock()
 	if err != nil {
-		in.failed(b, marks[:len(marks)-len(b.marks)], err, now)
+		in.failed(c, err, now)
 	} else {
-		in.stored(b, marks, w, now)
+		in.stored(c, now)
 	}
-	more := err == nil || len(in.batches) > 0
 	in.mu.Unlock()
-	b.err = err
-	close(b.done)
-	if w.rolled {
-		kick(in.kickSpare)
-		kick(in.kickKeep)
+	if err == nil && records != nil {
+		in.store.remember(c.fresh.seq, records)
 	}
-	for _, it := range b.items {
-		buf := it.frame[:0]
-		it.frame = nil
-		if cap(buf) <= 64<<10 {
-			frames.Put(&buf)
-		}
+	c.batch.err = err
+	close(c.batch.done)
+	for _, it := range c.batch.items {
+		it.release()
 	}
-	return more
+	return err == nil
 }
 
-// written says where a commit put its frames: in this segment, from there on.
-type written struct {
-	seg    *segment
-	off    int64
-	rolled bool // it is a new one
+// gather decides what the next commit writes. Called with mu held.
+func (in *Inbox) gather(now time.Time, closing bool) *commit {
+	c := &commit{batch: &batch{done: make(chan struct{})}}
+	if len(in.batches) > 0 {
+		c.batch = in.batches[0]
+		in.batches[0] = nil
+		in.batches = in.batches[1:]
+	}
+	if len(c.batch.items) > 0 {
+		c.fresh = &row{seq: in.nextSeq, entries: make([]entry, len(c.batch.items))}
+	}
+	c.marks = c.batch.rows
+	if n := len(in.index.dirty); n > 0 {
+		if in.dirtySince.IsZero() {
+			in.dirtySince = now
+		}
+		if closing || n >= maxBatchMarks || now.Sub(in.dirtySince) >= markDelay {
+			n = min(n, maxBatchMarks)
+			c.marks = append(c.marks, in.index.dirty[:n]...)
+			in.index.dirty = in.index.dirty[n:]
+			in.dirtySince = now
+		}
+	}
+	if len(in.index.dirty) == 0 {
+		in.index.dirty, in.dirtySince = nil, time.Time{}
+	}
+	c.trim = in.planTrim()
+	c.marks = slices.DeleteFunc(c.marks, func(r *row) bool { return r.gone })
+	for _, r := range c.marks {
+		r.dirty = false
+		c.blobs = append(c.blobs, in.index.marks(r))
+	}
+	if !in.logSince.IsZero() && (closing || in.logsFull || now.Sub(in.logSince) >= logDelay) {
+		c.logs = in.gatherLogs()
+	}
+	return c
 }
 
-// write appends frames for items, marks and copies, in this order. It is called
-// by the writer alone.
-func (in *Inbox) write(items []*item, marks []*mark, copies []*moved, probe bool) (written, error) {
-	buf := in.buf[:0]
-	for _, it := range items {
-		start := len(buf)
-		buf = append(buf, it.frame...)
-		endFrame(buf, start, frameAccepted, it.id)
+// write runs the transaction. It returns the batch's records.
+func (in *Inbox) write(c *commit) (records []byte, err error) {
+	s := in.store
+	var stored any // nil is NULL
+	if c.fresh != nil {
+		records, stored = c.encode()
 	}
-	for _, m := range marks {
-		start := len(buf)
-		buf = m.rec.appendForwarding(beginFrame(buf))
-		endFrame(buf, start, frameMark, m.entry.id)
-		m.size = len(buf) - start
-	}
-	for _, c := range copies {
-		buf = append(buf, c.frame...)
-	}
-	n := len(items) + len(marks) + len(copies)
-	need := len(buf)
-	if probe {
-		buf, n, need = appendFrame(buf, frameNothing, ulid.ULID{}, nil), 1, probeRoom
-	}
-	if in.buf = buf; cap(buf) > 2*maxBatchBytes {
-		in.buf = nil
-	}
-	rolled := in.acc.full(need)
-	if rolled {
-		if err := in.roll(need); err != nil {
-			return written{}, err
+	return records, s.transact(func() error {
+		if c.fresh != nil {
+			if err := s.exec(stAddBatch, c.fresh.seq, records, stored); err != nil {
+				return fmt.Errorf("add events: %w", err)
+			}
 		}
-	}
-	s := in.acc.open
-	w := written{s, s.end, rolled}
-	return w, s.append(buf, n, true)
+		for i, r := range c.marks {
+			if err := s.exec(stAddMarks, r.seq, c.blobs[i]); err != nil {
+				return fmt.Errorf("add marks: %w", err)
+			}
+		}
+		for _, l := range c.logs {
+			if err := s.exec(stAddLog, l.row.seq, l.class, l.records); err != nil {
+				return fmt.Errorf("add to the log: %w", err)
+			}
+		}
+		if err := c.trim.write(s); err != nil {
+			return fmt.Errorf("trim: %w", err)
+		}
+		return nil
+	})
 }
 
-// roll seals the active segment and goes on with the next one. The next one is
-// there before the seal is written: without space for it, the active one stays
-// as it is.
-func (in *Inbox) roll(need int) error {
-	if err := in.acc.prepare(need); err != nil {
-		return err
-	}
-	last := in.acc.open
-	if last != nil {
-		if err := last.seal(true); err != nil {
-			return err
-		}
-		// Gives back what was reserved and not used. Nothing depends on it.
-		if err := last.f.Truncate(last.end); err != nil {
-			in.log.Warn("inbox: cannot give back reserved space", "segment", last.path, "error", err)
+// encode lays the batch's records and bodies out and fills its row.
+func (c *commit) encode() (records []byte, bodies any) {
+	size, bodySize := 0, 0
+	for _, it := range c.batch.items {
+		size += len(it.record)
+		if len(it.body) > 0 {
+			bodySize += bodyHead + len(it.body)
 		}
 	}
-	next := in.acc.takeSpare()
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	if last != nil {
-		last.size = last.end
+	records = make([]byte, 0, size)
+	var b []byte
+	if bodySize > 0 {
+		b = make([]byte, 0, bodySize)
+		c.fresh.bodies = true
 	}
-	in.acc.segs = append(in.acc.segs, next)
-	in.acc.open = next
-	return nil
+	for i, it := range c.batch.items {
+		start := len(records)
+		records = append(records, it.record...)
+		seal(records[start:], it.id, uint16(i))
+		b = appendBody(b, uint16(i), it.body)
+		c.fresh.entries[i] = entry{
+			id: it.id, key: it.key, row: c.fresh, size: uint32(len(it.record)), body: uint32(len(it.body)),
+			slot: uint16(i), outcome: outcomeCode(OutcomeAccepted),
+		}
+	}
+	if b == nil {
+		return records, nil
+	}
+	return records, b
 }
 
 // stored makes a commit visible: entries in the index and in the queue. Called
 // with mu held.
-func (in *Inbox) stored(b *batch, marks []*mark, w written, now time.Time) {
-	if in.problem != nil {
-		in.log.Info("inbox is writable again", "unavailable", now.Sub(in.since))
-		in.problem = nil
-	}
-	off := w.off
-	for _, it := range b.items {
+func (in *Inbox) stored(c *commit, now time.Time) {
+	for i, it := range c.batch.items {
 		it.latency = now.Sub(it.received)
-		e := &entry{
-			id: it.id, key: it.key, seg: w.seg.num, off: uint32(off),
-			size: uint32(len(it.frame)), body: uint32(it.body),
-			latency: microseconds(it.latency),
-		}
-		off += int64(len(it.frame))
-		in.index.order = append(in.index.order, e)
-		in.index.account(e, w.seg, 1)
-		if in.index.byKey[it.key] == nil {
-			in.index.byKey[it.key] = e
-		}
-		if in.flight[it.key] == it {
-			delete(in.flight, it.key)
-		}
-		in.queue.push(e, it.run, it.linger, now)
+		c.fresh.entries[i].latency = microseconds(it.latency)
+		delete(in.flight, it.key)
 	}
-	for _, m := range marks {
-		e := m.entry
-		if e.state != stateGone {
-			e.markSeg, e.markOff = w.seg.num, uint32(off)
-		}
-		off += int64(m.size)
-		if in.overlay[e] == m {
-			delete(in.overlay, e)
-		}
-		if m.requeue && e.state != statePending && e.state != stateGone {
-			in.setState(e, statePending)
-			in.index.lookFrom()
-			in.queue.push(e, m.run, false, now)
+	if c.fresh != nil {
+		in.nextSeq++
+		in.index.add(c.fresh)
+		for i, it := range c.batch.items {
+			in.queue.push(&c.fresh.entries[i], it.run, it.linger, now)
 		}
 	}
-	for _, c := range b.copies {
-		in.settle(c, w.seg, off)
-		off += int64(len(c.frame))
+	for _, l := range c.logs {
+		in.logs[l.class].written(l.row)
 	}
+	in.trimmed(c.trim)
 }
 
-// failed takes a commit back: its events are unknown, its marks wait for the
+// failed takes a commit back: its events are unknown, the rest waits for the
 // next. Called with mu held.
-func (in *Inbox) failed(b *batch, marks []*mark, err error, now time.Time) {
-	if in.problem == nil {
-		in.since = now
-		in.log.Error("inbox cannot write: events are answered 503 until it can", "error", err)
+func (in *Inbox) failed(c *commit, err error, now time.Time) {
+	in.log.Error("inbox cannot write: events are answered 503 until it can", "error", err)
+	in.problem, in.since, in.probeAt = err, now, now.Add(probeEvery)
+	for _, it := range c.batch.items {
+		delete(in.flight, it.key)
 	}
-	in.problem = err
-	for _, it := range b.items {
-		if in.flight[it.key] == it {
+	for _, r := range c.marks {
+		in.index.touch(r)
+	}
+	for _, l := range c.logs {
+		l.row.closed = false
+		in.nextLog = min(in.nextLog, l.row.seq)
+		in.logSince = now
+	}
+	in.keep(c.trim)
+	for _, b := range in.batches { // they came before the problem was known
+		b.err = err
+		for _, it := range b.items {
 			delete(in.flight, it.key)
 		}
+		close(b.done)
 	}
-	in.marks = append(marks, in.marks...)
+	in.batches = nil
+}
+
+// probed notes what a probe found.
+func (in *Inbox) probed(err error) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if err != nil {
+		if !errors.Is(err, errNotOpen) {
+			in.problem = err
+		}
+		return
+	}
+	in.log.Info("inbox is writable again", "unavailable", time.Since(in.since))
+	in.problem = nil
 }
