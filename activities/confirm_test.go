@@ -27,11 +27,13 @@ type rig struct {
 	sim *simulator.Simulator
 	env *testsuite.TestActivityEnvironment
 	ref spacelift.RunRef
+
+	secrets map[spacelift.Account]func() string
 }
 
 func newRig(t *testing.T, shape ...func(*simulator.Stack)) *rig {
 	t.Helper()
-	r := &rig{T: t, sim: simulator.New(simulator.Options{Account: "acme", Seed: 1, Phases: simulator.Instant()})}
+	r := &rig{T: t, secrets: map[spacelift.Account]func() string{}, sim: simulator.New(simulator.Options{Account: "acme", Seed: 1, Phases: simulator.Instant()})}
 	t.Cleanup(r.sim.Close)
 	server := httptest.NewServer(r.sim)
 	t.Cleanup(server.Close)
@@ -49,7 +51,9 @@ func newRig(t *testing.T, shape ...func(*simulator.Stack)) *rig {
 
 	var suite testsuite.WorkflowTestSuite
 	r.env = suite.NewTestActivityEnvironment()
-	r.env.RegisterActivity(&activities.Activities{Accounts: map[spacelift.Account]activities.Spacelift{"acme": client}})
+	r.env.RegisterActivity(&activities.Activities{
+		Accounts: map[spacelift.Account]activities.Spacelift{"acme": client}, WebhookSecrets: r.secrets,
+	})
 
 	run, err := r.sim.Push(stack, simulator.Commit{}, simulator.Plan{Delta: spacelift.Delta{Added: 3, Changed: 1}})
 	r.must(err)

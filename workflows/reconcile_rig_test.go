@@ -1,0 +1,323 @@
+package workflows_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	commonpb "go.temporal.io/api/common/v1"
+	"go.temporal.io/api/serviceerror"
+	workflowpb "go.temporal.io/api/workflow/v1"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/spacelift/simulator"
+	"github.com/gantryhq/gantry/workflows"
+)
+
+const (
+	interval      = 2 * time.Minute
+	webhookSecret = "the-secret"
+)
+
+// opened is when the account's stories begin: in the future like started, but
+// within what a GraphQL Int can count in seconds.
+var opened = time.Date(2037, 1, 1, 10, 0, 0, 0, time.UTC)
+
+// anyArg is what the SDK's mocks take for any argument.
+const anyArg = "mock.Anything"
+
+// accountRig is a simulated account, the executions that follow its runs, and
+// Reconcile, tick by tick.
+type accountRig struct {
+	*testing.T
+	sim    *simulator.Simulator
+	clock  *simulator.ManualClock
+	client *spacelift.Client
+	key    string
+	in     workflows.ReconcileInput
+	last   *workflows.ReconcileReport
+
+	mu      sync.Mutex
+	known   map[string]workflows.RunStatus // by workflow id
+	lists   map[string]spacelift.RunState  // what lists show instead
+	mute    map[string]bool                // executions that do not answer
+	away    bool                           // Temporal's lists fail
+	asked   int                            // queries of executions
+	adopted []workflows.ManageRunInput
+	told    map[string][]workflows.RunEvents
+}
+
+func newAccountRig(t *testing.T, stacks ...simulator.Stack) *accountRig {
+	t.Helper()
+	r := &accountRig{
+		T: t, clock: simulator.NewManualClock(opened), in: workflows.ReconcileInput{Account: "acme", Interval: interval, Webhook: "gantry", Reenable: true},
+		known: map[string]workflows.RunStatus{}, lists: map[string]spacelift.RunState{}, mute: map[string]bool{}, told: map[string][]workflows.RunEvents{},
+	}
+	r.sim = simulator.New(simulator.Options{Account: "acme", Seed: 1, Clock: r.clock, Phases: simulator.Instant()})
+	t.Cleanup(r.sim.Close)
+	server := httptest.NewServer(r.sim)
+	t.Cleanup(server.Close)
+	key := r.sim.AddAPIKey(simulator.APIKey{})
+	r.key = key.ID
+	r.must(r.sim.AddNamedWebhook(simulator.NamedWebhook{
+		ID: "gantry", Name: "Gantry", Endpoint: "https://gantry.example/webhook", Secret: webhookSecret, Labels: []string{"gantry"}, RetryOnFailure: true,
+	}))
+	for _, s := range stacks {
+		r.must(r.sim.AddStack(s))
+	}
+	var err error
+	r.client, err = spacelift.NewClient(spacelift.Config{
+		Account: "acme", Endpoint: server.URL, Credentials: spacelift.APIKey{ID: key.ID, Secret: key.Secret}, Timeout: 10 * time.Second,
+	})
+	r.must(err)
+	return r
+}
+
+func (r *accountRig) must(err error) {
+	r.Helper()
+	if err != nil {
+		r.Fatal(err)
+	}
+}
+
+// push starts a run whose plan has changes, and lets time pass until nothing
+// about it is new.
+func (r *accountRig) push(stack spacelift.StackID) spacelift.RunRef {
+	r.Helper()
+	id, err := r.sim.Push(stack, simulator.Commit{}, simulator.Plan{Delta: spacelift.Delta{Added: 1}})
+	r.must(err)
+	r.clock.Advance(time.Minute)
+	return spacelift.RunRef{Account: "acme", Stack: stack, Run: id}
+}
+
+// pushes starts a run on each of n stacks of the same labels.
+func (r *accountRig) pushes(n int, labels ...string) (refs []spacelift.RunRef) {
+	r.Helper()
+	for i := range n {
+		stack := spacelift.StackID(fmt.Sprintf("stack-%03d", i))
+		r.must(r.sim.AddStack(simulator.Stack{ID: stack, Labels: labels}))
+		id, err := r.sim.Push(stack, simulator.Commit{}, simulator.Plan{Delta: spacelift.Delta{Added: 1}})
+		r.must(err)
+		refs = append(refs, spacelift.RunRef{Account: "acme", Stack: stack, Run: id})
+	}
+	r.clock.Advance(time.Minute)
+	return refs
+}
+
+// discard ends a run that waits for confirmation.
+func (r *accountRig) discard(ref spacelift.RunRef) {
+	r.Helper()
+	r.must(r.sim.Discard("jane", ref.Stack, ref.Run, ""))
+	r.clock.Advance(time.Minute)
+}
+
+// follows makes an execution that knows all that happened with a run so far,
+// but for some states.
+func (r *accountRig) follows(ref spacelift.RunRef, but ...spacelift.RunState) {
+	r.Helper()
+	now, err := r.sim.Run(ref.Stack, ref.Run)
+	r.must(err)
+	var s workflows.RunStatus
+	for _, h := range now.History {
+		if !slices.Contains(but, h.State) {
+			s = heard(s, h.State, h.StateVersion)
+		}
+	}
+	r.known[workflows.ManageRunID(ref)] = s
+}
+
+func heard(s workflows.RunStatus, state spacelift.RunState, version int) workflows.RunStatus {
+	s.States = append(s.States, workflows.StateEntry{State: state, StateVersion: version})
+	if version >= s.StateVersion {
+		s.State, s.StateVersion = state, version
+	}
+	if s.Phase = workflows.PhaseQueued; s.State.Terminal() {
+		s.Phase = workflows.PhaseDone
+	}
+	return s
+}
+
+// tick runs Reconcile once, as its schedule does, and lets the interval pass.
+func (r *accountRig) tick() workflows.ReconcileReport {
+	r.Helper()
+	var suite testsuite.WorkflowTestSuite
+	suite.SetLogger(testLogger{})
+	env := suite.NewTestWorkflowEnvironment()
+	env.SetStartTime(r.clock.Now())
+	if r.last != nil {
+		env.SetLastCompletionResult(*r.last)
+	}
+	env.RegisterWorkflow(workflows.Reconcile)
+	env.RegisterWorkflowWithOptions(r.adopt, workflow.RegisterOptions{Name: workflows.ManageRunType})
+	env.OnSignalExternalWorkflow(anyArg, anyArg, anyArg, anyArg, anyArg).Return(r.signal).Maybe()
+	env.RegisterActivity(&activities.Activities{
+		Accounts:       map[spacelift.Account]activities.Spacelift{"acme": r.client},
+		WebhookSecrets: map[spacelift.Account]func() string{"acme": func() string { return webhookSecret }},
+		Temporal:       r,
+	})
+	env.ExecuteWorkflow(workflows.Reconcile, r.in)
+	var report workflows.ReconcileReport
+	r.must(env.GetWorkflowResult(&report))
+	r.last = &report
+	r.clock.Advance(interval)
+	return report
+}
+
+// adopt is ManageRun as far as Reconcile is concerned.
+func (r *accountRig) adopt(_ workflow.Context, in workflows.ManageRunInput) (workflows.RunStatus, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.adopted = append(r.adopted, in)
+	s := workflows.RunStatus{Run: in.Run}
+	for _, e := range in.Events {
+		s = heard(s, e.State, e.StateVersion)
+	}
+	r.known[workflows.ManageRunID(in.Run)] = s
+	return s, nil
+}
+
+func (r *accountRig) signal(_, id, _, name string, arg any) error {
+	batch, _ := arg.(workflows.RunEvents)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s, ok := r.known[id]
+	if !ok || s.Phase == workflows.PhaseDone || name != workflows.RunEventsSignal {
+		return errors.New("unknown external workflow execution")
+	}
+	for _, e := range batch.Events {
+		s = heard(s, e.State, e.StateVersion)
+	}
+	if batch.GiveUp != "" {
+		s.Phase = workflows.PhaseDone
+	}
+	r.known[id] = s
+	r.told[id] = append(r.told[id], batch)
+	return nil
+}
+
+// ListWorkflow is Temporal's visibility store.
+func (r *accountRig) ListWorkflow(_ context.Context, req *workflowservice.ListWorkflowExecutionsRequest) (*workflowservice.ListWorkflowExecutionsResponse, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.away {
+		return nil, serviceerror.NewUnavailable("temporal is away")
+	}
+	if want := "WorkflowType = 'ManageRun' AND GantryAccount = 'acme' AND ExecutionStatus = 'Running'"; req.GetQuery() != want {
+		return nil, serviceerror.NewInvalidArgument("the query is " + req.GetQuery())
+	}
+	var page workflowservice.ListWorkflowExecutionsResponse
+	for _, id := range slices.Sorted(maps.Keys(r.known)) {
+		s := r.known[id]
+		if s.Phase == workflows.PhaseDone {
+			continue
+		}
+		state := s.State
+		if lagging, ok := r.lists[id]; ok {
+			state = lagging
+		}
+		value, err := converter.GetDefaultDataConverter().ToPayload(string(state))
+		if err != nil {
+			return nil, err
+		}
+		page.Executions = append(page.Executions, &workflowpb.WorkflowExecutionInfo{
+			Execution:        &commonpb.WorkflowExecution{WorkflowId: id},
+			SearchAttributes: &commonpb.SearchAttributes{IndexedFields: map[string]*commonpb.Payload{workflows.AttrRunState.GetName(): value}},
+		})
+	}
+	return &page, nil
+}
+
+// QueryWorkflow asks an execution, open or closed.
+func (r *accountRig) QueryWorkflow(_ context.Context, id, _, query string, _ ...any) (converter.EncodedValue, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.asked++
+	s, ok := r.known[id]
+	switch {
+	case r.mute[id]:
+		return nil, serviceerror.NewQueryFailed("the execution is stuck")
+	case !ok || query != workflows.StatusQuery:
+		return nil, serviceerror.NewNotFound("no execution " + id)
+	}
+	payloads, err := converter.GetDefaultDataConverter().ToPayloads(s)
+	return encoded{payloads}, err
+}
+
+type encoded struct{ payloads *commonpb.Payloads }
+
+func (encoded) HasValue() bool { return true }
+func (e encoded) Get(into any) error {
+	return converter.GetDefaultDataConverter().FromPayloads(e.payloads, into)
+}
+
+// calls counts what the API was asked, but for tokens.
+func (r *accountRig) calls() (n int) {
+	for _, q := range r.sim.Requests() {
+		if !slices.Contains(q.Fields, "apiKeyUser") {
+			n++
+		}
+	}
+	return n
+}
+
+// did is what a tick did, for comparison.
+type did struct {
+	Outcome                               workflows.ReconcileOutcome
+	Adopted, Repaired, Finished, APICalls int
+}
+
+func whatItDid(r workflows.ReconcileReport) did {
+	return did{r.Outcome, r.Adopted, r.Repaired, r.Finished, r.APICalls}
+}
+
+// ticks runs Reconcile and checks what it did.
+func (r *accountRig) ticks(want did) workflows.ReconcileReport {
+	r.Helper()
+	before := r.calls()
+	report := r.tick()
+	if got := whatItDid(report); got != want {
+		r.Errorf("the tick did %+v, want %+v (%s)", got, want, report.Reason)
+	}
+	if made := r.calls() - before; made != report.APICalls {
+		r.Errorf("the report says %d API calls, Spacelift saw %d", report.APICalls, made)
+	}
+	return report
+}
+
+// finds checks which findings a report holds.
+func (r *accountRig) finds(report workflows.ReconcileReport, kinds ...workflows.FindingKind) {
+	r.Helper()
+	var got []workflows.FindingKind
+	for _, f := range report.Findings {
+		got = append(got, f.Kind)
+		if f.Summary == "" || f.Fix == "" || f.Since.IsZero() {
+			r.Errorf("finding %+v does not say all there is to say", f)
+		}
+	}
+	if !slices.Equal(got, kinds) {
+		r.Errorf("found %v, want %v", got, kinds)
+	}
+}
+
+// toldStates are the states that an execution was told of, in signals.
+func (r *accountRig) toldStates(ref spacelift.RunRef) string {
+	var list []string
+	for _, batch := range r.told[workflows.ManageRunID(ref)] {
+		for _, e := range batch.Events {
+			list = append(list, string(e.State))
+		}
+	}
+	return strings.Join(list, " ")
+}
