@@ -22,13 +22,15 @@ import (
 // docs/reference/configuration.md is checked against it by a test: the `doc`
 // tags are its text.
 type Config struct {
-	Listen   string    `koanf:"listen" doc:"Address to serve HTTP on."`
-	Data     string    `koanf:"data" doc:"Folder of the inbox. Each replica needs its own, on a disk that outlives it."`
-	Log      Log       `koanf:"log"`
-	Temporal Temporal  `koanf:"temporal"`
-	Inbox    Inbox     `koanf:"inbox"`
-	Accounts []Account `koanf:"accounts" doc:"Spacelift accounts. At least one is needed, each with a webhook secret."`
-	Tokens   []Token   `koanf:"tokens" doc:"Who may use the API under /v1. Made by gantry token create."`
+	Listen    string    `koanf:"listen" doc:"Address to serve HTTP on."`
+	Data      string    `koanf:"data" doc:"Folder of the inbox. Each replica needs its own, on a disk that outlives it."`
+	Log       Log       `koanf:"log"`
+	Temporal  Temporal  `koanf:"temporal"`
+	Inbox     Inbox     `koanf:"inbox"`
+	Reconcile Reconcile `koanf:"reconcile"`
+	Guardian  Guardian  `koanf:"guardian"`
+	Accounts  []Account `koanf:"accounts" doc:"Spacelift accounts. At least one is needed, each with a webhook secret."`
+	Tokens    []Token   `koanf:"tokens" doc:"Who may use the API under /v1. Made by gantry token create."`
 }
 
 // Log says how to log.
@@ -52,6 +54,17 @@ type Inbox struct {
 	LogCount    int           `koanf:"logCount" doc:"Ignored deliveries to keep in the log, and as many refused ones."`
 }
 
+// Reconcile says how to look for what no notification told.
+type Reconcile struct {
+	Interval time.Duration `koanf:"interval" doc:"How often to compare each account's runs with Spacelift. 0 switches it off, and the guardian with it."`
+}
+
+// Guardian says how to watch the webhook that notifications come through.
+type Guardian struct {
+	Webhook  string `koanf:"webhook" doc:"Id of the named webhook to watch in each account."`
+	Reenable bool   `koanf:"reenable" doc:"Whether to switch it on again when Spacelift switched it off."`
+}
+
 // Account is a Spacelift account.
 type Account struct {
 	Name               string   `koanf:"name" doc:"Account name: the subdomain at app.spacelift.io, as notifications spell it."`
@@ -60,7 +73,7 @@ type Account struct {
 	APIKeySecret       string   `koanf:"apiKeySecret" doc:"Secret of the API key; better in a file."`
 	APIKeySecretFile   string   `koanf:"apiKeySecretFile" doc:"File that holds the secret of the API key; read again when it changes."`
 	WebhookSecrets     []string `koanf:"webhookSecrets" doc:"Live webhook secrets, the current one first; better in files."`
-	WebhookSecretFiles []string `koanf:"webhookSecretFiles" doc:"Files that hold live webhook secrets, the current one first; read again when they change."`
+	WebhookSecretFiles []string `koanf:"webhookSecretFiles" doc:"Files that hold live webhook secrets, the current one first; read again when they change. They come before webhookSecrets."`
 	SecretHeader       string   `koanf:"secretHeader" doc:"Header that must come with every notification, as a second factor."`
 	SecretHeaderValue  string   `koanf:"secretHeaderValue" doc:"Value of that header; better in a file."`
 	SecretHeaderFile   string   `koanf:"secretHeaderFile" doc:"File that holds the value of that header; read again when it changes."`
@@ -77,11 +90,13 @@ type Token struct {
 // Default is what holds where nothing else is said.
 func Default() Config {
 	return Config{
-		Listen:   "127.0.0.1:8080",
-		Data:     "gantry-data",
-		Log:      Log{Level: "info", Format: "json"},
-		Temporal: Temporal{TaskQueue: "gantry"},
-		Inbox:    Inbox{Linger: 2 * time.Second, Concurrency: 16, BodyCount: 100_000, BodyBytes: 256 << 20, LogCount: 10_000},
+		Listen:    "127.0.0.1:8080",
+		Data:      "gantry-data",
+		Log:       Log{Level: "info", Format: "json"},
+		Temporal:  Temporal{TaskQueue: "gantry"},
+		Inbox:     Inbox{Linger: 2 * time.Second, Concurrency: 16, BodyCount: 100_000, BodyBytes: 256 << 20, LogCount: 10_000},
+		Reconcile: Reconcile{Interval: 2 * time.Minute},
+		Guardian:  Guardian{Webhook: "gantry", Reenable: true},
 	}
 }
 
@@ -108,6 +123,9 @@ func (c Config) Validate() error {
 	}
 	if c.Inbox.Linger < 0 || c.Inbox.Linger > time.Minute {
 		bad("inbox.linger: %s is not within 0 and 1m", c.Inbox.Linger)
+	}
+	if i := c.Reconcile.Interval; i != 0 && (i < time.Second || i > 24*time.Hour) {
+		bad("reconcile.interval: %s is neither 0 nor within 1s and 24h", i)
 	}
 	for _, v := range []struct {
 		name  string

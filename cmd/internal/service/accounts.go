@@ -15,10 +15,11 @@ import (
 type accounts struct {
 	server  []server.Account
 	clients map[spacelift.Account]activities.Spacelift
+	secrets map[spacelift.Account]func() string // what each account's webhook is to sign with
 }
 
 func openAccounts(configured []config.Account, version string, log *slog.Logger) (accounts, error) {
-	all := accounts{clients: map[spacelift.Account]activities.Spacelift{}}
+	all := accounts{clients: map[spacelift.Account]activities.Spacelift{}, secrets: map[spacelift.Account]func() string{}}
 	for _, c := range configured {
 		a, client, err := openAccount(c, version, log.With("account", c.Name))
 		if err != nil {
@@ -26,6 +27,7 @@ func openAccounts(configured []config.Account, version string, log *slog.Logger)
 		}
 		all.server = append(all.server, a)
 		all.clients[a.Name] = client
+		all.secrets[a.Name] = func() string { return a.Secrets()[0] } // the configuration is valid only with one
 	}
 	return all, nil
 }

@@ -47,9 +47,8 @@ func work(ctx context.Context, c client.Client, a accounts, o Options) error {
 	if err != nil {
 		return err
 	}
-	<-ctx.Done()
-	w.Stop()
-	return nil
+	defer w.Stop()
+	return keepSchedules(ctx, c, o)
 }
 
 func startWorker(ctx context.Context, c client.Client, a accounts, o Options) (worker.Worker, error) {
@@ -78,7 +77,8 @@ func newWorker(c client.Client, a accounts, o Options) worker.Worker {
 		WorkerStopTimeout:          shutdownGrace,
 	})
 	w.RegisterWorkflowWithOptions(workflows.ManageRun, workflow.RegisterOptions{Name: workflows.ManageRunType})
-	w.RegisterActivityWithOptions(&activities.Activities{Accounts: a.clients}, activity.RegisterOptions{})
+	w.RegisterWorkflowWithOptions(workflows.Reconcile, workflow.RegisterOptions{Name: workflows.ReconcileType})
+	w.RegisterActivityWithOptions(&activities.Activities{Accounts: a.clients, WebhookSecrets: a.secrets, Temporal: c}, activity.RegisterOptions{})
 	return w
 }
 
