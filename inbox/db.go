@@ -16,10 +16,9 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// fileName is the database; SQLite keeps its write-ahead log beside it.
 const (
 	fileName  = "inbox.db"
-	walSuffix = "-wal"
+	walSuffix = "-wal" // SQLite's write-ahead log lies beside the database
 
 	pageSize      = 8192
 	schemaVersion = 1
@@ -34,61 +33,45 @@ CREATE TABLE log (seq INTEGER PRIMARY KEY, class INTEGER NOT NULL, entries BLOB 
 CREATE TABLE owner (token BLOB NOT NULL);
 `
 
-// table is where rows lie.
-type table uint8
-
-const (
-	tableBatches table = iota
-	tableLog
-)
-
-// Statements that are prepared once.
-const (
-	stBegin = iota
-	stCommit
-	stRollback
-	stAddBatch
-	stAddMarks
-	stAddLog
-	stDropBodies
-	stDropBatches
-	stDropMarks
-	stDropLog
-	stReplace
-	stRecords
-	stLog
-	stBodies
-	statements
-)
-
-var statementText = [statements]string{
-	stBegin:       "BEGIN IMMEDIATE",
-	stCommit:      "COMMIT",
-	stRollback:    "ROLLBACK",
-	stAddBatch:    "INSERT INTO batches (seq, entries, bodies) VALUES (?, ?, ?)",
-	stAddMarks:    "INSERT INTO marks (seq, marks) VALUES (?, ?) ON CONFLICT DO UPDATE SET marks = excluded.marks",
-	stAddLog:      "INSERT INTO log (seq, class, entries) VALUES (?, ?, ?)",
-	stDropBodies:  "UPDATE batches SET bodies = NULL WHERE seq BETWEEN ? AND ? AND bodies IS NOT NULL",
-	stDropBatches: "DELETE FROM batches WHERE seq BETWEEN ? AND ?",
-	stDropMarks:   "DELETE FROM marks WHERE seq BETWEEN ? AND ?",
-	stDropLog:     "DELETE FROM log WHERE seq BETWEEN ? AND ? AND class = ?",
-	stReplace:     "UPDATE batches SET entries = ?2, bodies = ?3 WHERE seq = ?1",
-	stRecords:     "SELECT entries FROM batches WHERE seq = ?",
-	stLog:         "SELECT entries FROM log WHERE seq = ?",
-	stBodies:      "SELECT bodies FROM batches WHERE seq = ?",
+// pragmas are said to every connection, in this order.
+var pragmas = []string{
+	"busy_timeout = 0",
+	"locking_mode = EXCLUSIVE",      // before the file is touched: no other process gets in between
+	"journal_mode = WAL",            //
+	"synchronous = FULL",            // COMMIT returns when the log is flushed
+	"wal_autocheckpoint = 1000",     // pages: then the commit takes the log over into the database
+	"journal_size_limit = 33554432", // a log that grew beyond it, on a full disk, is cut
+	"cache_size = -4096",            // KiB
+	"temp_store = MEMORY",           //
+	"trusted_schema = OFF",          // a damaged file is not to be believed
+	"cell_size_check = ON",          //
 }
 
-// store is the database. It has one connection, which locks the file against
-// other processes; reads take their turn between commits.
+// store is the database. It has one connection, which keeps other processes
+// out; reads take their turn between commits.
 type store struct {
 	path  string
-	token [16]byte // of the process that opened the file last
+	token [16]byte // see take
+	taken bool
 
-	mu    sync.Mutex
-	db    *sql.DB // nil while it could not be opened again
-	stmts [statements]*sql.Stmt
-	cache cache
+	mu       sync.Mutex
+	db       *sql.DB // nil while it could not be opened again
+	prepared map[string]*sql.Stmt
+
+	// cache holds the records of some rows: the newest, which the forwarder
+	// sends next, and those it looked at, because the events of a run lie in
+	// many rows and a row holds events of many runs.
+	cache      map[int64][]byte
+	cacheBytes int
 }
+
+const maxCache = 4 << 20
+
+var (
+	errInUse   = errors.New("another process uses it")
+	errDamaged = errors.New("damaged")
+	errNotOpen = errors.New("the database is not open")
+)
 
 // dsn names a file that must exist.
 func dsn(path string) string {
@@ -96,70 +79,54 @@ func dsn(path string) string {
 	return u.String()
 }
 
-var errInUse = errors.New("another process uses it")
+// openDB opens a database file, which must exist, with one connection.
+func openDB(path string) (*sql.DB, error) {
+	db, err := sql.Open("sqlite", dsn(path))
+	if err == nil {
+		db.SetMaxOpenConns(1)
+	}
+	return db, err
+}
 
-// openStore opens the database file, which must exist.
+// openStore opens the inbox's database, which must exist.
 func openStore(path string) (*store, error) {
 	s := &store{path: path}
 	return s, s.open()
 }
 
 func (s *store) open() (err error) {
-	db, err := sql.Open("sqlite", dsn(s.path))
+	db, err := openDB(s.path)
 	if err != nil {
 		return err
 	}
 	defer func() {
 		if err != nil {
+			s.db = nil
 			err = errors.Join(err, db.Close())
 		}
 	}()
-	db.SetMaxOpenConns(1)
-	ctx := context.Background()
-	for _, pragma := range []string{
-		"locking_mode = EXCLUSIVE",      // first, so that no other process can be in between
-		"journal_mode = WAL",            //
-		"synchronous = FULL",            // COMMIT returns when the log is flushed
-		"wal_autocheckpoint = 1000",     // pages; see doc.go
-		"journal_size_limit = 33554432", // a log that grew beyond it is cut
-		"cache_size = -4096",            // KiB
-		"temp_store = MEMORY",           //
-		"trusted_schema = OFF",          // a damaged file is not to be believed
-		"cell_size_check = ON",          //
-		"busy_timeout = 0",              //
-		"user_version",                  //
-	} {
-		if _, err := db.ExecContext(ctx, "PRAGMA "+pragma); err != nil {
+	for _, p := range pragmas {
+		if _, err := db.Exec("PRAGMA " + p); err != nil {
 			return explain(err)
 		}
 	}
 	var version int
-	if err := db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
+	if err := db.QueryRow("PRAGMA user_version").Scan(&version); err != nil {
 		return explain(err)
 	}
 	if version > schemaVersion {
 		return fmt.Errorf("%s was written by a newer version of Gantry (format %d, this one reads %d)", s.path, version, schemaVersion)
 	}
-	for i, text := range statementText {
-		if s.stmts[i], err = db.PrepareContext(ctx, text); err != nil {
-			return explain(err)
-		}
-	}
-	s.db = db
-	// The lock comes with the first transaction.
-	return s.transact(func() error { return nil })
+	s.db, s.prepared = db, make(map[string]*sql.Stmt)
+	s.cache, s.cacheBytes = make(map[int64][]byte), 0
+	return s.transact(func() error { return nil }) // now at the latest the file is locked
 }
 
 // createStore makes a new database. It gets its name when it is complete, so
 // that an empty file under that name is damage.
 func createStore(path string) error {
 	tmp := path + ".new"
-	for _, name := range []string{tmp, tmp + walSuffix} {
-		if err := removeFile(name); err != nil {
-			return err
-		}
-	}
-	if err := writeEmpty(tmp); err != nil {
+	if err := errors.Join(removeFile(tmp), removeFile(tmp+walSuffix), writeEmpty(tmp)); err != nil {
 		return fmt.Errorf("make %s: %w", path, err)
 	}
 	if err := os.Rename(tmp, path); err != nil {
@@ -169,7 +136,7 @@ func createStore(path string) error {
 }
 
 // writeEmpty makes a database with the schema and nothing in it.
-func writeEmpty(path string) (err error) {
+func writeEmpty(path string) error {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	if err != nil {
 		return err
@@ -177,14 +144,12 @@ func writeEmpty(path string) (err error) {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	db, err := sql.Open("sqlite", dsn(path))
+	db, err := openDB(path)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	db.SetMaxOpenConns(1)
-	_, err = db.ExecContext(context.Background(), fmt.Sprintf("PRAGMA page_size = %d; PRAGMA synchronous = FULL; BEGIN; %s PRAGMA user_version = %d; COMMIT;", pageSize, schema, schemaVersion))
-	return err
+	_, err = db.Exec(fmt.Sprintf("PRAGMA page_size = %d; PRAGMA synchronous = FULL; BEGIN; %s PRAGMA user_version = %d; COMMIT;", pageSize, schema, schemaVersion))
+	return errors.Join(explain(err), db.Close())
 }
 
 func (s *store) close() error {
@@ -200,8 +165,6 @@ func (s *store) close() error {
 
 // check looks for damage to the file's structure.
 func (s *store) check(ctx context.Context) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	var found string
 	if err := s.db.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&found); err != nil {
 		return explain(err)
@@ -212,19 +175,33 @@ func (s *store) check(ctx context.Context) error {
 	return nil
 }
 
+// tidy gives space back to the disk when more than half of the file is free,
+// and that is worth the time.
+func (s *store) tidy() error {
+	var pages, free int64
+	if err := errors.Join(s.db.QueryRow("PRAGMA page_count").Scan(&pages), s.db.QueryRow("PRAGMA freelist_count").Scan(&free)); err != nil {
+		return explain(err)
+	}
+	if free <= pages/2 || free*pageSize < minTidy {
+		return nil
+	}
+	_, err := s.db.Exec("VACUUM")
+	return explain(err)
+}
+
+// minTidy is how many free bytes are worth tidying up.
+const minTidy = 64 << 20
+
 // take notes that the file is this process's from now on. It is the first
 // thing written after a start.
 func (s *store) take() error {
 	_, _ = rand.Read(s.token[:]) // never fails: crypto/rand
-	return s.transact(func() error {
-		for _, q := range []string{"DELETE FROM owner", "DELETE FROM batches WHERE seq = 0"} {
-			if _, err := s.db.Exec(q); err != nil {
-				return err
-			}
-		}
-		_, err := s.db.Exec("INSERT INTO owner (token) VALUES (?)", s.token[:])
-		return err
+	err := s.transact(func() error {
+		return errors.Join(s.exec("DELETE FROM owner"), s.exec("INSERT INTO owner (token) VALUES (?)", s.token[:]),
+			s.exec("DELETE FROM batches WHERE seq = 0")) // a probe's
 	})
+	s.taken = s.taken || err == nil
+	return err
 }
 
 // probe finds out whether the database can be written again after a failure.
@@ -240,35 +217,22 @@ func (s *store) probe(next, nextLog int64) error {
 	if err := s.open(); err != nil {
 		return err
 	}
+	var token []byte
+	if err := s.db.QueryRow("SELECT token FROM owner").Scan(&token); err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return explain(err)
+	}
+	if s.taken && !bytes.Equal(token, s.token[:]) {
+		return fmt.Errorf("another process has used %s meanwhile: stop it and start again", s.path)
+	}
 	err := s.transact(func() error {
-		var token []byte
-		if err := s.db.QueryRow("SELECT token FROM owner").Scan(&token); err != nil {
-			return err
-		}
-		if !bytes.Equal(token, s.token[:]) {
-			return fmt.Errorf("another process has used %s meanwhile: stop it and start again", s.path)
-		}
-		for _, q := range []string{"DELETE FROM batches WHERE seq >= ?1 OR seq = 0", "DELETE FROM marks WHERE seq >= ?1"} {
-			if _, err := s.db.Exec(q, next); err != nil {
-				return err
-			}
-		}
-		if _, err := s.db.Exec("DELETE FROM log WHERE seq >= ?1", nextLog); err != nil {
-			return err
-		}
-		_, err := s.db.Exec("INSERT INTO batches (seq, entries) VALUES (0, zeroblob(65536))")
-		return err
+		return errors.Join(s.exec("DELETE FROM batches WHERE seq >= ? OR seq = 0", next), s.exec("DELETE FROM marks WHERE seq >= ?", next),
+			s.exec("DELETE FROM log WHERE seq >= ?", nextLog), s.exec("INSERT INTO batches (seq, entries) VALUES (0, zeroblob(65536))"))
 	})
 	if err != nil {
 		return err
 	}
-	return s.transact(func() error {
-		_, err := s.db.Exec("DELETE FROM batches WHERE seq = 0")
-		return err
-	})
+	return s.take()
 }
-
-var errNotOpen = errors.New("the database is not open")
 
 // transact runs do between BEGIN and COMMIT. When it returns nil, everything
 // done is on disk; otherwise nothing is, but for a COMMIT that failed in its
@@ -276,45 +240,81 @@ var errNotOpen = errors.New("the database is not open")
 func (s *store) transact(do func() error) (err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.db == nil {
-		return errNotOpen
-	}
-	if _, err := s.stmts[stBegin].Exec(); err != nil {
-		return explain(err)
+	if err := s.exec("BEGIN IMMEDIATE"); err != nil {
+		return err
 	}
 	if err = do(); err == nil {
-		_, err = s.stmts[stCommit].Exec()
+		err = s.exec("COMMIT")
 	}
 	if err != nil {
-		// Some errors have rolled back already.
-		_, _ = s.stmts[stRollback].Exec()
-		return explain(err)
+		_ = s.exec("ROLLBACK") // some errors have done it already
 	}
-	return nil
-}
-
-// exec runs a prepared statement within transact.
-func (s *store) exec(statement int, args ...any) error {
-	_, err := s.stmts[statement].Exec(args...)
 	return err
 }
 
-// records returns the records of a row.
-func (s *store) records(t table, seq int64) ([]byte, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.recordsLocked(t, seq)
+// exec runs a statement. Called with mu held, like statement.
+func (s *store) exec(query string, args ...any) error {
+	st, err := s.statement(query)
+	if err == nil {
+		_, err = st.Exec(args...)
+	}
+	return explain(err)
 }
 
-func (s *store) recordsLocked(t table, seq int64) ([]byte, error) {
-	if b, ok := s.cache.get(t, seq); ok {
+// statement prepares each query once.
+func (s *store) statement(query string) (*sql.Stmt, error) {
+	if s.db == nil {
+		return nil, errNotOpen
+	}
+	st := s.prepared[query]
+	if st == nil {
+		var err error
+		if st, err = s.db.Prepare(query); err != nil {
+			return nil, err
+		}
+		s.prepared[query] = st
+	}
+	return st, nil
+}
+
+// blob reads one column of a row, which is gone if the error is [ErrNotFound].
+func (s *store) blob(query string, seq int64) (b []byte, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st, err := s.statement(query)
+	if err != nil {
+		return nil, explain(err)
+	}
+	if err = st.QueryRow(seq).Scan(&b); errors.Is(err, sql.ErrNoRows) {
+		return nil, fmt.Errorf("%w: row %d was trimmed", ErrNotFound, seq)
+	}
+	return b, explain(err)
+}
+
+// records returns those of a row of batches.
+func (s *store) records(seq int64) ([]byte, error) {
+	s.mu.Lock()
+	b, ok := s.cache[seq]
+	s.mu.Unlock()
+	if ok {
 		return b, nil
 	}
-	b, err := s.blob([]int{tableBatches: stRecords, tableLog: stLog}[t], seq)
+	b, err := s.blob("SELECT entries FROM batches WHERE seq = ?", seq)
 	if err == nil {
-		s.cache.put(t, seq, b)
+		s.remember(seq, b)
 	}
 	return b, err
+}
+
+// remember keeps the records of a row at hand.
+func (s *store) remember(seq int64, records []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cacheBytes += len(records); s.cacheBytes > maxCache {
+		clear(s.cache)
+		s.cacheBytes = len(records)
+	}
+	s.cache[seq] = records
 }
 
 // size is that of the files.
@@ -326,42 +326,6 @@ func (s *store) size() (n int64) {
 	}
 	return n
 }
-
-// remember keeps the records of a new row at hand.
-func (s *store) remember(seq int64, records []byte) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.cache.put(tableBatches, seq, records)
-}
-
-// forget drops rows that were deleted.
-func (s *store) forget(rows []*row) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, r := range rows {
-		s.cache.drop(tableBatches, r.seq)
-	}
-}
-
-// bodies returns the bodies of a row of batches.
-func (s *store) bodies(seq int64) ([]byte, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.blob(stBodies, seq)
-}
-
-func (s *store) blob(statement int, seq int64) (b []byte, err error) {
-	if s.db == nil {
-		return nil, errNotOpen
-	}
-	err = s.stmts[statement].QueryRow(seq).Scan(&b)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, fmt.Errorf("%w: row %d", ErrNotFound, seq)
-	}
-	return b, explain(err)
-}
-
-var errDamaged = errors.New("damaged")
 
 // explain makes SQLite's errors readable, which tell the cause by a number, and
 // tells damage and a foreign lock from the rest.
@@ -403,46 +367,4 @@ func removeFile(path string) error {
 		return err
 	}
 	return nil
-}
-
-// cache holds the records of some rows: the newest, which the forwarder sends
-// next, and those it looked at, because events of one run lie in many rows and
-// a row holds events of many runs. Guarded by store.mu.
-type cache struct {
-	rows  map[cached][]byte
-	order fifo[cached]
-	bytes int
-}
-
-type cached struct {
-	table table
-	seq   int64
-}
-
-const cacheBytes = 4 << 20
-
-func (c *cache) get(t table, seq int64) ([]byte, bool) {
-	b, ok := c.rows[cached{t, seq}]
-	return b, ok
-}
-
-func (c *cache) put(t table, seq int64, b []byte) {
-	at := cached{t, seq}
-	if c.rows == nil {
-		c.rows = make(map[cached][]byte)
-	}
-	c.drop(t, seq)
-	c.rows[at] = b
-	c.order.push(at)
-	c.bytes += len(b)
-	for c.bytes > cacheBytes {
-		old := c.order.pop()
-		c.drop(old.table, old.seq)
-	}
-}
-
-func (c *cache) drop(t table, seq int64) {
-	at := cached{t, seq}
-	c.bytes -= len(c.rows[at])
-	delete(c.rows, at)
 }

@@ -1,7 +1,6 @@
 package inbox
 
 import (
-	"bytes"
 	"cmp"
 	"slices"
 	"time"
@@ -50,10 +49,10 @@ type entry struct {
 	next      *entry // behind it in the queue of its run
 	forwarded int64  // unix milliseconds
 	latency   uint32 // microseconds
-	size      uint32 // of its record
-	body      uint32
+	at        uint32 // place of its record in the row
+	size      uint32 // of the record
+	body      uint32 // length
 	attempts  uint16
-	slot      uint16
 	state     state
 	outcome   uint8
 }
@@ -63,13 +62,11 @@ type row struct {
 	seq     int64
 	entries []entry // by id
 	live    int     // pending and dead ones
-	pending int
-	bodies  bool // they are kept, as far as entries have any
-	dirty   bool // something changed that its marks do not say yet
-	leaving bool // its done entries are being trimmed
-	gone    bool // it was trimmed
+	bodies  bool    // they are kept
+	dirty   bool    // something changed that its marks do not say yet
+	leaving bool    // it is being trimmed, or was
 
-	unwritten []Delivery // of a row of the log that is not on disk yet, by slot
+	unwritten []Delivery // of a row of the log that is not on disk yet, by place
 	closed    bool       // that row is on its way there
 }
 
@@ -83,37 +80,19 @@ func (s *shelf) from(seq int64) int {
 	return i
 }
 
-// below returns how many rows begin below id, and how many entries of the last
-// of them are.
-func (s *shelf) below(id ulid.ULID) (rows, entries int) {
-	rows, _ = slices.BinarySearchFunc(s.rows, id, func(r *row, id ulid.ULID) int { return bytes.Compare(r.entries[0].id[:], id[:]) })
-	if rows > 0 {
-		last := s.rows[rows-1].entries
-		entries, _ = slices.BinarySearchFunc(last, id, func(e entry, id ulid.ULID) int { return bytes.Compare(e.id[:], id[:]) })
+// descend returns a function that goes down from id, and returns nil at the end.
+func (s *shelf) descend(id ulid.ULID, inclusive bool) func() *entry {
+	order := func(other ulid.ULID) int {
+		if inclusive && other == id {
+			return -1
+		}
+		return other.Compare(id)
 	}
-	return rows, entries
-}
-
-func (s *shelf) find(id ulid.ULID) *entry {
-	i, found := slices.BinarySearchFunc(s.rows, id, func(r *row, id ulid.ULID) int { return bytes.Compare(r.entries[0].id[:], id[:]) })
 	n := 0
-	if !found {
-		i, n = s.below(id)
-		i--
+	rows, _ := slices.BinarySearchFunc(s.rows, id, func(r *row, _ ulid.ULID) int { return order(r.entries[0].id) })
+	if rows > 0 {
+		n, _ = slices.BinarySearchFunc(s.rows[rows-1].entries, id, func(e entry, _ ulid.ULID) int { return order(e.id) })
 	}
-	if i < 0 || n == len(s.rows[i].entries) {
-		return nil
-	}
-	if e := &s.rows[i].entries[n]; e.id == id && e.state != stateGone {
-		return e
-	}
-	return nil
-}
-
-// descend returns a function that goes down from id, which it leaves out; it
-// returns nil at the end.
-func (s *shelf) descend(id ulid.ULID) func() *entry {
-	rows, n := s.below(id)
 	return func() *entry {
 		for rows > 0 && n == 0 {
 			if rows--; rows > 0 {
@@ -128,23 +107,22 @@ func (s *shelf) descend(id ulid.ULID) func() *entry {
 	}
 }
 
-// remove takes rows out, which are in order.
+func (s *shelf) find(id ulid.ULID) *entry {
+	if e := s.descend(id, true)(); e != nil && e.id == id {
+		return e
+	}
+	return nil
+}
+
+// remove takes rows out, which are in order and mostly the first ones.
 func (s *shelf) remove(gone []*row) {
-	n := 0
-	for n < len(gone) && gone[n] == s.rows[n] {
-		n++
-	}
-	clear(s.rows[:n])
-	s.rows = s.rows[n:]
-	if gone = gone[n:]; len(gone) > 0 {
-		s.rows = slices.DeleteFunc(s.rows, func(r *row) bool {
-			hit := len(gone) > 0 && gone[0] == r
-			if hit {
-				gone = gone[1:]
-			}
-			return hit
-		})
-	}
+	s.rows = slices.DeleteFunc(s.rows, func(r *row) bool {
+		hit := len(gone) > 0 && gone[0] == r
+		if hit {
+			gone = gone[1:]
+		}
+		return hit
+	})
 }
 
 // index knows every accepted delivery. Guarded by Inbox.mu.
@@ -153,6 +131,7 @@ type index struct {
 	byKey map[key]*entry
 	dead  map[*entry]string // why
 	dirty []*row
+	queue fifo[*entry] // those that became pending, in this order
 
 	pending   int
 	deads     int // without expired ones
@@ -162,9 +141,8 @@ type index struct {
 	bodies    int // of done entries
 	bodyBytes int64
 
-	// Rows below these need no look: none has a pending entry; trimming has
-	// dealt with their entries; with their bodies.
-	pendingFrom, doneFrom, bodiesFrom int64
+	// Trimming has dealt with the rows below these; with their bodies.
+	doneFrom, bodiesFrom int64
 }
 
 // add takes a row in that is newer than all others.
@@ -176,6 +154,9 @@ func (x *index) add(r *row) {
 			x.byKey[e.key] = e
 		}
 		x.account(e, 1)
+		if e.state == statePending {
+			x.queue.push(e)
+		}
 	}
 }
 
@@ -183,16 +164,14 @@ func (x *index) add(r *row) {
 // -1.
 func (x *index) account(e *entry, sign int) {
 	r := e.row
-	switch {
-	case e.state == statePending:
+	switch e.state {
+	case statePending:
 		x.pending += sign
-		r.pending += sign
 		r.live += sign
-		x.pendingFrom = min(x.pendingFrom, r.seq)
-	case e.state == stateDead:
-		r.live += sign
+	case stateDead:
 		x.deads += sign
 		x.deadBytes += int64(sign) * int64(e.size+e.body)
+		r.live += sign
 	default:
 		x.done += sign
 		x.doneBytes += int64(sign) * int64(e.size)
@@ -212,9 +191,13 @@ func (x *index) set(e *entry, to state, why string) {
 	e.state = to
 	x.account(e, 1)
 	delete(x.dead, e)
-	if to == stateDead || to == stateExpired {
+	switch to {
+	case statePending:
+		x.queue.push(e)
+	case stateDead, stateExpired:
 		x.dead[e] = why
 	}
+	x.oldestPending() // lets go of what is not pending any more
 	x.touch(e.row)
 }
 
@@ -225,32 +208,26 @@ func (x *index) touch(r *row) {
 	}
 }
 
-// forget takes an entry out of everything but its row.
-func (x *index) forget(e *entry) {
-	x.account(e, -1)
-	delete(x.dead, e)
-	if x.byKey[e.key] == e {
-		delete(x.byKey, e.key)
+// forget takes a row out.
+func (x *index) forget(r *row) {
+	for i := range r.entries {
+		e := &r.entries[i]
+		x.account(e, -1)
+		e.state = stateGone
+		delete(x.dead, e)
+		if x.byKey[e.key] == e {
+			delete(x.byKey, e.key)
+		}
 	}
-	e.state = stateGone
 }
 
-// oldestPending returns the pending entry accepted first, or nil.
+// oldestPending returns the entry that has been pending for longest, or nil.
 func (x *index) oldestPending() *entry {
-	if x.pending == 0 {
-		return nil
-	}
-	for i := x.from(x.pendingFrom); i < len(x.rows); i++ {
-		r := x.rows[i]
-		x.pendingFrom = r.seq
-		if r.pending == 0 {
-			continue
+	for x.queue.len() > 0 {
+		if e := x.queue.peek(); e.state == statePending {
+			return e
 		}
-		for j := range r.entries {
-			if e := &r.entries[j]; e.state == statePending {
-				return e
-			}
-		}
+		x.queue.pop()
 	}
 	return nil
 }
@@ -259,36 +236,11 @@ func (x *index) oldestPending() *entry {
 func (x *index) marks(r *row) (b []byte) {
 	for i := range r.entries {
 		e := &r.entries[i]
-		if e.state == stateGone {
-			continue
-		}
-		m := mark{slot: e.slot, state: e.state, attempts: e.attempts, latency: e.latency, forwarded: e.forwarded, err: x.dead[e]}
-		if m.state == stateExpired {
-			m.state = stateDead
-		}
+		m := mark{at: e.at, state: min(e.state, stateDead), attempts: e.attempts, latency: e.latency, forwarded: e.forwarded, err: x.dead[e]}
 		b = appendMark(b, m)
 	}
 	sealMarks(b)
 	return b
-}
-
-// apply takes over what a picture says.
-func (r *row) apply(marks []mark) (errs map[uint16]string) {
-	for _, m := range marks {
-		i, ok := slices.BinarySearchFunc(r.entries, m.slot, func(e entry, slot uint16) int { return cmp.Compare(e.slot, slot) })
-		if !ok {
-			continue
-		}
-		e := &r.entries[i]
-		e.state, e.attempts, e.latency, e.forwarded = m.state, m.attempts, m.latency, m.forwarded
-		if m.err != "" {
-			if errs == nil {
-				errs = make(map[uint16]string)
-			}
-			errs[m.slot] = m.err
-		}
-	}
-	return errs
 }
 
 func latencyOf(microseconds uint32) time.Duration {

@@ -106,7 +106,7 @@ func (in *Inbox) newest(f Filter, before ulid.ULID, n int) (refs []ref, last uli
 	}
 	var sources []*source
 	add := func(s *shelf) {
-		next := s.descend(before)
+		next := s.descend(before, false)
 		if e := next(); e != nil {
 			sources = append(sources, &source{e, next})
 		}
@@ -131,7 +131,7 @@ func (in *Inbox) newest(f Filter, before ulid.ULID, n int) (refs []ref, last uli
 		if !f.Since.IsZero() && last.Time() < ulid.Timestamp(f.Since) {
 			break
 		}
-		if e.state != stateGone && (f.Forwarding == "" || f.Forwarding == e.state.forwarding()) && (f.Outcome == "" || e.outcome == outcome) {
+		if (f.Forwarding == "" || f.Forwarding == e.state.forwarding()) && (f.Outcome == "" || e.outcome == outcome) {
 			refs = append(refs, in.ref(e))
 		}
 		if s.head = s.next(); s.head == nil {

@@ -1,11 +1,13 @@
 package inbox
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -38,6 +40,11 @@ func (in *Inbox) openFile(ctx context.Context) error {
 	}
 
 	found := in.tryOpen(ctx, path)
+	if found == nil {
+		if err := in.store.tidy(); err != nil {
+			in.log.Warn("inbox: the file keeps its free space", "error", err)
+		}
+	}
 	if !errors.Is(found, errDamaged) {
 		return found
 	}
@@ -48,15 +55,15 @@ func (in *Inbox) openFile(ctx context.Context) error {
 		}
 		in.store = nil
 	}
-	kept, err := salvage(ctx, path, suffix)
+	kept, err := salvage(path, suffix)
 	if err != nil {
 		return fmt.Errorf("%s is damaged (%w); saving what is readable: %w", path, found, err)
 	}
 	if err := in.tryOpen(ctx, path); err != nil {
 		return fmt.Errorf("open what was saved of %s: %w", path, err)
 	}
-	told := fmt.Sprintf("damage was found at start (%v): kept %s; the damaged file is %s", found, kept, path+suffix)
-	in.log.Error("inbox: what was readable is saved", "found", found.Error(), "kept", kept.String(), "aside", path+suffix)
+	told := fmt.Sprintf("damage was found at start (%v): %s; the damaged file is %s", found, kept, path+suffix)
+	in.log.Error("inbox: " + told)
 	in.damage = append(in.damage, told)
 	return nil
 }
@@ -161,13 +168,9 @@ func (in *Inbox) loadBatches(ctx context.Context, marks map[int64][]byte) error 
 		if len(r.entries) == 0 {
 			return nil
 		}
-		var errs map[uint16]string
-		if m := marks[r.seq]; m != nil {
-			found, err := decodeMarks(m)
-			if err != nil {
-				return fmt.Errorf("%w: marks of row %d: %w", errDamaged, r.seq, err)
-			}
-			errs = r.apply(found)
+		errs, err := r.apply(marks[r.seq])
+		if err != nil {
+			return err
 		}
 		in.nextSeq = r.seq + 1
 		in.index.add(r)
@@ -177,7 +180,7 @@ func (in *Inbox) loadBatches(ctx context.Context, marks map[int64][]byte) error 
 			case statePending:
 				in.queue.push(e, runs[i], false, now)
 			case stateDead:
-				in.index.dead[e] = errs[e.slot]
+				in.index.dead[e] = errs[e.at]
 			}
 		}
 		return nil
@@ -209,20 +212,41 @@ func (in *Inbox) loadLog(ctx context.Context) error {
 
 // fill makes a row's entries from its records. It returns their runs' keys.
 func (r *row) fill(b []byte, as state) (runs []uint64, err error) {
-	n := 0
-	for f := range records(b) {
-		if f == nil {
-			return nil, fmt.Errorf("%w: a record of row %d does not match its checksum", errDamaged, r.seq)
+	for at, err := range records(b) {
+		if err != nil {
+			return nil, fmt.Errorf("%w: a record of row %d: %w", errDamaged, r.seq, err)
 		}
-		n++
-	}
-	r.entries = make([]entry, 0, n)
-	for f := range records(b) {
+		f, _ := recordAt(b, at)
+		if isGap(f) {
+			continue
+		}
 		h := readHead(f)
 		r.entries = append(r.entries, entry{
-			id: h.id, key: h.key, row: r, size: uint32(len(f)), body: h.body, slot: h.slot, state: as, outcome: h.outcome,
+			id: h.id, key: h.key, row: r, at: uint32(at), size: uint32(len(f)), body: h.body, state: as, outcome: h.outcome,
 		})
 		runs = append(runs, h.run)
 	}
+	r.entries = slices.Clip(r.entries)
 	return runs, nil
+}
+
+// apply takes over what the row's marks say. It returns why entries are dead,
+// by their places.
+func (r *row) apply(marks []byte) (errs map[uint32]string, err error) {
+	if marks == nil {
+		return nil, nil
+	}
+	found, err := decodeMarks(marks)
+	if err != nil {
+		return nil, fmt.Errorf("%w: marks of row %d: %w", errDamaged, r.seq, err)
+	}
+	errs = make(map[uint32]string)
+	for _, m := range found {
+		if i, ok := slices.BinarySearchFunc(r.entries, m.at, func(e entry, at uint32) int { return cmp.Compare(e.at, at) }); ok {
+			e := &r.entries[i]
+			e.state, e.attempts, e.latency, e.forwarded = m.state, m.attempts, m.latency, m.forwarded
+			errs[m.at] = m.err
+		}
+	}
+	return errs, nil
 }

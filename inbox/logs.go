@@ -1,7 +1,6 @@
 package inbox
 
 import (
-	"fmt"
 	"slices"
 	"time"
 )
@@ -25,12 +24,11 @@ func classOf(o Outcome) int {
 // unwritten.
 type logClass struct {
 	shelf
+	level     // of what is written
 	budget    Budget
 	perRow    int
 	max       int // unwritten entries
 	unwritten int
-	count     int // written entries
-	bytes     int64
 }
 
 func newLogClass(budget Budget, most int) *logClass {
@@ -61,7 +59,7 @@ func (in *Inbox) Log(d Delivery) Delivery {
 	id := in.ids.next(time.Now())
 	d.ID = id.String()
 	r := class.open()
-	r.entries = append(r.entries, entry{id: id, row: r, slot: uint16(len(r.unwritten)), state: stateLogged, outcome: outcomeCode(d.Outcome)})
+	r.entries = append(r.entries, entry{id: id, row: r, at: uint32(len(r.unwritten)), state: stateLogged, outcome: outcomeCode(d.Outcome)})
 	r.unwritten = append(r.unwritten, d)
 	class.unwritten++
 	if class.unwritten > class.max {
@@ -102,7 +100,7 @@ func (c *logClass) dropOldest() int {
 		return 0
 	}
 	r := c.rows[i]
-	r.unwritten[r.entries[0].slot] = Delivery{}
+	r.unwritten[r.entries[0].at] = Delivery{}
 	if r.entries = r.entries[1:]; len(r.entries) == 0 {
 		c.rows = slices.Delete(c.rows, i, i+1)
 	}
@@ -113,44 +111,57 @@ func (c *logClass) dropOldest() int {
 // gatherLogs takes all unwritten rows. Called with mu held.
 func (in *Inbox) gatherLogs() (rows []loggedRow) {
 	for class, c := range in.logs {
-		for i := len(c.rows) - 1; i >= 0 && c.rows[i].unwritten != nil; i-- {
-			r := c.rows[i]
-			var b []byte
-			for j := range r.entries {
-				e := &r.entries[j]
-				start := len(b)
-				var err error
-				if b, err = appendRecord(b, head{outcome: e.outcome}, payload{Delivery: &r.unwritten[e.slot]}); err != nil {
-					panic(fmt.Sprintf("a delivery cannot be encoded: %v", err)) // it has no such fields
-				}
-				seal(b[start:], e.id, e.slot)
-				e.size = uint32(len(b) - start)
+		for _, r := range c.rows {
+			if r.unwritten != nil {
+				r.closed, r.seq = true, in.nextLog
+				in.nextLog++
+				rows = append(rows, loggedRow{class, r, nil})
 			}
-			r.closed = true
-			rows = append(rows, loggedRow{class, r, b})
 		}
-	}
-	// Oldest first within a class, so that seqs are in the order of ids.
-	slices.SortStableFunc(rows, func(a, b loggedRow) int { return a.row.entries[0].id.Compare(b.row.entries[0].id) })
-	for _, l := range rows {
-		l.row.seq = in.nextLog
-		in.nextLog++
 	}
 	in.logSince, in.logsFull = time.Time{}, false
 	return rows
 }
 
-// written notes that a row is on disk. Called with mu held.
-func (c *logClass) written(r *row) {
+// encode lays a row's records out. Nobody changes a closed row meanwhile.
+func (l *loggedRow) encode() error {
+	for i := range l.row.entries {
+		e := &l.row.entries[i]
+		start := len(l.records)
+		var err error
+		if l.records, err = appendRecord(l.records, head{outcome: e.outcome}, payload{Delivery: &l.row.unwritten[e.at]}); err != nil {
+			return err
+		}
+		place(l.records[start:], e.id, 0)
+	}
+	return nil
+}
+
+// written notes that a row is on disk, and where its entries are there.
+func (c *logClass) written(l loggedRow) {
+	r := l.row
+	i := 0
+	for at := range records(l.records) {
+		f, _ := recordAt(l.records, at)
+		r.entries[i].at, r.entries[i].size = uint32(at), uint32(len(f))
+		i++
+	}
 	c.unwritten -= len(r.entries)
 	r.unwritten, r.closed = nil, false
 	c.account(r, 1)
 }
 
-// account adds a written row to the totals, or takes it out with sign -1.
-func (c *logClass) account(r *row, sign int) {
-	c.count += sign * len(r.entries)
+// account adds a row to the level, or takes it out with sign -1.
+func (l *level) account(r *row, sign int) {
+	l.count += sign * len(r.entries)
 	for i := range r.entries {
-		c.bytes += int64(sign) * int64(r.entries[i].size)
+		l.bytes += int64(sign) * int64(r.entries[i].size)
 	}
+}
+
+func (c *logClass) trimmed(rows []*row) {
+	for _, r := range rows {
+		c.account(r, -1)
+	}
+	c.remove(rows)
 }

@@ -14,50 +14,56 @@ import (
 
 // ref is a delivery to be read: where it is, and what memory knows about it.
 type ref struct {
-	table    table
 	seq      int64
-	slot     uint16
-	hasBody  bool
-	delivery Delivery // all of it if it is not on disk yet; else what became of it
-	logged   bool     // it is not on disk yet
+	at       uint32
+	logged   bool     // it was not accepted
+	whole    bool     // delivery is all of it: it is not on disk yet
+	delivery Delivery // else what became of it
 }
 
 // ref is called with mu held.
 func (in *Inbox) ref(e *entry) ref {
-	r := ref{seq: e.row.seq, slot: e.slot}
-	if e.state == stateLogged {
-		r.table = tableLog
-		if e.row.unwritten != nil {
-			r.delivery, r.logged = e.row.unwritten[e.slot], true
+	r := ref{seq: e.row.seq, at: e.at, logged: e.state == stateLogged}
+	switch {
+	case !r.logged:
+		r.delivery = Delivery{
+			Forwarding: e.state.forwarding(), Attempts: int(e.attempts), Latency: latencyOf(e.latency),
+			ForwardError: in.index.dead[e], HasBody: e.body > 0 && e.row.bodies,
 		}
-		return r
-	}
-	r.hasBody = e.body > 0 && e.row.bodies
-	r.delivery = Delivery{
-		Forwarding: e.state.forwarding(), Attempts: int(e.attempts), Latency: latencyOf(e.latency),
-		ForwardError: in.index.dead[e], HasBody: r.hasBody,
-	}
-	if e.forwarded != 0 {
-		r.delivery.ForwardedAt = time.UnixMilli(e.forwarded).UTC()
+		if e.forwarded != 0 {
+			r.delivery.ForwardedAt = time.UnixMilli(e.forwarded).UTC()
+		}
+	case e.row.unwritten != nil:
+		r.delivery, r.whole = e.row.unwritten[e.at], true
 	}
 	return r
 }
 
+// record reads the record, head and all.
+func (in *Inbox) record(r *ref) (f []byte, err error) {
+	var row []byte
+	if r.logged {
+		row, err = in.store.blob("SELECT entries FROM log WHERE seq = ?", r.seq)
+	} else {
+		row, err = in.store.records(r.seq)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return recordAt(row, int(r.at))
+}
+
 // read returns the delivery, and the event of an accepted one.
 func (in *Inbox) read(r *ref) (Delivery, *workflows.RunEvent, error) {
-	if r.logged {
+	if r.whole {
 		return r.delivery, nil, nil
 	}
-	b, err := in.store.records(r.table, r.seq)
-	if err != nil {
-		return Delivery{}, nil, err
-	}
-	f, err := findRecord(b, r.slot)
+	f, err := in.record(r)
 	if err != nil {
 		return Delivery{}, nil, err
 	}
 	d, event, err := decodeRecord(f)
-	if err != nil || r.table == tableLog {
+	if err != nil || r.logged {
 		return d, event, err
 	}
 	k := &r.delivery
@@ -108,24 +114,26 @@ func (in *Inbox) lookup(id string) (ref, error) {
 
 // Get returns a delivery and its body, which is nil if it is not kept. It
 // returns [ErrNotFound] for ids it does not know, or knows no more.
-func (in *Inbox) Get(_ context.Context, id string) (Delivery, []byte, error) {
+func (in *Inbox) Get(_ context.Context, id string) (d Delivery, body []byte, err error) {
 	r, err := in.lookup(id)
 	if err != nil {
 		return Delivery{}, nil, err
 	}
-	d, _, err := in.read(&r)
-	if err != nil {
+	if d, _, err = in.read(&r); err != nil {
 		return Delivery{}, nil, fmt.Errorf("delivery %s: %w", id, err)
 	}
-	var body []byte
-	if r.hasBody {
-		b, err := in.store.bodies(r.seq)
-		if err != nil && !errors.Is(err, ErrNotFound) {
-			return Delivery{}, nil, fmt.Errorf("body of delivery %s: %w", id, err)
-		}
-		if body = slices.Clone(findBody(b, r.slot)); body == nil {
-			d.HasBody = false // trimmed meanwhile, or damaged
-		}
+	if !d.HasBody {
+		return d, nil, nil
 	}
+	f, err := in.record(&r)
+	if err == nil {
+		var bodies []byte
+		bodies, err = in.store.blob("SELECT bodies FROM batches WHERE seq = ?", r.seq)
+		body = slices.Clone(bodyOf(readHead(f), bodies))
+	}
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return Delivery{}, nil, fmt.Errorf("body of delivery %s: %w", id, err)
+	}
+	d.HasBody = body != nil // else it was trimmed meanwhile, or is damaged
 	return d, body, nil
 }

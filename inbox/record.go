@@ -23,24 +23,26 @@ import (
 // JSON, and a checksum of its own, so that damage to one is not damage to all.
 // The layout is a contract with files on disk; integers are little endian.
 //
-//	 0  payload length, uint32
+//	 0  length of the payload, uint32
 //	 4  CRC-32C of everything behind it, payload included, uint32
 //	 8  id
 //	24  key
 //	40  run key, uint64
-//	48  body length, uint32
-//	52  slot, uint16
-//	54  outcome, one byte
-//	55  format, one byte
-//	56  payload, JSON
+//	48  where the body is in the row's bodies, its length, its CRC-32C; uint32 each
+//	60  outcome
+//	61  format; 0 is a gap, left by a record that could not be saved
+//	64  payload, JSON
 const (
-	headSize     = 56
+	headSize     = 64
 	recordFormat = 1
 
-	maxPayload = 16 << 20
+	// maxStored bounds what one event takes, with its body.
+	maxStored = 16 << 20
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func checksum(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
 
 var errRecord = errors.New("malformed record")
 
@@ -63,10 +65,7 @@ func runKeyOf(run spacelift.RunRef) uint64 {
 
 func digest(run spacelift.RunRef, more ...string) [sha256.Size]byte {
 	b := make([]byte, 0, 256)
-	for _, s := range []string{string(run.Account), string(run.Stack), string(run.Run)} {
-		b = append(binary.AppendUvarint(b, uint64(len(s))), s...)
-	}
-	for _, s := range more {
+	for _, s := range append([]string{string(run.Account), string(run.Stack), string(run.Run)}, more...) {
 		b = append(binary.AppendUvarint(b, uint64(len(s))), s...)
 	}
 	return sha256.Sum256(b)
@@ -82,8 +81,9 @@ type head struct {
 	id      ulid.ULID
 	key     key
 	run     uint64
-	body    uint32
-	slot    uint16
+	bodyAt  uint32
+	body    uint32 // its length
+	bodySum uint32
 	outcome uint8
 }
 
@@ -101,13 +101,11 @@ type payload struct {
 	Secret     int                 `json:"secret,omitempty"`
 }
 
+// appendRecord appends a record. It has to be placed before it is valid.
 func appendRecord(b []byte, h head, p payload) ([]byte, error) {
 	text, err := json.Marshal(p)
 	if err != nil {
 		return b, err
-	}
-	if len(text) > maxPayload {
-		return b, fmt.Errorf("%d bytes are more than the inbox stores", len(text))
 	}
 	start := len(b)
 	b = append(slices.Grow(b, headSize+len(text)), make([]byte, headSize)...)
@@ -116,206 +114,148 @@ func appendRecord(b []byte, h head, p payload) ([]byte, error) {
 	binary.LittleEndian.PutUint32(f, uint32(len(text)))
 	copy(f[24:], h.key[:])
 	binary.LittleEndian.PutUint64(f[40:], h.run)
-	binary.LittleEndian.PutUint32(f[48:], h.body)
-	f[54], f[55] = h.outcome, recordFormat
-	seal(f, h.id, h.slot)
+	binary.LittleEndian.PutUint32(f[52:], h.body)
+	binary.LittleEndian.PutUint32(f[56:], h.bodySum)
+	f[60], f[61] = h.outcome, recordFormat
 	return b, nil
 }
 
-// seal sets what is known only when a record gets its place, and the checksum.
-func seal(f []byte, id ulid.ULID, slot uint16) {
+// place tells a record what is known only when it gets its place in a row.
+func place(f []byte, id ulid.ULID, bodyAt int) {
 	copy(f[8:], id[:])
-	binary.LittleEndian.PutUint16(f[52:], slot)
-	binary.LittleEndian.PutUint32(f[4:], crc32.Checksum(f[8:], castagnoli))
+	binary.LittleEndian.PutUint32(f[48:], uint32(bodyAt))
+	binary.LittleEndian.PutUint32(f[4:], checksum(f[8:]))
 }
 
-// loseBody says in a record that its body is not kept.
-func loseBody(f []byte) {
-	clear(f[48:52])
-	h := readHead(f)
-	seal(f, h.id, h.slot)
-}
-
-func readHead(f []byte) head {
-	h := head{
-		run: binary.LittleEndian.Uint64(f[40:]), body: binary.LittleEndian.Uint32(f[48:]),
-		slot: binary.LittleEndian.Uint16(f[52:]), outcome: f[54],
-	}
+func readHead(f []byte) (h head) {
 	copy(h.id[:], f[8:])
 	copy(h.key[:], f[24:])
+	h.run, h.bodyAt = binary.LittleEndian.Uint64(f[40:]), binary.LittleEndian.Uint32(f[48:])
+	h.body, h.bodySum, h.outcome = binary.LittleEndian.Uint32(f[52:]), binary.LittleEndian.Uint32(f[56:]), f[60]
 	return h
 }
 
-// records visits the records of a row, head and all, in order. A damaged one
-// comes as nil; if its length can't be right, it is the last.
-func records(b []byte) iter.Seq[[]byte] {
-	return func(yield func([]byte) bool) {
-		for len(b) > 0 {
-			if len(b) < headSize {
-				yield(nil)
+// records visits the records of a row with their places, head and all. One that
+// does not match its checksum, or with a length that can't be right, comes as
+// an error; after the latter there is no next one.
+func records(row []byte) iter.Seq2[int, error] {
+	return func(yield func(int, error) bool) {
+		for at := 0; at < len(row); {
+			f, err := recordAt(row, at)
+			if !yield(at, err) || f == nil {
 				return
 			}
-			n := headSize + int64(binary.LittleEndian.Uint32(b))
-			if n > int64(len(b)) {
-				yield(nil)
-				return
-			}
-			f := b[:n:n]
-			b = b[n:]
-			if crc32.Checksum(f[8:], castagnoli) != binary.LittleEndian.Uint32(f[4:]) || f[55] != recordFormat {
-				f = nil
-			}
-			if !yield(f) {
-				return
-			}
+			at += len(f)
 		}
 	}
 }
 
-// findRecord returns the record with this slot. It checks no other's checksum.
-func findRecord(b []byte, slot uint16) ([]byte, error) {
-	for len(b) >= headSize {
-		n := headSize + int64(binary.LittleEndian.Uint32(b))
-		if n > int64(len(b)) {
-			break
-		}
-		if binary.LittleEndian.Uint16(b[52:]) == slot {
-			for f := range records(b[:n]) {
-				if f != nil {
-					return f, nil
-				}
-			}
-			break
-		}
-		b = b[n:]
+// recordAt returns the record at a place, also one that does not match its
+// checksum; nil if its length can't be right.
+func recordAt(row []byte, at int) ([]byte, error) {
+	if at < 0 || len(row)-at < headSize {
+		return nil, fmt.Errorf("%w: cut short", errRecord)
 	}
-	return nil, fmt.Errorf("%w: number %d of its row", errRecord, slot)
+	n := headSize + int64(binary.LittleEndian.Uint32(row[at:]))
+	if n > int64(len(row)-at) {
+		return nil, fmt.Errorf("%w: length", errRecord)
+	}
+	f := row[at : at+int(n) : at+int(n)]
+	if checksum(f[8:]) != binary.LittleEndian.Uint32(f[4:]) {
+		return f, fmt.Errorf("%w: checksum", errRecord)
+	}
+	if f[61] > recordFormat {
+		return f, fmt.Errorf("%w: format %d", errRecord, f[61])
+	}
+	return f, nil
+}
+
+// isGap reports whether a valid record stands for one that was lost.
+func isGap(f []byte) bool { return f[61] == 0 }
+
+// makeGap leaves a record's place and nothing in it.
+func makeGap(f []byte) {
+	clear(f[4:])
+	binary.LittleEndian.PutUint32(f[4:], checksum(f[8:]))
 }
 
 // decodeRecord returns a record's delivery as it was stored, and the event of
 // an accepted one.
 func decodeRecord(f []byte) (Delivery, *workflows.RunEvent, error) {
-	h := readHead(f)
 	var p payload
 	if err := json.Unmarshal(f[headSize:], &p); err != nil {
 		return Delivery{}, nil, fmt.Errorf("%w: %w", errRecord, err)
 	}
-	var d Delivery
-	switch {
-	case p.Delivery != nil:
-		d = *p.Delivery
-	case p.Event != nil:
-		e := p.Event
-		e.Delivery = h.id.String()
-		d = Delivery{
-			Outcome: OutcomeAccepted, ReceivedAt: p.ReceivedAt, Source: p.Source, Reason: p.Reason, Detail: p.Detail, Size: p.Size, Secret: p.Secret,
-			Run: e.Run, Type: e.Type, State: e.State, StateVersion: e.StateVersion,
-		}
-	default:
+	id := readHead(f).id.String()
+	if d := p.Delivery; d != nil {
+		d.ID = id
+		return *d, nil, nil
+	}
+	e := p.Event
+	if e == nil {
 		return Delivery{}, nil, fmt.Errorf("%w: neither event nor delivery", errRecord)
 	}
-	d.ID = h.id.String()
-	return d, p.Event, nil
+	e.Delivery = id
+	return Delivery{
+		ID: id, Outcome: OutcomeAccepted, ReceivedAt: p.ReceivedAt, Source: p.Source, Reason: p.Reason, Detail: p.Detail, Size: p.Size, Secret: p.Secret,
+		Run: e.Run, Type: e.Type, State: e.State, StateVersion: e.StateVersion,
+	}, e, nil
 }
 
-// The bodies of a row lie apart from its records, because they go first: slot,
-// length, checksum, body.
-const bodyHead = 2 + 4 + 4
-
-func appendBody(b []byte, slot uint16, body []byte) []byte {
-	if len(body) == 0 {
-		return b
+// bodyOf returns a record's body, or nil if it is not among the row's bodies.
+func bodyOf(h head, bodies []byte) []byte {
+	from, to := uint64(h.bodyAt), uint64(h.bodyAt)+uint64(h.body)
+	if to > uint64(len(bodies)) || checksum(bodies[from:to]) != h.bodySum {
+		return nil
 	}
-	b = binary.LittleEndian.AppendUint16(b, slot)
-	b = binary.LittleEndian.AppendUint32(b, uint32(len(body)))
-	b = binary.LittleEndian.AppendUint32(b, crc32.Checksum(body, castagnoli))
-	return append(b, body...)
+	return bodies[from:to]
 }
 
-// bodies visits a row's undamaged bodies.
-func bodies(b []byte) iter.Seq2[uint16, []byte] {
-	return func(yield func(uint16, []byte) bool) {
-		for len(b) >= bodyHead {
-			n := bodyHead + int64(binary.LittleEndian.Uint32(b[2:]))
-			if n > int64(len(b)) {
-				return
-			}
-			slot, sum, body := binary.LittleEndian.Uint16(b), binary.LittleEndian.Uint32(b[6:]), b[bodyHead:n:n]
-			b = b[n:]
-			if crc32.Checksum(body, castagnoli) == sum && !yield(slot, body) {
-				return
-			}
-		}
-	}
-}
-
-func findBody(b []byte, slot uint16) []byte {
-	for s, body := range bodies(b) {
-		if s == slot {
-			return body
-		}
-	}
-	return nil
-}
-
-// mark is what became of one entry of a row.
+// mark is what became of the entry at a place in its row.
 type mark struct {
-	slot      uint16
+	at        uint32
 	state     state
 	attempts  uint16
 	latency   uint32 // microseconds
 	forwarded int64  // unix milliseconds
-	err       string
+	err       string // shorter than 64 KiB
 }
 
 // The marks of a row lie together, because its entries are mostly forwarded
-// within moments: a checksum, then for each mark varints and the error.
+// within moments: a checksum, and then for each its fields and the error.
+const markSize = 4 + 1 + 2 + 4 + 8 + 2
+
 func appendMark(b []byte, m mark) []byte {
 	if len(b) == 0 {
 		b = append(b, 0, 0, 0, 0)
 	}
-	b = binary.AppendUvarint(b, uint64(m.slot))
-	b = append(b, byte(m.state))
-	b = binary.AppendUvarint(b, uint64(m.attempts))
-	b = binary.AppendUvarint(b, uint64(m.latency))
-	b = binary.AppendVarint(b, m.forwarded)
-	b = binary.AppendUvarint(b, uint64(len(m.err)))
+	b = append(binary.LittleEndian.AppendUint32(b, m.at), byte(m.state))
+	b = binary.LittleEndian.AppendUint16(b, m.attempts)
+	b = binary.LittleEndian.AppendUint32(b, m.latency)
+	b = binary.LittleEndian.AppendUint64(b, uint64(m.forwarded))
+	b = binary.LittleEndian.AppendUint16(b, uint16(len(m.err)))
 	return append(b, m.err...)
 }
 
-func sealMarks(b []byte) {
-	binary.LittleEndian.PutUint32(b, crc32.Checksum(b[4:], castagnoli))
-}
+func sealMarks(b []byte) { binary.LittleEndian.PutUint32(b, checksum(b[4:])) }
 
-func decodeMarks(b []byte) ([]mark, error) {
-	if len(b) < 4 || crc32.Checksum(b[4:], castagnoli) != binary.LittleEndian.Uint32(b) {
+func decodeMarks(b []byte) (marks []mark, err error) {
+	if len(b) < 4 || checksum(b[4:]) != binary.LittleEndian.Uint32(b) {
 		return nil, fmt.Errorf("%w: checksum of marks", errRecord)
 	}
-	b = b[4:]
-	bad := false
-	number := func() uint64 {
-		v, n := binary.Uvarint(b)
-		if n <= 0 {
-			bad = true
-			return 0
+	for b = b[4:]; len(b) > 0; {
+		if len(b) < markSize {
+			return nil, fmt.Errorf("%w: marks cut short", errRecord)
 		}
-		b = b[n:]
-		return v
-	}
-	var marks []mark
-	for len(b) > 0 {
-		m := mark{slot: uint16(number())}
-		if len(b) > 0 {
-			m.state, b = state(b[0]), b[1:]
+		m := mark{
+			at: binary.LittleEndian.Uint32(b), state: state(b[4]), attempts: binary.LittleEndian.Uint16(b[5:]),
+			latency: binary.LittleEndian.Uint32(b[7:]), forwarded: int64(binary.LittleEndian.Uint64(b[11:])),
 		}
-		m.attempts, m.latency = uint16(number()), uint32(number())
-		v := number()
-		m.forwarded = int64(v>>1) ^ -int64(v&1)
-		n := number()
-		if bad || n > uint64(len(b)) || m.state > stateDead {
+		n := markSize + int(binary.LittleEndian.Uint16(b[19:]))
+		if n > len(b) || m.state > stateDead {
 			return nil, fmt.Errorf("%w: marks", errRecord)
 		}
-		m.err, b = string(b[:n]), b[n:]
+		m.err, b = string(b[markSize:n]), b[n:]
 		marks = append(marks, m)
 	}
 	return marks, nil

@@ -57,15 +57,12 @@ func (in *Inbox) requeue(ctx context.Context, choose func() []*entry) (int, erro
 	}
 	in.mu.Unlock()
 	runs := make(map[*entry]uint64, len(chosen))
-	for i, r := range refs {
-		b, err := in.store.records(r.table, r.seq)
-		if err == nil {
-			b, err = findRecord(b, r.slot)
-		}
+	for i := range refs {
+		f, err := in.record(&refs[i])
 		if err != nil {
 			return 0, err
 		}
-		runs[chosen[i]] = readHead(b).run
+		runs[chosen[i]] = readHead(f).run
 	}
 
 	in.mu.Lock()
@@ -77,7 +74,7 @@ func (in *Inbox) requeue(ctx context.Context, choose func() []*entry) (int, erro
 	now := time.Now()
 	b := in.openBatch(0)
 	for _, e := range chosen {
-		if e.state == statePending || e.state == stateGone || e.row.leaving && e.state.done() {
+		if e.state == statePending || e.row.leaving {
 			continue
 		}
 		in.index.set(e, statePending, "")

@@ -1,7 +1,6 @@
 package inbox
 
 import (
-	"context"
 	"database/sql"
 	"encoding/binary"
 	"errors"
@@ -14,64 +13,40 @@ import (
 // Names of files that a salvage makes beside the database.
 const (
 	copySuffix  = ".salvage" // what it reads, so that the damaged file stays as it was found
-	draftSuffix = ".saved.new"
-	savedSuffix = ".saved" // complete, and not in place yet
+	draftSuffix = ".draft"   // what it writes
+	savedSuffix = ".saved"   // complete, and not in place yet
 )
 
-// kept says what a salvage found.
-type kept struct {
-	deliveries int
-	unreadable int // records that were there and did not match their checksum
-	gaps       int // ranges of rows whose way was damaged; what they held was looked for page by page
-}
-
-func (k kept) String() string {
-	s := fmt.Sprintf("%d deliveries", k.deliveries)
-	if k.unreadable > 0 {
-		s += fmt.Sprintf(", lost %d unreadable ones", k.unreadable)
-	}
-	if k.gaps > 0 {
-		s += fmt.Sprintf(", %d parts of the file were damaged and may have held more", k.gaps)
-	}
-	return s
-}
-
 // salvage puts what is readable of a damaged database into a new one, which
-// takes its place. The damaged file and its log stay beside it, with suffix.
-// SQLite reads what it can reach; where its way is blocked, the pages behind
-// are read one by one. A crash at any moment leaves either the damaged file in
-// its place or a complete new one: see finishSalvage.
-func salvage(ctx context.Context, path, suffix string) (k kept, err error) {
+// takes its place. The damaged file and its log stay beside it, with suffix. It
+// goes where SQLite finds a way; beyond that there is `sqlite3 FILE .recover`.
+// A crash at any moment leaves either the damaged file in its place or a
+// complete new one: see finishSalvage.
+func salvage(path, suffix string) (kept salvaged, err error) {
 	work, draft := path+copySuffix, path+draftSuffix
-	leftovers := []string{work, work + walSuffix, draft, draft + walSuffix}
 	clean := func() error {
-		var errs []error
-		for _, name := range leftovers {
-			errs = append(errs, removeFile(name))
-		}
-		return errors.Join(errs...)
+		return errors.Join(removeFile(work), removeFile(work+walSuffix), removeFile(draft))
 	}
-	if err := clean(); err != nil {
-		return k, err
+	err = errors.Join(clean(), copyFile(work, path), copyFile(work+walSuffix, path+walSuffix), writeEmpty(draft))
+	if err != nil {
+		return kept, err
 	}
-	for _, s := range []string{"", walSuffix} {
-		if err := copyFile(work+s, path+s); err != nil {
-			return k, err
-		}
+	from, err := openDamaged(work, draft)
+	if err != nil {
+		return kept, err
 	}
-	if err := writeEmpty(draft); err != nil {
-		return k, err
+	defer from.Close()
+	to, err := openDB(draft)
+	if err != nil {
+		return kept, err
 	}
-	if err := extract(ctx, work, draft, &k); err != nil {
-		return k, err
+	if err := errors.Join(kept.copy(to, from), to.Close()); err != nil {
+		return kept, err
 	}
 	if err := os.Rename(draft, path+savedSuffix); err != nil {
-		return k, err
+		return kept, err
 	}
-	if err := finishSalvage(path, suffix); err != nil {
-		return k, err
-	}
-	return k, clean()
+	return kept, errors.Join(finishSalvage(path, suffix), clean())
 }
 
 // finishSalvage puts a saved database in place, if there is one.
@@ -87,234 +62,187 @@ func finishSalvage(path, suffix string) error {
 	return syncDir(filepath.Dir(path))
 }
 
-func extract(ctx context.Context, work, draft string, k *kept) (err error) {
-	from, err := openDamaged(ctx, work, draft)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, from.Close()) }()
-	to, err := sql.Open("sqlite", dsn(draft))
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, to.Close()) }()
-	to.SetMaxOpenConns(1)
-	if _, err := to.ExecContext(ctx, "PRAGMA synchronous = FULL"); err != nil {
-		return err
-	}
-	tx, err := to.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, tx.Rollback())
-		}
-	}()
-
-	s := &saver{tx: tx, kept: k}
-	var gaps [3][]span
-	for kind, query := range []string{
-		cellBatch: "SELECT seq, 0, entries, bodies FROM batches WHERE seq >= ? ORDER BY seq",
-		cellMarks: "SELECT seq, 0, marks, NULL FROM marks WHERE seq >= ? ORDER BY seq",
-		cellLog:   "SELECT seq, class, entries, NULL FROM log WHERE seq >= ? ORDER BY seq",
-	} {
-		if gaps[kind], err = walk(ctx, from, query, func(c cell) error { c.kind = kind; return s.save(c) }); err != nil {
-			return err
-		}
-		k.gaps += len(gaps[kind])
-	}
-	if k.gaps > 0 {
-		// What is in the log only has to be where the pages are.
-		_, _ = from.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)")
-		err := cells(work, func(c cell) error {
-			for _, g := range gaps[c.kind] {
-				if c.seq > g.first && c.seq < g.last {
-					return s.save(c)
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-	}
-	if _, err := tx.ExecContext(ctx, "DELETE FROM marks WHERE seq NOT IN (SELECT seq FROM batches)"); err != nil {
-		return err
-	}
-	return tx.Commit()
-}
-
 // openDamaged opens the copy of a damaged database. If its first page is
 // unusable, it gets that of an empty one: the schema is the same, and so are
 // the tables' roots.
-func openDamaged(ctx context.Context, work, empty string) (*sql.DB, error) {
+func openDamaged(work, empty string) (*sql.DB, error) {
 	for _, force := range []bool{false, true} {
 		if err := mend(work, empty, force); err != nil {
 			return nil, err
 		}
-		db, err := sql.Open("sqlite", dsn(work))
+		db, err := openDB(work)
 		if err != nil {
 			return nil, err
 		}
-		db.SetMaxOpenConns(1)
 		var tables int
-		err = db.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema WHERE name IN ('batches', 'marks', 'log')").Scan(&tables)
+		err = db.QueryRow("SELECT count(*) FROM sqlite_schema WHERE name IN ('batches', 'marks', 'log')").Scan(&tables)
 		if err == nil && tables == 3 {
 			return db, nil
 		}
-		if err := errors.Join(err, db.Close()); force {
-			return nil, fmt.Errorf("even with another first page: %w", err)
+		if err = errors.Join(explain(err), db.Close()); force {
+			return nil, fmt.Errorf("with another first page: %w", err)
 		}
 	}
-	return nil, errDamaged // not reached
+	panic("not reached")
 }
 
 // mend makes a file's header agree with its size, and replaces its first page
 // by that of an empty database if it is none, or by force.
-func mend(path, empty string, force bool) error {
+// See https://sqlite.org/fileformat2.html#the_database_header.
+func mend(path, empty string, force bool) (err error) {
 	b, err := os.ReadFile(empty)
 	if err != nil {
 		return err
 	}
-	first := b[:pageSize]
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer func() { err = errors.Join(err, f.Close()) }()
 	info, err := f.Stat()
 	if err != nil {
 		return err
 	}
-	pages := max(5, (info.Size()+pageSize-1)/pageSize) // the roots are there
+	pages := max((info.Size()+pageSize-1)/pageSize, 5) // the roots are among them
 	if err := f.Truncate(pages * pageSize); err != nil {
 		return err
 	}
-	have := make([]byte, pageSize)
-	if _, err := f.ReadAt(have, 0); err != nil {
+	first := make([]byte, pageSize)
+	if _, err := f.ReadAt(first, 0); err != nil {
 		return err
 	}
-	// https://sqlite.org/fileformat2.html#the_database_header
-	if force || string(have[:18]) != string(first[:18]) {
-		have = first
-		have[18], have[19] = 2, 2 // it has a write-ahead log
-		clear(have[32:40])        // and no free pages that we know of
+	if force || string(first[:18]) != string(b[:18]) {
+		first = b[:pageSize]
+		first[18], first[19] = 2, 2 // it has a write-ahead log
+		clear(first[32:40])         // and no free pages that we know of
 	}
-	binary.BigEndian.PutUint32(have[28:], uint32(pages))
-	copy(have[92:96], have[24:28]) // the page count is valid for this change
-	if _, err := f.WriteAt(have, 0); err != nil {
-		return err
-	}
-	return f.Sync()
+	binary.BigEndian.PutUint32(first[28:], uint32(pages))
+	copy(first[92:96], first[24:28]) // the page count is valid for this change
+	_, err = f.WriteAt(first, 0)
+	return err
 }
 
-// walk visits the rows of a query in order. Where the way to them is damaged it
-// looks for the next readable one, and returns the gaps: no row strictly
-// between was visited.
-func walk(ctx context.Context, db *sql.DB, query string, visit func(cell) error) (gaps []span, err error) {
-	const end = 1 << 62
-	next := int64(1)
-	for {
-		err := visitFrom(ctx, db, query, &next, -1, visit)
-		if err == nil || !errors.Is(err, errDamaged) {
-			return gaps, err
-		}
-		gap := span{next - 1, end}
-		for step := int64(1); step < 1<<40; step *= 2 {
-			at := next + step
-			if err := visitFrom(ctx, db, query, &at, 1, func(cell) error { return nil }); err == nil {
-				gap.last = next + step
-				break
-			} else if !errors.Is(err, errDamaged) {
-				return gaps, err
-			}
-		}
-		gaps = append(gaps, gap)
-		if gap.last == end {
-			return gaps, nil
-		}
-		next = gap.last
-	}
+// salvaged says what a salvage found.
+type salvaged struct {
+	deliveries int
+	unreadable int // records that were there and did not match their checksum
+	gaps       int // ranges of rows that SQLite found no way to
 }
 
-// visitFrom visits rows from seq next on, which it moves along, at most limit
-// of them if that is not negative.
-func visitFrom(ctx context.Context, db *sql.DB, query string, next *int64, limit int, visit func(cell) error) error {
-	rows, err := db.QueryContext(ctx, query+" LIMIT ?", *next, limit)
+func (k salvaged) String() string {
+	s := fmt.Sprintf("kept %d deliveries", k.deliveries)
+	if k.unreadable > 0 {
+		s += fmt.Sprintf(", lost %d unreadable ones", k.unreadable)
+	}
+	if k.gaps > 0 {
+		s += fmt.Sprintf(", lost what is in %d places that can't be reached", k.gaps)
+	}
+	return s
+}
+
+func (k *salvaged) copy(to, from *sql.DB) error {
+	tx, err := to.Begin()
 	if err != nil {
-		return explain(err)
+		return err
 	}
-	defer rows.Close()
-	for rows.Next() {
-		var c cell
-		if err := rows.Scan(&c.seq, &c.class, &c.records, &c.bodies); err != nil {
-			return fmt.Errorf("%w: %w", errDamaged, err)
+	for _, table := range []struct {
+		query, insert string
+		records       bool // they are in the last column
+	}{
+		{"SELECT seq, bodies, entries FROM batches", "INSERT INTO batches (seq, bodies, entries) VALUES (?, ?, ?)", true},
+		{"SELECT seq, class, entries FROM log", "INSERT INTO log (seq, class, entries) VALUES (?, ?, ?)", true},
+		{"SELECT seq, NULL, marks FROM marks", "INSERT INTO marks (seq, marks) VALUES (?1, ?3)", false},
+	} {
+		err := k.walk(from, table.query, func(seq int64, second any, b []byte) error {
+			if table.records {
+				b = k.mend(b)
+			} else if _, err := decodeMarks(b); err != nil {
+				b = nil // the row's events are sent again
+			}
+			if b == nil {
+				return nil
+			}
+			_, err := tx.Exec(table.insert, seq, second, b)
+			return err
+		})
+		if err != nil {
+			return errors.Join(err, tx.Rollback())
 		}
-		if c.seq < *next {
-			return fmt.Errorf("%w: rows out of order", errDamaged)
+	}
+	return tx.Commit()
+}
+
+// mend makes gaps of a row's damaged records: the others keep their places,
+// which marks refer to. It returns nil if there is no other.
+func (k *salvaged) mend(row []byte) []byte {
+	end, good := 0, 0
+	for at, err := range records(row) {
+		f, _ := recordAt(row, at)
+		if err != nil {
+			k.unreadable++
+			if f == nil { // where the next one begins is lost as well
+				break
+			}
+			makeGap(f)
+		} else if !isGap(f) {
+			good++
 		}
-		if err := visit(c); err != nil {
+		end = at + len(f)
+	}
+	k.deliveries += good
+	if good == 0 {
+		return nil
+	}
+	return row[:end]
+}
+
+// walk visits the rows of a query in order. Where the way to them is damaged,
+// it goes on with the next one that it finds, and counts a gap.
+func (k *salvaged) walk(db *sql.DB, query string, visit func(seq int64, second any, b []byte) error) error {
+	next := int64(1)
+	from := func(seq int64, limit int, visit func(int64, any, []byte) error) error {
+		rows, err := db.Query(query+" WHERE seq >= ? ORDER BY seq LIMIT ?", seq, limit)
+		if err != nil {
+			return explain(err)
+		}
+		defer rows.Close()
+		for least := seq; rows.Next(); {
+			var second any
+			var b []byte
+			if err := rows.Scan(&seq, &second, &b); err != nil {
+				return fmt.Errorf("%w: %w", errDamaged, err)
+			}
+			if seq < least {
+				return fmt.Errorf("%w: rows out of order", errDamaged)
+			}
+			if err := visit(seq, second, b); err != nil {
+				return err
+			}
+			least = seq + 1
+		}
+		return explain(rows.Err())
+	}
+	for {
+		err := from(next, -1, func(seq int64, second any, b []byte) error {
+			next = seq + 1
+			return visit(seq, second, b)
+		})
+		if !errors.Is(err, errDamaged) {
 			return err
 		}
-		*next = c.seq + 1
-	}
-	return explain(rows.Err())
-}
-
-// saver writes what is good of a row into the new database.
-type saver struct {
-	tx   *sql.Tx
-	kept *kept
-}
-
-func (s *saver) save(c cell) error {
-	if c.seq <= 0 {
-		return nil
-	}
-	if c.kind == cellMarks {
-		if _, err := decodeMarks(c.records); err != nil {
-			return nil // its events are sent again
+		k.gaps++
+		// The steps grow so slowly that little is passed over.
+		for step := int64(1); errors.Is(err, errDamaged); step += 1 + step/8 {
+			if step > 1<<40 {
+				return nil
+			}
+			next += 1 + step/8
+			err = from(next, 1, func(int64, any, []byte) error { return nil })
 		}
-		_, err := s.tx.Exec("INSERT OR IGNORE INTO marks (seq, marks) VALUES (?, ?)", c.seq, c.records)
-		return err
-	}
-	var left []byte
-	have := make(map[uint16]bool)
-	for slot, body := range bodies(c.bodies) {
-		left = appendBody(left, slot, body)
-		have[slot] = true
-	}
-	var good []byte
-	n := 0
-	for f := range records(c.records) {
-		if f == nil {
-			s.kept.unreadable++
-			continue
+		if err != nil {
+			return err
 		}
-		start := len(good)
-		good = append(good, f...)
-		if h := readHead(f); h.body > 0 && !have[h.slot] {
-			loseBody(good[start:])
-		}
-		n++
 	}
-	if n == 0 {
-		return nil
-	}
-	query, args := "INSERT OR IGNORE INTO log (seq, class, entries) VALUES (?, ?, ?)", []any{c.seq, c.class, good}
-	if c.kind == cellBatch {
-		query, args = "INSERT OR IGNORE INTO batches (seq, entries, bodies) VALUES (?, ?, ?)", []any{c.seq, good, left}
-	}
-	result, err := s.tx.Exec(query, args...)
-	if err != nil {
-		return err
-	}
-	if added, err := result.RowsAffected(); err != nil || added == 0 {
-		return err
-	}
-	s.kept.deliveries += n
-	return nil
 }
 
 // copyFile copies a file, if it is there.

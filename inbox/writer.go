@@ -19,7 +19,7 @@ type item struct {
 	linger   bool
 	received time.Time
 	body     []byte
-	record   []byte // complete but for id, slot and checksum
+	record   []byte // not placed yet
 
 	// Set by enqueue and by the commit.
 	batch   *batch
@@ -39,7 +39,6 @@ type batch struct {
 
 const (
 	maxBatchBytes = 512 << 10
-	maxBatchItems = 4096
 	maxBatchMarks = 512 // rows
 
 	// markDelay is how long a mark may wait for a commit to join. A crash
@@ -60,15 +59,15 @@ func newItem(d Delivery, event workflows.RunEvent, body []byte) (*item, error) {
 		key: keyOf(event.Run, event.StateVersion, event.State), run: runKeyOf(event.Run),
 		linger: mayLinger(event.State, event.StateVersion), received: d.ReceivedAt, body: body,
 	}
-	if len(body) > maxPayload {
-		return nil, fmt.Errorf("%d bytes of body are more than the inbox stores", len(body))
-	}
 	buf := recordBuffers.Get().(*[]byte)
-	h := head{key: it.key, run: it.run, body: uint32(len(body)), outcome: outcomeCode(OutcomeAccepted)}
+	h := head{key: it.key, run: it.run, body: uint32(len(body)), bodySum: checksum(body), outcome: outcomeCode(OutcomeAccepted)}
 	var err error
 	it.record, err = appendRecord((*buf)[:0], h, payload{
 		Event: &event, ReceivedAt: d.ReceivedAt, Source: d.Source, Reason: d.Reason, Detail: d.Detail, Size: d.Size, Secret: d.Secret,
 	})
+	if n := len(it.record) + len(body); err == nil && n > maxStored {
+		err = fmt.Errorf("%d bytes are more than the inbox stores", n)
+	}
 	return it, err
 }
 
@@ -118,7 +117,7 @@ func (in *Inbox) unavailable() error {
 // openBatch returns the batch that takes n more bytes. Called with mu held.
 func (in *Inbox) openBatch(n int) *batch {
 	if k := len(in.batches); k > 0 {
-		if b := in.batches[k-1]; b.bytes+n <= maxBatchBytes && len(b.items) < maxBatchItems {
+		if b := in.batches[k-1]; b.bytes+n <= maxBatchBytes {
 			b.bytes += n
 			return b
 		}
@@ -251,7 +250,7 @@ func (in *Inbox) gather(now time.Time, closing bool) *commit {
 		in.index.dirty, in.dirtySince = nil, time.Time{}
 	}
 	c.trim = in.planTrim()
-	c.marks = slices.DeleteFunc(c.marks, func(r *row) bool { return r.gone })
+	c.marks = slices.DeleteFunc(c.marks, func(r *row) bool { return r.leaving })
 	for _, r := range c.marks {
 		r.dirty = false
 		c.blobs = append(c.blobs, in.index.marks(r))
@@ -264,24 +263,29 @@ func (in *Inbox) gather(now time.Time, closing bool) *commit {
 
 // write runs the transaction. It returns the batch's records.
 func (in *Inbox) write(c *commit) (records []byte, err error) {
-	s := in.store
-	var stored any // nil is NULL
+	var bodies any // nil is NULL
 	if c.fresh != nil {
-		records, stored = c.encode()
+		records, bodies = c.encode()
 	}
+	for i := range c.logs {
+		if err := c.logs[i].encode(); err != nil {
+			return nil, fmt.Errorf("encode the log: %w", err)
+		}
+	}
+	s := in.store
 	return records, s.transact(func() error {
 		if c.fresh != nil {
-			if err := s.exec(stAddBatch, c.fresh.seq, records, stored); err != nil {
+			if err := s.exec("INSERT INTO batches (seq, entries, bodies) VALUES (?, ?, ?)", c.fresh.seq, records, bodies); err != nil {
 				return fmt.Errorf("add events: %w", err)
 			}
 		}
 		for i, r := range c.marks {
-			if err := s.exec(stAddMarks, r.seq, c.blobs[i]); err != nil {
+			if err := s.exec("REPLACE INTO marks (seq, marks) VALUES (?, ?)", r.seq, c.blobs[i]); err != nil {
 				return fmt.Errorf("add marks: %w", err)
 			}
 		}
 		for _, l := range c.logs {
-			if err := s.exec(stAddLog, l.row.seq, l.class, l.records); err != nil {
+			if err := s.exec("INSERT INTO log (seq, class, entries) VALUES (?, ?, ?)", l.row.seq, l.class, l.records); err != nil {
 				return fmt.Errorf("add to the log: %w", err)
 			}
 		}
@@ -296,31 +300,24 @@ func (in *Inbox) write(c *commit) (records []byte, err error) {
 func (c *commit) encode() (records []byte, bodies any) {
 	size, bodySize := 0, 0
 	for _, it := range c.batch.items {
-		size += len(it.record)
-		if len(it.body) > 0 {
-			bodySize += bodyHead + len(it.body)
-		}
+		size, bodySize = size+len(it.record), bodySize+len(it.body)
 	}
 	records = make([]byte, 0, size)
-	var b []byte
-	if bodySize > 0 {
-		b = make([]byte, 0, bodySize)
-		c.fresh.bodies = true
-	}
+	all := make([]byte, 0, bodySize)
 	for i, it := range c.batch.items {
-		start := len(records)
+		at := len(records)
 		records = append(records, it.record...)
-		seal(records[start:], it.id, uint16(i))
-		b = appendBody(b, uint16(i), it.body)
+		place(records[at:], it.id, len(all))
+		all = append(all, it.body...)
 		c.fresh.entries[i] = entry{
-			id: it.id, key: it.key, row: c.fresh, size: uint32(len(it.record)), body: uint32(len(it.body)),
-			slot: uint16(i), outcome: outcomeCode(OutcomeAccepted),
+			id: it.id, key: it.key, row: c.fresh, at: uint32(at), size: uint32(len(it.record)), body: uint32(len(it.body)),
+			outcome: outcomeCode(OutcomeAccepted),
 		}
 	}
-	if b == nil {
+	if c.fresh.bodies = bodySize > 0; !c.fresh.bodies {
 		return records, nil
 	}
-	return records, b
+	return records, all
 }
 
 // stored makes a commit visible: entries in the index and in the queue. Called
@@ -339,7 +336,7 @@ func (in *Inbox) stored(c *commit, now time.Time) {
 		}
 	}
 	for _, l := range c.logs {
-		in.logs[l.class].written(l.row)
+		in.logs[l.class].written(l)
 	}
 	in.trimmed(c.trim)
 }
