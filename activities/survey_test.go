@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -122,7 +123,7 @@ func (e executions) ListWorkflow(_ context.Context, req *workflowservice.ListWor
 			return nil, err
 		}
 		page.Executions = append(page.Executions, &workflowpb.WorkflowExecutionInfo{
-			Execution:        &commonpb.WorkflowExecution{WorkflowId: fmt.Sprint(i)},
+			Execution:        &commonpb.WorkflowExecution{WorkflowId: strconv.Itoa(i)},
 			SearchAttributes: &commonpb.SearchAttributes{IndexedFields: map[string]*commonpb.Payload{"GantryRunState": value}},
 		})
 	}

@@ -116,3 +116,21 @@ func toAPIPolicy(p workflows.Policy) []api.PolicyValue {
 	}
 	return values
 }
+
+func toAPIAccount(name spacelift.Account, r *workflows.ReconcileReport, findings []workflows.Finding) api.Account {
+	a := api.Account{Name: string(name), Findings: make([]api.Finding, len(findings))}
+	for i, f := range findings {
+		a.Findings[i] = api.Finding{Kind: string(f.Kind), Since: f.Since, Summary: f.Summary, Fix: f.Fix}
+	}
+	if r == nil {
+		return a
+	}
+	a.LastReconcile = &api.Reconciliation{
+		At: r.At, Outcome: string(r.Outcome), Reason: nonEmpty(r.Reason), InProgress: r.InProgress, Open: r.Open,
+		Adopted: r.Adopted, Repaired: r.Repaired, Finished: r.Finished, Postponed: r.Postponed, APICalls: r.APICalls,
+	}
+	if w := r.Webhook; w != nil {
+		a.Webhook = &api.AccountWebhook{ID: w.ID, Enabled: w.Enabled}
+	}
+	return a
+}

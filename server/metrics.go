@@ -6,8 +6,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// metrics counts what arrives at the webhook. docs/reference/metrics.md lists
-// them for operators.
+// metrics counts what arrives at the webhook, and what is wrong with accounts.
+// docs/reference/metrics.md lists them for operators.
 type metrics struct {
 	received    prometheus.Counter
 	accepted    prometheus.Counter
@@ -17,6 +17,7 @@ type metrics struct {
 	refused     *prometheus.CounterVec
 	secrets     *prometheus.CounterVec
 	ackLatency  prometheus.Histogram
+	findings    *prometheus.GaugeVec
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -38,8 +39,11 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Namespace: "gantry", Subsystem: "webhook", Name: "ack_seconds", Help: "Time from an authentic request to its answer.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 16),
 		}),
+		findings: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Namespace: "gantry", Subsystem: "guardian", Name: "findings", Help: "1 while something is wrong with an account, by kind: see GET /v1/accounts.",
+		}, []string{"account", "kind"}),
 	}
-	r.MustRegister(m.received, m.accepted, m.duplicate, m.unavailable, m.ignored, m.refused, m.secrets, m.ackLatency)
+	r.MustRegister(m.received, m.accepted, m.duplicate, m.unavailable, m.ignored, m.refused, m.secrets, m.ackLatency, m.findings)
 	return m
 }
 

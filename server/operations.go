@@ -30,7 +30,8 @@ func (h *handlers) GetReadiness(context.Context, genserver.GetReadinessRequestOb
 }
 
 // GetMetrics shows this process's metrics.
-func (h *handlers) GetMetrics(context.Context, genserver.GetMetricsRequestObject) (genserver.GetMetricsResponseObject, error) {
+func (h *handlers) GetMetrics(ctx context.Context, _ genserver.GetMetricsRequestObject) (genserver.GetMetricsResponseObject, error) {
+	h.measureFindings(ctx)
 	families, err := h.registry.Gather()
 	if err != nil {
 		return nil, err

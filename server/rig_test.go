@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -19,8 +20,11 @@ import (
 	"github.com/getkin/kin-openapi/routers"
 	"github.com/getkin/kin-openapi/routers/legacy"
 	"github.com/prometheus/client_golang/prometheus"
+	commonpb "go.temporal.io/api/common/v1"
 	"go.temporal.io/api/serviceerror"
+	workflowpb "go.temporal.io/api/workflow/v1"
 	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
 
 	"github.com/gantryhq/gantry/gen/api"
@@ -216,6 +220,8 @@ type fakeTemporal struct {
 	list   *workflowservice.ListWorkflowExecutionsResponse
 	asked  *workflowservice.ListWorkflowExecutionsRequest
 	err    error
+
+	reports map[spacelift.Account]workflows.ReconcileReport // of the last completed Reconcile
 }
 
 func (f *fakeTemporal) QueryWorkflow(_ context.Context, id, _, query string, _ ...any) (converter.EncodedValue, error) {
@@ -234,8 +240,42 @@ func (f *fakeTemporal) QueryWorkflow(_ context.Context, id, _, query string, _ .
 }
 
 func (f *fakeTemporal) ListWorkflow(_ context.Context, req *workflowservice.ListWorkflowExecutionsRequest) (*workflowservice.ListWorkflowExecutionsResponse, error) {
+	if strings.Contains(req.GetQuery(), workflows.ReconcileType) {
+		return f.listReconcile(req.GetQuery())
+	}
 	f.asked = req
 	return f.list, f.err
+}
+
+func (f *fakeTemporal) listReconcile(query string) (*workflowservice.ListWorkflowExecutionsResponse, error) {
+	var page workflowservice.ListWorkflowExecutionsResponse
+	for account := range f.reports {
+		if query == "WorkflowType = 'Reconcile' AND GantryAccount = '"+string(account)+"' AND ExecutionStatus = 'Completed'" {
+			page.Executions = append(page.Executions, &workflowpb.WorkflowExecutionInfo{
+				Execution: &commonpb.WorkflowExecution{WorkflowId: workflows.ReconcileID(account) + "-2026-01-01T10:02:00Z", RunId: string(account)},
+			})
+		}
+	}
+	return &page, f.err
+}
+
+// GetWorkflow returns the execution that listReconcile told of.
+func (f *fakeTemporal) GetWorkflow(_ context.Context, _, runID string) client.WorkflowRun {
+	return completed{report: f.reports[spacelift.Account(runID)], err: f.err}
+}
+
+type completed struct {
+	client.WorkflowRun
+	report workflows.ReconcileReport
+	err    error
+}
+
+func (c completed) Get(_ context.Context, into any) error {
+	payloads, err := converter.GetDefaultDataConverter().ToPayloads(c.report)
+	if err != nil {
+		return err
+	}
+	return errors.Join(c.err, converter.GetDefaultDataConverter().FromPayloads(payloads, into))
 }
 
 type answer struct{ get func(any) error }

@@ -14,10 +14,12 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"github.com/go-chi/chi/v5"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
 
 	genserver "github.com/gantryhq/gantry/gen/server"
@@ -41,6 +43,7 @@ type Inbox interface {
 type Temporal interface {
 	QueryWorkflow(ctx context.Context, workflowID, runID, queryType string, args ...any) (converter.EncodedValue, error)
 	ListWorkflow(context.Context, *workflowservice.ListWorkflowExecutionsRequest) (*workflowservice.ListWorkflowExecutionsResponse, error)
+	GetWorkflow(ctx context.Context, workflowID, runID string) client.WorkflowRun
 }
 
 // Account is a Spacelift account whose notifications the server takes.
@@ -65,6 +68,9 @@ type Config struct {
 
 	// Tokens may use the API under /v1; without any, all of it answers 401.
 	Tokens []Token
+
+	// Reconcile is how often runs are compared with Spacelift; 0 for never.
+	Reconcile time.Duration
 
 	// Version is what /healthz says.
 	Version string
@@ -94,7 +100,7 @@ func New(cfg Config, box Inbox, temporal Temporal, registry *prometheus.Registry
 		return nil, err
 	}
 
-	h := &handlers{gate: gate, inbox: box, temporal: temporal, registry: registry, version: cfg.Version, log: log}
+	h := &handlers{gate: gate, inbox: box, temporal: temporal, registry: registry, reconcile: cfg.Reconcile, started: time.Now(), version: cfg.Version, log: log}
 	r.NotFound(unrouted(r))
 	r.MethodNotAllowed(unrouted(r))
 	r.Use(recoverPanics(log), securityHeaders, on("/webhook", gate.admit), on("/v1/", keys.authenticate), on("/v1/", contract.validate))
@@ -109,12 +115,14 @@ func New(cfg Config, box Inbox, temporal Temporal, registry *prometheus.Registry
 
 // handlers implements the generated interface.
 type handlers struct {
-	gate     *gate
-	inbox    Inbox
-	temporal Temporal
-	registry *prometheus.Registry
-	version  string
-	log      *slog.Logger
+	gate      *gate
+	inbox     Inbox
+	temporal  Temporal
+	registry  *prometheus.Registry
+	reconcile time.Duration // between comparisons with Spacelift
+	started   time.Time
+	version   string
+	log       *slog.Logger
 }
 
 var _ genserver.StrictServerInterface = (*handlers)(nil)

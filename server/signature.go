@@ -39,6 +39,7 @@ const (
 type gate struct {
 	accounts []Account
 	refusals *refusalLimiter
+	knocks   *knocks
 	inbox    Inbox
 	metrics  *metrics
 	log      *slog.Logger
@@ -61,7 +62,7 @@ func newGate(accounts []Account, limit RefusalLimit, box Inbox, m *metrics, log 
 			return nil, fmt.Errorf("account %s asks for the header %s but has no value for it", a.Name, a.SecretHeader)
 		}
 	}
-	return &gate{accounts: accounts, refusals: newRefusalLimiter(limit), inbox: box, metrics: m, log: log}, nil
+	return &gate{accounts: accounts, refusals: newRefusalLimiter(limit), knocks: newKnocks(accounts, log), inbox: box, metrics: m, log: log}, nil
 }
 
 func hasSecret(secrets []string) bool {
@@ -111,6 +112,9 @@ func (g *gate) admit(next http.Handler) http.Handler {
 			return
 		}
 		g.metrics.secretUsed(req.signers)
+		for _, s := range req.signers {
+			g.knocks.authentic(s.account, req.delivery.ReceivedAt)
+		}
 		r.Body = io.NopCloser(bytes.NewReader(req.body))
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), requestKey{}, req)))
 	})
@@ -227,6 +231,9 @@ func tooLarge() *refused {
 // refuse answers a request that was not let in. Beyond what its source may
 // spend it leaves no trace but a counter, so that a flood can't fill the log.
 func (g *gate) refuse(w http.ResponseWriter, r *http.Request, req *request, why *refused) {
+	if why.reason == reasonSignatureMismatch {
+		g.knocks.mismatch(req.delivery.ReceivedAt)
+	}
 	if wait := g.refusals.spend(req.delivery.Source); wait > 0 {
 		g.metrics.refused.WithLabelValues(reasonTooMany).Inc()
 		writeProblemAfter(w, problem(http.StatusTooManyRequests, reasonTooMany, "Too many requests that are not authentic",

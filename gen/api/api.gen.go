@@ -130,6 +130,37 @@ func (e ReadinessStatus) Valid() bool {
 	}
 }
 
+// Account A Spacelift account that Gantry serves.
+type Account struct {
+	// Findings What is wrong now. Empty when nothing is.
+	Findings []Finding `json:"findings"`
+
+	// LastReconcile The last time the account's runs were compared with Spacelift; missing before the first, and when that is
+	// switched off.
+	LastReconcile *Reconciliation `json:"lastReconcile,omitempty"`
+
+	// Name Account name.
+	Name string `json:"name"`
+
+	// Webhook The named webhook that is watched; missing when none is, or while it can't be read.
+	Webhook *AccountWebhook `json:"webhook,omitempty"`
+}
+
+// AccountList The configured accounts.
+type AccountList struct {
+	// Accounts Accounts, in the order of the configuration.
+	Accounts []Account `json:"accounts"`
+}
+
+// AccountWebhook The named webhook that is watched; missing when none is, or while it can't be read.
+type AccountWebhook struct {
+	// Enabled Whether Spacelift sends notifications through it.
+	Enabled bool `json:"enabled"`
+
+	// ID Id of the webhook in Spacelift.
+	ID string `json:"id"`
+}
+
 // Commit The commit a run works on.
 type Commit struct {
 	// AuthorLogin Login at the version control system.
@@ -259,6 +290,21 @@ type Execution struct {
 
 	// WorkflowID Temporal workflow id.
 	WorkflowID string `json:"workflowId"`
+}
+
+// Finding Something wrong that a person should see to.
+type Finding struct {
+	// Fix What to do about it.
+	Fix string `json:"fix"`
+
+	// Kind What kind of thing, as a stable word.
+	Kind string `json:"kind"`
+
+	// Since Since when.
+	Since time.Time `json:"since"`
+
+	// Summary What is wrong, as a sentence.
+	Summary string `json:"summary"`
 }
 
 // Forwarding Where an accepted event is on its way to Temporal: `pending`, `forwarded`, `late` (the run's execution had
@@ -570,6 +616,40 @@ type Receipt struct {
 
 	// Reason Why, as a stable word, when the outcome is not `accepted`.
 	Reason *string `json:"reason,omitempty"`
+}
+
+// Reconciliation The last time the account's runs were compared with Spacelift; missing before the first, and when that is
+// switched off.
+type Reconciliation struct {
+	// Adopted Runs that nothing had followed and now something does.
+	Adopted int `json:"adopted"`
+
+	// APICalls Calls made to Spacelift's API.
+	APICalls int `json:"apiCalls"`
+
+	// At When it began.
+	At time.Time `json:"at"`
+
+	// Finished Executions that were told of their run's end, or that it is gone.
+	Finished int `json:"finished"`
+
+	// InProgress Managed runs in progress.
+	InProgress int `json:"inProgress"`
+
+	// Open Executions that follow a run.
+	Open int `json:"open"`
+
+	// Outcome How it went, as a word.
+	Outcome string `json:"outcome"`
+
+	// Postponed Runs left for the next time.
+	Postponed int `json:"postponed"`
+
+	// Reason Why, as a sentence, when the outcome is not `done`.
+	Reason *string `json:"reason,omitempty"`
+
+	// Repaired Executions that were told what they had missed.
+	Repaired int `json:"repaired"`
 }
 
 // RedeliveryCount How many deliveries will be forwarded again.

@@ -69,6 +69,7 @@ func Run(ctx context.Context, o Options) (err error) {
 
 	box, err := inbox.Open(ctx, inbox.Options{
 		Dir: o.Config.Data, Metrics: registry, Logger: o.Log, Linger: o.Config.Inbox.Linger,
+		Entries: inbox.Budget{Count: o.Config.Inbox.EntryCount, Bytes: o.Config.Inbox.EntryBytes},
 		Bodies:  inbox.Budget{Count: o.Config.Inbox.BodyCount, Bytes: o.Config.Inbox.BodyBytes},
 		Ignored: inbox.Budget{Count: o.Config.Inbox.LogCount}, Refused: inbox.Budget{Count: o.Config.Inbox.LogCount},
 	})
@@ -84,7 +85,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	defer temporal.Close()
 
 	handler, err := server.New(server.Config{
-		Accounts: accounts.server, Tokens: tokens(o.Config.Tokens), Version: o.Version,
+		Accounts: accounts.server, Tokens: tokens(o.Config.Tokens), Reconcile: o.Config.Reconcile.Interval, Version: o.Version,
 	}, box, temporal, registry, o.Log)
 	if err != nil {
 		return err

@@ -1,0 +1,109 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/api/workflowservice/v1"
+
+	"github.com/gantryhq/gantry/gen/api"
+	genserver "github.com/gantryhq/gantry/gen/server"
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/workflows"
+)
+
+// overdueAfter is how many intervals may pass without a tick of Reconcile, and
+// overdueAtLeast how long that is at least.
+const (
+	overdueAfter   = 3
+	overdueAtLeast = time.Minute
+)
+
+// ListAccounts shows what the latest Reconcile of each account left, and what
+// this replica noticed itself.
+func (h *handlers) ListAccounts(ctx context.Context, _ genserver.ListAccountsRequestObject) (genserver.ListAccountsResponseObject, error) {
+	ctx, cancel := context.WithTimeout(ctx, temporalTimeout)
+	defer cancel()
+	list := api.AccountList{Accounts: make([]api.Account, 0, len(h.gate.accounts))}
+	for _, a := range h.gate.accounts {
+		report, err := h.latestReport(ctx, a.Name)
+		if err != nil {
+			return nil, fmt.Errorf("latest reconcile of account %s: %w", a.Name, err)
+		}
+		list.Accounts = append(list.Accounts, toAPIAccount(a.Name, report, h.findings(a.Name, report, time.Now())))
+	}
+	return genserver.ListAccounts200JSONResponse(list), nil
+}
+
+// latestReport returns the result of the last Reconcile that completed, nil
+// when there is none. It needs Temporal, but no worker.
+func (h *handlers) latestReport(ctx context.Context, account spacelift.Account) (*workflows.ReconcileReport, error) {
+	if h.reconcile == 0 {
+		return nil, nil
+	}
+	// The newest comes first. A configured account's name holds no quote.
+	page, err := h.temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
+		PageSize: 1,
+		Query: fmt.Sprintf("WorkflowType = '%s' AND %s = '%s' AND ExecutionStatus = 'Completed'",
+			workflows.ReconcileType, workflows.AttrAccount.GetName(), account),
+	})
+	if err != nil || len(page.GetExecutions()) == 0 {
+		return nil, err
+	}
+	latest := page.GetExecutions()[0].GetExecution()
+	var report workflows.ReconcileReport
+	err = h.temporal.GetWorkflow(ctx, latest.GetWorkflowId(), latest.GetRunId()).Get(ctx, &report)
+	if _, gone := errors.AsType[*serviceerror.NotFound](err); gone {
+		return nil, nil // Temporal's retention was faster
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &report, nil
+}
+
+// findings adds what this replica noticed to what Reconcile found.
+func (h *handlers) findings(account spacelift.Account, report *workflows.ReconcileReport, now time.Time) []workflows.Finding {
+	var all []workflows.Finding
+	last := h.started
+	if report != nil {
+		all, last = report.Findings, report.At
+	}
+	if f, ok := h.gate.knocks.finding(account, now); ok {
+		all = append(all, f)
+	}
+	if h.reconcile > 0 && now.Sub(last) > max(overdueAfter*h.reconcile, overdueAtLeast) {
+		all = append(all, workflows.Finding{
+			Kind: workflows.FindingReconcileOverdue, Since: last,
+			Summary: fmt.Sprintf("the runs of account %s have not been compared with Spacelift since %s", account, last.UTC().Format(time.RFC3339)),
+			Fix: fmt.Sprintf("see whether a worker runs (gantry doctor) and whether the schedule is paused (temporal schedule describe --schedule-id %s)",
+				workflows.ReconcileID(account)),
+		})
+	}
+	return all
+}
+
+// metricsTimeout bounds what asking Temporal may add to a scrape.
+const metricsTimeout = 2 * time.Second
+
+// measureFindings brings the findings' gauges up to date. While Temporal does
+// not answer, those of Reconcile keep their last value.
+func (h *handlers) measureFindings(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, metricsTimeout)
+	defer cancel()
+	for _, a := range h.gate.accounts {
+		report, err := h.latestReport(ctx, a.Name)
+		found := map[workflows.FindingKind]float64{}
+		for _, f := range h.findings(a.Name, report, time.Now()) {
+			found[f.Kind] = 1
+		}
+		for _, kind := range workflows.FindingKinds {
+			if err == nil || kind == workflows.FindingSecretMismatch {
+				h.gate.metrics.findings.WithLabelValues(string(a.Name), string(kind)).Set(found[kind])
+			}
+		}
+	}
+}

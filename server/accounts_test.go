@@ -1,0 +1,171 @@
+package server_test
+
+import (
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/google/go-cmp/cmp"
+	"go.temporal.io/api/serviceerror"
+
+	"github.com/gantryhq/gantry/gen/api"
+	"github.com/gantryhq/gantry/openapi"
+	"github.com/gantryhq/gantry/server"
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/workflows"
+)
+
+func reconciling(c *server.Config) { c.Reconcile = 2 * time.Minute }
+
+func (r *rig) accounts() []api.Account {
+	r.t.Helper()
+	w := r.get("/v1/accounts", viewerToken)
+	if w.Code != http.StatusOK {
+		r.t.Fatalf("%d %s", w.Code, w.Body)
+	}
+	return decode[api.AccountList](r.t, w).Accounts
+}
+
+func TestListAccounts(t *testing.T) {
+	r := newRig(t, reconciling)
+	now := time.Now().UTC().Truncate(time.Second)
+	r.temporal.reports = map[spacelift.Account]workflows.ReconcileReport{
+		"acme": {
+			Account: "acme", At: now, Outcome: workflows.ReconcilePartial, Reason: "7 runs wait", InProgress: 60, Open: 53,
+			Adopted: 1, Repaired: 2, Finished: 3, Postponed: 7, APICalls: 55, Webhook: &workflows.WebhookStatus{ID: "gantry"},
+			Findings: []workflows.Finding{{Kind: workflows.FindingWebhookDisabled, Since: now, Summary: "it is off", Fix: "switch it on"}},
+		},
+	}
+	want := []api.Account{
+		{
+			Name: "acme",
+			LastReconcile: &api.Reconciliation{
+				At: now, Outcome: "partial", Reason: new("7 runs wait"), InProgress: 60, Open: 53,
+				Adopted: 1, Repaired: 2, Finished: 3, Postponed: 7, APICalls: 55,
+			},
+			Webhook:  &api.AccountWebhook{ID: "gantry"},
+			Findings: []api.Finding{{Kind: "webhook-disabled", Since: now, Summary: "it is off", Fix: "switch it on"}},
+		},
+		{Name: "globex", Findings: []api.Finding{}},
+	}
+	if diff := cmp.Diff(want, r.accounts()); diff != "" {
+		t.Errorf("accounts (-want +got):\n%s", diff)
+	}
+}
+
+func TestAccountsWhileTemporalIsAway(t *testing.T) {
+	r := newRig(t, reconciling)
+	r.temporal.err = serviceerror.NewUnavailable("connection refused")
+	wantProblem(t, r.get("/v1/accounts", viewerToken), http.StatusServiceUnavailable, "temporal-unavailable")
+}
+
+// Without Reconcile there is nothing to ask Temporal for.
+func TestAccountsWithoutReconcile(t *testing.T) {
+	r := newRig(t)
+	r.temporal.err = serviceerror.NewUnavailable("connection refused")
+	for _, a := range r.accounts() {
+		if a.LastReconcile != nil || len(a.Findings) != 0 {
+			t.Errorf("%+v", a)
+		}
+	}
+}
+
+func TestReconcileIsOverdue(t *testing.T) {
+	r := newRig(t, reconciling)
+	old := time.Now().Add(-7 * time.Minute).UTC().Truncate(time.Second)
+	r.temporal.reports = map[spacelift.Account]workflows.ReconcileReport{"acme": {At: old}, "globex": {At: old.Add(5 * time.Minute)}}
+	accounts := r.accounts()
+	if len(accounts[0].Findings) != 1 || accounts[0].Findings[0].Kind != "reconcile-overdue" || !accounts[0].Findings[0].Since.Equal(old) {
+		t.Errorf("findings %+v, want that Reconcile is overdue since %s", accounts[0].Findings, old)
+	}
+	if len(accounts[1].Findings) != 0 {
+		t.Errorf("findings %+v two minutes after a tick", accounts[1].Findings)
+	}
+}
+
+// A webhook that signs with another secret is noticed before Spacelift
+// switches it off, loudly and once; the right secret settles it.
+func TestWebhookWithAnotherSecretIsNoticed(t *testing.T) {
+	r := newRig(t)
+	body := example(t, "run_tracked_queued")
+	for range 4 {
+		r.deliver("not-the-secret", body)
+	}
+	if found := r.accounts()[0].Findings; len(found) != 0 {
+		t.Errorf("four refusals are found out to be %+v", found)
+	}
+	for range 6 {
+		r.deliver("not-the-secret", body)
+	}
+	accounts := r.accounts()
+	if found := accounts[0].Findings; len(found) != 1 || found[0].Kind != "secret-mismatch" || !strings.Contains(found[0].Fix, "webhookSecrets") {
+		t.Errorf("ten refusals are found out to be %+v", found)
+	}
+	if lines := r.log.entries(t, "guardian: "+accounts[0].Findings[0].Summary); len(lines) != 1 || lines[0]["level"] != "ERROR" {
+		t.Errorf("logged %v", lines)
+	}
+	if strings.Contains(accounts[0].Findings[0].Summary, acmeSecret) {
+		t.Error("it tells the secret")
+	}
+
+	r.receipt(body)
+	accounts = r.accounts()
+	if len(accounts[0].Findings) != 0 || len(accounts[1].Findings) != 1 {
+		t.Errorf("after a good signature of acme: %+v, %+v", accounts[0].Findings, accounts[1].Findings)
+	}
+}
+
+func TestFindingsAreMeasured(t *testing.T) {
+	r := newRig(t, reconciling)
+	r.temporal.reports = map[spacelift.Account]workflows.ReconcileReport{
+		"acme": {At: time.Now(), Findings: []workflows.Finding{{Kind: workflows.FindingSilence, Since: time.Now(), Summary: "x", Fix: "y"}}},
+	}
+	shows := func(lines ...string) {
+		t.Helper()
+		text := r.send(http.MethodGet, "/metrics", "").Body.String()
+		for _, line := range lines {
+			if !strings.Contains(text, line+"\n") {
+				t.Errorf("no %s in\n%s", line, text)
+			}
+		}
+	}
+	shows(`gantry_guardian_findings{account="acme",kind="silence"} 1`, `gantry_guardian_findings{account="acme",kind="webhook-disabled"} 0`,
+		`gantry_guardian_findings{account="globex",kind="silence"} 0`)
+
+	// While Temporal is away nobody knows better.
+	r.temporal.err = serviceerror.NewUnavailable("connection refused")
+	shows(`gantry_guardian_findings{account="acme",kind="silence"} 1`)
+	for range 5 {
+		r.deliver("not-the-secret", example(t, "run_tracked_queued"))
+	}
+	shows(`gantry_guardian_findings{account="acme",kind="secret-mismatch"} 1`)
+
+	r.temporal.err = nil
+	r.temporal.reports["acme"] = workflows.ReconcileReport{At: time.Now()}
+	shows(`gantry_guardian_findings{account="acme",kind="silence"} 0`)
+}
+
+// The kinds of findings are one list: in the code, the contract and the manual.
+func TestFindingKindsAreDocumented(t *testing.T) {
+	doc, err := openapi3.NewLoader().LoadFromData(openapi.Document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	manual, err := os.ReadFile("../docs/operations/reconcile.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []any
+	for _, kind := range workflows.FindingKinds {
+		want = append(want, string(kind))
+		if !strings.Contains(string(manual), "| `"+string(kind)+"` |") {
+			t.Errorf("docs/operations/reconcile.md does not tell of %s", kind)
+		}
+	}
+	if diff := cmp.Diff(want, doc.Components.Schemas["Finding"].Value.Properties["kind"].Value.Extensions["x-extensible-enum"]); diff != "" {
+		t.Errorf("kinds in the contract (-code +contract):\n%s", diff)
+	}
+}
