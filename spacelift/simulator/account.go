@@ -36,6 +36,7 @@ func (s *Simulator) addSpace(sp Space) (*space, error) {
 	}
 	made := &space{Space: sp}
 	s.spaces[sp.ID] = made
+	s.touch()
 	return made, nil
 }
 
@@ -60,6 +61,7 @@ func (s *Simulator) AddWorkerPool(p WorkerPool) error {
 		return refuse("worker pool %s exists", p.ID)
 	}
 	s.pools[p.ID] = p
+	s.touch()
 	return nil
 }
 
@@ -118,6 +120,7 @@ func (s *Simulator) deleteStack(who actor, id spacelift.StackID, destroyResource
 	}
 	if !destroyResources {
 		s.remove(st)
+		s.touch()
 		return nil, nil
 	}
 	r := &run{
@@ -182,7 +185,10 @@ func (s *Simulator) ChangePlan(stack spacelift.StackID, id spacelift.RunID, f fu
 	if r.terminal() {
 		return &IllegalStateError{Run: r.ref(), State: r.state(), Action: "change the plan of"}
 	}
-	f(&r.plan)
+	changed := r.plan.clone()
+	f(&changed)
+	r.plan = changed
+	s.touch()
 	return nil
 }
 
@@ -272,7 +278,21 @@ func (s *Simulator) AddAPIKey(k APIKey) APIKey {
 	}
 	k.Name = cmp.Or(k.Name, k.ID)
 	s.keys[k.ID] = k
+	s.touch()
 	return k
+}
+
+// APIKeys returns the keys, sorted by id and without their secrets.
+func (s *Simulator) APIKeys() []APIKey {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]APIKey, 0, len(s.keys))
+	for _, id := range sortedKeys(s.keys) {
+		k := s.keys[id]
+		k.Secret = ""
+		all = append(all, k)
+	}
+	return all
 }
 
 // RemoveAPIKey deletes a key; its tokens die with it.
@@ -280,10 +300,11 @@ func (s *Simulator) RemoveAPIKey(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.keys, id)
+	s.touch()
 }
 
 func (s *Simulator) baseURL() string {
-	return "https://" + string(s.opts.Account) + ".app.spacelift.io"
+	return cmp.Or(s.opts.URL, "https://"+string(s.opts.Account)+".app.spacelift.io")
 }
 
 func (s *Simulator) stackURL(id spacelift.StackID) string {

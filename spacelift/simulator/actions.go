@@ -102,11 +102,8 @@ func (s *Simulator) stop(who actor, stack spacelift.StackID, id spacelift.RunID,
 	if err != nil || r.plan.IgnoreStop {
 		return r, err
 	}
-	s.later(s.opts.StopLag, func() {
-		if legal(r.kind, r.state(), stopped) {
-			s.enter(r, stopped, who.name, note)
-		}
-	})
+	s.later(s.opts.StopLag, timer{what: workerStops, run: r, by: who.name, note: note})
+	s.touch()
 	return r, nil
 }
 
@@ -230,6 +227,7 @@ func (s *Simulator) comment(who actor, stack spacelift.StackID, id spacelift.Run
 	}
 	c := Comment{Author: who.name, Body: body, At: s.clock.Now()}
 	r.comments = append(r.comments, c)
+	s.touch()
 	return c, nil
 }
 
@@ -245,6 +243,7 @@ func (s *Simulator) prioritize(stack spacelift.StackID, id spacelift.RunID, on b
 		return nil, refuse("runs on the public worker pool can't be prioritized")
 	}
 	r.prioritized = on
+	s.touch()
 	return r, nil
 }
 

@@ -117,6 +117,7 @@ func (s *Simulator) RevokeTokens() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.tokenKey = s.randomBytes(32)
+	s.touch()
 }
 
 // origin is the URL a request has come by, without its path.

@@ -1,6 +1,7 @@
 package simulator_test
 
 import (
+	"bytes"
 	"fmt"
 	"net/http"
 	"testing"
@@ -51,4 +52,42 @@ webhook contains {"endpoint_id": e.id} if {
 			}
 		})
 	}
+}
+
+// BenchmarkSave takes the snapshot of an account with a thousand runs and full
+// logs, as the lab does after every change.
+func BenchmarkSave(b *testing.B) {
+	clock := simulator.NewManualClock(epoch)
+	accept := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+	sim := simulator.New(simulator.Options{Clock: clock, Phases: simulator.Instant(), HTTPClient: &http.Client{Transport: transport{accept}}})
+	defer sim.Close()
+	for i := range 100 {
+		id := spacelift.StackID(fmt.Sprintf("s%d", i))
+		for _, err := range []error{
+			sim.AddStack(simulator.Stack{ID: id, Autodeploy: true}),
+			sim.AddStackWebhook(simulator.StackWebhook{Stack: id, Endpoint: "http://hook"}),
+		} {
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	for i := range 1000 {
+		if _, err := sim.Push(spacelift.StackID(fmt.Sprintf("s%d", i%100)), simulator.Commit{}, twoAdded); err != nil {
+			b.Fatal(err)
+		}
+		clock.Advance(0)
+		if err := sim.Flush(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	var size int
+	for b.Loop() {
+		var out bytes.Buffer
+		if err := sim.Save(&out); err != nil {
+			b.Fatal(err)
+		}
+		size = out.Len()
+	}
+	b.ReportMetric(float64(size), "bytes")
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -67,22 +68,16 @@ type delivery struct {
 // lane is a queue whose deliveries are sent one after another: those of one run
 // to one webhook.
 type lane struct {
-	queue         []*delivery
-	held          []*delivery // by a Reorder fault, until the next one is sent
-	busy          bool
-	stopTimerFunc func()
+	queue []*delivery
+	held  []*delivery // by a Reorder fault, until the next one is sent
+	busy  bool        // the first of the queue is being sent
+	timer *timer      // until the first of the queue may be sent
 }
 
 type laneKey struct {
 	webhook string
 	run     spacelift.RunID
 	own     string // set to give a delivery a lane of its own
-}
-
-func (l *lane) stopTimer() {
-	if l.stopTimerFunc != nil {
-		l.stopTimerFunc()
-	}
 }
 
 // maxLog bounds the delivery log and the request log; the oldest entries go.
@@ -216,12 +211,21 @@ func (s *Simulator) enqueue(d *delivery, key laneKey) {
 	s.pump(key)
 }
 
+// sortedLanes is in no order that means anything, but always the same.
+func (s *Simulator) sortedLanes() []laneKey {
+	return slices.SortedFunc(maps.Keys(s.lanes), func(a, b laneKey) int {
+		return cmp.Or(cmp.Compare(a.webhook, b.webhook), cmp.Compare(a.run, b.run), cmp.Compare(a.own, b.own))
+	})
+}
+
 // pump sends what is first in the lane, if it may be sent now.
 func (s *Simulator) pump(key laneKey) {
 	l := s.lanes[key]
-	if l == nil || l.busy || s.closed {
+	if l == nil || l.busy || s.closed || s.resting {
 		return
 	}
+	s.unset(l.timer)
+	l.timer = nil
 	for len(l.queue) > 0 && *l.queue[0].target.health.disabled() {
 		l.queue[0].Outcome = Dropped
 		l.queue = l.queue[1:]
@@ -234,8 +238,7 @@ func (s *Simulator) pump(key laneKey) {
 	}
 	d := l.queue[0]
 	if wait := d.notBefore.Sub(s.clock.Now()); wait > 0 {
-		l.stopTimer()
-		l.stopTimerFunc = s.later(wait, func() { s.pump(key) })
+		l.timer = s.later(wait, timer{what: laneGoesOn, lane: key})
 		return
 	}
 	l.busy = true
@@ -280,8 +283,13 @@ func (s *Simulator) attempt(d *delivery) Attempt {
 	return a
 }
 
-// attempted records an attempt and reports whether the delivery is over.
+// attempted records an attempt and reports whether the delivery is over. One
+// that Close has cut short doesn't count: whoever restores the account sends it
+// again.
 func (s *Simulator) attempted(d *delivery, a Attempt) bool {
+	if s.closed && a.Status == 0 {
+		return false
+	}
 	d.Attempts = append(d.Attempts, a)
 	d.ID = d.id + "/" + strconv.Itoa(a.Status)
 	h := d.target.health
@@ -290,15 +298,12 @@ func (s *Simulator) attempted(d *delivery, a Attempt) bool {
 		h.failures = 0
 		return true
 	}
-	if a.Status >= 500 && d.target.retry && len(d.Attempts) <= maxResends && !s.closed {
+	if a.Status >= 500 && d.target.retry && len(d.Attempts) <= maxResends {
 		d.notBefore = s.clock.Now().Add(s.opts.RetrySpacing)
 		return false
 	}
 	d.Outcome = Failed
 	s.log.Warn("delivery failed", "webhook", d.Webhook, "run", d.Run.Run, "state", d.State, "status", a.Status, "reason", a.Error)
-	if s.closed {
-		return true
-	}
 	// Assumption: a delivery counts once, whatever its re-sends, and every
 	// answer but a 2xx is a failure.
 	h.failures++

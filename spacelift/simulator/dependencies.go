@@ -54,6 +54,7 @@ func (s *Simulator) addDependency(stack, on spacelift.StackID, triggerAlways boo
 	}
 	d := &dependency{id: s.newID(), stack: stack, on: on, triggerAlways: triggerAlways}
 	s.dependencies = append(s.dependencies, d)
+	s.touch()
 	return d, nil
 }
 
@@ -222,6 +223,7 @@ func (s *Simulator) markExternal(name, status string) error {
 		return refuse("external dependency status %q", status)
 	}
 	s.external[name] = status
+	s.touch()
 	for _, id := range slices.Clone(s.order) {
 		st := s.stacks[id]
 		for _, r := range slices.Clone(st.waiting) {

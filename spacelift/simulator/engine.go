@@ -59,12 +59,6 @@ func (r *run) terminal() bool { return r.state().Terminal() }
 
 func (r *run) blocking() bool { return blocking(r.kind) }
 
-func (r *run) stopTimer() {
-	if r.stopTimerFunc != nil {
-		r.stopTimerFunc()
-	}
-}
-
 func (r *run) duration(state spacelift.RunState) time.Duration {
 	if d, ok := r.plan.Phases[state]; ok {
 		return d
@@ -168,7 +162,7 @@ func (s *Simulator) must(r *run, to spacelift.RunState, note string) {
 }
 
 func (s *Simulator) enter(r *run, to spacelift.RunState, who, note string) {
-	r.stopTimer()
+	s.unset(r.timer)
 	now := s.clock.Now()
 	if r.state() == queued {
 		r.stack.waiting = slices.DeleteFunc(r.stack.waiting, func(o *run) bool { return o == r })
@@ -185,12 +179,7 @@ func (s *Simulator) enter(r *run, to spacelift.RunState, who, note string) {
 	case to.Terminal():
 		s.ended(r)
 	case !waitsForPeople(to):
-		version := len(r.history)
-		r.stopTimerFunc = s.later(r.duration(to), func() {
-			if len(r.history) == version { // nobody moved it while the timer fired
-				s.advance(r)
-			}
-		})
+		r.timer = s.later(r.duration(to), timer{what: phaseEnds, run: r, version: len(r.history)})
 	}
 }
 
@@ -340,13 +329,7 @@ func (s *Simulator) apply(r *run) {
 func (s *Simulator) ended(r *run) {
 	st := r.stack
 	if st.blocker == r {
-		s.later(s.opts.BlockerLag, func() {
-			if st.blocker == r {
-				st.blocker = nil
-				s.schedule(st)
-				s.touch()
-			}
-		})
+		s.later(s.opts.BlockerLag, timer{what: slotFrees, run: r})
 	}
 	s.releaseDependents(r)
 	if r.state() != finished {
@@ -364,5 +347,6 @@ func (s *Simulator) ended(r *run) {
 func (s *Simulator) remove(st *stack) {
 	st.deleted, st.deleting = true, false
 	s.dependencies = slices.DeleteFunc(s.dependencies, func(d *dependency) bool { return d.stack == st.ID || d.on == st.ID })
+	s.attachments = slices.DeleteFunc(s.attachments, func(a *attachment) bool { return a.stack == st.ID })
 	s.order = slices.DeleteFunc(s.order, func(id spacelift.StackID) bool { return id == st.ID })
 }

@@ -131,6 +131,7 @@ func (s *Simulator) InjectDelivery(f DeliveryFault) (string, error) {
 	defer s.mu.Unlock()
 	a := arm(s, f, f.Probability, f.Times)
 	s.deliveryFaults = append(s.deliveryFaults, a)
+	s.touch()
 	return a.id, nil
 }
 
@@ -150,6 +151,7 @@ func (s *Simulator) InjectAPI(f APIFault) (string, error) {
 	defer s.mu.Unlock()
 	a := arm(s, f, f.Probability, f.Times)
 	s.apiFaults = append(s.apiFaults, a)
+	s.touch()
 	return a.id, nil
 }
 
@@ -172,6 +174,7 @@ func (s *Simulator) ClearFaults(ids ...string) {
 	gone := func(id string) bool { return len(ids) == 0 || slices.Contains(ids, id) }
 	s.deliveryFaults = slices.DeleteFunc(s.deliveryFaults, func(a *armed[DeliveryFault]) bool { return gone(a.id) })
 	s.apiFaults = slices.DeleteFunc(s.apiFaults, func(a *armed[APIFault]) bool { return gone(a.id) })
+	s.touch()
 }
 
 // strike returns the faults that hit a delivery.

@@ -80,7 +80,7 @@ type Plan struct {
 	// Resources is the stack's own count when zero.
 	Delta spacelift.Delta `json:"delta"`
 	// Changes lists the resources; made up from Delta when nil.
-	Changes []Change `json:"changes,omitempty"`
+	Changes []Change `json:"changes,omitzero"`
 	// Verdict and its Messages are the plan policies' word.
 	Verdict  Verdict  `json:"verdict,omitempty"`
 	Messages []string `json:"messages,omitempty"`
@@ -121,6 +121,18 @@ func (p Phases) MarshalJSON() ([]byte, error) {
 		text[state] = d.String()
 	}
 	return json.Marshal(text)
+}
+
+// clone returns a plan that can be changed without p: plans are shared by
+// stacks, runs and retries.
+func (p Plan) clone() Plan {
+	p.Changes = slices.Clone(p.Changes)
+	for i := range p.Changes {
+		p.Changes[i].Values = maps.Clone(p.Changes[i].Values)
+	}
+	p.Messages = slices.Clone(p.Messages)
+	p.Outputs, p.Phases, p.Logs = maps.Clone(p.Outputs), maps.Clone(p.Phases), maps.Clone(p.Logs)
+	return p
 }
 
 func (p Plan) hasChanges() bool { return p.Delta.Added+p.Delta.Changed+p.Delta.Deleted > 0 }
@@ -226,7 +238,7 @@ type run struct {
 	applied    bool
 	changedBy  map[string]bool // outputs this run has changed
 
-	stopTimerFunc func()
+	timer *timer // until its phase ends
 }
 
 // Review is one person's word on a run.

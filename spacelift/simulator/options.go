@@ -111,7 +111,9 @@ type Simulator struct {
 
 	mu      sync.Mutex // guards everything below
 	closed  bool
-	random  *rand.Rand
+	resting bool // being restored: nothing moves yet
+	source  *rand.PCG
+	random  *rand.Rand    // draws from source
 	changed chan struct{} // closed and replaced when something happened
 
 	spaces       map[string]*space
@@ -129,6 +131,9 @@ type Simulator struct {
 	keys     map[string]APIKey
 	tokenKey []byte
 
+	timers     map[*timer]struct{}
+	timerCount int
+
 	lanes      map[laneKey]*lane
 	sending    int // HTTP requests under way
 	deliveries []*delivery
@@ -141,6 +146,14 @@ type Simulator struct {
 
 // New opens an account with a root space and nothing else in it. Close it.
 func New(opts Options) *Simulator {
+	s := open(opts)
+	s.spaces[rootSpace] = &space{Space: Space{ID: rootSpace, Name: rootSpace}}
+	s.tokenKey = s.randomBytes(32)
+	return s
+}
+
+// open makes the machinery of an account without anything in it.
+func open(opts Options) *Simulator {
 	if opts.Account == "" {
 		opts.Account = "acme"
 	}
@@ -165,19 +178,20 @@ func New(opts Options) *Simulator {
 		clock:    opts.Clock,
 		log:      opts.Logger.With("account", opts.Account),
 		client:   deliveryClient(opts.HTTPClient),
-		random:   rand.New(rand.NewPCG(opts.Seed, uint64(len(opts.Account)))),
+		source:   rand.NewPCG(opts.Seed, uint64(len(opts.Account))),
 		changed:  make(chan struct{}),
-		spaces:   map[string]*space{rootSpace: {Space: Space{ID: rootSpace, Name: rootSpace}}},
+		spaces:   map[string]*space{},
 		pools:    map[string]WorkerPool{},
 		stacks:   map[spacelift.StackID]*stack{},
 		runs:     map[spacelift.RunID]*run{},
 		external: map[string]string{},
 		keys:     map[string]APIKey{},
+		timers:   map[*timer]struct{}{},
 		lanes:    map[laneKey]*lane{},
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background()) //nolint:forbidigo // Close ends it
 	s.transmit = s.attempt
-	s.tokenKey = s.randomBytes(32)
+	s.random = rand.New(s.source)
 	s.handler = s.routes()
 	return s
 }
@@ -199,32 +213,28 @@ func (s *Simulator) Account() spacelift.Account { return s.opts.Account }
 func (s *Simulator) Close() {
 	s.mu.Lock()
 	s.closed = true
-	for _, r := range s.runs {
-		r.stopTimer()
-	}
-	for _, l := range s.lanes {
-		l.stopTimer()
+	for t := range s.timers {
+		if t.stop != nil {
+			t.stop()
+		}
 	}
 	s.mu.Unlock()
 	s.cancel()
 	s.senders.Wait()
 }
 
-// later runs f under the lock after d, unless the simulator is closed by then.
-func (s *Simulator) later(d time.Duration, f func()) (stop func()) {
-	return s.clock.AfterFunc(d, func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if !s.closed {
-			f()
-		}
-	})
-}
-
 // touch wakes everybody who waits for something to happen. Called under the lock.
 func (s *Simulator) touch() {
 	close(s.changed)
 	s.changed = make(chan struct{})
+}
+
+// Changed returns a channel that is closed once anything has happened since the
+// call: who wants to keep the account calls Changed, then Save, then waits.
+func (s *Simulator) Changed() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.changed
 }
 
 // waitFor blocks until ok, which is called under the lock, says so.

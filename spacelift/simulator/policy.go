@@ -83,6 +83,7 @@ func (s *Simulator) addPolicy(ctx context.Context, p Policy) (*policy, error) {
 	now := s.clock.Now()
 	made := &policy{Policy: p, query: query, createdAt: now, updatedAt: now}
 	s.policies = append(s.policies, made)
+	s.touch()
 	return made, nil
 }
 

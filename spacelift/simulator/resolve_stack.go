@@ -162,11 +162,11 @@ func (st *stack) out(s *Simulator) *stackOut {
 	return o
 }
 
-func vcsOut(id *graphql.ID) *vcsIntegrationOut {
+func vcsOut(id *idInput) *vcsIntegrationOut {
 	if id == nil || *id == "" {
 		return nil
 	}
-	return &vcsIntegrationOut{ID: *id}
+	return &vcsIntegrationOut{ID: graphql.ID(*id)}
 }
 
 func (s *Simulator) poolOut(st *stack) *workerPoolOut {

@@ -26,7 +26,7 @@ type stackSettings struct {
 	Autoretry                    *bool
 	Description                  *string
 	Labels                       *[]string
-	Space                        *graphql.ID
+	Space                        *idInput
 	Provider                     *string
 	Namespace                    *string
 	RepositoryURL                *string
@@ -34,9 +34,9 @@ type stackSettings struct {
 	AdditionalProjectGlobs       *[]string
 	GitSparseCheckoutPaths       *[]string
 	RunnerImage                  *string
-	VCSIntegrationID             *graphql.ID
+	VCSIntegrationID             *idInput
 	VendorConfig                 *vendorInput
-	WorkerPool                   *graphql.ID
+	WorkerPool                   *idInput
 	GithubActionDeploy           *bool
 	LocalPreviewEnabled          *bool
 	EnableWellKnownSecretMasking *bool
@@ -53,6 +53,16 @@ type stackSettings struct {
 	BeforeInit                   *[]string
 	BeforePerform                *[]string
 	BeforePlan                   *[]string
+}
+
+// idInput is a graphql.ID whose JSON is JSON whatever it holds: graphql.ID
+// quotes as Go does, and a snapshot could not be written.
+type idInput string
+
+func (idInput) ImplementsGraphQLType(name string) bool { return name == "ID" }
+
+func (id *idInput) UnmarshalGraphQL(input any) error {
+	return (*graphql.ID)(id).UnmarshalGraphQL(input)
 }
 
 func defaultSettings() stackSettings {

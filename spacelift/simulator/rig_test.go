@@ -25,6 +25,7 @@ var epoch = time.Date(2026, 1, 1, 10, 0, 0, 0, time.UTC)
 type rig struct {
 	*simulator.Simulator
 	t     *testing.T
+	opts  simulator.Options
 	clock *simulator.ManualClock
 	hook  *receiver
 	token string
@@ -37,10 +38,31 @@ func newRig(t *testing.T, shape ...func(*simulator.Options)) *rig {
 	for _, f := range shape {
 		f(&opts)
 	}
-	r.Simulator = simulator.New(opts)
+	r.opts, r.Simulator = opts, simulator.New(opts)
 	t.Cleanup(r.Close)
 	r.AddAPIKey(simulator.APIKey{ID: "01KEY", Secret: "s3cret"})
 	return r
+}
+
+// saved is the account's snapshot.
+func (r *rig) saved() []byte {
+	r.t.Helper()
+	var b bytes.Buffer
+	r.ok(r.Save(&b))
+	return b.Bytes()
+}
+
+// restart ends the account and restores it, as a process does that is stopped
+// and started again.
+func (r *rig) restart(prepare ...func(*simulator.Simulator) error) *rig {
+	r.t.Helper()
+	r.Close()
+	next := *r
+	var err error
+	next.Simulator, err = simulator.Restore(bytes.NewReader(r.saved()), r.opts, prepare...)
+	r.ok(err)
+	r.t.Cleanup(next.Close)
+	return &next
 }
 
 func (r *rig) ok(err error) {

@@ -81,6 +81,7 @@ func (s *Simulator) push(stack spacelift.StackID, c Commit, p Plan, chain string
 		if waiting := st.queuedInChain(chain); chain != "" && waiting != nil {
 			waiting.commit, waiting.plan, waiting.pushed, waiting.triggeredBy = c, p, true, ""
 			st.track(c, "")
+			s.touch()
 			return waiting, nil
 		}
 	} else {

@@ -88,10 +88,22 @@ func (s *Simulator) addNamedWebhook(w NamedWebhook) (*namedWebhook, error) {
 		return nil, fmt.Errorf("space %s: %w", w.Space, ErrNotFound)
 	}
 	w.Headers = maps.Clone(w.Headers)
-	made := &namedWebhook{NamedWebhook: w, createdAt: s.clock.Now()}
-	made.health = health{key: w.ID, disabled: func() *bool { return &made.Disabled }}
+	made := newNamedWebhook(w, s.clock.Now())
 	s.webhooks = append(s.webhooks, made)
+	s.touch()
 	return made, nil
+}
+
+func newNamedWebhook(w NamedWebhook, at time.Time) *namedWebhook {
+	made := &namedWebhook{NamedWebhook: w, createdAt: at}
+	made.health = health{key: w.ID, disabled: func() *bool { return &made.Disabled }}
+	return made
+}
+
+func newStackWebhook(w StackWebhook) *stackWebhook {
+	made := &stackWebhook{StackWebhook: w}
+	made.health = health{key: string(w.Stack) + "/" + w.ID, disabled: func() *bool { return &made.Disabled }}
+	return made
 }
 
 func (s *Simulator) findWebhook(id string) *namedWebhook {
@@ -125,6 +137,7 @@ func (s *Simulator) EnableNamedWebhook(id string) error {
 		return fmt.Errorf("named webhook %s: %w", id, ErrNotFound)
 	}
 	w.Disabled, w.failures = false, 0
+	s.touch()
 	return nil
 }
 
@@ -137,6 +150,32 @@ func (s *Simulator) SetWebhookSecret(id, secret string) error {
 		return fmt.Errorf("named webhook %s: %w", id, ErrNotFound)
 	}
 	w.Secret = secret
+	s.touch()
+	return nil
+}
+
+// SetWebhookEndpoint moves a named webhook. What is still to be sent goes to the
+// new endpoint too, but for requests under way.
+func (s *Simulator) SetWebhookEndpoint(id, endpoint string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w := s.findWebhook(id)
+	if w == nil {
+		return fmt.Errorf("named webhook %s: %w", id, ErrNotFound)
+	}
+	w.Endpoint = endpoint
+	for _, l := range s.lanes {
+		waiting := l.queue
+		if l.busy {
+			waiting = waiting[1:]
+		}
+		for _, d := range slices.Concat(waiting, l.held) {
+			if d.target.health == &w.health {
+				d.URL = endpoint
+			}
+		}
+	}
+	s.touch()
 	return nil
 }
 
@@ -159,9 +198,9 @@ func (s *Simulator) addStackWebhook(w StackWebhook) (*stackWebhook, error) {
 	if w.ID == "" {
 		w.ID = s.newID()
 	}
-	made := &stackWebhook{StackWebhook: w}
-	made.health = health{key: string(w.Stack) + "/" + w.ID, disabled: func() *bool { return &made.Disabled }}
+	made := newStackWebhook(w)
 	st.webhooks = append(st.webhooks, made)
+	s.touch()
 	return made, nil
 }
 
@@ -226,6 +265,7 @@ func (s *Simulator) SendInternalError(e InternalError) error {
 	s.notice(e.Title, e.Body, e.Severity)
 	body := internalErrorBody{Title: e.Title, Body: e.Body, Error: e.Error, Severity: e.Severity, Account: s.opts.Account}
 	s.evaluate(event{kind: "internal_error"}, e.Space, "internal_error", func() any { return s.internalErrorInput(e) }, body, nil)
+	s.touch()
 	return nil
 }
 
@@ -244,6 +284,7 @@ func (s *Simulator) PublishModuleVersion(v ModuleVersion) error {
 	}
 	s.fillCommit(st, &v.Commit)
 	s.evaluate(event{kind: "module_version"}, st.Space, "module_version", func() any { return s.moduleVersionInput(st, v) }, nil, nil)
+	s.touch()
 	return nil
 }
 

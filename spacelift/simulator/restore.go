@@ -1,0 +1,279 @@
+package simulator
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// Restore opens the account that Save has written. Everything goes on from where
+// it was: phases end when they would have ended (at once, if that time has
+// passed), queues move, and what had not been sent is sent. A request that was
+// under way is made again: deliveries arrive at least once.
+//
+// Options.Account must be that of the snapshot, or empty; Options.Seed is not
+// used, for the snapshot continues its sequence. Each prepare is called before
+// anything moves: the place to correct an endpoint.
+//
+// A snapshot that can't be read, is of another kind, account or version, or
+// doesn't fit together is an error, never an empty account.
+func Restore(from io.Reader, opts Options, prepare ...func(*Simulator) error) (*Simulator, error) {
+	shot, err := readSnapshot(from)
+	if err != nil {
+		return nil, err
+	}
+	if opts.Account != "" && opts.Account != shot.Account {
+		return nil, fmt.Errorf("the snapshot is of account %s, not of %s", shot.Account, opts.Account)
+	}
+	opts.Account = shot.Account
+	s := open(opts)
+	s.resting = true
+	if err := (&restorer{s: s, shot: shot}).restore(); err != nil {
+		s.Close()
+		return nil, fmt.Errorf("the snapshot of account %s is damaged: %w", shot.Account, err)
+	}
+	for _, f := range prepare {
+		if err := f(s); err != nil {
+			s.Close()
+			return nil, fmt.Errorf("prepare account %s: %w", shot.Account, err)
+		}
+	}
+	s.wake()
+	return s, nil
+}
+
+// readSnapshot looks at the kind and the version before anything else, so that
+// a file of something else is called that and not damaged.
+func readSnapshot(from io.Reader) (*snapshot, error) {
+	data, err := io.ReadAll(from)
+	if err != nil {
+		return nil, fmt.Errorf("read snapshot: %w", err)
+	}
+	var head struct {
+		Format  string `json:"format"`
+		Version int    `json:"version"`
+	}
+	switch err := json.Unmarshal(data, &head); {
+	case len(bytes.TrimSpace(data)) == 0:
+		return nil, errors.New("the snapshot is empty")
+	case err != nil && bytes.Contains(data, []byte(snapshotFormat)):
+		return nil, fmt.Errorf("the snapshot is damaged: %w", err)
+	case err != nil || head.Format != snapshotFormat:
+		return nil, errors.New("this is not the snapshot of a simulated account")
+	case head.Version != snapshotVersion:
+		return nil, fmt.Errorf("the snapshot has version %d, but this simulator reads version %d: use the one that wrote it", head.Version, snapshotVersion)
+	}
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.DisallowUnknownFields()
+	decoder.UseNumber() // large numbers in plans stay what they are
+	shot := new(snapshot)
+	if err := decoder.Decode(shot); err != nil {
+		return nil, fmt.Errorf("the snapshot is damaged: %w", err)
+	}
+	return shot, nil
+}
+
+// wake lets a restored account move.
+func (s *Simulator) wake() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.resting = false
+	for _, t := range s.sortedTimers() {
+		s.arm(t)
+	}
+	for _, key := range s.sortedLanes() {
+		if s.lanes[key].timer == nil {
+			s.pump(key)
+		}
+	}
+	s.touch()
+}
+
+// restorer fills an account from a snapshot and checks that it fits together:
+// an account that doesn't would fail much later, far from the cause.
+type restorer struct {
+	s    *Simulator
+	shot *snapshot
+
+	hooks      map[string]*health   // by their place
+	deliveries map[string]*delivery // by key
+}
+
+func (r *restorer) restore() error {
+	if err := r.s.source.UnmarshalBinary(r.shot.Random); err != nil {
+		return fmt.Errorf("random: %w", err)
+	}
+	if len(r.shot.Tokens) == 0 {
+		return errors.New("it has no key for tokens")
+	}
+	r.s.tokenKey = r.shot.Tokens
+	r.hooks, r.deliveries = map[string]*health{}, map[string]*delivery{}
+	for _, step := range []func() error{
+		r.spaces, r.stacks, r.links, r.edges, r.webhooks, r.policies, r.sent, r.lanes, r.timers,
+	} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	s := r.s
+	maps.Copy(s.external, r.shot.Outside)
+	s.inbox, s.faultCount = r.shot.Inbox, r.shot.Faults.Count
+	s.deliveryFaults, s.apiFaults = restoredFaults(r.shot.Faults.Deliveries), restoredFaults(r.shot.Faults.API)
+	for _, q := range r.shot.Seen {
+		s.requests = append(s.requests, &q)
+	}
+	return nil
+}
+
+func restoredFaults[F any](saved []savedFault[F]) []*armed[F] {
+	var list []*armed[F]
+	for _, f := range saved {
+		list = append(list, &armed[F]{id: f.ID, fault: f.Fault, probability: f.Probability, left: f.Left})
+	}
+	return list
+}
+
+func (r *restorer) spaces() error {
+	s := r.s
+	for _, sp := range r.shot.Spaces {
+		s.spaces[sp.ID] = &space{Space: sp}
+	}
+	if s.spaces[rootSpace] == nil {
+		return errors.New("it has no root space")
+	}
+	for _, sp := range r.shot.Spaces {
+		at := &space{Space: sp}
+		for range s.spaces { // that many steps lead to the root, or never
+			if at != nil && at.ID != rootSpace {
+				at = s.spaces[at.Parent]
+			}
+		}
+		if at == nil || at.ID != rootSpace {
+			return fmt.Errorf("space %s is not below the root", sp.ID)
+		}
+	}
+	for _, p := range r.shot.Pools {
+		s.pools[p.ID] = p
+	}
+	for _, k := range r.shot.Keys {
+		k.APIKey.Secret = k.Secret
+		s.keys[k.ID] = k.APIKey
+	}
+	return nil
+}
+
+func (r *restorer) stacks() error {
+	s := r.s
+	for i, saved := range r.shot.Stacks {
+		st := saved.restored()
+		if !st.deleted {
+			if old := s.stacks[st.ID]; old != nil || st.ID == "" {
+				return fmt.Errorf("stack %q is there twice, or behind a deleted one", st.ID)
+			}
+			if s.spaces[st.Space] == nil {
+				return fmt.Errorf("stack %s: no space %s", st.ID, st.Space)
+			}
+			s.order = append(s.order, st.ID)
+			s.stacks[st.ID] = st
+		}
+		for j, w := range saved.Webhooks {
+			w.StackWebhook.Secret = w.Secret
+			hook := newStackWebhook(w.StackWebhook)
+			hook.failures = w.Failures
+			st.webhooks = append(st.webhooks, hook)
+			r.hooks[stackHookPlace(i, j)] = &hook.health
+		}
+		for _, saved := range saved.Runs {
+			made, err := saved.restored(s, st)
+			if err != nil {
+				return fmt.Errorf("run %s of stack %s: %w", saved.ID, st.ID, err)
+			}
+			if s.runs[made.id] != nil {
+				return fmt.Errorf("run %s is there twice", made.id)
+			}
+			s.runs[made.id] = made
+			st.runs = append(st.runs, made)
+		}
+		if err := st.restoreQueue(s, saved); err != nil {
+			return fmt.Errorf("stack %s: %w", st.ID, err)
+		}
+	}
+	return nil
+}
+
+func (saved savedStack) restored() *stack {
+	st := &stack{
+		Stack: saved.Stack, settings: defaultSettings(), managesState: saved.ManagesState, createdAt: saved.CreatedAt,
+		state: saved.State, stateAt: saved.StateAt, outputs: map[string]string{}, nextPlans: saved.NextPlans,
+		tracked: saved.Tracked, trackedSetBy: saved.TrackedSetBy, lockedBy: saved.LockedBy, lockedAt: saved.LockedAt,
+		lockNote: saved.LockNote, disabled: saved.Disabled, deleting: saved.Deleting, deleted: saved.Deleted,
+	}
+	if saved.Settings != nil {
+		st.settings = *saved.Settings
+	}
+	maps.Copy(st.outputs, saved.Outputs)
+	for _, e := range saved.Config {
+		st.config = append(st.config, configElement{
+			id: e.ID, kind: e.Type, value: e.Value, description: e.Description, writeOnly: e.WriteOnly, createdAt: e.CreatedAt,
+		})
+	}
+	return st
+}
+
+// restoreQueue wants the QUEUED runs to be those that wait: no other one would
+// ever start.
+func (st *stack) restoreQueue(s *Simulator, saved savedStack) error {
+	find := func(id spacelift.RunID) (*run, error) {
+		if r := s.runs[id]; r != nil && r.stack == st {
+			return r, nil
+		}
+		return nil, fmt.Errorf("it has no run %s", id)
+	}
+	var err error
+	if saved.Blocker != "" {
+		if st.blocker, err = find(saved.Blocker); err != nil {
+			return err
+		}
+	}
+	for _, id := range saved.Waiting {
+		r, err := find(id)
+		if err != nil {
+			return err
+		}
+		st.waiting = append(st.waiting, r)
+	}
+	for _, r := range st.runs {
+		if (r.state() == queued) != slices.Contains(st.waiting, r) {
+			return fmt.Errorf("its queue and the state %s of run %s don't agree", r.state(), r.id)
+		}
+	}
+	return nil
+}
+
+func (saved savedRun) restored(s *Simulator, st *stack) (*run, error) {
+	if saved.ID == "" || len(saved.History) == 0 || saved.History[0].State != queued {
+		return nil, errors.New("it has no beginning")
+	}
+	if transitions[saved.Type] == nil {
+		return nil, fmt.Errorf("there are no runs of type %q", saved.Type)
+	}
+	for i, t := range saved.History {
+		if t.StateVersion != i || i > 0 && !legal(saved.Type, saved.History[i-1].State, t.State) {
+			return nil, fmt.Errorf("a %s run can't be %s as version %d", saved.Type, t.State, t.StateVersion)
+		}
+	}
+	return &run{
+		sim: s, stack: st, id: saved.ID, kind: saved.Type, plan: saved.Plan, commit: saved.Commit, command: saved.Command,
+		createdAt: saved.CreatedAt, updatedAt: saved.UpdatedAt, history: saved.History, delta: saved.Delta, planned: saved.Planned,
+		triggeredBy: saved.TriggeredBy, by: saved.By, drift: saved.Drift, metadata: saved.Metadata, reviews: saved.Reviews,
+		comments: saved.Comments, skipInit: saved.SkipInit, retried: saved.Retried, prioritized: saved.Prioritized,
+		forceApply: saved.ForceApply, settled: saved.Settled, chain: saved.Chain, pushed: saved.Pushed, released: saved.Released,
+		external: saved.External, applied: saved.Applied, changedBy: saved.ChangedBy,
+	}, nil
+}

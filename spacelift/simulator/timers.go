@@ -1,0 +1,99 @@
+package simulator
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// happening is what a timer does once its time has come.
+type happening string
+
+// What can be due later. The names are in snapshots: add, never rename.
+const (
+	phaseEnds   happening = "phase-ends"   // a run leaves the state it is in
+	slotFrees   happening = "slot-frees"   // the slot of an ended run's stack is free
+	workerStops happening = "worker-stops" // a worker obeys runStop
+	laneGoesOn  happening = "lane-goes-on" // a delivery that had to wait is sent
+)
+
+// timer is something that happens to the account later. It is data and not a
+// closure, so that a snapshot can hold it.
+type timer struct {
+	what    happening
+	at      time.Time
+	run     *run    // but for a lane
+	version int     // of the state a phase ends in: the length of the run's history
+	by      string  // who asked for the stop,
+	note    string  // and why
+	lane    laneKey // whose turn it is
+
+	seq  int // what is due at the same instant happens in the order it was set
+	stop func()
+}
+
+// later lets t happen after d, under the lock, unless the simulator is closed by
+// then.
+func (s *Simulator) later(d time.Duration, t timer) *timer {
+	s.timerCount++
+	t.at, t.seq = s.clock.Now().Add(max(d, 0)), s.timerCount
+	s.timers[&t] = struct{}{}
+	if !s.resting {
+		s.arm(&t)
+	}
+	return &t
+}
+
+func (s *Simulator) arm(t *timer) {
+	t.stop = s.clock.AfterFunc(t.at.Sub(s.clock.Now()), func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if _, set := s.timers[t]; !set || s.closed {
+			return
+		}
+		delete(s.timers, t)
+		s.due(t)
+		s.touch()
+	})
+}
+
+// unset takes a timer back; nil is none.
+func (s *Simulator) unset(t *timer) {
+	if t == nil {
+		return
+	}
+	delete(s.timers, t)
+	if t.stop != nil {
+		t.stop()
+	}
+}
+
+func (s *Simulator) due(t *timer) {
+	switch t.what {
+	case phaseEnds:
+		if len(t.run.history) == t.version { // nobody moved it while the timer fired
+			s.advance(t.run)
+		}
+	case slotFrees:
+		if st := t.run.stack; st.blocker == t.run {
+			st.blocker = nil
+			s.schedule(st)
+		}
+	case workerStops:
+		if legal(t.run.kind, t.run.state(), stopped) {
+			s.enter(t.run, stopped, t.by, t.note)
+		}
+	case laneGoesOn:
+		s.pump(t.lane)
+	}
+}
+
+// sortedTimers are those still set, in the order they were set.
+func (s *Simulator) sortedTimers() []*timer {
+	all := make([]*timer, 0, len(s.timers))
+	for t := range s.timers {
+		all = append(all, t)
+	}
+	slices.SortFunc(all, func(a, b *timer) int { return cmp.Compare(a.seq, b.seq) })
+	return all
+}
