@@ -4,30 +4,38 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"text/tabwriter"
 	"time"
-
-	"github.com/gantryhq/gantry/devserver"
-	"github.com/gantryhq/gantry/workflows"
 )
 
-// frontDoor compares the webhook with a bare handler, with Temporal running and
-// stopped.
+// frontDoor compares the webhook with a bare handler: first with Temporal
+// stopped, then with Temporal running and taking what the forwarder hands over.
 func (b *bench) frontDoor(ctx context.Context) (err error) {
 	dir, err := os.MkdirTemp("", "gantry-bench-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // a temporary folder
-	temporal, err := devserver.Start(ctx, devserver.Options{SearchAttributes: workflows.SearchAttributes()})
+	t := tabwriter.NewWriter(os.Stdout, 0, 4, 2, ' ', tabwriter.AlignRight)
+	defer t.Flush() //nolint:errcheck // to standard output
+	fmt.Fprintln(t, "Temporal\tconnections\taccepted/s\tp50\tp99\tbare/s\t× bare\t")
+	if err := b.compare(ctx, t, filepath.Join(dir, "stopped"), "stopped", "127.0.0.1:1"); err != nil {
+		return err
+	}
+	temporal, err := startTemporal(ctx)
 	if err != nil {
 		return err
 	}
-	defer temporal.Stop()
+	defer func() { err = errors.Join(err, temporal.stop()) }()
+	return b.compare(ctx, t, filepath.Join(dir, "up"), "up", temporal.address)
+}
 
+// compare measures gantry and a bare handler in turns.
+func (b *bench) compare(ctx context.Context, t io.Writer, dir, state, temporal string) (err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -41,54 +49,44 @@ func (b *bench) frontDoor(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, bare.stop()) }()
-	up, err := b.startGantry(ctx, filepath.Join(dir, "up"), temporal.HostPort(), "http://127.0.0.1:1")
+	gantry, err := b.startGantry(ctx, dir, temporal, "http://127.0.0.1:1")
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, up.stop()) }()
-	down, err := b.startGantry(ctx, filepath.Join(dir, "down"), "127.0.0.1:1", "http://127.0.0.1:1")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, down.stop()) }()
+	defer func() { err = errors.Join(err, gantry.stop()) }()
 
-	t := tabwriter.NewWriter(os.Stdout, 0, 4, 2, ' ', tabwriter.AlignRight)
-	defer t.Flush() //nolint:errcheck // to standard output
-	fmt.Fprintln(t, "connections\tserver\taccepted/s\tp50\tp99\t× bare\t")
-	total := int64(0)
+	total, peak := int64(0), 0.0
 	for _, connections := range []int{1, 16, 64} {
-		servers := []struct {
-			name, address string
-			results       []result
-		}{{"bare handler", address, nil}, {"gantry, Temporal stopped", down.address, nil}, {"gantry, Temporal up", up.address, nil}}
+		var ours, theirs []result
 		for range b.rounds {
-			for i := range servers {
-				before := events.Load()
-				r, err := drive(ctx, servers[i].address, connections, b.span)
-				if err != nil {
-					return fmt.Errorf("%s: %w", servers[i].name, err)
-				}
-				servers[i].results = append(servers[i].results, r)
-				if servers[i].address == down.address {
-					total += events.Load() - before
+			r, err := drive(ctx, address, connections, b.span)
+			if err != nil {
+				return fmt.Errorf("bare handler: %w", err)
+			}
+			theirs = append(theirs, r)
+			before := events.Load()
+			if r, err = drive(ctx, gantry.address, connections, b.span); err != nil {
+				return fmt.Errorf("gantry: %w", err)
+			}
+			ours, total = append(ours, r), total+events.Load()-before
+			if connections <= 16 {
+				if peak, err = gantry.residentMB(); err != nil {
+					return err
 				}
 			}
 		}
-		base := median(servers[0].results)
-		for _, s := range servers {
-			m := median(s.results)
-			fmt.Fprintf(t, "%d\t%s\t%.0f\t%s\t%s\t%.2f\t\n", connections, s.name, m.perSecond, round(m.p50), round(m.p99), m.perSecond/base.perSecond)
-		}
+		base, m := median(theirs), median(ours)
+		fmt.Fprintf(t, "%s\t%d\t%.0f\t%s\t%s\t%.0f\t%.2f\t\n", state, connections, m.perSecond, round(m.p50), round(m.p99), base.perSecond, m.perSecond/base.perSecond)
 	}
-	memory, err := down.residentMB()
+	memory, err := gantry.residentMB()
 	if err != nil {
 		return err
 	}
-	disk, err := folderBytes(filepath.Join(dir, "down"))
+	disk, err := folderBytes(dir)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(t, "\t\t\t\t\t\t\nmemory with %d events pending\t%.0f MB\t\t\t\t\t\ndisk per event\t%d bytes\t\t\t\t\t\n", total, memory, disk/max(1, total))
+	fmt.Fprintf(t, "%s: %.0f MB resident after 16 connections, %.0f MB after 64; %d events, %d bytes on disk each\n", state, peak, memory, total, disk/max(1, total))
 	return nil
 }
 

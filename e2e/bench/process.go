@@ -13,7 +13,6 @@ import (
 	"regexp"
 	"strconv"
 	"syscall"
-	"time"
 )
 
 // program is a server under measurement, in a process of its own.
@@ -25,29 +24,28 @@ type program struct {
 
 // startProgram starts a server and waits until it answers on ready.
 func startProgram(ctx context.Context, ready string, env []string, name string, args ...string) (*program, error) {
+	p, err := runProgram(ctx, env, name, args...)
+	if err != nil {
+		return nil, err
+	}
+	return p, p.until(ctx, func() error {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, ready, nil)
+		if err != nil {
+			return err
+		}
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return err
+		}
+		return res.Body.Close()
+	})
+}
+
+func runProgram(ctx context.Context, env []string, name string, args ...string) (*program, error) {
 	p := &program{cmd: exec.CommandContext(ctx, name, args...)}
 	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.Stderr = &p.out
-	if err := p.cmd.Start(); err != nil {
-		return nil, err
-	}
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.After(20 * time.Second); ; {
-		select {
-		case <-deadline:
-			return nil, errors.Join(fmt.Errorf("%s is not ready: %s", name, &p.out), p.stop())
-		case <-tick.C:
-		}
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, ready, nil)
-		if err != nil {
-			return nil, err
-		}
-		if res, err := http.DefaultClient.Do(req); err == nil {
-			_ = res.Body.Close()
-			return p, nil
-		}
-	}
+	return p, p.cmd.Start()
 }
 
 func (p *program) stop() error {

@@ -49,8 +49,10 @@ type Temporal struct {
 type Inbox struct {
 	Linger      time.Duration `koanf:"linger" doc:"How long an event that needs no decision may wait for more events of its run, to be forwarded together. 0 forwards each at once."`
 	Concurrency int           `koanf:"concurrency" doc:"Runs forwarded to Temporal at the same time."`
-	BodyCount   int           `koanf:"bodyCount" doc:"Bodies of accepted deliveries to keep."`
-	BodyBytes   int64         `koanf:"bodyBytes" doc:"Bytes of bodies to keep."`
+	EntryCount  int           `koanf:"entryCount" doc:"Forwarded deliveries to keep, which is also the window in which a repeat is recognised. What waits to be forwarded is always kept."`
+	EntryBytes  int64         `koanf:"entryBytes" doc:"Bytes of forwarded deliveries to keep, without their bodies."`
+	BodyCount   int           `koanf:"bodyCount" doc:"Bodies of forwarded deliveries to keep; the oldest go first, before their entries."`
+	BodyBytes   int64         `koanf:"bodyBytes" doc:"Bytes of those bodies to keep."`
 	LogCount    int           `koanf:"logCount" doc:"Ignored deliveries to keep in the log, and as many refused ones."`
 }
 
@@ -94,7 +96,7 @@ func Default() Config {
 		Data:      "gantry-data",
 		Log:       Log{Level: "info", Format: "json"},
 		Temporal:  Temporal{TaskQueue: "gantry"},
-		Inbox:     Inbox{Linger: 2 * time.Second, Concurrency: 16, BodyCount: 100_000, BodyBytes: 256 << 20, LogCount: 10_000},
+		Inbox:     Inbox{Linger: 2 * time.Second, Concurrency: 16, EntryCount: 100_000, EntryBytes: 256 << 20, BodyCount: 20_000, BodyBytes: 64 << 20, LogCount: 10_000},
 		Reconcile: Reconcile{Interval: 2 * time.Minute},
 		Guardian:  Guardian{Webhook: "gantry", Reenable: true},
 	}
@@ -131,7 +133,8 @@ func (c Config) Validate() error {
 		name  string
 		value int64
 	}{
-		{"inbox.concurrency", int64(c.Inbox.Concurrency)}, {"inbox.bodyCount", int64(c.Inbox.BodyCount)},
+		{"inbox.concurrency", int64(c.Inbox.Concurrency)}, {"inbox.entryCount", int64(c.Inbox.EntryCount)},
+		{"inbox.entryBytes", c.Inbox.EntryBytes}, {"inbox.bodyCount", int64(c.Inbox.BodyCount)},
 		{"inbox.bodyBytes", c.Inbox.BodyBytes}, {"inbox.logCount", int64(c.Inbox.LogCount)},
 	} {
 		if v.value < 1 {
