@@ -134,3 +134,31 @@ func TestProblemsAreListed(t *testing.T) {
 		t.Errorf("the server knows %v\nthe document lists %v", kinds, listed)
 	}
 }
+
+// TestMetricsAreListed compares docs/reference/metrics.md with the metrics in
+// the source.
+func TestMetricsAreListed(t *testing.T) {
+	defined := regexp.MustCompile(`(?:Name: |counter\(|vector\(|gauge\()"(gantry_[a-z_]+)"`)
+	var known []string
+	for name, content := range files(t, ".go") {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		for _, m := range defined.FindAllStringSubmatch(content, -1) {
+			known = append(known, m[1])
+		}
+	}
+	doc, err := os.ReadFile("reference/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var listed []string
+	for _, m := range regexp.MustCompile("(?m)^\\| `(gantry_[a-z_]+)").FindAllSubmatch(doc, -1) {
+		listed = append(listed, string(m[1]))
+	}
+	slices.Sort(known)
+	slices.Sort(listed)
+	if known, listed := slices.Compact(known), slices.Compact(listed); !slices.Equal(known, listed) || len(known) < 15 {
+		t.Errorf("the source has %v\nthe document lists %v", known, listed)
+	}
+}

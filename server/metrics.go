@@ -22,25 +22,25 @@ type metrics struct {
 
 func newMetrics(r prometheus.Registerer) *metrics {
 	counter := func(name, help string) prometheus.Counter {
-		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: "gantry", Subsystem: "webhook", Name: name, Help: help})
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 	}
 	vector := func(name, help string, labels ...string) *prometheus.CounterVec {
-		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "gantry", Subsystem: "webhook", Name: name, Help: help}, labels)
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
 	m := &metrics{
-		received:    counter("received_total", "Requests to the webhook."),
-		accepted:    counter("accepted_total", "Notifications stored for forwarding."),
-		duplicate:   counter("duplicate_total", "Notifications that had been stored before."),
-		unavailable: counter("unavailable_total", "Notifications answered 503 because they could not be stored."),
-		ignored:     vector("ignored_total", "Authentic notifications that start no work, by reason.", "reason"),
-		refused:     vector("refused_total", "Requests that were refused, by reason.", "reason"),
-		secrets:     vector("secret_used_total", "Authentic notifications by account and place of the secret that signed them, from 1.", "account", "secret"),
+		received:    counter("gantry_webhook_received_total", "Requests to the webhook."),
+		accepted:    counter("gantry_webhook_accepted_total", "Notifications stored for forwarding."),
+		duplicate:   counter("gantry_webhook_duplicate_total", "Notifications that had been stored before."),
+		unavailable: counter("gantry_webhook_unavailable_total", "Notifications answered 503 because they could not be stored."),
+		ignored:     vector("gantry_webhook_ignored_total", "Authentic notifications that start no work, by reason.", "reason"),
+		refused:     vector("gantry_webhook_refused_total", "Requests that were refused, by reason.", "reason"),
+		secrets:     vector("gantry_webhook_secret_used_total", "Authentic notifications by account and place of the secret that signed them, from 1.", "account", "secret"),
 		ackLatency: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Namespace: "gantry", Subsystem: "webhook", Name: "ack_seconds", Help: "Time from an authentic request to its answer.",
+			Name: "gantry_webhook_ack_seconds", Help: "Time from an authentic request to its answer.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 16),
 		}),
 		findings: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Namespace: "gantry", Subsystem: "guardian", Name: "findings", Help: "1 while something is wrong with an account, by kind: see GET /v1/accounts.",
+			Name: "gantry_guardian_findings", Help: "1 while something is wrong with an account, by kind: see GET /v1/accounts.",
 		}, []string{"account", "kind"}),
 	}
 	r.MustRegister(m.received, m.accepted, m.duplicate, m.unavailable, m.ignored, m.refused, m.secrets, m.ackLatency, m.findings)
