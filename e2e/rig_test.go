@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -133,9 +134,13 @@ func (w *world) serve() *process {
 	return w.serveWith("tokens:\n  - {name: e2e, role: admin, hash: " + server.TokenHash(apiToken) + "}\n")
 }
 
-// serveWith starts `gantry serve` with more configuration.
+// serveWith starts `gantry serve` with more configuration. Reconcile is off
+// unless that switches it on: it would mend what a story breaks.
 func (w *world) serveWith(more string) *process {
 	w.t.Helper()
+	if !strings.Contains(more, "reconcile:") {
+		more += "reconcile: {interval: 0s}\n"
+	}
 	config := filepath.Join(w.dir, "gantry.yaml")
 	w.must(os.WriteFile(config, fmt.Appendf(nil, `
 listen: 127.0.0.1:%d

@@ -149,8 +149,8 @@ func heard(s workflows.RunStatus, state spacelift.RunState, version int) workflo
 	return s
 }
 
-// tick runs Reconcile once, as its schedule does, and lets the interval pass.
-func (r *accountRig) tick() workflows.ReconcileReport {
+// environment is one for the next tick.
+func (r *accountRig) environment() *testsuite.TestWorkflowEnvironment {
 	r.Helper()
 	var suite testsuite.WorkflowTestSuite
 	suite.SetLogger(testLogger{})
@@ -160,13 +160,20 @@ func (r *accountRig) tick() workflows.ReconcileReport {
 		env.SetLastCompletionResult(*r.last)
 	}
 	env.RegisterWorkflow(workflows.Reconcile)
-	env.RegisterWorkflowWithOptions(r.adopt, workflow.RegisterOptions{Name: workflows.ManageRunType})
-	env.OnSignalExternalWorkflow(anyArg, anyArg, anyArg, anyArg, anyArg).Return(r.signal).Maybe()
 	env.RegisterActivity(&activities.Activities{
 		Accounts:       map[spacelift.Account]activities.Spacelift{"acme": r.client},
 		WebhookSecrets: map[spacelift.Account]func() string{"acme": func() string { return webhookSecret }},
 		Temporal:       r,
 	})
+	return env
+}
+
+// tick runs Reconcile once, as its schedule does, and lets the interval pass.
+func (r *accountRig) tick() workflows.ReconcileReport {
+	r.Helper()
+	env := r.environment()
+	env.RegisterWorkflowWithOptions(r.adopt, workflow.RegisterOptions{Name: workflows.ManageRunType})
+	env.OnSignalExternalWorkflow(anyArg, anyArg, anyArg, anyArg, anyArg).Return(r.signal).Maybe()
 	env.ExecuteWorkflow(workflows.Reconcile, r.in)
 	var report workflows.ReconcileReport
 	r.must(env.GetWorkflowResult(&report))

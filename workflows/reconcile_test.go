@@ -1,11 +1,14 @@
 package workflows_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
 	"testing"
 	"time"
+
+	"go.temporal.io/sdk/workflow"
 
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/spacelift/simulator"
@@ -310,5 +313,37 @@ func wantInTable(t *testing.T, file string, runs, quiet, adopting int) {
 	row := fmt.Sprintf("| %d | %d | %d |", runs, quiet, adopting)
 	if !strings.Contains(string(content), row) {
 		t.Errorf("%s has no row %q", file, row)
+	}
+}
+
+// Between the question and the start of an execution its first notification may
+// arrive. Then the execution is told instead.
+func TestReconcileLosesARaceWithTheFirstNotification(t *testing.T) {
+	r := newAccountRig(t, networkProd)
+	ref := r.push("network-prod")
+	var told workflows.RunEvents
+	env := r.environment()
+	env.RegisterWorkflowWithOptions(func(ctx workflow.Context, _ workflows.ManageRunInput) error {
+		workflow.GetSignalChannel(ctx, workflows.RunEventsSignal).Receive(ctx, &told)
+		return nil
+	}, workflow.RegisterOptions{Name: workflows.ManageRunType})
+	race := func(ctx workflow.Context, in workflows.ReconcileInput) (workflows.ReconcileReport, error) {
+		first := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{WorkflowID: workflows.ManageRunID(ref)}),
+			workflows.ManageRunType, workflows.ManageRunInput{Run: ref})
+		if err := first.GetChildWorkflowExecution().Get(ctx, nil); err != nil {
+			return workflows.ReconcileReport{}, err
+		}
+		report, err := workflows.Reconcile(ctx, in)
+		return report, errors.Join(err, first.Get(ctx, nil))
+	}
+	env.RegisterWorkflow(race)
+	env.ExecuteWorkflow(race, r.in)
+	var report workflows.ReconcileReport
+	r.must(env.GetWorkflowResult(&report))
+	if got, want := whatItDid(report), (did{done, 0, 1, 0, 3}); got != want {
+		t.Errorf("the tick did %+v, want %+v", got, want)
+	}
+	if len(told.Events) != 6 {
+		t.Errorf("the execution was told %+v, want all six states", told)
 	}
 }

@@ -26,6 +26,7 @@ func TestReplay(t *testing.T) {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".json"), func(t *testing.T) {
 			replayer := worker.NewWorkflowReplayer()
 			replayer.RegisterWorkflow(workflows.ManageRun)
+			replayer.RegisterWorkflow(workflows.Reconcile)
 			if err := replayer.ReplayWorkflowHistoryFromJSONFile(testLogger{}, file); err != nil {
 				t.Error(err)
 			}

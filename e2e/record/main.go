@@ -106,7 +106,11 @@ func (s story) record(ctx context.Context, c client.Client, file string) (result
 	if err != nil {
 		return result{}, err
 	}
-	history, err := t.history(ctx)
+	id := workflows.ManageRunID(t.ref)
+	if s.tick > 0 {
+		id = t.ticks[s.tick-1]
+	}
+	history, err := t.history(ctx, id)
 	if err != nil {
 		return result{}, fmt.Errorf("read the history: %w", err)
 	}

@@ -17,6 +17,8 @@ var limits = map[string]int{
 	"auto-nine-notifications": 45,
 	"auto-coalesced":          20,
 	"no-changes":              32,
+	"reconcile-quiet":         8,
+	"reconcile-adopts":        16,
 }
 
 func TestCostOfAManagedRun(t *testing.T) {
@@ -32,6 +34,7 @@ func TestCostOfAManagedRun(t *testing.T) {
 
 		replayer := worker.NewWorkflowReplayer()
 		replayer.RegisterWorkflow(workflows.ManageRun)
+		replayer.RegisterWorkflow(workflows.Reconcile)
 		if err := replayer.ReplayWorkflowHistoryFromJSONFile(nil, dir+"/"+story+".json"); err != nil {
 			t.Errorf("%s: the recorded history does not replay: %v", story, err)
 		}

@@ -146,6 +146,43 @@ var stories = []story{
 			t.confirmedOnce,
 		)
 	}},
+	{name: "adopted", labels: auto, plan: changes, script: adopted},
+	{name: "reconcile-adopts", labels: auto, plan: changes, tick: 1, script: adopted},
+	{name: "reconcile-finishes", labels: auto, plan: changes, tick: 2, script: adopted},
+	{name: "reconcile-quiet", labels: manual, plan: changes, tick: 1, script: func(ctx context.Context, t *teller) error {
+		return steps(
+			t.webhook,
+			func() error { return t.oneByOne(ctx, unconfirmed) },
+			func() error { return t.listed(ctx) },
+			func() error { return t.reconcile(ctx) },
+			func() error { return t.sim.Discard("jane", stack, t.ref.Run, "") },
+			func() error { return t.oneByOne(ctx, discarded) },
+		)
+	}},
+	{name: "reconcile-webhook-off", labels: manual, plan: changes, tick: 1, script: func(ctx context.Context, t *teller) error {
+		return steps(
+			t.webhookOff,
+			func() error { return t.oneByOne(ctx, unconfirmed, spacelift.RunStatePlanning) },
+			func() error { return t.listed(ctx) },
+			func() error { return t.reconcile(ctx) },
+			func() error { return t.sim.Discard("jane", stack, t.ref.Run, "") },
+			func() error { return t.oneByOne(ctx, discarded) },
+		)
+	}},
+}
+
+// adopted is the story of a run that no notification tells of.
+func adopted(ctx context.Context, t *teller) error {
+	return steps(
+		t.webhook,
+		func() error { return t.until(unconfirmed) },
+		func() error { return t.reconcile(ctx) },
+		func() error { return t.phase(ctx, workflows.PhaseApplying) },
+		func() error { return t.listed(ctx) },
+		func() error { return t.until(finished) },
+		func() error { return t.reconcile(ctx) },
+		t.confirmedOnce,
+	)
 }
 
 func steps(all ...func() error) error {

@@ -34,6 +34,10 @@ type story struct {
 	labels []string
 	plan   spacelift.Delta
 	script func(context.Context, *teller) error
+
+	// tick, when set, makes it a story of Reconcile: the history of that
+	// execution is recorded, by its number in the story, from 1.
+	tick int
 }
 
 // teller tells a story: it moves a simulated run, notifies its execution, and
@@ -45,7 +49,8 @@ type teller struct {
 	clock    *simulator.ManualClock
 	ref      spacelift.RunRef
 
-	heard                  int // the first state version that the execution has not heard of
+	ticks                  []string // workflow ids of the executions of Reconcile
+	heard                  int      // the first state version that the execution has not heard of
 	notifications, signals int
 }
 
@@ -71,7 +76,12 @@ func (s story) tell(ctx context.Context, c client.Client) (*teller, error) {
 
 	w := worker.New(c, t.queue, worker.Options{Identity: identity})
 	w.RegisterWorkflow(workflows.ManageRun)
-	w.RegisterActivity(&activities.Activities{Accounts: map[spacelift.Account]activities.Spacelift{account: api}})
+	w.RegisterWorkflow(workflows.Reconcile)
+	w.RegisterActivity(&activities.Activities{
+		Accounts:       map[spacelift.Account]activities.Spacelift{account: api},
+		WebhookSecrets: map[spacelift.Account]func() string{account: func() string { return webhookSecret }},
+		Temporal:       c,
+	})
 	if err := w.Start(); err != nil {
 		return nil, fmt.Errorf("start worker: %w", err)
 	}
@@ -220,10 +230,10 @@ func (t *teller) shows(ctx context.Context, what string, wanted func(workflows.R
 	}
 }
 
-// history is what Temporal recorded.
-func (t *teller) history(ctx context.Context) (*history.History, error) {
+// history is what Temporal recorded of an execution.
+func (t *teller) history(ctx context.Context, id string) (*history.History, error) {
 	var all history.History
-	events := t.temporal.GetWorkflowHistory(ctx, workflows.ManageRunID(t.ref), "", false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	events := t.temporal.GetWorkflowHistory(ctx, id, "", false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 	for events.HasNext() {
 		e, err := events.Next()
 		if err != nil {

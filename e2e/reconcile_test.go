@@ -1,0 +1,293 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/api/workflow/v1"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
+
+	"github.com/gantryhq/gantry/gen/api"
+	"github.com/gantryhq/gantry/server"
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/spacelift/simulator"
+	"github.com/gantryhq/gantry/workflows"
+)
+
+// serveReconciling starts Gantry with a Reconcile every second.
+func (w *world) serveReconciling(more ...string) *process {
+	w.t.Helper()
+	return w.serveWith("reconcile: {interval: 1s}\ntokens:\n  - {name: e2e, role: admin, hash: " + server.TokenHash(apiToken) + "}\n" + strings.Join(more, "\n"))
+}
+
+// account waits until Gantry shows the account as wanted.
+func (w *world) account(what string, wanted func(api.Account) bool) api.Account {
+	w.t.Helper()
+	var account api.Account
+	w.eventually(what, func(ctx context.Context) error {
+		r, err := w.client.ListAccountsWithResponse(ctx)
+		if err != nil {
+			return err
+		}
+		if r.JSON200 == nil || len(r.JSON200.Accounts) != 1 {
+			return fmt.Errorf("%d %s", r.StatusCode(), r.Body)
+		}
+		if account = r.JSON200.Accounts[0]; !wanted(account) {
+			return fmt.Errorf("%s", r.Body)
+		}
+		return nil
+	})
+	return account
+}
+
+func finding(a api.Account, kind workflows.FindingKind) bool {
+	return slices.ContainsFunc(a.Findings, func(f api.Finding) bool { return f.Kind == string(kind) })
+}
+
+func outcome(o workflows.ReconcileOutcome) func(api.Account) bool {
+	return func(a api.Account) bool { return a.LastReconcile != nil && a.LastReconcile.Outcome == string(o) }
+}
+
+// Not one notification arrives. The run is found, confirmed once and followed
+// to its end all the same, and somebody is told of the silence.
+func TestReconcileWithoutAnyNotification(t *testing.T) {
+	w := newWorld(t, autoStack, foreign)
+	w.silence()
+	w.serveReconciling()
+	other := w.push("sandbox", 1)
+	run := w.phase("network-prod", w.push("network-prod", 2), api.PhaseDone)
+
+	if run.State != "FINISHED" || len(run.States) != 10 {
+		t.Errorf("ended as %s after %d states", run.State, len(run.States))
+	}
+	if !slices.ContainsFunc(run.Timeline, func(e api.TimelineEntry) bool { return e.Kind == "repair" }) {
+		t.Errorf("the timeline tells of no repair: %+v", run.Timeline)
+	}
+	if n := len(w.spacelift.Mutations("runConfirm")); n != 1 {
+		t.Errorf("confirmed %d times, want once", n)
+	}
+	if r, err := w.client.GetRunWithResponse(t.Context(), "acme", "sandbox", string(other)); err != nil || r.StatusCode() != http.StatusNotFound {
+		t.Errorf("a run of a stack nobody labelled: %v %s", err, r.Body)
+	}
+	// Runs go on and on, and nothing tells of it.
+	w.account("the silence is noticed", func(a api.Account) bool {
+		if finding(a, workflows.FindingSilence) {
+			return true
+		}
+		if st, err := w.spacelift.Stack("network-prod"); err == nil && st.Blocker == "" {
+			w.push("network-prod", 1)
+		}
+		return false
+	})
+}
+
+// Half of the notifications get lost, at random.
+func TestReconcileFillsGaps(t *testing.T) {
+	w := newWorld(t, autoStack, manualStack)
+	_, err := w.spacelift.InjectDelivery(simulator.DeliveryFault{Kind: simulator.Drop, Probability: 0.5})
+	w.must(err)
+	w.serveReconciling()
+	for range 3 {
+		auto, manual := w.push("network-prod", 1), w.push("app-prod", 1)
+		w.phase("app-prod", manual, api.PhaseWaiting)
+		w.must(w.spacelift.Confirm("jane", "app-prod", manual, "go"))
+		for stack, id := range map[spacelift.StackID]runID{"network-prod": auto, "app-prod": manual} {
+			if run := w.phase(stack, id, api.PhaseDone); run.State != "FINISHED" {
+				t.Errorf("%s ended as %s", stack, run.State)
+			}
+		}
+	}
+	if n := len(w.spacelift.Mutations("runConfirm")); n != 3 {
+		t.Errorf("Gantry confirmed %d times, want 3", n)
+	}
+}
+
+// The end is never told, of a run whose stack is no longer managed either.
+func TestReconcileEndsWhatHasEnded(t *testing.T) {
+	w := newWorld(t, manualStack, simulator.Stack{ID: "db-prod", Labels: []string{"gantry:managed"}})
+	w.serveReconciling()
+	told, unlabelled := w.push("app-prod", 1), w.push("db-prod", 1)
+	w.phase("app-prod", told, api.PhaseWaiting)
+	w.phase("db-prod", unlabelled, api.PhaseWaiting)
+
+	_, err := w.spacelift.InjectDelivery(simulator.DeliveryFault{Kind: simulator.Drop, Stack: "app-prod"})
+	w.must(err)
+	w.must(w.spacelift.SetLabels("db-prod", "env:prod"))
+	w.must(w.spacelift.Discard("jane", "app-prod", told, "no"))
+	w.must(w.spacelift.Discard("jane", "db-prod", unlabelled, "no"))
+	for stack, id := range map[spacelift.StackID]runID{"app-prod": told, "db-prod": unlabelled} {
+		if run := w.phase(stack, id, api.PhaseDone); run.State != "DISCARDED" || run.Outcome == nil || !strings.Contains(*run.Outcome, "by jane") {
+			t.Errorf("%s ended as %s: %v", stack, run.State, run.Outcome)
+		}
+	}
+}
+
+// An execution of a run that does not exist does not stay open for ever.
+func TestReconcileGivesUpForgeries(t *testing.T) {
+	w := newWorld(t, autoStack)
+	w.serveReconciling()
+	const forged = "01KDXFORGED000000000000000"
+	if status, answer := w.deliver(w.notification("network-prod", forged, "UNCONFIRMED", 5)); status != http.StatusAccepted {
+		t.Fatalf("%d %s", status, answer)
+	}
+	run := w.phase("network-prod", forged, api.PhaseDone)
+	if run.Outcome == nil || !strings.Contains(*run.Outcome, "Spacelift does not know it") {
+		t.Errorf("it ended as %s: %v", run.State, run.Outcome)
+	}
+	if n := len(w.spacelift.Mutations("runConfirm")); n != 0 {
+		t.Errorf("Gantry asked to confirm %d times", n)
+	}
+}
+
+// Gantry is down, ten notifications fail, and Spacelift switches the webhook
+// off. Gantry comes back, switches it on, says so, and catches up.
+func TestGuardianSwitchesTheWebhookOnAgain(t *testing.T) {
+	w := newWorld(t, autoStack, manualStack)
+	p := w.serveReconciling()
+	before := w.push("app-prod", 1)
+	w.phase("app-prod", before, api.PhaseWaiting)
+	p.kill()
+
+	missed := w.push("network-prod", 1)
+	w.must(w.spacelift.Discard("jane", "app-prod", before, ""))
+	again := w.push("app-prod", 1)
+	disabled := func() bool { return w.spacelift.NamedWebhooks()[0].Disabled }
+	w.eventually("Spacelift switches the webhook off", func(context.Context) error {
+		if !disabled() {
+			return errors.New("it is still on")
+		}
+		return nil
+	})
+
+	p = w.serveReconciling()
+	account := w.account("the webhook is on again", func(a api.Account) bool { return a.Webhook != nil && a.Webhook.Enabled })
+	if !finding(account, workflows.FindingWebhookDisabled) || disabled() {
+		t.Errorf("findings %+v; switched off: %t", account.Findings, disabled())
+	}
+	if out := p.out.String(); !strings.Contains(out, "switched it on again") || !strings.Contains(out, "level=ERROR") {
+		t.Error("the log does not tell of it")
+	}
+	if status, body := w.fetch(w.url() + "/metrics"); status != http.StatusOK || !strings.Contains(body, `gantry_guardian_findings{account="acme",kind="webhook-disabled"} 1`) {
+		t.Errorf("the metrics do not tell of it: %d", status)
+	}
+	for id, want := range map[runID]struct {
+		stack spacelift.StackID
+		phase api.Phase
+		state string
+	}{
+		missed: {"network-prod", api.PhaseDone, "FINISHED"},
+		before: {"app-prod", api.PhaseDone, "DISCARDED"},
+		again:  {"app-prod", api.PhaseWaiting, "UNCONFIRMED"},
+	} {
+		if run := w.phase(want.stack, id, want.phase); run.State != want.state {
+			t.Errorf("run of %s is %s, want %s", want.stack, run.State, want.state)
+		}
+	}
+	// Notifications come through again.
+	next := w.push("network-prod", 1)
+	w.eventually("a notification arrives", func(ctx context.Context) error {
+		r, err := w.client.ListDeliveriesWithResponse(ctx, &api.ListDeliveriesParams{Run: new(string(next)), Outcome: new(api.OutcomeAccepted)})
+		if err == nil && (r.JSON200 == nil || len(r.JSON200.Deliveries) == 0) {
+			err = fmt.Errorf("%s", r.Body)
+		}
+		return err
+	})
+}
+
+// While Spacelift wants fewer calls, Gantry makes none, and says so.
+func TestReconcileBacksOffWhenRateLimited(t *testing.T) {
+	w := newWorld(t, manualStack)
+	w.silence()
+	_, err := w.spacelift.InjectAPI(simulator.APIFault{Kind: simulator.RateLimited, RetryAfter: simulator.Duration(8 * time.Second)})
+	w.must(err)
+	w.serveReconciling()
+	w.account("it is rate-limited", outcome(workflows.ReconcileRateLimited))
+	calls := len(w.spacelift.Requests())
+	id := w.push("app-prod", 1)
+	w.account("it backs off", outcome(workflows.ReconcileBackingOff))
+	if n := len(w.spacelift.Requests()); n != calls {
+		t.Errorf("%d calls while it should leave Spacelift alone", n-calls)
+	}
+	w.spacelift.ClearFaults()
+	w.phase("app-prod", id, api.PhaseWaiting)
+	w.account("all is well again", outcome(workflows.ReconcileDone))
+}
+
+// Every replica sets the schedule when it starts. There is one all the same and
+// its ticks never overlap; what an operator paused stays paused; switching
+// Reconcile off removes it.
+func TestReplicasShareOneSchedule(t *testing.T) {
+	w := newWorld(t, manualStack)
+	first := w.serveReconciling()
+	second := &world{t: t, temporal: w.temporal, spacelift: w.spacelift, apiURL: w.apiURL, port: freePort(t), dir: t.TempDir()}
+	second.connect(apiToken)
+	second.serveReconciling()
+	ticks := map[time.Time]bool{}
+	for _, replica := range []*world{w, second} {
+		replica.account("ticks go by", func(a api.Account) bool {
+			if a.LastReconcile != nil {
+				ticks[a.LastReconcile.At] = true
+			}
+			return len(ticks) >= 3 && outcome(workflows.ReconcileDone)(a)
+		})
+	}
+	c, err := client.DialContext(t.Context(), client.Options{HostPort: w.temporal.HostPort()})
+	w.must(err)
+	defer c.Close()
+	w.neverOverlap(c)
+
+	schedule := c.ScheduleClient().GetHandle(t.Context(), workflows.ReconcileID("acme"))
+	w.must(schedule.Pause(t.Context(), client.SchedulePauseOptions{Note: "hands off"}))
+	before, err := schedule.Describe(t.Context())
+	w.must(err)
+	first.interrupt()
+	first = w.serveReconciling()
+	w.eventually("the schedule is set again", func(ctx context.Context) error {
+		now, err := schedule.Describe(ctx)
+		if err == nil && !now.Info.LastUpdateAt.After(before.Info.LastUpdateAt) {
+			err = errors.New("not yet")
+		}
+		if err == nil && !now.Schedule.State.Paused {
+			t.Error("the operator's pause was lifted")
+		}
+		return err
+	})
+
+	first.interrupt()
+	w.serve()
+	w.eventually("the schedule is gone", func(ctx context.Context) error {
+		_, err := schedule.Describe(ctx)
+		if _, gone := errors.AsType[*serviceerror.NotFound](err); gone {
+			return nil
+		}
+		return errors.Join(errors.New("it is there"), err)
+	})
+}
+
+// neverOverlap checks that each execution of Reconcile began after the one
+// before had ended.
+func (w *world) neverOverlap(c client.Client) {
+	w.t.Helper()
+	page, err := c.ListWorkflow(w.t.Context(), &workflowservice.ListWorkflowExecutionsRequest{Query: "WorkflowType = 'Reconcile' AND ExecutionStatus = 'Completed'"})
+	w.must(err)
+	ticks := page.GetExecutions()
+	if len(ticks) < 3 {
+		w.t.Fatalf("%d ticks, want some to compare", len(ticks))
+	}
+	slices.SortFunc(ticks, func(a, b *workflow.WorkflowExecutionInfo) int {
+		return a.GetStartTime().AsTime().Compare(b.GetStartTime().AsTime())
+	})
+	for i := range ticks[1:] {
+		if ended, began := ticks[i].GetCloseTime().AsTime(), ticks[i+1].GetStartTime().AsTime(); began.Before(ended) {
+			w.t.Errorf("a tick began at %s, the one before ended at %s", began, ended)
+		}
+	}
+}

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
+
+	"github.com/gantryhq/gantry/spacelift/simulator"
+	"github.com/gantryhq/gantry/workflows"
+)
+
+const webhookSecret = "recorded-nowhere"
+
+// webhook gives the account the webhook that Reconcile watches.
+func (t *teller) webhook() error {
+	return t.sim.AddNamedWebhook(simulator.NamedWebhook{ID: "gantry", Endpoint: "https://gantry.example/webhook", Secret: webhookSecret})
+}
+
+// webhookOff is webhook, after ten failures.
+func (t *teller) webhookOff() error {
+	return t.sim.AddNamedWebhook(simulator.NamedWebhook{ID: "gantry", Endpoint: "https://gantry.example/webhook", Secret: webhookSecret, Disabled: true})
+}
+
+// reconcile runs Reconcile once, long after everything that happened so far.
+func (t *teller) reconcile(ctx context.Context) error {
+	id := fmt.Sprintf("%s-%s-%d", workflows.ReconcileID(account), t.queue, len(t.ticks)+1)
+	run, err := t.temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: id, TaskQueue: t.queue}, workflows.ReconcileType,
+		workflows.ReconcileInput{Account: account, Interval: 2 * time.Minute, Webhook: "gantry", Reenable: true})
+	if err != nil {
+		return fmt.Errorf("start reconcile: %w", err)
+	}
+	var report workflows.ReconcileReport
+	if err := run.Get(ctx, &report); err != nil {
+		return fmt.Errorf("reconcile: %w", err)
+	}
+	if report.Outcome != workflows.ReconcileDone {
+		return fmt.Errorf("reconcile is %s: %s", report.Outcome, report.Reason)
+	}
+	t.ticks = append(t.ticks, id)
+	return nil
+}
+
+// listed waits until lists show the execution in the state that its run is in,
+// and no other open one.
+func (t *teller) listed(ctx context.Context) error {
+	want, err := t.sim.Run(stack, t.ref.Run)
+	if err != nil {
+		return err
+	}
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	query := fmt.Sprintf("WorkflowType = '%s' AND ExecutionStatus = 'Running'", workflows.ManageRunType)
+	mine := fmt.Sprintf("%s AND WorkflowId = '%s' AND %s = '%s'", query, workflows.ManageRunID(t.ref), workflows.AttrRunState.GetName(), want.State)
+	for {
+		all, err := t.temporal.CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{Query: query})
+		if err != nil {
+			return fmt.Errorf("count executions: %w", err)
+		}
+		found, err := t.temporal.CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{Query: mine})
+		if err != nil {
+			return fmt.Errorf("count executions: %w", err)
+		}
+		if all.GetCount() == 1 && found.GetCount() == 1 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%d executions are listed, %d of them in %s: %w", all.GetCount(), found.GetCount(), want.State, context.Cause(ctx))
+		case <-tick.C:
+		}
+	}
+}
