@@ -3,7 +3,6 @@ package inbox
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -148,19 +147,5 @@ func TestAcceptAfterClose(t *testing.T) {
 	}
 	if h := in.Health(); h.Writable || h.Problem == "" {
 		t.Errorf("health %+v, want not writable and a reason", h)
-	}
-}
-
-func TestSecondProcessIsToldWhatToDo(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	open(t, Options{Dir: dir})
-	_, err := Open(t.Context(), Options{Dir: dir})
-	if err == nil {
-		t.Fatal("the directory was opened twice")
-	}
-	want := fmt.Sprintf("open inbox: another process uses %s: stop it, or give each process a directory of its own", dir)
-	if err.Error() != want {
-		t.Errorf("error %q, want %q", err, want)
 	}
 }

@@ -1,3 +1,5 @@
+//go:build unix
+
 package inbox
 
 import (
@@ -6,9 +8,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -33,6 +37,15 @@ func sideBySide(workers, n int, do func(i int)) time.Duration {
 	}
 	wg.Wait()
 	return time.Since(start)
+}
+
+// cpu is the processor time this process has used.
+func cpu(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // flushEach is what the inbox is measured against: a write and a flush per
@@ -71,22 +84,32 @@ func BenchmarkAccept(b *testing.B) {
 			}
 			whole := append(bytes.Clone(it.record), sampleBody...)
 			const n = 512
-			var took, baseline time.Duration
+			var took, baseline, used time.Duration
+			waits := make([]time.Duration, n)
+			var all []time.Duration
 			total := 0
 			b.ReportAllocs()
 			for b.Loop() {
 				first := total
 				total += n
+				began := cpu(b)
 				took += sideBySide(workers, n, func(i int) {
-					ev := ev
+					ev, start := ev, time.Now()
 					ev.Run, ev.StateVersion = runRef((first+i)/9), (first+i)%9
 					if d, err := in.Accept(context.Background(), Delivery{Source: "192.0.2.7"}, ev, sampleBody); err != nil || d.Outcome != OutcomeAccepted {
 						b.Errorf("%+v: %v", d, err)
 					}
+					waits[i-1] = time.Since(start)
 				})
+				used += cpu(b) - began
+				all = append(all, waits...)
 				baseline += sideBySide(workers, n/8, func(int) { flush(whole) }) * 8
 			}
+			slices.Sort(all)
 			b.ReportMetric(float64(total)/took.Seconds(), "events/s")
+			b.ReportMetric(float64(used.Microseconds())/float64(total), "cpu_µs/event")
+			b.ReportMetric(float64(all[len(all)/2].Microseconds()), "p50_µs")
+			b.ReportMetric(float64(all[len(all)*99/100].Microseconds()), "p99_µs")
 			b.ReportMetric(baseline.Seconds()/took.Seconds(), "x_flush_each")
 			b.ReportMetric(float64(in.store.size())/float64(total), "disk_B/event")
 			b.ReportMetric(0, "ns/op")

@@ -2,6 +2,7 @@ package inbox
 
 import (
 	"bytes"
+	"cmp"
 	"database/sql"
 	"encoding/binary"
 	"errors"
@@ -70,10 +71,11 @@ func leaves(b []byte) (pages []int) {
 
 func TestDamageIsToldAndEverythingReadableIsKept(t *testing.T) {
 	t.Parallel()
-	const n = 300 // deliveries: some fifteen leaves
+	const n = 300 // some fifteen leaves
 	garbage := func(b []byte) { copy(b, bytes.Repeat([]byte("garbage!"), len(b)/8)) }
 	for _, c := range []struct {
 		name   string
+		n      int  // deliveries; 300 if it is 0
 		log    bool // the write-ahead log is there, as after a kill
 		damage func(t *testing.T, path string)
 		lost   int  // deliveries, at most
@@ -117,10 +119,10 @@ func TestDamageIsToldAndEverythingReadableIsKept(t *testing.T) {
 		{name: "the file is something else", lost: n, damage: func(t *testing.T, path string) {
 			edit(t, path, func(b []byte) []byte { return []byte("this is not an inbox\n") })
 		}},
-		{name: "the file is cut to nothing and the log holds everything", log: true, lost: 0, damage: func(t *testing.T, path string) {
+		{name: "the file is cut to nothing and the log holds everything", n: 24, log: true, lost: 0, damage: func(t *testing.T, path string) {
 			edit(t, path, func(b []byte) []byte { return nil })
 		}},
-		{name: "the file is gone and the log holds everything", log: true, lost: 0, damage: func(t *testing.T, path string) {
+		{name: "the file is gone and the log holds everything", n: 24, log: true, lost: 0, damage: func(t *testing.T, path string) {
 			if err := os.Remove(path); err != nil {
 				t.Fatal(err)
 			}
@@ -134,6 +136,7 @@ func TestDamageIsToldAndEverythingReadableIsKept(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
+			n := cmp.Or(c.n, n)
 			dir, ids := filled(t, n, c.log)
 			path := filepath.Join(dir, fileName)
 			c.damage(t, path)

@@ -39,9 +39,9 @@ var pragmas = []string{
 	"locking_mode = EXCLUSIVE",      // before the file is touched: no other process gets in between
 	"journal_mode = WAL",            //
 	"synchronous = FULL",            // COMMIT returns when the log is flushed
-	"wal_autocheckpoint = 1000",     // pages: then the commit takes the log over into the database
+	"wal_autocheckpoint = 128",      // pages: then a commit takes the log over into the database; see docs/adr/0003-inbox-store.md
 	"journal_size_limit = 33554432", // a log that grew beyond it, on a full disk, is cut
-	"cache_size = -4096",            // KiB
+	"cache_size = -2048",            // KiB
 	"temp_store = MEMORY",           //
 	"trusted_schema = OFF",          // a damaged file is not to be believed
 	"cell_size_check = ON",          //
@@ -65,7 +65,7 @@ type store struct {
 	cacheBytes int
 }
 
-const maxCache = 4 << 20
+const maxCache = 2 << 20
 
 var (
 	errInUse   = errors.New("another process uses it")
@@ -190,7 +190,7 @@ func (s *store) tidy() error {
 }
 
 // minTidy is how many free bytes are worth tidying up.
-const minTidy = 64 << 20
+const minTidy = 16 << 20
 
 // take notes that the file is this process's from now on. It is the first
 // thing written after a start.
@@ -340,6 +340,8 @@ func explain(err error) error {
 		return fmt.Errorf("the disk, a quota or a limit refuses to write: %w", err)
 	case sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC:
 		return fmt.Errorf("the disk fails to flush: %w", err)
+	case sqlite3.SQLITE_IOERR_LOCK: // how SQLite finds out that it may only read
+		return fmt.Errorf("the file can't be written, or the file system knows no locks: %w", err)
 	}
 	switch e.Code() & 0xff {
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:

@@ -27,7 +27,7 @@
 //
 // The file does not grow beyond what the budgets and the pending events need:
 // space that trimming frees is used again. It does not shrink either, until a
-// start finds more than half of it free. The log beside it has some 8 MiB, more
+// start finds more than half of it free. The log beside it has some 1 MiB, more
 // only while the disk is full.
 //
 // # What it promises

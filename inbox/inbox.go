@@ -43,7 +43,7 @@ type Options struct {
 
 	// Entries bounds the accepted deliveries that Temporal has, or had when
 	// they came late. It is also the window in which a repeat is recognised.
-	// Default 100,000 and 256 MiB.
+	// Default 50,000 and 128 MiB.
 	Entries Budget
 	// Bodies bounds the bodies of those; the oldest go first, the entries and
 	// their events stay. Default 20,000 and 64 MiB.
@@ -67,7 +67,7 @@ type Options struct {
 }
 
 func (o Options) withDefaults() Options {
-	o.Entries = o.Entries.or(Budget{100_000, 256 << 20})
+	o.Entries = o.Entries.or(Budget{50_000, 128 << 20})
 	o.Bodies = o.Bodies.or(Budget{20_000, 64 << 20})
 	o.Dead = o.Dead.or(Budget{10_000, 64 << 20})
 	o.Ignored = o.Ignored.or(Budget{20_000, 16 << 20})

@@ -37,6 +37,8 @@ var children = map[string]func(dir string) error{
 	"traffic":  traffic,
 	"diskfull": diskFull,
 	"cutwrite": cutWrite,
+	"second":   second,
+	"readonly": readOnly,
 }
 
 func TestMain(m *testing.M) {
@@ -378,5 +380,66 @@ func TestFullDiskIsToldAndOvercome(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s: %v: %s", child, err, out)
 		}
+	}
+}
+
+// second opens a folder that is in use, and says what it is told.
+func second(dir string) error {
+	_, err := Open(context.Background(), Options{Dir: dir})
+	fmt.Print(err)
+	return nil
+}
+
+func TestSecondProcessIsToldWhatToDo(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	in := open(t, Options{Dir: dir})
+	out, err := childProcess(t, "second", dir, 0).CombinedOutput()
+	want := fmt.Sprintf("open inbox: another process uses %s: stop it, or give each process a directory of its own", dir)
+	if err != nil || string(out) != want {
+		t.Errorf("%v: %q, want %q", err, out, want)
+	}
+	closeInbox(t, in)
+	out, err = childProcess(t, "second", dir, 0).CombinedOutput()
+	if err != nil || string(out) != "<nil>" {
+		t.Errorf("after the first one: %v: %q", err, out)
+	}
+}
+
+// readOnly opens a folder that it may not write to.
+func readOnly(dir string) error {
+	if os.Getuid() == 0 { // root may write to everything
+		if err := errors.Join(syscall.Setgid(65534), syscall.Setuid(65534)); err != nil {
+			return err
+		}
+	}
+	return second(dir)
+}
+
+func TestReadOnlyFolderIsToldAtTheStart(t *testing.T) {
+	t.Parallel()
+	temp := t.TempDir()
+	dir := filepath.Join(temp, "inbox")
+	if err := errors.Join(os.Chmod(temp, 0o755), os.Chmod(filepath.Dir(temp), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	in := open(t, Options{Dir: dir})
+	accept(t, in, event(runRef(1), 0, spacelift.RunStateQueued))
+	closeInbox(t, in)
+	path := filepath.Join(dir, fileName)
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Chmod(path, 0o444), os.Chmod(dir, 0o555)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.Chmod(dir, 0o755) })
+	out, err := childProcess(t, "readonly", dir, 0).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "can't be written") {
+		t.Errorf("%v: %q, want it to say that the folder can't be written", err, out)
+	}
+	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("the file was changed (%v)", err)
 	}
 }

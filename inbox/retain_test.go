@@ -34,7 +34,7 @@ func diskUse(t testing.TB, dir string) (n int64) {
 }
 
 // maxLog is how big SQLite's write-ahead log gets, more or less.
-const maxLog = 9 << 20
+const maxLog = 2 << 20
 
 // small keeps few deliveries, in many small segments.
 var small = Options{
