@@ -78,13 +78,16 @@ func TestLabFromItsOwnInstructions(t *testing.T) {
 	}
 }
 
-// With -data everything is there again after a restart: the run that ended, and
-// the deliveries.
+// With --data everything is there again after a restart, on other ports: the run
+// that ended, the deliveries, and the run that waits for somebody, whom Spacelift
+// then obeys and Gantry hears of.
 func TestLabKeepsItsData(t *testing.T) {
 	data := t.TempDir()
 	l := startLab(t, "--data", data)
 	run := l.curl()
 	l.phase("network-prod", run, api.PhaseDone)
+	waiting := l.control("app-prod/pushes", `{"plan":{"delta":{"added":1}}}`)
+	l.phase("app-prod", waiting, api.PhaseWaiting)
 	l.p.interrupt()
 
 	l = startLab(t, "--data", data)
@@ -95,6 +98,11 @@ func TestLabKeepsItsData(t *testing.T) {
 	l.must(err)
 	if r.JSON200 == nil || len(r.JSON200.Deliveries) != 10 {
 		t.Errorf("after the restart the log shows %s", r.Body)
+	}
+	l.phase("app-prod", waiting, api.PhaseWaiting)
+	l.control("app-prod/runs/"+string(waiting)+"/confirm", `{"by":"jane"}`)
+	if confirmed := l.phase("app-prod", waiting, api.PhaseDone); confirmed.State != "FINISHED" {
+		t.Errorf("the run confirmed after the restart ended as %s", confirmed.State)
 	}
 	// And life goes on.
 	l.phase("network-prod", l.curl(), api.PhaseDone)
@@ -116,21 +124,50 @@ func (l *lab) curl() runID {
 	defer res.Body.Close()
 	out, err := io.ReadAll(res.Body)
 	l.must(err)
-	var pushed struct {
+	return l.runIn(string(out))
+}
+
+// runIn reads the run's id from an answer of the simulator's control API.
+func (w *world) runIn(answer string) runID {
+	w.t.Helper()
+	var run struct {
 		Ref struct {
 			Run runID `json:"run"`
 		} `json:"ref"`
 	}
-	if err := json.Unmarshal(out, &pushed); err != nil || pushed.Ref.Run == "" {
-		l.t.Fatalf("%s answered %s (%v)", l.pushCmd, out, err)
+	if err := json.Unmarshal([]byte(answer), &run); err != nil || run.Ref.Run == "" {
+		w.t.Fatalf("no run in the answer %s (%v)", answer, err)
 	}
-	return pushed.Ref.Run
+	return run.Ref.Run
+}
+
+// control does something to a simulated stack and returns the run that comes of it.
+func (l *lab) control(path, body string) runID {
+	l.t.Helper()
+	status, answer := l.post(l.simulator+"/simulator/v1/stacks/"+path, body)
+	if status >= 300 {
+		l.t.Fatalf("%s: %d %s", path, status, answer)
+	}
+	return l.runIn(answer)
 }
 
 func (w *world) fetch(url string) (status int, body string) {
 	w.t.Helper()
 	req, err := http.NewRequestWithContext(w.t.Context(), http.MethodGet, url, nil)
 	w.must(err)
+	return w.do(req)
+}
+
+func (w *world) post(url, json string) (status int, body string) {
+	w.t.Helper()
+	req, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, url, strings.NewReader(json))
+	w.must(err)
+	req.Header.Set("Content-Type", "application/json")
+	return w.do(req)
+}
+
+func (w *world) do(req *http.Request) (status int, body string) {
+	w.t.Helper()
 	res, err := http.DefaultClient.Do(req)
 	w.must(err)
 	defer res.Body.Close()

@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -29,6 +28,7 @@ import (
 // secrets: they are in the documentation, to be typed.
 const (
 	labAccount       = "acme"
+	labWebhook       = "gantry"
 	labWebhookSecret = "lab-webhook-secret" //nolint:gosec // see above
 	labToken         = "gantry_lab"
 	labKeyID         = "01KDWKEY000000000000000001"
@@ -52,11 +52,13 @@ var labStacks = []simulator.Stack{
 
 // runLab starts everything in order and serves until ctx ends.
 func runLab(ctx context.Context, o labOptions, out, logs io.Writer) (err error) {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(o.logLevel)); err != nil {
-		return fmt.Errorf("--log-level: %q is none of debug, info, warn and error", o.logLevel)
+	log, err := newLogger(o.logLevel, logs)
+	if err != nil {
+		return err
 	}
-	log := slog.New(slog.NewTextHandler(logs, &slog.HandlerOptions{Level: level}))
+	if o.pace < 0 {
+		return errNegativePace
+	}
 	data, cleanUp, err := dataFolder(o.data)
 	if err != nil {
 		return err
@@ -77,22 +79,28 @@ func runLab(ctx context.Context, o labOptions, out, logs io.Writer) (err error) 
 		return err
 	}
 	gantryURL := "http://" + listener.Addr().String()
-	account, err := openAccount(ctx, o, gantryURL, log)
+	account, err := openLabAccount(ctx, o, gantryURL, log)
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
 	defer account.close()
 
 	progress.start("Gantry")
+	// Gantry stops after Spacelift: nothing is sent to it that it can't take.
+	gantry, stopGantry := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopGantry()
 	run, ctx := errgroup.WithContext(ctx)
-	run.Go(func() error { return account.serve(ctx) })
 	run.Go(func() error {
-		return service.Run(ctx, service.Options{
-			Config: labConfig(data, account.url), Version: version, Log: log, Listener: listener,
+		defer stopGantry()
+		return account.serve(ctx)
+	})
+	run.Go(func() error {
+		return service.Run(gantry, service.Options{
+			Config: labConfig(data, account.url()), Version: version, Log: log, Listener: listener,
 			Temporal: client.Options{HostPort: temporal.HostPort(), Namespace: devserver.DefaultNamespace},
 			Ready: func(net.Addr) {
 				progress.done()
-				printWelcome(out, gantryURL, temporal.UIURL(), account.url)
+				printWelcome(out, gantryURL, temporal.UIURL(), account.url())
 			},
 		})
 	})
@@ -133,28 +141,30 @@ func labConfig(data, spaceliftURL string) config.Config {
 	return c
 }
 
-// account is the simulated Spacelift account on its port.
-type account struct {
-	url       string
-	simulator *simulator.Simulator
-	listener  net.Listener
-}
-
-func openAccount(ctx context.Context, o labOptions, gantryURL string, log *slog.Logger) (*account, error) {
-	sim := simulator.New(simulator.Options{
+// openLabAccount opens the account of a lab whose Gantry has this URL.
+func openLabAccount(ctx context.Context, o labOptions, gantryURL string, log *slog.Logger) (*account, error) {
+	options := simulator.Options{
 		Account: labAccount, Seed: uint64(time.Now().UnixNano()), Phases: simulator.RealisticPhases().Scaled(o.pace),
-		Logger: log.With("component", "spacelift"),
-	})
-	if err := setUp(sim, gantryURL+"/webhook"); err != nil {
-		sim.Close()
-		return nil, fmt.Errorf("set up the simulated account: %w", err)
+		// What a restored account has still to send waits until Gantry has started.
+		DeliveryTimeout: time.Minute,
+		Logger:          log.With("component", "spacelift"),
 	}
-	l, err := listen(ctx, o.simulatorPort)
+	path, webhook := "", gantryURL+"/webhook"
+	if o.data != "" {
+		path = filepath.Join(o.data, "spacelift.json")
+	}
+	listener, err := listen(ctx, o.simulatorPort)
 	if err != nil {
-		sim.Close()
 		return nil, err
 	}
-	return &account{url: "http://" + l.Addr().String(), simulator: sim, listener: l}, nil
+	a, _, err := openAccount(path, options,
+		func(s *simulator.Simulator) error { return setUp(s, webhook) },
+		func(s *simulator.Simulator) error { return correct(s, webhook) })
+	if err != nil {
+		return nil, errors.Join(err, listener.Close())
+	}
+	a.listener = listener
+	return a, nil
 }
 
 // setUp does on Spacelift's side what a user of the real one does once.
@@ -162,29 +172,27 @@ func setUp(sim *simulator.Simulator, webhook string) error {
 	sim.AddAPIKey(simulator.APIKey{ID: labKeyID, Secret: labKeySecret, Name: "gantry"})
 	problems := []error{
 		sim.AddNamedWebhook(simulator.NamedWebhook{
-			ID: "gantry", Endpoint: webhook, Secret: labWebhookSecret, Labels: []string{deploy.WebhookLabel}, RetryOnFailure: true,
+			ID: labWebhook, Endpoint: webhook, Secret: labWebhookSecret, Labels: []string{deploy.WebhookLabel}, RetryOnFailure: true,
 		}),
 		sim.AddPolicy(simulator.Policy{ID: "gantry", Engine: simulator.RegoV1, Body: deploy.Policy}),
 	}
 	for _, s := range labStacks {
 		problems = append(problems, sim.AddStack(s))
 	}
-	return errors.Join(problems...)
-}
-
-func (a *account) serve(ctx context.Context) error {
-	srv := &http.Server{Handler: a.simulator, ReadHeaderTimeout: 5 * time.Second}
-	stop := context.AfterFunc(ctx, func() { _ = srv.Close() })
-	defer stop()
-	if err := srv.Serve(a.listener); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serve the simulator: %w", err)
+	if err := errors.Join(problems...); err != nil {
+		return fmt.Errorf("set up the simulated account: %w", err)
 	}
 	return nil
 }
 
-func (a *account) close() {
-	a.simulator.Close()
-	_ = a.listener.Close()
+// correct leads a restored account's webhook to where Gantry listens this time.
+// Whoever has deleted the webhook wants it deleted.
+func correct(sim *simulator.Simulator, webhook string) error {
+	err := sim.SetWebhookEndpoint(labWebhook, webhook)
+	if errors.Is(err, simulator.ErrNotFound) {
+		return nil
+	}
+	return err
 }
 
 // listen takes a port on loopback, or a free one when it is taken.

@@ -43,12 +43,13 @@ Ports that are taken are replaced by free ones.`,
 			return runLab(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
-	cmd.Flags().StringVar(&o.data, "data", "", "folder that keeps Temporal, the simulated account and the inbox across restarts (default: nothing is kept)")
+	cmd.Flags().StringVar(&o.data, "data", "", "folder that keeps Temporal, the simulated account and the inbox across restarts; of the simulated account a kill loses at most the last moment (default: nothing is kept)")
 	cmd.Flags().IntVar(&o.port, "port", 8080, "port of Gantry")
 	cmd.Flags().IntVar(&o.simulatorPort, "simulator-port", 8090, "port of the simulated Spacelift")
 	cmd.Flags().IntVar(&o.temporalPort, "temporal-port", 7233, "port of Temporal")
 	cmd.Flags().IntVar(&o.uiPort, "temporal-ui-port", 8233, "port of Temporal's UI")
 	cmd.Flags().Float64Var(&o.pace, "pace", 0.05, "how long simulated phases take, relative to a real small stack (1 is real time)")
 	cmd.Flags().StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
+	cmd.AddCommand(newSimulatorCommand())
 	return cmd
 }

@@ -90,7 +90,7 @@ func readJSON(w http.ResponseWriter, r *http.Request, in any) (status int, err e
 		return http.StatusUnsupportedMediaType, errors.New("the body must be application/json")
 	}
 	if err := strictJSON(body, in); err != nil {
-		return http.StatusBadRequest, err
+		return http.StatusBadRequest, fmt.Errorf("read body: %w", err)
 	}
 	return 0, nil
 }
@@ -143,12 +143,8 @@ func (c control) account() {
 		}
 		return created{in.ID}, nil
 	})
-	on(c, "POST", "/api-keys", func(_ *http.Request, in struct {
-		APIKey
-		Secret string `json:"secret"`
-	}) (any, error) {
-		in.APIKey.Secret = in.Secret
-		k := s.AddAPIKey(in.APIKey)
+	on(c, "POST", "/api-keys", func(_ *http.Request, in keyInput) (any, error) {
+		k := s.AddAPIKey(in.key())
 		return object{"id": k.ID, "secret": k.Secret}, nil
 	})
 	on(c, "DELETE", "/tokens", func(*http.Request, none) (any, error) {
@@ -158,15 +154,10 @@ func (c control) account() {
 	on(c, "GET", "/webhooks", func(*http.Request, none) (any, error) {
 		return object{"webhooks": s.NamedWebhooks()}, nil
 	})
-	on(c, "POST", "/webhooks", func(_ *http.Request, in struct {
-		NamedWebhook
-		Secret  string            `json:"secret"`
-		Headers map[string]string `json:"headers"`
-	}) (any, error) {
-		in.NamedWebhook.Secret, in.NamedWebhook.Headers = in.Secret, in.Headers
+	on(c, "POST", "/webhooks", func(_ *http.Request, in namedHookInput) (any, error) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		w, err := s.addNamedWebhook(in.NamedWebhook)
+		w, err := s.addNamedWebhook(in.webhook())
 		if err != nil {
 			return nil, err
 		}
@@ -278,10 +269,10 @@ func strictJSON(body []byte, in any) error {
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(in); err != nil {
-		return fmt.Errorf("read body: %w", err)
+		return err
 	}
 	if decoder.More() {
-		return errors.New("read body: something follows the JSON object")
+		return errors.New("something follows the JSON object")
 	}
 	return nil
 }

@@ -64,14 +64,11 @@ func (c control) stacks() {
 	}) (any, error) {
 		return nil, s.AddDependency(pathStack(r), in.DependsOn, in.References...)
 	})
-	on(c, "POST", "/stacks/{stack}/webhooks", func(r *http.Request, in struct {
-		StackWebhook
-		Secret string `json:"secret"`
-	}) (any, error) {
-		in.StackWebhook.Secret, in.Stack = in.Secret, pathStack(r)
+	on(c, "POST", "/stacks/{stack}/webhooks", func(r *http.Request, in stackHookInput) (any, error) {
+		in.Stack = pathStack(r)
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		w, err := s.addStackWebhook(in.StackWebhook)
+		w, err := s.addStackWebhook(in.webhook())
 		if err != nil {
 			return nil, err
 		}
@@ -136,7 +133,7 @@ func (c control) runs() {
 		err := s.ChangePlan(pathStack(r), pathRun(r), func(p *Plan) {
 			changed := *p
 			if err := strictJSON(in, &changed); err != nil {
-				bad = fmt.Errorf("%w: %w", errBadInput, err)
+				bad = fmt.Errorf("%w: read body: %w", errBadInput, err)
 				return
 			}
 			*p = changed

@@ -19,6 +19,10 @@
 // is, checks at start-up that every field of it has a resolver, generates no
 // code, and words refusals ("Cannot query field …") as Spacelift does.
 //
+// Save writes a snapshot of the account, and Restore opens an account from one;
+// runs, queues and deliveries go on from where they were. Changed tells when a
+// new snapshot is due.
+//
 // Facts about Spacelift are cited where they are used; what its documentation
 // and clients leave open is marked "Assumption:". README.md says what is not
 // simulated at all, and describes the control API.

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/gantryhq/gantry/spacelift/simulator"
+)
+
+// saveEvery is how long a change waits for others before all are saved: a
+// process that is killed loses that much. Accounts so large that saving them
+// takes a tenth of it are saved less often.
+const saveEvery = 200 * time.Millisecond
+
+// errTaken says that somebody else writes the file of the account.
+var errTaken = errors.New("another process has written it meanwhile; each simulator needs a file of its own")
+
+// keeper keeps a simulated account in a file.
+type keeper struct {
+	path    string
+	account *simulator.Simulator
+	log     *slog.Logger
+
+	saved [sha256.Size]byte // what is in the file
+	file  fs.FileInfo       // as we have left it; nil when there is none
+}
+
+// keep opens the account in a file, and a new one when there is no such file.
+// One that can't be read is an error. prepare is called on a restored account
+// before anything in it moves.
+func keep(path string, o simulator.Options, prepare func(*simulator.Simulator) error) (k *keeper, restored bool, err error) {
+	k = &keeper{path: path, log: o.Logger}
+	f, err := os.Open(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		k.account = simulator.New(o)
+		return k, false, nil
+	case err != nil:
+		return nil, false, fmt.Errorf("open the simulated account: %w", err)
+	}
+	defer f.Close() //nolint:errcheck // it was only read
+	if k.file, err = f.Stat(); err != nil {
+		return nil, false, fmt.Errorf("open the simulated account: %w", err)
+	}
+	if k.account, err = simulator.Restore(f, o, prepare); err != nil {
+		return nil, false, fmt.Errorf("restore the simulated account from %s: %w. To start with a new account, move the file away", path, err)
+	}
+	k.log.Info("simulated account restored", "file", path, "stacks", len(k.account.Stacks()))
+	return k, true, nil
+}
+
+// run saves the account now and whenever something has happened, until ctx ends.
+// Only errTaken ends it earlier: a full disk may be emptied.
+func (k *keeper) run(ctx context.Context) error {
+	for {
+		changed, began := k.account.Changed(), time.Now()
+		if err := k.save(); errors.Is(err, errTaken) {
+			return err
+		} else if err != nil {
+			k.log.Error("what happened is not saved", "error", err)
+		}
+		pause := max(saveEvery, 10*time.Since(began))
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// save puts a new file in the place of the old one, so that there is a whole one
+// at every moment. It does nothing when nothing happened.
+func (k *keeper) save() error {
+	var b bytes.Buffer
+	if err := k.account.Save(&b); err != nil {
+		return err
+	}
+	sum := sha256.Sum256(b.Bytes())
+	if sum == k.saved {
+		return nil
+	}
+	next := k.path + ".tmp"
+	if err := writeSynced(next, b.Bytes()); err != nil {
+		return fmt.Errorf("save the simulated account: %w", err)
+	}
+	if now, err := os.Stat(k.path); err == nil && (k.file == nil || !os.SameFile(now, k.file) || now.ModTime() != k.file.ModTime()) {
+		return fmt.Errorf("save the simulated account in %s: %w", k.path, errTaken)
+	}
+	if err := os.Rename(next, k.path); err != nil {
+		return fmt.Errorf("save the simulated account: %w", err)
+	}
+	file, err := os.Stat(k.path)
+	if err != nil {
+		return fmt.Errorf("save the simulated account: %w", err)
+	}
+	k.file, k.saved = file, sum
+	return nil
+}
+
+// writeSynced writes a file that only its owner may read: it holds secrets.
+func writeSynced(path string, data []byte) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync() // before the rename, or a power cut leaves an empty file
+	}
+	return errors.Join(err, f.Close())
+}

@@ -1,0 +1,105 @@
+package simulator
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// The types in this file are what the control API and SetUp take:
+// what is shown, and the secrets that are not.
+type keyInput struct {
+	APIKey
+	Secret string `json:"secret"`
+}
+
+func (in keyInput) key() APIKey {
+	in.APIKey.Secret = in.Secret
+	return in.APIKey
+}
+
+type namedHookInput struct {
+	NamedWebhook
+	Secret  string            `json:"secret"`
+	Headers map[string]string `json:"headers"`
+}
+
+func (in namedHookInput) webhook() NamedWebhook {
+	in.NamedWebhook.Secret, in.NamedWebhook.Headers = in.Secret, in.Headers
+	return in.NamedWebhook
+}
+
+type stackHookInput struct {
+	StackWebhook
+	Secret string `json:"secret"`
+}
+
+func (in stackHookInput) webhook() StackWebhook {
+	in.StackWebhook.Secret = in.Secret
+	return in.StackWebhook
+}
+
+type edgeInput struct {
+	Stack      spacelift.StackID `json:"stack"`
+	DependsOn  spacelift.StackID `json:"dependsOn"`
+	References []Reference       `json:"references"`
+}
+
+type setup struct {
+	Spaces        []Space          `json:"spaces"`
+	WorkerPools   []WorkerPool     `json:"workerPools"`
+	APIKeys       []keyInput       `json:"apiKeys"`
+	Webhooks      []namedHookInput `json:"webhooks"`
+	Policies      []Policy         `json:"policies"`
+	Stacks        []Stack          `json:"stacks"`
+	StackWebhooks []stackHookInput `json:"stackWebhooks"`
+	Dependencies  []edgeInput      `json:"dependencies"`
+}
+
+// SetUp adds what a JSON object lists under spaces, workerPools, apiKeys,
+// webhooks (named ones), policies, stacks, stackWebhooks and dependencies, in
+// this order. The entries are what the control API takes; those of the last two
+// name their stack. An error says which entry is wrong; those before it stay.
+func (s *Simulator) SetUp(from io.Reader) error {
+	body, err := io.ReadAll(from)
+	if err != nil {
+		return fmt.Errorf("read set-up: %w", err)
+	}
+	var in setup
+	if err := strictJSON(body, &in); err != nil {
+		return fmt.Errorf("read set-up: %w", err)
+	}
+	for _, k := range in.APIKeys {
+		s.AddAPIKey(k.key())
+	}
+	for _, list := range []func() error{
+		func() error { return each("spaces", in.Spaces, s.AddSpace) },
+		func() error { return each("workerPools", in.WorkerPools, s.AddWorkerPool) },
+		func() error {
+			return each("webhooks", in.Webhooks, func(w namedHookInput) error { return s.AddNamedWebhook(w.webhook()) })
+		},
+		func() error { return each("policies", in.Policies, s.AddPolicy) },
+		func() error { return each("stacks", in.Stacks, s.AddStack) },
+		func() error {
+			return each("stackWebhooks", in.StackWebhooks, func(w stackHookInput) error { return s.AddStackWebhook(w.webhook()) })
+		},
+		func() error {
+			return each("dependencies", in.Dependencies, func(e edgeInput) error { return s.AddDependency(e.Stack, e.DependsOn, e.References...) })
+		},
+	} {
+		if err := list(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func each[T any](name string, list []T, add func(T) error) error {
+	for i, entry := range list {
+		if err := add(entry); err != nil {
+			return fmt.Errorf("%s[%d]: %w", name, i, err)
+		}
+	}
+	return nil
+}
