@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"go.temporal.io/server/common/log/tag"
+	"go.temporal.io/server/service/history/shard"
 )
 
 // Temporal reports this by ending the process.
@@ -39,6 +40,7 @@ func TestLogKeepsErrorsUntilMuted(t *testing.T) {
 
 	tagged.Warn("quiet")
 	tagged.Error("loud", tag.Error(syscall.ENOSPC))
+	tagged.Error("passing", tag.Error(shard.ErrShardStatusUnknown))
 	l.mute()
 	tagged.Error("late")
 
