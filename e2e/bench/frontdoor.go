@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,7 +23,7 @@ func (b *bench) frontDoor(ctx context.Context) (err error) {
 	defer os.RemoveAll(dir) //nolint:errcheck // a temporary folder
 	t := tabwriter.NewWriter(os.Stdout, 0, 4, 2, ' ', tabwriter.AlignRight)
 	defer t.Flush() //nolint:errcheck // to standard output
-	fmt.Fprintln(t, "Temporal\tconnections\taccepted/s\tp50\tp99\tbare/s\t× bare\t")
+	fmt.Fprintln(t, "Temporal\tconnections\taccepted/s\tp50\tp99\tCPU each\tbare/s\tCPU each\t× bare\t")
 	if err := b.compare(ctx, t, filepath.Join(dir, "stopped"), "stopped", "127.0.0.1:1"); err != nil {
 		return err
 	}
@@ -49,6 +50,7 @@ func (b *bench) compare(ctx context.Context, t io.Writer, dir, state, temporal s
 		return err
 	}
 	defer func() { err = errors.Join(err, bare.stop()) }()
+	bare.address = address
 	gantry, err := b.startGantry(ctx, dir, temporal, "http://127.0.0.1:1")
 	if err != nil {
 		return err
@@ -59,16 +61,15 @@ func (b *bench) compare(ctx context.Context, t io.Writer, dir, state, temporal s
 	for _, connections := range []int{1, 16, 64} {
 		var ours, theirs []result
 		for range b.rounds {
-			r, err := drive(ctx, address, connections, b.span)
+			r, err := b.driveProgram(ctx, bare, connections)
 			if err != nil {
 				return fmt.Errorf("bare handler: %w", err)
 			}
 			theirs = append(theirs, r)
-			before := events.Load()
-			if r, err = drive(ctx, gantry.address, connections, b.span); err != nil {
+			if r, err = b.driveProgram(ctx, gantry, connections); err != nil {
 				return fmt.Errorf("gantry: %w", err)
 			}
-			ours, total = append(ours, r), total+events.Load()-before
+			ours, total = append(ours, r), total+r.count
 			if connections <= 16 {
 				if peak, err = gantry.residentMB(); err != nil {
 					return err
@@ -76,7 +77,8 @@ func (b *bench) compare(ctx context.Context, t io.Writer, dir, state, temporal s
 			}
 		}
 		base, m := median(theirs), median(ours)
-		fmt.Fprintf(t, "%s\t%d\t%.0f\t%s\t%s\t%.0f\t%.2f\t\n", state, connections, m.perSecond, round(m.p50), round(m.p99), base.perSecond, m.perSecond/base.perSecond)
+		fmt.Fprintf(t, "%s\t%d\t%.0f\t%s\t%s\t%s\t%.0f\t%s\t%.2f\t\n", state, connections,
+			m.perSecond, round(m.p50), round(m.p99), m.cpu.Round(time.Microsecond), base.perSecond, base.cpu.Round(time.Microsecond), m.perSecond/base.perSecond)
 	}
 	memory, err := gantry.residentMB()
 	if err != nil {
@@ -90,18 +92,33 @@ func (b *bench) compare(ctx context.Context, t io.Writer, dir, state, temporal s
 	return nil
 }
 
-// median takes the run whose rate is in the middle, and the median of the
-// latencies.
-func median(results []result) result {
-	rates, p50s, p99s := make([]float64, 0, len(results)), make([]time.Duration, 0, len(results)), make([]time.Duration, 0, len(results))
-	for _, r := range results {
-		rates, p50s, p99s = append(rates, r.perSecond), append(p50s, r.p50), append(p99s, r.p99)
+// driveProgram puts a program under load, and adds what that cost it.
+func (b *bench) driveProgram(ctx context.Context, p *program, connections int) (result, error) {
+	before, err := p.processorTime()
+	if err != nil {
+		return result{}, err
 	}
-	slices.Sort(rates)
-	slices.Sort(p50s)
-	slices.Sort(p99s)
-	mid := len(results) / 2
-	return result{rates[mid], p50s[mid], p99s[mid]}
+	r, err := drive(ctx, p.address, connections, b.span)
+	if err != nil {
+		return result{}, err
+	}
+	after, err := p.processorTime()
+	r.cpu = (after - before) / time.Duration(max(1, r.count))
+	return r, err
+}
+
+// median takes the median of each figure.
+func median(results []result) result {
+	middle := func(less func(a, b result) int) result {
+		slices.SortFunc(results, less)
+		return results[len(results)/2]
+	}
+	return result{
+		perSecond: middle(func(a, b result) int { return cmp.Compare(a.perSecond, b.perSecond) }).perSecond,
+		p50:       middle(func(a, b result) int { return cmp.Compare(a.p50, b.p50) }).p50,
+		p99:       middle(func(a, b result) int { return cmp.Compare(a.p99, b.p99) }).p99,
+		cpu:       middle(func(a, b result) int { return cmp.Compare(a.cpu, b.cpu) }).cpu,
+	}
 }
 
 func round(d time.Duration) time.Duration { return d.Round(10 * time.Microsecond) }

@@ -42,6 +42,8 @@ func notification(n int64) string {
 type result struct {
 	perSecond float64
 	p50, p99  time.Duration
+	count     int64
+	cpu       time.Duration // of the server, for each
 }
 
 // drive sends notifications over so many connections for a while. The client
@@ -69,7 +71,7 @@ func drive(ctx context.Context, address string, connections int, span time.Durat
 		return result{}, first
 	}
 	slices.Sort(all)
-	return result{float64(len(all)) / elapsed.Seconds(), all[len(all)/2], all[len(all)*99/100]}, nil
+	return result{perSecond: float64(len(all)) / elapsed.Seconds(), p50: all[len(all)/2], p99: all[len(all)*99/100], count: int64(len(all))}, nil
 }
 
 func drive1(ctx context.Context, address string, until time.Time) ([]time.Duration, error) {

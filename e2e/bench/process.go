@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"strconv"
 	"syscall"
+	"time"
 )
 
 // program is a server under measurement, in a process of its own.
@@ -66,6 +67,32 @@ func (p *program) residentMB() (float64, error) {
 	}
 	kb, err := strconv.Atoi(string(m[1]))
 	return float64(kb) / 1024, err
+}
+
+// ticksPerSecond is what the kernel counts processor time in; it is 100 wherever
+// Go runs on Linux.
+const ticksPerSecond = 100
+
+// processorTime is how long the process has been computing.
+func (p *program) processorTime() (time.Duration, error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	_, after, _ := bytes.Cut(stat, []byte(") ")) // behind the program's name
+	fields := bytes.Fields(after)
+	if len(fields) < 13 {
+		return 0, errors.New("unreadable stat of a process")
+	}
+	total := 0
+	for _, f := range fields[11:13] { // in user mode, in the kernel
+		n, err := strconv.Atoi(string(f))
+		if err != nil {
+			return 0, err
+		}
+		total += n
+	}
+	return time.Duration(total) * time.Second / ticksPerSecond, nil
 }
 
 // startGantry starts the product with its inbox in dir.
