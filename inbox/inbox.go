@@ -177,6 +177,7 @@ func (in *Inbox) Close() error {
 // delivery comes back with its id and an outcome: accepted, or duplicate when
 // the same event is already stored, which is then logged as well. The caller
 // fills in what it knows of the request; run, type and state are the event's.
+// The body must not be changed afterwards.
 //
 // Errors wrap [ErrUnavailable]: nothing was stored then. Only if ctx ends
 // first, which the error wraps too, it is open whether the event was stored; a

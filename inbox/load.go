@@ -131,12 +131,13 @@ func (s *store) each(ctx context.Context, visit func(scan func(...any) error) er
 	if err != nil {
 		return explain(err)
 	}
+	defer rows.Close() //nolint:errcheck // its errors are those of Err
 	for rows.Next() {
 		if err := visit(rows.Scan); err != nil {
-			return errors.Join(err, rows.Close())
+			return err
 		}
 	}
-	return explain(errors.Join(rows.Err(), rows.Close()))
+	return explain(rows.Err())
 }
 
 func (in *Inbox) loadMarks(ctx context.Context) (map[int64][]byte, error) {
@@ -212,11 +213,10 @@ func (in *Inbox) loadLog(ctx context.Context) error {
 
 // fill makes a row's entries from its records. It returns their runs' keys.
 func (r *row) fill(b []byte, as state) (runs []uint64, err error) {
-	for at, err := range records(b) {
-		if err != nil {
+	for at, f := range records(b) {
+		if err := intact(f); err != nil {
 			return nil, fmt.Errorf("%w: a record of row %d: %w", errDamaged, r.seq, err)
 		}
-		f, _ := recordAt(b, at)
 		if isGap(f) {
 			continue
 		}

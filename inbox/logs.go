@@ -125,6 +125,7 @@ func (in *Inbox) gatherLogs() (rows []loggedRow) {
 
 // encode lays a row's records out. Nobody changes a closed row meanwhile.
 func (l *loggedRow) encode() error {
+	l.records = nil
 	for i := range l.row.entries {
 		e := &l.row.entries[i]
 		start := len(l.records)
@@ -141,8 +142,7 @@ func (l *loggedRow) encode() error {
 func (c *logClass) written(l loggedRow) {
 	r := l.row
 	i := 0
-	for at := range records(l.records) {
-		f, _ := recordAt(l.records, at)
+	for at, f := range records(l.records) {
 		r.entries[i].at, r.entries[i].size = uint32(at), uint32(len(f))
 		i++
 	}

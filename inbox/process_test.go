@@ -34,11 +34,12 @@ const (
 )
 
 var children = map[string]func(dir string) error{
-	"traffic":  traffic,
-	"diskfull": diskFull,
-	"cutwrite": cutWrite,
-	"second":   second,
-	"readonly": readOnly,
+	"traffic":   traffic,
+	"diskfull":  diskFull,
+	"cutwrite":  cutWrite,
+	"fullstart": fullStart,
+	"second":    second,
+	"readonly":  readOnly,
 }
 
 func TestMain(m *testing.M) {
@@ -373,6 +374,62 @@ func diskFull(dir string) error {
 	return in.Close()
 }
 
+// fullStart opens an inbox on a full disk: nothing can be stored, but what is
+// pending goes out.
+func fullStart(dir string) error {
+	ctx := context.Background()
+	in, err := Open(ctx, Options{Dir: dir})
+	if err != nil {
+		return err
+	}
+	take := func(n int) error {
+		_, err := in.Accept(ctx, Delivery{}, event(runRef(n), 0, spacelift.RunStateQueued), []byte(`{}`))
+		return err
+	}
+	if err := errors.Join(take(1), take(2), in.Close(), limitFiles(1024)); err != nil {
+		return err
+	}
+	if in, err = Open(ctx, Options{Dir: dir}); err != nil {
+		return err
+	}
+	if h := in.Health(); h.Writable || h.Problem == "" || h.Pending != 2 {
+		return fmt.Errorf("on a full disk: health %+v", h)
+	}
+	if err := take(3); !errors.Is(err, ErrUnavailable) {
+		return fmt.Errorf("on a full disk: %w, want ErrUnavailable", err)
+	}
+	forwarding, stop := context.WithCancel(ctx)
+	forwarder := make(chan error, 1)
+	go func() { forwarder <- NewForwarder(in, &fakeTarget{}, ForwarderOptions{}).Run(forwarding) }()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(20 * time.Second); in.Health().Pending > 0; <-tick.C {
+		if time.Now().After(deadline) {
+			stop()
+			return fmt.Errorf("on a full disk nothing goes out: %+v", in.Health())
+		}
+	}
+	stop()
+	if err := errors.Join(<-forwarder, limitFiles(noLimit), recovered(in), take(3), in.Close()); err != nil {
+		return err
+	}
+	if in, err = Open(ctx, Options{Dir: dir}); err != nil {
+		return err
+	}
+	if h := in.Health(); h.Pending != 1 {
+		return fmt.Errorf("what went out on the full disk is forgotten: %+v", h)
+	}
+	return in.Close()
+}
+
+func TestFullDiskAtTheStart(t *testing.T) {
+	t.Parallel()
+	out, err := childProcess(t, "fullstart", t.TempDir(), 0).CombinedOutput()
+	if err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
 func TestFullDiskIsToldAndOvercome(t *testing.T) {
 	t.Parallel()
 	for _, child := range []string{"diskfull", "cutwrite"} {
@@ -386,8 +443,8 @@ func TestFullDiskIsToldAndOvercome(t *testing.T) {
 // second opens a folder that is in use, and says what it is told.
 func second(dir string) error {
 	_, err := Open(context.Background(), Options{Dir: dir})
-	fmt.Print(err)
-	return nil
+	_, err = fmt.Fprint(os.Stdout, err)
+	return err
 }
 
 func TestSecondProcessIsToldWhatToDo(t *testing.T) {

@@ -50,7 +50,8 @@ func (in *Inbox) record(r *ref) (f []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	return recordAt(row, int(r.at))
+	f = cut(row, int(r.at))
+	return f, intact(f)
 }
 
 // read returns the delivery, and the event of an accepted one.

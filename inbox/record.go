@@ -135,14 +135,13 @@ func readHead(f []byte) (h head) {
 	return h
 }
 
-// records visits the records of a row with their places, head and all. One that
-// does not match its checksum, or with a length that can't be right, comes as
-// an error; after the latter there is no next one.
-func records(row []byte) iter.Seq2[int, error] {
-	return func(yield func(int, error) bool) {
+// records visits the records of a row with their places, head and all, intact
+// or not. One with a length that can't be right comes as nil and is the last.
+func records(row []byte) iter.Seq2[int, []byte] {
+	return func(yield func(int, []byte) bool) {
 		for at := 0; at < len(row); {
-			f, err := recordAt(row, at)
-			if !yield(at, err) || f == nil {
+			f := cut(row, at)
+			if !yield(at, f) || f == nil {
 				return
 			}
 			at += len(f)
@@ -150,24 +149,30 @@ func records(row []byte) iter.Seq2[int, error] {
 	}
 }
 
-// recordAt returns the record at a place, also one that does not match its
-// checksum; nil if its length can't be right.
-func recordAt(row []byte, at int) ([]byte, error) {
-	if at < 0 || len(row)-at < headSize {
-		return nil, fmt.Errorf("%w: cut short", errRecord)
+// cut returns the bytes of the record at a place, or nil if its length can't be
+// right.
+func cut(row []byte, at int) []byte {
+	if len(row)-at < headSize {
+		return nil
 	}
-	n := headSize + int64(binary.LittleEndian.Uint32(row[at:]))
-	if n > int64(len(row)-at) {
-		return nil, fmt.Errorf("%w: length", errRecord)
+	end := int64(at) + headSize + int64(binary.LittleEndian.Uint32(row[at:]))
+	if end > int64(len(row)) {
+		return nil
 	}
-	f := row[at : at+int(n) : at+int(n)]
-	if checksum(f[8:]) != binary.LittleEndian.Uint32(f[4:]) {
-		return f, fmt.Errorf("%w: checksum", errRecord)
+	return row[at:end:end]
+}
+
+// intact reports what is wrong with a record, or nil.
+func intact(f []byte) error {
+	switch {
+	case f == nil:
+		return fmt.Errorf("%w: length", errRecord)
+	case checksum(f[8:]) != binary.LittleEndian.Uint32(f[4:]):
+		return fmt.Errorf("%w: checksum", errRecord)
+	case f[61] > recordFormat:
+		return fmt.Errorf("%w: format %d", errRecord, f[61])
 	}
-	if f[61] > recordFormat {
-		return f, fmt.Errorf("%w: format %d", errRecord, f[61])
-	}
-	return f, nil
+	return nil
 }
 
 // isGap reports whether a valid record stands for one that was lost.

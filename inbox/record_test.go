@@ -43,11 +43,10 @@ func TestRowOfTheFirstVersionIsReadable(t *testing.T) {
 	}
 	_, bodies := sampleRow(t)
 	n := 0
-	for at, err := range records(row) {
-		if err != nil {
+	for _, f := range records(row) {
+		if err := intact(f); err != nil {
 			t.Fatal(err)
 		}
-		f, _ := recordAt(row, at)
 		d, e, err := decodeRecord(f)
 		if err != nil {
 			t.Fatal(err)
@@ -84,19 +83,18 @@ func FuzzRow(f *testing.F) {
 	f.Fuzz(func(t *testing.T, raw, bodies []byte) {
 		raw = bytes.Clone(raw)
 		if len(raw) > 0 { // mostly the checksum will be wrong: look behind it, too
-			if first, _ := recordAt(raw, 0); first != nil {
+			if first := cut(raw, 0); first != nil {
 				place(first, ulid.ULID{1}, 0)
 			}
 		}
 		original := bytes.Clone(raw)
 		end := 0
-		for at, err := range records(raw) {
+		for at, f := range records(raw) {
 			if at != end {
 				t.Fatalf("a record at %d, want it at %d", at, end)
 			}
-			f, _ := recordAt(raw, at)
 			end += len(f)
-			if err != nil {
+			if intact(f) != nil {
 				continue
 			}
 			h := readHead(f)
@@ -115,8 +113,8 @@ func FuzzRow(f *testing.F) {
 		// What a salvage makes of it is a row without damage.
 		var kept salvaged
 		mended := kept.mend(raw)
-		for at, err := range records(mended) {
-			if err != nil {
+		for at, f := range records(mended) {
+			if err := intact(f); err != nil {
 				t.Errorf("after mending, at %d: %v", at, err)
 			}
 		}

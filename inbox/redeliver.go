@@ -70,18 +70,18 @@ func (in *Inbox) requeue(ctx context.Context, choose func() []*entry) (int, erro
 		in.mu.Unlock()
 		return 0, err
 	}
-	n := 0
+	chosen = slices.DeleteFunc(chosen, func(e *entry) bool { return e.state == statePending || e.row.leaving })
+	if len(chosen) == 0 {
+		in.mu.Unlock()
+		return 0, nil
+	}
 	now := time.Now()
 	b := in.openBatch(0)
 	for _, e := range chosen {
-		if e.state == statePending || e.row.leaving {
-			continue
-		}
 		in.index.set(e, statePending, "")
 		e.forwarded = 0
 		in.queue.push(e, runs[e], false, now)
 		b.rows = append(b.rows, e.row)
-		n++
 	}
 	b.rows = slices.Compact(b.rows)
 	in.mu.Unlock()
@@ -91,7 +91,7 @@ func (in *Inbox) requeue(ctx context.Context, choose func() []*entry) (int, erro
 		if b.err != nil {
 			return 0, fmt.Errorf("%w: %w", ErrUnavailable, b.err)
 		}
-		return n, nil
+		return len(chosen), nil
 	case <-ctx.Done():
 		return 0, context.Cause(ctx)
 	}

@@ -35,7 +35,7 @@ func salvage(path, suffix string) (kept salvaged, err error) {
 	if err != nil {
 		return kept, err
 	}
-	defer from.Close()
+	defer func() { err = errors.Join(err, from.Close()) }()
 	to, err := openDB(draft)
 	if err != nil {
 		return kept, err
@@ -176,15 +176,14 @@ func (k *salvaged) copy(to, from *sql.DB) error {
 // which marks refer to. It returns nil if there is no other.
 func (k *salvaged) mend(row []byte) []byte {
 	end, good := 0, 0
-	for at, err := range records(row) {
-		f, _ := recordAt(row, at)
-		if err != nil {
+	for at, f := range records(row) {
+		switch {
+		case f == nil: // where the next one begins is lost as well
 			k.unreadable++
-			if f == nil { // where the next one begins is lost as well
-				break
-			}
+		case intact(f) != nil:
+			k.unreadable++
 			makeGap(f)
-		} else if !isGap(f) {
+		case !isGap(f):
 			good++
 		}
 		end = at + len(f)
@@ -205,7 +204,7 @@ func (k *salvaged) walk(db *sql.DB, query string, visit func(seq int64, second a
 		if err != nil {
 			return explain(err)
 		}
-		defer rows.Close()
+		defer rows.Close() //nolint:errcheck // its errors are those of Err
 		for least := seq; rows.Next(); {
 			var second any
 			var b []byte
@@ -254,7 +253,7 @@ func copyFile(to, from string) (err error) {
 	if err != nil {
 		return err
 	}
-	defer src.Close()
+	defer src.Close() //nolint:errcheck // it was only read
 	dst, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err

@@ -112,7 +112,7 @@ func TestFileThatAnotherProcessUsedMeanwhileIsNotWritten(t *testing.T) {
 
 		check := func(when, want string) {
 			t.Helper()
-			time.Sleep(10 * time.Second)
+			pass(10 * time.Second)
 			synctest.Wait()
 			if _, err := in.Accept(t.Context(), Delivery{}, event(runRef(3), 0, spacelift.RunStateQueued), nil); !errors.Is(err, ErrUnavailable) {
 				t.Errorf("%s: %v, want ErrUnavailable", when, err)

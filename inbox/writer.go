@@ -344,6 +344,9 @@ func (in *Inbox) stored(c *commit, now time.Time) {
 // failed takes a commit back: its events are unknown, the rest waits for the
 // next. Called with mu held.
 func (in *Inbox) failed(c *commit, err error, now time.Time) {
+	if errors.Is(err, errDamaged) {
+		err = fmt.Errorf("%w; the next start saves what is readable", err)
+	}
 	in.log.Error("inbox cannot write: events are answered 503 until it can", "error", err)
 	in.problem, in.since, in.probeAt = err, now, now.Add(probeEvery)
 	for _, it := range c.batch.items {
@@ -373,9 +376,7 @@ func (in *Inbox) probed(err error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if err != nil {
-		if !errors.Is(err, errNotOpen) {
-			in.problem = err
-		}
+		in.problem = err
 		return
 	}
 	in.log.Info("inbox is writable again", "unavailable", time.Since(in.since))
