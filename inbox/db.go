@@ -139,7 +139,7 @@ func createStore(path string) error {
 	if err := errors.Join(removeFile(tmp), removeFile(tmp+walSuffix), writeEmpty(tmp)); err != nil {
 		return fmt.Errorf("make %s: %w", path, err)
 	}
-	if err := os.Rename(tmp, path); err != nil { //nolint:gosec // the operator names the folder
+	if err := os.Rename(tmp, path); err != nil {
 		return err
 	}
 	return syncDir(filepath.Dir(path))
@@ -147,7 +147,7 @@ func createStore(path string) error {
 
 // writeEmpty makes a database with the schema and nothing in it.
 func writeEmpty(path string) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600) //nolint:gosec // the operator names the folder
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	if err != nil {
 		return err
 	}
@@ -364,7 +364,7 @@ func explain(err error) error {
 }
 
 func syncDir(dir string) error {
-	d, err := os.Open(dir) //nolint:gosec // the operator names the folder
+	d, err := os.Open(dir)
 	if err != nil {
 		return err
 	}
