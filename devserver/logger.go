@@ -58,17 +58,17 @@ func (*serverLog) Debug(string, ...tag.Tag) {}
 func (*serverLog) Info(string, ...tag.Tag)  {}
 func (*serverLog) Warn(string, ...tag.Tag)  {}
 
-// passing is what Temporal's queues log at level error when they look at their
+// selfMending is what Temporal's queues log at level error when they look at their
 // shard in the moment it is acquired, which a slow machine makes longer. They
 // look again at once (service/history/shard, ErrShardStatusUnknown).
-const passing = "shard status unknown"
+const selfMending = "shard status unknown"
 
 func (l *serverLog) Error(msg string, tags ...tag.Tag) {
 	if l.state.muted.Load() {
 		return
 	}
 	for _, t := range tags {
-		if cause, ok := causeOf(t); ok && cause.Error() == passing {
+		if cause, ok := causeOf(t); ok && cause.Error() == selfMending {
 			return
 		}
 	}

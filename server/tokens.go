@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -59,7 +60,7 @@ func newKeyring(tokens []Token) (*keyring, error) {
 		hash, err := hex.DecodeString(t.Hash)
 		switch {
 		case t.Name == "":
-			return nil, fmt.Errorf("a token has no name: give the person or machine that bears it")
+			return nil, errors.New("a token has no name: give the person or machine that bears it")
 		case err != nil || len(hash) != sha256.Size:
 			return nil, fmt.Errorf("token %s: its hash is not 64 hex digits; make one with gantry token create", t.Name)
 		case !slices.Contains(Roles, t.Role):

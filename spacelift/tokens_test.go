@@ -47,7 +47,7 @@ func TestACallerWhoLeavesTakesNobodysTokenAlong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := &api{t: t, answer: func(request) reply { return data(me) }}
 		a.exchange = func(n int, _, _ string) reply {
-			time.Sleep(10 * time.Second)
+			<-time.After(10 * time.Second)
 			return a.jwt(n)
 		}
 		client := newClient(t, a)
@@ -78,7 +78,7 @@ func TestTokenIsRenewedBeforeItEnds(t *testing.T) {
 		client := newClient(t, a)
 		tokenAfter := func(wait time.Duration) int {
 			t.Helper()
-			time.Sleep(wait)
+			<-time.After(wait)
 			if _, err := client.Viewer(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -114,13 +114,13 @@ func TestOldTokenServesWhileRenewingFails(t *testing.T) {
 		}
 		client := newClient(t, a)
 		for _, wait := range []time.Duration{0, time.Hour - 25*time.Second, 10 * time.Second, 10 * time.Second} {
-			time.Sleep(wait)
+			<-time.After(wait)
 			if _, err := client.Viewer(t.Context()); err != nil {
 				t.Fatalf("after %s: %v", wait, err)
 			}
 			synctest.Wait()
 		}
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		if _, err := client.Viewer(t.Context()); err == nil || !strings.Contains(err.Error(), "502") {
 			t.Errorf("without a token: %v, want the 502 of the exchange", err)
 		}
@@ -195,7 +195,7 @@ func TestForbiddenIsNotABadToken(t *testing.T) {
 		}
 		read(1, "the token is new: asking for another would be in vain")
 		read(1, "still")
-		time.Sleep(2 * time.Minute)
+		<-time.After(2 * time.Minute)
 		read(2, "rights may have been granted since: a new token might carry them")
 		read(2, "but not with every call")
 	})

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -15,7 +14,7 @@ import (
 
 // frontDoor compares the webhook with a bare handler: first with Temporal
 // stopped, then with Temporal running and taking what the forwarder hands over.
-func (b *bench) frontDoor(ctx context.Context) (err error) {
+func (b *bench) frontDoor(ctx context.Context) error {
 	dir, err := os.MkdirTemp("", "gantry-bench-")
 	if err != nil {
 		return err
@@ -31,12 +30,12 @@ func (b *bench) frontDoor(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, temporal.stop()) }()
+	defer temporal.stop()
 	return b.compare(ctx, t, filepath.Join(dir, "up"), "up", temporal.address)
 }
 
 // compare measures gantry and a bare handler in turns.
-func (b *bench) compare(ctx context.Context, t io.Writer, dir, state, temporal string) (err error) {
+func (b *bench) compare(ctx context.Context, t io.Writer, dir, state, temporal string) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -49,13 +48,13 @@ func (b *bench) compare(ctx context.Context, t io.Writer, dir, state, temporal s
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, bare.stop()) }()
+	defer bare.stop()
 	bare.address = address
 	gantry, err := b.startGantry(ctx, dir, temporal, "http://127.0.0.1:1")
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, gantry.stop()) }()
+	defer gantry.stop()
 
 	total, peak := int64(0), 0.0
 	for _, connections := range []int{1, 16, 64} {

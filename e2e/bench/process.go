@@ -49,10 +49,9 @@ func runProgram(ctx context.Context, env []string, name string, args ...string) 
 	return p, p.cmd.Start()
 }
 
-func (p *program) stop() error {
+func (p *program) stop() {
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
 	_ = p.cmd.Wait() // it was told to end
-	return nil
 }
 
 // residentMB is the process's resident memory now, in megabytes.

@@ -23,7 +23,7 @@ const (
 
 // reaction measures how long a plan waits for Gantry: from the moment a run is
 // UNCONFIRMED until Spacelift has the confirmation.
-func (b *bench) reaction(ctx context.Context) (err error) {
+func (b *bench) reaction(ctx context.Context) error {
 	dir, err := os.MkdirTemp("", "gantry-bench-")
 	if err != nil {
 		return err
@@ -42,7 +42,7 @@ func (b *bench) reaction(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, gantry.stop()) }()
+	defer gantry.stop()
 	sim.AddAPIKey(simulator.APIKey{ID: keyID, Secret: keySecret})
 	if err := errors.Join(
 		sim.AddNamedWebhook(simulator.NamedWebhook{ID: "gantry", Endpoint: "http://" + gantry.address + "/webhook", Secret: webhookSecret, Labels: []string{deploy.WebhookLabel}}),

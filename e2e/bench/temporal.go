@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -78,7 +77,8 @@ func (p *program) until(ctx context.Context, ready func() error) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-deadline:
-			return errors.Join(fmt.Errorf("%s is not ready: %w: %s", p.cmd.Path, err, &p.out), p.stop())
+			p.stop()
+			return fmt.Errorf("%s is not ready: %w: %s", p.cmd.Path, err, &p.out)
 		case <-tick.C:
 		}
 	}
