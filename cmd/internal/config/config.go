@@ -96,7 +96,7 @@ func Default() Config {
 		Data:      "gantry-data",
 		Log:       Log{Level: "info", Format: "json"},
 		Temporal:  Temporal{TaskQueue: "gantry"},
-		Inbox:     Inbox{Linger: 2 * time.Second, Concurrency: 16, EntryCount: 100_000, EntryBytes: 256 << 20, BodyCount: 20_000, BodyBytes: 64 << 20, LogCount: 10_000},
+		Inbox:     Inbox{Linger: 2 * time.Second, Concurrency: 16, EntryCount: 50_000, EntryBytes: 128 << 20, BodyCount: 20_000, BodyBytes: 64 << 20, LogCount: 10_000},
 		Reconcile: Reconcile{Interval: 2 * time.Minute},
 		Guardian:  Guardian{Webhook: "gantry", Reenable: true},
 	}
