@@ -35,7 +35,7 @@ func main() {
 	out := flag.String("out", "workflows/testdata/histories", "directory for the histories")
 	only := flag.String("only", "", "record this story alone")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt) //nolint:forbidigo // this is main
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	results, err := record(ctx, *out, *only)
 	report(os.Stdout, results)
