@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -130,8 +131,10 @@ func FuzzRestore(f *testing.F) {
 	for i := range 40 {
 		f.Add(uint(i*7919), byte(i))
 	}
+	var once sync.Once
+	var sound []byte
 	f.Fuzz(func(t *testing.T, place uint, kind byte) {
-		sound := played(t)
+		once.Do(func() { sound = played(t) })
 		var shot any
 		if err := json.Unmarshal(sound, &shot); err != nil {
 			t.Fatal(err)

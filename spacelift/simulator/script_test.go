@@ -154,7 +154,8 @@ func (r *rig) runOf(n int) (simulator.Run, bool) {
 	return all[n%len(all)], true
 }
 
-// stage is an account with a bit of everything, for scripts to play on.
+// stage is an account with a bit of everything and a history, for scripts to
+// play on.
 func stage(t *testing.T) *rig {
 	hook := &receiver{answer: func(int) int { return http.StatusOK }}
 	r := newRig(t, realistic, func(o *simulator.Options) {
@@ -179,6 +180,39 @@ sample := true
 
 inbox contains {"title": "done", "body": input.run_updated.run.id} if input.run_updated.state == "FINISHED"
 `}))
+	for _, document := range []string{
+		`mutation { stackCreate(input: {name: "Made", branch: "main", repository: "infra", administrative: true, beforeInit: ["x"]}, manageState: true) { id } }`,
+		`mutation { stackConfigAdd(stack: "a", config: {id: "V", type: ENVIRONMENT_VARIABLE, value: "1", writeOnly: false, description: "d"}) { id } }`,
+		`mutation { stackDependencyCreate(input: {stackId: "d", dependsOnStackId: "b", triggerAlways: true}) { id } }`,
+		`mutation { policyAttach(id: "plan", stack: "c") { id } }`,
+		`mutation { stackDisable(id: "made") { id } }`,
+	} {
+		if a := r.graphql(document, nil, nil); len(a.Errors) > 0 {
+			t.Fatalf("%s: %v", document, a.Errors)
+		}
+	}
+	prioritize := func(id spacelift.RunID) {
+		document := `mutation { runPrioritizeSet(stack: "a", run: "` + string(id) + `", prioritize: true) { id } }`
+		if a := r.graphql(document, nil, nil); len(a.Errors) > 0 {
+			t.Fatalf("%s: %v", document, a.Errors)
+		}
+	}
+	quick := simulator.RealisticPhases()
+	for state := range quick {
+		quick[state] = 100 * time.Millisecond
+	}
+	r.ok(r.SetPlan("d", simulator.Plan{Phases: quick})) // it runs after b
+	r.push("b", simulator.Plan{Delta: twoAdded.Delta, Outputs: map[string]string{"vpc": "1"}, Phases: quick})
+	r.pass(3 * time.Second)
+	drift, err := r.DetectDrift("b", simulator.Plan{Phases: quick})
+	r.ok(err)
+	failed := r.push("d", simulator.Plan{FailIn: "PREPARING", Phases: quick})
+	prioritize(r.push("a", twoAdded))
+	r.pass(2 * time.Second)
+	r.is("b", drift, spacelift.RunStateFinished)
+	_, err = r.Retry("jane", "d", failed)
+	r.ok(err)
+	r.settle()
 	return r
 }
 
@@ -222,28 +256,29 @@ func TestARestoreChangesNothing(t *testing.T) {
 		if diff := simulator.Difference(before.Simulator, broken.Simulator); diff != "" {
 			rt.Fatalf("the restored account (-before +after)\n%s", diff)
 		}
-		if diff := cmp.Diff(lines(before.saved()), lines(broken.saved())); diff != "" {
-			rt.Fatalf("its snapshot (-before +after)\n%s", diff)
-		}
+		sameSnapshot(rt, "of the restored account", before, broken)
 		broken.play(second)
 
 		whole := stage(t)
 		defer whole.Close()
 		whole.play(slices.Concat(first, second))
-		if diff := simulator.Difference(whole.Simulator, broken.Simulator); diff != "" {
-			rt.Fatalf("with a restore in the middle (-without +with)\n%s", diff)
-		}
+		sameSnapshot(rt, "at the end of the script", whole, broken)
 		if diff := cmp.Diff(len(whole.hook.all()), len(broken.hook.all())); diff != "" {
 			rt.Fatalf("deliveries (-without +with)\n%s", diff)
 		}
 	})
 }
 
-// lines makes differences of snapshots readable.
-func lines(snapshot []byte) []string {
-	var b bytes.Buffer
-	if err := json.Indent(&b, snapshot, "", " "); err != nil {
-		panic(err)
+func sameSnapshot(rt *rapid.T, which string, without, with *rig) {
+	rt.Helper()
+	want, got := without.saved(), with.saved()
+	if bytes.Equal(want, got) {
+		return
 	}
-	return strings.Split(b.String(), "\n")
+	lines := func(snapshot []byte) []string {
+		var b bytes.Buffer
+		with.ok(json.Indent(&b, snapshot, "", " "))
+		return strings.Split(b.String(), "\n")
+	}
+	rt.Fatalf("the snapshot %s (-without +with a restore)\n%s", which, cmp.Diff(lines(want), lines(got)))
 }
