@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"go.temporal.io/sdk/activity"
 
+	"github.com/gantryhq/gantry/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -14,6 +16,15 @@ import (
 type ConfirmRunInput struct {
 	Run    spacelift.RunRef `json:"run"`
 	Expect Expect           `json:"expect"`
+
+	// Policy is what the plan was judged by; nil for executions that began
+	// before there were policies, whose Expect.Labels are compared instead. It
+	// is resolved anew from the labels the API shows, and windows and freezes
+	// are looked at, right before confirming.
+	Policy *policy.Policy `json:"policy,omitempty"`
+
+	// PlanSince is when the plan began to ask for a decision, for Rules.
+	PlanSince time.Time `json:"planSince,omitzero"`
 
 	// Note is shown with the confirmation in Spacelift. It must be the same for
 	// every attempt at one plan and differ between plans: by it an attempt
@@ -40,6 +51,8 @@ const (
 	AlreadyConfirmed ConfirmOutcome = "already"   // by somebody else, or an earlier attempt
 	PlanChanged      ConfirmOutcome = "changed"   // nothing was done: it is not what was judged
 	ConfirmRefused   ConfirmOutcome = "refused"   // nothing was done: Spacelift would not
+	RulesChanged     ConfirmOutcome = "rules"     // nothing was done: the policy is another now, see Rules
+	GateClosed       ConfirmOutcome = "gate"      // nothing was done: a window or freeze forbids it now, see Rules.Gate
 )
 
 // ConfirmResult says what came of it, and what the API showed.
@@ -48,6 +61,7 @@ type ConfirmResult struct {
 	Reason  string         `json:"reason,omitempty"` // a sentence; empty when confirmed
 	Actor   string         `json:"actor,omitempty"`  // who confirmed it already, where known
 	ByUs    bool           `json:"byUs,omitempty"`   // an earlier attempt confirmed it
+	Rules   *Rules         `json:"rules,omitempty"`  // as they are now, with RulesChanged and GateClosed
 	Run     spacelift.Run  `json:"run"`              // as last read, so before a confirmation of this attempt
 }
 

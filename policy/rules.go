@@ -1,0 +1,43 @@
+package policy
+
+import "time"
+
+// Gate says whether Gantry may confirm at a time, by windows and freezes.
+type Gate struct {
+	Open   bool      `json:"open"`
+	At     time.Time `json:"at"`               // the time it speaks of
+	Until  time.Time `json:"until,omitzero"`   // when that changes at the earliest; zero: not by itself
+	Reason string    `json:"reason,omitempty"` // a sentence, when closed
+	Freeze string    `json:"freeze,omitempty"` // id of the freeze that closes it
+	Window string    `json:"window,omitempty"` // name of the window that closes it
+}
+
+// Freeze keeps Gantry from confirming anything in an account, or in some of
+// its stacks. It is declared and lifted by people.
+type Freeze struct {
+	ID         string    `json:"id"`
+	Reason     string    `json:"reason"`
+	Stacks     []string  `json:"stacks,omitempty"` // empty: all of the account
+	From       time.Time `json:"from"`
+	Until      time.Time `json:"until,omitzero"` // zero: until it is lifted
+	DeclaredBy string    `json:"declaredBy"`
+	DeclaredAt time.Time `json:"declaredAt"`
+}
+
+// Due is something to do when nobody decided by a time.
+type Due struct {
+	At     time.Time `json:"at"`
+	Kind   DueKind   `json:"kind"`
+	Notify []string  `json:"notify,omitempty"` // channels; empty: those of the policy
+}
+
+// DueKind is what to do.
+type DueKind string
+
+// The kinds.
+const (
+	DueRemind   DueKind = "remind"
+	DueEscalate DueKind = "escalate"
+	DueDiscard  DueKind = "discard"
+	DueTimeout  DueKind = "timeout" // the time is over and the plan is kept: people are told once
+)
