@@ -1,6 +1,8 @@
 package devserver
 
 import (
+	"maps"
+
 	"go.temporal.io/server/common/authorization"
 	"go.temporal.io/server/common/cluster"
 	"go.temporal.io/server/common/config"
@@ -12,7 +14,9 @@ import (
 
 const (
 	clusterName = "active"
-	storeName   = "sqlite"
+
+	mainStore       = "main"
+	visibilityStore = "visibility"
 
 	// archival is switched off in two places that spell it the same.
 	archivalDisabled = "disabled"
@@ -57,19 +61,25 @@ var settings = dynamicconfig.StaticClient{
 	// The default keeps up to 128,000 executions in memory.
 	dynamicconfig.HistoryCacheHostLevelMaxSize.Key(): 8_192,
 
-	// These workers are never stopped: they would go on polling, with a closed
-	// database, whatever server takes the port next. Without the scanners,
-	// garbage of long-gone executions stays in the file; without the worker,
-	// the history service itself closes the children of closed parents.
-	dynamicconfig.TaskQueueScannerEnabled.Key():       false,
-	dynamicconfig.HistoryScannerEnabled.Key():         false,
+	// This worker is never stopped. Without it the history service itself closes
+	// the children of closed parents.
 	dynamicconfig.EnableParentClosePolicyWorker.Key(): false,
 
 	// The check asks a server of Temporal's on the internet.
 	dynamicconfig.EnableServerVersionCheck.Key(): false,
 }
 
-func serverOptions(store *config.SQL, ports *ports, log *serverLog) []temporal.ServerOption {
+// dynamic completes the settings. The scanners remove what long-gone executions
+// leave in the store. Their workers are never stopped: they would go on polling,
+// with a closed database, whatever server takes the port next.
+func dynamic(housekeeping bool) dynamicconfig.StaticClient {
+	all := maps.Clone(settings)
+	all[dynamicconfig.TaskQueueScannerEnabled.Key()] = housekeeping
+	all[dynamicconfig.HistoryScannerEnabled.Key()] = housekeeping
+	return all
+}
+
+func serverOptions(store *store, ports *ports, housekeeping bool, log *serverLog) []temporal.ServerOption {
 	hosts := make(map[primitives.ServiceName]static.Hosts, len(services))
 	names := make([]string, 0, len(services))
 	for _, service := range services {
@@ -86,18 +96,18 @@ func serverOptions(store *config.SQL, ports *ports, log *serverLog) []temporal.S
 		temporal.WithClaimMapper(func(*config.Config) authorization.ClaimMapper {
 			return authorization.NewNoopClaimMapper()
 		}),
-		temporal.WithDynamicConfigClient(settings),
+		temporal.WithDynamicConfigClient(dynamic(housekeeping)),
 	}
 }
 
 // serverConfig has no metrics and no pprof: both are global to the process,
 // which may hold several servers.
-func serverConfig(store *config.SQL, ports *ports) *config.Config {
+func serverConfig(store *store, ports *ports) *config.Config {
 	rpc := make(map[string]config.Service, len(services))
 	for _, service := range services {
 		rpc[string(service)] = config.Service{RPC: config.RPC{
 			GRPCPort: ports.number[service],
-			BindOnIP: loopback,
+			BindOnIP: ports.host(service),
 		}}
 	}
 	return &config.Config{
@@ -105,10 +115,13 @@ func serverConfig(store *config.SQL, ports *ports) *config.Config {
 			Membership: config.Membership{BroadcastAddress: loopback},
 		},
 		Persistence: config.Persistence{
-			DefaultStore:     storeName,
-			VisibilityStore:  storeName,
-			NumHistoryShards: 1,
-			DataStores:       map[string]config.DataStore{storeName: {SQL: store}},
+			DefaultStore:     mainStore,
+			VisibilityStore:  visibilityStore,
+			NumHistoryShards: store.shards,
+			DataStores: map[string]config.DataStore{
+				mainStore:       {SQL: store.main},
+				visibilityStore: {SQL: store.visibility},
+			},
 		},
 		ClusterMetadata: &cluster.Config{
 			MasterClusterName:        clusterName,

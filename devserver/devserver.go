@@ -36,12 +36,30 @@ type Options struct {
 	// memory until Stop.
 	DataDir string
 
+	// Durable makes every change of DataDir wait for the disk. Without it the
+	// last moments may be lost when the machine, not only this process, dies.
+	Durable bool
+
+	// Postgres keeps everything there, in place of DataDir. Start waits for it
+	// until ctx ends, and until no other server uses the database.
+	Postgres *Postgres
+
 	// FrontendPort is where clients connect. 0 takes any free port.
+	// FrontendHost is the IP address to listen on; empty is loopback. Whoever
+	// reaches it can do everything: the server authenticates nobody.
+	FrontendHost string
 	FrontendPort int
 
-	// UI serves Temporal's web interface on UIPort; 0 takes any free port.
+	// UI serves Temporal's web interface on UIHost and UIPort, which are as
+	// those of the frontend.
 	UI     bool
+	UIHost string
 	UIPort int
+
+	// Housekeeping removes what long-gone executions leave in the store. It is
+	// for servers that run for weeks. Its goroutines outlive Stop, so only for
+	// programs that end with their one server.
+	Housekeeping bool
 
 	// Namespace is created when missing.
 	Namespace string
@@ -56,7 +74,8 @@ type Options struct {
 	// exists.
 	Retention time.Duration
 
-	// Logger receives what the server logs at error level. Nil drops it.
+	// Logger receives what the server logs at error level, and what Start waits
+	// for. Nil drops it.
 	Logger *slog.Logger
 }
 
@@ -90,19 +109,19 @@ func Start(ctx context.Context, o Options) (_ *Server, err error) {
 
 	// The ports come first: when a server runs already, its port is the better
 	// news than its lock on the data directory.
-	ports, err := reservePorts(ctx, o.FrontendPort)
+	ports, err := reservePorts(ctx, o.FrontendHost, o.FrontendPort)
 	if err != nil {
 		return nil, err
 	}
 	defer ports.release()
 	s.frontend = ports.frontend()
 	if o.UI {
-		if s.ui, err = listenUI(ctx, o.UIPort); err != nil {
+		if s.ui, err = listenUI(ctx, o.UIHost, o.UIPort); err != nil {
 			return nil, err
 		}
 	}
 
-	if s.store, err = openStore(o.DataDir); err != nil {
+	if s.store, err = openStore(ctx, o, s.log); err != nil {
 		return nil, err
 	}
 	if err := s.store.ensureNamespace(ctx, o.Namespace, o.Retention, o.SearchAttributes); err != nil {
@@ -110,7 +129,7 @@ func Start(ctx context.Context, o Options) (_ *Server, err error) {
 	}
 
 	ports.release()
-	if err := s.startTemporal(ports); err != nil {
+	if err := s.startTemporal(ports, o.Housekeeping); err != nil {
 		return nil, fmt.Errorf("start temporal: %w", err)
 	}
 	s.conn, err = grpc.NewClient(s.frontend,
@@ -130,7 +149,15 @@ func Start(ctx context.Context, o Options) (_ *Server, err error) {
 	return s, nil
 }
 
-// HostPort is the address for clients, as in client.Options.HostPort.
+// Failed is closed when the server can't go on, for a reason that Err tells:
+// what ends the process of a Temporal server by itself.
+func (s *Server) Failed() <-chan struct{} { return s.log.state.failed }
+
+// Err is why the server failed, or nil.
+func (s *Server) Err() error { return s.log.fatal() }
+
+// HostPort is the address for clients on this machine, as in
+// client.Options.HostPort.
 func (s *Server) HostPort() string { return s.frontend }
 
 // UIURL is the address of the web interface, or empty without one.
@@ -168,7 +195,7 @@ func (s *Server) Stop() {
 // their own, because they report some failures, such as a port taken at the
 // last moment, only by logging at level fatal. [serverLog.Fatal] ends the
 // goroutine that logs instead of the process.
-func (s *Server) startTemporal(ports *ports) error {
+func (s *Server) startTemporal(ports *ports, housekeeping bool) error {
 	result := make(chan error, 1)
 	go func() {
 		err := errors.New("stopped without saying why")
@@ -180,7 +207,7 @@ func (s *Server) startTemporal(ports *ports) error {
 			}
 			result <- err
 		}()
-		server, failed := temporal.NewServer(serverOptions(s.store.cfg, ports, s.log)...)
+		server, failed := temporal.NewServer(serverOptions(s.store, ports, housekeeping, s.log)...)
 		if failed != nil {
 			err = failed
 			return

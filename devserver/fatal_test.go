@@ -13,7 +13,7 @@ import (
 
 // Temporal reports this by ending the process.
 func TestPortTakenAtTheLastMomentIsAnError(t *testing.T) {
-	db, err := openStore("")
+	db, err := openMemory()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -22,13 +22,13 @@ func TestPortTakenAtTheLastMomentIsAnError(t *testing.T) {
 	if err := db.ensureNamespace(t.Context(), DefaultNamespace, 0, nil); err != nil {
 		t.Fatal(err)
 	}
-	taken, err := reservePorts(t.Context(), 0)
+	taken, err := reservePorts(t.Context(), "", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer taken.release()
 
-	if err := s.startTemporal(taken); !errors.Is(err, syscall.EADDRINUSE) {
+	if err := s.startTemporal(taken, false); !errors.Is(err, syscall.EADDRINUSE) {
 		t.Errorf("got %v, want an address in use", err)
 	}
 }

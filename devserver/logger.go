@@ -25,6 +25,8 @@ type serverLog struct {
 type logState struct {
 	muted atomic.Bool
 	fatal atomic.Pointer[error]
+
+	failed chan struct{} // closed once fatal is set
 }
 
 var (
@@ -36,7 +38,7 @@ func newServerLog(l *slog.Logger) *serverLog {
 	if l == nil {
 		l = slog.New(slog.DiscardHandler)
 	}
-	return &serverLog{slog: l.With("component", "temporal"), state: new(logState)}
+	return &serverLog{slog: l.With("component", "temporal"), state: &logState{failed: make(chan struct{})}}
 }
 
 // mute drops everything from now on.
@@ -90,7 +92,9 @@ func (l *serverLog) Fatal(msg string, tags ...tag.Tag) {
 			err = fmt.Errorf("%s: %w", msg, cause)
 		}
 	}
-	l.state.fatal.CompareAndSwap(nil, &err)
+	if l.state.fatal.CompareAndSwap(nil, &err) {
+		close(l.state.failed)
+	}
 	runtime.Goexit()
 }
 

@@ -33,14 +33,15 @@ func (s *store) ensureNamespace(ctx context.Context, name string, retention time
 		return fmt.Errorf("describe: %w", err)
 	}
 	fresh.Detail.GetConfig().Retention = durationpb.New(DefaultRetention)
-	if err := schema.CreateNamespaces(s.cfg, fresh); err != nil {
+	if err := schema.CreateNamespaces(s.main, fresh); err != nil {
 		return fmt.Errorf("create: %w", err)
 	}
 
-	db, err := sql.NewSQLDB(sqlplugin.DbKindMain, s.cfg, resolver.NewNoopResolver(), log.NewNoopLogger(), metrics.NoopMetricsHandler)
+	db, err := sql.NewSQLDB(sqlplugin.DbKindMain, s.main, resolver.NewNoopResolver(), log.NewNoopLogger(), metrics.NoopMetricsHandler)
 	if err != nil {
 		return fmt.Errorf("open database: %w", err)
 	}
+	defer func() { _ = db.Close() }()
 	rows, err := db.SelectFromNamespace(ctx, sqlplugin.NamespaceFilter{Name: &name})
 	if err != nil {
 		return fmt.Errorf("read: %w", err)

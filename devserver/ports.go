@@ -1,6 +1,7 @@
 package devserver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,7 +14,8 @@ import (
 	"go.temporal.io/server/common/primitives"
 )
 
-// Everything listens on loopback only: the server authenticates nobody.
+// Everything listens on loopback unless told otherwise: the server
+// authenticates nobody.
 const loopback = "127.0.0.1"
 
 // Free ports are picked below the ranges that systems take outgoing
@@ -32,12 +34,13 @@ const busyPatience = 500 * time.Millisecond
 // ports holds one port per Temporal service, bound until release, so that
 // servers starting side by side do not pick the same.
 type ports struct {
-	number map[primitives.ServiceName]int
-	held   []net.Listener
+	frontendHost string
+	number       map[primitives.ServiceName]int
+	held         []net.Listener
 }
 
-func reservePorts(ctx context.Context, frontend int) (_ *ports, err error) {
-	p := &ports{number: make(map[primitives.ServiceName]int)}
+func reservePorts(ctx context.Context, host string, frontend int) (_ *ports, err error) {
+	p := &ports{frontendHost: cmp.Or(host, loopback), number: make(map[primitives.ServiceName]int)}
 	defer func() {
 		if err != nil {
 			p.release()
@@ -48,7 +51,7 @@ func reservePorts(ctx context.Context, frontend int) (_ *ports, err error) {
 		if service == primitives.FrontendService {
 			wanted = frontend
 		}
-		l, err := listen(ctx, wanted)
+		l, err := listen(ctx, p.host(service), wanted)
 		if err != nil {
 			return nil, fmt.Errorf("reserve a port for temporal: %w", err)
 		}
@@ -58,10 +61,26 @@ func reservePorts(ctx context.Context, frontend int) (_ *ports, err error) {
 	return p, nil
 }
 
+// host is the IP address that a service listens on.
+func (p *ports) host(service primitives.ServiceName) string {
+	if service == primitives.FrontendService {
+		return p.frontendHost
+	}
+	return loopback
+}
+
 func (p *ports) frontend() string { return p.address(primitives.FrontendService) }
 
+// address is where others on this machine reach a service.
 func (p *ports) address(service primitives.ServiceName) string {
-	return net.JoinHostPort(loopback, strconv.Itoa(p.number[service]))
+	host := p.host(service)
+	if ip := net.ParseIP(host); ip.IsUnspecified() {
+		host = loopback
+		if ip.To4() == nil {
+			host = net.IPv6loopback.String()
+		}
+	}
+	return net.JoinHostPort(host, strconv.Itoa(p.number[service]))
 }
 
 // release makes room for Temporal, which binds its ports itself.
@@ -72,23 +91,34 @@ func (p *ports) release() {
 	p.held = nil
 }
 
-// listen binds the port on loopback, or any free one for 0.
-func listen(ctx context.Context, port int) (net.Listener, error) {
+// listen binds the port of an IP address, or any free one for 0.
+func listen(ctx context.Context, host string, port int) (net.Listener, error) {
+	if net.ParseIP(host) == nil {
+		return nil, fmt.Errorf("%q is not an IP address to listen on, such as %s or 0.0.0.0", host, loopback)
+	}
 	if port != 0 {
-		return listenOn(ctx, port)
+		return listenOn(ctx, host, port)
 	}
 	var config net.ListenConfig
 	for range 100 {
 		port := firstFreePort + rand.IntN(lastFreePort-firstFreePort+1)
-		l, err := config.Listen(ctx, "tcp4", net.JoinHostPort(loopback, strconv.Itoa(port)))
+		l, err := config.Listen(ctx, network(host), net.JoinHostPort(host, strconv.Itoa(port)))
 		if !errors.Is(err, syscall.EADDRINUSE) {
 			return l, err
 		}
 	}
-	return nil, fmt.Errorf("no free port found between %d and %d on %s", firstFreePort, lastFreePort, loopback)
+	return nil, fmt.Errorf("no free port found between %d and %d on %s", firstFreePort, lastFreePort, host)
 }
 
-func listenOn(ctx context.Context, port int) (net.Listener, error) {
+// network is exact: 0.0.0.0 alone would be IPv6 as well.
+func network(host string) string {
+	if net.ParseIP(host).To4() == nil {
+		return "tcp6"
+	}
+	return "tcp4"
+}
+
+func listenOn(ctx context.Context, host string, port int) (net.Listener, error) {
 	if port < 0 || port > 65535 {
 		return nil, fmt.Errorf("%d is not a port: use 1 to 65535, or 0 for any free one", port)
 	}
@@ -98,14 +128,14 @@ func listenOn(ctx context.Context, port int) (net.Listener, error) {
 	defer tick.Stop()
 	var config net.ListenConfig
 	for {
-		l, err := config.Listen(ctx, "tcp4", net.JoinHostPort(loopback, strconv.Itoa(port)))
+		l, err := config.Listen(ctx, network(host), net.JoinHostPort(host, strconv.Itoa(port)))
 		if !errors.Is(err, syscall.EADDRINUSE) {
 			return l, err
 		}
 		select {
 		case <-patience.Done():
 			return nil, fmt.Errorf("port %d on %s is busy: stop the program that listens there (another Temporal?), choose another port, or 0 for any free one: %w",
-				port, loopback, err)
+				port, host, err)
 		case <-tick.C:
 		}
 	}

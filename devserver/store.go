@@ -1,213 +1,32 @@
 package devserver
 
 import (
-	"errors"
-	"fmt"
-	"net/url"
-	"os"
-	"path/filepath"
-	"reflect"
-	"strconv"
-	"sync/atomic"
+	"context"
 
-	"github.com/jmoiron/sqlx"
 	"go.temporal.io/server/common/config"
-	"go.temporal.io/server/common/log"
-	"go.temporal.io/server/common/metrics"
-	"go.temporal.io/server/common/persistence/sql"
-	"go.temporal.io/server/common/persistence/sql/sqlplugin"
-	"go.temporal.io/server/common/persistence/sql/sqlplugin/sqlite"
-	"go.temporal.io/server/common/resolver"
-	schema "go.temporal.io/server/schema/sqlite"
-	driver "modernc.org/sqlite"
-	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// fileName is the database in Options.DataDir.
-const fileName = "temporal.db"
-
-// Names of the two schemas in the table of schema versions.
-const (
-	mainSchema       = "temporal"
-	visibilitySchema = "temporal_visibility"
-)
-
-// opened numbers the databases that this process opened.
-var opened atomic.Int64
-
-// store is the database of one server, open until close.
+// store is where one server keeps everything, open until close.
 type store struct {
-	cfg *config.SQL
-	raw *sqlx.DB
+	main, visibility *config.SQL
+
+	// shards is the number of history shards. It is part of the data: it cannot
+	// be changed once the first server has used the store.
+	shards int32
+
+	close func()
 }
 
-func openStore(dir string) (*store, error) {
-	number := strconv.FormatInt(opened.Add(1), 10)
-	if dir == "" {
-		s, err := connect(&config.SQL{
-			PluginName:   sqlite.PluginName,
-			DatabaseName: "gantry-devserver-" + number,
-			ConnectAttributes: map[string]string{
-				"mode":  "memory",
-				"cache": "shared",
-			},
-		})
-		if err != nil {
-			return nil, fmt.Errorf("open a database in memory: %w", err)
-		}
-		return s, nil
+// openStore returns with the tables in place. No other server uses them until
+// close.
+func openStore(ctx context.Context, o Options, log *serverLog) (*store, error) {
+	switch {
+	case o.Postgres != nil:
+		return openPostgres(ctx, *o.Postgres, log)
+	case o.DataDir == "":
+		return openMemory()
+	case o.Durable:
+		return openFile(o.DataDir, untilOnDisk)
 	}
-
-	path, err := prepareFile(dir)
-	if err != nil {
-		return nil, fmt.Errorf("use data directory %s: %w", dir, err)
-	}
-	s, err := connect(&config.SQL{
-		PluginName:   sqlite.PluginName,
-		DatabaseName: (&url.URL{Path: path}).EscapedPath(),
-		ConnectAttributes: map[string]string{
-			"mode": "rwc",
-			// Five times the writes of the default journal; survives kill -9,
-			// and loses at most the last moments when the machine loses power.
-			"journal_mode": "wal",
-			"synchronous":  "1",
-			// Two servers on one database would each believe to own its shard.
-			"locking_mode": "exclusive",
-			"busy_timeout": "500",
-			// Unknown to SQLite, which ignores it. It tells this opening from an
-			// earlier one of the same file, which the plugin never forgets.
-			"gantry_opened": number,
-		},
-	})
-	if err != nil {
-		return nil, fmt.Errorf("use data directory %s: %w", dir, explain(err))
-	}
-	if err := s.ensureSchema(); err != nil {
-		s.close()
-		return nil, fmt.Errorf("use data directory %s: %w", dir, explain(err))
-	}
-	return s, nil
-}
-
-// prepareFile makes the directory and the file, because the operating system
-// says better than SQLite why it cannot be done.
-func prepareFile(dir string) (string, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", err
-	}
-	path, err := filepath.Abs(filepath.Join(dir, fileName))
-	if err != nil {
-		return "", err
-	}
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return "", err
-	}
-	return path, file.Close()
-}
-
-func connect(cfg *config.SQL) (*store, error) {
-	db, err := sql.NewSQLDB(sqlplugin.DbKindMain, cfg, resolver.NewNoopResolver(), log.NewNoopLogger(), metrics.NoopMetricsHandler)
-	if err != nil {
-		return nil, err
-	}
-	raw, err := rawDB(db)
-	if err != nil {
-		return nil, err
-	}
-	return &store{cfg: cfg, raw: raw}, nil
-}
-
-// rawDB finds the connection pool inside the plugin's database. The plugin
-// never closes it: its own Close only counts. Left open it would hold the lock
-// on the file, or all the data of a server in memory, until the process ends.
-func rawDB(db sqlplugin.GenericDB) (*sqlx.DB, error) {
-	if v := reflect.ValueOf(db); v.Kind() == reflect.Pointer {
-		field := v.Elem().FieldByName("db")
-		if field.IsValid() && field.Type() == reflect.TypeFor[*sqlx.DB]() {
-			return (*sqlx.DB)(field.UnsafePointer()), nil
-		}
-	}
-	return nil, fmt.Errorf("this version of temporal's sqlite plugin (%T) hides its database", db)
-}
-
-// close makes every later use, by whatever of Temporal still runs, fail with
-// "database is closed".
-func (s *store) close() { _ = s.raw.Close() }
-
-// ensureSchema creates the tables of a new database, all or none, and refuses
-// one that another version of Temporal made: its SQLite plugin has no
-// migrations.
-func (s *store) ensureSchema() (err error) {
-	db, err := sql.NewSQLAdminDB(sqlplugin.DbKindMain, s.cfg, resolver.NewNoopResolver(), log.NewNoopLogger(), metrics.NoopMetricsHandler)
-	if err != nil {
-		return fmt.Errorf("open %s: %w", fileName, err)
-	}
-	tables, err := db.ListTables("")
-	if err != nil {
-		return fmt.Errorf("list tables of %s: %w", fileName, err)
-	}
-	if len(tables) > 0 {
-		return checkSchema(db)
-	}
-
-	// The plugin's pool is a single connection, so these statements follow each
-	// other on it.
-	if err := db.Exec("BEGIN IMMEDIATE"); err != nil {
-		return fmt.Errorf("create tables: %w", err)
-	}
-	defer func() {
-		if err != nil {
-			_ = db.Exec("ROLLBACK")
-		}
-	}()
-	if err := schema.SetupSchemaOnDB(db); err != nil {
-		return fmt.Errorf("create tables: %w", err)
-	}
-	if err := db.CreateSchemaVersionTables(); err != nil {
-		return fmt.Errorf("create tables: %w", err)
-	}
-	for name, version := range schemaVersions() {
-		if err := db.UpdateSchemaVersion(name, version, version); err != nil {
-			return fmt.Errorf("record schema version: %w", err)
-		}
-	}
-	if err := db.Exec("COMMIT"); err != nil {
-		return fmt.Errorf("create tables: %w", err)
-	}
-	return nil
-}
-
-func schemaVersions() map[string]string {
-	return map[string]string{mainSchema: schema.Version, visibilitySchema: schema.VisibilityVersion}
-}
-
-func checkSchema(db sqlplugin.AdminDB) error {
-	for name, want := range schemaVersions() {
-		have, err := db.ReadSchemaVersion(name)
-		if err != nil {
-			return fmt.Errorf("read schema version of %s, which this program did not create: %w", fileName, err)
-		}
-		if have != want {
-			return fmt.Errorf("%s has version %s of schema %s and this program needs %s: use the program that created it, or another directory",
-				fileName, have, name, want)
-		}
-	}
-	return nil
-}
-
-// explain puts into words what SQLite says in codes.
-func explain(err error) error {
-	code, ok := errors.AsType[*driver.Error](err)
-	if !ok {
-		return err
-	}
-	// The low byte is the code, the rest says more of the same kind.
-	switch code.Code() & 0xff {
-	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
-		return fmt.Errorf("another server is using it: stop that one, or choose another directory: %w", err)
-	case sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT:
-		return fmt.Errorf("%s is damaged or no database: move it away to start empty: %w", fileName, err)
-	}
-	return err
+	return openFile(o.DataDir, untilWritten)
 }

@@ -1,6 +1,7 @@
 package devserver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,8 +31,8 @@ type ui struct {
 }
 
 // listenUI binds the port; connections wait until serve.
-func listenUI(ctx context.Context, port int) (*ui, error) {
-	l, err := listen(ctx, port)
+func listenUI(ctx context.Context, host string, port int) (*ui, error) {
+	l, err := listen(ctx, cmp.Or(host, loopback), port)
 	if err != nil {
 		return nil, fmt.Errorf("reserve a port for temporal's UI: %w", err)
 	}
