@@ -1,0 +1,242 @@
+package notify
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	defaultTimeout = 10 * time.Second
+	maxAnswer      = 64 << 10
+	maxRetryAfter  = time.Hour // a target that names more is asked again after it
+)
+
+// Options of New. The zero value is ready for use.
+type Options struct {
+	Resolver  *net.Resolver    // looks up hosts; nil for the system's
+	RootCAs   *x509.CertPool   // who may sign certificates; nil for the system's
+	Now       func() time.Time // nil for time.Now
+	UserAgent string           // "gantry" when empty
+	Timeout   time.Duration    // of one Send, from look-up to the answer's end; 10 s when 0
+}
+
+// Sender sends messages to its channels. It may be used concurrently.
+type Sender struct {
+	channels  map[string]Channel
+	guarded   *http.Client // dials public addresses alone
+	unguarded *http.Client // for channels that AllowPrivate
+	now       func() time.Time
+	userAgent string
+	timeout   time.Duration
+}
+
+// New checks each channel's settings, with its URL and secret as they are now.
+// Its error names all channels that can't be used, and why; it holds no secret.
+func New(channels []Channel, opts Options) (*Sender, error) {
+	s := &Sender{
+		channels:  make(map[string]Channel, len(channels)),
+		guarded:   client(opts, true),
+		unguarded: client(opts, false),
+		now:       opts.Now,
+		userAgent: cmp.Or(opts.UserAgent, "gantry"),
+		timeout:   cmp.Or(opts.Timeout, defaultTimeout),
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	var wrong []error
+	for _, c := range channels {
+		if err := c.validate(); err != nil {
+			wrong = append(wrong, fmt.Errorf("notification channel %q: %w", c.Name, err))
+		} else if _, twice := s.channels[c.Name]; twice {
+			wrong = append(wrong, fmt.Errorf("notification channel %q: there are two of this name", c.Name))
+		}
+		s.channels[c.Name] = c
+	}
+	if err := errors.Join(wrong...); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// client makes a client that asks no proxy: a proxy would dial in our place, and
+// the guard would see the proxy's address alone.
+func client(opts Options, guard bool) *http.Client {
+	dialer := &net.Dialer{Resolver: opts.Resolver}
+	if guard {
+		dialer.Control = refuseNonPublic
+	}
+	return &http.Client{
+		Transport: &http.Transport{
+			DialContext:            dialer.DialContext,
+			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: opts.RootCAs},
+			ForceAttemptHTTP2:      true,
+			IdleConnTimeout:        30 * time.Second,
+			MaxIdleConnsPerHost:    2,
+			MaxResponseHeaderBytes: maxAnswer,
+			DisableCompression:     true,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// CloseIdleConnections closes connections that are kept for the next message.
+func (s *Sender) CloseIdleConnections() {
+	s.guarded.CloseIdleConnections()
+	s.unguarded.CloseIdleConnections()
+}
+
+// Send sends one message to one channel, once. Nil means that the other side
+// took it. Otherwise it is an UnknownChannelError, an InvalidMessageError, a
+// RefusedError, a BlockedAddressError, an UnavailableError, or the error of ctx
+// when that ended first.
+func (s *Sender) Send(ctx context.Context, channel string, m Message) error {
+	c, ok := s.channels[channel]
+	if !ok {
+		return &UnknownChannelError{Channel: channel}
+	}
+	if err := m.validate(); err != nil {
+		return err
+	}
+	limited, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	req, err := s.request(limited, &c, m)
+	if err != nil {
+		return err
+	}
+	status, retryAfter, answer, err := s.do(&c, req)
+	switch {
+	case err == nil:
+		return judge(&c, status, retryAfter, answer)
+	case ctx.Err() != nil:
+		return fmt.Errorf("notify channel %q: %w", channel, ctx.Err())
+	}
+	if blocked, ok := errors.AsType[*BlockedAddressError](err); ok {
+		return &BlockedAddressError{Channel: channel, Address: blocked.Address}
+	}
+	return &UnavailableError{Channel: channel, Status: status, Err: s.tellable(err)}
+}
+
+// request builds what is sent. Settings that were good at the start and are
+// unreadable now make the channel unavailable: whoever is renewing them will mend
+// them.
+func (s *Sender) request(ctx context.Context, c *Channel, m Message) (*http.Request, error) {
+	target, err := c.target()
+	if err != nil {
+		if blocked, ok := errors.AsType[*BlockedAddressError](err); ok {
+			return nil, blocked
+		}
+		return nil, &UnavailableError{Channel: c.Name, Err: fmt.Errorf("it %w", err)}
+	}
+	var body []byte
+	var keys [][]byte
+	switch c.Kind {
+	case Slack:
+		body, err = encodeSlack(m)
+	case Webhook:
+		if keys, err = signingKeys(c.Secret()); err != nil {
+			return nil, &UnavailableError{Channel: c.Name, Err: fmt.Errorf("it %w", err)}
+		}
+		body, err = encodeWebhook(m)
+	}
+	if err != nil {
+		return nil, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "", bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.URL, req.Host = target, target.Host
+	req.Header.Set("Content-Type", "application/json; charset=utf-8")
+	req.Header.Set("User-Agent", s.userAgent)
+	if c.Kind == Webhook {
+		sign(req.Header, keys, m.ID, s.now(), body)
+	}
+	return req, nil
+}
+
+// do returns the status and the beginning of the answer. With an error, the
+// status is 0 unless the answer broke off after it.
+func (s *Sender) do(c *Channel, req *http.Request) (status int, retryAfter time.Duration, answer []byte, err error) {
+	client := s.guarded
+	if c.AllowPrivate {
+		client = s.unguarded
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return 0, 0, nil, err
+	}
+	defer func() { _ = resp.Body.Close() }() // read as far as we want
+	answer, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if c.Kind == Webhook || resp.StatusCode != http.StatusOK {
+		err = nil // the status says it all; only Slack's success is told in the body
+	}
+	return resp.StatusCode, parseRetryAfter(resp.Header.Get("Retry-After"), s.now()), answer, err
+}
+
+// tellable leaves out what an error may not tell: the URL that url.Error quotes,
+// and bytes of the answer, in which the other side could repeat it.
+func (s *Sender) tellable(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("no answer within %s: %w", s.timeout, context.DeadlineExceeded)
+	}
+	if network, ok := errors.AsType[*net.OpError](err); ok {
+		return network
+	}
+	if cert, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return cert
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return fmt.Errorf("the connection was closed without an answer: %w", io.ErrUnexpectedEOF)
+	}
+	return errors.New("what it answered is not HTTP, or the connection broke")
+}
+
+// judge tells what an answer means.
+func judge(c *Channel, status int, retryAfter time.Duration, answer []byte) error {
+	if c.Kind == Slack {
+		if took, refused := judgeSlack(status, answer); took {
+			return nil
+		} else if refused != "" {
+			return &RefusedError{Channel: c.Name, Status: status, Reason: refused}
+		}
+	} else if status >= 200 && status < 300 {
+		return nil
+	}
+	switch {
+	case status >= 500, status == http.StatusTooManyRequests, status == http.StatusRequestTimeout, status == http.StatusTooEarly:
+		return &UnavailableError{Channel: c.Name, Status: status, RetryAfter: retryAfter}
+	case status >= 300 && status < 400:
+		return &RefusedError{Channel: c.Name, Status: status, Reason: "it is a redirect, and redirects are not followed; set the URL it leads to"}
+	case status == http.StatusGone:
+		return &RefusedError{Channel: c.Name, Status: status, Reason: "the receiver is gone and wants no more messages; remove the channel or set its new URL"}
+	}
+	reason := http.StatusText(status)
+	if reason == "" {
+		reason = "a status without a name"
+	}
+	return &RefusedError{Channel: c.Name, Status: status, Reason: strings.ToLower(reason)}
+}
+
+// parseRetryAfter reads seconds or a date (RFC 9110, section 10.2.3). What can't
+// be read, or lies in the past, is 0.
+func parseRetryAfter(value string, now time.Time) time.Duration {
+	if seconds, err := strconv.ParseUint(strings.TrimSpace(value), 10, 31); err == nil {
+		return min(time.Duration(seconds)*time.Second, maxRetryAfter)
+	}
+	if at, err := http.ParseTime(value); err == nil {
+		return min(max(at.Sub(now), 0), maxRetryAfter)
+	}
+	return 0
+}

@@ -1,0 +1,94 @@
+package notify
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Key sizes of the specification: "At least 24 bytes (192 bits, 512 maximum)". A
+// shorter one can be guessed; a longer one is a file of something else.
+const (
+	minKey = 24
+	maxKey = 64
+)
+
+// signingKeys reads secrets with space between them. Errors tell which one is
+// wrong and never what it is.
+func signingKeys(secrets string) ([][]byte, error) {
+	var keys [][]byte
+	for i, secret := range strings.Fields(secrets) {
+		key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, "whsec_"))
+		if err != nil {
+			return nil, fmt.Errorf("has a signing secret (number %d) that is not base64", i+1)
+		}
+		if len(key) < minKey || len(key) > maxKey {
+			return nil, fmt.Errorf("has a signing secret (number %d) of %d bytes: it has to have %d to %d", i+1, len(key), minKey, maxKey)
+		}
+		keys = append(keys, key)
+	}
+	if len(keys) == 0 {
+		return nil, errors.New("has no signing secret")
+	}
+	return keys, nil
+}
+
+// webhookBody is the payload the specification recommends.
+type webhookBody struct {
+	Type      string      `json:"type"`
+	Timestamp time.Time   `json:"timestamp"`
+	Data      webhookData `json:"data"`
+}
+
+type webhookData struct {
+	Version int `json:"version"`
+	Message
+}
+
+func encodeWebhook(m Message) ([]byte, error) {
+	m.At = m.At.UTC()
+	if m.Urgency == "" {
+		m.Urgency = Info
+	}
+	m.Text = shorten(m.Text, maxWebhookText)
+	return encodeJSON(webhookBody{Type: m.Type, Timestamp: m.At, Data: webhookData{Version: MessageVersion, Message: m}})
+}
+
+// maxWebhookText keeps payloads near the 20 KB that the specification
+// recommends; a note or a log's tail may be of any length.
+const maxWebhookText = 16_000
+
+// sign sets the headers of the specification: the id of the message, the time of
+// this attempt, and one signature for each key over both and the body.
+func sign(h http.Header, keys [][]byte, id string, at time.Time, body []byte) {
+	timestamp := strconv.FormatInt(at.Unix(), 10)
+	signatures := make([]string, 0, len(keys))
+	for _, key := range keys {
+		mac := hmac.New(sha256.New, key)
+		mac.Write([]byte(id + "." + timestamp + "."))
+		mac.Write(body)
+		signatures = append(signatures, "v1,"+base64.StdEncoding.EncodeToString(mac.Sum(nil)))
+	}
+	h.Set("webhook-id", id)
+	h.Set("webhook-timestamp", timestamp)
+	h.Set("webhook-signature", strings.Join(signatures, " "))
+}
+
+// encodeJSON leaves <, > and & as they are: nobody puts these bodies into HTML.
+func encodeJSON(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return nil, fmt.Errorf("encode the message: %w", err)
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
