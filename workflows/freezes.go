@@ -13,6 +13,11 @@ const FreezesType = "Freezes"
 // FreezesID is the workflow id of an account's freezes.
 func FreezesID(account spacelift.Account) string { return "freezes/" + string(account) }
 
+// FreezesInput starts Freezes. Who starts it sets Account alone.
+type FreezesInput struct {
+	Account spacelift.Account `json:"account"`
+}
+
 // FreezesQuery answers with the []policy.Freeze that hold or will, oldest first.
 const FreezesQuery = "freezes"
 
@@ -39,7 +44,8 @@ type LiftFreeze struct {
 	By string `json:"by"`
 }
 
-// The types of the errors that refuse these updates.
+// The types of the errors that refuse these updates. An id that was used for
+// another freeze is refused with ErrTypeKeyReused.
 const (
 	ErrTypeUnknownFreeze = "UnknownFreeze" // there is no such freeze, or it is over
 	ErrTypeBadFreeze     = "BadFreeze"     // it ends before it begins, has no reason, or the like
