@@ -20,6 +20,7 @@ import (
 
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/openapi"
+	"github.com/gantryhq/gantry/policy"
 	"github.com/gantryhq/gantry/server"
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/workflows"
@@ -89,9 +90,9 @@ func TestGetRun(t *testing.T) {
 	r.temporal.status[workflows.ManageRunID(ref)] = workflows.RunStatus{
 		Run: ref, Type: "TRACKED", State: "UNCONFIRMED", StateVersion: 5, Phase: workflows.PhaseHolding, Managed: true,
 		WaitingFor: &workflows.WaitingFor{What: workflows.WaitLabels, Reason: "a label can't be followed", Since: at, Who: "anyone"},
-		Policy: workflows.Policy{
-			Confirm:  workflows.Setting[workflows.ConfirmMode]{Value: workflows.ConfirmManual, Origin: workflows.OriginDefault},
-			Problems: []workflows.LabelProblem{{Label: "gantry:confirm=atuo", Problem: "its value is wrong", Remedy: "write auto"}},
+		Policy: policy.Policy{
+			Confirm:  policy.Setting[policy.ConfirmMode]{Value: policy.ConfirmManual, Origin: policy.OriginDefault},
+			Problems: []policy.Problem{{Label: "gantry:confirm=atuo", Problem: "its value is wrong", Remedy: "write auto"}},
 		},
 		Delta: &spacelift.Delta{Added: 3, Changed: 1, Resources: 42}, Commit: spacelift.Commit{Hash: "9f2c"}, StartedAt: at,
 		States:   []workflows.StateEntry{{State: "UNCONFIRMED", StateVersion: 5, At: at}},

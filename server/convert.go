@@ -11,6 +11,7 @@ import (
 	"go.temporal.io/sdk/converter"
 
 	"github.com/gantryhq/gantry/gen/api"
+	"github.com/gantryhq/gantry/policy"
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/workflows"
 )
@@ -107,7 +108,7 @@ func keyword(attrs *commonpb.SearchAttributes, name string) string {
 
 // toAPIPolicy lists each value of a policy with its origin, and behind them
 // the labels that can't be followed.
-func toAPIPolicy(p workflows.Policy) []api.PolicyValue {
+func toAPIPolicy(p policy.Policy) []api.PolicyValue {
 	values := []api.PolicyValue{{Name: "confirm", Value: string(p.Confirm.Value), Origin: p.Confirm.Origin}}
 	for _, bad := range p.Problems {
 		values = append(values, api.PolicyValue{

@@ -11,6 +11,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
+	"github.com/gantryhq/gantry/policy"
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/workflows"
 )
@@ -158,7 +159,7 @@ func TestStatusBeforeTheFirstEvent(t *testing.T) {
 	r := newRig(t, auto)
 	r.at(time.Minute, func() {
 		want := workflows.RunStatus{Run: run, Phase: workflows.PhaseQueued, StartedAt: started}
-		want.Policy.Confirm = workflows.Setting[workflows.ConfirmMode]{Value: workflows.ConfirmManual, Origin: workflows.OriginDefault}
+		want.Policy.Confirm = policy.Setting[policy.ConfirmMode]{Value: policy.ConfirmManual, Origin: policy.OriginDefault}
 		if diff := cmp.Diff(want, r.status(), cmpopts.IgnoreFields(workflows.RunStatus{}, "WaitingFor")); diff != "" {
 			t.Errorf("status (-want +got):\n%s", diff)
 		}

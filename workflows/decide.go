@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/gantryhq/gantry/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -127,7 +128,7 @@ func prospect(s RunStatus) string {
 		return "Gantry only watches: the stack does not carry " + spacelift.LabelManaged
 	case len(s.Policy.Problems) > 0:
 		return "a plan with changes will be held: " + objection(s.Policy.Problems)
-	case s.Policy.Confirm.Value == ConfirmAuto:
+	case s.Policy.Confirm.Value == policy.ConfirmAuto:
 		return fmt.Sprintf("Gantry confirms a plan with changes (%s)", s.Policy.Confirm.Origin)
 	}
 	return "a plan with changes waits for somebody to confirm or discard it in Spacelift"
@@ -155,7 +156,7 @@ func decidePlan(s RunStatus) next {
 		return person("Gantry confirms tracked runs only and this one is %s; somebody confirms or discards it in Spacelift", s.Type)
 	case len(s.Policy.Problems) > 0:
 		return hold(WaitLabels, whoLabels, "mended labels count from the next notification of this run on", "%s", objection(s.Policy.Problems))
-	case s.Policy.Confirm.Value != ConfirmAuto:
+	case s.Policy.Confirm.Value != policy.ConfirmAuto:
 		return person("the plan (%s) has changes and the policy is to confirm by hand (%s); somebody confirms or discards it in Spacelift", describePlan(s), s.Policy.Confirm.Origin)
 	case plan != nil && plan.Result == PlanRefused:
 		return hold(WaitPerson, whoOperator, "Gantry does not try this plan again", "Gantry could not confirm the plan: %s", plan.Reason)
@@ -194,7 +195,7 @@ func describePlan(s RunStatus) string {
 }
 
 // objection says which labels keep Gantry from confirming and what to do.
-func objection(problems []LabelProblem) string {
+func objection(problems []policy.Problem) string {
 	var all []string
 	for _, p := range problems {
 		all = append(all, fmt.Sprintf("the label %s can't be followed: %s; %s", p.Label, p.Problem, p.Remedy))

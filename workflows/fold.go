@@ -146,6 +146,7 @@ func byContent(a, b RunEvent) int {
 		bySize(a.Delta, b.Delta),
 		cmp.Compare(rank(a.DriftDetection), rank(b.DriftDetection)),
 		cmp.Compare(a.TriggeredBy, b.TriggeredBy),
+		cmp.Compare(rank(a.NeedsApproval), rank(b.NeedsApproval)),
 		cmp.Compare(a.URL, b.URL),
 		cmp.Compare(a.StackName, b.StackName),
 		slices.Compare(a.Labels, b.Labels),
@@ -237,6 +238,7 @@ func fromRead(run spacelift.Run, at time.Time) []RunEvent {
 	e := &events[newest]
 	e.Branch, e.Commit, e.Delta = run.Branch, run.Commit, run.Delta
 	e.DriftDetection, e.TriggeredBy, e.StackName = run.DriftDetection, run.TriggeredBy, run.StackName
+	e.NeedsApproval = run.NeedsApproval
 	return events
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
 
+	"github.com/gantryhq/gantry/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -145,7 +146,7 @@ func TestFold(t *testing.T) {
 		{
 			name:   "labels are those of the newest state",
 			events: []RunEvent{e("UNCONFIRMED", 5, func(ev *RunEvent) { ev.Labels = []string{"gantry:managed"} }), e("PLANNING", 4)},
-			want:   func(s RunStatus) any { return s.Policy.Confirm.Value }, is: ConfirmManual,
+			want:   func(s RunStatus) any { return s.Policy.Confirm.Value }, is: policy.ConfirmManual,
 		},
 		{
 			name:   "no labels are labels too",
@@ -155,7 +156,7 @@ func TestFold(t *testing.T) {
 		{
 			name:   "the API knows the labels better",
 			events: []RunEvent{e("UNCONFIRMED", 5, api, func(ev *RunEvent) { ev.Labels = []string{"gantry:managed"} }), e("UNCONFIRMED", 5)},
-			want:   func(s RunStatus) any { return s.Policy.Confirm.Value }, is: ConfirmManual,
+			want:   func(s RunStatus) any { return s.Policy.Confirm.Value }, is: policy.ConfirmManual,
 		},
 		{
 			name: "of two readings the later counts",
@@ -163,7 +164,7 @@ func TestFold(t *testing.T) {
 				e("UNCONFIRMED", 5, api, func(ev *RunEvent) { ev.ReceivedAt = t0.Add(2 * time.Hour) }),
 				e("UNCONFIRMED", 5, api, func(ev *RunEvent) { ev.ReceivedAt = t0.Add(time.Hour); ev.Labels = nil }),
 			},
-			want: func(s RunStatus) any { return s.Policy.Confirm.Value }, is: ConfirmAuto,
+			want: func(s RunStatus) any { return s.Policy.Confirm.Value }, is: policy.ConfirmAuto,
 		},
 		{
 			name:   "an absent particular does not erase a known one",

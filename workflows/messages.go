@@ -27,6 +27,13 @@ type RunEvents struct {
 	// GiveUp says why there is no point in following the run any longer, such as
 	// that Spacelift no longer knows it. Only Reconcile sends it.
 	GiveUp string `json:"giveUp,omitempty"`
+
+	// RulesChanged says that a freeze was declared, began, ended or was lifted,
+	// so that a run that waits looks at its gate again.
+	RulesChanged bool `json:"rulesChanged,omitempty"`
+
+	// RetryOf says that the run tries another one again.
+	RetryOf *RetryOf `json:"retryOf,omitempty"`
 }
 
 // EventSource says how we learned of an event.
@@ -55,6 +62,7 @@ type RunEvent struct {
 	Delta          *spacelift.Delta `json:"delta,omitempty"` // nil before planning ended
 	DriftDetection bool             `json:"driftDetection,omitempty"`
 	TriggeredBy    string           `json:"triggeredBy,omitempty"`
+	NeedsApproval  bool             `json:"needsApproval,omitempty"` // by Spacelift's own approval policies, where the API told; notifications don't
 	URL            string           `json:"url,omitempty"`
 	StackName      string           `json:"stackName,omitempty"`
 
@@ -66,13 +74,21 @@ type RunEvent struct {
 	ReceivedAt time.Time   `json:"receivedAt"`         // by our clock
 }
 
+// CurrentGeneration is the generation of executions that are started today.
+// Executions of generation 0 began before there were policies, people's
+// decisions and clocks: they go on as they began, with the commands that their
+// histories hold.
+const CurrentGeneration = 1
+
 // ManageRunInput starts ManageRun, and carries what it knows when it continues
-// as new. Who starts an execution with a signal sets Run alone; who starts it
-// without one may give the events that are known already.
+// as new. Who starts an execution with a signal sets Run and Generation; who
+// starts it without one may give the events that are known already.
 type ManageRunInput struct {
-	Run    spacelift.RunRef `json:"run"`
-	Events []RunEvent       `json:"events,omitempty"`
-	Known  *record          `json:"known,omitempty"`
+	Run        spacelift.RunRef `json:"run"`
+	Generation int              `json:"generation,omitempty"` // CurrentGeneration
+	Events     []RunEvent       `json:"events,omitempty"`
+	RetryOf    *RetryOf         `json:"retryOf,omitempty"` // nil: it tries no other run again, as far as is known
+	Known      *record          `json:"known,omitempty"`
 }
 
 // ManageRunID is the workflow id of the one execution that manages a run.

@@ -5,44 +5,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gantryhq/gantry/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
-
-// Policy is what a stack's labels ask of Gantry, each value with its origin.
-type Policy struct {
-	Confirm Setting[ConfirmMode] `json:"confirm"`
-
-	// Problems are the labels Gantry cannot follow. While there is one, Confirm
-	// is manual and plans are held: what Gantry cannot read may have been meant
-	// to forbid it.
-	Problems []LabelProblem `json:"problems,omitempty"`
-}
-
-// Setting is one value of a policy and where it comes from: a label as it is
-// written on the stack, or OriginDefault.
-type Setting[T ~string] struct {
-	Value  T      `json:"value"`
-	Origin string `json:"origin"`
-}
-
-// OriginDefault is the origin of values that no label sets.
-const OriginDefault = "default"
-
-// ConfirmMode says who confirms a plan with changes.
-type ConfirmMode string
-
-// The confirm modes.
-const (
-	ConfirmManual ConfirmMode = "manual" // a person, in Spacelift; the default
-	ConfirmAuto   ConfirmMode = "auto"   // Gantry, every plan of a tracked run
-)
-
-// LabelProblem is a label Gantry cannot follow, and what to do about it.
-type LabelProblem struct {
-	Label   string `json:"label"`
-	Problem string `json:"problem"`
-	Remedy  string `json:"remedy"`
-}
 
 const (
 	keyManaged = "managed"
@@ -62,45 +27,46 @@ var plannedKeys = []string{
 // ParsePolicy reads the policy from a stack's labels; labels that are not
 // Gantry's are passed over. It is the only place that knows the grammar of
 // labels. Whatever it cannot read becomes a problem of the policy.
-func ParsePolicy(labels []string) Policy {
-	p := Policy{Confirm: Setting[ConfirmMode]{ConfirmManual, OriginDefault}}
+func ParsePolicy(labels []string) policy.Policy {
+	byHand := policy.Setting[policy.ConfirmMode]{Value: policy.ConfirmManual, Origin: policy.OriginDefault}
+	p := policy.Policy{Confirm: byHand}
 	var confirms []string // readable ones, to find contradictions
 	for _, label := range spacelift.OurLabels(labels) {
 		key, value, hasValue := strings.Cut(label[len(spacelift.LabelPrefix):], "=")
 		switch {
 		case label == labelTooMany:
-			p.object(label, "this stack has more Gantry labels, or longer ones, than Gantry keeps", "remove some")
+			object(&p, label, "this stack has more Gantry labels, or longer ones, than Gantry keeps", "remove some")
 		case !strings.HasPrefix(label, spacelift.LabelPrefix):
-			p.object(label, "labels are case-sensitive", "write "+spacelift.LabelPrefix+strings.ToLower(key)+suffix(value, hasValue))
+			object(&p, label, "labels are case-sensitive", "write "+spacelift.LabelPrefix+strings.ToLower(key)+suffix(value, hasValue))
 		case key == keyManaged && !hasValue:
 		case key == keyManaged:
-			p.object(label, "it takes no value", "write "+spacelift.LabelManaged)
-		case key == keyConfirm && (value == string(ConfirmAuto) || value == string(ConfirmManual)):
+			object(&p, label, "it takes no value", "write "+spacelift.LabelManaged)
+		case key == keyConfirm && (value == string(policy.ConfirmAuto) || value == string(policy.ConfirmManual)):
 			confirms = append(confirms, label)
-			p.Confirm = Setting[ConfirmMode]{ConfirmMode(value), label}
+			p.Confirm = policy.Setting[policy.ConfirmMode]{Value: policy.ConfirmMode(value), Origin: label}
 		case key == keyConfirm && value == "no-deletes":
-			p.object(label, "this version of Gantry cannot do that yet", "write gantry:confirm=auto or gantry:confirm=manual")
+			object(&p, label, "this version of Gantry cannot do that yet", "write gantry:confirm=auto or gantry:confirm=manual")
 		case key == keyConfirm:
-			p.object(label, "its value is neither auto nor manual", "write gantry:confirm=auto or gantry:confirm=manual")
+			object(&p, label, "its value is neither auto nor manual", "write gantry:confirm=auto or gantry:confirm=manual")
 		case slices.Contains(plannedKeys, key) && value == "":
-			p.object(label, "its value is missing", "remove it")
+			object(&p, label, "its value is missing", "remove it")
 		case slices.Contains(plannedKeys, key):
-			p.object(label, "this version of Gantry cannot do that yet", "remove it")
+			object(&p, label, "this version of Gantry cannot do that yet", "remove it")
 		default:
-			p.object(label, "Gantry knows no such label", "correct or remove it"+maybe(key))
+			object(&p, label, "Gantry knows no such label", "correct or remove it"+maybe(key))
 		}
 	}
 	if len(confirms) > 1 {
-		p.object(strings.Join(confirms, " and "), "they contradict each other", "remove all but one")
+		object(&p, strings.Join(confirms, " and "), "they contradict each other", "remove all but one")
 	}
 	if len(p.Problems) > 0 {
-		p.Confirm = Setting[ConfirmMode]{ConfirmManual, OriginDefault}
+		p.Confirm = byHand
 	}
 	return p
 }
 
-func (p *Policy) object(label, problem, remedy string) {
-	p.Problems = append(p.Problems, LabelProblem{Label: label, Problem: problem, Remedy: remedy})
+func object(p *policy.Policy, label, problem, remedy string) {
+	p.Problems = append(p.Problems, policy.Problem{Label: label, Problem: problem, Remedy: remedy})
 }
 
 func suffix(value string, ok bool) string {

@@ -6,16 +6,18 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"github.com/gantryhq/gantry/policy"
 )
 
 func TestParsePolicy(t *testing.T) {
-	auto := Setting[ConfirmMode]{ConfirmAuto, "gantry:confirm=auto"}
-	manual := Setting[ConfirmMode]{ConfirmManual, "gantry:confirm=manual"}
-	byDefault := Setting[ConfirmMode]{ConfirmManual, OriginDefault}
+	auto := policy.Setting[policy.ConfirmMode]{Value: policy.ConfirmAuto, Origin: "gantry:confirm=auto"}
+	manual := policy.Setting[policy.ConfirmMode]{Value: policy.ConfirmManual, Origin: "gantry:confirm=manual"}
+	byDefault := policy.Setting[policy.ConfirmMode]{Value: policy.ConfirmManual, Origin: policy.OriginDefault}
 	for _, tc := range []struct {
 		name     string
 		labels   []string
-		confirm  Setting[ConfirmMode]
+		confirm  policy.Setting[policy.ConfirmMode]
 		problems []string // each names a label and, after a slash, a word of the problem or remedy
 	}{
 		{name: "no labels", confirm: byDefault},
@@ -79,7 +81,7 @@ func TestParsePolicyNeverConfirmsOnWhatItCannotRead(t *testing.T) {
 			return !understood[strings.TrimSpace(prefix+rest)]
 		}).Draw(t, "rest")
 		labels := rapid.Permutation([]string{"gantry:managed", "gantry:confirm=auto", odd}).Draw(t, "labels")
-		if p := ParsePolicy(labels); p.Confirm.Value != ConfirmManual || len(p.Problems) == 0 {
+		if p := ParsePolicy(labels); p.Confirm.Value != policy.ConfirmManual || len(p.Problems) == 0 {
 			t.Fatalf("labels %q gave %+v", labels, p)
 		}
 	})

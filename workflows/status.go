@@ -3,6 +3,7 @@ package workflows
 import (
 	"time"
 
+	"github.com/gantryhq/gantry/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -22,10 +23,26 @@ type RunStatus struct {
 	// empty.
 	GivenUp string `json:"givenUp,omitempty"`
 
-	Managed bool     `json:"managed"` // the stack carried gantry:managed when it was last heard of
-	Policy  Policy   `json:"policy"`
-	Labels  []string `json:"labels,omitempty"` // Gantry's own, sorted
-	Plans   []Plan   `json:"plans,omitempty"`  // what Gantry did about each plan it was to confirm
+	Managed bool          `json:"managed"` // the stack carried gantry:managed when it was last heard of
+	Policy  policy.Policy `json:"policy"`
+	Labels  []string      `json:"labels,omitempty"` // Gantry's own, sorted
+	Plans   []Plan        `json:"plans,omitempty"`  // what Gantry did about each plan it was to confirm
+
+	// Gate says whether windows and freezes let Gantry confirm; nil until a plan
+	// made it look.
+	Gate *policy.Gate `json:"gate,omitempty"`
+
+	// Approvals is how far people have decided about what the run asks now; nil
+	// when it asks nothing of people through Gantry.
+	Approvals *Approvals `json:"approvals,omitempty"`
+
+	// Decisions are all that people took through Gantry, those about earlier
+	// plans included, oldest first.
+	Decisions []Decided `json:"decisions,omitempty"`
+
+	Failure *Failure `json:"failure,omitempty"` // why it failed; nil if it did not, or nobody could tell yet
+	Retry   *Retry   `json:"retry,omitempty"`   // of this run by another; nil when none is planned
+	RetryOf *RetryOf `json:"retryOf,omitempty"` // the run that this one tries again
 
 	Branch         string           `json:"branch,omitempty"`
 	Commit         spacelift.Commit `json:"commit,omitzero"`
@@ -46,6 +63,11 @@ type RunStatus struct {
 // lists by, so it is coarser than Spacelift's states.
 type Phase string
 
+// Phases lists them all.
+var Phases = []Phase{
+	PhaseQueued, PhasePlanning, PhaseWaiting, PhaseHolding, PhaseConfirming, PhaseApplying, PhaseFollowing, PhaseRetrying, PhaseDone,
+}
+
 // The phases. A run passes them in about this order and may skip most.
 const (
 	PhaseQueued     Phase = "queued"     // not planning yet: in the queue, waiting for a worker, being set up
@@ -55,6 +77,7 @@ const (
 	PhaseConfirming Phase = "confirming" // Spacelift has been asked to confirm and has not answered
 	PhaseApplying   Phase = "applying"   // confirmed or applying; also a task performing, resources being destroyed
 	PhaseFollowing  Phase = "following"  // in a state, or of a type, that this version has not heard of
+	PhaseRetrying   Phase = "retrying"   // failed; another run is to try it again
 	PhaseDone       Phase = "done"       // ended, however
 )
 
@@ -73,10 +96,33 @@ type Wait string
 // The kinds of waiting.
 const (
 	WaitSpacelift Wait = "spacelift" // to go on by itself
-	WaitPerson    Wait = "person"    // to decide in Spacelift
+	WaitPerson    Wait = "person"    // to decide, in Spacelift or through Gantry
 	WaitLabels    Wait = "labels"    // to be mended, or a person to decide in Spacelift
 	WaitAnswer    Wait = "answer"    // of Spacelift's API
+	WaitGate      Wait = "gate"      // to open: a window, or the end of a freeze
+	WaitRetry     Wait = "retry"     // for the time of the next attempt
 )
+
+// Failure is why a run failed, as far as Spacelift tells.
+type Failure struct {
+	Cause      policy.Cause       `json:"cause"`
+	Phase      spacelift.RunState `json:"phase,omitempty"` // the state it failed in
+	ApplyBegan bool               `json:"applyBegan"`      // an apply phase had begun, or may have
+	Evidence   string             `json:"evidence,omitempty"`
+	Source     string             `json:"source,omitempty"` // where the evidence stands: "note", "log", "history"
+}
+
+// Retry is another try at a run that failed.
+type Retry struct {
+	Attempt int              `json:"attempt"`        // of the new run: 2 for the first retry
+	Of      int              `json:"of"`             // attempts at most
+	At      time.Time        `json:"at"`             // when it is to begin, or began
+	Started bool             `json:"started"`        // RetryRun, under RetryRunID of this run, has been started
+	By      string           `json:"by,omitempty"`   // who did, unless Gantry
+	As      spacelift.RunRef `json:"as,omitzero"`    // the new run, once known
+	Reason  string           `json:"reason"`         // a sentence: why, and what became of it
+	Ended   bool             `json:"ended,omitzero"` // nothing more comes of it
+}
 
 // StateEntry is a state that the run entered.
 type StateEntry struct {
@@ -116,6 +162,9 @@ const (
 	KindAction   TimelineKind = "action"   // what Gantry did in Spacelift
 	KindRepair   TimelineKind = "repair"   // what the API told that no notification did, or told otherwise
 	KindNote     TimelineKind = "note"     // anything else worth knowing
+	KindPerson   TimelineKind = "person"   // what a person decided through Gantry
+	KindClock    TimelineKind = "clock"    // a reminder, an escalation, a deadline or a timeout
+	KindRules    TimelineKind = "rules"    // the policy or the gate is another than before
 )
 
 // Plan is what Gantry did about one plan. The state version of UNCONFIRMED
@@ -131,10 +180,13 @@ type Plan struct {
 // PlanResult is what came of the wish to confirm a plan.
 type PlanResult string
 
-// The results. Only PlanChanged lets Gantry try that plan again.
+// The results. PlanChanged, PlanRefused and PlanPostponed let Gantry try that
+// plan again; in executions of generation 0 only the first does.
 const (
 	PlanConfirmed PlanResult = "confirmed" // by us
 	PlanAlready   PlanResult = "already"   // somebody was faster
 	PlanChanged   PlanResult = "changed"   // it was not what we had judged
-	PlanRefused   PlanResult = "refused"   // Spacelift would not
+	PlanRefused   PlanResult = "refused"   // Spacelift would not, or could not be asked
+	PlanPostponed PlanResult = "postponed" // the policy is another now, or the gate is closed
+	PlanDiscarded PlanResult = "discarded" // by us
 )
