@@ -54,6 +54,9 @@ func (r RunRef) Validate() error {
 // ValidateAccount reports what keeps a name from being an account's.
 func ValidateAccount(a Account) error { return validateID(string(a)) }
 
+// ValidateStack reports what keeps a word from being a stack's id.
+func ValidateStack(s StackID) error { return validateID(string(s)) }
+
 func validateID(s string) error {
 	switch {
 	case s == "":

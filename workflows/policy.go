@@ -32,6 +32,9 @@ func ParsePolicy(labels []string) policy.Policy {
 	p := policy.Policy{Confirm: byHand}
 	var confirms []string // readable ones, to find contradictions
 	for _, label := range spacelift.OurLabels(labels) {
+		if !spacelift.IsOurs(label) {
+			continue // depends-on:
+		}
 		key, value, hasValue := strings.Cut(label[len(spacelift.LabelPrefix):], "=")
 		switch {
 		case label == labelTooMany:

@@ -306,7 +306,7 @@ func checkLabels(_ context.Context, a *accountPatient) finding {
 	}
 	var held, idle []string
 	for _, s := range a.stacks.Items {
-		ours, managed := spacelift.OurLabels(s.Labels), spacelift.Managed(s.Labels)
+		ours, managed := slices.DeleteFunc(spacelift.OurLabels(s.Labels), func(l string) bool { return !spacelift.IsOurs(l) }), spacelift.Managed(s.Labels)
 		if len(ours) == 0 {
 			continue
 		}

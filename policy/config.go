@@ -1,0 +1,258 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// Config is what labels may refer to and what they leave unsaid.
+type Config struct {
+	Profiles []Profile
+	Windows  []Window
+	Channels []string // names of the channels people can be told through
+
+	// DependsOnLabels lets labels such as depends-on:network-prod count as
+	// gantry:after=network-prod.
+	DependsOnLabels bool
+}
+
+// Profile is a set of policy values that a label names. Nil is not said: the
+// default holds. Labels override it.
+type Profile struct {
+	Name string
+
+	Confirm                          *ConfirmMode
+	MaxAdded, MaxChanged, MaxDeleted *int
+	Types                            []spacelift.RunType
+	Drift                            *bool
+
+	Approvals       *int
+	Approvers       *string
+	SelfApproval    *bool
+	ApprovalTimeout *Duration
+	OnTimeout       *TimeoutAction
+	Reminders       *Duration
+	Escalation      []Step
+	Clock           *string // name of a window
+	Windows         []string
+	Notify          []string
+
+	Retries         *int
+	RetryCauses     []Cause
+	RetryBackoff    *Duration
+	RetryAfterApply *bool
+	ReadLogs        *bool
+	Deadlines       ProfileDeadlines
+}
+
+// ProfileDeadlines are the deadlines of a profile, each nil where not said.
+type ProfileDeadlines struct{ Queued, Starting, Planning, Applying *Duration }
+
+// Rules is a configuration that was checked. It is safe for concurrent use. A
+// nil *Rules knows no profiles, windows or channels.
+type Rules struct {
+	profiles  map[string]Profile
+	windows   map[string]*window
+	channels  []string
+	dependsOn bool
+}
+
+// Bounds of values, in labels and profiles alike.
+const (
+	maxApprovals = 20
+	maxRetries   = 10
+	maxLimit     = 1_000_000
+	maxGroup     = 100
+	maxSteps     = 20
+)
+
+var (
+	approvalTimeouts = span{time.Minute, 30 * day}
+	reminderPauses   = span{time.Minute, 30 * day}
+	stepTimes        = span{time.Minute, 30 * day}
+	backoffs         = span{time.Second, day}
+	deadlines        = span{time.Minute, 7 * day}
+)
+
+type span struct{ least, most time.Duration }
+
+func (s span) holds(d Duration) bool {
+	return time.Duration(d) >= s.least && time.Duration(d) <= s.most
+}
+
+func (s span) String() string {
+	return Duration(s.least).String() + " and " + Duration(s.most).String()
+}
+
+var validName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
+
+// Compile checks a configuration. Its error joins one for each problem, which
+// begins with where it is, such as "profiles[0] production: approvals".
+func Compile(c Config) (*Rules, error) {
+	r := &Rules{profiles: map[string]Profile{}, windows: map[string]*window{}, dependsOn: c.DependsOnLabels}
+	var problems []error
+	for i, w := range c.Windows {
+		at := fmt.Sprintf("windows[%d] %s", i, w.Name)
+		compiled, errs := compileWindow(w)
+		if err := checkName(w.Name); err != nil {
+			errs = append(errs, err)
+		}
+		if _, twice := r.windows[w.Name]; twice {
+			errs = append(errs, errors.New("name: another window has it; give each its own"))
+		}
+		problems = append(problems, placed(at, errs)...)
+		r.windows[w.Name] = compiled // a broken one too: what names it is not to blame
+	}
+	for i, channel := range c.Channels {
+		if err := checkName(channel); err != nil {
+			problems = append(problems, placed(fmt.Sprintf("channels[%d] %s", i, channel), []error{err})...)
+		}
+		if slices.Contains(r.channels, channel) {
+			problems = append(problems, fmt.Errorf("channels[%d] %s: name: another channel has it; give each its own", i, channel))
+		}
+		r.channels = append(r.channels, channel)
+	}
+	for i, p := range c.Profiles {
+		at := fmt.Sprintf("profiles[%d] %s", i, p.Name)
+		errs := p.check(r)
+		if err := checkName(p.Name); err != nil {
+			errs = append(errs, err)
+		}
+		if _, twice := r.profiles[p.Name]; twice {
+			errs = append(errs, errors.New("name: another profile has it; give each its own"))
+		}
+		problems = append(problems, placed(at, errs)...)
+		r.profiles[p.Name] = p
+	}
+	if len(problems) > 0 {
+		return nil, errors.Join(problems...)
+	}
+	return r, nil
+}
+
+func placed(at string, errs []error) []error {
+	for i, err := range errs {
+		errs[i] = fmt.Errorf("%s: %w", at, err)
+	}
+	return errs
+}
+
+func checkName(s string) error {
+	if !validName.MatchString(s) {
+		return fmt.Errorf("name: %q must be letters, digits, dots, dashes and underscores, at most 63, beginning with a letter or digit", s)
+	}
+	return nil
+}
+
+// check reports everything wrong with a profile.
+func (p Profile) check(r *Rules) (errs []error) {
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	within := func(what string, value *int, least, most int) {
+		if value != nil && (*value < least || *value > most) {
+			bad("%s: %d is not within %d and %d", what, *value, least, most)
+		}
+	}
+	lasts := func(what string, value *Duration, s span) {
+		if value != nil && !s.holds(*value) {
+			bad("%s: %s is not within %s", what, *value, s)
+		}
+	}
+	lastsOrNone := func(what string, value *Duration, s span) {
+		if value != nil && *value != 0 && !s.holds(*value) {
+			bad("%s: %s is neither 0 nor within %s", what, *value, s)
+		}
+	}
+	opens := func(what, name string) {
+		if r.windows[name] == nil {
+			bad("%s: there is no window %q; configure it under windows%s", what, name, r.windowList())
+		}
+	}
+	told := func(what string, channels []string) {
+		for _, c := range channels {
+			if _, ok := r.channel(c); !ok {
+				bad("%s: there is no channel %q; configure it under channels%s", what, c, r.channelList())
+			}
+		}
+	}
+
+	if p.Confirm != nil && !slices.Contains(confirmModes, *p.Confirm) {
+		bad("confirm: %q is none of auto, manual and no-deletes", *p.Confirm)
+	}
+	within("maxAdded", p.MaxAdded, 0, maxLimit)
+	within("maxChanged", p.MaxChanged, 0, maxLimit)
+	within("maxDeleted", p.MaxDeleted, 0, maxLimit)
+	for _, t := range p.Types {
+		if !t.Known() {
+			bad("types: there is no run type %q; there are %s", t, typeList(spacelift.RunTypes))
+		}
+	}
+	within("approvals", p.Approvals, 1, maxApprovals)
+	if p.Approvers != nil && !isGroup(*p.Approvers) {
+		bad("approvers: %q is not the name of a group", *p.Approvers)
+	}
+	lastsOrNone("approvalTimeout", p.ApprovalTimeout, approvalTimeouts)
+	if p.OnTimeout != nil && *p.OnTimeout != TimeoutDiscard && *p.OnTimeout != TimeoutKeep {
+		bad("onTimeout: %q is neither discard nor keep", *p.OnTimeout)
+	}
+	lastsOrNone("reminders", p.Reminders, reminderPauses)
+	errs = append(errs, checkSteps(p.Escalation)...)
+	for i, s := range p.Escalation {
+		told(fmt.Sprintf("escalation[%d].notify", i), s.Notify)
+	}
+	if p.Clock != nil && *p.Clock != "" {
+		opens("clock", *p.Clock)
+	}
+	for _, w := range p.Windows {
+		opens("windows", w)
+	}
+	told("notify", p.Notify)
+	within("retries", p.Retries, 0, maxRetries)
+	for _, c := range p.RetryCauses {
+		if !Safe(c) {
+			bad("retryCauses: %q is neither %s nor %s; trying again mends nothing else", c, CauseTransient, CauseCapacity)
+		}
+	}
+	lasts("retryBackoff", p.RetryBackoff, backoffs)
+	lastsOrNone("deadlines.queued", p.Deadlines.Queued, deadlines)
+	lastsOrNone("deadlines.starting", p.Deadlines.Starting, deadlines)
+	lastsOrNone("deadlines.planning", p.Deadlines.Planning, deadlines)
+	lastsOrNone("deadlines.applying", p.Deadlines.Applying, deadlines)
+
+	if len(errs) == 0 {
+		policy := byDefault()
+		policy.follow(r, p)
+		for _, problem := range policy.contradictions() {
+			bad("%s; %s", problem.Problem, problem.Remedy)
+		}
+	}
+	return errs
+}
+
+func checkSteps(steps []Step) (errs []error) {
+	bad := func(i int, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("escalation[%d].%w", i, fmt.Errorf(format, args...)))
+	}
+	if len(steps) > maxSteps {
+		errs = append(errs, fmt.Errorf("escalation: %d steps are more than %d", len(steps), maxSteps))
+	}
+	for i, s := range steps {
+		switch {
+		case !stepTimes.holds(s.After):
+			bad(i, "after: %s is not within %s", s.After, stepTimes)
+		case i > 0 && s.After <= steps[i-1].After:
+			bad(i, "after: %s does not come after the step before, at %s", s.After, steps[i-1].After)
+		}
+		if len(s.Notify) == 0 && !s.Discard {
+			bad(i, "notify: the step does nothing; name channels, or say discard: true")
+		}
+		if i > 0 && steps[i-1].Discard {
+			bad(i, "after: nothing comes after a step that discards the plan; remove it")
+		}
+	}
+	return errs
+}

@@ -1,0 +1,150 @@
+package policy
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Gate says whether Gantry may confirm a stack's plan at a time: all windows of
+// the policy must be open and no freeze may hold. What is said of Until counts
+// all of them together, as far as ten years ahead.
+func (r *Rules) Gate(p Policy, stack string, freezes []Freeze, at time.Time) Gate {
+	at = at.UTC().Round(0)
+	g := gate{freezes: slices.DeleteFunc(slices.Clone(freezes), func(f Freeze) bool { return !f.covers(stack) })}
+	var closed []closure
+	result := Gate{At: at}
+	for _, f := range g.freezes {
+		if f.holds(at) {
+			closed = append(closed, closure{f.sentence(at), f.Until})
+			result.Freeze = cmp.Or(result.Freeze, f.ID)
+		}
+	}
+	zone := time.UTC
+	for _, name := range p.Windows.Value {
+		w := r.window(name)
+		if w == nil {
+			closed = append(closed, closure{fmt.Sprintf("there is no window %s in the configuration any more", name), time.Time{}})
+			g.shut = true
+		} else {
+			g.windows, zone = append(g.windows, w), w.zone
+			if open, _ := w.look(at); open {
+				continue
+			}
+			opens := w.change(at)
+			closed = append(closed, closure{w.sentence(opens, at), opens})
+		}
+		result.Window = cmp.Or(result.Window, name)
+	}
+	result.Open = len(closed) == 0
+	result.Until = g.change(at)
+	var reasons []string
+	said := false // whether one of the reasons says when the gate opens
+	for _, c := range closed {
+		reasons = append(reasons, c.sentence)
+		said = said || c.until.Equal(result.Until)
+	}
+	switch {
+	case result.Open || len(closed) == 1 && said:
+	case result.Until.IsZero() && !said:
+		reasons = append(reasons, "the windows and freezes together never let it pass")
+	case !result.Until.IsZero():
+		reasons = append(reasons, "the windows and freezes together let it pass from "+clock(result.Until, zone, at))
+	}
+	result.Reason = strings.Join(reasons, "; ")
+	return result
+}
+
+// closure is one thing that closes a gate, and until when; zero for ever.
+type closure struct {
+	sentence string
+	until    time.Time
+}
+
+func (r *Rules) window(name string) *window {
+	if r == nil {
+		return nil
+	}
+	return r.windows[name]
+}
+
+// gate is what must let a plan pass together.
+type gate struct {
+	windows []*window
+	freezes []Freeze
+	shut    bool // something is missing, and time does not bring it
+}
+
+// look is like window.look.
+func (g gate) look(at time.Time) (open bool, until time.Time) {
+	open = !g.shut
+	sooner := func(t time.Time) {
+		if t.After(at) && (until.IsZero() || t.Before(until)) {
+			until = t.UTC()
+		}
+	}
+	for _, f := range g.freezes {
+		open = open && !f.holds(at)
+		sooner(f.From)
+		sooner(f.Until)
+	}
+	for _, w := range g.windows {
+		within, next := w.look(at)
+		open = open && within
+		sooner(next)
+	}
+	return open, until
+}
+
+func (g gate) change(at time.Time) time.Time {
+	was, next := g.look(at)
+	for !next.IsZero() && next.Sub(at) <= lookAhead {
+		open, after := g.look(next)
+		if open != was {
+			return next
+		}
+		next = after
+	}
+	return time.Time{}
+}
+
+func (f Freeze) covers(stack string) bool {
+	return len(f.Stacks) == 0 || slices.Contains(f.Stacks, stack)
+}
+
+func (f Freeze) holds(at time.Time) bool {
+	return !at.Before(f.From) && (f.Until.IsZero() || at.Before(f.Until))
+}
+
+func (f Freeze) sentence(at time.Time) string {
+	s := "frozen by " + orUnknown(f.DeclaredBy)
+	if f.Until.IsZero() {
+		s += " until somebody lifts it"
+	} else {
+		s += " until " + clock(f.Until, time.UTC, at)
+	}
+	if f.Reason != "" {
+		s += ": " + f.Reason
+	}
+	return s
+}
+
+func (w *window) sentence(opens, at time.Time) string {
+	if opens.IsZero() {
+		return fmt.Sprintf("the window %s is closed and never opens again", w.name)
+	}
+	return fmt.Sprintf("the window %s is closed and opens %s", w.name, clock(opens, w.zone, at))
+}
+
+// clock writes a time for people, with its zone, and its year where that is not
+// the one they are in.
+func clock(t time.Time, zone *time.Location, now time.Time) string {
+	t = t.In(zone)
+	layout := "Mon 2 Jan 15:04"
+	if t.Year() != now.In(zone).Year() {
+		layout = "Mon 2 Jan 2006 15:04"
+	}
+	return t.Format(layout) + " " + zone.String()
+}
