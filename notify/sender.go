@@ -179,6 +179,9 @@ func (s *Sender) do(c *Channel, req *http.Request) (status int, retryAfter time.
 	}
 	defer func() { _ = resp.Body.Close() }() // read as far as we want
 	answer, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err == nil {
+		err = req.Context().Err() // a server that notices our time-out may end its answer as if it were whole
+	}
 	if c.Kind == Webhook || resp.StatusCode != http.StatusOK {
 		err = nil // the status says it all; only Slack's success is told in the body
 	}

@@ -142,7 +142,7 @@ func links(m Message) string {
 // should follow from a message.
 func link(l Link) string {
 	text := escape(oneLine(clean(l.Text)), maxLinkText)
-	u, err := url.Parse(l.URL)
+	u, err := url.Parse(oneLine(clean(l.URL)))
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || len(l.URL) > maxLinkURL {
 		return text
 	}

@@ -35,7 +35,7 @@ func escape(text string, limit int) string {
 // escapeURL writes the characters of a URL that end it in mrkdwn's
 // "<url|text>" as percent codes. url.URL.String leaves them in queries.
 func escapeURL(u string) string {
-	return strings.NewReplacer("<", "%3C", ">", "%3E", "|", "%7C", " ", "%20", "\"", "%22", "`", "%60", "&", "&amp;").Replace(clean(u))
+	return strings.NewReplacer("<", "%3C", ">", "%3E", "|", "%7C", " ", "%20", "\"", "%22", "`", "%60", "&", "&amp;").Replace(u)
 }
 
 // clean leaves out what can't be seen and makes others see something else: bytes
