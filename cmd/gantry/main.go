@@ -39,6 +39,6 @@ explains what it did.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newServeCommand(), newSetupCommand(), newDoctorCommand(), newTokenCommand())
+	root.AddCommand(newServeCommand(), newSetupCommand(), newDoctorCommand(), newHealthCommand(), newTokenCommand())
 	return root
 }

@@ -1,0 +1,45 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gantryhq/gantry/cmd/internal/health"
+	"github.com/gantryhq/gantry/spacelift/simulator"
+)
+
+func newHealthCommand() *cobra.Command {
+	var address string
+	var alone bool
+	var wait time.Duration
+	cmd := &cobra.Command{
+		Use:   "health",
+		Short: "Ask a lab, or a simulated Spacelift alone, whether it is ready",
+		Long: `Asks the Gantry of a lab on this machine whether it is ready, or with --simulator
+a simulated Spacelift that runs alone. Exit codes: 0 ready, 1 not.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			path := "/readyz"
+			if alone {
+				path = simulator.Control + "/clock"
+				if !cmd.Flags().Changed("address") {
+					address = "127.0.0.1:8090"
+				}
+			}
+			local, err := health.Local(address)
+			if err != nil {
+				return err
+			}
+			return health.Await(cmd.Context(), wait, func(ctx context.Context) error {
+				_, err := health.Ask(ctx, "http://"+local+path)
+				return err
+			})
+		},
+	}
+	cmd.Flags().StringVar(&address, "address", "127.0.0.1:8080", "address of Gantry; 127.0.0.1:8090 with --simulator")
+	cmd.Flags().BoolVar(&alone, "simulator", false, "ask a simulated Spacelift")
+	cmd.Flags().DurationVar(&wait, "wait", 0, "how long to wait for it to become ready (default: ask once)")
+	return cmd
+}
