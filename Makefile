@@ -28,6 +28,18 @@ dev: ## Run the lab: Temporal, Spacelift simulator, Gantry and Swagger UI in one
 build: ## Build the product binary, stripped
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/gantry ./cmd/gantry
 
+.PHONY: image
+image: ## Build the container images gantry, gantry-dev and gantry-temporal, pulling nothing
+	@VERSION='$(VERSION)' docker/build
+
+.PHONY: up
+up: image ## Start Temporal and Gantry in containers, with a simulated Spacelift unless GANTRY_ACCOUNT is set
+	@docker/stack up
+
+.PHONY: down
+down: ## Stop the containers; ARGS=-v forgets their data as well
+	@docker/stack down $(ARGS)
+
 .PHONY: generate
 generate: ## Generate code from the contract and the GraphQL schema
 	go generate ./tools.go
