@@ -1,9 +1,11 @@
 package activities
 
 import (
-	"time"
+	"context"
+	"fmt"
 
-	"github.com/gantryhq/gantry/policy"
+	"go.temporal.io/sdk/activity"
+
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -48,31 +50,178 @@ type StopRunInput struct {
 	Note string           `json:"note"`
 }
 
-// DiagnoseFailureInput asks why a run failed.
-type DiagnoseFailureInput struct {
-	Run      spacelift.RunRef `json:"run"`
-	ReadLogs bool             `json:"readLogs,omitempty"` // whether the end of the failed phase's log may be read
+// act looks at a run and does what judge wants, if it still wants anything.
+// judge leaves the outcome empty and names the verb to go ahead. stateVersion is
+// the oldest that the API must show; what it shows before that is waited for,
+// within reason.
+//
+// Like ConfirmRun it is safe to repeat, because each attempt looks first.
+func (a *Activities) act(ctx context.Context, ref spacelift.RunRef, stateVersion int,
+	judge func(spacelift.Run) ActResult, do func(ctx context.Context, api Spacelift, verb string) error,
+) (ActResult, error) {
+	api, err := a.account(ref.Account)
+	if err != nil {
+		return ActResult{}, err
+	}
+	patient := activity.GetInfo(ctx).Attempt < patience
+	see := func() (ActResult, error) {
+		run, err := upToDate(ctx, api, ref, stateVersion, patient)
+		if err != nil {
+			return ActResult{}, err
+		}
+		result := judge(run)
+		result.Run = run
+		return result, nil
+	}
+	found, err := see()
+	if err != nil || found.Outcome != "" {
+		return found, err
+	}
+	tried := found.Verb
+	if err = do(ctx, api, tried); err == nil {
+		found.Outcome = ActDone
+		return found, nil
+	}
+	if !refusal(err) {
+		return ActResult{}, classify(err)
+	}
+	// Most likely the run went on in the meantime: then it shows.
+	found, lookErr := see()
+	if lookErr != nil || found.Outcome != "" {
+		return found, lookErr
+	}
+	if patient && (found.Verb != tried || !is[*spacelift.IllegalStateError](err)) {
+		return ActResult{}, err
+	}
+	found.Outcome, found.Reason = ActRefused, err.Error()
+	return found, nil
 }
 
-// Diagnosis is why a run failed, as far as Spacelift tells.
-type Diagnosis struct {
-	Cause      policy.Cause       `json:"cause"`
-	Phase      spacelift.RunState `json:"phase,omitempty"`    // the state it failed in
-	ApplyBegan bool               `json:"applyBegan"`         // an apply phase had begun, or may have
-	Evidence   string             `json:"evidence,omitempty"` // quoted from Spacelift, at most 300 bytes
-	Source     string             `json:"source,omitempty"`   // where the evidence stands: "note", "log", "history"
-	Run        spacelift.Run      `json:"run"`
+// upToDate reads a run. While it is older than a state we heard of, that is an
+// error worth another attempt, unless patience is at its end.
+func upToDate(ctx context.Context, api Spacelift, ref spacelift.RunRef, stateVersion int, patient bool) (spacelift.Run, error) {
+	run, err := api.Run(ctx, ref)
+	if err != nil {
+		return spacelift.Run{}, classify(err)
+	}
+	if patient && run.StateVersion < stateVersion && !run.State.Terminal() {
+		return spacelift.Run{}, fmt.Errorf("the API shows run %s in %s (%d), older than the state version %d we heard of",
+			ref, run.State, run.StateVersion, stateVersion)
+	}
+	// Gantry reads no other labels, and what is read here ends up in histories.
+	run.StackLabels = spacelift.OurLabels(run.StackLabels)
+	return run, nil
 }
 
-// RetryRunInput asks to retry a failed run.
-type RetryRunInput struct {
-	Run      spacelift.RunRef `json:"run"`
-	FailedAt time.Time        `json:"failedAt"` // by Spacelift's clock, to find what an earlier attempt began
+// DiscardRun discards a plan.
+func (a *Activities) DiscardRun(ctx context.Context, in DiscardRunInput) (ActResult, error) {
+	return a.act(ctx, in.Run, in.StateVersion, in.judge, func(ctx context.Context, api Spacelift, _ string) error {
+		_, err := api.DiscardRun(ctx, in.Run, in.Note)
+		return err
+	})
 }
 
-// RetryRunResult says what came of it.
-type RetryRunResult struct {
-	Outcome ActOutcome       `json:"outcome"`
-	Reason  string           `json:"reason,omitempty"`
-	New     spacelift.RunRef `json:"new,omitzero"` // the run that tries again; may be the same run
+func (in DiscardRunInput) judge(run spacelift.Run) ActResult {
+	after, moved := next(in.StateVersion, run)
+	switch {
+	case moved && after.State == spacelift.RunStateDiscarded && after.Note != "" && after.Note == in.Note:
+		return ActResult{Outcome: ActDone, Verb: "discard"} // by an earlier attempt
+	case moved && after.State == spacelift.RunStateDiscarded:
+		return moot("%s discarded the plan in Spacelift", somebody(after))
+	case moved && confirms(after.State):
+		return moot("%s confirmed the plan in Spacelift", somebody(after))
+	case run.State != spacelift.RunStateUnconfirmed || run.StateVersion != in.StateVersion:
+		return moot("the run is in %s (%d), not in %s (%d)", run.State, run.StateVersion, spacelift.RunStateUnconfirmed, in.StateVersion)
+	}
+	return ActResult{Verb: "discard"}
+}
+
+// ReviewRun passes a decision on to Spacelift's approval policies. That may not
+// be enough for them: whether they still ask shows when the run is read again.
+//
+// Repeating it changes nothing, since the latest review of each reviewer counts
+// (https://docs.spacelift.io/concepts/policy/approval-policy).
+func (a *Activities) ReviewRun(ctx context.Context, in ReviewRunInput) (ActResult, error) {
+	return a.act(ctx, in.Run, in.StateVersion, in.judge, func(ctx context.Context, api Spacelift, _ string) error {
+		return api.ReviewRun(ctx, in.Run, in.Decision, in.Note)
+	})
+}
+
+func (in ReviewRunInput) judge(run spacelift.Run) ActResult {
+	// A rejection fails the run at once. Whose it was does not show.
+	if after, moved := next(in.StateVersion, run); moved && after.State == spacelift.RunStateFailed && in.Decision == spacelift.ReviewReject {
+		return ActResult{Outcome: ActDone, Verb: "review"}
+	}
+	if run.StateVersion != in.StateVersion {
+		return moot("the run is in %s (%d) and waits for no review as of state version %d", run.State, run.StateVersion, in.StateVersion)
+	}
+	switch run.State {
+	case spacelift.RunStateQueued, spacelift.RunStateUnconfirmed, spacelift.RunStatePendingReview:
+	default:
+		return moot("a run in %s can't be reviewed", run.State)
+	}
+	if in.Decision == spacelift.ReviewApprove && !run.NeedsApproval {
+		return moot("no approval policy in Spacelift asks for a review of it any more")
+	}
+	return ActResult{Verb: "review"}
+}
+
+// StopRun ends a run in the way its state allows. Where a worker is at work it
+// only asks: see spacelift.Client.StopRun.
+func (a *Activities) StopRun(ctx context.Context, in StopRunInput) (ActResult, error) {
+	return a.act(ctx, in.Run, 0, in.judge, func(ctx context.Context, api Spacelift, verb string) error {
+		end := map[string]func(context.Context, spacelift.RunRef, string) (spacelift.RunOutcome, error){
+			"cancel": api.CancelRun, "stop": api.StopRun, "discard": api.DiscardRun,
+		}[verb]
+		_, err := end(ctx, in.Run, in.Note)
+		return err
+	})
+}
+
+// Which verb ends a run in which state is known from the reference of
+// Spacelift's permissions and of spacectl: cancel in QUEUED and READY, stop in
+// INITIALIZING and PLANNING, discard in UNCONFIRMED.
+func (in StopRunInput) judge(run spacelift.Run) ActResult {
+	switch run.State {
+	case spacelift.RunStateQueued, spacelift.RunStateReady:
+		return ActResult{Verb: "cancel"}
+	case spacelift.RunStateInitializing, spacelift.RunStatePlanning:
+		return ActResult{Verb: "stop"}
+	case spacelift.RunStateUnconfirmed:
+		return ActResult{Verb: "discard"}
+	case spacelift.RunStatePreparing, spacelift.RunStateReplanRequested, spacelift.RunStatePreparingReplan:
+		return ActResult{Outcome: ActRefused, Reason: fmt.Sprintf("a run in %s can't be stopped; it will be out of it in a moment, so try again then", run.State)}
+	case spacelift.RunStatePendingReview:
+		return ActResult{Outcome: ActRefused, Reason: "a run in PENDING_REVIEW can't be stopped; reject it"}
+	}
+	if !run.State.Terminal() {
+		return ActResult{Outcome: ActRefused, Reason: fmt.Sprintf("a run in %s can't be stopped", run.State)}
+	}
+	if last := newest(run); last.State == run.State && last.Note != "" && last.Note == in.Note {
+		return ActResult{Outcome: ActDone, Verb: endedBy[run.State]} // by an earlier attempt
+	}
+	return moot("the run has ended: it is in %s", run.State)
+}
+
+var endedBy = map[spacelift.RunState]string{
+	spacelift.RunStateCanceled: "cancel", spacelift.RunStateStopped: "stop", spacelift.RunStateDiscarded: "discard",
+}
+
+// newest is the last entry of a run's history.
+func newest(run spacelift.Run) spacelift.Transition {
+	if len(run.History) == 0 {
+		return spacelift.Transition{}
+	}
+	return run.History[len(run.History)-1]
+}
+
+func moot(format string, args ...any) ActResult {
+	return ActResult{Outcome: ActMoot, Reason: fmt.Sprintf(format, args...)}
+}
+
+func somebody(t spacelift.Transition) string {
+	if t.Username == "" {
+		return "somebody"
+	}
+	return t.Username
 }

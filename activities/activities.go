@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
 
+	"github.com/gantryhq/gantry/notify"
+	"github.com/gantryhq/gantry/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -21,8 +24,19 @@ type Activities struct {
 	// The secrets may change while Gantry runs.
 	WebhookSecrets map[spacelift.Account]func() string
 
+	// Rules are what the configuration says of profiles and windows; nil is a
+	// configuration without any.
+	Rules *policy.Rules
+
 	// Temporal is where the executions are.
 	Temporal Temporal
+
+	// Notifier tells people.
+	Notifier Notifier
+
+	// Now is the clock that windows and freezes are looked up by; nil is the
+	// machine's.
+	Now func() time.Time
 }
 
 // Spacelift is what the activities call; *spacelift.Client is one.
@@ -30,9 +44,24 @@ type Spacelift interface {
 	// Run reads a run with its history and the stack's current labels.
 	Run(ctx context.Context, ref spacelift.RunRef) (spacelift.Run, error)
 
-	// ConfirmRun confirms a run's plan. An error that is not ErrAmbiguous means
-	// that it did not happen.
+	// The verbs change a run. An error that is not ErrAmbiguous means that it did
+	// not happen. StopRun only asks; RetryRun answers with the run that tries
+	// again, a new one or the same.
 	ConfirmRun(ctx context.Context, ref spacelift.RunRef, note string) (spacelift.RunOutcome, error)
+	DiscardRun(ctx context.Context, ref spacelift.RunRef, note string) (spacelift.RunOutcome, error)
+	CancelRun(ctx context.Context, ref spacelift.RunRef, note string) (spacelift.RunOutcome, error)
+	StopRun(ctx context.Context, ref spacelift.RunRef, note string) (spacelift.RunOutcome, error)
+	ReviewRun(ctx context.Context, ref spacelift.RunRef, decision spacelift.ReviewDecision, note string) error
+	RetryRun(ctx context.Context, ref spacelift.RunRef) (spacelift.RunOutcome, error)
+
+	// RunLogs reads the end of what a run wrote in one of its states.
+	RunLogs(ctx context.Context, ref spacelift.RunRef, in spacelift.Transition, maxBytes int) (spacelift.LogTail, error)
+
+	// RunsOfStack lists a stack's runs of one type, newest first.
+	RunsOfStack(ctx context.Context, stack spacelift.StackID, of spacelift.RunType, limit int) (spacelift.Listing[spacelift.RunLine], error)
+
+	// Viewer is whom Spacelift takes us for.
+	Viewer(ctx context.Context) (spacelift.Viewer, error)
 
 	// RunsInProgress finds the account's runs that have not ended.
 	RunsInProgress(ctx context.Context, pages int, states ...spacelift.RunState) (spacelift.Listing[spacelift.RunLine], error)
@@ -42,10 +71,16 @@ type Spacelift interface {
 	UpdateNamedWebhook(ctx context.Context, id string, in spacelift.NamedWebhookInput) (spacelift.NamedWebhook, error)
 }
 
+// Notifier sends a message to one channel; *notify.Sender is one.
+type Notifier interface {
+	Send(ctx context.Context, channel string, m notify.Message) error
+}
+
 // Temporal is what the activities call of a Temporal client.
 type Temporal interface {
 	ListWorkflow(context.Context, *workflowservice.ListWorkflowExecutionsRequest) (*workflowservice.ListWorkflowExecutionsResponse, error)
 	QueryWorkflow(ctx context.Context, workflowID, runID, queryType string, args ...any) (converter.EncodedValue, error)
+	SignalWorkflow(ctx context.Context, workflowID, runID, signal string, arg any) error
 }
 
 // The types of application errors that end an activity for good.
@@ -54,7 +89,12 @@ const (
 	ErrTypeNotFound       = "NotFound"
 	ErrTypeUnauthorized   = "Unauthorized"
 	ErrTypeSchemaMismatch = "SchemaMismatch"
+	ErrTypeNotTold        = "NotTold" // a channel will not take the message
 )
+
+// ErrTypeUnavailable is the type of the error when a channel wants to be left
+// alone for a time. It does not end an activity.
+const ErrTypeUnavailable = "Unavailable"
 
 // ErrTypeRateLimited is the type of the error when Spacelift wants to be left
 // alone, for NextRetryDelay where it named a time. It does not end an activity.

@@ -8,8 +8,8 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// check compares a run with what was judged. An empty outcome means that the
-// plan is exactly that and nobody has decided about it.
+// check compares a run with what was judged, all but the policy. An empty
+// outcome means that the plan is exactly that and nobody has decided about it.
 //
 // What was confirmed counts as such however far the run has gone since.
 func check(in ConfirmRunInput, run spacelift.Run) ConfirmResult {
@@ -32,7 +32,7 @@ func check(in ConfirmRunInput, run spacelift.Run) ConfirmResult {
 		return changed("it works on commit %s, not on %s", run.Commit.Hash, want.CommitHash)
 	case want.Delta != nil && (run.Delta == nil || *run.Delta != *want.Delta):
 		return changed("the plan is %s, not %s", plan(run.Delta), plan(want.Delta))
-	case !slices.Equal(spacelift.OurLabels(run.StackLabels), want.Labels):
+	case in.Policy == nil && !slices.Equal(spacelift.OurLabels(run.StackLabels), want.Labels):
 		return changed("the stack's labels are %s, not %s", list(spacelift.OurLabels(run.StackLabels)), list(want.Labels))
 	case run.NeedsApproval:
 		return ConfirmResult{Outcome: ConfirmRefused, Reason: "an approval policy in Spacelift asks for a review of this plan first"}
@@ -48,20 +48,27 @@ func behind(want Expect, run spacelift.Run) bool {
 // confirmation finds how a plan was confirmed: its next state says so. Without
 // a history the state alone has to do.
 func confirmation(planVersion int, run spacelift.Run) (spacelift.Transition, bool) {
+	t, ok := next(planVersion, run)
+	if !ok || !confirms(t.State) {
+		return spacelift.Transition{}, false
+	}
+	return t, true
+}
+
+// next is what a run did after a state, as far as its history tells.
+func next(stateVersion int, run spacelift.Run) (spacelift.Transition, bool) {
 	after := spacelift.Transition{State: run.State, StateVersion: run.StateVersion}
 	for _, t := range run.History {
-		if t.StateVersion > planVersion && t.StateVersion <= after.StateVersion {
+		if t.StateVersion > stateVersion && t.StateVersion <= after.StateVersion {
 			after = t
 		}
 	}
-	if after.StateVersion <= planVersion {
-		return spacelift.Transition{}, false
-	}
-	switch after.State {
-	case spacelift.RunStateConfirmed, spacelift.RunStatePreparingApply, spacelift.RunStateApplying:
-		return after, true
-	}
-	return spacelift.Transition{}, false
+	return after, after.StateVersion > stateVersion
+}
+
+// confirms reports whether a plan was confirmed that is followed by the state.
+func confirms(s spacelift.RunState) bool {
+	return s == spacelift.RunStateConfirmed || s == spacelift.RunStatePreparingApply || s == spacelift.RunStateApplying
 }
 
 func changed(format string, args ...any) ConfirmResult {

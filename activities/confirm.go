@@ -71,8 +71,9 @@ type ConfirmResult struct {
 const patience = 10
 
 // ConfirmRun looks at the run, and confirms its plan if it is what was judged:
-// state, version, commit, delta, and the labels that say who confirms. It does
-// both, because nothing may come between them.
+// state, version, commit, delta, and the policy that says who confirms, if no
+// window or freeze forbids it now. It does both, because nothing may come
+// between them.
 //
 // It is safe to repeat: each attempt looks first, so that an answer that was
 // lost is found and nothing is sent blindly. While the API shows an older state
@@ -83,7 +84,7 @@ func (a *Activities) ConfirmRun(ctx context.Context, in ConfirmRunInput) (Confir
 		return ConfirmResult{}, err
 	}
 	patient := activity.GetInfo(ctx).Attempt < patience
-	found, err := look(ctx, api, in, patient)
+	found, err := a.look(ctx, api, in, patient)
 	if err != nil || found.Outcome != "" {
 		return found, err
 	}
@@ -99,7 +100,7 @@ func (a *Activities) ConfirmRun(ctx context.Context, in ConfirmRunInput) (Confir
 		return ConfirmResult{}, classify(err)
 	}
 	// Most likely somebody was faster: then the run shows it.
-	found, lookErr := look(ctx, api, in, patient)
+	found, lookErr := a.look(ctx, api, in, patient)
 	if lookErr != nil || found.Outcome != "" {
 		return found, lookErr
 	}
@@ -126,8 +127,9 @@ func refusal(err error) bool {
 	return said
 }
 
-// look reads the run and checks it. An empty outcome means: go ahead.
-func look(ctx context.Context, api Spacelift, in ConfirmRunInput, patient bool) (ConfirmResult, error) {
+// look reads the run and checks it, and the rules where it was judged by them.
+// An empty outcome means: go ahead.
+func (a *Activities) look(ctx context.Context, api Spacelift, in ConfirmRunInput, patient bool) (ConfirmResult, error) {
 	run, err := api.Run(ctx, in.Run)
 	if err != nil {
 		return ConfirmResult{}, classify(err)
@@ -137,6 +139,43 @@ func look(ctx context.Context, api Spacelift, in ConfirmRunInput, patient bool) 
 			in.Run, run.State, run.StateVersion, in.Expect.State, in.Expect.StateVersion)
 	}
 	result := check(in, run)
+	if in.Policy != nil && (result.Outcome == "" || result.Outcome == ConfirmRefused) {
+		judged, err := a.checkRules(ctx, in, run)
+		if err != nil {
+			return ConfirmResult{}, err
+		}
+		if judged.Outcome != "" {
+			result = judged
+		}
+	}
 	result.Run = run
+	return result, nil
+}
+
+// checkRules compares the policy that holds now with the one that the plan was
+// judged by, and looks at windows and freezes. An empty outcome means that they
+// allow it.
+func (a *Activities) checkRules(ctx context.Context, in ConfirmRunInput, run spacelift.Run) (ConfirmResult, error) {
+	rules, err := a.timed(ctx, in.Run, in.PlanSince, a.rules(run.StackLabels))
+	if err != nil {
+		return ConfirmResult{}, err
+	}
+	result := ConfirmResult{Rules: &rules}
+	switch {
+	case !spacelift.Managed(rules.Labels):
+		result.Outcome = RulesChanged
+		result.Reason = fmt.Sprintf("the stack's labels are %s: without %s Gantry only follows it", list(rules.Labels), spacelift.LabelManaged)
+	case !samePolicy(*in.Policy, rules.Policy):
+		result.Outcome = RulesChanged
+		result.Reason = fmt.Sprintf("the policy is not the one that the plan was judged by; the stack's labels are %s", list(rules.Labels))
+	case len(rules.Policy.Problems) > 0:
+		p := rules.Policy.Problems[0]
+		result.Outcome = ConfirmRefused
+		result.Reason = fmt.Sprintf("%s can't be followed: %s", p.Label, p.Problem)
+	case !rules.Gate.Open:
+		result.Outcome, result.Reason = GateClosed, rules.Gate.Reason
+	default:
+		return ConfirmResult{}, nil
+	}
 	return result, nil
 }

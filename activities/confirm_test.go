@@ -18,6 +18,9 @@ import (
 
 const stack = spacelift.StackID("network-prod")
 
+// wait is how long a test waits for what happens at once.
+const wait = 10 * time.Second
+
 var auto = []string{"gantry:confirm=auto", "gantry:managed"}
 
 // rig is the activities with a client of a simulated account, and a run in it
@@ -28,12 +31,14 @@ type rig struct {
 	env *testsuite.TestActivityEnvironment
 	ref spacelift.RunRef
 
-	secrets map[spacelift.Account]func() string
+	acts     *activities.Activities
+	secrets  map[spacelift.Account]func() string
+	temporal *fakeTemporal
 }
 
 func newRig(t *testing.T, shape ...func(*simulator.Stack)) *rig {
 	t.Helper()
-	r := &rig{T: t, secrets: map[spacelift.Account]func() string{}, sim: simulator.New(simulator.Options{Account: "acme", Seed: 1, Phases: simulator.Instant()})}
+	r := &rig{T: t, secrets: map[spacelift.Account]func() string{}, temporal: &fakeTemporal{}, sim: simulator.New(simulator.Options{Account: "acme", Seed: 1, Phases: simulator.Instant()})}
 	t.Cleanup(r.sim.Close)
 	server := httptest.NewServer(r.sim)
 	t.Cleanup(server.Close)
@@ -51,9 +56,10 @@ func newRig(t *testing.T, shape ...func(*simulator.Stack)) *rig {
 
 	var suite testsuite.WorkflowTestSuite
 	r.env = suite.NewTestActivityEnvironment()
-	r.env.RegisterActivity(&activities.Activities{
-		Accounts: map[spacelift.Account]activities.Spacelift{"acme": client}, WebhookSecrets: r.secrets,
-	})
+	r.acts = &activities.Activities{
+		Accounts: map[spacelift.Account]activities.Spacelift{"acme": client}, WebhookSecrets: r.secrets, Temporal: r.temporal,
+	}
+	r.env.RegisterActivity(r.acts)
 
 	run, err := r.sim.Push(stack, simulator.Commit{}, simulator.Plan{Delta: spacelift.Delta{Added: 3, Changed: 1}})
 	r.must(err)
@@ -71,7 +77,7 @@ func (r *rig) must(err error) {
 
 func (r *rig) reaches(s spacelift.RunState) {
 	r.Helper()
-	ctx, cancel := context.WithTimeout(r.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(r.Context(), wait)
 	defer cancel()
 	_, err := r.sim.WaitState(ctx, stack, r.ref.Run, s)
 	r.must(err)
@@ -94,14 +100,15 @@ func (r *rig) judged() activities.ConfirmRunInput {
 
 func (r *rig) confirm(in activities.ConfirmRunInput) (activities.ConfirmResult, error) {
 	r.Helper()
-	var a *activities.Activities
-	value, err := r.env.ExecuteActivity(a.ConfirmRun, in)
-	if err != nil {
-		return activities.ConfirmResult{}, err
-	}
-	var result activities.ConfirmResult
-	r.must(value.Get(&result))
-	return result, nil
+	return do[activities.ConfirmResult](r.env, r.acts.ConfirmRun, in)
+}
+
+// done is do where nothing may go wrong.
+func done[T any](r *rig, activity, in any) T {
+	r.Helper()
+	result, err := do[T](r.env, activity, in)
+	r.must(err)
+	return result
 }
 
 func (r *rig) fault(f simulator.APIFault) {
@@ -111,10 +118,13 @@ func (r *rig) fault(f simulator.APIFault) {
 }
 
 // sent counts confirmations that reached Spacelift, whatever it made of them.
-func (r *rig) sent() int {
+func (r *rig) sent() int { return r.calls("runConfirm") }
+
+// calls counts the requests for a root field that reached Spacelift.
+func (r *rig) calls(field string) int {
 	n := 0
 	for _, q := range r.sim.Requests() {
-		if q.Kind == "mutation" && q.Fields[0] == "runConfirm" {
+		if q.Fields[0] == field {
 			n++
 		}
 	}

@@ -1,7 +1,14 @@
 package activities
 
 import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"time"
+
+	"go.temporal.io/api/serviceerror"
 
 	"github.com/gantryhq/gantry/policy"
 	"github.com/gantryhq/gantry/spacelift"
@@ -26,4 +33,75 @@ type Rules struct {
 	// time.
 	Gate policy.Gate  `json:"gate,omitzero"`
 	Dues []policy.Due `json:"dues,omitempty"`
+}
+
+// FreezesID is the workflow id of the execution that keeps an account's
+// freezes, and FreezesQuery the query that it answers with the []policy.Freeze
+// that hold or will.
+func FreezesID(account spacelift.Account) string { return "freezes/" + string(account) }
+
+// FreezesQuery is documented with FreezesID.
+const FreezesQuery = "freezes"
+
+// ReadRules reads what labels come to by the configuration of this replica.
+// Labels that can't be followed are no error: they are the policy's Problems.
+// With PlanSince it asks Temporal for the account's freezes.
+func (a *Activities) ReadRules(ctx context.Context, in ReadRulesInput) (Rules, error) {
+	rules := a.rules(in.Labels)
+	if in.PlanSince.IsZero() {
+		return rules, nil
+	}
+	return a.timed(ctx, in.Run, in.PlanSince, rules)
+}
+
+func (a *Activities) rules(labels []string) Rules {
+	labels = spacelift.OurLabels(labels)
+	return Rules{Labels: labels, Policy: a.Rules.Resolve(labels)}
+}
+
+// timed adds what depends on the time: the gate as it is now, and the clocks of
+// a plan.
+func (a *Activities) timed(ctx context.Context, run spacelift.RunRef, planSince time.Time, rules Rules) (Rules, error) {
+	freezes, err := a.freezes(ctx, run.Account)
+	if err != nil {
+		return Rules{}, err
+	}
+	rules.Gate = a.Rules.Gate(rules.Policy, string(run.Stack), freezes, a.now())
+	if !planSince.IsZero() {
+		rules.Dues = a.Rules.Dues(rules.Policy, planSince)
+	}
+	return rules, nil
+}
+
+// freezes are those of an account. Nobody having ever declared one is an
+// answer; not knowing is an error, since one may forbid what is asked for.
+func (a *Activities) freezes(ctx context.Context, account spacelift.Account) ([]policy.Freeze, error) {
+	answer, err := a.Temporal.QueryWorkflow(ctx, FreezesID(account), "", FreezesQuery)
+	if _, none := errors.AsType[*serviceerror.NotFound](err); none {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("ask for the freezes of account %s: %w", account, err)
+	}
+	var freezes []policy.Freeze
+	if err := answer.Get(&freezes); err != nil {
+		return nil, fmt.Errorf("ask for the freezes of account %s: %w", account, err)
+	}
+	return freezes, nil
+}
+
+// now is the time on this replica's clock.
+func (a *Activities) now() time.Time {
+	if a.Now != nil {
+		return a.Now().UTC()
+	}
+	return time.Now().UTC()
+}
+
+// samePolicy compares policies as histories hold them: one of the two has been
+// there.
+func samePolicy(a, b policy.Policy) bool {
+	left, leftErr := json.Marshal(a)
+	right, rightErr := json.Marshal(b)
+	return leftErr == nil && rightErr == nil && bytes.Equal(left, right)
 }

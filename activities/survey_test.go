@@ -137,6 +137,10 @@ func (e executions) QueryWorkflow(_ context.Context, id, _, _ string, _ ...any) 
 	return nil, serviceerror.NewNotFound("no execution " + id)
 }
 
+func (e executions) SignalWorkflow(_ context.Context, id, _, _ string, _ any) error {
+	return serviceerror.NewNotFound("no execution " + id)
+}
+
 func TestListExecutions(t *testing.T) {
 	for _, tc := range []struct {
 		there, limit, want int

@@ -262,6 +262,11 @@ func (r *accountRig) QueryWorkflow(_ context.Context, id, _, query string, _ ...
 	return encoded{payloads}, err
 }
 
+// SignalWorkflow is what no tick does: it signals from the workflow.
+func (r *accountRig) SignalWorkflow(_ context.Context, id, _, _ string, _ any) error {
+	return serviceerror.NewUnimplemented("signal to " + id)
+}
+
 type encoded struct{ payloads *commonpb.Payloads }
 
 func (encoded) HasValue() bool { return true }

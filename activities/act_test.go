@@ -1,0 +1,268 @@
+package activities_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"go.temporal.io/sdk/testsuite"
+
+	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/spacelift/simulator"
+)
+
+// acted is what came of an activity and what Spacelift saw of it.
+type acted struct {
+	outcome activities.ActOutcome
+	reason  string // part of it
+	calls   int    // of the mutation
+}
+
+func (r *rig) wants(got activities.ActResult, want acted, mutation string) {
+	r.Helper()
+	if got.Outcome != want.outcome || !strings.Contains(got.Reason, want.reason) || (got.Reason == "") != (want.outcome == activities.ActDone) {
+		r.Errorf("%s: %s; want %s with %q", got.Outcome, got.Reason, want.outcome, want.reason)
+	}
+	if n := r.calls(mutation); n != want.calls {
+		r.Errorf("%s was sent %d times, want %d", mutation, n, want.calls)
+	}
+	if got.Run.Ref != r.ref || len(got.Run.History) == 0 {
+		r.Errorf("does not show the run as it was read: %+v", got.Run)
+	}
+}
+
+func (r *rig) shows(state spacelift.RunState) {
+	r.Helper()
+	run, err := r.sim.Run(stack, r.ref.Run)
+	r.must(err)
+	if run.State != state {
+		r.Errorf("the run is in %s, want %s", run.State, state)
+	}
+}
+
+func TestDiscardRun(t *testing.T) {
+	const note = "Discarded by Gantry: nobody approved within 24h."
+	for _, tc := range []struct {
+		name   string
+		before func(*rig)
+		want   acted
+		state  spacelift.RunState
+	}{
+		{"as judged", nil, acted{activities.ActDone, "", 1}, "DISCARDED"},
+		{
+			"a person discarded it", func(r *rig) { r.must(r.sim.Discard("jane", stack, r.ref.Run, "no")) },
+			acted{activities.ActMoot, "jane discarded", 0}, "DISCARDED",
+		},
+		{
+			"a person confirmed it", func(r *rig) { r.must(r.sim.Confirm("jane", stack, r.ref.Run, "go")); r.reaches("FINISHED") },
+			acted{activities.ActMoot, "jane confirmed", 0}, "FINISHED",
+		},
+		{
+			"a replan made another plan", func(r *rig) { r.must(r.sim.Replan("jane", stack, r.ref.Run)); r.reaches("UNCONFIRMED") },
+			acted{activities.ActMoot, "UNCONFIRMED (9), not in UNCONFIRMED (5)", 0}, "UNCONFIRMED",
+		},
+		{
+			"an earlier attempt did it", func(r *rig) { r.must(r.sim.Discard("api::key", stack, r.ref.Run, note)) },
+			acted{activities.ActDone, "", 0}, "DISCARDED",
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := newRig(t)
+			if tc.before != nil {
+				tc.before(r)
+			}
+			got := done[activities.ActResult](r, r.acts.DiscardRun, activities.DiscardRunInput{Run: r.ref, StateVersion: 5, Note: note})
+			r.wants(got, tc.want, "runDiscard")
+			r.shows(tc.state)
+		})
+	}
+}
+
+// An answer that gets lost is no answer: the next attempt finds what was done.
+func TestDiscardRunAfterALostAnswer(t *testing.T) {
+	r := newRig(t)
+	in := activities.DiscardRunInput{Run: r.ref, StateVersion: 5, Note: "Discarded by Gantry."}
+	r.fault(simulator.APIFault{Kind: simulator.LostResponse, Field: "runDiscard", Times: 1})
+	if _, err := do[activities.ActResult](r.env, r.acts.DiscardRun, in); err == nil || nonRetryable(err) {
+		t.Fatalf("the first attempt ended with %v, want an error worth another attempt", err)
+	}
+	r.wants(done[activities.ActResult](r, r.acts.DiscardRun, in), acted{activities.ActDone, "", 1}, "runDiscard")
+}
+
+// While the API is behind the notifications, nothing is decided.
+func TestDiscardRunWaitsForTheAPI(t *testing.T) {
+	r := newRig(t)
+	_, err := do[activities.ActResult](r.env, r.acts.DiscardRun, activities.DiscardRunInput{Run: r.ref, StateVersion: 9, Note: "no"})
+	if err == nil || nonRetryable(err) || r.calls("runDiscard") > 0 {
+		t.Errorf("%v after %d calls, want an error worth another attempt", err, r.calls("runDiscard"))
+	}
+}
+
+func TestReviewRun(t *testing.T) {
+	for _, tc := range []struct {
+		name     string
+		approved int // reviews that the approval policy asks for
+		before   func(*rig)
+		decision spacelift.ReviewDecision
+		want     acted
+		needs    bool // an approval policy still asks afterwards
+	}{
+		{name: "approve", approved: 1, decision: spacelift.ReviewApprove, want: acted{activities.ActDone, "", 1}},
+		{name: "approve, and others must too", approved: 2, decision: spacelift.ReviewApprove, want: acted{activities.ActDone, "", 1}, needs: true},
+		{name: "nothing asks", decision: spacelift.ReviewApprove, want: acted{activities.ActMoot, "no approval policy", 0}},
+		{
+			name: "somebody approved", approved: 1, decision: spacelift.ReviewApprove,
+			before: func(r *rig) { r.must(r.sim.Review("jane", stack, r.ref.Run, "APPROVE", "")) },
+			want:   acted{activities.ActMoot, "no approval policy", 0},
+		},
+		{name: "reject", approved: 1, decision: spacelift.ReviewReject, want: acted{activities.ActDone, "", 1}},
+		{
+			name: "rejected already", approved: 1, decision: spacelift.ReviewReject,
+			before: func(r *rig) { r.must(r.sim.Review("jane", stack, r.ref.Run, "REJECT", "")) },
+			want:   acted{activities.ActDone, "", 0},
+		},
+		{
+			name: "discarded meanwhile", approved: 1, decision: spacelift.ReviewApprove,
+			before: func(r *rig) { r.must(r.sim.Discard("jane", stack, r.ref.Run, "")) },
+			want:   acted{activities.ActMoot, "DISCARDED (6)", 0},
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := newRig(t, func(s *simulator.Stack) { s.Approvals = tc.approved })
+			if tc.before != nil {
+				tc.before(r)
+			}
+			in := activities.ReviewRunInput{Run: r.ref, StateVersion: 5, Decision: tc.decision, Note: "approved by jane and joe"}
+			r.wants(done[activities.ActResult](r, r.acts.ReviewRun, in), tc.want, "runReview")
+			run, err := r.sim.Run(stack, r.ref.Run)
+			r.must(err)
+			if run.NeedsApproval != tc.needs {
+				t.Errorf("needs approval: %t", run.NeedsApproval)
+			}
+			if tc.decision == spacelift.ReviewReject && run.State != spacelift.RunStateFailed {
+				t.Errorf("the run is in %s", run.State)
+			}
+		})
+	}
+	t.Run("in the queue", func(t *testing.T) {
+		r := newRig(t)
+		r.must(r.sim.AddStack(simulator.Stack{ID: "app-prod", Approvals: 1, ApproveQueued: true}))
+		run, err := r.sim.Push("app-prod", simulator.Commit{}, simulator.Plan{})
+		r.must(err)
+		ref := spacelift.RunRef{Account: "acme", Stack: "app-prod", Run: run}
+		in := activities.ReviewRunInput{Run: ref, StateVersion: 0, Decision: spacelift.ReviewApprove}
+		if got := done[activities.ActResult](r, r.acts.ReviewRun, in); got.Outcome != activities.ActDone || !got.Run.NeedsApproval {
+			t.Errorf("%+v", got)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), wait)
+		defer cancel()
+		_, err = r.sim.WaitState(ctx, "app-prod", run, spacelift.RunStateFinished)
+		r.must(err)
+	})
+}
+
+// A run is ended in the way that its state allows.
+func TestStopRun(t *testing.T) {
+	const note = "Stopped by jane through Gantry."
+	paused := func(states ...spacelift.RunState) simulator.Plan {
+		p := simulator.Plan{Delta: spacelift.Delta{Added: 1}, Phases: simulator.Phases{}}
+		for _, s := range states {
+			p.Phases[s] = wait
+		}
+		return p
+	}
+	for _, tc := range []struct {
+		state    spacelift.RunState
+		before   func(*rig)
+		want     acted
+		mutation string
+		ends     spacelift.RunState
+	}{
+		{state: "READY", want: acted{activities.ActDone, "", 1}, mutation: "runCancel", ends: "CANCELED"},
+		{state: "PREPARING", want: acted{activities.ActRefused, "in a moment", 0}, mutation: "runStop", ends: "PREPARING"},
+		{state: "INITIALIZING", want: acted{activities.ActDone, "", 1}, mutation: "runStop", ends: "STOPPED"},
+		{state: "PLANNING", want: acted{activities.ActDone, "", 1}, mutation: "runStop", ends: "STOPPED"},
+		{state: "UNCONFIRMED", want: acted{activities.ActDone, "", 1}, mutation: "runDiscard", ends: "DISCARDED"},
+		{
+			state: "APPLYING", before: func(r *rig) { r.must(r.sim.Confirm("jane", stack, r.ref.Run, "")); r.reaches("APPLYING") },
+			want: acted{activities.ActRefused, "a run in APPLYING can't be stopped", 0}, mutation: "runStop", ends: "APPLYING",
+		},
+		{
+			state: "DISCARDED", before: func(r *rig) { r.must(r.sim.Discard("joe", stack, r.ref.Run, "no")) },
+			want: acted{activities.ActMoot, "DISCARDED", 0}, mutation: "runDiscard", ends: "DISCARDED",
+		},
+		{
+			state: "DISCARDED", before: func(r *rig) { r.must(r.sim.Discard("api::key", stack, r.ref.Run, note)) },
+			want: acted{activities.ActDone, "", 0}, mutation: "runDiscard", ends: "DISCARDED",
+		},
+	} {
+		t.Run(string(tc.state), func(t *testing.T) {
+			r := newRig(t)
+			r.must(r.sim.Discard("joe", stack, r.ref.Run, ""))
+			run, err := r.sim.Push(stack, simulator.Commit{}, paused(tc.state))
+			r.must(err)
+			r.ref.Run = run
+			before := r.calls(tc.mutation)
+			if tc.before != nil {
+				r.reaches(spacelift.RunStateUnconfirmed)
+				tc.before(r)
+			}
+			r.reaches(tc.state)
+			got := done[activities.ActResult](r, r.acts.StopRun, activities.StopRunInput{Run: r.ref, Note: note})
+			tc.want.calls += before
+			r.wants(got, tc.want, tc.mutation)
+			r.reaches(tc.ends)
+		})
+	}
+}
+
+// Between looking and acting the run goes on: another attempt looks again.
+func TestStopRunLosesTheRace(t *testing.T) {
+	ref := spacelift.RunRef{Account: "acme", Stack: stack, Run: "01KDX3V4T8Q2M5N7P9R1S3T5V7"}
+	api := &moving{states: []spacelift.RunState{"READY", "INITIALIZING", "INITIALIZING"}, ref: ref}
+	var suite testsuite.WorkflowTestSuite
+	env := suite.NewTestActivityEnvironment()
+	acts := &activities.Activities{Accounts: map[spacelift.Account]activities.Spacelift{"acme": api}}
+	env.RegisterActivity(acts)
+	in := activities.StopRunInput{Run: ref, Note: "stop"}
+	if _, err := do[activities.ActResult](env, acts.StopRun, in); err == nil || nonRetryable(err) {
+		t.Fatalf("%v, want an error worth another attempt", err)
+	}
+	got, err := do[activities.ActResult](env, acts.StopRun, in)
+	if err != nil || got.Outcome != activities.ActDone || got.Verb != "stop" {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+// moving is an account where a run goes on with every look, and that refuses
+// what the new state does not allow.
+type moving struct {
+	activities.Spacelift // nothing else is called
+
+	ref    spacelift.RunRef
+	states []spacelift.RunState
+	looks  int
+}
+
+func (m *moving) Run(context.Context, spacelift.RunRef) (spacelift.Run, error) {
+	state := m.states[m.looks]
+	m.looks++
+	return spacelift.Run{Ref: m.ref, State: state, StateVersion: m.looks, History: []spacelift.Transition{{State: state, StateVersion: m.looks}}}, nil
+}
+
+func (m *moving) CancelRun(context.Context, spacelift.RunRef, string) (spacelift.RunOutcome, error) {
+	return spacelift.RunOutcome{}, &spacelift.IllegalStateError{Refusal: &spacelift.GraphQLError{Messages: []string{"it is no longer in the queue"}}}
+}
+
+func (m *moving) StopRun(context.Context, spacelift.RunRef, string) (spacelift.RunOutcome, error) {
+	return spacelift.RunOutcome{Ref: m.ref, State: "INITIALIZING"}, nil
+}
+
+// What Spacelift would not do is told in its own words.
+func TestDiscardRunRefused(t *testing.T) {
+	r := newRig(t)
+	r.fault(simulator.APIFault{Kind: simulator.NotExecutable, Field: "runDiscard", Message: "the stack is locked by joe"})
+	got := done[activities.ActResult](r, r.acts.DiscardRun, activities.DiscardRunInput{Run: r.ref, StateVersion: 5, Note: "no"})
+	r.wants(got, acted{activities.ActRefused, "locked by joe", 1}, "runDiscard")
+}

@@ -1,0 +1,158 @@
+package activities
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/gantryhq/gantry/policy"
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// Where evidence stands.
+const (
+	sourceNote    = "note"
+	sourceLog     = "log"
+	sourceHistory = "history"
+)
+
+// diagnose says why a failed run failed, from the note of its last state and,
+// where there is one, the end of the failed phase's log.
+//
+// When several causes show, the one that retrying cannot mend wins: a run that
+// is tried again for nothing is worse than one that a person looks at.
+func diagnose(run spacelift.Run, note, log string) Diagnosis {
+	d := Diagnosis{Cause: policy.CauseUnknown, ApplyBegan: applyBegan(run), Run: run}
+	phase, known := failedPhase(run)
+	if known {
+		d.Phase = phase.State
+	}
+	said := failing(log)
+	for _, cause := range causes {
+		for _, text := range []struct {
+			source string
+			lines  []string
+		}{{sourceNote, lines(note)}, {sourceLog, said}} {
+			for _, line := range text.lines {
+				if cause.shows.MatchString(line) {
+					d.Cause, d.Source, d.Evidence = cause.is, text.source, quote(line, cause.shows)
+					return d
+				}
+			}
+		}
+	}
+	switch {
+	case known && reviewed(phase.State):
+		// Nothing but a rejection fails a run that waits for people
+		// (https://docs.spacelift.io/concepts/policy/approval-policy).
+		d.Cause, d.Source = policy.CausePolicy, sourceHistory
+		d.Evidence = fmt.Sprintf("%s (%d), then FAILED (%d)", phase.State, phase.StateVersion, newest(run).StateVersion)
+	case strings.TrimSpace(note) != "":
+		d.Source, d.Evidence = sourceNote, quote(lines(note)[0], nil)
+	case len(said) > 0:
+		d.Source, d.Evidence = sourceLog, quote(said[0], nil)
+	}
+	return d
+}
+
+func reviewed(s spacelift.RunState) bool {
+	return s == spacelift.RunStateUnconfirmed || s == spacelift.RunStatePendingReview
+}
+
+const (
+	maxEvidence = 300  // bytes
+	maxLine     = 4096 // bytes of a line that are looked at
+	lastLines   = 20   // of a log without an error that is marked as one
+)
+
+var (
+	// errorLine begins what Terraform, OpenTofu, Pulumi, Ansible and most tools
+	// say about their failure.
+	errorLine = regexp.MustCompile(`(?i)^\W*(error\b|fatal\b|failed\b|panic:)`)
+
+	// escapes colour terminals (ECMA-48 control sequences).
+	escapes = regexp.MustCompile(`\x1b\[[0-9;?]*[ -/]*[@-~]`)
+)
+
+// failing are the lines of a log that tell of its failure: from the first that
+// says so of itself, or else the last ones. What came before may name troubles
+// that passed, or quote a plan.
+func failing(log string) []string {
+	all := lines(log)
+	for i, line := range all {
+		if errorLine.MatchString(line) {
+			return all[i:]
+		}
+	}
+	return all[max(0, len(all)-lastLines):]
+}
+
+// lines splits text into what can be read of it: no colours, no frames, no
+// control characters, no empty lines.
+func lines(text string) []string {
+	var list []string
+	for line := range strings.Lines(text) {
+		line = escapes.ReplaceAllString(line[:min(len(line), maxLine)], "")
+		line = strings.Map(func(r rune) rune {
+			switch {
+			case r == '\t':
+				return ' '
+			case r < ' ' || r == 0x7f || r == '\uFFFD':
+				return -1
+			}
+			return r
+		}, line)
+		if line = strings.Trim(line, " │╷╵|"); line != "" {
+			list = append(list, line)
+		}
+	}
+	return list
+}
+
+// quote makes evidence of a line: without what looks like a secret, and around
+// what was recognized if it is long.
+func quote(line string, shows *regexp.Regexp) string {
+	line = mask(line)
+	if len(line) <= maxEvidence {
+		return line
+	}
+	from := 0
+	if shows != nil {
+		if at := shows.FindStringIndex(line); at != nil {
+			from = min(max(0, at[0]-maxEvidence/3), len(line)-maxEvidence)
+		}
+	}
+	const gap = "…"
+	text := line[from:]
+	if from > 0 {
+		text = gap + text[len(gap):]
+	}
+	if len(text) > maxEvidence {
+		text = text[:maxEvidence-len(gap)] + gap
+	}
+	return strings.ToValidUTF8(text, "")
+}
+
+// secrets are what must not be quoted. Evidence is read by more people than
+// logs are.
+var secrets = []struct {
+	looks *regexp.Regexp
+	shown string
+}{
+	{regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY-----.*`), "***"},
+	{regexp.MustCompile(`(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}`), "$1 ***"},
+	{regexp.MustCompile(`://[^/\s@]+@`), "://***@"},
+	// name = value, "name": "value", --name value, also within longer names.
+	{regexp.MustCompile(`(?i)([\w.-]*(?:passw(?:or)?d|passphrase|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credential|signature|authorization|cookie)[\w.-]*"?\s*(?:[:=]|\s(?:is\s+)?"?)\s*"?)[^\s"',;&]{4,}`), "$1***"},
+	{regexp.MustCompile(`\b(?:AKIA|ASIA|AIza|ghp_|gho_|ghu_|ghs_|ghr_|github_pat_|glpat-|xox[abeoprs]-|sk-|sk_live_|rk_live_|whsec_|hvs\.|dop_v1_|npm_|pypi-)[A-Za-z0-9_-]{8,}`), "***"},
+	{regexp.MustCompile(`\beyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,4}`), "***"}, // a JSON web token
+	{regexp.MustCompile(`\b[0-9a-fA-F]{32,}\b`), "***"},
+	{regexp.MustCompile(`[A-Za-z0-9+_=-]{40,}`), "***"},
+}
+
+func mask(line string) string {
+	for _, s := range secrets {
+		line = s.looks.ReplaceAllString(line, s.shown)
+	}
+	return line
+}

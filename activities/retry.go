@@ -1,0 +1,178 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/temporal"
+
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// RetryRunInput asks to retry a failed run.
+type RetryRunInput struct {
+	Run      spacelift.RunRef `json:"run"`
+	FailedAt time.Time        `json:"failedAt"` // by Spacelift's clock, to find what an earlier attempt began; must be set
+}
+
+// RetryRunResult says what came of it.
+type RetryRunResult struct {
+	Outcome ActOutcome       `json:"outcome"`
+	Reason  string           `json:"reason,omitempty"`
+	New     spacelift.RunRef `json:"new,omitzero"` // the run that tries again; may be the same run
+}
+
+// ErrTypeAmbiguous is the type of the error when nobody knows whether a run was
+// retried. It does not end an activity: the next attempt looks.
+const ErrTypeAmbiguous = "Ambiguous"
+
+const (
+	// settled is how long after a lost answer the lists must show what it did.
+	// Assumption: Spacelift documents no such time.
+	settled = 30 * time.Second
+
+	// newerRuns is how many of a stack's newest runs are looked at.
+	newerRuns = 100
+)
+
+// RetryRun tries a failed run again, once, however often it is attempted:
+// Spacelift has no idempotency keys, so each attempt first looks for what an
+// earlier one began. That is a run of the same stack, type and commit from after
+// the failure. One that somebody else started serves as well, and is moot.
+//
+// Nothing is retried that would take a stack back to an older commit than one
+// that a newer run works on.
+func (a *Activities) RetryRun(ctx context.Context, in RetryRunInput) (RetryRunResult, error) {
+	api, err := a.account(in.Run.Account)
+	if err != nil {
+		return RetryRunResult{}, err
+	}
+	run, err := api.Run(ctx, in.Run)
+	if err != nil {
+		return RetryRunResult{}, classify(err)
+	}
+	in.FailedAt = in.FailedAt.Truncate(time.Second) // the API's times are whole seconds
+	found, err := begun(ctx, api, in, run)
+	if err != nil || found.Outcome != "" {
+		return found, err
+	}
+	if !run.CanRetry {
+		return RetryRunResult{Outcome: ActRefused, Reason: "Spacelift says that this run can't be retried, at least not with Gantry's API key"}, nil
+	}
+	again, err := api.RetryRun(ctx, in.Run)
+	switch {
+	case err == nil:
+		return RetryRunResult{Outcome: ActDone, New: again.Ref}, nil
+	case errors.Is(err, spacelift.ErrAmbiguous):
+		return RetryRunResult{}, temporal.NewApplicationErrorWithOptions(err.Error(), ErrTypeAmbiguous,
+			temporal.ApplicationErrorOptions{Cause: err, NextRetryDelay: settled})
+	case !refusal(err):
+		return RetryRunResult{}, classify(err)
+	case activity.GetInfo(ctx).Attempt < patience && !is[*spacelift.IllegalStateError](err):
+		return RetryRunResult{}, err
+	}
+	return RetryRunResult{Outcome: ActRefused, Reason: err.Error()}, nil
+}
+
+// begun finds what makes a retry needless or wrong. An empty outcome means: go
+// ahead.
+func begun(ctx context.Context, api Spacelift, in RetryRunInput, run spacelift.Run) (RetryRunResult, error) {
+	if t, ok := wentOn(run, in.FailedAt); ok {
+		// Whether Spacelift retries under the same id is not documented. Nobody
+		// else being named, it was us.
+		us, err := ours(ctx, api, t.Username)
+		if err != nil {
+			return RetryRunResult{}, err
+		}
+		return startedBy(us || t.Username == "", t.Username, run.Ref), nil
+	}
+	if run.State != spacelift.RunStateFailed {
+		return RetryRunResult{Outcome: ActRefused, Reason: fmt.Sprintf("only failed runs are retried, and this one is in %s", run.State)}, nil
+	}
+	switch run.Type {
+	case spacelift.RunTypeTracked, spacelift.RunTypeProposed, spacelift.RunTypeTask:
+	default:
+		return RetryRunResult{Outcome: ActRefused, Reason: fmt.Sprintf("Gantry does not retry %s runs", run.Type)}, nil
+	}
+	newer, err := api.RunsOfStack(ctx, in.Run.Stack, run.Type, newerRuns)
+	if err != nil {
+		return RetryRunResult{}, classify(err)
+	}
+	for _, line := range slices.Backward(newer.Items) { // the oldest first
+		if line.Ref.Run == run.Ref.Run || line.CreatedAt.Before(in.FailedAt) || !sameWork(run, line) {
+			continue
+		}
+		us, err := ours(ctx, api, line.TriggeredBy)
+		if err != nil {
+			return RetryRunResult{}, err
+		}
+		if us || takesPlace(line.State) {
+			return startedBy(us, line.TriggeredBy, line.Ref), nil
+		}
+	}
+	if run.Type != spacelift.RunTypeTracked {
+		return RetryRunResult{}, nil
+	}
+	for _, line := range newer.Items {
+		if line.CreatedAt.After(run.CreatedAt) && line.CommitHash != run.Commit.Hash && takesPlace(line.State) {
+			return RetryRunResult{Outcome: ActMoot, Reason: fmt.Sprintf(
+				"run %s works on another commit, %s, and is newer: retrying would take the stack back to %s",
+				line.Ref.Run, line.CommitHash, run.Commit.Hash)}, nil
+		}
+	}
+	return RetryRunResult{}, nil
+}
+
+// sameWork reports whether a listed run does what another one did.
+func sameWork(run spacelift.Run, line spacelift.RunLine) bool {
+	return line.Type == run.Type && line.CommitHash == run.Commit.Hash && line.Branch == run.Branch &&
+		line.DriftDetection == run.DriftDetection && (run.Type != spacelift.RunTypeTask || line.Title == run.Title)
+}
+
+// takesPlace reports whether a newer run in this state has changed the stack or
+// still may. A failed one counts: its commit is what people want.
+func takesPlace(s spacelift.RunState) bool {
+	switch s {
+	case spacelift.RunStateCanceled, spacelift.RunStateDiscarded, spacelift.RunStateSkipped, spacelift.RunStateStopped:
+		return false
+	}
+	return true
+}
+
+// wentOn finds the state that a run entered after it failed.
+func wentOn(run spacelift.Run, failedAt time.Time) (spacelift.Transition, bool) {
+	for i, t := range run.History {
+		if t.State == spacelift.RunStateFailed && !t.At.After(failedAt) && i+1 < len(run.History) {
+			return run.History[i+1], true
+		}
+	}
+	return spacelift.Transition{}, false
+}
+
+// ours reports whether a name is the one that Spacelift gives to our API key.
+// Assumption: a run's triggeredBy and the viewer's id spell it alike, as
+// "api::<key id>".
+func ours(ctx context.Context, api Spacelift, name string) (bool, error) {
+	if name == "" {
+		return false, nil
+	}
+	viewer, err := api.Viewer(ctx)
+	if err != nil {
+		return false, classify(err)
+	}
+	return viewer.ID == name, nil
+}
+
+func startedBy(us bool, who string, run spacelift.RunRef) RetryRunResult {
+	switch {
+	case us:
+		return RetryRunResult{Outcome: ActDone, New: run} // by an earlier attempt
+	case who == "":
+		who = "somebody"
+	}
+	return RetryRunResult{Outcome: ActMoot, New: run, Reason: fmt.Sprintf("%s started it again already, as run %s", who, run.Run)}
+}
