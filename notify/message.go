@@ -87,7 +87,7 @@ func MessageID(parts ...string) string {
 const maxID = 128
 
 func (m *Message) validate() error {
-	reason := ""
+	var reason string
 	switch {
 	case m.ID == "":
 		reason = "has no id"

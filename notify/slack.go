@@ -161,7 +161,7 @@ func date(at time.Time) string {
 // slackRefusals are Slack's words for what sending again doesn't mend:
 // docs.slack.dev/messaging/sending-messages-using-incoming-webhooks#handling-errors
 // and docs.slack.dev/changelog/2016-05-17-changes-to-errors-for-incoming-webhooks.
-var slackRefusals = map[string]string{
+var slackRefusals = map[string]string{ //nolint:gosec // words of an answer, one of which speaks of a token
 	"action_prohibited":                       "an administrator restricts what this webhook may post",
 	"channel_is_archived":                     "the Slack channel is archived",
 	"channel_not_found":                       "the Slack channel is gone",
