@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"encoding/json"
 	"errors"
 	"net/http"
 	"regexp"
@@ -43,7 +44,7 @@ func TestEveryOperationKnowsWhoMay(t *testing.T) {
 			c.Tokens = append(c.Tokens, server.Token{Name: string(role), Role: role, Hash: server.TokenHash(tokens[role])})
 		}
 	})
-	fill := strings.NewReplacer("{account}", "acme", "{stack}", "network-prod", "{run}", "01KDX3V4T8Q2M5N7P9R1S3T5V7", "{delivery}", "01KDX4A7B3C5D7E9F1G3H5J7K9")
+	fill := strings.NewReplacer("{freeze}", "01KDX4A7B3C5D7E9F1G3H5J7K9", "{account}", "acme", "{stack}", "network-prod", "{run}", "01KDX3V4T8Q2M5N7P9R1S3T5V7", "{delivery}", "01KDX4A7B3C5D7E9F1G3H5J7K9")
 	walked := 0
 	for path, item := range doc.Paths.Map() {
 		if !strings.HasPrefix(path, "/v1/") {
@@ -54,12 +55,12 @@ func TestEveryOperationKnowsWhoMay(t *testing.T) {
 			if needs == "" {
 				t.Errorf("%s %s has no rule", method, path)
 			}
-			path := fill.Replace(path)
+			path, body := fill.Replace(path), exampleBody(t, op)
 			wantProblem(t, r.send(method, path, ""), http.StatusUnauthorized, "unauthenticated")
 			wantProblem(t, r.send(method, path, "", "Authorization", "Bearer gantry_wrong"), http.StatusUnauthorized, "unauthenticated")
 			wantProblem(t, r.send(method, path, "", "Authorization", "Basic gantry_admin"), http.StatusUnauthorized, "unauthenticated")
 			for _, role := range server.Roles {
-				w := r.send(method, path, "", "Authorization", "Bearer "+tokens[role])
+				w := r.send(method, path, body, "Authorization", "Bearer "+tokens[role], "Content-Type", "application/json")
 				if allowed := role.Includes(server.Role(needs)); allowed == (w.Code == http.StatusForbidden) || w.Code == http.StatusUnauthorized {
 					t.Errorf("%s %s as %s: %d (it needs %s)", method, path, role, w.Code, needs)
 				}
@@ -67,9 +68,27 @@ func TestEveryOperationKnowsWhoMay(t *testing.T) {
 			}
 		}
 	}
-	if walked < 20 {
+	if walked < 60 {
 		t.Errorf("only %d combinations walked", walked)
 	}
+}
+
+// exampleBody returns a body that the contract shows for an operation, or
+// nothing when it takes none.
+func exampleBody(t *testing.T, op *openapi3.Operation) string {
+	t.Helper()
+	if op.RequestBody == nil {
+		return ""
+	}
+	for _, e := range op.RequestBody.Value.Content["application/json"].Examples {
+		b, err := json.Marshal(e.Value.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	t.Fatalf("%s shows no body", op.OperationID)
+	return ""
 }
 
 func TestWithoutTokensTheAPIIsClosed(t *testing.T) {
@@ -121,10 +140,7 @@ func TestGetRun(t *testing.T) {
 
 // TestEveryPhaseIsInTheContract: the workflows' phases are the contract's.
 func TestEveryPhaseIsInTheContract(t *testing.T) {
-	for _, p := range []workflows.Phase{
-		workflows.PhaseQueued, workflows.PhasePlanning, workflows.PhaseWaiting, workflows.PhaseHolding,
-		workflows.PhaseConfirming, workflows.PhaseApplying, workflows.PhaseFollowing, workflows.PhaseDone,
-	} {
+	for _, p := range workflows.Phases {
 		if !api.Phase(p).Valid() {
 			t.Errorf("the contract does not know the phase %s", p)
 		}

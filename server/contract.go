@@ -93,7 +93,7 @@ func (c *contract) authorize(next genserver.StrictHandlerFunc, operation string)
 		return next
 	}
 	return func(ctx context.Context, w http.ResponseWriter, r *http.Request, request any) (any, error) {
-		if t := principalOf(ctx); !t.Role.Includes(needed) {
+		if t := tokenOf(ctx); !t.Role.Includes(needed) {
 			return nil, &refusal{problem(http.StatusForbidden, "forbidden", "The token's role does not allow this",
 				fmt.Sprintf("%s has the role %s; this needs %s", t.Name, t.Role, needed))}
 		}
@@ -104,6 +104,9 @@ func (c *contract) authorize(next genserver.StrictHandlerFunc, operation string)
 // validationProblem names each place of a request that does not fit. The
 // validator's own text is not passed on: it quotes schemas and values.
 func validationProblem(err error) api.Problem {
+	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return problem(http.StatusRequestEntityTooLarge, "body-too-large", "The body is too large", fmt.Sprintf("the body has more than %d bytes", tooLarge.Limit))
+	}
 	p := badRequest("the request does not fit the contract; errors names each place, /docs shows the contract")
 	for _, e := range each(err) {
 		p.Errors = append(p.Errors, placesOf(e)...)

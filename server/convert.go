@@ -11,7 +11,6 @@ import (
 	"go.temporal.io/sdk/converter"
 
 	"github.com/gantryhq/gantry/gen/api"
-	"github.com/gantryhq/gantry/policy"
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/workflows"
 )
@@ -27,8 +26,19 @@ func toAPIRun(s workflows.RunStatus) api.Run {
 		Timeline:  make([]api.TimelineEntry, len(s.Timeline)),
 	}
 	if w := s.WaitingFor; w != nil {
-		r.WaitingFor = &api.WaitingFor{What: string(w.What), Reason: w.Reason, Since: w.Since, Who: nonEmpty(w.Who), Next: nonEmpty(w.Next)}
+		r.WaitingFor = toAPIWaitingFor(*w)
+		r.WaitingFor.Until = nonZero(waitsUntil(s))
 	}
+	if s.Gate != nil {
+		r.Gate = new(toAPIGate(*s.Gate))
+	}
+	if s.Approvals != nil {
+		r.Approvals = toAPIApprovals(*s.Approvals)
+	}
+	if len(s.Decisions) > 0 {
+		r.Decisions = toAPIDecisions(s.Decisions)
+	}
+	r.Failure, r.Retry, r.RetryOf = toAPIFailure(s.Failure), toAPIRetryState(s.Retry), toAPIRetryOf(s.RetryOf)
 	if s.Commit != (spacelift.Commit{}) {
 		r.Commit = &api.Commit{
 			Hash: nonEmpty(s.Commit.Hash), Message: nonEmpty(s.Commit.Message), URL: nonEmpty(s.Commit.URL),
@@ -48,12 +58,17 @@ func toAPIRun(s workflows.RunStatus) api.Run {
 		r.States[i] = api.StateEntry{State: string(e.State), StateVersion: e.StateVersion, At: e.At, Note: nonEmpty(e.Note)}
 	}
 	for i, e := range s.Timeline {
-		r.Timeline[i] = api.TimelineEntry{At: e.At, Kind: string(e.Kind), Source: e.Source, Actor: nonEmpty(e.Actor), Summary: e.Summary}
-		if e.State != "" {
-			r.Timeline[i].State, r.Timeline[i].StateVersion = new(string(e.State)), new(e.StateVersion)
-		}
+		r.Timeline[i] = toAPITimelineEntry(e)
 	}
 	return r
+}
+
+func toAPITimelineEntry(e workflows.TimelineEntry) api.TimelineEntry {
+	entry := api.TimelineEntry{At: e.At, Kind: string(e.Kind), Source: e.Source, Actor: nonEmpty(e.Actor), Summary: e.Summary}
+	if e.State != "" {
+		entry.State, entry.StateVersion = new(string(e.State)), new(e.StateVersion)
+	}
+	return entry
 }
 
 func toAPIRunList(page *workflowservice.ListWorkflowExecutionsResponse) (api.RunList, error) {
@@ -104,18 +119,6 @@ func keyword(attrs *commonpb.SearchAttributes, name string) string {
 		_ = converter.GetDefaultDataConverter().FromPayload(payload, &value)
 	}
 	return value
-}
-
-// toAPIPolicy lists each value of a policy with its origin, and behind them
-// the labels that can't be followed.
-func toAPIPolicy(p policy.Policy) []api.PolicyValue {
-	values := []api.PolicyValue{{Name: "confirm", Value: string(p.Confirm.Value), Origin: p.Confirm.Origin}}
-	for _, bad := range p.Problems {
-		values = append(values, api.PolicyValue{
-			Name: "unreadable", Value: bad.Label, Origin: bad.Label, Problem: new(bad.Problem + "; " + bad.Remedy),
-		})
-	}
-	return values
 }
 
 func toAPIAccount(name spacelift.Account, r *workflows.ReconcileReport, findings []workflows.Finding) api.Account {

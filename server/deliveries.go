@@ -40,7 +40,11 @@ func (h *handlers) GetDelivery(ctx context.Context, req genserver.GetDeliveryReq
 
 // Redeliver forwards one delivery again.
 func (h *handlers) Redeliver(ctx context.Context, req genserver.RedeliverRequestObject) (genserver.RedeliverResponseObject, error) {
-	d, err := h.inbox.Redeliver(ctx, req.Delivery)
+	this, err := changeOf(ctx, "redeliver", req.Params.IdempotencyKey, req.Delivery)
+	if err != nil {
+		return nil, err
+	}
+	d, err := once(ctx, h.repeats, this, func() (inbox.Delivery, error) { return h.inbox.Redeliver(ctx, req.Delivery) })
 	if err != nil {
 		return nil, fmt.Errorf("redeliver %s: %w", req.Delivery, err)
 	}
@@ -49,8 +53,12 @@ func (h *handlers) Redeliver(ctx context.Context, req genserver.RedeliverRequest
 }
 
 // RedeliverDead forwards every dead delivery again.
-func (h *handlers) RedeliverDead(ctx context.Context, _ genserver.RedeliverDeadRequestObject) (genserver.RedeliverDeadResponseObject, error) {
-	n, err := h.inbox.RedeliverDead(ctx)
+func (h *handlers) RedeliverDead(ctx context.Context, req genserver.RedeliverDeadRequestObject) (genserver.RedeliverDeadResponseObject, error) {
+	this, err := changeOf(ctx, "redeliver all dead", req.Params.IdempotencyKey, nil)
+	if err != nil {
+		return nil, err
+	}
+	n, err := once(ctx, h.repeats, this, func() (int, error) { return h.inbox.RedeliverDead(ctx) })
 	if err != nil {
 		return nil, fmt.Errorf("redeliver all dead: %w", err)
 	}

@@ -1,9 +1,12 @@
 package server
 
 import (
+	"net/http"
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/gantryhq/gantry/workflows"
 )
 
 // metrics counts what arrives at the webhook, and what is wrong with accounts.
@@ -18,6 +21,7 @@ type metrics struct {
 	secrets     *prometheus.CounterVec
 	ackLatency  prometheus.Histogram
 	findings    *prometheus.GaugeVec
+	decisions   *prometheus.CounterVec
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -42,8 +46,9 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		findings: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "gantry_guardian_findings", Help: "1 while something is wrong with an account, by kind: see GET /v1/accounts.",
 		}, []string{"account", "kind"}),
+		decisions: vector("gantry_decisions_total", "Decisions of people, by verdict and what came of them.", "verdict", "result"),
 	}
-	r.MustRegister(m.received, m.accepted, m.duplicate, m.unavailable, m.ignored, m.refused, m.secrets, m.ackLatency, m.findings)
+	r.MustRegister(m.received, m.accepted, m.duplicate, m.unavailable, m.ignored, m.refused, m.secrets, m.ackLatency, m.findings, m.decisions)
 	return m
 }
 
@@ -52,4 +57,21 @@ func (m *metrics) secretUsed(by []signer) {
 	for _, s := range by {
 		m.secrets.WithLabelValues(string(s.account), strconv.Itoa(s.secret)).Inc()
 	}
+}
+
+// decided counts a decision by what its maker was answered.
+func (m *metrics) decided(v workflows.Verdict, err error) {
+	result := "counted"
+	if err != nil {
+		p, _ := problemOf(err)
+		switch {
+		case p.Status == http.StatusServiceUnavailable:
+			result = "unanswered"
+		case p.Status < http.StatusInternalServerError:
+			result = "refused"
+		default:
+			result = "failed"
+		}
+	}
+	m.decisions.WithLabelValues(string(v), result).Inc()
 }

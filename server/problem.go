@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
 
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/inbox"
@@ -58,6 +60,17 @@ func problemOf(err error) (api.Problem, time.Duration) {
 	if r, ok := errors.AsType[*refusal](err); ok {
 		return r.Problem, 0
 	}
+	if e, ok := errors.AsType[*temporal.ApplicationError](err); ok {
+		if p, ok := refusedByExecution(e); ok {
+			return p, 0
+		}
+	}
+	if p, after, ok := problemOfRun(err); ok {
+		return p, after
+	}
+	if e, ok := errors.AsType[*spaceliftError](err); ok {
+		return problemOfSpacelift(e.err)
+	}
 	switch {
 	case errors.Is(err, inbox.ErrUnavailable):
 		return problem(http.StatusServiceUnavailable, "not-stored", "The event could not be stored",
@@ -86,7 +99,7 @@ func problemOf(err error) (api.Problem, time.Duration) {
 // temporalAway reports errors that pass by themselves. An Internal or Unknown
 // error of the frontend is what a client sees while the server restarts.
 func temporalAway(err error) bool {
-	if errors.Is(err, context.DeadlineExceeded) {
+	if errors.Is(err, context.DeadlineExceeded) || is[*client.WorkflowUpdateServiceTimeoutOrCanceledError](err) {
 		return true
 	}
 	for _, away := range []func(error) bool{

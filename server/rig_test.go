@@ -2,9 +2,7 @@ package server_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
-	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -20,12 +18,6 @@ import (
 	"github.com/getkin/kin-openapi/routers"
 	"github.com/getkin/kin-openapi/routers/legacy"
 	"github.com/prometheus/client_golang/prometheus"
-	commonpb "go.temporal.io/api/common/v1"
-	"go.temporal.io/api/serviceerror"
-	workflowpb "go.temporal.io/api/workflow/v1"
-	"go.temporal.io/api/workflowservice/v1"
-	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/converter"
 
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/inbox"
@@ -213,75 +205,6 @@ func edited(t *testing.T, edit func(body map[string]any)) string {
 	}
 	return string(b)
 }
-
-// fakeTemporal answers from maps.
-type fakeTemporal struct {
-	status map[string]workflows.RunStatus // by workflow id
-	list   *workflowservice.ListWorkflowExecutionsResponse
-	asked  *workflowservice.ListWorkflowExecutionsRequest
-	err    error
-
-	reports map[spacelift.Account]workflows.ReconcileReport // of the last completed Reconcile
-}
-
-func (f *fakeTemporal) QueryWorkflow(_ context.Context, id, _, query string, _ ...any) (converter.EncodedValue, error) {
-	if f.err != nil {
-		return nil, f.err
-	}
-	s, ok := f.status[id]
-	if !ok || query != workflows.StatusQuery {
-		return nil, serviceerror.NewNotFound("workflow not found for ID: " + id)
-	}
-	payloads, err := converter.GetDefaultDataConverter().ToPayloads(s)
-	if err != nil {
-		return nil, err
-	}
-	return answer{func(v any) error { return converter.GetDefaultDataConverter().FromPayloads(payloads, v) }}, nil
-}
-
-func (f *fakeTemporal) ListWorkflow(_ context.Context, req *workflowservice.ListWorkflowExecutionsRequest) (*workflowservice.ListWorkflowExecutionsResponse, error) {
-	if strings.Contains(req.GetQuery(), workflows.ReconcileType) {
-		return f.listReconcile(req.GetQuery())
-	}
-	f.asked = req
-	return f.list, f.err
-}
-
-func (f *fakeTemporal) listReconcile(query string) (*workflowservice.ListWorkflowExecutionsResponse, error) {
-	var page workflowservice.ListWorkflowExecutionsResponse
-	for account := range f.reports {
-		if query == "WorkflowType = 'Reconcile' AND GantryAccount = '"+string(account)+"' AND ExecutionStatus = 'Completed'" {
-			page.Executions = append(page.Executions, &workflowpb.WorkflowExecutionInfo{
-				Execution: &commonpb.WorkflowExecution{WorkflowId: workflows.ReconcileID(account) + "-2026-01-01T10:02:00Z", RunId: string(account)},
-			})
-		}
-	}
-	return &page, f.err
-}
-
-// GetWorkflow returns the execution that listReconcile told of.
-func (f *fakeTemporal) GetWorkflow(_ context.Context, _, runID string) client.WorkflowRun {
-	return completed{report: f.reports[spacelift.Account(runID)], err: f.err}
-}
-
-type completed struct {
-	client.WorkflowRun
-	report workflows.ReconcileReport
-	err    error
-}
-
-func (c completed) Get(_ context.Context, into any) error {
-	payloads, err := converter.GetDefaultDataConverter().ToPayloads(c.report)
-	if err != nil {
-		return err
-	}
-	return errors.Join(c.err, converter.GetDefaultDataConverter().FromPayloads(payloads, into))
-}
-
-type answer struct{ get func(any) error }
-
-func (a answer) Get(v any) error { return a.get(v) }
-func (answer) HasValue() bool    { return true }
 
 // logLines keeps what was logged.
 type logLines struct {

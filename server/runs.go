@@ -11,7 +11,6 @@ import (
 
 	"github.com/gantryhq/gantry/gen/api"
 	genserver "github.com/gantryhq/gantry/gen/server"
-	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/workflows"
 )
 
@@ -22,19 +21,13 @@ const defaultPageSize = 50
 
 // GetRun asks the run's execution for its status.
 func (h *handlers) GetRun(ctx context.Context, req genserver.GetRunRequestObject) (genserver.GetRunResponseObject, error) {
-	ref := spacelift.RunRef{Account: spacelift.Account(req.Account), Stack: spacelift.StackID(req.Stack), Run: spacelift.RunID(req.Run)}
-	if err := ref.Validate(); err != nil {
-		return nil, &refusal{badRequest(err.Error())}
-	}
-	ctx, cancel := context.WithTimeout(ctx, temporalTimeout)
-	defer cancel()
-	answer, err := h.temporal.QueryWorkflow(ctx, workflows.ManageRunID(ref), "", workflows.StatusQuery)
+	ref, err := runRef(req.Account, req.Stack, req.Run)
 	if err != nil {
-		return nil, fmt.Errorf("status of %s: %w", ref, err)
+		return nil, err
 	}
-	var status workflows.RunStatus
-	if err := answer.Get(&status); err != nil {
-		return nil, fmt.Errorf("status of %s: %w", ref, err)
+	status, err := h.status(ctx, ref)
+	if err != nil {
+		return nil, err
 	}
 	return genserver.GetRun200JSONResponse(toAPIRun(status)), nil
 }

@@ -24,6 +24,7 @@ import (
 
 	genserver "github.com/gantryhq/gantry/gen/server"
 	"github.com/gantryhq/gantry/inbox"
+	"github.com/gantryhq/gantry/policy"
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/workflows"
 )
@@ -44,6 +45,11 @@ type Temporal interface {
 	QueryWorkflow(ctx context.Context, workflowID, runID, queryType string, args ...any) (converter.EncodedValue, error)
 	ListWorkflow(context.Context, *workflowservice.ListWorkflowExecutionsRequest) (*workflowservice.ListWorkflowExecutionsResponse, error)
 	GetWorkflow(ctx context.Context, workflowID, runID string) client.WorkflowRun
+	DescribeWorkflowExecution(ctx context.Context, workflowID, runID string) (*workflowservice.DescribeWorkflowExecutionResponse, error)
+	ExecuteWorkflow(ctx context.Context, options client.StartWorkflowOptions, workflow any, args ...any) (client.WorkflowRun, error)
+	UpdateWorkflow(context.Context, client.UpdateWorkflowOptions) (client.WorkflowUpdateHandle, error)
+	UpdateWithStartWorkflow(context.Context, client.UpdateWithStartWorkflowOptions) (client.WorkflowUpdateHandle, error)
+	NewWithStartWorkflowOperation(options client.StartWorkflowOptions, workflow any, args ...any) client.WithStartWorkflowOperation
 }
 
 // Account is a Spacelift account whose notifications the server takes.
@@ -59,6 +65,15 @@ type Account struct {
 	// second factor; empty for none. SecretHeaderValue returns its value.
 	SecretHeader      string
 	SecretHeaderValue func() string
+
+	// Stacks reads the account's stacks.
+	Stacks Stacks
+}
+
+// Person is somebody who is known by more than one name.
+type Person struct {
+	Name    string
+	Aliases []string // names of their tokens, and their logins at Spacelift and in version control
 }
 
 // Config is what a Server needs to know.
@@ -68,6 +83,21 @@ type Config struct {
 
 	// Tokens may use the API under /v1; without any, all of it answers 401.
 	Tokens []Token
+
+	// People says which names are the same person: who bears a token with one of
+	// them counts as that person, however many tokens they have.
+	People []Person
+
+	// Rules says what labels come to. Nil is no profiles and no windows: labels
+	// alone.
+	Rules Rules
+
+	// TaskQueue is where the workflows that requests start are worked on.
+	TaskQueue string
+
+	// Stopping ends streams when it is closed, so that none holds up a server
+	// that shuts down. Nil never does.
+	Stopping <-chan struct{}
 
 	// Reconcile is how often runs are compared with Spacelift; 0 for never.
 	Reconcile time.Duration
@@ -95,15 +125,22 @@ func New(cfg Config, box Inbox, temporal Temporal, registry *prometheus.Registry
 	if err != nil {
 		return nil, err
 	}
-	keys, err := newKeyring(cfg.Tokens)
+	keys, err := newKeyring(cfg.Tokens, cfg.People)
 	if err != nil {
 		return nil, err
 	}
 
-	h := &handlers{gate: gate, inbox: box, temporal: temporal, registry: registry, reconcile: cfg.Reconcile, started: time.Now(), version: cfg.Version, log: log}
+	if cfg.Rules == nil {
+		cfg.Rules = (*policy.Rules)(nil)
+	}
+	h := &handlers{
+		gate: gate, inbox: box, temporal: temporal, registry: registry, rules: cfg.Rules, taskQueue: cfg.TaskQueue, reconcile: cfg.Reconcile,
+		repeats: newRepeats(), streams: make(chan struct{}, maxStreams), stopping: cfg.Stopping,
+		started: time.Now(), version: cfg.Version, log: log,
+	}
 	r.NotFound(unrouted(r))
 	r.MethodNotAllowed(unrouted(r))
-	r.Use(recoverPanics(log), securityHeaders, on("/webhook", gate.admit), on("/v1/", keys.authenticate), on("/v1/", contract.validate))
+	r.Use(recoverPanics(log), securityHeaders, on("/webhook", gate.admit), on("/v1/", keys.authenticate), on("/v1/", limitBody), on("/v1/", contract.validate))
 	docs.mount(r)
 
 	strict := genserver.NewStrictHandlerWithOptions(h,
@@ -119,7 +156,12 @@ type handlers struct {
 	inbox     Inbox
 	temporal  Temporal
 	registry  *prometheus.Registry
+	rules     Rules
+	taskQueue string
 	reconcile time.Duration // between comparisons with Spacelift
+	repeats   *repeats
+	streams   chan struct{}   // one place for each stream that is open
+	stopping  <-chan struct{} // closed when streams are to end
 	started   time.Time
 	version   string
 	log       *slog.Logger
@@ -142,6 +184,14 @@ func on(prefix string, mw func(http.Handler) http.Handler) func(http.Handler) ht
 		})
 	}
 }
+
+// maxAPIBody bounds the body of a request to the API: the longest notes and lists
+// that the contract allows fit in it.
+const maxAPIBody = 128 << 10
+
+// limitBody keeps the validator, which reads all of a body, from reading an
+// endless one.
+func limitBody(next http.Handler) http.Handler { return http.MaxBytesHandler(next, maxAPIBody) }
 
 func securityHeaders(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

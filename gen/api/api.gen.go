@@ -82,6 +82,7 @@ const (
 	PhaseHolding    Phase = "holding"
 	PhasePlanning   Phase = "planning"
 	PhaseQueued     Phase = "queued"
+	PhaseRetrying   Phase = "retrying"
 	PhaseWaiting    Phase = "waiting"
 )
 
@@ -101,6 +102,8 @@ func (e Phase) Valid() bool {
 	case PhasePlanning:
 		return true
 	case PhaseQueued:
+		return true
+	case PhaseRetrying:
 		return true
 	case PhaseWaiting:
 		return true
@@ -124,6 +127,27 @@ func (e ReadinessStatus) Valid() bool {
 	case ReadinessStatusReady:
 		return true
 	case ReadinessStatusUnavailable:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for Verdict.
+const (
+	VerdictApprove Verdict = "approve"
+	VerdictReject  Verdict = "reject"
+	VerdictRevoke  Verdict = "revoke"
+)
+
+// Valid indicates whether the value is a known member of the Verdict enum.
+func (e Verdict) Valid() bool {
+	switch e {
+	case VerdictApprove:
+		return true
+	case VerdictReject:
+		return true
+	case VerdictRevoke:
 		return true
 	default:
 		return false
@@ -161,6 +185,30 @@ type AccountWebhook struct {
 	ID string `json:"id"`
 }
 
+// ActionRequest What to say with an action.
+type ActionRequest struct {
+	// Note Why, for the timeline and for Spacelift.
+	Note *string `json:"note,omitempty"`
+}
+
+// Approvals How far people have decided about the plan there is now; missing where people are not asked.
+type Approvals struct {
+	// Decided What was decided about this plan, oldest first.
+	Decided []Decided `json:"decided"`
+
+	// Excluded Who may not approve, being the author or having triggered the run.
+	Excluded []string `json:"excluded,omitempty"`
+
+	// Given How many have.
+	Given int `json:"given"`
+
+	// Group Group they must belong to; missing when anyone whose token may approve may.
+	Group *string `json:"group,omitempty"`
+
+	// Needed How many different people must approve.
+	Needed int `json:"needed"`
+}
+
 // Commit The commit a run works on.
 type Commit struct {
 	// AuthorLogin Login at the version control system.
@@ -177,6 +225,42 @@ type Commit struct {
 
 	// URL The commit at the version control system.
 	URL *string `json:"url,omitempty"`
+}
+
+// Decided A decision that counted.
+type Decided struct {
+	// At When.
+	At time.Time `json:"at"`
+
+	// By Who decided.
+	By string `json:"by"`
+
+	// Note Why, in their words.
+	Note *string `json:"note,omitempty"`
+
+	// Revoked Whether it was taken back.
+	Revoked *bool `json:"revoked,omitempty"`
+
+	// State State of a run as Spacelift spells it; states Gantry has not heard of are passed through.
+	State RunState `json:"state"`
+
+	// StateVersion Ordinal of that state, which identifies the plan.
+	StateVersion int `json:"stateVersion"`
+
+	// Verdict What a person says of a plan; `revoke` takes one's own approval back.
+	Verdict Verdict `json:"verdict"`
+}
+
+// DecisionRequest A decision of the token's bearer.
+type DecisionRequest struct {
+	// Note Why, for the timeline and for Spacelift.
+	Note *string `json:"note,omitempty"`
+
+	// StateVersion `stateVersion` of the plan that was looked at; the decision is refused when there is another one now.
+	StateVersion *int `json:"stateVersion,omitempty"`
+
+	// Verdict What a person says of a plan; `revoke` takes one's own approval back.
+	Verdict Verdict `json:"verdict"`
 }
 
 // Delivery One request to `/webhook`.
@@ -292,6 +376,62 @@ type Execution struct {
 	WorkflowID string `json:"workflowId"`
 }
 
+// Explanation Why a run is where it is.
+type Explanation struct {
+	// Account Account name.
+	Account string `json:"account"`
+
+	// Approvals How far people have decided about the plan there is now; missing where people are not asked.
+	Approvals *Approvals `json:"approvals,omitempty"`
+
+	// Next What happens if nobody does anything, soonest first.
+	Next []NextStep `json:"next"`
+
+	// Phase Where Gantry is with a run: `queued` (not started yet), `planning`, `waiting` (for people), `holding`
+	// (something keeps Gantry from acting: `waitingFor.reason` says what), `confirming`, `applying`, `retrying` (it
+	// failed and is about to be tried again), `done`, and `following` (a state or type Gantry has not heard of).
+	Phase Phase `json:"phase"`
+
+	// Rules Every rule that matched, in the order it was looked at.
+	Rules []Rule `json:"rules"`
+
+	// Run Run id.
+	Run string `json:"run"`
+
+	// Stack Stack id.
+	Stack string `json:"stack"`
+
+	// State State of a run as Spacelift spells it; states Gantry has not heard of are passed through.
+	State *RunState `json:"state,omitempty"`
+
+	// Summary What it waits for, or how it ended, in one sentence.
+	Summary string `json:"summary"`
+
+	// Unblock Who can do what to move it on.
+	Unblock []Unblock `json:"unblock"`
+
+	// WaitingFor What a run is waiting for; missing when it waits for nothing.
+	WaitingFor *WaitingFor `json:"waitingFor,omitempty"`
+}
+
+// Failure Why a run failed, as far as Spacelift tells.
+type Failure struct {
+	// ApplyBegan Whether applying had begun, or may have.
+	ApplyBegan bool `json:"applyBegan"`
+
+	// Cause The cause, as a word.
+	Cause string `json:"cause"`
+
+	// Evidence What says so, quoted from Spacelift.
+	Evidence *string `json:"evidence,omitempty"`
+
+	// Phase State of a run as Spacelift spells it; states Gantry has not heard of are passed through.
+	Phase *RunState `json:"phase,omitempty"`
+
+	// Source Where that stands.
+	Source *string `json:"source,omitempty"`
+}
+
 // Finding Something wrong that a person should see to.
 type Finding struct {
 	// Fix What to do about it.
@@ -326,6 +466,72 @@ type ForwardingHealth struct {
 	Problem *string `json:"problem,omitempty"`
 }
 
+// Freeze A time in which Gantry confirms nothing.
+type Freeze struct {
+	// DeclaredAt When they did.
+	DeclaredAt time.Time `json:"declaredAt"`
+
+	// DeclaredBy Who declared it.
+	DeclaredBy string `json:"declaredBy"`
+
+	// From From when.
+	From time.Time `json:"from"`
+
+	// ID Freeze id.
+	ID string `json:"id"`
+
+	// Reason Why.
+	Reason string `json:"reason"`
+
+	// Stacks Only these stacks; missing for all of the account.
+	Stacks []string `json:"stacks,omitempty"`
+
+	// Until Until when; missing until it is lifted.
+	Until *time.Time `json:"until,omitempty"`
+}
+
+// FreezeList The freezes of an account.
+type FreezeList struct {
+	// Freezes Freezes that hold or will, oldest first.
+	Freezes []Freeze `json:"freezes"`
+}
+
+// FreezeRequest A freeze to declare.
+type FreezeRequest struct {
+	// From From when; without it from now on.
+	From *time.Time `json:"from,omitempty"`
+
+	// Reason Why, for everybody who waits.
+	Reason string `json:"reason"`
+
+	// Stacks Only these stacks; without it all of the account.
+	Stacks []ID `json:"stacks,omitempty"`
+
+	// Until Until when; without it until it is lifted.
+	Until *time.Time `json:"until,omitempty"`
+}
+
+// Gate Whether windows and freezes let Gantry confirm.
+type Gate struct {
+	// At The time this speaks of.
+	At time.Time `json:"at"`
+
+	// Freeze Id of the freeze that closes it.
+	Freeze *string `json:"freeze,omitempty"`
+
+	// Open Whether they do.
+	Open bool `json:"open"`
+
+	// Reason Why it is closed, as a sentence.
+	Reason *string `json:"reason,omitempty"`
+
+	// Until When that changes at the earliest; missing when it does not by itself.
+	Until *time.Time `json:"until,omitempty"`
+
+	// Window Name of the window that closes it.
+	Window *string `json:"window,omitempty"`
+}
+
 // Health The process is alive.
 type Health struct {
 	// Status Always `ok`.
@@ -351,6 +557,15 @@ type InboxHealth struct {
 
 	// Writable Whether events can be stored.
 	Writable bool `json:"writable"`
+}
+
+// NextStep Something that will happen by itself.
+type NextStep struct {
+	// At When, where that is known.
+	At *time.Time `json:"at,omitempty"`
+
+	// What What, as a sentence.
+	What string `json:"what"`
 }
 
 // Notification A body that Spacelift sends. One permissive object for all senders: members that are missing or null
@@ -533,19 +748,31 @@ type NotificationWorkerPool struct {
 type Outcome string
 
 // Phase Where Gantry is with a run: `queued` (not started yet), `planning`, `waiting` (for people), `holding`
-// (something keeps Gantry from acting: `waitingFor.reason` says what), `confirming`, `applying`, `done`,
-// and `following` (a state or type Gantry has not heard of).
+// (something keeps Gantry from acting: `waitingFor.reason` says what), `confirming`, `applying`, `retrying` (it
+// failed and is about to be tried again), `done`, and `following` (a state or type Gantry has not heard of).
 type Phase string
+
+// PolicyProblem A label or setting that can't be followed.
+type PolicyProblem struct {
+	// Label The label as it is written.
+	Label string `json:"label"`
+
+	// Problem What is wrong with it.
+	Problem string `json:"problem"`
+
+	// Remedy What to do about it.
+	Remedy string `json:"remedy"`
+}
 
 // PolicyValue One value of a policy and where it came from.
 type PolicyValue struct {
 	// Name What it decides, such as `confirm`.
 	Name string `json:"name"`
 
-	// Origin The label it came from, or `default`.
+	// Origin The label it came from, `profile` and the name of one, or `default`.
 	Origin string `json:"origin"`
 
-	// Problem Why the label can't be read; the run then holds.
+	// Problem Why the label can't be followed; the run then holds.
 	Problem *string `json:"problem,omitempty"`
 
 	// Value The value in force.
@@ -658,10 +885,79 @@ type RedeliveryCount struct {
 	Redelivered int `json:"redelivered"`
 }
 
+// Retry What came of trying a run again.
+type Retry struct {
+	// Account Account name.
+	Account string `json:"account"`
+
+	// New Id of the run that tries it again, which may be the same; missing while it is under way.
+	New *string `json:"new,omitempty"`
+
+	// Run Id of the run that failed.
+	Run string `json:"run"`
+
+	// Stack Stack id.
+	Stack string `json:"stack"`
+}
+
+// RetryOf The run that this one tries again.
+type RetryOf struct {
+	// Attempt Which try this is; 2 for the first retry.
+	Attempt int `json:"attempt"`
+
+	// By Who wanted it: a person, or `gantry` for the policy.
+	By string `json:"by"`
+
+	// Run Run id.
+	Run string `json:"run"`
+}
+
+// RetryState Another try at a run that failed; missing where none is wanted.
+type RetryState struct {
+	// At When it begins, or began.
+	At time.Time `json:"at"`
+
+	// Attempt Which try it is; 2 for the first retry.
+	Attempt int `json:"attempt"`
+
+	// By Who wanted it; missing when the policy did.
+	By *string `json:"by,omitempty"`
+
+	// New Id of the run that tries it again, once there is one.
+	New *string `json:"new,omitempty"`
+
+	// Of How many tries the policy allows in all.
+	Of int `json:"of"`
+
+	// Reason Why, and what became of it, as a sentence.
+	Reason string `json:"reason"`
+}
+
+// Rule A rule that was looked at and what it says of this run.
+type Rule struct {
+	// Detail How so, as a sentence.
+	Detail *string `json:"detail,omitempty"`
+
+	// Effect What it says: `allows`, `asks` (people), `forbids` (for now, or until somebody mends it) or `applies` (shapes what happens otherwise).
+	Effect string `json:"effect"`
+
+	// Name Its name, such as `confirm` or `window`.
+	Name string `json:"name"`
+
+	// Origin The label it came from, `profile` and the name of one, or `default`.
+	Origin string `json:"origin"`
+
+	// Value The value in force.
+	Value string `json:"value"`
+}
+
 // Run A run and everything Gantry knows of it.
 type Run struct {
 	// Account Account name.
 	Account string `json:"account"`
+
+	// Approvals How far people have decided about the plan there is now; missing where people are not asked.
+	Approvals *Approvals `json:"approvals,omitempty"`
 
 	// Branch Branch the run works on.
 	Branch *string `json:"branch,omitempty"`
@@ -669,11 +965,20 @@ type Run struct {
 	// Commit The commit a run works on.
 	Commit *Commit `json:"commit,omitempty"`
 
+	// Decisions Every decision that counted, oldest first, also those about earlier plans.
+	Decisions []Decided `json:"decisions,omitempty"`
+
 	// Delta How many resources the plan would touch.
 	Delta *Delta `json:"delta,omitempty"`
 
 	// DriftDetection Whether the run looks for drift or mends it.
 	DriftDetection *bool `json:"driftDetection,omitempty"`
+
+	// Failure Why a run failed, as far as Spacelift tells.
+	Failure *Failure `json:"failure,omitempty"`
+
+	// Gate Whether windows and freezes let Gantry confirm.
+	Gate *Gate `json:"gate,omitempty"`
 
 	// Labels Labels of the stack that Gantry reads.
 	Labels []string `json:"labels,omitempty"`
@@ -688,12 +993,18 @@ type Run struct {
 	Outcome *string `json:"outcome,omitempty"`
 
 	// Phase Where Gantry is with a run: `queued` (not started yet), `planning`, `waiting` (for people), `holding`
-	// (something keeps Gantry from acting: `waitingFor.reason` says what), `confirming`, `applying`, `done`,
-	// and `following` (a state or type Gantry has not heard of).
+	// (something keeps Gantry from acting: `waitingFor.reason` says what), `confirming`, `applying`, `retrying` (it
+	// failed and is about to be tried again), `done`, and `following` (a state or type Gantry has not heard of).
 	Phase Phase `json:"phase"`
 
 	// Policy The policy in force and where each value came from.
 	Policy []PolicyValue `json:"policy"`
+
+	// Retry Another try at a run that failed; missing where none is wanted.
+	Retry *RetryState `json:"retry,omitempty"`
+
+	// RetryOf The run that this one tries again.
+	RetryOf *RetryOf `json:"retryOf,omitempty"`
 
 	// Run Run id.
 	Run string `json:"run"`
@@ -756,8 +1067,8 @@ type RunSummary struct {
 	Execution Execution `json:"execution"`
 
 	// Phase Where Gantry is with a run: `queued` (not started yet), `planning`, `waiting` (for people), `holding`
-	// (something keeps Gantry from acting: `waitingFor.reason` says what), `confirming`, `applying`, `done`,
-	// and `following` (a state or type Gantry has not heard of).
+	// (something keeps Gantry from acting: `waitingFor.reason` says what), `confirming`, `applying`, `retrying` (it
+	// failed and is about to be tried again), `done`, and `following` (a state or type Gantry has not heard of).
 	Phase Phase `json:"phase"`
 
 	// Run Run id.
@@ -779,6 +1090,42 @@ type RunSummary struct {
 // RunType Type of a run as Spacelift spells it; types Gantry has not heard of are passed through.
 type RunType = string
 
+// Stack A stack and the policy that its labels come to now.
+type Stack struct {
+	// Account Account name.
+	Account string `json:"account"`
+
+	// Gate Whether windows and freezes let Gantry confirm.
+	Gate Gate `json:"gate"`
+
+	// Labels Its labels that Gantry reads.
+	Labels []string `json:"labels"`
+
+	// Managed Whether it carries `gantry:managed`; otherwise Gantry leaves it alone.
+	Managed bool `json:"managed"`
+
+	// Name Stack name.
+	Name string `json:"name"`
+
+	// Policy Each value and where it comes from.
+	Policy []PolicyValue `json:"policy"`
+
+	// Problems What can't be followed. While there is anything, Gantry confirms nothing.
+	Problems []PolicyProblem `json:"problems"`
+
+	// Stack Stack id.
+	Stack string `json:"stack"`
+}
+
+// StackList Managed stacks.
+type StackList struct {
+	// Complete False when there are more than Gantry reads at once.
+	Complete bool `json:"complete"`
+
+	// Stacks Stacks, by id.
+	Stacks []Stack `json:"stacks"`
+}
+
 // StateEntry A state a run entered.
 type StateEntry struct {
 	// At When the run entered it.
@@ -794,6 +1141,15 @@ type StateEntry struct {
 	StateVersion int `json:"stateVersion"`
 }
 
+// Timeline A page of a run's timeline.
+type Timeline struct {
+	// Entries Entries, oldest first.
+	Entries []TimelineEntry `json:"entries"`
+
+	// NextPageToken Give it as `pageToken` for the next page; missing on the last.
+	NextPageToken *string `json:"nextPageToken,omitempty"`
+}
+
 // TimelineEntry Something that happened with a run.
 type TimelineEntry struct {
 	// Actor Who did it.
@@ -802,8 +1158,9 @@ type TimelineEntry struct {
 	// At When.
 	At time.Time `json:"at"`
 
-	// Kind What sort of thing, such as `event`, `decision` or `action`.
-	Kind string `json:"kind"`
+	// Kind What sort of thing happened: `event` (the run entered a state), `decision` (what a person or Gantry wants),
+	// `action` (what Gantry did), `repair` (what Spacelift's API told that no notification did), `note` (anything else).
+	Kind TimelineKind `json:"kind"`
 
 	// Source Where it came from, such as `webhook` or `gantry`.
 	Source string `json:"source"`
@@ -818,6 +1175,22 @@ type TimelineEntry struct {
 	Summary string `json:"summary"`
 }
 
+// TimelineKind What sort of thing happened: `event` (the run entered a state), `decision` (what a person or Gantry wants),
+// `action` (what Gantry did), `repair` (what Spacelift's API told that no notification did), `note` (anything else).
+type TimelineKind = string
+
+// Unblock Somebody who can move a run on.
+type Unblock struct {
+	// How What they can do.
+	How string `json:"how"`
+
+	// Who Who.
+	Who string `json:"who"`
+}
+
+// Verdict What a person says of a plan; `revoke` takes one's own approval back.
+type Verdict string
+
 // WaitingFor What a run is waiting for; missing when it waits for nothing.
 type WaitingFor struct {
 	// Next What happens next, and when.
@@ -828,6 +1201,9 @@ type WaitingFor struct {
 
 	// Since Since when.
 	Since time.Time `json:"since"`
+
+	// Until Until when at most, where that is known.
+	Until *time.Time `json:"until,omitempty"`
 
 	// What What it waits for, as a word.
 	What string `json:"what"`
@@ -841,6 +1217,9 @@ type AccountPath = ID
 
 // DeliveryPath defines model for DeliveryPath.
 type DeliveryPath = string
+
+// FreezePath An id as Spacelift makes them, without slashes, spaces or control characters.
+type FreezePath = ID
 
 // IdempotencyKey defines model for IdempotencyKey.
 type IdempotencyKey = string
@@ -887,6 +1266,68 @@ type Unauthenticated = Problem
 // Examples: {"detail":"there is no such delivery on this replica; it may have been trimmed from the log","status":404,"title":"There is no such thing","type":"urn:gantry:problem:not-found"}
 type Unavailable = Problem
 
+// Unprocessable A problem document (RFC 9457).
+//
+// Examples: {"detail":"there is no such delivery on this replica; it may have been trimmed from the log","status":404,"title":"There is no such thing","type":"urn:gantry:problem:not-found"}
+type Unprocessable = Problem
+
+// DeclareFreezeParams defines parameters for DeclareFreeze.
+type DeclareFreezeParams struct {
+	// IdempotencyKey A name for this request, such as a UUID, that a retry of it repeats (draft-ietf-httpapi-idempotency-key-header).
+	// The request then counts once, however often it arrives, and each repeat is answered like the first. It counts
+	// together with the token and the thing the request is about. Under a key that was used for another request, it
+	// is refused. Without a key every request is its own.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// LiftFreezeParams defines parameters for LiftFreeze.
+type LiftFreezeParams struct {
+	// IdempotencyKey A name for this request, such as a UUID, that a retry of it repeats (draft-ietf-httpapi-idempotency-key-header).
+	// The request then counts once, however often it arrives, and each repeat is answered like the first. It counts
+	// together with the token and the thing the request is about. Under a key that was used for another request, it
+	// is refused. Without a key every request is its own.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// DecideRunParams defines parameters for DecideRun.
+type DecideRunParams struct {
+	// IdempotencyKey A name for this request, such as a UUID, that a retry of it repeats (draft-ietf-httpapi-idempotency-key-header).
+	// The request then counts once, however often it arrives, and each repeat is answered like the first. It counts
+	// together with the token and the thing the request is about. Under a key that was used for another request, it
+	// is refused. Without a key every request is its own.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// RetryRunParams defines parameters for RetryRun.
+type RetryRunParams struct {
+	// IdempotencyKey A name for this request, such as a UUID, that a retry of it repeats (draft-ietf-httpapi-idempotency-key-header).
+	// The request then counts once, however often it arrives, and each repeat is answered like the first. It counts
+	// together with the token and the thing the request is about. Under a key that was used for another request, it
+	// is refused. Without a key every request is its own.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// StopRunParams defines parameters for StopRun.
+type StopRunParams struct {
+	// IdempotencyKey A name for this request, such as a UUID, that a retry of it repeats (draft-ietf-httpapi-idempotency-key-header).
+	// The request then counts once, however often it arrives, and each repeat is answered like the first. It counts
+	// together with the token and the thing the request is about. Under a key that was used for another request, it
+	// is refused. Without a key every request is its own.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ListTimelineParams defines parameters for ListTimeline.
+type ListTimelineParams struct {
+	// Kind Only entries of this kind.
+	Kind *TimelineKind `form:"kind,omitempty" json:"kind,omitempty"`
+
+	// PageSize Most items to answer with.
+	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
+
+	// PageToken `nextPageToken` of the page before; with it, give the same filters.
+	PageToken *PageToken `form:"pageToken,omitempty" json:"pageToken,omitempty"`
+}
+
 // ListDeliveriesParams defines parameters for ListDeliveries.
 type ListDeliveriesParams struct {
 	// Outcome Only deliveries answered so.
@@ -922,15 +1363,19 @@ type ListDeliveriesParams struct {
 
 // RedeliverParams defines parameters for Redeliver.
 type RedeliverParams struct {
-	// IdempotencyKey A name for this request that a retry repeats. Redelivering is safe to repeat by itself, so the key
-	// changes nothing here; send one all the same if your tooling always does.
+	// IdempotencyKey A name for this request, such as a UUID, that a retry of it repeats (draft-ietf-httpapi-idempotency-key-header).
+	// The request then counts once, however often it arrives, and each repeat is answered like the first. It counts
+	// together with the token and the thing the request is about. Under a key that was used for another request, it
+	// is refused. Without a key every request is its own.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // RedeliverDeadParams defines parameters for RedeliverDead.
 type RedeliverDeadParams struct {
-	// IdempotencyKey A name for this request that a retry repeats. Redelivering is safe to repeat by itself, so the key
-	// changes nothing here; send one all the same if your tooling always does.
+	// IdempotencyKey A name for this request, such as a UUID, that a retry of it repeats (draft-ietf-httpapi-idempotency-key-header).
+	// The request then counts once, however often it arrives, and each repeat is answered like the first. It counts
+	// together with the token and the thing the request is about. Under a key that was used for another request, it
+	// is refused. Without a key every request is its own.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
@@ -954,6 +1399,18 @@ type ListRunsParams struct {
 	// PageToken `nextPageToken` of the page before; with it, give the same filters.
 	PageToken *PageToken `form:"pageToken,omitempty" json:"pageToken,omitempty"`
 }
+
+// DeclareFreezeJSONRequestBody defines body for DeclareFreeze for application/json ContentType.
+type DeclareFreezeJSONRequestBody = FreezeRequest
+
+// DecideRunJSONRequestBody defines body for DecideRun for application/json ContentType.
+type DecideRunJSONRequestBody = DecisionRequest
+
+// RetryRunJSONRequestBody defines body for RetryRun for application/json ContentType.
+type RetryRunJSONRequestBody = ActionRequest
+
+// StopRunJSONRequestBody defines body for StopRun for application/json ContentType.
+type StopRunJSONRequestBody = ActionRequest
 
 // ReceiveNotificationJSONRequestBody defines body for ReceiveNotification for application/json ContentType.
 type ReceiveNotificationJSONRequestBody = Notification

@@ -59,7 +59,7 @@ func openAccount(c config.Account, version string, log *slog.Logger) (server.Acc
 		return server.Account{}, nil, err
 	}
 	return server.Account{
-		Name: spacelift.Account(c.Name), SecretHeader: c.SecretHeader, SecretHeaderValue: header.Value,
+		Name: spacelift.Account(c.Name), SecretHeader: c.SecretHeader, SecretHeaderValue: header.Value, Stacks: client,
 		Secrets: func() []string {
 			live := make([]string, len(signing))
 			for i, s := range signing {

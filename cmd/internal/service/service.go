@@ -86,6 +86,7 @@ func Run(ctx context.Context, o Options) (err error) {
 
 	handler, err := server.New(server.Config{
 		Accounts: accounts.server, Tokens: tokens(o.Config.Tokens), Reconcile: o.Config.Reconcile.Interval, Version: o.Version,
+		TaskQueue: o.Config.Temporal.TaskQueue, Stopping: ctx.Done(),
 	}, box, temporal, registry, o.Log)
 	if err != nil {
 		return err

@@ -1,0 +1,94 @@
+package server
+
+import (
+	"time"
+
+	"github.com/gantryhq/gantry/gen/api"
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/workflows"
+)
+
+func toAPIWaitingFor(w workflows.WaitingFor) *api.WaitingFor {
+	return &api.WaitingFor{What: string(w.What), Reason: w.Reason, Since: w.Since, Who: nonEmpty(w.Who), Next: nonEmpty(w.Next)}
+}
+
+// waitsUntil is when what a run waits for comes at the earliest by itself,
+// where that is known.
+func waitsUntil(s workflows.RunStatus) time.Time {
+	switch {
+	case s.WaitingFor.What == workflows.WaitGate && s.Gate != nil:
+		return s.Gate.Until
+	case s.WaitingFor.What == workflows.WaitRetry && s.Retry != nil:
+		return s.Retry.At
+	}
+	return time.Time{}
+}
+
+func toAPIApprovals(a workflows.Approvals) *api.Approvals {
+	return &api.Approvals{Needed: a.Needed, Given: a.Given, Group: nonEmpty(a.Group), Excluded: a.Excluded, Decided: toAPIDecisions(a.Decided)}
+}
+
+func toAPIDecisions(decided []workflows.Decided) []api.Decided {
+	all := make([]api.Decided, len(decided))
+	for i, d := range decided {
+		all[i] = api.Decided{
+			Verdict: api.Verdict(d.Verdict), By: d.By, Note: nonEmpty(d.Note), At: d.At, State: string(d.State), StateVersion: d.StateVersion,
+		}
+		if d.Revoked {
+			all[i].Revoked = new(true)
+		}
+	}
+	return all
+}
+
+func toAPIFailure(f *workflows.Failure) *api.Failure {
+	if f == nil {
+		return nil
+	}
+	return &api.Failure{
+		Cause: string(f.Cause), Phase: nonEmpty(string(f.Phase)), ApplyBegan: f.ApplyBegan, Evidence: nonEmpty(f.Evidence), Source: nonEmpty(f.Source),
+	}
+}
+
+func toAPIRetryState(r *workflows.Retry) *api.RetryState {
+	if r == nil {
+		return nil
+	}
+	return &api.RetryState{Attempt: r.Attempt, Of: r.Of, At: r.At, By: nonEmpty(r.By), New: nonEmpty(string(r.As.Run)), Reason: r.Reason}
+}
+
+func toAPIRetryOf(r *workflows.RetryOf) *api.RetryOf {
+	if r == nil {
+		return nil
+	}
+	return &api.RetryOf{Run: string(r.Run.Run), Attempt: r.Attempt, By: r.By}
+}
+
+// toAPIRetry says what came of a retry; outcome is empty while nobody knows.
+func toAPIRetry(ref spacelift.RunRef, outcome workflows.RetryRunOutcome) api.Retry {
+	return api.Retry{Account: string(ref.Account), Stack: string(ref.Stack), Run: string(ref.Run), New: nonEmpty(string(outcome.New.Run))}
+}
+
+func toAPIExplanation(e workflows.Explanation) api.Explanation {
+	a := api.Explanation{
+		Account: string(e.Run.Account), Stack: string(e.Run.Stack), Run: string(e.Run.Run), State: nonEmpty(string(e.State)),
+		Phase: api.Phase(e.Phase), Summary: e.Summary,
+		Unblock: make([]api.Unblock, len(e.Unblock)), Next: make([]api.NextStep, len(e.Next)), Rules: make([]api.Rule, len(e.Rules)),
+	}
+	if e.WaitingFor != nil {
+		a.WaitingFor = toAPIWaitingFor(*e.WaitingFor)
+	}
+	if e.Approvals != nil {
+		a.Approvals = toAPIApprovals(*e.Approvals)
+	}
+	for i, u := range e.Unblock {
+		a.Unblock[i] = api.Unblock{Who: u.Who, How: u.How}
+	}
+	for i, n := range e.Next {
+		a.Next[i] = api.NextStep{At: nonZero(n.At), What: n.What}
+	}
+	for i, r := range e.Rules {
+		a.Rules[i] = api.Rule{Name: r.Name, Value: r.Value, Origin: r.Origin, Effect: string(r.Effect), Detail: nonEmpty(r.Detail)}
+	}
+	return a
+}

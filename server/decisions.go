@@ -1,0 +1,134 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/client"
+
+	"github.com/gantryhq/gantry/gen/api"
+	genserver "github.com/gantryhq/gantry/gen/server"
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/workflows"
+)
+
+// updateTimeout bounds how long a caller waits for an execution to take a
+// decision and to do what follows from it.
+const updateTimeout = 10 * time.Second
+
+// DecideRun hands the bearer's decision to the run's execution.
+func (h *handlers) DecideRun(ctx context.Context, req genserver.DecideRunRequestObject) (genserver.DecideRunResponseObject, error) {
+	ref, err := runRef(req.Account, req.Stack, req.Run)
+	if err != nil {
+		return nil, err
+	}
+	this, err := changeOf(ctx, workflows.DecideUpdate, req.Params.IdempotencyKey, req.Body)
+	if err != nil {
+		return nil, err
+	}
+	decision := fromAPIDecisionRequest(*req.Body)
+	decision.By, decision.Key = principalOf(ctx), this.key
+	status, err := h.updateRun(ctx, ref, workflows.DecideUpdate, this, decision)
+	h.gate.metrics.decided(decision.Verdict, err)
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w", decision.Verdict, ref, err)
+	}
+	h.log.InfoContext(ctx, "decision", "run", ref.String(), "verdict", decision.Verdict, "by", decision.By.Name)
+	return genserver.DecideRun200JSONResponse(toAPIRun(status)), nil
+}
+
+// StopRun hands the bearer's wish to end the run to its execution.
+func (h *handlers) StopRun(ctx context.Context, req genserver.StopRunRequestObject) (genserver.StopRunResponseObject, error) {
+	ref, err := runRef(req.Account, req.Stack, req.Run)
+	if err != nil {
+		return nil, err
+	}
+	this, err := changeOf(ctx, workflows.StopUpdate, req.Params.IdempotencyKey, req.Body)
+	if err != nil {
+		return nil, err
+	}
+	by := principalOf(ctx)
+	status, err := h.updateRun(ctx, ref, workflows.StopUpdate, this, workflows.StopRequest{By: by, Note: noteOf(req.Body), Key: this.key})
+	if err != nil {
+		return nil, fmt.Errorf("stop %s: %w", ref, err)
+	}
+	h.log.InfoContext(ctx, "stop", "run", ref.String(), "by", by.Name)
+	return genserver.StopRun200JSONResponse(toAPIRun(status)), nil
+}
+
+// updateRun sends an update to the execution of a run and waits until it is
+// done.
+func (h *handlers) updateRun(ctx context.Context, ref spacelift.RunRef, name string, this change, content any) (workflows.RunStatus, error) {
+	var status workflows.RunStatus
+	err := h.update(ctx, client.UpdateWorkflowOptions{
+		WorkflowID: workflows.ManageRunID(ref), UpdateName: name, UpdateID: this.updateID(), Args: []any{content},
+		WaitForStage: client.WorkflowUpdateStageCompleted,
+	}, &status)
+	if _, closed := errors.AsType[*serviceerror.NotFound](err); closed {
+		return status, h.whyClosed(ctx, ref)
+	}
+	return status, err
+}
+
+// whyClosed explains an update that found no open execution: the run has
+// ended, or nobody here knows it.
+func (h *handlers) whyClosed(ctx context.Context, ref spacelift.RunRef) error {
+	status, err := h.status(ctx, ref)
+	if err != nil {
+		return err
+	}
+	outcome := status.Outcome
+	if outcome == "" {
+		outcome = "its execution was closed while the run was " + string(status.State)
+	}
+	return &endedError{outcome}
+}
+
+// endedError says that a run has ended, and how.
+type endedError struct{ outcome string }
+
+func (e *endedError) Error() string { return "the run has ended: " + e.outcome }
+
+// update sends an update to an execution and reads what came of it.
+func (h *handlers) update(ctx context.Context, o client.UpdateWorkflowOptions, result any) error {
+	ctx, cancel := context.WithTimeout(ctx, updateTimeout)
+	defer cancel()
+	handle, err := h.temporal.UpdateWorkflow(ctx, o)
+	if err == nil {
+		err = handle.Get(ctx, result)
+	}
+	return answered(err, o.UpdateID)
+}
+
+// answered marks the errors that leave open whether an update will count: it
+// was sent, and the worker or Temporal was too slow or away.
+func answered(err error, updateID string) error {
+	if err == nil || !temporalAway(err) {
+		return err
+	}
+	return &unansweredError{err: err, repeatable: updateID != ""}
+}
+
+// unansweredError says that a change was sent and may still happen.
+type unansweredError struct {
+	err        error
+	repeatable bool // it has a key, so a repeat counts once
+}
+
+func (e *unansweredError) Error() string { return "no answer yet: " + e.err.Error() }
+func (e *unansweredError) Unwrap() error { return e.err }
+
+func fromAPIDecisionRequest(r api.DecisionRequest) workflows.Decision {
+	return workflows.Decision{Verdict: workflows.Verdict(r.Verdict), Note: deref(r.Note), StateVersion: r.StateVersion}
+}
+
+// noteOf returns the note of a body that may be missing.
+func noteOf(body *api.ActionRequest) string {
+	if body == nil {
+		return ""
+	}
+	return deref(body.Note)
+}

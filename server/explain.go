@@ -1,0 +1,128 @@
+package server
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/gantryhq/gantry/gen/api"
+	genserver "github.com/gantryhq/gantry/gen/server"
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/workflows"
+)
+
+// ExplainRun asks the run's execution why the run is where it is.
+func (h *handlers) ExplainRun(ctx context.Context, req genserver.ExplainRunRequestObject) (genserver.ExplainRunResponseObject, error) {
+	ref, err := runRef(req.Account, req.Stack, req.Run)
+	if err != nil {
+		return nil, err
+	}
+	var e workflows.Explanation
+	if err := h.ask(ctx, ref, workflows.ExplainQuery, &e); err != nil {
+		return nil, err
+	}
+	return genserver.ExplainRun200JSONResponse(toAPIExplanation(e)), nil
+}
+
+// ListTimeline shows a page of the run's timeline.
+func (h *handlers) ListTimeline(ctx context.Context, req genserver.ListTimelineRequestObject) (genserver.ListTimelineResponseObject, error) {
+	ref, err := runRef(req.Account, req.Stack, req.Run)
+	if err != nil {
+		return nil, err
+	}
+	status, err := h.status(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	page, err := pageOfTimeline(status.Timeline, deref(req.Params.Kind), pageSize(req.Params.PageSize), deref(req.Params.PageToken))
+	if err != nil {
+		return nil, err
+	}
+	return genserver.ListTimeline200JSONResponse(page), nil
+}
+
+// pageOfTimeline cuts a page out of a timeline. A page token names the last
+// entry that was shown, by its place and its content: when entries were put in
+// before it or dropped since, it is found where it stands now.
+func pageOfTimeline(all []workflows.TimelineEntry, kind string, size int, token string) (api.Timeline, error) {
+	from, err := afterTimelineToken(all, token)
+	if err != nil {
+		return api.Timeline{}, err
+	}
+	page := api.Timeline{Entries: []api.TimelineEntry{}}
+	last := -1
+	for i := from; i < len(all); i++ {
+		if kind != "" && string(all[i].Kind) != kind {
+			continue
+		}
+		if len(page.Entries) == size {
+			page.NextPageToken = new(timelineToken(all, last))
+			break
+		}
+		page.Entries = append(page.Entries, toAPITimelineEntry(all[i]))
+		last = i
+	}
+	return page, nil
+}
+
+func timelineToken(all []workflows.TimelineEntry, i int) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(strconv.Itoa(i) + "." + entryDigest(all[i])))
+}
+
+// afterTimelineToken returns the index behind the entry that a token names.
+func afterTimelineToken(all []workflows.TimelineEntry, token string) (int, error) {
+	if token == "" {
+		return 0, nil
+	}
+	text, err := base64.RawURLEncoding.DecodeString(token)
+	place, entry, ok := strings.Cut(string(text), ".")
+	at, notNumber := strconv.Atoi(place)
+	if err != nil || !ok || notNumber != nil || at < 0 {
+		return 0, &refusal{badRequest("pageToken is not one this API gave; leave it out to start from the oldest")}
+	}
+	// Whatever was put in or dropped, the nearest one is the one that was shown.
+	for distance := range max(len(all), at+1) {
+		for _, i := range []int{at - distance, at + distance} {
+			if i >= 0 && i < len(all) && entryDigest(all[i]) == entry {
+				return i + 1, nil
+			}
+		}
+	}
+	return min(at, len(all)), nil
+}
+
+func entryDigest(e workflows.TimelineEntry) string {
+	return digest([]byte(e.At.String()), []byte(e.Kind), []byte(e.Summary))
+}
+
+// status asks the execution of a run for its status.
+func (h *handlers) status(ctx context.Context, ref spacelift.RunRef) (workflows.RunStatus, error) {
+	var status workflows.RunStatus
+	err := h.ask(ctx, ref, workflows.StatusQuery, &status)
+	return status, err
+}
+
+// ask sends a query to the execution of a run.
+func (h *handlers) ask(ctx context.Context, ref spacelift.RunRef, query string, into any) error {
+	ctx, cancel := context.WithTimeout(ctx, temporalTimeout)
+	defer cancel()
+	answer, err := h.temporal.QueryWorkflow(ctx, workflows.ManageRunID(ref), "", query)
+	if err == nil {
+		err = answer.Get(into)
+	}
+	if err != nil {
+		return fmt.Errorf("%s of %s: %w", query, ref, err)
+	}
+	return nil
+}
+
+// runRef checks the ids of a path.
+func runRef(account, stack, run string) (spacelift.RunRef, error) {
+	ref := spacelift.RunRef{Account: spacelift.Account(account), Stack: spacelift.StackID(stack), Run: spacelift.RunID(run)}
+	if err := ref.Validate(); err != nil {
+		return ref, &refusal{badRequest(err.Error())}
+	}
+	return ref, nil
+}

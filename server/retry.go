@@ -1,0 +1,179 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/temporal"
+
+	genserver "github.com/gantryhq/gantry/gen/server"
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/workflows"
+)
+
+// retryPatience is how long a caller waits for Spacelift to take a retry.
+const retryPatience = 10 * time.Second
+
+// retryMemo is the memo of executions of RetryRun that a request started. Its
+// name and form are a contract with every replica of another version.
+const retryMemo = "gantryRequest"
+
+type retryRequest struct {
+	By      string `json:"by"`
+	Key     string `json:"key,omitempty"`     // see change.key
+	Content string `json:"content,omitempty"` // see change.content
+}
+
+// RetryRun starts the one retry of a failed run, and waits for a moment for
+// what Spacelift says.
+func (h *handlers) RetryRun(ctx context.Context, req genserver.RetryRunRequestObject) (genserver.RetryRunResponseObject, error) {
+	ref, err := runRef(req.Account, req.Stack, req.Run)
+	if err != nil {
+		return nil, err
+	}
+	this, err := changeOf(ctx, "retry", req.Params.IdempotencyKey, req.Body)
+	if err != nil {
+		return nil, err
+	}
+	outcome, done, err := h.retry(ctx, ref, this, noteOf(req.Body))
+	if err != nil {
+		return nil, fmt.Errorf("retry %s: %w", ref, err)
+	}
+	if !done {
+		return genserver.RetryRun202JSONResponse(toAPIRetry(ref, outcome)), nil
+	}
+	return genserver.RetryRun200JSONResponse(toAPIRetry(ref, outcome)), nil
+}
+
+// retry starts a retry, or finds the one that this change started before.
+// done is false while nobody knows what came of it.
+func (h *handlers) retry(ctx context.Context, ref spacelift.RunRef, this change, note string) (o workflows.RetryRunOutcome, done bool, err error) {
+	// The one retry that a run has is not spent on one that has not failed.
+	status, err := h.status(ctx, ref)
+	if err != nil {
+		return o, false, err
+	}
+	if status.State != spacelift.RunStateFailed {
+		return o, false, &notFailedError{status.State}
+	}
+	by := principalOf(ctx).Name
+	in := workflows.RetryRunInput{Run: ref, By: by, Reason: by + " asked for it", Attempt: 2}
+	if status.RetryOf != nil {
+		in.Attempt = status.RetryOf.Attempt + 1
+	}
+	if note != "" {
+		in.Reason += ": " + note
+	}
+	id := workflows.RetryRunID(ref)
+	start := client.StartWorkflowOptions{
+		ID: id, TaskQueue: h.taskQueue,
+		WorkflowIDReusePolicy:                    enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
+		WorkflowExecutionErrorWhenAlreadyStarted: true,
+		Memo:                                     map[string]any{retryMemo: retryRequest{By: by, Key: this.key, Content: this.content}},
+	}
+	for {
+		err := h.startRetry(ctx, start, in)
+		if err == nil {
+			h.log.InfoContext(ctx, "retry", "run", ref.String(), "by", by)
+			return h.retryOutcome(ctx, id)
+		}
+		if _, started := errors.AsType[*serviceerror.WorkflowExecutionAlreadyStarted](err); !started {
+			return o, false, answered(err, this.key)
+		}
+		asked, err := h.retryRequest(ctx, id)
+		switch {
+		case err != nil:
+			return o, false, err
+		case this.key != "" && asked.Key == this.key && asked.Content != this.content:
+			return o, false, errKeyReused
+		case this.key != "" && asked.Key == this.key:
+			return h.retryOutcome(ctx, id)
+		}
+		o, done, err = h.retryOutcome(ctx, id)
+		if _, refused := errors.AsType[*retryRefusedError](err); refused && start.WorkflowIDReusePolicy != enums.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE {
+			// Nothing was retried then, and what was in the way may be gone. The
+			// activity looks for a retry before it asks for one, so that two who
+			// come here at once end up with the same one.
+			start.WorkflowIDReusePolicy = enums.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE
+			continue
+		}
+		if err != nil {
+			return o, false, err
+		}
+		return o, false, &alreadyRetriedError{by: asked.By, new: o.New, done: done}
+	}
+}
+
+func (h *handlers) startRetry(ctx context.Context, start client.StartWorkflowOptions, in workflows.RetryRunInput) error {
+	ctx, cancel := context.WithTimeout(ctx, temporalTimeout)
+	defer cancel()
+	_, err := h.temporal.ExecuteWorkflow(ctx, start, workflows.RetryRunType, in)
+	return err
+}
+
+// retryRequest reads which request started a retry; that of a policy has none.
+func (h *handlers) retryRequest(ctx context.Context, id string) (retryRequest, error) {
+	ctx, cancel := context.WithTimeout(ctx, temporalTimeout)
+	defer cancel()
+	found, err := h.temporal.DescribeWorkflowExecution(ctx, id, "")
+	if err != nil {
+		return retryRequest{}, err
+	}
+	asked := retryRequest{By: "Gantry, by the run's policy,"}
+	if memo := found.GetWorkflowExecutionInfo().GetMemo().GetFields()[retryMemo]; memo != nil {
+		if err := converter.GetDefaultDataConverter().FromPayload(memo, &asked); err != nil {
+			return retryRequest{}, fmt.Errorf("read memo of %s: %w", id, err)
+		}
+	}
+	return asked, nil
+}
+
+// retryOutcome waits for what came of a retry. It returns a *retryRefusedError
+// when there was none.
+func (h *handlers) retryOutcome(ctx context.Context, id string) (o workflows.RetryRunOutcome, done bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, retryPatience)
+	defer cancel()
+	err = h.temporal.GetWorkflow(ctx, id, "").Get(ctx, &o)
+	if _, failed := errors.AsType[*temporal.WorkflowExecutionError](err); failed {
+		return o, false, &retryRefusedError{"Gantry gave up asking Spacelift; the execution " + id + " tells why"}
+	}
+	switch {
+	case err != nil && temporalAway(err):
+		return o, false, nil // it goes on by itself
+	case err != nil:
+		return o, false, err
+	case o.New == (spacelift.RunRef{}):
+		return o, false, &retryRefusedError{o.Reason}
+	}
+	return o, true, nil
+}
+
+// notFailedError says that a run can't be retried, being in that state.
+type notFailedError struct{ state spacelift.RunState }
+
+func (e *notFailedError) Error() string { return "the run is " + string(e.state) + ", not FAILED" }
+
+// retryRefusedError says why a run was not retried.
+type retryRefusedError struct{ reason string }
+
+func (e *retryRefusedError) Error() string { return "not retried: " + e.reason }
+
+// alreadyRetriedError says that somebody else's retry came first.
+type alreadyRetriedError struct {
+	by   string
+	new  spacelift.RunRef
+	done bool
+}
+
+func (e *alreadyRetriedError) Error() string {
+	if !e.done {
+		return e.by + " asked for it before, and Spacelift has not answered yet"
+	}
+	return fmt.Sprintf("%s retried it as run %s", e.by, e.new.Run)
+}

@@ -1,0 +1,106 @@
+package server
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/gantryhq/gantry/gen/api"
+	genserver "github.com/gantryhq/gantry/gen/server"
+	"github.com/gantryhq/gantry/policy"
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// Stacks is what the server reads of a Spacelift account.
+type Stacks interface {
+	Stack(context.Context, spacelift.StackID) (spacelift.Stack, error)
+	StacksByLabel(ctx context.Context, label string) (spacelift.Listing[spacelift.Stack], error)
+}
+
+// Rules says what the labels of a stack come to: a *policy.Rules.
+type Rules interface {
+	Resolve(labels []string) policy.Policy
+	Gate(p policy.Policy, stack string, freezes []policy.Freeze, at time.Time) policy.Gate
+}
+
+// stacksTimeout bounds how long a caller waits for Spacelift.
+const stacksTimeout = 15 * time.Second
+
+// GetStackPolicy resolves the labels that a stack carries now.
+func (h *handlers) GetStackPolicy(ctx context.Context, req genserver.GetStackPolicyRequestObject) (genserver.GetStackPolicyResponseObject, error) {
+	account, err := h.account(req.Account)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, stacksTimeout)
+	defer cancel()
+	stack, err := account.Stacks.Stack(ctx, spacelift.StackID(req.Stack))
+	if err != nil {
+		return nil, fmt.Errorf("policy of stack %s/%s: %w", account.Name, req.Stack, &spaceliftError{err})
+	}
+	freezes, err := h.freezes(ctx, account.Name)
+	if err != nil {
+		return nil, err
+	}
+	return genserver.GetStackPolicy200JSONResponse(h.toAPIStack(stack, freezes, time.Now())), nil
+}
+
+// ListStacks lists the stacks that opted in, with what their labels come to.
+func (h *handlers) ListStacks(ctx context.Context, req genserver.ListStacksRequestObject) (genserver.ListStacksResponseObject, error) {
+	account, err := h.account(req.Account)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, stacksTimeout)
+	defer cancel()
+	found, err := account.Stacks.StacksByLabel(ctx, spacelift.LabelManaged)
+	if err != nil {
+		return nil, fmt.Errorf("stacks of account %s: %w", account.Name, &spaceliftError{err})
+	}
+	freezes, err := h.freezes(ctx, account.Name)
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(found.Items, func(a, b spacelift.Stack) int { return cmp.Compare(a.ID, b.ID) })
+	list := api.StackList{Stacks: make([]api.Stack, len(found.Items)), Complete: found.Complete}
+	now := time.Now()
+	for i, s := range found.Items {
+		list.Stacks[i] = h.toAPIStack(s, freezes, now)
+	}
+	return genserver.ListStacks200JSONResponse(list), nil
+}
+
+func (h *handlers) toAPIStack(s spacelift.Stack, freezes []policy.Freeze, now time.Time) api.Stack {
+	labels := spacelift.OurLabels(s.Labels)
+	p := h.rules.Resolve(labels)
+	stack := api.Stack{
+		Account: string(s.Account), Stack: string(s.ID), Name: s.Name, Managed: spacelift.Managed(s.Labels),
+		Labels: labels, Policy: toAPIPolicyValues(p), Problems: make([]api.PolicyProblem, len(p.Problems)),
+		Gate: toAPIGate(h.rules.Gate(p, string(s.ID), freezes, now)),
+	}
+	if labels == nil {
+		stack.Labels = []string{}
+	}
+	for i, bad := range p.Problems {
+		stack.Problems[i] = api.PolicyProblem{Label: bad.Label, Problem: bad.Problem, Remedy: bad.Remedy}
+	}
+	return stack
+}
+
+// account finds a configured account whose stacks can be read.
+func (h *handlers) account(name string) (Account, error) {
+	for _, a := range h.gate.accounts {
+		if string(a.Name) == name {
+			return a, nil
+		}
+	}
+	return Account{}, &refusal{notFound("Gantry serves no account of this name; GET /v1/accounts lists those it does")}
+}
+
+// spaceliftError is an error of Spacelift's API, as a caller's request met it.
+type spaceliftError struct{ err error }
+
+func (e *spaceliftError) Error() string { return e.err.Error() }
+func (e *spaceliftError) Unwrap() error { return e.err }

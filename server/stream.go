@@ -1,0 +1,137 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"go.temporal.io/api/serviceerror"
+
+	genserver "github.com/gantryhq/gantry/gen/server"
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/workflows"
+)
+
+// Each open stream asks the run's execution again and again, so their number
+// is bounded, and they ask less often while nothing changes.
+const (
+	maxStreams     = 100
+	followFastest  = time.Second
+	followSlowest  = 5 * time.Second
+	heartbeat      = 15 * time.Second // proxies close connections that are silent for a minute or so
+	streamPatience = 10 * time.Second // with a client that does not read
+)
+
+// StreamRun follows a run for as long as the client is there and the run goes
+// on.
+func (h *handlers) StreamRun(ctx context.Context, req genserver.StreamRunRequestObject) (genserver.StreamRunResponseObject, error) {
+	ref, err := runRef(req.Account, req.Stack, req.Run)
+	if err != nil {
+		return nil, err
+	}
+	status, err := h.status(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	return &runStream{ctx: ctx, h: h, ref: ref, status: status}, nil
+}
+
+// runStream answers with the events of one run.
+type runStream struct {
+	ctx    context.Context
+	h      *handlers
+	ref    spacelift.RunRef
+	status workflows.RunStatus // the first one
+
+	w    http.ResponseWriter
+	sent []byte    // the last status
+	at   time.Time // when anything was sent last
+}
+
+// VisitStreamRunResponse serves the stream. Errors before its first byte are
+// answered as problems; later ones only end it.
+func (s *runStream) VisitStreamRunResponse(w http.ResponseWriter) error {
+	select {
+	case s.h.streams <- struct{}{}:
+		defer func() { <-s.h.streams }()
+	default:
+		return errTooManyStreams
+	}
+	s.w = w
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Accel-Buffering", "no") // nginx would hold the events back
+	w.WriteHeader(http.StatusOK)
+	if err := s.follow(); err != nil {
+		s.h.log.DebugContext(s.ctx, "stream ended", "run", s.ref.String(), "error", err)
+	}
+	return nil
+}
+
+// follow sends the run now and whenever it changed. It returns when the run has
+// ended, when nobody can say more of it, and when the client is gone.
+func (s *runStream) follow() error {
+	status, wait := s.status, followFastest
+	for {
+		changed, err := s.tell(status)
+		if err != nil || status.Phase == workflows.PhaseDone {
+			return err
+		}
+		wait = min(wait*3/2, followSlowest)
+		if changed {
+			wait = followFastest
+		}
+		select {
+		case <-s.ctx.Done():
+			return context.Cause(s.ctx)
+		case <-s.h.stopping:
+			return nil
+		case <-time.After(wait):
+		}
+		next, err := s.h.status(s.ctx, s.ref)
+		if _, gone := errors.AsType[*serviceerror.NotFound](err); gone {
+			return err
+		}
+		if err == nil { // else what was told is the last that is known: Temporal may be back soon
+			status = next
+		}
+	}
+}
+
+// tell sends a status that differs from the last one, or, when nothing was sent
+// for long, a sign of life.
+func (s *runStream) tell(status workflows.RunStatus) (changed bool, err error) {
+	run, err := json.Marshal(toAPIRun(status))
+	if err != nil {
+		return false, err
+	}
+	if bytes.Equal(run, s.sent) {
+		if time.Since(s.at) < heartbeat {
+			return false, nil
+		}
+		return false, s.write(": nothing new\n\n")
+	}
+	name := "run"
+	if status.Phase == workflows.PhaseDone {
+		name = "end"
+	}
+	s.sent = run
+	return true, s.write(fmt.Sprintf("event: %s\ndata: %s\n\n", name, run))
+}
+
+func (s *runStream) write(text string) error {
+	s.at = time.Now()
+	c := http.NewResponseController(s.w)
+	// The server's own deadline is for answers, not for streams.
+	if err := c.SetWriteDeadline(s.at.Add(streamPatience)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	if _, err := s.w.Write([]byte(text)); err != nil {
+		return err
+	}
+	return c.Flush()
+}

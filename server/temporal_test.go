@@ -1,0 +1,251 @@
+package server_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"sync"
+
+	commonpb "go.temporal.io/api/common/v1"
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
+	workflowpb "go.temporal.io/api/workflow/v1"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
+
+	"github.com/gantryhq/gantry/policy"
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/workflows"
+)
+
+// fakeTemporal answers from maps. It keeps Temporal's promises about ids: an
+// update with a known id is not done again, and an execution whose id may not
+// be used twice is not started again.
+type fakeTemporal struct {
+	mu     sync.Mutex
+	status map[string]workflows.RunStatus   // by workflow id
+	why    map[string]workflows.Explanation // by workflow id
+	list   *workflowservice.ListWorkflowExecutionsResponse
+	asked  *workflowservice.ListWorkflowExecutionsRequest
+	err    error // of every call
+	asks   int   // queries so far
+
+	reports map[spacelift.Account]workflows.ReconcileReport // of the last completed Reconcile
+
+	// freezes are those of acme; nil when none was ever declared.
+	freezes []policy.Freeze
+
+	// update stands for the execution's handler: it is called once for each
+	// update id.
+	update   func(o client.UpdateWorkflowOptions) (any, error)
+	updates  []client.UpdateWorkflowOptions
+	answered map[string]updateHandle
+
+	// retry is what every retry comes to; nil lets them wait.
+	retry   *workflows.RetryRunOutcome
+	retries []started
+}
+
+// started is an execution of RetryRun.
+type started struct {
+	options client.StartWorkflowOptions
+	input   workflows.RetryRunInput
+	outcome *workflows.RetryRunOutcome
+}
+
+func (f *fakeTemporal) QueryWorkflow(_ context.Context, id, _, query string, _ ...any) (converter.EncodedValue, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.asks++
+	if f.err != nil {
+		return nil, f.err
+	}
+	status, known := f.status[id]
+	switch {
+	case query == workflows.StatusQuery && known:
+		return encoded(status)
+	case query == workflows.ExplainQuery && known:
+		return encoded(f.why[id])
+	case query == workflows.FreezesQuery && id == "freezes/acme" && f.freezes != nil:
+		return encoded(f.freezes)
+	}
+	return nil, serviceerror.NewNotFound("workflow not found for ID: " + id)
+}
+
+// set changes what a run is.
+func (f *fakeTemporal) set(s workflows.RunStatus) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.status[workflows.ManageRunID(s.Run)] = s
+}
+
+func (f *fakeTemporal) UpdateWorkflow(ctx context.Context, o client.UpdateWorkflowOptions) (client.WorkflowUpdateHandle, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.updates = append(f.updates, o)
+	if f.err != nil {
+		return nil, f.err
+	}
+	if h, ok := f.answered[o.UpdateID]; ok && o.UpdateID != "" {
+		return h, nil
+	}
+	if f.update == nil {
+		return nil, serviceerror.NewNotFound("workflow execution already completed")
+	}
+	result, err := f.update(o)
+	if errors.Is(err, errNobodyWorks) {
+		return nil, client.NewWorkflowUpdateServiceTimeoutOrCanceledError(context.DeadlineExceeded)
+	}
+	h := updateHandle{result: result, err: err}
+	if err == nil { // a refused update leaves no trace
+		if f.answered == nil {
+			f.answered = map[string]updateHandle{}
+		}
+		f.answered[o.UpdateID] = h
+	}
+	return h, nil
+}
+
+// errNobodyWorks is what update returns when no worker takes updates.
+var errNobodyWorks = errors.New("no worker")
+
+type updateHandle struct {
+	client.WorkflowUpdateHandle
+	result any
+	err    error
+}
+
+func (h updateHandle) Get(_ context.Context, into any) error {
+	if h.err != nil {
+		return h.err
+	}
+	b, err := json.Marshal(h.result)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(b, into)
+}
+
+func (f *fakeTemporal) NewWithStartWorkflowOperation(o client.StartWorkflowOptions, workflow any, args ...any) client.WithStartWorkflowOperation {
+	return startOperation{options: o, workflow: workflow, args: args}
+}
+
+type startOperation struct {
+	client.WithStartWorkflowOperation
+	options  client.StartWorkflowOptions
+	workflow any
+	args     []any
+}
+
+func (f *fakeTemporal) UpdateWithStartWorkflow(ctx context.Context, o client.UpdateWithStartWorkflowOptions) (client.WorkflowUpdateHandle, error) {
+	start := o.StartWorkflowOperation.(startOperation)
+	if start.workflow != workflows.FreezesType || start.options.ID != o.UpdateOptions.WorkflowID || start.options.TaskQueue == "" ||
+		start.options.WorkflowIDConflictPolicy != enums.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING {
+		return nil, serviceerror.NewInvalidArgument("this does not start the freezes of an account")
+	}
+	return f.UpdateWorkflow(ctx, o.UpdateOptions)
+}
+
+func (f *fakeTemporal) ExecuteWorkflow(_ context.Context, o client.StartWorkflowOptions, workflow any, args ...any) (client.WorkflowRun, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err != nil {
+		return nil, f.err
+	}
+	if workflow != workflows.RetryRunType || o.TaskQueue == "" {
+		return nil, serviceerror.NewInvalidArgument("this does not start a retry")
+	}
+	if last := f.lastRetry(); last != nil && (last.outcome == nil || o.WorkflowIDReusePolicy == enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE) {
+		return nil, serviceerror.NewWorkflowExecutionAlreadyStarted("already started", "", "")
+	}
+	f.retries = append(f.retries, started{options: o, input: args[0].(workflows.RetryRunInput), outcome: f.retry})
+	return nil, nil
+}
+
+func (f *fakeTemporal) lastRetry() *started {
+	if len(f.retries) == 0 {
+		return nil
+	}
+	return &f.retries[len(f.retries)-1]
+}
+
+func (f *fakeTemporal) DescribeWorkflowExecution(_ context.Context, id, _ string) (*workflowservice.DescribeWorkflowExecutionResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	last := f.lastRetry()
+	if last == nil || last.options.ID != id {
+		return nil, serviceerror.NewNotFound("workflow not found for ID: " + id)
+	}
+	memo := &commonpb.Memo{Fields: map[string]*commonpb.Payload{}}
+	for name, value := range last.options.Memo {
+		payload, err := converter.GetDefaultDataConverter().ToPayload(value)
+		if err != nil {
+			return nil, err
+		}
+		memo.Fields[name] = payload
+	}
+	return &workflowservice.DescribeWorkflowExecutionResponse{WorkflowExecutionInfo: &workflowpb.WorkflowExecutionInfo{Memo: memo}}, nil
+}
+
+func (f *fakeTemporal) ListWorkflow(_ context.Context, req *workflowservice.ListWorkflowExecutionsRequest) (*workflowservice.ListWorkflowExecutionsResponse, error) {
+	if strings.Contains(req.GetQuery(), workflows.ReconcileType) {
+		return f.listReconcile(req.GetQuery())
+	}
+	f.asked = req
+	return f.list, f.err
+}
+
+func (f *fakeTemporal) listReconcile(query string) (*workflowservice.ListWorkflowExecutionsResponse, error) {
+	var page workflowservice.ListWorkflowExecutionsResponse
+	for account := range f.reports {
+		if query == "WorkflowType = 'Reconcile' AND GantryAccount = '"+string(account)+"' AND ExecutionStatus = 'Completed'" {
+			page.Executions = append(page.Executions, &workflowpb.WorkflowExecutionInfo{
+				Execution: &commonpb.WorkflowExecution{WorkflowId: workflows.ReconcileID(account) + "-2026-01-01T10:02:00Z", RunId: string(account)},
+			})
+		}
+	}
+	return &page, f.err
+}
+
+// GetWorkflow returns the latest retry, or the Reconcile that listReconcile told
+// of.
+func (f *fakeTemporal) GetWorkflow(_ context.Context, id, runID string) client.WorkflowRun {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !strings.HasPrefix(id, "retry/") {
+		return completed{result: f.reports[spacelift.Account(runID)], err: f.err}
+	}
+	if last := f.lastRetry(); last != nil && last.outcome != nil {
+		return completed{result: *last.outcome, err: f.err}
+	}
+	return completed{err: context.DeadlineExceeded}
+}
+
+type completed struct {
+	client.WorkflowRun
+	result any
+	err    error
+}
+
+func (c completed) Get(_ context.Context, into any) error {
+	payloads, err := converter.GetDefaultDataConverter().ToPayloads(c.result)
+	if err != nil {
+		return err
+	}
+	return errors.Join(c.err, converter.GetDefaultDataConverter().FromPayloads(payloads, into))
+}
+
+func encoded(v any) (converter.EncodedValue, error) {
+	payloads, err := converter.GetDefaultDataConverter().ToPayloads(v)
+	if err != nil {
+		return nil, err
+	}
+	return answer{func(into any) error { return converter.GetDefaultDataConverter().FromPayloads(payloads, into) }}, nil
+}
+
+type answer struct{ get func(any) error }
+
+func (a answer) Get(v any) error { return a.get(v) }
+func (answer) HasValue() bool    { return true }
