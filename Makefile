@@ -94,7 +94,11 @@ fuzz: ## Fuzz every target for FUZZTIME each
 
 .PHONY: e2e
 e2e: ## Drive the built programs over HTTP
-	$(GOTESTSUM) -count=1 -timeout 15m ./e2e/...
+	$(GOTESTSUM) -count=1 -timeout 15m $$(go list ./e2e/... | grep -v /e2e/postgres)
+
+.PHONY: e2e-postgres
+e2e-postgres: ## The same with Temporal on PostgreSQL, and what that store promises; needs PostgreSQL's programs
+	GANTRY_E2E_TEMPORAL=postgres $(GOTESTSUM) -count=1 -p 1 -timeout 20m ./e2e ./e2e/postgres
 
 .PHONY: bench
 bench: build ## Measure, as ratios against a baseline in the same run

@@ -1,11 +1,14 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/gantryhq/gantry/e2e/postgres"
 )
 
 // The programs under test, built once.
@@ -20,7 +23,24 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(dir)
 		gantryBinary, labBinary = filepath.Join(dir, "gantry"), filepath.Join(dir, "gantry-dev")
-		for binary, pkg := range map[string]string{gantryBinary: "../cmd/gantry", labBinary: "../cmd/gantry-dev"} {
+		programs := map[string]string{gantryBinary: "../cmd/gantry", labBinary: "../cmd/gantry-dev"}
+		switch store := os.Getenv(temporalVariable); store {
+		case "":
+		case "postgres":
+			if cluster, err = postgres.Start(context.Background()); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				return 1
+			}
+			defer cluster.Close()
+			fallthrough
+		case "sqlite":
+			temporalBinary = filepath.Join(dir, "temporal-server")
+			programs[temporalBinary] = "../docker/temporal"
+		default:
+			fmt.Fprintf(os.Stderr, "%s=%s: give sqlite or postgres, or nothing for the embedded Temporal\n", temporalVariable, store)
+			return 1
+		}
+		for binary, pkg := range programs {
 			build := exec.Command("go", "build", "-o", binary, pkg)
 			if out, err := build.CombinedOutput(); err != nil {
 				fmt.Fprintf(os.Stderr, "build %s: %v\n%s", pkg, err, out)

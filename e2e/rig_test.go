@@ -20,13 +20,11 @@ import (
 	"time"
 
 	"github.com/gantryhq/gantry/deploy"
-	"github.com/gantryhq/gantry/devserver"
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/gen/client"
 	"github.com/gantryhq/gantry/server"
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/spacelift/simulator"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 const (
@@ -44,7 +42,7 @@ const patience = 60 * time.Second
 // the folder that outlives Gantry's process.
 type world struct {
 	t         *testing.T
-	temporal  *devserver.Server
+	temporal  temporalServer
 	spacelift *simulator.Simulator
 	apiURL    string // Spacelift's
 	port      int    // Gantry's
@@ -94,19 +92,6 @@ func (w *world) connect(token string) {
 		r.Header.Set("Authorization", "Bearer "+token)
 		return nil
 	}))
-	w.must(err)
-}
-
-// startTemporal starts Temporal, again on the same port and with the same data
-// if it ran before.
-func (w *world) startTemporal() {
-	w.t.Helper()
-	o := devserver.Options{SearchAttributes: workflows.SearchAttributes(), DataDir: filepath.Join(w.dir, "temporal")}
-	if w.temporal != nil {
-		o.FrontendPort = mustPort(w.t, "tcp://"+w.temporal.HostPort())
-	}
-	var err error
-	w.temporal, err = devserver.Start(w.t.Context(), o)
 	w.must(err)
 }
 
