@@ -40,6 +40,10 @@ up: image ## Start Temporal and Gantry in containers, with a simulated Spacelift
 down: ## Stop the containers; ARGS=-v forgets their data as well
 	@docker/stack down $(ARGS)
 
+.PHONY: check-docker
+check-docker: image ## Drive the containers on a real engine and kill each of them; needs a Docker engine
+	$(GOTESTSUM) -count=1 -timeout 20m ./e2e/docker
+
 .PHONY: generate
 generate: ## Generate code from the contract and the GraphQL schema
 	go generate ./tools.go
@@ -94,7 +98,7 @@ fuzz: ## Fuzz every target for FUZZTIME each
 
 .PHONY: e2e
 e2e: ## Drive the built programs over HTTP
-	$(GOTESTSUM) -count=1 -timeout 15m $$(go list ./e2e/... | grep -v /e2e/postgres)
+	$(GOTESTSUM) -count=1 -timeout 15m $$(go list ./e2e/... | grep -v -E '/e2e/(postgres|docker)$$')
 
 .PHONY: e2e-postgres
 e2e-postgres: ## The same with Temporal on PostgreSQL, and what that store promises; needs PostgreSQL's programs
