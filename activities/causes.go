@@ -13,8 +13,24 @@ type cause struct {
 	shows *regexp.Regexp
 }
 
-// causes are looked at in this order: first those that retrying can't mend. A
-// quota that somebody must raise is none of them: waiting does not refill it.
+// byWeight is the order in which causes are looked for: first those that
+// retrying can't mend.
+var byWeight = []policy.Cause{
+	policy.CausePolicy, policy.CauseCredentials, policy.CauseCode, policy.CauseCapacity, policy.CauseTransient,
+}
+
+// shown returns how a line shows a cause, nil if it does not.
+func shown(is policy.Cause, line string) *regexp.Regexp {
+	for _, c := range causes {
+		if c.is == is && c.shows.MatchString(line) {
+			return c.shows
+		}
+	}
+	return nil
+}
+
+// causes are how the causes show. A quota that somebody must raise is none of
+// them: waiting does not refill it.
 //
 // Terraform and OpenTofu word their errors alike; the texts are those of their
 // sources (internal/configs, internal/terraform, internal/command/clistate).
@@ -104,5 +120,5 @@ var causes = []cause{
 
 // words matches any of some wordings, as whole words and in any case.
 func words(any ...string) *regexp.Regexp {
-	return regexp.MustCompile(`(?i)(?:^|\W)(?:` + strings.Join(any, "|") + `)(?:\W|$)`)
+	return regexp.MustCompile(`(?i)(?:^|[^\w-])(?:` + strings.Join(any, "|") + `)(?:[^\w-]|$)`)
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/gantryhq/gantry/policy"
 	"github.com/gantryhq/gantry/spacelift"
@@ -27,30 +29,32 @@ func diagnose(run spacelift.Run, note, log string) Diagnosis {
 	if known {
 		d.Phase = phase.State
 	}
-	said := failing(log)
-	for _, cause := range causes {
-		for _, text := range []struct {
-			source string
-			lines  []string
-		}{{sourceNote, lines(note)}, {sourceLog, said}} {
+	texts := []struct {
+		source string
+		lines  []string
+	}{{sourceNote, lines(note)}, {sourceLog, failing(log)}}
+	for _, kind := range byWeight {
+		for _, text := range texts {
 			for _, line := range text.lines {
-				if cause.shows.MatchString(line) {
-					d.Cause, d.Source, d.Evidence = cause.is, text.source, quote(line, cause.shows)
+				if shows := shown(kind, line); shows != nil {
+					d.Cause, d.Source, d.Evidence = kind, text.source, quote(line, shows)
 					return d
 				}
 			}
 		}
 	}
-	switch {
-	case known && reviewed(phase.State):
+	if known && reviewed(phase.State) {
 		// Nothing but a rejection fails a run that waits for people
 		// (https://docs.spacelift.io/concepts/policy/approval-policy).
 		d.Cause, d.Source = policy.CausePolicy, sourceHistory
 		d.Evidence = fmt.Sprintf("%s (%d), then FAILED (%d)", phase.State, phase.StateVersion, newest(run).StateVersion)
-	case strings.TrimSpace(note) != "":
-		d.Source, d.Evidence = sourceNote, quote(lines(note)[0], nil)
-	case len(said) > 0:
-		d.Source, d.Evidence = sourceLog, quote(said[0], nil)
+		return d
+	}
+	for _, text := range texts {
+		if len(text.lines) > 0 {
+			d.Source, d.Evidence = text.source, quote(text.lines[0], nil)
+			return d
+		}
 	}
 	return d
 }
@@ -95,9 +99,9 @@ func lines(text string) []string {
 		line = escapes.ReplaceAllString(line[:min(len(line), maxLine)], "")
 		line = strings.Map(func(r rune) rune {
 			switch {
-			case r == '\t':
+			case unicode.IsSpace(r):
 				return ' '
-			case r < ' ' || r == 0x7f || r == '\uFFFD':
+			case r == utf8.RuneError || !unicode.IsPrint(r):
 				return -1
 			}
 			return r
@@ -142,17 +146,53 @@ var secrets = []struct {
 	{regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY-----.*`), "***"},
 	{regexp.MustCompile(`(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}`), "$1 ***"},
 	{regexp.MustCompile(`://[^/\s@]+@`), "://***@"},
-	// name = value, "name": "value", --name value, also within longer names.
-	{regexp.MustCompile(`(?i)([\w.-]*(?:passw(?:or)?d|passphrase|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credential|signature|authorization|cookie)[\w.-]*"?\s*(?:[:=]|\s(?:is\s+)?"?)\s*"?)[^\s"',;&]{4,}`), "$1***"},
+	// What follows such a name, also within a longer one. A token or credential
+	// is spoken of more often than it is shown: "InvalidToken: it has expired".
+	{regexp.MustCompile(`(?i)((?:passw(?:or)?d|passphrase|secret|api[_-]?key|access[_-]?key|private[_-]?key)[\w.-]*"?\s*(?:[:=]|\bis\b)\s*"?)[^\s"',;&]{4,}`), "$1***"},
+	{regexp.MustCompile(`(?i)((?:token|credential|signature|authorization|cookie)[\w.-]*"?\s*=\s*"?)[^\s"',;&]{4,}`), "$1***"},
+	{regexp.MustCompile(`(?i)((?:token|credential|signature|authorization|cookie)[\w.-]*"?\s*:\s*"?)[^\s"',;&]*\d[^\s"',;&]*`), "$1***"},
+	{regexp.MustCompile(`(?i)(--[\w-]*(?:passw|secret|token|key|credential)[\w-]*[ =])\S{4,}`), "$1***"},
+	// What is known by how it begins.
 	{regexp.MustCompile(`\b(?:AKIA|ASIA|AIza|ghp_|gho_|ghu_|ghs_|ghr_|github_pat_|glpat-|xox[abeoprs]-|sk-|sk_live_|rk_live_|whsec_|hvs\.|dop_v1_|npm_|pypi-)[A-Za-z0-9_-]{8,}`), "***"},
 	{regexp.MustCompile(`\beyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,4}`), "***"}, // a JSON web token
 	{regexp.MustCompile(`\b[0-9a-fA-F]{32,}\b`), "***"},
-	{regexp.MustCompile(`[A-Za-z0-9+_=-]{40,}`), "***"},
 }
+
+// candidates are long enough to be a secret of any other kind.
+var candidates = regexp.MustCompile(`[A-Za-z0-9+/_=-]{20,}`)
 
 func mask(line string) string {
 	for _, s := range secrets {
 		line = s.looks.ReplaceAllString(line, s.shown)
 	}
-	return line
+	return candidates.ReplaceAllStringFunc(line, func(text string) string {
+		if random(text) {
+			return "***"
+		}
+		return text
+	})
+}
+
+// random reports whether a text looks drawn by lot: upper case, lower case and
+// digits change all the time, which they do in no name or path. Ids such as
+// Spacelift's, and UUIDs, know one case only.
+func random(text string) bool {
+	var upper, lower bool
+	changes, before := 0, byte(0)
+	for i := range len(text) {
+		kind := byte('-')
+		switch c := text[i]; {
+		case 'A' <= c && c <= 'Z':
+			kind, upper = 'A', true
+		case 'a' <= c && c <= 'z':
+			kind, lower = 'a', true
+		case '0' <= c && c <= '9':
+			kind = '0'
+		}
+		if before != 0 && kind != before {
+			changes++
+		}
+		before = kind
+	}
+	return upper && lower && 3*changes >= len(text)
 }

@@ -98,12 +98,12 @@ func begun(ctx context.Context, api Spacelift, in RetryRunInput, run spacelift.R
 	default:
 		return RetryRunResult{Outcome: ActRefused, Reason: fmt.Sprintf("Gantry does not retry %s runs", run.Type)}, nil
 	}
-	newer, err := api.RunsOfStack(ctx, in.Run.Stack, run.Type, newerRuns)
+	newer, err := newerThan(ctx, api, run)
 	if err != nil {
-		return RetryRunResult{}, classify(err)
+		return RetryRunResult{}, err
 	}
-	for _, line := range slices.Backward(newer.Items) { // the oldest first
-		if line.Ref.Run == run.Ref.Run || line.CreatedAt.Before(in.FailedAt) || !sameWork(run, line) {
+	for _, line := range slices.Backward(newer) { // the oldest first
+		if line.CreatedAt.Before(in.FailedAt) || !sameWork(run, line) {
 			continue
 		}
 		us, err := ours(ctx, api, line.TriggeredBy)
@@ -114,17 +114,27 @@ func begun(ctx context.Context, api Spacelift, in RetryRunInput, run spacelift.R
 			return startedBy(us, line.TriggeredBy, line.Ref), nil
 		}
 	}
-	if run.Type != spacelift.RunTypeTracked {
-		return RetryRunResult{}, nil
-	}
-	for _, line := range newer.Items {
-		if line.CreatedAt.After(run.CreatedAt) && line.CommitHash != run.Commit.Hash && takesPlace(line.State) {
+	for _, line := range newer {
+		if run.Type == spacelift.RunTypeTracked && line.CommitHash != run.Commit.Hash && takesPlace(line.State) {
 			return RetryRunResult{Outcome: ActMoot, Reason: fmt.Sprintf(
 				"run %s works on another commit, %s, and is newer: retrying would take the stack back to %s",
 				line.Ref.Run, line.CommitHash, run.Commit.Hash)}, nil
 		}
 	}
 	return RetryRunResult{}, nil
+}
+
+// newerThan lists the newer runs of a run's stack and type, newest first.
+func newerThan(ctx context.Context, api Spacelift, run spacelift.Run) ([]spacelift.RunLine, error) {
+	listed, err := api.RunsOfStack(ctx, run.Ref.Stack, run.Type, newerRuns)
+	if err != nil {
+		return nil, classify(err)
+	}
+	itself := slices.IndexFunc(listed.Items, func(line spacelift.RunLine) bool { return line.Ref.Run == run.Ref.Run })
+	if itself < 0 {
+		return listed.Items, nil
+	}
+	return listed.Items[:itself], nil
 }
 
 // sameWork reports whether a listed run does what another one did.

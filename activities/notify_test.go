@@ -1,0 +1,126 @@
+package activities_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/temporal"
+
+	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/notify"
+)
+
+var message = notify.Message{ID: "msg_1", Type: notify.RunDecisionNeeded, At: noon, Title: "A plan waits."}
+
+// channels answers every message with an error.
+type channels struct {
+	err  error
+	sent []string
+}
+
+func (c *channels) Send(_ context.Context, channel string, m notify.Message) error {
+	c.sent = append(c.sent, channel+" "+m.ID)
+	return c.err
+}
+
+func TestNotify(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		err   error
+		fails bool
+		final bool
+		delay time.Duration
+	}{
+		{name: "told"},
+		{name: "no such channel", err: &notify.UnknownChannelError{Channel: "deploys"}, fails: true, final: true},
+		{name: "refused", err: fmt.Errorf("send: %w", &notify.RefusedError{Channel: "deploys", Status: 410}), fails: true, final: true},
+		{name: "blocked", err: &notify.BlockedAddressError{Channel: "deploys", Address: netip.MustParseAddr("10.0.0.1")}, fails: true, final: true},
+		{name: "no title", err: &notify.InvalidMessageError{Reason: "has no title"}, fails: true, final: true},
+		{name: "away", err: &notify.UnavailableError{Channel: "deploys", Status: 503}, fails: true},
+		{name: "busy", err: &notify.UnavailableError{Channel: "deploys", Status: 429, RetryAfter: time.Minute}, fails: true, delay: time.Minute},
+		{name: "canceled", err: context.Canceled, fails: true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			to := &channels{err: tc.err}
+			err := (&activities.Activities{Notifier: to}).Notify(t.Context(), activities.NotifyInput{Channel: "deploys", Message: message})
+			if diff := cmp.Diff([]string{"deploys msg_1"}, to.sent); diff != "" {
+				t.Errorf("sent (-want +got):\n%s", diff)
+			}
+			if (err != nil) != tc.fails || nonRetryable(err) != tc.final {
+				t.Errorf("%v, final: %t", err, nonRetryable(err))
+			}
+			app, _ := errors.AsType[*temporal.ApplicationError](err)
+			if tc.final && app.Type() != activities.ErrTypeNotTold {
+				t.Errorf("the type is %s", app.Type())
+			}
+			if app != nil && app.NextRetryDelay() != tc.delay || app == nil && tc.delay > 0 {
+				t.Errorf("%v, want to come back in %s", err, tc.delay)
+			}
+		})
+	}
+}
+
+// Through the real sender, to a channel that answers.
+func TestNotifyArrives(t *testing.T) {
+	got := make(chan string, 1)
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got <- r.Header.Get("webhook-id") }))
+	t.Cleanup(server.Close)
+	sender, err := notify.New([]notify.Channel{{
+		Name: "deploys", Kind: notify.Webhook, AllowPrivate: true, URL: func() string { return server.URL },
+		Secret: func() string { return "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw" },
+	}}, notify.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &activities.Activities{Notifier: sender}
+	if err := a.Notify(t.Context(), activities.NotifyInput{Channel: "deploys", Message: message}); err != nil {
+		t.Fatal(err)
+	}
+	if id := <-got; id != message.ID {
+		t.Errorf("message %q arrived", id)
+	}
+	if err := a.Notify(t.Context(), activities.NotifyInput{Channel: "nowhere", Message: message}); !nonRetryable(err) {
+		t.Errorf("%v, want it to be final", err)
+	}
+}
+
+func TestNotifyWithoutChannels(t *testing.T) {
+	if err := (&activities.Activities{}).Notify(t.Context(), activities.NotifyInput{Channel: "deploys", Message: message}); !nonRetryable(err) {
+		t.Errorf("%v, want it to be final", err)
+	}
+}
+
+func TestTellOfRules(t *testing.T) {
+	f := &fakeTemporal{open: []string{"run/acme/a/1", "run/acme/b/2", "run/acme/c/3"}, ended: map[string]bool{"run/acme/b/2": true}}
+	a := &activities.Activities{Temporal: f}
+	in := activities.TellInput{Query: "GantryAccount = 'acme'", Signal: "run-events", Payload: []byte(`{"rulesChanged":true}`), Limit: 100}
+	told, err := a.TellOfRules(t.Context(), in)
+	if err != nil || told != (activities.Told{Executions: 2, Complete: true}) {
+		t.Errorf("%+v, %v", told, err)
+	}
+	const said = `run-events {"rulesChanged":true}`
+	if diff := cmp.Diff(map[string][]byte{"run/acme/a/1": []byte(said), "run/acme/c/3": []byte(said)}, f.told); diff != "" {
+		t.Errorf("told (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{in.Query}, f.queries); diff != "" {
+		t.Errorf("asked for (-want +got):\n%s", diff)
+	}
+
+	in.Limit = 2
+	if told, err := a.TellOfRules(t.Context(), in); err != nil || told.Complete || told.Executions != 1 {
+		t.Errorf("with a limit: %+v, %v", told, err)
+	}
+	in.Limit = 100
+	f.fails = map[string]error{"run/acme/c/3": serviceerror.NewUnavailable("away")}
+	if _, err := a.TellOfRules(t.Context(), in); err == nil || nonRetryable(err) {
+		t.Errorf("%v, want an error worth another attempt", err)
+	}
+}
