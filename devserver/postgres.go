@@ -114,7 +114,7 @@ func (p Postgres) connect(ctx context.Context, database string) (*pgx.Conn, erro
 // ensureDatabase waits for PostgreSQL and creates the database when it lacks.
 // A user who may not create databases can use one that is there.
 func (p Postgres) ensureDatabase(ctx context.Context, database string, log *serverLog) error {
-	reported := time.Now()
+	var reported time.Time
 	for {
 		conn, err := p.connect(ctx, database)
 		if err == nil {
@@ -180,7 +180,7 @@ func (p Postgres) lock(ctx context.Context, log *serverLog) (*pgx.Conn, error) {
 	if _, err := conn.Exec(ctx, "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3"); err != nil {
 		return nil, errors.Join(fmt.Errorf("set keepalives: %w", err), conn.Close(ctx))
 	}
-	reported := time.Now().Add(-reportEvery)
+	var reported time.Time
 	for {
 		var mine bool
 		if err := conn.QueryRow(ctx, "SELECT pg_try_advisory_lock($1)", serverLock).Scan(&mine); err != nil {
