@@ -62,7 +62,7 @@ check-fmt: ## Fail if code is not formatted
 
 .PHONY: vet
 vet: ## Run go vet
-	go vet ./... && cd gen && go vet ./...
+	go vet -tags browser ./... && cd gen && go vet ./...
 
 .PHONY: lint
 lint: $(GOLANGCI) ## Run golangci-lint, with the import and clock rules
@@ -103,6 +103,14 @@ e2e: ## Drive the built programs over HTTP
 .PHONY: e2e-postgres
 e2e-postgres: ## The same with Temporal on PostgreSQL, and what that store promises; needs PostgreSQL's programs
 	GANTRY_E2E_TEMPORAL=postgres $(GOTESTSUM) -count=1 -p 1 -timeout 20m ./e2e ./e2e/postgres
+
+.PHONY: e2e-browser
+e2e-browser: ## Tell the stories of Swagger UI in a headless Chromium, which must be installed
+	$(GOTESTSUM) -tags browser -count=1 -timeout 10m -run '^TestBrowser' ./e2e
+
+.PHONY: screenshots
+screenshots: ## Take the pictures in the documents anew, from the running lab
+	SCREENSHOTS=$(abspath docs/images) go test -tags browser -count=1 -run '^TestBrowserPhase2$$|^TestBrowserShowsExecutions$$' ./e2e
 
 .PHONY: bench
 bench: build ## Measure, as ratios against a baseline in the same run

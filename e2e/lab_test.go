@@ -55,7 +55,11 @@ func startLab(t *testing.T, args ...string) *lab {
 	return l
 }
 
-const labToken = "gantry_lab"
+// What the lab is set up with, as its welcome says.
+const (
+	labToken  = "gantry_lab"
+	labSecret = "lab-webhook-secret"
+)
 
 // The lab needs nothing but its binary: it prints its addresses and a curl
 // line, and that line leads to a run that Gantry confirms and that finishes.

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
+	"html/template"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -24,6 +25,9 @@ import (
 //go:embed docs_sign.js
 var signTryItOut string
 
+//go:embed docs.css
+var docsStyle string
+
 // docs serves Swagger UI from embedded assets, and the document it shows.
 type docs struct {
 	ui     http.Handler
@@ -37,6 +41,7 @@ var inlineScript = regexp.MustCompile(`(?s)<script>(.*?)</script>`)
 func newDocs() (*docs, error) {
 	ui := v5emb.NewHandlerWithConfig(swgui.Config{
 		Title: "Gantry", SwaggerJSON: "/openapi.yaml", BasePath: "/docs/",
+		AppendHead: template.HTML("<style>\n" + docsStyle + "</style>"), //nolint:gosec // it is our own
 		SettingsUI: map[string]string{
 			"tryItOutEnabled": "true", "displayRequestDuration": "true", "defaultModelsExpandDepth": "1",
 			"requestInterceptor": strings.TrimSpace(signTryItOut),

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"io"
 	"text/template"
 )
@@ -27,9 +28,11 @@ Ctrl-C stops the lab.
 `))
 
 func printWelcome(out io.Writer, gantry, temporalUI, spacelift string) {
-	// An error means that nobody reads.
-	_ = welcome.Execute(out, map[string]string{
+	var text bytes.Buffer
+	_ = welcome.Execute(&text, map[string]string{
 		"Gantry": gantry, "TemporalUI": temporalUI, "Spacelift": spacelift,
 		"Token": labToken, "Secret": labWebhookSecret, "Account": labAccount,
 	})
+	// At once, so that no log line comes in between. An error means that nobody reads.
+	_, _ = out.Write(text.Bytes())
 }

@@ -1,0 +1,199 @@
+//go:build browser
+
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/chromedp/cdproto/audits"
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+)
+
+// browser is a tab of a headless Chromium that can reach nothing but this
+// machine, and what went wrong in it.
+type browser struct {
+	t   *testing.T
+	ctx context.Context
+
+	mu       sync.Mutex
+	wrong    []string // errors, warnings and violations of the content security policy
+	requests []string
+}
+
+// unsafeHost is a name of this machine that a browser does not take for one: to
+// its eyes pages from there came over the network in the clear.
+const unsafeHost = "gantry.test"
+
+// openBrowser starts a Chromium with a fresh profile. The story can't be told
+// without one, so a machine that has none fails it.
+func openBrowser(t *testing.T) *browser {
+	t.Helper()
+	options := []chromedp.ExecAllocatorOption{
+		chromedp.ExecPath(chromium(t)),
+		chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun, chromedp.NoDefaultBrowserCheck,
+		chromedp.WindowSize(1280, 900),
+		chromedp.Flag("disable-background-networking", true),
+		chromedp.Flag("disable-component-update", true),
+		chromedp.Flag("disable-dev-shm-usage", true), // containers have little of it
+		chromedp.Flag("disable-quic", true),
+		chromedp.Flag("disable-sync", true),
+		chromedp.Flag("no-proxy-server", true),
+		chromedp.Flag("host-resolver-rules", "MAP "+unsafeHost+" 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"), // offline
+	}
+	ctx, cancel := chromedp.NewExecAllocator(context.Background(), options...) // t.Context ends before the last sight
+	t.Cleanup(cancel)
+	ctx, cancel = chromedp.NewContext(ctx)
+	t.Cleanup(cancel)
+	b := &browser{t: t, ctx: ctx}
+	if err := chromedp.Do(ctx); err != nil { // it opens the tab, which lives as long as this context
+		t.Fatalf("start Chromium: %v", err)
+	}
+	if err := chromedp.Listen(ctx, b.listen); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := chromedp.Call(ctx, audits.Enable, cdp.Empty{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			b.lastSight()
+		}
+	})
+	return b
+}
+
+// chromium is the program GANTRY_CHROMIUM names, else the one in PATH.
+func chromium(t *testing.T) string {
+	t.Helper()
+	for _, name := range []string{os.Getenv("GANTRY_CHROMIUM"), "chromium", "chromium-browser", "google-chrome"} {
+		if name == "" {
+			continue
+		}
+		path, err := exec.LookPath(name)
+		if err == nil {
+			return path
+		}
+		if name == os.Getenv("GANTRY_CHROMIUM") {
+			t.Fatalf("GANTRY_CHROMIUM: %v", err)
+		}
+	}
+	t.Fatal("no Chromium: install one (Debian: apt-get install chromium), or name one in GANTRY_CHROMIUM")
+	return ""
+}
+
+// listen notes what the page asks for and what goes wrong in it.
+func (b *browser) listen(event any) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch e := event.(type) {
+	case *network.EventRequestWillBeSent:
+		b.requests = append(b.requests, e.Request.URL)
+	case *runtime.EventExceptionThrown:
+		b.wrong = append(b.wrong, fmt.Sprintf("exception: %s %+v", e.ExceptionDetails.Text, e.ExceptionDetails.Exception))
+	case *runtime.EventConsoleAPICalled:
+		if e.Type == runtime.ConsoleAPICalledTypeError || e.Type == runtime.ConsoleAPICalledTypeWarning || e.Type == runtime.ConsoleAPICalledTypeAssert {
+			said, _ := json.Marshal(e.Args)
+			b.wrong = append(b.wrong, fmt.Sprintf("console %s: %s", e.Type, said))
+		}
+	case *log.EventEntryAdded:
+		if e.Entry.Level == log.EntryLevelError || e.Entry.Level == log.EntryLevelWarning {
+			b.wrong = append(b.wrong, fmt.Sprintf("%s: %s (%s)", e.Entry.Source, e.Entry.Text, e.Entry.URL))
+		}
+	case *audits.EventIssueAdded:
+		if v := e.Issue.Details.ContentSecurityPolicyIssueDetails; v != nil {
+			b.wrong = append(b.wrong, fmt.Sprintf("policy: %s violates %s", v.BlockedURL, v.ViolatedDirective))
+		}
+	}
+}
+
+func (b *browser) do(steps ...chromedp.Action[chromedp.Void]) {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	if err := chromedp.Do(ctx, steps...); err != nil {
+		b.t.Fatalf("in the browser: %v\nwhat went wrong before: %v", err, b.complaints())
+	}
+}
+
+// complaints says what went wrong so far, requests beyond this machine included.
+func (b *browser) complaints() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	all := slices.Clone(b.wrong)
+	for _, r := range b.requests {
+		if u, err := url.Parse(r); err != nil || u.Scheme != "data" && u.Scheme != "blob" && u.Hostname() != "127.0.0.1" && u.Hostname() != unsafeHost {
+			all = append(all, "request to "+r)
+		}
+	}
+	return all
+}
+
+// get runs an action and returns what it found.
+func get[T any](b *browser, a chromedp.Action[T]) T {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	found, err := chromedp.Run(ctx, a)
+	if err != nil {
+		b.t.Fatalf("in the browser: %v\nwhat went wrong before: %v", err, b.complaints())
+	}
+	return found
+}
+
+// press clicks on what can be seen. It is not done by moving a mouse, which
+// would miss what a page still moves around.
+func press(element chromedp.CSS) chromedp.Action[chromedp.Void] {
+	return chromedp.Steps(chromedp.WaitVisible(element), on(element, "click()"))
+}
+
+// on calls a method of an element.
+func on(element chromedp.CSS, method string) chromedp.Action[chromedp.Void] {
+	return func(ctx context.Context, t *chromedp.Target) (void chromedp.Void, err error) {
+		_, err = chromedp.Evaluate[any](fmt.Sprintf("void document.querySelector(%q).%s", element, method))(ctx, t)
+		return void, err
+	}
+}
+
+// screenshots is where pictures for the documents go; there are none when it is
+// empty.
+var screenshots = os.Getenv("SCREENSHOTS")
+
+// picture takes a picture of what the window shows.
+func (b *browser) picture(name string) {
+	b.t.Helper()
+	if screenshots == "" {
+		return
+	}
+	settled := chromedp.Evaluate[any](`Promise.all(document.getAnimations().map(a => a.finished)).then(() => null)`, chromedp.EvalAwaitPromise)
+	get(b, settled)
+	png := get(b, chromedp.CaptureScreenshot())
+	if err := os.WriteFile(filepath.Join(screenshots, name+".png"), png, 0o600); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// lastSight keeps what a story that failed saw last.
+func (b *browser) lastSight() {
+	png, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
+	if err != nil {
+		b.t.Logf("no picture of the failure: %v", err)
+		return
+	}
+	file := filepath.Join(b.t.ArtifactDir(), "failure.png")
+	if err := os.WriteFile(file, png, 0o600); err == nil {
+		b.t.Logf("what the browser showed is in %s (kept with go test -artifacts)", file)
+	}
+}

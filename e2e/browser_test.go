@@ -1,0 +1,175 @@
+//go:build browser
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+
+	"github.com/gantryhq/gantry/gen/api"
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// Phase 2, as a person sees it: the Swagger page loads offline under its strict
+// policy, takes the webhook's secret and a token, signs an example, and shows
+// the run that is managed from then on.
+func TestBrowserPhase2(t *testing.T) {
+	l := startLab(t)
+	b := openBrowser(t)
+	b.openDocs(l.docs)
+	b.authorize(labSecret, labToken)
+
+	webhook := b.operation("webhook", "receiveNotification")
+	sent := get(b, chromedp.Value(webhook.CSS+" textarea"))
+	run := runID(first(t, `"id": "(01[0-9A-Z]{24})"`, sent))
+	answer := webhook.execute()
+	if answer.status != "202" || !strings.Contains(answer.body, `"outcome": "accepted"`) {
+		t.Errorf("the page's example: %s %s", answer.status, answer.body)
+	}
+	if !regexp.MustCompile(`X-Signature-256: sha256=[0-9a-f]{64}`).MatchString(answer.curl) || strings.Contains(answer.curl, labSecret) {
+		t.Errorf("the page shows the request as %s", answer.curl)
+	}
+	b.picture("swagger-ui-webhook")
+
+	l.eventually("the run is listed", func(ctx context.Context) error {
+		listed, err := l.listAll(ctx, api.ListRunsParams{})
+		if err == nil && !slices.Contains(listed, run) {
+			err = fmt.Errorf("%v", listed)
+		}
+		return err
+	})
+	b.openDocs(l.docs)
+	b.authorize("", labToken)
+	runs := b.operation("runs", "listRuns")
+	answer = runs.execute()
+	if answer.status != "200" || !strings.Contains(answer.body, string(run)) {
+		t.Errorf("the list of runs: %s %s", answer.status, answer.body)
+	}
+	b.picture("swagger-ui-runs")
+	if wrong := b.complaints(); wrong != nil {
+		t.Errorf("what a developer would see in the console: %q", wrong)
+	}
+}
+
+// A page that came over plain HTTP, as inside a company's network, signs too,
+// whatever the secret and the body.
+func TestBrowserSignsEverywhere(t *testing.T) {
+	l := startLab(t)
+	b := openBrowser(t)
+	docs := strings.Replace(l.docs, "127.0.0.1", unsafeHost, 1)
+	b.openDocs(docs)
+	if get(b, chromedp.Evaluate[bool]("window.isSecureContext")) {
+		t.Fatalf("to the browser %s is a safe place", docs)
+	}
+	b.authorize(labSecret, "")
+	webhook := b.operation("webhook", "receiveNotification")
+	if answer := webhook.execute(); answer.status != "202" {
+		t.Errorf("%+v", answer)
+	}
+	for _, secret := range []string{"s", "schlüssel", strings.Repeat("long", 17)} {
+		b.openDocs(docs)
+		b.authorize(secret, "")
+		webhook := b.operation("webhook", "receiveNotification")
+		body := "{\"account\":\"" + strings.Repeat("ä", len(secret)*11) + "\"}"
+		b.do(chromedp.Focus(webhook.CSS+" textarea"), on(webhook.CSS+" textarea", "select()"))
+		get(b, chromedp.Evaluate[bool](fmt.Sprintf("document.execCommand('insertText', false, %q)", body)))
+		answer := webhook.execute()
+		if want := spacelift.Sign([]byte(secret), []byte(body)); !strings.Contains(answer.curl, want) {
+			t.Errorf("secret %q signs %s\nas %s\nwant %s", secret, body, answer.curl, want)
+		}
+	}
+}
+
+// A wrong secret is told where the person looks.
+func TestBrowserIsToldWhatIsWrong(t *testing.T) {
+	l := startLab(t)
+	b := openBrowser(t)
+	b.openDocs(l.docs)
+	b.authorize("not-the-secret", "")
+	answer := b.operation("webhook", "receiveNotification").execute()
+	if answer.status != "401" || !strings.Contains(answer.body, "urn:gantry:problem:signature-mismatch") {
+		t.Errorf("%s %s", answer.status, answer.body)
+	}
+}
+
+// The stories above listen for what goes wrong. Here they would hear it.
+func TestBrowserHearsWhatGoesWrong(t *testing.T) {
+	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Security-Policy", "script-src 'sha256-7E/iFqS/r9mp3k8e0V0IuUj6hJhdjfbbU4p9YGFUwZA='; img-src http:")
+		fmt.Fprint(w, `<script>console.error("console speaks")</script><script>forbidden()</script><img src="http://example.com/x.png">`)
+	}))
+	t.Cleanup(page.Close)
+	b := openBrowser(t)
+	b.do(chromedp.Navigate(page.URL))
+	heard := strings.Join(b.complaints(), "\n")
+	for _, want := range []string{"console speaks", "policy: ", "request to http://example.com/x.png"} {
+		if !strings.Contains(heard, want) {
+			t.Errorf("nothing of %q in what was heard:\n%s", want, heard)
+		}
+	}
+}
+
+// openDocs loads Swagger UI anew, so that nothing is authorized.
+func (b *browser) openDocs(url string) {
+	b.t.Helper()
+	b.do(chromedp.Navigate(url), chromedp.WaitVisible(chromedp.CSS(".auth-wrapper .authorize")))
+}
+
+// authorize types under Authorize what is not empty.
+func (b *browser) authorize(secret, token string) {
+	b.t.Helper()
+	b.do(press(chromedp.CSS(".auth-wrapper .authorize")), chromedp.WaitVisible(chromedp.CSS(".modal-ux")))
+	for field, value := range map[chromedp.CSS]string{"#api_key_value": secret, "#auth-bearer-value": token} {
+		if value != "" {
+			b.do(chromedp.SendKeys(field, value), press(".auth-container form:has("+field+") .authorize"))
+		}
+	}
+	b.do(press(chromedp.CSS(".modal-ux .close-modal")), chromedp.WaitNotPresent(chromedp.CSS(".modal-ux")))
+}
+
+// operation is an operation of the contract on the page.
+type operation struct {
+	*browser
+	chromedp.CSS
+}
+
+// operation unfolds an operation.
+func (b *browser) operation(tag, id string) operation {
+	b.t.Helper()
+	o := operation{b, chromedp.CSS("#operations-" + tag + "-" + id)}
+	b.do(press(o.CSS+" .opblock-summary-control"), chromedp.WaitVisible(o.CSS+" .execute"))
+	return o
+}
+
+// answer is what the page shows of a request and its answer.
+type answer struct{ curl, status, body string }
+
+// execute presses Execute.
+func (o operation) execute() answer {
+	o.t.Helper()
+	live := o.CSS + " .live-responses-table"
+	o.do(press(o.CSS+" .execute"), chromedp.WaitVisible(live), on(o.CSS+" .btn-group", "scrollIntoView()"))
+	return answer{
+		curl:   get(o.browser, chromedp.TextContent(o.CSS+" .curl")),
+		status: strings.Fields(get(o.browser, chromedp.Text(live+" tbody .response-col_status")))[0],
+		body:   get(o.browser, chromedp.TextContent(live+" tbody .response-col_description")),
+	}
+}
+
+// first is the first group of a pattern that must be in the text.
+func first(t *testing.T, pattern, text string) string {
+	t.Helper()
+	m := regexp.MustCompile(pattern).FindStringSubmatch(text)
+	if m == nil {
+		t.Fatalf("nothing like %s in\n%s", pattern, text)
+	}
+	return m[1]
+}
