@@ -23,6 +23,7 @@ import (
 // tags are its text.
 type Config struct {
 	Listen    string    `koanf:"listen" doc:"Address to serve HTTP on."`
+	Role      string    `koanf:"role" doc:"What this process does: api takes webhooks and serves the API, worker runs the workflows and takes nothing, all does both."`
 	Data      string    `koanf:"data" doc:"Folder of the inbox. Each replica needs its own, on a disk that outlives it."`
 	Log       Log       `koanf:"log"`
 	Temporal  Temporal  `koanf:"temporal"`
@@ -89,10 +90,18 @@ type Token struct {
 	Hash   string   `koanf:"hash" doc:"Hash of the token, as gantry token create prints it."`
 }
 
+// What a process can be told to do, as Config.Role.
+const (
+	RoleAll    = "all"
+	RoleAPI    = "api"
+	RoleWorker = "worker"
+)
+
 // Default is what holds where nothing else is said.
 func Default() Config {
 	return Config{
 		Listen:    "127.0.0.1:8080",
+		Role:      RoleAll,
 		Data:      "gantry-data",
 		Log:       Log{Level: "info", Format: "json"},
 		Temporal:  Temporal{TaskQueue: "gantry"},
@@ -110,6 +119,9 @@ func (c Config) Validate() error {
 
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		bad("listen: %q is not an address such as 127.0.0.1:8080", c.Listen)
+	}
+	if !slices.Contains([]string{RoleAll, RoleAPI, RoleWorker}, c.Role) {
+		bad("role: %q is none of all, api and worker", c.Role)
 	}
 	if c.Data == "" {
 		bad("data: give the folder of the inbox")

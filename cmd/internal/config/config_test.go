@@ -88,6 +88,7 @@ func TestMistakesAreNamed(t *testing.T) {
 		"not a duration":      {account("") + "inbox: {linger: soon}\n", nil, "linger"},
 		"not YAML":            {"accounts: [", nil, "gantry.yaml"},
 		"no account":          {"", nil, "GANTRY_ACCOUNT"},
+		"unknown part":        {account("") + "role: king\n", nil, "role"},
 		"bad address":         {account("") + "listen: nowhere\n", nil, "listen"},
 		"bad level":           {account("") + "log: {level: loud}\n", nil, "log.level"},
 		"bad format":          {account("") + "log: {format: xml}\n", nil, "log.format"},
