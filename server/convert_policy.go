@@ -4,7 +4,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/policy"
@@ -95,19 +94,12 @@ func several[T ~string](items []T) string {
 	return strings.Join(all, ", ")
 }
 
-// span shows a duration without the zeros at its end, and 0 as none.
+// span shows a duration, and 0 as none.
 func span(d policy.Duration) string {
 	if d == 0 {
 		return "none"
 	}
-	s := time.Duration(d).String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
+	return d.String()
 }
 
 // ladder shows the steps of an escalation: "after 1h tell #a, #b; after 24h

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"time"
 
+	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
 
 	"github.com/gantryhq/gantry/gen/api"
 	genserver "github.com/gantryhq/gantry/gen/server"
@@ -67,24 +69,41 @@ func (h *handlers) updateRun(ctx context.Context, ref spacelift.RunRef, name str
 		WorkflowID: workflows.ManageRunID(ref), UpdateName: name, UpdateID: this.updateID(), Args: []any{content},
 		WaitForStage: client.WorkflowUpdateStageCompleted,
 	}, &status)
-	if _, closed := errors.AsType[*serviceerror.NotFound](err); closed {
-		return status, h.whyClosed(ctx, ref)
+	if _, closed := errors.AsType[*serviceerror.NotFound](err); closed || isType(err, errTypeClosedMeanwhile) {
+		return status, h.whyClosed(ctx, ref, this, err)
 	}
 	return status, err
 }
 
+// errTypeClosedMeanwhile is Temporal's own refusal of updates that an execution
+// had taken but not done when it ended.
+const errTypeClosedMeanwhile = "AcceptedUpdateCompletedWorkflow"
+
+func isType(err error, errType string) bool {
+	e, ok := errors.AsType[*temporal.ApplicationError](err)
+	return ok && e.Type() == errType
+}
+
 // whyClosed explains an update that found no open execution: the run has
 // ended, or nobody here knows it.
-func (h *handlers) whyClosed(ctx context.Context, ref spacelift.RunRef) error {
+func (h *handlers) whyClosed(ctx context.Context, ref spacelift.RunRef, this change, closed error) error {
 	status, err := h.status(ctx, ref)
 	if err != nil {
 		return err
 	}
-	outcome := status.Outcome
-	if outcome == "" {
-		outcome = "its execution was closed while the run was " + string(status.State)
+	if status.Phase == workflows.PhaseDone {
+		return &endedError{status.Outcome}
 	}
-	return &endedError{outcome}
+	ctx, cancel := context.WithTimeout(ctx, temporalTimeout)
+	defer cancel()
+	found, err := h.temporal.DescribeWorkflowExecution(ctx, workflows.ManageRunID(ref), "")
+	switch {
+	case err != nil:
+		return fmt.Errorf("look at execution of %s: %w", ref, err)
+	case found.GetWorkflowExecutionInfo().GetStatus() == enums.WORKFLOW_EXECUTION_STATUS_RUNNING: // it was continuing as new
+		return &unansweredError{err: closed, repeatable: this.key != ""}
+	}
+	return &endedError{"somebody closed its execution in Temporal while the run was " + string(status.State)}
 }
 
 // endedError says that a run has ended, and how.

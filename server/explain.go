@@ -82,7 +82,7 @@ func afterTimelineToken(all []workflows.TimelineEntry, token string) (int, error
 	if err != nil || !ok || notNumber != nil || at < 0 {
 		return 0, &refusal{badRequest("pageToken is not one this API gave; leave it out to start from the oldest")}
 	}
-	// Whatever was put in or dropped, the nearest one is the one that was shown.
+	// Whatever was put in, the nearest one is the one that was shown.
 	for distance := range max(len(all), at+1) {
 		for _, i := range []int{at - distance, at + distance} {
 			if i >= 0 && i < len(all) && entryDigest(all[i]) == entry {
@@ -90,7 +90,7 @@ func afterTimelineToken(all []workflows.TimelineEntry, token string) (int, error
 			}
 		}
 	}
-	return min(at, len(all)), nil
+	return 0, nil // the oldest are dropped first, so none of those left was shown
 }
 
 func entryDigest(e workflows.TimelineEntry) string {

@@ -33,6 +33,8 @@ const (
 	globexSecret  = "another-secret"
 	viewerToken   = "gantry_viewer"
 	operatorToken = "gantry_operator"
+	approverToken = "gantry_approver"
+	otherToken    = "gantry_other" // of the same person as approverToken
 )
 
 // rig is a server over a real inbox and a Temporal made of maps.
@@ -66,7 +68,11 @@ func newRig(t *testing.T, options ...option) *rig {
 		Tokens: []server.Token{
 			{Name: "vera", Role: server.RoleViewer, Hash: server.TokenHash(viewerToken)},
 			{Name: "otto", Role: server.RoleOperator, Hash: server.TokenHash(operatorToken)},
+			{Name: "ann", Role: server.RoleApprover, Groups: []string{"platform"}, Hash: server.TokenHash(approverToken)},
+			{Name: "ann-laptop", Role: server.RoleApprover, Hash: server.TokenHash(otherToken)},
 		},
+		People:    []server.Person{{Name: "Ann", Aliases: []string{"ann", "ann-laptop", "acook"}}},
+		TaskQueue: "gantry",
 	}
 	for _, o := range options {
 		o(&cfg)

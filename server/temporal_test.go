@@ -43,6 +43,9 @@ type fakeTemporal struct {
 	updates  []client.UpdateWorkflowOptions
 	answered map[string]updateHandle
 
+	// execution is Temporal's status of all executions of ManageRun.
+	execution enums.WorkflowExecutionStatus
+
 	// retry is what every retry comes to; nil lets them wait.
 	retry   *workflows.RetryRunOutcome
 	retries []started
@@ -52,7 +55,8 @@ type fakeTemporal struct {
 type started struct {
 	options client.StartWorkflowOptions
 	input   workflows.RetryRunInput
-	outcome *workflows.RetryRunOutcome
+	outcome *workflows.RetryRunOutcome // nil while it is under way
+	err     error                      // that it failed with
 }
 
 func (f *fakeTemporal) QueryWorkflow(_ context.Context, id, _, query string, _ ...any) (converter.EncodedValue, error) {
@@ -72,6 +76,20 @@ func (f *fakeTemporal) QueryWorkflow(_ context.Context, id, _, query string, _ .
 		return encoded(f.freezes)
 	}
 	return nil, serviceerror.NewNotFound("workflow not found for ID: " + id)
+}
+
+// fail makes every call fail, or none.
+func (f *fakeTemporal) fail(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.err = err
+}
+
+// queries counts the queries so far.
+func (f *fakeTemporal) queries() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.asks
 }
 
 // set changes what a run is.
@@ -157,7 +175,7 @@ func (f *fakeTemporal) ExecuteWorkflow(_ context.Context, o client.StartWorkflow
 	if workflow != workflows.RetryRunType || o.TaskQueue == "" {
 		return nil, serviceerror.NewInvalidArgument("this does not start a retry")
 	}
-	if last := f.lastRetry(); last != nil && (last.outcome == nil || o.WorkflowIDReusePolicy == enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE) {
+	if last := f.lastRetry(); last != nil && ((last.outcome == nil && last.err == nil) || o.WorkflowIDReusePolicy == enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE) {
 		return nil, serviceerror.NewWorkflowExecutionAlreadyStarted("already started", "", "")
 	}
 	f.retries = append(f.retries, started{options: o, input: args[0].(workflows.RetryRunInput), outcome: f.retry})
@@ -174,6 +192,12 @@ func (f *fakeTemporal) lastRetry() *started {
 func (f *fakeTemporal) DescribeWorkflowExecution(_ context.Context, id, _ string) (*workflowservice.DescribeWorkflowExecutionResponse, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.err != nil {
+		return nil, f.err
+	}
+	if _, known := f.status[id]; known {
+		return &workflowservice.DescribeWorkflowExecutionResponse{WorkflowExecutionInfo: &workflowpb.WorkflowExecutionInfo{Status: f.execution}}, nil
+	}
 	last := f.lastRetry()
 	if last == nil || last.options.ID != id {
 		return nil, serviceerror.NewNotFound("workflow not found for ID: " + id)
@@ -217,7 +241,10 @@ func (f *fakeTemporal) GetWorkflow(_ context.Context, id, runID string) client.W
 	if !strings.HasPrefix(id, "retry/") {
 		return completed{result: f.reports[spacelift.Account(runID)], err: f.err}
 	}
-	if last := f.lastRetry(); last != nil && last.outcome != nil {
+	switch last := f.lastRetry(); {
+	case last != nil && last.err != nil:
+		return completed{err: last.err}
+	case last != nil && last.outcome != nil:
 		return completed{result: *last.outcome, err: f.err}
 	}
 	return completed{err: context.DeadlineExceeded}

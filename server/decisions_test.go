@@ -1,0 +1,368 @@
+package server_test
+
+import (
+	"errors"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
+
+	"github.com/gantryhq/gantry/gen/api"
+	"github.com/gantryhq/gantry/server"
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/workflows"
+)
+
+const (
+	decisions = runPath + "/decisions"
+	approve   = `{"verdict":"approve"}`
+)
+
+var (
+	theRun  = spacelift.RunRef{Account: "acme", Stack: "network-prod", Run: "01KDX3V4T8Q2M5N7P9R1S3T5V7"}
+	planned = time.Date(2026, 1, 1, 10, 1, 1, 0, time.UTC)
+)
+
+// asking is the status of a run that asks people.
+func asking() workflows.RunStatus {
+	return workflows.RunStatus{
+		Run: theRun, Type: "TRACKED", State: "UNCONFIRMED", StateVersion: 5, Phase: workflows.PhaseWaiting, Managed: true, StartedAt: planned,
+		Approvals: &workflows.Approvals{Needed: 2, Given: 1, Group: "platform", Excluded: []string{"jdoe"}, Decided: []workflows.Decided{
+			{Verdict: workflows.Approve, By: "Ann", Note: "fine", At: planned, State: "UNCONFIRMED", StateVersion: 5},
+		}},
+		Decisions: []workflows.Decided{
+			{Verdict: workflows.Approve, By: "Bob", At: planned, State: "UNCONFIRMED", StateVersion: 3, Revoked: true},
+			{Verdict: workflows.Approve, By: "Ann", Note: "fine", At: planned, State: "UNCONFIRMED", StateVersion: 5},
+		},
+	}
+}
+
+// counts lets every update count.
+func counts(client.UpdateWorkflowOptions) (any, error) { return asking(), nil }
+
+// post sends a change.
+func (r *rig) post(token, path, body string, headers ...string) *httptest.ResponseRecorder {
+	r.t.Helper()
+	if body != "" {
+		headers = append(headers, "Content-Type", "application/json")
+	}
+	return r.send(http.MethodPost, path, body, append(headers, "Authorization", "Bearer "+token)...)
+}
+
+// keyed is the header of a request with an idempotency key.
+func keyed(key string) []string { return []string{"Idempotency-Key", key} }
+
+func TestADecisionReachesItsRun(t *testing.T) {
+	r := newRig(t)
+	r.temporal.update = counts
+	w := r.post(approverToken, decisions, `{"verdict":"approve","note":"fine","stateVersion":5}`)
+	if w.Code != http.StatusOK {
+		t.Fatalf("%d %s", w.Code, w.Body)
+	}
+	got := decode[api.Run](t, w)
+	want := &api.Approvals{Needed: 2, Given: 1, Group: new("platform"), Excluded: []string{"jdoe"}, Decided: []api.Decided{
+		{Verdict: api.VerdictApprove, By: "Ann", Note: new("fine"), At: planned, State: "UNCONFIRMED", StateVersion: 5},
+	}}
+	if diff := cmp.Diff(want, got.Approvals); diff != "" {
+		t.Errorf("approvals (-want +got):\n%s", diff)
+	}
+	if len(got.Decisions) != 2 || got.Decisions[0].Revoked == nil || got.Decisions[1].Revoked != nil {
+		t.Errorf("decisions %s", show(got.Decisions))
+	}
+
+	sent := r.temporal.updates[0]
+	if sent.WorkflowID != workflows.ManageRunID(theRun) || sent.UpdateName != workflows.DecideUpdate || sent.WaitForStage != client.WorkflowUpdateStageCompleted {
+		t.Errorf("sent %+v", sent)
+	}
+	decision := workflows.Decision{
+		Verdict: workflows.Approve, Note: "fine", StateVersion: new(5),
+		By: workflows.Person{Name: "Ann", Aliases: []string{"ann", "ann-laptop", "acook"}, Groups: []string{"platform"}},
+	}
+	if diff := cmp.Diff([]any{decision}, sent.Args); diff != "" {
+		t.Errorf("decision (-want +got):\n%s", diff)
+	}
+	if lines := r.log.entries(t, "decision"); len(lines) != 1 || lines[0]["by"] != "Ann" || lines[0]["verdict"] != "approve" {
+		t.Errorf("the log does not say who decided what: %v", lines)
+	}
+	if diff := cmp.Diff(map[string]float64{"result=counted,verdict=approve": 1}, r.counter("gantry_decisions_total")); diff != "" {
+		t.Errorf("metric (-want +got):\n%s", diff)
+	}
+}
+
+// Who decides is the bearer: nothing in a body can say otherwise, and a body
+// with more in it than the contract knows does not reach the run.
+func TestNobodyDecidesInTheNameOfAnother(t *testing.T) {
+	for name, body := range map[string]string{
+		"a person":          `{"verdict":"approve","by":"root"}`,
+		"a person as a map": `{"verdict":"approve","By":{"name":"root"}}`,
+		"groups":            `{"verdict":"approve","groups":["platform"]}`,
+		"no verdict":        `{"note":"hm"}`,
+		"another verdict":   `{"verdict":"confirm"}`,
+		"a long note":       `{"verdict":"approve","note":"` + strings.Repeat("x", 1001) + `"}`,
+		"a negative plan":   `{"verdict":"approve","stateVersion":-1}`,
+		"no object":         `[]`,
+		"no JSON":           `verdict=approve`,
+		"nothing":           ``,
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.temporal.update = counts
+			wantProblem(t, r.post(approverToken, decisions, body), http.StatusBadRequest, "bad-request")
+			if len(r.temporal.updates) != 0 {
+				t.Errorf("it was sent: %+v", r.temporal.updates)
+			}
+		})
+	}
+}
+
+// An endless body is not read to its end.
+func TestBodiesOfTheAPIAreBounded(t *testing.T) {
+	r := newRig(t)
+	wantProblem(t, r.post(approverToken, decisions, `{"verdict":"`+strings.Repeat("x", 200<<10)+`"}`), http.StatusRequestEntityTooLarge, "body-too-large")
+}
+
+// refusals is the problem of each refusal that an execution makes.
+var refusals = map[string]struct {
+	status int
+	kind   string
+}{
+	workflows.ErrTypeNotAsked:        {http.StatusConflict, "not-asked"},
+	workflows.ErrTypeNotEntitled:     {http.StatusForbidden, "not-entitled"},
+	workflows.ErrTypeSelfApproval:    {http.StatusForbidden, "self-approval"},
+	workflows.ErrTypeAlreadyDecided:  {http.StatusConflict, "already-decided"},
+	workflows.ErrTypeStalePlan:       {http.StatusConflict, "stale-plan"},
+	workflows.ErrTypeNothingToRevoke: {http.StatusConflict, "nothing-to-revoke"},
+	workflows.ErrTypeTooLate:         {http.StatusConflict, "too-late"},
+	workflows.ErrTypeNotStoppable:    {http.StatusConflict, "not-stoppable"},
+	workflows.ErrTypeKeyReused:       {http.StatusUnprocessableEntity, "idempotency-key-reused"},
+	workflows.ErrTypeUnknownVerdict:  {http.StatusUnprocessableEntity, "unknown-verdict"},
+	workflows.ErrTypeUnknownFreeze:   {http.StatusNotFound, "unknown-freeze"},
+	workflows.ErrTypeBadFreeze:       {http.StatusUnprocessableEntity, "bad-freeze"},
+}
+
+func TestRefusalsOfExecutions(t *testing.T) {
+	for errType, want := range refusals {
+		t.Run(errType, func(t *testing.T) {
+			r := newRig(t)
+			r.temporal.update = func(client.UpdateWorkflowOptions) (any, error) {
+				return nil, temporal.NewNonRetryableApplicationError("because of the reason", errType, nil)
+			}
+			p := wantProblem(t, r.post(approverToken, decisions, approve), want.status, want.kind)
+			if errType != workflows.ErrTypeKeyReused && *p.Detail != "because of the reason" {
+				t.Errorf("detail %q does not pass the reason on", *p.Detail)
+			}
+			if got := r.counter("gantry_decisions_total"); got["result=refused,verdict=approve"] != 1 {
+				t.Errorf("metric %v", got)
+			}
+		})
+	}
+}
+
+// A refusal that is new in workflows needs its problem here.
+func TestEveryRefusalHasItsProblem(t *testing.T) {
+	var declared []string
+	for _, file := range []string{"../workflows/decisions.go", "../workflows/freezes.go"} {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`ErrType\w+\s*= "(\w+)"`).FindAllSubmatch(source, -1) {
+			declared = append(declared, string(m[1]))
+		}
+	}
+	slices.Sort(declared)
+	if diff := cmp.Diff(declared, slices.Sorted(maps.Keys(refusals))); diff != "" {
+		t.Errorf("refusals (-declared +known here):\n%s", diff)
+	}
+}
+
+func TestDecisionsThatFindNoOpenExecution(t *testing.T) {
+	ended := asking()
+	ended.Phase, ended.Outcome = workflows.PhaseDone, "bob discarded it in Spacelift"
+	closed := func(client.UpdateWorkflowOptions) (any, error) {
+		return nil, serviceerror.NewNotFound("workflow execution already completed")
+	}
+	for name, tt := range map[string]struct {
+		known     *workflows.RunStatus
+		execution enums.WorkflowExecutionStatus
+		update    func(client.UpdateWorkflowOptions) (any, error)
+		err       error
+		status    int
+		kind      string
+		detail    string
+	}{
+		"unknown":       {update: closed, status: http.StatusNotFound, kind: "not-found"},
+		"ended":         {known: &ended, update: closed, status: http.StatusConflict, kind: "run-ended", detail: "bob discarded it in Spacelift"},
+		"terminated":    {known: new(asking()), execution: enums.WORKFLOW_EXECUTION_STATUS_TERMINATED, update: closed, status: http.StatusConflict, kind: "run-ended", detail: "somebody closed its execution"},
+		"continues now": {known: new(asking()), execution: enums.WORKFLOW_EXECUTION_STATUS_RUNNING, update: closed, status: http.StatusServiceUnavailable, kind: "unanswered"},
+		"ended meanwhile": {known: &ended, update: func(client.UpdateWorkflowOptions) (any, error) {
+			return nil, temporal.NewNonRetryableApplicationError("it completed before the update", "AcceptedUpdateCompletedWorkflow", nil)
+		}, status: http.StatusConflict, kind: "run-ended", detail: "bob discarded it in Spacelift"},
+		"no worker":         {known: new(asking()), update: func(client.UpdateWorkflowOptions) (any, error) { return nil, errNobodyWorks }, status: http.StatusServiceUnavailable, kind: "unanswered"},
+		"Temporal is away":  {err: serviceerror.NewUnavailable("connection refused"), status: http.StatusServiceUnavailable, kind: "unanswered"},
+		"nobody planned it": {err: errors.New("secret details"), status: http.StatusInternalServerError, kind: "internal"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.temporal.update, r.temporal.execution, r.temporal.err = tt.update, tt.execution, tt.err
+			if tt.known != nil {
+				r.temporal.set(*tt.known)
+			}
+			w := r.post(approverToken, decisions, approve)
+			p := wantProblem(t, w, tt.status, tt.kind)
+			if !strings.Contains(*p.Detail, tt.detail) || strings.Contains(*p.Detail, "secret details") {
+				t.Errorf("detail %q", *p.Detail)
+			}
+			if (tt.status == http.StatusServiceUnavailable) != (w.Header().Get("Retry-After") != "") {
+				t.Errorf("Retry-After is %q", w.Header().Get("Retry-After"))
+			}
+		})
+	}
+}
+
+// What was sent and not answered is sent again under its key, and the caller is
+// told that this is safe.
+func TestAnUnansweredDecisionIsSentAgain(t *testing.T) {
+	r := newRig(t)
+	r.temporal.update = func(client.UpdateWorkflowOptions) (any, error) { return nil, errNobodyWorks }
+	p := wantProblem(t, r.post(approverToken, decisions, approve), http.StatusServiceUnavailable, "unanswered")
+	if !strings.Contains(*p.Detail, "look at it") {
+		t.Errorf("without a key: %s", *p.Detail)
+	}
+	p = wantProblem(t, r.post(approverToken, decisions, approve, keyed("k1")...), http.StatusServiceUnavailable, "unanswered")
+	if !strings.Contains(*p.Detail, "same Idempotency-Key") {
+		t.Errorf("with a key: %s", *p.Detail)
+	}
+	r.temporal.update = counts
+	for range 2 {
+		if w := r.post(approverToken, decisions, approve, keyed("k1")...); w.Code != http.StatusOK {
+			t.Errorf("sent again: %d %s", w.Code, w.Body)
+		}
+	}
+	ids := map[string]int{}
+	for _, u := range r.temporal.updates {
+		ids[u.UpdateID]++
+	}
+	if len(ids) != 2 || ids[""] != 1 {
+		t.Errorf("updates by id: %v; the three with a key are one", ids)
+	}
+}
+
+// A key counts together with who gave it and what for.
+func TestKeysOfDecisions(t *testing.T) {
+	r := newRig(t, func(c *server.Config) {
+		c.Tokens = append(c.Tokens, server.Token{Name: "bob", Role: server.RoleAdmin, Hash: server.TokenHash("gantry_bob")})
+	})
+	r.temporal.update = counts
+	sent := func(token, path, body, key string) (id, seen string) {
+		t.Helper()
+		if w := r.post(token, path, body, keyed(key)...); w.Code != http.StatusOK {
+			t.Fatalf("%d %s", w.Code, w.Body)
+		}
+		u := r.temporal.updates[len(r.temporal.updates)-1]
+		switch arg := u.Args[0].(type) {
+		case workflows.Decision:
+			return u.UpdateID, arg.Key
+		case workflows.StopRequest:
+			return u.UpdateID, arg.Key
+		}
+		t.Fatalf("sent %+v", u)
+		return "", ""
+	}
+	id, key := sent(approverToken, decisions, approve, "k")
+	if id == "" || key == "" || strings.Contains(id, "ann") {
+		t.Errorf("id %q, key %q", id, key)
+	}
+	for name, tt := range map[string]struct {
+		token, path, body, key string
+		sameID, sameKey        bool
+	}{
+		"the same":                     {approverToken, decisions, ` { "verdict" : "approve" } `, "k", true, true},
+		"another token of hers":        {otherToken, decisions, approve, "k", true, true},
+		"another verdict":              {approverToken, decisions, `{"verdict":"reject"}`, "k", false, true},
+		"another note":                 {approverToken, decisions, `{"verdict":"approve","note":"x"}`, "k", false, true},
+		"another plan":                 {approverToken, decisions, `{"verdict":"approve","stateVersion":0}`, "k", false, true},
+		"another key":                  {approverToken, decisions, approve, "k2", false, false},
+		"another person":               {"gantry_bob", decisions, approve, "k", false, false},
+		"another person, another deed": {"gantry_bob", runPath + "/stop", ``, "k", false, false},
+	} {
+		if gotID, gotKey := sent(tt.token, tt.path, tt.body, tt.key); (gotID == id) != tt.sameID || (gotKey == key) != tt.sameKey {
+			t.Errorf("%s: id %q, key %q; the first had %q, %q", name, gotID, gotKey, id, key)
+		}
+	}
+	stop, stopKey := sent("gantry_bob", runPath+"/stop", ``, "k")
+	if other, otherKey := sent("gantry_bob", decisions, approve, "k"); other == stop || otherKey != stopKey {
+		t.Error("a stop and a decision under one key are not told apart by their content")
+	}
+}
+
+func TestKeysThatAreNone(t *testing.T) {
+	for name, key := range map[string]string{"empty": "", "too long": strings.Repeat("k", 256), "not printable": "a\tb", "not ASCII": "ключ"} {
+		r := newRig(t)
+		r.temporal.update = counts
+		p := wantProblem(t, r.post(approverToken, decisions, approve, keyed(key)...), http.StatusBadRequest, "bad-request")
+		if len(p.Errors) != 1 || p.Errors[0].Parameter == nil || *p.Errors[0].Parameter != "Idempotency-Key" {
+			t.Errorf("%s: it does not name the header: %s", name, show(p))
+		}
+	}
+	r := newRig(t)
+	r.temporal.update = counts
+	if w := r.post(approverToken, decisions, approve, keyed(strings.Repeat("~", 255))...); w.Code != http.StatusOK {
+		t.Errorf("the longest key: %d %s", w.Code, w.Body)
+	}
+}
+
+func TestStop(t *testing.T) {
+	r := newRig(t)
+	r.temporal.update = counts
+	for _, body := range []string{``, `{}`, `{"note":"wrong branch"}`} {
+		w := r.post(operatorToken, runPath+"/stop", body)
+		if w.Code != http.StatusOK || decode[api.Run](t, w).Run != string(theRun.Run) {
+			t.Errorf("%q: %d %s", body, w.Code, w.Body)
+		}
+	}
+	want := []any{workflows.StopRequest{By: workflows.Person{Name: "otto"}, Note: "wrong branch"}}
+	if diff := cmp.Diff(want, r.temporal.updates[2].Args); diff != "" || r.temporal.updates[2].UpdateName != workflows.StopUpdate {
+		t.Errorf("sent %s (-want +got):\n%s", r.temporal.updates[2].UpdateName, diff)
+	}
+	if lines := r.log.entries(t, "stop"); len(lines) != 3 || lines[0]["by"] != "otto" {
+		t.Errorf("the log does not say who stopped it: %v", lines)
+	}
+	wantProblem(t, r.post(operatorToken, runPath+"/stop", `{"force":true}`), http.StatusBadRequest, "bad-request")
+}
+
+// Whose approvals count as whose is too important to guess.
+func TestPeopleThatCannotBe(t *testing.T) {
+	token := func(name string) server.Token {
+		return server.Token{Name: name, Role: server.RoleApprover, Hash: server.TokenHash(name)}
+	}
+	for name, tt := range map[string]struct {
+		tokens []server.Token
+		people []server.Person
+		says   string
+	}{
+		"a name of two people":       {people: []server.Person{{Name: "ann", Aliases: []string{"acook"}}, {Name: "bob", Aliases: []string{"ACook"}}}, says: "ACook is a name of both ann and bob"},
+		"a name that is an alias":    {people: []server.Person{{Name: "ann", Aliases: []string{"bob"}}, {Name: "Bob"}}, says: "Bob is a name of both"},
+		"no name":                    {people: []server.Person{{Aliases: []string{"x"}}}, says: "no name"},
+		"an empty alias":             {people: []server.Person{{Name: "ann", Aliases: []string{""}}}, says: "empty alias"},
+		"tokens that differ in case": {tokens: []server.Token{token("ann"), token("Ann")}, says: "configured twice"},
+	} {
+		_, err := server.New(server.Config{
+			Accounts: []server.Account{{Name: "acme", Secrets: fixed(acmeSecret)}}, Tokens: tt.tokens, People: tt.people,
+		}, nil, nil, newRegistry(), discard())
+		if err == nil || !strings.Contains(err.Error(), tt.says) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -1,0 +1,151 @@
+package server_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
+
+	"github.com/gantryhq/gantry/gen/api"
+	"github.com/gantryhq/gantry/policy"
+	"github.com/gantryhq/gantry/workflows"
+)
+
+const freezes = "/v1/accounts/acme/freezes"
+
+// keeps stands for the freezes of an account: what is declared holds.
+func (f *fakeTemporal) keeps(o client.UpdateWorkflowOptions) (any, error) {
+	switch wish := o.Args[0].(type) {
+	case workflows.DeclareFreeze:
+		freeze := policy.Freeze{ID: wish.ID, Reason: wish.Reason, Stacks: wish.Stacks, From: wish.From, Until: wish.Until, DeclaredBy: wish.By, DeclaredAt: planned}
+		for _, known := range f.freezes {
+			if known.ID == wish.ID && known.Reason != wish.Reason {
+				return nil, temporal.NewNonRetryableApplicationError("another freeze has this id", workflows.ErrTypeKeyReused, nil)
+			}
+		}
+		f.freezes = append(f.freezes, freeze)
+		return freeze, nil
+	case workflows.LiftFreeze:
+		for i, known := range f.freezes {
+			if known.ID == wish.ID {
+				f.freezes = append(f.freezes[:i], f.freezes[i+1:]...)
+				return known, nil
+			}
+		}
+	}
+	return nil, temporal.NewNonRetryableApplicationError("there is no such freeze", workflows.ErrTypeUnknownFreeze, nil)
+}
+
+func (r *rig) freezes() []api.Freeze {
+	r.t.Helper()
+	w := r.get(freezes, viewerToken)
+	if w.Code != http.StatusOK {
+		r.t.Fatalf("%d %s", w.Code, w.Body)
+	}
+	return decode[api.FreezeList](r.t, w).Freezes
+}
+
+func TestAFreezeIsDeclaredAndLifted(t *testing.T) {
+	r := newRig(t)
+	r.temporal.update = r.temporal.keeps
+	if got := r.freezes(); len(got) != 0 {
+		t.Errorf("before the first there is %v", got)
+	}
+	w := r.post(operatorToken, freezes, `{"reason":"audit","stacks":["network-prod"],"from":"2026-01-03T00:00:00Z","until":"2026-01-05T06:00:00+01:00"}`)
+	if w.Code != http.StatusCreated {
+		t.Fatalf("%d %s", w.Code, w.Body)
+	}
+	declared := decode[api.Freeze](t, w)
+	want := api.Freeze{
+		ID: declared.ID, Reason: "audit", Stacks: []string{"network-prod"}, From: time.Date(2026, 1, 3, 0, 0, 0, 0, time.UTC),
+		Until: new(time.Date(2026, 1, 5, 5, 0, 0, 0, time.UTC)), DeclaredBy: "otto", DeclaredAt: planned,
+	}
+	if diff := cmp.Diff(want, declared); diff != "" || len(declared.ID) != 26 {
+		t.Errorf("freeze %q (-want +got):\n%s", declared.ID, diff)
+	}
+	if diff := cmp.Diff([]api.Freeze{want}, r.freezes()); diff != "" {
+		t.Errorf("freezes (-want +got):\n%s", diff)
+	}
+
+	location := w.Header().Get("Location")
+	wantProblem(t, r.send(http.MethodDelete, location, "", "Authorization", "Bearer "+approverToken), http.StatusForbidden, "forbidden")
+	w = r.send(http.MethodDelete, location, "", "Authorization", "Bearer "+operatorToken)
+	if w.Code != http.StatusOK || decode[api.Freeze](t, w).ID != declared.ID || len(r.freezes()) != 0 {
+		t.Errorf("lift: %d %s, left %v", w.Code, w.Body, r.freezes())
+	}
+	wantProblem(t, r.send(http.MethodDelete, location, "", "Authorization", "Bearer "+operatorToken), http.StatusNotFound, "unknown-freeze")
+	for _, message := range []string{"freeze declared", "freeze lifted"} {
+		if lines := r.log.entries(t, message); len(lines) != 1 || lines[0]["by"] != "otto" {
+			t.Errorf("%s: logged %v", message, lines)
+		}
+	}
+}
+
+// A repeat under the same key is the same freeze; another wish under it is
+// refused; without a key each is its own.
+func TestAFreezeIsDeclaredOnce(t *testing.T) {
+	r := newRig(t)
+	r.temporal.update = r.temporal.keeps
+	declare := func(body string, headers ...string) api.Freeze {
+		t.Helper()
+		w := r.post(operatorToken, freezes, body, headers...)
+		if w.Code != http.StatusCreated {
+			t.Fatalf("%d %s", w.Code, w.Body)
+		}
+		return decode[api.Freeze](t, w)
+	}
+	first := declare(`{"reason":"audit"}`, keyed("k")...)
+	if again := declare(`{"reason":"audit"}`, keyed("k")...); again.ID != first.ID || len(r.freezes()) != 1 {
+		t.Errorf("the repeat is %s, the first %s", again.ID, first.ID)
+	}
+	wantProblem(t, r.post(operatorToken, freezes, `{"reason":"incident"}`, keyed("k")...), http.StatusUnprocessableEntity, "idempotency-key-reused")
+	if other := declare(`{"reason":"audit"}`, keyed("k2")...); other.ID == first.ID {
+		t.Error("another key is the same freeze")
+	}
+	if a, b := declare(`{"reason":"audit"}`), declare(`{"reason":"audit"}`); a.ID == b.ID {
+		t.Error("two without a key are one")
+	}
+
+	// A repeat of lifting is answered like the first, though the freeze is gone.
+	path := freezes + "/" + first.ID
+	for range 2 {
+		if w := r.send(http.MethodDelete, path, "", "Authorization", "Bearer "+operatorToken, "Idempotency-Key", "lift"); w.Code != http.StatusOK {
+			t.Errorf("lift: %d %s", w.Code, w.Body)
+		}
+	}
+}
+
+func TestFreezesThatCannotBe(t *testing.T) {
+	r := newRig(t)
+	for name, tt := range map[string]struct {
+		path, body string
+		status     int
+		kind       string
+	}{
+		"no reason":          {freezes, `{}`, http.StatusBadRequest, "bad-request"},
+		"an empty reason":    {freezes, `{"reason":""}`, http.StatusBadRequest, "bad-request"},
+		"somebody else's":    {freezes, `{"reason":"x","declaredBy":"root"}`, http.StatusBadRequest, "bad-request"},
+		"no time":            {freezes, `{"reason":"x","until":"tomorrow"}`, http.StatusBadRequest, "bad-request"},
+		"an unknown account": {"/v1/accounts/initech/freezes", `{"reason":"x"}`, http.StatusNotFound, "not-found"},
+	} {
+		p := wantProblem(t, r.post(operatorToken, tt.path, tt.body), tt.status, tt.kind)
+		if len(r.temporal.updates) != 0 {
+			t.Errorf("%s: it was sent", name)
+		}
+		if tt.kind == "not-found" && !strings.Contains(*p.Detail, "/v1/accounts") {
+			t.Errorf("%s: %s", name, *p.Detail)
+		}
+	}
+	wantProblem(t, r.get("/v1/accounts/initech/freezes", viewerToken), http.StatusNotFound, "not-found")
+	// Lifting starts nothing: without an execution there is no freeze.
+	wantProblem(t, r.send(http.MethodDelete, freezes+"/x", "", "Authorization", "Bearer "+operatorToken), http.StatusNotFound, "unknown-freeze")
+	r.temporal.update = func(client.UpdateWorkflowOptions) (any, error) { return nil, errNobodyWorks }
+	wantProblem(t, r.post(operatorToken, freezes, `{"reason":"x"}`), http.StatusServiceUnavailable, "unanswered")
+	r.temporal.err = serviceerror.NewUnavailable("down")
+	wantProblem(t, r.get(freezes, viewerToken), http.StatusServiceUnavailable, "temporal-unavailable")
+}

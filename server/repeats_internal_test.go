@@ -1,0 +1,93 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+)
+
+func TestOnce(t *testing.T) {
+	r := newRepeats()
+	var done atomic.Int32
+	work := func() (int, error) { return int(done.Add(1)), nil }
+	this := change{key: "k", content: "c"}
+	for range 3 {
+		if n, err := once(t.Context(), r, this, work); n != 1 || err != nil {
+			t.Errorf("%d, %v: want the first answer", n, err)
+		}
+	}
+	if _, err := once(t.Context(), r, change{key: "k", content: "other"}, work); !errors.Is(err, errKeyReused) {
+		t.Errorf("another request under the key: %v", err)
+	}
+	for want := 2; want < 4; want++ {
+		if n, _ := once(t.Context(), r, change{}, work); n != want {
+			t.Errorf("without a key: %d, want %d", n, want)
+		}
+	}
+}
+
+func TestOnceForgetsFailures(t *testing.T) {
+	r := newRepeats()
+	this := change{key: "k", content: "c"}
+	if _, err := once(t.Context(), r, this, func() (int, error) { return 0, errors.New("disk full") }); err == nil {
+		t.Error("the failure is lost")
+	}
+	if n, err := once(t.Context(), r, this, func() (int, error) { return 7, nil }); n != 7 || err != nil {
+		t.Errorf("%d, %v after the failure", n, err)
+	}
+}
+
+// Repeats that come while the first is at work wait for it, and do the work
+// themselves if it fails.
+func TestOnceAtTheSameTime(t *testing.T) {
+	for _, fails := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRepeats()
+			var works atomic.Int32
+			proceed := make(chan struct{})
+			work := func() (int, error) {
+				if works.Add(1) == 1 {
+					<-proceed
+					if fails {
+						return 0, errors.New("disk full")
+					}
+				}
+				return int(works.Load()), nil
+			}
+			var all sync.WaitGroup
+			for range 10 {
+				all.Go(func() { _, _ = once(t.Context(), r, change{key: "k", content: "c"}, work) })
+			}
+			synctest.Wait()
+			gone, leave := context.WithCancel(t.Context())
+			leave()
+			if _, err := once(gone, r, change{key: "k", content: "c"}, work); !errors.Is(err, context.Canceled) {
+				t.Errorf("who left: %v", err)
+			}
+			close(proceed)
+			all.Wait()
+			if want := map[bool]int32{false: 1, true: 2}[fails]; works.Load() != want {
+				t.Errorf("the work was done %d times, want %d", works.Load(), want)
+			}
+		})
+	}
+}
+
+func TestOnceIsBounded(t *testing.T) {
+	r := newRepeats()
+	for i := range 2 * maxRepeats {
+		if _, err := once(t.Context(), r, change{key: fmt.Sprint(i), content: "c"}, func() (int, error) { return i, nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(r.byKey) != maxRepeats || r.oldest.Len() != maxRepeats {
+		t.Errorf("%d keys and %d answers are remembered", len(r.byKey), r.oldest.Len())
+	}
+	if n, _ := once(t.Context(), r, change{key: fmt.Sprint(2*maxRepeats - 1), content: "c"}, func() (int, error) { return -1, nil }); n == -1 {
+		t.Error("the newest was forgotten first")
+	}
+}

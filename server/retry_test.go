@@ -1,0 +1,144 @@
+package server_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/temporal"
+
+	"github.com/gantryhq/gantry/gen/api"
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/workflows"
+)
+
+const retry = runPath + "/retry"
+
+// failedRun is a rig with a failed run whose retry comes to an outcome.
+func failedRun(t *testing.T, outcome *workflows.RetryRunOutcome) *rig {
+	r := newRig(t)
+	r.temporal.retry = outcome
+	r.temporal.set(workflows.RunStatus{Run: theRun, State: "FAILED", Phase: workflows.PhaseDone, StartedAt: planned})
+	return r
+}
+
+// as is the outcome of a retry that made a new run.
+func as(run string) *workflows.RetryRunOutcome {
+	o := &workflows.RetryRunOutcome{New: theRun}
+	o.New.Run = "01KDX5N0R6T8W2Y4A6C8E0G2J4"
+	if run != "" {
+		o.New.Run = theRun.Run
+	}
+	return o
+}
+
+func TestRetry(t *testing.T) {
+	r := failedRun(t, as(""))
+	w := r.post(operatorToken, retry, `{"note":"the provider is back"}`)
+	if w.Code != http.StatusOK {
+		t.Fatalf("%d %s", w.Code, w.Body)
+	}
+	want := api.Retry{Account: "acme", Stack: "network-prod", Run: string(theRun.Run), New: new("01KDX5N0R6T8W2Y4A6C8E0G2J4")}
+	if diff := cmp.Diff(want, decode[api.Retry](t, w)); diff != "" {
+		t.Errorf("answer (-want +got):\n%s", diff)
+	}
+	started := r.temporal.retries[0]
+	if started.options.ID != workflows.RetryRunID(theRun) {
+		t.Errorf("started as %s", started.options.ID)
+	}
+	input := workflows.RetryRunInput{Run: theRun, By: "otto", Reason: "otto asked for it: the provider is back", Attempt: 2}
+	if diff := cmp.Diff(input, started.input); diff != "" {
+		t.Errorf("input (-want +got):\n%s", diff)
+	}
+
+	// There is one retry of each run.
+	p := wantProblem(t, r.post(operatorToken, retry, ``), http.StatusConflict, "already-retried")
+	if !strings.Contains(*p.Detail, "otto") || !strings.Contains(*p.Detail, "01KDX5N0R6T8W2Y4A6C8E0G2J4") {
+		t.Errorf("it does not say who did and as what: %s", *p.Detail)
+	}
+	if len(r.temporal.retries) != 1 {
+		t.Errorf("%d retries were started", len(r.temporal.retries))
+	}
+}
+
+// A run that tries another one again is itself the second attempt.
+func TestRetryOfARetry(t *testing.T) {
+	r := failedRun(t, as(""))
+	r.temporal.set(workflows.RunStatus{Run: theRun, State: "FAILED", Phase: workflows.PhaseDone, RetryOf: &workflows.RetryOf{Attempt: 2}})
+	r.post(operatorToken, retry, ``)
+	if got := r.temporal.retries[0].input.Attempt; got != 3 {
+		t.Errorf("attempt %d, want 3", got)
+	}
+}
+
+func TestRetriesUnderOneKey(t *testing.T) {
+	r := failedRun(t, nil) // Spacelift has not answered
+	for range 2 {
+		w := r.post(operatorToken, retry, `{"note":"x"}`, keyed("k")...)
+		if w.Code != http.StatusAccepted || decode[api.Retry](t, w).New != nil {
+			t.Errorf("under way: %d %s", w.Code, w.Body)
+		}
+	}
+	r.temporal.retries[0].outcome = as("")
+	w := r.post(operatorToken, retry, `{"note":"x"}`, keyed("k")...)
+	if w.Code != http.StatusOK || decode[api.Retry](t, w).New == nil {
+		t.Errorf("answered: %d %s", w.Code, w.Body)
+	}
+	wantProblem(t, r.post(operatorToken, retry, `{"note":"y"}`, keyed("k")...), http.StatusUnprocessableEntity, "idempotency-key-reused")
+	wantProblem(t, r.post(operatorToken, retry, `{"note":"x"}`, keyed("k2")...), http.StatusConflict, "already-retried")
+	if len(r.temporal.retries) != 1 {
+		t.Errorf("%d retries were started", len(r.temporal.retries))
+	}
+}
+
+// A retry that Spacelift refused made no run, so the run may be retried once
+// what was in the way is gone; a repeat of the refused request is refused again.
+func TestARefusedRetryMayBeAskedForAgain(t *testing.T) {
+	r := failedRun(t, &workflows.RetryRunOutcome{Reason: "the stack is locked by bob"})
+	p := wantProblem(t, r.post(operatorToken, retry, ``, keyed("k")...), http.StatusConflict, "retry-refused")
+	if *p.Detail != "the stack is locked by bob" {
+		t.Errorf("detail %q", *p.Detail)
+	}
+	r.temporal.retry = as("same")
+	wantProblem(t, r.post(operatorToken, retry, ``, keyed("k")...), http.StatusConflict, "retry-refused")
+	w := r.post(operatorToken, retry, ``, keyed("k2")...)
+	if w.Code != http.StatusOK || *decode[api.Retry](t, w).New != string(theRun.Run) {
+		t.Errorf("asked for again: %d %s", w.Code, w.Body)
+	}
+}
+
+func TestRetriesThatCannotBe(t *testing.T) {
+	r := failedRun(t, as(""))
+	for _, state := range []string{"FINISHED", "APPLYING", "DISCARDED"} {
+		r.temporal.set(workflows.RunStatus{Run: theRun, State: spacelift.RunState(state), Phase: workflows.PhaseDone})
+		if p := wantProblem(t, r.post(operatorToken, retry, ``), http.StatusConflict, "not-failed"); !strings.Contains(*p.Detail, state) {
+			t.Errorf("%s: %s", state, *p.Detail)
+		}
+	}
+	wantProblem(t, r.post(operatorToken, strings.Replace(retry, "network-prod", "app-prod", 1), ``), http.StatusNotFound, "not-found")
+	if len(r.temporal.retries) != 0 {
+		t.Error("the one retry was spent on a run that had not failed")
+	}
+	r.temporal.err = serviceerror.NewUnavailable("down")
+	wantProblem(t, r.post(operatorToken, retry, ``), http.StatusServiceUnavailable, "temporal-unavailable")
+}
+
+// The retry of a policy has no request: it is told apart from people's.
+func TestAPolicyWasFaster(t *testing.T) {
+	r := failedRun(t, nil)
+	r.temporal.retries = []started{{outcome: as("")}}
+	r.temporal.retries[0].options.ID = workflows.RetryRunID(theRun)
+	p := wantProblem(t, r.post(operatorToken, retry, ``, keyed("k")...), http.StatusConflict, "already-retried")
+	if !strings.Contains(*p.Detail, "policy") {
+		t.Errorf("detail %q", *p.Detail)
+	}
+
+	// One that gave up made no run either.
+	r.temporal.retries[0].outcome, r.temporal.retries[0].err = nil, &temporal.WorkflowExecutionError{}
+	r.temporal.retry = as("")
+	if w := r.post(operatorToken, retry, ``); w.Code != http.StatusOK {
+		t.Errorf("after one that gave up: %d %s", w.Code, w.Body)
+	}
+}

@@ -1,0 +1,196 @@
+package server_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/gantryhq/gantry/gen/api"
+	"github.com/gantryhq/gantry/policy"
+	"github.com/gantryhq/gantry/server"
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// account is Spacelift as far as stacks go.
+type account struct {
+	stacks   []spacelift.Stack
+	complete bool
+	err      error
+}
+
+func (a *account) Stack(_ context.Context, id spacelift.StackID) (spacelift.Stack, error) {
+	for _, s := range a.stacks {
+		if s.ID == id {
+			return s, a.err
+		}
+	}
+	return spacelift.Stack{}, errors.Join(a.err, spacelift.ErrNotFound)
+}
+
+func (a *account) StacksByLabel(_ context.Context, label string) (spacelift.Listing[spacelift.Stack], error) {
+	found := spacelift.Listing[spacelift.Stack]{Complete: a.complete}
+	for _, s := range a.stacks {
+		for _, l := range s.Labels {
+			if l == label {
+				found.Items = append(found.Items, s)
+			}
+		}
+	}
+	return found, a.err
+}
+
+// withStacks gives acme stacks, a profile, and a window that is over.
+func withStacks(t *testing.T, a *account) *rig {
+	t.Helper()
+	rules, err := policy.Compile(policy.Config{
+		Profiles: []policy.Profile{{
+			Name: "production", Confirm: new(policy.ConfirmAuto), MaxDeleted: new(0), Approvals: new(2), ApprovalTimeout: new(policy.Duration(24 * time.Hour)),
+			Escalation: []policy.Step{{After: policy.Duration(time.Hour), Notify: []string{"deploys"}}, {After: policy.Duration(4 * time.Hour), Discard: true}},
+		}},
+		Windows:  []policy.Window{{Name: "launch", TimeZone: "UTC", Allow: []policy.Recurrence{{Start: "2020-01-01T08:00", Duration: policy.Duration(time.Hour)}}}},
+		Channels: []string{"deploys"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newRig(t, func(c *server.Config) {
+		c.Accounts[0].Stacks, c.Rules = a, rules
+	})
+}
+
+func (r *rig) policyOf(stack string) api.Stack {
+	r.t.Helper()
+	w := r.get("/v1/accounts/acme/stacks/"+stack+"/policy", viewerToken)
+	if w.Code != http.StatusOK {
+		r.t.Fatalf("%d %s", w.Code, w.Body)
+	}
+	return decode[api.Stack](r.t, w)
+}
+
+func TestThePolicyOfAStack(t *testing.T) {
+	r := withStacks(t, &account{stacks: []spacelift.Stack{{
+		Account: "acme", ID: "network-prod", Name: "network / prod",
+		Labels: []string{"env:prod", "gantry:managed", "gantry:profile=production", "gantry:approvals=3", "gantry:window=launch"},
+	}}})
+	got := r.policyOf("network-prod")
+	values := map[string]api.PolicyValue{}
+	for _, v := range got.Policy {
+		values[v.Name] = v
+	}
+	for name, want := range map[string]api.PolicyValue{
+		"profile":            {Value: "production", Origin: "gantry:profile=production"},
+		"confirm":            {Value: "auto", Origin: "profile production"},
+		"limits.maxDeleted":  {Value: "0", Origin: "profile production"},
+		"approvals":          {Value: "3", Origin: "gantry:approvals=3"},
+		"approvers":          {Value: "anyone", Origin: "default"},
+		"approvalTimeout":    {Value: "24h", Origin: "profile production"},
+		"escalation":         {Value: "after 1h tell deploys; after 4h discard", Origin: "profile production"},
+		"windows":            {Value: "launch", Origin: "gantry:window=launch"},
+		"types":              {Value: "TRACKED", Origin: "default"},
+		"drift":              {Value: "true", Origin: "default"},
+		"retries":            {Value: "0", Origin: "default"},
+		"reminders":          {Value: "none", Origin: "default"},
+		"deadlines.queued":   {Value: "30m", Origin: "default"},
+		"deadlines.applying": {Value: "2h", Origin: "default"},
+	} {
+		want.Name = name
+		if diff := cmp.Diff(want, values[name]); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+	if _, shown := values["limits.maxAdded"]; shown {
+		t.Error("a limit that nobody set is shown")
+	}
+	got.Policy = nil
+	want := api.Stack{
+		Account: "acme", Stack: "network-prod", Name: "network / prod", Managed: true, Problems: []api.PolicyProblem{},
+		Labels: []string{"gantry:approvals=3", "gantry:managed", "gantry:profile=production", "gantry:window=launch"},
+		Gate:   api.Gate{Reason: new("the window launch is closed and never opens again"), Window: new("launch")},
+	}
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(api.Gate{}, "At")); diff != "" {
+		t.Errorf("stack (-want +got):\n%s", diff)
+	}
+}
+
+// What can't be followed is said with its remedy, and a freeze closes the gate.
+func TestThePolicyOfAStackThatIsHeld(t *testing.T) {
+	r := withStacks(t, &account{stacks: []spacelift.Stack{
+		{Account: "acme", ID: "app", Name: "app", Labels: []string{"gantry:managed", "gantry:confirm=atuo"}},
+		{Account: "acme", ID: "bare", Name: "bare"},
+	}})
+	r.temporal.freezes = []policy.Freeze{{ID: "f1", Reason: "incident", From: time.Now().Add(-time.Hour), DeclaredBy: "otto"}}
+	got := r.policyOf("app")
+	if len(got.Problems) != 1 || got.Problems[0].Label != "gantry:confirm=atuo" || got.Problems[0].Remedy == "" {
+		t.Errorf("problems %s", show(got.Problems))
+	}
+	if got.Gate.Open || got.Gate.Freeze == nil || *got.Gate.Freeze != "f1" || !strings.Contains(*got.Gate.Reason, "incident") {
+		t.Errorf("gate %s", show(got.Gate))
+	}
+	if bare := r.policyOf("bare"); bare.Managed || len(bare.Labels) != 0 || len(bare.Policy) == 0 {
+		t.Errorf("a stack that Gantry leaves alone: %s", show(bare))
+	}
+}
+
+func TestListStacks(t *testing.T) {
+	r := withStacks(t, &account{complete: true, stacks: []spacelift.Stack{
+		{Account: "acme", ID: "network", Labels: []string{"gantry:managed"}}, {Account: "acme", ID: "other"},
+		{Account: "acme", ID: "app", Labels: []string{"gantry:confirm=auto", "gantry:managed"}},
+	}})
+	w := r.get("/v1/accounts/acme/stacks", viewerToken)
+	if w.Code != http.StatusOK {
+		t.Fatalf("%d %s", w.Code, w.Body)
+	}
+	list := decode[api.StackList](t, w)
+	var ids []string
+	for _, s := range list.Stacks {
+		ids = append(ids, s.Stack)
+	}
+	if diff := cmp.Diff([]string{"app", "network"}, ids); diff != "" || !list.Complete {
+		t.Errorf("complete %t, stacks (-want +got):\n%s", list.Complete, diff)
+	}
+	if !list.Stacks[0].Gate.Open {
+		t.Errorf("gate %s", show(list.Stacks[0].Gate))
+	}
+}
+
+func TestStacksThatCannotBeRead(t *testing.T) {
+	for name, tt := range map[string]struct {
+		err    error
+		status int
+		kind   string
+		after  string
+	}{
+		"unknown":      {nil, http.StatusNotFound, "not-found", ""},
+		"unauthorized": {spacelift.ErrUnauthorized, http.StatusBadGateway, "spacelift-refused", ""},
+		"forbidden":    {spacelift.ErrForbidden, http.StatusBadGateway, "spacelift-refused", ""},
+		"an old one":   {spacelift.ErrSchemaMismatch, http.StatusBadGateway, "spacelift-refused", ""},
+		"rate limited": {&spacelift.RateLimitedError{RetryAfter: time.Minute}, http.StatusServiceUnavailable, "spacelift-unavailable", "60"},
+		"slow":         {context.DeadlineExceeded, http.StatusServiceUnavailable, "spacelift-unavailable", "10"},
+		"in trouble":   {errors.New("secret details"), http.StatusServiceUnavailable, "spacelift-unavailable", "10"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := &account{err: tt.err, stacks: []spacelift.Stack{{ID: "known", Labels: []string{"gantry:managed"}}}}
+			r := withStacks(t, a)
+			paths := []string{"/v1/accounts/acme/stacks/known/policy", "/v1/accounts/acme/stacks"}
+			if tt.err == nil {
+				paths = []string{"/v1/accounts/acme/stacks/app/policy", "/v1/accounts/initech/stacks/app/policy", "/v1/accounts/initech/stacks"}
+			}
+			for _, path := range paths {
+				w := r.get(path, viewerToken)
+				wantProblem(t, w, tt.status, tt.kind)
+				if got := w.Header().Get("Retry-After"); got != tt.after {
+					t.Errorf("%s: Retry-After is %q, want %q", path, got, tt.after)
+				}
+				if strings.Contains(w.Body.String(), "secret details") {
+					t.Error("the problem passes an error's text on")
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,222 @@
+package server_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.temporal.io/api/serviceerror"
+
+	"github.com/gantryhq/gantry/gen/api"
+	"github.com/gantryhq/gantry/server"
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/workflows"
+)
+
+// stream is a client that follows a run.
+type stream struct {
+	w     *httptest.ResponseRecorder
+	leave context.CancelFunc
+	ended chan struct{}
+}
+
+// follow starts to follow the run. It must be called in a synctest bubble.
+func (r *rig) follow() *stream {
+	ctx, leave := context.WithCancel(r.t.Context())
+	s := &stream{w: httptest.NewRecorder(), leave: leave, ended: make(chan struct{})}
+	req := httptest.NewRequestWithContext(ctx, http.MethodGet, runPath+"/events", nil)
+	req.Header.Set("Authorization", "Bearer "+viewerToken)
+	go func() {
+		defer close(s.ended)
+		r.handler.ServeHTTP(s.w, req)
+	}()
+	synctest.Wait()
+	return s
+}
+
+// over reports whether the server has ended the stream.
+func (s *stream) over() bool {
+	synctest.Wait()
+	select {
+	case <-s.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+// events returns the names and states of the events so far.
+func (s *stream) events(t *testing.T) (events []string) {
+	t.Helper()
+	synctest.Wait()
+	for block := range strings.SplitSeq(strings.TrimSuffix(s.w.Body.String(), "\n\n"), "\n\n") {
+		name, data, ok := strings.Cut(block, "\n")
+		if !ok {
+			events = append(events, block)
+			continue
+		}
+		var run api.Run
+		if err := json.Unmarshal([]byte(strings.TrimPrefix(data, "data: ")), &run); err != nil {
+			t.Fatalf("%q: %v", block, err)
+		}
+		events = append(events, strings.TrimPrefix(name, "event: ")+" "+run.State)
+	}
+	return events
+}
+
+func (s *stream) want(t *testing.T, events ...string) {
+	t.Helper()
+	if got := s.events(t); strings.Join(got, "|") != strings.Join(events, "|") {
+		t.Errorf("events %q, want %q", got, events)
+	}
+}
+
+func inState(state spacelift.RunState, phase workflows.Phase) workflows.RunStatus {
+	s := asking()
+	s.State, s.Phase = state, phase
+	return s
+}
+
+// inBubble runs a test with a clock of its own.
+func inBubble(t *testing.T, test func(*testing.T, *rig), options ...option) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, options...)
+		r.temporal.set(asking())
+		test(t, r)
+	})
+}
+
+func TestStreamFollowsARunToItsEnd(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		s := r.follow()
+		s.want(t, "run UNCONFIRMED")
+		if ct := s.w.Header().Get("Content-Type"); ct != "text/event-stream" || !s.w.Flushed {
+			t.Errorf("content type %q, flushed %t", ct, s.w.Flushed)
+		}
+		r.temporal.set(inState("APPLYING", workflows.PhaseApplying))
+		time.Sleep(2 * time.Second)
+		s.want(t, "run UNCONFIRMED", "run APPLYING")
+
+		// Temporal being away is no reason to cut anybody off.
+		r.temporal.fail(serviceerror.NewUnavailable("down"))
+		time.Sleep(10 * time.Second)
+		s.want(t, "run UNCONFIRMED", "run APPLYING")
+		r.temporal.fail(nil)
+
+		r.temporal.set(inState("FINISHED", workflows.PhaseDone))
+		time.Sleep(6 * time.Second)
+		s.want(t, "run UNCONFIRMED", "run APPLYING", "end FINISHED")
+		if !s.over() {
+			t.Error("the stream goes on after the end")
+		}
+	})
+}
+
+// While nothing changes the execution is asked less often, and the connection
+// shows signs of life.
+func TestAQuietStream(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		s := r.follow()
+		time.Sleep(time.Minute)
+		s.want(t, "run UNCONFIRMED", ": nothing new", ": nothing new", ": nothing new")
+		if asks := r.temporal.queries(); asks < 10 || asks > 20 {
+			t.Errorf("asked %d times in a minute", asks)
+		}
+		s.leave()
+		if !s.over() {
+			t.Error("the client is gone and the stream goes on")
+		}
+	})
+}
+
+func TestStreamOfAnEndedRun(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.temporal.set(inState("FAILED", workflows.PhaseDone))
+		s := r.follow()
+		s.want(t, "end FAILED")
+		if !s.over() {
+			t.Error("the stream goes on after the end")
+		}
+	})
+}
+
+// A server that shuts down does not wait for streams.
+func TestStreamsEndWithTheServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stopping := make(chan struct{})
+		r := newRig(t, func(c *server.Config) { c.Stopping = stopping })
+		r.temporal.set(asking())
+		s := r.follow()
+		close(stopping)
+		if !s.over() {
+			t.Error("the stream goes on")
+		}
+	})
+}
+
+func TestStreamsAreBounded(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		var first *stream
+		for i := range 100 {
+			if s := r.follow(); i == 0 {
+				first = s
+			} else {
+				defer s.leave()
+			}
+		}
+		refused := r.follow()
+		if !refused.over() || refused.w.Header().Get("Retry-After") == "" {
+			t.Error("the 101st stream is not refused")
+		}
+		wantProblem(t, refused.w, http.StatusTooManyRequests, "too-many-streams")
+		first.leave()
+		synctest.Wait()
+		next := r.follow()
+		next.want(t, "run UNCONFIRMED")
+		next.leave()
+		synctest.Wait()
+	})
+}
+
+func TestStreamOfAnUnknownRun(t *testing.T) {
+	wantProblem(t, newRig(t).get(runPath+"/events", viewerToken), http.StatusNotFound, "not-found")
+}
+
+// A stream outlives the time that the server gives to answers, and each event
+// is there when it happens.
+func TestStreamOverAConnection(t *testing.T) {
+	r := newRig(t)
+	r.temporal.set(asking())
+	srv := httptest.NewUnstartedServer(r.handler)
+	srv.Config.WriteTimeout = 10 * time.Millisecond
+	srv.Start()
+	defer srv.Close()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, srv.URL+runPath+"/events", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+viewerToken)
+	answer, err := srv.Client().Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	var once sync.Once
+	var names []string
+	for lines := bufio.NewScanner(answer.Body); lines.Scan(); {
+		if name, ok := strings.CutPrefix(lines.Text(), "event: "); ok {
+			names = append(names, name)
+			once.Do(func() { r.temporal.set(inState("FINISHED", workflows.PhaseDone)) })
+		}
+	}
+	if strings.Join(names, " ") != "run end" {
+		t.Errorf("events %v", names)
+	}
+}
