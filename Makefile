@@ -41,7 +41,7 @@ down: ## Stop the containers; ARGS=-v forgets their data as well
 	@docker/stack down $(ARGS)
 
 .PHONY: check-docker
-check-docker: image ## Drive the containers on a real engine and kill each of them; needs a Docker engine
+check-docker: image ## Drive the containers on a real engine and kill each of them; needs a Docker engine and PostgreSQL's programs
 	$(GOTESTSUM) -count=1 -timeout 20m ./e2e/docker
 
 .PHONY: generate

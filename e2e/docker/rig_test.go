@@ -27,9 +27,6 @@ import (
 // for when things go well.
 const patience = 2 * time.Minute
 
-// services are the containers that stay, in the order they are killed.
-var services = []string{"gantry", "temporal", "simulator"}
-
 // stack is everything that docker/stack starts, under a name and on ports of
 // its own.
 type stack struct {
@@ -37,19 +34,22 @@ type stack struct {
 	env       []string
 	project   string
 	secrets   string            // folder
-	ids       map[string]string // of containers, by service
+	services  []string          // those that stay
+	ids       map[string]string // of their containers
 	spacelift string            // URL of the simulator
 	client    *client.ClientWithResponses
 }
 
-// newStack starts the containers with the variables over those of its own, and
+// newStack starts the services, with the variables over those of its own, and
 // takes everything away when the test ends.
-func newStack(t *testing.T, variables ...string) *stack {
+func newStack(t *testing.T, services []string, variables ...string) *stack {
 	t.Helper()
 	if out, err := exec.CommandContext(t.Context(), "docker", "info", "--format", "{{.ServerVersion}}").CombinedOutput(); err != nil {
 		t.Fatalf("no Docker engine answers, and this can't be checked without one: %v\n%s", err, out)
 	}
-	s := &stack{t: t, project: fmt.Sprintf("gantry-check-%d", os.Getpid()), secrets: filepath.Join(t.TempDir(), "secrets")}
+	s := &stack{
+		t: t, project: fmt.Sprintf("gantry-check-%d", os.Getpid()), secrets: filepath.Join(t.TempDir(), "secrets"), services: services,
+	}
 	ports := freePorts(t, 4)
 	s.spacelift = "http://127.0.0.1:" + ports[3]
 	s.env = append(os.Environ(),
@@ -95,7 +95,7 @@ func (s *stack) up() {
 		s.t.Fatalf("it does not say that it works:\n%s", out)
 	}
 	s.ids = map[string]string{}
-	for _, service := range services {
+	for _, service := range s.services {
 		s.ids[service] = strings.TrimSpace(s.command("../../docker/stack", "ps", "-q", service))
 	}
 }

@@ -27,38 +27,56 @@ var slow = simulator.Phases{
 // the middle of runs. In the end nothing that was accepted is lost, and no plan
 // was confirmed twice.
 func TestContainersAreKilled(t *testing.T) {
-	s := newStack(t)
+	s := newStack(t, []string{"gantry", "temporal", "simulator"})
 	s.isFenced()
+	runs := s.killInTurn("gantry", "temporal", "simulator")
+	s.account(runs)
 
+	// The volumes outlive the containers.
+	s.command("../../docker/stack", "down", "-t", "10")
+	s.up()
+	s.account(runs)
+}
+
+// The same with Temporal's data in PostgreSQL: Debian's, in an image of this
+// test's own.
+func TestPostgresIsKilled(t *testing.T) {
+	const image = "gantry-check-postgres:local"
+	out, err := exec.CommandContext(t.Context(), "./postgres-image", image).CombinedOutput()
+	if err != nil {
+		t.Fatalf("make an image of PostgreSQL: %v\n%s", err, out)
+	}
+	s := newStack(t, []string{"gantry", "temporal", "simulator", "db"}, "TEMPORAL=postgres", "POSTGRES_IMAGE="+image)
+	s.account(s.killInTurn("db", "temporal"))
+}
+
+// killInTurn plays runs, then kills one service after the other while runs plan
+// and while they apply, and returns all runs.
+func (s *stack) killInTurn(victims ...string) []spacelift.RunRef {
+	s.t.Helper()
 	stacks := s.addStacks(6)
 	all := s.push(stacks, nil)
 	s.done(all)
-
-	for _, service := range services {
+	for _, victim := range victims {
 		for _, moment := range []spacelift.RunState{spacelift.RunStatePlanning, spacelift.RunStateApplying} {
-			t.Logf("%s is killed while runs are %s", service, moment)
-			if moment == spacelift.RunStateApplying && service != "simulator" {
+			s.t.Logf("%s is killed while runs are %s", victim, moment)
+			if moment == spacelift.RunStateApplying && victim != "simulator" {
 				s.loseConfirmations(len(stacks))
 			}
 			runs := s.push(stacks, slow)
 			s.inSpacelift(runs, moment)
-			if service == "simulator" {
+			if victim == "simulator" {
 				s.saved(runs, moment)
 			}
-			s.kill(service)
-			s.while(service, runs, moment)
-			s.start(service)
+			s.kill(victim)
+			s.while(victim, runs, moment)
+			s.start(victim)
 			s.inSpacelift(runs, spacelift.RunStateFinished)
 			s.done(runs)
 			all = append(all, runs...)
 		}
 	}
-	s.account(all)
-
-	// The volumes outlive the containers.
-	s.command("../../docker/stack", "down", "-t", "10")
-	s.up()
-	s.account(all)
+	return all
 }
 
 // loseConfirmations makes the next confirmations count without being answered
@@ -84,7 +102,7 @@ func (s *stack) while(service string, runs []spacelift.RunRef, moment spacelift.
 		return
 	case moment == spacelift.RunStateApplying:
 		s.inSpacelift(runs, spacelift.RunStateFinished)
-	default: // nobody is there to confirm
+	default: // nobody can decide to confirm
 		s.inSpacelift(runs, spacelift.RunStateUnconfirmed)
 	}
 	if service == "temporal" {
@@ -193,7 +211,7 @@ func (s *stack) account(runs []spacelift.RunRef) {
 // that nobody is root.
 func (s *stack) isFenced() {
 	s.t.Helper()
-	for _, service := range services {
+	for _, service := range s.services {
 		var containers []struct {
 			Config          struct{ User string }
 			HostConfig      struct{ ReadonlyRootfs bool }
