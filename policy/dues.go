@@ -19,19 +19,13 @@ var dueOrder = []DueKind{DueRemind, DueEscalate, DueTimeout, DueDiscard}
 // is open, and what would take more than ten years is left out.
 func (r *Rules) Dues(p Policy, since time.Time) []Due {
 	since = since.UTC().Round(0)
-	after := func(d time.Duration) time.Time { return since.Add(d) }
-	if p.Clock.Value != "" {
-		w := r.window(p.Clock.Value)
-		if w == nil {
-			return nil // no time passes on a clock that is not there
-		}
-		after = func(d time.Duration) time.Time { return w.after(since, d) }
+	type dueAfter struct {
+		after time.Duration
+		due   Due
 	}
-	var dues []Due
+	var all []dueAfter
 	add := func(d Duration, kind DueKind, notify []string) {
-		if at := after(time.Duration(d)); !at.IsZero() {
-			dues = append(dues, Due{At: at, Kind: kind, Notify: orNil(slices.Clone(notify))})
-		}
+		all = append(all, dueAfter{time.Duration(d), Due{Kind: kind, Notify: orNil(slices.Clone(notify))}})
 	}
 
 	end := Duration(0) // of reminders
@@ -60,11 +54,33 @@ func (r *Rules) Dues(p Policy, since time.Time) []Due {
 			add(at, DueRemind, nil)
 		}
 	}
-	slices.SortStableFunc(dues, func(a, b Due) int {
-		return cmp.Or(a.At.Compare(b.At), cmp.Compare(slices.Index(dueOrder, a.Kind), slices.Index(dueOrder, b.Kind)))
+	slices.SortStableFunc(all, func(a, b dueAfter) int {
+		return cmp.Or(cmp.Compare(a.after, b.after), cmp.Compare(slices.Index(dueOrder, a.due.Kind), slices.Index(dueOrder, b.due.Kind)))
 	})
-	if i := slices.IndexFunc(dues, func(d Due) bool { return d.Kind == DueDiscard }); i >= 0 {
-		dues = dues[:i+1]
+	if i := slices.IndexFunc(all, func(d dueAfter) bool { return d.due.Kind == DueDiscard }); i >= 0 {
+		all = all[:i+1]
+	}
+	times := make([]time.Time, len(all))
+	for i, d := range all {
+		times[i] = since.Add(d.after)
+	}
+	if p.Clock.Value != "" {
+		w := r.window(p.Clock.Value)
+		if w == nil {
+			return nil // no time passes on a clock that is not there
+		}
+		durations := make([]time.Duration, len(all))
+		for i, d := range all {
+			durations[i] = d.after
+		}
+		times = w.after(since, durations)
+	}
+	var dues []Due
+	for i, d := range all {
+		if !times[i].IsZero() {
+			d.due.At = times[i]
+			dues = append(dues, d.due)
+		}
 	}
 	return dues
 }

@@ -33,13 +33,13 @@ func (r *Rules) Gate(p Policy, stack string, freezes []Freeze, at time.Time) Gat
 			if open, _ := w.look(at); open {
 				continue
 			}
-			opens := w.change(at)
+			opens := change(w.look, at)
 			closed = append(closed, closure{w.sentence(opens, at), opens})
 		}
 		result.Window = cmp.Or(result.Window, name)
 	}
 	result.Open = len(closed) == 0
-	result.Until = g.change(at)
+	result.Until = change(g.look, at)
 	var reasons []string
 	said := false // whether one of the reasons says when the gate opens
 	for _, c := range closed {
@@ -96,18 +96,6 @@ func (g gate) look(at time.Time) (open bool, until time.Time) {
 		sooner(next)
 	}
 	return open, until
-}
-
-func (g gate) change(at time.Time) time.Time {
-	was, next := g.look(at)
-	for !next.IsZero() && next.Sub(at) <= lookAhead {
-		open, after := g.look(next)
-		if open != was {
-			return next
-		}
-		next = after
-	}
-	return time.Time{}
 }
 
 func (f Freeze) covers(stack string) bool {

@@ -85,6 +85,10 @@ func TestGate(t *testing.T) {
 		},
 		{name: "the last day counts", windows: []string{"until-march"}, at: "2026-03-01T08:30:00Z", want: policy.Gate{Open: true}, until: "2026-03-01T09:00:00Z"},
 		{
+			name: "the last day of a leap year, of which Go's ZoneBounds knows less", windows: []string{"office-hours"}, at: "2028-12-31T12:00:00Z", until: "2029-01-01T08:00:00Z",
+			want: policy.Gate{Window: "office-hours", Reason: "the window office-hours is closed and opens Mon 1 Jan 2029 09:00 Europe/Berlin"},
+		},
+		{
 			name: "all windows must be open", windows: []string{"no-fridays", "once"}, at: "2026-11-23T12:00:00Z", until: "2026-11-24T23:00:00Z",
 			want: policy.Gate{Window: "once", Reason: "the window once is closed and opens Tue 24 Nov 18:00 America/New_York"},
 		},

@@ -29,7 +29,7 @@ const (
 // Bounds of a recurrence. They keep the work for any rule small: at most 24
 // occurrences a day within lastYear.
 const (
-	firstYear, lastYear = 2000, 2199
+	firstYear, lastYear = 2000, 2099
 	maxInterval         = 1000
 	maxCount            = 10_000
 	maxExDates          = 1000

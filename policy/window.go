@@ -82,21 +82,33 @@ func (w *window) look(at time.Time) (open bool, until time.Time) {
 	}
 	// At the end of this stretch of equal offsets the clock jumps, maybe back to
 	// what has been.
-	if _, jump := at.In(w.zone).ZoneBounds(); !jump.IsZero() && (until.IsZero() || jump.Before(until)) {
-		until = jump
+	if _, jump := at.In(w.zone).ZoneBounds(); !jump.IsZero() {
+		if !jump.After(at) { // so it says on 31 December of leap years
+			jump = at.Add(time.Hour)
+		}
+		if until.IsZero() || jump.Before(until) {
+			until = jump
+		}
 	}
 	return open, until.UTC()
 }
 
-// lookAhead is how far into the future a change is searched for.
-const lookAhead = 10 * 366 * day
+// lookAhead is how far into the future changes are searched for, and maxLooks
+// how many times are looked at.
+const (
+	lookAhead = 10 * 366 * day
+	maxLooks  = 100_000
+)
 
-// change returns when the window opens or closes next; zero if it does not
-// within lookAhead.
-func (w *window) change(at time.Time) time.Time {
-	was, next := w.look(at)
-	for !next.IsZero() && next.Sub(at) <= lookAhead {
-		open, after := w.look(next)
+// change returns when a window or gate, by its look, opens or closes next; zero
+// if it does not as far as is looked.
+func change(look func(time.Time) (bool, time.Time), at time.Time) time.Time {
+	was, next := look(at)
+	for range maxLooks {
+		if next.IsZero() || next.Sub(at) > lookAhead {
+			break
+		}
+		open, after := look(next)
 		if open != was {
 			return next
 		}
@@ -105,22 +117,24 @@ func (w *window) change(at time.Time) time.Time {
 	return time.Time{}
 }
 
-// after returns when a window has been open for a time since another; zero if
-// that is not within lookAhead.
-func (w *window) after(since time.Time, d time.Duration) time.Time {
-	at := since
-	for at.Sub(since) <= lookAhead {
+// after returns, for each of some ascending durations, when the window has been
+// open for that long since a time; zero if it is not as far as is looked.
+func (w *window) after(since time.Time, durations []time.Duration) []time.Time {
+	times := make([]time.Time, len(durations))
+	at, passed, i := since, time.Duration(0), 0
+	for range maxLooks {
 		open, next := w.look(at)
-		if open && (next.IsZero() || next.Sub(at) >= d) {
-			return at.Add(d).UTC()
+		for open && i < len(durations) && (next.IsZero() || next.Sub(at) >= durations[i]-passed) {
+			times[i] = at.Add(durations[i] - passed).UTC()
+			i++
 		}
-		if next.IsZero() {
+		if i == len(durations) || next.IsZero() || next.Sub(since) > lookAhead {
 			break
 		}
 		if open {
-			d -= next.Sub(at)
+			passed += next.Sub(at)
 		}
 		at = next
 	}
-	return time.Time{}
+	return times
 }
