@@ -306,6 +306,30 @@ func TestDeliveriesAreListedShownAndRedelivered(t *testing.T) {
 	}
 }
 
+// A redelivery with a key is done once, and its repeat is answered like it.
+func TestRedeliveriesUnderOneKey(t *testing.T) {
+	r := newRig(t)
+	first, second := r.receipt(example(t, "run_tracked_unconfirmed")), r.receipt(example(t, "run_tracked_finished"))
+	path := func(d api.Receipt) string { return "/v1/deliveries/" + d.Delivery + "/redeliveries" }
+	for range 2 {
+		if w := r.post(operatorToken, path(first), ``, keyed("k")...); w.Code != http.StatusAccepted || decode[api.Delivery](t, w).ID != first.Delivery {
+			t.Errorf("%d %s", w.Code, w.Body)
+		}
+	}
+	for _, other := range []string{path(second), "/v1/redeliveries"} {
+		wantProblem(t, r.post(operatorToken, other, ``, keyed("k")...), http.StatusUnprocessableEntity, "idempotency-key-reused")
+	}
+	for range 2 {
+		if w := r.post(operatorToken, "/v1/redeliveries", ``, keyed("dead")...); w.Code != http.StatusAccepted {
+			t.Errorf("%d %s", w.Code, w.Body)
+		}
+	}
+	// What failed is not remembered: the same request may be sent again.
+	for range 2 {
+		wantProblem(t, r.post(operatorToken, path(api.Receipt{Delivery: "01KDX4A7B3C5D7E9F1G3H5J7K9"}), ``, keyed("gone")...), http.StatusNotFound, "not-found")
+	}
+}
+
 // TestAClosedInboxIsA503: what can't be stored is not acknowledged.
 func TestAClosedInboxIsA503(t *testing.T) {
 	r := newRig(t)

@@ -87,6 +87,8 @@ func isType(err error, errType string) bool {
 // whyClosed explains an update that found no open execution: the run has
 // ended, or nobody here knows it.
 func (h *handlers) whyClosed(ctx context.Context, ref spacelift.RunRef, this change, closed error) error {
+	ctx, cancel := context.WithTimeout(ctx, temporalTimeout)
+	defer cancel()
 	status, err := h.status(ctx, ref)
 	if err != nil {
 		return err
@@ -94,8 +96,6 @@ func (h *handlers) whyClosed(ctx context.Context, ref spacelift.RunRef, this cha
 	if status.Phase == workflows.PhaseDone {
 		return &endedError{status.Outcome}
 	}
-	ctx, cancel := context.WithTimeout(ctx, temporalTimeout)
-	defer cancel()
 	found, err := h.temporal.DescribeWorkflowExecution(ctx, workflows.ManageRunID(ref), "")
 	switch {
 	case err != nil:

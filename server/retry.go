@@ -17,8 +17,13 @@ import (
 	"github.com/gantryhq/gantry/workflows"
 )
 
-// retryPatience is how long a caller waits for Spacelift to take a retry.
-const retryPatience = 10 * time.Second
+// retryPatience is how long a caller waits for Spacelift to take a retry, and
+// retryTimeout for all the questions that asking for one takes. It must stay
+// below the time that the HTTP server gives to an answer.
+const (
+	retryPatience = 10 * time.Second
+	retryTimeout  = 20 * time.Second
+)
 
 // retryMemo is the memo of executions of RetryRun that a request started. Its
 // name and form are a contract with every replica of another version.
@@ -41,6 +46,8 @@ func (h *handlers) RetryRun(ctx context.Context, req genserver.RetryRunRequestOb
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, retryTimeout)
+	defer cancel()
 	outcome, done, err := h.retry(ctx, ref, this, noteOf(req.Body))
 	if err != nil {
 		return nil, fmt.Errorf("retry %s: %w", ref, err)
