@@ -37,6 +37,8 @@ type Activities struct {
 	// Now is the clock that windows and freezes are looked up by; nil is the
 	// machine's.
 	Now func() time.Time
+
+	followers followerCache
 }
 
 // Spacelift is what the activities call; *spacelift.Client is one.
@@ -59,6 +61,13 @@ type Spacelift interface {
 
 	// RunsOfStack lists a stack's runs of one type, newest first.
 	RunsOfStack(ctx context.Context, stack spacelift.StackID, of spacelift.RunType, limit int) (spacelift.Listing[spacelift.RunLine], error)
+
+	// TriggerRun starts a run of a stack.
+	TriggerRun(ctx context.Context, stack spacelift.StackID, how spacelift.Trigger) (spacelift.RunOutcome, error)
+
+	// Stack reads a stack, and StacksByLabel finds those that carry a label.
+	Stack(ctx context.Context, id spacelift.StackID) (spacelift.Stack, error)
+	StacksByLabel(ctx context.Context, label string) (spacelift.Listing[spacelift.Stack], error)
 
 	// Viewer is whom Spacelift takes us for.
 	Viewer(ctx context.Context) (spacelift.Viewer, error)

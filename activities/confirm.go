@@ -63,6 +63,10 @@ type ConfirmResult struct {
 	ByUs    bool           `json:"byUs,omitempty"`   // an earlier attempt confirmed it
 	Rules   *Rules         `json:"rules,omitempty"`  // as they are now, with RulesChanged and GateClosed
 	Run     spacelift.Run  `json:"run"`              // as last read, so before a confirmation of this attempt
+
+	// Followers are the stacks that follow the run's, once it is confirmed and
+	// where a policy was judged; nil when that is not known.
+	Followers *Followers `json:"followers,omitempty"`
 }
 
 // patience is how many attempts wait for something that is likely to pass: an
@@ -79,6 +83,14 @@ const patience = 10
 // lost is found and nothing is sent blindly. While the API shows an older state
 // than notifications told, it fails in order to be tried again.
 func (a *Activities) ConfirmRun(ctx context.Context, in ConfirmRunInput) (ConfirmResult, error) {
+	result, err := a.confirmRun(ctx, in)
+	if err == nil && in.Policy != nil && (result.Outcome == Confirmed || result.Outcome == AlreadyConfirmed) {
+		result.Followers = a.followersOf(ctx, in.Run.Account, in.Run.Stack)
+	}
+	return result, err
+}
+
+func (a *Activities) confirmRun(ctx context.Context, in ConfirmRunInput) (ConfirmResult, error) {
 	api, err := a.account(in.Run.Account)
 	if err != nil {
 		return ConfirmResult{}, err

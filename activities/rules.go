@@ -33,6 +33,10 @@ type Rules struct {
 	// time.
 	Gate policy.Gate  `json:"gate,omitzero"`
 	Dues []policy.Due `json:"dues,omitempty"`
+
+	// Followers are the stacks that follow the run's; nil when that is not known,
+	// or nobody asked.
+	Followers *Followers `json:"followers,omitempty"`
 }
 
 // FreezesID is the workflow id of the execution that keeps an account's
@@ -48,6 +52,9 @@ const FreezesQuery = "freezes"
 // With PlanSince it asks Temporal for the account's freezes.
 func (a *Activities) ReadRules(ctx context.Context, in ReadRulesInput) (Rules, error) {
 	rules := a.rules(in.Labels)
+	if spacelift.Managed(rules.Labels) {
+		rules.Followers = a.followersOf(ctx, in.Run.Account, in.Run.Stack)
+	}
 	if in.PlanSince.IsZero() {
 		return rules, nil
 	}
