@@ -1,8 +1,17 @@
 package workflows
 
 import (
+	"encoding/json"
+	"errors"
+	"fmt"
 	"time"
 
+	"go.temporal.io/sdk/log"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -11,15 +20,17 @@ import (
 const FreezesType = "Freezes"
 
 // FreezesID is the workflow id of an account's freezes.
-func FreezesID(account spacelift.Account) string { return "freezes/" + string(account) }
+func FreezesID(account spacelift.Account) string { return activities.FreezesID(account) }
 
-// FreezesInput starts Freezes. Who starts it sets Account alone.
+// FreezesInput starts Freezes, and carries what it knows when it continues as
+// new. Who starts it sets Account alone.
 type FreezesInput struct {
 	Account spacelift.Account `json:"account"`
+	Known   *freezeBook       `json:"known,omitempty"`
 }
 
 // FreezesQuery answers with the []policy.Freeze that hold or will, oldest first.
-const FreezesQuery = "freezes"
+const FreezesQuery = activities.FreezesQuery
 
 // DeclareFreezeUpdate takes a DeclareFreeze and answers with the policy.Freeze.
 // LiftFreezeUpdate takes a LiftFreeze and answers with the policy.Freeze lifted.
@@ -50,3 +61,153 @@ const (
 	ErrTypeUnknownFreeze = "UnknownFreeze" // there is no such freeze, or it is over
 	ErrTypeBadFreeze     = "BadFreeze"     // it ends before it begins, has no reason, or the like
 )
+
+// ErrTypeImpossibleAccount is the type of the error for an account that cannot
+// exist.
+const ErrTypeImpossibleAccount = "ImpossibleAccount"
+
+// Freezes keeps the freezes of an account. It never ends by itself.
+//
+// Runs that wait are told whenever a freeze is declared, begins, ends or is
+// lifted, so that they look at their gate again. Confirming does not rely on
+// that: it asks for the freezes itself.
+func Freezes(ctx workflow.Context, in FreezesInput) error {
+	k, err := newKeeper(ctx, in)
+	if err != nil {
+		return err
+	}
+	for {
+		now := workflow.Now(ctx).UTC()
+		k.book.turn(now)
+		if k.book.tellNow(now) {
+			if err := k.tell(ctx); err != nil {
+				return err
+			}
+			continue
+		}
+		if workflow.GetInfo(ctx).GetContinueAsNewSuggested() {
+			// Handlers never yield, so what they changed is in the book already.
+			if err := workflow.Await(ctx, func() bool { return workflow.AllHandlersFinished(ctx) }); err != nil {
+				return err
+			}
+			return workflow.NewContinueAsNewError(ctx, Freezes, FreezesInput{Account: k.account, Known: &k.book})
+		}
+		if err := k.wait(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// keeper is an execution of Freezes at work.
+type keeper struct {
+	account spacelift.Account
+	book    freezeBook
+	changed bool // since the main loop looked last
+	log     log.Logger
+}
+
+func newKeeper(ctx workflow.Context, in FreezesInput) (*keeper, error) {
+	if err := spacelift.ValidateAccount(in.Account); err != nil {
+		return nil, temporal.NewNonRetryableApplicationError(fmt.Sprintf("keep the freezes of account %q: its name %v", in.Account, err), ErrTypeImpossibleAccount, err)
+	}
+	k := &keeper{account: in.Account, log: log.With(workflow.GetLogger(ctx), "account", in.Account)}
+	if in.Known != nil {
+		k.book = *in.Known
+	}
+	now := func(ctx workflow.Context) time.Time { return workflow.Now(ctx).UTC() }
+	return k, errors.Join(
+		workflow.SetQueryHandler(ctx, FreezesQuery, func() ([]policy.Freeze, error) { return k.book.freezes(), nil }),
+		workflow.SetUpdateHandlerWithOptions(ctx, DeclareFreezeUpdate,
+			func(ctx workflow.Context, wish DeclareFreeze) (policy.Freeze, error) {
+				return k.declare(now(ctx), wish)
+			},
+			workflow.UpdateHandlerOptions{Validator: func(ctx workflow.Context, wish DeclareFreeze) error {
+				_, _, err := k.book.judge(now(ctx), wish)
+				return err
+			}}),
+		workflow.SetUpdateHandlerWithOptions(ctx, LiftFreezeUpdate,
+			func(ctx workflow.Context, wish LiftFreeze) (policy.Freeze, error) { return k.lift(now(ctx), wish) },
+			workflow.UpdateHandlerOptions{Validator: func(ctx workflow.Context, wish LiftFreeze) error {
+				_, _, err := k.book.find(now(ctx), wish)
+				return err
+			}}),
+	)
+}
+
+func (k *keeper) declare(now time.Time, wish DeclareFreeze) (policy.Freeze, error) {
+	f, repeated, err := k.book.judge(now, wish)
+	if err != nil || repeated {
+		return f, err
+	}
+	k.book.add(now, wish, f)
+	k.changed = true
+	k.log.Info("freeze declared", "freeze", f.ID, "by", f.DeclaredBy, "from", f.From, "until", f.Until, "stacks", len(f.Stacks))
+	return f, nil
+}
+
+func (k *keeper) lift(now time.Time, wish LiftFreeze) (policy.Freeze, error) {
+	f, repeated, err := k.book.find(now, wish)
+	if err != nil || repeated {
+		return f, err
+	}
+	f = k.book.end(now, wish)
+	k.changed = true
+	k.log.Info("freeze lifted", "freeze", f.ID, "by", wish.By)
+	return f, nil
+}
+
+// wait returns when a freeze was declared or lifted, or when the time has come
+// for what the book holds.
+func (k *keeper) wait(ctx workflow.Context) error {
+	changed := func() bool {
+		return k.changed
+	}
+	defer func() { k.changed = false }()
+	due := k.book.due()
+	if due.IsZero() {
+		return workflow.Await(ctx, changed)
+	}
+	_, err := workflow.AwaitWithTimeout(ctx, due.Sub(workflow.Now(ctx)), changed)
+	return err
+}
+
+// tell makes the runs that wait look at their gate again. It returns an error
+// only when the execution is canceled.
+func (k *keeper) tell(ctx workflow.Context) error {
+	payload, err := json.Marshal(RunEvents{RulesChanged: true})
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", RunEventsSignal, err)
+	}
+	var a *activities.Activities
+	var told activities.Told
+	err = workflow.ExecuteActivity(withTelling(ctx), a.TellOfRules, activities.TellInput{
+		// An account's name holds no quote: see spacelift.ValidateAccount.
+		Query: fmt.Sprintf("WorkflowType = '%s' AND %s = '%s' AND %s IN ('%s', '%s') AND ExecutionStatus = 'Running'",
+			ManageRunType, AttrAccount.GetName(), k.account, AttrPhase.GetName(), PhaseWaiting, PhaseHolding),
+		Signal: RunEventsSignal, Payload: payload, Limit: maxExecutions,
+	}).Get(ctx, &told)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
+		k.log.Error("runs that wait could not be told of freezes; each looks again when its own time has come", "error", err)
+	case !told.Complete:
+		k.log.Warn("more runs wait than are told of freezes; the others look again when their own time has come", "told", told.Executions)
+	}
+	return nil
+}
+
+// withTelling is for telling many executions. It is tried for a day: without it
+// a run that a freeze without an end holds would learn of its end late.
+func withTelling(ctx workflow.Context) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		StartToCloseTimeout:    5 * time.Minute,
+		ScheduleToCloseTimeout: 24 * time.Hour,
+		RetryPolicy: &temporal.RetryPolicy{
+			InitialInterval:    time.Second,
+			BackoffCoefficient: 2,
+			MaximumInterval:    time.Minute,
+			MaximumAttempts:    5000, // more than fit into the day; the SDK's test environment takes 0 for 10
+		},
+	})
+}

@@ -1,0 +1,379 @@
+package workflows_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	commonpb "go.temporal.io/api/common/v1"
+	"go.temporal.io/api/serviceerror"
+	workflowpb "go.temporal.io/api/workflow/v1"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/policy"
+	"github.com/gantryhq/gantry/workflows"
+)
+
+// freezeRig is an execution of Freezes, and runs that wait.
+type freezeRig struct {
+	*testing.T
+	env *testsuite.TestWorkflowEnvironment
+
+	asked, answered int // updates
+
+	mu   sync.Mutex
+	away bool            // Temporal's lists fail
+	told []time.Duration // when runs were told, since the start
+}
+
+func newFreezeRig(t *testing.T) *freezeRig {
+	t.Helper()
+	var suite testsuite.WorkflowTestSuite
+	suite.SetLogger(testLogger{})
+	r := &freezeRig{T: t, env: suite.NewTestWorkflowEnvironment()}
+	r.env.SetStartTime(started)
+	r.env.SetTestTimeout(time.Minute)
+	r.env.RegisterActivity(&activities.Activities{Temporal: r})
+	return r
+}
+
+func (r *freezeRig) ListWorkflow(_ context.Context, req *workflowservice.ListWorkflowExecutionsRequest) (*workflowservice.ListWorkflowExecutionsResponse, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	want := "WorkflowType = 'ManageRun' AND GantryAccount = 'acme' AND GantryPhase IN ('waiting', 'holding') AND ExecutionStatus = 'Running'"
+	switch {
+	case r.away:
+		return nil, serviceerror.NewUnavailable("temporal is away")
+	case req.GetQuery() != want:
+		return nil, serviceerror.NewInvalidArgument("the query is " + req.GetQuery())
+	}
+	return &workflowservice.ListWorkflowExecutionsResponse{Executions: []*workflowpb.WorkflowExecutionInfo{
+		{Execution: &commonpb.WorkflowExecution{WorkflowId: workflows.ManageRunID(run)}},
+	}}, nil
+}
+
+func (r *freezeRig) QueryWorkflow(context.Context, string, string, string, ...any) (converter.EncodedValue, error) {
+	return nil, serviceerror.NewUnimplemented("nobody is asked")
+}
+
+func (r *freezeRig) SignalWorkflow(_ context.Context, id, _, name string, arg any) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	payload, err := converter.GetDefaultDataConverter().ToPayload(arg)
+	if err != nil {
+		return err
+	}
+	var batch workflows.RunEvents
+	if err := converter.GetDefaultDataConverter().FromPayload(payload, &batch); err != nil {
+		return err
+	}
+	if id != workflows.ManageRunID(run) || name != workflows.RunEventsSignal || !batch.RulesChanged || len(batch.Events) > 0 {
+		r.Errorf("%s was told %s of %+v", id, name, batch)
+	}
+	r.told = append(r.told, r.env.Now().Sub(started))
+	return nil
+}
+
+// at does something when the story has gone on for so long.
+func (r *freezeRig) at(d time.Duration, do func()) { r.env.RegisterDelayedCallback(do, d) }
+
+// asks sends an update, and checks what came of it once it is answered: that is
+// after what happens now.
+func (r *freezeRig) asks(update string, wish any, check func(policy.Freeze, error)) {
+	r.asked++
+	answer := func(f policy.Freeze, err error) {
+		r.answered++
+		check(f, err)
+	}
+	r.env.UpdateWorkflow(update, fmt.Sprintf("update-%d", r.asked), &testsuite.TestUpdateCallback{
+		OnReject: func(err error) { answer(policy.Freeze{}, err) },
+		OnAccept: func() {},
+		OnComplete: func(result any, err error) {
+			f, _ := result.(policy.Freeze)
+			answer(f, err)
+		},
+	}, wish)
+}
+
+func (r *freezeRig) grants(update string, wish any, check []func(policy.Freeze)) {
+	r.asks(update, wish, func(f policy.Freeze, err error) {
+		if err != nil {
+			r.Errorf("%s %+v: %v", update, wish, err)
+		}
+		for _, c := range check {
+			c(f)
+		}
+	})
+}
+
+func (r *freezeRig) declares(wish workflows.DeclareFreeze, check ...func(policy.Freeze)) {
+	r.grants(workflows.DeclareFreezeUpdate, wish, check)
+}
+
+func (r *freezeRig) lifts(wish workflows.LiftFreeze, check ...func(policy.Freeze)) {
+	r.grants(workflows.LiftFreezeUpdate, wish, check)
+}
+
+func (r *freezeRig) refuses(update string, wish any, kind string) {
+	r.asks(update, wish, func(_ policy.Freeze, err error) {
+		if app, ok := errors.AsType[*temporal.ApplicationError](err); !ok || app.Type() != kind || app.Message() == "" {
+			r.Errorf("%s %+v: %v, want it refused as %s", update, wish, err, kind)
+		}
+	})
+}
+
+// holds checks which freezes the execution answers with.
+func (r *freezeRig) holds(ids ...string) {
+	r.Helper()
+	answer, err := r.env.QueryWorkflow(workflows.FreezesQuery)
+	var all []policy.Freeze
+	if err == nil {
+		err = answer.Get(&all)
+	}
+	if err != nil || all == nil {
+		r.Errorf("query: %v, %v", all, err)
+	}
+	var got []string
+	for _, f := range all {
+		got = append(got, f.ID)
+	}
+	if !slices.Equal(got, ids) {
+		r.Errorf("after %s there are the freezes %v, want %v", r.env.Now().Sub(started), got, ids)
+	}
+}
+
+// keeps runs the story until it continues as new, long after everything else.
+func (r *freezeRig) keeps(in workflows.FreezesInput) workflows.FreezesInput {
+	r.Helper()
+	r.env.ExecuteWorkflow(workflows.Freezes, in)
+	again, ok := errors.AsType[*workflow.ContinueAsNewError](r.env.GetWorkflowError())
+	if !ok {
+		r.Fatalf("the execution ended with %v, want it to continue as new", r.env.GetWorkflowError())
+	}
+	if r.answered != r.asked {
+		r.Errorf("%d of %d updates were answered", r.answered, r.asked)
+	}
+	var next workflows.FreezesInput
+	if err := converter.GetDefaultDataConverter().FromPayloads(again.Input, &next); err != nil {
+		r.Fatal(err)
+	}
+	return next
+}
+
+// ends lets the execution continue as new, with one last wish to wake it.
+func (r *freezeRig) ends(d time.Duration) {
+	r.at(d, func() {
+		r.env.SetContinueAsNewSuggested(true)
+		r.declares(workflows.DeclareFreeze{ID: "last", By: "rig", Reason: "the story ends"})
+	})
+}
+
+func (r *freezeRig) wasTold(at ...time.Duration) {
+	r.Helper()
+	if diff := cmp.Diff(at, r.told); diff != "" {
+		r.Errorf("runs were told at (-want +got):\n%s", diff)
+	}
+}
+
+var audit = workflows.DeclareFreeze{ID: "f1", By: "jane", Reason: "audit"}
+
+func TestFreezesAreDeclaredAndLifted(t *testing.T) {
+	r := newFreezeRig(t)
+	r.at(time.Minute, func() {
+		r.holds()
+		now := started.Add(time.Minute)
+		r.declares(audit, func(got policy.Freeze) {
+			want := policy.Freeze{ID: "f1", Reason: "audit", From: now, DeclaredBy: "jane", DeclaredAt: now}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("declared (-want +got):\n%s", diff)
+			}
+		})
+	})
+	r.at(2*time.Minute, func() {
+		r.holds("f1")
+		other := audit
+		other.ID, other.Stacks = "f2", []string{"network-prod", "app-prod", "network-prod"}
+		r.declares(other, func(f policy.Freeze) {
+			if !slices.Equal(f.Stacks, []string{"app-prod", "network-prod"}) {
+				t.Errorf("declared for %v", f.Stacks)
+			}
+		})
+	})
+	r.at(time.Hour, func() {
+		r.holds("f1", "f2")
+		r.lifts(workflows.LiftFreeze{ID: "f1", By: "joe"}, func(f policy.Freeze) {
+			if f.ID != "f1" || !f.Until.Equal(started.Add(time.Hour)) {
+				t.Errorf("lifted %+v", f)
+			}
+		})
+	})
+	r.at(time.Hour+time.Second, func() { r.holds("f2") })
+	r.ends(2 * time.Hour)
+	r.keeps(workflows.FreezesInput{Account: "acme"})
+	second := 30 * time.Second
+	r.wasTold(time.Minute, time.Minute+second, 2*time.Minute, 2*time.Minute+second, time.Hour, time.Hour+second, 2*time.Hour)
+}
+
+// Runs are told when a freeze begins and when it ends, by themselves.
+func TestFreezesBeginAndEnd(t *testing.T) {
+	r := newFreezeRig(t)
+	r.at(0, func() {
+		wish := audit
+		wish.From, wish.Until = started.Add(time.Hour), started.Add(3*time.Hour)
+		r.declares(wish)
+	})
+	r.at(30*time.Minute, func() { r.holds("f1") })
+	r.at(2*time.Hour, func() { r.holds("f1") })
+	r.at(3*time.Hour+time.Second, func() { r.holds() })
+	r.ends(24 * time.Hour)
+	r.keeps(workflows.FreezesInput{Account: "acme"})
+	second := 30 * time.Second
+	r.wasTold(0, second, time.Hour, time.Hour+second, 3*time.Hour, 3*time.Hour+second, 24*time.Hour)
+}
+
+// Asked twice, it is one freeze: before and after its end, and in the next
+// execution.
+func TestFreezesKnowARepeat(t *testing.T) {
+	r := newFreezeRig(t)
+	var first, lifted policy.Freeze
+	same := func(f policy.Freeze) {
+		if f.ID != first.ID || !f.From.Equal(first.From) || !f.DeclaredAt.Equal(first.DeclaredAt) {
+			t.Errorf("the repeat made %+v", f)
+		}
+	}
+	repeated := audit
+	repeated.Reason = " audit "
+	r.at(time.Minute, func() { r.declares(audit, func(f policy.Freeze) { first = f }) })
+	r.at(2*time.Minute, func() { r.declares(repeated, same) })
+	lift := workflows.LiftFreeze{ID: "f1", By: "joe"}
+	r.at(3*time.Minute, func() { r.lifts(lift, func(f policy.Freeze) { lifted = f }) })
+	r.at(4*time.Minute, func() {
+		r.declares(repeated, same)
+		r.lifts(lift, func(f policy.Freeze) {
+			if !f.Until.Equal(lifted.Until) {
+				t.Errorf("the repeat lifted %+v, not %+v", f, lifted)
+			}
+		})
+		r.holds()
+	})
+	r.ends(5 * time.Minute)
+	next := r.keeps(workflows.FreezesInput{Account: "acme"})
+	second := 30 * time.Second
+	r.wasTold(time.Minute, time.Minute+second, 3*time.Minute, 3*time.Minute+second, 5*time.Minute)
+
+	r2 := newFreezeRig(t)
+	r2.env.SetStartTime(started.Add(5 * time.Minute))
+	r2.at(time.Second, func() {
+		r2.holds("last")
+		r2.declares(audit, same)
+		r2.lifts(lift)
+		r2.refuses(workflows.LiftFreezeUpdate, workflows.LiftFreeze{ID: "f2", By: "joe"}, workflows.ErrTypeUnknownFreeze)
+	})
+	r2.at(time.Minute, func() {
+		r2.holds("last")
+		r2.env.SetContinueAsNewSuggested(true)
+		r2.lifts(workflows.LiftFreeze{ID: "last", By: "rig"})
+	})
+	r2.keeps(next)
+	// The second time of the execution before, and what happened in this one.
+	r2.wasTold(5*time.Minute+second, 6*time.Minute)
+}
+
+func TestFreezesRefuse(t *testing.T) {
+	r := newFreezeRig(t)
+	bad := func(change func(*workflows.DeclareFreeze)) workflows.DeclareFreeze {
+		wish := audit
+		wish.ID = "bad"
+		change(&wish)
+		return wish
+	}
+	r.at(time.Hour, func() {
+		r.declares(audit)
+		for _, wish := range []workflows.DeclareFreeze{
+			bad(func(w *workflows.DeclareFreeze) { w.ID = "" }),
+			bad(func(w *workflows.DeclareFreeze) { w.By = "" }),
+			bad(func(w *workflows.DeclareFreeze) { w.Reason = " \n" }),
+			bad(func(w *workflows.DeclareFreeze) { w.Reason = string(make([]byte, 501)) }),
+			bad(func(w *workflows.DeclareFreeze) { w.Stacks = []string{"app-prod", ""} }),
+			bad(func(w *workflows.DeclareFreeze) {
+				for i := range 101 {
+					w.Stacks = append(w.Stacks, fmt.Sprint(i))
+				}
+			}),
+			bad(func(w *workflows.DeclareFreeze) { w.Until = started.Add(30 * time.Minute) }),
+			bad(func(w *workflows.DeclareFreeze) { w.From, w.Until = started.Add(3*time.Hour), started.Add(2*time.Hour) }),
+			bad(func(w *workflows.DeclareFreeze) { w.From, w.Until = started, started.Add(30*time.Minute) }),
+		} {
+			r.refuses(workflows.DeclareFreezeUpdate, wish, workflows.ErrTypeBadFreeze)
+		}
+		for _, change := range []func(*workflows.DeclareFreeze){
+			func(w *workflows.DeclareFreeze) { w.By = "joe" },
+			func(w *workflows.DeclareFreeze) { w.Reason = "holidays" },
+			func(w *workflows.DeclareFreeze) { w.Until = started.Add(9 * time.Hour) },
+			func(w *workflows.DeclareFreeze) { w.Stacks = []string{"app-prod"} },
+		} {
+			wish := audit
+			change(&wish)
+			r.refuses(workflows.DeclareFreezeUpdate, wish, workflows.ErrTypeKeyReused)
+		}
+		r.refuses(workflows.LiftFreezeUpdate, workflows.LiftFreeze{ID: "f9", By: "joe"}, workflows.ErrTypeUnknownFreeze)
+	})
+	r.at(2*time.Hour, func() {
+		r.holds("f1")
+		for i := range 49 {
+			r.declares(workflows.DeclareFreeze{ID: fmt.Sprintf("n%d", i), By: "jane", Reason: "many"})
+		}
+		r.refuses(workflows.DeclareFreezeUpdate, workflows.DeclareFreeze{ID: "one-too-many", By: "jane", Reason: "many"}, workflows.ErrTypeBadFreeze)
+		r.env.SetContinueAsNewSuggested(true)
+		r.lifts(workflows.LiftFreeze{ID: "f1", By: "jane"})
+	})
+	r.keeps(workflows.FreezesInput{Account: "acme"})
+	if len(r.told) == 0 || r.told[0] != time.Hour {
+		t.Errorf("runs were told at %v", r.told)
+	}
+}
+
+// While runs can't be told, people go on declaring and lifting; once they can,
+// they are.
+func TestFreezesWhileListsAreAway(t *testing.T) {
+	r := newFreezeRig(t)
+	r.at(0, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.away = true
+		r.declares(audit)
+	})
+	r.at(10*time.Minute, func() {
+		r.holds("f1")
+		r.lifts(workflows.LiftFreeze{ID: "f1", By: "jane"})
+	})
+	r.at(11*time.Minute, func() {
+		r.holds()
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.away = false
+	})
+	r.ends(time.Hour)
+	r.keeps(workflows.FreezesInput{Account: "acme"})
+	if len(r.told) < 2 || r.told[0] < 11*time.Minute || r.told[0] > 13*time.Minute {
+		t.Errorf("runs were told at %v", r.told)
+	}
+}
+
+func TestFreezesOfAnImpossibleAccount(t *testing.T) {
+	r := newFreezeRig(t)
+	r.env.ExecuteWorkflow(workflows.Freezes, workflows.FreezesInput{Account: "a'b"})
+	if app, ok := errors.AsType[*temporal.ApplicationError](r.env.GetWorkflowError()); !ok || app.Type() != workflows.ErrTypeImpossibleAccount {
+		t.Errorf("it ended with %v", r.env.GetWorkflowError())
+	}
+}

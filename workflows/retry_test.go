@@ -1,0 +1,196 @@
+package workflows_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/workflows"
+)
+
+// retryRig is a run that failed, in an account that can retry it.
+type retryRig struct {
+	*testing.T
+	activities.Spacelift // RetryRun makes no other calls than those below
+	env                  *testsuite.TestWorkflowEnvironment
+
+	failed  spacelift.Run
+	again   spacelift.RunRef // what Spacelift makes of a retry
+	away    time.Duration    // how long Spacelift does not answer
+	loses   int              // how many answers get lost
+	gone    bool             // Spacelift does not know the run
+	sent    int
+	made    []spacelift.RunLine
+	managed []workflows.ManageRunInput
+	told    workflows.RunEvents
+}
+
+func newRetryRig(t *testing.T) *retryRig {
+	t.Helper()
+	var suite testsuite.WorkflowTestSuite
+	suite.SetLogger(testLogger{})
+	r := &retryRig{T: t, env: suite.NewTestWorkflowEnvironment(), again: run}
+	r.again.Run = "01KDX40000000000000000AGAIN"
+	r.failed = spacelift.Run{
+		Ref: run, Type: spacelift.RunTypeTracked, State: spacelift.RunStateFailed, StateVersion: 1, CanRetry: true, CreatedAt: started,
+		History: []spacelift.Transition{{State: queued, At: started}, {State: spacelift.RunStateFailed, StateVersion: 1, At: started.Add(time.Minute)}},
+	}
+	r.env.SetStartTime(started.Add(time.Hour))
+	r.env.SetTestTimeout(time.Minute)
+	r.env.RegisterActivity(&activities.Activities{Accounts: map[spacelift.Account]activities.Spacelift{"acme": r}})
+	r.env.RegisterWorkflow(workflows.RetryRun)
+	r.env.RegisterWorkflow(r.follows)
+	r.env.RegisterWorkflow(r.beaten)
+	r.env.RegisterWorkflowWithOptions(func(_ workflow.Context, in workflows.ManageRunInput) (workflows.RunStatus, error) {
+		r.managed = append(r.managed, in)
+		return workflows.RunStatus{}, nil
+	}, workflow.RegisterOptions{Name: workflows.ManageRunType})
+	return r
+}
+
+func (r *retryRig) answers() error {
+	if r.env.Now().Sub(started.Add(time.Hour)) < r.away {
+		return errors.New("dial tcp: connection refused")
+	}
+	return nil
+}
+
+func (r *retryRig) Run(_ context.Context, ref spacelift.RunRef) (spacelift.Run, error) {
+	if ref != run || r.gone {
+		return spacelift.Run{}, spacelift.ErrNotFound
+	}
+	return r.failed, r.answers()
+}
+
+func (r *retryRig) RunsOfStack(context.Context, spacelift.StackID, spacelift.RunType, int) (spacelift.Listing[spacelift.RunLine], error) {
+	return spacelift.Listing[spacelift.RunLine]{Items: append(r.made, spacelift.RunLine{Ref: run, Type: r.failed.Type, CreatedAt: started}), Complete: true}, r.answers()
+}
+
+func (r *retryRig) Viewer(context.Context) (spacelift.Viewer, error) {
+	return spacelift.Viewer{ID: "api::gantry"}, nil
+}
+
+func (r *retryRig) RetryRun(context.Context, spacelift.RunRef) (spacelift.RunOutcome, error) {
+	if err := r.answers(); err != nil {
+		return spacelift.RunOutcome{}, err
+	}
+	r.sent++
+	r.made = append(r.made, spacelift.RunLine{Ref: r.again, Type: r.failed.Type, State: queued, TriggeredBy: "api::gantry", CreatedAt: r.env.Now()})
+	if r.loses > 0 {
+		r.loses--
+		return spacelift.RunOutcome{}, fmt.Errorf("retry: %w", spacelift.ErrAmbiguous)
+	}
+	return spacelift.RunOutcome{Ref: r.again}, nil
+}
+
+// retries runs RetryRun to its end.
+func (r *retryRig) retries() workflows.RetryRunOutcome {
+	r.Helper()
+	r.env.ExecuteWorkflow(workflows.RetryRun, workflows.RetryRunInput{Run: run, By: "jane", Reason: "jane asked for it", Attempt: 3})
+	var out workflows.RetryRunOutcome
+	if err := r.env.GetWorkflowResult(&out); err != nil {
+		r.Fatal(err)
+	}
+	return out
+}
+
+func TestRetryRun(t *testing.T) {
+	of := &workflows.RetryOf{Run: run, Attempt: 3, By: "jane"}
+	for _, tc := range []struct {
+		name   string
+		before func(*retryRig)
+		reason string // why not; empty: it was retried
+		sent   int
+	}{
+		{name: "at once", sent: 1},
+		{name: "after a day without Spacelift, nearly", before: func(r *retryRig) { r.away = 23 * time.Hour }, sent: 1},
+		{name: "an answer got lost", before: func(r *retryRig) { r.loses = 1 }, sent: 1},
+		{name: "under the same id", before: func(r *retryRig) { r.again = run }, sent: 1},
+		{name: "it finished", before: func(r *retryRig) { r.failed.State = spacelift.RunStateFinished }, reason: "only failed runs are retried, and this one is in FINISHED"},
+		{name: "it may not be", before: func(r *retryRig) { r.failed.CanRetry = false }, reason: "can't be retried"},
+		{name: "it is not there", before: func(r *retryRig) { r.gone = true }, reason: "not found"},
+		{
+			name: "a person did", reason: "jdoe started it again",
+			before: func(r *retryRig) {
+				r.made = append(r.made, spacelift.RunLine{Ref: r.again, Type: r.failed.Type, State: queued, TriggeredBy: "jdoe", CreatedAt: started.Add(time.Hour)})
+			},
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := newRetryRig(t)
+			if tc.before != nil {
+				tc.before(r)
+			}
+			out := r.retries()
+			if (out.New.Run != "") != (tc.reason == "") || !strings.Contains(out.Reason, tc.reason) || (out.Reason == "") != (tc.reason == "") || r.sent != tc.sent {
+				t.Errorf("%+v after %d calls, want %d and a reason with %q", out, r.sent, tc.sent, tc.reason)
+			}
+			var want []workflows.ManageRunInput
+			if tc.reason == "" {
+				want = append(want, workflows.ManageRunInput{Run: r.again, Generation: workflows.CurrentGeneration, RetryOf: of})
+			}
+			if diff := cmp.Diff(want, r.managed); diff != "" {
+				t.Errorf("executions started (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// The new run's first notification may be faster than we are.
+func TestRetryRunTellsTheExecutionThatIsThere(t *testing.T) {
+	r := newRetryRig(t)
+	r.env.ExecuteWorkflow(r.beaten)
+	var out workflows.RetryRunOutcome
+	if err := r.env.GetWorkflowResult(&out); err != nil || out.New != r.again {
+		t.Errorf("%+v, %v", out, err)
+	}
+	if len(r.managed) > 0 {
+		t.Errorf("another execution was started: %+v", r.managed)
+	}
+	want := workflows.RunEvents{RetryOf: &workflows.RetryOf{Run: run, Attempt: 2, By: "gantry"}}
+	if diff := cmp.Diff(want, r.told); diff != "" {
+		t.Errorf("told (-want +got):\n%s", diff)
+	}
+}
+
+// beaten retries a run while an execution follows the new one already.
+func (r *retryRig) beaten(ctx workflow.Context) (out workflows.RetryRunOutcome, err error) {
+	there := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{WorkflowID: workflows.ManageRunID(r.again)}), r.follows)
+	if err := there.GetChildWorkflowExecution().Get(ctx, nil); err != nil {
+		return out, err
+	}
+	err = workflow.ExecuteChildWorkflow(ctx, workflows.RetryRun, workflows.RetryRunInput{Run: run, By: "gantry", Attempt: 2}).Get(ctx, &out)
+	return out, errors.Join(err, there.Get(ctx, nil))
+}
+
+// follows is an execution that is told something once.
+func (r *retryRig) follows(ctx workflow.Context) error {
+	workflow.GetSignalChannel(ctx, workflows.RunEventsSignal).Receive(ctx, &r.told)
+	return nil
+}
+
+func TestRetryRunGivesUp(t *testing.T) {
+	r := newRetryRig(t)
+	r.away = 48 * time.Hour
+	if out := r.retries(); out.New.Run != "" || out.Reason == "" || r.sent > 0 {
+		t.Errorf("%+v after %d calls", out, r.sent)
+	}
+}
+
+func TestRetryRunOfAnImpossibleRun(t *testing.T) {
+	r := newRetryRig(t)
+	r.env.ExecuteWorkflow(workflows.RetryRun, workflows.RetryRunInput{Run: spacelift.RunRef{Account: "acme", Stack: "a/b", Run: "c"}})
+	if app, ok := errors.AsType[*temporal.ApplicationError](r.env.GetWorkflowError()); !ok || app.Type() != workflows.ErrTypeImpossibleRun {
+		t.Errorf("it ended with %v", r.env.GetWorkflowError())
+	}
+}
