@@ -36,6 +36,7 @@ func Reconcile(ctx workflow.Context, in ReconcileInput) (ReconcileReport, error)
 		return ReconcileReport{}, err
 	}
 	t.conclude()
+	t.tell(ctx)
 	return t.report, nil
 }
 
@@ -311,7 +312,7 @@ func (t *tick) carryOut(ctx workflow.Context) {
 			WorkflowID:            ManageRunID(r.Run),
 			ParentClosePolicy:     enums.PARENT_CLOSE_POLICY_ABANDON,
 			WorkflowIDReusePolicy: enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
-		}), ManageRunType, ManageRunInput{Run: r.Run, Events: r.Events})
+		}), ManageRunType, ManageRunInput{Run: r.Run, Generation: CurrentGeneration, Events: r.Events})
 		results[i] = child.GetChildWorkflowExecution()
 	}
 	for i, r := range t.repairs {

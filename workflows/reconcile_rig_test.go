@@ -48,6 +48,7 @@ type accountRig struct {
 	key    string
 	in     workflows.ReconcileInput
 	last   *workflows.ReconcileReport
+	people people
 
 	mu      sync.Mutex
 	known   map[string]workflows.RunStatus // by workflow id
@@ -164,6 +165,7 @@ func (r *accountRig) environment() *testsuite.TestWorkflowEnvironment {
 		Accounts:       map[spacelift.Account]activities.Spacelift{"acme": r.client},
 		WebhookSecrets: map[spacelift.Account]func() string{"acme": func() string { return webhookSecret }},
 		Temporal:       r,
+		Notifier:       &r.people,
 	})
 	return env
 }

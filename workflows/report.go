@@ -20,6 +20,7 @@ type ReconcileInput struct {
 	Interval time.Duration     `json:"interval"`           // between executions
 	Webhook  string            `json:"webhook,omitempty"`  // id of the named webhook to watch
 	Reenable bool              `json:"reenable,omitempty"` // switch the webhook on again when Spacelift switched it off
+	Notify   []string          `json:"notify,omitempty"`   // channels to tell of findings
 }
 
 // ReconcileReport is the result of Reconcile. The next execution begins with
@@ -106,6 +107,8 @@ type carried struct {
 	NotBefore    time.Time `json:"notBefore,omitzero"`
 	SwitchedOff  time.Time `json:"switchedOff,omitzero"` // when the webhook was found switched off first
 	SwitchedOn   time.Time `json:"switchedOn,omitzero"`  // when Gantry switched it on again last
+
+	Told []told `json:"told,omitempty"`
 }
 
 // runKey names a run within an account, as "stack/run".
