@@ -217,7 +217,7 @@ func (s *stack) isFenced() {
 			HostConfig      struct{ ReadonlyRootfs bool }
 			State           struct{ Health struct{ Status string } }
 			NetworkSettings struct {
-				Ports map[string][]struct{ HostIp string } //nolint:revive,staticcheck // as the engine spells it
+				Ports map[string][]struct{ HostIp string }
 			}
 		}
 		s.must(json.Unmarshal([]byte(s.command("docker", "inspect", s.ids[service])), &containers))
