@@ -116,8 +116,11 @@ type process struct {
 // serve starts `gantry serve` and waits until it is ready.
 func (w *world) serve() *process {
 	w.t.Helper()
-	return w.serveWith("tokens:\n  - {name: e2e, role: admin, hash: " + server.TokenHash(apiToken) + "}\n")
+	return w.serveWith(withToken)
 }
+
+// withToken lets the world's client use the API.
+var withToken = "tokens:\n  - {name: e2e, role: admin, hash: " + server.TokenHash(apiToken) + "}\n"
 
 // serveWith starts `gantry serve` with more configuration. Reconcile is off
 // unless that switches it on: it would mend what a story breaks.

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -50,9 +51,9 @@ type Options struct {
 	Ready func(addr net.Addr)
 }
 
-// Run serves until ctx ends, then stops in order: no more requests, no more
-// tasks, inbox closed. Temporal need not be reachable at the start or stay so:
-// events are accepted all the same.
+// Run does what the configured role asks until ctx ends, then stops in order:
+// no more requests, no more tasks, inbox closed. Temporal need not be reachable
+// at the start or stay so: events are accepted all the same.
 func Run(ctx context.Context, o Options) (err error) {
 	if err := o.Config.Validate(); err != nil {
 		return fmt.Errorf("configuration:\n%w", err)
@@ -66,30 +67,38 @@ func Run(ctx context.Context, o Options) (err error) {
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-
-	box, err := inbox.Open(ctx, inbox.Options{
-		Dir: o.Config.Data, Metrics: registry, Logger: o.Log, Linger: o.Config.Inbox.Linger,
-		Entries: inbox.Budget{Count: o.Config.Inbox.EntryCount, Bytes: o.Config.Inbox.EntryBytes},
-		Bodies:  inbox.Budget{Count: o.Config.Inbox.BodyCount, Bytes: o.Config.Inbox.BodyBytes},
-		Ignored: inbox.Budget{Count: o.Config.Inbox.LogCount}, Refused: inbox.Budget{Count: o.Config.Inbox.LogCount},
-	})
+	measure, err := temporalMetrics(registry, o.Log)
 	if err != nil {
-		return fmt.Errorf("open the inbox in %s: %w", o.Config.Data, err)
+		return err
 	}
-	defer func() { err = errors.Join(err, box.Close()) }()
-
-	temporal, err := dial(o)
+	temporal, err := dial(o, measure)
 	if err != nil {
 		return err
 	}
 	defer temporal.Close()
 
-	handler, err := server.New(server.Config{
-		Accounts: accounts.server, Tokens: tokens(o.Config.Tokens), Reconcile: o.Config.Reconcile.Interval, Version: o.Version,
-		TaskQueue: o.Config.Temporal.TaskQueue, Stopping: ctx.Done(),
-	}, box, temporal, registry, o.Log)
-	if err != nil {
-		return err
+	// What the process does beside serving HTTP.
+	var parts []func(context.Context) error
+	var polling atomic.Bool
+	handler := workerHandler(o.Version, &polling, temporal, registry)
+	if o.Config.Role != config.RoleWorker {
+		var box *inbox.Inbox
+		if box, err = openInbox(ctx, o, registry); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, box.Close()) }()
+		handler, err = server.New(server.Config{
+			Accounts: accounts.server, Tokens: tokens(o.Config.Tokens), Reconcile: o.Config.Reconcile.Interval, Version: o.Version,
+			TaskQueue: o.Config.Temporal.TaskQueue, Stopping: ctx.Done(),
+		}, box, temporal, registry, o.Log)
+		if err != nil {
+			return err
+		}
+		parts = append(parts, inbox.NewForwarder(box, &inbox.TemporalTarget{Client: temporal, TaskQueue: o.Config.Temporal.TaskQueue},
+			inbox.ForwarderOptions{MaxConcurrent: o.Config.Inbox.Concurrency}).Run)
+	}
+	if o.Config.Role != config.RoleAPI {
+		parts = append(parts, func(ctx context.Context) error { return work(ctx, temporal, accounts, &polling, o) })
 	}
 	listener := o.Listener
 	if listener == nil {
@@ -100,15 +109,26 @@ func Run(ctx context.Context, o Options) (err error) {
 
 	run, ctx := errgroup.WithContext(ctx)
 	run.Go(func() error { return serveHTTP(ctx, listener, handler, o) })
-	run.Go(func() error {
-		return inbox.NewForwarder(box, &inbox.TemporalTarget{Client: temporal, TaskQueue: o.Config.Temporal.TaskQueue},
-			inbox.ForwarderOptions{MaxConcurrent: o.Config.Inbox.Concurrency}).Run(ctx)
-	})
-	run.Go(func() error { return work(ctx, temporal, accounts, o) })
+	for _, part := range parts {
+		run.Go(func() error { return part(ctx) })
+	}
 	if err := run.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}
 	return nil
+}
+
+func openInbox(ctx context.Context, o Options, registry *prometheus.Registry) (*inbox.Inbox, error) {
+	box, err := inbox.Open(ctx, inbox.Options{
+		Dir: o.Config.Data, Metrics: registry, Logger: o.Log, Linger: o.Config.Inbox.Linger,
+		Entries: inbox.Budget{Count: o.Config.Inbox.EntryCount, Bytes: o.Config.Inbox.EntryBytes},
+		Bodies:  inbox.Budget{Count: o.Config.Inbox.BodyCount, Bytes: o.Config.Inbox.BodyBytes},
+		Ignored: inbox.Budget{Count: o.Config.Inbox.LogCount}, Refused: inbox.Budget{Count: o.Config.Inbox.LogCount},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open the inbox in %s: %w", o.Config.Data, err)
+	}
+	return box, nil
 }
 
 func serveHTTP(ctx context.Context, l net.Listener, h http.Handler, o Options) error {

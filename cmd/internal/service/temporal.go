@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"go.temporal.io/api/enums/v1"
@@ -28,8 +29,9 @@ const (
 	lastRetry  = 10 * time.Second
 )
 
-func dial(o Options) (client.Client, error) {
+func dial(o Options, measure client.MetricsHandler) (client.Client, error) {
 	options := o.Temporal
+	options.MetricsHandler = measure
 	options.Logger = log.NewStructuredLogger(o.Log.With("component", "temporal"))
 	host, _ := os.Hostname() // an unknown host is left out
 	options.Identity = fmt.Sprintf("gantry/%s@%s/%d", o.Version, host, os.Getpid())
@@ -41,13 +43,14 @@ func dial(o Options) (client.Client, error) {
 }
 
 // work runs the worker. It waits for Temporal as long as it takes: webhooks
-// are accepted meanwhile.
-func work(ctx context.Context, c client.Client, a accounts, o Options) error {
+// are accepted meanwhile. It sets polling once it takes tasks.
+func work(ctx context.Context, c client.Client, a accounts, polling *atomic.Bool, o Options) error {
 	w, err := startWorker(ctx, c, a, o)
 	if err != nil {
 		return err
 	}
 	defer w.Stop()
+	polling.Store(true)
 	return keepSchedules(ctx, c, o)
 }
 

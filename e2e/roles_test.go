@@ -1,0 +1,148 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/client"
+
+	"github.com/gantryhq/gantry/gen/api"
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/spacelift/simulator"
+)
+
+// beside is the same world as another replica of Gantry sees it: a port and a
+// folder of its own.
+func (w *world) beside() *world {
+	w.t.Helper()
+	other := &world{t: w.t, temporal: w.temporal, spacelift: w.spacelift, apiURL: w.apiURL, port: freePort(w.t), dir: w.t.TempDir()}
+	other.connect(apiToken)
+	return other
+}
+
+// A process with the role api takes webhooks and hands them to Temporal, and
+// acts on nothing; one with the role worker acts, and takes nothing.
+func TestRoles(t *testing.T) {
+	w := newWorld(t, simulator.Stack{ID: "network-prod", Labels: []string{"gantry:managed", "gantry:confirm=auto"}})
+	front, back := w, w.beside()
+	front.serveAs("api")
+	run := w.push("network-prod", 1)
+	_, err := w.spacelift.WaitState(t.Context(), "network-prod", run, spacelift.RunStateUnconfirmed)
+	w.must(err)
+	w.must(w.spacelift.Flush(t.Context()))
+	front.eventually("Temporal has every event", func(ctx context.Context) error {
+		r, err := front.client.GetReadinessWithResponse(ctx)
+		if err == nil && (r.JSON200 == nil || r.JSON200.Status != api.ReadinessStatusReady || r.JSON200.Inbox.Pending != 0) {
+			err = fmt.Errorf("%d %s", r.StatusCode(), r.Body)
+		}
+		return err
+	})
+	c := w.dialTemporal()
+	if pollers := w.pollers(c); pollers != 0 {
+		t.Errorf("the api process polls for tasks: %d pollers", pollers)
+	}
+	if schedules := w.schedules(c); len(schedules) != 0 {
+		t.Errorf("the api process made schedules: %v", schedules)
+	}
+	if n := len(w.spacelift.Mutations("runConfirm")); n != 0 {
+		t.Errorf("the api process confirmed a run, %d times", n)
+	}
+
+	back.serveAs("worker")
+	if done := front.phase("network-prod", run, api.PhaseDone); done.State != "FINISHED" {
+		t.Errorf("the run ended as %s", done.State)
+	}
+	if pollers := w.pollers(c); pollers == 0 {
+		t.Error("the worker does not poll")
+	}
+	back.eventually("the worker made the schedule", func(context.Context) error {
+		if len(w.schedules(c)) != 1 {
+			return errors.New("there is none")
+		}
+		return nil
+	})
+}
+
+// A worker serves probes and metrics, and nothing else; it has no inbox.
+func TestWorkerServesProbesOnly(t *testing.T) {
+	w := newWorld(t)
+	p := w.serveAs("worker")
+	for path, want := range map[string]struct {
+		status int
+		says   string
+	}{
+		"/healthz":         {http.StatusOK, `"status":"ok"`},
+		"/readyz":          {http.StatusOK, `"status":"ready"`},
+		"/metrics":         {http.StatusOK, "temporal_worker_start_total"},
+		"/v1/runs":         {http.StatusNotFound, ""},
+		"/docs":            {http.StatusNotFound, ""},
+		"/openapi.yaml":    {http.StatusNotFound, ""},
+		"/webhook":         {http.StatusNotFound, ""},
+		"/v1/deliveries/x": {http.StatusNotFound, ""},
+	} {
+		if status, body := w.fetch(w.url() + path); status != want.status || !strings.Contains(body, want.says) {
+			t.Errorf("GET %s: %d %.200s; want %d with %q", path, status, body, want.status, want.says)
+		}
+	}
+	status, answer := w.deliver(w.notification("network-prod", "01KDXWORKER000000000000000", "QUEUED", 0))
+	if status != http.StatusNotFound {
+		t.Errorf("POST /webhook: %d %s", status, answer)
+	}
+	if _, err := os.Stat(filepath.Join(w.dir, "inbox")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a worker has an inbox: %v", err)
+	}
+
+	// Without Temporal it lives and is of no use.
+	w.temporal.Stop()
+	w.eventually("it is not ready", func(context.Context) error {
+		if status, body := w.fetch(w.url() + "/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body, "temporal") {
+			return fmt.Errorf("%d %s", status, body)
+		}
+		return nil
+	})
+	if status, body := w.fetch(w.url() + "/healthz"); status != http.StatusOK {
+		t.Errorf("GET /healthz without Temporal: %d %s", status, body)
+	}
+	w.startTemporal()
+	w.ready(p)
+}
+
+// serveAs starts `gantry serve` in a role, with Reconcile as by default.
+func (w *world) serveAs(role string) *process {
+	w.t.Helper()
+	return w.serveWith(withToken + "role: " + role + "\nreconcile: {interval: 1h}\n")
+}
+
+func (w *world) dialTemporal() client.Client {
+	w.t.Helper()
+	c, err := client.DialContext(w.t.Context(), client.Options{HostPort: w.temporal.HostPort()})
+	w.must(err)
+	w.t.Cleanup(c.Close)
+	return c
+}
+
+func (w *world) pollers(c client.Client) int {
+	w.t.Helper()
+	queue, err := c.DescribeTaskQueue(w.t.Context(), "gantry", enums.TASK_QUEUE_TYPE_WORKFLOW)
+	w.must(err)
+	return len(queue.GetPollers())
+}
+
+func (w *world) schedules(c client.Client) (ids []string) {
+	w.t.Helper()
+	all, err := c.ScheduleClient().List(w.t.Context(), client.ScheduleListOptions{})
+	w.must(err)
+	for all.HasNext() {
+		s, err := all.Next()
+		w.must(err)
+		ids = append(ids, s.ID)
+	}
+	return ids
+}
