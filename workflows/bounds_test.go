@@ -42,7 +42,7 @@ func TestFoldBoundsAbsurdFloods(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	status := r.status()
+	status := r.status(t0)
 	answer, err := json.Marshal(status)
 	if err != nil {
 		t.Fatal(err)

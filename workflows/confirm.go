@@ -2,101 +2,125 @@ package workflows
 
 import (
 	"errors"
-	"fmt"
+	"time"
 
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/spacelift"
 )
 
 // confirm carries out the decision to confirm a plan and records what came of
 // it. It returns an error only when the execution is canceled.
-//
-// Mostly Spacelift answers at once. When it does not, the wish is kept for as
-// long as it makes sense: every event that comes in is heard, and if it changes
-// the decision, Gantry stops asking.
-func (m *manager) confirm(ctx workflow.Context) error {
+func (m *manager) confirm(ctx workflow.Context, n next) error {
 	var a *activities.Activities
-	in := confirmation(m.known.facts())
+	s := m.situation(ctx)
+	in := confirmation(s, n)
+	m.known.claim(s.key(), n)
 	var result activities.ConfirmResult
-	err := workflow.ExecuteLocalActivity(withQuickCall(ctx), a.ConfirmRun, in).Get(ctx, &result)
-	if err != nil && !final(err) && ctx.Err() == nil {
-		m.known.note(workflow.Now(ctx).UTC(), KindNote, "Spacelift did not confirm at once (%s); Gantry keeps asking", because(err))
-		result, err = m.keepAsking(ctx, in)
-	}
+	err := m.call(ctx, n, a.ConfirmRun, in, &result)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	m.settle(ctx, in, result, err)
+	m.known.release(s.key())
+	m.known.answered(workflow.Now(ctx).UTC(), in, result, err)
 	return nil
 }
 
 // confirmation is what to ask Spacelift, given these facts.
-func confirmation(s RunStatus) activities.ConfirmRunInput {
-	return activities.ConfirmRunInput{
+func confirmation(s situation, n next) activities.ConfirmRunInput {
+	in := activities.ConfirmRunInput{
 		Run: s.Run,
 		Expect: activities.Expect{
 			Type: s.Type, State: s.State, StateVersion: s.StateVersion,
 			CommitHash: s.Commit.Hash, Delta: s.Delta, Labels: s.Labels,
 		},
-		Note: fmt.Sprintf("Confirmed by Gantry because of %s (state version %d).", s.Policy.Confirm.Origin, s.StateVersion),
+		Note: n.Note,
 	}
+	if s.generation > 0 {
+		in.Policy, in.PlanSince = &s.rules.Policy, s.ask.Since
+	}
+	return in
 }
 
-// keepAsking confirms with an activity that is retried for long, and hears
-// events meanwhile. The error is a canceled one when Gantry stopped asking.
-func (m *manager) keepAsking(ctx workflow.Context, in activities.ConfirmRunInput) (result activities.ConfirmResult, err error) {
-	var a *activities.Activities
-	asking, stopAsking := workflow.WithCancel(withSpaceliftCall(ctx))
-	defer stopAsking()
-	answer := workflow.ExecuteActivity(asking, a.ConfirmRun, in)
-	for !answer.IsReady() {
-		if err := index(ctx, m.known.status(), false); err != nil {
-			return result, err
-		}
-		if err := workflow.Await(ctx, func() bool { return answer.IsReady() || m.eventsWait() }); err != nil {
-			return result, err
-		}
-		m.takeEvents(ctx)
-		// Another plan than the one asked for needs no care here: the activity
-		// would find that it changed.
-		if decide(m.known.facts()).Do != doConfirm || workflow.GetInfo(ctx).GetContinueAsNewSuggested() {
-			stopAsking()
-		}
-	}
-	return result, answer.Get(ctx, &result)
-}
-
-// settle records what came of the wish to confirm, and what the API showed.
-func (m *manager) settle(ctx workflow.Context, in activities.ConfirmRunInput, result activities.ConfirmResult, err error) {
-	now, plan, known := workflow.Now(ctx).UTC(), in.Expect.StateVersion, &m.known
+// answered records what came of the wish to confirm, and what the API showed.
+func (r *record) answered(now time.Time, in activities.ConfirmRunInput, result activities.ConfirmResult, err error) {
+	plan := in.Expect.StateVersion
 	switch {
 	case temporal.IsCanceledError(err):
-		known.note(now, KindNote, "Gantry no longer asks Spacelift to confirm the plan of state version %d", plan)
+		r.note(now, KindNote, "Gantry no longer asks Spacelift to confirm the plan of state version %d", plan)
 		return
 	case err != nil:
-		known.settle(now, plan, PlanRefused, because(err))
-		known.note(now, KindAction, "Gantry could not confirm the plan: %s", because(err))
+		r.settle(now, plan, PlanRefused, because(err))
+		r.note(now, KindAction, "Gantry could not confirm the plan: %s", because(err))
+		r.refused(now, "Gantry could not confirm the plan: "+because(err))
 		return
 	}
-	known.learn(now, result.Run)
+	r.learn(now, result.Run)
+	ask := r.asking(stateKey{plan, in.Expect.State})
+	if ask == nil {
+		ask = new(asking) // generation 0 keeps none
+	}
 	switch result.Outcome {
 	case activities.Confirmed:
-		known.settle(now, plan, PlanConfirmed, "")
-		known.note(now, KindAction, "Gantry confirmed the plan (%s)", describePlan(known.facts()))
+		r.settle(now, plan, PlanConfirmed, "")
+		r.note(now, KindAction, "Gantry confirmed the plan (%s)", describePlan(r.facts()))
+		ask.Done = doConfirm
 	case activities.AlreadyConfirmed:
-		known.settle(now, plan, confirmedBy(result), result.Reason)
-		known.note(now, KindAction, "Gantry did not confirm the plan again: %s", result.Reason)
-	case activities.PlanChanged:
-		known.settle(now, plan, PlanChanged, result.Reason)
-		known.note(now, KindAction, "Gantry did not confirm: %s", result.Reason)
-		if behind := result.Run.StateVersion < plan && !result.Run.State.Terminal(); behind {
-			known.doubtAfter(now, result.Run)
+		r.settle(now, plan, confirmedBy(result), result.Reason)
+		r.note(now, KindAction, "Gantry did not confirm the plan again: %s", result.Reason)
+		ask.Sought = true
+		if result.ByUs {
+			ask.Done = doConfirm
 		}
+	case activities.PlanChanged:
+		r.settle(now, plan, PlanChanged, result.Reason)
+		r.note(now, KindAction, "Gantry did not confirm: %s", result.Reason)
+		if behind := result.Run.StateVersion < plan && !result.Run.State.Terminal(); behind {
+			r.doubtAfter(now, result.Run)
+		}
+		ask.Note = ""
+	case activities.RulesChanged, activities.GateClosed:
+		r.settle(now, plan, PlanPostponed, result.Reason)
+		r.note(now, KindAction, "Gantry did not confirm: %s", result.Reason)
+		r.reconsider(now, plan, in, result)
+		ask.Note = ""
 	default:
-		known.settle(now, plan, PlanRefused, result.Reason)
-		known.note(now, KindAction, "Spacelift refused to confirm: %s", result.Reason)
+		r.settle(now, plan, PlanRefused, result.Reason)
+		r.note(now, KindAction, "Spacelift refused to confirm: %s", result.Reason)
+		r.refused(now, "Gantry could not confirm the plan: "+result.Reason)
+		ask.Note = ""
+	}
+}
+
+// refused lets Gantry ask again later: what keeps Spacelift from confirming, a
+// lock, a policy, the rights of a key, may pass.
+func (r *record) refused(at time.Time, reason string) {
+	if r.Generation > 0 {
+		r.fails(at, doConfirm, refusedFirst, refusedLongest, reason)
+	}
+}
+
+// reconsider takes the rules that whoever was to confirm found, so that the
+// plan is judged anew by them. Rules that change at every look are left alone
+// for a while.
+func (r *record) reconsider(at time.Time, plan int, in activities.ConfirmRunInput, result activities.ConfirmResult) {
+	now, _ := r.current()
+	here := now.StateVersion == plan && now.State == in.Expect.State
+	if result.Rules == nil || !here {
+		r.RulesStale = true
+		return
+	}
+	rules := termsOf(*result.Rules)
+	rules.Labels = trimLabels(result.Run.StackLabels)
+	r.takeRules(at, rules, true)
+	if result.Outcome == activities.RulesChanged {
+		first := time.Duration(0)
+		if r.tries(doConfirm) > 0 {
+			first = behindFirst
+		}
+		r.fails(at, doConfirm, first, behindLongest, "the rules for this plan keep changing: "+result.Reason)
 	}
 }
 
@@ -105,6 +129,28 @@ func confirmedBy(result activities.ConfirmResult) PlanResult {
 		return PlanConfirmed
 	}
 	return PlanAlready
+}
+
+// stop takes a person's wish to end the run. A run that waits to be tried again
+// has ended: then the retry is what is stopped.
+func (r *record) stop(at time.Time, wish StopRequest) {
+	by, note := fit(wish.By.Name, maxName), fit(wish.Note, maxText)
+	r.journal(at, KindPerson, by, "%s wants the run stopped%s", by, afterColon(note))
+	if s := r.facts(); s.State == spacelift.RunStateFailed && s.Retry != nil {
+		r.Retry.Ended, r.Retry.Reason = true, by+" stopped it"+afterColon(note)
+		return
+	}
+	r.Stopping = &stopping{By: by, Note: note, At: at}
+}
+
+// hearRest takes what a batch says besides events.
+func (r *record) hearRest(batch RunEvents) {
+	if batch.RetryOf != nil {
+		r.RetryOf = batch.RetryOf
+	}
+	if batch.RulesChanged {
+		r.RulesStale = r.Rules != nil && r.RulesFor != nil
+	}
 }
 
 // final reports whether trying again cannot help.
@@ -125,4 +171,9 @@ func because(err error) string {
 		return wrapper.Unwrap().Error()
 	}
 	return err.Error()
+}
+
+// termsOf are what an activity read, as the record keeps them.
+func termsOf(r activities.Rules) terms {
+	return terms{Labels: r.Labels, Policy: r.Policy, Gate: r.Gate, Dues: r.Dues}
 }

@@ -11,7 +11,6 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
-	"github.com/gantryhq/gantry/policy"
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/workflows"
 )
@@ -159,7 +158,7 @@ func TestStatusBeforeTheFirstEvent(t *testing.T) {
 	r := newRig(t, auto)
 	r.at(time.Minute, func() {
 		want := workflows.RunStatus{Run: run, Phase: workflows.PhaseQueued, StartedAt: started}
-		want.Policy.Confirm = policy.Setting[policy.ConfirmMode]{Value: policy.ConfirmManual, Origin: policy.OriginDefault}
+		want.Policy = configured.Resolve(nil)
 		if diff := cmp.Diff(want, r.status(), cmpopts.IgnoreFields(workflows.RunStatus{}, "WaitingFor")); diff != "" {
 			t.Errorf("status (-want +got):\n%s", diff)
 		}

@@ -3,6 +3,7 @@ package workflows
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/gantryhq/gantry/policy"
 	"github.com/gantryhq/gantry/spacelift"
@@ -19,6 +20,14 @@ type next struct {
 	Who  string
 	Then string
 
+	// Until is when to decide anew at the latest; zero for no such time.
+	Until time.Time
+
+	// Note goes with what is done in Spacelift, and Review is what is passed on
+	// to its approval policies.
+	Note   string
+	Review spacelift.ReviewDecision
+
 	// Journal marks decisions that people want to find in the timeline. Most
 	// waiting is not worth an entry.
 	Journal bool
@@ -28,10 +37,19 @@ type next struct {
 type action string
 
 const (
-	doWait    action = "wait"    // for the next event
-	doConfirm action = "confirm" // the plan, once
-	doHold    action = "hold"    // wait, because something is in the way
-	doFinish  action = "finish"  // the run has ended
+	doWait     action = "wait"     // for the next event, or until a time
+	doHold     action = "hold"     // wait, because something is in the way
+	doRules    action = "rules"    // read what holds
+	doRead     action = "read"     // the run, as the API shows it
+	doAsk      action = "ask"      // people
+	doClock    action = "clock"    // do what the clocks say
+	doConfirm  action = "confirm"  // the plan, once
+	doDiscard  action = "discard"  // the plan
+	doReview   action = "review"   // pass people's decision on to Spacelift's approval policies
+	doStop     action = "stop"     // the run, because somebody wants it
+	doDiagnose action = "diagnose" // why it failed
+	doRetry    action = "retry"    // start the run that tries again
+	doFinish   action = "finish"   // the run has ended
 )
 
 // Who can unblock a run.
@@ -41,6 +59,18 @@ const (
 	whoReviewer  = "anyone who may review runs of this stack in Spacelift"
 	whoLabels    = "anyone who may edit the stack's labels, or confirm or discard the run in Spacelift"
 	whoOperator  = "whoever operates Gantry, or anyone who may confirm or discard the run in Spacelift"
+	whoAnswer    = "Spacelift's API, or anyone who may confirm or discard the run in Spacelift"
+)
+
+// What happens then, and reasons, that several decisions share.
+const (
+	thenLabels          = "mended labels count from the next notification of this run on"
+	thenNever           = "Gantry does not try this plan again"
+	thenFollow          = "Gantry follows what they decide"
+	thenAgain           = "Gantry tries again"
+	reasonConfirmed     = "the plan is confirmed; Spacelift has not told yet that it goes on"
+	reasonUnmanaged     = "the stack no longer carries " + spacelift.LabelManaged + ", so Gantry only watches; somebody confirms or discards the plan in Spacelift"
+	reasonContradiction = "the notifications of this run and Spacelift's API keep telling different things: %s"
 )
 
 // maxLooks bounds how often one plan is looked at that turns out to differ from
@@ -48,12 +78,12 @@ const (
 // loop.
 const maxLooks = 3
 
-// decide says what to do about a run with these facts, and why. It is the only
+// decide says what to do about a run in this situation, and why. It is the only
 // place where Gantry wants something.
 //
-// What it wants never rests on a notification alone: confirming means asking
-// the API first, and doing nothing if that differs from the facts.
-func decide(s RunStatus) next {
+// What it wants never rests on a notification alone: acting means asking the
+// API first, and doing nothing if that differs from the facts.
+func decide(s situation) next {
 	switch {
 	case s.GivenUp != "" && !s.State.Terminal():
 		return next{Do: doFinish, Phase: PhaseDone, Reason: "Gantry stopped following the run before its end: " + s.GivenUp}
@@ -63,7 +93,10 @@ func decide(s RunStatus) next {
 			What: WaitSpacelift, Who: whoNobody,
 		}
 	case s.State.Terminal():
-		return next{Do: doFinish, Phase: PhaseDone, Reason: outcome(s)}
+		return decideEnd(s)
+	case s.generation > 0 && s.rules == nil:
+		n := passing(s, PhaseQueued, "Gantry reads what holds for the run")
+		return s.attempt(n.to(doRules))
 	case !s.State.Known():
 		return next{
 			Do: doWait, Phase: PhaseFollowing, Journal: true,
@@ -76,17 +109,35 @@ func decide(s RunStatus) next {
 			Reason: fmt.Sprintf("this version of Gantry does not know the run type %q: it follows the run and does nothing", s.Type),
 			What:   WaitSpacelift, Who: "unknown: look at the run in Spacelift",
 		}
+	case s.stopping != nil && !s.stopping.Done:
+		return next{
+			Do: doStop, Phase: PhaseHolding, Journal: true, Note: noteOf("Stopped through Gantry by "+s.stopping.By, s.stopping.Note),
+			Reason: s.stopping.By + " wants the run stopped" + afterColon(s.stopping.Note),
+			What:   WaitAnswer, Who: whoAnswer, Then: "Gantry records how it ends",
+		}
+	case s.outsider():
+		n := passing(s, PhaseApplying, "the run goes on, and Gantry looks who decided")
+		return s.attempt(n.to(doRead))
 	}
 	switch s.State {
 	case spacelift.RunStateUnconfirmed:
+		if s.generation == 0 {
+			return decidePlanAt0(s)
+		}
 		return decidePlan(s)
 	case spacelift.RunStatePendingReview:
-		return next{
-			Do: doWait, Phase: PhaseWaiting, Journal: true,
-			Reason: "the plan drew a warning and somebody has to review it in Spacelift; this version of Gantry does not review",
-			What:   WaitPerson, Who: whoReviewer, Then: "Spacelift ends the run with the review",
+		if s.generation == 0 {
+			return next{
+				Do: doWait, Phase: PhaseWaiting, Journal: true,
+				Reason: "the plan drew a warning and somebody has to review it in Spacelift; this version of Gantry does not review",
+				What:   WaitPerson, Who: whoReviewer, Then: "Spacelift ends the run with the review",
+			}
 		}
+		return decideReview(s, "the plan drew a warning and has to be reviewed")
 	case spacelift.RunStateQueued:
+		if s.needsApproval {
+			return decideReview(s, "an approval policy in Spacelift keeps the run in the queue")
+		}
 		n := passing(s, PhaseQueued, "the run is in the stack's queue")
 		n.Who = "Spacelift, unless the queue is held by a lock, an approval or a run that waits for somebody"
 		return n
@@ -112,8 +163,14 @@ func decide(s RunStatus) next {
 	return passing(s, PhaseFollowing, fmt.Sprintf("the run is %s", s.State))
 }
 
+// to makes another action of a decision.
+func (n next) to(do action) next {
+	n.Do = do
+	return n
+}
+
 // passing is waiting for a state to go by.
-func passing(s RunStatus, phase Phase, reason string) next {
+func passing(s situation, phase Phase, reason string) next {
 	n := next{Do: doWait, Phase: phase, Reason: reason, What: WaitSpacelift, Who: whoNobody, Then: "Gantry records how it ends"}
 	if (phase == PhaseQueued || phase == PhasePlanning) && s.Type == spacelift.RunTypeTracked {
 		n.Then = prospect(s)
@@ -121,55 +178,76 @@ func passing(s RunStatus, phase Phase, reason string) next {
 	return n
 }
 
+// inSpacelift is waiting for people who decide there.
+func inSpacelift(format string, args ...any) next {
+	return next{
+		Do: doWait, Phase: PhaseWaiting, Journal: true, Reason: fmt.Sprintf(format, args...),
+		What: WaitPerson, Who: whoSpacelift, Then: thenFollow,
+	}
+}
+
+// hold is waiting because something is in the way.
+func hold(what Wait, who, then, format string, args ...any) next {
+	return next{Do: doHold, Phase: PhaseHolding, Journal: true, Reason: fmt.Sprintf(format, args...), What: what, Who: who, Then: then}
+}
+
+// confirming is confirming the plan.
+func confirming(s situation, format string, args ...any) next {
+	n := next{
+		Do: doConfirm, Phase: PhaseConfirming, Journal: true, Reason: fmt.Sprintf(format, args...),
+		What: WaitAnswer, Who: whoAnswer, Then: "Gantry keeps asking until Spacelift answers or somebody decides there",
+	}
+	if n.Note = confirmNote(s); s.ask != nil && s.ask.Note != "" {
+		n.Note = s.ask.Note
+	}
+	return n
+}
+
+// attempt is doing what failed before not sooner than its time has come.
+func (s situation) attempt(n next) next {
+	t := s.trouble
+	if t == nil || t.Do != n.Do || t.Key != s.key() || !s.now.Before(t.Until) {
+		return n
+	}
+	held := hold(WaitAnswer, whoOperator, thenAgain, "%s", t.Reason)
+	held.Until = t.Until
+	if n.What == WaitSpacelift { // nothing of Gantry's own is in the way
+		held.Do, held.Phase, held.What, held.Who, held.Journal = doWait, n.Phase, n.What, n.Who, false
+		held.Reason, held.Then = n.Reason, n.Then
+	}
+	return held
+}
+
 // prospect says what will happen to a plan with changes.
-func prospect(s RunStatus) string {
+func prospect(s situation) string {
 	switch {
 	case !s.Managed:
 		return "Gantry only watches: the stack does not carry " + spacelift.LabelManaged
 	case len(s.Policy.Problems) > 0:
 		return "a plan with changes will be held: " + objection(s.Policy.Problems)
+	case s.Policy.Confirm.Value == policy.ConfirmAuto && s.generation == 0:
+		return fmt.Sprintf("Gantry confirms a plan with changes (%s)", s.Policy.Confirm.Origin)
+	case s.Policy.Confirm.Value == policy.ConfirmAuto && s.Policy.AsksPeople():
+		return fmt.Sprintf("Gantry confirms a plan with changes that is within its limits (%s); other plans are for people", s.Policy.Confirm.Origin)
 	case s.Policy.Confirm.Value == policy.ConfirmAuto:
 		return fmt.Sprintf("Gantry confirms a plan with changes (%s)", s.Policy.Confirm.Origin)
+	case s.Policy.Confirm.Value == policy.ConfirmNoDeletes:
+		return fmt.Sprintf("Gantry confirms a plan that deletes nothing (%s); other plans are for people", s.Policy.Confirm.Origin)
+	case s.generation > 0 && s.Policy.Approvals.Value > 0:
+		return fmt.Sprintf("a plan with changes waits for %s through Gantry (%s)", approvalsOf(s.Policy.Approvals.Value), s.Policy.Approvals.Origin)
 	}
 	return "a plan with changes waits for somebody to confirm or discard it in Spacelift"
 }
 
-// decidePlan decides about a plan with changes. The order matters: whatever
-// speaks against confirming comes before what speaks for it.
-func decidePlan(s RunStatus) next {
-	person := func(format string, args ...any) next {
-		return next{
-			Do: doWait, Phase: PhaseWaiting, Journal: true, Reason: fmt.Sprintf(format, args...),
-			What: WaitPerson, Who: whoSpacelift, Then: "Gantry follows what they decide",
-		}
+func approvalsOf(n int) string {
+	if n == 1 {
+		return "1 approval"
 	}
-	hold := func(what Wait, who, then, format string, args ...any) next {
-		return next{Do: doHold, Phase: PhaseHolding, Journal: true, Reason: fmt.Sprintf(format, args...), What: what, Who: who, Then: then}
-	}
-	plan := planOf(s)
-	switch {
-	case plan != nil && (plan.Result == PlanConfirmed || plan.Result == PlanAlready):
-		return passing(s, PhaseApplying, "the plan is confirmed; Spacelift has not told yet that it goes on")
-	case !s.Managed:
-		return person("the stack no longer carries %s, so Gantry only watches; somebody confirms or discards the plan in Spacelift", spacelift.LabelManaged)
-	case s.Type != spacelift.RunTypeTracked:
-		return person("Gantry confirms tracked runs only and this one is %s; somebody confirms or discards it in Spacelift", s.Type)
-	case len(s.Policy.Problems) > 0:
-		return hold(WaitLabels, whoLabels, "mended labels count from the next notification of this run on", "%s", objection(s.Policy.Problems))
-	case s.Policy.Confirm.Value != policy.ConfirmAuto:
-		return person("the plan (%s) has changes and the policy is to confirm by hand (%s); somebody confirms or discards it in Spacelift", describePlan(s), s.Policy.Confirm.Origin)
-	case plan != nil && plan.Result == PlanRefused:
-		return hold(WaitPerson, whoOperator, "Gantry does not try this plan again", "Gantry could not confirm the plan: %s", plan.Reason)
-	case plan != nil && plan.Looks >= maxLooks:
-		return hold(WaitPerson, whoOperator, "Gantry does not try this plan again", "the notifications of this run and Spacelift's API keep telling different things: %s", plan.Reason)
-	}
-	return next{
-		Do: doConfirm, Phase: PhaseConfirming, Journal: true,
-		Reason: fmt.Sprintf("the plan (%s) has changes and %s confirms them", describePlan(s), s.Policy.Confirm.Origin),
-		What:   WaitAnswer, Who: "Spacelift's API, or anyone who may confirm or discard the run in Spacelift",
-		Then: "Gantry keeps asking until Spacelift answers or somebody decides there",
-	}
+	return fmt.Sprintf("%d approvals", n)
 }
+
+// noteOf is what Spacelift shows with what Gantry did for somebody.
+func noteOf(what, note string) string { return fit(what+afterColon(note), maxText) }
 
 // planOf returns what Gantry did about the plan the run shows now.
 func planOf(s RunStatus) *Plan {
@@ -203,63 +281,13 @@ func objection(problems []policy.Problem) string {
 	return strings.Join(all, ". ")
 }
 
-// outcome says how a run ended. It rests on the last event and on what Gantry
-// did, never on how many of the events between were heard of.
-func outcome(s RunStatus) string {
-	end := entered(s)
-	var text, by string
-	if end.Actor != "" {
-		by = " by " + end.Actor
-	}
-	switch s.State {
-	case spacelift.RunStateFinished:
-		text = finished(s)
-	case spacelift.RunStateFailed:
-		text = "the run failed"
-	case spacelift.RunStateDiscarded:
-		text = "the plan was discarded" + by
-	case spacelift.RunStateCanceled:
-		text = "the run was cancelled before it started" + by
-	case spacelift.RunStateStopped:
-		text = "the run was stopped" + by
-	case spacelift.RunStateSkipped:
-		text = "Spacelift skipped the run"
-	}
-	if end.Note != "" {
-		text += ": " + end.Note
-	}
-	return text
-}
-
-func finished(s RunStatus) string {
-	switch {
-	case s.Type == spacelift.RunTypeProposed:
-		return "the preview finished"
-	case s.Type == spacelift.RunTypeTask:
-		return "the task finished"
-	case s.Type == spacelift.RunTypeTesting:
-		return "the module's test finished"
-	case s.Type == spacelift.RunTypeDestroy:
-		return "the stack's resources were destroyed"
-	case s.Type != spacelift.RunTypeTracked || s.Delta == nil:
-		return "the run finished"
-	case s.Delta.Added+s.Delta.Changed+s.Delta.Deleted == 0:
-		return "the run finished: the plan had no changes"
-	}
-	return fmt.Sprintf("the run finished and the plan was applied (%s)", applied(*s.Delta))
-}
-
-func applied(d spacelift.Delta) string {
-	return fmt.Sprintf("%d added, %d changed, %d deleted", d.Added, d.Changed, d.Deleted)
-}
-
 // waitingFor is the answer to what, since when, who and then.
 func (n next) waitingFor(s RunStatus) *WaitingFor {
 	since := s.StartedAt
 	if now := entered(s); now.State != "" {
 		since = now.At
 	}
-	return &WaitingFor{What: n.What, Reason: n.Reason, Since: since, Who: n.Who, Next: n.Then}
+	return &WaitingFor{What: n.What, Reason: n.Reason, Since: since, Until: n.Until, Who: n.Who, Next: n.Then}
 }
 
 // entered returns the entry of the run's present state.

@@ -27,9 +27,12 @@ func at(state spacelift.RunState, change ...func(*RunStatus)) RunStatus {
 
 func labels(l ...string) func(*RunStatus) {
 	return func(s *RunStatus) {
-		s.Labels, s.Managed, s.Policy = l, spacelift.Managed(l), ParsePolicy(l)
+		s.Labels, s.Managed, s.Policy = l, spacelift.Managed(l), policyAt0(l)
 	}
 }
+
+// decideAt0 decides as generation 0 does.
+func decideAt0(s RunStatus) next { return decide(situation{RunStatus: s}) }
 
 func runType(t spacelift.RunType) func(*RunStatus) { return func(s *RunStatus) { s.Type = t } }
 
@@ -118,7 +121,7 @@ func TestDecide(t *testing.T) {
 		{name: "another plan after a refused one", facts: at("UNCONFIRMED", auto, plan(1, PlanRefused, 1)), do: doConfirm, phase: PhaseConfirming, what: WaitAnswer, reason: "gantry:confirm=auto"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			n := decide(tc.facts)
+			n := decideAt0(tc.facts)
 			if n.Do != tc.do || n.Phase != tc.phase || n.What != tc.what {
 				t.Errorf("decided %s in phase %s waiting for %q, want %s, %s, %q", n.Do, n.Phase, n.What, tc.do, tc.phase, tc.what)
 			}
@@ -139,7 +142,7 @@ func TestDecide(t *testing.T) {
 // not merely fallen through to.
 func TestDecideKnowsEveryState(t *testing.T) {
 	for _, state := range spacelift.RunStates {
-		n := decide(at(state))
+		n := decideAt0(at(state))
 		if n.Phase == PhaseFollowing {
 			t.Errorf("%s is only followed", state)
 		}
@@ -155,7 +158,7 @@ func TestOutcomeSaysWhoAndWhy(t *testing.T) {
 		{State: spacelift.RunStateUnconfirmed, StateVersion: 4},
 		{State: spacelift.RunStateDiscarded, StateVersion: 5, Actor: "jane", Note: "not on a Friday"},
 	}
-	if got, want := decide(s).Reason, "the plan was discarded by jane: not on a Friday"; got != want {
+	if got, want := decideAt0(s).Reason, "the plan was discarded by jane: not on a Friday"; got != want {
 		t.Errorf("outcome is %q, want %q", got, want)
 	}
 }
@@ -183,7 +186,7 @@ func TestDecideNeverConfirmsAgainstPolicy(t *testing.T) {
 				rapid.SampledFrom([]PlanResult{PlanConfirmed, PlanAlready, PlanChanged, PlanRefused}).Draw(t, "result"),
 				rapid.IntRange(1, maxLooks).Draw(t, "looks"))(&s)
 		}
-		if decide(s).Do != doConfirm {
+		if decideAt0(s).Do != doConfirm {
 			return
 		}
 		allowed := map[string]bool{"gantry:managed": true, "gantry:confirm=auto": true}

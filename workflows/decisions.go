@@ -3,6 +3,7 @@ package workflows
 import (
 	"time"
 
+	"github.com/gantryhq/gantry/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -116,22 +117,17 @@ type Approvals struct {
 	Decided  []Decided `json:"decided,omitempty"`
 }
 
-// Rule is one rule that was looked at and what it says of this run.
-type Rule struct {
-	Name   string `json:"name"` // such as "confirm", "limits.maxDeleted", "window"
-	Value  string `json:"value"`
-	Origin string `json:"origin"` // see policy.Setting
-	Effect Effect `json:"effect"`
-	Detail string `json:"detail,omitempty"` // a sentence
-}
-
-// Effect is what a rule says.
-type Effect string
+// Rule is one rule that was looked at and what it says of this run, and Effect
+// is what it says.
+type (
+	Rule   = policy.Rule
+	Effect = policy.Effect
+)
 
 // The effects.
 const (
-	EffectAllows  Effect = "allows"
-	EffectAsks    Effect = "asks"    // people
-	EffectForbids Effect = "forbids" // for now, or until somebody mends it
-	EffectApplies Effect = "applies" // shapes what happens otherwise
+	EffectAllows  = policy.EffectAllows
+	EffectAsks    = policy.EffectAsks
+	EffectForbids = policy.EffectForbids
+	EffectApplies = policy.EffectApplies
 )

@@ -4,14 +4,17 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"time"
 
+	"github.com/gantryhq/gantry/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// status is all that can be said of the run now.
-func (r *record) status() RunStatus {
-	s := r.facts()
-	n := decide(s)
+// status is all that can be said of the run at a time.
+func (r *record) status(at time.Time) RunStatus {
+	now := r.situation(at)
+	n := decide(now)
+	s := now.RunStatus
 	s.Phase, s.Timeline = n.Phase, r.timeline(s.States)
 	if n.Do == doFinish {
 		s.Outcome = n.Reason
@@ -25,7 +28,12 @@ func (r *record) status() RunStatus {
 // particular the newest event counts that tells it; labels are told by every
 // event, so that none means there are none.
 func (r *record) facts() RunStatus {
-	s := RunStatus{Run: r.Run, StartedAt: r.StartedAt, Plans: slices.Clone(r.Plans), GivenUp: r.GivenUp}
+	s := RunStatus{
+		Run: r.Run, StartedAt: r.StartedAt, Plans: slices.Clone(r.Plans), GivenUp: r.GivenUp, RetryOf: r.RetryOf,
+	}
+	for _, d := range r.Decisions {
+		s.Decisions = append(s.Decisions, d.Decided)
+	}
 	events := slices.SortedFunc(slices.Values(r.believed()), func(a, b RunEvent) int { return byAuthority(b, a) })
 	if len(events) > 0 {
 		now := events[0]
@@ -46,9 +54,24 @@ func (r *record) facts() RunStatus {
 			s.LastEventAt = e.ReceivedAt
 		}
 	}
-	s.Managed, s.Policy = spacelift.Managed(s.Labels), ParsePolicy(s.Labels)
+	s.Managed, s.Policy = spacelift.Managed(s.Labels), r.policy(s.Labels)
 	s.States = states(events)
+	if s.State == spacelift.RunStateFailed {
+		s.Failure, s.Retry = r.Failure, r.Retry
+	}
 	return s
+}
+
+// policy is what the run is managed by: what was read, or as long as nothing
+// was, what labels alone say.
+func (r *record) policy(labels []string) policy.Policy {
+	switch {
+	case r.Generation == 0:
+		return policyAt0(labels)
+	case r.Rules == nil:
+		return (*policy.Rules)(nil).Resolve(labels)
+	}
+	return r.Rules.Policy
 }
 
 // fill completes a commit from another event of the same commit: the API does

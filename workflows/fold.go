@@ -7,6 +7,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/gantryhq/gantry/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -267,7 +268,7 @@ func trimLabels(labels []string) []string {
 	size := 0
 	for i, l := range labels {
 		if size += jsonSize(l); size > maxLabels {
-			return append(labels[:i:i], labelTooMany)
+			return append(labels[:i:i], policy.LabelTooMany)
 		}
 	}
 	return labels

@@ -31,7 +31,7 @@ func TestFoldIgnoresOrderAndRepeats(t *testing.T) {
 					n := rapid.IntRange(1, len(deliveries)).Draw(t, "batch")
 					got, deliveries = fold(got, deliveries[:n]...), deliveries[n:]
 				}
-				if diff := cmp.Diff(want.status(), got.status()); diff != "" {
+				if diff := cmp.Diff(want.status(t0), got.status(t0)); diff != "" {
 					t.Fatalf("status (-in order +as delivered):\n%s", diff)
 				}
 				if diff := cmp.Diff(want, got); diff != "" {
@@ -69,7 +69,7 @@ func TestFoldSurvivesLoss(t *testing.T) {
 						got = fold(got, e)
 					}
 				}
-				if diff := cmp.Diff(want.status(), got.status(), theWay); diff != "" {
+				if diff := cmp.Diff(want.status(t0), got.status(t0), theWay); diff != "" {
 					t.Fatalf("status (-all +with losses):\n%s", diff)
 				}
 			})
@@ -85,12 +85,12 @@ func TestFoldNeverMovesBackwards(t *testing.T) {
 			r := fresh()
 			for version, e := range seq.events() {
 				r = fold(r, e)
-				now := r.status()
+				now := r.status(t0)
 				if now.State != e.State || now.StateVersion != version {
 					t.Fatalf("after %s (%d) the state is %s (%d)", e.State, version, now.State, now.StateVersion)
 				}
 				late := fold(r, seq.events()[:version]...)
-				if diff := cmp.Diff(now, late.status()); diff != "" {
+				if diff := cmp.Diff(now, late.status(t0)); diff != "" {
 					t.Fatalf("late repeats changed the status at %s:\n%s", e.State, diff)
 				}
 			}
@@ -199,7 +199,7 @@ func TestFold(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			for _, events := range [][]RunEvent{tc.events, reversed(tc.events)} {
 				r := fold(fresh(), events...)
-				if diff := cmp.Diff(tc.is, tc.want(r.status())); diff != "" {
+				if diff := cmp.Diff(tc.is, tc.want(r.status(t0))); diff != "" {
 					t.Errorf("(-want +got):\n%s", diff)
 				}
 			}
@@ -221,7 +221,7 @@ func TestTakeDropsWhatCannotBe(t *testing.T) {
 	r := fresh()
 	r.take(t0, []RunEvent{other, other, nameless, negative, endless, notification("TRACKED", "QUEUED", 0)})
 
-	s := r.status()
+	s := r.status(t0)
 	if s.State != spacelift.RunStateQueued || len(s.States) != 1 {
 		t.Errorf("state is %s after %d states, want QUEUED alone", s.State, len(s.States))
 	}
@@ -246,20 +246,20 @@ func TestDoubt(t *testing.T) {
 
 	r := fold(fresh(), told("PLANNING", 4), told("UNCONFIRMED", 1_000))
 	r.doubt(4)
-	if s := r.status(); s.State != spacelift.RunStatePlanning || len(s.States) != 1 {
+	if s := r.status(t0); s.State != spacelift.RunStatePlanning || len(s.States) != 1 {
 		t.Errorf("the run is in %s after %v, want PLANNING alone", s.State, s.States)
 	}
 	again := fold(r, told("UNCONFIRMED", 1_000))
-	if s := again.status(); s.State != spacelift.RunStatePlanning {
+	if s := again.status(t0); s.State != spacelift.RunStatePlanning {
 		t.Errorf("a repeat made the run %s, want PLANNING", s.State)
 	}
 	confirmed := fold(r, read)
-	if s := confirmed.status(); s.State != spacelift.RunStateUnconfirmed {
+	if s := confirmed.status(t0); s.State != spacelift.RunStateUnconfirmed {
 		t.Errorf("the API told of it and the run is %s, want UNCONFIRMED", s.State)
 	}
 	ended := fold(fresh(), told("PLANNING", 4), told("FINISHED", 9))
 	ended.doubt(4)
-	if s := ended.status(); s.State != spacelift.RunStateFinished {
+	if s := ended.status(t0); s.State != spacelift.RunStateFinished {
 		t.Errorf("the end was doubted: the run is %s, want FINISHED", s.State)
 	}
 }
@@ -279,11 +279,11 @@ func FuzzFold(f *testing.F) {
 		events := fuzzEvents(data)
 		forwards := fold(fresh(), events...)
 		backwards := fold(fresh(), append(reversed(events), events...)...)
-		if diff := cmp.Diff(forwards.status(), backwards.status()); diff != "" {
+		if diff := cmp.Diff(forwards.status(t0), backwards.status(t0)); diff != "" {
 			t.Errorf("status (-in order +reversed and doubled):\n%s", diff)
 		}
 		ended := slices.ContainsFunc(events, func(e RunEvent) bool { return e.State.Terminal() })
-		if s := forwards.status(); s.State.Terminal() != ended {
+		if s := forwards.status(t0); s.State.Terminal() != ended {
 			t.Errorf("the run is %q, and it is %t that it ended", s.State, ended)
 		}
 	})

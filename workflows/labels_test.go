@@ -21,10 +21,10 @@ func TestManageRunObeysLabels(t *testing.T) {
 			mentions: map[string]workflows.TimelineKind{"hold: the label gantry:aprovals=2": workflows.KindDecision},
 		},
 		{
-			name: "a label for a later version holds the run", labels: append([]string{"gantry:window=business-hours"}, auto...),
+			name: "a label that names what is not configured holds the run", labels: append([]string{"gantry:window=business-hours"}, auto...),
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
-				r.at(time.Hour, func() { r.wants(workflows.PhaseHolding, "this version of Gantry cannot do that yet; remove it") })
+				r.at(time.Hour, func() { r.wants(workflows.PhaseHolding, "there is no window \"business-hours\"") })
 				r.at(2*time.Hour, func() { r.person("jane", confirmed, ""); r.told(); r.moves(finished) })
 			},
 			state: finished, outcome: "applied",
@@ -43,7 +43,7 @@ func TestManageRunObeysLabels(t *testing.T) {
 				r.at(2*time.Hour, func() { r.person("jane", discarded, ""); r.told() })
 			},
 			state: discarded, outcome: "discarded",
-			mentions: map[string]workflows.TimelineKind{"the stack's labels are gantry:managed, not gantry:confirm=auto gantry:managed": workflows.KindAction},
+			mentions: map[string]workflows.TimelineKind{"Gantry did not confirm: the policy is not the one": workflows.KindAction, "the policy is another now: confirm=manual (default)": workflows.KindRules},
 		},
 		{
 			name: "the stack is no longer managed when Gantry looks", labels: auto,

@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"fmt"
+	"time"
 
 	"go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/temporal"
@@ -10,11 +11,13 @@ import (
 
 // ManageRun follows one Spacelift run to its end and acts where the stack's
 // policy wants it. There is one execution per run, under ManageRunID, started by
-// the run's first events and fed through RunEventsSignal.
+// the run's first events and fed through RunEventsSignal. People decide through
+// DecideUpdate and StopUpdate.
 //
 // StatusQuery answers with a RunStatus at any time, also when the execution has
-// closed; the last one is its result. It fails only when it is canceled, or
-// started for a run that cannot exist.
+// closed; the last one is its result. ExplainQuery says why it is where it is.
+// ManageRun fails only when it is canceled, or started for a run that cannot
+// exist.
 func ManageRun(ctx workflow.Context, in ManageRunInput) (RunStatus, error) {
 	m, err := newManager(ctx, in)
 	if err != nil {
@@ -24,24 +27,40 @@ func ManageRun(ctx workflow.Context, in ManageRunInput) (RunStatus, error) {
 		m.takeEvents(ctx)
 		n := m.decide(ctx)
 		fullHistory := workflow.GetInfo(ctx).GetContinueAsNewSuggested()
-		if n.Do == doConfirm && !fullHistory {
-			if err := m.confirm(ctx); err != nil {
+		if carryOut := m.step(n.Do); carryOut != nil && !fullHistory {
+			if err := carryOut(ctx, n); err != nil {
 				return RunStatus{}, err
 			}
 			continue
 		}
-		if err := index(ctx, m.known.status(), m.quiet.asked > 0); err != nil {
+		m.post(ctx)
+		if err := index(ctx, m.status(ctx), m.quiet.asked > 0); err != nil {
 			return RunStatus{}, err
 		}
 		// Nothing was yielded since takeEvents, so no event is left behind: one
 		// that arrives now makes Temporal refuse this task and repeat it.
 		switch {
 		case n.Do == doFinish:
-			return m.known.status(), nil
+			done, err := m.leave(ctx)
+			if err != nil {
+				return RunStatus{}, err
+			}
+			if done {
+				return m.status(ctx), nil
+			}
+			continue
 		case fullHistory:
-			return RunStatus{}, workflow.NewContinueAsNewError(ctx, ManageRun, ManageRunInput{Run: in.Run, Known: &m.known})
+			if err := m.answerAll(ctx); err != nil {
+				return RunStatus{}, err
+			}
+			if m.eventsWait() {
+				continue
+			}
+			return RunStatus{}, workflow.NewContinueAsNewError(ctx, ManageRun, ManageRunInput{
+				Run: in.Run, Generation: m.known.Generation, Known: &m.known,
+			})
 		}
-		if err := m.wait(ctx, n.Phase); err != nil {
+		if err := m.rest(ctx, n); err != nil {
 			return RunStatus{}, err
 		}
 	}
@@ -56,6 +75,12 @@ type manager struct {
 	events workflow.ReceiveChannel
 	quiet  quiet
 	log    log.Logger
+
+	// asked counts what people asked for, and answered how many of them the
+	// execution has done all for that it can at once.
+	asked, answered int
+
+	sending map[string]bool // ids of the messages that are on their way
 }
 
 func newManager(ctx workflow.Context, in ManageRunInput) (*manager, error) {
@@ -63,9 +88,12 @@ func newManager(ctx workflow.Context, in ManageRunInput) (*manager, error) {
 		return nil, temporal.NewNonRetryableApplicationError(fmt.Sprintf("manage run %s: %v", in.Run, err), ErrTypeImpossibleRun, err)
 	}
 	m := &manager{
-		known:  record{Run: in.Run, StartedAt: workflow.GetInfo(ctx).WorkflowStartTime.UTC()},
-		events: workflow.GetSignalChannel(ctx, RunEventsSignal),
-		log:    workflow.GetLogger(ctx),
+		known: record{
+			Run: in.Run, StartedAt: workflow.GetInfo(ctx).WorkflowStartTime.UTC(), Generation: in.Generation, RetryOf: in.RetryOf,
+		},
+		events:  workflow.GetSignalChannel(ctx, RunEventsSignal),
+		log:     workflow.GetLogger(ctx),
+		sending: map[string]bool{},
 	}
 	m.quiet.since = m.known.StartedAt
 	if in.Known != nil {
@@ -74,18 +102,23 @@ func newManager(ctx workflow.Context, in ManageRunInput) (*manager, error) {
 	if len(in.Events) > 0 {
 		m.known.take(workflow.Now(ctx).UTC(), in.Events)
 	}
-	err := workflow.SetQueryHandler(ctx, StatusQuery, func() (RunStatus, error) { return m.known.status(), nil })
-	if err != nil {
-		return nil, fmt.Errorf("answer %s: %w", StatusQuery, err)
-	}
-	return m, nil
+	m.takeEvents(ctx)
+	return m, m.listen(ctx)
+}
+
+func (m *manager) status(ctx workflow.Context) RunStatus {
+	return m.known.status(workflow.Now(ctx).UTC())
 }
 
 func (m *manager) eventsWait() bool { return m.events.Len() > 0 }
 
+// disturbed reports whether something came in that may change what to do.
+func (m *manager) disturbed() bool { return m.eventsWait() || m.asked > m.answered }
+
 // takeEvents folds all events that wait, before anything is decided on less
 // than what is known.
 func (m *manager) takeEvents(ctx workflow.Context) {
+	now := workflow.Now(ctx).UTC()
 	for waiting := m.events.Len(); waiting > 0; waiting = m.events.Len() {
 		var batch RunEvents // fresh each time: decoding leaves absent fields alone
 		ok := m.events.ReceiveAsync(&batch)
@@ -94,20 +127,22 @@ func (m *manager) takeEvents(ctx workflow.Context) {
 			unreadable--
 		}
 		if unreadable > 0 {
-			m.known.note(workflow.Now(ctx).UTC(), KindNote, "%d signals could not be read and were dropped", unreadable)
+			m.known.note(now, KindNote, "%d signals could not be read and were dropped", unreadable)
 		}
-		m.known.take(workflow.Now(ctx).UTC(), batch.Events)
+		m.known.take(now, batch.Events)
+		m.known.hearRest(batch)
 		if batch.GiveUp != "" {
-			m.known.giveUp(workflow.Now(ctx).UTC(), batch.GiveUp)
+			m.known.giveUp(now, batch.GiveUp)
 		}
-		m.quiet.broken(workflow.Now(ctx))
+		m.quiet.broken(now, m.known.Generation)
 	}
+	m.known.arrive(now)
 }
 
 // decide decides, and writes the decision to the journal if it is another than
 // before and worth it.
 func (m *manager) decide(ctx workflow.Context) next {
-	s := m.known.facts()
+	s := m.situation(ctx)
 	n := decide(s)
 	if n.Do == doFinish {
 		m.log.Info("run ended", "run", s.Run.String(), "state", s.State, "outcome", n.Reason)
@@ -118,11 +153,46 @@ func (m *manager) decide(ctx workflow.Context) next {
 		return n
 	}
 	m.known.Decided = decided
-	m.known.note(workflow.Now(ctx).UTC(), KindDecision, "%s: %s", n.Do, n.Reason)
+	m.known.note(s.now, KindDecision, "%s: %s", n.Do, n.Reason)
+	if n.Do == doHold {
+		m.known.tellHeld(s.now, n)
+	}
 	if n.Phase == PhaseFollowing {
 		m.log.Warn("run is followed without acting", "run", s.Run.String(), "type", s.Type, "state", s.State, "reason", n.Reason)
 	} else {
 		m.log.Info("decided", "run", s.Run.String(), "state", s.State, "stateVersion", s.StateVersion, "decision", n.Do, "reason", n.Reason)
 	}
 	return n
+}
+
+// answerAll lets everybody who asked for something have their answer, and waits
+// until they do.
+func (m *manager) answerAll(ctx workflow.Context) error {
+	m.answered = m.asked
+	if err := workflow.Await(ctx, func() bool { m.answered = m.asked; return workflow.AllHandlersFinished(ctx) }); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+// closingWait is how long the end waits for messages that have not arrived.
+// Those that still have not are given up: a channel that does not answer is not
+// to keep executions open.
+const closingWait = time.Minute
+
+// leave makes ready to end, and reports whether nothing came in meanwhile that
+// may change that.
+func (m *manager) leave(ctx workflow.Context) (bool, error) {
+	m.known.farewell(workflow.Now(ctx).UTC())
+	m.post(ctx)
+	if len(m.known.Outbox) > 0 {
+		_, err := workflow.AwaitWithTimeout(ctx, closingWait, func() bool { return len(m.known.Outbox) == 0 || m.disturbed() })
+		if err != nil {
+			return false, err
+		}
+	}
+	if err := m.answerAll(ctx); err != nil {
+		return false, err
+	}
+	return !m.eventsWait(), nil
 }

@@ -7,7 +7,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/gantryhq/gantry/policy"
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/workflows"
 )
@@ -206,7 +205,7 @@ func TestStatusTellsTheWholeStory(t *testing.T) {
 		Run: run, Type: spacelift.RunTypeTracked, State: finished, StateVersion: 4, Phase: workflows.PhaseDone,
 		Outcome: "the run finished and the plan was applied (3 added, 1 changed, 3 deleted)",
 		Managed: true, Labels: []string{"gantry:confirm=auto", "gantry:managed"},
-		Policy: policy.Policy{Confirm: policy.Setting[policy.ConfirmMode]{Value: policy.ConfirmAuto, Origin: "gantry:confirm=auto"}},
+		Policy: configured.Resolve(auto),
 		Plans:  []workflows.Plan{{StateVersion: 2, Result: workflows.PlanConfirmed, At: started.Add(60 * time.Second), Looks: 1}},
 		Branch: "main", Commit: r.truth.Commit, Delta: &spacelift.Delta{Added: 3, Changed: 1, Deleted: 3, Resources: 42}, StackName: "network / prod",
 		StartedAt: started, LastEventAt: started.Add(90 * time.Second),

@@ -8,7 +8,8 @@ import (
 )
 
 // How long an execution hears nothing before it asks for itself. Notifications
-// get lost; this is the net below Reconcile, which finds most of it earlier.
+// get lost; this is the net below Reconcile, which finds most of it earlier. From
+// generation 1 on the policy's deadlines take the place of quietWorking.
 const (
 	quietWorking = 30 * time.Minute // while Spacelift is to go on by itself
 	quietWaiting = 6 * time.Hour    // while people are to decide, or something holds the run
@@ -67,6 +68,37 @@ func withSpaceliftCall(ctx workflow.Context) workflow.Context {
 			BackoffCoefficient: 2,
 			MaximumInterval:    time.Minute,
 			MaximumAttempts:    20_000, // more than fit into the week; the SDK's test environment takes 0 for 10
+		},
+	})
+}
+
+// withPatientRead is for reading what a status is better with, and can do
+// without.
+func withPatientRead(ctx workflow.Context) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		StartToCloseTimeout:    time.Minute,
+		ScheduleToCloseTimeout: 15 * time.Minute,
+		WaitForCancellation:    true,
+		RetryPolicy: &temporal.RetryPolicy{
+			InitialInterval:    2 * time.Second,
+			BackoffCoefficient: 2,
+			MaximumInterval:    time.Minute,
+			MaximumAttempts:    100,
+		},
+	})
+}
+
+// withNotification is for messages to people. After an hour they are too old to
+// matter, and given up.
+func withNotification(ctx workflow.Context) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		StartToCloseTimeout:    30 * time.Second,
+		ScheduleToCloseTimeout: time.Hour,
+		RetryPolicy: &temporal.RetryPolicy{
+			InitialInterval:    2 * time.Second,
+			BackoffCoefficient: 2,
+			MaximumInterval:    5 * time.Minute,
+			MaximumAttempts:    100,
 		},
 	})
 }

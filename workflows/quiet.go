@@ -19,6 +19,8 @@ import (
 type quiet struct {
 	since    time.Time // when something was heard last, or asked
 	asked    int       // how often in a row asking told nothing new
+	key      stateKey  // the state that looked and asked are about
+	looked   time.Time // when the run was read last while in that state
 	unknown  int       // how often in a row Spacelift did not know the run
 	alarm    workflow.Future
 	due      time.Time // when the alarm fires
@@ -26,7 +28,12 @@ type quiet struct {
 }
 
 // broken says that something was heard.
-func (q *quiet) broken(at time.Time) { q.since, q.asked = at, 0 }
+func (q *quiet) broken(at time.Time, generation int) {
+	q.since = at
+	if generation == 0 {
+		q.asked = 0
+	}
+}
 
 // set makes the alarm fire no later than is needed now.
 func (q *quiet) set(ctx workflow.Context, needed time.Time) {
@@ -44,13 +51,12 @@ func (q *quiet) set(ctx workflow.Context, needed time.Time) {
 // execution stops following it.
 const unknownTwice = 2
 
-// wait returns when there is something to take or to decide about: events came,
-// or none did for so long that the execution asked for itself.
+// wait is rest for generation 0: it returns when events came, or none did for so long that the execution asked for itself.
 func (m *manager) wait(ctx workflow.Context, phase Phase) error {
 	for !m.eventsWait() {
 		needed := m.quiet.since.Add(patience(phase, m.quiet.asked))
 		if !workflow.Now(ctx).Before(needed) {
-			return m.ask(ctx)
+			return m.askAround(ctx)
 		}
 		m.quiet.set(ctx, needed)
 		err := workflow.Await(ctx, func() bool { return m.eventsWait() || m.quiet.alarm.IsReady() })
@@ -61,9 +67,9 @@ func (m *manager) wait(ctx workflow.Context, phase Phase) error {
 	return nil
 }
 
-// ask reads the run and takes what it shows, as if it had been told. It returns
+// askAround reads the run and takes what it shows, as if it had been told. It returns
 // an error only when the execution is canceled.
-func (m *manager) ask(ctx workflow.Context) error {
+func (m *manager) askAround(ctx workflow.Context) error {
 	var a *activities.Activities
 	var run spacelift.Run
 	err := workflow.ExecuteLocalActivity(withQuickCall(ctx), a.ReadRun, m.known.Run).Get(ctx, &run)
@@ -73,6 +79,13 @@ func (m *manager) ask(ctx workflow.Context) error {
 	now := workflow.Now(ctx).UTC()
 	silence := now.Sub(m.quiet.since).Round(time.Minute)
 	m.quiet.since = now
+	m.heard(now, silence, run, err)
+	return nil
+}
+
+// heard takes what the API shows when nobody has told of the run for so long,
+// and reports whether it was news.
+func (m *manager) heard(now time.Time, silence time.Duration, run spacelift.Run, err error) bool {
 	app, _ := errors.AsType[*temporal.ApplicationError](err)
 	switch {
 	case err == nil:
@@ -80,7 +93,7 @@ func (m *manager) ask(ctx workflow.Context) error {
 		if m.known.hear(now, run) {
 			m.quiet.asked = 0
 			m.log.Warn("notifications are missing: the API told more", "run", m.known.Run.String(), "silence", silence)
-			return nil
+			return true
 		}
 	case app != nil && app.Type() == activities.ErrTypeNotFound:
 		if m.quiet.unknown++; m.quiet.unknown >= unknownTwice {
@@ -90,7 +103,7 @@ func (m *manager) ask(ctx workflow.Context) error {
 		m.known.note(now, KindNote, "nothing was heard of the run for %s, and Spacelift did not answer when asked: %s", silence, because(err))
 	}
 	m.quiet.asked++
-	return nil
+	return false
 }
 
 // reasonUnknown is why a run is given up that the API does not show.

@@ -53,24 +53,25 @@ func TestManageRunThatHearsNothing(t *testing.T) {
 			state: spacelift.RunStateCanceled, outcome: "cancelled",
 		},
 		{
-			name: "once a person has decided, the silence counts as before", labels: manual,
+			name: "once a person has decided, the deadlines count", labels: manual,
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 				r.at(time.Hour, func() { r.person("jane", confirmed, ""); r.told() })
 				r.at(61*time.Minute, func() { r.goes(applying, finished) })
-				r.at(89*time.Minute, func() { r.readTimes(0) })
-				r.at(91*time.Minute, func() { r.Error("the execution did not ask 30 minutes after it heard last") })
+				r.at(179*time.Minute, func() { r.readTimes(1) }) // to see who it was
+				r.at(181*time.Minute, func() { r.Error("the execution did not look when the run had been CONFIRMED for two hours") })
 			},
 			state: finished, outcome: "applied",
 		},
 		{
-			name: "what is heard all the time is never asked for", labels: auto,
+			name: "old news don't move a deadline", labels: auto,
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning) })
 				for i := range 10 {
 					r.at(time.Duration(i)*20*time.Minute, func() { r.toldOf(0) })
 				}
-				r.at(185*time.Minute, func() { r.readTimes(0); r.moves("SKIPPED") })
+				r.at(59*time.Minute, func() { r.readTimes(0) })
+				r.at(185*time.Minute, func() { r.readTimes(2); r.moves("SKIPPED") }) // after one hour, and two more
 			},
 			state: "SKIPPED",
 		},
@@ -83,8 +84,8 @@ func TestManageRunThatHearsNothing(t *testing.T) {
 					forged.State, forged.StateVersion = applying, 95
 					r.signal(forged)
 				})
-				r.at(2*time.Minute, func() { r.wants(workflows.PhaseApplying, "applying") })
-				r.at(32*time.Minute, func() { r.wants(workflows.PhaseWaiting, "confirm by hand") })
+				r.at(2*time.Minute, func() { r.wants(workflows.PhaseApplying, "Gantry looks who decided") })
+				r.at(5*time.Minute, func() { r.wants(workflows.PhaseWaiting, "confirm by hand") })
 				r.at(time.Hour, func() { r.person("jane", discarded, ""); r.told() })
 			},
 			state: discarded, outcome: "discarded",

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gantryhq/gantry/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -28,6 +29,69 @@ type record struct {
 	Decided string          `json:"decided,omitempty"` // the decision last written to the journal
 
 	GivenUp string `json:"givenUp,omitempty"` // why the run is no longer followed
+
+	// What follows is kept from generation 1 on.
+	Generation int      `json:"generation,omitempty"`
+	RetryOf    *RetryOf `json:"retryOf,omitempty"`
+
+	// Rules are what holds, as last read; RulesFor is the state that their gate
+	// and clocks speak of, nil for none. RulesStale says that they may be others
+	// by now.
+	Rules      *terms    `json:"rules,omitempty"`
+	RulesRead  time.Time `json:"rulesRead,omitzero"`
+	RulesFor   *stateKey `json:"rulesFor,omitempty"`
+	RulesStale bool      `json:"rulesStale,omitempty"`
+
+	Entered   entrance   `json:"entered,omitzero"`
+	Askings   []asking   `json:"askings,omitempty"`
+	Decisions []decision `json:"decisions,omitempty"`
+	Keys      []usedKey  `json:"keys,omitempty"`
+	Stopping  *stopping  `json:"stopping,omitempty"`
+	Trouble   *trouble   `json:"trouble,omitempty"`
+
+	EndSought bool     `json:"endSought,omitempty"` // the run was read for who ended it, or that was tried
+	Diagnosed bool     `json:"diagnosed,omitempty"` // the failure was looked into, or that was given up
+	Failure   *Failure `json:"failure,omitempty"`
+	Retry     *Retry   `json:"retry,omitempty"`
+
+	Outbox   []notice `json:"outbox,omitempty"`   // messages that have not arrived yet
+	Spoke    bool     `json:"spoke,omitempty"`    // people were told something that calls for an end
+	Farewell bool     `json:"farewell,omitempty"` // they were told the end
+}
+
+// terms are what holds for a run: activities.Rules.
+type terms struct {
+	Labels []string      `json:"labels,omitempty"`
+	Policy policy.Policy `json:"policy"`
+	Gate   policy.Gate   `json:"gate,omitzero"`
+	Dues   []policy.Due  `json:"dues,omitempty"`
+}
+
+// entrance is when the run came into the state it is in, by the clock of the
+// execution, so that nobody can forge it.
+type entrance struct {
+	Key     stateKey  `json:"key"`
+	At      time.Time `json:"at"`
+	Overdue bool      `json:"overdue,omitempty"` // it stays longer than the policy allows, and people were told
+}
+
+// stopping is a person's wish to end the run.
+type stopping struct {
+	By   string    `json:"by"`
+	Note string    `json:"note,omitempty"`
+	At   time.Time `json:"at"`
+	Done bool      `json:"done,omitempty"` // Spacelift was asked, or there was nothing to stop
+	Did  string    `json:"did,omitempty"`  // Spacelift's word for what was done, if it was
+}
+
+// trouble is why something that Gantry wants is not done, and when it tries
+// again.
+type trouble struct {
+	Do     action    `json:"do"`
+	Key    stateKey  `json:"key"`
+	Reason string    `json:"reason"`
+	Until  time.Time `json:"until"`
+	Tries  int       `json:"tries"` // so far
 }
 
 // stateKey identifies a state within a run. A replan repeats states, and
@@ -42,10 +106,15 @@ type stateKey struct {
 const maxJournal = 200
 
 // note writes an entry to the journal, as of the state the run is in. When the
-// journal is full the oldest entry goes that is not an action: what Gantry did
-// is never forgotten before what it thought.
+// journal is full the oldest entry goes that is neither an action nor a decision: what Gantry and
+// people did is never forgotten before what Gantry thought.
 func (r *record) note(at time.Time, kind TimelineKind, format string, args ...any) {
-	e := TimelineEntry{At: at, Kind: kind, Source: SourceGantry, Summary: fit(fmt.Sprintf(format, args...), maxText)}
+	r.journal(at, kind, "", format, args...)
+}
+
+// journal is note, with who did it.
+func (r *record) journal(at time.Time, kind TimelineKind, actor, format string, args ...any) {
+	e := TimelineEntry{At: at, Kind: kind, Source: SourceGantry, Actor: actor, Summary: fit(fmt.Sprintf(format, args...), maxText)}
 	if now, ok := r.current(); ok {
 		e.State, e.StateVersion = now.State, now.StateVersion
 	}
@@ -55,7 +124,7 @@ func (r *record) note(at time.Time, kind TimelineKind, format string, args ...an
 	}
 	oldest := 0
 	for i, e := range r.Journal {
-		if e.Kind != KindAction {
+		if e.Kind != KindAction && e.Kind != KindPerson {
 			oldest = i
 			break
 		}
@@ -83,7 +152,9 @@ func (r *record) settle(at time.Time, version int, result PlanResult, reason str
 		p = &r.Plans[len(r.Plans)-1]
 	}
 	p.Result, p.Reason, p.At = result, fit(reason, maxText), at
-	p.Looks++
+	if r.Generation == 0 || result != PlanPostponed && result != PlanRefused { // what may pass is no contradiction
+		p.Looks++
+	}
 }
 
 // learn folds in what the API shows, and notes what no notification had told.

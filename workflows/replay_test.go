@@ -14,7 +14,7 @@ import (
 // the same steps where they did; `make record-history` adds new histories, and
 // old ones stay as they are unless a change is versioned.
 func TestReplay(t *testing.T) {
-	const folder = "testdata/histories"
+	const folder = "testdata/histories/generation0"
 	files, err := filepath.Glob(filepath.Join(folder, "*.json"))
 	if err != nil {
 		t.Fatal(err)

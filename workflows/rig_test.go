@@ -21,7 +21,7 @@ var (
 	run = spacelift.RunRef{Account: "acme", Stack: "network-prod", Run: "01KDX3V4T8Q2M5N7P9R1S3T5V7"}
 	// Stories play in the future: the SDK measures the deadlines of local
 	// activities by the real clock from a start in the story's time.
-	started = time.Date(2126, 1, 1, 10, 0, 0, 0, time.UTC)
+	started = time.Date(2090, 1, 1, 10, 0, 0, 0, time.UTC)
 
 	auto   = []string{"env:prod", "gantry:confirm=auto", "gantry:managed"}
 	manual = []string{"env:prod", "gantry:managed"}
@@ -34,6 +34,8 @@ type rig struct {
 	activities.Spacelift // ManageRun makes no other calls than those below
 	env                  *testsuite.TestWorkflowEnvironment
 
+	world world
+
 	mu        sync.Mutex // activities call from goroutines of their own
 	truth     spacelift.Run
 	away      bool     // the API is not reachable
@@ -43,6 +45,9 @@ type rig struct {
 	lags      bool     // reads show the state before the newest
 	confirmed []string // notes of the confirmations that took effect
 	asked     int      // confirmations that were sent, whatever became of them
+	acted     []string // what else took effect in Spacelift, as "verb: note"
+	log       string   // of the phase that failed
+	old       bool     // tell it to an execution of generation 0
 	reads     int
 }
 
@@ -56,7 +61,10 @@ func newRig(t *testing.T, labels []string) *rig {
 		Commit: spacelift.Commit{Hash: "9f2c1d7e4b8a06f35c21de90ab7741f6c3e85d12", Message: "Widen private subnets", AuthorName: "Jane Doe"},
 	}
 	r.env.SetStartTime(started)
-	r.env.RegisterActivity(&activities.Activities{Accounts: map[spacelift.Account]activities.Spacelift{"acme": r}})
+	r.env.RegisterActivity(&activities.Activities{
+		Accounts: map[spacelift.Account]activities.Spacelift{"acme": r},
+		Rules:    configured, Temporal: temporalOf{world: &r.world}, Notifier: &r.world, Now: r.env.Now,
+	})
 	return r
 }
 
@@ -218,7 +226,15 @@ func (r *rig) wants(phase workflows.Phase, reason string) {
 // manage runs the execution to its end.
 func (r *rig) manage() workflows.RunStatus {
 	r.Helper()
-	return r.manageFrom(workflows.ManageRunInput{Run: run})
+	return r.manageFrom(r.input())
+}
+
+// input starts an execution as the inbox does.
+func (r *rig) input() workflows.ManageRunInput {
+	if r.old {
+		return workflows.ManageRunInput{Run: run}
+	}
+	return workflows.ManageRunInput{Run: run, Generation: workflows.CurrentGeneration}
 }
 
 func (r *rig) manageFrom(in workflows.ManageRunInput) workflows.RunStatus {

@@ -86,6 +86,7 @@ type WaitingFor struct {
 	What   Wait      `json:"what"`
 	Reason string    `json:"reason"`         // a sentence
 	Since  time.Time `json:"since"`          // by Spacelift's clock
+	Until  time.Time `json:"until,omitzero"` // when that changes by itself, at the earliest; zero: at no known time
 	Who    string    `json:"who"`            // who can unblock it
 	Next   string    `json:"next,omitempty"` // what happens then
 }

@@ -91,10 +91,16 @@ func TestManageRunWhileTheAPIIsInTrouble(t *testing.T) {
 			script: func(r *rig) {
 				r.set(func() { r.refuses = illegal("stack is locked") })
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
-				r.at(time.Hour, func() { r.told(); r.wants(workflows.PhaseHolding, "stack is locked") })
+				r.at(time.Hour, func() {
+					r.told()
+					r.wants(workflows.PhaseHolding, "stack is locked")
+					if until := r.status().WaitingFor.Until; until.IsZero() {
+						r.Error("it does not say when Gantry tries again")
+					}
+				})
 				r.at(2*time.Hour, func() { r.person("jane", discarded, ""); r.told() })
 			},
-			state: discarded, outcome: "discarded", asked: 1,
+			state: discarded, outcome: "discarded", asked: 5, // at once, and 5, 15, 35 and 75 minutes later
 			mentions: map[string]workflows.TimelineKind{"Spacelift refused to confirm": workflows.KindAction},
 		},
 		{
@@ -103,8 +109,7 @@ func TestManageRunWhileTheAPIIsInTrouble(t *testing.T) {
 				r.set(func() { r.refuses = &spacelift.GraphQLError{Messages: []string{"internal failure"}} })
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 				r.at(time.Minute, func() { r.wants(workflows.PhaseConfirming, "gantry:confirm=auto") })
-				r.at(time.Hour, func() { r.wants(workflows.PhaseHolding, "internal failure") })
-				r.at(2*time.Hour, func() { r.person("jane", discarded, ""); r.told() })
+				r.at(7*time.Minute, func() { r.wants(workflows.PhaseHolding, "internal failure"); r.person("jane", discarded, ""); r.told() })
 			},
 			state: discarded, outcome: "discarded", asked: 13, // 3 at once, then 10
 			mentions: map[string]workflows.TimelineKind{"Spacelift refused to confirm": workflows.KindAction},
@@ -122,11 +127,11 @@ func TestManageRunWhileTheAPIIsInTrouble(t *testing.T) {
 			mentions: map[string]workflows.TimelineKind{"confirm: the plan (3 to add, 1 to change, 6 to delete)": workflows.KindDecision},
 		},
 		{
-			name: "an approval policy in Spacelift comes first", labels: auto,
+			name: "an approval policy in Spacelift asks people", labels: auto,
 			script: func(r *rig) {
-				r.set(func() { r.truth.NeedsApproval = true })
-				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
-				r.at(time.Hour, func() { r.wants(workflows.PhaseHolding, "an approval policy in Spacelift") })
+				r.at(0, func() { r.moves(queued, planning) })
+				r.at(time.Minute, func() { r.set(func() { r.truth.NeedsApproval = true }); r.moves(unconfirmed) })
+				r.at(time.Hour, func() { r.wants(workflows.PhaseWaiting, "an approval policy in Spacelift") })
 				r.at(2*time.Hour, func() { r.person("jane", discarded, ""); r.told() })
 			},
 			state: discarded, outcome: "discarded",
@@ -136,12 +141,8 @@ func TestManageRunWhileTheAPIIsInTrouble(t *testing.T) {
 			script: func(r *rig) {
 				r.set(func() { r.broken = spacelift.ErrUnauthorized })
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
-				r.at(time.Hour, func() {
-					r.wants(workflows.PhaseHolding, "unauthorized")
-					if r.reads != 1 {
-						r.Errorf("%d calls were made with a key that is refused, want 1", r.reads)
-					}
-				})
+				r.at(4*time.Minute, func() { r.wants(workflows.PhaseHolding, "unauthorized"); r.readTimes(1) })
+				r.at(time.Hour, func() { r.readTimes(4) }) // a key may get its rights back
 				r.at(2*time.Hour, func() { r.person("jane", discarded, ""); r.told() })
 			},
 			state: discarded, outcome: "discarded",

@@ -11,8 +11,8 @@ import (
 
 	"github.com/gantryhq/gantry/cmd/internal/config"
 	"github.com/gantryhq/gantry/deploy"
+	"github.com/gantryhq/gantry/policy"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // accountPatient is one Spacelift account, and what the checks have learned of
@@ -314,7 +314,7 @@ func checkLabels(_ context.Context, a *accountPatient) finding {
 		if managed {
 			list = &held
 		}
-		problems := workflows.ParsePolicy(s.Labels).Problems
+		problems := (*policy.Rules)(nil).Resolve(s.Labels).Problems
 		for _, p := range problems {
 			*list = append(*list, fmt.Sprintf("%s, %s: %s; %s", s.ID, p.Label, p.Problem, p.Remedy))
 		}

@@ -1,0 +1,191 @@
+package workflows
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// How long to leave alone what did not work: a refusal may pass when a lock, a
+// policy or a key's rights change, an API that is behind catches up soon.
+const (
+	refusedFirst, refusedLongest = 5 * time.Minute, time.Hour
+	failedFirst, failedLongest   = 30 * time.Second, 15 * time.Minute
+	behindFirst, behindLongest   = 5 * time.Second, time.Minute
+)
+
+// maxBehind is how often the API may show less than notifications told before
+// those are doubted.
+const maxBehind = 5
+
+// fails notes that something Gantry wants was not done, and when to try again:
+// after a time that doubles with every try.
+func (r *record) fails(at time.Time, do action, first, longest time.Duration, reason string) {
+	now, ok := r.current()
+	if !ok {
+		return
+	}
+	t := trouble{Do: do, Key: keyOfState(now), Reason: fit(reason, maxText), Tries: r.tries(do)}
+	t.Until = at.Add(min(first<<min(t.Tries, 16), longest))
+	t.Tries++
+	r.Trouble = &t
+}
+
+// tries is how often in a row something failed in the present state.
+func (r *record) tries(do action) int {
+	now, ok := r.current()
+	if t := r.Trouble; ok && t != nil && t.Do == do && t.Key == keyOfState(now) {
+		return t.Tries
+	}
+	return 0
+}
+
+// works notes that something was done at last.
+func (r *record) works(do action) {
+	if r.Trouble != nil && r.Trouble.Do == do {
+		r.Trouble = nil
+	}
+}
+
+// claim notes what is about to be sent to Spacelift, and release that its answer
+// is there.
+func (r *record) claim(key stateKey, n next) {
+	if ask := r.asking(key); ask != nil {
+		ask.Claimed = n.Do
+		if n.Do == doConfirm {
+			ask.Note = n.Note
+		}
+	}
+}
+
+func (r *record) release(key stateKey) {
+	if ask := r.asking(key); ask != nil {
+		ask.Claimed = ""
+	}
+}
+
+// shown takes what the API shows of the run after it was asked, and reports
+// whether that was as new as what notifications told.
+func (r *record) shown(at time.Time, do action, run spacelift.Run) bool {
+	before, _ := r.current()
+	if !run.State.Terminal() && (before.State.Terminal() || run.StateVersion < before.StateVersion) {
+		if r.tries(do) < maxBehind {
+			r.fails(at, do, behindFirst, behindLongest, "the API shows the run in "+string(run.State)+", older than what notifications told")
+			return false
+		}
+		r.learn(at, run)
+		r.doubtEnds()
+		r.doubtAfter(at, run)
+		r.EndSought = false
+		r.works(do)
+		return false
+	}
+	r.learn(at, run)
+	if run.State.Terminal() {
+		r.doubtEnds(stateKey{run.StateVersion, run.State})
+	}
+	r.works(do)
+	return true
+}
+
+// doubtEnds stops believing what only notifications tell of the run's end, but
+// for what the API told as well.
+func (r *record) doubtEnds(true ...stateKey) {
+	for _, e := range r.believed() {
+		key := keyOfState(e)
+		if e.State.Terminal() && e.Source != SourceReconcile && !slices.Contains(true, key) {
+			r.Doubted = append(slices.Clone(r.Doubted), key)
+		}
+	}
+}
+
+// sought notes that it was looked, or tried, who decided.
+func (r *record) sought(s situation) {
+	for i := range r.Askings {
+		switch a := &r.Askings[i]; {
+		case a.Key == s.key():
+			a.Looked = true
+		case a.Resolved == "":
+			a.Sought = true
+		}
+	}
+	if s.State.Terminal() {
+		r.EndSought = true
+	}
+}
+
+// resolve notes how states that asked for a decision came to their end, once
+// that is known: through Gantry, or elsewhere. Then Gantry wants nothing more.
+func (r *record) resolve(at time.Time) {
+	s := r.situation(at)
+	if s.outsider() {
+		return // it is not known yet who decided
+	}
+	for i := range r.Askings {
+		a := &r.Askings[i]
+		if a.Key == s.key() || a.Resolved != "" {
+			continue
+		}
+		how, actor := s.ending(*a)
+		a.Resolved, a.Claimed = how, ""
+		if a.Done == "" && s.Managed {
+			r.journal(at, KindNote, actor, "%s; Gantry wants nothing more of it", how)
+		}
+		r.tellResolved(s, at, *a)
+	}
+}
+
+// ending says how a state that asked came to its end, and who did it.
+func (s situation) ending(a asking) (how, actor string) {
+	switch a.Done {
+	case doConfirm:
+		return "Gantry confirmed the plan", ""
+	case doDiscard:
+		return "Gantry discarded the plan", ""
+	case doReview:
+		return "Gantry passed the review on to Spacelift", ""
+	}
+	i := slices.IndexFunc(s.States, func(e StateEntry) bool {
+		return e.StateVersion > a.Key.StateVersion || e.State.Terminal()
+	})
+	if i < 0 {
+		return "the plan is not believed any more", ""
+	}
+	after := s.States[i]
+	who := after.Actor
+	if who == "" {
+		who = "somebody"
+	}
+	switch after.State {
+	case spacelift.RunStateConfirmed, spacelift.RunStatePreparingApply, spacelift.RunStateApplying:
+		return who + " confirmed the plan in Spacelift", after.Actor
+	case spacelift.RunStateDiscarded:
+		return who + " discarded the plan in Spacelift", after.Actor
+	case spacelift.RunStateStopped, spacelift.RunStateCanceled:
+		return who + " ended the run in Spacelift: it is " + strings.ToLower(string(after.State)), after.Actor
+	case spacelift.RunStateReplanRequested, spacelift.RunStatePreparingReplan, spacelift.RunStatePlanning:
+		return who + " asked for another plan in Spacelift", after.Actor
+	}
+	return "the run went on in Spacelift: it is " + string(after.State), after.Actor
+}
+
+// failed records why the run failed, and whether it is tried again.
+func (r *record) failed(at time.Time, why Failure) {
+	why.Evidence = fit(why.Evidence, maxText)
+	r.Diagnosed, r.Failure = true, &why
+	r.note(at, KindNote, "the run failed, and the cause is %s%s", why.Cause, afterColon(why.Evidence))
+	attempt := 1
+	if r.RetryOf != nil {
+		attempt = r.RetryOf.Attempt
+	}
+	again := retryOf(r.Rules.Policy, *r.Failure, attempt, at)
+	switch {
+	case !again.Ended:
+		r.Retry = &again
+	case again.Reason != "":
+		r.note(at, KindDecision, "the run is not tried again: %s", again.Reason)
+	}
+	r.tellFailed(r.situation(at), at)
+}

@@ -1,0 +1,231 @@
+package workflows
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/gantryhq/gantry/policy"
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// gateGrace is how long to leave a closed gate alone at least: the clocks of
+// those who read it and of those who wait for it may differ a little.
+const gateGrace = 15 * time.Second
+
+// decidePlan decides about a plan with changes. The order matters: what people
+// and clocks ended comes first, then whatever speaks against confirming, and
+// last what speaks for it.
+func decidePlan(s situation) next {
+	plan := planOf(s.RunStatus)
+	switch {
+	case plan != nil && (plan.Result == PlanConfirmed || plan.Result == PlanAlready):
+		return passing(s, PhaseApplying, reasonConfirmed)
+	case s.ask != nil && s.ask.Done == doDiscard:
+		return passing(s, PhaseFollowing, "the plan is discarded; Spacelift has not told yet")
+	case !s.Managed:
+		return inSpacelift(reasonUnmanaged)
+	case s.rejected != nil:
+		return s.attempt(discarding(s.rejected.By+" rejected the plan"+afterColon(s.rejected.Note), noteOf("Rejected through Gantry by "+s.rejected.By, s.rejected.Note)))
+	case s.ask != nil && s.ask.Expired != "":
+		return s.attempt(discarding(s.ask.Expired, "Discarded by Gantry: "+s.ask.Expired+"."))
+	case s.outdated():
+		return s.attempt(readingRules())
+	case len(s.Policy.Problems) > 0:
+		return hold(WaitLabels, whoLabels, thenLabels, "%s", objection(s.Policy.Problems))
+	}
+	why := fmt.Sprintf("the plan (%s) has changes and %s confirms them", describePlan(s.RunStatus), s.Policy.Confirm.Origin)
+	if !s.alone() {
+		if n, enough := askPeople(s, fmt.Sprintf("the plan (%s) has changes", describePlan(s.RunStatus))); !enough {
+			return n
+		}
+		why = fmt.Sprintf("the plan (%s) has changes and %s approved it", describePlan(s.RunStatus), s.approvers())
+	}
+	if s.needsApproval && s.ask.Reviewed != spacelift.ReviewApprove {
+		return s.attempt(reviewing(s, spacelift.ReviewApprove, why, "Approved through Gantry by "+s.approvers()+"."))
+	}
+	if n, shut := atGate(s); shut {
+		return n
+	}
+	if plan != nil && plan.Result == PlanChanged && plan.Looks >= maxLooks {
+		return hold(WaitPerson, whoOperator, thenNever, reasonContradiction, plan.Reason)
+	}
+	return s.attempt(confirming(s, "%s", why))
+}
+
+// decideReview decides about a run that Spacelift's own approval policies keep
+// until somebody reviews it.
+func decideReview(s situation, what string) next {
+	switch {
+	case s.ask == nil:
+		return passing(s, PhaseQueued, what)
+	case s.ask.Reviewed != "" && s.ask.Done == doReview:
+		return passing(s, PhaseWaiting, "the review is passed on; Spacelift has not told yet that the run goes on")
+	case !s.Managed:
+		n := inSpacelift("%s; the stack does not carry %s, so Gantry only watches", what, spacelift.LabelManaged)
+		n.Who = whoReviewer
+		return n
+	case s.rejected != nil:
+		return s.attempt(reviewing(s, spacelift.ReviewReject, s.rejected.By+" rejected the run"+afterColon(s.rejected.Note),
+			noteOf("Rejected through Gantry by "+s.rejected.By, s.rejected.Note)))
+	case s.ask.Expired != "":
+		return s.attempt(reviewing(s, spacelift.ReviewReject, s.ask.Expired, "Rejected by Gantry: "+s.ask.Expired+"."))
+	case s.outdated():
+		return s.attempt(readingRules())
+	case len(s.Policy.Problems) > 0:
+		return hold(WaitLabels, whoLabels, thenLabels, "%s", objection(s.Policy.Problems))
+	}
+	n, enough := askPeople(s, what)
+	if !enough {
+		return n
+	}
+	return s.attempt(reviewing(s, spacelift.ReviewApprove, s.approvers()+" approved the run", "Approved through Gantry by "+s.approvers()+"."))
+}
+
+// askPeople decides what to do until enough people have approved.
+func askPeople(s situation, what string) (n next, enough bool) {
+	needed := s.Policy.Approvals.Value
+	if needed == 0 {
+		n = inSpacelift("%s and the policy is to confirm by hand (%s); somebody confirms or discards it in Spacelift", what, s.Policy.Confirm.Origin)
+		if s.State != spacelift.RunStateUnconfirmed {
+			n = inSpacelift("%s; somebody reviews it in Spacelift", what)
+			n.Who = whoReviewer
+		}
+		return n, false
+	}
+	wait := next{
+		Do: doWait, Phase: PhaseWaiting, Journal: true, Reason: what + ", " + s.whyPeople(),
+		What: WaitPerson, Who: s.whoApproves(), Then: s.thenApproved(),
+	}
+	switch {
+	case s.enough() && s.read && s.rulesHere():
+		return next{}, true
+	case !s.rulesHere():
+		return s.attempt(readingRules()), false
+	case !s.read && (!s.ask.Looked || s.enough()):
+		// Before people are asked, and before their word counts, the API must
+		// have shown the plan they see: a notification is only a notification.
+		looking := wait.to(doRead)
+		looking.Journal = false
+		return s.attempt(looking), false
+	case !s.ask.Announced:
+		return wait.to(doAsk), false
+	}
+	if dues := s.dues(); len(dues) > 0 {
+		if !dues[0].At.After(s.now) {
+			return wait.to(doClock), false
+		}
+		wait.Until = dues[0].At
+	}
+	return wait, false
+}
+
+// whyPeople says why people are asked, and how far they are.
+func (s situation) whyPeople() string {
+	_, rules := s.Policy.Alone(s.plan())
+	var because []string
+	for _, r := range rules {
+		if r.Effect == policy.EffectAsks && s.State == spacelift.RunStateUnconfirmed {
+			because = append(because, fmt.Sprintf("%s (%s)", r.Detail, r.Origin))
+		}
+	}
+	if s.needsApproval && s.State == spacelift.RunStateUnconfirmed {
+		because = append(because, "an approval policy in Spacelift asks for a review")
+	}
+	given := "nobody has approved yet"
+	if len(s.approved) > 0 {
+		given = s.approvers() + " approved"
+	}
+	progress := fmt.Sprintf("%d of %s: %s", len(s.approved), approvalsOf(s.Policy.Approvals.Value), given)
+	if len(because) == 0 {
+		return progress
+	}
+	return strings.Join(because, "; ") + "; " + progress
+}
+
+// whoApproves says who may.
+func (s situation) whoApproves() string {
+	who := "anyone whose token may approve"
+	if group := s.Policy.Approvers.Value; group != "" {
+		who = "anyone in the group " + group
+	}
+	if len(s.excluded) > 0 && !s.Policy.SelfApproval.Value {
+		who += ", but not " + enumerate(s.excluded)
+	}
+	return who
+}
+
+// thenApproved says what follows when enough people approved.
+func (s situation) thenApproved() string {
+	switch {
+	case s.State != spacelift.RunStateUnconfirmed:
+		return "Gantry passes the review on to Spacelift"
+	case s.Gate != nil && !s.Gate.Open:
+		return "Gantry confirms the plan once it may: " + s.Gate.Reason
+	}
+	return "Gantry confirms the plan"
+}
+
+// atGate reports whether windows and freezes keep Gantry from confirming, as
+// far as it is known, and what to do then. What is not known is looked at by
+// whoever confirms.
+func atGate(s situation) (n next, shut bool) {
+	if s.Gate == nil || s.Gate.Open {
+		return next{}, false
+	}
+	until := s.Gate.Until
+	if again := s.rulesRead.Add(gateGrace); !until.IsZero() && until.Before(again) {
+		until = again
+	}
+	if !until.IsZero() && !s.now.Before(until) {
+		return s.attempt(readingRules()), true
+	}
+	who := "nobody has to: the window opens by itself"
+	if s.Gate.Freeze != "" {
+		who = "whoever operates Gantry: the freeze " + s.Gate.Freeze + " can be lifted"
+	}
+	if s.Gate.Until.IsZero() && s.Gate.Freeze == "" {
+		who = "whoever configures Gantry's windows, or anyone who may edit the stack's labels"
+	}
+	n = hold(WaitGate, who, "Gantry confirms the plan", "%s", s.Gate.Reason)
+	n.Until = until
+	return n, true
+}
+
+func readingRules() next {
+	return next{
+		Do: doRules, Phase: PhaseHolding, Reason: "Gantry reads what holds for the plan", What: WaitAnswer,
+		Who: whoOperator, Then: "Gantry decides",
+	}
+}
+
+func discarding(why, note string) next {
+	return next{
+		Do: doDiscard, Phase: PhaseHolding, Journal: true, Reason: why, Note: note,
+		What: WaitAnswer, Who: whoAnswer, Then: "Spacelift ends the run",
+	}
+}
+
+func reviewing(s situation, verdict spacelift.ReviewDecision, why, note string) next {
+	then := "Spacelift goes on with the run"
+	if verdict == spacelift.ReviewReject {
+		then = "Spacelift ends the run"
+	}
+	phase := PhaseHolding
+	if s.State == spacelift.RunStateUnconfirmed {
+		phase = PhaseConfirming
+	}
+	return next{
+		Do: doReview, Phase: phase, Journal: true, Reason: why, Note: fit(note, maxText), Review: verdict,
+		What: WaitAnswer, Who: whoReviewer, Then: then,
+	}
+}
+
+// confirmNote is what Spacelift shows with a confirmation. It differs between
+// plans.
+func confirmNote(s situation) string {
+	if s.generation > 0 && !s.alone() {
+		return fmt.Sprintf("Confirmed by Gantry: approved by %s (state version %d).", s.approvers(), s.StateVersion)
+	}
+	return fmt.Sprintf("Confirmed by Gantry because of %s (state version %d).", s.Policy.Confirm.Origin, s.StateVersion)
+}

@@ -1,0 +1,157 @@
+package workflows
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/gantryhq/gantry/policy"
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// explain says why a run is where it is, by the same functions that decide.
+func explain(s situation) Explanation {
+	n := decide(s)
+	e := Explanation{Run: s.Run, State: s.State, Phase: n.Phase, Summary: n.Reason, Approvals: s.Approvals}
+	if n.Do != doFinish {
+		e.WaitingFor = n.waitingFor(s.RunStatus)
+		e.Unblock = unblock(s, n)
+		e.Next = s.upcoming(n)
+	}
+	e.Rules = rulesOf(s)
+	return e
+}
+
+// unblock says who can move the run on, and how.
+func unblock(s situation, n next) []Unblock {
+	inSpacelift := Unblock{Who: whoSpacelift, How: "confirm or discard the plan in Spacelift"}
+	if s.State != spacelift.RunStateUnconfirmed {
+		inSpacelift = Unblock{Who: whoReviewer, How: "review the run in Spacelift"}
+	}
+	var all []Unblock
+	switch n.What {
+	case WaitSpacelift:
+		return []Unblock{{Who: n.Who, How: "wait"}}
+	case WaitLabels:
+		for _, p := range s.Policy.Problems {
+			all = append(all, Unblock{Who: "anyone who may edit the stack's labels", How: p.Label + ": " + p.Remedy})
+		}
+		return append(all, inSpacelift)
+	case WaitPerson:
+		if s.Approvals != nil {
+			all = append(all, Unblock{Who: s.whoApproves(), How: "approve it through Gantry (" + approvalsOf(s.Approvals.Needed-s.Approvals.Given) + " to go), or reject it"})
+		} else if n.Do == doHold {
+			all = append(all, Unblock{Who: "whoever operates Gantry", How: "see why: " + n.Reason})
+		}
+	case WaitGate:
+		switch {
+		case s.Gate.Freeze != "":
+			all = append(all, Unblock{Who: "anyone whose token may operate", How: "lift the freeze " + s.Gate.Freeze})
+		case s.Gate.Window != "":
+			all = append(all, Unblock{Who: "whoever configures Gantry", How: "change the window " + s.Gate.Window})
+		}
+	case WaitRetry:
+		return []Unblock{{Who: "anyone whose token may operate", How: "retry the run now, or stop it"}}
+	default:
+		return []Unblock{{Who: n.Who, How: n.Then}}
+	}
+	if s.ask == nil {
+		return all
+	}
+	return append(all, inSpacelift)
+}
+
+// maxNext bounds how much of the future is told.
+const maxNext = 5
+
+// upcoming is what happens if nobody does anything.
+func (s situation) upcoming(n next) []NextStep {
+	var all []NextStep
+	switch {
+	case n.What == WaitPerson && n.Phase == PhaseWaiting:
+		for _, d := range s.dues() {
+			all = append(all, NextStep{At: d.At, What: s.dueMeans(d)})
+		}
+	case !n.Until.IsZero():
+		all = append(all, NextStep{At: n.Until, What: n.Then})
+	case n.Then != "":
+		all = append(all, NextStep{What: n.Then})
+	}
+	if d := s.deadline(); d > 0 && n.What == WaitSpacelift && s.generation > 0 && s.Managed && !s.entered.Overdue && !s.entered.At.IsZero() {
+		all = append(all, NextStep{At: s.entered.At.Add(d), What: fmt.Sprintf("Gantry looks for itself, and if the run is still %s tells people", s.State)})
+	}
+	return all[:min(len(all), maxNext)]
+}
+
+func (s situation) dueMeans(d policy.Due) string {
+	switch d.Kind {
+	case policy.DueRemind:
+		return "people are reminded"
+	case policy.DueEscalate:
+		return "escalation: " + strings.Join(d.Notify, ", ") + " is told"
+	case policy.DueDiscard:
+		if s.State != spacelift.RunStateUnconfirmed {
+			return "Gantry rejects the run"
+		}
+		return "Gantry discards the plan"
+	case policy.DueTimeout:
+		return "people are told that the time is over; the plan is kept"
+	}
+	return string(d.Kind)
+}
+
+// rulesOf lists the rules that matter for where the run is, in the order they
+// were looked at.
+func rulesOf(s situation) []Rule {
+	if s.State == "" || s.generation == 0 {
+		return nil
+	}
+	if !s.Managed {
+		return []Rule{{Name: "managed", Value: "false", Origin: policy.OriginDefault, Effect: EffectForbids, Detail: "the stack does not carry " + spacelift.LabelManaged}}
+	}
+	all := []Rule{{Name: "managed", Value: "true", Origin: spacelift.LabelManaged, Effect: EffectApplies}}
+	p := s.Policy
+	if s.State == spacelift.RunStateUnconfirmed {
+		_, rules := p.Alone(s.plan())
+		all = append(all, rules...)
+	}
+	add := func(name, value, origin string, effect Effect, detail string) {
+		all = append(all, Rule{Name: name, Value: value, Origin: origin, Effect: effect, Detail: detail})
+	}
+	if s.Approvals != nil {
+		effect := EffectAsks
+		if s.enough() {
+			effect = EffectAllows
+		}
+		add("approvals", fmt.Sprint(p.Approvals.Value), p.Approvals.Origin, effect, fmt.Sprintf("%d given", len(s.approved)))
+		if p.Approvers.Value != "" {
+			add("approvers", p.Approvers.Value, p.Approvers.Origin, EffectApplies, "only this group decides")
+		}
+		if !p.SelfApproval.Value {
+			add("selfApproval", "false", p.SelfApproval.Origin, EffectApplies, "who triggered the run or wrote its commit does not count")
+		}
+		if p.ApprovalTimeout.Value > 0 {
+			add("approvalTimeout", p.ApprovalTimeout.Value.String(), p.ApprovalTimeout.Origin, EffectApplies, "then: "+string(p.OnTimeout.Value))
+		}
+	}
+	if s.needsApproval {
+		add("needsApproval", "true", "Spacelift", EffectAsks, "an approval policy in Spacelift asks for a review")
+	}
+	if s.Gate != nil {
+		effect, name, value := EffectAllows, "windows", strings.Join(p.Windows.Value, ", ")
+		if !s.Gate.Open {
+			effect = EffectForbids
+		}
+		if s.Gate.Freeze != "" {
+			name, value = "freeze", s.Gate.Freeze
+		}
+		add(name, value, p.Windows.Origin, effect, s.Gate.Reason)
+	}
+	if s.Failure != nil {
+		effect := EffectForbids
+		if s.Retry != nil {
+			effect = EffectAllows
+		}
+		add("retries", fmt.Sprint(p.Retries.Value), p.Retries.Origin, effect, "the cause is "+string(s.Failure.Cause))
+	}
+	return all
+}

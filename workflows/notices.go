@@ -1,0 +1,232 @@
+package workflows
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/gantryhq/gantry/notify"
+	"github.com/gantryhq/gantry/policy"
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// notice is a message on its way to one channel.
+type notice struct {
+	Channel string         `json:"channel"`
+	Message notify.Message `json:"message"`
+}
+
+// maxOutbox bounds the messages on their way. The oldest goes when there are
+// more.
+const maxOutbox = 50
+
+// tell puts a message on its way to channels. What makes it the one it is, in
+// about, makes its id: the same message is never told twice, and a receiver
+// recognizes one that is sent again.
+func (r *record) tell(s situation, at time.Time, channels []string, m notify.Message, about ...string) {
+	m.At = at
+	m.Account, m.Stack, m.StackName, m.Run = string(s.Run.Account), string(s.Run.Stack), s.StackName, string(s.Run.Run)
+	m.URL, m.State = s.URL, string(s.State)
+	m.Facts = append(facts(s), m.Facts...)
+	for _, channel := range channels {
+		m.ID = notify.MessageID(append([]string{ManageRunID(s.Run), m.Type, channel}, about...)...)
+		if slices.ContainsFunc(r.Outbox, func(n notice) bool { return n.Message.ID == m.ID }) {
+			continue
+		}
+		r.Outbox = append(r.Outbox, notice{Channel: channel, Message: m})
+		if len(r.Outbox) > maxOutbox {
+			r.note(at, KindNote, "more messages wait than Gantry keeps: one for the channel %s is dropped", r.Outbox[0].Channel)
+			r.Outbox = slices.Delete(r.Outbox, 0, 1)
+		}
+	}
+	r.Spoke = r.Spoke || len(channels) > 0
+}
+
+// delivered takes a message off: it arrived, or sending it was given up.
+func (r *record) delivered(id string) {
+	r.Outbox = slices.DeleteFunc(r.Outbox, func(n notice) bool { return n.Message.ID == id })
+}
+
+// facts are what every message about a run says.
+func facts(s situation) []notify.Fact {
+	var list []notify.Fact
+	add := func(name, value string) {
+		if value != "" {
+			list = append(list, notify.Fact{Name: name, Value: value})
+		}
+	}
+	if s.Delta != nil {
+		add("Plan", describePlan(s.RunStatus))
+	}
+	if c := s.Commit; c.Hash != "" {
+		add("Commit", strings.TrimSpace(c.Hash[:min(len(c.Hash), 10)]+" "+firstLine(c.Message)))
+		add("Author", strings.TrimSpace(c.AuthorName+" "+parenthesized(c.AuthorLogin)))
+	}
+	add("Triggered by", s.TriggeredBy)
+	add("Branch", s.Branch)
+	return list
+}
+
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(s, "\n")
+	return strings.TrimSpace(line)
+}
+
+func parenthesized(s string) string {
+	if s == "" {
+		return ""
+	}
+	return "(" + s + ")"
+}
+
+// stack is what people call the run's stack.
+func (s situation) stack() string {
+	if s.StackName != "" {
+		return s.StackName
+	}
+	return string(s.Run.Stack)
+}
+
+// what is what waits: a plan, or a run.
+func (k stateKey) what() string {
+	if k.State == spacelift.RunStateUnconfirmed {
+		return "plan"
+	}
+	return "run"
+}
+
+func (k stateKey) String() string { return fmt.Sprintf("%s (%d)", k.State, k.StateVersion) }
+
+// announce asks people for a decision.
+func (r *record) announce(at time.Time, n next) {
+	s := r.situation(at)
+	ask := r.asking(s.key())
+	ask.Announced, ask.Looked = true, true
+	r.tell(s, at, s.Policy.Notify.Value, notify.Message{
+		Type: notify.RunDecisionNeeded, Urgency: notify.Action,
+		Title: fmt.Sprintf("%s: a %s waits for %s", s.stack(), ask.Key.what(), approvalsOf(s.Policy.Approvals.Value)),
+		Text:  sentence(n.Reason) + " " + sentence(n.Who+" may decide"),
+		Facts: due(s.dues()),
+	}, ask.Key.String())
+}
+
+// due tells when the time is over, if it ever is.
+func due(dues []policy.Due) []notify.Fact {
+	for _, d := range dues {
+		if d.Kind == policy.DueDiscard || d.Kind == policy.DueTimeout {
+			return []notify.Fact{{Name: "Until", Value: d.At.UTC().Format("2006-01-02 15:04 MST")}}
+		}
+	}
+	return nil
+}
+
+func (r *record) tellReminder(s situation, at time.Time, d policy.Due) {
+	r.tell(s, at, channelsOf(s, d), notify.Message{
+		Type: notify.RunReminder, Urgency: notify.Action,
+		Title: fmt.Sprintf("%s: a %s still waits for %s", s.stack(), s.key().what(), approvalsOf(s.Policy.Approvals.Value-len(s.approved))),
+		Text:  sentence("nobody has decided for " + span(s.ask.Since, d.At)), Facts: due(s.dues()),
+	}, s.key().String(), d.At.UTC().Format(time.RFC3339))
+}
+
+func (r *record) tellEscalated(s situation, at time.Time, d policy.Due) {
+	r.tell(s, at, channelsOf(s, d), notify.Message{
+		Type: notify.RunEscalated, Urgency: notify.Alarm,
+		Title: fmt.Sprintf("%s: a %s waits for %s and nobody decides", s.stack(), s.key().what(), approvalsOf(s.Policy.Approvals.Value-len(s.approved))),
+		Text:  sentence("nobody has decided for " + span(s.ask.Since, d.At)), Facts: due(s.dues()),
+	}, s.key().String(), d.At.UTC().Format(time.RFC3339))
+}
+
+func (r *record) tellKept(s situation, at time.Time, d policy.Due) {
+	r.tell(s, at, channelsOf(s, d), notify.Message{
+		Type: notify.RunEscalated, Urgency: notify.Alarm,
+		Title: fmt.Sprintf("%s: the time for a %s is over", s.stack(), s.key().what()),
+		Text:  sentence(s.tooFew(d.Kind)) + " It is kept and goes on waiting.",
+	}, s.key().String(), "kept")
+}
+
+// channelsOf are the channels of a due.
+func channelsOf(s situation, d policy.Due) []string {
+	if len(d.Notify) > 0 {
+		return d.Notify
+	}
+	return s.Policy.Notify.Value
+}
+
+// tellHeld says once for each state that labels, or refusals, keep it.
+func (r *record) tellHeld(at time.Time, n next) {
+	s := r.situation(at)
+	ask := r.asking(s.key())
+	if ask == nil || ask.Held || n.What == WaitGate {
+		return
+	}
+	ask.Held = true
+	r.tell(s, at, s.Policy.Notify.Value, notify.Message{
+		Type: notify.RunHeld, Urgency: notify.Alarm,
+		Title: fmt.Sprintf("%s: a %s is held", s.stack(), ask.Key.what()),
+		Text:  sentence(n.Reason) + " " + sentence(n.Who+" can mend that"),
+	}, ask.Key.String())
+}
+
+// tellOverdue says once for each state that the run stays in it.
+func (r *record) tellOverdue(s situation, at time.Time) {
+	r.tell(s, at, s.Policy.Notify.Value, notify.Message{
+		Type: notify.RunHeld, Urgency: notify.Alarm,
+		Title: fmt.Sprintf("%s: a run stays in %s", s.stack(), s.State),
+		Text:  sentence(fmt.Sprintf("it has been there for %s, longer than %s (%s)", span(s.entered.At, at), policy.Duration(s.deadline()), s.Policy.Deadlines.Origin)),
+	}, s.key().String(), "overdue")
+}
+
+// tellResolved follows up where people were asked.
+func (r *record) tellResolved(s situation, at time.Time, a asking) {
+	if !a.Announced {
+		return
+	}
+	text := sentence(a.Resolved)
+	if a.Expired != "" {
+		text = sentence(a.Expired) + " " + text
+	}
+	r.tell(s, at, s.Policy.Notify.Value, notify.Message{
+		Type: notify.RunDecided, Title: fmt.Sprintf("%s: the %s is decided", s.stack(), a.Key.what()), Text: text,
+	}, a.Key.String())
+}
+
+func (r *record) tellFailed(s situation, at time.Time) {
+	text := sentence(outcome(s.RunStatus))
+	if s.Retry != nil && !s.Retry.Ended {
+		text += fmt.Sprintf(" It is tried again at %s, attempt %d of %d.", s.Retry.At.UTC().Format("15:04 MST"), s.Retry.Attempt, s.Retry.Of)
+	}
+	m := notify.Message{
+		Type: notify.RunFailed, Urgency: notify.Alarm, Title: fmt.Sprintf("%s: the run failed", s.stack()), Text: text,
+		Facts: []notify.Fact{{Name: "Cause", Value: string(s.Failure.Cause)}},
+	}
+	r.tell(s, at, s.Policy.Notify.Value, m, s.key().String())
+	r.Farewell = true
+}
+
+// farewell tells the end, once, where something called for one.
+func (r *record) farewell(at time.Time) {
+	if !r.Spoke || r.Farewell {
+		return
+	}
+	s := r.situation(at)
+	r.Farewell = true
+	r.tell(s, at, s.Policy.Notify.Value, notify.Message{
+		Type: notify.RunEnded, Title: fmt.Sprintf("%s: the run is %s", s.stack(), s.State), Text: sentence(decide(s).Reason),
+	}, s.key().String())
+}
+
+// sentence makes one of a reason.
+func sentence(s string) string {
+	if s == "" {
+		return ""
+	}
+	first, size := utf8.DecodeRuneInString(s)
+	s = string(unicode.ToUpper(first)) + s[size:]
+	if !strings.HasSuffix(s, ".") {
+		s += "."
+	}
+	return s
+}

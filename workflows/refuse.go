@@ -1,0 +1,179 @@
+package workflows
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// refusal is why a person's wish is not taken: one of the ErrType constants, and
+// a sentence for that person.
+type refusal struct {
+	Type   string
+	Reason string
+}
+
+func refuse(kind, format string, args ...any) *refusal {
+	return &refusal{Type: kind, Reason: fmt.Sprintf(format, args...)}
+}
+
+// refuseDecision says why a decision is not taken; nil if it is. It changes
+// nothing.
+func (r *record) refuseDecision(s situation, d Decision) *refusal {
+	if d.Verdict != Approve && d.Verdict != Reject && d.Verdict != Revoke {
+		return refuse(ErrTypeUnknownVerdict, "%q is no verdict; there are %s, %s and %s", d.Verdict, Approve, Reject, Revoke)
+	}
+	if used := r.keyUse(d.Key); used != "" {
+		if used != fingerprint(d) {
+			return refuse(ErrTypeKeyReused, "this idempotency key was used for something else; take a new one")
+		}
+		return nil // the same again, whatever became of it
+	}
+	if no := s.refuseAnyDecision(); no != nil {
+		return no
+	}
+	if seen := d.StateVersion; seen != nil && *seen != s.StateVersion {
+		return refuse(ErrTypeStalePlan, "you saw the plan of state version %d; the run is now at %s (%d), look again", *seen, s.State, s.StateVersion)
+	}
+	switch d.Verdict {
+	case Approve:
+		return s.refuseApproval(d.By)
+	case Revoke:
+		if !slices.ContainsFunc(s.approved, func(a decision) bool { return a.By == d.By.Name }) {
+			return refuse(ErrTypeNothingToRevoke, "there is no approval of yours to take back: %s has not approved this plan", d.By.Name)
+		}
+	case Reject:
+		return s.refuseGroup(d.By)
+	}
+	return nil
+}
+
+// refuseAnyDecision says why nobody can decide now, whatever they decide.
+func (s situation) refuseAnyDecision() *refusal {
+	plan := planOf(s.RunStatus)
+	switch {
+	case s.generation == 0:
+		return refuse(ErrTypeNotAsked, "Gantry began to follow this run with a version that took no decisions: decide in Spacelift")
+	case s.State.Terminal():
+		return refuse(ErrTypeNotAsked, "the run has ended: %s", outcome(s.RunStatus))
+	case s.ask == nil:
+		return s.refuseUnasked()
+	case plan != nil && (plan.Result == PlanConfirmed || plan.Result == PlanAlready):
+		return refuse(ErrTypeTooLate, "the plan is confirmed already")
+	case s.ask.Claimed != "":
+		return refuse(ErrTypeTooLate, "Gantry is asking Spacelift to %s the run right now", s.ask.Claimed)
+	case s.ask.Done != "":
+		return refuse(ErrTypeTooLate, "it is decided already: Spacelift was asked to %s the run", s.ask.Done)
+	case s.rejected != nil:
+		return refuse(ErrTypeTooLate, "%s has rejected it already", s.rejected.By)
+	case s.ask.Expired != "":
+		return refuse(ErrTypeTooLate, "the time is over: %s", s.ask.Expired)
+	case s.stopping != nil:
+		return refuse(ErrTypeTooLate, "%s has stopped the run", s.stopping.By)
+	case !s.Managed:
+		return refuse(ErrTypeNotAsked, "the stack does not carry %s, so people decide about its runs in Spacelift", spacelift.LabelManaged)
+	case len(s.Policy.Problems) == 0 && s.Policy.Approvals.Value == 0:
+		return refuse(ErrTypeNotAsked, "Gantry only watches this stack and counts no approvals; with the label %sconfirm=manual it does", spacelift.LabelPrefix)
+	}
+	return nil
+}
+
+// refuseUnasked says why there is nothing to decide about.
+func (s situation) refuseUnasked() *refusal {
+	switch s.State {
+	case spacelift.RunStateConfirmed, spacelift.RunStatePreparingApply, spacelift.RunStateApplying:
+		return refuse(ErrTypeTooLate, "the plan is confirmed already: the run is %s", s.State)
+	case "":
+		return refuse(ErrTypeNotAsked, "nothing is known of this run yet")
+	}
+	return refuse(ErrTypeNotAsked, "the run is %s and asks nobody for a decision; decisions count from the moment its plan waits for one", s.State)
+}
+
+func (s situation) refuseApproval(by Person) *refusal {
+	switch {
+	case len(s.Policy.Problems) > 0:
+		return refuse(ErrTypeNotAsked, "the plan is held and cannot be approved: %s", objection(s.Policy.Problems))
+	case s.alone():
+		return refuse(ErrTypeNotAsked, "nobody has to approve: Gantry confirms this plan alone (%s)", s.Policy.Confirm.Origin)
+	}
+	if no := s.refuseGroup(by); no != nil {
+		return no
+	}
+	if slices.ContainsFunc(s.approved, func(a decision) bool { return a.By == by.Name }) {
+		return refuse(ErrTypeAlreadyDecided, "%s has approved this plan already", by.Name)
+	}
+	if s.Policy.SelfApproval.Value {
+		return nil
+	}
+	if len(s.excluded) == 0 {
+		return refuse(ErrTypeSelfApproval, "nobody knows who triggered this run or wrote its commit, so it cannot be ruled out that it was %s", by.Name)
+	}
+	for _, name := range append([]string{by.Name}, by.Aliases...) {
+		if slices.ContainsFunc(s.excluded, func(e string) bool { return strings.EqualFold(strings.TrimSpace(e), strings.TrimSpace(name)) }) {
+			return refuse(ErrTypeSelfApproval, "%s triggered this run or wrote its commit (as %s), and somebody else has to approve it", by.Name, name)
+		}
+	}
+	return nil
+}
+
+func (s situation) refuseGroup(by Person) *refusal {
+	if group := s.Policy.Approvers.Value; group != "" && !slices.Contains(by.Groups, group) {
+		return refuse(ErrTypeNotEntitled, "only the group %s decides about this stack's runs (%s), and %s is not in it", group, s.Policy.Approvers.Origin, by.Name)
+	}
+	return nil
+}
+
+// refuseStop says why a run is not stopped for somebody; nil if it is.
+func (r *record) refuseStop(s situation, wish StopRequest) *refusal {
+	if used := r.keyUse(wish.Key); used != "" {
+		if used != fingerprint(wish) {
+			return refuse(ErrTypeKeyReused, "this idempotency key was used for something else; take a new one")
+		}
+		return nil
+	}
+	retrying := s.State == spacelift.RunStateFailed && s.Retry != nil && !s.Retry.Started && !s.Retry.Ended
+	switch {
+	case s.generation == 0:
+		return refuse(ErrTypeNotStoppable, "Gantry began to follow this run with a version that stopped none: stop it in Spacelift")
+	case retrying:
+		return nil
+	case s.State.Terminal():
+		return refuse(ErrTypeNotStoppable, "the run has ended: %s", outcome(s.RunStatus))
+	case !s.Managed:
+		return refuse(ErrTypeNotStoppable, "the stack does not carry %s: stop its runs in Spacelift", spacelift.LabelManaged)
+	case s.stopping != nil && !s.stopping.Done:
+		return refuse(ErrTypeTooLate, "%s has stopped the run already", s.stopping.By)
+	case s.ask != nil && s.ask.Claimed != "":
+		return refuse(ErrTypeTooLate, "Gantry is asking Spacelift to %s the run right now", s.ask.Claimed)
+	}
+	switch s.State {
+	case spacelift.RunStatePending, spacelift.RunStateQueued, spacelift.RunStateReady, spacelift.RunStatePreparing,
+		spacelift.RunStateInitializing, spacelift.RunStatePlanning, spacelift.RunStateUnconfirmed, spacelift.RunStatePendingReview:
+		return nil
+	}
+	return refuse(ErrTypeNotStoppable, "Spacelift does not stop a run that is %s", s.State)
+}
+
+// fingerprint tells wishes apart that come under one idempotency key. Who asks
+// counts by name alone: groups and aliases are the configuration's.
+func fingerprint(wish any) string {
+	switch w := wish.(type) {
+	case Decision:
+		w.By, w.Key = Person{Name: w.By.Name}, ""
+		wish = w
+	case StopRequest:
+		w.By, w.Key = Person{Name: w.By.Name}, ""
+		wish = w
+	}
+	b, err := json.Marshal(wish)
+	if err != nil {
+		return err.Error()
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%T %s", wish, b))
+	return hex.EncodeToString(sum[:16])
+}

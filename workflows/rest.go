@@ -1,0 +1,114 @@
+package workflows
+
+import (
+	"errors"
+	"time"
+
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// rest returns when there is something to take or to decide about: something
+// came in, a time has come, or the run stayed so long where it is that the
+// execution looked for itself.
+func (m *manager) rest(ctx workflow.Context, n next) error {
+	if m.known.Generation == 0 {
+		return m.wait(ctx, n.Phase)
+	}
+	m.answered = m.asked
+	for !m.disturbed() {
+		now, s := workflow.Now(ctx), m.situation(ctx)
+		look := m.quiet.lookAt(s, n)
+		switch {
+		case !n.Until.IsZero() && !now.Before(n.Until):
+			return nil
+		case !now.Before(look):
+			return m.lookAround(ctx, s, n)
+		}
+		needed := look
+		if !n.Until.IsZero() && n.Until.Before(needed) {
+			needed = n.Until
+		}
+		if m.quiet.alarm == nil {
+			// Later states may be due sooner. One alarm that is early enough for
+			// all of them costs less than one for each.
+			needed = earlier(needed, now.Add(shortest(s)))
+		}
+		m.quiet.set(ctx, needed)
+		err := workflow.Await(ctx, func() bool { return m.disturbed() || m.quiet.alarm.IsReady() })
+		if err = errors.Join(err, ctx.Err()); err != nil {
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// shortest is the deadline that is over first.
+func shortest(s situation) time.Duration {
+	least := quietWaiting
+	d := s.Policy.Deadlines.Value
+	for _, one := range []time.Duration{time.Duration(d.Queued), time.Duration(d.Starting), time.Duration(d.Planning), time.Duration(d.Applying)} {
+		if one > 0 {
+			least = min(least, one)
+		}
+	}
+	return least
+}
+
+// lookAt is when to read the run if nothing is heard: when its deadline is over
+// while Spacelift is to go on by itself, and seldom while it waits for
+// something. Looks that tell nothing new get rarer.
+func (q *quiet) lookAt(s situation, n next) time.Time {
+	if q.key != s.key() {
+		q.key, q.looked, q.asked = s.key(), time.Time{}, 0
+	}
+	allowed := s.deadline()
+	if s.ask != nil && n.What == WaitSpacelift {
+		allowed = quietWorking // what Gantry did about it should show by then
+	}
+	if allowed <= 0 || n.What != WaitSpacelift {
+		return latest(q.since, q.looked).Add(quietWaiting)
+	}
+	return latest(s.entered.At.Add(allowed), q.looked.Add(min(allowed<<min(q.asked, 10), max(allowed, quietWaiting))))
+}
+
+func latest(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// lookAround reads the run, and takes what it shows as if it had been told. A
+// run that stays in its state too long is told of, once.
+func (m *manager) lookAround(ctx workflow.Context, s situation, n next) error {
+	var a *activities.Activities
+	var run spacelift.Run
+	err := workflow.ExecuteLocalActivity(withQuickCall(ctx), a.ReadRun, m.known.Run).Get(ctx, &run)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	now := workflow.Now(ctx).UTC()
+	silence := now.Sub(m.quiet.since).Round(time.Minute)
+	m.quiet.looked = now
+	news := m.heard(now, silence, run, err)
+	if n.Phase == PhaseHolding && m.known.RulesFor != nil {
+		m.known.RulesStale = true // in case nobody told that a freeze was lifted
+	}
+	if news || n.What != WaitSpacelift || !s.Managed || s.deadline() <= 0 || m.known.Entered.Overdue {
+		return nil
+	}
+	m.known.Entered.Overdue = true
+	m.known.note(now, KindClock, "the run stays in %s for longer than %s (%s)", s.State, span(now, now.Add(s.deadline())), s.Policy.Deadlines.Origin)
+	m.known.tellOverdue(s, now)
+	return nil
+}

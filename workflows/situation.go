@@ -1,0 +1,190 @@
+package workflows
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gantryhq/gantry/policy"
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// situation is a run as decisions see it: the facts, what holds for it, and how
+// far Gantry and people are, at a time.
+type situation struct {
+	RunStatus
+
+	now        time.Time
+	generation int
+	rules      *terms // nil: not read yet
+	rulesRead  time.Time
+	rulesFor   *stateKey
+	rulesStale bool
+
+	needsApproval bool // Spacelift's own approval policies keep it where it is
+	read          bool // the API told of the present state
+	entered       entrance
+	ask           *asking // about the present state; nil when it asks nothing
+	open          *asking // about an earlier state, and nobody knows yet how it ended
+	approved      []decision
+	rejected      *decision
+	excluded      []string
+	stopping      *stopping
+	trouble       *trouble
+	diagnosed     bool
+	sought        bool // somebody looked who ended the run, or tried
+}
+
+// situation is all that decisions rest on, at a time. It shares nothing with
+// the record that decisions could change.
+func (r *record) situation(at time.Time) situation {
+	s := situation{
+		RunStatus: r.facts(), now: at, generation: r.Generation,
+		rules: r.Rules, rulesRead: r.RulesRead, rulesFor: r.RulesFor, rulesStale: r.RulesStale,
+		entered: r.Entered, stopping: r.Stopping, trouble: r.Trouble, diagnosed: r.Diagnosed, sought: r.EndSought,
+	}
+	if r.Generation == 0 {
+		return s
+	}
+	key := s.key()
+	_, s.read = r.apiTold(key)
+	s.needsApproval = r.needsApproval(key)
+	if asks(s.State, s.needsApproval) {
+		s.ask = r.asking(key)
+	}
+	for i := range r.Askings {
+		if a := &r.Askings[i]; a.Key != key && a.Resolved == "" {
+			s.open = a
+		}
+	}
+	s.approved, s.rejected = r.counted(s.RunStatus)
+	s.excluded = r.excluded(s.Commit.Hash)
+	s.Approvals = s.approvals()
+	if s.rulesFor != nil && *s.rulesFor == key {
+		s.Gate = new(s.rules.Gate)
+	}
+	return s
+}
+
+func (s situation) key() stateKey { return stateKey{s.StateVersion, s.State} }
+
+// plan is what the policy judges.
+func (s situation) plan() policy.PlanFacts {
+	return policy.PlanFacts{Type: s.Type, Drift: s.DriftDetection, Delta: s.Delta}
+}
+
+// alone reports whether Gantry confirms the plan without people. Where
+// Spacelift's own approval policies ask for somebody, it does not.
+func (s situation) alone() bool {
+	ok, _ := s.Policy.Alone(s.plan())
+	return ok && s.State == spacelift.RunStateUnconfirmed && !s.needsApproval
+}
+
+// peopleDecide reports whether the present state asks people, through Gantry.
+func (s situation) peopleDecide() bool {
+	return s.ask != nil && s.Managed && len(s.Policy.Problems) == 0 && s.Policy.Approvals.Value > 0 && !s.alone()
+}
+
+// approvals is how far people are; nil when nobody is asked through Gantry.
+func (s situation) approvals() *Approvals {
+	if !s.peopleDecide() {
+		return nil
+	}
+	a := &Approvals{Needed: s.Policy.Approvals.Value, Given: len(s.approved), Group: s.Policy.Approvers.Value}
+	if !s.Policy.SelfApproval.Value {
+		a.Excluded = slices.Clone(s.excluded)
+	}
+	for _, d := range s.Decisions {
+		if d.State == s.State && d.StateVersion == s.StateVersion {
+			a.Decided = append(a.Decided, d)
+		}
+	}
+	return a
+}
+
+// enough reports whether as many people approved as must.
+func (s situation) enough() bool { return len(s.approved) >= s.Policy.Approvals.Value }
+
+// outdated reports whether the policy must be read before anything is decided
+// about the state that asks: labels are others now, or a freeze may be.
+func (s situation) outdated() bool {
+	return s.rules == nil || s.rulesStale || !slices.Equal(s.rules.Labels, s.Labels)
+}
+
+// rulesHere reports whether the gate and the clocks are known for the present
+// state.
+func (s situation) rulesHere() bool { return s.rulesFor != nil && *s.rulesFor == s.key() }
+
+// dues are the clocks of the present state that have not struck yet, soonest
+// first. What ends the waiting stays due until it did.
+func (s situation) dues() []policy.Due {
+	if s.ask == nil || !s.rulesHere() || s.ask.Expired != "" {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(s.rules.Dues), func(d policy.Due) bool {
+		switch d.Kind {
+		case policy.DueDiscard:
+			return false
+		case policy.DueTimeout:
+			return s.ask.Kept
+		}
+		return !d.At.After(s.ask.DuesDone)
+	})
+}
+
+// tooFew says that the time was over before enough people approved.
+func (s situation) tooFew(kind policy.DueKind) string {
+	within := s.Policy.ApprovalTimeout.Value
+	if kind == policy.DueDiscard {
+		for _, step := range s.Policy.Escalation.Value {
+			if step.Discard && (within == 0 || s.Policy.OnTimeout.Value == policy.TimeoutKeep || step.After < within) {
+				within = step.After
+			}
+		}
+	}
+	switch given := len(s.approved); given {
+	case 0:
+		return fmt.Sprintf("nobody approved within %s", within)
+	default:
+		return fmt.Sprintf("only %d of %d approved within %s", given, s.Policy.Approvals.Value, within)
+	}
+}
+
+// approvers lists who approved.
+func (s situation) approvers() string {
+	names := make([]string, len(s.approved))
+	for i, d := range s.approved {
+		names[i] = d.By
+	}
+	return enumerate(names)
+}
+
+// enumerate writes a list as in a sentence.
+func enumerate(names []string) string {
+	switch n := len(names); n {
+	case 0:
+		return "nobody"
+	case 1:
+		return names[0]
+	default:
+		return strings.Join(names[:n-1], ", ") + " and " + names[n-1]
+	}
+}
+
+// deadline is how long a run may be in the present state; 0 is for ever.
+func (s situation) deadline() time.Duration {
+	d := s.Policy.Deadlines.Value
+	switch s.State {
+	case spacelift.RunStateQueued:
+		return time.Duration(d.Queued)
+	case spacelift.RunStatePending, spacelift.RunStateReady, spacelift.RunStatePreparing, spacelift.RunStateInitializing:
+		return time.Duration(d.Starting)
+	case spacelift.RunStatePlanning, spacelift.RunStateReplanRequested, spacelift.RunStatePreparingReplan:
+		return time.Duration(d.Planning)
+	case spacelift.RunStateConfirmed, spacelift.RunStatePreparingApply, spacelift.RunStateApplying,
+		spacelift.RunStatePerforming, spacelift.RunStateDestroying:
+		return time.Duration(d.Applying)
+	}
+	return 0
+}

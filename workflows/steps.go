@@ -1,0 +1,221 @@
+package workflows
+
+import (
+	"errors"
+	"time"
+
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/policy"
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// step returns what carries an action out; nil for those that only wait or end.
+// A step returns an error only when the execution is canceled.
+func (m *manager) step(do action) func(workflow.Context, next) error {
+	switch do {
+	case doRules:
+		return m.readRules
+	case doRead:
+		return m.seek
+	case doAsk:
+		return m.ask
+	case doClock:
+		return m.clock
+	case doConfirm:
+		return m.confirm
+	case doDiscard, doReview, doStop:
+		return m.act
+	case doDiagnose:
+		return m.diagnose
+	case doRetry:
+		return m.retry
+	}
+	return nil
+}
+
+// ask makes a state ask people.
+func (m *manager) ask(ctx workflow.Context, n next) error {
+	m.known.announce(workflow.Now(ctx).UTC(), n)
+	return nil
+}
+
+// clock does what the clocks say.
+func (m *manager) clock(ctx workflow.Context, _ next) error {
+	m.known.strike(workflow.Now(ctx).UTC())
+	return nil
+}
+
+// readRules reads what holds for the run, with gate and clocks where it asks
+// for a decision.
+func (m *manager) readRules(ctx workflow.Context, _ next) error {
+	var a *activities.Activities
+	s := m.situation(ctx)
+	in := activities.ReadRulesInput{Run: s.Run, Labels: s.Labels}
+	if s.ask != nil {
+		in.PlanSince = s.ask.Since
+	}
+	var rules activities.Rules
+	err := workflow.ExecuteLocalActivity(withQuickCall(ctx), a.ReadRules, in).Get(ctx, &rules)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	now := workflow.Now(ctx).UTC()
+	if err != nil {
+		if m.known.tries(doRules) == 0 {
+			m.known.note(now, KindNote, "Gantry could not read what holds for the run: %s", because(err))
+		}
+		m.known.fails(now, doRules, failedFirst, failedLongest, "Gantry could not read what holds for the run: "+because(err))
+		return nil
+	}
+	m.known.works(doRules)
+	rules.Labels = s.Labels
+	m.known.takeRules(now, termsOf(rules), s.ask != nil)
+	return nil
+}
+
+// seek reads the run to see what is so and who did it.
+func (m *manager) seek(ctx workflow.Context, _ next) error {
+	var a *activities.Activities
+	var run spacelift.Run
+	s := m.situation(ctx)
+	err := workflow.ExecuteLocalActivity(withQuickCall(ctx), a.ReadRun, s.Run).Get(ctx, &run)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	now := workflow.Now(ctx).UTC()
+	if err != nil {
+		if m.known.tries(doRead) == 0 {
+			m.known.note(now, KindNote, "Spacelift did not answer when asked about the run: %s", because(err))
+		}
+		m.known.fails(now, doRead, failedFirst, failedLongest, "Gantry could not read the run, and acts on no notification alone: "+because(err))
+		m.known.sought(s)
+		return nil
+	}
+	if m.known.shown(now, doRead, run) {
+		m.known.sought(s)
+	}
+	return nil
+}
+
+// call does one thing at Spacelift. Mostly it answers at once. When it does
+// not, the wish is kept for as long as it makes sense: every event that comes
+// in is heard, and if it changes the decision, Gantry stops asking. Then the
+// error is a canceled one.
+func (m *manager) call(ctx workflow.Context, n next, activity, in, out any) error {
+	err := workflow.ExecuteLocalActivity(withQuickCall(ctx), activity, in).Get(ctx, out)
+	if err == nil || final(err) || ctx.Err() != nil {
+		return err
+	}
+	m.known.note(workflow.Now(ctx).UTC(), KindNote, "Spacelift did not %s at once (%s); Gantry keeps asking", n.Do, because(err))
+	return m.keepAsking(ctx, n, activity, in, out)
+}
+
+// keepAsking calls with an activity that is retried for long, and hears events
+// meanwhile.
+func (m *manager) keepAsking(ctx workflow.Context, n next, activity, in, out any) error {
+	asking, stopAsking := workflow.WithCancel(n.withCall(ctx))
+	defer stopAsking()
+	answer := workflow.ExecuteActivity(asking, activity, in)
+	for !answer.IsReady() {
+		m.post(ctx)
+		if err := index(ctx, m.status(ctx), false); err != nil {
+			return err
+		}
+		m.answered = m.asked
+		if err := workflow.Await(ctx, func() bool { return answer.IsReady() || m.disturbed() }); err != nil {
+			return err
+		}
+		m.takeEvents(ctx)
+		// Another plan than the one asked for needs no care here: the activity
+		// would find that it changed.
+		if decide(m.situation(ctx)).Do != n.Do || workflow.GetInfo(ctx).GetContinueAsNewSuggested() {
+			stopAsking()
+		}
+	}
+	return answer.Get(ctx, out)
+}
+
+// withCall is how long to keep asking for something.
+func (n next) withCall(ctx workflow.Context) workflow.Context {
+	if n.Do == doDiagnose {
+		return withPatientRead(ctx)
+	}
+	return withSpaceliftCall(ctx)
+}
+
+// diagnose finds out why the run failed. If the API shows that it did not, the
+// notification of it is not believed.
+func (m *manager) diagnose(ctx workflow.Context, n next) error {
+	var a *activities.Activities
+	var diagnosis activities.Diagnosis
+	s := m.situation(ctx)
+	err := m.call(ctx, n, a.DiagnoseFailure, activities.DiagnoseFailureInput{Run: s.Run, StateVersion: s.StateVersion, ReadLogs: s.Policy.ReadLogs.Value}, &diagnosis)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	now := workflow.Now(ctx).UTC()
+	switch {
+	case temporal.IsCanceledError(err):
+	case err != nil:
+		m.known.note(now, KindNote, "Gantry could not find out why the run failed: %s", because(err))
+		m.known.failed(now, Failure{Cause: policy.CauseUnknown, ApplyBegan: true})
+	case m.known.shown(now, doDiagnose, diagnosis.Run) && diagnosis.Run.State == spacelift.RunStateFailed:
+		m.known.failed(now, Failure{
+			Cause: diagnosis.Cause, Phase: diagnosis.Phase, ApplyBegan: diagnosis.ApplyBegan, Evidence: diagnosis.Evidence, Source: diagnosis.Source,
+		})
+	}
+	return nil
+}
+
+// retryWait is how long an execution waits for the run that tries again, to
+// name it in its status. RetryRun goes on without it.
+const retryWait = time.Minute
+
+// retry starts RetryRun, which outlives this execution.
+func (m *manager) retry(ctx workflow.Context, _ next) error {
+	retry := m.known.Retry
+	child := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
+		WorkflowID:            RetryRunID(m.known.Run),
+		WorkflowIDReusePolicy: enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
+		ParentClosePolicy:     enums.PARENT_CLOSE_POLICY_ABANDON,
+	}), RetryRunType, RetryRunInput{Run: m.known.Run, By: SourceGantry, Reason: retry.Reason, Attempt: retry.Attempt})
+	err := child.GetChildWorkflowExecution().Get(ctx, nil)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	now := workflow.Now(ctx).UTC()
+	retry.Ended = true
+	switch {
+	case temporal.IsWorkflowExecutionAlreadyStartedError(err):
+		retry.Reason = "somebody retried the run already"
+		m.known.note(now, KindNote, "Gantry does not retry the run: %s", retry.Reason)
+		return nil
+	case err != nil:
+		retry.Reason = "the retry could not be started: " + because(err)
+		m.known.note(now, KindNote, "%s", retry.Reason)
+		return nil
+	}
+	retry.Started = true
+	m.known.note(now, KindAction, "Gantry retries the run: %s", retry.Reason)
+	answered, err := workflow.AwaitWithTimeout(ctx, retryWait, child.IsReady)
+	if err = errors.Join(err, ctx.Err()); err != nil {
+		return ctx.Err()
+	}
+	if !answered {
+		return nil
+	}
+	var outcome RetryRunOutcome
+	if err := child.Get(ctx, &outcome); err != nil {
+		outcome.Reason = because(err)
+	}
+	retry.As = outcome.New
+	if outcome.Reason != "" {
+		retry.Reason = outcome.Reason
+		m.known.note(workflow.Now(ctx).UTC(), KindNote, "the run was not retried: %s", outcome.Reason)
+	}
+	return nil
+}

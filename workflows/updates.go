@@ -1,0 +1,85 @@
+package workflows
+
+import (
+	"fmt"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+)
+
+// listen lets people decide, stop and ask why. It is called when the events
+// that wait have been taken: an approval that comes with the first of them is
+// not to meet an empty record.
+func (m *manager) listen(ctx workflow.Context) error {
+	err := workflow.SetQueryHandler(ctx, StatusQuery, func() (RunStatus, error) {
+		return m.known.status(workflow.Now(ctx).UTC()), nil
+	})
+	if err != nil {
+		return fmt.Errorf("answer %s: %w", StatusQuery, err)
+	}
+	err = workflow.SetQueryHandler(ctx, ExplainQuery, func() (Explanation, error) {
+		return explain(m.known.situation(workflow.Now(ctx).UTC())), nil
+	})
+	if err != nil {
+		return fmt.Errorf("answer %s: %w", ExplainQuery, err)
+	}
+	err = workflow.SetUpdateHandlerWithOptions(ctx, DecideUpdate, m.takeDecision, workflow.UpdateHandlerOptions{
+		Validator: func(ctx workflow.Context, d Decision) error {
+			return m.known.refuseDecision(m.situation(ctx), d).asError()
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("take %s: %w", DecideUpdate, err)
+	}
+	err = workflow.SetUpdateHandlerWithOptions(ctx, StopUpdate, m.takeStop, workflow.UpdateHandlerOptions{
+		Validator: func(ctx workflow.Context, wish StopRequest) error {
+			return m.known.refuseStop(m.situation(ctx), wish).asError()
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("take %s: %w", StopUpdate, err)
+	}
+	return nil
+}
+
+// asError is what the person gets who asked. A nil refusal is none.
+func (no *refusal) asError() error {
+	if no == nil {
+		return nil
+	}
+	return temporal.NewNonRetryableApplicationError(no.Reason, no.Type, nil)
+}
+
+func (m *manager) situation(ctx workflow.Context) situation {
+	return m.known.situation(workflow.Now(ctx).UTC())
+}
+
+// takeDecision counts a decision. Its validator ran right before, and nothing
+// yields between the two, so what it found still holds.
+func (m *manager) takeDecision(ctx workflow.Context, d Decision) (RunStatus, error) {
+	if m.known.keyUse(d.Key) == "" {
+		m.known.remember(d.Key, fingerprint(d))
+		m.known.decided(workflow.Now(ctx).UTC(), d)
+	}
+	return m.answer(ctx)
+}
+
+// takeStop takes the wish to end the run.
+func (m *manager) takeStop(ctx workflow.Context, wish StopRequest) (RunStatus, error) {
+	if m.known.keyUse(wish.Key) == "" {
+		m.known.remember(wish.Key, fingerprint(wish))
+		m.known.stop(workflow.Now(ctx).UTC(), wish)
+	}
+	return m.answer(ctx)
+}
+
+// answer waits until the execution has done what follows, as far as that is
+// possible at once, and says where that led.
+func (m *manager) answer(ctx workflow.Context) (RunStatus, error) {
+	m.asked++
+	mine := m.asked
+	if err := workflow.Await(ctx, func() bool { return m.answered >= mine }); err != nil {
+		return RunStatus{}, err
+	}
+	return m.known.status(workflow.Now(ctx).UTC()), nil
+}

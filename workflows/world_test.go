@@ -1,0 +1,170 @@
+package workflows_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/converter"
+
+	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/notify"
+	"github.com/gantryhq/gantry/policy"
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// configured is what the stories' configuration says.
+var configured = compiled(policy.Config{
+	Channels: []string{"deploys", "oncall"},
+	Profiles: []policy.Profile{
+		{
+			Name: "production", Confirm: new(policy.ConfirmManual), Approvals: new(2), Approvers: new("platform"),
+			ApprovalTimeout: new(policy.Duration(24 * time.Hour)), Reminders: new(policy.Duration(4 * time.Hour)),
+			Escalation: []policy.Step{{After: policy.Duration(6 * time.Hour), Notify: []string{"oncall"}}},
+			Notify:     []string{"deploys"},
+		},
+		{Name: "kept", Confirm: new(policy.ConfirmManual), ApprovalTimeout: new(policy.Duration(time.Hour)), OnTimeout: new(policy.TimeoutKeep), Notify: []string{"deploys"}},
+		{Name: "small", Confirm: new(policy.ConfirmAuto), MaxDeleted: new(2), Approvals: new(1)},
+		{
+			Name: "retried", Confirm: new(policy.ConfirmAuto), Retries: new(2), RetryBackoff: new(policy.Duration(time.Minute)),
+			ReadLogs: new(true), Notify: []string{"deploys"},
+		},
+	},
+	Windows: []policy.Window{{
+		Name: "mornings", TimeZone: "UTC",
+		Allow: []policy.Recurrence{{Start: "2090-01-01T08:00", Duration: policy.Duration(2 * time.Hour), RRule: "FREQ=DAILY"}},
+	}},
+})
+
+func compiled(c policy.Config) *policy.Rules {
+	rules, err := policy.Compile(c)
+	if err != nil {
+		panic(err)
+	}
+	return rules
+}
+
+// world is what the stories' executions meet besides the run itself.
+type world struct {
+	mu      sync.Mutex
+	freezes []policy.Freeze
+	cold    bool             // Temporal does not answer when asked for the freezes
+	heard   []notify.Message // messages that arrived
+	deaf    map[string]error // what channels answer to every message
+}
+
+// QueryWorkflow answers like the execution that keeps the account's freezes.
+func (w *world) QueryWorkflow(context.Context, string, string, string, ...any) (converter.EncodedValue, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.cold:
+		return nil, errors.New("deadline exceeded")
+	case len(w.freezes) == 0:
+		return nil, serviceerror.NewNotFound("no such execution")
+	}
+	b, err := json.Marshal(w.freezes)
+	return answered(b), err
+}
+
+type answered []byte
+
+func (answered) HasValue() bool     { return true }
+func (e answered) Get(to any) error { return json.Unmarshal(e, to) }
+
+// Send takes a message like a channel.
+func (w *world) Send(_ context.Context, channel string, m notify.Message) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.deaf[channel]; err != nil {
+		return err
+	}
+	m.Facts = append(m.Facts, notify.Fact{Name: "channel", Value: channel})
+	w.heard = append(w.heard, m)
+	return nil
+}
+
+// messages lists what arrived, each as "channel type: title".
+func (w *world) messages() (list []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, m := range w.heard {
+		list = append(list, m.Facts[len(m.Facts)-1].Value+" "+m.Type+": "+m.Title)
+	}
+	return list
+}
+
+// DiscardRun answers like Spacelift's API, and so do the other verbs.
+func (r *rig) DiscardRun(_ context.Context, ref spacelift.RunRef, note string) (spacelift.RunOutcome, error) {
+	return r.verb(ref, "discard", note, spacelift.RunStateDiscarded, spacelift.RunStateUnconfirmed)
+}
+
+func (r *rig) CancelRun(_ context.Context, ref spacelift.RunRef, note string) (spacelift.RunOutcome, error) {
+	return r.verb(ref, "cancel", note, spacelift.RunStateCanceled, spacelift.RunStateQueued, spacelift.RunStateReady)
+}
+
+func (r *rig) StopRun(_ context.Context, ref spacelift.RunRef, note string) (spacelift.RunOutcome, error) {
+	return r.verb(ref, "stop", note, spacelift.RunStateStopped, spacelift.RunStateInitializing, spacelift.RunStatePlanning)
+}
+
+func (r *rig) verb(ref spacelift.RunRef, verb, note string, to spacelift.RunState, from ...spacelift.RunState) (spacelift.RunOutcome, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.away:
+		return spacelift.RunOutcome{}, errors.New("dial tcp: connection refused")
+	case r.refuses != nil:
+		return spacelift.RunOutcome{}, r.refuses
+	case !slices.Contains(from, r.truth.State):
+		return spacelift.RunOutcome{}, illegal("run is in " + string(r.truth.State))
+	}
+	r.enter(to, "api::gantry", note)
+	r.acted = append(r.acted, verb+": "+note)
+	return spacelift.RunOutcome{Ref: ref, State: to}, nil
+}
+
+// ReviewRun lets the run's approval policy pass with one approval.
+func (r *rig) ReviewRun(_ context.Context, _ spacelift.RunRef, decision spacelift.ReviewDecision, note string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.away:
+		return errors.New("dial tcp: connection refused")
+	case r.refuses != nil:
+		return r.refuses
+	}
+	r.acted = append(r.acted, strings.ToLower(string(decision))+": "+note)
+	r.truth.NeedsApproval = false
+	switch {
+	case decision == spacelift.ReviewReject:
+		r.enter(spacelift.RunStateFailed, "api::gantry", note)
+	case r.truth.State == spacelift.RunStatePendingReview:
+		r.enter(spacelift.RunStateFinished, "", "")
+	case r.truth.State == spacelift.RunStateQueued:
+		r.enter(spacelift.RunStateReady, "", "")
+	}
+	return nil
+}
+
+// RunLogs answers with the log of the phase that failed.
+func (r *rig) RunLogs(context.Context, spacelift.RunRef, spacelift.Transition, int) (spacelift.LogTail, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return spacelift.LogTail{Text: r.log, Complete: true}, nil
+}
+
+// temporalOf is the world's Temporal, as far as ManageRun meets it.
+type temporalOf struct {
+	activities.Temporal
+
+	world *world
+}
+
+func (t temporalOf) QueryWorkflow(ctx context.Context, id, runID, query string, args ...any) (converter.EncodedValue, error) {
+	return t.world.QueryWorkflow(ctx, id, runID, query, args...)
+}
