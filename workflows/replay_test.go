@@ -27,6 +27,8 @@ func TestReplay(t *testing.T) {
 			replayer := worker.NewWorkflowReplayer()
 			replayer.RegisterWorkflow(workflows.ManageRun)
 			replayer.RegisterWorkflow(workflows.Reconcile)
+			replayer.RegisterWorkflow(workflows.Freezes)
+			replayer.RegisterWorkflow(workflows.RetryRun)
 			if err := replayer.ReplayWorkflowHistoryFromJSONFile(testLogger{}, file); err != nil {
 				t.Error(err)
 			}

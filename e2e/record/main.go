@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -85,7 +86,7 @@ func record(ctx context.Context, out, only string) ([]result, error) {
 	// Sticky queues are named after the machine.
 	worker.SetStickyWorkflowCacheSize(0)
 	var results []result
-	for _, s := range stories {
+	for _, s := range slices.Concat(stories, apart) {
 		if only != "" && s.name != only {
 			continue
 		}

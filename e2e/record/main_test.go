@@ -19,6 +19,9 @@ var limits = map[string]int{
 	"no-changes":              32,
 	"reconcile-quiet":         8,
 	"reconcile-adopts":        16,
+
+	"freezes-declared-and-lifted": 60,
+	"retry-of-a-failed-run":       26,
 }
 
 func TestCostOfAManagedRun(t *testing.T) {
@@ -35,6 +38,8 @@ func TestCostOfAManagedRun(t *testing.T) {
 		replayer := worker.NewWorkflowReplayer()
 		replayer.RegisterWorkflow(workflows.ManageRun)
 		replayer.RegisterWorkflow(workflows.Reconcile)
+		replayer.RegisterWorkflow(workflows.Freezes)
+		replayer.RegisterWorkflow(workflows.RetryRun)
 		if err := replayer.ReplayWorkflowHistoryFromJSONFile(nil, dir+"/"+story+".json"); err != nil {
 			t.Errorf("%s: the recorded history does not replay: %v", story, err)
 		}
@@ -49,7 +54,7 @@ func TestRecordRefusesUnknownStories(t *testing.T) {
 
 func TestStoriesHaveNamesOfTheirOwn(t *testing.T) {
 	var names []string
-	for _, s := range stories {
+	for _, s := range slices.Concat(stories, apart) {
 		if slices.Contains(names, s.name) {
 			t.Errorf("%s is told twice", s.name)
 		}

@@ -77,6 +77,8 @@ func (s story) tell(ctx context.Context, c client.Client) (*teller, error) {
 	w := worker.New(c, t.queue, worker.Options{Identity: identity})
 	w.RegisterWorkflow(workflows.ManageRun)
 	w.RegisterWorkflow(workflows.Reconcile)
+	w.RegisterWorkflow(workflows.Freezes)
+	w.RegisterWorkflow(workflows.RetryRun)
 	w.RegisterActivity(&activities.Activities{
 		Accounts:       map[spacelift.Account]activities.Spacelift{account: api},
 		WebhookSecrets: map[spacelift.Account]func() string{account: func() string { return webhookSecret }},

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"go.temporal.io/sdk/client"
+
+	"github.com/gantryhq/gantry/policy"
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/spacelift/simulator"
+	"github.com/gantryhq/gantry/workflows"
+)
+
+// apart are the stories of executions that do their work beside those of runs.
+// Like ticks, their ids are the teller's, and tick says which is recorded.
+var apart = []story{
+	{name: "freezes-declared-and-lifted", labels: manual, plan: changes, tick: 1, script: func(ctx context.Context, t *teller) error {
+		return steps(
+			func() error { return t.oneByOne(ctx, unconfirmed) },
+			func() error { return t.phase(ctx, workflows.PhaseWaiting) },
+			func() error { return t.listed(ctx) },
+			func() error { return t.declare(ctx, workflows.DeclareFreeze{ID: "audit", By: "jane", Reason: "audit"}) },
+			func() error {
+				return t.declare(ctx, workflows.DeclareFreeze{ID: "short", By: "jane", Reason: "a moment", Stacks: []string{string(stack)}, Until: time.Now().Add(time.Second)})
+			},
+			func() error { return t.frozen(ctx, "audit") },
+			func() error { return t.lift(ctx, workflows.LiftFreeze{ID: "audit", By: "joe"}) },
+			func() error { return t.frozen(ctx) },
+			func() error { return t.sim.Discard("jane", stack, t.ref.Run, "not today") },
+			func() error { return t.oneByOne(ctx, discarded) },
+		)
+	}},
+	{name: "retry-of-a-failed-run", labels: manual, plan: changes, tick: 1, script: func(ctx context.Context, t *teller) error {
+		return steps(
+			func() error {
+				return t.sim.ChangePlan(stack, t.ref.Run, func(p *simulator.Plan) {
+					p.FailIn, p.FailNote = spacelift.RunStatePlanning, "no available workers"
+				})
+			},
+			func() error { return t.oneByOne(ctx, spacelift.RunStateFailed) },
+			func() error { return t.retry(ctx) },
+		)
+	}},
+}
+
+// updated sends an update to the account's freezes, which begin with the first.
+func (t *teller) updated(ctx context.Context, update string, wish any) error {
+	id := workflows.FreezesID(account)
+	if len(t.ticks) == 0 {
+		_, err := t.temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: id, TaskQueue: t.queue}, workflows.FreezesType, workflows.FreezesInput{Account: account})
+		if err != nil {
+			return fmt.Errorf("start freezes: %w", err)
+		}
+		t.ticks = append(t.ticks, id)
+	}
+	handle, err := t.temporal.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
+		WorkflowID: id, UpdateName: update, Args: []any{wish}, WaitForStage: client.WorkflowUpdateStageCompleted,
+	})
+	if err == nil {
+		err = handle.Get(ctx, nil)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", update, err)
+	}
+	return nil
+}
+
+func (t *teller) declare(ctx context.Context, wish workflows.DeclareFreeze) error {
+	return t.updated(ctx, workflows.DeclareFreezeUpdate, wish)
+}
+
+func (t *teller) lift(ctx context.Context, wish workflows.LiftFreeze) error {
+	return t.updated(ctx, workflows.LiftFreezeUpdate, wish)
+}
+
+// frozen waits until these freezes hold and no others.
+func (t *teller) frozen(ctx context.Context, ids ...string) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		var now []policy.Freeze
+		answer, err := t.temporal.QueryWorkflow(ctx, workflows.FreezesID(account), "", workflows.FreezesQuery)
+		if err == nil {
+			err = answer.Get(&now)
+		}
+		if err != nil {
+			return fmt.Errorf("query freezes: %w", err)
+		}
+		same := len(now) == len(ids)
+		for i := range now {
+			same = same && now[i].ID == ids[i]
+		}
+		if same {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("there are the freezes %v, and never were %v: %w", now, ids, context.Cause(ctx))
+		case <-tick.C:
+		}
+	}
+}
+
+// retry retries the run, as a person would.
+func (t *teller) retry(ctx context.Context) error {
+	id := workflows.RetryRunID(t.ref)
+	run, err := t.temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: id, TaskQueue: t.queue}, workflows.RetryRunType,
+		workflows.RetryRunInput{Run: t.ref, By: "jane", Reason: "jane asked for it", Attempt: 2})
+	if err != nil {
+		return fmt.Errorf("start the retry: %w", err)
+	}
+	var out workflows.RetryRunOutcome
+	if err := run.Get(ctx, &out); err != nil {
+		return fmt.Errorf("retry: %w", err)
+	}
+	if out.New.Run == "" || out.New == t.ref {
+		return fmt.Errorf("the retry made %s: %s", out.New, out.Reason)
+	}
+	t.ticks = append(t.ticks, id)
+	return nil
+}
