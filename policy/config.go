@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/gantryhq/gantry/spacelift"
@@ -19,6 +20,8 @@ type Config struct {
 	// DependsOnLabels lets labels such as depends-on:network-prod count as
 	// gantry:after=network-prod.
 	DependsOnLabels bool
+
+	ReadLogs bool // whether logs may be read where no profile says
 }
 
 // Profile is a set of policy values that a label names. Nil is not said: the
@@ -60,6 +63,7 @@ type Rules struct {
 	windows   map[string]*window
 	channels  []string
 	dependsOn bool
+	readLogs  bool
 }
 
 // Bounds of values, in labels and profiles alike.
@@ -86,7 +90,11 @@ func (s span) holds(d Duration) bool {
 }
 
 func (s span) String() string {
-	return Duration(s.least).String() + " and " + Duration(s.most).String()
+	most := Duration(s.most).String()
+	if s.most > 2*day { // people count these in days
+		most = strconv.Itoa(int(s.most/day)) + "d"
+	}
+	return Duration(s.least).String() + " and " + most
 }
 
 var validName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
@@ -94,7 +102,7 @@ var validName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 // Compile checks a configuration. Its error joins one for each problem, which
 // begins with where it is, such as "profiles[0] production: approvals".
 func Compile(c Config) (*Rules, error) {
-	r := &Rules{profiles: map[string]Profile{}, windows: map[string]*window{}, dependsOn: c.DependsOnLabels}
+	r := &Rules{profiles: map[string]Profile{}, windows: map[string]*window{}, dependsOn: c.DependsOnLabels, readLogs: c.ReadLogs}
 	var problems []error
 	for i, w := range c.Windows {
 		at := fmt.Sprintf("windows[%d] %s", i, w.Name)
@@ -183,9 +191,9 @@ func (p Profile) check(r *Rules) (errs []error) {
 	if p.Confirm != nil && !slices.Contains(confirmModes, *p.Confirm) {
 		bad("confirm: %q is none of auto, manual and no-deletes", *p.Confirm)
 	}
-	within("maxAdded", p.MaxAdded, 0, maxLimit)
-	within("maxChanged", p.MaxChanged, 0, maxLimit)
-	within("maxDeleted", p.MaxDeleted, 0, maxLimit)
+	within("limits.maxAdded", p.MaxAdded, 0, maxLimit)
+	within("limits.maxChanged", p.MaxChanged, 0, maxLimit)
+	within("limits.maxDeleted", p.MaxDeleted, 0, maxLimit)
 	for _, t := range p.Types {
 		if !t.Known() {
 			bad("types: there is no run type %q; there are %s", t, typeList(spacelift.RunTypes))

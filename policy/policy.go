@@ -64,7 +64,8 @@ type Policy struct {
 }
 
 // Setting is one value of a policy and where it comes from: a label as it is
-// written on the stack, "profile <name>", or OriginDefault.
+// written on the stack, "profile <name>", another setting of the configuration
+// such as "logs.read", or OriginDefault.
 type Setting[T any] struct {
 	Value  T      `json:"value"`
 	Origin string `json:"origin"`

@@ -50,6 +50,9 @@ func defaultly[T any](value T) Setting[T] { return Setting[T]{value, OriginDefau
 // matter.
 func (r *Rules) Resolve(labels []string) Policy {
 	p := byDefault()
+	if r != nil && r.readLogs {
+		p.ReadLogs = Setting[bool]{true, "logs.read"}
+	}
 	read := readLabels(spacelift.OurLabels(labels), r != nil && r.dependsOn)
 	p.Problems = read.problems
 
@@ -166,7 +169,7 @@ func (p Policy) contradictions() (problems []Problem) {
 		problems = append(problems, Problem{
 			Label:   said.origin,
 			Problem: fmt.Sprintf("%s, but with confirm=auto (%s) and no limit nobody is ever asked", said.what, p.Confirm.Origin),
-			Remedy: fmt.Sprintf("say confirm=manual or confirm=no-deletes, or set a limit such as maxDeleted in a profile, or don't set %s",
+			Remedy: fmt.Sprintf("say confirm=manual or confirm=no-deletes, or set a limit such as limits.maxDeleted in a profile, or don't set %s",
 				said.instead),
 		})
 	}

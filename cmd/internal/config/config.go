@@ -30,8 +30,14 @@ type Config struct {
 	Inbox     Inbox     `koanf:"inbox"`
 	Reconcile Reconcile `koanf:"reconcile"`
 	Guardian  Guardian  `koanf:"guardian"`
+	Labels    Labels    `koanf:"labels"`
+	Logs      Logs      `koanf:"logs"`
 	Accounts  []Account `koanf:"accounts" doc:"Spacelift accounts. At least one is needed, each with a webhook secret."`
 	Tokens    []Token   `koanf:"tokens" doc:"Who may use the API under /v1. Made by gantry token create."`
+	People    []Person  `koanf:"people" doc:"Who goes by several names. Nobody approves what another name of theirs triggered or wrote."`
+	Channels  []Channel `koanf:"channels" doc:"Where people and programs are told: Slack and signed webhooks."`
+	Windows   []Window  `koanf:"windows" doc:"When Gantry may confirm. A label or profile names them."`
+	Profiles  []Profile `koanf:"profiles" doc:"Sets of values that gantry:profile=NAME starts from. What one leaves out keeps its default."`
 }
 
 // Log says how to log.
@@ -66,6 +72,7 @@ type Reconcile struct {
 type Guardian struct {
 	Webhook  string `koanf:"webhook" doc:"Id of the named webhook to watch in each account."`
 	Reenable bool   `koanf:"reenable" doc:"Whether to switch it on again when Spacelift switched it off."`
+	Notify   Names  `koanf:"notify" doc:"Channels that are told what the guardian finds, and when it is over. In the environment, with commas between."`
 }
 
 // Account is a Spacelift account.
@@ -73,12 +80,12 @@ type Account struct {
 	Name               string   `koanf:"name" doc:"Account name: the subdomain at app.spacelift.io, as notifications spell it."`
 	Endpoint           string   `koanf:"endpoint" doc:"Base address of the account, such as https://acme.app.spacelift.io."`
 	APIKeyID           string   `koanf:"apiKeyId" doc:"Id of the API key Gantry acts with."`
-	APIKeySecret       string   `koanf:"apiKeySecret" doc:"Secret of the API key; better in a file."`
+	APIKeySecret       string   `koanf:"apiKeySecret" secret:"true" doc:"Secret of the API key; better in a file."`
 	APIKeySecretFile   string   `koanf:"apiKeySecretFile" doc:"File that holds the secret of the API key; read again when it changes."`
-	WebhookSecrets     []string `koanf:"webhookSecrets" doc:"Live webhook secrets, the current one first; better in files."`
+	WebhookSecrets     []string `koanf:"webhookSecrets" secret:"true" doc:"Live webhook secrets, the current one first; better in files."`
 	WebhookSecretFiles []string `koanf:"webhookSecretFiles" doc:"Files that hold live webhook secrets, the current one first; read again when they change. They come before webhookSecrets."`
 	SecretHeader       string   `koanf:"secretHeader" doc:"Header that must come with every notification, as a second factor."`
-	SecretHeaderValue  string   `koanf:"secretHeaderValue" doc:"Value of that header; better in a file."`
+	SecretHeaderValue  string   `koanf:"secretHeaderValue" secret:"true" doc:"Value of that header; better in a file."`
 	SecretHeaderFile   string   `koanf:"secretHeaderFile" doc:"File that holds the value of that header; read again when it changes."`
 }
 
@@ -87,7 +94,7 @@ type Token struct {
 	Name   string   `koanf:"name" doc:"Who bears the token."`
 	Role   string   `koanf:"role" doc:"viewer, approver, operator or admin."`
 	Groups []string `koanf:"groups" doc:"Groups the bearer belongs to."`
-	Hash   string   `koanf:"hash" doc:"Hash of the token, as gantry token create prints it."`
+	Hash   string   `koanf:"hash" secret:"true" doc:"Hash of the token, as gantry token create prints it."`
 }
 
 // What a process can be told to do, as Config.Role.
@@ -113,7 +120,13 @@ func Default() Config {
 
 // Validate reports everything that keeps Gantry from starting, each with what
 // to do about it.
-func (c Config) Validate() error {
+func (c Config) Validate() error { return c.validate(false) }
+
+// ValidateShared is Validate for a file that leaves accounts to the environment
+// of each place.
+func (c Config) ValidateShared() error { return c.validate(true) }
+
+func (c Config) validate(withoutAccount bool) error {
 	var problems []error
 	bad := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
 
@@ -153,7 +166,12 @@ func (c Config) Validate() error {
 			bad("%s: %d is not positive", v.name, v.value)
 		}
 	}
-	if len(c.Accounts) == 0 {
+	problems = append(problems, c.peopleProblems()...)
+	problems = append(problems, c.channelProblems()...)
+	if _, err := c.Rules(); err != nil {
+		problems = append(problems, err)
+	}
+	if len(c.Accounts) == 0 && !withoutAccount {
 		bad("accounts: none is configured. Set GANTRY_ACCOUNT, GANTRY_WEBHOOK_SECRET_FILE, SPACELIFT_API_KEY_ENDPOINT, SPACELIFT_API_KEY_ID and SPACELIFT_API_KEY_SECRET, or list accounts in the configuration file")
 	}
 	for i, a := range c.Accounts {

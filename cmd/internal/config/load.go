@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/go-viper/mapstructure/v2"
@@ -75,6 +76,9 @@ func Load(file string, environ []string, flags map[string]string) (Loaded, error
 	if err := decode(k, &c); err != nil {
 		return Loaded{}, err
 	}
+	for i, channel := range c.Guardian.Notify {
+		c.Guardian.Notify[i] = strings.TrimPrefix(channel, "#")
+	}
 	account, err := accountFromEnvironment(environ)
 	if err != nil {
 		return Loaded{}, err
@@ -106,13 +110,23 @@ func readFile(file string) (map[string]any, error) {
 func decode(k *koanf.Koanf, c *Config) error {
 	err := k.UnmarshalWithConf("", c, koanf.UnmarshalConf{DecoderConfig: &mapstructure.DecoderConfig{
 		Result: c, TagName: "koanf", ErrorUnused: true, WeaklyTypedInput: true,
-		DecodeHook: mapstructure.StringToTimeDurationHookFunc(),
-		MatchName:  func(key, field string) bool { return key == field },
+		DecodeHook: mapstructure.ComposeDecodeHookFunc(
+			mapstructure.StringToTimeDurationHookFunc(), mapstructure.TextUnmarshallerHookFunc(), dateToString,
+		),
+		MatchName: func(key, field string) bool { return key == field },
 	}})
 	if err != nil {
 		return fmt.Errorf("configuration: %w; docs/reference/configuration.md lists the settings", err)
 	}
 	return nil
+}
+
+// dateToString undoes what YAML makes of a date without quotes.
+func dateToString(from, to reflect.Type, value any) (any, error) {
+	if date, ok := value.(time.Time); ok && to.Kind() == reflect.String && from == reflect.TypeFor[time.Time]() {
+		return date.Format("2006-01-02"), nil
+	}
+	return value, nil
 }
 
 // Setting is one thing that can be configured.
@@ -162,9 +176,20 @@ func values(v reflect.Value, prefix string) map[string]string {
 			maps.Copy(all, values(f, name+"."))
 		case f.Kind() != reflect.Slice:
 			all[name] = fmt.Sprint(f.Interface())
+		case f.Type().Elem().Kind() == reflect.String:
+			all[name] = words(f)
 		}
 	}
 	return all
+}
+
+// words renders a list of strings.
+func words(list reflect.Value) string {
+	all := make([]string, list.Len())
+	for i := range all {
+		all[i] = list.Index(i).String()
+	}
+	return strings.Join(all, ", ")
 }
 
 // variable spells a setting's name as an environment variable.

@@ -8,7 +8,8 @@ import (
 	"text/tabwriter"
 )
 
-// Print writes every value and where it came from, with secrets left out.
+// Print writes every value and where it came from, with secrets left out. Of
+// lists it writes what is said.
 func (l Loaded) Print(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(t, "SETTING\tVALUE\tFROM")
@@ -18,31 +19,44 @@ func (l Loaded) Print(w io.Writer) error {
 			fmt.Fprintf(t, "%s\t%s\t%s\n", s.Name, value, l.Origins[s.Name])
 		}
 	}
-	for i, a := range l.Accounts {
-		at := fmt.Sprintf("accounts[%d].", i)
-		for _, v := range [][2]string{
-			{"name", a.Name}, {"endpoint", a.Endpoint}, {"apiKeyId", a.APIKeyID},
-			{"apiKeySecret", redacted(a.APIKeySecret)}, {"apiKeySecretFile", a.APIKeySecretFile},
-			{"webhookSecrets", redacted(a.WebhookSecrets...)}, {"webhookSecretFiles", strings.Join(a.WebhookSecretFiles, ", ")},
-			{"secretHeader", a.SecretHeader}, {"secretHeaderValue", redacted(a.SecretHeaderValue)}, {"secretHeaderFile", a.SecretHeaderFile},
-		} {
-			if v[1] != "" {
-				fmt.Fprintf(t, "%s%s\t%s\t%s\n", at, v[0], v[1], l.Origins["accounts"])
+	lists := reflect.ValueOf(l.Config)
+	for f := range lists.Type().Fields() {
+		if f.Type.Kind() == reflect.Slice && f.Type.Elem().Kind() == reflect.Struct {
+			name := f.Tag.Get("koanf")
+			for _, line := range said(name, lists.FieldByIndex(f.Index), false) {
+				fmt.Fprintf(t, "%s\t%s\t%s\n", line[0], line[1], l.Origins[name])
 			}
 		}
-	}
-	for i, token := range l.Tokens {
-		fmt.Fprintf(t, "tokens[%d]\t%s (%s)\t%s\n", i, token.Name, token.Role, l.Origins["tokens"])
 	}
 	return t.Flush()
 }
 
-func redacted(secrets ...string) string {
-	var all []string
-	for _, s := range secrets {
-		if s != "" {
-			all = append(all, "(set)")
-		}
+// said renders everything within a value that is not left out, as pairs of name
+// and value.
+func said(name string, v reflect.Value, secret bool) (lines [][2]string) {
+	switch {
+	case v.IsZero():
+		return nil
+	case v.Kind() == reflect.Pointer: // to a scalar; zero is said too
+		v = v.Elem()
 	}
-	return strings.Join(all, ", ")
+	switch {
+	case v.Kind() == reflect.Struct:
+		for f, value := range v.Fields() {
+			lines = append(lines, said(name+"."+f.Tag.Get("koanf"), value, f.Tag.Get("secret") != "")...)
+		}
+		return lines
+	case v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Struct:
+		for i := range v.Len() {
+			lines = append(lines, said(fmt.Sprintf("%s[%d]", name, i), v.Index(i), secret)...)
+		}
+		return lines
+	case v.Kind() == reflect.Slice && secret:
+		return [][2]string{{name, strings.TrimSuffix(strings.Repeat("(set), ", v.Len()), ", ")}}
+	case secret:
+		return [][2]string{{name, "(set)"}}
+	case v.Kind() == reflect.Slice:
+		return [][2]string{{name, words(v)}}
+	}
+	return [][2]string{{name, fmt.Sprint(v.Interface())}}
 }

@@ -1,0 +1,203 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	_ "time/tzdata" // windows name time zones, and images hold no database of them
+
+	"github.com/gantryhq/gantry/policy"
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// Names is a list of names, in one string with commas between.
+type Names []string
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (n *Names) UnmarshalText(text []byte) error {
+	*n = nil
+	for name := range strings.SplitSeq(string(text), ",") {
+		if name = strings.TrimSpace(name); name != "" {
+			*n = append(*n, name)
+		}
+	}
+	return nil
+}
+
+// Labels says which labels of others count.
+type Labels struct {
+	DependsOn bool `koanf:"dependsOn" doc:"Whether labels such as depends-on:network-prod count as gantry:after=network-prod."`
+}
+
+// Logs says what may be read of runs' logs.
+type Logs struct {
+	Read bool `koanf:"read" doc:"Whether the end of a failed phase's log may be read for its cause, where a profile does not say."`
+}
+
+// Person is somebody with several names.
+type Person struct {
+	Name    string   `koanf:"name" doc:"Who it is: the name that decisions carry."`
+	Aliases []string `koanf:"aliases" doc:"Other names of the same person: of tokens, logins at Spacelift and in version control. Case does not matter."`
+}
+
+// Channel is where people or programs are told.
+type Channel struct {
+	Name         string `koanf:"name" doc:"What labels, profiles and guardian.notify call it, with or without a # before it."`
+	Kind         string `koanf:"kind" doc:"slack (an incoming webhook) or webhook (JSON, signed by the Standard Webhooks specification)."`
+	URL          string `koanf:"url" secret:"true" doc:"Address to post to; better in a file, as Slack's is a secret."`
+	URLFile      string `koanf:"urlFile" doc:"File that holds the address; read again when it changes."`
+	Secret       string `koanf:"secret" secret:"true" doc:"Secret that a webhook is signed with: base64 of 24 to 64 bytes, with whsec_ before it or not; better in a file."`
+	SecretFile   string `koanf:"secretFile" doc:"File that holds the secret; read again when it changes."`
+	AllowPrivate bool   `koanf:"allowPrivate" doc:"Whether it may be in the own network or on this machine, or speak plain http."`
+}
+
+// Window is when Gantry may confirm.
+type Window struct {
+	Name     string       `koanf:"name" doc:"What labels and profiles call it."`
+	TimeZone string       `koanf:"timeZone" doc:"Time zone of all its times, such as Europe/Berlin or UTC."`
+	Allow    []Recurrence `koanf:"allow" doc:"When it is open; always, if there is none."`
+	Deny     []Recurrence `koanf:"deny" doc:"When it is closed in spite of allow."`
+}
+
+// Recurrence is a stretch of time, once or by a rule.
+type Recurrence struct {
+	Start    string          `koanf:"start" doc:"Local time of the first occurrence, or from which the rule counts, such as 2026-01-05T09:00."`
+	Duration policy.Duration `koanf:"duration" doc:"How long each occurrence lasts by the clock, such as 8h or 2d: 1m to 366d."`
+	RRule    string          `koanf:"rrule" doc:"Recurrence rule of RFC 5545, such as FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR. Nothing: once."`
+	ExDates  []string        `koanf:"exDates" doc:"Occurrences left out: local starts, or days such as 2026-12-24."`
+}
+
+// Profile is a set of policy values.
+type Profile struct {
+	Name            string                `koanf:"name" doc:"What gantry:profile calls it."`
+	Confirm         *policy.ConfirmMode   `koanf:"confirm" doc:"Who confirms a plan with changes: manual (people), auto (Gantry) or no-deletes (Gantry as long as nothing is deleted)."`
+	Limits          Limits                `koanf:"limits"`
+	Types           []spacelift.RunType   `koanf:"types" doc:"Types of run that Gantry confirms alone; others come to people. TRACKED, if nothing is said."`
+	Drift           *bool                 `koanf:"drift" doc:"Whether Gantry confirms repairs of drift alone; true, if nothing is said."`
+	Approvals       *int                  `koanf:"approvals" doc:"How many different people must approve where people are asked: 1 to 20."`
+	Approvers       *string               `koanf:"approvers" doc:"Group they must belong to; anyone whose token may approve, if nothing is said."`
+	SelfApproval    *bool                 `koanf:"selfApproval" doc:"Whether who triggered a run or wrote its commit may approve it."`
+	ApprovalTimeout *policy.Duration      `koanf:"approvalTimeout" doc:"How long people may take: 1m to 30d, 0 for as long as they like."`
+	OnTimeout       *policy.TimeoutAction `koanf:"onTimeout" doc:"What happens then: discard, or keep, which tells people once."`
+	Reminders       *policy.Duration      `koanf:"reminders" doc:"Time between reminders: 1m to 30d, 0 for none. There are at most 50 for a plan."`
+	Escalation      []Step                `koanf:"escalation" doc:"What happens, step by step, while nobody decides."`
+	Clock           *string               `koanf:"clock" doc:"Window within which alone time passes for approvalTimeout, reminders and escalation; always, if nothing is said."`
+	Windows         []string              `koanf:"windows" doc:"Windows that must all be open for Gantry to confirm."`
+	Notify          []string              `koanf:"notify" doc:"Channels people are told through."`
+	Retries         *int                  `koanf:"retries" doc:"How often a failed run is tried again at most: 0 to 10."`
+	RetryCauses     []policy.Cause        `koanf:"retryCauses" doc:"Causes for which it is: transient, capacity. Both, if nothing is said."`
+	RetryBackoff    *policy.Duration      `koanf:"retryBackoff" doc:"Wait before the first retry, doubled before each other: 1s to 24h. 1m, if nothing is said."`
+	RetryAfterApply *bool                 `koanf:"retryAfterApply" doc:"Whether a run may be tried again although it had begun to apply."`
+	ReadLogs        *bool                 `koanf:"readLogs" doc:"Whether the end of a failed phase's log may be read for its cause; as logs.read says, if nothing is said."`
+	Deadlines       Deadlines             `koanf:"deadlines"`
+}
+
+// Limits bound the plans that Gantry confirms alone.
+type Limits struct {
+	MaxAdded   *int `koanf:"maxAdded" doc:"Most resources that a plan may add for Gantry to confirm it alone."`
+	MaxChanged *int `koanf:"maxChanged" doc:"Most resources that it may change."`
+	MaxDeleted *int `koanf:"maxDeleted" doc:"Most resources that it may delete."`
+}
+
+// Step is one rung of an escalation.
+type Step struct {
+	After   policy.Duration `koanf:"after" doc:"When, counted from when people were asked: 1m to 30d, each later than the one before."`
+	Notify  []string        `koanf:"notify" doc:"Channels to tell."`
+	Discard bool            `koanf:"discard" doc:"Whether to discard the plan, as the last step."`
+}
+
+// Deadlines say when Gantry looks at a run that stays where it is.
+type Deadlines struct {
+	Queued   *policy.Duration `koanf:"queued" doc:"How long a run may be in the queue before Gantry looks: 1m to 7d, 0 for ever. 30m, if nothing is said."`
+	Starting *policy.Duration `koanf:"starting" doc:"How long it may take to start. 20m, if nothing is said."`
+	Planning *policy.Duration `koanf:"planning" doc:"How long it may plan. 1h, if nothing is said."`
+	Applying *policy.Duration `koanf:"applying" doc:"How long it may apply. 2h, if nothing is said."`
+}
+
+// Rules compiles profiles, windows and what they refer to. Each of its problems
+// begins with the setting it is about.
+func (c Config) Rules() (*policy.Rules, error) {
+	all := policy.Config{DependsOnLabels: c.Labels.DependsOn, ReadLogs: c.Logs.Read}
+	for _, channel := range c.Channels {
+		all.Channels = append(all.Channels, channel.Name)
+	}
+	for _, w := range c.Windows {
+		all.Windows = append(all.Windows, policy.Window{Name: w.Name, TimeZone: w.TimeZone, Allow: recurrences(w.Allow), Deny: recurrences(w.Deny)})
+	}
+	for _, p := range c.Profiles {
+		profile := policy.Profile{
+			Name: p.Name, Confirm: p.Confirm, MaxAdded: p.Limits.MaxAdded, MaxChanged: p.Limits.MaxChanged, MaxDeleted: p.Limits.MaxDeleted,
+			Types: p.Types, Drift: p.Drift, Approvals: p.Approvals, Approvers: p.Approvers, SelfApproval: p.SelfApproval,
+			ApprovalTimeout: p.ApprovalTimeout, OnTimeout: p.OnTimeout, Reminders: p.Reminders, Clock: p.Clock, Windows: p.Windows, Notify: p.Notify,
+			Retries: p.Retries, RetryCauses: p.RetryCauses, RetryBackoff: p.RetryBackoff, RetryAfterApply: p.RetryAfterApply, ReadLogs: p.ReadLogs,
+			Deadlines: policy.ProfileDeadlines(p.Deadlines),
+		}
+		for _, s := range p.Escalation {
+			profile.Escalation = append(profile.Escalation, policy.Step(s))
+		}
+		all.Profiles = append(all.Profiles, profile)
+	}
+	return policy.Compile(all)
+}
+
+func recurrences(configured []Recurrence) []policy.Recurrence {
+	all := make([]policy.Recurrence, len(configured))
+	for i, r := range configured {
+		all[i] = policy.Recurrence(r)
+	}
+	return all
+}
+
+// channelProblems leaves names to Rules.
+func (c Config) channelProblems() (problems []error) {
+	for i, channel := range c.Channels {
+		bad := func(format string, args ...any) {
+			problems = append(problems, fmt.Errorf("channels[%d] %s: %w", i, channel.Name, fmt.Errorf(format, args...)))
+		}
+		if channel.Kind != "slack" && channel.Kind != "webhook" {
+			bad("kind: %q is neither slack nor webhook", channel.Kind)
+		}
+		if (channel.URL == "") == (channel.URLFile == "") {
+			bad("give one of url and urlFile")
+		}
+		signed := (channel.Secret == "") != (channel.SecretFile == "")
+		switch {
+		case channel.Kind == "webhook" && !signed:
+			bad("give one of secret and secretFile: a webhook is signed")
+		case channel.Kind == "slack" && (channel.Secret != "" || channel.SecretFile != ""):
+			bad("secret: Slack's webhooks are not signed; remove it")
+		}
+	}
+	for _, name := range c.Guardian.Notify {
+		if !slices.ContainsFunc(c.Channels, func(channel Channel) bool { return channel.Name == name }) {
+			problems = append(problems, fmt.Errorf("guardian.notify: there is no channel %q; configure it under channels", name))
+		}
+	}
+	return problems
+}
+
+func (c Config) peopleProblems() (problems []error) {
+	owners := map[string]string{} // by lower-case name
+	for i, p := range c.People {
+		bad := func(format string, args ...any) {
+			problems = append(problems, fmt.Errorf("people[%d] %s: %w", i, p.Name, fmt.Errorf(format, args...)))
+		}
+		if p.Name == "" {
+			bad("name: say who it is")
+		}
+		for _, name := range append([]string{p.Name}, p.Aliases...) {
+			owner, taken := owners[strings.ToLower(name)]
+			switch {
+			case name == "":
+				if p.Name != "" {
+					bad("aliases: one is empty; remove it")
+				}
+				continue
+			case taken && owner != p.Name:
+				bad("aliases: %s is a name of %s too; a name belongs to one person", name, owner)
+			}
+			owners[strings.ToLower(name)] = p.Name
+		}
+	}
+	return problems
+}
