@@ -1,0 +1,171 @@
+package workflows
+
+import (
+	"time"
+
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// The names below are a contract with open executions and with every replica
+// of another version: add, never rename.
+const (
+	// RolloutType is the workflow type of Rollout.
+	RolloutType = "Rollout"
+
+	// ChainNewsSignal carries a ChainNews to Rollout.
+	ChainNewsSignal = "chain-news"
+
+	// ChainQuery answers with the ChainStatus of a chain.
+	ChainQuery = "chain"
+
+	// SkipUpdate takes a SkipStack and StopChainUpdate a StopChain; both answer
+	// with the ChainStatus.
+	SkipUpdate      = "skip"
+	StopChainUpdate = "stop"
+)
+
+// ChainID is the workflow id of the chain that a run begins. A chain is named
+// by that run alone: Spacelift's run ids are unique within an account.
+func ChainID(root spacelift.RunRef) string {
+	return "chain/" + string(root.Account) + "/" + string(root.Run)
+}
+
+// ChainRef says that a run is part of a chain.
+type ChainRef struct {
+	Root  spacelift.RunRef    `json:"root"`            // the run that began it
+	After []spacelift.StackID `json:"after,omitempty"` // the stacks of the chain that the run's stack follows; none for the root
+}
+
+// RolloutInput starts Rollout, and carries what it knows when it continues as
+// new. Who starts it sets Root alone.
+type RolloutInput struct {
+	Root  spacelift.RunRef `json:"root"`
+	Known *chain           `json:"known,omitempty"`
+}
+
+// ChainNews says that there is something new about a run of a chain: it ended,
+// or it tries another one again. A chain takes no one's word for it and reads
+// the run.
+type ChainNews struct {
+	Run     spacelift.RunRef   `json:"run"`
+	State   spacelift.RunState `json:"state,omitempty"`
+	Outcome string             `json:"outcome,omitempty"` // how it ended, as a sentence
+}
+
+// SkipStack is a person's wish that a chain go on as if a stack's run had
+// finished.
+type SkipStack struct {
+	Stack spacelift.StackID `json:"stack"`
+	By    string            `json:"by"`
+	Note  string            `json:"note,omitempty"`
+	Key   string            `json:"key,omitempty"` // see Decision.Key
+}
+
+// StopChain is a person's wish that a chain trigger nothing more. Runs that are
+// on their way go on.
+type StopChain struct {
+	By   string `json:"by"`
+	Note string `json:"note,omitempty"`
+	Key  string `json:"key,omitempty"` // see Decision.Key
+}
+
+// The types of the errors that refuse these updates, beside ErrTypeKeyReused,
+// ErrTypeTooLate and ErrTypeAlreadyDecided. Each message is a sentence for the
+// person who asked.
+const (
+	ErrTypeNotInChain   = "NotInChain"   // the stack is not one of the chain's
+	ErrTypeNotSkippable = "NotSkippable" // the stack can't be skipped now
+)
+
+// ChainStatus is all that Gantry can say of a chain: the answer to ChainQuery
+// and the result of Rollout.
+type ChainStatus struct {
+	Root      spacelift.RunRef `json:"root"`
+	Phase     ChainPhase       `json:"phase"`
+	Summary   string           `json:"summary"` // a sentence: what it does or waits for, or how it ended
+	StartedAt time.Time        `json:"startedAt"`
+	HeldSince time.Time        `json:"heldSince,omitzero"` // since when nothing moves; zero while something does
+	GivesUpAt time.Time        `json:"givesUpAt,omitzero"` // when it ends if nothing moves until then
+	EndedAt   time.Time        `json:"endedAt,omitzero"`
+
+	Nodes    []ChainNode  `json:"nodes,omitempty"` // the root first, parents before their followers
+	Edges    []ChainEdge  `json:"edges,omitempty"`
+	Timeline []ChainEntry `json:"timeline,omitempty"` // oldest first
+}
+
+// ChainPhase says in one word how a chain is. Lists are filtered by it.
+type ChainPhase string
+
+// The phases of a chain.
+const (
+	ChainMoving ChainPhase = "moving" // runs are on their way
+	ChainHeld   ChainPhase = "held"   // nothing moves before somebody mends, retries or skips something
+	ChainDone   ChainPhase = "done"   // ended, however
+)
+
+// ChainPhases lists them all.
+var ChainPhases = []ChainPhase{ChainMoving, ChainHeld, ChainDone}
+
+// ChainNode is a stack of a chain.
+type ChainNode struct {
+	Stack spacelift.StackID   `json:"stack"`
+	After []spacelift.StackID `json:"after,omitempty"` // of the same chain
+	State NodeState           `json:"state"`
+
+	// Reason is why, as a sentence.
+	Reason string `json:"reason"`
+
+	Run      spacelift.RunID    `json:"run,omitempty"`      // the one that counts; empty before there is one
+	RunState spacelift.RunState `json:"runState,omitempty"` // as Spacelift showed it last
+	Runs     []spacelift.RunID  `json:"runs,omitempty"`     // all, oldest first: retries are runs of their own
+	Until    time.Time          `json:"until,omitzero"`     // when Gantry tries to trigger it again
+}
+
+// NodeState says how a stack of a chain is.
+type NodeState string
+
+// The states of a stack of a chain.
+const (
+	NodeWaiting   NodeState = "waiting"   // for the stacks it follows
+	NodeReleasing NodeState = "releasing" // Gantry triggers a run
+	NodeHeld      NodeState = "held"      // Gantry can't trigger one
+	NodeRunning   NodeState = "running"
+	NodeFinished  NodeState = "finished"
+	NodeFailed    NodeState = "failed"  // its run ended without finishing, which stops the line
+	NodeSkipped   NodeState = "skipped" // by a person
+)
+
+// NodeStates lists them all.
+var NodeStates = []NodeState{NodeWaiting, NodeReleasing, NodeHeld, NodeRunning, NodeFinished, NodeFailed, NodeSkipped}
+
+// ChainEdge is what was decided about one stack following another, last.
+type ChainEdge struct {
+	From     spacelift.StackID `json:"from"`
+	To       spacelift.StackID `json:"to"`
+	Decision EdgeDecision      `json:"decision"`
+	Reason   string            `json:"reason"` // a sentence
+	At       time.Time         `json:"at"`     // since when that is so
+}
+
+// EdgeDecision says whether a stack lets another that follows it go.
+type EdgeDecision string
+
+// The decisions about an edge.
+const (
+	EdgeWaits    EdgeDecision = "waits"    // for the run of the stack that goes first
+	EdgeReleases EdgeDecision = "releases" //
+	EdgeStops    EdgeDecision = "stops"    // that run did not finish, or could not be triggered
+)
+
+// EdgeDecisions lists them all.
+var EdgeDecisions = []EdgeDecision{EdgeWaits, EdgeReleases, EdgeStops}
+
+// ChainEntry is something that happened in a chain.
+type ChainEntry struct {
+	At      time.Time         `json:"at"`
+	Kind    TimelineKind      `json:"kind"`
+	Stack   spacelift.StackID `json:"stack,omitempty"` // empty: the chain as a whole
+	Run     spacelift.RunID   `json:"run,omitempty"`
+	Actor   string            `json:"actor,omitempty"` // a person
+	Summary string            `json:"summary"`
+}

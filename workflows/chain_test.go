@@ -1,0 +1,432 @@
+package workflows
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+var chainBegan = time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
+
+// chainStory moves a chain on: its runs in Spacelift, what is read of them, and
+// what is decided then.
+type chainStory struct {
+	fatal func(format string, args ...any)
+	c     chain
+	now   time.Time
+	runs  map[spacelift.RunRef]spacelift.Run
+	began []spacelift.StackID // stacks that were triggered, in order
+}
+
+// newChainStory begins a chain with a run of net. Edges read "app<net,dns":
+// app follows net and dns.
+func newChainStory(fatal func(string, ...any), edges ...string) *chainStory {
+	root := spacelift.RunRef{Account: "acme", Stack: "net", Run: "net-1"}
+	s := &chainStory{fatal: fatal, now: chainBegan, c: newChain(root, chainBegan), runs: map[spacelift.RunRef]spacelift.Run{}}
+	s.enters(root, spacelift.RunStateApplying)
+	s.enters(root, spacelift.RunStateFinished)
+	s.c.saw(s.now, s.runs[root])
+	var graph activities.ChainGraph
+	for _, e := range edges {
+		stack, parents, _ := strings.Cut(e, "<")
+		node := activities.ChainStack{Stack: spacelift.StackID(stack)}
+		for p := range strings.SplitSeq(parents, ",") {
+			node.After = append(node.After, spacelift.StackID(p))
+		}
+		graph.Stacks = append(graph.Stacks, node)
+	}
+	s.c.takeGraph(s.now, graph)
+	return s
+}
+
+// enters moves a run on in Spacelift.
+func (s *chainStory) enters(ref spacelift.RunRef, state spacelift.RunState) {
+	run := s.runs[ref]
+	if run.History == nil {
+		run = spacelift.Run{Ref: ref, Type: spacelift.RunTypeTracked, CreatedAt: s.now}
+	}
+	run.State, run.StateVersion = state, len(run.History)
+	run.History = append(slices.Clone(run.History), spacelift.Transition{State: state, StateVersion: run.StateVersion, At: s.now})
+	s.runs[ref] = run
+}
+
+// goes decides and triggers until there is nothing more to do at once.
+func (s *chainStory) goes() chainNext {
+	for {
+		n := decideChain(s.c, s.now)
+		s.c.record(s.now, n)
+		if len(n.Trigger) == 0 {
+			return n
+		}
+		for _, stack := range n.Trigger {
+			s.began = append(s.began, stack)
+			s.attempt(stack)
+		}
+	}
+}
+
+func (s *chainStory) attempt(stack spacelift.StackID) {
+	ref := spacelift.RunRef{Account: "acme", Stack: stack, Run: spacelift.RunID(fmt.Sprintf("%s-%d", stack, len(s.runs)))}
+	s.enters(ref, spacelift.RunStateQueued)
+	s.c.node(stack).Releasing = true
+	s.c.triggered(s.now, stack, activities.TriggerFollowerResult{Outcome: activities.FollowTriggered, Run: ref})
+	s.c.saw(s.now, s.runs[ref])
+}
+
+// ends ends the run of a stack that counts, and decides.
+func (s *chainStory) ends(stack spacelift.StackID, state spacelift.RunState) chainNext {
+	n := s.c.node(stack)
+	if n == nil || len(n.Runs) == 0 {
+		s.fatal("%s has no run", stack)
+		return chainNext{}
+	}
+	s.now = s.now.Add(time.Minute)
+	s.enters(n.current().Run, state)
+	s.c.saw(s.now, s.runs[n.current().Run])
+	return s.goes()
+}
+
+// retries makes a new run for a stack, as RetryRun does.
+func (s *chainStory) retries(stack spacelift.StackID) {
+	s.now = s.now.Add(time.Minute)
+	ref := spacelift.RunRef{Account: "acme", Stack: stack, Run: spacelift.RunID(fmt.Sprintf("%s-%d", stack, len(s.runs)))}
+	s.enters(ref, spacelift.RunStateQueued)
+	s.c.heard(s.now, ChainNews{Run: ref})
+	s.c.saw(s.now, s.runs[ref])
+}
+
+func (s *chainStory) skips(stack spacelift.StackID) chainNext {
+	wish := SkipStack{Stack: stack, By: "jane", Note: "not needed"}
+	if no := s.c.refuseSkip(wish); no != nil {
+		s.fatal("skip %s: %s", stack, no.Reason)
+		return chainNext{}
+	}
+	s.c.skip(s.now, wish)
+	return s.goes()
+}
+
+func (s *chainStory) shows(t *testing.T, want map[spacelift.StackID]NodeState) {
+	t.Helper()
+	got := map[spacelift.StackID]NodeState{}
+	for _, n := range s.c.status(s.now).Nodes {
+		got[n.Stack] = n.State
+		if n.Reason == "" {
+			t.Errorf("%s is %s for no reason", n.Stack, n.State)
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("stacks (-want +got):\n%s", diff)
+	}
+}
+
+func (s *chainStory) decided(t *testing.T, from, to spacelift.StackID, want EdgeDecision, reason string) {
+	t.Helper()
+	for _, e := range s.c.status(s.now).Edges {
+		if e.From == from && e.To == to {
+			if e.Decision != want || !strings.Contains(e.Reason, reason) || e.At.IsZero() {
+				t.Errorf("%s→%s: %+v, want %s with %q", from, to, e, want, reason)
+			}
+			return
+		}
+	}
+	t.Errorf("nothing was decided about %s→%s", from, to)
+}
+
+const (
+	runFinished = spacelift.RunStateFinished
+	runFailed   = spacelift.RunStateFailed
+)
+
+type nodes = map[spacelift.StackID]NodeState
+
+func TestALineOfThree(t *testing.T) {
+	s := newChainStory(t.Fatalf, "app<net", "web<app")
+	s.goes()
+	s.shows(t, nodes{"net": NodeFinished, "app": NodeRunning, "web": NodeWaiting})
+	s.decided(t, "app", "web", EdgeWaits, "goes on")
+	s.ends("app", runFinished)
+	s.shows(t, nodes{"net": NodeFinished, "app": NodeFinished, "web": NodeRunning})
+	s.decided(t, "app", "web", EdgeReleases, "finished")
+	if n := s.ends("web", runFinished); !n.Finish || !strings.Contains(n.Reason, "3 runs finished") {
+		t.Errorf("%+v, want the chain to be through", n)
+	}
+}
+
+func TestAFanInWaitsForAll(t *testing.T) {
+	s := newChainStory(t.Fatalf, "app<net", "dns<net", "web<app,dns")
+	s.goes()
+	s.ends("app", runFinished)
+	s.shows(t, nodes{"net": NodeFinished, "app": NodeFinished, "dns": NodeRunning, "web": NodeWaiting})
+	s.ends("dns", runFinished)
+	if diff := cmp.Diff([]spacelift.StackID{"app", "dns", "web"}, s.began); diff != "" {
+		t.Errorf("triggered (-want +got):\n%s", diff)
+	}
+}
+
+// Whatever ends a run without finishing it stops the line, and only the line.
+func TestWhatStopsTheLine(t *testing.T) {
+	for _, state := range spacelift.RunStates {
+		if !state.Terminal() || state == runFinished {
+			continue
+		}
+		s := newChainStory(t.Fatalf, "app<net", "dns<net", "web<app", "mail<dns")
+		s.goes()
+		s.ends("app", state)
+		s.decided(t, "app", "web", EdgeStops, string(state))
+		s.ends("dns", runFinished)
+		n := s.ends("mail", runFinished)
+		if n.Phase != ChainHeld || !strings.Contains(n.Reason, string(state)) {
+			t.Errorf("%s: %+v, want the chain held", state, n)
+		}
+		s.shows(t, nodes{"net": NodeFinished, "app": NodeFailed, "dns": NodeFinished, "web": NodeWaiting, "mail": NodeFinished})
+	}
+}
+
+func TestARetryResumes(t *testing.T) {
+	s := newChainStory(t.Fatalf, "app<net", "web<app")
+	s.goes()
+	s.ends("app", runFailed)
+	s.retries("app")
+	s.shows(t, nodes{"net": NodeFinished, "app": NodeRunning, "web": NodeWaiting})
+	s.ends("app", runFailed)
+	s.retries("app")
+	s.ends("app", runFinished)
+	if n := s.ends("web", runFinished); !n.Finish || len(s.began) != 2 {
+		t.Errorf("%+v after %v", n, s.began)
+	}
+}
+
+// Spacelift may take a failed run up again under its old id.
+func TestARetryUnderTheSameIDResumes(t *testing.T) {
+	s := newChainStory(t.Fatalf, "app<net", "web<app")
+	s.goes()
+	n := s.ends("app", runFailed)
+	if n.Phase != ChainHeld || n.Until.IsZero() {
+		t.Fatalf("%+v, want it held and looked at again", n)
+	}
+	ref := s.c.node("app").current().Run
+	s.now = n.Until
+	if n = s.goes(); !slices.Contains(n.Look, ref) || n.Phase != ChainHeld {
+		t.Fatalf("%+v, want a look at %s", n, ref)
+	}
+	s.enters(ref, spacelift.RunStateQueued)
+	s.c.saw(s.now, s.runs[ref])
+	s.shows(t, nodes{"net": NodeFinished, "app": NodeRunning, "web": NodeWaiting})
+	s.ends("app", runFinished)
+	s.shows(t, nodes{"net": NodeFinished, "app": NodeFinished, "web": NodeRunning})
+}
+
+func TestASkipResumes(t *testing.T) {
+	s := newChainStory(t.Fatalf, "app<net", "web<app")
+	s.goes()
+	s.ends("app", runFailed)
+	s.skips("app")
+	s.decided(t, "app", "web", EdgeReleases, "jane skipped app: not needed")
+	if n := s.ends("web", runFinished); !n.Finish || !strings.Contains(n.Reason, "app was skipped") {
+		t.Errorf("%+v", n)
+	}
+}
+
+// To skip a stack is not to overtake those it follows.
+func TestASkippedStackPassesOnWhatItWaitsFor(t *testing.T) {
+	s := newChainStory(t.Fatalf, "app<net", "web<app", "cdn<web")
+	s.goes()
+	s.skips("web")
+	s.shows(t, nodes{"net": NodeFinished, "app": NodeRunning, "web": NodeSkipped, "cdn": NodeWaiting})
+	s.ends("app", runFinished)
+	s.shows(t, nodes{"net": NodeFinished, "app": NodeFinished, "web": NodeSkipped, "cdn": NodeRunning})
+}
+
+// What can't be triggered is held and tried again, less and less often, for as
+// long as the chain is kept.
+func TestAFollowerThatCannotBeTriggered(t *testing.T) {
+	s := newChainStory(t.Fatalf, "app<net", "web<app")
+	tries := 0
+	for n := decideChain(s.c, s.now); !n.Finish; n = decideChain(s.c, s.now) {
+		s.c.record(s.now, n)
+		switch {
+		case len(n.Trigger) == 1:
+			tries++
+			s.c.node("app").Releasing = true
+			s.c.triggered(s.now, "app", activities.TriggerFollowerResult{Outcome: activities.FollowHeld, Reason: "it is locked"})
+			s.shows(t, nodes{"net": NodeFinished, "app": NodeHeld, "web": NodeWaiting})
+		case n.Until.After(s.now):
+			s.now = n.Until
+		default:
+			t.Fatalf("%+v neither tries nor waits at %s", n, s.now)
+		}
+	}
+	s.decided(t, "app", "web", EdgeStops, "it is locked")
+	if held := s.now.Sub(chainBegan); held != heldAtMost || tries < 700 || tries > 740 {
+		t.Errorf("given up after %s and %d tries", held, tries)
+	}
+	if n := decideChain(s.c, s.now); !strings.Contains(n.Reason, "30 days") {
+		t.Errorf("%+v", n)
+	}
+}
+
+func TestWhatReleasesNothing(t *testing.T) {
+	root := spacelift.RunRef{Account: "acme", Stack: "net", Run: "net-1"}
+	read := func(change func(*spacelift.Run)) chain {
+		c := newChain(root, chainBegan)
+		run := spacelift.Run{Ref: root, Type: spacelift.RunTypeTracked, State: runFinished, StateVersion: 9, CreatedAt: chainBegan}
+		change(&run)
+		c.saw(chainBegan, run)
+		c.takeGraph(chainBegan, activities.ChainGraph{Stacks: []activities.ChainStack{{Stack: "app", After: []spacelift.StackID{"net"}}}})
+		return c
+	}
+	circle := read(func(*spacelift.Run) {})
+	circle.Nodes = circle.Nodes[:1]
+	circle.takeGraph(chainBegan, activities.ChainGraph{Cycle: []spacelift.StackID{"net", "app", "net"}})
+	unread := newChain(root, chainBegan)
+	stopped := read(func(*spacelift.Run) {})
+	stopped.stop(chainBegan, StopChain{By: "jane", Note: "wrong day"})
+	for _, tc := range []struct {
+		name   string
+		c      chain
+		reason string
+		finish bool
+	}{
+		{"the run was not read", unread, "reads the run", false},
+		{"Spacelift does not show that it finished", read(func(r *spacelift.Run) { r.State = spacelift.RunStatePlanning }), "PLANNING", false},
+		{"it failed", read(func(r *spacelift.Run) { r.State = runFailed }), "FAILED", true},
+		{"it is a preview", read(func(r *spacelift.Run) { r.Type = spacelift.RunTypeProposed }), "only tracked runs", true},
+		{"it repairs drift", read(func(r *spacelift.Run) { r.DriftDetection = true }), "only tracked runs", true},
+		{"the labels lead in a circle", circle, "net → app → net", true},
+		{"somebody stopped it", stopped, "jane stopped the chain: wrong day", true},
+	} {
+		n := decideChain(tc.c, chainBegan.Add(time.Second))
+		if len(n.Trigger) > 0 || n.Finish != tc.finish || !strings.Contains(n.Reason, tc.reason) {
+			t.Errorf("%s: %+v", tc.name, n)
+		}
+	}
+}
+
+func TestRefuseSkip(t *testing.T) {
+	s := newChainStory(t.Fatalf, "app<net", "web<app")
+	s.goes()
+	s.ends("app", runFailed)
+	s.c.skip(s.now, SkipStack{Stack: "app", By: "jane"})
+	s.c.remember("k1", fingerprint(SkipStack{Stack: "app", By: "jane"}))
+	s.goes()
+	for _, tc := range []struct {
+		wish SkipStack
+		kind string
+	}{
+		{SkipStack{Stack: "net", By: "joe"}, ErrTypeNotSkippable},
+		{SkipStack{Stack: "nowhere", By: "joe"}, ErrTypeNotInChain},
+		{SkipStack{Stack: "app", By: "joe"}, ErrTypeAlreadyDecided},
+		{SkipStack{Stack: "web", By: "joe"}, ErrTypeNotSkippable},
+		{SkipStack{Stack: "web", By: "jane", Key: "k1"}, ErrTypeKeyReused},
+		{SkipStack{Stack: "app", By: "jane", Key: "k1"}, ""},
+	} {
+		kind := ""
+		if no := s.c.refuseSkip(tc.wish); no != nil {
+			kind = no.Type
+		}
+		if kind != tc.kind {
+			t.Errorf("%+v is refused with %q, want %q", tc.wish, kind, tc.kind)
+		}
+	}
+	s.ends("web", runFinished)
+	if no := s.c.refuseSkip(SkipStack{Stack: "web", By: "joe"}); no == nil || no.Type != ErrTypeTooLate {
+		t.Errorf("a chain that has ended: %+v", no)
+	}
+}
+
+// However runs end, are tried again or skipped, and in whatever order, how often
+// and how late that is read: each stack is triggered at most once, never before
+// all that it follows is done, and always when it is.
+func TestAnyOrderReleasesTheSame(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		var edges []string
+		stacks := []spacelift.StackID{"net"}
+		after := map[spacelift.StackID][]string{}
+		for i := range rapid.IntRange(1, 6).Draw(rt, "stacks") {
+			id := spacelift.StackID(fmt.Sprintf("s%d", i))
+			parents := rapid.SliceOfNDistinct(rapid.SampledFrom(stacks), 1, min(3, len(stacks)), rapid.ID).Draw(rt, "parents")
+			for _, p := range parents {
+				after[id] = append(after[id], string(p))
+			}
+			edges = append(edges, string(id)+"<"+strings.Join(after[id], ","))
+			stacks = append(stacks, id)
+		}
+		s := newChainStory(rt.Fatalf, edges...)
+		var old []spacelift.Run // what was read before, and may be read late
+		done := map[spacelift.StackID]bool{"net": true}
+		step := func() {
+			before := len(s.began)
+			s.goes()
+			for _, stack := range s.began[before:] {
+				for _, p := range after[stack] {
+					if !done[spacelift.StackID(p)] {
+						rt.Fatalf("%s was triggered before %s was done", stack, p)
+					}
+				}
+			}
+		}
+		step()
+		var passes func(spacelift.StackID) bool
+		passes = func(id spacelift.StackID) bool {
+			for _, p := range after[id] {
+				if !done[spacelift.StackID(p)] || !passes(spacelift.StackID(p)) {
+					return false
+				}
+			}
+			return true
+		}
+		for range rapid.IntRange(0, 40).Draw(rt, "steps") {
+			stack := rapid.SampledFrom(stacks[1:]).Draw(rt, "stack")
+			n := s.c.node(stack)
+			s.now = s.now.Add(time.Minute)
+			switch state := n.state(); rapid.IntRange(0, 3).Draw(rt, "what") {
+			case 0: // its run ends
+				if state == NodeRunning {
+					end := rapid.SampledFrom([]spacelift.RunState{runFinished, runFailed, spacelift.RunStateDiscarded}).Draw(rt, "end")
+					s.enters(n.current().Run, end)
+					s.c.saw(s.now, s.runs[n.current().Run])
+					done[stack] = done[stack] || end == runFinished
+				}
+			case 1: // it is tried again
+				if state == NodeFailed {
+					s.retries(stack)
+				}
+			case 2: // somebody skips it
+				if wish := (SkipStack{Stack: stack, By: "jane"}); s.c.refuseSkip(wish) == nil && passes(stack) {
+					s.c.skip(s.now, wish)
+					done[stack] = true
+				}
+			case 3: // something is read late, or twice
+				if len(old) > 0 {
+					s.c.saw(s.now, rapid.SampledFrom(old).Draw(rt, "late"))
+				}
+			}
+			for _, run := range s.runs {
+				old = append(old, run)
+			}
+			slices.SortFunc(old, func(a, b spacelift.Run) int {
+				return strings.Compare(string(a.Ref.Run)+string(a.State), string(b.Ref.Run)+string(b.State))
+			})
+			old = slices.CompactFunc(old, func(a, b spacelift.Run) bool { return a.Ref == b.Ref && a.StateVersion == b.StateVersion })
+			step()
+		}
+		slices.Sort(s.began)
+		if len(slices.Compact(slices.Clone(s.began))) != len(s.began) {
+			rt.Fatalf("triggered twice: %v", s.began)
+		}
+		for _, stack := range stacks[1:] {
+			n := s.c.node(stack)
+			if passes(stack) != (len(n.Runs) > 0 || n.Skipped != nil) {
+				rt.Fatalf("%s: what it follows is done: %t, and it has %d runs", stack, passes(stack), len(n.Runs))
+			}
+		}
+	})
+}
