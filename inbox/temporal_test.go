@@ -26,12 +26,17 @@ type signalWithStart struct {
 	Arg        any
 	Queue      string
 	Reuse      enumspb.WorkflowIdReusePolicy
+	Attributes map[string]any
 	Workflow   any
 	Input      []any
 }
 
 func (c *fakeClient) SignalWithStartWorkflow(_ context.Context, id, signal string, arg any, o client.StartWorkflowOptions, workflow any, input ...any) (client.WorkflowRun, error) {
-	c.asked = signalWithStart{id, signal, arg, o.TaskQueue, o.WorkflowIDReusePolicy, workflow, input}
+	attributes := map[string]any{}
+	for key, value := range o.TypedSearchAttributes.GetUntypedValues() {
+		attributes[key.GetName()] = value
+	}
+	c.asked = signalWithStart{id, signal, arg, o.TaskQueue, o.WorkflowIDReusePolicy, attributes, workflow, input}
 	return nil, c.answer
 }
 
@@ -46,7 +51,10 @@ func TestTemporalTargetSignalsOneExecutionPerRun(t *testing.T) {
 	want := signalWithStart{
 		ID: "run/acme/network/01KDX3V4T8Q2M5N7P9R1S3T5V7", Signal: "run-events", Arg: workflows.RunEvents{Events: events},
 		Queue: "gantry", Reuse: enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
-		Workflow: "ManageRun", Input: []any{workflows.ManageRunInput{Run: run}},
+		Attributes: map[string]any{
+			"GantryAccount": "acme", "GantryStack": "network", "GantryRunState": "READY", "GantryRunType": "TRACKED", "GantryPhase": "queued",
+		},
+		Workflow: "ManageRun", Input: []any{workflows.ManageRunInput{Run: run, Generation: workflows.CurrentGeneration}},
 	}
 	if diff := cmp.Diff(want, c.asked); diff != "" {
 		t.Errorf("asked (-want +got):\n%s", diff)

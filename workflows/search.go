@@ -1,10 +1,13 @@
 package workflows
 
 import (
+	"time"
+
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
+	"github.com/gantryhq/gantry/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -29,30 +32,59 @@ func SearchAttributes() map[string]enums.IndexedValueType {
 	return all
 }
 
+// StartAttributes are the search attributes to start a run's execution with,
+// given its first events. They are those that it would set itself, as far as
+// that can be said without asking anybody: it need not set them again.
+func StartAttributes(run spacelift.RunRef, events []RunEvent) temporal.SearchAttributes {
+	r := record{Run: run, Generation: CurrentGeneration}
+	r.take(time.Time{}, events)
+	labels := r.facts().Labels
+	r.Rules = &terms{Labels: labels, Policy: (*policy.Rules)(nil).Resolve(labels)}
+	var set []temporal.SearchAttributeUpdate
+	for _, a := range attributes(r.status(time.Time{})) {
+		if a.value != "" {
+			set = append(set, a.key.ValueSet(a.value))
+		}
+	}
+	return temporal.NewSearchAttributes(set...)
+}
+
+type attribute struct {
+	key   temporal.SearchAttributeKeyKeyword
+	value string
+}
+
+// attributes is what lists find a run by.
+func attributes(s RunStatus) []attribute {
+	return []attribute{
+		{AttrAccount, string(s.Run.Account)},
+		{AttrStack, string(s.Run.Stack)},
+		{AttrRunState, string(listedState(s))},
+		{AttrRunType, string(s.Type)},
+		{AttrPhase, string(s.Phase)},
+	}
+}
+
+// listedState is the state that lists name. When the API answered that a plan is
+// confirmed, the notification is sure to follow.
+func listedState(s RunStatus) spacelift.RunState {
+	if s.State == spacelift.RunStateUnconfirmed && s.Phase == PhaseApplying {
+		return spacelift.RunStateConfirmed
+	}
+	return s.State
+}
+
 // index makes the execution findable by its status. Each upsert is an event in
 // the history, so it is done in one command, and only when a value differs
 // that is worth an event: see restsIn. stays says that the run has been in its
 // state for long, whatever the state.
 func index(ctx workflow.Context, s RunStatus, stays bool) error {
 	have := workflow.GetTypedSearchAttributes(ctx)
-	state := s.State
-	if state == spacelift.RunStateUnconfirmed && s.Phase == PhaseApplying {
-		state = spacelift.RunStateConfirmed // so the API answered; the notification will follow
-	}
-	if phase, ok := have.GetKeyword(AttrPhase); ok && phase == string(s.Phase) && !restsIn(state) && !stays {
+	if phase, ok := have.GetKeyword(AttrPhase); ok && phase == string(s.Phase) && !restsIn(listedState(s)) && !stays {
 		return nil
 	}
 	var updates []temporal.SearchAttributeUpdate
-	for _, want := range []struct {
-		key   temporal.SearchAttributeKeyKeyword
-		value string
-	}{
-		{AttrAccount, string(s.Run.Account)},
-		{AttrStack, string(s.Run.Stack)},
-		{AttrRunState, string(state)},
-		{AttrRunType, string(s.Type)},
-		{AttrPhase, string(s.Phase)},
-	} {
+	for _, want := range attributes(s) {
 		if value, ok := have.GetKeyword(want.key); want.value != "" && (!ok || value != want.value) {
 			updates = append(updates, want.key.ValueSet(want.value))
 		}

@@ -255,7 +255,7 @@ func TestDoctorFindings(t *testing.T) {
 			cause: func(h healthy) { h.ok(h.spacelift.SetLabels("network", "env:prod")) },
 		},
 		{
-			check: "stacks-labels", name: "one that holds plans", want: verdictFail, says: "network, gantry:confirm=maybe: its value is neither auto nor manual", fix: "correct the labels",
+			check: "stacks-labels", name: "one that holds plans", want: verdictFail, says: "network, gantry:confirm=maybe: its value is none of auto, manual and no-deletes", fix: "correct the labels",
 			cause: func(h healthy) { h.ok(h.spacelift.SetLabels("network", "gantry:managed", "gantry:confirm=maybe")) },
 		},
 		{

@@ -195,7 +195,8 @@ func (t *teller) toldOfBefore(ctx context.Context, versions []int, meanwhile fun
 		client.StartWorkflowOptions{
 			TaskQueue:             t.queue,
 			WorkflowIDReusePolicy: enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
-		}, workflows.ManageRunType, workflows.ManageRunInput{Run: t.ref})
+			TypedSearchAttributes: workflows.StartAttributes(t.ref, batch.Events),
+		}, workflows.ManageRunType, workflows.ManageRunInput{Run: t.ref, Generation: workflows.CurrentGeneration})
 	if err != nil {
 		return fmt.Errorf("signal: %w", err)
 	}
