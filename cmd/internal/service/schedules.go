@@ -104,6 +104,7 @@ func schedule(account spacelift.Account, o Options) (client.ScheduleSpec, *clien
 			ID: workflows.ReconcileID(account), Workflow: workflows.ReconcileType, TaskQueue: o.Config.Temporal.TaskQueue,
 			Args: []any{workflows.ReconcileInput{
 				Account: account, Interval: every, Webhook: o.Config.Guardian.Webhook, Reenable: o.Config.Guardian.Reenable,
+				Notify: o.Config.Guardian.Notify,
 			}},
 			WorkflowRunTimeout:    tickTimeout,
 			TypedSearchAttributes: temporal.NewSearchAttributes(workflows.AttrAccount.ValueSet(string(account))),

@@ -17,6 +17,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/gantryhq/gantry/activities"
 	"github.com/gantryhq/gantry/cmd/internal/config"
 	"github.com/gantryhq/gantry/inbox"
 	"github.com/gantryhq/gantry/server"
@@ -65,6 +66,14 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
+	rules, err := o.Config.Rules()
+	if err != nil {
+		return fmt.Errorf("configuration:\n%w", err)
+	}
+	channels, err := openChannels(o.Config.Channels, o.Version, o.Log)
+	if err != nil {
+		return err
+	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	measure, err := temporalMetrics(registry, o.Log)
@@ -88,7 +97,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		}
 		defer func() { err = errors.Join(err, box.Close()) }()
 		handler, err = server.New(server.Config{
-			Accounts: accounts.server, Tokens: tokens(o.Config.Tokens), Reconcile: o.Config.Reconcile.Interval, Version: o.Version,
+			Accounts: accounts.server, Tokens: tokens(o.Config.Tokens), People: people(o.Config.People), Rules: rules, Reconcile: o.Config.Reconcile.Interval, Version: o.Version,
 			TaskQueue: o.Config.Temporal.TaskQueue, Stopping: ctx.Done(),
 		}, box, temporal, registry, o.Log)
 		if err != nil {
@@ -98,7 +107,10 @@ func Run(ctx context.Context, o Options) (err error) {
 			inbox.ForwarderOptions{MaxConcurrent: o.Config.Inbox.Concurrency}).Run)
 	}
 	if o.Config.Role != config.RoleAPI {
-		parts = append(parts, func(ctx context.Context) error { return work(ctx, temporal, accounts, &polling, o) })
+		acts := &activities.Activities{
+			Accounts: accounts.clients, WebhookSecrets: accounts.secrets, Rules: rules, Notifier: channels, Temporal: temporal,
+		}
+		parts = append(parts, func(ctx context.Context) error { return work(ctx, temporal, acts, &polling, o) })
 	}
 	listener := o.Listener
 	if listener == nil {
@@ -161,6 +173,14 @@ func tokens(configured []config.Token) []server.Token {
 	all := make([]server.Token, len(configured))
 	for i, t := range configured {
 		all[i] = server.Token{Name: t.Name, Role: server.Role(t.Role), Groups: t.Groups, Hash: t.Hash}
+	}
+	return all
+}
+
+func people(configured []config.Person) []server.Person {
+	all := make([]server.Person, len(configured))
+	for i, p := range configured {
+		all[i] = server.Person(p)
 	}
 	return all
 }

@@ -44,8 +44,8 @@ func dial(o Options, measure client.MetricsHandler) (client.Client, error) {
 
 // work runs the worker. It waits for Temporal as long as it takes: webhooks
 // are accepted meanwhile. It sets polling once it takes tasks.
-func work(ctx context.Context, c client.Client, a accounts, polling *atomic.Bool, o Options) error {
-	w, err := startWorker(ctx, c, a, o)
+func work(ctx context.Context, c client.Client, acts *activities.Activities, polling *atomic.Bool, o Options) error {
+	w, err := startWorker(ctx, c, acts, o)
 	if err != nil {
 		return err
 	}
@@ -54,11 +54,11 @@ func work(ctx context.Context, c client.Client, a accounts, polling *atomic.Bool
 	return keepSchedules(ctx, c, o)
 }
 
-func startWorker(ctx context.Context, c client.Client, a accounts, o Options) (worker.Worker, error) {
+func startWorker(ctx context.Context, c client.Client, acts *activities.Activities, o Options) (worker.Worker, error) {
 	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
 		err := prepareNamespace(ctx, c, o)
 		if err == nil {
-			w := newWorker(c, a, o)
+			w := newWorker(c, acts, o)
 			if err = w.Start(); err == nil {
 				o.Log.InfoContext(ctx, "worker started", "taskQueue", o.Config.Temporal.TaskQueue, "namespace", o.Temporal.Namespace)
 				return w, nil
@@ -73,7 +73,7 @@ func startWorker(ctx context.Context, c client.Client, a accounts, o Options) (w
 	}
 }
 
-func newWorker(c client.Client, a accounts, o Options) worker.Worker {
+func newWorker(c client.Client, acts *activities.Activities, o Options) worker.Worker {
 	w := worker.New(c, o.Config.Temporal.TaskQueue, worker.Options{
 		WorkflowTaskPollerBehavior: worker.NewPollerBehaviorAutoscaling(worker.PollerBehaviorAutoscalingOptions{}),
 		ActivityTaskPollerBehavior: worker.NewPollerBehaviorAutoscaling(worker.PollerBehaviorAutoscalingOptions{}),
@@ -81,7 +81,9 @@ func newWorker(c client.Client, a accounts, o Options) worker.Worker {
 	})
 	w.RegisterWorkflowWithOptions(workflows.ManageRun, workflow.RegisterOptions{Name: workflows.ManageRunType})
 	w.RegisterWorkflowWithOptions(workflows.Reconcile, workflow.RegisterOptions{Name: workflows.ReconcileType})
-	w.RegisterActivityWithOptions(&activities.Activities{Accounts: a.clients, WebhookSecrets: a.secrets, Temporal: c}, activity.RegisterOptions{})
+	w.RegisterWorkflowWithOptions(workflows.Freezes, workflow.RegisterOptions{Name: workflows.FreezesType})
+	w.RegisterWorkflowWithOptions(workflows.RetryRun, workflow.RegisterOptions{Name: workflows.RetryRunType})
+	w.RegisterActivityWithOptions(acts, activity.RegisterOptions{})
 	return w
 }
 

@@ -1,0 +1,30 @@
+package service
+
+import (
+	"fmt"
+	"log/slog"
+
+	"github.com/gantryhq/gantry/cmd/internal/config"
+	"github.com/gantryhq/gantry/notify"
+)
+
+// openChannels makes the sender of all channels. Addresses and secrets in files
+// may change while it is used.
+func openChannels(configured []config.Channel, version string, log *slog.Logger) (*notify.Sender, error) {
+	all := make([]notify.Channel, len(configured))
+	for i, c := range configured {
+		log := log.With("channel", c.Name)
+		address, err := config.NewSecret(c.URL, c.URLFile, log)
+		if err != nil {
+			return nil, fmt.Errorf("channel %s: address: %w", c.Name, err)
+		}
+		secret, err := config.NewSecret(c.Secret, c.SecretFile, log)
+		if err != nil {
+			return nil, fmt.Errorf("channel %s: secret: %w", c.Name, err)
+		}
+		all[i] = notify.Channel{
+			Name: c.Name, Kind: notify.Kind(c.Kind), URL: address.Value, Secret: secret.Value, AllowPrivate: c.AllowPrivate,
+		}
+	}
+	return notify.New(all, notify.Options{UserAgent: "gantry/" + version})
+}
