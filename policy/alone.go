@@ -5,7 +5,6 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -67,7 +66,7 @@ func (p Policy) Alone(plan PlanFacts) (alone bool, rules []Rule) {
 		return alone, rules
 	}
 
-	types := typeList(p.Types.Value)
+	types := listed(p.Types.Value)
 	if slices.Contains(p.Types.Value, plan.Type) {
 		look("types", types, p.Types.Origin, EffectAllows, "Gantry may confirm runs of type %s", plan.Type)
 	} else {
@@ -158,14 +157,6 @@ func resources(n int) string {
 		return "1 resource"
 	}
 	return strconv.Itoa(n) + " resources"
-}
-
-func typeList(types []spacelift.RunType) string {
-	words := make([]string, len(types))
-	for i, t := range types {
-		words[i] = string(t)
-	}
-	return strings.Join(words, ", ")
 }
 
 func orUnknown(s string) string {

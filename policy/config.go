@@ -196,7 +196,7 @@ func (p Profile) check(r *Rules) (errs []error) {
 	within("limits.maxDeleted", p.MaxDeleted, 0, maxLimit)
 	for _, t := range p.Types {
 		if !t.Known() {
-			bad("types: there is no run type %q; there are %s", t, typeList(spacelift.RunTypes))
+			bad("types: there is no run type %q; there are %s", t, listed(spacelift.RunTypes))
 		}
 	}
 	within("approvals", p.Approvals, 1, maxApprovals)

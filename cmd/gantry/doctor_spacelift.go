@@ -33,10 +33,12 @@ type accountPatient struct {
 	planErr error // why it can't be told what to change
 	spaces  []spacelift.Space
 	stacks  *spacelift.Listing[spacelift.Stack]
+	rules   *policy.Rules // nil if the configuration has mistakes
 }
 
 func newAccountPatient(c config.Account, p *patient) *accountPatient {
-	a := &accountPatient{Account: c, wanted: deploy.Wanted{Webhook: p.webhook, Policy: p.policy, Endpoint: p.url}}
+	rules, _ := p.loaded.Rules() // the configuration has a check of its own
+	a := &accountPatient{Account: c, rules: rules, wanted: deploy.Wanted{Webhook: p.webhook, Policy: p.policy, Endpoint: p.url}}
 	if a.known, a.secretsErr = readSecrets(c); a.secretsErr == nil {
 		a.wanted.Secret, a.wanted.Header, a.wanted.HeaderValue = a.known.live[0], a.known.header, a.known.headerValue
 	}
@@ -301,7 +303,7 @@ func checkManaged(_ context.Context, a *accountPatient) finding {
 }
 
 func checkLabels(_ context.Context, a *accountPatient) finding {
-	if a.stacks == nil {
+	if a.stacks == nil || a.rules == nil {
 		return leftOut
 	}
 	var held, idle []string
@@ -314,7 +316,7 @@ func checkLabels(_ context.Context, a *accountPatient) finding {
 		if managed {
 			list = &held
 		}
-		problems := (*policy.Rules)(nil).Resolve(s.Labels).Problems
+		problems := a.rules.Resolve(s.Labels).Problems
 		for _, p := range problems {
 			*list = append(*list, fmt.Sprintf("%s, %s: %s; %s", s.ID, p.Label, p.Problem, p.Remedy))
 		}
