@@ -3,9 +3,11 @@ package main
 import (
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
 
@@ -13,7 +15,7 @@ import (
 // guide to setting up names every flag of it.
 func TestGuidesShowCommandsThatExist(t *testing.T) {
 	var shown int
-	for _, file := range []string{"../../docs/how-to/set-up-spacelift.md", "../../docs/reference/doctor.md"} {
+	for _, file := range []string{"../../docs/how-to/set-up-spacelift.md", "../../docs/reference/doctor.md", "../../docs/reference/cli.md"} {
 		doc, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
@@ -44,4 +46,39 @@ func TestGuidesShowCommandsThatExist(t *testing.T) {
 			t.Errorf("the guide doesn't name --%s", f.Name)
 		}
 	})
+}
+
+// The reference names every command for people, and every exit code.
+func TestTheReferenceIsComplete(t *testing.T) {
+	reference, err := os.ReadFile("../../docs/reference/cli.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var walk func(c *cobra.Command)
+	walk = func(c *cobra.Command) {
+		for _, sub := range c.Commands() {
+			walk(sub)
+		}
+		if c.Runnable() && !strings.Contains(string(reference), "`"+c.CommandPath()) {
+			t.Errorf("it does not name %s", c.CommandPath())
+		}
+	}
+	for _, c := range []*cobra.Command{newRunsCommand(), newStacksCommand(), newFreezesCommand(), newDeliveriesCommand()} {
+		root := &cobra.Command{Use: "gantry"}
+		root.AddCommand(c)
+		walk(c)
+	}
+	codes := map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?m)^\| (\d+) \|`).FindAllStringSubmatch(string(reference), -1) {
+		codes[m[1]] = true
+	}
+	want := []int{0, 1, exitDrift, exitRefused, exitNotInTime, exitEnded}
+	for _, code := range exitOfState {
+		want = append(want, code)
+	}
+	for _, code := range want {
+		if !codes[strconv.Itoa(code)] {
+			t.Errorf("it does not list the exit code %d", code)
+		}
+	}
 }

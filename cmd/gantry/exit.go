@@ -1,6 +1,37 @@
 package main
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+
+	"github.com/gantryhq/gantry/gen/api"
+)
+
+// The exit codes, beside 0 and 1 for any other error. They are a contract with
+// scripts; docs/reference/cli.md lists them.
+const (
+	exitDrift     = 3 // gantry setup --check: something differs
+	exitRefused   = 4 // Gantry refused the request
+	exitNotInTime = 5 // --timeout passed before the run had ended
+	exitEnded     = 19
+)
+
+// exitOfState is the exit code of waiting for a run that ended in a state;
+// others are exitEnded.
+var exitOfState = map[string]int{"FINISHED": 0, "FAILED": 10, "DISCARDED": 11, "CANCELED": 12, "STOPPED": 13, "SKIPPED": 14}
+
+// endedAs returns the error that says how a run ended, nil when it did well.
+func endedAs(run api.Run) error {
+	code, known := exitOfState[run.State]
+	if !known {
+		code = exitEnded
+	}
+	if code == 0 {
+		return nil
+	}
+	return &exitError{code, fmt.Errorf("%s ended as %s: %s",
+		runName{run.Account, run.Stack, run.Run}, clean(run.State), clean(deref(run.Outcome)))}
+}
 
 // exitError ends the process with a code of its own. The codes are a contract
 // with scripts.

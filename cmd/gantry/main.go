@@ -39,6 +39,7 @@ explains what it did.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newServeCommand(), newSetupCommand(), newDoctorCommand(), newHealthCommand(), newTokenCommand())
+	root.AddCommand(newServeCommand(), newSetupCommand(), newDoctorCommand(), newHealthCommand(), newTokenCommand(),
+		newRunsCommand(), newStacksCommand(), newFreezesCommand(), newDeliveriesCommand(), newLintCommand())
 	return root
 }

@@ -15,9 +15,6 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// exitDrift is the exit code of `gantry setup --check` when something differs.
-const exitDrift = 3
-
 type setupOptions struct {
 	account, url, space, webhook, policy string
 	sendSecrets, yes, check, json        bool

@@ -1,0 +1,337 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	commonpb "go.temporal.io/api/common/v1"
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
+	workflowpb "go.temporal.io/api/workflow/v1"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/gantryhq/gantry/inbox"
+	"github.com/gantryhq/gantry/policy"
+	"github.com/gantryhq/gantry/server"
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/workflows"
+)
+
+const (
+	annToken   = "gantry_ann"
+	ottoToken  = "gantry_otto"
+	theRunName = "acme/network-prod/01KDX3V4T8Q2M5N7P9R1S3T5V7"
+)
+
+var (
+	theRun = spacelift.RunRef{Account: "acme", Stack: "network-prod", Run: "01KDX3V4T8Q2M5N7P9R1S3T5V7"}
+	began  = time.Date(2026, 1, 1, 10, 1, 1, 0, time.UTC)
+)
+
+// apiRig is a Gantry: its real HTTP side and inbox over executions that are
+// made of a map.
+type apiRig struct {
+	t          *testing.T
+	server     *httptest.Server
+	executions *executions
+}
+
+func newAPIRig(t *testing.T) *apiRig {
+	t.Helper()
+	for _, v := range os.Environ() { // what surrounds the tests is no part of them
+		if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, "GANTRY_") {
+			t.Setenv(name, "")
+			os.Unsetenv(name)
+		}
+	}
+	registry, log := prometheus.NewRegistry(), slog.New(slog.DiscardHandler)
+	box, err := inbox.Open(t.Context(), inbox.Options{Dir: filepath.Join(t.TempDir(), "inbox"), Logger: log, Metrics: registry})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = box.Close() })
+	r := &apiRig{t: t, executions: &executions{runs: map[string]workflows.RunStatus{}}}
+	handler, err := server.New(server.Config{
+		Accounts: []server.Account{{Name: "acme", Secrets: func() []string { return []string{testSecret} }, Stacks: stacks{}}},
+		Tokens: []server.Token{
+			{Name: "ann", Role: server.RoleApprover, Hash: server.TokenHash(annToken)},
+			{Name: "otto", Role: server.RoleOperator, Hash: server.TokenHash(ottoToken)},
+		},
+		TaskQueue: "gantry",
+	}, box, r.executions, registry, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.server = httptest.NewServer(handler)
+	t.Cleanup(r.server.Close)
+	t.Setenv("GANTRY_URL", r.server.URL)
+	r.as(annToken)
+	return r
+}
+
+// as gives the commands a token.
+func (r *apiRig) as(token string) { r.t.Setenv("GANTRY_TOKEN", token) }
+
+// run runs the program. The token is never printed.
+func (r *apiRig) run(args ...string) (out, errors string, code int) {
+	r.t.Helper()
+	var printed, complained bytes.Buffer
+	root := newRootCommand()
+	root.SetArgs(args)
+	root.SetOut(&printed)
+	root.SetErr(&complained)
+	err := root.ExecuteContext(r.t.Context())
+	if err != nil {
+		complained.WriteString("gantry: " + err.Error())
+	}
+	if all := printed.String() + complained.String(); strings.Contains(all, annToken) || strings.Contains(all, ottoToken) {
+		r.t.Errorf("the token is printed:\n%s", all)
+	}
+	return printed.String(), complained.String(), exitCode(err)
+}
+
+// wants runs the program and checks that it does well and prints each text.
+func (r *apiRig) wants(texts []string, args ...string) string {
+	r.t.Helper()
+	out, complaints, code := r.run(args...)
+	if code != 0 {
+		r.t.Errorf("%v: exit code %d: %s", args, code, complaints)
+	}
+	for _, text := range texts {
+		if !strings.Contains(out, text) {
+			r.t.Errorf("%v does not print %q:\n%s", args, text, out)
+		}
+	}
+	return out
+}
+
+// refused runs the program and checks its exit code and what it complains of.
+func (r *apiRig) refused(code int, texts []string, args ...string) {
+	r.t.Helper()
+	_, complaints, got := r.run(args...)
+	if got != code {
+		r.t.Errorf("%v: exit code %d, want %d: %s", args, got, code, complaints)
+	}
+	for _, text := range texts {
+		if !strings.Contains(complaints, text) {
+			r.t.Errorf("%v does not say %q: %s", args, text, complaints)
+		}
+	}
+}
+
+// printed reads what -o json printed.
+func printed[T any](t *testing.T, out string) T {
+	t.Helper()
+	var v T
+	if err := json.Unmarshal([]byte(out), &v); err != nil {
+		t.Fatalf("%v in\n%s", err, out)
+	}
+	return v
+}
+
+// asking is a run that asks people.
+func asking() workflows.RunStatus {
+	return workflows.RunStatus{
+		Run: theRun, Type: "TRACKED", State: "UNCONFIRMED", StateVersion: 5, Phase: workflows.PhaseWaiting, Managed: true, StartedAt: began, LastEventAt: began,
+		WaitingFor: &workflows.WaitingFor{What: workflows.WaitPerson, Reason: "the plan deletes 1 resource", Since: began, Who: "the group platform"},
+		Delta:      &spacelift.Delta{Added: 3, Deleted: 1}, Commit: spacelift.Commit{Hash: "9f2c1d7e4b8a06f3", Message: "Widen subnets\n\nmore", AuthorName: "Jane"},
+		Approvals: &workflows.Approvals{Needed: 2, Given: 1, Group: "platform", Excluded: []string{"jdoe"}, Decided: []workflows.Decided{
+			{Verdict: workflows.Approve, By: "bob", Note: "fine by me", At: began, State: "UNCONFIRMED", StateVersion: 5},
+		}},
+		Policy: (*policy.Rules)(nil).Resolve([]string{"gantry:managed", "gantry:approvals=2", "gantry:confirm=manual"}),
+		Timeline: []workflows.TimelineEntry{
+			{At: began, Kind: workflows.KindEvent, Source: "webhook", Summary: "the run is UNCONFIRMED"},
+			{At: began, Kind: workflows.KindDecision, Source: "gantry", Actor: "bob", Summary: "bob approves"},
+		},
+	}
+}
+
+func ended(state spacelift.RunState) workflows.RunStatus {
+	s := asking()
+	s.State, s.Phase, s.WaitingFor, s.Outcome = state, workflows.PhaseDone, nil, "it is over"
+	return s
+}
+
+// stacks is Spacelift as far as stacks go.
+type stacks struct{}
+
+func (stacks) Stack(_ context.Context, id spacelift.StackID) (spacelift.Stack, error) {
+	if id != "network-prod" {
+		return spacelift.Stack{}, spacelift.ErrNotFound
+	}
+	return spacelift.Stack{Account: "acme", ID: id, Name: "network / prod", Labels: []string{"gantry:managed", "gantry:approvals=2", "gantry:confirm=atuo"}}, nil
+}
+
+func (s stacks) StacksByLabel(ctx context.Context, _ string) (spacelift.Listing[spacelift.Stack], error) {
+	stack, err := s.Stack(ctx, "network-prod")
+	return spacelift.Listing[spacelift.Stack]{Items: []spacelift.Stack{stack}}, err
+}
+
+// executions stands for Temporal and the workflows in it.
+type executions struct {
+	mu      sync.Mutex
+	runs    map[string]workflows.RunStatus // by workflow id
+	freezes []policy.Freeze
+	retry   *workflows.RetryRunOutcome // of every retry
+	retries []client.StartWorkflowOptions
+
+	// decided answers updates of runs. Those it does not answer in time are sent
+	// again under the same id.
+	decided func(o client.UpdateWorkflowOptions) (workflows.RunStatus, error)
+	updates []client.UpdateWorkflowOptions
+}
+
+func (e *executions) set(s workflows.RunStatus) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.runs[workflows.ManageRunID(s.Run)] = s
+}
+
+func (e *executions) QueryWorkflow(_ context.Context, id, _, query string, _ ...any) (converter.EncodedValue, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	run, known := e.runs[id]
+	switch {
+	case query == workflows.FreezesQuery && len(e.freezes) > 0:
+		return payloads(e.freezes)
+	case query == workflows.ExplainQuery && known:
+		return payloads(workflows.Explanation{
+			Run: run.Run, State: run.State, Phase: run.Phase, Summary: "one more of platform must approve", WaitingFor: run.WaitingFor, Approvals: run.Approvals,
+			Unblock: []workflows.Unblock{{Who: "platform without jdoe", How: "approve or reject it"}},
+			Next:    []workflows.NextStep{{What: "the plan is discarded"}},
+			Rules:   []workflows.Rule{{Name: "approvals", Value: "2", Origin: "gantry:approvals=2", Effect: workflows.EffectAsks}},
+		})
+	case known:
+		return payloads(run)
+	}
+	return nil, serviceerror.NewNotFound("workflow not found")
+}
+
+func (e *executions) ListWorkflow(_ context.Context, req *workflowservice.ListWorkflowExecutionsRequest) (*workflowservice.ListWorkflowExecutionsResponse, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	page := &workflowservice.ListWorkflowExecutionsResponse{}
+	for id, run := range e.runs {
+		if len(page.Executions) == int(req.GetPageSize()) {
+			page.NextPageToken = []byte("more")
+			break
+		}
+		attr, err := converter.GetDefaultDataConverter().ToPayload(string(run.State))
+		if err != nil {
+			return nil, err
+		}
+		page.Executions = append(page.Executions, &workflowpb.WorkflowExecutionInfo{
+			Execution: &commonpb.WorkflowExecution{WorkflowId: id}, StartTime: timestamppb.New(run.StartedAt),
+			SearchAttributes: &commonpb.SearchAttributes{IndexedFields: map[string]*commonpb.Payload{workflows.AttrRunState.GetName(): attr}},
+		})
+	}
+	return page, nil
+}
+
+func (e *executions) UpdateWorkflow(_ context.Context, o client.UpdateWorkflowOptions) (client.WorkflowUpdateHandle, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.updates = append(e.updates, o)
+	if wish, ok := o.Args[0].(workflows.LiftFreeze); ok {
+		for i, f := range e.freezes {
+			if f.ID == wish.ID {
+				e.freezes = append(e.freezes[:i], e.freezes[i+1:]...)
+				return handle{result: f}, nil
+			}
+		}
+		return nil, serviceerror.NewNotFound("no freezes")
+	}
+	status, err := e.decided(o)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return nil, err
+	}
+	return handle{result: status, err: err}, nil
+}
+
+func (e *executions) UpdateWithStartWorkflow(_ context.Context, o client.UpdateWithStartWorkflowOptions) (client.WorkflowUpdateHandle, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	wish := o.UpdateOptions.Args[0].(workflows.DeclareFreeze)
+	freeze := policy.Freeze{ID: wish.ID, Reason: wish.Reason, Stacks: wish.Stacks, From: wish.From, Until: wish.Until, DeclaredBy: wish.By, DeclaredAt: began}
+	e.freezes = append(e.freezes, freeze)
+	return handle{result: freeze}, nil
+}
+
+func (*executions) NewWithStartWorkflowOperation(client.StartWorkflowOptions, any, ...any) client.WithStartWorkflowOperation {
+	return nil
+}
+
+func (e *executions) ExecuteWorkflow(_ context.Context, o client.StartWorkflowOptions, _ any, _ ...any) (client.WorkflowRun, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.retries) > 0 {
+		return nil, serviceerror.NewWorkflowExecutionAlreadyStarted("started", "", "")
+	}
+	e.retries = append(e.retries, o)
+	return nil, nil
+}
+
+func (e *executions) DescribeWorkflowExecution(context.Context, string, string) (*workflowservice.DescribeWorkflowExecutionResponse, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	info := &workflowpb.WorkflowExecutionInfo{Status: enums.WORKFLOW_EXECUTION_STATUS_RUNNING, Memo: &commonpb.Memo{Fields: map[string]*commonpb.Payload{}}}
+	for _, r := range e.retries {
+		for name, value := range r.Memo {
+			payload, err := converter.GetDefaultDataConverter().ToPayload(value)
+			if err != nil {
+				return nil, err
+			}
+			info.Memo.Fields[name] = payload
+		}
+	}
+	return &workflowservice.DescribeWorkflowExecutionResponse{WorkflowExecutionInfo: info}, nil
+}
+
+func (e *executions) GetWorkflow(context.Context, string, string) client.WorkflowRun {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.retry == nil {
+		return outcome{of: handle{err: context.DeadlineExceeded}}
+	}
+	return outcome{of: handle{result: *e.retry}}
+}
+
+type handle struct {
+	client.WorkflowUpdateHandle
+	result any
+	err    error
+}
+
+func (h handle) Get(_ context.Context, into any) error {
+	b, err := json.Marshal(h.result)
+	if h.err != nil || err != nil {
+		return errors.Join(h.err, err)
+	}
+	return json.Unmarshal(b, into)
+}
+
+type outcome struct {
+	client.WorkflowRun
+	of handle
+}
+
+func (o outcome) Get(ctx context.Context, into any) error { return o.of.Get(ctx, into) }
+
+func payloads(v any) (converter.EncodedValue, error) {
+	p, err := converter.GetDefaultDataConverter().ToPayloads(v)
+	return client.NewValue(p), err
+}

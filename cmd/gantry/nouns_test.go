@@ -1,0 +1,115 @@
+package main
+
+import (
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gantryhq/gantry/gen/api"
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+func TestStacks(t *testing.T) {
+	r := newAPIRig(t)
+	r.wants([]string{"acme/network-prod", "manual", "open", "gantry:confirm=atuo", "more than Gantry reads"}, "stacks", "list")
+	for _, args := range [][]string{{"network-prod"}, {"acme/network-prod"}, {"network-prod", "--account", "acme"}} {
+		r.wants([]string{"network / prod", "gantry:confirm=atuo: ", "approvals", "gantry:approvals=2", "default"}, append([]string{"stacks", "policy"}, args...)...)
+	}
+	if stack := printed[api.Stack](t, r.wants(nil, "stacks", "policy", "network-prod", "-o", "json")); len(stack.Problems) != 1 {
+		t.Errorf("problems %v", stack.Problems)
+	}
+	r.refused(exitRefused, []string{"Spacelift has no such stack"}, "stacks", "policy", "other")
+	r.refused(exitRefused, []string{"no account of this name"}, "stacks", "list", "--account", "initech")
+}
+
+func TestFreezes(t *testing.T) {
+	r := newAPIRig(t)
+	r.refused(exitRefused, []string{"needs operator"}, "freezes", "declare", "--reason", "x")
+	r.as(ottoToken)
+	before := time.Now()
+	r.wants([]string{"an incident", "network-prod", "otto"}, "freezes", "declare", "--reason", "an incident", "--stack", "network-prod", "--until", "2h")
+	f := r.executions.freezes[0]
+	if !f.From.IsZero() || f.Until.Before(before.Add(2*time.Hour)) || f.Until.After(time.Now().Add(2*time.Hour)) {
+		t.Errorf("it holds from %s until %s", f.From, f.Until)
+	}
+	r.wants(nil, "freezes", "declare", "--reason", "audit", "--from", "2026-01-03T00:00:00Z", "-o", "json")
+	r.wants([]string{f.ID, "an incident", "audit", "all"}, "freezes", "list")
+	r.wants([]string{"no longer holds (an incident)"}, "freezes", "lift", f.ID)
+	if list := printed[api.FreezeList](t, r.wants(nil, "freezes", "list", "-o", "json")); len(list.Freezes) != 1 {
+		t.Errorf("left %v", list.Freezes)
+	}
+	r.refused(exitRefused, []string{"There is no such freeze"}, "freezes", "lift", "x")
+	r.refused(1, []string{"--until", "tomorrow"}, "freezes", "declare", "--reason", "x", "--until", "tomorrow")
+	r.refused(1, []string{"reason"}, "freezes", "declare")
+}
+
+func TestDeliveries(t *testing.T) {
+	r := newAPIRig(t)
+	body, err := os.ReadFile("../../openapi/examples/run_tracked_unconfirmed.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	deliver := func(signature string) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, r.server.URL+"/webhook", strings.NewReader(string(body)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set(spacelift.SignatureHeader, signature)
+		answer, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+	}
+	deliver(spacelift.Sign([]byte(testSecret), body))
+	deliver("sha256=nonsense")
+
+	r.wants([]string{theRunName, "UNCONFIRMED", "accepted", "refused"}, "deliveries", "list")
+	list := printed[api.DeliveryList](t, r.wants(nil, "deliveries", "list", "--outcome", "accepted", "--since", "1h", "-o", "json"))
+	if len(list.Deliveries) != 1 {
+		t.Fatalf("accepted: %+v", list.Deliveries)
+	}
+	if none := printed[api.DeliveryList](t, r.wants(nil, "deliveries", "list", "--until", "1h", "-o", "json")); len(none.Deliveries) != 0 {
+		t.Errorf("before the first there is %+v", none.Deliveries)
+	}
+	id := list.Deliveries[0].ID
+	r.wants([]string{id, theRunName, "pending"}, "deliveries", "show", id)
+	if got := r.wants(nil, "deliveries", "show", id, "--body"); got != string(body) {
+		t.Errorf("the body is printed as %q", got)
+	}
+	r.refused(exitRefused, []string{"needs operator"}, "deliveries", "redeliver", id)
+	r.as(ottoToken)
+	r.wants([]string{"waits to be forwarded again"}, "deliveries", "redeliver", id)
+	r.wants([]string{"0 deliveries wait"}, "deliveries", "redeliver", "--dead")
+	r.refused(1, []string{"--dead"}, "deliveries", "redeliver")
+	r.refused(1, []string{"--dead"}, "deliveries", "redeliver", id, "--dead")
+	r.refused(exitRefused, []string{"no such delivery"}, "deliveries", "show", "01KDX4A7B3C5D7E9F1G3H5J7K9")
+}
+
+// Shells complete what Gantry knows, and nothing where it does not answer.
+func TestCompletion(t *testing.T) {
+	r := newAPIRig(t)
+	r.executions.set(asking())
+	r.as(ottoToken)
+	r.wants(nil, "freezes", "declare", "--reason", "audit")
+	for _, tt := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"runs", "approve", ""}, theRunName + "\tUNCONFIRMED"},
+		{[]string{"stacks", "policy", ""}, "network-prod"},
+		{[]string{"freezes", "lift", ""}, r.executions.freezes[0].ID + "\taudit"},
+		{[]string{"stacks", "list", "--account", ""}, "acme"},
+		{[]string{"runs", "list", "--phase", ""}, "waiting"},
+		{[]string{"runs", "show", theRunName, "-o", ""}, "json"},
+	} {
+		r.wants([]string{tt.want + "\n"}, append([]string{"__complete"}, tt.args...)...)
+	}
+	os.Unsetenv("GANTRY_TOKEN")
+	if out := r.wants(nil, "__complete", "runs", "show", ""); strings.Contains(out, "acme") || strings.Contains(out, "token") {
+		t.Errorf("without a token it completes %q", out)
+	}
+}

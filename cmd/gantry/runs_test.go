@@ -1,0 +1,317 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"go.temporal.io/sdk/client"
+	sdk "go.temporal.io/sdk/temporal"
+
+	"github.com/gantryhq/gantry/gen/api"
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/workflows"
+)
+
+func TestRunsList(t *testing.T) {
+	r := newAPIRig(t)
+	r.executions.set(asking())
+	r.wants([]string{"RUN", theRunName, "UNCONFIRMED", "queued"}, "runs", "list", "--account", "acme", "--phase", "waiting")
+	list := printed[api.RunList](t, r.wants(nil, "runs", "list", "-o", "json"))
+	if len(list.Runs) != 1 || list.Runs[0].Run != string(theRun.Run) || list.NextPageToken != nil {
+		t.Errorf("listed %+v", list)
+	}
+	other := asking()
+	other.Run.Run = "01OTHER"
+	r.executions.set(other)
+	if list := printed[api.RunList](t, r.wants(nil, "runs", "list", "--limit", "1", "-o", "json")); len(list.Runs) != 1 || list.NextPageToken == nil {
+		t.Errorf("one of two is %+v", list)
+	}
+	r.refused(exitRefused, []string{"The request does not fit the contract", "phase:"}, "runs", "list", "--phase", "asleep")
+}
+
+// A limit above what Gantry gives at once is read page by page.
+func TestListsAreReadPageByPage(t *testing.T) {
+	var asked []string
+	pages := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		q := req.URL.Query()
+		asked = append(asked, q.Get("pageSize")+" "+q.Get("pageToken"))
+		var runs []string
+		size := 0
+		fmt.Sscan(q.Get("pageSize"), &size)
+		for range size {
+			runs = append(runs, `{"account":"a","stack":"s","run":"r"}`)
+		}
+		fmt.Fprintf(w, `{"runs":[%s],"nextPageToken":"after%d"}`, strings.Join(runs, ","), len(asked))
+	}))
+	defer pages.Close()
+	r := newAPIRig(t)
+	list := printed[api.RunList](t, r.wants(nil, "runs", "list", "--limit", "450", "-o", "json", "--url", pages.URL))
+	if diff := cmp.Diff([]string{"200 ", "200 after1", "50 after2"}, asked); diff != "" || len(list.Runs) != 450 || *list.NextPageToken != "after3" {
+		t.Errorf("%d runs, asked (-want +got):\n%s", len(list.Runs), diff)
+	}
+}
+
+func TestRunsShow(t *testing.T) {
+	r := newAPIRig(t)
+	r.executions.set(asking())
+	for _, name := range []string{theRunName, "https://acme.app.spacelift.io/stack/network-prod/run/01KDX3V4T8Q2M5N7P9R1S3T5V7"} {
+		out := r.wants([]string{
+			"UNCONFIRMED (state version 5)", "the plan deletes 1 resource", "3 to add, 0 to change, 1 to delete", "9f2c1d7e4 Widen subnets (Jane)",
+			"1 of 2 of the group platform, not jdoe", "bob approve fine by me", "gantry:approvals=2", "bob approves",
+		}, "runs", "show", name)
+		if strings.Contains(out, "more") {
+			t.Errorf("the whole commit message is shown:\n%s", out)
+		}
+	}
+	if run := printed[api.Run](t, r.wants(nil, "runs", "show", theRunName, "-o", "json")); run.StateVersion != 5 {
+		t.Errorf("state version %d", run.StateVersion)
+	}
+	long := asking()
+	for i := range 30 {
+		long.Timeline = append(long.Timeline, workflows.TimelineEntry{At: began, Kind: workflows.KindNote, Summary: fmt.Sprintf("note %d.", i)})
+	}
+	r.executions.set(long)
+	if out := r.wants([]string{"note 29."}, "runs", "show", theRunName); strings.Contains(out, "note 5.") {
+		t.Errorf("all of a long timeline is shown:\n%s", out)
+	}
+	r.wants([]string{"note 5."}, "runs", "show", theRunName, "--timeline")
+	r.refused(exitRefused, []string{"There is no such thing", "no execution for this run"}, "runs", "show", "acme/network-prod/01UNKNOWN")
+	for _, name := range []string{"01KDX3V4T8Q2M5N7P9R1S3T5V7", "a/b", "a//c", "a/b/c/d", "https://acme.app.spacelift.io/stack/x"} {
+		r.refused(1, []string{"names no run"}, "runs", "show", name)
+	}
+}
+
+// What others wrote can't command the terminal of who reads it.
+func TestTextOfOthersIsHarmless(t *testing.T) {
+	r := newAPIRig(t)
+	hostile := asking()
+	hostile.Commit.Message, hostile.StackName = "\x1b]0;owned\x07 hi", "\u202eevil\u009b2J"
+	hostile.Timeline[0].Summary = "one\nRUN  forged"
+	r.executions.set(hostile)
+	out := r.wants([]string{"owned", "evil", "one RUN"}, "runs", "show", theRunName)
+	if strings.ContainsAny(out, "\x1b\x07\u009b\u202e") || strings.Contains(out, "\nRUN") {
+		t.Errorf("printed %q", out)
+	}
+}
+
+func TestRunsExplain(t *testing.T) {
+	r := newAPIRig(t)
+	r.executions.set(asking())
+	r.wants([]string{"one more of platform must approve", "platform without jdoe: approve or reject it", "the plan is discarded", "gantry:approvals=2"}, "runs", "explain", theRunName)
+	if e := printed[api.Explanation](t, r.wants(nil, "runs", "explain", theRunName, "-o", "json")); len(e.Rules) != 1 {
+		t.Errorf("rules %v", e.Rules)
+	}
+}
+
+// decisionSent returns the latest decision that reached the execution.
+func (r *apiRig) decisionSent() workflows.Decision {
+	r.t.Helper()
+	r.executions.mu.Lock()
+	defer r.executions.mu.Unlock()
+	if len(r.executions.updates) == 0 {
+		r.t.Fatal("nothing was decided")
+	}
+	return r.executions.updates[len(r.executions.updates)-1].Args[0].(workflows.Decision)
+}
+
+// A decision is about the plan that the command saw, and about another one only
+// if told so.
+func TestDecide(t *testing.T) {
+	r := newAPIRig(t)
+	r.executions.set(asking())
+	r.executions.decided = func(client.UpdateWorkflowOptions) (workflows.RunStatus, error) { return asking(), nil }
+	for _, tt := range []struct {
+		args []string
+		says string
+		want workflows.Decision
+	}{
+		{[]string{"approve", theRunName, "--note", "fine"}, "approved (3 to add, 0 to change, 1 to delete)", workflows.Decision{Verdict: workflows.Approve, Note: "fine", StateVersion: new(5)}},
+		{[]string{"approve", theRunName, "--state-version", "3"}, "approved", workflows.Decision{Verdict: workflows.Approve, StateVersion: new(3)}},
+		{[]string{"reject", theRunName}, "rejected", workflows.Decision{Verdict: workflows.Reject, StateVersion: new(5)}},
+		{[]string{"revoke", theRunName}, "revoked", workflows.Decision{Verdict: workflows.Revoke}},
+	} {
+		r.wants([]string{theRunName + ": " + tt.says, "the plan deletes 1 resource"}, append([]string{"runs"}, tt.args...)...)
+		got := r.decisionSent()
+		if got.Key == "" {
+			t.Errorf("%v was sent without a key", tt.args)
+		}
+		got.Key, tt.want.By = "", workflows.Person{Name: "ann"}
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("%v (-want +got):\n%s", tt.args, diff)
+		}
+	}
+	if run := printed[api.Run](t, r.wants(nil, "runs", "approve", theRunName, "-o", "json")); run.Phase != api.PhaseWaiting {
+		t.Errorf("run %+v", run)
+	}
+}
+
+func TestRefusedDecisions(t *testing.T) {
+	r := newAPIRig(t)
+	r.executions.set(asking())
+	r.executions.decided = func(client.UpdateWorkflowOptions) (workflows.RunStatus, error) {
+		return workflows.RunStatus{}, sdk.NewNonRetryableApplicationError("ann wrote the commit", workflows.ErrTypeSelfApproval, nil)
+	}
+	r.refused(exitRefused, []string{"Somebody else must approve this run: ann wrote the commit"}, "runs", "approve", theRunName)
+	r.refused(exitRefused, []string{"The token's role does not allow this", "approver"}, "runs", "stop", theRunName)
+	r.refused(exitRefused, []string{"does not fit the contract", "note"}, "runs", "reject", theRunName, "--note", strings.Repeat("x", 1001))
+}
+
+// What may have counted is sent again under the same key, and counts once.
+func TestUnansweredDecisionsAreSentAgain(t *testing.T) {
+	r := newAPIRig(t)
+	r.executions.set(asking())
+	r.executions.decided = func(client.UpdateWorkflowOptions) (workflows.RunStatus, error) {
+		if len(r.executions.updates) == 1 {
+			return workflows.RunStatus{}, context.DeadlineExceeded
+		}
+		return asking(), nil
+	}
+	out, complaints, code := r.run("runs", "approve", theRunName)
+	if code != 0 || !strings.Contains(out, "approved") || !strings.Contains(complaints, "sending it again (it counts once)") {
+		t.Errorf("exit code %d\n%s\n%s", code, out, complaints)
+	}
+	if u := r.executions.updates; len(u) != 2 || u[0].UpdateID == "" || u[0].UpdateID != u[1].UpdateID {
+		t.Errorf("sent %+v", u)
+	}
+}
+
+// The exit code says how a run ended.
+func TestExitCodes(t *testing.T) {
+	r := newAPIRig(t)
+	for state, code := range map[spacelift.RunState]int{
+		"FINISHED": 0, "FAILED": 10, "DISCARDED": 11, "CANCELED": 12, "STOPPED": 13, "SKIPPED": 14, "APPLYING": 19,
+	} {
+		r.executions.set(ended(state))
+		out, complaints, got := r.run("runs", "watch", theRunName)
+		if got != code || !strings.Contains(out, string(state)) || code != 0 && !strings.Contains(complaints, "it is over") {
+			t.Errorf("%s: exit code %d, want %d\n%s%s", state, got, code, out, complaints)
+		}
+	}
+	r.executions.set(asking())
+	r.refused(exitNotInTime, []string{"not ended in time"}, "runs", "watch", theRunName, "--timeout", "100ms")
+	r.refused(exitRefused, []string{"no such thing"}, "runs", "watch", "acme/network-prod/01UNKNOWN")
+}
+
+func TestDecideAndWait(t *testing.T) {
+	r := newAPIRig(t)
+	for state, code := range map[spacelift.RunState]int{"FINISHED": 0, "FAILED": 10} {
+		r.executions.set(asking())
+		r.executions.decided = func(client.UpdateWorkflowOptions) (workflows.RunStatus, error) {
+			r.executions.runs[workflows.ManageRunID(theRun)] = ended(state)
+			return asking(), nil
+		}
+		out, _, got := r.run("runs", "approve", theRunName, "--wait")
+		if got != code || !strings.Contains(out, "approved") || !strings.Contains(out, string(state)) {
+			t.Errorf("%s: exit code %d, want %d\n%s", state, got, code, out)
+		}
+		r.executions.set(asking())
+		out, _, got = r.run("runs", "approve", theRunName, "--wait", "-o", "json")
+		if run := printed[api.Run](t, out); got != code || run.State != string(state) {
+			t.Errorf("%s: exit code %d, want %d, run %s", state, got, code, run.State)
+		}
+	}
+	r.executions.set(asking())
+	r.executions.decided = func(client.UpdateWorkflowOptions) (workflows.RunStatus, error) { return asking(), nil }
+	r.refused(exitNotInTime, []string{"not ended in time"}, "runs", "approve", theRunName, "--wait", "--timeout", "100ms")
+}
+
+// Watching goes on over a Gantry that is started anew.
+func TestWatchOutlivesABrokenStream(t *testing.T) {
+	event := func(w http.ResponseWriter, name, state string) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		fmt.Fprintf(w, ": hello\n\nevent: %s\ndata: {\"state\":%q,\"phase\":\"applying\",\"startedAt\":\"2026-01-01T10:00:00Z\"}\n\n", name, state)
+	}
+	calls := 0
+	broken := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		switch calls++; calls {
+		case 1:
+			event(w, "run", "PLANNING") // and cut off
+		case 2:
+			w.WriteHeader(http.StatusBadGateway) // a proxy
+		default:
+			event(w, "end", "FINISHED")
+		}
+	}))
+	defer broken.Close()
+	r := newAPIRig(t)
+	r.wants([]string{"PLANNING", "FINISHED"}, "runs", "watch", theRunName, "--url", broken.URL)
+	if calls != 3 {
+		t.Errorf("connected %d times", calls)
+	}
+}
+
+func TestRetry(t *testing.T) {
+	r := newAPIRig(t)
+	r.as(ottoToken)
+	r.refused(exitRefused, nil, "runs", "retry", "acme/network-prod/01UNKNOWN")
+	r.executions.set(asking())
+	r.refused(exitRefused, []string{"Only failed runs can be retried"}, "runs", "retry", theRunName)
+
+	r.executions.set(ended("FAILED"))
+	r.executions.retry = &workflows.RetryRunOutcome{New: spacelift.RunRef{Account: "acme", Stack: "network-prod", Run: "01AGAIN"}}
+	again := ended("FINISHED")
+	again.Run.Run = "01AGAIN"
+	r.executions.set(again)
+	r.wants([]string{"is tried again as acme/network-prod/01AGAIN", "FINISHED"}, "runs", "retry", theRunName, "--wait", "--note", "now")
+	r.refused(exitRefused, []string{"The run is retried already", "01AGAIN"}, "runs", "retry", theRunName)
+}
+
+func TestRetryThatIsUnderWay(t *testing.T) {
+	r := newAPIRig(t)
+	r.as(ottoToken)
+	r.executions.set(ended("FAILED"))
+	r.wants([]string{"its retry is under way"}, "runs", "retry", theRunName)
+	r.executions.retries = nil
+	r.refused(exitNotInTime, []string{"not ended in time"}, "runs", "retry", theRunName, "--wait", "--timeout", "100ms")
+}
+
+func TestStop(t *testing.T) {
+	r := newAPIRig(t)
+	r.as(ottoToken)
+	r.executions.set(asking())
+	r.executions.decided = func(client.UpdateWorkflowOptions) (workflows.RunStatus, error) { return ended("DISCARDED"), nil }
+	r.wants([]string{"asked to stop", "DISCARDED"}, "runs", "stop", theRunName, "--note", "wrong branch")
+	if got := r.executions.updates[0].Args[0].(workflows.StopRequest); got.Note != "wrong branch" || got.By.Name != "otto" {
+		t.Errorf("sent %+v", got)
+	}
+}
+
+func TestWithoutAGantry(t *testing.T) {
+	r := newAPIRig(t)
+	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") }))
+	defer page.Close()
+	elsewhere := httptest.NewServer(http.RedirectHandler(r.server.URL, http.StatusFound))
+	defer elsewhere.Close()
+	r.refused(1, []string{"nothing Gantry would say", "--url"}, "runs", "list", "--url", page.URL)
+	r.refused(1, []string{"302", "--url"}, "runs", "list", "--url", elsewhere.URL)
+	r.refused(1, []string{"refused"}, "runs", "list", "--url", "http://127.0.0.1:1")
+	r.refused(1, []string{"refused"}, "runs", "watch", theRunName, "--url", "http://127.0.0.1:1")
+	r.refused(1, []string{"is not an address"}, "runs", "list", "--url", "gantry.example.com")
+	r.refused(1, []string{"neither table nor json"}, "runs", "list", "-o", "xml")
+}
+
+func TestTokens(t *testing.T) {
+	r := newAPIRig(t)
+	r.as("gantry_wrong")
+	r.refused(exitRefused, []string{"No valid token"}, "runs", "list")
+
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte(annToken+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.wants(nil, "runs", "list", "--token-file", file)
+	t.Setenv("GANTRY_TOKEN_FILE", file)
+	r.refused(1, []string{"unset one"}, "runs", "list")
+	os.Unsetenv("GANTRY_TOKEN")
+	r.wants(nil, "runs", "list")
+	os.Unsetenv("GANTRY_TOKEN_FILE")
+	r.refused(1, []string{"no token", "gantry token create"}, "runs", "list")
+	r.refused(1, []string{"read token"}, "runs", "list", "--token-file", file+"-gone")
+}
