@@ -1,0 +1,92 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+const exampleConfig = "../../docs/reference/gantry.example.yaml"
+
+// lintWith runs gantry lint and returns what it prints, and its error.
+func lintWith(t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	for _, v := range os.Environ() {
+		if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, "GANTRY_") {
+			t.Setenv(name, "") // put back at the end
+			os.Unsetenv(name)
+		}
+	}
+	cmd := newRootCommand()
+	var out bytes.Buffer
+	cmd.SetOut(&out)
+	cmd.SetErr(&out)
+	cmd.SetArgs(append([]string{"lint"}, args...))
+	err := cmd.ExecuteContext(t.Context())
+	return out.String(), err
+}
+
+func TestLint(t *testing.T) {
+	broken := filepath.Join(t.TempDir(), "gantry.yaml")
+	if err := os.WriteFile(broken, []byte("windows: [{name: w, timeZone: Mars}]\nprofiles: [{name: p, approvals: 99, windows: [v]}]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	shared := filepath.Join(t.TempDir(), "gantry.yaml") // no accounts: each place has its own
+	if err := os.WriteFile(shared, []byte("profiles: [{name: p, approvals: 3}]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name   string
+		args   []string
+		prints []string // patterns of lines
+		fails  []string // parts of the error; none: it ends with 0
+	}{
+		{name: "the example", args: []string{"--config", exampleConfig}, prints: []string{`.*gantry\.example\.yaml can be used\.`}},
+		{name: "without accounts", args: []string{"--config", shared}, prints: []string{`.* can be used\.`}},
+		{
+			name: "what labels come to", args: []string{"--config", exampleConfig, "--labels", "gantry:managed,gantry:profile=production,gantry:approvals=3"},
+			prints: []string{
+				`SETTING +VALUE +FROM`, `profile +production +gantry:profile=production`, `approvals +3 +gantry:approvals=3`, `approvers +platform +profile production`,
+				`limits\.maxDeleted +0 +profile production`, `escalation +after 1h tell deploys; after 8h tell on-call; after 72h discard +profile production`,
+				`deadlines\.planning +1h +profile production`, `after +none +default`,
+			},
+		},
+		{
+			name: "a label with a comma", args: []string{"--config", exampleConfig, "--labels", `gantry:managed,"depends-on:network,dns"`},
+			prints: []string{`after +dns, network +depends-on:network,dns`},
+		},
+		{name: "labels alone", args: []string{"--labels", "gantry:managed,gantry:confirm=auto"}, prints: []string{`confirm +auto +gantry:confirm=auto`}},
+		{name: "not managed", args: []string{"--labels", "gantry:confirm=auto"}, prints: []string{`The stack is not managed: that takes the label gantry:managed\.`}},
+		{
+			name: "labels that can't be followed", args: []string{"--config", shared, "--labels", "gantry:managed,gantry:profile=production,gantry:aprovals=2"},
+			prints: []string{`.* can be used\.`},
+			fails:  []string{"gantry:aprovals=2: Gantry knows no such label", `gantry:profile=production: there is no profile "production"; name one that is configured under profiles (there are p)`},
+		},
+		{
+			name: "mistakes", args: []string{"--config", broken, "--labels", "gantry:managed"},
+			fails: []string{`windows[0] w: timeZone: there is no time zone "Mars"`, "profiles[0] p: approvals: 99", `profiles[0] p: windows: there is no window "v"`},
+		},
+		{name: "no such file", args: []string{"--config", "/nowhere.yaml"}, fails: []string{"/nowhere.yaml"}},
+		{name: "nothing to check", fails: []string{"give --config, --labels or both"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			out, err := lintWith(t, tt.args...)
+			for _, line := range tt.prints {
+				if !regexp.MustCompile(`(?m)^` + line + `$`).MatchString(out) {
+					t.Errorf("no line is %s:\n%s", line, out)
+				}
+			}
+			for _, part := range tt.fails {
+				if err == nil || !strings.Contains(err.Error(), part) {
+					t.Errorf("it does not say %q: %v", part, err)
+				}
+			}
+			if want := len(tt.fails) > 0; (err != nil) != want || want && exitCode(err) != 1 {
+				t.Errorf("it ends with %d: %v", exitCode(err), err)
+			}
+		})
+	}
+}
