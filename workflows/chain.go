@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/gantryhq/gantry/activities"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -93,20 +92,21 @@ func newChain(root spacelift.RunRef, at time.Time) chain {
 	return chain{Root: root, StartedAt: at, Nodes: []chainNode{{Stack: root.Stack, Runs: []chainRun{{Run: root, Look: at, Rung: true}}}}}
 }
 
-// takeGraph takes what follows the root.
-func (c *chain) takeGraph(at time.Time, g activities.ChainGraph) {
+// takeNodes takes what follows the root, parents before their followers; partial
+// says that there may be more.
+func (c *chain) takeNodes(at time.Time, nodes []chainNode, partial bool) {
 	c.Known, c.Trouble = true, nil
-	if len(g.Cycle) > 0 {
-		c.Refused = "nothing is released, because the labels lead in a circle: " + around(g.Cycle)
-		c.note(at, KindDecision, "", "", "%s", c.Refused)
-		return
-	}
-	for _, s := range g.Stacks {
-		c.Nodes = append(c.Nodes, chainNode{Stack: s.Stack, After: s.After})
-	}
-	if g.Partial {
+	c.Nodes = append(c.Nodes, nodes...)
+	if partial {
 		c.note(at, KindNote, "", "", "more stacks may follow than Gantry could read; those it does not know are not released")
 	}
+}
+
+// takeCycle takes that nothing can say which stack goes first.
+func (c *chain) takeCycle(at time.Time, cycle []spacelift.StackID) {
+	c.Known, c.Trouble = true, nil
+	c.Refused = "nothing is released, because the labels lead in a circle: " + around(cycle)
+	c.note(at, KindDecision, "", "", "%s", c.Refused)
 }
 
 // around writes a way through stacks.
@@ -168,29 +168,21 @@ func (n *chainNode) add(r chainRun) *chainRun {
 	return n.run(r.Run)
 }
 
-// triggered takes a run that was triggered for a stack, or adopted.
-func (c *chain) triggered(at time.Time, stack spacelift.StackID, result activities.TriggerFollowerResult) {
-	n := c.node(stack)
-	n.Releasing, n.Unsure = false, false
-	if result.Outcome == activities.FollowHeld {
-		c.failed(at, stack, result.Reason)
-		return
-	}
-	n.Trouble = nil
-	how := "Gantry triggered it"
-	if result.Reason != "" {
-		how = result.Reason
-	}
-	c.note(at, KindAction, stack, result.Run.Run, "%s", how)
-	if n.run(result.Run) == nil {
-		n.add(chainRun{Run: result.Run, How: how, Look: at})
+// triggered takes a run that was triggered for a stack, or adopted, and how.
+func (c *chain) triggered(at time.Time, run spacelift.RunRef, how string) {
+	n := c.node(run.Stack)
+	n.Releasing, n.Unsure, n.Trouble = false, false, nil
+	c.note(at, KindAction, run.Stack, run.Run, "%s", how)
+	if n.run(run) == nil {
+		n.add(chainRun{Run: run, How: how, Look: at})
 	}
 }
 
-// failed takes why a stack's run was not triggered.
-func (c *chain) failed(at time.Time, stack spacelift.StackID, reason string) {
+// untriggered takes why no run of a stack was triggered. unsure says that one
+// may have been all the same.
+func (c *chain) untriggered(at time.Time, stack spacelift.StackID, reason string, unsure bool) {
 	n := c.node(stack)
-	n.Releasing = false
+	n.Releasing, n.Unsure = false, unsure
 	if n.Trouble == nil || n.Trouble.Reason != reason {
 		c.note(at, KindDecision, stack, "", "not triggered: %s", reason)
 	}

@@ -10,7 +10,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
-	"github.com/gantryhq/gantry/activities"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -34,16 +33,16 @@ func newChainStory(fatal func(string, ...any), edges ...string) *chainStory {
 	s.enters(root, spacelift.RunStateApplying)
 	s.enters(root, spacelift.RunStateFinished)
 	s.c.saw(s.now, s.runs[root])
-	var graph activities.ChainGraph
+	var nodes []chainNode
 	for _, e := range edges {
 		stack, parents, _ := strings.Cut(e, "<")
-		node := activities.ChainStack{Stack: spacelift.StackID(stack)}
+		node := chainNode{Stack: spacelift.StackID(stack)}
 		for p := range strings.SplitSeq(parents, ",") {
 			node.After = append(node.After, spacelift.StackID(p))
 		}
-		graph.Stacks = append(graph.Stacks, node)
+		nodes = append(nodes, node)
 	}
-	s.c.takeGraph(s.now, graph)
+	s.c.takeNodes(s.now, nodes, false)
 	return s
 }
 
@@ -77,7 +76,7 @@ func (s *chainStory) attempt(stack spacelift.StackID) {
 	ref := spacelift.RunRef{Account: "acme", Stack: stack, Run: spacelift.RunID(fmt.Sprintf("%s-%d", stack, len(s.runs)))}
 	s.enters(ref, spacelift.RunStateQueued)
 	s.c.node(stack).Releasing = true
-	s.c.triggered(s.now, stack, activities.TriggerFollowerResult{Outcome: activities.FollowTriggered, Run: ref})
+	s.c.triggered(s.now, ref, "Gantry triggered it")
 	s.c.saw(s.now, s.runs[ref])
 }
 
@@ -256,7 +255,7 @@ func TestAFollowerThatCannotBeTriggered(t *testing.T) {
 		case len(n.Trigger) == 1:
 			tries++
 			s.c.node("app").Releasing = true
-			s.c.triggered(s.now, "app", activities.TriggerFollowerResult{Outcome: activities.FollowHeld, Reason: "it is locked"})
+			s.c.untriggered(s.now, "app", "it is locked", false)
 			s.shows(t, nodes{"net": NodeFinished, "app": NodeHeld, "web": NodeWaiting})
 		case n.Until.After(s.now):
 			s.now = n.Until
@@ -280,12 +279,12 @@ func TestWhatReleasesNothing(t *testing.T) {
 		run := spacelift.Run{Ref: root, Type: spacelift.RunTypeTracked, State: runFinished, StateVersion: 9, CreatedAt: chainBegan}
 		change(&run)
 		c.saw(chainBegan, run)
-		c.takeGraph(chainBegan, activities.ChainGraph{Stacks: []activities.ChainStack{{Stack: "app", After: []spacelift.StackID{"net"}}}})
+		c.takeNodes(chainBegan, []chainNode{{Stack: "app", After: []spacelift.StackID{"net"}}}, false)
 		return c
 	}
 	circle := read(func(*spacelift.Run) {})
 	circle.Nodes = circle.Nodes[:1]
-	circle.takeGraph(chainBegan, activities.ChainGraph{Cycle: []spacelift.StackID{"net", "app", "net"}})
+	circle.takeCycle(chainBegan, []spacelift.StackID{"net", "app", "net"})
 	unread := newChain(root, chainBegan)
 	stopped := read(func(*spacelift.Run) {})
 	stopped.stop(chainBegan, StopChain{By: "jane", Note: "wrong day"})

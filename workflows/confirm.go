@@ -58,6 +58,7 @@ func (r *record) answered(now time.Time, in activities.ConfirmRunInput, result a
 		return
 	}
 	r.learn(now, result.Run)
+	r.takeFollowers(now, followersOf(result.Followers))
 	ask := r.asking(stateKey{plan, in.Expect.State})
 	if ask == nil {
 		ask = new(asking) // generation 0 keeps none
@@ -148,6 +149,7 @@ func (r *record) hearRest(batch RunEvents) {
 	if batch.RetryOf != nil {
 		r.RetryOf = batch.RetryOf
 	}
+	r.join(batch.Chains)
 	if batch.RulesChanged {
 		r.RulesStale = r.Rules != nil && r.RulesFor != nil
 	}
@@ -171,6 +173,14 @@ func because(err error) string {
 		return wrapper.Unwrap().Error()
 	}
 	return err.Error()
+}
+
+// followersOf are what an activity knew, as the record keeps them.
+func followersOf(f *activities.Followers) *followers {
+	if f == nil {
+		return nil
+	}
+	return &followers{Stacks: f.Stacks, More: f.More}
 }
 
 // termsOf are what an activity read, as the record keeps them.

@@ -49,7 +49,10 @@ const (
 	doStop     action = "stop"     // the run, because somebody wants it
 	doDiagnose action = "diagnose" // why it failed
 	doRetry    action = "retry"    // start the run that tries again
+	doRelease  action = "release"  // the stacks that follow
 	doFinish   action = "finish"   // the run has ended
+
+	doTellChains action = "tell-chains" // that the run has ended
 )
 
 // Who can unblock a run.

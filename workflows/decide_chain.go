@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gantryhq/gantry/activities"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -235,6 +234,7 @@ func (c *chain) record(at time.Time, n chainNext) {
 	}
 	c.Edges = n.Edges
 	switch {
+	case n.Finish && !c.EndedAt.IsZero():
 	case n.Finish:
 		c.EndedAt, c.HeldSince = at, time.Time{}
 		c.note(at, KindDecision, "", "", "the chain has ended: %s", n.Reason)
@@ -307,21 +307,25 @@ func (c *chain) whyHeld() string {
 }
 
 // release is what triggering a follower needs to know.
-func (c *chain) release(stack spacelift.StackID) activities.TriggerFollowerInput {
+type release struct {
+	After   []spacelift.StackID
+	Parents []chainRun // the runs that let it go; those that were skipped have none
+	Since   time.Time  // by Spacelift's clock, before the follower was let go
+	Again   bool       // it may have been triggered before
+}
+
+func (c *chain) release(stack spacelift.StackID) release {
 	node := c.node(stack)
-	in := activities.TriggerFollowerInput{Account: c.Root.Account, Stack: stack, After: node.After, Again: node.Unsure}
+	r := release{After: node.After, Again: node.Unsure, Since: c.Nodes[0].current().EndedAt}
 	for _, parent := range node.After {
-		r := c.node(parent).current()
-		if r == nil || r.State != spacelift.RunStateFinished {
+		run := c.node(parent).current()
+		if run == nil || run.State != spacelift.RunStateFinished {
 			continue
 		}
-		in.Parents = append(in.Parents, activities.ParentRun{Run: r.Run, CreatedAt: r.CreatedAt})
-		if r.EndedAt.After(in.Since) {
-			in.Since = r.EndedAt
+		r.Parents = append(r.Parents, *run)
+		if run.EndedAt.After(r.Since) {
+			r.Since = run.EndedAt
 		}
 	}
-	if in.Since.IsZero() { // all were skipped: the root's end is before that
-		in.Since = c.Nodes[0].current().EndedAt
-	}
-	return in
+	return r
 }

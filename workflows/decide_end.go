@@ -17,8 +17,17 @@ const longestRetry = time.Hour
 // finished or was skipped is not, because that would cost each of them.
 func decideEnd(s situation) next {
 	end := next{Do: doFinish, Phase: PhaseDone, Reason: outcome(s.RunStatus)}
-	if s.generation == 0 || !s.Managed {
+	if s.generation == 0 {
 		return end
+	}
+	if s.chainsWait() {
+		return end.to(doTellChains)
+	}
+	if !s.Managed {
+		return end
+	}
+	if s.releases() {
+		return end.to(doRelease)
 	}
 	if s.State != spacelift.RunStateFailed {
 		if s.outsider() {

@@ -89,11 +89,13 @@ type Explanation struct {
 	Phase   Phase              `json:"phase"`
 	Summary string             `json:"summary"` // one sentence: what it waits for, or how it ended
 
-	WaitingFor *WaitingFor `json:"waitingFor,omitempty"` // nil once the run has ended
-	Unblock    []Unblock   `json:"unblock,omitempty"`    // who can do what to move it on
-	Next       []NextStep  `json:"next,omitempty"`       // what happens if nobody does anything, soonest first
-	Approvals  *Approvals  `json:"approvals,omitempty"`  // where people are asked
-	Rules      []Rule      `json:"rules,omitempty"`      // every rule that matched, in the order it was looked at
+	WaitingFor *WaitingFor         `json:"waitingFor,omitempty"` // nil once the run has ended
+	Unblock    []Unblock           `json:"unblock,omitempty"`    // who can do what to move it on
+	Next       []NextStep          `json:"next,omitempty"`       // what happens if nobody does anything, soonest first
+	Approvals  *Approvals          `json:"approvals,omitempty"`  // where people are asked
+	Chains     []ChainRef          `json:"chains,omitempty"`     // see RunStatus
+	Followers  []spacelift.StackID `json:"followers,omitempty"`  // see RunStatus
+	Rules      []Rule              `json:"rules,omitempty"`      // every rule that matched, in the order it was looked at
 }
 
 // Unblock is somebody who can move a run on.

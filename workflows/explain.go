@@ -11,7 +11,7 @@ import (
 // explain says why a run is where it is, by the same functions that decide.
 func explain(s situation) Explanation {
 	n := decide(s)
-	e := Explanation{Run: s.Run, State: s.State, Phase: n.Phase, Summary: n.Reason, Approvals: s.Approvals}
+	e := Explanation{Run: s.Run, State: s.State, Phase: n.Phase, Summary: n.Reason, Approvals: s.Approvals, Chains: s.Chains, Followers: s.Followers}
 	if n.Do != doFinish {
 		e.WaitingFor = n.waitingFor(s.RunStatus)
 		e.Unblock = unblock(s, n)
@@ -75,6 +75,9 @@ func (s situation) upcoming(n next) []NextStep {
 		all = append(all, NextStep{At: n.Until, What: n.Then})
 	case n.Then != "":
 		all = append(all, NextStep{What: n.Then})
+	}
+	if what := s.whatFollows(); what != "" && !s.State.Terminal() {
+		all = append(all, NextStep{What: what})
 	}
 	if d := s.deadline(); d > 0 && n.What == WaitSpacelift && s.generation > 0 && s.Managed && !s.entered.Overdue && !s.entered.At.IsZero() {
 		all = append(all, NextStep{At: s.entered.At.Add(d), What: fmt.Sprintf("Gantry looks for itself, and if the run is still %s tells people", s.State)})

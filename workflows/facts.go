@@ -30,6 +30,10 @@ func (r *record) status(at time.Time) RunStatus {
 func (r *record) facts() RunStatus {
 	s := RunStatus{
 		Run: r.Run, StartedAt: r.StartedAt, Plans: slices.Clone(r.Plans), GivenUp: r.GivenUp, RetryOf: r.RetryOf,
+		Chains: slices.Clone(r.Chains),
+	}
+	if r.Followers != nil {
+		s.Followers = slices.Clone(r.Followers.Stacks)
 	}
 	for _, d := range r.Decisions {
 		s.Decisions = append(s.Decisions, d.Decided)

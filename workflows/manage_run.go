@@ -96,6 +96,7 @@ func newManager(ctx workflow.Context, in ManageRunInput) (*manager, error) {
 		sending: map[string]bool{},
 	}
 	m.quiet.since = m.known.StartedAt
+	m.known.join(in.Chains)
 	if in.Known != nil {
 		m.known = *in.Known
 	}
@@ -145,6 +146,7 @@ func (m *manager) decide(ctx workflow.Context) next {
 	s := m.situation(ctx)
 	n := decide(s)
 	if n.Do == doFinish {
+		m.known.Released = new(s.key())
 		m.log.Info("run ended", "run", s.Run.String(), "state", s.State, "outcome", n.Reason)
 		return n
 	}

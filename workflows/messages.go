@@ -34,6 +34,9 @@ type RunEvents struct {
 
 	// RetryOf says that the run tries another one again.
 	RetryOf *RetryOf `json:"retryOf,omitempty"`
+
+	// Chains are chains that the run is part of.
+	Chains []ChainRef `json:"chains,omitempty"`
 }
 
 // EventSource says how we learned of an event.
@@ -88,6 +91,7 @@ type ManageRunInput struct {
 	Generation int              `json:"generation,omitempty"` // CurrentGeneration
 	Events     []RunEvent       `json:"events,omitempty"`
 	RetryOf    *RetryOf         `json:"retryOf,omitempty"` // nil: it tries no other run again, as far as is known
+	Chains     []ChainRef       `json:"chains,omitempty"`  // that the run is part of, as far as is known
 	Known      *record          `json:"known,omitempty"`
 }
 

@@ -54,6 +54,14 @@ type record struct {
 	Failure   *Failure `json:"failure,omitempty"`
 	Retry     *Retry   `json:"retry,omitempty"`
 
+	// Chains are what the run is part of, and ChainsTold the end that they know
+	// of. Followers are the stacks that follow the run's, nil while that is not
+	// known; Released is the end for which those were let go, if there were any.
+	Chains     []ChainRef `json:"chains,omitempty"`
+	ChainsTold *stateKey  `json:"chainsTold,omitempty"`
+	Followers  *followers `json:"followers,omitempty"`
+	Released   *stateKey  `json:"released,omitempty"`
+
 	Outbox   []notice `json:"outbox,omitempty"`   // messages that have not arrived yet
 	Spoke    bool     `json:"spoke,omitempty"`    // people were told something that calls for an end
 	Farewell bool     `json:"farewell,omitempty"` // they were told the end

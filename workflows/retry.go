@@ -31,6 +31,9 @@ type RetryRunInput struct {
 	// FailedAt is when the run failed, by Spacelift's clock; zero: not known, the
 	// API is asked.
 	FailedAt time.Time `json:"failedAt,omitzero"`
+
+	// Chains are what the run is part of: the new one will be too.
+	Chains []ChainRef `json:"chains,omitempty"`
 }
 
 // RetryRunOutcome is the result of RetryRun.
@@ -65,7 +68,7 @@ func RetryRun(ctx workflow.Context, in RetryRunInput) (RetryRunOutcome, error) {
 	// Once it was begun it is brought to its end, whoever cancels.
 	ctx, stop := workflow.NewDisconnectedContext(ctx)
 	defer stop()
-	manageRetry(ctx, result.New, RetryOf{Run: in.Run, Attempt: max(in.Attempt, 2), By: in.By})
+	manageRetry(ctx, result.New, RetryOf{Run: in.Run, Attempt: max(in.Attempt, 2), By: in.By}, in.Chains)
 	return RetryRunOutcome{New: result.New}, nil
 }
 
@@ -107,7 +110,7 @@ func failure(run spacelift.Run) (spacelift.Transition, bool) {
 // Whether Spacelift retries under a new id is not documented. Under the same
 // one, the execution that saw the run fail has ended or is about to: another
 // begins, which is the one case where a run has two.
-func manageRetry(ctx workflow.Context, run spacelift.RunRef, of RetryOf) {
+func manageRetry(ctx workflow.Context, run spacelift.RunRef, of RetryOf, chains []ChainRef) {
 	reuse := enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE
 	if run == of.Run {
 		reuse = enums.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE
@@ -115,11 +118,11 @@ func manageRetry(ctx workflow.Context, run spacelift.RunRef, of RetryOf) {
 	start := func() error {
 		return workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
 			WorkflowID: ManageRunID(run), ParentClosePolicy: enums.PARENT_CLOSE_POLICY_ABANDON, WorkflowIDReusePolicy: reuse,
-		}), ManageRunType, ManageRunInput{Run: run, Generation: CurrentGeneration, RetryOf: &of}).GetChildWorkflowExecution().Get(ctx, nil)
+		}), ManageRunType, ManageRunInput{Run: run, Generation: CurrentGeneration, RetryOf: &of, Chains: chains}).GetChildWorkflowExecution().Get(ctx, nil)
 	}
 	err := start()
 	if temporal.IsWorkflowExecutionAlreadyStartedError(err) {
-		err = workflow.SignalExternalWorkflow(ctx, ManageRunID(run), "", RunEventsSignal, RunEvents{RetryOf: &of}).Get(ctx, nil)
+		err = workflow.SignalExternalWorkflow(ctx, ManageRunID(run), "", RunEventsSignal, RunEvents{RetryOf: &of, Chains: chains}).Get(ctx, nil)
 		if err != nil && run == of.Run {
 			err = start() // it has ended in the meantime
 		}
@@ -127,6 +130,7 @@ func manageRetry(ctx workflow.Context, run spacelift.RunRef, of RetryOf) {
 	if err != nil {
 		workflow.GetLogger(ctx).Warn("the run that tries again is not told of it", "run", run.String(), "retryOf", of.Run.String(), "error", err)
 	}
+	tellOfRun(ctx, chains, ChainNews{Run: run})
 }
 
 // withRetrying is for calls of a retry. After a day it is given up: nobody waits

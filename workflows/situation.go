@@ -34,6 +34,9 @@ type situation struct {
 	trouble       *trouble
 	diagnosed     bool
 	sought        bool // somebody looked who ended the run, or tried
+	chainsTold    *stateKey
+	released      *stateKey
+	followers     *followers
 }
 
 // situation is all that decisions rest on, at a time. It shares nothing with
@@ -43,6 +46,7 @@ func (r *record) situation(at time.Time) situation {
 		RunStatus: r.facts(), now: at, generation: r.Generation,
 		rules: r.Rules, rulesRead: r.RulesRead, rulesFor: r.RulesFor, rulesStale: r.RulesStale,
 		entered: r.Entered, stopping: r.Stopping, trouble: r.Trouble, diagnosed: r.Diagnosed, sought: r.EndSought,
+		chainsTold: r.ChainsTold, released: r.Released, followers: r.Followers,
 	}
 	if r.Generation == 0 {
 		return s

@@ -44,6 +44,12 @@ type RunStatus struct {
 	Retry   *Retry   `json:"retry,omitempty"`   // of this run by another; nil when none is planned
 	RetryOf *RetryOf `json:"retryOf,omitempty"` // the run that this one tries again
 
+	// Chains are what the run is part of: one that it began, or those that
+	// released it. Followers are the managed stacks that follow the run's, and
+	// are released when it finishes.
+	Chains    []ChainRef          `json:"chains,omitempty"`
+	Followers []spacelift.StackID `json:"followers,omitempty"`
+
 	Branch         string           `json:"branch,omitempty"`
 	Commit         spacelift.Commit `json:"commit,omitzero"`
 	Delta          *spacelift.Delta `json:"delta,omitempty"`

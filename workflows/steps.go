@@ -33,6 +33,10 @@ func (m *manager) step(do action) func(workflow.Context, next) error {
 		return m.diagnose
 	case doRetry:
 		return m.retry
+	case doRelease:
+		return m.release
+	case doTellChains:
+		return m.tellChains
 	}
 	return nil
 }
@@ -74,6 +78,7 @@ func (m *manager) readRules(ctx workflow.Context, _ next) error {
 	m.known.works(doRules)
 	rules.Labels = s.Labels
 	m.known.takeRules(now, termsOf(rules), s.ask != nil)
+	m.known.takeFollowers(now, followersOf(rules.Followers))
 	return nil
 }
 
@@ -182,7 +187,7 @@ func (m *manager) retry(ctx workflow.Context, _ next) error {
 		WorkflowID:            RetryRunID(m.known.Run),
 		WorkflowIDReusePolicy: enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
 		ParentClosePolicy:     enums.PARENT_CLOSE_POLICY_ABANDON,
-	}), RetryRunType, RetryRunInput{Run: m.known.Run, By: SourceGantry, Reason: retry.Reason, Attempt: retry.Attempt})
+	}), RetryRunType, RetryRunInput{Run: m.known.Run, By: SourceGantry, Reason: retry.Reason, Attempt: retry.Attempt, Chains: m.known.others()})
 	err := child.GetChildWorkflowExecution().Get(ctx, nil)
 	if ctx.Err() != nil {
 		return ctx.Err()

@@ -1,0 +1,103 @@
+package workflows
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// followers are the managed stacks that follow a run's stack directly, and when
+// Gantry knew that.
+type followers struct {
+	Stacks []spacelift.StackID `json:"stacks,omitempty"`
+	More   int                 `json:"more,omitempty"` // that are not named
+	At     time.Time           `json:"at"`
+}
+
+// followersTrusted is how long it is believed that nobody follows a stack. A
+// run that takes longer asks when it finishes.
+const followersTrusted = 30 * time.Minute
+
+// maxChains bounds the chains that one run is part of. There is mostly one; two
+// chains may share a run when they release the same stack at the same time.
+const maxChains = 10
+
+// takeFollowers takes who follows the run's stack; nil is that nobody could say.
+func (r *record) takeFollowers(at time.Time, f *followers) {
+	if f != nil {
+		f.At = at
+		r.Followers = f
+	}
+}
+
+// join makes the run part of chains.
+func (r *record) join(chains []ChainRef) {
+	for _, c := range chains {
+		known := slices.ContainsFunc(r.Chains, func(k ChainRef) bool { return k.Root == c.Root })
+		if known || len(r.Chains) >= maxChains {
+			continue
+		}
+		r.Chains = append(slices.Clone(r.Chains), c)
+		r.ChainsTold = nil
+	}
+}
+
+// others are the chains that released the run, so without one that it began.
+func (r *record) others() []ChainRef {
+	return slices.DeleteFunc(slices.Clone(r.Chains), func(c ChainRef) bool { return c.Root == r.Run })
+}
+
+// began makes the run part of the chain that it began.
+func (r *record) began(key stateKey) {
+	r.Released = &key
+	r.Chains = append(slices.Clone(r.Chains), ChainRef{Root: r.Run})
+}
+
+// follows reports whether a chain released the run.
+func (s situation) follows() bool {
+	return slices.ContainsFunc(s.Chains, func(c ChainRef) bool { return c.Root != s.Run })
+}
+
+// chainsWait reports whether a chain is to be told that the run ended.
+func (s situation) chainsWait() bool {
+	return s.follows() && (s.chainsTold == nil || *s.chainsTold != s.key())
+}
+
+// releases reports whether the stacks that follow are to be released, or asked
+// for because nobody knows of any for sure. What a chain released needs no chain
+// of its own: those that follow it are part of the same.
+func (s situation) releases() bool {
+	switch {
+	case s.State != spacelift.RunStateFinished || s.Type != spacelift.RunTypeTracked || s.DriftDetection,
+		s.released != nil && *s.released == s.key(), s.follows():
+		return false
+	}
+	return s.followed() || s.followersUnsure()
+}
+
+func (s situation) followed() bool {
+	return s.followers != nil && len(s.followers.Stacks)+s.followers.More > 0
+}
+
+// followersUnsure reports whether somebody may follow whom Gantry does not know.
+func (s situation) followersUnsure() bool {
+	return s.followers == nil || s.now.Sub(s.followers.At) > followersTrusted
+}
+
+// whatFollows says what the run's end releases; empty if nothing that is known,
+// or nothing of its own.
+func (s situation) whatFollows() string {
+	if !s.followed() || s.Type != spacelift.RunTypeTracked || s.DriftDetection {
+		return ""
+	}
+	names := make([]string, len(s.followers.Stacks))
+	for i, stack := range s.followers.Stacks {
+		names[i] = string(stack)
+	}
+	if s.followers.More > 0 {
+		names = append(names, fmt.Sprintf("%d more", s.followers.More))
+	}
+	return fmt.Sprintf("when the run finishes, what follows its stack is released: %s", enumerate(names))
+}

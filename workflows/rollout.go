@@ -1,0 +1,345 @@
+package workflows
+
+import (
+	"errors"
+	"fmt"
+
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/log"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// Rollout releases the stacks that follow a run that finished, and those that
+// follow them: a chain. There is one execution per run that begins one, under
+// ChainID, started by that run's ManageRun. People skip stacks and stop chains
+// through SkipUpdate and StopChainUpdate.
+//
+// ChainQuery answers with a ChainStatus at any time, also when the execution has
+// closed; the last one is its result. Rollout fails only when it is canceled, or
+// started for a run that cannot exist.
+func Rollout(ctx workflow.Context, in RolloutInput) (ChainStatus, error) {
+	r, err := newRollout(ctx, in)
+	if err != nil {
+		return ChainStatus{}, err
+	}
+	for {
+		r.takeNews(ctx)
+		n := r.decide(ctx)
+		acted, err := r.carryOut(ctx, n)
+		if err != nil {
+			return ChainStatus{}, err
+		}
+		if acted {
+			continue
+		}
+		if err := r.index(ctx, n.Phase); err != nil {
+			return ChainStatus{}, err
+		}
+		leaving := n.Finish || workflow.GetInfo(ctx).GetContinueAsNewSuggested() && r.triggering == 0
+		if !leaving {
+			if err := r.rest(ctx, n); err != nil {
+				return ChainStatus{}, err
+			}
+			continue
+		}
+		if err := r.leave(ctx, n.Finish); err != nil {
+			return ChainStatus{}, err
+		}
+		// Nothing was yielded since it was last looked, so nothing is left behind.
+		switch {
+		case r.disturbed():
+		case n.Finish:
+			return r.known.status(workflow.Now(ctx).UTC()), nil
+		default:
+			return ChainStatus{}, workflow.NewContinueAsNewError(ctx, Rollout, RolloutInput{Root: in.Root, Known: &r.known})
+		}
+	}
+}
+
+// rollout is an execution of Rollout at work.
+type rollout struct {
+	known      chain
+	news       workflow.ReceiveChannel
+	stirred    bool // something happened that may change what to do
+	triggering int  // followers that are being triggered
+	log        log.Logger
+
+	// triggers is what triggering a follower goes on under, and stopTriggers
+	// ends that.
+	triggers     workflow.Context
+	stopTriggers workflow.CancelFunc
+}
+
+// atOnce is how many followers are triggered, and how many runs are read, at the
+// same time.
+const atOnce = 10
+
+func newRollout(ctx workflow.Context, in RolloutInput) (*rollout, error) {
+	if err := in.Root.Validate(); err != nil {
+		return nil, temporal.NewNonRetryableApplicationError(fmt.Sprintf("roll out behind run %s: %v", in.Root, err), ErrTypeImpossibleRun, err)
+	}
+	r := &rollout{
+		known: newChain(in.Root, workflow.GetInfo(ctx).WorkflowStartTime.UTC()),
+		news:  workflow.GetSignalChannel(ctx, ChainNewsSignal),
+		log:   workflow.GetLogger(ctx),
+	}
+	if in.Known != nil {
+		r.known = *in.Known
+	}
+	r.triggers, r.stopTriggers = workflow.WithCancel(ctx)
+	return r, r.listen(ctx)
+}
+
+// listen lets people skip and stop, and ask.
+func (r *rollout) listen(ctx workflow.Context) error {
+	err := workflow.SetQueryHandler(ctx, ChainQuery, func() (ChainStatus, error) {
+		return r.known.status(workflow.Now(ctx).UTC()), nil
+	})
+	if err != nil {
+		return fmt.Errorf("answer %s: %w", ChainQuery, err)
+	}
+	err = workflow.SetUpdateHandlerWithOptions(ctx, SkipUpdate, r.skip, workflow.UpdateHandlerOptions{
+		Validator: func(wish SkipStack) error { return r.known.refuseSkip(wish).asError() },
+	})
+	if err != nil {
+		return fmt.Errorf("take %s: %w", SkipUpdate, err)
+	}
+	err = workflow.SetUpdateHandlerWithOptions(ctx, StopChainUpdate, r.stop, workflow.UpdateHandlerOptions{
+		Validator: func(wish StopChain) error { return r.known.refuseStop(wish).asError() },
+	})
+	if err != nil {
+		return fmt.Errorf("take %s: %w", StopChainUpdate, err)
+	}
+	return nil
+}
+
+// skip lets the chain go on as if a stack's run had finished. Its validator ran
+// right before, and nothing yields between the two.
+func (r *rollout) skip(ctx workflow.Context, wish SkipStack) (ChainStatus, error) {
+	now := workflow.Now(ctx).UTC()
+	if r.known.keyUse(wish.Key) == "" {
+		r.known.remember(wish.Key, fingerprint(wish.bare()))
+		r.known.skip(now, wish)
+		r.stirred = true
+	}
+	return r.known.status(now), nil
+}
+
+// stop ends the chain.
+func (r *rollout) stop(ctx workflow.Context, wish StopChain) (ChainStatus, error) {
+	now := workflow.Now(ctx).UTC()
+	if r.known.keyUse(wish.Key) == "" {
+		r.known.remember(wish.Key, fingerprint(wish.bare()))
+		r.known.stop(now, wish)
+		r.stirred = true
+	}
+	return r.known.status(now), nil
+}
+
+// takeNews takes all that was told.
+func (r *rollout) takeNews(ctx workflow.Context) {
+	r.stirred = false
+	for waiting := r.news.Len(); waiting > 0; waiting = r.news.Len() {
+		var news ChainNews // fresh each time: decoding leaves absent fields alone
+		if r.news.ReceiveAsync(&news) {
+			r.known.heard(workflow.Now(ctx).UTC(), news)
+		}
+	}
+}
+
+func (r *rollout) disturbed() bool { return r.news.Len() > 0 || r.stirred }
+
+func (r *rollout) decide(ctx workflow.Context) chainNext {
+	now := workflow.Now(ctx).UTC()
+	n := decideChain(r.known, now)
+	held, ended := r.known.HeldSince, r.known.EndedAt
+	r.known.record(now, n)
+	if ended.IsZero() && n.Finish || held.IsZero() && !r.known.HeldSince.IsZero() {
+		r.log.Info("chain", "root", r.known.Root.String(), "phase", n.Phase, "reason", n.Reason)
+	}
+	return n
+}
+
+// carryOut does what was decided, as far as that is more than waiting.
+func (r *rollout) carryOut(ctx workflow.Context, n chainNext) (acted bool, err error) {
+	switch {
+	case len(n.Look) > 0:
+		err = r.look(ctx, n.Look[:min(len(n.Look), atOnce)])
+	case n.Graph:
+		err = r.readGraph(ctx)
+	case len(n.Trigger) > 0 && r.triggering < atOnce:
+		r.trigger(ctx, n.Trigger[0])
+	default:
+		return false, nil
+	}
+	return true, err
+}
+
+// look reads runs. It returns an error only when the execution is canceled.
+func (r *rollout) look(ctx workflow.Context, refs []spacelift.RunRef) error {
+	var a *activities.Activities
+	answers := make([]workflow.Future, len(refs))
+	for i, ref := range refs {
+		answers[i] = workflow.ExecuteLocalActivity(withQuickCall(ctx), a.ReadRun, ref)
+	}
+	for i, ref := range refs {
+		var run spacelift.Run
+		err := answers[i].Get(ctx, &run)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			r.known.unseen(workflow.Now(ctx).UTC(), ref, notFound(err))
+			continue
+		}
+		r.known.saw(workflow.Now(ctx).UTC(), run)
+	}
+	return nil
+}
+
+// readGraph reads who follows. It returns an error only when the execution is
+// canceled.
+func (r *rollout) readGraph(ctx workflow.Context) error {
+	var a *activities.Activities
+	var graph activities.ChainGraph
+	root := r.known.Root
+	err := workflow.ExecuteLocalActivity(withOneTry(ctx), a.ReadChain, activities.ReadChainInput{Account: root.Account, Root: root.Stack}).Get(ctx, &graph)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	now := workflow.Now(ctx).UTC()
+	switch {
+	case err != nil:
+		r.known.Trouble = r.known.Trouble.again(now, because(err))
+	case len(graph.Cycle) > 0:
+		r.known.takeCycle(now, graph.Cycle)
+	default:
+		nodes := make([]chainNode, len(graph.Stacks))
+		for i, s := range graph.Stacks {
+			nodes[i] = chainNode{Stack: s.Stack, After: s.After}
+		}
+		r.known.takeNodes(now, nodes, graph.Partial)
+	}
+	return nil
+}
+
+// notFound reports whether Spacelift does not know what it was asked for.
+func notFound(err error) bool {
+	app, ok := errors.AsType[*temporal.ApplicationError](err)
+	return ok && app.Type() == activities.ErrTypeNotFound
+}
+
+// trigger begins to trigger a run of a follower. However long that takes, the
+// others go on.
+func (r *rollout) trigger(ctx workflow.Context, stack spacelift.StackID) {
+	released := r.known.release(stack)
+	r.known.node(stack).Releasing = true
+	r.triggering++
+	in := activities.TriggerFollowerInput{
+		Account: r.known.Root.Account, Stack: stack, After: released.After, Since: released.Since, Again: released.Again,
+	}
+	for _, p := range released.Parents {
+		in.Parents = append(in.Parents, activities.ParentRun{Run: p.Run, CreatedAt: p.CreatedAt})
+	}
+	workflow.Go(ctx, func(ctx workflow.Context) {
+		defer func() { r.triggering--; r.stirred = true }()
+		var a *activities.Activities
+		var result activities.TriggerFollowerResult
+		err := workflow.ExecuteActivity(withSpaceliftCall(r.triggers), a.TriggerFollower, in).Get(ctx, &result)
+		now := workflow.Now(ctx).UTC()
+		switch {
+		case err != nil:
+			r.known.untriggered(now, stack, because(err), true)
+		case result.Outcome == activities.FollowHeld:
+			r.known.untriggered(now, stack, result.Reason, false)
+		default:
+			run := spacelift.RunRef{Account: in.Account, Stack: stack, Run: result.Run.Run}
+			r.known.triggered(now, run, howTriggered(result))
+			r.manage(ctx, run)
+		}
+	})
+}
+
+func howTriggered(result activities.TriggerFollowerResult) string {
+	if result.Outcome == activities.FollowAdopted {
+		return result.Reason
+	}
+	return "Gantry triggered run " + string(result.Run.Run)
+}
+
+// manage sees to it that a run of the chain is managed as one: it starts the
+// run's execution, or tells it if the first notification was faster. If that
+// fails, the chain learns of the run's end by reading it.
+func (r *rollout) manage(ctx workflow.Context, ref spacelift.RunRef) {
+	in := ManageRunInput{Run: ref, Generation: CurrentGeneration, Chains: []ChainRef{{Root: r.known.Root, After: r.known.node(ref.Stack).After}}}
+	var a *activities.Activities
+	var run spacelift.Run
+	if err := workflow.ExecuteLocalActivity(withQuickCall(ctx), a.ReadRun, ref).Get(ctx, &run); err == nil {
+		now := workflow.Now(ctx).UTC()
+		r.known.saw(now, run)
+		in.Events = fromRead(run, now)
+	}
+	err := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
+		WorkflowID:            ManageRunID(ref),
+		ParentClosePolicy:     enums.PARENT_CLOSE_POLICY_ABANDON,
+		WorkflowIDReusePolicy: enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
+		TypedSearchAttributes: StartAttributes(ref, in.Events),
+	}), ManageRunType, in).GetChildWorkflowExecution().Get(ctx, nil)
+	if temporal.IsWorkflowExecutionAlreadyStartedError(err) {
+		err = workflow.SignalExternalWorkflow(ctx, ManageRunID(ref), "", RunEventsSignal, RunEvents{Chains: in.Chains}).Get(ctx, nil)
+	}
+	if err != nil {
+		r.log.Info("the run does not know that it is part of a chain", "run", ref.String(), "chain", ChainID(r.known.Root), "error", err)
+	}
+}
+
+// rest returns when there is something to decide anew.
+func (r *rollout) rest(ctx workflow.Context, n chainNext) error {
+	if n.Until.IsZero() {
+		if err := workflow.Await(ctx, r.disturbed); err != nil {
+			return err
+		}
+		return ctx.Err()
+	}
+	if _, err := workflow.AwaitWithTimeout(ctx, n.Until.Sub(workflow.Now(ctx)), r.disturbed); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+// leave waits until everybody has their answer and nothing is being triggered
+// any more; at the end what still is is stopped.
+func (r *rollout) leave(ctx workflow.Context, end bool) error {
+	if end {
+		r.stopTriggers()
+	}
+	err := workflow.Await(ctx, func() bool { return r.triggering == 0 && workflow.AllHandlersFinished(ctx) })
+	if err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+// index makes the chain findable by its phase.
+func (r *rollout) index(ctx workflow.Context, phase ChainPhase) error {
+	have := workflow.GetTypedSearchAttributes(ctx)
+	var updates []temporal.SearchAttributeUpdate
+	for _, want := range chainAttributes(r.known.Root, phase) {
+		if value, ok := have.GetKeyword(want.key); !ok || value != want.value {
+			updates = append(updates, want.key.ValueSet(want.value))
+		}
+	}
+	if len(updates) == 0 {
+		return nil
+	}
+	return workflow.UpsertTypedSearchAttributes(ctx, updates...)
+}
+
+// chainAttributes is what lists find a chain by.
+func chainAttributes(root spacelift.RunRef, phase ChainPhase) []attribute {
+	return []attribute{{AttrAccount, string(root.Account)}, {AttrStack, string(root.Stack)}, {AttrPhase, string(phase)}}
+}
