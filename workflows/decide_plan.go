@@ -109,7 +109,9 @@ func askPeople(s situation, what string) (n next, enough bool) {
 		looking.Journal = false
 		return s.attempt(looking), false
 	case !s.ask.Announced:
-		return wait.to(doAsk), false
+		asking := wait.to(doAsk)
+		asking.Journal = false // the waiting that follows says the same
+		return asking, false
 	}
 	if dues := s.dues(); len(dues) > 0 {
 		if !dues[0].At.After(s.now) {

@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -51,7 +52,7 @@ func ManageRun(ctx workflow.Context, in ManageRunInput) (RunStatus, error) {
 			continue
 		case fullHistory:
 			if err := m.answerAll(ctx); err != nil {
-				return RunStatus{}, err
+				return RunStatus{}, ctx.Err()
 			}
 			if m.eventsWait() {
 				continue
@@ -79,6 +80,10 @@ type manager struct {
 	// asked counts what people asked for, and answered how many of them the
 	// execution has done all for that it can at once.
 	asked, answered int
+
+	// resting says that the execution waits for something to come in: who asks
+	// now meets all that is known, decided and done.
+	resting bool
 
 	sending map[string]bool // ids of the messages that are on their way
 }
@@ -170,11 +175,13 @@ func (m *manager) decide(ctx workflow.Context) next {
 // answerAll lets everybody who asked for something have their answer, and waits
 // until they do.
 func (m *manager) answerAll(ctx workflow.Context) error {
-	m.answered = m.asked
-	if err := workflow.Await(ctx, func() bool { m.answered = m.asked; return workflow.AllHandlersFinished(ctx) }); err != nil {
-		return err
-	}
-	return ctx.Err()
+	m.resting = true
+	err := workflow.Await(ctx, func() bool {
+		m.answered = m.asked
+		return workflow.AllHandlersFinished(ctx)
+	})
+	m.resting = false
+	return errors.Join(err, ctx.Err())
 }
 
 // closingWait is how long the end waits for messages that have not arrived.
@@ -194,7 +201,7 @@ func (m *manager) leave(ctx workflow.Context) (bool, error) {
 		}
 	}
 	if err := m.answerAll(ctx); err != nil {
-		return false, err
+		return false, ctx.Err()
 	}
 	return !m.eventsWait(), nil
 }

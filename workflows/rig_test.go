@@ -47,6 +47,8 @@ type rig struct {
 	asked     int      // confirmations that were sent, whatever became of them
 	acted     []string // what else took effect in Spacelift, as "verb: note"
 	log       string   // of the phase that failed
+	updates   int      // that were sent
+	checks    []func() // see later
 	old       bool     // tell it to an execution of generation 0
 	reads     int
 }
@@ -240,6 +242,9 @@ func (r *rig) input() workflows.ManageRunInput {
 func (r *rig) manageFrom(in workflows.ManageRunInput) workflows.RunStatus {
 	r.Helper()
 	r.env.ExecuteWorkflow(workflows.ManageRun, in)
+	for _, check := range r.checks {
+		check()
+	}
 	if !r.env.IsWorkflowCompleted() {
 		r.Fatal("the execution has not ended")
 	}

@@ -130,8 +130,10 @@ func (m *manager) keepAsking(ctx workflow.Context, n next, activity, in, out any
 		if err := index(ctx, m.status(ctx), false); err != nil {
 			return err
 		}
-		m.answered = m.asked
-		if err := workflow.Await(ctx, func() bool { return answer.IsReady() || m.disturbed() }); err != nil {
+		m.answered, m.resting = m.asked, true
+		err := workflow.Await(ctx, func() bool { return answer.IsReady() || m.disturbed() })
+		m.resting = false
+		if err != nil {
 			return err
 		}
 		m.takeEvents(ctx)

@@ -25,6 +25,9 @@ func (m *manager) listen(ctx workflow.Context) error {
 	}
 	err = workflow.SetUpdateHandlerWithOptions(ctx, DecideUpdate, m.takeDecision, workflow.UpdateHandlerOptions{
 		Validator: func(ctx workflow.Context, d Decision) error {
+			if m.busy() {
+				return nil
+			}
 			return m.known.refuseDecision(m.situation(ctx), d).asError()
 		},
 	})
@@ -33,6 +36,9 @@ func (m *manager) listen(ctx workflow.Context) error {
 	}
 	err = workflow.SetUpdateHandlerWithOptions(ctx, StopUpdate, m.takeStop, workflow.UpdateHandlerOptions{
 		Validator: func(ctx workflow.Context, wish StopRequest) error {
+			if m.busy() {
+				return nil
+			}
 			return m.known.refuseStop(m.situation(ctx), wish).asError()
 		},
 	})
@@ -54,9 +60,21 @@ func (m *manager) situation(ctx workflow.Context) situation {
 	return m.known.situation(workflow.Now(ctx).UTC())
 }
 
-// takeDecision counts a decision. Its validator ran right before, and nothing
-// yields between the two, so what it found still holds.
+// busy reports whether the execution is in the middle of something that may
+// change what a person is told: rules that are being read, an answer of
+// Spacelift's that is about to come. Then who asks is judged after it, and a
+// refusal shows in the history.
+func (m *manager) busy() bool { return m.known.Generation > 0 && !m.resting }
+
+// takeDecision counts a decision, unless it has to be refused now. Where its
+// validator has judged already, nothing yields between the two.
 func (m *manager) takeDecision(ctx workflow.Context, d Decision) (RunStatus, error) {
+	if err := workflow.Await(ctx, func() bool { return !m.busy() }); err != nil {
+		return RunStatus{}, err
+	}
+	if no := m.known.refuseDecision(m.situation(ctx), d); no != nil {
+		return RunStatus{}, no.asError()
+	}
 	if m.known.keyUse(d.Key) == "" {
 		m.known.remember(d.Key, fingerprint(d))
 		m.known.decided(workflow.Now(ctx).UTC(), d)
@@ -64,8 +82,14 @@ func (m *manager) takeDecision(ctx workflow.Context, d Decision) (RunStatus, err
 	return m.answer(ctx)
 }
 
-// takeStop takes the wish to end the run.
+// takeStop takes the wish to end the run, unless it has to be refused now.
 func (m *manager) takeStop(ctx workflow.Context, wish StopRequest) (RunStatus, error) {
+	if err := workflow.Await(ctx, func() bool { return !m.busy() }); err != nil {
+		return RunStatus{}, err
+	}
+	if no := m.known.refuseStop(m.situation(ctx), wish); no != nil {
+		return RunStatus{}, no.asError()
+	}
 	if m.known.keyUse(wish.Key) == "" {
 		m.known.remember(wish.Key, fingerprint(wish))
 		m.known.stop(workflow.Now(ctx).UTC(), wish)

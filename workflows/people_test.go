@@ -1,0 +1,366 @@
+package workflows_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/workflows"
+)
+
+// People decide: who counts, what for, and until when.
+func TestPeopleDecide(t *testing.T) {
+	tell(t, []story{
+		{
+			name: "two different people of the group approve, and nobody else counts", labels: production,
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued, planning) })
+				r.at(time.Second, func() {
+					r.denied(ann, workflows.Approve, workflows.ErrTypeNotAsked, "the run is PLANNING")
+				})
+				r.at(time.Minute, func() { r.moves(unconfirmed) })
+				r.at(2*time.Minute, func() {
+					r.wants(workflows.PhaseWaiting, "0 of 2 approvals: nobody has approved yet")
+					r.denied(eve, workflows.Approve, workflows.ErrTypeNotEntitled, "only the group platform")
+					r.denied(jane, workflows.Approve, workflows.ErrTypeSelfApproval, "somebody else has to approve")
+					r.says(ann, workflows.Approve, "looks good")
+				})
+				r.at(3*time.Minute, func() {
+					r.wants(workflows.PhaseWaiting, "1 of 2 approvals: ann approved")
+					r.denied(ann, workflows.Approve, workflows.ErrTypeAlreadyDecided, "already")
+					r.heard("deploys run.decision_needed: network / prod: a plan waits for 2 approvals")
+					a := r.status().Approvals
+					if a == nil || a.Needed != 2 || a.Given != 1 || a.Group != "platform" || len(a.Excluded) != 1 || a.Excluded[0] != "Jane Doe" {
+						r.Errorf("approvals are %+v", a)
+					}
+				})
+				r.at(4*time.Minute, func() { r.says(bob, workflows.Approve, "") })
+				r.at(5*time.Minute, func() {
+					r.denied(eve, workflows.Reject, workflows.ErrTypeTooLate, "confirmed already")
+					r.told()
+					r.denied(bob, workflows.Revoke, workflows.ErrTypeTooLate, "confirmed already")
+					r.moves(applying, finished)
+				})
+			},
+			state: finished, outcome: "applied", confirmed: 1, asked: 1,
+			mentions: map[string]workflows.TimelineKind{
+				"ann approved the plan: looks good":       workflows.KindPerson,
+				"has changes and ann and bob approved it": workflows.KindDecision,
+			},
+		},
+		{
+			name: "a rejection ends it, with the note", labels: asked,
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+				r.at(time.Minute, func() { r.says(jane, workflows.Reject, "not on a Friday") }) // one's own run
+				r.at(2*time.Minute, func() {
+					r.did("discard: Rejected through Gantry by jane: not on a Friday")
+					r.denied(ann, workflows.Approve, workflows.ErrTypeTooLate, "decided already")
+					r.told()
+				})
+			},
+			state: discarded, outcome: "discarded",
+			mentions: map[string]workflows.TimelineKind{"Gantry discarded the plan: jane rejected the plan": workflows.KindAction},
+		},
+		{
+			name: "an approval can be taken back", labels: production,
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+				r.at(time.Minute, func() { r.denied(ann, workflows.Revoke, workflows.ErrTypeNothingToRevoke, "ann has not approved") })
+				r.at(2*time.Minute, func() { r.says(ann, workflows.Approve, "") })
+				r.at(3*time.Minute, func() { r.says(ann, workflows.Revoke, "wrong run") })
+				r.at(4*time.Minute, func() { r.says(bob, workflows.Approve, "") })
+				r.at(5*time.Minute, func() { r.wants(workflows.PhaseWaiting, "1 of 2 approvals: bob approved") })
+				r.at(6*time.Minute, func() { r.says(ann, workflows.Approve, "the right one") })
+				r.at(7*time.Minute, func() { r.told(); r.moves(applying, finished) })
+			},
+			state: finished, outcome: "applied", confirmed: 1, asked: 1,
+			mentions: map[string]workflows.TimelineKind{"ann took back the approval: wrong run": workflows.KindPerson},
+		},
+		{
+			name: "a replan asks again", labels: asked,
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued, planning) })
+				r.at(time.Minute, func() { r.set(func() { r.truth.StackLabels = production }); r.moves(unconfirmed) })
+				r.at(2*time.Minute, func() { r.says(ann, workflows.Approve, "") })
+				r.at(3*time.Minute, func() { r.moves(replan, planning, unconfirmed) })
+				r.at(4*time.Minute, func() {
+					r.wants(workflows.PhaseWaiting, "0 of 2 approvals: nobody has approved yet")
+					r.decides(workflows.Decision{Verdict: workflows.Approve, By: bob, StateVersion: new(2)}, workflows.ErrTypeStalePlan)
+					r.decides(workflows.Decision{Verdict: workflows.Approve, By: bob, StateVersion: new(5)}, "")
+				})
+				r.at(5*time.Minute, func() {
+					if n := len(r.status().Decisions); n != 2 {
+						r.Errorf("%d decisions are kept, want those about both plans", n)
+					}
+				})
+				r.at(6*time.Minute, func() { r.says(ann, workflows.Approve, "") })
+				r.at(7*time.Minute, func() { r.told(); r.moves(applying, finished) })
+			},
+			state: finished, outcome: "applied", confirmed: 1, asked: 1,
+			mentions: map[string]workflows.TimelineKind{"somebody asked for another plan in Spacelift": workflows.KindNote},
+		},
+		{
+			name: "a stack that is only managed is for Spacelift to decide", labels: manual,
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+				r.at(time.Minute, func() {
+					r.denied(ann, workflows.Approve, workflows.ErrTypeNotAsked, "gantry:confirm=manual")
+					r.denied(ann, workflows.Reject, workflows.ErrTypeNotAsked, "gantry:confirm=manual")
+					r.person("jane", discarded, "")
+					r.told()
+				})
+			},
+			state: discarded, outcome: "discarded by jane",
+		},
+		{
+			name: "labels that can't be followed forbid approvals, not rejections", labels: append([]string{"gantry:aprovals=2"}, asked...),
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+				r.at(time.Minute, func() {
+					r.wants(workflows.PhaseHolding, "gantry:aprovals=2 can't be followed")
+					r.denied(ann, workflows.Approve, workflows.ErrTypeNotAsked, "gantry:aprovals=2")
+					r.heard("deploys run.held: network / prod: a plan is held")
+					r.says(ann, workflows.Reject, "")
+				})
+				r.at(2*time.Minute, func() { r.told() })
+			},
+			state: discarded, outcome: "discarded",
+		},
+		{
+			name: "nobody known to have written it: nobody can be ruled out", labels: asked,
+			script: func(r *rig) {
+				r.set(func() { r.truth.Commit.AuthorName = "" })
+				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+				r.at(time.Minute, func() {
+					r.denied(ann, workflows.Approve, workflows.ErrTypeSelfApproval, "cannot be ruled out")
+					r.says(ann, workflows.Reject, "")
+				})
+				r.at(2*time.Minute, func() { r.told() })
+			},
+			state: discarded, outcome: "discarded",
+		},
+		{
+			name: "a plan beyond the limits is for people, one within them is not", labels: []string{"gantry:managed", "gantry:profile=small"},
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued, planning, unconfirmed) }) // deletes 3
+				r.at(time.Minute, func() {
+					r.wants(workflows.PhaseWaiting, "the plan deletes 3 resources, more than 2 (profile small)")
+					r.set(func() { r.truth.History = r.truth.History[:2] }) // so that the next deletes 3 as well
+					r.goes(replan)
+					r.toldOf(2)
+				})
+				r.at(2*time.Minute, func() {
+					r.goes(unconfirmed)
+					r.set(func() { r.truth.Delta.Deleted = 2 })
+					r.told()
+				})
+				r.at(3*time.Minute, func() { r.told(); r.moves(applying, finished) })
+			},
+			state: finished, outcome: "applied", confirmed: 1, asked: 1,
+		},
+		{
+			name: "no-deletes asks people about deletes", labels: []string{"gantry:confirm=no-deletes", "gantry:managed"},
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+				r.at(time.Minute, func() {
+					r.wants(workflows.PhaseWaiting, "the plan deletes 3 resources (gantry:confirm=no-deletes)")
+					r.says(ann, workflows.Approve, "")
+				})
+				r.at(3*time.Minute, func() { r.told(); r.moves(applying, finished) })
+			},
+			state: finished, outcome: "applied", confirmed: 1, asked: 1,
+		},
+		{
+			name: "no-deletes lets Gantry confirm what deletes nothing", labels: []string{"gantry:confirm=no-deletes", "gantry:managed"},
+			script: func(r *rig) {
+				r.at(0, func() {
+					r.goes(queued, planning, unconfirmed)
+					r.set(func() { r.truth.Delta.Deleted = 0 })
+					r.told()
+				})
+				r.at(3*time.Minute, func() { r.told(); r.moves(applying, finished) })
+			},
+			state: finished, outcome: "applied", confirmed: 1, asked: 1,
+		},
+		{
+			name: "nobody is asked where Gantry confirms alone; a rejection while it waits counts", labels: append([]string{"gantry:window=mornings"}, auto...),
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+				r.at(time.Minute, func() {
+					r.wants(workflows.PhaseHolding, "the window mornings is closed")
+					r.denied(ann, workflows.Approve, workflows.ErrTypeNotAsked, "Gantry confirms this plan alone")
+					r.says(ann, workflows.Reject, "stop it")
+				})
+				r.at(2*time.Minute, func() { r.told() })
+			},
+			state: discarded, outcome: "discarded",
+		},
+		{
+			name: "a forged notification that hides the author does not help", labels: asked,
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+				r.at(time.Minute, func() {
+					forged := r.notification(2)
+					forged.Commit.AuthorName, forged.TriggeredBy, forged.At = "Somebody Else", "somebody", forged.At.Add(time.Hour)
+					r.signal(forged)
+				})
+				r.at(2*time.Minute, func() {
+					r.denied(jane, workflows.Approve, workflows.ErrTypeSelfApproval, "")
+					r.says(ann, workflows.Approve, "")
+				})
+				r.at(3*time.Minute, func() { r.told(); r.moves(applying, finished) })
+			},
+			state: finished, outcome: "applied", confirmed: 1, asked: 1,
+		},
+	})
+}
+
+func TestIdempotencyKeys(t *testing.T) {
+	r := newRig(t, production)
+	r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+	approval := workflows.Decision{Verdict: workflows.Approve, By: ann, Note: "go", Key: "k1"}
+	r.at(time.Minute, func() { r.decides(approval, "") })
+	r.at(2*time.Minute, func() {
+		again := approval
+		again.By.Groups = []string{"others"} // a matter of configuration, not of what was decided
+		repeat := r.decides(again, "")
+		r.later(func() {
+			if repeat.status.Approvals == nil || repeat.status.Approvals.Given != 1 {
+				t.Errorf("a repeat is answered with %+v", repeat.status.Approvals)
+			}
+		})
+		other := approval
+		other.Note = "stop"
+		r.decides(other, workflows.ErrTypeKeyReused)
+		other = approval
+		other.By = bob
+		r.decides(other, workflows.ErrTypeKeyReused)
+		stop := r.update(workflows.StopUpdate, workflows.StopRequest{By: ann, Key: "k1"})
+		r.later(func() {
+			if stop.refused != workflows.ErrTypeKeyReused {
+				t.Errorf("stopping under the same key is refused with %q", stop.refused)
+			}
+		})
+		r.decides(workflows.Decision{Verdict: "maybe", By: ann}, workflows.ErrTypeUnknownVerdict)
+	})
+	r.at(3*time.Minute, func() { r.person("jane", discarded, ""); r.told() })
+	if s := r.manage(); len(s.Decisions) != 1 {
+		t.Errorf("%d decisions counted, want 1", len(s.Decisions))
+	}
+}
+
+// An approval that comes in one task with the plan it is about meets the plan.
+func TestApprovalRightBehindThePlan(t *testing.T) {
+	r := newRig(t, asked)
+	r.at(0, func() {
+		r.goes(queued, planning, unconfirmed)
+		r.env.SignalWorkflowSkippingWorkflowTask(workflows.RunEventsSignal, workflows.RunEvents{Events: []workflows.RunEvent{r.notification(2)}})
+		r.says(ann, workflows.Approve, "")
+	})
+	r.at(time.Minute, func() { r.told(); r.moves(applying, finished) })
+	if s := r.manage(); s.State != finished || len(r.confirmed) != 1 {
+		t.Errorf("ended in %s with %d confirmations", s.State, len(r.confirmed))
+	}
+}
+
+// Executions that older versions began take no decisions, and say so.
+func TestGeneration0TakesNoDecisions(t *testing.T) {
+	r := newRig(t, asked)
+	r.old = true
+	r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+	r.at(time.Minute, func() {
+		r.denied(ann, workflows.Approve, workflows.ErrTypeNotAsked, "decide in Spacelift")
+		r.stops(ann, "", workflows.ErrTypeNotStoppable)
+		r.person("jane", discarded, "")
+		r.told()
+	})
+	r.manage()
+	r.readTimes(0)
+}
+
+func TestPeopleStop(t *testing.T) {
+	tell(t, []story{
+		{
+			name: "a run in the queue is cancelled", labels: auto,
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued) })
+				r.at(time.Minute, func() { r.stops(ann, "wrong branch", "") })
+				r.at(2*time.Minute, func() { r.did("cancel: Stopped through Gantry by ann: wrong branch"); r.told() })
+			},
+			state: spacelift.RunStateCanceled, outcome: "cancelled",
+			mentions: map[string]workflows.TimelineKind{"ann wants the run stopped: wrong branch": workflows.KindPerson, "asked Spacelift to cancel the run": workflows.KindAction},
+		},
+		{
+			name: "a run that plans is stopped", labels: auto,
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued, planning) })
+				r.at(time.Minute, func() { r.stops(ann, "", "") })
+				r.at(2*time.Minute, func() { r.did("stop: Stopped through Gantry by ann"); r.told() })
+			},
+			state: spacelift.RunStateStopped, outcome: "stopped",
+		},
+		{
+			name: "a plan that waits is discarded", labels: production,
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+				r.at(time.Minute, func() { r.stops(eve, "", "") })
+				r.at(2*time.Minute, func() { r.did("discard: Stopped through Gantry by eve"); r.told() })
+			},
+			state: discarded, outcome: "discarded",
+		},
+		{
+			name: "a run that applies is not stopped", labels: auto,
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+				r.at(time.Minute, func() { r.told(); r.moves(applying); r.stops(ann, "", workflows.ErrTypeNotStoppable) })
+				r.at(2*time.Minute, func() { r.stops(ann, "", workflows.ErrTypeNotStoppable); r.moves(finished) })
+			},
+			state: finished, outcome: "applied", confirmed: 1, asked: 1,
+		},
+	})
+}
+
+func TestExplain(t *testing.T) {
+	r := newRig(t, append([]string{"gantry:window=mornings"}, production...))
+	r.at(0, func() { r.moves(queued) })
+	r.at(time.Second, func() {
+		e := r.explains()
+		if !strings.Contains(e.Summary, "queue") || len(e.Next) == 0 || !someRule(e, "managed", "gantry:managed", workflows.EffectApplies) {
+			t.Errorf("in the queue: %+v", e)
+		}
+		r.moves(planning, unconfirmed)
+	})
+	r.at(time.Minute, func() { r.says(ann, workflows.Approve, "") })
+	r.at(90*time.Second, func() {
+		e := r.explains()
+		if !strings.Contains(e.Summary, "1 of 2 approvals: ann approved") || len(e.Unblock) != 2 || !strings.Contains(e.Unblock[0].How, "1 approval to go") {
+			t.Errorf("waiting for people: %+v", e)
+		}
+		if len(e.Next) == 0 || e.Next[0].What != "people are reminded" || !e.Next[0].At.Equal(started.Add(4*time.Hour+time.Second)) {
+			t.Errorf("next: %+v", e.Next)
+		}
+		if !someRule(e, "approvals", "profile production", workflows.EffectAsks) || !someRule(e, "windows", "gantry:window=mornings", workflows.EffectForbids) {
+			t.Errorf("rules: %+v", e.Rules)
+		}
+		r.says(bob, workflows.Approve, "")
+	})
+	r.at(2*time.Minute, func() {
+		e := r.explains()
+		if e.Phase != workflows.PhaseHolding || e.WaitingFor.What != workflows.WaitGate || len(e.Next) != 1 || !e.Next[0].At.Equal(started.Add(22*time.Hour)) {
+			t.Errorf("at the gate: %+v", e)
+		}
+	})
+	r.at(23*time.Hour, func() {
+		r.told()
+		r.moves(applying, finished)
+	})
+	if s := r.manage(); s.State != finished || len(r.confirmed) != 1 {
+		t.Errorf("ended in %s with %d confirmations", s.State, len(r.confirmed))
+	}
+	e := r.explains()
+	if e.Phase != workflows.PhaseDone || e.WaitingFor != nil || len(e.Next) != 0 || !strings.Contains(e.Summary, "applied") {
+		t.Errorf("at the end: %+v", e)
+	}
+}
