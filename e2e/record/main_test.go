@@ -40,6 +40,7 @@ func TestCostOfAManagedRun(t *testing.T) {
 		replayer.RegisterWorkflow(workflows.Reconcile)
 		replayer.RegisterWorkflow(workflows.Freezes)
 		replayer.RegisterWorkflow(workflows.RetryRun)
+		replayer.RegisterWorkflow(workflows.Rollout)
 		if err := replayer.ReplayWorkflowHistoryFromJSONFile(nil, dir+"/"+story+".json"); err != nil {
 			t.Errorf("%s: the recorded history does not replay: %v", story, err)
 		}

@@ -79,6 +79,7 @@ func (s story) tell(ctx context.Context, c client.Client) (*teller, error) {
 	w.RegisterWorkflow(workflows.Reconcile)
 	w.RegisterWorkflow(workflows.Freezes)
 	w.RegisterWorkflow(workflows.RetryRun)
+	w.RegisterWorkflow(workflows.Rollout)
 	w.RegisterActivity(&activities.Activities{
 		Accounts:       map[spacelift.Account]activities.Spacelift{account: api},
 		WebhookSecrets: map[spacelift.Account]func() string{account: func() string { return webhookSecret }},

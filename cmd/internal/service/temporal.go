@@ -83,6 +83,7 @@ func newWorker(c client.Client, acts *activities.Activities, o Options) worker.W
 	w.RegisterWorkflowWithOptions(workflows.Reconcile, workflow.RegisterOptions{Name: workflows.ReconcileType})
 	w.RegisterWorkflowWithOptions(workflows.Freezes, workflow.RegisterOptions{Name: workflows.FreezesType})
 	w.RegisterWorkflowWithOptions(workflows.RetryRun, workflow.RegisterOptions{Name: workflows.RetryRunType})
+	w.RegisterWorkflowWithOptions(workflows.Rollout, workflow.RegisterOptions{Name: workflows.RolloutType})
 	w.RegisterActivityWithOptions(acts, activity.RegisterOptions{})
 	return w
 }
