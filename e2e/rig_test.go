@@ -48,6 +48,7 @@ type world struct {
 	port      int    // Gantry's
 	dir       string
 	client    *client.ClientWithResponses
+	env       []string // of Gantry, besides where Temporal is
 }
 
 // newWorld starts Temporal and Spacelift with the stacks, each routed to Gantry by
@@ -141,7 +142,7 @@ accounts:
     apiKeySecret: %s
     webhookSecrets: [%s]
 %s`, w.port, filepath.Join(w.dir, "inbox"), w.apiURL, keyID, keySecret, secret, more), 0o600))
-	p := start(w.t, gantryBinary, []string{"TEMPORAL_ADDRESS=" + w.temporal.HostPort()}, "serve", "--config", config)
+	p := start(w.t, gantryBinary, append(w.env, "TEMPORAL_ADDRESS="+w.temporal.HostPort()), "serve", "--config", config)
 	w.ready(p)
 	return p
 }

@@ -9,9 +9,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/spacelift"
@@ -68,6 +71,41 @@ func TestRoles(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// In a namespace that nobody has prepared, what is accepted waits for the first
+// worker, which prepares it. Nothing is given up meanwhile.
+func TestEventsWaitForTheNamespace(t *testing.T) {
+	w := newWorld(t, simulator.Stack{ID: "network-prod", Labels: []string{"gantry:managed"}})
+	w.silence()
+	c := w.dialTemporal()
+	_, err := c.WorkflowService().RegisterNamespace(t.Context(), &workflowservice.RegisterNamespaceRequest{
+		Namespace: "fresh", WorkflowExecutionRetentionPeriod: durationpb.New(24 * time.Hour),
+	})
+	w.must(err)
+	w.env = []string{"TEMPORAL_NAMESPACE=fresh"}
+	front, back := w, w.beside()
+	back.env = w.env
+
+	front.serveAs("api")
+	if status, answer := front.deliver(w.notification("network-prod", "01KDXFRESH0000000000000000", "QUEUED", 0)); status != http.StatusAccepted {
+		t.Fatalf("%d %s", status, answer)
+	}
+	front.eventually("the namespace lacks search attributes", func(ctx context.Context) error {
+		r, err := front.client.GetReadinessWithResponse(ctx)
+		if err == nil && (r.JSON200 == nil || r.JSON200.Forwarding.Problem == nil || !strings.Contains(*r.JSON200.Forwarding.Problem, "search attribute")) {
+			err = fmt.Errorf("%d %s", r.StatusCode(), r.Body)
+		}
+		return err
+	})
+	deliveries, err := front.client.ListDeliveriesWithResponse(t.Context(), &api.ListDeliveriesParams{Forwarding: new(api.ForwardingDead)})
+	w.must(err)
+	if deliveries.JSON200 == nil || len(deliveries.JSON200.Deliveries) != 0 {
+		t.Errorf("given up: %s", deliveries.Body)
+	}
+
+	back.serveAs("worker")
+	front.phase("network-prod", "01KDXFRESH0000000000000000", api.PhaseQueued)
 }
 
 // A worker serves probes and metrics, and nothing else; it has no inbox.

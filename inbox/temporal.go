@@ -38,20 +38,29 @@ func (t TemporalTarget) Signal(ctx context.Context, run spacelift.RunRef, events
 	return nil
 }
 
+// lacksAttributes tells an invalid argument that is the namespace's fault from
+// one that is the events': "no mapping defined for search attribute", "search
+// attribute … is not defined", "invalid value for search attribute … of type"
+// (go.temporal.io/server, common/searchattribute), but not one too large.
+func lacksAttributes(err error) bool {
+	return strings.Contains(err.Error(), "search attribute") && !strings.Contains(err.Error(), "exceeds")
+}
+
 // classify says what an error of SignalWithStart means for the events.
 //
 // Only two answers make events dead, because nothing but other events could
 // change them: an invalid argument (Temporal reports a payload above its limit
 // and an execution with too many signals in this way), and a request that
 // gRPC finds too large to carry. A missing permission or namespace, bad
-// credentials and an old server are mistakes in the configuration: they would
-// kill every event, and are mended by an operator, so events wait. So they do
-// for everything else, known or not.
+// credentials, an old server and search attributes that the namespace lacks
+// are mistakes in the configuration: they would kill every event, and are mended
+// by an operator or by the first worker, so events wait. So they do for
+// everything else, known or not.
 func classify(err error) error {
 	if _, ok := errors.AsType[*serviceerror.WorkflowExecutionAlreadyStarted](err); ok {
 		return fmt.Errorf("%w: %w", ErrEnded, err)
 	}
-	if _, ok := errors.AsType[*serviceerror.InvalidArgument](err); ok {
+	if _, ok := errors.AsType[*serviceerror.InvalidArgument](err); ok && !lacksAttributes(err) {
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	// gRPC uses one code for "too many requests" and for "too large", and tells

@@ -70,6 +70,9 @@ func TestWhatTemporalsAnswersMean(t *testing.T) {
 	}{
 		{"execution has ended", serviceerror.NewWorkflowExecutionAlreadyStarted("already started", "", ""), ErrEnded},
 		{"payload too large", serviceerror.NewInvalidArgument("Blob data size exceeds limit."), ErrRefused},
+		{"attribute too large", serviceerror.NewInvalidArgument("search attribute GantryStack value size 4096 exceeds size limit 2048"), ErrRefused},
+		{"fresh namespace", serviceerror.NewInvalidArgument("Namespace gantry has no mapping defined for search attribute GantryStack"), nil},
+		{"attribute removed", serviceerror.NewInvalidArgument("search attribute GantryStack is not defined"), nil},
 		{"request too large for gRPC", &serviceerror.ResourceExhausted{Message: "grpc: trying to send message larger than max (5 vs. 4)"}, ErrRefused},
 		{"rate limit", &serviceerror.ResourceExhausted{Message: "namespace rate limit exceeded"}, nil},
 		{"away", serviceerror.NewUnavailable("connection refused"), nil},
