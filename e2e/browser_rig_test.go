@@ -28,9 +28,9 @@ type browser struct {
 	t   *testing.T
 	ctx context.Context
 
-	mu       sync.Mutex
-	wrong    []string // errors, warnings and violations of the content security policy
-	requests []string
+	mu    sync.Mutex
+	wrong []string // errors, warnings and violations of the content security policy
+	away  []string // requests for something beyond this machine
 }
 
 // unsafeHost is a name of this machine that a browser does not take for one: to
@@ -100,7 +100,10 @@ func (b *browser) listen(event any) {
 	defer b.mu.Unlock()
 	switch e := event.(type) {
 	case *network.EventRequestWillBeSent:
-		b.requests = append(b.requests, e.Request.URL)
+		u, err := url.Parse(e.Request.URL)
+		if err != nil || u.Scheme != "data" && u.Scheme != "blob" && u.Hostname() != "127.0.0.1" && u.Hostname() != unsafeHost {
+			b.away = append(b.away, "request to "+e.Request.URL)
+		}
 	case *runtime.EventExceptionThrown:
 		b.wrong = append(b.wrong, fmt.Sprintf("exception: %s %+v", e.ExceptionDetails.Text, e.ExceptionDetails.Exception))
 	case *runtime.EventConsoleAPICalled:
@@ -132,13 +135,14 @@ func (b *browser) do(steps ...chromedp.Action[chromedp.Void]) {
 func (b *browser) complaints() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	all := slices.Clone(b.wrong)
-	for _, r := range b.requests {
-		if u, err := url.Parse(r); err != nil || u.Scheme != "data" && u.Scheme != "blob" && u.Hostname() != "127.0.0.1" && u.Hostname() != unsafeHost {
-			all = append(all, "request to "+r)
-		}
-	}
-	return all
+	return append(slices.Clone(b.wrong), b.away...)
+}
+
+// requestsAway are the requests for something beyond this machine.
+func (b *browser) requestsAway() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.away)
 }
 
 // get runs an action and returns what it found.
@@ -171,6 +175,16 @@ func on(element chromedp.CSS, method string) chromedp.Action[chromedp.Void] {
 // empty.
 var screenshots = os.Getenv("SCREENSHOTS")
 
+// startPictured starts a lab that, in pictures, has the address it has for
+// readers.
+func startPictured(t *testing.T) *lab {
+	t.Helper()
+	if screenshots == "" {
+		return startLab(t)
+	}
+	return startLab(t, "--port", "8080")
+}
+
 // picture takes a picture of what the window shows.
 func (b *browser) picture(name string) {
 	b.t.Helper()
@@ -180,7 +194,7 @@ func (b *browser) picture(name string) {
 	settled := chromedp.Evaluate[any](`Promise.all(document.getAnimations().map(a => a.finished)).then(() => null)`, chromedp.EvalAwaitPromise)
 	get(b, settled)
 	png := get(b, chromedp.CaptureScreenshot())
-	if err := os.WriteFile(filepath.Join(screenshots, name+".png"), png, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(screenshots, name+".png"), png, 0o644); err != nil {
 		b.t.Fatal(err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -22,7 +23,7 @@ import (
 // policy, takes the webhook's secret and a token, signs an example, and shows
 // the run that is managed from then on.
 func TestBrowserPhase2(t *testing.T) {
-	l := startLab(t)
+	l := startPictured(t)
 	b := openBrowser(t)
 	b.openDocs(l.docs)
 	b.authorize(labSecret, labToken)
@@ -56,6 +57,27 @@ func TestBrowserPhase2(t *testing.T) {
 	b.picture("swagger-ui-runs")
 	if wrong := b.complaints(); wrong != nil {
 		t.Errorf("what a developer would see in the console: %q", wrong)
+	}
+}
+
+// Temporal's UI, which is the lab's own, shows how a run was managed, and loads
+// nothing from elsewhere.
+func TestBrowserShowsExecutions(t *testing.T) {
+	l := startPictured(t)
+	run := l.curl()
+	l.phase("network-prod", run, api.PhaseDone)
+	b := openBrowser(t)
+	workflow := "run/acme/network-prod/" + string(run)
+	b.do(chromedp.Navigate(l.temporalUI + "/namespaces/default/workflows/" + url.PathEscape(workflow)))
+	get(b, chromedp.Poll[bool](`location.pathname.endsWith("/timeline")`))
+	b.do(chromedp.Navigate(strings.Replace(get(b, chromedp.Location()), "/timeline", "/history", 1)))
+	for _, text := range []string{workflow, "ManageRun", "Completed", "ConfirmRun"} {
+		get(b, chromedp.Poll[bool](fmt.Sprintf("document.body.textContent.includes(%q)", text)))
+	}
+	b.do(chromedp.EmulateViewport(1280, 1400))
+	b.picture("temporal-ui-execution")
+	if away := b.requestsAway(); away != nil {
+		t.Errorf("it asked for %q", away)
 	}
 }
 

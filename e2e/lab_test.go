@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -27,7 +28,9 @@ func startLab(t *testing.T, args ...string) *lab {
 	l := &lab{world: &world{t: t, dir: t.TempDir()}}
 	args = append(args, "--pace", "0.002")
 	for _, port := range []string{"--port", "--simulator-port", "--temporal-port", "--temporal-ui-port"} {
-		args = append(args, port, strconv.Itoa(freePort(t)))
+		if !slices.Contains(args, port) {
+			args = append(args, port, strconv.Itoa(freePort(t)))
+		}
 	}
 	l.p = start(t, labBinary, nil, args...)
 	l.eventually("the lab is ready", func(context.Context) error {

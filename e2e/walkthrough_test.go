@@ -1,0 +1,119 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// The walkthrough's commands, one after another in one bash, print what it says.
+//
+// A block of sh is followed by a block without a language that holds its output,
+// or prints nothing. In an output <word> stands for whatever has neither space
+// nor quote in it.
+// The ports are replaced by free ones, and nothing else.
+func TestWalkthrough(t *testing.T) {
+	for _, tool := range []string{"bash", "make", "curl", "openssl"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Fatalf("the walkthrough needs %s: %v", tool, err)
+		}
+	}
+	text, err := os.ReadFile("../docs/walkthrough.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lab, ports []string
+	for flag, port := range map[string]string{"--port": "8080", "--simulator-port": "8090", "--temporal-port": "7233", "--temporal-ui-port": "8233"} {
+		free := fmt.Sprint(freePort(t))
+		lab = append(lab, flag, free)
+		ports = append(ports, "127.0.0.1:"+port, "127.0.0.1:"+free)
+	}
+	steps := readSteps(t, strings.NewReplacer(ports...).Replace(string(text)))
+
+	var script strings.Builder
+	script.WriteString("set -euo pipefail\n")
+	for i, s := range steps {
+		fmt.Fprintf(&script, "%s\necho '%s'\n", s.commands, endOf(i))
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*patience) // it builds programs
+	defer cancel()
+	shell := exec.CommandContext(ctx, "bash", "-c", script.String())
+	shell.Dir = ".."
+	shell.Env = append(os.Environ(), "ARGS="+strings.Join(lab, " "), "TMPDIR="+t.TempDir())
+	shell.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that what it started can be ended with it
+	shell.Cancel = func() error { return syscall.Kill(-shell.Process.Pid, syscall.SIGKILL) }
+	t.Cleanup(func() { _ = syscall.Kill(-shell.Process.Pid, syscall.SIGKILL) })
+	out := &output{}
+	shell.Stdout, shell.Stderr = out, out
+	shell.WaitDelay = patience
+	ended := shell.Run()
+
+	rest := out.String()
+	for i, s := range steps {
+		printed, after, reached := strings.Cut(rest, endOf(i)+"\n")
+		if !s.prints.MatchString(printed) {
+			t.Errorf("%s\nprinted\n%s\nwant\n%s", s.commands, printed, s.output)
+		}
+		if !reached {
+			t.Fatalf("it ended there: %v\n%s", ended, logs(shell.Env))
+		}
+		rest = after
+	}
+	if ended != nil || rest != "" {
+		t.Errorf("it ended with %v and said %s", ended, rest)
+	}
+}
+
+// step is a block of commands and the output the document promises.
+type step struct {
+	commands, output string
+	prints           *regexp.Regexp
+}
+
+func endOf(i int) string { return fmt.Sprintf("--- end of block %d ---", i) }
+
+func readSteps(t *testing.T, text string) (steps []step) {
+	t.Helper()
+	placeholder := regexp.MustCompile(`<[a-z]+>`)
+	for _, m := range regexp.MustCompile("(?ms)^```([a-z]*)\n(.*?)^```$").FindAllStringSubmatch(text, -1) {
+		switch language, block := m[1], m[2]; {
+		case language == "sh":
+			steps = append(steps, step{commands: block})
+		case language != "" || len(steps) == 0 || steps[len(steps)-1].output != "":
+			t.Fatalf("what is this block for?\n%s", m[0])
+		default:
+			steps[len(steps)-1].output = block
+		}
+	}
+	if len(steps) < 10 {
+		t.Fatalf("only %d blocks were read", len(steps))
+	}
+	for i, s := range steps {
+		var pattern strings.Builder
+		from := 0
+		for _, at := range placeholder.FindAllStringIndex(s.output, -1) {
+			pattern.WriteString(regexp.QuoteMeta(s.output[from:at[0]]) + `[^\s"]+`)
+			from = at[1]
+		}
+		pattern.WriteString(regexp.QuoteMeta(s.output[from:]))
+		steps[i].prints = regexp.MustCompile("^" + pattern.String() + "$")
+	}
+	return steps
+}
+
+// logs is the end of what the walkthrough's programs logged.
+func logs(env []string) string {
+	var all strings.Builder
+	files, _ := filepath.Glob(strings.TrimPrefix(env[len(env)-1], "TMPDIR=") + "/*/*.log")
+	for _, file := range files {
+		content, _ := os.ReadFile(file)
+		fmt.Fprintf(&all, "%s:\n%s\n", filepath.Base(file), content[max(0, len(content)-2000):])
+	}
+	return all.String()
+}
