@@ -27,7 +27,6 @@ func toAPIRun(s workflows.RunStatus) api.Run {
 	}
 	if w := s.WaitingFor; w != nil {
 		r.WaitingFor = toAPIWaitingFor(*w)
-		r.WaitingFor.Until = nonZero(waitsUntil(s))
 	}
 	if s.Gate != nil {
 		r.Gate = new(toAPIGate(*s.Gate))

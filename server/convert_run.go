@@ -1,27 +1,13 @@
 package server
 
 import (
-	"time"
-
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/workflows"
 )
 
 func toAPIWaitingFor(w workflows.WaitingFor) *api.WaitingFor {
-	return &api.WaitingFor{What: string(w.What), Reason: w.Reason, Since: w.Since, Who: nonEmpty(w.Who), Next: nonEmpty(w.Next)}
-}
-
-// waitsUntil is when what a run waits for comes at the earliest by itself,
-// where that is known.
-func waitsUntil(s workflows.RunStatus) time.Time {
-	switch {
-	case s.WaitingFor.What == workflows.WaitGate && s.Gate != nil:
-		return s.Gate.Until
-	case s.WaitingFor.What == workflows.WaitRetry && s.Retry != nil:
-		return s.Retry.At
-	}
-	return time.Time{}
+	return &api.WaitingFor{What: string(w.What), Reason: w.Reason, Since: w.Since, Until: nonZero(w.Until), Who: nonEmpty(w.Who), Next: nonEmpty(w.Next)}
 }
 
 func toAPIApprovals(a workflows.Approvals) *api.Approvals {

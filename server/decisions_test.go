@@ -177,7 +177,7 @@ func TestEveryRefusalHasItsProblem(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, m := range regexp.MustCompile(`ErrType\w+\s*= "(\w+)"`).FindAllSubmatch(source, -1) {
+		for _, m := range regexp.MustCompile(`(?m)^\tErrType\w+\s*= "(\w+)"`).FindAllSubmatch(source, -1) {
 			declared = append(declared, string(m[1]))
 		}
 	}

@@ -51,7 +51,7 @@ func TestARunThatIsRetried(t *testing.T) {
 	at := planned.Add(time.Minute)
 	r.temporal.set(workflows.RunStatus{
 		Run: theRun, State: "FAILED", Phase: workflows.PhaseRetrying, StartedAt: planned,
-		WaitingFor: &workflows.WaitingFor{What: workflows.WaitRetry, Reason: "it is tried again", Since: planned},
+		WaitingFor: &workflows.WaitingFor{What: workflows.WaitRetry, Reason: "it is tried again", Since: planned, Until: at},
 		Gate:       &policy.Gate{Open: true, At: planned},
 		Failure:    &workflows.Failure{Cause: policy.CauseCapacity, Phase: "PLANNING", Evidence: "429 Too Many Requests", Source: "log"},
 		Retry:      &workflows.Retry{Attempt: 3, Of: 3, At: at, Reason: "capacity comes back"},

@@ -50,8 +50,8 @@ func once[T any](ctx context.Context, r *repeats, this change, do func() (T, err
 		case <-ctx.Done():
 			return none, context.Cause(ctx)
 		}
-		if first.ok {
-			return first.answer.(T), nil //nolint:errcheck // the content names the operation, and with it the type
+		if first.ok { // the content names the operation, and with it the type
+			return first.answer.(T), nil
 		}
 	}
 }

@@ -3,7 +3,7 @@ package server
 import (
 	"context"
 	"errors"
-	"fmt"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -80,14 +80,14 @@ func TestOnceAtTheSameTime(t *testing.T) {
 func TestOnceIsBounded(t *testing.T) {
 	r := newRepeats()
 	for i := range 2 * maxRepeats {
-		if _, err := once(t.Context(), r, change{key: fmt.Sprint(i), content: "c"}, func() (int, error) { return i, nil }); err != nil {
+		if _, err := once(t.Context(), r, change{key: strconv.Itoa(i), content: "c"}, func() (int, error) { return i, nil }); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if len(r.byKey) != maxRepeats || r.oldest.Len() != maxRepeats {
 		t.Errorf("%d keys and %d answers are remembered", len(r.byKey), r.oldest.Len())
 	}
-	if n, _ := once(t.Context(), r, change{key: fmt.Sprint(2*maxRepeats - 1), content: "c"}, func() (int, error) { return -1, nil }); n == -1 {
+	if n, _ := once(t.Context(), r, change{key: strconv.Itoa(2*maxRepeats - 1), content: "c"}, func() (int, error) { return -1, nil }); n == -1 {
 		t.Error("the newest was forgotten first")
 	}
 }

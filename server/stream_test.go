@@ -101,17 +101,17 @@ func TestStreamFollowsARunToItsEnd(t *testing.T) {
 			t.Errorf("content type %q, flushed %t", ct, s.w.Flushed)
 		}
 		r.temporal.set(inState("APPLYING", workflows.PhaseApplying))
-		time.Sleep(2 * time.Second)
+		<-time.After(2 * time.Second)
 		s.want(t, "run UNCONFIRMED", "run APPLYING")
 
 		// Temporal being away is no reason to cut anybody off.
 		r.temporal.fail(serviceerror.NewUnavailable("down"))
-		time.Sleep(10 * time.Second)
+		<-time.After(10 * time.Second)
 		s.want(t, "run UNCONFIRMED", "run APPLYING")
 		r.temporal.fail(nil)
 
 		r.temporal.set(inState("FINISHED", workflows.PhaseDone))
-		time.Sleep(6 * time.Second)
+		<-time.After(6 * time.Second)
 		s.want(t, "run UNCONFIRMED", "run APPLYING", "end FINISHED")
 		if !s.over() {
 			t.Error("the stream goes on after the end")
@@ -124,7 +124,7 @@ func TestStreamFollowsARunToItsEnd(t *testing.T) {
 func TestAQuietStream(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {
 		s := r.follow()
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		s.want(t, "run UNCONFIRMED", ": nothing new", ": nothing new", ": nothing new")
 		if asks := r.temporal.queries(); asks < 10 || asks > 20 {
 			t.Errorf("asked %d times in a minute", asks)

@@ -67,7 +67,8 @@ func (r *remote) connect(cmd *cobra.Command) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	if ip := net.ParseIP(u.Hostname()); u.Scheme == "http" && u.Hostname() != "localhost" && !(ip != nil && (ip.IsLoopback() || ip.IsPrivate())) {
+	ip := net.ParseIP(u.Hostname())
+	if near := u.Hostname() == "localhost" || ip != nil && (ip.IsLoopback() || ip.IsPrivate()); u.Scheme == "http" && !near {
 		fmt.Fprintf(s.err, "gantry: %s is not https: the token travels in the clear\n", address)
 	}
 	s.Client, err = client.NewClient(strings.TrimSuffix(address, "/"),
@@ -171,7 +172,8 @@ func notGantry(response *http.Response) error {
 func ask[T any](ctx context.Context, send func(context.Context) (*http.Response, error)) (T, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	return answerOf[T](send(ctx))
+	response, err := send(ctx)
+	return answerOf[T](response, err) //nolint:bodyclose // answerOf closes it
 }
 
 // changePatience is how long a change is sent again that may have counted.
@@ -239,7 +241,7 @@ func (s *session) theAccount(ctx context.Context, named string) (string, error) 
 	for i, a := range list.Accounts {
 		names[i] = a.Name
 	}
-	return "", fmt.Errorf("Gantry serves several accounts: say which with --account, one of %s", strings.Join(names, ", ")) //nolint:staticcheck // a name
+	return "", fmt.Errorf("Gantry serves several accounts: say which with --account, one of %s", strings.Join(names, ", "))
 }
 
 func deref[T any](p *T) T {
