@@ -49,7 +49,7 @@ func TestGuidesSpeakTheGrammar(t *testing.T) {
 		profiles: map[string]Profile{"production": {Name: "production"}}, windows: map[string]*window{"office-hours": {}}, channels: []string{"deploys"},
 	}
 	label := regexp.MustCompile("(?m)(?:^|`)(gantry:[a-z-]+(?:=[a-z0-9#-]+)?)(?:$|`)")
-	wrong := map[string]bool{"gantry:aproval=2": true} // shown as such
+	wrong := map[string]bool{"gantry:approval=2": true} // shown as such
 	found := 0
 	for _, file := range []string{"../docs/reference/labels.md", "../docs/how-to/approvals.md", "../docs/how-to/windows-and-freezes.md"} {
 		content, err := os.ReadFile(file)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -158,8 +159,12 @@ func (p Policy) contradictions() (problems []Problem) {
 	if !p.confirmsAll() {
 		return nil
 	}
+	approvals := "1 approval"
+	if p.Approvals.Value != 1 {
+		approvals = strconv.Itoa(p.Approvals.Value) + " approvals"
+	}
 	for _, said := range []struct{ origin, what, instead string }{
-		{p.Approvals.Origin, fmt.Sprintf("it asks for %d approvals", p.Approvals.Value), "approvals"},
+		{p.Approvals.Origin, "it asks for " + approvals, "approvals"},
 		{p.Approvers.Origin, "it says who approves", "approvers"},
 		{p.ApprovalTimeout.Origin, "it says how long people may take", "approval-timeout"},
 	} {
@@ -169,8 +174,7 @@ func (p Policy) contradictions() (problems []Problem) {
 		problems = append(problems, Problem{
 			Label:   said.origin,
 			Problem: fmt.Sprintf("%s, but with confirm=auto (%s) and no limit nobody is ever asked", said.what, p.Confirm.Origin),
-			Remedy: fmt.Sprintf("say confirm=manual or confirm=no-deletes, or set a limit such as limits.maxDeleted in a profile, or don't set %s",
-				said.instead),
+			Remedy:  "say confirm=manual or confirm=no-deletes, or set a limit such as limits.maxDeleted in a profile, or don't set " + said.instead,
 		})
 	}
 	return problems

@@ -15,7 +15,7 @@ import (
 // guide to setting up names every flag of it.
 func TestGuidesShowCommandsThatExist(t *testing.T) {
 	var shown int
-	for _, file := range []string{"../../docs/how-to/set-up-spacelift.md", "../../docs/reference/doctor.md", "../../docs/reference/cli.md"} {
+	for _, file := range []string{"../../docs/how-to/set-up-spacelift.md", "../../docs/reference/doctor.md", "../../docs/reference/cli.md", "../../docs/how-to/windows-and-freezes.md"} {
 		doc, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

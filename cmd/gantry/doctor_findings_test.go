@@ -259,6 +259,17 @@ func TestDoctorFindings(t *testing.T) {
 			cause: func(h healthy) { h.ok(h.spacelift.SetLabels("network", "gantry:managed", "gantry:confirm=maybe")) },
 		},
 		{
+			check: "stacks-labels", name: "names of the configuration", want: verdictOK, says: "all of them",
+			cause: func(h healthy) {
+				h.ok(h.spacelift.SetLabels("network", "gantry:managed", "gantry:profile=production"))
+				h.configure("profiles: [{name: production, confirm: manual}]\n")
+			},
+		},
+		{
+			check: "stacks-labels", name: "names that it lacks", want: verdictFail, says: `network, gantry:profile=production: there is no profile "production"`, fix: "correct the labels",
+			cause: func(h healthy) { h.ok(h.spacelift.SetLabels("network", "gantry:managed", "gantry:profile=production")) },
+		},
+		{
 			check: "stacks-labels", name: "one to no effect", want: verdictWarn, says: "sandbox has gantry:confirm=auto, but not gantry:managed", fix: "correct the labels",
 			cause: func(h healthy) { h.ok(h.spacelift.SetLabels("sandbox", "gantry:confirm=auto")) },
 		},

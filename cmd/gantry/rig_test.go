@@ -56,6 +56,14 @@ func newRig(t *testing.T) *rig {
 	return r
 }
 
+// configure gives Gantry a configuration file, beside the environment.
+func (r *rig) configure(content string) {
+	r.t.Helper()
+	file := filepath.Join(r.t.TempDir(), "gantry.yaml")
+	r.ok(os.WriteFile(file, []byte(content), 0o600))
+	r.t.Setenv("GANTRY_CONFIG", file)
+}
+
 // as gives Gantry a key with a role.
 func (r *rig) as(role simulator.Role) {
 	key := r.spacelift.AddAPIKey(simulator.APIKey{Secret: testKeySecret, Role: role})
