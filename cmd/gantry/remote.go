@@ -172,8 +172,8 @@ func notGantry(response *http.Response) error {
 func ask[T any](ctx context.Context, send func(context.Context) (*http.Response, error)) (T, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	response, err := send(ctx)
-	return answerOf[T](response, err) //nolint:bodyclose // answerOf closes it
+	response, err := send(ctx) //nolint:bodyclose // answerOf closes it
+	return answerOf[T](response, err)
 }
 
 // changePatience is how long a change is sent again that may have counted.
