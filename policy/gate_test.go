@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"sync"
 	"testing"
 	"time"
 
@@ -85,8 +86,8 @@ func TestGate(t *testing.T) {
 		},
 		{name: "the last day counts", windows: []string{"until-march"}, at: "2026-03-01T08:30:00Z", want: policy.Gate{Open: true}, until: "2026-03-01T09:00:00Z"},
 		{
-			name: "the last day of a leap year, of which Go's ZoneBounds knows less", windows: []string{"office-hours"}, at: "2028-12-31T12:00:00Z", until: "2029-01-01T08:00:00Z",
-			want: policy.Gate{Window: "office-hours", Reason: "the window office-hours is closed and opens Mon 1 Jan 2029 09:00 Europe/Berlin"},
+			name: "the last day of a leap year, of which Go's ZoneBounds knows less", windows: []string{"office-hours"}, at: "2044-12-31T12:00:00Z", until: "2045-01-02T08:00:00Z",
+			want: policy.Gate{Window: "office-hours", Reason: "the window office-hours is closed and opens Mon 2 Jan 2045 09:00 Europe/Berlin"},
 		},
 		{
 			name: "all windows must be open", windows: []string{"no-fridays", "once"}, at: "2026-11-23T12:00:00Z", until: "2026-11-24T23:00:00Z",
@@ -133,4 +134,24 @@ func TestGate(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestRulesAreSharedByManyRuns: what one look at a window learned, others see,
+// at once and in any order of times.
+func TestRulesAreSharedByManyRuns(t *testing.T) {
+	shared := compile(t, policy.Config{Windows: []policy.Window{officeHours()}})
+	p := shared.Resolve([]string{"gantry:window=office-hours"})
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for week := range 50 {
+				when := at(t, "2026-11-23T12:00:00Z").AddDate(0, 0, 7*((week*7+i)%50))
+				alone := compile(t, policy.Config{Windows: []policy.Window{officeHours()}})
+				if diff := cmp.Diff(alone.Gate(p, "app", nil, when), shared.Gate(p, "app", nil, when)); diff != "" {
+					t.Errorf("at %s (-alone +shared):\n%s", when, diff)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
