@@ -26,6 +26,7 @@ type chain struct {
 	Stopped   *StopChain   `json:"stopped,omitempty"`
 	HeldSince time.Time    `json:"heldSince,omitzero"`
 	EndedAt   time.Time    `json:"endedAt,omitzero"`
+	Outcome   string       `json:"outcome,omitempty"` // how it ended
 	Keys      []usedKey    `json:"keys,omitempty"`
 	Journal   []ChainEntry `json:"journal,omitempty"`
 }
@@ -271,7 +272,7 @@ func (r *chainRun) lookLater(at time.Time) {
 
 // end says how the run ended.
 func (r *chainRun) end() string {
-	text := fmt.Sprintf("run %s ended in %s", r.Run.Run, r.State)
+	text := fmt.Sprintf("run %s of %s ended in %s", r.Run.Run, r.Run.Stack, r.State)
 	if r.Actor != "" {
 		text += " by " + r.Actor
 	}

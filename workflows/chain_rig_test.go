@@ -2,11 +2,17 @@ package workflows_test
 
 import (
 	"context"
+	"errors"
 
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// StacksByLabel answers like Spacelift's API: nobody follows the stack.
+// StacksByLabel answers like Spacelift's API.
 func (r *rig) StacksByLabel(context.Context, string) (spacelift.Listing[spacelift.Stack], error) {
-	return spacelift.Listing[spacelift.Stack]{Complete: true}, nil
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.mute {
+		return spacelift.Listing[spacelift.Stack]{}, errors.New("dial tcp: connection refused")
+	}
+	return spacelift.Listing[spacelift.Stack]{Items: r.others, Complete: true}, nil
 }

@@ -14,7 +14,7 @@ func (c *chain) status(now time.Time) ChainStatus {
 		Root: c.Root, Phase: n.Phase, Summary: n.Reason, StartedAt: c.StartedAt, HeldSince: c.HeldSince, EndedAt: c.EndedAt,
 		Edges: slices.Clone(n.Edges), Timeline: slices.Clone(c.Journal),
 	}
-	if !c.HeldSince.IsZero() {
+	if !c.HeldSince.IsZero() && !n.Finish {
 		s.GivesUpAt = c.HeldSince.Add(heldAtMost)
 	}
 	for i, e := range s.Edges {

@@ -31,6 +31,9 @@ type chainNext struct {
 // before.
 func decideChain(c chain, now time.Time) chainNext {
 	n := chainNext{Edges: c.edges()}
+	if !c.EndedAt.IsZero() {
+		return n.finish("%s", c.Outcome)
+	}
 	if c.Stopped != nil {
 		return n.finish("%s stopped the chain%s", c.Stopped.By, afterColon(c.Stopped.Note))
 	}
@@ -210,7 +213,7 @@ func (c *chain) judge(from *chainNode, passes bool) (d EdgeDecision, reason stri
 		if r.lost() {
 			return EdgeStops, fmt.Sprintf("Spacelift does not know run %s of %s any more", r.Run.Run, from.Stack)
 		}
-		return EdgeStops, fmt.Sprintf("%s of %s", r.end(), from.Stack)
+		return EdgeStops, r.end()
 	case NodeHeld:
 		return EdgeStops, fmt.Sprintf("%s is not triggered: %s", from.Stack, from.Trouble.Reason)
 	case NodeRunning:
@@ -236,7 +239,7 @@ func (c *chain) record(at time.Time, n chainNext) {
 	switch {
 	case n.Finish && !c.EndedAt.IsZero():
 	case n.Finish:
-		c.EndedAt, c.HeldSince = at, time.Time{}
+		c.EndedAt, c.Outcome, c.HeldSince = at, n.Reason, time.Time{}
 		c.note(at, KindDecision, "", "", "the chain has ended: %s", n.Reason)
 	case n.Phase != ChainHeld:
 		c.HeldSince = time.Time{}

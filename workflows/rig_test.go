@@ -51,6 +51,9 @@ type rig struct {
 	checks    []func() // see later
 	old       bool     // tell it to an execution of generation 0
 	reads     int
+
+	others []spacelift.Stack // managed stacks of the account beside the run's own
+	mute   bool              // the API does not list stacks
 }
 
 func newRig(t *testing.T, labels []string) *rig {

@@ -1,0 +1,153 @@
+package workflows_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/workflows"
+)
+
+var appFollows = spacelift.Stack{ID: "app-prod", Labels: []string{"gantry:managed", "gantry:after=network-prod"}}
+
+// begunBy lets the rig's execution begin chains, and lists them.
+func begunBy(r *rig) *[]workflows.RolloutInput {
+	var begun []workflows.RolloutInput
+	r.env.RegisterWorkflowWithOptions(func(_ workflow.Context, in workflows.RolloutInput) (workflows.ChainStatus, error) {
+		begun = append(begun, in)
+		return workflows.ChainStatus{}, nil
+	}, workflow.RegisterOptions{Name: workflows.RolloutType})
+	return &begun
+}
+
+func TestWhatReleasesFollowers(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		story  func(*rig)
+		labels []string
+		begins bool
+	}{
+		{name: "a run that finished", story: func(r *rig) { r.others = []spacelift.Stack{appFollows} }, begins: true},
+		{name: "nobody follows", story: func(*rig) {}},
+		{name: "nobody could say at the start, and somebody follows", story: func(r *rig) {
+			r.others, r.mute = []spacelift.Stack{appFollows}, true
+			r.at(90*time.Second, func() { r.set(func() { r.mute = false }) })
+		}, begins: true},
+		{name: "it took long, and somebody follows now", story: func(r *rig) {
+			r.at(3*time.Minute, func() { r.set(func() { r.others = []spacelift.Stack{appFollows} }) })
+			r.at(time.Hour, func() { r.moves(finished) })
+		}, begins: true},
+		{name: "a repair of drift", story: func(r *rig) { r.others, r.truth.DriftDetection = []spacelift.Stack{appFollows}, true }},
+		{name: "a task", story: func(r *rig) { r.others, r.truth.Type = []spacelift.Stack{appFollows}, spacelift.RunTypeTask }},
+		{name: "a preview", story: func(r *rig) { r.others, r.truth.Type = []spacelift.Stack{appFollows}, spacelift.RunTypeProposed }},
+		{name: "a run of a stack that is not managed", story: func(r *rig) { r.others = []spacelift.Stack{appFollows} }, labels: []string{"env:prod"}},
+		{name: "a run that failed", story: func(r *rig) {
+			r.others = []spacelift.Stack{appFollows}
+			r.at(2*time.Minute, func() { r.moves(spacelift.RunStateFailed) })
+		}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			labels := tc.labels
+			if labels == nil {
+				labels = auto
+			}
+			r := newRig(t, labels)
+			begun := begunBy(r)
+			r.at(time.Minute, func() { r.moves(queued, planning) })
+			tc.story(r)
+			r.at(2*time.Hour, func() {
+				if !r.truth.State.Terminal() {
+					r.moves(finished)
+				}
+			})
+			if !strings.Contains(tc.name, "long") {
+				r.at(2*time.Minute+time.Second, func() {
+					if !r.truth.State.Terminal() {
+						r.moves(finished)
+					}
+				})
+			}
+			s := r.manage()
+			if (len(*begun) == 1) != tc.begins {
+				t.Fatalf("began the chains %+v", *begun)
+			}
+			if !tc.begins {
+				if len(s.Chains) > 0 {
+					t.Errorf("is part of %+v", s.Chains)
+				}
+				return
+			}
+			if (*begun)[0].Root != run || s.Phase != workflows.PhaseDone || s.Outcome == "" {
+				t.Errorf("began %+v and ended as %s: %s", *begun, s.Phase, s.Outcome)
+			}
+			if diff := cmp.Diff([]workflows.ChainRef{{Root: run}}, s.Chains); diff != "" {
+				t.Errorf("chains (-want +got):\n%s", diff)
+			}
+			r.mentions(s, workflows.KindAction, "Gantry releases the stacks that follow: chain/acme/"+string(run.Run))
+		})
+	}
+}
+
+// A run that a chain released knows it, says so, and tells the chain its end; it
+// begins none of its own.
+func TestARunOfAChain(t *testing.T) {
+	root := spacelift.RunRef{Account: "acme", Stack: "account-prod", Run: "01KDXROOT0000000000000000"}
+	ref := workflows.ChainRef{Root: root, After: []spacelift.StackID{"account-prod"}}
+	for _, tc := range []struct {
+		name  string
+		early bool // it knows from the start
+		ends  spacelift.RunState
+	}{{"finishes", true, finished}, {"is told later, and is discarded", false, discarded}} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := newRig(t, manual)
+			r.others = []spacelift.Stack{appFollows}
+			begun := begunBy(r)
+			in := r.input()
+			if tc.early {
+				in.Chains = []workflows.ChainRef{ref}
+			} else {
+				r.at(90*time.Second, func() {
+					for range 2 {
+						r.env.SignalWorkflow(workflows.RunEventsSignal, workflows.RunEvents{Chains: []workflows.ChainRef{ref}})
+					}
+				})
+			}
+			var told []workflows.ChainNews
+			r.env.OnSignalExternalWorkflow(anyArg, workflows.ChainID(root), anyArg, workflows.ChainNewsSignal, anyArg).Return(
+				func(_, _, _, _ string, arg any) error {
+					told = append(told, arg.(workflows.ChainNews))
+					return nil
+				}).Maybe()
+			r.at(time.Minute, func() { r.moves(queued, planning, unconfirmed) })
+			r.at(2*time.Minute, func() {
+				answer, err := r.env.QueryWorkflow(workflows.ExplainQuery)
+				if err != nil {
+					t.Fatal(err)
+				}
+				var e workflows.Explanation
+				if err := answer.Get(&e); err != nil {
+					t.Fatal(err)
+				}
+				if diff := cmp.Diff([]workflows.ChainRef{ref}, e.Chains); diff != "" {
+					t.Errorf("explained chains (-want +got):\n%s", diff)
+				}
+				if last := e.Next[len(e.Next)-1].What; !strings.Contains(last, "released: app-prod") {
+					t.Errorf("explains %+v, want who follows", e.Next)
+				}
+				r.person("jane", tc.ends, "")
+				r.told()
+			})
+			s := r.manageFrom(in)
+			if len(told) != 1 || told[0].Run != run || told[0].State != tc.ends || told[0].Outcome == "" {
+				t.Errorf("the chain was told %+v", told)
+			}
+			if len(*begun) > 0 || len(s.Chains) != 1 {
+				t.Errorf("began %+v, and is part of %+v", *begun, s.Chains)
+			}
+		})
+	}
+}
