@@ -14,21 +14,26 @@ import (
 // the same steps where they did; `make record-history` adds new histories, and
 // old ones stay as they are unless a change is versioned.
 func TestReplay(t *testing.T) {
-	const folder = "testdata/histories/generation0"
-	files, err := filepath.Glob(filepath.Join(folder, "*.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(files) == 0 {
-		t.Fatalf("%s is empty: nothing would be proved", folder)
+	const folder = "testdata/histories"
+	var files []string
+	for _, generation := range []string{"generation0", "."} {
+		found, err := filepath.Glob(filepath.Join(folder, generation, "*.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(found) == 0 {
+			t.Fatalf("%s is empty: nothing would be proved", filepath.Join(folder, generation))
+		}
+		files = append(files, found...)
 	}
 	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".json"), func(t *testing.T) {
+		t.Run(strings.TrimSuffix(strings.TrimPrefix(file, folder+"/"), ".json"), func(t *testing.T) {
 			replayer := worker.NewWorkflowReplayer()
 			replayer.RegisterWorkflow(workflows.ManageRun)
 			replayer.RegisterWorkflow(workflows.Reconcile)
 			replayer.RegisterWorkflow(workflows.Freezes)
 			replayer.RegisterWorkflow(workflows.RetryRun)
+			replayer.RegisterWorkflow(workflows.Rollout)
 			if err := replayer.ReplayWorkflowHistoryFromJSONFile(testLogger{}, file); err != nil {
 				t.Error(err)
 			}

@@ -86,7 +86,7 @@ func record(ctx context.Context, out, only string) ([]result, error) {
 	// Sticky queues are named after the machine.
 	worker.SetStickyWorkflowCacheSize(0)
 	var results []result
-	for _, s := range slices.Concat(stories, apart) {
+	for _, s := range slices.Concat(stories, apart, chained) {
 		if only != "" && s.name != only {
 			continue
 		}

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.temporal.io/sdk/client"
+
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/spacelift/simulator"
+	"github.com/gantryhq/gantry/workflows"
+)
+
+const (
+	app = spacelift.StackID("app-prod") // follows stack
+	web = spacelift.StackID("web-prod") // follows app
+)
+
+// chained are the stories of runs that other stacks follow: of the execution of
+// the run itself, or with tick of the chain that it begins.
+var chained = []story{
+	{name: "chain-begun", labels: auto, plan: changes, script: chainOfThree},
+	{name: "chain-of-three", labels: auto, plan: changes, tick: 1, script: chainOfThree},
+	{name: "chain-skipped", labels: auto, plan: changes, tick: 1, script: func(ctx context.Context, t *teller) error {
+		return steps(
+			t.followers,
+			func() error { return t.sim.SetNextPlan(app, simulator.Plan{FailIn: spacelift.RunStatePlanning}) },
+			func() error { return t.oneByOne(ctx, finished) },
+			func() error { return t.runs(ctx, app) },
+			func() error { return t.chain(ctx, workflows.ChainHeld) },
+			func() error { return t.skip(ctx, workflows.SkipStack{Stack: app, By: "jane", Note: "done by hand"}) },
+			func() error { return t.runs(ctx, web) },
+			func() error { return t.chain(ctx, workflows.ChainDone) },
+		)
+	}},
+}
+
+func chainOfThree(ctx context.Context, t *teller) error {
+	return steps(
+		t.followers,
+		func() error { return t.oneByOne(ctx, finished) },
+		func() error { return t.runs(ctx, app) },
+		func() error { return t.runs(ctx, web) },
+		func() error { return t.chain(ctx, workflows.ChainDone) },
+	)
+}
+
+// followers adds the stacks that follow.
+func (t *teller) followers() error {
+	t.ticks = append(t.ticks, workflows.ChainID(t.ref))
+	add := func(follower, parent spacelift.StackID) error {
+		return t.sim.AddStack(simulator.Stack{ID: follower, Labels: []string{"gantry:managed", "gantry:after=" + string(parent)}})
+	}
+	return errors.Join(add(app, stack), add(web, app))
+}
+
+// runs waits for a follower's run, lets it go to its end, and tells its
+// execution.
+func (t *teller) runs(ctx context.Context, follower spacelift.StackID) error {
+	var run spacelift.Run
+	err := t.eventually(ctx, "a run of "+string(follower), func() (bool, error) {
+		all, err := t.sim.Runs(follower)
+		if err != nil || len(all) == 0 {
+			return false, err
+		}
+		run = all[0].Run
+		return true, nil
+	})
+	if err != nil {
+		return err
+	}
+	id := workflows.ManageRunID(run.Ref)
+	err = t.eventually(ctx, "its execution", func() (bool, error) {
+		_, err := t.temporal.DescribeWorkflowExecution(ctx, id, "")
+		return err == nil, nil //nolint:nilerr // it is asked for until it is there
+	})
+	if err != nil {
+		return err
+	}
+	for !run.State.Terminal() {
+		t.clock.Advance(time.Second)
+		now, err := t.sim.Run(follower, run.Ref.Run)
+		if err != nil {
+			return err
+		}
+		run = now.Run
+	}
+	last := notification(run, run.StateVersion)
+	if err := t.temporal.SignalWorkflow(ctx, id, "", workflows.RunEventsSignal, workflows.RunEvents{Events: []workflows.RunEvent{last}}); err != nil {
+		return fmt.Errorf("tell of %s: %w", run.Ref, err)
+	}
+	if err := t.temporal.GetWorkflow(ctx, id, "").Get(ctx, nil); err != nil {
+		return fmt.Errorf("wait for %s: %w", id, err)
+	}
+	return nil
+}
+
+// chain waits until the chain is in a phase.
+func (t *teller) chain(ctx context.Context, phase workflows.ChainPhase) error {
+	id := workflows.ChainID(t.ref)
+	if phase == workflows.ChainDone {
+		return t.temporal.GetWorkflow(ctx, id, "").Get(ctx, nil)
+	}
+	return t.eventually(ctx, "the chain is "+string(phase), func() (bool, error) {
+		var s workflows.ChainStatus
+		answer, err := t.temporal.QueryWorkflow(ctx, id, "", workflows.ChainQuery)
+		if err == nil {
+			err = answer.Get(&s)
+		}
+		return s.Phase == phase, err
+	})
+}
+
+func (t *teller) skip(ctx context.Context, wish workflows.SkipStack) error {
+	handle, err := t.temporal.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
+		WorkflowID: workflows.ChainID(t.ref), UpdateName: workflows.SkipUpdate, Args: []any{wish}, WaitForStage: client.WorkflowUpdateStageCompleted,
+	})
+	if err == nil {
+		err = handle.Get(ctx, nil)
+	}
+	return err
+}
+
+func (t *teller) eventually(ctx context.Context, what string, ok func() (bool, error)) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		done, err := ok()
+		if err != nil || done {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for %s: %w", what, context.Cause(ctx))
+		case <-tick.C:
+		}
+	}
+}
