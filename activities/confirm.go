@@ -179,7 +179,7 @@ func (a *Activities) checkRules(ctx context.Context, in ConfirmRunInput, run spa
 		result.Reason = fmt.Sprintf("the stack's labels are %s: without %s Gantry only follows it", list(rules.Labels), spacelift.LabelManaged)
 	case !samePolicy(*in.Policy, rules.Policy):
 		result.Outcome = RulesChanged
-		result.Reason = fmt.Sprintf("the policy is not the one that the plan was judged by; the stack's labels are %s", list(rules.Labels))
+		result.Reason = "the policy is not the one that the plan was judged by; the stack's labels are " + list(rules.Labels)
 	case len(rules.Policy.Problems) > 0:
 		p := rules.Policy.Problems[0]
 		result.Outcome = ConfirmRefused

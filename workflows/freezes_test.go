@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -307,7 +308,7 @@ func TestFreezesRefuse(t *testing.T) {
 			bad(func(w *workflows.DeclareFreeze) { w.Stacks = []string{"app-prod", ""} }),
 			bad(func(w *workflows.DeclareFreeze) {
 				for i := range 101 {
-					w.Stacks = append(w.Stacks, fmt.Sprint(i))
+					w.Stacks = append(w.Stacks, strconv.Itoa(i))
 				}
 			}),
 			bad(func(w *workflows.DeclareFreeze) { w.Until = started.Add(30 * time.Minute) }),
