@@ -62,20 +62,23 @@ func (r *record) acted(at time.Time, key stateKey, n next, result activities.Act
 			r.settle(at, key.StateVersion, PlanDiscarded, n.Reason)
 		}
 	case activities.ActMoot:
-		r.note(at, KindNote, "Gantry did not %s the run: %s", n.Do, result.Reason)
-		r.fails(at, n.Do, behindFirst, refusedLongest, "Gantry wants to "+string(n.Do)+" the run, and it is not where it was: "+result.Reason)
+		if r.fails(at, n.Do, behindFirst, refusedLongest, "Gantry wants to "+string(n.Do)+" the run, and it is not where it was: "+result.Reason) {
+			r.note(at, KindNote, "Gantry did not %s the run: %s", n.Do, result.Reason)
+		}
 		r.stopped(n)
 	default:
-		r.note(at, KindAction, "Spacelift refused to %s the run: %s", n.Do, result.Reason)
-		r.fails(at, n.Do, refusedFirst, refusedLongest, "Spacelift refuses to "+string(n.Do)+" the run: "+result.Reason)
+		if r.fails(at, n.Do, refusedFirst, refusedLongest, "Spacelift refuses to "+string(n.Do)+" the run: "+result.Reason) {
+			r.note(at, KindAction, "Spacelift refused to %s the run: %s", n.Do, result.Reason)
+		}
 		r.stopped(n)
 	}
 }
 
 // couldNot records that Spacelift gave no answer to what Gantry wanted.
 func (r *record) couldNot(at time.Time, n next, why string) {
-	r.note(at, KindAction, "Gantry could not %s the run: %s", n.Do, why)
-	r.fails(at, n.Do, refusedFirst, refusedLongest, "Gantry could not "+string(n.Do)+" the run: "+why)
+	if r.fails(at, n.Do, refusedFirst, refusedLongest, "Gantry could not "+string(n.Do)+" the run: "+why) {
+		r.note(at, KindAction, "Gantry could not %s the run: %s", n.Do, why)
+	}
 	r.stopped(n)
 }
 

@@ -21,16 +21,19 @@ const (
 const maxBehind = 5
 
 // fails notes that something Gantry wants was not done, and when to try again:
-// after a time that doubles with every try.
-func (r *record) fails(at time.Time, do action, first, longest time.Duration, reason string) {
+// after a time that doubles with every try. It reports whether the reason is
+// another than that of the try before.
+func (r *record) fails(at time.Time, do action, first, longest time.Duration, reason string) (news bool) {
 	now, ok := r.current()
 	if !ok {
-		return
+		return true
 	}
 	t := trouble{Do: do, Key: keyOfState(now), Reason: fit(reason, maxText), Tries: r.tries(do)}
 	t.Until = at.Add(min(first<<min(t.Tries, 16), longest))
+	news = t.Tries == 0 || r.Trouble.Reason != t.Reason
 	t.Tries++
 	r.Trouble = &t
+	return news
 }
 
 // tries is how often in a row something failed in the present state.

@@ -53,7 +53,6 @@ func (r *record) answered(now time.Time, in activities.ConfirmRunInput, result a
 		return
 	case err != nil:
 		r.settle(now, plan, PlanRefused, because(err))
-		r.note(now, KindAction, "Gantry could not confirm the plan: %s", because(err))
 		r.refused(now, "Gantry could not confirm the plan: "+because(err))
 		return
 	}
@@ -89,8 +88,7 @@ func (r *record) answered(now time.Time, in activities.ConfirmRunInput, result a
 		ask.Note = ""
 	default:
 		r.settle(now, plan, PlanRefused, result.Reason)
-		r.note(now, KindAction, "Spacelift refused to confirm: %s", result.Reason)
-		r.refused(now, "Gantry could not confirm the plan: "+result.Reason)
+		r.refused(now, "Spacelift refused to confirm: "+result.Reason)
 		ask.Note = ""
 	}
 }
@@ -98,8 +96,8 @@ func (r *record) answered(now time.Time, in activities.ConfirmRunInput, result a
 // refused lets Gantry ask again later: what keeps Spacelift from confirming, a
 // lock, a policy, the rights of a key, may pass.
 func (r *record) refused(at time.Time, reason string) {
-	if r.Generation > 0 {
-		r.fails(at, doConfirm, refusedFirst, refusedLongest, reason)
+	if r.Generation == 0 || r.fails(at, doConfirm, refusedFirst, refusedLongest, reason) {
+		r.note(at, KindAction, "%s", reason)
 	}
 }
 

@@ -97,7 +97,7 @@ func decide(s situation) next {
 		}
 	case s.State.Terminal():
 		return decideEnd(s)
-	case s.generation > 0 && s.rules == nil:
+	case s.generation > 0 && s.rules == nil && s.ask == nil:
 		n := passing(s, PhaseQueued, "Gantry reads what holds for the run")
 		return s.attempt(n.to(doRules))
 	case !s.State.Known():

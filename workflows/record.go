@@ -194,7 +194,11 @@ func (r *record) noteRepair(at time.Time, before []StateEntry) {
 // as far as it is news, and reports whether any was.
 func (r *record) hear(at time.Time, run spacelift.Run) (news bool) {
 	before := r.facts()
-	told := unheard(before, fromRead(run, at))
+	read := fromRead(run, at)
+	told := unheard(before, read)
+	if key := (stateKey{run.StateVersion, run.State}); r.Generation > 0 && run.NeedsApproval != r.needsApproval(key) {
+		told = append(told, read[slices.IndexFunc(read, func(e RunEvent) bool { return keyOfState(e) == key })])
+	}
 	*r = fold(*r, told...)
 	r.noteRepair(at, before.States)
 	if run.StateVersion < before.StateVersion && !run.State.Terminal() && !before.State.Terminal() {

@@ -152,9 +152,13 @@ func (r *record) refuseStop(s situation, wish StopRequest) *refusal {
 		return refuse(ErrTypeTooLate, "Gantry is asking Spacelift to %s the run right now", s.ask.Claimed)
 	}
 	switch s.State {
-	case spacelift.RunStatePending, spacelift.RunStateQueued, spacelift.RunStateReady, spacelift.RunStatePreparing,
-		spacelift.RunStateInitializing, spacelift.RunStatePlanning, spacelift.RunStateUnconfirmed, spacelift.RunStatePendingReview:
+	case spacelift.RunStatePending, spacelift.RunStateQueued, spacelift.RunStateReady,
+		spacelift.RunStateInitializing, spacelift.RunStatePlanning, spacelift.RunStateUnconfirmed:
 		return nil
+	case spacelift.RunStatePreparing, spacelift.RunStateReplanRequested, spacelift.RunStatePreparingReplan:
+		return refuse(ErrTypeNotStoppable, "Spacelift does not stop a run that is %s; it will be out of that in a moment, so try again then", s.State)
+	case spacelift.RunStatePendingReview:
+		return refuse(ErrTypeNotStoppable, "Spacelift does not stop a run that waits for a review: reject it")
 	}
 	return refuse(ErrTypeNotStoppable, "Spacelift does not stop a run that is %s", s.State)
 }

@@ -1,0 +1,341 @@
+package workflows_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/gantryhq/gantry/notify"
+	"github.com/gantryhq/gantry/policy"
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/workflows"
+)
+
+var windowed = append([]string{"gantry:window=mornings"}, auto...)
+
+// Time passes: reminders, escalations, the end of people's time, deadlines.
+func TestClocks(t *testing.T) {
+	tell(t, []story{
+		{
+			name: "people are reminded, somebody else is told, and the plan is discarded", labels: production,
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+				r.at(10*time.Hour, func() { r.says(ann, workflows.Approve, "") }) // one of two is not enough
+				r.at(23*time.Hour, func() {
+					r.heard(
+						"deploys run.decision_needed: network / prod: a plan waits for 2 approvals",
+						"deploys run.reminder: network / prod: a plan still waits for 2 approvals",
+						"oncall run.escalated: network / prod: a plan waits for 2 approvals and nobody decides",
+						"deploys run.reminder: network / prod: a plan still waits for 2 approvals",
+						"deploys run.reminder: network / prod: a plan still waits for 1 approval",
+						"deploys run.reminder: network / prod: a plan still waits for 1 approval",
+						"deploys run.reminder: network / prod: a plan still waits for 1 approval",
+					)
+				})
+				r.at(24*time.Hour+time.Minute, func() {
+					r.did("discard: Discarded by Gantry: only 1 of 2 approved within 24h.")
+					r.denied(bob, workflows.Approve, workflows.ErrTypeTooLate, "")
+					r.told()
+				})
+			},
+			state: discarded, outcome: "only 1 of 2 approved within 24h",
+			mentions: map[string]workflows.TimelineKind{
+				"nobody has decided for 6h: oncall is told": workflows.KindClock,
+				"only 1 of 2 approved within 24h":           workflows.KindClock,
+			},
+		},
+		{
+			name: "a plan that is kept goes on waiting, and people are told once", labels: []string{"gantry:managed", "gantry:profile=kept"},
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+				r.at(3*time.Hour, func() {
+					r.wants(workflows.PhaseWaiting, "0 of 1 approval")
+					r.heard(
+						"deploys run.decision_needed: network / prod: a plan waits for 1 approval",
+						"deploys run.escalated: network / prod: the time for a plan is over",
+					)
+					r.says(ann, workflows.Approve, "late")
+				})
+				r.at(4*time.Hour, func() { r.told(); r.moves(applying, finished) })
+			},
+			state: finished, outcome: "applied", confirmed: 1, asked: 1,
+		},
+		{
+			name: "a decision stops the clocks", labels: production,
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+				r.at(time.Hour, func() { r.says(ann, workflows.Approve, "") })
+				r.at(2*time.Hour, func() { r.says(bob, workflows.Approve, "") })
+				r.at(3*time.Hour, func() { r.told(); r.moves(applying) })
+				r.at(4*time.Hour+30*time.Minute, func() { r.moves(finished) })
+			},
+			state: finished, outcome: "applied", confirmed: 1, asked: 1,
+		},
+		{
+			name: "a replan starts them anew", labels: production,
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+				r.at(23*time.Hour, func() { r.moves(replan, planning, unconfirmed) })
+				r.at(46*time.Hour, func() { r.wants(workflows.PhaseWaiting, "0 of 2") })
+				r.at(47*time.Hour+time.Minute, func() { r.told() })
+			},
+			state: discarded, outcome: "nobody approved within 24h",
+		},
+		{
+			name: "discarding does not work at once: it is tried again", labels: production,
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+				r.at(23*time.Hour, func() { r.set(func() { r.refuses = illegal("stack is locked") }) })
+				r.at(25*time.Hour, func() {
+					r.wants(workflows.PhaseHolding, "Spacelift refuses to discard the run")
+					r.set(func() { r.refuses = nil })
+				})
+				r.at(27*time.Hour, func() { r.did("discard: Discarded by Gantry: nobody approved within 24h."); r.told() })
+			},
+			state: discarded, outcome: "nobody approved within 24h",
+		},
+		{
+			name: "a run that stays where it is is told of once", labels: append([]string{"gantry:notify=deploys"}, auto...),
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued, planning) })
+				r.at(59*time.Minute, func() { r.heard() })
+				r.at(9*time.Hour, func() {
+					r.readTimes(3) // after 1, 3 and 7 hours
+					r.heard("deploys run.held: network / prod: a run stays in PLANNING")
+					r.moves("STOPPED")
+				})
+			},
+			state: spacelift.RunStateStopped, outcome: "stopped",
+			mentions: map[string]workflows.TimelineKind{"the run stays in PLANNING for longer than 1h (default)": workflows.KindClock},
+		},
+	})
+}
+
+// Windows and freezes keep Gantry from confirming, and nobody else.
+func TestGates(t *testing.T) {
+	tell(t, []story{
+		{
+			name: "Gantry waits for its window to open", labels: windowed,
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued, planning, unconfirmed) }) // the window has just closed
+				r.at(time.Hour, func() {
+					r.wants(workflows.PhaseHolding, "the window mornings is closed and opens Mon 2 Jan 08:00 UTC")
+					if got, want := r.status().WaitingFor.Until, started.Add(22*time.Hour); !got.Equal(want) {
+						r.Errorf("waits until %s, want %s", got, want)
+					}
+				})
+				r.at(22*time.Hour-time.Second, func() {
+					if r.asked != 0 {
+						r.Error("confirmed before the window opened")
+					}
+				})
+				r.at(22*time.Hour+time.Minute, func() { r.told(); r.moves(applying, finished) })
+			},
+			state: finished, outcome: "applied", confirmed: 1, asked: 1,
+			mentions: map[string]workflows.TimelineKind{"Gantry may not confirm now: the window mornings is closed": workflows.KindRules, "Gantry may confirm again": workflows.KindRules},
+		},
+		{
+			name: "an approval outside the window waits, and can be taken back", labels: append([]string{"gantry:window=mornings"}, asked...),
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+				r.at(time.Hour, func() { r.says(ann, workflows.Approve, "") })
+				r.at(2*time.Hour, func() { r.wants(workflows.PhaseHolding, "mornings is closed"); r.says(ann, workflows.Revoke, "") })
+				r.at(23*time.Hour, func() { r.wants(workflows.PhaseWaiting, "0 of 1"); r.says(bob, workflows.Approve, "") })
+				r.at(23*time.Hour+time.Minute, func() { r.told(); r.moves(applying, finished) })
+			},
+			state: finished, outcome: "applied", confirmed: 1, asked: 1,
+		},
+		{
+			name: "a freeze that is lifted lets Gantry go on at once", labels: auto,
+			script: func(r *rig) {
+				r.world.freezes = []policy.Freeze{{ID: "f1", Reason: "quarter's end", DeclaredBy: "ann", From: started}}
+				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+				r.at(time.Hour, func() {
+					r.wants(workflows.PhaseHolding, "frozen by ann until somebody lifts it: quarter's end")
+					e := r.explains()
+					if !someRule(e, "freeze", policy.OriginDefault, workflows.EffectForbids) || len(e.Unblock) == 0 {
+						r.Errorf("explained as %+v", e)
+					}
+					r.world.freezes = nil
+					r.env.SignalWorkflow(workflows.RunEventsSignal, workflows.RunEvents{RulesChanged: true})
+				})
+				r.at(time.Hour+time.Minute, func() { r.told(); r.moves(applying, finished) })
+			},
+			state: finished, outcome: "applied", confirmed: 1, asked: 1,
+		},
+		{
+			name: "a freeze that nobody tells of ends all the same", labels: auto,
+			script: func(r *rig) {
+				r.world.freezes = []policy.Freeze{{ID: "f1", DeclaredBy: "ann", From: started}}
+				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+				r.at(time.Hour, func() { r.world.freezes = nil })
+				r.at(7*time.Hour, func() { r.told(); r.moves(applying, finished) })
+			},
+			state: finished, outcome: "applied", confirmed: 1, asked: 1,
+		},
+		{
+			name: "Gantry does not know whether a freeze holds: it waits", labels: auto,
+			script: func(r *rig) {
+				r.world.cold = true
+				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+				r.at(time.Hour, func() {
+					r.wants(workflows.PhaseHolding, "could not read what holds for the run: ask for the freezes")
+					r.world.cold = false
+				})
+				r.at(2*time.Hour, func() { r.told(); r.moves(applying, finished) })
+			},
+			state: finished, outcome: "applied", confirmed: 1, asked: 1,
+		},
+		{
+			name: "nobody who confirms in Spacelift minds a window", labels: windowed,
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+				r.at(time.Hour, func() { r.person("jane", confirmed, "urgent"); r.told() })
+				r.at(2*time.Hour, func() { r.moves(applying, finished) })
+			},
+			state: finished, outcome: "applied",
+			mentions: map[string]workflows.TimelineKind{"jane confirmed the plan in Spacelift; Gantry wants nothing more of it": workflows.KindNote},
+		},
+	})
+}
+
+// Spacelift's own approval policies are served.
+func TestReviews(t *testing.T) {
+	tell(t, []story{
+		{
+			name: "a preview that drew a warning is approved", labels: asked,
+			script: func(r *rig) {
+				r.set(func() { r.truth.Type, r.truth.NeedsApproval = spacelift.RunTypeProposed, true })
+				r.at(0, func() { r.moves(queued, planning, spacelift.RunStatePendingReview) })
+				r.at(time.Minute, func() { r.wants(workflows.PhaseWaiting, "drew a warning"); r.says(ann, workflows.Approve, "") })
+				r.at(2*time.Minute, func() { r.did("approve: Approved through Gantry by ann."); r.told() })
+			},
+			state: finished, outcome: "preview finished",
+		},
+		{
+			name: "and another rejected", labels: asked,
+			script: func(r *rig) {
+				r.set(func() { r.truth.Type, r.truth.NeedsApproval = spacelift.RunTypeProposed, true })
+				r.at(0, func() { r.moves(queued, planning, spacelift.RunStatePendingReview) })
+				r.at(time.Minute, func() { r.says(ann, workflows.Reject, "too much") })
+				r.at(2*time.Minute, func() { r.did("reject: Rejected through Gantry by ann: too much"); r.told() })
+			},
+			state: spacelift.RunStateFailed, outcome: "the run failed",
+		},
+		{
+			name: "a run that an approval policy keeps in the queue is found and released", labels: asked,
+			script: func(r *rig) {
+				r.set(func() { r.truth.NeedsApproval = true })
+				r.at(0, func() { r.moves(queued) })
+				r.at(29*time.Minute, func() { r.wants(workflows.PhaseQueued, "queue") })
+				r.at(31*time.Minute, func() {
+					r.wants(workflows.PhaseWaiting, "keeps the run in the queue")
+					r.says(ann, workflows.Approve, "")
+				})
+				r.at(32*time.Minute, func() { r.did("approve: Approved through Gantry by ann."); r.told(); r.moves("SKIPPED") })
+			},
+			state: "SKIPPED",
+		},
+		{
+			name: "a plan that needs a review as well is reviewed, then confirmed", labels: asked,
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued, planning) })
+				r.at(time.Minute, func() { r.set(func() { r.truth.NeedsApproval = true }); r.moves(unconfirmed) })
+				r.at(2*time.Minute, func() { r.says(ann, workflows.Approve, "") })
+				r.at(3*time.Minute, func() { r.did("approve: Approved through Gantry by ann."); r.told(); r.moves(applying, finished) })
+			},
+			state: finished, outcome: "applied", confirmed: 1, asked: 1,
+		},
+		{
+			name: "nobody reviews in time", labels: production,
+			script: func(r *rig) {
+				r.set(func() { r.truth.Type, r.truth.NeedsApproval = spacelift.RunTypeProposed, true })
+				r.at(0, func() { r.moves(queued, planning, spacelift.RunStatePendingReview) })
+				r.at(25*time.Hour, func() { r.did("reject: Rejected by Gantry: nobody approved within 24h."); r.told() })
+			},
+			state: spacelift.RunStateFailed, outcome: "the run failed",
+		},
+	})
+}
+
+// Whatever happens in Spacelift wins.
+func TestOutsideChanges(t *testing.T) {
+	tell(t, []story{
+		{
+			name: "somebody confirms while people are asked", labels: production,
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+				r.at(time.Hour, func() { r.says(ann, workflows.Approve, "") })
+				r.at(2*time.Hour, func() { r.person("jane", confirmed, "go"); r.told() })
+				r.at(3*time.Hour, func() {
+					r.denied(bob, workflows.Approve, workflows.ErrTypeTooLate, "confirmed already")
+					r.heard("deploys run.decision_needed: network / prod: a plan waits for 2 approvals", "deploys run.decided: network / prod: the plan is decided")
+					r.moves(applying, finished)
+				})
+			},
+			state: finished, outcome: "applied",
+			mentions: map[string]workflows.TimelineKind{"jane confirmed the plan in Spacelift; Gantry wants nothing more of it": workflows.KindNote},
+		},
+		{
+			name: "somebody discards while people are asked", labels: production,
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+				r.at(2*time.Hour, func() { r.person("jane", discarded, "no"); r.told() })
+			},
+			state: discarded, outcome: "discarded by jane: no",
+			mentions: map[string]workflows.TimelineKind{"jane discarded the plan in Spacelift": workflows.KindNote},
+		},
+		{
+			name: "somebody stops it before there is a plan", labels: auto,
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued, planning) })
+				r.at(2*time.Minute, func() { r.person("jane", spacelift.RunStateStopped, ""); r.told() })
+			},
+			state: spacelift.RunStateStopped, outcome: "stopped by jane",
+		},
+		{
+			name: "Spacelift does not say who: the run ends all the same", labels: auto,
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued, planning) })
+				r.at(2*time.Minute, func() {
+					r.person("jane", spacelift.RunStateStopped, "")
+					r.set(func() { r.away = true })
+					r.told()
+				})
+			},
+			state: spacelift.RunStateStopped, outcome: "the run was stopped",
+		},
+		{
+			name: "a forged end is not believed", labels: auto,
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued, planning) })
+				r.at(time.Minute, func() {
+					forged := r.notification(1)
+					forged.State, forged.StateVersion = discarded, 2
+					r.signal(forged)
+				})
+				r.at(10*time.Minute, func() { r.wants(workflows.PhasePlanning, "planning"); r.moves(unconfirmed) })
+				r.at(11*time.Minute, func() { r.told(); r.moves(applying, finished) })
+			},
+			state: finished, outcome: "applied", confirmed: 1, asked: 1,
+			mentions: map[string]workflows.TimelineKind{"is not believed": workflows.KindRepair},
+		},
+	})
+}
+
+// Channels that fail never hold up a run.
+func TestChannelsThatFail(t *testing.T) {
+	r := newRig(t, production)
+	r.world.deaf = map[string]error{"deploys": &notify.UnavailableError{Channel: "deploys", Status: 503}, "oncall": &notify.RefusedError{Channel: "oncall", Status: 404, Reason: "no such hook"}}
+	r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+	r.at(7*time.Hour, func() { r.says(ann, workflows.Approve, ""); r.says(bob, workflows.Approve, "") })
+	r.at(8*time.Hour, func() { r.told(); r.moves(applying, finished) })
+	s := r.manage()
+	if s.State != finished || len(r.confirmed) != 1 {
+		t.Errorf("ended in %s with %d confirmations", s.State, len(r.confirmed))
+	}
+	r.mentions(s, workflows.KindNote, "run.decision_needed could not be told through deploys")
+	r.mentions(s, workflows.KindNote, "run.escalated could not be told through oncall: notify: channel \"oncall\" refused")
+	if end := r.env.Now().Sub(started); end > 8*time.Hour+2*time.Minute {
+		t.Errorf("the execution was open until %s, long after the run's end", end)
+	}
+}

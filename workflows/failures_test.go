@@ -1,0 +1,129 @@
+package workflows_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/gantryhq/gantry/policy"
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/workflows"
+)
+
+const hasFailed = spacelift.RunStateFailed
+
+var (
+	retried = []string{"gantry:managed", "gantry:profile=retried"}
+	again   = spacelift.RunRef{Account: "acme", Stack: "network-prod", Run: "01KDX3V4T8Q2M5N7P9R1S3AGAIN"}
+)
+
+// timeout is a log that ends in a cause that may pass.
+const timeout = "Error: Get \"https://sts.amazonaws.com/\": dial tcp: i/o timeout\n"
+
+func TestFailures(t *testing.T) {
+	t.Run("a cause that may pass is tried again, later", func(t *testing.T) {
+		r := newRig(t, retried)
+		started := r.retries(workflows.RetryRunOutcome{New: again})
+		r.at(0, func() { r.moves(queued, ready, preparing, initializing, planning) })
+		r.at(time.Minute, func() { r.fails("", timeout); r.told() })
+		r.at(90*time.Second, func() {
+			r.wants(workflows.PhaseRetrying, "tried again, attempt 2 of 3")
+			if len(*started) != 0 {
+				t.Error("tried again before the time")
+			}
+			r.heard("deploys run.failed: network / prod: the run failed")
+		})
+		s := r.manage()
+		if s.State != hasFailed || s.Failure == nil || s.Failure.Cause != policy.CauseTransient || s.Failure.Source != "log" {
+			t.Errorf("ended in %s because of %+v", s.State, s.Failure)
+		}
+		if len(*started) != 1 || (*started)[0].Attempt != 2 || (*started)[0].Run != run || (*started)[0].By != "gantry" {
+			t.Errorf("retries started: %+v", *started)
+		}
+		if s.Retry == nil || s.Retry.As != again || !s.Retry.Started || s.Retry.Of != 3 {
+			t.Errorf("retry is %+v", s.Retry)
+		}
+		r.mentions(s, workflows.KindAction, "Gantry retries the run: the cause is transient")
+	})
+	for _, tc := range []struct {
+		name    string
+		labels  []string
+		states  []spacelift.RunState
+		note    string
+		log     string
+		retryOf *workflows.RetryOf
+		cause   policy.Cause
+		says    string
+	}{
+		{
+			name: "what the configuration causes is not", labels: retried, states: []spacelift.RunState{queued, ready, preparing, initializing, planning},
+			log: "Error: Unsupported argument\n", cause: policy.CauseCode, says: "the run is not tried again: the cause is code",
+		},
+		{
+			name: "what had begun to apply is not", labels: retried, states: []spacelift.RunState{queued, ready, preparing, initializing, planning, unconfirmed, confirmed, applying},
+			log: timeout, cause: policy.CauseTransient, says: "the run is not tried again: an apply phase had begun",
+		},
+		{
+			name: "the last attempt is not", labels: retried, states: []spacelift.RunState{queued, ready, preparing, initializing, planning},
+			log: timeout, retryOf: &workflows.RetryOf{Run: again, Attempt: 3, By: "gantry"}, cause: policy.CauseTransient, says: "it was attempt 3 of 3 (profile retried)",
+		},
+		{
+			name: "without the wish for it nothing is", labels: auto, states: []spacelift.RunState{queued, ready, preparing, initializing, planning},
+			log: timeout, cause: policy.CauseUnknown, says: "",
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := newRig(t, tc.labels)
+			started := r.retries(workflows.RetryRunOutcome{New: again})
+			r.goes(tc.states...)
+			r.at(0, func() { r.toldOf(len(tc.states) - 2) })
+			r.at(time.Minute, func() { r.fails(tc.note, tc.log); r.told() })
+			in := r.input()
+			in.RetryOf = tc.retryOf
+			s := r.manageFrom(in)
+			if s.State != hasFailed || s.Failure == nil || s.Failure.Cause != tc.cause || s.Retry != nil || len(*started) != 0 {
+				t.Errorf("ended in %s because of %+v, retry %+v, started %d", s.State, s.Failure, s.Retry, len(*started))
+			}
+			if tc.says != "" {
+				r.mentions(s, workflows.KindDecision, tc.says)
+			}
+		})
+	}
+	t.Run("somebody stops the retry", func(t *testing.T) {
+		r := newRig(t, retried)
+		started := r.retries(workflows.RetryRunOutcome{New: again})
+		r.at(0, func() { r.moves(queued, ready, preparing, initializing, planning) })
+		r.at(time.Minute, func() { r.fails("", timeout); r.told() })
+		r.at(90*time.Second, func() { r.stops(ann, "I know why", "") })
+		s := r.manage()
+		if len(*started) != 0 || s.Retry == nil || !s.Retry.Ended || s.Retry.Reason != "ann stopped it: I know why" {
+			t.Errorf("%d retries started, retry is %+v", len(*started), s.Retry)
+		}
+	})
+	t.Run("a forged failure is not believed, and nothing is tried again", func(t *testing.T) {
+		r := newRig(t, retried)
+		started := r.retries(workflows.RetryRunOutcome{New: again})
+		r.at(0, func() { r.moves(queued, planning) })
+		r.at(time.Minute, func() {
+			forged := r.notification(1)
+			forged.State, forged.StateVersion = hasFailed, 2
+			r.signal(forged)
+		})
+		r.at(time.Hour, func() { r.moves(unconfirmed) })
+		r.at(61*time.Minute, func() { r.told(); r.moves(applying, finished) })
+		s := r.manage()
+		if s.State != finished || len(*started) != 0 || s.Failure != nil || len(r.confirmed) != 1 {
+			t.Errorf("ended in %s with %d retries and %d confirmations, failure %+v", s.State, len(*started), len(r.confirmed), s.Failure)
+		}
+		r.mentions(s, workflows.KindRepair, "is not believed")
+	})
+	t.Run("Spacelift does not say why", func(t *testing.T) {
+		r := newRig(t, retried)
+		r.at(0, func() { r.moves(queued, planning) })
+		r.at(time.Minute, func() { r.fails("", timeout); r.set(func() { r.away = true }); r.told() })
+		s := r.manage()
+		if s.State != hasFailed || s.Failure == nil || s.Failure.Cause != policy.CauseUnknown || s.Retry != nil {
+			t.Errorf("ended in %s because of %+v", s.State, s.Failure)
+		}
+		r.mentions(s, workflows.KindNote, "Gantry could not find out why the run failed")
+	})
+}
