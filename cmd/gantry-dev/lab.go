@@ -42,10 +42,15 @@ type labOptions struct {
 	logLevel                                  string
 }
 
+// labPeople may approve runs, each with the token gantry_<name>.
+var labPeople = []string{"alice", "bob", "carol"}
+
 // labStacks are the stacks of the simulated account: one that Gantry confirms,
-// one that waits for people, and one that is not managed.
+// one whose deletes two people must approve, one that Gantry only watches, and
+// one that is not managed.
 var labStacks = []simulator.Stack{
 	{ID: "network-prod", Name: "network / prod", Labels: []string{"gantry:managed", "gantry:confirm=auto"}},
+	{ID: "billing-prod", Name: "billing / prod", Labels: []string{"gantry:managed", "gantry:confirm=no-deletes", "gantry:approvals=2"}},
 	{ID: "app-prod", Name: "app / prod", Labels: []string{"gantry:managed"}},
 	{ID: "sandbox", Name: "sandbox", Labels: []string{"env:dev"}},
 }
@@ -138,8 +143,15 @@ func labConfig(data, spaceliftURL string) config.Config {
 		Name: labAccount, Endpoint: spaceliftURL, APIKeyID: labKeyID, APIKeySecret: labKeySecret, WebhookSecrets: []string{labWebhookSecret},
 	}}
 	c.Tokens = []config.Token{{Name: "lab", Role: string(server.RoleAdmin), Hash: server.TokenHash(labToken)}}
+	for _, name := range labPeople {
+		c.Tokens = append(c.Tokens, config.Token{
+			Name: name, Role: string(server.RoleApprover), Groups: []string{"platform"}, Hash: server.TokenHash(labTokenOf(name)),
+		})
+	}
 	return c
 }
+
+func labTokenOf(person string) string { return "gantry_" + person }
 
 // openLabAccount opens the account of a lab whose Gantry has this URL.
 func openLabAccount(ctx context.Context, o labOptions, gantryURL string, log *slog.Logger) (*account, error) {

@@ -14,6 +14,7 @@ Gantry's lab is ready.
   Webhook       {{.Gantry}}/webhook      secret: {{.Secret}}
   Temporal UI   {{.TemporalUI}}
   Spacelift     {{.Spacelift}}      simulated, account {{.Account}}
+  People        {{range $i, $p := .People}}{{if $i}}, {{end}}{{$p}}{{end}}      may approve runs, token: gantry_<name>
 
 Push a change to a simulated stack that Gantry confirms by itself:
 
@@ -29,9 +30,9 @@ Ctrl-C stops the lab.
 
 func printWelcome(out io.Writer, gantry, temporalUI, spacelift string) {
 	var text bytes.Buffer
-	_ = welcome.Execute(&text, map[string]string{
+	_ = welcome.Execute(&text, map[string]any{
 		"Gantry": gantry, "TemporalUI": temporalUI, "Spacelift": spacelift,
-		"Token": labToken, "Secret": labWebhookSecret, "Account": labAccount,
+		"Token": labToken, "People": labPeople, "Secret": labWebhookSecret, "Account": labAccount,
 	})
 	// At once, so that no log line comes in between. An error means that nobody reads.
 	_, _ = out.Write(text.Bytes())
