@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -143,6 +144,37 @@ func TestEveryPhaseIsInTheContract(t *testing.T) {
 	for _, p := range workflows.Phases {
 		if !api.Phase(p).Valid() {
 			t.Errorf("the contract does not know the phase %s", p)
+		}
+	}
+}
+
+// TestWordsAreInTheContract: words that clients may tell cases apart by are the
+// same in the source and in the contract.
+func TestWordsAreInTheContract(t *testing.T) {
+	doc, err := openapi3.NewLoader().LoadFromData(openapi.Document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	schemas := doc.Components.Schemas
+	for name, tt := range map[string]struct {
+		shown      any
+		file, kind string
+	}{
+		"kinds of timeline entries": {schemas["TimelineKind"].Value.Extensions["x-extensible-enum"], "../workflows/status.go", "TimelineKind"},
+		"what runs wait for":        {schemas["WaitingFor"].Value.Properties["what"].Value.Extensions["x-extensible-enum"], "../workflows/status.go", "Wait"},
+		"causes of failures":        {schemas["Failure"].Value.Properties["cause"].Value.Extensions["x-extensible-enum"], "../policy/policy.go", "Cause"},
+		"effects of rules":          {schemas["Rule"].Value.Properties["effect"].Value.Extensions["x-extensible-enum"], "../policy/alone.go", "Effect"},
+	} {
+		source, err := os.ReadFile(tt.file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var words []any
+		for _, m := range regexp.MustCompile(`(?m)^\t\w+\s+`+tt.kind+`\s+= "([a-z-]+)"`).FindAllSubmatch(source, -1) {
+			words = append(words, string(m[1]))
+		}
+		if diff := cmp.Diff(words, tt.shown); diff != "" || len(words) == 0 {
+			t.Errorf("%s (-source +contract):\n%s", name, diff)
 		}
 	}
 }

@@ -1158,8 +1158,10 @@ type TimelineEntry struct {
 	// At When.
 	At time.Time `json:"at"`
 
-	// Kind What sort of thing happened: `event` (the run entered a state), `decision` (what a person or Gantry wants),
-	// `action` (what Gantry did), `repair` (what Spacelift's API told that no notification did), `note` (anything else).
+	// Kind What sort of thing happened: `event` (the run entered a state), `person` (what somebody decided through Gantry),
+	// `decision` (what Gantry wants), `action` (what it did in Spacelift), `clock` (a reminder, an escalation, a deadline
+	// or a timeout), `rules` (the policy or the gate changed), `repair` (what Spacelift's API told that no notification
+	// did), `note` (anything else).
 	Kind TimelineKind `json:"kind"`
 
 	// Source Where it came from, such as `webhook` or `gantry`.
@@ -1175,8 +1177,10 @@ type TimelineEntry struct {
 	Summary string `json:"summary"`
 }
 
-// TimelineKind What sort of thing happened: `event` (the run entered a state), `decision` (what a person or Gantry wants),
-// `action` (what Gantry did), `repair` (what Spacelift's API told that no notification did), `note` (anything else).
+// TimelineKind What sort of thing happened: `event` (the run entered a state), `person` (what somebody decided through Gantry),
+// `decision` (what Gantry wants), `action` (what it did in Spacelift), `clock` (a reminder, an escalation, a deadline
+// or a timeout), `rules` (the policy or the gate changed), `repair` (what Spacelift's API told that no notification
+// did), `note` (anything else).
 type TimelineKind = string
 
 // Unblock Somebody who can move a run on.
@@ -1205,7 +1209,7 @@ type WaitingFor struct {
 	// Until Until when at most, where that is known.
 	Until *time.Time `json:"until,omitempty"`
 
-	// What What it waits for, as a word.
+	// What What it waits for, as a word: `spacelift` (to go on), `person` (to decide), `labels` (to be mended), `answer` (of Spacelift), `gate` (a window or the end of a freeze), `retry` (the time of the next try).
 	What string `json:"what"`
 
 	// Who Who can unblock it.
