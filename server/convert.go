@@ -38,6 +38,7 @@ func toAPIRun(s workflows.RunStatus) api.Run {
 		r.Decisions = toAPIDecisions(s.Decisions)
 	}
 	r.Failure, r.Retry, r.RetryOf = toAPIFailure(s.Failure), toAPIRetryState(s.Retry), toAPIRetryOf(s.RetryOf)
+	r.Chains, r.Followers = toAPIChainRefs(s.Chains), followers(s.Followers)
 	if s.Commit != (spacelift.Commit{}) {
 		r.Commit = &api.Commit{
 			Hash: nonEmpty(s.Commit.Hash), Message: nonEmpty(s.Commit.Message), URL: nonEmpty(s.Commit.URL),

@@ -58,7 +58,7 @@ func toAPIRetry(ref spacelift.RunRef, outcome workflows.RetryRunOutcome) api.Ret
 func toAPIExplanation(e workflows.Explanation) api.Explanation {
 	a := api.Explanation{
 		Account: string(e.Run.Account), Stack: string(e.Run.Stack), Run: string(e.Run.Run), State: nonEmpty(string(e.State)),
-		Phase: api.Phase(e.Phase), Summary: e.Summary,
+		Phase: api.Phase(e.Phase), Summary: e.Summary, Chains: toAPIChainRefs(e.Chains), Followers: followers(e.Followers),
 		Unblock: make([]api.Unblock, len(e.Unblock)), Next: make([]api.NextStep, len(e.Next)), Rules: make([]api.Rule, len(e.Rules)),
 	}
 	if e.WaitingFor != nil {

@@ -149,6 +149,8 @@ var refusals = map[string]struct {
 	workflows.ErrTypeUnknownVerdict:  {http.StatusUnprocessableEntity, "unknown-verdict"},
 	workflows.ErrTypeUnknownFreeze:   {http.StatusNotFound, "unknown-freeze"},
 	workflows.ErrTypeBadFreeze:       {http.StatusUnprocessableEntity, "bad-freeze"},
+	workflows.ErrTypeNotInChain:      {http.StatusConflict, "not-in-chain"},
+	workflows.ErrTypeNotSkippable:    {http.StatusConflict, "not-skippable"},
 }
 
 func TestRefusalsOfExecutions(t *testing.T) {
@@ -172,7 +174,7 @@ func TestRefusalsOfExecutions(t *testing.T) {
 // A refusal that is new in workflows needs its problem here.
 func TestEveryRefusalHasItsProblem(t *testing.T) {
 	var declared []string
-	for _, file := range []string{"../workflows/decisions.go", "../workflows/freezes.go"} {
+	for _, file := range []string{"../workflows/decisions.go", "../workflows/freezes.go", "../workflows/chain_messages.go"} {
 		source, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

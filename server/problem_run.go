@@ -48,6 +48,10 @@ func refusedByExecution(e *temporal.ApplicationError) (p api.Problem, ok bool) {
 		return problem(http.StatusUnprocessableEntity, "unknown-verdict", "There is no such verdict", e.Message()), true
 	case workflows.ErrTypeUnknownFreeze:
 		return unknownFreeze(e.Message()), true
+	case workflows.ErrTypeNotInChain:
+		return problem(http.StatusConflict, "not-in-chain", "The stack is not part of this chain", e.Message()), true
+	case workflows.ErrTypeNotSkippable:
+		return problem(http.StatusConflict, "not-skippable", "The stack can't be skipped now", e.Message()), true
 	case workflows.ErrTypeBadFreeze:
 		return problem(http.StatusUnprocessableEntity, "bad-freeze", "This can't be a freeze", e.Message()), true
 	}
@@ -65,6 +69,9 @@ func problemOfRun(err error) (p api.Problem, retryAfter time.Duration, ok bool) 
 	}
 	if e, ok := errors.AsType[*endedError](err); ok {
 		return problem(http.StatusConflict, "run-ended", "The run has ended", e.outcome), 0, true
+	}
+	if e, ok := errors.AsType[*chainEndedError](err); ok {
+		return problem(http.StatusConflict, "chain-ended", "The chain has ended", e.outcome), 0, true
 	}
 	if e, ok := errors.AsType[*notFailedError](err); ok {
 		return problem(http.StatusConflict, "not-failed", "Only failed runs can be retried", e.Error()), 0, true

@@ -64,17 +64,25 @@ func pageSize(asked *int) int {
 	return *asked
 }
 
-// runsQuery writes a visibility query
-// (https://docs.temporal.io/list-filter). Values are quoted there, so those
-// that hold a quote or a backslash, which no id of Spacelift does, are refused.
+// runsQuery writes the query for a list of runs.
 func runsQuery(p api.ListRunsParams) (string, error) {
-	query := []string{fmt.Sprintf("WorkflowType = '%s'", workflows.ManageRunType)}
-	for _, f := range []struct{ parameter, attribute, value string }{
+	return visibilityQuery(workflows.ManageRunType, []filter{
 		{"account", workflows.AttrAccount.GetName(), deref(p.Account)},
 		{"stack", workflows.AttrStack.GetName(), deref(p.Stack)},
 		{"state", workflows.AttrRunState.GetName(), deref(p.State)},
 		{"phase", workflows.AttrPhase.GetName(), string(deref(p.Phase))},
-	} {
+	})
+}
+
+// filter narrows a list down to what carries a search attribute; empty does not.
+type filter struct{ parameter, attribute, value string }
+
+// visibilityQuery writes a query for the executions of a workflow type
+// (https://docs.temporal.io/list-filter). Values are quoted there, so those
+// that hold a quote or a backslash, which no id of Spacelift does, are refused.
+func visibilityQuery(workflowType string, filters []filter) (string, error) {
+	query := []string{fmt.Sprintf("WorkflowType = '%s'", workflowType)}
+	for _, f := range filters {
 		if f.value == "" {
 			continue
 		}

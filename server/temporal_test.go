@@ -32,6 +32,8 @@ type fakeTemporal struct {
 	err    error // of every call
 	asks   int   // queries so far
 
+	chains map[string]workflows.ChainStatus // by workflow id
+
 	reports map[spacelift.Account]workflows.ReconcileReport // of the last completed Reconcile
 
 	// freezes are those of acme; nil when none was ever declared.
@@ -72,6 +74,8 @@ func (f *fakeTemporal) QueryWorkflow(_ context.Context, id, _, query string, _ .
 		return encoded(status)
 	case query == workflows.ExplainQuery && known:
 		return encoded(f.why[id])
+	case query == workflows.ChainQuery && f.chains[id].Root.Run != "":
+		return encoded(f.chains[id])
 	case query == workflows.FreezesQuery && id == "freezes/acme" && f.freezes != nil:
 		return encoded(f.freezes)
 	}

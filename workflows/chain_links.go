@@ -44,9 +44,9 @@ func (r *record) join(chains []ChainRef) {
 	}
 }
 
-// others are the chains that released the run, so without one that it began.
-func (r *record) others() []ChainRef {
-	return slices.DeleteFunc(slices.Clone(r.Chains), func(c ChainRef) bool { return c.Root == r.Run })
+// Released are the chains that released the run, which are told of its retries.
+func (s RunStatus) Released() []ChainRef {
+	return slices.DeleteFunc(slices.Clone(s.Chains), func(c ChainRef) bool { return c.Root == s.Run })
 }
 
 // began makes the run part of the chain that it began.
@@ -57,7 +57,7 @@ func (r *record) began(key stateKey) {
 
 // follows reports whether a chain released the run.
 func (s situation) follows() bool {
-	return slices.ContainsFunc(s.Chains, func(c ChainRef) bool { return c.Root != s.Run })
+	return len(s.Released()) > 0
 }
 
 // chainsWait reports whether a chain is to be told that the run ended.

@@ -61,7 +61,7 @@ func startChainAttributes(s situation) temporal.SearchAttributes {
 // be told has ended, or finds out for itself.
 func (m *manager) tellChains(ctx workflow.Context, n next) error {
 	s := m.situation(ctx)
-	tellOfRun(ctx, m.known.others(), ChainNews{Run: s.Run, State: s.State, Outcome: n.Reason})
+	tellOfRun(ctx, s.Released(), ChainNews{Run: s.Run, State: s.State, Outcome: n.Reason})
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}

@@ -189,7 +189,7 @@ func (m *manager) retry(ctx workflow.Context, _ next) error {
 		WorkflowID:            RetryRunID(m.known.Run),
 		WorkflowIDReusePolicy: enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
 		ParentClosePolicy:     enums.PARENT_CLOSE_POLICY_ABANDON,
-	}), RetryRunType, RetryRunInput{Run: m.known.Run, By: SourceGantry, Reason: retry.Reason, Attempt: retry.Attempt, Chains: m.known.others()})
+	}), RetryRunType, RetryRunInput{Run: m.known.Run, By: SourceGantry, Reason: retry.Reason, Attempt: retry.Attempt, Chains: m.known.facts().Released()})
 	err := child.GetChildWorkflowExecution().Get(ctx, nil)
 	if ctx.Err() != nil {
 		return ctx.Err()

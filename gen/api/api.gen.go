@@ -7,6 +7,27 @@ import (
 	"time"
 )
 
+// Defines values for ChainPhase.
+const (
+	ChainPhaseDone   ChainPhase = "done"
+	ChainPhaseHeld   ChainPhase = "held"
+	ChainPhaseMoving ChainPhase = "moving"
+)
+
+// Valid indicates whether the value is a known member of the ChainPhase enum.
+func (e ChainPhase) Valid() bool {
+	switch e {
+	case ChainPhaseDone:
+		return true
+	case ChainPhaseHeld:
+		return true
+	case ChainPhaseMoving:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Forwarding.
 const (
 	ForwardingDead      Forwarding = "dead"
@@ -209,6 +230,165 @@ type Approvals struct {
 	Needed int `json:"needed"`
 }
 
+// Chain A run that finished, the stacks that follow it, and how far they are.
+type Chain struct {
+	// Account Account name.
+	Account string `json:"account"`
+
+	// Edges What was decided about each stack that follows another, last.
+	Edges []ChainEdge `json:"edges"`
+
+	// EndedAt When it ended; missing while it goes on.
+	EndedAt *time.Time `json:"endedAt,omitempty"`
+
+	// GivesUpAt When Gantry gives it up if nothing moves until then.
+	GivesUpAt *time.Time `json:"givesUpAt,omitempty"`
+
+	// HeldSince Since when nothing moves; missing while something does.
+	HeldSince *time.Time `json:"heldSince,omitempty"`
+
+	// Nodes Its stacks: the one that began it first, and each after those it follows.
+	Nodes []ChainNode `json:"nodes"`
+
+	// Phase How a chain is: `moving` (runs are on their way), `held` (nothing moves before somebody mends, retries or skips
+	// something) or `done`.
+	Phase ChainPhase `json:"phase"`
+
+	// Run The run that began it, by which it is named.
+	Run string `json:"run"`
+
+	// Stack Stack of the run that began it.
+	Stack string `json:"stack"`
+
+	// StartedAt When it began.
+	StartedAt time.Time `json:"startedAt"`
+
+	// Summary What it does or waits for, or how it ended, as a sentence.
+	Summary string `json:"summary"`
+
+	// Timeline What happened, oldest first.
+	Timeline []ChainEntry `json:"timeline"`
+}
+
+// ChainEdge What was decided about one stack following another.
+type ChainEdge struct {
+	// At Since when that is so.
+	At time.Time `json:"at"`
+
+	// Decision `waits` (for the run of the first), `releases`, or `stops` (that run did not finish, or could not be triggered).
+	Decision string `json:"decision"`
+
+	// From The stack that goes first.
+	From string `json:"from"`
+
+	// Reason Why, as a sentence.
+	Reason string `json:"reason"`
+
+	// To The stack that follows it.
+	To string `json:"to"`
+}
+
+// ChainEntry Something that happened in a chain.
+type ChainEntry struct {
+	// Actor Who did it, where that was a person.
+	Actor *string `json:"actor,omitempty"`
+
+	// At When.
+	At time.Time `json:"at"`
+
+	// Kind What sort of thing happened: `event` (the run entered a state), `person` (what somebody decided through Gantry),
+	// `decision` (what Gantry wants), `action` (what it did in Spacelift), `clock` (a reminder, an escalation, a deadline
+	// or a timeout), `rules` (the policy or the gate changed), `repair` (what Spacelift's API told that no notification
+	// did), `note` (anything else).
+	Kind TimelineKind `json:"kind"`
+
+	// Run The run it is about.
+	Run *string `json:"run,omitempty"`
+
+	// Stack The stack it is about; missing when it is about the whole chain.
+	Stack *string `json:"stack,omitempty"`
+
+	// Summary What, as a sentence.
+	Summary string `json:"summary"`
+}
+
+// ChainList A page of chains.
+type ChainList struct {
+	// Chains Chains, newest first.
+	Chains []ChainSummary `json:"chains"`
+
+	// NextPageToken Give it as `pageToken` for the next page; missing on the last.
+	NextPageToken *string `json:"nextPageToken,omitempty"`
+}
+
+// ChainNode A stack of a chain.
+type ChainNode struct {
+	// After The stacks of the chain that it follows.
+	After []string `json:"after"`
+
+	// Reason Why, as a sentence.
+	Reason string `json:"reason"`
+
+	// Run The run that counts; missing before there is one.
+	Run *string `json:"run,omitempty"`
+
+	// RunState State of a run as Spacelift spells it; states Gantry has not heard of are passed through.
+	RunState *RunState `json:"runState,omitempty"`
+
+	// Runs All its runs, oldest first: a retry is a run of its own.
+	Runs []string `json:"runs"`
+
+	// Stack Stack id.
+	Stack string `json:"stack"`
+
+	// State How it is: `waiting` (for the stacks it follows), `releasing` (Gantry triggers a run), `held` (Gantry can't trigger one), `running`, `finished`, `failed` (its run ended without finishing, which stops the line) or `skipped` (by a person).
+	State string `json:"state"`
+
+	// Until When Gantry tries to trigger it again, if it is held.
+	Until *time.Time `json:"until,omitempty"`
+}
+
+// ChainPhase How a chain is: `moving` (runs are on their way), `held` (nothing moves before somebody mends, retries or skips
+// something) or `done`.
+type ChainPhase string
+
+// ChainRef A chain that a run is part of.
+type ChainRef struct {
+	// After The stacks of the chain that this run's stack follows; none for the run that began it.
+	After []string `json:"after"`
+
+	// Run The run that began it, by which the chain is named.
+	Run string `json:"run"`
+
+	// Stack Stack of that run.
+	Stack string `json:"stack"`
+}
+
+// ChainSummary A chain as lists show it.
+type ChainSummary struct {
+	// Account Account name.
+	Account string `json:"account"`
+
+	// EndedAt When it ended; missing while it goes on.
+	EndedAt *time.Time `json:"endedAt,omitempty"`
+
+	// Execution The Temporal execution that manages a run.
+	Execution Execution `json:"execution"`
+
+	// Phase How a chain is: `moving` (runs are on their way), `held` (nothing moves before somebody mends, retries or skips
+	// something) or `done`.
+	Phase ChainPhase `json:"phase"`
+
+	// Run The run that began it, by which it is named.
+	Run string `json:"run"`
+
+	// Stack Stack of the run that began it.
+	Stack string `json:"stack"`
+
+	// StartedAt When it began.
+	StartedAt time.Time `json:"startedAt"`
+}
+
 // Commit The commit a run works on.
 type Commit struct {
 	// AuthorLogin Login at the version control system.
@@ -383,6 +563,12 @@ type Explanation struct {
 
 	// Approvals How far people have decided about the plan there is now; missing where people are not asked.
 	Approvals *Approvals `json:"approvals,omitempty"`
+
+	// Chains The chains it is part of: the one it began, or those that released it.
+	Chains []ChainRef `json:"chains,omitempty"`
+
+	// Followers The managed stacks that follow this run's, and are released when it finishes.
+	Followers []string `json:"followers,omitempty"`
 
 	// Next What happens if nobody does anything, soonest first.
 	Next []NextStep `json:"next"`
@@ -962,6 +1148,9 @@ type Run struct {
 	// Branch Branch the run works on.
 	Branch *string `json:"branch,omitempty"`
 
+	// Chains The chains it is part of: the one it began, or those that released it.
+	Chains []ChainRef `json:"chains,omitempty"`
+
 	// Commit The commit a run works on.
 	Commit *Commit `json:"commit,omitempty"`
 
@@ -976,6 +1165,9 @@ type Run struct {
 
 	// Failure Why a run failed, as far as Spacelift tells.
 	Failure *Failure `json:"failure,omitempty"`
+
+	// Followers The managed stacks that follow this run's, and are released when it finishes.
+	Followers []string `json:"followers,omitempty"`
 
 	// Gate Whether windows and freezes let Gantry confirm.
 	Gate *Gate `json:"gate,omitempty"`
@@ -1089,6 +1281,15 @@ type RunSummary struct {
 
 // RunType Type of a run as Spacelift spells it; types Gantry has not heard of are passed through.
 type RunType = string
+
+// SkipRequest A stack of a chain to skip.
+type SkipRequest struct {
+	// Note Why, for the timeline.
+	Note *string `json:"note,omitempty"`
+
+	// Stack An id as Spacelift makes them, without slashes, spaces or control characters.
+	Stack ID `json:"stack"`
+}
 
 // Stack A stack and the policy that its labels come to now.
 type Stack struct {
@@ -1275,6 +1476,39 @@ type Unavailable = Problem
 // Examples: {"detail":"there is no such delivery on this replica; it may have been trimmed from the log","status":404,"title":"There is no such thing","type":"urn:gantry:problem:not-found"}
 type Unprocessable = Problem
 
+// ListChainsParams defines parameters for ListChains.
+type ListChainsParams struct {
+	// Stack Only chains that a run of this stack began.
+	Stack *ID `form:"stack,omitempty" json:"stack,omitempty"`
+
+	// Phase Only chains in this phase.
+	Phase *ChainPhase `form:"phase,omitempty" json:"phase,omitempty"`
+
+	// PageSize Most items to answer with.
+	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
+
+	// PageToken `nextPageToken` of the page before; with it, give the same filters.
+	PageToken *PageToken `form:"pageToken,omitempty" json:"pageToken,omitempty"`
+}
+
+// SkipChainStackParams defines parameters for SkipChainStack.
+type SkipChainStackParams struct {
+	// IdempotencyKey A name for this request, such as a UUID, that a retry of it repeats (draft-ietf-httpapi-idempotency-key-header).
+	// The request then counts once, however often it arrives, and each repeat is answered like the first. It counts
+	// together with the token and the thing the request is about. Under a key that was used for another request, it
+	// is refused. Without a key every request is its own.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// StopChainParams defines parameters for StopChain.
+type StopChainParams struct {
+	// IdempotencyKey A name for this request, such as a UUID, that a retry of it repeats (draft-ietf-httpapi-idempotency-key-header).
+	// The request then counts once, however often it arrives, and each repeat is answered like the first. It counts
+	// together with the token and the thing the request is about. Under a key that was used for another request, it
+	// is refused. Without a key every request is its own.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // DeclareFreezeParams defines parameters for DeclareFreeze.
 type DeclareFreezeParams struct {
 	// IdempotencyKey A name for this request, such as a UUID, that a retry of it repeats (draft-ietf-httpapi-idempotency-key-header).
@@ -1403,6 +1637,12 @@ type ListRunsParams struct {
 	// PageToken `nextPageToken` of the page before; with it, give the same filters.
 	PageToken *PageToken `form:"pageToken,omitempty" json:"pageToken,omitempty"`
 }
+
+// SkipChainStackJSONRequestBody defines body for SkipChainStack for application/json ContentType.
+type SkipChainStackJSONRequestBody = SkipRequest
+
+// StopChainJSONRequestBody defines body for StopChain for application/json ContentType.
+type StopChainJSONRequestBody = ActionRequest
 
 // DeclareFreezeJSONRequestBody defines body for DeclareFreeze for application/json ContentType.
 type DeclareFreezeJSONRequestBody = FreezeRequest
