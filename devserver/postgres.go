@@ -146,7 +146,7 @@ func (p Postgres) create(ctx context.Context, database string) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close(context.WithoutCancel(ctx))
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	_, err = conn.Exec(ctx, "CREATE DATABASE "+pgx.Identifier{database}.Sanitize())
 	if codeOf(err) == "42P04" { // duplicate_database: another server was quicker
 		return nil

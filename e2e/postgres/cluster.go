@@ -118,7 +118,7 @@ func (c *Cluster) Restart(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer log.Close()
+	defer func() { _ = log.Close() }() // the server has its own
 	cmd := c.command("postgres", "-D", c.data(), "-p", c.port, "-h", "127.0.0.1", "-k", "", "-c", "max_connections=200")
 	cmd.Stdout, cmd.Stderr = log, log
 	if cmd.SysProcAttr == nil {
