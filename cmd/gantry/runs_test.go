@@ -123,7 +123,7 @@ func (r *apiRig) decisionSent() workflows.Decision {
 
 // A decision is about the plan that the command saw, and about another one only
 // if told so.
-func TestDecide(t *testing.T) {
+func TestDecideCommands(t *testing.T) {
 	r := newAPIRig(t)
 	r.executions.set(asking())
 	r.executions.decided = func(client.UpdateWorkflowOptions) (workflows.RunStatus, error) { return asking(), nil }
