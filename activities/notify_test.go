@@ -101,7 +101,7 @@ func TestNotifyWithoutChannels(t *testing.T) {
 func TestTellOfRules(t *testing.T) {
 	f := &fakeTemporal{open: []string{"run/acme/a/1", "run/acme/b/2", "run/acme/c/3"}, ended: map[string]bool{"run/acme/b/2": true}}
 	a := &activities.Activities{Temporal: f}
-	in := activities.TellInput{Query: "GantryAccount = 'acme'", Signal: "run-events", Payload: []byte(`{"rulesChanged":true}`), Limit: 100}
+	in := activities.TellInput{Query: "GantryAccount = 'acme'", Signal: "run-events", Payload: map[string]bool{"rulesChanged": true}, Limit: 100}
 	told, err := a.TellOfRules(t.Context(), in)
 	if err != nil || told != (activities.Told{Executions: 2, Complete: true}) {
 		t.Errorf("%+v, %v", told, err)

@@ -2,7 +2,6 @@ package activities
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -13,10 +12,10 @@ import (
 
 // TellInput asks to send a signal to each execution that a query finds.
 type TellInput struct {
-	Query   string          `json:"query"` // https://docs.temporal.io/list-filter
-	Signal  string          `json:"signal"`
-	Payload json.RawMessage `json:"payload"`
-	Limit   int             `json:"limit"` // executions at most
+	Query   string `json:"query"` // https://docs.temporal.io/list-filter
+	Signal  string `json:"signal"`
+	Payload any    `json:"payload"`
+	Limit   int    `json:"limit"` // executions at most
 }
 
 // Told says how many executions were told.

@@ -1,7 +1,6 @@
 package workflows
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -174,17 +173,13 @@ func (k *keeper) wait(ctx workflow.Context) error {
 // tell makes the runs that wait look at their gate again. It returns an error
 // only when the execution is canceled.
 func (k *keeper) tell(ctx workflow.Context) error {
-	payload, err := json.Marshal(RunEvents{RulesChanged: true})
-	if err != nil {
-		return fmt.Errorf("encode %s: %w", RunEventsSignal, err)
-	}
 	var a *activities.Activities
 	var told activities.Told
-	err = workflow.ExecuteActivity(withTelling(ctx), a.TellOfRules, activities.TellInput{
+	err := workflow.ExecuteActivity(withTelling(ctx), a.TellOfRules, activities.TellInput{
 		// An account's name holds no quote: see spacelift.ValidateAccount.
 		Query: fmt.Sprintf("WorkflowType = '%s' AND %s = '%s' AND %s IN ('%s', '%s') AND ExecutionStatus = 'Running'",
 			ManageRunType, AttrAccount.GetName(), k.account, AttrPhase.GetName(), PhaseWaiting, PhaseHolding),
-		Signal: RunEventsSignal, Payload: payload, Limit: maxExecutions,
+		Signal: RunEventsSignal, Payload: RunEvents{RulesChanged: true}, Limit: maxExecutions,
 	}).Get(ctx, &told)
 	switch {
 	case ctx.Err() != nil:
