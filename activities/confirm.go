@@ -177,7 +177,7 @@ func (a *Activities) checkRules(ctx context.Context, in ConfirmRunInput, run spa
 	case !spacelift.Managed(rules.Labels):
 		result.Outcome = RulesChanged
 		result.Reason = fmt.Sprintf("the stack's labels are %s: without %s Gantry only follows it", list(rules.Labels), spacelift.LabelManaged)
-	case !samePolicy(*in.Policy, rules.Policy):
+	case !in.Policy.Equal(rules.Policy):
 		result.Outcome = RulesChanged
 		result.Reason = "the policy is not the one that the plan was judged by; the stack's labels are " + list(rules.Labels)
 	case len(rules.Policy.Problems) > 0:
