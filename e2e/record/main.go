@@ -65,7 +65,7 @@ func report(w io.Writer, results []result) {
 // record tells the stories, or one of them, and writes the history of each to a
 // file of its name.
 func record(ctx context.Context, out, only string) ([]result, error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
 	temporal, err := devserver.Start(ctx, devserver.Options{SearchAttributes: workflows.SearchAttributes()})
 	if err != nil {
@@ -86,7 +86,7 @@ func record(ctx context.Context, out, only string) ([]result, error) {
 	// Sticky queues are named after the machine.
 	worker.SetStickyWorkflowCacheSize(0)
 	var results []result
-	for _, s := range slices.Concat(stories, apart, chained) {
+	for _, s := range slices.Concat(stories, people, apart, chained) {
 		if only != "" && s.name != only {
 			continue
 		}

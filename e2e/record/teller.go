@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"go.temporal.io/api/enums/v1"
@@ -15,6 +16,7 @@ import (
 	"go.temporal.io/sdk/worker"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/policy"
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/spacelift/simulator"
 	"github.com/gantryhq/gantry/workflows"
@@ -74,6 +76,10 @@ func (s story) tell(ctx context.Context, c client.Client) (*teller, error) {
 	}
 	defer stopServing()
 
+	rules, err := policy.Compile(configuration)
+	if err != nil {
+		return nil, err
+	}
 	w := worker.New(c, t.queue, worker.Options{Identity: identity})
 	w.RegisterWorkflow(workflows.ManageRun)
 	w.RegisterWorkflow(workflows.Reconcile)
@@ -83,7 +89,9 @@ func (s story) tell(ctx context.Context, c client.Client) (*teller, error) {
 	w.RegisterActivity(&activities.Activities{
 		Accounts:       map[spacelift.Account]activities.Spacelift{account: api},
 		WebhookSecrets: map[spacelift.Account]func() string{account: func() string { return webhookSecret }},
+		Rules:          rules,
 		Temporal:       c,
+		Notifier:       silent{},
 	})
 	if err := w.Start(); err != nil {
 		return nil, fmt.Errorf("start worker: %w", err)
@@ -101,7 +109,7 @@ func (s story) tell(ctx context.Context, c client.Client) (*teller, error) {
 	if err := c.GetWorkflow(ctx, workflows.ManageRunID(t.ref), "").Get(ctx, nil); err != nil {
 		return nil, fmt.Errorf("wait for the execution: %w", err)
 	}
-	return t, nil
+	return t, t.forget(ctx)
 }
 
 // seed gives each story ids of its own: an execution's id comes from them.
@@ -207,6 +215,13 @@ func (t *teller) toldOfBefore(ctx context.Context, versions []int, meanwhile fun
 	t.heard = max(t.heard, newest+1)
 	return t.shows(ctx, fmt.Sprintf("state version %d", newest), func(s workflows.RunStatus) bool {
 		return slices.ContainsFunc(s.States, func(e workflows.StateEntry) bool { return e.StateVersion == newest })
+	})
+}
+
+// timeline waits until the run's timeline says something.
+func (t *teller) timeline(ctx context.Context, text string) error {
+	return t.shows(ctx, "the timeline to say "+text, func(s workflows.RunStatus) bool {
+		return slices.ContainsFunc(s.Timeline, func(e workflows.TimelineEntry) bool { return strings.Contains(e.Summary, text) })
 	})
 }
 

@@ -1,0 +1,227 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.temporal.io/api/common/v1"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
+
+	"github.com/gantryhq/gantry/notify"
+	"github.com/gantryhq/gantry/policy"
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/spacelift/simulator"
+	"github.com/gantryhq/gantry/workflows"
+)
+
+// configuration is what the labels of the stories may refer to.
+var configuration = policy.Config{
+	Channels: []string{"deploys", "oncall"},
+	Profiles: []policy.Profile{
+		{Name: "two", Confirm: new(policy.ConfirmManual), Approvals: new(2), Notify: []string{"deploys"}},
+		{
+			Name: "hurried", Confirm: new(policy.ConfirmManual), ApprovalTimeout: new(policy.Duration(time.Minute)),
+			Notify: []string{"deploys"},
+		},
+		{
+			Name: "escalated", Confirm: new(policy.ConfirmManual), Notify: []string{"deploys"},
+			Escalation: []policy.Step{{After: policy.Duration(time.Minute), Notify: []string{"oncall"}}},
+		},
+		{Name: "retried", Confirm: new(policy.ConfirmAuto), Retries: new(1), RetryBackoff: new(policy.Duration(time.Second)), ReadLogs: new(true)},
+	},
+}
+
+var (
+	two     = []string{"env:prod", "gantry:managed", "gantry:profile=two"}
+	byHand  = []string{"env:prod", "gantry:managed", "gantry:confirm=manual"}
+	hurried = []string{"env:prod", "gantry:managed", "gantry:profile=hurried"}
+	ladder  = []string{"env:prod", "gantry:managed", "gantry:profile=escalated"}
+	retried = []string{"env:prod", "gantry:managed", "gantry:profile=retried"}
+)
+
+// people are the stories in which people or clocks decide.
+var people = []story{
+	{name: "approved-by-two", labels: two, plan: changes, script: func(ctx context.Context, t *teller) error {
+		return steps(
+			func() error { return t.oneByOne(ctx, unconfirmed) },
+			func() error { return t.says(ctx, "ann", workflows.Approve) },
+			func() error { return t.says(ctx, "bob", workflows.Approve) },
+			func() error { return t.oneByOne(ctx, finished) },
+			t.confirmedOnce,
+		)
+	}},
+	{name: "rejected", labels: byHand, plan: changes, script: func(ctx context.Context, t *teller) error {
+		return steps(
+			func() error { return t.oneByOne(ctx, unconfirmed) },
+			func() error { return t.says(ctx, "ann", workflows.Reject) },
+			func() error { return t.oneByOne(ctx, discarded) },
+		)
+	}},
+	{name: "revoked", labels: two, plan: changes, script: func(ctx context.Context, t *teller) error {
+		return steps(
+			func() error { return t.oneByOne(ctx, unconfirmed) },
+			func() error { return t.says(ctx, "ann", workflows.Approve) },
+			func() error { return t.says(ctx, "ann", workflows.Revoke) },
+			func() error { return t.says(ctx, "bob", workflows.Approve) },
+			func() error { return t.sim.Discard("jane", stack, t.ref.Run, "no") },
+			func() error { return t.oneByOne(ctx, discarded) },
+		)
+	}},
+	{name: "timed-out", labels: hurried, plan: changes, script: func(ctx context.Context, t *teller) error {
+		return steps(
+			func() error { return t.oneByOne(ctx, unconfirmed) },
+			func() error { return t.becomes(ctx, discarded) },
+			func() error { return t.oneByOne(ctx, discarded) },
+		)
+	}},
+	{name: "escalated", labels: ladder, plan: changes, script: func(ctx context.Context, t *teller) error {
+		return steps(
+			func() error { return t.oneByOne(ctx, unconfirmed) },
+			func() error { return t.timeline(ctx, "told through oncall") },
+			func() error { return t.says(ctx, "ann", workflows.Approve) },
+			func() error { return t.oneByOne(ctx, finished) },
+			t.confirmedOnce,
+		)
+	}},
+	{name: "gate-closed-then-open", labels: byHand, plan: changes, script: func(ctx context.Context, t *teller) error {
+		return steps(
+			func() error {
+				return t.declare(ctx, workflows.DeclareFreeze{ID: "short", By: "jane", Reason: "a moment", Until: time.Now().Add(20 * time.Second)})
+			},
+			func() error { return t.oneByOne(ctx, unconfirmed) },
+			func() error { return t.says(ctx, "ann", workflows.Approve) },
+			func() error { return t.phase(ctx, workflows.PhaseHolding) },
+			func() error { return t.phase(ctx, workflows.PhaseApplying) },
+			func() error { return t.oneByOne(ctx, finished) },
+			t.confirmedOnce,
+		)
+	}},
+	{name: "freeze-lifted", labels: auto, plan: changes, script: func(ctx context.Context, t *teller) error {
+		return steps(
+			func() error { return t.declare(ctx, workflows.DeclareFreeze{ID: "audit", By: "jane", Reason: "audit"}) },
+			func() error { return t.oneByOne(ctx, unconfirmed) },
+			func() error { return t.phase(ctx, workflows.PhaseHolding) },
+			func() error { return t.listed(ctx) },
+			func() error { return t.lift(ctx, workflows.LiftFreeze{ID: "audit", By: "jane"}) },
+			func() error { return t.phase(ctx, workflows.PhaseApplying) },
+			func() error { return t.oneByOne(ctx, finished) },
+			t.confirmedOnce,
+		)
+	}},
+	{name: "retried", labels: retried, plan: changes, script: func(ctx context.Context, t *teller) error {
+		return steps(
+			func() error {
+				return t.sim.ChangePlan(stack, t.ref.Run, func(p *simulator.Plan) {
+					p.FailIn, p.FailNote = spacelift.RunStatePlanning, "no available workers"
+				})
+			},
+			func() error { return t.oneByOne(ctx, spacelift.RunStateFailed) },
+		)
+	}},
+	{name: "failed-while-applying", labels: retried, plan: changes, script: func(ctx context.Context, t *teller) error {
+		return steps(
+			func() error {
+				return t.sim.ChangePlan(stack, t.ref.Run, func(p *simulator.Plan) {
+					p.FailIn, p.FailNote = spacelift.RunStateApplying, "no available workers"
+				})
+			},
+			func() error { return t.oneByOne(ctx, spacelift.RunStateFailed) },
+			t.confirmedOnce,
+		)
+	}},
+	{name: "review-passed-on", labels: byHand, plan: changes, script: func(ctx context.Context, t *teller) error {
+		return steps(
+			func() error { return t.oneByOne(ctx, spacelift.RunStatePlanning) },
+			func() error { return t.sim.SetApprovals(stack, 1) },
+			func() error { return t.oneByOne(ctx, unconfirmed) },
+			func() error { return t.says(ctx, "ann", workflows.Approve) },
+			func() error { return t.oneByOne(ctx, finished) },
+			t.confirmedOnce,
+		)
+	}},
+	{name: "stopped", labels: auto, plan: changes, script: func(ctx context.Context, t *teller) error {
+		return steps(
+			func() error { return t.oneByOne(ctx, spacelift.RunStatePlanning) },
+			func() error {
+				return t.asks(ctx, workflows.StopUpdate, workflows.StopRequest{By: workflows.Person{Name: "ann"}, Note: "the wrong branch"})
+			},
+			func() error { return t.oneByOne(ctx, spacelift.RunStateStopped) },
+		)
+	}},
+	{name: "confirmed-elsewhere", labels: two, plan: changes, script: func(ctx context.Context, t *teller) error {
+		return steps(
+			func() error { return t.oneByOne(ctx, unconfirmed) },
+			func() error { return t.says(ctx, "ann", workflows.Approve) },
+			func() error { return t.sim.Confirm("jane", stack, t.ref.Run, "go") },
+			func() error { return t.oneByOne(ctx, finished) },
+		)
+	}},
+}
+
+// says makes somebody decide.
+func (t *teller) says(ctx context.Context, who string, v workflows.Verdict) error {
+	return t.asks(ctx, workflows.DecideUpdate, workflows.Decision{Verdict: v, By: workflows.Person{Name: who}, Note: "recorded"})
+}
+
+// asks sends an update to the run's execution and waits for its answer.
+func (t *teller) asks(ctx context.Context, update string, wish any) error {
+	handle, err := t.temporal.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
+		WorkflowID: workflows.ManageRunID(t.ref), UpdateName: update, Args: []any{wish}, WaitForStage: client.WorkflowUpdateStageCompleted,
+	})
+	if err == nil {
+		err = handle.Get(ctx, nil)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", update, err)
+	}
+	return nil
+}
+
+// becomes waits until the simulated run is in a state.
+func (t *teller) becomes(ctx context.Context, state spacelift.RunState) error {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		run, err := t.sim.Run(stack, t.ref.Run)
+		if err != nil || run.State == state {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the run is in %s and never came to %s: %w", run.State, state, context.Cause(ctx))
+		case <-tick.C:
+		}
+	}
+}
+
+// forget removes the account's freezes, whose worker goes with the story: the
+// next one would ask them in vain.
+func (t *teller) forget(ctx context.Context) error {
+	execution := &common.WorkflowExecution{WorkflowId: workflows.FreezesID(account)}
+	_, err := t.temporal.WorkflowService().DeleteWorkflowExecution(ctx, &workflowservice.DeleteWorkflowExecutionRequest{
+		Namespace: client.DefaultNamespace, WorkflowExecution: execution,
+	})
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for err == nil {
+		_, err = t.temporal.DescribeWorkflowExecution(ctx, execution.GetWorkflowId(), "")
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+		}
+	}
+	if _, gone := errors.AsType[*serviceerror.NotFound](err); !gone {
+		return fmt.Errorf("forget the freezes: %w", err)
+	}
+	return nil
+}
+
+// silent is a channel that takes every message.
+type silent struct{}
+
+func (silent) Send(context.Context, string, notify.Message) error { return nil }

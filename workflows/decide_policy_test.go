@@ -1,0 +1,262 @@
+package workflows
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/gantryhq/gantry/policy"
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// rulebook is what the labels of these tests may refer to.
+var rulebook = func() *policy.Rules {
+	rules, err := policy.Compile(policy.Config{Profiles: []policy.Profile{
+		{Name: "small", Confirm: new(policy.ConfirmAuto), MaxDeleted: new(1)},
+		{Name: "two", Confirm: new(policy.ConfirmManual), Approvals: new(2), ApprovalTimeout: new(policy.Duration(time.Hour))},
+		{Name: "retried", Confirm: new(policy.ConfirmAuto), Retries: new(1)},
+	}})
+	if err != nil {
+		panic(err)
+	}
+	return rules
+}()
+
+// in is the situation of a tracked run that is in a state, told by the API, with
+// everything known that a decision needs.
+func in(state spacelift.RunState, change ...func(*situation)) situation {
+	s := situation{RunStatus: at(state), generation: CurrentGeneration, now: t0, read: true}
+	s.entered = entrance{Key: s.key(), At: t0}
+	if asks(state, false) {
+		s.ask = &asking{Key: s.key(), Since: t0, Looked: true, Announced: true}
+	}
+	s.excluded = []string{"jane"}
+	with("gantry:managed")(&s)
+	for _, c := range change {
+		c(&s)
+	}
+	s.Approvals = s.approvals()
+	return s
+}
+
+func with(l ...string) func(*situation) {
+	return func(s *situation) {
+		slices.Sort(l)
+		s.Labels, s.Managed, s.Policy = l, spacelift.Managed(l), rulebook.Resolve(l)
+		s.rules = &terms{Labels: l, Policy: s.Policy, Gate: policy.Gate{Open: true, At: t0}, Dues: rulebook.Dues(s.Policy, t0)}
+		s.rulesFor, s.rulesRead = new(s.key()), t0
+	}
+}
+
+// needing lets Spacelift's own approval policies ask for somebody.
+func needing(s *situation) {
+	s.needsApproval = true
+	if s.ask == nil {
+		s.ask = &asking{Key: s.key(), Since: t0, Looked: true, Announced: true}
+	}
+}
+
+func approvedBy(names ...string) func(*situation) {
+	return func(s *situation) {
+		for _, n := range names {
+			s.approved = append(s.approved, decision{Decided: Decided{Verdict: Approve, By: n, State: s.State, StateVersion: s.StateVersion}})
+		}
+	}
+}
+
+func rejectedBy(name string) func(*situation) {
+	return func(s *situation) { s.rejected = &decision{Decided: Decided{Verdict: Reject, By: name, Note: "no"}} }
+}
+
+func shut(until time.Time) func(*situation) {
+	return func(s *situation) {
+		s.Gate = &policy.Gate{At: t0, Until: until, Reason: "the window is closed", Window: "w"}
+	}
+}
+
+func after(d time.Duration) func(*situation) { return func(s *situation) { s.now = t0.Add(d) } }
+
+func failedBefore(do action, d time.Duration) func(*situation) {
+	return func(s *situation) {
+		s.trouble = &trouble{Do: do, Key: s.key(), Reason: "it is locked", Until: t0.Add(d), Tries: 1}
+	}
+}
+
+// Every row of the design's state table, with every policy that matters to it.
+func TestDecideWithPolicies(t *testing.T) {
+	const (
+		mng, manual, auto, careful = "gantry:managed", "gantry:confirm=manual", "gantry:confirm=auto", "gantry:confirm=no-deletes"
+		two, small, retry, odd     = "gantry:profile=two", "gantry:profile=small", "gantry:profile=retried", "gantry:confirm=atuo"
+	)
+	harmless := func(s *situation) { s.Delta = &spacelift.Delta{Added: 1} }
+	unsized := func(s *situation) { s.Delta = nil }
+	unread := func(s *situation) { s.rules, s.rulesFor = nil, nil }
+	elsewhere := func(s *situation) { s.rulesFor = nil }
+	for _, tc := range []struct {
+		name   string
+		s      situation
+		do     action
+		phase  Phase
+		reason string
+	}{
+		{"nothing known of the rules", in("QUEUED", unread), doRules, PhaseQueued, "reads what holds"},
+		{"QUEUED", in("QUEUED"), doWait, PhaseQueued, "queue"},
+		{"QUEUED, an approval policy asks, observed", in("QUEUED", needing), doWait, PhaseWaiting, "reviews it in Spacelift"},
+		{"QUEUED, an approval policy asks", in("QUEUED", with(mng, manual), needing), doWait, PhaseWaiting, "0 of 1 approval"},
+		{"QUEUED, approved", in("QUEUED", with(mng, manual), needing, approvedBy("ann")), doReview, PhaseHolding, "ann approved"},
+		{"QUEUED, rejected", in("QUEUED", with(mng, manual), needing, rejectedBy("ann")), doReview, PhaseHolding, "ann rejected the run: no"},
+		{"QUEUED, unreadable label", in("QUEUED", with(mng, odd), needing), doHold, PhaseHolding, odd},
+		{"READY", in("READY"), doWait, PhaseQueued, "worker"},
+		{"PLANNING", in("PLANNING"), doWait, PhasePlanning, "planning"},
+		{"APPLYING", in("APPLYING"), doWait, PhaseApplying, "applying"},
+		{"PENDING_REVIEW, observed", in("PENDING_REVIEW"), doWait, PhaseWaiting, "reviews it in Spacelift"},
+		{"PENDING_REVIEW, unmanaged", in("PENDING_REVIEW", with(manual)), doWait, PhaseWaiting, "only watches"},
+		{"PENDING_REVIEW", in("PENDING_REVIEW", with(mng, two)), doWait, PhaseWaiting, "0 of 2 approvals"},
+		{"PENDING_REVIEW, one of two", in("PENDING_REVIEW", with(mng, two), approvedBy("ann")), doWait, PhaseWaiting, "1 of 2 approvals: ann"},
+		{"PENDING_REVIEW, two of two", in("PENDING_REVIEW", with(mng, two), approvedBy("ann", "bob")), doReview, PhaseHolding, "ann and bob approved"},
+		{"PENDING_REVIEW, too late", in("PENDING_REVIEW", with(mng, two), func(s *situation) { s.ask.Expired = "nobody approved within 1h" }), doReview, PhaseHolding, "nobody approved within 1h"},
+
+		{"observed", in("UNCONFIRMED"), doWait, PhaseWaiting, "in Spacelift"},
+		{"unmanaged", in("UNCONFIRMED", with(auto)), doWait, PhaseWaiting, "no longer carries"},
+		{"unreadable", in("UNCONFIRMED", with(mng, odd)), doHold, PhaseHolding, odd},
+		{"manual", in("UNCONFIRMED", with(mng, manual)), doWait, PhaseWaiting, "0 of 1 approval"},
+		{"manual, not read before", in("UNCONFIRMED", with(mng, manual), func(s *situation) { s.read, s.ask.Looked = false, false }), doRead, PhaseWaiting, ""},
+		{"manual, Spacelift was away", in("UNCONFIRMED", with(mng, manual), func(s *situation) { s.read = false }), doWait, PhaseWaiting, "0 of 1"},
+		{"manual, approved, not read before", in("UNCONFIRMED", with(mng, manual), approvedBy("ann"), func(s *situation) { s.read = false }), doRead, PhaseWaiting, ""},
+		{"manual, not asked yet", in("UNCONFIRMED", with(mng, manual), func(s *situation) { s.ask.Announced = false }), doAsk, PhaseWaiting, ""},
+		{"manual, clocks unknown", in("UNCONFIRMED", with(mng, manual), elsewhere), doRules, PhaseHolding, ""},
+		{"manual, labels changed", in("UNCONFIRMED", with(mng, manual), func(s *situation) { s.Labels = []string{mng} }), doRules, PhaseHolding, ""},
+		{"manual, a freeze was declared", in("UNCONFIRMED", with(mng, manual), func(s *situation) { s.rulesStale = true }), doRules, PhaseHolding, ""},
+		{"manual, approved", in("UNCONFIRMED", with(mng, manual), approvedBy("ann")), doConfirm, PhaseConfirming, "ann approved it"},
+		{"two, one approved", in("UNCONFIRMED", with(mng, two), approvedBy("ann")), doWait, PhaseWaiting, "1 of 2"},
+		{"two, time over", in("UNCONFIRMED", with(mng, two), after(time.Hour)), doClock, PhaseWaiting, ""},
+		{"two, expired", in("UNCONFIRMED", with(mng, two), func(s *situation) { s.ask.Expired = "nobody approved within 1h" }), doDiscard, PhaseHolding, "nobody approved"},
+		{"rejected", in("UNCONFIRMED", with(mng, two), rejectedBy("ann"), approvedBy("bob", "eve")), doDiscard, PhaseHolding, "ann rejected the plan: no"},
+		{"rejected, Spacelift refused before", in("UNCONFIRMED", with(mng, two), rejectedBy("ann"), failedBefore(doDiscard, time.Minute)), doHold, PhaseHolding, "locked"},
+		{"rejected, confirming was refused before", in("UNCONFIRMED", with(mng, auto), rejectedBy("ann"), failedBefore(doConfirm, time.Minute)), doDiscard, PhaseHolding, "ann"},
+		{"approved, gate shut", in("UNCONFIRMED", with(mng, manual), approvedBy("ann"), shut(t0.Add(time.Hour))), doHold, PhaseHolding, "window is closed"},
+		{"approved, gate time over", in("UNCONFIRMED", with(mng, manual), approvedBy("ann"), shut(t0.Add(time.Hour)), after(time.Hour)), doRules, PhaseHolding, ""},
+		{"approved, gate shut for ever", in("UNCONFIRMED", with(mng, manual), approvedBy("ann"), shut(time.Time{}), after(time.Hour)), doHold, PhaseHolding, "window is closed"},
+		{"asked, gate shut", in("UNCONFIRMED", with(mng, manual), shut(t0.Add(time.Hour))), doWait, PhaseWaiting, "0 of 1"},
+		{"approved, an approval policy asks", in("UNCONFIRMED", with(mng, manual), needing, approvedBy("ann")), doReview, PhaseConfirming, "ann"},
+		{"approved and reviewed", in("UNCONFIRMED", with(mng, manual), needing, approvedBy("ann"), func(s *situation) { s.ask.Reviewed = spacelift.ReviewApprove }), doConfirm, PhaseConfirming, "ann"},
+
+		{"auto", in("UNCONFIRMED", with(mng, auto), elsewhere), doConfirm, PhaseConfirming, auto},
+		{"auto, gate shut", in("UNCONFIRMED", with(mng, auto), shut(t0.Add(time.Hour))), doHold, PhaseHolding, "window"},
+		{"auto, refused before", in("UNCONFIRMED", with(mng, auto), failedBefore(doConfirm, time.Minute)), doHold, PhaseHolding, "locked"},
+		{"auto, refused long before", in("UNCONFIRMED", with(mng, auto), failedBefore(doConfirm, time.Minute), after(time.Minute)), doConfirm, PhaseConfirming, auto},
+		{"auto, an approval policy asks", in("UNCONFIRMED", with(mng, auto), needing), doWait, PhaseWaiting, "an approval policy in Spacelift"},
+		{"auto, size unknown", in("UNCONFIRMED", with(mng, auto), unsized), doConfirm, PhaseConfirming, "size unknown"},
+		{"auto, a preview", in("UNCONFIRMED", with(mng, auto), func(s *situation) { s.Type = "PROPOSED" }), doWait, PhaseWaiting, "people confirm runs of type PROPOSED"},
+		{"small, beyond", in("UNCONFIRMED", with(mng, small)), doWait, PhaseWaiting, "more than 1"},
+		{"small, within", in("UNCONFIRMED", with(mng, small), harmless), doConfirm, PhaseConfirming, "profile small"},
+		{"small, size unknown", in("UNCONFIRMED", with(mng, small), unsized), doWait, PhaseWaiting, "nobody knows"},
+		{"no-deletes, deletes", in("UNCONFIRMED", with(mng, careful)), doWait, PhaseWaiting, "deletes 2 resources"},
+		{"no-deletes, deletes nothing", in("UNCONFIRMED", with(mng, careful), harmless), doConfirm, PhaseConfirming, careful},
+		{"no-deletes, size unknown", in("UNCONFIRMED", with(mng, careful), unsized), doWait, PhaseWaiting, "nobody knows"},
+		{"confirmed by us", in("UNCONFIRMED", with(mng, auto), func(s *situation) { plan(5, PlanConfirmed, 1)(&s.RunStatus) }), doWait, PhaseApplying, "confirmed"},
+		{"discarded by us", in("UNCONFIRMED", with(mng, auto), func(s *situation) { s.ask.Done = doDiscard }), doWait, PhaseFollowing, "discarded"},
+		{"keeps changing", in("UNCONFIRMED", with(mng, auto), func(s *situation) { plan(5, PlanChanged, maxLooks)(&s.RunStatus) }), doHold, PhaseHolding, "different things"},
+		{"stopped", in("UNCONFIRMED", with(mng, two), func(s *situation) { s.stopping = &stopping{By: "ann"} }), doStop, PhaseHolding, "ann wants the run stopped"},
+
+		{"CONFIRMED elsewhere", in("CONFIRMED", func(s *situation) { s.read, s.open = false, &asking{Key: stateKey{4, "UNCONFIRMED"}} }), doRead, PhaseApplying, "who decided"},
+		{"CONFIRMED by us", in("CONFIRMED", func(s *situation) { s.read, s.open = false, &asking{Key: stateKey{4, "UNCONFIRMED"}, Done: doConfirm} }), doWait, PhaseApplying, "confirmed"},
+		{"DISCARDED elsewhere", in("DISCARDED", func(s *situation) { s.read = false }), doRead, PhaseDone, "discarded"},
+		{"DISCARDED, unmanaged", in("DISCARDED", with(), func(s *situation) { s.read = false }), doFinish, PhaseDone, "discarded"},
+		{"FINISHED", in("FINISHED", func(s *situation) { s.read, s.followers = false, new(followers{At: t0}) }), doFinish, PhaseDone, "applied"},
+		{"SKIPPED", in("SKIPPED", func(s *situation) { s.read = false }), doFinish, PhaseDone, "skipped"},
+		{"FAILED", in("FAILED"), doDiagnose, PhaseDone, "failed"},
+		{"FAILED, unmanaged", in("FAILED", with()), doFinish, PhaseDone, "failed"},
+		{"FAILED, looked into", in("FAILED", func(s *situation) { s.diagnosed = true }), doFinish, PhaseDone, "failed"},
+		{"FAILED, to be tried again", in("FAILED", with(mng, retry), toRetry(time.Minute)), doWait, PhaseRetrying, "attempt 2 of 2"},
+		{"FAILED, time to try again", in("FAILED", with(mng, retry), toRetry(time.Minute), after(time.Minute)), doRetry, PhaseRetrying, ""},
+		{"FAILED, tried again", in("FAILED", with(mng, retry), toRetry(0), func(s *situation) { s.Retry.Started, s.Retry.Ended = true, true }), doFinish, PhaseDone, "attempt 2 of 2 follows"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			n := decide(tc.s)
+			if n.Do != tc.do || n.Phase != tc.phase || !strings.Contains(n.Reason, tc.reason) {
+				t.Errorf("decided %s in phase %s because %q, want %s, %s, %q", n.Do, n.Phase, n.Reason, tc.do, tc.phase, tc.reason)
+			}
+			if n.Do != doFinish && n.Phase != PhaseDone && (n.Who == "" || n.What == "") {
+				t.Errorf("does not say what it waits for, or who can unblock it: %+v", n)
+			}
+			if e := explain(tc.s); e.Summary != n.Reason || e.Phase != n.Phase || n.Do != doFinish && e.WaitingFor == nil {
+				t.Errorf("explained as %+v", e)
+			}
+		})
+	}
+}
+
+func toRetry(wait time.Duration) func(*situation) {
+	return func(s *situation) {
+		s.diagnosed = true
+		s.Failure = &Failure{Cause: policy.CauseTransient}
+		s.Retry = new(retryOf(s.Policy, *s.Failure, 1, t0))
+		s.Retry.At = t0.Add(wait)
+	}
+}
+
+// Whatever the situation, Gantry confirms only a plan that the API showed, of a
+// managed stack without unreadable labels, within its limits or approved by
+// enough people, that nobody rejected, through an open gate, once.
+func TestGantryNeverConfirmsAgainstPolicy(t *testing.T) {
+	vocabulary := []string{
+		"gantry:managed", "gantry:confirm=auto", "gantry:confirm=manual", "gantry:confirm=no-deletes", "gantry:approvals=2",
+		"gantry:profile=small", "gantry:profile=two", "gantry:window=nights", "Gantry:managed", "gantry:whatever", "env:prod",
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		flip := func(name string) bool { return rapid.Bool().Draw(t, name) }
+		s := in(rapid.SampledFrom(append(slices.Clone(spacelift.RunStates), "SOAKING", "")).Draw(t, "state"),
+			with(spacelift.OurLabels(append(rapid.SliceOf(rapid.SampledFrom(vocabulary)).Draw(t, "labels"), "gantry:managed"))...),
+			approvedBy(rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"ann", "bob", "eve"}), 0, 3, rapid.ID).Draw(t, "approved")...),
+			after(rapid.SampledFrom([]time.Duration{0, time.Minute, 2 * time.Hour}).Draw(t, "now")),
+		)
+		s.Delta = rapid.SampledFrom([]*spacelift.Delta{nil, {}, {Added: 1}, {Deleted: 1}, {Deleted: 2}}).Draw(t, "delta")
+		s.Type = rapid.SampledFrom(append(slices.Clone(spacelift.RunTypes), "ROLLBACK", "")).Draw(t, "type")
+		if flip("rejected") {
+			rejectedBy("ann")(&s)
+		}
+		if flip("shut") {
+			shut(t0.Add(time.Hour))(&s)
+		}
+		if flip("needs approval") {
+			needing(&s)
+		}
+		if s.ask != nil {
+			s.ask.Expired = rapid.SampledFrom([]string{"", "", "nobody approved"}).Draw(t, "expired")
+			s.ask.Done = rapid.SampledFrom([]action{"", "", doDiscard}).Draw(t, "done")
+			s.ask.Reviewed = rapid.SampledFrom([]spacelift.ReviewDecision{"", spacelift.ReviewApprove}).Draw(t, "reviewed")
+		}
+		s.read, s.rulesStale = flip("read"), flip("stale")
+		if flip("stopping") {
+			s.stopping = &stopping{By: "ann", Done: flip("stopped")}
+		}
+		if flip("settled") {
+			plan(5, rapid.SampledFrom([]PlanResult{PlanConfirmed, PlanAlready, PlanChanged, PlanRefused, PlanPostponed}).Draw(t, "result"),
+				rapid.IntRange(1, maxLooks).Draw(t, "looks"))(&s.RunStatus)
+		}
+		s.Approvals = s.approvals()
+		if decide(s).Do != doConfirm {
+			return
+		}
+		alone, _ := s.Policy.Alone(s.plan())
+		approved := s.Policy.Approvals.Value > 0 && len(s.approved) >= s.Policy.Approvals.Value && s.read
+		switch p := planOf(s.RunStatus); {
+		case s.State != spacelift.RunStateUnconfirmed || !s.Managed || len(s.Policy.Problems) > 0:
+			t.Errorf("confirms a run in %s with the labels %q", s.State, s.Labels)
+		case (!alone || s.needsApproval) && !approved:
+			t.Errorf("confirms what is for people, approved by %s of %d", s.approvers(), s.Policy.Approvals.Value)
+		case s.rejected != nil || s.ask.Expired != "" || s.ask.Done != "" || s.stopping != nil && !s.stopping.Done:
+			t.Error("confirms what was decided otherwise")
+		case s.Gate != nil && !s.Gate.Open:
+			t.Error("confirms through a closed gate")
+		case s.rulesStale:
+			t.Error("confirms by rules that may have changed")
+		case p != nil && (p.Result == PlanConfirmed || p.Result == PlanAlready):
+			t.Error("confirms again")
+		}
+	})
+}
