@@ -184,7 +184,8 @@ func (s stacks) StacksByLabel(ctx context.Context, _ string) (spacelift.Listing[
 // executions stands for Temporal and the workflows in it.
 type executions struct {
 	mu      sync.Mutex
-	runs    map[string]workflows.RunStatus // by workflow id
+	runs    map[string]workflows.RunStatus   // by workflow id
+	chains  map[string]workflows.ChainStatus // by workflow id
 	freezes []policy.Freeze
 	retry   *workflows.RetryRunOutcome // of every retry
 	retries []client.StartWorkflowOptions
@@ -206,6 +207,8 @@ func (e *executions) QueryWorkflow(_ context.Context, id, _, query string, _ ...
 	defer e.mu.Unlock()
 	run, known := e.runs[id]
 	switch {
+	case query == workflows.ChainQuery && e.chains[id].Root.Run != "":
+		return payloads(e.chains[id])
 	case query == workflows.FreezesQuery && len(e.freezes) > 0:
 		return payloads(e.freezes)
 	case query == workflows.ExplainQuery && known:
@@ -225,6 +228,14 @@ func (e *executions) ListWorkflow(_ context.Context, req *workflowservice.ListWo
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	page := &workflowservice.ListWorkflowExecutionsResponse{}
+	if strings.Contains(req.GetQuery(), workflows.RolloutType) {
+		for id := range e.chains {
+			page.Executions = append(page.Executions, &workflowpb.WorkflowExecutionInfo{
+				Execution: &commonpb.WorkflowExecution{WorkflowId: id}, StartTime: timestamppb.New(began),
+			})
+		}
+		return page, nil
+	}
 	for id, run := range e.runs {
 		if len(page.Executions) == int(req.GetPageSize()) {
 			page.NextPageToken = []byte("more")
@@ -246,6 +257,9 @@ func (e *executions) UpdateWorkflow(_ context.Context, o client.UpdateWorkflowOp
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.updates = append(e.updates, o)
+	if chain, known := e.chains[o.WorkflowID]; known {
+		return handle{result: chain}, nil
+	}
 	if wish, ok := o.Args[0].(workflows.LiftFreeze); ok {
 		for i, f := range e.freezes {
 			if f.ID == wish.ID {

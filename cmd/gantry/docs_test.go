@@ -15,7 +15,7 @@ import (
 // guide to setting up names every flag of it.
 func TestGuidesShowCommandsThatExist(t *testing.T) {
 	var shown int
-	for _, file := range []string{"../../docs/how-to/set-up-spacelift.md", "../../docs/reference/doctor.md", "../../docs/reference/cli.md", "../../docs/how-to/windows-and-freezes.md"} {
+	for _, file := range []string{"../../docs/how-to/set-up-spacelift.md", "../../docs/reference/doctor.md", "../../docs/reference/cli.md", "../../docs/how-to/windows-and-freezes.md", "../../docs/how-to/chains.md"} {
 		doc, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
@@ -63,7 +63,7 @@ func TestTheReferenceIsComplete(t *testing.T) {
 			t.Errorf("it does not name %s", c.CommandPath())
 		}
 	}
-	for _, c := range []*cobra.Command{newRunsCommand(), newStacksCommand(), newFreezesCommand(), newDeliveriesCommand()} {
+	for _, c := range []*cobra.Command{newRunsCommand(), newStacksCommand(), newFreezesCommand(), newChainsCommand(), newDeliveriesCommand()} {
 		root := &cobra.Command{Use: "gantry"}
 		root.AddCommand(c)
 		walk(c)

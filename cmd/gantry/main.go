@@ -40,6 +40,6 @@ explains what it did.`,
 		SilenceErrors: true,
 	}
 	root.AddCommand(newServeCommand(), newSetupCommand(), newDoctorCommand(), newHealthCommand(), newTokenCommand(),
-		newRunsCommand(), newStacksCommand(), newFreezesCommand(), newDeliveriesCommand(), newLintCommand())
+		newRunsCommand(), newStacksCommand(), newFreezesCommand(), newChainsCommand(), newDeliveriesCommand(), newLintCommand())
 	return root
 }

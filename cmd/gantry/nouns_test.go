@@ -9,6 +9,7 @@ import (
 
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/workflows"
 )
 
 func TestStacks(t *testing.T) {
@@ -43,6 +44,39 @@ func TestFreezes(t *testing.T) {
 	r.refused(exitRefused, []string{"There is no such freeze"}, "freezes", "lift", "x")
 	r.refused(1, []string{"--until", "tomorrow"}, "freezes", "declare", "--reason", "x", "--until", "tomorrow")
 	r.refused(1, []string{"reason"}, "freezes", "declare")
+}
+
+func TestChains(t *testing.T) {
+	r := newAPIRig(t)
+	root := spacelift.RunRef{Account: "acme", Stack: "network-prod", Run: "01ROOT"}
+	r.executions.chains = map[string]workflows.ChainStatus{workflows.ChainID(root): {
+		Root: root, Phase: workflows.ChainHeld, Summary: "app-prod failed", StartedAt: began, HeldSince: began,
+		Nodes: []workflows.ChainNode{
+			{Stack: "network-prod", State: workflows.NodeFinished, Reason: "it finished", Run: "01ROOT"},
+			{Stack: "app-prod", After: []spacelift.StackID{"network-prod"}, State: workflows.NodeFailed, Reason: "it FAILED", Run: "01APP"},
+		},
+		Timeline: []workflows.ChainEntry{{At: began, Kind: workflows.KindAction, Summary: "Gantry triggered run 01APP"}},
+	}}
+	r.wants([]string{"01ROOT"}, "chains", "list", "--phase", "held")
+	for _, name := range []string{"01ROOT", "acme/network-prod/01ROOT"} {
+		r.wants([]string{"acme/network-prod/01ROOT", "held", "app-prod failed", "it FAILED", "Gantry triggered run 01APP"}, "chains", "show", name)
+	}
+	if c := printed[api.Chain](t, r.wants(nil, "chains", "show", "01ROOT", "-o", "json")); len(c.Nodes) != 2 {
+		t.Errorf("chain %+v", c)
+	}
+	r.refused(exitRefused, []string{"no chain began with this run"}, "chains", "show", "01OTHER")
+	r.refused(exitRefused, []string{"needs operator"}, "chains", "skip", "01ROOT", "app-prod")
+	r.as(ottoToken)
+	r.wants([]string{"app-prod failed"}, "chains", "skip", "01ROOT", "app-prod", "--note", "by hand")
+	r.wants([]string{"app-prod failed"}, "chains", "stop", "01ROOT")
+	wishes := r.executions.updates
+	if wish := wishes[0].Args[0].(workflows.SkipStack); wish.Stack != "app-prod" || wish.By != "otto" || wish.Note != "by hand" || wish.Key == "" {
+		t.Errorf("skips %+v", wish)
+	}
+	if wish := wishes[len(wishes)-1].Args[0].(workflows.StopChain); wish.By != "otto" {
+		t.Errorf("stops %+v", wish)
+	}
+	r.wants([]string{"01ROOT\n"}, "__complete", "chains", "show", "")
 }
 
 func TestDeliveries(t *testing.T) {

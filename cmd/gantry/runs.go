@@ -179,6 +179,8 @@ func showRun(s *session, run api.Run, timeline bool) error {
 	if of := run.RetryOf; of != nil {
 		t.fact("Retry of", fmt.Sprintf("%s, by %s", of.Run, of.By))
 	}
+	showChains(t, run.Run, run.Chains)
+	t.fact("Followed by", strings.Join(run.Followers, ", "))
 	if err := t.flush(); err != nil {
 		return err
 	}
@@ -279,6 +281,7 @@ func showExplanation(s *session, e api.Explanation) error {
 	t := newTable(s.out)
 	showWaiting(t, e.WaitingFor)
 	showApprovals(t, e.Approvals)
+	showChains(t, e.Run, e.Chains)
 	for _, u := range e.Unblock {
 		t.fact("Can move it on", u.Who+": "+u.How)
 	}
