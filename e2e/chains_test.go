@@ -1,0 +1,149 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/gantryhq/gantry/gen/api"
+	"github.com/gantryhq/gantry/gen/client"
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/spacelift/simulator"
+)
+
+// follower is a stack that follows others and whose plans Gantry confirms.
+func follower(id spacelift.StackID, after ...spacelift.StackID) simulator.Stack {
+	labels := []string{"gantry:managed", "gantry:confirm=auto"}
+	for _, parent := range after {
+		labels = append(labels, "gantry:after="+string(parent))
+	}
+	return simulator.Stack{ID: id, Labels: labels}
+}
+
+// chain waits until the chain that a run began is as wanted.
+func (w *world) chain(root runID, what string, wanted func(api.Chain) bool) api.Chain {
+	w.t.Helper()
+	var chain api.Chain
+	w.eventually("the chain "+what, func(ctx context.Context) error {
+		r, err := w.client.GetChainWithResponse(ctx, "acme", string(root))
+		if err != nil {
+			return err
+		}
+		if r.JSON200 == nil {
+			return fmt.Errorf("%d %s", r.StatusCode(), r.Body)
+		}
+		if chain = *r.JSON200; !wanted(chain) {
+			return fmt.Errorf("it is %s: %s", chain.Phase, chain.Summary)
+		}
+		return nil
+	})
+	return chain
+}
+
+// runsOf is how many runs a stack has had.
+func (w *world) runsOf(stack spacelift.StackID) []simulator.Run {
+	w.t.Helper()
+	all, err := w.spacelift.Runs(stack)
+	w.must(err)
+	return all
+}
+
+func inPhase(p api.ChainPhase) func(api.Chain) bool {
+	return func(c api.Chain) bool { return c.Phase == p }
+}
+
+// One push goes through three stacks that follow each other, with nobody
+// touching anything; each run knows its place, and each stack runs once.
+func TestAPushGoesThroughAChain(t *testing.T) {
+	w := newWorld(t, autoStack, follower("app-prod", "network-prod"), follower("web-prod", "app-prod", "network-prod"))
+	for _, s := range []spacelift.StackID{"app-prod", "web-prod"} {
+		w.must(w.spacelift.SetNextPlan(s, simulator.Plan{Delta: spacelift.Delta{Added: 1}}))
+	}
+	w.serve()
+	root := w.push("network-prod", 2)
+	chain := w.chain(root, "is through", inPhase(api.ChainPhaseDone))
+
+	var states []string
+	for _, n := range chain.Nodes {
+		states = append(states, n.Stack+" "+n.State)
+	}
+	if want := []string{"network-prod finished", "app-prod finished", "web-prod finished"}; !slices.Equal(states, want) {
+		t.Errorf("stacks %v, want %v: %s", states, want, chain.Summary)
+	}
+	for _, e := range chain.Edges {
+		if e.Decision != "releases" || e.Reason == "" {
+			t.Errorf("edge %+v", e)
+		}
+	}
+	for _, s := range []spacelift.StackID{"network-prod", "app-prod", "web-prod"} {
+		runs := w.runsOf(s)
+		if len(runs) != 1 {
+			t.Fatalf("%s had %d runs, want one", s, len(runs))
+		}
+		run := w.phase(s, runs[0].Ref.Run, api.PhaseDone)
+		if run.State != "FINISHED" || len(run.Chains) != 1 || run.Chains[0].Run != string(root) {
+			t.Errorf("%s ended in %s and is part of %+v", s, run.State, run.Chains)
+		}
+	}
+	if n := len(w.spacelift.Mutations("runTrigger")); n != 2 {
+		t.Errorf("triggered %d times, want twice", n)
+	}
+	list, err := w.client.ListChainsWithResponse(t.Context(), "acme", &api.ListChainsParams{Stack: new("network-prod")})
+	w.must(err)
+	if list.JSON200 == nil || len(list.JSON200.Chains) != 1 || list.JSON200.Chains[0].Run != string(root) {
+		t.Errorf("listed %d %s", list.StatusCode(), list.Body)
+	}
+}
+
+// A run that fails stops what follows it. A retry that finishes resumes the
+// line where it stopped, and so does skipping the stack.
+func TestAChainIsResumedWhereItStopped(t *testing.T) {
+	w := newWorld(t, autoStack, follower("app-prod", "network-prod"), follower("web-prod", "app-prod"))
+	p := w.serve()
+	fails := simulator.Plan{FailIn: spacelift.RunStatePlanning, FailNote: "it does not compile"}
+
+	w.must(w.spacelift.SetNextPlan("app-prod", fails))
+	root := w.push("network-prod", 1)
+	chain := w.chain(root, "is held", inPhase(api.ChainPhaseHeld))
+	failed := *chain.Nodes[1].Run
+	if len(w.runsOf("web-prod")) != 0 {
+		t.Fatal("web-prod ran though app-prod failed")
+	}
+	// A process that dies in between changes nothing.
+	p.kill()
+	w.serve()
+	key := "once"
+	w.eventually("the run is retried", func(ctx context.Context) error {
+		r, err := w.client.RetryRunWithResponse(ctx, "acme", "app-prod", failed, &api.RetryRunParams{IdempotencyKey: &key}, api.ActionRequest{})
+		if err == nil && r.StatusCode()/100 != 2 {
+			err = fmt.Errorf("%d %s", r.StatusCode(), r.Body)
+		}
+		return err
+	})
+	chain = w.chain(root, "is through", inPhase(api.ChainPhaseDone))
+	if n := chain.Nodes[1]; n.State != "finished" || len(n.Runs) != 2 || len(w.runsOf("web-prod")) != 1 {
+		t.Errorf("app-prod is %+v, and web-prod had %d runs", n, len(w.runsOf("web-prod")))
+	}
+
+	w.must(w.spacelift.SetNextPlan("app-prod", fails))
+	root = w.push("network-prod", 1)
+	w.chain(root, "is held", inPhase(api.ChainPhaseHeld))
+	skip, err := w.skips(root, "app-prod")
+	w.must(err)
+	if skip.JSON200 == nil {
+		t.Fatalf("skip: %d %s", skip.StatusCode(), skip.Body)
+	}
+	w.chain(root, "is through", inPhase(api.ChainPhaseDone))
+	if again, err := w.skips(root, "app-prod"); err != nil || again.StatusCode() != 409 {
+		t.Errorf("skipping in a chain that has ended: %v", again)
+	}
+	if n := len(w.runsOf("web-prod")); n != 2 {
+		t.Errorf("web-prod had %d runs, want one for each chain", n)
+	}
+}
+
+func (w *world) skips(root runID, stack string) (*client.SkipChainStackResponse, error) {
+	return w.client.SkipChainStackWithResponse(w.t.Context(), "acme", string(root), &api.SkipChainStackParams{},
+		api.SkipRequest{Stack: stack, Note: new("done by hand")})
+}
