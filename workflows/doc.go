@@ -1,10 +1,12 @@
 // Package workflows holds Gantry's durable logic: one execution of ManageRun
 // follows each Spacelift run from its first notification to its end, acts where
-// the stack's policy wants it, and can always say why.
+// the stack's policy wants it, and can always say why. One of Rollout releases
+// the stacks that follow the run's.
 //
 // Two kinds of code live here. The pure core turns events into facts (fold.go,
-// record.go, facts.go) and facts into the next step (decide.go, policy.go); with
-// the values in status.go and messages.go it imports nothing of Temporal and is
+// record.go, facts.go) and facts into the next step (decide.go and its
+// neighbours), and the same for chains (chain.go, decide_chain.go); with the
+// values in status.go and messages.go it imports nothing of Temporal and is
 // tested as plain functions. The workflows around it only wait, carry out and
 // record.
 //
