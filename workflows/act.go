@@ -51,7 +51,10 @@ func (r *record) acted(at time.Time, key stateKey, n next, result activities.Act
 		r.note(at, KindAction, "%s: %s", didWhat(n, result.Verb), n.Reason)
 		switch {
 		case n.Do == doStop:
-			r.Stopping.Done, r.Stopping.Did = true, result.Verb
+			r.Stopping.Done, r.Stopping.Did, r.Stopping.Key = true, result.Verb, key
+			if ask != nil {
+				ask.Done = doStop
+			}
 		case ask == nil:
 		case n.Do == doReview && key.State == spacelift.RunStateUnconfirmed:
 			ask.Reviewed = n.Review

@@ -149,6 +149,8 @@ func (s situation) ending(a asking) (how, actor string) {
 		return "Gantry discarded the plan", ""
 	case doReview:
 		return "Gantry passed the review on to Spacelift", ""
+	case doStop:
+		return s.stopping.By + " stopped the run", s.stopping.By
 	}
 	i := slices.IndexFunc(s.States, func(e StateEntry) bool {
 		return e.StateVersion > a.Key.StateVersion || e.State.Terminal()

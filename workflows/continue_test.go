@@ -19,7 +19,7 @@ import (
 // carries on.
 func (r *rig) continued() workflows.ManageRunInput {
 	r.Helper()
-	r.env.ExecuteWorkflow(workflows.ManageRun, workflows.ManageRunInput{Run: run})
+	r.env.ExecuteWorkflow(workflows.ManageRun, r.input())
 	again, ok := errors.AsType[*workflow.ContinueAsNewError](r.env.GetWorkflowError())
 	if !ok {
 		r.Fatalf("the execution ended with %v, want it to continue as new", r.env.GetWorkflowError())

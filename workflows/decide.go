@@ -118,6 +118,8 @@ func decide(s situation) next {
 			Reason: s.stopping.By + " wants the run stopped" + afterColon(s.stopping.Note),
 			What:   WaitAnswer, Who: whoAnswer, Then: "Gantry records how it ends",
 		}
+	case s.stopped():
+		return passing(s, PhaseFollowing, fmt.Sprintf("Spacelift was asked to %s the run and has not told yet that it did", s.stopping.Did))
 	case s.outsider():
 		n := passing(s, PhaseApplying, "the run goes on, and Gantry looks who decided")
 		return s.attempt(n.to(doRead))

@@ -115,7 +115,9 @@ func askPeople(s situation, what string) (n next, enough bool) {
 	}
 	if dues := s.dues(); len(dues) > 0 {
 		if !dues[0].At.After(s.now) {
-			return wait.to(doClock), false
+			striking := wait.to(doClock)
+			striking.Journal = false // what strikes is told by itself
+			return striking, false
 		}
 		wait.Until = dues[0].At
 	}

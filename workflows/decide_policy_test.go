@@ -162,6 +162,8 @@ func TestDecideWithPolicies(t *testing.T) {
 		{"keeps changing", in("UNCONFIRMED", with(mng, auto), func(s *situation) { plan(5, PlanChanged, maxLooks)(&s.RunStatus) }), doHold, PhaseHolding, "different things"},
 		{"stopped", in("UNCONFIRMED", with(mng, two), func(s *situation) { s.stopping = &stopping{By: "ann"} }), doStop, PhaseHolding, "ann wants the run stopped"},
 
+		{"stopped, Spacelift has not told", in("UNCONFIRMED", with(mng, two), func(s *situation) { s.stopping = &stopping{By: "ann", Done: true, Did: "discard", Key: s.key()} }), doWait, PhaseFollowing, "asked to discard"},
+
 		{"CONFIRMED elsewhere", in("CONFIRMED", func(s *situation) { s.read, s.open = false, &asking{Key: stateKey{4, "UNCONFIRMED"}} }), doRead, PhaseApplying, "who decided"},
 		{"CONFIRMED by us", in("CONFIRMED", func(s *situation) { s.read, s.open = false, &asking{Key: stateKey{4, "UNCONFIRMED"}, Done: doConfirm} }), doWait, PhaseApplying, "confirmed"},
 		{"DISCARDED elsewhere", in("DISCARDED", func(s *situation) { s.read = false }), doRead, PhaseDone, "discarded"},

@@ -28,6 +28,7 @@ var (
 type answer struct {
 	done    bool   // there is one
 	refused string // the type of the error; empty if it was taken
+	late    bool   // it was refused only after it had been accepted
 	says    string // the error's message
 	status  workflows.RunStatus
 }
@@ -48,7 +49,8 @@ func (r *rig) update(name string, arg any) *answer {
 		reject: no,
 		complete: func(result any, err error) {
 			if err != nil {
-				r.Errorf("%s was accepted and then failed: %v", name, err)
+				no(err)
+				got.late = true
 				return
 			}
 			got.done, got.status = true, result.(workflows.RunStatus)
@@ -92,8 +94,8 @@ func (r *rig) decides(d workflows.Decision, refused string) *answer {
 	r.Helper()
 	got, at := r.update(workflows.DecideUpdate, d), r.env.Now().Sub(started)
 	r.later(func() {
-		if got.refused != refused || !got.done {
-			r.Errorf("after %s, %s: %s is refused with %q (%s), want %q; answered: %t", at, d.By.Name, d.Verdict, got.refused, got.says, refused, got.done)
+		if got.refused != refused || !got.done || got.late {
+			r.Errorf("after %s, %s: %s is refused with %q (%s), want %q; answered: %t, late: %t", at, d.By.Name, d.Verdict, got.refused, got.says, refused, got.done, got.late)
 		}
 	})
 	return got

@@ -90,6 +90,7 @@ type stopping struct {
 	At   time.Time `json:"at"`
 	Done bool      `json:"done,omitempty"` // Spacelift was asked, or there was nothing to stop
 	Did  string    `json:"did,omitempty"`  // Spacelift's word for what was done, if it was
+	Key  stateKey  `json:"key,omitzero"`   // the state in which it was done
 }
 
 // trouble is why something that Gantry wants is not done, and when it tries

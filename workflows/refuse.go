@@ -67,13 +67,13 @@ func (s situation) refuseAnyDecision() *refusal {
 		return refuse(ErrTypeTooLate, "the plan is confirmed already")
 	case s.ask.Claimed != "":
 		return refuse(ErrTypeTooLate, "Gantry is asking Spacelift to %s the run right now", s.ask.Claimed)
-	case s.ask.Done != "":
+	case s.ask.Done != "" && !s.stopped():
 		return refuse(ErrTypeTooLate, "it is decided already: Spacelift was asked to %s the run", s.ask.Done)
 	case s.rejected != nil:
 		return refuse(ErrTypeTooLate, "%s has rejected it already", s.rejected.By)
 	case s.ask.Expired != "":
 		return refuse(ErrTypeTooLate, "the time is over: %s", s.ask.Expired)
-	case s.stopping != nil:
+	case s.stopping != nil && !s.stopping.Done, s.stopped():
 		return refuse(ErrTypeTooLate, "%s has stopped the run", s.stopping.By)
 	case !s.Managed:
 		return refuse(ErrTypeNotAsked, "the stack does not carry %s, so people decide about its runs in Spacelift", spacelift.LabelManaged)
@@ -146,7 +146,7 @@ func (r *record) refuseStop(s situation, wish StopRequest) *refusal {
 		return refuse(ErrTypeNotStoppable, "the run has ended: %s", outcome(s.RunStatus))
 	case !s.Managed:
 		return refuse(ErrTypeNotStoppable, "the stack does not carry %s: stop its runs in Spacelift", spacelift.LabelManaged)
-	case s.stopping != nil && !s.stopping.Done:
+	case s.stopping != nil && !s.stopping.Done, s.stopped():
 		return refuse(ErrTypeTooLate, "%s has stopped the run already", s.stopping.By)
 	case s.ask != nil && s.ask.Claimed != "":
 		return refuse(ErrTypeTooLate, "Gantry is asking Spacelift to %s the run right now", s.ask.Claimed)

@@ -49,7 +49,8 @@ type rig struct {
 	log       string   // of the phase that failed
 	updates   int      // that were sent
 	checks    []func() // see later
-	old       bool     // tell it to an execution of generation 0
+	onConfirm func(planVersion int)
+	old       bool // tell it to an execution of generation 0
 	reads     int
 
 	others []spacelift.Stack // managed stacks of the account beside the run's own
@@ -188,6 +189,9 @@ func (r *rig) ConfirmRun(_ context.Context, ref spacelift.RunRef, note string) (
 		return spacelift.RunOutcome{}, r.refuses
 	case r.truth.State != spacelift.RunStateUnconfirmed:
 		return spacelift.RunOutcome{}, illegal("run is not in UNCONFIRMED")
+	}
+	if r.onConfirm != nil {
+		r.onConfirm(r.truth.StateVersion)
 	}
 	r.enter(spacelift.RunStateConfirmed, "api::gantry", note)
 	r.confirmed = append(r.confirmed, note)

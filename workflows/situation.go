@@ -176,6 +176,12 @@ func enumerate(names []string) string {
 	}
 }
 
+// stopped reports whether Spacelift was asked to end the run in its present
+// state. A worker may ignore that: then the run comes to another.
+func (s situation) stopped() bool {
+	return s.stopping != nil && s.stopping.Did != "" && s.stopping.Key == s.key()
+}
+
 // deadline is how long a run may be in the present state; 0 is for ever.
 func (s situation) deadline() time.Duration {
 	d := s.Policy.Deadlines.Value

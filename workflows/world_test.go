@@ -58,6 +58,13 @@ type world struct {
 	deaf    map[string]error // what channels answer to every message
 }
 
+// set changes the world while nobody looks.
+func (w *world) set(change func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	change()
+}
+
 // QueryWorkflow answers like the execution that keeps the account's freezes.
 func (w *world) QueryWorkflow(context.Context, string, string, string, ...any) (converter.EncodedValue, error) {
 	w.mu.Lock()

@@ -115,6 +115,9 @@ func (s story) record(ctx context.Context, c client.Client, file string) (result
 	if err != nil {
 		return result{}, fmt.Errorf("read the history: %w", err)
 	}
+	if err := t.forget(ctx); err != nil {
+		return result{}, err
+	}
 	json, err := temporalproto.CustomJSONMarshalOptions{Indent: "  "}.Marshal(history)
 	if err != nil {
 		return result{}, err

@@ -198,27 +198,39 @@ func (t *teller) becomes(ctx context.Context, state spacelift.RunState) error {
 	}
 }
 
-// forget removes the account's freezes, whose worker goes with the story: the
-// next one would ask them in vain.
+// forget ends what goes on beyond the story, such as the run that tries its run
+// again, and removes the account's freezes: their worker goes with the story,
+// and the next one would ask them in vain.
 func (t *teller) forget(ctx context.Context) error {
-	execution := &common.WorkflowExecution{WorkflowId: workflows.FreezesID(account)}
+	freezes := &common.WorkflowExecution{WorkflowId: workflows.FreezesID(account)}
 	_, err := t.temporal.WorkflowService().DeleteWorkflowExecution(ctx, &workflowservice.DeleteWorkflowExecutionRequest{
-		Namespace: client.DefaultNamespace, WorkflowExecution: execution,
+		Namespace: client.DefaultNamespace, WorkflowExecution: freezes,
 	})
+	if _, none := errors.AsType[*serviceerror.NotFound](err); err != nil && !none {
+		return fmt.Errorf("forget the freezes: %w", err)
+	}
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	for err == nil {
-		_, err = t.temporal.DescribeWorkflowExecution(ctx, execution.GetWorkflowId(), "")
+	for {
+		_, err := t.temporal.DescribeWorkflowExecution(ctx, freezes.GetWorkflowId(), "")
+		_, gone := errors.AsType[*serviceerror.NotFound](err)
+		open, err := t.temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Query: "ExecutionStatus = 'Running'"})
+		if err != nil {
+			return fmt.Errorf("list what goes on: %w", err)
+		}
+		if gone && len(open.GetExecutions()) == 0 {
+			return nil
+		}
+		for _, e := range open.GetExecutions() {
+			// Lists are a little behind: it may have ended since.
+			_ = t.temporal.TerminateWorkflow(ctx, e.GetExecution().GetWorkflowId(), e.GetExecution().GetRunId(), "its story is told")
+		}
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-tick.C:
 		}
 	}
-	if _, gone := errors.AsType[*serviceerror.NotFound](err); !gone {
-		return fmt.Errorf("forget the freezes: %w", err)
-	}
-	return nil
 }
 
 // silent is a channel that takes every message.

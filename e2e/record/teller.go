@@ -109,7 +109,7 @@ func (s story) tell(ctx context.Context, c client.Client) (*teller, error) {
 	if err := c.GetWorkflow(ctx, workflows.ManageRunID(t.ref), "").Get(ctx, nil); err != nil {
 		return nil, fmt.Errorf("wait for the execution: %w", err)
 	}
-	return t, t.forget(ctx)
+	return t, nil
 }
 
 // seed gives each story ids of its own: an execution's id comes from them.
