@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -30,7 +31,7 @@ func TestWalkthrough(t *testing.T) {
 	}
 	var lab, ports []string
 	for flag, port := range map[string]string{"--port": "8080", "--simulator-port": "8090", "--temporal-port": "7233", "--temporal-ui-port": "8233"} {
-		free := fmt.Sprint(freePort(t))
+		free := strconv.Itoa(freePort(t))
 		lab = append(lab, flag, free)
 		ports = append(ports, "127.0.0.1:"+port, "127.0.0.1:"+free)
 	}
