@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gantryhq/gantry/spacelift"
@@ -112,14 +113,11 @@ func (c *chain) takeCycle(at time.Time, cycle []spacelift.StackID) {
 
 // around writes a way through stacks.
 func around(stacks []spacelift.StackID) string {
-	text := ""
+	words := make([]string, len(stacks))
 	for i, s := range stacks {
-		if i > 0 {
-			text += " → "
-		}
-		text += string(s)
+		words[i] = string(s)
 	}
-	return text
+	return strings.Join(words, " → ")
 }
 
 func (c *chain) node(stack spacelift.StackID) *chainNode {

@@ -99,5 +99,5 @@ func (s situation) whatFollows() string {
 	if s.followers.More > 0 {
 		names = append(names, fmt.Sprintf("%d more", s.followers.More))
 	}
-	return fmt.Sprintf("when the run finishes, what follows its stack is released: %s", enumerate(names))
+	return "when the run finishes, what follows its stack is released: " + enumerate(names)
 }

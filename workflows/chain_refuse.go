@@ -1,11 +1,16 @@
 package workflows
 
-import "slices"
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+)
 
 // refuseSkip says why a stack is not skipped for somebody; nil if it is.
 func (c *chain) refuseSkip(wish SkipStack) *refusal {
 	if used := c.keyUse(wish.Key); used != "" {
-		return reused(used, fingerprint(wish.bare()))
+		return reused(used, wish.content())
 	}
 	if no := c.refuseEnded(); no != nil {
 		return no
@@ -36,7 +41,7 @@ func (c *chain) refuseSkip(wish SkipStack) *refusal {
 // refuseStop says why the chain is not stopped for somebody; nil if it is.
 func (c *chain) refuseStop(wish StopChain) *refusal {
 	if used := c.keyUse(wish.Key); used != "" {
-		return reused(used, fingerprint(wish.bare()))
+		return reused(used, wish.content())
 	}
 	return c.refuseEnded()
 }
@@ -58,9 +63,15 @@ func reused(used, now string) *refusal {
 	return refuse(ErrTypeKeyReused, "this idempotency key was used for something else; take a new one")
 }
 
-// bare is what an idempotency key stands for.
-func (w SkipStack) bare() SkipStack { w.Key = ""; return w }
-func (w StopChain) bare() StopChain { w.Key = ""; return w }
+// content is what an idempotency key stands for.
+func (w SkipStack) content() string { return digest("skip", string(w.Stack), w.By, w.Note) }
+func (w StopChain) content() string { return digest("stop", w.By, w.Note) }
+
+// digest tells lists of words apart.
+func digest(words ...string) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q", words))
+	return hex.EncodeToString(sum[:16])
+}
 
 func (c *chain) keyUse(key string) string {
 	for _, k := range c.Keys {

@@ -122,7 +122,7 @@ func (r *rollout) listen(ctx workflow.Context) error {
 func (r *rollout) skip(ctx workflow.Context, wish SkipStack) (ChainStatus, error) {
 	now := workflow.Now(ctx).UTC()
 	if r.known.keyUse(wish.Key) == "" {
-		r.known.remember(wish.Key, fingerprint(wish.bare()))
+		r.known.remember(wish.Key, wish.content())
 		r.known.skip(now, wish)
 		r.stirred = true
 	}
@@ -133,7 +133,7 @@ func (r *rollout) skip(ctx workflow.Context, wish SkipStack) (ChainStatus, error
 func (r *rollout) stop(ctx workflow.Context, wish StopChain) (ChainStatus, error) {
 	now := workflow.Now(ctx).UTC()
 	if r.known.keyUse(wish.Key) == "" {
-		r.known.remember(wish.Key, fingerprint(wish.bare()))
+		r.known.remember(wish.Key, wish.content())
 		r.known.stop(now, wish)
 		r.stirred = true
 	}

@@ -74,7 +74,7 @@ func (t *teller) runs(ctx context.Context, follower spacelift.StackID) error {
 	id := workflows.ManageRunID(run.Ref)
 	err = t.eventually(ctx, "its execution", func() (bool, error) {
 		_, err := t.temporal.DescribeWorkflowExecution(ctx, id, "")
-		return err == nil, nil //nolint:nilerr // it is asked for until it is there
+		return err == nil, nil // it is asked for until it is there
 	})
 	if err != nil {
 		return err
