@@ -21,8 +21,9 @@
 //   - log other than through workflow.GetLogger;
 //   - call anything outside other than as an activity.
 //
-// A change in the order or kind of commands needs workflow.GetVersion and a
-// newly recorded history in testdata/histories in the same commit. Names of
+// A change in the order or kind of commands needs workflow.GetVersion, or a
+// generation of its own (see CurrentGeneration and generation0.go), and a newly
+// recorded history in testdata/histories in the same commit. Names of
 // workflows, signals, queries, search attributes and JSON fields are contracts:
 // add, never rename. Events and labels come from outside: they may be wrong,
 // repeated, out of order or forged, and whatever they say makes Gantry look at

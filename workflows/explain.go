@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/gantryhq/gantry/policy"
@@ -125,7 +126,7 @@ func rulesOf(s situation) []Rule {
 		if s.enough() {
 			effect = EffectAllows
 		}
-		add("approvals", fmt.Sprint(p.Approvals.Value), p.Approvals.Origin, effect, fmt.Sprintf("%d given", len(s.approved)))
+		add("approvals", strconv.Itoa(p.Approvals.Value), p.Approvals.Origin, effect, fmt.Sprintf("%d given", len(s.approved)))
 		if p.Approvers.Value != "" {
 			add("approvers", p.Approvers.Value, p.Approvers.Origin, EffectApplies, "only this group decides")
 		}
@@ -154,7 +155,7 @@ func rulesOf(s situation) []Rule {
 		if s.Retry != nil {
 			effect = EffectAllows
 		}
-		add("retries", fmt.Sprint(p.Retries.Value), p.Retries.Origin, effect, "the cause is "+string(s.Failure.Cause))
+		add("retries", strconv.Itoa(p.Retries.Value), p.Retries.Origin, effect, "the cause is "+string(s.Failure.Cause))
 	}
 	return all
 }

@@ -1,6 +1,7 @@
 package workflows_test
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -140,7 +141,7 @@ func TestAnyInterleavingObeysThePolicy(t *testing.T) {
 // heard is lost on the way.
 func TestContinueAsNewKeepsWhatPeopleSaid(t *testing.T) {
 	r := newRig(t, production)
-	r.world.deaf = map[string]error{"deploys": fmt.Errorf("connection refused")}
+	r.world.deaf = map[string]error{"deploys": errors.New("connection refused")}
 	r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 	r.at(time.Minute, func() { r.decides(workflows.Decision{Verdict: workflows.Approve, By: ann, Key: "k"}, "") })
 	r.at(2*time.Minute, func() {

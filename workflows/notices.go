@@ -199,7 +199,7 @@ func (r *record) tellFailed(s situation, at time.Time) {
 		text += fmt.Sprintf(" It is tried again at %s, attempt %d of %d.", s.Retry.At.UTC().Format("15:04 MST"), s.Retry.Attempt, s.Retry.Of)
 	}
 	m := notify.Message{
-		Type: notify.RunFailed, Urgency: notify.Alarm, Title: fmt.Sprintf("%s: the run failed", s.stack()), Text: text,
+		Type: notify.RunFailed, Urgency: notify.Alarm, Title: s.stack() + ": the run failed", Text: text,
 		Facts: []notify.Fact{{Name: "Cause", Value: string(s.Failure.Cause)}},
 	}
 	r.tell(s, at, s.Policy.Notify.Value, m, s.key().String())

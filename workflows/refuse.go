@@ -3,9 +3,9 @@ package workflows
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/gantryhq/gantry/spacelift"
@@ -166,18 +166,17 @@ func (r *record) refuseStop(s situation, wish StopRequest) *refusal {
 // fingerprint tells wishes apart that come under one idempotency key. Who asks
 // counts by name alone: groups and aliases are the configuration's.
 func fingerprint(wish any) string {
+	text := fmt.Sprintf("%T %q", wish, wish)
 	switch w := wish.(type) {
 	case Decision:
-		w.By, w.Key = Person{Name: w.By.Name}, ""
-		wish = w
+		seen := "the plan there is"
+		if w.StateVersion != nil {
+			seen = strconv.Itoa(*w.StateVersion)
+		}
+		text = fmt.Sprintf("%T %q %q %q %s", wish, w.Verdict, w.By.Name, w.Note, seen)
 	case StopRequest:
-		w.By, w.Key = Person{Name: w.By.Name}, ""
-		wish = w
+		text = fmt.Sprintf("%T %q %q", wish, w.By.Name, w.Note)
 	}
-	b, err := json.Marshal(wish)
-	if err != nil {
-		return err.Error()
-	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "%T %s", wish, b))
+	sum := sha256.Sum256([]byte(text))
 	return hex.EncodeToString(sum[:16])
 }

@@ -14,8 +14,10 @@ import (
 // included.
 func (r *record) takeRules(at time.Time, rules terms, here bool) {
 	was := r.Rules
-	if was != nil && !was.Policy.Equal(rules.Policy) {
-		r.note(at, KindRules, "the policy is another now: %s", differences(was.Policy, rules.Policy))
+	if was != nil {
+		if now := differences(was.Policy, rules.Policy); now != "" {
+			r.note(at, KindRules, "the policy is another now: %s", now)
+		}
 	}
 	if now, ok := r.current(); ok && here {
 		key := keyOfState(now)
@@ -33,7 +35,7 @@ func (r *record) takeRules(at time.Time, rules terms, here bool) {
 	r.Rules, r.RulesRead, r.RulesStale = &rules, at, false
 }
 
-// differences names the values that differ, as name=value.
+// differences names the values that differ, as name=value; empty for none.
 func differences(was, is policy.Policy) string {
 	before, after := values(was), values(is)
 	var all []string
@@ -42,8 +44,10 @@ func differences(was, is policy.Policy) string {
 			all = append(all, v)
 		}
 	}
-	if len(all) == 0 {
-		return "only where it comes from differs"
+	for _, v := range before {
+		if !slices.Contains(after, v) && strings.Contains(v, "can't be followed") {
+			all = append(all, "no longer: "+v)
+		}
 	}
 	return strings.Join(all, ", ")
 }
@@ -59,6 +63,10 @@ func values(p policy.Policy) []string {
 		fmt.Sprintf("approvers=%s (%s)", p.Approvers.Value, p.Approvers.Origin),
 		fmt.Sprintf("selfApproval=%t (%s)", p.SelfApproval.Value, p.SelfApproval.Origin),
 		fmt.Sprintf("approvalTimeout=%s (%s)", p.ApprovalTimeout.Value, p.ApprovalTimeout.Origin),
+		fmt.Sprintf("onTimeout=%s (%s)", p.OnTimeout.Value, p.OnTimeout.Origin),
+		fmt.Sprintf("reminders=%s (%s)", p.Reminders.Value, p.Reminders.Origin),
+		fmt.Sprintf("escalation=%v (%s)", p.Escalation.Value, p.Escalation.Origin),
+		fmt.Sprintf("clock=%s (%s)", p.Clock.Value, p.Clock.Origin),
 		fmt.Sprintf("windows=%s (%s)", strings.Join(p.Windows.Value, " "), p.Windows.Origin),
 		fmt.Sprintf("retries=%d (%s)", p.Retries.Value, p.Retries.Origin),
 		fmt.Sprintf("notify=%s (%s)", strings.Join(p.Notify.Value, " "), p.Notify.Origin),
