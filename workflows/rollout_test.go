@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/workflow"
@@ -44,7 +45,13 @@ func newChainRig(t *testing.T, followers ...string) *chainRig {
 	r.root = r.push("net")
 	r.must(r.sim.Confirm("jane", "net", r.root.Run, ""))
 	r.clock.Advance(time.Minute)
+	r.environment()
+	return r
+}
 
+// environment is one for the next execution in the same account.
+func (r *chainRig) environment() {
+	r.Helper()
 	var suite testsuite.WorkflowTestSuite
 	suite.SetLogger(testLogger{})
 	r.env, r.begun = suite.NewTestWorkflowEnvironment(), r.clock.Now()
@@ -58,7 +65,6 @@ func newChainRig(t *testing.T, followers ...string) *chainRig {
 		r.managed = append(r.managed, in)
 		return workflows.RunStatus{}, nil
 	}, workflow.RegisterOptions{Name: workflows.ManageRunType})
-	return r
 }
 
 // at does something when the story has gone on for so long, in the account too.
@@ -114,7 +120,12 @@ func (r *chainRig) changes(stacks ...spacelift.StackID) {
 
 func (r *chainRig) rollout() workflows.ChainStatus {
 	r.Helper()
-	r.env.ExecuteWorkflow(workflows.Rollout, workflows.RolloutInput{Root: r.root})
+	return r.rolloutFrom(workflows.RolloutInput{Root: r.root})
+}
+
+func (r *chainRig) rolloutFrom(in workflows.RolloutInput) workflows.ChainStatus {
+	r.Helper()
+	r.env.ExecuteWorkflow(workflows.Rollout, in)
 	if !r.env.IsWorkflowCompleted() {
 		r.Fatal("the chain has not ended")
 	}
@@ -361,4 +372,57 @@ func TestRolloutIsGivenUp(t *testing.T) {
 func TestNobodyFollows(t *testing.T) {
 	r := newChainRig(t)
 	r.wants(r.rollout(), workflows.ChainDone, "no stack follows net", "net finished")
+}
+
+// A chain that has a long history goes on in another execution with all that it
+// knows, and with what came in at the last moment.
+func TestRolloutContinuesAsNew(t *testing.T) {
+	r := newChainRig(t, "app<net", "dns<net", "web<app,dns")
+	r.changes("app", "dns")
+	r.at(time.Minute, func() { r.ends("app", r.discards) })
+	r.at(2*time.Minute, func() {
+		// A signal waits when the execution takes its last step.
+		r.env.SetContinueAsNewSuggested(true)
+		dns := r.newest("dns")
+		r.must(r.confirms(dns))
+		r.clock.Advance(time.Minute)
+		r.env.SignalWorkflowSkippingWorkflowTask(workflows.ChainNewsSignal, workflows.ChainNews{Run: dns, State: finished})
+		r.update(workflows.SkipUpdate, workflows.SkipStack{Stack: "app", By: "joe", Key: "k"}, "")
+	})
+	r.env.ExecuteWorkflow(workflows.Rollout, workflows.RolloutInput{Root: r.root})
+	again, ok := errors.AsType[*workflow.ContinueAsNewError](r.env.GetWorkflowError())
+	if !ok || again.WorkflowType.Name != workflows.RolloutType {
+		t.Fatalf("the execution ended with %v, want it to continue as new", r.env.GetWorkflowError())
+	}
+	var in workflows.RolloutInput
+	r.must(converter.GetDefaultDataConverter().FromPayloads(again.Input, &in))
+
+	r.environment()
+	r.at(time.Minute, func() {
+		r.update(workflows.SkipUpdate, workflows.SkipStack{Stack: "app", By: "joe", Note: "another", Key: "k"}, workflows.ErrTypeKeyReused)
+		r.ends("web", nil)
+	})
+	r.wants(r.rolloutFrom(in), workflows.ChainDone, "app was skipped", "app skipped, dns finished, net finished, web finished")
+	for _, stack := range []spacelift.StackID{"app", "dns", "web"} {
+		if n := r.runs(stack); n != 1 {
+			t.Errorf("%s had %d runs", stack, n)
+		}
+	}
+}
+
+// Whoever stops a chain does not have to wait for a Spacelift that is away.
+func TestRolloutIsStoppedWhileSpaceliftIsAway(t *testing.T) {
+	r := newChainRig(t, "app<net")
+	_, err := r.sim.InjectAPI(simulator.APIFault{Kind: simulator.ServerError, Field: "runTrigger"})
+	r.must(err)
+	r.at(time.Hour, func() {
+		r.wants(r.status(), workflows.ChainMoving, "app (being triggered)", "app releasing, net finished")
+		r.update(workflows.SkipUpdate, workflows.SkipStack{Stack: "app", By: "joe"}, workflows.ErrTypeTooLate)
+		r.update(workflows.StopChainUpdate, workflows.StopChain{By: "joe"}, "")
+	})
+	s := r.rollout()
+	r.wants(s, workflows.ChainDone, "joe stopped the chain", "app held, net finished")
+	if after := s.EndedAt.Sub(r.begun); after > 2*time.Hour {
+		t.Errorf("ended %s after it began", after)
+	}
 }
