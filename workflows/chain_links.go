@@ -3,6 +3,7 @@ package workflows
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gantryhq/gantry/spacelift"
@@ -75,6 +76,21 @@ func (s situation) releases() bool {
 		return false
 	}
 	return s.followed() || s.followersUnsure()
+}
+
+// chainGrace is how long a run that a chain may have triggered waits for that to
+// say so, before it begins a chain of its own. Mostly the chain was faster; after
+// an outage both go on at the same time.
+const chainGrace = time.Minute
+
+// chainMayTell is until when a chain may say that it triggered the run: runs that
+// an API key triggered, and those that Spacelift made itself for a stack that
+// this one follows.
+func (s situation) chainMayTell() time.Time {
+	if !strings.HasPrefix(s.TriggeredBy, "api::") && !slices.Contains(s.Policy.After.Value, s.TriggeredBy) {
+		return time.Time{}
+	}
+	return s.entered.At.Add(chainGrace)
 }
 
 func (s situation) followed() bool {

@@ -92,6 +92,55 @@ func TestWhatReleasesFollowers(t *testing.T) {
 	}
 }
 
+// A chain may say late that a run is its own: then the run begins none. One that
+// no chain claims begins one a minute later.
+func TestARunThatAChainMayHaveTriggered(t *testing.T) {
+	root := spacelift.RunRef{Account: "acme", Stack: "account-prod", Run: "01KDXROOT0000000000000000"}
+	for _, tc := range []struct {
+		name, by string
+		told     bool
+		after    time.Duration // it begins a chain so long after it finished; 0: it begins none
+	}{
+		{"a chain's", "api::01KEY", true, 0},
+		{"Spacelift made it, and a chain adopted it", "account-prod", true, 0},
+		{"somebody else's key's", "api::01KEY", false, time.Minute},
+		{"a person's", "jane", false, time.Second},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := newRig(t, append([]string{"gantry:after=account-prod"}, auto...))
+			r.others, r.truth.TriggeredBy = []spacelift.Stack{appFollows}, tc.by
+			var began time.Time
+			r.env.RegisterWorkflowWithOptions(func(ctx workflow.Context, _ workflows.RolloutInput) (workflows.ChainStatus, error) {
+				began = workflow.Now(ctx)
+				return workflows.ChainStatus{}, nil
+			}, workflow.RegisterOptions{Name: workflows.RolloutType})
+			told := 0
+			r.env.OnSignalExternalWorkflow(anyArg, workflows.ChainID(root), anyArg, workflows.ChainNewsSignal, anyArg).Return(
+				func(_, _, _, _ string, _ any) error { told++; return nil }).Maybe()
+			var ended time.Time
+			r.at(time.Minute, func() {
+				r.moves(queued, planning, finished)
+				ended = r.env.Now()
+			})
+			r.at(80*time.Second, func() {
+				if tc.told {
+					r.env.SignalWorkflow(workflows.RunEventsSignal, workflows.RunEvents{Chains: []workflows.ChainRef{{Root: root}}})
+				}
+			})
+			s := r.manage()
+			if tc.after == 0 && (!began.IsZero() || told != 1) {
+				t.Errorf("began a chain %s after it finished, and told its own %d times", began.Sub(ended), told)
+			}
+			if after := began.Sub(ended); tc.after > 0 && (after < tc.after-time.Second || after > tc.after+time.Second) {
+				t.Errorf("began a chain %s after it finished, want %s", after, tc.after)
+			}
+			if s.Outcome == "" {
+				t.Errorf("ended as %+v", s)
+			}
+		})
+	}
+}
+
 // A run that a chain released knows it, says so, and tells the chain its end; it
 // begins none of its own.
 func TestARunOfAChain(t *testing.T) {

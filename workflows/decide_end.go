@@ -27,6 +27,12 @@ func decideEnd(s situation) next {
 		return end
 	}
 	if s.releases() {
+		if until := s.chainMayTell(); s.now.Before(until) {
+			wait := end.to(doWait)
+			wait.What, wait.Who, wait.Until = WaitAnswer, whoNobody, until
+			wait.Then = "Gantry releases the stacks that follow, unless a chain says that this run is one of its own"
+			return wait
+		}
 		return end.to(doRelease)
 	}
 	if s.State != spacelift.RunStateFailed {

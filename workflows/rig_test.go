@@ -145,7 +145,7 @@ func (r *rig) notification(version int) workflows.RunEvent {
 	h := r.truth.History[version]
 	e := workflows.RunEvent{
 		Run: run, Type: r.truth.Type, State: h.State, StateVersion: version, At: h.At, Note: h.Note,
-		Branch: r.truth.Branch, Commit: r.truth.Commit, DriftDetection: r.truth.DriftDetection, StackName: r.truth.StackName,
+		Branch: r.truth.Branch, Commit: r.truth.Commit, DriftDetection: r.truth.DriftDetection, TriggeredBy: r.truth.TriggeredBy, StackName: r.truth.StackName,
 		Labels: spacelift.OurLabels(r.truth.StackLabels), Source: workflows.SourceWebhook, ReceivedAt: r.env.Now(),
 	}
 	if r.truth.Delta != nil {
