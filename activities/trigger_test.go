@@ -2,7 +2,9 @@ package activities_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -186,4 +188,28 @@ func TestReadRulesKnowsWhoFollows(t *testing.T) {
 	if got := read(); got != nil {
 		t.Errorf("%+v follow a stack that is not managed", got)
 	}
+}
+
+// However many runs begin at once, one search answers them all.
+func TestWhoFollowsIsAskedOnce(t *testing.T) {
+	r, _ := newChainRig(t)
+	before := len(r.searches())
+	var all sync.WaitGroup
+	for range 20 {
+		all.Go(func() {
+			rules, err := r.acts.ReadRules(t.Context(), activities.ReadRulesInput{Run: r.ref, Labels: auto})
+			if err != nil || rules.Followers == nil || !rules.Followers.Any() {
+				t.Errorf("%+v follow: %v", rules.Followers, err)
+			}
+		})
+	}
+	all.Wait()
+	if n := len(r.searches()) - before; n != 1 {
+		t.Errorf("Spacelift was asked %d times", n)
+	}
+}
+
+// searches are the searches for stacks that Spacelift saw.
+func (r *rig) searches() []simulator.Request {
+	return slices.DeleteFunc(r.sim.Requests(), func(q simulator.Request) bool { return !slices.Contains(q.Fields, "searchStacks") })
 }
