@@ -15,28 +15,50 @@ import (
 
 // The walkthrough's commands, one after another in one bash, print what it says.
 //
-// A block of sh is followed by a block without a language that holds its output,
-// or prints nothing. In an output <word> stands for whatever has neither space
-// nor quote in it.
 // The ports are replaced by free ones, and nothing else.
 func TestWalkthrough(t *testing.T) {
-	for _, tool := range []string{"bash", "make", "curl", "openssl"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Fatalf("the walkthrough needs %s: %v", tool, err)
-		}
-	}
-	text, err := os.ReadFile("../docs/walkthrough.md")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var lab, ports []string
 	for flag, port := range map[string]string{"--port": "8080", "--simulator-port": "8090", "--temporal-port": "7233", "--temporal-ui-port": "8233"} {
 		free := strconv.Itoa(freePort(t))
 		lab = append(lab, flag, free)
 		ports = append(ports, "127.0.0.1:"+port, "127.0.0.1:"+free)
 	}
-	steps := readSteps(t, strings.NewReplacer(ports...).Replace(string(text)))
+	steps := readSteps(t, strings.NewReplacer(ports...).Replace(document(t, "../docs/walkthrough.md")))
+	if len(steps) < 10 {
+		t.Fatalf("only %d blocks were read", len(steps))
+	}
+	walk(t, steps, "ARGS="+strings.Join(lab, " "))
+}
 
+// The README's approval, against the lab that it starts.
+func TestReadmeApproval(t *testing.T) {
+	l := startLab(t)
+	_, text, _ := strings.Cut(document(t, "../README.md"), "\n## Try one approval\n")
+	text, _, _ = strings.Cut(text, "\n## ")
+	steps := readSteps(t, strings.NewReplacer("http://127.0.0.1:8080", l.url(), "http://127.0.0.1:8090", l.simulator).Replace(text))
+	if len(steps) != 2 || !strings.Contains(steps[1].output, `"given":2,"needed":2`) {
+		t.Fatalf("the README shows %d steps: %+v", len(steps), steps)
+	}
+	walk(t, steps)
+}
+
+func document(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// walk runs the steps in one bash and compares what they print.
+func walk(t *testing.T, steps []step, env ...string) {
+	t.Helper()
+	for _, tool := range []string{"bash", "make", "curl", "openssl"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Fatalf("the documents' commands need %s: %v", tool, err)
+		}
+	}
 	var script strings.Builder
 	script.WriteString("set -euo pipefail\n")
 	for i, s := range steps {
@@ -46,7 +68,7 @@ func TestWalkthrough(t *testing.T) {
 	defer cancel()
 	shell := exec.CommandContext(ctx, "bash", "-c", script.String())
 	shell.Dir = ".."
-	shell.Env = append(os.Environ(), "ARGS="+strings.Join(lab, " "), "TMPDIR="+t.TempDir())
+	shell.Env = append(append(os.Environ(), env...), "TMPDIR="+t.TempDir())
 	shell.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that what it started can be ended with it
 	shell.Cancel = func() error { return syscall.Kill(-shell.Process.Pid, syscall.SIGKILL) }
 	t.Cleanup(func() { _ = syscall.Kill(-shell.Process.Pid, syscall.SIGKILL) })
@@ -79,6 +101,9 @@ type step struct {
 
 func endOf(i int) string { return fmt.Sprintf("--- end of block %d ---", i) }
 
+// readSteps reads the blocks of a document. One of sh is followed by a block
+// without a language that holds its output, or prints nothing. In an output
+// <word> stands for whatever has neither space nor quote in it.
 func readSteps(t *testing.T, text string) (steps []step) {
 	t.Helper()
 	placeholder := regexp.MustCompile(`<[a-z]+>`)
@@ -91,9 +116,6 @@ func readSteps(t *testing.T, text string) (steps []step) {
 		default:
 			steps[len(steps)-1].output = block
 		}
-	}
-	if len(steps) < 10 {
-		t.Fatalf("only %d blocks were read", len(steps))
 	}
 	for i, s := range steps {
 		var pattern strings.Builder
