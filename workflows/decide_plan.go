@@ -94,7 +94,7 @@ func askPeople(s situation, what string) (n next, enough bool) {
 		return n, false
 	}
 	wait := next{
-		Do: doWait, Phase: PhaseWaiting, Journal: true, Reason: what + ", " + s.whyPeople(),
+		Do: doWait, Phase: PhaseWaiting, Journal: true, Reason: what + s.whyPeople(),
 		What: WaitPerson, Who: s.whoApproves(), Then: s.thenApproved(),
 	}
 	switch {
@@ -124,27 +124,36 @@ func askPeople(s situation, what string) (n next, enough bool) {
 	return wait, false
 }
 
-// whyPeople says why people are asked, and how far they are.
+// whyPeople goes on with the sentence that a run asks people: why, and how far
+// they are.
 func (s situation) whyPeople() string {
-	_, rules := s.Policy.Alone(s.plan())
-	var because []string
-	for _, r := range rules {
-		if r.Effect == policy.EffectAsks && s.State == spacelift.RunStateUnconfirmed {
-			because = append(because, fmt.Sprintf("%s (%s)", r.Detail, r.Origin))
-		}
-	}
-	if s.needsApproval && s.State == spacelift.RunStateUnconfirmed {
-		because = append(because, "an approval policy in Spacelift asks for a review")
-	}
 	given := "nobody has approved yet"
 	if len(s.approved) > 0 {
 		given = s.approvers() + " approved"
 	}
-	progress := fmt.Sprintf("%d of %s: %s", len(s.approved), approvalsOf(s.Policy.Approvals.Value), given)
-	if len(because) == 0 {
+	progress := fmt.Sprintf("; %d of %s: %s", len(s.approved), approvalsOf(s.Policy.Approvals.Value), given)
+	if s.State != spacelift.RunStateUnconfirmed {
 		return progress
 	}
-	return strings.Join(because, "; ") + "; " + progress
+	why, because := " and people decide", ", because "
+	var reasons []string
+	if s.Policy.Confirm.Value == policy.ConfirmManual {
+		why, because = fmt.Sprintf("%s (%s)", why, s.Policy.Confirm.Origin), ", also because "
+	} else {
+		_, rules := s.Policy.Alone(s.plan())
+		for _, r := range rules {
+			if r.Effect == policy.EffectAsks {
+				reasons = append(reasons, fmt.Sprintf("%s (%s)", strings.Replace(r.Detail, "the plan", "it", 1), r.Origin))
+			}
+		}
+	}
+	if s.needsApproval {
+		reasons = append(reasons, "an approval policy in Spacelift asks for a review")
+	}
+	if len(reasons) > 0 {
+		why += because + enumerate(reasons)
+	}
+	return why + progress
 }
 
 // whoApproves says who may.

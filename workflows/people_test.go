@@ -146,7 +146,7 @@ func TestPeopleDecide(t *testing.T) {
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) }) // deletes 3
 				r.at(time.Minute, func() {
-					r.wants(workflows.PhaseWaiting, "the plan deletes 3 resources, more than 2 (profile small)")
+					r.wants(workflows.PhaseWaiting, "has changes and people decide, because it deletes 3 resources, more than 2 (profile small); 0 of 1 approval")
 					r.set(func() { r.truth.History = r.truth.History[:2] }) // so that the next deletes 3 as well
 					r.goes(replan)
 					r.toldOf(2)
@@ -165,7 +165,7 @@ func TestPeopleDecide(t *testing.T) {
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 				r.at(time.Minute, func() {
-					r.wants(workflows.PhaseWaiting, "the plan deletes 3 resources (gantry:confirm=no-deletes)")
+					r.wants(workflows.PhaseWaiting, "has changes and people decide, because it deletes 3 resources (gantry:confirm=no-deletes); 0 of 1 approval")
 					r.says(ann, workflows.Approve, "")
 				})
 				r.at(3*time.Minute, func() { r.told(); r.moves(applying, finished) })
