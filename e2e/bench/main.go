@@ -61,6 +61,7 @@ func (b *bench) run(ctx context.Context) error {
 	}{
 		{"Front door: accepted webhooks (verify, decode, fsync), against a bare handler that verifies and decodes", b.frontDoor},
 		{"Forwarding: events of hot runs, coalesced against one SignalWithStart per event", b.forwarding},
+		{"History: Temporal's events for the standard stories, against the notifications that came", b.history},
 		{"From UNCONFIRMED to runConfirm, warm worker, idle machine", b.reaction},
 		{"Sizes and starts", b.sizes},
 	} {
@@ -69,6 +70,5 @@ func (b *bench) run(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", part.title, err)
 		}
 	}
-	fmt.Println("\nTemporal history events per run: go run ./e2e/record prints them for every scenario.")
 	return nil
 }

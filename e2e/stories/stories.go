@@ -1,4 +1,4 @@
-package main
+package stories
 
 import (
 	"context"
@@ -22,9 +22,9 @@ const (
 	discarded   = spacelift.RunStateDiscarded
 )
 
-// stories are what is recorded. A history is replayed under the name of its
-// story: never rename one.
-var stories = []story{
+// told are the stories of runs that nobody decides about through Gantry. A
+// history is replayed under the name of its story: never rename one.
+var told = []story{
 	{name: "auto-nine-notifications", labels: auto, plan: changes, script: func(ctx context.Context, t *teller) error {
 		return steps(
 			func() error { return t.oneByOne(ctx, unconfirmed) },

@@ -1,0 +1,87 @@
+package stories
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"text/tabwriter"
+)
+
+// limits are what the standard stories may cost in history events, on a real
+// Temporal. Each event is an entry in a database, and what the size of an
+// installation is planned by.
+var limits = map[string]int{
+	"auto-nine-notifications": 45,
+	"auto-coalesced":          20,
+	"no-changes":              32,
+	"reconcile-quiet":         8,
+	"reconcile-adopts":        16,
+
+	"freezes-declared-and-lifted": 60,
+	"retry-of-a-failed-run":       26,
+
+	"approved-by-two":  84, // and four messages, six events each
+	"rejected":         48,
+	"revoked":          70,
+	"review-passed-on": 62,
+	"retried":          52,
+	"stopped":          40,
+
+	"chain-begun":    56, // ten notifications, and five events for the chain
+	"chain-of-three": 50,
+}
+
+// Cost is what Temporal recorded for one story.
+type Cost struct {
+	Story string
+	// Notifications came to the execution, in so many signals. Both are 0 for an
+	// execution that does its work beside that of a run.
+	Notifications, Signals int
+	Events                 int
+	Limit                  int // 0 for a story that is not a standard one
+}
+
+// Missed says that the story cost more than it may.
+func (c Cost) Missed() bool { return c.Limit > 0 && c.Events > c.Limit }
+
+// Standard are the names of the stories that have a limit, in the order they
+// are told.
+func Standard() []string {
+	var names []string
+	for _, s := range all() {
+		if limits[s.name] > 0 {
+			names = append(names, s.name)
+		}
+	}
+	return names
+}
+
+// Report prints the costs as a table. The number of notifications is the
+// baseline: that many events nobody can save but by coalescing.
+func Report(w io.Writer, costs []Cost) error {
+	dash := func(n int) string {
+		if n == 0 {
+			return "–"
+		}
+		return strconv.Itoa(n)
+	}
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "story\tnotifications\tsignals\tevents\t× notifications\ttarget\t")
+	for _, c := range costs {
+		ratio, target, verdict := "–", "–", ""
+		if c.Notifications > 0 {
+			ratio = fmt.Sprintf("%.1f", float64(c.Events)/float64(c.Notifications))
+		}
+		if c.Limit > 0 {
+			target, verdict = fmt.Sprintf("≤ %d", c.Limit), "pass"
+		}
+		if c.Missed() {
+			verdict = "MISS"
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%s\t%s\n", c.Story, dash(c.Notifications), dash(c.Signals), c.Events, ratio, target, verdict)
+	}
+	return table.Flush()
+}
+
+func all() []story { return slices.Concat(told, people, apart, chained) }
