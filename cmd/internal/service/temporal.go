@@ -15,6 +15,7 @@ import (
 	"go.temporal.io/api/operatorservice/v1"
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
@@ -58,7 +59,7 @@ func startWorker(ctx context.Context, c client.Client, acts *activities.Activiti
 	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
 		err := prepareNamespace(ctx, c, o)
 		if err == nil {
-			w := newWorker(c, acts, o)
+			w := newWorker(ctx, c, acts, o)
 			if err = w.Start(); err == nil {
 				o.Log.InfoContext(ctx, "worker started", "taskQueue", o.Config.Temporal.TaskQueue, "namespace", o.Temporal.Namespace)
 				return w, nil
@@ -73,11 +74,12 @@ func startWorker(ctx context.Context, c client.Client, acts *activities.Activiti
 	}
 }
 
-func newWorker(c client.Client, acts *activities.Activities, o Options) worker.Worker {
+func newWorker(ctx context.Context, c client.Client, acts *activities.Activities, o Options) worker.Worker {
 	w := worker.New(c, o.Config.Temporal.TaskQueue, worker.Options{
 		WorkflowTaskPollerBehavior: worker.NewPollerBehaviorAutoscaling(worker.PollerBehaviorAutoscalingOptions{}),
 		ActivityTaskPollerBehavior: worker.NewPollerBehaviorAutoscaling(worker.PollerBehaviorAutoscalingOptions{}),
 		WorkerStopTimeout:          shutdownGrace,
+		Interceptors:               []interceptor.WorkerInterceptor{newCutOff(ctx)},
 	})
 	w.RegisterWorkflowWithOptions(workflows.ManageRun, workflow.RegisterOptions{Name: workflows.ManageRunType})
 	w.RegisterWorkflowWithOptions(workflows.Reconcile, workflow.RegisterOptions{Name: workflows.ReconcileType})
