@@ -52,7 +52,7 @@ func (b *bench) forwarding(ctx context.Context) error {
 		}
 	}
 	one, all := median(single).perSecond, median(coalesced).perSecond
-	fmt.Printf("one SignalWithStart per event  %8.0f events/s\ncoalesced per run              %8.0f events/s   %.1f × (target ≥ 3 ×)\n", one, all, all/one)
+	fmt.Printf("one SignalWithStart per event  %8.0f events/s\ncoalesced per run              %8.0f events/s   %.1f × (target ≥ 3 ×: %s)\n", one, all, all/one, verdict(all/one >= 3))
 	return nil
 }
 

@@ -65,6 +65,7 @@ func (b *bench) reaction(ctx context.Context) error {
 	}
 	waits = waits[5:] // the first ones warm the worker
 	slices.Sort(waits)
-	fmt.Printf("p50 %s, p90 %s (target p50 < 100 ms)\n", round(waits[len(waits)/2]), round(waits[len(waits)*9/10]))
+	p50 := waits[len(waits)/2]
+	fmt.Printf("p50 %s, p90 %s (target p50 < 100 ms: %s)\n", round(p50), round(waits[len(waits)*9/10]), verdict(p50 < 100*time.Millisecond))
 	return nil
 }

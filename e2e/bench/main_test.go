@@ -1,0 +1,28 @@
+package main
+
+import (
+	"testing"
+	"time"
+)
+
+func TestVerdict(t *testing.T) {
+	if got := verdict(true); got != "pass" {
+		t.Errorf("a target that is met: %s", got)
+	}
+	if got := verdict(false); got != "MISS" {
+		t.Errorf("a target that is missed: %s", got)
+	}
+}
+
+// TestMedian: one slow round must not decide a figure, and figures are taken
+// each by itself.
+func TestMedian(t *testing.T) {
+	got := median([]result{
+		{perSecond: 100, p50: 3 * time.Millisecond},
+		{perSecond: 900, p50: 1 * time.Millisecond},
+		{perSecond: 1, p50: 2 * time.Millisecond},
+	})
+	if got.perSecond != 100 || got.p50 != 2*time.Millisecond {
+		t.Errorf("the median is %+v", got)
+	}
+}
