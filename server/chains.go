@@ -137,10 +137,7 @@ func (h *handlers) updateChain(ctx context.Context, root spacelift.RunRef, name 
 	err := h.update(ctx, client.UpdateWorkflowOptions{
 		WorkflowID: workflows.ChainID(root), UpdateName: name, UpdateID: this.updateID(), Args: []any{wish},
 		WaitForStage: client.WorkflowUpdateStageCompleted,
-	}, &status)
-	if _, closed := errors.AsType[*serviceerror.NotFound](err); closed || isType(err, errTypeClosedMeanwhile) {
-		return status, h.whyChainClosed(ctx, root, this, err)
-	}
+	}, &status, func(ctx context.Context, closed error) error { return h.whyChainClosed(ctx, root, this, closed) })
 	return status, err
 }
 

@@ -2,24 +2,16 @@ package server
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"time"
 
 	"go.temporal.io/api/enums/v1"
-	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/temporal"
 
 	"github.com/gantryhq/gantry/gen/api"
 	genserver "github.com/gantryhq/gantry/gen/server"
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/workflows"
 )
-
-// updateTimeout bounds how long a caller waits for an execution to take a
-// decision and to do what follows from it.
-const updateTimeout = 10 * time.Second
 
 // DecideRun hands the bearer's decision to the run's execution.
 func (h *handlers) DecideRun(ctx context.Context, req genserver.DecideRunRequestObject) (genserver.DecideRunResponseObject, error) {
@@ -68,20 +60,8 @@ func (h *handlers) updateRun(ctx context.Context, ref spacelift.RunRef, name str
 	err := h.update(ctx, client.UpdateWorkflowOptions{
 		WorkflowID: workflows.ManageRunID(ref), UpdateName: name, UpdateID: this.updateID(), Args: []any{content},
 		WaitForStage: client.WorkflowUpdateStageCompleted,
-	}, &status)
-	if _, closed := errors.AsType[*serviceerror.NotFound](err); closed || isType(err, errTypeClosedMeanwhile) {
-		return status, h.whyClosed(ctx, ref, this, err)
-	}
+	}, &status, func(ctx context.Context, closed error) error { return h.whyClosed(ctx, ref, this, closed) })
 	return status, err
-}
-
-// errTypeClosedMeanwhile is Temporal's own refusal of updates that an execution
-// had taken but not done when it ended.
-const errTypeClosedMeanwhile = "AcceptedUpdateCompletedWorkflow"
-
-func isType(err error, errType string) bool {
-	e, ok := errors.AsType[*temporal.ApplicationError](err)
-	return ok && e.Type() == errType
 }
 
 // whyClosed explains an update that found no open execution: the run has
@@ -110,35 +90,6 @@ func (h *handlers) whyClosed(ctx context.Context, ref spacelift.RunRef, this cha
 type endedError struct{ outcome string }
 
 func (e *endedError) Error() string { return "the run has ended: " + e.outcome }
-
-// update sends an update to an execution and reads what came of it.
-func (h *handlers) update(ctx context.Context, o client.UpdateWorkflowOptions, result any) error {
-	ctx, cancel := context.WithTimeout(ctx, updateTimeout)
-	defer cancel()
-	handle, err := h.temporal.UpdateWorkflow(ctx, o)
-	if err == nil {
-		err = handle.Get(ctx, result)
-	}
-	return answered(err, o.UpdateID)
-}
-
-// answered marks the errors that leave open whether an update will count: it
-// was sent, and the worker or Temporal was too slow or away.
-func answered(err error, updateID string) error {
-	if err == nil || !temporalAway(err) {
-		return err
-	}
-	return &unansweredError{err: err, repeatable: updateID != ""}
-}
-
-// unansweredError says that a change was sent and may still happen.
-type unansweredError struct {
-	err        error
-	repeatable bool // it has a key, so a repeat counts once
-}
-
-func (e *unansweredError) Error() string { return "no answer yet: " + e.err.Error() }
-func (e *unansweredError) Unwrap() error { return e.err }
 
 func fromAPIDecisionRequest(r api.DecisionRequest) workflows.Decision {
 	return workflows.Decision{Verdict: workflows.Verdict(r.Verdict), Note: deref(r.Note), StateVersion: r.StateVersion}

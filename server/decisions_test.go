@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -216,48 +217,22 @@ func TestDecisionsThatFindNoOpenExecution(t *testing.T) {
 		"nobody planned it": {err: errors.New("secret details"), status: http.StatusInternalServerError, kind: "internal"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t)
-			r.temporal.update, r.temporal.execution, r.temporal.err = tt.update, tt.execution, tt.err
-			if tt.known != nil {
-				r.temporal.set(*tt.known)
-			}
-			w := r.post(approverToken, decisions, approve)
-			p := wantProblem(t, w, tt.status, tt.kind)
-			if !strings.Contains(*p.Detail, tt.detail) || strings.Contains(*p.Detail, "secret details") {
-				t.Errorf("detail %q", *p.Detail)
-			}
-			if (tt.status == http.StatusServiceUnavailable) != (w.Header().Get("Retry-After") != "") {
-				t.Errorf("Retry-After is %q", w.Header().Get("Retry-After"))
-			}
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t)
+				r.temporal.update, r.temporal.execution, r.temporal.err = tt.update, tt.execution, tt.err
+				if tt.known != nil {
+					r.temporal.set(*tt.known)
+				}
+				w := r.post(approverToken, decisions, approve)
+				p := wantProblem(t, w, tt.status, tt.kind)
+				if !strings.Contains(*p.Detail, tt.detail) || strings.Contains(*p.Detail, "secret details") {
+					t.Errorf("detail %q", *p.Detail)
+				}
+				if (tt.status == http.StatusServiceUnavailable) != (w.Header().Get("Retry-After") != "") {
+					t.Errorf("Retry-After is %q", w.Header().Get("Retry-After"))
+				}
+			})
 		})
-	}
-}
-
-// What was sent and not answered is sent again under its key, and the caller is
-// told that this is safe.
-func TestAnUnansweredDecisionIsSentAgain(t *testing.T) {
-	r := newRig(t)
-	r.temporal.update = func(client.UpdateWorkflowOptions) (any, error) { return nil, errNobodyWorks }
-	p := wantProblem(t, r.post(approverToken, decisions, approve), http.StatusServiceUnavailable, "unanswered")
-	if !strings.Contains(*p.Detail, "look at it") {
-		t.Errorf("without a key: %s", *p.Detail)
-	}
-	p = wantProblem(t, r.post(approverToken, decisions, approve, keyed("k1")...), http.StatusServiceUnavailable, "unanswered")
-	if !strings.Contains(*p.Detail, "same Idempotency-Key") {
-		t.Errorf("with a key: %s", *p.Detail)
-	}
-	r.temporal.update = counts
-	for range 2 {
-		if w := r.post(approverToken, decisions, approve, keyed("k1")...); w.Code != http.StatusOK {
-			t.Errorf("sent again: %d %s", w.Code, w.Body)
-		}
-	}
-	ids := map[string]int{}
-	for _, u := range r.temporal.updates {
-		ids[u.UpdateID]++
-	}
-	if len(ids) != 2 || ids[""] != 1 {
-		t.Errorf("updates by id: %v; the three with a key are one", ids)
 	}
 }
 

@@ -113,10 +113,9 @@ func (h *handlers) LiftFreeze(ctx context.Context, req genserver.LiftFreezeReque
 	err = h.update(ctx, client.UpdateWorkflowOptions{
 		WorkflowID: workflows.FreezesID(account.Name), UpdateName: workflows.LiftFreezeUpdate, UpdateID: this.updateID(),
 		Args: []any{workflows.LiftFreeze{ID: req.Freeze, By: by}}, WaitForStage: client.WorkflowUpdateStageCompleted,
-	}, &freeze)
-	if _, none := errors.AsType[*serviceerror.NotFound](err); none {
-		return nil, &refusal{unknownFreeze("no freeze was ever declared in account " + string(account.Name))}
-	}
+	}, &freeze, func(context.Context, error) error {
+		return &refusal{unknownFreeze("no freeze was ever declared in account " + string(account.Name))}
+	})
 	if err != nil {
 		return nil, fmt.Errorf("lift freeze %s of account %s: %w", req.Freeze, account.Name, err)
 	}

@@ -1,0 +1,89 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
+)
+
+// updateTimeout bounds how long a caller waits for an execution to take a
+// decision and to do what follows from it.
+const updateTimeout = 10 * time.Second
+
+// Waits before an update without an answer is sent again. An execution that
+// begins, or continues as new, takes updates within milliseconds.
+const (
+	firstResend = 50 * time.Millisecond
+	lastResend  = time.Second
+)
+
+// errTypeClosedMeanwhile is Temporal's own refusal of updates that an execution
+// had taken but not done when it ended.
+const errTypeClosedMeanwhile = "AcceptedUpdateCompletedWorkflow"
+
+func isType(err error, errType string) bool {
+	e, ok := errors.AsType[*temporal.ApplicationError](err)
+	return ok && e.Type() == errType
+}
+
+// update sends an update to an execution and reads what came of it. whyClosed
+// says what it means that there is no open execution; it may say that the
+// answer is open still, with an *unansweredError.
+//
+// While it is open, the update is sent again until updateTimeout. Temporal does
+// an update of one id once, in one execution. In one that continued as new our
+// own keys tell a repeat; a request without a key is refused there at worst,
+// because the person has said so already: nothing counts twice.
+func (h *handlers) update(ctx context.Context, o client.UpdateWorkflowOptions, result any, whyClosed func(context.Context, error) error) error {
+	ctx, cancel := context.WithTimeout(ctx, updateTimeout)
+	defer cancel()
+	key := o.UpdateID
+	if key == "" {
+		o.UpdateID = ulid.Make().String()
+	}
+	for wait := firstResend; ; wait = min(2*wait, lastResend) {
+		err := answered(h.updateOnce(ctx, o, result), key)
+		if _, closed := errors.AsType[*serviceerror.NotFound](err); closed || isType(err, errTypeClosedMeanwhile) {
+			err = answered(whyClosed(ctx, err), key)
+		}
+		if !is[*unansweredError](err) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(wait):
+		}
+	}
+}
+
+func (h *handlers) updateOnce(ctx context.Context, o client.UpdateWorkflowOptions, result any) error {
+	handle, err := h.temporal.UpdateWorkflow(ctx, o)
+	if err != nil {
+		return err
+	}
+	return handle.Get(ctx, result)
+}
+
+// answered marks the errors that leave open whether a change will count: it
+// was sent, and the worker or Temporal was too slow or away.
+func answered(err error, key string) error {
+	if err == nil || !temporalAway(err) {
+		return err
+	}
+	return &unansweredError{err: err, repeatable: key != ""}
+}
+
+// unansweredError says that a change was sent and may still happen.
+type unansweredError struct {
+	err        error
+	repeatable bool // it has a key, so a repeat counts once
+}
+
+func (e *unansweredError) Error() string { return "no answer yet: " + e.err.Error() }
+func (e *unansweredError) Unwrap() error { return e.err }
