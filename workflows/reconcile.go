@@ -312,6 +312,7 @@ func (t *tick) carryOut(ctx workflow.Context) {
 			WorkflowID:            ManageRunID(r.Run),
 			ParentClosePolicy:     enums.PARENT_CLOSE_POLICY_ABANDON,
 			WorkflowIDReusePolicy: enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
+			TypedSearchAttributes: StartAttributes(r.Run, r.Events),
 		}), ManageRunType, ManageRunInput{Run: r.Run, Generation: CurrentGeneration, Events: r.Events})
 		results[i] = child.GetChildWorkflowExecution()
 	}

@@ -17,6 +17,7 @@ import (
 	workflowpb "go.temporal.io/api/workflow/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/workflow"
 
@@ -57,6 +58,7 @@ type accountRig struct {
 	away    bool                           // Temporal's lists fail
 	asked   int                            // queries of executions
 	adopted []workflows.ManageRunInput
+	listed  []temporal.SearchAttributes // that the adopted began with
 	told    map[string][]workflows.RunEvents
 }
 
@@ -185,10 +187,11 @@ func (r *accountRig) tick() workflows.ReconcileReport {
 }
 
 // adopt is ManageRun as far as Reconcile is concerned.
-func (r *accountRig) adopt(_ workflow.Context, in workflows.ManageRunInput) (workflows.RunStatus, error) {
+func (r *accountRig) adopt(ctx workflow.Context, in workflows.ManageRunInput) (workflows.RunStatus, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.adopted = append(r.adopted, in)
+	r.listed = append(r.listed, workflow.GetTypedSearchAttributes(ctx))
 	s := workflows.RunStatus{Run: in.Run}
 	for _, e := range in.Events {
 		s = heard(s, e.State, e.StateVersion)

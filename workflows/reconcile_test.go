@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/gantryhq/gantry/spacelift"
@@ -40,6 +41,14 @@ func TestReconcileAdoptsRunsNobodyToldOf(t *testing.T) {
 	newest := r.adopted[0].Events[5]
 	if newest.State != unconfirmed || newest.StateVersion != 5 || newest.Delta == nil || newest.Source != workflows.SourceReconcile || !spacelift.Managed(newest.Labels) {
 		t.Errorf("the newest event is %+v", newest)
+	}
+	// Lists find it at once, as they find those that a notification began.
+	for key, want := range map[temporal.SearchAttributeKeyKeyword]string{
+		workflows.AttrAccount: "acme", workflows.AttrStack: "network-prod", workflows.AttrRunState: "UNCONFIRMED", workflows.AttrRunType: "TRACKED",
+	} {
+		if got, _ := r.listed[0].GetKeyword(key); got != want {
+			t.Errorf("it begins with %s=%q, want %q", key.GetName(), got, want)
+		}
 	}
 	if report.InProgress != 1 || report.Webhook == nil || !report.Webhook.Enabled {
 		t.Errorf("report is %+v", report)
