@@ -5,12 +5,15 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -48,6 +51,7 @@ type apiRig struct {
 	t          *testing.T
 	server     *httptest.Server
 	executions *executions
+	losing     atomic.Bool // the next decision is taken, and answered as if nobody knew
 }
 
 func newAPIRig(t *testing.T) *apiRig {
@@ -76,11 +80,24 @@ func newAPIRig(t *testing.T) *apiRig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.server = httptest.NewServer(handler)
+	r.server = httptest.NewServer(r.loses(handler))
 	t.Cleanup(r.server.Close)
 	t.Setenv("GANTRY_URL", r.server.URL)
 	r.as(annToken)
 	return r
+}
+
+func (r *apiRig) loses(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if !strings.HasSuffix(req.URL.Path, "/decisions") || !r.losing.Swap(false) {
+			next.ServeHTTP(w, req)
+			return
+		}
+		next.ServeHTTP(httptest.NewRecorder(), req)
+		w.Header().Set("Content-Type", "application/problem+json")
+		w.WriteHeader(http.StatusServiceUnavailable)
+		fmt.Fprint(w, `{"type":"urn:gantry:problem:unanswered","title":"There is no answer yet","status":503}`)
+	})
 }
 
 // as gives the commands a token.
