@@ -45,11 +45,14 @@ func TestApprovalRightBehindThePlan(t *testing.T) {
 		_, err := w.spacelift.WaitState(t.Context(), "billing-dev", id, spacelift.RunStateUnconfirmed)
 		w.must(err)
 		w.eventually("the approval counts", func(ctx context.Context) error {
-			r, err := who.bob.decides(ctx, "billing-dev", id, api.VerdictApprove, "now")
+			// Each try is a request of its own: a refusal is what its key stands for.
+			r, err := who.bob.decides(ctx, "billing-dev", id, api.VerdictApprove)
 			if err != nil || r.JSON200 != nil {
 				return err
 			}
 			switch kindOf(r) {
+			case "already-decided", "run-ended": // one without an answer counted
+				return nil
 			case "not-asked", "not-found", "temporal-unavailable", "unanswered": // not yet
 			default:
 				t.Errorf("refused: %d %s", r.StatusCode(), r.Body)
