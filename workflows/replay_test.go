@@ -29,11 +29,7 @@ func TestReplay(t *testing.T) {
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(strings.TrimPrefix(file, folder+"/"), ".json"), func(t *testing.T) {
 			replayer := worker.NewWorkflowReplayer()
-			replayer.RegisterWorkflow(workflows.ManageRun)
-			replayer.RegisterWorkflow(workflows.Reconcile)
-			replayer.RegisterWorkflow(workflows.Freezes)
-			replayer.RegisterWorkflow(workflows.RetryRun)
-			replayer.RegisterWorkflow(workflows.Rollout)
+			workflows.Register(replayer)
 			if err := replayer.ReplayWorkflowHistoryFromJSONFile(testLogger{}, file); err != nil {
 				t.Error(err)
 			}

@@ -42,11 +42,7 @@ func TestCostOfAManagedRun(t *testing.T) {
 		delete(documented, c.Story)
 
 		replayer := worker.NewWorkflowReplayer()
-		replayer.RegisterWorkflow(workflows.ManageRun)
-		replayer.RegisterWorkflow(workflows.Reconcile)
-		replayer.RegisterWorkflow(workflows.Freezes)
-		replayer.RegisterWorkflow(workflows.RetryRun)
-		replayer.RegisterWorkflow(workflows.Rollout)
+		workflows.Register(replayer)
 		if err := replayer.ReplayWorkflowHistoryFromJSONFile(nil, dir+"/"+c.Story+".json"); err != nil {
 			t.Errorf("%s: the recorded history does not replay: %v", c.Story, err)
 		}

@@ -81,11 +81,7 @@ func (s story) tell(ctx context.Context, c client.Client) (*teller, error) {
 		return nil, err
 	}
 	w := worker.New(c, t.queue, worker.Options{Identity: identity})
-	w.RegisterWorkflow(workflows.ManageRun)
-	w.RegisterWorkflow(workflows.Reconcile)
-	w.RegisterWorkflow(workflows.Freezes)
-	w.RegisterWorkflow(workflows.RetryRun)
-	w.RegisterWorkflow(workflows.Rollout)
+	workflows.Register(w)
 	w.RegisterActivity(&activities.Activities{
 		Accounts:       map[spacelift.Account]activities.Spacelift{account: api},
 		WebhookSecrets: map[spacelift.Account]func() string{account: func() string { return webhookSecret }},

@@ -18,7 +18,6 @@ import (
 	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/worker"
-	"go.temporal.io/sdk/workflow"
 
 	"github.com/gantryhq/gantry/activities"
 	"github.com/gantryhq/gantry/workflows"
@@ -81,11 +80,7 @@ func newWorker(ctx context.Context, c client.Client, acts *activities.Activities
 		WorkerStopTimeout:          shutdownGrace,
 		Interceptors:               []interceptor.WorkerInterceptor{newCutOff(ctx)},
 	})
-	w.RegisterWorkflowWithOptions(workflows.ManageRun, workflow.RegisterOptions{Name: workflows.ManageRunType})
-	w.RegisterWorkflowWithOptions(workflows.Reconcile, workflow.RegisterOptions{Name: workflows.ReconcileType})
-	w.RegisterWorkflowWithOptions(workflows.Freezes, workflow.RegisterOptions{Name: workflows.FreezesType})
-	w.RegisterWorkflowWithOptions(workflows.RetryRun, workflow.RegisterOptions{Name: workflows.RetryRunType})
-	w.RegisterWorkflowWithOptions(workflows.Rollout, workflow.RegisterOptions{Name: workflows.RolloutType})
+	workflows.Register(w)
 	w.RegisterActivityWithOptions(acts, activity.RegisterOptions{})
 	return w
 }

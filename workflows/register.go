@@ -1,0 +1,18 @@
+package workflows
+
+import "go.temporal.io/sdk/workflow"
+
+// Registry is what workflows are registered with: a worker, a replayer, the
+// SDK's test environment.
+type Registry interface {
+	RegisterWorkflowWithOptions(w any, o workflow.RegisterOptions)
+}
+
+// Register registers every workflow, under the name it is started by.
+func Register(r Registry) {
+	r.RegisterWorkflowWithOptions(ManageRun, workflow.RegisterOptions{Name: ManageRunType})
+	r.RegisterWorkflowWithOptions(Reconcile, workflow.RegisterOptions{Name: ReconcileType})
+	r.RegisterWorkflowWithOptions(Freezes, workflow.RegisterOptions{Name: FreezesType})
+	r.RegisterWorkflowWithOptions(RetryRun, workflow.RegisterOptions{Name: RetryRunType})
+	r.RegisterWorkflowWithOptions(Rollout, workflow.RegisterOptions{Name: RolloutType})
+}
