@@ -53,15 +53,6 @@ type decision struct {
 // maxDecisions bounds how many decisions are kept.
 const maxDecisions = 100
 
-// usedKey is an idempotency key and what it was used for.
-type usedKey struct {
-	Key string `json:"key"`
-	For string `json:"for"` // see fingerprint
-}
-
-// maxKeys bounds how many keys are remembered.
-const maxKeys = 200
-
 // asks reports whether a state asks for a decision.
 func asks(state spacelift.RunState, needsApproval bool) bool {
 	switch state {
@@ -206,27 +197,6 @@ func afterColon(note string) string {
 		return ""
 	}
 	return ": " + note
-}
-
-// remember keeps an idempotency key and what it was used for.
-func (r *record) remember(key, what string) {
-	if key == "" {
-		return
-	}
-	r.Keys = append(r.Keys, usedKey{key, what})
-	if len(r.Keys) > maxKeys {
-		r.Keys = slices.Delete(r.Keys, 0, 1)
-	}
-}
-
-// keyUse returns what an idempotency key was used for; empty if it was not.
-func (r *record) keyUse(key string) string {
-	for _, k := range r.Keys {
-		if key != "" && k.Key == key {
-			return k.For
-		}
-	}
-	return ""
 }
 
 // strike does what the clocks say about the state that asks now: reminders and

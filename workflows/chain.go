@@ -28,7 +28,7 @@ type chain struct {
 	HeldSince time.Time    `json:"heldSince,omitzero"`
 	EndedAt   time.Time    `json:"endedAt,omitzero"`
 	Outcome   string       `json:"outcome,omitempty"` // how it ended
-	Keys      []usedKey    `json:"keys,omitempty"`
+	Keys      usedKeys     `json:"keys,omitempty"`
 	Journal   []ChainEntry `json:"journal,omitempty"`
 }
 

@@ -4,12 +4,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"slices"
 )
 
 // refuseSkip says why a stack is not skipped for somebody; nil if it is.
 func (c *chain) refuseSkip(wish SkipStack) *refusal {
-	if used := c.keyUse(wish.Key); used != "" {
+	if used := c.Keys.use(wish.Key); used != "" {
 		return reused(used, wish.content())
 	}
 	if no := c.refuseEnded(); no != nil {
@@ -40,7 +39,7 @@ func (c *chain) refuseSkip(wish SkipStack) *refusal {
 
 // refuseStop says why the chain is not stopped for somebody; nil if it is.
 func (c *chain) refuseStop(wish StopChain) *refusal {
-	if used := c.keyUse(wish.Key); used != "" {
+	if used := c.Keys.use(wish.Key); used != "" {
 		return reused(used, wish.content())
 	}
 	return c.refuseEnded()
@@ -71,24 +70,4 @@ func (w StopChain) content() string { return digest("stop", w.By, w.Note) }
 func digest(words ...string) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%q", words))
 	return hex.EncodeToString(sum[:16])
-}
-
-func (c *chain) keyUse(key string) string {
-	for _, k := range c.Keys {
-		if key != "" && k.Key == key {
-			return k.For
-		}
-	}
-	return ""
-}
-
-// remember keeps an idempotency key and what it was used for.
-func (c *chain) remember(key, what string) {
-	if key == "" {
-		return
-	}
-	c.Keys = append(c.Keys, usedKey{key, what})
-	if len(c.Keys) > maxKeys {
-		c.Keys = slices.Delete(c.Keys, 0, 1)
-	}
 }

@@ -314,7 +314,7 @@ func TestRefuseSkip(t *testing.T) {
 	s.goes()
 	s.ends("app", runFailed)
 	s.c.skip(s.now, SkipStack{Stack: "app", By: "jane"})
-	s.c.remember("k1", SkipStack{Stack: "app", By: "jane"}.content())
+	s.c.Keys.remember("k1", SkipStack{Stack: "app", By: "jane"}.content())
 	s.goes()
 	for _, tc := range []struct {
 		wish SkipStack

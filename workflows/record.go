@@ -45,7 +45,7 @@ type record struct {
 	Entered   entrance   `json:"entered,omitzero"`
 	Askings   []asking   `json:"askings,omitempty"`
 	Decisions []decision `json:"decisions,omitempty"`
-	Keys      []usedKey  `json:"keys,omitempty"`
+	Keys      usedKeys   `json:"keys,omitempty"`
 	Stopping  *stopping  `json:"stopping,omitempty"`
 	Trouble   *trouble   `json:"trouble,omitempty"`
 

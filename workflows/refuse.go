@@ -28,7 +28,7 @@ func (r *record) refuseDecision(s situation, d Decision) *refusal {
 	if d.Verdict != Approve && d.Verdict != Reject && d.Verdict != Revoke {
 		return refuse(ErrTypeUnknownVerdict, "%q is no verdict; there are %s, %s and %s", d.Verdict, Approve, Reject, Revoke)
 	}
-	if used := r.keyUse(d.Key); used != "" {
+	if used := r.Keys.use(d.Key); used != "" {
 		if used != fingerprint(d) {
 			return refuse(ErrTypeKeyReused, "this idempotency key was used for something else; take a new one")
 		}
@@ -130,7 +130,7 @@ func (s situation) refuseGroup(by Person) *refusal {
 
 // refuseStop says why a run is not stopped for somebody; nil if it is.
 func (r *record) refuseStop(s situation, wish StopRequest) *refusal {
-	if used := r.keyUse(wish.Key); used != "" {
+	if used := r.Keys.use(wish.Key); used != "" {
 		if used != fingerprint(wish) {
 			return refuse(ErrTypeKeyReused, "this idempotency key was used for something else; take a new one")
 		}

@@ -121,8 +121,8 @@ func (r *rollout) listen(ctx workflow.Context) error {
 // right before, and nothing yields between the two.
 func (r *rollout) skip(ctx workflow.Context, wish SkipStack) (ChainStatus, error) {
 	now := workflow.Now(ctx).UTC()
-	if r.known.keyUse(wish.Key) == "" {
-		r.known.remember(wish.Key, wish.content())
+	if r.known.Keys.use(wish.Key) == "" {
+		r.known.Keys.remember(wish.Key, wish.content())
 		r.known.skip(now, wish)
 		r.stirred = true
 	}
@@ -132,8 +132,8 @@ func (r *rollout) skip(ctx workflow.Context, wish SkipStack) (ChainStatus, error
 // stop ends the chain.
 func (r *rollout) stop(ctx workflow.Context, wish StopChain) (ChainStatus, error) {
 	now := workflow.Now(ctx).UTC()
-	if r.known.keyUse(wish.Key) == "" {
-		r.known.remember(wish.Key, wish.content())
+	if r.known.Keys.use(wish.Key) == "" {
+		r.known.Keys.remember(wish.Key, wish.content())
 		r.known.stop(now, wish)
 		r.stirred = true
 	}

@@ -75,8 +75,8 @@ func (m *manager) takeDecision(ctx workflow.Context, d Decision) (RunStatus, err
 	if no := m.known.refuseDecision(m.situation(ctx), d); no != nil {
 		return RunStatus{}, no.asError()
 	}
-	if m.known.keyUse(d.Key) == "" {
-		m.known.remember(d.Key, fingerprint(d))
+	if m.known.Keys.use(d.Key) == "" {
+		m.known.Keys.remember(d.Key, fingerprint(d))
 		m.known.decided(workflow.Now(ctx).UTC(), d)
 	}
 	return m.answer(ctx)
@@ -90,8 +90,8 @@ func (m *manager) takeStop(ctx workflow.Context, wish StopRequest) (RunStatus, e
 	if no := m.known.refuseStop(m.situation(ctx), wish); no != nil {
 		return RunStatus{}, no.asError()
 	}
-	if m.known.keyUse(wish.Key) == "" {
-		m.known.remember(wish.Key, fingerprint(wish))
+	if m.known.Keys.use(wish.Key) == "" {
+		m.known.Keys.remember(wish.Key, fingerprint(wish))
 		m.known.stop(workflow.Now(ctx).UTC(), wish)
 	}
 	return m.answer(ctx)
