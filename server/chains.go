@@ -2,13 +2,11 @@ package server
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
-	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 
 	genserver "github.com/gantryhq/gantry/gen/server"
@@ -22,23 +20,11 @@ func (h *handlers) ListChains(ctx context.Context, req genserver.ListChainsReque
 	if err != nil {
 		return nil, err
 	}
-	token, err := base64.RawURLEncoding.DecodeString(deref(req.Params.PageToken))
-	if err != nil {
-		return nil, &refusal{badRequest("pageToken is not one this API gave; leave it out to start from the newest")}
-	}
-	query, err := visibilityQuery(workflows.RolloutType, []filter{
+	page, err := h.listExecutions(ctx, workflows.RolloutType, []filter{
 		{"account", workflows.AttrAccount.GetName(), string(account.Name)},
 		{"stack", workflows.AttrStack.GetName(), deref(req.Params.Stack)},
 		{"phase", workflows.AttrPhase.GetName(), string(deref(req.Params.Phase))},
-	})
-	if err != nil {
-		return nil, &refusal{badRequest(err.Error())}
-	}
-	ctx, cancel := context.WithTimeout(ctx, temporalTimeout)
-	defer cancel()
-	page, err := h.temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
-		PageSize: int32(pageSize(req.Params.PageSize)), NextPageToken: token, Query: query,
-	})
+	}, req.Params.PageSize, req.Params.PageToken)
 	if err != nil {
 		return nil, fmt.Errorf("list chains: %w", err)
 	}

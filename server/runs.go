@@ -34,19 +34,7 @@ func (h *handlers) GetRun(ctx context.Context, req genserver.GetRunRequestObject
 
 // ListRuns lists executions from Temporal's visibility store.
 func (h *handlers) ListRuns(ctx context.Context, req genserver.ListRunsRequestObject) (genserver.ListRunsResponseObject, error) {
-	token, err := base64.RawURLEncoding.DecodeString(deref(req.Params.PageToken))
-	if err != nil {
-		return nil, &refusal{badRequest("pageToken is not one this API gave; leave it out to start from the newest")}
-	}
-	query, err := runsQuery(req.Params)
-	if err != nil {
-		return nil, &refusal{badRequest(err.Error())}
-	}
-	ctx, cancel := context.WithTimeout(ctx, temporalTimeout)
-	defer cancel()
-	page, err := h.temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
-		PageSize: int32(pageSize(req.Params.PageSize)), NextPageToken: token, Query: query,
-	})
+	page, err := h.listExecutions(ctx, workflows.ManageRunType, runFilters(req.Params), req.Params.PageSize, req.Params.PageToken)
 	if err != nil {
 		return nil, fmt.Errorf("list runs: %w", err)
 	}
@@ -64,13 +52,33 @@ func pageSize(asked *int) int {
 	return *asked
 }
 
-// runsQuery writes the query for a list of runs.
-func runsQuery(p api.ListRunsParams) (string, error) {
-	return visibilityQuery(workflows.ManageRunType, []filter{
+// runFilters are what a list of runs is filtered by.
+func runFilters(p api.ListRunsParams) []filter {
+	return []filter{
 		{"account", workflows.AttrAccount.GetName(), deref(p.Account)},
 		{"stack", workflows.AttrStack.GetName(), deref(p.Stack)},
 		{"state", workflows.AttrRunState.GetName(), deref(p.State)},
 		{"phase", workflows.AttrPhase.GetName(), string(deref(p.Phase))},
+	}
+}
+
+// listExecutions reads a page of a workflow's executions from Temporal's
+// visibility store.
+func (h *handlers) listExecutions(
+	ctx context.Context, workflowType string, filters []filter, size *int, pageToken *string,
+) (*workflowservice.ListWorkflowExecutionsResponse, error) {
+	token, err := base64.RawURLEncoding.DecodeString(deref(pageToken))
+	if err != nil {
+		return nil, &refusal{badRequest("pageToken is not one this API gave; leave it out to start from the newest")}
+	}
+	query, err := visibilityQuery(workflowType, filters)
+	if err != nil {
+		return nil, &refusal{badRequest(err.Error())}
+	}
+	ctx, cancel := context.WithTimeout(ctx, temporalTimeout)
+	defer cancel()
+	return h.temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
+		PageSize: int32(pageSize(size)), NextPageToken: token, Query: query,
 	})
 }
 
