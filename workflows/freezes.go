@@ -191,18 +191,3 @@ func (k *keeper) tell(ctx workflow.Context) error {
 	}
 	return nil
 }
-
-// withTelling is for telling many executions. It is tried for a day: without it
-// a run that a freeze without an end holds would learn of its end late.
-func withTelling(ctx workflow.Context) workflow.Context {
-	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
-		StartToCloseTimeout:    5 * time.Minute,
-		ScheduleToCloseTimeout: 24 * time.Hour,
-		RetryPolicy: &temporal.RetryPolicy{
-			InitialInterval:    time.Second,
-			BackoffCoefficient: 2,
-			MaximumInterval:    time.Minute,
-			MaximumAttempts:    5000, // more than fit into the day; the SDK's test environment takes 0 for 10
-		},
-	})
-}

@@ -102,3 +102,25 @@ func withNotification(ctx workflow.Context) workflow.Context {
 		},
 	})
 }
+
+// withTelling is for telling many executions. It is tried for a day: without it
+// a run that a freeze without an end holds would learn of its end late.
+func withTelling(ctx workflow.Context) workflow.Context { return forADay(ctx, 5*time.Minute) }
+
+// withRetrying is for calls of a retry. After a day it is given up: nobody waits
+// for a run of yesterday.
+func withRetrying(ctx workflow.Context) workflow.Context { return forADay(ctx, time.Minute) }
+
+// forADay is for calls that may take so long each and are tried for a day.
+func forADay(ctx workflow.Context, each time.Duration) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		StartToCloseTimeout:    each,
+		ScheduleToCloseTimeout: 24 * time.Hour,
+		RetryPolicy: &temporal.RetryPolicy{
+			InitialInterval:    time.Second,
+			BackoffCoefficient: 2,
+			MaximumInterval:    time.Minute,
+			MaximumAttempts:    5000, // more than fit into the day; the SDK's test environment takes 0 for 10
+		},
+	})
+}

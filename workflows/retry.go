@@ -132,18 +132,3 @@ func manageRetry(ctx workflow.Context, run spacelift.RunRef, of RetryOf, chains 
 	}
 	tellOfRun(ctx, chains, ChainNews{Run: run})
 }
-
-// withRetrying is for calls of a retry. After a day it is given up: nobody waits
-// for a run of yesterday.
-func withRetrying(ctx workflow.Context) workflow.Context {
-	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
-		StartToCloseTimeout:    time.Minute,
-		ScheduleToCloseTimeout: 24 * time.Hour,
-		RetryPolicy: &temporal.RetryPolicy{
-			InitialInterval:    time.Second,
-			BackoffCoefficient: 2,
-			MaximumInterval:    time.Minute,
-			MaximumAttempts:    5000, // more than fit into the day; the SDK's test environment takes 0 for 10
-		},
-	})
-}
