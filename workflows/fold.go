@@ -51,24 +51,13 @@ func fold(r record, events ...RunEvent) record {
 
 // take folds a batch as it came from outside, without what cannot be true.
 func (r *record) take(at time.Time, batch []RunEvent) {
-	var foreign, impossible int
-	fit := make([]RunEvent, 0, len(batch))
-	for _, e := range batch {
-		switch {
-		case e.Run != r.Run:
-			foreign++
-		case e.State == "" || len(e.State) > maxState || e.StateVersion < 0:
-			impossible++
-		default:
-			fit = append(fit, e)
-		}
-	}
+	own, foreign, impossible := r.own(batch)
 	var before []StateEntry
-	repair := slices.ContainsFunc(fit, func(e RunEvent) bool { return e.Source == SourceReconcile })
+	repair := slices.ContainsFunc(own, func(e RunEvent) bool { return e.Source == SourceReconcile })
 	if repair {
 		before = r.facts().States
 	}
-	*r = fold(*r, fit...)
+	*r = fold(*r, own...)
 	if repair {
 		r.noteRepair(at, before)
 	}
@@ -78,6 +67,23 @@ func (r *record) take(at time.Time, batch []RunEvent) {
 	if impossible > 0 {
 		r.note(at, KindNote, "%d events without a possible state were dropped", impossible)
 	}
+}
+
+// own returns the events of a batch that can be about this run, and how many
+// are of other runs or cannot be.
+func (r *record) own(batch []RunEvent) (own []RunEvent, foreign, impossible int) {
+	own = make([]RunEvent, 0, len(batch))
+	for _, e := range batch {
+		switch {
+		case e.Run != r.Run:
+			foreign++
+		case e.State == "" || len(e.State) > maxState || e.StateVersion < 0:
+			impossible++
+		default:
+			own = append(own, e)
+		}
+	}
+	return own, foreign, impossible
 }
 
 // byPlace orders events by their place in the run. An end is last whatever its

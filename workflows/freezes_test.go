@@ -39,9 +39,7 @@ type freezeRig struct {
 
 func newFreezeRig(t *testing.T) *freezeRig {
 	t.Helper()
-	var suite testsuite.WorkflowTestSuite
-	suite.SetLogger(testLogger{})
-	r := &freezeRig{T: t, env: suite.NewTestWorkflowEnvironment()}
+	r := &freezeRig{T: t, env: newEnvironment()}
 	r.env.SetStartTime(started)
 	r.env.SetTestTimeout(time.Minute)
 	r.env.RegisterActivity(&activities.Activities{Temporal: r})

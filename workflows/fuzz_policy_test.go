@@ -87,7 +87,7 @@ func (g *gamble) hears(e RunEvent) {
 func (g *gamble) decides(v Verdict, who byte) {
 	s := g.r.situation(g.now)
 	d := Decision{Verdict: v, By: Person{Name: []string{"ann", "bob", "eve", "jdoe"}[who%4]}}
-	if g.r.refuseDecision(s, d) != nil {
+	if g.r.refuseDecision(s, d, s.key()) != nil {
 		return
 	}
 	g.r.decided(g.now, d)

@@ -72,10 +72,11 @@ const ErrTypeImpossibleRun = "ImpossibleRun"
 
 // manager is an execution of ManageRun at work.
 type manager struct {
-	known  record
-	events workflow.ReceiveChannel
-	quiet  quiet
-	log    log.Logger
+	known   record
+	events  workflow.ReceiveChannel
+	arrived arrivals
+	quiet   quiet
+	log     log.Logger
 
 	// asked counts what people asked for, and answered how many of them the
 	// execution has done all for that it can at once.
@@ -116,33 +117,15 @@ func (m *manager) status(ctx workflow.Context) RunStatus {
 	return m.known.status(workflow.Now(ctx).UTC())
 }
 
-func (m *manager) eventsWait() bool { return m.events.Len() > 0 }
-
 // disturbed reports whether something came in that may change what to do.
 func (m *manager) disturbed() bool { return m.eventsWait() || m.asked > m.answered }
 
-// takeEvents folds all events that wait, before anything is decided on less
-// than what is known.
-func (m *manager) takeEvents(ctx workflow.Context) {
-	now := workflow.Now(ctx).UTC()
-	for waiting := m.events.Len(); waiting > 0; waiting = m.events.Len() {
-		var batch RunEvents // fresh each time: decoding leaves absent fields alone
-		ok := m.events.ReceiveAsync(&batch)
-		unreadable := waiting - m.events.Len()
-		if ok {
-			unreadable--
-		}
-		if unreadable > 0 {
-			m.known.note(now, KindNote, "%d signals could not be read and were dropped", unreadable)
-		}
-		m.known.take(now, batch.Events)
-		m.known.hearRest(batch)
-		if batch.GiveUp != "" {
-			m.known.giveUp(now, batch.GiveUp)
-		}
-		m.quiet.broken(now, m.known.Generation)
-	}
-	m.known.arrive(now)
+// atRest waits for something to come in, and lets those be answered meanwhile
+// who ask: they meet all that is known, decided and done.
+func (m *manager) atRest(wait func() error) error {
+	m.resting = true
+	defer func() { m.resting = false }()
+	return wait()
 }
 
 // decide decides, and writes the decision to the journal if it is another than
@@ -173,14 +156,14 @@ func (m *manager) decide(ctx workflow.Context) next {
 }
 
 // answerAll lets everybody who asked for something have their answer, and waits
-// until they do.
+// until they do or events come in: those who ask then are answered after them.
 func (m *manager) answerAll(ctx workflow.Context) error {
-	m.resting = true
-	err := workflow.Await(ctx, func() bool {
-		m.answered = m.asked
-		return workflow.AllHandlersFinished(ctx)
+	err := m.atRest(func() error {
+		return workflow.Await(ctx, func() bool {
+			m.answered = m.asked
+			return workflow.AllHandlersFinished(ctx) || m.eventsWait()
+		})
 	})
-	m.resting = false
 	return errors.Join(err, ctx.Err())
 }
 
@@ -195,7 +178,10 @@ func (m *manager) leave(ctx workflow.Context) (bool, error) {
 	m.known.farewell(workflow.Now(ctx).UTC())
 	m.post(ctx)
 	if len(m.known.Outbox) > 0 {
-		_, err := workflow.AwaitWithTimeout(ctx, closingWait, func() bool { return len(m.known.Outbox) == 0 || m.disturbed() })
+		err := m.atRest(func() error {
+			_, err := workflow.AwaitWithTimeout(ctx, closingWait, func() bool { return len(m.known.Outbox) == 0 || m.disturbed() })
+			return err
+		})
 		if err != nil {
 			return false, err
 		}

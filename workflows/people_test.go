@@ -265,6 +265,35 @@ func TestApprovalRightBehindThePlan(t *testing.T) {
 	}
 }
 
+// A decision that comes while the execution does something else is about the plan
+// that there was when it came: whoever gave it has not seen a later one.
+func TestADecisionIsAboutThePlanThereWasWhenItCame(t *testing.T) {
+	r := newRig(t, production)
+	var early *answer
+	r.at(0, func() {
+		r.away = true // the run is read, again and again, before people are asked
+		r.moves(queued, planning, unconfirmed)
+	})
+	r.at(100*time.Millisecond, func() {
+		early = r.update(workflows.DecideUpdate, workflows.Decision{Verdict: workflows.Approve, By: ann})
+	})
+	r.at(200*time.Millisecond, func() {
+		r.set(func() { r.away = false })
+		r.moves(replan, planning, unconfirmed)
+	})
+	r.at(time.Minute, func() { r.wants(workflows.PhaseWaiting, "0 of 2 approvals: nobody has approved yet") })
+	r.at(2*time.Minute, func() { r.says(ann, workflows.Approve, "") })
+	r.at(3*time.Minute, func() { r.says(bob, workflows.Approve, "") })
+	r.at(time.Hour, func() { r.told(); r.moves(applying, finished) })
+	s := r.manage()
+	if want := "the run went on to UNCONFIRMED (5) while your decision was on its way, look again"; early.refused != workflows.ErrTypeStalePlan || early.says != want {
+		t.Errorf("refused with %q: %s", early.refused, early.says)
+	}
+	if s.State != finished || len(r.confirmed) != 1 {
+		t.Errorf("ended in %s with %d confirmations", s.State, len(r.confirmed))
+	}
+}
+
 // Executions that older versions began take no decisions, and say so.
 func TestGeneration0TakesNoDecisions(t *testing.T) {
 	r := newRig(t, asked)

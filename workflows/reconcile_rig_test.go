@@ -155,9 +155,7 @@ func heard(s workflows.RunStatus, state spacelift.RunState, version int) workflo
 // environment is one for the next tick.
 func (r *accountRig) environment() *testsuite.TestWorkflowEnvironment {
 	r.Helper()
-	var suite testsuite.WorkflowTestSuite
-	suite.SetLogger(testLogger{})
-	env := suite.NewTestWorkflowEnvironment()
+	env := newEnvironment()
 	env.SetStartTime(r.clock.Now())
 	if r.last != nil {
 		env.SetLastCompletionResult(*r.last)

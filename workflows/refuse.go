@@ -22,9 +22,10 @@ func refuse(kind, format string, args ...any) *refusal {
 	return &refusal{Type: kind, Reason: fmt.Sprintf(format, args...)}
 }
 
-// refuseDecision says why a decision is not taken; nil if it is. It changes
-// nothing.
-func (r *record) refuseDecision(s situation, d Decision) *refusal {
+// refuseDecision says why a decision is not taken; nil if it is. A decision that
+// names no plan is about the state that Gantry had been told of when it came.
+// It changes nothing.
+func (r *record) refuseDecision(s situation, d Decision, told stateKey) *refusal {
 	if d.Verdict != Approve && d.Verdict != Reject && d.Verdict != Revoke {
 		return refuse(ErrTypeUnknownVerdict, "%q is no verdict; there are %s, %s and %s", d.Verdict, Approve, Reject, Revoke)
 	}
@@ -37,8 +38,11 @@ func (r *record) refuseDecision(s situation, d Decision) *refusal {
 	if no := s.refuseAnyDecision(); no != nil {
 		return no
 	}
-	if seen := d.StateVersion; seen != nil && *seen != s.StateVersion {
+	switch seen := d.StateVersion; {
+	case seen != nil && *seen != s.StateVersion:
 		return refuse(ErrTypeStalePlan, "you saw the plan of state version %d; the run is now at %s (%d), look again", *seen, s.State, s.StateVersion)
+	case seen == nil && told != s.key():
+		return refuse(ErrTypeStalePlan, "the run went on to %s (%d) while your decision was on its way, look again", s.State, s.StateVersion)
 	}
 	switch d.Verdict {
 	case Approve:

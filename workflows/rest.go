@@ -37,9 +37,9 @@ func (m *manager) rest(ctx workflow.Context, n next) error {
 			needed = earlier(needed, now.Add(shortest(s)))
 		}
 		m.quiet.set(ctx, needed)
-		m.resting = true
-		err := workflow.Await(ctx, func() bool { return m.disturbed() || m.quiet.alarm.IsReady() })
-		m.resting = false
+		err := m.atRest(func() error {
+			return workflow.Await(ctx, func() bool { return m.disturbed() || m.quiet.alarm.IsReady() })
+		})
 		if err = errors.Join(err, ctx.Err()); err != nil {
 			return ctx.Err()
 		}

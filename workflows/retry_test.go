@@ -37,9 +37,7 @@ type retryRig struct {
 
 func newRetryRig(t *testing.T) *retryRig {
 	t.Helper()
-	var suite testsuite.WorkflowTestSuite
-	suite.SetLogger(testLogger{})
-	r := &retryRig{T: t, env: suite.NewTestWorkflowEnvironment(), again: run}
+	r := &retryRig{T: t, env: newEnvironment(), again: run}
 	r.again.Run = "01KDX40000000000000000AGAIN"
 	r.failed = spacelift.Run{
 		Ref: run, Type: spacelift.RunTypeTracked, State: spacelift.RunStateFailed, StateVersion: 1, CanRetry: true, CreatedAt: started,

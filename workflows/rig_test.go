@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/worker"
 
 	"github.com/gantryhq/gantry/activities"
 	"github.com/gantryhq/gantry/spacelift"
@@ -59,9 +60,7 @@ type rig struct {
 
 func newRig(t *testing.T, labels []string) *rig {
 	t.Helper()
-	var suite testsuite.WorkflowTestSuite
-	suite.SetLogger(testLogger{})
-	r := &rig{T: t, env: suite.NewTestWorkflowEnvironment()}
+	r := &rig{T: t, env: newEnvironment()}
 	r.truth = spacelift.Run{
 		Ref: run, Type: spacelift.RunTypeTracked, Branch: "main", StackLabels: labels, StackName: "network / prod",
 		Commit: spacelift.Commit{Hash: "9f2c1d7e4b8a06f35c21de90ab7741f6c3e85d12", Message: "Widen private subnets", AuthorName: "Jane Doe"},
@@ -72,6 +71,16 @@ func newRig(t *testing.T, labels []string) *rig {
 		Rules:    configured, Temporal: temporalOf{world: &r.world}, Notifier: &r.world, Now: r.env.Now,
 	})
 	return r
+}
+
+// newEnvironment is a Temporal without a server, in which a workflow that gets no
+// processor for a while is not taken for a deadlock.
+func newEnvironment() *testsuite.TestWorkflowEnvironment {
+	var suite testsuite.WorkflowTestSuite
+	suite.SetLogger(testLogger{})
+	env := suite.NewTestWorkflowEnvironment()
+	env.SetWorkerOptions(worker.Options{DeadlockDetectionTimeout: time.Minute})
+	return env
 }
 
 // at does something when the story has gone on for so long.

@@ -52,9 +52,7 @@ func newChainRig(t *testing.T, followers ...string) *chainRig {
 // environment is one for the next execution in the same account.
 func (r *chainRig) environment() {
 	r.Helper()
-	var suite testsuite.WorkflowTestSuite
-	suite.SetLogger(testLogger{})
-	r.env, r.begun = suite.NewTestWorkflowEnvironment(), r.clock.Now()
+	r.env, r.begun = newEnvironment(), r.clock.Now()
 	r.env.SetStartTime(r.begun)
 	r.env.SetTestTimeout(time.Minute)
 	r.env.RegisterWorkflow(workflows.Rollout)

@@ -130,9 +130,10 @@ func (m *manager) keepAsking(ctx workflow.Context, n next, activity, in, out any
 		if err := index(ctx, m.status(ctx), false); err != nil {
 			return err
 		}
-		m.answered, m.resting = m.asked, true
-		err := workflow.Await(ctx, func() bool { return answer.IsReady() || m.disturbed() })
-		m.resting = false
+		m.answered = m.asked
+		err := m.atRest(func() error {
+			return workflow.Await(ctx, func() bool { return answer.IsReady() || m.disturbed() })
+		})
 		if err != nil {
 			return err
 		}
@@ -208,8 +209,12 @@ func (m *manager) retry(ctx workflow.Context, _ next) error {
 	}
 	retry.Started = true
 	m.known.note(now, KindAction, "Gantry retries the run: %s", retry.Reason)
-	answered, err := workflow.AwaitWithTimeout(ctx, retryWait, child.IsReady)
-	if err = errors.Join(err, ctx.Err()); err != nil {
+	var answered bool
+	err = m.atRest(func() (err error) {
+		answered, err = workflow.AwaitWithTimeout(ctx, retryWait, child.IsReady)
+		return errors.Join(err, ctx.Err())
+	})
+	if err != nil {
 		return ctx.Err()
 	}
 	if !answered {

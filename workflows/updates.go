@@ -28,7 +28,8 @@ func (m *manager) listen(ctx workflow.Context) error {
 			if m.busy() {
 				return nil
 			}
-			return m.known.refuseDecision(m.situation(ctx), d).asError()
+			s := m.situation(ctx)
+			return m.known.refuseDecision(s, d, s.key()).asError()
 		},
 	})
 	if err != nil {
@@ -62,17 +63,19 @@ func (m *manager) situation(ctx workflow.Context) situation {
 
 // busy reports whether the execution is in the middle of something that may
 // change what a person is told: rules that are being read, an answer of
-// Spacelift's that is about to come. Then who asks is judged after it, and a
-// refusal shows in the history.
-func (m *manager) busy() bool { return m.known.Generation > 0 && !m.resting }
+// Spacelift's that is about to come, events that came with the question. Then
+// who asks is judged after it, and a refusal shows in the history.
+func (m *manager) busy() bool { return m.known.Generation > 0 && (!m.resting || m.eventsWait()) }
 
 // takeDecision counts a decision, unless it has to be refused now. Where its
-// validator has judged already, nothing yields between the two.
+// validator has judged already, nothing yields between the two. What comes to
+// be known after the person decided is not what was decided about.
 func (m *manager) takeDecision(ctx workflow.Context, d Decision) (RunStatus, error) {
+	told := m.told()
 	if err := workflow.Await(ctx, func() bool { return !m.busy() }); err != nil {
 		return RunStatus{}, err
 	}
-	if no := m.known.refuseDecision(m.situation(ctx), d); no != nil {
+	if no := m.known.refuseDecision(m.situation(ctx), d, told); no != nil {
 		return RunStatus{}, no.asError()
 	}
 	if m.known.Keys.use(d.Key) == "" {
