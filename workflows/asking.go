@@ -42,12 +42,15 @@ type asking struct {
 // maxAskings bounds how many are kept. Only the newest matters for decisions.
 const maxAskings = 20
 
-// decision is one that a person took, bound to what the person could see.
+// decision is one that a person took, bound to what the person could see, and
+// with what the person was then.
 type decision struct {
 	Decided
 
-	Delta  *spacelift.Delta `json:"delta,omitempty"`
-	Commit string           `json:"commit,omitempty"`
+	Aliases []string         `json:"aliases,omitempty"`
+	Groups  []string         `json:"groups,omitempty"`
+	Delta   *spacelift.Delta `json:"delta,omitempty"`
+	Commit  string           `json:"commit,omitempty"`
 }
 
 // maxDecisions bounds how many decisions are kept.
@@ -114,23 +117,6 @@ func (r *record) needsApproval(key stateKey) bool {
 	return ok && e.NeedsApproval
 }
 
-// counted returns the decisions that count for a state as it is known now.
-// Those about another delta or commit were about something else.
-func (r *record) counted(s RunStatus) (approved []decision, rejected *decision) {
-	for i, d := range r.Decisions {
-		if (stateKey{d.StateVersion, d.State}) != (stateKey{s.StateVersion, s.State}) || d.Revoked {
-			continue
-		}
-		switch {
-		case d.Verdict == Reject:
-			rejected = &r.Decisions[i]
-		case d.Verdict == Approve && d.Commit == s.Commit.Hash && bySize(d.Delta, s.Delta) == 0:
-			approved = append(approved, d)
-		}
-	}
-	return approved, rejected
-}
-
 // excluded are the names under which the run was triggered and its commit
 // written, whoever told of them: a forged notification can add a name here but
 // take none away.
@@ -157,8 +143,7 @@ func (r *record) decided(at time.Time, d Decision) {
 	s := r.facts()
 	if d.Verdict == Revoke {
 		for i := range r.Decisions {
-			was := &r.Decisions[i]
-			if was.Verdict == Approve && was.By == d.By.Name && was.StateVersion == s.StateVersion && was.State == s.State {
+			if was := &r.Decisions[i]; was.approves(stateKey{s.StateVersion, s.State}, d.By) {
 				was.Revoked = true
 			}
 		}
@@ -167,7 +152,7 @@ func (r *record) decided(at time.Time, d Decision) {
 		Decided: Decided{
 			Verdict: d.Verdict, By: fit(d.By.Name, maxName), Note: fit(d.Note, maxText), At: at, State: s.State, StateVersion: s.StateVersion,
 		},
-		Delta: s.Delta, Commit: s.Commit.Hash,
+		Aliases: d.By.Aliases, Groups: d.By.Groups, Delta: s.Delta, Commit: s.Commit.Hash,
 	}
 	r.Decisions = append(r.Decisions, taken)
 	if len(r.Decisions) > maxDecisions {

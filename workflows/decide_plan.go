@@ -131,7 +131,9 @@ func (s situation) whyPeople() string {
 	if len(s.approved) > 0 {
 		given = s.approvers() + " approved"
 	}
-	progress := fmt.Sprintf("; %d of %s: %s", len(s.approved), approvalsOf(s.Policy.Approvals.Value), given)
+	progress := strings.Join(append([]string{
+		fmt.Sprintf("; %d of %s: %s", len(s.approved), approvalsOf(s.Policy.Approvals.Value), given),
+	}, s.discounted...), "; ")
 	if s.State != spacelift.RunStateUnconfirmed {
 		return progress
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -48,7 +47,7 @@ func (r *record) refuseDecision(s situation, d Decision, told stateKey) *refusal
 	case Approve:
 		return s.refuseApproval(d.By)
 	case Revoke:
-		if !slices.ContainsFunc(s.approved, func(a decision) bool { return a.By == d.By.Name }) {
+		if !slices.ContainsFunc(r.Decisions, func(was decision) bool { return was.approves(s.key(), d.By) }) {
 			return refuse(ErrTypeNothingToRevoke, "there is no approval of yours to take back: %s has not approved this plan", d.By.Name)
 		}
 	case Reject:
@@ -105,11 +104,16 @@ func (s situation) refuseApproval(by Person) *refusal {
 	case s.alone():
 		return refuse(ErrTypeNotAsked, "nobody has to approve: Gantry confirms this plan alone (%s)", s.Policy.Confirm.Origin)
 	}
+	if s.approvedBy(by) {
+		return refuse(ErrTypeAlreadyDecided, "%s has approved this plan already", by.Name)
+	}
+	return s.refusePerson(by)
+}
+
+// refusePerson says why an approval of somebody's does not count.
+func (s situation) refusePerson(by Person) *refusal {
 	if no := s.refuseGroup(by); no != nil {
 		return no
-	}
-	if slices.ContainsFunc(s.approved, func(a decision) bool { return a.By == by.Name }) {
-		return refuse(ErrTypeAlreadyDecided, "%s has approved this plan already", by.Name)
 	}
 	if s.Policy.SelfApproval.Value {
 		return nil
@@ -117,8 +121,8 @@ func (s situation) refuseApproval(by Person) *refusal {
 	if len(s.excluded) == 0 {
 		return refuse(ErrTypeSelfApproval, "nobody knows who triggered this run or wrote its commit, so it cannot be ruled out that it was %s", by.Name)
 	}
-	for _, name := range append([]string{by.Name}, by.Aliases...) {
-		if slices.ContainsFunc(s.excluded, func(e string) bool { return strings.EqualFold(strings.TrimSpace(e), strings.TrimSpace(name)) }) {
+	for _, name := range by.names() {
+		if slices.ContainsFunc(s.excluded, Person{Name: name}.called) {
 			return refuse(ErrTypeSelfApproval, "%s triggered this run or wrote its commit (as %s), and somebody else has to approve it", by.Name, name)
 		}
 	}

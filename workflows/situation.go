@@ -27,9 +27,10 @@ type situation struct {
 	entered       entrance
 	ask           *asking // about the present state; nil when it asks nothing
 	open          *asking // about an earlier state, and nobody knows yet how it ended
-	approved      []decision
-	rejected      *decision
 	excluded      []string
+	approved      []decision // that count; see count
+	rejected      *decision
+	discounted    []string // why approvals do not count, as sentences
 	stopping      *stopping
 	trouble       *trouble
 	diagnosed     bool
@@ -62,8 +63,8 @@ func (r *record) situation(at time.Time) situation {
 			s.open = a
 		}
 	}
-	s.approved, s.rejected = r.counted(s.RunStatus)
 	s.excluded = r.excluded(s.Commit.Hash)
+	s.count(slices.Clone(r.Decisions))
 	s.Approvals = s.approvals()
 	if s.rulesFor != nil && *s.rulesFor == key {
 		s.Gate = new(s.rules.Gate)

@@ -1,0 +1,57 @@
+package workflows
+
+import (
+	"slices"
+	"strings"
+)
+
+// count says which decisions count about the present state, by what holds now:
+// a rule that changed after somebody decided, or an author who became known
+// then, changes what the decision is worth. Those about another delta or commit
+// were about something else.
+func (s *situation) count(all []decision) {
+	for i, d := range all {
+		if (stateKey{d.StateVersion, d.State}) != s.key() || d.Revoked {
+			continue
+		}
+		switch {
+		case d.Verdict == Reject && s.refuseGroup(d.person()) == nil:
+			s.rejected = &all[i]
+		case d.Verdict != Approve || d.Commit != s.Commit.Hash || bySize(d.Delta, s.Delta) != 0:
+		case s.approvedBy(d.person()):
+		default:
+			if no := s.refusePerson(d.person()); no != nil {
+				s.discounted = append(s.discounted, d.By+"'s approval does not count: "+no.Reason)
+				continue
+			}
+			s.approved = append(s.approved, d)
+		}
+	}
+}
+
+// approvedBy reports whether an approval of somebody's counts.
+func (s situation) approvedBy(who Person) bool {
+	return slices.ContainsFunc(s.approved, func(d decision) bool { return d.person().is(who) })
+}
+
+// approves reports whether it is somebody's approval of a state, and was not
+// taken back.
+func (d decision) approves(key stateKey, who Person) bool {
+	return d.Verdict == Approve && !d.Revoked && stateKey{d.StateVersion, d.State} == key && d.person().is(who)
+}
+
+func (d decision) person() Person { return Person{Name: d.By, Aliases: d.Aliases, Groups: d.Groups} }
+
+// is reports whether two are one person, as far as their names tell.
+func (p Person) is(other Person) bool {
+	return slices.ContainsFunc(p.names(), other.called)
+}
+
+// called reports whether a name is one of the person's.
+func (p Person) called(name string) bool {
+	return slices.ContainsFunc(p.names(), func(n string) bool {
+		return strings.EqualFold(strings.TrimSpace(n), strings.TrimSpace(name))
+	})
+}
+
+func (p Person) names() []string { return append([]string{p.Name}, p.Aliases...) }

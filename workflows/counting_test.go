@@ -1,0 +1,95 @@
+package workflows_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/gantryhq/gantry/workflows"
+)
+
+// An approval is worth what it is worth by what holds when the plan is
+// confirmed, not when it was given.
+func TestApprovalsAreJudgedAnew(t *testing.T) {
+	two := []string{"gantry:approvals=2", "gantry:confirm=manual", "gantry:managed"}
+	for _, tc := range []struct {
+		name   string
+		script func(*rig)
+		waits  string // an hour later, nothing being confirmed
+		then   workflows.Person
+	}{
+		{
+			name: "a group has to approve from now on",
+			script: func(r *rig) {
+				r.truth.StackLabels = two
+				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+				r.at(time.Minute, func() { r.says(eve, workflows.Approve, "") })
+				r.at(2*time.Minute, func() {
+					r.set(func() { r.truth.StackLabels = append([]string{"gantry:approvers=platform"}, two...) })
+					r.told()
+				})
+				r.at(3*time.Minute, func() { r.says(ann, workflows.Approve, "") })
+			},
+			waits: "1 of 2 approvals: ann approved; eve's approval does not count: only the group platform decides about this stack's runs (gantry:approvers=platform), and eve is not in it",
+			then:  bob,
+		},
+		{
+			name: "the author becomes known",
+			script: func(r *rig) {
+				r.truth.StackLabels, r.truth.TriggeredBy = asked, "api::01CI"
+				nameless := func(version int) workflows.RunEvent {
+					e := r.notification(version)
+					e.Commit.AuthorName = ""
+					return e
+				}
+				r.at(0, func() {
+					r.goes(queued, planning)
+					r.signal(nameless(0), nameless(1))
+				})
+				r.at(time.Minute, func() {
+					r.set(func() { r.away = true })
+					r.goes(unconfirmed)
+					r.signal(nameless(2))
+				})
+				r.at(2*time.Minute, func() { r.says(jane, workflows.Approve, "") })
+				r.at(3*time.Minute, func() { r.set(func() { r.away = false }) })
+			},
+			waits: "0 of 1 approval: nobody has approved yet; jane's approval does not count: jane triggered this run or wrote its commit (as jane doe), and somebody else has to approve it",
+			then:  ann,
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := newRig(t, nil)
+			tc.script(r)
+			r.at(time.Hour, func() {
+				r.wants(workflows.PhaseWaiting, tc.waits)
+				r.says(tc.then, workflows.Approve, "")
+			})
+			r.at(2*time.Hour, func() { r.told(); r.moves(applying, finished) })
+			if s := r.manage(); s.State != finished || len(r.confirmed) != 1 {
+				t.Errorf("ended in %s with %d confirmations", s.State, len(r.confirmed))
+			}
+		})
+	}
+}
+
+// Somebody with two names is one person, also when the configuration says so
+// only after both have been used.
+func TestTwoNamesOfOnePersonCountOnce(t *testing.T) {
+	r := newRig(t, production)
+	again := workflows.Person{Name: "ann-laptop", Aliases: []string{"Ann"}, Groups: []string{"platform"}}
+	r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+	r.at(time.Minute, func() { r.says(ann, workflows.Approve, "") })
+	r.at(2*time.Minute, func() { r.denied(again, workflows.Approve, workflows.ErrTypeAlreadyDecided, "has approved this plan already") })
+	r.at(3*time.Minute, func() { r.says(again, workflows.Revoke, "") })
+	r.at(4*time.Minute, func() {
+		if diff := cmp.Diff(&workflows.Approvals{Needed: 2, Group: "platform", Excluded: []string{"Jane Doe"}}, r.explains().Approvals, cmp.FilterPath(
+			func(p cmp.Path) bool { return p.Last().String() == ".Decided" }, cmp.Ignore())); diff != "" {
+			t.Errorf("approvals (-want +got):\n%s", diff)
+		}
+		r.person("jane", discarded, "")
+		r.told()
+	})
+	r.manage()
+}
