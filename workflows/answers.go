@@ -96,12 +96,14 @@ func (r *record) shown(at time.Time, do action, run spacelift.Run) bool {
 // doubtEnds stops believing what only notifications tell of the run's end, but
 // for what the API told as well.
 func (r *record) doubtEnds(true ...stateKey) {
+	var ends []stateKey
 	for _, e := range r.believed() {
 		key := keyOfState(e)
 		if e.State.Terminal() && e.Source != SourceReconcile && !slices.Contains(true, key) {
-			r.Doubted = append(slices.Clone(r.Doubted), key)
+			ends = append(ends, key)
 		}
 	}
+	r.disbelieve(ends)
 }
 
 // sought notes that it was looked, or tried, who decided.

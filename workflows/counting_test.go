@@ -81,7 +81,9 @@ func TestTwoNamesOfOnePersonCountOnce(t *testing.T) {
 	again := workflows.Person{Name: "ann-laptop", Aliases: []string{"Ann"}, Groups: []string{"platform"}}
 	r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 	r.at(time.Minute, func() { r.says(ann, workflows.Approve, "") })
-	r.at(2*time.Minute, func() { r.denied(again, workflows.Approve, workflows.ErrTypeAlreadyDecided, "has approved this plan already") })
+	r.at(2*time.Minute, func() {
+		r.denied(again, workflows.Approve, workflows.ErrTypeAlreadyDecided, "has approved this plan already")
+	})
 	r.at(3*time.Minute, func() { r.says(again, workflows.Revoke, "") })
 	r.at(4*time.Minute, func() {
 		if diff := cmp.Diff(&workflows.Approvals{Needed: 2, Group: "platform", Excluded: []string{"Jane Doe"}}, r.explains().Approvals, cmp.FilterPath(

@@ -41,12 +41,21 @@ func fold(r record, events ...RunEvent) record {
 		}
 		r.Events = slices.Insert(r.Events, i, e)
 		if len(r.Events) > maxEvents {
-			// The lowest goes. It is the same one whatever came first, and the
-			// newest states and the end are always kept.
-			r.Events, r.Dropped = slices.Delete(r.Events, 0, 1), true
+			i := r.least()
+			r.Events, r.Dropped = slices.Delete(r.Events, i, i+1), true
 		}
 	}
 	return r
+}
+
+// least is which event goes when there are too many: the lowest of those that
+// only a notification told. It is the same one whatever came first; what the API
+// told, the newest states and the end are always kept.
+func (r *record) least() int {
+	if r.Generation == 0 {
+		return 0
+	}
+	return max(0, slices.IndexFunc(r.Events, func(e RunEvent) bool { return e.Source != SourceReconcile }))
 }
 
 // take folds a batch as it came from outside, without what cannot be true.
@@ -70,7 +79,7 @@ func (r *record) take(at time.Time, batch []RunEvent) {
 }
 
 // own returns the events of a batch that can be about this run, and how many
-// are of other runs or cannot be.
+// are of other runs or cannot be. What is doubted already is left out.
 func (r *record) own(batch []RunEvent) (own []RunEvent, foreign, impossible int) {
 	own = make([]RunEvent, 0, len(batch))
 	for _, e := range batch {
@@ -79,6 +88,7 @@ func (r *record) own(batch []RunEvent) (own []RunEvent, foreign, impossible int)
 			foreign++
 		case e.State == "" || len(e.State) > maxState || e.StateVersion < 0:
 			impossible++
+		case r.doubts(e):
 		default:
 			own = append(own, e)
 		}
@@ -180,9 +190,23 @@ func (r *record) believed() []RunEvent {
 	if len(r.Doubted) == 0 {
 		return r.Events
 	}
-	return slices.DeleteFunc(slices.Clone(r.Events), func(e RunEvent) bool {
-		return e.Source != SourceReconcile && slices.Contains(r.Doubted, stateKey{e.StateVersion, e.State})
-	})
+	return slices.DeleteFunc(slices.Clone(r.Events), r.doubts)
+}
+
+func (r *record) doubts(e RunEvent) bool {
+	return e.Source != SourceReconcile && slices.Contains(r.Doubted, keyOfState(e))
+}
+
+// disbelieve forgets what notifications told of states that the API denied, so
+// that it takes no room from what is so, and what they tell of them again.
+func (r *record) disbelieve(states []stateKey) {
+	r.Doubted = append(slices.Clone(r.Doubted), states...)
+	if n := len(r.Doubted); n > maxEvents {
+		r.Doubted = r.Doubted[n-maxEvents:]
+	}
+	if r.Generation > 0 {
+		r.Events = r.believed()
+	}
 }
 
 // current returns the newest event: its state is the run's.
@@ -215,7 +239,7 @@ func (r *record) doubt(newest int) (doubted []stateKey) {
 			doubted = append(doubted, stateKey{e.StateVersion, e.State})
 		}
 	}
-	r.Doubted = append(slices.Clone(r.Doubted), doubted...)
+	r.disbelieve(doubted)
 	return doubted
 }
 

@@ -21,6 +21,7 @@ type quiet struct {
 	asked    int       // how often in a row asking told nothing new
 	key      stateKey  // the state that looked and asked are about
 	looked   time.Time // when the run was read last while in that state
+	last     time.Time // the same, whatever the state
 	unknown  int       // how often in a row Spacelift did not know the run
 	alarm    workflow.Future
 	due      time.Time // when the alarm fires

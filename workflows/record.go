@@ -20,7 +20,8 @@ type record struct {
 	Events  []RunEvent `json:"events,omitempty"`
 	Dropped bool       `json:"dropped,omitempty"` // there were more than maxEvents
 
-	// Doubted are states that only notifications told of and the API denied.
+	// Doubted are states that only notifications told of and the API denied, the
+	// last maxEvents of them.
 	Doubted []stateKey `json:"doubted,omitempty"`
 
 	Plans   []Plan          `json:"plans,omitempty"`

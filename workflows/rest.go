@@ -73,6 +73,9 @@ func (q *quiet) lookAt(s situation, n next) time.Time {
 	if q.key != s.key() {
 		q.key, q.looked, q.asked = s.key(), time.Time{}, 0
 	}
+	if s.crowded {
+		return q.last.Add(crowdedLook)
+	}
 	allowed := s.deadline()
 	if s.ask != nil && n.What == WaitSpacelift {
 		allowed = quietWorking // what Gantry did about it should show by then
@@ -82,6 +85,10 @@ func (q *quiet) lookAt(s situation, n next) time.Time {
 	}
 	return latest(s.entered.At.Add(allowed), q.looked.Add(min(allowed<<min(q.asked, 10), max(allowed, quietWaiting))))
 }
+
+// crowdedLook is how long an execution that was told more than it can keep goes
+// without reading the run: however much is told, what is so is not forgotten.
+const crowdedLook = time.Minute
 
 func latest(a, b time.Time) time.Time {
 	if b.After(a) {
@@ -101,7 +108,7 @@ func (m *manager) lookAround(ctx workflow.Context, s situation, n next) error {
 	}
 	now := workflow.Now(ctx).UTC()
 	silence := now.Sub(m.quiet.since).Round(time.Minute)
-	m.quiet.looked = now
+	m.quiet.looked, m.quiet.last = now, now
 	news := m.heard(now, silence, run, err)
 	if n.Phase == PhaseHolding && m.known.RulesFor != nil {
 		m.known.RulesStale = true // in case nobody told that a freeze was lifted

@@ -24,6 +24,7 @@ type situation struct {
 
 	needsApproval bool // Spacelift's own approval policies keep it where it is
 	read          bool // the API told of the present state
+	crowded       bool // it did not, and more was told of the run than can be kept
 	entered       entrance
 	ask           *asking // about the present state; nil when it asks nothing
 	open          *asking // about an earlier state, and nobody knows yet how it ended
@@ -54,6 +55,7 @@ func (r *record) situation(at time.Time) situation {
 	}
 	key := s.key()
 	_, s.read = r.apiTold(key)
+	s.crowded = r.Dropped && !s.read
 	s.needsApproval = r.needsApproval(key)
 	if asks(s.State, s.needsApproval) {
 		s.ask = r.asking(key)

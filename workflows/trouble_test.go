@@ -177,6 +177,36 @@ func TestForgedNotifications(t *testing.T) {
 	r.mentions(s, workflows.KindRepair, "is not believed: UNCONFIRMED (1000)")
 }
 
+// However many notifications somebody forges, what is so is heard of, within a
+// minute of the API's answering.
+func TestAFloodOfForgeriesDeafensNobody(t *testing.T) {
+	r := newRig(t, auto)
+	forge := func(from int) {
+		var forged []workflows.RunEvent
+		for i := range 250 {
+			e := r.notification(1)
+			e.StateVersion = from + i
+			forged = append(forged, e)
+		}
+		r.signal(forged...)
+	}
+	r.at(0, func() { r.moves(queued, planning) })
+	r.at(time.Minute, func() { forge(1_000) })
+	r.at(2*time.Minute, func() { forge(2_000) })
+	r.at(3*time.Minute, func() { forge(1_000); forge(3_000) })
+	r.at(3*time.Minute+30*time.Second, func() { r.moves(unconfirmed) })
+	r.at(5*time.Minute, func() {
+		if len(r.confirmed) != 1 {
+			t.Errorf("the plan is not confirmed: %+v", r.status().WaitingFor)
+		}
+		r.told()
+		r.moves(applying, finished)
+	})
+	if s := r.manage(); s.State != finished {
+		t.Errorf("ended in %s", s.State)
+	}
+}
+
 // Notifications that contradict the API for good end in a hold, not in a loop.
 func TestContradictionEndsInAHold(t *testing.T) {
 	r := newRig(t, auto)
