@@ -13,12 +13,17 @@ import (
 const longestRetry = time.Hour
 
 // decideEnd decides about a run that has ended. What only a notification told
-// is looked at where it would make Gantry act, or say who acted; a run that
-// finished or was skipped is not, because that would cost each of them.
+// is looked at where it would make Gantry act, or say who acted. A run that
+// finished or was skipped is looked at only if its plan still waited, because
+// that would cost each of them.
 func decideEnd(s situation) next {
 	end := next{Do: doFinish, Phase: PhaseDone, Reason: outcome(s.RunStatus)}
 	if s.generation == 0 {
 		return end
+	}
+	if s.State != spacelift.RunStateFailed && s.outsider() {
+		looking := passing(s, PhaseFollowing, fmt.Sprintf("the run is %s, and Gantry looks who decided", s.State))
+		return s.attempt(looking.to(doRead))
 	}
 	if s.chainsWait() {
 		return end.to(doTellChains)
@@ -35,13 +40,9 @@ func decideEnd(s situation) next {
 		}
 		return end.to(doRelease)
 	}
-	if s.State != spacelift.RunStateFailed {
-		if s.outsider() {
-			return s.attempt(end.to(doRead))
-		}
-		return end
-	}
 	switch {
+	case s.State != spacelift.RunStateFailed:
+		return end
 	case s.rules == nil:
 		return s.attempt(end.to(doRules))
 	case !s.diagnosed:
@@ -76,6 +77,8 @@ func (s situation) outsider() bool {
 			return s.open.Done == "" && !s.open.Sought && !s.read
 		}
 		return !s.read && !s.sought
+	case spacelift.RunStateFinished, spacelift.RunStateSkipped:
+		return s.open != nil && s.open.Done == "" && !s.open.Sought && !s.read
 	case spacelift.RunStateConfirmed, spacelift.RunStatePreparingApply, spacelift.RunStateApplying:
 		return s.open != nil && s.open.Key.State == spacelift.RunStateUnconfirmed && s.open.Done == "" && !s.open.Sought && !s.read
 	}

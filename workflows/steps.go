@@ -82,6 +82,10 @@ func (m *manager) readRules(ctx workflow.Context, _ next) error {
 	return nil
 }
 
+// endSought is how often an execution tries to read a run whose end only
+// notifications told of, before it believes them.
+const endSought = 5
+
 // seek reads the run to see what is so and who did it.
 func (m *manager) seek(ctx workflow.Context, _ next) error {
 	var a *activities.Activities
@@ -97,7 +101,9 @@ func (m *manager) seek(ctx workflow.Context, _ next) error {
 			m.known.note(now, KindNote, "Spacelift did not answer when asked about the run: %s", because(err))
 		}
 		m.known.fails(now, doRead, failedFirst, failedLongest, "Gantry could not read the run, and acts on no notification alone: "+because(err))
-		m.known.sought(s)
+		if !s.State.Terminal() || m.known.tries(doRead) >= endSought {
+			m.known.sought(s)
+		}
 		return nil
 	}
 	if m.known.shown(now, doRead, run) {

@@ -1,6 +1,7 @@
 package workflows_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -204,6 +205,34 @@ func TestAFloodOfForgeriesDeafensNobody(t *testing.T) {
 	})
 	if s := r.manage(); s.State != finished {
 		t.Errorf("ended in %s", s.State)
+	}
+}
+
+// A plan that waits goes on waiting though somebody forges the run's end, also
+// while the API is away.
+func TestAForgedEndOfAPlanThatWaits(t *testing.T) {
+	for _, end := range []spacelift.RunState{finished, spacelift.RunStateSkipped, discarded} {
+		for _, away := range []time.Duration{0, 3 * time.Minute} {
+			t.Run(fmt.Sprint(end, " and no answer for ", away), func(t *testing.T) {
+				r := newRig(t, asked)
+				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+				r.at(time.Minute, func() {
+					r.set(func() { r.away = away > 0 })
+					forged := r.notification(2)
+					forged.State, forged.StateVersion = end, 3
+					r.signal(forged)
+				})
+				r.at(time.Minute+away, func() { r.set(func() { r.away = false }) })
+				r.at(20*time.Minute, func() {
+					r.wants(workflows.PhaseWaiting, "0 of 1 approval")
+					r.says(ann, workflows.Approve, "")
+				})
+				r.at(time.Hour, func() { r.told(); r.moves(applying, finished) })
+				if s := r.manage(); s.State != finished || len(r.confirmed) != 1 {
+					t.Errorf("ended in %s with %d confirmations", s.State, len(r.confirmed))
+				}
+			})
+		}
 	}
 }
 
