@@ -68,12 +68,12 @@ func (r *record) acted(at time.Time, key stateKey, n next, result activities.Act
 		if r.fails(at, n.Do, behindFirst, refusedLongest, "Gantry wants to "+string(n.Do)+" the run, and it is not where it was: "+result.Reason) {
 			r.note(at, KindNote, "Gantry did not %s the run: %s", n.Do, result.Reason)
 		}
-		r.stopped(n)
+		r.stopped(n, result.Reason)
 	default:
 		if r.fails(at, n.Do, refusedFirst, refusedLongest, "Spacelift refuses to "+string(n.Do)+" the run: "+result.Reason) {
 			r.note(at, KindAction, "Spacelift refused to %s the run: %s", n.Do, result.Reason)
 		}
-		r.stopped(n)
+		r.stopped(n, result.Reason)
 	}
 }
 
@@ -82,14 +82,14 @@ func (r *record) couldNot(at time.Time, n next, why string) {
 	if r.fails(at, n.Do, refusedFirst, refusedLongest, "Gantry could not "+string(n.Do)+" the run: "+why) {
 		r.note(at, KindAction, "Gantry could not %s the run: %s", n.Do, why)
 	}
-	r.stopped(n)
+	r.stopped(n, why)
 }
 
-// stopped ends the wish to stop a run, whatever came of it: who wanted it sees
-// the answer and may want it again.
-func (r *record) stopped(n next) {
+// stopped ends the wish to stop a run that came to nothing: who wanted it is
+// told why and may want it again.
+func (r *record) stopped(n next, why string) {
 	if n.Do == doStop {
-		r.Stopping.Done = true
+		r.Stopping.Done, r.Stopping.Not = true, fit(why, maxText)
 		r.works(doStop)
 	}
 }

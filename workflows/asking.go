@@ -15,13 +15,14 @@ import (
 // asks anew.
 type asking struct {
 	Key   stateKey  `json:"key"`
-	Since time.Time `json:"since"` // when Gantry took it up: clocks count from here
+	Since time.Time `json:"since"` // when Gantry took it up, or had to ask anew: clocks count from here
 
 	Looked    bool      `json:"looked,omitempty"`    // the run was read before people were asked, or that was tried
 	Announced bool      `json:"announced,omitempty"` // people were asked
 	Held      bool      `json:"held,omitempty"`      // people were told that something holds it
 	DuesDone  time.Time `json:"duesDone,omitzero"`   // reminders and escalations until then are done
 	Kept      bool      `json:"kept,omitempty"`      // the time is over, and people were told that it is kept
+	Enough    bool      `json:"enough,omitempty"`    // people have approved, as many as must: no clock runs
 	Expired   string    `json:"expired,omitempty"`   // the time is over, and why it is to be discarded
 
 	// Claimed is what is being sent to Spacelift: until its answer is there
@@ -182,6 +183,22 @@ func afterColon(note string) string {
 		return ""
 	}
 	return ": " + note
+}
+
+// recount notes whether enough people have approved. If they had and no longer
+// do, people are asked anew and have the whole time: no clock ran for them while
+// something else was waited for.
+func (r *record) recount(at time.Time) {
+	s := r.situation(at)
+	ask := r.asking(s.key())
+	if ask == nil || !s.peopleDecide() {
+		return
+	}
+	if ask.Enough && !s.enough() {
+		ask.Since, ask.Announced, r.RulesStale = at, false, true
+		r.note(at, KindClock, "fewer have approved than must: people are asked anew, and the clocks begin anew")
+	}
+	ask.Enough = s.enough()
 }
 
 // strike does what the clocks say about the state that asks now: reminders and

@@ -131,15 +131,16 @@ func confirmedBy(result activities.ConfirmResult) PlanResult {
 }
 
 // stop takes a person's wish to end the run. A run that waits to be tried again
-// has ended: then the retry is what is stopped.
-func (r *record) stop(at time.Time, wish StopRequest) {
+// has ended: then the retry is what is stopped, at once, and the answer is nil.
+func (r *record) stop(at time.Time, wish StopRequest) *stopping {
 	by, note := fit(wish.By.Name, maxName), fit(wish.Note, maxText)
 	r.journal(at, KindPerson, by, "%s wants the run stopped%s", by, afterColon(note))
 	if s := r.facts(); s.State == spacelift.RunStateFailed && s.Retry != nil {
 		r.Retry.Ended, r.Retry.Reason = true, by+" stopped it"+afterColon(note)
-		return
+		return nil
 	}
 	r.Stopping = &stopping{By: by, Note: note, At: at}
+	return r.Stopping
 }
 
 // hearRest takes what a batch says besides events.

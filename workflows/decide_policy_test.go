@@ -166,7 +166,7 @@ func TestDecideWithPolicies(t *testing.T) {
 
 		{"CONFIRMED elsewhere", in("CONFIRMED", func(s *situation) { s.read, s.open = false, &asking{Key: stateKey{4, "UNCONFIRMED"}} }), doRead, PhaseApplying, "who decided"},
 		{"CONFIRMED by us", in("CONFIRMED", func(s *situation) { s.read, s.open = false, &asking{Key: stateKey{4, "UNCONFIRMED"}, Done: doConfirm} }), doWait, PhaseApplying, "confirmed"},
-		{"DISCARDED elsewhere", in("DISCARDED", func(s *situation) { s.read = false }), doRead, PhaseDone, "discarded"},
+		{"DISCARDED elsewhere", in("DISCARDED", func(s *situation) { s.read = false }), doRead, PhaseFollowing, "Gantry looks who decided"},
 		{"DISCARDED, unmanaged", in("DISCARDED", with(), func(s *situation) { s.read = false }), doFinish, PhaseDone, "discarded"},
 		{"FINISHED", in("FINISHED", func(s *situation) { s.read, s.followers = false, new(followers{At: t0}) }), doFinish, PhaseDone, "applied"},
 		{"SKIPPED", in("SKIPPED", func(s *situation) { s.read = false }), doFinish, PhaseDone, "skipped"},

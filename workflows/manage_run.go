@@ -25,6 +25,9 @@ func ManageRun(ctx workflow.Context, in ManageRunInput) (RunStatus, error) {
 		return RunStatus{}, err
 	}
 	for {
+		if err := m.hearObjections(ctx); err != nil {
+			return RunStatus{}, err
+		}
 		m.takeEvents(ctx)
 		n := m.decide(ctx)
 		fullHistory := workflow.GetInfo(ctx).GetContinueAsNewSuggested()
@@ -86,6 +89,10 @@ type manager struct {
 	// now meets all that is known, decided and done.
 	resting bool
 
+	// objecting counts people who want to take back what is being sent to
+	// Spacelift.
+	objecting int
+
 	sending map[string]bool // ids of the messages that are on their way
 }
 
@@ -131,6 +138,7 @@ func (m *manager) atRest(wait func() error) error {
 // decide decides, and writes the decision to the journal if it is another than
 // before and worth it.
 func (m *manager) decide(ctx workflow.Context) next {
+	m.known.recount(workflow.Now(ctx).UTC())
 	s := m.situation(ctx)
 	n := decide(s)
 	if n.Do == doFinish {

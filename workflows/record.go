@@ -90,6 +90,7 @@ type stopping struct {
 	Note string    `json:"note,omitempty"`
 	At   time.Time `json:"at"`
 	Done bool      `json:"done,omitempty"` // Spacelift was asked, or there was nothing to stop
+	Not  string    `json:"not,omitempty"`  // why it was not stopped
 	Did  string    `json:"did,omitempty"`  // Spacelift's word for what was done, if it was
 	Key  stateKey  `json:"key,omitzero"`   // the state in which it was done
 }

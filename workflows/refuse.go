@@ -37,6 +37,9 @@ func (r *record) refuseDecision(s situation, d Decision, told stateKey) *refusal
 	if no := s.refuseAnyDecision(); no != nil {
 		return no
 	}
+	if s.claims() && d.Verdict == Approve {
+		return s.refuseClaimed()
+	}
 	switch seen := d.StateVersion; {
 	case seen != nil && *seen != s.StateVersion:
 		return refuse(ErrTypeStalePlan, "you saw the plan of state version %d; the run is now at %s (%d), look again", *seen, s.State, s.StateVersion)
@@ -68,8 +71,8 @@ func (s situation) refuseAnyDecision() *refusal {
 		return s.refuseUnasked()
 	case plan != nil && (plan.Result == PlanConfirmed || plan.Result == PlanAlready):
 		return refuse(ErrTypeTooLate, "the plan is confirmed already")
-	case s.ask.Claimed != "":
-		return refuse(ErrTypeTooLate, "Gantry is asking Spacelift to %s the run right now", s.ask.Claimed)
+	case s.ask.Claimed != "" && !s.claims():
+		return s.refuseClaimed()
 	case s.ask.Done != "" && !s.stopped():
 		return refuse(ErrTypeTooLate, "it is decided already: Spacelift was asked to %s the run", s.ask.Done)
 	case s.rejected != nil:
@@ -84,6 +87,10 @@ func (s situation) refuseAnyDecision() *refusal {
 		return refuse(ErrTypeNotAsked, "Gantry only watches this stack and counts no approvals; with the label %sconfirm=manual it does", spacelift.LabelPrefix)
 	}
 	return nil
+}
+
+func (s situation) refuseClaimed() *refusal {
+	return refuse(ErrTypeTooLate, "Gantry is asking Spacelift to %s the run right now", s.ask.Claimed)
 }
 
 // refuseUnasked says why there is nothing to decide about.
@@ -156,8 +163,8 @@ func (r *record) refuseStop(s situation, wish StopRequest) *refusal {
 		return refuse(ErrTypeNotStoppable, "the stack does not carry %s: stop its runs in Spacelift", spacelift.LabelManaged)
 	case s.stopping != nil && !s.stopping.Done, s.stopped():
 		return refuse(ErrTypeTooLate, "%s has stopped the run already", s.stopping.By)
-	case s.ask != nil && s.ask.Claimed != "":
-		return refuse(ErrTypeTooLate, "Gantry is asking Spacelift to %s the run right now", s.ask.Claimed)
+	case s.ask != nil && s.ask.Claimed != "" && !s.claims():
+		return s.refuseClaimed()
 	}
 	switch s.State {
 	case spacelift.RunStatePending, spacelift.RunStateQueued, spacelift.RunStateReady,

@@ -113,6 +113,12 @@ func (s situation) approvals() *Approvals {
 // enough reports whether as many people approved as must.
 func (s situation) enough() bool { return len(s.approved) >= s.Policy.Approvals.Value }
 
+// claims reports whether Gantry is asking Spacelift for what people approved.
+// That can be taken back as long as Spacelift has not done it.
+func (s situation) claims() bool {
+	return s.ask != nil && (s.ask.Claimed == doConfirm || s.ask.Claimed == doReview) && s.rejected == nil && s.ask.Expired == ""
+}
+
 // outdated reports whether the policy must be read before anything is decided
 // about the state that asks: labels are others now, or a freeze may be.
 func (s situation) outdated() bool {

@@ -121,6 +121,9 @@ func (m *manager) call(ctx workflow.Context, n next, activity, in, out any) erro
 	if err == nil || final(err) || ctx.Err() != nil {
 		return err
 	}
+	if m.objecting > 0 {
+		return temporal.NewCanceledError()
+	}
 	m.known.note(workflow.Now(ctx).UTC(), KindNote, "Spacelift did not %s at once (%s); Gantry keeps asking", n.Do, because(err))
 	return m.keepAsking(ctx, n, activity, in, out)
 }
@@ -138,10 +141,14 @@ func (m *manager) keepAsking(ctx workflow.Context, n next, activity, in, out any
 		}
 		m.answered = m.asked
 		err := m.atRest(func() error {
-			return workflow.Await(ctx, func() bool { return answer.IsReady() || m.disturbed() })
+			return workflow.Await(ctx, func() bool { return answer.IsReady() || m.disturbed() || m.objecting > 0 })
 		})
 		if err != nil {
 			return err
+		}
+		if m.objecting > 0 {
+			stopAsking()
+			break
 		}
 		m.takeEvents(ctx)
 		// Another plan than the one asked for needs no care here: the activity

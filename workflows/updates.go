@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"errors"
 	"fmt"
 
 	"go.temporal.io/sdk/temporal"
@@ -67,12 +68,37 @@ func (m *manager) situation(ctx workflow.Context) situation {
 // who asks is judged after it, and a refusal shows in the history.
 func (m *manager) busy() bool { return m.known.Generation > 0 && (!m.resting || m.eventsWait()) }
 
+// turn waits until somebody who asks can be judged. Who objects to what is being
+// sent to Spacelift makes Gantry stop asking for it, and is judged when it is
+// known what became of that.
+func (m *manager) turn(ctx workflow.Context, objects bool) error {
+	if objects && m.situation(ctx).claims() {
+		m.objecting++
+		err := workflow.Await(ctx, func() bool { return !m.situation(ctx).claims() })
+		m.objecting--
+		if err != nil {
+			return err
+		}
+	}
+	return workflow.Await(ctx, func() bool { return !m.busy() })
+}
+
+// hearObjections lets those be judged who made Gantry stop asking Spacelift,
+// before it may want to ask again.
+func (m *manager) hearObjections(ctx workflow.Context) error {
+	if m.objecting == 0 {
+		return nil
+	}
+	err := m.atRest(func() error { return workflow.Await(ctx, func() bool { return m.objecting == 0 }) })
+	return errors.Join(err, ctx.Err())
+}
+
 // takeDecision counts a decision, unless it has to be refused now. Where its
 // validator has judged already, nothing yields between the two. What comes to
 // be known after the person decided is not what was decided about.
 func (m *manager) takeDecision(ctx workflow.Context, d Decision) (RunStatus, error) {
 	told := m.told()
-	if err := workflow.Await(ctx, func() bool { return !m.busy() }); err != nil {
+	if err := m.turn(ctx, d.Verdict != Approve); err != nil {
 		return RunStatus{}, err
 	}
 	if no := m.known.refuseDecision(m.situation(ctx), d, told); no != nil {
@@ -85,19 +111,25 @@ func (m *manager) takeDecision(ctx workflow.Context, d Decision) (RunStatus, err
 	return m.answer(ctx)
 }
 
-// takeStop takes the wish to end the run, unless it has to be refused now.
+// takeStop takes the wish to end the run, unless it has to be refused now, or
+// Spacelift does.
 func (m *manager) takeStop(ctx workflow.Context, wish StopRequest) (RunStatus, error) {
-	if err := workflow.Await(ctx, func() bool { return !m.busy() }); err != nil {
+	if err := m.turn(ctx, true); err != nil {
 		return RunStatus{}, err
 	}
 	if no := m.known.refuseStop(m.situation(ctx), wish); no != nil {
 		return RunStatus{}, no.asError()
 	}
+	var wanted *stopping
 	if m.known.Keys.use(wish.Key) == "" {
 		m.known.Keys.remember(wish.Key, fingerprint(wish))
-		m.known.stop(workflow.Now(ctx).UTC(), wish)
+		wanted = m.known.stop(workflow.Now(ctx).UTC(), wish)
 	}
-	return m.answer(ctx)
+	status, err := m.answer(ctx)
+	if err == nil && wanted != nil && wanted.Not != "" {
+		return RunStatus{}, refuse(ErrTypeNotStoppable, "the run was not stopped: %s", wanted.Not).asError()
+	}
+	return status, err
 }
 
 // answer waits until the execution has done what follows, as far as that is

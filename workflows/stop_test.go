@@ -1,0 +1,70 @@
+package workflows_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/workflows"
+)
+
+// People end runs, as far as Spacelift lets them.
+func TestPeopleStop(t *testing.T) {
+	tell(t, []story{
+		{
+			name: "a run in the queue is cancelled", labels: auto,
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued) })
+				r.at(time.Minute, func() { r.stops(ann, "wrong branch", "") })
+				r.at(2*time.Minute, func() { r.did("cancel: Stopped through Gantry by ann: wrong branch"); r.told() })
+			},
+			state: spacelift.RunStateCanceled, outcome: "cancelled",
+			mentions: map[string]workflows.TimelineKind{"ann wants the run stopped: wrong branch": workflows.KindPerson, "asked Spacelift to cancel the run": workflows.KindAction},
+		},
+		{
+			name: "a run that plans is stopped", labels: auto,
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued, planning) })
+				r.at(time.Minute, func() { r.stops(ann, "", "") })
+				r.at(2*time.Minute, func() { r.did("stop: Stopped through Gantry by ann"); r.told() })
+			},
+			state: spacelift.RunStateStopped, outcome: "stopped",
+		},
+		{
+			name: "a plan that waits is discarded", labels: production,
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+				r.at(time.Minute, func() { r.stops(eve, "", "") })
+				r.at(2*time.Minute, func() { r.did("discard: Stopped through Gantry by eve"); r.told() })
+			},
+			state: discarded, outcome: "discarded",
+		},
+		{
+			name: "a run that applies is not stopped", labels: auto,
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+				r.at(time.Minute, func() { r.told(); r.moves(applying); r.stops(ann, "", workflows.ErrTypeNotStoppable) })
+				r.at(2*time.Minute, func() { r.stops(ann, "", workflows.ErrTypeNotStoppable); r.moves(finished) })
+			},
+			state: finished, outcome: "applied", confirmed: 1, asked: 1,
+		},
+		{
+			name: "Spacelift refuses, which who asked is told", labels: asked,
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued, planning) })
+				r.at(time.Minute, func() {
+					r.goes(unconfirmed)
+					r.person("jane", confirmed, "") // nobody tells
+					got := r.update(workflows.StopUpdate, workflows.StopRequest{By: ann})
+					r.later(func() {
+						if want := "the run was not stopped: a run in CONFIRMED can't be stopped"; got.refused != workflows.ErrTypeNotStoppable || got.says != want {
+							r.Errorf("refused with %q: %q, want %q", got.refused, got.says, want)
+						}
+					})
+				})
+				r.at(2*time.Minute, func() { r.told(); r.moves(applying, finished) })
+			},
+			state: finished, outcome: "applied",
+		},
+	})
+}
