@@ -242,11 +242,12 @@ type ClientInterface interface {
 	// Counts the decision of the token's bearer against the run's policy, does at once what follows from it, and
 	// answers with the run. Who decides is always the bearer, never anything in the body.
 	//
-	// An approval holds for the plan it was given to: after a replan people are asked again. It can be taken back
-	// until Gantry confirms. A rejection ends the plan. What can't count is refused with the reason and leaves no
-	// trace in the run.
+	// An approval holds for the plan it was given to: after a replan people are asked again. It counts by the rules
+	// that hold when the plan is confirmed, and can be taken back until Spacelift has confirmed it. A rejection ends
+	// the plan. What can't count is refused with the reason and leaves no trace in the run.
 	//
-	// Name the plan that was looked at with `stateVersion`, so that nobody approves another one.
+	// Name the plan that was looked at with `stateVersion`, so that nobody approves another one. Without it the decision
+	// is about the plan that Gantry knew of when it came.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -258,11 +259,12 @@ type ClientInterface interface {
 	// Counts the decision of the token's bearer against the run's policy, does at once what follows from it, and
 	// answers with the run. Who decides is always the bearer, never anything in the body.
 	//
-	// An approval holds for the plan it was given to: after a replan people are asked again. It can be taken back
-	// until Gantry confirms. A rejection ends the plan. What can't count is refused with the reason and leaves no
-	// trace in the run.
+	// An approval holds for the plan it was given to: after a replan people are asked again. It counts by the rules
+	// that hold when the plan is confirmed, and can be taken back until Spacelift has confirmed it. A rejection ends
+	// the plan. What can't count is refused with the reason and leaves no trace in the run.
 	//
-	// Name the plan that was looked at with `stateVersion`, so that nobody approves another one.
+	// Name the plan that was looked at with `stateVersion`, so that nobody approves another one. Without it the decision
+	// is about the plan that Gantry knew of when it came.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -729,11 +731,12 @@ func (c *Client) GetRun(ctx context.Context, account AccountPath, stack StackPat
 // Counts the decision of the token's bearer against the run's policy, does at once what follows from it, and
 // answers with the run. Who decides is always the bearer, never anything in the body.
 //
-// An approval holds for the plan it was given to: after a replan people are asked again. It can be taken back
-// until Gantry confirms. A rejection ends the plan. What can't count is refused with the reason and leaves no
-// trace in the run.
+// An approval holds for the plan it was given to: after a replan people are asked again. It counts by the rules
+// that hold when the plan is confirmed, and can be taken back until Spacelift has confirmed it. A rejection ends
+// the plan. What can't count is refused with the reason and leaves no trace in the run.
 //
-// Name the plan that was looked at with `stateVersion`, so that nobody approves another one.
+// Name the plan that was looked at with `stateVersion`, so that nobody approves another one. Without it the decision
+// is about the plan that Gantry knew of when it came.
 //
 // Takes any type of body and a specified content type.
 //
@@ -755,11 +758,12 @@ func (c *Client) DecideRunWithBody(ctx context.Context, account AccountPath, sta
 // Counts the decision of the token's bearer against the run's policy, does at once what follows from it, and
 // answers with the run. Who decides is always the bearer, never anything in the body.
 //
-// An approval holds for the plan it was given to: after a replan people are asked again. It can be taken back
-// until Gantry confirms. A rejection ends the plan. What can't count is refused with the reason and leaves no
-// trace in the run.
+// An approval holds for the plan it was given to: after a replan people are asked again. It counts by the rules
+// that hold when the plan is confirmed, and can be taken back until Spacelift has confirmed it. A rejection ends
+// the plan. What can't count is refused with the reason and leaves no trace in the run.
 //
-// Name the plan that was looked at with `stateVersion`, so that nobody approves another one.
+// Name the plan that was looked at with `stateVersion`, so that nobody approves another one. Without it the decision
+// is about the plan that Gantry knew of when it came.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2794,11 +2798,12 @@ type ClientWithResponsesInterface interface {
 	// Counts the decision of the token's bearer against the run's policy, does at once what follows from it, and
 	// answers with the run. Who decides is always the bearer, never anything in the body.
 	//
-	// An approval holds for the plan it was given to: after a replan people are asked again. It can be taken back
-	// until Gantry confirms. A rejection ends the plan. What can't count is refused with the reason and leaves no
-	// trace in the run.
+	// An approval holds for the plan it was given to: after a replan people are asked again. It counts by the rules
+	// that hold when the plan is confirmed, and can be taken back until Spacelift has confirmed it. A rejection ends
+	// the plan. What can't count is refused with the reason and leaves no trace in the run.
 	//
-	// Name the plan that was looked at with `stateVersion`, so that nobody approves another one.
+	// Name the plan that was looked at with `stateVersion`, so that nobody approves another one. Without it the decision
+	// is about the plan that Gantry knew of when it came.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2810,11 +2815,12 @@ type ClientWithResponsesInterface interface {
 	// Counts the decision of the token's bearer against the run's policy, does at once what follows from it, and
 	// answers with the run. Who decides is always the bearer, never anything in the body.
 	//
-	// An approval holds for the plan it was given to: after a replan people are asked again. It can be taken back
-	// until Gantry confirms. A rejection ends the plan. What can't count is refused with the reason and leaves no
-	// trace in the run.
+	// An approval holds for the plan it was given to: after a replan people are asked again. It counts by the rules
+	// that hold when the plan is confirmed, and can be taken back until Spacelift has confirmed it. A rejection ends
+	// the plan. What can't count is refused with the reason and leaves no trace in the run.
 	//
-	// Name the plan that was looked at with `stateVersion`, so that nobody approves another one.
+	// Name the plan that was looked at with `stateVersion`, so that nobody approves another one. Without it the decision
+	// is about the plan that Gantry knew of when it came.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5535,11 +5541,12 @@ func (c *ClientWithResponses) GetRunWithResponse(ctx context.Context, account Ac
 // Counts the decision of the token's bearer against the run's policy, does at once what follows from it, and
 // answers with the run. Who decides is always the bearer, never anything in the body.
 //
-// An approval holds for the plan it was given to: after a replan people are asked again. It can be taken back
-// until Gantry confirms. A rejection ends the plan. What can't count is refused with the reason and leaves no
-// trace in the run.
+// An approval holds for the plan it was given to: after a replan people are asked again. It counts by the rules
+// that hold when the plan is confirmed, and can be taken back until Spacelift has confirmed it. A rejection ends
+// the plan. What can't count is refused with the reason and leaves no trace in the run.
 //
-// Name the plan that was looked at with `stateVersion`, so that nobody approves another one.
+// Name the plan that was looked at with `stateVersion`, so that nobody approves another one. Without it the decision
+// is about the plan that Gantry knew of when it came.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5557,11 +5564,12 @@ func (c *ClientWithResponses) DecideRunWithBodyWithResponse(ctx context.Context,
 // Counts the decision of the token's bearer against the run's policy, does at once what follows from it, and
 // answers with the run. Who decides is always the bearer, never anything in the body.
 //
-// An approval holds for the plan it was given to: after a replan people are asked again. It can be taken back
-// until Gantry confirms. A rejection ends the plan. What can't count is refused with the reason and leaves no
-// trace in the run.
+// An approval holds for the plan it was given to: after a replan people are asked again. It counts by the rules
+// that hold when the plan is confirmed, and can be taken back until Spacelift has confirmed it. A rejection ends
+// the plan. What can't count is refused with the reason and leaves no trace in the run.
 //
-// Name the plan that was looked at with `stateVersion`, so that nobody approves another one.
+// Name the plan that was looked at with `stateVersion`, so that nobody approves another one. Without it the decision
+// is about the plan that Gantry knew of when it came.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
