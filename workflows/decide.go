@@ -277,11 +277,12 @@ func describePlan(s RunStatus) string {
 	return what
 }
 
-// objection says which labels keep Gantry from confirming and what to do.
+// objection says which labels or settings keep Gantry from confirming, and what
+// to do.
 func objection(problems []policy.Problem) string {
 	var all []string
 	for _, p := range problems {
-		all = append(all, fmt.Sprintf("the label %s can't be followed: %s; %s", p.Label, p.Problem, p.Remedy))
+		all = append(all, fmt.Sprintf("%s can't be followed: %s; %s", p.Label, p.Problem, p.Remedy))
 	}
 	return strings.Join(all, ". ")
 }

@@ -18,7 +18,7 @@ func TestManageRunObeysLabels(t *testing.T) {
 				r.at(2*time.Hour, func() { r.person("jane", discarded, ""); r.told() })
 			},
 			state: discarded, outcome: "discarded",
-			mentions: map[string]workflows.TimelineKind{"hold: the label gantry:aprovals=2": workflows.KindDecision},
+			mentions: map[string]workflows.TimelineKind{"hold: gantry:aprovals=2": workflows.KindDecision},
 		},
 		{
 			name: "a label that names what is not configured holds the run", labels: append([]string{"gantry:window=business-hours"}, auto...),

@@ -109,8 +109,8 @@ var manners = []manner{
 	},
 	{
 		name: "unreadable label", labels: []string{"gantry:confirm=atuo", "gantry:managed"}, delta: harmless,
-		plan:   elsewhere(workflows.PhaseHolding, "the label gantry:confirm=atuo can't be followed", "labels forbids"),
-		review: elsewhere(workflows.PhaseHolding, "the label gantry:confirm=atuo can't be followed", ""),
+		plan:   elsewhere(workflows.PhaseHolding, "gantry:confirm=atuo can't be followed", "labels forbids"),
+		review: elsewhere(workflows.PhaseHolding, "gantry:confirm=atuo can't be followed", ""),
 	},
 	{
 		name: "manual", labels: asked, delta: harmless,
