@@ -95,7 +95,7 @@ func checkKey(ctx context.Context, a *accountPatient) finding {
 
 // rights are those of a role that does all Gantry does to runs.
 // https://docs.spacelift.io/concepts/authorization/rbac-system
-const rights = "space:read, run:confirm, run:discard, run:review, run:trigger, run:retry, run:stop, run:cancel, run:comment"
+const rights = "space:read, run:confirm, run:discard, run:review, run:trigger, run:retry, run:stop, run:cancel"
 
 func checkRights(ctx context.Context, a *accountPatient) finding {
 	if a.viewer == nil {
