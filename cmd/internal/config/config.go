@@ -59,7 +59,7 @@ type Inbox struct {
 	EntryCount  int           `koanf:"entryCount" doc:"Forwarded deliveries to keep, which is also the window in which a repeat is recognised. What waits to be forwarded is always kept."`
 	EntryBytes  int64         `koanf:"entryBytes" doc:"Bytes of forwarded deliveries to keep, without their bodies."`
 	BodyCount   int           `koanf:"bodyCount" doc:"Bodies of forwarded deliveries to keep; the oldest go first, before their entries."`
-	BodyBytes   int64         `koanf:"bodyBytes" doc:"Bytes of those bodies to keep."`
+	BodyBytes   int64         `koanf:"bodyBytes" doc:"Bytes of the bodies of forwarded deliveries to keep."`
 	LogCount    int           `koanf:"logCount" doc:"Ignored deliveries to keep in the log, and as many refused ones."`
 }
 
@@ -71,7 +71,7 @@ type Reconcile struct {
 // Guardian says how to watch the webhook that notifications come through.
 type Guardian struct {
 	Webhook  string `koanf:"webhook" doc:"Id of the named webhook to watch in each account."`
-	Reenable bool   `koanf:"reenable" doc:"Whether to switch it on again when Spacelift switched it off."`
+	Reenable bool   `koanf:"reenable" doc:"Whether to switch the webhook on again when Spacelift switched it off."`
 	Notify   Names  `koanf:"notify" doc:"Channels that are told what the guardian finds, and when it is over. In the environment, with commas between."`
 }
 
