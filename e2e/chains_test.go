@@ -111,7 +111,7 @@ func TestAChainIsResumedWhereItStopped(t *testing.T) {
 		t.Fatal("web-prod ran though app-prod failed")
 	}
 	// A process that dies in between changes nothing.
-	p.kill()
+	p.Kill()
 	w.serve()
 	key := "once"
 	w.eventually("the run is retried", func(ctx context.Context) error {

@@ -40,7 +40,7 @@ func TestKill(t *testing.T) {
 			senders.Go(func() { load.send(ctx) })
 		}
 		load.waitFor(20 + rand.IntN(60))
-		p.kill()
+		p.Kill()
 		stop()
 		senders.Wait()
 	}
@@ -132,7 +132,7 @@ func TestDiskFull(t *testing.T) {
 // limitFiles bounds how large the process may make its files.
 func (p *process) limitFiles(bytes uint64) {
 	p.t.Helper()
-	if err := unix.Prlimit(p.cmd.Process.Pid, unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: bytes, Max: unix.RLIM_INFINITY}, nil); err != nil {
+	if err := unix.Prlimit(p.Cmd.Process.Pid, unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: bytes, Max: unix.RLIM_INFINITY}, nil); err != nil {
 		p.t.Fatal(err)
 	}
 }

@@ -34,20 +34,16 @@ func startLab(t *testing.T, args ...string) *lab {
 	}
 	l.p = start(t, labBinary, nil, args...)
 	l.eventually("the lab is ready", func(context.Context) error {
-		select {
-		case <-l.p.done:
-			t.Fatalf("it ended: %v\n%s", l.p.err, l.p.out)
-		default:
-		}
-		if out := l.p.out.String(); !strings.Contains(out, "Ctrl-C stops") {
+		l.p.Lives()
+		if out := l.p.Out.String(); !strings.Contains(out, "Ctrl-C stops") {
 			return fmt.Errorf("it printed %q", out)
 		}
 		return nil
 	})
 	find := func(pattern string) string {
-		m := regexp.MustCompile(pattern).FindStringSubmatch(l.p.out.String())
+		m := regexp.MustCompile(pattern).FindStringSubmatch(l.p.Out.String())
 		if m == nil {
-			t.Fatalf("nothing like %s in\n%s", pattern, l.p.out)
+			t.Fatalf("nothing like %s in\n%s", pattern, l.p.Out)
 		}
 		return m[1]
 	}

@@ -85,7 +85,7 @@ func TestFreezeHoldsUntilItIsLifted(t *testing.T) {
 	if held.WaitingFor == nil || !strings.Contains(held.WaitingFor.Reason, "year-end audit") {
 		t.Errorf("it waits for %+v", held.WaitingFor)
 	}
-	gantry.kill()
+	gantry.Kill()
 	w.serve()
 	w.phase("network-prod", run, api.PhaseHolding)
 	if n := len(w.spacelift.Mutations("runConfirm")); n > 0 {

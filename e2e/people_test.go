@@ -169,7 +169,7 @@ func TestDecisionsSurviveARestart(t *testing.T) {
 	id := w.change("billing-prod", 1)
 	w.phase("billing-prod", id, api.PhaseWaiting)
 	w.counts(who.bob, "billing-prod", id, api.VerdictApprove)
-	p.kill()
+	p.Kill()
 	w.servePeople("")
 	if run := w.phase("billing-prod", id, api.PhaseWaiting); run.Approvals == nil || run.Approvals.Given != 1 {
 		t.Fatalf("after the restart: %+v", run.Approvals)

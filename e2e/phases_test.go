@@ -57,7 +57,7 @@ func TestPhase1Webhook(t *testing.T) {
 			t.Errorf("no %s in the log's line %s", want, line)
 		}
 	}
-	if out := p.out.String(); strings.Contains(out, secret) || strings.Contains(out, "Widen private subnets") {
+	if out := p.Out.String(); strings.Contains(out, secret) || strings.Contains(out, "Widen private subnets") {
 		t.Errorf("the log holds the secret or a body:\n%s", out)
 	}
 	d, err := w.client.GetDeliveryWithResponse(t.Context(), receipt.Delivery)
@@ -287,13 +287,13 @@ func TestPhase7EndToEnd(t *testing.T) {
 func logLine(t *testing.T, p *process, text string) (found string) {
 	t.Helper()
 	(&world{t: t}).eventually("the log says "+text, func(context.Context) error {
-		for line := range strings.Lines(p.out.String()) {
+		for line := range strings.Lines(p.Out.String()) {
 			if strings.Contains(line, text) {
 				found = line
 				return nil
 			}
 		}
-		return fmt.Errorf("it says %s", p.out)
+		return fmt.Errorf("it says %s", p.Out)
 	})
 	return found
 }

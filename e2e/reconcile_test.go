@@ -154,7 +154,7 @@ func TestGuardianSwitchesTheWebhookOnAgain(t *testing.T) {
 	p := w.serveReconciling()
 	before := w.push("app-prod", 1)
 	w.phase("app-prod", before, api.PhaseWaiting)
-	p.kill()
+	p.Kill()
 
 	missed := w.push("network-prod", 1)
 	w.must(w.spacelift.Discard("jane", "app-prod", before, ""))
@@ -172,7 +172,7 @@ func TestGuardianSwitchesTheWebhookOnAgain(t *testing.T) {
 	if !finding(account, workflows.FindingWebhookDisabled) || disabled() {
 		t.Errorf("findings %+v; switched off: %t", account.Findings, disabled())
 	}
-	if out := p.out.String(); !strings.Contains(out, "switched it on again") || !strings.Contains(out, "level=ERROR") {
+	if out := p.Out.String(); !strings.Contains(out, "switched it on again") || !strings.Contains(out, "level=ERROR") {
 		t.Error("the log does not tell of it")
 	}
 	if status, body := w.fetch(w.url() + "/metrics"); status != http.StatusOK || !strings.Contains(body, `gantry_guardian_findings{account="acme",kind="webhook-disabled"} 1`) {

@@ -36,7 +36,7 @@ func TestReplicasAreKilledInTurn(t *testing.T) {
 	for round := range 8 {
 		victim := round % len(replicas)
 		load.waitFor(20 + rand.IntN(60))
-		running[victim].kill()
+		running[victim].Kill()
 		load.waitFor(50) // the other one takes all
 		running[victim] = replicas[victim].serve()
 	}
@@ -73,7 +73,7 @@ func TestKilledReplicaComesBackWithItsInbox(t *testing.T) {
 			t.Fatalf("without Temporal: %d %s", status, answer)
 		}
 	}
-	running.kill()
+	running.Kill()
 	w.startTemporal()
 	b.phase("network-prod", "01KDXREPLICAB0000000000000", api.PhaseQueued)
 	if r, err := b.client.GetRunWithResponse(t.Context(), "acme", "network-prod", "01KDXREPLICAA0000000000000"); err != nil || r.StatusCode() != http.StatusNotFound {

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,12 +13,12 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/gantryhq/gantry/deploy"
+	"github.com/gantryhq/gantry/e2e/program"
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/gen/client"
 	"github.com/gantryhq/gantry/server"
@@ -105,15 +104,6 @@ func (w *world) must(err error) {
 
 func (w *world) url() string { return fmt.Sprintf("http://127.0.0.1:%d", w.port) }
 
-// process is a running program.
-type process struct {
-	t    *testing.T
-	cmd  *exec.Cmd
-	out  *output
-	done chan struct{}
-	err  error // of Wait, once done is closed
-}
-
 // serve starts `gantry serve` and waits until it is ready.
 func (w *world) serve() *process {
 	w.t.Helper()
@@ -164,11 +154,7 @@ func (w *world) gantry(args ...string) (out string, code int) {
 func (w *world) ready(p *process) {
 	w.t.Helper()
 	w.eventually("Gantry is ready", func(ctx context.Context) error {
-		select {
-		case <-p.done:
-			w.t.Fatalf("gantry ended: %v\n%s", p.err, p.out)
-		default:
-		}
+		p.Lives()
 		r, err := w.client.GetReadinessWithResponse(ctx)
 		if err != nil {
 			return err
@@ -180,51 +166,24 @@ func (w *world) ready(p *process) {
 	})
 }
 
-// start runs a program with nothing of the environment but what it needs.
-func start(t *testing.T, program string, env []string, args ...string) *process {
-	t.Helper()
-	p := &process{t: t, out: &output{}, done: make(chan struct{})}
-	p.cmd = exec.Command(program, args...)
-	p.cmd.Env = append([]string{"HOME=" + t.TempDir(), "PATH=" + os.Getenv("PATH")}, env...)
-	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
-	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		p.err = p.cmd.Wait()
-		close(p.done)
-	}()
-	t.Cleanup(func() {
-		p.kill()
-		if t.Failed() {
-			t.Logf("%s said:\n%s", filepath.Base(program), p.out)
-		}
-	})
-	return p
+// process is a running program that stops at Ctrl-C.
+type process struct {
+	*program.Process
+	t *testing.T
 }
 
-// kill ends the process as a crash would.
-func (p *process) kill() {
-	_ = p.cmd.Process.Kill()
-	<-p.done
+// start runs a program with nothing of the environment but what it needs.
+func start(t *testing.T, binary string, env []string, args ...string) *process {
+	t.Helper()
+	cmd := exec.Command(binary, args...)
+	cmd.Env = append([]string{"HOME=" + t.TempDir(), "PATH=" + os.Getenv("PATH")}, env...)
+	return &process{program.Start(t, cmd), t}
 }
 
 // interrupt asks the process to stop, as Ctrl-C does, and returns how long that took.
 func (p *process) interrupt() time.Duration {
 	p.t.Helper()
-	began := time.Now()
-	if err := p.cmd.Process.Signal(syscall.SIGINT); err != nil {
-		p.t.Fatal(err)
-	}
-	select {
-	case <-p.done:
-	case <-time.After(patience):
-		p.t.Fatalf("still running %s after SIGINT:\n%s", patience, p.out)
-	}
-	if p.err != nil {
-		p.t.Errorf("ended with %v:\n%s", p.err, p.out)
-	}
-	return time.Since(began)
+	return p.AskToStop(syscall.SIGINT, patience)
 }
 
 // run asks Gantry for a run.
@@ -260,43 +219,10 @@ func (w *world) push(stack spacelift.StackID, added int) spacelift.RunID {
 	return id
 }
 
-// eventually polls until ok returns nil. It polls a server in another process,
-// which has no way to tell us.
+// eventually waits until ok returns nil, as long as patience lasts.
 func (w *world) eventually(what string, ok func(context.Context) error) {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
-	defer cancel()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := ok(ctx)
-		if err == nil {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			w.t.Fatalf("%s: not within %s: %v", what, patience, err)
-		case <-tick.C:
-		}
-	}
-}
-
-// output keeps what a program prints.
-type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
+	program.Eventually(w.t, patience, what, ok)
 }
 
 func freePort(t *testing.T) int {

@@ -34,20 +34,16 @@ func startAlone(t *testing.T, args ...string) *alone {
 	}
 	a.p = start(t, labBinary, nil, append([]string{"simulator", "--pace", "0"}, args...)...)
 	a.eventually("the simulator is ready", func(context.Context) error {
-		select {
-		case <-a.p.done:
-			t.Fatalf("it ended: %v\n%s", a.p.err, a.p.out)
-		default:
-		}
-		if out := a.p.out.String(); !strings.Contains(out, "Ctrl-C stops") {
+		a.p.Lives()
+		if out := a.p.Out.String(); !strings.Contains(out, "Ctrl-C stops") {
 			return fmt.Errorf("it printed %q", out)
 		}
 		return nil
 	})
 	find := func(pattern string) string {
-		m := regexp.MustCompile(pattern).FindStringSubmatch(a.p.out.String())
+		m := regexp.MustCompile(pattern).FindStringSubmatch(a.p.Out.String())
 		if m == nil {
-			t.Fatalf("nothing like %s in\n%s", pattern, a.p.out)
+			t.Fatalf("nothing like %s in\n%s", pattern, a.p.Out)
 		}
 		return m[1]
 	}
@@ -150,7 +146,7 @@ stackWebhooks:
 	if info, err := os.Stat(state); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("secrets are in a file of mode %s (%v)", info.Mode(), err)
 	}
-	a.p.kill()
+	a.p.Kill()
 
 	a = startAlone(t, args...)
 	a.state("net", first, spacelift.RunStateUnconfirmed)
@@ -193,13 +189,8 @@ func TestSimulatorsDoNotShareAState(t *testing.T) {
 	second.control("/stacks", `{"id":"net"}`)
 	second.eventually("the second has saved", saved(state, `"net"`))
 	first.control("/stacks", `{"id":"app"}`)
-	select {
-	case <-first.p.done:
-	case <-time.After(patience):
-		t.Fatal("the first goes on")
-	}
-	if first.p.err == nil || !strings.Contains(first.p.out.String(), "another process has written it meanwhile") {
-		t.Errorf("the first ended with %v:\n%s", first.p.err, first.p.out)
+	if err := first.p.Ends(patience); err == nil || !strings.Contains(first.p.Out.String(), "another process has written it meanwhile") {
+		t.Errorf("the first ended with %v:\n%s", err, first.p.Out)
 	}
 }
 

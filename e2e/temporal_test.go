@@ -58,7 +58,7 @@ type temporalProgram struct {
 }
 
 func (p *temporalProgram) HostPort() string { return p.address }
-func (p *temporalProgram) Stop()            { p.kill() }
+func (p *temporalProgram) Stop()            { p.Kill() }
 
 func (w *world) startTemporalProgram() {
 	w.t.Helper()
@@ -71,11 +71,7 @@ func (w *world) startTemporalProgram() {
 	p.process = start(w.t, temporalBinary, nil, append([]string{"serve", "--listen", p.address, "--ui", ""}, p.store...)...)
 	w.temporal = p
 	w.eventually("Temporal is ready", func(ctx context.Context) error {
-		select {
-		case <-p.done:
-			w.t.Fatalf("temporal-server ended: %v\n%s", p.err, p.out)
-		default:
-		}
+		p.Lives()
 		out, err := exec.CommandContext(ctx, temporalBinary, "health", "--address", p.address).CombinedOutput()
 		if err != nil {
 			return errors.New(strings.TrimSpace(string(out)))

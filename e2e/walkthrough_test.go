@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/gantryhq/gantry/e2e/program"
 )
 
 // The walkthrough's commands, one after another in one bash, print what it says.
@@ -72,7 +74,7 @@ func walk(t *testing.T, steps []step, env ...string) {
 	shell.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that what it started can be ended with it
 	shell.Cancel = func() error { return syscall.Kill(-shell.Process.Pid, syscall.SIGKILL) }
 	t.Cleanup(func() { _ = syscall.Kill(-shell.Process.Pid, syscall.SIGKILL) })
-	out := &output{}
+	out := &program.Output{}
 	shell.Stdout, shell.Stderr = out, out
 	shell.WaitDelay = patience
 	ended := shell.Run()

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gantryhq/gantry/e2e/program"
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/gen/client"
 	"github.com/gantryhq/gantry/spacelift"
@@ -166,24 +167,10 @@ func (s *stack) start(service string) {
 	})
 }
 
-// eventually polls until ok returns nil: what it polls is in other processes.
+// eventually waits until ok returns nil, as long as patience lasts.
 func (s *stack) eventually(what string, ok func(context.Context) error) {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
-	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := ok(ctx)
-		if err == nil {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			s.t.Fatalf("%s: not within %s: %v", what, patience, err)
-		case <-tick.C:
-		}
-	}
+	program.Eventually(s.t, patience, what, ok)
 }
 
 // control asks the simulator's control API.

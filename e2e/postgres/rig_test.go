@@ -1,7 +1,6 @@
 package postgres_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -21,6 +19,7 @@ import (
 	"go.temporal.io/sdk/log"
 
 	"github.com/gantryhq/gantry/e2e/postgres"
+	"github.com/gantryhq/gantry/e2e/program"
 )
 
 // binary is docker/temporal's program.
@@ -65,71 +64,37 @@ func newCluster(t *testing.T) *postgres.Cluster {
 
 // server is a process of the program.
 type server struct {
+	*program.Process
 	t       *testing.T
-	cmd     *exec.Cmd
 	address string
-	out     *output
-	done    chan struct{}
-	err     error // of Wait, once done is closed
 }
 
 // serve starts a server on the cluster. Later flags win over those it gives.
 func serve(t *testing.T, c *postgres.Cluster, flags ...string) *server {
 	t.Helper()
-	s := &server{t: t, address: freeAddress(t), out: new(output), done: make(chan struct{})}
-	s.cmd = exec.Command(binary, append([]string{
-		"serve", "--listen", s.address, "--ui", "", "--store", "postgres",
+	address := freeAddress(t)
+	return &server{t: t, address: address, Process: program.Start(t, exec.Command(binary, append([]string{
+		"serve", "--listen", address, "--ui", "", "--store", "postgres",
 		"--postgres-address", c.Address, "--postgres-user", postgres.User, "--postgres-password-file", c.PasswordFile,
-	}, flags...)...)
-	s.cmd.Stdout, s.cmd.Stderr = s.out, s.out
-	if err := s.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		s.err = s.cmd.Wait()
-		close(s.done)
-	}()
-	t.Cleanup(func() {
-		s.kill()
-		if t.Failed() {
-			t.Logf("temporal-server said:\n%s", s.out)
-		}
-	})
-	return s
-}
-
-func (s *server) kill() {
-	_ = s.cmd.Process.Kill()
-	<-s.done
+	}, flags...)...))}
 }
 
 // terminate asks the server to stop, and waits until it has.
 func (s *server) terminate() {
 	s.t.Helper()
-	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		s.t.Fatal(err)
-	}
-	s.wantEnd(nil)
+	s.AskToStop(syscall.SIGTERM, patience)
 }
 
-// wantEnd waits until the server ends by itself: in order, or with exit code 1
-// having said these things.
-func (s *server) wantEnd(says []string) {
+// refuses waits until the server ends by itself, with exit code 1 and having
+// said these things.
+func (s *server) refuses(says []string) {
 	s.t.Helper()
-	select {
-	case <-s.done:
-	case <-time.After(patience):
-		s.t.Fatalf("still running after %s:\n%s", patience, s.out)
-	}
-	if says == nil && s.err != nil {
-		s.t.Errorf("ended with %v", s.err)
-	}
-	if says != nil && s.cmd.ProcessState.ExitCode() != 1 {
-		s.t.Errorf("ended with %v, want exit code 1", s.err)
+	if err := s.Ends(patience); s.Cmd.ProcessState.ExitCode() != 1 {
+		s.t.Errorf("ended with %v, want exit code 1", err)
 	}
 	for _, want := range says {
-		if !strings.Contains(s.out.String(), want) {
-			s.t.Errorf("did not say %q:\n%s", want, s.out)
+		if !strings.Contains(s.Out.String(), want) {
+			s.t.Errorf("did not say %q:\n%s", want, s.Out)
 		}
 	}
 }
@@ -138,11 +103,7 @@ func (s *server) wantEnd(says []string) {
 func (s *server) ready() {
 	s.t.Helper()
 	eventually(s.t, "the server is healthy", func(ctx context.Context) error {
-		select {
-		case <-s.done:
-			s.t.Fatalf("it ended: %v\n%s", s.err, s.out)
-		default:
-		}
+		s.Lives()
 		return health(ctx, s.address)
 	})
 }
@@ -165,32 +126,18 @@ func (s *server) client() client.Client {
 	return c
 }
 
-// eventually polls until ok returns nil.
+// eventually waits until ok returns nil, as long as patience lasts.
 func eventually(t *testing.T, what string, ok func(context.Context) error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := ok(ctx)
-		if err == nil {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			t.Fatalf("%s: not within %s: %v", what, patience, err)
-		case <-tick.C:
-		}
-	}
+	program.Eventually(t, patience, what, ok)
 }
 
 // says waits until the server has said something.
 func (s *server) says(what string) {
 	s.t.Helper()
 	eventually(s.t, fmt.Sprintf("it says %q", what), func(context.Context) error {
-		if !strings.Contains(s.out.String(), what) {
-			return errors.New(s.out.String())
+		if !strings.Contains(s.Out.String(), what) {
+			return errors.New(s.Out.String())
 		}
 		return nil
 	})
@@ -209,22 +156,4 @@ func freeAddress(t *testing.T) string {
 			return address
 		}
 	}
-}
-
-// output keeps what a program prints.
-type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
 }

@@ -34,7 +34,7 @@ func TestDataOutlivesTheServer(t *testing.T) {
 	s.ready()
 	signal(t, s, "run-1")
 	wantEvents(t, s, "run-1", 3) // started, task scheduled, signaled
-	s.kill()
+	s.Kill()
 
 	s = serve(t, c)
 	s.ready()
@@ -47,19 +47,14 @@ func TestSetUpSurvivesKill(t *testing.T) {
 	c := newCluster(t)
 	for after := 50 * time.Millisecond; ; after += 150 * time.Millisecond {
 		s := serve(t, c)
-		timer := time.NewTimer(after)
-		select {
-		case <-timer.C:
-		case <-s.done:
-			t.Fatalf("it ended by itself: %v\n%s", s.err, s.out)
-		}
+		s.LivesFor(after)
 		ready := health(t.Context(), s.address) == nil
-		s.kill()
+		s.Kill()
 		if ready {
 			break
 		}
 		if after > 30*time.Second {
-			t.Fatalf("not ready after %s:\n%s", after, s.out)
+			t.Fatalf("not ready after %s:\n%s", after, s.Out)
 		}
 	}
 	wantSchema(t, c)
@@ -148,7 +143,7 @@ func TestSecondServerWaits(t *testing.T) {
 	if err := health(t.Context(), second.address); err == nil {
 		t.Error("the second server is healthy beside the first")
 	}
-	first.kill()
+	first.Kill()
 	second.ready()
 	wantEvents(t, second, "run-1", 2)
 }
@@ -178,9 +173,9 @@ func TestRefusals(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := serve(t, c, tt.flags...)
-			s.wantEnd(tt.says)
-			if strings.Contains(s.out.String(), c.Password) {
-				t.Errorf("it said the password: %s", s.out)
+			s.refuses(tt.says)
+			if strings.Contains(s.Out.String(), c.Password) {
+				t.Errorf("it said the password: %s", s.Out)
 			}
 		})
 	}
