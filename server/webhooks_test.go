@@ -301,6 +301,23 @@ func TestEveryNotificationIsLoggedWithItsReason(t *testing.T) {
 	}
 }
 
+// TestAClosedInboxIsA503: what can't be stored is not acknowledged.
+func TestAClosedInboxIsA503(t *testing.T) {
+	r := newRig(t)
+	if err := r.inbox.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w := r.deliver(acmeSecret, example(t, "run_tracked_unconfirmed"))
+	wantProblem(t, w, http.StatusServiceUnavailable, "not-stored")
+	if w.Header().Get("Retry-After") == "" {
+		t.Error("a 503 without Retry-After")
+	}
+	ready := r.send(http.MethodGet, "/readyz", "")
+	if ready.Code != http.StatusServiceUnavailable || decode[api.Readiness](t, ready).Status != api.ReadinessStatusUnavailable {
+		t.Errorf("readyz: %d %s", ready.Code, ready.Body)
+	}
+}
+
 func TestServerNeedsASecret(t *testing.T) {
 	for name, accounts := range map[string][]server.Account{
 		"no account":             nil,

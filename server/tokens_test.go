@@ -1,0 +1,86 @@
+package server_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
+
+	"github.com/gantryhq/gantry/openapi"
+	"github.com/gantryhq/gantry/server"
+)
+
+// TestEveryOperationKnowsWhoMay walks every operation of the contract with every
+// role, with no token and with a wrong one.
+func TestEveryOperationKnowsWhoMay(t *testing.T) {
+	doc, err := openapi3.NewLoader().LoadFromData(openapi.Document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tokens := map[server.Role]string{}
+	r := newRig(t, func(c *server.Config) {
+		c.Tokens = nil
+		for _, role := range server.Roles {
+			tokens[role] = "gantry_" + string(role)
+			c.Tokens = append(c.Tokens, server.Token{Name: string(role), Role: role, Hash: server.TokenHash(tokens[role])})
+		}
+	})
+	fill := strings.NewReplacer("{freeze}", "01KDX4A7B3C5D7E9F1G3H5J7K9", "{account}", "acme", "{stack}", "network-prod", "{run}", "01KDX3V4T8Q2M5N7P9R1S3T5V7", "{delivery}", "01KDX4A7B3C5D7E9F1G3H5J7K9")
+	walked := 0
+	for path, item := range doc.Paths.Map() {
+		if !strings.HasPrefix(path, "/v1/") {
+			continue
+		}
+		for method, op := range item.Operations() {
+			needs, _ := op.Extensions["x-gantry-role"].(string)
+			if needs == "" {
+				t.Errorf("%s %s has no rule", method, path)
+			}
+			path, body := fill.Replace(path), exampleBody(t, op)
+			wantProblem(t, r.send(method, path, ""), http.StatusUnauthorized, "unauthenticated")
+			wantProblem(t, r.send(method, path, "", "Authorization", "Bearer gantry_wrong"), http.StatusUnauthorized, "unauthenticated")
+			wantProblem(t, r.send(method, path, "", "Authorization", "Basic gantry_admin"), http.StatusUnauthorized, "unauthenticated")
+			for _, role := range server.Roles {
+				w := r.send(method, path, body, "Authorization", "Bearer "+tokens[role], "Content-Type", "application/json")
+				if allowed := role.Includes(server.Role(needs)); allowed == (w.Code == http.StatusForbidden) || w.Code == http.StatusUnauthorized {
+					t.Errorf("%s %s as %s: %d (it needs %s)", method, path, role, w.Code, needs)
+				}
+				walked++
+			}
+		}
+	}
+	if walked < 60 {
+		t.Errorf("only %d combinations walked", walked)
+	}
+}
+
+// exampleBody returns a body that the contract shows for an operation, or
+// nothing when it takes none.
+func exampleBody(t *testing.T, op *openapi3.Operation) string {
+	t.Helper()
+	if op.RequestBody == nil {
+		return ""
+	}
+	for _, e := range op.RequestBody.Value.Content["application/json"].Examples {
+		b, err := json.Marshal(e.Value.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	t.Fatalf("%s shows no body", op.OperationID)
+	return ""
+}
+
+func TestWithoutTokensTheAPIIsClosed(t *testing.T) {
+	r := newRig(t, func(c *server.Config) { c.Tokens = nil })
+	p := wantProblem(t, r.get("/v1/runs", "gantry_admin"), http.StatusUnauthorized, "unauthenticated")
+	if !strings.Contains(*p.Detail, "gantry token create") {
+		t.Errorf("it does not say how to get a token: %s", *p.Detail)
+	}
+	if w := r.send(http.MethodGet, "/healthz", ""); w.Code != http.StatusOK {
+		t.Errorf("healthz: %d", w.Code)
+	}
+}
