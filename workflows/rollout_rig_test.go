@@ -1,0 +1,196 @@
+package workflows_test
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/spacelift/simulator"
+	"github.com/gantryhq/gantry/workflows"
+)
+
+// chainRig tells a story to Rollout: stacks of a simulated account that follow
+// each other, and a run of net-prod that has finished.
+type chainRig struct {
+	*accountRig
+	env     *testsuite.TestWorkflowEnvironment
+	root    spacelift.RunRef
+	managed []workflows.ManageRunInput
+	begun   time.Time
+}
+
+// newChainRig makes an account of stacks, each written "app<net,dns", which
+// follow net, whose run is finished.
+func newChainRig(t *testing.T, followers ...string) *chainRig {
+	t.Helper()
+	r := &chainRig{accountRig: newAccountRig(t, simulator.Stack{ID: "net", Labels: []string{"gantry:managed"}})}
+	for _, f := range followers {
+		stack, parents, _ := strings.Cut(f, "<")
+		labels := []string{"gantry:managed"}
+		for p := range strings.SplitSeq(parents, ",") {
+			labels = append(labels, "gantry:after="+p)
+		}
+		r.must(r.sim.AddStack(simulator.Stack{ID: spacelift.StackID(stack), Labels: labels}))
+	}
+	r.root = r.push("net")
+	r.must(r.sim.Confirm("jane", "net", r.root.Run, ""))
+	r.clock.Advance(time.Minute)
+	r.environment()
+	return r
+}
+
+// environment is one for the next execution in the same account.
+func (r *chainRig) environment() {
+	r.Helper()
+	r.env, r.begun = newEnvironment(), r.clock.Now()
+	r.env.SetStartTime(r.begun)
+	r.env.SetTestTimeout(time.Minute)
+	r.env.RegisterWorkflow(workflows.Rollout)
+	r.env.RegisterActivity(&activities.Activities{
+		Accounts: map[spacelift.Account]activities.Spacelift{"acme": r.client}, Rules: configured, Temporal: r, Now: r.clock.Now,
+	})
+	r.env.RegisterWorkflowWithOptions(func(_ workflow.Context, in workflows.ManageRunInput) (workflows.RunStatus, error) {
+		r.managed = append(r.managed, in)
+		return workflows.RunStatus{}, nil
+	}, workflow.RegisterOptions{Name: workflows.ManageRunType})
+}
+
+// at does something when the story has gone on for so long, in the account too.
+func (r *chainRig) at(d time.Duration, do func()) {
+	r.env.RegisterDelayedCallback(func() {
+		r.clock.Advance(r.begun.Add(d).Sub(r.clock.Now()))
+		do()
+	}, d)
+}
+
+// newest is a stack's newest tracked run.
+func (r *chainRig) newest(stack spacelift.StackID) spacelift.RunRef {
+	r.Helper()
+	runs, err := r.sim.Runs(stack)
+	r.must(err)
+	if len(runs) == 0 {
+		r.Fatalf("%s has no run", stack)
+	}
+	return runs[len(runs)-1].Ref
+}
+
+// ends lets the newest run of a stack end, and its execution tell the chain.
+func (r *chainRig) ends(stack spacelift.StackID, how func(spacelift.RunRef) error) {
+	r.Helper()
+	ref := r.newest(stack)
+	if how != nil {
+		r.must(how(ref))
+	}
+	r.clock.Advance(time.Minute)
+	run, err := r.sim.Run(ref.Stack, ref.Run)
+	r.must(err)
+	if !run.State.Terminal() {
+		r.Fatalf("run %s is %s", ref, run.State)
+	}
+	r.env.SignalWorkflow(workflows.ChainNewsSignal, workflows.ChainNews{Run: ref, State: run.State})
+}
+
+func (r *chainRig) discards(ref spacelift.RunRef) error {
+	return r.sim.Discard("jane", ref.Stack, ref.Run, "not today")
+}
+func (r *chainRig) confirms(ref spacelift.RunRef) error {
+	return r.sim.Confirm("jane", ref.Stack, ref.Run, "")
+}
+
+// changes makes the next run of each stack have something to apply, so that it
+// waits for somebody.
+func (r *chainRig) changes(stacks ...spacelift.StackID) {
+	r.Helper()
+	for _, s := range stacks {
+		r.must(r.sim.SetNextPlan(s, simulator.Plan{Delta: spacelift.Delta{Added: 1}}))
+	}
+}
+
+func (r *chainRig) rollout() workflows.ChainStatus {
+	r.Helper()
+	return r.rolloutFrom(workflows.RolloutInput{Root: r.root})
+}
+
+func (r *chainRig) rolloutFrom(in workflows.RolloutInput) workflows.ChainStatus {
+	r.Helper()
+	r.env.ExecuteWorkflow(workflows.Rollout, in)
+	if !r.env.IsWorkflowCompleted() {
+		r.Fatal("the chain has not ended")
+	}
+	var s workflows.ChainStatus
+	if err := r.env.GetWorkflowResult(&s); err != nil {
+		r.Fatalf("the chain failed: %v", err)
+	}
+	return s
+}
+
+func (r *chainRig) status() workflows.ChainStatus {
+	r.Helper()
+	var s workflows.ChainStatus
+	answer, err := r.env.QueryWorkflow(workflows.ChainQuery)
+	r.must(err)
+	r.must(answer.Get(&s))
+	return s
+}
+
+// update sends a wish, which is to be refused with an error of that type, or to
+// be taken.
+func (r *chainRig) update(name string, wish any, refused string) {
+	r.Helper()
+	answered := false
+	r.Cleanup(func() {
+		if !answered {
+			r.Errorf("%s %+v was not answered", name, wish)
+		}
+	})
+	r.env.UpdateWorkflow(name, "", &testsuite.TestUpdateCallback{
+		OnAccept: func() {},
+		OnReject: func(err error) {
+			answered = true
+			if app, ok := errors.AsType[*temporal.ApplicationError](err); !ok || app.Type() != refused {
+				r.Errorf("%s %+v is refused with %v, want %q", name, wish, err, refused)
+			}
+		},
+		OnComplete: func(_ any, err error) {
+			answered = true
+			if err != nil || refused != "" {
+				r.Errorf("%s %+v is taken, with the error %v, want %q", name, wish, err, refused)
+			}
+		},
+	}, wish)
+}
+
+func nodes(s workflows.ChainStatus) string {
+	var all []string
+	for _, n := range s.Nodes {
+		all = append(all, string(n.Stack)+" "+string(n.State))
+	}
+	slices.Sort(all)
+	return strings.Join(all, ", ")
+}
+
+func (r *chainRig) wants(s workflows.ChainStatus, phase workflows.ChainPhase, summary, list string) {
+	r.Helper()
+	if s.Phase != phase || !strings.Contains(s.Summary, summary) || nodes(s) != list {
+		r.Errorf("the chain is %s: %s\n\t%s\nwant %s with %q\n\t%s", s.Phase, s.Summary, nodes(s), phase, summary, list)
+		for _, e := range s.Timeline {
+			r.Logf("%s %s %s %s", e.At.Format("02 15:04:05"), e.Kind, e.Stack, e.Summary)
+		}
+	}
+}
+
+// runs is how many tracked runs a stack has had.
+func (r *chainRig) runs(stack spacelift.StackID) int {
+	r.Helper()
+	all, err := r.sim.Runs(stack)
+	r.must(err)
+	return len(all)
+}
