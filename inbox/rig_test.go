@@ -122,6 +122,41 @@ func (t *fakeTarget) versions(run spacelift.RunRef) [][]int {
 
 var errAway = errors.New("connection refused")
 
+// slowTarget takes a minute for each signal and counts those under way.
+type slowTarget struct {
+	mu        sync.Mutex
+	now, most int
+	runs      map[spacelift.RunRef]int
+}
+
+func (t *slowTarget) Signal(ctx context.Context, run spacelift.RunRef, _ []workflows.RunEvent) error {
+	t.mu.Lock()
+	t.now++
+	t.most = max(t.most, t.now)
+	t.runs[run]++
+	if t.runs[run] > 1 {
+		t.mu.Unlock()
+		return fmt.Errorf("%w: two signals of %s at once", ErrRefused, run)
+	}
+	t.mu.Unlock()
+	select {
+	case <-time.After(5 * time.Second):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	t.mu.Lock()
+	t.now--
+	t.runs[run]--
+	t.mu.Unlock()
+	return nil
+}
+
+func (t *slowTarget) underWay() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.now
+}
+
 // forward runs a forwarder until the returned function is called.
 func forward(t testing.TB, in *Inbox, target Target, opts ForwarderOptions) (stop func()) {
 	t.Helper()

@@ -1,0 +1,103 @@
+package inbox
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/workflows"
+)
+
+func TestRefusedEventDiesAlone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		in := open(t, Options{})
+		refusing := true
+		target := &fakeTarget{fail: func(_ spacelift.RunRef, events []workflows.RunEvent) error {
+			if refusing && slices.ContainsFunc(events, func(e workflows.RunEvent) bool { return e.StateVersion == 1 }) {
+				return fmt.Errorf("%w: payload too large", ErrRefused)
+			}
+			return nil
+		}}
+		var ids []string
+		for v := range 3 {
+			ids = append(ids, accept(t, in, event(runRef(1), v, life[v])).ID)
+		}
+		stop := forward(t, in, target, ForwarderOptions{})
+		pass(time.Second)
+		synctest.Wait()
+		if diff := cmp.Diff([][]int{{0}, {2}}, target.versions(runRef(1))); diff != "" {
+			t.Errorf("signals (-want +got):\n%s", diff)
+		}
+		d, body, err := in.Get(t.Context(), ids[1])
+		if err != nil || d.Forwarding != ForwardingDead || d.Attempts == 0 || !strings.Contains(d.ForwardError, "payload too large") || len(body) == 0 {
+			t.Errorf("refused delivery: %+v, %d bytes of body (%v)", d, len(body), err)
+		}
+		if h := in.Health(); h.ForwarderDown || h.Dead != 1 || h.Pending != 0 {
+			t.Errorf("health %+v", h)
+		}
+
+		target.change(func() { refusing = false })
+		n, err := in.RedeliverDead(t.Context())
+		if n != 1 || err != nil {
+			t.Fatalf("redelivered %d (%v), want 1", n, err)
+		}
+		pass(time.Second)
+		synctest.Wait()
+		stop()
+		if diff := cmp.Diff([][]int{{0}, {2}, {1}}, target.versions(runRef(1))); diff != "" {
+			t.Errorf("signals (-want +got):\n%s", diff)
+		}
+		if d, _, _ := in.Get(t.Context(), ids[1]); d.Forwarding != ForwardingForwarded || d.ForwardError != "" || d.ForwardedAt.IsZero() {
+			t.Errorf("redelivered: %+v", d)
+		}
+	})
+}
+
+func TestRedeliver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		in := open(t, Options{Dir: dir})
+		d := accept(t, in, event(runRef(1), 0, spacelift.RunStateQueued))
+		if got, err := in.Redeliver(t.Context(), d.ID); err != nil || got.Forwarding != ForwardingPending {
+			t.Errorf("redeliver a pending one: %+v (%v)", got, err)
+		}
+		target := &fakeTarget{}
+		stop := forward(t, in, target, ForwarderOptions{})
+		synctest.Wait()
+		stop()
+		if got := len(target.signals); got != 1 {
+			t.Errorf("%d signals, want 1: a pending one stays where it is", got)
+		}
+
+		// What is on disk counts: it survives a restart before it is sent.
+		if got, err := in.Redeliver(t.Context(), d.ID); err != nil || got.Forwarding != ForwardingPending {
+			t.Fatalf("redeliver a forwarded one: %+v (%v)", got, err)
+		}
+		closeInbox(t, in)
+		in = open(t, Options{Dir: dir})
+		forward(t, in, target, ForwarderOptions{})
+		synctest.Wait()
+		if got := len(target.signals); got != 2 {
+			t.Errorf("%d signals, want 2", got)
+		}
+
+		ignored := in.Log(Delivery{Outcome: OutcomeIgnored, Reason: "unmanaged-stack"})
+		if _, err := in.Redeliver(t.Context(), ignored.ID); !errors.Is(err, ErrNotRedeliverable) {
+			t.Errorf("redeliver an ignored one: %v, want ErrNotRedeliverable", err)
+		}
+		for _, id := range []string{"01KDX3V4T8Q2M5N7P9R1S3T5V7", "nonsense", ""} {
+			if _, err := in.Redeliver(t.Context(), id); !errors.Is(err, ErrNotFound) {
+				t.Errorf("redeliver %q: %v, want ErrNotFound", id, err)
+			}
+		}
+	})
+}
