@@ -122,7 +122,7 @@ func (t *fakeTarget) versions(run spacelift.RunRef) [][]int {
 
 var errAway = errors.New("connection refused")
 
-// slowTarget takes a minute for each signal and counts those under way.
+// slowTarget takes 5 seconds for each signal and counts those under way.
 type slowTarget struct {
 	mu        sync.Mutex
 	now, most int
