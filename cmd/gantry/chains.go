@@ -56,23 +56,16 @@ func newChainsListCommand(r *remote) *cobra.Command {
 }
 
 func (s *session) chains(ctx context.Context, named string, p api.ListChainsParams, limit int) (all api.ChainList, err error) {
-	all.Chains = []api.ChainSummary{}
 	account, err := s.theAccount(ctx, named)
 	if err != nil {
 		return all, err
 	}
-	for limit > len(all.Chains) {
-		p.PageSize, p.PageToken = new(min(limit-len(all.Chains), maxPage)), all.NextPageToken
+	all.Chains, all.NextPageToken, err = pages(limit, func(size *int, token *string) ([]api.ChainSummary, *string, error) {
+		p.PageSize, p.PageToken = size, token
 		page, err := ask[api.ChainList](ctx, func(ctx context.Context) (*http.Response, error) { return s.ListChains(ctx, account, &p) })
-		if err != nil {
-			return all, err
-		}
-		all.Chains, all.NextPageToken = append(all.Chains, page.Chains...), page.NextPageToken
-		if page.NextPageToken == nil {
-			break
-		}
-	}
-	return all, nil
+		return page.Chains, page.NextPageToken, err
+	})
+	return all, err
 }
 
 func newChainsShowCommand(r *remote) *cobra.Command {

@@ -78,21 +78,13 @@ func runOf(d api.Delivery) string {
 	return runName{deref(d.Account), deref(d.Stack), *d.Run}.String()
 }
 
-// deliveries reads pages until there are as many deliveries as wanted.
 func (s *session) deliveries(ctx context.Context, p api.ListDeliveriesParams, limit int) (all api.DeliveryList, err error) {
-	all.Deliveries = []api.Delivery{}
-	for limit > len(all.Deliveries) {
-		p.PageSize, p.PageToken = new(min(limit-len(all.Deliveries), maxPage)), all.NextPageToken
+	all.Deliveries, all.NextPageToken, err = pages(limit, func(size *int, token *string) ([]api.Delivery, *string, error) {
+		p.PageSize, p.PageToken = size, token
 		page, err := ask[api.DeliveryList](ctx, func(ctx context.Context) (*http.Response, error) { return s.ListDeliveries(ctx, &p) })
-		if err != nil {
-			return all, err
-		}
-		all.Deliveries, all.NextPageToken = append(all.Deliveries, page.Deliveries...), page.NextPageToken
-		if page.NextPageToken == nil {
-			break
-		}
-	}
-	return all, nil
+		return page.Deliveries, page.NextPageToken, err
+	})
+	return all, err
 }
 
 func newDeliveriesShowCommand(r *remote) *cobra.Command {

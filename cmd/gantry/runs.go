@@ -92,22 +92,30 @@ const (
 	maxPage      = 200
 )
 
-// runs reads pages until there are as many runs as wanted. Without all of them
-// it leaves in the token of the next page.
-func (s *session) runs(ctx context.Context, p api.ListRunsParams, limit int) (all api.RunList, err error) {
-	all.Runs = []api.RunSummary{}
-	for limit > len(all.Runs) {
-		p.PageSize, p.PageToken = new(min(limit-len(all.Runs), maxPage)), all.NextPageToken
-		page, err := ask[api.RunList](ctx, func(ctx context.Context) (*http.Response, error) { return s.ListRuns(ctx, &p) })
-		if err != nil {
-			return all, err
+// pages reads pages until there are as many items as wanted. Without all of
+// them it returns the token of the next page as well.
+func pages[T any](limit int, page func(size *int, token *string) ([]T, *string, error)) (all []T, next *string, err error) {
+	all = []T{}
+	for limit > len(all) {
+		var items []T
+		if items, next, err = page(new(min(limit-len(all), maxPage)), next); err != nil {
+			return nil, nil, err
 		}
-		all.Runs, all.NextPageToken = append(all.Runs, page.Runs...), page.NextPageToken
-		if page.NextPageToken == nil {
+		all = append(all, items...)
+		if next == nil {
 			break
 		}
 	}
-	return all, nil
+	return all, next, nil
+}
+
+func (s *session) runs(ctx context.Context, p api.ListRunsParams, limit int) (all api.RunList, err error) {
+	all.Runs, all.NextPageToken, err = pages(limit, func(size *int, token *string) ([]api.RunSummary, *string, error) {
+		p.PageSize, p.PageToken = size, token
+		page, err := ask[api.RunList](ctx, func(ctx context.Context) (*http.Response, error) { return s.ListRuns(ctx, &p) })
+		return page.Runs, page.NextPageToken, err
+	})
+	return all, err
 }
 
 func newRunsShowCommand(r *remote) *cobra.Command {
