@@ -130,51 +130,41 @@ func (s *Simulator) NamedWebhooks() []NamedWebhook {
 
 // EnableNamedWebhook switches a webhook on again after too many failures.
 func (s *Simulator) EnableNamedWebhook(id string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	w := s.findWebhook(id)
-	if w == nil {
-		return fmt.Errorf("named webhook %s: %w", id, ErrNotFound)
-	}
-	w.Disabled, w.failures = false, 0
-	s.touch()
-	return nil
+	return s.changeWebhook(id, func(w *namedWebhook) { w.Disabled, w.failures = false, 0 })
 }
 
 // SetWebhookSecret rotates the secret of a named webhook.
 func (s *Simulator) SetWebhookSecret(id, secret string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	w := s.findWebhook(id)
-	if w == nil {
-		return fmt.Errorf("named webhook %s: %w", id, ErrNotFound)
-	}
-	w.Secret = secret
-	s.touch()
-	return nil
+	return s.changeWebhook(id, func(w *namedWebhook) { w.Secret = secret })
 }
 
 // SetWebhookEndpoint moves a named webhook. What is still to be sent goes to the
 // new endpoint too, but for requests under way.
 func (s *Simulator) SetWebhookEndpoint(id, endpoint string) error {
+	return s.changeWebhook(id, func(w *namedWebhook) {
+		w.Endpoint = endpoint
+		for _, l := range s.lanes {
+			waiting := l.queue
+			if l.busy {
+				waiting = waiting[1:]
+			}
+			for _, d := range slices.Concat(waiting, l.held) {
+				if d.target.health == &w.health {
+					d.URL = endpoint
+				}
+			}
+		}
+	})
+}
+
+func (s *Simulator) changeWebhook(id string, change func(*namedWebhook)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w := s.findWebhook(id)
 	if w == nil {
 		return fmt.Errorf("named webhook %s: %w", id, ErrNotFound)
 	}
-	w.Endpoint = endpoint
-	for _, l := range s.lanes {
-		waiting := l.queue
-		if l.busy {
-			waiting = waiting[1:]
-		}
-		for _, d := range slices.Concat(waiting, l.held) {
-			if d.target.health == &w.health {
-				d.URL = endpoint
-			}
-		}
-	}
+	change(w)
 	s.touch()
 	return nil
 }
