@@ -68,20 +68,27 @@ func (m *manager) wait(ctx workflow.Context, phase Phase) error {
 	return nil
 }
 
-// askAround reads the run and takes what it shows, as if it had been told. It returns
-// an error only when the execution is canceled.
+// askAround is lookAround for generation 0.
 func (m *manager) askAround(ctx workflow.Context) error {
+	now, _, err := m.look(ctx)
+	if err != nil {
+		return err
+	}
+	m.quiet.since = now
+	return nil
+}
+
+// look reads the run, takes what it shows as if it had been told, and reports
+// whether it was news. It returns an error only when the execution is canceled.
+func (m *manager) look(ctx workflow.Context) (now time.Time, news bool, err error) {
 	var a *activities.Activities
 	var run spacelift.Run
-	err := workflow.ExecuteLocalActivity(withQuickCall(ctx), a.ReadRun, m.known.Run).Get(ctx, &run)
+	err = workflow.ExecuteLocalActivity(withQuickCall(ctx), a.ReadRun, m.known.Run).Get(ctx, &run)
 	if ctx.Err() != nil {
-		return ctx.Err()
+		return now, false, ctx.Err()
 	}
-	now := workflow.Now(ctx).UTC()
-	silence := now.Sub(m.quiet.since).Round(time.Minute)
-	m.quiet.since = now
-	m.heard(now, silence, run, err)
-	return nil
+	now = workflow.Now(ctx).UTC()
+	return now, m.heard(now, now.Sub(m.quiet.since).Round(time.Minute), run, err), nil
 }
 
 // heard takes what the API shows when nobody has told of the run for so long,

@@ -5,9 +5,6 @@ import (
 	"time"
 
 	"go.temporal.io/sdk/workflow"
-
-	"github.com/gantryhq/gantry/activities"
-	"github.com/gantryhq/gantry/spacelift"
 )
 
 // rest returns when there is something to take or to decide about: something
@@ -97,19 +94,14 @@ func latest(a, b time.Time) time.Time {
 	return a
 }
 
-// lookAround reads the run, and takes what it shows as if it had been told. A
-// run that stays in its state too long is told of, once.
+// lookAround reads the run. A run that stays in its state too long is told of,
+// once.
 func (m *manager) lookAround(ctx workflow.Context, s situation, n next) error {
-	var a *activities.Activities
-	var run spacelift.Run
-	err := workflow.ExecuteLocalActivity(withQuickCall(ctx), a.ReadRun, m.known.Run).Get(ctx, &run)
-	if ctx.Err() != nil {
-		return ctx.Err()
+	now, news, err := m.look(ctx)
+	if err != nil {
+		return err
 	}
-	now := workflow.Now(ctx).UTC()
-	silence := now.Sub(m.quiet.since).Round(time.Minute)
 	m.quiet.looked, m.quiet.last = now, now
-	news := m.heard(now, silence, run, err)
 	if n.Phase == PhaseHolding && m.known.RulesFor != nil {
 		m.known.RulesStale = true // in case nobody told that a freeze was lifted
 	}
