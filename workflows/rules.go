@@ -35,52 +35,25 @@ func (r *record) takeRules(at time.Time, rules terms, here bool) {
 	r.Rules, r.RulesRead, r.RulesStale = &rules, at, false
 }
 
-// differences names the values that differ, as name=value; empty for none.
+// differences names the values that differ, as name=value, and the labels that
+// can't be followed any more or again; empty for none.
 func differences(was, is policy.Policy) string {
-	before, after := values(was), values(is)
 	var all []string
-	for _, v := range after {
+	before := was.Values()
+	for _, v := range is.Values() {
 		if !slices.Contains(before, v) {
-			all = append(all, v)
+			all = append(all, fmt.Sprintf("%s=%s (%s)", v.Name, v.Value, v.Origin))
 		}
 	}
-	for _, v := range before {
-		if !slices.Contains(after, v) && strings.Contains(v, "can't be followed") {
-			all = append(all, "no longer: "+v)
+	for _, bad := range is.Problems {
+		if !slices.Contains(was.Problems, bad) {
+			all = append(all, objection([]policy.Problem{bad}))
+		}
+	}
+	for _, bad := range was.Problems {
+		if !slices.Contains(is.Problems, bad) {
+			all = append(all, "no longer: "+objection([]policy.Problem{bad}))
 		}
 	}
 	return strings.Join(all, ", ")
-}
-
-// values lists what a policy says, as people read it.
-func values(p policy.Policy) []string {
-	all := []string{
-		fmt.Sprintf("profile=%s (%s)", p.Profile.Value, p.Profile.Origin),
-		fmt.Sprintf("confirm=%s (%s)", p.Confirm.Value, p.Confirm.Origin),
-		fmt.Sprintf("types=%v (%s)", p.Types.Value, p.Types.Origin),
-		fmt.Sprintf("drift=%t (%s)", p.Drift.Value, p.Drift.Origin),
-		fmt.Sprintf("approvals=%d (%s)", p.Approvals.Value, p.Approvals.Origin),
-		fmt.Sprintf("approvers=%s (%s)", p.Approvers.Value, p.Approvers.Origin),
-		fmt.Sprintf("selfApproval=%t (%s)", p.SelfApproval.Value, p.SelfApproval.Origin),
-		fmt.Sprintf("approvalTimeout=%s (%s)", p.ApprovalTimeout.Value, p.ApprovalTimeout.Origin),
-		fmt.Sprintf("onTimeout=%s (%s)", p.OnTimeout.Value, p.OnTimeout.Origin),
-		fmt.Sprintf("reminders=%s (%s)", p.Reminders.Value, p.Reminders.Origin),
-		fmt.Sprintf("escalation=%v (%s)", p.Escalation.Value, p.Escalation.Origin),
-		fmt.Sprintf("clock=%s (%s)", p.Clock.Value, p.Clock.Origin),
-		fmt.Sprintf("windows=%s (%s)", strings.Join(p.Windows.Value, " "), p.Windows.Origin),
-		fmt.Sprintf("retries=%d (%s)", p.Retries.Value, p.Retries.Origin),
-		fmt.Sprintf("notify=%s (%s)", strings.Join(p.Notify.Value, " "), p.Notify.Origin),
-	}
-	for _, l := range []struct {
-		name  string
-		limit *policy.Setting[int]
-	}{{"maxAdded", p.Limits.MaxAdded}, {"maxChanged", p.Limits.MaxChanged}, {"maxDeleted", p.Limits.MaxDeleted}} {
-		if l.limit != nil {
-			all = append(all, fmt.Sprintf("%s=%d (%s)", l.name, l.limit.Value, l.limit.Origin))
-		}
-	}
-	for _, bad := range p.Problems {
-		all = append(all, objection([]policy.Problem{bad}))
-	}
-	return all
 }
