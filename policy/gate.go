@@ -87,7 +87,9 @@ func (g gate) look(at time.Time) (open bool, until time.Time) {
 	}
 	for _, f := range g.freezes {
 		open = open && !f.holds(at)
-		sooner(f.From)
+		if !f.atOnce() {
+			sooner(f.From)
+		}
 		sooner(f.Until)
 	}
 	for _, w := range g.windows {
@@ -102,8 +104,13 @@ func (f Freeze) covers(stack string) bool {
 	return len(f.Stacks) == 0 || slices.Contains(f.Stacks, stack)
 }
 
+// atOnce reports whether the freeze was to hold from its declaration on. Then it
+// does for everybody who knows of it: a clock that is behind the one it was
+// declared by must not let a plan pass in between.
+func (f Freeze) atOnce() bool { return !f.DeclaredAt.IsZero() && !f.From.After(f.DeclaredAt) }
+
 func (f Freeze) holds(at time.Time) bool {
-	return !at.Before(f.From) && (f.Until.IsZero() || at.Before(f.Until))
+	return (f.atOnce() || !at.Before(f.From)) && (f.Until.IsZero() || at.Before(f.Until))
 }
 
 func (f Freeze) sentence(at time.Time) string {

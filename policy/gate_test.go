@@ -40,6 +40,10 @@ func TestGate(t *testing.T) {
 		}
 		return f
 	}
+	declared := func(f policy.Freeze, on string) policy.Freeze {
+		f.DeclaredAt = at(t, on)
+		return f
+	}
 	for _, tt := range []struct {
 		name    string
 		windows []string
@@ -108,6 +112,28 @@ func TestGate(t *testing.T) {
 		{name: "a freeze of other stacks", freezes: []policy.Freeze{freeze("f1", "2026-11-23T00:00:00Z", "", "network")}, at: "2026-11-23T12:00:00Z", want: policy.Gate{Open: true}},
 		{name: "a freeze that is over", freezes: []policy.Freeze{freeze("f1", "2026-11-22T00:00:00Z", "2026-11-23T12:00:00Z")}, at: "2026-11-23T12:00:00Z", want: policy.Gate{Open: true}},
 		{name: "a freeze that is to come", freezes: []policy.Freeze{freeze("f1", "2026-11-24T00:00:00Z", "")}, at: "2026-11-23T12:00:00Z", want: policy.Gate{Open: true}, until: "2026-11-24T00:00:00Z"},
+		{
+			name: "a freeze from now on, by a clock that is behind", at: "2026-11-23T11:59:59Z", until: "2026-11-25T18:00:00Z",
+			freezes: []policy.Freeze{declared(freeze("f1", "2026-11-23T12:00:00Z", "2026-11-25T18:00:00Z"), "2026-11-23T12:00:00Z")},
+			want:    policy.Gate{Freeze: "f1", Reason: "frozen by jane until Wed 25 Nov 18:00 UTC: release week"},
+		},
+		{
+			name: "a freeze from now on without an end, by a clock that is behind", at: "2026-11-23T11:59:59Z",
+			freezes: []policy.Freeze{declared(freeze("f1", "2026-11-23T12:00:00Z", ""), "2026-11-23T12:00:00Z")},
+			want:    policy.Gate{Freeze: "f1", Reason: "frozen by jane until somebody lifts it: release week"},
+		},
+		{
+			name: "a freeze that was declared for later", at: "2026-11-23T12:00:00Z", until: "2026-11-24T00:00:00Z",
+			freezes: []policy.Freeze{declared(freeze("f1", "2026-11-24T00:00:00Z", ""), "2026-11-23T12:00:00Z")}, want: policy.Gate{Open: true},
+		},
+		{
+			name: "a freeze from now on, after one that is to come", at: "2026-11-23T11:59:59Z", until: "2026-11-23T13:00:00Z",
+			freezes: []policy.Freeze{
+				declared(freeze("f1", "2026-11-24T00:00:00Z", "2026-11-25T00:00:00Z"), "2026-11-20T00:00:00Z"),
+				declared(freeze("f2", "2026-11-23T12:00:00Z", "2026-11-23T13:00:00Z"), "2026-11-23T12:00:00Z"),
+			},
+			want: policy.Gate{Freeze: "f2", Reason: "frozen by jane until Mon 23 Nov 13:00 UTC: release week"},
+		},
 		{
 			name: "a freeze and a window", windows: []string{"office-hours"}, freezes: []policy.Freeze{freeze("f1", "2026-11-20T00:00:00Z", "2026-11-24T12:00:00Z")},
 			at: "2026-11-23T18:00:00Z", until: "2026-11-24T12:00:00Z",
