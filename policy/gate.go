@@ -14,40 +14,38 @@ import (
 func (r *Rules) Gate(p Policy, stack string, freezes []Freeze, at time.Time) Gate {
 	at = at.UTC().Round(0)
 	g := gate{freezes: slices.DeleteFunc(slices.Clone(freezes), func(f Freeze) bool { return !f.covers(stack) })}
-	var closed []closure
 	result := Gate{At: at}
+	var reasons []string
+	var untils []time.Time // of each reason; zero for ever
+	closes := func(c Closure, until time.Time) {
+		result.Closed = append(result.Closed, c)
+		result.Freeze, result.Window = cmp.Or(result.Freeze, c.Freeze), cmp.Or(result.Window, c.Window)
+		reasons, untils = append(reasons, c.Reason), append(untils, until)
+	}
 	for _, f := range g.freezes {
 		if f.holds(at) {
-			closed = append(closed, closure{f.sentence(at), f.Until})
-			result.Freeze = cmp.Or(result.Freeze, f.ID)
+			closes(Closure{Freeze: f.ID, DeclaredBy: f.DeclaredBy, Reason: f.sentence(at)}, f.Until)
 		}
 	}
 	zone := time.UTC
 	for _, name := range p.Windows.Value {
 		w := r.window(name)
 		if w == nil {
-			closed = append(closed, closure{fmt.Sprintf("there is no window %s in the configuration any more", name), time.Time{}})
+			closes(Closure{Window: name, Reason: fmt.Sprintf("there is no window %s in the configuration any more", name)}, time.Time{})
 			g.shut = true
-		} else {
-			g.windows, zone = append(g.windows, w), w.zone
-			if open, _ := w.look(at); open {
-				continue
-			}
-			opens := change(w.look, at)
-			closed = append(closed, closure{w.sentence(opens, at), opens})
+			continue
 		}
-		result.Window = cmp.Or(result.Window, name)
+		g.windows, zone = append(g.windows, w), w.zone
+		if open, _ := w.look(at); !open {
+			opens := change(w.look, at)
+			closes(Closure{Window: name, Reason: w.sentence(opens, at)}, opens)
+		}
 	}
-	result.Open = len(closed) == 0
+	result.Open = len(reasons) == 0
 	result.Until = change(g.look, at)
-	var reasons []string
-	said := false // whether one of the reasons says when the gate opens
-	for _, c := range closed {
-		reasons = append(reasons, c.sentence)
-		said = said || c.until.Equal(result.Until)
-	}
+	said := slices.ContainsFunc(untils, result.Until.Equal) // whether one of the reasons says when the gate opens
 	switch {
-	case result.Open || len(closed) == 1 && said:
+	case result.Open || len(reasons) == 1 && said:
 	case result.Until.IsZero() && !said:
 		reasons = append(reasons, "the windows and freezes together never let it pass")
 	case !result.Until.IsZero():
@@ -55,12 +53,6 @@ func (r *Rules) Gate(p Policy, stack string, freezes []Freeze, at time.Time) Gat
 	}
 	result.Reason = strings.Join(reasons, "; ")
 	return result
-}
-
-// closure is one thing that closes a gate, and until when; zero for ever.
-type closure struct {
-	sentence string
-	until    time.Time
 }
 
 func (r *Rules) window(name string) *window {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/gantryhq/gantry/policy"
 )
@@ -155,10 +156,36 @@ func TestGate(t *testing.T) {
 			if tt.until != "" {
 				tt.want.Until = at(t, tt.until)
 			}
-			if diff := cmp.Diff(tt.want, rules.Gate(p, "app", tt.freezes, at(t, tt.at))); diff != "" {
+			got := rules.Gate(p, "app", tt.freezes, at(t, tt.at))
+			if diff := cmp.Diff(tt.want, got, cmpopts.IgnoreFields(policy.Gate{}, "Closed")); diff != "" {
 				t.Errorf("gate (-want +got):\n%s", diff)
 			}
+			if len(got.Closed) == 0 != got.Open {
+				t.Errorf("open is %t, and what closes it %+v", got.Open, got.Closed)
+			}
 		})
+	}
+}
+
+// Each freeze and each window that closes the gate is listed by itself.
+func TestWhatClosesAGate(t *testing.T) {
+	rules := compile(t, policy.Config{Windows: []policy.Window{officeHours()}})
+	p := rules.Resolve([]string{"gantry:window=office-hours"})
+	p.Windows.Value = append(p.Windows.Value, "gone")
+	now := at(t, "2026-11-23T18:00:00Z")
+	got := rules.Gate(p, "app", []policy.Freeze{
+		{ID: "f1", Reason: "release week", DeclaredBy: "jane", From: now, DeclaredAt: now},
+		{ID: "f2", Reason: "audit", DeclaredBy: "ann", From: now, Stacks: []string{"network"}},
+		{ID: "f3", Reason: "incident", DeclaredBy: "bob", From: now, Until: now.Add(time.Hour)},
+	}, now)
+	want := []policy.Closure{
+		{Freeze: "f1", DeclaredBy: "jane", Reason: "frozen by jane until somebody lifts it: release week"},
+		{Freeze: "f3", DeclaredBy: "bob", Reason: "frozen by bob until Mon 23 Nov 19:00 UTC: incident"},
+		{Window: "office-hours", Reason: "the window office-hours is closed and opens Tue 24 Nov 09:00 Europe/Berlin"},
+		{Window: "gone", Reason: "there is no window gone in the configuration any more"},
+	}
+	if diff := cmp.Diff(want, got.Closed); diff != "" || got.Freeze != "f1" || got.Window != "office-hours" {
+		t.Errorf("closed by %s and %s (-want +got):\n%s", got.Freeze, got.Window, diff)
 	}
 }
 

@@ -10,6 +10,17 @@ type Gate struct {
 	Reason string    `json:"reason,omitempty"` // a sentence, when closed
 	Freeze string    `json:"freeze,omitempty"` // id of the freeze that closes it
 	Window string    `json:"window,omitempty"` // name of the window that closes it
+
+	// Closed is everything that closes it, freezes first.
+	Closed []Closure `json:"closed,omitempty"`
+}
+
+// Closure is a freeze or a window that closes a gate.
+type Closure struct {
+	Freeze     string `json:"freeze,omitempty"`     // its id
+	DeclaredBy string `json:"declaredBy,omitempty"` // of a freeze
+	Window     string `json:"window,omitempty"`     // its name
+	Reason     string `json:"reason"`               // a sentence
 }
 
 // Freeze keeps Gantry from confirming anything in an account, or in some of

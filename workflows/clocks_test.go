@@ -152,7 +152,7 @@ func TestGates(t *testing.T) {
 				r.at(time.Hour, func() {
 					r.wants(workflows.PhaseHolding, "frozen by ann until somebody lifts it: quarter's end")
 					e := r.explains()
-					if !someRule(e, "freeze", policy.OriginDefault, workflows.EffectForbids) || len(e.Unblock) == 0 {
+					if !someRule(e, "freeze", "declared by ann", workflows.EffectForbids) || someRule(e, "windows", policy.OriginDefault, workflows.EffectAllows) || len(e.Unblock) == 0 {
 						r.Errorf("explained as %+v", e)
 					}
 					r.world.freezes = nil
@@ -161,6 +161,30 @@ func TestGates(t *testing.T) {
 				r.at(time.Hour+time.Minute, func() { r.told(); r.moves(applying, finished) })
 			},
 			state: finished, outcome: "applied", confirmed: 1, asked: 1,
+		},
+		{
+			name: "a freeze and a closed window are two rules", labels: append([]string{"gantry:window=mornings"}, auto...),
+			script: func(r *rig) {
+				r.world.freezes = []policy.Freeze{{ID: "f1", Reason: "quarter's end", DeclaredBy: "ann", From: started}}
+				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+				r.at(time.Minute, func() {
+					e := r.explains()
+					if !someRule(e, "freeze", "declared by ann", workflows.EffectForbids) || !someRule(e, "windows", "gantry:window=mornings", workflows.EffectForbids) {
+						r.Errorf("explained by %+v", e.Rules)
+					}
+					r.world.freezes = nil
+					r.env.SignalWorkflow(workflows.RunEventsSignal, workflows.RunEvents{RulesChanged: true})
+				})
+				r.at(2*time.Minute, func() {
+					e := r.explains()
+					if someRule(e, "freeze", "declared by ann", workflows.EffectForbids) || !someRule(e, "windows", "gantry:window=mornings", workflows.EffectForbids) {
+						r.Errorf("once the freeze is lifted, explained by %+v", e.Rules)
+					}
+					r.person("jane", discarded, "")
+					r.told()
+				})
+			},
+			state: discarded, outcome: "discarded by jane",
 		},
 		{
 			name: "a freeze that nobody tells of ends all the same", labels: auto,

@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -141,14 +142,18 @@ func rulesOf(s situation) []Rule {
 		add("needsApproval", "true", "Spacelift", EffectAsks, "an approval policy in Spacelift asks for a review")
 	}
 	if s.Gate != nil {
-		effect, name, value := EffectAllows, "windows", strings.Join(p.Windows.Value, ", ")
-		if !s.Gate.Open {
-			effect = EffectForbids
+		effect := EffectAllows
+		var shut []string
+		for _, c := range s.Gate.Closed {
+			if c.Freeze != "" {
+				add("freeze", c.Freeze, "declared by "+cmp.Or(c.DeclaredBy, "somebody"), EffectForbids, c.Reason)
+				continue
+			}
+			effect, shut = EffectForbids, append(shut, c.Reason)
 		}
-		if s.Gate.Freeze != "" {
-			name, value = "freeze", s.Gate.Freeze
+		if s.Gate.Freeze == "" || len(p.Windows.Value) > 0 {
+			add("windows", strings.Join(p.Windows.Value, ", "), p.Windows.Origin, effect, strings.Join(shut, "; "))
 		}
-		add(name, value, p.Windows.Origin, effect, s.Gate.Reason)
 	}
 	if s.Failure != nil {
 		effect := EffectForbids

@@ -1127,13 +1127,13 @@ type Rule struct {
 	// Effect What it says: `allows`, `asks` (people), `forbids` (for now, or until somebody mends it) or `applies` (shapes what happens otherwise).
 	Effect string `json:"effect"`
 
-	// Name Its name, such as `confirm` or `window`.
+	// Name Its name, such as `confirm`, `windows` or `freeze`.
 	Name string `json:"name"`
 
-	// Origin The label it came from, `profile` and the name of one, or `default`.
+	// Origin The label it came from, `profile` and the name of one, `declared by` and whoever declared the freeze, or `default`.
 	Origin string `json:"origin"`
 
-	// Value The value in force.
+	// Value The value in force; of a freeze its id.
 	Value string `json:"value"`
 }
 
