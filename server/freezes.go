@@ -66,7 +66,7 @@ func (h *handlers) DeclareFreeze(ctx context.Context, req genserver.DeclareFreez
 		return nil, err
 	}
 	wish := fromAPIFreezeRequest(*req.Body)
-	wish.ID, wish.By = this.thingID(), principalOf(ctx).Name
+	wish.ID, wish.By, wish.Key = this.thingID(), principalOf(ctx).Name, this.key
 	freeze, err := h.declare(ctx, account.Name, this, wish)
 	if err != nil {
 		return nil, fmt.Errorf("declare freeze of account %s: %w", account.Name, err)
@@ -112,7 +112,7 @@ func (h *handlers) LiftFreeze(ctx context.Context, req genserver.LiftFreezeReque
 	var freeze policy.Freeze
 	err = h.update(ctx, client.UpdateWorkflowOptions{
 		WorkflowID: workflows.FreezesID(account.Name), UpdateName: workflows.LiftFreezeUpdate, UpdateID: this.updateID(),
-		Args: []any{workflows.LiftFreeze{ID: req.Freeze, By: by}}, WaitForStage: client.WorkflowUpdateStageCompleted,
+		Args: []any{workflows.LiftFreeze{ID: req.Freeze, By: by, Key: this.key}}, WaitForStage: client.WorkflowUpdateStageCompleted,
 	}, &freeze, func(context.Context, error) error {
 		return &refusal{unknownFreeze("no freeze was ever declared in account " + string(account.Name))}
 	})

@@ -18,8 +18,23 @@ import (
 
 const freezes = "/v1/accounts/acme/freezes"
 
-// keeps stands for the freezes of an account: what is declared holds.
+// keeps stands for the freezes of an account: what is declared holds, and a key
+// is for one wish.
 func (f *fakeTemporal) keeps(o client.UpdateWorkflowOptions) (any, error) {
+	var key, what string
+	switch wish := o.Args[0].(type) {
+	case workflows.DeclareFreeze:
+		key, what = wish.Key, "declare "+wish.ID
+	case workflows.LiftFreeze:
+		key, what = wish.Key, "lift "+wish.ID
+	}
+	if f.freezeKeys == nil {
+		f.freezeKeys = map[string]string{}
+	}
+	if used := f.freezeKeys[key]; key != "" && used != "" && used != what {
+		return nil, temporal.NewNonRetryableApplicationError("this key was used for something else", workflows.ErrTypeKeyReused, nil)
+	}
+	f.freezeKeys[key] = what
 	switch wish := o.Args[0].(type) {
 	case workflows.DeclareFreeze:
 		freeze := policy.Freeze{ID: wish.ID, Reason: wish.Reason, Stacks: wish.Stacks, From: wish.From, Until: wish.Until, DeclaredBy: wish.By, DeclaredAt: planned}
@@ -117,6 +132,15 @@ func TestAFreezeIsDeclaredOnce(t *testing.T) {
 		if w := r.send(http.MethodDelete, path, "", "Authorization", "Bearer "+operatorToken, "Idempotency-Key", "lift"); w.Code != http.StatusOK {
 			t.Errorf("lift: %d %s", w.Code, w.Body)
 		}
+	}
+	// The same key with another freeze lifts nothing, nor does one that declared.
+	rest := len(r.freezes())
+	for path, key := range map[string]string{freezes + "/" + r.freezes()[0].ID: "lift", freezes + "/" + r.freezes()[1].ID: "k2"} {
+		w := r.send(http.MethodDelete, path, "", "Authorization", "Bearer "+operatorToken, "Idempotency-Key", key)
+		wantProblem(t, w, http.StatusUnprocessableEntity, "idempotency-key-reused")
+	}
+	if left := len(r.freezes()); left != rest {
+		t.Errorf("of %d freezes %d are left", rest, left)
 	}
 }
 

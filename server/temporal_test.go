@@ -37,7 +37,8 @@ type fakeTemporal struct {
 	reports map[spacelift.Account]workflows.ReconcileReport // of the last completed Reconcile
 
 	// freezes are those of acme; nil when none was ever declared.
-	freezes []policy.Freeze
+	freezes    []policy.Freeze
+	freezeKeys map[string]string // what idempotency keys were used for
 
 	// update stands for the execution's handler: it is called once for each
 	// update id.

@@ -28,6 +28,7 @@ const toldAgain = 30 * time.Second
 type freezeBook struct {
 	Held []freezeEntry `json:"held,omitempty"` // oldest first
 	Past []freezeEntry `json:"past,omitempty"` // oldest first
+	Keys usedKeys      `json:"keys,omitempty"`
 
 	Turned time.Time   `json:"turned,omitzero"` // when it was looked at last
 	Tell   []time.Time `json:"tell,omitempty"`  // when runs are to be told, soonest first
@@ -53,6 +54,9 @@ func (b *freezeBook) freezes() []policy.Freeze {
 // wish made before. The error is the refusal.
 func (b *freezeBook) judge(now time.Time, wish DeclareFreeze) (f policy.Freeze, repeated bool, err error) {
 	wish = wish.tidy()
+	if err := b.refuseKey(wish.Key, declarationOf(wish.ID)); err != nil {
+		return f, false, err
+	}
 	for _, e := range slices.Concat(b.Held, b.Past) {
 		if e.Freeze.ID != wish.ID {
 			continue
@@ -100,6 +104,9 @@ func (b *freezeBook) add(now time.Time, wish DeclareFreeze, f policy.Freeze) {
 // find returns the freeze to lift, or the one that was lifted before. The error
 // is the refusal.
 func (b *freezeBook) find(now time.Time, wish LiftFreeze) (f policy.Freeze, repeated bool, err error) {
+	if err := b.refuseKey(wish.Key, liftOf(wish.ID)); err != nil {
+		return f, false, err
+	}
 	for _, e := range b.Held {
 		if e.Freeze.ID == wish.ID && !over(e.Freeze, now) {
 			return e.Freeze, false, nil
@@ -111,6 +118,25 @@ func (b *freezeBook) find(now time.Time, wish LiftFreeze) (f policy.Freeze, repe
 		}
 	}
 	return f, false, refusedFreeze(ErrTypeUnknownFreeze, "there is no freeze %s, or it is over", wish.ID)
+}
+
+// What a key was used for. Whose it is need not be said: two people never share
+// a key. A declaration's particulars are compared where its id is.
+func declarationOf(id string) string { return "declare " + id }
+func liftOf(id string) string        { return "lift " + id }
+
+// refuseKey refuses a key that was used for something else.
+func (b *freezeBook) refuseKey(key, what string) error {
+	if used := b.Keys.use(key); used != "" && used != what {
+		return refusedFreeze(ErrTypeKeyReused, "this idempotency key was used for something else; take a new one")
+	}
+	return nil
+}
+
+func (b *freezeBook) remember(key, what string) {
+	if b.Keys.use(key) == "" {
+		b.Keys.remember(key, what)
+	}
 }
 
 // end lifts a freeze that find found.

@@ -46,16 +46,18 @@ type DeclareFreeze struct {
 	Stacks []string  `json:"stacks,omitempty"` // empty: all of the account
 	From   time.Time `json:"from,omitzero"`    // zero: from now on
 	Until  time.Time `json:"until,omitzero"`   // zero: until it is lifted
+	Key    string    `json:"key,omitempty"`    // idempotency key; empty for none
 }
 
 // LiftFreeze ends a freeze before its time.
 type LiftFreeze struct {
-	ID string `json:"id"`
-	By string `json:"by"`
+	ID  string `json:"id"`
+	By  string `json:"by"`
+	Key string `json:"key,omitempty"` // idempotency key; empty for none
 }
 
-// The types of the errors that refuse these updates. An id that was used for
-// another freeze is refused with ErrTypeKeyReused.
+// The types of the errors that refuse these updates. An id or a key that was
+// used for something else is refused with ErrTypeKeyReused.
 const (
 	ErrTypeUnknownFreeze = "UnknownFreeze" // there is no such freeze, or it is over
 	ErrTypeBadFreeze     = "BadFreeze"     // it ends before it begins, has no reason, or the like
@@ -135,8 +137,12 @@ func newKeeper(ctx workflow.Context, in FreezesInput) (*keeper, error) {
 
 func (k *keeper) declare(now time.Time, wish DeclareFreeze) (policy.Freeze, error) {
 	f, repeated, err := k.book.judge(now, wish)
-	if err != nil || repeated {
+	if err != nil {
 		return f, err
+	}
+	k.book.remember(wish.Key, declarationOf(wish.ID))
+	if repeated {
+		return f, nil
 	}
 	k.book.add(now, wish, f)
 	k.changed = true
@@ -146,8 +152,12 @@ func (k *keeper) declare(now time.Time, wish DeclareFreeze) (policy.Freeze, erro
 
 func (k *keeper) lift(now time.Time, wish LiftFreeze) (policy.Freeze, error) {
 	f, repeated, err := k.book.find(now, wish)
-	if err != nil || repeated {
+	if err != nil {
 		return f, err
+	}
+	k.book.remember(wish.Key, liftOf(wish.ID))
+	if repeated {
+		return f, nil
 	}
 	f = k.book.end(now, wish)
 	k.changed = true

@@ -288,6 +288,48 @@ func TestFreezesKnowARepeat(t *testing.T) {
 	r2.wasTold(5*time.Minute+second, 6*time.Minute)
 }
 
+// A key stands for one wish: for lifting one freeze, or declaring one.
+func TestKeysOfFreezes(t *testing.T) {
+	r := newFreezeRig(t)
+	declare := func(id, key string) workflows.DeclareFreeze {
+		wish := audit
+		wish.ID, wish.Key = id, key
+		return wish
+	}
+	lift := func(id, key string) workflows.LiftFreeze { return workflows.LiftFreeze{ID: id, By: "joe", Key: key} }
+	r.at(time.Minute, func() {
+		r.declares(declare("f1", "k1"))
+		r.declares(declare("f2", ""))
+		r.declares(declare("f3", ""))
+	})
+	r.at(2*time.Minute, func() {
+		r.refuses(workflows.LiftFreezeUpdate, lift("f1", "k1"), workflows.ErrTypeKeyReused)
+		r.lifts(lift("f1", "k2"))
+	})
+	r.at(3*time.Minute, func() {
+		r.lifts(lift("f1", "k2")) // its repeat
+		r.refuses(workflows.LiftFreezeUpdate, lift("f2", "k2"), workflows.ErrTypeKeyReused)
+		r.refuses(workflows.DeclareFreezeUpdate, declare("f4", "k2"), workflows.ErrTypeKeyReused)
+		r.refuses(workflows.LiftFreezeUpdate, lift("f9", "k3"), workflows.ErrTypeUnknownFreeze)
+	})
+	r.at(4*time.Minute, func() {
+		r.holds("f2", "f3")
+		r.lifts(lift("f2", "k3")) // what was refused used no key
+	})
+	r.ends(5 * time.Minute)
+	next := r.keeps(workflows.FreezesInput{Account: "acme"})
+
+	r2 := newFreezeRig(t)
+	r2.env.SetStartTime(started.Add(5 * time.Minute))
+	r2.at(time.Second, func() {
+		r2.holds("f3", "last")
+		r2.refuses(workflows.LiftFreezeUpdate, lift("f3", "k2"), workflows.ErrTypeKeyReused)
+		r2.env.SetContinueAsNewSuggested(true)
+		r2.lifts(lift("f3", "k4"))
+	})
+	r2.keeps(next)
+}
+
 func TestFreezesRefuse(t *testing.T) {
 	r := newFreezeRig(t)
 	bad := func(change func(*workflows.DeclareFreeze)) workflows.DeclareFreeze {
