@@ -160,7 +160,10 @@ func (in ReviewRunInput) judge(run spacelift.Run) ActResult {
 	default:
 		return moot("a run in %s can't be reviewed", run.State)
 	}
-	if in.Decision == spacelift.ReviewApprove && !run.NeedsApproval {
+	// Who approved in Spacelift may have done so long ago: a run can stay QUEUED
+	// behind another, and a rejection would fail it all the same. PENDING_REVIEW
+	// is nothing but waiting for a review: a run that got it is elsewhere.
+	if !run.NeedsApproval && run.State != spacelift.RunStatePendingReview {
 		return moot("no approval policy in Spacelift asks for a review of it any more")
 	}
 	return ActResult{Verb: "review"}

@@ -107,6 +107,7 @@ func TestReviewRun(t *testing.T) {
 		decision spacelift.ReviewDecision
 		want     acted
 		needs    bool // an approval policy still asks afterwards
+		stays    bool // a rejection fails nothing
 	}{
 		{name: "approve", approved: 1, decision: spacelift.ReviewApprove, want: acted{activities.ActDone, "", 1}},
 		{name: "approve, and others must too", approved: 2, decision: spacelift.ReviewApprove, want: acted{activities.ActDone, "", 1}, needs: true},
@@ -117,6 +118,12 @@ func TestReviewRun(t *testing.T) {
 			want:   acted{activities.ActMoot, "no approval policy", 0},
 		},
 		{name: "reject", approved: 1, decision: spacelift.ReviewReject, want: acted{activities.ActDone, "", 1}},
+		{name: "nothing asks to reject", decision: spacelift.ReviewReject, want: acted{activities.ActMoot, "no approval policy", 0}, stays: true},
+		{
+			name: "somebody approved before the rejection", approved: 1, decision: spacelift.ReviewReject,
+			before: func(r *rig) { r.must(r.sim.Review("jane", stack, r.ref.Run, "APPROVE", "")) },
+			want:   acted{activities.ActMoot, "no approval policy", 0}, stays: true,
+		},
 		{
 			name: "rejected already", approved: 1, decision: spacelift.ReviewReject,
 			before: func(r *rig) { r.must(r.sim.Review("jane", stack, r.ref.Run, "REJECT", "")) },
@@ -140,7 +147,7 @@ func TestReviewRun(t *testing.T) {
 			if run.NeedsApproval != tc.needs {
 				t.Errorf("needs approval: %t", run.NeedsApproval)
 			}
-			if tc.decision == spacelift.ReviewReject && run.State != spacelift.RunStateFailed {
+			if rejected := run.State == spacelift.RunStateFailed; rejected != (tc.decision == spacelift.ReviewReject && !tc.stays) {
 				t.Errorf("the run is in %s", run.State)
 			}
 		})

@@ -142,6 +142,27 @@ func (r *record) resolve(at time.Time) {
 	}
 }
 
+// withdraw stops asking about the state the run is in, once it asks nothing any
+// more: somebody approved in Spacelift, and the run stays in the queue behind
+// another. Should it ask again, then anew, with time of its own.
+func (r *record) withdraw(at time.Time) {
+	s := r.situation(at)
+	a := r.asking(s.key())
+	if a == nil || asks(s.State, s.needsApproval) {
+		return
+	}
+	a.Resolved = "no approval policy in Spacelift asks for a review of the run any more"
+	if a.Done != "" {
+		a.Resolved, _ = s.ending(*a)
+	} else if s.Managed {
+		r.journal(at, KindNote, "", "%s; Gantry wants nothing more of it", a.Resolved)
+	}
+	r.tellResolved(s, at, *a)
+	r.Askings = slices.DeleteFunc(r.Askings, func(a asking) bool { return a.Key == s.key() })
+	r.RulesFor = nil                           // their clocks count from when it asked
+	r.Entered = entrance{Key: s.key(), At: at} // the deadline is Spacelift's, and people had the time before
+}
+
 // ending says how a state that asked came to its end, and who did it.
 func (s situation) ending(a asking) (how, actor string) {
 	switch a.Done {

@@ -95,6 +95,7 @@ func (r *record) arrive(at time.Time) {
 			r.Askings = slices.Delete(r.Askings, 0, 1)
 		}
 	}
+	r.withdraw(at)
 	r.resolve(at)
 }
 

@@ -260,6 +260,58 @@ func TestReviews(t *testing.T) {
 			state: "SKIPPED",
 		},
 		{
+			name: "somebody approves in Spacelift, and the time-out rejects nothing", labels: append([]string{"gantry:approval-timeout=2h"}, asked...),
+			script: func(r *rig) {
+				r.set(func() { r.truth.NeedsApproval = true })
+				r.at(0, func() { r.moves(queued) })
+				r.at(time.Hour, func() {
+					r.wants(workflows.PhaseWaiting, "keeps the run in the queue")
+					r.set(func() { r.truth.NeedsApproval = false }) // and the run stays behind another one
+				})
+				r.at(2*time.Hour+31*time.Minute, func() {
+					r.did()
+					r.wants(workflows.PhaseQueued, "the run is in the stack's queue")
+					r.heard("deploys run.decision_needed: network / prod: a run waits for 1 approval", "deploys run.decided: network / prod: the run is decided")
+					r.denied(ann, workflows.Approve, workflows.ErrTypeNotAsked, "asks nobody")
+				})
+				r.at(3*time.Hour, func() { r.moves("SKIPPED") })
+			},
+			state: "SKIPPED",
+			mentions: map[string]workflows.TimelineKind{
+				"Gantry did not review the run: no approval policy in Spacelift asks for a review of it any more": workflows.KindNote,
+				"asks for a review of the run any more; Gantry wants nothing more of it":                          workflows.KindNote,
+			},
+		},
+		{
+			name: "somebody approves in Spacelift before a rejection through Gantry", labels: asked,
+			script: func(r *rig) {
+				r.set(func() { r.truth.NeedsApproval = true })
+				r.at(0, func() { r.moves(queued) })
+				r.at(time.Hour, func() {
+					r.set(func() { r.truth.NeedsApproval = false })
+					r.says(ann, workflows.Reject, "too much")
+				})
+				r.at(time.Hour+time.Minute, func() { r.did(); r.wants(workflows.PhaseQueued, "queue"); r.moves("SKIPPED") })
+			},
+			state: "SKIPPED",
+		},
+		{
+			name: "a run that asks again has time of its own", labels: append([]string{"gantry:approval-timeout=2h"}, asked...),
+			script: func(r *rig) {
+				r.set(func() { r.truth.NeedsApproval = true })
+				r.at(0, func() { r.moves(queued) })
+				r.at(time.Hour, func() { r.set(func() { r.truth.NeedsApproval = false }) })
+				r.at(3*time.Hour, func() {
+					r.did()
+					r.wants(workflows.PhaseQueued, "queue")
+					r.set(func() { r.truth.NeedsApproval = true })
+				})
+				r.at(4*time.Hour, func() { r.did(); r.wants(workflows.PhaseWaiting, "keeps the run in the queue") })
+				r.at(6*time.Hour, func() { r.did("reject: Rejected by Gantry: nobody approved within 2h."); r.told() })
+			},
+			state: spacelift.RunStateFailed, outcome: "the run failed",
+		},
+		{
 			name: "a plan that needs a review as well is reviewed, then confirmed", labels: asked,
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning) })
