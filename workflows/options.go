@@ -15,6 +15,11 @@ const (
 	quietWaiting = 6 * time.Hour    // while people are to decide, or something holds the run
 )
 
+// lookAgain is how long after a look that nobody answered an execution looks
+// again. It doubles up to quietWorking: a day without Spacelift costs some 50
+// looks, of 6 events each.
+const lookAgain = time.Minute
+
 // patience is how long to hear nothing in a phase, having asked so many times
 // in a row without learning anything.
 func patience(p Phase, asked int) time.Duration {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"time"
 
-	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/gantryhq/gantry/activities"
@@ -20,8 +19,9 @@ type quiet struct {
 	since    time.Time // when something was heard last, or asked
 	asked    int       // how often in a row asking told nothing new
 	key      stateKey  // the state that looked and asked are about
-	looked   time.Time // when the run was read last while in that state
+	looked   time.Time // when the run was read last while in that state, or that was tried
 	last     time.Time // the same, whatever the state
+	missed   int       // how often in a row that was in vain: nobody answered
 	unknown  int       // how often in a row Spacelift did not know the run
 	alarm    workflow.Future
 	due      time.Time // when the alarm fires
@@ -70,48 +70,57 @@ func (m *manager) wait(ctx workflow.Context, phase Phase) error {
 
 // askAround is lookAround for generation 0.
 func (m *manager) askAround(ctx workflow.Context) error {
-	now, _, err := m.look(ctx)
+	l, err := m.look(ctx)
 	if err != nil {
 		return err
 	}
-	m.quiet.since = now
+	m.quiet.since = l.at
+	m.heard(l)
 	return nil
 }
 
-// look reads the run, takes what it shows as if it had been told, and reports
-// whether it was news. It returns an error only when the execution is canceled.
-func (m *manager) look(ctx workflow.Context) (now time.Time, news bool, err error) {
-	var a *activities.Activities
-	var run spacelift.Run
-	err = workflow.ExecuteLocalActivity(withQuickCall(ctx), a.ReadRun, m.known.Run).Get(ctx, &run)
-	if ctx.Err() != nil {
-		return now, false, ctx.Err()
-	}
-	now = workflow.Now(ctx).UTC()
-	return now, m.heard(now, now.Sub(m.quiet.since).Round(time.Minute), run, err), nil
+// look is a reading of the run that nobody asked for: nothing was heard of it
+// for so long.
+type look struct {
+	at      time.Time
+	silence time.Duration
+	run     spacelift.Run
+	err     error // what Spacelift answered in place of it
 }
 
-// heard takes what the API shows when nobody has told of the run for so long,
-// and reports whether it was news.
-func (m *manager) heard(now time.Time, silence time.Duration, run spacelift.Run, err error) bool {
-	app, _ := errors.AsType[*temporal.ApplicationError](err)
+// look reads the run. It returns an error only when the execution is canceled.
+func (m *manager) look(ctx workflow.Context) (l look, err error) {
+	var a *activities.Activities
+	l.err = workflow.ExecuteLocalActivity(withQuickCall(ctx), a.ReadRun, m.known.Run).Get(ctx, &l.run)
+	l.at = workflow.Now(ctx).UTC()
+	l.silence = l.at.Sub(m.quiet.since).Round(time.Minute)
+	return l, ctx.Err()
+}
+
+// heard takes what a look showed as if it had been told, and reports whether it
+// was news.
+func (m *manager) heard(l look) bool {
 	switch {
-	case err == nil:
+	case l.err == nil:
 		m.quiet.unknown = 0
-		if m.known.hear(now, run) {
+		if m.known.hear(l.at, l.run) {
 			m.quiet.asked = 0
-			m.log.Warn("notifications are missing: the API told more", "run", m.known.Run.String(), "silence", silence)
+			m.log.Warn("notifications are missing: the API told more", "run", m.known.Run.String(), "silence", l.silence)
 			return true
 		}
-	case app != nil && app.Type() == activities.ErrTypeNotFound:
+	case notFound(l.err):
 		if m.quiet.unknown++; m.quiet.unknown >= unknownTwice {
-			m.known.giveUp(now, reasonUnknown)
+			m.known.giveUp(l.at, reasonUnknown)
 		}
 	case m.quiet.asked == 0:
-		m.known.note(now, KindNote, "nothing was heard of the run for %s, and Spacelift did not answer when asked: %s", silence, because(err))
+		m.known.noteUnanswered(l)
 	}
 	m.quiet.asked++
 	return false
+}
+
+func (r *record) noteUnanswered(l look) {
+	r.note(l.at, KindNote, "nothing was heard of the run for %s, and Spacelift did not answer when asked: %s", l.silence, because(l.err))
 }
 
 // reasonUnknown is why a run is given up that the API does not show.

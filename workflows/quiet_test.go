@@ -115,6 +115,45 @@ func TestManageRunThatHearsNothing(t *testing.T) {
 			state:    "SKIPPED",
 			mentions: map[string]workflows.TimelineKind{"did not answer when asked: dial tcp": workflows.KindNote},
 		},
+		{
+			name: "while nobody can look, nobody is told that the run stays where it is", labels: asked,
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued, planning) })
+				r.at(10*time.Minute, func() { r.set(func() { r.away = true }) })
+				r.at(2*time.Hour, func() { r.heard(); r.set(func() { r.away = false }) })
+				r.at(2*time.Hour+2*time.Minute, func() { r.heard("deploys run.held: network / prod: a run stays in PLANNING") })
+				r.at(4*time.Hour-2*time.Minute, func() { r.readTimes(3*6 + 1) }) // each of the six was tried three times
+				r.at(4*time.Hour, func() { r.moves("SKIPPED") })
+			},
+			state:    "SKIPPED",
+			mentions: map[string]workflows.TimelineKind{"did not answer when asked: dial tcp": workflows.KindNote},
+		},
+		{
+			name: "a run that went on while nobody could look bothers nobody", labels: asked,
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued, planning) })
+				r.at(10*time.Minute, func() { r.set(func() { r.away = true }) })
+				r.at(time.Hour+5*time.Minute, func() { r.goes(unconfirmed); r.person("jane", discarded, "no"); r.set(func() { r.away = false }) })
+				r.at(time.Hour+8*time.Minute, func() { r.Error("the execution did not look again soon") })
+			},
+			state: discarded, outcome: "discarded by jane",
+		},
+		{
+			name: "a day without Spacelift costs few looks", labels: manual,
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued, planning); r.set(func() { r.away = true }) })
+				r.at(25*time.Hour, func() {
+					r.mu.Lock()
+					if tries := 3 * 53; r.reads > tries {
+						r.Errorf("the run was looked at %d times, want at most %d", r.reads, tries)
+					}
+					r.mu.Unlock()
+					r.set(func() { r.away = false })
+					r.moves("SKIPPED")
+				})
+			},
+			state: "SKIPPED",
+		},
 	})
 }
 

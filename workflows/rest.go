@@ -68,7 +68,10 @@ func shortest(s situation) time.Duration {
 // something. Looks that tell nothing new get rarer.
 func (q *quiet) lookAt(s situation, n next) time.Time {
 	if q.key != s.key() {
-		q.key, q.looked, q.asked = s.key(), time.Time{}, 0
+		q.key, q.looked, q.asked, q.missed = s.key(), time.Time{}, 0, 0
+	}
+	if q.missed > 0 {
+		return q.looked.Add(min(lookAgain<<min(q.missed-1, 10), quietWorking))
 	}
 	if s.crowded {
 		return q.last.Add(crowdedLook)
@@ -94,22 +97,30 @@ func latest(a, b time.Time) time.Time {
 	return a
 }
 
-// lookAround reads the run. A run that stays in its state too long is told of,
-// once.
+// lookAround reads the run, and takes what it shows. A run that stays in its state
+// too long is told of, once; without an answer nobody knows that it does.
 func (m *manager) lookAround(ctx workflow.Context, s situation, n next) error {
-	now, news, err := m.look(ctx)
+	l, err := m.look(ctx)
 	if err != nil {
 		return err
 	}
-	m.quiet.looked, m.quiet.last = now, now
+	m.quiet.looked, m.quiet.last = l.at, l.at
+	if l.err != nil && !notFound(l.err) {
+		if m.quiet.missed++; m.quiet.missed == 1 {
+			m.known.noteUnanswered(l)
+		}
+		return nil
+	}
+	m.quiet.missed = 0
+	news := m.heard(l)
 	if n.Phase == PhaseHolding && m.known.RulesFor != nil {
 		m.known.RulesStale = true // in case nobody told that a freeze was lifted
 	}
-	if news || n.What != WaitSpacelift || !s.Managed || s.deadline() <= 0 || m.known.Entered.Overdue {
+	if news || l.err != nil || n.What != WaitSpacelift || !s.Managed || s.deadline() <= 0 || m.known.Entered.Overdue {
 		return nil
 	}
 	m.known.Entered.Overdue = true
-	m.known.note(now, KindClock, "the run stays in %s for longer than %s (%s)", s.State, span(now, now.Add(s.deadline())), s.Policy.Deadlines.Origin)
-	m.known.tellOverdue(s, now)
+	m.known.note(l.at, KindClock, "the run stays in %s for longer than %s (%s)", s.State, span(l.at, l.at.Add(s.deadline())), s.Policy.Deadlines.Origin)
+	m.known.tellOverdue(s, l.at)
 	return nil
 }
