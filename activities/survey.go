@@ -21,7 +21,7 @@ type RunsInProgressInput struct {
 
 // RunsInProgress is what Spacelift's search showed.
 type RunsInProgress struct {
-	Runs     []spacelift.RunLine `json:"runs,omitempty"` // ref, state, creation and Gantry's labels alone
+	Runs     []spacelift.RunLine `json:"runs,omitempty"` // ref, state, need of approval, creation and Gantry's labels alone
 	Complete bool                `json:"complete"`
 	Calls    int                 `json:"calls"` // to Spacelift's API
 }
@@ -43,7 +43,8 @@ func (a *Activities) RunsInProgress(ctx context.Context, in RunsInProgressInput)
 	for _, line := range found.Items {
 		// The list ends up in a history: what nobody looks at stays out of it.
 		list.Runs = append(list.Runs, spacelift.RunLine{
-			Ref: line.Ref, State: line.State, CreatedAt: line.CreatedAt, StackLabels: spacelift.OurLabels(line.StackLabels),
+			Ref: line.Ref, State: line.State, NeedsApproval: line.NeedsApproval, CreatedAt: line.CreatedAt,
+			StackLabels: spacelift.OurLabels(line.StackLabels),
 		})
 	}
 	return list, nil
@@ -51,8 +52,9 @@ func (a *Activities) RunsInProgress(ctx context.Context, in RunsInProgressInput)
 
 // ExecutionsInput asks Temporal's visibility store.
 type ExecutionsInput struct {
-	Query     string `json:"query"`     // https://docs.temporal.io/list-filter
-	Attribute string `json:"attribute"` // keyword search attribute to return
+	Query     string `json:"query"`            // https://docs.temporal.io/list-filter
+	Attribute string `json:"attribute"`        // keyword search attribute to return
+	Second    string `json:"second,omitempty"` // and another
 	Limit     int    `json:"limit"`
 }
 
@@ -64,8 +66,9 @@ type Executions struct {
 
 // Execution is one execution.
 type Execution struct {
-	ID    string `json:"id"`              // workflow id
-	Value string `json:"value,omitempty"` // of the attribute asked for
+	ID     string `json:"id"`               // workflow id
+	Value  string `json:"value,omitempty"`  // of the attribute asked for
+	Second string `json:"second,omitempty"` // of the second one
 }
 
 // executionsPerPage is Temporal's own limit on a page.
@@ -87,7 +90,9 @@ func (a *Activities) ListExecutions(ctx context.Context, in ExecutionsInput) (Ex
 				return found, nil
 			}
 			found.List = append(found.List, Execution{
-				ID: e.GetExecution().GetWorkflowId(), Value: keyword(e.GetSearchAttributes(), in.Attribute),
+				ID:     e.GetExecution().GetWorkflowId(),
+				Value:  keyword(e.GetSearchAttributes(), in.Attribute),
+				Second: keyword(e.GetSearchAttributes(), in.Second),
 			})
 		}
 		if token = page.GetNextPageToken(); len(token) == 0 {
@@ -119,6 +124,9 @@ type Known struct {
 	Phase  string             `json:"phase,omitempty"`
 	State  spacelift.RunState `json:"state,omitempty"`
 	States []KnownState       `json:"states,omitempty"`
+
+	NeedsApproval bool     `json:"needsApproval,omitempty"` // in State
+	Labels        []string `json:"labels,omitempty"`
 }
 
 // KnownState is a state that an execution has heard of.

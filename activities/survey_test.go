@@ -77,6 +77,22 @@ func TestRunsInProgress(t *testing.T) {
 	}
 }
 
+// Only lists tell what keeps a run in the queue: no notification does.
+func TestRunsInProgressTellsWhatNeedsApproval(t *testing.T) {
+	r := newRig(t)
+	r.must(r.sim.AddStack(simulator.Stack{ID: "app-prod", Approvals: 1, ApproveQueued: true}))
+	id, err := r.sim.Push("app-prod", simulator.Commit{}, simulator.Plan{})
+	r.must(err)
+	var a *activities.Activities
+	found, err := do[activities.RunsInProgress](r.env, a.RunsInProgress, activities.RunsInProgressInput{Account: "acme", Pages: 1})
+	r.must(err)
+	for _, line := range found.Runs {
+		if line.NeedsApproval != (line.Ref.Run == id) {
+			t.Errorf("%s needs approval: %t", line.Ref, line.NeedsApproval)
+		}
+	}
+}
+
 func TestEnableWebhookNeedsTheSecret(t *testing.T) {
 	r := newRig(t)
 	r.must(r.sim.AddNamedWebhook(simulator.NamedWebhook{ID: "gantry", Endpoint: "https://gantry.example/webhook", Secret: "x", Disabled: true}))
@@ -122,9 +138,13 @@ func (e executions) ListWorkflow(_ context.Context, req *workflowservice.ListWor
 		if err != nil {
 			return nil, err
 		}
+		phase, err := converter.GetDefaultDataConverter().ToPayload("waiting")
+		if err != nil {
+			return nil, err
+		}
 		page.Executions = append(page.Executions, &workflowpb.WorkflowExecutionInfo{
 			Execution:        &commonpb.WorkflowExecution{WorkflowId: strconv.Itoa(i)},
-			SearchAttributes: &commonpb.SearchAttributes{IndexedFields: map[string]*commonpb.Payload{"GantryRunState": value}},
+			SearchAttributes: &commonpb.SearchAttributes{IndexedFields: map[string]*commonpb.Payload{"GantryRunState": value, "GantryPhase": phase}},
 		})
 	}
 	if end := begin + len(page.Executions); end < e.n {
@@ -147,12 +167,12 @@ func TestListExecutions(t *testing.T) {
 		complete           bool
 	}{{0, 10, 0, true}, {2500, 5000, 2500, true}, {2500, 1500, 1500, false}, {10, 10, 10, true}} {
 		a := &activities.Activities{Temporal: executions{tc.there}}
-		found, err := a.ListExecutions(t.Context(), activities.ExecutionsInput{Query: "x", Attribute: "GantryRunState", Limit: tc.limit})
+		found, err := a.ListExecutions(t.Context(), activities.ExecutionsInput{Query: "x", Attribute: "GantryRunState", Second: "GantryPhase", Limit: tc.limit})
 		if err != nil || len(found.List) != tc.want || found.Complete != tc.complete {
 			t.Errorf("%d of %d: %d, complete %t, %v", tc.limit, tc.there, len(found.List), found.Complete, err)
 		}
 		if tc.want > 0 {
-			if diff := cmp.Diff(activities.Execution{ID: "0", Value: "PLANNING"}, found.List[0]); diff != "" {
+			if diff := cmp.Diff(activities.Execution{ID: "0", Value: "PLANNING", Second: "waiting"}, found.List[0]); diff != "" {
 				t.Errorf("execution (-want +got):\n%s", diff)
 			}
 		}

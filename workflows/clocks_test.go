@@ -260,6 +260,24 @@ func TestReviews(t *testing.T) {
 			state: "SKIPPED",
 		},
 		{
+			name: "Reconcile tells that an approval policy keeps a run in the queue, and that it no longer does", labels: asked,
+			script: func(r *rig) {
+				tells := func(needs bool) {
+					e := r.notification(0)
+					e.Source, e.NeedsApproval = workflows.SourceReconcile, needs
+					r.signal(e)
+				}
+				r.set(func() { r.truth.NeedsApproval = true })
+				r.at(0, func() { r.moves(queued) })
+				r.at(time.Minute, func() { r.denied(ann, workflows.Approve, workflows.ErrTypeNotAsked, "asks nobody"); tells(true) })
+				r.at(2*time.Minute, func() { r.wants(workflows.PhaseWaiting, "keeps the run in the queue"); tells(false) })
+				r.at(3*time.Minute, func() { r.wants(workflows.PhaseQueued, "queue"); tells(true) })
+				r.at(4*time.Minute, func() { r.says(ann, workflows.Approve, "") })
+				r.at(5*time.Minute, func() { r.did("approve: Approved through Gantry by ann."); r.told(); r.moves("SKIPPED") })
+			},
+			state: "SKIPPED",
+		},
+		{
 			name: "somebody approves in Spacelift, and the time-out rejects nothing", labels: append([]string{"gantry:approval-timeout=2h"}, asked...),
 			script: func(r *rig) {
 				r.set(func() { r.truth.NeedsApproval = true })

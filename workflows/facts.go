@@ -42,6 +42,7 @@ func (r *record) facts() RunStatus {
 	if len(events) > 0 {
 		now := events[0]
 		s.State, s.StateVersion, s.Labels = now.State, now.StateVersion, slices.Clone(now.Labels)
+		s.NeedsApproval = r.needsApproval(keyOfState(now))
 	}
 	for _, e := range events {
 		s.Type = cmp.Or(s.Type, e.Type)

@@ -171,8 +171,9 @@ func (t *tick) compare(ctx workflow.Context) {
 	c := &t.report.Carried
 	c.Owed = s.owed(c.Owed, t.gap)
 	now, waiting := s.candidates(*c, maxRunsPerTick)
-	unread := t.lookAt(ctx, now)
-	c.Waiting = slices.Concat(unread.rest, waiting, unread.failed)
+	looked := t.lookAt(ctx, now)
+	c.Seen = s.seen(c.Seen, looked.knowing)
+	c.Waiting = slices.Concat(looked.rest, waiting, looked.failed)
 	t.report.Postponed = len(c.Waiting)
 	switch {
 	case t.report.Outcome != ReconcileDone:
@@ -193,7 +194,7 @@ func (t *tick) survey(ctx workflow.Context) (s survey, complete, ok bool) {
 	err := t.call(ctx, a.ListExecutions, activities.ExecutionsInput{
 		Query: fmt.Sprintf("WorkflowType = '%s' AND %s = '%s' AND ExecutionStatus = 'Running'", ManageRunType, AttrAccount.GetName(), t.in.Account),
 		// An account's name holds no quote: see spacelift.ValidateAccount.
-		Attribute: AttrRunState.GetName(), Limit: maxExecutions,
+		Attribute: AttrRunState.GetName(), Second: AttrPhase.GetName(), Limit: maxExecutions,
 	}, &open)
 	if err != nil {
 		t.failed("list open executions", err)
@@ -212,7 +213,7 @@ func (t *tick) survey(ctx workflow.Context) (s survey, complete, ok bool) {
 	s = survey{at: workflow.Now(ctx).UTC(), interval: t.in.Interval, lines: runs.Runs}
 	for _, e := range open.List {
 		if ref, ok := runOf(e.ID); ok {
-			s.open = append(s.open, openRun{ref, spacelift.RunState(e.Value)})
+			s.open = append(s.open, openRun{ref, spacelift.RunState(e.Value), Phase(e.Second)})
 		}
 	}
 	t.report.InProgress, t.report.Open = s.managed(), len(s.open)
@@ -229,41 +230,46 @@ func runOf(workflowID string) (ref spacelift.RunRef, ok bool) {
 	return ref, ManageRunID(ref) == workflowID && ref.Validate() == nil
 }
 
-// unread are the runs that could not be looked at.
-type unread struct{ rest, failed []runKey }
+// looks is how the looks at runs went.
+type looks struct {
+	rest, failed []runKey                  // that could not be looked at
+	knowing      map[spacelift.RunRef]bool // whose executions know all that the list shows
+}
 
 // lookAt looks at runs one by one and collects what to mend. What fails goes to
 // the end of the queue, so that one bad run can't keep the others waiting.
-func (t *tick) lookAt(ctx workflow.Context, now []candidate) (u unread) {
+func (t *tick) lookAt(ctx workflow.Context, now []candidate) (l looks) {
 	c := &t.report.Carried
+	l.knowing = map[spacelift.RunRef]bool{}
 	var unknown []runKey
 	for _, next := range now {
-		if t.report.Outcome == ReconcileRateLimited || len(u.failed) >= maxFailures || ctx.Err() != nil {
-			u.rest = append(u.rest, keyOf(next.Run))
+		if t.report.Outcome == ReconcileRateLimited || len(l.failed) >= maxFailures || ctx.Err() != nil {
+			l.rest = append(l.rest, keyOf(next.Run))
 			continue
 		}
 		key := keyOf(next.Run)
 		r, isUnknown, err := t.look(ctx, next)
 		if t.limited(ctx, err) {
-			u.rest = append(u.rest, key)
+			l.rest = append(l.rest, key)
 			continue
 		}
 		if err != nil {
 			t.failed("look at run "+next.Run.String(), err)
-			u.failed = append(u.failed, key)
+			l.failed = append(l.failed, key)
 			continue
 		}
 		c.Owed = slices.DeleteFunc(c.Owed, func(o runKey) bool { return o == key })
 		if isUnknown {
 			unknown = append(unknown, key)
 		}
+		l.knowing[next.Run] = r.Knows
 		if r.Do != mendNothing {
 			t.repairs = append(t.repairs, r)
 		}
 	}
-	left := slices.Concat(u.rest, u.failed)
+	left := slices.Concat(l.rest, l.failed)
 	c.Unknown = slices.Concat(unknown, slices.DeleteFunc(slices.Clone(c.Unknown), func(k runKey) bool { return !slices.Contains(left, k) }))
-	return u
+	return l
 }
 
 // look compares one run with what its execution knows.
@@ -273,12 +279,14 @@ func (t *tick) look(ctx workflow.Context, c candidate) (r repair, unknown bool, 
 	if err := t.call(ctx, a.AskExecution, activities.QueryInput{ID: ManageRunID(c.Run), Query: StatusQuery}, &told); err != nil {
 		return r, false, err
 	}
-	k := knowledge{exists: told.Exists, ended: told.Phase == string(PhaseDone), state: told.State}
+	k := knowledge{
+		exists: told.Exists, ended: told.Phase == string(PhaseDone), state: told.State, needsApproval: told.NeedsApproval, labels: told.Labels,
+	}
 	for _, s := range told.States {
 		k.states = append(k.states, stateKey{s.StateVersion, s.State})
 	}
 	if !worthReading(c, k) {
-		return r, false, nil
+		return repair{Run: c.Run, Knows: true}, false, nil
 	}
 	var run spacelift.Run
 	err = t.call(ctx, a.ReadRun, c.Run, &run)

@@ -138,7 +138,21 @@ func (r *accountRig) follows(ref spacelift.RunRef, but ...spacelift.RunState) {
 			s = heard(s, h.State, h.StateVersion)
 		}
 	}
+	s.Labels, s.NeedsApproval = spacelift.OurLabels(now.StackLabels), now.NeedsApproval
 	r.known[workflows.ManageRunID(ref)] = s
+}
+
+// set changes what the execution of a run says.
+func (r *accountRig) set(ref spacelift.RunRef, change func(*workflows.RunStatus)) {
+	id := workflows.ManageRunID(ref)
+	s := r.known[id]
+	change(&s)
+	r.known[id] = s
+}
+
+// waits makes the execution of a run be in a phase.
+func (r *accountRig) waits(ref spacelift.RunRef, in workflows.Phase) {
+	r.set(ref, func(s *workflows.RunStatus) { s.Phase = in })
 }
 
 func heard(s workflows.RunStatus, state spacelift.RunState, version int) workflows.RunStatus {
@@ -146,8 +160,11 @@ func heard(s workflows.RunStatus, state spacelift.RunState, version int) workflo
 	if version >= s.StateVersion {
 		s.State, s.StateVersion = state, version
 	}
-	if s.Phase = workflows.PhaseQueued; s.State.Terminal() {
+	switch {
+	case s.State.Terminal():
 		s.Phase = workflows.PhaseDone
+	case s.Phase == "":
+		s.Phase = workflows.PhaseQueued
 	}
 	return s
 }
@@ -193,6 +210,7 @@ func (r *accountRig) adopt(ctx workflow.Context, in workflows.ManageRunInput) (w
 	s := workflows.RunStatus{Run: in.Run}
 	for _, e := range in.Events {
 		s = heard(s, e.State, e.StateVersion)
+		s.Labels, s.NeedsApproval = e.Labels, e.NeedsApproval
 	}
 	r.known[workflows.ManageRunID(in.Run)] = s
 	return s, nil
@@ -208,6 +226,7 @@ func (r *accountRig) signal(_, id, _, name string, arg any) error {
 	}
 	for _, e := range batch.Events {
 		s = heard(s, e.State, e.StateVersion)
+		s.Labels, s.NeedsApproval = e.Labels, e.NeedsApproval
 	}
 	if batch.GiveUp != "" {
 		s.Phase = workflows.PhaseDone
@@ -241,9 +260,15 @@ func (r *accountRig) ListWorkflow(_ context.Context, req *workflowservice.ListWo
 		if err != nil {
 			return nil, err
 		}
+		phase, err := converter.GetDefaultDataConverter().ToPayload(string(s.Phase))
+		if err != nil {
+			return nil, err
+		}
 		page.Executions = append(page.Executions, &workflowpb.WorkflowExecutionInfo{
-			Execution:        &commonpb.WorkflowExecution{WorkflowId: id},
-			SearchAttributes: &commonpb.SearchAttributes{IndexedFields: map[string]*commonpb.Payload{workflows.AttrRunState.GetName(): value}},
+			Execution: &commonpb.WorkflowExecution{WorkflowId: id},
+			SearchAttributes: &commonpb.SearchAttributes{IndexedFields: map[string]*commonpb.Payload{
+				workflows.AttrRunState.GetName(): value, workflows.AttrPhase.GetName(): phase,
+			}},
 		})
 	}
 	return &page, nil

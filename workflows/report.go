@@ -99,6 +99,10 @@ type carried struct {
 	Owed    []runKey `json:"owed,omitempty"`    // runs to compare whole: their notifications may be lost
 	Unknown []runKey `json:"unknown,omitempty"` // runs that Spacelift did not know
 
+	// Seen is what the list showed of runs that wait, where their executions know
+	// it: what is shown still is no reason to ask them again.
+	Seen []sighting `json:"seen,omitempty"`
+
 	Unheard      int       `json:"unheard,omitempty"` // ticks in a row that found what notifications should have told
 	UnheardSince time.Time `json:"unheardSince,omitzero"`
 	Failures     int       `json:"failures,omitempty"` // ticks in a row that failed
@@ -109,6 +113,12 @@ type carried struct {
 	SwitchedOn   time.Time `json:"switchedOn,omitzero"`  // when Gantry switched it on again last
 
 	Told []told `json:"told,omitempty"`
+}
+
+// sighting is what the list of runs in progress showed of a run.
+type sighting struct {
+	Run   runKey `json:"run"`
+	Shown string `json:"shown"` // a digest
 }
 
 // runKey names a run within an account, as "stack/run".

@@ -26,7 +26,12 @@ type RunStatus struct {
 	Managed bool          `json:"managed"` // the stack carried gantry:managed when it was last heard of
 	Policy  policy.Policy `json:"policy"`
 	Labels  []string      `json:"labels,omitempty"` // Gantry's own, sorted
-	Plans   []Plan        `json:"plans,omitempty"`  // what Gantry did about each plan it was to confirm
+
+	// NeedsApproval says that Spacelift's own approval policies keep the run in
+	// its state, as far as the API told.
+	NeedsApproval bool `json:"needsApproval,omitempty"`
+
+	Plans []Plan `json:"plans,omitempty"` // what Gantry did about each plan it was to confirm
 
 	// Gate says whether windows and freezes let Gantry confirm; nil until a plan
 	// made it look.

@@ -2,6 +2,8 @@ package workflows
 
 import (
 	"cmp"
+	"fmt"
+	"hash/fnv"
 	"slices"
 	"time"
 
@@ -33,6 +35,7 @@ type survey struct {
 type openRun struct {
 	Run   spacelift.RunRef
 	State spacelift.RunState // that lists show of the execution
+	Phase Phase              // the same
 }
 
 // candidate is a run to look at closely.
@@ -41,6 +44,9 @@ type candidate struct {
 	Listed bool               // Spacelift lists it among those in progress
 	State  spacelift.RunState // as listed
 	Whole  bool               // compare the whole history, whatever the state
+
+	NeedsApproval bool     // as listed
+	Labels        []string // as listed
 }
 
 // candidates picks the runs to look at closely: first those that waited, then
@@ -49,22 +55,30 @@ type candidate struct {
 //
 // The states that lists show of executions lag and leave out short ones (see
 // restsIn), so a difference is only a reason to look.
+//
+// No notification tells that labels were mended, or that an approval policy
+// asks for a review or no longer does. So a run that waits, or is to, is looked
+// at as well when the list shows something else of it than its execution was
+// seen to know.
 func (s survey) candidates(c carried, limit int) (now []candidate, waiting []runKey) {
 	var all []candidate
-	shown, listed := map[spacelift.RunRef]spacelift.RunState{}, map[spacelift.RunRef]bool{}
-	for _, o := range s.open {
-		shown[o.Run] = o.State
+	shown, listed := s.executions(), map[spacelift.RunRef]bool{}
+	seen := map[sighting]bool{}
+	for _, known := range c.Seen {
+		seen[known] = true
 	}
 	for _, line := range s.lines {
 		listed[line.Ref] = true
-		state, open := shown[line.Ref]
+		execution, open := shown[line.Ref]
 		whole := open && slices.Contains(c.Owed, keyOf(line.Ref))
 		switch {
 		case !open && !spacelift.Managed(line.StackLabels):
 		case !open && line.CreatedAt.After(s.at.Add(-grace(s.interval))):
-		case open && state == line.State && !whole:
+		case open && execution.State == line.State && !whole && (!execution.waits(line) || seen[sightingOf(line)]):
 		default:
-			all = append(all, candidate{Run: line.Ref, Listed: true, State: line.State, Whole: whole})
+			all = append(all, candidate{
+				Run: line.Ref, Listed: true, State: line.State, Whole: whole, NeedsApproval: line.NeedsApproval, Labels: line.StackLabels,
+			})
 		}
 	}
 	for _, o := range s.open {
@@ -84,6 +98,45 @@ func (s survey) candidates(c carried, limit int) (now []candidate, waiting []run
 		waiting = append(waiting, keyOf(c.Run))
 	}
 	return all[:split], waiting
+}
+
+// executions are the open ones by their run.
+func (s survey) executions() map[spacelift.RunRef]openRun {
+	all := map[spacelift.RunRef]openRun{}
+	for _, o := range s.open {
+		all[o.Run] = o
+	}
+	return all
+}
+
+// waits reports whether a run waits for people or for what holds it, or would
+// if its execution knew what the list shows.
+func (o openRun) waits(line spacelift.RunLine) bool {
+	return o.Phase == PhaseWaiting || o.Phase == PhaseHolding || line.NeedsApproval
+}
+
+// sightingOf is what the list shows of a run besides its state.
+func sightingOf(line spacelift.RunLine) sighting {
+	h := fnv.New64a()
+	fmt.Fprintf(h, "%t %q", line.NeedsApproval, line.StackLabels)
+	return sighting{Run: keyOf(line.Ref), Shown: fmt.Sprintf("%x", h.Sum64())}
+}
+
+// seen returns what the next tick need not look at again: what the list shows
+// of runs that wait, where that was so before, or their executions were found to
+// know it. There is one for each such run, so some hundred KB at the very most.
+func (s survey) seen(before []sighting, knowing map[spacelift.RunRef]bool) (now []sighting) {
+	shown, known := s.executions(), map[sighting]bool{}
+	for _, b := range before {
+		known[b] = true
+	}
+	for _, line := range s.lines {
+		o, open := shown[line.Ref]
+		if this := sightingOf(line); open && o.waits(line) && (known[this] || knowing[line.Ref]) {
+			now = append(now, this)
+		}
+	}
+	return now
 }
 
 // owed returns the runs to compare whole: all that are followed when the
@@ -113,6 +166,14 @@ type knowledge struct {
 	exists, ended bool
 	state         spacelift.RunState
 	states        []stateKey
+	needsApproval bool
+	labels        []string
+}
+
+// otherThan reports whether the run is known in its state, but not with the
+// particulars that Spacelift shows.
+func (k knowledge) otherThan(state spacelift.RunState, needsApproval bool, labels []string) bool {
+	return k.state == state && (k.needsApproval != needsApproval || !slices.Equal(k.labels, trimLabels(labels)))
 }
 
 // worthReading reports whether a run must be read, given what its execution
@@ -124,7 +185,7 @@ func worthReading(c candidate, k knowledge) bool {
 	case !k.exists || !c.Listed || c.Whole:
 		return true
 	}
-	return k.state != c.State
+	return k.state != c.State || k.otherThan(c.State, c.NeedsApproval, c.Labels)
 }
 
 // repair is what to do for one run.
@@ -135,6 +196,7 @@ type repair struct {
 	Reason string     // to give up
 	Ends   bool       // the run has ended
 	Fresh  bool       // a notification of this should have come since the last tick
+	Knows  bool       // its execution knows all that the list shows
 }
 
 // mending is how a run is repaired.
@@ -151,7 +213,8 @@ const (
 // done before, zero for never.
 //
 // An execution is told everything it misses as soon as one part of that is
-// older than the grace. Newer parts alone are left to notifications.
+// older than the grace. Newer parts alone are left to notifications. What those
+// don't tell of the state that the run is in is told at once.
 func mend(k knowledge, run spacelift.Run, at time.Time, interval time.Duration, last time.Time) repair {
 	r := repair{Run: run.Ref, Ends: run.State.Terminal()}
 	since := last.Add(-grace(interval))
@@ -167,6 +230,9 @@ func mend(k knowledge, run spacelift.Run, at time.Time, interval time.Duration, 
 	settled := false
 	for _, e := range events {
 		if slices.Contains(k.states, stateKey{e.StateVersion, e.State}) {
+			if newest := e.StateVersion == run.StateVersion && e.State == run.State; newest && !r.Ends && k.otherThan(run.State, run.NeedsApproval, run.StackLabels) {
+				r.Events, settled = append(r.Events, e), true
+			}
 			continue
 		}
 		r.Events = append(r.Events, e)

@@ -27,11 +27,21 @@ func TestCandidates(t *testing.T) {
 	line := func(labels []string, age time.Duration) spacelift.RunLine {
 		return spacelift.RunLine{Ref: runNamed("a"), State: spacelift.RunStatePlanning, StackLabels: labels, CreatedAt: noon.Add(-age)}
 	}
-	open := func(s spacelift.RunState) []openRun { return []openRun{{runNamed("a"), s}} }
+	open := func(s spacelift.RunState) []openRun {
+		return []openRun{{Run: runNamed("a"), State: s, Phase: PhasePlanning}}
+	}
+	waiting := func(p Phase) []openRun {
+		return []openRun{{Run: runNamed("a"), State: spacelift.RunStatePlanning, Phase: p}}
+	}
+	asking := func(l spacelift.RunLine) spacelift.RunLine {
+		l.NeedsApproval = true
+		return l
+	}
 	for name, tc := range map[string]struct {
 		lines []spacelift.RunLine
 		open  []openRun
 		owed  []runKey
+		seen  []sighting
 		want  *candidate
 	}{
 		"nothing is known of it":                     {lines: []spacelift.RunLine{line(ours, time.Hour)}, want: &candidate{Listed: true, State: spacelift.RunStatePlanning}},
@@ -41,6 +51,13 @@ func TestCandidates(t *testing.T) {
 		"its execution shows another state":          {lines: []spacelift.RunLine{line(ours, time.Second)}, open: open("QUEUED"), want: &candidate{Listed: true, State: spacelift.RunStatePlanning}},
 		"its execution shows no state yet":           {lines: []spacelift.RunLine{line(ours, time.Second)}, open: open(""), want: &candidate{Listed: true, State: spacelift.RunStatePlanning}},
 		"its execution shows the same state":         {lines: []spacelift.RunLine{line(ours, time.Hour)}, open: open("PLANNING")},
+		"it waits, and what is shown is new":         {lines: []spacelift.RunLine{line(ours, time.Hour)}, open: waiting(PhaseWaiting), want: &candidate{Listed: true, State: spacelift.RunStatePlanning}},
+		"it is held, and what is shown is new":       {lines: []spacelift.RunLine{line(ours, time.Hour)}, open: waiting(PhaseHolding), want: &candidate{Listed: true, State: spacelift.RunStatePlanning}},
+		"it waits, and its execution knows that":     {lines: []spacelift.RunLine{line(ours, time.Hour)}, open: waiting(PhaseWaiting), seen: []sighting{sightingOf(line(ours, 0))}},
+		"it waits, and its labels are others now":    {lines: []spacelift.RunLine{line(ours, time.Hour)}, open: waiting(PhaseWaiting), seen: []sighting{sightingOf(line(nil, 0))}, want: &candidate{Listed: true, State: spacelift.RunStatePlanning}},
+		"an approval policy asks for a review":       {lines: []spacelift.RunLine{asking(line(ours, time.Hour))}, open: open("PLANNING"), seen: []sighting{sightingOf(line(ours, 0))}, want: &candidate{Listed: true, State: spacelift.RunStatePlanning, NeedsApproval: true}},
+		"that is known":                              {lines: []spacelift.RunLine{asking(line(ours, time.Hour))}, open: waiting(PhaseWaiting), seen: []sighting{sightingOf(asking(line(ours, 0)))}},
+		"it no longer does":                          {lines: []spacelift.RunLine{line(ours, time.Hour)}, open: waiting(PhaseWaiting), seen: []sighting{sightingOf(asking(line(ours, 0)))}, want: &candidate{Listed: true, State: spacelift.RunStatePlanning}},
 		"its execution shows the same, but is owed":  {lines: []spacelift.RunLine{line(ours, time.Hour)}, open: open("PLANNING"), owed: []runKey{"network-prod/a"}, want: &candidate{Listed: true, State: spacelift.RunStatePlanning, Whole: true}},
 		"it is owed and followed by nothing":         {lines: []spacelift.RunLine{line(nil, time.Hour)}, owed: []runKey{"network-prod/a"}},
 		"it is followed and no longer in progress":   {open: open("APPLYING"), want: &candidate{}},
@@ -48,13 +65,13 @@ func TestCandidates(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := survey{at: noon, interval: every, lines: tc.lines, open: tc.open}
-			got, waiting := s.candidates(carried{Owed: tc.owed}, 10)
+			got, waiting := s.candidates(carried{Owed: tc.owed, Seen: tc.seen}, 10)
 			var want []candidate
 			if tc.want != nil {
 				tc.want.Run = runNamed("a")
 				want = []candidate{*tc.want}
 			}
-			if diff := cmp.Diff(want, got); diff != "" || len(waiting) != 0 {
+			if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(candidate{}, "Labels")); diff != "" || len(waiting) != 0 {
 				t.Errorf("%d wait; candidates (-want +got):\n%s", len(waiting), diff)
 			}
 		})
@@ -76,7 +93,7 @@ func TestNoRunStarves(t *testing.T) {
 			}
 			var open []openRun
 			for _, n := range names {
-				open = append(open, openRun{runNamed(n), "QUEUED"})
+				open = append(open, openRun{Run: runNamed(n), State: "QUEUED"})
 			}
 			var now []candidate
 			now, c.Waiting = survey{at: noon, interval: every, open: open}.candidates(c, limit)
@@ -113,10 +130,14 @@ func TestMend(t *testing.T) {
 		return spacelift.Transition{State: s, At: at(ago)}
 	}
 	knows := func(states ...spacelift.RunState) knowledge {
-		k := knowledge{exists: true}
+		k := knowledge{exists: true, labels: ours}
 		for i, s := range states {
-			k.states = append(k.states, stateKey{i, s})
+			k.states, k.state = append(k.states, stateKey{i, s}), s
 		}
+		return k
+	}
+	labelled := func(k knowledge, labels []string) knowledge {
+		k.labels = labels
 		return k
 	}
 	last := at(every)
@@ -124,6 +145,7 @@ func TestMend(t *testing.T) {
 		known    knowledge
 		run      spacelift.Run
 		unlabel  bool
+		asks     bool // an approval policy asks for a review
 		do       mending
 		versions []int // told
 		ends     bool
@@ -143,12 +165,18 @@ func TestMend(t *testing.T) {
 		"a hole in the middle":                        {known: knowledge{exists: true, states: []stateKey{{0, "QUEUED"}, {2, "PLANNING"}}}, run: history(entered("QUEUED", time.Hour), entered("READY", time.Hour), entered("PLANNING", 0)), do: mendTell, versions: []int{1}},
 		"the end":                                     {known: knows("QUEUED"), run: history(entered("QUEUED", time.Hour), entered("SKIPPED", time.Minute)), do: mendTell, versions: []int{1}, ends: true, fresh: true},
 		"the end, without a label nobody would tell":  {known: knows("QUEUED"), run: history(entered("QUEUED", time.Hour), entered("SKIPPED", time.Minute)), unlabel: true, do: mendTell, versions: []int{1}, ends: true},
+		"its labels were mended":                      {known: labelled(knows("QUEUED", "READY"), nil), run: history(entered("QUEUED", time.Hour), entered("READY", time.Minute)), do: mendTell, versions: []int{1}},
+		"they were a moment after it moved on":        {known: labelled(knows("QUEUED"), nil), run: history(entered("QUEUED", time.Hour), entered("READY", 10*time.Second))},
+		"they were, and a hole is in the middle":      {known: labelled(knowledge{exists: true, state: "PLANNING", states: []stateKey{{0, "QUEUED"}, {2, "PLANNING"}}}, nil), run: history(entered("QUEUED", time.Hour), entered("READY", time.Hour), entered("PLANNING", 0)), do: mendTell, versions: []int{1, 2}},
+		"an approval policy asks for a review":        {known: knows("QUEUED"), asks: true, run: history(entered("QUEUED", time.Second)), do: mendTell, versions: []int{0}},
+		"the execution knows more, and other labels":  {known: labelled(knows("QUEUED", "READY", "PLANNING"), nil), run: history(entered("QUEUED", time.Hour), entered("READY", time.Minute))},
 		"the execution knows more than the API shows": {known: knows("QUEUED", "READY", "PLANNING"), run: history(entered("QUEUED", time.Hour), entered("READY", time.Minute))},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if tc.unlabel {
 				tc.run.StackLabels = nil
 			}
+			tc.run.NeedsApproval = tc.asks
 			before := last
 			if tc.first {
 				before = time.Time{}
