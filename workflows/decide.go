@@ -67,7 +67,7 @@ const (
 
 // What happens then, and reasons, that several decisions share.
 const (
-	thenLabels          = "mended labels count from the next notification of this run on"
+	thenLabels          = "mended labels count once Reconcile sees them, within minutes; where that is off, at the next notification of this run or when Gantry looks for itself, within 6 hours"
 	thenNever           = "Gantry does not try this plan again"
 	thenFollow          = "Gantry follows what they decide"
 	thenAgain           = "Gantry tries again"

@@ -1,6 +1,7 @@
 package workflows_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -19,6 +20,32 @@ func TestManageRunObeysLabels(t *testing.T) {
 			},
 			state: discarded, outcome: "discarded",
 			mentions: map[string]workflows.TimelineKind{"hold: gantry:aprovals=2": workflows.KindDecision},
+		},
+		{
+			name: "mended labels that Reconcile tells of let the run go on", labels: append([]string{"gantry:aprovals=2"}, auto...),
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+				r.at(time.Minute, func() {
+					if s := r.status(); s.WaitingFor == nil || !strings.Contains(s.WaitingFor.Next, "once Reconcile sees them, within minutes") {
+						t.Errorf("waits for %+v", s.WaitingFor)
+					}
+					r.set(func() { r.truth.StackLabels = auto })
+					e := r.notification(2)
+					e.Source = workflows.SourceReconcile
+					r.signal(e)
+				})
+				r.at(2*time.Minute, func() { r.told(); r.moves(applying, finished) })
+			},
+			state: finished, outcome: "applied", confirmed: 1, asked: 1,
+		},
+		{
+			name: "mended labels that nobody tells of are found all the same", labels: append([]string{"gantry:aprovals=2"}, auto...),
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+				r.at(time.Minute, func() { r.set(func() { r.truth.StackLabels = auto }) })
+				r.at(6*time.Hour+time.Minute, func() { r.told(); r.moves(applying, finished) })
+			},
+			state: finished, outcome: "applied", confirmed: 1, asked: 1,
 		},
 		{
 			name: "a label that names what is not configured holds the run", labels: append([]string{"gantry:window=business-hours"}, auto...),
