@@ -15,8 +15,8 @@ func TestDifferences(t *testing.T) {
 		"who confirms":                       {nil, []string{"gantry:confirm=auto"}, "confirm=auto (gantry:confirm=auto)"},
 		"a group that is anyone again":       {[]string{"gantry:approvals=2", "gantry:approvers=platform"}, []string{"gantry:approvals=2"}, "approvers=anyone (default)"},
 		"the stacks it follows":              {nil, []string{"gantry:after=dns"}, "after=dns (gantry:after=dns)"},
-		"a label that can't be followed":     {nil, []string{"gantry:aprovals=2"}, "the label gantry:aprovals=2 can't be followed: "},
-		"a label that could not be followed": {[]string{"gantry:aprovals=2"}, nil, "no longer: the label gantry:aprovals=2 can't be followed: "},
+		"a label that can't be followed":     {nil, []string{"gantry:aprovals=2"}, "gantry:aprovals=2 can't be followed: "},
+		"a label that could not be followed": {[]string{"gantry:aprovals=2"}, nil, "no longer: gantry:aprovals=2 can't be followed: "},
 	} {
 		if got := differences(rulebook.Resolve(tt.was), rulebook.Resolve(tt.is)); !strings.HasPrefix(got, tt.want) || (got == "") != (tt.want == "") {
 			t.Errorf("%s: %q, want %q", name, got, tt.want)
