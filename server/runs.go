@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
+	workflowpb "go.temporal.io/api/workflow/v1"
 	"go.temporal.io/api/workflowservice/v1"
 
 	"github.com/gantryhq/gantry/gen/api"
@@ -63,7 +65,8 @@ func runFilters(p api.ListRunsParams) []filter {
 }
 
 // listExecutions reads a page of a workflow's executions from Temporal's
-// visibility store.
+// visibility store, newest first. Of those with one id it keeps the newest: the
+// others continued as new, or took a run for ended that goes on.
 func (h *handlers) listExecutions(
 	ctx context.Context, workflowType string, filters []filter, size *int, pageToken *string,
 ) (*workflowservice.ListWorkflowExecutionsResponse, error) {
@@ -77,9 +80,20 @@ func (h *handlers) listExecutions(
 	}
 	ctx, cancel := context.WithTimeout(ctx, temporalTimeout)
 	defer cancel()
-	return h.temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
+	page, err := h.temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
 		PageSize: int32(pageSize(size)), NextPageToken: token, Query: query,
 	})
+	if err != nil {
+		return nil, err
+	}
+	listed := map[string]bool{}
+	page.Executions = slices.DeleteFunc(page.GetExecutions(), func(e *workflowpb.WorkflowExecutionInfo) bool {
+		id := e.GetExecution().GetWorkflowId()
+		again := listed[id]
+		listed[id] = true
+		return again
+	})
+	return page, nil
 }
 
 // filter narrows a list down to what carries a search attribute; empty does not.
@@ -89,7 +103,7 @@ type filter struct{ parameter, attribute, value string }
 // (https://docs.temporal.io/list-filter). Values are quoted there, so those
 // that hold a quote or a backslash, which no id of Spacelift does, are refused.
 func visibilityQuery(workflowType string, filters []filter) (string, error) {
-	query := []string{fmt.Sprintf("WorkflowType = '%s'", workflowType)}
+	query := []string{fmt.Sprintf("WorkflowType = '%s'", workflowType), "ExecutionStatus != 'ContinuedAsNew'"}
 	for _, f := range filters {
 		if f.value == "" {
 			continue

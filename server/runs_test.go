@@ -111,6 +111,9 @@ func TestListRuns(t *testing.T) {
 		}, {
 			Execution: &commonpb.WorkflowExecution{WorkflowId: "run/acme/app-prod/02", RunId: "another"},
 			Status:    enums.WORKFLOW_EXECUTION_STATUS_RUNNING, StartTime: timestamppb.New(started),
+		}, { // took the run for ended, before the one above began to follow it again
+			Execution: &commonpb.WorkflowExecution{WorkflowId: "run/acme/app-prod/02", RunId: "first"},
+			Status:    enums.WORKFLOW_EXECUTION_STATUS_COMPLETED, StartTime: timestamppb.New(started.Add(-time.Minute)),
 		}},
 	}
 	w := r.get("/v1/runs?account=acme&stack=network-prod&state=FINISHED&phase=done&pageSize=2", viewerToken)
@@ -129,7 +132,7 @@ func TestListRuns(t *testing.T) {
 	if diff := cmp.Diff(want, got.Runs); diff != "" {
 		t.Errorf("runs (-want +got):\n%s", diff)
 	}
-	const query = "WorkflowType = 'ManageRun' AND GantryAccount = 'acme' AND GantryStack = 'network-prod' AND GantryRunState = 'FINISHED' AND GantryPhase = 'done'"
+	const query = "WorkflowType = 'ManageRun' AND ExecutionStatus != 'ContinuedAsNew' AND GantryAccount = 'acme' AND GantryStack = 'network-prod' AND GantryRunState = 'FINISHED' AND GantryPhase = 'done'"
 	if r.temporal.asked.GetQuery() != query || r.temporal.asked.GetPageSize() != 2 {
 		t.Errorf("asked Temporal for %q by %d", r.temporal.asked.GetQuery(), r.temporal.asked.GetPageSize())
 	}

@@ -312,21 +312,26 @@ func (t *tick) carryOut(ctx workflow.Context) {
 	}
 	results := make([]workflow.Future, len(t.repairs))
 	for i, r := range t.repairs {
-		if r.Do != mendAdopt {
+		reuse := enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE
+		switch r.Do {
+		case mendAdopt:
+		case mendReopen:
+			reuse = enums.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE
+		default:
 			results[i] = tell(r)
 			continue
 		}
 		child := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
 			WorkflowID:            ManageRunID(r.Run),
 			ParentClosePolicy:     enums.PARENT_CLOSE_POLICY_ABANDON,
-			WorkflowIDReusePolicy: enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
+			WorkflowIDReusePolicy: reuse,
 			TypedSearchAttributes: StartAttributes(r.Run, r.Events),
 		}), ManageRunType, ManageRunInput{Run: r.Run, Generation: CurrentGeneration, Events: r.Events})
 		results[i] = child.GetChildWorkflowExecution()
 	}
 	for i, r := range t.repairs {
 		err := results[i].Get(ctx, nil)
-		if r.Do == mendAdopt && temporal.IsWorkflowExecutionAlreadyStartedError(err) {
+		if r.Do != mendTell && temporal.IsWorkflowExecutionAlreadyStartedError(err) {
 			err = tell(r).Get(ctx, nil) // its first notification was faster
 			r.Do = mendTell
 		}
@@ -341,7 +346,7 @@ func (t *tick) carryOut(ctx workflow.Context) {
 func (t *tick) count(r repair) {
 	t.fresh = t.fresh || r.Fresh
 	switch {
-	case r.Do == mendAdopt:
+	case r.Do == mendAdopt, r.Do == mendReopen:
 		t.report.Adopted++
 	case r.Ends:
 		t.report.Finished++

@@ -119,11 +119,23 @@ func TestReconcileTellsTheEnd(t *testing.T) {
 	r.ticks(did{done, 0, 0, 0, 2})
 }
 
-// An execution that has ended is not started again, whatever the run does.
-func TestReconcileLeavesEndedExecutionsAlone(t *testing.T) {
-	r := newAccountRig(t, networkProd)
-	ref := r.push("network-prod")
-	r.known[workflows.ManageRunID(ref)] = workflows.RunStatus{State: finished, Phase: workflows.PhaseDone}
+// An execution that ended though its run goes on, by what the API shows, took a
+// forgery for the end, or the run was taken up again: another one follows it. One
+// whose run has ended, or is no longer managed, is left alone.
+func TestReconcileFollowsAgainWhatGoesOn(t *testing.T) {
+	r := newAccountRig(t, networkProd, sandbox)
+	goesOn, unmanaged := r.push("network-prod"), r.push("sandbox")
+	for _, ref := range []spacelift.RunRef{goesOn, unmanaged} {
+		r.known[workflows.ManageRunID(ref)] = workflows.RunStatus{State: finished, Phase: workflows.PhaseDone}
+	}
+	r.ticks(did{done, 1, 0, 0, 3})
+	if len(r.adopted) != 1 || r.adopted[0].Run != goesOn || len(r.adopted[0].Events) != 6 {
+		t.Errorf("adopted %+v, want %s with its six states", r.adopted, goesOn)
+	}
+	r.ticks(did{done, 0, 0, 0, 2})
+
+	r.discard(goesOn)
+	r.known[workflows.ManageRunID(goesOn)] = workflows.RunStatus{State: discarded, Phase: workflows.PhaseDone}
 	r.ticks(did{done, 0, 0, 0, 2})
 }
 

@@ -181,7 +181,7 @@ func (k knowledge) otherThan(state spacelift.RunState, needsApproval bool, label
 func worthReading(c candidate, k knowledge) bool {
 	switch {
 	case k.ended:
-		return false // whatever it missed, it follows no longer
+		return c.Listed && spacelift.Managed(c.Labels) // it should not have, unless the list lags
 	case !k.exists || !c.Listed || c.Whole:
 		return true
 	}
@@ -206,6 +206,7 @@ const (
 	mendNothing mending = ""
 	mendAdopt   mending = "adopt"   // start an execution
 	mendTell    mending = "tell"    // tell its execution what it missed
+	mendReopen  mending = "reopen"  // start another execution: the one there was took the run for ended
 	mendGiveUp  mending = "give-up" // tell its execution to stop
 )
 
@@ -220,10 +221,17 @@ func mend(k knowledge, run spacelift.Run, at time.Time, interval time.Duration, 
 	since := last.Add(-grace(interval))
 	managed := spacelift.Managed(run.StackLabels)
 	events := fromRead(run, at)
-	if !k.exists {
+	switch {
+	case !k.exists:
 		if !r.Ends && managed {
 			r.Do, r.Events = mendAdopt, events
 			r.Fresh = !last.IsZero() && run.CreatedAt.After(since)
+		}
+		return r
+	case k.ended:
+		// Somebody forged its end, or Spacelift took it up again under the same id.
+		if now := events[len(events)-1]; !r.Ends && managed && !now.At.After(at.Add(-grace(interval))) {
+			r.Do, r.Events = mendReopen, events
 		}
 		return r
 	}
