@@ -156,11 +156,14 @@ func rulesOf(s situation) []Rule {
 		}
 	}
 	if s.Failure != nil {
-		effect := EffectForbids
-		if s.Retry != nil {
+		effect, why := EffectForbids, "the cause is "+string(s.Failure.Cause)
+		switch {
+		case s.Retry.calledOff():
+			why += "; Gantry did not retry it: " + s.Retry.Reason
+		case s.Retry != nil:
 			effect = EffectAllows
 		}
-		add("retries", strconv.Itoa(p.Retries.Value), p.Retries.Origin, effect, "the cause is "+string(s.Failure.Cause))
+		add("retries", strconv.Itoa(p.Retries.Value), p.Retries.Origin, effect, why)
 	}
 	return all
 }

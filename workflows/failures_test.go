@@ -1,6 +1,7 @@
 package workflows_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -43,6 +44,12 @@ func TestFailures(t *testing.T) {
 			t.Errorf("retry is %+v", s.Retry)
 		}
 		r.mentions(s, workflows.KindAction, "Gantry retries the run: the cause is transient")
+		if want := "attempt 2 of 3 follows as run " + string(again.Run); !strings.Contains(s.Outcome, want) {
+			t.Errorf("the outcome is %q, want %q", s.Outcome, want)
+		}
+		if e := r.explains(); !someRule(e, "retries", "profile retried", workflows.EffectAllows) {
+			t.Errorf("explained by %+v", e.Rules)
+		}
 	})
 	for _, tc := range []struct {
 		name    string
@@ -95,9 +102,24 @@ func TestFailures(t *testing.T) {
 		r.at(time.Minute, func() { r.fails("", timeout); r.told() })
 		r.at(90*time.Second, func() { r.stops(ann, "I know why", "") })
 		s := r.manage()
-		if len(*started) != 0 || s.Retry == nil || !s.Retry.Ended || s.Retry.Reason != "ann stopped it: I know why" {
-			t.Errorf("%d retries started, retry is %+v", len(*started), s.Retry)
+		if len(*started) != 0 || s.Retry == nil || !s.Retry.Ended || s.Retry.Reason != "ann stopped it: I know why" || !strings.HasSuffix(s.Outcome, "Gantry did not retry it: "+s.Retry.Reason) {
+			t.Errorf("%d retries started, retry is %+v: %s", len(*started), s.Retry, s.Outcome)
 		}
+	})
+	t.Run("Spacelift refuses the retry", func(t *testing.T) {
+		r := newRig(t, retried)
+		r.retries(workflows.RetryRunOutcome{Reason: "the stack is locked by bob"})
+		r.at(0, func() { r.moves(queued, ready, preparing, initializing, planning) })
+		r.at(time.Minute, func() { r.fails("", timeout); r.told() })
+		s := r.manage()
+		if strings.Contains(s.Outcome, "follows") || !strings.HasSuffix(s.Outcome, "; Gantry did not retry it: the stack is locked by bob") {
+			t.Errorf("the outcome is %q", s.Outcome)
+		}
+		e := r.explains()
+		if !someRule(e, "retries", "profile retried", workflows.EffectForbids) || !strings.HasSuffix(e.Rules[len(e.Rules)-1].Detail, "the stack is locked by bob") {
+			t.Errorf("explained by %+v", e.Rules)
+		}
+		r.mentions(s, workflows.KindNote, "the run was not retried: the stack is locked by bob")
 	})
 	t.Run("a forged failure is not believed, and nothing is tried again", func(t *testing.T) {
 		r := newRig(t, retried)

@@ -42,7 +42,10 @@ func cause(s RunStatus) (text string) {
 			text += fmt.Sprintf(" (%s)", s.Failure.Evidence)
 		}
 	}
-	if s.Retry != nil && s.Retry.Started {
+	switch {
+	case s.Retry.calledOff():
+		text += "; Gantry did not retry it: " + s.Retry.Reason
+	case s.Retry != nil && s.Retry.Started:
 		text += fmt.Sprintf("; attempt %d of %d follows", s.Retry.Attempt, s.Retry.Of)
 		if s.Retry.As.Run != "" && s.Retry.As != s.Run {
 			text += fmt.Sprintf(" as run %s", s.Retry.As.Run)

@@ -129,12 +129,15 @@ type Retry struct {
 	Attempt int              `json:"attempt"`        // of the new run: 2 for the first retry
 	Of      int              `json:"of"`             // attempts at most
 	At      time.Time        `json:"at"`             // when it is to begin, or began
-	Started bool             `json:"started"`        // RetryRun, under RetryRunID of this run, has been started
+	Started bool             `json:"started"`        // RetryRun, under RetryRunID of this run, was started, and did not end without a new run
 	By      string           `json:"by,omitempty"`   // who did, unless Gantry
 	As      spacelift.RunRef `json:"as,omitzero"`    // the new run, once known
 	Reason  string           `json:"reason"`         // a sentence: why, and what became of it
 	Ended   bool             `json:"ended,omitzero"` // nothing more comes of it
 }
+
+// calledOff reports whether a retry was planned and nothing comes of it.
+func (r *Retry) calledOff() bool { return r != nil && r.Ended && !r.Started }
 
 // StateEntry is a state that the run entered.
 type StateEntry struct {

@@ -239,7 +239,7 @@ func (m *manager) retry(ctx workflow.Context, _ next) error {
 	}
 	retry.As = outcome.New
 	if outcome.Reason != "" {
-		retry.Reason = outcome.Reason
+		retry.Started, retry.Reason = false, outcome.Reason
 		m.known.note(workflow.Now(ctx).UTC(), KindNote, "the run was not retried: %s", outcome.Reason)
 	}
 	return nil
