@@ -70,7 +70,9 @@ func (h *handlers) retry(ctx context.Context, ref spacelift.RunRef, this change,
 		return o, false, &notFailedError{status.State}
 	}
 	by := principalOf(ctx).Name
-	in := workflows.RetryRunInput{Run: ref, By: by, Reason: by + " asked for it", Attempt: 2, Chains: status.Released()}
+	in := workflows.RetryRunInput{
+		Run: ref, By: by, Reason: by + " asked for it", Attempt: 2, TriggeredBy: status.Triggerers(), Chains: status.Released(),
+	}
 	if status.RetryOf != nil {
 		in.Attempt = status.RetryOf.Attempt + 1
 	}

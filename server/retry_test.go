@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -63,13 +64,17 @@ func TestRetry(t *testing.T) {
 	}
 }
 
-// A run that tries another one again is itself the second attempt.
+// A run that tries another one again is itself the second attempt, and who is
+// behind the first one is not forgotten.
 func TestRetryOfARetry(t *testing.T) {
 	r := failedRun(t, as(""))
-	r.temporal.set(workflows.RunStatus{Run: theRun, State: "FAILED", Phase: workflows.PhaseDone, RetryOf: &workflows.RetryOf{Attempt: 2}})
+	r.temporal.set(workflows.RunStatus{Run: theRun, State: "FAILED", Phase: workflows.PhaseDone, TriggeredBy: "api::gantry", RetryOf: &workflows.RetryOf{
+		Attempt: 2, By: "ann", TriggeredBy: []string{"jane"},
+	}})
 	r.post(operatorToken, retry, ``)
-	if got := r.temporal.retries[0].input.Attempt; got != 3 {
-		t.Errorf("attempt %d, want 3", got)
+	got := r.temporal.retries[0].input
+	if want := []string{"api::gantry", "jane", "ann"}; got.Attempt != 3 || !slices.Equal(got.TriggeredBy, want) {
+		t.Errorf("attempt %d, triggered by %v; want 3, by %v", got.Attempt, got.TriggeredBy, want)
 	}
 }
 

@@ -119,21 +119,18 @@ func (r *record) needsApproval(key stateKey) bool {
 	return ok && e.NeedsApproval
 }
 
-// excluded are the names under which the run was triggered and its commit
-// written, whoever told of them: a forged notification can add a name here but
-// take none away.
-func (r *record) excluded(commit string) (names []string) {
+// excluded are the names under which the run, or what it tries again, was
+// triggered and its commit written, whoever told of them: a forged notification
+// can add a name here but take none away.
+func (r *record) excluded(commit string) []string {
+	var said []string
 	for _, e := range r.believed() {
-		said := []string{e.TriggeredBy}
+		said = append(said, e.TriggeredBy)
 		if e.Commit.Hash == commit {
 			said = append(said, e.Commit.AuthorLogin, e.Commit.AuthorName)
 		}
-		for _, name := range said {
-			if name != "" && !slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, name) }) {
-				names = append(names, name)
-			}
-		}
 	}
+	names := distinct(append(said, r.RetryOf.names()...))
 	slices.SortFunc(names, func(a, b string) int {
 		return cmp.Or(strings.Compare(strings.ToLower(a), strings.ToLower(b)), strings.Compare(a, b))
 	})

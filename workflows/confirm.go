@@ -146,7 +146,7 @@ func (r *record) stop(at time.Time, wish StopRequest) *stopping {
 // hearRest takes what a batch says besides events.
 func (r *record) hearRest(batch RunEvents) {
 	if batch.RetryOf != nil {
-		r.RetryOf = batch.RetryOf
+		r.triesAgain(*batch.RetryOf)
 	}
 	r.join(batch.Chains)
 	if batch.RulesChanged {

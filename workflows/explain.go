@@ -132,7 +132,7 @@ func rulesOf(s situation) []Rule {
 			add("approvers", p.Approvers.Value, p.Approvers.Origin, EffectApplies, "only this group decides")
 		}
 		if !p.SelfApproval.Value {
-			add("selfApproval", "false", p.SelfApproval.Origin, EffectApplies, "who triggered the run or wrote its commit does not count")
+			add("selfApproval", "false", p.SelfApproval.Origin, EffectApplies, "who triggered the run, asked for it as a retry, or wrote its commit does not count")
 		}
 		if p.ApprovalTimeout.Value > 0 {
 			add("approvalTimeout", p.ApprovalTimeout.Value.String(), p.ApprovalTimeout.Origin, EffectApplies, "then: "+string(p.OnTimeout.Value))

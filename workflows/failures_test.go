@@ -1,6 +1,7 @@
 package workflows_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -84,9 +85,8 @@ func TestFailures(t *testing.T) {
 			r.goes(tc.states...)
 			r.at(0, func() { r.toldOf(len(tc.states) - 2) })
 			r.at(time.Minute, func() { r.fails(tc.note, tc.log); r.told() })
-			in := r.input()
-			in.RetryOf = tc.retryOf
-			s := r.manageFrom(in)
+			r.retryOf = tc.retryOf
+			s := r.manage()
 			if s.State != hasFailed || s.Failure == nil || s.Failure.Cause != tc.cause || s.Retry != nil || len(*started) != 0 {
 				t.Errorf("ended in %s because of %+v, retry %+v, started %d", s.State, s.Failure, s.Retry, len(*started))
 			}
@@ -104,6 +104,18 @@ func TestFailures(t *testing.T) {
 		s := r.manage()
 		if len(*started) != 0 || s.Retry == nil || !s.Retry.Ended || s.Retry.Reason != "ann stopped it: I know why" || !strings.HasSuffix(s.Outcome, "Gantry did not retry it: "+s.Retry.Reason) {
 			t.Errorf("%d retries started, retry is %+v: %s", len(*started), s.Retry, s.Outcome)
+		}
+	})
+	t.Run("who triggered the run is still who triggered its retry", func(t *testing.T) {
+		r := newRig(t, retried)
+		r.truth.TriggeredBy = "api::gantry"
+		got := r.retries(workflows.RetryRunOutcome{New: again})
+		r.at(0, func() { r.moves(queued, ready, preparing, initializing, planning) })
+		r.at(time.Minute, func() { r.fails("", timeout); r.told() })
+		r.retryOf = &workflows.RetryOf{Run: again, Attempt: 2, By: "ann", TriggeredBy: []string{"eve", "API::gantry"}}
+		r.manage()
+		if want := []string{"api::gantry", "eve", "ann"}; len(*got) != 1 || !slices.Equal((*got)[0].TriggeredBy, want) {
+			t.Errorf("the retry was started with %+v, want it to carry %v", *got, want)
 		}
 	})
 	t.Run("Spacelift refuses the retry", func(t *testing.T) {

@@ -1,6 +1,7 @@
 package workflows_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -61,6 +62,31 @@ func TestPeopleDecide(t *testing.T) {
 			},
 			state: discarded, outcome: "discarded",
 			mentions: map[string]workflows.TimelineKind{"Gantry discarded the plan: jane rejected the plan": workflows.KindAction},
+		},
+		{
+			name: "who asked Gantry for a retry, or triggered what it tries again, does not count", labels: asked,
+			script: func(r *rig) {
+				r.truth.TriggeredBy = "api::gantry"
+				r.retryOf = &workflows.RetryOf{Run: again, Attempt: 3, By: "ann", TriggeredBy: []string{"bob"}}
+				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+				r.at(time.Minute, func() {
+					r.denied(ann, workflows.Approve, workflows.ErrTypeSelfApproval, "somebody else has to approve")
+					r.denied(bob, workflows.Approve, workflows.ErrTypeSelfApproval, "somebody else has to approve")
+				})
+				r.at(2*time.Minute, func() { // the policy's own retry was told of later: nobody is forgotten
+					of := workflows.RetryOf{Run: again, Attempt: 3, By: "gantry", TriggeredBy: []string{"joe"}}
+					r.env.SignalWorkflow(workflows.RunEventsSignal, workflows.RunEvents{RetryOf: &of})
+				})
+				r.at(3*time.Minute, func() {
+					want := []string{"ann", "api::gantry", "bob", "Jane Doe", "joe"}
+					if a := r.status().Approvals; a == nil || !slices.Equal(a.Excluded, want) {
+						r.Errorf("approvals are %+v, want %v excluded", a, want)
+					}
+					r.says(eve, workflows.Approve, "")
+				})
+				r.at(4*time.Minute, func() { r.told(); r.moves(applying, finished) })
+			},
+			state: finished, outcome: "applied", confirmed: 1, asked: 1,
 		},
 		{
 			name: "an approval can be taken back", labels: production,

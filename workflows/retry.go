@@ -3,7 +3,7 @@ package workflows
 import (
 	"fmt"
 	"slices"
-	"time"
+	"strings"
 
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/temporal"
@@ -28,9 +28,9 @@ type RetryRunInput struct {
 	Reason  string           `json:"reason"`  // a sentence
 	Attempt int              `json:"attempt"` // of the new run: 2 for the first retry
 
-	// FailedAt is when the run failed, by Spacelift's clock; zero: not known, the
-	// API is asked.
-	FailedAt time.Time `json:"failedAt,omitzero"`
+	// TriggeredBy are who is behind the run: see RunStatus.Triggerers. What the API
+	// shows is added.
+	TriggeredBy []string `json:"triggeredBy,omitempty"`
 
 	// Chains are what the run is part of: the new one will be too.
 	Chains []ChainRef `json:"chains,omitempty"`
@@ -46,7 +46,50 @@ type RetryRunOutcome struct {
 type RetryOf struct {
 	Run     spacelift.RunRef `json:"run"`
 	Attempt int              `json:"attempt"` // 2 for the first retry
-	By      string           `json:"by"`
+	By      string           `json:"by"`      // a person's name, or "gantry"
+
+	// TriggeredBy are who triggered the attempts before, and who asked Gantry for
+	// them: Spacelift names Gantry's own key alone.
+	TriggeredBy []string `json:"triggeredBy,omitempty"`
+}
+
+// names are all who are behind an attempt, as they were spelled.
+func (of *RetryOf) names() []string {
+	switch {
+	case of == nil:
+		return nil
+	case of.By == SourceGantry:
+		return of.TriggeredBy
+	}
+	return append(slices.Clone(of.TriggeredBy), of.By)
+}
+
+// Triggerers are the names of all who are behind the run: who triggered it, and
+// who is behind the attempts that it tries again.
+func (s RunStatus) Triggerers() []string {
+	return distinct(append([]string{s.TriggeredBy}, s.RetryOf.names()...))
+}
+
+// distinct leaves out what is empty, and names that stand there before, however
+// they are spelled.
+func distinct(names []string) (list []string) {
+	for _, name := range names {
+		if name != "" && !slices.ContainsFunc(list, func(n string) bool { return strings.EqualFold(n, name) }) {
+			list = append(list, name)
+		}
+	}
+	return list
+}
+
+// triesAgain takes that the run tries another one again. More than one retry may
+// end up with the same run, and whoever is behind one of them stays it.
+func (r *record) triesAgain(of RetryOf) {
+	was := r.RetryOf
+	if was != nil && was.Run == of.Run {
+		was, of = new(of), *was
+	}
+	of.TriggeredBy = distinct(append(slices.Clone(of.TriggeredBy), was.names()...))
+	r.RetryOf = &of
 }
 
 // RetryRun tries a failed run again, once, and sees to it that the new run is
@@ -56,7 +99,7 @@ func RetryRun(ctx workflow.Context, in RetryRunInput) (RetryRunOutcome, error) {
 	if err := in.Run.Validate(); err != nil {
 		return RetryRunOutcome{}, temporal.NewNonRetryableApplicationError(fmt.Sprintf("retry run %s: %v", in.Run, err), ErrTypeImpossibleRun, err)
 	}
-	result, err := retry(ctx, in)
+	run, result, err := retry(ctx, in.Run)
 	switch {
 	case ctx.Err() != nil:
 		return RetryRunOutcome{}, ctx.Err()
@@ -68,27 +111,24 @@ func RetryRun(ctx workflow.Context, in RetryRunInput) (RetryRunOutcome, error) {
 	// Once it was begun it is brought to its end, whoever cancels.
 	ctx, stop := workflow.NewDisconnectedContext(ctx)
 	defer stop()
-	manageRetry(ctx, result.New, RetryOf{Run: in.Run, Attempt: max(in.Attempt, 2), By: in.By}, in.Chains)
+	of := RetryOf{Run: in.Run, Attempt: max(in.Attempt, 2), By: in.By, TriggeredBy: distinct(append(in.TriggeredBy, run.TriggeredBy))}
+	manageRetry(ctx, result.New, of, in.Chains)
 	return RetryRunOutcome{New: result.New}, nil
 }
 
-func retry(ctx workflow.Context, in RetryRunInput) (result activities.RetryRunResult, err error) {
+// retry reads the run, and tries it again if it has failed.
+func retry(ctx workflow.Context, ref spacelift.RunRef) (run spacelift.Run, result activities.RetryRunResult, err error) {
 	var a *activities.Activities
-	if in.FailedAt.IsZero() {
-		var run spacelift.Run
-		if err := workflow.ExecuteActivity(withRetrying(ctx), a.ReadRun, in.Run).Get(ctx, &run); err != nil {
-			return result, err
-		}
-		failed, ok := failure(run)
-		if !ok {
-			return activities.RetryRunResult{
-				Outcome: activities.ActRefused, Reason: fmt.Sprintf("only failed runs are retried, and this one is in %s", run.State),
-			}, nil
-		}
-		in.FailedAt = failed.At
+	if err := workflow.ExecuteActivity(withRetrying(ctx), a.ReadRun, ref).Get(ctx, &run); err != nil {
+		return run, result, err
 	}
-	err = workflow.ExecuteActivity(withRetrying(ctx), a.RetryRun, activities.RetryRunInput{Run: in.Run, FailedAt: in.FailedAt}).Get(ctx, &result)
-	return result, err
+	failed, ok := failure(run)
+	if !ok {
+		result.Outcome, result.Reason = activities.ActRefused, fmt.Sprintf("only failed runs are retried, and this one is in %s", run.State)
+		return run, result, nil
+	}
+	err = workflow.ExecuteActivity(withRetrying(ctx), a.RetryRun, activities.RetryRunInput{Run: ref, FailedAt: failed.At}).Get(ctx, &result)
+	return run, result, err
 }
 
 // failure is the failure that a run is in.

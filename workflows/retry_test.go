@@ -40,7 +40,7 @@ func newRetryRig(t *testing.T) *retryRig {
 	r := &retryRig{T: t, env: newEnvironment(), again: run}
 	r.again.Run = "01KDX40000000000000000AGAIN"
 	r.failed = spacelift.Run{
-		Ref: run, Type: spacelift.RunTypeTracked, State: spacelift.RunStateFailed, StateVersion: 1, CanRetry: true, CreatedAt: started,
+		Ref: run, Type: spacelift.RunTypeTracked, TriggeredBy: "ann", State: spacelift.RunStateFailed, StateVersion: 1, CanRetry: true, CreatedAt: started,
 		History: []spacelift.Transition{{State: queued, At: started}, {State: spacelift.RunStateFailed, StateVersion: 1, At: started.Add(time.Minute)}},
 	}
 	r.env.SetStartTime(started.Add(time.Hour))
@@ -94,7 +94,9 @@ func (r *retryRig) RetryRun(context.Context, spacelift.RunRef) (spacelift.RunOut
 // retries runs RetryRun to its end.
 func (r *retryRig) retries() workflows.RetryRunOutcome {
 	r.Helper()
-	r.env.ExecuteWorkflow(workflows.RetryRun, workflows.RetryRunInput{Run: run, By: "jane", Reason: "jane asked for it", Attempt: 3})
+	r.env.ExecuteWorkflow(workflows.RetryRun, workflows.RetryRunInput{
+		Run: run, By: "jane", Reason: "jane asked for it", Attempt: 3, TriggeredBy: []string{"bob"},
+	})
 	var out workflows.RetryRunOutcome
 	if err := r.env.GetWorkflowResult(&out); err != nil {
 		r.Fatal(err)
@@ -103,7 +105,7 @@ func (r *retryRig) retries() workflows.RetryRunOutcome {
 }
 
 func TestRetryRun(t *testing.T) {
-	of := &workflows.RetryOf{Run: run, Attempt: 3, By: "jane"}
+	of := &workflows.RetryOf{Run: run, Attempt: 3, By: "jane", TriggeredBy: []string{"bob", "ann"}}
 	for _, tc := range []struct {
 		name   string
 		before func(*retryRig)
@@ -155,7 +157,7 @@ func TestRetryRunTellsTheExecutionThatIsThere(t *testing.T) {
 	if len(r.managed) > 0 {
 		t.Errorf("another execution was started: %+v", r.managed)
 	}
-	want := workflows.RunEvents{RetryOf: &workflows.RetryOf{Run: run, Attempt: 2, By: "gantry"}}
+	want := workflows.RunEvents{RetryOf: &workflows.RetryOf{Run: run, Attempt: 2, By: "gantry", TriggeredBy: []string{"ann"}}}
 	if diff := cmp.Diff(want, r.told); diff != "" {
 		t.Errorf("told (-want +got):\n%s", diff)
 	}

@@ -52,6 +52,7 @@ type rig struct {
 	checks    []func() // see later
 	onConfirm func(planVersion int)
 	old       bool // tell it to an execution of generation 0
+	retryOf   *workflows.RetryOf
 	reads     int
 
 	others []spacelift.Stack // managed stacks of the account beside the run's own
@@ -252,7 +253,7 @@ func (r *rig) input() workflows.ManageRunInput {
 	if r.old {
 		return workflows.ManageRunInput{Run: run}
 	}
-	return workflows.ManageRunInput{Run: run, Generation: workflows.CurrentGeneration}
+	return workflows.ManageRunInput{Run: run, Generation: workflows.CurrentGeneration, RetryOf: r.retryOf}
 }
 
 func (r *rig) manageFrom(in workflows.ManageRunInput) workflows.RunStatus {

@@ -198,12 +198,14 @@ const retryWait = time.Minute
 
 // retry starts RetryRun, which outlives this execution.
 func (m *manager) retry(ctx workflow.Context, _ next) error {
-	retry := m.known.Retry
+	retry, s := m.known.Retry, m.known.facts()
 	child := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
 		WorkflowID:            RetryRunID(m.known.Run),
 		WorkflowIDReusePolicy: enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
 		ParentClosePolicy:     enums.PARENT_CLOSE_POLICY_ABANDON,
-	}), RetryRunType, RetryRunInput{Run: m.known.Run, By: SourceGantry, Reason: retry.Reason, Attempt: retry.Attempt, Chains: m.known.facts().Released()})
+	}), RetryRunType, RetryRunInput{
+		Run: s.Run, By: SourceGantry, Reason: retry.Reason, Attempt: retry.Attempt, TriggeredBy: s.Triggerers(), Chains: s.Released(),
+	})
 	err := child.GetChildWorkflowExecution().Get(ctx, nil)
 	if ctx.Err() != nil {
 		return ctx.Err()
