@@ -72,6 +72,7 @@ func (h *handlers) retry(ctx context.Context, ref spacelift.RunRef, this change,
 	by := principalOf(ctx).Name
 	in := workflows.RetryRunInput{
 		Run: ref, By: by, Reason: by + " asked for it", Attempt: 2, TriggeredBy: status.Triggerers(), Chains: status.Released(),
+		Waits: status.Phase != workflows.PhaseDone,
 	}
 	if status.RetryOf != nil {
 		in.Attempt = status.RetryOf.Attempt + 1

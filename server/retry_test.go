@@ -64,6 +64,17 @@ func TestRetry(t *testing.T) {
 	}
 }
 
+// The run's execution may wait for the time of the policy's own retry: it is
+// told of this one.
+func TestRetryBeforeThePolicy(t *testing.T) {
+	r := failedRun(t, as(""))
+	r.temporal.set(workflows.RunStatus{Run: theRun, State: "FAILED", Phase: workflows.PhaseRetrying})
+	r.post(operatorToken, retry, ``)
+	if got := r.temporal.retries[0].input; !got.Waits {
+		t.Errorf("the execution is not told: %+v", got)
+	}
+}
+
 // A run that tries another one again is itself the second attempt, and who is
 // behind the first one is not forgotten.
 func TestRetryOfARetry(t *testing.T) {

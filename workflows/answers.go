@@ -204,12 +204,9 @@ func (r *record) failed(at time.Time, why Failure) {
 	why.Evidence = fit(why.Evidence, maxText)
 	r.Diagnosed, r.Failure = true, &why
 	r.note(at, KindNote, "the run failed, and the cause is %s%s", why.Cause, afterColon(why.Evidence))
-	attempt := 1
-	if r.RetryOf != nil {
-		attempt = r.RetryOf.Attempt
-	}
-	again := retryOf(r.Rules.Policy, *r.Failure, attempt, at)
+	again := retryOf(r.Rules.Policy, *r.Failure, r.attempt(), at)
 	switch {
+	case r.Retry != nil: // by a person
 	case !again.Ended:
 		r.Retry = &again
 	case again.Reason != "":

@@ -35,6 +35,9 @@ type RunEvents struct {
 	// RetryOf says that the run tries another one again.
 	RetryOf *RetryOf `json:"retryOf,omitempty"`
 
+	// Retried says that a person's retry of this run made another one.
+	Retried *Retried `json:"retried,omitempty"`
+
 	// Chains are chains that the run is part of.
 	Chains []ChainRef `json:"chains,omitempty"`
 }

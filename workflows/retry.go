@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/temporal"
@@ -14,11 +15,12 @@ import (
 )
 
 // RetryRunType is the workflow type of RetryRun, which tries a failed run
-// again. There is at most one per run, under RetryRunID, whoever asks first:
-// ManageRun by policy, or a person.
+// again. There is at most one at a time per run, under RetryRunID, whoever asks
+// first: ManageRun by policy, or a person. Another begins only after one that
+// made no run.
 const RetryRunType = "RetryRun"
 
-// RetryRunID is the workflow id of the one retry of a run.
+// RetryRunID is the workflow id of the retry of a run.
 func RetryRunID(run spacelift.RunRef) string { return "retry/" + run.String() }
 
 // RetryRunInput says which run and why.
@@ -31,6 +33,10 @@ type RetryRunInput struct {
 	// TriggeredBy are who is behind the run: see RunStatus.Triggerers. What the API
 	// shows is added.
 	TriggeredBy []string `json:"triggeredBy,omitempty"`
+
+	// Waits says that the run's execution has not ended, so that it is told; never
+	// set by that itself.
+	Waits bool `json:"waits,omitempty"`
 
 	// Chains are what the run is part of: the new one will be too.
 	Chains []ChainRef `json:"chains,omitempty"`
@@ -51,6 +57,26 @@ type RetryOf struct {
 	// TriggeredBy are who triggered the attempts before, and who asked Gantry for
 	// them: Spacelift names Gantry's own key alone.
 	TriggeredBy []string `json:"triggeredBy,omitempty"`
+}
+
+// retried takes that a person retried the run: the policy's own retry is not
+// needed any more.
+func (r *record) retried(at time.Time, by Retried) {
+	if r.Retry == nil {
+		r.Retry = &Retry{Attempt: r.attempt() + 1, At: at}
+		r.Retry.Of = r.Retry.Attempt
+	}
+	r.Retry.Started, r.Retry.Ended, r.Retry.By, r.Retry.As = true, true, by.By, by.As
+	r.Retry.Reason = by.By + " retried it"
+	r.journal(at, KindPerson, by.By, "%s retried the run, as run %s", by.By, by.As.Run)
+}
+
+// attempt is which try the run is.
+func (r *record) attempt() int {
+	if r.RetryOf == nil {
+		return 1
+	}
+	return r.RetryOf.Attempt
 }
 
 // names are all who are behind an attempt, as they were spelled.
@@ -92,6 +118,12 @@ func (r *record) triesAgain(of RetryOf) {
 	r.RetryOf = &of
 }
 
+// Retried says that a person retried a run, and as what.
+type Retried struct {
+	By string           `json:"by"`
+	As spacelift.RunRef `json:"as"`
+}
+
 // RetryRun tries a failed run again, once, and sees to it that the new run is
 // managed as that. What keeps it from doing so is its result; it fails only when
 // it is canceled, or started for a run that cannot exist.
@@ -113,6 +145,13 @@ func RetryRun(ctx workflow.Context, in RetryRunInput) (RetryRunOutcome, error) {
 	defer stop()
 	of := RetryOf{Run: in.Run, Attempt: max(in.Attempt, 2), By: in.By, TriggeredBy: distinct(append(in.TriggeredBy, run.TriggeredBy))}
 	manageRetry(ctx, result.New, of, in.Chains)
+	if in.Waits && result.New != in.Run {
+		// Before this execution ends: the policy's own retry may begin when it has.
+		told := RunEvents{Retried: &Retried{By: in.By, As: result.New}}
+		if err := workflow.SignalExternalWorkflow(ctx, ManageRunID(in.Run), "", RunEventsSignal, told).Get(ctx, nil); err != nil {
+			workflow.GetLogger(ctx).Info("the run that failed is not told of its retry", "run", in.Run.String(), "error", err)
+		}
+	}
 	return RetryRunOutcome{New: result.New}, nil
 }
 

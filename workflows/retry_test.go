@@ -49,6 +49,7 @@ func newRetryRig(t *testing.T) *retryRig {
 	r.env.RegisterWorkflow(workflows.RetryRun)
 	r.env.RegisterWorkflow(r.follows)
 	r.env.RegisterWorkflow(r.beaten)
+	r.env.RegisterWorkflow(r.awaited)
 	r.env.RegisterWorkflowWithOptions(func(_ workflow.Context, in workflows.ManageRunInput) (workflows.RunStatus, error) {
 		r.managed = append(r.managed, in)
 		return workflows.RunStatus{}, nil
@@ -161,6 +162,32 @@ func TestRetryRunTellsTheExecutionThatIsThere(t *testing.T) {
 	if diff := cmp.Diff(want, r.told); diff != "" {
 		t.Errorf("told (-want +got):\n%s", diff)
 	}
+}
+
+// The execution of the run that failed may wait for the time of the policy's own
+// retry.
+func TestRetryRunTellsTheExecutionThatWaits(t *testing.T) {
+	r := newRetryRig(t)
+	r.env.ExecuteWorkflow(r.awaited)
+	if err := r.env.GetWorkflowError(); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(workflows.RunEvents{Retried: &workflows.Retried{By: "jane", As: r.again}}, r.told); diff != "" {
+		t.Errorf("told (-want +got):\n%s", diff)
+	}
+	if len(r.managed) != 1 || r.managed[0].Run != r.again {
+		t.Errorf("executions started: %+v", r.managed)
+	}
+}
+
+// awaited retries a run while its execution goes on.
+func (r *retryRig) awaited(ctx workflow.Context) error {
+	there := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{WorkflowID: workflows.ManageRunID(run)}), r.follows)
+	if err := there.GetChildWorkflowExecution().Get(ctx, nil); err != nil {
+		return err
+	}
+	err := workflow.ExecuteChildWorkflow(ctx, workflows.RetryRun, workflows.RetryRunInput{Run: run, By: "jane", Attempt: 2, Waits: true}).Get(ctx, nil)
+	return errors.Join(err, there.Get(ctx, nil))
 }
 
 // beaten retries a run while an execution follows the new one already.

@@ -200,8 +200,9 @@ const retryWait = time.Minute
 func (m *manager) retry(ctx workflow.Context, _ next) error {
 	retry, s := m.known.Retry, m.known.facts()
 	child := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
-		WorkflowID:            RetryRunID(m.known.Run),
-		WorkflowIDReusePolicy: enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
+		WorkflowID: RetryRunID(m.known.Run),
+		// One that has ended made no run, or this execution had been told.
+		WorkflowIDReusePolicy: enums.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
 		ParentClosePolicy:     enums.PARENT_CLOSE_POLICY_ABANDON,
 	}), RetryRunType, RetryRunInput{
 		Run: s.Run, By: SourceGantry, Reason: retry.Reason, Attempt: retry.Attempt, TriggeredBy: s.Triggerers(), Chains: s.Released(),
@@ -211,13 +212,17 @@ func (m *manager) retry(ctx workflow.Context, _ next) error {
 		return ctx.Err()
 	}
 	now := workflow.Now(ctx).UTC()
-	retry.Ended = true
-	switch {
-	case temporal.IsWorkflowExecutionAlreadyStartedError(err):
-		retry.Reason = "somebody retried the run already"
-		m.known.note(now, KindNote, "Gantry does not retry the run: %s", retry.Reason)
+	if temporal.IsWorkflowExecutionAlreadyStartedError(err) {
+		why := "somebody asked for a retry before, and Spacelift has not answered yet"
+		if m.known.fails(now, doRetry, failedFirst, failedLongest, why) {
+			m.known.note(now, KindNote, "Gantry does not retry the run yet: %s", why)
+		}
+		retry.At = m.known.Trouble.Until
 		return nil
-	case err != nil:
+	}
+	m.known.works(doRetry)
+	retry.Ended = true
+	if err != nil {
 		retry.Reason = "the retry could not be started: " + because(err)
 		m.known.note(now, KindNote, "%s", retry.Reason)
 		return nil
