@@ -45,6 +45,12 @@ type reading struct {
 	problems []Problem
 }
 
+// MayFollow reports whether labels may say that a stack follows another, whatever
+// the configuration makes of them.
+func MayFollow(labels []string) bool {
+	return len(readLabels(spacelift.OurLabels(labels), true).said["after"]) > 0
+}
+
 // readLabels sorts labels by key. They are as OurLabels gives them.
 func readLabels(labels []string, dependsOn bool) reading {
 	r := reading{said: map[string][]said{}}

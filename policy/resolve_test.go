@@ -267,3 +267,14 @@ func TestNoConfiguration(t *testing.T) {
 		t.Errorf("gate of a window that is gone: %+v", g)
 	}
 }
+
+func TestMayFollow(t *testing.T) {
+	for _, label := range []string{"gantry:after=network-prod", " depends-on:network-prod,dns-prod"} {
+		if !policy.MayFollow([]string{"env:prod", label}) {
+			t.Errorf("%q follows nobody", label)
+		}
+	}
+	if policy.MayFollow([]string{"gantry:managed", "gantry:after", "gantry:retries=2", "after=x"}) || policy.MayFollow(nil) {
+		t.Error("whoever names nobody may follow somebody")
+	}
+}

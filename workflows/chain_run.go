@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"fmt"
 	"strings"
 
 	"go.temporal.io/api/enums/v1"
@@ -8,6 +9,8 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/policy"
+	"github.com/gantryhq/gantry/spacelift"
 )
 
 // release starts Rollout for the stacks that follow the run, which outlives this
@@ -68,6 +71,32 @@ func (m *manager) tellChains(ctx workflow.Context, n next) error {
 	key := s.key()
 	m.known.ChainsTold = &key
 	return nil
+}
+
+// maxAskedChains bounds the open chains of an account that are asked for a run.
+const maxAskedChains = 200
+
+// findChains finds the chains that released a run which does not know of any: its
+// execution may have ended before a chain could tell it. It finds none rather
+// than keep the run from being retried.
+func findChains(ctx workflow.Context, run spacelift.Run) (chains []ChainRef) {
+	if !policy.MayFollow(run.StackLabels) {
+		return nil
+	}
+	var a *activities.Activities
+	var found activities.FoundChains
+	err := workflow.ExecuteLocalActivity(withGlance(ctx), a.FindChains, activities.FindChainsInput{
+		// An account's name holds no quote: see spacelift.ValidateAccount.
+		List: fmt.Sprintf("WorkflowType = '%s' AND %s = '%s' AND ExecutionStatus = 'Running'", RolloutType, AttrAccount.GetName(), run.Ref.Account),
+		Run:  run.Ref, Query: ChainQuery, Limit: maxAskedChains,
+	}).Get(ctx, &found)
+	if err != nil || !found.Complete {
+		workflow.GetLogger(ctx).Warn("a run that is retried may be part of a chain that is not told", "run", run.Ref.String(), "found", len(found.Chains), "error", err)
+	}
+	for _, c := range found.Chains {
+		chains = append(chains, ChainRef{Root: c.Root, After: c.After})
+	}
+	return chains
 }
 
 // tellOfRun tells chains of a run.

@@ -57,6 +57,20 @@ func withOneTry(ctx workflow.Context) workflow.Context {
 	})
 }
 
+// withGlance is for asking Temporal for what a retry is better with, and can do
+// without.
+func withGlance(ctx workflow.Context) workflow.Context {
+	return workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{
+		StartToCloseTimeout:    10 * time.Second,
+		ScheduleToCloseTimeout: 15 * time.Second,
+		RetryPolicy: &temporal.RetryPolicy{
+			InitialInterval:    200 * time.Millisecond,
+			BackoffCoefficient: 2,
+			MaximumAttempts:    4,
+		},
+	})
+}
+
 // withSpaceliftCall is for calls that must get through, however long Spacelift
 // is away. After a week they are given up: a self-hosted Spacelift keeps the
 // workspace of a plan for seven days

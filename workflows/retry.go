@@ -38,7 +38,8 @@ type RetryRunInput struct {
 	// set by that itself.
 	Waits bool `json:"waits,omitempty"`
 
-	// Chains are what the run is part of: the new one will be too.
+	// Chains are what the run is part of, as far as is known: the new one will be
+	// too.
 	Chains []ChainRef `json:"chains,omitempty"`
 }
 
@@ -131,7 +132,7 @@ func RetryRun(ctx workflow.Context, in RetryRunInput) (RetryRunOutcome, error) {
 	if err := in.Run.Validate(); err != nil {
 		return RetryRunOutcome{}, temporal.NewNonRetryableApplicationError(fmt.Sprintf("retry run %s: %v", in.Run, err), ErrTypeImpossibleRun, err)
 	}
-	run, result, err := retry(ctx, in.Run)
+	result, err := retry(ctx, &in)
 	switch {
 	case ctx.Err() != nil:
 		return RetryRunOutcome{}, ctx.Err()
@@ -143,7 +144,7 @@ func RetryRun(ctx workflow.Context, in RetryRunInput) (RetryRunOutcome, error) {
 	// Once it was begun it is brought to its end, whoever cancels.
 	ctx, stop := workflow.NewDisconnectedContext(ctx)
 	defer stop()
-	of := RetryOf{Run: in.Run, Attempt: max(in.Attempt, 2), By: in.By, TriggeredBy: distinct(append(in.TriggeredBy, run.TriggeredBy))}
+	of := RetryOf{Run: in.Run, Attempt: max(in.Attempt, 2), By: in.By, TriggeredBy: in.TriggeredBy}
 	manageRetry(ctx, result.New, of, in.Chains)
 	if in.Waits && result.New != in.Run {
 		// Before this execution ends: the policy's own retry may begin when it has.
@@ -155,19 +156,27 @@ func RetryRun(ctx workflow.Context, in RetryRunInput) (RetryRunOutcome, error) {
 	return RetryRunOutcome{New: result.New}, nil
 }
 
-// retry reads the run, and tries it again if it has failed.
-func retry(ctx workflow.Context, ref spacelift.RunRef) (run spacelift.Run, result activities.RetryRunResult, err error) {
+// retry reads the run, and tries it again if it has failed. What it learns of the
+// run on the way it adds to the input.
+func retry(ctx workflow.Context, in *RetryRunInput) (result activities.RetryRunResult, err error) {
 	var a *activities.Activities
-	if err := workflow.ExecuteActivity(withRetrying(ctx), a.ReadRun, ref).Get(ctx, &run); err != nil {
-		return run, result, err
+	var run spacelift.Run
+	if err := workflow.ExecuteActivity(withRetrying(ctx), a.ReadRun, in.Run).Get(ctx, &run); err != nil {
+		return result, err
 	}
 	failed, ok := failure(run)
 	if !ok {
-		result.Outcome, result.Reason = activities.ActRefused, fmt.Sprintf("only failed runs are retried, and this one is in %s", run.State)
-		return run, result, nil
+		return activities.RetryRunResult{
+			Outcome: activities.ActRefused, Reason: fmt.Sprintf("only failed runs are retried, and this one is in %s", run.State),
+		}, nil
 	}
-	err = workflow.ExecuteActivity(withRetrying(ctx), a.RetryRun, activities.RetryRunInput{Run: ref, FailedAt: failed.At}).Get(ctx, &result)
-	return run, result, err
+	in.TriggeredBy = distinct(append(in.TriggeredBy, run.TriggeredBy))
+	if len(in.Chains) == 0 {
+		// Now, and not between the retry and its execution.
+		in.Chains = findChains(ctx, run)
+	}
+	err = workflow.ExecuteActivity(withRetrying(ctx), a.RetryRun, activities.RetryRunInput{Run: in.Run, FailedAt: failed.At}).Get(ctx, &result)
+	return result, err
 }
 
 // failure is the failure that a run is in.

@@ -2,6 +2,7 @@ package workflows_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -9,6 +10,10 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	commonpb "go.temporal.io/api/common/v1"
+	workflowpb "go.temporal.io/api/workflow/v1"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/workflow"
@@ -23,6 +28,7 @@ type retryRig struct {
 	*testing.T
 	activities.Spacelift // RetryRun makes no other calls than those below
 	env                  *testsuite.TestWorkflowEnvironment
+	activities           *activities.Activities
 
 	failed  spacelift.Run
 	again   spacelift.RunRef // what Spacelift makes of a retry
@@ -45,7 +51,8 @@ func newRetryRig(t *testing.T) *retryRig {
 	}
 	r.env.SetStartTime(started.Add(time.Hour))
 	r.env.SetTestTimeout(time.Minute)
-	r.env.RegisterActivity(&activities.Activities{Accounts: map[spacelift.Account]activities.Spacelift{"acme": r}})
+	r.activities = &activities.Activities{Accounts: map[spacelift.Account]activities.Spacelift{"acme": r}}
+	r.env.RegisterActivity(r.activities)
 	r.env.RegisterWorkflow(workflows.RetryRun)
 	r.env.RegisterWorkflow(r.follows)
 	r.env.RegisterWorkflow(r.beaten)
@@ -204,6 +211,85 @@ func (r *retryRig) beaten(ctx workflow.Context) (out workflows.RetryRunOutcome, 
 func (r *retryRig) follows(ctx workflow.Context) error {
 	workflow.GetSignalChannel(ctx, workflows.RunEventsSignal).Receive(ctx, &r.told)
 	return nil
+}
+
+// The execution of the run that failed may have ended before a chain could tell
+// it that it is part of one: then the chain is asked for. That nobody answers
+// keeps no run from being managed.
+func TestRetryRunFindsTheChain(t *testing.T) {
+	root := spacelift.RunRef{Account: "acme", Stack: "account-prod", Run: "01KDXROOT0000000000000000"}
+	chain := workflows.ChainRef{Root: root, After: []spacelift.StackID{"account-prod"}}
+	for _, tc := range []struct {
+		name   string
+		labels []string
+		known  []workflows.ChainRef
+		away   error
+		asked  bool
+		want   []workflows.ChainRef
+	}{
+		{name: "of a stack that follows another", labels: []string{"gantry:after=account-prod", "gantry:managed"}, asked: true, want: []workflows.ChainRef{chain}},
+		{name: "of one that may", labels: []string{"depends-on:account-prod", "gantry:managed"}, asked: true, want: []workflows.ChainRef{chain}},
+		{name: "of one that follows nobody", labels: []string{"gantry:managed"}},
+		{name: "which it knows", labels: []string{"gantry:after=account-prod"}, known: []workflows.ChainRef{chain}, want: []workflows.ChainRef{chain}},
+		{name: "while Temporal does not list", labels: []string{"gantry:after=account-prod"}, away: errors.New("deadline exceeded"), asked: true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := newRetryRig(t)
+			r.failed.StackLabels = tc.labels
+			there := &chainThere{away: tc.away, status: workflows.ChainStatus{Root: root, Nodes: []workflows.ChainNode{
+				{Stack: root.Stack, Runs: []spacelift.RunID{root.Run}},
+				{Stack: run.Stack, After: chain.After, Runs: []spacelift.RunID{run.Run}},
+			}}}
+			r.activities.Temporal = there
+			var told []workflows.ChainNews
+			r.env.OnSignalExternalWorkflow(anyArg, workflows.ChainID(root), anyArg, workflows.ChainNewsSignal, anyArg).Return(
+				func(_, _, _, _ string, news any) error { told = append(told, news.(workflows.ChainNews)); return nil }).Maybe()
+			r.env.ExecuteWorkflow(workflows.RetryRun, workflows.RetryRunInput{Run: run, By: "jane", Attempt: 2, Chains: tc.known})
+			var out workflows.RetryRunOutcome
+			if err := r.env.GetWorkflowResult(&out); err != nil || out.New != r.again {
+				t.Fatalf("%+v, %v", out, err)
+			}
+			if len(r.managed) != 1 {
+				t.Fatalf("executions started: %+v", r.managed)
+			}
+			if diff := cmp.Diff(tc.want, r.managed[0].Chains); diff != "" {
+				t.Errorf("chains (-want +got):\n%s", diff)
+			}
+			if len(told) != len(tc.want) || len(told) > 0 && told[0].Run != r.again {
+				t.Errorf("the chain is told %+v", told)
+			}
+			if (there.listed != "") != tc.asked {
+				t.Errorf("asked for chains with %q", there.listed)
+			}
+			if want := "WorkflowType = 'Rollout' AND GantryAccount = 'acme' AND ExecutionStatus = 'Running'"; tc.asked && there.listed != want {
+				t.Errorf("asked with %q, want %q", there.listed, want)
+			}
+		})
+	}
+}
+
+// chainThere is a Temporal in which one chain is open.
+type chainThere struct {
+	activities.Temporal // RetryRun asks for nothing else
+
+	status workflows.ChainStatus
+	away   error
+	listed string
+}
+
+func (c *chainThere) ListWorkflow(_ context.Context, req *workflowservice.ListWorkflowExecutionsRequest) (*workflowservice.ListWorkflowExecutionsResponse, error) {
+	c.listed = req.GetQuery()
+	return &workflowservice.ListWorkflowExecutionsResponse{Executions: []*workflowpb.WorkflowExecutionInfo{
+		{Execution: &commonpb.WorkflowExecution{WorkflowId: workflows.ChainID(c.status.Root)}},
+	}}, c.away
+}
+
+func (c *chainThere) QueryWorkflow(_ context.Context, id, _, query string, _ ...any) (converter.EncodedValue, error) {
+	if id != workflows.ChainID(c.status.Root) || query != workflows.ChainQuery {
+		return nil, fmt.Errorf("%s was asked for its %s", id, query)
+	}
+	b, err := json.Marshal(c.status)
+	return answered(b), err
 }
 
 func TestRetryRunGivesUp(t *testing.T) {

@@ -1,0 +1,104 @@
+package activities_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	commonpb "go.temporal.io/api/common/v1"
+	"go.temporal.io/api/serviceerror"
+	workflowpb "go.temporal.io/api/workflow/v1"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/converter"
+
+	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// chains is a Temporal with chains, by workflow id, in an order: what each
+// answers, as JSON. One without an answer is silent, one that says "gone" has
+// ended.
+type chains struct {
+	activities.Temporal // nothing else is called
+
+	ids     []string
+	answers map[string]string
+	away    error
+}
+
+func (c chains) ListWorkflow(context.Context, *workflowservice.ListWorkflowExecutionsRequest) (*workflowservice.ListWorkflowExecutionsResponse, error) {
+	var page workflowservice.ListWorkflowExecutionsResponse
+	for _, id := range c.ids {
+		page.Executions = append(page.Executions, &workflowpb.WorkflowExecutionInfo{Execution: &commonpb.WorkflowExecution{WorkflowId: id}})
+	}
+	return &page, c.away
+}
+
+func (c chains) QueryWorkflow(ctx context.Context, id, _, _ string, _ ...any) (converter.EncodedValue, error) {
+	switch text := c.answers[id]; text {
+	case "":
+		<-ctx.Done()
+		return nil, ctx.Err()
+	case "gone":
+		return nil, serviceerror.NewNotFound("no execution " + id)
+	default:
+		payloads, err := converter.GetDefaultDataConverter().ToPayloads(json.RawMessage(text))
+		return answer{payloads}, err
+	}
+}
+
+func TestFindChains(t *testing.T) {
+	ref := spacelift.RunRef{Account: "acme", Stack: "app-prod", Run: "01F"}
+	holding := `{"root":{"account":"acme","stack":"net-prod","run":"01R"},"nodes":[
+		{"stack":"net-prod","runs":["01R"]},{"stack":"app-prod","after":["dns-prod","net-prod"],"runs":["01E","01F"]}]}`
+	another := `{"root":{"account":"acme","stack":"net-prod","run":"01S"},"nodes":[
+		{"stack":"net-prod","runs":["01S"]},{"stack":"app-prod","after":["net-prod"],"runs":["01G"]},{"stack":"web-prod","runs":["01F"]}]}`
+	its := `{"root":{"account":"acme","stack":"app-prod","run":"01F"},"nodes":[{"stack":"app-prod","runs":["01F"]},{"stack":"web-prod","after":["app-prod"]}]}`
+	found := activities.FoundChain{
+		Root: spacelift.RunRef{Account: "acme", Stack: "net-prod", Run: "01R"}, After: []spacelift.StackID{"dns-prod", "net-prod"},
+	}
+	for _, tc := range []struct {
+		name     string
+		ids      []string
+		limit    int
+		complete bool
+		want     []activities.FoundChain
+	}{
+		{name: "there are none", limit: 10, complete: true},
+		{name: "one holds it", ids: []string{"another", "holding", "its own"}, limit: 10, complete: true, want: []activities.FoundChain{found}},
+		{name: "one has ended", ids: []string{"gone", "holding"}, limit: 10, complete: true, want: []activities.FoundChain{found}},
+		{name: "one is silent", ids: []string{"silent", "holding"}, limit: 10, want: []activities.FoundChain{found}},
+		{name: "one makes no sense", ids: []string{"odd", "holding"}, limit: 10, want: []activities.FoundChain{found}},
+		{name: "there are more than are asked", ids: []string{"another", "holding"}, limit: 1},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := &activities.Activities{Temporal: chains{ids: tc.ids, answers: map[string]string{
+					"another": another, "holding": holding, "its own": its, "gone": "gone", "odd": `"?"`,
+				}}}
+				began := time.Now()
+				got, err := a.FindChains(t.Context(), activities.FindChainsInput{Run: ref, List: "x", Query: "chain", Limit: tc.limit})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if diff := cmp.Diff(activities.FoundChains{Chains: tc.want, Complete: tc.complete}, got); diff != "" {
+					t.Errorf("found (-want +got):\n%s", diff)
+				}
+				if took := time.Since(began); took > 10*time.Second {
+					t.Errorf("it took %s", took)
+				}
+			})
+		})
+	}
+}
+
+func TestFindChainsWithoutAList(t *testing.T) {
+	a := &activities.Activities{Temporal: chains{away: errors.New("away")}}
+	if got, err := a.FindChains(t.Context(), activities.FindChainsInput{Limit: 1}); err == nil || nonRetryable(err) {
+		t.Errorf("%+v, %v, want an error worth another attempt", got, err)
+	}
+}
