@@ -155,9 +155,13 @@ func takesPlace(s spacelift.RunState) bool {
 
 // wentOn finds the state that a run entered after it failed.
 func wentOn(run spacelift.Run, failedAt time.Time) (spacelift.Transition, bool) {
-	for i, t := range run.History {
-		if t.State == spacelift.RunStateFailed && !t.At.After(failedAt) && i+1 < len(run.History) {
+	for i, t := range slices.Backward(run.History) {
+		switch {
+		case t.State != spacelift.RunStateFailed || t.At.After(failedAt):
+		case i+1 < len(run.History):
 			return run.History[i+1], true
+		default:
+			return spacelift.Transition{}, false
 		}
 	}
 	return spacelift.Transition{}, false

@@ -166,6 +166,14 @@ func TestRetryRunOfAnotherSpacelift(t *testing.T) {
 		{name: "an earlier attempt did it", before: goesOn(""), want: activities.ActDone},
 		{name: "our key did it", before: goesOn("api::key"), want: activities.ActDone},
 		{name: "a person did it", before: goesOn("jane"), want: activities.ActMoot, reason: "jane started it again"},
+		{
+			name: "it had failed before, and failed again", want: activities.ActDone, sent: 1,
+			before: func(s *sameID) {
+				s.run.History = append([]spacelift.Transition{
+					{State: "FAILED", At: at.Add(-time.Hour)}, {State: "QUEUED", At: at.Add(-time.Hour), Username: "api::key"},
+				}, s.run.History...)
+			},
+		},
 		{name: "our key may not", before: func(s *sameID) { s.run.CanRetry = false }, want: activities.ActRefused, reason: "can't be retried"},
 		{name: "a run that destroys", before: func(s *sameID) { s.run.Type = spacelift.RunTypeDestroy }, want: activities.ActRefused, reason: "DESTROY"},
 	} {

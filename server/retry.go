@@ -106,10 +106,13 @@ func (h *handlers) retry(ctx context.Context, ref spacelift.RunRef, this change,
 			return h.retryOutcome(ctx, id)
 		}
 		o, done, err = h.retryOutcome(ctx, id)
-		if _, refused := errors.AsType[*retryRefusedError](err); refused && start.WorkflowIDReusePolicy != enums.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE {
-			// Nothing was retried then, and what was in the way may be gone. The
-			// activity looks for a retry before it asks for one, so that two who
-			// come here at once end up with the same one.
+		_, refused := errors.AsType[*retryRefusedError](err)
+		past := err == nil && done && o.New == ref && status.RetryOf != nil && status.RetryOf.Run == ref
+		if (refused || past) && start.WorkflowIDReusePolicy != enums.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE {
+			// Nothing was retried then, and what was in the way may be gone; or it was,
+			// under the same id, and has failed again. The activity looks for a retry
+			// before it asks for one, so that two who come here at once end up with the
+			// same one.
 			start.WorkflowIDReusePolicy = enums.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE
 			continue
 		}

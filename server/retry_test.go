@@ -125,6 +125,20 @@ func TestARefusedRetryMayBeAskedForAgain(t *testing.T) {
 	}
 }
 
+// A run that was tried again under its own id, and failed again, may be tried
+// once more.
+func TestRetryOfARetryUnderTheSameID(t *testing.T) {
+	r := failedRun(t, as("same"))
+	r.post(operatorToken, retry, ``)
+	wantProblem(t, r.post(operatorToken, retry, ``), http.StatusConflict, "already-retried")
+	r.temporal.set(workflows.RunStatus{Run: theRun, State: "FAILED", Phase: workflows.PhaseDone, RetryOf: &workflows.RetryOf{
+		Run: theRun, Attempt: 2, By: "otto", After: 5,
+	}})
+	if w := r.post(operatorToken, retry, ``); w.Code != http.StatusOK || len(r.temporal.retries) != 2 || r.temporal.retries[1].input.Attempt != 3 {
+		t.Errorf("%d %s after %d retries", w.Code, w.Body, len(r.temporal.retries))
+	}
+}
+
 func TestRetriesThatCannotBe(t *testing.T) {
 	r := failedRun(t, as(""))
 	for _, state := range []string{"FINISHED", "APPLYING", "DISCARDED"} {

@@ -144,9 +144,12 @@ func (r *record) stop(at time.Time, wish StopRequest) *stopping {
 }
 
 // hearRest takes what a batch says besides events.
-func (r *record) hearRest(batch RunEvents) {
+func (r *record) hearRest(at time.Time, batch RunEvents) {
 	if batch.RetryOf != nil {
-		r.triesAgain(*batch.RetryOf)
+		r.triesAgain(at, *batch.RetryOf)
+	}
+	if batch.Retried != nil {
+		r.retried(at, batch.Retried.By, batch.Retried.As)
 	}
 	r.join(batch.Chains)
 	if batch.RulesChanged {

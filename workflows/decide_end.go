@@ -43,6 +43,8 @@ func decideEnd(s situation) next {
 	switch {
 	case s.State != spacelift.RunStateFailed:
 		return end
+	case s.Retry != nil && s.Retry.As == s.Run: // the API shows the next attempt, and would deny this end
+		return end
 	case s.rules == nil:
 		return s.attempt(end.to(doRules))
 	case !s.diagnosed:

@@ -33,6 +33,9 @@ const (
 func fold(r record, events ...RunEvent) record {
 	r.Events = slices.Clone(r.Events)
 	for _, e := range events {
+		if r.past(e) {
+			continue
+		}
 		e = trim(e)
 		i, found := slices.BinarySearchFunc(r.Events, e, byPlace)
 		if found {

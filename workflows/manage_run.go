@@ -49,7 +49,10 @@ func ManageRun(ctx workflow.Context, in ManageRunInput) (RunStatus, error) {
 			if err != nil {
 				return RunStatus{}, err
 			}
-			if done {
+			switch {
+			case done && m.known.Again != nil:
+				return RunStatus{}, workflow.NewContinueAsNewError(ctx, ManageRun, m.known.nextAttempt())
+			case done:
 				return m.status(ctx), nil
 			}
 			continue

@@ -45,10 +45,12 @@ func cause(s RunStatus) (text string) {
 	switch {
 	case s.Retry.calledOff():
 		text += "; Gantry did not retry it: " + s.Retry.Reason
-	case s.Retry != nil && s.Retry.By != "":
-		text += fmt.Sprintf("; %s retried it as run %s", s.Retry.By, s.Retry.As.Run)
 	case s.Retry != nil && s.Retry.Started:
-		text += fmt.Sprintf("; attempt %d of %d follows", s.Retry.Attempt, s.Retry.Of)
+		if s.Retry.By != "" {
+			text += fmt.Sprintf("; %s retried it", s.Retry.By)
+		} else {
+			text += fmt.Sprintf("; attempt %d of %d follows", s.Retry.Attempt, s.Retry.Of)
+		}
 		if s.Retry.As.Run != "" && s.Retry.As != s.Run {
 			text += fmt.Sprintf(" as run %s", s.Retry.As.Run)
 		}

@@ -34,6 +34,7 @@ type record struct {
 	// What follows is kept from generation 1 on.
 	Generation int      `json:"generation,omitempty"`
 	RetryOf    *RetryOf `json:"retryOf,omitempty"`
+	Again      *RetryOf `json:"again,omitempty"` // the next attempt, which goes on under the same id
 
 	// Rules are what holds, as last read; RulesFor is the state that their gate
 	// and clocks speak of, nil for none. RulesStale says that they may be others
@@ -197,10 +198,12 @@ func (r *record) noteRepair(at time.Time, before []StateEntry) {
 // as far as it is news, and reports whether any was.
 func (r *record) hear(at time.Time, run spacelift.Run) (news bool) {
 	before := r.facts()
-	read := fromRead(run, at)
+	read := slices.DeleteFunc(fromRead(run, at), r.past)
 	told := unheard(before, read)
-	if key := (stateKey{run.StateVersion, run.State}); r.Generation > 0 && run.NeedsApproval != r.needsApproval(key) {
-		told = append(told, read[slices.IndexFunc(read, func(e RunEvent) bool { return keyOfState(e) == key })])
+	key := stateKey{run.StateVersion, run.State}
+	newest := slices.IndexFunc(read, func(e RunEvent) bool { return keyOfState(e) == key })
+	if newest >= 0 && r.Generation > 0 && run.NeedsApproval != r.needsApproval(key) {
+		told = append(told, read[newest])
 	}
 	*r = fold(*r, told...)
 	r.noteRepair(at, before.States)

@@ -55,21 +55,26 @@ type RetryOf struct {
 	Attempt int              `json:"attempt"` // 2 for the first retry
 	By      string           `json:"by"`      // a person's name, or "gantry"
 
+	// After is the state version of the failure where both attempts have the same
+	// id: all until then belongs to the one before. 0: they have not.
+	After int `json:"after,omitempty"`
+
 	// TriggeredBy are who triggered the attempts before, and who asked Gantry for
 	// them: Spacelift names Gantry's own key alone.
 	TriggeredBy []string `json:"triggeredBy,omitempty"`
 }
 
-// retried takes that a person retried the run: the policy's own retry is not
-// needed any more.
-func (r *record) retried(at time.Time, by Retried) {
+// retried takes that somebody retried the run, and as what: a retry of the
+// policy's is not needed any more.
+func (r *record) retried(at time.Time, by string, as spacelift.RunRef) {
 	if r.Retry == nil {
-		r.Retry = &Retry{Attempt: r.attempt() + 1, At: at}
-		r.Retry.Of = r.Retry.Attempt
+		r.Retry = &Retry{Attempt: r.attempt() + 1, Of: r.attempt() + 1, At: at}
 	}
-	r.Retry.Started, r.Retry.Ended, r.Retry.By, r.Retry.As = true, true, by.By, by.As
-	r.Retry.Reason = by.By + " retried it"
-	r.journal(at, KindPerson, by.By, "%s retried the run, as run %s", by.By, by.As.Run)
+	r.Retry.Started, r.Retry.Ended, r.Retry.As = true, true, as
+	if by != SourceGantry {
+		r.Retry.By, r.Retry.Reason = by, by+" retried it"
+		r.journal(at, KindPerson, by, "%s retried the run, as run %s", by, as.Run)
+	}
 }
 
 // attempt is which try the run is.
@@ -108,15 +113,46 @@ func distinct(names []string) (list []string) {
 	return list
 }
 
-// triesAgain takes that the run tries another one again. More than one retry may
-// end up with the same run, and whoever is behind one of them stays it.
-func (r *record) triesAgain(of RetryOf) {
+// triesAgain takes that the run tries another one again, or under the same id
+// itself. More than one retry may end up with the same run, and whoever is
+// behind one of them stays it.
+func (r *record) triesAgain(at time.Time, of RetryOf) {
+	if of.Run == r.Run && of.After > r.after() {
+		r.Again = &of
+		r.retried(at, of.By, of.Run)
+		return
+	}
 	was := r.RetryOf
 	if was != nil && was.Run == of.Run {
 		was, of = new(of), *was
 	}
+	of.After = max(of.After, r.after())
 	of.TriggeredBy = distinct(append(slices.Clone(of.TriggeredBy), was.names()...))
 	r.RetryOf = &of
+}
+
+// after is the state version that ended the attempt before under the same id; 0
+// if there was none.
+func (r *record) after() int {
+	if r.RetryOf == nil {
+		return 0
+	}
+	return r.RetryOf.After
+}
+
+// past reports whether an event is about an attempt before under the same id.
+func (r *record) past(e RunEvent) bool { return r.after() > 0 && e.StateVersion <= r.after() }
+
+// nextAttempt starts the execution of the next attempt under the same id, with
+// what is known of that already.
+func (r *record) nextAttempt() ManageRunInput {
+	of := *r.Again
+	of.TriggeredBy = distinct(append(slices.Clone(of.TriggeredBy), r.RetryOf.names()...))
+	next := record{RetryOf: &of}
+	return ManageRunInput{
+		Run: r.Run, Generation: CurrentGeneration, RetryOf: &of, Chains: r.facts().Released(),
+		Events: slices.DeleteFunc(slices.Clone(r.Events), next.past),
+	}
 }
 
 // Retried says that a person retried a run, and as what.
@@ -132,7 +168,7 @@ func RetryRun(ctx workflow.Context, in RetryRunInput) (RetryRunOutcome, error) {
 	if err := in.Run.Validate(); err != nil {
 		return RetryRunOutcome{}, temporal.NewNonRetryableApplicationError(fmt.Sprintf("retry run %s: %v", in.Run, err), ErrTypeImpossibleRun, err)
 	}
-	result, err := retry(ctx, &in)
+	failed, result, err := retry(ctx, &in)
 	switch {
 	case ctx.Err() != nil:
 		return RetryRunOutcome{}, ctx.Err()
@@ -145,6 +181,9 @@ func RetryRun(ctx workflow.Context, in RetryRunInput) (RetryRunOutcome, error) {
 	ctx, stop := workflow.NewDisconnectedContext(ctx)
 	defer stop()
 	of := RetryOf{Run: in.Run, Attempt: max(in.Attempt, 2), By: in.By, TriggeredBy: in.TriggeredBy}
+	if result.New == in.Run {
+		of.After = failed.StateVersion
+	}
 	manageRetry(ctx, result.New, of, in.Chains)
 	if in.Waits && result.New != in.Run {
 		// Before this execution ends: the policy's own retry may begin when it has.
@@ -156,19 +195,18 @@ func RetryRun(ctx workflow.Context, in RetryRunInput) (RetryRunOutcome, error) {
 	return RetryRunOutcome{New: result.New}, nil
 }
 
-// retry reads the run, and tries it again if it has failed. What it learns of the
+// retry reads the run, and tries it again if it has failed. What else it learns of the
 // run on the way it adds to the input.
-func retry(ctx workflow.Context, in *RetryRunInput) (result activities.RetryRunResult, err error) {
+func retry(ctx workflow.Context, in *RetryRunInput) (failed spacelift.Transition, result activities.RetryRunResult, err error) {
 	var a *activities.Activities
 	var run spacelift.Run
 	if err := workflow.ExecuteActivity(withRetrying(ctx), a.ReadRun, in.Run).Get(ctx, &run); err != nil {
-		return result, err
+		return failed, result, err
 	}
 	failed, ok := failure(run)
 	if !ok {
-		return activities.RetryRunResult{
-			Outcome: activities.ActRefused, Reason: fmt.Sprintf("only failed runs are retried, and this one is in %s", run.State),
-		}, nil
+		result.Outcome, result.Reason = activities.ActRefused, fmt.Sprintf("only failed runs are retried, and this one is in %s", run.State)
+		return failed, result, nil
 	}
 	in.TriggeredBy = distinct(append(in.TriggeredBy, run.TriggeredBy))
 	if len(in.Chains) == 0 {
@@ -176,7 +214,7 @@ func retry(ctx workflow.Context, in *RetryRunInput) (result activities.RetryRunR
 		in.Chains = findChains(ctx, run)
 	}
 	err = workflow.ExecuteActivity(withRetrying(ctx), a.RetryRun, activities.RetryRunInput{Run: in.Run, FailedAt: failed.At}).Get(ctx, &result)
-	return result, err
+	return failed, result, err
 }
 
 // failure is the failure that a run is in.
@@ -196,27 +234,47 @@ func failure(run spacelift.Run) (spacelift.Transition, bool) {
 // it is; or tells it, if its first notification was faster.
 //
 // Whether Spacelift retries under a new id is not documented. Under the same
-// one, the execution that saw the run fail has ended or is about to: another
-// begins, which is the one case where a run has two.
+// one, the execution that saw the run fail makes room for another if it is told
+// in time; if it has ended, another begins here. Neither waits for the other.
 func manageRetry(ctx workflow.Context, run spacelift.RunRef, of RetryOf, chains []ChainRef) {
+	in := ManageRunInput{Run: run, Generation: CurrentGeneration, RetryOf: &of, Chains: chains}
 	reuse := enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE
 	if run == of.Run {
 		reuse = enums.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE
+		in.Events = begunAgain(ctx, of)
 	}
-	start := func() error {
-		return workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
+	var err error
+	for range sameIDTries {
+		err = workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
 			WorkflowID: ManageRunID(run), ParentClosePolicy: enums.PARENT_CLOSE_POLICY_ABANDON, WorkflowIDReusePolicy: reuse,
-		}), ManageRunType, ManageRunInput{Run: run, Generation: CurrentGeneration, RetryOf: &of, Chains: chains}).GetChildWorkflowExecution().Get(ctx, nil)
-	}
-	err := start()
-	if temporal.IsWorkflowExecutionAlreadyStartedError(err) {
-		err = workflow.SignalExternalWorkflow(ctx, ManageRunID(run), "", RunEventsSignal, RunEvents{RetryOf: &of, Chains: chains}).Get(ctx, nil)
-		if err != nil && run == of.Run {
-			err = start() // it has ended in the meantime
+		}), ManageRunType, in).GetChildWorkflowExecution().Get(ctx, nil)
+		if !temporal.IsWorkflowExecutionAlreadyStartedError(err) {
+			break
 		}
+		err = workflow.SignalExternalWorkflow(ctx, ManageRunID(run), "", RunEventsSignal, RunEvents{RetryOf: &of, Chains: chains}).Get(ctx, nil)
+		if err == nil || run != of.Run {
+			break
+		}
+		// It has ended in the meantime.
 	}
 	if err != nil {
 		workflow.GetLogger(ctx).Warn("the run that tries again is not told of it", "run", run.String(), "retryOf", of.Run.String(), "error", err)
 	}
 	tellOfRun(ctx, chains, ChainNews{Run: run})
+}
+
+// sameIDTries bounds how often the execution of a run may end or begin between
+// two looks.
+const sameIDTries = 3
+
+// begunAgain reads what a run has come to that is tried again under its own id:
+// the notifications of that may have met an execution that had ended.
+func begunAgain(ctx workflow.Context, of RetryOf) []RunEvent {
+	var a *activities.Activities
+	var run spacelift.Run
+	if err := workflow.ExecuteLocalActivity(withQuickCall(ctx), a.ReadRun, of.Run).Get(ctx, &run); err != nil {
+		return nil // it finds out for itself
+	}
+	attempt := record{RetryOf: &of}
+	return slices.DeleteFunc(fromRead(run, workflow.Now(ctx).UTC()), attempt.past)
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	commonpb "go.temporal.io/api/common/v1"
 	workflowpb "go.temporal.io/api/workflow/v1"
 	"go.temporal.io/api/workflowservice/v1"
@@ -91,6 +92,11 @@ func (r *retryRig) RetryRun(context.Context, spacelift.RunRef) (spacelift.RunOut
 		return spacelift.RunOutcome{}, err
 	}
 	r.sent++
+	if r.again == run {
+		r.failed.State, r.failed.StateVersion = queued, 2
+		r.failed.History = append(r.failed.History, spacelift.Transition{State: queued, StateVersion: 2, At: r.env.Now()})
+		return spacelift.RunOutcome{Ref: run}, nil
+	}
 	r.made = append(r.made, spacelift.RunLine{Ref: r.again, Type: r.failed.Type, State: queued, TriggeredBy: "api::gantry", CreatedAt: r.env.Now()})
 	if r.loses > 0 {
 		r.loses--
@@ -113,7 +119,7 @@ func (r *retryRig) retries() workflows.RetryRunOutcome {
 }
 
 func TestRetryRun(t *testing.T) {
-	of := &workflows.RetryOf{Run: run, Attempt: 3, By: "jane", TriggeredBy: []string{"bob", "ann"}}
+	of := workflows.RetryOf{Run: run, Attempt: 3, By: "jane", TriggeredBy: []string{"bob", "ann"}}
 	for _, tc := range []struct {
 		name   string
 		before func(*retryRig)
@@ -145,9 +151,15 @@ func TestRetryRun(t *testing.T) {
 			}
 			var want []workflows.ManageRunInput
 			if tc.reason == "" {
-				want = append(want, workflows.ManageRunInput{Run: r.again, Generation: workflows.CurrentGeneration, RetryOf: of})
+				want = append(want, workflows.ManageRunInput{Run: r.again, Generation: workflows.CurrentGeneration, RetryOf: &of})
 			}
-			if diff := cmp.Diff(want, r.managed); diff != "" {
+			if r.again == run {
+				of.After = 1
+				if told := r.managed[0].Events; len(told) != 1 || told[0].State != queued || told[0].StateVersion != 2 {
+					t.Errorf("the execution begins with %+v, want what came after the failure", told)
+				}
+			}
+			if diff := cmp.Diff(want, r.managed, cmpopts.IgnoreFields(workflows.ManageRunInput{}, "Events")); diff != "" {
 				t.Errorf("executions started (-want +got):\n%s", diff)
 			}
 		})
