@@ -248,7 +248,8 @@ func (r *record) doubt(newest int) (doubted []stateKey) {
 
 // fromRead turns a run as the API shows it into events, one for each state of
 // its history. The stack's labels belong to the time of reading and stand in
-// all; the run's own particulars are those of its newest state.
+// all; the run's own particulars are those of its newest state. An end that the
+// run went on from was none: Spacelift may try a run again under the same id.
 func fromRead(run spacelift.Run, at time.Time) []RunEvent {
 	var events []RunEvent
 	add := func(t spacelift.Transition) {
@@ -258,8 +259,12 @@ func fromRead(run spacelift.Run, at time.Time) []RunEvent {
 			Labels: run.StackLabels, Source: SourceReconcile, ReceivedAt: at,
 		})
 	}
+	history := run.History
+	if i := lastEnd(history); !run.State.Terminal() {
+		history = history[i+1:]
+	}
 	newest := -1
-	for _, t := range run.History {
+	for _, t := range history {
 		add(t)
 		if t.State == run.State && t.StateVersion == run.StateVersion {
 			newest = len(events) - 1
@@ -274,6 +279,16 @@ func fromRead(run spacelift.Run, at time.Time) []RunEvent {
 	e.DriftDetection, e.TriggeredBy, e.StackName = run.DriftDetection, run.TriggeredBy, run.StackName
 	e.NeedsApproval = run.NeedsApproval
 	return events
+}
+
+// lastEnd finds the last end in a history; -1 if there is none.
+func lastEnd(history []spacelift.Transition) int {
+	for i, t := range slices.Backward(history) {
+		if t.State.Terminal() {
+			return i
+		}
+	}
+	return -1
 }
 
 // trim bounds an event and gives equal ones equal form.

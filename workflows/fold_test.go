@@ -264,6 +264,22 @@ func TestDoubt(t *testing.T) {
 	}
 }
 
+// A run that Spacelift took up again under the same id goes on, by what the API
+// shows, though it had failed before.
+func TestAnEndThatTheRunWentOnFrom(t *testing.T) {
+	var history []spacelift.Transition
+	for version, state := range []spacelift.RunState{"QUEUED", "FAILED", "QUEUED", "PLANNING"} {
+		history = append(history, spacelift.Transition{State: state, StateVersion: version, At: t0})
+	}
+	for n, want := range []spacelift.RunState{"QUEUED", "FAILED", "QUEUED", "PLANNING"} {
+		r := fresh()
+		r.learn(t0, spacelift.Run{Ref: testRun, Type: "TRACKED", State: want, StateVersion: n, History: history[:n+1]})
+		if s := r.status(t0); s.State != want {
+			t.Errorf("after %v it is %s", history[:n+1], s.State)
+		}
+	}
+}
+
 // FuzzFold folds arbitrary events in the order given, and reversed and doubled.
 // The seeds are real sequences; what the fuzzer makes of them need not be
 // possible for a run, only harmless.
