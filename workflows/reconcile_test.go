@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -136,89 +135,6 @@ func TestReconcileFollowsAgainWhatGoesOn(t *testing.T) {
 
 	r.discard(goesOn)
 	r.known[workflows.ManageRunID(goesOn)] = workflows.RunStatus{State: discarded, Phase: workflows.PhaseDone}
-	r.ticks(did{done, 0, 0, 0, 2})
-}
-
-// No notification tells that labels were mended. The list shows it, and while
-// they stay as they are that costs nothing.
-func TestReconcileTellsOfMendedLabels(t *testing.T) {
-	for _, phase := range []workflows.Phase{workflows.PhaseHolding, workflows.PhaseWaiting} {
-		t.Run(string(phase), func(t *testing.T) {
-			r := newAccountRig(t, networkProd)
-			r.must(r.sim.SetLabels("network-prod", "gantry:managed", "gantry:aprovals=2"))
-			ref := r.push("network-prod")
-			r.follows(ref)
-			r.waits(ref, phase)
-			r.ticks(did{done, 0, 0, 0, 2})
-			r.ticks(did{done, 0, 0, 0, 2})
-			if r.asked != 1 {
-				t.Errorf("with nothing new the execution was asked %d times, want once", r.asked)
-			}
-
-			r.must(r.sim.SetLabels("network-prod", "gantry:managed", "gantry:approvals=2", "env:prod"))
-			r.finds(r.ticks(did{done, 0, 1, 0, 3}))
-			told := r.told[workflows.ManageRunID(ref)]
-			if len(told) != 1 || len(told[0].Events) != 1 {
-				t.Fatalf("told %+v, want the newest state alone", told)
-			}
-			if e := told[0].Events[0]; e.State != unconfirmed || e.StateVersion != 5 || e.Delta == nil || !slices.Equal(e.Labels, []string{"gantry:approvals=2", "gantry:managed"}) {
-				t.Errorf("told %+v", e)
-			}
-			r.ticks(did{done, 0, 0, 0, 2}) // it is asked once more whether it took that
-			asked := r.asked
-			r.ticks(did{done, 0, 0, 0, 2})
-			if len(told) != 1 || asked != 3 || r.asked != asked {
-				t.Errorf("told %d times, asked %d times and %d afterwards", len(told), asked, r.asked)
-			}
-
-			r.must(r.sim.SetLabels("network-prod", "gantry:managed", "gantry:aprovals=2"))
-			r.ticks(did{done, 0, 1, 0, 3}) // what was seen long ago is no news that is known
-		})
-	}
-}
-
-// No notification tells that an approval policy keeps a run in the queue, or
-// that it no longer does. The list shows both.
-func TestReconcileTellsOfReviews(t *testing.T) {
-	r := newAccountRig(t, simulator.Stack{ID: "network-prod", Labels: auto, Approvals: 1, ApproveQueued: true})
-	ref := r.push("network-prod")
-	r.follows(ref)
-	r.set(ref, func(s *workflows.RunStatus) { s.NeedsApproval = false }) // all it had was a notification
-	r.ticks(did{done, 0, 1, 0, 3})
-	if told := r.told[workflows.ManageRunID(ref)]; len(told) != 1 || len(told[0].Events) != 1 || !told[0].Events[0].NeedsApproval {
-		t.Fatalf("told %+v, want that an approval policy asks", told)
-	}
-	r.waits(ref, workflows.PhaseWaiting)
-	r.ticks(did{done, 0, 0, 0, 2})
-	asked := r.asked
-	r.ticks(did{done, 0, 0, 0, 2})
-	if r.asked != asked {
-		t.Error("with nothing new the execution was asked")
-	}
-
-	// Somebody approves, and the stack is locked: the run stays in the queue.
-	r.must(r.sim.Lock("jane", "network-prod", ""))
-	r.must(r.sim.Review("jane", "network-prod", ref.Run, "APPROVE", ""))
-	r.ticks(did{done, 0, 1, 0, 3})
-	if told := r.told[workflows.ManageRunID(ref)]; len(told) != 2 || told[1].Events[0].State != queued || told[1].Events[0].NeedsApproval {
-		t.Errorf("told %+v, want that nobody asks any more", told)
-	}
-}
-
-// What could not be told is told by the next tick.
-func TestReconcileTellsOfMendedLabelsUntilThatIsKnown(t *testing.T) {
-	r := newAccountRig(t, networkProd)
-	ref := r.push("network-prod")
-	r.follows(ref)
-	r.waits(ref, workflows.PhaseHolding)
-	r.ticks(did{done, 0, 0, 0, 2})
-	r.must(r.sim.SetLabels("network-prod", "gantry:managed"))
-	r.mute[workflows.ManageRunID(ref)] = true
-	r.ticks(did{failed, 0, 0, 0, 2})
-	delete(r.mute, workflows.ManageRunID(ref))
-	r.ticks(did{done, 0, 1, 0, 3})
-	r.set(ref, func(s *workflows.RunStatus) { s.Labels = auto }) // as if that had been lost
-	r.ticks(did{done, 0, 1, 0, 3})
 	r.ticks(did{done, 0, 0, 0, 2})
 }
 

@@ -2,8 +2,9 @@ package workflows
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
-	"hash/fnv"
 	"slices"
 	"time"
 
@@ -117,9 +118,8 @@ func (o openRun) waits(line spacelift.RunLine) bool {
 
 // sightingOf is what the list shows of a run besides its state.
 func sightingOf(line spacelift.RunLine) sighting {
-	h := fnv.New64a()
-	fmt.Fprintf(h, "%t %q", line.NeedsApproval, line.StackLabels)
-	return sighting{Run: keyOf(line.Ref), Shown: fmt.Sprintf("%x", h.Sum64())}
+	sum := sha256.Sum256([]byte(fmt.Sprintf("%t %q", line.NeedsApproval, line.StackLabels)))
+	return sighting{Run: keyOf(line.Ref), Shown: hex.EncodeToString(sum[:8])}
 }
 
 // seen returns what the next tick need not look at again: what the list shows
