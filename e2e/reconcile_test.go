@@ -110,6 +110,38 @@ func TestReconcileFillsGaps(t *testing.T) {
 	}
 }
 
+// A plan that is held because of a label goes on within a tick of the label's
+// being mended, which no notification tells.
+func TestReconcileSeesMendedLabels(t *testing.T) {
+	w := newWorld(t, simulator.Stack{ID: "app-prod", Labels: []string{"gantry:managed", "gantry:confrm=auto"}})
+	w.serveReconciling()
+	id := w.push("app-prod", 1)
+	w.phase("app-prod", id, api.PhaseHolding)
+	w.must(w.spacelift.SetLabels("app-prod", "gantry:managed", "gantry:confirm=auto"))
+	if run := w.phase("app-prod", id, api.PhaseDone); run.State != "FINISHED" || w.confirmations() != 1 {
+		t.Errorf("it ended as %s after %d confirmations", run.State, w.confirmations())
+	}
+}
+
+// A run that an approval policy keeps in the queue is found within a tick, and
+// an approval through Gantry lets it go.
+func TestReconcileSeesWhatNeedsApproval(t *testing.T) {
+	w := newWorld(t, simulator.Stack{ID: "app-prod", Labels: []string{"gantry:managed", "gantry:confirm=manual"}, Approvals: 1, ApproveQueued: true})
+	who, _ := w.servePeople("reconcile: {interval: 1s}\n")
+	id := w.change("app-prod", 1)
+	if run := w.phase("app-prod", id, api.PhaseWaiting); run.State != "QUEUED" {
+		t.Fatalf("it waits in %s", run.State)
+	}
+	w.counts(who.bob, "app-prod", id, api.VerdictApprove)
+	w.eventually("the plan is made", func(ctx context.Context) error {
+		run, err := w.run(ctx, "app-prod", id)
+		if err == nil && run.State != "UNCONFIRMED" {
+			err = fmt.Errorf("it is %s", run.State)
+		}
+		return err
+	})
+}
+
 // The end is never told, of a run whose stack is no longer managed either.
 func TestReconcileEndsWhatHasEnded(t *testing.T) {
 	w := newWorld(t, manualStack, simulator.Stack{ID: "db-prod", Labels: []string{"gantry:managed"}})
