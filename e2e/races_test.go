@@ -393,7 +393,7 @@ func (w *world) settled(c *contest) {
 		}
 	}
 
-	if string(run.State) != state {
+	if run.State != state {
 		w.t.Errorf("%s: its status says %v, want %s", c.stack, run.State, state)
 	}
 	var told []string
@@ -401,7 +401,7 @@ func (w *world) settled(c *contest) {
 	for _, e := range run.Timeline {
 		switch {
 		case e.Kind == string(workflows.KindEvent) && e.State != nil:
-			told = append(told, string(*e.State))
+			told = append(told, *e.State)
 		case e.Kind == string(workflows.KindAction) && strings.Contains(e.Summary, "confirmed the plan"):
 			acted[true]++
 		case e.Kind == string(workflows.KindAction) && strings.Contains(e.Summary, "discarded the plan"):

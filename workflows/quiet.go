@@ -88,6 +88,10 @@ type look struct {
 	err     error // what Spacelift answered in place of it
 }
 
+// answered reports whether Spacelift answered, be it that it does not know the
+// run.
+func (l look) answered() bool { return l.err == nil || notFound(l.err) }
+
 // look reads the run. It returns an error only when the execution is canceled.
 func (m *manager) look(ctx workflow.Context) (l look, err error) {
 	var a *activities.Activities

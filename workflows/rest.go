@@ -105,7 +105,7 @@ func (m *manager) lookAround(ctx workflow.Context, s situation, n next) error {
 		return err
 	}
 	m.quiet.looked, m.quiet.last = l.at, l.at
-	if l.err != nil && !notFound(l.err) {
+	if !l.answered() {
 		if m.quiet.missed++; m.quiet.missed == 1 {
 			m.known.noteUnanswered(l)
 		}
@@ -116,11 +116,19 @@ func (m *manager) lookAround(ctx workflow.Context, s situation, n next) error {
 	if n.Phase == PhaseHolding && m.known.RulesFor != nil {
 		m.known.RulesStale = true // in case nobody told that a freeze was lifted
 	}
-	if news || l.err != nil || n.What != WaitSpacelift || !s.Managed || s.deadline() <= 0 || m.known.Entered.Overdue {
-		return nil
+	if l.err == nil && !news {
+		m.known.lingers(s, n, l.at)
 	}
-	m.known.Entered.Overdue = true
-	m.known.note(l.at, KindClock, "the run stays in %s for longer than %s (%s)", s.State, span(l.at, l.at.Add(s.deadline())), s.Policy.Deadlines.Origin)
-	m.known.tellOverdue(s, l.at)
 	return nil
+}
+
+// lingers tells people, once, that the run stays where it is for longer than its
+// policy allows, though nobody has to do anything.
+func (r *record) lingers(s situation, n next, at time.Time) {
+	if n.What != WaitSpacelift || !s.Managed || s.deadline() <= 0 || r.Entered.Overdue {
+		return
+	}
+	r.Entered.Overdue = true
+	r.note(at, KindClock, "the run stays in %s for longer than %s (%s)", s.State, span(at, at.Add(s.deadline())), s.Policy.Deadlines.Origin)
+	r.tellOverdue(s, at)
 }
