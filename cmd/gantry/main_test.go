@@ -1,0 +1,75 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+)
+
+// printedBy runs the program where nothing is configured.
+func printedBy(t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	cmd := newRootCommand()
+	var out bytes.Buffer
+	cmd.SetOut(&out)
+	cmd.SetErr(&out)
+	cmd.SetArgs(args)
+	err := cmd.ExecuteContext(t.Context())
+	return out.String(), err
+}
+
+// A misspelt command did nothing, and whoever reads exit codes learns it.
+func TestMisspeltCommandsAreErrors(t *testing.T) {
+	for _, tt := range []struct {
+		args []string
+		says []string
+	}{
+		{[]string{"rns", "approve", theRunName}, []string{`unknown command "rns" for "gantry"`, "runs"}},
+		{[]string{"runs", "aprove", theRunName}, []string{`unknown command "aprove" for "gantry runs"`, "Did you mean this?\n\tapprove\n"}},
+		{[]string{"runs", "aprove", theRunName, "--wait"}, []string{`unknown command "aprove" for "gantry runs"`, "approve"}},
+		{[]string{"runs", "--url", "https://gantry.example.com", "aprove"}, []string{`unknown command "aprove"`}},
+		{[]string{"freezes", "declaer", "--reason", "x"}, []string{`unknown command "declaer"`, "declare"}},
+		{[]string{"runs", "--wait"}, []string{"unknown flag: --wait"}},
+		{[]string{"runs", "show", theRunName, "--wait"}, []string{"unknown flag: --wait"}},
+	} {
+		_, err := printedBy(t, tt.args...)
+		for _, text := range tt.says {
+			if err == nil || !strings.Contains(err.Error(), text) {
+				t.Errorf("%v does not say %q: %v", tt.args, text, err)
+			}
+		}
+		if exitCode(err) != 1 {
+			t.Errorf("%v: exit code %d", tt.args, exitCode(err))
+		}
+	}
+}
+
+// It is so of every command that only holds others, and those go on to say what
+// they hold.
+func TestCommandsThatHoldOthers(t *testing.T) {
+	found := 0
+	var walk func(c *cobra.Command)
+	walk = func(c *cobra.Command) {
+		for _, sub := range c.Commands() {
+			walk(sub)
+		}
+		if !c.HasSubCommands() {
+			return
+		}
+		found++
+		path := strings.Fields(c.CommandPath())[1:]
+		if out, err := printedBy(t, append(path, "no-such-command")...); err == nil {
+			t.Errorf("%v no-such-command does well:\n%s", path, out)
+		}
+		if out, err := printedBy(t, path...); err != nil || !strings.Contains(out, "Available Commands:") {
+			t.Errorf("%v alone: %v\n%s", path, err, out)
+		}
+	}
+	root := newRootCommand()
+	walk(root)
+	if found < 8 {
+		t.Errorf("%d commands hold others", found)
+	}
+}
