@@ -62,26 +62,26 @@ type principal struct {
 	person workflows.Person
 }
 
+// newKeyring fails where CheckTokens does, and only there.
 func newKeyring(tokens []Token, people []Person) (*keyring, error) {
-	if err := checkPeople(people); err != nil {
+	if err := CheckTokens(tokens, people); err != nil {
 		return nil, err
 	}
 	k := &keyring{}
 	for _, t := range tokens {
-		hash, err := hex.DecodeString(t.Hash)
-		switch {
-		case t.Name == "":
-			return nil, errors.New("a token has no name: give the person or machine that bears it")
-		case err != nil || len(hash) != sha256.Size:
-			return nil, fmt.Errorf("token %s: its hash is not 64 hex digits; make one with gantry token create", t.Name)
-		case !slices.Contains(Roles, t.Role):
-			return nil, fmt.Errorf("token %s: there is no role %q; there are %v", t.Name, t.Role, Roles)
-		case slices.ContainsFunc(k.keys, func(o key) bool { return strings.EqualFold(o.principal.token.Name, t.Name) }):
-			return nil, fmt.Errorf("token %s is configured twice; names that differ in case alone are the same", t.Name)
-		}
-		k.keys = append(k.keys, key{[sha256.Size]byte(hash), principal{t, personOf(t, people)}})
+		hash, _ := hashOf(t) // it was checked
+		k.keys = append(k.keys, key{hash, principal{t, personOf(t, people)}})
 	}
 	return k, nil
+}
+
+// hashOf reads the hash of a token.
+func hashOf(t Token) (hash [sha256.Size]byte, ok bool) {
+	b, err := hex.DecodeString(t.Hash)
+	if err != nil || len(b) != len(hash) {
+		return hash, false
+	}
+	return [sha256.Size]byte(b), true
 }
 
 // personOf returns who bears a token. Its groups are those of the token.
@@ -99,25 +99,53 @@ func (p Person) known(name string) bool {
 	return strings.EqualFold(p.Name, name) || slices.ContainsFunc(p.Aliases, func(a string) bool { return strings.EqualFold(a, name) })
 }
 
-// checkPeople reports names that belong to nobody or to two: whoever bore one
+// CheckTokens reports everything that keeps tokens and people from being used.
+// Each of its problems begins with the setting it is about: whoever checks a
+// configuration refuses by it what New would refuse.
+func CheckTokens(tokens []Token, people []Person) error {
+	var problems []error
+	for i, t := range tokens {
+		bad := func(format string, args ...any) {
+			problems = append(problems, fmt.Errorf("tokens[%d] %s: %w", i, t.Name, fmt.Errorf(format, args...)))
+		}
+		if t.Name == "" {
+			bad("name: give the person or machine that bears it")
+		}
+		if slices.ContainsFunc(tokens[:i], func(o Token) bool { return t.Name != "" && strings.EqualFold(o.Name, t.Name) }) {
+			bad("name: it is configured twice; names that differ in case alone are the same")
+		}
+		if !slices.Contains(Roles, t.Role) {
+			bad("role: there is no role %q; there are %v", t.Role, Roles)
+		}
+		if _, ok := hashOf(t); !ok {
+			bad("hash: it is not 64 hex digits; make one with gantry token create")
+		}
+	}
+	return errors.Join(append(problems, peopleProblems(people)...)...)
+}
+
+// peopleProblems are names that belong to nobody or to two: whoever bore one
 // could approve as somebody else.
-func checkPeople(people []Person) error {
+func peopleProblems(people []Person) (problems []error) {
 	for i, p := range people {
+		bad := func(format string, args ...any) {
+			problems = append(problems, fmt.Errorf("people[%d] %s: %w", i, p.Name, fmt.Errorf(format, args...)))
+		}
 		if p.Name == "" {
-			return errors.New("a person has no name")
+			bad("name: say who it is")
+		}
+		if slices.Contains(p.Aliases, "") {
+			bad("aliases: one is empty; remove it")
 		}
 		for _, name := range append([]string{p.Name}, p.Aliases...) {
-			if name == "" {
-				return fmt.Errorf("person %s has an empty alias", p.Name)
-			}
 			for _, other := range people[:i] {
-				if other.known(name) {
-					return fmt.Errorf("%s is a name of both %s and %s: give each name to one person", name, other.Name, p.Name)
+				if name != "" && other.known(name) {
+					bad("%s is a name of %s too; a name belongs to one person", name, other.Name)
 				}
 			}
 		}
 	}
-	return nil
+	return problems
 }
 
 type principalKey struct{}

@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/gantryhq/gantry/server"
 )
 
 const exampleConfig = "../../docs/reference/gantry.example.yaml"
@@ -86,6 +88,39 @@ func TestLint(t *testing.T) {
 			}
 			if want := len(tt.fails) > 0; (err != nil) != want || want && exitCode(err) != 1 {
 				t.Errorf("it ends with %d: %v", exitCode(err), err)
+			}
+		})
+	}
+}
+
+// Whoever lints a file in CI learns what would keep Gantry from starting with it:
+// what serve refuses about tokens and people, lint refuses in the same words.
+func TestLintRefusesWhatServeRefuses(t *testing.T) {
+	hash := server.TokenHash("gantry_ann")
+	for name, file := range map[string]string{
+		"a hash that is none":        `tokens: [{name: ann, role: viewer, hash: gantry_ann}]`,
+		"a hash that is too short":   `tokens: [{name: ann, role: viewer, hash: "abcd"}]`,
+		"no hash":                    `tokens: [{name: ann, role: viewer}]`,
+		"a token of nobody":          `tokens: [{role: viewer, hash: ` + hash + `}]`,
+		"no such role":               `tokens: [{name: ann, role: king, hash: ` + hash + `}]`,
+		"a token twice":              `tokens: [{name: ann, role: viewer, hash: ` + hash + `}, {name: ann, role: admin, hash: ` + hash + `}]`,
+		"tokens that differ in case": `tokens: [{name: ann, role: viewer, hash: ` + hash + `}, {name: Ann, role: admin, hash: ` + hash + `}]`,
+		"a person without a name":    `people: [{aliases: [jd]}]`,
+		"an empty alias":             `people: [{name: jane, aliases: [""]}]`,
+		"a person twice":             `people: [{name: jane}, {name: jane}]`,
+		"a name of two people":       `people: [{name: jane, aliases: [jd]}, {name: bob, aliases: [JD]}]`,
+		"a name that is an alias":    `people: [{name: jane, aliases: [bob]}, {name: Bob}]`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.configure(file + "\n")
+			served, code := r.run("serve", "--listen", "127.0.0.1:0")
+			if code != 1 {
+				t.Fatalf("serve ends with %d: %s", code, served)
+			}
+			linted, code := r.run("lint")
+			if code != 1 || linted != served {
+				t.Errorf("lint ends with %d: %s\nserve says: %s", code, linted, served)
 			}
 		})
 	}

@@ -166,7 +166,9 @@ func (c Config) validate(withoutAccount bool) error {
 			bad("%s: %d is not positive", v.name, v.value)
 		}
 	}
-	problems = append(problems, c.peopleProblems()...)
+	if err := server.CheckTokens(c.TokensAndPeople()); err != nil {
+		problems = append(problems, err)
+	}
 	problems = append(problems, c.channelProblems()...)
 	if _, err := c.Rules(); err != nil {
 		problems = append(problems, err)
@@ -176,11 +178,6 @@ func (c Config) validate(withoutAccount bool) error {
 	}
 	for i, a := range c.Accounts {
 		problems = append(problems, a.problems(i, c.Accounts[:i])...)
-	}
-	for i, t := range c.Tokens {
-		if !slices.Contains(server.Roles, server.Role(t.Role)) {
-			bad("tokens[%d] %s: there is no role %q; there are %v", i, t.Name, t.Role, server.Roles)
-		}
 	}
 	return errors.Join(problems...)
 }

@@ -7,6 +7,7 @@ import (
 	_ "time/tzdata" // windows name time zones, and images hold no database of them
 
 	"github.com/gantryhq/gantry/policy"
+	"github.com/gantryhq/gantry/server"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -176,28 +177,14 @@ func (c Config) channelProblems() (problems []error) {
 	return problems
 }
 
-func (c Config) peopleProblems() (problems []error) {
-	owners := map[string]string{} // by lower-case name
-	for i, p := range c.People {
-		bad := func(format string, args ...any) {
-			problems = append(problems, fmt.Errorf("people[%d] %s: %w", i, p.Name, fmt.Errorf(format, args...)))
-		}
-		if p.Name == "" {
-			bad("name: say who it is")
-		}
-		for _, name := range append([]string{p.Name}, p.Aliases...) {
-			owner, taken := owners[strings.ToLower(name)]
-			switch {
-			case name == "":
-				if p.Name != "" {
-					bad("aliases: one is empty; remove it")
-				}
-				continue
-			case taken && owner != p.Name:
-				bad("aliases: %s is a name of %s too; a name belongs to one person", name, owner)
-			}
-			owners[strings.ToLower(name)] = p.Name
-		}
+// TokensAndPeople are what the API's server is told about them.
+func (c Config) TokensAndPeople() ([]server.Token, []server.Person) {
+	tokens, people := make([]server.Token, len(c.Tokens)), make([]server.Person, len(c.People))
+	for i, t := range c.Tokens {
+		tokens[i] = server.Token{Name: t.Name, Role: server.Role(t.Role), Groups: t.Groups, Hash: t.Hash}
 	}
-	return problems
+	for i, p := range c.People {
+		people[i] = server.Person(p)
+	}
+	return tokens, people
 }

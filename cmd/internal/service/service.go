@@ -96,8 +96,9 @@ func Run(ctx context.Context, o Options) (err error) {
 			return err
 		}
 		defer func() { err = errors.Join(err, box.Close()) }()
+		tokens, people := o.Config.TokensAndPeople()
 		handler, err = server.New(server.Config{
-			Accounts: accounts.server, Tokens: tokens(o.Config.Tokens), People: people(o.Config.People), Rules: rules, Reconcile: o.Config.Reconcile.Interval, Version: o.Version,
+			Accounts: accounts.server, Tokens: tokens, People: people, Rules: rules, Reconcile: o.Config.Reconcile.Interval, Version: o.Version,
 			TaskQueue: o.Config.Temporal.TaskQueue, Stopping: ctx.Done(),
 		}, box, temporal, registry, o.Log)
 		if err != nil {
@@ -167,20 +168,4 @@ func serveHTTP(ctx context.Context, l net.Listener, h http.Handler, o Options) e
 		return fmt.Errorf("serve HTTP: %w", err)
 	}
 	return <-stopped
-}
-
-func tokens(configured []config.Token) []server.Token {
-	all := make([]server.Token, len(configured))
-	for i, t := range configured {
-		all[i] = server.Token{Name: t.Name, Role: server.Role(t.Role), Groups: t.Groups, Hash: t.Hash}
-	}
-	return all
-}
-
-func people(configured []config.Person) []server.Person {
-	all := make([]server.Person, len(configured))
-	for i, p := range configured {
-		all[i] = server.Person(p)
-	}
-	return all
 }
