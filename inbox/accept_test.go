@@ -103,7 +103,7 @@ func TestRepeatIsADuplicate(t *testing.T) {
 	if again.Outcome != OutcomeDuplicate || again.DuplicateOf != first.ID {
 		t.Errorf("after reopening: %s of %q, want a duplicate of %q", again.Outcome, again.DuplicateOf, first.ID)
 	}
-	log, _, err := in.List(t.Context(), Filter{Outcome: OutcomeDuplicate}, 0, "")
+	log, _, err := in.List(t.Context(), Filter{Outcome: OutcomeDuplicate, Reason: ReasonSeenBefore}, 0, "")
 	if err != nil || len(log) != 2 {
 		t.Errorf("the log shows %d duplicates (%v), want 2", len(log), err)
 	}

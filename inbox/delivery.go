@@ -20,6 +20,9 @@ const (
 	OutcomeUnavailable Outcome = "unavailable" // authentic, and could not be stored: answered 503
 )
 
+// ReasonSeenBefore is the reason of every duplicate.
+const ReasonSeenBefore = "seen-before"
+
 // Forwarding is how far an accepted delivery got on its way to Temporal.
 type Forwarding string
 

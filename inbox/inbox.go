@@ -231,6 +231,7 @@ func (in *Inbox) Accept(ctx context.Context, d Delivery, event workflows.RunEven
 
 func (in *Inbox) duplicate(d Delivery, of ulid.ULID) Delivery {
 	d.Outcome, d.DuplicateOf = OutcomeDuplicate, of.String()
+	d.Reason, d.Detail = ReasonSeenBefore, "the same state of this run arrived as delivery "+d.DuplicateOf
 	d.Forwarding, d.HasBody, d.ID = "", false, ""
 	d.Latency = time.Since(d.ReceivedAt)
 	return in.Log(d)

@@ -42,8 +42,13 @@ func TestEveryKnownBodyIsAnsweredWith202(t *testing.T) {
 			if got.Outcome != api.OutcomeAccepted {
 				t.Fatalf("got %s, want accepted", show(got))
 			}
-			if again := r.receipt(body); again.Outcome != api.OutcomeDuplicate {
-				t.Errorf("a repeat got %s, want duplicate", show(again))
+			again := r.receipt(body)
+			want := api.Receipt{
+				Delivery: again.Delivery, Outcome: api.OutcomeDuplicate, Reason: new("seen-before"),
+				Detail: new("the same state of this run arrived as delivery " + got.Delivery),
+			}
+			if diff := cmp.Diff(want, again); diff != "" {
+				t.Errorf("a repeat got (-want +got):\n%s", diff)
 			}
 		})
 	}
