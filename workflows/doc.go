@@ -22,8 +22,9 @@
 //   - call anything outside other than as an activity.
 //
 // A change in the order or kind of commands needs workflow.GetVersion, or a
-// generation of its own (see CurrentGeneration and generation0.go), and a newly
-// recorded history in testdata/histories in the same commit. Names of
+// generation of its own (see CurrentGeneration and generation0.go), which older
+// versions leave alone (newer.go), and a newly recorded history in
+// testdata/histories in the same commit. Names of
 // workflows, signals, queries, search attributes and JSON fields are contracts:
 // add, never rename. Events and labels come from outside: they may be wrong,
 // repeated, out of order or forged, and whatever they say makes Gantry look at

@@ -100,6 +100,7 @@ type manager struct {
 }
 
 func newManager(ctx workflow.Context, in ManageRunInput) (*manager, error) {
+	leaveToNewer(in)
 	if err := in.Run.Validate(); err != nil {
 		return nil, temporal.NewNonRetryableApplicationError(fmt.Sprintf("manage run %s: %v", in.Run, err), ErrTypeImpossibleRun, err)
 	}
