@@ -63,12 +63,13 @@ func clean(s string) string {
 	}, s)
 }
 
-// when writes a time for people where they are; nothing for none.
+// when writes a time in UTC, as the sentences beside it and the flags that take
+// one do; nothing for none.
 func when(t *time.Time) string {
 	if t == nil || t.IsZero() {
 		return ""
 	}
-	return t.Local().Format("2006-01-02 15:04:05")
+	return t.UTC().Format(time.RFC3339)
 }
 
 // timeOf reads a time that a person gave: as RFC 3339, or as a distance from now
