@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -20,24 +21,28 @@ func printJSON(w io.Writer, v any) error {
 
 // table writes rows in columns. Cells may come from anybody who can push a
 // commit or name a stack, so they are cleaned.
-type table struct{ w *tabwriter.Writer }
+type table struct {
+	columns *tabwriter.Writer
+	lines   bytes.Buffer
+	out     io.Writer
+}
 
 func newTable(w io.Writer, columns ...string) *table {
-	t := &table{tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)}
+	t := &table{out: w}
+	t.columns = tabwriter.NewWriter(&t.lines, 0, 4, 2, ' ', 0)
 	if len(columns) > 0 {
 		t.row(columns...)
 	}
 	return t
 }
 
+// row writes a line with a cell for each column: an empty one keeps its place, or
+// the columns behind it would begin anew.
 func (t *table) row(cells ...string) {
 	for i, c := range cells {
 		cells[i] = clean(c)
 	}
-	for len(cells) > 0 && cells[len(cells)-1] == "" {
-		cells = cells[:len(cells)-1] // no blanks at the end of a line
-	}
-	fmt.Fprintln(t.w, strings.Join(cells, "\t"))
+	fmt.Fprintln(t.columns, strings.Join(cells, "\t"))
 }
 
 // fact writes a name and what is known of it, unless nothing is.
@@ -47,7 +52,19 @@ func (t *table) fact(name, value string) {
 	}
 }
 
-func (t *table) flush() error { return t.w.Flush() }
+// flush prints the table, without blanks at the ends of its lines.
+func (t *table) flush() error {
+	if err := t.columns.Flush(); err != nil {
+		return err
+	}
+	for line := range strings.Lines(t.lines.String()) {
+		if _, err := fmt.Fprintln(t.out, strings.TrimRight(line, " \n")); err != nil {
+			return err
+		}
+	}
+	t.lines.Reset()
+	return nil
+}
 
 // clean returns a text without the characters that could move a terminal's
 // cursor, change its colours or reverse its reading order.

@@ -1,8 +1,14 @@
 package main
 
 import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // Times read the same wherever who reads them is: as the sentences beside them
@@ -18,5 +24,72 @@ func TestTimesAreUTC(t *testing.T) {
 	}
 	if got := when(nil) + when(&time.Time{}); got != "" {
 		t.Errorf("no time is printed as %s", got)
+	}
+}
+
+// Each cell stands under its column, whatever else is empty, and no line ends in
+// blanks.
+func TestColumnsHold(t *testing.T) {
+	for _, tt := range []struct {
+		args   []string
+		answer string
+		want   string // from the last table on
+	}{
+		{
+			args: []string{"runs", "list"},
+			answer: `{"runs":[
+				{"account":"acme","stack":"network","run":"01B","type":"TRACKED","state":"UNCONFIRMED","phase":"waiting","startedAt":"2026-01-05T07:00:00Z"},
+				{"account":"acme","stack":"network-prod","run":"01A","type":"PROPOSED","state":"FINISHED","phase":"done","startedAt":"2026-01-05T06:00:00Z","endedAt":"2026-01-05T06:10:00Z"}]}`,
+			want: `
+RUN                    TYPE      STATE        PHASE    STARTED               ENDED
+acme/network/01B       TRACKED   UNCONFIRMED  waiting  2026-01-05T07:00:00Z
+acme/network-prod/01A  PROPOSED  FINISHED     done     2026-01-05T06:00:00Z  2026-01-05T06:10:00Z
+`,
+		},
+		{
+			args: []string{"deliveries", "list"},
+			answer: `{"deliveries":[
+				{"id":"02","receivedAt":"2026-01-05T07:00:00Z","outcome":"refused","reason":"signature-missing","detail":"no signature came with it"},
+				{"id":"01","receivedAt":"2026-01-05T06:00:00Z","outcome":"accepted","forwarding":"forwarded","account":"acme","stack":"network","run":"01A","state":"QUEUED"},
+				{"id":"00","receivedAt":"2026-01-05T05:00:00Z","outcome":"refused","reason":"body-empty"}]}`,
+			want: `
+DELIVERY  RECEIVED              OUTCOME   FORWARDING  RUN               STATE   WHY
+02        2026-01-05T07:00:00Z  refused                                         no signature came with it
+01        2026-01-05T06:00:00Z  accepted  forwarded   acme/network/01A  QUEUED
+00        2026-01-05T05:00:00Z  refused
+`,
+		},
+		{
+			args: []string{"runs", "show", "acme/network/01A"},
+			answer: `{"account":"acme","stack":"network","run":"01A","timeline":[
+				{"at":"2026-01-05T06:00:00Z","kind":"event","summary":"the run is QUEUED"},
+				{"at":"2026-01-05T06:01:00Z","kind":"event","summary":"the run is PLANNING"}]}`,
+			want: `
+TIME                  WHAT   BY
+2026-01-05T06:00:00Z  event      the run is QUEUED
+2026-01-05T06:01:00Z  event      the run is PLANNING
+`,
+		},
+		{
+			args: []string{"chains", "show", "acme/network/01A"},
+			answer: `{"account":"acme","stack":"network","run":"01A","phase":"moving","nodes":[
+				{"stack":"network","state":"finished","run":"01A","reason":"it finished"},
+				{"stack":"app","after":["network"],"state":"waiting","reason":"it waits"}],"timeline":[]}`,
+			want: `
+STACK    STATE     RUN  AFTER    REASON
+network  finished  01A           it finished
+app      waiting        network  it waits
+
+WHEN  WHO  WHAT
+`,
+		},
+	} {
+		gantry := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, tt.answer) }))
+		defer gantry.Close()
+		out := newAPIRig(t).wants(nil, append(tt.args, "--url", gantry.URL)...)
+		out = "\n" + out
+		if diff := cmp.Diff(tt.want, out[max(0, strings.Index(out, tt.want[:5])):]); diff != "" {
+			t.Errorf("%v (-want +got):\n%s", tt.args, diff)
+		}
 	}
 }
