@@ -17,6 +17,7 @@ const (
 	reasonUnmanaged           = "unmanaged-stack"
 	reasonInternalError       = "internal-error"
 	reasonAudit               = "audit-event"
+	reasonBodyEmpty           = "body-empty"
 	reasonNotJSON             = "not-json"
 	reasonUnreadable          = "unreadable"
 	reasonNotARunEvent        = "not-a-run-event"

@@ -30,7 +30,6 @@ const (
 	reasonOtherAccount       = "signature-of-other-account"
 	reasonSecretHeader       = "secret-header-mismatch"
 	reasonBodyTooLarge       = "body-too-large"
-	reasonBodyEmpty          = "body-empty"
 	reasonBodyUnreadable     = "body-unreadable"
 )
 
@@ -147,13 +146,7 @@ func (g *gate) authenticate(w http.ResponseWriter, r *http.Request, req *request
 				"compare the webhook's secret with Gantry's, and sign the raw bytes, not a re-encoded body")
 	}
 	req.delivery.Run.Account, req.delivery.Secret = req.signers[0].account, req.signers[0].secret
-	if why := g.secondFactor(r.Header, req); why != nil {
-		return why
-	}
-	if len(req.body) == 0 {
-		return &refused{reasonBodyEmpty, badRequest("the body is empty")}
-	}
-	return nil
+	return g.secondFactor(r.Header, req)
 }
 
 func signatureHeader(h http.Header) (string, *refused) {

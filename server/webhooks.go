@@ -40,11 +40,14 @@ func (h *handlers) ReceiveNotification(ctx context.Context, req genserver.Receiv
 // receiveUnreadable answers an authentic body that is not a notification. It
 // is a 202 as well: Spacelift counts everything else as a failure of ours.
 func (h *handlers) receiveUnreadable(w http.ResponseWriter, r *http.Request, req *request, err error) {
-	reason := reasonUnreadable
-	if !looksLikeJSON(req.body) {
-		reason = reasonNotJSON
+	why := &notForUs{reasonUnreadable, decodeProblem(err)}
+	switch {
+	case len(req.body) == 0:
+		why = &notForUs{reasonBodyEmpty, "the body is empty"}
+	case !looksLikeJSON(req.body):
+		why.reason = reasonNotJSON
 	}
-	d := h.gate.ignore(r.Context(), req.delivery, &notForUs{reason, decodeProblem(err)})
+	d := h.gate.ignore(r.Context(), req.delivery, why)
 	writeJSON(w, "application/json", http.StatusAccepted, receiptOf(d))
 }
 

@@ -51,7 +51,7 @@ acme/network-prod/01A  PROPOSED  FINISHED     done     2026-01-05T06:00:00Z  202
 			answer: `{"deliveries":[
 				{"id":"02","receivedAt":"2026-01-05T07:00:00Z","outcome":"refused","reason":"signature-missing","detail":"no signature came with it"},
 				{"id":"01","receivedAt":"2026-01-05T06:00:00Z","outcome":"accepted","forwarding":"forwarded","account":"acme","stack":"network","run":"01A","state":"QUEUED"},
-				{"id":"00","receivedAt":"2026-01-05T05:00:00Z","outcome":"refused","reason":"body-empty"}]}`,
+				{"id":"00","receivedAt":"2026-01-05T05:00:00Z","outcome":"refused","reason":"sha1-only"}]}`,
 			want: `
 DELIVERY  RECEIVED              OUTCOME   FORWARDING  RUN               STATE   WHY
 02        2026-01-05T07:00:00Z  refused                                         no signature came with it
