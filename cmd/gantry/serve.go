@@ -43,6 +43,9 @@ SDK's own TEMPORAL_* variables and temporal.toml.`,
 			if printConfig {
 				return loaded.Print(cmd.OutOrStdout())
 			}
+			if err := loaded.Validate(); err != nil {
+				return fmt.Errorf("configuration:\n%w", err)
+			}
 			log, err := newLogger(cmd.ErrOrStderr(), loaded.Log)
 			if err != nil {
 				return err

@@ -6,13 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/gantryhq/gantry/server"
-	"github.com/gantryhq/gantry/spacelift"
 )
 
 // Config is everything `gantry serve` can be told. Each scalar setting has one
@@ -120,13 +117,11 @@ func Default() Config {
 
 // Validate reports everything that keeps Gantry from starting, each with what
 // to do about it.
-func (c Config) Validate() error { return c.validate(false) }
+func (c Config) Validate() error { return c.validate(false, nil) }
 
-// ValidateShared is Validate for a file that leaves accounts to the environment
-// of each place.
-func (c Config) ValidateShared() error { return c.validate(true) }
-
-func (c Config) validate(withoutAccount bool) error {
+// validate takes where each value came from, as far as it is known, to name
+// settings as they were given.
+func (c Config) validate(withoutAccount bool, origins map[string]string) error {
 	var problems []error
 	bad := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
 
@@ -177,38 +172,11 @@ func (c Config) validate(withoutAccount bool) error {
 		bad("accounts: none is configured. Set GANTRY_ACCOUNT, GANTRY_WEBHOOK_SECRET_FILE, SPACELIFT_API_KEY_ENDPOINT, SPACELIFT_API_KEY_ID and SPACELIFT_API_KEY_SECRET, or list accounts in the configuration file")
 	}
 	for i, a := range c.Accounts {
-		problems = append(problems, a.problems(i, c.Accounts[:i])...)
+		spelt := inFile
+		if origins[accountSetting(i, "name")] == accountVariables["name"][0] {
+			spelt = inEnvironment
+		}
+		problems = append(problems, a.problems(spelt, i, c.Accounts[:i])...)
 	}
 	return errors.Join(problems...)
-}
-
-func (a Account) problems(i int, before []Account) (problems []error) {
-	bad := func(format string, args ...any) {
-		problems = append(problems, fmt.Errorf("accounts[%d] %s: %w", i, a.Name, fmt.Errorf(format, args...)))
-	}
-	if err := spacelift.ValidateAccount(spacelift.Account(a.Name)); err != nil {
-		bad("name %w", err)
-	}
-	if slices.ContainsFunc(before, func(b Account) bool { return b.Name == a.Name }) {
-		bad("is configured twice")
-	}
-	if u, err := url.Parse(a.Endpoint); err != nil || u.Host == "" || !strings.HasPrefix(u.Scheme, "http") {
-		bad("endpoint %q is not an address such as https://%s.app.spacelift.io", a.Endpoint, a.Name)
-	}
-	if a.APIKeyID == "" {
-		bad("apiKeyId is missing: Gantry reads and confirms runs with an API key")
-	}
-	if (a.APIKeySecret == "") == (a.APIKeySecretFile == "") {
-		bad("give one of apiKeySecret and apiKeySecretFile")
-	}
-	if len(a.WebhookSecrets)+len(a.WebhookSecretFiles) == 0 || slices.Contains(a.WebhookSecrets, "") {
-		bad("a webhook secret is missing or empty: without one anybody could sign. Give webhookSecretFiles (or webhookSecrets) with the secret of the webhook in Spacelift")
-	}
-	if a.SecretHeader != "" && (a.SecretHeaderValue == "") == (a.SecretHeaderFile == "") {
-		bad("give one of secretHeaderValue and secretHeaderFile for the header %s", a.SecretHeader)
-	}
-	if a.SecretHeader == "" && (a.SecretHeaderValue != "" || a.SecretHeaderFile != "") {
-		bad("a value for a secret header is given, but secretHeader does not name the header")
-	}
-	return problems
 }

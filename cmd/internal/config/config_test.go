@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -134,6 +135,59 @@ func TestPrintShowsOriginsAndNoSecrets(t *testing.T) {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("it does not show %q:\n%s", want, &out)
 		}
+	}
+}
+
+// Who gives the account by the environment reads the names of its variables in
+// what is wrong, and where each value came from.
+func TestTheEnvironmentsAccountSpeaksOfVariables(t *testing.T) {
+	loaded, err := config.Load("", []string{"GANTRY_ACCOUNT=acme", "GANTRY_SECRET_HEADER=X"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = loaded.Validate()
+	for _, says := range []string{
+		`GANTRY_ACCOUNT acme: SPACELIFT_API_KEY_ENDPOINT "" is not an address`, "SPACELIFT_API_KEY_ID is missing",
+		"give one of SPACELIFT_API_KEY_SECRET and SPACELIFT_API_KEY_SECRET_FILE", "Give GANTRY_WEBHOOK_SECRET_FILE (or GANTRY_WEBHOOK_SECRET)",
+		"give one of GANTRY_SECRET_HEADER_VALUE and GANTRY_SECRET_HEADER_FILE for the header X",
+	} {
+		if err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("it does not say %q:\n%v", says, err)
+		}
+	}
+	if err == nil || strings.Contains(err.Error(), "accounts[0]") || strings.Contains(err.Error(), "apiKey") {
+		t.Errorf("it speaks of a file:\n%v", err)
+	}
+
+	file := write(t, "accounts:\n  - {name: other, endpoint: 'https://x', apiKeyId: k, apiKeySecret: s, webhookSecrets: [w]}\n")
+	loaded, err = config.Load(file, []string{
+		"GANTRY_ACCOUNT=acme", "GANTRY_WEBHOOK_SECRET=now", "GANTRY_PREVIOUS_WEBHOOK_SECRET=before",
+		"SPACELIFT_API_KEY_ENDPOINT=https://acme.app.spacelift.io", "SPACELIFT_API_KEY_ID=key", "SPACELIFT_API_KEY_SECRET_FILE=/run/key",
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := loaded.Print(&out); err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{
+		`accounts\[0\]\.webhookSecrets +\(set\) +` + regexp.QuoteMeta(file), `accounts\[0\]\.name +other +` + regexp.QuoteMeta(file),
+		`accounts\[1\]\.name +acme +GANTRY_ACCOUNT`, `accounts\[1\]\.apiKeyId +key +SPACELIFT_API_KEY_ID`,
+		`accounts\[1\]\.apiKeySecretFile +/run/key +SPACELIFT_API_KEY_SECRET_FILE`,
+		`accounts\[1\]\.webhookSecrets +\(set\), \(set\) +GANTRY_WEBHOOK_SECRET and GANTRY_PREVIOUS_WEBHOOK_SECRET`,
+	} {
+		if !regexp.MustCompile(`(?m)^` + line + `$`).MatchString(out.String()) {
+			t.Errorf("no line is %s:\n%s", line, &out)
+		}
+	}
+}
+
+// A file with a token is for the commands that ask a Gantry. Where it is set for
+// a whole machine, it is no mistake.
+func TestVariablesOfOtherCommands(t *testing.T) {
+	if _, err := config.Load("", []string{"GANTRY_URL=https://x", "GANTRY_TOKEN=t", "GANTRY_TOKEN_FILE=/run/token"}, nil); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -23,8 +22,19 @@ const envPrefix = "GANTRY_"
 // Loaded is a configuration and where each value came from.
 type Loaded struct {
 	Config
-	Origins map[string]string // by setting, such as "inbox.linger": default, a file's name, a variable or a flag
+
+	// Origins is by setting, such as "inbox.linger": default, a file's name, a
+	// variable or a flag. What of a list came from elsewhere than the rest of it
+	// is there too, such as "accounts[0].name".
+	Origins map[string]string
 }
+
+// Validate is Config's, and names settings as they were given.
+func (l Loaded) Validate() error { return l.validate(false, l.Origins) }
+
+// ValidateShared is Validate for a file that leaves accounts to the environment
+// of each place.
+func (l Loaded) ValidateShared() error { return l.validate(true, l.Origins) }
 
 // Load reads the file (none if empty), then the environment, then flags given
 // as setting → value. It does not validate. Settings nobody knows are errors:
@@ -79,18 +89,16 @@ func Load(file string, environ []string, flags map[string]string) (Loaded, error
 	for i, channel := range c.Guardian.Notify {
 		c.Guardian.Notify[i] = strings.TrimPrefix(channel, "#")
 	}
-	account, err := accountFromEnvironment(environ)
+	account, variables, err := accountFromEnvironment(environ)
 	if err != nil {
 		return Loaded{}, err
 	}
 	if account.Name != "" {
 		c.Accounts = slices.DeleteFunc(c.Accounts, func(a Account) bool { return a.Name == account.Name })
-		c.Accounts = append(c.Accounts, account)
-		if origins["accounts"] == "default" {
-			origins["accounts"] = "GANTRY_ACCOUNT"
-		} else {
-			origins["accounts"] += " and GANTRY_ACCOUNT"
+		for setting, origin := range variables {
+			origins[accountSetting(len(c.Accounts), setting)] = origin
 		}
+		c.Accounts = append(c.Accounts, account)
 	}
 	return Loaded{c, origins}, nil
 }
@@ -210,14 +218,8 @@ func variable(setting string) string {
 	return b.String()
 }
 
-// Variables of the one account that the environment can describe, and those
-// that other commands read.
-var otherVariables = []string{
-	"GANTRY_ACCOUNT", "GANTRY_WEBHOOK_SECRET", "GANTRY_WEBHOOK_SECRET_FILE",
-	"GANTRY_PREVIOUS_WEBHOOK_SECRET", "GANTRY_PREVIOUS_WEBHOOK_SECRET_FILE",
-	"GANTRY_SECRET_HEADER", "GANTRY_SECRET_HEADER_VALUE", "GANTRY_SECRET_HEADER_FILE",
-	"GANTRY_CONFIG", "GANTRY_URL", "GANTRY_TOKEN",
-}
+// otherVariables are those that other commands read.
+var otherVariables = []string{"GANTRY_CONFIG", "GANTRY_URL", "GANTRY_TOKEN", "GANTRY_TOKEN_FILE"}
 
 func fromEnvironment(environ []string) (values map[string]any, variables map[string]string, err error) {
 	values, variables = map[string]any{}, map[string]string{}
@@ -229,7 +231,7 @@ func fromEnvironment(environ []string) (values map[string]any, variables map[str
 	}
 	for _, e := range environ {
 		name, value, _ := strings.Cut(e, "=")
-		if !strings.HasPrefix(name, envPrefix) || slices.Contains(otherVariables, name) {
+		if !strings.HasPrefix(name, envPrefix) || slices.Contains(otherVariables, name) || describesAccount(name) {
 			continue
 		}
 		setting, ok := known[name]
@@ -239,33 +241,6 @@ func fromEnvironment(environ []string) (values map[string]any, variables map[str
 		values[setting], variables[setting] = value, name
 	}
 	return values, variables, nil
-}
-
-// accountFromEnvironment reads the account that GANTRY_ACCOUNT names. The
-// SPACELIFT_API_KEY_* variables are those of Spacelift's own tools.
-func accountFromEnvironment(environ []string) (Account, error) {
-	env := map[string]string{}
-	for _, e := range environ {
-		name, value, _ := strings.Cut(e, "=")
-		env[name] = value
-	}
-	a := Account{
-		Name: env["GANTRY_ACCOUNT"], Endpoint: env["SPACELIFT_API_KEY_ENDPOINT"],
-		APIKeyID: env["SPACELIFT_API_KEY_ID"], APIKeySecret: env["SPACELIFT_API_KEY_SECRET"], APIKeySecretFile: env["SPACELIFT_API_KEY_SECRET_FILE"],
-		SecretHeader: env["GANTRY_SECRET_HEADER"], SecretHeaderValue: env["GANTRY_SECRET_HEADER_VALUE"], SecretHeaderFile: env["GANTRY_SECRET_HEADER_FILE"],
-	}
-	for _, prefix := range []string{"GANTRY_WEBHOOK_SECRET", "GANTRY_PREVIOUS_WEBHOOK_SECRET"} {
-		if s := env[prefix]; s != "" {
-			a.WebhookSecrets = append(a.WebhookSecrets, s)
-		}
-		if f := env[prefix+"_FILE"]; f != "" {
-			a.WebhookSecretFiles = append(a.WebhookSecretFiles, f)
-		}
-	}
-	if a.Name == "" && len(a.WebhookSecrets)+len(a.WebhookSecretFiles) > 0 {
-		return Account{}, errors.New("environment: a webhook secret is given, but GANTRY_ACCOUNT does not name the account")
-	}
-	return a, nil
 }
 
 // Flag is the setting's flag without its dashes; empty for what only a file

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"reflect"
@@ -24,7 +25,7 @@ func (l Loaded) Print(w io.Writer) error {
 		if f.Type.Kind() == reflect.Slice && f.Type.Elem().Kind() == reflect.Struct {
 			name := f.Tag.Get("koanf")
 			for _, line := range said(name, lists.FieldByIndex(f.Index), false) {
-				fmt.Fprintf(t, "%s\t%s\t%s\n", line[0], line[1], l.Origins[name])
+				fmt.Fprintf(t, "%s\t%s\t%s\n", line[0], line[1], cmp.Or(l.Origins[line[0]], l.Origins[name]))
 			}
 		}
 	}

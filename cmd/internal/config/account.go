@@ -1,0 +1,114 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// accountVariables describe the one account that the environment can give, by
+// setting: those of a list in its order, the one that counts first in front. The
+// SPACELIFT_API_KEY_* variables are those of Spacelift's own tools.
+var accountVariables = map[string][]string{
+	"name":               {"GANTRY_ACCOUNT"},
+	"endpoint":           {"SPACELIFT_API_KEY_ENDPOINT"},
+	"apiKeyId":           {"SPACELIFT_API_KEY_ID"},
+	"apiKeySecret":       {"SPACELIFT_API_KEY_SECRET"},
+	"apiKeySecretFile":   {"SPACELIFT_API_KEY_SECRET_FILE"},
+	"webhookSecrets":     {"GANTRY_WEBHOOK_SECRET", "GANTRY_PREVIOUS_WEBHOOK_SECRET"},
+	"webhookSecretFiles": {"GANTRY_WEBHOOK_SECRET_FILE", "GANTRY_PREVIOUS_WEBHOOK_SECRET_FILE"},
+	"secretHeader":       {"GANTRY_SECRET_HEADER"},
+	"secretHeaderValue":  {"GANTRY_SECRET_HEADER_VALUE"},
+	"secretHeaderFile":   {"GANTRY_SECRET_HEADER_FILE"},
+}
+
+// describesAccount reports whether a variable is about that account.
+func describesAccount(variable string) bool {
+	for _, variables := range accountVariables {
+		if slices.Contains(variables, variable) {
+			return true
+		}
+	}
+	return false
+}
+
+// accountFromEnvironment reads the account that GANTRY_ACCOUNT names, and which
+// variables gave each of its settings.
+func accountFromEnvironment(environ []string) (a Account, origins map[string]string, err error) {
+	env := map[string]string{}
+	for _, e := range environ {
+		name, value, _ := strings.Cut(e, "=")
+		env[name] = value
+	}
+	origins = map[string]string{}
+	all := func(setting string) (values []string) {
+		var from []string
+		for _, variable := range accountVariables[setting] {
+			if v := env[variable]; v != "" {
+				values, from = append(values, v), append(from, variable)
+			}
+		}
+		if len(from) > 0 {
+			origins[setting] = strings.Join(from, " and ")
+		}
+		return values
+	}
+	one := func(setting string) string { return strings.Join(all(setting), "") }
+	a = Account{
+		Name: one("name"), Endpoint: one("endpoint"), APIKeyID: one("apiKeyId"), APIKeySecret: one("apiKeySecret"), APIKeySecretFile: one("apiKeySecretFile"),
+		WebhookSecrets: all("webhookSecrets"), WebhookSecretFiles: all("webhookSecretFiles"),
+		SecretHeader: one("secretHeader"), SecretHeaderValue: one("secretHeaderValue"), SecretHeaderFile: one("secretHeaderFile"),
+	}
+	if a.Name == "" && len(a.WebhookSecrets)+len(a.WebhookSecretFiles) > 0 {
+		return Account{}, nil, errors.New("environment: a webhook secret is given, but GANTRY_ACCOUNT does not name the account")
+	}
+	return a, origins, nil
+}
+
+// accountSetting names a setting of an account as --print-config does.
+func accountSetting(i int, setting string) string { return fmt.Sprintf("accounts[%d].%s", i, setting) }
+
+// spelling is how who gives an account knows its settings.
+type spelling func(setting string) string
+
+func inFile(setting string) string        { return setting }
+func inEnvironment(setting string) string { return accountVariables[setting][0] }
+
+func (a Account) problems(spelt spelling, i int, before []Account) (problems []error) {
+	place := fmt.Sprintf("accounts[%d]", i)
+	if spelt("name") != "name" {
+		place = spelt("name")
+	}
+	bad := func(format string, args ...any) {
+		problems = append(problems, fmt.Errorf("%s %s: %w", place, a.Name, fmt.Errorf(format, args...)))
+	}
+	if err := spacelift.ValidateAccount(spacelift.Account(a.Name)); err != nil {
+		bad("name %w", err)
+	}
+	if slices.ContainsFunc(before, func(b Account) bool { return b.Name == a.Name }) {
+		bad("is configured twice")
+	}
+	if u, err := url.Parse(a.Endpoint); err != nil || u.Host == "" || !strings.HasPrefix(u.Scheme, "http") {
+		bad("%s %q is not an address such as https://%s.app.spacelift.io", spelt("endpoint"), a.Endpoint, a.Name)
+	}
+	if a.APIKeyID == "" {
+		bad("%s is missing: Gantry reads and confirms runs with an API key", spelt("apiKeyId"))
+	}
+	if (a.APIKeySecret == "") == (a.APIKeySecretFile == "") {
+		bad("give one of %s and %s", spelt("apiKeySecret"), spelt("apiKeySecretFile"))
+	}
+	if len(a.WebhookSecrets)+len(a.WebhookSecretFiles) == 0 || slices.Contains(a.WebhookSecrets, "") {
+		bad("a webhook secret is missing or empty: without one anybody could sign. Give %s (or %s) with the secret of the webhook in Spacelift", spelt("webhookSecretFiles"), spelt("webhookSecrets"))
+	}
+	if a.SecretHeader != "" && (a.SecretHeaderValue == "") == (a.SecretHeaderFile == "") {
+		bad("give one of %s and %s for the header %s", spelt("secretHeaderValue"), spelt("secretHeaderFile"), a.SecretHeader)
+	}
+	if a.SecretHeader == "" && (a.SecretHeaderValue != "" || a.SecretHeaderFile != "") {
+		bad("a value for a secret header is given, but %s does not name the header", spelt("secretHeader"))
+	}
+	return problems
+}
