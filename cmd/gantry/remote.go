@@ -133,7 +133,7 @@ const maxResponse = 32 << 20
 func answerOf[T any](response *http.Response, err error) (T, error) {
 	var answer T
 	if err != nil {
-		return answer, fmt.Errorf("ask Gantry: %w", err)
+		return answer, notReached(err)
 	}
 	defer func() { _ = response.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxResponse))
@@ -162,6 +162,15 @@ func problemIn(response *http.Response, body []byte) error {
 		return &exitError{exitRefused, p}
 	}
 	return p
+}
+
+// notReached is the error of a request without an answer. Who is not there may be
+// elsewhere.
+func notReached(err error) error {
+	if _, unanswered := errors.AsType[*url.Error](err); unanswered && !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("ask Gantry: %w; is Gantry there, and are --url and GANTRY_URL right?", err)
+	}
+	return fmt.Errorf("ask Gantry: %w", err)
 }
 
 func notGantry(response *http.Response) error {

@@ -286,8 +286,9 @@ func TestWithoutAGantry(t *testing.T) {
 	defer elsewhere.Close()
 	r.refused(1, []string{"nothing Gantry would say", "--url"}, "runs", "list", "--url", page.URL)
 	r.refused(1, []string{"302", "--url"}, "runs", "list", "--url", elsewhere.URL)
-	r.refused(1, []string{"refused"}, "runs", "list", "--url", "http://127.0.0.1:1")
-	r.refused(1, []string{"refused"}, "runs", "watch", theRunName, "--url", "http://127.0.0.1:1")
+	for _, args := range [][]string{{"runs", "list"}, {"runs", "watch", theRunName}, {"runs", "approve", theRunName}} {
+		r.refused(1, []string{"ask Gantry: ", "refused", "is Gantry there, and are --url and GANTRY_URL right?"}, append(args, "--url", "http://127.0.0.1:1")...)
+	}
 	r.refused(1, []string{"is not an address"}, "runs", "list", "--url", "gantry.example.com")
 	r.refused(1, []string{"neither table nor json"}, "runs", "list", "-o", "xml")
 }

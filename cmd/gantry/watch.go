@@ -169,7 +169,7 @@ func (e *tellError) Unwrap() error { return e.err }
 func (s *session) stream(ctx context.Context, name runName, last *api.Run, tell func(api.Run) error) (ended, heard bool, err error) {
 	response, err := s.StreamRun(ctx, name.account, name.stack, name.run)
 	if err != nil {
-		return false, false, err
+		return false, false, notReached(err)
 	}
 	defer func() { _ = response.Body.Close() }()
 	if response.StatusCode != http.StatusOK {

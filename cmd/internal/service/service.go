@@ -3,6 +3,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -59,9 +60,8 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err := o.Config.Validate(); err != nil {
 		return fmt.Errorf("configuration:\n%w", err)
 	}
-	if o.Temporal.Namespace == "" {
-		o.Temporal.Namespace = client.DefaultNamespace
-	}
+	o.Temporal.HostPort = cmp.Or(o.Temporal.HostPort, client.DefaultHostPort) // as the SDK would, so that logs say where
+	o.Temporal.Namespace = cmp.Or(o.Temporal.Namespace, client.DefaultNamespace)
 	accounts, err := openAccounts(o.Config.Accounts, o.Version, o.Log)
 	if err != nil {
 		return err
