@@ -94,10 +94,10 @@ func toAPIReadiness(h inbox.Health, now time.Time) api.Readiness {
 	r := api.Readiness{
 		Status:     api.ReadinessStatusReady,
 		Inbox:      api.InboxHealth{Writable: h.Writable, Pending: h.Pending, Problem: nonEmpty(h.Problem)},
-		Forwarding: api.ForwardingHealth{Down: h.ForwarderDown, Problem: nonEmpty(h.LastForwardError)},
+		Forwarding: api.ForwardingHealth{Down: h.ForwarderDown},
 	}
 	if h.ForwarderDown {
-		r.Status, r.Forwarding.DownSince = api.ReadinessStatusDegraded, new(h.ForwarderSince)
+		r.Status, r.Forwarding.DownSince, r.Forwarding.Problem = api.ReadinessStatusDegraded, new(h.ForwarderSince), nonEmpty(h.LastForwardError)
 	}
 	if !h.OldestPending.IsZero() {
 		r.Forwarding.LagSeconds = new(float32(now.Sub(h.OldestPending).Seconds()))

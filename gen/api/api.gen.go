@@ -648,7 +648,7 @@ type ForwardingHealth struct {
 	// LagSeconds Age of the oldest event that waits.
 	LagSeconds *float32 `json:"lagSeconds,omitempty"`
 
-	// Problem The last failure.
+	// Problem What failed last, while Temporal is away.
 	Problem *string `json:"problem,omitempty"`
 }
 
