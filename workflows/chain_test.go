@@ -21,7 +21,7 @@ func TestALineOfThree(t *testing.T) {
 	s.ends("app", runFinished)
 	s.shows(t, nodes{"net": NodeFinished, "app": NodeFinished, "web": NodeRunning})
 	s.decided(t, "app", "web", EdgeReleases, "finished")
-	if n := s.ends("web", runFinished); !n.Finish || !strings.Contains(n.Reason, "3 runs finished") {
+	if n := s.ends("web", runFinished); !n.Finish || n.Reason != "all of it is through: 3 runs finished" {
 		t.Errorf("%+v, want the chain to be through", n)
 	}
 }

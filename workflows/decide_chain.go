@@ -252,7 +252,7 @@ func (c *chain) record(at time.Time, n chainNext) {
 // through says how a chain ended that nothing is left of.
 func (c *chain) through() string {
 	finished, skipped := c.count()
-	text := fmt.Sprintf("the chain is through: %s finished", runs(finished))
+	text := fmt.Sprintf("all of it is through: %s finished", runs(finished))
 	if len(skipped) > 0 {
 		text += ", and " + enumerate(skipped) + " was skipped"
 	}

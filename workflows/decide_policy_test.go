@@ -192,6 +192,20 @@ func TestDecideWithPolicies(t *testing.T) {
 	}
 }
 
+// A rule that holds nothing says so, as the policy does.
+func TestRulesSayWhatTheyHold(t *testing.T) {
+	s := in("UNCONFIRMED", with("gantry:managed", "gantry:confirm=auto"), func(s *situation) { s.Gate = new(s.rules.Gate) })
+	rules := explain(s).Rules
+	if i := slices.IndexFunc(rules, func(r Rule) bool { return r.Name == "windows" }); i < 0 || rules[i].Value != "none" {
+		t.Errorf("the windows are not none: %+v", rules)
+	}
+	for _, r := range rules {
+		if r.Value == "" {
+			t.Errorf("%s holds nothing", r.Name)
+		}
+	}
+}
+
 func toRetry(wait time.Duration) func(*situation) {
 	return func(s *situation) {
 		s.diagnosed = true

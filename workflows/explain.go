@@ -152,7 +152,7 @@ func rulesOf(s situation) []Rule {
 			effect, shut = EffectForbids, append(shut, c.Reason)
 		}
 		if s.Gate.Freeze == "" || len(p.Windows.Value) > 0 {
-			add("windows", strings.Join(p.Windows.Value, ", "), p.Windows.Origin, effect, strings.Join(shut, "; "))
+			add("windows", cmp.Or(strings.Join(p.Windows.Value, ", "), "none"), p.Windows.Origin, effect, strings.Join(shut, "; "))
 		}
 	}
 	if s.Failure != nil {
