@@ -166,7 +166,7 @@ func showRun(s *session, run api.Run, timeline bool) error {
 	t.fact("Type", run.Type)
 	t.fact("State", fmt.Sprintf("%s (state version %d)", run.State, run.StateVersion))
 	t.fact("Phase", string(run.Phase))
-	showWaiting(t, run.WaitingFor)
+	showWaiting(t, run.WaitingFor, "")
 	t.fact("Outcome", deref(run.Outcome))
 	t.fact("Plan", planOf(run))
 	if c := run.Commit; c != nil {
@@ -208,12 +208,17 @@ func showRun(s *session, run api.Run, timeline bool) error {
 	return t.flush()
 }
 
-func showWaiting(t *table, w *api.WaitingFor) {
+// showWaiting shows what a run waits for, and not again why, if that is said.
+func showWaiting(t *table, w *api.WaitingFor, said string) {
 	if w == nil {
 		return
 	}
-	t.fact("Waiting", w.Reason)
-	t.fact("  since", when(&w.Since))
+	if w.Reason == said {
+		t.fact("Waiting since", when(&w.Since))
+	} else {
+		t.fact("Waiting", w.Reason)
+		t.fact("  since", when(&w.Since))
+	}
 	t.fact("  until", when(w.Until))
 	t.fact("  for", deref(w.Who))
 	t.fact("  then", deref(w.Next))
@@ -285,9 +290,8 @@ func newRunsExplainCommand(r *remote) *cobra.Command {
 
 func showExplanation(s *session, e api.Explanation) error {
 	fmt.Fprintln(s.out, clean(e.Summary))
-	fmt.Fprintln(s.out)
 	t := newTable(s.out)
-	showWaiting(t, e.WaitingFor)
+	showWaiting(t, e.WaitingFor, e.Summary)
 	showApprovals(t, e.Approvals)
 	showChains(t, e.Run, e.Chains)
 	for _, u := range e.Unblock {
@@ -295,6 +299,9 @@ func showExplanation(s *session, e api.Explanation) error {
 	}
 	for _, n := range e.Next {
 		t.fact("Happens by itself", strings.TrimSpace(when(n.At)+" "+n.What))
+	}
+	if t.rows > 0 {
+		fmt.Fprintln(s.out)
 	}
 	if err := t.flush(); err != nil || len(e.Rules) == 0 {
 		return err

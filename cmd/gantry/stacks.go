@@ -44,7 +44,8 @@ func newStacksListCommand(r *remote) *cobra.Command {
 				for _, p := range stack.Problems {
 					problems = append(problems, p.Label)
 				}
-				t.row(stack.Account+"/"+stack.Stack, valueOf(stack.Policy, "confirm"), valueOf(stack.Policy, "approvals"), gate, strings.Join(problems, ", "))
+				confirm, approvals := whoConfirms(stack.Policy)
+				t.row(stack.Account+"/"+stack.Stack, confirm, approvals, gate, strings.Join(problems, ", "))
 			}
 			if !list.Complete {
 				t.row("… and more than Gantry reads at once")
@@ -62,6 +63,20 @@ func (s *session) stacks(ctx context.Context, named string) (api.StackList, erro
 		return api.StackList{}, err
 	}
 	return ask[api.StackList](ctx, func(ctx context.Context) (*http.Response, error) { return s.ListStacks(ctx, account) })
+}
+
+// whoConfirms says who confirms plans, and how many approvals that takes. Where
+// no approvals are counted there is nobody to ask through Gantry: what it does
+// not confirm alone is decided in Spacelift, and it only watches.
+func whoConfirms(policy []api.PolicyValue) (confirm, approvals string) {
+	confirm, approvals = valueOf(policy, "confirm"), valueOf(policy, "approvals")
+	if approvals != "0" {
+		return confirm, approvals
+	}
+	if confirm == "manual" {
+		confirm = "watches"
+	}
+	return confirm, "-"
 }
 
 func valueOf(policy []api.PolicyValue, name string) string {

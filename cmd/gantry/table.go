@@ -24,6 +24,7 @@ func printJSON(w io.Writer, v any) error {
 type table struct {
 	columns *tabwriter.Writer
 	lines   bytes.Buffer
+	rows    int // so far, with the names of columns
 	out     io.Writer
 }
 
@@ -42,6 +43,7 @@ func (t *table) row(cells ...string) {
 	for i, c := range cells {
 		cells[i] = clean(c)
 	}
+	t.rows++
 	fmt.Fprintln(t.columns, strings.Join(cells, "\t"))
 }
 

@@ -83,6 +83,51 @@ app      waiting        network  it waits
 WHEN  WHO  WHAT
 `,
 		},
+		{
+			args: []string{"stacks", "list", "--account", "acme"},
+			answer: `{"complete":false,"stacks":[
+				{"account":"acme","stack":"asks","gate":{"open":true},"problems":[],"policy":[{"name":"confirm","value":"manual"},{"name":"approvals","value":"2"}]},
+				{"account":"acme","stack":"watched","gate":{"open":true},"problems":[],"policy":[{"name":"confirm","value":"manual"},{"name":"approvals","value":"0"}]},
+				{"account":"acme","stack":"frozen","gate":{"open":false,"reason":"audit"},"problems":[{"label":"gantry:aprovals=2"}],"policy":[{"name":"confirm","value":"auto"},{"name":"approvals","value":"0"}]}]}`,
+			want: `
+STACK         CONFIRM  APPROVALS  GATE           PROBLEMS
+acme/asks     manual   2          open
+acme/watched  watches  -          open
+acme/frozen   auto     -          closed: audit  gantry:aprovals=2
+… and more than Gantry reads at once
+`,
+		},
+		{
+			args: []string{"runs", "explain", "acme/network/01A"},
+			answer: `{"account":"acme","stack":"network","run":"01A","summary":"the plan deletes 1 resource",
+				"waitingFor":{"what":"person","reason":"the plan deletes 1 resource","since":"2026-01-05T06:00:00Z","who":"the group platform"},
+				"unblock":[{"who":"platform","how":"approve it"}],"next":[],"rules":[{"name":"approvals","value":"1","origin":"default","effect":"asks"}]}`,
+			want: `
+the plan deletes 1 resource
+
+Waiting since:   2026-01-05T06:00:00Z
+  for:           the group platform
+Can move it on:  platform: approve it
+
+RULE       VALUE  FROM     SAYS
+approvals  1      default  asks
+`,
+		},
+		{
+			args:   []string{"runs", "explain", "acme/network/01A"},
+			answer: `{"account":"acme","stack":"network","run":"01A","summary":"applied","unblock":[],"next":[],"rules":[{"name":"managed","value":"true","origin":"gantry:managed","effect":"applies"}]}`,
+			want: `
+applied
+
+RULE     VALUE  FROM            SAYS
+managed  true   gantry:managed  applies
+`,
+		},
+		{
+			args:   []string{"runs", "explain", "acme/network/01A"},
+			answer: `{"account":"acme","stack":"network","run":"01A","summary":"applied","unblock":[],"next":[],"rules":[]}`,
+			want:   "\napplied\n",
+		},
 	} {
 		gantry := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, tt.answer) }))
 		defer gantry.Close()
