@@ -116,8 +116,8 @@ type ClientInterface interface {
 	// ListAccounts Show each account's health
 	//
 	// The configured accounts in order: when Gantry last compared their runs with Spacelift and what it repaired,
-	// whether the webhook is on, and what a person should see to. `secret-mismatch` is what this replica noticed;
-	// everything else is the same on all.
+	// whether the webhook is on, and what a person should see to. `secret-mismatch` and `reconcile-overdue` are
+	// what this replica noticed; everything else is the same on all.
 	//
 	// Corresponds with GET /v1/accounts (the `ListAccounts` operationId).
 	ListAccounts(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -363,8 +363,8 @@ type ClientInterface interface {
 
 	// RedeliverDead Forward every dead delivery again
 	//
-	// A delivery is dead when Temporal refused its event for good. After the cause is mended, this sends all
-	// of them again.
+	// A delivery is dead when Temporal refused its event for good. After the cause is mended, this sends all of
+	// this replica's again: ask each replica by its own address.
 	//
 	// Corresponds with POST /v1/redeliveries (the `RedeliverDead` operationId).
 	RedeliverDead(ctx context.Context, params *RedeliverDeadParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -465,8 +465,8 @@ func (c *Client) GetReadiness(ctx context.Context, reqEditors ...RequestEditorFn
 // ListAccounts Show each account's health
 //
 // The configured accounts in order: when Gantry last compared their runs with Spacelift and what it repaired,
-// whether the webhook is on, and what a person should see to. `secret-mismatch` is what this replica noticed;
-// everything else is the same on all.
+// whether the webhook is on, and what a person should see to. `secret-mismatch` and `reconcile-overdue` are
+// what this replica noticed; everything else is the same on all.
 //
 // Corresponds with GET /v1/accounts (the `ListAccounts` operationId).
 func (c *Client) ListAccounts(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -972,8 +972,8 @@ func (c *Client) Redeliver(ctx context.Context, delivery DeliveryPath, params *R
 
 // RedeliverDead Forward every dead delivery again
 //
-// A delivery is dead when Temporal refused its event for good. After the cause is mended, this sends all
-// of them again.
+// A delivery is dead when Temporal refused its event for good. After the cause is mended, this sends all of
+// this replica's again: ask each replica by its own address.
 //
 // Corresponds with POST /v1/redeliveries (the `RedeliverDead` operationId).
 func (c *Client) RedeliverDead(ctx context.Context, params *RedeliverDeadParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2656,8 +2656,8 @@ type ClientWithResponsesInterface interface {
 	// ListAccountsWithResponse Show each account's health
 	//
 	// The configured accounts in order: when Gantry last compared their runs with Spacelift and what it repaired,
-	// whether the webhook is on, and what a person should see to. `secret-mismatch` is what this replica noticed;
-	// everything else is the same on all.
+	// whether the webhook is on, and what a person should see to. `secret-mismatch` and `reconcile-overdue` are
+	// what this replica noticed; everything else is the same on all.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -2931,8 +2931,8 @@ type ClientWithResponsesInterface interface {
 
 	// RedeliverDeadWithResponse Forward every dead delivery again
 	//
-	// A delivery is dead when Temporal refused its event for good. After the cause is mended, this sends all
-	// of them again.
+	// A delivery is dead when Temporal refused its event for good. After the cause is mended, this sends all of
+	// this replica's again: ask each replica by its own address.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5315,8 +5315,8 @@ func (c *ClientWithResponses) GetReadinessWithResponse(ctx context.Context, reqE
 // ListAccountsWithResponse Show each account's health
 //
 // The configured accounts in order: when Gantry last compared their runs with Spacelift and what it repaired,
-// whether the webhook is on, and what a person should see to. `secret-mismatch` is what this replica noticed;
-// everything else is the same on all.
+// whether the webhook is on, and what a person should see to. `secret-mismatch` and `reconcile-overdue` are
+// what this replica noticed; everything else is the same on all.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5746,8 +5746,8 @@ func (c *ClientWithResponses) RedeliverWithResponse(ctx context.Context, deliver
 
 // RedeliverDeadWithResponse Forward every dead delivery again
 //
-// A delivery is dead when Temporal refused its event for good. After the cause is mended, this sends all
-// of them again.
+// A delivery is dead when Temporal refused its event for good. After the cause is mended, this sends all of
+// this replica's again: ask each replica by its own address.
 //
 // Returns a wrapper object for the known response body format(s).
 //
