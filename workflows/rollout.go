@@ -290,7 +290,11 @@ func (r *rollout) manage(ctx workflow.Context, ref spacelift.RunRef) {
 		TypedSearchAttributes: StartAttributes(ref, in.Events),
 	}), ManageRunType, in).GetChildWorkflowExecution().Get(ctx, nil)
 	if temporal.IsWorkflowExecutionAlreadyStartedError(err) {
-		err = workflow.SignalExternalWorkflow(ctx, ManageRunID(ref), "", RunEventsSignal, RunEvents{Chains: in.Chains}).Get(ctx, nil)
+		told := RunEvents{Chains: in.Chains}
+		if run.State.Terminal() { // no later notification mends it if those of the end got lost
+			told.Events = in.Events
+		}
+		err = workflow.SignalExternalWorkflow(ctx, ManageRunID(ref), "", RunEventsSignal, told).Get(ctx, nil)
 	}
 	if err != nil {
 		r.log.Info("the run does not know that it is part of a chain", "run", ref.String(), "chain", ChainID(r.known.Root), "error", err)

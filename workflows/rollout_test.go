@@ -162,6 +162,39 @@ func TestRolloutHoldsWhatCannotBeRead(t *testing.T) {
 	r.wants(r.rollout(), workflows.ChainDone, "2 runs finished", "app finished, net finished")
 }
 
+// The execution of a follower's run may have begun with a notification, and have
+// missed those of its end: the chain tells it what it saw.
+func TestRolloutTellsWhatItSaw(t *testing.T) {
+	r := &chainRig{accountRig: newAccountRig(t, simulator.Stack{ID: "net", Labels: []string{"gantry:managed"}})}
+	r.must(r.sim.AddStack(simulator.Stack{ID: "app", Labels: []string{"gantry:managed", "gantry:after=net"}}))
+	r.must(r.sim.AddDependency("app", "net")) // so Spacelift triggers it as well
+	r.must(r.sim.SetNextPlan("app", simulator.Plan{FailIn: planning}))
+	r.root = r.push("net")
+	r.must(r.sim.Confirm("jane", "net", r.root.Run, ""))
+	r.clock.Advance(time.Minute)
+	r.environment()
+
+	var told workflows.RunEvents
+	follows := func(ctx workflow.Context) error {
+		workflow.GetSignalChannel(ctx, workflows.RunEventsSignal).Receive(ctx, &told)
+		return nil
+	}
+	r.env.RegisterWorkflowWithOptions(follows, workflow.RegisterOptions{Name: "follows"})
+	app := r.newest("app")
+	r.env.ExecuteWorkflow(func(ctx workflow.Context) error {
+		there := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{WorkflowID: workflows.ManageRunID(app)}), "follows")
+		if err := there.GetChildWorkflowExecution().Get(ctx, nil); err != nil {
+			return err
+		}
+		workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{WorkflowID: workflows.ChainID(r.root)}), workflows.Rollout, workflows.RolloutInput{Root: r.root})
+		return there.Get(ctx, nil)
+	})
+	r.must(r.env.GetWorkflowError())
+	if n := len(told.Events); len(told.Chains) != 1 || n == 0 || told.Events[n-1].State != spacelift.RunStateFailed {
+		t.Errorf("the run was told %+v", told)
+	}
+}
+
 // Spacelift is away when it is a follower's turn: it is triggered once all the
 // same, whatever answers get lost.
 func TestRolloutTriggersOnce(t *testing.T) {

@@ -152,9 +152,10 @@ var told = []story{
 	{name: "reconcile-quiet", labels: manual, plan: changes, tick: 1, script: func(ctx context.Context, t *teller) error {
 		return steps(
 			t.webhook,
-			func() error { return t.oneByOne(ctx, unconfirmed) },
+			func() error { return t.oneByOne(ctx, spacelift.RunStatePlanning) },
 			func() error { return t.listed(ctx) },
 			func() error { return t.reconcile(ctx) },
+			func() error { return t.oneByOne(ctx, unconfirmed) },
 			func() error { return t.sim.Discard("jane", stack, t.ref.Run, "") },
 			func() error { return t.oneByOne(ctx, discarded) },
 		)
