@@ -179,6 +179,38 @@ func TestReconcileGivesUpForgeries(t *testing.T) {
 	}
 }
 
+// Somebody forges the end of a run before Gantry has heard anything of it. It is
+// followed again all the same, and confirmed once.
+func TestReconcileFollowsAgainAfterAForgedEnd(t *testing.T) {
+	w := newWorld(t, autoStack)
+	w.silence()
+	p := w.serve()
+	id := w.push("network-prod", 2)
+	if status, answer := w.deliver(w.notification("network-prod", id, "FINISHED", 1)); status != http.StatusAccepted {
+		t.Fatalf("%d %s", status, answer)
+	}
+	if run := w.phase("network-prod", id, api.PhaseDone); len(run.States) != 1 {
+		t.Fatalf("it knows of %d states", len(run.States))
+	}
+	p.interrupt()
+	w.serveReconciling()
+	w.eventually("the run is followed again", func(ctx context.Context) error {
+		run, err := w.run(ctx, "network-prod", id)
+		if err == nil && (run.Phase != api.PhaseDone || len(run.States) != 10) {
+			err = fmt.Errorf("it is %s after %d states", run.Phase, len(run.States))
+		}
+		return err
+	})
+	if n := len(w.spacelift.Mutations("runConfirm")); n != 1 {
+		t.Errorf("confirmed %d times, want once", n)
+	}
+	list, err := w.client.ListRunsWithResponse(t.Context(), &api.ListRunsParams{})
+	w.must(err)
+	if list.JSON200 == nil || len(list.JSON200.Runs) != 1 {
+		t.Errorf("listed %s", list.Body)
+	}
+}
+
 // Gantry is down, ten notifications fail, and Spacelift switches the webhook
 // off. Gantry comes back, switches it on, says so, and catches up.
 func TestGuardianSwitchesTheWebhookOnAgain(t *testing.T) {

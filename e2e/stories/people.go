@@ -71,6 +71,17 @@ var people = []story{
 			func() error { return t.oneByOne(ctx, discarded) },
 		)
 	}},
+	{name: "objected", labels: byHand, plan: changes, script: func(ctx context.Context, t *teller) error {
+		return steps(
+			func() error { return t.oneByOne(ctx, unconfirmed) },
+			t.away,
+			func() error { return t.says(ctx, "ann", workflows.Approve) },
+			func() error { return t.says(ctx, "bob", workflows.Reject) },
+			t.back,
+			func() error { return t.becomes(ctx, discarded) },
+			func() error { return t.oneByOne(ctx, discarded) },
+		)
+	}},
 	{name: "timed-out", labels: hurried, plan: changes, script: func(ctx context.Context, t *teller) error {
 		return steps(
 			func() error { return t.oneByOne(ctx, unconfirmed) },
