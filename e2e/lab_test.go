@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gantryhq/gantry/e2e/program"
 	"github.com/gantryhq/gantry/gen/api"
 )
 
@@ -29,7 +30,7 @@ func startLab(t *testing.T, args ...string) *lab {
 	args = append(args, "--pace", "0.002")
 	for _, port := range []string{"--port", "--simulator-port", "--temporal-port", "--temporal-ui-port"} {
 		if !slices.Contains(args, port) {
-			args = append(args, port, strconv.Itoa(freePort(t)))
+			args = append(args, port, strconv.Itoa(program.FreePort(t)))
 		}
 	}
 	l.p = start(t, labBinary, nil, args...)

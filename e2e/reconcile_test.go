@@ -15,6 +15,7 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 
+	"github.com/gantryhq/gantry/e2e/program"
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/server"
 	"github.com/gantryhq/gantry/spacelift"
@@ -291,7 +292,7 @@ func TestReconcileBacksOffWhenRateLimited(t *testing.T) {
 func TestReplicasShareOneSchedule(t *testing.T) {
 	w := newWorld(t, manualStack)
 	first := w.serveReconciling()
-	second := &world{t: t, temporal: w.temporal, spacelift: w.spacelift, apiURL: w.apiURL, port: freePort(t), dir: t.TempDir()}
+	second := &world{t: t, temporal: w.temporal, spacelift: w.spacelift, apiURL: w.apiURL, port: program.FreePort(t), dir: t.TempDir()}
 	second.connect(apiToken)
 	second.serveReconciling()
 	ticks := map[time.Time]bool{}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -69,7 +68,7 @@ func newWorld(t *testing.T, stacks ...simulator.Stack) *world {
 // nothing else in it.
 func newBareWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, dir: t.TempDir(), port: freePort(t)}
+	w := &world{t: t, dir: t.TempDir(), port: program.FreePort(t)}
 	w.startTemporal()
 	t.Cleanup(func() { w.temporal.Stop() })
 
@@ -223,16 +222,6 @@ func (w *world) push(stack spacelift.StackID, added int) spacelift.RunID {
 func (w *world) eventually(what string, ok func(context.Context) error) {
 	w.t.Helper()
 	program.Eventually(w.t, patience, what, ok)
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 func mustPort(t *testing.T, address string) int {

@@ -16,6 +16,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/gantryhq/gantry/e2e/program"
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/spacelift/simulator"
@@ -25,7 +26,7 @@ import (
 // folder of its own.
 func (w *world) beside() *world {
 	w.t.Helper()
-	other := &world{t: w.t, temporal: w.temporal, spacelift: w.spacelift, apiURL: w.apiURL, port: freePort(w.t), dir: w.t.TempDir()}
+	other := &world{t: w.t, temporal: w.temporal, spacelift: w.spacelift, apiURL: w.apiURL, port: program.FreePort(w.t), dir: w.t.TempDir()}
 	other.connect(apiToken)
 	return other
 }

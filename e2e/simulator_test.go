@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gantryhq/gantry/e2e/program"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -282,7 +283,7 @@ func TestHowToTestAgainstTheSimulator(t *testing.T) {
 			in.WriteString(line)
 		}
 	}
-	address := fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	address := fmt.Sprintf("127.0.0.1:%d", program.FreePort(t))
 	commands := strings.NewReplacer("127.0.0.1:8090", address, "gantry-dev simulator ", "gantry-dev simulator --listen "+address+" ").Replace(script.String())
 	if strings.Count(commands, address) < 4 {
 		t.Fatalf("the how-to has changed: %s", commands)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gantryhq/gantry/devserver"
 	"github.com/gantryhq/gantry/e2e/postgres"
+	"github.com/gantryhq/gantry/e2e/program"
 	"github.com/gantryhq/gantry/workflows"
 )
 
@@ -66,7 +67,7 @@ func (w *world) startTemporalProgram() {
 	if before, ok := w.temporal.(*temporalProgram); ok {
 		p.address, p.store = before.address, before.store
 	} else {
-		p.address, p.store = fmt.Sprintf("127.0.0.1:%d", freePort(w.t)), w.newStore()
+		p.address, p.store = fmt.Sprintf("127.0.0.1:%d", program.FreePort(w.t)), w.newStore()
 	}
 	p.process = start(w.t, temporalBinary, nil, append([]string{"serve", "--listen", p.address, "--ui", ""}, p.store...)...)
 	w.temporal = p

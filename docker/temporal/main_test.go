@@ -19,6 +19,7 @@ import (
 	"go.temporal.io/sdk/log"
 
 	"github.com/gantryhq/gantry/devserver"
+	"github.com/gantryhq/gantry/e2e/program"
 )
 
 // The program's own words: serve until told to stop, health meanwhile, and
@@ -155,10 +156,5 @@ func dial(t *testing.T, address string) client.Client {
 
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return fmt.Sprint(l.Addr())
+	return fmt.Sprintf("127.0.0.1:%d", program.FreePort(t))
 }

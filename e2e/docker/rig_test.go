@@ -7,12 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -51,7 +51,10 @@ func newStack(t *testing.T, services []string, variables ...string) *stack {
 	s := &stack{
 		t: t, project: fmt.Sprintf("gantry-check-%d", os.Getpid()), secrets: filepath.Join(t.TempDir(), "secrets"), services: services,
 	}
-	ports := freePorts(t, 4)
+	var ports [4]string
+	for i := range ports {
+		ports[i] = strconv.Itoa(program.FreePort(t))
+	}
 	s.spacelift = "http://127.0.0.1:" + ports[3]
 	s.env = append(os.Environ(),
 		"COMPOSE_PROJECT_NAME="+s.project, "SECRETS_DIR="+s.secrets,
@@ -273,19 +276,4 @@ func (s *stack) run(ctx context.Context, r spacelift.RunRef) (api.Run, error) {
 		return api.Run{}, fmt.Errorf("run %s: %s %s", r, answer.Status(), answer.Body)
 	}
 	return *answer.JSON200, nil
-}
-
-// freePorts returns ports that are free now, all different.
-func freePorts(t *testing.T, n int) []string {
-	t.Helper()
-	ports := make([]string, n)
-	for i := range ports {
-		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		_, ports[i], _ = net.SplitHostPort(l.Addr().String())
-	}
-	return ports
 }

@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -72,7 +70,7 @@ type server struct {
 // serve starts a server on the cluster. Later flags win over those it gives.
 func serve(t *testing.T, c *postgres.Cluster, flags ...string) *server {
 	t.Helper()
-	address := freeAddress(t)
+	address := fmt.Sprintf("127.0.0.1:%d", program.FreePort(t))
 	return &server{t: t, address: address, Process: program.Start(t, exec.Command(binary, append([]string{
 		"serve", "--listen", address, "--ui", "", "--store", "postgres",
 		"--postgres-address", c.Address, "--postgres-user", postgres.User, "--postgres-password-file", c.PasswordFile,
@@ -141,19 +139,4 @@ func (s *server) says(what string) {
 		}
 		return nil
 	})
-}
-
-var ports atomic.Int32
-
-// freeAddress is outside of the range that Temporal's own services take theirs
-// from, and never the same.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	for {
-		address := fmt.Sprintf("127.0.0.1:%d", 18_000+ports.Add(1))
-		if l, err := net.Listen("tcp", address); err == nil {
-			l.Close()
-			return address
-		}
-	}
 }

@@ -1,14 +1,18 @@
-// Package program runs the programs that the stories are about, and waits for
-// what they do.
+// Package program runs the programs that the stories are about, on ports of their
+// own, and waits for what they do.
 package program
 
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -137,4 +141,31 @@ func (o *Output) String() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.buf.String()
+}
+
+// Ports are free below those that systems take outgoing connections from, as
+// the kernel would give one of those away again, and below those that Temporal's
+// services take.
+const (
+	firstPort = 10_000
+	portCount = 8_000
+)
+
+var ports atomic.Int32 // how many were looked at
+
+func init() { ports.Store(rand.Int32N(portCount)) } // the tests of other packages look as well
+
+// FreePort returns a port of this machine that nobody listens on, each time
+// another one.
+func FreePort(t testing.TB) int {
+	t.Helper()
+	for range portCount {
+		port := firstPort + int(ports.Add(1)%portCount)
+		if l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			_ = l.Close()
+			return port
+		}
+	}
+	t.Fatalf("no port is free from %d on", firstPort)
+	return 0
 }
