@@ -3,6 +3,7 @@ package workflows
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/temporal"
@@ -76,22 +77,38 @@ func (m *manager) tellChains(ctx workflow.Context, n next) error {
 // maxAskedChains bounds the open chains of an account that are asked for a run.
 const maxAskedChains = 200
 
+// Chains that do not answer are asked again: after a process died they take some
+// ten seconds to go on, and a retry that they are not told of leaves them held.
+const (
+	askedChains      = 4 // times, of some seconds each
+	askedChainsAfter = 3 * time.Second
+)
+
 // findChains finds the chains that released a run which does not know of any: its
 // execution may have ended before a chain could tell it. It finds none rather
-// than keep the run from being retried.
+// than keep the run from being retried for long.
 func findChains(ctx workflow.Context, run spacelift.Run) (chains []ChainRef) {
 	if !policy.MayFollow(run.StackLabels) {
 		return nil
 	}
 	var a *activities.Activities
 	var found activities.FoundChains
-	err := workflow.ExecuteLocalActivity(withGlance(ctx), a.FindChains, activities.FindChainsInput{
-		// An account's name holds no quote: see spacelift.ValidateAccount.
-		List: fmt.Sprintf("WorkflowType = '%s' AND %s = '%s' AND ExecutionStatus = 'Running'", RolloutType, AttrAccount.GetName(), run.Ref.Account),
-		Run:  run.Ref, Query: ChainQuery, Limit: maxAskedChains,
-	}).Get(ctx, &found)
-	if err != nil || !found.Complete {
-		workflow.GetLogger(ctx).Warn("a run that is retried may be part of a chain that is not told", "run", run.Ref.String(), "found", len(found.Chains), "error", err)
+	for times := 1; ; times++ {
+		err := workflow.ExecuteLocalActivity(withGlance(ctx), a.FindChains, activities.FindChainsInput{
+			// An account's name holds no quote: see spacelift.ValidateAccount.
+			List: fmt.Sprintf("WorkflowType = '%s' AND %s = '%s' AND ExecutionStatus = 'Running'", RolloutType, AttrAccount.GetName(), run.Ref.Account),
+			Run:  run.Ref, Query: ChainQuery, Limit: maxAskedChains,
+		}).Get(ctx, &found)
+		if err == nil && found.Complete || len(found.Chains) > 0 || ctx.Err() != nil {
+			break
+		}
+		if times == askedChains {
+			workflow.GetLogger(ctx).Warn("a run that is retried may be part of a chain that is not told", "run", run.Ref.String(), "error", err)
+			break
+		}
+		if workflow.Sleep(ctx, askedChainsAfter) != nil {
+			break
+		}
 	}
 	for _, c := range found.Chains {
 		chains = append(chains, ChainRef{Root: c.Root, After: c.After})

@@ -236,6 +236,7 @@ func TestRetryRunFindsTheChain(t *testing.T) {
 		labels []string
 		known  []workflows.ChainRef
 		away   error
+		silent int // questions that get no answer
 		asked  bool
 		want   []workflows.ChainRef
 	}{
@@ -243,12 +244,14 @@ func TestRetryRunFindsTheChain(t *testing.T) {
 		{name: "of one that may", labels: []string{"depends-on:account-prod", "gantry:managed"}, asked: true, want: []workflows.ChainRef{chain}},
 		{name: "of one that follows nobody", labels: []string{"gantry:managed"}},
 		{name: "which it knows", labels: []string{"gantry:after=account-prod"}, known: []workflows.ChainRef{chain}, want: []workflows.ChainRef{chain}},
+		{name: "once the chain answers", labels: []string{"gantry:after=account-prod"}, silent: 2, asked: true, want: []workflows.ChainRef{chain}},
+		{name: "though the chain never answers", labels: []string{"gantry:after=account-prod"}, silent: 100, asked: true},
 		{name: "while Temporal does not list", labels: []string{"gantry:after=account-prod"}, away: errors.New("deadline exceeded"), asked: true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r := newRetryRig(t)
 			r.failed.StackLabels = tc.labels
-			there := &chainThere{away: tc.away, status: workflows.ChainStatus{Root: root, Nodes: []workflows.ChainNode{
+			there := &chainThere{away: tc.away, silent: tc.silent, status: workflows.ChainStatus{Root: root, Nodes: []workflows.ChainNode{
 				{Stack: root.Stack, Runs: []spacelift.RunID{root.Run}},
 				{Stack: run.Stack, After: chain.After, Runs: []spacelift.RunID{run.Run}},
 			}}}
@@ -286,6 +289,7 @@ type chainThere struct {
 
 	status workflows.ChainStatus
 	away   error
+	silent int
 	listed string
 }
 
@@ -299,6 +303,9 @@ func (c *chainThere) ListWorkflow(_ context.Context, req *workflowservice.ListWo
 func (c *chainThere) QueryWorkflow(_ context.Context, id, _, query string, _ ...any) (converter.EncodedValue, error) {
 	if id != workflows.ChainID(c.status.Root) || query != workflows.ChainQuery {
 		return nil, fmt.Errorf("%s was asked for its %s", id, query)
+	}
+	if c.silent--; c.silent >= 0 {
+		return nil, errors.New("deadline exceeded")
 	}
 	b, err := json.Marshal(c.status)
 	return answered(b), err
