@@ -146,11 +146,11 @@ func (r *record) resolve(at time.Time) {
 // more: somebody approved in Spacelift, and the run stays in the queue behind
 // another. Should it ask again, then anew, with time of its own.
 func (r *record) withdraw(at time.Time) {
-	s := r.situation(at)
-	a := r.asking(s.key())
-	if a == nil || asks(s.State, s.needsApproval) {
+	a := r.present()
+	if a == nil || asks(a.Key.State, r.needsApproval(a.Key)) {
 		return
 	}
+	s := r.situation(at)
 	a.Resolved = "no approval policy in Spacelift asks for a review of the run any more"
 	if a.Done != "" {
 		a.Resolved, _ = s.ending(*a)

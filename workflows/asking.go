@@ -78,6 +78,15 @@ func (r *record) asking(key stateKey) *asking {
 	return nil
 }
 
+// present is what is kept of the state that the run is in, nil if it never asked.
+func (r *record) present() *asking {
+	now, ok := r.current()
+	if !ok {
+		return nil
+	}
+	return r.asking(keyOfState(now))
+}
+
 // arrive notes when the run came into the state it is in, as far as Gantry
 // knows, and that the state asks for a decision.
 func (r *record) arrive(at time.Time) {
@@ -187,9 +196,12 @@ func afterColon(note string) string {
 // do, people are asked anew and have the whole time: no clock ran for them while
 // something else was waited for.
 func (r *record) recount(at time.Time) {
+	ask := r.present()
+	if ask == nil {
+		return
+	}
 	s := r.situation(at)
-	ask := r.asking(s.key())
-	if ask == nil || !s.peopleDecide() {
+	if !s.peopleDecide() {
 		return
 	}
 	if ask.Enough && !s.enough() {
