@@ -2,7 +2,6 @@ package activities
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/gantryhq/gantry/spacelift"
@@ -32,8 +31,6 @@ func check(in ConfirmRunInput, run spacelift.Run) ConfirmResult {
 		return changed("it works on commit %s, not on %s", run.Commit.Hash, want.CommitHash)
 	case want.Delta != nil && (run.Delta == nil || *run.Delta != *want.Delta):
 		return changed("the plan is %s, not %s", plan(run.Delta), plan(want.Delta))
-	case in.Policy == nil && !slices.Equal(spacelift.OurLabels(run.StackLabels), want.Labels):
-		return changed("the stack's labels are %s, not %s", list(spacelift.OurLabels(run.StackLabels)), list(want.Labels))
 	case run.NeedsApproval:
 		return ConfirmResult{Outcome: ConfirmRefused, Reason: "an approval policy in Spacelift asks for a review of this plan first"}
 	}

@@ -15,7 +15,6 @@ func TestCheck(t *testing.T) {
 		Expect: Expect{
 			Type: spacelift.RunTypeTracked, State: spacelift.RunStateUnconfirmed, StateVersion: 5,
 			CommitHash: "9f2c", Delta: &spacelift.Delta{Added: 3, Resources: 42},
-			Labels: []string{"gantry:confirm=auto", "gantry:managed"},
 		},
 	}
 	past := []spacelift.Transition{
@@ -45,8 +44,6 @@ func TestCheck(t *testing.T) {
 		byUs   bool
 	}{
 		{name: "as judged"},
-		{name: "labels of others don't matter", change: func(r *spacelift.Run) { r.StackLabels = append(r.StackLabels, "env:prod", "team:net") }},
-		{name: "order of labels doesn't matter", change: func(r *spacelift.Run) { r.StackLabels = []string{"gantry:managed", " gantry:confirm=auto"} }},
 		{name: "what was not known is not compared", expect: func(e *Expect) { e.CommitHash, e.Delta = "", nil }},
 
 		{name: "confirmed by a person", change: then("jane", "go", "CONFIRMED"), want: AlreadyConfirmed, reason: "jane confirmed"},
@@ -71,10 +68,6 @@ func TestCheck(t *testing.T) {
 		{name: "no commit", change: func(r *spacelift.Run) { r.Commit.Hash = "" }, want: PlanChanged, reason: "commit"},
 		{name: "another delta", change: func(r *spacelift.Run) { r.Delta.Deleted = 7 }, want: PlanChanged, reason: "+3 ~0 -7 of 42, not +3 ~0 -0 of 42"},
 		{name: "no delta", change: func(r *spacelift.Run) { r.Delta = nil }, want: PlanChanged, reason: "unknown size"},
-		{name: "label removed", change: func(r *spacelift.Run) { r.StackLabels = []string{"gantry:managed"} }, want: PlanChanged, reason: "labels are gantry:managed, not"},
-		{name: "all labels removed", change: func(r *spacelift.Run) { r.StackLabels = nil }, want: PlanChanged, reason: "none of Gantry's"},
-		{name: "label added", change: func(r *spacelift.Run) { r.StackLabels = append(r.StackLabels, "gantry:approvals=2") }, want: PlanChanged, reason: "gantry:approvals=2"},
-		{name: "label in capitals added", change: func(r *spacelift.Run) { r.StackLabels = append(r.StackLabels, "GANTRY:hold") }, want: PlanChanged, reason: "GANTRY:hold"},
 
 		{name: "needs a review first", change: func(r *spacelift.Run) { r.NeedsApproval = true }, want: ConfirmRefused, reason: "approval policy"},
 	} {

@@ -17,11 +17,10 @@ type ConfirmRunInput struct {
 	Run    spacelift.RunRef `json:"run"`
 	Expect Expect           `json:"expect"`
 
-	// Policy is what the plan was judged by; nil for executions that began
-	// before there were policies, whose Expect.Labels are compared instead. It
-	// is resolved anew from the labels the API shows, and windows and freezes
-	// are looked at, right before confirming.
-	Policy *policy.Policy `json:"policy,omitempty"`
+	// Policy is what the plan was judged by. It is resolved anew from the labels
+	// that the API shows, and windows and freezes are checked, right before
+	// confirming.
+	Policy policy.Policy `json:"policy"`
 
 	// PlanSince is when the plan began to ask for a decision, for Rules.
 	PlanSince time.Time `json:"planSince,omitzero"`
@@ -39,7 +38,6 @@ type Expect struct {
 	StateVersion int                `json:"stateVersion"`
 	CommitHash   string             `json:"commitHash,omitempty"` // empty: was not known and is not compared
 	Delta        *spacelift.Delta   `json:"delta,omitempty"`      // nil: was not known and is not compared
-	Labels       []string           `json:"labels,omitempty"`     // the stack's labels that Gantry reads, as OurLabels gives them
 }
 
 // ConfirmOutcome says what came of ConfirmRun.
@@ -64,8 +62,8 @@ type ConfirmResult struct {
 	Rules   *Rules         `json:"rules,omitempty"`  // as they are now, with RulesChanged and GateClosed
 	Run     spacelift.Run  `json:"run"`              // as last read, so before a confirmation of this attempt
 
-	// Followers are the stacks that follow the run's, once it is confirmed and
-	// where a policy was judged; nil when that is not known.
+	// Followers are the stacks that follow the run's, once it is confirmed; nil
+	// when that is not known.
 	Followers *Followers `json:"followers,omitempty"`
 }
 
@@ -84,7 +82,7 @@ const patience = 10
 // than notifications told, it fails in order to be tried again.
 func (a *Activities) ConfirmRun(ctx context.Context, in ConfirmRunInput) (ConfirmResult, error) {
 	result, err := a.confirmRun(ctx, in)
-	if err == nil && in.Policy != nil && (result.Outcome == Confirmed || result.Outcome == AlreadyConfirmed) {
+	if err == nil && (result.Outcome == Confirmed || result.Outcome == AlreadyConfirmed) {
 		result.Followers = a.followersOf(ctx, in.Run.Account, in.Run.Stack)
 	}
 	return result, err
@@ -139,8 +137,7 @@ func refusal(err error) bool {
 	return said
 }
 
-// look reads the run and checks it, and the rules where it was judged by them.
-// An empty outcome means: go ahead.
+// look reads the run, and checks it and the rules. An empty outcome means: go ahead.
 func (a *Activities) look(ctx context.Context, api Spacelift, in ConfirmRunInput, patient bool) (ConfirmResult, error) {
 	run, err := api.Run(ctx, in.Run)
 	if err != nil {
@@ -151,7 +148,7 @@ func (a *Activities) look(ctx context.Context, api Spacelift, in ConfirmRunInput
 			in.Run, run.State, run.StateVersion, in.Expect.State, in.Expect.StateVersion)
 	}
 	result := check(in, run)
-	if in.Policy != nil && (result.Outcome == "" || result.Outcome == ConfirmRefused) {
+	if result.Outcome == "" || result.Outcome == ConfirmRefused {
 		judged, err := a.checkRules(ctx, in, run)
 		if err != nil {
 			return ConfirmResult{}, err

@@ -12,6 +12,7 @@ import (
 	"go.temporal.io/sdk/testsuite"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/policy"
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/spacelift/simulator"
 )
@@ -92,8 +93,9 @@ func (r *rig) judged() activities.ConfirmRunInput {
 		Run: r.ref,
 		Expect: activities.Expect{
 			Type: run.Type, State: spacelift.RunStateUnconfirmed, StateVersion: 5,
-			CommitHash: run.Commit.Hash, Delta: run.Delta, Labels: auto,
+			CommitHash: run.Commit.Hash, Delta: run.Delta,
 		},
+		Policy: r.acts.Rules.Resolve(auto), PlanSince: noon.Add(-time.Hour),
 		Note: "Confirmed by Gantry because of gantry:confirm=auto (state version 5).",
 	}
 }
@@ -156,7 +158,7 @@ func TestConfirmRun(t *testing.T) {
 		{
 			name:   "the label that allows it is gone",
 			before: func(r *rig) { r.must(r.sim.SetLabels(stack, "gantry:managed")) },
-			want:   activities.PlanChanged, reason: "labels",
+			want:   activities.RulesChanged, reason: "labels",
 		},
 		{
 			name: "the plan is larger than judged",
@@ -283,7 +285,10 @@ func TestConfirmRunLosesTheRace(t *testing.T) {
 		Ref: ref, Type: spacelift.RunTypeTracked, State: spacelift.RunStateUnconfirmed, StateVersion: 0, StackLabels: auto,
 		History: []spacelift.Transition{{State: spacelift.RunStateUnconfirmed}},
 	}
-	in := activities.ConfirmRunInput{Run: ref, Expect: activities.Expect{Type: plan.Type, State: plan.State, Labels: auto}, Note: "Confirmed by Gantry."}
+	in := activities.ConfirmRunInput{
+		Run: ref, Expect: activities.Expect{Type: plan.Type, State: plan.State},
+		Policy: (*policy.Rules)(nil).Resolve(auto), Note: "Confirmed by Gantry.",
+	}
 	for _, tc := range []struct {
 		name   string
 		then   spacelift.RunState // what somebody made of it
@@ -298,7 +303,9 @@ func TestConfirmRunLosesTheRace(t *testing.T) {
 			api := &racing{run: plan, then: tc.then}
 			var suite testsuite.WorkflowTestSuite
 			env := suite.NewTestActivityEnvironment()
-			env.RegisterActivity(&activities.Activities{Accounts: map[spacelift.Account]activities.Spacelift{"acme": api}})
+			env.RegisterActivity(&activities.Activities{
+				Accounts: map[spacelift.Account]activities.Spacelift{"acme": api}, Temporal: &fakeTemporal{never: true},
+			})
 			var a *activities.Activities
 			value, err := env.ExecuteActivity(a.ConfirmRun, in)
 			if err != nil {
@@ -325,6 +332,10 @@ type racing struct {
 	run  spacelift.Run
 	then spacelift.RunState
 	sent int
+}
+
+func (r *racing) StacksByLabel(context.Context, string) (spacelift.Listing[spacelift.Stack], error) {
+	return spacelift.Listing[spacelift.Stack]{}, nil
 }
 
 func (r *racing) Run(context.Context, spacelift.RunRef) (spacelift.Run, error) { return r.run, nil }

@@ -78,12 +78,12 @@ func TestReadRulesWhileTemporalIsAway(t *testing.T) {
 	}
 }
 
-// judgedByPolicy is what a workflow of today asks.
-func (r *rig) judgedByPolicy(labels ...string) activities.ConfirmRunInput {
+// judgedBy is what a workflow asks about a stack with these labels.
+func (r *rig) judgedBy(labels ...string) activities.ConfirmRunInput {
 	r.Helper()
 	in := r.judged()
 	rules := done[activities.Rules](r, r.acts.ReadRules, activities.ReadRulesInput{Run: r.ref, Labels: labels})
-	in.Policy, in.PlanSince, in.Expect.Labels = &rules.Policy, noon.Add(-time.Hour), nil
+	in.Policy = rules.Policy
 	return in
 }
 
@@ -178,7 +178,7 @@ func TestConfirmRunByPolicy(t *testing.T) {
 			if tc.labels == nil {
 				tc.labels = production
 			}
-			in := r.judgedByPolicy(tc.labels...)
+			in := r.judgedBy(tc.labels...)
 			if tc.before != nil {
 				tc.before(r)
 			}
@@ -200,7 +200,7 @@ func TestConfirmRunByPolicy(t *testing.T) {
 // A freeze that may be there and can't be asked for is a reason to wait.
 func TestConfirmRunDoesNotGuessAboutFreezes(t *testing.T) {
 	r := newRig(t)
-	in := r.judgedByPolicy(auto...)
+	in := r.judgedBy(auto...)
 	r.temporal.away = serviceerror.NewUnavailable("away")
 	if _, err := r.confirm(in); err == nil || nonRetryable(err) {
 		t.Errorf("%v, want an error worth another attempt", err)

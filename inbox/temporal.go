@@ -31,7 +31,7 @@ func (t TemporalTarget) Signal(ctx context.Context, run spacelift.RunRef, events
 			WorkflowIDReusePolicy: enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
 			TypedSearchAttributes: workflows.StartAttributes(run, events), // one event less in the history than if it set them
 		},
-		workflows.ManageRunType, workflows.ManageRunInput{Run: run, Generation: workflows.CurrentGeneration})
+		workflows.ManageRunType, workflows.ManageRunInput{Run: run})
 	if err != nil {
 		return fmt.Errorf("signal %s: %w", id, classify(err))
 	}

@@ -54,7 +54,7 @@ func TestTemporalTargetSignalsOneExecutionPerRun(t *testing.T) {
 		Attributes: map[string]any{
 			"GantryAccount": "acme", "GantryStack": "network", "GantryRunState": "READY", "GantryRunType": "TRACKED", "GantryPhase": "queued",
 		},
-		Workflow: "ManageRun", Input: []any{workflows.ManageRunInput{Run: run, Generation: workflows.CurrentGeneration}},
+		Workflow: "ManageRun", Input: []any{workflows.ManageRunInput{Run: run}},
 	}
 	if diff := cmp.Diff(want, c.asked); diff != "" {
 		t.Errorf("asked (-want +got):\n%s", diff)

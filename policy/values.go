@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -14,9 +13,7 @@ type Value struct {
 	Origin string // see Setting
 }
 
-// Values lists each value of the policy, in the order of Policy. Values without
-// an origin are left out: the execution they are from began before there was
-// such a value.
+// Values lists each value of the policy, in the order of Policy.
 func (p Policy) Values() []Value {
 	values := []Value{show("profile", p.Profile, or("none")), show("confirm", p.Confirm, or[ConfirmMode](""))}
 	for _, l := range p.limits() {
@@ -48,7 +45,7 @@ func (p Policy) Values() []Value {
 	} {
 		values = append(values, Value{"deadlines." + d.Name, d.Value, p.Deadlines.Origin})
 	}
-	return slices.DeleteFunc(values, func(v Value) bool { return v.Origin == "" })
+	return values
 }
 
 func show[T any](name string, s Setting[T], spell func(T) string) Value {

@@ -1,7 +1,6 @@
 package server_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -157,20 +156,5 @@ func TestTimelineTokensThatAreNotOurs(t *testing.T) {
 	r.temporal.set(story(3))
 	for _, token := range []string{"!!", "eA", "MQ", "LTEuYQ", strings.Repeat("A", 4000)} { // "x", "1", "-1.a"
 		wantProblem(t, r.get(runPath+"/timeline?pageToken="+token, viewerToken), http.StatusBadRequest, "bad-request")
-	}
-}
-
-// An execution of an earlier version knew fewer policy values; none is made up.
-func TestThePolicyOfAnOldExecution(t *testing.T) {
-	var old workflows.RunStatus
-	if err := json.Unmarshal([]byte(`{"run":{"account":"acme","stack":"network-prod","run":"01KDX3V4T8Q2M5N7P9R1S3T5V7"},"stateVersion":5,
-		"phase":"done","managed":true,"policy":{"confirm":{"value":"auto","origin":"gantry:confirm=auto"}},"startedAt":"2026-01-01T10:00:00Z"}`), &old); err != nil {
-		t.Fatal(err)
-	}
-	r := newRig(t)
-	r.temporal.set(old)
-	want := []api.PolicyValue{{Name: "confirm", Value: "auto", Origin: "gantry:confirm=auto"}}
-	if diff := cmp.Diff(want, decode[api.Run](t, r.get(runPath, viewerToken)).Policy); diff != "" {
-		t.Errorf("policy (-want +got):\n%s", diff)
 	}
 }

@@ -28,14 +28,13 @@ func TestGetRun(t *testing.T) {
 	ref := spacelift.RunRef{Account: "acme", Stack: "network-prod", Run: "01KDX3V4T8Q2M5N7P9R1S3T5V7"}
 	at := time.Date(2026, 1, 1, 10, 1, 1, 0, time.UTC)
 	r := newRig(t)
+	resolved := (*policy.Rules)(nil).Resolve([]string{"gantry:managed"})
+	resolved.Problems = []policy.Problem{{Label: "gantry:confirm=atuo", Problem: "its value is wrong", Remedy: "write auto"}}
 	r.temporal.status[workflows.ManageRunID(ref)] = workflows.RunStatus{
 		Run: ref, Type: "TRACKED", State: "UNCONFIRMED", StateVersion: 5, Phase: workflows.PhaseHolding, Managed: true,
 		WaitingFor: &workflows.WaitingFor{What: workflows.WaitLabels, Reason: "a label can't be followed", Since: at, Who: "anyone"},
-		Policy: policy.Policy{
-			Confirm:  policy.Setting[policy.ConfirmMode]{Value: policy.ConfirmManual, Origin: policy.OriginDefault},
-			Problems: []policy.Problem{{Label: "gantry:confirm=atuo", Problem: "its value is wrong", Remedy: "write auto"}},
-		},
-		Delta: &spacelift.Delta{Added: 3, Changed: 1, Resources: 42}, Commit: spacelift.Commit{Hash: "9f2c"}, StartedAt: at,
+		Policy:     resolved,
+		Delta:      &spacelift.Delta{Added: 3, Changed: 1, Resources: 42}, Commit: spacelift.Commit{Hash: "9f2c"}, StartedAt: at,
 		States:   []workflows.StateEntry{{State: "UNCONFIRMED", StateVersion: 5, At: at}},
 		Timeline: []workflows.TimelineEntry{{At: at, Kind: workflows.KindEvent, Source: "webhook", Summary: "the run is UNCONFIRMED", State: "UNCONFIRMED", StateVersion: 5}},
 	}
@@ -47,15 +46,20 @@ func TestGetRun(t *testing.T) {
 		Account: "acme", Stack: "network-prod", Run: "01KDX3V4T8Q2M5N7P9R1S3T5V7", Type: "TRACKED", State: "UNCONFIRMED", StateVersion: 5,
 		Phase: api.PhaseHolding, Managed: true,
 		WaitingFor: &api.WaitingFor{What: "labels", Reason: "a label can't be followed", Since: at, Who: new("anyone")},
-		Policy: []api.PolicyValue{
-			{Name: "confirm", Value: "manual", Origin: "default"},
-			{Name: "unreadable", Value: "gantry:confirm=atuo", Origin: "gantry:confirm=atuo", Problem: new("its value is wrong; write auto")},
-		},
-		Delta: &api.Delta{Added: 3, Changed: 1, Resources: 42}, Commit: &api.Commit{Hash: new("9f2c")}, StartedAt: at,
+		Delta:      &api.Delta{Added: 3, Changed: 1, Resources: 42}, Commit: &api.Commit{Hash: new("9f2c")}, StartedAt: at,
 		States:   []api.StateEntry{{State: "UNCONFIRMED", StateVersion: 5, At: at}},
 		Timeline: []api.TimelineEntry{{At: at, Kind: "event", Source: "webhook", Summary: "the run is UNCONFIRMED", State: new("UNCONFIRMED"), StateVersion: new(5)}},
 	}
-	if diff := cmp.Diff(want, decode[api.Run](t, w)); diff != "" {
+	got := decode[api.Run](t, w)
+	policyOf, unreadable := got.Policy, api.PolicyValue{
+		Name: "unreadable", Value: "gantry:confirm=atuo", Origin: "gantry:confirm=atuo", Problem: new("its value is wrong; write auto"),
+	}
+	if n := len(policyOf); n != len(resolved.Values())+1 || policyOf[1] != (api.PolicyValue{Name: "confirm", Value: "manual", Origin: "default"}) ||
+		!cmp.Equal(policyOf[n-1], unreadable) {
+		t.Errorf("the policy is %+v", policyOf)
+	}
+	got.Policy = nil
+	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("run (-want +got):\n%s", diff)
 	}
 }

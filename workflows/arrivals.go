@@ -36,7 +36,7 @@ func (m *manager) takeEvents(ctx workflow.Context) {
 	m.arrived = arrivals{}
 	if told.garbled > 0 {
 		m.known.note(now, KindNote, "%d signals could not be read and were dropped", told.garbled)
-		m.quiet.broken(now, m.known.Generation)
+		m.quiet.since = now
 	}
 	for _, batch := range told.batches {
 		m.known.take(now, batch.Events)
@@ -44,7 +44,7 @@ func (m *manager) takeEvents(ctx workflow.Context) {
 		if batch.GiveUp != "" {
 			m.known.giveUp(now, batch.GiveUp)
 		}
-		m.quiet.broken(now, m.known.Generation)
+		m.quiet.since = now
 	}
 	m.known.arrive(now)
 }

@@ -91,7 +91,7 @@ func (r *record) present() *asking {
 // knows, and that the state asks for a decision.
 func (r *record) arrive(at time.Time) {
 	now, ok := r.current()
-	if !ok || r.Generation == 0 {
+	if !ok {
 		return
 	}
 	key := keyOfState(now)

@@ -30,18 +30,13 @@ func (m *manager) confirm(ctx workflow.Context, n next) error {
 
 // confirmation is what to ask Spacelift, given these facts.
 func confirmation(s situation, n next) activities.ConfirmRunInput {
-	in := activities.ConfirmRunInput{
+	return activities.ConfirmRunInput{
 		Run: s.Run,
 		Expect: activities.Expect{
-			Type: s.Type, State: s.State, StateVersion: s.StateVersion,
-			CommitHash: s.Commit.Hash, Delta: s.Delta, Labels: s.Labels,
+			Type: s.Type, State: s.State, StateVersion: s.StateVersion, CommitHash: s.Commit.Hash, Delta: s.Delta,
 		},
-		Note: n.Note,
+		Policy: s.rules.Policy, PlanSince: s.ask.Since, Note: n.Note,
 	}
-	if s.generation > 0 {
-		in.Policy, in.PlanSince = &s.rules.Policy, s.ask.Since
-	}
-	return in
 }
 
 // answered records what came of the wish to confirm, and what the API showed.
@@ -60,7 +55,7 @@ func (r *record) answered(now time.Time, in activities.ConfirmRunInput, result a
 	r.takeFollowers(now, followersOf(result.Followers))
 	ask := r.asking(stateKey{plan, in.Expect.State})
 	if ask == nil {
-		ask = new(asking) // generation 0 keeps none
+		ask = new(asking) // there were more than maxAskings since
 	}
 	switch result.Outcome {
 	case activities.Confirmed:
@@ -96,7 +91,7 @@ func (r *record) answered(now time.Time, in activities.ConfirmRunInput, result a
 // refused lets Gantry ask again later: what keeps Spacelift from confirming, a
 // lock, a policy, the rights of a key, may pass.
 func (r *record) refused(at time.Time, reason string) {
-	if r.Generation == 0 || r.fails(at, doConfirm, refusedFirst, refusedLongest, reason) {
+	if r.fails(at, doConfirm, refusedFirst, refusedLongest, reason) {
 		r.note(at, KindAction, "%s", reason)
 	}
 }

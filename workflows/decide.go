@@ -97,7 +97,7 @@ func decide(s situation) next {
 		}
 	case s.State.Terminal():
 		return decideEnd(s)
-	case s.generation > 0 && s.rules == nil && s.ask == nil:
+	case s.rules == nil && s.ask == nil:
 		n := passing(s, PhaseQueued, "Gantry reads what holds for the run")
 		return s.attempt(n.to(doRules))
 	case !s.State.Known():
@@ -126,18 +126,8 @@ func decide(s situation) next {
 	}
 	switch s.State {
 	case spacelift.RunStateUnconfirmed:
-		if s.generation == 0 {
-			return decidePlanAt0(s)
-		}
 		return decidePlan(s)
 	case spacelift.RunStatePendingReview:
-		if s.generation == 0 {
-			return next{
-				Do: doWait, Phase: PhaseWaiting, Journal: true,
-				Reason: "the plan drew a warning and somebody has to review it in Spacelift; this version of Gantry does not review",
-				What:   WaitPerson, Who: whoReviewer, Then: "Spacelift ends the run with the review",
-			}
-		}
 		return decideReview(s, "the plan drew a warning and has to be reviewed")
 	case spacelift.RunStateQueued:
 		if s.needsApproval {
@@ -230,15 +220,13 @@ func prospect(s situation) string {
 		return "Gantry only watches: the stack does not carry " + spacelift.LabelManaged
 	case len(s.Policy.Problems) > 0:
 		return "a plan with changes will be held: " + objection(s.Policy.Problems)
-	case s.Policy.Confirm.Value == policy.ConfirmAuto && s.generation == 0:
-		return fmt.Sprintf("Gantry confirms a plan with changes (%s)", s.Policy.Confirm.Origin)
 	case s.Policy.Confirm.Value == policy.ConfirmAuto && s.Policy.AsksPeople():
 		return fmt.Sprintf("Gantry confirms a plan with changes that is within its limits (%s); other plans are for people", s.Policy.Confirm.Origin)
 	case s.Policy.Confirm.Value == policy.ConfirmAuto:
 		return fmt.Sprintf("Gantry confirms a plan with changes (%s)", s.Policy.Confirm.Origin)
 	case s.Policy.Confirm.Value == policy.ConfirmNoDeletes:
 		return fmt.Sprintf("Gantry confirms a plan that deletes nothing (%s); other plans are for people", s.Policy.Confirm.Origin)
-	case s.generation > 0 && s.Policy.Approvals.Value > 0:
+	case s.Policy.Approvals.Value > 0:
 		return fmt.Sprintf("a plan with changes waits for %s through Gantry (%s)", approvalsOf(s.Policy.Approvals.Value), s.Policy.Approvals.Origin)
 	}
 	return "a plan with changes waits for somebody to confirm or discard it in Spacelift"

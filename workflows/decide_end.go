@@ -18,9 +18,6 @@ const longestRetry = time.Hour
 // that would cost each of them.
 func decideEnd(s situation) next {
 	end := next{Do: doFinish, Phase: PhaseDone, Reason: outcome(s.RunStatus)}
-	if s.generation == 0 {
-		return end
-	}
 	if s.State != spacelift.RunStateFailed && s.outsider() {
 		looking := passing(s, PhaseFollowing, fmt.Sprintf("the run is %s, and Gantry looks who decided", s.State))
 		return s.attempt(looking.to(doRead))
@@ -67,7 +64,7 @@ func decideEnd(s situation) next {
 // outsider reports whether the run went on, or ended, without Gantry, and
 // nobody has looked yet who decided.
 func (s situation) outsider() bool {
-	if s.generation == 0 || !s.Managed || s.rules == nil {
+	if !s.Managed || s.rules == nil {
 		return false
 	}
 	switch s.State {

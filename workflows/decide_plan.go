@@ -239,7 +239,7 @@ func reviewing(s situation, verdict spacelift.ReviewDecision, why, note string) 
 // confirmNote is what Spacelift shows with a confirmation. It differs between
 // plans.
 func confirmNote(s situation) string {
-	if s.generation > 0 && !s.alone() {
+	if !s.alone() {
 		return fmt.Sprintf("Confirmed by Gantry: approved by %s (state version %d).", s.approvers(), s.StateVersion)
 	}
 	return fmt.Sprintf("Confirmed by Gantry because of %s (state version %d).", s.Policy.Confirm.Origin, s.StateVersion)

@@ -28,13 +28,8 @@ var rulebook = func() *policy.Rules {
 // in is the situation of a tracked run that is in a state, told by the API, with
 // everything known that a decision needs.
 func in(state spacelift.RunState, change ...func(*situation)) situation {
-	s := situation{RunStatus: at(state), generation: CurrentGeneration, now: t0, read: true}
-	s.entered = entrance{Key: s.key(), At: t0}
-	if asks(state, false) {
-		s.ask = &asking{Key: s.key(), Since: t0, Looked: true, Announced: true}
-	}
-	s.excluded = []string{"jane"}
-	with("gantry:managed")(&s)
+	s := about(at(state))
+	s.followers = nil
 	for _, c := range change {
 		c(&s)
 	}

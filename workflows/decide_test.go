@@ -1,12 +1,9 @@
 package workflows
 
 import (
-	"slices"
 	"strings"
 	"testing"
 	"time"
-
-	"pgregory.net/rapid"
 
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -27,12 +24,24 @@ func at(state spacelift.RunState, change ...func(*RunStatus)) RunStatus {
 
 func labels(l ...string) func(*RunStatus) {
 	return func(s *RunStatus) {
-		s.Labels, s.Managed, s.Policy = l, spacelift.Managed(l), policyAt0(l)
+		s.Labels, s.Managed, s.Policy = l, spacelift.Managed(l), rulebook.Resolve(l)
 	}
 }
 
-// decideAt0 decides as generation 0 does.
-func decideAt0(s RunStatus) next { return decide(situation{RunStatus: s}) }
+// about is the situation of a run with these facts, which the API has shown, with
+// everything known that a decision needs.
+func about(facts RunStatus) situation {
+	s := situation{RunStatus: facts, now: t0, read: true}
+	s.entered = entrance{Key: s.key(), At: t0}
+	if asks(s.State, false) {
+		s.ask = &asking{Key: s.key(), Since: t0, Looked: true, Announced: true}
+	}
+	s.excluded = []string{"jane"}
+	s.followers = &followers{At: t0}
+	with(s.Labels...)(&s)
+	s.Approvals = s.approvals()
+	return s
+}
 
 func runType(t spacelift.RunType) func(*RunStatus) { return func(s *RunStatus) { s.Type = t } }
 
@@ -74,7 +83,7 @@ func TestDecide(t *testing.T) {
 		{name: "PERFORMING", facts: at("PERFORMING", runType("TASK")), do: doWait, phase: PhaseApplying, what: WaitSpacelift, reason: "task"},
 		{name: "DESTROYING", facts: at("DESTROYING", runType("DESTROY")), do: doWait, phase: PhaseApplying, what: WaitSpacelift, reason: "destroying"},
 		{name: "FINISHED", facts: at("FINISHED"), do: doFinish, phase: PhaseDone, reason: "3 added, 1 changed, 2 deleted"},
-		{name: "FAILED", facts: at("FAILED"), do: doFinish, phase: PhaseDone, reason: "failed"},
+		{name: "FAILED", facts: at("FAILED", labels()), do: doFinish, phase: PhaseDone, reason: "failed"},
 		{name: "DISCARDED", facts: at("DISCARDED"), do: doFinish, phase: PhaseDone, reason: "discarded"},
 		{name: "CANCELED", facts: at("CANCELED"), do: doFinish, phase: PhaseDone, reason: "cancelled"},
 		{name: "STOPPED", facts: at("STOPPED"), do: doFinish, phase: PhaseDone, reason: "stopped"},
@@ -114,14 +123,13 @@ func TestDecide(t *testing.T) {
 		// Each plan once.
 		{name: "confirmed by us", facts: at("UNCONFIRMED", auto, plan(5, PlanConfirmed, 1)), do: doWait, phase: PhaseApplying, what: WaitSpacelift, reason: "confirmed"},
 		{name: "confirmed by somebody", facts: at("UNCONFIRMED", auto, plan(5, PlanAlready, 1)), do: doWait, phase: PhaseApplying, what: WaitSpacelift, reason: "confirmed"},
-		{name: "refused", facts: at("UNCONFIRMED", auto, plan(5, PlanRefused, 1)), do: doHold, phase: PhaseHolding, what: WaitPerson, reason: "because of that"},
 		{name: "changed under our eyes", facts: at("UNCONFIRMED", auto, plan(5, PlanChanged, 1)), do: doConfirm, phase: PhaseConfirming, what: WaitAnswer, reason: "gantry:confirm=auto"},
 		{name: "keeps changing", facts: at("UNCONFIRMED", auto, plan(5, PlanChanged, maxLooks)), do: doHold, phase: PhaseHolding, what: WaitPerson, reason: "different things"},
 		{name: "another plan after a confirmed one", facts: at("UNCONFIRMED", auto, plan(1, PlanConfirmed, 1)), do: doConfirm, phase: PhaseConfirming, what: WaitAnswer, reason: "gantry:confirm=auto"},
 		{name: "another plan after a refused one", facts: at("UNCONFIRMED", auto, plan(1, PlanRefused, 1)), do: doConfirm, phase: PhaseConfirming, what: WaitAnswer, reason: "gantry:confirm=auto"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			n := decideAt0(tc.facts)
+			n := decide(about(tc.facts))
 			if n.Do != tc.do || n.Phase != tc.phase || n.What != tc.what {
 				t.Errorf("decided %s in phase %s waiting for %q, want %s, %s, %q", n.Do, n.Phase, n.What, tc.do, tc.phase, tc.what)
 			}
@@ -142,7 +150,7 @@ func TestDecide(t *testing.T) {
 // not merely fallen through to.
 func TestDecideKnowsEveryState(t *testing.T) {
 	for _, state := range spacelift.RunStates {
-		n := decideAt0(at(state))
+		n := decide(about(at(state, labels())))
 		if n.Phase == PhaseFollowing {
 			t.Errorf("%s is only followed", state)
 		}
@@ -158,7 +166,7 @@ func TestOutcomeSaysWhoAndWhy(t *testing.T) {
 		{State: spacelift.RunStateUnconfirmed, StateVersion: 4},
 		{State: spacelift.RunStateDiscarded, StateVersion: 5, Actor: "jane", Note: "not on a Friday"},
 	}
-	if got, want := decideAt0(s).Reason, "the plan was discarded by jane: not on a Friday"; got != want {
+	if got, want := decide(about(s)).Reason, "the plan was discarded by jane: not on a Friday"; got != want {
 		t.Errorf("outcome is %q, want %q", got, want)
 	}
 }
@@ -167,42 +175,3 @@ var (
 	testRun = spacelift.RunRef{Account: "acme", Stack: "network-prod", Run: "01KDX3V4T8Q2M5N7P9R1S3T5V7"}
 	t0      = time.Date(2026, 1, 1, 10, 0, 0, 0, time.UTC)
 )
-
-// Whatever the facts, Gantry confirms only an unconfirmed plan of a tracked run
-// of a managed stack whose labels are all understood and say auto, and only
-// while it has not settled that plan.
-func TestDecideNeverConfirmsAgainstPolicy(t *testing.T) {
-	vocabulary := []string{
-		"gantry:managed", "gantry:confirm=auto", "gantry:confirm=manual", "gantry:confirm=no-deletes", "gantry:approvals=2",
-		"gantry:window=nights", "gantry:confirm=", "Gantry:confirm=auto", "gantry:whatever",
-	}
-	rapid.Check(t, func(t *rapid.T) {
-		carried := rapid.SliceOf(rapid.SampledFrom(vocabulary)).Draw(t, "labels")
-		s := at(rapid.SampledFrom(append(slices.Clone(spacelift.RunStates), "SOAKING", "")).Draw(t, "state"),
-			labels(carried...),
-			runType(rapid.SampledFrom(append(slices.Clone(spacelift.RunTypes), "ROLLBACK", "")).Draw(t, "type")))
-		for range rapid.IntRange(0, 2).Draw(t, "plans") {
-			plan(rapid.IntRange(4, 6).Draw(t, "version"),
-				rapid.SampledFrom([]PlanResult{PlanConfirmed, PlanAlready, PlanChanged, PlanRefused}).Draw(t, "result"),
-				rapid.IntRange(1, maxLooks).Draw(t, "looks"))(&s)
-		}
-		if decideAt0(s).Do != doConfirm {
-			return
-		}
-		allowed := map[string]bool{"gantry:managed": true, "gantry:confirm=auto": true}
-		for _, l := range carried {
-			if !allowed[l] {
-				t.Errorf("confirms in spite of %s", l)
-			}
-		}
-		if !slices.Contains(carried, "gantry:managed") || !slices.Contains(carried, "gantry:confirm=auto") {
-			t.Errorf("confirms with the labels %q", carried)
-		}
-		if s.State != spacelift.RunStateUnconfirmed || s.Type != spacelift.RunTypeTracked {
-			t.Errorf("confirms a %s run in %s", s.Type, s.State)
-		}
-		if p := planOf(s); p != nil && (p.Result != PlanChanged || p.Looks >= maxLooks) {
-			t.Errorf("confirms a plan that is settled: %+v", *p)
-		}
-	})
-}

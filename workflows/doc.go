@@ -21,12 +21,11 @@
 //   - log other than through workflow.GetLogger;
 //   - call anything outside other than as an activity.
 //
-// A change in the order or kind of commands needs workflow.GetVersion, or a
-// generation of its own (see CurrentGeneration and generation0.go), which older
-// versions leave alone (newer.go), and a newly recorded history in
-// testdata/histories in the same commit. Names of
-// workflows, signals, queries, search attributes and JSON fields are contracts:
-// add, never rename. Events and labels come from outside: they may be wrong,
+// A change in the order or kind of commands needs a newly recorded history in
+// testdata/histories in the same commit, and workflow.GetVersion once a version
+// has been released (docs/adr/0010-versions.md). From then on, names of workflows,
+// signals, queries, search attributes and JSON fields are contracts: add, never
+// rename. Events and labels come from outside: they may be wrong,
 // repeated, out of order or forged, and whatever they say makes Gantry look at
 // the run, never act on their word alone.
 package workflows

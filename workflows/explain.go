@@ -81,7 +81,7 @@ func (s situation) upcoming(n next) []NextStep {
 	if what := s.whatFollows(); what != "" && !s.State.Terminal() {
 		all = append(all, NextStep{What: what})
 	}
-	if d := s.deadline(); d > 0 && n.What == WaitSpacelift && s.generation > 0 && s.Managed && !s.entered.Overdue && !s.entered.At.IsZero() {
+	if d := s.deadline(); d > 0 && n.What == WaitSpacelift && s.Managed && !s.entered.Overdue && !s.entered.At.IsZero() {
 		all = append(all, NextStep{At: s.entered.At.Add(d), What: fmt.Sprintf("Gantry looks for itself, and if the run is still %s tells people", s.State)})
 	}
 	return all[:min(len(all), maxNext)]
@@ -107,7 +107,7 @@ func (s situation) dueMeans(d policy.Due) string {
 // rulesOf lists the rules that matter for where the run is, in the order they
 // were looked at.
 func rulesOf(s situation) []Rule {
-	if s.State == "" || s.generation == 0 {
+	if s.State == "" {
 		return nil
 	}
 	if !s.Managed {

@@ -70,10 +70,7 @@ func (r *record) facts() RunStatus {
 // policy is what the run is managed by: what was read, or as long as nothing
 // was, what labels alone say.
 func (r *record) policy(labels []string) policy.Policy {
-	switch {
-	case r.Generation == 0:
-		return policyAt0(labels)
-	case r.Rules == nil:
+	if r.Rules == nil {
 		return (*policy.Rules)(nil).Resolve(labels)
 	}
 	return r.Rules.Policy

@@ -55,9 +55,6 @@ func fold(r record, events ...RunEvent) record {
 // only a notification told. It is the same one whatever came first; what the API
 // told, the newest states and the end are always kept.
 func (r *record) least() int {
-	if r.Generation == 0 {
-		return 0
-	}
 	return max(0, slices.IndexFunc(r.Events, func(e RunEvent) bool { return e.Source != SourceReconcile }))
 }
 
@@ -207,9 +204,7 @@ func (r *record) disbelieve(states []stateKey) {
 	if n := len(r.Doubted); n > maxEvents {
 		r.Doubted = r.Doubted[n-maxEvents:]
 	}
-	if r.Generation > 0 {
-		r.Events = r.believed()
-	}
+	r.Events = r.believed()
 }
 
 // current returns the newest event: its state is the run's.

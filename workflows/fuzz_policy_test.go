@@ -27,7 +27,6 @@ func FuzzPolicy(f *testing.F) {
 	f.Fuzz(func(t *testing.T, labels byte, data []byte) {
 		g := gamble{T: t, now: t0, labels: fuzzLabels[int(labels)%len(fuzzLabels)], said: map[stateKey]map[string]Verdict{}, confirmed: map[stateKey]bool{}}
 		g.r = fresh()
-		g.r.Generation = CurrentGeneration
 		for b := range slices.Chunk(data[:min(len(data), 400)], 4) {
 			if len(b) == 4 {
 				g.happens(b)

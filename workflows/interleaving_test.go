@@ -152,9 +152,6 @@ func TestContinueAsNewKeepsWhatPeopleSaid(t *testing.T) {
 	for _, check := range r.checks {
 		check()
 	}
-	if carried.Generation != workflows.CurrentGeneration {
-		t.Errorf("it continues in generation %d", carried.Generation)
-	}
 
 	second := r.next()
 	second.at(time.Minute, func() {

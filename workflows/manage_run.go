@@ -64,7 +64,7 @@ func ManageRun(ctx workflow.Context, in ManageRunInput) (RunStatus, error) {
 				continue
 			}
 			return RunStatus{}, workflow.NewContinueAsNewError(ctx, ManageRun, ManageRunInput{
-				Run: in.Run, Generation: m.known.Generation, Known: &m.known,
+				Run: in.Run, Known: &m.known,
 			})
 		}
 		if err := m.rest(ctx, n); err != nil {
@@ -100,13 +100,12 @@ type manager struct {
 }
 
 func newManager(ctx workflow.Context, in ManageRunInput) (*manager, error) {
-	leaveToNewer(in)
 	if err := in.Run.Validate(); err != nil {
 		return nil, temporal.NewNonRetryableApplicationError(fmt.Sprintf("manage run %s: %v", in.Run, err), ErrTypeImpossibleRun, err)
 	}
 	m := &manager{
 		known: record{
-			Run: in.Run, StartedAt: workflow.GetInfo(ctx).WorkflowStartTime.UTC(), Generation: in.Generation, RetryOf: in.RetryOf,
+			Run: in.Run, StartedAt: workflow.GetInfo(ctx).WorkflowStartTime.UTC(), RetryOf: in.RetryOf,
 		},
 		events:  workflow.GetSignalChannel(ctx, RunEventsSignal),
 		log:     workflow.GetLogger(ctx),

@@ -80,22 +80,15 @@ type RunEvent struct {
 	ReceivedAt time.Time   `json:"receivedAt"`         // by our clock
 }
 
-// CurrentGeneration is the generation of executions that are started today.
-// Executions of generation 0 began before there were policies, people's
-// decisions and clocks: they go on as they began, with the commands that their
-// histories hold.
-const CurrentGeneration = 1
-
 // ManageRunInput starts ManageRun, and carries what it knows when it continues
-// as new. Who starts an execution with a signal sets Run and Generation; who
-// starts it without one may give the events that are known already.
+// as new. A caller that starts an execution with a signal sets Run alone; one that
+// starts it without a signal may give the events that are known already.
 type ManageRunInput struct {
-	Run        spacelift.RunRef `json:"run"`
-	Generation int              `json:"generation,omitempty"` // CurrentGeneration
-	Events     []RunEvent       `json:"events,omitempty"`
-	RetryOf    *RetryOf         `json:"retryOf,omitempty"` // nil: it tries no other run again, as far as is known
-	Chains     []ChainRef       `json:"chains,omitempty"`  // that the run is part of, as far as is known
-	Known      *record          `json:"known,omitempty"`
+	Run     spacelift.RunRef `json:"run"`
+	Events  []RunEvent       `json:"events,omitempty"`
+	RetryOf *RetryOf         `json:"retryOf,omitempty"` // nil: it tries no other run again, as far as is known
+	Chains  []ChainRef       `json:"chains,omitempty"`  // that the run is part of, as far as is known
+	Known   *record          `json:"known,omitempty"`
 }
 
 // ManageRunID is the workflow id of the one execution that manages a run.

@@ -8,8 +8,8 @@ import (
 )
 
 // How long an execution hears nothing before it asks for itself. Notifications
-// get lost; this is the net below Reconcile, which finds most of it earlier. From
-// generation 1 on the policy's deadlines take the place of quietWorking.
+// get lost; this is the net below Reconcile, which finds most of it earlier. The
+// policy's deadlines take the place of quietWorking where they apply.
 const (
 	quietWorking = 30 * time.Minute // while Spacelift is to go on by itself
 	quietWaiting = 6 * time.Hour    // while people are to decide, or something holds the run
@@ -19,15 +19,6 @@ const (
 // again. It doubles up to quietWorking: a day without Spacelift costs some 50
 // looks, of 6 events each.
 const lookAgain = time.Minute
-
-// patience is how long to hear nothing in a phase, having asked so many times
-// in a row without learning anything.
-func patience(p Phase, asked int) time.Duration {
-	if p == PhaseWaiting || p == PhaseHolding {
-		return quietWaiting
-	}
-	return min(quietWorking<<min(asked, 4), quietWaiting)
-}
 
 // withQuickCall is for calls that Spacelift mostly answers at once. They run as
 // local activities inside the workflow task: one event in the history instead

@@ -319,21 +319,6 @@ func TestADecisionIsAboutThePlanThereWasWhenItCame(t *testing.T) {
 	}
 }
 
-// Executions that older versions began take no decisions, and say so.
-func TestGeneration0TakesNoDecisions(t *testing.T) {
-	r := newRig(t, asked)
-	r.old = true
-	r.at(0, func() { r.moves(queued, planning, unconfirmed) })
-	r.at(time.Minute, func() {
-		r.denied(ann, workflows.Approve, workflows.ErrTypeNotAsked, "decide in Spacelift")
-		r.stops(ann, "", workflows.ErrTypeNotStoppable)
-		r.person("jane", discarded, "")
-		r.told()
-	})
-	r.manage()
-	r.readTimes(0)
-}
-
 func TestExplain(t *testing.T) {
 	r := newRig(t, append([]string{"gantry:window=mornings"}, production...))
 	r.at(0, func() { r.moves(queued) })

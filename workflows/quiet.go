@@ -1,7 +1,6 @@
 package workflows
 
 import (
-	"errors"
 	"time"
 
 	"go.temporal.io/sdk/workflow"
@@ -28,14 +27,6 @@ type quiet struct {
 	stopping workflow.CancelFunc
 }
 
-// broken says that something was heard.
-func (q *quiet) broken(at time.Time, generation int) {
-	q.since = at
-	if generation == 0 {
-		q.asked = 0
-	}
-}
-
 // set makes the alarm fire no later than is needed now.
 func (q *quiet) set(ctx workflow.Context, needed time.Time) {
 	if q.alarm != nil {
@@ -51,33 +42,6 @@ func (q *quiet) set(ctx workflow.Context, needed time.Time) {
 // unknownTwice is how often in a row Spacelift must deny a run before an
 // execution stops following it.
 const unknownTwice = 2
-
-// wait is rest for generation 0: it returns when events came, or none did for so long that the execution asked for itself.
-func (m *manager) wait(ctx workflow.Context, phase Phase) error {
-	for !m.eventsWait() {
-		needed := m.quiet.since.Add(patience(phase, m.quiet.asked))
-		if !workflow.Now(ctx).Before(needed) {
-			return m.askAround(ctx)
-		}
-		m.quiet.set(ctx, needed)
-		err := workflow.Await(ctx, func() bool { return m.eventsWait() || m.quiet.alarm.IsReady() })
-		if err = errors.Join(err, ctx.Err()); err != nil {
-			return ctx.Err()
-		}
-	}
-	return nil
-}
-
-// askAround is lookAround for generation 0.
-func (m *manager) askAround(ctx workflow.Context) error {
-	l, err := m.look(ctx)
-	if err != nil {
-		return err
-	}
-	m.quiet.since = l.at
-	m.heard(l)
-	return nil
-}
 
 // look is a reading of the run that nobody asked for: nothing was heard of it
 // for so long.

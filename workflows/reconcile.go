@@ -326,7 +326,7 @@ func (t *tick) carryOut(ctx workflow.Context) {
 			ParentClosePolicy:     enums.PARENT_CLOSE_POLICY_ABANDON,
 			WorkflowIDReusePolicy: reuse,
 			TypedSearchAttributes: StartAttributes(r.Run, r.Events),
-		}), ManageRunType, ManageRunInput{Run: r.Run, Generation: CurrentGeneration, Events: r.Events})
+		}), ManageRunType, ManageRunInput{Run: r.Run, Events: r.Events})
 		results[i] = child.GetChildWorkflowExecution()
 	}
 	for i, r := range t.repairs {

@@ -31,10 +31,8 @@ type record struct {
 
 	GivenUp string `json:"givenUp,omitempty"` // why the run is no longer followed
 
-	// What follows is kept from generation 1 on.
-	Generation int      `json:"generation,omitempty"`
-	RetryOf    *RetryOf `json:"retryOf,omitempty"`
-	Again      *RetryOf `json:"again,omitempty"` // the next attempt, which goes on under the same id
+	RetryOf *RetryOf `json:"retryOf,omitempty"`
+	Again   *RetryOf `json:"again,omitempty"` // the next attempt, which goes on under the same id
 
 	// Rules are what holds, as last read; RulesFor is the state that their gate
 	// and clocks speak of, nil for none. RulesStale says that they may be others
@@ -164,7 +162,7 @@ func (r *record) settle(at time.Time, version int, result PlanResult, reason str
 		p = &r.Plans[len(r.Plans)-1]
 	}
 	p.Result, p.Reason, p.At = result, fit(reason, maxText), at
-	if r.Generation == 0 || result != PlanPostponed && result != PlanRefused { // what may pass is no contradiction
+	if result != PlanPostponed && result != PlanRefused { // what may pass is no contradiction
 		p.Looks++
 	}
 }
@@ -202,7 +200,7 @@ func (r *record) hear(at time.Time, run spacelift.Run) (news bool) {
 	told := unheard(before, read)
 	key := stateKey{run.StateVersion, run.State}
 	newest := slices.IndexFunc(read, func(e RunEvent) bool { return keyOfState(e) == key })
-	if newest >= 0 && r.Generation > 0 && run.NeedsApproval != r.needsApproval(key) {
+	if newest >= 0 && run.NeedsApproval != r.needsApproval(key) {
 		told = append(told, read[newest])
 	}
 	*r = fold(*r, told...)

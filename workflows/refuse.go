@@ -63,8 +63,6 @@ func (r *record) refuseDecision(s situation, d Decision, told stateKey) *refusal
 func (s situation) refuseAnyDecision() *refusal {
 	plan := planOf(s.RunStatus)
 	switch {
-	case s.generation == 0:
-		return refuse(ErrTypeNotAsked, "Gantry began to follow this run with a version that took no decisions: decide in Spacelift")
 	case s.State.Terminal():
 		return refuse(ErrTypeNotAsked, "the run has ended: %s", outcome(s.RunStatus))
 	case s.ask == nil:
@@ -153,8 +151,6 @@ func (r *record) refuseStop(s situation, wish StopRequest) *refusal {
 	}
 	retrying := s.State == spacelift.RunStateFailed && s.Retry != nil && !s.Retry.Started && !s.Retry.Ended
 	switch {
-	case s.generation == 0:
-		return refuse(ErrTypeNotStoppable, "Gantry began to follow this run with a version that stopped none: stop it in Spacelift")
 	case retrying:
 		return nil
 	case s.State.Terminal():

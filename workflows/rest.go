@@ -11,9 +11,6 @@ import (
 // came in, a time has come, or the run stayed so long where it is that the
 // execution looked for itself.
 func (m *manager) rest(ctx workflow.Context, n next) error {
-	if m.known.Generation == 0 {
-		return m.wait(ctx, n.Phase)
-	}
 	m.answered = m.asked
 	for !m.disturbed() {
 		now, s := workflow.Now(ctx), m.situation(ctx)

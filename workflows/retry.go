@@ -150,7 +150,7 @@ func (r *record) nextAttempt() ManageRunInput {
 	of.TriggeredBy = distinct(append(slices.Clone(of.TriggeredBy), r.RetryOf.names()...))
 	next := record{RetryOf: &of}
 	return ManageRunInput{
-		Run: r.Run, Generation: CurrentGeneration, RetryOf: &of, Chains: r.facts().Released(),
+		Run: r.Run, RetryOf: &of, Chains: r.facts().Released(),
 		Events: slices.DeleteFunc(slices.Clone(r.Events), next.past),
 	}
 }
@@ -237,7 +237,7 @@ func failure(run spacelift.Run) (spacelift.Transition, bool) {
 // one, the execution that saw the run fail makes room for another if it is told
 // in time; if it has ended, another begins here. Neither waits for the other.
 func manageRetry(ctx workflow.Context, run spacelift.RunRef, of RetryOf, chains []ChainRef) {
-	in := ManageRunInput{Run: run, Generation: CurrentGeneration, RetryOf: &of, Chains: chains}
+	in := ManageRunInput{Run: run, RetryOf: &of, Chains: chains}
 	reuse := enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE
 	if run == of.Run {
 		reuse = enums.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE

@@ -151,7 +151,7 @@ func TestRetryRun(t *testing.T) {
 			}
 			var want []workflows.ManageRunInput
 			if tc.reason == "" {
-				want = append(want, workflows.ManageRunInput{Run: r.again, Generation: workflows.CurrentGeneration, RetryOf: &of})
+				want = append(want, workflows.ManageRunInput{Run: r.again, RetryOf: &of})
 			}
 			if r.again == run {
 				of.After = 1

@@ -51,7 +51,6 @@ type rig struct {
 	updates   int      // that were sent
 	checks    []func() // see later
 	onConfirm func(planVersion int)
-	old       bool // tell it to an execution of generation 0
 	retryOf   *workflows.RetryOf
 	reads     int
 
@@ -250,10 +249,7 @@ func (r *rig) manage() workflows.RunStatus {
 
 // input starts an execution as the inbox does.
 func (r *rig) input() workflows.ManageRunInput {
-	if r.old {
-		return workflows.ManageRunInput{Run: run}
-	}
-	return workflows.ManageRunInput{Run: run, Generation: workflows.CurrentGeneration, RetryOf: r.retryOf}
+	return workflows.ManageRunInput{Run: run, RetryOf: r.retryOf}
 }
 
 func (r *rig) manageFrom(in workflows.ManageRunInput) workflows.RunStatus {

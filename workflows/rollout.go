@@ -275,7 +275,7 @@ func howTriggered(result activities.TriggerFollowerResult) string {
 // run's execution, or tells it if the first notification was faster. If that
 // fails, the chain learns of the run's end by reading it.
 func (r *rollout) manage(ctx workflow.Context, ref spacelift.RunRef) {
-	in := ManageRunInput{Run: ref, Generation: CurrentGeneration, Chains: []ChainRef{{Root: r.known.Root, After: r.known.node(ref.Stack).After}}}
+	in := ManageRunInput{Run: ref, Chains: []ChainRef{{Root: r.known.Root, After: r.known.node(ref.Stack).After}}}
 	var a *activities.Activities
 	var run spacelift.Run
 	if err := workflow.ExecuteLocalActivity(withQuickCall(ctx), a.ReadRun, ref).Get(ctx, &run); err == nil {

@@ -33,7 +33,7 @@ func TestRolloutOfALine(t *testing.T) {
 	}
 	var told []workflows.ChainRef
 	for _, in := range r.managed {
-		if in.Generation != workflows.CurrentGeneration || len(in.Events) == 0 {
+		if len(in.Events) == 0 {
 			t.Errorf("the run is managed with %+v", in)
 		}
 		told = append(told, in.Chains...)

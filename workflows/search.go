@@ -36,7 +36,7 @@ func SearchAttributes() map[string]enums.IndexedValueType {
 // given its first events. They are those that it would set itself, as far as
 // that can be said without asking anybody: it need not set them again.
 func StartAttributes(run spacelift.RunRef, events []RunEvent) temporal.SearchAttributes {
-	r := record{Run: run, Generation: CurrentGeneration}
+	r := record{Run: run}
 	r.take(time.Time{}, events)
 	labels := r.facts().Labels
 	r.Rules = &terms{Labels: labels, Policy: (*policy.Rules)(nil).Resolve(labels)}

@@ -16,7 +16,6 @@ type situation struct {
 	RunStatus
 
 	now        time.Time
-	generation int
 	rules      *terms // nil: not read yet
 	rulesRead  time.Time
 	rulesFor   *stateKey
@@ -45,13 +44,10 @@ type situation struct {
 // the record that decisions could change.
 func (r *record) situation(at time.Time) situation {
 	s := situation{
-		RunStatus: r.facts(), now: at, generation: r.Generation,
+		RunStatus: r.facts(), now: at,
 		rules: r.Rules, rulesRead: r.RulesRead, rulesFor: r.RulesFor, rulesStale: r.RulesStale,
 		entered: r.Entered, stopping: r.Stopping, trouble: r.Trouble, diagnosed: r.Diagnosed, sought: r.EndSought,
 		chainsTold: r.ChainsTold, released: r.Released, followers: r.Followers,
-	}
-	if r.Generation == 0 {
-		return s
 	}
 	key := s.key()
 	_, s.read = r.apiTold(key)

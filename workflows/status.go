@@ -196,7 +196,7 @@ type Plan struct {
 type PlanResult string
 
 // The results. PlanChanged, PlanRefused and PlanPostponed let Gantry try that
-// plan again; in executions of generation 0 only the first does.
+// plan again.
 const (
 	PlanConfirmed PlanResult = "confirmed" // by us
 	PlanAlready   PlanResult = "already"   // somebody was faster

@@ -66,7 +66,7 @@ func (m *manager) situation(ctx workflow.Context) situation {
 // change what a person is told: rules that are being read, an answer of
 // Spacelift's that is about to come, events that came with the question. Then
 // who asks is judged after it, and a refusal shows in the history.
-func (m *manager) busy() bool { return m.known.Generation > 0 && (!m.resting || m.eventsWait()) }
+func (m *manager) busy() bool { return !m.resting || m.eventsWait() }
 
 // turn waits until somebody who asks can be judged. Who objects to what is being
 // sent to Spacelift makes Gantry stop asking for it, and is judged when it is
