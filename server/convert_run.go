@@ -19,6 +19,7 @@ func toAPIDecisions(decided []workflows.Decided) []api.Decided {
 	for i, d := range decided {
 		all[i] = api.Decided{
 			Verdict: api.Verdict(d.Verdict), By: d.By, Note: nonEmpty(d.Note), At: d.At, State: string(d.State), StateVersion: d.StateVersion,
+			Discounted: nonEmpty(d.Discounted),
 		}
 		if d.Revoked {
 			all[i].Revoked = new(true)

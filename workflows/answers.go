@@ -167,11 +167,11 @@ func (r *record) withdraw(at time.Time) {
 func (s situation) ending(a asking) (how, actor string) {
 	switch a.Done {
 	case doConfirm:
-		return "Gantry confirmed the plan", ""
+		return "Gantry confirmed the plan" + s.decidedBy(a.Key), ""
 	case doDiscard:
-		return "Gantry discarded the plan", ""
+		return "Gantry discarded the plan" + s.decidedBy(a.Key), ""
 	case doReview:
-		return "Gantry passed the review on to Spacelift", ""
+		return "Gantry passed the review on to Spacelift" + s.decidedBy(a.Key), ""
 	case doStop:
 		return s.stopping.By + " stopped the run", s.stopping.By
 	}
@@ -199,18 +199,29 @@ func (s situation) ending(a asking) (how, actor string) {
 	return "the run went on in Spacelift: it is " + string(after.State), after.Actor
 }
 
-// failed records why the run failed, and whether it is tried again.
+// decidedBy names the people whose decisions about a state count, after a comma;
+// empty for none.
+func (s situation) decidedBy(key stateKey) string {
+	var approved []string
+	for _, d := range s.Decisions {
+		switch {
+		case (stateKey{d.StateVersion, d.State}) != key || d.Revoked || d.Discounted != "":
+		case d.Verdict == Reject:
+			return ", which " + d.By + " rejected" + afterColon(d.Note)
+		case d.Verdict == Approve:
+			approved = append(approved, d.By)
+		}
+	}
+	if len(approved) == 0 {
+		return ""
+	}
+	return ", which " + enumerate(distinct(approved)) + " approved"
+}
+
+// failed records why the run failed.
 func (r *record) failed(at time.Time, why Failure) {
 	why.Evidence = fit(why.Evidence, maxText)
 	r.Diagnosed, r.Failure = true, &why
 	r.note(at, KindNote, "the run failed, and the cause is %s%s", why.Cause, afterColon(why.Evidence))
-	again := retryOf(r.Rules.Policy, *r.Failure, r.attempt(), at)
-	switch {
-	case r.Retry != nil: // by a person
-	case !again.Ended:
-		r.Retry = &again
-	case again.Reason != "":
-		r.note(at, KindDecision, "the run is not tried again: %s", again.Reason)
-	}
-	r.tellFailed(r.situation(at), at)
+	r.considerRetry(at)
 }

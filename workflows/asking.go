@@ -19,6 +19,7 @@ type asking struct {
 
 	Looked    bool      `json:"looked,omitempty"`    // the run was read before people were asked, or that was tried
 	Announced bool      `json:"announced,omitempty"` // people were asked
+	Asked     int       `json:"asked,omitempty"`     // how often: again when other people are asked, or an approval stopped counting
 	Held      bool      `json:"held,omitempty"`      // people were told that something holds it
 	DuesDone  time.Time `json:"duesDone,omitzero"`   // reminders and escalations until then are done
 	Kept      bool      `json:"kept,omitempty"`      // the time is over, and people were told that it is kept
@@ -203,6 +204,14 @@ func (r *record) recount(at time.Time) {
 	s := r.situation(at)
 	if !s.peopleDecide() {
 		return
+	}
+	for i, d := range s.Decisions {
+		was := &r.Decisions[i].Discounted
+		if d.Discounted != "" && *was == "" {
+			r.note(at, KindRules, "%s's %s no longer counts: %s", d.By, noun(d.Verdict), d.Discounted)
+			ask.Announced = ask.Announced && d.Verdict == Reject // an approval is asked for anew
+		}
+		*was = d.Discounted
 	}
 	if ask.Enough && !s.enough() {
 		ask.Since, ask.Announced, r.RulesStale = at, false, true

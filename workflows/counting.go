@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -11,22 +12,50 @@ import (
 // were about something else.
 func (s *situation) count(all []decision) {
 	for i, d := range all {
-		if (stateKey{d.StateVersion, d.State}) != s.key() || d.Revoked {
+		s.Decisions[i].Discounted = ""
+		if (stateKey{d.StateVersion, d.State}) != s.key() || d.Revoked || d.Verdict == Revoke {
+			continue
+		}
+		if why := s.discounts(d); why != "" {
+			s.Decisions[i].Discounted = why
+			s.discounted = append(s.discounted, fmt.Sprintf("%s's %s does not count: %s", d.By, noun(d.Verdict), why))
 			continue
 		}
 		switch {
-		case d.Verdict == Reject && s.refuseGroup(d.person()) == nil:
+		case d.Verdict == Reject:
 			s.rejected = &all[i]
-		case d.Verdict != Approve || d.Commit != s.Commit.Hash || bySize(d.Delta, s.Delta) != 0:
-		case s.approvedBy(d.person()):
-		default:
-			if no := s.refusePerson(d.person()); no != nil {
-				s.discounted = append(s.discounted, d.By+"'s approval does not count: "+no.Reason)
-				continue
-			}
+		case !s.approvedBy(d.person()):
 			s.approved = append(s.approved, d)
 		}
 	}
+}
+
+// discounts is why a decision about the present state does not count; empty if
+// it does.
+func (s situation) discounts(d decision) string {
+	if d.Verdict == Reject {
+		if no := s.refuseGroup(d.person()); no != nil {
+			return no.Reason
+		}
+		return ""
+	}
+	switch {
+	case d.Commit != s.Commit.Hash:
+		return fmt.Sprintf("it was given for commit %s, and the run works on %s", shortHash(d.Commit), shortHash(s.Commit.Hash))
+	case bySize(d.Delta, s.Delta) != 0:
+		return fmt.Sprintf("it was given for another plan (%s)", describeDelta(d.Delta))
+	}
+	if no := s.refusePerson(d.person()); no != nil {
+		return no.Reason
+	}
+	return ""
+}
+
+func noun(v Verdict) string {
+	if v == Reject {
+		return "rejection"
+	}
+	return "approval"
 }
 
 // approvedBy reports whether an approval of somebody's counts.

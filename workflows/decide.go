@@ -57,6 +57,7 @@ const (
 
 // Who can unblock a run.
 const (
+	whoOperates  = "anyone whose token may operate"
 	whoNobody    = "nobody has to: Spacelift goes on by itself"
 	whoSpacelift = "anyone who may confirm or discard runs of this stack in Spacelift"
 	whoReviewer  = "anyone who may review runs of this stack in Spacelift"
@@ -255,14 +256,18 @@ func planOf(s RunStatus) *Plan {
 // describePlan says what the plan would do. Repairs of drift are tracked runs
 // like others, and confirmed like them; the description says so.
 func describePlan(s RunStatus) string {
-	what := "size unknown"
-	if d := s.Delta; d != nil {
-		what = fmt.Sprintf("%d to add, %d to change, %d to delete", d.Added, d.Changed, d.Deleted)
-	}
+	what := describeDelta(s.Delta)
 	if s.DriftDetection {
 		what += ", to repair drift"
 	}
 	return what
+}
+
+func describeDelta(d *spacelift.Delta) string {
+	if d == nil {
+		return "size unknown"
+	}
+	return fmt.Sprintf("%d to add, %d to change, %d to delete", d.Added, d.Changed, d.Deleted)
 }
 
 // objection says which labels or settings keep Gantry from confirming, and what

@@ -3,6 +3,7 @@ package workflows
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gantryhq/gantry/policy"
@@ -46,6 +47,8 @@ func decideEnd(s situation) next {
 		return s.attempt(end.to(doRules))
 	case !s.diagnosed:
 		return s.attempt(end.to(doDiagnose))
+	case !s.retryJudged:
+		return s.attempt(end.to(doRules)) // by what the labels say now, which the diagnosis has read
 	case s.Retry == nil || s.Retry.Ended:
 		return end
 	}
@@ -58,6 +61,14 @@ func decideEnd(s situation) next {
 		return n
 	}
 	n.Until = time.Time{}
+	n.Journal = false
+	switch {
+	case s.readAt.Before(s.Retry.At):
+		return s.attempt(n.to(doRead))
+	case s.outdated() || s.rulesRead.Before(s.Retry.At):
+		return s.attempt(n.to(doRules))
+	}
+	n.Journal = true
 	return n.to(doRetry)
 }
 
@@ -84,26 +95,69 @@ func (s situation) outsider() bool {
 	return false
 }
 
-// retryOf says whether a failed run is to be tried again, and why; a zero
-// Attempt is no. attempt is that of the failed run.
-func retryOf(p policy.Policy, f Failure, attempt int, now time.Time) Retry {
-	no := func(format string, args ...any) Retry {
-		return Retry{Reason: fmt.Sprintf(format, args...), Ended: true}
+// retryRules reports whether a failed run may be tried again by its policy, and
+// every rule that was considered.
+func (s situation) retryRules() (allowed bool, rules []Rule) {
+	return s.Policy.Retry(policy.FailureFacts{
+		Cause: s.Failure.Cause, ApplyBegan: s.Failure.ApplyBegan, Attempt: s.RetryOf.attempt(), EndedBy: s.endedBy(),
+	})
+}
+
+// endedBy is the person whose decision through Gantry ended the run; empty for
+// none. It counts before any text is read for a cause.
+func (s situation) endedBy() string {
+	for _, d := range slices.Backward(s.Decisions) {
+		if d.Verdict == Reject {
+			return d.By
+		}
 	}
-	most := p.Retries.Value + 1
-	switch {
-	case p.Retries.Value == 0:
-		return no("")
-	case attempt >= most:
-		return no("it was attempt %d of %d (%s)", attempt, most, p.Retries.Origin)
-	case !slices.Contains(p.RetryCauses.Value, f.Cause):
-		return no("the cause is %s, and %s lists what is tried again", f.Cause, p.RetryCauses.Origin)
-	case f.ApplyBegan && !p.RetryAfterApply.Value:
-		return no("an apply phase had begun, or may have (%s)", p.RetryAfterApply.Origin)
+	if s.stopping != nil {
+		return s.stopping.By
 	}
-	wait := min(time.Duration(p.RetryBackoff.Value)<<min(attempt-1, 10), longestRetry)
+	return ""
+}
+
+// whyNot is the reason that forbids; empty if no rule does.
+func whyNot(rules []Rule) string {
+	var reasons []string
+	for _, r := range rules {
+		if r.Effect == EffectForbids {
+			reasons = append(reasons, fmt.Sprintf("%s (%s)", r.Detail, r.Origin))
+		}
+	}
+	return strings.Join(reasons, "; ")
+}
+
+// considerRetry decides whether a failed run is tried again, once its cause and
+// the rules in effect are known, and takes back what rules that changed
+// meanwhile no longer allow. What a person asked for stays.
+func (r *record) considerRetry(at time.Time) {
+	s := r.situation(at)
+	if s.State != spacelift.RunStateFailed || !s.diagnosed || s.outdated() {
+		return
+	}
+	allowed, rules := s.retryRules()
+	switch first := !r.RetryJudged; {
+	case r.Retry == nil && first && allowed:
+		r.Retry = new(s.nextRetry(at))
+	case r.Retry == nil && first && s.Policy.Retries.Value > 0:
+		r.note(at, KindDecision, "the run is not tried again: %s", whyNot(rules))
+	case r.Retry != nil && r.Retry.By == "" && !r.Retry.Started && !r.Retry.Ended && !allowed:
+		r.Retry.Ended, r.Retry.Reason = true, whyNot(rules)
+		r.note(at, KindDecision, "the run is not tried again after all: %s", r.Retry.Reason)
+	}
+	if !r.RetryJudged {
+		r.RetryJudged = true
+		r.tellFailed(r.situation(at), at)
+	}
+}
+
+// nextRetry is the attempt that follows a failed one: its wait doubles with each.
+func (s situation) nextRetry(at time.Time) Retry {
+	attempt, most := s.RetryOf.attempt(), s.Policy.Retries.Value+1
+	wait := min(time.Duration(s.Policy.RetryBackoff.Value)<<min(attempt-1, 10), longestRetry)
 	return Retry{
-		Attempt: attempt + 1, Of: most, At: now.Add(wait),
-		Reason: fmt.Sprintf("the cause is %s, and %s allows %d attempts", f.Cause, p.Retries.Origin, most),
+		Attempt: attempt + 1, Of: most, At: at.Add(wait),
+		Reason: fmt.Sprintf("the cause is %s, and %s allows %d attempts", s.Failure.Cause, s.Policy.Retries.Origin, most),
 	}
 }

@@ -114,10 +114,16 @@ func askPeople(s situation, what string) (n next, enough bool) {
 		return asking, false
 	}
 	if dues := s.dues(); len(dues) > 0 {
-		if !dues[0].At.After(s.now) {
+		if due := dues[0].At; !due.After(s.now) {
 			striking := wait.to(doClock)
-			striking.Journal = false // what strikes is told by itself
-			return striking, false
+			striking.Journal = false // what strikes has an entry of its own
+			switch {                 // what the API and the configuration say by now decides whether it strikes
+			case s.readAt.Before(due):
+				striking.Do = doRead
+			case s.rulesRead.Before(due):
+				striking.Do = doRules
+			}
+			return s.attempt(striking), false
 		}
 		wait.Until = dues[0].At
 	}
@@ -165,9 +171,28 @@ func (s situation) whoApproves() string {
 		who = "anyone in the group " + group
 	}
 	if len(s.excluded) > 0 && !s.Policy.SelfApproval.Value {
-		who += ", but not " + enumerate(s.excluded)
+		who += ", but not " + enumerate(s.excludedPeople())
 	}
 	return who
+}
+
+// excludedPeople names who may not approve, with an author's login behind the
+// name: they are one person.
+func (s situation) excludedPeople() []string {
+	login, name := s.Commit.AuthorLogin, s.Commit.AuthorName
+	if login == "" || name == "" || strings.EqualFold(login, name) {
+		return s.excluded
+	}
+	var people []string
+	for _, who := range s.excluded {
+		switch {
+		case strings.EqualFold(who, name):
+			people = append(people, name+" ("+login+")")
+		case !strings.EqualFold(who, login):
+			people = append(people, who)
+		}
+	}
+	return people
 }
 
 // thenApproved says what follows when enough people approved.

@@ -74,6 +74,8 @@ func shut(until time.Time) func(*situation) {
 
 func after(d time.Duration) func(*situation) { return func(s *situation) { s.now = t0.Add(d) } }
 
+func justRead(s *situation) { s.readAt, s.rulesRead = s.now, s.now }
+
 func failedBefore(do action, d time.Duration) func(*situation) {
 	return func(s *situation) {
 		s.trouble = &trouble{Do: do, Key: s.key(), Reason: "it is locked", Until: t0.Add(d), Tries: 1}
@@ -127,7 +129,9 @@ func TestDecideWithPolicies(t *testing.T) {
 		{"manual, a freeze was declared", in("UNCONFIRMED", with(mng, manual), func(s *situation) { s.rulesStale = true }), doRules, PhaseHolding, ""},
 		{"manual, approved", in("UNCONFIRMED", with(mng, manual), approvedBy("ann")), doConfirm, PhaseConfirming, "ann approved it"},
 		{"two, one approved", in("UNCONFIRMED", with(mng, two), approvedBy("ann")), doWait, PhaseWaiting, "1 of 2"},
-		{"two, time over", in("UNCONFIRMED", with(mng, two), after(time.Hour)), doClock, PhaseWaiting, ""},
+		{"two, time over", in("UNCONFIRMED", with(mng, two), after(time.Hour), justRead), doClock, PhaseWaiting, ""},
+		{"two, time over, not read since", in("UNCONFIRMED", with(mng, two), after(time.Hour)), doRead, PhaseWaiting, ""},
+		{"two, time over, rules not read since", in("UNCONFIRMED", with(mng, two), after(time.Hour), justRead, func(s *situation) { s.rulesRead = t0 }), doRules, PhaseWaiting, ""},
 		{"two, expired", in("UNCONFIRMED", with(mng, two), func(s *situation) { s.ask.Expired = "nobody approved within 1h" }), doDiscard, PhaseHolding, "nobody approved"},
 		{"rejected", in("UNCONFIRMED", with(mng, two), rejectedBy("ann"), approvedBy("bob", "eve")), doDiscard, PhaseHolding, "ann rejected the plan: no"},
 		{"rejected, Spacelift refused before", in("UNCONFIRMED", with(mng, two), rejectedBy("ann"), failedBefore(doDiscard, time.Minute)), doHold, PhaseHolding, "locked"},
@@ -167,7 +171,12 @@ func TestDecideWithPolicies(t *testing.T) {
 		{"SKIPPED", in("SKIPPED", func(s *situation) { s.read = false }), doFinish, PhaseDone, "skipped"},
 		{"FAILED", in("FAILED"), doDiagnose, PhaseDone, "failed"},
 		{"FAILED, unmanaged", in("FAILED", with()), doFinish, PhaseDone, "failed"},
-		{"FAILED, looked into", in("FAILED", func(s *situation) { s.diagnosed = true }), doFinish, PhaseDone, "failed"},
+		{"FAILED, looked into", in("FAILED", func(s *situation) { s.diagnosed, s.Failure = true, &Failure{Cause: policy.CauseCode} }), doRules, PhaseDone, "failed"},
+		{"FAILED, not to be tried again", in("FAILED", func(s *situation) {
+			s.diagnosed, s.retryJudged, s.Failure = true, true, &Failure{Cause: policy.CauseCode}
+		}), doFinish, PhaseDone, "failed"},
+		{"FAILED, time to try again, not read since", in("FAILED", with(mng, retry), toRetry(time.Minute), after(time.Minute), func(s *situation) { s.readAt = t0 }), doRead, PhaseRetrying, ""},
+		{"FAILED, time to try again, rules not read since", in("FAILED", with(mng, retry), toRetry(time.Minute), after(time.Minute), func(s *situation) { s.rulesRead = t0 }), doRules, PhaseRetrying, ""},
 		{"FAILED, to be tried again", in("FAILED", with(mng, retry), toRetry(time.Minute)), doWait, PhaseRetrying, "attempt 2 of 2"},
 		{"FAILED, time to try again", in("FAILED", with(mng, retry), toRetry(time.Minute), after(time.Minute)), doRetry, PhaseRetrying, ""},
 		{"FAILED, tried again", in("FAILED", with(mng, retry), toRetry(0), func(s *situation) { s.Retry.Started, s.Retry.Ended = true, true }), doFinish, PhaseDone, "attempt 2 of 2 follows"},
@@ -203,10 +212,11 @@ func TestRulesSayWhatTheyHold(t *testing.T) {
 
 func toRetry(wait time.Duration) func(*situation) {
 	return func(s *situation) {
-		s.diagnosed = true
+		s.diagnosed, s.retryJudged = true, true
 		s.Failure = &Failure{Cause: policy.CauseTransient}
-		s.Retry = new(retryOf(s.Policy, *s.Failure, 1, t0))
+		s.Retry = new(s.nextRetry(t0))
 		s.Retry.At = t0.Add(wait)
+		s.rulesRead, s.readAt = s.Retry.At, s.Retry.At
 	}
 }
 

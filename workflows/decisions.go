@@ -51,6 +51,10 @@ type Decided struct {
 	State        spacelift.RunState `json:"state"`        // what it was about
 	StateVersion int                `json:"stateVersion"` // of that state, so of the plan
 	Revoked      bool               `json:"revoked,omitempty"`
+
+	// Discounted is why it does not count though it was not revoked, as a
+	// sentence; empty while it counts.
+	Discounted string `json:"discounted,omitempty"`
 }
 
 // StopUpdate takes a StopRequest and answers with the RunStatus.

@@ -18,6 +18,8 @@ func explain(s situation) Explanation {
 		e.WaitingFor = n.waitingFor(s.RunStatus)
 		e.Unblock = unblock(s, n)
 		e.Next = s.upcoming(n)
+	} else if s.retryable() {
+		e.Unblock = []Unblock{{Who: whoOperates, How: s.retryCommand()}}
 	}
 	e.Rules = rulesOf(s)
 	return e
@@ -47,12 +49,12 @@ func unblock(s situation, n next) []Unblock {
 	case WaitGate:
 		switch {
 		case s.Gate.Freeze != "":
-			all = append(all, Unblock{Who: "anyone whose token may operate", How: "lift the freeze " + s.Gate.Freeze})
+			all = append(all, Unblock{Who: whoOperates, How: "lift the freeze " + s.Gate.Freeze})
 		case s.Gate.Window != "":
 			all = append(all, Unblock{Who: "whoever configures Gantry", How: "change the window " + s.Gate.Window})
 		}
 	case WaitRetry:
-		return []Unblock{{Who: "anyone whose token may operate", How: "retry the run now, or stop it"}}
+		return []Unblock{{Who: whoOperates, How: s.retryCommand() + ", or stop it"}}
 	default:
 		return []Unblock{{Who: n.Who, How: n.Then}}
 	}
@@ -60,6 +62,16 @@ func unblock(s situation, n next) []Unblock {
 		return all
 	}
 	return append(all, inSpacelift)
+}
+
+// retryable reports whether a person may ask Gantry to try the failed run again.
+func (s situation) retryable() bool {
+	return s.State == spacelift.RunStateFailed && s.Managed && (s.Retry == nil || !s.Retry.Started) &&
+		(s.Type == spacelift.RunTypeTracked || s.Type == spacelift.RunTypeProposed || s.Type == spacelift.RunTypeTask)
+}
+
+func (s situation) retryCommand() string {
+	return "retry it: gantry runs retry " + s.Run.String()
 }
 
 // maxNext bounds how much of the future is told.
@@ -156,14 +168,11 @@ func rulesOf(s situation) []Rule {
 		}
 	}
 	if s.Failure != nil {
-		effect, why := EffectForbids, "the cause is "+string(s.Failure.Cause)
-		switch {
-		case s.Retry.calledOff():
-			why += "; Gantry did not retry it: " + s.Retry.Reason
-		case s.Retry != nil:
-			effect = EffectAllows
+		_, rules := s.retryRules()
+		all = append(all, rules...)
+		if s.Retry.calledOff() {
+			add("retry", "called off", cmp.Or(s.Retry.By, "Gantry"), EffectForbids, s.Retry.Reason)
 		}
-		add("retries", strconv.Itoa(p.Retries.Value), p.Retries.Origin, effect, why)
 	}
 	return all
 }

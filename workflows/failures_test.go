@@ -128,7 +128,7 @@ func TestFailures(t *testing.T) {
 			t.Errorf("the outcome is %q", s.Outcome)
 		}
 		e := r.explains()
-		if !someRule(e, "retries", "profile retried", workflows.EffectForbids) || !strings.HasSuffix(e.Rules[len(e.Rules)-1].Detail, "the stack is locked by bob") {
+		if !someRule(e, "retry", "Gantry", workflows.EffectForbids) || e.Rules[len(e.Rules)-1].Detail != "the stack is locked by bob" {
 			t.Errorf("explained by %+v", e.Rules)
 		}
 		r.mentions(s, workflows.KindNote, "the run was not retried: the stack is locked by bob")

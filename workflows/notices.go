@@ -3,6 +3,7 @@ package workflows
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -62,12 +63,20 @@ func facts(s situation) []notify.Fact {
 		add("Plan", describePlan(s.RunStatus))
 	}
 	if c := s.Commit; c.Hash != "" {
-		add("Commit", strings.TrimSpace(c.Hash[:min(len(c.Hash), 10)]+" "+firstLine(c.Message)))
+		add("Commit", strings.TrimSpace(shortHash(c.Hash)+" "+firstLine(c.Message)))
 		add("Author", strings.TrimSpace(c.AuthorName+" "+parenthesized(c.AuthorLogin)))
 	}
 	add("Triggered by", s.TriggeredBy)
 	add("Branch", s.Branch)
 	return list
+}
+
+// shortHash is as much of a commit's hash as people compare.
+func shortHash(hash string) string {
+	if hash == "" {
+		return "unknown"
+	}
+	return hash[:min(len(hash), 10)]
 }
 
 func firstLine(s string) string {
@@ -105,12 +114,13 @@ func (r *record) announce(at time.Time, n next) {
 	s := r.situation(at)
 	ask := r.asking(s.key())
 	ask.Announced, ask.Looked = true, true
+	ask.Asked++
 	r.tell(s, at, s.Policy.Notify.Value, notify.Message{
 		Type: notify.RunDecisionNeeded, Urgency: notify.Action,
 		Title: fmt.Sprintf("%s: a %s waits for %s", s.stack(), ask.Key.what(), approvalsOf(s.Policy.Approvals.Value)),
 		Text:  sentence(n.Reason) + " " + sentence(n.Who+" may decide"),
 		Facts: due(s.dues()),
-	}, ask.Key.String())
+	}, ask.Key.String(), strconv.Itoa(ask.Asked))
 }
 
 // due tells when the time is over, if it ever is.
@@ -193,7 +203,14 @@ func (r *record) tellResolved(s situation, at time.Time, a asking) {
 	}, a.Key.String())
 }
 
+// tellFailed reports the failure of a run that changes, or was about to change,
+// resources. The failure of a preview or a module test is its author's, whom
+// Spacelift and version control inform: it goes into no channel unless Gantry
+// asked people about the run, and then as its end.
 func (r *record) tellFailed(s situation, at time.Time) {
+	if s.Type == spacelift.RunTypeProposed || s.Type == spacelift.RunTypeTesting {
+		return
+	}
 	text := sentence(outcome(s.RunStatus))
 	if s.Retry != nil && !s.Retry.Ended {
 		text += fmt.Sprintf(" It is tried again at %s, attempt %d of %d.", s.Retry.At.UTC().Format("15:04 MST"), s.Retry.Attempt, s.Retry.Of)
@@ -206,16 +223,31 @@ func (r *record) tellFailed(s situation, at time.Time) {
 	r.Farewell = true
 }
 
-// farewell tells the end, once, where something called for one.
+// farewell reports the end of the run, once: of every run that applied changes, and
+// of every other that people have heard of.
 func (r *record) farewell(at time.Time) {
-	if !r.Spoke || r.Farewell {
+	s := r.situation(at)
+	if r.Farewell || !r.Spoke && !s.applied() {
 		return
 	}
-	s := r.situation(at)
 	r.Farewell = true
 	r.tell(s, at, s.Policy.Notify.Value, notify.Message{
 		Type: notify.RunEnded, Title: fmt.Sprintf("%s: the run is %s", s.stack(), s.State), Text: sentence(decide(s).Reason),
 	}, s.key().String())
+}
+
+// applied reports whether the run changed resources, or may have.
+func (s situation) applied() bool {
+	if s.State != spacelift.RunStateFinished || !s.Managed {
+		return false
+	}
+	switch s.Type {
+	case spacelift.RunTypeTracked:
+		return s.Delta == nil || s.Delta.Added+s.Delta.Changed+s.Delta.Deleted > 0
+	case spacelift.RunTypeTask, spacelift.RunTypeDestroy:
+		return true
+	}
+	return false
 }
 
 // sentence makes one of a reason.

@@ -28,7 +28,7 @@ func outcome(s RunStatus) string {
 	case spacelift.RunStateSkipped:
 		text = "Spacelift skipped the run"
 	}
-	if end.Note != "" {
+	if end.Note != "" && (s.Failure == nil || s.Failure.Source != "note") {
 		text += ": " + end.Note
 	}
 	return text

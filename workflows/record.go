@@ -54,6 +54,12 @@ type record struct {
 	Failure   *Failure `json:"failure,omitempty"`
 	Retry     *Retry   `json:"retry,omitempty"`
 
+	// RetryJudged says that the rules in effect after the diagnosis have decided
+	// whether the run is tried again, and ReadAt is when the API last showed the
+	// run.
+	RetryJudged bool      `json:"retryJudged,omitempty"`
+	ReadAt      time.Time `json:"readAt,omitzero"`
+
 	// Chains are what the run is part of, and ChainsTold the end that they know
 	// of. Followers are the stacks that follow the run's, nil while that is not
 	// known; Released is the end for which those were let go, if there were any.
@@ -173,6 +179,7 @@ func (r *record) learn(at time.Time, run spacelift.Run) {
 		return // a call that failed shows nothing
 	}
 	before := r.facts().States
+	r.ReadAt = at
 	*r = fold(*r, fromRead(run, at)...)
 	r.noteRepair(at, before)
 }
@@ -196,6 +203,7 @@ func (r *record) noteRepair(at time.Time, before []StateEntry) {
 // as far as it is news, and reports whether any was.
 func (r *record) hear(at time.Time, run spacelift.Run) (news bool) {
 	before := r.facts()
+	r.ReadAt = at
 	read := slices.DeleteFunc(fromRead(run, at), r.past)
 	told := unheard(before, read)
 	key := stateKey{run.StateVersion, run.State}

@@ -110,8 +110,8 @@ func (m *manager) lookAround(ctx workflow.Context, s situation, n next) error {
 	}
 	m.quiet.missed = 0
 	news := m.heard(l)
-	if n.Phase == PhaseHolding && m.known.RulesFor != nil {
-		m.known.RulesStale = true // in case nobody told that a freeze was lifted
+	if m.known.RulesFor != nil {
+		m.known.RulesStale = true // a freeze or the configuration may have changed unnoticed
 	}
 	if l.err == nil && !news {
 		m.known.lingers(s, n, l.at)

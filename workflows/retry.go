@@ -68,7 +68,7 @@ type RetryOf struct {
 // policy's is not needed any more.
 func (r *record) retried(at time.Time, by string, as spacelift.RunRef) {
 	if r.Retry == nil {
-		r.Retry = &Retry{Attempt: r.attempt() + 1, Of: r.attempt() + 1, At: at}
+		r.Retry = &Retry{Attempt: r.RetryOf.attempt() + 1, Of: r.RetryOf.attempt() + 1, At: at}
 	}
 	r.Retry.Started, r.Retry.Ended, r.Retry.As = true, true, as
 	if by != SourceGantry {
@@ -77,12 +77,12 @@ func (r *record) retried(at time.Time, by string, as spacelift.RunRef) {
 	}
 }
 
-// attempt is which try the run is.
-func (r *record) attempt() int {
-	if r.RetryOf == nil {
+// attempt is which attempt the run is; nil says that it is the first.
+func (of *RetryOf) attempt() int {
+	if of == nil {
 		return 1
 	}
-	return r.RetryOf.Attempt
+	return of.Attempt
 }
 
 // names are all who are behind an attempt, as they were spelled.

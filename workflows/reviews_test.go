@@ -82,8 +82,8 @@ func TestReviews(t *testing.T) {
 			},
 			state: "SKIPPED",
 			mentions: map[string]workflows.TimelineKind{
-				"Gantry did not review the run: no approval policy in Spacelift asks for a review of it any more": workflows.KindNote,
-				"asks for a review of the run any more; Gantry wants nothing more of it":                          workflows.KindNote,
+				"no approval policy in Spacelift asks for a review of the run any more; Gantry wants nothing more of it": workflows.KindNote,
+				"asks for a review of the run any more; Gantry wants nothing more of it":                                 workflows.KindNote,
 			},
 		},
 		{

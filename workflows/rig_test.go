@@ -56,6 +56,8 @@ type rig struct {
 
 	others []spacelift.Stack // managed stacks of the account beside the run's own
 	mute   bool              // the API does not list stacks
+
+	acts *activities.Activities // what another configuration is given to
 }
 
 func newRig(t *testing.T, labels []string) *rig {
@@ -66,10 +68,11 @@ func newRig(t *testing.T, labels []string) *rig {
 		Commit: spacelift.Commit{Hash: "9f2c1d7e4b8a06f35c21de90ab7741f6c3e85d12", Message: "Widen private subnets", AuthorName: "Jane Doe"},
 	}
 	r.env.SetStartTime(started)
-	r.env.RegisterActivity(&activities.Activities{
+	r.acts = &activities.Activities{
 		Accounts: map[spacelift.Account]activities.Spacelift{"acme": r},
 		Rules:    configured, Temporal: temporalOf{world: &r.world}, Notifier: &r.world, Now: r.env.Now,
-	})
+	}
+	r.env.RegisterActivity(r.acts)
 	return r
 }
 

@@ -33,6 +33,17 @@ func (r *record) takeRules(at time.Time, rules terms, here bool) {
 		r.RulesFor = nil
 	}
 	r.Rules, r.RulesRead, r.RulesStale = &rules, at, false
+	if ask := r.present(); ask != nil && was != nil && asksOthers(was.Policy, rules.Policy) {
+		ask.Announced = false
+	}
+	r.considerRetry(at)
+}
+
+// asksOthers reports whether another policy asks other people, more of them, or
+// in other channels.
+func asksOthers(was, is policy.Policy) bool {
+	return was.Approvals.Value != is.Approvals.Value || was.Approvers.Value != is.Approvers.Value ||
+		!slices.Equal(was.Notify.Value, is.Notify.Value)
 }
 
 // differences names the values that differ, as name=value, and the labels that

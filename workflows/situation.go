@@ -34,7 +34,9 @@ type situation struct {
 	stopping      *stopping
 	trouble       *trouble
 	diagnosed     bool
-	sought        bool // somebody looked who ended the run, or tried
+	retryJudged   bool
+	readAt        time.Time // when the API last showed the run
+	sought        bool      // somebody looked who ended the run, or tried
 	chainsTold    *stateKey
 	released      *stateKey
 	followers     *followers
@@ -46,7 +48,7 @@ func (r *record) situation(at time.Time) situation {
 	s := situation{
 		RunStatus: r.facts(), now: at,
 		rules: r.Rules, rulesRead: r.RulesRead, rulesFor: r.RulesFor, rulesStale: r.RulesStale,
-		entered: r.Entered, stopping: r.Stopping, trouble: r.Trouble, diagnosed: r.Diagnosed, sought: r.EndSought,
+		entered: r.Entered, stopping: r.Stopping, trouble: r.Trouble, diagnosed: r.Diagnosed, retryJudged: r.RetryJudged, readAt: r.ReadAt, sought: r.EndSought,
 		chainsTold: r.ChainsTold, released: r.Released, followers: r.Followers,
 	}
 	key := s.key()

@@ -415,6 +415,9 @@ type Decided struct {
 	// By Who decided.
 	By string `json:"by"`
 
+	// Discounted Why it does not count, such as another plan or a rule that changed, as a sentence; missing while it counts.
+	Discounted *string `json:"discounted,omitempty"`
+
 	// Note Why, in their words.
 	Note *string `json:"note,omitempty"`
 

@@ -1,0 +1,213 @@
+package workflows_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gantryhq/gantry/policy"
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/workflows"
+)
+
+// Gantry acts by the rules in effect when it acts, not by those that it read when
+// the run began.
+func TestRetriesFollowTheRulesInEffect(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		labels []string
+		script func(*rig)
+		says   string // by the timeline
+		rule   string // that forbids, by the explanation
+	}{
+		{
+			name: "a label that can't be followed may have forbidden it", labels: append([]string{"gantry:retries=none"}, retried...),
+			script: func(r *rig) { r.at(time.Minute, func() { r.fails("", timeout); r.told() }) },
+			says:   "gantry:retries=none can't be followed", rule: "labels",
+		},
+		{
+			name: "the labels changed while the run planned", labels: retried,
+			script: func(r *rig) {
+				r.at(30*time.Second, func() { r.set(func() { r.truth.StackLabels = append([]string{"gantry:retries=0"}, retried...) }) })
+				r.at(time.Minute, func() { r.fails("", timeout); r.told() })
+			},
+			rule: "retries",
+		},
+		{
+			name: "the labels changed while the retry waited", labels: retried,
+			script: func(r *rig) {
+				r.at(time.Minute, func() { r.fails("", timeout); r.told() })
+				r.at(90*time.Second, func() {
+					r.wants(workflows.PhaseRetrying, "attempt 2 of 3")
+					r.set(func() { r.truth.StackLabels = append([]string{"gantry:retries=0"}, retried...) })
+				})
+			},
+			says: "the run is not tried again after all: failed runs are not tried again (gantry:retries=0)", rule: "retries",
+		},
+		{
+			name: "the configuration changed while the retry waited", labels: retried,
+			script: func(r *rig) {
+				r.at(time.Minute, func() { r.fails("", timeout); r.told() })
+				r.at(90*time.Second, func() {
+					r.acts.Rules = compiled(policy.Config{Channels: []string{"deploys"}, Profiles: []policy.Profile{{
+						Name: "retried", Confirm: new(policy.ConfirmAuto), Retries: new(2), RetryCauses: []policy.Cause{policy.CauseCapacity},
+					}}})
+				})
+			},
+			says: "the run is not tried again after all: the cause is transient, which is not among those that are tried again (profile retried)", rule: "retryCauses",
+		},
+		{
+			name: "the run no longer is failed when the time comes", labels: retried,
+			script: func(r *rig) {
+				r.at(time.Minute, func() { r.fails("", timeout); r.told() })
+				r.at(90*time.Second, func() { r.set(func() { r.truth.StackLabels = []string{"env:prod"} }) })
+			},
+		},
+		{
+			name: "a person rejected it, whatever the note says", labels: retried,
+			script: func(r *rig) {
+				r.set(func() { r.truth.Type, r.truth.NeedsApproval = spacelift.RunTypeProposed, true })
+				r.at(time.Minute, func() { r.moves(spacelift.RunStatePendingReview) })
+				r.at(time.Hour, func() { r.says(ann, workflows.Reject, "not today: the registry answers 503 Service Unavailable") })
+				r.at(time.Hour+time.Minute, func() { r.told() })
+			},
+			rule: "endedBy",
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := newRig(t, tc.labels)
+			started := r.retries(workflows.RetryRunOutcome{New: again})
+			r.at(0, func() { r.moves(queued, ready, preparing, initializing, planning) })
+			tc.script(r)
+			s := r.manage()
+			if s.State != hasFailed || len(*started) != 0 {
+				t.Errorf("ended in %s with %d retries", s.State, len(*started))
+			}
+			if tc.says != "" {
+				r.mentions(s, workflows.KindDecision, tc.says)
+			}
+			forbids := ""
+			e := r.explains()
+			for _, rule := range e.Rules {
+				if rule.Effect == workflows.EffectForbids && rule.Name != "retry" && rule.Name != "managed" {
+					forbids = rule.Name
+				}
+			}
+			if forbids != tc.rule {
+				t.Errorf("%q forbids, want %q: %+v", forbids, tc.rule, e.Rules)
+			}
+		})
+	}
+}
+
+// What explain says of a failed run is the reason that decided, and it offers
+// what works.
+func TestExplainNamesTheRuleThatForbidsARetry(t *testing.T) {
+	r := newRig(t, append([]string{"gantry:confirm=auto"}, retried...))
+	r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+	r.at(time.Minute, func() { r.moves(applying) })
+	r.at(2*time.Minute, func() { r.fails("", "Error: 429 Too Many Requests\n"); r.told() })
+	s := r.manage()
+	r.mentions(s, workflows.KindDecision, "the run is not tried again: an apply phase had begun, or may have (default)")
+	e := r.explains()
+	for name, effect := range map[string]workflows.Effect{
+		"retries": workflows.EffectAllows, "retryCauses": workflows.EffectAllows, "retryAfterApply": workflows.EffectForbids,
+	} {
+		if i := ruleOf(e, name); i < 0 || e.Rules[i].Effect != effect {
+			t.Errorf("%s does not say %s: %+v", name, effect, e.Rules)
+		}
+	}
+	if len(e.Unblock) != 1 || e.Unblock[0].How != "retry it: gantry runs retry "+run.String() {
+		t.Errorf("it offers %+v", e.Unblock)
+	}
+}
+
+func ruleOf(e workflows.Explanation, name string) int {
+	for i, r := range e.Rules {
+		if r.Name == name {
+			return i
+		}
+	}
+	return -1
+}
+
+// A profile that changes reaches the runs that wait for people, and the people it
+// names now are asked.
+func TestAChangedProfileReachesWaitingRuns(t *testing.T) {
+	r := newRig(t, production)
+	r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+	r.at(time.Hour, func() {
+		r.acts.Rules = compiled(policy.Config{
+			Channels: []string{"deploys", "oncall"},
+			Profiles: []policy.Profile{{Name: "production", Confirm: new(policy.ConfirmManual), Approvals: new(1), Approvers: new("interns"), Notify: []string{"oncall"}}},
+		})
+	})
+	r.at(7*time.Hour, func() {
+		r.wants(workflows.PhaseWaiting, "0 of 1 approval")
+		if got := r.world.messages(); got[len(got)-1] != "oncall run.decision_needed: network / prod: a plan waits for 1 approval" {
+			t.Errorf("messages are %q", got)
+		}
+		r.says(eve, workflows.Approve, "")
+	})
+	r.at(8*time.Hour, func() { r.told(); r.moves(applying, finished) })
+	s := r.manage()
+	if s.State != finished || len(r.confirmed) != 1 {
+		t.Errorf("ended in %s with %d confirmations", s.State, len(r.confirmed))
+	}
+	r.mentions(s, workflows.KindRules, "approvers=interns (profile production)")
+}
+
+// A plan is not discarded by a deadline that the stack's labels no longer name.
+func TestADeadlineThatWasLiftedDiscardsNothing(t *testing.T) {
+	r := newRig(t, append([]string{"gantry:approval-timeout=2h"}, asked...))
+	r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+	r.at(time.Hour, func() { r.set(func() { r.truth.StackLabels = asked }) })
+	r.at(3*time.Hour, func() {
+		r.wants(workflows.PhaseWaiting, "0 of 1 approval")
+		r.did()
+		r.says(ann, workflows.Approve, "")
+	})
+	r.at(4*time.Hour, func() { r.told(); r.moves(applying, finished) })
+	if s := r.manage(); s.State != finished || len(r.confirmed) != 1 {
+		t.Errorf("ended in %s with %d confirmations", s.State, len(r.confirmed))
+	}
+}
+
+// An approval that stops counting is shown with the reason, and people are asked
+// again.
+func TestAnApprovalThatStopsCountingSaysWhy(t *testing.T) {
+	r := newRig(t, asked)
+	r.at(0, func() { r.moves(queued, planning) })
+	r.at(time.Minute, func() {
+		r.set(func() { r.away = true })
+		r.goes(unconfirmed)
+		e := r.notification(-1)
+		e.Delta = nil
+		r.signal(e)
+	})
+	r.at(2*time.Minute, func() { r.says(ann, workflows.Approve, "") })
+	r.at(time.Hour, func() { r.set(func() { r.away = false }) })
+	r.at(3*time.Hour, func() {
+		const why = "it was given for another plan (size unknown)"
+		r.wants(workflows.PhaseWaiting, "ann's approval does not count: "+why)
+		s := r.status()
+		if s.Approvals.Given != 0 || len(s.Approvals.Decided) != 1 || s.Approvals.Decided[0].Discounted != why {
+			t.Errorf("approvals are %+v", s.Approvals)
+		}
+		r.mentions(s, workflows.KindRules, "ann's approval no longer counts: "+why)
+		asked := 0
+		for _, m := range r.world.messages() {
+			if strings.Contains(m, "run.decision_needed") {
+				asked++
+			}
+		}
+		if asked != 2 {
+			t.Errorf("people were asked %d times: %q", asked, r.world.messages())
+		}
+		r.says(ann, workflows.Approve, "")
+	})
+	r.at(4*time.Hour, func() { r.told(); r.moves(applying, finished) })
+	if s := r.manage(); s.State != finished || len(r.confirmed) != 1 {
+		t.Errorf("ended in %s with %d confirmations", s.State, len(r.confirmed))
+	}
+}
