@@ -96,7 +96,7 @@ type manager struct {
 	// Spacelift.
 	objecting int
 
-	sending map[string]bool // ids of the messages that are on their way
+	sending map[string]bool // the channels that a message is on its way to
 }
 
 func newManager(ctx workflow.Context, in ManageRunInput) (*manager, error) {

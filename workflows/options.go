@@ -98,12 +98,11 @@ func withPatientRead(ctx workflow.Context) workflow.Context {
 	})
 }
 
-// withNotification is for messages to people. After an hour they are too old to
-// matter, and given up.
-func withNotification(ctx workflow.Context) workflow.Context {
+// withNotification is for messages to people, which are given up after a time.
+func withNotification(ctx workflow.Context, within time.Duration) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		StartToCloseTimeout:    30 * time.Second,
-		ScheduleToCloseTimeout: time.Hour,
+		ScheduleToCloseTimeout: within,
 		RetryPolicy: &temporal.RetryPolicy{
 			InitialInterval:    2 * time.Second,
 			BackoffCoefficient: 2,
