@@ -155,9 +155,7 @@ func (in ReviewRunInput) judge(run spacelift.Run) ActResult {
 	if run.StateVersion != in.StateVersion {
 		return moot("the run is in %s (%d) and waits for no review as of state version %d", run.State, run.StateVersion, in.StateVersion)
 	}
-	switch run.State {
-	case spacelift.RunStateQueued, spacelift.RunStateUnconfirmed, spacelift.RunStatePendingReview:
-	default:
+	if !run.State.Reviewable() {
 		return moot("a run in %s can't be reviewed", run.State)
 	}
 	// Who approved in Spacelift may have done so long ago: a run can stay QUEUED
@@ -174,30 +172,22 @@ func (in ReviewRunInput) judge(run spacelift.Run) ActResult {
 func (a *Activities) StopRun(ctx context.Context, in StopRunInput) (ActResult, error) {
 	return a.act(ctx, in.Run, 0, in.judge, func(ctx context.Context, api Spacelift, verb string) error {
 		end := map[string]func(context.Context, spacelift.RunRef, string) (spacelift.RunOutcome, error){
-			"cancel": api.CancelRun, "stop": api.StopRun, "discard": api.DiscardRun,
+			spacelift.VerbCancel: api.CancelRun, spacelift.VerbStop: api.StopRun, spacelift.VerbDiscard: api.DiscardRun,
 		}[verb]
 		_, err := end(ctx, in.Run, in.Note)
 		return err
 	})
 }
 
-// Which verb ends a run in which state is known from the reference of
-// Spacelift's permissions and of spacectl: cancel in QUEUED and READY, stop in
-// INITIALIZING and PLANNING, discard in UNCONFIRMED.
 func (in StopRunInput) judge(run spacelift.Run) ActResult {
-	switch run.State {
-	case spacelift.RunStateQueued, spacelift.RunStateReady:
-		return ActResult{Verb: "cancel"}
-	case spacelift.RunStateInitializing, spacelift.RunStatePlanning:
-		return ActResult{Verb: "stop"}
-	case spacelift.RunStateUnconfirmed:
-		return ActResult{Verb: "discard"}
-	case spacelift.RunStatePreparing, spacelift.RunStateReplanRequested, spacelift.RunStatePreparingReplan:
+	switch {
+	case run.State.Stoppable():
+		return ActResult{Verb: run.State.EndVerb()}
+	case run.State.HandedOver():
 		return ActResult{Outcome: ActRefused, Reason: fmt.Sprintf("a run in %s can't be stopped; it will be out of it in a moment, so try again then", run.State)}
-	case spacelift.RunStatePendingReview:
-		return ActResult{Outcome: ActRefused, Reason: "a run in PENDING_REVIEW can't be stopped; reject it"}
-	}
-	if !run.State.Terminal() {
+	case run.State.Reviewable():
+		return ActResult{Outcome: ActRefused, Reason: fmt.Sprintf("a run in %s can't be stopped; reject it", run.State)}
+	case !run.State.Terminal():
 		return ActResult{Outcome: ActRefused, Reason: fmt.Sprintf("a run in %s can't be stopped", run.State)}
 	}
 	if last := newest(run); last.State == run.State && last.Note != "" && last.Note == in.Note {
@@ -207,7 +197,7 @@ func (in StopRunInput) judge(run spacelift.Run) ActResult {
 }
 
 var endedBy = map[spacelift.RunState]string{
-	spacelift.RunStateCanceled: "cancel", spacelift.RunStateStopped: "stop", spacelift.RunStateDiscarded: "discard",
+	spacelift.RunStateCanceled: spacelift.VerbCancel, spacelift.RunStateStopped: spacelift.VerbStop, spacelift.RunStateDiscarded: spacelift.VerbDiscard,
 }
 
 // newest is the last entry of a run's history.

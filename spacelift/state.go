@@ -51,6 +51,73 @@ func (s RunState) Terminal() bool {
 	return false
 }
 
+// Which mutation Spacelift accepts in which state is said by its documentation
+// of runs (https://docs.spacelift.io/concepts/run), by the reference of its
+// permissions (https://docs.spacelift.io/concepts/authorization/rbac-system) and
+// by spacectl. None of them mentions PENDING, so Gantry sends nothing in it. The
+// methods below are the one place for these facts; what holds a single run
+// besides, such as a missing review or a key without permission, is in Run.
+
+// Confirmable reports whether runConfirm is accepted.
+// https://docs.spacelift.io/concepts/run/tracked#unconfirmed
+func (s RunState) Confirmable() bool { return s == RunStateUnconfirmed }
+
+// Discardable reports whether runDiscard is accepted. The documentation also
+// speaks of discarding queued runs; the API cancels those (spacectl).
+// https://docs.spacelift.io/concepts/run/tracked#discarded
+func (s RunState) Discardable() bool { return s == RunStateUnconfirmed }
+
+// Cancelable reports whether runCancel is accepted: the run has not started.
+// https://docs.spacelift.io/concepts/run#canceled
+func (s RunState) Cancelable() bool { return s == RunStateQueued || s == RunStateReady }
+
+// Interruptible reports whether runStop is accepted. The worker may ignore it.
+// https://docs.spacelift.io/concepts/run#stopping-runs
+func (s RunState) Interruptible() bool { return s == RunStateInitializing || s == RunStatePlanning }
+
+// Reviewable reports whether runReview is accepted.
+// https://docs.spacelift.io/concepts/policy/approval-policy
+func (s RunState) Reviewable() bool {
+	return s == RunStateQueued || s == RunStateUnconfirmed || s == RunStatePendingReview
+}
+
+// Retryable reports whether runRetry may be accepted: the run has ended.
+// Run.CanRetry says whether it is for this run and this key.
+//
+// Assumption: any end will do. Spacelift's request collection speaks of finished
+// pull-request runs, its permissions of blocking runs too.
+func (s RunState) Retryable() bool { return s.Terminal() }
+
+// Stoppable reports whether a run in this state can be ended by one of the verbs
+// that EndVerb names.
+func (s RunState) Stoppable() bool { return s.EndVerb() != "" }
+
+// The verbs that end a run.
+const (
+	VerbCancel  = "cancel"
+	VerbStop    = "stop"
+	VerbDiscard = "discard"
+)
+
+// EndVerb returns the verb that ends a run in this state. It is empty if none does.
+func (s RunState) EndVerb() string {
+	switch {
+	case s.Cancelable():
+		return VerbCancel
+	case s.Interruptible():
+		return VerbStop
+	case s.Discardable():
+		return VerbDiscard
+	}
+	return ""
+}
+
+// HandedOver reports whether the run is between two states in which it can be
+// ended: it leaves this one within moments, without anybody doing anything.
+func (s RunState) HandedOver() bool {
+	return s == RunStatePreparing || s == RunStateReplanRequested || s == RunStatePreparingReplan
+}
+
 // Known reports whether we have heard of this state.
 func (s RunState) Known() bool { return slices.Contains(RunStates, s) }
 

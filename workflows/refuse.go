@@ -162,13 +162,12 @@ func (r *record) refuseStop(s situation, wish StopRequest) *refusal {
 	case s.ask != nil && s.ask.Claimed != "" && !s.claims():
 		return s.refuseClaimed()
 	}
-	switch s.State {
-	case spacelift.RunStatePending, spacelift.RunStateQueued, spacelift.RunStateReady,
-		spacelift.RunStateInitializing, spacelift.RunStatePlanning, spacelift.RunStateUnconfirmed:
+	switch {
+	case s.State.Stoppable():
 		return nil
-	case spacelift.RunStatePreparing, spacelift.RunStateReplanRequested, spacelift.RunStatePreparingReplan:
+	case s.State.HandedOver():
 		return refuse(ErrTypeNotStoppable, "Spacelift does not stop a run that is %s; it will be out of that in a moment, so try again then", s.State)
-	case spacelift.RunStatePendingReview:
+	case s.State.Reviewable():
 		return refuse(ErrTypeNotStoppable, "Spacelift does not stop a run that waits for a review: reject it")
 	}
 	return refuse(ErrTypeNotStoppable, "Spacelift does not stop a run that is %s", s.State)
