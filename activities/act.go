@@ -17,6 +17,7 @@ const (
 	ActDone    ActOutcome = "done"    // by this attempt or an earlier one
 	ActMoot    ActOutcome = "moot"    // nothing was done: the run is not where it was judged to be
 	ActRefused ActOutcome = "refused" // nothing was done: Spacelift would not
+	ActBlocked ActOutcome = "blocked" // nothing was done: a brake in Spacelift, such as a lock, forbids it now; of RetryRun alone
 )
 
 // ActResult says what came of it, and what the API showed before.
@@ -65,7 +66,7 @@ func (a *Activities) act(ctx context.Context, ref spacelift.RunRef, stateVersion
 	}
 	patient := activity.GetInfo(ctx).Attempt < patience
 	see := func() (ActResult, error) {
-		run, err := upToDate(ctx, api, ref, stateVersion, patient)
+		run, err := a.upToDate(ctx, api, ref, stateVersion, patient)
 		if err != nil {
 			return ActResult{}, err
 		}
@@ -99,17 +100,15 @@ func (a *Activities) act(ctx context.Context, ref spacelift.RunRef, stateVersion
 
 // upToDate reads a run. While it is older than a state we heard of, that is an
 // error worth another attempt, unless patience is at its end.
-func upToDate(ctx context.Context, api Spacelift, ref spacelift.RunRef, stateVersion int, patient bool) (spacelift.Run, error) {
-	run, err := api.Run(ctx, ref)
+func (a *Activities) upToDate(ctx context.Context, api Spacelift, ref spacelift.RunRef, stateVersion int, patient bool) (spacelift.Run, error) {
+	run, err := a.read(ctx, api, ref)
 	if err != nil {
-		return spacelift.Run{}, classify(err)
+		return spacelift.Run{}, err
 	}
 	if patient && run.StateVersion < stateVersion && !run.State.Terminal() {
 		return spacelift.Run{}, fmt.Errorf("the API shows run %s in %s (%d), older than the state version %d we heard of",
 			ref, run.State, run.StateVersion, stateVersion)
 	}
-	// Gantry reads no other labels, and what is read here ends up in histories.
-	run.StackLabels = spacelift.OurLabels(run.StackLabels)
 	return run, nil
 }
 

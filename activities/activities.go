@@ -39,11 +39,12 @@ type Activities struct {
 	Now func() time.Time
 
 	followers followerCache
+	viewers   viewers
 }
 
 // Spacelift is what the activities call; *spacelift.Client is one.
 type Spacelift interface {
-	// Run reads a run with its history and the stack's current labels.
+	// Run reads a run with its history and the stack's current labels and brakes.
 	Run(ctx context.Context, ref spacelift.RunRef) (spacelift.Run, error)
 
 	// The verbs change a run. An error that is not ErrAmbiguous means that it did

@@ -142,8 +142,6 @@ func (a *Activities) whyNotTriggered(s spacelift.Stack, after []spacelift.StackI
 	case len(policy.Problems) > 0:
 		p := policy.Problems[0]
 		return fmt.Sprintf("the label %s of the stack %s can't be followed: %s; %s", p.Label, s.ID, p.Problem, p.Remedy)
-	case s.Disabled:
-		return fmt.Sprintf("the stack %s is disabled in Spacelift", s.ID)
 	}
 	var gone []string
 	for _, parent := range after {

@@ -49,6 +49,7 @@ const (
 	AlreadyConfirmed ConfirmOutcome = "already"   // by somebody else, or an earlier attempt
 	PlanChanged      ConfirmOutcome = "changed"   // nothing was done: it is not what was judged
 	ConfirmRefused   ConfirmOutcome = "refused"   // nothing was done: Spacelift would not
+	StackBlocked     ConfirmOutcome = "blocked"   // nothing was done: a brake in Spacelift, such as a lock, forbids it now, see Block
 	RulesChanged     ConfirmOutcome = "rules"     // nothing was done: the policy is another now, see Rules
 	GateClosed       ConfirmOutcome = "gate"      // nothing was done: a window or freeze forbids it now, see Rules.Gate
 )
@@ -60,6 +61,7 @@ type ConfirmResult struct {
 	Actor   string         `json:"actor,omitempty"`  // who confirmed it already, where known
 	ByUs    bool           `json:"byUs,omitempty"`   // an earlier attempt confirmed it
 	Rules   *Rules         `json:"rules,omitempty"`  // as they are now, with RulesChanged and GateClosed
+	Block   *Block         `json:"block,omitempty"`  // with StackBlocked
 	Run     spacelift.Run  `json:"run"`              // as last read, so before a confirmation of this attempt
 
 	// Followers are the stacks that follow the run's, once it is confirmed; nil
@@ -74,7 +76,7 @@ const patience = 10
 
 // ConfirmRun looks at the run, and confirms its plan if it is what was judged:
 // state, version, commit, delta, and the policy that says who confirms, if no
-// window or freeze forbids it now. It does both, because nothing may come
+// lock or other brake of the stack, no window and no freeze forbids it now. It does both, because nothing may come
 // between them.
 //
 // It is safe to repeat: each attempt looks first, so that an answer that was
@@ -147,6 +149,7 @@ func (a *Activities) look(ctx context.Context, api Spacelift, in ConfirmRunInput
 		return ConfirmResult{}, fmt.Errorf("the API shows run %s in %s (%d), older than the %s (%d) we heard of",
 			in.Run, run.State, run.StateVersion, in.Expect.State, in.Expect.StateVersion)
 	}
+	a.dropOwnLock(ctx, in.Run.Account, &run.Brakes)
 	result := check(in, run)
 	if result.Outcome == "" || result.Outcome == ConfirmRefused {
 		judged, err := a.checkRules(ctx, in, run)
@@ -162,14 +165,14 @@ func (a *Activities) look(ctx context.Context, api Spacelift, in ConfirmRunInput
 }
 
 // checkRules compares the policy that holds now with the one that the plan was
-// judged by, and looks at windows and freezes. An empty outcome means that they
+// judged by, and checks the stack's brakes, windows and freezes. An empty outcome means that they
 // allow it.
 func (a *Activities) checkRules(ctx context.Context, in ConfirmRunInput, run spacelift.Run) (ConfirmResult, error) {
 	rules, err := a.timed(ctx, in.Run, in.PlanSince, a.rules(run.StackLabels))
 	if err != nil {
 		return ConfirmResult{}, err
 	}
-	result := ConfirmResult{Rules: &rules}
+	result, block := ConfirmResult{Rules: &rules}, run.Brakes.ConfirmBlock(in.Run.Run)
 	switch {
 	case !spacelift.Managed(rules.Labels):
 		result.Outcome = RulesChanged
@@ -181,6 +184,8 @@ func (a *Activities) checkRules(ctx context.Context, in ConfirmRunInput, run spa
 		p := rules.Policy.Problems[0]
 		result.Outcome = ConfirmRefused
 		result.Reason = fmt.Sprintf("%s can't be followed: %s", p.Label, p.Problem)
+	case block != nil:
+		return ConfirmResult{Outcome: StackBlocked, Reason: block.Reason, Block: block}, nil
 	case !rules.Gate.Open:
 		result.Outcome, result.Reason = GateClosed, rules.Gate.Reason
 	default:

@@ -49,7 +49,7 @@ func (a *Activities) DiagnoseFailure(ctx context.Context, in DiagnoseFailureInpu
 		return Diagnosis{}, err
 	}
 	attempt := activity.GetInfo(ctx).Attempt
-	run, err := upToDate(ctx, api, in.Run, in.StateVersion, attempt < patience)
+	run, err := a.upToDate(ctx, api, in.Run, in.StateVersion, attempt < patience)
 	if err != nil {
 		return Diagnosis{}, err
 	}

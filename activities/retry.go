@@ -23,7 +23,8 @@ type RetryRunInput struct {
 type RetryRunResult struct {
 	Outcome ActOutcome       `json:"outcome"`
 	Reason  string           `json:"reason,omitempty"`
-	New     spacelift.RunRef `json:"new,omitzero"` // the run that tries again; may be the same run
+	Block   *Block           `json:"block,omitempty"` // with ActBlocked
+	New     spacelift.RunRef `json:"new,omitzero"`    // the run that tries again; may be the same run
 }
 
 // ErrTypeAmbiguous is the type of the error when nobody knows whether a run was
@@ -45,20 +46,23 @@ const (
 // the failure. One that somebody else started serves as well, and is moot.
 //
 // Nothing is retried that would take a stack back to an older commit than one
-// that a newer run works on.
+// that a newer run works on, or on a stack that somebody locked.
 func (a *Activities) RetryRun(ctx context.Context, in RetryRunInput) (RetryRunResult, error) {
 	api, err := a.account(in.Run.Account)
 	if err != nil {
 		return RetryRunResult{}, err
 	}
-	run, err := api.Run(ctx, in.Run)
+	run, err := a.read(ctx, api, in.Run)
 	if err != nil {
-		return RetryRunResult{}, classify(err)
+		return RetryRunResult{}, err
 	}
 	in.FailedAt = in.FailedAt.Truncate(time.Second) // the API's times are whole seconds
-	found, err := begun(ctx, api, in, run)
+	found, err := a.begun(ctx, api, in, run)
 	if err != nil || found.Outcome != "" {
 		return found, err
+	}
+	if block := run.Brakes.StartBlock(); block != nil {
+		return RetryRunResult{Outcome: ActBlocked, Reason: block.Reason, Block: block}, nil
 	}
 	if !run.CanRetry {
 		return RetryRunResult{Outcome: ActRefused, Reason: "Spacelift says that this run can't be retried, at least not with Gantry's API key"}, nil
@@ -72,7 +76,14 @@ func (a *Activities) RetryRun(ctx context.Context, in RetryRunInput) (RetryRunRe
 			temporal.ApplicationErrorOptions{Cause: err, NextRetryDelay: settled})
 	case !refusal(err):
 		return RetryRunResult{}, classify(err)
-	case activity.GetInfo(ctx).Attempt < patience && !is[*spacelift.IllegalStateError](err):
+	}
+	// Somebody may have locked the stack in the meantime: then it shows.
+	if run, readErr := a.read(ctx, api, in.Run); readErr == nil {
+		if block := run.Brakes.StartBlock(); block != nil {
+			return RetryRunResult{Outcome: ActBlocked, Reason: block.Reason, Block: block}, nil
+		}
+	}
+	if activity.GetInfo(ctx).Attempt < patience && !is[*spacelift.IllegalStateError](err) {
 		return RetryRunResult{}, err
 	}
 	return RetryRunResult{Outcome: ActRefused, Reason: err.Error()}, nil
@@ -80,11 +91,11 @@ func (a *Activities) RetryRun(ctx context.Context, in RetryRunInput) (RetryRunRe
 
 // begun finds what makes a retry needless or wrong. An empty outcome means: go
 // ahead.
-func begun(ctx context.Context, api Spacelift, in RetryRunInput, run spacelift.Run) (RetryRunResult, error) {
+func (a *Activities) begun(ctx context.Context, api Spacelift, in RetryRunInput, run spacelift.Run) (RetryRunResult, error) {
 	if t, ok := wentOn(run, in.FailedAt); ok {
 		// Whether Spacelift retries under the same id is not documented. Nobody
 		// else being named, it was us.
-		us, err := ours(ctx, api, t.Username)
+		us, err := a.ours(ctx, in.Run.Account, t.Username)
 		if err != nil {
 			return RetryRunResult{}, err
 		}
@@ -106,7 +117,7 @@ func begun(ctx context.Context, api Spacelift, in RetryRunInput, run spacelift.R
 		if line.CreatedAt.Before(in.FailedAt) || !sameWork(run, line) {
 			continue
 		}
-		us, err := ours(ctx, api, line.TriggeredBy)
+		us, err := a.ours(ctx, in.Run.Account, line.TriggeredBy)
 		if err != nil {
 			return RetryRunResult{}, err
 		}
@@ -165,20 +176,6 @@ func wentOn(run spacelift.Run, failedAt time.Time) (spacelift.Transition, bool) 
 		}
 	}
 	return spacelift.Transition{}, false
-}
-
-// ours reports whether a name is the one that Spacelift gives to our API key.
-// Assumption: a run's triggeredBy and the viewer's id spell it alike, as
-// "api::<key id>".
-func ours(ctx context.Context, api Spacelift, name string) (bool, error) {
-	if name == "" {
-		return false, nil
-	}
-	viewer, err := api.Viewer(ctx)
-	if err != nil {
-		return false, classify(err)
-	}
-	return viewer.ID == name, nil
 }
 
 func startedBy(us bool, who string, run spacelift.RunRef) RetryRunResult {

@@ -85,7 +85,7 @@ func TestRetryRun(t *testing.T) {
 		{
 			name:   "the stack is disabled",
 			before: func(r *rig) { r.must(r.sim.Disable(stack)) },
-			want:   activities.ActRefused, reason: "disabled", runs: 1,
+			want:   activities.ActBlocked, reason: "disabled", runs: 1,
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

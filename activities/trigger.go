@@ -47,6 +47,7 @@ const (
 type TriggerFollowerResult struct {
 	Outcome FollowOutcome    `json:"outcome"`
 	Reason  string           `json:"reason,omitempty"` // a sentence, unless triggered
+	Block   *Block           `json:"block,omitempty"`  // when held by a brake in Spacelift, such as a lock
 	Run     spacelift.RunRef `json:"run,omitzero"`     // zero when held
 }
 
@@ -72,7 +73,7 @@ func (a *Activities) TriggerFollower(ctx context.Context, in TriggerFollowerInpu
 	}
 	slices.Reverse(lines.Items) // the oldest first: of several the first is meant
 	if in.Again || info.Attempt > 1 {
-		run, found, err := in.triggered(ctx, api, lines.Items)
+		run, found, err := a.triggered(ctx, in, lines.Items)
 		if err != nil {
 			return TriggerFollowerResult{}, err
 		}
@@ -91,6 +92,10 @@ func (a *Activities) TriggerFollower(ctx context.Context, in TriggerFollowerInpu
 	if why := a.whyNotTriggered(stack, in.After); why != "" {
 		return heldBack("%s", why), nil
 	}
+	a.dropOwnLock(ctx, in.Account, &stack.Brakes)
+	if block := stack.StartBlock(); block != nil {
+		return TriggerFollowerResult{Outcome: FollowHeld, Reason: fmt.Sprintf("the stack %s is held: %s", in.Stack, block.Reason), Block: block}, nil
+	}
 
 	// The run names the chain it belongs to, for policies and people.
 	marked := spacelift.WithRunMetadata(ctx, info.WorkflowExecution.ID+" "+string(in.Stack))
@@ -108,13 +113,13 @@ func (a *Activities) TriggerFollower(ctx context.Context, in TriggerFollowerInpu
 }
 
 // triggered finds the run that an earlier attempt triggered.
-func (in TriggerFollowerInput) triggered(ctx context.Context, api Spacelift, lines []spacelift.RunLine) (spacelift.RunRef, bool, error) {
+func (a *Activities) triggered(ctx context.Context, in TriggerFollowerInput, lines []spacelift.RunLine) (spacelift.RunRef, bool, error) {
 	since := in.Since.Truncate(time.Second) // the API's times are whole seconds
 	for _, line := range lines {
 		if line.DriftDetection || line.CreatedAt.Before(since) {
 			continue
 		}
-		us, err := ours(ctx, api, line.TriggeredBy)
+		us, err := a.ours(ctx, in.Account, line.TriggeredBy)
 		if err != nil {
 			return spacelift.RunRef{}, false, err
 		}

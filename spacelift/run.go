@@ -1,6 +1,9 @@
 package spacelift
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Commit is the version-control commit a run works on.
 type Commit struct {
@@ -40,6 +43,7 @@ type Run struct {
 	CreatedAt      time.Time    `json:"createdAt"`
 	StackName      string       `json:"stackName,omitempty"`
 	StackLabels    []string     `json:"stackLabels,omitempty"` // labels of the stack at the time of reading
+	Brakes         Brakes       `json:"brakes,omitzero"`       // of the stack, at the same time
 	History        []Transition `json:"history,omitempty"`     // oldest first
 }
 
@@ -51,6 +55,10 @@ type Transition struct {
 	Username     string    `json:"username,omitempty"` // who did it; empty for a machine
 	Note         string    `json:"note,omitempty"`
 }
+
+// IsAPIKey reports whether a name in a run or a stack is an API key's rather than
+// a person's or a stack's.
+func IsAPIKey(name string) bool { return strings.HasPrefix(name, "api::") }
 
 // RunLine is a run as lists show it. It lacks the history, and with it the
 // version of the state: read the Run before acting on one.

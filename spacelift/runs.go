@@ -11,7 +11,7 @@ import (
 	"github.com/gantryhq/gantry/spacelift/internal/operations"
 )
 
-// Run reads a run, its history and its stack's labels in one query, so that they
+// Run reads a run, its history and its stack's labels and brakes in one query, so that they
 // belong together. It returns ErrNotFound for a run, or a stack, that isn't
 // there; runs of modules are not there for this purpose.
 func (c *Client) Run(ctx context.Context, ref RunRef) (Run, error) {
@@ -29,6 +29,7 @@ func (c *Client) Run(ctx context.Context, ref RunRef) (Run, error) {
 	}
 	run := fromRunDetails(ref, *data.Stack.Run)
 	run.StackName, run.StackLabels = data.Stack.Name, data.Stack.Labels
+	run.Brakes = fromStackBrakes(data.Stack.StackBrakes)
 	return run, nil
 }
 

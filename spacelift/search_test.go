@@ -31,7 +31,7 @@ func TestStacksByLabelReadsARecordedAnswer(t *testing.T) {
 	want := spacelift.Listing[spacelift.Stack]{Complete: true, Items: []spacelift.Stack{{
 		Account: "acme", ID: "network-prod", Name: "network / prod", State: "UNCONFIRMED",
 		Labels: []string{"env:prod", "folder:network", "orchestrator:release"},
-		Space:  "prod-01KDWSPACE0000000000000001", Blocker: "01KDX3V4T8Q2M5N7P9R1S3T5V7",
+		Space:  "prod-01KDWSPACE0000000000000001", Brakes: spacelift.Brakes{Blocker: "01KDX3V4T8Q2M5N7P9R1S3T5V7"},
 	}}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)

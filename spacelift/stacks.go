@@ -20,10 +20,9 @@ type Stack struct {
 	Repository     string   `json:"repository,omitempty"`
 	Administrative bool     `json:"administrative,omitempty"`
 	Autodeploy     bool     `json:"autodeploy,omitempty"`
-	Disabled       bool     `json:"disabled,omitempty"` // can't start runs
-	LockedBy       string   `json:"lockedBy,omitempty"` // only this one can start runs; autodeploy is off meanwhile
-	Blocker        RunID    `json:"blocker,omitempty"`  // the run that holds it; stays a moment after that run has ended
 	TrackedCommit  string   `json:"trackedCommit,omitempty"`
+
+	Brakes
 }
 
 // Stack reads a stack. It returns ErrNotFound when it isn't there.
@@ -87,11 +86,7 @@ func (c *Client) fromStackDetails(s operations.StackDetails) Stack {
 		Repository:     s.Repository,
 		Administrative: s.Administrative,
 		Autodeploy:     s.Autodeploy,
-		Disabled:       s.IsDisabled,
-		LockedBy:       orZero(s.LockedBy),
-	}
-	if s.Blocker != nil {
-		stack.Blocker = RunID(s.Blocker.Id)
+		Brakes:         fromStackBrakes(s.StackBrakes),
 	}
 	if s.TrackedCommit != nil {
 		stack.TrackedCommit = s.TrackedCommit.Hash

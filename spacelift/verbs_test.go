@@ -153,11 +153,15 @@ var verbs = []struct {
 		return nil, c.MarkExternalDependency(ctx, "image-9f2c1d7", spacelift.DependencyFinished)
 	}, nil},
 	{"Stack", `{"stack":{"id":"network-prod","name":"network / prod","state":"UNCONFIRMED","labels":["gantry:managed"],"space":"prod","branch":"main",
-		"repository":"infra-live","autodeploy":true,"lockedBy":"jdoe","blocker":{"id":"01RUN"},"trackedCommit":{"hash":"9f2c"}}}`,
+		"repository":"infra-live","autodeploy":true,"isDisabled":true,"deleting":true,"lockedBy":"jdoe","lockedAt":1767261700,"lockNote":"moving the state","blocker":{"id":"01RUN"},"trackedCommit":{"hash":"9f2c"}}}`,
 		func(ctx context.Context, c *spacelift.Client) (any, error) { return c.Stack(ctx, "network-prod") },
 		spacelift.Stack{
 			Account: "acme", ID: "network-prod", Name: "network / prod", State: "UNCONFIRMED", Labels: []string{"gantry:managed"}, Space: "prod",
-			Branch: "main", Repository: "infra-live", Autodeploy: true, LockedBy: "jdoe", Blocker: "01RUN", TrackedCommit: "9f2c",
+			Branch: "main", Repository: "infra-live", Autodeploy: true, TrackedCommit: "9f2c",
+			Brakes: spacelift.Brakes{
+				Lock:     &spacelift.Lock{By: "jdoe", Since: time.Unix(1767261700, 0).UTC(), Note: "moving the state"},
+				Disabled: true, Deleting: true, Blocker: "01RUN",
+			},
 		}},
 	{"Spaces", `{"spaces":[{"id":"root","name":"root","parentSpace":null,"inheritEntities":false},{"id":"prod","name":"prod","parentSpace":"root","inheritEntities":true}]}`,
 		func(ctx context.Context, c *spacelift.Client) (any, error) { return c.Spaces(ctx) },

@@ -4,6 +4,7 @@ package operations
 
 import (
 	"context"
+	"encoding/json"
 
 	"github.com/Khan/genqlient/graphql"
 )
@@ -843,9 +844,10 @@ func (v *RunReviewRunReview) GetId() string { return v.Id }
 // RunStack includes the requested fields of the GraphQL type Stack.
 type RunStack struct {
 	// The slug.
-	Id     string   `json:"id"`
-	Name   string   `json:"name"`
-	Labels []string `json:"labels"`
+	Id          string   `json:"id"`
+	Name        string   `json:"name"`
+	Labels      []string `json:"labels"`
+	StackBrakes `json:"-"`
 	// Null, without an error, when the stack has no such run.
 	Run *RunDetails `json:"run"`
 }
@@ -861,6 +863,95 @@ func (v *RunStack) GetLabels() []string { return v.Labels }
 
 // GetRun returns RunStack.Run, and is useful for accessing the field via an interface.
 func (v *RunStack) GetRun() *RunDetails { return v.Run }
+
+// GetIsDisabled returns RunStack.IsDisabled, and is useful for accessing the field via an interface.
+func (v *RunStack) GetIsDisabled() bool { return v.StackBrakes.IsDisabled }
+
+// GetDeleting returns RunStack.Deleting, and is useful for accessing the field via an interface.
+func (v *RunStack) GetDeleting() bool { return v.StackBrakes.Deleting }
+
+// GetLockedBy returns RunStack.LockedBy, and is useful for accessing the field via an interface.
+func (v *RunStack) GetLockedBy() *string { return v.StackBrakes.LockedBy }
+
+// GetLockedAt returns RunStack.LockedAt, and is useful for accessing the field via an interface.
+func (v *RunStack) GetLockedAt() *int { return v.StackBrakes.LockedAt }
+
+// GetLockNote returns RunStack.LockNote, and is useful for accessing the field via an interface.
+func (v *RunStack) GetLockNote() *string { return v.StackBrakes.LockNote }
+
+// GetBlocker returns RunStack.Blocker, and is useful for accessing the field via an interface.
+func (v *RunStack) GetBlocker() *StackBrakesBlockerRun { return v.StackBrakes.Blocker }
+
+func (v *RunStack) UnmarshalJSON(b []byte) error {
+
+	if string(b) == "null" {
+		return nil
+	}
+
+	var firstPass struct {
+		*RunStack
+		graphql.NoUnmarshalJSON
+	}
+	firstPass.RunStack = v
+
+	err := json.Unmarshal(b, &firstPass)
+	if err != nil {
+		return err
+	}
+
+	err = json.Unmarshal(
+		b, &v.StackBrakes)
+	if err != nil {
+		return err
+	}
+	return nil
+}
+
+type __premarshalRunStack struct {
+	Id string `json:"id"`
+
+	Name string `json:"name"`
+
+	Labels []string `json:"labels"`
+
+	Run *RunDetails `json:"run"`
+
+	IsDisabled bool `json:"isDisabled"`
+
+	Deleting bool `json:"deleting"`
+
+	LockedBy *string `json:"lockedBy"`
+
+	LockedAt *int `json:"lockedAt"`
+
+	LockNote *string `json:"lockNote"`
+
+	Blocker *StackBrakesBlockerRun `json:"blocker"`
+}
+
+func (v *RunStack) MarshalJSON() ([]byte, error) {
+	premarshaled, err := v.__premarshalJSON()
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(premarshaled)
+}
+
+func (v *RunStack) __premarshalJSON() (*__premarshalRunStack, error) {
+	var retval __premarshalRunStack
+
+	retval.Id = v.Id
+	retval.Name = v.Name
+	retval.Labels = v.Labels
+	retval.Run = v.Run
+	retval.IsDisabled = v.StackBrakes.IsDisabled
+	retval.Deleting = v.StackBrakes.Deleting
+	retval.LockedBy = v.StackBrakes.LockedBy
+	retval.LockedAt = v.StackBrakes.LockedAt
+	retval.LockNote = v.StackBrakes.LockNote
+	retval.Blocker = v.StackBrakes.Blocker
+	return &retval, nil
+}
 
 // RunStopResponse is returned by RunStop on success.
 type RunStopResponse struct {
@@ -1159,6 +1250,43 @@ func (v *SpacesSpacesSpace) GetParentSpace() *string { return v.ParentSpace }
 // GetInheritEntities returns SpacesSpacesSpace.InheritEntities, and is useful for accessing the field via an interface.
 func (v *SpacesSpacesSpace) GetInheritEntities() bool { return v.InheritEntities }
 
+// StackBrakes includes the GraphQL fields of Stack requested by the fragment StackBrakes.
+type StackBrakes struct {
+	IsDisabled bool    `json:"isDisabled"`
+	Deleting   bool    `json:"deleting"`
+	LockedBy   *string `json:"lockedBy"`
+	LockedAt   *int    `json:"lockedAt"`
+	LockNote   *string `json:"lockNote"`
+	// The run that holds the stack. Cleared a moment after that run has ended.
+	Blocker *StackBrakesBlockerRun `json:"blocker"`
+}
+
+// GetIsDisabled returns StackBrakes.IsDisabled, and is useful for accessing the field via an interface.
+func (v *StackBrakes) GetIsDisabled() bool { return v.IsDisabled }
+
+// GetDeleting returns StackBrakes.Deleting, and is useful for accessing the field via an interface.
+func (v *StackBrakes) GetDeleting() bool { return v.Deleting }
+
+// GetLockedBy returns StackBrakes.LockedBy, and is useful for accessing the field via an interface.
+func (v *StackBrakes) GetLockedBy() *string { return v.LockedBy }
+
+// GetLockedAt returns StackBrakes.LockedAt, and is useful for accessing the field via an interface.
+func (v *StackBrakes) GetLockedAt() *int { return v.LockedAt }
+
+// GetLockNote returns StackBrakes.LockNote, and is useful for accessing the field via an interface.
+func (v *StackBrakes) GetLockNote() *string { return v.LockNote }
+
+// GetBlocker returns StackBrakes.Blocker, and is useful for accessing the field via an interface.
+func (v *StackBrakes) GetBlocker() *StackBrakesBlockerRun { return v.Blocker }
+
+// StackBrakesBlockerRun includes the requested fields of the GraphQL type Run.
+type StackBrakesBlockerRun struct {
+	Id string `json:"id"`
+}
+
+// GetId returns StackBrakesBlockerRun.Id, and is useful for accessing the field via an interface.
+func (v *StackBrakesBlockerRun) GetId() string { return v.Id }
+
 // StackDetails includes the GraphQL fields of Stack requested by the fragment StackDetails.
 type StackDetails struct {
 	// The slug.
@@ -1168,16 +1296,13 @@ type StackDetails struct {
 	State  string   `json:"state"`
 	Labels []string `json:"labels"`
 	// The space's id.
-	Space          string  `json:"space"`
-	Branch         string  `json:"branch"`
-	Repository     string  `json:"repository"`
-	Administrative bool    `json:"administrative"`
-	Autodeploy     bool    `json:"autodeploy"`
-	IsDisabled     bool    `json:"isDisabled"`
-	LockedBy       *string `json:"lockedBy"`
-	// The run that holds the stack. Cleared a moment after that run has ended.
-	Blocker       *StackDetailsBlockerRun    `json:"blocker"`
-	TrackedCommit *StackDetailsTrackedCommit `json:"trackedCommit"`
+	Space          string `json:"space"`
+	Branch         string `json:"branch"`
+	Repository     string `json:"repository"`
+	Administrative bool   `json:"administrative"`
+	Autodeploy     bool   `json:"autodeploy"`
+	StackBrakes    `json:"-"`
+	TrackedCommit  *StackDetailsTrackedCommit `json:"trackedCommit"`
 }
 
 // GetId returns StackDetails.Id, and is useful for accessing the field via an interface.
@@ -1207,25 +1332,115 @@ func (v *StackDetails) GetAdministrative() bool { return v.Administrative }
 // GetAutodeploy returns StackDetails.Autodeploy, and is useful for accessing the field via an interface.
 func (v *StackDetails) GetAutodeploy() bool { return v.Autodeploy }
 
-// GetIsDisabled returns StackDetails.IsDisabled, and is useful for accessing the field via an interface.
-func (v *StackDetails) GetIsDisabled() bool { return v.IsDisabled }
-
-// GetLockedBy returns StackDetails.LockedBy, and is useful for accessing the field via an interface.
-func (v *StackDetails) GetLockedBy() *string { return v.LockedBy }
-
-// GetBlocker returns StackDetails.Blocker, and is useful for accessing the field via an interface.
-func (v *StackDetails) GetBlocker() *StackDetailsBlockerRun { return v.Blocker }
-
 // GetTrackedCommit returns StackDetails.TrackedCommit, and is useful for accessing the field via an interface.
 func (v *StackDetails) GetTrackedCommit() *StackDetailsTrackedCommit { return v.TrackedCommit }
 
-// StackDetailsBlockerRun includes the requested fields of the GraphQL type Run.
-type StackDetailsBlockerRun struct {
-	Id string `json:"id"`
+// GetIsDisabled returns StackDetails.IsDisabled, and is useful for accessing the field via an interface.
+func (v *StackDetails) GetIsDisabled() bool { return v.StackBrakes.IsDisabled }
+
+// GetDeleting returns StackDetails.Deleting, and is useful for accessing the field via an interface.
+func (v *StackDetails) GetDeleting() bool { return v.StackBrakes.Deleting }
+
+// GetLockedBy returns StackDetails.LockedBy, and is useful for accessing the field via an interface.
+func (v *StackDetails) GetLockedBy() *string { return v.StackBrakes.LockedBy }
+
+// GetLockedAt returns StackDetails.LockedAt, and is useful for accessing the field via an interface.
+func (v *StackDetails) GetLockedAt() *int { return v.StackBrakes.LockedAt }
+
+// GetLockNote returns StackDetails.LockNote, and is useful for accessing the field via an interface.
+func (v *StackDetails) GetLockNote() *string { return v.StackBrakes.LockNote }
+
+// GetBlocker returns StackDetails.Blocker, and is useful for accessing the field via an interface.
+func (v *StackDetails) GetBlocker() *StackBrakesBlockerRun { return v.StackBrakes.Blocker }
+
+func (v *StackDetails) UnmarshalJSON(b []byte) error {
+
+	if string(b) == "null" {
+		return nil
+	}
+
+	var firstPass struct {
+		*StackDetails
+		graphql.NoUnmarshalJSON
+	}
+	firstPass.StackDetails = v
+
+	err := json.Unmarshal(b, &firstPass)
+	if err != nil {
+		return err
+	}
+
+	err = json.Unmarshal(
+		b, &v.StackBrakes)
+	if err != nil {
+		return err
+	}
+	return nil
 }
 
-// GetId returns StackDetailsBlockerRun.Id, and is useful for accessing the field via an interface.
-func (v *StackDetailsBlockerRun) GetId() string { return v.Id }
+type __premarshalStackDetails struct {
+	Id string `json:"id"`
+
+	Name string `json:"name"`
+
+	State string `json:"state"`
+
+	Labels []string `json:"labels"`
+
+	Space string `json:"space"`
+
+	Branch string `json:"branch"`
+
+	Repository string `json:"repository"`
+
+	Administrative bool `json:"administrative"`
+
+	Autodeploy bool `json:"autodeploy"`
+
+	TrackedCommit *StackDetailsTrackedCommit `json:"trackedCommit"`
+
+	IsDisabled bool `json:"isDisabled"`
+
+	Deleting bool `json:"deleting"`
+
+	LockedBy *string `json:"lockedBy"`
+
+	LockedAt *int `json:"lockedAt"`
+
+	LockNote *string `json:"lockNote"`
+
+	Blocker *StackBrakesBlockerRun `json:"blocker"`
+}
+
+func (v *StackDetails) MarshalJSON() ([]byte, error) {
+	premarshaled, err := v.__premarshalJSON()
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(premarshaled)
+}
+
+func (v *StackDetails) __premarshalJSON() (*__premarshalStackDetails, error) {
+	var retval __premarshalStackDetails
+
+	retval.Id = v.Id
+	retval.Name = v.Name
+	retval.State = v.State
+	retval.Labels = v.Labels
+	retval.Space = v.Space
+	retval.Branch = v.Branch
+	retval.Repository = v.Repository
+	retval.Administrative = v.Administrative
+	retval.Autodeploy = v.Autodeploy
+	retval.TrackedCommit = v.TrackedCommit
+	retval.IsDisabled = v.StackBrakes.IsDisabled
+	retval.Deleting = v.StackBrakes.Deleting
+	retval.LockedBy = v.StackBrakes.LockedBy
+	retval.LockedAt = v.StackBrakes.LockedAt
+	retval.LockNote = v.StackBrakes.LockNote
+	retval.Blocker = v.StackBrakes.Blocker
+	return &retval, nil
+}
 
 // StackDetailsTrackedCommit includes the requested fields of the GraphQL type Commit.
 type StackDetailsTrackedCommit struct {
@@ -2183,9 +2398,20 @@ query Run ($stack: ID!, $run: ID!) {
 		id
 		name
 		labels
+		... StackBrakes
 		run(id: $run) {
 			... RunDetails
 		}
+	}
+}
+fragment StackBrakes on Stack {
+	isDisabled
+	deleting
+	lockedBy
+	lockedAt
+	lockNote
+	blocker {
+		id
 	}
 }
 fragment RunDetails on Run {
@@ -2224,7 +2450,7 @@ fragment RunDetails on Run {
 }
 `
 
-// The stack's labels come with the run: policy is decided from what both were at one moment.
+// The stack's labels and brakes come with the run: policy is decided from what all were at one moment.
 func Run(
 	ctx_ context.Context,
 	client_ graphql.Client,
@@ -3015,13 +3241,19 @@ fragment StackDetails on Stack {
 	repository
 	administrative
 	autodeploy
-	isDisabled
-	lockedBy
-	blocker {
-		id
-	}
+	... StackBrakes
 	trackedCommit {
 		hash
+	}
+}
+fragment StackBrakes on Stack {
+	isDisabled
+	deleting
+	lockedBy
+	lockedAt
+	lockNote
+	blocker {
+		id
 	}
 }
 `
@@ -3101,13 +3333,19 @@ fragment StackDetails on Stack {
 	repository
 	administrative
 	autodeploy
-	isDisabled
-	lockedBy
-	blocker {
-		id
-	}
+	... StackBrakes
 	trackedCommit {
 		hash
+	}
+}
+fragment StackBrakes on Stack {
+	isDisabled
+	deleting
+	lockedBy
+	lockedAt
+	lockNote
+	blocker {
+		id
 	}
 }
 `

@@ -1,0 +1,69 @@
+package activities
+
+import (
+	"context"
+	"sync"
+
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// Block is a brake of Spacelift's that keeps Gantry from confirming, triggering
+// or retrying by itself. Discarding, rejecting and stopping are brakes
+// themselves, and no block keeps Gantry from them.
+type Block = spacelift.Block
+
+// viewers remembers as whom Spacelift knows Gantry's API keys. A client keeps its
+// key's id for as long as it lives.
+type viewers struct {
+	mu  sync.Mutex
+	ids map[spacelift.Account]string
+}
+
+// ours reports whether a name is the one that Spacelift gives to Gantry's API
+// key of an account.
+//
+// Assumption: a run's triggeredBy, a stack's lockedBy and the viewer's id spell
+// it alike, as "api::<key id>".
+func (a *Activities) ours(ctx context.Context, account spacelift.Account, name string) (bool, error) {
+	if !spacelift.IsAPIKey(name) {
+		return false, nil
+	}
+	id, err := a.viewerID(ctx, account)
+	return err == nil && id == name, err
+}
+
+func (a *Activities) viewerID(ctx context.Context, account spacelift.Account) (string, error) {
+	a.viewers.mu.Lock()
+	id := a.viewers.ids[account]
+	a.viewers.mu.Unlock()
+	if id != "" {
+		return id, nil
+	}
+	api, err := a.account(account)
+	if err != nil {
+		return "", err
+	}
+	viewer, err := api.Viewer(ctx)
+	if err != nil {
+		return "", classify(err)
+	}
+	a.viewers.mu.Lock()
+	defer a.viewers.mu.Unlock()
+	if a.viewers.ids == nil {
+		a.viewers.ids = map[spacelift.Account]string{}
+	}
+	a.viewers.ids[account] = viewer.ID
+	return viewer.ID, nil
+}
+
+// dropOwnLock forgets a lock that Gantry's own key holds: it keeps Gantry from
+// nothing. When Spacelift does not say whose key Gantry's is, the lock counts as
+// somebody else's.
+func (a *Activities) dropOwnLock(ctx context.Context, account spacelift.Account, brakes *spacelift.Brakes) {
+	if brakes.Lock == nil {
+		return
+	}
+	if us, err := a.ours(ctx, account, brakes.Lock.By); err == nil && us {
+		brakes.Lock = nil
+	}
+}
