@@ -22,6 +22,11 @@ type ConfirmRunInput struct {
 	// confirming.
 	Policy policy.Policy `json:"policy"`
 
+	// Approved says that enough people approved this plan. Otherwise Gantry
+	// confirms it without people, and the policy must allow that for the run as it
+	// was just read: what notifications said of it may be wrong.
+	Approved bool `json:"approved,omitempty"`
+
 	// PlanSince is when the plan began to ask for a decision, for Rules.
 	PlanSince time.Time `json:"planSince,omitzero"`
 
@@ -184,6 +189,8 @@ func (a *Activities) checkRules(ctx context.Context, in ConfirmRunInput, run spa
 		p := rules.Policy.Problems[0]
 		result.Outcome = ConfirmRefused
 		result.Reason = fmt.Sprintf("%s can't be followed: %s", p.Label, p.Problem)
+	case !in.Approved && whyPeople(rules.Policy, run) != "":
+		return changed("Gantry may not confirm this run without people: %s", whyPeople(rules.Policy, run)), nil
 	case block != nil:
 		return ConfirmResult{Outcome: StackBlocked, Reason: block.Reason, Block: block}, nil
 	case !rules.Gate.Open:
@@ -192,4 +199,19 @@ func (a *Activities) checkRules(ctx context.Context, in ConfirmRunInput, run spa
 		return ConfirmResult{}, nil
 	}
 	return result, nil
+}
+
+// whyPeople says why the policy leaves a run to people, as the run was just
+// read; empty if it does not.
+func whyPeople(p policy.Policy, run spacelift.Run) string {
+	alone, rules := p.Alone(policy.PlanFacts{Type: run.Type, Drift: run.DriftDetection, Delta: run.Delta})
+	if alone {
+		return ""
+	}
+	for _, r := range rules {
+		if r.Effect != policy.EffectAllows {
+			return fmt.Sprintf("%s (%s)", r.Detail, r.Origin)
+		}
+	}
+	return "the policy leaves it to people"
 }

@@ -21,8 +21,11 @@ var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 func (r *rig) configured() {
 	r.Helper()
 	rules, err := policy.Compile(policy.Config{
-		Windows:  []policy.Window{{Name: "hours", TimeZone: "UTC", Allow: []policy.Recurrence{{Start: "2026-01-05T09:00", Duration: policy.Duration(8 * time.Hour), RRule: "FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR"}}}},
-		Profiles: []policy.Profile{{Name: "production", Windows: []string{"hours"}, Confirm: new(policy.ConfirmAuto), MaxDeleted: new(0)}},
+		Windows: []policy.Window{{Name: "hours", TimeZone: "UTC", Allow: []policy.Recurrence{{Start: "2026-01-05T09:00", Duration: policy.Duration(8 * time.Hour), RRule: "FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR"}}}},
+		Profiles: []policy.Profile{
+			{Name: "production", Windows: []string{"hours"}, Confirm: new(policy.ConfirmAuto), MaxDeleted: new(0)},
+			{Name: "no-drift", Confirm: new(policy.ConfirmAuto), Drift: new(false)},
+		},
 	})
 	r.must(err)
 	r.acts.Rules = rules

@@ -35,7 +35,7 @@ func confirmation(s situation, n next) activities.ConfirmRunInput {
 		Expect: activities.Expect{
 			Type: s.Type, State: s.State, StateVersion: s.StateVersion, CommitHash: s.Commit.Hash, Delta: s.Delta,
 		},
-		Policy: s.rules.Policy, PlanSince: s.ask.Since, Note: n.Note,
+		Policy: s.rules.Policy, Approved: !s.alone(), PlanSince: s.ask.Since, Note: n.Note,
 	}
 }
 

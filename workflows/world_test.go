@@ -28,6 +28,7 @@ var configured = compiled(policy.Config{
 			Escalation: []policy.Step{{After: policy.Duration(6 * time.Hour), Notify: []string{"oncall"}}},
 			Notify:     []string{"deploys"},
 		},
+		{Name: "no-drift", Confirm: new(policy.ConfirmAuto), Drift: new(false), Approvals: new(1), Notify: []string{"deploys"}},
 		{Name: "kept", Confirm: new(policy.ConfirmManual), ApprovalTimeout: new(policy.Duration(time.Hour)), OnTimeout: new(policy.TimeoutKeep), Notify: []string{"deploys"}},
 		{Name: "small", Confirm: new(policy.ConfirmAuto), MaxDeleted: new(2), Approvals: new(1)},
 		{
