@@ -45,7 +45,8 @@ func TestWhatEachStateAllows(t *testing.T) {
 	}
 }
 
-func allowed(s spacelift.RunState) (letters string) {
+func allowed(s spacelift.RunState) string {
+	var letters strings.Builder
 	for _, m := range []struct {
 		letter string
 		is     func() bool
@@ -53,10 +54,10 @@ func allowed(s spacelift.RunState) (letters string) {
 		{"c", s.Confirmable}, {"d", s.Discardable}, {"q", s.Cancelable}, {"s", s.Interruptible}, {"r", s.Reviewable}, {"t", s.Retryable},
 	} {
 		if m.is() {
-			letters += m.letter
+			letters.WriteString(m.letter)
 		}
 	}
-	return letters
+	return letters.String()
 }
 
 // The simulator, which is written without these methods, accepts just what they

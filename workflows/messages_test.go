@@ -96,7 +96,9 @@ func TestWhoHearsOfTheEndOfARun(t *testing.T) {
 func TestMessagesKeepTheirOrderAndNameWhoDecided(t *testing.T) {
 	r := newRig(t, asked)
 	r.at(0, func() { r.moves(queued, planning, unconfirmed) })
-	r.at(time.Minute, func() { r.world.set(func() { r.world.deaf = map[string]error{"deploys": errors.New("503 Service Unavailable")} }) })
+	r.at(time.Minute, func() {
+		r.world.set(func() { r.world.deaf = map[string]error{"deploys": errors.New("503 Service Unavailable")} })
+	})
 	r.at(2*time.Minute, func() { r.says(ann, workflows.Approve, "") })
 	r.at(3*time.Minute, func() { r.told(); r.moves(applying, finished) })
 	r.at(3*time.Minute+10*time.Second, func() { r.world.set(func() { r.world.deaf = nil }) })
