@@ -123,10 +123,9 @@ func (s *Simulator) deleteStack(who actor, id spacelift.StackID, destroyResource
 		s.touch()
 		return nil, nil
 	}
-	r := &run{
+	r := (&run{
 		stack: st, kind: spacelift.RunTypeDestroy, plan: st.nextPlan(), commit: st.commitNamed(""),
-		triggeredBy: who.name, by: who.name,
-	}
+	}).startedBy(who)
 	if err := s.begin(r); err != nil {
 		return nil, err
 	}

@@ -7,13 +7,38 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// actor is who asks: a person by the Go or control API, or an API key.
+// actor is a person who uses the Go or control API, or an API key.
 type actor struct {
-	name  string // as in triggeredBy and history: a login, or "api::<key id>"
-	admin bool
+	name    string // as in triggeredBy and history: a login, or "api::<key id>"
+	admin   bool
+	machine bool   // an API key
+	title   string // the name to show beside the login
+	address string // the address the request came from
 }
 
-func person(name string) actor { return actor{name: name, admin: true} }
+// personAddress is the address that people seem to come from. It is of a range
+// reserved for documentation.
+const personAddress = "192.0.2.20"
+
+func person(name string) actor {
+	return actor{name: name, admin: true, title: name, address: personAddress}
+}
+
+// session is the identity that created a run, as policies see it.
+type session struct {
+	Login   string `json:"login"`
+	Name    string `json:"name"`
+	Address string `json:"address"`
+	Admin   bool   `json:"admin"`
+	Machine bool   `json:"machine"`
+}
+
+// startedBy records the actor as the one who created the run.
+func (r *run) startedBy(who actor) *run {
+	r.triggeredBy, r.by = who.name, who.name
+	r.session = &session{Login: who.name, Name: who.title, Address: who.address, Admin: who.admin, Machine: who.machine}
+	return r
+}
 
 // inState returns the run if it is in one of the states.
 func (s *Simulator) inState(stack spacelift.StackID, id spacelift.RunID, action string, states ...spacelift.RunState) (*run, error) {
@@ -137,11 +162,10 @@ func (s *Simulator) retry(who actor, stack spacelift.StackID, id spacelift.RunID
 	if !r.canRetry() {
 		return nil, &IllegalStateError{Run: r.ref(), State: r.state(), Action: "retry"}
 	}
-	again := &run{
+	again := (&run{
 		stack: r.stack, kind: r.kind, plan: r.plan, commit: r.commit, command: r.command,
-		triggeredBy: who.name, by: who.name, drift: r.drift, skipInit: r.skipInit, retried: true,
-		forceApply: r.forceApply,
-	}
+		drift: r.drift, skipInit: r.skipInit, retried: true, forceApply: r.forceApply,
+	}).startedBy(who)
 	again.plan.FailIn, again.plan.FailNote = "", ""
 	if err := s.allowed(again); err != nil {
 		return nil, err
@@ -168,10 +192,9 @@ func (s *Simulator) promote(who actor, stack spacelift.StackID, id spacelift.Run
 	case st.tracked != nil && !r.commit.At.After(st.tracked.At):
 		return nil, refuse("commit of run %s is not newer than the one stack %s tracks", id, st.ID)
 	}
-	tracked := &run{
-		stack: st, kind: spacelift.RunTypeTracked, plan: st.nextPlan(), commit: r.commit,
-		triggeredBy: who.name, by: who.name, pushed: true,
-	}
+	tracked := (&run{
+		stack: st, kind: spacelift.RunTypeTracked, plan: st.nextPlan(), commit: r.commit, pushed: true,
+	}).startedBy(who)
 	if err := s.begin(tracked); err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -31,7 +32,7 @@ type APIKey struct {
 // actor is how Spacelift names the key as the one who did something
 // (https://docs.spacelift.io/concepts/run/user-provided-metadata).
 func (k APIKey) actor() actor {
-	return actor{name: "api::" + k.ID, admin: k.Role == "" || k.Role == Admin}
+	return actor{name: "api::" + k.ID, admin: k.Role == "" || k.Role == Admin, machine: true, title: k.Name}
 }
 
 // writerFields are the mutations a writer may send; a reader only runComment
@@ -126,6 +127,14 @@ func origin(r *http.Request) string {
 		return "https://" + r.Host
 	}
 	return "http://" + r.Host
+}
+
+// clientAddress is the address a request has come from, without its port.
+func clientAddress(r *http.Request) string {
+	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
+		return host
+	}
+	return r.RemoteAddr
 }
 
 func cutLast(s, sep string) (before, after string, found bool) {

@@ -64,8 +64,8 @@ func TestUnsoundSnapshotsAreRefused(t *testing.T) {
 		"other JSON":      {[]byte(`{"stacks":[]}`), "", "this is not the snapshot of a simulated account"},
 		"no JSON":         {[]byte("stacks:\n"), "", "this is not the snapshot of a simulated account"},
 		"other version": {
-			edit(func(s map[string]any) { s["version"] = 2 }), "",
-			"the snapshot has version 2, but this simulator reads version 1: use the one that wrote it",
+			edit(func(s map[string]any) { s["version"] = 3 }), "",
+			"the snapshot has version 3, but this simulator reads version 2: use the one that wrote it",
 		},
 		"other account": {sound, "umbrella", "the snapshot is of account acme, not of umbrella"},
 		"unknown field": {edit(func(s map[string]any) { s["colour"] = "red" }), "", `the snapshot is damaged: json: unknown field "colour"`},

@@ -36,7 +36,7 @@ func TestSnapshotsKnowEveryField(t *testing.T) {
 		{
 			reflect.TypeFor[run](),
 			[]string{
-				"id", "kind", "plan", "commit", "command", "createdAt", "updatedAt", "history", "delta", "planned", "triggeredBy", "by",
+				"id", "kind", "plan", "commit", "command", "createdAt", "updatedAt", "history", "delta", "planned", "triggeredBy", "by", "session",
 				"drift", "metadata", "reviews", "comments", "skipInit", "retried", "prioritized", "forceApply", "settled", "chain",
 				"upstream", "downstream", "pushed", "released", "external", "applied", "changedBy",
 			},
@@ -84,6 +84,7 @@ func TestWholesaleTypesSurviveJSON(t *testing.T) {
 		reflect.TypeFor[StackWebhook](), reflect.TypeFor[Reference](), reflect.TypeFor[Policy](), reflect.TypeFor[Delivery](),
 		reflect.TypeFor[Attempt](), reflect.TypeFor[Notice](), reflect.TypeFor[Request](), reflect.TypeFor[DeliveryFault](),
 		reflect.TypeFor[APIFault](), reflect.TypeFor[stackSettings](), reflect.TypeFor[vendorInput](),
+		reflect.TypeFor[session](),
 	} {
 		for f := range of.Fields() {
 			hidden := f.Tag.Get("json") == "-" || !f.IsExported()

@@ -44,6 +44,14 @@ type caller struct {
 	key      APIKey
 	metadata string
 	origin   string
+	address  string
+}
+
+// actor is the key as the one who asks, with the address it asks from.
+func (c *caller) actor() actor {
+	who := c.key.actor()
+	who.address = c.address
+	return who
 }
 
 type callerKey struct{}
@@ -79,7 +87,7 @@ func (s *Simulator) serveGraphQL(w http.ResponseWriter, r *http.Request) {
 		s.unauthorized(w, record)
 		return
 	}
-	c := &caller{sim: s, key: key, metadata: record.Metadata, origin: origin(r)}
+	c := &caller{sim: s, key: key, metadata: record.Metadata, origin: origin(r), address: clientAddress(r)}
 	ctx := context.WithValue(r.Context(), callerKey{}, c)
 	answer := parsedSchema().Exec(ctx, req.Query, req.OperationName, req.Variables)
 	messages := make([]string, 0, len(answer.Errors))

@@ -218,7 +218,8 @@ type run struct {
 	delta       *spacelift.Delta       // nil before planning ended
 	planned     bool                   // plan policies have spoken
 	triggeredBy string
-	by          string // who created it, for locks; empty for a push
+	by          string   // who created it, for locks; empty for a push
+	session     *session // of the one who created it; nil for a push and for machines of Spacelift's own
 	drift       bool
 	metadata    []string
 	reviews     []Review

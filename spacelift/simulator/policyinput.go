@@ -58,10 +58,30 @@ func (s *Simulator) runInput(r *run) object {
 	return object{
 		"id": string(r.id), "type": string(r.kind), "state": string(r.state()), "branch": r.commit.Branch,
 		"command": r.command, "commit": commit, "changes": changes, "states_history": states,
-		"based_on_local_workspace": false, "drift_detection": r.drift, "creator_session": nil,
-		"runtime_config": s.runtimeInput(r.stack), "triggered_by": nullable(r.triggeredBy), "flags": []any{},
+		"based_on_local_workspace": false, "drift_detection": r.drift, "creator_session": s.sessionInput(r.session),
+		"policy_receipts": r.receipts(),
+		"runtime_config":  s.runtimeInput(r.stack), "triggered_by": nullable(r.triggeredBy), "flags": []any{},
 		"user_provided_metadata": stringList(r.metadata),
 		"created_at":             nanoseconds(r.createdAt), "updated_at": nanoseconds(r.updatedAt),
+	}
+}
+
+// sessionInput returns the session that created a run; null for a push, a
+// dependent or drift detection.
+//
+// Assumption: only an API key's session has an account_name, and none has a
+// stack_id. The contract has both "for machine sessions", and no stack acts here.
+func (s *Simulator) sessionInput(by *session) any {
+	if by == nil {
+		return nil
+	}
+	account := ""
+	if by.Machine {
+		account = string(s.opts.Account)
+	}
+	return object{
+		"admin": by.Admin, "creator_ip": by.Address, "login": by.Login, "name": by.Name, "teams": []any{},
+		"machine": by.Machine, "member": !by.Machine, "account_name": account, "stack_id": "",
 	}
 }
 
@@ -129,6 +149,9 @@ func (r *run) planDecision() any {
 	return decision
 }
 
+// receipts returns the outcomes of the attached policies. The page on
+// notification policies has them in run_updated.run, Spacelift's policy contract
+// and a recorded input have them in run_updated; an input here has both.
 func (r *run) receipts() any {
 	if r.planDecision() == nil {
 		return nil

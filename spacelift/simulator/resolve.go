@@ -18,7 +18,7 @@ func with[T any](ctx context.Context, f func(s *Simulator, who actor) (T, error)
 	c := callerOf(ctx)
 	c.sim.mu.Lock()
 	defer c.sim.mu.Unlock()
-	return f(c.sim, c.key.actor())
+	return f(c.sim, c.actor())
 }
 
 // read is with for what can't fail.

@@ -271,7 +271,7 @@ func (saved savedRun) restored(s *Simulator, st *stack) (*run, error) {
 	return &run{
 		sim: s, stack: st, id: saved.ID, kind: saved.Type, plan: saved.Plan, commit: saved.Commit, command: saved.Command,
 		createdAt: saved.CreatedAt, updatedAt: saved.UpdatedAt, history: saved.History, delta: saved.Delta, planned: saved.Planned,
-		triggeredBy: saved.TriggeredBy, by: saved.By, drift: saved.Drift, metadata: saved.Metadata, reviews: saved.Reviews,
+		triggeredBy: saved.TriggeredBy, by: saved.By, session: saved.Session, drift: saved.Drift, metadata: saved.Metadata, reviews: saved.Reviews,
 		comments: saved.Comments, skipInit: saved.SkipInit, retried: saved.Retried, prioritized: saved.Prioritized,
 		forceApply: saved.ForceApply, settled: saved.Settled, chain: saved.Chain, pushed: saved.Pushed, released: saved.Released,
 		external: saved.External, applied: saved.Applied, changedBy: saved.ChangedBy,

@@ -150,7 +150,7 @@ func (st *stack) saved() savedStack {
 func (r *run) saved() savedRun {
 	return savedRun{
 		ID: r.id, Type: r.kind, Plan: r.plan, Commit: r.commit, Command: r.command, CreatedAt: r.createdAt, UpdatedAt: r.updatedAt,
-		History: r.history, Delta: r.delta, Planned: r.planned, TriggeredBy: r.triggeredBy, By: r.by, Drift: r.drift,
+		History: r.history, Delta: r.delta, Planned: r.planned, TriggeredBy: r.triggeredBy, By: r.by, Session: r.session, Drift: r.drift,
 		Metadata: r.metadata, Reviews: r.reviews, Comments: r.comments, SkipInit: r.skipInit, Retried: r.retried,
 		Prioritized: r.prioritized, ForceApply: r.forceApply, Settled: r.settled, Chain: r.chain,
 		Upstream: runIDs(r.upstream), Downstream: runIDs(r.downstream), Pushed: r.pushed, Released: r.released,

@@ -11,7 +11,7 @@ import (
 // simulator reads half of it.
 const (
 	snapshotFormat  = "gantry simulated account"
-	snapshotVersion = 1
+	snapshotVersion = 2
 )
 
 // snapshotLog is how many entries of each log a snapshot holds: the newest ones,
@@ -106,6 +106,7 @@ type savedRun struct {
 	Planned     bool                   `json:"planned,omitempty"`
 	TriggeredBy string                 `json:"triggeredBy,omitempty"`
 	By          string                 `json:"by,omitempty"`
+	Session     *session               `json:"session,omitempty"`
 	Drift       bool                   `json:"drift,omitempty"`
 	Metadata    []string               `json:"metadata,omitempty"`
 	Reviews     []Review               `json:"reviews,omitempty"`

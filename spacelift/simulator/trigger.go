@@ -141,10 +141,9 @@ func (s *Simulator) trigger(who actor, t Trigger) (*run, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &run{
-		stack: st, kind: cmp.Or(t.Type, spacelift.RunTypeTracked), triggeredBy: who.name, by: who.name,
-		forceApply: t.ForceApply, pushed: true,
-	}
+	r := (&run{
+		stack: st, kind: cmp.Or(t.Type, spacelift.RunTypeTracked), forceApply: t.ForceApply, pushed: true,
+	}).startedBy(who)
 	if r.kind != spacelift.RunTypeTracked && r.kind != spacelift.RunTypeProposed {
 		return nil, refuse("runs of type %s can't be triggered", r.kind)
 	}
@@ -182,10 +181,10 @@ func (s *Simulator) triggerBatch(who actor, triggers []Trigger) ([]*run, error) 
 			made[t.Stack] = waiting
 			continue
 		}
-		r := &run{
+		r := (&run{
 			stack: st, kind: spacelift.RunTypeTracked, plan: st.nextPlan(), commit: st.commitNamed(t.CommitSHA),
-			triggeredBy: who.name, by: who.name, forceApply: t.ForceApply, chain: chain, pushed: true,
-		}
+			forceApply: t.ForceApply, chain: chain, pushed: true,
+		}).startedBy(who)
 		r.addMetadata(t.Metadata)
 		if err := s.begin(r); err != nil {
 			return nil, err
@@ -239,10 +238,9 @@ func (s *Simulator) createTask(who actor, stack spacelift.StackID, command strin
 	if err != nil {
 		return nil, err
 	}
-	r := &run{
-		stack: st, kind: spacelift.RunTypeTask, command: command, skipInit: skipInit,
-		commit: st.commitNamed(""), triggeredBy: who.name, by: who.name,
-	}
+	r := (&run{
+		stack: st, kind: spacelift.RunTypeTask, command: command, skipInit: skipInit, commit: st.commitNamed(""),
+	}).startedBy(who)
 	r.addMetadata(metadata)
 	if err := s.allowed(r); err != nil {
 		return nil, err
