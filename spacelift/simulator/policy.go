@@ -3,6 +3,8 @@ package simulator
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/rego"
+	"github.com/open-policy-agent/opa/v1/types"
 
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -114,7 +117,21 @@ func compile(ctx context.Context, engine, body string) (rego.PreparedEvalQuery, 
 		rego.Module("policy.rego", body),
 		rego.SetRegoVersion(version),
 		rego.Capabilities(able),
+		rego.Function1(&rego.Function{Name: "sanitized", Decl: types.NewFunction(types.Args(types.S), types.S)}, sanitized),
 	).PrepareForEval(ctx)
+}
+
+// sanitized is the helper function of that name: it hides a text as Spacelift
+// hides secrets, behind the last 8 bytes of its SHA-256 hash
+// (https://docs.spacelift.io/concepts/policy/terraform-plan-policy).
+// Assumption: the bytes are written as lower-case hex.
+func sanitized(_ rego.BuiltinContext, term *ast.Term) (*ast.Term, error) {
+	text, ok := term.Value.(ast.String)
+	if !ok {
+		return nil, nil // undefined, as for every built-in of Rego
+	}
+	sum := sha256.Sum256([]byte(text))
+	return ast.StringTerm(hex.EncodeToString(sum[len(sum)-8:])), nil
 }
 
 // evaluateRego evaluates a policy and returns the rules of package spacelift.

@@ -172,6 +172,33 @@ webhook[{"endpoint_id": "hook", "method": "PUT", "headers": {"X-Event": "yes", "
 	}
 }
 
+// sanitized is a helper that Spacelift adds to Rego, in either engine.
+func TestPoliciesMaySanitize(t *testing.T) {
+	for engine, body := range map[string]string{
+		simulator.RegoV0: `package spacelift
+
+webhook[{"endpoint_id": "hook", "payload": {"h": sanitized("hello")}}] { input.run_updated.run.state == "FINISHED" }
+`,
+		simulator.RegoV1: `package spacelift
+
+webhook contains {"endpoint_id": "hook", "payload": {"h": sanitized("hello")}} if input.run_updated.run.state == "FINISHED"
+`,
+	} {
+		t.Run(engine, func(t *testing.T) {
+			r := newRig(t)
+			r.stack(simulator.Stack{ID: "net"})
+			r.ok(r.AddNamedWebhook(simulator.NamedWebhook{ID: "hook", Endpoint: r.hook.url}))
+			r.ok(r.AddPolicy(simulator.Policy{ID: "p", Engine: engine, Body: body}))
+			r = r.restart() // it is compiled again
+			r.push("net", simulator.Plan{})
+			// The end of: printf hello | sha256sum
+			if got := r.hook.all(); len(got) != 1 || got[0].Body != `{"h":"73043362938b9824"}` {
+				t.Errorf("deliveries %+v", got)
+			}
+		})
+	}
+}
+
 func TestSpaceInheritanceDecidesWhichPoliciesHear(t *testing.T) {
 	everything := func(id, space string) simulator.Policy {
 		return simulator.Policy{ID: id, Space: space, Engine: simulator.RegoV1, Body: `package spacelift
