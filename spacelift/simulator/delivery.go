@@ -156,7 +156,7 @@ func (s *Simulator) newDelivery(ev event, t target, body []byte, faults []Delive
 	d := &delivery{id: s.newID(), target: t}
 	d.Delivery = Delivery{
 		ID: d.id, Webhook: t.health.key, Event: ev.kind, Run: ev.run, State: ev.state, Version: ev.version,
-		Outcome: Pending, QueuedAt: s.clock.Now(), Method: cmp.Or(t.method, http.MethodPost), URL: t.endpoint,
+		Outcome: Pending, QueuedAt: s.clock.Now(), Method: cmp.Or(t.method, http.MethodPost), URL: t.url(t.endpoint),
 		Header: http.Header{}, Body: string(body), Attempts: []Attempt{},
 	}
 	secret, fedRAMP := t.secret, false

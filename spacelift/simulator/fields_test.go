@@ -53,7 +53,7 @@ func TestSnapshotsKnowEveryField(t *testing.T) {
 		{reflect.TypeFor[configElement](), []string{"id", "kind", "value", "description", "writeOnly", "createdAt"}, nil},
 		{reflect.TypeFor[delivery](), []string{"Delivery", "id", "target", "notBefore"}, nil},
 		// Of a target, what is used after the request is made up.
-		{reflect.TypeFor[target](), []string{"health", "retry"}, []string{"endpoint", "secret", "method", "headers"}},
+		{reflect.TypeFor[target](), []string{"health", "query", "retry"}, []string{"endpoint", "secret", "method", "headers"}},
 		{reflect.TypeFor[lane](), []string{"queue", "held"}, []string{"busy", "timer"}},
 		{reflect.TypeFor[armed[APIFault]](), []string{"id", "fault", "probability", "left"}, nil},
 	} {

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -189,19 +190,51 @@ func (s *Simulator) evaluate(ev event, space, kind string, describe func() any, 
 		if sampled, _ := rules["sample"].(bool); sampled {
 			p.sample(s.newID(), s.clock.Now(), input, rules)
 		}
-		for _, rule := range objects(rules["webhook"]) {
+		for _, rule := range s.objects(p, rules, "webhook") {
 			s.route(p, ev, space, rule, body, fill)
 		}
-		for _, rule := range objects(rules["inbox"]) {
+		for _, rule := range s.objects(p, rules, "inbox") {
 			s.notice(text(rule["title"]), text(rule["body"]), text(rule["severity"]))
 		}
 	}
 }
 
+// objects returns the members of a rule, which is a set of objects. What is none
+// is a mistake that would pass unseen, so it gets a notice.
+func (s *Simulator) objects(p *policy, rules object, name string) []object {
+	value, defined := rules[name]
+	if !defined {
+		return nil
+	}
+	list, isSet := value.([]any)
+	if !isSet {
+		s.notice("Unusable rule", fmt.Sprintf("rule %s of policy %s is not a set of objects, so it is ignored: %s", name, p.ID, encode(value)), "ERROR")
+		return nil
+	}
+	found := make([]object, 0, len(list))
+	for _, member := range list {
+		if o, ok := member.(object); ok {
+			found = append(found, o)
+			continue
+		}
+		s.notice("Unusable rule", fmt.Sprintf("rule %s of policy %s has a member that is not an object, so it is ignored: %s", name, p.ID, encode(member)), "ERROR")
+	}
+	return found
+}
+
+// webhookRule lists the fields of a webhook rule. All but query_params are those
+// of https://docs.spacelift.io/concepts/policy/notification-policy.
+// Assumption: query_params, which no source describes, are added to the query of
+// the endpoint as headers are to its headers.
+var webhookRule = []string{"endpoint_id", "headers", "method", "payload", "query_params"}
+
 // route carries out one webhook rule.
 func (s *Simulator) route(p *policy, ev event, space string, rule object, body any, fill func(any) any) {
 	id := text(rule["endpoint_id"])
 	w := s.findWebhook(id)
+	wrong := func(format string, args ...any) {
+		s.notice("Unusable rule", fmt.Sprintf("policy %s, webhook %q: %s", p.ID, id, fmt.Sprintf(format, args...)), "ERROR")
+	}
 	switch {
 	case w == nil || !slices.Contains(s.reach(space), w.Space):
 		s.notice("Unknown webhook", fmt.Sprintf("policy %s names webhook %q, which does not exist or is out of reach", p.ID, id), "ERROR")
@@ -209,18 +242,26 @@ func (s *Simulator) route(p *policy, ev event, space string, rule object, body a
 	case w.Disabled:
 		return
 	}
+	for _, field := range sortedKeys(rule) {
+		if !slices.Contains(webhookRule, field) {
+			wrong("a webhook rule has no field %q; use %s", field, strings.Join(webhookRule, ", "))
+		}
+	}
 	t := target{
 		health: &w.health, endpoint: w.Endpoint, secret: w.Secret, method: text(rule["method"]),
 		headers: maps.Clone(w.Headers), retry: w.RetryOnFailure,
 	}
-	if own, ok := rule["headers"].(object); ok {
+	if own := texts("headers", rule, wrong); len(own) > 0 {
 		if t.headers == nil {
 			t.headers = map[string]string{}
 		}
-		for name, value := range own {
-			t.headers[name] = text(value)
-		}
+		maps.Copy(t.headers, own)
 	}
+	query := url.Values{}
+	for name, value := range texts("query_params", rule, wrong) {
+		query.Set(name, value)
+	}
+	t.query = query.Encode()
 	if payload, ok := rule["payload"]; ok {
 		if fill != nil {
 			payload = fill(payload)
@@ -232,9 +273,34 @@ func (s *Simulator) route(p *policy, ev event, space string, rule object, body a
 	case *runBody:
 		s.send(ev, t, b, nil)
 	case nil:
+		wrong("Spacelift documents no default body of the event %s, so nothing is sent; give the rule a payload", ev.kind)
 	default:
 		s.send(ev, t, nil, encode(b))
 	}
+}
+
+// texts returns a field of a rule that maps names to texts. Numbers and truth
+// values become text; anything else is reported and left out.
+func texts(field string, rule object, wrong func(format string, args ...any)) map[string]string {
+	value, given := rule[field]
+	if !given || value == nil {
+		return nil
+	}
+	entries, ok := value.(object)
+	if !ok {
+		wrong("%s is not an object, so it is ignored: %s", field, encode(value))
+		return nil
+	}
+	found := map[string]string{}
+	for _, name := range sortedKeys(entries) {
+		switch entries[name].(type) {
+		case object, []any, nil:
+			wrong("%s.%s is not a text, so it is left out: %s", field, name, encode(entries[name]))
+		default:
+			found[name] = text(entries[name])
+		}
+	}
+	return found
 }
 
 func (p *policy) sample(key string, at time.Time, input, rules object) {
@@ -266,18 +332,14 @@ func simulatePolicy(ctx context.Context, engine, body, data string) (string, err
 	return string(encode(rules)), nil
 }
 
-func objects(v any) []object {
-	list, _ := v.([]any)
-	found := make([]object, 0, len(list))
-	for _, e := range list {
-		if o, ok := e.(object); ok {
-			found = append(found, o)
-		}
-	}
-	return found
-}
-
+// text returns a value of a rule as text: a text as it is, nothing as "", and
+// anything else as JSON writes it.
 func text(v any) string {
-	s, _ := v.(string)
-	return s
+	switch v := v.(type) {
+	case string:
+		return v
+	case nil:
+		return ""
+	}
+	return string(encode(v))
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -194,6 +195,111 @@ webhook contains {"endpoint_id": "hook", "payload": {"h": sanitized("hello")}} i
 			// The end of: printf hello | sha256sum
 			if got := r.hook.all(); len(got) != 1 || got[0].Body != `{"h":"73043362938b9824"}` {
 				t.Errorf("deliveries %+v", got)
+			}
+		})
+	}
+}
+
+// What a rule can have that is not text arrives as text.
+func TestHeadersAndQueriesAreText(t *testing.T) {
+	r := newRig(t)
+	r.stack(simulator.Stack{ID: "net"})
+	r.ok(r.AddNamedWebhook(simulator.NamedWebhook{ID: "hook", Endpoint: r.hook.url + "/in?team=core&v=1"}))
+	r.ok(r.AddPolicy(simulator.Policy{ID: "p", Engine: simulator.RegoV1, Body: `package spacelift
+
+webhook contains {
+	"endpoint_id": "hook", "payload": {},
+	"headers": {"X-Version": count(input.run_updated.run.states_history), "X-Drift": input.run_updated.run.drift_detection},
+	"query_params": {"run": "a b&c", "v": 2},
+} if input.run_updated.state == "FINISHED"
+
+inbox contains {"title": 7, "body": true} if input.run_updated.state == "FINISHED"
+`}))
+	r.push("net", simulator.Plan{})
+	got := r.hook.all()
+	if len(got) != 1 {
+		t.Fatalf("%d deliveries", len(got))
+	}
+	if h := got[0].Header; h.Get("X-Version") != "6" || h.Get("X-Drift") != "false" {
+		t.Errorf("headers %v", h)
+	}
+	if want := "/in?run=a+b%26c&team=core&v=2"; got[0].URL != want {
+		t.Errorf("sent to %s, want %s", got[0].URL, want)
+	}
+	if inbox := r.Inbox(); len(inbox) != 1 || inbox[0].Title != "7" || inbox[0].Body != "true" {
+		t.Errorf("inbox %+v", inbox)
+	}
+}
+
+// A query that a policy adds survives a restart and another endpoint.
+func TestQueryOfWaitingDeliveries(t *testing.T) {
+	r := newRig(t)
+	r.stack(simulator.Stack{ID: "net"})
+	r.ok(r.AddNamedWebhook(simulator.NamedWebhook{ID: "hook", Endpoint: "http://127.0.0.1:1/old"}))
+	r.ok(r.AddPolicy(simulator.Policy{ID: "p", Engine: simulator.RegoV1, Body: `package spacelift
+
+webhook contains {"endpoint_id": "hook", "query_params": {"q": "1"}} if input.run_updated.state == "FINISHED"
+`}))
+	_, err := r.InjectDelivery(simulator.DeliveryFault{Kind: simulator.Delay, Delay: simulator.Duration(time.Minute)})
+	r.ok(err)
+	r.push("net", simulator.Plan{})
+	r = r.restart(func(s *simulator.Simulator) error { return s.SetWebhookEndpoint("hook", r.hook.url+"/new") })
+	r.advance(time.Minute)
+	if got := r.hook.all(); len(got) != 1 || got[0].URL != "/new?q=1" {
+		t.Errorf("deliveries %+v", got)
+	}
+}
+
+// A rule that can't be carried out as it stands says so in the inbox.
+func TestUnusableRulesGetANotice(t *testing.T) {
+	module := simulator.ModuleVersion{Module: "vpc", Number: "1.4.0"}
+	for name, c := range map[string]struct {
+		rules string
+		want  string // of the notice
+		sent  int
+	}{
+		"no payload for a module version": {
+			`webhook contains {"endpoint_id": "hook"}`,
+			`policy p, webhook "hook": Spacelift documents no default body of the event module_version, so nothing is sent; give the rule a payload`, 0,
+		},
+		"an unknown field": {
+			`webhook contains {"endpoint_id": "hook", "payload": {}, "paylod": {}}`,
+			`policy p, webhook "hook": a webhook rule has no field "paylod"; use endpoint_id, headers, method, payload, query_params`, 1,
+		},
+		"a header that is a list": {
+			`webhook contains {"endpoint_id": "hook", "payload": {}, "headers": {"X-A": ["b"], "X-C": "d"}}`,
+			`policy p, webhook "hook": headers.X-A is not a text, so it is left out: ["b"]`, 1,
+		},
+		"headers that are text": {
+			`webhook contains {"endpoint_id": "hook", "payload": {}, "headers": "X-A: b"}`,
+			`policy p, webhook "hook": headers is not an object, so it is ignored: "X-A: b"`, 1,
+		},
+		"an id alone": {
+			`webhook contains "hook"`,
+			`rule webhook of policy p has a member that is not an object, so it is ignored: "hook"`, 0,
+		},
+		"one object": {
+			`webhook := {"endpoint_id": "hook", "payload": {}}`,
+			`rule webhook of policy p is not a set of objects, so it is ignored: {"endpoint_id":"hook","payload":{}}`, 0,
+		},
+		"one object for the inbox": {
+			`inbox := {"title": "t"}`,
+			`rule inbox of policy p is not a set of objects, so it is ignored: {"title":"t"}`, 0,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.stack(simulator.Stack{ID: "vpc", Module: true})
+			r.ok(r.AddNamedWebhook(simulator.NamedWebhook{ID: "hook", Endpoint: r.hook.url}))
+			r.ok(r.AddPolicy(simulator.Policy{ID: "p", Engine: simulator.RegoV1, Body: "package spacelift\n\n" + c.rules + "\n"}))
+			r.ok(r.PublishModuleVersion(module))
+			r.settle()
+			inbox := r.Inbox()
+			if len(inbox) != 1 || inbox[0].Body != c.want || inbox[0].Severity != "ERROR" {
+				t.Errorf("inbox %+v\nwant %s", inbox, c.want)
+			}
+			if got := len(r.hook.all()); got != c.sent {
+				t.Errorf("%d deliveries, want %d", got, c.sent)
 			}
 		})
 	}

@@ -110,7 +110,7 @@ func (r *restorer) sent() error {
 			return fmt.Errorf("delivery %q is there twice", saved.Key)
 		}
 		d := &delivery{Delivery: saved.Delivery, id: saved.Key, notBefore: saved.NotBefore}
-		d.target.retry = saved.Retry
+		d.target.retry, d.target.query = saved.Retry, saved.Query
 		switch {
 		case r.hooks[saved.To] != nil:
 			d.target.health = r.hooks[saved.To]

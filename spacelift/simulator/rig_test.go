@@ -191,6 +191,7 @@ type receiver struct {
 type received struct {
 	Header http.Header
 	Method string
+	URL    string
 	Body   string
 	Event  struct {
 		State        spacelift.RunState
@@ -212,7 +213,7 @@ func (h *receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		panic(err)
 	}
-	got := received{Header: r.Header, Method: r.Method, Body: string(body)}
+	got := received{Header: r.Header, Method: r.Method, URL: r.URL.String(), Body: string(body)}
 	_ = json.Unmarshal(body, &got.Event) // a policy's own payload may have another shape
 	h.mu.Lock()
 	defer h.mu.Unlock()

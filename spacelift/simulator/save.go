@@ -198,6 +198,7 @@ func (s *Simulator) saveDeliveries(shot *snapshot, places map[*health]string) {
 		saved := savedDelivery{Delivery: d.Delivery, Key: d.id}
 		if waiting[d] {
 			saved.To, saved.Retry, saved.NotBefore = places[d.target.health], d.target.retry, d.notBefore
+			saved.Query = d.target.query
 		}
 		shot.Log = append(shot.Log, saved)
 	}

@@ -173,6 +173,7 @@ type savedDelivery struct {
 	To        string    `json:"to,omitempty"`
 	Retry     bool      `json:"retry,omitempty"`
 	NotBefore time.Time `json:"notBefore,omitzero"`
+	Query     string    `json:"query,omitempty"` // what is added to the webhook's endpoint
 }
 
 type savedLaneKey struct {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -64,7 +65,24 @@ type target struct {
 	secret   string
 	method   string
 	headers  map[string]string
+	query    string // added to the endpoint's own
 	retry    bool
+}
+
+// url is the address of a request to an endpoint.
+func (t target) url(endpoint string) string {
+	if t.query == "" {
+		return endpoint
+	}
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return endpoint // the attempt fails and says why
+	}
+	query := u.Query()
+	added, _ := url.ParseQuery(t.query) // our own encoding
+	maps.Copy(query, added)
+	u.RawQuery = query.Encode()
+	return u.String()
 }
 
 // AddNamedWebhook adds a webhook to a space.
@@ -150,7 +168,7 @@ func (s *Simulator) SetWebhookEndpoint(id, endpoint string) error {
 			}
 			for _, d := range slices.Concat(waiting, l.held) {
 				if d.target.health == &w.health {
-					d.URL = endpoint
+					d.URL = d.target.url(endpoint)
 				}
 			}
 		}
@@ -259,9 +277,9 @@ func (s *Simulator) SendInternalError(e InternalError) error {
 	return nil
 }
 
-// PublishModuleVersion lets notification policies hear of a module version.
-// Only rules with a payload send something: the default body of this event is
-// not documented.
+// PublishModuleVersion evaluates notification policies for a module version.
+// Only rules with a payload send something, and others get a notice: the default
+// body of this event is not documented.
 func (s *Simulator) PublishModuleVersion(v ModuleVersion) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
