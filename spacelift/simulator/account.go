@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -102,7 +103,8 @@ func (s *Simulator) addStack(st Stack) (*stack, error) {
 }
 
 // RemoveStack deletes a stack, after a DESTROY run if its resources are to go;
-// the run is returned then. Its deletion ends with that run.
+// the run is returned then. The deletion ends with that run. A stack that others
+// depend on, or that is protected from deletion, is refused.
 func (s *Simulator) RemoveStack(by string, id spacelift.StackID, destroyResources bool) (spacelift.RunID, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -113,10 +115,22 @@ func (s *Simulator) RemoveStack(by string, id spacelift.StackID, destroyResource
 	return r.id, nil
 }
 
+// deleteStack deletes a stack that no other stack depends on
+// (https://docs.spacelift.io/concepts/stack/stack-dependencies#stack-deletion).
+// While a DESTROY run is under way, a second request changes nothing.
 func (s *Simulator) deleteStack(who actor, id spacelift.StackID, destroyResources bool) (*run, error) {
 	st, err := s.findStack(id)
 	if err != nil {
 		return nil, err
+	}
+	downstream := s.downstream(id)
+	switch {
+	case st.deleting:
+		return nil, nil
+	case truth(st.settings.ProtectFromDeletion):
+		return nil, refuse("stack %s is protected from deletion", id)
+	case len(downstream) > 0:
+		return nil, refuse("stack %s can't be deleted: the stacks %s depend on it", id, strings.Join(downstream, ", "))
 	}
 	if !destroyResources {
 		s.remove(st)

@@ -67,6 +67,17 @@ func (s *Simulator) addReference(d *dependency, ref Reference) *Reference {
 	return &ref
 }
 
+// downstream lists the stacks that depend on this one directly.
+func (s *Simulator) downstream(on spacelift.StackID) []string {
+	var ids []string
+	for _, d := range s.dependencies {
+		if d.on == on {
+			ids = append(ids, string(d.stack))
+		}
+	}
+	return ids
+}
+
 func (s *Simulator) edge(stack, on spacelift.StackID) *dependency {
 	for _, d := range s.dependencies {
 		if d.stack == stack && d.on == on {

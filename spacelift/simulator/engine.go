@@ -333,6 +333,9 @@ func (s *Simulator) ended(r *run) {
 	}
 	s.releaseDependents(r)
 	if r.state() != finished {
+		if r.kind == spacelift.RunTypeDestroy {
+			st.deleting = false
+		}
 		return
 	}
 	switch {

@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/graph-gophers/graphql-go"
@@ -25,6 +26,16 @@ func with[T any](ctx context.Context, f func(s *Simulator, who actor) (T, error)
 func read[T any](ctx context.Context, f func(s *Simulator) T) T {
 	v, _ := with(ctx, func(s *Simulator, _ actor) (T, error) { return f(s), nil })
 	return v
+}
+
+// unlessGone makes a deletion succeed, with null, when its object is already
+// gone. spacelift_stack_destructor relies on it: it deletes a stack before
+// Terraform deletes what belongs to the stack.
+func unlessGone[T any](deleted *T, err error) (*T, error) {
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil
+	}
+	return deleted, err
 }
 
 type idArgs struct{ ID graphql.ID }

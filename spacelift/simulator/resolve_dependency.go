@@ -110,14 +110,14 @@ func (resolver) StackDependencyUpdate(ctx context.Context, args struct {
 }
 
 func (resolver) StackDependencyDelete(ctx context.Context, args idArgs) (*dependencyOut, error) {
-	return with(ctx, func(s *Simulator, _ actor) (*dependencyOut, error) {
+	return unlessGone(with(ctx, func(s *Simulator, _ actor) (*dependencyOut, error) {
 		d, err := s.findDependency(args.ID)
 		if err != nil {
 			return nil, err
 		}
 		s.dependencies = slices.DeleteFunc(s.dependencies, func(o *dependency) bool { return o == d })
 		return d.out(s), nil
-	})
+	}))
 }
 
 type referenceInput struct {
@@ -167,12 +167,12 @@ func (resolver) StackDependenciesUpdateReference(ctx context.Context, args struc
 }
 
 func (resolver) StackDependenciesDeleteReference(ctx context.Context, args idArgs) (*referenceOut, error) {
-	return with(ctx, func(s *Simulator, _ actor) (*referenceOut, error) {
+	return unlessGone(with(ctx, func(s *Simulator, _ actor) (*referenceOut, error) {
 		d, ref, err := s.findReference(args.ID)
 		if err != nil {
 			return nil, err
 		}
 		d.references = slices.DeleteFunc(d.references, func(o *Reference) bool { return o == ref })
 		return ref.out(), nil
-	})
+	}))
 }

@@ -182,11 +182,11 @@ func (resolver) PolicyUpdatev2(ctx context.Context, args struct {
 }
 
 func (resolver) PolicyDelete(ctx context.Context, args idArgs) (*policyOut, error) {
-	return onPolicy(ctx, args.ID, func(s *Simulator, p *policy) error {
+	return unlessGone(onPolicy(ctx, args.ID, func(s *Simulator, p *policy) error {
 		s.policies = slices.DeleteFunc(s.policies, func(o *policy) bool { return o == p })
 		s.attachments = slices.DeleteFunc(s.attachments, func(a *attachment) bool { return a.policy == p })
 		return nil
-	})
+	}))
 }
 
 func (resolver) PolicyAttach(ctx context.Context, args struct{ ID, Stack graphql.ID }) (*attachmentOut, error) {
@@ -209,7 +209,7 @@ func (resolver) PolicyAttach(ctx context.Context, args struct{ ID, Stack graphql
 }
 
 func (resolver) PolicyDetach(ctx context.Context, args idArgs) (*attachmentOut, error) {
-	return with(ctx, func(s *Simulator, _ actor) (*attachmentOut, error) {
+	return unlessGone(with(ctx, func(s *Simulator, _ actor) (*attachmentOut, error) {
 		i := slices.IndexFunc(s.attachments, func(a *attachment) bool { return a.id == string(args.ID) })
 		if i < 0 {
 			return nil, fmt.Errorf("policy attachment %s: %w", args.ID, ErrNotFound)
@@ -217,7 +217,7 @@ func (resolver) PolicyDetach(ctx context.Context, args idArgs) (*attachmentOut, 
 		gone := s.attachments[i].out(s)
 		s.attachments = slices.Delete(s.attachments, i, i+1)
 		return gone, nil
-	})
+	}))
 }
 
 // PolicySimulate is the older form of PolicySimulatev2.

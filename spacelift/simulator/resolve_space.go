@@ -103,7 +103,7 @@ func (s *Simulator) below(id, top string) bool {
 }
 
 func (resolver) SpaceDelete(ctx context.Context, args struct{ Space graphql.ID }) (*spaceOut, error) {
-	return with(ctx, func(s *Simulator, _ actor) (*spaceOut, error) {
+	return unlessGone(with(ctx, func(s *Simulator, _ actor) (*spaceOut, error) {
 		sp := s.spaces[string(args.Space)]
 		switch {
 		case sp == nil:
@@ -113,7 +113,7 @@ func (resolver) SpaceDelete(ctx context.Context, args struct{ Space graphql.ID }
 		}
 		delete(s.spaces, sp.ID)
 		return sp.out(), nil
-	})
+	}))
 }
 
 func (s *Simulator) inUse(space string) bool {

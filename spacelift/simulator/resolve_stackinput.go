@@ -137,19 +137,16 @@ func (resolver) StackDelete(ctx context.Context, args struct {
 	ID               graphql.ID
 	DestroyResources *bool
 }) (*stackOut, error) {
-	return with(ctx, func(s *Simulator, who actor) (*stackOut, error) {
+	return unlessGone(with(ctx, func(s *Simulator, who actor) (*stackOut, error) {
 		st, err := s.findStack(stackID(args.ID))
 		if err != nil {
 			return nil, err
-		}
-		if truth(st.settings.ProtectFromDeletion) {
-			return nil, refuse("stack %s is protected from deletion", st.ID)
 		}
 		if _, err := s.deleteStack(who, st.ID, truth(args.DestroyResources)); err != nil {
 			return nil, err
 		}
 		return st.out(s), nil
-	})
+	}))
 }
 
 func onStack(ctx context.Context, id graphql.ID, do func(s *Simulator, who actor, st *stack) error) (*stackOut, error) {
@@ -277,7 +274,7 @@ func (resolver) StackConfigAdd(ctx context.Context, args struct {
 }
 
 func (resolver) StackConfigDelete(ctx context.Context, args struct{ Stack, ID graphql.ID }) (*configOut, error) {
-	return with(ctx, func(s *Simulator, _ actor) (*configOut, error) {
+	return unlessGone(with(ctx, func(s *Simulator, _ actor) (*configOut, error) {
 		st, err := s.findStack(stackID(args.Stack))
 		if err != nil {
 			return nil, err
@@ -289,7 +286,7 @@ func (resolver) StackConfigDelete(ctx context.Context, args struct{ Stack, ID gr
 		gone := st.config[i]
 		st.config = slices.Delete(st.config, i, i+1)
 		return gone.out(), nil
-	})
+	}))
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -99,11 +99,11 @@ func (resolver) NamedWebhooksIntegrationUpdate(ctx context.Context, args struct 
 }
 
 func (resolver) NamedWebhooksIntegrationDelete(ctx context.Context, args idArgs) (*namedWebhookOut, error) {
-	return onWebhook(ctx, args.ID, func(s *Simulator, w *namedWebhook) error {
+	return unlessGone(onWebhook(ctx, args.ID, func(s *Simulator, w *namedWebhook) error {
 		w.Disabled = true // what is under way is not sent any more
 		s.webhooks = slices.DeleteFunc(s.webhooks, func(o *namedWebhook) bool { return o == w })
 		return nil
-	})
+	}))
 }
 
 func (resolver) NamedWebhooksIntegrationSetHeaders(ctx context.Context, args struct {
@@ -125,12 +125,12 @@ func (resolver) NamedWebhooksIntegrationDeleteHeaders(ctx context.Context, args 
 	ID         graphql.ID
 	HeaderKeys []string
 }) (*namedWebhookOut, error) {
-	return onWebhook(ctx, args.ID, func(_ *Simulator, w *namedWebhook) error {
+	return unlessGone(onWebhook(ctx, args.ID, func(_ *Simulator, w *namedWebhook) error {
 		for _, key := range args.HeaderKeys {
 			delete(w.Headers, key)
 		}
 		return nil
-	})
+	}))
 }
 
 type webhookOut struct {
@@ -202,10 +202,10 @@ func (resolver) WebhooksIntegrationUpdate(ctx context.Context, args struct {
 }
 
 func (resolver) WebhooksIntegrationDelete(ctx context.Context, args struct{ Stack, ID graphql.ID }) (*webhookOut, error) {
-	return onStackWebhook(ctx, args.Stack, args.ID, func(st *stack, w *stackWebhook) {
+	return unlessGone(onStackWebhook(ctx, args.Stack, args.ID, func(st *stack, w *stackWebhook) {
 		w.Disabled = true
 		st.webhooks = slices.DeleteFunc(st.webhooks, func(o *stackWebhook) bool { return o == w })
-	})
+	}))
 }
 
 type integrationsOut struct {

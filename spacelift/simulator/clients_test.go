@@ -1,0 +1,157 @@
+package simulator_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/spacelift/simulator"
+)
+
+// The tests of this file play what people do with spacectl and the Terraform
+// provider. The operations are those that the clients send.
+
+// ask sends a client's operation that must succeed, and returns its data.
+func (r *rig) ask(document string, variables map[string]any) string {
+	r.t.Helper()
+	a := r.graphql(document, variables, nil)
+	if len(a.Errors) > 0 {
+		r.t.Fatalf("%s: %v", document, a.Errors)
+	}
+	return string(a.Data)
+}
+
+// refused sends a client's operation and returns the error it gets.
+func (r *rig) refused(document string, variables map[string]any) string {
+	r.t.Helper()
+	a := r.graphql(document, variables, nil)
+	if len(a.Errors) != 1 {
+		r.t.Fatalf("%s: data %s, errors %v; want one error", document, a.Data, a.Errors)
+	}
+	return a.Errors[0].Message
+}
+
+// Terraform destroys a stack destructor first. Everything that belongs to the
+// stack is gone by then, and Terraform deletes it all the same.
+func TestDestructorThenWhatBelongedToTheStack(t *testing.T) {
+	r := newRig(t)
+	r.stack(simulator.Stack{ID: "x"})
+	r.stack(simulator.Stack{ID: "y"})
+	r.ok(r.AddPolicy(simulator.Policy{ID: "p", Type: "PLAN", Body: "package spacelift\n"}))
+	id := func(out string) string {
+		return out[strings.LastIndex(out, `"id":"`)+6 : strings.LastIndex(out, `"}}`)]
+	}
+	r.ask(`mutation($stack:ID!$config:ConfigInput!){stackConfigAdd(stack: $stack, config: $config){id}}`,
+		map[string]any{"stack": "x", "config": map[string]any{"id": "A", "type": "ENVIRONMENT_VARIABLE", "value": "b", "writeOnly": true}})
+	attached := id(r.ask(`mutation($id:ID!$stack:ID!){policyAttach(id: $id, stack: $stack){id}}`, map[string]any{"id": "p", "stack": "x"}))
+	edge := id(r.ask(`mutation($input:StackDependencyInput!){stackDependencyCreate(input: $input){id}}`,
+		map[string]any{"input": map[string]any{"stackId": "x", "dependsOnStackId": "y"}}))
+	reference := id(r.ask(`mutation($id:ID!$reference:StackDependencyReferenceInput!){stackDependenciesAddReference(stackDependencyID: $id, reference: $reference){id}}`,
+		map[string]any{"id": edge, "reference": map[string]any{"outputName": "o", "inputName": "i"}}))
+	hook := id(r.ask(`mutation($stack:ID!$input:WebhooksIntegrationInput!){webhooksIntegrationCreate(stack: $stack, input: $input){id}}`,
+		map[string]any{"stack": "x", "input": map[string]any{"enabled": true, "endpoint": "http://h"}}))
+
+	r.ask(`mutation($id:ID!){runDiscardAll(stack: $id){discardedRuns{id},failedDiscarding}}`, map[string]any{"id": "x"})
+	if got := r.ask(`query($id:ID!){stack(id: $id){blocker{id}}}`, map[string]any{"id": "x"}); got != `{"stack":{"blocker":null}}` {
+		t.Fatalf("blocked: %s", got)
+	}
+	if got := r.ask(`mutation($id:ID!){stackDelete(id: $id, destroyResources: true){id,deleting}}`, map[string]any{"id": "x"}); got != `{"stackDelete":{"id":"x","deleting":true}}` {
+		t.Fatalf("deleted: %s", got)
+	}
+	r.settle()
+	if got := r.ask(`query($id:ID!){stack(id: $id){id}}`, map[string]any{"id": "x"}); got != `{"stack":null}` {
+		t.Fatalf("not gone: %s", got)
+	}
+	for document, variables := range map[string]map[string]any{
+		`mutation($id:ID!$stack:ID!){stackConfigDelete(stack: $stack, id: $id){id,checksum,type,value,writeOnly,description}}`: {"stack": "x", "id": "A"},
+		`mutation($id:ID!){policyDetach(id: $id){id}}`:                                                 {"id": attached},
+		`mutation($id:ID!){stackDependenciesDeleteReference(id: $id){id}}`:                             {"id": reference},
+		`mutation($id:ID!){stackDependencyDelete(id: $id){id}}`:                                        {"id": edge},
+		`mutation($stack:ID!$webhook:ID!){webhooksIntegrationDelete(stack: $stack, id: $webhook){id}}`: {"stack": "x", "webhook": hook},
+		`mutation($id:ID!){stackDelete(id: $id){id,deleting}}`:                                         {"id": "x"},
+	} {
+		if got := r.ask(document, variables); !strings.HasSuffix(got, `:null}`) {
+			t.Errorf("%s: %s, want null", document, got)
+		}
+	}
+}
+
+// Deleting anything twice is no error.
+func TestDeletingWhatIsGone(t *testing.T) {
+	r, _ := populated(t)
+	for _, document := range []string{
+		`mutation { stackConfigDelete(stack: "base", id: "FOO") { id } }`,
+		`mutation { policyDelete(id: "plans") { id } }`,
+		`mutation { namedWebhooksIntegrationDelete(id: "hook") { id } }`,
+		`mutation { namedWebhooksIntegrationDeleteHeaders(id: "hook", headerKeys: ["X-K"]) { id } }`,
+		`mutation { webhooksIntegrationDelete(stack: "base", id: "own") { id } }`,
+		`mutation { stackDelete(id: "top") { id } }`,
+		`mutation { spaceDelete(space: "none") { id } }`,
+	} {
+		r.ask(document, nil)
+		if got := r.ask(document, nil); !strings.HasSuffix(got, `:null}`) {
+			t.Errorf("the second %s: %s, want null", document, got)
+		}
+	}
+}
+
+// A stack that others depend on can't be deleted, in whatever way.
+func TestUpstreamStackIsNotDeleted(t *testing.T) {
+	r := newRig(t)
+	for _, id := range []spacelift.StackID{"network", "app", "web"} {
+		r.stack(simulator.Stack{ID: id})
+	}
+	r.ok(r.AddDependency("app", "network"))
+	r.ok(r.AddDependency("web", "network"))
+	const spacectl = `mutation($destroyResources:Boolean$id:ID!){stackDelete(id: $id, destroyResources: $destroyResources){id}}`
+	want := "stack network can't be deleted: the stacks app, web depend on it"
+	for _, destroy := range []bool{false, true} {
+		if got := r.refused(spacectl, map[string]any{"id": "network", "destroyResources": destroy}); got != want {
+			t.Errorf("destroyResources %v: %q, want %q", destroy, got, want)
+		}
+	}
+	if got := r.control("DELETE", "/stacks/network", "", nil); got != 409 {
+		t.Errorf("control API: status %d, want 409", got)
+	}
+	for _, id := range []string{"web", "app", "network"} { // downstream first
+		r.ask(spacectl, map[string]any{"id": id, "destroyResources": false})
+	}
+	if left := r.Stacks(); len(left) != 0 {
+		t.Errorf("left: %+v", left)
+	}
+}
+
+// Protection from deletion holds in every interface.
+func TestProtectedStackIsNotDeleted(t *testing.T) {
+	r := newRig(t)
+	r.ask(`mutation($input:StackInput!$manageState:Boolean!){stackCreate(input: $input, manageState: $manageState){id}}`, map[string]any{
+		"manageState": true,
+		"input":       map[string]any{"name": "net", "branch": "main", "repository": "infra", "administrative": false, "protectFromDeletion": true},
+	})
+	if _, err := r.RemoveStack("jane", "net", false); err == nil || !strings.Contains(err.Error(), "protected") {
+		t.Errorf("Go: error %v", err)
+	}
+	if got := r.refused(`mutation($id:ID!){stackDelete(id: $id){id}}`, map[string]any{"id": "net"}); !strings.Contains(got, "protected") {
+		t.Errorf("GraphQL: error %q", got)
+	}
+}
+
+// Clients poll "deleting". It ends when the destruction fails, and a second
+// request does not start a second destruction.
+func TestFailedDestructionEndsTheDeletion(t *testing.T) {
+	r := newRig(t)
+	r.stack(simulator.Stack{ID: "net", Plan: simulator.Plan{FailIn: "DESTROYING", FailNote: "bucket not empty"}})
+	const remove = `mutation($id:ID!){stackDelete(id: $id, destroyResources: true){deleting}}`
+	for range 2 {
+		if got := r.ask(remove, map[string]any{"id": "net"}); got != `{"stackDelete":{"deleting":true}}` {
+			t.Fatalf("deleted: %s", got)
+		}
+	}
+	r.settle()
+	if runs, err := r.Runs("net"); err != nil || len(runs) != 1 || runs[0].State != spacelift.RunStateFailed {
+		t.Errorf("runs %+v, %v", runs, err)
+	}
+	if got := r.ask(`query($id:ID!){stack(id: $id){deleting,deleted}}`, map[string]any{"id": "net"}); got != `{"stack":{"deleting":false,"deleted":false}}` {
+		t.Errorf("the stack: %s", got)
+	}
+}
