@@ -1,6 +1,7 @@
 package simulator_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -153,5 +154,48 @@ func TestFailedDestructionEndsTheDeletion(t *testing.T) {
 	}
 	if got := r.ask(`query($id:ID!){stack(id: $id){deleting,deleted}}`, map[string]any{"id": "net"}); got != `{"stack":{"deleting":false,"deleted":false}}` {
 		t.Errorf("the stack: %s", got)
+	}
+}
+
+// data "spacelift_stacks" finds stacks by their vendor, as the provider's
+// acceptance test does. A stack of no vendor is Terraform's.
+func TestStacksByVendor(t *testing.T) {
+	r := newRig(t)
+	r.stack(simulator.Stack{ID: "from-config"})
+	for name, vendor := range map[string]map[string]any{
+		"tf": {"terraform": map[string]any{}}, "ansible": {"ansible": map[string]any{"playbook": "p.yml"}},
+		"tofu": {"opentofu": map[string]any{}}, "pulumi": {"pulumi": map[string]any{"loginURL": "s3://x", "stackName": "n"}},
+		"tg":   {"terragrunt": map[string]any{"useRunAll": false, "useSmartSanitization": false}},
+		"k8s":  {"kubernetes": map[string]any{"namespace": "n"}},
+		"cfn":  {"cloudFormation": map[string]any{"entryTemplateFile": "f", "region": "r", "stackName": "s", "templateBucket": "b"}},
+		"none": nil,
+	} {
+		r.ask(`mutation($input:StackInput!$manageState:Boolean!){stackCreate(input: $input, manageState: $manageState){id}}`, map[string]any{
+			"manageState": true,
+			"input":       map[string]any{"name": name, "branch": "main", "repository": "infra", "administrative": false, "vendorConfig": vendor},
+		})
+	}
+	for want, vendors := range map[string][]string{
+		"from-config none tf": {"Terraform"}, "tofu": {"OpenTofu"}, "ansible": {"Ansible"}, "pulumi": {"Pulumi"}, "tg": {"Terragrunt"},
+		"k8s": {"Kubernetes"}, "cfn": {"CloudFormation"}, "ansible pulumi": {"Ansible", "Pulumi"}, "": {"TERRAFORM"},
+	} {
+		var found struct {
+			SearchStacks struct {
+				Edges []struct{ Node struct{ ID string } }
+			}
+		}
+		r.graphql(`query($input:SearchInput!){searchStacks(input: $input){edges{node{id}},pageInfo{endCursor,hasNextPage}}}`, map[string]any{"input": map[string]any{
+			"first": 50, "predicates": []any{map[string]any{
+				"field": "vendor", "exclude": nil, "constraint": map[string]any{"booleanEquals": nil, "enumEquals": vendors, "stringMatches": nil},
+			}},
+		}}, &found)
+		var ids []string
+		for _, e := range found.SearchStacks.Edges {
+			ids = append(ids, e.Node.ID)
+		}
+		slices.Sort(ids)
+		if got := strings.Join(ids, " "); got != want {
+			t.Errorf("vendor %v finds %q, want %q", vendors, got, want)
+		}
 	}
 }

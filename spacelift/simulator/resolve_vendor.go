@@ -12,6 +12,27 @@ type vendorInput struct {
 	Terragrunt     *terragruntInput
 }
 
+// name is the vendor as searchStacks compares it.
+// Assumption: it is the end of the type's name in vendorConfig. The provider's
+// acceptance test confirms "Terraform".
+func (in vendorInput) name() string {
+	switch {
+	case in.Ansible != nil:
+		return "Ansible"
+	case in.CloudFormation != nil:
+		return "CloudFormation"
+	case in.Kubernetes != nil:
+		return "Kubernetes"
+	case in.OpenTofu != nil:
+		return "OpenTofu"
+	case in.Pulumi != nil:
+		return "Pulumi"
+	case in.Terragrunt != nil:
+		return "Terragrunt"
+	}
+	return "Terraform"
+}
+
 type ansibleConfig struct{ Playbook string }
 
 type cloudFormationConfig struct {

@@ -160,7 +160,7 @@ func (resolver) SearchStacks(ctx context.Context, args searchArgs) (*connectionO
 				"space":          func(st *stack) []string { return one(st.Space) },
 				"starred":        func(*stack) []string { return flag(false) },
 				"state":          func(st *stack) []string { return one(string(st.state)) },
-				"vendor":         func(*stack) []string { return one("TERRAFORM") },
+				"vendor":         func(st *stack) []string { return one(deref(st.settings.VendorConfig).name()) },
 				"workerPool":     func(st *stack) []string { p, _ := s.pool(st); return []string{p.ID, p.Name} },
 			},
 			words: []string{"name", "slug", "label", "description"},
