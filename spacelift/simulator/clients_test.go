@@ -199,3 +199,46 @@ func TestStacksByVendor(t *testing.T) {
 		}
 	}
 }
+
+// The API returns the default integration for a VCS block without an id: the
+// provider's plan after an apply is empty only then.
+func TestDefaultVCSIntegration(t *testing.T) {
+	r := newRig(t)
+	const create = `mutation($input:StackInput!$manageState:Boolean!){stackCreate(input: $input, manageState: $manageState){provider,namespace,vcsIntegration{id,isDefault}}}`
+	const update = `mutation($id:ID!$input:StackInput!){stackUpdate(id: $id, input: $input){provider,namespace,vcsIntegration{id,isDefault}}}`
+	for _, c := range []struct {
+		provider string
+		id       any
+		want     string
+	}{
+		{"GITLAB", nil, `{"id":"gitlab-default","isDefault":true}`},
+		{"GITHUB_ENTERPRISE", nil, `{"id":"github-enterprise-default","isDefault":true}`},
+		{"BITBUCKET_CLOUD", nil, `{"id":"bitbucket-cloud-default","isDefault":true}`},
+		{"BITBUCKET_DATACENTER", nil, `{"id":"bitbucket-datacenter-default","isDefault":true}`},
+		{"AZURE_DEVOPS", nil, `{"id":"azure-devops-default","isDefault":true}`},
+		{"GITLAB", "gl-int", `{"id":"gl-int","isDefault":false}`},
+		{"GITLAB", "gitlab-default", `{"id":"gitlab-default","isDefault":true}`}, // what the provider has read
+		{"SPACELIFT", "infra", `{"id":"infra","isDefault":false}`},
+		{"GITHUB", nil, `null`},
+		{"SHOWCASE", nil, `null`},
+		{"GIT", nil, `null`},
+	} {
+		input := map[string]any{
+			"name": c.provider, "branch": "main", "repository": "infra", "administrative": false, "provider": c.provider, "namespace": "grp",
+			"vcsIntegrationId": c.id,
+		}
+		want := `{"provider":"` + c.provider + `","namespace":"grp","vcsIntegration":` + c.want + `}}`
+		if got := r.ask(create, map[string]any{"input": input, "manageState": true}); got != `{"stackCreate":`+want {
+			t.Errorf("%s with id %v: %s, want %s", c.provider, c.id, got, want)
+		}
+		id := r.Stacks()[0].ID
+		if got := r.ask(update, map[string]any{"id": id, "input": input}); got != `{"stackUpdate":`+want {
+			t.Errorf("%s with id %v: %s, want %s", c.provider, c.id, got, want)
+		}
+		r.ask(`mutation($id:ID!){stackDelete(id: $id){id}}`, map[string]any{"id": id})
+	}
+	r.stack(simulator.Stack{ID: "vpc", Module: true, Provider: "GITLAB"})
+	if got := r.ask(`query($id:ID!){module(id: $id){vcsIntegration{id,isDefault}}}`, map[string]any{"id": "vpc"}); !strings.Contains(got, `"isDefault":true`) {
+		t.Errorf("module: %s", got)
+	}
+}

@@ -57,7 +57,7 @@ func (resolver) Module(ctx context.Context, args idArgs) *moduleOut {
 			Integrations: st.integrationsOut(), Labels: orEmpty(slices.Clone(st.Labels)), ModuleShares: []*moduleShareOut{},
 			Namespace: st.Namespace, ProjectRoot: absentIfEmpty(st.ProjectRoot), GitSparseCheckoutPaths: []string{},
 			Provider: st.Provider, Repository: st.Repository, Space: graphql.ID(st.Space), SpaceDetails: s.spaces[st.Space].out(),
-			TerraformProvider: "default", WorkerPool: s.poolOut(st), Owner: string(s.opts.Account),
+			TerraformProvider: "default", VCSIntegration: st.vcsOut(), WorkerPool: s.poolOut(st), Owner: string(s.opts.Account),
 		}
 	})
 }

@@ -1,8 +1,10 @@
 package simulator
 
 import (
+	"cmp"
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/graph-gophers/graphql-go"
 
@@ -135,7 +137,7 @@ func (st *stack) out(s *Simulator) *stackOut {
 		Provider:                     st.Provider, Namespace: st.Namespace, Repository: st.Repository, RepositoryURL: in.RepositoryURL,
 		Branch: st.Branch, ProjectRoot: absentIfEmpty(st.ProjectRoot),
 		AdditionalProjectGlobs: orEmpty(deref(in.AdditionalProjectGlobs)),
-		GitSparseCheckoutPaths: orEmpty(deref(in.GitSparseCheckoutPaths)), VCSIntegration: vcsOut(in.VCSIntegrationID),
+		GitSparseCheckoutPaths: orEmpty(deref(in.GitSparseCheckoutPaths)), VCSIntegration: st.vcsOut(),
 		RunnerImage: in.RunnerImage, VendorConfig: &vendorOut{deref(in.VendorConfig)}, WorkerPool: s.poolOut(st),
 		LockedBy: absentIfEmpty(st.lockedBy), LockNote: absentIfEmpty(st.lockNote),
 		TrackedCommitSetBy: absentIfEmpty(st.trackedSetBy),
@@ -162,11 +164,22 @@ func (st *stack) out(s *Simulator) *stackOut {
 	return o
 }
 
-func vcsOut(id *idInput) *vcsIntegrationOut {
-	if id == nil || *id == "" {
+// vcsOut returns the integration a stack or module uses: the one it names, else
+// the default one of its provider, if that provider has integrations that
+// clients name (https://registry.terraform.io/providers/spacelift-io/spacelift,
+// is_default of spacelift_stack).
+// Assumption: the id of a default integration.
+func (st *stack) vcsOut() *vcsIntegrationOut {
+	standard := ""
+	switch st.Provider {
+	case "AZURE_DEVOPS", "BITBUCKET_CLOUD", "BITBUCKET_DATACENTER", "GITHUB_ENTERPRISE", "GITLAB":
+		standard = strings.ToLower(strings.ReplaceAll(st.Provider, "_", "-")) + "-default"
+	}
+	id := cmp.Or(string(deref(st.settings.VCSIntegrationID)), standard)
+	if id == "" {
 		return nil
 	}
-	return &vcsIntegrationOut{ID: graphql.ID(*id)}
+	return &vcsIntegrationOut{ID: graphql.ID(id), IsDefault: id == standard}
 }
 
 func (s *Simulator) poolOut(st *stack) *workerPoolOut {
