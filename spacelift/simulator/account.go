@@ -95,7 +95,9 @@ func (s *Simulator) addStack(st Stack) (*stack, error) {
 	}
 	made := &stack{
 		Stack: st, state: "NONE", createdAt: s.clock.Now(), outputs: map[string]string{}, settings: defaultSettings(),
+		managesState: true,
 	}
+	made.settings.GithubActionDeploy = new(!st.NoPromotion)
 	s.stacks[st.ID] = made
 	s.order = append(s.order, st.ID)
 	s.touch()

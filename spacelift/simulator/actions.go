@@ -185,7 +185,7 @@ func (s *Simulator) promote(who actor, stack spacelift.StackID, id spacelift.Run
 	}
 	st := r.stack
 	switch {
-	case !st.AllowPromotion:
+	case st.NoPromotion:
 		return nil, refuse("stack %s does not allow run promotion", st.ID)
 	case r.kind != spacelift.RunTypeProposed || r.state() != finished:
 		return nil, &IllegalStateError{Run: r.ref(), State: r.state(), Action: "promote"}

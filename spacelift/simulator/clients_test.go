@@ -242,3 +242,55 @@ func TestDefaultVCSIntegration(t *testing.T) {
 		t.Errorf("module: %s", got)
 	}
 }
+
+// Terraform imports a stack that --config made. What the provider reads are the
+// defaults of its own schema, so that nothing is replaced or changed.
+func TestStackOfTheSetUpHasTheProvidersDefaults(t *testing.T) {
+	r := newRig(t)
+	r.ok(r.SetUp(strings.NewReader(`{"stacks": [{"id": "s1"}]}`)))
+	got := r.ask(`query($id:ID!){stack(id: $id){administrative,autodeploy,autoretry,branch,description,githubActionDeploy,localPreviewEnabled,
+		enableWellKnownSecretMasking,enableSensitiveOutputUpload,isDisabled,managesStateFile,projectRoot,protectFromDeletion,repository,runnerImage,
+		space,terraformVersion,vcsIntegration{id},workerPool{id}}}`, map[string]any{"id": "s1"})
+	want := `{"stack":{"administrative":false,"autodeploy":false,"autoretry":false,"branch":"main","description":null,"githubActionDeploy":true,` +
+		`"localPreviewEnabled":false,"enableWellKnownSecretMasking":false,"enableSensitiveOutputUpload":true,"isDisabled":false,"managesStateFile":true,` +
+		`"projectRoot":null,"protectFromDeletion":false,"repository":"infra","runnerImage":null,"space":"root","terraformVersion":null,` +
+		`"vcsIntegration":null,"workerPool":null}}`
+	if got != want {
+		t.Errorf("the stack\n got %s\nwant %s", got, want)
+	}
+}
+
+// spacectl promotes a preview where the stack's githubActionDeploy is on, which
+// is "allow run promotion".
+func TestPromotionFollowsGithubActionDeploy(t *testing.T) {
+	const promote = `mutation($run:ID!$stack:ID!){runPromote(stack: $stack, run: $run){id}}`
+	for _, allowed := range []bool{true, false} {
+		r := newRig(t)
+		input := map[string]any{"name": "adm", "branch": "main", "repository": "infra", "administrative": false, "githubActionDeploy": allowed}
+		r.ask(`mutation($input:StackInput!$manageState:Boolean!){stackCreate(input: $input, manageState: $manageState){id}}`,
+			map[string]any{"input": input, "manageState": true})
+		preview := func() string {
+			var out struct{ RunTrigger struct{ ID string } }
+			r.graphql(`mutation($runtimeConfig:RuntimeConfigInput$sha:String$stack:ID!$type:RunType!){runTrigger(stack: $stack, commitSha: $sha, runType: $type, runtimeConfig: $runtimeConfig){id}}`,
+				map[string]any{"stack": "adm", "sha": nil, "type": "PROPOSED", "runtimeConfig": nil}, &out)
+			r.settle()
+			return out.RunTrigger.ID
+		}
+		if !allowed {
+			if got := r.refused(promote, map[string]any{"stack": "adm", "run": preview()}); !strings.Contains(got, "does not allow run promotion") {
+				t.Errorf("error %q", got)
+			}
+			continue
+		}
+		r.ask(promote, map[string]any{"stack": "adm", "run": preview()})
+		r.settle()
+		if runs, err := r.Runs("adm"); err != nil || len(runs) != 2 || runs[1].Type != spacelift.RunTypeTracked || runs[1].State != spacelift.RunStateFinished {
+			t.Errorf("runs %+v, %v", runs, err)
+		}
+		input["githubActionDeploy"] = false
+		r.ask(`mutation($id:ID!$input:StackInput!){stackUpdate(id: $id, input: $input){id}}`, map[string]any{"id": "adm", "input": input})
+		if st, err := r.Stack("adm"); err != nil || !st.NoPromotion {
+			t.Errorf("the stack shows %+v, %v", st, err)
+		}
+	}
+}

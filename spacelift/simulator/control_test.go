@@ -156,7 +156,7 @@ func TestControlAPISetsUpAnAccount(t *testing.T) {
 
 func TestControlAPIActions(t *testing.T) {
 	r := newRig(t)
-	r.stack(simulator.Stack{ID: "net", Approvals: 1, AllowPromotion: true})
+	r.stack(simulator.Stack{ID: "net", Approvals: 1})
 	id := r.push("net", twoAdded)
 	do := func(action, body string, want int) {
 		t.Helper()

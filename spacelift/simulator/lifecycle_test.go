@@ -120,7 +120,7 @@ func TestLivesOfConfigurationObjects(t *testing.T) {
 
 func TestRunVerbsOverGraphQL(t *testing.T) {
 	r := newRig(t)
-	r.stack(simulator.Stack{ID: "net", AllowPromotion: true})
+	r.stack(simulator.Stack{ID: "net"})
 	slow := simulator.Plan{Delta: twoAdded.Delta, Phases: simulator.Phases{"PLANNING": time.Minute}}
 	queuedRun := func(p simulator.Plan) string {
 		id, err := r.Push("net", simulator.Commit{Branch: "feature"}, p)

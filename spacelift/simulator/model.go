@@ -44,8 +44,9 @@ type Stack struct {
 	WorkerPool  string            `json:"workerPool,omitempty"` // id; the public pool when empty
 	Module      bool              `json:"module,omitempty"`
 
-	Autodeploy     bool `json:"autodeploy"`
-	AllowPromotion bool `json:"allowPromotion,omitempty"`
+	Autodeploy bool `json:"autodeploy"`
+	// NoPromotion switches "allow run promotion" off.
+	NoPromotion bool `json:"noPromotion,omitempty"`
 	// Approvals is how many different people an attached approval policy asks
 	// for; 0 means that none is attached. Each rejection fails the run.
 	Approvals int `json:"approvals,omitempty"`

@@ -200,7 +200,7 @@ func TestInputSaysWhoCreatedTheRun(t *testing.T) {
 // one who created the run before.
 func TestInputOfRetriesAndPromotions(t *testing.T) {
 	r := newRig(t)
-	r.stack(simulator.Stack{ID: "net", AllowPromotion: true})
+	r.stack(simulator.Stack{ID: "net"})
 	r.ok(r.AddPolicy(simulator.Policy{ID: "sampler", Body: "package spacelift\n\nsample := true\n"}))
 	failed, err := r.Trigger("jane", simulator.Trigger{Stack: "net"})
 	r.ok(err)

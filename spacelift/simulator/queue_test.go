@@ -278,7 +278,7 @@ func TestNewerPushStopsOlderPreviews(t *testing.T) {
 
 func TestPromotion(t *testing.T) {
 	r := newRig(t)
-	r.stack(simulator.Stack{ID: "net", AllowPromotion: true})
+	r.stack(simulator.Stack{ID: "net"})
 	r.push("net", simulator.Plan{})
 	r.advance(time.Minute)
 	preview, err := r.Push("net", simulator.Commit{Branch: "feature", Message: "newer"}, twoAdded)
@@ -293,7 +293,7 @@ func TestPromotion(t *testing.T) {
 	if _, err := r.Promote("jane", "net", preview); err == nil {
 		t.Error("promoted a commit that is not newer than the tracked one")
 	}
-	r.ok(r.AddStack(simulator.Stack{ID: "strict"}))
+	r.ok(r.AddStack(simulator.Stack{ID: "strict", NoPromotion: true}))
 	preview, err = r.Push("strict", simulator.Commit{Branch: "feature"}, twoAdded)
 	r.ok(err)
 	r.settle()

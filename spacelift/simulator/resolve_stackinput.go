@@ -85,7 +85,7 @@ func (in stackSettings) stack(id spacelift.StackID) Stack {
 		ID: id, Name: in.Name, Branch: in.Branch, Repository: in.Repository, Autodeploy: truth(in.Autodeploy),
 		Description: deref(in.Description), Labels: deref(in.Labels), Space: string(deref(in.Space)),
 		Provider: deref(in.Provider), Namespace: deref(in.Namespace), ProjectRoot: deref(in.ProjectRoot),
-		WorkerPool: string(deref(in.WorkerPool)),
+		WorkerPool: string(deref(in.WorkerPool)), NoPromotion: !truth(in.GithubActionDeploy),
 	}
 }
 
@@ -124,7 +124,7 @@ func (resolver) StackUpdate(ctx context.Context, args struct {
 		asked.Provider = cmp.Or(asked.Provider, st.Provider)
 		asked.Namespace = cmp.Or(asked.Namespace, st.Namespace)
 		// What GraphQL does not know of stays: it is the simulator's own script.
-		asked.Approvals, asked.ApproveQueued, asked.AllowPromotion = st.Approvals, st.ApproveQueued, st.AllowPromotion
+		asked.Approvals, asked.ApproveQueued = st.Approvals, st.ApproveQueued
 		asked.Reconcile, asked.IgnoreState, asked.Resources, asked.Plan = st.Reconcile, st.IgnoreState, st.Resources, st.Plan
 		st.Stack, st.settings = asked, args.Input
 		s.schedule(st)
