@@ -1,8 +1,10 @@
 package simulator
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -14,6 +16,9 @@ type actor struct {
 	machine bool   // an API key
 	title   string // the name to show beside the login
 	address string // the address the request came from
+	// pretends is set for a request that a NoEffect fault has struck: it is
+	// answered as if it had been carried out.
+	pretends bool
 }
 
 // personAddress is the address that people seem to come from. It is of a range
@@ -79,8 +84,23 @@ func (s *Simulator) confirm(who actor, stack spacelift.StackID, id spacelift.Run
 	if r.needsApproval() {
 		return nil, refuse("run %s needs approval before it can be confirmed", id)
 	}
-	r.addMetadata(metadata) // first: policies see it when the run is CONFIRMED
-	return r, s.move(r, confirmed, who.name, note)
+	if !who.pretends {
+		r.addMetadata(metadata) // first: policies see it when the run is CONFIRMED
+	}
+	return s.carryOut(who, r, confirmed, note)
+}
+
+// carryOut takes a run to the state that somebody asks for, and returns the run
+// to show.
+func (s *Simulator) carryOut(who actor, r *run, to spacelift.RunState, note string) (*run, error) {
+	if !who.pretends {
+		return r, s.move(r, to, who.name, note)
+	}
+	shown := *r
+	shown.history = append(slices.Clone(r.history), spacelift.Transition{
+		State: to, StateVersion: len(r.history), At: s.clock.Now(), Username: who.name, Note: note,
+	})
+	return &shown, nil
 }
 
 func (s *Simulator) discard(who actor, stack spacelift.StackID, id spacelift.RunID, note string) (*run, error) {
@@ -92,7 +112,7 @@ func (s *Simulator) discard(who actor, stack spacelift.StackID, id spacelift.Run
 	if err != nil {
 		return nil, err
 	}
-	return r, s.move(r, discarded, who.name, note)
+	return s.carryOut(who, r, discarded, note)
 }
 
 func (s *Simulator) discardAll(who actor, stack spacelift.StackID, note string) ([]*run, error) {
@@ -117,17 +137,17 @@ func (s *Simulator) cancelRun(who actor, stack spacelift.StackID, id spacelift.R
 	if err != nil {
 		return nil, err
 	}
-	return r, s.move(r, canceled, who.name, note)
+	return s.carryOut(who, r, canceled, note)
 }
 
-// stop asks the worker to stop the run; it does so after StopLag, if it still
-// can then.
+// stop asks the worker to stop the run. The worker obeys after the StopLag of the
+// plan or of the options, if it still can then.
 func (s *Simulator) stop(who actor, stack spacelift.StackID, id spacelift.RunID, note string) (*run, error) {
 	r, err := s.inState(stack, id, "stop", initializing, planning)
-	if err != nil || r.plan.IgnoreStop {
+	if err != nil || r.plan.IgnoreStop || who.pretends {
 		return r, err
 	}
-	s.later(s.opts.StopLag, timer{what: workerStops, run: r, by: who.name, note: note})
+	s.later(cmp.Or(time.Duration(r.plan.StopLag), s.opts.StopLag), timer{what: workerStops, run: r, by: who.name, note: note})
 	s.touch()
 	return r, nil
 }
@@ -140,10 +160,10 @@ func (s *Simulator) kill(who actor, stack spacelift.StackID, id spacelift.RunID,
 		return nil, err
 	}
 	if legal(r.kind, r.state(), stopped) {
-		return r, s.move(r, stopped, who.name, note)
+		return s.carryOut(who, r, stopped, note)
 	}
-	if legal(r.kind, r.state(), failed) {
-		return r, s.move(r, failed, who.name, note)
+	if legal(r.kind, r.state(), failed) || who.pretends {
+		return s.carryOut(who, r, failed, note)
 	}
 	// A module test must clean up whatever happens to its apply.
 	r.plan.FailIn, r.plan.FailNote = r.state(), note
@@ -219,6 +239,9 @@ func (s *Simulator) review(who actor, stack spacelift.StackID, id spacelift.RunI
 	review := Review{
 		ID: s.newID(), Author: who.name, Decision: decision, Note: note, State: r.state(), At: s.clock.Now(),
 	}
+	if who.pretends {
+		return review, nil
+	}
 	r.reviews = append(r.reviews, review)
 	s.touch()
 	approvals, rejections := r.tally()
@@ -240,7 +263,7 @@ func (s *Simulator) replan(who actor, stack spacelift.StackID, id spacelift.RunI
 	if err != nil {
 		return nil, err
 	}
-	return r, s.move(r, replanRequested, who.name, "")
+	return s.carryOut(who, r, replanRequested, "")
 }
 
 func (s *Simulator) comment(who actor, stack spacelift.StackID, id spacelift.RunID, body string) (Comment, error) {
@@ -270,6 +293,9 @@ func (s *Simulator) prioritize(stack spacelift.StackID, id spacelift.RunID, on b
 	return r, nil
 }
 
+// lock gives a stack to one person or key. Autodeploy is off meanwhile.
+// Assumption: others may still confirm, discard and review the stack's runs. The
+// documentation says only that nobody else can trigger any.
 func (s *Simulator) lock(who actor, id spacelift.StackID, note string) error {
 	st, err := s.findStack(id)
 	if err != nil {
@@ -294,7 +320,7 @@ func (s *Simulator) unlock(who actor, id spacelift.StackID) error {
 	case st.lockedBy != who.name && !who.admin:
 		return fmt.Errorf("stack %s is locked by %s: %w", id, st.lockedBy, ErrUnauthorized)
 	}
-	st.lockedBy, st.lockNote = "", ""
+	st.lockedBy, st.lockedAt, st.lockNote = "", time.Time{}, ""
 	s.schedule(st)
 	s.touch()
 	return nil

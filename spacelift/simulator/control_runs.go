@@ -36,14 +36,16 @@ func (c control) stacks() {
 		return nil, s.SetLabels(pathStack(r), in.Labels...)
 	})
 	on(c, "PUT", "/stacks/{stack}/settings", func(r *http.Request, in struct {
-		Autodeploy *bool `json:"autodeploy"`
-		Approvals  *int  `json:"approvals"`
-		Disabled   *bool `json:"disabled"`
+		Autodeploy *bool     `json:"autodeploy"`
+		Approvals  *int      `json:"approvals"`
+		Disabled   *bool     `json:"disabled"`
+		BlockerLag *Duration `json:"blockerLag"`
 	}) (any, error) {
 		return nil, s.change(pathStack(r), func(st *stack) {
 			st.Autodeploy = *cmp.Or(in.Autodeploy, &st.Autodeploy)
 			st.Approvals = *cmp.Or(in.Approvals, &st.Approvals)
 			st.disabled = *cmp.Or(in.Disabled, &st.disabled)
+			st.BlockerLag = *cmp.Or(in.BlockerLag, &st.BlockerLag)
 		})
 	})
 	on(c, "PUT", "/stacks/{stack}/plan", func(r *http.Request, in Plan) (any, error) {

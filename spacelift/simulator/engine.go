@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -329,7 +330,7 @@ func (s *Simulator) apply(r *run) {
 func (s *Simulator) ended(r *run) {
 	st := r.stack
 	if st.blocker == r {
-		s.later(s.opts.BlockerLag, timer{what: slotFrees, run: r})
+		s.later(cmp.Or(time.Duration(st.BlockerLag), s.opts.BlockerLag), timer{what: slotFrees, run: r})
 	}
 	s.releaseDependents(r)
 	if r.state() != finished {

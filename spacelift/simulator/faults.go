@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -51,30 +52,42 @@ type DeliveryFault struct {
 // APIFaultKind is something that goes wrong with a GraphQL request.
 type APIFaultKind string
 
-// What can go wrong with a GraphQL request.
+// What can go wrong with a GraphQL request. Nothing happens to the account
+// unless the description says so, or the fault has After set: then the request
+// is carried out and only its answer goes wrong.
 const (
-	RateLimited   APIFaultKind = "rate-limited"  // 429, nothing happens
-	ServerError   APIFaultKind = "server-error"  // Status or 502, nothing happens
+	RateLimited   APIFaultKind = "rate-limited"  // 429
+	ServerError   APIFaultKind = "server-error"  // Status or 502
 	LostResponse  APIFaultKind = "lost-response" // it happens, then the connection breaks, after Delay; needs a real server
-	Slow          APIFaultKind = "slow"          // it waits for Delay before anything happens
-	Unauthorized  APIFaultKind = "unauthorized"  // "unauthorized", nothing happens
-	NotExecutable APIFaultKind = "refused"       // a GraphQL error with Message, nothing happens
+	Slow          APIFaultKind = "slow"          // it happens, and is answered, after Delay
+	Hang          APIFaultKind = "hang"          // no answer until the client gives up; needs a real server
+	Unauthorized  APIFaultKind = "unauthorized"  // "unauthorized", with Status
+	NotExecutable APIFaultKind = "refused"       // a GraphQL error with Message
+	NoEffect      APIFaultKind = "no-effect"     // an answer as if it had happened; for fields that act on a run
 )
 
-var apiFaultKinds = []APIFaultKind{RateLimited, ServerError, LostResponse, Slow, Unauthorized, NotExecutable}
+var apiFaultKinds = []APIFaultKind{RateLimited, ServerError, LostResponse, Slow, Hang, Unauthorized, NotExecutable, NoEffect}
+
+// withoutEffect lists the fields that NoEffect is for.
+var withoutEffect = []string{
+	"runConfirm", "runDiscard", "runCancel", "runStop", "runKill", "runReview", "runTargetedReplan",
+}
 
 // APIFault makes GraphQL requests go wrong.
 type APIFault struct {
 	Kind APIFaultKind `json:"kind"`
 	// Field is a root field such as "runConfirm", or "query" or "mutation" for
 	// all of them; every request but apiKeyUser when empty.
-	Field       string   `json:"field,omitempty"`
-	Probability float64  `json:"probability,omitempty"` // as for DeliveryFault
-	Times       int      `json:"times,omitempty"`       // as for DeliveryFault
-	Delay       Duration `json:"delay,omitempty"`
-	Status      int      `json:"status,omitempty"`
-	RetryAfter  Duration `json:"retryAfter,omitempty"` // sent as Retry-After; Spacelift itself sends none
-	Message     string   `json:"message,omitempty"`
+	Field       string  `json:"field,omitempty"`
+	Probability float64 `json:"probability,omitempty"` // as for DeliveryFault
+	Times       int     `json:"times,omitempty"`       // as for DeliveryFault
+	// After lets the request happen before its answer goes wrong.
+	After bool     `json:"after,omitempty"`
+	Delay Duration `json:"delay,omitempty"`
+	// Status is 500 to 599 for ServerError, and 200 or 401 for Unauthorized.
+	Status     int      `json:"status,omitempty"`
+	RetryAfter Duration `json:"retryAfter,omitempty"` // sent as Retry-After; Spacelift itself sends none
+	Message    string   `json:"message,omitempty"`
 }
 
 // Duration is a time.Duration that JSON writes as "1.5s".
@@ -144,8 +157,8 @@ func (s *Simulator) InjectAPI(f APIFault) (string, error) {
 	if err := checkFault(f.Probability, f.Times, f.Delay); err != nil {
 		return "", err
 	}
-	if f.Status != 0 && (f.Status < 500 || f.Status > 599) {
-		return "", refuse("status %d of a server error", f.Status)
+	if err := f.check(); err != nil {
+		return "", err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -153,6 +166,34 @@ func (s *Simulator) InjectAPI(f APIFault) (string, error) {
 	s.apiFaults = append(s.apiFaults, a)
 	s.touch()
 	return a.id, nil
+}
+
+// check refuses what a fault of this kind can't do.
+func (f APIFault) check() error {
+	if f.Status != 0 {
+		switch f.Kind {
+		case ServerError:
+			if f.Status < 500 || f.Status > 599 {
+				return refuse("status %d of a server error is not within 500 and 599", f.Status)
+			}
+		case Unauthorized:
+			if f.Status != http.StatusOK && f.Status != http.StatusUnauthorized {
+				return refuse("status %d of an unauthorized answer is neither 200 nor 401", f.Status)
+			}
+		default:
+			return refuse("a fault of kind %s has no status", f.Kind)
+		}
+	}
+	if f.Kind != NoEffect {
+		return nil
+	}
+	if f.After {
+		return refuse("a fault of kind %s leaves nothing to happen before the answer", f.Kind)
+	}
+	if !slices.Contains(withoutEffect, f.Field) {
+		return refuse("a fault of kind %s needs a field: %s", f.Kind, strings.Join(withoutEffect, ", "))
+	}
+	return nil
 }
 
 func checkFault(probability float64, times int, delay Duration) error {

@@ -45,12 +45,13 @@ type caller struct {
 	metadata string
 	origin   string
 	address  string
+	pretend  bool // a NoEffect fault has struck
 }
 
 // actor is the key as the one who asks, with the address it asks from.
 func (c *caller) actor() actor {
 	who := c.key.actor()
-	who.address = c.address
+	who.address, who.pretends = c.address, c.pretend
 	return who
 }
 
@@ -80,65 +81,80 @@ func (s *Simulator) serveGraphQL(w http.ResponseWriter, r *http.Request) {
 	record.Fault = fault.Kind
 	s.record(record)
 
-	if struck && !s.proceed(w, r, record, fault) {
+	if struck && !fault.After && fault.Kind != LostResponse && !s.proceed(w, r, record, fault, outcome{}) {
 		return
 	}
 	if !allowed(record, key, signedIn) {
-		s.unauthorized(w, record)
+		s.unauthorized(w, record, 0, outcome{})
 		return
 	}
-	c := &caller{sim: s, key: key, metadata: record.Metadata, origin: origin(r), address: clientAddress(r)}
+	c := &caller{
+		sim: s, key: key, metadata: record.Metadata, origin: origin(r), address: clientAddress(r), pretend: fault.Kind == NoEffect,
+	}
 	ctx := context.WithValue(r.Context(), callerKey{}, c)
 	answer := parsedSchema().Exec(ctx, req.Query, req.OperationName, req.Variables)
 	messages := make([]string, 0, len(answer.Errors))
 	for _, e := range answer.Errors {
 		messages = append(messages, e.Message)
 	}
-	executed := len(messages) == 0 || len(answer.Data) > 0
-	if struck && fault.Kind == LostResponse {
+	done := outcome{errors: messages, executed: !c.pretend && (len(messages) == 0 || len(answer.Data) > 0)}
+	switch {
+	case fault.Kind == LostResponse:
 		s.wait(r.Context(), time.Duration(fault.Delay))
-		s.answered(record, 0, messages, executed)
+		s.answered(record, 0, done)
 		panic(http.ErrAbortHandler) // the server breaks the connection
+	case fault.After && !s.proceed(w, r, record, fault, done):
+		return
 	}
 	status := http.StatusOK
 	if slices.Contains(messages, ErrUnauthorized.Error()) {
 		status = s.opts.UnauthorizedStatus
 	}
-	s.answered(record, status, messages, executed)
+	s.answered(record, status, done)
 	writeJSON(w, status, answer)
 }
 
-// proceed lets a fault strike before anything is carried out; false means that
-// it has answered.
-func (s *Simulator) proceed(w http.ResponseWriter, r *http.Request, record *Request, f APIFault) bool {
+// proceed lets a fault strike, before or after the request is carried out; false
+// means that it has answered. done is what has been carried out by then.
+func (s *Simulator) proceed(w http.ResponseWriter, r *http.Request, record *Request, f APIFault, done outcome) bool {
 	switch f.Kind {
 	case RateLimited:
 		if f.RetryAfter > 0 {
 			seconds := math.Ceil(time.Duration(f.RetryAfter).Seconds())
 			w.Header().Set("Retry-After", strconv.Itoa(int(seconds)))
 		}
-		s.answered(record, http.StatusTooManyRequests, nil, false)
+		s.answered(record, http.StatusTooManyRequests, done)
 		http.Error(w, "too many requests", http.StatusTooManyRequests)
 		return false
 	case ServerError:
 		status := cmp.Or(f.Status, http.StatusBadGateway)
-		s.answered(record, status, nil, false)
+		s.answered(record, status, done)
 		http.Error(w, http.StatusText(status), status)
 		return false
 	case Unauthorized:
-		s.unauthorized(w, record)
+		s.unauthorized(w, record, f.Status, done)
 		return false
 	case NotExecutable:
 		message := cmp.Or(f.Message, "something went wrong")
-		s.answered(record, http.StatusOK, []string{message}, false)
+		s.answered(record, http.StatusOK, done.or(message))
 		writeJSON(w, http.StatusOK, graphqlErrors(message, firstOf(record.Fields)))
 		return false
 	case Slow:
 		s.wait(r.Context(), time.Duration(f.Delay))
-		if r.Context().Err() != nil { // the client has given up: nothing happens
-			s.answered(record, 0, nil, false)
+		if r.Context().Err() != nil { // the client has given up
+			s.answered(record, 0, done)
 			return false
 		}
+	case Hang:
+		select {
+		case <-r.Context().Done():
+		case <-s.ctx.Done():
+		}
+		s.answered(record, 0, done)
+		if r.Context().Err() == nil {
+			panic(http.ErrAbortHandler) // the simulator is closed: the server breaks the connection
+		}
+		return false
 	}
 	return true
 }
@@ -173,10 +189,13 @@ func allowed(r *Request, key APIKey, signedIn bool) bool {
 	return true
 }
 
-func (s *Simulator) unauthorized(w http.ResponseWriter, record *Request) {
+// unauthorized refuses a request with this status, or with that of the options
+// when it is 0.
+func (s *Simulator) unauthorized(w http.ResponseWriter, record *Request, status int, done outcome) {
+	status = cmp.Or(status, s.opts.UnauthorizedStatus)
 	message := ErrUnauthorized.Error()
-	s.answered(record, s.opts.UnauthorizedStatus, []string{message}, false)
-	writeJSON(w, s.opts.UnauthorizedStatus, graphqlErrors(message, firstOf(record.Fields)))
+	s.answered(record, status, done.or(message))
+	writeJSON(w, status, graphqlErrors(message, firstOf(record.Fields)))
 }
 
 func graphqlErrors(message, field string) object {

@@ -57,6 +57,9 @@ type Stack struct {
 	// Reconcile and IgnoreState are the settings of drift detection.
 	Reconcile   bool `json:"reconcile,omitempty"`
 	IgnoreState bool `json:"ignoreState,omitempty"`
+	// BlockerLag is how long the stack's slot stays taken after a run has ended;
+	// Options.BlockerLag when 0.
+	BlockerLag Duration `json:"blockerLag,omitempty"`
 	// Resources is how many resources the stack manages now.
 	Resources int `json:"resources,omitempty"`
 	// Plan is what runs find unless told otherwise.
@@ -96,6 +99,8 @@ type Plan struct {
 	Logs map[spacelift.RunState][]string `json:"logs,omitempty"`
 	// IgnoreStop makes the worker ignore runStop.
 	IgnoreStop bool `json:"ignoreStop,omitempty"`
+	// StopLag is how long the worker takes to obey runStop; Options.StopLag when 0.
+	StopLag Duration `json:"stopLag,omitempty"`
 }
 
 // UnmarshalJSON reads durations as Go writes them: {"PLANNING": "1.5s"}.
@@ -278,6 +283,7 @@ type StackStatus struct {
 	State         spacelift.RunState `json:"state"`
 	Blocker       spacelift.RunID    `json:"blocker,omitempty"`
 	LockedBy      string             `json:"lockedBy,omitempty"`
+	LockedAt      time.Time          `json:"lockedAt,omitzero"`
 	LockNote      string             `json:"lockNote,omitempty"`
 	Disabled      bool               `json:"disabled,omitempty"`
 	Deleting      bool               `json:"deleting,omitempty"`
@@ -288,7 +294,7 @@ type StackStatus struct {
 
 func (st *stack) status() StackStatus {
 	status := StackStatus{
-		Stack: st.Stack, State: st.state, LockedBy: st.lockedBy, LockNote: st.lockNote,
+		Stack: st.Stack, State: st.state, LockedBy: st.lockedBy, LockedAt: st.lockedAt, LockNote: st.lockNote,
 		Disabled: st.disabled, Deleting: st.deleting, Outputs: maps.Clone(st.outputs), Runs: []spacelift.RunID{},
 	}
 	status.Labels = slices.Clone(st.Labels)

@@ -49,14 +49,29 @@ func (s *Simulator) record(r *Request) {
 	s.mu.Unlock()
 }
 
-// answered completes a record and tells Options.OnRequest.
-func (s *Simulator) answered(r *Request, status int, errs []string, executed bool) {
+// outcome is what carrying out a request has led to.
+type outcome struct {
+	errors   []string
+	executed bool
+}
+
+// or is the outcome with this error, unless the request was carried out: then
+// the error is only the answer of a fault.
+func (o outcome) or(message string) outcome {
+	if !o.executed {
+		o.errors = []string{message}
+	}
+	return o
+}
+
+// answered completes a record and calls Options.OnRequest.
+func (s *Simulator) answered(r *Request, status int, done outcome) {
 	s.mu.Lock()
-	r.Status, r.Errors, r.Executed = status, errs, executed
-	done := *r
+	r.Status, r.Errors, r.Executed = status, done.errors, done.executed
+	complete := *r
 	s.touch()
 	s.mu.Unlock()
 	if s.opts.OnRequest != nil {
-		s.opts.OnRequest(done)
+		s.opts.OnRequest(complete)
 	}
 }
