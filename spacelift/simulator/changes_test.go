@@ -17,6 +17,7 @@ func TestChangesAreAnnounced(t *testing.T) {
 	r.stack(simulator.Stack{ID: "gone"})
 	r.stack(simulator.Stack{ID: "mod", Module: true})
 	r.routeAll()
+	r.ok(r.AddContext(simulator.Context{ID: "shared"}))
 	id := r.push("net", twoAdded)
 	fault, err := r.InjectAPI(simulator.APIFault{Kind: simulator.Slow, Field: "stacks"})
 	r.ok(err)
@@ -39,6 +40,8 @@ func TestChangesAreAnnounced(t *testing.T) {
 		"SetWebhookEndpoint": func() error { return r.SetWebhookEndpoint("hook", "http://elsewhere") },
 		"AddStackWebhook":    func() error { return r.AddStackWebhook(simulator.StackWebhook{Stack: "net", Endpoint: "http://own"}) },
 		"AddPolicy":          func() error { return r.AddPolicy(simulator.Policy{ID: "none", Body: "package spacelift"}) },
+		"AddContext":         func() error { return r.AddContext(simulator.Context{ID: "new"}) },
+		"AttachContext":      func() error { return r.AttachContext("shared", "app", 1) },
 		"AddDependency":      func() error { return r.AddDependency("app", "net") },
 		"MarkExternal":       func() error { return r.MarkExternalDependency("ext", "FINISHED") },
 		"InjectDelivery":     func() error { return ref(r.InjectDelivery(simulator.DeliveryFault{Kind: simulator.Drop, Stack: "x"})) },

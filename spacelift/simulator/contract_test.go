@@ -23,6 +23,10 @@ func populated(t *testing.T) (r *rig, run spacelift.RunID) {
 	r.ok(r.AddStackWebhook(simulator.StackWebhook{ID: "own", Stack: "base", Endpoint: r.hook.url}))
 	r.ok(r.AddPolicy(simulator.Policy{ID: "notify", Engine: simulator.RegoV1, Body: "package spacelift\n\nsample := true\n"}))
 	r.ok(r.AddPolicy(simulator.Policy{ID: "plans", Type: "PLAN", Engine: simulator.RegoV1, Body: "package spacelift\n"}))
+	r.ok(r.AddContext(simulator.Context{
+		ID: "shared", Labels: []string{"autoattach:env:prod"}, Config: []simulator.ConfigElement{{ID: "REGION", Value: "eu-1"}},
+	}))
+	r.ok(r.AttachContext("shared", "top", 3))
 	run = r.push("base", simulator.Plan{Delta: twoAdded.Delta, Outputs: map[string]string{"vpc_id": "vpc-1"}})
 	r.ok(r.Comment("ann", "base", run, "hm"))
 	for _, document := range []string{
@@ -42,6 +46,8 @@ func TestEveryFieldResolves(t *testing.T) {
 	arguments := map[string]string{
 		"Query.stack": `(id: "base")`, "Query.module": `(id: "vpc")`, "Query.runStack": fmt.Sprintf(`(runId: %q)`, run),
 		"Query.namedWebhooksIntegration": `(id: "hook")`, "Query.policy": `(id: "notify")`, "Query.space": `(id: "team")`,
+		"Query.context": `(id: "shared")`, "Query.searchContexts": `(input: {})`, "Context.configElement": `(id: "REGION")`,
+		"Context.attachedStack": `(id: "top")`, "Module.configElement": `(id: "FOO")`,
 		"Query.searchStacks": `(input: {})`, "Query.searchRuns": `(input: {})`, "Query.searchPolicies": `(input: {})`,
 		"Query.searchNamedWebhooksIntegrations": `(input: {})`,
 		"Stack.run":                             fmt.Sprintf(`(id: %q)`, run), "Stack.runResourceState": fmt.Sprintf(`(id: %q)`, run),

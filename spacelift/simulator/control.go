@@ -175,6 +175,15 @@ func (c control) account() {
 		}
 		return created{p.ID}, nil
 	})
+	on(c, "POST", "/contexts", func(_ *http.Request, in Context) (any, error) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		made, err := s.addContext(in)
+		if err != nil {
+			return nil, err
+		}
+		return created{made.ID}, nil
+	})
 	on(c, "GET", "/inbox", func(*http.Request, none) (any, error) {
 		return object{"notices": append([]Notice{}, s.Inbox()...)}, nil
 	})

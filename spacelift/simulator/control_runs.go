@@ -66,6 +66,9 @@ func (c control) stacks() {
 	}) (any, error) {
 		return nil, s.AddDependency(pathStack(r), in.DependsOn, in.References...)
 	})
+	on(c, "POST", "/stacks/{stack}/contexts", func(r *http.Request, in shareInput) (any, error) {
+		return nil, s.AttachContext(in.Context, pathStack(r), in.Priority)
+	})
 	on(c, "POST", "/stacks/{stack}/webhooks", func(r *http.Request, in stackHookInput) (any, error) {
 		in.Stack = pathStack(r)
 		s.mu.Lock()

@@ -352,5 +352,6 @@ func (s *Simulator) remove(st *stack) {
 	st.deleted, st.deleting = true, false
 	s.dependencies = slices.DeleteFunc(s.dependencies, func(d *dependency) bool { return d.stack == st.ID || d.on == st.ID })
 	s.attachments = slices.DeleteFunc(s.attachments, func(a *attachment) bool { return a.stack == st.ID })
+	s.contextBonds = slices.DeleteFunc(s.contextBonds, func(a *contextAttachment) bool { return a.stack == st.ID })
 	s.order = slices.DeleteFunc(s.order, func(id spacelift.StackID) bool { return id == st.ID })
 }

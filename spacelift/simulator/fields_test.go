@@ -18,6 +18,7 @@ func TestSnapshotsKnowEveryField(t *testing.T) {
 			reflect.TypeFor[Simulator](),
 			[]string{
 				"source", "spaces", "pools", "stacks", "order", "runs", "dependencies", "external", "webhooks", "policies", "attachments",
+				"contexts", "contextBonds",
 				"inbox", "keys", "tokenKey", "timers", "lanes", "deliveries", "deliveryFaults", "apiFaults", "faultCount", "requests",
 			},
 			[]string{
@@ -50,6 +51,8 @@ func TestSnapshotsKnowEveryField(t *testing.T) {
 		{reflect.TypeFor[policy](), []string{"Policy", "createdAt", "updatedAt", "samples"}, []string{"query"}},
 		{reflect.TypeFor[policySample](), []string{"key", "outcome", "input", "body", "at"}, nil},
 		{reflect.TypeFor[attachment](), []string{"id", "policy", "stack"}, nil},
+		{reflect.TypeFor[bundle](), []string{"Context", "config", "createdAt", "updatedAt"}, nil},
+		{reflect.TypeFor[contextAttachment](), []string{"id", "context", "stack", "priority"}, nil},
 		{reflect.TypeFor[configElement](), []string{"id", "kind", "value", "description", "writeOnly", "createdAt"}, nil},
 		{reflect.TypeFor[delivery](), []string{"Delivery", "id", "target", "notBefore"}, nil},
 		// Of a target, what is used after the request is made up.
@@ -84,10 +87,10 @@ func TestWholesaleTypesSurviveJSON(t *testing.T) {
 		reflect.TypeFor[StackWebhook](), reflect.TypeFor[Reference](), reflect.TypeFor[Policy](), reflect.TypeFor[Delivery](),
 		reflect.TypeFor[Attempt](), reflect.TypeFor[Notice](), reflect.TypeFor[Request](), reflect.TypeFor[DeliveryFault](),
 		reflect.TypeFor[APIFault](), reflect.TypeFor[stackSettings](), reflect.TypeFor[vendorInput](),
-		reflect.TypeFor[session](),
+		reflect.TypeFor[session](), reflect.TypeFor[Context](), reflect.TypeFor[Hooks](), reflect.TypeFor[ConfigElement](),
 	} {
 		for f := range of.Fields() {
-			hidden := f.Tag.Get("json") == "-" || !f.IsExported()
+			hidden := f.Tag.Get("json") == "-" || !f.IsExported() && !f.Anonymous // JSON sees the fields of what is embedded
 			if hidden != slices.Contains(own[of], f.Name) {
 				t.Errorf("%s.%s: in JSON %v, saved beside it %v", of, f.Name, !hidden, hidden)
 			}

@@ -126,6 +126,8 @@ type Simulator struct {
 	webhooks     []*namedWebhook
 	policies     []*policy
 	attachments  []*attachment
+	contexts     []*bundle
+	contextBonds []*contextAttachment
 	inbox        []Notice
 
 	keys     map[string]APIKey

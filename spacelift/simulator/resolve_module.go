@@ -33,7 +33,11 @@ type moduleOut struct {
 	WorkerPool             *workerPoolOut
 	WorkflowTool           *string
 	Owner                  string
+	Config                 []*configOut
 }
+
+// ConfigElement finds one of Config.
+func (o *moduleOut) ConfigElement(args idArgs) *configOut { return elementOf(o.Config, args.ID) }
 
 // Sharing is not simulated: the list of these is empty.
 type moduleShareOut struct {
@@ -57,7 +61,7 @@ func (resolver) Module(ctx context.Context, args idArgs) *moduleOut {
 			Integrations: st.integrationsOut(), Labels: orEmpty(slices.Clone(st.Labels)), ModuleShares: []*moduleShareOut{},
 			Namespace: st.Namespace, ProjectRoot: absentIfEmpty(st.ProjectRoot), GitSparseCheckoutPaths: []string{},
 			Provider: st.Provider, Repository: st.Repository, Space: graphql.ID(st.Space), SpaceDetails: s.spaces[st.Space].out(),
-			TerraformProvider: "default", VCSIntegration: st.vcsOut(), WorkerPool: s.poolOut(st), Owner: string(s.opts.Account),
+			TerraformProvider: "default", VCSIntegration: st.vcsOut(), WorkerPool: s.poolOut(st), Owner: string(s.opts.Account), Config: configsOut(st.config),
 		}
 	})
 }

@@ -166,22 +166,12 @@ func (resolver) RunComment(ctx context.Context, args struct {
 
 // runtimeConfigInput is accepted and not used.
 type runtimeConfigInput struct {
-	YAML         *string
-	Environment  *[]keyValue
-	ProjectRoot  *string
-	RunnerImage  *string
-	AfterApply   *[]string
-	AfterDestroy *[]string
-	AfterInit    *[]string
-	AfterPerform *[]string
-	AfterPlan    *[]string
-	AfterRun     *[]string
+	hooksInput
 
-	BeforeApply   *[]string
-	BeforeDestroy *[]string
-	BeforeInit    *[]string
-	BeforePerform *[]string
-	BeforePlan    *[]string
+	YAML        *string
+	Environment *[]keyValue
+	ProjectRoot *string
+	RunnerImage *string
 }
 
 type keyValue struct{ Key, Value string }

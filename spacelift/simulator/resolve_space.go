@@ -128,5 +128,6 @@ func (s *Simulator) inUse(space string) bool {
 		}
 	}
 	return slices.ContainsFunc(s.webhooks, func(w *namedWebhook) bool { return w.Space == space }) ||
-		slices.ContainsFunc(s.policies, func(p *policy) bool { return p.Space == space })
+		slices.ContainsFunc(s.policies, func(p *policy) bool { return p.Space == space }) ||
+		slices.ContainsFunc(s.contexts, func(c *bundle) bool { return c.Space == space })
 }

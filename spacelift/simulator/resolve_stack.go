@@ -14,7 +14,7 @@ import (
 type stackOut struct {
 	sim   *Simulator
 	stack *stack
-	hooks
+	Hooks
 
 	ID                           graphql.ID
 	Name                         string
@@ -69,11 +69,6 @@ type stackOut struct {
 	Integrations       *integrationsOut
 }
 
-type hooks struct {
-	AfterApply, AfterDestroy, AfterInit, AfterPerform, AfterPlan, AfterRun []string
-	BeforeApply, BeforeDestroy, BeforeInit, BeforePerform, BeforePlan      []string
-}
-
 type vcsIntegrationOut struct {
 	ID        graphql.ID
 	IsDefault bool
@@ -97,7 +92,6 @@ type attachedPolicyOut struct {
 	PolicyType string
 }
 
-// Contexts and module versions are not simulated: the lists of these are empty.
 type attachedContextOut struct {
 	ContextID      graphql.ID
 	ContextName    string
@@ -107,13 +101,16 @@ type attachedContextOut struct {
 }
 
 type runtimeConfigOut struct {
-	Context *struct {
-		ID          graphql.ID
-		ContextName string
-	}
+	Context *runtimeContextOut
 	Element *configOut
 }
 
+type runtimeContextOut struct {
+	ID          graphql.ID
+	ContextName string
+}
+
+// Module versions are not simulated: the list of these is empty.
 type moduleVersionOut struct {
 	ID     graphql.ID
 	Number string
@@ -124,7 +121,7 @@ type moduleVersionOut struct {
 func (st *stack) out(s *Simulator) *stackOut {
 	in := st.settings
 	o := &stackOut{
-		sim: s, stack: st, hooks: in.hooks(),
+		sim: s, stack: st, Hooks: *in.hooks().out(),
 		ID: graphql.ID(st.ID), Name: st.Name, Description: absentIfEmpty(st.Description), State: string(st.state),
 		CreatedAt: seconds(st.createdAt), Space: graphql.ID(st.Space), SpaceDetails: s.spaces[st.Space].out(),
 		Labels: orEmpty(slices.Clone(st.Labels)), CanWrite: true, Administrative: in.Administrative, Autodeploy: st.Autodeploy,
@@ -142,7 +139,7 @@ func (st *stack) out(s *Simulator) *stackOut {
 		LockedBy: absentIfEmpty(st.lockedBy), LockNote: absentIfEmpty(st.lockNote),
 		TrackedCommitSetBy: absentIfEmpty(st.trackedSetBy),
 		AttachedPolicies:   st.attachedOut(s), AttachedContexts: []*attachedContextOut{},
-		Config: []*configOut{}, RuntimeConfig: []*runtimeConfigOut{}, Outputs: []*outputOut{},
+		Config: configsOut(st.config), RuntimeConfig: []*runtimeConfigOut{}, Outputs: []*outputOut{},
 		ModuleVersionsUsed: []*moduleVersionOut{}, Integrations: st.integrationsOut(),
 	}
 	if !st.stateAt.IsZero() {
@@ -154,9 +151,18 @@ func (st *stack) out(s *Simulator) *stackOut {
 	if st.tracked != nil {
 		o.TrackedCommit = st.tracked.out()
 	}
-	for _, e := range st.config {
-		o.Config = append(o.Config, e.out())
-		o.RuntimeConfig = append(o.RuntimeConfig, &runtimeConfigOut{Element: e.out()})
+	for _, set := range s.effective(st) {
+		shown := &runtimeConfigOut{Element: set.element.out()}
+		if c := set.context; c != nil {
+			shown.Context = &runtimeContextOut{ID: graphql.ID(c.ID), ContextName: c.Name}
+		}
+		o.RuntimeConfig = append(o.RuntimeConfig, shown)
+	}
+	for _, a := range s.attachedContexts(st) {
+		o.AttachedContexts = append(o.AttachedContexts, &attachedContextOut{
+			ContextID: graphql.ID(a.context.ID), ContextName: a.context.Name, Priority: int32(a.priority), IsAutoattached: a.id == "",
+			Config: configsOut(a.context.config),
+		})
 	}
 	for _, name := range sortedKeys(st.outputs) {
 		o.Outputs = append(o.Outputs, &outputOut{ID: graphql.ID(name), Value: new(st.outputs[name])})
@@ -203,14 +209,7 @@ func (st *stack) attachedOut(s *Simulator) []*attachedPolicyOut {
 }
 
 // ConfigElement finds one of Config.
-func (o *stackOut) ConfigElement(args idArgs) *configOut {
-	for _, e := range o.Config {
-		if e.ID == args.ID {
-			return e
-		}
-	}
-	return nil
-}
+func (o *stackOut) ConfigElement(args idArgs) *configOut { return elementOf(o.Config, args.ID) }
 
 func (o *stackOut) Blocker() *runOut {
 	o.sim.mu.Lock()

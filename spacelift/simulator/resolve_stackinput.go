@@ -3,12 +3,9 @@ package simulator
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/graph-gophers/graphql-go"
 
@@ -18,6 +15,8 @@ import (
 // stackSettings is the schema's StackInput: what a client says of a stack. Those
 // the simulator works with are copied to Stack, the rest only shown again.
 type stackSettings struct {
+	hooksInput
+
 	Name                         string
 	Branch                       string
 	Repository                   string
@@ -42,17 +41,6 @@ type stackSettings struct {
 	EnableWellKnownSecretMasking *bool
 	EnableSensitiveOutputUpload  *bool
 	ProtectFromDeletion          *bool
-	AfterApply                   *[]string
-	AfterDestroy                 *[]string
-	AfterInit                    *[]string
-	AfterPerform                 *[]string
-	AfterPlan                    *[]string
-	AfterRun                     *[]string
-	BeforeApply                  *[]string
-	BeforeDestroy                *[]string
-	BeforeInit                   *[]string
-	BeforePerform                *[]string
-	BeforePlan                   *[]string
 }
 
 // idInput is a graphql.ID whose JSON is JSON whatever it holds: graphql.ID
@@ -67,16 +55,6 @@ func (id *idInput) UnmarshalGraphQL(input any) error {
 
 func defaultSettings() stackSettings {
 	return stackSettings{GithubActionDeploy: new(true), EnableSensitiveOutputUpload: new(true)}
-}
-
-func (in stackSettings) hooks() hooks {
-	list := func(p *[]string) []string { return orEmpty(deref(p)) }
-	return hooks{
-		AfterApply: list(in.AfterApply), AfterDestroy: list(in.AfterDestroy), AfterInit: list(in.AfterInit),
-		AfterPerform: list(in.AfterPerform), AfterPlan: list(in.AfterPlan), AfterRun: list(in.AfterRun),
-		BeforeApply: list(in.BeforeApply), BeforeDestroy: list(in.BeforeDestroy), BeforeInit: list(in.BeforeInit),
-		BeforePerform: list(in.BeforePerform), BeforePlan: list(in.BeforePlan),
-	}
 }
 
 // stack is the configuration the input asks for.
@@ -218,76 +196,6 @@ func (resolver) StackSyncCommit(ctx context.Context, args idArgs) (*stackOut, er
 		st.track(head, who.name)
 		return nil
 	})
-}
-
-type configElement struct {
-	id, kind, value, description string
-	writeOnly                    bool
-	createdAt                    time.Time
-}
-
-type configOut struct {
-	ID          graphql.ID
-	Checksum    string
-	CreatedAt   int32
-	Description *string
-	Runtime     bool
-	Type        string
-	Value       *string
-	WriteOnly   bool
-}
-
-func (e configElement) out() *configOut {
-	sum := sha256.Sum256([]byte(e.value))
-	o := &configOut{
-		ID: graphql.ID(e.id), Checksum: hex.EncodeToString(sum[:]), CreatedAt: seconds(e.createdAt),
-		Description: absentIfEmpty(e.description), Type: e.kind, WriteOnly: e.writeOnly,
-	}
-	if !e.writeOnly {
-		o.Value = &e.value
-	}
-	return o
-}
-
-func (resolver) StackConfigAdd(ctx context.Context, args struct {
-	Stack  graphql.ID
-	Config struct {
-		ID          graphql.ID
-		Type        string
-		Value       string
-		WriteOnly   bool
-		Description *string
-	}
-}) (*configOut, error) {
-	return with(ctx, func(s *Simulator, _ actor) (*configOut, error) {
-		st, err := s.findStack(stackID(args.Stack))
-		if err != nil {
-			return nil, err
-		}
-		in := args.Config
-		e := configElement{
-			id: string(in.ID), kind: in.Type, value: in.Value, description: deref(in.Description),
-			writeOnly: in.WriteOnly, createdAt: s.clock.Now(),
-		}
-		st.config = append(slices.DeleteFunc(st.config, func(o configElement) bool { return o.id == e.id }), e)
-		return e.out(), nil
-	})
-}
-
-func (resolver) StackConfigDelete(ctx context.Context, args struct{ Stack, ID graphql.ID }) (*configOut, error) {
-	return unlessGone(with(ctx, func(s *Simulator, _ actor) (*configOut, error) {
-		st, err := s.findStack(stackID(args.Stack))
-		if err != nil {
-			return nil, err
-		}
-		i := slices.IndexFunc(st.config, func(e configElement) bool { return e.id == string(args.ID) })
-		if i < 0 {
-			return nil, fmt.Errorf("config %s: %w", args.ID, ErrNotFound)
-		}
-		gone := st.config[i]
-		st.config = slices.Delete(st.config, i, i+1)
-		return gone.out(), nil
-	}))
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

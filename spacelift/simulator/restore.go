@@ -115,7 +115,7 @@ func (r *restorer) restore() error {
 	r.s.tokenKey = r.shot.Tokens
 	r.hooks, r.deliveries = map[string]*health{}, map[string]*delivery{}
 	for _, step := range []func() error{
-		r.spaces, r.stacks, r.links, r.edges, r.webhooks, r.policies, r.sent, r.lanes, r.timers,
+		r.spaces, r.stacks, r.links, r.edges, r.webhooks, r.policies, r.contexts, r.sent, r.lanes, r.timers,
 	} {
 		if err := step(); err != nil {
 			return err
@@ -218,12 +218,18 @@ func (saved savedStack) restored() *stack {
 		st.settings = *saved.Settings
 	}
 	maps.Copy(st.outputs, saved.Outputs)
-	for _, e := range saved.Config {
-		st.config = append(st.config, configElement{
+	st.config = restoredConfigs(saved.Config)
+	return st
+}
+
+func restoredConfigs(saved []savedConfig) []configElement {
+	var config []configElement
+	for _, e := range saved {
+		config = append(config, configElement{
 			id: e.ID, kind: e.Type, value: e.Value, description: e.Description, writeOnly: e.WriteOnly, createdAt: e.CreatedAt,
 		})
 	}
-	return st
+	return config
 }
 
 // restoreQueue wants the QUEUED runs to be those that wait: no other one would

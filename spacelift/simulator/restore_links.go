@@ -103,6 +103,30 @@ func (r *restorer) policies() error {
 	return nil
 }
 
+func (r *restorer) contexts() error {
+	s := r.s
+	for _, saved := range r.shot.Bundles {
+		c := &bundle{
+			Context: saved.Context, config: restoredConfigs(saved.Elements), createdAt: saved.CreatedAt, updatedAt: saved.UpdatedAt,
+		}
+		switch {
+		case c.ID == "" || s.findContext(c.ID) != nil:
+			return fmt.Errorf("context %q is there twice", c.ID)
+		case s.spaces[c.Space] == nil:
+			return fmt.Errorf("context %s: no space %s", c.ID, c.Space)
+		}
+		s.contexts = append(s.contexts, c)
+	}
+	for _, saved := range r.shot.Shares {
+		c := s.findContext(saved.Context)
+		if c == nil || s.stacks[saved.Stack] == nil {
+			return fmt.Errorf("context attachment %s: no context %s or no stack %s", saved.ID, saved.Context, saved.Stack)
+		}
+		s.contextBonds = append(s.contextBonds, &contextAttachment{id: saved.ID, context: c, stack: saved.Stack, priority: saved.Priority})
+	}
+	return nil
+}
+
 // sent restores the delivery log.
 func (r *restorer) sent() error {
 	for _, saved := range r.shot.Log {

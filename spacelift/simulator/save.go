@@ -78,6 +78,14 @@ func (s *Simulator) snapshot() *snapshot {
 	for _, a := range s.attachments {
 		shot.Bonds = append(shot.Bonds, savedAttachment{a.id, a.policy.ID, a.stack})
 	}
+	for _, c := range s.contexts {
+		shot.Bundles = append(shot.Bundles, savedContext{
+			Context: c.Context, Elements: savedConfigs(c.config), CreatedAt: c.createdAt, UpdatedAt: c.updatedAt,
+		})
+	}
+	for _, a := range s.contextBonds {
+		shot.Shares = append(shot.Shares, savedShare{a.id, a.context.ID, a.stack, a.priority})
+	}
 	for _, t := range s.sortedTimers() {
 		shot.Timers = append(shot.Timers, t.saved())
 	}
@@ -135,14 +143,20 @@ func (st *stack) saved() savedStack {
 	if st.blocker != nil {
 		saved.Blocker = st.blocker.id
 	}
-	for _, e := range st.config {
-		saved.Config = append(saved.Config, savedConfig{e.id, e.kind, e.value, e.description, e.writeOnly, e.createdAt})
-	}
+	saved.Config = savedConfigs(st.config)
 	for _, w := range st.webhooks {
 		saved.Webhooks = append(saved.Webhooks, savedHook{w.StackWebhook, w.Secret, w.failures})
 	}
 	for _, r := range st.runs {
 		saved.Runs = append(saved.Runs, r.saved())
+	}
+	return saved
+}
+
+func savedConfigs(config []configElement) []savedConfig {
+	var saved []savedConfig
+	for _, e := range config {
+		saved = append(saved, savedConfig{e.id, e.kind, e.value, e.description, e.writeOnly, e.createdAt})
 	}
 	return saved
 }

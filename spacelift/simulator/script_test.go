@@ -106,7 +106,9 @@ var deeds = []func(r *rig, who, how int) error{
 			`mutation { stackUpdate(id: "b", input: {name: "B", branch: "main", repository: "infra", administrative: true, labels: ["%d"]}) { id } }`,
 			`mutation { policyAttach(id: "plan", stack: "a") { id } x%d: __typename }`,
 			`{ stacks { id } x%d: __typename }`,
-		}[how%6]
+			`mutation { contextConfigAdd(context: "shared", config: {id: "N", type: ENVIRONMENT_VARIABLE, value: "%d", writeOnly: true}) { id } }`,
+			`mutation { contextDelete(id: "shared") { id } x%d: __typename }`,
+		}[how%8]
 		r.graphql(fmt.Sprintf(document, who), nil, nil)
 		return nil
 	},
@@ -180,6 +182,11 @@ sample := true
 
 inbox contains {"title": "done", "body": input.run_updated.run.id} if input.run_updated.state == "FINISHED"
 `}))
+	r.ok(r.AddContext(simulator.Context{
+		ID: "shared", Space: "team", Labels: []string{"autoattach:*"}, Hooks: simulator.Hooks{BeforePlan: []string{"x"}},
+		Config: []simulator.ConfigElement{{ID: "REGION", Value: "eu-1", Description: "d"}, {ID: "f", Type: simulator.FileMount, Value: "Zg==", WriteOnly: true}},
+	}))
+	r.ok(r.AttachContext("shared", "a", 2))
 	for _, document := range []string{
 		`mutation { stackCreate(input: {name: "Made", branch: "main", repository: "infra", administrative: true, beforeInit: ["x"]}, manageState: true) { id } }`,
 		`mutation { stackConfigAdd(stack: "a", config: {id: "V", type: ENVIRONMENT_VARIABLE, value: "1", writeOnly: false, description: "d"}) { id } }`,

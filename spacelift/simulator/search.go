@@ -241,6 +241,28 @@ func (resolver) SearchNamedWebhooksIntegrations(ctx context.Context, args search
 	})
 }
 
+func (resolver) SearchContexts(ctx context.Context, args searchArgs) (*connectionOut[*contextOut], error) {
+	return with(ctx, func(s *Simulator, _ actor) (*connectionOut[*contextOut], error) {
+		q := searchable[*bundle]{
+			items: s.contexts,
+			id:    func(c *bundle) string { return c.ID },
+			fields: map[string]func(*bundle) []string{
+				"description": func(c *bundle) []string { return one(c.Description) },
+				"label":       func(c *bundle) []string { return c.Labels },
+				"name":        func(c *bundle) []string { return one(c.Name) },
+				"slug":        func(c *bundle) []string { return one(c.ID) },
+				"space":       func(c *bundle) []string { return one(c.Space) },
+			},
+			words: []string{"name", "slug", "label", "description"},
+		}
+		found, info, err := q.find(args.Input)
+		if err != nil {
+			return nil, err
+		}
+		return connection(found, info, func(c *bundle) *contextOut { return c.out(s) }), nil
+	})
+}
+
 func (resolver) SearchPolicies(ctx context.Context, args searchArgs) (*connectionOut[*policyOut], error) {
 	return with(ctx, func(s *Simulator, _ actor) (*connectionOut[*policyOut], error) {
 		q := searchable[*policy]{

@@ -46,6 +46,12 @@ type edgeInput struct {
 	References []Reference       `json:"references"`
 }
 
+type shareInput struct {
+	Stack    spacelift.StackID `json:"stack"`
+	Context  string            `json:"context"`
+	Priority int               `json:"priority"`
+}
+
 type setup struct {
 	Spaces        []Space          `json:"spaces"`
 	WorkerPools   []WorkerPool     `json:"workerPools"`
@@ -55,12 +61,14 @@ type setup struct {
 	Stacks        []Stack          `json:"stacks"`
 	StackWebhooks []stackHookInput `json:"stackWebhooks"`
 	Dependencies  []edgeInput      `json:"dependencies"`
+	Contexts      []Context        `json:"contexts"`
+	Attachments   []shareInput     `json:"contextAttachments"`
 }
 
 // SetUp adds what a JSON object lists under spaces, workerPools, apiKeys,
-// webhooks (named ones), policies, stacks, stackWebhooks and dependencies, in
-// this order. The entries are what the control API takes; those of the last two
-// name their stack. An error says which entry is wrong; those before it stay.
+// webhooks (named ones), policies, stacks, stackWebhooks, dependencies, contexts
+// and contextAttachments, in this order. The entries are what the control API
+// takes; those that belong to a stack name it. An error says which entry is wrong; those before it stay.
 func (s *Simulator) SetUp(from io.Reader) error {
 	body, err := io.ReadAll(from)
 	if err != nil {
@@ -86,6 +94,10 @@ func (s *Simulator) SetUp(from io.Reader) error {
 		},
 		func() error {
 			return each("dependencies", in.Dependencies, func(e edgeInput) error { return s.AddDependency(e.Stack, e.DependsOn, e.References...) })
+		},
+		func() error { return each("contexts", in.Contexts, s.AddContext) },
+		func() error {
+			return each("contextAttachments", in.Attachments, func(a shareInput) error { return s.AttachContext(a.Context, a.Stack, a.Priority) })
 		},
 	} {
 		if err := list(); err != nil {

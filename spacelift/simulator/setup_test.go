@@ -24,7 +24,9 @@ func TestSetUp(t *testing.T) {
 			{"id": "app", "autodeploy": true}
 		],
 		"stackWebhooks": [{"stack": "app", "endpoint": "URL/own", "secret": "own"}],
-		"dependencies": [{"stack": "app", "dependsOn": "net"}]
+		"dependencies": [{"stack": "app", "dependsOn": "net"}],
+		"contexts": [{"id": "aws", "space": "root", "config": [{"id": "AWS_REGION", "value": "eu-1"}]}],
+		"contextAttachments": [{"stack": "app", "context": "aws", "priority": 2}]
 	}`, "URL", r.hook.url))))
 	if r.exchange("01CI", "ci") == "" {
 		t.Error("the key lets nobody in")
@@ -36,6 +38,10 @@ func TestSetUp(t *testing.T) {
 	r.ok(err)
 	if len(apps) != 1 || apps[0].State != spacelift.RunStateFinished {
 		t.Errorf("the dependent's runs: %+v", apps)
+	}
+	if got := r.ask(`{ stack(id: "app") { attachedContexts { contextId priority config { id value } } } }`, nil); got !=
+		`{"stack":{"attachedContexts":[{"contextId":"aws","priority":2,"config":[{"id":"AWS_REGION","value":"eu-1"}]}]}}` {
+		t.Errorf("attached: %s", got)
 	}
 	signed := map[string]int{}
 	for _, got := range r.hook.all() {
@@ -58,10 +64,12 @@ func TestSetUpSaysWhatIsWrong(t *testing.T) {
 		`{} {}`:                                  "read set-up: something follows the JSON object",
 		`{"stacks": [{}]}`:                       "stacks[0]: a stack needs a name",
 		`{"stacks": [{"id": "a"}, {"id": "a"}]}`: "stacks[1]: stack a exists",
-		`{"stacks": [{"id": "a", "space": "x"}]}`:              "stacks[0]: space x: not found",
-		`{"webhooks": [{"endpoint": "http://x"}]}`:             "webhooks[0]: a named webhook needs a name",
-		`{"policies": [{"id": "p", "body": "packag"}]}`:        "policies[0]: policy p: ",
-		`{"dependencies": [{"stack": "a", "dependsOn": "b"}]}`: "dependencies[0]: stack a: not found",
+		`{"stacks": [{"id": "a", "space": "x"}]}`:                  "stacks[0]: space x: not found",
+		`{"webhooks": [{"endpoint": "http://x"}]}`:                 "webhooks[0]: a named webhook needs a name",
+		`{"policies": [{"id": "p", "body": "packag"}]}`:            "policies[0]: policy p: ",
+		`{"dependencies": [{"stack": "a", "dependsOn": "b"}]}`:     "dependencies[0]: stack a: not found",
+		`{"contexts": [{"id": "c", "config": [{"value": "v"}]}]}`:  "contexts[0]: context c: an element needs an id and the type ENVIRONMENT_VARIABLE or FILE_MOUNT",
+		`{"contextAttachments": [{"stack": "a", "context": "c"}]}`: "contextAttachments[0]: context c: not found",
 	} {
 		r := newRig(t)
 		if err := r.SetUp(strings.NewReader(body)); err == nil || !strings.HasPrefix(err.Error(), want) {

@@ -33,6 +33,8 @@ type snapshot struct {
 	Hooks   []savedNamedHook  `json:"webhooks,omitempty"`
 	Rules   []savedPolicy     `json:"policies,omitempty"`
 	Bonds   []savedAttachment `json:"attachments,omitempty"`
+	Bundles []savedContext    `json:"contexts,omitempty"`
+	Shares  []savedShare      `json:"contextAttachments,omitempty"`
 	Timers  []savedTimer      `json:"timers,omitempty"`
 	Log     []savedDelivery   `json:"deliveries,omitempty"`
 	Lanes   []savedLane       `json:"lanes,omitempty"`
@@ -153,6 +155,20 @@ type savedAttachment struct {
 	ID     string            `json:"id"`
 	Policy string            `json:"policy"`
 	Stack  spacelift.StackID `json:"stack"`
+}
+
+type savedContext struct {
+	Context   Context       `json:"context"`
+	Elements  []savedConfig `json:"elements,omitempty"`
+	CreatedAt time.Time     `json:"createdAt"`
+	UpdatedAt time.Time     `json:"updatedAt"`
+}
+
+type savedShare struct {
+	ID       string            `json:"id"`
+	Context  string            `json:"context"`
+	Stack    spacelift.StackID `json:"stack"`
+	Priority int               `json:"priority,omitempty"`
 }
 
 type savedTimer struct {

@@ -1,0 +1,229 @@
+package simulator
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// The types of configuration elements.
+const (
+	EnvironmentVariable = "ENVIRONMENT_VARIABLE"
+	FileMount           = "FILE_MOUNT" // its value is base64
+)
+
+// Context is a bundle of configuration that stacks and modules share. A label
+// "autoattach:x" attaches it to all with the label x within reach, and
+// "autoattach:*" to all within reach
+// (https://docs.spacelift.io/concepts/configuration/context).
+type Context struct {
+	ID          string          `json:"id"`    // a slug of Name when empty
+	Name        string          `json:"name"`  // ID when empty
+	Space       string          `json:"space"` // "root" when empty
+	Description string          `json:"description,omitempty"`
+	Labels      []string        `json:"labels"`
+	Hooks       Hooks           `json:"hooks,omitzero"`
+	Config      []ConfigElement `json:"config,omitempty"`
+}
+
+// Hooks are the commands that run around the phases of a run. They are kept and
+// shown; nothing runs them.
+type Hooks struct {
+	AfterApply    []string `json:"afterApply,omitempty"`
+	AfterDestroy  []string `json:"afterDestroy,omitempty"`
+	AfterInit     []string `json:"afterInit,omitempty"`
+	AfterPerform  []string `json:"afterPerform,omitempty"`
+	AfterPlan     []string `json:"afterPlan,omitempty"`
+	AfterRun      []string `json:"afterRun,omitempty"`
+	BeforeApply   []string `json:"beforeApply,omitempty"`
+	BeforeDestroy []string `json:"beforeDestroy,omitempty"`
+	BeforeInit    []string `json:"beforeInit,omitempty"`
+	BeforePerform []string `json:"beforePerform,omitempty"`
+	BeforePlan    []string `json:"beforePlan,omitempty"`
+}
+
+// ConfigElement is an environment variable or a mounted file.
+type ConfigElement struct {
+	ID          string `json:"id"`
+	Type        string `json:"type,omitempty"` // EnvironmentVariable when empty
+	Value       string `json:"value"`
+	WriteOnly   bool   `json:"writeOnly,omitempty"`
+	Description string `json:"description,omitempty"`
+}
+
+// bundle is a context and its elements as they were added.
+type bundle struct {
+	Context   // without Config
+	config    []configElement
+	createdAt time.Time
+	updatedAt time.Time
+}
+
+// contextAttachment is a context attached to a stack or module by hand.
+type contextAttachment struct {
+	id       string
+	context  *bundle
+	stack    spacelift.StackID
+	priority int
+}
+
+// AddContext adds a context to a space.
+func (s *Simulator) AddContext(c Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, err := s.addContext(c)
+	return err
+}
+
+func (s *Simulator) addContext(c Context) (*bundle, error) {
+	c.Name = cmp.Or(c.Name, c.ID)
+	c.ID = cmp.Or(c.ID, slug(c.Name))
+	c.Space = cmp.Or(c.Space, rootSpace)
+	switch {
+	case c.ID == "":
+		return nil, refuse("a context needs a name")
+	case s.findContext(c.ID) != nil:
+		return nil, refuse("context %s exists", c.ID)
+	case s.spaces[c.Space] == nil:
+		return nil, fmt.Errorf("space %s: %w", c.Space, ErrNotFound)
+	}
+	now := s.clock.Now()
+	made := &bundle{Context: c, createdAt: now, updatedAt: now}
+	made.Context.Config = nil
+	for _, e := range c.Config {
+		e.Type = cmp.Or(e.Type, EnvironmentVariable)
+		if e.ID == "" || e.Type != EnvironmentVariable && e.Type != FileMount {
+			return nil, refuse("context %s: an element needs an id and the type %s or %s", c.ID, EnvironmentVariable, FileMount)
+		}
+		made.config = withElement(made.config, configElement{
+			id: e.ID, kind: e.Type, value: e.Value, description: e.Description, writeOnly: e.WriteOnly, createdAt: now,
+		})
+	}
+	s.contexts = append(s.contexts, made)
+	s.touch()
+	return made, nil
+}
+
+// withElement adds an element to a configuration, in place of one of its id.
+func withElement(config []configElement, e configElement) []configElement {
+	return append(slices.DeleteFunc(config, func(o configElement) bool { return o.id == e.id }), e)
+}
+
+func (s *Simulator) findContext(id string) *bundle {
+	for _, c := range s.contexts {
+		if c.ID == id {
+			return c
+		}
+	}
+	return nil
+}
+
+// AttachContext attaches a context to a stack or module, once. Of contexts with
+// the same element, the one with the lowest priority counts.
+func (s *Simulator) AttachContext(context string, stack spacelift.StackID, priority int) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, err := s.attachContext(context, stack, priority)
+	return err
+}
+
+func (s *Simulator) attachContext(context string, stack spacelift.StackID, priority int) (*contextAttachment, error) {
+	c := s.findContext(context)
+	if c == nil {
+		return nil, fmt.Errorf("context %s: %w", context, ErrNotFound)
+	}
+	st, err := s.findStack(stack)
+	switch {
+	case err != nil:
+		return nil, err
+	case s.attachmentOf(c, stack) != nil:
+		return nil, refuse("context %s is attached to stack %s", context, stack)
+	case !slices.Contains(s.reach(st.Space), c.Space):
+		return nil, refuse("context %s of space %s is out of reach of stack %s", context, c.Space, stack)
+	}
+	a := &contextAttachment{id: s.newID(), context: c, stack: stack, priority: priority}
+	s.contextBonds = append(s.contextBonds, a)
+	s.touch()
+	return a, nil
+}
+
+// attachmentOf returns the attachment of a context to a stack by hand, or nil.
+func (s *Simulator) attachmentOf(c *bundle, stack spacelift.StackID) *contextAttachment {
+	for _, a := range s.contextBonds {
+		if a.context == c && a.stack == stack {
+			return a
+		}
+	}
+	return nil
+}
+
+// attachedContexts lists the contexts attached to a stack: those attached by
+// hand, the lowest priority first, then the others by name. The latter have no id.
+func (s *Simulator) attachedContexts(st *stack) []*contextAttachment {
+	var byHand, byLabel []*contextAttachment
+	for _, c := range s.contexts {
+		if a := s.attachmentOf(c, st.ID); a != nil {
+			byHand = append(byHand, a)
+		} else if s.autoattaches(c, st) {
+			byLabel = append(byLabel, &contextAttachment{context: c, stack: st.ID})
+		}
+	}
+	slices.SortStableFunc(byHand, func(a, b *contextAttachment) int { return cmp.Compare(a.priority, b.priority) })
+	slices.SortStableFunc(byLabel, func(a, b *contextAttachment) int { return cmp.Compare(a.context.Name, b.context.Name) })
+	return append(byHand, byLabel...)
+}
+
+// attachedTo lists the stacks and modules a context is attached to.
+func (s *Simulator) attachedTo(c *bundle) []*contextAttachment {
+	var list []*contextAttachment
+	for _, id := range s.order {
+		for _, a := range s.attachedContexts(s.stacks[id]) {
+			if a.context == c {
+				list = append(list, a)
+			}
+		}
+	}
+	return list
+}
+
+func (s *Simulator) autoattaches(c *bundle, st *stack) bool {
+	return slices.Contains(s.reach(st.Space), c.Space) && slices.ContainsFunc(c.Labels, func(label string) bool {
+		wanted, auto := strings.CutPrefix(label, "autoattach:")
+		return auto && (wanted == "*" || slices.Contains(st.Labels, wanted))
+	})
+}
+
+// setting is an element of a stack's effective configuration; context is nil for
+// the stack's own.
+type setting struct {
+	context *bundle
+	element configElement
+}
+
+// effective returns the elements that runs of a stack get, sorted by id: the
+// stack's own, then those of contexts attached by hand. Contexts attached by
+// label are not among them: spacectl reads these from attachedContexts.
+// Assumption: of two contexts, the one with the lower priority counts.
+func (s *Simulator) effective(st *stack) []setting {
+	found := map[string]setting{}
+	for _, e := range st.config {
+		found[e.id] = setting{element: e}
+	}
+	for _, a := range s.attachedContexts(st) {
+		for _, e := range a.context.config {
+			if _, set := found[e.id]; !set && a.id != "" {
+				found[e.id] = setting{a.context, e}
+			}
+		}
+	}
+	settings := make([]setting, 0, len(found))
+	for _, id := range slices.Sorted(maps.Keys(found)) {
+		settings = append(settings, found[id])
+	}
+	return settings
+}
