@@ -90,6 +90,13 @@ func (s *Simulator) addStack(st Stack) (*stack, error) {
 	case s.spaces[st.Space] == nil:
 		return nil, fmt.Errorf("space %s: %w", st.Space, ErrNotFound)
 	}
+	if !st.Drift.none() {
+		drift, err := st.Drift.checked()
+		if err != nil {
+			return nil, fmt.Errorf("stack %s: %w", st.ID, err)
+		}
+		st.Drift = drift
+	}
 	if _, ok := s.pools[st.WorkerPool]; st.WorkerPool != "" && !ok {
 		return nil, fmt.Errorf("worker pool %s: %w", st.WorkerPool, ErrNotFound)
 	}

@@ -15,7 +15,7 @@ func populated(t *testing.T) (r *rig, run spacelift.RunID) {
 	r = newRig(t)
 	r.ok(r.AddSpace(simulator.Space{ID: "team", InheritEntities: true, Labels: []string{"t"}}))
 	r.ok(r.AddWorkerPool(simulator.WorkerPool{ID: "pool", Name: "prod"}))
-	r.stack(simulator.Stack{ID: "base", Space: "team", Labels: []string{"env:prod"}, WorkerPool: "pool", Reconcile: true})
+	r.stack(simulator.Stack{ID: "base", Space: "team", Labels: []string{"env:prod"}, WorkerPool: "pool", Drift: simulator.DriftDetection{Schedule: []string{"0 4 * * *"}, Reconcile: true}})
 	r.stack(simulator.Stack{ID: "top", Autodeploy: true})
 	r.stack(simulator.Stack{ID: "vpc", Module: true})
 	r.ok(r.AddDependency("top", "base", simulator.Reference{Output: "vpc_id", Input: "TF_VAR_vpc_id"}))

@@ -60,6 +60,9 @@ func (c control) stacks() {
 	on(c, "DELETE", "/stacks/{stack}/lock", func(r *http.Request, _ none) (any, error) {
 		return nil, s.Unlock(actorOf(r), pathStack(r))
 	})
+	on(c, "PUT", "/stacks/{stack}/drift-detection", func(r *http.Request, in DriftDetection) (any, error) {
+		return nil, s.SetDriftDetection(pathStack(r), in)
+	})
 	on(c, "POST", "/stacks/{stack}/dependencies", func(r *http.Request, in struct {
 		DependsOn  spacelift.StackID `json:"dependsOn"`
 		References []Reference       `json:"references"`

@@ -95,7 +95,7 @@ func TestControlAPISetsUpAnAccount(t *testing.T) {
 	}{
 		{"POST", "/spaces", `{"id":"team","inheritEntities":true}`, 201},
 		{"POST", "/worker-pools", `{"id":"pool","name":"prod"}`, 201},
-		{"POST", "/stacks", `{"id":"net","space":"team","workerPool":"pool","reconcile":true}`, 201},
+		{"POST", "/stacks", `{"id":"net","space":"team","workerPool":"pool","drift":{"schedule":["0 4 * * *"],"reconcile":true}}`, 201},
 		{"POST", "/stacks", `{"id":"app"}`, 201},
 		{"POST", "/stacks", `{"id":"vpc","module":true}`, 201},
 		{"POST", "/stacks/app/dependencies", `{"dependsOn":"net","references":[{"output":"o","input":"i"}]}`, 204},
@@ -134,7 +134,7 @@ func TestControlAPISetsUpAnAccount(t *testing.T) {
 	}
 	var net simulator.StackStatus
 	r.control("GET", "/stacks/net", "", &net)
-	if net.Space != "team" || !net.Autodeploy || !net.Reconcile || net.Labels[0] != "gantry:managed" || len(net.Runs) != 2 || net.State != "UNCONFIRMED" {
+	if net.Space != "team" || !net.Autodeploy || !net.Drift.Reconcile || net.Labels[0] != "gantry:managed" || len(net.Runs) != 2 || net.State != "UNCONFIRMED" {
 		t.Errorf("stack %+v", net)
 	}
 	var runs struct{ Runs []simulator.Run }

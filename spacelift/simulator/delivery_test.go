@@ -163,6 +163,7 @@ func TestBodiesAreTheRecordedOnes(t *testing.T) {
 			r.stack(simulator.Stack{
 				ID: "network-prod", Name: "network / prod", Description: "Shared network for production", Repository: "infra-live",
 				Labels: []string{"env:prod", "folder:network", "orchestrator:release"}, WorkerPool: "01KDWP00V00000000000000001",
+				Drift: simulator.DriftDetection{Schedule: []string{"0 4 * * *"}},
 			})
 			r.ok(r.AddStackWebhook(simulator.StackWebhook{Stack: "network-prod", Endpoint: r.hook.url}))
 			id := play(r)

@@ -343,7 +343,7 @@ func (s *Simulator) ended(r *run) {
 	case r.kind == spacelift.RunTypeDestroy:
 		st.Resources = 0
 		s.remove(st)
-	case r.kind == spacelift.RunTypeProposed && r.drift && st.Reconcile && r.plan.hasChanges():
+	case r.kind == spacelift.RunTypeProposed && r.drift && st.Drift.Reconcile && r.plan.hasChanges():
 		s.reconcile(r)
 	}
 }

@@ -88,6 +88,7 @@ func TestWholesaleTypesSurviveJSON(t *testing.T) {
 		reflect.TypeFor[Attempt](), reflect.TypeFor[Notice](), reflect.TypeFor[Request](), reflect.TypeFor[DeliveryFault](),
 		reflect.TypeFor[APIFault](), reflect.TypeFor[stackSettings](), reflect.TypeFor[vendorInput](),
 		reflect.TypeFor[session](), reflect.TypeFor[Context](), reflect.TypeFor[Hooks](), reflect.TypeFor[ConfigElement](),
+		reflect.TypeFor[DriftDetection](),
 	} {
 		for f := range of.Fields() {
 			hidden := f.Tag.Get("json") == "-" || !f.IsExported() && !f.Anonymous // JSON sees the fields of what is embedded

@@ -54,9 +54,8 @@ type Stack struct {
 	// Autodeploy it asks only there
 	// (https://docs.spacelift.io/concepts/policy/approval-policy).
 	ApproveQueued bool `json:"approveQueued,omitempty"`
-	// Reconcile and IgnoreState are the settings of drift detection.
-	Reconcile   bool `json:"reconcile,omitempty"`
-	IgnoreState bool `json:"ignoreState,omitempty"`
+	// Drift schedules drift checks; none when it is empty.
+	Drift DriftDetection `json:"drift,omitzero"`
 	// BlockerLag is how long the stack's slot stays taken after a run has ended;
 	// Options.BlockerLag when 0.
 	BlockerLag Duration `json:"blockerLag,omitempty"`

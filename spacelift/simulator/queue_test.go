@@ -188,44 +188,6 @@ func TestApprovals(t *testing.T) {
 	})
 }
 
-func TestDrift(t *testing.T) {
-	r := newRig(t)
-	r.ok(r.AddWorkerPool(simulator.WorkerPool{ID: "pool"}))
-	r.stack(simulator.Stack{ID: "net", WorkerPool: "pool", Reconcile: true})
-	if _, err := r.DetectDrift("net", twoAdded); err == nil {
-		t.Error("drift checked on a stack that has never finished")
-	}
-	r.push("net", simulator.Plan{})
-	id, err := r.DetectDrift("net", twoAdded)
-	r.ok(err)
-	r.settle()
-	runs, err := r.Runs("net")
-	r.ok(err)
-	check, repair := r.get("net", id), runs[len(runs)-1]
-	if check.Type != "PROPOSED" || !check.DriftDetection || check.State != "FINISHED" {
-		t.Errorf("check %+v", check.Run)
-	}
-	if repair.Type != "TRACKED" || !repair.DriftDetection || repair.State != "UNCONFIRMED" || repair.TriggeredBy == "" {
-		t.Errorf("repair %+v", repair.Run)
-	}
-	r.ok(r.Discard("jane", "net", repair.Ref.Run, ""))
-	r.settle()
-	r.push("net", simulator.Plan{})
-	_, err = r.DetectDrift("net", simulator.Plan{})
-	r.ok(err)
-	r.settle()
-	again, err := r.Runs("net")
-	r.ok(err)
-	if len(again) != len(runs)+2 {
-		t.Errorf("%d runs more, want the push and a check without a repair", len(again)-len(runs))
-	}
-
-	r.ok(r.AddStack(simulator.Stack{ID: "public"}))
-	if _, err := r.DetectDrift("public", twoAdded); err == nil {
-		t.Error("drift checked on the public worker pool")
-	}
-}
-
 func TestStopAndKill(t *testing.T) {
 	slow := func(p simulator.Plan) simulator.Plan {
 		p.Phases = simulator.Phases{"PLANNING": time.Minute, "APPLYING": time.Minute}

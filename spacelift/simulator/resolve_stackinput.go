@@ -103,8 +103,7 @@ func (resolver) StackUpdate(ctx context.Context, args struct {
 		asked.Namespace = cmp.Or(asked.Namespace, st.Namespace)
 		// What GraphQL does not know of stays: it is the simulator's own script.
 		asked.Approvals, asked.ApproveQueued = st.Approvals, st.ApproveQueued
-		asked.BlockerLag = st.BlockerLag
-		asked.Reconcile, asked.IgnoreState, asked.Resources, asked.Plan = st.Reconcile, st.IgnoreState, st.Resources, st.Plan
+		asked.BlockerLag, asked.Drift, asked.Resources, asked.Plan = st.BlockerLag, st.Drift, st.Resources, st.Plan
 		st.Stack, st.settings = asked, args.Input
 		s.schedule(st)
 		s.touch()

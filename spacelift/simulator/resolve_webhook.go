@@ -230,17 +230,10 @@ type gcpOut struct {
 	TokenScopes         []string
 }
 
-type driftOut struct {
-	IgnoreState bool
-	Reconcile   bool
-	Schedule    []string
-	Timezone    string
-}
-
 func (st *stack) integrationsOut() *integrationsOut {
 	o := &integrationsOut{GCP: gcpOut{TokenScopes: []string{}}, Webhooks: []*webhookOut{}}
-	if st.Reconcile || st.IgnoreState {
-		o.DriftDetection = &driftOut{IgnoreState: st.IgnoreState, Reconcile: st.Reconcile, Schedule: []string{}, Timezone: "UTC"}
+	if !st.Drift.none() {
+		o.DriftDetection = st.Drift.out()
 	}
 	for _, w := range st.webhooks {
 		o.Webhooks = append(o.Webhooks, w.out())

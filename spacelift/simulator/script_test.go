@@ -168,7 +168,7 @@ func stage(t *testing.T) *rig {
 	r.ok(r.AddSpace(simulator.Space{ID: "team", InheritEntities: true, Labels: []string{"t"}}))
 	r.ok(r.AddWorkerPool(simulator.WorkerPool{ID: "pool", Name: "Pool", Labels: []string{"p"}}))
 	r.stack(simulator.Stack{ID: "a", Space: "team", WorkerPool: "pool", Labels: []string{"gantry:managed"}})
-	r.stack(simulator.Stack{ID: "b", WorkerPool: "pool", Autodeploy: true, Reconcile: true, IgnoreState: true})
+	r.stack(simulator.Stack{ID: "b", WorkerPool: "pool", Autodeploy: true, Drift: simulator.DriftDetection{Schedule: []string{"0 4 * * *"}, Reconcile: true, IgnoreState: true}})
 	r.stack(simulator.Stack{ID: "c", Approvals: 1, Plan: planOf(1)})
 	r.stack(simulator.Stack{ID: "d", Autodeploy: true, ApproveQueued: true})
 	r.stack(simulator.Stack{ID: "mod", Module: true})

@@ -266,38 +266,3 @@ func (s *Simulator) TestModule(module spacelift.StackID, c Commit, p Plan) (spac
 	}
 	return r.id, nil
 }
-
-// DetectDrift runs a drift check: a proposed run that, with the stack's
-// Reconcile and changes in the plan, is followed by a tracked one. As in
-// Spacelift it needs a private worker pool and, without IgnoreState, a stack in
-// FINISHED (https://docs.spacelift.io/concepts/stack/drift-detection).
-func (s *Simulator) DetectDrift(stack spacelift.StackID, p Plan) (spacelift.RunID, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	st, err := s.findStack(stack)
-	switch {
-	case err != nil:
-		return "", err
-	case st.WorkerPool == "":
-		return "", refuse("drift detection needs a private worker pool")
-	case !st.IgnoreState && st.state != finished, st.IgnoreState && !st.state.Terminal():
-		return "", refuse("stack %s is %s, drift is not checked", stack, st.state)
-	}
-	r := &run{stack: st, kind: spacelift.RunTypeProposed, plan: p, commit: st.commitNamed(""), drift: true}
-	if err := s.begin(r); err != nil {
-		return "", err
-	}
-	return r.id, nil
-}
-
-// reconcile repairs the drift a run has found.
-// Assumption: what triggeredBy says, and that the repair is marked as drift too.
-func (s *Simulator) reconcile(found *run) {
-	repair := &run{
-		stack: found.stack, kind: spacelift.RunTypeTracked, plan: found.plan, commit: found.commit, drift: true,
-		triggeredBy: "drift reconciliation", pushed: true,
-	}
-	if err := s.begin(repair); err != nil {
-		s.log.Warn("drift not reconciled", "stack", found.stack.ID, "reason", err)
-	}
-}
