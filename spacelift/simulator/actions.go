@@ -90,7 +90,7 @@ func (s *Simulator) confirm(who actor, stack spacelift.StackID, id spacelift.Run
 	return s.carryOut(who, r, confirmed, note)
 }
 
-// carryOut takes a run to the state that somebody asks for, and returns the run
+// carryOut takes a run to the state that the actor asks for, and returns the run
 // to show.
 func (s *Simulator) carryOut(who actor, r *run, to spacelift.RunState, note string) (*run, error) {
 	if !who.pretends {
@@ -295,7 +295,7 @@ func (s *Simulator) prioritize(stack spacelift.StackID, id spacelift.RunID, on b
 
 // lock gives a stack to one person or key. Autodeploy is off meanwhile.
 // Assumption: others may still confirm, discard and review the stack's runs. The
-// documentation says only that nobody else can trigger any.
+// documentation says only that they can't trigger any.
 func (s *Simulator) lock(who actor, id spacelift.StackID, note string) error {
 	st, err := s.findStack(id)
 	if err != nil {

@@ -294,3 +294,22 @@ func TestPromotionFollowsGithubActionDeploy(t *testing.T) {
 		}
 	}
 }
+
+// spacectl finds the stacks of a working copy by the repository's owner and
+// name, and people search for the name alone.
+func TestStacksByRepository(t *testing.T) {
+	r := newRig(t)
+	r.stack(simulator.Stack{ID: "net", Repository: "infra"})
+	r.stack(simulator.Stack{ID: "other", Repository: "apps"})
+	for repository, want := range map[string]string{"acme/infra": "net", "infra": "net", "umbrella/infra": ""} {
+		got := r.ask(`query($input:SearchInput!){searchStacks(input: $input){edges{node{id}}}}`, map[string]any{"input": map[string]any{
+			"first": 30, "predicates": []any{map[string]any{"field": "repository", "constraint": map[string]any{"stringMatches": []string{repository}}}},
+		}})
+		if want != "" {
+			want = `{"node":{"id":"` + want + `"}}`
+		}
+		if want = `{"searchStacks":{"edges":[` + want + `]}}`; got != want {
+			t.Errorf("repository %s finds %s, want %s", repository, got, want)
+		}
+	}
+}

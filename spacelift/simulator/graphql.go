@@ -48,7 +48,7 @@ type caller struct {
 	pretend  bool // a NoEffect fault has struck
 }
 
-// actor is the key as the one who asks, with the address it asks from.
+// actor returns the key with the address its request came from.
 func (c *caller) actor() actor {
 	who := c.key.actor()
 	who.address, who.pretends = c.address, c.pretend

@@ -250,7 +250,7 @@ webhook contains {"endpoint_id": "hook", "query_params": {"q": "1"}} if input.ru
 	}
 }
 
-// A rule that can't be carried out as it stands says so in the inbox.
+// A rule that can't be carried out gets a notice in the inbox.
 func TestUnusableRulesGetANotice(t *testing.T) {
 	module := simulator.ModuleVersion{Module: "vpc", Number: "1.4.0"}
 	for name, c := range map[string]struct {

@@ -151,7 +151,7 @@ func TestInputsAreTheDocumentedOnes(t *testing.T) {
 	}
 }
 
-// Policies see who created a run: the person, the key, or nobody.
+// Policies see the person or the key that created a run, and null for a push.
 func TestInputSaysWhoCreatedTheRun(t *testing.T) {
 	type session = map[string]any
 	person := session{

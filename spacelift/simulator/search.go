@@ -155,7 +155,7 @@ func (resolver) SearchStacks(ctx context.Context, args searchArgs) (*connectionO
 				"locked":         func(st *stack) []string { return flag(st.lockedBy != "") },
 				"name":           func(st *stack) []string { return one(st.Name) },
 				"projectRoot":    func(st *stack) []string { return one(st.ProjectRoot) },
-				"repository":     func(st *stack) []string { return one(st.Repository) },
+				"repository":     func(st *stack) []string { return one(st.Namespace + "/" + st.Repository) },
 				"slug":           func(st *stack) []string { return one(string(st.ID)) },
 				"space":          func(st *stack) []string { return one(st.Space) },
 				"starred":        func(*stack) []string { return flag(false) },

@@ -14,8 +14,8 @@ import (
 	"github.com/gantryhq/gantry/spacelift/simulator"
 )
 
-// The stories of this file are told through the control API alone: tests of
-// other programs script the account that way.
+// The stories of this file use the control API alone, as tests of other programs
+// do.
 
 func (r *rig) must(want int, method, path, body string, out any) {
 	r.t.Helper()
@@ -227,7 +227,7 @@ func TestHangingConfirmation(t *testing.T) {
 	}
 }
 
-// The answer is late, and what it is about has happened at once.
+// The effect is immediate and its answer late.
 func TestLateAnswerAfterTheEffect(t *testing.T) {
 	inBubble(t, func(r *rig, id spacelift.RunID) {
 		r.must(201, "POST", "/faults/api", `{"kind":"slow","field":"runConfirm","delay":"30s","after":true,"times":1}`, nil)
