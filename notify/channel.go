@@ -41,9 +41,9 @@ type Channel struct {
 	AllowPrivate bool
 }
 
-// validate reports what keeps a channel from being used, without telling what it
-// must not tell.
-func (c *Channel) validate() error {
+// Validate reports what keeps a channel from being used. The error continues a
+// sentence that names the channel, and holds no secret.
+func (c *Channel) Validate() error {
 	switch {
 	case c.Name == "":
 		return errors.New("has no name")

@@ -57,7 +57,7 @@ func New(channels []Channel, opts Options) (*Sender, error) {
 	}
 	var wrong []error
 	for _, c := range channels {
-		if err := c.validate(); err != nil {
+		if err := c.Validate(); err != nil {
 			wrong = append(wrong, fmt.Errorf("notification channel %q: %w", c.Name, err))
 		} else if _, twice := s.channels[c.Name]; twice {
 			wrong = append(wrong, fmt.Errorf("notification channel %q: there are two of this name", c.Name))

@@ -111,6 +111,18 @@ func graphqlURL(cfg Config) (string, error) {
 	if endpoint == "" {
 		endpoint = "https://" + string(cfg.Account) + ".app.spacelift.io"
 	}
+	return graphqlAt(endpoint)
+}
+
+// CheckEndpoint reports what keeps an address from being an account's Endpoint.
+// The error continues a sentence that names the setting, and doesn't repeat the
+// address: it may hold a password.
+func CheckEndpoint(endpoint string) error {
+	_, err := graphqlAt(endpoint)
+	return err
+}
+
+func graphqlAt(endpoint string) (string, error) {
 	u, err := url.Parse(endpoint)
 	switch {
 	case err != nil:

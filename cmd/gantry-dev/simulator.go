@@ -11,12 +11,12 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"text/template"
 	"time"
 
-	"github.com/knadh/koanf/parsers/yaml"
 	"github.com/spf13/cobra"
 
 	"github.com/gantryhq/gantry/spacelift"
@@ -162,15 +162,14 @@ func (o simulatorOptions) setUp(s *simulator.Simulator) error {
 		return fmt.Errorf("--config: %w", err)
 	}
 	if !json.Valid(text) { // YAML would do for both, but for tabs
-		values, err := yaml.Parser().Unmarshal(text)
-		if err != nil {
-			return fmt.Errorf("--config %s: %w", o.config, err)
-		}
-		if text, err = json.Marshal(values); err != nil {
+		if text, err = jsonOf(text); err != nil {
 			return fmt.Errorf("--config %s: %w", o.config, err)
 		}
 	}
 	if err := s.SetUp(bytes.NewReader(text)); err != nil {
+		if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && e.Type.Kind() == reflect.String {
+			return fmt.Errorf("--config %s: %w; write it in quotes", o.config, err)
+		}
 		return fmt.Errorf("--config %s: %w", o.config, err)
 	}
 	return nil

@@ -23,6 +23,7 @@ import (
 	"go.temporal.io/sdk/log"
 
 	"github.com/gantryhq/gantry/cmd/internal/config"
+	"github.com/gantryhq/gantry/cmd/internal/service"
 	"github.com/gantryhq/gantry/workflows"
 )
 
@@ -61,21 +62,14 @@ func checkConfiguration(_ context.Context, p *patient) finding {
 	if p.loadErr != nil {
 		return fail(fix, "%s", p.loadErr)
 	}
-	var problems []string
-	if err := p.loaded.Validate(); err != nil {
-		problems = strings.Split(err.Error(), "\n")
+	if err := service.Check(p.loaded, version); err != nil {
+		f := fail(fix, "gantry serve would not start with it")
+		f.Details = strings.Split(err.Error(), "\n")
+		return f
 	}
 	names := make([]string, len(p.loaded.Accounts))
 	for i, a := range p.loaded.Accounts {
 		names[i] = a.Name
-		if _, err := readSecrets(a); err != nil && len(problems) == 0 {
-			problems = append(problems, fmt.Sprintf("account %s: %s", a.Name, err))
-		}
-	}
-	if len(problems) > 0 {
-		f := fail(fix, "gantry serve would not start with it")
-		f.Details = problems
-		return f
 	}
 	return ok("accounts: %s", strings.Join(names, ", "))
 }

@@ -93,9 +93,9 @@ func TestLint(t *testing.T) {
 	}
 }
 
-// Whoever lints a file in CI learns what would keep Gantry from starting with it:
-// what serve refuses about tokens and people, lint refuses in the same words.
-func TestLintRefusesWhatServeRefuses(t *testing.T) {
+// A file that is linted in CI is one that Gantry starts with: lint refuses what
+// serve refuses, in the same words, and so does doctor.
+func TestLintAndDoctorRefuseWhatServeRefuses(t *testing.T) {
 	hash := server.TokenHash("gantry_ann")
 	for name, file := range map[string]string{
 		"a hash that is none":        `tokens: [{name: ann, role: viewer, hash: gantry_ann}]`,
@@ -110,6 +110,15 @@ func TestLintRefusesWhatServeRefuses(t *testing.T) {
 		"a person twice":             `people: [{name: jane}, {name: jane}]`,
 		"a name of two people":       `people: [{name: jane, aliases: [jd]}, {name: bob, aliases: [JD]}]`,
 		"a name that is an alias":    `people: [{name: jane, aliases: [bob]}, {name: Bob}]`,
+		"a secret of nothing":        `accounts: [{name: other, endpoint: "https://other", apiKeyId: k, apiKeySecret: null, webhookSecrets: [w]}]`,
+		"a number with an exponent":  `inbox: {concurrency: 1e3}`,
+		"a duration without a unit":  `inbox: {linger: 5}`,
+		"a setting misspelt":         `inbox: {lingger: 5s}`,
+		"an endpoint with a query":   `accounts: [{name: other, endpoint: "https://other?x", apiKeyId: k, apiKeySecret: s, webhookSecrets: [w]}]`,
+		"a channel in the clear":     `channels: [{name: c, kind: slack, url: "http://hooks.example.com/x"}]`,
+		"a channel on this machine":  `channels: [{name: c, kind: slack, url: "https://127.0.0.1/x"}]`,
+		"a Slack address too short":  `channels: [{name: c, kind: slack, url: "https://hooks.slack.com"}]`,
+		"a signing secret too short": `channels: [{name: c, kind: webhook, url: "https://hooks.example.com/x", secret: c2hvcnQ=}]`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
@@ -121,6 +130,11 @@ func TestLintRefusesWhatServeRefuses(t *testing.T) {
 			linted, code := r.run("lint")
 			if code != 1 || linted != served {
 				t.Errorf("lint ends with %d: %s\nserve says: %s", code, linted, served)
+			}
+			t.Setenv("TEMPORAL_ADDRESS", "127.0.0.1:1")
+			found, _, _ := r.doctor()
+			if f := found["configuration"]; f.Verdict != verdictFail {
+				t.Errorf("doctor says %+v\nserve says: %s", f, served)
 			}
 		})
 	}

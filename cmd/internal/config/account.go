@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -48,7 +47,7 @@ func accountFromEnvironment(environ []string) (a Account, origins map[string]str
 	all := func(setting string) (values []string) {
 		var from []string
 		for _, variable := range accountVariables[setting] {
-			if v := env[variable]; v != "" {
+			if v := trimLineEnd(env[variable]); v != "" {
 				values, from = append(values, v), append(from, variable)
 			}
 		}
@@ -92,8 +91,12 @@ func (a Account) problems(spelt spelling, i int, before []Account) (problems []e
 	if slices.ContainsFunc(before, func(b Account) bool { return b.Name == a.Name }) {
 		bad("is configured twice")
 	}
-	if u, err := url.Parse(a.Endpoint); err != nil || u.Host == "" || !strings.HasPrefix(u.Scheme, "http") {
-		bad("%s %q is not an address such as https://%s.app.spacelift.io", spelt("endpoint"), a.Endpoint, a.Name)
+	if err := spacelift.CheckEndpoint(a.Endpoint); err != nil {
+		shown := fmt.Sprintf(" %q", a.Endpoint)
+		if strings.Contains(shown, "@") { // it may hold a password
+			shown = ""
+		}
+		bad("%s%s is not an address such as https://%s.app.spacelift.io: it %w", spelt("endpoint"), shown, a.Name, err)
 	}
 	if a.APIKeyID == "" {
 		bad("%s is missing: Gantry reads and confirms runs with an API key", spelt("apiKeyId"))

@@ -1,19 +1,13 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"reflect"
 	"slices"
 	"strings"
-	"time"
 	"unicode"
-
-	"github.com/go-viper/mapstructure/v2"
-	"github.com/knadh/koanf/parsers/yaml"
-	"github.com/knadh/koanf/providers/confmap"
-	"github.com/knadh/koanf/v2"
 )
 
 // envPrefix starts the names of our environment variables.
@@ -40,101 +34,60 @@ func (l Loaded) ValidateShared() error { return l.validate(true, l.Origins) }
 // as setting → value. It does not validate. Settings nobody knows are errors:
 // a misspelt one must not pass in silence.
 func Load(file string, environ []string, flags map[string]string) (Loaded, error) {
-	k := koanf.New(".")
-	origins := map[string]string{}
+	loaded := Loaded{Config: Default(), Origins: map[string]string{}}
 	for _, s := range settings(reflect.TypeFor[Config](), "") {
-		origins[s.Name] = "default"
-	}
-	layer := func(values map[string]any, origin func(setting string) string) error {
-		if err := k.Load(confmap.Provider(values, "."), nil); err != nil {
-			return err
-		}
-		flat := koanf.New(".")
-		if err := flat.Load(confmap.Provider(values, "."), nil); err != nil {
-			return err
-		}
-		for _, key := range flat.Keys() {
-			origins[key] = origin(key)
-		}
-		return nil
+		loaded.Origins[s.Name] = "default"
 	}
 	if file != "" {
-		values, err := readFile(file)
-		if err != nil {
+		if err := readFile(file, &loaded.Config, loaded.Origins); err != nil {
 			return Loaded{}, err
 		}
-		if err := layer(values, func(string) string { return file }); err != nil {
-			return Loaded{}, fmt.Errorf("configuration file %s: %w", file, err)
-		}
 	}
-	values, variables, err := fromEnvironment(environ)
+	variables, err := fromEnvironment(environ)
 	if err != nil {
 		return Loaded{}, err
 	}
-	if err := layer(values, func(s string) string { return variables[s] }); err != nil {
+	if err := loaded.set(variables, variable); err != nil {
 		return Loaded{}, fmt.Errorf("environment: %w", err)
 	}
-	given := map[string]any{}
-	for setting, value := range flags {
-		given[setting] = value
-	}
-	if err := layer(given, func(s string) string { return "--" + Setting{Variable: variable(s)}.Flag() }); err != nil {
+	if err := loaded.set(flags, func(s string) string { return "--" + Setting{Variable: variable(s)}.Flag() }); err != nil {
 		return Loaded{}, fmt.Errorf("flags: %w", err)
 	}
-
-	c := Default()
-	if err := decode(k, &c); err != nil {
-		return Loaded{}, err
+	for i, channel := range loaded.Guardian.Notify {
+		loaded.Guardian.Notify[i] = strings.TrimPrefix(channel, "#")
 	}
-	for i, channel := range c.Guardian.Notify {
-		c.Guardian.Notify[i] = strings.TrimPrefix(channel, "#")
-	}
-	account, variables, err := accountFromEnvironment(environ)
+	account, origins, err := accountFromEnvironment(environ)
 	if err != nil {
 		return Loaded{}, err
 	}
 	if account.Name != "" {
-		c.Accounts = slices.DeleteFunc(c.Accounts, func(a Account) bool { return a.Name == account.Name })
-		for setting, origin := range variables {
-			origins[accountSetting(len(c.Accounts), setting)] = origin
+		loaded.Accounts = slices.DeleteFunc(loaded.Accounts, func(a Account) bool { return a.Name == account.Name })
+		for setting, origin := range origins {
+			loaded.Origins[accountSetting(len(loaded.Accounts), setting)] = origin
 		}
-		c.Accounts = append(c.Accounts, account)
+		loaded.Accounts = append(loaded.Accounts, account)
 	}
-	return Loaded{c, origins}, nil
+	return loaded, nil
 }
 
-func readFile(file string) (map[string]any, error) {
-	content, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("configuration file: %w", err)
+// set lays values over the configuration, by setting. spell names a setting as
+// it was given.
+func (l *Loaded) set(values map[string]string, spell func(setting string) string) error {
+	var problems []error
+	for _, setting := range slices.Sorted(maps.Keys(values)) {
+		field, known := reflect.ValueOf(&l.Config).Elem(), true
+		for name := range strings.SplitSeq(setting, ".") {
+			if field, known = fieldOf(field, name); !known {
+				return fmt.Errorf("there is no setting %s; docs/reference/configuration.md lists them", setting)
+			}
+		}
+		if err := setText(field, values[setting]); err != nil {
+			problems = append(problems, fmt.Errorf("%s: %w", spell(setting), err))
+			continue
+		}
+		l.Origins[setting] = spell(setting)
 	}
-	values, err := yaml.Parser().Unmarshal(content)
-	if err != nil {
-		return nil, fmt.Errorf("configuration file %s: %w", file, err)
-	}
-	return values, nil
-}
-
-func decode(k *koanf.Koanf, c *Config) error {
-	err := k.UnmarshalWithConf("", c, koanf.UnmarshalConf{DecoderConfig: &mapstructure.DecoderConfig{
-		Result: c, TagName: "koanf", ErrorUnused: true, WeaklyTypedInput: true,
-		DecodeHook: mapstructure.ComposeDecodeHookFunc(
-			mapstructure.StringToTimeDurationHookFunc(), mapstructure.TextUnmarshallerHookFunc(), dateToString,
-		),
-		MatchName: func(key, field string) bool { return key == field },
-	}})
-	if err != nil {
-		return fmt.Errorf("configuration: %w; docs/reference/configuration.md lists the settings", err)
-	}
-	return nil
-}
-
-// dateToString undoes what YAML makes of a date without quotes.
-func dateToString(from, to reflect.Type, value any) (any, error) {
-	if date, ok := value.(time.Time); ok && to.Kind() == reflect.String && from == reflect.TypeFor[time.Time]() {
-		return date.Format("2006-01-02"), nil
-	}
-	return value, nil
+	return errors.Join(problems...)
 }
 
 // Setting is one thing that can be configured.
@@ -221,8 +174,9 @@ func variable(setting string) string {
 // otherVariables are those that other commands read.
 var otherVariables = []string{"GANTRY_CONFIG", "GANTRY_URL", "GANTRY_TOKEN", "GANTRY_TOKEN_FILE"}
 
-func fromEnvironment(environ []string) (values map[string]any, variables map[string]string, err error) {
-	values, variables = map[string]any{}, map[string]string{}
+// fromEnvironment returns what the environment says of each setting.
+func fromEnvironment(environ []string) (map[string]string, error) {
+	values := map[string]string{}
 	known := map[string]string{}
 	for _, s := range settings(reflect.TypeFor[Config](), "") {
 		if s.Variable != "" {
@@ -236,11 +190,11 @@ func fromEnvironment(environ []string) (values map[string]any, variables map[str
 		}
 		setting, ok := known[name]
 		if !ok {
-			return nil, nil, fmt.Errorf("environment: there is no setting %s; docs/reference/configuration.md lists them", name)
+			return nil, fmt.Errorf("environment: there is no setting %s; docs/reference/configuration.md lists them", name)
 		}
-		values[setting], variables[setting] = value, name
+		values[setting] = value
 	}
-	return values, variables, nil
+	return values, nil
 }
 
 // Flag is the setting's flag without its dashes; empty for what only a file

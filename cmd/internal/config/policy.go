@@ -1,11 +1,13 @@
 package config
 
 import (
+	"encoding/base64"
 	"fmt"
 	"slices"
 	"strings"
 	_ "time/tzdata" // windows name time zones, and images hold no database of them
 
+	"github.com/gantryhq/gantry/notify"
 	"github.com/gantryhq/gantry/policy"
 	"github.com/gantryhq/gantry/server"
 	"github.com/gantryhq/gantry/spacelift"
@@ -152,6 +154,7 @@ func recurrences(configured []Recurrence) []policy.Recurrence {
 // channelProblems leaves names to Rules.
 func (c Config) channelProblems() (problems []error) {
 	for i, channel := range c.Channels {
+		before := len(problems)
 		bad := func(format string, args ...any) {
 			problems = append(problems, fmt.Errorf("channels[%d] %s: %w", i, channel.Name, fmt.Errorf(format, args...)))
 		}
@@ -168,6 +171,9 @@ func (c Config) channelProblems() (problems []error) {
 		case channel.Kind == "slack" && (channel.Secret != "" || channel.SecretFile != ""):
 			bad("secret: Slack's webhooks are not signed; remove it")
 		}
+		if err := channel.check(); err != nil && len(problems) == before && channel.Name != "" {
+			bad("%w", err)
+		}
 	}
 	for _, name := range c.Guardian.Notify {
 		if !slices.ContainsFunc(c.Channels, func(channel Channel) bool { return channel.Name == name }) {
@@ -175,6 +181,19 @@ func (c Config) channelProblems() (problems []error) {
 		}
 	}
 	return problems
+}
+
+// check reports what the sender would refuse at the start of what the
+// configuration itself holds. What is in files is checked where they are.
+func (c Channel) check() error {
+	sample := notify.Channel{Name: c.Name, Kind: notify.Kind(c.Kind), AllowPrivate: c.AllowPrivate, URL: func() string { return c.URL }, Secret: func() string { return c.Secret }}
+	if c.URLFile != "" {
+		sample.URL = func() string { return "https://gantry.example.com/channel" }
+	}
+	if c.SecretFile != "" {
+		sample.Secret = func() string { return base64.StdEncoding.EncodeToString(make([]byte, 32)) }
+	}
+	return sample.Validate()
 }
 
 // TokensAndPeople are what the API's server is told about them.

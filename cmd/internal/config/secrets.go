@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -34,7 +33,7 @@ type secretVersion struct {
 func NewSecret(value, file string, log *slog.Logger) (*Secret, error) {
 	s := &Secret{file: file, log: log}
 	if file == "" {
-		s.current.Store(&secretVersion{value: value})
+		s.current.Store(&secretVersion{value: trimLineEnd(value)})
 		return s, nil
 	}
 	v, err := readSecret(file)
@@ -84,7 +83,7 @@ func readSecret(file string) (*secretVersion, error) {
 	if err != nil {
 		return nil, fmt.Errorf("secret file: %w", err)
 	}
-	value := strings.TrimRight(string(content), "\r\n")
+	value := trimLineEnd(string(content))
 	if value == "" {
 		return nil, errors.New("secret file " + file + " is empty")
 	}

@@ -1,0 +1,202 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"reflect"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/gantryhq/gantry/policy"
+)
+
+// file is a configuration file that is being read. It takes every value as the
+// text that is written there: what YAML makes of 00012345, 09:00 or no without
+// quotes is not what its author meant.
+type file struct {
+	name     string
+	origins  map[string]string
+	problems []error
+}
+
+// readFile reads a file over the values that c has. Each problem names the file,
+// the line and the setting, and no value of a secret.
+func readFile(name string, c *Config, origins map[string]string) error {
+	content, err := os.ReadFile(name)
+	if err != nil {
+		return fmt.Errorf("configuration file: %w", err)
+	}
+	f := &file{name: name, origins: origins}
+	document, err := parse(content)
+	switch {
+	case err != nil:
+		return fmt.Errorf("configuration file %s: %w", name, err)
+	case document == nil:
+		return nil
+	}
+	f.value(document, reflect.ValueOf(c).Elem(), "")
+	return errors.Join(f.problems...)
+}
+
+// parse reads the one document of a file; nil if there is nothing in it.
+func parse(content []byte) (*yaml.Node, error) {
+	decoder := yaml.NewDecoder(bytes.NewReader(content))
+	var document, another yaml.Node
+	if err := decoder.Decode(&document); errors.Is(err, io.EOF) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	if err := decoder.Decode(&another); !errors.Is(err, io.EOF) {
+		return nil, errors.New("it holds more than one YAML document: keep one, without a line of --- in it")
+	}
+	// This refuses keys that are there twice, and aliases without end.
+	var all any
+	if err := document.Decode(&all); err != nil {
+		return nil, err
+	}
+	return document.Content[0], nil
+}
+
+func (f *file) bad(n *yaml.Node, setting, format string, args ...any) {
+	if setting == "" {
+		setting = "the file"
+	}
+	f.problems = append(f.problems, fmt.Errorf("configuration file %s, line %d: %s: %w", f.name, n.Line, setting, fmt.Errorf(format, args...)))
+}
+
+// value reads a node into what a setting holds.
+func (f *file) value(n *yaml.Node, v reflect.Value, setting string) {
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	isText := n.Kind == yaml.ScalarNode
+	nothing := isText && n.ShortTag() == "!!null"
+	switch {
+	case v.Kind() == reflect.Struct && nothing: // a section without lines
+	case v.Kind() == reflect.Struct && n.Kind == yaml.MappingNode:
+		f.section(n, v, setting)
+	case v.Kind() == reflect.Struct:
+		f.bad(n, setting, "settings are expected here, such as name: value, each on a line of its own")
+	case v.Kind() == reflect.Slice && nothing: // a list without entries
+		f.from(setting)
+	case v.Kind() == reflect.Slice && n.Kind == yaml.SequenceNode:
+		f.list(n, v, setting)
+	case v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Struct:
+		f.bad(n, setting, "a list is expected here: begin each entry with a dash")
+	case nothing:
+		f.bad(n, setting, "it has no value; write one, in quotes if it is the text %q, or remove the line", n.Value)
+	case !isText:
+		f.bad(n, setting, "one value is expected here; write it in quotes if it is text")
+	default:
+		f.text(n, v, setting)
+	}
+}
+
+// text reads a value as it is written.
+func (f *file) text(n *yaml.Node, v reflect.Value, setting string) {
+	switch n.ShortTag() {
+	case "!!str", "!!int", "!!float", "!!bool", "!!timestamp", "!!merge":
+	default:
+		f.bad(n, setting, "YAML's tag %s changes what is written; write it in quotes, without the tag", n.Tag)
+		return
+	}
+	if err := setText(v, n.Value); err != nil {
+		f.bad(n, setting, "%w", err)
+		return
+	}
+	f.from(setting)
+}
+
+// from notes that the file gave a setting. What is within a list is covered by
+// the list.
+func (f *file) from(setting string) {
+	if !strings.Contains(setting, "[") {
+		f.origins[setting] = f.name
+	}
+}
+
+func (f *file) list(n *yaml.Node, v reflect.Value, setting string) {
+	f.from(setting)
+	all := reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content))
+	for i, entry := range n.Content {
+		at := fmt.Sprintf("%s[%d]", setting, i)
+		if entry.Kind == yaml.ScalarNode && entry.ShortTag() == "!!null" {
+			f.bad(entry, at, "the entry is empty; write its value, in quotes if it is the text %q, or remove it", entry.Value)
+			continue
+		}
+		f.value(entry, all.Index(i), at)
+	}
+	v.Set(all)
+}
+
+// section reads the settings of a mapping. Those that it merges in (<<) come
+// first, so that its own go over them.
+func (f *file) section(n *yaml.Node, v reflect.Value, setting string) {
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if key, value := n.Content[i], n.Content[i+1]; key.ShortTag() == "!!merge" {
+			f.merge(value, v, setting)
+		}
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		if key.ShortTag() == "!!merge" {
+			continue
+		}
+		name := below(setting, key.Value)
+		field, known := fieldOf(v, key.Value)
+		if !known {
+			f.bad(key, name, "there is no such setting%s; docs/reference/configuration.md lists them", meant(v.Type(), key.Value))
+			continue
+		}
+		f.value(value, field, name)
+	}
+}
+
+// merge reads what another mapping, or several, lend. The earlier of several
+// goes over the later.
+func (f *file) merge(n *yaml.Node, v reflect.Value, setting string) {
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	if n.Kind == yaml.SequenceNode {
+		for i := range n.Content {
+			f.merge(n.Content[len(n.Content)-1-i], v, setting)
+		}
+		return
+	}
+	f.section(n, v, setting)
+}
+
+// fieldOf returns the field of a setting.
+func fieldOf(v reflect.Value, name string) (reflect.Value, bool) {
+	for f, value := range v.Fields() {
+		if f.Tag.Get("koanf") == name {
+			return value, true
+		}
+	}
+	return reflect.Value{}, false
+}
+
+// meant guesses which setting a misspelt one is.
+func meant(t reflect.Type, name string) string {
+	var names []string
+	for f := range t.Fields() {
+		names = append(names, f.Tag.Get("koanf"))
+	}
+	if near, ok := policy.Nearest(name, names); ok {
+		return " (meant " + near + "?)"
+	}
+	return ""
+}
+
+func below(section, name string) string {
+	if section == "" {
+		return name
+	}
+	return section + "." + name
+}

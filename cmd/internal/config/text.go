@@ -1,0 +1,76 @@
+package config
+
+import (
+	"encoding"
+	"errors"
+	"fmt"
+	"reflect"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// setText reads a setting from text: that of the file, of a variable or of a
+// flag. Text settings take it as it is, without the line end that a block of
+// YAML or an exported file leaves behind.
+func setText(v reflect.Value, text string) error {
+	text = trimLineEnd(text)
+	if v.Kind() == reflect.Pointer {
+		value := reflect.New(v.Type().Elem())
+		if err := setText(value.Elem(), text); err != nil {
+			return err
+		}
+		v.Set(value)
+		return nil
+	}
+	if u, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
+		return u.UnmarshalText([]byte(text))
+	}
+	switch {
+	case v.Type() == reflect.TypeFor[time.Duration]():
+		d, err := time.ParseDuration(text)
+		if err != nil {
+			return fmt.Errorf("%q is not a duration such as 30s, 90m or 24h", text)
+		}
+		v.SetInt(int64(d))
+	case v.Kind() == reflect.String:
+		v.SetString(text)
+	case v.Kind() == reflect.Bool:
+		return setBool(v, text)
+	case v.CanInt():
+		return setNumber(v, text)
+	case v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.String: // a list of one
+		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		v.Index(0).SetString(text)
+	default:
+		return errors.New("it can't be given as text")
+	}
+	return nil
+}
+
+// trimLineEnd removes the line end of text whose last line has one, as secrets
+// from files do.
+func trimLineEnd(text string) string { return strings.TrimRight(text, "\r\n") }
+
+func setBool(v reflect.Value, text string) error {
+	b, err := strconv.ParseBool(text)
+	if err != nil {
+		return fmt.Errorf("%q is neither true nor false", text)
+	}
+	v.SetBool(b)
+	return nil
+}
+
+// wholeNumber leaves out what different readers take for different numbers:
+// 010, 0o10, 1e3, 1_000.
+var wholeNumber = regexp.MustCompile(`^-?(0|[1-9][0-9]*)$`)
+
+func setNumber(v reflect.Value, text string) error {
+	n, err := strconv.ParseInt(text, 10, v.Type().Bits())
+	if err != nil || !wholeNumber.MatchString(text) {
+		return fmt.Errorf("%q is not a whole number in plain digits, such as 50000", text)
+	}
+	v.SetInt(n)
+	return nil
+}

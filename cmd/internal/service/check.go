@@ -1,0 +1,29 @@
+package service
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/gantryhq/gantry/cmd/internal/config"
+)
+
+// Check reports everything that keeps Run from starting with a configuration:
+// what Validate finds, and files of secrets that can't be read or used. It opens
+// nothing and calls nobody.
+func Check(c config.Loaded, version string) error {
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	silent := slog.New(slog.DiscardHandler)
+	var problems []error
+	for _, a := range c.Accounts {
+		if _, _, err := openAccount(a, version, silent); err != nil {
+			problems = append(problems, fmt.Errorf("account %s: %w", a.Name, err))
+		}
+	}
+	if _, err := openChannels(c.Channels, version, silent); err != nil {
+		problems = append(problems, err)
+	}
+	return errors.Join(problems...)
+}
