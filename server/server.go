@@ -136,7 +136,7 @@ func New(cfg Config, box Inbox, temporal Temporal, registry *prometheus.Registry
 	h := &handlers{
 		gate: gate, inbox: box, temporal: temporal, registry: registry, rules: cfg.Rules, taskQueue: cfg.TaskQueue, reconcile: cfg.Reconcile,
 		repeats: newRepeats(), streams: make(chan struct{}, maxStreams), stopping: cfg.Stopping,
-		started: time.Now(), version: cfg.Version, log: log,
+		started: time.Now(), version: cfg.Version, log: log, approvers: Approvers(cfg.Tokens, cfg.People),
 	}
 	r.NotFound(unrouted(r))
 	r.MethodNotAllowed(unrouted(r))
@@ -157,6 +157,7 @@ type handlers struct {
 	temporal  Temporal
 	registry  *prometheus.Registry
 	rules     Rules
+	approvers []policy.Approver // whose tokens may approve
 	taskQueue string
 	reconcile time.Duration // between comparisons with Spacelift
 	repeats   *repeats

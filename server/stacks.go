@@ -3,6 +3,7 @@ package server
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -44,7 +45,8 @@ func (h *handlers) GetStackPolicy(ctx context.Context, req genserver.GetStackPol
 	if err != nil {
 		return nil, err
 	}
-	return genserver.GetStackPolicy200JSONResponse(h.toAPIStack(stack, freezes, time.Now())), nil
+	known := h.known(ctx, account, nil, policy.Parents(h.rules.Resolve(stack.Labels)))
+	return genserver.GetStackPolicy200JSONResponse(h.toAPIStack(stack, known, freezes, time.Now())), nil
 }
 
 // ListStacks lists the stacks that opted in, with what their labels come to.
@@ -66,13 +68,59 @@ func (h *handlers) ListStacks(ctx context.Context, req genserver.ListStacksReque
 	slices.SortFunc(found.Items, func(a, b spacelift.Stack) int { return cmp.Compare(a.ID, b.ID) })
 	list := api.StackList{Stacks: make([]api.Stack, len(found.Items)), Complete: found.Complete}
 	now := time.Now()
+	policies := make([]policy.Policy, len(found.Items))
 	for i, s := range found.Items {
-		list.Stacks[i] = h.toAPIStack(s, freezes, now)
+		policies[i] = h.rules.Resolve(s.Labels)
+	}
+	known := h.known(ctx, account, found.Items, policy.Parents(policies...))
+	for i, s := range found.Items {
+		list.Stacks[i] = h.toAPIStack(s, known, freezes, now)
 	}
 	return genserver.ListStacks200JSONResponse(list), nil
 }
 
-func (h *handlers) toAPIStack(s spacelift.Stack, freezes []policy.Freeze, now time.Time) api.Stack {
+// maxParentReads bounds how many stacks that others follow are read for one
+// answer. What is not read is not judged.
+const maxParentReads = 20
+
+// known looks for the stacks that others follow: among the managed ones, which
+// are listed if nobody has, and those that are not there one by one.
+func (h *handlers) known(ctx context.Context, account Account, managed []spacelift.Stack, parents []spacelift.StackID) policy.Known {
+	known := policy.Known{Stacks: map[spacelift.StackID]policy.Presence{}, Approvers: h.approvers}
+	add := func(stacks []spacelift.Stack) {
+		for _, s := range stacks {
+			known.Stacks[s.ID] = policy.PresenceManaged
+		}
+	}
+	add(managed)
+	reads := 0
+	for _, id := range parents {
+		if known.Stacks[id] != policy.PresenceUnknown || reads == maxParentReads {
+			continue
+		}
+		reads++
+		stack, err := account.Stacks.Stack(ctx, id)
+		switch {
+		case errors.Is(err, spacelift.ErrNotFound):
+			known.Stacks[id] = policy.PresenceMissing
+		case err != nil: // it stays unknown
+		case spacelift.Managed(stack.Labels):
+			known.Stacks[id] = policy.PresenceManaged
+		default:
+			known.Stacks[id] = policy.PresenceUnmanaged
+		}
+		if p := known.Stacks[id]; managed == nil && p != policy.PresenceManaged && p != policy.PresenceUnknown {
+			// Only now the others matter: one of them may be meant.
+			if found, err := account.Stacks.StacksByLabel(ctx, spacelift.LabelManaged); err == nil {
+				managed = found.Items
+				add(managed)
+			}
+		}
+	}
+	return known
+}
+
+func (h *handlers) toAPIStack(s spacelift.Stack, known policy.Known, freezes []policy.Freeze, now time.Time) api.Stack {
 	labels := spacelift.OurLabels(s.Labels)
 	p := h.rules.Resolve(labels)
 	stack := api.Stack{
@@ -85,6 +133,12 @@ func (h *handlers) toAPIStack(s spacelift.Stack, freezes []policy.Freeze, now ti
 	}
 	for i, bad := range p.Problems {
 		stack.Problems[i] = api.PolicyProblem{Label: bad.Label, Problem: bad.Problem, Remedy: bad.Remedy}
+	}
+	if !stack.Managed {
+		return stack
+	}
+	for _, bad := range p.References(known) {
+		stack.Warnings = append(stack.Warnings, api.PolicyProblem{Label: bad.Label, Problem: bad.Problem, Remedy: bad.Remedy})
 	}
 	return stack
 }

@@ -159,6 +159,38 @@ func TestListStacks(t *testing.T) {
 	}
 }
 
+// What labels refer to in the account is looked for there: a follower of nothing
+// never runs, and a group of nobody never approves.
+func TestStacksThatReferToNothing(t *testing.T) {
+	r := withStacks(t, &account{complete: true, stacks: []spacelift.Stack{
+		{Account: "acme", ID: "app", Labels: []string{"gantry:managed", "gantry:after=netwrok", "gantry:approvers=platfrom"}},
+		{Account: "acme", ID: "dns", Labels: []string{"gantry:managed", "gantry:after=legacy"}},
+		{Account: "acme", ID: "legacy"},
+		{Account: "acme", ID: "network", Labels: []string{"gantry:managed"}},
+		{Account: "acme", ID: "web", Labels: []string{"gantry:managed", "gantry:after=app", "gantry:approvers=platform"}},
+	}})
+	list := decode[api.StackList](t, r.get("/v1/accounts/acme/stacks", viewerToken))
+	warned := map[string][]string{}
+	for _, s := range list.Stacks {
+		if len(s.Problems) > 0 {
+			t.Errorf("%s is held: %s", s.Stack, show(s.Problems))
+		}
+		for _, w := range s.Warnings {
+			warned[s.Stack] = append(warned[s.Stack], w.Label+": "+w.Remedy)
+		}
+	}
+	want := map[string][]string{
+		"app": {"gantry:after=netwrok: name a stack by its id (meant network?), or remove the label", "gantry:approvers=platfrom: name another group (meant platform?), or give tokens this group"},
+		"dns": {"gantry:after=legacy: label it gantry:managed, name another, or remove the label"},
+	}
+	if diff := cmp.Diff(want, warned); diff != "" {
+		t.Errorf("warnings (-want +got):\n%s", diff)
+	}
+	if one := r.policyOf("app"); len(one.Warnings) != 2 || !strings.Contains(one.Warnings[0].Remedy, "meant network?") {
+		t.Errorf("the stack alone: %s", show(one.Warnings))
+	}
+}
+
 func TestStacksThatCannotBeRead(t *testing.T) {
 	for name, tt := range map[string]struct {
 		err    error

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gantryhq/gantry/policy"
 	"github.com/gantryhq/gantry/workflows"
 )
 
@@ -92,6 +93,17 @@ func personOf(t Token, people []Person) workflows.Person {
 		}
 	}
 	return workflows.Person{Name: t.Name, Groups: t.Groups}
+}
+
+// Approvers returns who may approve, with the groups of their tokens.
+func Approvers(tokens []Token, people []Person) []policy.Approver {
+	all := []policy.Approver{}
+	for _, t := range tokens {
+		if t.Role.Includes(RoleApprover) {
+			all = append(all, policy.Approver{Name: personOf(t, people).Name, Groups: t.Groups})
+		}
+	}
+	return all
 }
 
 // known reports whether a person goes by a name, in any spelling of case.

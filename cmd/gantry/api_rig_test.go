@@ -52,6 +52,7 @@ type apiRig struct {
 	server     *httptest.Server
 	executions *executions
 	losing     atomic.Bool // the next decision is taken, and answered as if nobody knew
+	complete   atomic.Bool // whether Gantry can list all stacks
 }
 
 func newAPIRig(t *testing.T) *apiRig {
@@ -70,7 +71,7 @@ func newAPIRig(t *testing.T) *apiRig {
 	t.Cleanup(func() { _ = box.Close() })
 	r := &apiRig{t: t, executions: &executions{runs: map[string]workflows.RunStatus{}}}
 	handler, err := server.New(server.Config{
-		Accounts: []server.Account{{Name: "acme", Secrets: func() []string { return []string{testSecret} }, Stacks: stacks{}}},
+		Accounts: []server.Account{{Name: "acme", Secrets: func() []string { return []string{testSecret} }, Stacks: stacks{&r.complete}}},
 		Tokens: []server.Token{
 			{Name: "ann", Role: server.RoleApprover, Hash: server.TokenHash(annToken)},
 			{Name: "otto", Role: server.RoleOperator, Hash: server.TokenHash(ottoToken)},
@@ -184,7 +185,7 @@ func ended(state spacelift.RunState) workflows.RunStatus {
 }
 
 // stacks is Spacelift as far as stacks go.
-type stacks struct{}
+type stacks struct{ complete *atomic.Bool }
 
 func (stacks) Stack(_ context.Context, id spacelift.StackID) (spacelift.Stack, error) {
 	if id != "network-prod" {
@@ -195,7 +196,7 @@ func (stacks) Stack(_ context.Context, id spacelift.StackID) (spacelift.Stack, e
 
 func (s stacks) StacksByLabel(ctx context.Context, _ string) (spacelift.Listing[spacelift.Stack], error) {
 	stack, err := s.Stack(ctx, "network-prod")
-	return spacelift.Listing[spacelift.Stack]{Items: []spacelift.Stack{stack}}, err
+	return spacelift.Listing[spacelift.Stack]{Items: []spacelift.Stack{stack}, Complete: s.complete.Load()}, err
 }
 
 // executions stands for Temporal and the workflows in it.

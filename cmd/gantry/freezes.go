@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/gantryhq/gantry/gen/api"
+	"github.com/gantryhq/gantry/policy"
 )
 
 func newFreezesCommand() *cobra.Command {
@@ -69,6 +71,33 @@ func showFreezes(s *session, freezes []api.Freeze) error {
 	return t.flush()
 }
 
+// warnOfStacks names stacks that Gantry doesn't manage: a freeze of them keeps it
+// from nothing. The freeze is declared by then: what can't be listed now is no
+// reason to be without it.
+func (s *session) warnOfStacks(ctx context.Context, account string, stacks []string) {
+	if len(stacks) == 0 {
+		return
+	}
+	list, err := s.stacks(ctx, account)
+	if err != nil || !list.Complete {
+		return
+	}
+	managed := make([]string, len(list.Stacks))
+	for i, stack := range list.Stacks {
+		managed[i] = stack.Stack
+	}
+	for _, name := range stacks {
+		if slices.Contains(managed, name) {
+			continue
+		}
+		meant := ""
+		if near, ok := policy.Nearest(name, managed); ok {
+			meant = " (meant " + near + "?)"
+		}
+		fmt.Fprintln(s.err, clean("gantry: warning: "+account+" has no managed stack "+name+meant+": the freeze keeps Gantry from nothing there"))
+	}
+}
+
 func newFreezesDeclareCommand(r *remote) *cobra.Command {
 	var account, reason, from, until string
 	var stacks []string
@@ -101,6 +130,7 @@ func newFreezesDeclareCommand(r *remote) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			s.warnOfStacks(ctx, account, stacks)
 			if s.json {
 				return printJSON(s.out, freeze)
 			}

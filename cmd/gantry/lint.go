@@ -11,6 +11,7 @@ import (
 
 	"github.com/gantryhq/gantry/cmd/internal/config"
 	"github.com/gantryhq/gantry/policy"
+	"github.com/gantryhq/gantry/server"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -22,7 +23,8 @@ func newLintCommand() *cobra.Command {
 		Short: "Check a configuration and labels, offline",
 		Long: `Checks a configuration file without starting anything or asking anybody, and,
 with --labels, shows what the labels of a stack come to under it and where each
-value comes from. Accounts may be missing, since each place may give its own by
+value comes from. What the labels refer to in an account, such as the stacks
+they follow, is for gantry doctor and gantry stacks. Accounts may be missing, since each place may give its own by
 the environment. It ends with 1 if something can't be followed.`,
 		Example: `  gantry lint --config gantry.yaml
   gantry lint --config gantry.yaml --labels gantry:managed,gantry:profile=production`,
@@ -53,6 +55,9 @@ func lint(w io.Writer, file string, labels []string, withLabels bool) error {
 	if file != "" {
 		fmt.Fprintf(w, "%s can be used.\n", file)
 	}
+	for _, doubt := range loaded.Warnings() {
+		fmt.Fprintln(w, "warning: "+clean(doubt))
+	}
 	if !withLabels {
 		return nil
 	}
@@ -63,7 +68,20 @@ func lint(w io.Writer, file string, labels []string, withLabels bool) error {
 	if file != "" {
 		fmt.Fprintln(w)
 	}
-	return lintLabels(w, rules.Resolve(labels), labels)
+	p := rules.Resolve(labels)
+	if err := lintLabels(w, p, labels); err != nil {
+		return err
+	}
+	// Without a file nothing is known of tokens; of stacks nothing is known offline.
+	if file != "" {
+		for _, bad := range p.References(policy.Known{Approvers: server.Approvers(loaded.TokensAndPeople())}) {
+			if strings.HasPrefix(bad.Label, "profile ") {
+				continue // the file's own warning
+			}
+			fmt.Fprintf(w, "warning: %s: %s; %s\n", clean(bad.Label), clean(bad.Problem), clean(bad.Remedy))
+		}
+	}
+	return nil
 }
 
 // lintLabels prints a policy, or what keeps labels from being followed.

@@ -40,6 +40,10 @@ func TestLint(t *testing.T) {
 	if err := os.WriteFile(shared, []byte("profiles: [{name: p, approvals: 3}]\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	unmanned := filepath.Join(t.TempDir(), "gantry.yaml")
+	if err := os.WriteFile(unmanned, []byte("profiles: [{name: p, approvals: 2, approvers: platform}]\ntokens: [{name: ann, role: approver, groups: [platform], hash: "+server.TokenHash("t")+"}]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, tt := range []struct {
 		name   string
 		args   []string
@@ -66,6 +70,13 @@ func TestLint(t *testing.T) {
 			name: "labels that can't be followed", args: []string{"--config", shared, "--labels", "gantry:managed,gantry:profile=production,gantry:aprovals=2"},
 			prints: []string{`.* can be used\.`},
 			fails:  []string{"gantry:aprovals=2: Gantry knows no such label", `gantry:profile=production: there is no profile "production"; name one that is configured under profiles (there are p)`},
+		},
+		{
+			name: "people who are not there", args: []string{"--config", unmanned, "--labels", "gantry:managed,gantry:approvers=platfrom,gantry:after=nowhere"},
+			prints: []string{
+				`.* can be used\.`, `warning: profiles\[0\] p: approvers: it takes 2 people of the group "platform" to approve, and 1 have a token that may; .*`,
+				`warning: gantry:approvers=platfrom: nobody with a token that may approve belongs to the group "platfrom", so nobody can approve; name another group \(meant platform\?\), or give tokens this group`,
+			},
 		},
 		{
 			name: "mistakes", args: []string{"--config", broken, "--labels", "gantry:managed"},

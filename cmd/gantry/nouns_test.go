@@ -31,6 +31,12 @@ func TestFreezes(t *testing.T) {
 	r.as(ottoToken)
 	before := time.Now()
 	r.wants([]string{"an incident", "network-prod", "otto"}, "freezes", "declare", "--reason", "an incident", "--stack", "network-prod", "--until", "2h")
+	r.complete.Store(true)
+	// A stack that nobody manages is named: the freeze is declared all the same.
+	if _, said, code := r.run("freezes", "declare", "--reason", "a slip", "--stack", "network-prdo"); code != 0 || !strings.Contains(said, "acme has no managed stack network-prdo (meant network-prod?)") {
+		t.Errorf("exit code %d: %s", code, said)
+	}
+	r.executions.freezes = r.executions.freezes[:1]
 	f := r.executions.freezes[0]
 	if !f.From.IsZero() || f.Until.Before(before.Add(2*time.Hour)) || f.Until.After(time.Now().Add(2*time.Hour)) {
 		t.Errorf("it holds from %s until %s", f.From, f.Until)

@@ -50,6 +50,9 @@ SDK's own TEMPORAL_* variables and temporal.toml.`,
 			if err != nil {
 				return err
 			}
+			for _, doubt := range loaded.Warnings() {
+				log.WarnContext(cmd.Context(), "configuration: "+doubt)
+			}
 			temporal, err := envconfig.LoadDefaultClientOptions()
 			if err != nil {
 				return fmt.Errorf("read TEMPORAL_* and temporal.toml: %w", err)

@@ -50,7 +50,15 @@ func newStacksListCommand(r *remote) *cobra.Command {
 			if !list.Complete {
 				t.row("… and more than Gantry reads at once")
 			}
-			return t.flush()
+			if err := t.flush(); err != nil {
+				return err
+			}
+			for _, stack := range list.Stacks {
+				for _, w := range stack.Warnings {
+					fmt.Fprintln(s.out, clean("warning: "+stack.Account+"/"+stack.Stack+", "+w.Label+": "+w.Problem+"; "+w.Remedy))
+				}
+			}
+			return nil
 		},
 	}
 	accountFlag(r, cmd, &account)
@@ -138,6 +146,9 @@ func showStack(s *session, stack api.Stack) error {
 	}
 	for _, p := range stack.Problems {
 		t.fact("Problem", p.Label+": "+p.Problem+"; "+p.Remedy)
+	}
+	for _, w := range stack.Warnings {
+		t.fact("Warning", w.Label+": "+w.Problem+"; "+w.Remedy)
 	}
 	if err := t.flush(); err != nil {
 		return err

@@ -1319,6 +1319,9 @@ type Stack struct {
 
 	// Stack Stack id.
 	Stack string `json:"stack"`
+
+	// Warnings What the labels refer to and nobody has: a stack that is not there or not managed, a group without people who may approve. It keeps Gantry from confirming nothing, but nothing comes of it. Absent when there is none.
+	Warnings []PolicyProblem `json:"warnings,omitempty"`
 }
 
 // StackList Managed stacks.

@@ -223,7 +223,7 @@ type ClientInterface interface {
 	// GetStackPolicy Show the policy of a stack
 	//
 	// What the stack's labels come to now: each value of the policy with the label, profile or default it comes from,
-	// what can't be followed, and whether windows and freezes let Gantry confirm at this time. A run that has
+	// what can't be followed or refers to nothing, and whether windows and freezes let Gantry confirm at this time. A run that has
 	// started may follow the policy it started with until its plan asks for a decision.
 	//
 	// Corresponds with GET /v1/accounts/{account}/stacks/{stack}/policy (the `GetStackPolicy` operationId).
@@ -692,7 +692,7 @@ func (c *Client) ListStacks(ctx context.Context, account AccountPath, reqEditors
 // GetStackPolicy Show the policy of a stack
 //
 // What the stack's labels come to now: each value of the policy with the label, profile or default it comes from,
-// what can't be followed, and whether windows and freezes let Gantry confirm at this time. A run that has
+// what can't be followed or refers to nothing, and whether windows and freezes let Gantry confirm at this time. A run that has
 // started may follow the policy it started with until its plan asks for a decision.
 //
 // Corresponds with GET /v1/accounts/{account}/stacks/{stack}/policy (the `GetStackPolicy` operationId).
@@ -2775,7 +2775,7 @@ type ClientWithResponsesInterface interface {
 	// GetStackPolicyWithResponse Show the policy of a stack
 	//
 	// What the stack's labels come to now: each value of the policy with the label, profile or default it comes from,
-	// what can't be followed, and whether windows and freezes let Gantry confirm at this time. A run that has
+	// what can't be followed or refers to nothing, and whether windows and freezes let Gantry confirm at this time. A run that has
 	// started may follow the policy it started with until its plan asks for a decision.
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -5506,7 +5506,7 @@ func (c *ClientWithResponses) ListStacksWithResponse(ctx context.Context, accoun
 // GetStackPolicyWithResponse Show the policy of a stack
 //
 // What the stack's labels come to now: each value of the policy with the label, profile or default it comes from,
-// what can't be followed, and whether windows and freezes let Gantry confirm at this time. A run that has
+// what can't be followed or refers to nothing, and whether windows and freezes let Gantry confirm at this time. A run that has
 // started may follow the policy it started with until its plan asks for a decision.
 //
 // Returns a wrapper object for the known response body format(s).

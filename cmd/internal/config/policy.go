@@ -183,6 +183,22 @@ func (c Config) channelProblems() (problems []error) {
 	return problems
 }
 
+// Warnings are what Gantry starts with although nothing can come of it: profiles
+// whose approvers nobody with a token is.
+func (c Config) Warnings() (warnings []string) {
+	rules, err := c.Rules()
+	if err != nil {
+		return nil // Validate says so
+	}
+	known := policy.Known{Approvers: server.Approvers(c.TokensAndPeople())}
+	for i, p := range c.Profiles {
+		for _, bad := range rules.Resolve([]string{spacelift.LabelManaged, spacelift.LabelPrefix + "profile=" + p.Name}).References(known) {
+			warnings = append(warnings, fmt.Sprintf("profiles[%d] %s: approvers: %s; %s", i, p.Name, bad.Problem, bad.Remedy))
+		}
+	}
+	return warnings
+}
+
 // check reports what the sender would refuse at the start of what the
 // configuration itself holds. What is in files is checked where they are.
 func (c Channel) check() error {
