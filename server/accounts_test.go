@@ -111,6 +111,12 @@ func TestWebhookWithAnotherSecretIsNoticed(t *testing.T) {
 		t.Error("it tells the secret")
 	}
 
+	// A test that gantry doctor sends shows nothing about Spacelift's webhook.
+	r.send(http.MethodPost, "/webhook", body, "Content-Type", "application/json", "User-Agent", server.TestUserAgent+"/1",
+		spacelift.SignatureHeader, spacelift.Sign([]byte(acmeSecret), []byte(body)))
+	if found := r.accounts()[0].Findings; len(found) != 1 {
+		t.Errorf("after gantry doctor's test: %+v", found)
+	}
 	r.receipt(body)
 	accounts = r.accounts()
 	if len(accounts[0].Findings) != 0 || len(accounts[1].Findings) != 1 {

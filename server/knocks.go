@@ -19,6 +19,10 @@ const (
 	burstStays  = time.Hour // without another knock
 )
 
+// TestUserAgent begins the user agent of tests that gantry doctor and gantry
+// setup send. They show nothing about what Spacelift's webhook signs with.
+const TestUserAgent = "gantry-doctor"
+
 // knocks notices when an account's webhook seems to sign with a secret that is
 // not configured. It can't know whose the refused requests are, so it suspects
 // each account that nothing authentic came from meanwhile.
