@@ -61,7 +61,7 @@ func (p Plan) createWebhook(ctx context.Context, api Spacelift, done func(string
 		return explainIn(err, in.Space)
 	}
 	done("created webhook " + made.Name)
-	if err := stuck(func(again *Plan) { again.compareWebhook(shown(in), &made, SecretNotShown) }); err != nil {
+	if err := stuck(func(again *Plan) { again.compareWebhook(shown(in), &made, SecretNotShown, SecretNotShown) }); err != nil {
 		return err
 	}
 	p.webhookID = made.ID
@@ -78,7 +78,7 @@ func (p Plan) updateWebhook(ctx context.Context, api Spacelift, done func(string
 		return explainIn(err, in.Space)
 	}
 	done("updated webhook " + now.Name)
-	return stuck(func(again *Plan) { again.compareWebhook(shown(in), &now, SecretNotShown) })
+	return stuck(func(again *Plan) { again.compareWebhook(shown(in), &now, SecretNotShown, SecretNotShown) })
 }
 
 func (p Plan) sendHeader(ctx context.Context, api Spacelift, done func(string)) error {

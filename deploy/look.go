@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,9 @@ import (
 
 // Spacelift is what setting up asks of an account; *spacelift.Client is one.
 type Spacelift interface {
+	Simulator
+	Spaces(ctx context.Context) ([]spacelift.Space, error)
+	StacksByLabel(ctx context.Context, label string) (spacelift.Listing[spacelift.Stack], error)
 	NamedWebhooks(ctx context.Context) (spacelift.Listing[spacelift.NamedWebhook], error)
 	NamedWebhookSecretIs(ctx context.Context, id, secret string) (same, shown bool, err error)
 	CreateNamedWebhook(ctx context.Context, in spacelift.NamedWebhookInput) (spacelift.NamedWebhook, error)
@@ -65,7 +69,12 @@ type Found struct {
 	Complete bool               // false when the account has more than was listed
 
 	Secret SecretMatch       // of the webhook that is wanted
+	Header SecretMatch       // of its secret header, which Spacelift never shows
 	Taken  *spacelift.Policy // a policy of another type has the name we want
+
+	// Effects say what policies send, by id. Ours is left out as it is shipped,
+	// and so are those that reach no event that the webhook could get.
+	Effects map[string]Effect
 }
 
 // SecretMatch says how a webhook's secret compares with ours.
@@ -73,9 +82,10 @@ type SecretMatch string
 
 // The ways secrets compare.
 const (
-	SecretNotShown SecretMatch = ""      // Spacelift doesn't show it to this key
-	SecretSame     SecretMatch = "same"  //
-	SecretOther    SecretMatch = "other" // notifications would be refused
+	SecretNotShown SecretMatch = ""        // Spacelift shows none: it hides it from this key, or there is none
+	SecretSame     SecretMatch = "same"    //
+	SecretOther    SecretMatch = "other"   // notifications would be refused
+	SecretRefused  SecretMatch = "refused" // a running Gantry refuses what comes
 )
 
 // Look reads what is there. It needs a key that may read webhooks and policies.
@@ -113,7 +123,51 @@ func Look(ctx context.Context, api Spacelift, w Wanted) (Found, error) {
 			return Found{}, err
 		}
 	}
+	found.askPolicies(ctx, api, w)
 	return found, nil
+}
+
+// askPolicies asks each policy in reach what it sends. What can't be read for
+// that only makes samples less like the account.
+func (f *Found) askPolicies(ctx context.Context, api Spacelift, w Wanted) {
+	ours, target := f.Policy(w.Policy), f.target(w)
+	others := slices.DeleteFunc(slices.Clone(f.Policies), func(p spacelift.Policy) bool {
+		return ours != nil && p.ID == ours.ID && firstDifference(p.Body, Policy) == 0
+	})
+	if len(others) == 0 {
+		return
+	}
+	if spaces, err := api.Spaces(ctx); err == nil {
+		others = slices.DeleteFunc(others, func(p spacelift.Policy) bool {
+			return !Reaches(spaces, p.Space, target.Space) && !Reaches(spaces, target.Space, p.Space)
+		})
+	}
+	var managed []spacelift.Stack
+	if found, err := api.StacksByLabel(ctx, spacelift.LabelManaged); err == nil {
+		managed = found.Items
+	}
+	hooks := append(slices.DeleteFunc(slices.Clone(f.Webhooks), func(h spacelift.NamedWebhook) bool { return h.ID == target.ID || !h.Enabled }), target)
+	questions := samples(managed, hooks, len(others))
+	f.Effects = map[string]Effect{}
+	for _, p := range others {
+		f.Effects[p.ID] = ask(ctx, api, p, questions)
+	}
+}
+
+// target is the webhook as it will be.
+func (f *Found) target(w Wanted) spacelift.NamedWebhook {
+	have := f.Webhook(w.Webhook)
+	if have == nil {
+		return spacelift.NamedWebhook{
+			ID: w.Webhook, Name: w.Webhook, Endpoint: w.Endpoint, Enabled: true, Labels: []string{WebhookLabel}, Space: cmp.Or(w.Space, rootSpace),
+		}
+	}
+	will := *have
+	will.Endpoint, will.Space, will.Enabled = cmp.Or(w.Endpoint, have.Endpoint), cmp.Or(w.Space, have.Space), true
+	if !slices.Contains(will.Labels, WebhookLabel) {
+		will.Labels = append(slices.Clone(will.Labels), WebhookLabel)
+	}
+	return will
 }
 
 // Webhook returns the webhook with a name, or with an id of that spelling; nil

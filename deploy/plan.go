@@ -52,7 +52,10 @@ type NoteKind string
 // The kinds of notes.
 const (
 	NoteNotCompared NoteKind = "not-compared" // Spacelift doesn't show what it has
-	NoteDouble      NoteKind = "double"       // every notification comes twice
+	NoteNotAsked    NoteKind = "not-asked"    // Spacelift doesn't say what a policy sends
+	NoteDouble      NoteKind = "double"       // notifications come twice
+	NotePayload     NoteKind = "payload"      // something else is sent than Gantry reads
+	NoteRefused     NoteKind = "refused"      // Gantry refuses what is sent, which switches the webhook off
 	NoteUnasked     NoteKind = "unasked"      // more is sent than Gantry asks for
 )
 
@@ -72,6 +75,19 @@ type Plan struct {
 
 // Empty reports whether there is nothing to do.
 func (p Plan) Empty() bool { return len(p.Changes) == 0 }
+
+// Unchecked returns what could not be checked.
+func (p Plan) Unchecked() []Note { return p.Of(NoteNotCompared, NoteNotAsked) }
+
+// Of returns the notes of some kinds.
+func (p Plan) Of(kinds ...NoteKind) (notes []Note) {
+	for _, n := range p.Notes {
+		if slices.Contains(kinds, n.Kind) {
+			notes = append(notes, n)
+		}
+	}
+	return notes
+}
 
 // Change returns the plan's change of an item, nil if there is none.
 func (p Plan) Change(of Item) *Change {
@@ -105,9 +121,12 @@ func Compare(w Wanted, f Found) (Plan, error) {
 	case f.Taken != nil:
 		return Plan{}, fmt.Errorf("the name %q belongs to a policy of type %s: choose another name for ours", w.Policy, f.Taken.Type)
 	}
-	plan.compareWebhook(w, hook, f.Secret)
+	plan.compareWebhook(w, hook, f.Secret, f.Header)
 	plan.comparePolicy(w, policy)
-	plan.lookAround(w, f, hook, policy)
+	plan.lookAround(w, f, hook)
+	if !f.Complete {
+		plan.note(NoteNotAsked, "the account has more webhooks or policies than could be listed: what the others send to Gantry is not known")
+	}
 	return plan, nil
 }
 
@@ -119,7 +138,7 @@ func (p *Plan) note(kind NoteKind, format string, args ...any) {
 	p.Notes = append(p.Notes, Note{kind, fmt.Sprintf(format, args...)})
 }
 
-func (p *Plan) compareWebhook(w Wanted, have *spacelift.NamedWebhook, match SecretMatch) {
+func (p *Plan) compareWebhook(w Wanted, have *spacelift.NamedWebhook, secret, header SecretMatch) {
 	if have == nil {
 		in := spacelift.NamedWebhookInput{
 			Name: w.Webhook, Endpoint: w.Endpoint, Enabled: true, Labels: []string{WebhookLabel},
@@ -128,7 +147,7 @@ func (p *Plan) compareWebhook(w Wanted, have *spacelift.NamedWebhook, match Secr
 		p.change(ItemWebhook, w.Webhook, "", fmt.Sprintf("%s in space %s, labelled %s, with a secret, sent again on failure", in.Endpoint, in.Space, WebhookLabel),
 			"notifications go through it")
 		p.webhook = &webhookStep{input: in}
-		p.compareHeader(w, nil)
+		p.compareHeader(w, nil, header)
 		return
 	}
 
@@ -138,7 +157,12 @@ func (p *Plan) compareWebhook(w Wanted, have *spacelift.NamedWebhook, match Secr
 		Space: cmp.Or(w.Space, have.Space), RetryOnFailure: true,
 	}
 	before := len(p.Changes)
-	if in.Endpoint != have.Endpoint {
+	switch {
+	case SameAddress(in.Endpoint, have.Endpoint):
+		in.Endpoint = have.Endpoint
+	case SameAddress(in.Endpoint, NormalAddress(have.Endpoint)):
+		p.change(ItemWebhookEndpoint, have.Name, have.Endpoint, in.Endpoint, "Gantry answers at the path itself alone, and 404 at the other")
+	default:
 		p.change(ItemWebhookEndpoint, have.Name, have.Endpoint, in.Endpoint, "notifications go elsewhere")
 	}
 	if !have.Enabled {
@@ -156,21 +180,22 @@ func (p *Plan) compareWebhook(w Wanted, have *spacelift.NamedWebhook, match Secr
 	}
 	switch {
 	case w.Secret == "":
-	case match == SecretOther:
+	case secret == SecretOther, secret == SecretRefused:
 		p.change(ItemWebhookSecret, have.Name, "another one", "the first one configured", "Gantry refuses what is signed with a secret it doesn't know")
-	case match == SecretNotShown && w.SendSecrets:
+	case secret == SecretNotShown && w.SendSecrets:
 		p.change(ItemWebhookSecret, have.Name, "not shown", "the first one configured", "it is to be sent in any case")
-	case match == SecretNotShown:
-		p.note(NoteNotCompared, "the secret of webhook %s can't be compared: Spacelift doesn't show it to this key", have.Name)
+	case secret == SecretNotShown:
+		p.note(NoteNotCompared, "the secret of webhook %s can't be compared: Spacelift shows none, because it hides it from this key or because there is none, "+
+			"and without one Gantry refuses everything; gantry setup --send-secrets --yes sends it again", have.Name)
 	}
 	if len(p.Changes) > before {
 		// An update replaces everything, so the secret goes along.
 		p.webhook = &webhookStep{id: have.ID, input: in}
 	}
-	p.compareHeader(w, have)
+	p.compareHeader(w, have, header)
 }
 
-func (p *Plan) compareHeader(w Wanted, have *spacelift.NamedWebhook) {
+func (p *Plan) compareHeader(w Wanted, have *spacelift.NamedWebhook, match SecretMatch) {
 	if w.Header == "" {
 		if have != nil && len(have.SecretHeaders) > 0 {
 			p.note(NoteUnasked, "webhook %s sends secret headers that Gantry doesn't ask for: %s", have.Name, list(have.SecretHeaders))
@@ -181,10 +206,14 @@ func (p *Plan) compareHeader(w Wanted, have *spacelift.NamedWebhook) {
 	switch {
 	case !there:
 		p.change(ItemWebhookHeader, w.Webhook, "", w.Header, "Gantry refuses notifications that come without it")
+	case match == SecretRefused:
+		p.change(ItemWebhookHeader, w.Webhook, "another value of "+w.Header, "the one configured", "Gantry refuses notifications that come with another value")
 	case w.SendSecrets:
 		p.change(ItemWebhookHeader, w.Webhook, w.Header, w.Header, "its value is to be sent in any case")
+	case match == SecretSame:
+		return
 	default:
-		p.note(NoteNotCompared, "the value of secret header %s can't be compared: Spacelift never shows it", w.Header)
+		p.note(NoteNotCompared, "the value of secret header %s can't be compared: Spacelift never shows it; gantry setup --send-secrets --yes sends it again", w.Header)
 		return
 	}
 	p.setHeader = true
@@ -220,24 +249,6 @@ func (p *Plan) comparePolicy(w Wanted, have *spacelift.Policy) {
 	}
 	if len(p.Changes) > before {
 		p.policy = &policyStep{id: have.ID, input: in}
-	}
-}
-
-// lookAround notes what makes every notification come twice.
-func (p *Plan) lookAround(w Wanted, f Found, hook *spacelift.NamedWebhook, policy *spacelift.Policy) {
-	for _, other := range f.Policies {
-		if (policy == nil || other.ID != policy.ID) && strings.Contains(other.Body, spacelift.LabelManaged) {
-			p.note(NoteDouble, "policy %s speaks of %s too: if it routes to the same webhook, every notification comes twice", other.Name, spacelift.LabelManaged)
-		}
-	}
-	endpoint := w.Endpoint
-	if endpoint == "" && hook != nil {
-		endpoint = hook.Endpoint
-	}
-	for _, other := range f.Webhooks {
-		if (hook == nil || other.ID != hook.ID) && other.Enabled && other.Endpoint == endpoint && slices.Contains(other.Labels, WebhookLabel) {
-			p.note(NoteDouble, "webhook %s has the label %s and the same address: every notification comes twice", other.Name, WebhookLabel)
-		}
 	}
 }
 

@@ -23,3 +23,19 @@ func Reaches(spaces []spacelift.Space, from, to string) bool {
 	}
 	return false
 }
+
+// WayIsKnown reports whether all spaces are listed from which something may have
+// effect in a space: itself and those that it inherits from.
+func WayIsKnown(spaces []spacelift.Space, in string) bool {
+	for range len(spaces) + 1 {
+		i := slices.IndexFunc(spaces, func(s spacelift.Space) bool { return s.ID == in })
+		if i < 0 {
+			return false
+		}
+		if !spaces[i].Inherits || spaces[i].Parent == "" {
+			return true
+		}
+		in = spaces[i].Parent
+	}
+	return false
+}

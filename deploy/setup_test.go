@@ -378,12 +378,13 @@ func TestDoubleDeliveriesAreForeseen(t *testing.T) {
 	r := newRig(t)
 	r.setUp(r.wanted())
 	r.ok(r.AddPolicy(simulator.Policy{ID: "old-gantry", Engine: simulator.RegoV1, Body: deploy.Policy}))
-	r.ok(r.AddNamedWebhook(simulator.NamedWebhook{ID: "old-hook", Endpoint: r.hook.url, Labels: []string{"gantry"}, Secret: secret}))
+	r.ok(r.AddNamedWebhook(simulator.NamedWebhook{ID: "old-hook", Endpoint: strings.Replace(r.hook.url, "http://", "HTTP://", 1), Labels: []string{"gantry"}, Secret: secret}))
 	r.ok(r.AddNamedWebhook(simulator.NamedWebhook{ID: "staging", Endpoint: "https://staging.example.com/webhook", Labels: []string{"gantry"}, Secret: secret}))
 	plan := r.plan(r.wanted())
 	want := []deploy.Note{
-		{Kind: deploy.NoteDouble, Text: "policy old-gantry speaks of gantry:managed too: if it routes to the same webhook, every notification comes twice"},
 		{Kind: deploy.NoteDouble, Text: "webhook old-hook has the label gantry and the same address: every notification comes twice"},
+		{Kind: deploy.NoteDouble, Text: "policy old-gantry routes runs of managed stacks to webhook gantry too, such as for a TRACKED run of gantry-sample in QUEUED: every such notification comes twice"},
+		{Kind: deploy.NoteDouble, Text: "policy old-gantry routes runs of managed stacks to webhook old-hook too, such as for a TRACKED run of gantry-sample in QUEUED: every such notification comes twice"},
 	}
 	if diff := cmp.Diff(want, plan.Notes); diff != "" || !plan.Empty() {
 		t.Errorf("%v %s", items(plan), diff)

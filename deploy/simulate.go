@@ -1,12 +1,31 @@
 package deploy
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/gantryhq/gantry/spacelift"
 )
+
+// What is not documented of policySimulatev2, and assumed here alone:
+//
+//   - The shape of its answer. Every webhook rule has an endpoint_id, so rules
+//     are found wherever in the answer an object with one stands.
+//   - The engine it uses. The operation takes none. A body that is written for
+//     the newer engine is asked with import rego.v1, which makes the older one
+//     read it alike; one that the simulation can't compile counts as not asked.
+//   - It changes nothing, and has no helper that the policy itself lacks.
+//
+// Rules that name one webhook in several ways are several deliveries, and each
+// policy is evaluated by itself.
+// https://docs.spacelift.io/concepts/policy/notification-policy
 
 // Simulator evaluates policies without deploying them; *spacelift.Client is one.
 type Simulator interface {
@@ -14,73 +33,128 @@ type Simulator interface {
 	SimulatePolicy(ctx context.Context, ofType, body, input string) (string, error)
 }
 
+// Effect is what a notification policy sends, as far as samples of events show
+// it.
+type Effect struct {
+	Sends   []Sending
+	Problem string // why Spacelift could not be asked; empty if it answered
+}
+
+// Sending is one delivery that a policy asks for.
+type Sending struct {
+	Webhook string   // id
+	Event   string   // the sample it is sent for, for people
+	Run     bool     // whether that is a run of a managed stack
+	Payload bool     // whether it replaces Spacelift's own notification
+	Method  string   // POST unless the policy says otherwise
+	Headers []string // names of those it adds or replaces, sorted
+}
+
+// effectsAtOnce bounds the simulations under way.
+const effectsAtOnce = 4
+
+// ask simulates a policy on each sample.
+func ask(ctx context.Context, api Simulator, p spacelift.Policy, samples []sample) Effect {
+	body := forAnyEngine(p)
+	sent := make([][]Sending, len(samples))
+	run, ctx := errgroup.WithContext(ctx)
+	run.SetLimit(effectsAtOnce)
+	for i, s := range samples {
+		run.Go(func() error {
+			var err error
+			sent[i], err = simulate(ctx, api, body, s)
+			return err
+		})
+	}
+	if err := run.Wait(); err != nil {
+		return Effect{Problem: err.Error()}
+	}
+	return Effect{Sends: slices.Concat(sent...)}
+}
+
 // Routes asks Spacelift whether a notification policy with this body would route
 // a run of a stack with these labels to the webhook.
 func Routes(ctx context.Context, api Simulator, body string, to spacelift.NamedWebhook, stackLabels ...string) (bool, error) {
-	input, err := json.Marshal(sampleInput(api.Account(), to, stackLabels))
+	stack := spacelift.Stack{ID: "gantry-sample", Name: "gantry sample", Labels: stackLabels, Space: to.Space}
+	sends, err := simulate(ctx, api, body, runSample(stack, spacelift.RunTypeTracked, spacelift.RunStateUnconfirmed, []spacelift.NamedWebhook{to}))
+	return slices.ContainsFunc(sends, func(s Sending) bool { return s.Webhook == to.ID }), err
+}
+
+func simulate(ctx context.Context, api Simulator, body string, s sample) ([]Sending, error) {
+	input, err := json.Marshal(s.input(api.Account()))
 	if err != nil {
-		return false, fmt.Errorf("write policy input: %w", err)
+		return nil, fmt.Errorf("write policy input: %w", err)
 	}
 	said, err := api.SimulatePolicy(ctx, spacelift.PolicyTypeNotification, body, string(input))
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	var document any
 	if err := json.Unmarshal([]byte(said), &document); err != nil {
-		return false, fmt.Errorf("read what the policy said: %w", err)
+		return nil, fmt.Errorf("read what the policy said: %w", err)
 	}
-	return names(document, to.ID), nil
+	rules := map[string]map[string]any{}
+	collectRules(document, rules)
+	var sends []Sending
+	for _, rule := range rules {
+		sends = append(sends, sendingOf(rule, s))
+	}
+	slices.SortFunc(sends, func(a, b Sending) int { return strings.Compare(a.Webhook, b.Webhook) })
+	return sends, nil
 }
 
-// sampleInput is the part of a notification policy's input that every policy
-// which routes runs by label can be expected to read.
-// https://docs.spacelift.io/concepts/policy/notification-policy
-func sampleInput(account spacelift.Account, to spacelift.NamedWebhook, stackLabels []string) any {
-	type object = map[string]any
-	return object{
-		"account":           object{"name": account},
-		"webhook_endpoints": []object{{"id": to.ID, "labels": append([]string{}, to.Labels...)}},
-		"run_updated": object{
-			"state": spacelift.RunStateUnconfirmed, "username": "", "note": "",
-			"run": object{
-				"id": "01GANTRYSAMPLERUN000000000", "type": spacelift.RunTypeTracked, "state": spacelift.RunStateUnconfirmed,
-				"branch": "main", "changes": []object{}, "flags": []string{}, "states_history": []object{{"new_state": spacelift.RunStateUnconfirmed}},
-			},
-			"stack": object{
-				"id": "gantry-sample", "name": "gantry sample", "labels": append([]string{}, stackLabels...),
-				"space": object{"id": to.Space, "name": to.Space, "labels": []string{}},
-			},
-			"timing": []object{}, "urls": object{"run": ""},
-		},
-	}
-}
-
-// names looks for a webhook's id wherever in the answer a rule may stand.
-//
-// Assumption: the answer's shape is not documented. What every webhook rule must
-// have, its endpoint_id, is found in any.
-func names(v any, id string) bool {
+// collectRules finds webhook rules wherever they stand, each once.
+func collectRules(v any, into map[string]map[string]any) {
 	switch v := v.(type) {
 	case map[string]any:
-		if v["endpoint_id"] == id {
-			return true
+		if _, ok := v["endpoint_id"].(string); ok {
+			same, _ := json.Marshal(v) // keys are sorted; what was decoded can be encoded
+			into[string(same)] = v
+			return
 		}
 		for _, inner := range v {
-			if names(inner, id) {
-				return true
-			}
+			collectRules(inner, into)
 		}
 	case []any:
 		for _, inner := range v {
-			if names(inner, id) {
-				return true
-			}
+			collectRules(inner, into)
 		}
 	case string: // a document within a document
 		var inner any
 		if len(v) > 0 && (v[0] == '{' || v[0] == '[') && json.Unmarshal([]byte(v), &inner) == nil {
-			return names(inner, id)
+			collectRules(inner, into)
 		}
 	}
-	return false
+}
+
+func sendingOf(rule map[string]any, of sample) Sending {
+	s := Sending{Event: of.event, Run: of.run, Method: "POST"}
+	s.Webhook, _ = rule["endpoint_id"].(string)
+	if payload, own := rule["payload"]; own && payload != nil {
+		s.Payload = true
+	}
+	if method, _ := rule["method"].(string); method != "" {
+		s.Method = cmp.Or(strings.ToUpper(strings.TrimSpace(method)), s.Method)
+	}
+	if headers, ok := rule["headers"].(map[string]any); ok {
+		for name := range headers {
+			s.Headers = append(s.Headers, name)
+		}
+		slices.Sort(s.Headers)
+	}
+	return s
+}
+
+var (
+	packageLine = regexp.MustCompile(`(?m)^[ \t]*package[ \t]+[\w.]+`)
+	importsV1   = regexp.MustCompile(`(?m)^[ \t]*import[ \t]+rego\.v1\b`)
+)
+
+// forAnyEngine returns the policy's body as both engines read it alike.
+func forAnyEngine(p spacelift.Policy) string {
+	at := packageLine.FindStringIndex(p.Body)
+	if p.Engine != spacelift.PolicyEngineRegoV1 || at == nil || importsV1.MatchString(p.Body) {
+		return p.Body
+	}
+	return p.Body[:at[1]] + "\nimport rego.v1\n" + p.Body[at[1]:]
 }

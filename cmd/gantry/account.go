@@ -109,11 +109,12 @@ func readSecrets(a config.Account) (secrets, error) {
 }
 
 // webhookAddress checks the address Spacelift is to reach Gantry at, and says
-// what is odd about one that may work all the same.
+// what is odd about one that may work all the same. It is used as
+// deploy.NormalAddress spells it.
 func webhookAddress(address string) (odd []string, err error) {
 	u, err := url.Parse(address)
 	switch {
-	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
+	case err != nil || u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http":
 		return nil, fmt.Errorf("--url: %q is not an address such as https://gantry.example.com/webhook", address)
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
 		return nil, errors.New("--url: give scheme, host and path alone")
@@ -124,11 +125,17 @@ func webhookAddress(address string) (odd []string, err error) {
 	if !strings.HasSuffix(u.Path, webhookPath) {
 		odd = append(odd, fmt.Sprintf("the address doesn't end in %s, where Gantry listens: fine if a proxy rewrites it", webhookPath))
 	}
-	if ip := net.ParseIP(u.Hostname()); u.Hostname() == "localhost" || ip != nil && (ip.IsLoopback() || ip.IsPrivate()) {
+	if near(u) {
 		odd = append(odd, "the address is private: Spacelift reaches it only if it runs beside Gantry")
 	}
 	return odd, nil
 }
 
 // webhookPath is where the contract puts the webhook.
-const webhookPath = "/webhook"
+const webhookPath = deploy.WebhookPath
+
+// near reports whether an address is on this machine or in a private network.
+func near(u *url.URL) bool {
+	ip := net.ParseIP(u.Hostname())
+	return u.Hostname() == "localhost" || ip != nil && (ip.IsLoopback() || ip.IsPrivate())
+}

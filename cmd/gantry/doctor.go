@@ -22,9 +22,10 @@ import (
 type verdict string
 
 const (
-	verdictOK   verdict = "ok"
-	verdictWarn verdict = "warn" // it works, but somebody should look
-	verdictFail verdict = "fail" // it doesn't work
+	verdictOK      verdict = "ok"
+	verdictUnknown verdict = "unknown" // it could not be checked
+	verdictWarn    verdict = "warn"    // it works, but somebody should look
+	verdictFail    verdict = "fail"    // it doesn't work
 )
 
 // finding is what a check found. One without a verdict was left out: it doesn't
@@ -40,6 +41,10 @@ type finding struct {
 
 func ok(format string, args ...any) finding {
 	return finding{Verdict: verdictOK, Text: fmt.Sprintf(format, args...)}
+}
+
+func unknown(fix, format string, args ...any) finding {
+	return finding{Verdict: verdictUnknown, Text: "could not be checked: " + fmt.Sprintf(format, args...), Fix: fix}
 }
 
 func warn(fix, format string, args ...any) finding {
@@ -72,11 +77,12 @@ func newDoctorCommand() *cobra.Command {
 		Long: `Checks the configuration, Spacelift's side, Temporal and this machine, and
 names the fix for whatever it finds. It changes nothing. With --url it also asks
 a running Gantry, and sends it a signed notification that starts nothing; that
-one shows up as ignored in its delivery log.
+one shows up as ignored in its delivery log. With GANTRY_TOKEN or
+GANTRY_TOKEN_FILE as well it looks at what that Gantry took and refused.
 
 It reads the same configuration as gantry serve; run it where serve runs, because
 the inbox it looks at is this machine's. Exit codes: 0 if no check failed
-(warnings are not failures), 1 if one did.`,
+(neither warnings nor what could not be checked are failures), 1 if one did.`,
 		Example: `  gantry doctor
   gantry doctor --url https://gantry.example.com/webhook -o json`,
 		Args: cobra.NoArgs,
@@ -96,6 +102,7 @@ the inbox it looks at is this machine's. Exit codes: 0 if no check failed
 			if _, err := webhookAddress(p.url); err != nil {
 				return err
 			}
+			p.url = deploy.NormalAddress(p.url)
 		}
 		p.loaded, p.loadErr = load()
 		if p.loadErr == nil && account != "" {
@@ -157,7 +164,7 @@ func (r *doctorReport) add(f finding) {
 		return
 	}
 	r.Findings = append(r.Findings, f)
-	worst := []verdict{verdictOK, verdictWarn, verdictFail}
+	worst := []verdict{verdictOK, verdictUnknown, verdictWarn, verdictFail}
 	if slices.Index(worst, f.Verdict) > slices.Index(worst, r.Verdict) {
 		r.Verdict = f.Verdict
 	}

@@ -152,7 +152,7 @@ func TestDoctorFindings(t *testing.T) {
 			},
 		},
 		{
-			check: "spacelift-rights", name: "a writer's key does", want: verdictOK, says: "can't be told before it does",
+			check: "spacelift-acts", name: "a writer's key", want: verdictUnknown, says: "can't be told before it does", fix: "run:confirm",
 			cause: func(h healthy) { h.as(simulator.Writer) },
 		},
 		{
@@ -181,6 +181,24 @@ func TestDoctorFindings(t *testing.T) {
 			},
 		},
 		{
+			check: "webhook-address", name: "with a slash behind it", want: verdictFail, says: "Gantry answers at the path itself alone", fix: "gantry setup",
+			cause: func(h healthy) {
+				h.changeWebhook(func(in *spacelift.NamedWebhookInput) { in.Endpoint = h.gantry.url + "/" })
+			},
+		},
+		{
+			check: "webhook-address", name: "spelled in another way", want: verdictOK, says: "HTTP://",
+			cause: func(h healthy) {
+				h.changeWebhook(func(in *spacelift.NamedWebhookInput) {
+					in.Endpoint = strings.Replace(h.gantry.url, "http://", "HTTP://", 1)
+				})
+			},
+		},
+		{
+			check: "webhook-address", name: "an address where nothing answers is not recommended", want: verdictFail, says: "it points at http", fix: "(the address at which it does)",
+			cause: func(healthy) {}, args: []string{"--url", "http://127.0.0.1:1/webhook"},
+		},
+		{
 			check: "webhook-retry", name: "off", want: verdictFail, says: "it is off; wanted is on", fix: "gantry setup",
 			cause: func(h healthy) { h.changeWebhook(func(in *spacelift.NamedWebhookInput) { in.RetryOnFailure = false }) },
 		},
@@ -202,12 +220,69 @@ func TestDoctorFindings(t *testing.T) {
 			},
 		},
 		{
-			check: "webhook-secret", name: "not shown to this key", want: verdictOK, says: "not compared",
+			check: "webhook-secret", name: "not shown to this key", want: verdictWarn, says: "not compared", fix: "--send-secrets --yes --url http",
 			cause: func(h healthy) { h.as(simulator.Reader) },
+		},
+		{
+			check: "webhook-secret", name: "erased by another tool", want: verdictWarn, says: "it hides it from this key or because there is none", fix: "--send-secrets --yes --url http",
+			cause: func(h healthy) { h.ok(h.spacelift.SetWebhookSecret("gantry", "")) },
+		},
+		{
+			check: "webhook-secret", name: "erased, and requests were refused since", want: verdictWarn, says: "Gantry has refused requests since the last notification it took", fix: "--send-secrets",
+			cause: func(h healthy) {
+				h.ok(h.spacelift.SetWebhookSecret("gantry", ""))
+				h.gantry.log("refused", "signature-mismatch", time.Now())
+			},
+		},
+		{
+			check: "webhook-secret", name: "erased, and Gantry says that signatures don't match", want: verdictFail, says: "refused 5 signatures", fix: "--send-secrets",
+			cause: func(h healthy) {
+				h.ok(h.spacelift.SetWebhookSecret("gantry", ""))
+				h.gantry.finds("secret-mismatch", "this replica refused 5 signatures")
+			},
+		},
+		{
+			check: "webhook-secret", name: "erased, and its metrics say so to those without a token", want: verdictFail, says: "Gantry refuses signatures", fix: "--send-secrets",
+			cause: func(h healthy) {
+				h.ok(h.spacelift.SetWebhookSecret("gantry", ""))
+				h.gantry.finds("secret-mismatch", "")
+				h.t.Setenv("GANTRY_TOKEN", "")
+			},
+		},
+		{
+			check: "webhook-secret", name: "which one is current is left open", want: verdictUnknown, says: "which one is current", fix: "webhook secrets",
+			cause: func(h healthy) {
+				file := filepath.Join(h.t.TempDir(), "secret")
+				h.ok(os.WriteFile(file, []byte("older\n"), 0o600))
+				h.t.Setenv("GANTRY_PREVIOUS_WEBHOOK_SECRET_FILE", file)
+			},
 		},
 		{
 			check: "webhook-header", name: "it isn't sent", want: verdictFail, says: "X-Other is missing", fix: "gantry setup",
 			cause: func(h healthy) { h.t.Setenv("GANTRY_SECRET_HEADER", "X-Other") },
+		},
+		{
+			check: "webhook-header", name: "Gantry can't be asked what it took", want: verdictUnknown, says: "set GANTRY_TOKEN", fix: "--send-secrets",
+			cause: func(h healthy) { h.t.Setenv("GANTRY_TOKEN", "") },
+		},
+		{
+			check: "webhook-header", name: "the token is none", want: verdictUnknown, says: "could not be looked at: No token", fix: "GANTRY_TOKEN",
+			cause: func(h healthy) { h.t.Setenv("GANTRY_TOKEN", "another") },
+		},
+		{
+			check: "webhook-header", name: "nothing came yet", want: verdictUnknown, says: "holds no notification of the account", fix: "let runs go on",
+			cause: func(h healthy) { h.gantry.deliveries = nil },
+		},
+		{
+			check: "webhook-header", name: "Gantry refuses it", want: verdictUnknown, says: "as secret-header-mismatch", fix: "--send-secrets",
+			cause: func(h healthy) { h.gantry.log("refused", "secret-header-mismatch", time.Now()) },
+		},
+		{
+			check: "webhook-header", name: "none is asked for", want: verdictOK, says: "none is asked for",
+			cause: func(h healthy) {
+				h.t.Setenv("GANTRY_SECRET_HEADER", "")
+				h.t.Setenv("GANTRY_SECRET_HEADER_VALUE", "")
+			},
 		},
 		{
 			check: "policy-present", name: "there is none", want: verdictFail, says: "there is no policy other", fix: "--policy-name other",
@@ -245,10 +320,76 @@ func TestDoctorFindings(t *testing.T) {
 			cause: func(h healthy) { h.as(simulator.Reader) },
 		},
 		{
-			check: "single-delivery", name: "a second policy", want: verdictWarn, says: "policy again speaks of gantry:managed too",
+			check: "single-delivery", name: "a second policy, as guides have it", want: verdictWarn, says: "policy everything routes runs of managed stacks to webhook gantry too, such as for a TRACKED run of network", fix: "remove what is too much",
+			cause: func(h healthy) {
+				h.ok(h.spacelift.AddPolicy(simulator.Policy{ID: "everything", Body: everything}))
+			},
+		},
+		{
+			check: "single-delivery", name: "a second policy that only speaks of Gantry", want: verdictOK, says: "nothing else sends them",
 			cause: func(h healthy) {
 				h.ok(h.spacelift.AddPolicy(simulator.Policy{ID: "again", Engine: simulator.RegoV1, Body: "package spacelift\n# gantry:managed\n"}))
 			},
+		},
+		{
+			check: "single-delivery", name: "a second policy, and the key may not simulate", want: verdictWarn, says: "could not be checked for all policies", fix: "workbench",
+			cause: func(h healthy) {
+				h.ok(h.spacelift.AddPolicy(simulator.Policy{ID: "everything", Body: everything}))
+				h.as(simulator.Reader)
+			},
+		},
+		{
+			check: "single-delivery", name: "a second webhook, spelled in another way", want: verdictWarn, says: "webhook old has the label gantry and the same address", fix: "remove what is too much",
+			cause: func(h healthy) {
+				h.ok(h.spacelift.AddNamedWebhook(simulator.NamedWebhook{ID: "old", Endpoint: strings.Replace(h.gantry.url, "http://", "HTTP://", 1), Labels: []string{"gantry"}, Secret: testSecret}))
+			},
+		},
+		{
+			check: "delivery-form", name: "a policy that sends by PUT", want: verdictFail, says: "calls webhook gantry by PUT", fix: "leave the webhook to Gantry's own",
+			cause: func(h healthy) {
+				h.ok(h.spacelift.AddPolicy(simulator.Policy{ID: "puts", Engine: simulator.RegoV1, Body: "package spacelift\n\nwebhook contains {\"endpoint_id\": \"gantry\", \"method\": \"PUT\"} if input.internal_error\n"}))
+			},
+		},
+		{
+			check: "delivery-form", name: "a policy with a payload of its own", want: verdictWarn, says: "sends a payload of its own to webhook gantry", fix: "leave the webhook",
+			cause: func(h healthy) {
+				h.ok(h.spacelift.AddPolicy(simulator.Policy{ID: "own", Engine: simulator.RegoV1, Body: "package spacelift\n\nwebhook contains {\"endpoint_id\": \"gantry\", \"payload\": {\"text\": \"hi\"}} if input.run_updated\n"}))
+			},
+		},
+		{
+			check: "delivery-form", name: "our own policy, edited", want: verdictFail, says: "policy gantry calls webhook gantry by PUT", fix: "leave the webhook",
+			cause: func(h healthy) {
+				h.changePolicy(func(in *spacelift.PolicyInput) {
+					in.Body = "package spacelift\n\nimport rego.v1\n\nwebhook contains {\"endpoint_id\": \"gantry\", \"method\": \"PUT\"}\n"
+				})
+			},
+		},
+		{
+			check: "guardian-webhook", name: "it watches one that isn't there", want: verdictFail, says: "there is no webhook with the id hooky", fix: "set guardian.webhook to gantry",
+			cause: func(h healthy) { h.t.Setenv("GANTRY_GUARDIAN_WEBHOOK", "hooky") },
+		},
+		{
+			check: "guardian-webhook", name: "it watches another", want: verdictWarn, says: "pager points at https://pager.example.com", fix: "points here",
+			cause: func(h healthy) {
+				h.ok(h.spacelift.AddNamedWebhook(simulator.NamedWebhook{ID: "pager", Endpoint: "https://pager.example.com/", Secret: testSecret}))
+				h.t.Setenv("GANTRY_GUARDIAN_WEBHOOK", "pager")
+			},
+		},
+		{
+			check: "stacks-references", name: "a parent that isn't there", want: verdictWarn, says: `network, gantry:after=sandbx: there is no stack "sandbx"`, fix: "correct the labels",
+			cause: func(h healthy) { h.ok(h.spacelift.SetLabels("network", "gantry:managed", "gantry:after=sandbx")) },
+		},
+		{
+			check: "stacks-references", name: "a parent that isn't managed", want: verdictWarn, says: `stack "sandbox" is not managed`, fix: "correct the labels",
+			cause: func(h healthy) { h.ok(h.spacelift.SetLabels("network", "gantry:managed", "gantry:after=sandbox")) },
+		},
+		{
+			check: "stacks-references", name: "a group of nobody", want: verdictWarn, says: `belongs to the group "platform"`, fix: "correct the labels",
+			cause: func(h healthy) { h.ok(h.spacelift.SetLabels("network", "gantry:managed", "gantry:approvers=platform")) },
+		},
+		{
+			check: "configuration", name: "a profile that nobody can approve", want: verdictWarn, says: `profiles[0] p: approvers: nobody with a token that may approve belongs to the group "platform"`, fix: "gantry serve --print-config",
+			cause: func(h healthy) { h.configure("profiles: [{name: p, approvers: platform}]\n") },
 		},
 		{
 			check: "stacks-managed", name: "none", want: verdictWarn, says: "no stack is labelled gantry:managed", fix: "label stacks gantry:managed",
@@ -315,6 +456,9 @@ func TestDoctorFindings(t *testing.T) {
 		}
 	}
 }
+
+// everything is a policy that routes all runs to all webhooks, for the old engine.
+const everything = "package spacelift\n\nwebhook[{\"endpoint_id\": e.id}] {\n  e := input.webhook_endpoints[_]\n  input.run_updated != null\n}\n"
 
 // skew makes Spacelift's clock differ from ours.
 func (r *rig) skew(by time.Duration) {

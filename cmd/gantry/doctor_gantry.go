@@ -1,25 +1,13 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
-	"time"
 
 	"github.com/gantryhq/gantry/gen/client"
-	"github.com/gantryhq/gantry/spacelift"
 )
-
-// direct is a client that doesn't follow redirects: Spacelift's following of
-// them is not documented, and a redirected POST arrives as a GET.
-var direct = &http.Client{
-	Timeout:       15 * time.Second,
-	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-}
 
 func checkReady(ctx context.Context, p *patient) finding {
 	if p.url == "" {
@@ -62,50 +50,27 @@ func text(s *string) string {
 	return *s
 }
 
-// maxAnswer bounds what is read of an answer that may come from anybody.
-const maxAnswer = 64 << 10
-
-// checkSignature sends what Spacelift sends when it reports an error of its own:
-// Gantry must find it authentic, and starts nothing for it.
+// checkSignature gathers what Gantry took and refused before it sends a test.
 func checkSignature(ctx context.Context, a *accountPatient) finding {
+	a.evidence = gather(ctx, a.wanted.Endpoint, a.Name)
 	if a.wanted.Endpoint == "" || a.secretsErr != nil {
 		return leftOut
 	}
-	body, err := json.Marshal(map[string]string{
-		"account": a.Name, "title": "gantry doctor", "body": "A test of the webhook's address and secret.",
-		"error": "none: this is a test by gantry doctor", "severity": "INFO",
-	})
-	if err != nil {
-		return fail("", "%s", err)
+	a.reply = probe(ctx, a.wanted.Endpoint, a.Name, a.known)
+	switch a.reply.how {
+	case answeredTaken:
+		return ok("%s", a.reply.text)
+	case answeredRefused:
+		if !strings.HasSuffix(a.reply.reason, "-mismatch") {
+			return fail("ask again once Gantry can store events", "%s", a.reply.text)
+		}
+		return fail("give gantry serve the same configuration as this command, and start it anew", "%s", a.reply.text)
+	case answeredOther:
+		fix := "is --url the address of Gantry's webhook? It listens at " + webhookPath
+		if there := better(ctx, a.wanted.Endpoint, a.Name, a.known); there != "" {
+			fix = "give --url " + there + ": Gantry answers there"
+		}
+		return fail(fix, "%s", a.reply.text)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, a.wanted.Endpoint, bytes.NewReader(body))
-	if err != nil {
-		return fail("correct --url", "%s", err)
-	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("User-Agent", "gantry-doctor/"+version)
-	req.Header.Set(spacelift.SignatureHeader, spacelift.Sign([]byte(a.known.live[0]), body))
-	if a.known.header != "" {
-		req.Header.Set(a.known.header, string(a.known.headerValue))
-	}
-	answer, err := direct.Do(req)
-	if err != nil {
-		return fail("is gantry serve running there, and may Spacelift's addresses reach it?", "%s", err)
-	}
-	defer func() { _ = answer.Body.Close() }()
-	raw, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
-	if err != nil {
-		return fail("send it again", "read answer: %s", err)
-	}
-	var receipt struct{ Delivery, Outcome, Type, Detail string }
-	known := json.Unmarshal(raw, &receipt) == nil
-	switch {
-	case answer.StatusCode == http.StatusAccepted && known && receipt.Outcome != "":
-		return ok("a signed notification is taken for authentic (delivery %s)", receipt.Delivery)
-	case answer.StatusCode == http.StatusUnauthorized && known && receipt.Type != "":
-		return fail("give gantry serve the same configuration as this command, and start it anew",
-			"a signed notification is refused as %s: %s", strings.TrimPrefix(receipt.Type, "urn:gantry:problem:"), receipt.Detail)
-	}
-	return fail("is --url the address of Gantry's webhook? It listens at "+webhookPath,
-		"a signed notification is answered %s, by something that isn't Gantry or can't do its work", answer.Status)
+	return fail("is gantry serve running there, and may Spacelift's addresses reach it?", "%s", a.reply.text)
 }

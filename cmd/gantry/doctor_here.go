@@ -71,11 +71,16 @@ func checkConfiguration(_ context.Context, p *patient) finding {
 	for i, a := range p.loaded.Accounts {
 		names[i] = a.Name
 	}
+	if doubts := p.loaded.Warnings(); len(doubts) > 0 {
+		f := warn(fix, "gantry serve starts with it, but some of it comes to nothing")
+		f.Details = doubts
+		return f
+	}
 	return ok("accounts: %s", strings.Join(names, ", "))
 }
 
 func checkInbox(_ context.Context, p *patient) finding {
-	if p.loadErr != nil || p.loaded.Data == "" {
+	if p.loadErr != nil || p.loaded.Data == "" || p.loaded.Role == config.RoleWorker {
 		return leftOut
 	}
 	dir, err := filepath.Abs(p.loaded.Data)
@@ -178,7 +183,7 @@ func checkSearchAttributes(ctx context.Context, p *patient) finding {
 	}
 	have, err := p.temporal.OperatorService().ListSearchAttributes(ctx, &operatorservice.ListSearchAttributesRequest{Namespace: p.namespace})
 	if err != nil {
-		return warn("ask whoever runs Temporal", "they can't be listed: %s", err)
+		return warn("ask the operator of Temporal", "could not be checked: they can't be listed: %s", err)
 	}
 	want := workflows.SearchAttributes()
 	var missing, wrong []string
@@ -212,7 +217,7 @@ func checkWorker(ctx context.Context, p *patient) finding {
 		Namespace: p.namespace, TaskQueue: &taskqueue.TaskQueue{Name: queue}, TaskQueueType: enumspb.TASK_QUEUE_TYPE_WORKFLOW,
 	})
 	if err != nil {
-		return warn("ask whoever runs Temporal", "task queue %s can't be described: %s", queue, err)
+		return warn("ask the operator of Temporal", "could not be checked: task queue %s can't be described: %s", queue, err)
 	}
 	if len(answer.GetPollers()) == 0 {
 		return warn("start gantry serve; if it runs, it uses another task queue or namespace", "nobody works on task queue %s of namespace %s", queue, p.namespace)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/gantryhq/gantry/cmd/internal/config"
 	"github.com/gantryhq/gantry/deploy"
 	"github.com/gantryhq/gantry/policy"
+	"github.com/gantryhq/gantry/server"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -19,14 +21,20 @@ import (
 // it; what is nil is not known.
 type accountPatient struct {
 	config.Account
-	wanted deploy.Wanted // as gantry setup would have it
-	fix    string        // the command that sets the account up
+	wanted   deploy.Wanted // as gantry setup would have it
+	command  string        // gantry setup for the account
+	guardian string        // id of the webhook that the guardian watches; empty if none
+	watches  bool          // whether there is a guardian
 
 	known      secrets
 	secretsErr error
 
+	evidence evidence
+	reply    reply // of the address at --url
+
 	api     *spacelift.Client
 	viewer  *spacelift.Viewer
+	found   *deploy.Found
 	hook    *spacelift.NamedWebhook
 	policy  *spacelift.Policy
 	plan    *deploy.Plan
@@ -34,29 +42,49 @@ type accountPatient struct {
 	spaces  []spacelift.Space
 	stacks  *spacelift.Listing[spacelift.Stack]
 	rules   *policy.Rules // nil if the configuration has mistakes
+
+	approvers []policy.Approver
 }
 
 func newAccountPatient(c config.Account, p *patient) *accountPatient {
 	rules, _ := p.loaded.Rules() // the configuration has a check of its own
-	a := &accountPatient{Account: c, rules: rules, wanted: deploy.Wanted{Webhook: p.webhook, Policy: p.policy, Endpoint: p.url}}
+	a := &accountPatient{
+		Account: c, rules: rules, approvers: server.Approvers(p.loaded.TokensAndPeople()),
+		wanted:   deploy.Wanted{Webhook: p.webhook, Policy: p.policy, Endpoint: p.url},
+		guardian: p.loaded.Guardian.Webhook, watches: p.loaded.Reconcile.Interval > 0,
+	}
 	if a.known, a.secretsErr = readSecrets(c); a.secretsErr == nil {
 		a.wanted.Secret, a.wanted.Header, a.wanted.HeaderValue = a.known.live[0], a.known.header, a.known.headerValue
 	}
-	a.fix = "gantry setup --account " + c.Name
+	a.command = "gantry setup --account " + c.Name
 	if p.webhook != deploy.DefaultName {
-		a.fix += " --webhook-name " + p.webhook
+		a.command += " --webhook-name " + p.webhook
 	}
 	if p.policy != deploy.DefaultName {
-		a.fix += " --policy-name " + p.policy
+		a.command += " --policy-name " + p.policy
 	}
-	a.fix += " --yes --url " + cmp.Or(p.url, "(address of the webhook)")
 	return a
+}
+
+// fix returns the command that sets the account up, with more flags. It names
+// the address at --url only if Gantry answers there.
+func (a *accountPatient) fix(flags ...string) string {
+	command := strings.Join(append([]string{a.command}, flags...), " ") + " --yes --url "
+	switch {
+	case a.wanted.Endpoint == "":
+		return command + "(address of the webhook)"
+	case !a.reply.gantrys():
+		return "see gantry-signature first: Gantry's webhook doesn't answer at --url; then " + command + "(the address at which it does)"
+	}
+	return command + a.wanted.Endpoint
 }
 
 var accountChecks = []check[*accountPatient]{
 	{"spacelift-key", "Does Spacelift know the API key?", checkKey},
 	{"spacelift-rights", "May the key read what Gantry reads?", checkRights},
+	{"spacelift-acts", "May the key do what Gantry does to runs?", checkActs},
 	{"clock", "Does this machine's clock agree with Spacelift's?", checkClock},
+	{"gantry-signature", "Does the Gantry at `--url` take a signed notification for authentic?", checkSignature},
 	{"webhook-present", "Is there a named webhook?", checkPresent(deploy.ItemWebhook)},
 	{"webhook-enabled", "Is it on?", checkSetting(deploy.ItemWebhookEnabled, "it is on")},
 	{"webhook-address", "Does it point at `--url`?", checkAddress},
@@ -67,11 +95,13 @@ var accountChecks = []check[*accountPatient]{
 	{"policy-present", "Is there a notification policy?", checkPresent(deploy.ItemPolicy)},
 	{"policy-current", "Is it the policy of this version of Gantry, on the engine it is written for?", checkPolicyCurrent},
 	{"policy-routes", "Asked by simulation: does it route a labelled stack to the webhook, and no other?", checkRoutes},
-	{"single-delivery", "Does every notification come once?", checkSingle},
+	{"single-delivery", "Asked by simulation: does every notification come once?", checkSingle},
+	{"delivery-form", "Asked by simulation: does every policy send Gantry Spacelift's own notification, by POST?", checkForm},
+	{"guardian-webhook", "Does `guardian.webhook` name the webhook that points here?", checkGuardian},
 	{"stacks-managed", "Does any stack have the label `gantry:managed`?", checkManaged},
 	{"stacks-labels", "Can Gantry follow the `gantry:` labels of every stack?", checkLabels},
+	{"stacks-references", "Are the stacks there and managed that stacks follow, and do people belong to the groups that approve?", checkReferences},
 	{"stacks-reach", "Do webhook and policy reach the space of every managed stack?", checkReach},
-	{"gantry-signature", "Does the Gantry at `--url` take a signed notification for authentic?", checkSignature},
 }
 
 func checkKey(ctx context.Context, a *accountPatient) finding {
@@ -109,7 +139,7 @@ func checkRights(ctx context.Context, a *accountPatient) finding {
 		return err == nil
 	}
 	if found, err := deploy.Look(ctx, a.api, a.wanted); try(err) {
-		a.hook, a.policy = found.Webhook(a.wanted.Webhook), found.Policy(a.wanted.Policy)
+		a.found, a.hook, a.policy = &found, found.Webhook(a.wanted.Webhook), found.Policy(a.wanted.Policy)
 		plan, err := deploy.Compare(a.wanted, found)
 		a.plan, a.planErr = &plan, err
 	}
@@ -125,16 +155,27 @@ func checkRights(ctx context.Context, a *accountPatient) finding {
 		return f
 	}
 	seen := fmt.Sprintf("%d stacks", len(a.stacks.Items))
+	if len(a.stacks.Items) == 1 {
+		seen = "1 stack"
+	}
 	if !a.stacks.Complete {
 		seen = "more than " + seen
 	}
-	switch {
-	case len(a.stacks.Items) == 0:
+	if len(a.stacks.Items) == 0 {
 		return warn("give the key a role in the spaces of the stacks, or create one", "the key sees no stack")
-	case a.viewer.Admin:
-		return ok("an admin key, sees %s", seen)
 	}
-	return ok("reads %s; what it may do to runs can't be told before it does (%s), and gantry setup takes a space admin", seen, rights)
+	return ok("it reads %s", seen)
+}
+
+func checkActs(_ context.Context, a *accountPatient) finding {
+	switch {
+	case a.viewer == nil:
+		return leftOut
+	case a.viewer.Admin:
+		return ok("it is an admin's")
+	}
+	return unknown("give the key a role with "+rights+"; a run whose confirmation is refused says so",
+		"Spacelift has no question for it, so what the key may do to runs can't be told before it does; gantry setup takes a space admin")
 }
 
 // Skews beyond these are worth a warning, and a failure: deadlines and the times
@@ -150,7 +191,7 @@ func checkClock(_ context.Context, a *accountPatient) finding {
 	}
 	skew, known := a.api.ClockSkew()
 	if !known {
-		return warn("", "Spacelift's answers carry no time")
+		return unknown("synchronize this machine's clock (NTP)", "Spacelift's answers carry no time")
 	}
 	apart := skew.Abs().Round(time.Second)
 	const fix = "synchronize this machine's clock (NTP)"
@@ -173,7 +214,7 @@ func checkPresent(item deploy.Item) func(context.Context, *accountPatient) findi
 			return fail("choose the names of webhook and policy with --webhook-name and --policy-name", "%s", a.planErr)
 		}
 		if c := a.plan.Change(item); c != nil {
-			return fail(a.fix, "there is no %s %s: %s", item, c.Name, c.Why)
+			return fail(a.fix(), "there is no %s %s: %s", item, c.Name, c.Why)
 		}
 		return ok("it is there")
 	}
@@ -186,7 +227,7 @@ func checkSetting(item deploy.Item, fine string) func(context.Context, *accountP
 			return leftOut
 		}
 		if c := a.plan.Change(item); c != nil {
-			return fail(a.fix, "it is %s; wanted is %s: %s", c.Now, c.Wanted, c.Why)
+			return fail(a.fix(), "it is %s; wanted is %s: %s", c.Now, c.Wanted, c.Why)
 		}
 		return ok("%s", fine)
 	}
@@ -199,32 +240,49 @@ func checkAddress(_ context.Context, a *accountPatient) finding {
 	case !a.compared() || a.hook == nil:
 		return leftOut
 	case a.wanted.Endpoint == "":
-		return ok("it points at %s; give --url to have it compared", a.hook.Endpoint)
+		return unknown("give --url, the address at which Spacelift reaches Gantry", "it points at %s", a.hook.Endpoint)
 	}
 	if c := a.plan.Change(deploy.ItemWebhookEndpoint); c != nil {
-		return fail(a.fix, "it points at %s", c.Now)
+		return fail(a.fix(), "it points at %s: %s", c.Now, c.Why)
 	}
 	return ok("%s", a.hook.Endpoint)
 }
 
 func checkSecret(ctx context.Context, a *accountPatient) finding {
-	if !a.compared() || a.hook == nil || a.secretsErr != nil {
+	switch {
+	case !a.compared() || a.hook == nil:
 		return leftOut
+	case a.secretsErr != nil:
+		return unknown("correct the account's webhook secrets", "%s", a.secretsErr)
 	}
 	for i, secret := range a.known.live {
 		same, shown, err := a.api.NamedWebhookSecretIs(ctx, a.hook.ID, string(secret))
 		switch {
 		case err != nil:
-			return warn("", "%s", err)
+			return unknown("ask again, with an admin's key", "%s", err)
 		case !shown:
-			return ok("not compared, as Spacelift doesn't show it to this key")
+			return a.hiddenSecret()
 		case same && i == 0:
 			return ok("it signs with the first one configured")
 		case same:
-			return warn(a.fix, "it signs with an older one: a rotation is not done yet in Spacelift")
+			return warn(a.fix(), "it signs with an older one: a rotation is not done yet in Spacelift")
 		}
 	}
-	return fail(a.fix, "it signs with one that is not configured: Gantry refuses every notification, and ten in a row switch the webhook off")
+	return fail(a.fix(), "it signs with one that is not configured: Gantry refuses every notification, and ten in a row switch the webhook off")
+}
+
+// hiddenSecret judges a secret that Spacelift doesn't show by what Gantry
+// refuses. What it took proves nothing: another tool may have erased the secret
+// since.
+func (a *accountPatient) hiddenSecret() finding {
+	fix := a.fix("--send-secrets")
+	if a.evidence.mismatch != "" {
+		return fail(fix, "Spacelift shows none, and Gantry refuses what comes: %s", a.evidence.mismatch)
+	}
+	f := unknown(fix, "it is not compared: Spacelift shows none, because it hides it from this key or because there is none, and without one Gantry refuses everything; %s",
+		a.evidence.says())
+	f.Verdict = verdictWarn
+	return f
 }
 
 func checkHeader(_ context.Context, a *accountPatient) finding {
@@ -232,11 +290,16 @@ func checkHeader(_ context.Context, a *accountPatient) finding {
 	case !a.compared() || a.hook == nil:
 		return leftOut
 	case a.plan.Change(deploy.ItemWebhookHeader) != nil:
-		return fail(a.fix, "%s is missing: Gantry refuses every notification, and ten in a row switch the webhook off", a.known.header)
+		return fail(a.fix(), "%s is missing: Gantry refuses every notification, and ten in a row switch the webhook off", a.known.header)
+	case a.secretsErr != nil:
+		return unknown("correct the account's secrets", "%s", a.secretsErr)
 	case a.known.header == "":
 		return ok("none is asked for")
+	case a.evidence.proves():
+		return ok("%s is sent; %s", a.known.header, a.evidence.says())
 	}
-	return ok("%s is sent; Spacelift doesn't show its value", a.known.header)
+	return unknown("let runs go on and ask again with GANTRY_TOKEN set; or send it again: "+a.fix("--send-secrets"),
+		"%s is sent, but Spacelift never shows its value; %s", a.known.header, a.evidence.says())
 }
 
 func checkPolicyCurrent(_ context.Context, a *accountPatient) finding {
@@ -245,28 +308,30 @@ func checkPolicyCurrent(_ context.Context, a *accountPatient) finding {
 	}
 	for _, item := range []deploy.Item{deploy.ItemPolicyBody, deploy.ItemPolicyEngine} {
 		if c := a.plan.Change(item); c != nil {
-			return warn(a.fix, "it is %s; wanted is %s: %s", c.Now, c.Wanted, c.Why)
+			return warn(a.fix(), "it is %s; wanted is %s: %s", c.Now, c.Wanted, c.Why)
 		}
 	}
 	return ok("it is")
 }
+
+const simulateFix = "let the key simulate policies, or try them in Spacelift's workbench"
 
 func checkRoutes(ctx context.Context, a *accountPatient) finding {
 	if a.policy == nil || a.hook == nil {
 		return leftOut
 	}
 	labelled, err := deploy.Routes(ctx, a.api, a.policy.Body, *a.hook, spacelift.LabelManaged)
-	if err != nil {
-		return warn("let the key simulate policies, or try the policy in Spacelift's workbench", "can't be told: %s", err)
+	unlabelled := false
+	if err == nil {
+		unlabelled, err = deploy.Routes(ctx, a.api, a.policy.Body, *a.hook, "env:sample")
 	}
-	unlabelled, err := deploy.Routes(ctx, a.api, a.policy.Body, *a.hook, "env:sample")
 	switch {
 	case err != nil:
-		return warn("let the key simulate policies, or try the policy in Spacelift's workbench", "can't be told: %s", err)
+		return warn(simulateFix, "could not be checked: it can't be told: %s", err)
 	case !labelled:
-		return fail(a.fix, "a labelled stack is not routed to webhook %s: Gantry hears of nothing", a.hook.Name)
+		return fail(a.fix(), "a labelled stack is not routed to webhook %s: Gantry hears of nothing", a.hook.Name)
 	case unlabelled:
-		return warn(a.fix, "stacks without the label are routed too: Gantry ignores them, at the cost of traffic")
+		return warn(a.fix(), "stacks without the label are routed too: Gantry ignores them, at the cost of traffic")
 	}
 	return ok("labelled stacks are routed to it, others are not")
 }
@@ -275,20 +340,79 @@ func checkSingle(_ context.Context, a *accountPatient) finding {
 	if !a.compared() {
 		return leftOut
 	}
-	f := warn("remove what is too much; Gantry recognizes repeats, so this costs traffic only", "perhaps twice")
-	for _, n := range a.plan.Notes {
-		if n.Kind == deploy.NoteDouble {
-			f.Details = append(f.Details, n.Text)
-		}
+	if double := a.plan.Of(deploy.NoteDouble); len(double) > 0 {
+		return withNotes(warn("remove what is too much; Gantry recognizes repeats, so this costs traffic only", "some come twice"), double, a.plan.Of(deploy.NoteNotAsked))
 	}
-	if len(f.Details) > 0 {
-		return f
+	return a.unlessUnasked(ok("nothing else sends them"))
+}
+
+func checkForm(_ context.Context, a *accountPatient) finding {
+	if !a.compared() {
+		return leftOut
 	}
-	return ok("nothing is seen that would double them")
+	refused, payload := a.plan.Of(deploy.NoteRefused), a.plan.Of(deploy.NotePayload)
+	switch {
+	case len(refused) > 0:
+		return withNotes(fail("let these policies leave the webhook to Gantry's own", "Gantry refuses what some policies send, and ten failures in a row switch the webhook off"), refused, payload)
+	case len(payload) > 0:
+		return withNotes(warn("let these policies leave the webhook to Gantry's own", "Gantry can't read what some policies send"), payload)
+	}
+	return a.unlessUnasked(ok("they do"))
+}
+
+// unlessUnasked returns a finding, unless some policies could not be asked.
+func (a *accountPatient) unlessUnasked(f finding) finding {
+	if unasked := a.plan.Of(deploy.NoteNotAsked); len(unasked) > 0 {
+		return withNotes(warn(simulateFix, "could not be checked for all policies"), unasked)
+	}
+	return f
+}
+
+func withNotes(f finding, lists ...[]deploy.Note) finding {
+	for _, n := range slices.Concat(lists...) {
+		f.Details = append(f.Details, n.Text)
+	}
+	return f
+}
+
+// checkGuardian compares the webhook that the guardian watches with the account.
+func checkGuardian(_ context.Context, a *accountPatient) finding {
+	if a.found == nil || !a.watches {
+		return leftOut
+	}
+	i := slices.IndexFunc(a.found.Webhooks, func(h spacelift.NamedWebhook) bool { return h.ID == a.guardian })
+	switch {
+	case a.guardian == "":
+		return warn("set guardian.webhook to the id of the webhook", "none is watched: Gantry will not notice when Spacelift switches the webhook off")
+	case i < 0 && !a.found.Complete:
+		return unknown("look in Spacelift", "the account has more webhooks than could be listed")
+	case i < 0 && a.hook != nil:
+		return fail("set guardian.webhook to "+a.hook.ID, "there is no webhook with the id %s: Gantry will not notice when Spacelift switches %s off", a.guardian, a.hook.Name)
+	case i < 0:
+		return fail(a.fix(), "there is no webhook with the id %s", a.guardian)
+	}
+	watched := a.found.Webhooks[i]
+	here := cmp.Or(a.wanted.Endpoint, watched.Endpoint)
+	if a.hook != nil && a.wanted.Endpoint == "" {
+		here = a.hook.Endpoint
+	}
+	if !deploy.SameAddress(watched.Endpoint, here) {
+		return warn("set guardian.webhook to the id of the webhook that points here", "%s points at %s", a.guardian, watched.Endpoint)
+	}
+	return ok("%s", a.guardian)
 }
 
 func (a *accountPatient) managed() []spacelift.Stack {
 	return slices.DeleteFunc(slices.Clone(a.stacks.Items), func(s spacelift.Stack) bool { return !spacelift.Managed(s.Labels) })
+}
+
+// ofAll returns what was found of all stacks, unless there are more than could be
+// listed and those are fine.
+func (a *accountPatient) ofAll(f finding) finding {
+	if f.Verdict != verdictOK || a.stacks.Complete {
+		return f
+	}
+	return unknown("look at the others in Spacelift", "the account has more stacks than the %d that could be listed; those are fine", len(a.stacks.Items))
 }
 
 func checkManaged(_ context.Context, a *accountPatient) finding {
@@ -296,6 +420,9 @@ func checkManaged(_ context.Context, a *accountPatient) finding {
 		return leftOut
 	}
 	n := len(a.managed())
+	if n == 0 && !a.stacks.Complete {
+		return a.ofAll(ok(""))
+	}
 	if n == 0 {
 		return warn("label stacks "+spacelift.LabelManaged, "no stack is labelled %s: Gantry has nothing to do", spacelift.LabelManaged)
 	}
@@ -324,7 +451,7 @@ func checkLabels(_ context.Context, a *accountPatient) finding {
 			idle = append(idle, fmt.Sprintf("%s has %s, but not %s: it is not managed", s.ID, strings.Join(ours, ", "), spacelift.LabelManaged))
 		}
 	}
-	f := ok("all of them")
+	f := a.ofAll(ok("all of them"))
 	switch {
 	case len(held) > 0:
 		f = fail("correct the labels", "plans of these stacks are held, because a label may have been meant to forbid them")
@@ -335,22 +462,63 @@ func checkLabels(_ context.Context, a *accountPatient) finding {
 	return f
 }
 
+// checkReferences looks in the account for what labels refer to.
+func checkReferences(_ context.Context, a *accountPatient) finding {
+	if a.stacks == nil || a.rules == nil {
+		return leftOut
+	}
+	known := policy.Known{Stacks: map[spacelift.StackID]policy.Presence{}, Approvers: a.approvers}
+	policies := map[spacelift.StackID]policy.Policy{}
+	for _, s := range a.stacks.Items {
+		known.Stacks[s.ID] = policy.PresenceUnmanaged
+		if spacelift.Managed(s.Labels) {
+			known.Stacks[s.ID], policies[s.ID] = policy.PresenceManaged, a.rules.Resolve(s.Labels)
+		}
+	}
+	if a.stacks.Complete {
+		for _, parent := range policy.Parents(slices.Collect(maps.Values(policies))...) {
+			if known.Stacks[parent] == policy.PresenceUnknown {
+				known.Stacks[parent] = policy.PresenceMissing
+			}
+		}
+	}
+	var dangling []string
+	for _, id := range slices.Sorted(maps.Keys(policies)) {
+		for _, bad := range policies[id].References(known) {
+			dangling = append(dangling, fmt.Sprintf("%s, %s: %s; %s", id, bad.Label, bad.Problem, bad.Remedy))
+		}
+	}
+	if len(dangling) == 0 {
+		return a.ofAll(ok("all of them"))
+	}
+	f := warn("correct the labels, or what they refer to", "some labels refer to what is not there: nothing comes of them")
+	f.Details = dangling
+	return f
+}
+
 func checkReach(_ context.Context, a *accountPatient) finding {
 	if a.stacks == nil || a.spaces == nil || a.hook == nil || a.policy == nil {
 		return leftOut
 	}
-	beyond := []string{}
+	var beyond, unclear []string
 	for _, s := range a.managed() {
 		for _, from := range []struct{ what, space string }{{"webhook", a.hook.Space}, {"policy", a.policy.Space}} {
-			if !deploy.Reaches(a.spaces, from.space, s.Space) {
+			switch {
+			case deploy.Reaches(a.spaces, from.space, s.Space):
+			case !deploy.WayIsKnown(a.spaces, s.Space):
+				unclear = append(unclear, fmt.Sprintf("%s in space %s: the key can't see every space on the way to the %s in %s", s.ID, s.Space, from.what, from.space))
+			default:
 				beyond = append(beyond, fmt.Sprintf("%s in space %s: the %s in %s has no effect there", s.ID, s.Space, from.what, from.space))
 			}
 		}
 	}
-	if len(beyond) == 0 {
-		return ok("they reach all")
+	f := a.ofAll(ok("they reach all"))
+	switch {
+	case len(beyond) > 0:
+		f = fail("let these spaces inherit from the one above, or move webhook and policy up with gantry setup --space", "Gantry hears nothing of some managed stacks")
+	case len(unclear) > 0:
+		f = unknown("give the key space:read in the spaces above", "some spaces can't be seen")
 	}
-	f := fail("let these spaces inherit from the one above, or move webhook and policy up with gantry setup --space", "Gantry hears nothing of some managed stacks")
-	f.Details = beyond
+	f.Details = append(beyond, unclear...)
 	return f
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -20,6 +21,8 @@ func newHealthyRig(t *testing.T) (*rig, *temporal) {
 	r := newRig(t)
 	r.withHeader()
 	r.setUp()
+	r.gantry.log("accepted", "", time.Now().Add(-time.Minute))
+	t.Setenv("GANTRY_TOKEN", testToken)
 	r.ok(r.spacelift.AddStack(simulator.Stack{ID: "network", Labels: []string{"env:prod", "gantry:managed", "gantry:confirm=auto"}}))
 	r.ok(r.spacelift.AddStack(simulator.Stack{ID: "sandbox", Labels: []string{"env:dev"}}))
 	return r, newTemporal(t)
@@ -81,6 +84,57 @@ func TestDoctorNamesWhatItLeavesOut(t *testing.T) {
 	out, _ := r.run("doctor")
 	if !strings.Contains(out, "left out: temporal-namespace, ") || !strings.Contains(out, "gantry: 2 of ") {
 		t.Error(out)
+	}
+}
+
+// Without an address nothing is compared with it, and nothing that could not be
+// checked is called fine.
+func TestDoctorWithoutAnAddress(t *testing.T) {
+	r, _ := newHealthyRig(t)
+	found, report, code := r.doctor()
+	for _, id := range []string{"webhook-address", "webhook-header"} {
+		if f := found[id]; f.Verdict != verdictUnknown || !strings.Contains(f.Text, "could not be checked") || !strings.Contains(f.Fix+f.Text, "--url") {
+			t.Errorf("%s: %+v", id, f)
+		}
+	}
+	if code != 0 || report.Verdict != verdictUnknown {
+		t.Errorf("exit code %d, %s", code, report.Verdict)
+	}
+}
+
+// The address may be written in any way: it is asked as Gantry answers.
+func TestDoctorTakesTheAddressAsGantryAnswers(t *testing.T) {
+	r, _ := newHealthyRig(t)
+	if found, report, code := r.doctor("--url", r.gantry.url+"/"); code != 0 || report.Verdict != verdictOK {
+		t.Errorf("exit code %d, %s: %+v", code, report.Verdict, found)
+	}
+	found, _, _ := r.doctor("--url", strings.TrimSuffix(r.gantry.url, "/webhook"))
+	if f := found["gantry-signature"]; f.Verdict != verdictFail || f.Fix != "give --url "+r.gantry.url+": Gantry answers there" {
+		t.Errorf("%+v", f)
+	}
+}
+
+// Files that are not there keep serve from starting, and doctor says so before.
+func TestDoctorReadsEverySecretThatServeReads(t *testing.T) {
+	for name, file := range map[string]string{
+		"a channel's address":         `channels: [{name: c, kind: slack, urlFile: /nowhere/slack}]`,
+		"a channel's secret":          `channels: [{name: c, kind: webhook, url: "https://hooks.example.com/x", secretFile: /nowhere/secret}]`,
+		"the value of a header":       `accounts: [{name: other, endpoint: "https://other", apiKeyId: k, apiKeySecret: s, webhookSecrets: [w], secretHeader: X, secretHeaderFile: /nowhere/header}]`,
+		"a webhook's previous secret": `accounts: [{name: other, endpoint: "https://other", apiKeyId: k, apiKeySecret: s, webhookSecretFiles: [/nowhere/webhook]}]`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			t.Setenv("TEMPORAL_ADDRESS", "127.0.0.1:1")
+			r.configure(file + "\n")
+			served, code := r.run("serve", "--listen", "127.0.0.1:0")
+			if code != 1 || !strings.Contains(served, "/nowhere/") {
+				t.Fatalf("serve ends with %d: %s", code, served)
+			}
+			found, _, _ := r.doctor()
+			if f := found["configuration"]; f.Verdict != verdictFail || !strings.Contains(strings.Join(f.Details, "\n"), "/nowhere/") {
+				t.Errorf("%+v", f)
+			}
+		})
 	}
 }
 

@@ -13,6 +13,7 @@ const (
 	exitDrift     = 3 // gantry setup --check: something differs
 	exitRefused   = 4 // Gantry refused the request
 	exitNotInTime = 5 // --timeout passed before the run had ended
+	exitUnchecked = 6 // gantry setup --check: nothing is seen to differ, but not everything could be checked
 	exitEnded     = 19
 )
 

@@ -67,8 +67,7 @@ func (r *remote) connect(cmd *cobra.Command) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	ip := net.ParseIP(u.Hostname())
-	if near := u.Hostname() == "localhost" || ip != nil && (ip.IsLoopback() || ip.IsPrivate()); u.Scheme == "http" && !near {
+	if u.Scheme == "http" && !near(u) {
 		fmt.Fprintf(s.err, "gantry: %s is not https: the token travels in the clear\n", address)
 	}
 	s.Client, err = client.NewClient(strings.TrimSuffix(address, "/"),

@@ -4,16 +4,20 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/spacelift/simulator"
 )
@@ -97,7 +101,7 @@ func (r *rig) run(args ...string) (out string, code int) {
 	if err != nil {
 		printed.WriteString("gantry: " + err.Error())
 	}
-	for _, secret := range []string{testSecret, testHeaderValue, testKeySecret} {
+	for _, secret := range []string{testSecret, testHeaderValue, testKeySecret, testToken} {
 		if strings.Contains(printed.String(), secret) {
 			r.t.Errorf("a secret is printed:\n%s", printed.String())
 		}
@@ -156,6 +160,9 @@ type receiver struct {
 	header string
 	ready  func(w http.ResponseWriter) // nil: all is well
 	stacks map[string]int              // notifications taken, by stack
+
+	findings   []api.Finding  // of the account acme
+	deliveries []api.Delivery // newest first
 }
 
 func newReceiver(t *testing.T) *receiver {
@@ -172,10 +179,68 @@ func newReceiver(t *testing.T) *receiver {
 		}
 		io.WriteString(w, `{"status":"ready","inbox":{"writable":true,"pending":0},"forwarding":{"down":false}}`)
 	})
+	mux.HandleFunc("GET /v1/accounts", func(w http.ResponseWriter, r *http.Request) {
+		g.show(w, r, func() any { return api.AccountList{Accounts: []api.Account{{Name: "acme", Findings: g.findings}}} })
+	})
+	mux.HandleFunc("GET /v1/deliveries", func(w http.ResponseWriter, r *http.Request) {
+		g.show(w, r, func() any { return api.DeliveryList{Deliveries: g.logged(r.URL.Query())} })
+	})
+	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		for _, f := range g.findings {
+			fmt.Fprintf(w, "gantry_guardian_findings{account=\"acme\",kind=%q} 1\n", f.Kind)
+		}
+	})
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
 	g.url = server.URL + "/webhook"
 	return g
+}
+
+const testToken = "gantry_t0ken"
+
+// show answers a request for /v1.
+func (g *receiver) show(w http.ResponseWriter, r *http.Request, what func() any) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	w.Header().Set("Content-Type", "application/json")
+	if r.Header.Get("Authorization") != "Bearer "+testToken {
+		w.WriteHeader(http.StatusUnauthorized)
+		io.WriteString(w, `{"type":"urn:gantry:problem:unauthenticated","title":"No token","status":401}`)
+		return
+	}
+	_ = json.NewEncoder(w).Encode(what())
+}
+
+// logged lists the deliveries that a query asks for.
+func (g *receiver) logged(q url.Values) []api.Delivery {
+	found := []api.Delivery{}
+	since, _ := time.Parse(time.RFC3339Nano, q.Get("since"))
+	for _, d := range g.deliveries {
+		if string(d.Outcome) == q.Get("outcome") && (q.Get("account") == "" || deref(d.Account) == q.Get("account")) && !d.ReceivedAt.Before(since) {
+			found = append(found, d)
+		}
+	}
+	return found
+}
+
+// log adds a delivery to Gantry's log.
+func (g *receiver) log(outcome, reason string, at time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	d := api.Delivery{ID: fmt.Sprintf("01KDX3V4T8Q2M5N7P9R1S3T5%02d", len(g.deliveries)), Outcome: api.Outcome(outcome), Reason: given(reason), ReceivedAt: at}
+	if outcome == "accepted" {
+		d.Account, d.Run = new("acme"), new("01KDX3V4T8Q2M5N7P9R1S3T5V7")
+	}
+	g.deliveries = slices.Insert(g.deliveries, 0, d)
+}
+
+// finds adds a finding of the account.
+func (g *receiver) finds(kind, summary string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.findings = append(g.findings, api.Finding{Kind: kind, Summary: summary})
 }
 
 func (g *receiver) webhook(w http.ResponseWriter, r *http.Request) {

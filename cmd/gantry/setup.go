@@ -34,8 +34,14 @@ of the account's webhook secrets, and the secret header if one is configured.
 Labels that others gave the webhook stay, and stacks are never touched: which
 of them are managed is said by their own label, gantry:managed.
 
+It sends the address a signed notification that starts nothing, and refuses an
+address where something else than Gantry's webhook answers. It asks Spacelift
+what other notification policies send to the webhook. With GANTRY_TOKEN or
+GANTRY_TOKEN_FILE it looks at what Gantry took and refused.
+
 The API key must be an admin of the space. Exit codes: 0 fine, 1 an error, and
-with --check 3 when something differs.`,
+with --check 3 when something differs, 6 when nothing does, as far as it could
+be checked, but not all of it could.`,
 		Example: `  gantry setup --url https://gantry.example.com/webhook
   gantry setup --url https://gantry.example.com/webhook --yes
   gantry setup --url https://gantry.example.com/webhook --check`,
@@ -50,7 +56,7 @@ with --check 3 when something differs.`,
 	f.StringVar(&o.policy, "policy-name", deploy.DefaultName, "name of the policy; one serves several webhooks")
 	f.BoolVar(&o.sendSecrets, "send-secrets", false, "send secret and secret header even where Spacelift doesn't show that they differ")
 	f.BoolVar(&o.yes, "yes", false, "make the changes")
-	f.BoolVar(&o.check, "check", false, "change nothing and exit with 3 if something differs")
+	f.BoolVar(&o.check, "check", false, "change nothing and exit with 3 if something differs, with 6 if something could not be checked")
 	cmd.MarkFlagsMutuallyExclusive("yes", "check")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		var err error
@@ -86,26 +92,29 @@ with --check 3 when something differs.`,
 }
 
 func runSetup(ctx context.Context, api deploy.Spacelift, o setupOptions, known secrets, out io.Writer) error {
+	given := o.url
+	o.url = deploy.NormalAddress(given)
 	odd, err := webhookAddress(o.url)
 	if err != nil {
 		return err
 	}
-	wanted := deploy.Wanted{
-		Webhook: o.webhook, Policy: o.policy, Space: o.space, Endpoint: o.url, Secret: known.live[0],
-		Header: known.header, HeaderValue: known.headerValue, SendSecrets: o.sendSecrets,
+	if o.url != given {
+		odd = append(odd, "the address is used as "+o.url)
 	}
-	found, err := deploy.Look(ctx, api, wanted)
+	seen := gather(ctx, o.url, o.account) // before Gantry is sent a test
+	unasked, err := checkAnswers(ctx, o, known)
 	if err != nil {
 		return fmt.Errorf("account %s: %w", o.account, err)
 	}
-	plan, err := deploy.Compare(wanted, found)
+	plan, err := planSetup(ctx, api, o, known, seen)
 	if err != nil {
 		return fmt.Errorf("account %s: %w", o.account, err)
+	}
+	plan.Notes = append(plan.Notes, unasked...)
+	for _, text := range odd {
+		plan.Notes = append(plan.Notes, deploy.Note{Kind: noteAddress, Text: text})
 	}
 	report := setupReport{Account: o.account, Plan: plan, Applied: []string{}}
-	for _, text := range odd {
-		report.Notes = append(report.Notes, deploy.Note{Kind: noteAddress, Text: text})
-	}
 	text := out
 	if o.json {
 		text = io.Discard
@@ -117,11 +126,18 @@ func runSetup(ctx context.Context, api deploy.Spacelift, o setupOptions, known s
 			fmt.Fprintln(text, "done: "+what)
 		})
 	}
+	unchecked, refused := append(plan.Unchecked(), plan.Of(noteUnanswered)...), plan.Of(deploy.NoteRefused)
 	switch {
 	case err != nil:
 		err = fmt.Errorf("account %s: %w", o.account, err)
 	case o.check && !plan.Empty():
 		err = &exitError{exitDrift, fmt.Errorf("account %s differs from what is wanted in %d places", o.account, len(plan.Changes))}
+	case o.check && len(refused) > 0:
+		err = &exitError{exitDrift, fmt.Errorf("account %s: Gantry refuses what is sent to it; the notes say why", o.account)}
+	case o.check && len(unchecked) > 0:
+		err = &exitError{exitUnchecked, fmt.Errorf("account %s: nothing is seen to differ, but not everything could be checked: %d of the notes say what", o.account, len(unchecked))}
+	case plan.Empty() && len(unchecked) > 0:
+		fmt.Fprintln(text, "nothing to do, as far as it could be checked")
 	case plan.Empty():
 		fmt.Fprintln(text, "nothing to do")
 	case o.yes:
@@ -134,6 +150,51 @@ func runSetup(ctx context.Context, api deploy.Spacelift, o setupOptions, known s
 	}
 	return err
 }
+
+// planSetup compares the account with what is wanted. What Spacelift doesn't show
+// is judged by what Gantry took and refused.
+func planSetup(ctx context.Context, api deploy.Spacelift, o setupOptions, known secrets, seen evidence) (deploy.Plan, error) {
+	wanted := deploy.Wanted{
+		Webhook: o.webhook, Policy: o.policy, Space: o.space, Endpoint: o.url, Secret: known.live[0],
+		Header: known.header, HeaderValue: known.headerValue, SendSecrets: o.sendSecrets,
+	}
+	found, err := deploy.Look(ctx, api, wanted)
+	if err != nil {
+		return deploy.Plan{}, err
+	}
+	if found.Secret == deploy.SecretNotShown && seen.mismatch != "" {
+		found.Secret = deploy.SecretRefused
+	}
+	if seen.proves() {
+		found.Header = deploy.SecretSame
+	}
+	return deploy.Compare(wanted, found)
+}
+
+// checkAnswers asks the address whether Gantry's webhook is there. It fails where
+// something else answers; an address that can't be reached from here may be
+// reached by Spacelift, which is noted.
+func checkAnswers(ctx context.Context, o setupOptions, known secrets) ([]deploy.Note, error) {
+	r := probe(ctx, o.url, o.account, known)
+	switch r.how {
+	case answeredTaken:
+		return nil, nil
+	case answeredRefused:
+		if strings.HasSuffix(r.reason, "-mismatch") {
+			return []deploy.Note{{Kind: deploy.NoteRefused, Text: "Gantry at " + o.url + " has another configuration: " + r.text}}, nil
+		}
+		return []deploy.Note{{Kind: noteUnanswered, Text: "whether Gantry at " + o.url + " takes notifications could not be checked: " + r.text}}, nil
+	case answeredOther:
+		if there := better(ctx, o.url, o.account, known); there != "" {
+			return nil, fmt.Errorf("--url: %s is not Gantry's webhook: %s; Gantry answers at %s", o.url, r.text, there)
+		}
+		return nil, fmt.Errorf("--url: %s is not Gantry's webhook: %s; nothing is set up for an address that doesn't answer", o.url, r.text)
+	}
+	return []deploy.Note{{Kind: noteUnanswered, Text: "whether Gantry answers at " + o.url + " could not be checked from here: " + r.text}}, nil
+}
+
+// noteUnanswered is about an address that could not be asked.
+const noteUnanswered deploy.NoteKind = "unanswered"
 
 // noteAddress is about the address given, where deploy's notes are about what
 // is in Spacelift.

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gantryhq/gantry/deploy"
 	"github.com/gantryhq/gantry/spacelift"
@@ -96,6 +97,107 @@ func TestSetupCheckTellsByItsExitCode(t *testing.T) {
 	r.spacelift.RemoveAPIKey(os.Getenv("SPACELIFT_API_KEY_ID"))
 	if out, code := r.run("setup", "--url", r.gantry.url, "--check"); code != 1 {
 		t.Errorf("an error is no drift: exit code %d\n%s", code, out)
+	}
+}
+
+// What could not be checked is neither fine nor drift.
+func TestSetupCheckTellsWhatItCouldNotCheck(t *testing.T) {
+	r := newRig(t)
+	r.setUp()
+	check := func(want int, says string, args ...string) {
+		t.Helper()
+		out, code := r.run(append([]string{"setup", "--url", r.gantry.url, "--check"}, args...)...)
+		if code != want || !strings.Contains(out, says) {
+			t.Errorf("exit code %d, want %d and %q in\n%s", code, want, says, out)
+		}
+	}
+	check(0, "nothing to do")
+
+	// Another tool's update leaves the secret empty.
+	r.ok(r.spacelift.SetWebhookSecret("gantry", ""))
+	check(exitUnchecked, "gantry setup --send-secrets --yes sends it again")
+	check(exitDrift, "secret: not shown → the first one configured", "--send-secrets")
+
+	// Gantry has seen what that does.
+	r.gantry.finds("secret-mismatch", "this replica refused 5 signatures")
+	check(exitDrift, "secret: another one → the first one configured")
+	r.gantry.findings = nil
+	if out, code := r.run("setup", "--url", r.gantry.url, "--send-secrets", "--yes"); code != 0 || !strings.Contains(out, "done: updated webhook gantry") {
+		t.Errorf("exit code %d\n%s", code, out)
+	}
+	check(0, "nothing to do")
+
+	// The value of a secret header is known by what Gantry took.
+	r.withHeader()
+	r.setUp()
+	check(exitUnchecked, "the value of secret header X-Gantry-Token can't be compared")
+	t.Setenv("GANTRY_TOKEN", testToken)
+	check(exitUnchecked, "the value of secret header X-Gantry-Token can't be compared")
+	r.gantry.log("accepted", "", time.Now())
+	check(0, "nothing to do")
+	r.gantry.log("refused", "secret-header-mismatch", time.Now())
+	check(exitUnchecked, "the value of secret header X-Gantry-Token can't be compared")
+}
+
+func TestSetupWarnsOfWhatOtherPoliciesSend(t *testing.T) {
+	r := newRig(t)
+	r.setUp()
+	r.ok(r.spacelift.AddPolicy(simulator.Policy{ID: "everything", Body: everything}))
+	out, code := r.run("setup", "--url", r.gantry.url, "--check")
+	if code != 0 || !strings.Contains(out, "note: policy everything routes runs of managed stacks to webhook gantry too") {
+		t.Errorf("exit code %d\n%s", code, out)
+	}
+	r.ok(r.spacelift.AddPolicy(simulator.Policy{ID: "puts", Engine: simulator.RegoV1, Body: "package spacelift\n\nwebhook contains {\"endpoint_id\": \"gantry\", \"method\": \"PUT\"} if input.internal_error\n"}))
+	out, code = r.run("setup", "--url", r.gantry.url, "--check")
+	if code != exitDrift || !strings.Contains(out, "note: policy puts calls webhook gantry by PUT") {
+		t.Errorf("exit code %d\n%s", code, out)
+	}
+	r.as(simulator.Reader) // who may not simulate
+	if out, code = r.run("setup", "--url", r.gantry.url, "--check"); code != exitUnchecked || !strings.Contains(out, "policies everything, puts") {
+		t.Errorf("exit code %d\n%s", code, out)
+	}
+}
+
+// Nothing is written for an address at which Gantry doesn't answer, and none is
+// offered.
+func TestSetupWritesAddressesThatAnswer(t *testing.T) {
+	r := newRig(t)
+	root := strings.TrimSuffix(r.gantry.url, "/webhook")
+	for _, tt := range []struct {
+		name, url string
+		code      int
+		says      []string
+	}{
+		{"another path", root + "/hooks", 1, []string{"is not Gantry's webhook", "404", "nothing is set up for an address that doesn't answer"}},
+		{"no path", root, 1, []string{"is not Gantry's webhook", "Gantry answers at " + r.gantry.url}},
+		{"not to be reached from here", "http://127.0.0.1:1/webhook", 0, []string{"note: whether Gantry answers at http://127.0.0.1:1/webhook could not be checked from here", "connection refused"}},
+		{"another Gantry's secret", r.gantry.url, 0, []string{"note: Gantry at " + r.gantry.url + " has another configuration: a signed notification is refused as signature-mismatch"}},
+		{"a slash too many", r.gantry.url + "/", 0, []string{"note: the address is used as " + r.gantry.url + "\n", "+ webhook gantry: " + r.gantry.url + " in space root"}},
+		{"in another spelling", strings.Replace(r.gantry.url, "http://", "HTTP://", 1), 0, []string{"+ webhook gantry: " + r.gantry.url + " in space root"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if tt.name == "another Gantry's secret" {
+				t.Setenv("GANTRY_WEBHOOK_SECRET", "another")
+			}
+			out, code := r.run("setup", "--url", tt.url)
+			for _, part := range tt.says {
+				if code != tt.code || !strings.Contains(out, part) {
+					t.Errorf("exit code %d, want %d and %q in\n%s", code, tt.code, part, out)
+				}
+			}
+			if strings.Contains(out, "doesn't end in /webhook") {
+				t.Errorf("it finds fault with the address that it uses:\n%s", out)
+			}
+			if tt.code == 0 {
+				return
+			}
+			if out, code := r.run("setup", "--url", tt.url, "--yes"); code != 1 || len(r.spacelift.NamedWebhooks()) > 0 {
+				t.Errorf("with --yes: exit code %d, %d webhooks\n%s", code, len(r.spacelift.NamedWebhooks()), out)
+			}
+		})
+	}
+	if out, code := r.run("setup", "--url", r.gantry.url+"/", "--yes"); code != 0 || r.spacelift.NamedWebhooks()[0].Endpoint != r.gantry.url {
+		t.Errorf("exit code %d\n%s", code, out)
 	}
 }
 

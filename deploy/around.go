@@ -1,0 +1,75 @@
+package deploy
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// lookAround notes what others do to the notifications that Gantry gets.
+func (p *Plan) lookAround(w Wanted, f Found, hook *spacelift.NamedWebhook) {
+	gantrys := []spacelift.NamedWebhook{f.target(w)}
+	for _, other := range f.Webhooks {
+		if hook != nil && other.ID == hook.ID || !other.Enabled || !SameAddress(other.Endpoint, gantrys[0].Endpoint) {
+			continue
+		}
+		gantrys = append(gantrys, other)
+		if slices.Contains(other.Labels, WebhookLabel) {
+			p.note(NoteDouble, "webhook %s has the label %s and the same address: every notification comes twice", other.Name, WebhookLabel)
+		}
+	}
+	unasked := map[string][]string{} // policies, by why
+	var reasons []string
+	for _, policy := range f.Policies {
+		effect, asked := f.Effects[policy.ID]
+		switch {
+		case !asked:
+		case effect.Problem == "":
+			for _, to := range gantrys {
+				p.judge(policy, to, effect.Sends, w)
+			}
+		default:
+			if unasked[effect.Problem] == nil {
+				reasons = append(reasons, effect.Problem)
+			}
+			unasked[effect.Problem] = append(unasked[effect.Problem], policy.Name)
+		}
+	}
+	for _, why := range reasons {
+		p.note(NoteNotAsked, "Spacelift could not be asked whether it sends notifications to Gantry by the policies %s: %s", list(unasked[why]), why)
+	}
+}
+
+// judge notes what a policy sends to a webhook of Gantry's, beside the one
+// notification that our own is for.
+func (p *Plan) judge(policy spacelift.Policy, to spacelift.NamedWebhook, sends []Sending, w Wanted) {
+	secretHeader, noted := w.Header, map[string]bool{}
+	owed := map[string]bool{} // events that our own policy sent once
+	ours := policy.Name == w.Policy || policy.ID == w.Policy
+	note := func(kind NoteKind, about string, s Sending, format string, args ...any) {
+		if !noted[about] {
+			noted[about] = true
+			p.note(kind, "policy %s %s, such as for %s: %s", policy.Name, about, s.Event, fmt.Sprintf(format, args...))
+		}
+	}
+	for _, s := range sends {
+		if s.Webhook != to.ID {
+			continue
+		}
+		if s.Run && (!ours || owed[s.Event]) {
+			note(NoteDouble, "routes runs of managed stacks to webhook "+to.Name+" too", s, "every such notification comes twice")
+		}
+		owed[s.Event] = true
+		if s.Method != "POST" {
+			note(NoteRefused, "calls webhook "+to.Name+" by "+s.Method, s, "Gantry takes POST alone and answers 405, and ten failures in a row switch the webhook off")
+		}
+		if i := slices.IndexFunc(s.Headers, func(h string) bool { return secretHeader != "" && strings.EqualFold(h, secretHeader) }); i >= 0 {
+			note(NoteRefused, "replaces the secret header "+s.Headers[i]+" of webhook "+to.Name, s, "Gantry refuses the notification, and ten failures in a row switch the webhook off")
+		}
+		if s.Payload {
+			note(NotePayload, "sends a payload of its own to webhook "+to.Name, s, "Gantry reads Spacelift's own notification, and ignores what it can't read")
+		}
+	}
+}
