@@ -49,6 +49,9 @@ func parse(content []byte) (*yaml.Node, error) {
 	if err := decoder.Decode(&document); errors.Is(err, io.EOF) {
 		return nil, nil
 	} else if err != nil {
+		if strings.Contains(err.Error(), "unknown anchor") { // its name may be a secret
+			err = errors.New("a value begins with * and is no alias of an anchor (&); write it in quotes if it is text")
+		}
 		return nil, err
 	}
 	if err := decoder.Decode(&another); !errors.Is(err, io.EOF) {
@@ -102,7 +105,7 @@ func (f *file) text(n *yaml.Node, v reflect.Value, setting string) {
 	switch n.ShortTag() {
 	case "!!str", "!!int", "!!float", "!!bool", "!!timestamp", "!!merge":
 	default:
-		f.bad(n, setting, "YAML's tag %s changes what is written; write it in quotes, without the tag", n.Tag)
+		f.bad(n, setting, "it begins with !, which YAML takes for a tag; write it in quotes if it is text, or remove the tag")
 		return
 	}
 	if err := setText(v, n.Value); err != nil {
