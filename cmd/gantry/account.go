@@ -80,9 +80,6 @@ type secrets struct {
 }
 
 func readSecrets(a config.Account) (secrets, error) {
-	if len(a.WebhookSecretFiles) > 0 && len(a.WebhookSecrets) > 0 {
-		return secrets{}, errors.New("webhook secrets are given both directly and in files, which leaves open which one is current: give all of them in one way, the current one first")
-	}
 	found := secrets{header: a.SecretHeader}
 	quiet := slog.New(slog.DiscardHandler) // nothing is watched here
 	for _, file := range a.WebhookSecretFiles {

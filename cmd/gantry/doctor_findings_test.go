@@ -250,7 +250,7 @@ func TestDoctorFindings(t *testing.T) {
 			},
 		},
 		{
-			check: "webhook-secret", name: "which one is current is left open", want: verdictUnknown, says: "which one is current", fix: "webhook secrets",
+			check: "configuration", name: "which secret is current is left open", want: verdictFail, says: "which one is current", fix: "",
 			cause: func(h healthy) {
 				file := filepath.Join(h.t.TempDir(), "secret")
 				h.ok(os.WriteFile(file, []byte("older\n"), 0o600))

@@ -107,6 +107,9 @@ func (a Account) problems(spelt spelling, i int, before []Account) (problems []e
 	if len(a.WebhookSecrets)+len(a.WebhookSecretFiles) == 0 || slices.Contains(a.WebhookSecrets, "") {
 		bad("a webhook secret is missing or empty: without one anybody could sign. Give %s (or %s) with the secret of the webhook in Spacelift", spelt("webhookSecretFiles"), spelt("webhookSecrets"))
 	}
+	if len(a.WebhookSecrets) > 0 && len(a.WebhookSecretFiles) > 0 {
+		bad("webhook secrets are given both as text (%s) and in files (%s), which leaves open which one is current: give them all in one way", spelt("webhookSecrets"), spelt("webhookSecretFiles"))
+	}
 	if a.SecretHeader != "" && (a.SecretHeaderValue == "") == (a.SecretHeaderFile == "") {
 		bad("give one of %s and %s for the header %s", spelt("secretHeaderValue"), spelt("secretHeaderFile"), a.SecretHeader)
 	}

@@ -55,7 +55,7 @@ inbox: {linger: 5s, bodyCount: 7}
 
 func TestAccountFromTheEnvironment(t *testing.T) {
 	got, err := config.Load("", []string{
-		"GANTRY_ACCOUNT=acme", "GANTRY_WEBHOOK_SECRET=now", "GANTRY_PREVIOUS_WEBHOOK_SECRET_FILE=/run/before",
+		"GANTRY_ACCOUNT=acme", "GANTRY_WEBHOOK_SECRET_FILE=/run/now", "GANTRY_PREVIOUS_WEBHOOK_SECRET_FILE=/run/before",
 		"SPACELIFT_API_KEY_ENDPOINT=https://acme.app.spacelift.io", "SPACELIFT_API_KEY_ID=key", "SPACELIFT_API_KEY_SECRET_FILE=/run/key",
 	}, nil)
 	if err != nil {
@@ -63,7 +63,7 @@ func TestAccountFromTheEnvironment(t *testing.T) {
 	}
 	want := []config.Account{{
 		Name: "acme", Endpoint: "https://acme.app.spacelift.io", APIKeyID: "key", APIKeySecretFile: "/run/key",
-		WebhookSecrets: []string{"now"}, WebhookSecretFiles: []string{"/run/before"},
+		WebhookSecretFiles: []string{"/run/now", "/run/before"},
 	}}
 	if diff := cmp.Diff(want, got.Accounts); diff != "" {
 		t.Errorf("accounts (-want +got):\n%s", diff)
