@@ -68,6 +68,11 @@ func TestHouseRules(t *testing.T) {
 					t.Errorf("%s: %s is not a problem document", name, status)
 				}
 			}
+			if op.RequestBody != nil && strings.HasPrefix(path, "/v1/") {
+				if schema := op.RequestBody.Value.Content["application/json"].Schema.Value; schema.AdditionalProperties.Has == nil || *schema.AdditionalProperties.Has {
+					t.Errorf("%s: its body takes members that it does not list; write additionalProperties: false", name)
+				}
+			}
 			if op.RequestBody != nil && len(op.RequestBody.Value.Content["application/json"].Examples) == 0 {
 				t.Errorf("%s: its body has no example", name)
 			}

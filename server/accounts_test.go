@@ -76,7 +76,9 @@ func TestAccountsWithoutReconcile(t *testing.T) {
 func TestReconcileIsOverdue(t *testing.T) {
 	r := newRig(t, reconciling)
 	old := time.Now().Add(-7 * time.Minute).UTC().Truncate(time.Second)
-	r.temporal.reports = map[spacelift.Account]workflows.ReconcileReport{"acme": {At: old}, "globex": {At: old.Add(5 * time.Minute)}}
+	r.temporal.reports = map[spacelift.Account]workflows.ReconcileReport{
+		"acme": {At: old, Outcome: workflows.ReconcileDone}, "globex": {At: old.Add(5 * time.Minute), Outcome: workflows.ReconcileDone},
+	}
 	accounts := r.accounts()
 	if len(accounts[0].Findings) != 1 || accounts[0].Findings[0].Kind != "reconcile-overdue" || !accounts[0].Findings[0].Since.Equal(old) {
 		t.Errorf("findings %+v, want that Reconcile is overdue since %s", accounts[0].Findings, old)

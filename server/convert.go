@@ -18,7 +18,7 @@ import (
 func toAPIRun(s workflows.RunStatus) api.Run {
 	r := api.Run{
 		Account: string(s.Run.Account), Stack: string(s.Run.Stack), Run: string(s.Run.Run),
-		Type: string(s.Type), State: string(s.State), StateVersion: s.StateVersion, Phase: api.Phase(s.Phase),
+		Type: string(s.Type), State: string(s.State), StateVersion: s.StateVersion, Phase: toAPIPhase(s.Phase),
 		Managed: s.Managed, Labels: s.Labels, Policy: toAPIPolicy(s.Policy), Outcome: nonEmpty(s.Outcome),
 		Branch: nonEmpty(s.Branch), TriggeredBy: nonEmpty(s.TriggeredBy), URL: nonEmpty(s.URL), StackName: nonEmpty(s.StackName),
 		StartedAt: s.StartedAt,
@@ -96,13 +96,9 @@ func toAPIRunSummary(e *workflowpb.WorkflowExecutionInfo) (api.RunSummary, error
 		return api.RunSummary{}, fmt.Errorf("execution %q is not that of a run", id)
 	}
 	attrs := e.GetSearchAttributes()
-	phase := api.Phase(keyword(attrs, workflows.AttrPhase.GetName()))
-	if phase == "" {
-		phase = api.PhaseQueued
-	}
 	r := api.RunSummary{
 		Account: parts[1], Stack: parts[2], Run: parts[3],
-		State: keyword(attrs, workflows.AttrRunState.GetName()), Type: keyword(attrs, workflows.AttrRunType.GetName()), Phase: phase,
+		State: keyword(attrs, workflows.AttrRunState.GetName()), Type: keyword(attrs, workflows.AttrRunType.GetName()), Phase: toAPIPhase(workflows.Phase(keyword(attrs, workflows.AttrPhase.GetName()))),
 		StartedAt: e.GetStartTime().AsTime(),
 		Execution: api.Execution{WorkflowID: id, TemporalRunID: e.GetExecution().GetRunId(), Status: e.GetStatus().String()},
 	}

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"encoding/base64"
 	"fmt"
 	"strings"
@@ -15,7 +16,7 @@ import (
 
 func toAPIChain(s workflows.ChainStatus) api.Chain {
 	c := api.Chain{
-		Account: string(s.Root.Account), Stack: string(s.Root.Stack), Run: string(s.Root.Run), Phase: api.ChainPhase(s.Phase), Summary: s.Summary,
+		Account: string(s.Root.Account), Stack: string(s.Root.Stack), Run: string(s.Root.Run), Phase: toAPIChainPhase(s.Phase), Summary: s.Summary,
 		StartedAt: s.StartedAt, HeldSince: nonZero(s.HeldSince), GivesUpAt: nonZero(s.GivesUpAt), EndedAt: nonZero(s.EndedAt),
 		Nodes: make([]api.ChainNode, len(s.Nodes)), Edges: make([]api.ChainEdge, len(s.Edges)), Timeline: make([]api.ChainEntry, len(s.Timeline)),
 	}
@@ -34,6 +35,12 @@ func toAPIChain(s workflows.ChainStatus) api.Chain {
 		}
 	}
 	return c
+}
+
+// toAPIChainPhase returns the phase of a chain, which moves until its execution
+// says something else.
+func toAPIChainPhase(p workflows.ChainPhase) api.ChainPhase {
+	return api.ChainPhase(cmp.Or(p, workflows.ChainMoving))
 }
 
 func toAPIChainRefs(refs []workflows.ChainRef) []api.ChainRef {
@@ -87,7 +94,7 @@ func toAPIChainSummary(e *workflowpb.WorkflowExecutionInfo) (api.ChainSummary, e
 	attrs := e.GetSearchAttributes()
 	c := api.ChainSummary{
 		Account: parts[1], Stack: keyword(attrs, workflows.AttrStack.GetName()), Run: parts[2],
-		Phase: api.ChainPhase(keyword(attrs, workflows.AttrPhase.GetName())), StartedAt: e.GetStartTime().AsTime(),
+		Phase: toAPIChainPhase(workflows.ChainPhase(keyword(attrs, workflows.AttrPhase.GetName()))), StartedAt: e.GetStartTime().AsTime(),
 		Execution: api.Execution{WorkflowID: id, TemporalRunID: e.GetExecution().GetRunId(), Status: e.GetStatus().String()},
 	}
 	if e.GetCloseTime() != nil {

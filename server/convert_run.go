@@ -1,13 +1,34 @@
 package server
 
 import (
+	"cmp"
+
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/workflows"
 )
 
+// toAPIWaitingFor converts the reason why a run waits. A run that waits for nothing
+// outside waits for Gantry itself.
 func toAPIWaitingFor(w workflows.WaitingFor) *api.WaitingFor {
-	return &api.WaitingFor{What: string(w.What), Reason: w.Reason, Since: w.Since, Until: nonZero(w.Until), Who: nonEmpty(w.Who), Next: nonEmpty(w.Next)}
+	return &api.WaitingFor{
+		What: string(cmp.Or(w.What, workflows.WaitGantry)), Reason: w.Reason, Since: w.Since, Until: nonZero(w.Until), Who: nonEmpty(w.Who), Next: nonEmpty(w.Next),
+	}
+}
+
+// toAPIPhase returns the phase of a run, which is queued until its execution says
+// something else.
+func toAPIPhase(p workflows.Phase) api.Phase { return api.Phase(cmp.Or(p, workflows.PhaseQueued)) }
+
+// toAPIUnblock lists the people who can move a run on. It leaves out entries without any.
+func toAPIUnblock(all []workflows.Unblock) []api.Unblock {
+	list := []api.Unblock{}
+	for _, u := range all {
+		if u.Who != "" {
+			list = append(list, api.Unblock{Who: u.Who, How: cmp.Or(u.How, "wait")})
+		}
+	}
+	return list
 }
 
 func toAPIApprovals(a workflows.Approvals) *api.Approvals {
@@ -41,7 +62,7 @@ func toAPIRetryState(r *workflows.Retry) *api.RetryState {
 	if r == nil {
 		return nil
 	}
-	return &api.RetryState{Attempt: r.Attempt, Of: r.Of, At: r.At, By: nonEmpty(r.By), New: nonEmpty(string(r.As.Run)), Reason: r.Reason}
+	return &api.RetryState{Attempt: r.Attempt, Of: r.Of, At: r.At, By: nonEmpty(r.By), New: nonEmpty(string(r.As.Run)), Reason: cmp.Or(r.Reason, "Gantry retried it")}
 }
 
 func toAPIRetryOf(r *workflows.RetryOf) *api.RetryOf {
@@ -59,17 +80,14 @@ func toAPIRetry(ref spacelift.RunRef, outcome workflows.RetryRunOutcome) api.Ret
 func toAPIExplanation(e workflows.Explanation) api.Explanation {
 	a := api.Explanation{
 		Account: string(e.Run.Account), Stack: string(e.Run.Stack), Run: string(e.Run.Run), State: nonEmpty(string(e.State)),
-		Phase: api.Phase(e.Phase), Summary: e.Summary, Chains: toAPIChainRefs(e.Chains), Followers: followers(e.Followers),
-		Unblock: make([]api.Unblock, len(e.Unblock)), Next: make([]api.NextStep, len(e.Next)), Rules: make([]api.Rule, len(e.Rules)),
+		Phase: toAPIPhase(e.Phase), Summary: e.Summary, Chains: toAPIChainRefs(e.Chains), Followers: followers(e.Followers),
+		Unblock: toAPIUnblock(e.Unblock), Next: make([]api.NextStep, len(e.Next)), Rules: make([]api.Rule, len(e.Rules)),
 	}
 	if e.WaitingFor != nil {
 		a.WaitingFor = toAPIWaitingFor(*e.WaitingFor)
 	}
 	if e.Approvals != nil {
 		a.Approvals = toAPIApprovals(*e.Approvals)
-	}
-	for i, u := range e.Unblock {
-		a.Unblock[i] = api.Unblock{Who: u.Who, How: u.How}
 	}
 	for i, n := range e.Next {
 		a.Next[i] = api.NextStep{At: nonZero(n.At), What: n.What}

@@ -20,6 +20,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	"github.com/gantryhq/gantry/gen/api"
+	"github.com/gantryhq/gantry/policy"
 	"github.com/gantryhq/gantry/server"
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/workflows"
@@ -39,6 +40,7 @@ var (
 func asking() workflows.RunStatus {
 	return workflows.RunStatus{
 		Run: theRun, Type: "TRACKED", State: "UNCONFIRMED", StateVersion: 5, Phase: workflows.PhaseWaiting, Managed: true, StartedAt: planned,
+		Policy: ordinaryPolicy(),
 		Approvals: &workflows.Approvals{Needed: 2, Given: 1, Group: "platform", Excluded: []string{"jdoe"}, Decided: []workflows.Decided{
 			{Verdict: workflows.Approve, By: "Ann", Note: "fine", At: planned, State: "UNCONFIRMED", StateVersion: 5},
 		}},
@@ -47,6 +49,11 @@ func asking() workflows.RunStatus {
 			{Verdict: workflows.Approve, By: "Ann", Note: "fine", At: planned, State: "UNCONFIRMED", StateVersion: 5},
 		},
 	}
+}
+
+// ordinaryPolicy is that of a stack with no label but gantry:managed.
+func ordinaryPolicy() policy.Policy {
+	return (*policy.Rules)(nil).Resolve([]string{spacelift.LabelManaged})
 }
 
 // counts lets every update count.

@@ -49,7 +49,7 @@ func TestARunThatIsRetried(t *testing.T) {
 	r := newRig(t)
 	at := planned.Add(time.Minute)
 	r.temporal.set(workflows.RunStatus{
-		Run: theRun, State: "FAILED", Phase: workflows.PhaseRetrying, StartedAt: planned,
+		Run: theRun, State: "FAILED", Phase: workflows.PhaseRetrying, StartedAt: planned, Policy: ordinaryPolicy(),
 		WaitingFor: &workflows.WaitingFor{What: workflows.WaitRetry, Reason: "it is tried again", Since: planned, Until: at},
 		Gate:       &policy.Gate{Open: true, At: planned},
 		Failure:    &workflows.Failure{Cause: policy.CauseCapacity, Phase: "PLANNING", Evidence: "429 Too Many Requests", Source: "log"},
@@ -132,7 +132,7 @@ func TestTimeline(t *testing.T) {
 	}
 
 	// What comes in between pages neither repeats entries nor loses any.
-	late := workflows.TimelineEntry{At: planned, Kind: workflows.KindEvent, Summary: "late"}
+	late := workflows.TimelineEntry{At: planned, Kind: workflows.KindEvent, Source: "webhook", Summary: "late"}
 	if diff := cmp.Diff(append(everything(0, 10, 1), "late"), r.pages("?pageSize=4", func(page int) {
 		s := story(10)
 		s.Timeline = append(append([]workflows.TimelineEntry{late}, s.Timeline...), late)

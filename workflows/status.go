@@ -113,6 +113,7 @@ const (
 	WaitAnswer    Wait = "answer"    // of Spacelift's API
 	WaitGate      Wait = "gate"      // to open: a window, or the end of a freeze
 	WaitRetry     Wait = "retry"     // for the time of the next attempt
+	WaitGantry    Wait = "gantry"    // at work itself, such as looking why the run failed
 )
 
 // Failure is why a run failed, as far as Spacelift tells.

@@ -247,9 +247,18 @@ func (e *executions) ListWorkflow(_ context.Context, req *workflowservice.ListWo
 	defer e.mu.Unlock()
 	page := &workflowservice.ListWorkflowExecutionsResponse{}
 	if strings.Contains(req.GetQuery(), workflows.RolloutType) {
-		for id := range e.chains {
+		for id, chain := range e.chains {
+			listed := map[string]*commonpb.Payload{}
+			for name, value := range map[string]string{workflows.AttrStack.GetName(): string(chain.Root.Stack), workflows.AttrPhase.GetName(): string(chain.Phase)} {
+				attr, err := converter.GetDefaultDataConverter().ToPayload(value)
+				if err != nil {
+					return nil, err
+				}
+				listed[name] = attr
+			}
 			page.Executions = append(page.Executions, &workflowpb.WorkflowExecutionInfo{
 				Execution: &commonpb.WorkflowExecution{WorkflowId: id}, StartTime: timestamppb.New(began),
+				SearchAttributes: &commonpb.SearchAttributes{IndexedFields: listed},
 			})
 		}
 		return page, nil

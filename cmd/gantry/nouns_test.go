@@ -82,7 +82,7 @@ func TestChains(t *testing.T) {
 	if wish := wishes[len(wishes)-1].Args[0].(workflows.StopChain); wish.By != "otto" {
 		t.Errorf("stops %+v", wish)
 	}
-	r.wants([]string{"01ROOT\n"}, "__complete", "chains", "show", "")
+	r.wants([]string{"01ROOT\tnetwork-prod held\n"}, "__complete", "chains", "show", "")
 }
 
 func TestDeliveries(t *testing.T) {

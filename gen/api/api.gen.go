@@ -382,8 +382,8 @@ type ChainSummary struct {
 	// Run The run that began it, by which it is named.
 	Run string `json:"run"`
 
-	// Stack Stack of the run that began it.
-	Stack string `json:"stack"`
+	// Stack Stack of the run that began it; missing until its execution has said so.
+	Stack string `json:"stack,omitempty"`
 
 	// StartedAt When it began.
 	StartedAt time.Time `json:"startedAt"`
@@ -596,7 +596,7 @@ type Explanation struct {
 	// Summary What it waits for, or how it ended, in one sentence.
 	Summary string `json:"summary"`
 
-	// Unblock Who can do what to move it on.
+	// Unblock Who can do what to move it on; may be empty.
 	Unblock []Unblock `json:"unblock"`
 
 	// WaitingFor What a run is waiting for; missing when it waits for nothing.
@@ -1213,8 +1213,8 @@ type Run struct {
 	// StartedAt When Gantry began to manage the run.
 	StartedAt time.Time `json:"startedAt"`
 
-	// State State of a run as Spacelift spells it; states Gantry has not heard of are passed through.
-	State RunState `json:"state"`
+	// State State of the run; missing until Gantry has learned its first one, `stateVersion` is 0 then.
+	State RunState `json:"state,omitempty"`
 
 	// StateVersion Ordinal of the state within the run, from 0.
 	StateVersion int `json:"stateVersion"`
@@ -1228,8 +1228,8 @@ type Run struct {
 	// TriggeredBy Missing for a push; else a login, `api::<key>`, or the id of an upstream stack.
 	TriggeredBy *string `json:"triggeredBy,omitempty"`
 
-	// Type Type of a run as Spacelift spells it; types Gantry has not heard of are passed through.
-	Type RunType `json:"type"`
+	// Type Type of the run; missing until Gantry has learned its first state.
+	Type RunType `json:"type,omitempty"`
 
 	// URL The run in Spacelift's user interface.
 	URL *string `json:"url,omitempty"`
@@ -1275,11 +1275,11 @@ type RunSummary struct {
 	// StartedAt When Gantry began to manage it.
 	StartedAt time.Time `json:"startedAt"`
 
-	// State State of a run as Spacelift spells it; states Gantry has not heard of are passed through.
-	State RunState `json:"state"`
+	// State State of the run; missing until Gantry has learned its first one.
+	State RunState `json:"state,omitempty"`
 
-	// Type Type of a run as Spacelift spells it; types Gantry has not heard of are passed through.
-	Type RunType `json:"type"`
+	// Type Type of the run; missing until Gantry has learned its first state.
+	Type RunType `json:"type,omitempty"`
 }
 
 // RunType Type of a run as Spacelift spells it; types Gantry has not heard of are passed through.
@@ -1416,7 +1416,7 @@ type WaitingFor struct {
 	// Until Until when at most, where that is known.
 	Until *time.Time `json:"until,omitempty"`
 
-	// What What it waits for, as a word: `spacelift` (to go on), `person` (to decide), `labels` (to be mended), `answer` (of Spacelift), `gate` (a window or the end of a freeze), `retry` (the time of the next try).
+	// What What it waits for, as a word: `spacelift` (to go on), `person` (to decide), `labels` (to be mended), `answer` (of Spacelift), `gate` (a window or the end of a freeze), `retry` (the time of the next try), `gantry` (Gantry itself is at work, such as looking why the run failed).
 	What string `json:"what"`
 
 	// Who Who can unblock it.
@@ -1481,6 +1481,11 @@ type Unavailable = Problem
 //
 // Examples: {"detail":"there is no such delivery on this replica; it may have been trimmed from the log","status":404,"title":"There is no such thing","type":"urn:gantry:problem:not-found"}
 type Unprocessable = Problem
+
+// UnsupportedMediaType A problem document (RFC 9457).
+//
+// Examples: {"detail":"there is no such delivery on this replica; it may have been trimmed from the log","status":404,"title":"There is no such thing","type":"urn:gantry:problem:not-found"}
+type UnsupportedMediaType = Problem
 
 // ListChainsParams defines parameters for ListChains.
 type ListChainsParams struct {

@@ -338,8 +338,8 @@ type ClientInterface interface {
 
 	// ListDeliveries List what arrived at the webhook
 	//
-	// Every request to `/webhook`, newest first, also ignored and refused ones, within the log's budgets.
-	// Filters combine with *and*. The log is this replica's own.
+	// Every request to `/webhook`, newest first, also ignored and refused ones, within the log's budgets, unless it was
+	// for an account that Gantry no longer serves. Filters combine with *and*. The log is this replica's own.
 	//
 	// Corresponds with GET /v1/deliveries (the `ListDeliveries` operationId).
 	ListDeliveries(ctx context.Context, params *ListDeliveriesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -371,8 +371,8 @@ type ClientInterface interface {
 
 	// ListRuns List managed runs
 	//
-	// Runs that Gantry manages or has managed, newest first, for as long as Temporal keeps their executions.
-	// Filters combine with *and*.
+	// Runs that Gantry manages or has managed, newest first, for as long as Temporal keeps their executions: those
+	// of the accounts that Gantry serves, and of no other in the same namespace of Temporal. Filters combine with *and*.
 	//
 	// Corresponds with GET /v1/runs (the `ListRuns` operationId).
 	ListRuns(ctx context.Context, params *ListRunsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -387,6 +387,8 @@ type ClientInterface interface {
 	// when the webhook's *retry on failure* is on.
 	//
 	// A repeat of the same run, `stateVersion` and `state` is a `duplicate`.
+	//
+	// With a slash at its end, `/webhook/` is the same.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -403,6 +405,8 @@ type ClientInterface interface {
 	// when the webhook's *retry on failure* is on.
 	//
 	// A repeat of the same run, `stateVersion` and `state` is a `duplicate`.
+	//
+	// With a slash at its end, `/webhook/` is the same.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -917,8 +921,8 @@ func (c *Client) ListTimeline(ctx context.Context, account AccountPath, stack St
 
 // ListDeliveries List what arrived at the webhook
 //
-// Every request to `/webhook`, newest first, also ignored and refused ones, within the log's budgets.
-// Filters combine with *and*. The log is this replica's own.
+// Every request to `/webhook`, newest first, also ignored and refused ones, within the log's budgets, unless it was
+// for an account that Gantry no longer serves. Filters combine with *and*. The log is this replica's own.
 //
 // Corresponds with GET /v1/deliveries (the `ListDeliveries` operationId).
 func (c *Client) ListDeliveries(ctx context.Context, params *ListDeliveriesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -990,8 +994,8 @@ func (c *Client) RedeliverDead(ctx context.Context, params *RedeliverDeadParams,
 
 // ListRuns List managed runs
 //
-// Runs that Gantry manages or has managed, newest first, for as long as Temporal keeps their executions.
-// Filters combine with *and*.
+// Runs that Gantry manages or has managed, newest first, for as long as Temporal keeps their executions: those
+// of the accounts that Gantry serves, and of no other in the same namespace of Temporal. Filters combine with *and*.
 //
 // Corresponds with GET /v1/runs (the `ListRuns` operationId).
 func (c *Client) ListRuns(ctx context.Context, params *ListRunsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1016,6 +1020,8 @@ func (c *Client) ListRuns(ctx context.Context, params *ListRunsParams, reqEditor
 // when the webhook's *retry on failure* is on.
 //
 // A repeat of the same run, `stateVersion` and `state` is a `duplicate`.
+//
+// With a slash at its end, `/webhook/` is the same.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1042,6 +1048,8 @@ func (c *Client) ReceiveNotificationWithBody(ctx context.Context, contentType st
 // when the webhook's *retry on failure* is on.
 //
 // A repeat of the same run, `stateVersion` and `state` is a `duplicate`.
+//
+// With a slash at its end, `/webhook/` is the same.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2900,8 +2908,8 @@ type ClientWithResponsesInterface interface {
 
 	// ListDeliveriesWithResponse List what arrived at the webhook
 	//
-	// Every request to `/webhook`, newest first, also ignored and refused ones, within the log's budgets.
-	// Filters combine with *and*. The log is this replica's own.
+	// Every request to `/webhook`, newest first, also ignored and refused ones, within the log's budgets, unless it was
+	// for an account that Gantry no longer serves. Filters combine with *and*. The log is this replica's own.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -2941,8 +2949,8 @@ type ClientWithResponsesInterface interface {
 
 	// ListRunsWithResponse List managed runs
 	//
-	// Runs that Gantry manages or has managed, newest first, for as long as Temporal keeps their executions.
-	// Filters combine with *and*.
+	// Runs that Gantry manages or has managed, newest first, for as long as Temporal keeps their executions: those
+	// of the accounts that Gantry serves, and of no other in the same namespace of Temporal. Filters combine with *and*.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -2960,6 +2968,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// A repeat of the same run, `stateVersion` and `state` is a `duplicate`.
 	//
+	// With a slash at its end, `/webhook/` is the same.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /webhook (the `ReceiveNotification` operationId).
@@ -2975,6 +2985,8 @@ type ClientWithResponsesInterface interface {
 	// when the webhook's *retry on failure* is on.
 	//
 	// A repeat of the same run, `stateVersion` and `state` is a `duplicate`.
+	//
+	// With a slash at its end, `/webhook/` is the same.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3409,6 +3421,8 @@ type SkipChainStackResponse struct {
 	ApplicationProblemJSON404 *NotFound
 	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
 	ApplicationProblemJSON409 *Conflict
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *UnsupportedMediaType
 	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
 	ApplicationProblemJSON422 *Unprocessable
 	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
@@ -3447,6 +3461,11 @@ func (r SkipChainStackResponse) GetApplicationProblemJSON404() *NotFound {
 // GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
 func (r SkipChainStackResponse) GetApplicationProblemJSON409() *Conflict {
 	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r SkipChainStackResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
+	return r.ApplicationProblemJSON415
 }
 
 // GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
@@ -3513,6 +3532,8 @@ type StopChainResponse struct {
 	ApplicationProblemJSON404 *NotFound
 	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
 	ApplicationProblemJSON409 *Conflict
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *UnsupportedMediaType
 	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
 	ApplicationProblemJSON422 *Unprocessable
 	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
@@ -3551,6 +3572,11 @@ func (r StopChainResponse) GetApplicationProblemJSON404() *NotFound {
 // GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
 func (r StopChainResponse) GetApplicationProblemJSON409() *Conflict {
 	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r StopChainResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
+	return r.ApplicationProblemJSON415
 }
 
 // GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
@@ -3712,6 +3738,8 @@ type DeclareFreezeResponse struct {
 	ApplicationProblemJSON404 *NotFound
 	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
 	ApplicationProblemJSON409 *Conflict
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *UnsupportedMediaType
 	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
 	ApplicationProblemJSON422 *Unprocessable
 	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
@@ -3752,6 +3780,11 @@ func (r DeclareFreezeResponse) GetApplicationProblemJSON404() *NotFound {
 // GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
 func (r DeclareFreezeResponse) GetApplicationProblemJSON409() *Conflict {
 	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r DeclareFreezeResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
+	return r.ApplicationProblemJSON415
 }
 
 // GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
@@ -3818,6 +3851,8 @@ type LiftFreezeResponse struct {
 	ApplicationProblemJSON404 *NotFound
 	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
 	ApplicationProblemJSON409 *Conflict
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *UnsupportedMediaType
 	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
 	ApplicationProblemJSON422 *Unprocessable
 	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
@@ -3856,6 +3891,11 @@ func (r LiftFreezeResponse) GetApplicationProblemJSON404() *NotFound {
 // GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
 func (r LiftFreezeResponse) GetApplicationProblemJSON409() *Conflict {
 	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r LiftFreezeResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
+	return r.ApplicationProblemJSON415
 }
 
 // GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
@@ -4192,6 +4232,8 @@ type DecideRunResponse struct {
 	ApplicationProblemJSON404 *NotFound
 	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
 	ApplicationProblemJSON409 *Conflict
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *UnsupportedMediaType
 	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
 	ApplicationProblemJSON422 *Unprocessable
 	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
@@ -4230,6 +4272,11 @@ func (r DecideRunResponse) GetApplicationProblemJSON404() *NotFound {
 // GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
 func (r DecideRunResponse) GetApplicationProblemJSON409() *Conflict {
 	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r DecideRunResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
+	return r.ApplicationProblemJSON415
 }
 
 // GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
@@ -4485,6 +4532,8 @@ type RetryRunResponse struct {
 	ApplicationProblemJSON404 *NotFound
 	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
 	ApplicationProblemJSON409 *Conflict
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *UnsupportedMediaType
 	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
 	ApplicationProblemJSON422 *Unprocessable
 	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
@@ -4528,6 +4577,11 @@ func (r RetryRunResponse) GetApplicationProblemJSON404() *NotFound {
 // GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
 func (r RetryRunResponse) GetApplicationProblemJSON409() *Conflict {
 	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r RetryRunResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
+	return r.ApplicationProblemJSON415
 }
 
 // GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
@@ -4594,6 +4648,8 @@ type StopRunResponse struct {
 	ApplicationProblemJSON404 *NotFound
 	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
 	ApplicationProblemJSON409 *Conflict
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *UnsupportedMediaType
 	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
 	ApplicationProblemJSON422 *Unprocessable
 	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
@@ -4632,6 +4688,11 @@ func (r StopRunResponse) GetApplicationProblemJSON404() *NotFound {
 // GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
 func (r StopRunResponse) GetApplicationProblemJSON409() *Conflict {
 	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r StopRunResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
+	return r.ApplicationProblemJSON415
 }
 
 // GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
@@ -4779,6 +4840,8 @@ type ListDeliveriesResponse struct {
 	ApplicationProblemJSON401 *Unauthenticated
 	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
 	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 }
@@ -4801,6 +4864,11 @@ func (r ListDeliveriesResponse) GetApplicationProblemJSON401() *Unauthenticated 
 // GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
 func (r ListDeliveriesResponse) GetApplicationProblemJSON403() *Forbidden {
 	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r ListDeliveriesResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
@@ -5109,6 +5177,8 @@ type ListRunsResponse struct {
 	ApplicationProblemJSON401 *Unauthenticated
 	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
 	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
 	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
 	ApplicationProblemJSON503 *Unavailable
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
@@ -5135,6 +5205,11 @@ func (r ListRunsResponse) GetApplicationProblemJSON401() *Unauthenticated {
 // GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
 func (r ListRunsResponse) GetApplicationProblemJSON403() *Forbidden {
 	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r ListRunsResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
 }
 
 // GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
@@ -5697,8 +5772,8 @@ func (c *ClientWithResponses) ListTimelineWithResponse(ctx context.Context, acco
 
 // ListDeliveriesWithResponse List what arrived at the webhook
 //
-// Every request to `/webhook`, newest first, also ignored and refused ones, within the log's budgets.
-// Filters combine with *and*. The log is this replica's own.
+// Every request to `/webhook`, newest first, also ignored and refused ones, within the log's budgets, unless it was
+// for an account that Gantry no longer serves. Filters combine with *and*. The log is this replica's own.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5762,8 +5837,8 @@ func (c *ClientWithResponses) RedeliverDeadWithResponse(ctx context.Context, par
 
 // ListRunsWithResponse List managed runs
 //
-// Runs that Gantry manages or has managed, newest first, for as long as Temporal keeps their executions.
-// Filters combine with *and*.
+// Runs that Gantry manages or has managed, newest first, for as long as Temporal keeps their executions: those
+// of the accounts that Gantry serves, and of no other in the same namespace of Temporal. Filters combine with *and*.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5787,6 +5862,8 @@ func (c *ClientWithResponses) ListRunsWithResponse(ctx context.Context, params *
 //
 // A repeat of the same run, `stateVersion` and `state` is a `duplicate`.
 //
+// With a slash at its end, `/webhook/` is the same.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /webhook (the `ReceiveNotification` operationId).
@@ -5808,6 +5885,8 @@ func (c *ClientWithResponses) ReceiveNotificationWithBodyWithResponse(ctx contex
 // when the webhook's *retry on failure* is on.
 //
 // A repeat of the same run, `stateVersion` and `state` is a `duplicate`.
+//
+// With a slash at its end, `/webhook/` is the same.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -6217,6 +6296,13 @@ func ParseSkipChainStackResponse(rsp *http.Response) (*SkipChainStackResponse, e
 		}
 		response.ApplicationProblemJSON409 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest UnsupportedMediaType
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
 		var dest Unprocessable
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -6311,6 +6397,13 @@ func ParseStopChainResponse(rsp *http.Response) (*StopChainResponse, error) {
 			return nil, err
 		}
 		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest UnsupportedMediaType
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
 		var dest Unprocessable
@@ -6488,6 +6581,13 @@ func ParseDeclareFreezeResponse(rsp *http.Response) (*DeclareFreezeResponse, err
 		}
 		response.ApplicationProblemJSON409 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest UnsupportedMediaType
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
 		var dest Unprocessable
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -6592,6 +6692,13 @@ func ParseLiftFreezeResponse(rsp *http.Response) (*LiftFreezeResponse, error) {
 			return nil, err
 		}
 		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest UnsupportedMediaType
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
 		var dest Unprocessable
@@ -6931,6 +7038,13 @@ func ParseDecideRunResponse(rsp *http.Response) (*DecideRunResponse, error) {
 		}
 		response.ApplicationProblemJSON409 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest UnsupportedMediaType
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
 		var dest Unprocessable
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -7205,6 +7319,13 @@ func ParseRetryRunResponse(rsp *http.Response) (*RetryRunResponse, error) {
 		}
 		response.ApplicationProblemJSON409 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest UnsupportedMediaType
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
 		var dest Unprocessable
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -7299,6 +7420,13 @@ func ParseStopRunResponse(rsp *http.Response) (*StopRunResponse, error) {
 			return nil, err
 		}
 		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest UnsupportedMediaType
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
 		var dest Unprocessable
@@ -7461,6 +7589,13 @@ func ParseListDeliveriesResponse(rsp *http.Response) (*ListDeliveriesResponse, e
 			return nil, err
 		}
 		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem
@@ -7738,6 +7873,13 @@ func ParseListRunsResponse(rsp *http.Response) (*ListRunsResponse, error) {
 			return nil, err
 		}
 		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
 		var dest Unavailable
