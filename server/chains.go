@@ -20,7 +20,7 @@ func (h *handlers) ListChains(ctx context.Context, req genserver.ListChainsReque
 	if err != nil {
 		return nil, err
 	}
-	page, err := h.listExecutions(ctx, workflows.RolloutType, []filter{
+	page, next, err := h.listExecutions(ctx, workflows.RolloutType, []filter{
 		{"account", workflows.AttrAccount.GetName(), string(account.Name)},
 		{"stack", workflows.AttrStack.GetName(), deref(req.Params.Stack)},
 		{"phase", workflows.AttrPhase.GetName(), string(deref(req.Params.Phase))},
@@ -28,7 +28,7 @@ func (h *handlers) ListChains(ctx context.Context, req genserver.ListChainsReque
 	if err != nil {
 		return nil, fmt.Errorf("list chains: %w", err)
 	}
-	list, err := toAPIChainList(page)
+	list, err := toAPIChainList(page, next)
 	if err != nil {
 		return nil, fmt.Errorf("list chains: %w", err)
 	}

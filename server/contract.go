@@ -5,13 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"unicode"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
 	"github.com/getkin/kin-openapi/routers"
-	middleware "github.com/oapi-codegen/nethttp-middleware"
+	"github.com/getkin/kin-openapi/routers/gorillamux"
 
 	"github.com/gantryhq/gantry/gen/api"
 	genserver "github.com/gantryhq/gantry/gen/server"
@@ -23,8 +24,9 @@ const roleExtension = "x-gantry-role"
 
 // contract checks requests against the OpenAPI document.
 type contract struct {
-	validate func(http.Handler) http.Handler
+	router   routers.Router
 	roles    map[string]Role // by operation, as the generated code spells it
+	unrouted http.HandlerFunc
 }
 
 // loadContract reads the document. Its version is set to 3.0.3 in this copy
@@ -41,24 +43,59 @@ func loadContract(unrouted http.HandlerFunc) (*contract, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &contract{
-		roles: roles,
-		validate: middleware.OapiRequestValidatorWithOptions(doc, &middleware.Options{
-			DoNotValidateServers: true,
-			Options: openapi3filter.Options{
-				AuthenticationFunc:  openapi3filter.NoopAuthenticationFunc, // tokens are checked before
-				MultiError:          true,
-				SkipSettingDefaults: true,
-			},
-			ErrorHandlerWithOpts: func(_ context.Context, err error, w http.ResponseWriter, r *http.Request, _ middleware.ErrorHandlerOpts) {
-				if errors.Is(err, routers.ErrPathNotFound) || errors.Is(err, routers.ErrMethodNotAllowed) {
-					unrouted(w, r)
-					return
-				}
-				writeProblem(w, validationProblem(err))
-			},
-		}),
-	}, nil
+	router, err := gorillamux.NewRouter(doc)
+	if err != nil {
+		return nil, fmt.Errorf("route by the contract: %w", err)
+	}
+	return &contract{router: router, roles: roles, unrouted: unrouted}, nil
+}
+
+// validate refuses requests that do not fit the contract.
+func (c *contract) validate(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		route, params, err := c.router.FindRoute(r)
+		if err != nil {
+			c.unrouted(w, r)
+			return
+		}
+		if p, ok := checkRequest(r, route, params); !ok {
+			writeProblem(w, p)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// checkRequest compares a request with its operation. It is not ok, with the
+// problem to answer, when the two differ. The validator of the library knows
+// nothing of parameters that the operation does not have, and reads the first of
+// two that are the same, so those are compared here.
+func checkRequest(r *http.Request, route *routers.Route, path map[string]string) (p api.Problem, ok bool) {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return badQuery(r.URL.RawQuery), false
+	}
+	if p, ok := checkBody(r, route.Operation); !ok {
+		return p, false
+	}
+	wrong := append(wrongQuery(query, route.Operation.Parameters), wrongHeaders(r.Header, route.Operation.Parameters)...)
+	err = openapi3filter.ValidateRequest(r.Context(), &openapi3filter.RequestValidationInput{
+		Request: r, PathParams: path, QueryParams: query, Route: route,
+		Options: &openapi3filter.Options{
+			AuthenticationFunc:  openapi3filter.NoopAuthenticationFunc, // tokens are checked before
+			MultiError:          true,
+			SkipSettingDefaults: true,
+		},
+	})
+	for _, e := range each(err) {
+		wrong = append(wrong, placesOf(e)...)
+	}
+	if len(wrong) == 0 {
+		return api.Problem{}, true
+	}
+	p = badRequest(namesPlaces)
+	p.Errors = wrong
+	return p, false
 }
 
 // rolesOf reads each operation's role. An operation under /v1 without one is a
@@ -101,21 +138,11 @@ func (c *contract) authorize(next genserver.StrictHandlerFunc, operation string)
 	}
 }
 
-// validationProblem names each place of a request that does not fit. The
-// validator's own text is not passed on: it quotes schemas and values.
-func validationProblem(err error) api.Problem {
-	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return problem(http.StatusRequestEntityTooLarge, "body-too-large", "The body is too large", fmt.Sprintf("the body has more than %d bytes", tooLarge.Limit))
-	}
-	p := badRequest("the request does not fit the contract; errors names each place, /docs shows the contract")
-	for _, e := range each(err) {
-		p.Errors = append(p.Errors, placesOf(e)...)
-	}
-	return p
-}
-
 // each returns the errors of a MultiError, or the one error itself.
 func each(err error) []error {
+	if err == nil {
+		return nil
+	}
 	many, ok := err.(openapi3.MultiError) //nolint:errorlint // those that are wrapped belong to one place
 	if !ok {
 		return []error{err}
@@ -128,6 +155,7 @@ func each(err error) []error {
 }
 
 // placesOf names what one error is about: a parameter, or places in the body.
+// The validator's own text is not passed on: it quotes schemas and values.
 func placesOf(err error) []api.ProblemError {
 	request, ok := errors.AsType[*openapi3filter.RequestError](err)
 	if !ok {

@@ -1,13 +1,11 @@
 package server
 
 import (
-	"encoding/base64"
 	"fmt"
 	"strings"
 
 	commonpb "go.temporal.io/api/common/v1"
 	workflowpb "go.temporal.io/api/workflow/v1"
-	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/converter"
 
 	"github.com/gantryhq/gantry/gen/api"
@@ -71,12 +69,9 @@ func toAPITimelineEntry(e workflows.TimelineEntry) api.TimelineEntry {
 	return entry
 }
 
-func toAPIRunList(page *workflowservice.ListWorkflowExecutionsResponse) (api.RunList, error) {
-	list := api.RunList{Runs: make([]api.RunSummary, len(page.GetExecutions()))}
-	if t := page.GetNextPageToken(); len(t) > 0 {
-		list.NextPageToken = new(base64.RawURLEncoding.EncodeToString(t))
-	}
-	for i, e := range page.GetExecutions() {
+func toAPIRunList(page []*workflowpb.WorkflowExecutionInfo, nextPageToken *string) (api.RunList, error) {
+	list := api.RunList{Runs: make([]api.RunSummary, len(page)), NextPageToken: nextPageToken}
+	for i, e := range page {
 		run, err := toAPIRunSummary(e)
 		if err != nil {
 			return api.RunList{}, err

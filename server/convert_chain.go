@@ -2,12 +2,10 @@ package server
 
 import (
 	"cmp"
-	"encoding/base64"
 	"fmt"
 	"strings"
 
 	workflowpb "go.temporal.io/api/workflow/v1"
-	"go.temporal.io/api/workflowservice/v1"
 
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/spacelift"
@@ -68,12 +66,9 @@ func followers(stacks []spacelift.StackID) []string {
 	return words(stacks)
 }
 
-func toAPIChainList(page *workflowservice.ListWorkflowExecutionsResponse) (api.ChainList, error) {
-	list := api.ChainList{Chains: make([]api.ChainSummary, len(page.GetExecutions()))}
-	if t := page.GetNextPageToken(); len(t) > 0 {
-		list.NextPageToken = new(base64.RawURLEncoding.EncodeToString(t))
-	}
-	for i, e := range page.GetExecutions() {
+func toAPIChainList(page []*workflowpb.WorkflowExecutionInfo, nextPageToken *string) (api.ChainList, error) {
+	list := api.ChainList{Chains: make([]api.ChainSummary, len(page)), NextPageToken: nextPageToken}
+	for i, e := range page {
 		chain, err := toAPIChainSummary(e)
 		if err != nil {
 			return api.ChainList{}, err

@@ -14,15 +14,22 @@ import (
 // ListDeliveries lists what arrived at the webhook.
 func (h *handlers) ListDeliveries(ctx context.Context, req genserver.ListDeliveriesRequestObject) (genserver.ListDeliveriesResponseObject, error) {
 	p := req.Params
-	found, next, err := h.inbox.List(ctx, inbox.Filter{
+	filter := inbox.Filter{
 		Outcome: inbox.Outcome(deref(p.Outcome)), Forwarding: inbox.Forwarding(deref(p.Forwarding)), Reason: deref(p.Reason),
 		Account: spacelift.Account(deref(p.Account)), Stack: spacelift.StackID(deref(p.Stack)), Run: spacelift.RunID(deref(p.Run)),
 		Since: deref(p.Since), Until: deref(p.Until),
-	}, pageSize(p.PageSize), deref(p.PageToken))
+	}
+	listing := listingOf("deliveries", string(filter.Outcome), string(filter.Forwarding), filter.Reason,
+		string(filter.Account), string(filter.Stack), string(filter.Run), filter.Since.UTC().String(), filter.Until.UTC().String())
+	place, err := listing.place(p.PageToken)
+	if err != nil {
+		return nil, err
+	}
+	found, next, err := h.inbox.List(ctx, filter, pageSize(p.PageSize), place)
 	if err != nil {
 		return nil, fmt.Errorf("list deliveries: %w", err)
 	}
-	list := api.DeliveryList{Deliveries: make([]api.Delivery, len(found)), NextPageToken: nonEmpty(next)}
+	list := api.DeliveryList{Deliveries: make([]api.Delivery, len(found)), NextPageToken: listing.token(next)}
 	for i, d := range found {
 		list.Deliveries[i] = toAPIDelivery(d)
 	}

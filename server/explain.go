@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"encoding/base64"
 	"fmt"
 	"strconv"
 	"strings"
@@ -36,7 +35,7 @@ func (h *handlers) ListTimeline(ctx context.Context, req genserver.ListTimelineR
 	if err != nil {
 		return nil, err
 	}
-	page, err := pageOfTimeline(status.Timeline, deref(req.Params.Kind), pageSize(req.Params.PageSize), deref(req.Params.PageToken))
+	page, err := pageOfTimeline(ref, status.Timeline, deref(req.Params.Kind), pageSize(req.Params.PageSize), req.Params.PageToken)
 	if err != nil {
 		return nil, err
 	}
@@ -46,8 +45,13 @@ func (h *handlers) ListTimeline(ctx context.Context, req genserver.ListTimelineR
 // pageOfTimeline cuts a page out of a timeline. A page token names the last
 // entry that was shown, by its place and its content: when entries were put in
 // before it or dropped since, it is found where it stands now.
-func pageOfTimeline(all []workflows.TimelineEntry, kind string, size int, token string) (api.Timeline, error) {
-	from, err := afterTimelineToken(all, token)
+func pageOfTimeline(run spacelift.RunRef, all []workflows.TimelineEntry, kind string, size int, token *string) (api.Timeline, error) {
+	listing := listingOf("timeline", run.String(), kind)
+	place, err := listing.place(token)
+	if err != nil {
+		return api.Timeline{}, err
+	}
+	from, err := afterEntry(all, place)
 	if err != nil {
 		return api.Timeline{}, err
 	}
@@ -58,7 +62,7 @@ func pageOfTimeline(all []workflows.TimelineEntry, kind string, size int, token 
 			continue
 		}
 		if len(page.Entries) == size {
-			page.NextPageToken = new(timelineToken(all, last))
+			page.NextPageToken = listing.token(strconv.Itoa(last) + "." + entryDigest(all[last]))
 			break
 		}
 		page.Entries = append(page.Entries, toAPITimelineEntry(all[i]))
@@ -67,20 +71,15 @@ func pageOfTimeline(all []workflows.TimelineEntry, kind string, size int, token 
 	return page, nil
 }
 
-func timelineToken(all []workflows.TimelineEntry, i int) string {
-	return base64.RawURLEncoding.EncodeToString([]byte(strconv.Itoa(i) + "." + entryDigest(all[i])))
-}
-
-// afterTimelineToken returns the index behind the entry that a token names.
-func afterTimelineToken(all []workflows.TimelineEntry, token string) (int, error) {
-	if token == "" {
+// afterEntry returns the index behind the entry that a page token names.
+func afterEntry(all []workflows.TimelineEntry, place string) (int, error) {
+	if place == "" {
 		return 0, nil
 	}
-	text, err := base64.RawURLEncoding.DecodeString(token)
-	place, entry, ok := strings.Cut(string(text), ".")
-	at, notNumber := strconv.Atoi(place)
-	if err != nil || !ok || notNumber != nil || at < 0 {
-		return 0, &refusal{badRequest("pageToken is not one this API gave; leave it out to start from the oldest")}
+	index, entry, ok := strings.Cut(place, ".")
+	at, err := strconv.Atoi(index)
+	if err != nil || !ok || at < 0 {
+		return 0, badPageToken("is none that this API gave; leave it out to start from the first page")
 	}
 	// Whatever was put in, the nearest one is the one that was shown.
 	for distance := range max(len(all), at+1) {

@@ -32,11 +32,18 @@ func problem(status int, kind, title, detail string) api.Problem {
 }
 
 func badRequest(detail string) api.Problem {
-	return problem(http.StatusBadRequest, "bad-request", "The request does not fit the contract", detail)
+	return problem(http.StatusBadRequest, "bad-request", "Invalid request", detail)
 }
+
+// namesPlaces is the detail of a bad request whose errors name each place.
+const namesPlaces = "errors names each place that does not fit; /docs shows the contract"
 
 func notFound(detail string) api.Problem {
 	return problem(http.StatusNotFound, "not-found", "There is no such thing", detail)
+}
+
+func bodyTooLarge(detail string) api.Problem {
+	return problem(http.StatusRequestEntityTooLarge, reasonBodyTooLarge, "Body too large", detail)
 }
 
 // internalProblem is the answer to every error nobody planned for. It carries
@@ -78,7 +85,7 @@ func problemOf(err error) (api.Problem, time.Duration) {
 	case errors.Is(err, inbox.ErrNotFound):
 		return notFound("there is no such delivery on this replica; it may have been trimmed from the log"), 0
 	case errors.Is(err, inbox.ErrBadPageToken):
-		return badRequest("pageToken is not one this API gave; leave it out to start from the newest"), 0
+		return problemOf(badPageToken("is none that this API gave; leave it out to start from the first page"))
 	case errors.Is(err, inbox.ErrNotRedeliverable):
 		return problem(http.StatusConflict, "not-redeliverable", "This delivery can't be forwarded",
 			"it was not accepted, so there is no event to forward"), 0
@@ -87,7 +94,7 @@ func problemOf(err error) (api.Problem, time.Duration) {
 		return notFound("Gantry has no execution for this run: it never heard of it, the stack is not managed, or Temporal's retention has passed"), 0
 	}
 	if _, ok := errors.AsType[*serviceerror.InvalidArgument](err); ok {
-		return badRequest("Temporal refused the filter or the page token; leave pageToken out to start from the newest"), 0
+		return badRequest("Temporal refused a filter or the page token; leave pageToken out to start from the first page"), 0
 	}
 	if temporalAway(err) {
 		return problem(http.StatusServiceUnavailable, "temporal-unavailable", "Temporal did not answer",

@@ -31,13 +31,13 @@ func refusedByExecution(e *temporal.ApplicationError) (p api.Problem, ok bool) {
 	case workflows.ErrTypeNotEntitled:
 		return problem(http.StatusForbidden, "not-entitled", "Others decide about this run", e.Message()), true
 	case workflows.ErrTypeSelfApproval:
-		return problem(http.StatusForbidden, "self-approval", "Somebody else must approve this run", e.Message()), true
+		return problem(http.StatusForbidden, "self-approval", "You can't approve your own run", e.Message()), true
 	case workflows.ErrTypeAlreadyDecided:
 		return problem(http.StatusConflict, "already-decided", "You have decided so already", e.Message()), true
 	case workflows.ErrTypeStalePlan:
 		return problem(http.StatusConflict, "stale-plan", "There is another plan now", e.Message()), true
 	case workflows.ErrTypeNothingToRevoke:
-		return problem(http.StatusConflict, "nothing-to-revoke", "There is no approval of yours to take back", e.Message()), true
+		return problem(http.StatusConflict, "nothing-to-revoke", "Nothing to revoke", e.Message()), true
 	case workflows.ErrTypeTooLate:
 		return problem(http.StatusConflict, "too-late", "It is too late for this decision", e.Message()), true
 	case workflows.ErrTypeNotStoppable:
@@ -49,7 +49,7 @@ func refusedByExecution(e *temporal.ApplicationError) (p api.Problem, ok bool) {
 	case workflows.ErrTypeUnknownFreeze:
 		return unknownFreeze(e.Message()), true
 	case workflows.ErrTypeNotInChain:
-		return problem(http.StatusConflict, "not-in-chain", "The stack is not part of this chain", e.Message()), true
+		return problem(http.StatusConflict, "not-in-chain", "Stack outside the chain", e.Message()), true
 	case workflows.ErrTypeNotSkippable:
 		return problem(http.StatusConflict, "not-skippable", "The stack can't be skipped now", e.Message()), true
 	case workflows.ErrTypeBadFreeze:
@@ -87,7 +87,7 @@ func problemOfRun(err error) (p api.Problem, retryAfter time.Duration, ok bool) 
 		return keyReused(), 0, true
 	case errors.Is(err, errTooManyStreams):
 		return problem(http.StatusTooManyRequests, "too-many-streams", "Too many streams are open",
-			"this replica serves no more streams; ask for the run itself, or come back later"), retryStream, true
+			"ask for the run itself, or come back later"), retryStream, true
 	}
 	return api.Problem{}, 0, false
 }
@@ -124,5 +124,5 @@ func keyReused() api.Problem {
 }
 
 func unknownFreeze(detail string) api.Problem {
-	return problem(http.StatusNotFound, "unknown-freeze", "There is no such freeze", detail)
+	return problem(http.StatusNotFound, "unknown-freeze", "Unknown freeze", detail)
 }

@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"encoding/base64"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,8 +18,6 @@ import (
 // temporalTimeout bounds one call to Temporal on behalf of a caller.
 const temporalTimeout = 10 * time.Second
 
-const defaultPageSize = 50
-
 // GetRun asks the run's execution for its status.
 func (h *handlers) GetRun(ctx context.Context, req genserver.GetRunRequestObject) (genserver.GetRunResponseObject, error) {
 	ref, err := runRef(req.Account, req.Stack, req.Run)
@@ -36,22 +33,15 @@ func (h *handlers) GetRun(ctx context.Context, req genserver.GetRunRequestObject
 
 // ListRuns lists executions from Temporal's visibility store.
 func (h *handlers) ListRuns(ctx context.Context, req genserver.ListRunsRequestObject) (genserver.ListRunsResponseObject, error) {
-	page, err := h.listExecutions(ctx, workflows.ManageRunType, runFilters(req.Params), req.Params.PageSize, req.Params.PageToken)
+	page, next, err := h.listExecutions(ctx, workflows.ManageRunType, runFilters(req.Params), req.Params.PageSize, req.Params.PageToken)
 	if err != nil {
 		return nil, fmt.Errorf("list runs: %w", err)
 	}
-	list, err := toAPIRunList(page)
+	list, err := toAPIRunList(page, next)
 	if err != nil {
 		return nil, fmt.Errorf("list runs: %w", err)
 	}
 	return genserver.ListRuns200JSONResponse(list), nil
-}
-
-func pageSize(asked *int) int {
-	if asked == nil {
-		return defaultPageSize
-	}
-	return *asked
 }
 
 // runFilters are what a list of runs is filtered by.
@@ -69,31 +59,32 @@ func runFilters(p api.ListRunsParams) []filter {
 // others continued as new, or took a run for ended that goes on.
 func (h *handlers) listExecutions(
 	ctx context.Context, workflowType string, filters []filter, size *int, pageToken *string,
-) (*workflowservice.ListWorkflowExecutionsResponse, error) {
-	token, err := base64.RawURLEncoding.DecodeString(deref(pageToken))
-	if err != nil {
-		return nil, &refusal{badRequest("pageToken is not one this API gave; leave it out to start from the newest")}
-	}
+) (executions []*workflowpb.WorkflowExecutionInfo, nextPageToken *string, err error) {
 	query, err := visibilityQuery(workflowType, filters)
 	if err != nil {
-		return nil, &refusal{badRequest(err.Error())}
+		return nil, nil, err
+	}
+	listing := listingOf(query)
+	token, err := listing.place(pageToken)
+	if err != nil {
+		return nil, nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, temporalTimeout)
 	defer cancel()
 	page, err := h.temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
-		PageSize: int32(pageSize(size)), NextPageToken: token, Query: query,
+		PageSize: int32(pageSize(size)), NextPageToken: []byte(token), Query: query,
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	listed := map[string]bool{}
-	page.Executions = slices.DeleteFunc(page.GetExecutions(), func(e *workflowpb.WorkflowExecutionInfo) bool {
+	executions = slices.DeleteFunc(page.GetExecutions(), func(e *workflowpb.WorkflowExecutionInfo) bool {
 		id := e.GetExecution().GetWorkflowId()
 		again := listed[id]
 		listed[id] = true
 		return again
 	})
-	return page, nil
+	return executions, listing.token(string(page.GetNextPageToken())), nil
 }
 
 // filter narrows a list down to what carries a search attribute; empty does not.
@@ -109,7 +100,9 @@ func visibilityQuery(workflowType string, filters []filter) (string, error) {
 			continue
 		}
 		if strings.ContainsAny(f.value, `'"\`) || strings.ContainsFunc(f.value, func(r rune) bool { return r < ' ' }) {
-			return "", fmt.Errorf("%s holds a quote, a backslash or a control character, which no %s has", f.parameter, f.parameter)
+			p := badRequest(namesPlaces)
+			p.Errors = append(p.Errors, parameterError(f.parameter, "holds a quote, a backslash or a control character, which no "+f.parameter+" has"))
+			return "", &refusal{p}
 		}
 		query = append(query, fmt.Sprintf("%s = '%s'", f.attribute, f.value))
 	}

@@ -120,7 +120,8 @@ func TestListRuns(t *testing.T) {
 			Status:    enums.WORKFLOW_EXECUTION_STATUS_COMPLETED, StartTime: timestamppb.New(started.Add(-time.Minute)),
 		}},
 	}
-	w := r.get("/v1/runs?account=acme&stack=network-prod&state=FINISHED&phase=done&pageSize=2", viewerToken)
+	const filters = "account=acme&stack=network-prod&state=FINISHED&phase=done"
+	w := r.get("/v1/runs?"+filters+"&pageSize=2", viewerToken)
 	if w.Code != http.StatusOK {
 		t.Fatalf("%d %s", w.Code, w.Body)
 	}
@@ -140,7 +141,7 @@ func TestListRuns(t *testing.T) {
 	if r.temporal.asked.GetQuery() != query || r.temporal.asked.GetPageSize() != 2 {
 		t.Errorf("asked Temporal for %q by %d", r.temporal.asked.GetQuery(), r.temporal.asked.GetPageSize())
 	}
-	r.get("/v1/runs?pageToken="+*got.NextPageToken, viewerToken)
+	r.get("/v1/runs?"+filters+"&pageToken="+*got.NextPageToken, viewerToken)
 	if string(r.temporal.asked.GetNextPageToken()) != "\x00more" {
 		t.Errorf("the page token came back as %q", r.temporal.asked.GetNextPageToken())
 	}

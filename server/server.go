@@ -235,8 +235,8 @@ func unrouted(routes chi.Routes) http.HandlerFunc {
 		}
 		methods := strings.Join(allowed, ", ")
 		w.Header().Set("Allow", methods)
-		writeProblem(w, problem(http.StatusMethodNotAllowed, "method-not-allowed", "This method is not allowed here",
-			r.Method+" is not allowed on "+r.URL.Path+"; allowed: "+methods))
+		writeProblem(w, problem(http.StatusMethodNotAllowed, "method-not-allowed", "Method not allowed",
+			r.URL.Path+" takes "+methods))
 	}
 }
 
@@ -251,9 +251,8 @@ func (h *handlers) unreadable(w http.ResponseWriter, r *http.Request, err error)
 
 // unbindable answers a parameter that could not be decoded.
 func (h *handlers) unbindable(w http.ResponseWriter, _ *http.Request, err error) {
-	p := badRequest("a parameter can't be read")
+	p := badRequest(namesPlaces)
 	if e, ok := errors.AsType[*genserver.InvalidParamFormatError](err); ok {
-		p = badRequest("the parameter " + e.ParamName + " can't be read")
 		p.Errors = append(p.Errors, parameterError(e.ParamName, "does not have the form the contract asks for"))
 	}
 	writeProblem(w, p)

@@ -221,7 +221,7 @@ func notAuthentic(reason, detail string) *refused {
 }
 
 func tooLarge() *refused {
-	return &refused{reasonBodyTooLarge, problem(http.StatusRequestEntityTooLarge, reasonBodyTooLarge, "The body is too large", "a notification has at most 1 MiB")}
+	return &refused{reasonBodyTooLarge, bodyTooLarge("a notification has at most 1 MiB")}
 }
 
 // refuse answers a request that was not let in. Beyond what its source may
@@ -233,7 +233,7 @@ func (g *gate) refuse(w http.ResponseWriter, r *http.Request, req *request, why 
 	if wait := g.refusals.spend(req.delivery.Source); wait > 0 {
 		g.metrics.refused.WithLabelValues(reasonTooMany).Inc()
 		writeProblemAfter(w, problem(http.StatusTooManyRequests, reasonTooMany, "Too many requests that are not authentic",
-			"this source sent too many unauthentic requests; the last one: "+why.reason), wait)
+			"the last one: "+why.reason+"; requests that are signed correctly are never slowed down"), wait)
 		return
 	}
 	g.metrics.refused.WithLabelValues(why.reason).Inc()

@@ -177,7 +177,7 @@ func tokenOf(ctx context.Context) Token {
 // authenticate lets requests with a known token through.
 func (k *keyring) authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		p, ok := k.find(r.Header.Get("Authorization"))
+		p, ok := k.find(r.Header.Values("Authorization"))
 		if !ok {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="gantry"`)
 			writeProblem(w, problem(http.StatusUnauthorized, "unauthenticated", "No valid token came with the request",
@@ -189,8 +189,12 @@ func (k *keyring) authenticate(next http.Handler) http.Handler {
 }
 
 // find compares with every token, so that its time says nothing of which fits.
-func (k *keyring) find(authorization string) (principal, bool) {
-	scheme, token, ok := strings.Cut(authorization, " ")
+// With two headers it is unclear which one counts, so neither does.
+func (k *keyring) find(authorization []string) (principal, bool) {
+	if len(authorization) != 1 {
+		return principal{}, false
+	}
+	scheme, token, ok := strings.Cut(authorization[0], " ")
 	if !ok || !strings.EqualFold(scheme, "Bearer") {
 		return principal{}, false
 	}

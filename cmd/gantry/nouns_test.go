@@ -47,7 +47,7 @@ func TestFreezes(t *testing.T) {
 	if list := printed[api.FreezeList](t, r.wants(nil, "freezes", "list", "-o", "json")); len(list.Freezes) != 1 {
 		t.Errorf("left %v", list.Freezes)
 	}
-	r.refused(exitRefused, []string{"There is no such freeze"}, "freezes", "lift", "x")
+	r.refused(exitRefused, []string{"Unknown freeze"}, "freezes", "lift", "x")
 	r.refused(1, []string{"--until", "tomorrow"}, "freezes", "declare", "--reason", "x", "--until", "tomorrow")
 	r.refused(1, []string{"reason"}, "freezes", "declare")
 }

@@ -32,7 +32,7 @@ func TestRunsList(t *testing.T) {
 	if list := printed[api.RunList](t, r.wants(nil, "runs", "list", "--limit", "1", "-o", "json")); len(list.Runs) != 1 || list.NextPageToken == nil {
 		t.Errorf("one of two is %+v", list)
 	}
-	r.refused(exitRefused, []string{"The request does not fit the contract", "phase:"}, "runs", "list", "--phase", "asleep")
+	r.refused(exitRefused, []string{"Invalid request", "phase:"}, "runs", "list", "--phase", "asleep")
 }
 
 // A limit above what Gantry gives at once is read page by page.
@@ -157,9 +157,9 @@ func TestRefusedDecisions(t *testing.T) {
 	r.executions.decided = func(client.UpdateWorkflowOptions) (workflows.RunStatus, error) {
 		return workflows.RunStatus{}, sdk.NewNonRetryableApplicationError("ann wrote the commit", workflows.ErrTypeSelfApproval, nil)
 	}
-	r.refused(exitRefused, []string{"Somebody else must approve this run: ann wrote the commit"}, "runs", "approve", theRunName)
+	r.refused(exitRefused, []string{"You can't approve your own run: ann wrote the commit"}, "runs", "approve", theRunName)
 	r.refused(exitRefused, []string{"The token's role does not allow this", "approver"}, "runs", "stop", theRunName)
-	r.refused(exitRefused, []string{"does not fit the contract", "note"}, "runs", "reject", theRunName, "--note", strings.Repeat("x", 1001))
+	r.refused(exitRefused, []string{"Invalid request", "note"}, "runs", "reject", theRunName, "--note", strings.Repeat("x", 1001))
 }
 
 // What may have counted is sent again under the same key, and counts once.

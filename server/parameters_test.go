@@ -1,0 +1,187 @@
+package server_test
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"go.temporal.io/api/workflowservice/v1"
+
+	"github.com/gantryhq/gantry/gen/api"
+	"github.com/gantryhq/gantry/openapi"
+)
+
+// named returns what a problem says of a parameter, and fails if it does not name
+// it.
+func named(t *testing.T, p api.Problem, parameter string) string {
+	t.Helper()
+	for _, e := range p.Errors {
+		if e.Parameter != nil && *e.Parameter == parameter {
+			return e.Detail
+		}
+	}
+	t.Errorf("it does not name %s: %s", parameter, show(p))
+	return ""
+}
+
+// A filter with a typing error must not select everything.
+func TestQueriesThatDoNotFit(t *testing.T) {
+	for query, want := range map[string]struct{ parameter, says string }{
+		"stak=app-prod":              {"stak", "is stack meant?"},
+		"Stack=app-prod":             {"Stack", "is stack meant?"},
+		"stacks=app-prod":            {"stacks", "is stack meant?"},
+		"page_size=10":               {"page_size", "is pageSize meant?"},
+		"limit=10":                   {"limit", "this takes account, stack, state, phase, pageSize, pageToken"},
+		"=x":                         {"", "is no parameter"},
+		"stack=a&stack=b":            {"stack", "more than once"},
+		"pageSize=1&pageSize=2":      {"pageSize", "more than once"},
+		"stack=":                     {"stack", "minimum"},
+		"state=":                     {"state", "minimum"},
+		"phase=":                     {"phase", ""},
+		"pageToken=":                 {"pageToken", "minimum"},
+		"stack=a;b":                  {"stack", "%3B"},
+		"stack=%zz":                  {"stack", "%25"},
+		"stack=a&state=FINISHED;x=y": {"state", "%3B"},
+	} {
+		t.Run(query, func(t *testing.T) {
+			r := newRig(t)
+			p := wantProblem(t, r.get("/v1/runs?"+query, viewerToken), http.StatusBadRequest, "bad-request")
+			if got := named(t, p, want.parameter); !strings.Contains(got, want.says) {
+				t.Errorf("it says %q of %s, want %q", got, want.parameter, want.says)
+			}
+			if r.temporal.asked != nil {
+				t.Errorf("Temporal was asked for %s", r.temporal.asked.GetQuery())
+			}
+		})
+	}
+	// Each is named, and operations without any take none.
+	r := newRig(t)
+	p := wantProblem(t, r.get("/v1/runs?stak=a&pagesize=2&phase=asleep", viewerToken), http.StatusBadRequest, "bad-request")
+	for _, name := range []string{"stak", "pagesize", "phase"} {
+		named(t, p, name)
+	}
+	p = wantProblem(t, r.get("/v1/accounts?account=acme", viewerToken), http.StatusBadRequest, "bad-request")
+	if says := named(t, p, "account"); !strings.Contains(says, "takes none") {
+		t.Errorf("it says %q", says)
+	}
+}
+
+// TestEveryOperationKnowsItsParameters walks the contract.
+func TestEveryOperationKnowsItsParameters(t *testing.T) {
+	r := newRig(t)
+	walked := 0
+	for path, item := range contractOf(t).Paths.Map() {
+		if !strings.HasPrefix(path, "/v1/") {
+			continue
+		}
+		for method, op := range item.Operations() {
+			w := r.send(method, filled(path, "acme")+"?nonsense=1", exampleBody(t, op), "Authorization", "Bearer "+operatorToken, "Content-Type", "application/json")
+			named(t, wantProblem(t, w, http.StatusBadRequest, "bad-request"), "nonsense")
+			walked++
+		}
+	}
+	if walked < 20 {
+		t.Errorf("only %d operations were asked", walked)
+	}
+	if len(r.temporal.updates) != 0 || r.temporal.asks != 0 {
+		t.Error("something of it reached Temporal")
+	}
+}
+
+func contractOf(t *testing.T) *openapi3.T {
+	t.Helper()
+	doc, err := openapi3.NewLoader().LoadFromData(openapi.Document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return doc
+}
+
+// filled fills in the path of an operation.
+func filled(path, account string) string {
+	return strings.NewReplacer("{account}", account, "{stack}", "network-prod", "{run}", string(theRun.Run),
+		"{freeze}", "01KDX4A7B3C5D7E9F1G3H5J7K9", "{delivery}", "01KDX4A7B3C5D7E9F1G3H5J7K9").Replace(path)
+}
+
+func TestBodiesThatDoNotFit(t *testing.T) {
+	send := func(path, contentType, body string) (*rig, string) {
+		t.Helper()
+		r := newRig(t)
+		r.temporal.update = counts
+		w := r.send(http.MethodPost, path, body, "Authorization", "Bearer "+operatorToken, "Content-Type", contentType)
+		if len(r.temporal.updates) != 0 {
+			t.Errorf("%s: it was sent", body)
+		}
+		p := decode[api.Problem](t, w)
+		return r, strings.TrimPrefix(p.Type, "urn:gantry:problem:") + ": " + *p.Detail
+	}
+	const asJSON = "application/json"
+	for name, tt := range map[string]struct{ path, contentType, body, want string }{
+		"a verdict and its opposite": {decisions, asJSON, `{"verdict":"approve","verdict":"reject"}`, `bad-request: the body has "verdict" more than once`},
+		"deeper inside":              {freezes, asJSON, `{"reason":"x","stacks":[{"a":1,"a":2}]}`, `bad-request: the body has "a" more than once`},
+		"two values":                 {decisions, asJSON, `{"verdict":"approve"}{"verdict":"reject"}`, "bad-request: the body is more than one JSON value"},
+		"something behind it":        {decisions, asJSON, `{"verdict":"approve"} and so on`, "bad-request: the body is more than one JSON value"},
+		"cut off":                    {decisions, asJSON, `{"verdict":`, "bad-request: the body can't be read: it is not JSON"},
+		"nested without end":         {decisions, asJSON, strings.Repeat("[", 100_000), "bad-request: the body is nested deeper"},
+		"a form":                     {decisions, "application/x-www-form-urlencoded", "verdict=approve", "unsupported-media-type: send JSON"},
+		"JSON that says nothing":     {decisions, "", approve, "unsupported-media-type: send JSON"},
+		"JSON that says text":        {decisions, "text/plain", approve, "unsupported-media-type: send JSON"},
+		"where none is taken":        {"/v1/redeliveries", asJSON, `{"account":"acme"}`, "bad-request: this takes no body"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, got := send(tt.path, tt.contentType, tt.body); !strings.HasPrefix(got, tt.want) {
+				t.Errorf("answered %s, want %s", got, tt.want)
+			}
+		})
+	}
+	r := newRig(t)
+	r.temporal.update = counts
+	if w := r.send(http.MethodPost, decisions, approve, "Authorization", "Bearer "+approverToken, "Content-Type", "application/json; charset=utf-8"); w.Code != http.StatusOK {
+		t.Errorf("JSON with a charset: %d %s", w.Code, w.Body)
+	}
+}
+
+func TestKeysThatAreTwo(t *testing.T) {
+	r := newRig(t)
+	r.temporal.update = counts
+	p := wantProblem(t, r.post(approverToken, decisions, approve, append(keyed("a"), keyed("b")...)...), http.StatusBadRequest, "bad-request")
+	if says := named(t, p, "Idempotency-Key"); !strings.Contains(says, "more than once") || len(r.temporal.updates) != 0 {
+		t.Errorf("it says %q, sent %v", says, r.temporal.updates)
+	}
+}
+
+// A page token means nothing in another list, nor with other filters.
+func TestPageTokensOfOtherLists(t *testing.T) {
+	r := chainRig(t)
+	r.temporal.set(story(10))
+	r.temporal.list = &workflowservice.ListWorkflowExecutionsResponse{NextPageToken: []byte("more")}
+	for range 2 {
+		r.receipt(example(t, "run_tracked_queued"))
+	}
+	lists := []string{
+		"/v1/runs?pageSize=1", "/v1/runs?pageSize=1&stack=app-prod", "/v1/runs?pageSize=1&account=acme", "/v1/accounts/acme/chains?pageSize=1",
+		"/v1/accounts/globex/chains?pageSize=1", "/v1/deliveries?pageSize=1", "/v1/deliveries?pageSize=1&account=acme",
+		runPath + "/timeline?pageSize=1", runPath + "/timeline?pageSize=1&kind=decision",
+	}
+	for _, first := range lists {
+		list := decode[struct{ NextPageToken string }](t, r.get(first, viewerToken))
+		if list.NextPageToken == "" {
+			t.Fatalf("%s has no next page", first)
+		}
+		token := "&pageToken=" + url.QueryEscape(list.NextPageToken)
+		if w := r.get(first+token, viewerToken); w.Code != http.StatusOK {
+			t.Errorf("the next page of %s: %d %s", first, w.Code, w.Body)
+		}
+		for _, other := range lists {
+			if other == first {
+				continue
+			}
+			p := wantProblem(t, r.get(other+token, viewerToken), http.StatusBadRequest, "bad-request")
+			if says := named(t, p, "pageToken"); !strings.Contains(says, "other filters") {
+				t.Errorf("%s with a token of %s: %s", other, first, says)
+			}
+		}
+	}
+}
