@@ -88,7 +88,7 @@ func TestWhatIsNotThere(t *testing.T) {
 	wantProblem(t, r.send(http.MethodGet, "/nowhere", ""), http.StatusNotFound, "not-found")
 	wantProblem(t, r.get("/v1/nowhere", viewerToken), http.StatusNotFound, "not-found")
 	wantProblem(t, r.get("/v1/deliveries/01KDX4A7B3C5D7E9F1G3H5J7K9", viewerToken), http.StatusNotFound, "not-found")
-	for path, allow := range map[string]string{"/webhook": "POST", "/v1/runs": "GET", "/v1/redeliveries": "POST"} {
+	for path, allow := range map[string]string{"/webhook": "POST", "/v1/runs": "GET, HEAD", "/v1/redeliveries": "POST"} {
 		w := r.send(http.MethodDelete, path, "", "Authorization", "Bearer "+viewerToken)
 		wantProblem(t, w, http.StatusMethodNotAllowed, "method-not-allowed")
 		if got := w.Header().Get("Allow"); got != allow {

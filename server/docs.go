@@ -40,7 +40,8 @@ var inlineScript = regexp.MustCompile(`(?s)<script>(.*?)</script>`)
 
 func newDocs() (*docs, error) {
 	ui := v5emb.NewHandlerWithConfig(swgui.Config{
-		Title: "Gantry", SwaggerJSON: "/openapi.yaml", BasePath: "/docs/",
+		// Addresses are relative to the page, because Gantry does not know its path prefix.
+		Title: "Gantry", SwaggerJSON: "../openapi.yaml", BasePath: "docs/", InternalBasePath: "/docs/",
 		AppendHead: template.HTML("<style>\n" + docsStyle + "</style>"), //nolint:gosec // it is our own
 		SettingsUI: map[string]string{
 			"tryItOutEnabled": "true", "displayRequestDuration": "true", "defaultModelsExpandDepth": "1",
@@ -76,12 +77,18 @@ func (*renderedPage) Header() http.Header { return http.Header{} }
 func (*renderedPage) WriteHeader(int)     {}
 
 func (d *docs) mount(r chi.Router) {
-	for _, method := range []string{http.MethodGet, http.MethodHead} {
-		r.MethodFunc(method, "/openapi.yaml", d.document)
-		r.MethodFunc(method, "/docs", d.page)
-		r.MethodFunc(method, "/docs/*", d.page)
-		r.Method(method, "/", http.RedirectHandler("/docs", http.StatusFound))
-	}
+	r.Get("/openapi.yaml", d.document)
+	r.Get("/docs", d.page)
+	r.Get("/docs/*", d.page)
+	r.Get("/docs/", redirectToDocs)
+	r.Get("/", redirectToDocs)
+}
+
+// redirectToDocs leads to the page at the one address that its links are relative to.
+// http.Redirect would make the address absolute, and so lead out of a path prefix.
+func redirectToDocs(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Location", relative(r.Context(), "docs"))
+	w.WriteHeader(http.StatusFound)
 }
 
 func (d *docs) page(w http.ResponseWriter, r *http.Request) {

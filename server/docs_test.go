@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"bytes"
 	"net/http"
 	"regexp"
 	"strings"
@@ -9,8 +10,8 @@ import (
 	"github.com/gantryhq/gantry/openapi"
 )
 
-// TestDocsWorkOffline: the page and all it loads come from this server, under a
-// policy that allows nothing else.
+// TestDocsWorkOffline: the page loads under a policy that allows nothing from
+// elsewhere. TestBelowAPathPrefix follows what it loads.
 func TestDocsWorkOffline(t *testing.T) {
 	r := newRig(t)
 	w := r.send(http.MethodGet, "/docs", "")
@@ -18,23 +19,14 @@ func TestDocsWorkOffline(t *testing.T) {
 	if w.Code != http.StatusOK || !strings.Contains(policy, "default-src 'none'") || strings.Contains(policy, "unsafe-eval") {
 		t.Fatalf("%d, policy %q", w.Code, policy)
 	}
-	loaded := regexp.MustCompile(`(?:src|href)="([^"]+)"`).FindAllStringSubmatch(w.Body.String(), -1)
-	if len(loaded) < 3 {
-		t.Errorf("the page loads only %d things", len(loaded))
-	}
-	for _, l := range loaded {
-		if asset := r.send(http.MethodGet, l[1], ""); !strings.HasPrefix(l[1], "/docs/") || asset.Code != http.StatusOK {
-			t.Errorf("%s: %d", l[1], asset.Code)
-		}
+	if absolute := regexp.MustCompile(`(?:src|href)="(/|https?:)`).FindString(w.Body.String()); absolute != "" {
+		t.Errorf("the page loads something from an absolute address: %s", absolute)
 	}
 	doc := r.send(http.MethodGet, "/openapi.yaml", "")
-	if doc.Body.String() != string(openapi.Document) {
+	if !bytes.Equal(doc.Body.Bytes(), openapi.Document) {
 		t.Error("/openapi.yaml is not the contract")
 	}
 	if again := r.send(http.MethodGet, "/openapi.yaml", "", "If-None-Match", doc.Header().Get("ETag")); again.Code != http.StatusNotModified {
 		t.Errorf("unchanged document: %d", again.Code)
-	}
-	if head := r.send(http.MethodHead, "/docs", ""); head.Code != http.StatusOK {
-		t.Errorf("HEAD /docs: %d", head.Code)
 	}
 }

@@ -72,7 +72,7 @@ func (h *handlers) DeclareFreeze(ctx context.Context, req genserver.DeclareFreez
 		return nil, fmt.Errorf("declare freeze of account %s: %w", account.Name, err)
 	}
 	h.log.InfoContext(ctx, "freeze declared", "account", account.Name, "freeze", freeze.ID, "by", wish.By)
-	location := "/v1/accounts/" + url.PathEscape(string(account.Name)) + "/freezes/" + url.PathEscape(freeze.ID)
+	location := relative(ctx, "v1/accounts/"+url.PathEscape(string(account.Name))+"/freezes/"+url.PathEscape(freeze.ID))
 	return genserver.DeclareFreeze201JSONResponse{
 		Body: toAPIFreeze(freeze), Headers: genserver.DeclareFreeze201ResponseHeaders{Location: &location},
 	}, nil

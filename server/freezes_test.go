@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -37,6 +38,9 @@ func (f *fakeTemporal) keeps(o client.UpdateWorkflowOptions) (any, error) {
 	f.freezeKeys[key] = what
 	switch wish := o.Args[0].(type) {
 	case workflows.DeclareFreeze:
+		if wish.From.IsZero() {
+			wish.From = planned
+		}
 		freeze := policy.Freeze{ID: wish.ID, Reason: wish.Reason, Stacks: wish.Stacks, From: wish.From, Until: wish.Until, DeclaredBy: wish.By, DeclaredAt: planned}
 		for _, known := range f.freezes {
 			if known.ID == wish.ID && known.Reason != wish.Reason {
@@ -87,7 +91,11 @@ func TestAFreezeIsDeclaredAndLifted(t *testing.T) {
 		t.Errorf("freezes (-want +got):\n%s", diff)
 	}
 
-	location := w.Header().Get("Location")
+	at, err := (&url.URL{Path: freezes}).Parse(w.Header().Get("Location"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	location := at.Path
 	wantProblem(t, r.send(http.MethodDelete, location, "", "Authorization", "Bearer "+approverToken), http.StatusForbidden, "forbidden")
 	w = r.send(http.MethodDelete, location, "", "Authorization", "Bearer "+operatorToken)
 	if w.Code != http.StatusOK || decode[api.Freeze](t, w).ID != declared.ID || len(r.freezes()) != 0 {

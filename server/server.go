@@ -140,7 +140,7 @@ func New(cfg Config, box Inbox, temporal Temporal, registry *prometheus.Registry
 	}
 	r.NotFound(unrouted(r))
 	r.MethodNotAllowed(unrouted(r))
-	r.Use(recoverPanics(log), securityHeaders, on("/webhook", gate.admit), on("/v1/", keys.authenticate), on("/v1/", limitBody), on("/v1/", contract.validate))
+	r.Use(recoverPanics(log), securityHeaders, placed, headAsGet(r), on("/webhook", gate.admit), on("/v1/", keys.authenticate), on("/v1/", limitBody), on("/v1/", contract.validate))
 	docs.mount(r)
 
 	strict := genserver.NewStrictHandlerWithOptions(h,
@@ -224,9 +224,12 @@ func recoverPanics(log *slog.Logger) func(http.Handler) http.Handler {
 func unrouted(routes chi.Routes) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		var allowed []string
-		for _, m := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
-			if routes.Match(chi.NewRouteContext(), m, r.URL.Path) {
-				allowed = append(allowed, m)
+		for _, m := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+			if !routes.Match(chi.NewRouteContext(), m, r.URL.Path) {
+				continue
+			}
+			if allowed = append(allowed, m); m == http.MethodGet {
+				allowed = append(allowed, http.MethodHead)
 			}
 		}
 		if len(allowed) == 0 {

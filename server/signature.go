@@ -242,7 +242,7 @@ func (g *gate) refuse(w http.ResponseWriter, r *http.Request, req *request, why 
 	d = g.inbox.Log(d)
 	g.log.WarnContext(r.Context(), "notification", logAttrs(d)...)
 	p := why.problem
-	p.Instance = new("/v1/deliveries/" + d.ID)
+	p.Instance = new(relative(r.Context(), "v1/deliveries/"+d.ID))
 	writeProblem(w, p)
 }
 

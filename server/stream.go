@@ -66,6 +66,9 @@ func (s *runStream) VisitStreamRunResponse(w http.ResponseWriter) error {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Accel-Buffering", "no") // nginx would hold the events back
 	w.WriteHeader(http.StatusOK)
+	if headOnly(s.ctx) {
+		return nil
+	}
 	if err := s.follow(); err != nil {
 		s.h.log.DebugContext(s.ctx, "stream ended", "run", s.ref.String(), "error", err)
 	}

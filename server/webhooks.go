@@ -100,7 +100,7 @@ func (g *gate) refuseSigned(ctx context.Context, d inbox.Delivery, why *refused)
 	d = g.inbox.Log(d)
 	g.log.WarnContext(ctx, "notification", logAttrs(d)...)
 	p := why.problem
-	p.Instance = new("/v1/deliveries/" + d.ID)
+	p.Instance = new(relative(ctx, "v1/deliveries/"+d.ID))
 	return &refusal{p}
 }
 

@@ -108,7 +108,7 @@ func TestNotAuthenticIsRefused(t *testing.T) {
 			if len(logged) != 1 || *logged[0].Reason != tt.kind || logged[0].HasBody {
 				t.Fatalf("the log shows %+v", logged)
 			}
-			if want := "/v1/deliveries/" + logged[0].ID; p.Instance == nil || *p.Instance != want {
+			if want := "v1/deliveries/" + logged[0].ID; p.Instance == nil || *p.Instance != want {
 				t.Errorf("the problem does not name its delivery %s", want)
 			}
 			if strings.Contains(r.log.buf.String(), acmeSecret) {
