@@ -3,7 +3,6 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -44,12 +43,7 @@ func (w *world) servePeople(more string) (people, *process) {
 
 func (w *world) person(name string) *person {
 	w.t.Helper()
-	c, err := client.NewClientWithResponses(w.url(), client.WithRequestEditorFn(func(_ context.Context, r *http.Request) error {
-		r.Header.Set("Authorization", "Bearer gantry_"+name)
-		return nil
-	}))
-	w.must(err)
-	return &person{name, c}
+	return &person{name, w.bearer("gantry_" + name)}
 }
 
 // change pushes a commit of alice's whose plan deletes so many resources.

@@ -20,6 +20,7 @@ import (
 	"github.com/gantryhq/gantry/e2e/program"
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/gen/client"
+	"github.com/gantryhq/gantry/openapi/conformance"
 	"github.com/gantryhq/gantry/server"
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/spacelift/simulator"
@@ -84,14 +85,19 @@ func newBareWorld(t *testing.T) *world {
 }
 
 // connect makes the client use a token.
-func (w *world) connect(token string) {
+func (w *world) connect(token string) { w.client = w.bearer(token) }
+
+// bearer returns a client that bears a token, and checks every answer against the
+// contract.
+func (w *world) bearer(token string) *client.ClientWithResponses {
 	w.t.Helper()
-	var err error
-	w.client, err = client.NewClientWithResponses(w.url(), client.WithRequestEditorFn(func(_ context.Context, r *http.Request) error {
+	checked := &http.Client{Transport: conformance.Transport(w.t, http.DefaultTransport)}
+	c, err := client.NewClientWithResponses(w.url(), client.WithHTTPClient(checked), client.WithRequestEditorFn(func(_ context.Context, r *http.Request) error {
 		r.Header.Set("Authorization", "Bearer "+token)
 		return nil
 	}))
 	w.must(err)
+	return c
 }
 
 func (w *world) must(err error) {

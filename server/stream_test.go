@@ -22,6 +22,7 @@ import (
 
 // stream is a client that follows a run.
 type stream struct {
+	req   *http.Request
 	w     *httptest.ResponseRecorder
 	leave context.CancelFunc
 	ended chan struct{}
@@ -30,9 +31,9 @@ type stream struct {
 // follow starts to follow the run. It must be called in a synctest bubble.
 func (r *rig) follow() *stream {
 	ctx, leave := context.WithCancel(r.t.Context())
-	s := &stream{w: httptest.NewRecorder(), leave: leave, ended: make(chan struct{})}
 	req := httptest.NewRequestWithContext(ctx, http.MethodGet, runPath+"/events", nil)
 	req.Header.Set("Authorization", "Bearer "+viewerToken)
+	s := &stream{req: req, w: httptest.NewRecorder(), leave: leave, ended: make(chan struct{})}
 	go func() {
 		defer close(s.ended)
 		r.handler.ServeHTTP(s.w, req)
@@ -56,6 +57,7 @@ func (s *stream) over() bool {
 func (s *stream) events(t *testing.T) (events []string) {
 	t.Helper()
 	synctest.Wait()
+	answersAsDocumented(t, s.req, s.w)
 	for block := range strings.SplitSeq(strings.TrimSuffix(s.w.Body.String(), "\n\n"), "\n\n") {
 		name, data, ok := strings.Cut(block, "\n")
 		if !ok {

@@ -1,0 +1,34 @@
+package conformance
+
+import (
+	"bytes"
+	"fmt"
+)
+
+const eventStream = "text/event-stream"
+
+// events checks a stream of server-sent events as it arrives.
+type events struct{ rest []byte }
+
+// read takes the next part of the stream, and checks each event that is whole.
+func (e *events) read(part []byte) error {
+	e.rest = append(e.rest, part...)
+	for {
+		event, rest, whole := bytes.Cut(e.rest, []byte("\n\n"))
+		if !whole {
+			return nil
+		}
+		e.rest = rest
+		if bytes.HasPrefix(event, []byte(":")) { // a sign of life
+			continue
+		}
+		name, data, _ := bytes.Cut(event, []byte("\n"))
+		run, isData := bytes.CutPrefix(data, []byte("data: "))
+		if string(name) != "event: run" && string(name) != "event: end" || !isData {
+			return fmt.Errorf("the stream has an event that the contract does not know: %.200q", event)
+		}
+		if err := checkRun(run); err != nil {
+			return fmt.Errorf("the run of an event: %w", err)
+		}
+	}
+}
