@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,6 +48,7 @@ type world struct {
 	port      int    // Gantry's
 	dir       string
 	client    *client.ClientWithResponses
+	serves    string   // the account that Gantry is configured for; acme if empty
 	env       []string // of Gantry, besides where Temporal is
 }
 
@@ -131,12 +133,12 @@ listen: 127.0.0.1:%d
 data: %s
 log: {format: text}
 accounts:
-  - name: acme
+  - name: %s
     endpoint: %s
     apiKeyId: %q
     apiKeySecret: %s
     webhookSecrets: [%s]
-%s`, w.port, filepath.Join(w.dir, "inbox"), w.apiURL, keyID, keySecret, secret, more), 0o600))
+%s`, w.port, filepath.Join(w.dir, "inbox"), cmp.Or(w.serves, "acme"), w.apiURL, keyID, keySecret, secret, more), 0o600))
 	p := start(w.t, gantryBinary, append(w.env, "TEMPORAL_ADDRESS="+w.temporal.HostPort()), "serve", "--config", config)
 	w.ready(p)
 	return p

@@ -23,6 +23,9 @@ type Filter struct {
 	Reason     string
 	// Since and Until bound the time of arrival: from Since on, before Until.
 	Since, Until time.Time
+	// Only, unless it is nil, reports whether a delivery that the other fields
+	// select is listed.
+	Only func(Delivery) bool
 }
 
 func (f Filter) match(d *Delivery) bool {
@@ -33,7 +36,8 @@ func (f Filter) match(d *Delivery) bool {
 		(f.Run == "" || f.Run == d.Run.Run) &&
 		(f.Reason == "" || f.Reason == d.Reason) &&
 		(f.Since.IsZero() || !d.ReceivedAt.Before(f.Since)) &&
-		(f.Until.IsZero() || d.ReceivedAt.Before(f.Until))
+		(f.Until.IsZero() || d.ReceivedAt.Before(f.Until)) &&
+		(f.Only == nil || f.Only(*d))
 }
 
 // Page sizes of List.

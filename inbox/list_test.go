@@ -72,6 +72,7 @@ func TestListFiltersNewestFirst(t *testing.T) {
 				{"an account", Filter{Account: "other"}, []string{"duplicate", "a2"}},
 				{"a stack", Filter{Stack: "network"}, []string{"unavailable", "a3", "ignored", "a1"}},
 				{"a run", Filter{Run: "run-1", Account: "acme"}, []string{"unavailable", "a3", "a1"}},
+				{"what the caller chooses", Filter{Outcome: OutcomeAccepted, Only: func(d Delivery) bool { return d.Run.Account != "acme" }}, []string{"a2"}},
 				{"a reason", Filter{Reason: "unmanaged-stack"}, []string{"ignored"}},
 				{"since", Filter{Since: start.Add(4 * time.Minute)}, []string{"unavailable", "a3", "duplicate"}},
 				{"until", Filter{Until: start.Add(2 * time.Minute)}, []string{"ignored", "a1"}},

@@ -24,7 +24,7 @@ func (in *Inbox) Redeliver(ctx context.Context, id string) (Delivery, error) {
 	}
 	if d.Forwarding != ForwardingPending {
 		uid := ulid.MustParseStrict(d.ID)
-		if _, err := in.requeue(ctx, func() []*entry { return []*entry{in.index.find(uid)} }); err != nil {
+		if _, err := in.requeue(ctx, nil, func() []*entry { return []*entry{in.index.find(uid)} }); err != nil {
 			return d, fmt.Errorf("redeliver %s: %w", id, err)
 		}
 	}
@@ -32,10 +32,10 @@ func (in *Inbox) Redeliver(ctx context.Context, id string) (Delivery, error) {
 	return d, err
 }
 
-// RedeliverDead sends all dead deliveries again, in the order accepted, and
-// returns how many there were.
-func (in *Inbox) RedeliverDead(ctx context.Context) (int, error) {
-	n, err := in.requeue(ctx, func() []*entry {
+// RedeliverDead sends dead deliveries again, in the order accepted, and returns
+// how many there were: those for which only reports true, or all if it is nil.
+func (in *Inbox) RedeliverDead(ctx context.Context, only func(Delivery) bool) (int, error) {
+	n, err := in.requeue(ctx, only, func() []*entry {
 		dead := slices.Collect(maps.Keys(in.index.dead))
 		slices.SortFunc(dead, func(a, b *entry) int { return a.id.Compare(b.id) })
 		return dead
@@ -47,8 +47,9 @@ func (in *Inbox) RedeliverDead(ctx context.Context) (int, error) {
 }
 
 // requeue makes entries pending again, in the order given; choose is called
-// with mu held.
-func (in *Inbox) requeue(ctx context.Context, choose func() []*entry) (int, error) {
+// with mu held. Of what it returns, only those are made pending for which only
+// reports true, unless that is nil.
+func (in *Inbox) requeue(ctx context.Context, only func(Delivery) bool, choose func() []*entry) (int, error) {
 	in.mu.Lock()
 	chosen := slices.DeleteFunc(choose(), func(e *entry) bool { return e == nil })
 	refs := make([]ref, len(chosen))
@@ -62,6 +63,15 @@ func (in *Inbox) requeue(ctx context.Context, choose func() []*entry) (int, erro
 		if err != nil {
 			return 0, err
 		}
+		if only != nil {
+			d, _, err := decodeRecord(f)
+			if err != nil {
+				return 0, err
+			}
+			if !only(d) {
+				continue
+			}
+		}
 		runs[chosen[i]] = readHead(f).run
 	}
 
@@ -70,7 +80,10 @@ func (in *Inbox) requeue(ctx context.Context, choose func() []*entry) (int, erro
 		in.mu.Unlock()
 		return 0, err
 	}
-	chosen = slices.DeleteFunc(chosen, func(e *entry) bool { return e.state == statePending || e.row.leaving })
+	chosen = slices.DeleteFunc(chosen, func(e *entry) bool {
+		_, wanted := runs[e]
+		return !wanted || e.state == statePending || e.row.leaving
+	})
 	if len(chosen) == 0 {
 		in.mu.Unlock()
 		return 0, nil

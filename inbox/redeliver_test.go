@@ -45,7 +45,11 @@ func TestRefusedEventDiesAlone(t *testing.T) {
 		}
 
 		target.change(func() { refusing = false })
-		n, err := in.RedeliverDead(t.Context())
+		others := func(d Delivery) bool { return d.Run.Account != "acme" }
+		if n, err := in.RedeliverDead(t.Context(), others); n != 0 || err != nil {
+			t.Fatalf("redelivered %d of other accounts (%v), want none", n, err)
+		}
+		n, err := in.RedeliverDead(t.Context(), nil)
 		if n != 1 || err != nil {
 			t.Fatalf("redelivered %d (%v), want 1", n, err)
 		}

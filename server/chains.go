@@ -20,8 +20,7 @@ func (h *handlers) ListChains(ctx context.Context, req genserver.ListChainsReque
 	if err != nil {
 		return nil, err
 	}
-	page, next, err := h.listExecutions(ctx, workflows.RolloutType, []filter{
-		{"account", workflows.AttrAccount.GetName(), string(account.Name)},
+	page, next, err := h.listExecutions(ctx, workflows.RolloutType, []string{string(account.Name)}, []filter{
 		{"stack", workflows.AttrStack.GetName(), deref(req.Params.Stack)},
 		{"phase", workflows.AttrPhase.GetName(), string(deref(req.Params.Phase))},
 	}, req.Params.PageSize, req.Params.PageToken)
@@ -90,14 +89,9 @@ func (h *handlers) StopChain(ctx context.Context, req genserver.StopChainRequest
 
 // chainRoot reads which chain a path means. Its stack is not named there.
 func (h *handlers) chainRoot(account, run string) (spacelift.RunRef, error) {
-	a, err := h.account(account)
-	if err != nil {
-		return spacelift.RunRef{}, err
-	}
-	if err := (spacelift.RunRef{Account: a.Name, Stack: "any", Run: spacelift.RunID(run)}).Validate(); err != nil {
-		return spacelift.RunRef{}, &refusal{badRequest(err.Error())}
-	}
-	return spacelift.RunRef{Account: a.Name, Run: spacelift.RunID(run)}, nil
+	ref, err := h.runRef(account, "any", run)
+	ref.Stack = ""
+	return ref, err
 }
 
 func (h *handlers) chain(ctx context.Context, root spacelift.RunRef) (workflows.ChainStatus, error) {

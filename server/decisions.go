@@ -15,7 +15,7 @@ import (
 
 // DecideRun hands the bearer's decision to the run's execution.
 func (h *handlers) DecideRun(ctx context.Context, req genserver.DecideRunRequestObject) (genserver.DecideRunResponseObject, error) {
-	ref, err := runRef(req.Account, req.Stack, req.Run)
+	ref, err := h.runRef(req.Account, req.Stack, req.Run)
 	if err != nil {
 		return nil, err
 	}
@@ -36,7 +36,7 @@ func (h *handlers) DecideRun(ctx context.Context, req genserver.DecideRunRequest
 
 // StopRun hands the bearer's wish to end the run to its execution.
 func (h *handlers) StopRun(ctx context.Context, req genserver.StopRunRequestObject) (genserver.StopRunResponseObject, error) {
-	ref, err := runRef(req.Account, req.Stack, req.Run)
+	ref, err := h.runRef(req.Account, req.Stack, req.Run)
 	if err != nil {
 		return nil, err
 	}

@@ -14,10 +14,15 @@ import (
 // ListDeliveries lists what arrived at the webhook.
 func (h *handlers) ListDeliveries(ctx context.Context, req genserver.ListDeliveriesRequestObject) (genserver.ListDeliveriesResponseObject, error) {
 	p := req.Params
+	if p.Account != nil {
+		if _, err := h.account(*p.Account); err != nil {
+			return nil, err
+		}
+	}
 	filter := inbox.Filter{
 		Outcome: inbox.Outcome(deref(p.Outcome)), Forwarding: inbox.Forwarding(deref(p.Forwarding)), Reason: deref(p.Reason),
 		Account: spacelift.Account(deref(p.Account)), Stack: spacelift.StackID(deref(p.Stack)), Run: spacelift.RunID(deref(p.Run)),
-		Since: deref(p.Since), Until: deref(p.Until),
+		Since: deref(p.Since), Until: deref(p.Until), Only: h.shows,
 	}
 	listing := listingOf("deliveries", string(filter.Outcome), string(filter.Forwarding), filter.Reason,
 		string(filter.Account), string(filter.Stack), string(filter.Run), filter.Since.UTC().String(), filter.Until.UTC().String())
@@ -38,11 +43,31 @@ func (h *handlers) ListDeliveries(ctx context.Context, req genserver.ListDeliver
 
 // GetDelivery shows a delivery and, where it was kept, its body.
 func (h *handlers) GetDelivery(ctx context.Context, req genserver.GetDeliveryRequestObject) (genserver.GetDeliveryResponseObject, error) {
-	d, body, err := h.inbox.Get(ctx, req.Delivery)
+	d, body, err := h.delivery(ctx, req.Delivery)
 	if err != nil {
-		return nil, fmt.Errorf("delivery %s: %w", req.Delivery, err)
+		return nil, err
 	}
 	return genserver.GetDelivery200JSONResponse{Delivery: toAPIDelivery(d), Body: nonEmpty(string(body))}, nil
+}
+
+// delivery reads a delivery that may be shown.
+func (h *handlers) delivery(ctx context.Context, id string) (inbox.Delivery, []byte, error) {
+	d, body, err := h.inbox.Get(ctx, id)
+	if err == nil && !h.shows(d) {
+		err = inbox.ErrNotFound
+	}
+	if err != nil {
+		return d, nil, fmt.Errorf("delivery %s: %w", id, err)
+	}
+	return d, body, nil
+}
+
+// shows reports whether a delivery is shown and may be forwarded again. Those of
+// an account that Gantry no longer serves stay in the inbox, but are not. Requests
+// that named no account, or one that is not configured, came to this Gantry and
+// to no other, so they are shown.
+func (h *handlers) shows(d inbox.Delivery) bool {
+	return d.Run.Account == "" || d.Reason == reasonUnknownAccount || h.gate.account(d.Run.Account) != nil
 }
 
 // Redeliver forwards one delivery again.
@@ -51,7 +76,12 @@ func (h *handlers) Redeliver(ctx context.Context, req genserver.RedeliverRequest
 	if err != nil {
 		return nil, err
 	}
-	d, err := once(ctx, h.repeats, this, func() (inbox.Delivery, error) { return h.inbox.Redeliver(ctx, req.Delivery) })
+	d, err := once(ctx, h.repeats, this, func() (inbox.Delivery, error) {
+		if d, _, err := h.delivery(ctx, req.Delivery); err != nil {
+			return d, err
+		}
+		return h.inbox.Redeliver(ctx, req.Delivery)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("redeliver %s: %w", req.Delivery, err)
 	}
@@ -65,7 +95,7 @@ func (h *handlers) RedeliverDead(ctx context.Context, req genserver.RedeliverDea
 	if err != nil {
 		return nil, err
 	}
-	n, err := once(ctx, h.repeats, this, func() (int, error) { return h.inbox.RedeliverDead(ctx) })
+	n, err := once(ctx, h.repeats, this, func() (int, error) { return h.inbox.RedeliverDead(ctx, h.shows) })
 	if err != nil {
 		return nil, fmt.Errorf("redeliver all dead: %w", err)
 	}

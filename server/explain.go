@@ -14,7 +14,7 @@ import (
 
 // ExplainRun asks the run's execution why the run is where it is.
 func (h *handlers) ExplainRun(ctx context.Context, req genserver.ExplainRunRequestObject) (genserver.ExplainRunResponseObject, error) {
-	ref, err := runRef(req.Account, req.Stack, req.Run)
+	ref, err := h.runRef(req.Account, req.Stack, req.Run)
 	if err != nil {
 		return nil, err
 	}
@@ -27,7 +27,7 @@ func (h *handlers) ExplainRun(ctx context.Context, req genserver.ExplainRunReque
 
 // ListTimeline shows a page of the run's timeline.
 func (h *handlers) ListTimeline(ctx context.Context, req genserver.ListTimelineRequestObject) (genserver.ListTimelineResponseObject, error) {
-	ref, err := runRef(req.Account, req.Stack, req.Run)
+	ref, err := h.runRef(req.Account, req.Stack, req.Run)
 	if err != nil {
 		return nil, err
 	}
@@ -117,9 +117,15 @@ func (h *handlers) ask(ctx context.Context, ref spacelift.RunRef, query string, 
 	return nil
 }
 
-// runRef checks the ids of a path.
-func runRef(account, stack, run string) (spacelift.RunRef, error) {
-	ref := spacelift.RunRef{Account: spacelift.Account(account), Stack: spacelift.StackID(stack), Run: spacelift.RunID(run)}
+// runRef returns the run that a path names. It refuses runs of accounts that
+// Gantry does not serve: another installation may manage them in the same
+// namespace of Temporal.
+func (h *handlers) runRef(account, stack, run string) (spacelift.RunRef, error) {
+	a, err := h.account(account)
+	if err != nil {
+		return spacelift.RunRef{}, err
+	}
+	ref := spacelift.RunRef{Account: a.Name, Stack: spacelift.StackID(stack), Run: spacelift.RunID(run)}
 	if err := ref.Validate(); err != nil {
 		return ref, &refusal{badRequest(err.Error())}
 	}

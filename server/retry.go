@@ -38,7 +38,7 @@ type retryRequest struct {
 // RetryRun starts the one retry of a failed run, and waits for a moment for
 // what Spacelift says.
 func (h *handlers) RetryRun(ctx context.Context, req genserver.RetryRunRequestObject) (genserver.RetryRunResponseObject, error) {
-	ref, err := runRef(req.Account, req.Stack, req.Run)
+	ref, err := h.runRef(req.Account, req.Stack, req.Run)
 	if err != nil {
 		return nil, err
 	}

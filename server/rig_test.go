@@ -66,6 +66,17 @@ func newRig(t *testing.T, options ...option) *rig {
 	return r
 }
 
+// serve returns another server over the rig's Temporal and an inbox, with the
+// ordinary configuration.
+func (r *rig) serve(box server.Inbox) http.Handler {
+	r.t.Helper()
+	handler, err := server.New(ordinary(), box, r.temporal, prometheus.NewRegistry(), discard())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return handler
+}
+
 // ordinary is the configuration of a rig without options.
 func ordinary() server.Config {
 	return server.Config{

@@ -20,7 +20,7 @@ const temporalTimeout = 10 * time.Second
 
 // GetRun asks the run's execution for its status.
 func (h *handlers) GetRun(ctx context.Context, req genserver.GetRunRequestObject) (genserver.GetRunResponseObject, error) {
-	ref, err := runRef(req.Account, req.Stack, req.Run)
+	ref, err := h.runRef(req.Account, req.Stack, req.Run)
 	if err != nil {
 		return nil, err
 	}
@@ -33,7 +33,11 @@ func (h *handlers) GetRun(ctx context.Context, req genserver.GetRunRequestObject
 
 // ListRuns lists executions from Temporal's visibility store.
 func (h *handlers) ListRuns(ctx context.Context, req genserver.ListRunsRequestObject) (genserver.ListRunsResponseObject, error) {
-	page, next, err := h.listExecutions(ctx, workflows.ManageRunType, runFilters(req.Params), req.Params.PageSize, req.Params.PageToken)
+	accounts, err := h.accounts(req.Params.Account)
+	if err != nil {
+		return nil, err
+	}
+	page, next, err := h.listExecutions(ctx, workflows.ManageRunType, accounts, runFilters(req.Params), req.Params.PageSize, req.Params.PageToken)
 	if err != nil {
 		return nil, fmt.Errorf("list runs: %w", err)
 	}
@@ -47,7 +51,6 @@ func (h *handlers) ListRuns(ctx context.Context, req genserver.ListRunsRequestOb
 // runFilters are what a list of runs is filtered by.
 func runFilters(p api.ListRunsParams) []filter {
 	return []filter{
-		{"account", workflows.AttrAccount.GetName(), deref(p.Account)},
 		{"stack", workflows.AttrStack.GetName(), deref(p.Stack)},
 		{"state", workflows.AttrRunState.GetName(), deref(p.State)},
 		{"phase", workflows.AttrPhase.GetName(), string(deref(p.Phase))},
@@ -55,12 +58,12 @@ func runFilters(p api.ListRunsParams) []filter {
 }
 
 // listExecutions reads a page of a workflow's executions from Temporal's
-// visibility store, newest first. Of those with one id it keeps the newest: the
+// visibility store, newest first, all of accounts that Gantry serves. Of those with one id it keeps the newest: the
 // others continued as new, or took a run for ended that goes on.
 func (h *handlers) listExecutions(
-	ctx context.Context, workflowType string, filters []filter, size *int, pageToken *string,
+	ctx context.Context, workflowType string, accounts []string, filters []filter, size *int, pageToken *string,
 ) (executions []*workflowpb.WorkflowExecutionInfo, nextPageToken *string, err error) {
-	query, err := visibilityQuery(workflowType, filters)
+	query, err := visibilityQuery(workflowType, accounts, filters)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -90,11 +93,15 @@ func (h *handlers) listExecutions(
 // filter narrows a list down to what carries a search attribute; empty does not.
 type filter struct{ parameter, attribute, value string }
 
-// visibilityQuery writes a query for the executions of a workflow type
+// visibilityQuery writes a query for the executions of a workflow type in some
+// accounts, whose configured names hold no quote
 // (https://docs.temporal.io/list-filter). Values are quoted there, so those
 // that hold a quote or a backslash, which no id of Spacelift does, are refused.
-func visibilityQuery(workflowType string, filters []filter) (string, error) {
-	query := []string{fmt.Sprintf("WorkflowType = '%s'", workflowType), "ExecutionStatus != 'ContinuedAsNew'"}
+func visibilityQuery(workflowType string, accounts []string, filters []filter) (string, error) {
+	query := []string{
+		fmt.Sprintf("WorkflowType = '%s'", workflowType), "ExecutionStatus != 'ContinuedAsNew'",
+		fmt.Sprintf("%s IN ('%s')", workflows.AttrAccount.GetName(), strings.Join(accounts, "', '")),
+	}
 	for _, f := range filters {
 		if f.value == "" {
 			continue

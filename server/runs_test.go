@@ -137,7 +137,7 @@ func TestListRuns(t *testing.T) {
 	if diff := cmp.Diff(want, got.Runs); diff != "" {
 		t.Errorf("runs (-want +got):\n%s", diff)
 	}
-	const query = "WorkflowType = 'ManageRun' AND ExecutionStatus != 'ContinuedAsNew' AND GantryAccount = 'acme' AND GantryStack = 'network-prod' AND GantryRunState = 'FINISHED' AND GantryPhase = 'done'"
+	const query = "WorkflowType = 'ManageRun' AND ExecutionStatus != 'ContinuedAsNew' AND GantryAccount IN ('acme') AND GantryStack = 'network-prod' AND GantryRunState = 'FINISHED' AND GantryPhase = 'done'"
 	if r.temporal.asked.GetQuery() != query || r.temporal.asked.GetPageSize() != 2 {
 		t.Errorf("asked Temporal for %q by %d", r.temporal.asked.GetQuery(), r.temporal.asked.GetPageSize())
 	}

@@ -36,7 +36,7 @@ type Inbox interface {
 	List(ctx context.Context, f inbox.Filter, pageSize int, pageToken string) ([]inbox.Delivery, string, error)
 	Get(ctx context.Context, id string) (inbox.Delivery, []byte, error)
 	Redeliver(ctx context.Context, id string) (inbox.Delivery, error)
-	RedeliverDead(context.Context) (int, error)
+	RedeliverDead(ctx context.Context, only func(inbox.Delivery) bool) (int, error)
 	Health() inbox.Health
 }
 

@@ -85,7 +85,7 @@ const maxParentReads = 20
 
 // known looks for the stacks that others follow: among the managed ones, which
 // are listed if nobody has, and those that are not there one by one.
-func (h *handlers) known(ctx context.Context, account Account, managed []spacelift.Stack, parents []spacelift.StackID) policy.Known {
+func (h *handlers) known(ctx context.Context, account *Account, managed []spacelift.Stack, parents []spacelift.StackID) policy.Known {
 	known := policy.Known{Stacks: map[spacelift.StackID]policy.Presence{}, Approvers: h.approvers}
 	add := func(stacks []spacelift.Stack) {
 		for _, s := range stacks {
@@ -141,16 +141,6 @@ func (h *handlers) toAPIStack(s spacelift.Stack, known policy.Known, freezes []p
 		stack.Warnings = append(stack.Warnings, api.PolicyProblem{Label: bad.Label, Problem: bad.Problem, Remedy: bad.Remedy})
 	}
 	return stack
-}
-
-// account finds a configured account whose stacks can be read.
-func (h *handlers) account(name string) (Account, error) {
-	for _, a := range h.gate.accounts {
-		if string(a.Name) == name {
-			return a, nil
-		}
-	}
-	return Account{}, &refusal{notFound("Gantry serves no account of this name; GET /v1/accounts lists those it does")}
 }
 
 // spaceliftError is an error of Spacelift's API, as a caller's request met it.

@@ -29,7 +29,7 @@ const (
 // StreamRun follows a run for as long as the client is there and the run goes
 // on.
 func (h *handlers) StreamRun(ctx context.Context, req genserver.StreamRunRequestObject) (genserver.StreamRunResponseObject, error) {
-	ref, err := runRef(req.Account, req.Stack, req.Run)
+	ref, err := h.runRef(req.Account, req.Stack, req.Run)
 	if err != nil {
 		return nil, err
 	}
