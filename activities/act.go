@@ -24,6 +24,8 @@ const (
 type ActResult struct {
 	Outcome ActOutcome    `json:"outcome"`
 	Verb    string        `json:"verb,omitempty"`   // Spacelift's word for what was done, such as "discard"
+	ByUs    bool          `json:"byUs,omitempty"`   // Gantry did it: by this attempt, or by an earlier one as Gantry's mark in the history proves
+	Actor   string        `json:"actor,omitempty"`  // who did it before this attempt, where known
 	Reason  string        `json:"reason,omitempty"` // a sentence, unless done
 	Run     spacelift.Run `json:"run"`
 }
@@ -58,7 +60,7 @@ type StopRunInput struct {
 //
 // Like ConfirmRun it is safe to repeat, because each attempt looks first.
 func (a *Activities) act(ctx context.Context, ref spacelift.RunRef, stateVersion int,
-	judge func(spacelift.Run) ActResult, do func(ctx context.Context, api Spacelift, verb string) error,
+	judge func(spacelift.Run) ActResult, do func(ctx context.Context, api Spacelift, mark spacelift.Mark) error,
 ) (ActResult, error) {
 	api, err := a.account(ref.Account)
 	if err != nil {
@@ -79,8 +81,8 @@ func (a *Activities) act(ctx context.Context, ref spacelift.RunRef, stateVersion
 		return found, err
 	}
 	tried := found.Verb
-	if err = do(ctx, api, tried); err == nil {
-		found.Outcome = ActDone
+	if err = do(ctx, api, spacelift.Mark{Verb: tried, StateVersion: found.Run.StateVersion}); err == nil {
+		found.Outcome, found.ByUs = ActDone, true
 		return found, nil
 	}
 	if !refusal(err) {
@@ -114,8 +116,8 @@ func (a *Activities) upToDate(ctx context.Context, api Spacelift, ref spacelift.
 
 // DiscardRun discards a plan.
 func (a *Activities) DiscardRun(ctx context.Context, in DiscardRunInput) (ActResult, error) {
-	return a.act(ctx, in.Run, in.StateVersion, in.judge, func(ctx context.Context, api Spacelift, _ string) error {
-		_, err := api.DiscardRun(ctx, in.Run, in.Note)
+	return a.act(ctx, in.Run, in.StateVersion, in.judge, func(ctx context.Context, api Spacelift, mark spacelift.Mark) error {
+		_, err := api.DiscardRun(ctx, in.Run, mark.Sign(in.Note))
 		return err
 	})
 }
@@ -123,16 +125,16 @@ func (a *Activities) DiscardRun(ctx context.Context, in DiscardRunInput) (ActRes
 func (in DiscardRunInput) judge(run spacelift.Run) ActResult {
 	after, moved := next(in.StateVersion, run)
 	switch {
-	case moved && after.State == spacelift.RunStateDiscarded && after.Note != "" && after.Note == in.Note:
-		return ActResult{Outcome: ActDone, Verb: "discard"} // by an earlier attempt
 	case moved && after.State == spacelift.RunStateDiscarded:
-		return moot("%s discarded the plan in Spacelift", somebody(after))
+		return before(after, spacelift.VerbDiscard, "discarded the plan")
 	case moved && confirms(after.State):
-		return moot("%s confirmed the plan in Spacelift", somebody(after))
+		found := before(after, spacelift.VerbConfirm, "confirmed the plan")
+		found.Outcome, found.Reason = ActMoot, found.who()+" confirmed the plan in Spacelift"
+		return found
 	case run.State != spacelift.RunStateUnconfirmed || run.StateVersion != in.StateVersion:
 		return moot("the run is in %s (%d), not in %s (%d)", run.State, run.StateVersion, spacelift.RunStateUnconfirmed, in.StateVersion)
 	}
-	return ActResult{Verb: "discard"}
+	return ActResult{Verb: spacelift.VerbDiscard}
 }
 
 // ReviewRun passes a decision on to Spacelift's approval policies. That may not
@@ -141,15 +143,20 @@ func (in DiscardRunInput) judge(run spacelift.Run) ActResult {
 // Repeating it changes nothing, since the latest review of each reviewer counts
 // (https://docs.spacelift.io/concepts/policy/approval-policy).
 func (a *Activities) ReviewRun(ctx context.Context, in ReviewRunInput) (ActResult, error) {
-	return a.act(ctx, in.Run, in.StateVersion, in.judge, func(ctx context.Context, api Spacelift, _ string) error {
-		return api.ReviewRun(ctx, in.Run, in.Decision, in.Note)
+	return a.act(ctx, in.Run, in.StateVersion, in.judge, func(ctx context.Context, api Spacelift, mark spacelift.Mark) error {
+		return api.ReviewRun(ctx, in.Run, in.Decision, mark.Sign(in.Note))
 	})
 }
 
 func (in ReviewRunInput) judge(run spacelift.Run) ActResult {
-	// A rejection fails the run at once. Whose it was does not show.
+	verb := spacelift.VerbApprove
+	if in.Decision == spacelift.ReviewReject {
+		verb = spacelift.VerbReject
+	}
+	// A rejection fails the run at once. Whose it was mostly does not show.
 	if after, moved := next(in.StateVersion, run); moved && after.State == spacelift.RunStateFailed && in.Decision == spacelift.ReviewReject {
-		return ActResult{Outcome: ActDone, Verb: "review"}
+		found := before(after, verb, "rejected the run")
+		return ActResult{Outcome: ActDone, Verb: verb, ByUs: found.ByUs, Actor: found.Actor}
 	}
 	if run.StateVersion != in.StateVersion {
 		return moot("the run is in %s (%d) and waits for no review as of state version %d", run.State, run.StateVersion, in.StateVersion)
@@ -163,17 +170,17 @@ func (in ReviewRunInput) judge(run spacelift.Run) ActResult {
 	if !run.NeedsApproval && run.State != spacelift.RunStatePendingReview {
 		return moot("no approval policy in Spacelift asks for a review of it any more")
 	}
-	return ActResult{Verb: "review"}
+	return ActResult{Verb: verb}
 }
 
 // StopRun ends a run in the way its state allows. Where a worker is at work it
 // only asks: see spacelift.Client.StopRun.
 func (a *Activities) StopRun(ctx context.Context, in StopRunInput) (ActResult, error) {
-	return a.act(ctx, in.Run, 0, in.judge, func(ctx context.Context, api Spacelift, verb string) error {
+	return a.act(ctx, in.Run, 0, in.judge, func(ctx context.Context, api Spacelift, mark spacelift.Mark) error {
 		end := map[string]func(context.Context, spacelift.RunRef, string) (spacelift.RunOutcome, error){
 			spacelift.VerbCancel: api.CancelRun, spacelift.VerbStop: api.StopRun, spacelift.VerbDiscard: api.DiscardRun,
-		}[verb]
-		_, err := end(ctx, in.Run, in.Note)
+		}[mark.Verb]
+		_, err := end(ctx, in.Run, mark.Sign(in.Note))
 		return err
 	})
 }
@@ -189,14 +196,41 @@ func (in StopRunInput) judge(run spacelift.Run) ActResult {
 	case !run.State.Terminal():
 		return ActResult{Outcome: ActRefused, Reason: fmt.Sprintf("a run in %s can't be stopped", run.State)}
 	}
-	if last := newest(run); last.State == run.State && last.Note != "" && last.Note == in.Note {
-		return ActResult{Outcome: ActDone, Verb: endedBy[run.State]} // by an earlier attempt
+	if verb := endedBy[run.State]; verb != "" {
+		if found := before(newest(run), verb, "ended the run"); found.ByUs {
+			return found
+		}
 	}
-	return moot("the run has ended: it is in %s", run.State)
+	ended := moot("the run has ended: it is in %s", run.State)
+	ended.Actor = newest(run).Username
+	return ended
 }
 
 var endedBy = map[spacelift.RunState]string{
 	spacelift.RunStateCanceled: spacelift.VerbCancel, spacelift.RunStateStopped: spacelift.VerbStop, spacelift.RunStateDiscarded: spacelift.VerbDiscard,
+}
+
+// before says who did what is asked for before this attempt: Gantry, then it is
+// done, or somebody else, then it is moot.
+func before(t spacelift.Transition, verb, did string) ActResult {
+	found := ActResult{Outcome: ActDone, Verb: verb, Actor: t.Username}
+	if mark, ours := spacelift.MarkOf(t); ours && mark.Verb == verb {
+		found.ByUs = true
+		return found
+	}
+	found.Outcome, found.Reason = ActMoot, fmt.Sprintf("%s %s in Spacelift", found.who(), did)
+	return found
+}
+
+// who names who did it before this attempt.
+func (r ActResult) who() string {
+	switch {
+	case r.ByUs:
+		return "Gantry"
+	case r.Actor == "":
+		return "somebody"
+	}
+	return r.Actor
 }
 
 // newest is the last entry of a run's history.
@@ -209,11 +243,4 @@ func newest(run spacelift.Run) spacelift.Transition {
 
 func moot(format string, args ...any) ActResult {
 	return ActResult{Outcome: ActMoot, Reason: fmt.Sprintf(format, args...)}
-}
-
-func somebody(t spacelift.Transition) string {
-	if t.Username == "" {
-		return "somebody"
-	}
-	return t.Username
 }

@@ -63,7 +63,7 @@ func TestDiscardRun(t *testing.T) {
 			acted{activities.ActMoot, "UNCONFIRMED (9), not in UNCONFIRMED (5)", 0}, "UNCONFIRMED",
 		},
 		{
-			"an earlier attempt did it", func(r *rig) { r.must(r.sim.Discard("api::key", stack, r.ref.Run, note)) },
+			"an earlier attempt did it", func(r *rig) { r.must(r.sim.Discard("api::key", stack, r.ref.Run, note+" [gantry: discard 5]")) },
 			acted{activities.ActDone, "", 0}, "DISCARDED",
 		},
 	} {
@@ -200,7 +200,7 @@ func TestStopRun(t *testing.T) {
 			want: acted{activities.ActMoot, "DISCARDED", 0}, mutation: "runDiscard", ends: "DISCARDED",
 		},
 		{
-			state: "DISCARDED", before: func(r *rig) { r.must(r.sim.Discard("api::key", stack, r.ref.Run, note)) },
+			state: "DISCARDED", before: func(r *rig) { r.must(r.sim.Discard("api::key", stack, r.ref.Run, note+" [gantry: discard 5]")) },
 			want: acted{activities.ActDone, "", 0}, mutation: "runDiscard", ends: "DISCARDED",
 		},
 	} {

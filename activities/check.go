@@ -3,6 +3,7 @@ package activities
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -13,14 +14,15 @@ import (
 // What was confirmed counts as such however far the run has gone since.
 func check(in ConfirmRunInput, run spacelift.Run) ConfirmResult {
 	want := in.Expect
+	if u := unseen(run.History); u != nil && u.Confirmed >= want.StateVersion {
+		return confirmedUnseen(*u, run.Delta)
+	}
 	if t, ok := confirmation(want.StateVersion, run); ok {
-		if t.Note != "" && t.Note == in.Note {
-			return ConfirmResult{Outcome: AlreadyConfirmed, ByUs: true, Actor: t.Username, Reason: "an earlier attempt confirmed the plan"}
+		found := before(t, spacelift.VerbConfirm, "confirmed the plan")
+		if found.ByUs {
+			found.Reason = "an earlier attempt confirmed the plan"
 		}
-		if t.Username != "" {
-			return ConfirmResult{Outcome: AlreadyConfirmed, Actor: t.Username, Reason: t.Username + " confirmed the plan in Spacelift"}
-		}
-		return ConfirmResult{Outcome: AlreadyConfirmed, Reason: "the plan was confirmed in Spacelift"}
+		return ConfirmResult{Outcome: AlreadyConfirmed, ByUs: found.ByUs, Actor: found.Actor, Reason: found.Reason}
 	}
 	switch {
 	case run.StateVersion != want.StateVersion || run.State != want.State:
@@ -50,6 +52,37 @@ func confirmation(planVersion int, run spacelift.Run) (spacelift.Transition, boo
 		return spacelift.Transition{}, false
 	}
 	return t, true
+}
+
+// UnseenPlan is a plan that Gantry confirmed without having judged it: somebody
+// asked for another plan in the moment between the check and the confirmation,
+// and Spacelift takes a confirmation for the plan that is there.
+type UnseenPlan struct {
+	Judged    int              `json:"judged"`    // state version of the plan that the confirmation was decided for
+	Confirmed int              `json:"confirmed"` // state version of the plan that it took effect on
+	At        time.Time        `json:"at,omitzero"`
+	Delta     *spacelift.Delta `json:"delta,omitempty"` // of the plan that it took effect on, where known
+}
+
+// unseen finds a confirmation of Gantry's that took effect on another plan than
+// the one that it was decided for, the last if there are several.
+func unseen(history []spacelift.Transition) (found *UnseenPlan) {
+	plan, waiting := 0, false
+	for _, t := range history {
+		if waiting && confirms(t.State) {
+			if mark, ours := spacelift.MarkOf(t); ours && mark.Verb == spacelift.VerbConfirm && mark.StateVersion != plan {
+				found = &UnseenPlan{Judged: mark.StateVersion, Confirmed: plan, At: t.At}
+			}
+		}
+		plan, waiting = t.StateVersion, t.State == spacelift.RunStateUnconfirmed
+	}
+	return found
+}
+
+func confirmedUnseen(u UnseenPlan, delta *spacelift.Delta) ConfirmResult {
+	u.Delta = delta
+	return ConfirmResult{Outcome: ConfirmedUnseen, ByUs: true, Unseen: &u, Reason: fmt.Sprintf(
+		"Gantry's confirmation of the plan of state version %d took effect on the plan of state version %d, which nobody had judged", u.Judged, u.Confirmed)}
 }
 
 // next is what a run did after a state, as far as its history tells.

@@ -35,6 +35,13 @@ func TestCheck(t *testing.T) {
 			}
 		}
 	}
+	// confirmedAnew is a replan, and a confirmation of what came of it.
+	confirmedAnew := func(note string) func(*spacelift.Run) {
+		return func(r *spacelift.Run) {
+			then("jane", "", "REPLAN_REQUESTED", "PLANNING", "UNCONFIRMED", "CONFIRMED")(r)
+			r.History[len(r.History)-1].Username, r.History[len(r.History)-1].Note = "api::key", note
+		}
+	}
 	for _, tc := range []struct {
 		name   string
 		change func(*spacelift.Run)
@@ -47,8 +54,9 @@ func TestCheck(t *testing.T) {
 		{name: "what was not known is not compared", expect: func(e *Expect) { e.CommitHash, e.Delta = "", nil }},
 
 		{name: "confirmed by a person", change: then("jane", "go", "CONFIRMED"), want: AlreadyConfirmed, reason: "jane confirmed"},
-		{name: "confirmed by nobody we know", change: then("", "", "CONFIRMED"), want: AlreadyConfirmed, reason: "in Spacelift"},
-		{name: "confirmed by an earlier attempt", change: then("api::key", "Confirmed by Gantry.", "CONFIRMED"), want: AlreadyConfirmed, reason: "an earlier attempt", byUs: true},
+		{name: "confirmed by nobody we know", change: then("", "", "CONFIRMED"), want: AlreadyConfirmed, reason: "somebody confirmed the plan in Spacelift"},
+		{name: "confirmed by an earlier attempt", change: then("api::key", "Confirmed by Gantry. [gantry: confirm 5]", "CONFIRMED"), want: AlreadyConfirmed, reason: "an earlier attempt", byUs: true},
+		{name: "confirmed by a person who copied Gantry's note", change: then("jane", "Confirmed by Gantry. [gantry: confirm 5]", "CONFIRMED"), want: AlreadyConfirmed, reason: "jane confirmed"},
 		{name: "confirmed and applying", change: then("jane", "", "CONFIRMED", "PREPARING_APPLY", "APPLYING"), want: AlreadyConfirmed, reason: "jane"},
 		{name: "confirmed and finished", change: then("jane", "", "CONFIRMED", "PREPARING_APPLY", "APPLYING", "FINISHED"), want: AlreadyConfirmed, reason: "jane"},
 		{name: "confirmed, as far as the state tells", change: func(r *spacelift.Run) { r.History, r.State, r.StateVersion = nil, "APPLYING", 8 }, want: AlreadyConfirmed},
@@ -58,6 +66,12 @@ func TestCheck(t *testing.T) {
 		{name: "replan asked for", change: then("jane", "", "REPLAN_REQUESTED"), want: PlanChanged, reason: "REPLAN_REQUESTED (6)"},
 		{name: "another plan", change: then("jane", "", "REPLAN_REQUESTED", "PLANNING", "UNCONFIRMED"), want: PlanChanged, reason: "UNCONFIRMED (8), not in UNCONFIRMED (5)"},
 		{name: "another plan, confirmed", change: then("jane", "", "REPLAN_REQUESTED", "PLANNING", "UNCONFIRMED", "CONFIRMED"), want: PlanChanged, reason: "CONFIRMED (9)"},
+		{name: "another plan, confirmed by us", change: confirmedAnew("[gantry: confirm 8]"), want: PlanChanged, reason: "CONFIRMED (9)"},
+		{name: "another plan, confirmed by us for this one", change: confirmedAnew("[gantry: confirm 5]"), want: ConfirmedUnseen, reason: "state version 5 took effect on the plan of state version 8", byUs: true},
+		{name: "an older plan, confirmed by us for another, in an attempt before", change: func(r *spacelift.Run) {
+			r.History = append(r.History[:0:0], spacelift.Transition{State: "UNCONFIRMED", StateVersion: 1},
+				spacelift.Transition{State: "CONFIRMED", StateVersion: 2, Note: "[gantry: confirm 0]"}, spacelift.Transition{State: "UNCONFIRMED", StateVersion: 5})
+		}},
 		{name: "finished, nobody knows how", change: func(r *spacelift.Run) { r.History, r.State, r.StateVersion = nil, "FINISHED", 9 }, want: PlanChanged, reason: "FINISHED (9)"},
 		{name: "older than judged", change: func(r *spacelift.Run) {
 			r.History, r.State, r.StateVersion = past[:5], "PLANNING", 4

@@ -30,9 +30,8 @@ type ConfirmRunInput struct {
 	// PlanSince is when the plan began to ask for a decision, for Rules.
 	PlanSince time.Time `json:"planSince,omitzero"`
 
-	// Note is shown with the confirmation in Spacelift. It must be the same for
-	// every attempt at one plan and differ between plans: by it an attempt
-	// recognizes what an earlier one did.
+	// Note is shown with the confirmation in Spacelift. Gantry's mark follows it:
+	// by that an attempt recognizes what an earlier one did.
 	Note string `json:"note"`
 }
 
@@ -52,6 +51,7 @@ type ConfirmOutcome string
 const (
 	Confirmed        ConfirmOutcome = "confirmed" // by this attempt
 	AlreadyConfirmed ConfirmOutcome = "already"   // by somebody else, or an earlier attempt
+	ConfirmedUnseen  ConfirmOutcome = "unseen"    // by us, and on another plan than the one that was judged: see Unseen
 	PlanChanged      ConfirmOutcome = "changed"   // nothing was done: it is not what was judged
 	ConfirmRefused   ConfirmOutcome = "refused"   // nothing was done: Spacelift would not
 	StackBlocked     ConfirmOutcome = "blocked"   // nothing was done: a brake in Spacelift, such as a lock, forbids it now, see Block
@@ -64,7 +64,8 @@ type ConfirmResult struct {
 	Outcome ConfirmOutcome `json:"outcome"`
 	Reason  string         `json:"reason,omitempty"` // a sentence; empty when confirmed
 	Actor   string         `json:"actor,omitempty"`  // who confirmed it already, where known
-	ByUs    bool           `json:"byUs,omitempty"`   // an earlier attempt confirmed it
+	ByUs    bool           `json:"byUs,omitempty"`   // Gantry confirmed it: by this attempt, or by an earlier one as Gantry's mark in the history proves
+	Unseen  *UnseenPlan    `json:"unseen,omitempty"` // with ConfirmedUnseen
 	Rules   *Rules         `json:"rules,omitempty"`  // as they are now, with RulesChanged and GateClosed
 	Block   *Block         `json:"block,omitempty"`  // with StackBlocked
 	Run     spacelift.Run  `json:"run"`              // as last read, so before a confirmation of this attempt
@@ -89,7 +90,7 @@ const patience = 10
 // than notifications told, it fails in order to be tried again.
 func (a *Activities) ConfirmRun(ctx context.Context, in ConfirmRunInput) (ConfirmResult, error) {
 	result, err := a.confirmRun(ctx, in)
-	if err == nil && (result.Outcome == Confirmed || result.Outcome == AlreadyConfirmed) {
+	if err == nil && (result.Outcome == Confirmed || result.Outcome == AlreadyConfirmed || result.Outcome == ConfirmedUnseen) {
 		result.Followers = a.followersOf(ctx, in.Run.Account, in.Run.Stack)
 	}
 	return result, err
@@ -108,9 +109,15 @@ func (a *Activities) confirmRun(ctx context.Context, in ConfirmRunInput) (Confir
 
 	// The run names the execution that confirmed it, for policies and people.
 	marked := spacelift.WithRunMetadata(ctx, activity.GetInfo(ctx).WorkflowExecution.ID)
-	_, err = api.ConfirmRun(marked, in.Run, in.Note)
+	mark := spacelift.Mark{Verb: spacelift.VerbConfirm, StateVersion: in.Expect.StateVersion}
+	answer, err := api.ConfirmRun(marked, in.Run, mark.Sign(in.Note))
 	if err == nil {
-		found.Outcome = Confirmed
+		if u := unseen(answer.History); u != nil && u.Confirmed >= in.Expect.StateVersion {
+			struck := confirmedUnseen(*u, nil)
+			struck.Run = found.Run
+			return struck, nil
+		}
+		found.Outcome, found.ByUs = Confirmed, true
 		return found, nil
 	}
 	if !refusal(err) {

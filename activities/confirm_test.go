@@ -228,8 +228,8 @@ func TestConfirmRunNotesWhatDidIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	request := r.sim.Mutations("runConfirm")[0]
-	if request.Arguments["note"] != in.Note {
-		t.Errorf("note is %q, want %q", request.Arguments["note"], in.Note)
+	if want := in.Note + " [gantry: confirm 5]"; request.Arguments["note"] != want {
+		t.Errorf("note is %q, want %q", request.Arguments["note"], want)
 	}
 	if request.Metadata == "" {
 		t.Error("the run's metadata does not name the execution")

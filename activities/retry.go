@@ -23,6 +23,8 @@ type RetryRunInput struct {
 type RetryRunResult struct {
 	Outcome ActOutcome       `json:"outcome"`
 	Reason  string           `json:"reason,omitempty"`
+	ByUs    bool             `json:"byUs,omitempty"`  // Gantry's key started the new run: by this attempt or an earlier one
+	Actor   string           `json:"actor,omitempty"` // who started it before this attempt, where known
 	Block   *Block           `json:"block,omitempty"` // with ActBlocked
 	New     spacelift.RunRef `json:"new,omitzero"`    // the run that tries again; may be the same run
 }
@@ -70,7 +72,7 @@ func (a *Activities) RetryRun(ctx context.Context, in RetryRunInput) (RetryRunRe
 	again, err := api.RetryRun(ctx, in.Run)
 	switch {
 	case err == nil:
-		return RetryRunResult{Outcome: ActDone, New: again.Ref}, nil
+		return RetryRunResult{Outcome: ActDone, ByUs: true, New: again.Ref}, nil
 	case errors.Is(err, spacelift.ErrAmbiguous):
 		return RetryRunResult{}, temporal.NewApplicationErrorWithOptions(err.Error(), ErrTypeAmbiguous,
 			temporal.ApplicationErrorOptions{Cause: err, NextRetryDelay: settled})
@@ -181,9 +183,9 @@ func wentOn(run spacelift.Run, failedAt time.Time) (spacelift.Transition, bool) 
 func startedBy(us bool, who string, run spacelift.RunRef) RetryRunResult {
 	switch {
 	case us:
-		return RetryRunResult{Outcome: ActDone, New: run} // by an earlier attempt
+		return RetryRunResult{Outcome: ActDone, ByUs: true, Actor: who, New: run} // by an earlier attempt
 	case who == "":
-		who = "somebody"
+		return RetryRunResult{Outcome: ActMoot, New: run, Reason: fmt.Sprintf("somebody started it again already, as run %s", run.Run)}
 	}
-	return RetryRunResult{Outcome: ActMoot, New: run, Reason: fmt.Sprintf("%s started it again already, as run %s", who, run.Run)}
+	return RetryRunResult{Outcome: ActMoot, Actor: who, New: run, Reason: fmt.Sprintf("%s started it again already, as run %s", who, run.Run)}
 }

@@ -47,6 +47,7 @@ const (
 type TriggerFollowerResult struct {
 	Outcome FollowOutcome    `json:"outcome"`
 	Reason  string           `json:"reason,omitempty"` // a sentence, unless triggered
+	ByUs    bool             `json:"byUs,omitempty"`   // Gantry's key triggered the run: by this attempt or an earlier one
 	Block   *Block           `json:"block,omitempty"`  // when held by a brake in Spacelift, such as a lock
 	Run     spacelift.RunRef `json:"run,omitzero"`     // zero when held
 }
@@ -78,7 +79,7 @@ func (a *Activities) TriggerFollower(ctx context.Context, in TriggerFollowerInpu
 			return TriggerFollowerResult{}, err
 		}
 		if found {
-			return TriggerFollowerResult{Outcome: FollowTriggered, Run: run}, nil
+			return TriggerFollowerResult{Outcome: FollowTriggered, ByUs: true, Run: run}, nil
 		}
 	}
 	if run, parent, found := in.native(lines.Items); found {
@@ -102,7 +103,7 @@ func (a *Activities) TriggerFollower(ctx context.Context, in TriggerFollowerInpu
 	started, err := api.TriggerRun(marked, in.Stack, spacelift.Trigger{})
 	switch {
 	case err == nil:
-		return TriggerFollowerResult{Outcome: FollowTriggered, Run: started.Ref}, nil
+		return TriggerFollowerResult{Outcome: FollowTriggered, ByUs: true, Run: started.Ref}, nil
 	case errors.Is(err, spacelift.ErrAmbiguous):
 		return TriggerFollowerResult{}, temporal.NewApplicationErrorWithOptions(err.Error(), ErrTypeAmbiguous,
 			temporal.ApplicationErrorOptions{Cause: err, NextRetryDelay: settled})

@@ -14,27 +14,37 @@ type RunOutcome struct {
 	Ref   RunRef   `json:"ref"`
 	Type  RunType  `json:"type"`
 	State RunState `json:"state"`
+
+	// History is the run's after a confirmation, oldest first: it shows which plan
+	// was confirmed.
+	History []Transition `json:"history,omitempty"`
 }
 
 // The verbs below change runs. Besides what every call may return, they return
 // an *IllegalStateError when the run's state doesn't allow it, and ErrAmbiguous
 // when nobody knows whether it happened: read the run before repeating.
 
-// ConfirmRun confirms the plan of an UNCONFIRMED run. WithRunMetadata leaves a
-// text in the run.
+// ConfirmRun confirms the plan of an UNCONFIRMED run, whichever that is when
+// Spacelift gets the request. WithRunMetadata leaves a text in the run.
 func (c *Client) ConfirmRun(ctx context.Context, ref RunRef, note string) (RunOutcome, error) {
-	return c.act(ref, "confirm", func(stack, run string) (*operations.RunOutcome, error) {
+	var history []Transition
+	outcome, err := c.act(ref, VerbConfirm, func(stack, run string) (*operations.RunOutcome, error) {
 		data, err := operations.RunConfirm(ctx, c.api, stack, &run, orNull(note))
-		if err != nil {
+		if err != nil || data.RunConfirm == nil {
 			return nil, err
 		}
-		return data.RunConfirm, nil
+		history = fromHistory(data.RunConfirm.RunHistory)
+		return &data.RunConfirm.RunOutcome, nil
 	})
+	if err == nil {
+		outcome.History = history
+	}
+	return outcome, err
 }
 
 // DiscardRun rejects the plan of an UNCONFIRMED run.
 func (c *Client) DiscardRun(ctx context.Context, ref RunRef, note string) (RunOutcome, error) {
-	return c.act(ref, "discard", func(stack, run string) (*operations.RunOutcome, error) {
+	return c.act(ref, VerbDiscard, func(stack, run string) (*operations.RunOutcome, error) {
 		data, err := operations.RunDiscard(ctx, c.api, stack, &run, orNull(note))
 		if err != nil {
 			return nil, err
@@ -45,7 +55,7 @@ func (c *Client) DiscardRun(ctx context.Context, ref RunRef, note string) (RunOu
 
 // CancelRun cancels a run that has not started: QUEUED or READY.
 func (c *Client) CancelRun(ctx context.Context, ref RunRef, note string) (RunOutcome, error) {
-	return c.act(ref, "cancel", func(stack, run string) (*operations.RunOutcome, error) {
+	return c.act(ref, VerbCancel, func(stack, run string) (*operations.RunOutcome, error) {
 		data, err := operations.RunCancel(ctx, c.api, stack, run, orNull(note))
 		if err != nil {
 			return nil, err
@@ -57,7 +67,7 @@ func (c *Client) CancelRun(ctx context.Context, ref RunRef, note string) (RunOut
 // StopRun asks a run in INITIALIZING or PLANNING to stop. The worker may ignore
 // it.
 func (c *Client) StopRun(ctx context.Context, ref RunRef, note string) (RunOutcome, error) {
-	return c.act(ref, "stop", func(stack, run string) (*operations.RunOutcome, error) {
+	return c.act(ref, VerbStop, func(stack, run string) (*operations.RunOutcome, error) {
 		data, err := operations.RunStop(ctx, c.api, stack, run, orNull(note))
 		if err != nil {
 			return nil, err

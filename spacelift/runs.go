@@ -58,18 +58,7 @@ func fromRunDetails(ref RunRef, r operations.RunDetails) Run {
 	if d := r.Delta; d != nil {
 		run.Delta = &Delta{Added: d.AddCount, Changed: d.ChangeCount, Deleted: d.DeleteCount, Resources: d.Resources}
 	}
-	for _, h := range r.History {
-		run.History = append(run.History, Transition{
-			State:        RunState(h.State),
-			StateVersion: h.StateVersion,
-			At:           unixTime(h.Timestamp),
-			Username:     orZero(h.Username),
-			Note:         orZero(h.Note),
-		})
-	}
-	// It comes newest first; the versions say so more surely than the order.
-	slices.Reverse(run.History)
-	slices.SortStableFunc(run.History, func(a, b Transition) int { return cmp.Compare(a.StateVersion, b.StateVersion) })
+	run.History = fromHistory(r.RunHistory)
 	if n := len(run.History); n > 0 {
 		newest := run.History[n-1]
 		run.StateVersion = newest.StateVersion
@@ -82,6 +71,24 @@ func fromRunDetails(ref RunRef, r operations.RunDetails) Run {
 		}
 	}
 	return run
+}
+
+// fromHistory puts the oldest transition first.
+func fromHistory(h operations.RunHistory) []Transition {
+	var history []Transition
+	for _, t := range h.History {
+		history = append(history, Transition{
+			State:        RunState(t.State),
+			StateVersion: t.StateVersion,
+			At:           unixTime(t.Timestamp),
+			Username:     orZero(t.Username),
+			Note:         orZero(t.Note),
+		})
+	}
+	// It comes newest first; the versions say so more surely than the order.
+	slices.Reverse(history)
+	slices.SortStableFunc(history, func(a, b Transition) int { return cmp.Compare(a.StateVersion, b.StateVersion) })
+	return history
 }
 
 func (c *Client) fromRunLine(stack, name string, labels []string, r operations.RunLine) RunLine {

@@ -69,6 +69,9 @@ func (r *record) answered(now time.Time, in activities.ConfirmRunInput, result a
 		if result.ByUs {
 			ask.Done = doConfirm
 		}
+	case activities.ConfirmedUnseen:
+		r.settle(now, result.Unseen.Confirmed, PlanConfirmed, result.Reason)
+		r.note(now, KindAction, "%s", result.Reason)
 	case activities.PlanChanged:
 		r.settle(now, plan, PlanChanged, result.Reason)
 		r.note(now, KindAction, "Gantry did not confirm: %s", result.Reason)

@@ -213,7 +213,7 @@ func TestStatusTellsTheWholeStory(t *testing.T) {
 			{State: queued, StateVersion: 0, At: started, Source: workflows.SourceWebhook},
 			{State: planning, StateVersion: 1, At: started.Add(30 * time.Second), Source: workflows.SourceWebhook},
 			{State: unconfirmed, StateVersion: 2, At: started.Add(60 * time.Second), Source: workflows.SourceWebhook},
-			{State: confirmed, StateVersion: 3, At: started.Add(60 * time.Second), Source: workflows.SourceWebhook, Note: r.confirmed[0]},
+			{State: confirmed, StateVersion: 3, At: started.Add(60 * time.Second), Source: workflows.SourceWebhook, Note: spacelift.Mark{Verb: "confirm", StateVersion: 2}.Sign(r.confirmed[0])},
 			{State: finished, StateVersion: 4, At: started.Add(90 * time.Second), Source: workflows.SourceWebhook},
 		},
 	}
@@ -228,7 +228,7 @@ func TestStatusTellsTheWholeStory(t *testing.T) {
 		"event: the run is UNCONFIRMED",
 		"decision: confirm: the plan (3 to add, 1 to change, 3 to delete) has changes and gantry:confirm=auto confirms them",
 		"action: Gantry confirmed the plan (3 to add, 1 to change, 3 to delete)",
-		"event: the run is CONFIRMED: Confirmed by Gantry because of gantry:confirm=auto (state version 2).",
+		"event: the run is CONFIRMED: Confirmed by Gantry because of gantry:confirm=auto (state version 2). [gantry: confirm 2]",
 		"event: the run is FINISHED",
 	}
 	if diff := cmp.Diff(story, timeline(s, workflows.KindEvent, workflows.KindDecision, workflows.KindAction, workflows.KindRepair, workflows.KindNote)); diff != "" {

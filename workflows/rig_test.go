@@ -206,7 +206,7 @@ func (r *rig) ConfirmRun(_ context.Context, ref spacelift.RunRef, note string) (
 		r.onConfirm(r.truth.StateVersion)
 	}
 	r.enter(spacelift.RunStateConfirmed, "api::gantry", note)
-	r.confirmed = append(r.confirmed, note)
+	r.confirmed = append(r.confirmed, spacelift.Unsigned(note))
 	if r.loses > 0 {
 		r.loses--
 		return spacelift.RunOutcome{}, fmt.Errorf("confirm run %s: %w", ref, spacelift.ErrAmbiguous)

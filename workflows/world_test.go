@@ -132,7 +132,7 @@ func (r *rig) verb(ref spacelift.RunRef, verb, note string, to spacelift.RunStat
 		return spacelift.RunOutcome{}, illegal("run is in " + string(r.truth.State))
 	}
 	r.enter(to, "api::gantry", note)
-	r.acted = append(r.acted, verb+": "+note)
+	r.acted = append(r.acted, verb+": "+spacelift.Unsigned(note))
 	return spacelift.RunOutcome{Ref: ref, State: to}, nil
 }
 
@@ -146,7 +146,7 @@ func (r *rig) ReviewRun(_ context.Context, _ spacelift.RunRef, decision spacelif
 	case r.refuses != nil:
 		return r.refuses
 	}
-	r.acted = append(r.acted, strings.ToLower(string(decision))+": "+note)
+	r.acted = append(r.acted, strings.ToLower(string(decision))+": "+spacelift.Unsigned(note))
 	r.truth.NeedsApproval = false
 	switch {
 	case decision == spacelift.ReviewReject:

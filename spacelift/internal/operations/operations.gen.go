@@ -475,11 +475,89 @@ func (v *RunCommentRunComment) GetCreatedAt() int { return v.CreatedAt }
 // RunConfirmResponse is returned by RunConfirm on success.
 type RunConfirmResponse struct {
 	// Legal in UNCONFIRMED. Without `run`, the stack's current blocker.
-	RunConfirm *RunOutcome `json:"runConfirm"`
+	RunConfirm *RunConfirmRunConfirmRun `json:"runConfirm"`
 }
 
 // GetRunConfirm returns RunConfirmResponse.RunConfirm, and is useful for accessing the field via an interface.
-func (v *RunConfirmResponse) GetRunConfirm() *RunOutcome { return v.RunConfirm }
+func (v *RunConfirmResponse) GetRunConfirm() *RunConfirmRunConfirmRun { return v.RunConfirm }
+
+// RunConfirmRunConfirmRun includes the requested fields of the GraphQL type Run.
+type RunConfirmRunConfirmRun struct {
+	RunOutcome `json:"-"`
+	RunHistory `json:"-"`
+}
+
+// GetId returns RunConfirmRunConfirmRun.Id, and is useful for accessing the field via an interface.
+func (v *RunConfirmRunConfirmRun) GetId() string { return v.RunOutcome.Id }
+
+// GetType returns RunConfirmRunConfirmRun.Type, and is useful for accessing the field via an interface.
+func (v *RunConfirmRunConfirmRun) GetType() string { return v.RunOutcome.Type }
+
+// GetState returns RunConfirmRunConfirmRun.State, and is useful for accessing the field via an interface.
+func (v *RunConfirmRunConfirmRun) GetState() string { return v.RunOutcome.State }
+
+// GetHistory returns RunConfirmRunConfirmRun.History, and is useful for accessing the field via an interface.
+func (v *RunConfirmRunConfirmRun) GetHistory() []RunHistoryHistoryRunStateTransition {
+	return v.RunHistory.History
+}
+
+func (v *RunConfirmRunConfirmRun) UnmarshalJSON(b []byte) error {
+
+	if string(b) == "null" {
+		return nil
+	}
+
+	var firstPass struct {
+		*RunConfirmRunConfirmRun
+		graphql.NoUnmarshalJSON
+	}
+	firstPass.RunConfirmRunConfirmRun = v
+
+	err := json.Unmarshal(b, &firstPass)
+	if err != nil {
+		return err
+	}
+
+	err = json.Unmarshal(
+		b, &v.RunOutcome)
+	if err != nil {
+		return err
+	}
+	err = json.Unmarshal(
+		b, &v.RunHistory)
+	if err != nil {
+		return err
+	}
+	return nil
+}
+
+type __premarshalRunConfirmRunConfirmRun struct {
+	Id string `json:"id"`
+
+	Type string `json:"type"`
+
+	State string `json:"state"`
+
+	History []RunHistoryHistoryRunStateTransition `json:"history"`
+}
+
+func (v *RunConfirmRunConfirmRun) MarshalJSON() ([]byte, error) {
+	premarshaled, err := v.__premarshalJSON()
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(premarshaled)
+}
+
+func (v *RunConfirmRunConfirmRun) __premarshalJSON() (*__premarshalRunConfirmRunConfirmRun, error) {
+	var retval __premarshalRunConfirmRunConfirmRun
+
+	retval.Id = v.RunOutcome.Id
+	retval.Type = v.RunOutcome.Type
+	retval.State = v.RunOutcome.State
+	retval.History = v.RunHistory.History
+	return &retval, nil
+}
 
 // RunDetails includes the GraphQL fields of Run requested by the fragment RunDetails.
 type RunDetails struct {
@@ -500,9 +578,8 @@ type RunDetails struct {
 	CanRetry      bool             `json:"canRetry"`
 	Commit        RunDetailsCommit `json:"commit"`
 	// Null before planning ended.
-	Delta *RunDetailsDeltaRunDelta `json:"delta"`
-	// Newest first.
-	History []RunDetailsHistoryRunStateTransition `json:"history"`
+	Delta      *RunDetailsDeltaRunDelta `json:"delta"`
+	RunHistory `json:"-"`
 }
 
 // GetId returns RunDetails.Id, and is useful for accessing the field via an interface.
@@ -548,7 +625,93 @@ func (v *RunDetails) GetCommit() RunDetailsCommit { return v.Commit }
 func (v *RunDetails) GetDelta() *RunDetailsDeltaRunDelta { return v.Delta }
 
 // GetHistory returns RunDetails.History, and is useful for accessing the field via an interface.
-func (v *RunDetails) GetHistory() []RunDetailsHistoryRunStateTransition { return v.History }
+func (v *RunDetails) GetHistory() []RunHistoryHistoryRunStateTransition { return v.RunHistory.History }
+
+func (v *RunDetails) UnmarshalJSON(b []byte) error {
+
+	if string(b) == "null" {
+		return nil
+	}
+
+	var firstPass struct {
+		*RunDetails
+		graphql.NoUnmarshalJSON
+	}
+	firstPass.RunDetails = v
+
+	err := json.Unmarshal(b, &firstPass)
+	if err != nil {
+		return err
+	}
+
+	err = json.Unmarshal(
+		b, &v.RunHistory)
+	if err != nil {
+		return err
+	}
+	return nil
+}
+
+type __premarshalRunDetails struct {
+	Id string `json:"id"`
+
+	Type string `json:"type"`
+
+	State string `json:"state"`
+
+	Title string `json:"title"`
+
+	Branch string `json:"branch"`
+
+	Command *string `json:"command"`
+
+	CreatedAt int `json:"createdAt"`
+
+	TriggeredBy *string `json:"triggeredBy"`
+
+	DriftDetection bool `json:"driftDetection"`
+
+	NeedsApproval bool `json:"needsApproval"`
+
+	CanConfirm bool `json:"canConfirm"`
+
+	CanRetry bool `json:"canRetry"`
+
+	Commit RunDetailsCommit `json:"commit"`
+
+	Delta *RunDetailsDeltaRunDelta `json:"delta"`
+
+	History []RunHistoryHistoryRunStateTransition `json:"history"`
+}
+
+func (v *RunDetails) MarshalJSON() ([]byte, error) {
+	premarshaled, err := v.__premarshalJSON()
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(premarshaled)
+}
+
+func (v *RunDetails) __premarshalJSON() (*__premarshalRunDetails, error) {
+	var retval __premarshalRunDetails
+
+	retval.Id = v.Id
+	retval.Type = v.Type
+	retval.State = v.State
+	retval.Title = v.Title
+	retval.Branch = v.Branch
+	retval.Command = v.Command
+	retval.CreatedAt = v.CreatedAt
+	retval.TriggeredBy = v.TriggeredBy
+	retval.DriftDetection = v.DriftDetection
+	retval.NeedsApproval = v.NeedsApproval
+	retval.CanConfirm = v.CanConfirm
+	retval.CanRetry = v.CanRetry
+	retval.Commit = v.Commit
+	retval.Delta = v.Delta
+	retval.History = v.RunHistory.History
+	return &retval, nil
+}
 
 // RunDetailsCommit includes the requested fields of the GraphQL type Commit.
 type RunDetailsCommit struct {
@@ -598,32 +761,6 @@ func (v *RunDetailsDeltaRunDelta) GetDeleteCount() int { return v.DeleteCount }
 // GetResources returns RunDetailsDeltaRunDelta.Resources, and is useful for accessing the field via an interface.
 func (v *RunDetailsDeltaRunDelta) GetResources() int { return v.Resources }
 
-// RunDetailsHistoryRunStateTransition includes the requested fields of the GraphQL type RunStateTransition.
-type RunDetailsHistoryRunStateTransition struct {
-	State string `json:"state"`
-	// Ordinal of the state within the run, from 0.
-	StateVersion int `json:"stateVersion"`
-	Timestamp    int `json:"timestamp"`
-	// Who did it; null for a machine.
-	Username *string `json:"username"`
-	Note     *string `json:"note"`
-}
-
-// GetState returns RunDetailsHistoryRunStateTransition.State, and is useful for accessing the field via an interface.
-func (v *RunDetailsHistoryRunStateTransition) GetState() string { return v.State }
-
-// GetStateVersion returns RunDetailsHistoryRunStateTransition.StateVersion, and is useful for accessing the field via an interface.
-func (v *RunDetailsHistoryRunStateTransition) GetStateVersion() int { return v.StateVersion }
-
-// GetTimestamp returns RunDetailsHistoryRunStateTransition.Timestamp, and is useful for accessing the field via an interface.
-func (v *RunDetailsHistoryRunStateTransition) GetTimestamp() int { return v.Timestamp }
-
-// GetUsername returns RunDetailsHistoryRunStateTransition.Username, and is useful for accessing the field via an interface.
-func (v *RunDetailsHistoryRunStateTransition) GetUsername() *string { return v.Username }
-
-// GetNote returns RunDetailsHistoryRunStateTransition.Note, and is useful for accessing the field via an interface.
-func (v *RunDetailsHistoryRunStateTransition) GetNote() *string { return v.Note }
-
 // RunDiscardResponse is returned by RunDiscard on success.
 type RunDiscardResponse struct {
 	// Legal in UNCONFIRMED. Without `run`, the stack's current blocker.
@@ -652,6 +789,41 @@ type RunExternalDependencyMarkAsCompletedRunExternalDependencyMarkAsCompletedRun
 func (v *RunExternalDependencyMarkAsCompletedRunExternalDependencyMarkAsCompletedRunExternalDependency) GetPhantom() bool {
 	return v.Phantom
 }
+
+// RunHistory includes the GraphQL fields of Run requested by the fragment RunHistory.
+type RunHistory struct {
+	// Newest first.
+	History []RunHistoryHistoryRunStateTransition `json:"history"`
+}
+
+// GetHistory returns RunHistory.History, and is useful for accessing the field via an interface.
+func (v *RunHistory) GetHistory() []RunHistoryHistoryRunStateTransition { return v.History }
+
+// RunHistoryHistoryRunStateTransition includes the requested fields of the GraphQL type RunStateTransition.
+type RunHistoryHistoryRunStateTransition struct {
+	State string `json:"state"`
+	// Ordinal of the state within the run, from 0.
+	StateVersion int `json:"stateVersion"`
+	Timestamp    int `json:"timestamp"`
+	// Who did it; null for a machine.
+	Username *string `json:"username"`
+	Note     *string `json:"note"`
+}
+
+// GetState returns RunHistoryHistoryRunStateTransition.State, and is useful for accessing the field via an interface.
+func (v *RunHistoryHistoryRunStateTransition) GetState() string { return v.State }
+
+// GetStateVersion returns RunHistoryHistoryRunStateTransition.StateVersion, and is useful for accessing the field via an interface.
+func (v *RunHistoryHistoryRunStateTransition) GetStateVersion() int { return v.StateVersion }
+
+// GetTimestamp returns RunHistoryHistoryRunStateTransition.Timestamp, and is useful for accessing the field via an interface.
+func (v *RunHistoryHistoryRunStateTransition) GetTimestamp() int { return v.Timestamp }
+
+// GetUsername returns RunHistoryHistoryRunStateTransition.Username, and is useful for accessing the field via an interface.
+func (v *RunHistoryHistoryRunStateTransition) GetUsername() *string { return v.Username }
+
+// GetNote returns RunHistoryHistoryRunStateTransition.Note, and is useful for accessing the field via an interface.
+func (v *RunHistoryHistoryRunStateTransition) GetNote() *string { return v.Note }
 
 // RunLine includes the GraphQL fields of Run requested by the fragment RunLine.
 type RunLine struct {
@@ -2440,6 +2612,9 @@ fragment RunDetails on Run {
 		deleteCount
 		resources
 	}
+	... RunHistory
+}
+fragment RunHistory on Run {
 	history {
 		state
 		stateVersion
@@ -2564,6 +2739,7 @@ const RunConfirm_Operation = `
 mutation RunConfirm ($stack: ID!, $run: ID, $note: String) {
 	runConfirm(stack: $stack, run: $run, note: $note) {
 		... RunOutcome
+		... RunHistory
 	}
 }
 fragment RunOutcome on Run {
@@ -2571,8 +2747,18 @@ fragment RunOutcome on Run {
 	type
 	state
 }
+fragment RunHistory on Run {
+	history {
+		state
+		stateVersion
+		timestamp
+		username
+		note
+	}
+}
 `
 
+// With the history: it shows which plan was confirmed. A replan may have come in between.
 func RunConfirm(
 	ctx_ context.Context,
 	client_ graphql.Client,
