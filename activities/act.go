@@ -3,6 +3,7 @@ package activities
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"go.temporal.io/sdk/activity"
 
@@ -67,21 +68,29 @@ func (a *Activities) act(ctx context.Context, ref spacelift.RunRef, stateVersion
 		return ActResult{}, err
 	}
 	patient := activity.GetInfo(ctx).Attempt < patience
-	see := func() (ActResult, error) {
+	see := func() (ActResult, time.Time, error) {
 		run, err := a.upToDate(ctx, api, ref, stateVersion, patient)
 		if err != nil {
-			return ActResult{}, err
+			return ActResult{}, time.Time{}, err
 		}
+		read := time.Now()
 		result := judge(run)
 		result.Run = run
-		return result, nil
+		return result, read, nil
 	}
-	found, err := see()
+	return checkedAnew(func() (ActResult, error) { return actOnce(ctx, api, patient, see, do) })
+}
+
+// actOnce sees and acts once.
+func actOnce(ctx context.Context, api Spacelift, patient bool, see func() (ActResult, time.Time, error),
+	do func(ctx context.Context, api Spacelift, mark spacelift.Mark) error,
+) (ActResult, error) {
+	found, read, err := see()
 	if err != nil || found.Outcome != "" {
 		return found, err
 	}
 	tried := found.Verb
-	if err = do(ctx, api, spacelift.Mark{Verb: tried, StateVersion: found.Run.StateVersion}); err == nil {
+	if err = do(fresh(ctx, read), api, spacelift.Mark{Verb: tried, StateVersion: found.Run.StateVersion}); err == nil {
 		found.Outcome, found.ByUs = ActDone, true
 		return found, nil
 	}
@@ -89,7 +98,7 @@ func (a *Activities) act(ctx context.Context, ref spacelift.RunRef, stateVersion
 		return ActResult{}, classify(err)
 	}
 	// Most likely the run went on in the meantime: then it shows.
-	found, lookErr := see()
+	found, _, lookErr := see()
 	if lookErr != nil || found.Outcome != "" {
 		return found, lookErr
 	}

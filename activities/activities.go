@@ -47,8 +47,8 @@ type Spacelift interface {
 	// Run reads a run with its history and the stack's current labels and brakes.
 	Run(ctx context.Context, ref spacelift.RunRef) (spacelift.Run, error)
 
-	// The verbs change a run. An error that is not ErrAmbiguous means that it did
-	// not happen. StopRun only asks; RetryRun answers with the run that tries
+	// The verbs change a run, and are sent once: see spacelift.WithCheck. An error
+	// that is not ErrAmbiguous means that it did not happen. StopRun only asks; RetryRun answers with the run that tries
 	// again, a new one or the same.
 	ConfirmRun(ctx context.Context, ref spacelift.RunRef, note string) (spacelift.RunOutcome, error)
 	DiscardRun(ctx context.Context, ref spacelift.RunRef, note string) (spacelift.RunOutcome, error)

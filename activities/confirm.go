@@ -82,14 +82,15 @@ const patience = 10
 
 // ConfirmRun looks at the run, and confirms its plan if it is what was judged:
 // state, version, commit, delta, and the policy that says who confirms, if no
-// lock or other brake of the stack, no window and no freeze forbids it now. It does both, because nothing may come
-// between them.
+// lock or other brake of the stack, no window and no freeze forbids it now. It
+// does both, because nothing may come between them: what it read is at most
+// freshFor old when the confirmation is sent.
 //
 // It is safe to repeat: each attempt looks first, so that an answer that was
 // lost is found and nothing is sent blindly. While the API shows an older state
 // than notifications told, it fails in order to be tried again.
 func (a *Activities) ConfirmRun(ctx context.Context, in ConfirmRunInput) (ConfirmResult, error) {
-	result, err := a.confirmRun(ctx, in)
+	result, err := checkedAnew(func() (ConfirmResult, error) { return a.confirmRun(ctx, in) })
 	if err == nil && (result.Outcome == Confirmed || result.Outcome == AlreadyConfirmed || result.Outcome == ConfirmedUnseen) {
 		result.Followers = a.followersOf(ctx, in.Run.Account, in.Run.Stack)
 	}
@@ -102,7 +103,7 @@ func (a *Activities) confirmRun(ctx context.Context, in ConfirmRunInput) (Confir
 		return ConfirmResult{}, err
 	}
 	patient := activity.GetInfo(ctx).Attempt < patience
-	found, err := a.look(ctx, api, in, patient)
+	found, read, err := a.look(ctx, api, in, patient)
 	if err != nil || found.Outcome != "" {
 		return found, err
 	}
@@ -110,7 +111,7 @@ func (a *Activities) confirmRun(ctx context.Context, in ConfirmRunInput) (Confir
 	// The run names the execution that confirmed it, for policies and people.
 	marked := spacelift.WithRunMetadata(ctx, activity.GetInfo(ctx).WorkflowExecution.ID)
 	mark := spacelift.Mark{Verb: spacelift.VerbConfirm, StateVersion: in.Expect.StateVersion}
-	answer, err := api.ConfirmRun(marked, in.Run, mark.Sign(in.Note))
+	answer, err := api.ConfirmRun(fresh(marked, read), in.Run, mark.Sign(in.Note))
 	if err == nil {
 		if u := unseen(answer.History); u != nil && u.Confirmed >= in.Expect.StateVersion {
 			struck := confirmedUnseen(*u, nil)
@@ -124,7 +125,7 @@ func (a *Activities) confirmRun(ctx context.Context, in ConfirmRunInput) (Confir
 		return ConfirmResult{}, classify(err)
 	}
 	// Most likely somebody was faster: then the run shows it.
-	found, lookErr := a.look(ctx, api, in, patient)
+	found, _, lookErr := a.look(ctx, api, in, patient)
 	if lookErr != nil || found.Outcome != "" {
 		return found, lookErr
 	}
@@ -139,6 +140,7 @@ func (a *Activities) confirmRun(ctx context.Context, in ConfirmRunInput) (Confir
 func refusal(err error) bool {
 	for _, other := range []error{
 		spacelift.ErrAmbiguous, spacelift.ErrNotFound, spacelift.ErrUnauthorized, spacelift.ErrSchemaMismatch,
+		spacelift.ErrTokenRefused, spacelift.ErrStale,
 	} {
 		if errors.Is(err, other) {
 			return false
@@ -151,29 +153,31 @@ func refusal(err error) bool {
 	return said
 }
 
-// look reads the run, and checks it and the rules. An empty outcome means: go ahead.
-func (a *Activities) look(ctx context.Context, api Spacelift, in ConfirmRunInput, patient bool) (ConfirmResult, error) {
+// look reads the run, and checks it and the rules. An empty outcome means: go
+// ahead. read is when the answer came.
+func (a *Activities) look(ctx context.Context, api Spacelift, in ConfirmRunInput, patient bool) (result ConfirmResult, read time.Time, err error) {
 	run, err := api.Run(ctx, in.Run)
 	if err != nil {
-		return ConfirmResult{}, classify(err)
+		return ConfirmResult{}, read, classify(err)
 	}
+	read = time.Now()
 	if behind(in.Expect, run) && patient {
-		return ConfirmResult{}, fmt.Errorf("the API shows run %s in %s (%d), older than the %s (%d) we heard of",
+		return ConfirmResult{}, read, fmt.Errorf("the API shows run %s in %s (%d), older than the %s (%d) we heard of",
 			in.Run, run.State, run.StateVersion, in.Expect.State, in.Expect.StateVersion)
 	}
 	a.dropOwnLock(ctx, in.Run.Account, &run.Brakes)
-	result := check(in, run)
+	result = check(in, run)
 	if result.Outcome == "" || result.Outcome == ConfirmRefused {
 		judged, err := a.checkRules(ctx, in, run)
 		if err != nil {
-			return ConfirmResult{}, err
+			return ConfirmResult{}, read, err
 		}
 		if judged.Outcome != "" {
 			result = judged
 		}
 	}
 	result.Run = run
-	return result, nil
+	return result, read, nil
 }
 
 // checkRules compares the policy that holds now with the one that the plan was

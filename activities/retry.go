@@ -54,22 +54,29 @@ func (a *Activities) RetryRun(ctx context.Context, in RetryRunInput) (RetryRunRe
 	if err != nil {
 		return RetryRunResult{}, err
 	}
+	in.FailedAt = in.FailedAt.Truncate(time.Second) // the API's times are whole seconds
+	return checkedAnew(func() (RetryRunResult, error) { return a.retryRun(ctx, api, in) })
+}
+
+func (a *Activities) retryRun(ctx context.Context, api Spacelift, in RetryRunInput) (RetryRunResult, error) {
 	run, err := a.read(ctx, api, in.Run)
 	if err != nil {
 		return RetryRunResult{}, err
 	}
-	in.FailedAt = in.FailedAt.Truncate(time.Second) // the API's times are whole seconds
 	found, err := a.begun(ctx, api, in, run)
 	if err != nil || found.Outcome != "" {
 		return found, err
 	}
-	if block := run.Brakes.StartBlock(); block != nil {
-		return RetryRunResult{Outcome: ActBlocked, Reason: block.Reason, Block: block}, nil
+	// Looking for what was begun takes calls of its own, and what is read last is to
+	// be what speaks for the retry.
+	if run, err = a.read(ctx, api, in.Run); err != nil {
+		return RetryRunResult{}, err
 	}
-	if !run.CanRetry {
-		return RetryRunResult{Outcome: ActRefused, Reason: "Spacelift says that this run can't be retried, at least not with Gantry's API key"}, nil
+	read := time.Now()
+	if found := retryable(in, run); found.Outcome != "" {
+		return found, nil
 	}
-	again, err := api.RetryRun(ctx, in.Run)
+	again, err := api.RetryRun(fresh(ctx, read), in.Run)
 	switch {
 	case err == nil:
 		return RetryRunResult{Outcome: ActDone, ByUs: true, New: again.Ref}, nil
@@ -89,6 +96,22 @@ func (a *Activities) RetryRun(ctx context.Context, in RetryRunInput) (RetryRunRe
 		return RetryRunResult{}, err
 	}
 	return RetryRunResult{Outcome: ActRefused, Reason: err.Error()}, nil
+}
+
+// retryable says why a run should not be retried as it is now. An empty outcome
+// means that nothing speaks against it.
+func retryable(in RetryRunInput, run spacelift.Run) RetryRunResult {
+	_, again := wentOn(run, in.FailedAt)
+	block := run.Brakes.StartBlock()
+	switch {
+	case again, run.State != spacelift.RunStateFailed:
+		return RetryRunResult{Outcome: ActRefused, Reason: fmt.Sprintf("only failed runs are retried, and this one is in %s", run.State)}
+	case block != nil:
+		return RetryRunResult{Outcome: ActBlocked, Reason: block.Reason, Block: block}
+	case !run.CanRetry:
+		return RetryRunResult{Outcome: ActRefused, Reason: "Spacelift says that this run can't be retried, at least not with Gantry's API key"}
+	}
+	return RetryRunResult{}
 }
 
 // begun finds what makes a retry needless or wrong. An empty outcome means: go

@@ -64,6 +64,10 @@ func (a *Activities) TriggerFollower(ctx context.Context, in TriggerFollowerInpu
 	if err != nil {
 		return TriggerFollowerResult{}, err
 	}
+	return checkedAnew(func() (TriggerFollowerResult, error) { return a.triggerFollower(ctx, api, in) })
+}
+
+func (a *Activities) triggerFollower(ctx context.Context, api Spacelift, in TriggerFollowerInput) (TriggerFollowerResult, error) {
 	info := activity.GetInfo(ctx)
 	lines, err := api.RunsOfStack(ctx, in.Stack, spacelift.RunTypeTracked, newerRuns)
 	if errors.Is(err, spacelift.ErrNotFound) {
@@ -90,6 +94,7 @@ func (a *Activities) TriggerFollower(ctx context.Context, in TriggerFollowerInpu
 	if err != nil {
 		return TriggerFollowerResult{}, classify(err)
 	}
+	read := time.Now()
 	if why := a.whyNotTriggered(stack, in.After); why != "" {
 		return heldBack("%s", why), nil
 	}
@@ -100,7 +105,7 @@ func (a *Activities) TriggerFollower(ctx context.Context, in TriggerFollowerInpu
 
 	// The run names the chain it belongs to, for policies and people.
 	marked := spacelift.WithRunMetadata(ctx, info.WorkflowExecution.ID+" "+string(in.Stack))
-	started, err := api.TriggerRun(marked, in.Stack, spacelift.Trigger{})
+	started, err := api.TriggerRun(fresh(marked, read), in.Stack, spacelift.Trigger{})
 	switch {
 	case err == nil:
 		return TriggerFollowerResult{Outcome: FollowTriggered, ByUs: true, Run: started.Ref}, nil

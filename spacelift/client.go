@@ -40,14 +40,16 @@ type Call struct {
 	Mutation  bool
 	Status    int // of HTTP; 0 without an answer
 	Took      time.Duration
-	Err       error // nil when it was answered as hoped
+	CheckAge  time.Duration // of a mutation under WithCheck: how old the check was when it was sent; 0 when it was not
+	Err       error         // nil when it was answered as hoped
 }
 
 // Client speaks to one Spacelift account. It is safe for concurrent use.
 //
 // A call that returns nil did what it says. The errors to expect are in
-// errors.go; a call repeats only what is safe to repeat, and not for long:
-// Temporal's retry policy, or whoever calls, waits out longer trouble.
+// errors.go. Reads are repeated, and not for long: Temporal's retry policy, or
+// the caller, waits out longer trouble. Mutations are sent once: their caller
+// checks what they depend on before it sends one again.
 type Client struct {
 	account Account
 	api     *signedIn

@@ -1,6 +1,7 @@
 package spacelift_test
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -169,8 +170,8 @@ func TestObserveSeesEveryRequest(t *testing.T) {
 			}
 		}
 	})
-	if err := mutate(t.Context(), client); err != nil {
-		t.Fatal(err)
+	if err := errors.Join(mutate(t.Context(), client), mutate(t.Context(), client)); err == nil {
+		t.Fatal("the first one was not refused")
 	}
 	want := "APIKeyUser mutation=true 200 failed=false; RunConfirm mutation=true 429 failed=true; RunConfirm mutation=true 200 failed=false"
 	if got := strings.Join(calls, "; "); got != want {

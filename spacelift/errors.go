@@ -32,10 +32,19 @@ var (
 	// mutations have no idempotency key. Every error of a mutation that is not
 	// ErrAmbiguous means that it did not happen.
 	ErrAmbiguous = errors.New("sent, but it is unknown whether it happened")
+
+	// ErrTokenRefused: Spacelift did not carry out a mutation, because it refused
+	// the token. The client has forgotten the token, and the next call gets a new
+	// one. Check again what the mutation depends on, and send it again.
+	ErrTokenRefused = errors.New("the token was refused, and a new one is to be tried")
+
+	// ErrStale: a mutation was not sent, because the check before it was too old:
+	// see WithCheck. Check again.
+	ErrStale = errors.New("not sent, because the check before it was too long ago")
 )
 
-// RateLimitedError says that Spacelift wants fewer calls, and that the client's
-// own patience is at its end. Nothing happened.
+// RateLimitedError says that Spacelift wants fewer calls. A read has been
+// repeated before, a mutation has not. Nothing happened.
 type RateLimitedError struct {
 	RetryAfter time.Duration // as Spacelift asked; 0 when it named no time
 }
@@ -88,7 +97,7 @@ var illegalStateWords = []string{
 
 // refusedRun tells a refusal because of the run's state from other errors.
 func refusedRun(err error) error {
-	for _, known := range []error{ErrNotFound, ErrUnauthorized, ErrSchemaMismatch, ErrAmbiguous} {
+	for _, known := range []error{ErrNotFound, ErrUnauthorized, ErrSchemaMismatch, ErrAmbiguous, ErrTokenRefused, ErrStale} {
 		if errors.Is(err, known) {
 			return err
 		}

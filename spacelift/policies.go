@@ -116,8 +116,8 @@ func (c *Client) UpdatePolicy(ctx context.Context, id string, in PolicyInput) (P
 }
 
 // SimulatePolicy evaluates a policy's body on an input document without
-// deploying it. Both documents, input and answer, are JSON. It changes nothing:
-// ErrAmbiguous may be ignored and the call repeated.
+// deploying it. Both documents, input and answer, are JSON. It changes nothing,
+// and is repeated like a read.
 func (c *Client) SimulatePolicy(ctx context.Context, ofType, body, input string) (string, error) {
 	data, err := operations.PolicySimulate(ctx, c.api, operations.PolicySimulateInput{Type: ofType, Body: body, Data: input})
 	if err == nil && data.PolicySimulatev2 == nil {

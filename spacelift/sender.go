@@ -53,9 +53,10 @@ func (f *failure) final(mutation bool) error {
 // came, whole and without GraphQL errors.
 func (s *sender) send(ctx context.Context, req *graphql.Request, jwt string, into any) *failure {
 	begun := time.Now()
-	f, status := s.roundTrip(ctx, req, jwt, into)
+	guard := guardOf(ctx, req)
+	f, status := s.roundTrip(ctx, req, jwt, guard, into)
 	if s.observe != nil {
-		call := Call{Operation: req.OpName, Mutation: isMutation(req), Status: status, Took: time.Since(begun)}
+		call := Call{Operation: req.OpName, Mutation: isMutation(req), Status: status, Took: time.Since(begun), CheckAge: guard.age()}
 		if f != nil {
 			call.Err = f.err
 		}
@@ -64,7 +65,7 @@ func (s *sender) send(ctx context.Context, req *graphql.Request, jwt string, int
 	return f
 }
 
-func (s *sender) roundTrip(ctx context.Context, req *graphql.Request, jwt string, into any) (_ *failure, status int) {
+func (s *sender) roundTrip(ctx context.Context, req *graphql.Request, jwt string, guard *guard, into any) (_ *failure, status int) {
 	body, err := json.Marshal(req)
 	if err != nil {
 		return &failure{err: fmt.Errorf("encode request: %w", err), untouched: true}, 0
@@ -76,6 +77,7 @@ func (s *sender) roundTrip(ctx context.Context, req *graphql.Request, jwt string
 	if err != nil {
 		return &failure{err: err, untouched: true}, 0
 	}
+	guard.watch(post)
 	post.Header.Set("Content-Type", "application/json")
 	post.Header.Set("Accept", "application/json")
 	post.Header.Set("User-Agent", s.userAgent)
@@ -88,10 +90,15 @@ func (s *sender) roundTrip(ctx context.Context, req *graphql.Request, jwt string
 
 	sent := time.Now()
 	answer, err := s.http.Do(post)
-	if err != nil {
+	if err == nil {
+		defer func() { _ = answer.Body.Close() }() // it was read to the end, or given up
+	}
+	switch {
+	case guard.stopped(): // even if the server answered to a request without a body
+		return &failure{err: ErrStale, untouched: true}, 0
+	case err != nil:
 		return &failure{err: err, untouched: !reached.made(err), transient: ctx.Err() == nil}, 0
 	}
-	defer func() { _ = answer.Body.Close() }() // it was read to the end, or given up
 	s.clock.note(answer.Header, sent)
 	raw, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer+1))
 	if err == nil && len(raw) > maxAnswer {

@@ -21,6 +21,8 @@ type token struct {
 	issued time.Time
 	renew  time.Time // from here on a new one is wanted
 	ends   time.Time
+
+	replaces bool // one that Spacelift had refused
 }
 
 // tokens hands out the current token and exchanges the API key for a new one
@@ -33,6 +35,7 @@ type tokens struct {
 	mu      sync.Mutex
 	current *token
 	pending *exchange
+	refused bool // the last token was, and no other has come since
 }
 
 // exchange is an exchange under way. Its fields are set before done is closed.
@@ -105,8 +108,8 @@ func (t *tokens) run(ctx context.Context, x *exchange) {
 			t.current = &later
 		}
 	} else {
-		x.token = &token{jwt: jwt, key: x.key, issued: now, renew: now.Add(life - min(renewBefore, life/10)), ends: now.Add(life)}
-		t.current = x.token
+		x.token = &token{jwt: jwt, key: x.key, issued: now, renew: now.Add(life - min(renewBefore, life/10)), ends: now.Add(life), replaces: t.refused}
+		t.current, t.refused = x.token, false
 	}
 	t.pending = nil
 	close(x.done)
@@ -117,6 +120,6 @@ func (t *tokens) discard(refused *token) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.current != nil && t.current.jwt == refused.jwt {
-		t.current = nil
+		t.current, t.refused = nil, true
 	}
 }

@@ -127,15 +127,17 @@ func TestOldTokenServesWhileRenewingFails(t *testing.T) {
 	})
 }
 
-func TestTokenIsRenewedOnceAfterUnauthorized(t *testing.T) {
+// A refused mutation did not happen. Its caller checks again what it depends on,
+// and the next one goes out with another token.
+func TestAMutationWithARefusedTokenIsItsCallersToRepeat(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		refused reply
 		want    []string
 	}{
-		{"HTTP 200", recorded(t, "graphql_error_unauthorized"), []string{"RunConfirm", "Viewer", "RunConfirm"}},
-		{"HTTP 401", reply{status: http.StatusUnauthorized, body: "no"}, []string{"RunConfirm", "RunConfirm"}},
-		{"HTTP 401 with a GraphQL error", reply{status: http.StatusUnauthorized, body: refusal("unauthorized").body}, []string{"RunConfirm", "RunConfirm"}},
+		{"HTTP 200", recorded(t, "graphql_error_unauthorized"), []string{"RunConfirm", "Viewer"}},
+		{"HTTP 401", reply{status: http.StatusUnauthorized, body: "no"}, []string{"RunConfirm"}},
+		{"HTTP 401 with a GraphQL error", reply{status: http.StatusUnauthorized, body: refusal("unauthorized").body}, []string{"RunConfirm"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a := &api{t: t}
@@ -148,16 +150,60 @@ func TestTokenIsRenewedOnceAfterUnauthorized(t *testing.T) {
 				}
 				return data(confirmed)
 			}
-			// A refused mutation did not happen: it is sent again.
-			outcome, err := newClient(t, a).ConfirmRun(t.Context(), testRun, "")
-			if err != nil || outcome.State != spacelift.RunStateConfirmed {
-				t.Fatalf("%v, %v", outcome, err)
+			client := newClient(t, a)
+			err := mutate(t.Context(), client)
+			if !errors.Is(err, spacelift.ErrTokenRefused) || errors.Is(err, spacelift.ErrUnauthorized) || errors.Is(err, spacelift.ErrAmbiguous) {
+				t.Errorf("got %v, want ErrTokenRefused alone", err)
 			}
 			wantSeen(t, a, c.want...)
+			if err := errors.Join(read(t.Context(), client), mutate(t.Context(), client)); err != nil {
+				t.Errorf("with a new token: %v", err)
+			}
 			if n := a.exchanged(); n != 2 {
 				t.Errorf("%d exchanges, want 2", n)
 			}
 		})
+	}
+}
+
+// A key without the right to confirm is refused with every token.
+func TestAForbiddenMutationIsFinal(t *testing.T) {
+	for _, refused := range []reply{refusal("unauthorized"), {status: http.StatusUnauthorized}} {
+		a := &api{t: t, answer: func(r request) reply {
+			if r.Operation == "Viewer" {
+				return data(me)
+			}
+			return refused
+		}}
+		client := newClient(t, a)
+		err := mutate(t.Context(), client)
+		if errors.Is(err, spacelift.ErrTokenRefused) { // HTTP 401 is about the token at first
+			err = mutate(t.Context(), client)
+		}
+		if !errors.Is(err, spacelift.ErrForbidden) {
+			t.Errorf("got %v, want ErrForbidden", err)
+		}
+		if n := a.exchanged(); n > 2 {
+			t.Errorf("%d exchanges", n)
+		}
+	}
+}
+
+func TestAReadIsRepeatedWithANewToken(t *testing.T) {
+	for _, refused := range []reply{recorded(t, "graphql_error_unauthorized"), {status: http.StatusUnauthorized, body: "no"}} {
+		a := &api{t: t}
+		a.answer = func(r request) reply {
+			if r.token() == 1 {
+				return refused
+			}
+			return data(me)
+		}
+		if err := read(t.Context(), newClient(t, a)); err != nil {
+			t.Error(err)
+		}
+		if n := a.exchanged(); n != 2 {
+			t.Errorf("%d exchanges, want 2", n)
+		}
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	// The client rides out a hiccup; longer trouble is its caller's to wait for.
+	// For reads, the client rides out a hiccup; longer trouble is its caller's to wait for.
 	maxAttempts = 3
 	firstPause  = 250 * time.Millisecond
 	longestWait = 5 * time.Second // a Retry-After beyond it is passed on instead
@@ -34,39 +34,71 @@ type signedIn struct {
 	tokens *tokens
 }
 
-// MakeRequest sends an operation until it is answered.
-//
-// A read is repeated after anything that may pass. A mutation is repeated only
-// when Spacelift certainly did nothing: the connection was refused, or the
-// answer was 401, `unauthorized` or 429.
+// MakeRequest sends an operation. A read is repeated after anything that may
+// pass; a mutation is sent once.
 func (c *signedIn) MakeRequest(ctx context.Context, req *graphql.Request, resp *graphql.Response) error {
-	mutation, renewed := isMutation(req), false
+	if changes(req) {
+		return c.mutate(ctx, req, resp)
+	}
+	return c.read(ctx, req, resp)
+}
+
+// mutate sends a mutation once, whatever comes of it: only its caller can check
+// again what it depends on. That includes mutations that Spacelift certainly did
+// not carry out, for a refused token, a rate limit or a refused connection, and
+// those of gantry setup, which reads what is there whenever it runs.
+func (c *signedIn) mutate(ctx context.Context, req *graphql.Request, resp *graphql.Response) error {
+	tok, err := c.tokens.get(ctx)
+	if err != nil {
+		return fmt.Errorf("sign in: %w", err)
+	}
+	f := c.send(ctx, req, tok.jwt, resp.Data)
+	switch {
+	case f == nil:
+		return nil
+	case !f.unauthorized || !f.untouched:
+		return f.final(true)
+	}
+	// The same word says that the token is bad and that the object is out of reach.
+	young := time.Since(tok.issued) < youngToken
+	if young && (f.status != http.StatusUnauthorized || tok.replaces) {
+		if c.knows(ctx, tok) {
+			return fmt.Errorf("%w: %w", ErrForbidden, f.err)
+		}
+		if tok.replaces {
+			return fmt.Errorf("%w: %w", ErrUnauthorized, f.err)
+		}
+	}
+	c.tokens.discard(tok)
+	return fmt.Errorf("%w: %w", ErrTokenRefused, f.err)
+}
+
+func (c *signedIn) read(ctx context.Context, req *graphql.Request, resp *graphql.Response) error {
+	renewed := false
 	for attempt := 1; ; {
 		tok, err := c.tokens.get(ctx)
 		if err != nil {
 			return fmt.Errorf("sign in: %w", err)
 		}
 		f := c.send(ctx, req, tok.jwt, resp.Data)
-		if f == nil {
-			return nil
-		}
-		harmless := f.untouched || !mutation
 		switch {
-		case f.unauthorized && harmless && !renewed:
+		case f == nil:
+			return nil
+		case f.unauthorized && !renewed:
 			if f.status != http.StatusUnauthorized && time.Since(tok.issued) < youngToken && c.knows(ctx, tok) {
 				return fmt.Errorf("%w: %w", ErrForbidden, f.err)
 			}
 			c.tokens.discard(tok)
 			renewed = true
-		case f.unauthorized && harmless:
+		case f.unauthorized:
 			if c.knows(ctx, tok) {
 				return fmt.Errorf("%w: %w", ErrForbidden, f.err)
 			}
 			return fmt.Errorf("%w: %w", ErrUnauthorized, f.err)
-		case attempt < maxAttempts && f.transient && harmless && pause(ctx, attempt, f.retryAfter):
+		case attempt < maxAttempts && f.transient && pause(ctx, attempt, f.retryAfter):
 			attempt++
 		default:
-			return f.final(mutation)
+			return f.final(false)
 		}
 	}
 }
@@ -139,9 +171,15 @@ func pause(ctx context.Context, attempt int, retryAfter time.Duration) bool {
 	}
 }
 
-// isMutation reports whether sending the operation can change something.
+// isMutation reports whether the operation is a mutation by its form.
 func isMutation(req *graphql.Request) bool {
 	return strings.HasPrefix(strings.TrimSpace(req.Query), "mutation")
+}
+
+// changes reports whether sending the operation can change something. Signing in
+// and simulating a policy are mutations by their form alone.
+func changes(req *graphql.Request) bool {
+	return isMutation(req) && req.OpName != "APIKeyUser" && req.OpName != "PolicySimulate"
 }
 
 // decode reads the data of an answer.

@@ -1,12 +1,16 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gantryhq/gantry/deploy"
@@ -51,21 +55,85 @@ func (b *bench) reaction(ctx context.Context) error {
 	); err != nil {
 		return err
 	}
-	var waits []time.Duration
-	for range 50 {
-		id, err := sim.Push("network-prod", simulator.Commit{}, simulator.Plan{Delta: spacelift.Delta{Added: 1}})
-		if err != nil {
-			return err
-		}
-		run, err := sim.WaitState(ctx, "network-prod", id, spacelift.RunStateFinished)
-		if err != nil {
-			return err
-		}
-		waits = append(waits, run.History[6].At.Sub(run.History[5].At)) // UNCONFIRMED to CONFIRMED
+	waits, err := confirmations(ctx, sim, 50)
+	if err != nil {
+		return err
 	}
 	waits = waits[5:] // the first ones warm the worker
 	slices.Sort(waits)
 	p50 := waits[len(waits)/2]
 	fmt.Printf("p50 %s, p90 %s (target p50 < 100 ms: %s)\n", round(p50), round(waits[len(waits)*9/10]), verdict(p50 < 100*time.Millisecond))
+	return checkToAct(ctx, sim, gantry.address)
+}
+
+// confirmations lets Gantry confirm runs, one after the other, and returns how
+// long each plan waited.
+func confirmations(ctx context.Context, sim *simulator.Simulator, n int) ([]time.Duration, error) {
+	var waits []time.Duration
+	for range n {
+		id, err := sim.Push("network-prod", simulator.Commit{}, simulator.Plan{Delta: spacelift.Delta{Added: 1}})
+		if err != nil {
+			return nil, err
+		}
+		run, err := sim.WaitState(ctx, "network-prod", id, spacelift.RunStateFinished)
+		if err != nil {
+			return nil, err
+		}
+		waits = append(waits, run.History[6].At.Sub(run.History[5].At)) // UNCONFIRMED to CONFIRMED
+	}
+	return waits, nil
+}
+
+// checkToAct measures how old what Gantry had read is when it sends a
+// confirmation, by Gantry's own metric, while Spacelift is slow and fails
+// every fifth confirmation.
+func checkToAct(ctx context.Context, sim *simulator.Simulator, address string) error {
+	const target = 250 * time.Millisecond
+	for _, fault := range []simulator.APIFault{
+		{Kind: simulator.Slow, Field: "query", Probability: 0.5, Delay: simulator.Duration(100 * time.Millisecond)},
+		{Kind: simulator.RateLimited, Field: "runConfirm", Probability: 0.1},
+		{Kind: simulator.ServerError, Field: "runConfirm", Probability: 0.1},
+	} {
+		if _, err := sim.InjectAPI(fault); err != nil {
+			return err
+		}
+	}
+	if _, err := confirmations(ctx, sim, 150); err != nil {
+		return err
+	}
+	within, all, err := observed(ctx, "http://"+address+"/metrics", "gantry_check_to_act_seconds", `operation="RunConfirm"`, target.Seconds())
+	if err != nil {
+		return err
+	}
+	share := within / all
+	fmt.Printf("check to act within %s: %.1f %% of %.0f (target p99 < %s: %s)\n", target, 100*share, all, target, verdict(share >= 0.99))
 	return nil
+}
+
+// observed reads a histogram: how many observations are within a bound that is
+// one of its buckets, and how many there are.
+func observed(ctx context.Context, url, name, label string, bound float64) (within, all float64, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return 0, 0, err
+	}
+	answer, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer answer.Body.Close() //nolint:errcheck // it was read
+	bucket, count := fmt.Sprintf(`%s_bucket{%s,le="%g"} `, name, label, bound), fmt.Sprintf("%s_count{%s} ", name, label)
+	for lines := bufio.NewScanner(answer.Body); lines.Scan(); {
+		for start, value := range map[string]*float64{bucket: &within, count: &all} {
+			if text, found := strings.CutPrefix(lines.Text(), start); found {
+				if *value, err = strconv.ParseFloat(text, 64); err != nil {
+					return 0, 0, err
+				}
+			}
+		}
+	}
+	if all == 0 {
+		return 0, 0, fmt.Errorf("%s shows no %s of %s", url, name, label)
+	}
+	return within, all, nil
 }

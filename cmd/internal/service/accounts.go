@@ -18,10 +18,10 @@ type accounts struct {
 	secrets map[spacelift.Account]func() string // what each account's webhook is to sign with
 }
 
-func openAccounts(configured []config.Account, version string, log *slog.Logger) (accounts, error) {
+func openAccounts(configured []config.Account, version string, observe func(spacelift.Call), log *slog.Logger) (accounts, error) {
 	all := accounts{clients: map[spacelift.Account]activities.Spacelift{}, secrets: map[spacelift.Account]func() string{}}
 	for _, c := range configured {
-		a, client, err := openAccount(c, version, log.With("account", c.Name))
+		a, client, err := openAccount(c, version, observe, log.With("account", c.Name))
 		if err != nil {
 			return accounts{}, fmt.Errorf("account %s: %w", c.Name, err)
 		}
@@ -32,7 +32,7 @@ func openAccounts(configured []config.Account, version string, log *slog.Logger)
 	return all, nil
 }
 
-func openAccount(c config.Account, version string, log *slog.Logger) (server.Account, *spacelift.Client, error) {
+func openAccount(c config.Account, version string, observe func(spacelift.Call), log *slog.Logger) (server.Account, *spacelift.Client, error) {
 	var signing []*config.Secret
 	for _, file := range c.WebhookSecretFiles {
 		s, err := config.NewSecret("", file, log)
@@ -54,6 +54,7 @@ func openAccount(c config.Account, version string, log *slog.Logger) (server.Acc
 	}
 	client, err := spacelift.NewClient(spacelift.Config{
 		Account: spacelift.Account(c.Name), Endpoint: c.Endpoint, Credentials: credentials(c), UserAgent: "gantry/" + version,
+		Observe: observe,
 	})
 	if err != nil {
 		return server.Account{}, nil, err

@@ -18,7 +18,7 @@ func Check(c config.Loaded, version string) error {
 	silent := slog.New(slog.DiscardHandler)
 	var problems []error
 	for _, a := range c.Accounts {
-		if _, _, err := openAccount(a, version, silent); err != nil {
+		if _, _, err := openAccount(a, version, nil, silent); err != nil {
 			problems = append(problems, fmt.Errorf("account %s: %w", a.Name, err))
 		}
 	}

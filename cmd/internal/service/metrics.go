@@ -11,6 +11,8 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/contrib/opentelemetry"
+
+	"github.com/gantryhq/gantry/spacelift"
 )
 
 // buckets of the SDK's latencies: from 2 ms, a quick call, to 2 minutes, more
@@ -44,4 +46,19 @@ func slim(i metric.Instrument) (metric.Stream, bool) {
 		s.Aggregation = metric.AggregationDrop{}
 	}
 	return s, true
+}
+
+// checkToAct measures how old what Gantry had read of Spacelift was when it sent
+// an act that rests on it.
+func checkToAct(r prometheus.Registerer) func(spacelift.Call) {
+	ages := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "gantry_check_to_act_seconds", Help: "Time from Spacelift's answer that an act rests on to the sending of the act.",
+		Buckets: []float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1},
+	}, []string{"operation"})
+	r.MustRegister(ages)
+	return func(c spacelift.Call) {
+		if c.CheckAge > 0 {
+			ages.WithLabelValues(c.Operation).Observe(c.CheckAge.Seconds())
+		}
+	}
 }

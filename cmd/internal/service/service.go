@@ -62,7 +62,8 @@ func Run(ctx context.Context, o Options) (err error) {
 	}
 	o.Temporal.HostPort = cmp.Or(o.Temporal.HostPort, client.DefaultHostPort) // as the SDK would, so that logs say where
 	o.Temporal.Namespace = cmp.Or(o.Temporal.Namespace, client.DefaultNamespace)
-	accounts, err := openAccounts(o.Config.Accounts, o.Version, o.Log)
+	registry := prometheus.NewRegistry()
+	accounts, err := openAccounts(o.Config.Accounts, o.Version, checkToAct(registry), o.Log)
 	if err != nil {
 		return err
 	}
@@ -74,7 +75,6 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	measure, err := temporalMetrics(registry, o.Log)
 	if err != nil {

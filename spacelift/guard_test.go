@@ -1,0 +1,100 @@
+package spacelift_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+const within = time.Second
+
+// A mutation goes out within so long of its check, or not at all, wherever the
+// time went.
+func TestAMutationWhoseCheckIsOldIsNotSent(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		token time.Duration // how long the exchange of the API key takes
+		check time.Duration // how old the check is when the mutation is asked for
+		sent  bool
+	}{
+		{"right after the check", 0, 0, true},
+		{"after as long as is allowed", 400 * time.Millisecond, 600 * time.Millisecond, true},
+		{"the process was paused after the check", 0, 1001 * time.Millisecond, false},
+		{"the token was long in coming", 2 * time.Second, 0, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := &api{t: t, answer: good}
+				a.exchange = func(n int, _, _ string) reply {
+					<-time.After(c.token) // fake time
+					return a.jwt(n)
+				}
+				var calls []spacelift.Call
+				client := newClient(t, a, func(cfg *spacelift.Config) { cfg.Observe = func(c spacelift.Call) { calls = append(calls, c) } })
+				checked := time.Now()
+				<-time.After(c.check)
+				err := mutate(spacelift.WithCheck(t.Context(), checked, within), client)
+				last := calls[len(calls)-1]
+				if c.sent {
+					if err != nil || last.CheckAge < c.check+c.token || last.CheckAge > within {
+						t.Errorf("%v; the check was %s old", err, last.CheckAge)
+					}
+					wantSeen(t, a, "RunConfirm")
+					return
+				}
+				if !errors.Is(err, spacelift.ErrStale) || errors.Is(err, spacelift.ErrAmbiguous) || last.CheckAge != 0 {
+					t.Errorf("got %v (%s), want ErrStale alone", err, last.CheckAge)
+				}
+				for _, operation := range a.seen() {
+					t.Errorf("%s was sent", operation)
+				}
+				if err := mutate(spacelift.WithCheck(t.Context(), time.Now(), within), client); err != nil {
+					t.Errorf("after another check: %v", err)
+				}
+			})
+		})
+	}
+}
+
+// Reads wait for whatever they wait for.
+func TestReadsNeedNoCheck(t *testing.T) {
+	a := &api{t: t, answer: good}
+	if err := read(spacelift.WithCheck(t.Context(), time.Now().Add(-time.Hour), within), newClient(t, a)); err != nil {
+		t.Error(err)
+	}
+}
+
+// Over a real connection that is long in coming, nothing that could be carried
+// out reaches the server.
+func TestAStaleMutationDoesNotReachTheServer(t *testing.T) {
+	a := &api{t: t, answer: good}
+	server := httptest.NewServer(a)
+	defer server.Close()
+	slow := false
+	client := newClient(t, &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+			if slow {
+				<-time.After(60 * time.Millisecond)
+			}
+			return conn, err
+		},
+	}, func(c *spacelift.Config) { c.Endpoint = server.URL })
+	if err := read(t.Context(), client); err != nil {
+		t.Fatal(err)
+	}
+	slow = true
+	err := mutate(spacelift.WithCheck(t.Context(), time.Now(), 50*time.Millisecond), client)
+	if !errors.Is(err, spacelift.ErrStale) || errors.Is(err, spacelift.ErrAmbiguous) {
+		t.Errorf("got %v, want ErrStale alone", err)
+	}
+	wantSeen(t, a, "Viewer")
+}
