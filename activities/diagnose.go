@@ -21,13 +21,18 @@ const (
 // diagnose says why a failed run failed, from the note of its last state and,
 // where there is one, the end of the failed phase's log.
 //
-// When several causes show, the one that retrying cannot mend wins: a run that
-// is tried again for nothing is worse than one that a person looks at.
+// Whose act failed it comes before any text: a person's words may name any
+// trouble. When several causes show in texts, the one that retrying cannot mend
+// wins: a run that is tried again for nothing is worse than one that a person
+// looks at.
 func diagnose(run spacelift.Run, note, log string) Diagnosis {
 	d := Diagnosis{Cause: policy.CauseUnknown, ApplyBegan: applyBegan(run), Run: run}
 	phase, known := failedPhase(run)
 	if known {
 		d.Phase = phase.State
+	}
+	if known && decided(phase, newest(run)) {
+		return d.decidedBy(phase, newest(run))
 	}
 	texts := []struct {
 		source string
@@ -43,13 +48,6 @@ func diagnose(run spacelift.Run, note, log string) Diagnosis {
 			}
 		}
 	}
-	if known && reviewed(phase.State) {
-		// Nothing but a rejection fails a run that waits for people
-		// (https://docs.spacelift.io/concepts/policy/approval-policy).
-		d.Cause, d.Source = policy.CausePolicy, sourceHistory
-		d.Evidence = fmt.Sprintf("%s (%d), then FAILED (%d)", phase.State, phase.StateVersion, newest(run).StateVersion)
-		return d
-	}
 	for _, text := range texts {
 		if len(text.lines) > 0 {
 			d.Source, d.Evidence = text.source, quote(text.lines[0], nil)
@@ -59,8 +57,37 @@ func diagnose(run spacelift.Run, note, log string) Diagnosis {
 	return d
 }
 
-func reviewed(s spacelift.RunState) bool {
-	return s == spacelift.RunStateUnconfirmed || s == spacelift.RunStatePendingReview
+// decided reports whether somebody's act, or a policy, failed a run rather than
+// trouble. Spacelift names who made a transition, and nobody where a machine did
+// (https://docs.spacelift.io/concepts/policy/notification-policy).
+//
+// Nothing but a rejection fails a run that waits for people
+// (https://docs.spacelift.io/concepts/policy/approval-policy). In the queue it is
+// a rejection or the verdict on an external dependency, unless Spacelift misses
+// the inputs of a dependency.
+func decided(phase, end spacelift.Transition) bool {
+	switch {
+	case end.Username != "", phase.State == spacelift.RunStateUnconfirmed, phase.State == spacelift.RunStatePendingReview:
+		return true
+	case phase.State == spacelift.RunStateQueued:
+		return shown(policy.CauseCode, end.Note) == nil
+	}
+	return false
+}
+
+// decidedBy is the diagnosis of a run that somebody's act failed.
+func (d Diagnosis) decidedBy(phase, end spacelift.Transition) Diagnosis {
+	d.Cause, d.Source, d.Actor = policy.CausePolicy, sourceHistory, end.Username
+	_, d.ByUs = spacelift.MarkOf(end)
+	what := fmt.Sprintf("%s (%d), then FAILED (%d)", phase.State, phase.StateVersion, end.StateVersion)
+	if end.Username != "" {
+		what += " by " + end.Username
+	}
+	if said := lines(spacelift.Unsigned(end.Note)); len(said) > 0 {
+		what += ": " + said[0]
+	}
+	d.Evidence = quote(what, nil)
+	return d
 }
 
 const (

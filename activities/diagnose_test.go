@@ -82,11 +82,40 @@ func TestDiagnose(t *testing.T) {
 	}
 }
 
-// A run that waits for people can only fail by a rejection.
-func TestDiagnoseByPhase(t *testing.T) {
-	got := diagnose(failed(append(planning, "UNCONFIRMED")...), "", "")
-	if got.Cause != policy.CausePolicy || got.Source != "history" || got.Evidence != "UNCONFIRMED (5), then FAILED (6)" || got.ApplyBegan {
-		t.Errorf("%+v", got)
+// Whose act failed a run decides before any text: who rejects a plan may quote
+// what the plan was about.
+func TestDiagnoseByWhoFailedIt(t *testing.T) {
+	const quoted = "503 Service Unavailable is what this would cause"
+	for _, tc := range []struct {
+		name     string
+		phases   []spacelift.RunState
+		who      string
+		note     string
+		cause    policy.Cause
+		evidence string
+		byUs     bool
+	}{
+		{name: "nothing but a rejection fails a plan that waits", phases: append(planning[:5:5], "UNCONFIRMED"), cause: policy.CausePolicy, evidence: "UNCONFIRMED (5), then FAILED (6)"},
+		{name: "a rejection that quotes trouble", phases: append(planning[:5:5], "UNCONFIRMED"), note: quoted, cause: policy.CausePolicy, evidence: "UNCONFIRMED (5), then FAILED (6): " + quoted},
+		{name: "by a person", phases: append(planning[:5:5], "UNCONFIRMED"), who: "jane", note: quoted, cause: policy.CausePolicy, evidence: "UNCONFIRMED (5), then FAILED (6) by jane: " + quoted},
+		{name: "of a preview", phases: append(planning[:5:5], "PENDING_REVIEW"), note: "no available workers", cause: policy.CausePolicy, evidence: "PENDING_REVIEW (5), then FAILED (6): no available workers"},
+		{name: "through Gantry", phases: append(planning[:5:5], "UNCONFIRMED"), who: "api::01KEY", note: "Rejected through Gantry by jane: " + quoted + " [gantry: reject 5]", cause: policy.CausePolicy, evidence: "UNCONFIRMED (5), then FAILED (6) by api::01KEY: Rejected through Gantry by jane: " + quoted, byUs: true},
+		{name: "in the queue", phases: planning[:1], note: "worker crashed", cause: policy.CausePolicy, evidence: "QUEUED (0), then FAILED (1): worker crashed"},
+		{name: "killed by a person while it planned", phases: planning, who: "jane", note: "connection refused, I've seen enough", cause: policy.CausePolicy, evidence: "PLANNING (4), then FAILED (5) by jane: connection refused, I've seen enough"},
+		{name: "the note may hold a secret", phases: planning, who: "jane", note: "password=hunter22", cause: policy.CausePolicy, evidence: "PLANNING (4), then FAILED (5) by jane: password=***"},
+
+		{name: "inputs that are missing in the queue", phases: planning[:1], note: "job assignment failed: the following inputs are missing: vpc_id", cause: policy.CauseCode, evidence: "job assignment failed: the following inputs are missing: vpc_id"},
+		{name: "trouble of a machine", phases: planning, note: "worker crashed", cause: policy.CauseTransient, evidence: "worker crashed"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			run := failed(tc.phases...)
+			end := &run.History[len(run.History)-1]
+			end.Username, end.Note = tc.who, tc.note
+			got := diagnose(run, tc.note, "Error: 503 Service Unavailable")
+			if got.Cause != tc.cause || got.Evidence != tc.evidence || got.Actor != tc.who || got.ByUs != tc.byUs {
+				t.Errorf("%s because of %q by %q (us: %t), want %s because of %q", got.Cause, got.Evidence, got.Actor, got.ByUs, tc.cause, tc.evidence)
+			}
+		})
 	}
 }
 

@@ -29,6 +29,8 @@ type Diagnosis struct {
 	ApplyBegan bool               `json:"applyBegan"`         // an apply phase had begun, or may have
 	Evidence   string             `json:"evidence,omitempty"` // quoted from Spacelift, at most 300 bytes
 	Source     string             `json:"source,omitempty"`   // where the evidence stands: "note", "log", "history"
+	Actor      string             `json:"actor,omitempty"`    // who failed the run, where Spacelift names somebody
+	ByUs       bool               `json:"byUs,omitempty"`     // Gantry's own act failed it, as Gantry's mark proves
 	Run        spacelift.Run      `json:"run"`
 }
 
@@ -57,7 +59,7 @@ func (a *Activities) DiagnoseFailure(ctx context.Context, in DiagnoseFailureInpu
 		return Diagnosis{Cause: policy.CauseUnknown, ApplyBegan: applyBegan(run), Run: run}, nil
 	}
 	var tail spacelift.LogTail
-	if phase, ok := failedPhase(run); ok && in.ReadLogs {
+	if phase, ok := failedPhase(run); ok && in.ReadLogs && !decided(phase, newest(run)) {
 		tail, err = api.RunLogs(ctx, in.Run, phase, maxLogTail)
 		if err != nil && worthInsisting(err) && attempt < logPatience {
 			return Diagnosis{}, classify(err)

@@ -89,7 +89,7 @@ func TestRetriesFollowTheRulesInEffect(t *testing.T) {
 			forbids := ""
 			e := r.explains()
 			for _, rule := range e.Rules {
-				if rule.Effect == workflows.EffectForbids && rule.Name != "retry" && rule.Name != "managed" {
+				if forbids == "" && rule.Effect == workflows.EffectForbids && rule.Name != "retry" && rule.Name != "managed" {
 					forbids = rule.Name
 				}
 			}
