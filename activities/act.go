@@ -95,7 +95,7 @@ func actOnce(ctx context.Context, api Spacelift, patient bool, see func() (ActRe
 		return found, nil
 	}
 	if !refusal(err) {
-		return ActResult{}, classify(err)
+		return ActResult{}, classify(ctx, err)
 	}
 	// Most likely the run went on in the meantime: then it shows.
 	found, _, lookErr := see()
@@ -205,7 +205,7 @@ func (in StopRunInput) judge(run spacelift.Run) ActResult {
 	case !run.State.Terminal():
 		return ActResult{Outcome: ActRefused, Reason: fmt.Sprintf("a run in %s can't be stopped", run.State)}
 	}
-	if verb := endedBy[run.State]; verb != "" {
+	if verb := verbOf[run.State]; verb != "" {
 		if found := before(newest(run), verb, "ended the run"); found.ByUs {
 			return found
 		}
@@ -215,7 +215,7 @@ func (in StopRunInput) judge(run spacelift.Run) ActResult {
 	return ended
 }
 
-var endedBy = map[spacelift.RunState]string{
+var verbOf = map[spacelift.RunState]string{
 	spacelift.RunStateCanceled: spacelift.VerbCancel, spacelift.RunStateStopped: spacelift.VerbStop, spacelift.RunStateDiscarded: spacelift.VerbDiscard,
 }
 

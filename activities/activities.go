@@ -120,10 +120,14 @@ func (a *Activities) account(name spacelift.Account) (Spacelift, error) {
 		fmt.Sprintf("Gantry has no API key for the account %s", name), ErrTypeUnknownAccount, nil)
 }
 
-// classify marks errors that trying again cannot mend, and passes on how long
+// classify tells an activity that was called off from one that failed. It marks
+// errors that trying again cannot mend, and passes on how long
 // Spacelift wants to be left alone. All others are retried by the policy,
 // ErrAmbiguous among them, since each attempt looks before it acts.
-func classify(err error) error {
+func classify(ctx context.Context, err error) error {
+	if off := endedBy(ctx, err); off != nil {
+		return off
+	}
 	for _, final := range []struct {
 		is   error
 		kind string

@@ -30,7 +30,7 @@ func TestClassify(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			wrapped := fmt.Errorf("read run acme/network-prod/01: %w", tc.err)
-			got := classify(wrapped)
+			got := classify(t.Context(), wrapped)
 			app, _ := errors.AsType[*temporal.ApplicationError](got)
 			switch {
 			case tc.final != "":

@@ -45,7 +45,7 @@ func (a *Activities) viewerID(ctx context.Context, account spacelift.Account) (s
 	}
 	viewer, err := api.Viewer(ctx)
 	if err != nil {
-		return "", classify(err)
+		return "", classify(ctx, err)
 	}
 	a.viewers.mu.Lock()
 	defer a.viewers.mu.Unlock()

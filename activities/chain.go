@@ -60,7 +60,7 @@ func (a *Activities) follows(ctx context.Context, account spacelift.Account) (af
 	}
 	managed, err := api.StacksByLabel(ctx, spacelift.LabelManaged)
 	if err != nil {
-		return nil, false, classify(err)
+		return nil, false, classify(ctx, err)
 	}
 	after = map[spacelift.StackID][]spacelift.StackID{}
 	for _, s := range managed.Items {

@@ -122,7 +122,7 @@ func (a *Activities) confirmRun(ctx context.Context, in ConfirmRunInput) (Confir
 		return found, nil
 	}
 	if !refusal(err) {
-		return ConfirmResult{}, classify(err)
+		return ConfirmResult{}, classify(ctx, err)
 	}
 	// Most likely somebody was faster: then the run shows it.
 	found, _, lookErr := a.look(ctx, api, in, patient)
@@ -158,7 +158,7 @@ func refusal(err error) bool {
 func (a *Activities) look(ctx context.Context, api Spacelift, in ConfirmRunInput, patient bool) (result ConfirmResult, read time.Time, err error) {
 	run, err := api.Run(ctx, in.Run)
 	if err != nil {
-		return ConfirmResult{}, read, classify(err)
+		return ConfirmResult{}, read, classify(ctx, err)
 	}
 	read = time.Now()
 	if behind(in.Expect, run) && patient {

@@ -62,7 +62,7 @@ func (a *Activities) DiagnoseFailure(ctx context.Context, in DiagnoseFailureInpu
 	if phase, ok := failedPhase(run); ok && in.ReadLogs && !decided(phase, newest(run)) {
 		tail, err = api.RunLogs(ctx, in.Run, phase, maxLogTail)
 		if err != nil && worthInsisting(err) && attempt < logPatience {
-			return Diagnosis{}, classify(err)
+			return Diagnosis{}, classify(ctx, err)
 		}
 	}
 	return diagnose(run, newest(run).Note, tail.Text), nil

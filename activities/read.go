@@ -19,7 +19,7 @@ func (a *Activities) ReadRun(ctx context.Context, ref spacelift.RunRef) (spaceli
 func (a *Activities) read(ctx context.Context, api Spacelift, ref spacelift.RunRef) (spacelift.Run, error) {
 	run, err := api.Run(ctx, ref)
 	if err != nil {
-		return spacelift.Run{}, classify(err)
+		return spacelift.Run{}, classify(ctx, err)
 	}
 	// Gantry reads no other labels, and what is read here ends up in histories.
 	run.StackLabels = spacelift.OurLabels(run.StackLabels)

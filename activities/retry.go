@@ -33,6 +33,16 @@ type RetryRunResult struct {
 // retried. It does not end an activity: the next attempt looks.
 const ErrTypeAmbiguous = "Ambiguous"
 
+// unclear is the error of an act that may have happened. The next attempt looks
+// once that must show.
+func unclear(ctx context.Context, err error) error {
+	if off := endedBy(ctx, err); off != nil {
+		return off
+	}
+	return temporal.NewApplicationErrorWithOptions(err.Error(), ErrTypeAmbiguous,
+		temporal.ApplicationErrorOptions{Cause: err, NextRetryDelay: settled})
+}
+
 const (
 	// settled is how long after a lost answer the lists must show what it did.
 	// Assumption: Spacelift documents no such time.
@@ -81,10 +91,9 @@ func (a *Activities) retryRun(ctx context.Context, api Spacelift, in RetryRunInp
 	case err == nil:
 		return RetryRunResult{Outcome: ActDone, ByUs: true, New: again.Ref}, nil
 	case errors.Is(err, spacelift.ErrAmbiguous):
-		return RetryRunResult{}, temporal.NewApplicationErrorWithOptions(err.Error(), ErrTypeAmbiguous,
-			temporal.ApplicationErrorOptions{Cause: err, NextRetryDelay: settled})
+		return RetryRunResult{}, unclear(ctx, err)
 	case !refusal(err):
-		return RetryRunResult{}, classify(err)
+		return RetryRunResult{}, classify(ctx, err)
 	}
 	// Somebody may have locked the stack in the meantime: then it shows.
 	if run, readErr := a.read(ctx, api, in.Run); readErr == nil {
@@ -164,7 +173,7 @@ func (a *Activities) begun(ctx context.Context, api Spacelift, in RetryRunInput,
 func newerThan(ctx context.Context, api Spacelift, run spacelift.Run) ([]spacelift.RunLine, error) {
 	listed, err := api.RunsOfStack(ctx, run.Ref.Stack, run.Type, newerRuns)
 	if err != nil {
-		return nil, classify(err)
+		return nil, classify(ctx, err)
 	}
 	itself := slices.IndexFunc(listed.Items, func(line spacelift.RunLine) bool { return line.Ref.Run == run.Ref.Run })
 	if itself < 0 {

@@ -86,7 +86,7 @@ func (a *Activities) freezes(ctx context.Context, account spacelift.Account) ([]
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("ask for the freezes of account %s: %w", account, err)
+		return nil, classify(ctx, fmt.Errorf("ask for the freezes of account %s: %w", account, err))
 	}
 	var freezes []policy.Freeze
 	if err := answer.Get(&freezes); err != nil {

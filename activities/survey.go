@@ -37,7 +37,7 @@ func (a *Activities) RunsInProgress(ctx context.Context, in RunsInProgressInput)
 	}
 	found, err := api.RunsInProgress(ctx, in.Pages)
 	if err != nil {
-		return RunsInProgress{}, classify(err)
+		return RunsInProgress{}, classify(ctx, err)
 	}
 	list := RunsInProgress{Complete: found.Complete, Calls: max(1, (len(found.Items)+runsPerPage-1)/runsPerPage)}
 	for _, line := range found.Items {

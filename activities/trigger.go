@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"go.temporal.io/sdk/activity"
-	"go.temporal.io/sdk/temporal"
 
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -74,7 +73,7 @@ func (a *Activities) triggerFollower(ctx context.Context, api Spacelift, in Trig
 		return heldBack("the stack %s is not there: it was deleted, or Gantry's API key may not see it", in.Stack), nil
 	}
 	if err != nil {
-		return TriggerFollowerResult{}, classify(err)
+		return TriggerFollowerResult{}, classify(ctx, err)
 	}
 	slices.Reverse(lines.Items) // the oldest first: of several the first is meant
 	if in.Again || info.Attempt > 1 {
@@ -92,7 +91,7 @@ func (a *Activities) triggerFollower(ctx context.Context, api Spacelift, in Trig
 	}
 	stack, err := api.Stack(ctx, in.Stack)
 	if err != nil {
-		return TriggerFollowerResult{}, classify(err)
+		return TriggerFollowerResult{}, classify(ctx, err)
 	}
 	read := time.Now()
 	if why := a.whyNotTriggered(stack, in.After); why != "" {
@@ -110,10 +109,9 @@ func (a *Activities) triggerFollower(ctx context.Context, api Spacelift, in Trig
 	case err == nil:
 		return TriggerFollowerResult{Outcome: FollowTriggered, ByUs: true, Run: started.Ref}, nil
 	case errors.Is(err, spacelift.ErrAmbiguous):
-		return TriggerFollowerResult{}, temporal.NewApplicationErrorWithOptions(err.Error(), ErrTypeAmbiguous,
-			temporal.ApplicationErrorOptions{Cause: err, NextRetryDelay: settled})
+		return TriggerFollowerResult{}, unclear(ctx, err)
 	case !refusal(err):
-		return TriggerFollowerResult{}, classify(err)
+		return TriggerFollowerResult{}, classify(ctx, err)
 	}
 	return heldBack("Spacelift would not trigger a run of %s: %v", in.Stack, err), nil
 }

@@ -31,7 +31,7 @@ func (a *Activities) ReadWebhook(ctx context.Context, in WebhookInput) (Webhook,
 	}
 	hook, err := api.NamedWebhook(ctx, in.ID)
 	if err != nil {
-		return Webhook{}, classify(err)
+		return Webhook{}, classify(ctx, err)
 	}
 	return Webhook{ID: hook.ID, Enabled: hook.Enabled, Calls: 1}, nil
 }
@@ -59,7 +59,7 @@ func (a *Activities) EnableWebhook(ctx context.Context, in WebhookInput) (Webhoo
 	}
 	hook, err := api.NamedWebhook(ctx, in.ID)
 	if err != nil {
-		return Webhook{}, classify(err)
+		return Webhook{}, classify(ctx, err)
 	}
 	if hook.Enabled {
 		return Webhook{ID: hook.ID, Enabled: true, Calls: 1}, nil
@@ -69,7 +69,7 @@ func (a *Activities) EnableWebhook(ctx context.Context, in WebhookInput) (Webhoo
 		Secret: secret, RetryOnFailure: hook.RetryOnFailure,
 	})
 	if err != nil {
-		return Webhook{}, classify(err)
+		return Webhook{}, classify(ctx, err)
 	}
 	return Webhook{ID: hook.ID, Enabled: hook.Enabled, Calls: 2}, nil
 }
