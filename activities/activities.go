@@ -38,8 +38,8 @@ type Activities struct {
 	// machine's.
 	Now func() time.Time
 
-	followers followerCache
-	viewers   viewers
+	graphs  graphCache
+	viewers viewers
 }
 
 // Spacelift is what the activities call; *spacelift.Client is one.
@@ -66,9 +66,9 @@ type Spacelift interface {
 	// TriggerRun starts a run of a stack.
 	TriggerRun(ctx context.Context, stack spacelift.StackID, how spacelift.Trigger) (spacelift.RunOutcome, error)
 
-	// Stack reads a stack, and StacksByLabel finds those that carry a label.
+	// Stack reads a stack, and LabelsOfStacks lists the labels of all in one call.
 	Stack(ctx context.Context, id spacelift.StackID) (spacelift.Stack, error)
-	StacksByLabel(ctx context.Context, label string) (spacelift.Listing[spacelift.Stack], error)
+	LabelsOfStacks(ctx context.Context) ([]spacelift.LabelledStack, error)
 
 	// Viewer is whom Spacelift takes us for.
 	Viewer(ctx context.Context) (spacelift.Viewer, error)

@@ -26,8 +26,8 @@ type ChainGraph struct {
 	// of its stacks goes first.
 	Cycle []spacelift.StackID `json:"cycle,omitempty"`
 
-	// Partial says that there may be more: the account has more managed stacks
-	// than Gantry reads, or more follow the root than one chain may hold.
+	// Partial says that there are more: more follow the root than one chain may
+	// hold.
 	Partial bool `json:"partial,omitempty"`
 }
 
@@ -43,32 +43,11 @@ const maxChain = 500
 // ReadChain reads which managed stacks follow a stack. What their other labels
 // say, and whether those can be read, is looked at when it is their turn.
 func (a *Activities) ReadChain(ctx context.Context, in ReadChainInput) (ChainGraph, error) {
-	after, complete, err := a.follows(ctx, in.Account)
+	after, err := a.follows(ctx, in.Account)
 	if err != nil {
 		return ChainGraph{}, err
 	}
-	graph := below(in.Root, after)
-	graph.Partial = graph.Partial || !complete
-	return graph, nil
-}
-
-// follows reads, for each managed stack of an account, which stacks it follows.
-func (a *Activities) follows(ctx context.Context, account spacelift.Account) (after map[spacelift.StackID][]spacelift.StackID, complete bool, err error) {
-	api, err := a.account(account)
-	if err != nil {
-		return nil, false, err
-	}
-	managed, err := api.StacksByLabel(ctx, spacelift.LabelManaged)
-	if err != nil {
-		return nil, false, classify(ctx, err)
-	}
-	after = map[spacelift.StackID][]spacelift.StackID{}
-	for _, s := range managed.Items {
-		for _, parent := range a.Rules.Resolve(s.Labels).After.Value {
-			after[s.ID] = append(after[s.ID], spacelift.StackID(parent))
-		}
-	}
-	return after, managed.Complete, nil
+	return below(in.Root, after), nil
 }
 
 // followedBy turns "follows" around: for each stack, those that follow it,

@@ -334,9 +334,7 @@ type racing struct {
 	sent int
 }
 
-func (r *racing) StacksByLabel(context.Context, string) (spacelift.Listing[spacelift.Stack], error) {
-	return spacelift.Listing[spacelift.Stack]{}, nil
-}
+func (r *racing) LabelsOfStacks(context.Context) ([]spacelift.LabelledStack, error) { return nil, nil }
 
 func (r *racing) Run(context.Context, spacelift.RunRef) (spacelift.Run, error) { return r.run, nil }
 

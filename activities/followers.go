@@ -2,6 +2,7 @@ package activities
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 type Followers struct {
 	Stacks []spacelift.StackID `json:"stacks,omitempty"` // sorted; the first of them, if there are many
 	More   int                 `json:"more,omitempty"`   // how many are left out
+	At     time.Time           `json:"at,omitzero"`      // when Spacelift was asked for the list that says so
 }
 
 // Any reports whether any stack follows.
@@ -22,90 +24,161 @@ const (
 	// maxFollowers is how many are named: they end up in every history.
 	maxFollowers = 20
 
-	// followersFresh is how long what a replica knows of an account's followers
-	// is not read again, and followersGood how long it counts when it can't be.
-	followersFresh = time.Minute
-	followersGood  = 10 * time.Minute
+	// graphFresh is how old a list of stacks may be before it is read again, if
+	// there is a call left for it.
+	graphFresh = 10 * time.Second
 
-	// followersWait is how long an activity waits for them to be read, and
-	// followersRead how long that may take.
+	// A replica may read the list once in graphEvery, and saves up to graphSaved
+	// calls for times in which many runs begin: at most 500 calls a day. So three
+	// replicas stay below 1,500, however many runs there are.
+	graphEvery = 3 * time.Minute
+	graphSaved = 20
+
+	// followersGood is how long a list counts that says who follows.
+	// nobodyGood is how long one counts that says that nobody does: acting on that
+	// means to forget a chain, so that an older list is no answer.
+	followersGood = 10 * time.Minute
+	nobodyGood    = 5 * time.Minute
+
+	// followersWait is how long an activity waits for a list that is being read,
+	// and graphRead how long reading it may take.
 	followersWait = time.Second
-	followersRead = time.Minute
+	graphRead     = time.Minute
 )
 
-// followerCache is what a replica knows of who follows whom. Every run asks
-// when it begins to be managed, so that one that nobody follows need not ask
-// when it ends; reading all managed stacks for each would be too much.
-type followerCache struct {
+// graphCache is what a replica knows of who follows whom. Every run asks when it
+// begins to be managed, so that one that nobody follows need not ask when it
+// ends, and every chain when it begins. Replicas share nothing: what they would
+// share it through costs more than the calls.
+type graphCache struct {
 	mu       sync.Mutex
-	accounts map[spacelift.Account]*followersKnown
+	accounts map[spacelift.Account]*knownGraph
 }
 
-type followersKnown struct {
-	by      map[spacelift.StackID][]spacelift.StackID // who follows; nil: not known
-	at      time.Time                                 // when they were read
-	tried   time.Time                                 // when reading them was begun
+type knownGraph struct {
+	after   map[spacelift.StackID][]spacelift.StackID // whom each managed stack follows; nil: not known
+	by      map[spacelift.StackID][]spacelift.StackID // who follows each stack
+	at      time.Time                                 // when the list was asked for
+	err     error                                     // of the last attempt to read it
+	tried   time.Time                                 // when that began
 	reading chan struct{}                             // closed once that has ended; nil when nobody reads
+
+	calls  float64 // that are left, at a time
+	filled time.Time
+}
+
+// spend takes one of the calls that are left; false if there is none.
+func (k *knownGraph) spend(now time.Time) bool {
+	if k.filled.IsZero() {
+		k.calls, k.filled = graphSaved, now
+	}
+	if passed := now.Sub(k.filled); passed > 0 {
+		k.calls, k.filled = min(graphSaved, k.calls+passed.Seconds()/graphEvery.Seconds()), now
+	}
+	if k.calls < 1 {
+		return false
+	}
+	k.calls--
+	return true
 }
 
 // followersOf says who follows a stack; nil when that is not known, because
-// Spacelift does not say in time.
+// Spacelift does not say in time, or because nobody followed a while ago.
 func (a *Activities) followersOf(ctx context.Context, account spacelift.Account, stack spacelift.StackID) *Followers {
 	if _, ok := a.Accounts[account]; !ok {
 		return nil
 	}
-	reading, found := a.knownFollowers(ctx, account, stack)
-	if reading == nil {
-		return found
+	graph := a.graph(ctx, account, followersWait)
+	all, age := graph.by[stack], a.now().Sub(graph.at)
+	if graph.by == nil || age >= followersGood || len(all) == 0 && age >= nobodyGood {
+		return nil
 	}
-	patience := time.NewTimer(followersWait)
-	defer patience.Stop()
-	select {
-	case <-reading:
-	case <-patience.C:
-	case <-ctx.Done():
-	}
-	_, found = a.knownFollowers(ctx, account, stack)
-	return found
+	named := all[:min(len(all), maxFollowers)]
+	return &Followers{Stacks: named, More: len(all) - len(named), At: graph.at}
 }
 
-// knownFollowers says who follows a stack as far as it is known, and begins to
-// read that anew when it is old. reading is closed once a reading under way has
-// ended; nil when there is none.
-func (a *Activities) knownFollowers(ctx context.Context, account spacelift.Account, stack spacelift.StackID) (reading <-chan struct{}, found *Followers) {
-	c, now := &a.followers, a.now()
+// errListOld is that the stacks could not be listed for too long.
+var errListOld = errors.New("spacelift did not list the stacks in time")
+
+// follows says which stacks each managed stack of an account follows.
+func (a *Activities) follows(ctx context.Context, account spacelift.Account) (map[spacelift.StackID][]spacelift.StackID, error) {
+	if _, err := a.account(account); err != nil {
+		return nil, err
+	}
+	graph := a.graph(ctx, account, graphRead)
+	switch {
+	case graph.after != nil && a.now().Sub(graph.at) < nobodyGood:
+		return graph.after, nil
+	case ctx.Err() != nil:
+		return nil, classify(ctx, ctx.Err())
+	case graph.err != nil:
+		return nil, classify(ctx, graph.err)
+	}
+	return nil, errListOld
+}
+
+// graph is what is known of who follows whom, once a list that is due has been
+// read or the patience is over. It is shared: nobody changes its maps.
+func (a *Activities) graph(ctx context.Context, account spacelift.Account, patience time.Duration) knownGraph {
+	c := &a.graphs
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	known := c.accounts[account]
 	if known == nil {
-		known = &followersKnown{}
+		known = &knownGraph{}
 		if c.accounts == nil {
-			c.accounts = map[spacelift.Account]*followersKnown{}
+			c.accounts = map[spacelift.Account]*knownGraph{}
 		}
 		c.accounts[account] = known
 	}
-	if known.reading == nil && now.Sub(known.tried) >= followersFresh {
+	now := a.now()
+	if known.reading == nil && now.Sub(known.tried) >= graphFresh && known.spend(now) {
 		known.tried, known.reading = now, make(chan struct{})
-		go a.readFollowers(context.WithoutCancel(ctx), account, known) // it serves those who come later too
+		go a.readGraph(context.WithoutCancel(ctx), account, known) // it serves those who come later too
 	}
-	if known.by == nil || now.Sub(known.at) >= followersGood {
-		return known.reading, nil
+	reading := known.reading
+	c.mu.Unlock()
+	if reading != nil {
+		over := time.NewTimer(patience)
+		defer over.Stop()
+		select {
+		case <-reading:
+		case <-over.C:
+		case <-ctx.Done():
+		}
 	}
-	all := known.by[stack]
-	named := all[:min(len(all), maxFollowers)]
-	return known.reading, &Followers{Stacks: named, More: len(all) - len(named)}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return *known
 }
 
-func (a *Activities) readFollowers(ctx context.Context, account spacelift.Account, known *followersKnown) {
-	ctx, cancel := context.WithTimeout(ctx, followersRead)
+func (a *Activities) readGraph(ctx context.Context, account spacelift.Account, known *knownGraph) {
+	ctx, cancel := context.WithTimeout(ctx, graphRead)
 	defer cancel()
-	begun := a.now()
-	after, complete, err := a.follows(ctx, account)
-	a.followers.mu.Lock()
-	defer a.followers.mu.Unlock()
-	if err == nil && complete {
-		known.by, known.at = followedBy(after), begun
+	asked := a.now()
+	stacks, err := a.Accounts[account].LabelsOfStacks(ctx)
+	var after map[spacelift.StackID][]spacelift.StackID
+	if err == nil {
+		after = a.parents(stacks)
+	}
+	a.graphs.mu.Lock()
+	defer a.graphs.mu.Unlock()
+	if known.err = err; err == nil {
+		known.after, known.by, known.at = after, followedBy(after), asked
 	}
 	close(known.reading)
 	known.reading = nil
+}
+
+// parents says whom each managed stack follows by its labels.
+func (a *Activities) parents(stacks []spacelift.LabelledStack) map[spacelift.StackID][]spacelift.StackID {
+	after := map[spacelift.StackID][]spacelift.StackID{}
+	for _, s := range stacks {
+		if !spacelift.Managed(s.Labels) {
+			continue
+		}
+		for _, parent := range a.Rules.Resolve(s.Labels).After.Value {
+			after[s.ID] = append(after[s.ID], spacelift.StackID(parent))
+		}
+	}
+	return after
 }

@@ -158,8 +158,8 @@ func TestReadChain(t *testing.T) {
 	}
 }
 
-// Who follows is asked at most once a minute for each account, and not knowing
-// is not the same as nobody.
+// Who follows is asked for at most once in ten seconds for each account, and not
+// knowing is not the same as nobody.
 func TestReadRulesKnowsWhoFollows(t *testing.T) {
 	r, _ := newChainRig(t)
 	now := time.Now()
@@ -173,14 +173,18 @@ func TestReadRulesKnowsWhoFollows(t *testing.T) {
 	}
 	r.must(r.sim.SetLabels(follower, "gantry:managed"))
 	if got := read(); got == nil || !got.Any() {
-		t.Errorf("%+v follow within the minute", got)
+		t.Errorf("%+v follow right after", got)
 	}
-	now = now.Add(time.Minute)
+	now = now.Add(10 * time.Second)
 	if got := read(); got == nil || got.Any() {
 		t.Errorf("%+v follow, want nobody", got)
 	}
-	r.fault(simulator.APIFault{Kind: simulator.ServerError, Field: "searchStacks"})
-	now = now.Add(11 * time.Minute)
+	r.fault(simulator.APIFault{Kind: simulator.ServerError, Field: "stacks"})
+	now = now.Add(4 * time.Minute)
+	if got := read(); got == nil || got.Any() || !got.At.Equal(now.Add(-4*time.Minute)) {
+		t.Errorf("%+v follow, want nobody as of four minutes ago", got)
+	}
+	now = now.Add(2 * time.Minute)
 	if got := read(); got != nil {
 		t.Errorf("%+v follow though Spacelift does not say", got)
 	}
@@ -190,10 +194,10 @@ func TestReadRulesKnowsWhoFollows(t *testing.T) {
 	}
 }
 
-// However many runs begin at once, one search answers them all.
+// However many runs begin at once, one list answers them all.
 func TestWhoFollowsIsAskedOnce(t *testing.T) {
 	r, _ := newChainRig(t)
-	before := len(r.searches())
+	before := len(r.lists())
 	var all sync.WaitGroup
 	for range 20 {
 		all.Go(func() {
@@ -204,12 +208,12 @@ func TestWhoFollowsIsAskedOnce(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if n := len(r.searches()) - before; n != 1 {
+	if n := len(r.lists()) - before; n != 1 {
 		t.Errorf("Spacelift was asked %d times", n)
 	}
 }
 
-// searches are the searches for stacks that Spacelift saw.
-func (r *rig) searches() []simulator.Request {
-	return slices.DeleteFunc(r.sim.Requests(), func(q simulator.Request) bool { return !slices.Contains(q.Fields, "searchStacks") })
+// lists are the lists of stacks that Spacelift was asked for.
+func (r *rig) lists() []simulator.Request {
+	return slices.DeleteFunc(r.sim.Requests(), func(q simulator.Request) bool { return !slices.Contains(q.Fields, "stacks") })
 }

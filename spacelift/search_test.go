@@ -3,6 +3,7 @@ package spacelift_test
 import (
 	"encoding/json"
 	"fmt"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/spacelift/simulator"
 )
 
 // after is the cursor a search came with.
@@ -276,5 +278,33 @@ func TestRunLogsKeepsTheEnd(t *testing.T) {
 	}
 	if got, err := newClient(t, endless).RunLogs(t.Context(), testRun, in, 10); err != nil || got.Complete || len(endless.seen()) > 100 {
 		t.Errorf("an endless log: complete %t after %d requests, %v", got.Complete, len(endless.seen()), err)
+	}
+}
+
+// However many stacks there are, their labels are one call.
+func TestLabelsOfManyStacksAreOneCall(t *testing.T) {
+	const many = 2000
+	sim := simulator.New(simulator.Options{Account: "acme"})
+	t.Cleanup(sim.Close)
+	for i := range many {
+		if err := sim.AddStack(simulator.Stack{ID: spacelift.StackID(fmt.Sprintf("stack-%d", i)), Labels: []string{"gantry:managed"}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	key := sim.AddAPIKey(simulator.APIKey{})
+	server := httptest.NewServer(sim)
+	t.Cleanup(server.Close)
+	calls := 0
+	client := newClient(t, nil, func(c *spacelift.Config) {
+		c.Endpoint, c.HTTPClient, c.Credentials = server.URL, nil, spacelift.APIKey{ID: key.ID, Secret: key.Secret}
+		c.Observe = func(call spacelift.Call) {
+			if call.Operation != "APIKeyUser" {
+				calls++
+			}
+		}
+	})
+	stacks, err := client.LabelsOfStacks(t.Context())
+	if err != nil || len(stacks) != many || calls != 1 {
+		t.Errorf("%d stacks in %d calls: %v", len(stacks), calls, err)
 	}
 }

@@ -2,6 +2,7 @@ package spacelift
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -92,6 +93,32 @@ func (c *Client) fromStackDetails(s operations.StackDetails) Stack {
 		stack.TrackedCommit = s.TrackedCommit.Hash
 	}
 	return stack
+}
+
+// LabelledStack is a stack and its labels.
+type LabelledStack struct {
+	ID     StackID  `json:"id"`
+	Labels []string `json:"labels,omitempty"`
+}
+
+// LabelsOfStacks lists the labels of every stack that the key may see, in one
+// call however many there are.
+//
+// Assumption: the list has no bound. It takes no cursor, and Spacelift's own
+// collection of requests reads it as a whole.
+func (c *Client) LabelsOfStacks(ctx context.Context) ([]LabelledStack, error) {
+	data, err := operations.LabelsOfStacks(ctx, c.api)
+	if err == nil && data.Stacks == nil { // an empty list is one
+		err = errors.New("spacelift answered with nothing")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list the labels of stacks: %w", err)
+	}
+	stacks := make([]LabelledStack, len(data.Stacks))
+	for i, s := range data.Stacks {
+		stacks[i] = LabelledStack{ID: StackID(s.Id), Labels: s.Labels}
+	}
+	return stacks, nil
 }
 
 // Viewer is whom Spacelift takes us for.

@@ -17,9 +17,9 @@ type followers struct {
 	At     time.Time           `json:"at"`
 }
 
-// followersTrusted is how long it is believed that nobody follows a stack. A
-// run that takes longer asks when it finishes.
-const followersTrusted = 30 * time.Minute
+// followersTrusted is how long it is believed that nobody follows a stack, since
+// Spacelift listed the stacks. A run that takes longer asks when it finishes.
+const followersTrusted = 10 * time.Minute
 
 // maxChains bounds the chains that one run is part of. There is mostly one; two
 // chains may share a run when they release the same stack at the same time.
@@ -27,10 +27,13 @@ const maxChains = 10
 
 // takeFollowers takes who follows the run's stack; nil is that nobody could say.
 func (r *record) takeFollowers(at time.Time, f *followers) {
-	if f != nil {
-		f.At = at
-		r.Followers = f
+	if f == nil {
+		return
 	}
+	if f.At.IsZero() || f.At.After(at) { // by another machine's clock
+		f.At = at
+	}
+	r.Followers = f
 }
 
 // join makes the run part of chains.

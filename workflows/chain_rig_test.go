@@ -7,12 +7,16 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// StacksByLabel answers like Spacelift's API.
-func (r *rig) StacksByLabel(context.Context, string) (spacelift.Listing[spacelift.Stack], error) {
+// LabelsOfStacks answers like Spacelift's API.
+func (r *rig) LabelsOfStacks(context.Context) ([]spacelift.LabelledStack, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.mute {
-		return spacelift.Listing[spacelift.Stack]{}, errors.New("dial tcp: connection refused")
+		return nil, errors.New("dial tcp: connection refused")
 	}
-	return spacelift.Listing[spacelift.Stack]{Items: r.others, Complete: true}, nil
+	var all []spacelift.LabelledStack
+	for _, s := range r.others {
+		all = append(all, spacelift.LabelledStack{ID: s.ID, Labels: s.Labels})
+	}
+	return all, nil
 }

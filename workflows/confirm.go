@@ -180,7 +180,7 @@ func followersOf(f *activities.Followers) *followers {
 	if f == nil {
 		return nil
 	}
-	return &followers{Stacks: f.Stacks, More: f.More}
+	return &followers{Stacks: f.Stacks, More: f.More, At: f.At}
 }
 
 // termsOf are what an activity read, as the record keeps them.

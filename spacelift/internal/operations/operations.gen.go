@@ -43,6 +43,28 @@ func (v *KeyValuePair) GetKey() string { return v.Key }
 // GetValue returns KeyValuePair.Value, and is useful for accessing the field via an interface.
 func (v *KeyValuePair) GetValue() string { return v.Value }
 
+// LabelsOfStacksResponse is returned by LabelsOfStacks on success.
+type LabelsOfStacksResponse struct {
+	// Every stack that may be seen. No paging.
+	Stacks []LabelsOfStacksStacksStack `json:"stacks"`
+}
+
+// GetStacks returns LabelsOfStacksResponse.Stacks, and is useful for accessing the field via an interface.
+func (v *LabelsOfStacksResponse) GetStacks() []LabelsOfStacksStacksStack { return v.Stacks }
+
+// LabelsOfStacksStacksStack includes the requested fields of the GraphQL type Stack.
+type LabelsOfStacksStacksStack struct {
+	// The slug.
+	Id     string   `json:"id"`
+	Labels []string `json:"labels"`
+}
+
+// GetId returns LabelsOfStacksStacksStack.Id, and is useful for accessing the field via an interface.
+func (v *LabelsOfStacksStacksStack) GetId() string { return v.Id }
+
+// GetLabels returns LabelsOfStacksStacksStack.Labels, and is useful for accessing the field via an interface.
+func (v *LabelsOfStacksStacksStack) GetLabels() []string { return v.Labels }
+
 // NamedWebhookCreateResponse is returned by NamedWebhookCreate on success.
 type NamedWebhookCreateResponse struct {
 	NamedWebhooksIntegrationCreate *NamedWebhookDetails `json:"namedWebhooksIntegrationCreate"`
@@ -2117,6 +2139,38 @@ func APIKeyUser(
 	}
 
 	data_ = &APIKeyUserResponse{}
+	resp_ := &graphql.Response{Data: data_}
+
+	err_ = client_.MakeRequest(
+		ctx_,
+		req_,
+		resp_,
+	)
+
+	return data_, err_
+}
+
+// The query executed by LabelsOfStacks.
+const LabelsOfStacks_Operation = `
+query LabelsOfStacks {
+	stacks {
+		id
+		labels
+	}
+}
+`
+
+// One call, where SearchStacks needs one for every 50 stacks.
+func LabelsOfStacks(
+	ctx_ context.Context,
+	client_ graphql.Client,
+) (data_ *LabelsOfStacksResponse, err_ error) {
+	req_ := &graphql.Request{
+		OpName: "LabelsOfStacks",
+		Query:  LabelsOfStacks_Operation,
+	}
+
+	data_ = &LabelsOfStacksResponse{}
 	resp_ := &graphql.Response{Data: data_}
 
 	err_ = client_.MakeRequest(
