@@ -47,7 +47,7 @@ func TestWhatIsNotKnownIsNotEmpty(t *testing.T) {
 
 	// Gantry looks why a run failed.
 	failed := asking()
-	failed.State, failed.Phase, failed.Retry = spacelift.RunStateFailed, workflows.PhaseDone, &workflows.Retry{Attempt: 2, Of: 2, At: planned, Started: true}
+	failed.State, failed.Phase, failed.Retry = spacelift.RunStateFailed, workflows.PhaseDone, &workflows.Retry{Attempt: 2, Of: 2, At: planned, State: workflows.RetryStarted}
 	failed.WaitingFor = &workflows.WaitingFor{Reason: "the run failed", Since: planned}
 	failed.Failure = &workflows.Failure{Cause: policy.CauseUnknown}
 	r.temporal.set(failed)

@@ -16,7 +16,7 @@ func (m *manager) act(ctx workflow.Context, n next) error {
 	var result activities.ActResult
 	var err error
 	run, key := m.known.Run, m.situation(ctx).key()
-	m.known.claim(key, n)
+	m.known.send(key, n)
 	switch n.Do {
 	case doDiscard:
 		err = m.call(ctx, n, a.DiscardRun, activities.DiscardRunInput{Run: run, StateVersion: key.StateVersion, Note: n.Note}, &result)
@@ -29,14 +29,18 @@ func (m *manager) act(ctx workflow.Context, n next) error {
 		return ctx.Err()
 	}
 	now := workflow.Now(ctx).UTC()
-	m.known.release(key)
 	switch {
 	case temporal.IsCanceledError(err):
+		m.known.request(key, n.Do).drop()
 		m.known.note(now, KindNote, "Gantry no longer asks Spacelift to %s the run", n.Do)
 	case err != nil:
-		m.known.couldNot(now, n, because(err))
+		m.known.couldNot(now, key, n, because(err))
 	default:
 		m.known.acted(now, key, n, result)
+		if n.Do == doReview && result.Outcome == activities.ActDone && key.State == spacelift.RunStateUnconfirmed {
+			// Whether it is enough for Spacelift shows nowhere else.
+			return m.verify(ctx, n)
+		}
 	}
 	return nil
 }
@@ -44,64 +48,73 @@ func (m *manager) act(ctx workflow.Context, n next) error {
 // acted records what came of discarding, reviewing or stopping.
 func (r *record) acted(at time.Time, key stateKey, n next, result activities.ActResult) {
 	r.learn(at, result.Run)
-	ask := r.asking(key)
 	switch result.Outcome {
 	case activities.ActDone:
 		r.works(n.Do)
 		r.note(at, KindAction, "%s: %s", didWhat(n, result.Verb), n.Reason)
-		switch {
-		case n.Do == doStop:
-			r.Stopping.Done, r.Stopping.Did, r.Stopping.Key = true, result.Verb, key
-			if ask != nil {
-				ask.Done = doStop
-			}
-		case ask == nil:
-		case n.Do == doReview && key.State == spacelift.RunStateUnconfirmed:
-			ask.Reviewed = n.Review
-		default:
-			ask.Done, ask.Reviewed = n.Do, n.Review
+		if n.Do == doStop {
+			r.Stopping.accept(at, shownKey(result.Run, key), result.Verb)
+		} else {
+			r.request(key, n.Do).accept(at)
 		}
 		if n.Do == doDiscard {
 			r.settle(at, key.StateVersion, PlanDiscarded, n.Reason)
 		}
 	case activities.ActMoot:
-		if r.fails(at, n.Do, behindFirst, refusedLongest, "Gantry wants to "+string(n.Do)+" the run, and it is not where it was: "+result.Reason) {
+		if r.refuses(at, n.Do, behindFirst, "Gantry wants to "+string(n.Do)+" the run, and it is not where it was: "+result.Reason) {
 			r.note(at, KindNote, "Gantry did not %s the run: %s", n.Do, result.Reason)
 		}
-		r.stopped(n, result.Reason)
+		r.undone(key, n, result.Reason)
 	default:
-		if r.fails(at, n.Do, refusedFirst, refusedLongest, "Spacelift refuses to "+string(n.Do)+" the run: "+result.Reason) {
+		if r.refuses(at, n.Do, refusedFirst, "Spacelift refuses to "+string(n.Do)+" the run: "+result.Reason) {
 			r.note(at, KindAction, "Spacelift refused to %s the run: %s", n.Do, result.Reason)
 		}
-		r.stopped(n, result.Reason)
+		r.undone(key, n, result.Reason)
 	}
+}
+
+// shownKey is the state that the API showed, or the one there is instead.
+func shownKey(run spacelift.Run, otherwise stateKey) stateKey {
+	if run.State == "" {
+		return otherwise
+	}
+	return stateKey{run.StateVersion, run.State}
 }
 
 // couldNot records that Spacelift gave no answer to what Gantry wanted.
-func (r *record) couldNot(at time.Time, n next, why string) {
-	if r.fails(at, n.Do, refusedFirst, refusedLongest, "Gantry could not "+string(n.Do)+" the run: "+why) {
+func (r *record) couldNot(at time.Time, key stateKey, n next, why string) {
+	if r.refuses(at, n.Do, refusedFirst, "Gantry could not "+string(n.Do)+" the run: "+why) {
 		r.note(at, KindAction, "Gantry could not %s the run: %s", n.Do, why)
 	}
-	r.stopped(n, why)
+	r.undone(key, n, why)
 }
 
-// stopped ends the wish to stop a run that came to nothing: who wanted it is
-// told why and may want it again.
-func (r *record) stopped(n next, why string) {
+// undone takes that nothing came of a request.
+func (r *record) undone(key stateKey, n next, why string) {
 	if n.Do == doStop {
-		r.Stopping.Done, r.Stopping.Not = true, fit(why, maxText)
-		r.works(doStop)
+		r.unstopped(why)
+		return
 	}
+	r.request(key, n.Do).drop()
 }
 
-func didWhat(n next, verb string) string {
-	switch {
-	case n.Do == doDiscard:
-		return "Gantry discarded the plan"
-	case n.Do == doReview && n.Review == spacelift.ReviewApprove:
-		return "Gantry passed the approval on to Spacelift"
-	case n.Do == doReview:
-		return "Gantry passed the rejection on to Spacelift"
+// verify reads the run, and judges by it what Spacelift accepted and no
+// notification showed.
+func (m *manager) verify(ctx workflow.Context, _ next) error {
+	var a *activities.Activities
+	var run spacelift.Run
+	s := m.situation(ctx)
+	err := workflow.ExecuteLocalActivity(withQuickCall(ctx), a.ReadRun, s.Run).Get(ctx, &run)
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
-	return "Gantry asked Spacelift to " + verb + " the run"
+	now := workflow.Now(ctx).UTC()
+	if err != nil {
+		m.known.fails(now, doVerify, failedFirst, failedLongest, "Gantry could not read whether the run shows what Spacelift accepted: "+because(err))
+		return nil
+	}
+	if m.known.shown(now, doVerify, run) {
+		m.known.unmet(now, s.key())
+	}
+	return nil
 }

@@ -8,67 +8,6 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// How long to leave alone what did not work: a refusal may pass when a lock, a
-// policy or a key's rights change, an API that is behind catches up soon.
-const (
-	refusedFirst, refusedLongest = 5 * time.Minute, time.Hour
-	failedFirst, failedLongest   = 30 * time.Second, 15 * time.Minute
-	behindFirst, behindLongest   = 5 * time.Second, time.Minute
-)
-
-// maxBehind is how often the API may show less than notifications told before
-// those are doubted.
-const maxBehind = 5
-
-// fails notes that something Gantry wants was not done, and when to try again:
-// after a time that doubles with every try. It reports whether the reason is
-// another than that of the try before.
-func (r *record) fails(at time.Time, do action, first, longest time.Duration, reason string) (news bool) {
-	now, ok := r.current()
-	if !ok {
-		return true
-	}
-	t := trouble{Do: do, Key: keyOfState(now), Reason: fit(reason, maxText), Tries: r.tries(do)}
-	t.Until = at.Add(min(first<<min(t.Tries, 16), longest))
-	news = t.Tries == 0 || r.Trouble.Reason != t.Reason
-	t.Tries++
-	r.Trouble = &t
-	return news
-}
-
-// tries is how often in a row something failed in the present state.
-func (r *record) tries(do action) int {
-	now, ok := r.current()
-	if t := r.Trouble; ok && t != nil && t.Do == do && t.Key == keyOfState(now) {
-		return t.Tries
-	}
-	return 0
-}
-
-// works notes that something was done at last.
-func (r *record) works(do action) {
-	if r.Trouble != nil && r.Trouble.Do == do {
-		r.Trouble = nil
-	}
-}
-
-// claim notes what is about to be sent to Spacelift, and release that its answer
-// is there.
-func (r *record) claim(key stateKey, n next) {
-	if ask := r.asking(key); ask != nil {
-		ask.Claimed = n.Do
-		if n.Do == doConfirm {
-			ask.Note = n.Note
-		}
-	}
-}
-
-func (r *record) release(key stateKey) {
-	if ask := r.asking(key); ask != nil {
-		ask.Claimed = ""
-	}
-}
-
 // shown takes what the API shows of the run after it was asked, and reports
 // whether that was as new as what notifications told.
 func (r *record) shown(at time.Time, do action, run spacelift.Run) bool {
@@ -111,7 +50,7 @@ func (r *record) sought(s situation) {
 	for i := range r.Askings {
 		switch a := &r.Askings[i]; {
 		case a.Key == s.key():
-			a.Looked = true
+			a.see()
 		case a.Resolved == "":
 			a.Sought = true
 		}
@@ -134,8 +73,8 @@ func (r *record) resolve(at time.Time) {
 			continue
 		}
 		how, actor := s.ending(*a)
-		a.Resolved, a.Claimed = how, ""
-		if a.Done == "" && s.Managed {
+		a.Resolved = how
+		if s.didAbout(*a) == "" && s.Managed {
 			r.journal(at, KindNote, actor, "%s; Gantry wants nothing more of it", how)
 		}
 		r.tellResolved(s, at, *a)
@@ -152,7 +91,7 @@ func (r *record) withdraw(at time.Time) {
 	}
 	s := r.situation(at)
 	a.Resolved = "no approval policy in Spacelift asks for a review of the run any more"
-	if a.Done != "" {
+	if a.did() != "" {
 		a.Resolved, _ = s.ending(*a)
 	} else if s.Managed {
 		r.journal(at, KindNote, "", "%s; Gantry wants nothing more of it", a.Resolved)
@@ -163,9 +102,33 @@ func (r *record) withdraw(at time.Time) {
 	r.Entered = entrance{Key: s.key(), At: at} // the deadline is Spacelift's, and people had the time before
 }
 
+// didAbout is what Gantry did about a state that asked; empty if that was
+// somebody else. What Spacelift accepted counts only if the run went that way.
+func (s situation) didAbout(a asking) action {
+	if s.stopping.did(a.Key) {
+		return doStop
+	}
+	switch did := a.did(); {
+	case did == doConfirm && s.endedByPeople(), did == doDiscard && applies(s.State):
+		return ""
+	default:
+		return did
+	}
+}
+
+// endedByPeople reports whether the run is in an end that only somebody's wish
+// leads to.
+func (s situation) endedByPeople() bool {
+	switch s.State {
+	case spacelift.RunStateDiscarded, spacelift.RunStateStopped, spacelift.RunStateCanceled:
+		return true
+	}
+	return false
+}
+
 // ending says how a state that asked came to its end, and who did it.
 func (s situation) ending(a asking) (how, actor string) {
-	switch a.Done {
+	switch s.didAbout(a) {
 	case doConfirm:
 		return "Gantry confirmed the plan" + s.decidedBy(a.Key), ""
 	case doDiscard:

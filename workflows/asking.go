@@ -17,28 +17,130 @@ type asking struct {
 	Key   stateKey  `json:"key"`
 	Since time.Time `json:"since"` // when Gantry took it up, or had to ask anew: clocks count from here
 
-	Looked    bool      `json:"looked,omitempty"`    // the run was read before people were asked, or that was tried
-	Announced bool      `json:"announced,omitempty"` // people were asked
-	Asked     int       `json:"asked,omitempty"`     // how often: again when other people are asked, or an approval stopped counting
-	Held      bool      `json:"held,omitempty"`      // people were told that something holds it
-	DuesDone  time.Time `json:"duesDone,omitzero"`   // reminders and escalations until then are done
-	Kept      bool      `json:"kept,omitempty"`      // the time is over, and people were told that it is kept
-	Enough    bool      `json:"enough,omitempty"`    // people have approved, as many as must: no clock runs
-	Expired   string    `json:"expired,omitempty"`   // the time is over, and why it is to be discarded
+	Stage    askingStage `json:"stage,omitempty"`
+	Why      string      `json:"why,omitempty"`       // why the time is over, with stageExpired
+	DuesDone time.Time   `json:"duesDone,omitzero"`   // reminders and escalations until then are done
+	Notified bool        `json:"announced,omitempty"` // people were asked
+	Asked    int         `json:"asked,omitempty"`     // how often: again when other people are asked, or an approval stopped counting
 
-	// Claimed is what is being sent to Spacelift: until its answer is there
-	// nobody can take anything back.
-	Claimed action `json:"claimed,omitempty"`
-
-	// Note goes with the confirmation. It stays the same for as long as an
-	// earlier attempt may have worked: by it that is recognized.
-	Note string `json:"note,omitempty"`
-
-	Reviewed spacelift.ReviewDecision `json:"reviewed,omitempty"` // what was passed on to Spacelift
-	Done     action                   `json:"done,omitempty"`     // what Gantry did about it, with success
+	// Review is the review that Gantry passes on to Spacelift's approval policies,
+	// and Act what it asks Spacelift to do about the plan itself.
+	Review request `json:"review,omitzero"`
+	Act    request `json:"act,omitzero"`
 
 	Sought   bool   `json:"sought,omitempty"`   // the run was read for who decided elsewhere, or that was tried
 	Resolved string `json:"resolved,omitempty"` // how it ended, once the run has gone on
+}
+
+// askingStage is how far people are with a state that asks for a decision.
+type askingStage string
+
+// The stages.
+const (
+	stageNew     askingStage = ""        // nothing but notifications told of it
+	stageSeen    askingStage = "seen"    // the run was read, or that was tried
+	stageAsked   askingStage = "asked"   // people are to decide
+	stageKept    askingStage = "kept"    // the same, and the time is over
+	stageEnough  askingStage = "enough"  // as many as must have approved: no clock runs
+	stageExpired askingStage = "expired" // the time is over: the plan is to be discarded, or the run rejected
+)
+
+var askingStages = []askingStage{stageNew, stageSeen, stageAsked, stageKept, stageEnough, stageExpired}
+
+// see takes that the run was read.
+func (a *asking) see() bool {
+	if a.Stage != stageNew {
+		return false
+	}
+	a.Stage = stageSeen
+	return true
+}
+
+// ask takes that people are asked.
+func (a *asking) ask() bool {
+	if a.Notified || a.Stage == stageEnough || a.Stage == stageExpired {
+		return false
+	}
+	if a.Stage != stageKept {
+		a.Stage = stageAsked
+	}
+	a.Notified = true
+	a.Asked++
+	return true
+}
+
+// askAgain takes that other people are to be asked, or the same about something
+// else: an approval no longer counts, or the group is another.
+func (a *asking) askAgain() bool {
+	if a.Stage == stageNew || a.Stage == stageSeen || a.Stage == stageExpired {
+		return false
+	}
+	if a.Stage == stageAsked {
+		a.Stage = stageSeen
+	}
+	a.Notified = false
+	return true
+}
+
+// approve takes that enough people have approved.
+func (a *asking) approve() bool {
+	if a.Stage == stageEnough || a.Stage == stageExpired {
+		return false
+	}
+	a.Stage = stageEnough
+	return true
+}
+
+// doubt takes that fewer people approve than must, though enough had: people are
+// asked anew and have the whole time, since no clock ran for them.
+func (a *asking) doubt(at time.Time) bool {
+	if a.Stage != stageEnough {
+		return false
+	}
+	a.Stage, a.Since, a.Notified = stageSeen, at, false
+	return true
+}
+
+// keep takes that the time is over and that the state goes on asking.
+func (a *asking) keep() bool {
+	if a.Stage == stageKept || a.Stage == stageEnough || a.Stage == stageExpired {
+		return false
+	}
+	a.Stage = stageKept
+	return true
+}
+
+// expire takes that the time is over, and why nothing more is waited for.
+func (a *asking) expire(why string) bool {
+	if a.Stage == stageEnough || a.Stage == stageExpired {
+		return false
+	}
+	a.Stage, a.Why = stageExpired, why
+	return true
+}
+
+// sending is the request that is on its way to Spacelift; nil if none is.
+func (a *asking) sending() *request {
+	for _, q := range []*request{&a.Review, &a.Act} {
+		if q.State == requestSending {
+			return q
+		}
+	}
+	return nil
+}
+
+// did is what Spacelift was asked about the state as a whole, and accepted; empty
+// for nothing. An approval of a plan is not: the plan is still to be confirmed.
+func (a *asking) did() action {
+	switch {
+	case a.Act.is(requestAccepted):
+		return a.Act.Do
+	case a.Key.State == spacelift.RunStateUnconfirmed && a.Review.Review != spacelift.ReviewReject:
+		return ""
+	case a.Review.is(requestAccepted), a.Review.is(requestIneffective):
+		return doReview
+	}
+	return ""
 }
 
 // maxAskings bounds how many are kept. Only the newest matters for decisions.
@@ -105,6 +207,9 @@ func (r *record) arrive(at time.Time) {
 			r.Askings = slices.Delete(r.Askings, 0, 1)
 		}
 	}
+	if r.Stopping != nil {
+		r.Stopping.enter(key)
+	}
 	r.withdraw(at)
 	r.resolve(at)
 }
@@ -165,7 +270,9 @@ func (r *record) decided(at time.Time, d Decision) {
 	}
 	r.Decisions = append(r.Decisions, taken)
 	if len(r.Decisions) > maxDecisions {
-		r.Decisions = slices.Delete(r.Decisions, 0, 1)
+		// Rejections and revocations bind until the run has ended.
+		oldest := max(0, slices.IndexFunc(r.Decisions, func(d decision) bool { return d.Verdict == Approve }))
+		r.Decisions = slices.Delete(r.Decisions, oldest, oldest+1)
 	}
 	r.journal(at, KindPerson, taken.By, "%s %s%s", taken.By, pastTense(d.Verdict, s.State), afterColon(taken.Note))
 }
@@ -193,9 +300,7 @@ func afterColon(note string) string {
 	return ": " + note
 }
 
-// recount notes whether enough people have approved. If they had and no longer
-// do, people are asked anew and have the whole time: no clock ran for them while
-// something else was waited for.
+// recount notes whether enough people have approved.
 func (r *record) recount(at time.Time) {
 	ask := r.present()
 	if ask == nil {
@@ -209,15 +314,19 @@ func (r *record) recount(at time.Time) {
 		was := &r.Decisions[i].Discounted
 		if d.Discounted != "" && *was == "" {
 			r.note(at, KindRules, "%s's %s no longer counts: %s", d.By, noun(d.Verdict), d.Discounted)
-			ask.Announced = ask.Announced && d.Verdict == Reject // an approval is asked for anew
+			if d.Verdict != Reject {
+				ask.askAgain()
+			}
 		}
 		*was = d.Discounted
 	}
-	if ask.Enough && !s.enough() {
-		ask.Since, ask.Announced, r.RulesStale = at, false, true
+	switch {
+	case s.enough():
+		ask.approve()
+	case ask.doubt(at):
+		r.RulesStale = true
 		r.note(at, KindClock, "fewer have approved than must: people are asked anew, and the clocks begin anew")
 	}
-	ask.Enough = s.enough()
 }
 
 // strike does what the clocks say about the state that asks now: reminders and
@@ -241,15 +350,15 @@ func (r *record) strike(at time.Time) {
 			r.journal(at, KindClock, "", "nobody has decided for %s: %s is told", span(ask.Since, due.At), strings.Join(due.Notify, ", "))
 			r.tellEscalated(s, at, due)
 		case policy.DueTimeout:
-			ask.Kept = true
+			ask.keep()
 			r.journal(at, KindClock, "", "%s; the plan is kept", s.tooFew(due.Kind))
 			r.tellKept(s, at, due)
 		case policy.DueDiscard:
-			ask.Expired = s.tooFew(due.Kind)
-			r.journal(at, KindClock, "", "%s", ask.Expired)
+			ask.expire(s.tooFew(due.Kind))
+			r.journal(at, KindClock, "", "%s", ask.Why)
 		}
 	}
-	if remind != nil && ask.Expired == "" {
+	if remind != nil && ask.Stage != stageExpired {
 		r.journal(at, KindClock, "", "people are reminded: nobody has decided for %s", span(ask.Since, remind.At))
 		r.tellReminder(s, at, *remind)
 	}

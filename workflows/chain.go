@@ -56,6 +56,8 @@ type chainRun struct {
 	Note         string             `json:"note,omitempty"`
 	How          string             `json:"how,omitempty"` // it came about, as a sentence
 
+	StoppedBy string `json:"stoppedBy,omitempty"` // who wanted it stopped
+
 	Look    time.Time `json:"look,omitzero"`     // when to read it next
 	Looks   int       `json:"looks,omitempty"`   // how often in a row that told nothing new
 	Rung    bool      `json:"rung,omitempty"`    // somebody said that it ended, and the API did not show it yet
@@ -152,7 +154,14 @@ func (c *chain) heard(at time.Time, news ChainNews) {
 		c.note(at, KindEvent, n.Stack, news.Run.Run, "run %s tries again", news.Run.Run)
 		r = n.add(chainRun{Run: news.Run, How: "it tries an earlier run again"})
 	}
-	if r == nil || r.State == spacelift.RunStateFinished {
+	if r == nil {
+		return
+	}
+	if by := fit(news.StoppedBy, maxName); by != "" && r.StoppedBy == "" {
+		r.StoppedBy = by
+		c.person(at, n.Stack, by, "%s wants run %s of %s stopped: what follows it is not released without asking", by, r.Run.Run, n.Stack)
+	}
+	if r.State == spacelift.RunStateFinished {
 		return
 	}
 	r.Look, r.Looks, r.Rung = at, 0, r.Rung || news.State.Terminal()
@@ -274,7 +283,16 @@ func (r *chainRun) end() string {
 	if r.Actor != "" {
 		text += " by " + r.Actor
 	}
-	return text + afterColon(r.Note)
+	text += afterColon(r.Note)
+	if r.StoppedBy != "" && r.State == spacelift.RunStateFinished {
+		text += fmt.Sprintf(", though %s wanted it stopped", r.StoppedBy)
+	}
+	return text
+}
+
+// through reports whether the run finished and nobody wanted it stopped.
+func (r *chainRun) through() bool {
+	return r != nil && r.State == spacelift.RunStateFinished && r.StoppedBy == ""
 }
 
 // lost reports whether Spacelift does not know the run any more.
@@ -286,7 +304,7 @@ func (n *chainNode) current() *chainRun {
 	var newest *chainRun
 	for i := range n.Runs {
 		r := &n.Runs[i]
-		if r.State == spacelift.RunStateFinished {
+		if r.through() {
 			return r
 		}
 		if newest == nil || byCreation(*r, *newest) > 0 {

@@ -71,11 +71,12 @@ func (s situation) chainsWait() bool {
 
 // releases reports whether the stacks that follow are to be released, or asked
 // for because nobody knows of any for sure. What a chain released needs no chain
-// of its own: those that follow it are part of the same.
+// of its own: those that follow it are part of the same. Below a run that somebody
+// wanted stopped nothing is released without asking.
 func (s situation) releases() bool {
 	switch {
 	case s.State != spacelift.RunStateFinished || s.Type != spacelift.RunTypeTracked || s.DriftDetection,
-		s.released != nil && *s.released == s.key(), s.follows():
+		s.released != nil && *s.released == s.key(), s.follows(), s.Stop != nil:
 		return false
 	}
 	return s.followed() || s.followersUnsure()
@@ -108,7 +109,7 @@ func (s situation) followersUnsure() bool {
 // whatFollows says what the run's end releases; empty if nothing that is known,
 // or nothing of its own.
 func (s situation) whatFollows() string {
-	if !s.followed() || s.Type != spacelift.RunTypeTracked || s.DriftDetection {
+	if s.Stop != nil || !s.followed() || s.Type != spacelift.RunTypeTracked || s.DriftDetection {
 		return ""
 	}
 	names := make([]string, len(s.followers.Stacks))

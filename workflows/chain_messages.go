@@ -50,6 +50,10 @@ type ChainNews struct {
 	Run     spacelift.RunRef   `json:"run"`
 	State   spacelift.RunState `json:"state,omitempty"`
 	Outcome string             `json:"outcome,omitempty"` // how it ended, as a sentence
+
+	// StoppedBy is who wants the run stopped, a wish that binds until it has ended:
+	// if the run finishes all the same, nothing below it is released without asking.
+	StoppedBy string `json:"stoppedBy,omitempty"`
 }
 
 // SkipStack is a person's wish that a chain go on as if a stack's run had

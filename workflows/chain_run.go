@@ -61,16 +61,23 @@ func startChainAttributes(s situation) temporal.SearchAttributes {
 	return temporal.NewSearchAttributes(set...)
 }
 
-// tellChains tells the chains that released the run how it ended. One that can't
-// be told has ended, or finds out for itself.
+// tellChains tells the chains that released the run how it ended, or before that
+// who wants it stopped. One that can't be told has ended, or finds out for itself.
 func (m *manager) tellChains(ctx workflow.Context, n next) error {
 	s := m.situation(ctx)
-	tellOfRun(ctx, s.Released(), ChainNews{Run: s.Run, State: s.State, Outcome: n.Reason})
+	news := ChainNews{Run: s.Run, State: s.State}
+	if s.Stop != nil {
+		news.StoppedBy = s.Stop.By
+		m.known.Stopping.ChainsTold = true
+	}
+	if s.State.Terminal() {
+		key := s.key()
+		m.known.ChainsTold, news.Outcome = &key, n.Reason
+	}
+	tellOfRun(ctx, s.Released(), news)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	key := s.key()
-	m.known.ChainsTold = &key
 	return nil
 }
 

@@ -296,3 +296,19 @@ func TestAnyOrderReleasesTheSame(t *testing.T) {
 		}
 	})
 }
+
+// A run that somebody wanted stopped and that finished all the same stops the
+// line, until somebody skips it.
+func TestAStoppedRunThatFinishesStopsTheLine(t *testing.T) {
+	s := newChainStory(t.Fatalf, "app<net", "web<app")
+	s.goes()
+	s.c.heard(s.now, ChainNews{Run: s.c.node("app").current().Run, State: spacelift.RunStatePlanning, StoppedBy: "ann"})
+	n := s.ends("app", runFinished)
+	if n.Phase != ChainHeld || !strings.Contains(n.Reason, "ended in FINISHED, though ann wanted it stopped") {
+		t.Errorf("%s: %s", n.Phase, n.Reason)
+	}
+	s.shows(t, nodes{"net": NodeFinished, "app": NodeFailed, "web": NodeWaiting})
+	s.decided(t, "app", "web", EdgeStops, "though ann wanted it stopped")
+	s.skips("app")
+	s.shows(t, nodes{"net": NodeFinished, "app": NodeSkipped, "web": NodeRunning})
+}

@@ -8,7 +8,6 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/gantryhq/gantry/activities"
-	"github.com/gantryhq/gantry/spacelift"
 )
 
 // confirm carries out the decision to confirm a plan and records what came of
@@ -17,13 +16,12 @@ func (m *manager) confirm(ctx workflow.Context, n next) error {
 	var a *activities.Activities
 	s := m.situation(ctx)
 	in := confirmation(s, n)
-	m.known.claim(s.key(), n)
+	m.known.send(s.key(), n)
 	var result activities.ConfirmResult
 	err := m.call(ctx, n, a.ConfirmRun, in, &result)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	m.known.release(s.key())
 	m.known.answered(workflow.Now(ctx).UTC(), in, result, err)
 	return nil
 }
@@ -42,33 +40,38 @@ func confirmation(s situation, n next) activities.ConfirmRunInput {
 // answered records what came of the wish to confirm, and what the API showed.
 func (r *record) answered(now time.Time, in activities.ConfirmRunInput, result activities.ConfirmResult, err error) {
 	plan := in.Expect.StateVersion
+	request := r.request(stateKey{plan, in.Expect.State}, doConfirm)
 	switch {
 	case temporal.IsCanceledError(err):
+		request.drop()
 		r.note(now, KindNote, "Gantry no longer asks Spacelift to confirm the plan of state version %d", plan)
 		return
 	case err != nil:
+		request.drop()
 		r.settle(now, plan, PlanRefused, because(err))
 		r.refused(now, "Gantry could not confirm the plan: "+because(err))
 		return
 	}
 	r.learn(now, result.Run)
 	r.takeFollowers(now, followersOf(result.Followers))
-	ask := r.asking(stateKey{plan, in.Expect.State})
-	if ask == nil {
-		ask = new(asking) // there were more than maxAskings since
-	}
 	switch result.Outcome {
 	case activities.Confirmed:
+		request.accept(now)
 		r.settle(now, plan, PlanConfirmed, "")
 		r.note(now, KindAction, "Gantry confirmed the plan (%s)", describePlan(r.facts()))
-		ask.Done = doConfirm
+		return
 	case activities.AlreadyConfirmed:
 		r.settle(now, plan, confirmedBy(result), result.Reason)
 		r.note(now, KindAction, "Gantry did not confirm the plan again: %s", result.Reason)
-		ask.Sought = true
-		if result.ByUs {
-			ask.Done = doConfirm
+		if ask := r.asking(stateKey{plan, in.Expect.State}); ask != nil {
+			ask.Sought = true
 		}
+		if result.ByUs {
+			request.accept(now)
+		} else {
+			request.drop()
+		}
+		return
 	case activities.ConfirmedUnseen:
 		r.settle(now, result.Unseen.Confirmed, PlanConfirmed, result.Reason)
 		r.note(now, KindAction, "%s", result.Reason)
@@ -78,23 +81,34 @@ func (r *record) answered(now time.Time, in activities.ConfirmRunInput, result a
 		if behind := result.Run.StateVersion < plan && !result.Run.State.Terminal(); behind {
 			r.doubtAfter(now, result.Run)
 		}
-		ask.Note = ""
 	case activities.RulesChanged, activities.GateClosed:
 		r.settle(now, plan, PlanPostponed, result.Reason)
 		r.note(now, KindAction, "Gantry did not confirm: %s", result.Reason)
 		r.reconsider(now, plan, in, result)
-		ask.Note = ""
+	case activities.StackBlocked:
+		r.settle(now, plan, PlanPostponed, result.Reason)
+		r.works(doConfirm)
+		if r.facts().Block == nil { // the run went on meanwhile
+			r.refused(now, result.Reason)
+		}
 	default:
 		r.settle(now, plan, PlanRefused, result.Reason)
 		r.refused(now, "Spacelift refused to confirm: "+result.Reason)
-		ask.Note = ""
 	}
+	request.drop()
+	request.Note = "" // Spacelift answered that no attempt worked
 }
 
 // refused lets Gantry ask again later: what keeps Spacelift from confirming, a
-// lock, a policy, the rights of a key, may pass.
+// policy, the rights of a key, may pass. What shows in the run, such as a review
+// that is missing, is waited for as that and not for a time.
 func (r *record) refused(at time.Time, reason string) {
-	if r.fails(at, doConfirm, refusedFirst, refusedLongest, reason) {
+	if now, ok := r.current(); ok && r.needsApproval(keyOfState(now)) {
+		r.note(at, KindAction, "%s", reason)
+		r.works(doConfirm)
+		return
+	}
+	if r.refuses(at, doConfirm, refusedFirst, reason) {
 		r.note(at, KindAction, "%s", reason)
 	}
 }
@@ -126,19 +140,6 @@ func confirmedBy(result activities.ConfirmResult) PlanResult {
 		return PlanConfirmed
 	}
 	return PlanAlready
-}
-
-// stop takes a person's wish to end the run. A run that waits to be tried again
-// has ended: then the retry is what is stopped, at once, and the answer is nil.
-func (r *record) stop(at time.Time, wish StopRequest) *stopping {
-	by, note := fit(wish.By.Name, maxName), fit(wish.Note, maxText)
-	r.journal(at, KindPerson, by, "%s wants the run stopped%s", by, afterColon(note))
-	if s := r.facts(); s.State == spacelift.RunStateFailed && s.Retry != nil {
-		r.Retry.Ended, r.Retry.Reason = true, by+" stopped it"+afterColon(note)
-		return nil
-	}
-	r.Stopping = &stopping{By: by, Note: note, At: at}
-	return r.Stopping
 }
 
 // hearRest takes what a batch says besides events.

@@ -10,8 +10,14 @@ import (
 // a rule that changed after somebody decided, or an author who became known
 // then, changes what the decision is worth. Those about another delta or commit
 // were about something else.
+//
+// A rejection or a revocation binds until the run has ended: Gantry confirms no
+// later plan of the run by itself, and none that people do not approve.
 func (s *situation) count(all []decision) {
 	for i, d := range all {
+		if d.Verdict == Reject || d.Verdict == Revoke {
+			s.objection = &all[i]
+		}
 		s.Decisions[i].Discounted = ""
 		if (stateKey{d.StateVersion, d.State}) != s.key() || d.Revoked || d.Verdict == Revoke {
 			continue

@@ -41,6 +41,7 @@ const (
 	doHold     action = "hold"     // wait, because something is in the way
 	doRules    action = "rules"    // read what holds
 	doRead     action = "read"     // the run, as the API shows it
+	doVerify   action = "verify"   // whether the run shows what Spacelift accepted
 	doAsk      action = "ask"      // people
 	doClock    action = "clock"    // do what the clocks say
 	doConfirm  action = "confirm"  // the plan, once
@@ -113,14 +114,8 @@ func decide(s situation) next {
 			Reason: fmt.Sprintf("this version of Gantry does not know the run type %q: it follows the run and does nothing", s.Type),
 			What:   WaitSpacelift, Who: "unknown: look at the run in Spacelift",
 		}
-	case s.stopping != nil && !s.stopping.Done:
-		return next{
-			Do: doStop, Phase: PhaseHolding, Journal: true, Note: noteOf("Stopped through Gantry by "+s.stopping.By, s.stopping.Note),
-			Reason: s.stopping.By + " wants the run stopped" + afterColon(s.stopping.Note),
-			What:   WaitAnswer, Who: whoAnswer, Then: "Gantry records how it ends",
-		}
-	case s.stopped():
-		return passing(s, PhaseFollowing, fmt.Sprintf("Spacelift was asked to %s the run and has not told yet that it did", s.stopping.Did))
+	case s.stopping != nil:
+		return decideStop(s)
 	case s.outsider():
 		n := passing(s, PhaseApplying, "the run goes on, and Gantry looks who decided")
 		return s.attempt(n.to(doRead))
@@ -193,8 +188,8 @@ func confirming(s situation, format string, args ...any) next {
 		Do: doConfirm, Phase: PhaseConfirming, Journal: true, Reason: fmt.Sprintf(format, args...),
 		What: WaitAnswer, Who: whoAnswer, Then: "Gantry keeps asking until Spacelift answers or somebody decides there",
 	}
-	if n.Note = confirmNote(s); s.ask != nil && s.ask.Note != "" {
-		n.Note = s.ask.Note
+	if n.Note = confirmNote(s); s.ask != nil && s.ask.Act.Do == doConfirm && s.ask.Act.Note != "" {
+		n.Note = s.ask.Act.Note
 	}
 	return n
 }
@@ -202,7 +197,7 @@ func confirming(s situation, format string, args ...any) next {
 // attempt is doing what failed before not sooner than its time has come.
 func (s situation) attempt(n next) next {
 	t := s.trouble
-	if t == nil || t.Do != n.Do || t.Key != s.key() || !s.now.Before(t.Until) {
+	if !t.holds(s, n.Do) {
 		return n
 	}
 	held := hold(WaitAnswer, whoOperator, thenAgain, "%s", t.Reason)

@@ -150,7 +150,7 @@ func (n *chainNext) released(stack spacelift.StackID) bool {
 func (n *chainNode) state() NodeState {
 	r := n.current()
 	switch {
-	case r != nil && r.State == spacelift.RunStateFinished:
+	case r.through():
 		return NodeFinished
 	case n.Skipped != nil:
 		return NodeSkipped

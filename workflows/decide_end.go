@@ -49,13 +49,17 @@ func decideEnd(s situation) next {
 		return s.attempt(end.to(doDiagnose))
 	case !s.retryJudged:
 		return s.attempt(end.to(doRules)) // by what the labels say now, which the diagnosis has read
-	case s.Retry == nil || s.Retry.Ended:
+	case s.Retry == nil || s.Retry.State != RetryPlanned:
 		return end
 	}
 	n := next{
 		Do: doWait, Phase: PhaseRetrying, Journal: true, What: WaitRetry, Until: s.Retry.At,
 		Reason: fmt.Sprintf("the run failed (%s) and is tried again, attempt %d of %d", s.Failure.Cause, s.Retry.Attempt, s.Retry.Of),
 		Who:    "nobody has to; whoever operates Gantry may stop it", Then: "Gantry asks Spacelift to retry the run",
+	}
+	if s.Retry.Held != "" {
+		n.What, n.Reason = WaitStack, fmt.Sprintf("the run failed (%s) and its retry waits: %s", s.Failure.Cause, s.Retry.Held)
+		n.Who = "anyone who may unlock or enable the stack in Spacelift; an operator may stop the retry"
 	}
 	if s.now.Before(s.Retry.At) {
 		return n
@@ -80,20 +84,24 @@ func (s situation) outsider() bool {
 	}
 	switch s.State {
 	case spacelift.RunStateDiscarded, spacelift.RunStateStopped, spacelift.RunStateCanceled:
-		if s.stopping != nil && s.stopping.Did != "" {
+		if s.stopping != nil && s.stopping.Verb != "" {
 			return false
 		}
 		if s.open != nil {
-			return s.open.Done == "" && !s.open.Sought && !s.read
+			return s.leftAlone()
 		}
 		return !s.read && !s.sought
 	case spacelift.RunStateFinished, spacelift.RunStateSkipped:
-		return s.open != nil && s.open.Done == "" && !s.open.Sought && !s.read
+		return s.open != nil && s.leftAlone()
 	case spacelift.RunStateConfirmed, spacelift.RunStatePreparingApply, spacelift.RunStateApplying:
-		return s.open != nil && s.open.Key.State == spacelift.RunStateUnconfirmed && s.open.Done == "" && !s.open.Sought && !s.read
+		return s.open != nil && s.open.Key.State == spacelift.RunStateUnconfirmed && s.leftAlone()
 	}
 	return false
 }
+
+// leftAlone reports whether an earlier state came to its end without Gantry, as
+// far as is known, and nobody has looked yet.
+func (s situation) leftAlone() bool { return s.didAbout(*s.open) == "" && !s.open.Sought && !s.read }
 
 // retryRules reports whether a failed run may be tried again by its policy, and
 // every rule that was considered.
@@ -142,8 +150,8 @@ func (r *record) considerRetry(at time.Time) {
 		r.Retry = new(s.nextRetry(at))
 	case r.Retry == nil && first && s.Policy.Retries.Value > 0:
 		r.note(at, KindDecision, "the run is not tried again: %s", whyNot(rules))
-	case r.Retry != nil && r.Retry.By == "" && !r.Retry.Started && !r.Retry.Ended && !allowed:
-		r.Retry.Ended, r.Retry.Reason = true, whyNot(rules)
+	case r.Retry != nil && r.Retry.By == "" && r.Retry.State == RetryPlanned && !allowed:
+		r.Retry.callOff(whyNot(rules))
 		r.note(at, KindDecision, "the run is not tried again after all: %s", r.Retry.Reason)
 	}
 	if !r.RetryJudged {
@@ -157,7 +165,7 @@ func (s situation) nextRetry(at time.Time) Retry {
 	attempt, most := s.RetryOf.attempt(), s.Policy.Retries.Value+1
 	wait := min(time.Duration(s.Policy.RetryBackoff.Value)<<min(attempt-1, 10), longestRetry)
 	return Retry{
-		Attempt: attempt + 1, Of: most, At: at.Add(wait),
+		State: RetryPlanned, Attempt: attempt + 1, Of: most, At: at.Add(wait),
 		Reason: fmt.Sprintf("the cause is %s, and %s allows %d attempts", s.Failure.Cause, s.Policy.Retries.Origin, most),
 	}
 }

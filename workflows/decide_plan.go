@@ -19,16 +19,16 @@ const gateGrace = 15 * time.Second
 func decidePlan(s situation) next {
 	plan := planOf(s.RunStatus)
 	switch {
-	case plan != nil && (plan.Result == PlanConfirmed || plan.Result == PlanAlready):
-		return passing(s, PhaseApplying, reasonConfirmed)
-	case s.ask != nil && s.ask.Done == doDiscard:
-		return passing(s, PhaseFollowing, "the plan is discarded; Spacelift has not told yet")
+	case s.ask.Act.is(requestAccepted):
+		return accepted(s)
 	case !s.Managed:
 		return inSpacelift(reasonUnmanaged)
 	case s.rejected != nil:
-		return s.attempt(discarding(s.rejected.By+" rejected the plan"+afterColon(s.rejected.Note), noteOf("Rejected through Gantry by "+s.rejected.By, s.rejected.Note)))
-	case s.ask != nil && s.ask.Expired != "":
-		return s.attempt(discarding(s.ask.Expired, "Discarded by Gantry: "+s.ask.Expired+"."))
+		return s.discard(discarding(s.rejected.By+" rejected the plan"+afterColon(s.rejected.Note), noteOf("Rejected through Gantry by "+s.rejected.By, s.rejected.Note)))
+	case s.ask.Stage == stageExpired:
+		return s.discard(discarding(s.ask.Why, "Discarded by Gantry: "+s.ask.Why+"."))
+	case s.ask.Act.is(requestIneffective):
+		return ineffective(s)
 	case s.outdated():
 		return s.attempt(readingRules())
 	case len(s.Policy.Problems) > 0:
@@ -41,8 +41,11 @@ func decidePlan(s situation) next {
 		}
 		why = fmt.Sprintf("the plan (%s) has changes and %s approved it", describePlan(s.RunStatus), s.approvers())
 	}
-	if s.needsApproval && s.ask.Reviewed != spacelift.ReviewApprove {
-		return s.attempt(reviewing(s, spacelift.ReviewApprove, why, "Approved through Gantry by "+s.approvers()+"."))
+	if n, holds := braked(s); holds {
+		return n
+	}
+	if s.needsApproval {
+		return reviewed(s, reviewing(s, spacelift.ReviewApprove, why, "Approved through Gantry by "+s.approvers()+"."))
 	}
 	if n, shut := atGate(s); shut {
 		return n
@@ -59,17 +62,17 @@ func decideReview(s situation, what string) next {
 	switch {
 	case s.ask == nil:
 		return passing(s, PhaseQueued, what)
-	case s.ask.Reviewed != "" && s.ask.Done == doReview:
-		return passing(s, PhaseWaiting, "the review is passed on; Spacelift has not told yet that the run goes on")
 	case !s.Managed:
 		n := inSpacelift("%s; the stack does not carry %s, so Gantry only watches", what, spacelift.LabelManaged)
 		n.Who = whoReviewer
 		return n
 	case s.rejected != nil:
-		return s.attempt(reviewing(s, spacelift.ReviewReject, s.rejected.By+" rejected the run"+afterColon(s.rejected.Note),
+		return reviewed(s, reviewing(s, spacelift.ReviewReject, s.rejected.By+" rejected the run"+afterColon(s.rejected.Note),
 			noteOf("Rejected through Gantry by "+s.rejected.By, s.rejected.Note)))
-	case s.ask.Expired != "":
-		return s.attempt(reviewing(s, spacelift.ReviewReject, s.ask.Expired, "Rejected by Gantry: "+s.ask.Expired+"."))
+	case s.ask.Stage == stageExpired:
+		return reviewed(s, reviewing(s, spacelift.ReviewReject, s.ask.Why, "Rejected by Gantry: "+s.ask.Why+"."))
+	case s.ask.Review.Do == doReview && s.ask.Review.Review == spacelift.ReviewApprove && s.ask.Review.State != requestIdle:
+		return reviewed(s, reviewing(s, spacelift.ReviewApprove, what, s.ask.Review.Note))
 	case s.outdated():
 		return s.attempt(readingRules())
 	case len(s.Policy.Problems) > 0:
@@ -79,13 +82,65 @@ func decideReview(s situation, what string) next {
 	if !enough {
 		return n
 	}
-	return s.attempt(reviewing(s, spacelift.ReviewApprove, s.approvers()+" approved the run", "Approved through Gantry by "+s.approvers()+"."))
+	return reviewed(s, reviewing(s, spacelift.ReviewApprove, s.approvers()+" approved the run", "Approved through Gantry by "+s.approvers()+"."))
+}
+
+// accepted waits for the effect of what Spacelift accepted about a plan, and
+// looks for it when that takes too long.
+func accepted(s situation) next {
+	n := passing(s, PhaseApplying, reasonConfirmed)
+	if s.ask.Act.Do == doDiscard {
+		n = passing(s, PhaseFollowing, "the plan is discarded; Spacelift has not told yet")
+	}
+	if n.Until = s.ask.Act.due(); s.ask.Act.overdue(s.now) {
+		return s.attempt(verifying(n))
+	}
+	return n
+}
+
+// ineffective holds a plan that Spacelift keeps in spite of what it accepted.
+func ineffective(s situation) next {
+	return hold(WaitPerson, whoSpacelift, thenFollow, "Spacelift accepted %d times that Gantry wants to %s the plan, and the run is still %s",
+		s.ask.Act.Tries, s.ask.Act.Do, s.key())
+}
+
+// discard is a request to discard the plan, unless that has no effect.
+func (s situation) discard(n next) next {
+	if s.ask.Act.is(requestIneffective, doDiscard) {
+		return ineffective(s)
+	}
+	return s.attempt(n)
+}
+
+// reviewed is passing a review on: once it is accepted, Spacelift's own policies
+// may ask for more.
+func reviewed(s situation, n next) next {
+	q := s.ask.Review
+	switch {
+	case q.Review != n.Review || q.State == requestIdle || q.State == requestSending:
+		return s.attempt(n)
+	case q.is(requestIneffective) && q.Review == spacelift.ReviewReject:
+		return hold(WaitPerson, whoReviewer, thenFollow, "Gantry passed the rejection on to Spacelift %d times, and the run is still %s", q.Tries, s.key())
+	case q.is(requestIneffective):
+		held := hold(WaitPerson, whoReviewer, n.Then, "Gantry passed the approval on to Spacelift, and an approval policy there asks for more reviews than Gantry can give")
+		return held
+	case q.overdue(s.now):
+		return s.attempt(verifying(n))
+	}
+	wait := passing(s, PhaseWaiting, "the review is passed on; Spacelift has not told yet that the run goes on")
+	wait.Until = q.due()
+	return wait
+}
+
+// verifying reads the run for the effect of what Spacelift accepted.
+func verifying(n next) next {
+	n.Until, n.Journal = time.Time{}, false
+	return n.to(doVerify)
 }
 
 // askPeople decides what to do until enough people have approved.
 func askPeople(s situation, what string) (n next, enough bool) {
-	needed := s.Policy.Approvals.Value
-	if needed == 0 {
+	if s.needed() == 0 {
 		n = inSpacelift("%s and the policy is to confirm by hand (%s); somebody confirms or discards it in Spacelift", what, s.Policy.Confirm.Origin)
 		if s.State != spacelift.RunStateUnconfirmed {
 			n = inSpacelift("%s; somebody reviews it in Spacelift", what)
@@ -102,13 +157,13 @@ func askPeople(s situation, what string) (n next, enough bool) {
 		return next{}, true
 	case !s.rulesHere():
 		return s.attempt(readingRules()), false
-	case !s.read && (!s.ask.Looked || s.enough()):
+	case !s.read && (s.ask.Stage == stageNew || s.enough()):
 		// Before people are asked, and before their word counts, the API must
 		// have shown the plan they see: a notification is only a notification.
 		looking := wait.to(doRead)
 		looking.Journal = false
 		return s.attempt(looking), false
-	case !s.ask.Announced:
+	case !s.ask.Notified:
 		asking := wait.to(doAsk)
 		asking.Journal = false // the waiting that follows says the same
 		return asking, false
@@ -138,7 +193,7 @@ func (s situation) whyPeople() string {
 		given = s.approvers() + " approved"
 	}
 	progress := strings.Join(append([]string{
-		fmt.Sprintf("; %d of %s: %s", len(s.approved), approvalsOf(s.Policy.Approvals.Value), given),
+		fmt.Sprintf("; %d of %s: %s", len(s.approved), approvalsOf(s.needed()), given),
 	}, s.discounted...), "; ")
 	if s.State != spacelift.RunStateUnconfirmed {
 		return progress
@@ -154,6 +209,9 @@ func (s situation) whyPeople() string {
 				reasons = append(reasons, fmt.Sprintf("%s (%s)", strings.Replace(r.Detail, "the plan", "it", 1), r.Origin))
 			}
 		}
+	}
+	if o := s.objection; o != nil {
+		reasons = append(reasons, fmt.Sprintf("%s %s, which binds until the run has ended", o.By, pastTense(o.Verdict, o.State)))
 	}
 	if s.needsApproval {
 		reasons = append(reasons, "an approval policy in Spacelift asks for a review")

@@ -50,7 +50,7 @@ func with(l ...string) func(*situation) {
 func needing(s *situation) {
 	s.needsApproval = true
 	if s.ask == nil {
-		s.ask = &asking{Key: s.key(), Since: t0, Looked: true, Announced: true}
+		s.ask = &asking{Key: s.key(), Since: t0, Stage: stageAsked, Notified: true}
 	}
 }
 
@@ -114,16 +114,16 @@ func TestDecideWithPolicies(t *testing.T) {
 		{"PENDING_REVIEW", in("PENDING_REVIEW", with(mng, two)), doWait, PhaseWaiting, "0 of 2 approvals"},
 		{"PENDING_REVIEW, one of two", in("PENDING_REVIEW", with(mng, two), approvedBy("ann")), doWait, PhaseWaiting, "1 of 2 approvals: ann"},
 		{"PENDING_REVIEW, two of two", in("PENDING_REVIEW", with(mng, two), approvedBy("ann", "bob")), doReview, PhaseHolding, "ann and bob approved"},
-		{"PENDING_REVIEW, too late", in("PENDING_REVIEW", with(mng, two), func(s *situation) { s.ask.Expired = "nobody approved within 1h" }), doReview, PhaseHolding, "nobody approved within 1h"},
+		{"PENDING_REVIEW, too late", in("PENDING_REVIEW", with(mng, two), func(s *situation) { s.ask.Stage, s.ask.Why = stageExpired, "nobody approved within 1h" }), doReview, PhaseHolding, "nobody approved within 1h"},
 
 		{"observed", in("UNCONFIRMED"), doWait, PhaseWaiting, "in Spacelift"},
 		{"unmanaged", in("UNCONFIRMED", with(auto)), doWait, PhaseWaiting, "no longer carries"},
 		{"unreadable", in("UNCONFIRMED", with(mng, odd)), doHold, PhaseHolding, odd},
 		{"manual", in("UNCONFIRMED", with(mng, manual)), doWait, PhaseWaiting, "0 of 1 approval"},
-		{"manual, not read before", in("UNCONFIRMED", with(mng, manual), func(s *situation) { s.read, s.ask.Looked = false, false }), doRead, PhaseWaiting, ""},
+		{"manual, not read before", in("UNCONFIRMED", with(mng, manual), func(s *situation) { s.read, s.ask.Stage = false, stageNew }), doRead, PhaseWaiting, ""},
 		{"manual, Spacelift was away", in("UNCONFIRMED", with(mng, manual), func(s *situation) { s.read = false }), doWait, PhaseWaiting, "0 of 1"},
 		{"manual, approved, not read before", in("UNCONFIRMED", with(mng, manual), approvedBy("ann"), func(s *situation) { s.read = false }), doRead, PhaseWaiting, ""},
-		{"manual, not asked yet", in("UNCONFIRMED", with(mng, manual), func(s *situation) { s.ask.Announced = false }), doAsk, PhaseWaiting, ""},
+		{"manual, not asked yet", in("UNCONFIRMED", with(mng, manual), func(s *situation) { s.ask.Notified = false }), doAsk, PhaseWaiting, ""},
 		{"manual, clocks unknown", in("UNCONFIRMED", with(mng, manual), elsewhere), doRules, PhaseHolding, ""},
 		{"manual, labels changed", in("UNCONFIRMED", with(mng, manual), func(s *situation) { s.Labels = []string{mng} }), doRules, PhaseHolding, ""},
 		{"manual, a freeze was declared", in("UNCONFIRMED", with(mng, manual), func(s *situation) { s.rulesStale = true }), doRules, PhaseHolding, ""},
@@ -132,7 +132,7 @@ func TestDecideWithPolicies(t *testing.T) {
 		{"two, time over", in("UNCONFIRMED", with(mng, two), after(time.Hour), justRead), doClock, PhaseWaiting, ""},
 		{"two, time over, not read since", in("UNCONFIRMED", with(mng, two), after(time.Hour)), doRead, PhaseWaiting, ""},
 		{"two, time over, rules not read since", in("UNCONFIRMED", with(mng, two), after(time.Hour), justRead, func(s *situation) { s.rulesRead = t0 }), doRules, PhaseWaiting, ""},
-		{"two, expired", in("UNCONFIRMED", with(mng, two), func(s *situation) { s.ask.Expired = "nobody approved within 1h" }), doDiscard, PhaseHolding, "nobody approved"},
+		{"two, expired", in("UNCONFIRMED", with(mng, two), func(s *situation) { s.ask.Stage, s.ask.Why = stageExpired, "nobody approved within 1h" }), doDiscard, PhaseHolding, "nobody approved"},
 		{"rejected", in("UNCONFIRMED", with(mng, two), rejectedBy("ann"), approvedBy("bob", "eve")), doDiscard, PhaseHolding, "ann rejected the plan: no"},
 		{"rejected, Spacelift refused before", in("UNCONFIRMED", with(mng, two), rejectedBy("ann"), failedBefore(doDiscard, time.Minute)), doHold, PhaseHolding, "locked"},
 		{"rejected, confirming was refused before", in("UNCONFIRMED", with(mng, auto), rejectedBy("ann"), failedBefore(doConfirm, time.Minute)), doDiscard, PhaseHolding, "ann"},
@@ -141,7 +141,7 @@ func TestDecideWithPolicies(t *testing.T) {
 		{"approved, gate shut for ever", in("UNCONFIRMED", with(mng, manual), approvedBy("ann"), shut(time.Time{}), after(time.Hour)), doHold, PhaseHolding, "window is closed"},
 		{"asked, gate shut", in("UNCONFIRMED", with(mng, manual), shut(t0.Add(time.Hour))), doWait, PhaseWaiting, "0 of 1"},
 		{"approved, an approval policy asks", in("UNCONFIRMED", with(mng, manual), needing, approvedBy("ann")), doReview, PhaseConfirming, "ann"},
-		{"approved and reviewed", in("UNCONFIRMED", with(mng, manual), needing, approvedBy("ann"), func(s *situation) { s.ask.Reviewed = spacelift.ReviewApprove }), doConfirm, PhaseConfirming, "ann"},
+		{"approved and reviewed", in("UNCONFIRMED", with(mng, manual), needing, approvedBy("ann"), reviewedBy(t0, 1)), doWait, PhaseWaiting, "passed on"},
 
 		{"auto", in("UNCONFIRMED", with(mng, auto), elsewhere), doConfirm, PhaseConfirming, auto},
 		{"auto, gate shut", in("UNCONFIRMED", with(mng, auto), shut(t0.Add(time.Hour))), doHold, PhaseHolding, "window"},
@@ -156,15 +156,17 @@ func TestDecideWithPolicies(t *testing.T) {
 		{"no-deletes, deletes", in("UNCONFIRMED", with(mng, careful)), doWait, PhaseWaiting, "deletes 2 resources"},
 		{"no-deletes, deletes nothing", in("UNCONFIRMED", with(mng, careful), harmless), doConfirm, PhaseConfirming, careful},
 		{"no-deletes, size unknown", in("UNCONFIRMED", with(mng, careful), unsized), doWait, PhaseWaiting, "nobody knows"},
-		{"confirmed by us", in("UNCONFIRMED", with(mng, auto), func(s *situation) { plan(5, PlanConfirmed, 1)(&s.RunStatus) }), doWait, PhaseApplying, "confirmed"},
-		{"discarded by us", in("UNCONFIRMED", with(mng, auto), func(s *situation) { s.ask.Done = doDiscard }), doWait, PhaseFollowing, "discarded"},
+		{"confirmed by us", in("UNCONFIRMED", with(mng, auto), acceptedAct(doConfirm)), doWait, PhaseApplying, "confirmed"},
+		{"discarded by us", in("UNCONFIRMED", with(mng, auto), acceptedAct(doDiscard)), doWait, PhaseFollowing, "discarded"},
 		{"keeps changing", in("UNCONFIRMED", with(mng, auto), func(s *situation) { plan(5, PlanChanged, maxLooks)(&s.RunStatus) }), doHold, PhaseHolding, "different things"},
-		{"stopped", in("UNCONFIRMED", with(mng, two), func(s *situation) { s.stopping = &stopping{By: "ann"} }), doStop, PhaseHolding, "ann wants the run stopped"},
+		{"stopped", in("UNCONFIRMED", with(mng, two), stoppedBy("ann")), doStop, PhaseHolding, "ann wants the run stopped"},
 
-		{"stopped, Spacelift has not told", in("UNCONFIRMED", with(mng, two), func(s *situation) { s.stopping = &stopping{By: "ann", Done: true, Did: "discard", Key: s.key()} }), doWait, PhaseFollowing, "asked to discard"},
+		{"stopped, Spacelift has not told", in("UNCONFIRMED", with(mng, two), stoppedBy("ann"), func(s *situation) { s.stopping.ask(s.key()); s.stopping.accept(t0, s.key(), "discard") }), doWait, PhaseFollowing, "asked to discard"},
 
 		{"CONFIRMED elsewhere", in("CONFIRMED", func(s *situation) { s.read, s.open = false, &asking{Key: stateKey{4, "UNCONFIRMED"}} }), doRead, PhaseApplying, "who decided"},
-		{"CONFIRMED by us", in("CONFIRMED", func(s *situation) { s.read, s.open = false, &asking{Key: stateKey{4, "UNCONFIRMED"}, Done: doConfirm} }), doWait, PhaseApplying, "confirmed"},
+		{"CONFIRMED by us", in("CONFIRMED", func(s *situation) {
+			s.read, s.open = false, &asking{Key: stateKey{4, "UNCONFIRMED"}, Act: request{State: requestAccepted, Do: doConfirm}}
+		}), doWait, PhaseApplying, "confirmed"},
 		{"DISCARDED elsewhere", in("DISCARDED", func(s *situation) { s.read = false }), doRead, PhaseFollowing, "Gantry looks who decided"},
 		{"DISCARDED, unmanaged", in("DISCARDED", with(), func(s *situation) { s.read = false }), doFinish, PhaseDone, "discarded"},
 		{"FINISHED", in("FINISHED", func(s *situation) { s.read, s.followers = false, new(followers{At: t0}) }), doFinish, PhaseDone, "applied"},
@@ -179,7 +181,7 @@ func TestDecideWithPolicies(t *testing.T) {
 		{"FAILED, time to try again, rules not read since", in("FAILED", with(mng, retry), toRetry(time.Minute), after(time.Minute), func(s *situation) { s.rulesRead = t0 }), doRules, PhaseRetrying, ""},
 		{"FAILED, to be tried again", in("FAILED", with(mng, retry), toRetry(time.Minute)), doWait, PhaseRetrying, "attempt 2 of 2"},
 		{"FAILED, time to try again", in("FAILED", with(mng, retry), toRetry(time.Minute), after(time.Minute)), doRetry, PhaseRetrying, ""},
-		{"FAILED, tried again", in("FAILED", with(mng, retry), toRetry(0), func(s *situation) { s.Retry.Started, s.Retry.Ended = true, true }), doFinish, PhaseDone, "attempt 2 of 2 follows"},
+		{"FAILED, tried again", in("FAILED", with(mng, retry), toRetry(0), func(s *situation) { s.Retry.start() }), doFinish, PhaseDone, "attempt 2 of 2 follows"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			n := decide(tc.s)
@@ -208,6 +210,39 @@ func TestRulesSayWhatTheyHold(t *testing.T) {
 			t.Errorf("%s holds nothing", r.Name)
 		}
 	}
+}
+
+func stoppedBy(name string) func(*situation) {
+	return func(s *situation) { s.stopping = &stopping{Stop: Stop{By: name}} }
+}
+
+func acceptedAct(do action) func(*situation) {
+	return func(s *situation) { s.ask.Act = request{State: requestAccepted, Do: do, At: t0, Tries: 1} }
+}
+
+// reviewedBy lets Spacelift have accepted an approval, some times.
+func reviewedBy(at time.Time, tries int) func(*situation) {
+	return func(s *situation) {
+		s.ask.Review = request{State: requestAccepted, Do: doReview, Review: spacelift.ReviewApprove, At: at, Tries: tries}
+	}
+}
+
+func lockedBy(name string) func(*situation) {
+	return func(s *situation) {
+		s.Block = &spacelift.Block{What: spacelift.BlockLock, By: name, Since: t0, Reason: name + " locked the stack in Spacelift"}
+		s.blockRead = s.now
+	}
+}
+
+func anyRequest(t *rapid.T, name string, do ...action) request {
+	q := request{State: rapid.SampledFrom(requestStates).Draw(t, name), Do: rapid.SampledFrom(do).Draw(t, name+" does"), At: t0, Tries: 1}
+	if q.State == requestIdle {
+		return request{}
+	}
+	if q.Do == doReview {
+		q.Review = spacelift.ReviewApprove
+	}
+	return q
 }
 
 func toRetry(wait time.Duration) func(*situation) {
@@ -240,6 +275,12 @@ func TestGantryNeverConfirmsAgainstPolicy(t *testing.T) {
 		if flip("rejected") {
 			rejectedBy("ann")(&s)
 		}
+		if flip("objected") {
+			s.objection = &decision{Decided: Decided{Verdict: Reject, By: "ann", State: "UNCONFIRMED", StateVersion: 4}}
+		}
+		if flip("locked") {
+			lockedBy("jane")(&s)
+		}
 		if flip("shut") {
 			shut(t0.Add(time.Hour))(&s)
 		}
@@ -247,13 +288,13 @@ func TestGantryNeverConfirmsAgainstPolicy(t *testing.T) {
 			needing(&s)
 		}
 		if s.ask != nil {
-			s.ask.Expired = rapid.SampledFrom([]string{"", "", "nobody approved"}).Draw(t, "expired")
-			s.ask.Done = rapid.SampledFrom([]action{"", "", doDiscard}).Draw(t, "done")
-			s.ask.Reviewed = rapid.SampledFrom([]spacelift.ReviewDecision{"", spacelift.ReviewApprove}).Draw(t, "reviewed")
+			s.ask.Stage = rapid.SampledFrom(askingStages).Draw(t, "stage")
+			s.ask.Act = anyRequest(t, "act", doConfirm, doDiscard)
+			s.ask.Review = anyRequest(t, "review", doReview)
 		}
 		s.read, s.rulesStale = flip("read"), flip("stale")
 		if flip("stopping") {
-			s.stopping = &stopping{By: "ann", Done: flip("stopped")}
+			s.stopping = &stopping{Stop: Stop{By: "ann"}, Key: s.key(), Request: anyRequest(t, "stop", doStop)}
 		}
 		if flip("settled") {
 			plan(5, rapid.SampledFrom([]PlanResult{PlanConfirmed, PlanAlready, PlanChanged, PlanRefused, PlanPostponed}).Draw(t, "result"),
@@ -264,20 +305,28 @@ func TestGantryNeverConfirmsAgainstPolicy(t *testing.T) {
 			return
 		}
 		alone, _ := s.Policy.Alone(s.plan())
-		approved := s.Policy.Approvals.Value > 0 && len(s.approved) >= s.Policy.Approvals.Value && s.read
-		switch p := planOf(s.RunStatus); {
+		needed := s.Policy.Approvals.Value
+		if s.objection != nil {
+			needed = max(needed, 1)
+		}
+		approved := needed > 0 && len(s.approved) >= needed && s.read
+		switch {
 		case s.State != spacelift.RunStateUnconfirmed || !s.Managed || len(s.Policy.Problems) > 0:
 			t.Errorf("confirms a run in %s with the labels %q", s.State, s.Labels)
 		case (!alone || s.needsApproval) && !approved:
 			t.Errorf("confirms what is for people, approved by %s of %d", s.approvers(), s.Policy.Approvals.Value)
-		case s.rejected != nil || s.ask.Expired != "" || s.ask.Done != "" || s.stopping != nil && !s.stopping.Done:
+		case s.rejected != nil || s.ask.Stage == stageExpired || s.ask.Act.is(requestAccepted) || s.ask.Act.is(requestIneffective):
 			t.Error("confirms what was decided otherwise")
+		case s.stopping != nil:
+			t.Error("confirms what somebody wants stopped")
+		case s.objection != nil && !approved:
+			t.Error("confirms by itself what somebody objected to before")
+		case s.Block != nil:
+			t.Errorf("confirms though %s", s.Block.Reason)
 		case s.Gate != nil && !s.Gate.Open:
 			t.Error("confirms through a closed gate")
 		case s.rulesStale:
 			t.Error("confirms by rules that may have changed")
-		case p != nil && (p.Result == PlanConfirmed || p.Result == PlanAlready):
-			t.Error("confirms again")
 		}
 	})
 }

@@ -34,7 +34,7 @@ func about(facts RunStatus) situation {
 	s := situation{RunStatus: facts, now: t0, read: true}
 	s.entered = entrance{Key: s.key(), At: t0}
 	if asks(s.State, false) {
-		s.ask = &asking{Key: s.key(), Since: t0, Looked: true, Announced: true}
+		s.ask = &asking{Key: s.key(), Since: t0, Stage: stageAsked, Notified: true}
 	}
 	s.excluded = []string{"jane"}
 	s.followers = &followers{At: t0}
@@ -121,8 +121,6 @@ func TestDecide(t *testing.T) {
 		{name: "unreadable label is announced", facts: at("QUEUED", labels("gantry:managed", "gantry:window=nights")), do: doWait, phase: PhaseQueued, what: WaitSpacelift, reason: "queue", then: "gantry:window=nights"},
 
 		// Each plan once.
-		{name: "confirmed by us", facts: at("UNCONFIRMED", auto, plan(5, PlanConfirmed, 1)), do: doWait, phase: PhaseApplying, what: WaitSpacelift, reason: "confirmed"},
-		{name: "confirmed by somebody", facts: at("UNCONFIRMED", auto, plan(5, PlanAlready, 1)), do: doWait, phase: PhaseApplying, what: WaitSpacelift, reason: "confirmed"},
 		{name: "changed under our eyes", facts: at("UNCONFIRMED", auto, plan(5, PlanChanged, 1)), do: doConfirm, phase: PhaseConfirming, what: WaitAnswer, reason: "gantry:confirm=auto"},
 		{name: "keeps changing", facts: at("UNCONFIRMED", auto, plan(5, PlanChanged, maxLooks)), do: doHold, phase: PhaseHolding, what: WaitPerson, reason: "different things"},
 		{name: "another plan after a confirmed one", facts: at("UNCONFIRMED", auto, plan(1, PlanConfirmed, 1)), do: doConfirm, phase: PhaseConfirming, what: WaitAnswer, reason: "gantry:confirm=auto"},

@@ -53,6 +53,11 @@ func unblock(s situation, n next) []Unblock {
 		case s.Gate.Window != "":
 			all = append(all, Unblock{Who: "whoever configures Gantry", How: "change the window " + s.Gate.Window})
 		}
+	case WaitStack:
+		if s.Block == nil { // a retry
+			return []Unblock{{Who: n.Who, How: s.Retry.Held}}
+		}
+		all = append(all, Unblock{Who: n.Who, How: howFreed(s.Block)})
 	case WaitRetry:
 		return []Unblock{{Who: whoOperates, How: s.retryCommand() + ", or stop it"}}
 	default:
@@ -66,7 +71,7 @@ func unblock(s situation, n next) []Unblock {
 
 // retryable reports whether a person may ask Gantry to try the failed run again.
 func (s situation) retryable() bool {
-	return s.State == spacelift.RunStateFailed && s.Managed && (s.Retry == nil || !s.Retry.Started) &&
+	return s.State == spacelift.RunStateFailed && s.Managed && !s.Retry.underWay() &&
 		(s.Type == spacelift.RunTypeTracked || s.Type == spacelift.RunTypeProposed || s.Type == spacelift.RunTypeTask)
 }
 

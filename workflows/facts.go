@@ -32,6 +32,9 @@ func (r *record) facts() RunStatus {
 		Run: r.Run, StartedAt: r.StartedAt, Plans: slices.Clone(r.Plans), GivenUp: r.GivenUp, RetryOf: r.RetryOf,
 		Chains: slices.Clone(r.Chains),
 	}
+	if r.Stopping != nil {
+		s.Stop = new(r.Stopping.Stop)
+	}
 	if r.Followers != nil {
 		s.Followers = slices.Clone(r.Followers.Stacks)
 	}
@@ -42,7 +45,7 @@ func (r *record) facts() RunStatus {
 	if len(events) > 0 {
 		now := events[0]
 		s.State, s.StateVersion, s.Labels = now.State, now.StateVersion, slices.Clone(now.Labels)
-		s.NeedsApproval = r.needsApproval(keyOfState(now))
+		s.NeedsApproval, s.Block = r.needsApproval(keyOfState(now)), r.block(keyOfState(now))
 	}
 	for _, e := range events {
 		s.Type = cmp.Or(s.Type, e.Type)

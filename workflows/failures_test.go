@@ -41,7 +41,7 @@ func TestFailures(t *testing.T) {
 		if len(*started) != 1 || (*started)[0].Attempt != 2 || (*started)[0].Run != run || (*started)[0].By != "gantry" {
 			t.Errorf("retries started: %+v", *started)
 		}
-		if s.Retry == nil || s.Retry.As != again || !s.Retry.Started || s.Retry.Of != 3 {
+		if s.Retry == nil || s.Retry.As != again || s.Retry.State != workflows.RetryMade || s.Retry.Of != 3 {
 			t.Errorf("retry is %+v", s.Retry)
 		}
 		r.mentions(s, workflows.KindAction, "Gantry retries the run: the cause is transient")
@@ -102,7 +102,7 @@ func TestFailures(t *testing.T) {
 		r.at(time.Minute, func() { r.fails("", timeout); r.told() })
 		r.at(90*time.Second, func() { r.stops(ann, "I know why", "") })
 		s := r.manage()
-		if len(*started) != 0 || s.Retry == nil || !s.Retry.Ended || s.Retry.Reason != "ann stopped it: I know why" || !strings.HasSuffix(s.Outcome, "Gantry did not retry it: "+s.Retry.Reason) {
+		if len(*started) != 0 || s.Retry == nil || s.Retry.State != workflows.RetryCalledOff || s.Retry.Reason != "ann stopped it: I know why" || !strings.HasSuffix(s.Outcome, "Gantry did not retry it: "+s.Retry.Reason) {
 			t.Errorf("%d retries started, retry is %+v: %s", len(*started), s.Retry, s.Outcome)
 		}
 	})

@@ -164,11 +164,22 @@ func byContent(a, b RunEvent) int {
 		cmp.Compare(rank(a.DriftDetection), rank(b.DriftDetection)),
 		cmp.Compare(a.TriggeredBy, b.TriggeredBy),
 		cmp.Compare(rank(a.NeedsApproval), rank(b.NeedsApproval)),
+		byBlock(a.Block, b.Block),
 		cmp.Compare(a.URL, b.URL),
 		cmp.Compare(a.StackName, b.StackName),
 		slices.Compare(a.Labels, b.Labels),
 		cmp.Compare(a.Delivery, b.Delivery),
 		a.ReceivedAt.Compare(b.ReceivedAt),
+	)
+}
+
+func byBlock(a, b *spacelift.Block) int {
+	if a == nil || b == nil {
+		return cmp.Compare(rank(a != nil), rank(b != nil))
+	}
+	return cmp.Or(
+		cmp.Compare(a.What, b.What), cmp.Compare(a.By, b.By), a.Since.Compare(b.Since),
+		cmp.Compare(a.Note, b.Note), cmp.Compare(a.Reason, b.Reason),
 	)
 }
 
@@ -272,7 +283,7 @@ func fromRead(run spacelift.Run, at time.Time) []RunEvent {
 	e := &events[newest]
 	e.Branch, e.Commit, e.Delta = run.Branch, run.Commit, run.Delta
 	e.DriftDetection, e.TriggeredBy, e.StackName = run.DriftDetection, run.TriggeredBy, run.StackName
-	e.NeedsApproval = run.NeedsApproval
+	e.NeedsApproval, e.Block = run.NeedsApproval, run.Brakes.ConfirmBlock(run.Ref.Run)
 	return events
 }
 
@@ -298,6 +309,10 @@ func trim(e RunEvent) RunEvent {
 		&e.Commit.Hash, &e.Commit.AuthorLogin, &e.Commit.AuthorName, &e.Commit.URL,
 	} {
 		*s = fit(*s, maxName)
+	}
+	if e.Block != nil {
+		e.Block = new(*e.Block)
+		e.Block.By, e.Block.Note, e.Block.Reason = fit(e.Block.By, maxName), fit(e.Block.Note, maxName), fit(e.Block.Reason, maxText)
 	}
 	e.Type = spacelift.RunType(fit(string(e.Type), maxState))
 	e.Labels = trimLabels(e.Labels)

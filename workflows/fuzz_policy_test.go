@@ -10,12 +10,13 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// FuzzPolicy lets arbitrary notifications, readings, decisions of people and
-// times come in any order: Gantry confirms a plan at most once, and none that
-// is not its to confirm. Every four bytes are one step: what happens, two
-// details of it, and how much time passes before.
+// FuzzPolicy lets arbitrary notifications, readings, decisions and stops of
+// people, locks, a Spacelift that accepts and does nothing, and times come in any
+// order: Gantry confirms a plan at most once, or twice if the first time had no
+// effect, and none that is not its to confirm. Every four bytes are one step: what
+// happens, two details of it, and how much time passes before.
 func FuzzPolicy(f *testing.F) {
-	const tell, approve, reject, shut = 0, 1, 2, 4
+	const tell, approve, reject, shut, stop, lock, deaf = 0, 1, 2, 4, 5, 6, 7
 	waits := byte(slices.Index(fuzzStates, spacelift.RunStateUnconfirmed))
 	again := byte(slices.Index(fuzzStates, spacelift.RunStateReplanRequested))
 	f.Add(byte(0), []byte{tell, waits, 5, 0, tell, waits, 5, 1})
@@ -24,8 +25,12 @@ func FuzzPolicy(f *testing.F) {
 	f.Add(byte(2), []byte{tell, waits, 5, 0, approve, 0, 0, 1, reject, 1, 0, 1})
 	f.Add(byte(2), []byte{tell, waits, 5, 0, approve, 0, 0, 1, approve, 1, 0, 9})
 	f.Add(byte(1), []byte{shut, 1, 0, 0, tell, waits, 5, 0, shut, 0, 0, 9})
+	f.Add(byte(0), []byte{tell, waits - 1, 4, 0, stop, 0, 0, 1, tell, waits, 5, 1})
+	f.Add(byte(0), []byte{lock, 1, 0, 0, tell, waits, 5, 0, lock, 0, 0, 1, tell, waits, 5, 9})
+	f.Add(byte(0), []byte{deaf, 1, 0, 0, tell, waits, 5, 0, tell, waits, 5, 1, tell, waits, 5, 1, deaf, 0, 0, 9})
+	f.Add(byte(3), []byte{deaf, 1, 0, 0, tell, waits, 7, 0, reject, 0, 0, 1, deaf, 0, 0, 1, tell, again, 8, 1, tell, waits, 9, 1})
 	f.Fuzz(func(t *testing.T, labels byte, data []byte) {
-		g := gamble{T: t, now: t0, labels: fuzzLabels[int(labels)%len(fuzzLabels)], said: map[stateKey]map[string]Verdict{}, confirmed: map[stateKey]bool{}}
+		g := gamble{T: t, now: t0, labels: fuzzLabels[int(labels)%len(fuzzLabels)], said: map[stateKey]map[string]Verdict{}, confirmed: map[stateKey][]time.Time{}}
 		g.r = fresh()
 		for b := range slices.Chunk(data[:min(len(data), 400)], 4) {
 			if len(b) == 4 {
@@ -54,14 +59,19 @@ type gamble struct {
 	now    time.Time
 	labels []string
 	shut   bool
+	locked bool // somebody locked the stack
+	deaf   bool // Spacelift accepts everything and does nothing
+	ticks  time.Duration
 
+	stopped   bool                            // somebody stopped the run, and was not refused
+	objected  bool                            // somebody rejected a plan or took an approval back
 	said      map[stateKey]map[string]Verdict // the last that each person said of a state, if it counted
-	confirmed map[stateKey]bool
+	confirmed map[stateKey][]time.Time
 }
 
 func (g *gamble) happens(b []byte) {
 	g.now = g.now.Add(time.Duration(b[3]) * 10 * time.Minute)
-	switch b[0] % 5 {
+	switch b[0] % 8 {
 	case 0:
 		g.hears(notification(spacelift.RunTypeTracked, fuzzStates[int(b[1])%len(fuzzStates)], int(b[2]%32)))
 	case 1:
@@ -72,14 +82,42 @@ func (g *gamble) happens(b []byte) {
 		g.decides(Revoke, b[1])
 	case 4:
 		g.shut, g.r.RulesStale = b[1]&1 != 0, g.r.RulesFor != nil // as a freeze does
+	case 5:
+		g.stops()
+	case 6:
+		g.locked = b[1]&1 != 0
+	case 7:
+		g.deaf = b[1]&1 != 0
 	}
 }
 
 func (g *gamble) hears(e RunEvent) {
-	e.Labels, e.ReceivedAt = g.labels, g.now
+	g.ticks += time.Nanosecond
+	e.Labels, e.ReceivedAt = g.labels, g.now.Add(g.ticks)
+	if e.Source == SourceReconcile {
+		e.Block = g.brakes().ConfirmBlock(testRun.Run)
+	}
 	e.Delta = []*spacelift.Delta{nil, {Added: 1}, {Deleted: 1}, {Deleted: 2}}[e.StateVersion%4]
 	g.r.take(g.now, []RunEvent{e})
 	g.r.arrive(g.now)
+}
+
+func (g *gamble) brakes() (b spacelift.Brakes) {
+	if g.locked {
+		b.Lock = &spacelift.Lock{By: "jane"}
+	}
+	return b
+}
+
+// stops lets ann stop the run, who is answered at once.
+func (g *gamble) stops() {
+	wish := StopRequest{By: Person{Name: "ann"}}
+	if g.r.refuseStop(g.r.situation(g.now), wish) != nil {
+		return
+	}
+	if s := g.r.stop(g.now, wish); s != nil {
+		s.Promised, g.stopped = true, true
+	}
 }
 
 // decides lets ann, bob, eve or the author say something.
@@ -94,6 +132,7 @@ func (g *gamble) decides(v Verdict, who byte) {
 		g.said[s.key()] = map[string]Verdict{}
 	}
 	g.said[s.key()][d.By.Name] = v
+	g.objected = g.objected || v != Approve
 }
 
 // settles carries out what the core wants until it waits; Spacelift does what
@@ -110,23 +149,34 @@ func (g *gamble) settles() {
 			}
 			g.r.takeRules(g.now, rules, s.ask != nil)
 		case doRead:
-			seen, _ := g.r.current()
-			seen.Source = SourceReconcile
-			g.hears(seen)
+			g.reads()
 			g.r.sought(s)
+		case doVerify:
+			g.reads()
+			g.r.unmet(g.now, s.key())
 		case doAsk:
 			g.r.announce(g.now, n)
 		case doClock:
 			g.r.strike(g.now)
 		case doConfirm:
 			g.confirms(s)
-		case doDiscard, doReview:
+		case doDiscard, doReview, doStop:
+			if !g.r.send(s.key(), n) {
+				g.Fatalf("asks Spacelift to %s while it waits for an answer", n.Do)
+			}
 			g.r.acted(g.now, s.key(), n, activities.ActResult{Outcome: activities.ActDone, Verb: string(n.Do)})
 		default:
 			return
 		}
 	}
 	g.Fatal("the core never comes to rest")
+}
+
+// reads shows the run in the state that notifications told of.
+func (g *gamble) reads() {
+	seen, _ := g.r.current()
+	seen.Source = SourceReconcile
+	g.hears(seen)
 }
 
 func (g *gamble) confirms(s situation) {
@@ -142,19 +192,39 @@ func (g *gamble) confirms(s situation) {
 		}
 	}
 	alone, _ := p.Alone(policy.PlanFacts{Type: s.Type, Delta: s.Delta})
+	needed, before := p.Approvals.Value, g.confirmed[s.key()]
+	if g.objected {
+		alone, needed = false, max(needed, 1)
+	}
 	switch {
 	case s.State != spacelift.RunStateUnconfirmed || !spacelift.Managed(g.labels) || len(p.Problems) > 0:
 		g.Errorf("confirms in %s with the labels %q", s.State, g.labels)
-	case g.confirmed[s.key()]:
-		g.Error("confirms a plan again")
-	case !alone && (p.Approvals.Value == 0 || approved < p.Approvals.Value):
-		g.Errorf("confirms what %d of %d approved", approved, p.Approvals.Value)
+	case len(before) > 1 || len(before) > 0 && g.now.Before(before[0].Add(effectWithin)):
+		g.Errorf("confirms a plan again, after %v", before)
+	case g.stopped:
+		g.Error("confirms a run that somebody stopped")
+	case s.Block != nil:
+		g.Error("confirms under a lock that it knows of")
+	case !alone && (needed == 0 || approved < needed):
+		g.Errorf("confirms what %d of %d approved", approved, needed)
 	case s.Gate != nil && g.shut:
 		g.Error("confirms through a gate that it read to be shut")
 	}
-	g.confirmed[s.key()] = true
 	in := confirmation(s, decide(s))
-	g.r.claim(s.key(), decide(s))
-	g.r.release(s.key())
-	g.r.answered(g.now, in, activities.ConfirmResult{Outcome: activities.Confirmed}, nil)
+	g.r.send(s.key(), decide(s))
+	seen := spacelift.Run{Ref: testRun, Type: s.Type, State: s.State, StateVersion: s.StateVersion, Delta: s.Delta, Commit: s.Commit, StackLabels: g.labels, Brakes: g.brakes()}
+	if block := g.brakes().ConfirmBlock(testRun.Run); block != nil {
+		g.r.answered(g.now, in, activities.ConfirmResult{Outcome: activities.StackBlocked, Block: block, Reason: block.Reason, Run: seen}, nil)
+		return
+	}
+	g.confirmed[s.key()] = append(before, g.now)
+	g.r.answered(g.now, in, activities.ConfirmResult{Outcome: activities.Confirmed, Run: seen}, nil)
+	if !g.deaf {
+		g.goesOn(s)
+	}
+}
+
+// goesOn lets Spacelift do what it accepted, and tell.
+func (g *gamble) goesOn(s situation) {
+	g.hears(notification(s.Type, spacelift.RunStateConfirmed, s.StateVersion+1))
 }

@@ -14,13 +14,14 @@ import (
 func TestByContentLooksAtEveryField(t *testing.T) {
 	place := []string{"Run", "State", "StateVersion", "Source"} // the same for all events of one place
 	a := notification(spacelift.RunTypeTracked, "UNCONFIRMED", 5)
+	a.Block = &spacelift.Block{What: spacelift.BlockLock, By: "jane"}
 	eachField(reflect.ValueOf(&a).Elem(), "", func(name string, field reflect.Value) {
 		if slices.Contains(place, strings.Split(name, ".")[0]) {
 			return
 		}
 		b := a
 		b.Labels = slices.Clone(a.Labels)
-		b.Delta = new(*a.Delta)
+		b.Delta, b.Block = new(*a.Delta), new(*a.Block)
 		eachField(reflect.ValueOf(&b).Elem(), "", func(other string, field reflect.Value) {
 			if other == name {
 				change(t, name, field)

@@ -72,6 +72,10 @@ type RunEvent struct {
 	URL            string           `json:"url,omitempty"`
 	StackName      string           `json:"stackName,omitempty"`
 
+	// Block is what kept Gantry from confirming when the API told of the state;
+	// notifications don't.
+	Block *spacelift.Block `json:"block,omitempty"`
+
 	// Labels are the stack's labels that Gantry reads; the others are left out.
 	Labels []string `json:"labels,omitempty"`
 

@@ -113,11 +113,10 @@ func (k stateKey) String() string { return fmt.Sprintf("%s (%d)", k.State, k.Sta
 func (r *record) announce(at time.Time, n next) {
 	s := r.situation(at)
 	ask := r.asking(s.key())
-	ask.Announced, ask.Looked = true, true
-	ask.Asked++
+	ask.ask()
 	r.tell(s, at, s.Policy.Notify.Value, notify.Message{
 		Type: notify.RunDecisionNeeded, Urgency: notify.Action,
-		Title: fmt.Sprintf("%s: a %s waits for %s", s.stack(), ask.Key.what(), approvalsOf(s.Policy.Approvals.Value)),
+		Title: fmt.Sprintf("%s: a %s waits for %s", s.stack(), ask.Key.what(), approvalsOf(s.needed())),
 		Text:  sentence(n.Reason) + " " + sentence(n.Who+" may decide"),
 		Facts: due(s.dues()),
 	}, ask.Key.String(), strconv.Itoa(ask.Asked))
@@ -136,7 +135,7 @@ func due(dues []policy.Due) []notify.Fact {
 func (r *record) tellReminder(s situation, at time.Time, d policy.Due) {
 	r.tell(s, at, channelsOf(s, d), notify.Message{
 		Type: notify.RunReminder, Urgency: notify.Action,
-		Title: fmt.Sprintf("%s: a %s still waits for %s", s.stack(), s.key().what(), approvalsOf(s.Policy.Approvals.Value-len(s.approved))),
+		Title: fmt.Sprintf("%s: a %s still waits for %s", s.stack(), s.key().what(), approvalsOf(s.needed()-len(s.approved))),
 		Text:  sentence("nobody has decided for " + span(s.ask.Since, d.At)), Facts: due(s.dues()),
 	}, s.key().String(), d.At.UTC().Format(time.RFC3339))
 }
@@ -144,7 +143,7 @@ func (r *record) tellReminder(s situation, at time.Time, d policy.Due) {
 func (r *record) tellEscalated(s situation, at time.Time, d policy.Due) {
 	r.tell(s, at, channelsOf(s, d), notify.Message{
 		Type: notify.RunEscalated, Urgency: notify.Alarm,
-		Title: fmt.Sprintf("%s: a %s waits for %s and nobody decides", s.stack(), s.key().what(), approvalsOf(s.Policy.Approvals.Value-len(s.approved))),
+		Title: fmt.Sprintf("%s: a %s waits for %s and nobody decides", s.stack(), s.key().what(), approvalsOf(s.needed()-len(s.approved))),
 		Text:  sentence("nobody has decided for " + span(s.ask.Since, d.At)), Facts: due(s.dues()),
 	}, s.key().String(), d.At.UTC().Format(time.RFC3339))
 }
@@ -168,16 +167,15 @@ func channelsOf(s situation, d policy.Due) []string {
 // tellHeld says once for each state that labels, or refusals, keep it.
 func (r *record) tellHeld(at time.Time, n next) {
 	s := r.situation(at)
-	ask := r.asking(s.key())
-	if ask == nil || ask.Held || n.What == WaitGate {
+	if r.Entered.Held || n.What == WaitGate {
 		return
 	}
-	ask.Held = true
+	r.Entered.Held = true
 	r.tell(s, at, s.Policy.Notify.Value, notify.Message{
 		Type: notify.RunHeld, Urgency: notify.Alarm,
-		Title: fmt.Sprintf("%s: a %s is held", s.stack(), ask.Key.what()),
+		Title: fmt.Sprintf("%s: a %s is held", s.stack(), s.key().what()),
 		Text:  sentence(n.Reason) + " " + sentence(n.Who+" can mend that"),
-	}, ask.Key.String())
+	}, s.key().String())
 }
 
 // tellOverdue says once for each state that the run stays in it.
@@ -191,12 +189,12 @@ func (r *record) tellOverdue(s situation, at time.Time) {
 
 // tellResolved follows up where people were asked.
 func (r *record) tellResolved(s situation, at time.Time, a asking) {
-	if !a.Announced {
+	if !a.Notified {
 		return
 	}
 	text := sentence(a.Resolved)
-	if a.Expired != "" {
-		text = sentence(a.Expired) + " " + text
+	if a.Stage == stageExpired {
+		text = sentence(a.Why) + " " + text
 	}
 	r.tell(s, at, s.Policy.Notify.Value, notify.Message{
 		Type: notify.RunDecided, Title: fmt.Sprintf("%s: the %s is decided", s.stack(), a.Key.what()), Text: text,
@@ -212,7 +210,7 @@ func (r *record) tellFailed(s situation, at time.Time) {
 		return
 	}
 	text := sentence(outcome(s.RunStatus))
-	if s.Retry != nil && !s.Retry.Ended {
+	if s.Retry != nil && s.Retry.State == RetryPlanned {
 		text += fmt.Sprintf(" It is tried again at %s, attempt %d of %d.", s.Retry.At.UTC().Format("15:04 MST"), s.Retry.Attempt, s.Retry.Of)
 	}
 	m := notify.Message{

@@ -45,7 +45,7 @@ func cause(s RunStatus) (text string) {
 	switch {
 	case s.Retry.calledOff():
 		text += "; Gantry did not retry it: " + s.Retry.Reason
-	case s.Retry != nil && s.Retry.Started:
+	case s.Retry.underWay():
 		if s.Retry.By != "" {
 			text += fmt.Sprintf("; %s retried it", s.Retry.By)
 		} else {
@@ -59,6 +59,17 @@ func cause(s RunStatus) (text string) {
 }
 
 func finished(s RunStatus) string {
+	text := whatFinished(s)
+	if s.Stop != nil {
+		text += fmt.Sprintf("; %s wanted it stopped, which came too late", s.Stop.By)
+		if len(s.Followers) > 0 || len(s.Released()) > 0 {
+			text += ", so Gantry releases nothing that follows it"
+		}
+	}
+	return text
+}
+
+func whatFinished(s RunStatus) string {
 	switch {
 	case s.Type == spacelift.RunTypeProposed:
 		return "the preview finished"

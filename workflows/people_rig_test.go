@@ -149,11 +149,18 @@ func (r *rig) explains() workflows.Explanation {
 // was started with.
 func (r *rig) retries(outcome workflows.RetryRunOutcome) *[]workflows.RetryRunInput {
 	var started []workflows.RetryRunInput
-	r.env.RegisterWorkflowWithOptions(func(_ workflow.Context, in workflows.RetryRunInput) (workflows.RetryRunOutcome, error) {
+	r.retriesWith(func(in workflows.RetryRunInput) workflows.RetryRunOutcome {
 		started = append(started, in)
-		return outcome, nil
-	}, workflow.RegisterOptions{Name: workflows.RetryRunType})
+		return outcome
+	})
 	return &started
+}
+
+// retriesWith lets RetryRun be started.
+func (r *rig) retriesWith(retry func(workflows.RetryRunInput) workflows.RetryRunOutcome) {
+	r.env.RegisterWorkflowWithOptions(func(_ workflow.Context, in workflows.RetryRunInput) (workflows.RetryRunOutcome, error) {
+		return retry(in), nil
+	}, workflow.RegisterOptions{Name: workflows.RetryRunType})
 }
 
 // fails makes the run fail in Spacelift, with a log of the phase.

@@ -87,27 +87,7 @@ type entrance struct {
 	Key     stateKey  `json:"key"`
 	At      time.Time `json:"at"`
 	Overdue bool      `json:"overdue,omitempty"` // it stays longer than the policy allows, and people were told
-}
-
-// stopping is a person's wish to end the run.
-type stopping struct {
-	By   string    `json:"by"`
-	Note string    `json:"note,omitempty"`
-	At   time.Time `json:"at"`
-	Done bool      `json:"done,omitempty"` // Spacelift was asked, or there was nothing to stop
-	Not  string    `json:"not,omitempty"`  // why it was not stopped
-	Did  string    `json:"did,omitempty"`  // Spacelift's word for what was done, if it was
-	Key  stateKey  `json:"key,omitzero"`   // the state in which it was done
-}
-
-// trouble is why something that Gantry wants is not done, and when it tries
-// again.
-type trouble struct {
-	Do     action    `json:"do"`
-	Key    stateKey  `json:"key"`
-	Reason string    `json:"reason"`
-	Until  time.Time `json:"until"`
-	Tries  int       `json:"tries"` // so far
+	Held    bool      `json:"held,omitempty"`    // people were told that something holds it
 }
 
 // stateKey identifies a state within a run. A replan repeats states, and
@@ -167,10 +147,7 @@ func (r *record) settle(at time.Time, version int, result PlanResult, reason str
 		r.Plans = append(r.Plans, Plan{StateVersion: version})
 		p = &r.Plans[len(r.Plans)-1]
 	}
-	p.Result, p.Reason, p.At = result, fit(reason, maxText), at
-	if result != PlanPostponed && result != PlanRefused { // what may pass is no contradiction
-		p.Looks++
-	}
+	p.settle(at, result, reason)
 }
 
 // learn folds in what the API shows, and notes what no notification had told.
@@ -180,8 +157,17 @@ func (r *record) learn(at time.Time, run spacelift.Run) {
 	}
 	before := r.facts().States
 	r.ReadAt = at
-	*r = fold(*r, fromRead(run, at)...)
+	*r = fold(*r, fromRead(run, r.reading(at, run))...)
 	r.noteRepair(at, before)
+}
+
+// reading is when a run was read. Of two readings the later counts, also where
+// both fall into one instant of the execution's clock.
+func (r *record) reading(at time.Time, run spacelift.Run) time.Time {
+	if was, ok := r.apiTold(stateKey{run.StateVersion, run.State}); ok && !was.ReceivedAt.Before(at) {
+		return was.ReceivedAt.Add(time.Nanosecond)
+	}
+	return at
 }
 
 // noteRepair notes the states that are known now and were not before.
@@ -204,11 +190,11 @@ func (r *record) noteRepair(at time.Time, before []StateEntry) {
 func (r *record) hear(at time.Time, run spacelift.Run) (news bool) {
 	before := r.facts()
 	r.ReadAt = at
-	read := slices.DeleteFunc(fromRead(run, at), r.past)
+	read := slices.DeleteFunc(fromRead(run, r.reading(at, run)), r.past)
 	told := unheard(before, read)
 	key := stateKey{run.StateVersion, run.State}
 	newest := slices.IndexFunc(read, func(e RunEvent) bool { return keyOfState(e) == key })
-	if newest >= 0 && run.NeedsApproval != r.needsApproval(key) {
+	if newest >= 0 && (run.NeedsApproval != r.needsApproval(key) || byBlock(run.Brakes.ConfirmBlock(run.Ref.Run), r.block(key)) != 0) {
 		told = append(told, read[newest])
 	}
 	*r = fold(*r, told...)

@@ -46,6 +46,9 @@ func (r *record) refuseDecision(s situation, d Decision, told stateKey) *refusal
 	case seen == nil && told != s.key():
 		return refuse(ErrTypeStalePlan, "the run went on to %s (%d) while your decision was on its way, look again", s.State, s.StateVersion)
 	}
+	if no := s.refusePassedOn(); no != nil && d.Verdict != Reject {
+		return no
+	}
 	switch d.Verdict {
 	case Approve:
 		return s.refuseApproval(d.By)
@@ -61,34 +64,51 @@ func (r *record) refuseDecision(s situation, d Decision, told stateKey) *refusal
 
 // refuseAnyDecision says why nobody can decide now, whatever they decide.
 func (s situation) refuseAnyDecision() *refusal {
-	plan := planOf(s.RunStatus)
 	switch {
 	case s.State.Terminal():
 		return refuse(ErrTypeNotAsked, "the run has ended: %s", outcome(s.RunStatus))
+	case s.stopping != nil:
+		return refuse(ErrTypeTooLate, "%s has stopped the run", s.stopping.By)
 	case s.ask == nil:
 		return s.refuseUnasked()
-	case plan != nil && (plan.Result == PlanConfirmed || plan.Result == PlanAlready):
+	case s.ask.Act.is(requestAccepted, doConfirm):
 		return refuse(ErrTypeTooLate, "the plan is confirmed already")
-	case s.ask.Claimed != "" && !s.claims():
+	case s.ask.sending() != nil && !s.claims():
 		return s.refuseClaimed()
-	case s.ask.Done != "" && !s.stopped():
-		return refuse(ErrTypeTooLate, "it is decided already: Spacelift was asked to %s the run", s.ask.Done)
+	case s.ask.Act.is(requestAccepted), s.ask.Review.is(requestAccepted) && s.ask.Review.Review == spacelift.ReviewReject:
+		return refuse(ErrTypeTooLate, "it is decided already: Spacelift was asked to %s the run", s.ask.did())
 	case s.rejected != nil:
 		return refuse(ErrTypeTooLate, "%s has rejected it already", s.rejected.By)
-	case s.ask.Expired != "":
-		return refuse(ErrTypeTooLate, "the time is over: %s", s.ask.Expired)
-	case s.stopping != nil && !s.stopping.Done, s.stopped():
-		return refuse(ErrTypeTooLate, "%s has stopped the run", s.stopping.By)
+	case s.ask.Stage == stageExpired:
+		return refuse(ErrTypeTooLate, "the time is over: %s", s.ask.Why)
 	case !s.Managed:
 		return refuse(ErrTypeNotAsked, "the stack does not carry %s, so people decide about its runs in Spacelift", spacelift.LabelManaged)
-	case len(s.Policy.Problems) == 0 && s.Policy.Approvals.Value == 0:
+	case len(s.Policy.Problems) == 0 && s.needed() == 0:
 		return refuse(ErrTypeNotAsked, "Gantry only watches this stack and counts no approvals; with the label %sconfirm=manual it does", spacelift.LabelPrefix)
 	}
 	return nil
 }
 
+// refusePassedOn says why nothing can be added to, or taken from, what people
+// approved: Spacelift has it. Rejecting is still possible.
+func (s situation) refusePassedOn() *refusal {
+	switch {
+	case s.ask.Act.is(requestIneffective):
+		return refuse(ErrTypeTooLate, "Spacelift was asked to %s the plan and has not done it: confirm or discard it in Spacelift, or reject it", s.ask.Act.Do)
+	case s.ask.did() != doReview:
+		return nil
+	case s.ask.Review.is(requestIneffective):
+		return refuse(ErrTypeTooLate, "the approval is passed on, and an approval policy in Spacelift asks for more reviews than Gantry can give: review the run in Spacelift, or reject it")
+	}
+	return refuse(ErrTypeTooLate, "the approval is passed on to Spacelift already")
+}
+
 func (s situation) refuseClaimed() *refusal {
-	return refuse(ErrTypeTooLate, "Gantry is asking Spacelift to %s the run right now", s.ask.Claimed)
+	do := doStop
+	if q := s.ask.sending(); q != nil {
+		do = q.Do
+	}
+	return refuse(ErrTypeTooLate, "Gantry is asking Spacelift to %s the run right now", do)
 }
 
 // refuseUnasked says why there is nothing to decide about.
@@ -149,7 +169,7 @@ func (r *record) refuseStop(s situation, wish StopRequest) *refusal {
 		}
 		return nil
 	}
-	retrying := s.State == spacelift.RunStateFailed && s.Retry != nil && !s.Retry.Started && !s.Retry.Ended
+	retrying := s.State == spacelift.RunStateFailed && s.Retry != nil && s.Retry.State == RetryPlanned
 	switch {
 	case retrying:
 		return nil
@@ -157,9 +177,9 @@ func (r *record) refuseStop(s situation, wish StopRequest) *refusal {
 		return refuse(ErrTypeNotStoppable, "the run has ended: %s", outcome(s.RunStatus))
 	case !s.Managed:
 		return refuse(ErrTypeNotStoppable, "the stack does not carry %s: stop its runs in Spacelift", spacelift.LabelManaged)
-	case s.stopping != nil && !s.stopping.Done, s.stopped():
+	case s.stopping != nil:
 		return refuse(ErrTypeTooLate, "%s has stopped the run already", s.stopping.By)
-	case s.ask != nil && s.ask.Claimed != "" && !s.claims():
+	case s.ask != nil && s.ask.sending() != nil && !s.claims():
 		return s.refuseClaimed()
 	}
 	switch {

@@ -50,7 +50,7 @@ func earlier(a, b time.Time) time.Time {
 
 // shortest is the deadline that is over first.
 func shortest(s situation) time.Duration {
-	least := quietWaiting
+	least := min(quietWaiting, effectWithin)
 	d := s.Policy.Deadlines.Value
 	for _, one := range []time.Duration{time.Duration(d.Queued), time.Duration(d.Starting), time.Duration(d.Planning), time.Duration(d.Applying)} {
 		if one > 0 {

@@ -47,6 +47,9 @@ type RetryRunInput struct {
 type RetryRunOutcome struct {
 	New    spacelift.RunRef `json:"new,omitzero"`     // zero when it was not retried
 	Reason string           `json:"reason,omitempty"` // why not, as a sentence
+
+	// Block is what holds the stack, if that was why. It may pass.
+	Block *spacelift.Block `json:"block,omitempty"`
 }
 
 // RetryOf says that a run tries another one again.
@@ -70,11 +73,29 @@ func (r *record) retried(at time.Time, by string, as spacelift.RunRef) {
 	if r.Retry == nil {
 		r.Retry = &Retry{Attempt: r.RetryOf.attempt() + 1, Of: r.RetryOf.attempt() + 1, At: at}
 	}
-	r.Retry.Started, r.Retry.Ended, r.Retry.As = true, true, as
+	r.Retry.made(as)
 	if by != SourceGantry {
 		r.Retry.By, r.Retry.Reason = by, by+" retried it"
 		r.journal(at, KindPerson, by, "%s retried the run, as run %s", by, as.Run)
 	}
+}
+
+// heldRetry puts a retry off that the stack's lock, or another brake, keeps from
+// being made. It reports false when that has taken too long.
+func (r *record) heldRetry(at time.Time, why string) bool {
+	since := r.Retry.HeldSince
+	if since.IsZero() {
+		since = at
+	}
+	if at.Sub(since) >= retryHeld {
+		return false
+	}
+	news := r.Retry.Held != why
+	until := at.Add(min(max(at.Sub(since), blockFirst), blockMost))
+	if r.Retry.postpone(at, until, fit(why, maxText)) && news {
+		r.note(at, KindNote, "the retry waits: %s", why)
+	}
+	return true
 }
 
 // attempt is which attempt the run is; nil says that it is the first.
@@ -175,7 +196,7 @@ func RetryRun(ctx workflow.Context, in RetryRunInput) (RetryRunOutcome, error) {
 	case err != nil:
 		return RetryRunOutcome{Reason: because(err)}, nil
 	case result.Outcome != activities.ActDone:
-		return RetryRunOutcome{Reason: result.Reason}, nil
+		return RetryRunOutcome{Reason: result.Reason, Block: result.Block}, nil
 	}
 	// Once it was begun it is brought to its end, whoever cancels.
 	ctx, stop := workflow.NewDisconnectedContext(ctx)
@@ -213,9 +234,24 @@ func retry(ctx workflow.Context, in *RetryRunInput) (failed spacelift.Transition
 		// Now, and not between the retry and its execution.
 		in.Chains = findChains(ctx, run)
 	}
-	err = workflow.ExecuteActivity(withRetrying(ctx), a.RetryRun, activities.RetryRunInput{Run: in.Run, FailedAt: failed.At}).Get(ctx, &result)
-	return failed, result, err
+	began := workflow.Now(ctx)
+	for wait := blockFirst; ; wait = min(2*wait, blockMost) {
+		result = activities.RetryRunResult{}
+		err = workflow.ExecuteActivity(withRetrying(ctx), a.RetryRun, activities.RetryRunInput{Run: in.Run, FailedAt: failed.At}).Get(ctx, &result)
+		// Who asked waits for a moment and decides about a block; nobody does later.
+		waited := workflow.Now(ctx).Sub(began)
+		if err != nil || result.Outcome != activities.ActBlocked || waited < retryWait || waited > retryHeld {
+			return failed, result, err
+		}
+		if err := workflow.Sleep(ctx, wait); err != nil {
+			return failed, result, err
+		}
+	}
 }
+
+// retryHeld is how long a retry waits for a lock, or whatever else blocks the
+// stack, before it is given up.
+const retryHeld = 24 * time.Hour
 
 // failure is the failure that a run is in.
 func failure(run spacelift.Run) (spacelift.Transition, bool) {

@@ -37,22 +37,25 @@ type rig struct {
 
 	world world
 
-	mu        sync.Mutex // activities call from goroutines of their own
-	truth     spacelift.Run
-	away      bool     // the API is not reachable
-	broken    error    // what the API answers to everything
-	refuses   error    // what the API answers to confirmations
-	loses     int      // how many answers to confirmations get lost
-	lags      bool     // reads show the state before the newest
-	confirmed []string // notes of the confirmations that took effect
-	asked     int      // confirmations that were sent, whatever became of them
-	acted     []string // what else took effect in Spacelift, as "verb: note"
-	log       string   // of the phase that failed
-	updates   int      // that were sent
-	checks    []func() // see later
-	onConfirm func(planVersion int)
-	retryOf   *workflows.RetryOf
-	reads     int
+	mu      sync.Mutex // activities call from goroutines of their own
+	truth   spacelift.Run
+	away    bool  // the API is not reachable
+	broken  error // what the API answers to everything
+	refuses error // what the API answers to confirmations
+	loses   int   // how many answers to confirmations get lost
+	lags    bool  // reads show the state before the newest
+
+	deafToConfirms, deafToDiscards, deafToStops bool     // it is accepted, and changes nothing
+	moreReviews                                 int      // how many its approval policy wants beside Gantry's
+	confirmed                                   []string // notes of the confirmations that took effect
+	asked                                       int      // confirmations that were sent, whatever became of them
+	acted                                       []string // what else took effect in Spacelift, as "verb: note"
+	log                                         string   // of the phase that failed
+	updates                                     int      // that were sent
+	checks                                      []func() // see later
+	onConfirm                                   func(planVersion int)
+	retryOf                                     *workflows.RetryOf
+	reads                                       int
 
 	others []spacelift.Stack // managed stacks of the account beside the run's own
 	mute   bool              // the API does not list stacks
@@ -204,6 +207,9 @@ func (r *rig) ConfirmRun(_ context.Context, ref spacelift.RunRef, note string) (
 	}
 	if r.onConfirm != nil {
 		r.onConfirm(r.truth.StateVersion)
+	}
+	if r.deafToConfirms {
+		return spacelift.RunOutcome{Ref: ref, State: r.truth.State}, nil
 	}
 	r.enter(spacelift.RunStateConfirmed, "api::gantry", note)
 	r.confirmed = append(r.confirmed, spacelift.Unsigned(note))

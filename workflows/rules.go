@@ -34,7 +34,7 @@ func (r *record) takeRules(at time.Time, rules terms, here bool) {
 	}
 	r.Rules, r.RulesRead, r.RulesStale = &rules, at, false
 	if ask := r.present(); ask != nil && was != nil && asksOthers(was.Policy, rules.Policy) {
-		ask.Announced = false
+		ask.askAgain()
 	}
 	r.considerRetry(at)
 }

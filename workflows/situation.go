@@ -21,16 +21,18 @@ type situation struct {
 	rulesFor   *stateKey
 	rulesStale bool
 
-	needsApproval bool // Spacelift's own approval policies keep it where it is
-	read          bool // the API told of the present state
-	crowded       bool // it did not, and more was told of the run than can be kept
+	needsApproval bool      // Spacelift's own approval policies keep it where it is
+	read          bool      // the API told of the present state
+	blockRead     time.Time // when it told of Block
+	crowded       bool      // it did not, and more was told of the run than can be kept
 	entered       entrance
 	ask           *asking // about the present state; nil when it asks nothing
 	open          *asking // about an earlier state, and nobody knows yet how it ended
 	excluded      []string
 	approved      []decision // that count; see count
 	rejected      *decision
-	discounted    []string // why approvals do not count, as sentences
+	objection     *decision // that binds whatever becomes of the plan it was about: see count
+	discounted    []string  // why approvals do not count, as sentences
 	stopping      *stopping
 	trouble       *trouble
 	diagnosed     bool
@@ -52,11 +54,14 @@ func (r *record) situation(at time.Time) situation {
 		chainsTold: r.ChainsTold, released: r.Released, followers: r.Followers,
 	}
 	key := s.key()
-	_, s.read = r.apiTold(key)
+	told, read := r.apiTold(key)
+	s.read, s.blockRead = read, told.ReceivedAt
 	s.crowded = r.Dropped && !s.read
 	s.needsApproval = r.needsApproval(key)
 	if asks(s.State, s.needsApproval) {
-		s.ask = r.asking(key)
+		if s.ask = r.asking(key); s.ask == nil {
+			s.ask = &asking{Key: key, Since: at} // nothing has happened about it yet
+		}
 	}
 	for i := range r.Askings {
 		if a := &r.Askings[i]; a.Key != key && a.Resolved == "" {
@@ -83,12 +88,21 @@ func (s situation) plan() policy.PlanFacts {
 // Spacelift's own approval policies ask for somebody, it does not.
 func (s situation) alone() bool {
 	ok, _ := s.Policy.Alone(s.plan())
-	return ok && s.State == spacelift.RunStateUnconfirmed && !s.needsApproval
+	return ok && s.State == spacelift.RunStateUnconfirmed && !s.needsApproval && s.objection == nil
+}
+
+// needed is how many people must approve; 0 if Gantry counts no approvals. A run
+// that somebody objected to is for people, whatever the policy says by now.
+func (s situation) needed() int {
+	if s.objection != nil {
+		return max(s.Policy.Approvals.Value, 1)
+	}
+	return s.Policy.Approvals.Value
 }
 
 // peopleDecide reports whether the present state asks people, through Gantry.
 func (s situation) peopleDecide() bool {
-	return s.ask != nil && s.Managed && len(s.Policy.Problems) == 0 && s.Policy.Approvals.Value > 0 && !s.alone()
+	return s.ask != nil && s.Managed && len(s.Policy.Problems) == 0 && s.needed() > 0 && !s.alone()
 }
 
 // approvals is how far people are; nil when nobody is asked through Gantry.
@@ -96,7 +110,7 @@ func (s situation) approvals() *Approvals {
 	if !s.peopleDecide() {
 		return nil
 	}
-	a := &Approvals{Needed: s.Policy.Approvals.Value, Given: len(s.approved), Group: s.Policy.Approvers.Value}
+	a := &Approvals{Needed: s.needed(), Given: len(s.approved), Group: s.Policy.Approvers.Value}
 	if !s.Policy.SelfApproval.Value {
 		a.Excluded = slices.Clone(s.excluded)
 	}
@@ -109,12 +123,15 @@ func (s situation) approvals() *Approvals {
 }
 
 // enough reports whether as many people approved as must.
-func (s situation) enough() bool { return len(s.approved) >= s.Policy.Approvals.Value }
+func (s situation) enough() bool { return len(s.approved) >= s.needed() }
 
 // claims reports whether Gantry is asking Spacelift for what people approved.
 // That can be taken back as long as Spacelift has not done it.
 func (s situation) claims() bool {
-	return s.ask != nil && (s.ask.Claimed == doConfirm || s.ask.Claimed == doReview) && s.rejected == nil && s.ask.Expired == ""
+	if s.ask == nil || s.rejected != nil || s.ask.Stage == stageExpired {
+		return false
+	}
+	return s.ask.Act.is(requestSending, doConfirm) || s.ask.Review.is(requestSending) && s.ask.Review.Review == spacelift.ReviewApprove
 }
 
 // outdated reports whether the policy must be read before anything is decided
@@ -130,7 +147,7 @@ func (s situation) rulesHere() bool { return s.rulesFor != nil && *s.rulesFor ==
 // dues are the clocks of the present state that have not struck yet, soonest
 // first. What ends the waiting stays due until it did.
 func (s situation) dues() []policy.Due {
-	if s.ask == nil || !s.rulesHere() || s.ask.Expired != "" {
+	if s.ask == nil || !s.rulesHere() || s.ask.Stage == stageExpired {
 		return nil
 	}
 	return slices.DeleteFunc(slices.Clone(s.rules.Dues), func(d policy.Due) bool {
@@ -138,7 +155,7 @@ func (s situation) dues() []policy.Due {
 		case policy.DueDiscard:
 			return false
 		case policy.DueTimeout:
-			return s.ask.Kept
+			return s.ask.Stage == stageKept
 		}
 		return !d.At.After(s.ask.DuesDone)
 	})
@@ -158,7 +175,7 @@ func (s situation) tooFew(kind policy.DueKind) string {
 	case 0:
 		return fmt.Sprintf("nobody approved within %s", within)
 	default:
-		return fmt.Sprintf("only %d of %d approved within %s", given, s.Policy.Approvals.Value, within)
+		return fmt.Sprintf("only %d of %d approved within %s", given, s.needed(), within)
 	}
 }
 
@@ -181,12 +198,6 @@ func enumerate(names []string) string {
 	default:
 		return strings.Join(names[:n-1], ", ") + " and " + names[n-1]
 	}
-}
-
-// stopped reports whether Spacelift was asked to end the run in its present
-// state. A worker may ignore that: then the run comes to another.
-func (s situation) stopped() bool {
-	return s.stopping != nil && s.stopping.Did != "" && s.stopping.Key == s.key()
 }
 
 // deadline is how long a run may be in the present state; 0 is for ever.

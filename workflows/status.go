@@ -31,6 +31,10 @@ type RunStatus struct {
 	// its state, as far as the API told.
 	NeedsApproval bool `json:"needsApproval,omitempty"`
 
+	// Block is what kept Gantry from confirming when the API was last asked about
+	// the state, such as a lock of somebody's; nil for nothing.
+	Block *spacelift.Block `json:"block,omitempty"`
+
 	Plans []Plan `json:"plans,omitempty"` // what Gantry did about each plan it was to confirm
 
 	// Gate says whether windows and freezes let Gantry confirm; nil until a plan
@@ -48,6 +52,10 @@ type RunStatus struct {
 	Failure *Failure `json:"failure,omitempty"` // why it failed; nil if it did not, or nobody could tell yet
 	Retry   *Retry   `json:"retry,omitempty"`   // of this run by another; nil when none is planned
 	RetryOf *RetryOf `json:"retryOf,omitempty"` // the run that this one tries again
+
+	// Stop is a person's wish to end the run, which binds until it has ended; nil
+	// without one.
+	Stop *Stop `json:"stop,omitempty"`
 
 	// Chains are what the run is part of: one that it began, or those that
 	// released it. Followers are the managed stacks that follow the run's, and
@@ -113,6 +121,7 @@ const (
 	WaitAnswer    Wait = "answer"    // of Spacelift's API
 	WaitGate      Wait = "gate"      // to open: a window, or the end of a freeze
 	WaitRetry     Wait = "retry"     // for the time of the next attempt
+	WaitStack     Wait = "stack"     // to be unlocked, enabled, or let go by another run
 	WaitGantry    Wait = "gantry"    // at work itself, such as looking why the run failed
 )
 
@@ -127,18 +136,78 @@ type Failure struct {
 
 // Retry is another try at a run that failed.
 type Retry struct {
-	Attempt int              `json:"attempt"`        // of the new run: 2 for the first retry
-	Of      int              `json:"of"`             // attempts at most
-	At      time.Time        `json:"at"`             // when it is to begin, or began
-	Started bool             `json:"started"`        // RetryRun, under RetryRunID of this run, was started, and did not end without a new run
-	By      string           `json:"by,omitempty"`   // who did, unless Gantry
-	As      spacelift.RunRef `json:"as,omitzero"`    // the new run, once known
-	Reason  string           `json:"reason"`         // a sentence: why, and what became of it
-	Ended   bool             `json:"ended,omitzero"` // nothing more comes of it
+	State   RetryState       `json:"state"`
+	Attempt int              `json:"attempt"`      // of the new run: 2 for the first retry
+	Of      int              `json:"of"`           // attempts at most
+	At      time.Time        `json:"at"`           // when it is to begin, or began
+	By      string           `json:"by,omitempty"` // who did, unless Gantry
+	As      spacelift.RunRef `json:"as,omitzero"`  // the new run, once known
+	Reason  string           `json:"reason"`       // a sentence: why, and what became of it
+
+	// Held is why it waits longer than planned, and HeldSince from when on; empty
+	// if it does not.
+	Held      string    `json:"held,omitempty"`
+	HeldSince time.Time `json:"heldSince,omitzero"`
+}
+
+// RetryState says how far a retry is.
+type RetryState string
+
+// The states of a retry.
+const (
+	RetryPlanned   RetryState = "planned"    // it waits for its time
+	RetryStarted   RetryState = "started"    // RetryRun, under RetryRunID of the run, sees to it
+	RetryMade      RetryState = "made"       // there is a new run
+	RetryCalledOff RetryState = "called-off" // nothing comes of it
+)
+
+// RetryStates lists them all.
+var RetryStates = []RetryState{RetryPlanned, RetryStarted, RetryMade, RetryCalledOff}
+
+// start takes that RetryRun sees to the retry.
+func (r *Retry) start() bool {
+	if r.State != RetryPlanned {
+		return false
+	}
+	r.State = RetryStarted
+	return true
+}
+
+// postpone takes that the retry has to wait, and why.
+func (r *Retry) postpone(at, until time.Time, why string) bool {
+	if r.State != RetryStarted {
+		return false
+	}
+	if r.HeldSince.IsZero() {
+		r.HeldSince = at
+	}
+	r.State, r.At, r.Held = RetryPlanned, until, why
+	return true
+}
+
+// made takes the new run. A person may have made it in place of the policy, also
+// after nothing came of the policy's own retry.
+func (r *Retry) made(as spacelift.RunRef) bool {
+	r.State, r.As = RetryMade, as
+	return true
+}
+
+// callOff takes why nothing comes of the retry.
+func (r *Retry) callOff(why string) bool {
+	if r.State == RetryMade || r.State == RetryCalledOff {
+		return false
+	}
+	r.State, r.Reason = RetryCalledOff, why
+	return true
 }
 
 // calledOff reports whether a retry was planned and nothing comes of it.
-func (r *Retry) calledOff() bool { return r != nil && r.Ended && !r.Started }
+func (r *Retry) calledOff() bool { return r != nil && r.State == RetryCalledOff }
+
+// underWay reports whether a retry is on its way, or has made a run.
+func (r *Retry) underWay() bool {
+	return r != nil && (r.State == RetryStarted || r.State == RetryMade)
+}
 
 // StateEntry is a state that the run entered.
 type StateEntry struct {
@@ -205,4 +274,33 @@ const (
 	PlanRefused   PlanResult = "refused"   // Spacelift would not, or could not be asked
 	PlanPostponed PlanResult = "postponed" // the policy is another now, or the gate is closed
 	PlanDiscarded PlanResult = "discarded" // by us
+
+	// PlanIneffective is a confirmation that Spacelift accepted and that changed
+	// nothing.
+	PlanIneffective PlanResult = "ineffective"
 )
+
+// PlanResults lists them all.
+var PlanResults = []PlanResult{PlanConfirmed, PlanAlready, PlanChanged, PlanRefused, PlanPostponed, PlanDiscarded, PlanIneffective}
+
+// settle takes what came of looking at the plan. What was confirmed or discarded
+// is no longer refused or postponed; it may only turn out to have had no effect.
+func (p *Plan) settle(at time.Time, result PlanResult, reason string) bool {
+	switch p.Result {
+	case PlanDiscarded:
+		return false
+	case PlanConfirmed, PlanAlready:
+		if result != PlanIneffective {
+			return false
+		}
+	default:
+		if result == PlanIneffective {
+			return false
+		}
+	}
+	p.Result, p.Reason, p.At = result, fit(reason, maxText), at
+	if result != PlanPostponed && result != PlanRefused { // what may pass is no contradiction
+		p.Looks++
+	}
+	return true
+}

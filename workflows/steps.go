@@ -21,6 +21,8 @@ func (m *manager) step(do action) func(workflow.Context, next) error {
 		return m.readRules
 	case doRead:
 		return m.seek
+	case doVerify:
+		return m.verify
 	case doAsk:
 		return m.ask
 	case doClock:
@@ -221,13 +223,12 @@ func (m *manager) retry(ctx workflow.Context, _ next) error {
 		return nil
 	}
 	m.known.works(doRetry)
-	retry.Ended = true
 	if err != nil {
-		retry.Reason = "the retry could not be started: " + because(err)
+		retry.callOff("the retry could not be started: " + because(err))
 		m.known.note(now, KindNote, "%s", retry.Reason)
 		return nil
 	}
-	retry.Started = true
+	retry.start()
 	m.known.note(now, KindAction, "Gantry retries the run: %s", retry.Reason)
 	var answered bool
 	err = m.atRest(func() (err error) {
@@ -244,10 +245,13 @@ func (m *manager) retry(ctx workflow.Context, _ next) error {
 	if err := child.Get(ctx, &outcome); err != nil {
 		outcome.Reason = because(err)
 	}
-	retry.As = outcome.New
-	if outcome.Reason != "" {
-		retry.Started, retry.Reason = false, outcome.Reason
-		m.known.note(workflow.Now(ctx).UTC(), KindNote, "the run was not retried: %s", outcome.Reason)
+	now = workflow.Now(ctx).UTC()
+	switch {
+	case outcome.Reason == "":
+		retry.made(outcome.New)
+	case outcome.Block != nil && m.known.heldRetry(now, outcome.Reason):
+	case retry.callOff(outcome.Reason):
+		m.known.note(now, KindNote, "the run was not retried: %s", outcome.Reason)
 	}
 	return nil
 }

@@ -126,8 +126,12 @@ func (m *manager) takeStop(ctx workflow.Context, wish StopRequest) (RunStatus, e
 		wanted = m.known.stop(workflow.Now(ctx).UTC(), wish)
 	}
 	status, err := m.answer(ctx)
-	if err == nil && wanted != nil && wanted.Not != "" {
+	switch {
+	case err != nil || wanted == nil:
+	case wanted.Not != "":
 		return RunStatus{}, refuse(ErrTypeNotStoppable, "the run was not stopped: %s", wanted.Not).asError()
+	default:
+		wanted.Promised = true
 	}
 	return status, err
 }

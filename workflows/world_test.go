@@ -131,8 +131,11 @@ func (r *rig) verb(ref spacelift.RunRef, verb, note string, to spacelift.RunStat
 	case !slices.Contains(from, r.truth.State):
 		return spacelift.RunOutcome{}, illegal("run is in " + string(r.truth.State))
 	}
-	r.enter(to, "api::gantry", note)
 	r.acted = append(r.acted, verb+": "+spacelift.Unsigned(note))
+	if verb == "stop" && r.deafToStops || verb == "discard" && r.deafToDiscards {
+		return spacelift.RunOutcome{Ref: ref, State: r.truth.State}, nil
+	}
+	r.enter(to, "api::gantry", note)
 	return spacelift.RunOutcome{Ref: ref, State: to}, nil
 }
 
@@ -147,6 +150,9 @@ func (r *rig) ReviewRun(_ context.Context, _ spacelift.RunRef, decision spacelif
 		return r.refuses
 	}
 	r.acted = append(r.acted, strings.ToLower(string(decision))+": "+spacelift.Unsigned(note))
+	if decision == spacelift.ReviewApprove && r.moreReviews > 0 {
+		return nil
+	}
 	r.truth.NeedsApproval = false
 	switch {
 	case decision == spacelift.ReviewReject:
