@@ -34,6 +34,10 @@ type Activities struct {
 	// Notifier tells people.
 	Notifier Notifier
 
+	// OnConfirmedUnseen is called when a confirmation took effect on a plan that
+	// nobody had judged; nil is nobody to call.
+	OnConfirmedUnseen func()
+
 	// Now is the clock that windows and freezes are looked up by; nil is the
 	// machine's.
 	Now func() time.Time

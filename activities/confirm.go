@@ -91,6 +91,9 @@ const patience = 10
 // than notifications told, it fails in order to be tried again.
 func (a *Activities) ConfirmRun(ctx context.Context, in ConfirmRunInput) (ConfirmResult, error) {
 	result, err := checkedAnew(func() (ConfirmResult, error) { return a.confirmRun(ctx, in) })
+	if err == nil && result.Outcome == ConfirmedUnseen && a.OnConfirmedUnseen != nil {
+		a.OnConfirmedUnseen()
+	}
 	if err == nil && (result.Outcome == Confirmed || result.Outcome == AlreadyConfirmed || result.Outcome == ConfirmedUnseen) {
 		result.Followers = a.followersOf(ctx, in.Run.Account, in.Run.Stack)
 	}

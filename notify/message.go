@@ -18,7 +18,12 @@ const (
 	RunEnded          = "run.ended"
 	RunHeld           = "run.held"
 	RunFailed         = "run.failed"
-	AccountFinding    = "account.finding"
+
+	// RunConfirmedUnseen is an alarm: a confirmation took effect on another plan
+	// than the one that was judged.
+	RunConfirmedUnseen = "run.confirmed_unseen"
+
+	AccountFinding = "account.finding"
 )
 
 // Urgency says what a message wants of its reader.

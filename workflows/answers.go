@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -74,11 +75,39 @@ func (r *record) resolve(at time.Time) {
 		}
 		how, actor := s.ending(*a)
 		a.Resolved = how
+		r.recognize(at, s, *a)
 		if s.didAbout(*a) == "" && s.Managed {
 			r.journal(at, KindNote, actor, "%s; Gantry wants nothing more of it", how)
 		}
 		r.tellResolved(s, at, *a)
 	}
+}
+
+// recognize takes what the mark of the state after one that asked proves: a
+// confirmation whose answer got lost is Gantry's, and one that was decided for
+// another plan is an alarm.
+func (r *record) recognize(at time.Time, s situation, a asking) {
+	mark, ok := s.markAfter(a.Key)
+	switch {
+	case !ok || mark.Verb != spacelift.VerbConfirm || a.Key.State != spacelift.RunStateUnconfirmed:
+	case mark.StateVersion != a.Key.StateVersion:
+		r.confirmedUnseen(at, mark.StateVersion, a.Key.StateVersion)
+	case r.plan(a.Key.StateVersion) == nil || r.plan(a.Key.StateVersion).Result != PlanConfirmed:
+		r.settle(at, a.Key.StateVersion, PlanConfirmed, "")
+		r.note(at, KindAction, "Gantry confirmed the plan (%s); the answer got lost", describePlan(s.RunStatus))
+	}
+}
+
+// confirmedUnseen raises an alarm, once for each plan: a replan came between the
+// check of a plan and its confirmation, which took effect on the new one.
+func (r *record) confirmedUnseen(at time.Time, judged, struck int) {
+	if p := r.plan(struck); p != nil && p.Result == PlanUnseen {
+		return
+	}
+	why := fmt.Sprintf("Gantry's confirmation of the plan of state version %d took effect on the plan of state version %d, which nobody had judged", judged, struck)
+	r.settle(at, struck, PlanUnseen, why)
+	r.note(at, KindAlarm, "%s", why)
+	r.tellUnseen(at, struck, why)
 }
 
 // withdraw stops asking about the state the run is in, once it asks nothing any
@@ -108,12 +137,40 @@ func (s situation) didAbout(a asking) action {
 	if s.stopping.did(a.Key) {
 		return doStop
 	}
+	if mark, ok := s.markAfter(a.Key); ok {
+		return s.didByMark(mark)
+	}
 	switch did := a.did(); {
 	case did == doConfirm && s.endedByPeople(), did == doDiscard && applies(s.State):
 		return ""
 	default:
 		return did
 	}
+}
+
+// markAfter is the mark that Gantry left with what the run did after a state, as
+// far as the API showed it. A notification proves nothing: whoever can sign one
+// can copy a mark.
+func (s situation) markAfter(key stateKey) (spacelift.Mark, bool) {
+	for _, e := range s.told { // an end is the last, whatever its version
+		if e.StateVersion > key.StateVersion || e.State.Terminal() {
+			return spacelift.MarkOf(spacelift.Transition{State: e.State, StateVersion: e.StateVersion, Note: e.Note, Username: e.Actor})
+		}
+	}
+	return spacelift.Mark{}, false
+}
+
+func (s situation) didByMark(mark spacelift.Mark) action {
+	switch mark.Verb {
+	case spacelift.VerbConfirm:
+		return doConfirm
+	case spacelift.VerbApprove, spacelift.VerbReject:
+		return doReview
+	}
+	if s.stopping != nil {
+		return doStop
+	}
+	return doDiscard
 }
 
 // endedByPeople reports whether the run is in an end that only somebody's wish

@@ -73,8 +73,9 @@ func (r *record) answered(now time.Time, in activities.ConfirmRunInput, result a
 		}
 		return
 	case activities.ConfirmedUnseen:
-		r.settle(now, result.Unseen.Confirmed, PlanConfirmed, result.Reason)
-		r.note(now, KindAction, "%s", result.Reason)
+		request.accept(now) // nothing is left to confirm
+		r.confirmedUnseen(now, result.Unseen.Judged, result.Unseen.Confirmed)
+		return
 	case activities.PlanChanged:
 		r.settle(now, plan, PlanChanged, result.Reason)
 		r.note(now, KindAction, "Gantry did not confirm: %s", result.Reason)

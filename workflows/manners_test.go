@@ -148,7 +148,7 @@ var manners = []manner{
 	},
 	{
 		name: "two, one rejects", labels: production, delta: deletes,
-		plan: byTwo(twoForThePlan, annApproves, bobRejects).leads(discarded, "discarded by api::gantry",
+		plan: byTwo(twoForThePlan, annApproves, bobRejects).leads(discarded, "discarded by Gantry",
 			"discard: Rejected through Gantry by bob: not today"),
 		review: byTwo(twoForTheReview, annApproves, bobRejects).leads("FAILED", "not today",
 			"reject: Rejected through Gantry by bob: not today"),

@@ -178,6 +178,17 @@ func (r *record) tellHeld(at time.Time, n next) {
 	}, s.key().String())
 }
 
+// tellUnseen raises the alarm about a plan that was confirmed and that nobody had
+// judged.
+func (r *record) tellUnseen(at time.Time, plan int, why string) {
+	s := r.situation(at)
+	r.tell(s, at, s.Policy.Notify.Value, notify.Message{
+		Type: notify.RunConfirmedUnseen, Urgency: notify.Alarm,
+		Title: s.stack() + ": a plan was confirmed that nobody had judged",
+		Text:  sentence(why) + " Look at what it changes, and stop the run in Spacelift if need be.",
+	}, strconv.Itoa(plan))
+}
+
 // tellOverdue says once for each state that the run stays in it.
 func (r *record) tellOverdue(s situation, at time.Time) {
 	r.tell(s, at, s.Policy.Notify.Value, notify.Message{

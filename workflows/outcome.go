@@ -11,8 +11,11 @@ import (
 func outcome(s RunStatus) string {
 	end := entered(s)
 	var text, by string
-	if end.Actor != "" {
+	if end.Actor != "" { // notifications name nobody
 		by = " by " + end.Actor
+		if _, ours := spacelift.MarkOf(spacelift.Transition{Note: end.Note, Username: end.Actor}); ours {
+			by = " by Gantry"
+		}
 	}
 	switch s.State {
 	case spacelift.RunStateFinished:
@@ -29,7 +32,7 @@ func outcome(s RunStatus) string {
 		text = "Spacelift skipped the run"
 	}
 	if end.Note != "" && (s.Failure == nil || s.Failure.Source != "note") {
-		text += ": " + end.Note
+		text += afterColon(spacelift.Unsigned(end.Note))
 	}
 	return text
 }

@@ -120,7 +120,7 @@ func (r *record) journal(at time.Time, kind TimelineKind, actor, format string, 
 	}
 	oldest := 0
 	for i, e := range r.Journal {
-		if e.Kind != KindAction && e.Kind != KindPerson {
+		if e.Kind != KindAction && e.Kind != KindPerson && e.Kind != KindAlarm {
 			oldest = i
 			break
 		}

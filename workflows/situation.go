@@ -21,10 +21,11 @@ type situation struct {
 	rulesFor   *stateKey
 	rulesStale bool
 
-	needsApproval bool      // Spacelift's own approval policies keep it where it is
-	read          bool      // the API told of the present state
-	blockRead     time.Time // when it told of Block
-	crowded       bool      // it did not, and more was told of the run than can be kept
+	needsApproval bool       // Spacelift's own approval policies keep it where it is
+	read          bool       // the API told of the present state
+	told          []RunEvent // by the API, in the run's order
+	blockRead     time.Time  // when it told of Block
+	crowded       bool       // it did not, and more was told of the run than can be kept
 	entered       entrance
 	ask           *asking // about the present state; nil when it asks nothing
 	open          *asking // about an earlier state, and nobody knows yet how it ended
@@ -54,8 +55,9 @@ func (r *record) situation(at time.Time) situation {
 		chainsTold: r.ChainsTold, released: r.Released, followers: r.Followers,
 	}
 	key := s.key()
-	told, read := r.apiTold(key)
-	s.read, s.blockRead = read, told.ReceivedAt
+	now, read := r.apiTold(key)
+	s.read, s.blockRead = read, now.ReceivedAt
+	s.told = slices.DeleteFunc(slices.Clone(r.Events), func(e RunEvent) bool { return e.Source != SourceReconcile })
 	s.crowded = r.Dropped && !s.read
 	s.needsApproval = r.needsApproval(key)
 	if asks(s.State, s.needsApproval) {

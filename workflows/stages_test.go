@@ -193,15 +193,15 @@ func TestStagesOfAStop(t *testing.T) {
 func TestStagesOfAPlan(t *testing.T) {
 	open := map[string]string{
 		"confirmed": "confirmed", "already": "already", "changed": "changed", "refused": "refused", "postponed": "postponed",
-		"discarded": "discarded", "ineffective": impossible,
+		"discarded": "discarded", "ineffective": impossible, "unseen": "unseen",
 	}
 	decided := map[string]string{
 		"confirmed": impossible, "already": impossible, "changed": impossible, "refused": impossible, "postponed": impossible,
-		"discarded": impossible, "ineffective": "ineffective",
+		"discarded": impossible, "ineffective": "ineffective", "unseen": "unseen",
 	}
 	over := map[string]string{
 		"confirmed": impossible, "already": impossible, "changed": impossible, "refused": impossible, "postponed": impossible,
-		"discarded": impossible, "ineffective": impossible,
+		"discarded": impossible, "ineffective": impossible, "unseen": impossible,
 	}
 	machine{
 		states: append([]string{""}, names(PlanResults)...),
@@ -213,7 +213,7 @@ func TestStagesOfAPlan(t *testing.T) {
 		},
 		cells: map[string]map[string]string{
 			"": open, "changed": open, "refused": open, "postponed": open, "ineffective": open,
-			"confirmed": decided, "already": decided, "discarded": over,
+			"confirmed": decided, "already": decided, "discarded": over, "unseen": over,
 		},
 	}.check(t)
 }

@@ -250,6 +250,7 @@ const (
 	KindPerson   TimelineKind = "person"   // what a person decided through Gantry
 	KindClock    TimelineKind = "clock"    // a reminder, an escalation, a deadline or a timeout
 	KindRules    TimelineKind = "rules"    // the policy or the gate is another than before
+	KindAlarm    TimelineKind = "alarm"    // what must not happen, and did
 )
 
 // Plan is what Gantry did about one plan. The state version of UNCONFIRMED
@@ -278,19 +279,23 @@ const (
 	// PlanIneffective is a confirmation that Spacelift accepted and that changed
 	// nothing.
 	PlanIneffective PlanResult = "ineffective"
+
+	// PlanUnseen is a plan that nobody had judged and that a confirmation of
+	// Gantry's took effect on: a replan came in between.
+	PlanUnseen PlanResult = "unseen"
 )
 
 // PlanResults lists them all.
-var PlanResults = []PlanResult{PlanConfirmed, PlanAlready, PlanChanged, PlanRefused, PlanPostponed, PlanDiscarded, PlanIneffective}
+var PlanResults = []PlanResult{PlanConfirmed, PlanAlready, PlanChanged, PlanRefused, PlanPostponed, PlanDiscarded, PlanIneffective, PlanUnseen}
 
 // settle takes what came of looking at the plan. What was confirmed or discarded
 // is no longer refused or postponed; it may only turn out to have had no effect.
 func (p *Plan) settle(at time.Time, result PlanResult, reason string) bool {
 	switch p.Result {
-	case PlanDiscarded:
+	case PlanDiscarded, PlanUnseen:
 		return false
 	case PlanConfirmed, PlanAlready:
-		if result != PlanIneffective {
+		if result != PlanIneffective && result != PlanUnseen {
 			return false
 		}
 	default:

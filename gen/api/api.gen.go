@@ -299,7 +299,7 @@ type ChainEntry struct {
 	// Kind What sort of thing happened: `event` (the run entered a state), `person` (what somebody decided through Gantry),
 	// `decision` (what Gantry wants), `action` (what it did in Spacelift), `clock` (a reminder, an escalation, a deadline
 	// or a timeout), `rules` (the policy or the gate changed), `repair` (what Spacelift's API told that no notification
-	// did), `note` (anything else).
+	// did), `alarm` (what must not happen, and did), `note` (anything else).
 	Kind TimelineKind `json:"kind"`
 
 	// Run The run it is about.
@@ -1368,7 +1368,7 @@ type TimelineEntry struct {
 	// Kind What sort of thing happened: `event` (the run entered a state), `person` (what somebody decided through Gantry),
 	// `decision` (what Gantry wants), `action` (what it did in Spacelift), `clock` (a reminder, an escalation, a deadline
 	// or a timeout), `rules` (the policy or the gate changed), `repair` (what Spacelift's API told that no notification
-	// did), `note` (anything else).
+	// did), `alarm` (what must not happen, and did), `note` (anything else).
 	Kind TimelineKind `json:"kind"`
 
 	// Source Where it came from, such as `webhook` or `gantry`.
@@ -1387,7 +1387,7 @@ type TimelineEntry struct {
 // TimelineKind What sort of thing happened: `event` (the run entered a state), `person` (what somebody decided through Gantry),
 // `decision` (what Gantry wants), `action` (what it did in Spacelift), `clock` (a reminder, an escalation, a deadline
 // or a timeout), `rules` (the policy or the gate changed), `repair` (what Spacelift's API told that no notification
-// did), `note` (anything else).
+// did), `alarm` (what must not happen, and did), `note` (anything else).
 type TimelineKind = string
 
 // Unblock Somebody who can move a run on.

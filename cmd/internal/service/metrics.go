@@ -62,3 +62,13 @@ func checkToAct(r prometheus.Registerer) func(spacelift.Call) {
 		}
 	}
 }
+
+// confirmedUnseen counts confirmations that took effect on plans that nobody had
+// judged. It must stay at 0.
+func confirmedUnseen(r prometheus.Registerer) prometheus.Counter {
+	c := prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "gantry_confirmed_unseen_total", Help: "Confirmations that took effect on a plan that nobody had judged, since a replan came in between.",
+	})
+	r.MustRegister(c)
+	return c
+}

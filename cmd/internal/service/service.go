@@ -110,6 +110,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	if o.Config.Role != config.RoleAPI {
 		acts := &activities.Activities{
 			Accounts: accounts.clients, WebhookSecrets: accounts.secrets, Rules: rules, Notifier: channels, Temporal: temporal,
+			OnConfirmedUnseen: confirmedUnseen(registry).Inc,
 		}
 		parts = append(parts, func(ctx context.Context) error { return work(ctx, temporal, acts, &polling, o) })
 	}
