@@ -28,6 +28,9 @@ type next struct {
 	Note   string
 	Review spacelift.ReviewDecision
 
+	// ForPeople marks what follows from a person's decision.
+	ForPeople bool
+
 	// Journal marks decisions that people want to find in the timeline. Most
 	// waiting is not worth an entry.
 	Journal bool
@@ -185,7 +188,7 @@ func hold(what Wait, who, then, format string, args ...any) next {
 // confirming is confirming the plan.
 func confirming(s situation, format string, args ...any) next {
 	n := next{
-		Do: doConfirm, Phase: PhaseConfirming, Journal: true, Reason: fmt.Sprintf(format, args...),
+		Do: doConfirm, Phase: PhaseConfirming, Journal: true, ForPeople: !s.alone(), Reason: fmt.Sprintf(format, args...),
 		What: WaitAnswer, Who: whoAnswer, Then: "Gantry keeps asking until Spacelift answers or somebody decides there",
 	}
 	if n.Note = confirmNote(s); s.ask != nil && s.ask.Act.Do == doConfirm && s.ask.Act.Note != "" {

@@ -24,9 +24,9 @@ func decidePlan(s situation) next {
 	case !s.Managed:
 		return inSpacelift(reasonUnmanaged)
 	case s.rejected != nil:
-		return s.discard(discarding(s.rejected.By+" rejected the plan"+afterColon(s.rejected.Note), noteOf("Rejected through Gantry by "+s.rejected.By, s.rejected.Note)))
+		return s.discard(discarding(s, s.rejected.By+" rejected the plan"+afterColon(s.rejected.Note), noteOf("Rejected through Gantry by "+s.rejected.By, s.rejected.Note)))
 	case s.ask.Stage == stageExpired:
-		return s.discard(discarding(s.ask.Why, "Discarded by Gantry: "+s.ask.Why+"."))
+		return s.discard(discarding(s, s.ask.Why, "Discarded by Gantry: "+s.ask.Why+"."))
 	case s.ask.Act.is(requestIneffective):
 		return ineffective(s)
 	case s.outdated():
@@ -297,9 +297,9 @@ func readingRules() next {
 	}
 }
 
-func discarding(why, note string) next {
+func discarding(s situation, why, note string) next {
 	return next{
-		Do: doDiscard, Phase: PhaseHolding, Journal: true, Reason: why, Note: note,
+		Do: doDiscard, Phase: PhaseHolding, Journal: true, ForPeople: s.rejected != nil, Reason: why, Note: note,
 		What: WaitAnswer, Who: whoAnswer, Then: "Spacelift ends the run",
 	}
 }
@@ -314,7 +314,7 @@ func reviewing(s situation, verdict spacelift.ReviewDecision, why, note string) 
 		phase = PhaseConfirming
 	}
 	return next{
-		Do: doReview, Phase: phase, Journal: true, Reason: why, Note: fit(note, maxText), Review: verdict,
+		Do: doReview, Phase: phase, Journal: true, ForPeople: s.ask.Stage != stageExpired, Reason: why, Note: fit(note, maxText), Review: verdict,
 		What: WaitAnswer, Who: whoReviewer, Then: then,
 	}
 }

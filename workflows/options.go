@@ -37,6 +37,21 @@ func withQuickCall(ctx workflow.Context) workflow.Context {
 	})
 }
 
+// withQuickAct is withQuickCall for what follows from somebody's decision: an
+// activity of its own, which begins when the decision is in the history.
+func withQuickAct(ctx workflow.Context) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		StartToCloseTimeout:    3 * time.Second,
+		ScheduleToCloseTimeout: 6 * time.Second,
+		WaitForCancellation:    true,
+		RetryPolicy: &temporal.RetryPolicy{
+			InitialInterval:    200 * time.Millisecond,
+			BackoffCoefficient: 2,
+			MaximumAttempts:    3,
+		},
+	})
+}
+
 // withOneTry is for the calls of Reconcile: what fails is for the next tick. A
 // list of many pages may take its time; the SDK keeps the workflow task alive
 // meanwhile.

@@ -119,7 +119,7 @@ func (m *manager) seek(ctx workflow.Context, _ next) error {
 // in is heard, and if it changes the decision, Gantry stops asking. Then the
 // error is a canceled one.
 func (m *manager) call(ctx workflow.Context, n next, activity, in, out any) error {
-	err := workflow.ExecuteLocalActivity(withQuickCall(ctx), activity, in).Get(ctx, out)
+	err := m.quickly(ctx, n, activity, in, out)
 	if err == nil || final(err) || ctx.Err() != nil {
 		return err
 	}
@@ -128,6 +128,28 @@ func (m *manager) call(ctx workflow.Context, n next, activity, in, out any) erro
 	}
 	m.known.note(workflow.Now(ctx).UTC(), KindNote, "Spacelift did not %s at once (%s); Gantry keeps asking", n.Do, because(err))
 	return m.keepAsking(ctx, n, activity, in, out)
+}
+
+// quickly calls with little patience.
+//
+// What nobody decided is done within the workflow task: if that is lost, the mark
+// of the act tells whose it was. What follows from somebody's decision is not: the
+// task that accepted the decision must be in the history before Spacelift changes
+// anything, or the person may be refused what took effect.
+func (m *manager) quickly(ctx workflow.Context, n next, activity, in, out any) error {
+	if !n.ForPeople {
+		return workflow.ExecuteLocalActivity(withQuickCall(ctx), activity, in).Get(ctx, out)
+	}
+	asking, stopAsking := workflow.WithCancel(ctx)
+	defer stopAsking()
+	answer := workflow.ExecuteActivity(withQuickAct(asking), activity, in)
+	if err := workflow.Await(ctx, func() bool { return answer.IsReady() || m.objecting > 0 }); err != nil {
+		return err
+	}
+	if !answer.IsReady() {
+		stopAsking()
+	}
+	return answer.Get(ctx, out)
 }
 
 // keepAsking calls with an activity that is retried for long, and hears events

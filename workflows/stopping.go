@@ -75,7 +75,7 @@ func decideStop(s situation) next {
 	st := s.stopping
 	why, note := st.String(), noteOf("Stopped through Gantry by "+st.By, st.Note)
 	ending := next{
-		Do: doStop, Phase: PhaseHolding, Journal: true, Note: note, Reason: why,
+		Do: doStop, Phase: PhaseHolding, Journal: true, ForPeople: true, Note: note, Reason: why,
 		What: WaitAnswer, Who: whoAnswer, Then: "Gantry records how it ends",
 	}
 	switch {

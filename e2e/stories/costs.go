@@ -21,12 +21,12 @@ var limits = map[string]int{
 	"freezes-declared-and-lifted": 60,
 	"retry-of-a-failed-run":       26,
 
-	"approved-by-two":  84, // and four messages, six events each
-	"rejected":         48,
+	"approved-by-two":  86, // and four messages, six events each
+	"rejected":         54,
 	"revoked":          76,
-	"review-passed-on": 62,
+	"review-passed-on": 74, // two acts that people decided
 	"retried":          52,
-	"stopped":          40,
+	"stopped":          46,
 
 	"chain-begun":    56, // ten notifications, and five events for the chain
 	"chain-of-three": 56,
