@@ -41,10 +41,11 @@ func (a *Activities) RunsInProgress(ctx context.Context, in RunsInProgressInput)
 	}
 	list := RunsInProgress{Complete: found.Complete, Calls: max(1, (len(found.Items)+runsPerPage-1)/runsPerPage)}
 	for _, line := range found.Items {
+		a.dropOwnLock(ctx, in.Account, &line.Brakes)
 		// The list ends up in a history: what nobody looks at stays out of it.
 		list.Runs = append(list.Runs, spacelift.RunLine{
 			Ref: line.Ref, State: line.State, NeedsApproval: line.NeedsApproval, CreatedAt: line.CreatedAt,
-			StackLabels: spacelift.OurLabels(line.StackLabels),
+			StackLabels: spacelift.OurLabels(line.StackLabels), Brakes: line.Brakes,
 		})
 	}
 	return list, nil
@@ -126,6 +127,8 @@ type Known struct {
 	States []KnownState       `json:"states,omitempty"`
 
 	NeedsApproval bool     `json:"needsApproval,omitempty"` // in State
+
+	Block *Block `json:"block,omitempty"` // of the stack, as last read in State
 	Labels        []string `json:"labels,omitempty"`
 }
 

@@ -75,4 +75,5 @@ type RunLine struct {
 	CreatedAt      time.Time `json:"createdAt"`
 	StackName      string    `json:"stackName,omitempty"`
 	StackLabels    []string  `json:"stackLabels,omitempty"`
+	Brakes         Brakes    `json:"brakes,omitzero"` // of the stack; RunsInProgress alone lists them
 }

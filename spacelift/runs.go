@@ -142,7 +142,9 @@ func (c *Client) RunsInProgress(ctx context.Context, pages int, states ...RunSta
 			var lines []RunLine
 			for _, edge := range data.SearchRuns.Edges {
 				stack := edge.Node.Stack
-				lines = append(lines, c.fromRunLine(stack.Id, stack.Name, stack.Labels, edge.Node.Run))
+				line := c.fromRunLine(stack.Id, stack.Name, stack.Labels, edge.Node.Run)
+				line.Brakes = fromStackBrakes(stack.StackBrakes)
+				lines = append(lines, line)
 			}
 			return lines, data.SearchRuns.PageInfo, nil
 		})

@@ -280,7 +280,7 @@ func (t *tick) look(ctx workflow.Context, c candidate) (r repair, unknown bool, 
 		return r, false, err
 	}
 	k := knowledge{
-		exists: told.Exists, ended: told.Phase == string(PhaseDone), state: told.State, needsApproval: told.NeedsApproval, labels: told.Labels,
+		exists: told.Exists, ended: told.Phase == string(PhaseDone), state: told.State, needsApproval: told.NeedsApproval, labels: told.Labels, block: blockReason(told.Block),
 	}
 	for _, s := range told.States {
 		k.states = append(k.states, stateKey{s.StateVersion, s.State})

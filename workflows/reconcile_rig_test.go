@@ -138,7 +138,7 @@ func (r *accountRig) follows(ref spacelift.RunRef, but ...spacelift.RunState) {
 			s = heard(s, h.State, h.StateVersion)
 		}
 	}
-	s.Labels, s.NeedsApproval = spacelift.OurLabels(now.StackLabels), now.NeedsApproval
+	s.Labels, s.NeedsApproval, s.Block = spacelift.OurLabels(now.StackLabels), now.NeedsApproval, now.Brakes.ConfirmBlock(now.Ref.Run)
 	r.known[workflows.ManageRunID(ref)] = s
 }
 
@@ -210,7 +210,7 @@ func (r *accountRig) adopt(ctx workflow.Context, in workflows.ManageRunInput) (w
 	s := workflows.RunStatus{Run: in.Run}
 	for _, e := range in.Events {
 		s = heard(s, e.State, e.StateVersion)
-		s.Labels, s.NeedsApproval = e.Labels, e.NeedsApproval
+		s.Labels, s.NeedsApproval, s.Block = e.Labels, e.NeedsApproval, e.Block
 	}
 	r.known[workflows.ManageRunID(in.Run)] = s
 	return s, nil
@@ -226,7 +226,7 @@ func (r *accountRig) signal(_, id, _, name string, arg any) error {
 	}
 	for _, e := range batch.Events {
 		s = heard(s, e.State, e.StateVersion)
-		s.Labels, s.NeedsApproval = e.Labels, e.NeedsApproval
+		s.Labels, s.NeedsApproval, s.Block = e.Labels, e.NeedsApproval, e.Block
 	}
 	if batch.GiveUp != "" {
 		s.Phase = workflows.PhaseDone

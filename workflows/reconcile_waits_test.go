@@ -90,3 +90,30 @@ func TestReconcileTellsOfMendedLabelsUntilThatIsKnown(t *testing.T) {
 	r.ticks(did{done, 0, 1, 0, 3})
 	r.ticks(did{done, 0, 0, 0, 2})
 }
+
+// No notification tells that somebody locked the stack of a run that waits, or
+// unlocked it. The list shows both.
+func TestReconcileTellsOfLocks(t *testing.T) {
+	r := newAccountRig(t, networkProd)
+	ref := r.push("network-prod")
+	r.follows(ref)
+	r.waits(ref, workflows.PhaseHolding)
+	r.ticks(did{done, 0, 0, 0, 2})
+	r.must(r.sim.Lock("jane", "network-prod", "hands off"))
+	r.ticks(did{done, 0, 1, 0, 3})
+	told := r.told[workflows.ManageRunID(ref)]
+	if len(told) != 1 || len(told[0].Events) != 1 || told[0].Events[0].Block == nil || told[0].Events[0].Block.By != "jane" {
+		t.Fatalf("told %+v, want that jane locked the stack", told)
+	}
+	r.ticks(did{done, 0, 0, 0, 2}) // it is asked once more whether it took that
+	asked := r.asked
+	r.ticks(did{done, 0, 0, 0, 2})
+	if r.asked != asked {
+		t.Error("with nothing new the execution was asked")
+	}
+	r.must(r.sim.Unlock("jane", "network-prod"))
+	r.ticks(did{done, 0, 1, 0, 3})
+	if told := r.told[workflows.ManageRunID(ref)]; len(told) != 2 || told[1].Events[0].Block != nil {
+		t.Errorf("told %+v, want that nothing blocks the stack", told)
+	}
+}

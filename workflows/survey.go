@@ -47,6 +47,7 @@ type candidate struct {
 	Whole  bool               // compare the whole history, whatever the state
 
 	NeedsApproval bool     // as listed
+	Block         string   // the same: why Gantry does not confirm
 	Labels        []string // as listed
 }
 
@@ -79,6 +80,7 @@ func (s survey) candidates(c carried, limit int) (now []candidate, waiting []run
 		default:
 			all = append(all, candidate{
 				Run: line.Ref, Listed: true, State: line.State, Whole: whole, NeedsApproval: line.NeedsApproval, Labels: line.StackLabels,
+				Block: blockReason(line.Brakes.ConfirmBlock(line.Ref.Run)),
 			})
 		}
 	}
@@ -118,7 +120,7 @@ func (o openRun) waits(line spacelift.RunLine) bool {
 
 // sightingOf is what the list shows of a run besides its state.
 func sightingOf(line spacelift.RunLine) sighting {
-	sum := sha256.Sum256([]byte(fmt.Sprintf("%t %q", line.NeedsApproval, line.StackLabels)))
+	sum := sha256.Sum256([]byte(fmt.Sprintf("%t %q %q", line.NeedsApproval, line.StackLabels, blockReason(line.Brakes.ConfirmBlock(line.Ref.Run)))))
 	return sighting{Run: keyOf(line.Ref), Shown: hex.EncodeToString(sum[:8])}
 }
 
@@ -168,12 +170,16 @@ type knowledge struct {
 	states        []stateKey
 	needsApproval bool
 	labels        []string
+	block         string
 }
 
 // otherThan reports whether the run is known in its state, but not with the
 // particulars that Spacelift shows.
-func (k knowledge) otherThan(state spacelift.RunState, needsApproval bool, labels []string) bool {
-	return k.state == state && (k.needsApproval != needsApproval || !slices.Equal(k.labels, trimLabels(labels)))
+//
+// A block counts in states that ask for a decision: nothing else waits for it.
+func (k knowledge) otherThan(state spacelift.RunState, needsApproval bool, labels []string, block string) bool {
+	return k.state == state && (k.needsApproval != needsApproval || !slices.Equal(k.labels, trimLabels(labels)) ||
+		asks(state, needsApproval) && k.block != block)
 }
 
 // worthReading reports whether a run must be read, given what its execution
@@ -185,7 +191,7 @@ func worthReading(c candidate, k knowledge) bool {
 	case !k.exists || !c.Listed || c.Whole:
 		return true
 	}
-	return k.state != c.State || k.otherThan(c.State, c.NeedsApproval, c.Labels)
+	return k.state != c.State || k.otherThan(c.State, c.NeedsApproval, c.Labels, c.Block)
 }
 
 // repair is what to do for one run.
@@ -238,7 +244,7 @@ func mend(k knowledge, run spacelift.Run, at time.Time, interval time.Duration, 
 	settled := false
 	for _, e := range events {
 		if slices.Contains(k.states, stateKey{e.StateVersion, e.State}) {
-			if newest := e.StateVersion == run.StateVersion && e.State == run.State; newest && !r.Ends && k.otherThan(run.State, run.NeedsApproval, run.StackLabels) {
+			if newest := e.StateVersion == run.StateVersion && e.State == run.State; newest && !r.Ends && k.otherThan(run.State, run.NeedsApproval, run.StackLabels, blockReason(run.Brakes.ConfirmBlock(run.Ref.Run))) {
 				r.Events, settled = append(r.Events, e), true
 			}
 			continue

@@ -1356,9 +1356,10 @@ func (v *SearchRunsSearchRunsSearchRunsOutputEdgesSearchRunsEdgeNodeSearchRunsNo
 // SearchRunsSearchRunsSearchRunsOutputEdgesSearchRunsEdgeNodeSearchRunsNodeStack includes the requested fields of the GraphQL type Stack.
 type SearchRunsSearchRunsSearchRunsOutputEdgesSearchRunsEdgeNodeSearchRunsNodeStack struct {
 	// The slug.
-	Id     string   `json:"id"`
-	Name   string   `json:"name"`
-	Labels []string `json:"labels"`
+	Id          string   `json:"id"`
+	Name        string   `json:"name"`
+	Labels      []string `json:"labels"`
+	StackBrakes `json:"-"`
 }
 
 // GetId returns SearchRunsSearchRunsSearchRunsOutputEdgesSearchRunsEdgeNodeSearchRunsNodeStack.Id, and is useful for accessing the field via an interface.
@@ -1374,6 +1375,104 @@ func (v *SearchRunsSearchRunsSearchRunsOutputEdgesSearchRunsEdgeNodeSearchRunsNo
 // GetLabels returns SearchRunsSearchRunsSearchRunsOutputEdgesSearchRunsEdgeNodeSearchRunsNodeStack.Labels, and is useful for accessing the field via an interface.
 func (v *SearchRunsSearchRunsSearchRunsOutputEdgesSearchRunsEdgeNodeSearchRunsNodeStack) GetLabels() []string {
 	return v.Labels
+}
+
+// GetIsDisabled returns SearchRunsSearchRunsSearchRunsOutputEdgesSearchRunsEdgeNodeSearchRunsNodeStack.IsDisabled, and is useful for accessing the field via an interface.
+func (v *SearchRunsSearchRunsSearchRunsOutputEdgesSearchRunsEdgeNodeSearchRunsNodeStack) GetIsDisabled() bool {
+	return v.StackBrakes.IsDisabled
+}
+
+// GetDeleting returns SearchRunsSearchRunsSearchRunsOutputEdgesSearchRunsEdgeNodeSearchRunsNodeStack.Deleting, and is useful for accessing the field via an interface.
+func (v *SearchRunsSearchRunsSearchRunsOutputEdgesSearchRunsEdgeNodeSearchRunsNodeStack) GetDeleting() bool {
+	return v.StackBrakes.Deleting
+}
+
+// GetLockedBy returns SearchRunsSearchRunsSearchRunsOutputEdgesSearchRunsEdgeNodeSearchRunsNodeStack.LockedBy, and is useful for accessing the field via an interface.
+func (v *SearchRunsSearchRunsSearchRunsOutputEdgesSearchRunsEdgeNodeSearchRunsNodeStack) GetLockedBy() *string {
+	return v.StackBrakes.LockedBy
+}
+
+// GetLockedAt returns SearchRunsSearchRunsSearchRunsOutputEdgesSearchRunsEdgeNodeSearchRunsNodeStack.LockedAt, and is useful for accessing the field via an interface.
+func (v *SearchRunsSearchRunsSearchRunsOutputEdgesSearchRunsEdgeNodeSearchRunsNodeStack) GetLockedAt() *int {
+	return v.StackBrakes.LockedAt
+}
+
+// GetLockNote returns SearchRunsSearchRunsSearchRunsOutputEdgesSearchRunsEdgeNodeSearchRunsNodeStack.LockNote, and is useful for accessing the field via an interface.
+func (v *SearchRunsSearchRunsSearchRunsOutputEdgesSearchRunsEdgeNodeSearchRunsNodeStack) GetLockNote() *string {
+	return v.StackBrakes.LockNote
+}
+
+// GetBlocker returns SearchRunsSearchRunsSearchRunsOutputEdgesSearchRunsEdgeNodeSearchRunsNodeStack.Blocker, and is useful for accessing the field via an interface.
+func (v *SearchRunsSearchRunsSearchRunsOutputEdgesSearchRunsEdgeNodeSearchRunsNodeStack) GetBlocker() *StackBrakesBlockerRun {
+	return v.StackBrakes.Blocker
+}
+
+func (v *SearchRunsSearchRunsSearchRunsOutputEdgesSearchRunsEdgeNodeSearchRunsNodeStack) UnmarshalJSON(b []byte) error {
+
+	if string(b) == "null" {
+		return nil
+	}
+
+	var firstPass struct {
+		*SearchRunsSearchRunsSearchRunsOutputEdgesSearchRunsEdgeNodeSearchRunsNodeStack
+		graphql.NoUnmarshalJSON
+	}
+	firstPass.SearchRunsSearchRunsSearchRunsOutputEdgesSearchRunsEdgeNodeSearchRunsNodeStack = v
+
+	err := json.Unmarshal(b, &firstPass)
+	if err != nil {
+		return err
+	}
+
+	err = json.Unmarshal(
+		b, &v.StackBrakes)
+	if err != nil {
+		return err
+	}
+	return nil
+}
+
+type __premarshalSearchRunsSearchRunsSearchRunsOutputEdgesSearchRunsEdgeNodeSearchRunsNodeStack struct {
+	Id string `json:"id"`
+
+	Name string `json:"name"`
+
+	Labels []string `json:"labels"`
+
+	IsDisabled bool `json:"isDisabled"`
+
+	Deleting bool `json:"deleting"`
+
+	LockedBy *string `json:"lockedBy"`
+
+	LockedAt *int `json:"lockedAt"`
+
+	LockNote *string `json:"lockNote"`
+
+	Blocker *StackBrakesBlockerRun `json:"blocker"`
+}
+
+func (v *SearchRunsSearchRunsSearchRunsOutputEdgesSearchRunsEdgeNodeSearchRunsNodeStack) MarshalJSON() ([]byte, error) {
+	premarshaled, err := v.__premarshalJSON()
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(premarshaled)
+}
+
+func (v *SearchRunsSearchRunsSearchRunsOutputEdgesSearchRunsEdgeNodeSearchRunsNodeStack) __premarshalJSON() (*__premarshalSearchRunsSearchRunsSearchRunsOutputEdgesSearchRunsEdgeNodeSearchRunsNodeStack, error) {
+	var retval __premarshalSearchRunsSearchRunsSearchRunsOutputEdgesSearchRunsEdgeNodeSearchRunsNodeStack
+
+	retval.Id = v.Id
+	retval.Name = v.Name
+	retval.Labels = v.Labels
+	retval.IsDisabled = v.StackBrakes.IsDisabled
+	retval.Deleting = v.StackBrakes.Deleting
+	retval.LockedBy = v.StackBrakes.LockedBy
+	retval.LockedAt = v.StackBrakes.LockedAt
+	retval.LockNote = v.StackBrakes.LockNote
+	retval.Blocker = v.StackBrakes.Blocker
+	return &retval, nil
 }
 
 // SearchStacksResponse is returned by SearchStacks on success.
@@ -3405,6 +3504,7 @@ query SearchRuns ($input: SearchInput!) {
 					id
 					name
 					labels
+					... StackBrakes
 				}
 			}
 		}
@@ -3426,6 +3526,16 @@ fragment RunLine on Run {
 	needsApproval
 	commit {
 		hash
+	}
+}
+fragment StackBrakes on Stack {
+	isDisabled
+	deleting
+	lockedBy
+	lockedAt
+	lockNote
+	blocker {
+		id
 	}
 }
 `
