@@ -19,18 +19,24 @@ func TestAnyDeliveryConfirmsAWaitingPlanOnce(t *testing.T) {
 		labels    []string
 		decided   spacelift.RunState // by a person, before the notifications arrive; empty: not yet
 		confirmed int
+		world     func(*rig)
 	}{
-		{"it waits", auto, "", 1},
-		{"it waits for a person", manual, "", 0},
-		{"it is held", append([]string{"gantry:approvals=2"}, auto...), "", 0},
-		{"somebody confirmed it", auto, confirmed, 0},
-		{"somebody discarded it", auto, discarded, 0},
-		{"somebody wants another", auto, replan, 0},
+		{"it waits", auto, "", 1, nil},
+		{"it waits for a person", manual, "", 0, nil},
+		{"it is held", append([]string{"gantry:approvals=2"}, auto...), "", 0, nil},
+		{"somebody confirmed it", auto, confirmed, 0, nil},
+		{"somebody discarded it", auto, discarded, 0, nil},
+		{"somebody wants another", auto, replan, 0, nil},
+		{"somebody locked the stack", auto, "", 0, func(r *rig) { r.locks("jane") }},
+		{"Spacelift accepts confirmations and does nothing", auto, "", 0, func(r *rig) { r.deafToConfirms = true }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			rapid.Check(t, func(rt *rapid.T) {
 				r := newRig(t, tc.labels)
 				r.goes(queued, ready, preparing, initializing, planning, unconfirmed)
+				if tc.world != nil {
+					tc.world(r)
+				}
 				told := []workflows.RunEvent{r.notification(5)}
 				for version := range 5 {
 					if rapid.Bool().Draw(rt, "arrives") {
@@ -58,7 +64,11 @@ func TestAnyDeliveryConfirmsAWaitingPlanOnce(t *testing.T) {
 
 				s := r.manage()
 
-				if len(r.confirmed) != tc.confirmed || r.asked != tc.confirmed {
+				most := tc.confirmed // requests
+				if r.deafToConfirms {
+					most = 2 // the first had no effect
+				}
+				if len(r.confirmed) != tc.confirmed || r.asked < tc.confirmed || r.asked > most {
 					rt.Errorf("confirmed %d times with %d requests, want %d", len(r.confirmed), r.asked, tc.confirmed)
 				}
 				if s.State != r.truth.State || !slices.IsSortedFunc(s.States, byVersion) {
@@ -70,3 +80,53 @@ func TestAnyDeliveryConfirmsAWaitingPlanOnce(t *testing.T) {
 }
 
 func byVersion(a, b workflows.StateEntry) int { return a.StateVersion - b.StateVersion }
+
+// However the notifications of a stopped run arrive, whenever somebody stops it
+// and whatever the worker makes of that, Gantry confirms none of its plans.
+func TestAStoppedRunIsNeverConfirmed(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		r := newRig(t, auto)
+		r.deafToStops, r.deafToDiscards = rapid.Bool().Draw(rt, "ignores a stop"), rapid.Bool().Draw(rt, "ignores a discard")
+		states := []spacelift.RunState{queued, ready, preparing, initializing, planning}
+		stopped := rapid.SampledFrom([]int{0, 1, 3, 4}).Draw(rt, "stopped in")
+		for i, s := range states {
+			arrives := i <= stopped || rapid.Bool().Draw(rt, "arrives")
+			r.at(time.Duration(i)*time.Minute, func() {
+				if !r.truth.State.Terminal() {
+					r.goes(s)
+				}
+				if arrives {
+					r.told()
+				}
+			})
+		}
+		var got *answer
+		r.at(time.Duration(stopped)*time.Minute+30*time.Second, func() {
+			got = r.update(workflows.StopUpdate, workflows.StopRequest{By: ann})
+		})
+		r.at(time.Hour, func() {
+			if !r.truth.State.Terminal() {
+				r.moves(unconfirmed)
+			} else {
+				r.told()
+			}
+		})
+		r.at(3*time.Hour, func() {
+			if !r.truth.State.Terminal() {
+				r.person("jane", discarded, "")
+			}
+			r.told()
+		})
+
+		s := r.manage()
+
+		switch {
+		case got.refused != "":
+			rt.Errorf("the stop was refused: %s", got.says)
+		case r.asked > 0:
+			rt.Errorf("asked %d times to confirm", r.asked)
+		case s.Stop == nil || s.Stop.By != "ann":
+			rt.Errorf("nobody wants it stopped: %+v", s.Stop)
+		}
+	})
+}
