@@ -32,6 +32,10 @@ type Rules struct {
 	Gate policy.Gate  `json:"gate,omitzero"`
 	Dues []policy.Due `json:"dues,omitempty"`
 
+	// Approvers are who may approve the plan that was asked about; nil when that is
+	// not known.
+	Approvers *policy.Approvers `json:"approvers,omitempty"`
+
 	// Followers are the stacks that follow the run's; nil when that is not known,
 	// or nobody asked.
 	Followers *Followers `json:"followers,omitempty"`
@@ -74,6 +78,7 @@ func (a *Activities) timed(ctx context.Context, run spacelift.RunRef, planSince 
 	rules.Gate = a.Rules.Gate(rules.Policy, string(run.Stack), freezes, a.now())
 	if !planSince.IsZero() {
 		rules.Dues = a.Rules.Dues(rules.Policy, planSince)
+		rules.Approvers = a.Rules.Approvers(rules.Policy.Approvers.Value)
 	}
 	return rules, nil
 }

@@ -22,6 +22,10 @@ type Config struct {
 	DependsOnLabels bool
 
 	ReadLogs bool // whether logs may be read where no profile says
+
+	// Approvers are all whose tokens may approve, by name; none where this process
+	// is not configured with tokens.
+	Approvers []Approver
 }
 
 // Profile is a set of policy values that a label names. Nil is not said: the
@@ -64,6 +68,7 @@ type Rules struct {
 	channels  []string
 	dependsOn bool
 	readLogs  bool
+	approvers []Approver
 }
 
 // Bounds of values, in labels and profiles alike.
@@ -102,7 +107,7 @@ var validName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 // Compile checks a configuration. Its error joins one for each problem, which
 // begins with where it is, such as "profiles[0] production: approvals".
 func Compile(c Config) (*Rules, error) {
-	r := &Rules{profiles: map[string]Profile{}, windows: map[string]*window{}, dependsOn: c.DependsOnLabels, readLogs: c.ReadLogs}
+	r := &Rules{profiles: map[string]Profile{}, windows: map[string]*window{}, dependsOn: c.DependsOnLabels, readLogs: c.ReadLogs, approvers: c.Approvers}
 	var problems []error
 	for i, w := range c.Windows {
 		at := fmt.Sprintf("windows[%d] %s", i, w.Name)

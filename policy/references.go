@@ -30,12 +30,6 @@ type Known struct {
 	Approvers []Approver
 }
 
-// Approver is a person who may approve.
-type Approver struct {
-	Name   string
-	Groups []string
-}
-
 // References returns what a policy refers to that the account or the
 // configuration lacks, so that nothing comes of it: stacks that it follows, and
 // people who approve. Unlike Problems they keep Gantry from confirming nothing.

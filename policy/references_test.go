@@ -15,7 +15,9 @@ func TestReferencesThatLeadNowhere(t *testing.T) {
 		"network-prod": policy.PresenceManaged, "app": policy.PresenceManaged, "legacy": policy.PresenceUnmanaged,
 		"netwrok-prod": policy.PresenceMissing, "does-not-exist": policy.PresenceMissing,
 	}
-	people := []policy.Approver{{"ann", []string{"platform"}}, {"Ann", []string{"platform"}}, {"bob", []string{"platform", "dba"}}, {"cy", nil}}
+	people := []policy.Approver{
+		{Name: "ann", Groups: []string{"platform"}}, {Name: "Ann", Groups: []string{"platform"}}, {Name: "bob", Groups: []string{"platform", "dba"}}, {Name: "cy"},
+	}
 	const missing = `, or Gantry's API key may not see it: this stack is never triggered after it`
 	for _, tt := range []struct {
 		name   string

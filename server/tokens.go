@@ -95,14 +95,23 @@ func personOf(t Token, people []Person) workflows.Person {
 	return workflows.Person{Name: t.Name, Groups: t.Groups}
 }
 
-// Approvers returns who may approve, with the groups of their tokens.
+// Approvers lists everybody whose tokens may approve, by name. Several tokens of
+// one person are one approver.
 func Approvers(tokens []Token, people []Person) []policy.Approver {
 	all := []policy.Approver{}
 	for _, t := range tokens {
-		if t.Role.Includes(RoleApprover) {
-			all = append(all, policy.Approver{Name: personOf(t, people).Name, Groups: t.Groups})
+		if !t.Role.Includes(RoleApprover) {
+			continue
 		}
+		p := personOf(t, people)
+		i := slices.IndexFunc(all, func(a policy.Approver) bool { return strings.EqualFold(a.Name, p.Name) })
+		if i < 0 {
+			all = append(all, policy.Approver{Name: p.Name, Aliases: p.Aliases})
+			i = len(all) - 1
+		}
+		all[i].Groups = append(all[i].Groups, p.Groups...)
 	}
+	slices.SortFunc(all, func(a, b policy.Approver) int { return strings.Compare(a.Name, b.Name) })
 	return all
 }
 

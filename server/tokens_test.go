@@ -7,7 +7,9 @@ import (
 	"testing"
 
 	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/google/go-cmp/cmp"
 
+	"github.com/gantryhq/gantry/policy"
 	"github.com/gantryhq/gantry/server"
 )
 
@@ -82,4 +84,16 @@ func TestWithoutTokensTheAPIIsClosed(t *testing.T) {
 func TestTwoTokensAreNone(t *testing.T) {
 	w := newRig(t).send(http.MethodGet, "/v1/runs", "", "Authorization", "Bearer "+viewerToken, "Authorization", "Bearer "+operatorToken)
 	wantProblem(t, w, http.StatusUnauthorized, "unauthenticated")
+}
+
+// Who may approve is known by the tokens: one person is one approver.
+func TestApprovers(t *testing.T) {
+	got := server.Approvers([]server.Token{
+		{Name: "jane", Role: server.RoleApprover, Groups: []string{"platform"}}, {Name: "jane-laptop", Role: server.RoleAdmin, Groups: []string{"leads"}},
+		{Name: "dashboards", Role: server.RoleViewer}, {Name: "ann", Role: server.RoleOperator},
+	}, []server.Person{{Name: "jane", Aliases: []string{"jane-laptop", "jane-gh"}}})
+	want := []policy.Approver{{Name: "ann"}, {Name: "jane", Aliases: []string{"jane-laptop", "jane-gh"}, Groups: []string{"platform", "leads"}}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
 }

@@ -28,6 +28,7 @@ type asking struct {
 	Review request `json:"review,omitzero"`
 	Act    request `json:"act,omitzero"`
 
+	TooFew   bool   `json:"tooFew,omitempty"`   // fewer people may approve than must, as far as is known
 	Sought   bool   `json:"sought,omitempty"`   // the run was read for who decided elsewhere, or that was tried
 	Resolved string `json:"resolved,omitempty"` // how it ended, once the run has gone on
 }
@@ -319,6 +320,10 @@ func (r *record) recount(at time.Time) {
 			}
 		}
 		*was = d.Discounted
+	}
+	if tooFew := s.tooFewMay() != ""; tooFew != ask.TooFew {
+		ask.TooFew = tooFew
+		ask.askAgain()
 	}
 	switch {
 	case s.enough():

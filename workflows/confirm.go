@@ -187,5 +187,5 @@ func followersOf(f *activities.Followers) *followers {
 
 // termsOf are what an activity read, as the record keeps them.
 func termsOf(r activities.Rules) terms {
-	return terms{Labels: r.Labels, Policy: r.Policy, Gate: r.Gate, Dues: r.Dues}
+	return terms{Labels: r.Labels, Policy: r.Policy, Gate: r.Gate, Dues: r.Dues, Approvers: r.Approvers}
 }

@@ -195,6 +195,9 @@ func (s situation) whyPeople() string {
 	progress := strings.Join(append([]string{
 		fmt.Sprintf("; %d of %s: %s", len(s.approved), approvalsOf(s.needed()), given),
 	}, s.discounted...), "; ")
+	if why := s.tooFewMay(); why != "" {
+		progress += "; " + why
+	}
 	if s.State != spacelift.RunStateUnconfirmed {
 		return progress
 	}
@@ -222,8 +225,11 @@ func (s situation) whyPeople() string {
 	return why + progress
 }
 
-// whoApproves says who may.
+// whoApproves says who may, or what else is possible where that is too few.
 func (s situation) whoApproves() string {
+	if s.tooFewMay() != "" {
+		return whoMore
+	}
 	who := "anyone whose token may approve"
 	if group := s.Policy.Approvers.Value; group != "" {
 		who = "anyone in the group " + group
@@ -252,6 +258,9 @@ func (s situation) excludedPeople() []string {
 	}
 	return people
 }
+
+// whoMore can help a run that too few people may approve.
+const whoMore = "an operator, who gives somebody else a token of the group or sets selfApproval in the profile; or anyone who may confirm or discard the run in Spacelift"
 
 // thenApproved says what follows when enough people approved.
 func (s situation) thenApproved() string {

@@ -41,9 +41,16 @@ func unblock(s situation, n next) []Unblock {
 		}
 		return append(all, inSpacelift)
 	case WaitPerson:
-		if s.Approvals != nil {
+		switch {
+		case s.Approvals != nil && s.tooFewMay() != "":
+			all = append(all,
+				Unblock{Who: "an operator", How: "give somebody else a token: " + s.tokenCommand()},
+				Unblock{Who: "an operator", How: "set selfApproval: true in the stack's profile"})
+		case s.Approvals != nil && n.Do == doHold: // Spacelift does not do what they approved
+			all = append(all, Unblock{Who: s.whoApproves(), How: "reject it through Gantry"})
+		case s.Approvals != nil:
 			all = append(all, Unblock{Who: s.whoApproves(), How: "approve it through Gantry (" + approvalsOf(s.Approvals.Needed-s.Approvals.Given) + " to go), or reject it"})
-		} else if n.Do == doHold {
+		case n.Do == doHold:
 			all = append(all, Unblock{Who: "whoever operates Gantry", How: "see why: " + n.Reason})
 		}
 	case WaitGate:
@@ -67,6 +74,15 @@ func unblock(s situation, n next) []Unblock {
 		return all
 	}
 	return append(all, inSpacelift)
+}
+
+// tokenCommand makes a token of somebody who may approve the run.
+func (s situation) tokenCommand() string {
+	command := "gantry token create NAME --role approver"
+	if group := s.Policy.Approvers.Value; group != "" {
+		command += " --group " + group
+	}
+	return command
 }
 
 // retryable reports whether a person may ask Gantry to try the failed run again.

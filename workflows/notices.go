@@ -114,10 +114,14 @@ func (r *record) announce(at time.Time, n next) {
 	s := r.situation(at)
 	ask := r.asking(s.key())
 	ask.ask()
+	needs, who, urgency := approvalsOf(s.needed()), n.Who+" may decide", notify.Action
+	if s.tooFewMay() != "" {
+		needs, who, urgency = needs+" that too few people can give", n.Who+", can help", notify.Alarm
+	}
 	r.tell(s, at, s.Policy.Notify.Value, notify.Message{
-		Type: notify.RunDecisionNeeded, Urgency: notify.Action,
-		Title: fmt.Sprintf("%s: a %s waits for %s", s.stack(), ask.Key.what(), approvalsOf(s.needed())),
-		Text:  sentence(n.Reason) + " " + sentence(n.Who+" may decide"),
+		Type: notify.RunDecisionNeeded, Urgency: urgency,
+		Title: fmt.Sprintf("%s: a %s waits for %s", s.stack(), ask.Key.what(), needs),
+		Text:  sentence(n.Reason) + " " + sentence(who),
 		Facts: due(s.dues()),
 	}, ask.Key.String(), strconv.Itoa(ask.Asked))
 }

@@ -79,6 +79,8 @@ type terms struct {
 	Policy policy.Policy `json:"policy"`
 	Gate   policy.Gate   `json:"gate,omitzero"`
 	Dues   []policy.Due  `json:"dues,omitempty"`
+
+	Approvers *policy.Approvers `json:"approvers,omitempty"` // nil: not known
 }
 
 // entrance is when the run came into the state it is in, by the clock of the

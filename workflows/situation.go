@@ -124,6 +124,43 @@ func (s situation) approvals() *Approvals {
 	return a
 }
 
+// tooFewMay says why people can't give as many approvals as are needed, as far as
+// it is known who may; empty if they can.
+func (s situation) tooFewMay() string {
+	if !s.peopleDecide() || !s.read || !s.rulesHere() {
+		return ""
+	}
+	self, group := s.Policy.SelfApproval.Value, "with a token that may approve"
+	if name := s.Policy.Approvers.Value; name != "" {
+		group = "in the group " + name
+	}
+	if !self && len(s.excluded) == 0 {
+		return "nobody can approve it: Spacelift tells neither who triggered the run nor who wrote its commit, and nobody approves their own"
+	}
+	known := s.rules.Approvers
+	if known == nil {
+		return ""
+	}
+	var may []string
+	for _, p := range known.People {
+		if who := (Person{Name: p.Name, Aliases: p.Aliases}); self || !slices.ContainsFunc(s.excluded, who.called) {
+			may = append(may, p.Name)
+		}
+	}
+	const own = "triggered the run or wrote its commit"
+	switch {
+	case len(may) >= s.needed():
+		return ""
+	case len(known.People) == 0:
+		return "nobody can approve it: there is nobody " + group
+	case len(may) == 0:
+		return fmt.Sprintf("nobody can approve it: everyone %s %s", group, own)
+	case len(may) == len(known.People):
+		return fmt.Sprintf("only %s can approve it, and %s are needed", enumerate(may), approvalsOf(s.needed()))
+	}
+	return fmt.Sprintf("only %s can approve it, and %s are needed: everyone else %s %s", enumerate(may), approvalsOf(s.needed()), group, own)
+}
+
 // enough reports whether as many people approved as must.
 func (s situation) enough() bool { return len(s.approved) >= s.needed() }
 

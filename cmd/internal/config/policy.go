@@ -120,7 +120,7 @@ type Deadlines struct {
 // Rules compiles profiles, windows and what they refer to. Each of its problems
 // begins with the setting it is about.
 func (c Config) Rules() (*policy.Rules, error) {
-	all := policy.Config{DependsOnLabels: c.Labels.DependsOn, ReadLogs: c.Logs.Read}
+	all := policy.Config{DependsOnLabels: c.Labels.DependsOn, ReadLogs: c.Logs.Read, Approvers: server.Approvers(c.TokensAndPeople())}
 	for _, channel := range c.Channels {
 		all.Channels = append(all.Channels, channel.Name)
 	}

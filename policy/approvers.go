@@ -1,0 +1,38 @@
+package policy
+
+import "slices"
+
+// Approver is a person, or a machine, whose token may approve.
+type Approver struct {
+	Name    string   `json:"name"`
+	Aliases []string `json:"aliases,omitempty"` // other names and logins of the same person
+	Groups  []string `json:"groups,omitempty"`
+}
+
+// Approvers are those who may approve for one policy, sorted by name.
+type Approvers struct {
+	People []Approver `json:"people,omitempty"` // without their groups
+}
+
+// maxApprovers bounds how many are listed: with more, nobody needs to know that
+// all of them are excluded.
+const maxApprovers = 30
+
+// Approvers returns who may approve for a group by what the configuration says;
+// an empty group is anyone. It returns nil where that is not known: the
+// configuration names no tokens, which other processes may do, or too many.
+func (r *Rules) Approvers(group string) *Approvers {
+	if r == nil || len(r.approvers) == 0 {
+		return nil
+	}
+	found := &Approvers{}
+	for _, a := range r.approvers {
+		if group == "" || slices.Contains(a.Groups, group) {
+			found.People = append(found.People, Approver{Name: a.Name, Aliases: a.Aliases})
+		}
+	}
+	if len(found.People) > maxApprovers {
+		return nil
+	}
+	return found
+}

@@ -1,0 +1,75 @@
+package workflows_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gantryhq/gantry/policy"
+	"github.com/gantryhq/gantry/workflows"
+)
+
+// If too few people may approve a plan, Gantry says so immediately and names the
+// ways out.
+func TestTooFewPeopleMayApprove(t *testing.T) {
+	person := func(name string, aliases ...string) policy.Approver {
+		return policy.Approver{Name: name, Aliases: aliases, Groups: []string{"platform"}}
+	}
+	for _, tc := range []struct {
+		name      string
+		labels    []string
+		approvers []policy.Approver
+		says      string // empty: nothing
+	}{
+		{"the author is the only one", nil, []policy.Approver{person("jane", "Jane Doe")}, "nobody can approve it: everyone in the group platform triggered the run or wrote its commit"},
+		{"the group is empty", nil, []policy.Approver{{Name: "ann", Groups: []string{"leads"}}}, "nobody can approve it: there is nobody in the group platform"},
+		{"one is left, and two must", []string{"gantry:approvals=2"}, []policy.Approver{person("ann"), person("jane", "Jane Doe")}, "only ann can approve it, and 2 approvals are needed: everyone else in the group platform triggered"},
+		{"there are not as many", []string{"gantry:approvals=2"}, []policy.Approver{person("ann")}, "only ann can approve it, and 2 approvals are needed"},
+		{"somebody is left", nil, []policy.Approver{person("ann"), person("jane", "Jane Doe")}, ""},
+		{"nobody knows who may", nil, nil, ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := newRig(t, append([]string{"gantry:approvers=platform"}, append(tc.labels, asked...)...))
+			r.acts.Rules = compiled(policy.Config{Channels: []string{"deploys"}, Approvers: tc.approvers})
+			r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+			r.at(time.Minute, func() {
+				s, e := r.status(), r.explains()
+				if says := s.WaitingFor.Reason; (tc.says == "") == strings.Contains(says, "can approve it") || !strings.Contains(says, tc.says) {
+					t.Errorf("waits because %q, want %q", says, tc.says)
+				}
+				if tc.says == "" {
+					return
+				}
+				if s.Phase != workflows.PhaseWaiting || !strings.Contains(s.WaitingFor.Who, "selfApproval") || len(e.Unblock) != 3 || !strings.Contains(e.Unblock[0].How, "--group platform") {
+					t.Errorf("phase %s, unblocked by %q: %+v", s.Phase, s.WaitingFor.Who, e.Unblock)
+				}
+				if all := strings.Join(r.world.messages(), "\n"); !strings.Contains(all, "that too few people can give") {
+					t.Errorf("messages: %s", all)
+				}
+			})
+			r.at(time.Hour, func() { r.person("jane", discarded, ""); r.told() })
+			r.manage()
+		})
+	}
+}
+
+// Somebody who may approve comes with the next start of Gantry: people are asked
+// again.
+func TestMorePeopleMayApproveLater(t *testing.T) {
+	r := newRig(t, asked)
+	jane := policy.Approver{Name: "jane", Aliases: []string{"Jane Doe"}}
+	r.acts.Rules = compiled(policy.Config{Channels: []string{"deploys"}, Approvers: []policy.Approver{jane}})
+	r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+	r.at(time.Hour, func() {
+		r.acts.Rules = compiled(policy.Config{Channels: []string{"deploys"}, Approvers: []policy.Approver{jane, {Name: "ann"}}})
+		r.env.SignalWorkflow(workflows.RunEventsSignal, workflows.RunEvents{RulesChanged: true})
+	})
+	r.at(2*time.Hour, func() {
+		r.heard("deploys run.decision_needed: network / prod: a plan waits for 1 approval that too few people can give", "deploys run.decision_needed: network / prod: a plan waits for 1 approval")
+		r.says(ann, workflows.Approve, "")
+	})
+	r.at(3*time.Hour, func() { r.told(); r.moves(applying, finished) })
+	if s := r.manage(); s.State != finished {
+		t.Errorf("ended in %s", s.State)
+	}
+}
