@@ -169,7 +169,8 @@ func (g *gamble) settles() {
 			return
 		}
 	}
-	g.Fatal("the core never comes to rest")
+	n := decide(g.r.situation(g.now))
+	g.Fatalf("the core never comes to rest: it wants to %s because %s", n.Do, n.Reason)
 }
 
 // reads shows the run in the state that notifications told of.
@@ -177,6 +178,7 @@ func (g *gamble) reads() {
 	seen, _ := g.r.current()
 	seen.Source = SourceReconcile
 	g.hears(seen)
+	g.r.ReadAt = g.now
 }
 
 func (g *gamble) confirms(s situation) {
