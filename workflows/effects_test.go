@@ -136,6 +136,18 @@ func TestWhatSpaceliftAcceptsAndDoesNotDo(t *testing.T) {
 			state: discarded, outcome: "discarded by jane",
 		},
 		{
+			name: "a state that this version does not know", labels: deployed(auto...),
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued, planning, "SOAKING") })
+				r.at(3*time.Hour, func() {
+					r.wants(workflows.PhaseFollowing, "does not know the state SOAKING")
+					r.heard("deploys run.held: network / prod: a run stays in SOAKING")
+					r.moves(finished)
+				})
+			},
+			state: finished, outcome: "finished",
+		},
+		{
 			name: "a stop without an effect", labels: deployed(auto...),
 			script: func(r *rig) {
 				r.set(func() { r.deafToStops = true })

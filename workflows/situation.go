@@ -242,6 +242,9 @@ func enumerate(names []string) string {
 // deadline is how long a run may be in the present state; 0 is for ever.
 func (s situation) deadline() time.Duration {
 	d := s.Policy.Deadlines.Value
+	if s.State != "" && !s.State.Known() {
+		return time.Duration(d.Applying) // it may be an apply
+	}
 	switch s.State {
 	case spacelift.RunStateQueued:
 		return time.Duration(d.Queued)
