@@ -187,7 +187,7 @@ func (a *Activities) look(ctx context.Context, api Spacelift, in ConfirmRunInput
 // judged by, and checks the stack's brakes, windows and freezes. An empty outcome means that they
 // allow it.
 func (a *Activities) checkRules(ctx context.Context, in ConfirmRunInput, run spacelift.Run) (ConfirmResult, error) {
-	rules, err := a.timed(ctx, in.Run, in.PlanSince, a.rules(run.StackLabels))
+	rules, err := a.timed(ctx, in.Run, in.PlanSince, a.rules(in.Run.Stack, run.StackLabels))
 	if err != nil {
 		return ConfirmResult{}, err
 	}

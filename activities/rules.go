@@ -53,7 +53,7 @@ const FreezesQuery = "freezes"
 // Labels that can't be followed are no error: they are the policy's Problems.
 // With PlanSince it asks Temporal for the account's freezes.
 func (a *Activities) ReadRules(ctx context.Context, in ReadRulesInput) (Rules, error) {
-	rules := a.rules(in.Labels)
+	rules := a.rules(in.Run.Stack, in.Labels)
 	if spacelift.Managed(rules.Labels) {
 		rules.Followers = a.followersOf(ctx, in.Run.Account, in.Run.Stack)
 	}
@@ -63,9 +63,9 @@ func (a *Activities) ReadRules(ctx context.Context, in ReadRulesInput) (Rules, e
 	return a.timed(ctx, in.Run, in.PlanSince, rules)
 }
 
-func (a *Activities) rules(labels []string) Rules {
+func (a *Activities) rules(stack spacelift.StackID, labels []string) Rules {
 	labels = spacelift.OurLabels(labels)
-	return Rules{Labels: labels, Policy: a.Rules.Resolve(labels)}
+	return Rules{Labels: labels, Policy: a.Rules.Resolve(labels).Of(stack)}
 }
 
 // timed adds what depends on the time: the gate as it is now, and the clocks of

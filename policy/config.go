@@ -54,6 +54,7 @@ type Profile struct {
 	RetryBackoff    *Duration
 	RetryAfterApply *bool
 	ReadLogs        *bool
+	OldPlans        *OldPlans
 	Deadlines       ProfileDeadlines
 }
 
@@ -231,6 +232,9 @@ func (p Profile) check(r *Rules) (errs []error) {
 		}
 	}
 	lasts("retryBackoff", p.RetryBackoff, backoffs)
+	if p.OldPlans != nil && *p.OldPlans != OldPlansReplace && *p.OldPlans != OldPlansKeep {
+		bad("oldPlans: %q is neither replace nor keep", *p.OldPlans)
+	}
 	lastsOrNone("deadlines.queued", p.Deadlines.Queued, deadlines)
 	lastsOrNone("deadlines.starting", p.Deadlines.Starting, deadlines)
 	lastsOrNone("deadlines.planning", p.Deadlines.Planning, deadlines)

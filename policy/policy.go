@@ -52,7 +52,12 @@ type Policy struct {
 	// ReadLogs allows to read the end of a failed phase's log for its cause.
 	ReadLogs Setting[bool] `json:"readLogs"`
 
-	After  Setting[[]string] `json:"after"`  // stacks that this one follows
+	After Setting[[]string] `json:"after"` // stacks that this one follows
+
+	// OldPlans says what becomes of a plan that was made before a stack that this
+	// one follows applied changes.
+	OldPlans Setting[OldPlans] `json:"oldPlans"`
+
 	Notify Setting[[]string] `json:"notify"` // channels people are told through
 
 	// Deadlines is how long a run may stay in a phase before Gantry looks.
@@ -98,6 +103,16 @@ type TimeoutAction string
 const (
 	TimeoutDiscard TimeoutAction = "discard" // the default
 	TimeoutKeep    TimeoutAction = "keep"    // it goes on waiting, and people are told
+)
+
+// OldPlans says what becomes of a plan that is older than what a stack that goes
+// first has applied.
+type OldPlans string
+
+// The values.
+const (
+	OldPlansReplace OldPlans = "replace" // Gantry discards it and triggers a run of the same commit; the default
+	OldPlansKeep    OldPlans = "keep"    // it counts like any other
 )
 
 // Step is one rung of an escalation.

@@ -35,6 +35,7 @@ func byDefault() Policy {
 		RetryAfterApply: defaultly(false),
 		ReadLogs:        defaultly(false),
 		After:           defaultly([]string(nil)),
+		OldPlans:        defaultly(OldPlansReplace),
 		Notify:          defaultly([]string(nil)),
 		Deadlines: defaultly(Deadlines{
 			Queued: Duration(30 * time.Minute), Starting: Duration(20 * time.Minute),
@@ -83,6 +84,27 @@ func (r *Rules) Resolve(labels []string) Policy {
 	return p
 }
 
+// Of returns the policy as it applies to one stack. A stack that follows itself
+// could never run: that is a problem of its labels.
+func (p Policy) Of(stack spacelift.StackID) Policy {
+	if !slices.Contains(p.After.Value, string(stack)) {
+		return p
+	}
+	label := p.After.Origin
+	for said := range strings.SplitSeq(p.After.Origin, ", ") {
+		if strings.HasSuffix(said, string(stack)) {
+			label = said
+		}
+	}
+	p.Problems = append(slices.Clone(p.Problems), Problem{
+		Label: label, Problem: fmt.Sprintf("the stack %s follows itself", stack),
+		Remedy: "remove the label that names the stack itself, or name the stack that goes first",
+	})
+	slices.SortStableFunc(p.Problems, func(a, b Problem) int { return strings.Compare(a.Label, b.Label) })
+	p.Confirm = defaultly(ConfirmManual)
+	return p
+}
+
 // follow lays a profile over the policy. It must be valid.
 func (p *Policy) follow(r *Rules, profile Profile) {
 	origin := "profile " + profile.Name
@@ -117,6 +139,7 @@ func (p *Policy) follow(r *Rules, profile Profile) {
 	over(&p.RetryBackoff, profile.RetryBackoff, origin)
 	over(&p.RetryAfterApply, profile.RetryAfterApply, origin)
 	over(&p.ReadLogs, profile.ReadLogs, origin)
+	over(&p.OldPlans, profile.OldPlans, origin)
 	for _, d := range []struct{ to, from *Duration }{
 		{&p.Deadlines.Value.Queued, profile.Deadlines.Queued}, {&p.Deadlines.Value.Starting, profile.Deadlines.Starting},
 		{&p.Deadlines.Value.Planning, profile.Deadlines.Planning}, {&p.Deadlines.Value.Applying, profile.Deadlines.Applying},

@@ -37,6 +37,7 @@ func (p Policy) Values() []Value {
 		show("retryAfterApply", p.RetryAfterApply, strconv.FormatBool),
 		show("readLogs", p.ReadLogs, strconv.FormatBool),
 		show("after", p.After, several),
+		show("oldPlans", p.OldPlans, or[OldPlans]("")),
 		show("notify", p.Notify, several),
 	)
 	for _, d := range []Value{

@@ -122,7 +122,7 @@ func (h *handlers) known(ctx context.Context, account *Account, managed []spacel
 
 func (h *handlers) toAPIStack(s spacelift.Stack, known policy.Known, freezes []policy.Freeze, now time.Time) api.Stack {
 	labels := spacelift.OurLabels(s.Labels)
-	p := h.rules.Resolve(labels)
+	p := h.rules.Resolve(labels).Of(s.ID)
 	stack := api.Stack{
 		Account: string(s.Account), Stack: string(s.ID), Name: s.Name, Managed: spacelift.Managed(s.Labels),
 		Labels: labels, Policy: toAPIPolicyValues(p), Problems: make([]api.PolicyProblem, len(p.Problems)),

@@ -74,7 +74,7 @@ func (r *record) facts() RunStatus {
 // was, what labels alone say.
 func (r *record) policy(labels []string) policy.Policy {
 	if r.Rules == nil {
-		return (*policy.Rules)(nil).Resolve(labels)
+		return (*policy.Rules)(nil).Resolve(labels).Of(r.Run.Stack)
 	}
 	return r.Rules.Policy
 }

@@ -39,7 +39,7 @@ func StartAttributes(run spacelift.RunRef, events []RunEvent) temporal.SearchAtt
 	r := record{Run: run}
 	r.take(time.Time{}, events)
 	labels := r.facts().Labels
-	r.Rules = &terms{Labels: labels, Policy: (*policy.Rules)(nil).Resolve(labels)}
+	r.Rules = &terms{Labels: labels, Policy: (*policy.Rules)(nil).Resolve(labels).Of(run.Stack)}
 	var set []temporal.SearchAttributeUpdate
 	for _, a := range attributes(r.status(time.Time{})) {
 		if a.value != "" {

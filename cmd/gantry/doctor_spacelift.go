@@ -443,7 +443,7 @@ func checkLabels(_ context.Context, a *accountPatient) finding {
 		if managed {
 			list = &held
 		}
-		problems := a.rules.Resolve(s.Labels).Problems
+		problems := a.rules.Resolve(s.Labels).Of(s.ID).Problems
 		for _, p := range problems {
 			*list = append(*list, fmt.Sprintf("%s, %s: %s; %s", s.ID, p.Label, p.Problem, p.Remedy))
 		}

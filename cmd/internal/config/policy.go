@@ -92,6 +92,7 @@ type Profile struct {
 	RetryBackoff    *policy.Duration      `koanf:"retryBackoff" doc:"Wait before the first retry, doubled before each other: 1s to 24h. 1m, if nothing is said."`
 	RetryAfterApply *bool                 `koanf:"retryAfterApply" doc:"Whether a run may be tried again although it had begun to apply."`
 	ReadLogs        *bool                 `koanf:"readLogs" doc:"Whether the end of a failed phase's log may be read for its cause; as logs.read says, if nothing is said."`
+	OldPlans        *policy.OldPlans      `koanf:"oldPlans" doc:"What becomes of a plan that is older than what a stack that goes first applied: replace (discard it and trigger a run of the same commit) or keep. replace, if nothing is said."`
 	Deadlines       Deadlines             `koanf:"deadlines"`
 }
 
@@ -133,6 +134,7 @@ func (c Config) Rules() (*policy.Rules, error) {
 			Types: p.Types, Drift: p.Drift, Approvals: p.Approvals, Approvers: p.Approvers, SelfApproval: p.SelfApproval,
 			ApprovalTimeout: p.ApprovalTimeout, OnTimeout: p.OnTimeout, Reminders: p.Reminders, Clock: p.Clock, Windows: p.Windows, Notify: p.Notify,
 			Retries: p.Retries, RetryCauses: p.RetryCauses, RetryBackoff: p.RetryBackoff, RetryAfterApply: p.RetryAfterApply, ReadLogs: p.ReadLogs,
+			OldPlans:  p.OldPlans,
 			Deadlines: policy.ProfileDeadlines(p.Deadlines),
 		}
 		for _, s := range p.Escalation {
