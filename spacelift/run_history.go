@@ -1,0 +1,37 @@
+package spacelift
+
+import (
+	"slices"
+	"time"
+)
+
+// PlannedAt returns when the run's newest plan began, by its history. It is zero
+// for a run that has not planned.
+func (r Run) PlannedAt() time.Time {
+	for _, t := range slices.Backward(r.History) {
+		if t.State == RunStatePlanning {
+			return t.At
+		}
+	}
+	return time.Time{}
+}
+
+// BeganToApply reports whether the run has entered an apply phase, so that it may
+// have changed resources however it ended.
+func (r Run) BeganToApply() bool {
+	return slices.ContainsFunc(r.History, func(t Transition) bool { return t.State == RunStateApplying })
+}
+
+// End returns the transition that ended the run. It is false while the run goes
+// on.
+func (r Run) End() (Transition, bool) {
+	if !r.State.Terminal() {
+		return Transition{}, false
+	}
+	for _, t := range slices.Backward(r.History) {
+		if t.State == r.State {
+			return t, true
+		}
+	}
+	return Transition{State: r.State, StateVersion: r.StateVersion}, true
+}
