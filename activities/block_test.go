@@ -89,7 +89,9 @@ func TestNothingIsStartedOnALockedStack(t *testing.T) {
 		}
 	})
 	t.Run("a follower", func(t *testing.T) {
-		r, in := newChainRig(t)
+		r := newFollowersRig(t)
+		r.finishes()
+		in := r.release()
 		r.must(r.sim.Lock("jane", follower, ""))
 		got := done[activities.TriggerFollowerResult](r, r.acts.TriggerFollower, in)
 		if got.Outcome != activities.FollowHeld || got.Block == nil || got.Block.By != "jane" || r.calls("runTrigger") > 0 {

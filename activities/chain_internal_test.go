@@ -12,7 +12,7 @@ import (
 )
 
 // edges reads "app<net,dns" as: app follows net and dns.
-func edges(t *testing.T, list ...string) map[spacelift.StackID][]spacelift.StackID {
+func edges(t *testing.T, list ...string) map[spacelift.StackID]following {
 	t.Helper()
 	after := map[spacelift.StackID][]spacelift.StackID{}
 	for _, e := range list {
@@ -24,16 +24,42 @@ func edges(t *testing.T, list ...string) map[spacelift.StackID][]spacelift.Stack
 			after[spacelift.StackID(stack)] = append(after[spacelift.StackID(stack)], spacelift.StackID(p))
 		}
 	}
-	return after
+	return labelled(after)
+}
+
+// labelled is what labels that name those stacks come to.
+func labelled(after map[spacelift.StackID][]spacelift.StackID) map[spacelift.StackID]following {
+	all := map[spacelift.StackID]following{}
+	for stack, parents := range after {
+		words := make([]string, len(parents))
+		for i, p := range parents {
+			words[i] = string(p)
+		}
+		all[stack] = following{After: parentsOf(stack, words)}
+	}
+	return all
+}
+
+// parents are the ids of what a stack of a graph follows.
+func (g ChainGraph) parents(root spacelift.StackID, s ChainStack) []spacelift.StackID {
+	ids := make([]spacelift.StackID, len(s.After))
+	for i, at := range s.After {
+		if ids[i] = root; at > 0 {
+			ids[i] = g.Stacks[at-1].Stack
+		}
+	}
+	return ids
 }
 
 func show(g ChainGraph) string {
-	if len(g.Cycle) > 0 {
-		return "cycle " + join(g.Cycle, " → ")
-	}
 	var all []string
 	for _, s := range g.Stacks {
-		all = append(all, fmt.Sprintf("%s<%s", s.Stack, join(s.After, ",")))
+		parents := g.parents("net", s)
+		slices.Sort(parents)
+		all = append(all, fmt.Sprintf("%s<%s", s.Stack, join(parents, ",")))
+	}
+	for _, r := range g.Refused {
+		all = append(all, fmt.Sprintf("not %s: %s", join(r.Stacks, ","), r.Reason))
 	}
 	return strings.Join(all, " ")
 }
@@ -54,14 +80,16 @@ func TestWhatFollowsAStack(t *testing.T) {
 	}{
 		{"nothing", []string{"app<other"}, ""},
 		{"a line", []string{"app<net", "web<app"}, "app<net web<app"},
-		{"a fan-out", []string{"app<net", "dns<net"}, "dns<net app<net"},
-		{"a fan-in", []string{"app<net", "dns<net", "web<dns,app"}, "dns<net app<net web<app,dns"},
+		{"a fan-out", []string{"app<net", "dns<net"}, "app<net dns<net"},
+		{"a fan-in", []string{"app<net", "dns<net", "web<dns,app"}, "app<net dns<net web<app,dns"},
 		{"a parent that is not of the chain is not waited for", []string{"app<net,vault"}, "app<net"},
 		{"named twice", []string{"app<net,net"}, "app<net"},
 		{"upstream of the root", []string{"net<account", "app<net"}, "app<net"},
-		{"follows itself", []string{"net<net"}, "cycle net → net"},
-		{"in a circle with the root", []string{"app<net", "web<app", "net<web"}, "cycle net → app → web → net"},
-		{"in a circle further down", []string{"app<net,web", "web<app"}, "cycle app → web → app"},
+		{"follows itself", []string{"net<net", "app<net,app"}, "app<net"},
+		{"in a circle with the root", []string{"app<net", "web<app", "net<web", "dns<net"}, "not app,dns,net,web: the labels lead in a circle: app → web → net → app"},
+		{"in a circle further down", []string{"app<net,web", "web<app", "dns<net"}, "dns<net not app,web: the labels lead in a circle: app → web → app"},
+		{"behind a circle", []string{"app<net,web", "web<app", "mail<web,dns", "dns<net"}, "dns<net not app,mail,web: the labels lead in a circle: app → web → app"},
+		{"in two circles", []string{"app<net,web", "web<app", "b<net,c", "c<b"}, "not app,web: the labels lead in a circle: app → web → app not b,c: the labels lead in a circle: b → c → b"},
 		{"a circle that does not concern it", []string{"app<net", "x<y", "y<x"}, "app<net"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -72,19 +100,54 @@ func TestWhatFollowsAStack(t *testing.T) {
 	}
 }
 
+// A chain holds a bounded number of stacks and labels. What is beyond is named,
+// with what follows it.
 func TestAChainHasBounds(t *testing.T) {
-	after := map[spacelift.StackID][]spacelift.StackID{}
-	for i := range maxChain + 3 {
-		after[spacelift.StackID(fmt.Sprintf("app-%04d", i))] = []spacelift.StackID{"net"}
-	}
-	if g := below("net", after); len(g.Stacks) != maxChain || !g.Partial {
-		t.Errorf("%d stacks, partial %t", len(g.Stacks), g.Partial)
+	for _, tc := range []struct {
+		name    string
+		after   func(add func(stack string, parents ...string))
+		stacks  int
+		refused []string
+	}{
+		{"too many stacks", func(add func(string, ...string)) {
+			for i := range MaxChainStacks + 2 {
+				add(fmt.Sprintf("app-%04d", i), "net")
+			}
+			add("web", "app-1001")
+		}, MaxChainStacks, []string{"app-1000", "app-1001", "web"}},
+		{"too many labels", func(add func(string, ...string)) {
+			var parents []string
+			for i := range 100 {
+				parents = append(parents, fmt.Sprintf("a-%03d", i))
+				add(parents[i], "net")
+			}
+			for i := range 50 {
+				add(fmt.Sprintf("b-%03d", i), parents...)
+			}
+		}, 100 + (MaxChainEdges-100)/100, []string{"b-049"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			after := map[spacelift.StackID][]spacelift.StackID{}
+			tc.after(func(stack string, parents ...string) {
+				for _, p := range parents {
+					after[spacelift.StackID(stack)] = append(after[spacelift.StackID(stack)], spacelift.StackID(p))
+				}
+			})
+			g := below("net", labelled(after))
+			if g.Size != tc.stacks || len(g.Stacks) != tc.stacks || len(g.Refused) != 1 {
+				t.Fatalf("%d stacks, and %d refusals", g.Size, len(g.Refused))
+			}
+			if got := join(g.Refused[0].Stacks, " "); got != strings.Join(tc.refused, " ") || !strings.Contains(g.Refused[0].Reason, "a chain holds at most 1000 stacks") {
+				t.Errorf("refused %s: %s", got, g.Refused[0].Reason)
+			}
+		})
 	}
 }
 
-// Whatever the labels say: either the path of a circle, which is one, or an
-// order in which every stack comes after all that it follows.
-func TestAnyLabelsAreAnOrderOrACircle(t *testing.T) {
+// Whatever the labels say: each stack that follows is either in an order in which
+// it comes after all that it follows, or refused, and then it is on a circle or
+// behind one that is named.
+func TestAnyLabelsAreAnOrderAndCircles(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		n := rapid.IntRange(1, 8).Draw(rt, "stacks")
 		id := func(i int) spacelift.StackID { return spacelift.StackID(fmt.Sprintf("s%d", i)) }
@@ -94,22 +157,12 @@ func TestAnyLabelsAreAnOrderOrACircle(t *testing.T) {
 				after[id(i)] = append(after[id(i)], id(p))
 			}
 		}
-		g := below(id(0), after)
-		if len(g.Cycle) > 0 {
-			for i, s := range g.Cycle[1:] {
-				if !slices.Contains(after[s], g.Cycle[i]) {
-					rt.Fatalf("%s does not follow %s", s, g.Cycle[i])
-				}
-			}
-			if g.Cycle[0] != g.Cycle[len(g.Cycle)-1] {
-				rt.Fatalf("%v is not closed", g.Cycle)
-			}
-			return
-		}
+		all := labelled(after)
+		g := below(id(0), all)
 		gone := []spacelift.StackID{id(0)}
 		for _, s := range g.Stacks {
-			for _, p := range s.After {
-				if !slices.Contains(gone, p) {
+			for _, p := range g.parents(id(0), s) {
+				if !slices.Contains(gone, p) || !slices.Contains(all[s.Stack].After, p) {
 					rt.Fatalf("%s comes before %s in %v", s.Stack, p, g.Stacks)
 				}
 			}
@@ -117,6 +170,30 @@ func TestAnyLabelsAreAnOrderOrACircle(t *testing.T) {
 				rt.Fatalf("%s has no place in %v", s.Stack, g.Stacks)
 			}
 			gone = append(gone, s.Stack)
+		}
+		var refused []spacelift.StackID
+		for _, r := range g.Refused {
+			_, path, found := strings.Cut(r.Reason, "circle: ")
+			circle := strings.Split(path, " → ")
+			if !found || len(circle) < 3 || circle[0] != circle[len(circle)-1] {
+				rt.Fatalf("%q names no circle", r.Reason)
+			}
+			for i, s := range circle[1:] {
+				if !slices.Contains(all[spacelift.StackID(s)].After, spacelift.StackID(circle[i])) {
+					rt.Fatalf("%s does not follow %s", s, circle[i])
+				}
+			}
+			refused = append(refused, r.Stacks...)
+		}
+		for s := range reach(followedBy(all), id(0)) {
+			in, out := slices.Contains(gone, s), slices.Contains(refused, s)
+			if s != id(0) && in == out {
+				rt.Fatalf("%s is in the order: %t, and refused: %t", s, in, out)
+			}
+			blocked := slices.ContainsFunc(all[s].After, func(p spacelift.StackID) bool { return slices.Contains(refused, p) })
+			if out && !blocked {
+				rt.Fatalf("%s is refused and follows nothing that is", s)
+			}
 		}
 	})
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"go.temporal.io/api/serviceerror"
@@ -13,31 +12,54 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// FindChainsInput asks which chains a run is part of.
+// FindChainsInput asks which open chains a run is part of.
 type FindChainsInput struct {
-	Run   spacelift.RunRef `json:"run"`
-	List  string           `json:"list"`  // the chains to ask, https://docs.temporal.io/list-filter
-	Query string           `json:"query"` // what to ask each
-	Limit int              `json:"limit"` // chains at most, the newest
+	Run    spacelift.RunRef `json:"run"`
+	Commit string           `json:"commit,omitempty"` // what it works on
+	List   string           `json:"list"`             // the chains to ask, https://docs.temporal.io/list-filter
+	Query  string           `json:"query"`            // takes a PlaceQuestion and answers with a ChainPlace
+	Limit  int              `json:"limit"`            // chains at most, the newest
 }
 
-// FoundChains are the chains that released a run.
+// FoundChains are the chains that a run is part of.
 type FoundChains struct {
-	Chains   []FoundChain `json:"chains,omitempty"`
-	Complete bool         `json:"complete"` // false: there were more than the limit, or some did not answer in time
+	Chains   []ChainPlace `json:"chains,omitempty"`
+	Complete bool         `json:"complete"`         // false: there were more than the limit, or some did not answer in time
+	Silent   int          `json:"silent,omitempty"` // how many did not answer
 }
 
-// FoundChain is a chain, and where a run stands in it.
-type FoundChain struct {
-	Root  spacelift.RunRef    `json:"root"`
-	After []spacelift.StackID `json:"after,omitempty"`
+// PlaceQuestion asks a chain where a run stands in it.
+type PlaceQuestion struct {
+	Run    spacelift.RunRef `json:"run"`
+	Commit string           `json:"commit,omitempty"`
+}
+
+// ChainPlace is a chain, and where a run stands in it.
+type ChainPlace struct {
+	Root        spacelift.RunRef    `json:"root"`
+	After       []spacelift.StackID `json:"after,omitempty"`       // the stacks of the chain that the run's stack follows
+	TriggeredBy []string            `json:"triggeredBy,omitempty"` // the people behind what went before
+
+	// In says that the run's stack is part of the chain, other than as its root,
+	// and the chain either has the run or works on its commit.
+	In   bool `json:"in"`
+	Ours bool `json:"ours,omitempty"` // the chain has the run
+
+	// Waits says that the chain has not come to the stack: it waits for others,
+	// for Reason.
+	Waits  bool   `json:"waits,omitempty"`
+	Reason string `json:"reason,omitempty"` // a sentence
+
+	// Open says that the chain is not through with the stack: the run may be what
+	// it waits for.
+	Open bool `json:"open,omitempty"`
 }
 
 // chainsAnswer is how long chains have for their answers, all together: a retry
 // waits for them.
 const chainsAnswer = 8 * time.Second
 
-// FindChains asks chains whether they released a run. Those that do not answer
+// FindChains asks chains whether a run is part of them. Those that do not answer
 // are left out; those that ended meanwhile need no news.
 func (a *Activities) FindChains(ctx context.Context, in FindChainsInput) (FoundChains, error) {
 	ctx, cancel := context.WithTimeout(ctx, chainsAnswer)
@@ -46,7 +68,7 @@ func (a *Activities) FindChains(ctx context.Context, in FindChainsInput) (FoundC
 	if err != nil {
 		return FoundChains{}, err
 	}
-	answers, failed := make([]*FoundChain, len(listed.List)), make([]error, len(listed.List))
+	answers, failed := make([]ChainPlace, len(listed.List)), make([]error, len(listed.List))
 	var group errgroup.Group
 	group.SetLimit(tellers)
 	for i, e := range listed.List {
@@ -56,40 +78,31 @@ func (a *Activities) FindChains(ctx context.Context, in FindChainsInput) (FoundC
 		})
 	}
 	_ = group.Wait() // each keeps its own error
-	found := FoundChains{Complete: listed.Complete && errors.Join(failed...) == nil}
-	for _, c := range answers {
-		if c != nil {
-			found.Chains = append(found.Chains, *c)
+	var found FoundChains
+	for i, place := range answers {
+		if failed[i] != nil {
+			found.Silent++
+		}
+		if place.In {
+			found.Chains = append(found.Chains, place)
 		}
 	}
+	found.Complete = listed.Complete && found.Silent == 0
 	return found, nil
 }
 
-// placeIn asks a chain where a run stands in it; nil if it did not release it.
-func (a *Activities) placeIn(ctx context.Context, chain string, in FindChainsInput) (*FoundChain, error) {
-	answer, err := a.Temporal.QueryWorkflow(ctx, chain, "", in.Query)
+// placeIn asks a chain where a run stands in it.
+func (a *Activities) placeIn(ctx context.Context, chain string, in FindChainsInput) (ChainPlace, error) {
+	answer, err := a.Temporal.QueryWorkflow(ctx, chain, "", in.Query, PlaceQuestion{Run: in.Run, Commit: in.Commit})
 	if _, gone := errors.AsType[*serviceerror.NotFound](err); gone {
-		return nil, nil
+		return ChainPlace{}, nil
+	}
+	var place ChainPlace
+	if err == nil {
+		err = answer.Get(&place)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("ask %s: %w", chain, err)
+		return ChainPlace{}, fmt.Errorf("ask %s: %w", chain, err)
 	}
-	var status struct { // the part of the answer that matters here
-		Root  spacelift.RunRef `json:"root"`
-		Nodes []struct {
-			Stack spacelift.StackID   `json:"stack"`
-			After []spacelift.StackID `json:"after"`
-			Runs  []spacelift.RunID   `json:"runs"`
-		} `json:"nodes"`
-	}
-	if err := answer.Get(&status); err != nil {
-		return nil, fmt.Errorf("ask %s: %w", chain, err)
-	}
-	for _, n := range status.Nodes {
-		// What tries the root again begins a chain of its own.
-		if n.Stack == in.Run.Stack && n.Stack != status.Root.Stack && slices.Contains(n.Runs, in.Run.Run) {
-			return &FoundChain{Root: status.Root, After: n.After}, nil
-		}
-	}
-	return nil, nil
+	return place, nil
 }

@@ -53,39 +53,39 @@ func (c chains) QueryWorkflow(ctx context.Context, id, _, _ string, _ ...any) (c
 
 func TestFindChains(t *testing.T) {
 	ref := spacelift.RunRef{Account: "acme", Stack: "app-prod", Run: "01F"}
-	holding := `{"root":{"account":"acme","stack":"net-prod","run":"01R"},"nodes":[
-		{"stack":"net-prod","runs":["01R"]},{"stack":"app-prod","after":["dns-prod","net-prod"],"runs":["01E","01F"]}]}`
-	another := `{"root":{"account":"acme","stack":"net-prod","run":"01S"},"nodes":[
-		{"stack":"net-prod","runs":["01S"]},{"stack":"app-prod","after":["net-prod"],"runs":["01G"]},{"stack":"web-prod","runs":["01F"]}]}`
-	its := `{"root":{"account":"acme","stack":"app-prod","run":"01F"},"nodes":[{"stack":"app-prod","runs":["01F"]},{"stack":"web-prod","after":["app-prod"]}]}`
-	found := activities.FoundChain{
-		Root: spacelift.RunRef{Account: "acme", Stack: "net-prod", Run: "01R"}, After: []spacelift.StackID{"dns-prod", "net-prod"},
+	found := activities.ChainPlace{
+		Root: spacelift.RunRef{Account: "acme", Stack: "net-prod", Run: "01R"}, After: []spacelift.StackID{"dns-prod", "net-prod"}, In: true, Ours: true,
+	}
+	holding, err := json.Marshal(found)
+	if err != nil {
+		t.Fatal(err)
 	}
 	for _, tc := range []struct {
 		name     string
 		ids      []string
 		limit    int
 		complete bool
-		want     []activities.FoundChain
+		silent   int
+		want     []activities.ChainPlace
 	}{
 		{name: "there are none", limit: 10, complete: true},
-		{name: "one holds it", ids: []string{"another", "holding", "its own"}, limit: 10, complete: true, want: []activities.FoundChain{found}},
-		{name: "one has ended", ids: []string{"gone", "holding"}, limit: 10, complete: true, want: []activities.FoundChain{found}},
-		{name: "one is silent", ids: []string{"silent", "holding"}, limit: 10, want: []activities.FoundChain{found}},
-		{name: "one makes no sense", ids: []string{"odd", "holding"}, limit: 10, want: []activities.FoundChain{found}},
+		{name: "one holds it", ids: []string{"another", "holding"}, limit: 10, complete: true, want: []activities.ChainPlace{found}},
+		{name: "one has ended", ids: []string{"gone", "holding"}, limit: 10, complete: true, want: []activities.ChainPlace{found}},
+		{name: "one is silent", ids: []string{"silent", "holding"}, limit: 10, silent: 1, want: []activities.ChainPlace{found}},
+		{name: "one makes no sense", ids: []string{"odd", "holding"}, limit: 10, silent: 1, want: []activities.ChainPlace{found}},
 		{name: "there are more than are asked", ids: []string{"another", "holding"}, limit: 1},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				a := &activities.Activities{Temporal: chains{ids: tc.ids, answers: map[string]string{
-					"another": another, "holding": holding, "its own": its, "gone": "gone", "odd": `"?"`,
+					"another": "{}", "holding": string(holding), "gone": "gone", "odd": `"?"`,
 				}}}
 				began := time.Now()
-				got, err := a.FindChains(t.Context(), activities.FindChainsInput{Run: ref, List: "x", Query: "chain", Limit: tc.limit})
+				got, err := a.FindChains(t.Context(), activities.FindChainsInput{Run: ref, List: "x", Query: "place", Limit: tc.limit})
 				if err != nil {
 					t.Fatal(err)
 				}
-				if diff := cmp.Diff(activities.FoundChains{Chains: tc.want, Complete: tc.complete}, got); diff != "" {
+				if diff := cmp.Diff(activities.FoundChains{Chains: tc.want, Complete: tc.complete, Silent: tc.silent}, got); diff != "" {
 					t.Errorf("found (-want +got):\n%s", diff)
 				}
 				if took := time.Since(began); took > 10*time.Second {

@@ -56,7 +56,7 @@ type graphCache struct {
 }
 
 type knownGraph struct {
-	after   map[spacelift.StackID][]spacelift.StackID // whom each managed stack follows; nil: not known
+	after   map[spacelift.StackID]following           // whom each managed stack follows; nil: not known
 	by      map[spacelift.StackID][]spacelift.StackID // who follows each stack
 	at      time.Time                                 // when the list was asked for
 	err     error                                     // of the last attempt to read it
@@ -101,7 +101,7 @@ func (a *Activities) followersOf(ctx context.Context, account spacelift.Account,
 var errListOld = errors.New("spacelift did not list the stacks in time")
 
 // follows says which stacks each managed stack of an account follows.
-func (a *Activities) follows(ctx context.Context, account spacelift.Account) (map[spacelift.StackID][]spacelift.StackID, error) {
+func (a *Activities) follows(ctx context.Context, account spacelift.Account) (map[spacelift.StackID]following, error) {
 	if _, err := a.account(account); err != nil {
 		return nil, err
 	}
@@ -156,7 +156,7 @@ func (a *Activities) readGraph(ctx context.Context, account spacelift.Account, k
 	defer cancel()
 	asked := a.now()
 	stacks, err := a.Accounts[account].LabelsOfStacks(ctx)
-	var after map[spacelift.StackID][]spacelift.StackID
+	var after map[spacelift.StackID]following
 	if err == nil {
 		after = a.parents(stacks)
 	}
@@ -169,16 +169,22 @@ func (a *Activities) readGraph(ctx context.Context, account spacelift.Account, k
 	known.reading = nil
 }
 
-// parents says whom each managed stack follows by its labels.
-func (a *Activities) parents(stacks []spacelift.LabelledStack) map[spacelift.StackID][]spacelift.StackID {
-	after := map[spacelift.StackID][]spacelift.StackID{}
+// following is what the labels of a managed stack say about chains.
+type following struct {
+	After  []spacelift.StackID // that it follows, sorted
+	Notify []string            // its channels
+}
+
+// parents says whom each managed stack follows by its labels. A stack that names
+// itself does not follow itself: its labels are a problem of its own, which holds
+// it when it is its turn.
+func (a *Activities) parents(stacks []spacelift.LabelledStack) map[spacelift.StackID]following {
+	all := map[spacelift.StackID]following{}
 	for _, s := range stacks {
-		if !spacelift.Managed(s.Labels) {
-			continue
-		}
-		for _, parent := range a.Rules.Resolve(s.Labels).After.Value {
-			after[s.ID] = append(after[s.ID], spacelift.StackID(parent))
+		if spacelift.Managed(s.Labels) {
+			policy := a.Rules.Resolve(s.Labels)
+			all[s.ID] = following{After: parentsOf(s.ID, policy.After.Value), Notify: policy.Notify.Value}
 		}
 	}
-	return after
+	return all
 }

@@ -142,7 +142,7 @@ func TestAnActWithAnOldCheckChecksAgain(t *testing.T) {
 		},
 		{
 			name: "trigger", field: "runTrigger", last: "Stack",
-			rig: func(t *testing.T) *rig { r, _ := newChainRig(t); return r },
+			rig: func(t *testing.T) *rig { r := newFollowersRig(t); r.finishes(); return r },
 			act: func(r *rig) error {
 				_, err := do[activities.TriggerFollowerResult](r.env, r.acts.TriggerFollower, r.release())
 				return err

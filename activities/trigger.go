@@ -1,6 +1,7 @@
 package activities
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 
 	"go.temporal.io/sdk/activity"
 
+	"github.com/gantryhq/gantry/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -16,20 +18,23 @@ import (
 type TriggerFollowerInput struct {
 	Account spacelift.Account   `json:"account"`
 	Stack   spacelift.StackID   `json:"stack"`
-	After   []spacelift.StackID `json:"after"`             // the stacks of the chain that it follows
-	Parents []ParentRun         `json:"parents,omitempty"` // their runs, but for those that were skipped
+	After   []spacelift.StackID `json:"after"`            // the stacks of the chain that it follows
+	Labels  string              `json:"labels,omitempty"` // ChainStack.Labels as the chain knows them; empty: any will do
 
-	// Since is from when on a run that Gantry's key triggered may be this one,
-	// by Spacelift's clock. Again says that an earlier execution of this activity
-	// ended without anybody knowing whether it triggered one.
-	Since time.Time `json:"since"`
-	Again bool      `json:"again,omitempty"`
-}
+	// Begun is when the run that begins the chain was created, and Commit what it
+	// works on.
+	Begun  time.Time `json:"begun"`
+	Commit string    `json:"commit,omitempty"`
 
-// ParentRun is a run that has finished, so that a follower is released.
-type ParentRun struct {
-	Run       spacelift.RunRef `json:"run"`
-	CreatedAt time.Time        `json:"createdAt"`
+	// Ended is when the last of the runs ended that the stack waited for, and
+	// Applied when the last of those ended that applied changes: a plan from before
+	// that is old. Zero: none applied any.
+	Ended   time.Time `json:"ended,omitzero"`
+	Applied time.Time `json:"applied,omitzero"`
+
+	Void []spacelift.RunID `json:"void,omitempty"` // runs of the stack that the chain had and that do not count
+
+	Asked
 }
 
 // FollowOutcome says what came of TriggerFollower.
@@ -37,121 +42,208 @@ type FollowOutcome string
 
 // The outcomes.
 const (
-	FollowTriggered FollowOutcome = "triggered" // by this attempt or an earlier one
-	FollowAdopted   FollowOutcome = "adopted"   // Spacelift made a run of its own accord, and that one counts
-	FollowHeld      FollowOutcome = "held"      // nothing was done, and something must change first
+	FollowTriggered  FollowOutcome = "triggered"  // by this attempt
+	FollowAdopted    FollowOutcome = "adopted"    // the stack has a run that counts
+	FollowWaits      FollowOutcome = "waits"      // nothing was done: a stack of another chain goes first
+	FollowHeld       FollowOutcome = "held"       // nothing was done, and something must change first
+	FollowRelabelled FollowOutcome = "relabelled" // nothing was done: the stack follows others than the chain knows
 )
 
 // TriggerFollowerResult says what came of it.
 type TriggerFollowerResult struct {
 	Outcome FollowOutcome    `json:"outcome"`
 	Reason  string           `json:"reason,omitempty"` // a sentence, unless triggered
-	ByUs    bool             `json:"byUs,omitempty"`   // Gantry's key triggered the run: by this attempt or an earlier one
+	Run     spacelift.RunRef `json:"run,omitzero"`     // triggered or adopted
 	Block   *Block           `json:"block,omitempty"`  // when held by a brake in Spacelift, such as a lock
-	Run     spacelift.RunRef `json:"run,omitzero"`     // zero when held
+	Keeps   bool             `json:"keeps,omitempty"`  // the stack's policy keeps old plans
 }
 
-// TriggerFollower triggers a tracked run of a stack, on the commit the stack
-// tracks, once however often it is attempted: Spacelift has no idempotency
-// keys, so each attempt after the first looks for what an earlier one did.
+// TriggerFollower sees to it that a stack has a tracked run that plans after all
+// that it waited for: one that is there already, or else a new one, once however
+// often it is attempted. Spacelift has no idempotency keys, so each attempt looks
+// before it triggers.
 //
-// A stack that depends on a parent in Spacelift too gets a run from Spacelift
-// itself: one that was made for a parent's run is adopted, whatever became of
-// it, and no second one is triggered.
+// Which run counts is said by adopt; who triggered it does not matter. So a run of
+// the same push, one that Spacelift made because the stack depends on a parent
+// there too, one of another chain and one that an earlier attempt triggered
+// without learning of it all do.
 func (a *Activities) TriggerFollower(ctx context.Context, in TriggerFollowerInput) (TriggerFollowerResult, error) {
 	api, err := a.account(in.Account)
 	if err != nil {
 		return TriggerFollowerResult{}, err
 	}
-	return checkedAnew(func() (TriggerFollowerResult, error) { return a.triggerFollower(ctx, api, in) })
+	return checkedAnew(func() (TriggerFollowerResult, error) { return a.follow(ctx, api, in) })
 }
 
-func (a *Activities) triggerFollower(ctx context.Context, api Spacelift, in TriggerFollowerInput) (TriggerFollowerResult, error) {
-	info := activity.GetInfo(ctx)
-	lines, err := api.RunsOfStack(ctx, in.Stack, spacelift.RunTypeTracked, newerRuns)
+func (a *Activities) follow(ctx context.Context, api Spacelift, in TriggerFollowerInput) (TriggerFollowerResult, error) {
+	labels, lines, err := trackedRuns(ctx, api, in.Stack, in.Void)
 	if errors.Is(err, spacelift.ErrNotFound) {
 		return heldBack("the stack %s is not there: it was deleted, or Gantry's API key may not see it", in.Stack), nil
 	}
 	if err != nil {
-		return TriggerFollowerResult{}, classify(ctx, err)
+		return TriggerFollowerResult{}, err
 	}
-	slices.Reverse(lines.Items) // the oldest first: of several the first is meant
-	if in.Again || info.Attempt > 1 {
-		run, found, err := a.triggered(ctx, in, lines.Items)
-		if err != nil {
-			return TriggerFollowerResult{}, err
-		}
-		if found {
-			return TriggerFollowerResult{Outcome: FollowTriggered, ByUs: true, Run: run}, nil
-		}
+	rules := a.Rules.Resolve(labels)
+	parents := parentsOf(in.Stack, rules.After.Value)
+	if !spacelift.Managed(labels) || in.Labels != "" && fingerprint(parents) != in.Labels {
+		return TriggerFollowerResult{Outcome: FollowRelabelled, Reason: fmt.Sprintf("the labels of the stack %s have changed", in.Stack)}, nil
 	}
-	if run, parent, found := in.native(lines.Items); found {
-		return TriggerFollowerResult{Outcome: FollowAdopted, Run: run, Reason: fmt.Sprintf(
-			"Spacelift made run %s itself, because the stack depends on %s there", run.Run, parent)}, nil
+	keeps := rules.OldPlans.Value == policy.OldPlansKeep
+	if keeps {
+		in.Applied = time.Time{}
 	}
-	stack, err := api.Stack(ctx, in.Stack)
+	result, err := a.beside(ctx, api, in, parents)
+	if err == nil && result.Outcome == "" {
+		result, err = a.adopt(ctx, api, in, lines)
+	}
+	if err == nil && result.Outcome == "" {
+		result, err = a.triggerFollower(ctx, api, in, lines)
+	}
+	result.Keeps = keeps
+	return result, err
+}
+
+// triggerFollower triggers a run of a stack that has none that counts.
+func (a *Activities) triggerFollower(ctx context.Context, api Spacelift, in TriggerFollowerInput, lines []spacelift.RunLine) (TriggerFollowerResult, error) {
+	// The run names the chain it belongs to, for policies and people.
+	marked := spacelift.WithRunMetadata(ctx, activity.GetInfo(ctx).WorkflowExecution.ID+" "+string(in.Stack))
+	started, err := a.trigger(marked, api, in.Account, in.Stack, sameCommit(in.Commit, lines))
+	switch {
+	case err != nil:
+		return TriggerFollowerResult{}, err
+	case started.why != "":
+		return TriggerFollowerResult{Outcome: FollowHeld, Reason: started.why, Block: started.block}, nil
+	}
+	first, err := giveWay(ctx, api, started.run, in.Void)
+	if err != nil || first.Run == "" {
+		// The run is there: what went wrong afterwards is no reason to trigger another.
+		return TriggerFollowerResult{Outcome: FollowTriggered, Run: started.run}, nil
+	}
+	return adopted(first, "another chain triggered run %s of %s at the same time", first.Run, in.Stack), nil
+}
+
+// sameCommit is the commit to trigger a run on: that of the chain where the
+// stack's newest run works on it. Empty is what the stack tracks: a stack of
+// another repository knows no other, and one that has newer commits does not go
+// back.
+func sameCommit(commit string, lines []spacelift.RunLine) string {
+	if len(lines) > 0 && lines[0].CommitHash == commit {
+		return commit
+	}
+	return ""
+}
+
+// triggering is what came of a trigger that is not worth another attempt.
+type triggering struct {
+	run   spacelift.RunRef
+	why   string // no run was triggered, as a sentence
+	block *Block // when a brake in Spacelift, such as a lock, is why
+}
+
+// trigger reads a stack, and triggers a tracked run of it if nothing speaks
+// against that. An error is worth another attempt, which must look for what this
+// one did.
+func (a *Activities) trigger(ctx context.Context, api Spacelift, account spacelift.Account, id spacelift.StackID, commit string) (triggering, error) {
+	stack, err := api.Stack(ctx, id)
 	if err != nil {
-		return TriggerFollowerResult{}, classify(ctx, err)
+		return triggering{}, classify(ctx, err)
 	}
 	read := time.Now()
-	if why := a.whyNotTriggered(stack, in.After); why != "" {
-		return heldBack("%s", why), nil
+	if why, block := a.whyNotTriggered(ctx, account, stack); why != "" {
+		return triggering{why: why, block: block}, nil
 	}
-	a.dropOwnLock(ctx, in.Account, &stack.Brakes)
-	if block := stack.StartBlock(); block != nil {
-		return TriggerFollowerResult{Outcome: FollowHeld, Reason: fmt.Sprintf("the stack %s is held: %s", in.Stack, block.Reason), Block: block}, nil
-	}
-
-	// The run names the chain it belongs to, for policies and people.
-	marked := spacelift.WithRunMetadata(ctx, info.WorkflowExecution.ID+" "+string(in.Stack))
-	started, err := api.TriggerRun(fresh(marked, read), in.Stack, spacelift.Trigger{})
+	started, err := api.TriggerRun(fresh(ctx, read), id, spacelift.Trigger{CommitSHA: commit})
 	switch {
 	case err == nil:
-		return TriggerFollowerResult{Outcome: FollowTriggered, ByUs: true, Run: started.Ref}, nil
+		return triggering{run: started.Ref}, nil
 	case errors.Is(err, spacelift.ErrAmbiguous):
-		return TriggerFollowerResult{}, unclear(ctx, err)
+		return triggering{}, unclear(ctx, err)
 	case !refusal(err):
-		return TriggerFollowerResult{}, classify(ctx, err)
+		return triggering{}, classify(ctx, err)
 	}
-	return heldBack("Spacelift would not trigger a run of %s: %v", in.Stack, err), nil
+	return triggering{why: fmt.Sprintf("Spacelift would not trigger a run of %s: %v", id, err)}, nil
 }
 
-// triggered finds the run that an earlier attempt triggered.
-func (a *Activities) triggered(ctx context.Context, in TriggerFollowerInput, lines []spacelift.RunLine) (spacelift.RunRef, bool, error) {
-	since := in.Since.Truncate(time.Second) // the API's times are whole seconds
-	for _, line := range lines {
-		if line.DriftDetection || line.CreatedAt.Before(since) {
-			continue
-		}
-		us, err := a.ours(ctx, in.Account, line.TriggeredBy)
-		if err != nil {
-			return spacelift.RunRef{}, false, err
-		}
-		if us {
-			return line.Ref, true, nil
+// giveWay cancels a run that was just triggered if another chain triggered one of
+// the same stack and commit at the same time: of two the older stays, and returns
+// that. The newer one is in the queue behind it.
+func giveWay(ctx context.Context, api Spacelift, run spacelift.RunRef, void []spacelift.RunID) (first spacelift.RunRef, err error) {
+	_, lines, err := trackedRuns(ctx, api, run.Stack, void)
+	if err != nil {
+		return first, err
+	}
+	read := time.Now()
+	itself := slices.IndexFunc(lines, func(l spacelift.RunLine) bool { return l.Ref == run })
+	if itself < 0 {
+		return first, nil
+	}
+	for _, l := range lines[itself+1:] {
+		if !l.State.Terminal() && l.TriggeredBy == lines[itself].TriggeredBy && l.CommitHash == lines[itself].CommitHash &&
+			lines[itself].CreatedAt.Sub(l.CreatedAt) < settled {
+			mark := spacelift.Mark{Verb: spacelift.VerbCancel}
+			_, err := api.CancelRun(fresh(ctx, read), run, mark.Sign(policy.NoteGivesWay+string(l.Ref.Run)+"."))
+			return l.Ref, err
 		}
 	}
-	return spacelift.RunRef{}, false, nil
+	return first, nil
 }
 
-// native finds the run that Spacelift made because the stack depends on a
-// parent there too. Spacelift queues it when the parent's run is made, and
-// names the parent's stack as who triggered it
-// (https://docs.spacelift.io/concepts/stack/stack-dependencies).
-func (in TriggerFollowerInput) native(lines []spacelift.RunLine) (run spacelift.RunRef, parent spacelift.StackID, found bool) {
-	for _, line := range lines {
-		if line.DriftDetection {
-			continue
-		}
-		for _, p := range in.Parents {
-			if line.TriggeredBy == string(p.Run.Stack) && !line.CreatedAt.Before(p.CreatedAt.Truncate(time.Second)) {
-				return line.Ref, p.Run.Stack, true
-			}
-		}
+// trackedRuns lists the newest tracked runs of a stack, repairs of drift left out,
+// newest first, and the stack's labels.
+func trackedRuns(ctx context.Context, api Spacelift, stack spacelift.StackID, void []spacelift.RunID) (labels []string, lines []spacelift.RunLine, err error) {
+	labels, lines, err = runsOf(ctx, api, stack, newerRuns)
+	lines = slices.DeleteFunc(lines, func(l spacelift.RunLine) bool {
+		return l.DriftDetection || slices.Contains(void, l.Ref.Run)
+	})
+	slices.SortStableFunc(lines, func(a, b spacelift.RunLine) int { return cmp.Compare(b.CreatedAt.UnixNano(), a.CreatedAt.UnixNano()) })
+	return labels, lines, err
+}
+
+// runsOf lists the newest tracked runs of a stack, newest first, and the stack's
+// labels, which a stack without runs has as well.
+func runsOf(ctx context.Context, api Spacelift, stack spacelift.StackID, limit int) (labels []string, lines []spacelift.RunLine, err error) {
+	listed, err := api.RunsOfStack(ctx, stack, spacelift.RunTypeTracked, limit)
+	if err == nil && len(listed.Items) == 0 {
+		var s spacelift.Stack
+		s, err = api.Stack(ctx, stack)
+		labels = s.Labels
 	}
-	return spacelift.RunRef{}, "", false
+	if err != nil {
+		return nil, nil, classify(ctx, err)
+	}
+	if len(listed.Items) > 0 {
+		labels = listed.Items[0].StackLabels
+	}
+	return labels, listed.Items, nil
+}
+
+// beside says what keeps a stack from being triggered that goes on outside the
+// chain: a stack that it follows too and that works on the same commit, or did not
+// finish, and another chain of the commit that has not come to it.
+func (a *Activities) beside(ctx context.Context, api Spacelift, in TriggerFollowerInput, parents []spacelift.StackID) (TriggerFollowerResult, error) {
+	var run spacelift.Run
+	run.Ref, run.Commit.Hash = spacelift.RunRef{Account: in.Account, Stack: in.Stack}, in.Commit
+	up := upstream{a: a, api: api, run: run, in: in.Asked}
+	outside := slices.DeleteFunc(slices.Clone(parents), func(p spacelift.StackID) bool { return slices.Contains(in.After, p) })
+	p, err := up.read(ctx, outside)
+	if err == nil {
+		p, err = up.chains(ctx, p)
+	}
+	switch {
+	case err != nil:
+		return TriggerFollowerResult{}, err
+	case p.State == ParentsGoOn:
+		return TriggerFollowerResult{Outcome: FollowWaits, Reason: fmt.Sprintf("%s waits for another chain too: %s", in.Stack, p.Reason)}, nil
+	case p.State == ParentsFailed:
+		return heldBack("%s follows another stack too: %s", in.Stack, p.Reason), nil
+	}
+	return TriggerFollowerResult{}, nil
 }
 
 func heldBack(format string, args ...any) TriggerFollowerResult {
 	return TriggerFollowerResult{Outcome: FollowHeld, Reason: fmt.Sprintf(format, args...)}
+}
+
+func adopted(run spacelift.RunRef, format string, args ...any) TriggerFollowerResult {
+	return TriggerFollowerResult{Outcome: FollowAdopted, Run: run, Reason: fmt.Sprintf(format, args...)}
 }

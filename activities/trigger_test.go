@@ -1,10 +1,9 @@
 package activities_test
 
 import (
+	"context"
 	"errors"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -15,205 +14,358 @@ import (
 	"github.com/gantryhq/gantry/spacelift/simulator"
 )
 
-const follower = spacelift.StackID("app-prod")
-
-// newChainRig is a rig whose run has finished, with a stack that follows.
-func newChainRig(t *testing.T, labels ...string) (*rig, activities.TriggerFollowerInput) {
-	t.Helper()
-	r := newRig(t)
-	if labels == nil {
-		labels = []string{"gantry:managed", "gantry:after=network-prod"}
-	}
-	r.must(r.sim.AddStack(simulator.Stack{ID: follower, Labels: labels}))
-	r.must(r.sim.Confirm("jane", stack, r.ref.Run, ""))
-	r.reaches(spacelift.RunStateFinished)
-	return r, r.release()
-}
-
-// release is what a chain asks once the run has finished.
-func (r *rig) release() activities.TriggerFollowerInput {
-	r.Helper()
-	run, err := r.sim.Run(stack, r.ref.Run)
-	r.must(err)
-	return activities.TriggerFollowerInput{
-		Account: "acme", Stack: follower, After: []spacelift.StackID{stack},
-		Parents: []activities.ParentRun{{Run: r.ref, CreatedAt: run.CreatedAt}},
-		Since:   run.History[len(run.History)-1].At,
-	}
-}
-
-func (r *rig) runsOf(s spacelift.StackID) []spacelift.RunLine {
-	r.Helper()
-	found, err := r.acts.Accounts["acme"].RunsOfStack(r.Context(), s, spacelift.RunTypeTracked, 100)
-	r.must(err)
-	return found.Items
-}
-
 func TestTriggerFollower(t *testing.T) {
-	r, in := newChainRig(t)
-	got := done[activities.TriggerFollowerResult](r, r.acts.TriggerFollower, in)
-	runs := r.runsOf(follower)
-	if got.Outcome != activities.FollowTriggered || len(runs) != 1 || runs[0].Ref != got.Run {
-		t.Fatalf("%+v, and the stack has the runs %+v", got, runs)
+	c := newTown(t, "net", "app<net")
+	c.push("c1", changes, "net")
+	c.passes(time.Hour)
+	c.applies("net")
+	got := c.triggers(c.turn("app", "net"))
+	if got.Outcome != activities.FollowTriggered || c.runs("app") != 1 || c.run("app", 0).Ref != got.Run {
+		t.Fatalf("%+v, and app has %d runs", got, c.runs("app"))
 	}
-	run, err := r.sim.Run(follower, got.Run.Run)
-	r.must(err)
-	if len(run.Metadata) != 1 || !strings.HasSuffix(run.Metadata[0], " "+string(follower)) {
-		t.Errorf("the run's metadata is %q, want the chain and the stack", run.Metadata)
+	if m := c.run("app", 0).Metadata; len(m) != 1 || !strings.HasSuffix(m[0], " app") {
+		t.Errorf("the run's metadata is %q, want the chain and the stack", m)
+	}
+}
+
+// Which of a stack's runs count when its turn comes: each story tells what
+// happened before, and whether the stack's newest run is taken or a new one is
+// triggered.
+func TestWhichRunOfAFollowerCounts(t *testing.T) {
+	const old, hour = 48 * time.Hour, time.Hour
+	discards := func(c *town, stack spacelift.StackID, note string) {
+		c.must(c.sim.Discard("jane", stack, c.run(stack, -1).Ref.Run, note))
+	}
+	for _, tc := range []struct {
+		name  string
+		story func(*town)
+		takes string // what the reason for taking it says; empty: a new run is triggered
+	}{
+		{"a run of the same push that waits is taken, old as its plan may be: its execution replaces it", func(c *town) {
+			c.push("c1", changes, "net", "app")
+			c.passes(hour)
+			c.applies("net")
+		}, "of the same commit"},
+		{"a run of the same push found no changes before net applied its own", func(c *town) {
+			c.push("c1", changes, "net")
+			c.push("c1", noChanges, "app")
+			c.passes(hour)
+			c.applies("net")
+		}, ""},
+		{"a run of the same push found no changes, and net had none", func(c *town) {
+			c.push("c1", noChanges, "net", "app")
+			c.passes(hour)
+		}, "of the same commit"},
+		{"a run of the same push failed before net applied its changes", func(c *town) {
+			c.push("c1", changes, "net")
+			c.push("c1", simulator.Plan{FailIn: spacelift.RunStatePlanning}, "app")
+			c.passes(hour)
+			c.applies("net")
+		}, ""},
+		{"a run of the same push failed, and net applied nothing", func(c *town) {
+			c.push("c1", noChanges, "net")
+			c.push("c1", simulator.Plan{FailIn: spacelift.RunStatePlanning}, "app")
+			c.passes(hour)
+		}, "of the same commit"},
+		{"somebody discarded the run of the same push", func(c *town) {
+			c.push("c1", changes, "net", "app")
+			c.passes(hour)
+			discards(c, "app", "not today")
+			c.applies("net")
+		}, "of the same commit"},
+		{"Gantry discarded it, because its plan was old", func(c *town) {
+			c.push("c1", changes, "net", "app")
+			c.passes(hour)
+			discards(c, "app", "Discarded by Gantry: the plan is old: run 1 of net.")
+			c.applies("net")
+		}, ""},
+		{"somebody confirmed the run of the same push before net's, and it still applies", func(c *town) {
+			c.push("c1", changes, "net")
+			slow := changes
+			slow.Phases = simulator.Phases{spacelift.RunStateApplying: 24 * hour}
+			c.push("c1", slow, "app")
+			c.passes(hour)
+			c.must(c.sim.Confirm("jane", "app", c.run("app", -1).Ref.Run, ""))
+			c.passes(time.Minute)
+			c.applies("net")
+		}, ""},
+		{"a newer push waits in the queue", func(c *town) {
+			c.push("c1", changes, "net")
+			c.push("c1", noChanges, "app")
+			c.passes(hour)
+			slow := changes
+			slow.Phases = simulator.Phases{spacelift.RunStateQueued: 24 * hour}
+			c.push("c2", slow, "app")
+			c.applies("net")
+		}, "newer push"},
+		{"somebody triggered a run that plans after net", func(c *town) {
+			c.push("c1", changes, "net")
+			c.passes(hour)
+			c.applies("net")
+			_, err := c.sim.Trigger("jane", simulator.Trigger{Stack: "app"})
+			c.must(err)
+		}, "which jane triggered"},
+		{"an earlier run of another repository is done", func(c *town) {
+			c.push("a1", noChanges, "app")
+			c.passes(old)
+			c.push("c1", noChanges, "net")
+			c.passes(hour)
+		}, ""},
+		{"an earlier run of another repository still waits", func(c *town) {
+			c.push("a1", changes, "app")
+			c.passes(old)
+			c.push("c1", changes, "net")
+			c.passes(hour)
+			c.applies("net")
+		}, "newer push"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c := newTown(t, "net", "app<net")
+			tc.story(c)
+			before := c.runs("app")
+			got := c.triggers(c.turn("app", "net"))
+			if tc.takes == "" {
+				if got.Outcome != activities.FollowTriggered || c.runs("app") != before+1 || c.run("app", -1).Ref != got.Run {
+					t.Errorf("%+v, want a new run", got)
+				}
+				return
+			}
+			if got.Outcome != activities.FollowAdopted || !strings.Contains(got.Reason, tc.takes) || c.runs("app") != before || got.Run != c.run("app", -1).Ref {
+				t.Errorf("%+v, want the newest run to be taken as %q", got, tc.takes)
+			}
+		})
+	}
+}
+
+// A new run works on the commit of the chain where the stack does, and never goes
+// back behind a newer one.
+func TestTriggerFollowerChoosesTheCommit(t *testing.T) {
+	c := newTown(t, "net", "app<net", "dns<net")
+	c.push("a1", noChanges, "dns")
+	c.passes(time.Hour)
+	c.push("c1", changes, "net")
+	c.push("c1", noChanges, "app")
+	c.passes(time.Hour)
+	c.applies("net")
+	for stack, commit := range map[spacelift.StackID]string{"app": "c1", "dns": "a1"} {
+		c.triggers(c.turn(stack, "net"))
+		if got := c.run(stack, -1).Commit.Hash; got != commit {
+			t.Errorf("%s was triggered on %s, want %s", stack, got, commit)
+		}
 	}
 }
 
 // Only once, however often it is attempted: what an earlier attempt did is found.
 func TestTriggerFollowerAfterALostAnswer(t *testing.T) {
-	r, in := newChainRig(t)
-	r.fault(simulator.APIFault{Kind: simulator.LostResponse, Field: "runTrigger", Times: 1})
-	_, err := do[activities.TriggerFollowerResult](r.env, r.acts.TriggerFollower, in)
+	c := newTown(t, "net", "app<net")
+	c.push("c1", changes, "net")
+	c.passes(time.Hour)
+	c.applies("net")
+	_, err := c.sim.InjectAPI(simulator.APIFault{Kind: simulator.LostResponse, Field: "runTrigger", Times: 1})
+	c.must(err)
+	in := c.turn("app", "net")
+	_, err = do[activities.TriggerFollowerResult](c.env, c.acts.TriggerFollower, in)
 	app, ok := errors.AsType[*temporal.ApplicationError](err)
 	if !ok || app.Type() != activities.ErrTypeAmbiguous || app.NonRetryable() || app.NextRetryDelay() == 0 {
 		t.Fatalf("the first attempt ended with %v, want an error worth another attempt later", err)
 	}
-	in.Again = true
-	got := done[activities.TriggerFollowerResult](r, r.acts.TriggerFollower, in)
-	if runs := r.runsOf(follower); got.Outcome != activities.FollowTriggered || len(runs) != 1 || runs[0].Ref != got.Run {
-		t.Errorf("%+v, and the stack has the runs %+v", got, runs)
+	for _, later := range []time.Duration{0, time.Hour} { // while it goes on, and when it has ended
+		c.passes(later)
+		if got := c.triggers(in); got.Outcome != activities.FollowAdopted || c.runs("app") != 1 || c.run("app", 0).Ref != got.Run {
+			t.Errorf("%+v, and app has %d runs", got, c.runs("app"))
+		}
 	}
 }
 
-// What somebody else triggered is theirs, and what our key triggered before the
-// release belongs to something else.
-func TestTriggerFollowerTellsRunsApart(t *testing.T) {
-	r, in := newChainRig(t)
-	_, err := r.acts.Accounts["acme"].TriggerRun(t.Context(), follower, spacelift.Trigger{})
-	r.must(err)
-	_, err = r.sim.Trigger("jane", simulator.Trigger{Stack: follower})
-	r.must(err)
-	in.Since, in.Again = time.Now().Add(time.Hour), true
-	got := done[activities.TriggerFollowerResult](r, r.acts.TriggerFollower, in)
-	if got.Outcome != activities.FollowTriggered || len(r.runsOf(follower)) != 3 {
-		t.Errorf("%+v, and the stack has %d runs", got, len(r.runsOf(follower)))
+// Two chains that release a stack at the same moment end up with one run: of two
+// the older stays.
+func TestTwoChainsTriggerTheSameStack(t *testing.T) {
+	c := newTown(t, "net", "app<net")
+	c.push("c1", changes, "net")
+	c.passes(time.Hour)
+	c.applies("net")
+	in := c.turn("app", "net")
+	other := &rival{Spacelift: c.acts.Accounts["acme"]}
+	c.acts.Accounts["acme"] = other
+	other.first = func() { c.triggers(in) } // the other chain is faster, after this one looked
+	got := c.triggers(in)
+	if got.Outcome != activities.FollowAdopted || got.Run != c.run("app", 0).Ref || c.runs("app") != 2 {
+		t.Errorf("%+v of %d runs, want the older run", got, c.runs("app"))
+	}
+	if newer := c.run("app", 1); newer.State != spacelift.RunStateCanceled {
+		t.Errorf("the newer run is %s", newer.State)
+	}
+	if again := c.triggers(in); again.Run != got.Run {
+		t.Errorf("later %+v is taken", again)
 	}
 }
 
-// A stack that depends on its parent in Spacelift as well gets one run, not two.
-func TestTriggerFollowerAdoptsSpaceliftsOwnRun(t *testing.T) {
-	r := newRig(t)
-	r.must(r.sim.AddStack(simulator.Stack{ID: follower, Labels: []string{"gantry:managed", "gantry:after=network-prod"}}))
-	r.must(r.sim.AddDependency(follower, stack))
-	r.must(r.sim.Discard("jane", stack, r.ref.Run, ""))
-	id, err := r.sim.Push(stack, simulator.Commit{}, simulator.Plan{Delta: spacelift.Delta{Added: 1}})
-	r.must(err)
-	r.ref.Run = id
-	r.reaches(spacelift.RunStateUnconfirmed)
-	r.must(r.sim.Confirm("jane", stack, r.ref.Run, ""))
-	r.reaches(spacelift.RunStateFinished)
+// rival does something between the look and the first trigger.
+type rival struct {
+	activities.Spacelift
+	first func()
+}
 
-	got := done[activities.TriggerFollowerResult](r, r.acts.TriggerFollower, r.release())
-	if got.Outcome != activities.FollowAdopted || !strings.Contains(got.Reason, "depends on network-prod") || r.calls("runTrigger") != 0 {
-		t.Errorf("%+v after %d triggers", got, r.calls("runTrigger"))
+func (r *rival) TriggerRun(ctx context.Context, stack spacelift.StackID, how spacelift.Trigger) (spacelift.RunOutcome, error) {
+	first := r.first
+	r.first = nil
+	if first != nil {
+		first()
+	}
+	return r.Spacelift.TriggerRun(ctx, stack, how)
+}
+
+// A stack that depends on its parent in Spacelift as well gets one run, not two:
+// Spacelift's own counts. One that was skipped counts when nothing that it refers
+// to has changed, and not when a parent had failed.
+func TestTriggerFollowerTakesSpaceliftsOwnRun(t *testing.T) {
+	for _, tc := range []struct {
+		name       string
+		references []simulator.Reference
+		fails      bool // net fails first, and is retried
+		takes      bool
+	}{
+		{name: "it runs", takes: true},
+		{name: "nothing that it refers to has changed", references: []simulator.Reference{{Output: "vpc", Input: "VPC"}}, takes: true},
+		{name: "net had failed", fails: true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c := newTown(t, "net", "app<net")
+			c.must(c.sim.AddDependency("app", "net", tc.references...))
+			if tc.fails {
+				c.push("c1", simulator.Plan{FailIn: spacelift.RunStatePlanning}, "net")
+				c.passes(time.Hour)
+				failed := c.run("net", -1).Ref.Run
+				c.must(c.sim.SetNextPlan("net", changes))
+				_, err := c.sim.Trigger("jane", simulator.Trigger{Stack: "net"})
+				c.must(err)
+				if failed == c.run("net", -1).Ref.Run {
+					t.Fatal("net was not triggered again")
+				}
+				// What Spacelift queues for the new run is not of this story.
+				c.must(c.sim.Cancel("jane", "app", c.run("app", -1).Ref.Run, "Canceled by Gantry: it does the same as run X"))
+			} else {
+				c.push("c1", changes, "net")
+			}
+			c.passes(time.Hour)
+			c.applies("net")
+			before := c.mutations("runTrigger")
+			got := c.triggers(c.turn("app", "net"))
+			switch {
+			case tc.takes && (got.Outcome != activities.FollowAdopted || !strings.Contains(got.Reason, "depends on net") || c.mutations("runTrigger") != before):
+				t.Errorf("%+v, want Spacelift's own run %+v", got, c.run("app", -1).Run)
+			case !tc.takes && got.Outcome != activities.FollowTriggered:
+				t.Errorf("%+v, want a new run", got)
+			}
+		})
+	}
+}
+
+// A stack that also follows one outside the chain waits while that one works on
+// the same commit: its chain comes to the stack as well.
+func TestTriggerFollowerYieldsToAnotherChain(t *testing.T) {
+	c := newTown(t, "net", "dns", "app<net,dns")
+	c.push("c1", changes, "net", "dns")
+	c.passes(time.Hour)
+	c.applies("net")
+	in := c.turn("app", "net")
+	if got := c.triggers(in); got.Outcome != activities.FollowWaits || !strings.Contains(got.Reason, "dns") || c.runs("app") != 0 {
+		t.Errorf("%+v, want it to wait for dns", got)
+	}
+	c.applies("dns")
+	c.acts.Temporal = chains{ids: []string{"it"}, answers: map[string]string{"it": `{"in":true,"waits":true,"open":true,"reason":"run 01A of cdn goes on"}`}}
+	if got := c.triggers(in); got.Outcome != activities.FollowWaits || !strings.Contains(got.Reason, "run 01A of cdn goes on") {
+		t.Errorf("%+v, want it to wait for the other chain", got)
+	}
+	c.acts.Temporal = c.temp
+	if got := c.triggers(in); got.Outcome != activities.FollowTriggered {
+		t.Errorf("%+v, want it triggered once dns is through", got)
+	}
+}
+
+// A profile may keep old plans: then one counts however old it is.
+func TestTriggerFollowerKeepsOldPlans(t *testing.T) {
+	c := newTown(t, "net", "app<net")
+	c.labels("app", "gantry:after=net", "gantry:profile=patient")
+	c.push("c1", changes, "net")
+	c.push("c1", noChanges, "app")
+	c.passes(time.Hour)
+	c.applies("net")
+	if got := c.triggers(c.turn("app", "net")); got.Outcome != activities.FollowAdopted || !got.Keeps || c.runs("app") != 1 {
+		t.Errorf("%+v, want the run that is there", got)
 	}
 }
 
 func TestTriggerFollowerHolds(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
-		labels []string
-		before func(*rig)
+		before func(*town, *activities.TriggerFollowerInput)
+		want   activities.FollowOutcome
 		reason string
 	}{
-		{name: "its labels can't be read", labels: []string{"gantry:managed", "gantry:after=network-prod", "gantry:aprovals=2"}, reason: "gantry:aprovals=2 of the stack app-prod can't be followed"},
-		{name: "it is no longer managed", labels: []string{"gantry:after=network-prod"}, reason: "no longer carries gantry:managed"},
-		{name: "it follows another now", labels: []string{"gantry:managed", "gantry:after=dns-prod"}, reason: "no longer follows network-prod"},
-		{name: "it is disabled", before: func(r *rig) { r.must(r.sim.Disable(follower)) }, reason: "disabled"},
-		{name: "Spacelift would not", before: func(r *rig) {
-			r.fault(simulator.APIFault{Kind: simulator.NotExecutable, Field: "runTrigger", Message: "stack is locked by joe"})
-		}, reason: "locked by joe"},
+		{"its labels can't be read", func(c *town, _ *activities.TriggerFollowerInput) {
+			c.labels("app", "gantry:after=net", "gantry:aprovals=2")
+		}, activities.FollowHeld, "gantry:aprovals=2 of the stack app can't be followed"},
+		{"it follows itself", func(c *town, _ *activities.TriggerFollowerInput) {
+			c.labels("app", "gantry:after=net", "gantry:after=app")
+		}, activities.FollowHeld, "app follows itself"},
+		{"it is no longer managed", func(c *town, _ *activities.TriggerFollowerInput) {
+			c.must(c.sim.SetLabels("app", "gantry:after=net"))
+		}, activities.FollowRelabelled, "labels of the stack app have changed"},
+		{"it follows another now", func(c *town, in *activities.TriggerFollowerInput) {
+			in.Labels = c.fingerprint("app")
+			c.labels("app", "gantry:after=dns")
+		}, activities.FollowRelabelled, "labels of the stack app have changed"},
+		{"it is disabled", func(c *town, _ *activities.TriggerFollowerInput) { c.must(c.sim.Disable("app")) }, activities.FollowHeld, "disabled"},
+		{"somebody has locked it", func(c *town, _ *activities.TriggerFollowerInput) { c.must(c.sim.Lock("joe", "app", "")) }, activities.FollowHeld, "joe"},
+		{"Spacelift would not", func(c *town, _ *activities.TriggerFollowerInput) {
+			_, err := c.sim.InjectAPI(simulator.APIFault{Kind: simulator.NotExecutable, Field: "runTrigger", Message: "the worker pool is full"})
+			c.must(err)
+		}, activities.FollowHeld, "the worker pool is full"},
+		{"the stack is gone", func(_ *town, in *activities.TriggerFollowerInput) { in.Stack = "gone" }, activities.FollowHeld, "is not there"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			r, in := newChainRig(t, tc.labels...)
-			if tc.before != nil {
-				tc.before(r)
-			}
-			got := done[activities.TriggerFollowerResult](r, r.acts.TriggerFollower, in)
-			if got.Outcome != activities.FollowHeld || !strings.Contains(got.Reason, tc.reason) || len(r.runsOf(follower)) != 0 {
-				t.Errorf("%+v, want it held because of %q", got, tc.reason)
+			c := newTown(t, "net", "app<net")
+			c.push("c1", changes, "net")
+			c.passes(time.Hour)
+			c.applies("net")
+			in := c.turn("app", "net")
+			tc.before(c, &in)
+			if got := c.triggers(in); got.Outcome != tc.want || !strings.Contains(got.Reason, tc.reason) || c.runs("app") != 0 {
+				t.Errorf("%+v, want %s because of %q", got, tc.want, tc.reason)
 			}
 		})
 	}
-	t.Run("the stack is gone", func(t *testing.T) {
-		r, in := newChainRig(t)
-		in.Stack = "gone"
-		if got := done[activities.TriggerFollowerResult](r, r.acts.TriggerFollower, in); got.Outcome != activities.FollowHeld {
-			t.Errorf("%+v, want it held", got)
+}
+
+func (c *town) graph(brief bool) activities.ChainGraph {
+	c.Helper()
+	got, err := do[activities.ChainGraph](c.env, c.acts.ReadChain, activities.ReadChainInput{Account: "acme", Root: "net", Brief: brief})
+	c.must(err)
+	return got
+}
+
+// fingerprint is what the graph of net says of a stack's labels.
+func (c *town) fingerprint(stack spacelift.StackID) string {
+	c.Helper()
+	for _, s := range c.graph(false).Stacks {
+		if s.Stack == stack {
+			return s.Labels
 		}
-	})
+	}
+	c.Fatalf("%s does not follow net", stack)
+	return ""
 }
 
 func TestReadChain(t *testing.T) {
-	r, _ := newChainRig(t)
-	r.must(r.sim.AddStack(simulator.Stack{ID: "web-prod", Labels: []string{"gantry:managed", "gantry:after=app-prod"}}))
-	r.must(r.sim.AddStack(simulator.Stack{ID: "stray", Labels: []string{"gantry:after=network-prod"}})) // not managed
-	got := done[activities.ChainGraph](r, r.acts.ReadChain, activities.ReadChainInput{Account: "acme", Root: stack})
-	if len(got.Stacks) != 2 || got.Stacks[0].Stack != follower || got.Stacks[1].Stack != "web-prod" || got.Partial {
+	c := newTown(t, "net", "app<net", "web<app", "odd<odd,net", "x<app,y", "y<x")
+	c.must(c.sim.AddStack(simulator.Stack{ID: "stray", Labels: []string{"gantry:after=net"}})) // not managed
+	got := c.graph(false)
+	if len(got.Stacks) != 3 || got.Size != 3 || got.Stacks[0].Stack != "app" || got.Stacks[1].Stack != "odd" || got.Stacks[2].Stack != "web" {
 		t.Errorf("%+v", got)
 	}
-}
-
-// Who follows is asked for at most once in ten seconds for each account, and not
-// knowing is not the same as nobody.
-func TestReadRulesKnowsWhoFollows(t *testing.T) {
-	r, _ := newChainRig(t)
-	now := time.Now()
-	r.acts.Now = func() time.Time { return now }
-	in := activities.ReadRulesInput{Run: r.ref, Labels: auto}
-	read := func() *activities.Followers {
-		return done[activities.Rules](r, r.acts.ReadRules, in).Followers
+	brief := c.graph(true)
+	if len(brief.Stacks) != 0 || brief.Size != 3 || len(brief.Refused) != 1 || !strings.Contains(brief.Refused[0].Reason, "x → y → x") {
+		t.Errorf("in brief %+v", brief)
 	}
-	if got := read(); got == nil || len(got.Stacks) != 1 || got.Stacks[0] != follower {
-		t.Fatalf("%+v follow, want %s", got, follower)
-	}
-	r.must(r.sim.SetLabels(follower, "gantry:managed"))
-	if got := read(); got == nil || !got.Any() {
-		t.Errorf("%+v follow right after", got)
-	}
-	now = now.Add(10 * time.Second)
-	if got := read(); got == nil || got.Any() {
-		t.Errorf("%+v follow, want nobody", got)
-	}
-	r.fault(simulator.APIFault{Kind: simulator.ServerError, Field: "stacks"})
-	now = now.Add(4 * time.Minute)
-	if got := read(); got == nil || got.Any() || !got.At.Equal(now.Add(-4*time.Minute)) {
-		t.Errorf("%+v follow, want nobody as of four minutes ago", got)
-	}
-	now = now.Add(2 * time.Minute)
-	if got := read(); got != nil {
-		t.Errorf("%+v follow though Spacelift does not say", got)
-	}
-	in.Labels = []string{"gantry:confirm=auto"}
-	if got := read(); got != nil {
-		t.Errorf("%+v follow a stack that is not managed", got)
-	}
-}
-
-// However many runs begin at once, one list answers them all.
-func TestWhoFollowsIsAskedOnce(t *testing.T) {
-	r, _ := newChainRig(t)
-	before := len(r.lists())
-	var all sync.WaitGroup
-	for range 20 {
-		all.Go(func() {
-			rules, err := r.acts.ReadRules(t.Context(), activities.ReadRulesInput{Run: r.ref, Labels: auto})
-			if err != nil || rules.Followers == nil || !rules.Followers.Any() {
-				t.Errorf("%+v follow: %v", rules.Followers, err)
-			}
-		})
-	}
-	all.Wait()
-	if n := len(r.lists()) - before; n != 1 {
-		t.Errorf("Spacelift was asked %d times", n)
-	}
-}
-
-// lists are the lists of stacks that Spacelift was asked for.
-func (r *rig) lists() []simulator.Request {
-	return slices.DeleteFunc(r.sim.Requests(), func(q simulator.Request) bool { return !slices.Contains(q.Fields, "stacks") })
 }

@@ -23,6 +23,10 @@ const (
 	// than the one that was judged.
 	RunConfirmedUnseen = "run.confirmed_unseen"
 
+	ChainHeld    = "chain.held"
+	ChainResumed = "chain.resumed"
+	ChainEnded   = "chain.ended"
+
 	AccountFinding = "account.finding"
 )
 

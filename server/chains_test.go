@@ -29,10 +29,9 @@ func aChain() workflows.ChainStatus {
 		Root:  spacelift.RunRef{Account: "acme", Stack: "network-prod", Run: "01ROOT"},
 		Phase: workflows.ChainHeld, Summary: "run 01APP of app-prod ended in FAILED", StartedAt: planned, HeldSince: planned, GivesUpAt: planned.Add(30 * 24 * time.Hour),
 		Nodes: []workflows.ChainNode{
-			{Stack: "network-prod", State: workflows.NodeFinished, Reason: "it finished", Run: "01ROOT", RunState: "FINISHED", Runs: []spacelift.RunID{"01ROOT"}},
-			{Stack: "app-prod", After: []spacelift.StackID{"network-prod"}, State: workflows.NodeFailed, Reason: "it failed", Run: "01APP", RunState: "FAILED", Runs: []spacelift.RunID{"01APP"}},
+			{Stack: "network-prod", State: workflows.NodeFinished, Since: planned, Lets: workflows.EdgeReleases, Reason: "it finished", Run: "01ROOT", RunState: "FINISHED", Runs: []spacelift.RunID{"01ROOT"}},
+			{Stack: "app-prod", After: []int{0}, State: workflows.NodeFailed, Since: planned, Lets: workflows.EdgeStops, Reason: "it failed", Run: "01APP", RunState: "FAILED", Runs: []spacelift.RunID{"01APP"}},
 		},
-		Edges:    []workflows.ChainEdge{{From: "network-prod", To: "app-prod", Decision: workflows.EdgeReleases, Reason: "it finished", At: planned}},
 		Timeline: []workflows.ChainEntry{{At: planned, Kind: workflows.KindAction, Stack: "app-prod", Run: "01APP", Summary: "Gantry triggered run 01APP"}},
 	}
 }

@@ -13,18 +13,19 @@ import (
 )
 
 func toAPIChain(s workflows.ChainStatus) api.Chain {
+	edges := s.Edges()
 	c := api.Chain{
 		Account: string(s.Root.Account), Stack: string(s.Root.Stack), Run: string(s.Root.Run), Phase: toAPIChainPhase(s.Phase), Summary: s.Summary,
 		StartedAt: s.StartedAt, HeldSince: nonZero(s.HeldSince), GivesUpAt: nonZero(s.GivesUpAt), EndedAt: nonZero(s.EndedAt),
-		Nodes: make([]api.ChainNode, len(s.Nodes)), Edges: make([]api.ChainEdge, len(s.Edges)), Timeline: make([]api.ChainEntry, len(s.Timeline)),
+		Nodes: make([]api.ChainNode, len(s.Nodes)), Edges: make([]api.ChainEdge, len(edges)), Timeline: make([]api.ChainEntry, len(s.Timeline)),
 	}
 	for i, n := range s.Nodes {
 		c.Nodes[i] = api.ChainNode{
-			Stack: string(n.Stack), After: words(n.After), State: string(n.State), Reason: n.Reason,
+			Stack: string(n.Stack), After: words(s.Parents(n)), State: string(n.State), Reason: n.Reason,
 			Run: nonEmpty(string(n.Run)), RunState: nonEmpty(string(n.RunState)), Runs: words(n.Runs), Until: nonZero(n.Until),
 		}
 	}
-	for i, e := range s.Edges {
+	for i, e := range edges {
 		c.Edges[i] = api.ChainEdge{From: string(e.From), To: string(e.To), Decision: string(e.Decision), Reason: e.Reason, At: e.At}
 	}
 	for i, e := range s.Timeline {

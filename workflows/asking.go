@@ -246,6 +246,9 @@ func (r *record) excluded(commit string) []string {
 			said = append(said, e.Commit.AuthorLogin, e.Commit.AuthorName)
 		}
 	}
+	for _, c := range r.Chains {
+		said = append(said, c.TriggeredBy...)
+	}
 	names := distinct(append(said, r.RetryOf.names()...))
 	slices.SortFunc(names, func(a, b string) int {
 		return cmp.Or(strings.Compare(strings.ToLower(a), strings.ToLower(b)), strings.Compare(a, b))

@@ -1,67 +1,44 @@
 package workflows
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/gantryhq/gantry/spacelift"
 )
 
 // chain is what an execution of Rollout knows. Everything else, ChainStatus
-// above all, is computed from it. Its JSON form travels in RolloutInput.
+// above all, is computed from it. Its JSON form travels in RolloutInput and is
+// bounded: see activities.MaxChainStacks and the bounds below.
 type chain struct {
-	Root      spacelift.RunRef `json:"root"`
-	StartedAt time.Time        `json:"startedAt"`
+	Root        spacelift.RunRef `json:"root"`
+	StartedAt   time.Time        `json:"startedAt"`
+	TriggeredBy []string         `json:"triggeredBy,omitempty"` // the people behind the root
+	Notify      []string         `json:"notify,omitempty"`      // the channels of the root's stack
+	Commit      string           `json:"commit,omitempty"`      // what the root works on
 
 	// Nodes are the root and, once they are Known, all that follows it, parents
 	// before their followers.
-	Nodes   []chainNode `json:"nodes"`
-	Known   bool        `json:"known,omitempty"`
-	Trouble *later      `json:"trouble,omitempty"` // why nobody knows yet who follows
-	Refused string      `json:"refused,omitempty"` // why nothing is released, ever
+	Nodes  []chainNode `json:"nodes"`
+	People []string    `json:"people,omitempty"` // who is behind runs of the nodes
+	Known  bool        `json:"known,omitempty"`
+	Graph  graphClock  `json:"graph,omitzero"`
 
-	Edges     []ChainEdge  `json:"edges,omitempty"`
+	Refusals []chainRefusal `json:"refusals,omitempty"` // what follows and is not released
+	Refused  string         `json:"refused,omitempty"`  // why nothing is released, ever
+
 	Stopped   *StopChain   `json:"stopped,omitempty"`
+	MovedAt   time.Time    `json:"movedAt"` // when something last changed
 	HeldSince time.Time    `json:"heldSince,omitzero"`
 	EndedAt   time.Time    `json:"endedAt,omitzero"`
 	Outcome   string       `json:"outcome,omitempty"` // how it ended
 	Keys      usedKeys     `json:"keys,omitempty"`
 	Journal   []ChainEntry `json:"journal,omitempty"`
-}
+	Written   int          `json:"written,omitempty"` // about the bytes of the journal
 
-// chainNode is a stack of a chain.
-type chainNode struct {
-	Stack spacelift.StackID   `json:"stack"`
-	After []spacelift.StackID `json:"after,omitempty"`
-	Runs  []chainRun          `json:"runs,omitempty"` // by creation
-
-	Releasing bool       `json:"releasing,omitempty"` // a run is being triggered right now
-	Unsure    bool       `json:"unsure,omitempty"`    // one may have been triggered, nobody knows
-	Trouble   *later     `json:"trouble,omitempty"`   // why none was, the last time
-	Skipped   *SkipStack `json:"skipped,omitempty"`
-}
-
-// chainRun is a run of a stack, as the API showed it. Nothing here rests on a
-// notification.
-type chainRun struct {
-	Run          spacelift.RunRef   `json:"run"`
-	State        spacelift.RunState `json:"state,omitempty"` // empty: not read yet
-	StateVersion int                `json:"stateVersion"`
-	CreatedAt    time.Time          `json:"createdAt,omitzero"`
-	EndedAt      time.Time          `json:"endedAt,omitzero"` // by Spacelift's clock
-	Actor        string             `json:"actor,omitempty"`  // who ended it, if somebody did
-	Note         string             `json:"note,omitempty"`
-	How          string             `json:"how,omitempty"` // it came about, as a sentence
-
-	StoppedBy string `json:"stoppedBy,omitempty"` // who wanted it stopped
-
-	Look    time.Time `json:"look,omitzero"`     // when to read it next
-	Looks   int       `json:"looks,omitempty"`   // how often in a row that told nothing new
-	Rung    bool      `json:"rung,omitempty"`    // somebody said that it ended, and the API did not show it yet
-	Unknown int       `json:"unknown,omitempty"` // how often in a row Spacelift did not know it
+	Outbox   []notice `json:"outbox,omitempty"`   // messages that have not arrived yet
+	ToldHeld []string `json:"toldHeld,omitempty"` // the channels that know that it is, or was, held
 }
 
 // later is something that could not be done, and when it is tried again.
@@ -69,17 +46,25 @@ type later struct {
 	Reason string    `json:"reason"`
 	Until  time.Time `json:"until"`
 	Tries  int       `json:"tries"`
+
+	// Waits says that a run of another chain is in the way, which nobody has to
+	// do anything about.
+	Waits bool `json:"waits,omitempty"`
 }
 
 const (
-	// maxNodeRuns bounds the runs of one stack in a chain; each retry is one.
-	maxNodeRuns = 20
+	// maxNodeRuns bounds the runs of one stack in a chain; each retry is one. All
+	// stacks together have at most maxSpareRuns beyond their first.
+	maxNodeRuns  = 20
+	maxSpareRuns = 1000
 
-	// maxChainJournal bounds the journal of a chain.
-	maxChainJournal = 1000
+	// maxChainJournal and maxChainJournalSize bound the journal of a chain, in
+	// entries and in bytes.
+	maxChainJournal     = 1000
+	maxChainJournalSize = 100_000
 
-	// heldAtMost is how long a chain in which nothing moves is kept.
-	heldAtMost = 30 * 24 * time.Hour
+	// quietAtMost is how long a chain in which nothing moves is kept.
+	quietAtMost = 30 * 24 * time.Hour
 )
 
 // How often a chain reads the runs it waits for without being told of anything,
@@ -93,109 +78,154 @@ const (
 )
 
 func newChain(root spacelift.RunRef, at time.Time) chain {
-	return chain{Root: root, StartedAt: at, Nodes: []chainNode{{Stack: root.Stack, Runs: []chainRun{{Run: root, Look: at, Rung: true}}}}}
-}
-
-// takeNodes takes what follows the root, parents before their followers; partial
-// says that there may be more.
-func (c *chain) takeNodes(at time.Time, nodes []chainNode, partial bool) {
-	c.Known, c.Trouble = true, nil
-	c.Nodes = append(c.Nodes, nodes...)
-	if partial {
-		c.note(at, KindNote, "", "", "more stacks may follow than Gantry could read; those it does not know are not released")
+	return chain{
+		Root: root, StartedAt: at, MovedAt: at,
+		Nodes: []chainNode{{Stack: root.Stack, Runs: []chainRun{{Run: root.Run, Look: at, Rung: true}}}},
 	}
 }
 
-// takeCycle takes that nothing can say which stack goes first.
-func (c *chain) takeCycle(at time.Time, cycle []spacelift.StackID) {
-	c.Known, c.Trouble = true, nil
-	c.Refused = "nothing is released, because the labels lead in a circle: " + around(cycle)
-	c.note(at, KindDecision, "", "", "%s", c.Refused)
+// ref names a run of the chain.
+func (c *chain) ref(stack spacelift.StackID, run spacelift.RunID) spacelift.RunRef {
+	return spacelift.RunRef{Account: c.Root.Account, Stack: stack, Run: run}
 }
 
-// around writes a way through stacks.
-func around(stacks []spacelift.StackID) string {
-	words := make([]string, len(stacks))
-	for i, s := range stacks {
-		words[i] = string(s)
-	}
-	return strings.Join(words, " → ")
+// index is where a stack is among the nodes; -1 if it is not part of the chain.
+func (c *chain) index(stack spacelift.StackID) int {
+	return slices.IndexFunc(c.Nodes, func(n chainNode) bool { return n.Stack == stack })
 }
 
 func (c *chain) node(stack spacelift.StackID) *chainNode {
-	i := slices.IndexFunc(c.Nodes, func(n chainNode) bool { return n.Stack == stack })
-	if i < 0 {
-		return nil
+	if i := c.index(stack); i >= 0 {
+		return &c.Nodes[i]
 	}
-	return &c.Nodes[i]
+	return nil
 }
 
-func (n *chainNode) run(ref spacelift.RunRef) *chainRun {
-	i := slices.IndexFunc(n.Runs, func(r chainRun) bool { return r.Run == ref })
-	if i < 0 {
-		return nil
+// parents are the ids of the stacks that a node follows.
+func (c *chain) parents(n *chainNode) []spacelift.StackID {
+	ids := make([]spacelift.StackID, len(n.After))
+	for i, p := range n.After {
+		ids[i] = c.Nodes[p].Stack
 	}
-	return &n.Runs[i]
+	return ids
 }
 
 // heard takes that there is something new about a run, and makes the chain look
-// at it. A run that it has not heard of is one that tries another again.
+// at it. A run that it has not heard of tries another one again, or takes its
+// place. For a stack that has none yet it may be the one that counts: that is
+// decided when the stack's turn comes, or anew if it has.
 func (c *chain) heard(at time.Time, news ChainNews) {
 	n := c.node(news.Run.Stack)
-	if n == nil || news.Run.Account != c.Root.Account || len(n.Runs) == 0 {
+	if n == nil || news.Run.Account != c.Root.Account {
 		c.note(at, KindNote, "", "", "news of run %s were dropped: it is none of this chain", fit(news.Run.String(), maxName))
 		return
 	}
-	r := n.run(news.Run)
-	if r == nil {
-		if n.Stack == c.Root.Stack {
-			return // what tries the root again begins a chain of its own
-		}
-		c.note(at, KindEvent, n.Stack, news.Run.Run, "run %s tries again", news.Run.Run)
-		r = n.add(chainRun{Run: news.Run, How: "it tries an earlier run again"})
-	}
-	if r == nil {
+	c.names(n, bounded(news.TriggeredBy)...)
+	r := n.run(news.Run.Run)
+	switch {
+	case r != nil:
+	case n.Stack == c.Root.Stack: // what tries the root again begins a chain of its own
 		return
+	case len(n.Runs) == 0:
+		if n.Trouble != nil {
+			n.Trouble.Until = at
+		}
+		return
+	default:
+		c.note(at, KindEvent, n.Stack, news.Run.Run, "run %s takes the place of an earlier one", news.Run.Run)
+		c.MovedAt = at
+		r = c.add(n, chainRun{Run: news.Run.Run, How: "it takes the place of an earlier run"})
 	}
-	if by := fit(news.StoppedBy, maxName); by != "" && r.StoppedBy == "" {
-		r.StoppedBy = by
-		c.person(at, n.Stack, by, "%s wants run %s of %s stopped: what follows it is not released without asking", by, r.Run.Run, n.Stack)
+	if by := fit(news.StoppedBy, maxPerson); by != "" && r.StoppedBy == "" {
+		r.StoppedBy, c.MovedAt = by, at
+		c.person(at, n.Stack, by, "%s wants run %s of %s stopped: what follows it is not released without asking", by, r.Run, n.Stack)
 	}
-	if r.State == spacelift.RunStateFinished {
+	if r.State == spacelift.RunStateFinished || r.passes() {
 		return
 	}
 	r.Look, r.Looks, r.Rung = at, 0, r.Rung || news.State.Terminal()
 }
 
-// add adds a run to a node; nil if there is no room for it.
-func (n *chainNode) add(r chainRun) *chainRun {
-	if len(n.Runs) >= maxNodeRuns {
-		return nil
+// bounded is as many names as a chain carries.
+func bounded(names []string) []string {
+	names = names[:min(len(names), maxTriggerers)]
+	for i, name := range names {
+		names[i] = fit(name, maxPerson)
+	}
+	return names
+}
+
+// maxTriggerers bounds the people that a chain names to one run, maxPeople those
+// that it keeps, and maxPerson the bytes of a name.
+const (
+	maxTriggerers = 20
+	maxPeople     = 2000
+	maxPerson     = 60
+)
+
+// add adds a run to a node. Where there is no room, the node's oldest one that has
+// ended goes.
+func (c *chain) add(n *chainNode, r chainRun) *chainRun {
+	for i := range n.Runs {
+		n.Runs[i].slim()
+	}
+	spare := 0
+	for i := range c.Nodes {
+		spare += max(len(c.Nodes[i].Runs)-1, 0)
+	}
+	if len(n.Runs) >= maxNodeRuns || len(n.Runs) > 0 && spare >= maxSpareRuns {
+		oldest := 0
+		for i := range n.Runs {
+			if byCreation(n.Runs[i], n.Runs[oldest]) < 0 {
+				oldest = i
+			}
+		}
+		n.Runs = slices.Delete(n.Runs, oldest, oldest+1)
 	}
 	n.Runs = append(n.Runs, r)
-	return n.run(r.Run)
+	return &n.Runs[len(n.Runs)-1]
 }
 
 // triggered takes a run that was triggered for a stack, or adopted, and how.
-func (c *chain) triggered(at time.Time, run spacelift.RunRef, how string) {
+func (c *chain) triggered(at time.Time, run spacelift.RunRef, how string, keeps bool) {
 	n := c.node(run.Stack)
-	n.Releasing, n.Unsure, n.Trouble = false, false, nil
+	n.Releasing, n.Trouble, n.Keeps = false, nil, keeps
+	c.MovedAt = at
 	c.note(at, KindAction, run.Stack, run.Run, "%s", how)
-	if n.run(run) == nil {
-		n.add(chainRun{Run: run, How: how, Look: at})
+	if n.run(run.Run) == nil {
+		c.add(n, chainRun{Run: run.Run, How: fit(how, maxHow), Look: at})
 	}
 }
 
-// untriggered takes why no run of a stack was triggered. unsure says that one
-// may have been all the same.
-func (c *chain) untriggered(at time.Time, stack spacelift.StackID, reason string, unsure bool) {
+// untriggered takes why no run of a stack was triggered.
+func (c *chain) untriggered(at time.Time, stack spacelift.StackID, reason string) {
 	n := c.node(stack)
-	n.Releasing, n.Unsure = false, unsure
-	if n.Trouble == nil || n.Trouble.Reason != reason {
+	n.Releasing = false
+	if n.Trouble == nil || n.Trouble.Reason != fit(reason, maxChainText) {
 		c.note(at, KindDecision, stack, "", "not triggered: %s", reason)
 	}
 	n.Trouble = n.Trouble.again(at, reason)
 }
+
+// yields takes that a stack waits for a run of another chain.
+func (c *chain) yields(at time.Time, stack spacelift.StackID, reason string) {
+	c.untriggered(at, stack, reason)
+	c.node(stack).Trouble.Waits = true
+}
+
+// relabelled takes that a stack's labels are others than the chain knows, so that
+// those are read before anything is triggered for it.
+func (c *chain) relabelled(at time.Time, stack spacelift.StackID, reason string) {
+	c.yields(at, stack, reason)
+	c.Graph.Stale = true
+}
+
+// maxChainText bounds the reasons and notes that a chain carries, in bytes.
+const (
+	maxChainText = 300
+	maxRunNote   = 150
+	maxHow       = 100
+)
 
 // again is the next try of something that failed once more.
 func (l *later) again(at time.Time, reason string) *later {
@@ -203,7 +233,7 @@ func (l *later) again(at time.Time, reason string) *later {
 	if l != nil {
 		tries = l.Tries
 	}
-	return &later{Reason: fit(reason, maxText), Until: at.Add(doubled(tryFirst, tries, tryMost)), Tries: tries + 1}
+	return &later{Reason: fit(reason, maxChainText), Until: at.Add(doubled(tryFirst, tries, tryMost)), Tries: tries + 1}
 }
 
 func doubled(first time.Duration, times int, most time.Duration) time.Duration {
@@ -213,11 +243,12 @@ func doubled(first time.Duration, times int, most time.Duration) time.Duration {
 // saw takes a run as the API shows it. It does not matter how often that
 // happens, or in which order the readings come.
 func (c *chain) saw(at time.Time, run spacelift.Run) {
-	n := c.node(run.Ref.Stack)
-	if n == nil {
+	i := c.index(run.Ref.Stack)
+	if i < 0 {
 		return
 	}
-	r := n.run(run.Ref)
+	n := &c.Nodes[i]
+	r := n.run(run.Ref.Run)
 	if r == nil {
 		return
 	}
@@ -225,27 +256,26 @@ func (c *chain) saw(at time.Time, run spacelift.Run) {
 	older := r.State != "" && (run.StateVersion < r.StateVersion || run.StateVersion == r.StateVersion && r.State.Terminal())
 	if !older && (run.State != r.State || run.StateVersion != r.StateVersion) {
 		r.take(run)
-		if n.Stack == c.Root.Stack && (run.Type != spacelift.RunTypeTracked || run.DriftDetection) {
-			c.Refused = "nothing is released: only tracked runs that no drift detection made begin a chain"
+		c.names(n, run.TriggeredBy)
+		c.MovedAt = at
+		if i == 0 {
+			c.sawRoot(run)
 		}
 		if r.State.Terminal() {
-			c.note(at, KindEvent, n.Stack, run.Ref.Run, "%s", r.end())
+			c.note(at, KindEvent, n.Stack, run.Ref.Run, "%s", r.end(n.Stack))
+			if why := r.void(c.turn(n), n.Keeps); i > 0 && why != "" {
+				r.Void = true
+				c.note(at, KindDecision, n.Stack, run.Ref.Run, "run %s does not count: %s", r.Run, why)
+			}
 		}
 	}
 	r.lookLater(at)
 }
 
-func (r *chainRun) take(run spacelift.Run) {
-	r.State, r.StateVersion, r.CreatedAt = run.State, run.StateVersion, run.CreatedAt
-	r.EndedAt, r.Actor, r.Note, r.Looks = time.Time{}, "", "", 0
-	if !run.State.Terminal() {
-		return
-	}
-	r.Rung = false
-	for _, t := range run.History {
-		if t.State == run.State {
-			r.EndedAt, r.Actor, r.Note = t.At, fit(t.Username, maxName), fit(t.Note, maxText)
-		}
+func (c *chain) sawRoot(run spacelift.Run) {
+	c.Commit = fit(run.Commit.Hash, maxName)
+	if run.Type != spacelift.RunTypeTracked || run.DriftDetection {
+		c.Refused = "nothing is released: only tracked runs that no drift detection made begin a chain"
 	}
 }
 
@@ -255,74 +285,36 @@ func (c *chain) unseen(at time.Time, ref spacelift.RunRef, unknown bool) {
 	if n == nil {
 		return
 	}
-	r := n.run(ref)
+	r := n.run(ref.Run)
 	if r == nil {
 		return
 	}
 	if unknown {
 		if r.Unknown++; r.Unknown == unknownTwice {
+			c.MovedAt = at
 			c.note(at, KindEvent, n.Stack, ref.Run, "Spacelift does not know run %s any more", ref.Run)
 		}
 	}
 	r.lookLater(at)
 }
 
-// lookLater says when a run is to be read again, if nobody tells of it before.
-func (r *chainRun) lookLater(at time.Time) {
-	first := lookFirst
-	if r.Rung || r.State == "" {
-		first = lookRung
+// succeeded takes that a stack has a newer run than the one that stopped the
+// line, which nobody announced: it was made in Spacelift's own pages.
+func (c *chain) succeeded(at time.Time, run spacelift.RunRef) {
+	n := c.node(run.Stack)
+	if n == nil || n.run(run.Run) != nil || len(n.Runs) == 0 {
+		return
 	}
-	r.Look = at.Add(doubled(first, r.Looks, lookMost))
-	r.Looks++
-}
-
-// end says how the run ended.
-func (r *chainRun) end() string {
-	text := fmt.Sprintf("run %s of %s ended in %s", r.Run.Run, r.Run.Stack, r.State)
-	if r.Actor != "" {
-		text += " by " + r.Actor
-	}
-	text += afterColon(r.Note)
-	if r.StoppedBy != "" && r.State == spacelift.RunStateFinished {
-		text += fmt.Sprintf(", though %s wanted it stopped", r.StoppedBy)
-	}
-	return text
-}
-
-// through reports whether the run finished and nobody wanted it stopped.
-func (r *chainRun) through() bool {
-	return r != nil && r.State == spacelift.RunStateFinished && r.StoppedBy == ""
-}
-
-// lost reports whether Spacelift does not know the run any more.
-func (r *chainRun) lost() bool { return r.Unknown >= unknownTwice }
-
-// current is the run of a stack that counts: one that finished, or else the
-// newest; nil if there is none.
-func (n *chainNode) current() *chainRun {
-	var newest *chainRun
-	for i := range n.Runs {
-		r := &n.Runs[i]
-		if r.through() {
-			return r
-		}
-		if newest == nil || byCreation(*r, *newest) > 0 {
-			newest = r
-		}
-	}
-	return newest
-}
-
-// byCreation orders runs; one that was not read yet is the newest.
-func byCreation(a, b chainRun) int {
-	return cmp.Or(cmp.Compare(rank(a.State == ""), rank(b.State == "")), a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.Run.Run, b.Run.Run))
+	c.MovedAt = at
+	c.note(at, KindEvent, n.Stack, run.Run, "run %s is newer than the one that stopped the line", run.Run)
+	c.add(n, chainRun{Run: run.Run, How: "it is newer than the run that stopped the line", Look: at})
 }
 
 // skip takes a person's wish that was not refused.
 func (c *chain) skip(at time.Time, wish SkipStack) {
-	wish.By, wish.Note = fit(wish.By, maxName), fit(wish.Note, maxText)
+	wish.By, wish.Note, wish.Key = fit(wish.By, maxName), fit(wish.Note, maxChainText), ""
 	c.node(wish.Stack).Skipped = &wish
+	c.MovedAt = at
 	c.person(at, wish.Stack, wish.By, "%s skipped %s%s", wish.By, wish.Stack, afterColon(wish.Note))
 }
 
@@ -330,6 +322,7 @@ func (c *chain) skip(at time.Time, wish SkipStack) {
 func (c *chain) stop(at time.Time, wish StopChain) {
 	wish.By, wish.Note = fit(wish.By, maxName), fit(wish.Note, maxText)
 	c.Stopped = &wish
+	c.MovedAt = at
 	c.person(at, "", wish.By, "%s stopped the chain%s", wish.By, afterColon(wish.Note))
 }
 
@@ -345,7 +338,14 @@ func (c *chain) person(at time.Time, stack spacelift.StackID, who, format string
 func (c *chain) write(e ChainEntry) {
 	e.Summary = fit(e.Summary, maxText)
 	c.Journal = append(c.Journal, e)
-	if len(c.Journal) > maxChainJournal {
+	for c.Written += e.size(); c.Written > maxChainJournalSize || len(c.Journal) > maxChainJournal; {
+		c.Written -= c.Journal[0].size()
 		c.Journal = slices.Delete(c.Journal, 0, 1)
 	}
+}
+
+// size is about what an entry takes as JSON.
+func (e ChainEntry) size() int {
+	const beside = 100
+	return beside + jsonSize(e.Summary) + jsonSize(e.Actor) + len(e.Stack) + len(e.Run)
 }

@@ -39,12 +39,18 @@ func (r *record) takeFollowers(at time.Time, f *followers) {
 // join makes the run part of chains.
 func (r *record) join(chains []ChainRef) {
 	for _, c := range chains {
-		known := slices.ContainsFunc(r.Chains, func(k ChainRef) bool { return k.Root == c.Root })
-		if known || len(r.Chains) >= maxChains {
-			continue
+		if r.Parents != nil {
+			r.Parents.Stale = true // what it waited for may be through
 		}
-		r.Chains = append(slices.Clone(r.Chains), c)
-		r.ChainsTold = nil
+		i := slices.IndexFunc(r.Chains, func(k ChainRef) bool { return k.Root == c.Root })
+		switch {
+		case i >= 0:
+			r.Chains = slices.Clone(r.Chains)
+			r.Chains[i].TriggeredBy = distinct(append(slices.Clone(r.Chains[i].TriggeredBy), c.TriggeredBy...))
+		case len(r.Chains) < maxChains:
+			r.Chains = append(slices.Clone(r.Chains), c)
+			r.ChainsTold = nil
+		}
 	}
 }
 

@@ -15,8 +15,10 @@ const (
 	// ChainNewsSignal carries a ChainNews to Rollout.
 	ChainNewsSignal = "chain-news"
 
-	// ChainQuery answers with the ChainStatus of a chain.
+	// ChainQuery answers with the ChainStatus of a chain, and PlaceQuery, which
+	// takes an activities.PlaceQuestion, with the activities.ChainPlace of a run.
 	ChainQuery = "chain"
+	PlaceQuery = "place"
 
 	// SkipUpdate takes a SkipStack and StopChainUpdate a StopChain; both answer
 	// with the ChainStatus.
@@ -34,13 +36,20 @@ func ChainID(root spacelift.RunRef) string {
 type ChainRef struct {
 	Root  spacelift.RunRef    `json:"root"`            // the run that began it
 	After []spacelift.StackID `json:"after,omitempty"` // the stacks of the chain that the run's stack follows; none for the root
+
+	// TriggeredBy are the people behind what goes before the run: they do not
+	// approve it.
+	TriggeredBy []string `json:"triggeredBy,omitempty"`
 }
 
 // RolloutInput starts Rollout, and carries what it knows when it continues as
-// new. Who starts it sets Root alone.
+// new: Known.
 type RolloutInput struct {
-	Root  spacelift.RunRef `json:"root"`
-	Known *chain           `json:"known,omitempty"`
+	Root        spacelift.RunRef `json:"root"`
+	Commit      string           `json:"commit,omitempty"`      // what the root works on
+	TriggeredBy []string         `json:"triggeredBy,omitempty"` // the people behind the root: RunStatus.Triggerers
+	Notify      []string         `json:"notify,omitempty"`      // the channels of the root's stack
+	Known       *chain           `json:"known,omitempty"`
 }
 
 // ChainNews says that there is something new about a run of a chain: it ended,
@@ -50,6 +59,8 @@ type ChainNews struct {
 	Run     spacelift.RunRef   `json:"run"`
 	State   spacelift.RunState `json:"state,omitempty"`
 	Outcome string             `json:"outcome,omitempty"` // how it ended, as a sentence
+
+	TriggeredBy []string `json:"triggeredBy,omitempty"` // the people behind the run
 
 	// StoppedBy is who wants the run stopped, a wish that binds until it has ended:
 	// if the run finishes all the same, nothing below it is released without asking.
@@ -92,9 +103,31 @@ type ChainStatus struct {
 	GivesUpAt time.Time        `json:"givesUpAt,omitzero"` // when it ends if nothing moves until then
 	EndedAt   time.Time        `json:"endedAt,omitzero"`
 
-	Nodes    []ChainNode  `json:"nodes,omitempty"` // the root first, parents before their followers
-	Edges    []ChainEdge  `json:"edges,omitempty"`
+	Nodes    []ChainNode  `json:"nodes,omitempty"`    // the root first, parents before their followers
 	Timeline []ChainEntry `json:"timeline,omitempty"` // oldest first
+}
+
+// Edges are what was decided about each stack that follows another. They are
+// computed from the nodes: written out they would not fit into an answer of
+// Temporal's.
+func (s ChainStatus) Edges() []ChainEdge {
+	var edges []ChainEdge
+	for _, to := range s.Nodes {
+		for _, p := range to.After {
+			from := s.Nodes[p]
+			edges = append(edges, ChainEdge{From: from.Stack, To: to.Stack, Decision: from.Lets, Reason: from.whyLets(), At: from.Since})
+		}
+	}
+	return edges
+}
+
+// Parents are the stacks that a node follows.
+func (s ChainStatus) Parents(n ChainNode) []spacelift.StackID {
+	ids := make([]spacelift.StackID, len(n.After))
+	for i, p := range n.After {
+		ids[i] = s.Nodes[p].Stack
+	}
+	return ids
 }
 
 // ChainPhase says in one word how a chain is. Lists are filtered by it.
@@ -112,12 +145,15 @@ var ChainPhases = []ChainPhase{ChainMoving, ChainHeld, ChainDone}
 
 // ChainNode is a stack of a chain.
 type ChainNode struct {
-	Stack spacelift.StackID   `json:"stack"`
-	After []spacelift.StackID `json:"after,omitempty"` // of the same chain
-	State NodeState           `json:"state"`
+	Stack spacelift.StackID `json:"stack"`
+	After []int             `json:"after,omitempty"` // the nodes that it follows: see ChainStatus.Parents
+	State NodeState         `json:"state"`
+	Since time.Time         `json:"since"` // since when it is in that state
 
 	// Reason is why, as a sentence.
 	Reason string `json:"reason"`
+
+	Lets EdgeDecision `json:"lets"` // whether it lets those go that follow it
 
 	Run      spacelift.RunID    `json:"run,omitempty"`      // the one that counts; empty before there is one
 	RunState spacelift.RunState `json:"runState,omitempty"` // as Spacelift showed it last

@@ -28,11 +28,11 @@ func (c *chain) refuseSkip(wish SkipStack) *refusal {
 	}
 	switch n.state() {
 	case NodeFinished:
-		return refuse(ErrTypeNotSkippable, "run %s of %s finished already", n.current().Run.Run, n.Stack)
+		return refuse(ErrTypeNotSkippable, "run %s of %s finished already", n.current().Run, n.Stack)
 	case NodeSkipped:
 		return refuse(ErrTypeAlreadyDecided, "%s skipped %s already", n.Skipped.By, n.Stack)
 	case NodeRunning:
-		return refuse(ErrTypeNotSkippable, "run %s of %s goes on; stop it first, or wait for its end", n.current().Run.Run, n.Stack)
+		return refuse(ErrTypeNotSkippable, "run %s of %s goes on; stop it first, or wait for its end", n.current().Run, n.Stack)
 	}
 	return nil
 }

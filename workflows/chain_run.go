@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,24 +20,25 @@ import (
 func (m *manager) release(ctx workflow.Context, _ next) error {
 	s := m.situation(ctx)
 	key := s.key()
-	if !s.followed() {
-		var a *activities.Activities
-		var graph activities.ChainGraph
-		err := workflow.ExecuteLocalActivity(withQuickCall(ctx), a.ReadChain, activities.ReadChainInput{Account: s.Run.Account, Root: s.Run.Stack}).Get(ctx, &graph)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err == nil && len(graph.Stacks)+len(graph.Cycle) == 0 {
-			m.known.Released = &key
-			return nil
-		}
+	if why := s.leavesReleasing(); why != "" {
+		m.known.Released = &key
+		m.known.note(s.now, KindDecision, "the run releases nothing itself, because its stack's turn has not come: %s", why)
+		return nil
+	}
+	graph, read := m.whatFollows(ctx)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if read && graph.Size+len(graph.Refused) == 0 {
+		m.known.Released = &key
+		return nil
 	}
 	err := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
 		WorkflowID:            ChainID(s.Run),
 		ParentClosePolicy:     enums.PARENT_CLOSE_POLICY_ABANDON,
 		WorkflowIDReusePolicy: enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
 		TypedSearchAttributes: startChainAttributes(s),
-	}), RolloutType, RolloutInput{Root: s.Run}).GetChildWorkflowExecution().Get(ctx, nil)
+	}), RolloutType, RolloutInput{Root: s.Run, Commit: s.Commit.Hash, TriggeredBy: s.Triggerers(), Notify: s.Policy.Notify.Value}).GetChildWorkflowExecution().Get(ctx, nil)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -47,10 +49,23 @@ func (m *manager) release(ctx workflow.Context, _ next) error {
 		m.known.note(now, KindNote, "the stacks that follow were released before, by %s", ChainID(s.Run))
 	case err != nil:
 		m.known.note(now, KindNote, "the stacks that follow could not be released: %s", because(err))
+	case read && graph.Size == 0:
+		m.known.note(now, KindAction, "Gantry releases no stack that follows: %s", ChainID(s.Run))
 	default:
 		m.known.note(now, KindAction, "Gantry releases the stacks that follow: %s", ChainID(s.Run))
 	}
+	for _, f := range graph.Refused {
+		m.known.note(now, KindDecision, "%s", chainRefusal{Stacks: f.Stacks, More: f.More, Reason: f.Reason})
+	}
 	return nil
+}
+
+// whatFollows reads how many stacks follow, and which of those can't be released.
+func (m *manager) whatFollows(ctx workflow.Context) (graph activities.ChainGraph, read bool) {
+	var a *activities.Activities
+	in := activities.ReadChainInput{Account: m.known.Run.Account, Root: m.known.Run.Stack, Brief: true}
+	err := workflow.ExecuteLocalActivity(withQuickCall(ctx), a.ReadChain, in).Get(ctx, &graph)
+	return graph, err == nil
 }
 
 func startChainAttributes(s situation) temporal.SearchAttributes {
@@ -61,11 +76,123 @@ func startChainAttributes(s situation) temporal.SearchAttributes {
 	return temporal.NewSearchAttributes(set...)
 }
 
+// readParents reads how far the stacks are that go before the run's. Chains that
+// wait for this run learn of it. It returns an error only when the execution is
+// canceled.
+func (m *manager) readParents(ctx workflow.Context, n next) error {
+	var a *activities.Activities
+	var found activities.Parents
+	run := m.known.Run
+	err := workflow.ExecuteLocalActivity(withGlance(ctx), a.ReadParents, askParents(run)).Get(ctx, &found)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	now := workflow.Now(ctx).UTC()
+	if err != nil {
+		why := "Gantry could not read whether the stacks that go first are through: " + because(err)
+		if m.known.fails(now, n.Do, failedFirst, failedLongest, why) {
+			m.known.note(now, KindNote, "%s", why)
+		}
+		return nil
+	}
+	m.known.works(n.Do)
+	m.known.takeParents(now, parents{State: parentsState(found.State), Reason: found.Reason, Of: found.Of, Chain: found.Chain, Applied: found.Applied})
+	var joined []ChainRef
+	for _, c := range found.Chains {
+		known := slices.ContainsFunc(m.known.Chains, func(k ChainRef) bool { return k.Root == c.Root })
+		if !known && c.Open && !c.Waits {
+			joined = append(joined, refOf(c))
+		}
+	}
+	if len(joined) == 0 {
+		return nil
+	}
+	m.known.join(joined)
+	m.known.Parents.Stale = false
+	s := m.situation(ctx)
+	tellOfRun(ctx, joined, ChainNews{Run: run, State: s.State, TriggeredBy: s.Triggerers()})
+	return ctx.Err()
+}
+
+// askParents asks how far the stacks are that go before a run's.
+func askParents(run spacelift.RunRef) activities.ReadParentsInput {
+	return activities.ReadParentsInput{Run: run, Asked: beside(run.Account)}
+}
+
+// beside is how an activity asks for the chains and runs of an account that are
+// open.
+func beside(account spacelift.Account) activities.Asked {
+	return activities.Asked{Chains: chainsOf(account), Executions: runPrefix, Query: StatusQuery, Done: string(PhaseDone)}
+}
+
+func refOf(c activities.ChainPlace) ChainRef {
+	return ChainRef{Root: c.Root, After: c.After, TriggeredBy: c.TriggeredBy}
+}
+
+// replace sees to it that another run takes the place of this one, whose plan is
+// old, and that it is managed as part of the same chains. It returns an error only
+// when the execution is canceled.
+func (m *manager) replace(ctx workflow.Context, n next) error {
+	var a *activities.Activities
+	var result activities.ReplaceRunResult
+	s := m.situation(ctx)
+	err := m.call(ctx, n, a.ReplaceRun, activities.ReplaceRunInput{Run: s.Run, StateVersion: s.StateVersion}, &result)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	now := workflow.Now(ctx).UTC()
+	switch {
+	case temporal.IsCanceledError(err):
+		return nil
+	case err != nil:
+		result.Reason = because(err)
+	default:
+		m.known.learn(now, result.Run)
+	}
+	if result.Outcome != activities.ActDone {
+		if m.known.fails(now, n.Do, refusedFirst, refusedLongest, "the plan is old, and no other run could be triggered: "+result.Reason) {
+			m.known.note(now, KindAction, "no run was triggered in the place of this one: %s", result.Reason)
+		}
+		return nil
+	}
+	m.known.works(n.Do)
+	m.known.replacedBy(now, result.New)
+	m.manageReplacement(ctx, s, result.New)
+	return ctx.Err()
+}
+
+// manageReplacement starts the execution of the run that takes the place of this
+// one, or tells it, and tells the chains.
+func (m *manager) manageReplacement(ctx workflow.Context, s situation, run spacelift.RunRef) {
+	chains := s.Released()
+	for i := range chains {
+		chains[i].TriggeredBy = distinct(append(slices.Clone(chains[i].TriggeredBy), s.Triggerers()...))
+	}
+	startOrTell(ctx, ManageRunInput{Run: run, Chains: chains}, RunEvents{Chains: chains})
+	tellOfRun(ctx, chains, ChainNews{Run: run, TriggeredBy: s.Triggerers()})
+}
+
+// startOrTell starts the execution of a run, or tells it something if it has begun.
+func startOrTell(ctx workflow.Context, in ManageRunInput, told RunEvents) {
+	err := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
+		WorkflowID:            ManageRunID(in.Run),
+		ParentClosePolicy:     enums.PARENT_CLOSE_POLICY_ABANDON,
+		WorkflowIDReusePolicy: enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
+		TypedSearchAttributes: StartAttributes(in.Run, in.Events),
+	}), ManageRunType, in).GetChildWorkflowExecution().Get(ctx, nil)
+	if temporal.IsWorkflowExecutionAlreadyStartedError(err) {
+		err = workflow.SignalExternalWorkflow(ctx, ManageRunID(in.Run), "", RunEventsSignal, told).Get(ctx, nil)
+	}
+	if err != nil {
+		workflow.GetLogger(ctx).Info("the run does not know that it is part of a chain", "run", in.Run.String(), "error", err)
+	}
+}
+
 // tellChains tells the chains that released the run how it ended, or before that
 // who wants it stopped. One that can't be told has ended, or finds out for itself.
 func (m *manager) tellChains(ctx workflow.Context, n next) error {
 	s := m.situation(ctx)
-	news := ChainNews{Run: s.Run, State: s.State}
+	news := ChainNews{Run: s.Run, State: s.State, TriggeredBy: s.Triggerers()}
 	if s.Stop != nil {
 		news.StoppedBy = s.Stop.By
 		m.known.Stopping.ChainsTold = true
@@ -75,14 +202,21 @@ func (m *manager) tellChains(ctx workflow.Context, n next) error {
 		m.known.ChainsTold, news.Outcome = &key, n.Reason
 	}
 	tellOfRun(ctx, s.Released(), news)
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	return nil
+	return ctx.Err()
 }
 
 // maxAskedChains bounds the open chains of an account that are asked for a run.
 const maxAskedChains = 200
+
+// chainsOf are the open chains of an account, to be asked where a run stands in
+// them.
+func chainsOf(account spacelift.Account) activities.FindChainsInput {
+	return activities.FindChainsInput{
+		// An account's name holds no quote: see spacelift.ValidateAccount.
+		List:  fmt.Sprintf("WorkflowType = '%s' AND %s = '%s' AND ExecutionStatus = 'Running'", RolloutType, AttrAccount.GetName(), account),
+		Query: PlaceQuery, Limit: maxAskedChains,
+	}
+}
 
 // Chains that do not answer are asked again: after a process died they take some
 // ten seconds to go on, and a retry that they are not told of leaves them held.
@@ -99,13 +233,11 @@ func findChains(ctx workflow.Context, run spacelift.Run) (chains []ChainRef) {
 		return nil
 	}
 	var a *activities.Activities
+	in := chainsOf(run.Ref.Account)
+	in.Run = run.Ref
 	var found activities.FoundChains
 	for times := 1; ; times++ {
-		err := workflow.ExecuteLocalActivity(withGlance(ctx), a.FindChains, activities.FindChainsInput{
-			// An account's name holds no quote: see spacelift.ValidateAccount.
-			List: fmt.Sprintf("WorkflowType = '%s' AND %s = '%s' AND ExecutionStatus = 'Running'", RolloutType, AttrAccount.GetName(), run.Ref.Account),
-			Run:  run.Ref, Query: ChainQuery, Limit: maxAskedChains,
-		}).Get(ctx, &found)
+		err := workflow.ExecuteLocalActivity(withGlance(ctx), a.FindChains, in).Get(ctx, &found)
 		if err == nil && found.Complete || len(found.Chains) > 0 || ctx.Err() != nil {
 			break
 		}
@@ -118,7 +250,9 @@ func findChains(ctx workflow.Context, run spacelift.Run) (chains []ChainRef) {
 		}
 	}
 	for _, c := range found.Chains {
-		chains = append(chains, ChainRef{Root: c.Root, After: c.After})
+		if c.Ours {
+			chains = append(chains, refOf(c))
+		}
 	}
 	return chains
 }

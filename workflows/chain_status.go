@@ -5,65 +5,121 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/gantryhq/gantry/spacelift"
 )
 
 // status is all that can be said of the chain now.
 func (c *chain) status(now time.Time) ChainStatus {
-	n := decideChain(*c, now)
+	n := decideChain(c, now)
 	s := ChainStatus{
 		Root: c.Root, Phase: n.Phase, Summary: n.Reason, StartedAt: c.StartedAt, HeldSince: c.HeldSince, EndedAt: c.EndedAt,
-		Edges: slices.Clone(n.Edges), Timeline: slices.Clone(c.Journal),
+		Timeline: slices.Clone(c.Journal),
 	}
-	if !c.HeldSince.IsZero() && !n.Finish {
-		s.GivesUpAt = c.HeldSince.Add(heldAtMost)
+	if !n.Finish {
+		s.GivesUpAt = c.MovedAt.Add(quietAtMost)
 	}
-	for i, e := range s.Edges {
-		if e.At.IsZero() {
-			s.Edges[i].At = now
-		}
-	}
-	for i := range c.Nodes {
-		s.Nodes = append(s.Nodes, c.show(&c.Nodes[i], s.Edges))
+	for i, l := range n.Lines {
+		s.Nodes = append(s.Nodes, c.show(i, l, n.Lines, now))
 	}
 	return s
 }
 
-func (c *chain) show(n *chainNode, edges []ChainEdge) ChainNode {
-	shown := ChainNode{Stack: n.Stack, After: n.After, State: n.state()}
-	if r := n.current(); r != nil {
-		shown.Run, shown.RunState = r.Run.Run, r.State
+func (c *chain) show(i int, l line, lines []line, now time.Time) ChainNode {
+	n := &c.Nodes[i]
+	shown := ChainNode{Stack: n.Stack, After: n.After, State: l.State, Lets: l.Lets, Since: n.Since}
+	if n.State != l.State || n.Since.IsZero() {
+		shown.Since = now
 	}
-	for _, r := range n.Runs {
-		shown.Runs = append(shown.Runs, r.Run.Run)
+	r := n.current()
+	if r != nil {
+		shown.Run, shown.RunState = r.Run, r.State
 	}
-	switch shown.State {
+	for _, r := range slices.SortedFunc(slices.Values(n.Runs), byCreation) {
+		shown.Runs = append(shown.Runs, r.Run)
+	}
+	switch l.State {
 	case NodeWaiting:
-		shown.Reason = waitsFor(n, edges)
+		shown.Reason = c.waitsFor(n, lines)
 	case NodeReleasing:
 		shown.Reason = "all that it follows lets it go, and Gantry triggers a run"
 	case NodeHeld:
 		shown.Reason, shown.Until = n.Trouble.Reason, n.Trouble.Until
 	case NodeRunning:
-		r := n.current()
-		if shown.Reason = fmt.Sprintf("run %s goes on", r.Run.Run); r.How != "" {
+		if shown.Reason = fmt.Sprintf("run %s goes on", r.Run); r.How != "" {
 			shown.Reason += ": " + r.How
 		}
 	default:
-		_, shown.Reason = c.judge(n, true)
+		shown.Reason = c.why(i, line{State: l.State, Released: true})
 	}
+	shown.Reason = fit(shown.Reason, maxReason)
 	return shown
 }
 
+// maxReason bounds the reason of one node in a status, in bytes.
+const maxReason = 500
+
 // waitsFor says what keeps a stack that has not been triggered.
-func waitsFor(n *chainNode, edges []ChainEdge) string {
+func (c *chain) waitsFor(n *chainNode, lines []line) string {
 	var all []string
-	for _, e := range edges {
-		if e.To == n.Stack && e.Decision != EdgeReleases {
-			all = append(all, e.Reason)
+	for _, p := range n.After {
+		if lines[p].Lets != EdgeReleases {
+			all = append(all, c.why(p, lines[p]))
 		}
 	}
-	if len(all) == 0 {
-		return "all that it follows lets it go"
+	switch {
+	case len(all) > 0:
+		return few(all)
+	case n.Trouble != nil:
+		return n.Trouble.Reason
 	}
-	return strings.Join(all, "; ")
+	return "all that it follows lets it go"
+}
+
+// whyLets says why the node lets those go that follow it, or does not.
+func (n ChainNode) whyLets() string {
+	switch {
+	case n.State == NodeSkipped && n.Lets != EdgeReleases:
+		return fmt.Sprintf("%s is skipped, and waits for what it follows", n.Stack)
+	case n.State == NodeHeld:
+		return fmt.Sprintf("%s is not triggered: %s", n.Stack, n.Reason)
+	case n.State == NodeRunning:
+		return fmt.Sprintf("run %s of %s goes on", n.Run, n.Stack)
+	case n.State == NodeWaiting, n.State == NodeReleasing:
+		return fmt.Sprintf("%s has not run yet", n.Stack)
+	}
+	return n.Reason
+}
+
+// place is where a run stands in a chain.
+type place struct {
+	In, Ours, Waits, Open bool
+	After                 []spacelift.StackID
+	TriggeredBy           []string
+	Reason                string
+}
+
+// placeOf says where a run stands in the chain, which it is part of when the chain
+// has it, or when it works on the chain's commit. What tries the root again begins
+// a chain of its own.
+func (c *chain) placeOf(run spacelift.RunRef, commit string) (p place) {
+	if !c.Known && c.EndedAt.IsZero() && commit != "" && commit == c.Commit && run.Stack != c.Root.Stack {
+		return place{In: true, Waits: true, Open: true, Reason: "the chain has not read yet who follows"}
+	}
+	i := c.index(run.Stack)
+	if i <= 0 || run.Account != c.Root.Account || !c.EndedAt.IsZero() {
+		return p
+	}
+	n, lines := &c.Nodes[i], c.lines()
+	p.Ours = n.run(run.Run) != nil
+	if p.In = p.Ours || commit != "" && commit == c.Commit; !p.In {
+		return place{}
+	}
+	p.After, p.TriggeredBy = c.parents(n), c.triggerers(n)
+	p.Waits = lines[i].State == NodeWaiting && !lines[i].Released
+	p.Open = lines[i].State != NodeFinished && lines[i].State != NodeSkipped
+	if p.Waits {
+		p.Reason = strings.TrimSpace(c.waitsFor(n, lines))
+	}
+	return p
 }

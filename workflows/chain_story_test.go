@@ -20,29 +20,40 @@ type chainStory struct {
 	fatal func(format string, args ...any)
 	c     chain
 	now   time.Time
+	edges []string // as the labels are now
+	away  bool     // nobody can read them
 	runs  map[spacelift.RunRef]spacelift.Run
 	began []spacelift.StackID // stacks that were triggered, in order
 }
 
-// newChainStory begins a chain with a run of net. Edges read "app<net,dns":
-// app follows net and dns.
+// newChainStory begins a chain with a run of net that applied changes. Edges read
+// "app<net,dns": app follows net and dns.
 func newChainStory(fatal func(string, ...any), edges ...string) *chainStory {
 	root := spacelift.RunRef{Account: "acme", Stack: "net", Run: "net-1"}
-	s := &chainStory{fatal: fatal, now: chainBegan, c: newChain(root, chainBegan), runs: map[spacelift.RunRef]spacelift.Run{}}
+	s := &chainStory{fatal: fatal, now: chainBegan, c: newChain(root, chainBegan), edges: edges, runs: map[spacelift.RunRef]spacelift.Run{}}
+	s.enters(root, spacelift.RunStatePlanning)
 	s.enters(root, spacelift.RunStateApplying)
 	s.enters(root, spacelift.RunStateFinished)
 	s.c.saw(s.now, s.runs[root])
-	var nodes []chainNode
+	s.c.takeGraph(s.now, graphOf(edges...))
+	return s
+}
+
+// graphOf is what edges come to. Each stack's channel is called like the stack.
+func graphOf(edges ...string) chainGraph {
+	g := chainGraph{Notify: []string{"#net"}}
+	place := map[string]int{"net": 0}
 	for _, e := range edges {
 		stack, parents, _ := strings.Cut(e, "<")
-		node := chainNode{Stack: spacelift.StackID(stack)}
+		node := graphStack{Stack: spacelift.StackID(stack), Labels: parents, Notify: []string{"#" + stack}}
 		for p := range strings.SplitSeq(parents, ",") {
-			node.After = append(node.After, spacelift.StackID(p))
+			node.After = append(node.After, place[p])
 		}
-		nodes = append(nodes, node)
+		slices.Sort(node.After)
+		g.Stacks = append(g.Stacks, node)
+		place[stack] = len(g.Stacks)
 	}
-	s.c.takeNodes(s.now, nodes, false)
-	return s
+	return g
 }
 
 // enters moves a run on in Spacelift.
@@ -56,17 +67,24 @@ func (s *chainStory) enters(ref spacelift.RunRef, state spacelift.RunState) {
 	s.runs[ref] = run
 }
 
-// goes decides and triggers until there is nothing more to do at once.
+// goes decides, reads labels and triggers until there is nothing more to do at once.
 func (s *chainStory) goes() chainNext {
 	for {
-		n := decideChain(s.c, s.now)
-		s.c.record(s.now, n)
-		if len(n.Trigger) == 0 {
+		n := decideChain(&s.c, s.now)
+		before := s.c.mood()
+		s.c.notice(s.now, n, before, s.c.record(s.now, n))
+		switch {
+		case n.Graph && s.away:
+			s.c.noGraph(s.now, "nobody answers")
+		case n.Graph:
+			s.c.takeGraph(s.now, graphOf(s.edges...))
+		case len(n.Trigger) > 0:
+			for _, i := range n.Trigger {
+				s.began = append(s.began, s.c.Nodes[i].Stack)
+				s.attempt(s.c.Nodes[i].Stack)
+			}
+		default:
 			return n
-		}
-		for _, stack := range n.Trigger {
-			s.began = append(s.began, stack)
-			s.attempt(stack)
 		}
 	}
 }
@@ -75,20 +93,26 @@ func (s *chainStory) attempt(stack spacelift.StackID) {
 	ref := spacelift.RunRef{Account: "acme", Stack: stack, Run: spacelift.RunID(fmt.Sprintf("%s-%d", stack, len(s.runs)))}
 	s.enters(ref, spacelift.RunStateQueued)
 	s.c.node(stack).Releasing = true
-	s.c.triggered(s.now, ref, "Gantry triggered it")
+	s.c.triggered(s.now, ref, "Gantry triggered it", false)
 	s.c.saw(s.now, s.runs[ref])
+}
+
+// current is the run of a stack that counts.
+func (s *chainStory) current(stack spacelift.StackID) spacelift.RunRef {
+	n := s.c.node(stack)
+	if n == nil || n.current() == nil {
+		s.fatal("%s has no run", stack)
+		return spacelift.RunRef{}
+	}
+	return s.c.ref(stack, n.current().Run)
 }
 
 // ends ends the run of a stack that counts, and decides.
 func (s *chainStory) ends(stack spacelift.StackID, state spacelift.RunState) chainNext {
-	n := s.c.node(stack)
-	if n == nil || len(n.Runs) == 0 {
-		s.fatal("%s has no run", stack)
-		return chainNext{}
-	}
+	ref := s.current(stack)
 	s.now = s.now.Add(time.Minute)
-	s.enters(n.current().Run, state)
-	s.c.saw(s.now, s.runs[n.current().Run])
+	s.enters(ref, state)
+	s.c.saw(s.now, s.runs[ref])
 	return s.goes()
 }
 
@@ -99,6 +123,16 @@ func (s *chainStory) retries(stack spacelift.StackID) {
 	s.enters(ref, spacelift.RunStateQueued)
 	s.c.heard(s.now, ChainNews{Run: ref})
 	s.c.saw(s.now, s.runs[ref])
+}
+
+// told lists the messages on their way, each as "channel type: title", and takes
+// them off.
+func (s *chainStory) told() (list []string) {
+	for _, n := range s.c.Outbox {
+		list = append(list, n.Channel+" "+n.Message.Type+": "+n.Message.Title)
+	}
+	s.c.Outbox = nil
+	return list
 }
 
 func (s *chainStory) skips(stack spacelift.StackID) chainNext {
@@ -127,7 +161,7 @@ func (s *chainStory) shows(t *testing.T, want map[spacelift.StackID]NodeState) {
 
 func (s *chainStory) decided(t *testing.T, from, to spacelift.StackID, want EdgeDecision, reason string) {
 	t.Helper()
-	for _, e := range s.c.status(s.now).Edges {
+	for _, e := range s.c.status(s.now).Edges() {
 		if e.From == from && e.To == to {
 			if e.Decision != want || !strings.Contains(e.Reason, reason) || e.At.IsZero() {
 				t.Errorf("%s→%s: %+v, want %s with %q", from, to, e, want, reason)

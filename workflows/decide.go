@@ -57,6 +57,8 @@ const (
 	doFinish   action = "finish"   // the run has ended
 
 	doTellChains action = "tell-chains" // that the run has ended
+	doParents    action = "parents"     // read how far the stacks are that go first
+	doReplace    action = "replace"     // see to it that another run takes the place of one whose plan is old
 )
 
 // Who can unblock a run.

@@ -15,22 +15,30 @@ type chainNext struct {
 	Reason string // a sentence for people
 	Finish bool
 
-	Graph   bool                // read who follows
-	Look    []spacelift.RunRef  // read these runs
-	Trigger []spacelift.StackID // trigger a run of each of these
+	Graph   bool               // read who follows
+	Look    []spacelift.RunRef // read these runs
+	Newer   []spacelift.RunRef // and these, and whether newer ones took their place
+	Trigger []int              // trigger a run of each of these nodes
 
 	// Until is when to decide anew at the latest; zero for no such time.
 	Until time.Time
 
-	Edges []ChainEdge // as decided now; At is zero for those that are new
+	Lines []line // of each node
+}
+
+// line is how a node stands in the chain.
+type line struct {
+	State    NodeState
+	Released bool         // all that it follows lets it go
+	Lets     EdgeDecision // whether it lets those go that follow it
 }
 
 // decideChain says what to do about a chain. It is the only place where a
 // follower is released: a stack is triggered once all that it follows in the
-// chain has finished, by what the API shows, or was skipped, and it never was
-// before.
-func decideChain(c chain, now time.Time) chainNext {
-	n := chainNext{Edges: c.edges()}
+// chain has finished, by what the API shows, or was skipped, and has no run that
+// counts.
+func decideChain(c *chain, now time.Time) chainNext {
+	n := chainNext{Lines: c.lines()}
 	if !c.EndedAt.IsZero() {
 		return n.finish("%s", c.Outcome)
 	}
@@ -43,70 +51,125 @@ func decideChain(c chain, now time.Time) chainNext {
 	root := c.Nodes[0].current()
 	switch {
 	case root.State.Terminal() && root.State != spacelift.RunStateFinished:
-		return n.finish("nothing is released: %s", root.end())
+		return n.finish("nothing is released: %s", root.end(c.Root.Stack))
 	case root.lost():
-		return n.finish("nothing is released: Spacelift does not know run %s", root.Run.Run)
+		return n.finish("nothing is released: Spacelift does not know run %s", root.Run)
 	}
+	n.decide(c, now)
+	if n.Finish {
+		return n
+	}
+	over := c.MovedAt.Add(quietAtMost)
+	if !now.Before(over) {
+		return n.finish("Gantry gave the chain up: nothing moved for %d days; %s", int(quietAtMost.Hours()/24), n.Reason)
+	}
+	releasing := slices.ContainsFunc(n.Lines, func(l line) bool { return l.State == NodeReleasing })
+	if !releasing { // triggering has an end of its own, sooner
+		n.by(over)
+	}
+	return n
+}
+
+// decide says what to do about a chain that may go on.
+func (n *chainNext) decide(c *chain, now time.Time) {
 	n.look(c, now)
+	root := c.Nodes[0].current()
 	switch {
+	case root.State == "" && root.Looks >= rootTries:
+		n.held("Gantry can't read the run that begins the chain; it tries again")
+		return
 	case root.State == "":
-		return n.moving("Gantry reads the run that begins the chain")
+		n.moving("Gantry reads the run that begins the chain")
+		return
 	case root.State != spacelift.RunStateFinished:
-		return n.moving("Spacelift shows run %s in %s; nothing is released before it has finished", root.Run.Run, root.State)
+		n.moving("Spacelift shows run %s in %s; nothing is released before it has finished", root.Run, root.State)
+		return
 	case !c.Known:
-		if c.Trouble != nil && now.Before(c.Trouble.Until) {
-			n.by(c.Trouble.Until)
-			return n.moving("Gantry does not know yet who follows: %s", c.Trouble.Reason)
-		}
-		n.Graph = true
-		return n.moving("Gantry reads who follows")
+		n.unknown(c, now)
+		return
 	case len(c.Nodes) == 1:
-		return n.finish("no stack follows %s", c.Root.Stack)
+		*n = n.finish("%s", c.nobody())
+		return
 	}
-	through, moving := true, false
+	through, moving := n.trigger(c, now)
+	for _, i := range n.Trigger {
+		// One that could not be triggered before is looked at by whoever tries again.
+		n.Graph = n.Graph || c.Graph.due(now) && c.Nodes[i].Trouble == nil
+	}
+	n.Graph = n.Graph || c.Graph.Stale
+	switch {
+	case through:
+		*n = n.finish("%s", c.through(n.Lines))
+	case moving:
+		n.moving("%s", c.progress(n.Lines))
+	default:
+		n.held("%s", c.whyHeld(n.Lines))
+		again := c.Graph.heldDue()
+		n.Graph = n.Graph || !now.Before(again)
+		n.by(again)
+	}
+}
+
+// rootTries is how often the run that begins a chain may fail to be read before
+// the chain counts as held.
+const rootTries = 5
+
+// unknown is reading who follows, and trying again when that fails.
+func (n *chainNext) unknown(c *chain, now time.Time) {
+	t := c.Graph.Trouble
+	if n.Graph = t == nil || !now.Before(t.Until); !n.Graph {
+		n.by(t.Until)
+	}
+	switch {
+	case t == nil:
+		n.moving("Gantry reads who follows")
+	case t.Tries < graphTries:
+		n.moving("Gantry does not know yet who follows: %s", t.Reason)
+	default:
+		n.held("Gantry can't read who follows, and goes on trying: %s", t.Reason)
+	}
+}
+
+// trigger finds the stacks whose turn it is. It reports whether nothing is left
+// to do, and whether anything moves.
+func (n *chainNext) trigger(c *chain, now time.Time) (through, moving bool) {
+	through = true
 	for i := range c.Nodes {
-		node := &c.Nodes[i]
-		switch state := node.state(); state {
+		node, line := &c.Nodes[i], n.Lines[i]
+		switch line.State {
 		case NodeFinished, NodeSkipped:
 			continue
 		case NodeRunning, NodeReleasing:
 			moving = true
 		case NodeWaiting, NodeHeld:
+			t := node.Trouble
 			switch {
-			case node.Releasing || !n.released(node.Stack):
-			case node.Trouble == nil:
-				n.Trigger, moving = append(n.Trigger, node.Stack), true
-			case now.Before(node.Trouble.Until):
-				n.by(node.Trouble.Until)
+			case node.Releasing || !line.Released:
+			case t == nil:
+				n.Trigger, moving = append(n.Trigger, i), true
+			case now.Before(t.Until):
+				n.by(t.Until)
+				moving = moving || t.Waits
 			default: // another try does not end the holding
-				n.Trigger = append(n.Trigger, node.Stack)
+				n.Trigger = append(n.Trigger, i)
+				moving = moving || t.Waits
 			}
 		}
 		through = false
 	}
-	if through {
-		return n.finish("%s", c.through())
-	}
-	if moving {
-		return n.moving("%s", c.progress())
-	}
-	n.Phase, n.Reason = ChainHeld, c.whyHeld()
-	if since := c.HeldSince; !since.IsZero() {
-		if !now.Before(since.Add(heldAtMost)) {
-			return n.finish("Gantry gave the chain up: nothing moved for %d days; %s", int(heldAtMost.Hours()/24), n.Reason)
-		}
-		n.by(since.Add(heldAtMost))
-	}
-	return n
+	return through, moving
 }
 
 func (n chainNext) finish(format string, args ...any) chainNext {
-	return chainNext{Phase: ChainDone, Finish: true, Reason: fmt.Sprintf(format, args...), Edges: n.Edges}
+	return chainNext{Phase: ChainDone, Finish: true, Reason: fmt.Sprintf(format, args...), Lines: n.Lines}
 }
 
-func (n chainNext) moving(format string, args ...any) chainNext {
+func (n *chainNext) moving(format string, args ...any) {
 	n.Phase, n.Reason = ChainMoving, fmt.Sprintf(format, args...)
-	return n
+}
+
+func (n *chainNext) held(format string, args ...any) {
+	n.Phase, n.Reason = ChainHeld, fmt.Sprintf(format, args...)
 }
 
 func (n *chainNext) by(t time.Time) {
@@ -116,130 +179,77 @@ func (n *chainNext) by(t time.Time) {
 }
 
 // look finds the runs to read: those that go on, and those that stopped the
-// line, in case Spacelift takes one up again under the same id.
-func (n *chainNext) look(c chain, now time.Time) {
+// line, in case Spacelift takes one up again under the same id, or somebody made
+// another there.
+func (n *chainNext) look(c *chain, now time.Time) {
 	for i := range c.Nodes {
 		node := &c.Nodes[i]
-		if s := node.state(); s == NodeFinished || s == NodeSkipped {
+		if s := n.Lines[i].State; s == NodeFinished || s == NodeSkipped {
 			continue
 		}
+		current := node.current()
 		for j := range node.Runs {
 			r := &node.Runs[j]
 			switch {
-			case r.lost():
+			case r.lost() || r.Void:
 			case r.Look.After(now):
 				n.by(r.Look)
+			case i > 0 && r == current && n.Lines[i].State == NodeFailed:
+				n.Newer = append(n.Newer, c.ref(node.Stack, r.Run))
 			default:
-				n.Look = append(n.Look, r.Run)
+				n.Look = append(n.Look, c.ref(node.Stack, r.Run))
 			}
 		}
 	}
 }
 
-// released reports whether all that a stack follows lets it go.
-func (n *chainNext) released(stack spacelift.StackID) bool {
-	for _, e := range n.Edges {
-		if e.To == stack && e.Decision != EdgeReleases {
-			return false
+// lines says how all nodes stand. Parents come before those that follow them.
+func (c *chain) lines() []line {
+	lines := make([]line, len(c.Nodes))
+	for i := range c.Nodes {
+		l := line{State: c.Nodes[i].state(), Released: true, Lets: EdgeWaits}
+		for _, p := range c.Nodes[i].After {
+			l.Released = l.Released && lines[p].Lets == EdgeReleases
 		}
+		switch l.State {
+		case NodeFinished:
+			l.Lets = EdgeReleases
+		case NodeSkipped:
+			if l.Released {
+				l.Lets = EdgeReleases
+			}
+		case NodeFailed, NodeHeld:
+			l.Lets = EdgeStops
+		}
+		lines[i] = l
 	}
-	return true
+	return lines
 }
 
-// state says how a stack is, by itself: what it follows is not looked at.
-func (n *chainNode) state() NodeState {
-	r := n.current()
-	switch {
-	case r.through():
-		return NodeFinished
-	case n.Skipped != nil:
-		return NodeSkipped
-	case r != nil && (r.State.Terminal() || r.lost()):
-		return NodeFailed
-	case r != nil:
-		return NodeRunning
-	case n.Trouble != nil:
-		return NodeHeld
-	case n.Releasing:
-		return NodeReleasing
-	}
-	return NodeWaiting
-}
-
-// edges decides about each stack following another. What is decided once a
-// stack has got a run stays: that is why it got one.
-func (c *chain) edges() []ChainEdge {
-	var all []ChainEdge
-	passes := map[spacelift.StackID]bool{}
-	for i := range c.Nodes { // parents come before those that follow them
+// record keeps since when each stack is as it is, and since when nothing moves.
+// What stops the line, and the stacks that are let go, are written to the journal.
+// It returns the stacks that can't be triggered and could before.
+func (c *chain) record(at time.Time, n chainNext) (stuck []int) {
+	for i, l := range n.Lines {
 		node := &c.Nodes[i]
-		pass := true
-		for _, parent := range node.After {
-			e := c.edge(parent, node, passes[parent])
-			pass = pass && e.Decision == EdgeReleases
-			all = append(all, e)
-		}
-		state := node.state()
-		passes[node.Stack] = state == NodeFinished || state == NodeSkipped && pass
-	}
-	return all
-}
-
-func (c *chain) edge(from spacelift.StackID, to *chainNode, passes bool) ChainEdge {
-	was := slices.IndexFunc(c.Edges, func(e ChainEdge) bool { return e.From == from && e.To == to.Stack })
-	if was >= 0 && (len(to.Runs) > 0 || to.Releasing) {
-		return c.Edges[was]
-	}
-	e := ChainEdge{From: from, To: to.Stack}
-	e.Decision, e.Reason = c.judge(c.node(from), passes)
-	if was >= 0 && c.Edges[was].Decision == e.Decision && c.Edges[was].Reason == e.Reason {
-		e.At = c.Edges[was].At
-	}
-	return e
-}
-
-// judge says whether a stack lets those go that follow it.
-func (c *chain) judge(from *chainNode, passes bool) (d EdgeDecision, reason string) {
-	r := from.current()
-	switch from.state() {
-	case NodeFinished:
-		return EdgeReleases, fmt.Sprintf("run %s of %s finished", r.Run.Run, from.Stack)
-	case NodeSkipped:
-		if !passes {
-			return EdgeWaits, fmt.Sprintf("%s is skipped, and waits for what it follows", from.Stack)
-		}
-		return EdgeReleases, fmt.Sprintf("%s skipped %s%s", from.Skipped.By, from.Stack, afterColon(from.Skipped.Note))
-	case NodeFailed:
-		if r.lost() {
-			return EdgeStops, fmt.Sprintf("Spacelift does not know run %s of %s any more", r.Run.Run, from.Stack)
-		}
-		return EdgeStops, r.end()
-	case NodeHeld:
-		return EdgeStops, fmt.Sprintf("%s is not triggered: %s", from.Stack, from.Trouble.Reason)
-	case NodeRunning:
-		return EdgeWaits, fmt.Sprintf("run %s of %s goes on", r.Run.Run, from.Stack)
-	}
-	return EdgeWaits, fmt.Sprintf("%s has not run yet", from.Stack)
-}
-
-// record keeps what was decided about the edges, and since when nothing moves.
-// What lets a stack go or stops it is written to the journal.
-func (c *chain) record(at time.Time, n chainNext) {
-	for i, e := range n.Edges {
-		if !e.At.IsZero() {
+		if node.State == l.State {
 			continue
 		}
-		n.Edges[i].At = at
-		was := slices.IndexFunc(c.Edges, func(b ChainEdge) bool { return b.From == e.From && b.To == e.To })
-		if e.Decision != EdgeWaits || was >= 0 && c.Edges[was].Decision == EdgeStops {
-			c.note(at, KindDecision, e.To, "", "%s %s %s: %s", e.From, e.Decision, e.To, e.Reason)
+		node.State, node.Since, c.MovedAt = l.State, at, at
+		if l.State == NodeHeld {
+			stuck = append(stuck, i)
+		}
+		switch {
+		case l.State == NodeReleasing:
+			c.note(at, KindDecision, node.Stack, "", "%s is released: %s", node.Stack, c.whyReleased(node))
+		case l.Lets == EdgeStops:
+			c.note(at, KindDecision, node.Stack, "", "what follows %s is stopped: %s", node.Stack, c.why(i, l))
 		}
 	}
-	c.Edges = n.Edges
 	switch {
 	case n.Finish && !c.EndedAt.IsZero():
 	case n.Finish:
-		c.EndedAt, c.Outcome, c.HeldSince = at, n.Reason, time.Time{}
+		c.EndedAt, c.Outcome, c.HeldSince = at, fit(n.Reason, maxText), time.Time{}
 		c.note(at, KindDecision, "", "", "the chain has ended: %s", n.Reason)
 	case n.Phase != ChainHeld:
 		c.HeldSince = time.Time{}
@@ -247,44 +257,88 @@ func (c *chain) record(at time.Time, n chainNext) {
 		c.HeldSince = at
 		c.note(at, KindDecision, "", "", "the chain is held: %s", n.Reason)
 	}
+	return stuck
+}
+
+// maxWhy bounds how many stacks a sentence about a chain speaks of.
+const maxWhy = 5
+
+// few joins the first of many sentences.
+func few(all []string) string {
+	if more := len(all) - maxWhy; more > 0 {
+		all = append(all[:maxWhy:maxWhy], fmt.Sprintf("%d more", more))
+	}
+	return strings.Join(all, "; ")
+}
+
+// fewNames writes the first of many names as in a sentence.
+func fewNames(names []string) string {
+	if more := len(names) - maxWhy; more > 0 {
+		names = append(names[:maxWhy:maxWhy], fmt.Sprintf("%d more", more))
+	}
+	return enumerate(names)
+}
+
+// whyReleased says what let a stack go.
+func (c *chain) whyReleased(n *chainNode) string {
+	var all []string
+	for _, p := range n.After {
+		all = append(all, c.why(p, line{State: c.Nodes[p].state(), Released: true}))
+	}
+	return few(all)
+}
+
+// nobody says how a chain ended that has no stacks.
+func (c *chain) nobody() string {
+	text := "no stack follows " + string(c.Root.Stack)
+	if len(c.Refusals) > 0 {
+		text = refusals(c.Refusals)
+	}
+	return text
 }
 
 // through says how a chain ended that nothing is left of.
-func (c *chain) through() string {
-	finished, skipped := c.count()
+func (c *chain) through(lines []line) string {
+	finished, skipped := c.count(lines)
 	text := fmt.Sprintf("all of it is through: %s finished", runs(finished))
 	if len(skipped) > 0 {
-		text += ", and " + enumerate(skipped) + " was skipped"
+		text += ", and " + fewNames(skipped) + " was skipped"
+	}
+	if len(c.Refusals) > 0 {
+		text += "; " + refusals(c.Refusals)
 	}
 	return text
 }
 
 // progress says how far a chain is that moves.
-func (c *chain) progress() string {
-	finished, _ := c.count()
+func (c *chain) progress(lines []line) string {
+	finished, _ := c.count(lines)
 	text := fmt.Sprintf("%d of %s finished", finished, runs(len(c.Nodes)))
 	var going []string
 	for i := range c.Nodes {
-		switch node := &c.Nodes[i]; node.state() {
-		case NodeRunning:
+		node := &c.Nodes[i]
+		switch {
+		case lines[i].State == NodeRunning:
 			going = append(going, string(node.Stack))
-		case NodeReleasing:
+		case lines[i].State == NodeReleasing:
 			going = append(going, fmt.Sprintf("%s (being triggered)", node.Stack))
+		case lines[i].State == NodeWaiting && node.Trouble != nil && lines[i].Released:
+			going = append(going, fmt.Sprintf("%s (%s)", node.Stack, node.Trouble.Reason))
 		}
 	}
 	if len(going) > 0 {
-		text += "; now: " + enumerate(going)
+		text += "; now: " + fewNames(going)
 	}
 	return text
 }
 
-func (c *chain) count() (finished int, skipped []string) {
-	for i := range c.Nodes {
-		switch node := &c.Nodes[i]; node.state() {
+func (c *chain) count(lines []line) (finished int, skipped []string) {
+	for i, l := range lines {
+		switch l.State {
 		case NodeFinished:
 			finished++
 		case NodeSkipped:
-			skipped = append(skipped, string(node.Stack))
+			skipped = append(skipped, string(c.Nodes[i].Stack))
 		}
 	}
 	return finished, skipped
@@ -298,37 +352,53 @@ func runs(n int) string {
 }
 
 // whyHeld says what keeps a chain in which nothing moves, and what would mend it.
-func (c *chain) whyHeld() string {
+func (c *chain) whyHeld(lines []line) string {
 	var all []string
-	for i := range c.Nodes {
-		if node := &c.Nodes[i]; node.state() == NodeFailed || node.state() == NodeHeld {
-			_, why := c.judge(node, false)
-			all = append(all, why)
+	for i, l := range lines {
+		if l.Lets == EdgeStops {
+			all = append(all, c.why(i, l))
 		}
 	}
-	return strings.Join(all, "; ") + "; the line goes on when a retry finishes, what is in the way is mended, or an operator skips it"
+	return few(all) + "; the line goes on when a retry finishes, what is in the way is mended, or an operator skips it"
+}
+
+// why says why a node stands as it does, as those see it that follow it.
+func (c *chain) why(i int, l line) string {
+	n := &c.Nodes[i]
+	r := n.current()
+	switch l.State {
+	case NodeFinished:
+		if r.State == spacelift.RunStateSkipped {
+			return fmt.Sprintf("Spacelift skipped run %s of %s%s", r.Run, n.Stack, afterColon(r.Note))
+		}
+		return fmt.Sprintf("run %s of %s finished", r.Run, n.Stack)
+	case NodeSkipped:
+		if !l.Released {
+			return fmt.Sprintf("%s is skipped, and waits for what it follows", n.Stack)
+		}
+		return fmt.Sprintf("%s skipped %s%s", n.Skipped.By, n.Stack, afterColon(n.Skipped.Note))
+	case NodeFailed:
+		if r.lost() {
+			return fmt.Sprintf("Spacelift does not know run %s of %s any more", r.Run, n.Stack)
+		}
+		return r.end(n.Stack)
+	case NodeHeld:
+		return fmt.Sprintf("%s is not triggered: %s", n.Stack, n.Trouble.Reason)
+	case NodeRunning:
+		return fmt.Sprintf("run %s of %s goes on", r.Run, n.Stack)
+	}
+	return fmt.Sprintf("%s has not run yet", n.Stack)
 }
 
 // release is what triggering a follower needs to know.
 type release struct {
-	After   []spacelift.StackID
-	Parents []chainRun // the runs that let it go; those that were skipped have none
-	Since   time.Time  // by Spacelift's clock, before the follower was let go
-	Again   bool       // it may have been triggered before
+	turn
+	After []spacelift.StackID
+	Begun time.Time // when the root's run was created
+	Void  []spacelift.RunID
 }
 
-func (c *chain) release(stack spacelift.StackID) release {
-	node := c.node(stack)
-	r := release{After: node.After, Again: node.Unsure, Since: c.Nodes[0].current().EndedAt}
-	for _, parent := range node.After {
-		run := c.node(parent).current()
-		if run == nil || run.State != spacelift.RunStateFinished {
-			continue
-		}
-		r.Parents = append(r.Parents, *run)
-		if run.EndedAt.After(r.Since) {
-			r.Since = run.EndedAt
-		}
-	}
-	return r
+func (c *chain) release(i int) release {
+	n := &c.Nodes[i]
+	return release{turn: c.turn(n), After: c.parents(n), Begun: c.Nodes[0].current().CreatedAt, Void: n.voids()}
 }

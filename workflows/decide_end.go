@@ -36,6 +36,9 @@ func decideEnd(s situation) next {
 			wait.Then = "Gantry releases the stacks that follow, unless a chain says that this run is one of its own"
 			return wait
 		}
+		if n, wait := endsBehindParents(s, end); wait {
+			return n
+		}
 		return end.to(doRelease)
 	}
 	switch {

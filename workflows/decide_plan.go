@@ -34,6 +34,9 @@ func decidePlan(s situation) next {
 	case len(s.Policy.Problems) > 0:
 		return hold(WaitLabels, whoLabels, thenLabels, "%s", objection(s.Policy.Problems))
 	}
+	if n, wait := behindParents(s); wait {
+		return n
+	}
 	why := fmt.Sprintf("the plan (%s) has changes and %s confirms them", describePlan(s.RunStatus), s.Policy.Confirm.Origin)
 	if !s.alone() {
 		if n, enough := askPeople(s, fmt.Sprintf("the plan (%s) has changes", describePlan(s.RunStatus))); !enough {
@@ -52,6 +55,9 @@ func decidePlan(s situation) next {
 	}
 	if plan != nil && plan.Result == PlanChanged && plan.Looks >= maxLooks {
 		return hold(WaitPerson, whoOperator, thenNever, reasonContradiction, plan.Reason)
+	}
+	if s.parentsOld() {
+		return s.attempt(readingParents())
 	}
 	return s.attempt(confirming(s, "%s", why))
 }

@@ -65,6 +65,8 @@ func unblock(s situation, n next) []Unblock {
 			return []Unblock{{Who: n.Who, How: s.Retry.Held}}
 		}
 		all = append(all, Unblock{Who: n.Who, How: howFreed(s.Block)})
+	case WaitChain:
+		all = append(all, Unblock{Who: n.Who, How: s.parents.How})
 	case WaitRetry:
 		return []Unblock{{Who: whoOperates, How: s.retryCommand() + ", or stop it"}}
 	default:

@@ -96,4 +96,7 @@ type ManageRunInput struct {
 }
 
 // ManageRunID is the workflow id of the one execution that manages a run.
-func ManageRunID(run spacelift.RunRef) string { return "run/" + run.String() }
+func ManageRunID(run spacelift.RunRef) string { return runPrefix + run.String() }
+
+// runPrefix is what ManageRunID begins with.
+const runPrefix = "run/"

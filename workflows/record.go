@@ -68,6 +68,11 @@ type record struct {
 	Followers  *followers `json:"followers,omitempty"`
 	Released   *stateKey  `json:"released,omitempty"`
 
+	// Parents is how far the stacks are that go first, as last read, and Replaced
+	// what takes the place of a plan that is old; see behindParents.
+	Parents  *parents     `json:"parents,omitempty"`
+	Replaced *replacement `json:"replaced,omitempty"`
+
 	Outbox   []notice `json:"outbox,omitempty"`   // messages that have not arrived yet
 	Spoke    bool     `json:"spoke,omitempty"`    // people were told something that calls for an end
 	Farewell bool     `json:"farewell,omitempty"` // they were told the end

@@ -118,9 +118,14 @@ func (of *RetryOf) names() []string {
 }
 
 // Triggerers are the names of all who are behind the run: who triggered it, and
-// who is behind the attempts that it tries again.
+// who is behind the attempts that it tries again and behind what goes before it in
+// a chain.
 func (s RunStatus) Triggerers() []string {
-	return distinct(append([]string{s.TriggeredBy}, s.RetryOf.names()...))
+	names := append([]string{s.TriggeredBy}, s.RetryOf.names()...)
+	for _, c := range s.Chains {
+		names = append(names, c.TriggeredBy...)
+	}
+	return distinct(names)
 }
 
 // distinct leaves out what is empty, and names that stand there before, however

@@ -251,10 +251,7 @@ func TestRetryRunFindsTheChain(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			r := newRetryRig(t)
 			r.failed.StackLabels = tc.labels
-			there := &chainThere{away: tc.away, silent: tc.silent, status: workflows.ChainStatus{Root: root, Nodes: []workflows.ChainNode{
-				{Stack: root.Stack, Runs: []spacelift.RunID{root.Run}},
-				{Stack: run.Stack, After: chain.After, Runs: []spacelift.RunID{run.Run}},
-			}}}
+			there := &chainThere{away: tc.away, silent: tc.silent, place: activities.ChainPlace{Root: root, After: chain.After, In: true, Ours: true, Open: true}}
 			r.activities.Temporal = there
 			var told []workflows.ChainNews
 			r.env.OnSignalExternalWorkflow(anyArg, workflows.ChainID(root), anyArg, workflows.ChainNewsSignal, anyArg).Return(
@@ -287,7 +284,7 @@ func TestRetryRunFindsTheChain(t *testing.T) {
 type chainThere struct {
 	activities.Temporal // RetryRun asks for nothing else
 
-	status workflows.ChainStatus
+	place  activities.ChainPlace
 	away   error
 	silent int
 	listed string
@@ -296,18 +293,18 @@ type chainThere struct {
 func (c *chainThere) ListWorkflow(_ context.Context, req *workflowservice.ListWorkflowExecutionsRequest) (*workflowservice.ListWorkflowExecutionsResponse, error) {
 	c.listed = req.GetQuery()
 	return &workflowservice.ListWorkflowExecutionsResponse{Executions: []*workflowpb.WorkflowExecutionInfo{
-		{Execution: &commonpb.WorkflowExecution{WorkflowId: workflows.ChainID(c.status.Root)}},
+		{Execution: &commonpb.WorkflowExecution{WorkflowId: workflows.ChainID(c.place.Root)}},
 	}}, c.away
 }
 
 func (c *chainThere) QueryWorkflow(_ context.Context, id, _, query string, _ ...any) (converter.EncodedValue, error) {
-	if id != workflows.ChainID(c.status.Root) || query != workflows.ChainQuery {
+	if id != workflows.ChainID(c.place.Root) || query != workflows.PlaceQuery {
 		return nil, fmt.Errorf("%s was asked for its %s", id, query)
 	}
 	if c.silent--; c.silent >= 0 {
 		return nil, errors.New("deadline exceeded")
 	}
-	b, err := json.Marshal(c.status)
+	b, err := json.Marshal(c.place)
 	return answered(b), err
 }
 

@@ -60,6 +60,9 @@ type rig struct {
 	others []spacelift.Stack // managed stacks of the account beside the run's own
 	mute   bool              // the API does not list stacks
 
+	parents map[spacelift.StackID]spacelift.Run // the newest run of stacks that go first
+	queued  []spacelift.RunLine                 // runs of the run's stack that were triggered since
+
 	acts *activities.Activities // what another configuration is given to
 }
 
@@ -179,6 +182,8 @@ func (r *rig) Run(_ context.Context, ref spacelift.RunRef) (spacelift.Run, error
 		return spacelift.Run{}, errors.New("dial tcp: connection refused")
 	case r.broken != nil:
 		return spacelift.Run{}, r.broken
+	case ref != run && r.parents[ref.Stack].Ref == ref:
+		return r.parents[ref.Stack], nil
 	case ref != run:
 		return spacelift.Run{}, spacelift.ErrNotFound
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 
-	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
@@ -19,8 +18,8 @@ import (
 // through SkipUpdate and StopChainUpdate.
 //
 // ChainQuery answers with a ChainStatus at any time, also when the execution has
-// closed; the last one is its result. Rollout fails only when it is canceled, or
-// started for a run that cannot exist.
+// closed; the last one is its result. PlaceQuery says where a run stands in it.
+// Rollout fails only when it is canceled, or started for a run that cannot exist.
 func Rollout(ctx workflow.Context, in RolloutInput) (ChainStatus, error) {
 	r, err := newRollout(ctx, in)
 	if err != nil {
@@ -36,6 +35,7 @@ func Rollout(ctx workflow.Context, in RolloutInput) (ChainStatus, error) {
 		if acted {
 			continue
 		}
+		post(ctx, r.sending, func() []notice { return r.known.Outbox }, r.known.sent)
 		if err := r.index(ctx, n.Phase); err != nil {
 			return ChainStatus{}, err
 		}
@@ -64,8 +64,9 @@ func Rollout(ctx workflow.Context, in RolloutInput) (ChainStatus, error) {
 type rollout struct {
 	known      chain
 	news       workflow.ReceiveChannel
-	stirred    bool // something happened that may change what to do
-	triggering int  // followers that are being triggered
+	stirred    bool            // something happened that may change what to do
+	triggering int             // followers that are being triggered
+	sending    map[string]bool // channels that a message is on its way to
 	log        log.Logger
 
 	// triggers is what triggering a follower goes on under, and stopTriggers
@@ -86,7 +87,12 @@ func newRollout(ctx workflow.Context, in RolloutInput) (*rollout, error) {
 		known: newChain(in.Root, workflow.GetInfo(ctx).WorkflowStartTime.UTC()),
 		news:  workflow.GetSignalChannel(ctx, ChainNewsSignal),
 		log:   workflow.GetLogger(ctx),
+
+		sending: map[string]bool{},
 	}
+	r.known.MovedAt = workflow.Now(ctx).UTC()
+	r.known.Commit = fit(in.Commit, maxName)
+	r.known.TriggeredBy, r.known.Notify = bounded(distinct(in.TriggeredBy)), in.Notify
 	if in.Known != nil {
 		r.known = *in.Known
 	}
@@ -101,6 +107,15 @@ func (r *rollout) listen(ctx workflow.Context) error {
 	})
 	if err != nil {
 		return fmt.Errorf("answer %s: %w", ChainQuery, err)
+	}
+	err = workflow.SetQueryHandler(ctx, PlaceQuery, func(asked activities.PlaceQuestion) (activities.ChainPlace, error) {
+		p := r.known.placeOf(asked.Run, asked.Commit)
+		return activities.ChainPlace{
+			Root: r.known.Root, After: p.After, TriggeredBy: p.TriggeredBy, In: p.In, Ours: p.Ours, Waits: p.Waits, Reason: p.Reason, Open: p.Open,
+		}, nil
+	})
+	if err != nil {
+		return fmt.Errorf("answer %s: %w", PlaceQuery, err)
 	}
 	err = workflow.SetUpdateHandlerWithOptions(ctx, SkipUpdate, r.skip, workflow.UpdateHandlerOptions{
 		Validator: func(wish SkipStack) error { return r.known.refuseSkip(wish).asError() },
@@ -155,10 +170,11 @@ func (r *rollout) disturbed() bool { return r.news.Len() > 0 || r.stirred }
 
 func (r *rollout) decide(ctx workflow.Context) chainNext {
 	now := workflow.Now(ctx).UTC()
-	n := decideChain(r.known, now)
-	held, ended := r.known.HeldSince, r.known.EndedAt
-	r.known.record(now, n)
-	if ended.IsZero() && n.Finish || held.IsZero() && !r.known.HeldSince.IsZero() {
+	n := decideChain(&r.known, now)
+	before := r.known.mood()
+	stuck := r.known.record(now, n)
+	r.known.notice(now, n, before, stuck)
+	if before.EndedAt.IsZero() && n.Finish || before.HeldSince.IsZero() && !r.known.HeldSince.IsZero() {
 		r.log.Info("chain", "root", r.known.Root.String(), "phase", n.Phase, "reason", n.Reason)
 	}
 	return n
@@ -169,6 +185,8 @@ func (r *rollout) carryOut(ctx workflow.Context, n chainNext) (acted bool, err e
 	switch {
 	case len(n.Look) > 0:
 		err = r.look(ctx, n.Look[:min(len(n.Look), atOnce)])
+	case len(n.Newer) > 0:
+		err = r.lookForNewer(ctx, n.Newer[0])
 	case n.Graph:
 		err = r.readGraph(ctx)
 	case len(n.Trigger) > 0 && r.triggering < atOnce:
@@ -201,6 +219,28 @@ func (r *rollout) look(ctx workflow.Context, refs []spacelift.RunRef) error {
 	return nil
 }
 
+// lookForNewer reads a run that stopped the line, and whether a newer one took its
+// place without anybody saying so. It returns an error only when the execution is
+// canceled.
+func (r *rollout) lookForNewer(ctx workflow.Context, ref spacelift.RunRef) error {
+	var a *activities.Activities
+	var found activities.Successor
+	err := workflow.ExecuteLocalActivity(withQuickCall(ctx), a.ReadSuccessor, ref).Get(ctx, &found)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	now := workflow.Now(ctx).UTC()
+	if err != nil {
+		r.known.unseen(now, ref, notFound(err))
+		return nil
+	}
+	r.known.saw(now, found.Run)
+	if found.Newer.Run != "" {
+		r.known.succeeded(now, found.Newer)
+	}
+	return nil
+}
+
 // readGraph reads who follows. It returns an error only when the execution is
 // canceled.
 func (r *rollout) readGraph(ctx workflow.Context) error {
@@ -212,18 +252,18 @@ func (r *rollout) readGraph(ctx workflow.Context) error {
 		return ctx.Err()
 	}
 	now := workflow.Now(ctx).UTC()
-	switch {
-	case err != nil:
-		r.known.Trouble = r.known.Trouble.again(now, because(err))
-	case len(graph.Cycle) > 0:
-		r.known.takeCycle(now, graph.Cycle)
-	default:
-		nodes := make([]chainNode, len(graph.Stacks))
-		for i, s := range graph.Stacks {
-			nodes[i] = chainNode{Stack: s.Stack, After: s.After}
-		}
-		r.known.takeNodes(now, nodes, graph.Partial)
+	if err != nil {
+		r.known.noGraph(now, because(err))
+		return nil
 	}
+	taken := chainGraph{Notify: graph.Notify}
+	for _, s := range graph.Stacks {
+		taken.Stacks = append(taken.Stacks, graphStack{Stack: s.Stack, After: s.After, Labels: s.Labels, Notify: s.Notify})
+	}
+	for _, f := range graph.Refused {
+		taken.Refused = append(taken.Refused, chainRefusal{Stacks: f.Stacks, More: f.More, Reason: f.Reason})
+	}
+	r.known.takeGraph(now, taken)
 	return nil
 }
 
@@ -235,15 +275,15 @@ func notFound(err error) bool {
 
 // trigger begins to trigger a run of a follower. However long that takes, the
 // others go on.
-func (r *rollout) trigger(ctx workflow.Context, stack spacelift.StackID) {
-	released := r.known.release(stack)
-	r.known.node(stack).Releasing = true
+func (r *rollout) trigger(ctx workflow.Context, i int) {
+	released, node := r.known.release(i), &r.known.Nodes[i]
+	node.Releasing = true
 	r.triggering++
+	stack := node.Stack
 	in := activities.TriggerFollowerInput{
-		Account: r.known.Root.Account, Stack: stack, After: released.After, Since: released.Since, Again: released.Again,
-	}
-	for _, p := range released.Parents {
-		in.Parents = append(in.Parents, activities.ParentRun{Run: p.Run, CreatedAt: p.CreatedAt})
+		Account: r.known.Root.Account, Stack: stack, After: released.After, Labels: node.Labels,
+		Begun: released.Begun, Commit: r.known.Commit, Ended: released.Ended, Applied: released.Applied, Void: released.Void,
+		Asked: beside(r.known.Root.Account),
 	}
 	workflow.Go(ctx, func(ctx workflow.Context) {
 		defer func() { r.triggering--; r.stirred = true }()
@@ -253,12 +293,16 @@ func (r *rollout) trigger(ctx workflow.Context, stack spacelift.StackID) {
 		now := workflow.Now(ctx).UTC()
 		switch {
 		case err != nil:
-			r.known.untriggered(now, stack, because(err), true)
+			r.known.untriggered(now, stack, because(err))
 		case result.Outcome == activities.FollowHeld:
-			r.known.untriggered(now, stack, result.Reason, false)
+			r.known.untriggered(now, stack, result.Reason)
+		case result.Outcome == activities.FollowWaits:
+			r.known.yields(now, stack, result.Reason)
+		case result.Outcome == activities.FollowRelabelled:
+			r.known.relabelled(now, stack, result.Reason)
 		default:
-			run := spacelift.RunRef{Account: in.Account, Stack: stack, Run: result.Run.Run}
-			r.known.triggered(now, run, howTriggered(result))
+			run := r.known.ref(stack, result.Run.Run)
+			r.known.triggered(now, run, howTriggered(result), result.Keeps)
 			r.manage(ctx, run)
 		}
 	})
@@ -275,7 +319,8 @@ func howTriggered(result activities.TriggerFollowerResult) string {
 // run's execution, or tells it if the first notification was faster. If that
 // fails, the chain learns of the run's end by reading it.
 func (r *rollout) manage(ctx workflow.Context, ref spacelift.RunRef) {
-	in := ManageRunInput{Run: ref, Chains: []ChainRef{{Root: r.known.Root, After: r.known.node(ref.Stack).After}}}
+	n := r.known.node(ref.Stack)
+	in := ManageRunInput{Run: ref, Chains: []ChainRef{{Root: r.known.Root, After: r.known.parents(n), TriggeredBy: r.known.triggerers(n)}}}
 	var a *activities.Activities
 	var run spacelift.Run
 	if err := workflow.ExecuteLocalActivity(withQuickCall(ctx), a.ReadRun, ref).Get(ctx, &run); err == nil {
@@ -283,22 +328,11 @@ func (r *rollout) manage(ctx workflow.Context, ref spacelift.RunRef) {
 		r.known.saw(now, run)
 		in.Events = fromRead(run, now)
 	}
-	err := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
-		WorkflowID:            ManageRunID(ref),
-		ParentClosePolicy:     enums.PARENT_CLOSE_POLICY_ABANDON,
-		WorkflowIDReusePolicy: enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
-		TypedSearchAttributes: StartAttributes(ref, in.Events),
-	}), ManageRunType, in).GetChildWorkflowExecution().Get(ctx, nil)
-	if temporal.IsWorkflowExecutionAlreadyStartedError(err) {
-		told := RunEvents{Chains: in.Chains}
-		if run.State.Terminal() { // no later notification mends it if those of the end got lost
-			told.Events = in.Events
-		}
-		err = workflow.SignalExternalWorkflow(ctx, ManageRunID(ref), "", RunEventsSignal, told).Get(ctx, nil)
+	told := RunEvents{Chains: in.Chains}
+	if run.State.Terminal() { // no later notification mends it if those of the end got lost
+		told.Events = in.Events
 	}
-	if err != nil {
-		r.log.Info("the run does not know that it is part of a chain", "run", ref.String(), "chain", ChainID(r.known.Root), "error", err)
-	}
+	startOrTell(ctx, in, told)
 }
 
 // rest returns when there is something to decide anew.
@@ -316,12 +350,19 @@ func (r *rollout) rest(ctx workflow.Context, n chainNext) error {
 }
 
 // leave waits until everybody has their answer and nothing is being triggered
-// any more; at the end what still is is stopped.
+// any more; at the end what still is is stopped. Messages on their way are waited
+// for, for closingWait.
 func (r *rollout) leave(ctx workflow.Context, end bool) error {
 	if end {
 		r.stopTriggers()
 	}
-	err := workflow.Await(ctx, func() bool { return r.triggering == 0 && workflow.AllHandlersFinished(ctx) })
+	var err error
+	if len(r.sending) > 0 {
+		_, err = workflow.AwaitWithTimeout(ctx, closingWait, func() bool { return len(r.sending) == 0 || !end && r.disturbed() })
+	}
+	if err == nil {
+		err = workflow.Await(ctx, func() bool { return r.triggering == 0 && workflow.AllHandlersFinished(ctx) })
+	}
 	if err != nil {
 		return err
 	}

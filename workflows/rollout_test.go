@@ -26,7 +26,7 @@ func TestRolloutOfALine(t *testing.T) {
 	r.at(2*time.Minute, func() { r.ends("web", nil) })
 	s := r.rollout()
 	r.wants(s, workflows.ChainDone, "3 runs finished", "app finished, net finished, web finished")
-	for _, e := range s.Edges {
+	for _, e := range s.Edges() {
 		if e.Decision != workflows.EdgeReleases || e.Reason == "" || e.At.IsZero() {
 			t.Errorf("edge %+v", e)
 		}

@@ -43,6 +43,8 @@ type situation struct {
 	chainsTold    *stateKey
 	released      *stateKey
 	followers     *followers
+	parents       *parents
+	replaced      *replacement
 }
 
 // situation is all that decisions rest on, at a time. It shares nothing with
@@ -53,6 +55,7 @@ func (r *record) situation(at time.Time) situation {
 		rules: r.Rules, rulesRead: r.RulesRead, rulesFor: r.RulesFor, rulesStale: r.RulesStale,
 		entered: r.Entered, stopping: r.Stopping, trouble: r.Trouble, diagnosed: r.Diagnosed, retryJudged: r.RetryJudged, readAt: r.ReadAt, sought: r.EndSought,
 		chainsTold: r.ChainsTold, released: r.Released, followers: r.Followers,
+		parents: r.Parents, replaced: r.Replaced,
 	}
 	key := s.key()
 	now, read := r.apiTold(key)

@@ -121,6 +121,7 @@ const (
 	WaitAnswer    Wait = "answer"    // of Spacelift's API
 	WaitGate      Wait = "gate"      // to open: a window, or the end of a freeze
 	WaitRetry     Wait = "retry"     // for the time of the next attempt
+	WaitChain     Wait = "chain"     // for the stacks that go first
 	WaitStack     Wait = "stack"     // to be unlocked, enabled, or let go by another run
 	WaitGantry    Wait = "gantry"    // at work itself, such as looking why the run failed
 )

@@ -39,6 +39,10 @@ func (m *manager) step(do action) func(workflow.Context, next) error {
 		return m.release
 	case doTellChains:
 		return m.tellChains
+	case doParents:
+		return m.readParents
+	case doReplace:
+		return m.replace
 	}
 	return nil
 }

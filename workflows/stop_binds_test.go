@@ -1,6 +1,7 @@
 package workflows_test
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -145,7 +146,7 @@ func TestAChainLearnsOfAStop(t *testing.T) {
 	r.at(0, func() { r.moves(queued, planning) })
 	r.at(time.Minute, func() { r.stops(ann, "", "") })
 	r.at(2*time.Minute, func() {
-		if want := []workflows.ChainNews{{Run: run, State: planning, StoppedBy: "ann"}}; len(news) != 1 || news[0] != want[0] {
+		if want := []workflows.ChainNews{{Run: run, State: planning, StoppedBy: "ann"}}; !reflect.DeepEqual(news, want) {
 			t.Errorf("the chain heard %+v, want %+v", news, want)
 		}
 		r.moves(applying, finished)

@@ -16,6 +16,7 @@ import (
 	"github.com/gantryhq/gantry/notify"
 	"github.com/gantryhq/gantry/policy"
 	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/workflows"
 )
 
 // configured is what the stories' configuration says.
@@ -30,6 +31,7 @@ var configured = compiled(policy.Config{
 		},
 		{Name: "no-drift", Confirm: new(policy.ConfirmAuto), Drift: new(false), Approvals: new(1), Notify: []string{"deploys"}},
 		{Name: "kept", Confirm: new(policy.ConfirmManual), ApprovalTimeout: new(policy.Duration(time.Hour)), OnTimeout: new(policy.TimeoutKeep), Notify: []string{"deploys"}},
+		{Name: "patient", Confirm: new(policy.ConfirmAuto), OldPlans: new(policy.OldPlansKeep)},
 		{Name: "small", Confirm: new(policy.ConfirmAuto), MaxDeleted: new(2), Approvals: new(1)},
 		{
 			Name: "retried", Confirm: new(policy.ConfirmAuto), Retries: new(2), RetryBackoff: new(policy.Duration(time.Minute)),
@@ -57,6 +59,8 @@ type world struct {
 	cold    bool             // Temporal does not answer when asked for the freezes
 	heard   []notify.Message // messages that arrived
 	deaf    map[string]error // what channels answer to every message
+
+	chains []activities.ChainPlace // that are open, and where the run stands in each
 }
 
 // set changes the world while nobody looks.
@@ -180,5 +184,8 @@ type temporalOf struct {
 }
 
 func (t temporalOf) QueryWorkflow(ctx context.Context, id, runID, query string, args ...any) (converter.EncodedValue, error) {
+	if query == workflows.PlaceQuery {
+		return t.world.place(id)
+	}
 	return t.world.QueryWorkflow(ctx, id, runID, query, args...)
 }

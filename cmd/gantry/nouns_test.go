@@ -59,7 +59,7 @@ func TestChains(t *testing.T) {
 		Root: root, Phase: workflows.ChainHeld, Summary: "app-prod failed", StartedAt: began, HeldSince: began,
 		Nodes: []workflows.ChainNode{
 			{Stack: "network-prod", State: workflows.NodeFinished, Reason: "it finished", Run: "01ROOT"},
-			{Stack: "app-prod", After: []spacelift.StackID{"network-prod"}, State: workflows.NodeFailed, Reason: "it FAILED", Run: "01APP"},
+			{Stack: "app-prod", After: []int{0}, State: workflows.NodeFailed, Reason: "it FAILED", Run: "01APP"},
 		},
 		Timeline: []workflows.ChainEntry{{At: began, Kind: workflows.KindAction, Summary: "Gantry triggered run 01APP"}},
 	}}

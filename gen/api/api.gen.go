@@ -1416,7 +1416,7 @@ type WaitingFor struct {
 	// Until Until when at most, where that is known.
 	Until *time.Time `json:"until,omitempty"`
 
-	// What What it waits for, as a word: `spacelift` (to go on), `person` (to decide), `labels` (to be mended), `answer` (of Spacelift), `gate` (a window or the end of a freeze), `retry` (the time of the next try), `stack` (to be unlocked or enabled in Spacelift, or let go by another run), `gantry` (Gantry itself is at work, such as looking why the run failed).
+	// What What it waits for, as a word: `spacelift` (to go on), `person` (to decide), `labels` (to be mended), `answer` (of Spacelift), `gate` (a window or the end of a freeze), `retry` (the time of the next try), `chain` (the stacks that go first), `stack` (to be unlocked or enabled in Spacelift, or let go by another run), `gantry` (Gantry itself is at work, such as looking why the run failed).
 	What string `json:"what"`
 
 	// Who Who can unblock it.

@@ -1,0 +1,295 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"go.temporal.io/api/serviceerror"
+
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// ReadParentsInput asks whether the stacks that go before a run's are through.
+type ReadParentsInput struct {
+	Run spacelift.RunRef `json:"run"`
+	Asked
+}
+
+// Asked is how Temporal is asked for what goes on beside a run.
+type Asked struct {
+	Chains FindChainsInput `json:"chains"` // the open chains; see FindChains
+
+	// Executions is what the workflow ids of runs begin with, and Query what such
+	// an execution answers with a status that holds a phase; Done is the last one.
+	Executions string `json:"executions"`
+	Query      string `json:"query"`
+	Done       string `json:"done"`
+}
+
+// Parents says how far the stacks are that go before a run's.
+type Parents struct {
+	State  ParentsState     `json:"state"`
+	Reason string           `json:"reason,omitempty"` // a sentence, unless through
+	Of     spacelift.RunRef `json:"of,omitzero"`      // the run that it speaks of, if it is one
+
+	// Chains are open chains of the run's commit that its stack is part of.
+	Chains []ChainPlace `json:"chains,omitempty"`
+
+	// Chain says that the state is GoOn because a chain has not come to the run's
+	// stack.
+	Chain bool `json:"chain,omitempty"`
+
+	// Applied says that the run itself has begun to apply.
+	Applied bool `json:"applied,omitempty"`
+}
+
+// ParentsState says in one word how far they are.
+type ParentsState string
+
+// The states.
+const (
+	ParentsThrough ParentsState = "through" // nothing speaks against the run
+	ParentsGoOn    ParentsState = "go-on"   // one works on the same commit, or a chain has not come to the run yet
+	ParentsFailed  ParentsState = "failed"  // one that works on the same commit did not finish
+	ParentsNewer   ParentsState = "newer"   // one has applied changes since the run planned
+)
+
+// Bounds of what ReadParents reads: so many stacks upstream, and of each so many
+// runs.
+const (
+	maxUpstream     = 20
+	maxUpstreamRuns = 20
+)
+
+// ReadParents reads how far the stacks are that go before a run's, by the stack's
+// labels as they are now.
+//
+// Where a stack upstream has no run of the run's commit that applied, those above it
+// are looked at in its place: a push need not reach every stack of a line.
+// Open chains are asked too, since a stack that waits in one has no run to show.
+func (a *Activities) ReadParents(ctx context.Context, in ReadParentsInput) (Parents, error) {
+	api, err := a.account(in.Run.Account)
+	if err != nil {
+		return Parents{}, err
+	}
+	run, err := api.Run(ctx, in.Run)
+	if err != nil {
+		return Parents{}, classify(ctx, err)
+	}
+	up := upstream{a: a, api: api, run: run, in: in.Asked}
+	parents, err := up.read(ctx, up.parents(run.Ref.Stack, run.StackLabels))
+	if err != nil {
+		return Parents{}, err
+	}
+	parents.Applied = run.BeganToApply()
+	return up.chains(ctx, parents)
+}
+
+// chains adds what open chains say, after the stacks were read: a chain that one
+// of their runs was about to begin is open then.
+func (u *upstream) chains(ctx context.Context, p Parents) (Parents, error) {
+	u.in.Chains.Run, u.in.Chains.Commit = u.run.Ref, u.run.Commit.Hash
+	found, err := u.a.FindChains(ctx, u.in.Chains)
+	if err != nil {
+		return Parents{}, err
+	}
+	if found.Silent > 0 {
+		return Parents{}, fmt.Errorf("%d open chains do not answer whether the stack %s is part of them", found.Silent, u.run.Ref.Stack)
+	}
+	p.Chains = found.Chains
+	for _, c := range found.Chains {
+		if c.Waits && p.State != ParentsGoOn {
+			p.State, p.Of, p.Chain = ParentsGoOn, c.Root, true
+			p.Reason = fmt.Sprintf("the chain that run %s of %s began has not come to this stack: %s", c.Root.Run, c.Root.Stack, c.Reason)
+		}
+	}
+	return p, nil
+}
+
+// upstream looks at what goes before a run.
+type upstream struct {
+	a   *Activities
+	api Spacelift
+	run spacelift.Run
+	in  Asked
+
+	details map[spacelift.RunRef]spacelift.Run // as read so far
+}
+
+// detail reads a run once.
+func (u *upstream) detail(ctx context.Context, ref spacelift.RunRef) (spacelift.Run, error) {
+	run, known := u.details[ref]
+	if known {
+		return run, nil
+	}
+	run, err := u.api.Run(ctx, ref)
+	if err != nil {
+		return run, classify(ctx, err)
+	}
+	if u.details == nil {
+		u.details = map[spacelift.RunRef]spacelift.Run{}
+	}
+	u.details[ref] = run
+	return run, nil
+}
+
+// read looks at stacks that the run's follows, and above those that have no run of
+// its commit that applied: one without changes may have planned too early. Of what it finds the first of going on, failed and newer counts.
+func (u *upstream) read(ctx context.Context, next []spacelift.StackID) (Parents, error) {
+	var failed, newer Parents
+	var passed []spacelift.RunLine // of the commit
+	gap := false                   // a stack that others go before has none that applied
+	seen := map[spacelift.StackID]bool{u.run.Ref.Stack: true}
+	for direct := len(next); len(next) > 0 && len(seen) <= maxUpstream; direct-- {
+		stack := next[0]
+		next = next[1:]
+		if seen[stack] {
+			continue
+		}
+		seen[stack] = true
+		labels, lines, err := u.runs(ctx, stack)
+		if err != nil {
+			return Parents{}, err
+		}
+		if !spacelift.Managed(labels) {
+			continue
+		}
+		same := slices.IndexFunc(lines, func(l spacelift.RunLine) bool {
+			return !l.DriftDetection && l.CommitHash == u.run.Commit.Hash && l.CommitHash != ""
+		})
+		var p Parents
+		if same >= 0 {
+			p = judgeParent(lines, same)
+		}
+		switch {
+		case p.State == ParentsGoOn:
+			return p, nil
+		case p.State == ParentsFailed:
+			if failed.State == "" {
+				failed = p
+			}
+		default:
+			hides := false
+			if same >= 0 && lines[same].State == spacelift.RunStateFinished {
+				passed = append(passed, lines[same])
+				run, err := u.detail(ctx, lines[same].Ref)
+				if err != nil {
+					return Parents{}, err
+				}
+				hides = run.BeganToApply()
+			}
+			if above := u.parents(stack, labels); !hides {
+				gap = gap || len(above) > 0
+				next = append(next, above...)
+			}
+		}
+		if direct <= 0 || newer.State != "" {
+			continue
+		}
+		if newer, err = u.appliedSince(ctx, lines); err != nil {
+			return Parents{}, err
+		}
+	}
+	if !gap {
+		passed = nil
+	}
+	if u.run.State.Terminal() && newer.State != "" {
+		passed = append(passed, spacelift.RunLine{Ref: newer.Of}) // its chain comes to this stack too
+	}
+	for _, line := range passed {
+		if p, err := u.begins(ctx, line.Ref); err != nil || p.State == ParentsGoOn {
+			return p, err
+		}
+	}
+	for _, p := range []Parents{failed, newer} {
+		if p.State != "" {
+			return p, nil
+		}
+	}
+	return Parents{State: ParentsThrough}, nil
+}
+
+func (u *upstream) parents(stack spacelift.StackID, labels []string) []spacelift.StackID {
+	return parentsOf(stack, u.a.Rules.Resolve(labels).After.Value)
+}
+
+// runs reads a stack's newest tracked runs, and its labels. One that is not there
+// has neither.
+func (u *upstream) runs(ctx context.Context, stack spacelift.StackID) (labels []string, lines []spacelift.RunLine, err error) {
+	labels, lines, err = runsOf(ctx, u.api, stack, maxUpstreamRuns)
+	if errors.Is(err, spacelift.ErrNotFound) {
+		err = nil
+	}
+	return labels, lines, err
+}
+
+// judgeParent says how a stack's newest run of a commit, lines[same], stands to a
+// run of the same commit. A newer run that finished makes up for one that did not.
+func judgeParent(lines []spacelift.RunLine, same int) Parents {
+	line := lines[same]
+	switch {
+	case !line.State.Terminal():
+		return Parents{State: ParentsGoOn, Of: line.Ref, Reason: fmt.Sprintf("run %s of %s works on the same commit and goes on", line.Ref.Run, line.Ref.Stack)}
+	case line.State == spacelift.RunStateFinished, line.State == spacelift.RunStateSkipped:
+		return Parents{}
+	}
+	for _, l := range lines[:same] {
+		if l.State == spacelift.RunStateFinished && !l.DriftDetection {
+			return Parents{}
+		}
+	}
+	return Parents{State: ParentsFailed, Of: line.Ref, Reason: fmt.Sprintf("run %s of %s, which works on the same commit, ended in %s", line.Ref.Run, line.Ref.Stack, line.State)}
+}
+
+// begins reports that the execution of a run that has ended upstream is still open:
+// it may be about to begin the chain that comes to the stacks between.
+func (u *upstream) begins(ctx context.Context, run spacelift.RunRef) (Parents, error) {
+	answer, err := u.a.Temporal.QueryWorkflow(ctx, u.in.Executions+run.String(), "", u.in.Query)
+	if _, none := errors.AsType[*serviceerror.NotFound](err); none {
+		return Parents{}, nil
+	}
+	var status struct {
+		Phase string `json:"phase"`
+	}
+	if err == nil {
+		err = answer.Get(&status)
+	}
+	switch {
+	case err != nil:
+		return Parents{}, fmt.Errorf("ask whether run %s begins a chain: %w", run, err)
+	case status.Phase == u.in.Done:
+		return Parents{}, nil
+	}
+	return Parents{State: ParentsGoOn, Of: run, Reason: fmt.Sprintf("run %s of %s, which goes first, is about to release what follows it", run.Run, run.Stack)}, nil
+}
+
+// appliedSince finds a run that ended after the plan began, having applied
+// changes. A run that failed while it applied counts, and so does a repair of
+// drift. A stack's runs end in their order, so that the first one that ended
+// before ends the search.
+func (u *upstream) appliedSince(ctx context.Context, lines []spacelift.RunLine) (Parents, error) {
+	planned := u.run.PlannedAt()
+	if planned.IsZero() {
+		return Parents{}, nil
+	}
+	for _, line := range lines {
+		if line.State != spacelift.RunStateFinished && line.State != spacelift.RunStateFailed {
+			continue
+		}
+		run, err := u.detail(ctx, line.Ref)
+		if err != nil {
+			return Parents{}, err
+		}
+		end, _ := run.End()
+		switch {
+		case !planned.Before(end.At.Truncate(time.Second)):
+			return Parents{}, nil
+		case run.BeganToApply():
+			return Parents{State: ParentsNewer, Of: run.Ref, Reason: fmt.Sprintf("run %s of %s has applied changes since the plan was made", run.Ref.Run, run.Ref.Stack)}, nil
+		}
+	}
+	return Parents{}, nil
+}

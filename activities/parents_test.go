@@ -1,0 +1,207 @@
+package activities_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/spacelift/simulator"
+)
+
+// How far the stacks are that go before the newest run of web, in an account of
+// web < app < net and web < dns, where nobody reads chains.
+func TestReadParents(t *testing.T) {
+	fails := simulator.Plan{FailIn: spacelift.RunStatePlanning}
+	for _, tc := range []struct {
+		name  string
+		story func(*town)
+		want  activities.ParentsState
+		says  string
+	}{
+		{"nobody else was pushed", func(c *town) { c.push("c1", changes, "web") }, activities.ParentsThrough, ""},
+		{"a parent of the same push goes on", func(c *town) { c.push("c1", changes, "app", "web") }, activities.ParentsGoOn, "of app works on the same commit"},
+		{"one further up does, and the parent was not pushed", func(c *town) { c.push("c1", changes, "net", "web") }, activities.ParentsGoOn, "of net works on the same commit"},
+		{"one further up does, and the parent of the push found no changes yet", func(c *town) {
+			c.push("c1", changes, "net")
+			c.push("c1", noChanges, "app")
+			c.push("c1", changes, "web")
+		}, activities.ParentsGoOn, "of net"},
+		{"one further up does once more, and the parent has applied", func(c *town) {
+			c.push("c1", changes, "app")
+			c.passes(time.Hour)
+			c.applies("app")
+			c.push("c1", changes, "net", "web")
+		}, activities.ParentsThrough, ""},
+		{"a parent of another push goes on", func(c *town) {
+			c.push("c1", changes, "app")
+			c.push("c2", changes, "web")
+		}, activities.ParentsThrough, ""},
+		{"one of two parents goes on", func(c *town) {
+			c.push("c1", noChanges, "app")
+			c.push("c1", changes, "dns", "web")
+		}, activities.ParentsGoOn, "of dns"},
+		{"a parent of the same push had no changes", func(c *town) {
+			c.push("c1", noChanges, "app")
+			c.push("c1", changes, "web")
+		}, activities.ParentsThrough, ""},
+		{"a parent of the same push failed", func(c *town) {
+			c.push("c1", fails, "app")
+			c.push("c1", changes, "web")
+		}, activities.ParentsFailed, "of app, which works on the same commit, ended in FAILED"},
+		{"it failed, and a newer push made up for it", func(c *town) {
+			c.push("c1", fails, "app")
+			c.passes(time.Hour)
+			c.push("c2", noChanges, "app")
+			c.passes(time.Hour)
+			c.push("c1", changes, "web")
+		}, activities.ParentsThrough, ""},
+		{"one further up failed, and the parent was not pushed", func(c *town) {
+			c.push("c1", fails, "net")
+			c.push("c1", changes, "web")
+		}, activities.ParentsFailed, "of net"},
+		{"a parent has applied changes since the plan was made", func(c *town) {
+			c.push("c1", changes, "app", "web")
+			c.passes(time.Hour)
+			c.applies("app")
+		}, activities.ParentsNewer, "of app has applied changes since the plan was made"},
+		{"a parent of another push has", func(c *town) {
+			c.push("c1", changes, "web")
+			c.passes(time.Hour)
+			c.push("c2", changes, "dns")
+			c.passes(time.Hour)
+			c.applies("dns")
+		}, activities.ParentsNewer, "of dns"},
+		{"it has before the plan was made", func(c *town) {
+			c.push("c1", changes, "app")
+			c.passes(time.Hour)
+			c.applies("app")
+			c.push("c1", changes, "web")
+		}, activities.ParentsThrough, ""},
+		{"a parent failed while it applied", func(c *town) {
+			c.push("c2", simulator.Plan{Delta: spacelift.Delta{Added: 1}, FailIn: spacelift.RunStateApplying}, "app")
+			c.push("c1", changes, "web")
+			c.passes(time.Hour)
+			c.applies("app")
+		}, activities.ParentsNewer, "of app"},
+		{"one further up has applied, which the parent stands between", func(c *town) {
+			c.push("c1", changes, "net", "web")
+			c.passes(time.Hour)
+			c.applies("net")
+		}, activities.ParentsThrough, ""},
+		{"a parent is not managed", func(c *town) {
+			c.must(c.sim.SetLabels("app", "env:prod"))
+			c.push("c1", changes, "app", "web")
+		}, activities.ParentsThrough, ""},
+		{"a parent is not there", func(c *town) {
+			c.labels("web", "gantry:after=gone", "gantry:after=app")
+			c.push("c1", changes, "app", "web")
+		}, activities.ParentsGoOn, "of app"},
+		{"the labels lead in a circle", func(c *town) {
+			c.labels("net", "gantry:after=web")
+			c.push("c1", changes, "web")
+		}, activities.ParentsThrough, ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c := newTown(t, "net", "dns", "app<net", "web<app,dns")
+			tc.story(c)
+			c.passes(time.Hour)
+			if got := c.waits("web"); got.State != tc.want || !strings.Contains(got.Reason, tc.says) || (got.Reason == "") != (tc.says == "") {
+				t.Errorf("%+v, want %s with %q", got, tc.want, tc.says)
+			}
+		})
+	}
+}
+
+// An open chain that has not come to the stack is waited for, even where no stack
+// that goes first has a run to show; one that has come to it is only named.
+func TestReadParentsAsksChains(t *testing.T) {
+	c := newTown(t, "net", "app<net", "web<app")
+	c.push("c1", changes, "web")
+	c.passes(time.Hour)
+	root := `"root":{"account":"acme","stack":"net","run":"01R"}`
+	for _, tc := range []struct {
+		name, answer string
+		want         activities.ParentsState
+		chains       int
+	}{
+		{"it waits in a chain", `{` + root + `,"in":true,"waits":true,"open":true,"reason":"run 01A of app goes on"}`, activities.ParentsGoOn, 1},
+		{"a chain has come to it", `{` + root + `,"in":true,"open":true}`, activities.ParentsThrough, 1},
+		{"it is none of the chain's", `{}`, activities.ParentsThrough, 0},
+	} {
+		c.acts.Temporal = chains{ids: []string{"it"}, answers: map[string]string{"it": tc.answer}}
+		got := c.waits("web")
+		if got.State != tc.want || len(got.Chains) != tc.chains || tc.want == activities.ParentsGoOn && (!got.Chain || !strings.Contains(got.Reason, "run 01A of app goes on")) {
+			t.Errorf("%s: %+v", tc.name, got)
+		}
+	}
+}
+
+// A run further up that has ended may be about to begin the chain that comes to
+// the stacks between.
+func TestReadParentsWaitsForAChainToBegin(t *testing.T) {
+	c := newTown(t, "net", "app<net", "web<app")
+	c.push("c1", noChanges, "net")
+	c.push("c1", changes, "web")
+	c.passes(time.Hour)
+	for phase, want := range map[string]activities.ParentsState{"applying": activities.ParentsGoOn, "done": activities.ParentsThrough} {
+		c.acts.Temporal = chains{answers: map[string]string{"run/" + c.run("net", 0).Ref.String(): `{"phase":"` + phase + `"}`}}
+		if got := c.waits("web"); got.State != want {
+			t.Errorf("while its execution is %s: %+v", phase, got)
+		}
+	}
+}
+
+// A run in the queue takes the place of a plan that is old: one that is there
+// already, or a new one, once however often it is attempted.
+func TestReplaceRun(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		story func(*town)
+		want  activities.ActOutcome
+		runs  int    // that app has afterwards
+		says  string // why nothing was done
+	}{
+		{"there is no other", func(*town) {}, activities.ActDone, 2, ""},
+		{"the answer is lost", func(c *town) {
+			_, err := c.sim.InjectAPI(simulator.APIFault{Kind: simulator.LostResponse, Field: "runTrigger", Times: 1})
+			c.must(err)
+		}, activities.ActDone, 2, ""},
+		{"a newer push waits", func(c *town) { c.push("c2", changes, "app") }, activities.ActDone, 2, ""},
+		{"somebody was faster", func(c *town) { c.must(c.sim.Confirm("jane", "app", c.run("app", 0).Ref.Run, "")) }, activities.ActMoot, 1, "not in UNCONFIRMED"},
+		{"the stack is disabled", func(c *town) { c.must(c.sim.Disable("app")) }, activities.ActRefused, 1, "disabled"},
+		{"somebody has locked it", func(c *town) { c.must(c.sim.Lock("joe", "app", "")) }, activities.ActRefused, 1, "joe"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c := newTown(t, "net", "app<net")
+			c.push("c1", changes, "app")
+			c.passes(time.Hour)
+			run := c.run("app", 0).Run
+			tc.story(c)
+			in := activities.ReplaceRunInput{Run: run.Ref, StateVersion: run.StateVersion}
+			got, err := do[activities.ReplaceRunResult](c.env, c.acts.ReplaceRun, in)
+			if tc.name == "the answer is lost" {
+				if err == nil {
+					t.Fatal("the answer was not lost")
+				}
+				got, err = do[activities.ReplaceRunResult](c.env, c.acts.ReplaceRun, in)
+			}
+			c.must(err)
+			if got.Outcome != tc.want || c.runs("app") != tc.runs || !strings.Contains(got.Reason, tc.says) {
+				t.Fatalf("%+v of %d runs, want %s", got, c.runs("app"), tc.want)
+			}
+			if tc.want != activities.ActDone {
+				return
+			}
+			again, err := do[activities.ReplaceRunResult](c.env, c.acts.ReplaceRun, in)
+			c.must(err)
+			if newest := c.run("app", 1); got.New != newest.Ref || again.New != got.New || c.runs("app") != 2 || newest.State.Terminal() {
+				t.Errorf("%+v, then %+v, of %d runs", got, again, c.runs("app"))
+			}
+			if newest := c.run("app", 1); tc.runs == 2 && tc.name != "a newer push waits" && newest.Commit.Hash != "c1" {
+				t.Errorf("the new run works on %s", newest.Commit.Hash)
+			}
+		})
+	}
+}

@@ -1,0 +1,71 @@
+package activities
+
+import (
+	"context"
+	"fmt"
+
+	"go.temporal.io/sdk/activity"
+
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// ReplaceRunInput asks for a run in the place of one whose plan is old.
+type ReplaceRunInput struct {
+	Run          spacelift.RunRef `json:"run"`
+	StateVersion int              `json:"stateVersion"` // of UNCONFIRMED
+}
+
+// ReplaceRunResult says what came of it.
+type ReplaceRunResult struct {
+	Outcome ActOutcome       `json:"outcome"`
+	Reason  string           `json:"reason,omitempty"` // a sentence, unless done
+	New     spacelift.RunRef `json:"new,omitzero"`     // the run that takes the place, when done
+	Run     spacelift.Run    `json:"run"`
+}
+
+// ReplaceRun sees to it that a run waits in the queue behind one that waits to be
+// confirmed, on the same commit: one that is there already, of whatever commit
+// since it is newer, or else a new one. The run itself is left as it is.
+//
+// It is safe to repeat: each attempt looks for what an earlier one did.
+func (a *Activities) ReplaceRun(ctx context.Context, in ReplaceRunInput) (ReplaceRunResult, error) {
+	api, err := a.account(in.Run.Account)
+	if err != nil {
+		return ReplaceRunResult{}, err
+	}
+	return checkedAnew(func() (ReplaceRunResult, error) { return a.replaceRun(ctx, api, in) })
+}
+
+func (a *Activities) replaceRun(ctx context.Context, api Spacelift, in ReplaceRunInput) (ReplaceRunResult, error) {
+	run, err := a.upToDate(ctx, api, in.Run, in.StateVersion, activity.GetInfo(ctx).Attempt < patience)
+	if err != nil {
+		return ReplaceRunResult{}, err
+	}
+	result := ReplaceRunResult{Outcome: ActMoot, Run: run}
+	if run.State != spacelift.RunStateUnconfirmed || run.StateVersion != in.StateVersion {
+		result.Reason = fmt.Sprintf("the run is in %s (%d), not in %s (%d)", run.State, run.StateVersion, spacelift.RunStateUnconfirmed, in.StateVersion)
+		return result, nil
+	}
+	newer, err := newerThan(ctx, api, run)
+	if err != nil {
+		return ReplaceRunResult{}, err
+	}
+	for _, l := range newer {
+		if !l.State.Terminal() && !l.DriftDetection {
+			result.Outcome, result.New = ActDone, l.Ref
+			return result, nil
+		}
+	}
+	result.Outcome = ActRefused
+	marked := spacelift.WithRunMetadata(ctx, activity.GetInfo(ctx).WorkflowExecution.ID)
+	started, err := a.trigger(marked, api, in.Run.Account, in.Run.Stack, run.Commit.Hash)
+	switch {
+	case err != nil:
+		return ReplaceRunResult{}, err
+	case started.why != "":
+		result.Reason = started.why
+	default:
+		result.Outcome, result.New = ActDone, started.run
+	}
+	return result, nil
+}

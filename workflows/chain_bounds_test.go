@@ -1,0 +1,140 @@
+package workflows
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// longest is the longest id that a stack or run may have, made from a number.
+func longest(prefix string, n int) string {
+	id := fmt.Sprintf("%s%06d", prefix, n)
+	return id + strings.Repeat("x", 200-len(id))
+}
+
+// greatest is a chain at all its bounds: as many stacks and labels as it may hold,
+// all with the longest ids, runs, notes and names, a full journal, as many retries
+// as are kept, and all keys used.
+func greatest() chain {
+	root := spacelift.RunRef{Account: spacelift.Account(longest("account", 0)), Stack: spacelift.StackID(longest("stack", 0)), Run: spacelift.RunID(longest("run", 0))}
+	c := newChain(root, chainBegan)
+	at := chainBegan
+	text := strings.Repeat("because ", 1000)
+	reads := func(ref spacelift.RunRef, state spacelift.RunState) {
+		run := spacelift.Run{Ref: ref, Type: spacelift.RunTypeTracked, State: state, StateVersion: 3, CreatedAt: at, TriggeredBy: text}
+		run.Commit.Hash = text
+		for i, s := range []spacelift.RunState{spacelift.RunStateQueued, spacelift.RunStatePlanning, spacelift.RunStateApplying, state} {
+			run.History = append(run.History, spacelift.Transition{State: s, StateVersion: i, At: at, Username: text, Note: text})
+		}
+		c.saw(at, run)
+	}
+	reads(root, runFinished)
+	var g chainGraph
+	edges := 0
+	for i := range activities.MaxChainStacks {
+		s := graphStack{Stack: spacelift.StackID(longest("stack", i+1)), Labels: strings.Repeat("f", 16), Notify: []string{strings.Repeat("c", 63)}}
+		most := (activities.MaxChainEdges - edges) / (activities.MaxChainStacks - i)
+		for p := max(0, i+1-most); p <= i; p++ {
+			s.After = append(s.After, p)
+			edges++
+		}
+		g.Stacks = append(g.Stacks, s)
+	}
+	for i := range 10 {
+		r := chainRefusal{Reason: strings.Repeat(longest("stack", i)+" → ", 20), More: 1000}
+		for j := range 20 {
+			r.Stacks = append(r.Stacks, spacelift.StackID(longest("stack", j)))
+		}
+		g.Refused = append(g.Refused, r)
+	}
+	c.takeGraph(at, g)
+	for i := range c.Nodes[1:] {
+		stack := c.Nodes[i+1].Stack
+		for attempt := range 2 {
+			ref := c.ref(stack, spacelift.RunID(longest("run", 2*i+attempt+1)))
+			if attempt == 0 {
+				c.node(stack).Releasing = true
+				c.triggered(at, ref, text, false)
+			} else {
+				c.heard(at, ChainNews{Run: ref})
+			}
+			reads(ref, runFailed)
+		}
+	}
+	for i := range maxKeys {
+		wish := SkipStack{Stack: c.Nodes[1].Stack, By: text, Note: text}
+		c.Keys.remember(longest("key", i), wish.content())
+	}
+	n := decideChain(&c, at.Add(time.Minute))
+	c.notice(at, n, c.mood(), c.record(at, n))
+	return c
+}
+
+// A chain at its bounds fits into what Temporal takes, with room to spare: what it
+// carries into its next execution, what it answers, and the graph that an activity
+// reads.
+func TestAChainAtItsBoundsFits(t *testing.T) {
+	c := greatest()
+	edges := 0
+	for _, n := range c.Nodes {
+		edges += len(n.After)
+	}
+	if len(c.Nodes) != activities.MaxChainStacks+1 || edges != activities.MaxChainEdges {
+		t.Fatalf("%d stacks, %d labels", len(c.Nodes), edges)
+	}
+	var graph activities.ChainGraph
+	for _, n := range c.Nodes[1:] {
+		graph.Stacks = append(graph.Stacks, activities.ChainStack{Stack: n.Stack, After: n.After, Labels: n.Labels, Notify: n.Notify})
+	}
+	const most = 1_900_000 // bytes; Temporal refuses 2 MiB
+	for what, value := range map[string]any{
+		"what it carries": RolloutInput{Root: c.Root, Known: &c}, "what it answers": c.status(chainBegan), "the graph": graph,
+	} {
+		encoded, err := json.Marshal(value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%s: %d KB", what, len(encoded)>>10)
+		if len(encoded) > most {
+			t.Errorf("%s takes %d bytes, more than %d", what, len(encoded), most)
+		}
+	}
+	if status := c.status(chainBegan); len(status.Edges()) != activities.MaxChainEdges {
+		t.Errorf("%d edges are shown", len(status.Edges()))
+	}
+}
+
+// However many stacks fan out into however many: a decision takes a fraction of
+// the time that a workflow task has.
+func TestDecisionsOfWideChainsAreQuick(t *testing.T) {
+	c := greatest()
+	begun := time.Now()
+	const times = 20
+	for range times {
+		n := decideChain(&c, chainBegan.Add(time.Minute))
+		c.record(chainBegan.Add(time.Minute), n)
+	}
+	if each := time.Since(begun) / times; each > 20*time.Millisecond {
+		t.Errorf("a decision takes %s", each)
+	}
+}
+
+func BenchmarkDecideChain(b *testing.B) {
+	c := greatest()
+	for b.Loop() {
+		n := decideChain(&c, chainBegan.Add(time.Minute))
+		c.record(chainBegan.Add(time.Minute), n)
+	}
+}
+
+func BenchmarkChainStatus(b *testing.B) {
+	c := greatest()
+	for b.Loop() {
+		c.status(chainBegan.Add(time.Minute))
+	}
+}

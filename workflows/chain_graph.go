@@ -1,0 +1,160 @@
+package workflows
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// chainGraph is what follows the root of a chain, by labels.
+type chainGraph struct {
+	Stacks  []graphStack // parents before those that follow them
+	Refused []chainRefusal
+	Notify  []string // the root's channels
+}
+
+// graphStack is a stack that follows others: 0 is the root, n the nth of the graph.
+type graphStack struct {
+	Stack  spacelift.StackID
+	After  []int
+	Labels string
+	Notify []string
+}
+
+// chainRefusal says why stacks are not released.
+type chainRefusal struct {
+	Stacks []spacelift.StackID `json:"stacks"`
+	More   int                 `json:"more,omitempty"`
+	Reason string              `json:"reason"`
+}
+
+// graphClock says when the graph was read, and when it is to be read again.
+type graphClock struct {
+	ReadAt  time.Time `json:"readAt,omitzero"`
+	Stale   bool      `json:"stale,omitempty"`   // labels are known to have changed since
+	Looks   int       `json:"looks,omitempty"`   // how often in a row that told nothing new
+	Trouble *later    `json:"trouble,omitempty"` // why it could not be read, the last time
+}
+
+const (
+	// graphFresh is how long the graph is not read again before stacks are
+	// triggered. In a held chain that doubles with each reading that tells nothing
+	// new, up to graphMost.
+	graphFresh = 10 * time.Minute
+	graphMost  = 6 * time.Hour
+
+	// graphTries is how often the graph may fail to be read before the chain
+	// counts as held.
+	graphTries = 3
+)
+
+// due reports whether the graph is to be read before stacks are triggered, which
+// are those whose labels the chain is about to act on.
+func (g *graphClock) due(now time.Time) bool {
+	return g.Stale || !now.Before(g.ReadAt.Add(graphFresh))
+}
+
+// heldDue is when a held chain reads it.
+func (g *graphClock) heldDue() time.Time {
+	return g.ReadAt.Add(doubled(graphFresh, g.Looks, graphMost))
+}
+
+func (r chainRefusal) String() string {
+	names := make([]string, len(r.Stacks))
+	for i, s := range r.Stacks {
+		names[i] = string(s)
+	}
+	if r.More > 0 {
+		names = append(names, fmt.Sprintf("%d more", r.More))
+	}
+	verb := "is"
+	if len(names) > 1 {
+		verb = "are"
+	}
+	return enumerate(names) + " " + verb + " not released: " + r.Reason
+}
+
+// refusals says what is not released, and why.
+func refusals(all []chainRefusal) string {
+	texts := make([]string, len(all))
+	for i, r := range all {
+		texts[i] = r.String()
+	}
+	return strings.Join(texts, "; ")
+}
+
+// noGraph takes that nobody could say who follows.
+func (c *chain) noGraph(at time.Time, reason string) {
+	c.Graph.Trouble = c.Graph.Trouble.again(at, reason)
+	if c.Graph.Trouble.Tries == 1 {
+		c.note(at, KindNote, "", "", "Gantry could not read who follows: %s", reason)
+	}
+	if c.Known { // what is known will do, and each stack is looked at when it is its turn
+		c.Graph.ReadAt, c.Graph.Stale, c.Graph.Looks = at, false, c.Graph.Looks+1
+	}
+}
+
+// takeGraph takes what follows the root. What was not known before joins the
+// chain. What is no longer there leaves it, unless it has a run: then that is
+// waited for, and nothing else.
+func (c *chain) takeGraph(at time.Time, g chainGraph) {
+	first := !c.Known
+	c.Graph = graphClock{ReadAt: at, Looks: c.Graph.Looks + 1}
+	c.Known, c.Notify = true, g.Notify
+	if said := refusals(g.Refused); said != "" && said != refusals(c.Refusals) {
+		c.note(at, KindDecision, "", "", "%s", said)
+		c.Graph.Looks = 0
+	}
+	c.Refusals = g.Refused
+	known := map[spacelift.StackID]int{}
+	for i := range c.Nodes {
+		known[c.Nodes[i].Stack] = i
+	}
+	there := map[spacelift.StackID]bool{c.Root.Stack: true}
+	for _, s := range g.Stacks {
+		there[s.Stack] = true
+	}
+	nodes := []chainNode{c.Nodes[0]}
+	for _, n := range c.Nodes[1:] {
+		switch {
+		case there[n.Stack]:
+		case len(n.Runs) > 0 || n.Skipped != nil || n.Releasing:
+			n.After = nil
+			nodes = append(nodes, n)
+		default:
+			c.note(at, KindNote, n.Stack, "", "%s leaves the chain: it no longer follows, or is no longer managed", n.Stack)
+			c.MovedAt, c.Graph.Looks = at, 0
+		}
+	}
+	shift := len(nodes) - 1 // the nth stack of the graph is at this and n
+	for _, s := range g.Stacks {
+		node := chainNode{Stack: s.Stack}
+		if i, ok := known[s.Stack]; ok {
+			node = c.Nodes[i]
+		} else if !first {
+			c.note(at, KindNote, s.Stack, "", "%s joins the chain", s.Stack)
+			c.MovedAt, c.Graph.Looks = at, 0
+		}
+		if node.Labels != s.Labels {
+			node.Trouble = nil
+			if node.Labels != "" {
+				c.Graph.Looks = 0
+			}
+		}
+		node.Labels, node.Notify = s.Labels, s.Notify
+		node.After = slices.Clone(s.After)
+		for i, p := range node.After {
+			if p > 0 {
+				node.After[i] = p + shift
+			}
+		}
+		nodes = append(nodes, node)
+	}
+	c.Nodes = nodes
+	if len(g.Stacks) == 0 && len(g.Refused) > 0 && len(nodes) == 1 {
+		c.Refused = "nothing is released: " + refusals(g.Refused)
+	}
+}

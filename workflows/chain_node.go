@@ -1,0 +1,236 @@
+package workflows
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gantryhq/gantry/policy"
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// chainNode is a stack of a chain.
+type chainNode struct {
+	Stack  spacelift.StackID `json:"stack"`
+	After  []int             `json:"after,omitempty"`  // the nodes that it follows, ascending
+	Labels string            `json:"labels,omitempty"` // a fingerprint of all that it follows: activities.ChainStack
+	Notify []string          `json:"notify,omitempty"` // its channels
+	Runs   []chainRun        `json:"runs,omitempty"`
+
+	Releasing bool       `json:"releasing,omitempty"` // a run is being triggered right now
+	Trouble   *later     `json:"trouble,omitempty"`   // why none was, the last time
+	Keeps     bool       `json:"keeps,omitempty"`     // the stack's policy keeps old plans
+	Skipped   *SkipStack `json:"skipped,omitempty"`
+
+	By []int `json:"by,omitempty"` // the people behind its runs, of chain.People
+
+	State NodeState `json:"state,omitempty"` // as last recorded, and since when
+	Since time.Time `json:"since,omitzero"`
+}
+
+// chainRun is a run of a stack, as the API showed it. Nothing here rests on a
+// notification.
+type chainRun struct {
+	Run          spacelift.RunID    `json:"run"`
+	State        spacelift.RunState `json:"state,omitempty"` // empty: not read yet
+	StateVersion int                `json:"stateVersion,omitempty"`
+	CreatedAt    time.Time          `json:"createdAt,omitzero"`
+	PlannedAt    time.Time          `json:"plannedAt,omitzero"` // when its plan began
+	EndedAt      time.Time          `json:"endedAt,omitzero"`   // all by Spacelift's clock
+	Applied      bool               `json:"applied,omitempty"`  // it began to apply
+	Actor        string             `json:"actor,omitempty"`    // who ended it, if somebody did
+	Note         string             `json:"note,omitempty"`
+	How          string             `json:"how,omitempty"`       // it came about, as a sentence
+	StoppedBy    string             `json:"stoppedBy,omitempty"` // who wanted it stopped
+	Void         bool               `json:"void,omitempty"`      // it ended and does not count: the stack needs another one
+
+	Look    time.Time `json:"look,omitzero"`     // when to read it next
+	Looks   int       `json:"looks,omitempty"`   // how often in a row that told nothing new
+	Rung    bool      `json:"rung,omitempty"`    // somebody said that it ended, and the API did not show it yet
+	Unknown int       `json:"unknown,omitempty"` // how often in a row Spacelift did not know it
+}
+
+func (n *chainNode) run(id spacelift.RunID) *chainRun {
+	i := slices.IndexFunc(n.Runs, func(r chainRun) bool { return r.Run == id })
+	if i < 0 {
+		return nil
+	}
+	return &n.Runs[i]
+}
+
+// current is the run of a stack that counts: one that passes, or else the
+// newest; nil if there is none.
+func (n *chainNode) current() *chainRun {
+	var newest *chainRun
+	for i := range n.Runs {
+		r := &n.Runs[i]
+		switch {
+		case r.Void:
+		case r.passes():
+			return r
+		case newest == nil || byCreation(*r, *newest) > 0:
+			newest = r
+		}
+	}
+	return newest
+}
+
+// state says how a stack is, by itself: what it follows is not looked at.
+func (n *chainNode) state() NodeState {
+	r := n.current()
+	switch {
+	case r != nil && r.passes():
+		return NodeFinished
+	case n.Skipped != nil:
+		return NodeSkipped
+	case r != nil && (r.State.Terminal() || r.lost()):
+		return NodeFailed
+	case r != nil:
+		return NodeRunning
+	case n.Trouble != nil && n.Trouble.Waits:
+		return NodeWaiting
+	case n.Trouble != nil:
+		return NodeHeld
+	case n.Releasing:
+		return NodeReleasing
+	}
+	return NodeWaiting
+}
+
+// voids are the runs of a stack that do not count.
+func (n *chainNode) voids() (ids []spacelift.RunID) {
+	for _, r := range n.Runs {
+		if r.Void {
+			ids = append(ids, r.Run)
+		}
+	}
+	return ids
+}
+
+func (r *chainRun) take(run spacelift.Run) {
+	r.State, r.StateVersion, r.CreatedAt = run.State, run.StateVersion, run.CreatedAt
+	r.PlannedAt, r.Applied = run.PlannedAt(), run.BeganToApply()
+	r.EndedAt, r.Actor, r.Note, r.Looks, r.Void = time.Time{}, "", "", 0, false
+	if end, ended := run.End(); ended {
+		r.Rung = false
+		r.EndedAt, r.Actor, r.Note = end.At, fit(end.Username, maxPerson), fit(spacelift.Unsigned(end.Note), maxRunNote)
+	}
+}
+
+// slim leaves out what only the newest run of a stack is asked for.
+func (r *chainRun) slim() {
+	if r.State.Terminal() {
+		r.Actor, r.Note, r.How = "", "", ""
+	}
+}
+
+// passes reports whether the run lets those go that follow its stack: it finished,
+// and nobody wanted it stopped. A run that Spacelift skipped does as well, unless it
+// is void: nothing that it refers to has changed.
+func (r *chainRun) passes() bool {
+	return !r.Void && r.StoppedBy == "" && (r.State == spacelift.RunStateFinished || r.State == spacelift.RunStateSkipped)
+}
+
+// turn is when a stack's turn came, by the runs that let it go.
+type turn struct {
+	Ended   time.Time // when the last of them ended
+	Applied time.Time // when the last of those ended that applied changes; zero: none did
+}
+
+func (c *chain) turn(n *chainNode) (t turn) {
+	for _, p := range n.After {
+		r := c.Nodes[p].current()
+		if r == nil || !r.passes() {
+			continue
+		}
+		t.Ended = latest(t.Ended, r.EndedAt)
+		if r.Applied {
+			t.Applied = latest(t.Applied, r.EndedAt)
+		}
+	}
+	return t
+}
+
+// void says why a run that has ended does not count; empty if it does. What it
+// applied counts whatever it planned on: applying it again would not help.
+func (r *chainRun) void(t turn, keeps bool) string {
+	switch {
+	case strings.HasPrefix(r.Note, policy.NoteOldPlan), strings.HasPrefix(r.Note, policy.NoteGivesWay):
+		return "another one takes its place"
+	case r.State == spacelift.RunStateSkipped && r.EndedAt.Before(t.Ended.Truncate(time.Second)):
+		return "Spacelift skipped it before its turn came"
+	case (r.State == spacelift.RunStateFinished || r.State == spacelift.RunStateFailed) && !r.Applied && !keeps &&
+		!r.PlannedAt.IsZero() && r.PlannedAt.Before(t.Applied.Truncate(time.Second)):
+		return "it planned before a stack that goes first had applied its changes"
+	}
+	return ""
+}
+
+// lookLater says when a run is to be read again, if nobody tells of it before.
+func (r *chainRun) lookLater(at time.Time) {
+	first := lookFirst
+	if r.Rung || r.State == "" {
+		first = lookRung
+	}
+	r.Look = at.Add(doubled(first, r.Looks, lookMost))
+	r.Looks++
+}
+
+// end says how the run ended.
+func (r *chainRun) end(stack spacelift.StackID) string {
+	text := fmt.Sprintf("run %s of %s ended in %s", r.Run, stack, r.State)
+	if r.Actor != "" {
+		text += " by " + r.Actor
+	}
+	text += afterColon(r.Note)
+	if r.StoppedBy != "" && r.State == spacelift.RunStateFinished {
+		text += fmt.Sprintf(", though %s wanted it stopped", r.StoppedBy)
+	}
+	return text
+}
+
+// lost reports whether Spacelift does not know the run any more.
+func (r *chainRun) lost() bool { return r.Unknown >= unknownTwice }
+
+// byCreation orders runs; one that was not read yet is the newest.
+func byCreation(a, b chainRun) int {
+	return cmp.Or(cmp.Compare(rank(a.State == ""), rank(b.State == "")), a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.Run, b.Run))
+}
+
+// names takes who is behind runs of a stack. Keys and stacks are no people.
+func (c *chain) names(n *chainNode, names ...string) {
+	for _, name := range names {
+		name = fit(name, maxPerson)
+		if name == "" || strings.HasPrefix(name, "api::") || c.index(spacelift.StackID(name)) >= 0 {
+			continue
+		}
+		i := slices.IndexFunc(c.People, func(p string) bool { return strings.EqualFold(p, name) })
+		if i < 0 && len(c.People) < maxPeople {
+			i, c.People = len(c.People), append(c.People, name)
+		}
+		if i >= 0 && !slices.Contains(n.By, i) {
+			n.By = append(n.By, i)
+		}
+	}
+}
+
+// triggerers are the people behind the runs that go before a stack's, and behind
+// the root: who triggered those does not approve what follows.
+func (c *chain) triggerers(n *chainNode) []string {
+	names := slices.Clone(c.TriggeredBy)
+	seen := make([]bool, len(c.Nodes))
+	for next := slices.Clone(n.After); len(next) > 0; next = next[1:] {
+		i := next[0]
+		if seen[i] {
+			continue
+		}
+		seen[i] = true
+		next = append(next, c.Nodes[i].After...)
+		for _, by := range c.Nodes[i].By {
+			names = append(names, c.People[by])
+		}
+	}
+	return bounded(distinct(names))
+}

@@ -1,0 +1,493 @@
+package workflows
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/testsuite"
+
+	commonpb "go.temporal.io/api/common/v1"
+	workflowpb "go.temporal.io/api/workflow/v1"
+
+	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/policy"
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/spacelift/simulator"
+)
+
+// monorepo is a repository of stacks that follow each other, the executions of
+// their runs and the chains that those begin: the cores that decide, and the
+// activities that read and trigger, against a simulated Spacelift. A story says
+// who moves next, and which answers and news get lost.
+type monorepo struct {
+	activities.Spacelift // what the activities call is below
+
+	fatal  func(format string, args ...any)
+	sim    *simulator.Simulator
+	clock  *simulator.ManualClock
+	env    *testsuite.TestActivityEnvironment
+	acts   *activities.Activities
+	after  map[spacelift.StackID][]spacelift.StackID
+	stacks []spacelift.StackID
+
+	runs   map[spacelift.RunRef]*runThere
+	order  []spacelift.RunRef
+	chains []*chain
+
+	replaced map[spacelift.RunRef]spacelift.Run // by the run that took the place
+	made     map[spacelift.RunRef]string        // the commit of the chain that triggered a run
+	making   string                             // that of the chain that acts now
+	loses    func(what string) bool             // whether something gets lost now
+	confirms []confirmed
+}
+
+// runThere is the execution of a run.
+type runThere struct {
+	rec   record
+	ended bool
+}
+
+// confirmed is a confirmation of Gantry's.
+type confirmed struct {
+	Run spacelift.RunRef
+	For string // the commit on account of which it was
+}
+
+const ourKey = "api::gantry"
+
+// newMonorepo makes a repository. Stacks read "app<net,dns".
+func newMonorepo(fatal func(string, ...any), loses func(string) bool, stacks ...string) *monorepo {
+	m := &monorepo{
+		fatal: fatal, clock: simulator.NewManualClock(time.Date(2037, 1, 1, 10, 0, 0, 0, time.UTC)),
+		after: map[spacelift.StackID][]spacelift.StackID{}, runs: map[spacelift.RunRef]*runThere{}, replaced: map[spacelift.RunRef]spacelift.Run{}, made: map[spacelift.RunRef]string{}, loses: loses,
+	}
+	m.sim = simulator.New(simulator.Options{Account: "acme", Seed: 1, Clock: m.clock, Phases: simulator.Phases{
+		spacelift.RunStatePlanning: 10 * time.Second, spacelift.RunStateApplying: 10 * time.Second,
+	}})
+	for _, s := range stacks {
+		id, parents, _ := strings.Cut(s, "<")
+		labels := []string{"gantry:managed", "gantry:confirm=auto"}
+		for p := range strings.SplitSeq(parents, ",") {
+			if p != "" {
+				labels = append(labels, "gantry:after="+p)
+				m.after[spacelift.StackID(id)] = append(m.after[spacelift.StackID(id)], spacelift.StackID(p))
+			}
+		}
+		m.stacks = append(m.stacks, spacelift.StackID(id))
+		m.must(m.sim.AddStack(simulator.Stack{ID: spacelift.StackID(id), Labels: labels}))
+	}
+	var suite testsuite.WorkflowTestSuite
+	suite.SetLogger(silent{})
+	m.env = suite.NewTestActivityEnvironment()
+	m.acts = &activities.Activities{Accounts: map[spacelift.Account]activities.Spacelift{"acme": m}, Temporal: placesOf{m: m}, Now: m.clock.Now}
+	m.env.RegisterActivity(m.acts)
+	return m
+}
+
+type silent struct{}
+
+func (silent) Debug(string, ...any) {}
+func (silent) Info(string, ...any)  {}
+func (silent) Warn(string, ...any)  {}
+func (silent) Error(string, ...any) {}
+
+func (m *monorepo) must(err error) {
+	if err != nil {
+		m.fatal("%v", err)
+	}
+}
+
+func (m *monorepo) now() time.Time { return m.clock.Now().UTC() }
+
+// does carries out an activity.
+func does[T any](m *monorepo, activity, in any) (result T, err error) {
+	value, err := m.env.ExecuteActivity(activity, in)
+	if err == nil {
+		err = value.Get(&result)
+	}
+	return result, err
+}
+
+// push makes the runs of a push. Notifications of them arrive.
+func (m *monorepo) push(commit string, plan simulator.Plan, stack spacelift.StackID) {
+	_, err := m.sim.Push(stack, simulator.Commit{Hash: commit}, plan)
+	m.must(err)
+	m.notices()
+}
+
+// notices starts the executions of runs that have none yet, as their first
+// notification does.
+func (m *monorepo) notices() {
+	for _, stack := range m.stacks {
+		all, err := m.sim.Runs(stack)
+		m.must(err)
+		for _, r := range all {
+			m.manage(r.Ref, nil)
+		}
+	}
+}
+
+// manage starts the execution of a run, or tells it of its chains.
+func (m *monorepo) manage(ref spacelift.RunRef, chains []ChainRef) {
+	r := m.runs[ref]
+	if r == nil {
+		r = &runThere{rec: record{Run: ref, StartedAt: m.now()}}
+		m.runs[ref] = r
+		m.order = append(m.order, ref)
+	}
+	if !r.ended {
+		r.rec.join(chains)
+	}
+}
+
+func (m *monorepo) tell(chains []ChainRef, news ChainNews) {
+	for _, ref := range chains {
+		for _, c := range m.chains {
+			if c.Root == ref.Root && c.EndedAt.IsZero() && !m.loses("news") {
+				c.heard(m.now(), news)
+			}
+		}
+	}
+}
+
+// acts lets the execution of a run do all that it can do now.
+func (m *monorepo) runActs(ref spacelift.RunRef) {
+	r := m.runs[ref]
+	rec, at := &r.rec, m.now()
+	if r.ended {
+		return
+	}
+	run, err := m.sim.Run(ref.Stack, ref.Run)
+	m.must(err)
+	rec.learn(at, run.Run)
+	for range 30 {
+		rec.arrive(at)
+		s := rec.situation(at)
+		switch n := decide(s); n.Do {
+		case doRules:
+			rec.takeRules(at, terms{Labels: s.Labels, Policy: (*policy.Rules)(nil).Resolve(s.Labels).Of(ref.Stack), Gate: policy.Gate{Open: true}}, s.ask != nil)
+			rec.considerRetry(at)
+		case doRead:
+			rec.shown(at, doRead, run.Run)
+			rec.sought(s)
+		case doParents:
+			m.readsParents(rec)
+		case doReplace:
+			result, err := does[activities.ReplaceRunResult](m, m.acts.ReplaceRun, activities.ReplaceRunInput{Run: ref, StateVersion: s.StateVersion})
+			if err != nil || result.Outcome != activities.ActDone {
+				return // it tries again
+			}
+			rec.replacedBy(at, result.New)
+			m.replaced[result.New] = run.Run
+			chains := s.Released()
+			m.manage(result.New, chains)
+			m.tell(chains, ChainNews{Run: result.New})
+		case doDiscard:
+			rec.send(s.key(), n)
+			m.must(m.sim.Discard(ourKey, ref.Stack, ref.Run, n.Note))
+			rec.acted(at, s.key(), n, activities.ActResult{Outcome: activities.ActDone, Verb: "discard", Run: run.Run})
+			run, err = m.sim.Run(ref.Stack, ref.Run)
+			m.must(err)
+			rec.learn(at, run.Run)
+		case doConfirm:
+			m.checks(run.Run)
+			rec.send(s.key(), n)
+			m.must(m.sim.Confirm(ourKey, ref.Stack, ref.Run, n.Note))
+			m.confirms = append(m.confirms, confirmed{ref, m.accountOf(run.Run)})
+			rec.settle(at, s.StateVersion, PlanConfirmed, "")
+			rec.request(s.key(), doConfirm).accept(at)
+			return
+		case doDiagnose:
+			rec.Diagnosed, rec.Failure = true, &Failure{Cause: policy.CauseUnknown}
+		case doRelease:
+			if key := s.key(); s.leavesReleasing() != "" {
+				rec.Released = &key
+				continue
+			}
+			rec.began(s.key())
+			c := newChain(ref, at)
+			c.Commit = s.Commit.Hash
+			m.chains = append(m.chains, &c)
+		case doTellChains:
+			m.tell(s.Released(), ChainNews{Run: ref, State: s.State})
+			rec.ChainsTold = new(s.key())
+		case doFinish:
+			r.ended = true
+			return
+		default:
+			return
+		}
+	}
+	m.fatal("the execution of %s does not come to rest: %s", ref, decide(rec.situation(at)).Reason)
+}
+
+func (m *monorepo) readsParents(rec *record) {
+	found, err := does[activities.Parents](m, m.acts.ReadParents, askParents(rec.Run))
+	m.must(err)
+	rec.takeParents(m.now(), parents{State: parentsState(found.State), Reason: found.Reason, Of: found.Of, Chain: found.Chain, Applied: found.Applied})
+	var joined []ChainRef
+	for _, c := range found.Chains {
+		if c.Open && !c.Waits && !slices.ContainsFunc(rec.Chains, func(k ChainRef) bool { return k.Root == c.Root }) {
+			joined = append(joined, refOf(c))
+		}
+	}
+	rec.join(joined)
+	rec.Parents.Stale = false
+	m.tell(joined, ChainNews{Run: rec.Run, State: rec.facts().State})
+}
+
+// accountOf is the commit on account of which a run is there: its own where a push
+// made it, that of the chain that triggered it, or that of the run whose place it
+// took.
+func (m *monorepo) accountOf(run spacelift.Run) string {
+	if old, ok := m.replaced[run.Ref]; ok && run.TriggeredBy != "" {
+		return m.accountOf(old)
+	}
+	if made := m.made[run.Ref]; made != "" {
+		return made
+	}
+	return run.Commit.Hash
+}
+
+// checks fails where Gantry must not confirm a run now: while a stack upstream
+// works on its commit, below one that failed to, and on a plan from before a
+// stack that goes first applied changes.
+func (m *monorepo) checks(run spacelift.Run) {
+	for _, p := range m.after[run.Ref.Stack] {
+		all, err := m.sim.Runs(p)
+		m.must(err)
+		for _, r := range all {
+			if end, ended := r.End(); ended && r.BeganToApply() && end.At.Truncate(time.Second).After(run.PlannedAt()) {
+				m.fatal("%s is confirmed on a plan of %s, and %s applied until %s", run.Ref, run.PlannedAt(), r.Ref, end.At)
+			}
+		}
+	}
+	seen := map[spacelift.StackID]bool{}
+	for next := slices.Clone(m.after[run.Ref.Stack]); len(next) > 0; next = next[1:] {
+		if seen[next[0]] {
+			continue
+		}
+		seen[next[0]] = true
+		all, err := m.sim.Runs(next[0])
+		m.must(err)
+		same := -1
+		for i, r := range all {
+			if r.Commit.Hash == run.Commit.Hash && r.TriggeredBy != ourKey || r.Commit.Hash == run.Commit.Hash && same >= 0 {
+				same = i
+			}
+		}
+		if same < 0 {
+			next = append(next, m.after[next[0]]...)
+			continue
+		}
+		newer := slices.ContainsFunc(all[same:], func(r simulator.Run) bool { return r.State == spacelift.RunStateFinished })
+		if !all[same].State.Terminal() || !newer {
+			m.fatal("%s is confirmed, and %s, of the same commit, is %s", run.Ref, all[same].Ref, all[same].State)
+		}
+	}
+}
+
+// chainActs lets a chain do all that it can do now.
+func (m *monorepo) chainActs(c *chain) {
+	for range 200 {
+		at := m.now()
+		n := decideChain(c, at)
+		c.record(at, n)
+		switch {
+		case n.Finish:
+			return
+		case len(n.Look) > 0:
+			for _, ref := range n.Look {
+				m.reads(c, ref)
+			}
+		case len(n.Newer) > 0:
+			for _, ref := range n.Newer {
+				found, err := does[activities.Successor](m, m.acts.ReadSuccessor, ref)
+				m.must(err)
+				c.saw(at, found.Run)
+				if found.Newer.Run != "" {
+					c.succeeded(at, found.Newer)
+				}
+			}
+		case n.Graph:
+			m.readsGraph(c)
+		case len(n.Trigger) > 0:
+			m.triggers(c, n.Trigger[0])
+		default:
+			return
+		}
+	}
+	m.fatal("chain %s does not come to rest: %s", c.Root, decideChain(c, m.now()).Reason)
+}
+
+func (m *monorepo) reads(c *chain, ref spacelift.RunRef) {
+	run, err := m.sim.Run(ref.Stack, ref.Run)
+	m.must(err)
+	c.saw(m.now(), run.Run)
+}
+
+func (m *monorepo) readsGraph(c *chain) {
+	graph, err := does[activities.ChainGraph](m, m.acts.ReadChain, activities.ReadChainInput{Account: "acme", Root: c.Root.Stack})
+	m.must(err)
+	g := chainGraph{}
+	for _, s := range graph.Stacks {
+		g.Stacks = append(g.Stacks, graphStack{Stack: s.Stack, After: s.After, Labels: s.Labels})
+	}
+	c.takeGraph(m.now(), g)
+}
+
+func (m *monorepo) triggers(c *chain, i int) {
+	released, node := c.release(i), &c.Nodes[i]
+	node.Releasing = true
+	c.record(m.now(), decideChain(c, m.now()))
+	m.making = c.Commit
+	defer func() { m.making = "" }()
+	result, err := does[activities.TriggerFollowerResult](m, m.acts.TriggerFollower, activities.TriggerFollowerInput{
+		Account: "acme", Stack: node.Stack, After: released.After, Labels: node.Labels, Begun: released.Begun, Commit: c.Commit,
+		Ended: released.Ended, Applied: released.Applied, Void: released.Void, Asked: beside("acme"),
+	})
+	switch {
+	case err != nil:
+		c.untriggered(m.now(), node.Stack, err.Error())
+	case result.Outcome == activities.FollowHeld:
+		c.untriggered(m.now(), node.Stack, result.Reason)
+	case result.Outcome == activities.FollowWaits:
+		c.yields(m.now(), node.Stack, result.Reason)
+	case result.Outcome == activities.FollowTriggered, result.Outcome == activities.FollowAdopted:
+		c.triggered(m.now(), result.Run, howTriggered(result), result.Keeps)
+		if !m.loses("chain") {
+			m.manage(result.Run, []ChainRef{{Root: c.Root, After: c.parents(node), TriggeredBy: c.triggerers(node)}})
+		}
+		m.reads(c, result.Run)
+	default:
+		m.fatal("%s: %+v", node.Stack, result)
+	}
+}
+
+// Run answers like Spacelift's API, and so do those below.
+func (m *monorepo) Run(_ context.Context, ref spacelift.RunRef) (spacelift.Run, error) {
+	run, err := m.sim.Run(ref.Stack, ref.Run)
+	if err != nil {
+		return spacelift.Run{}, spacelift.ErrNotFound
+	}
+	st, err := m.sim.Stack(ref.Stack)
+	run.Run.StackLabels = st.Labels
+	return run.Run, err
+}
+
+func (m *monorepo) RunsOfStack(_ context.Context, stack spacelift.StackID, _ spacelift.RunType, limit int) (found spacelift.Listing[spacelift.RunLine], err error) {
+	all, err := m.sim.Runs(stack)
+	if err != nil {
+		return found, err
+	}
+	st, err := m.sim.Stack(stack)
+	for _, r := range slices.Backward(all) {
+		if len(found.Items) < limit {
+			found.Items = append(found.Items, spacelift.RunLine{
+				Ref: r.Ref, Type: r.Type, State: r.State, CommitHash: r.Commit.Hash, TriggeredBy: r.TriggeredBy, CreatedAt: r.CreatedAt, StackLabels: st.Labels,
+			})
+		}
+	}
+	return found, err
+}
+
+func (m *monorepo) Stack(_ context.Context, id spacelift.StackID) (spacelift.Stack, error) {
+	st, err := m.sim.Stack(id)
+	return spacelift.Stack{ID: id, Labels: st.Labels}, err
+}
+
+func (m *monorepo) LabelsOfStacks(context.Context) (found []spacelift.LabelledStack, err error) {
+	for _, id := range m.stacks {
+		s, err := m.sim.Stack(id)
+		if err != nil {
+			return found, err
+		}
+		found = append(found, spacelift.LabelledStack{ID: id, Labels: s.Labels})
+	}
+	return found, nil
+}
+
+func (m *monorepo) Viewer(context.Context) (spacelift.Viewer, error) {
+	return spacelift.Viewer{ID: ourKey}, nil
+}
+
+func (m *monorepo) TriggerRun(_ context.Context, stack spacelift.StackID, how spacelift.Trigger) (spacelift.RunOutcome, error) {
+	if m.loses("trigger") {
+		return spacelift.RunOutcome{}, fmt.Errorf("trigger run of stack %s: %w", stack, spacelift.ErrAmbiguous)
+	}
+	m.must(m.sim.SetNextPlan(stack, simulator.Plan{Delta: spacelift.Delta{Added: 1}}))
+	id, err := m.sim.Trigger(ourKey, simulator.Trigger{Stack: stack, CommitSHA: how.CommitSHA})
+	m.must(err)
+	m.made[spacelift.RunRef{Account: "acme", Stack: stack, Run: id}] = m.making
+	if m.loses("answer") {
+		return spacelift.RunOutcome{}, fmt.Errorf("trigger run of stack %s: %w", stack, spacelift.ErrAmbiguous)
+	}
+	return spacelift.RunOutcome{Ref: spacelift.RunRef{Account: "acme", Stack: stack, Run: id}}, nil
+}
+
+func (m *monorepo) CancelRun(_ context.Context, ref spacelift.RunRef, note string) (spacelift.RunOutcome, error) {
+	return spacelift.RunOutcome{Ref: ref}, m.sim.Cancel(ourKey, ref.Stack, ref.Run, note)
+}
+
+// placesOf is a Temporal whose chains say where a run stands in them.
+type placesOf struct {
+	activities.Temporal
+
+	m *monorepo
+}
+
+func (t placesOf) ListWorkflow(context.Context, *workflowservice.ListWorkflowExecutionsRequest) (*workflowservice.ListWorkflowExecutionsResponse, error) {
+	var page workflowservice.ListWorkflowExecutionsResponse
+	for _, c := range t.m.chains {
+		if c.EndedAt.IsZero() {
+			page.Executions = append(page.Executions, &workflowpb.WorkflowExecutionInfo{Execution: &commonpb.WorkflowExecution{WorkflowId: ChainID(c.Root)}})
+		}
+	}
+	return &page, nil
+}
+
+func (t placesOf) QueryWorkflow(_ context.Context, id, _, _ string, args ...any) (converter.EncodedValue, error) {
+	for ref, r := range t.m.runs {
+		if ManageRunID(ref) == id {
+			phase := PhaseApplying
+			if r.ended {
+				phase = PhaseDone
+			}
+			return encodedValue{encodedOf(RunStatus{Phase: phase})}, nil
+		}
+	}
+	if len(args) == 0 {
+		return nil, serviceerror.NewNotFound("no execution " + id)
+	}
+	asked := args[0].(activities.PlaceQuestion)
+	for _, c := range t.m.chains {
+		if ChainID(c.Root) == id {
+			p := c.placeOf(asked.Run, asked.Commit)
+			return encodedValue{encodedOf(activities.ChainPlace{
+				Root: c.Root, After: p.After, TriggeredBy: p.TriggeredBy, In: p.In, Ours: p.Ours, Waits: p.Waits, Reason: p.Reason, Open: p.Open,
+			})}, nil
+		}
+	}
+	return nil, serviceerror.NewNotFound("no execution " + id)
+}
+
+func encodedOf(v any) *commonpb.Payloads {
+	payloads, err := converter.GetDefaultDataConverter().ToPayloads(v)
+	if err != nil {
+		panic(err)
+	}
+	return payloads
+}
+
+type encodedValue struct{ payloads *commonpb.Payloads }
+
+func (encodedValue) HasValue() bool { return true }
+func (e encodedValue) Get(to any) error {
+	return converter.GetDefaultDataConverter().FromPayloads(e.payloads, to)
+}
