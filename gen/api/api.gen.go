@@ -1003,13 +1003,16 @@ type ProblemError struct {
 	Pointer *string `json:"pointer,omitempty"`
 }
 
-// Readiness Whether events can be accepted, and how far forwarding is behind.
+// Readiness Whether events can be accepted, and how far forwarding is behind. A process with the role `worker` takes no events; it says whether it runs workflows.
 type Readiness struct {
-	// Forwarding The way from the store to Temporal.
-	Forwarding ForwardingHealth `json:"forwarding"`
+	// Forwarding The way from the store to Temporal; missing with the role `worker`.
+	Forwarding ForwardingHealth `json:"forwarding,omitempty"`
 
-	// Inbox The store of accepted events.
-	Inbox InboxHealth `json:"inbox"`
+	// Inbox The store of accepted events; missing with the role `worker`.
+	Inbox InboxHealth `json:"inbox,omitempty"`
+
+	// Problem Why a process with the role `worker` is not ready.
+	Problem *string `json:"problem,omitempty"`
 
 	// Status `degraded`: events are accepted, but Temporal is away.
 	Status ReadinessStatus `json:"status"`
