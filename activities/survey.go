@@ -126,10 +126,10 @@ type Known struct {
 	State  spacelift.RunState `json:"state,omitempty"`
 	States []KnownState       `json:"states,omitempty"`
 
-	NeedsApproval bool     `json:"needsApproval,omitempty"` // in State
+	NeedsApproval bool `json:"needsApproval,omitempty"` // in State
 
-	Block *Block `json:"block,omitempty"` // of the stack, as last read in State
-	Labels        []string `json:"labels,omitempty"`
+	Block  *Block   `json:"block,omitempty"` // of the stack, as last read in State
+	Labels []string `json:"labels,omitempty"`
 }
 
 // KnownState is a state that an execution has heard of.

@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/gantryhq/gantry/spacelift"
@@ -97,15 +98,7 @@ func (q *request) expire() bool {
 
 // is reports whether a request is one of these kinds and in this state.
 func (q request) is(state requestState, kinds ...action) bool {
-	if q.State != state {
-		return false
-	}
-	for _, k := range kinds {
-		if q.Do == k {
-			return true
-		}
-	}
-	return len(kinds) == 0
+	return q.State == state && (len(kinds) == 0 || slices.Contains(kinds, q.Do))
 }
 
 // due is when the effect of an accepted request must show; zero if none is
@@ -167,7 +160,8 @@ func (r *record) unmet(at time.Time, key stateKey) {
 	}
 	var expired *request
 	for _, q := range r.requests(key) {
-		if q.overdue(at) && !(q.Do == doReview && !s.needsApproval && key.State != spacelift.RunStatePendingReview) && q.expire() {
+		reviewed := q.Do == doReview && !s.needsApproval && key.State != spacelift.RunStatePendingReview
+		if q.overdue(at) && !reviewed && q.expire() {
 			expired = q
 		}
 	}
