@@ -81,10 +81,15 @@ func newRunsListCommand(r *remote) *cobra.Command {
 	cmd.Flags().StringVar(&state, "state", "", "only runs in this Spacelift state, such as UNCONFIRMED")
 	cmd.Flags().StringVar(&phase, "phase", "", "only runs in this phase, such as waiting")
 	cmd.Flags().IntVar(&limit, "limit", defaultLimit, "most runs to list")
-	complete(cmd, "phase", "queued", "planning", "waiting", "holding", "confirming", "applying", "retrying", "following", "done")
+	completePhases(cmd, "phase")
 	complete(cmd, "state", "QUEUED", "PLANNING", "UNCONFIRMED", "PENDING_REVIEW", "APPLYING", "FINISHED", "FAILED", "DISCARDED", "CANCELED", "STOPPED")
 	return cmd
 }
+
+// phases are the phases of a run, about in the order that a run passes them.
+var phases = []string{"queued", "planning", "waiting", "holding", "confirming", "applying", "retrying", "following", "done"}
+
+func completePhases(cmd *cobra.Command, flag string) { complete(cmd, flag, phases...) }
 
 // defaultLimit is how much lists show, and maxPage what Gantry gives at once.
 const (

@@ -191,7 +191,41 @@ func TestExitCodes(t *testing.T) {
 	}
 	r.executions.set(asking())
 	r.refused(exitNotInTime, []string{"not ended in time"}, "runs", "watch", theRunName, "--timeout", "100ms")
-	r.refused(exitRefused, []string{"no such thing"}, "runs", "watch", "acme/network-prod/01UNKNOWN")
+}
+
+// A run that was pushed a moment ago is awaited, and one that never appears is refused.
+func TestWatchAwaitsARunThatGantryDoesNotKnowYet(t *testing.T) {
+	calls := 0
+	early := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if calls++; calls < 3 {
+			w.Header().Set("Content-Type", "application/problem+json")
+			w.WriteHeader(http.StatusNotFound)
+			fmt.Fprint(w, `{"type":"urn:gantry:problem:not-found","title":"no such run","status":404}`)
+			return
+		}
+		w.Header().Set("Content-Type", "text/event-stream")
+		fmt.Fprint(w, "event: end\ndata: {\"state\":\"FINISHED\",\"phase\":\"done\",\"startedAt\":\"2026-01-01T10:00:00Z\"}\n\n")
+	}))
+	defer early.Close()
+	r := newAPIRig(t)
+	out, complaints, code := r.run("runs", "watch", theRunName, "--url", early.URL)
+	if code != 0 || !strings.Contains(out, "FINISHED") || strings.Count(complaints, "does not know "+theRunName+" yet; waiting up to 30s") != 1 {
+		t.Errorf("exit code %d\n%s%s", code, out, complaints)
+	}
+
+	before := appearance
+	t.Cleanup(func() { appearance = before })
+	appearance = 0
+	r.refused(exitRefused, []string{"no execution for this run"}, "runs", "watch", "acme/network-prod/01UNKNOWN")
+}
+
+func TestWatchUntilAPhase(t *testing.T) {
+	r := newAPIRig(t)
+	r.executions.set(asking())
+	r.wants([]string{"UNCONFIRMED  waiting  the plan deletes 1 resource"}, "runs", "watch", theRunName, "--until", "waiting")
+	r.executions.set(ended("FAILED"))
+	r.refused(exitOfState["FAILED"], []string{"it is over"}, "runs", "watch", theRunName, "--until", "waiting")
+	r.refused(1, []string{`"asleep" is no phase`, "queued, planning, waiting"}, "runs", "watch", theRunName, "--until", "asleep")
 }
 
 func TestDecideAndWait(t *testing.T) {

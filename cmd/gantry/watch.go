@@ -22,24 +22,45 @@ func newRunsWatchCommand(r *remote) *cobra.Command {
 		Use: "watch RUN", Short: "Follow a run to its end", Args: cobra.ExactArgs(1), ValidArgsFunction: r.completeRuns,
 		Long: `Prints a line for each change until the run has ended, with -o json the whole run on a line. The exit code says how it
 ended: 0 FINISHED, 10 FAILED, 11 DISCARDED, 12 CANCELED, 13 STOPPED, 14 SKIPPED, 19 otherwise, and 5 when --timeout
-passed before.`,
+passed before.
+
+A run that Gantry doesn't know yet is awaited for up to 30 seconds: its first notification may be on its way. With
+--until it ends, with exit code 0, as soon as the run is in that phase.`,
+		Example: "  gantry runs watch acme/network-prod/01KDX3V4T8Q2M5N7P9R1S3T5V7 --until waiting",
 	}
 	timeout := cmd.Flags().Duration("timeout", 0, "how long to follow it at most; 0 for as long as it takes")
+	phase := cmd.Flags().String("until", "", "phase to stop at, such as waiting")
+	completePhases(cmd, "until")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		stopAt := api.Phase(*phase)
+		if *phase != "" && !stopAt.Valid() {
+			return fmt.Errorf("--until: %q is no phase; give one of %s", *phase, strings.Join(phases, ", "))
+		}
 		s, name, err := r.about(cmd, args)
 		if err != nil {
 			return err
 		}
 		ctx, cancel := patience(cmd.Context(), *timeout)
 		defer cancel()
-		run, err := s.follow(ctx, name, s.line)
-		if err != nil {
+		run, err := s.follow(ctx, name, func(run api.Run) error {
+			if err := s.line(run); err != nil || run.Phase != stopAt {
+				return err
+			}
+			return errReached
+		})
+		switch {
+		case errors.Is(err, errReached):
+			return nil
+		case err != nil:
 			return err
 		}
 		return endedAs(run)
 	}
 	return cmd
 }
+
+// errReached ends the watching of a run that has reached the phase of --until.
+var errReached = errors.New("the phase is reached")
 
 // line prints a run on one line.
 func (s *session) line(run api.Run) error {
@@ -113,6 +134,12 @@ const (
 	reconnectMost  = 30 * time.Second
 )
 
+// appearance bounds how long a run is awaited that Gantry doesn't know yet, and
+// appearancePause is the time between attempts. Tests shorten the first.
+var appearance = 30 * time.Second
+
+const appearancePause = 200 * time.Millisecond
+
 var errNotInTime = &exitError{exitNotInTime, errors.New("it has not ended in time")}
 
 // patience bounds how long to wait for a run; 0 is no bound. A context that
@@ -124,17 +151,31 @@ func patience(ctx context.Context, timeout time.Duration) (context.Context, cont
 	return context.WithTimeoutCause(ctx, timeout, errNotInTime)
 }
 
-// follow tells of a run now and of each change until it has ended. A stream that
-// breaks, a Gantry that is away for a while or serves no more streams is asked
-// again: each stream begins with the run as it is.
+// follow calls tell with the run as it is and after each change, until the run
+// has ended. It connects again after a stream breaks or Gantry is away: each
+// stream begins with the run as it is. A run that Gantry doesn't know yet is
+// awaited until appearance has passed.
 func (s *session) follow(ctx context.Context, name runName, tell func(api.Run) error) (last api.Run, err error) {
-	wait, everHeard := reconnectFirst, false
+	wait, everHeard, giveUp := reconnectFirst, false, time.Time{}
 	for {
 		ended, heard, err := s.stream(ctx, name, &last, tell)
 		if cause := context.Cause(ctx); cause != nil && !ended {
 			return last, cause
 		}
 		everHeard = everHeard || heard
+		if !everHeard && unknownRun(err) {
+			if giveUp.IsZero() {
+				giveUp = time.Now().Add(appearance)
+				fmt.Fprintf(s.err, "gantry: Gantry does not know %s yet; waiting up to %s for its first notification\n", name, appearance)
+			}
+			if time.Now().After(giveUp) {
+				return last, err
+			}
+			if err := pause(ctx, appearancePause); err != nil {
+				return last, err
+			}
+			continue
+		}
 		if ended || err != nil && !passes(err, everHeard) {
 			return last, err
 		}
@@ -146,6 +187,12 @@ func (s *session) follow(ctx context.Context, name runName, tell func(api.Run) e
 		}
 		wait = min(2*wait, reconnectMost)
 	}
+}
+
+// unknownRun reports whether Gantry answered that there is no such run.
+func unknownRun(err error) bool {
+	p, ok := errors.AsType[*problemError](err)
+	return ok && p.is("not-found")
 }
 
 // passes reports whether an error of a stream may be over soon. Once something
