@@ -64,7 +64,7 @@ func TestBrowserPhase2(t *testing.T) {
 // nothing from elsewhere.
 func TestBrowserShowsExecutions(t *testing.T) {
 	l := startPictured(t)
-	run := l.curl()
+	run := l.pushNetwork()
 	l.phase("network-prod", run, api.PhaseDone)
 	b := openBrowser(t)
 	workflow := "run/acme/network-prod/" + string(run)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"os/exec"
 	"regexp"
 	"slices"
 	"strconv"
@@ -20,8 +22,9 @@ import (
 // lab is a running gantry-dev and what it printed.
 type lab struct {
 	*world
-	p                                    *process
-	docs, temporalUI, simulator, pushCmd string
+	p                           *process
+	docs, temporalUI, simulator string
+	exports                     string // to be pasted into a terminal
 }
 
 func startLab(t *testing.T, args ...string) *lab {
@@ -49,7 +52,7 @@ func startLab(t *testing.T, args ...string) *lab {
 		return m[1]
 	}
 	l.docs, l.temporalUI, l.simulator = find(`Swagger UI +(\S+)`), find(`Temporal UI +(\S+)`), find(`Spacelift +(\S+)`)
-	l.pushCmd = find(`(?m)^ +(curl .*pushes)$`)
+	l.exports = strings.Join(regexp.MustCompile(`(?m)^  export .*$`).FindAllString(l.p.Out.String(), -1), "\n")
 	l.port = mustPort(t, find(`API +(\S+)`))
 	l.connect(labToken)
 	return l
@@ -61,8 +64,8 @@ const (
 	labSecret = "lab-webhook-secret"
 )
 
-// The lab needs nothing but its binary: it prints its addresses and a curl
-// line, and that line leads to a run that Gantry confirms and that finishes.
+// The lab needs nothing but its programs: it prints its addresses and lines to
+// paste, and those lead to a run that Gantry confirms and that finishes.
 func TestLabFromItsOwnInstructions(t *testing.T) {
 	began := time.Now()
 	l := startLab(t)
@@ -72,14 +75,32 @@ func TestLabFromItsOwnInstructions(t *testing.T) {
 			t.Errorf("%s: %d", name, status)
 		}
 	}
-	run := l.curl()
-	done := l.phase("network-prod", run, api.PhaseDone)
-	if done.State != "FINISHED" {
-		t.Errorf("the run ended as %s", done.State)
+	_, after, _ := strings.Cut(l.p.Out.String(), "push a change")
+	m := regexp.MustCompile(`(?m)^  (gantry .*)$`).FindStringSubmatch(after)
+	if m == nil {
+		t.Fatalf("the lab prints no command to try:\n%s", l.p.Out)
+	}
+	if out := l.paste(m[1]); !strings.Contains(out, "FINISHED  done  the run finished and the plan was applied (2 added") {
+		t.Errorf("%s printed\n%s", m[1], out)
+	}
+	if out := l.paste(`GANTRY_TOKEN=gantry_bob gantry runs list --stack network-prod; echo "$TEMPORAL_ADDRESS"`); !strings.Contains(out, "FINISHED") || !strings.Contains(out, "127.0.0.1:") {
+		t.Errorf("bob's list, and Temporal's address, are\n%s", out)
 	}
 	if took := l.p.interrupt(); took > 5*time.Second {
 		t.Errorf("Ctrl-C took %s", took)
 	}
+}
+
+// paste runs commands in a shell in which the lab's exports were pasted before.
+func (l *lab) paste(commands string) string {
+	l.t.Helper()
+	shell := exec.CommandContext(l.t.Context(), "bash", "-c", "set -eu\n"+l.exports+"\n"+commands)
+	shell.Env = []string{"HOME=" + l.t.TempDir(), "PATH=" + os.Getenv("PATH")}
+	out, err := shell.CombinedOutput()
+	if err != nil {
+		l.t.Errorf("%s: %v", commands, err)
+	}
+	return string(out)
 }
 
 // With --data everything is there again after a restart, on other ports: the run
@@ -88,7 +109,7 @@ func TestLabFromItsOwnInstructions(t *testing.T) {
 func TestLabKeepsItsData(t *testing.T) {
 	data := t.TempDir()
 	l := startLab(t, "--data", data)
-	run := l.curl()
+	run := l.pushNetwork()
 	l.phase("network-prod", run, api.PhaseDone)
 	waiting := l.control("app-prod/pushes", `{"plan":{"delta":{"added":1}}}`)
 	l.phase("app-prod", waiting, api.PhaseWaiting)
@@ -108,27 +129,14 @@ func TestLabKeepsItsData(t *testing.T) {
 	if confirmed := l.phase("app-prod", waiting, api.PhaseDone); confirmed.State != "FINISHED" {
 		t.Errorf("the run confirmed after the restart ended as %s", confirmed.State)
 	}
-	// And life goes on.
-	l.phase("network-prod", l.curl(), api.PhaseDone)
+	// And the next change is confirmed.
+	l.phase("network-prod", l.pushNetwork(), api.PhaseDone)
 }
 
-// curl does what the line the lab printed does. The line is read strictly, so
-// that a machine without curl can tell as well that it is right.
-func (l *lab) curl() runID {
+// pushNetwork pushes a change that Gantry confirms.
+func (l *lab) pushNetwork() runID {
 	l.t.Helper()
-	m := regexp.MustCompile(`^curl -s --json '([^']+)' (http://127\.0\.0\.1:\d+/\S+)$`).FindStringSubmatch(l.pushCmd)
-	if m == nil {
-		l.t.Fatalf("the lab prints a line that a person could not paste: %s", l.pushCmd)
-	}
-	req, err := http.NewRequestWithContext(l.t.Context(), http.MethodPost, m[2], strings.NewReader(m[1]))
-	l.must(err)
-	req.Header.Set("Content-Type", "application/json")
-	res, err := http.DefaultClient.Do(req)
-	l.must(err)
-	defer res.Body.Close()
-	out, err := io.ReadAll(res.Body)
-	l.must(err)
-	return l.runIn(string(out))
+	return l.control("network-prod/pushes", `{"plan":{"delta":{"added":2}}}`)
 }
 
 // runIn reads the run's id from an answer of the simulator's control API.

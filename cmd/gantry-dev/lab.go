@@ -105,7 +105,7 @@ func runLab(ctx context.Context, o labOptions, out, logs io.Writer) (err error) 
 			Temporal: client.Options{HostPort: temporal.HostPort(), Namespace: devserver.DefaultNamespace},
 			Ready: func(net.Addr) {
 				progress.done()
-				printWelcome(out, gantryURL, temporal.UIURL(), account.url())
+				printWelcome(out, addresses{gantry: gantryURL, temporalUI: temporal.UIURL(), spacelift: account.url(), temporal: temporal.HostPort()})
 			},
 		})
 	})

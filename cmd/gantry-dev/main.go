@@ -50,6 +50,6 @@ Ports that are taken are replaced by free ones.`,
 	cmd.Flags().IntVar(&o.uiPort, "temporal-ui-port", 8233, "port of Temporal's UI")
 	cmd.Flags().Float64Var(&o.pace, "pace", 0.05, "how long simulated phases take, relative to a real small stack (1 is real time)")
 	cmd.Flags().StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
-	cmd.AddCommand(newSimulatorCommand(), newHealthCommand())
+	cmd.AddCommand(newPushCommand(), newLabelCommand(), newSimulatorCommand(), newHealthCommand())
 	return cmd
 }
