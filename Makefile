@@ -16,23 +16,24 @@ RACE := $(shell command -v $${CC:-gcc} >/dev/null 2>&1 && echo -race)
 HEAVY := /devserver$$|/docker/temporal$$|/cmd/gantry-dev$$
 GO_FILES := $(shell git ls-files '*.go' 2>/dev/null | grep -v '\.gen\.go$$')
 
-# One set of flags for all that is compiled, containers included: it takes minutes to compile a Temporal server.
+# One set of flags for everything that is compiled, containers included: a Temporal server takes minutes to compile. The flags
+# of the caller, from the environment, make's command line or go env, are kept.
 export CGO_ENABLED := 0
-export GOFLAGS := -trimpath
+override GOFLAGS := $(strip -trimpath $(filter-out -trimpath,$(or $(GOFLAGS),$(shell go env GOFLAGS 2>/dev/null))))
+export GOFLAGS
 
 .PHONY: help
 help: ## List all targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: dev
-dev: ## Run the lab: Temporal, Spacelift simulator, Gantry and Swagger UI in one process
-	@echo "building the lab (the first time this compiles a Temporal server, which takes a few minutes)"
-	@go build -o $(BIN)/gantry-dev ./cmd/gantry-dev
+dev: ## Run the lab: Temporal, Spacelift simulator, Gantry and Swagger UI in one process (and build bin/gantry)
+	@hack/compile -o $(BIN)/ -ldflags '$(LDFLAGS)' ./cmd/gantry ./cmd/gantry-dev
 	@exec $(BIN)/gantry-dev $(ARGS)
 
 .PHONY: build
 build: ## Build the product binary, stripped
-	go build -ldflags '$(LDFLAGS)' -o $(BIN)/gantry ./cmd/gantry
+	hack/compile -ldflags '$(LDFLAGS)' -o $(BIN)/gantry ./cmd/gantry
 
 .PHONY: image
 image: ## Build the container images gantry, gantry-dev and gantry-temporal, pulling nothing
