@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -91,6 +92,30 @@ func TestComposeReadsTheFiles(t *testing.T) {
 		cmd.Env = append(os.Environ(), "COMPOSE_FILE="+files, "SECRETS_DIR="+t.TempDir())
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Errorf("%s: %v\n%s", strings.ReplaceAll(files, ":", " "), err, out)
+		}
+	}
+}
+
+// docker/stack up prints a line per step with the time it took, and commands that
+// need nothing but the containers.
+func TestUpPrintsItsSteps(t *testing.T) {
+	dir := t.TempDir()
+	engine := "#!/usr/bin/env bash\n[[ $* != *health* ]] || echo ready\n"
+	if err := os.WriteFile(filepath.Join(dir, "docker"), []byte(engine), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "./stack", "up")
+	cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), "SECRETS_DIR="+filepath.Join(dir, "secrets"), "GANTRY_ACCOUNT=")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, want := range []string{
+		`(?m)^started the containers in \d+ s$`, `(?m)^Gantry was ready \d+ s later$`, `(?m)^  ready$`,
+		`exec -T simulator /gantry-dev push network-prod`, `(?m)gantry /gantry runs watch "\$run"$`,
+	} {
+		if !regexp.MustCompile(want).Match(out) {
+			t.Errorf("it prints no %s:\n%s", want, out)
 		}
 	}
 }
