@@ -57,7 +57,8 @@ var labStacks = []simulator.Stack{
 
 // runLab starts everything in order and serves until ctx ends.
 func runLab(ctx context.Context, o labOptions, out, logs io.Writer) (err error) {
-	log, err := newLogger(o.logLevel, logs)
+	progress := newProgress(logs)
+	log, err := newLogger(o.logLevel, progress)
 	if err != nil {
 		return err
 	}
@@ -69,7 +70,6 @@ func runLab(ctx context.Context, o labOptions, out, logs io.Writer) (err error) 
 		return err
 	}
 	defer cleanUp()
-	progress := newProgress(logs)
 
 	progress.start("Temporal")
 	temporal, err := startTemporal(ctx, o, log)

@@ -10,10 +10,12 @@ import (
 	"golang.org/x/term"
 )
 
-// progress shows on a terminal what the lab is waiting for while it starts.
-// Elsewhere it says nothing: logs have their own lines.
+// progress shows on a terminal what the lab is waiting for while it starts, and
+// passes logs on to it, so that each has a line of its own. Elsewhere it only
+// passes logs on.
 type progress struct {
-	out io.Writer // nil when there is no terminal
+	logs io.Writer
+	out  io.Writer // nil when there is no terminal
 
 	mu   sync.Mutex
 	what string
@@ -21,12 +23,25 @@ type progress struct {
 }
 
 func newProgress(out io.Writer) *progress {
-	p := &progress{}
+	p := &progress{logs: out}
 	if f, ok := out.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		p.out = out
 	}
 	return p
 }
+
+// Write writes a line of the log in the place of the progress line, which is
+// shown again below it.
+func (p *progress) Write(line []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.stop != nil {
+		fmt.Fprint(p.out, eraseLine)
+	}
+	return p.logs.Write(line)
+}
+
+const eraseLine = "\r\033[K"
 
 // start says what is being waited for now.
 func (p *progress) start(what string) {
@@ -52,7 +67,7 @@ func (p *progress) done() {
 	if p.stop != nil {
 		close(p.stop)
 		p.stop = nil
-		fmt.Fprint(p.out, "\r\033[K")
+		fmt.Fprint(p.out, eraseLine)
 	}
 }
 
@@ -63,7 +78,7 @@ func (p *progress) spin(stop chan struct{}) {
 	for {
 		p.mu.Lock()
 		if p.stop == stop {
-			fmt.Fprintf(p.out, "\r\033[Kstarting %s … %.1f s", p.what, time.Since(began).Seconds())
+			fmt.Fprintf(p.out, eraseLine+"starting %s … %.1f s", p.what, time.Since(began).Seconds())
 		}
 		p.mu.Unlock()
 		select {
