@@ -17,7 +17,8 @@ import (
 
 // The walkthrough's commands, one after another in one bash, print what it says.
 //
-// The ports are replaced by free ones, and nothing else.
+// The lab gets free ports, so a command that doesn't use the lab's variables
+// fails; in the outputs they take the place of the ports that a reader sees.
 func TestWalkthrough(t *testing.T) {
 	var lab, ports []string
 	for flag, port := range map[string]string{"--port": "8080", "--simulator-port": "8090", "--temporal-port": "7233", "--temporal-ui-port": "8233"} {
@@ -25,23 +26,31 @@ func TestWalkthrough(t *testing.T) {
 		lab = append(lab, flag, free)
 		ports = append(ports, "127.0.0.1:"+port, "127.0.0.1:"+free)
 	}
-	steps := readSteps(t, strings.NewReplacer(ports...).Replace(document(t, "../docs/walkthrough.md")))
+	steps := readSteps(t, document(t, "../docs/walkthrough.md"), ports...)
 	if len(steps) < 10 {
 		t.Fatalf("only %d blocks were read", len(steps))
 	}
 	walk(t, steps, "ARGS="+strings.Join(lab, " "))
 }
 
-// The README's approval, against the lab that it starts.
-func TestReadmeApproval(t *testing.T) {
-	l := startLab(t)
-	_, text, _ := strings.Cut(document(t, "../README.md"), "\n## Try one approval\n")
-	text, _, _ = strings.Cut(text, "\n## ")
-	steps := readSteps(t, strings.NewReplacer("http://127.0.0.1:8080", l.url(), "http://127.0.0.1:8090", l.simulator).Replace(text))
-	if len(steps) != 2 || !strings.Contains(steps[1].output, `"given":2,"needed":2`) {
+// The README's webhook and approval, in a shell in which the lab's exports were
+// pasted.
+func TestReadme(t *testing.T) {
+	_, text, _ := strings.Cut(document(t, "../README.md"), "\n## Try one webhook\n")
+	text, _, _ = strings.Cut(text, "\n## How it works\n")
+	steps := readSteps(t, text)
+	if len(steps) != 3 || !strings.Contains(steps[2].output, "1 of 2 approvals") {
 		t.Fatalf("the README shows %d steps: %+v", len(steps), steps)
 	}
-	walk(t, steps)
+	l := startLab(t)
+	anyPort := func(text string) string {
+		return regexp.MustCompile(`127\.0\.0\.1:\d+`).ReplaceAllString(text, "127.0.0.1:<port>")
+	}
+	addresses := regexp.MustCompile(`(?ms)^  Swagger UI.*?^$`).FindString(l.p.Out.String())
+	if addresses == "" || !strings.Contains(anyPort(document(t, "../README.md")), "```\n"+anyPort(addresses)+"```") {
+		t.Errorf("the README doesn't show what the lab prints:\n%s", addresses)
+	}
+	walk(t, append([]step{{commands: l.exports, prints: regexp.MustCompile(`^$`)}}, steps...))
 }
 
 func document(t *testing.T, file string) string {
@@ -105,10 +114,10 @@ func endOf(i int) string { return fmt.Sprintf("--- end of block %d ---", i) }
 
 // readSteps reads the blocks of a document. One of sh is followed by a block
 // without a language that holds its output, or prints nothing. In an output
-// <word> stands for whatever has neither space nor quote in it.
-func readSteps(t *testing.T, text string) (steps []step) {
+// <word> stands for anything without a space or quote in it, and a line of … for
+// any lines. Pairs of an old and a new text change the outputs.
+func readSteps(t *testing.T, text string, oldnew ...string) (steps []step) {
 	t.Helper()
-	placeholder := regexp.MustCompile(`<[a-z]+>`)
 	for _, m := range regexp.MustCompile("(?ms)^```([a-z]*)\n(.*?)^```$").FindAllStringSubmatch(text, -1) {
 		switch language, block := m[1], m[2]; {
 		case language == "sh":
@@ -116,20 +125,44 @@ func readSteps(t *testing.T, text string) (steps []step) {
 		case language != "" || len(steps) == 0 || steps[len(steps)-1].output != "":
 			t.Fatalf("what is this block for?\n%s", m[0])
 		default:
-			steps[len(steps)-1].output = block
+			steps[len(steps)-1].output = strings.NewReplacer(oldnew...).Replace(block)
 		}
 	}
 	for i, s := range steps {
-		var pattern strings.Builder
-		from := 0
-		for _, at := range placeholder.FindAllStringIndex(s.output, -1) {
-			pattern.WriteString(regexp.QuoteMeta(s.output[from:at[0]]) + `[^\s"]+`)
-			from = at[1]
-		}
-		pattern.WriteString(regexp.QuoteMeta(s.output[from:]))
-		steps[i].prints = regexp.MustCompile("^" + pattern.String() + "$")
+		steps[i].prints = pattern(s.output)
 	}
 	return steps
+}
+
+// pattern matches what an output of a document stands for.
+func pattern(output string) *regexp.Regexp {
+	var pattern strings.Builder
+	from := 0
+	for _, at := range regexp.MustCompile(`(?m)<[a-z]+>|^…\n`).FindAllStringIndex(output, -1) {
+		pattern.WriteString(regexp.QuoteMeta(output[from:at[0]]))
+		if output[at[0]] == '<' {
+			pattern.WriteString(`[^\s"]+`)
+		} else {
+			pattern.WriteString(`(?:.*\n)*?`)
+		}
+		from = at[1]
+	}
+	return regexp.MustCompile("^" + pattern.String() + regexp.QuoteMeta(output[from:]) + "$")
+}
+
+func TestOutputsOfDocuments(t *testing.T) {
+	const output = "…\n<time>  done  (2 added)\n…\nlast\n"
+	for printed, want := range map[string]bool{
+		"10:00  done  (2 added)\nlast\n":                  true,
+		"a\n\nb \"c\"\n10:00  done  (2 added)\nd\nlast\n": true,
+		"10:00  done  (3 added)\nlast\n":                  false,
+		"at 10:00  done  (2 added)\nlast\n":               false,
+		"10:00  done  (2 added)\nlast\nmore\n":            false,
+	} {
+		if got := pattern(output).MatchString(printed); got != want {
+			t.Errorf("%q is that output: %t, want %t", printed, got, want)
+		}
+	}
 }
 
 // logs is the end of what the walkthrough's programs logged.
