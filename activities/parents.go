@@ -164,10 +164,10 @@ func (u *upstream) read(ctx context.Context, next []spacelift.StackID) (Parents,
 		if same >= 0 {
 			p = judgeParent(lines, same)
 		}
-		switch {
-		case p.State == ParentsGoOn:
+		switch p.State {
+		case ParentsGoOn:
 			return p, nil
-		case p.State == ParentsFailed:
+		case ParentsFailed:
 			if failed.State == "" {
 				failed = p
 			}

@@ -117,7 +117,7 @@ func (a *Activities) triggerFollower(ctx context.Context, api Spacelift, in Trig
 	first, err := giveWay(ctx, api, started.run, in.Void)
 	if err != nil || first.Run == "" {
 		// The run is there: what went wrong afterwards is no reason to trigger another.
-		return TriggerFollowerResult{Outcome: FollowTriggered, Run: started.run}, nil
+		return TriggerFollowerResult{Outcome: FollowTriggered, Run: started.run}, nil //nolint:nilerr // see above
 	}
 	return adopted(first, "another chain triggered run %s of %s at the same time", first.Run, in.Stack), nil
 }

@@ -1,7 +1,7 @@
 package deploy
 
 import (
-	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -48,10 +48,10 @@ func (p *Plan) judge(policy spacelift.Policy, to spacelift.NamedWebhook, sends [
 	secretHeader, noted := w.Header, map[string]bool{}
 	owed := map[string]bool{} // events that our own policy sent once
 	ours := policy.Name == w.Policy || policy.ID == w.Policy
-	note := func(kind NoteKind, about string, s Sending, format string, args ...any) {
+	note := func(kind NoteKind, about string, s Sending, means string) {
 		if !noted[about] {
 			noted[about] = true
-			p.note(kind, "policy %s %s, such as for %s: %s", policy.Name, about, s.Event, fmt.Sprintf(format, args...))
+			p.note(kind, "policy %s %s, such as for %s: %s", policy.Name, about, s.Event, means)
 		}
 	}
 	for _, s := range sends {
@@ -62,7 +62,7 @@ func (p *Plan) judge(policy spacelift.Policy, to spacelift.NamedWebhook, sends [
 			note(NoteDouble, "routes runs of managed stacks to webhook "+to.Name+" too", s, "every such notification comes twice")
 		}
 		owed[s.Event] = true
-		if s.Method != "POST" {
+		if s.Method != http.MethodPost {
 			note(NoteRefused, "calls webhook "+to.Name+" by "+s.Method, s, "Gantry takes POST alone and answers 405, and ten failures in a row switch the webhook off")
 		}
 		if i := slices.IndexFunc(s.Headers, func(h string) bool { return secretHeader != "" && strings.EqualFold(h, secretHeader) }); i >= 0 {

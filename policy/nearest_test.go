@@ -9,7 +9,7 @@ import (
 func TestNearest(t *testing.T) {
 	all := []string{"network-prod", "network-dev", "app", "dns", ""}
 	for misspelt, want := range map[string]string{
-		"netwrok-prod": "network-prod", "network_prod": "network-prod", "Network-Prod": "network-prod", "network-de": "network-dev",
+		"netwok-prod": "network-prod", "network_prod": "network-prod", "Network-Prod": "network-prod", "network-de": "network-dev",
 		"ap": "app", "dsn": "dns", "database": "", "": "", "x": "", "does-not-exist": "",
 	} {
 		got, ok := policy.Nearest(misspelt, all)

@@ -13,7 +13,7 @@ import (
 func TestReferencesThatLeadNowhere(t *testing.T) {
 	stacks := map[spacelift.StackID]policy.Presence{
 		"network-prod": policy.PresenceManaged, "app": policy.PresenceManaged, "legacy": policy.PresenceUnmanaged,
-		"netwrok-prod": policy.PresenceMissing, "does-not-exist": policy.PresenceMissing,
+		"netwok-prod": policy.PresenceMissing, "does-not-exist": policy.PresenceMissing,
 	}
 	people := []policy.Approver{
 		{Name: "ann", Groups: []string{"platform"}}, {Name: "Ann", Groups: []string{"platform"}}, {Name: "bob", Groups: []string{"platform", "dba"}}, {Name: "cy"},
@@ -31,14 +31,14 @@ func TestReferencesThatLeadNowhere(t *testing.T) {
 		{"a parent that isn't there", []string{"gantry:after=does-not-exist", "gantry:after=app"}, policy.Known{Stacks: stacks}, []policy.Problem{
 			{"gantry:after=does-not-exist", `there is no stack "does-not-exist"` + missing, "name a stack by its id, or remove the label"},
 		}},
-		{"a parent misspelt, by a label of the community", []string{"depends-on:app, netwrok-prod"}, policy.Known{Stacks: stacks}, []policy.Problem{
-			{"depends-on:app, netwrok-prod", `there is no stack "netwrok-prod"` + missing, "name a stack by its id (meant network-prod?), or remove the label"},
+		{"a parent misspelt, by a label of the community", []string{"depends-on:app, netwok-prod"}, policy.Known{Stacks: stacks}, []policy.Problem{
+			{"depends-on:app, netwok-prod", `there is no stack "netwok-prod"` + missing, "name a stack by its id (meant network-prod?), or remove the label"},
 		}},
 		{"a parent that isn't managed", []string{"gantry:after=legacy"}, policy.Known{Stacks: stacks}, []policy.Problem{
 			{"gantry:after=legacy", `stack "legacy" is not managed, so Gantry does not see its runs finish: this stack is never triggered after it`, "label it gantry:managed, name another, or remove the label"},
 		}},
-		{"a group of nobody", []string{"gantry:approvers=platfrom"}, policy.Known{Approvers: people}, []policy.Problem{
-			{"gantry:approvers=platfrom", `nobody with a token that may approve belongs to the group "platfrom", so nobody can approve`, "name another group (meant platform?), or give tokens this group"},
+		{"a group of nobody", []string{"gantry:approvers=plattform"}, policy.Known{Approvers: people}, []policy.Problem{
+			{"gantry:approvers=plattform", `nobody with a token that may approve belongs to the group "plattform", so nobody can approve`, "name another group (meant platform?), or give tokens this group"},
 		}},
 		{"a group too small", []string{"gantry:approvers=platform", "gantry:approvals=3"}, policy.Known{Approvers: people}, []policy.Problem{
 			{"gantry:approvers=platform", `it takes 3 people of the group "platform" to approve, and 2 have a token that may`, "give more people of the group tokens with the role approver, or ask for fewer approvals"},

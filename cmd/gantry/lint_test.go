@@ -72,10 +72,10 @@ func TestLint(t *testing.T) {
 			fails:  []string{"gantry:aprovals=2: Gantry knows no such label", `gantry:profile=production: there is no profile "production"; name one that is configured under profiles (there are p)`},
 		},
 		{
-			name: "people who are not there", args: []string{"--config", unmanned, "--labels", "gantry:managed,gantry:approvers=platfrom,gantry:after=nowhere"},
+			name: "people who are not there", args: []string{"--config", unmanned, "--labels", "gantry:managed,gantry:approvers=plattform,gantry:after=nowhere"},
 			prints: []string{
 				`.* can be used\.`, `warning: profiles\[0\] p: approvers: it takes 2 people of the group "platform" to approve, and 1 have a token that may; .*`,
-				`warning: gantry:approvers=platfrom: nobody with a token that may approve belongs to the group "platfrom", so nobody can approve; name another group \(meant platform\?\), or give tokens this group`,
+				`warning: gantry:approvers=plattform: nobody with a token that may approve belongs to the group "plattform", so nobody can approve; name another group \(meant platform\?\), or give tokens this group`,
 			},
 		},
 		{

@@ -86,7 +86,7 @@ WHEN  WHO  WHAT
 		{
 			args: []string{"stacks", "list", "--account", "acme"},
 			answer: `{"complete":false,"stacks":[
-				{"account":"acme","stack":"asks","gate":{"open":true},"problems":[],"warnings":[{"label":"gantry:after=netwrok","problem":"there is no stack \"netwrok\"","remedy":"name a stack by its id (meant network?)"}],"policy":[{"name":"confirm","value":"manual"},{"name":"approvals","value":"2"}]},
+				{"account":"acme","stack":"asks","gate":{"open":true},"problems":[],"warnings":[{"label":"gantry:after=netwok","problem":"there is no stack \"netwok\"","remedy":"name a stack by its id (meant network?)"}],"policy":[{"name":"confirm","value":"manual"},{"name":"approvals","value":"2"}]},
 				{"account":"acme","stack":"watched","gate":{"open":true},"problems":[],"policy":[{"name":"confirm","value":"manual"},{"name":"approvals","value":"0"}]},
 				{"account":"acme","stack":"frozen","gate":{"open":false,"reason":"audit"},"problems":[{"label":"gantry:aprovals=2"}],"policy":[{"name":"confirm","value":"auto"},{"name":"approvals","value":"0"}]}]}`,
 			want: `
@@ -95,7 +95,7 @@ acme/asks     manual   2          open
 acme/watched  watches  -          open
 acme/frozen   auto     -          closed: audit  gantry:aprovals=2
 … and more than Gantry reads at once
-warning: acme/asks, gantry:after=netwrok: there is no stack "netwrok"; name a stack by its id (meant network?)
+warning: acme/asks, gantry:after=netwok: there is no stack "netwok"; name a stack by its id (meant network?)
 `,
 		},
 		{

@@ -94,7 +94,7 @@ func (s *Simulator) addContext(c Context) (*bundle, error) {
 	}
 	now := s.clock.Now()
 	made := &bundle{Context: c, createdAt: now, updatedAt: now}
-	made.Context.Config = nil
+	made.Config = nil
 	for _, e := range c.Config {
 		e.Type = cmp.Or(e.Type, EnvironmentVariable)
 		if e.ID == "" || e.Type != EnvironmentVariable && e.Type != FileMount {

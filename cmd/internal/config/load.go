@@ -75,8 +75,9 @@ func Load(file string, environ []string, flags map[string]string) (Loaded, error
 func (l *Loaded) set(values map[string]string, spell func(setting string) string) error {
 	var problems []error
 	for _, setting := range slices.Sorted(maps.Keys(values)) {
-		field, known := reflect.ValueOf(&l.Config).Elem(), true
+		field := reflect.ValueOf(&l.Config).Elem()
 		for name := range strings.SplitSeq(setting, ".") {
+			var known bool
 			if field, known = fieldOf(field, name); !known {
 				return fmt.Errorf("there is no setting %s; docs/reference/configuration.md lists them", setting)
 			}
