@@ -19,7 +19,7 @@ type picture struct {
 }
 
 const (
-	identifier = `[A-Za-z][A-Za-z0-9_]*`
+	identifier = `[A-Za-z]\w*(?:-\w+)*`
 	nodeText   = `\["[^"]+"\]|\(\["[^"]+"\]\)|\[\("[^"]+"\)\]|\{"[^"]+"\}|\("[^"]+"\)`
 )
 
@@ -61,7 +61,7 @@ func checkPicture(block string) error {
 		return fmt.Errorf("%s is not closed", strings.Join(p.open, ", "))
 	}
 	for _, id := range slices.Sorted(maps.Keys(p.used)) {
-		if _, drawn := p.nodes[id]; !drawn {
+		if _, named := p.nodes[id]; !named && len(p.nodes) > 0 {
 			return fmt.Errorf("%s is used and has no text of its own: is it misspelt?", id)
 		}
 	}
