@@ -19,6 +19,7 @@ type FindChainsInput struct {
 	List   string           `json:"list"`             // the chains to ask, https://docs.temporal.io/list-filter
 	Query  string           `json:"query"`            // takes a PlaceQuestion and answers with a ChainPlace
 	Limit  int              `json:"limit"`            // chains at most, the newest
+	But    string           `json:"but,omitempty"`    // a chain that is not asked, by its workflow id
 }
 
 // FoundChains are the chains that a run is part of.
@@ -72,6 +73,9 @@ func (a *Activities) FindChains(ctx context.Context, in FindChainsInput) (FoundC
 	var group errgroup.Group
 	group.SetLimit(tellers)
 	for i, e := range listed.List {
+		if e.ID == in.But {
+			continue
+		}
 		group.Go(func() error {
 			answers[i], failed[i] = a.placeIn(ctx, e.ID, in)
 			return nil

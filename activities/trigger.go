@@ -224,6 +224,7 @@ func (a *Activities) beside(ctx context.Context, api Spacelift, in TriggerFollow
 	var run spacelift.Run
 	run.Ref, run.Commit.Hash = spacelift.RunRef{Account: in.Account, Stack: in.Stack}, in.Commit
 	up := upstream{a: a, api: api, run: run, in: in.Asked}
+	up.in.Chains.But = activity.GetInfo(ctx).WorkflowExecution.ID
 	outside := slices.DeleteFunc(slices.Clone(parents), func(p spacelift.StackID) bool { return slices.Contains(in.After, p) })
 	p, err := up.read(ctx, outside)
 	if err == nil {

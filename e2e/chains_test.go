@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/gen/client"
@@ -93,6 +94,43 @@ func TestAPushGoesThroughAChain(t *testing.T) {
 	w.must(err)
 	if list.JSON200 == nil || len(list.JSON200.Chains) != 1 || list.JSON200.Chains[0].Run != string(root) {
 		t.Errorf("listed %d %s", list.StatusCode(), list.Body)
+	}
+}
+
+// One push makes a run of each stack of a monorepo. Each stack applies it once, in
+// the order of the chain, on a plan that was made after its parents had applied.
+func TestAPushToAMonorepoAppliesOnce(t *testing.T) {
+	w := newWorld(t, autoStack, follower("app-prod", "network-prod"), follower("dns-prod", "network-prod"), follower("web-prod", "app-prod", "dns-prod"))
+	stacks := []spacelift.StackID{"network-prod", "app-prod", "dns-prod", "web-prod"}
+	plan := simulator.Plan{Delta: spacelift.Delta{Added: 1}}
+	for _, s := range stacks {
+		w.must(w.spacelift.SetPlan(s, plan))
+	}
+	w.serve()
+	ids, err := w.spacelift.PushAll(simulator.Commit{Hash: "4b825dc642cb6eb9a060e54bf8d69288fbee4904"}, plan, stacks...)
+	w.must(err)
+	w.chain(runID(ids[0]), "is through", inPhase(api.ChainPhaseDone))
+
+	ended := map[spacelift.StackID]time.Time{}
+	for _, s := range stacks {
+		for _, run := range w.runsOf(s) {
+			if !run.BeganToApply() {
+				continue
+			}
+			if _, twice := ended[s]; twice {
+				t.Errorf("%s applied more than once", s)
+			}
+			end, _ := run.End()
+			ended[s] = end.At
+			for _, parent := range map[spacelift.StackID][]spacelift.StackID{"app-prod": stacks[:1], "dns-prod": stacks[:1], "web-prod": stacks[1:3]}[s] {
+				if run.PlannedAt().Before(ended[parent].Truncate(time.Second)) {
+					t.Errorf("%s planned at %s, and %s applied until %s", s, run.PlannedAt(), parent, ended[parent])
+				}
+			}
+		}
+		if ended[s].IsZero() {
+			t.Errorf("%s did not apply: %+v", s, w.runsOf(s))
+		}
 	}
 }
 

@@ -189,7 +189,7 @@ func (r *rollout) carryOut(ctx workflow.Context, n chainNext) (acted bool, err e
 		err = r.lookForNewer(ctx, n.Newer[0])
 	case n.Graph:
 		err = r.readGraph(ctx)
-	case len(n.Trigger) > 0 && r.triggering < atOnce:
+	case len(n.Trigger) > 0 && r.triggering < atOnce && !workflow.GetInfo(ctx).GetContinueAsNewSuggested():
 		r.trigger(ctx, n.Trigger[0])
 	default:
 		return false, nil

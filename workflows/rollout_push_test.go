@@ -9,6 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/workflow"
+
 	"github.com/gantryhq/gantry/activities"
 	"github.com/gantryhq/gantry/notify"
 	"github.com/gantryhq/gantry/spacelift"
@@ -353,4 +356,32 @@ func TestRolloutSaysWhereARunStands(t *testing.T) {
 		r.update(workflows.StopChainUpdate, workflows.StopChain{By: "joe"}, "")
 	})
 	r.rollout()
+}
+
+// A long history ends before more stacks are triggered: a wide chain goes on in
+// another execution, and triggers each once.
+func TestAWideRolloutContinuesAsNew(t *testing.T) {
+	var followers []string
+	for i := range 30 {
+		followers = append(followers, fmt.Sprintf("s%02d<net", i))
+	}
+	r := newChainRig(t, followers...)
+	r.env.RegisterDelayedCallback(func() { r.env.SetContinueAsNewSuggested(true) }, 0)
+	r.env.ExecuteWorkflow(workflows.Rollout, workflows.RolloutInput{Root: r.root})
+	again, ok := errors.AsType[*workflow.ContinueAsNewError](r.env.GetWorkflowError())
+	if !ok {
+		t.Fatalf("the execution ended with %v, want it to continue as new", r.env.GetWorkflowError())
+	}
+	triggered := len(r.sim.Mutations("runTrigger"))
+	if triggered > 20 {
+		t.Errorf("%d stacks were triggered before", triggered)
+	}
+	var in workflows.RolloutInput
+	r.must(converter.GetDefaultDataConverter().FromPayloads(again.Input, &in))
+	r.environment()
+	r.at(time.Hour, func() { r.clock.Advance(time.Minute) })
+	s := r.rolloutFrom(in)
+	if s.Phase != workflows.ChainDone || !strings.Contains(s.Summary, "31 runs finished") || len(r.sim.Mutations("runTrigger")) != 30 {
+		t.Errorf("%s after %d triggers", s.Summary, len(r.sim.Mutations("runTrigger")))
+	}
 }

@@ -71,6 +71,7 @@ func (b *bench) run(ctx context.Context) error {
 		{"Front door: accepted webhooks (verify, decode, fsync), against a bare handler that verifies and decodes", b.frontDoor},
 		{"Forwarding: events of hot runs, coalesced against one SignalWithStart per event", b.forwarding},
 		{"History: Temporal's events for the standard stories, against the notifications that came", b.history},
+		{"Chains: 1,000 stacks that follow each other", b.chains},
 		{"From UNCONFIRMED to runConfirm, warm worker, idle machine; from Gantry's check to runConfirm, slow API", b.reaction},
 		{"Sizes and starts", b.sizes},
 	} {

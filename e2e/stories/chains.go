@@ -37,6 +37,72 @@ var chained = []story{
 	}},
 }
 
+// behind are the stories of runs that other stacks go before.
+var behind = []story{
+	{name: "plan-replaced", labels: append([]string{"gantry:after=" + string(first)}, auto...), plan: changes, script: func(ctx context.Context, t *teller) error {
+		return steps(
+			t.goesFirst,
+			func() error { return t.oneByOne(ctx, unconfirmed) },
+			func() error { return t.timeline(ctx, "the plan waits for the stacks that go first") },
+			t.firstFinishes,
+			func() error { return t.comes(ctx) },
+			func() error { return t.timeline(ctx, "takes the place of this one, whose plan is old") },
+			func() error {
+				return t.eventually(ctx, "the old plan to be discarded", func() (bool, error) {
+					run, err := t.sim.Run(stack, t.ref.Run)
+					return run.State == discarded, err
+				})
+			},
+			func() error { return t.oneByOne(ctx, discarded) },
+		)
+	}},
+}
+
+// first is the stack that goes before stack.
+const first = spacelift.StackID("account-prod")
+
+// goesFirst pushes the run's commit to the stack that goes first.
+func (t *teller) goesFirst() error {
+	if err := t.sim.AddStack(simulator.Stack{ID: first, Labels: manual}); err != nil {
+		return err
+	}
+	run, err := t.sim.Run(stack, t.ref.Run)
+	if err == nil {
+		_, err = t.sim.Push(first, simulator.Commit{Hash: run.Commit.Hash}, simulator.Plan{Delta: changes})
+	}
+	return err
+}
+
+// firstFinishes lets the stack that goes first apply its changes.
+func (t *teller) firstFinishes() error {
+	all, err := t.sim.Runs(first)
+	if err != nil {
+		return err
+	}
+	run := all[0]
+	if err := t.sim.Confirm("jane", first, run.Ref.Run, ""); err != nil {
+		return err
+	}
+	for !run.State.Terminal() {
+		t.clock.Advance(time.Second)
+		if run, err = t.sim.Run(first, run.Ref.Run); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// comes tells the run that the chain of the stack that goes first has come to it.
+// That chain has ended, so that the run's news of it reach nobody.
+func (t *teller) comes(ctx context.Context) error {
+	all, err := t.sim.Runs(first)
+	if err != nil {
+		return err
+	}
+	told := workflows.RunEvents{Chains: []workflows.ChainRef{{Root: all[0].Ref, After: []spacelift.StackID{first}, TriggeredBy: []string{"jane"}}}}
+	return t.temporal.SignalWorkflow(ctx, workflows.ManageRunID(t.ref), "", workflows.RunEventsSignal, told)
+}
+
 func chainOfThree(ctx context.Context, t *teller) error {
 	return steps(
 		t.followers,

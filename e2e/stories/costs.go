@@ -84,4 +84,4 @@ func Report(w io.Writer, costs []Cost) error {
 	return table.Flush()
 }
 
-func all() []story { return slices.Concat(told, people, apart, chained) }
+func all() []story { return slices.Concat(told, people, apart, chained, behind) }

@@ -1,0 +1,198 @@
+package stories
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/log"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/devserver"
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/spacelift/simulator"
+	"github.com/gantryhq/gantry/workflows"
+)
+
+// Wide is what a chain of many stacks costs.
+type Wide struct {
+	Stacks, Labels int // that follow, and by how many labels
+	Took           time.Duration
+	Executions     int // that it took, each continuing the one before
+	Events         int // in all of them
+	History        int // bytes of the longest
+	Status         int // bytes of its answer
+}
+
+// The bounds of Wide: what Temporal warns of in a history, and what it takes as one
+// payload.
+const (
+	wideHistory = 50 << 20
+	widePayload = 2 << 20
+)
+
+// Missed says that the chain cost more than Temporal takes.
+func (w Wide) Missed() bool { return w.History > wideHistory || w.Status > widePayload }
+
+// Report prints the costs.
+func (w Wide) Report(out io.Writer) {
+	verdict := "pass"
+	if w.Missed() {
+		verdict = "MISS"
+	}
+	fmt.Fprintf(out, "%d stacks, %d labels      %s, %d executions, %d events (%.1f for each stack), history %.1f MB at most, status %d KB (within Temporal's limits: %s)\n",
+		w.Stacks, w.Labels, w.Took.Round(time.Second), w.Executions, w.Events, float64(w.Events)/float64(w.Stacks), float64(w.History)/1e6, w.Status>>10, verdict)
+}
+
+// RunWide runs a chain of as many stacks, in layers of which each stack follows as
+// many of the layer before, on a Temporal server of its own. The executions of the
+// runs do nothing but tell the chain.
+func RunWide(ctx context.Context, layers, width, after int) (Wide, error) {
+	ctx, cancel := context.WithTimeout(ctx, 8*time.Minute)
+	defer cancel()
+	temporal, err := devserver.Start(ctx, devserver.Options{SearchAttributes: workflows.SearchAttributes()})
+	if err != nil {
+		return Wide{}, err
+	}
+	defer temporal.Stop()
+	c, err := client.DialContext(ctx, client.Options{
+		HostPort: temporal.HostPort(), Identity: identity, Logger: log.NewStructuredLogger(slog.New(slog.DiscardHandler)),
+	})
+	if err != nil {
+		return Wide{}, fmt.Errorf("dial temporal: %w", err)
+	}
+	defer c.Close()
+
+	t := &teller{temporal: c, queue: "gantry-wide"}
+	t.sim = simulator.New(simulator.Options{Account: account, Phases: simulator.Instant()}) //nolint:contextcheck // it ends with Close
+	defer t.sim.Close()
+	labels, err := t.layers(layers, width, after)
+	if err != nil {
+		return Wide{}, err
+	}
+	stopServing, api, err := t.serve(ctx)
+	if err != nil {
+		return Wide{}, err
+	}
+	defer stopServing()
+	w := worker.New(c, t.queue, worker.Options{Identity: identity})
+	w.RegisterWorkflowWithOptions(workflows.Rollout, workflow.RegisterOptions{Name: workflows.RolloutType})
+	w.RegisterWorkflowWithOptions(endsAtOnce, workflow.RegisterOptions{Name: workflows.ManageRunType})
+	w.RegisterActivity(&activities.Activities{Accounts: map[spacelift.Account]activities.Spacelift{account: api}, Temporal: c, Notifier: silent{}})
+	if err := w.Start(); err != nil {
+		return Wide{}, fmt.Errorf("start worker: %w", err)
+	}
+	defer w.Stop()
+	return t.wide(ctx, Wide{Stacks: layers * width, Labels: labels})
+}
+
+// endsAtOnce stands for the execution of a run that has ended: it tells its chains.
+func endsAtOnce(ctx workflow.Context, in workflows.ManageRunInput) (workflows.RunStatus, error) {
+	for _, ref := range in.Chains {
+		news := workflows.ChainNews{Run: in.Run, State: finished}
+		if err := workflow.SignalExternalWorkflow(ctx, workflows.ChainID(ref.Root), "", workflows.ChainNewsSignal, news).Get(ctx, nil); err != nil {
+			return workflows.RunStatus{}, err
+		}
+	}
+	return workflows.RunStatus{}, nil
+}
+
+// layers adds the stacks, and the run that begins the chain.
+func (t *teller) layers(layers, width, after int) (labels int, err error) {
+	if err := t.sim.AddStack(simulator.Stack{ID: stack, Labels: []string{spacelift.LabelManaged}}); err != nil {
+		return 0, err
+	}
+	name := func(layer, i int) spacelift.StackID {
+		return spacelift.StackID(fmt.Sprintf("service-prod-eu-central-1-%02d-%03d", layer, i))
+	}
+	for layer := range layers {
+		for i := range width {
+			own := []string{spacelift.LabelManaged}
+			for j := range after {
+				parent := stack
+				if layer > 0 {
+					parent = name(layer-1, (i+j)%width)
+				} else if j > 0 {
+					break
+				}
+				own, labels = append(own, "gantry:after="+string(parent)), labels+1
+			}
+			if err := t.sim.AddStack(simulator.Stack{ID: name(layer, i), Labels: own}); err != nil {
+				return labels, err
+			}
+		}
+	}
+	run, err := t.sim.Push(stack, simulator.Commit{}, simulator.Plan{})
+	t.ref = spacelift.RunRef{Account: account, Stack: stack, Run: run}
+	return labels, err
+}
+
+// wide runs the chain and measures it.
+func (t *teller) wide(ctx context.Context, w Wide) (Wide, error) {
+	if _, err := t.sim.WaitState(ctx, stack, t.ref.Run, finished); err != nil {
+		return w, err
+	}
+	begun := time.Now()
+	first, err := t.temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: workflows.ChainID(t.ref), TaskQueue: t.queue}, workflows.RolloutType, workflows.RolloutInput{Root: t.ref})
+	if err != nil {
+		return w, err
+	}
+	run := first.GetRunID() // before the wait, which moves it on
+	var status workflows.ChainStatus
+	if err := first.Get(ctx, &status); err != nil {
+		return w, fmt.Errorf("wait for the chain: %w", err)
+	}
+	w.Took = time.Since(begun)
+	for _, n := range status.Nodes {
+		if n.State != workflows.NodeFinished {
+			return w, fmt.Errorf("%s is %s: %s", n.Stack, n.State, n.Reason)
+		}
+	}
+	answer, err := json.Marshal(status)
+	if err != nil {
+		return w, err
+	}
+	if len(status.Nodes) != w.Stacks+1 {
+		return w, fmt.Errorf("the chain had %d stacks", len(status.Nodes))
+	}
+	w.Status = len(answer)
+	for ; run != ""; w.Executions++ {
+		if run, err = t.measure(ctx, run, &w); err != nil {
+			return w, err
+		}
+	}
+	return w, nil
+}
+
+// measure adds what one execution of the chain cost, and returns the next one's
+// run id; empty if there is none.
+func (t *teller) measure(ctx context.Context, run string, w *Wide) (next string, err error) {
+	id := workflows.ChainID(t.ref)
+	found, err := t.temporal.DescribeWorkflowExecution(ctx, id, run)
+	if err != nil {
+		return "", err
+	}
+	info := found.GetWorkflowExecutionInfo()
+	w.Events += int(info.GetHistoryLength())
+	w.History = max(w.History, int(info.GetHistorySizeBytes()))
+	if info.GetStatus() != enums.WORKFLOW_EXECUTION_STATUS_CONTINUED_AS_NEW {
+		return "", nil
+	}
+	closing := t.temporal.GetWorkflowHistory(ctx, id, run, false, enums.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT)
+	if !closing.HasNext() {
+		return "", errors.New("an execution that continued as new has no end")
+	}
+	e, err := closing.Next()
+	if err != nil {
+		return "", err
+	}
+	return e.GetWorkflowExecutionContinuedAsNewEventAttributes().GetNewExecutionRunId(), nil
+}
