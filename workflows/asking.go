@@ -249,6 +249,7 @@ func (r *record) excluded(commit string) []string {
 	for _, c := range r.Chains {
 		said = append(said, c.TriggeredBy...)
 	}
+	said = append(said, r.Behind...)
 	names := distinct(append(said, r.RetryOf.names()...))
 	slices.SortFunc(names, func(a, b string) int {
 		return cmp.Or(strings.Compare(strings.ToLower(a), strings.ToLower(b)), strings.Compare(a, b))

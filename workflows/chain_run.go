@@ -164,12 +164,9 @@ func (m *manager) replace(ctx workflow.Context, n next) error {
 // manageReplacement starts the execution of the run that takes the place of this
 // one, or tells it, and tells the chains.
 func (m *manager) manageReplacement(ctx workflow.Context, s situation, run spacelift.RunRef) {
-	chains := s.Released()
-	for i := range chains {
-		chains[i].TriggeredBy = distinct(append(slices.Clone(chains[i].TriggeredBy), s.Triggerers()...))
-	}
-	startOrTell(ctx, ManageRunInput{Run: run, Chains: chains}, RunEvents{Chains: chains})
-	tellOfRun(ctx, chains, ChainNews{Run: run, TriggeredBy: s.Triggerers()})
+	chains, behind := s.Released(), bounded(s.Triggerers())
+	startOrTell(ctx, ManageRunInput{Run: run, Chains: chains, Behind: behind}, RunEvents{Chains: chains, Behind: behind})
+	tellOfRun(ctx, chains, ChainNews{Run: run, TriggeredBy: behind})
 }
 
 // startOrTell starts the execution of a run, or tells it something if it has begun.

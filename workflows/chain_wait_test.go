@@ -155,7 +155,7 @@ func TestAnOldPlanIsReplaced(t *testing.T) {
 			if note := s.States[len(s.States)-1].Note; !strings.HasPrefix(note, "Discarded by Gantry: the plan is old") || !strings.Contains(note, string(freshRun)) {
 				t.Errorf("discarded with %q", note)
 			}
-			if len(*begun) != 1 || (*begun)[0].Run.Run != freshRun || len((*begun)[0].Chains) != 1 || !slices.Contains((*begun)[0].Chains[0].TriggeredBy, "jane") {
+			if len(*begun) != 1 || (*begun)[0].Run.Run != freshRun || len((*begun)[0].Chains) != 1 || !slices.Contains((*begun)[0].Behind, "jane") {
 				t.Errorf("managed %+v", *begun)
 			}
 			if len(news) != 2 || news[0].Run.Run != freshRun || news[1].Run != run || news[1].State != discarded {
@@ -274,4 +274,29 @@ func TestARunSaysWhatItCannotRelease(t *testing.T) {
 	s := r.manage()
 	r.mentions(s, workflows.KindAction, "Gantry releases the stacks that follow")
 	r.mentions(s, workflows.KindDecision, "x and y are not released: the labels lead in a circle: x → y → x")
+}
+
+// Neither do the people behind a run whose place another one took.
+func TestWhoTriggeredAnOldPlanDoesNotApproveTheNewOne(t *testing.T) {
+	r := newRig(t, followsAccount(asked))
+	r.truth.TriggeredBy = "api::gantry"
+	in := r.input()
+	in.Behind = []string{"ann"}
+	r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+	r.at(time.Minute, func() {
+		r.decides(workflows.Decision{Verdict: workflows.Approve, By: ann}, workflows.ErrTypeSelfApproval)
+	})
+	r.at(2*time.Minute, func() {
+		r.env.SignalWorkflow(workflows.RunEventsSignal, workflows.RunEvents{Behind: []string{"bob"}})
+	})
+	r.at(3*time.Minute, func() {
+		r.decides(workflows.Decision{Verdict: workflows.Approve, By: bob}, workflows.ErrTypeSelfApproval)
+	})
+	r.at(4*time.Minute, func() {
+		r.person("joe", discarded, "")
+		r.told()
+	})
+	if s := r.manageFrom(in); !slices.Equal(s.Behind, []string{"ann", "bob"}) {
+		t.Errorf("behind it are %q", s.Behind)
+	}
 }

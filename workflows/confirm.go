@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
@@ -152,6 +153,7 @@ func (r *record) hearRest(at time.Time, batch RunEvents) {
 		r.retried(at, batch.Retried.By, batch.Retried.As)
 	}
 	r.join(batch.Chains)
+	r.Behind = bounded(distinct(append(slices.Clone(r.Behind), batch.Behind...)))
 	if batch.RulesChanged {
 		r.RulesStale = r.Rules != nil && r.RulesFor != nil
 	}

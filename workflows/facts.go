@@ -30,7 +30,7 @@ func (r *record) status(at time.Time) RunStatus {
 func (r *record) facts() RunStatus {
 	s := RunStatus{
 		Run: r.Run, StartedAt: r.StartedAt, Plans: slices.Clone(r.Plans), GivenUp: r.GivenUp, RetryOf: r.RetryOf,
-		Chains: slices.Clone(r.Chains),
+		Chains: slices.Clone(r.Chains), Behind: slices.Clone(r.Behind),
 	}
 	if r.Stopping != nil {
 		s.Stop = new(r.Stopping.Stop)

@@ -105,7 +105,7 @@ func newManager(ctx workflow.Context, in ManageRunInput) (*manager, error) {
 	}
 	m := &manager{
 		known: record{
-			Run: in.Run, StartedAt: workflow.GetInfo(ctx).WorkflowStartTime.UTC(), RetryOf: in.RetryOf,
+			Run: in.Run, StartedAt: workflow.GetInfo(ctx).WorkflowStartTime.UTC(), RetryOf: in.RetryOf, Behind: in.Behind,
 		},
 		events:  workflow.GetSignalChannel(ctx, RunEventsSignal),
 		log:     workflow.GetLogger(ctx),

@@ -40,6 +40,9 @@ type RunEvents struct {
 
 	// Chains are chains that the run is part of.
 	Chains []ChainRef `json:"chains,omitempty"`
+
+	// Behind are people behind the run: see RunStatus.
+	Behind []string `json:"behind,omitempty"`
 }
 
 // EventSource says how we learned of an event.
@@ -92,6 +95,7 @@ type ManageRunInput struct {
 	Events  []RunEvent       `json:"events,omitempty"`
 	RetryOf *RetryOf         `json:"retryOf,omitempty"` // nil: it tries no other run again, as far as is known
 	Chains  []ChainRef       `json:"chains,omitempty"`  // that the run is part of, as far as is known
+	Behind  []string         `json:"behind,omitempty"`  // see RunStatus
 	Known   *record          `json:"known,omitempty"`
 }
 

@@ -64,6 +64,7 @@ type record struct {
 	// of. Followers are the stacks that follow the run's, nil while that is not
 	// known; Released is the end for which those were let go, if there were any.
 	Chains     []ChainRef `json:"chains,omitempty"`
+	Behind     []string   `json:"behind,omitempty"` // see RunStatus
 	ChainsTold *stateKey  `json:"chainsTold,omitempty"`
 	Followers  *followers `json:"followers,omitempty"`
 	Released   *stateKey  `json:"released,omitempty"`

@@ -118,10 +118,11 @@ func (of *RetryOf) names() []string {
 }
 
 // Triggerers are the names of all who are behind the run: who triggered it, and
-// who is behind the attempts that it tries again and behind what goes before it in
-// a chain.
+// who is behind the attempts that it tries again, the run whose place it takes, and
+// what goes before it in a chain.
 func (s RunStatus) Triggerers() []string {
 	names := append([]string{s.TriggeredBy}, s.RetryOf.names()...)
+	names = append(names, s.Behind...)
 	for _, c := range s.Chains {
 		names = append(names, c.TriggeredBy...)
 	}
@@ -176,7 +177,7 @@ func (r *record) nextAttempt() ManageRunInput {
 	of.TriggeredBy = distinct(append(slices.Clone(of.TriggeredBy), r.RetryOf.names()...))
 	next := record{RetryOf: &of}
 	return ManageRunInput{
-		Run: r.Run, RetryOf: &of, Chains: r.facts().Released(),
+		Run: r.Run, RetryOf: &of, Chains: r.facts().Released(), Behind: r.Behind,
 		Events: slices.DeleteFunc(slices.Clone(r.Events), next.past),
 	}
 }

@@ -57,6 +57,9 @@ type RunStatus struct {
 	// without one.
 	Stop *Stop `json:"stop,omitempty"`
 
+	// Behind are the people behind the run whose place this one takes.
+	Behind []string `json:"behind,omitempty"`
+
 	// Chains are what the run is part of: one that it began, or those that
 	// released it. Followers are the managed stacks that follow the run's, and
 	// are released when it finishes.
