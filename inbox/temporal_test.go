@@ -10,6 +10,7 @@ import (
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 
+	"github.com/gantryhq/gantry/policy"
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/workflows"
 )
@@ -53,6 +54,7 @@ func TestTemporalTargetSignalsOneExecutionPerRun(t *testing.T) {
 		Queue: "gantry", Reuse: enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
 		Attributes: map[string]any{
 			"GantryAccount": "acme", "GantryStack": "network", "GantryRunState": "READY", "GantryRunType": "TRACKED", "GantryPhase": "queued",
+			"GantryFingerprint": policy.Facts{Labels: events[1].Labels}.Fingerprint(),
 		},
 		Workflow: "ManageRun", Input: []any{workflows.ManageRunInput{Run: run}},
 	}

@@ -81,6 +81,12 @@ func (s RunState) Reviewable() bool {
 	return s == RunStateQueued || s == RunStateUnconfirmed || s == RunStatePendingReview
 }
 
+// Asks reports whether a run in this state waits for a decision. needsApproval
+// says that an approval policy keeps it there.
+func (s RunState) Asks(needsApproval bool) bool {
+	return s == RunStateUnconfirmed || s == RunStatePendingReview || s == RunStateQueued && needsApproval
+}
+
 // Retryable reports whether runRetry may be accepted: the run has ended.
 // Run.CanRetry says whether it is for this run and this key.
 //

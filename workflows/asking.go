@@ -162,15 +162,7 @@ type decision struct {
 const maxDecisions = 100
 
 // asks reports whether a state asks for a decision.
-func asks(state spacelift.RunState, needsApproval bool) bool {
-	switch state {
-	case spacelift.RunStateUnconfirmed, spacelift.RunStatePendingReview:
-		return true
-	case spacelift.RunStateQueued:
-		return needsApproval
-	}
-	return false
-}
+func asks(state spacelift.RunState, needsApproval bool) bool { return state.Asks(needsApproval) }
 
 // asking returns what is kept of a state, nil if it never asked.
 func (r *record) asking(key stateKey) *asking {

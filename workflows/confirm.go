@@ -9,6 +9,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/policy"
 )
 
 // confirm carries out the decision to confirm a plan and records what came of
@@ -126,7 +127,7 @@ func (r *record) reconsider(at time.Time, plan int, in activities.ConfirmRunInpu
 		return
 	}
 	rules := termsOf(*result.Rules)
-	rules.Labels = trimLabels(result.Run.StackLabels)
+	rules.Labels = policy.TrimLabels(result.Run.StackLabels)
 	r.takeRules(at, rules, true)
 	if result.Outcome == activities.RulesChanged {
 		first := time.Duration(0)

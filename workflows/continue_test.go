@@ -177,6 +177,7 @@ func TestManageRunID(t *testing.T) {
 func TestSearchAttributesAreKeywords(t *testing.T) {
 	want := map[string]string{
 		"GantryAccount": "Keyword", "GantryStack": "Keyword", "GantryRunState": "Keyword", "GantryRunType": "Keyword", "GantryPhase": "Keyword",
+		"GantryFingerprint": "Keyword",
 	}
 	got := make(map[string]string)
 	for name, kind := range workflows.SearchAttributes() {

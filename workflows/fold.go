@@ -18,7 +18,6 @@ const (
 	maxEvents = 200   // a run passes some ten states, a replan adds four
 	maxText   = 1_000 // bytes of a note, a message, a reason, as JSON
 	maxName   = 300   // bytes of a branch, a login, a URL, as JSON
-	maxLabels = 4_000 // bytes of all labels together, as JSON
 	maxState  = 100   // bytes of the name of a state or type
 )
 
@@ -315,21 +314,8 @@ func trim(e RunEvent) RunEvent {
 		e.Block.By, e.Block.Note, e.Block.Reason = fit(e.Block.By, maxName), fit(e.Block.Note, maxName), fit(e.Block.Reason, maxText)
 	}
 	e.Type = spacelift.RunType(fit(string(e.Type), maxState))
-	e.Labels = trimLabels(e.Labels)
+	e.Labels = policy.TrimLabels(e.Labels)
 	return e
-}
-
-// trimLabels keeps our labels. Where they are too many, a mark takes the place
-// of the rest that no policy can read.
-func trimLabels(labels []string) []string {
-	labels = spacelift.OurLabels(labels)
-	size := 0
-	for i, l := range labels {
-		if size += jsonSize(l); size > maxLabels {
-			return append(labels[:i:i], policy.LabelTooMany)
-		}
-	}
-	return labels
 }
 
 // fit cuts a text that would need more than limit bytes as JSON, at a rune's

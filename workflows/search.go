@@ -19,6 +19,10 @@ var (
 	AttrRunState = temporal.NewSearchAttributeKeyKeyword("GantryRunState")
 	AttrRunType  = temporal.NewSearchAttributeKeyKeyword("GantryRunType")
 	AttrPhase    = temporal.NewSearchAttributeKeyKeyword("GantryPhase")
+
+	// AttrFingerprint shows what an execution knows of the facts that no
+	// notification carries: see factsFingerprint.
+	AttrFingerprint = temporal.NewSearchAttributeKeyKeyword("GantryFingerprint")
 )
 
 // SearchAttributes returns the name and type of every search attribute that a
@@ -26,7 +30,7 @@ var (
 // execution stalls at its first step, and goes on once they exist.
 func SearchAttributes() map[string]enums.IndexedValueType {
 	all := make(map[string]enums.IndexedValueType)
-	for _, key := range []temporal.SearchAttributeKeyKeyword{AttrAccount, AttrStack, AttrRunState, AttrRunType, AttrPhase} {
+	for _, key := range []temporal.SearchAttributeKeyKeyword{AttrAccount, AttrStack, AttrRunState, AttrRunType, AttrPhase, AttrFingerprint} {
 		all[key.GetName()] = key.GetValueType()
 	}
 	return all
@@ -62,7 +66,20 @@ func attributes(s RunStatus) []attribute {
 		{AttrRunState, string(listedState(s))},
 		{AttrRunType, string(s.Type)},
 		{AttrPhase, string(s.Phase)},
+		{AttrFingerprint, factsFingerprint(s)},
 	}
+}
+
+// factsFingerprint identifies what an execution knows of labels, reviews and locks
+// and, behind a slash, the freezes that it takes for being in effect.
+// The second part is there only if the run is at a gate. Reconcile compares
+// both with what is so, and so need not ask executions whose fingerprint fits.
+func factsFingerprint(s RunStatus) string {
+	known := policy.Facts{State: s.State, Labels: s.Labels, NeedsApproval: s.NeedsApproval, Block: s.Block}.Fingerprint()
+	if s.Gate != nil && (s.Phase == PhaseWaiting || s.Phase == PhaseHolding) {
+		known += "/" + s.Gate.FreezeFingerprint()
+	}
+	return known
 }
 
 // listedState is the state that lists name. When the API answered that a plan is

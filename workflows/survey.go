@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/gantryhq/gantry/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -178,7 +179,7 @@ type knowledge struct {
 //
 // A block counts in states that ask for a decision: nothing else waits for it.
 func (k knowledge) otherThan(state spacelift.RunState, needsApproval bool, labels []string, block string) bool {
-	return k.state == state && (k.needsApproval != needsApproval || !slices.Equal(k.labels, trimLabels(labels)) ||
+	return k.state == state && (k.needsApproval != needsApproval || !slices.Equal(k.labels, policy.TrimLabels(labels)) ||
 		asks(state, needsApproval) && k.block != block)
 }
 

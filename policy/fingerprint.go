@@ -1,0 +1,87 @@
+package policy
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// maxLabels bounds all labels of a stack together, in bytes as JSON: they are
+// part of every event.
+const maxLabels = 4_000
+
+// TrimLabels returns the labels that Gantry reads, in one form. If they are too
+// many, LabelTooMany takes the place of the rest, which no policy can read.
+func TrimLabels(labels []string) []string {
+	labels = spacelift.OurLabels(labels)
+	size := 0
+	for i, l := range labels {
+		if l == LabelTooMany {
+			continue
+		}
+		text, _ := json.Marshal(l) // a string always has a JSON form
+		if size += len(text) - len(`""`); size > maxLabels {
+			return spacelift.OurLabels(append(labels[:i:i], LabelTooMany))
+		}
+	}
+	return labels
+}
+
+// Facts are the facts about a run that no notification carries.
+type Facts struct {
+	State         spacelift.RunState // to which they belong
+	Labels        []string           // of the stack
+	NeedsApproval bool               // an approval policy of Spacelift's asks for a review
+	Block         *spacelift.Block   // why Gantry may not confirm; it counts in states that ask for a decision
+}
+
+// Fingerprint identifies the facts. Executions are indexed with it, so that a
+// list shows which of them know less than Spacelift does.
+func (f Facts) Fingerprint() string {
+	block := ""
+	if f.Block != nil && f.State.Asks(f.NeedsApproval) {
+		block = f.Block.Reason
+	}
+	return digest(fmt.Sprintf("%t %q %q", f.NeedsApproval, TrimLabels(f.Labels), block))
+}
+
+// FreezeFingerprint identifies the freezes that are in effect for a stack.
+func FreezeFingerprint(freezes []Freeze, stack string, at time.Time) string {
+	var ids []string
+	for _, f := range freezes {
+		if f.covers(stack) && f.holds(at) {
+			ids = append(ids, f.ID)
+		}
+	}
+	return digestFreezes(ids)
+}
+
+// FreezeFingerprint identifies the freezes that close the gate.
+func (g Gate) FreezeFingerprint() string {
+	var ids []string
+	for _, c := range g.Closed {
+		if c.Freeze != "" {
+			ids = append(ids, c.Freeze)
+		}
+	}
+	return digestFreezes(ids)
+}
+
+func digestFreezes(ids []string) string {
+	if len(ids) == 0 {
+		return "0"
+	}
+	slices.Sort(ids)
+	return digest(strings.Join(ids, "\x00"))
+}
+
+func digest(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:8])
+}
