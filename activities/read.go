@@ -2,7 +2,10 @@ package activities
 
 import (
 	"context"
+	"slices"
+	"strings"
 
+	"github.com/gantryhq/gantry/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -24,5 +27,31 @@ func (a *Activities) read(ctx context.Context, api Spacelift, ref spacelift.RunR
 	// Gantry reads no other labels, and what is read here ends up in histories.
 	run.StackLabels = spacelift.OurLabels(run.StackLabels)
 	a.dropOwnLock(ctx, ref.Account, &run.Brakes)
-	return run, nil
+	return bounded(run), nil
+}
+
+// Bounds of a run that is read, far above those of a real one: Temporal takes no
+// more than 2 MB.
+const (
+	maxHistory = 200   // transitions, the newest
+	maxText    = 1_000 // bytes of a note and a message
+)
+
+// bounded cuts what people may have written without end.
+func bounded(run spacelift.Run) spacelift.Run {
+	run.History = slices.Clone(run.History[max(0, len(run.History)-maxHistory):])
+	for i := range run.History {
+		run.History[i].Note = shorten(run.History[i].Note, maxText)
+	}
+	run.Title, run.Commit.Message, run.Command = shorten(run.Title, maxText), shorten(run.Commit.Message, maxText), shorten(run.Command, maxText)
+	run.StackLabels = policy.TrimLabels(run.StackLabels)
+	return run
+}
+
+// shorten cuts a text of more than limit bytes at a rune's end.
+func shorten(s string, limit int) string {
+	if len(s) <= limit {
+		return s
+	}
+	return strings.ToValidUTF8(s[:limit-len("…")], "") + "…"
 }
