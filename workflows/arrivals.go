@@ -40,6 +40,7 @@ func (m *manager) takeEvents(ctx workflow.Context) {
 	}
 	for _, batch := range told.batches {
 		m.known.take(now, batch.Events)
+		m.known.deny(now, batch.Denied)
 		m.known.hearRest(now, batch)
 		if batch.GiveUp != "" {
 			m.known.giveUp(now, batch.GiveUp)

@@ -336,3 +336,29 @@ func fuzzEvents(data []byte) []RunEvent {
 	}
 	return events
 }
+
+// What the API denies of an end or of later states, notifications can't bring
+// back; what the API itself shows of them counts.
+func TestDeny(t *testing.T) {
+	for _, denied := range []stateKey{{500, "PLANNING"}, {3, "FAILED"}} {
+		r := fresh()
+		forged := notification("TRACKED", denied.State, denied.StateVersion)
+		r.take(t0, []RunEvent{notification("TRACKED", "QUEUED", 0), notification("TRACKED", "UNCONFIRMED", 5), forged})
+		r.deny(t0, []stateKey{denied})
+		r.take(t0, []RunEvent{forged})
+		if now, _ := r.current(); now.State != "UNCONFIRMED" || now.StateVersion != 5 {
+			t.Errorf("after %v was denied the run is %s (%d)", denied, now.State, now.StateVersion)
+		}
+		entries := len(r.Journal)
+		r.deny(t0, []stateKey{denied})
+		if len(r.Journal) != entries {
+			t.Error("what nobody believes was denied again")
+		}
+		forged.Source = SourceReconcile
+		r.take(t0, []RunEvent{forged})
+		r.deny(t0, []stateKey{denied})
+		if now, _ := r.current(); now.State != denied.State {
+			t.Errorf("the API shows %v, and the run is %s", denied, now.State)
+		}
+	}
+}

@@ -28,6 +28,11 @@ type RunEvents struct {
 	// that Spacelift no longer knows it. Only Reconcile sends it.
 	GiveUp string `json:"giveUp,omitempty"`
 
+	// Denied are states that the execution knew from notifications alone when
+	// Reconcile asked it, and that the API, read after that, does not show: they
+	// are beyond the newest state there is. Only Reconcile sends them.
+	Denied []stateKey `json:"denied,omitempty"`
+
 	// RulesChanged says that a freeze was declared, began, ended or was lifted,
 	// so that a run that waits looks at its gate again.
 	RulesChanged bool `json:"rulesChanged,omitempty"`

@@ -244,3 +244,21 @@ func (r *record) doubtAfter(at time.Time, run spacelift.Run) {
 	r.note(at, KindRepair, "the API shows %s (%d) as the newest state, so what notifications told beyond it is not believed: %s",
 		run.State, run.StateVersion, strings.Join(doubted, ", "))
 }
+
+// deny stops believing notifications of states that are beyond what the API
+// shows: Reconcile read the run after the execution had named them.
+func (r *record) deny(at time.Time, states []stateKey) {
+	var doubted []stateKey
+	var names []string
+	for _, e := range r.believed() {
+		if key := keyOfState(e); e.Source != SourceReconcile && slices.Contains(states, key) {
+			doubted = append(doubted, key)
+			names = append(names, fmt.Sprintf("%s (%d)", key.State, key.StateVersion))
+		}
+	}
+	if len(doubted) == 0 {
+		return
+	}
+	r.disbelieve(doubted)
+	r.note(at, KindRepair, "the API does not show what notifications said beyond it, so that is not believed: %s", strings.Join(names, ", "))
+}

@@ -1,0 +1,4 @@
+package workflows
+
+// StateKey names a state of a run, for stories.
+type StateKey = stateKey
