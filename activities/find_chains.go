@@ -65,14 +65,14 @@ const chainsAnswer = 8 * time.Second
 func (a *Activities) FindChains(ctx context.Context, in FindChainsInput) (FoundChains, error) {
 	ctx, cancel := context.WithTimeout(ctx, chainsAnswer)
 	defer cancel()
-	listed, err := a.ListExecutions(ctx, ExecutionsInput{Query: in.List, Limit: in.Limit})
+	listed, complete, err := a.executions(ctx, in.List, in.Limit)
 	if err != nil {
 		return FoundChains{}, err
 	}
-	answers, failed := make([]ChainPlace, len(listed.List)), make([]error, len(listed.List))
+	answers, failed := make([]ChainPlace, len(listed)), make([]error, len(listed))
 	var group errgroup.Group
 	group.SetLimit(tellers)
-	for i, e := range listed.List {
+	for i, e := range listed {
 		if e.ID == in.But {
 			continue
 		}
@@ -91,7 +91,7 @@ func (a *Activities) FindChains(ctx context.Context, in FindChainsInput) (FoundC
 			found.Chains = append(found.Chains, place)
 		}
 	}
-	found.Complete = listed.Complete && found.Silent == 0
+	found.Complete = complete && found.Silent == 0
 	return found, nil
 }
 

@@ -1,156 +1,346 @@
 package activities
 
 import (
+	"cmp"
 	"context"
-	"errors"
-	"fmt"
+	"crypto/sha256"
+	"slices"
+	"strings"
+	"time"
 
-	commonpb "go.temporal.io/api/common/v1"
-	"go.temporal.io/api/serviceerror"
-	"go.temporal.io/api/workflowservice/v1"
-	"go.temporal.io/sdk/converter"
-
+	"github.com/gantryhq/gantry/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// RunsInProgressInput asks for the runs of an account that have not ended.
-type RunsInProgressInput struct {
+// SurveyInput asks to compare the runs in progress of an account with the
+// executions that follow runs.
+type SurveyInput struct {
 	Account spacelift.Account `json:"account"`
-	Pages   int               `json:"pages"` // at most; of 50 runs
+	At      time.Time         `json:"at"`    // now
+	Grace   time.Duration     `json:"grace"` // runs younger than this are left to notifications
+
+	Open  string  `json:"open"`  // query for the open executions that follow runs
+	Stuck string  `json:"stuck"` // query for the account's executions whose workflow tasks fail
+	Index Indexed `json:"index"`
+
+	Pages      int `json:"pages"`      // of 50 runs, at most
+	Executions int `json:"executions"` // at most
+	Candidates int `json:"candidates"` // at most
+
+	Missing []MissingRun `json:"missing,omitempty"` // runs that Spacelift did not know before
+	Unknown int          `json:"unknown"`           // how many other runs that Spacelift does not list become candidates, at most
+
+	Sweep *Sweep `json:"sweep,omitempty"` // nil: no run is to be compared whole
 }
 
-// RunsInProgress is what Spacelift's search showed.
-type RunsInProgress struct {
-	Runs     []spacelift.RunLine `json:"runs,omitempty"` // ref, state, need of approval, creation and Gantry's labels alone
-	Complete bool                `json:"complete"`
-	Calls    int                 `json:"calls"` // to Spacelift's API
+// Indexed names the search attributes of executions that follow runs, and the
+// phases in which a run waits.
+type Indexed struct {
+	State       string   `json:"state"`
+	Phase       string   `json:"phase"`
+	Fingerprint string   `json:"fingerprint"`
+	Waiting     []string `json:"waiting"`
 }
 
-// runsPerPage is how many runs the client asks for in one call.
-const runsPerPage = 50
+// MissingRun is a run that Spacelift did not know, as "stack/run".
+type MissingRun struct {
+	Key string `json:"key"`
+	Due bool   `json:"due"` // it is time to read it again
+}
 
-// RunsInProgress lists the runs in progress, whatever their stack's labels.
-func (a *Activities) RunsInProgress(ctx context.Context, in RunsInProgressInput) (RunsInProgress, error) {
+// Sweep compares all open executions whole, whatever the lists show, in the
+// order of their runs' keys.
+type Sweep struct {
+	After string   `json:"after"`          // the key of the last run that was compared
+	Owed  []string `json:"owed,omitempty"` // up to it, those that could not be
+}
+
+// Survey is what the comparison found. It becomes part of a history, so its size
+// does not depend on the number of runs.
+type Survey struct {
+	InProgress int  `json:"inProgress"`        // managed runs in progress
+	Open       int  `json:"open"`              // executions that follow a run
+	Partial    bool `json:"partial,omitempty"` // there are more than the lists hold
+	Calls      int  `json:"calls"`             // to Spacelift's API
+
+	Candidates []Candidate `json:"candidates,omitempty"`
+	Postponed  int         `json:"postponed,omitempty"` // more runs that are candidates
+
+	Missing   []string `json:"missing,omitempty"`   // runs of the input that are still open and not listed
+	Unlisted  int      `json:"unlisted,omitempty"`  // executions whose run Spacelift does not list
+	SweptTo   string   `json:"sweptTo,omitempty"`   // the last key of the sweep that is among the candidates
+	SweptAll  bool     `json:"sweptAll,omitempty"`  // nothing is left behind it
+	OwedStill []string `json:"owedStill,omitempty"` // runs of the sweep that are owed and still open
+
+	Stuck StuckList `json:"stuck,omitzero"`
+}
+
+// Candidate is a run to compare closely.
+type Candidate struct {
+	Run     spacelift.RunRef `json:"run"`
+	Listed  bool             `json:"listed,omitempty"` // Spacelift lists it among those in progress
+	Managed bool             `json:"managed,omitempty"`
+	Whole   bool             `json:"whole,omitempty"` // compare its whole history, whatever the lists show
+	Swept   bool             `json:"swept,omitempty"` // it is the turn of this run in the sweep
+
+	State       spacelift.RunState `json:"state,omitempty"`       // as listed
+	Fingerprint string             `json:"fingerprint,omitempty"` // of what is listed
+}
+
+// StuckList are executions whose workflow tasks keep failing.
+type StuckList struct {
+	Count int      `json:"count"`
+	First []string `json:"first"` // workflow ids of some
+}
+
+// runsPerPage is how many runs the client asks for in one call, and stuckNamed
+// how many stuck executions are named.
+const (
+	runsPerPage = 50
+	stuckNamed  = 3
+)
+
+// Survey compares both lists where they are, so that only what differs becomes
+// part of a history. Executions are listed first: what ends between the two
+// lists is then open in one and gone from the other, and is a candidate.
+func (a *Activities) Survey(ctx context.Context, in SurveyInput) (Survey, error) {
 	api, err := a.account(in.Account)
 	if err != nil {
-		return RunsInProgress{}, err
+		return Survey{}, err
 	}
-	found, err := api.RunsInProgress(ctx, in.Pages)
+	open, complete, err := a.executions(ctx, in.Open, in.Executions, in.Index.State, in.Index.Phase, in.Index.Fingerprint)
 	if err != nil {
-		return RunsInProgress{}, classify(ctx, err)
+		return Survey{}, err
 	}
-	list := RunsInProgress{Complete: found.Complete, Calls: max(1, (len(found.Items)+runsPerPage-1)/runsPerPage)}
-	for _, line := range found.Items {
-		a.dropOwnLock(ctx, in.Account, &line.Brakes)
-		// The list ends up in a history: what nobody looks at stays out of it.
-		list.Runs = append(list.Runs, spacelift.RunLine{
-			Ref: line.Ref, State: line.State, NeedsApproval: line.NeedsApproval, CreatedAt: line.CreatedAt,
-			StackLabels: spacelift.OurLabels(line.StackLabels), Brakes: line.Brakes,
-		})
+	runs, err := api.RunsInProgress(ctx, in.Pages)
+	if err != nil {
+		return Survey{}, classify(ctx, err)
 	}
-	return list, nil
-}
-
-// ExecutionsInput asks Temporal's visibility store.
-type ExecutionsInput struct {
-	Query     string `json:"query"`            // https://docs.temporal.io/list-filter
-	Attribute string `json:"attribute"`        // keyword search attribute to return
-	Second    string `json:"second,omitempty"` // and another
-	Limit     int    `json:"limit"`
-}
-
-// Executions is what the visibility store knows, which may be a moment old.
-type Executions struct {
-	List     []Execution `json:"list,omitempty"`
-	Complete bool        `json:"complete"`
-}
-
-// Execution is one execution.
-type Execution struct {
-	ID     string `json:"id"`               // workflow id
-	Value  string `json:"value,omitempty"`  // of the attribute asked for
-	Second string `json:"second,omitempty"` // of the second one
-}
-
-// executionsPerPage is Temporal's own limit on a page.
-const executionsPerPage = 1000
-
-// ListExecutions lists executions, at most Limit of them.
-func (a *Activities) ListExecutions(ctx context.Context, in ExecutionsInput) (Executions, error) {
-	var found Executions
-	var token []byte
-	for {
-		page, err := a.Temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
-			Query: in.Query, PageSize: int32(min(executionsPerPage, in.Limit)), NextPageToken: token,
-		})
-		if err != nil {
-			return Executions{}, fmt.Errorf("list executions: %w", err)
+	for i := range runs.Items {
+		a.dropOwnLock(ctx, in.Account, &runs.Items[i].Brakes)
+	}
+	c := comparison{in: in, lines: runs.Items, stuck: map[string]bool{}}
+	found := Survey{Partial: !complete || !runs.Complete, Calls: max(1, (len(runs.Items)+runsPerPage-1)/runsPerPage)}
+	// Older servers don't know the attribute that this query is about. Then an
+	// execution shows that it is stuck when it is asked.
+	if stuck, _, err := a.executions(ctx, in.Stuck, in.Executions); err == nil {
+		for _, e := range stuck {
+			c.stuck[e.ID] = true
 		}
-		for _, e := range page.GetExecutions() {
-			if len(found.List) == in.Limit {
-				return found, nil
-			}
-			found.List = append(found.List, Execution{
-				ID:     e.GetExecution().GetWorkflowId(),
-				Value:  keyword(e.GetSearchAttributes(), in.Attribute),
-				Second: keyword(e.GetSearchAttributes(), in.Second),
+		found.Stuck.Count = len(stuck)
+		for _, e := range stuck[:min(len(stuck), stuckNamed)] {
+			found.Stuck.First = append(found.Stuck.First, e.ID)
+		}
+	}
+	for _, e := range open {
+		if run, ok := runFollowedBy(e.ID); ok {
+			c.open = append(c.open, openRun{
+				Run: run, Stuck: c.stuck[e.ID], State: spacelift.RunState(e.Values[0]), Phase: e.Values[1], Fingerprint: e.Values[2],
 			})
 		}
-		if token = page.GetNextPageToken(); len(token) == 0 {
-			found.Complete = true
-			return found, nil
+	}
+	found.Open = len(c.open)
+	c.compare(&found)
+	return found, nil
+}
+
+// runFollowedBy reads the run from the workflow id of its execution.
+func runFollowedBy(workflowID string) (run spacelift.RunRef, ok bool) {
+	parts := strings.Split(workflowID, "/")
+	if len(parts) != 4 || parts[0] != "run" {
+		return run, false
+	}
+	run = spacelift.RunRef{Account: spacelift.Account(parts[1]), Stack: spacelift.StackID(parts[2]), Run: spacelift.RunID(parts[3])}
+	return run, run.Validate() == nil
+}
+
+// comparison is a survey at work: two lists, each a moment old.
+type comparison struct {
+	in    SurveyInput
+	lines []spacelift.RunLine // runs in progress
+	open  []openRun
+	stuck map[string]bool // by workflow id
+}
+
+// openRun is a run with an open execution, as that is indexed.
+type openRun struct {
+	Run         spacelift.RunRef
+	Stuck       bool // its workflow tasks keep failing
+	State       spacelift.RunState
+	Phase       string
+	Fingerprint string
+}
+
+// key names a run within its account.
+func key(run spacelift.RunRef) string { return string(run.Stack) + "/" + string(run.Run) }
+
+// facts is the part of the fingerprint about labels and reviews.
+func (o openRun) facts() string { facts, _, _ := strings.Cut(o.Fingerprint, "/"); return facts }
+
+// compare picks the runs to compare closely. Each kind gets its share of the
+// room, and those of a kind come in an order that differs from one survey to
+// the next: however many runs there are, each has its turn, nothing has to be
+// remembered of those that wait, and nobody can crowd out others by inventing
+// runs.
+//
+// The states that lists show of executions lag and leave out short ones, so a
+// difference is only a reason to look. No notification says that labels changed,
+// that an approval policy asks for a review, or that somebody locked the stack. So a run that
+// waits, or is to, is a candidate as well if its execution's fingerprint shows
+// that it does not know what is listed.
+func (c comparison) compare(found *Survey) {
+	opened := map[spacelift.RunRef]openRun{}
+	for _, o := range c.open {
+		opened[o.Run] = o
+	}
+	listed := map[spacelift.RunRef]Candidate{}
+	var differ, missing, unknown []Candidate
+	for _, line := range c.lines {
+		o, open := opened[line.Ref]
+		now := Candidate{
+			Run: line.Ref, Listed: true, Managed: spacelift.Managed(line.StackLabels), Whole: open && c.owes(key(line.Ref)),
+			State: line.State, Fingerprint: facts(line).Fingerprint(),
+		}
+		listed[line.Ref] = now
+		if now.Managed {
+			found.InProgress++
+		}
+		switch {
+		case o.Stuck:
+		case !open && (!now.Managed || line.CreatedAt.After(c.in.At.Add(-c.in.Grace))):
+		case open && o.State == line.State && !(c.waits(o, line) && o.facts() != now.Fingerprint):
+		default:
+			differ = append(differ, now)
 		}
 	}
-}
-
-func keyword(attrs *commonpb.SearchAttributes, name string) string {
-	var value string
-	if payload := attrs.GetIndexedFields()[name]; payload != nil {
-		// A value that is no string counts as missing.
-		_ = converter.GetDefaultDataConverter().FromPayload(payload, &value)
+	due := map[string]bool{} // of the runs that Spacelift did not know
+	for _, m := range c.in.Missing {
+		due[m.Key] = m.Due
 	}
-	return value
-}
-
-// QueryInput asks an execution.
-type QueryInput struct {
-	ID    string `json:"id"` // workflow id
-	Query string `json:"query"`
-}
-
-// Known is the part of a run's status that says how far its execution has
-// heard of it. Its fields are those of the answer to the query.
-type Known struct {
-	Exists bool               `json:"exists"` // an execution exists, open or closed
-	Phase  string             `json:"phase,omitempty"`
-	State  spacelift.RunState `json:"state,omitempty"`
-	States []KnownState       `json:"states,omitempty"`
-
-	NeedsApproval bool `json:"needsApproval,omitempty"` // in State
-
-	Block  *Block   `json:"block,omitempty"` // of the stack, as last read in State
-	Labels []string `json:"labels,omitempty"`
-}
-
-// KnownState is a state that an execution has heard of.
-type KnownState struct {
-	State        spacelift.RunState `json:"state"`
-	StateVersion int                `json:"stateVersion"`
-}
-
-// AskExecution asks an execution what it knows. That there is none is an answer.
-func (a *Activities) AskExecution(ctx context.Context, in QueryInput) (Known, error) {
-	answer, err := a.Temporal.QueryWorkflow(ctx, in.ID, "", in.Query)
-	if _, missing := errors.AsType[*serviceerror.NotFound](err); missing {
-		return Known{}, nil
+	for _, o := range c.open {
+		if _, ok := listed[o.Run]; ok || o.Stuck || o.State.Terminal() { // an execution may outlive its run
+			continue
+		}
+		found.Unlisted++
+		this := Candidate{Run: o.Run, Whole: c.owes(key(o.Run))}
+		again, before := due[key(o.Run)]
+		if before {
+			found.Missing = append(found.Missing, key(o.Run))
+		}
+		switch {
+		case again:
+			missing = append(missing, this)
+		case !before:
+			unknown = append(unknown, this)
+		}
 	}
-	if err != nil {
-		return Known{}, fmt.Errorf("ask %s: %w", in.ID, err)
+	slices.Sort(found.Missing)
+	c.shuffle(differ)
+	c.shuffle(missing)
+	c.shuffle(unknown)
+	held := len(unknown) - min(len(unknown), c.in.Unknown)
+	unknown = unknown[:len(unknown)-held]
+	swept := c.sweep(found, listed)
+	found.Candidates, found.Postponed = share(c.in.Candidates, differ, missing, unknown, swept)
+	found.Postponed += held
+	c.markSwept(found, swept)
+}
+
+// facts are the facts that the list shows of a run.
+func facts(line spacelift.RunLine) policy.Facts {
+	return policy.Facts{
+		State: line.State, Labels: line.StackLabels, NeedsApproval: line.NeedsApproval, Block: line.Brakes.ConfirmBlock(line.Ref.Run),
 	}
-	var known Known
-	if err := answer.Get(&known); err != nil {
-		return Known{}, fmt.Errorf("ask %s: %w", in.ID, err)
+}
+
+// waits reports whether a run waits for people or for what holds it, or would
+// if its execution knew what is listed.
+func (c comparison) waits(o openRun, line spacelift.RunLine) bool {
+	return line.NeedsApproval || slices.Contains(c.in.Index.Waiting, o.Phase)
+}
+
+// owes reports whether the sweep has yet to compare a run.
+func (c comparison) owes(key string) bool {
+	return c.in.Sweep != nil && (key > c.in.Sweep.After || slices.Contains(c.in.Sweep.Owed, key))
+}
+
+// sweep returns the runs whose turn it is to be compared whole, in order.
+func (c comparison) sweep(found *Survey, listed map[spacelift.RunRef]Candidate) []Candidate {
+	var owed, next []Candidate
+	for _, o := range c.open {
+		if o.Stuck || !c.owes(key(o.Run)) {
+			continue
+		}
+		this, ok := listed[o.Run]
+		if !ok {
+			this = Candidate{Run: o.Run}
+		}
+		this.Whole, this.Swept = true, true
+		if key(o.Run) > c.in.Sweep.After {
+			next = append(next, this)
+			continue
+		}
+		owed = append(owed, this)
+		found.OwedStill = append(found.OwedStill, key(o.Run))
 	}
-	known.Exists = true
-	return known, nil
+	slices.Sort(found.OwedStill)
+	slices.SortFunc(next, func(a, b Candidate) int { return cmp.Compare(key(a.Run), key(b.Run)) })
+	return append(owed, next...)
+}
+
+// markSwept says how far the candidates take the sweep.
+func (c comparison) markSwept(found *Survey, swept []Candidate) {
+	if c.in.Sweep == nil {
+		return
+	}
+	picked := map[spacelift.RunRef]int{}
+	for i, p := range found.Candidates {
+		picked[p.Run] = i + 1
+	}
+	found.SweptTo, found.SweptAll = c.in.Sweep.After, true
+	for _, s := range swept {
+		i := picked[s.Run]
+		if i == 0 {
+			found.SweptAll = false
+			break
+		}
+		found.Candidates[i-1].Swept = true
+		found.SweptTo = max(found.SweptTo, key(s.Run))
+	}
+}
+
+// shuffle orders candidates by a hash of their run and the time.
+func (c comparison) shuffle(all []Candidate) {
+	seed := c.in.At.UTC().Format(time.RFC3339Nano)
+	places := map[spacelift.RunRef]string{}
+	for _, one := range all {
+		sum := sha256.Sum256([]byte(seed + key(one.Run)))
+		places[one.Run] = string(sum[:])
+	}
+	slices.SortFunc(all, func(a, b Candidate) int { return cmp.Compare(places[a.Run], places[b.Run]) })
+}
+
+// share takes candidates from each kind in turn, each run once, up to a limit,
+// and counts the others.
+func share(limit int, kinds ...[]Candidate) (picked []Candidate, left int) {
+	seen := map[spacelift.RunRef]bool{}
+	for more := true; more; {
+		more = false
+		for i, kind := range kinds {
+			for len(kind) > 0 && seen[kind[0].Run] {
+				kind = kind[1:]
+			}
+			if len(kind) > 0 {
+				seen[kind[0].Run] = true
+				if len(picked) < limit {
+					picked = append(picked, kind[0])
+				} else {
+					left++
+				}
+				kind, more = kind[1:], true
+			}
+			kinds[i] = kind
+		}
+	}
+	return picked, left
 }

@@ -32,14 +32,14 @@ const tellers = 8
 // they look for themselves. Those that the visibility store does not list yet
 // are missed; those that ended meanwhile need nothing.
 func (a *Activities) TellOfRules(ctx context.Context, in TellInput) (Told, error) {
-	found, err := a.ListExecutions(ctx, ExecutionsInput{Query: in.Query, Limit: in.Limit})
+	found, complete, err := a.executions(ctx, in.Query, in.Limit)
 	if err != nil {
 		return Told{}, err
 	}
 	var told atomic.Int64
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(tellers)
-	for _, e := range found.List {
+	for _, e := range found {
 		group.Go(func() error {
 			err := a.Temporal.SignalWorkflow(ctx, e.ID, "", in.Signal, in.Payload)
 			if _, ended := errors.AsType[*serviceerror.NotFound](err); ended {
@@ -55,5 +55,5 @@ func (a *Activities) TellOfRules(ctx context.Context, in TellInput) (Told, error
 	if err := group.Wait(); err != nil {
 		return Told{}, err
 	}
-	return Told{Executions: int(told.Load()), Complete: found.Complete}, nil
+	return Told{Executions: int(told.Load()), Complete: complete}, nil
 }

@@ -26,6 +26,8 @@ type fakeTemporal struct {
 	fails   map[string]error // of those, the ones that can't be told
 	queries []string         // of lists
 	told    map[string][]byte
+	tries   []string          // workflow ids of signals, in order
+	knows   map[string]string // fingerprints, by workflow id
 }
 
 func (f *fakeTemporal) QueryWorkflow(_ context.Context, id, _, query string, _ ...any) (converter.EncodedValue, error) {
@@ -57,7 +59,14 @@ func (f *fakeTemporal) ListWorkflow(_ context.Context, req *workflowservice.List
 	f.queries = append(f.queries, req.GetQuery())
 	var page workflowservice.ListWorkflowExecutionsResponse
 	for _, id := range f.open {
-		page.Executions = append(page.Executions, &workflowpb.WorkflowExecutionInfo{Execution: &commonpb.WorkflowExecution{WorkflowId: id}})
+		payload, err := converter.GetDefaultDataConverter().ToPayload(f.knows[id])
+		if err != nil {
+			return nil, err
+		}
+		page.Executions = append(page.Executions, &workflowpb.WorkflowExecutionInfo{
+			Execution:        &commonpb.WorkflowExecution{WorkflowId: id},
+			SearchAttributes: &commonpb.SearchAttributes{IndexedFields: map[string]*commonpb.Payload{"Fingerprint": payload}},
+		})
 	}
 	return &page, nil
 }
@@ -65,6 +74,7 @@ func (f *fakeTemporal) ListWorkflow(_ context.Context, req *workflowservice.List
 func (f *fakeTemporal) SignalWorkflow(_ context.Context, id, _, signal string, arg any) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.tries = append(f.tries, id)
 	switch {
 	case f.ended[id]:
 		return serviceerror.NewNotFound("workflow execution already completed")

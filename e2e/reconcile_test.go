@@ -7,13 +7,16 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"go.temporal.io/api/serviceerror"
-	"go.temporal.io/api/workflow/v1"
+	workflowpb "go.temporal.io/api/workflow/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
 
 	"github.com/gantryhq/gantry/e2e/program"
 	"github.com/gantryhq/gantry/gen/api"
@@ -178,6 +181,37 @@ func TestReconcileGivesUpForgeries(t *testing.T) {
 	if n := len(w.spacelift.Mutations("runConfirm")); n != 0 {
 		t.Errorf("Gantry asked to confirm %d times", n)
 	}
+}
+
+// An execution whose every workflow task fails is named, and no longer once a
+// worker gets past the step.
+func TestReconcileNoticesExecutionsThatAreStuck(t *testing.T) {
+	w := newWorld(t, autoStack)
+	w.serveReconciling()
+	c := w.dialTemporal()
+	var mended atomic.Bool
+	own := worker.New(c, "stuck", worker.Options{})
+	own.RegisterWorkflowWithOptions(func(workflow.Context, workflows.ManageRunInput) error {
+		if !mended.Load() {
+			panic("nil pointer") // the task fails, and is tried again
+		}
+		return nil
+	}, workflow.RegisterOptions{Name: workflows.ManageRunType})
+	w.must(own.Start())
+	defer own.Stop()
+	ref := spacelift.RunRef{Account: "acme", Stack: "network-prod", Run: "01KDXSTUCK0000000000000000"}
+	_, err := c.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{
+		ID: workflows.ManageRunID(ref), TaskQueue: "stuck", TypedSearchAttributes: workflows.StartAttributes(ref, nil),
+	}, workflows.ManageRunType, workflows.ManageRunInput{Run: ref})
+	w.must(err)
+	named := func(a api.Account) bool {
+		return slices.ContainsFunc(a.Findings, func(f api.Finding) bool {
+			return f.Kind == string(workflows.FindingExecutionStuck) && strings.Contains(f.Summary, workflows.ManageRunID(ref))
+		})
+	}
+	w.account("the stuck execution is named", named)
+	mended.Store(true)
+	w.account("it is no longer stuck", func(a api.Account) bool { return !finding(a, workflows.FindingExecutionStuck) })
 }
 
 // Somebody forges the end of a run before Gantry has heard anything of it. It is
@@ -347,7 +381,7 @@ func (w *world) neverOverlap(c client.Client) {
 	if len(ticks) < 3 {
 		w.t.Fatalf("%d ticks, want some to compare", len(ticks))
 	}
-	slices.SortFunc(ticks, func(a, b *workflow.WorkflowExecutionInfo) int {
+	slices.SortFunc(ticks, func(a, b *workflowpb.WorkflowExecutionInfo) int {
 		return a.GetStartTime().AsTime().Compare(b.GetStartTime().AsTime())
 	})
 	for i := range ticks[1:] {

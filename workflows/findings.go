@@ -3,6 +3,7 @@ package workflows
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -47,6 +48,9 @@ func (f *found) keep(kinds ...FindingKind) {
 
 // webhookFindings are the kinds that judgeWebhook finds.
 var webhookFindings = []FindingKind{FindingWebhookMissing, FindingWebhookUnreadable, FindingWebhookDisabled}
+
+// surveyFindings are the kinds that a survey finds.
+var surveyFindings = []FindingKind{FindingExecutionStuck, FindingRunsVanished}
 
 // fresh returns the findings that were not there before.
 func (f *found) fresh() []Finding {
@@ -146,6 +150,53 @@ func judgeFailure(f *found, c *carried, r *ReconcileReport, final bool) {
 		f.add(FindingSpaceliftFails, c.FailingSince, "Gantry can't compare its runs with Spacelift: "+r.Reason,
 			"see whether Spacelift and Temporal answer, and whether Gantry's API key is valid and may read runs; gantry doctor checks all of it")
 	}
+}
+
+// judgeStuck notices executions that can't go on. Temporal marked marked of them,
+// and mute ones did not answer.
+func judgeStuck(f *found, marked int, first, mute []string, at time.Time) {
+	names := slices.Clone(first)
+	for _, id := range mute {
+		if !slices.Contains(names, id) {
+			names = append(names, id)
+		}
+	}
+	count := max(marked, len(names))
+	if count == 0 {
+		return
+	}
+	subject := "1 execution can't go on, because every attempt at its next step fails: "
+	if count > 1 {
+		subject = fmt.Sprintf("%d executions can't go on, because every attempt at their next step fails; among them are ", count)
+	}
+	f.add(FindingExecutionStuck, at, subject+strings.Join(names[:min(len(names), 3)], ", "),
+		"read the workers' logs for the workflow ids, decide about these runs in Spacelift meanwhile, and install a version of Gantry that mends it; the executions then go on by themselves")
+}
+
+// vanishedLooks is how many looks must miss a run that Spacelift showed before
+// Gantry speaks of it: one answer may be wrong.
+const vanishedLooks = 2
+
+// judgeVanished notices runs that Spacelift showed before and does not know any
+// more.
+func judgeVanished(f *found, missing []missingRun, at time.Time) {
+	var since time.Time
+	var first runKey
+	count := 0
+	for _, m := range missing {
+		if !m.Shown || m.Looks < vanishedLooks {
+			continue
+		}
+		if count++; count == 1 || m.Since.Before(since) {
+			since, first = m.Since, m.Run
+		}
+	}
+	if count == 0 {
+		return
+	}
+	f.add(FindingRunsVanished, since, fmt.Sprintf("Spacelift showed %d runs that it does not know any more, since %s; one of them is %s",
+		count, since.Format(time.RFC3339), first),
+		"if their stacks were not deleted, give Gantry's API key access to their spaces again; Gantry gives up each run a day after it vanished")
 }
 
 // backOff is until when Spacelift is left alone after it asked for fewer calls

@@ -55,10 +55,16 @@ func withQuickAct(ctx workflow.Context) workflow.Context {
 // withOneTry is for the calls of Reconcile: what fails is for the next tick. A
 // list of many pages may take its time; the SDK keeps the workflow task alive
 // meanwhile.
-func withOneTry(ctx workflow.Context) workflow.Context {
+func withOneTry(ctx workflow.Context) workflow.Context { return once(ctx, 2*time.Minute) }
+
+// withSurvey is withOneTry for lists of hundreds of pages.
+func withSurvey(ctx workflow.Context) workflow.Context { return once(ctx, 5*time.Minute) }
+
+// once makes local activities take so long at most, and try once.
+func once(ctx workflow.Context, long time.Duration) workflow.Context {
 	return workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{
-		StartToCloseTimeout:    2 * time.Minute,
-		ScheduleToCloseTimeout: 2 * time.Minute,
+		StartToCloseTimeout:    long,
+		ScheduleToCloseTimeout: long,
 		RetryPolicy:            &temporal.RetryPolicy{MaximumAttempts: 1},
 	})
 }

@@ -13,6 +13,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -29,6 +30,7 @@ func Reconcile(ctx workflow.Context, in ReconcileInput) (ReconcileReport, error)
 		t.watch(ctx)
 		t.compare(ctx)
 		t.carryOut(ctx)
+		t.checkParents(ctx)
 	} else {
 		t.skip()
 	}
@@ -49,6 +51,8 @@ type tick struct {
 	gap      bool     // the webhook was off, so any run may have gone on untold
 	compared bool     // with Spacelift's list of runs
 	repairs  []repair // to carry out
+	size     int      // bytes of what was read of runs and is to be sent
+	mute     []string // executions that can't say what they know
 	fresh    bool     // one that took effect should have been a notification's
 	final    bool     // waiting does not mend the failure
 	log      log.Logger
@@ -106,9 +110,25 @@ func (t *tick) failed(what string, err error) {
 	t.final = t.final || final(err)
 }
 
+// watchEvery is how many intervals pass before the webhook is read again, as
+// long as nothing suggests that it is switched off.
+const watchEvery = 5
+
+// watchDue reports whether it is time to read the webhook.
+func (t *tick) watchDue() bool {
+	c := t.last.Carried
+	calm := t.last.Webhook != nil && t.last.Webhook.Enabled && t.last.Webhook.ID == t.in.Webhook && c.Unheard == 0 &&
+		!slices.ContainsFunc(t.last.Findings, func(f Finding) bool { return slices.Contains(webhookFindings, f.Kind) })
+	return !calm || !t.report.At.Before(c.Watched.Add(watchEvery*t.in.Interval-t.in.Interval/2))
+}
+
 // watch looks at the webhook, and switches it on if it must be and may be. It
 // comes first, so that what happens from here on is told again.
 func (t *tick) watch(ctx workflow.Context) {
+	if !t.watchDue() {
+		return
+	}
+	t.report.Carried.Watched = t.report.At
 	var a *activities.Activities
 	var hook activities.Webhook
 	in := activities.WebhookInput{Account: t.in.Account, ID: t.in.Webhook}
@@ -161,144 +181,225 @@ func see(hook activities.Webhook, err error) guard {
 // compare finds what to mend.
 func (t *tick) compare(ctx workflow.Context) {
 	if t.report.Outcome != ReconcileDone {
+		t.found.keep(surveyFindings...)
 		return
 	}
-	s, complete, ok := t.survey(ctx)
+	c := &t.report.Carried
+	if t.gap {
+		c.Sweep = &sweep{}
+	}
+	s, ok := t.survey(ctx)
 	if !ok {
+		t.found.keep(surveyFindings...)
 		return
 	}
 	t.compared = true
-	c := &t.report.Carried
-	c.Owed = s.owed(c.Owed, t.gap)
-	now, waiting := s.candidates(*c, maxRunsPerTick)
-	looked := t.lookAt(ctx, now)
-	c.Seen = s.seen(c.Seen, looked.knowing)
-	c.Waiting = slices.Concat(looked.rest, waiting, looked.failed)
-	t.report.Postponed = len(c.Waiting)
+	c.Missing = slices.DeleteFunc(c.Missing, func(m missingRun) bool { return !slices.Contains(s.Missing, string(m.Run)) })
+	looked := t.lookAt(ctx, s.Candidates)
+	c.Sweep = c.Sweep.advance(s.SweptTo, s.SweptAll, s.OwedStill, looked)
+	t.report.Postponed = s.Postponed + len(looked.rest) + len(looked.failed)
+	judgeStuck(&t.found, s.Stuck.Count, s.Stuck.First, t.mute, t.report.At)
+	judgeVanished(&t.found, c.Missing, t.report.At)
 	switch {
 	case t.report.Outcome != ReconcileDone:
-	case len(c.Waiting) > 0:
+	case t.report.Postponed > 0:
 		t.report.Outcome = ReconcilePartial
-		t.report.Reason = fmt.Sprintf("%d runs wait for the next tick: one looks at %d", len(c.Waiting), maxRunsPerTick)
-	case !complete:
+		t.report.Reason = fmt.Sprintf("%d runs wait for the next tick: one compares %d", t.report.Postponed, maxRunsPerTick)
+	case s.Partial:
 		t.report.Outcome = ReconcilePartial
 		t.report.Reason = fmt.Sprintf("more is in progress than one tick lists: %d runs, %d executions", maxRunPages*50, maxExecutions)
 	}
 }
 
-// survey makes the two lists. Executions come first: what ends between the two
-// is then open in one and gone from the other, and is looked at.
-func (t *tick) survey(ctx workflow.Context) (s survey, complete, ok bool) {
+// survey compares the lists.
+func (t *tick) survey(ctx workflow.Context) (s activities.Survey, ok bool) {
 	var a *activities.Activities
-	var open activities.Executions
-	err := t.call(ctx, a.ListExecutions, activities.ExecutionsInput{
-		Query: fmt.Sprintf("WorkflowType = '%s' AND %s = '%s' AND ExecutionStatus = 'Running'", ManageRunType, AttrAccount.GetName(), t.in.Account),
+	c := t.report.Carried
+	in := activities.SurveyInput{
+		Account: t.in.Account, At: t.report.At, Grace: grace(t.in.Interval),
 		// An account's name holds no quote: see spacelift.ValidateAccount.
-		Attribute: AttrRunState.GetName(), Second: AttrPhase.GetName(), Limit: maxExecutions,
-	}, &open)
-	if err != nil {
-		t.failed("list open executions", err)
-		return s, false, false
+		Open:  fmt.Sprintf("WorkflowType = '%s' AND %s = '%s' AND ExecutionStatus = 'Running'", ManageRunType, AttrAccount.GetName(), t.in.Account),
+		Stuck: stuckQuery(t.in.Account), Index: indexed,
+		Pages: maxRunPages, Executions: maxExecutions, Candidates: maxRunsPerTick, Unknown: maxRunsPerTick,
 	}
-	var runs activities.RunsInProgress
-	err = t.call(ctx, a.RunsInProgress, activities.RunsInProgressInput{Account: t.in.Account, Pages: maxRunPages}, &runs)
-	t.report.APICalls += max(1, runs.Calls)
-	if t.limited(ctx, err) {
-		return s, false, false
+	for _, m := range c.Missing {
+		in.Missing = append(in.Missing, activities.MissingRun{Key: string(m.Run), Due: m.due(t.report.At)})
 	}
-	if err != nil {
-		t.failed("list runs in progress", err)
-		return s, false, false
+	if !c.roomForMissing() {
+		in.Unknown = 0
 	}
-	s = survey{at: workflow.Now(ctx).UTC(), interval: t.in.Interval, lines: runs.Runs}
-	for _, e := range open.List {
-		if ref, ok := runOf(e.ID); ok {
-			s.open = append(s.open, openRun{ref, spacelift.RunState(e.Value), Phase(e.Second)})
+	if c.Sweep != nil {
+		in.Sweep = &activities.Sweep{After: string(c.Sweep.After)}
+		for _, k := range c.Sweep.Owed {
+			in.Sweep.Owed = append(in.Sweep.Owed, string(k))
 		}
 	}
-	t.report.InProgress, t.report.Open = s.managed(), len(s.open)
-	return s, open.Complete && runs.Complete, true
+	err := workflow.ExecuteLocalActivity(withSurvey(ctx), a.Survey, in).Get(ctx, &s)
+	t.report.APICalls += max(1, s.Calls)
+	if t.limited(ctx, err) {
+		return s, false
+	}
+	if err != nil {
+		t.failed("list runs in progress and executions", err)
+		return s, false
+	}
+	t.report.InProgress, t.report.Open = s.InProgress, s.Open
+	return s, true
 }
 
-// runOf reads the run from the id of its execution.
-func runOf(workflowID string) (ref spacelift.RunRef, ok bool) {
-	parts := strings.Split(workflowID, "/")
-	if len(parts) != 4 {
-		return ref, false
+// firstCheck is how many intervals after the first tick labels are compared with
+// the stacks there are, and checkEvery how often.
+const (
+	firstCheck = 5
+	checkEvery = 30 * time.Minute
+)
+
+// checkParents finds labels that name a stack which nobody manages: what follows
+// it is never triggered.
+func (t *tick) checkParents(ctx workflow.Context) {
+	c := &t.report.Carried
+	if c.CheckNext.IsZero() {
+		c.CheckNext = t.report.At.Add(firstCheck * t.in.Interval)
 	}
-	ref = spacelift.RunRef{Account: spacelift.Account(parts[1]), Stack: spacelift.StackID(parts[2]), Run: spacelift.RunID(parts[3])}
-	return ref, ManageRunID(ref) == workflowID && ref.Validate() == nil
+	done := t.report.Outcome == ReconcileDone || t.report.Outcome == ReconcilePartial
+	if !done || t.report.At.Before(c.CheckNext) {
+		t.found.keep(FindingUnknownParent)
+		return
+	}
+	var a *activities.Activities
+	var unknown activities.UnknownParents
+	err := t.call(ctx, a.FindUnknownParents, activities.ParentsInput{Account: t.in.Account}, &unknown)
+	t.report.APICalls++
+	c.CheckNext = t.report.At.Add(checkEvery)
+	if t.limited(ctx, err) || err != nil {
+		t.found.keep(FindingUnknownParent)
+		return
+	}
+	if unknown.Count > 0 {
+		t.found.add(FindingUnknownParent, t.report.At, counted(unknown.Count, unknown.First), unknown.Fix)
+	}
+}
+
+// counted is some sentences, and how many more there are.
+func counted(count int, first []string) string {
+	text := strings.Join(first, "; ")
+	if more := count - len(first); more > 0 {
+		text += fmt.Sprintf("; and %d more", more)
+	}
+	return text
+}
+
+// indexed says where Reconcile finds what an execution is indexed with.
+var indexed = activities.Indexed{
+	State: AttrRunState.GetName(), Phase: AttrPhase.GetName(), Fingerprint: AttrFingerprint.GetName(),
+	Waiting: []string{string(PhaseWaiting), string(PhaseHolding)},
+}
+
+// stuckQuery finds the executions of an account whose workflow tasks keep
+// failing: Temporal marks them after five failures in a row, and takes the mark
+// away after the next success. Freezes and retries are not indexed by account.
+func stuckQuery(account spacelift.Account) string {
+	return fmt.Sprintf("(%s = '%s' OR WorkflowId = '%s' OR WorkflowId STARTS_WITH 'retry/%s/') AND ExecutionStatus = 'Running' AND TemporalReportedProblems IS NOT NULL",
+		AttrAccount.GetName(), account, FreezesID(account), account)
 }
 
 // looks is how the looks at runs went.
 type looks struct {
-	rest, failed []runKey                  // that could not be looked at
-	knowing      map[spacelift.RunRef]bool // whose executions know all that the list shows
+	rest, failed []runKey // that could not be looked at
+	swept        []runKey // whose turn it was in the sweep, and that were looked at
 }
 
-// lookAt looks at runs one by one and collects what to mend. What fails goes to
-// the end of the queue, so that one bad run can't keep the others waiting.
-func (t *tick) lookAt(ctx workflow.Context, now []candidate) (l looks) {
-	c := &t.report.Carried
-	l.knowing = map[spacelift.RunRef]bool{}
-	var unknown []runKey
+// lookAt looks at runs one by one and collects what to mend. What fails is a
+// candidate of the next tick as well; after some failures in a row this tick
+// looks no further.
+func (t *tick) lookAt(ctx workflow.Context, now []activities.Candidate) (l looks) {
+	failures := 0
 	for _, next := range now {
-		if t.report.Outcome == ReconcileRateLimited || len(l.failed) >= maxFailures || ctx.Err() != nil {
-			l.rest = append(l.rest, keyOf(next.Run))
+		key := keyOf(next.Run)
+		if t.report.Outcome == ReconcileRateLimited || failures >= maxFailures || t.size >= maxRepairs || ctx.Err() != nil {
+			l.rest = append(l.rest, key)
 			continue
 		}
-		key := keyOf(next.Run)
-		r, isUnknown, err := t.look(ctx, next)
+		r, err := t.look(ctx, candidate(next))
 		if t.limited(ctx, err) {
 			l.rest = append(l.rest, key)
 			continue
 		}
 		if err != nil {
+			failures++
 			t.failed("look at run "+next.Run.String(), err)
 			l.failed = append(l.failed, key)
 			continue
 		}
-		c.Owed = slices.DeleteFunc(c.Owed, func(o runKey) bool { return o == key })
-		if isUnknown {
-			unknown = append(unknown, key)
+		failures = 0
+		if next.Swept {
+			l.swept = append(l.swept, key)
 		}
-		l.knowing[next.Run] = r.Knows
 		if r.Do != mendNothing {
+			t.size += sizeOf(r.Events)
 			t.repairs = append(t.repairs, r)
 		}
 	}
-	left := slices.Concat(l.rest, l.failed)
-	c.Unknown = slices.Concat(unknown, slices.DeleteFunc(slices.Clone(c.Unknown), func(k runKey) bool { return !slices.Contains(left, k) }))
 	return l
 }
 
 // look compares one run with what its execution knows.
-func (t *tick) look(ctx workflow.Context, c candidate) (r repair, unknown bool, err error) {
+func (t *tick) look(ctx workflow.Context, c candidate) (r repair, err error) {
 	var a *activities.Activities
 	var told activities.Known
-	if err := t.call(ctx, a.AskExecution, activities.QueryInput{ID: ManageRunID(c.Run), Query: StatusQuery}, &told); err != nil {
-		return r, false, err
+	id := ManageRunID(c.Run)
+	if err := t.call(ctx, a.AskExecution, activities.QueryInput{ID: id, Query: StatusQuery}, &told); err != nil {
+		return r, err
 	}
-	k := knowledge{
-		exists: told.Exists, ended: told.Phase == string(PhaseDone), state: told.State, needsApproval: told.NeedsApproval, labels: told.Labels, block: blockReason(told.Block),
+	if told.Mute != "" {
+		t.log.Warn("an execution can't say what it knows", "run", c.Run.String(), "error", told.Mute)
+		t.mute = append(t.mute, id)
+		return repair{Run: c.Run}, nil
 	}
-	for _, s := range told.States {
-		k.states = append(k.states, stateKey{s.StateVersion, s.State})
-	}
+	k := knowledgeOf(told)
 	if !worthReading(c, k) {
-		return repair{Run: c.Run, Knows: true}, false, nil
+		return repair{Run: c.Run}, nil
 	}
 	var run spacelift.Run
 	err = t.call(ctx, a.ReadRun, c.Run, &run)
 	t.report.APICalls++
 	if app, _ := errors.AsType[*temporal.ApplicationError](err); app != nil && app.Type() == activities.ErrTypeNotFound {
-		r, unknown = mendUnknown(c.Run, k, t.last.Carried)
-		return r, unknown, nil
+		return t.missing(c.Run, k), nil
 	}
 	if err != nil {
-		return r, false, err
+		return r, err
 	}
-	return mend(k, run, workflow.Now(ctx).UTC(), t.in.Interval, t.last.At), false, nil
+	t.size += sizeOf(run)
+	t.report.Carried.forget(c.Run)
+	return mend(k, run, workflow.Now(ctx).UTC(), t.in.Interval, t.last.At), nil
+}
+
+// missing notes that Spacelift does not know a run.
+func (t *tick) missing(run spacelift.RunRef, k knowledge) repair {
+	if !k.exists || k.ended {
+		return repair{Run: run}
+	}
+	m := t.report.Carried.missing(run, k.shown())
+	if m == nil || !m.missed(t.report.At, t.in.Interval) {
+		return repair{Run: run}
+	}
+	t.report.Carried.forget(run)
+	return repair{Run: run, Do: mendGiveUp, Reason: reasonUnknown, Ends: true}
+}
+
+func knowledgeOf(told activities.Known) knowledge {
+	k := knowledge{
+		exists: told.Exists, ended: told.Phase == string(PhaseDone), state: told.State, version: told.StateVersion,
+		fingerprint: policy.Facts{State: told.State, Labels: told.Labels, NeedsApproval: told.NeedsApproval, Block: told.Block}.Fingerprint(),
+	}
+	for _, s := range told.States {
+		key := stateKey{s.StateVersion, s.State}
+		k.states = append(k.states, key)
+		if s.Source != string(SourceReconcile) {
+			k.notified = append(k.notified, key)
+		}
+	}
+	return k
 }
 
 // carryOut starts and tells executions, all at once, and counts what took
@@ -308,7 +409,7 @@ func (t *tick) carryOut(ctx workflow.Context) {
 	ctx, stop := workflow.NewDisconnectedContext(ctx)
 	defer stop()
 	tell := func(r repair) workflow.Future {
-		return workflow.SignalExternalWorkflow(ctx, ManageRunID(r.Run), "", RunEventsSignal, RunEvents{Events: r.Events, GiveUp: r.Reason})
+		return workflow.SignalExternalWorkflow(ctx, ManageRunID(r.Run), "", RunEventsSignal, RunEvents{Events: r.Events, Denied: r.Denied, GiveUp: r.Reason})
 	}
 	results := make([]workflow.Future, len(t.repairs))
 	for i, r := range t.repairs {

@@ -22,6 +22,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/policy"
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/spacelift/simulator"
 	"github.com/gantryhq/gantry/workflows"
@@ -54,12 +55,18 @@ type accountRig struct {
 	mu      sync.Mutex
 	known   map[string]workflows.RunStatus // by workflow id
 	lists   map[string]spacelift.RunState  // what lists show instead
-	mute    map[string]bool                // executions that do not answer
-	away    bool                           // Temporal's lists fail
-	asked   int                            // queries of executions
+	knows   map[string]string              // the fingerprint that lists show instead
+	stuck   map[string]bool                // executions that Temporal marks as failing
+	lingers map[string]bool                // executions that are open though they know an end
+	freezes []policy.Freeze
+	busy    bool            // runs are being notified of freezes
+	mute    map[string]bool // executions that do not answer
+	away    bool            // Temporal's lists fail
+	asked   int             // queries of executions
 	adopted []workflows.ManageRunInput
 	listed  []temporal.SearchAttributes // that the adopted began with
 	told    map[string][]workflows.RunEvents
+	refresh map[string]int // how often executions were notified of freezes
 }
 
 func newAccountRig(t *testing.T, stacks ...simulator.Stack) *accountRig {
@@ -67,6 +74,7 @@ func newAccountRig(t *testing.T, stacks ...simulator.Stack) *accountRig {
 	r := &accountRig{
 		T: t, clock: simulator.NewManualClock(opened), in: workflows.ReconcileInput{Account: "acme", Interval: interval, Webhook: "gantry", Reenable: true},
 		known: map[string]workflows.RunStatus{}, lists: map[string]spacelift.RunState{}, mute: map[string]bool{}, told: map[string][]workflows.RunEvents{},
+		knows: map[string]string{}, lingers: map[string]bool{}, stuck: map[string]bool{}, refresh: map[string]int{},
 	}
 	r.sim = simulator.New(simulator.Options{Account: "acme", Seed: 1, Clock: r.clock, Phases: simulator.Instant()})
 	t.Cleanup(r.sim.Close)
@@ -135,7 +143,7 @@ func (r *accountRig) follows(ref spacelift.RunRef, but ...spacelift.RunState) {
 	var s workflows.RunStatus
 	for _, h := range now.History {
 		if !slices.Contains(but, h.State) {
-			s = heard(s, h.State, h.StateVersion)
+			s = heard(s, h.State, h.StateVersion, workflows.SourceWebhook)
 		}
 	}
 	s.Labels, s.NeedsApproval, s.Block = spacelift.OurLabels(now.StackLabels), now.NeedsApproval, now.Brakes.ConfirmBlock(now.Ref.Run)
@@ -155,15 +163,25 @@ func (r *accountRig) waits(ref spacelift.RunRef, in workflows.Phase) {
 	r.set(ref, func(s *workflows.RunStatus) { s.Phase = in })
 }
 
-func heard(s workflows.RunStatus, state spacelift.RunState, version int) workflows.RunStatus {
-	s.States = append(s.States, workflows.StateEntry{State: state, StateVersion: version})
-	if version >= s.StateVersion {
-		s.State, s.StateVersion = state, version
+func heard(s workflows.RunStatus, state spacelift.RunState, version int, from workflows.EventSource) workflows.RunStatus {
+	s.States = append(slices.DeleteFunc(slices.Clone(s.States), func(e workflows.StateEntry) bool {
+		return e.State == state && e.StateVersion == version
+	}), workflows.StateEntry{State: state, StateVersion: version, Source: from})
+	return newest(s)
+}
+
+// newest makes the newest state that is known the run's.
+func newest(s workflows.RunStatus) workflows.RunStatus {
+	s.State, s.StateVersion = "", -1
+	for _, e := range s.States {
+		if later := e.State.Terminal() || !s.State.Terminal() && e.StateVersion >= s.StateVersion; later {
+			s.State, s.StateVersion = e.State, e.StateVersion
+		}
 	}
 	switch {
 	case s.State.Terminal():
 		s.Phase = workflows.PhaseDone
-	case s.Phase == "":
+	case s.Phase == "" || s.Phase == workflows.PhaseDone:
 		s.Phase = workflows.PhaseQueued
 	}
 	return s
@@ -209,7 +227,7 @@ func (r *accountRig) adopt(ctx workflow.Context, in workflows.ManageRunInput) (w
 	r.listed = append(r.listed, workflow.GetTypedSearchAttributes(ctx))
 	s := workflows.RunStatus{Run: in.Run}
 	for _, e := range in.Events {
-		s = heard(s, e.State, e.StateVersion)
+		s = heard(s, e.State, e.StateVersion, e.Source)
 		s.Labels, s.NeedsApproval, s.Block = e.Labels, e.NeedsApproval, e.Block
 	}
 	r.known[workflows.ManageRunID(in.Run)] = s
@@ -221,12 +239,18 @@ func (r *accountRig) signal(_, id, _, name string, arg any) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s, ok := r.known[id]
-	if !ok || s.Phase == workflows.PhaseDone || name != workflows.RunEventsSignal {
+	if !ok || s.Phase == workflows.PhaseDone && !r.lingers[id] || name != workflows.RunEventsSignal {
 		return errors.New("unknown external workflow execution")
 	}
 	for _, e := range batch.Events {
-		s = heard(s, e.State, e.StateVersion)
+		s = heard(s, e.State, e.StateVersion, e.Source)
 		s.Labels, s.NeedsApproval, s.Block = e.Labels, e.NeedsApproval, e.Block
+	}
+	if len(batch.Denied) > 0 {
+		s.States = slices.DeleteFunc(s.States, func(e workflows.StateEntry) bool {
+			return slices.ContainsFunc(batch.Denied, func(d workflows.StateKey) bool { return d.State == e.State && d.StateVersion == e.StateVersion })
+		})
+		s = newest(s)
 	}
 	if batch.GiveUp != "" {
 		s.Phase = workflows.PhaseDone
@@ -235,6 +259,13 @@ func (r *accountRig) signal(_, id, _, name string, arg any) error {
 	r.told[id] = append(r.told[id], batch)
 	return nil
 }
+
+const (
+	openRuns    = "WorkflowType = 'ManageRun' AND GantryAccount = 'acme' AND ExecutionStatus = 'Running'"
+	waitingRuns = "WorkflowType = 'ManageRun' AND GantryAccount = 'acme' AND GantryPhase IN ('waiting', 'holding') AND ExecutionStatus = 'Running'"
+	stuckOnes   = "(GantryAccount = 'acme' OR WorkflowId = 'freezes/acme' OR WorkflowId STARTS_WITH 'retry/acme/')" +
+		" AND ExecutionStatus = 'Running' AND TemporalReportedProblems IS NOT NULL"
+)
 
 // ListWorkflow is Temporal's visibility store.
 func (r *accountRig) ListWorkflow(_ context.Context, req *workflowservice.ListWorkflowExecutionsRequest) (*workflowservice.ListWorkflowExecutionsResponse, error) {
@@ -246,32 +277,46 @@ func (r *accountRig) ListWorkflow(_ context.Context, req *workflowservice.ListWo
 	if strings.Contains(req.GetQuery(), "'Rollout'") {
 		return &workflowservice.ListWorkflowExecutionsResponse{}, nil // no chain is open
 	}
-	if want := "WorkflowType = 'ManageRun' AND GantryAccount = 'acme' AND ExecutionStatus = 'Running'"; req.GetQuery() != want {
+	var page workflowservice.ListWorkflowExecutionsResponse
+	switch req.GetQuery() {
+	case openRuns, waitingRuns:
+	case stuckOnes:
+		for _, id := range slices.Sorted(maps.Keys(r.stuck)) {
+			page.Executions = append(page.Executions, &workflowpb.WorkflowExecutionInfo{Execution: &commonpb.WorkflowExecution{WorkflowId: id}})
+		}
+		return &page, nil
+	default:
 		return nil, serviceerror.NewInvalidArgument("the query is " + req.GetQuery())
 	}
-	var page workflowservice.ListWorkflowExecutionsResponse
 	for _, id := range slices.Sorted(maps.Keys(r.known)) {
 		s := r.known[id]
-		if s.Phase == workflows.PhaseDone {
+		waits := s.Phase == workflows.PhaseWaiting || s.Phase == workflows.PhaseHolding
+		if s.Phase == workflows.PhaseDone && !r.lingers[id] || req.GetQuery() == waitingRuns && !waits {
 			continue
 		}
 		state := s.State
 		if lagging, ok := r.lists[id]; ok {
 			state = lagging
 		}
-		value, err := converter.GetDefaultDataConverter().ToPayload(string(state))
-		if err != nil {
-			return nil, err
+		fingerprint := policy.Facts{State: s.State, Labels: s.Labels, NeedsApproval: s.NeedsApproval, Block: s.Block}.Fingerprint()
+		if s.Gate != nil && waits {
+			fingerprint += "/" + s.Gate.FreezeFingerprint()
 		}
-		phase, err := converter.GetDefaultDataConverter().ToPayload(string(s.Phase))
-		if err != nil {
-			return nil, err
+		if lagging, ok := r.knows[id]; ok {
+			fingerprint = lagging
+		}
+		fields := map[string]*commonpb.Payload{}
+		for key, value := range map[temporal.SearchAttributeKeyKeyword]string{
+			workflows.AttrRunState: string(state), workflows.AttrPhase: string(s.Phase), workflows.AttrFingerprint: fingerprint,
+		} {
+			payload, err := converter.GetDefaultDataConverter().ToPayload(value)
+			if err != nil {
+				return nil, err
+			}
+			fields[key.GetName()] = payload
 		}
 		page.Executions = append(page.Executions, &workflowpb.WorkflowExecutionInfo{
-			Execution: &commonpb.WorkflowExecution{WorkflowId: id},
-			SearchAttributes: &commonpb.SearchAttributes{IndexedFields: map[string]*commonpb.Payload{
-				workflows.AttrRunState.GetName(): value, workflows.AttrPhase.GetName(): phase,
-			}},
+			Execution: &commonpb.WorkflowExecution{WorkflowId: id}, SearchAttributes: &commonpb.SearchAttributes{IndexedFields: fields},
 		})
 	}
 	return &page, nil
@@ -281,21 +326,38 @@ func (r *accountRig) ListWorkflow(_ context.Context, req *workflowservice.ListWo
 func (r *accountRig) QueryWorkflow(_ context.Context, id, _, query string, _ ...any) (converter.EncodedValue, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.asked++
-	s, ok := r.known[id]
-	switch {
+	var value any
+	switch s, ok := r.known[id]; {
+	case id == workflows.FreezesID("acme") && query == workflows.FreezesQuery:
+		value = r.freezes
 	case r.mute[id]:
+		r.asked++
 		return nil, serviceerror.NewQueryFailed("the execution is stuck")
 	case !ok || query != workflows.StatusQuery:
+		r.asked++
 		return nil, serviceerror.NewNotFound("no execution " + id)
+	default:
+		r.asked++
+		value = s
 	}
-	payloads, err := converter.GetDefaultDataConverter().ToPayloads(s)
+	payloads, err := converter.GetDefaultDataConverter().ToPayloads(value)
 	return encoded{payloads}, err
 }
 
-// SignalWorkflow is what no tick does: it signals from the workflow.
-func (r *accountRig) SignalWorkflow(_ context.Context, id, _, _ string, _ any) error {
-	return serviceerror.NewUnimplemented("signal to " + id)
+// SignalWorkflow makes an execution look at its gate. No tick signals anything
+// else from an activity.
+func (r *accountRig) SignalWorkflow(_ context.Context, id, _, _ string, arg any) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if batch, ok := arg.(map[string]any); !ok || batch["rulesChanged"] != true {
+		return serviceerror.NewUnimplemented(fmt.Sprintf("signal to %s: %+v", id, arg))
+	}
+	r.refresh[id]++
+	s := r.known[id]
+	gate := (*policy.Rules)(nil).Gate(policy.Policy{}, strings.Split(id, "/")[2], r.freezes, r.clock.Now())
+	s.Gate = &gate
+	r.known[id] = s
+	return nil
 }
 
 type encoded struct{ payloads *commonpb.Payloads }
@@ -305,35 +367,42 @@ func (e encoded) Get(into any) error {
 	return converter.GetDefaultDataConverter().FromPayloads(e.payloads, into)
 }
 
-// calls counts what the API was asked, but for tokens.
-func (r *accountRig) calls() (n int) {
+// calls counts what the API was asked, but for tokens, and how much of that was
+// about the webhook.
+func (r *accountRig) calls() (all, webhook int) {
 	for _, q := range r.sim.Requests() {
 		if !slices.Contains(q.Fields, "apiKeyUser") {
-			n++
+			all++
+		}
+		if slices.ContainsFunc(q.Fields, func(f string) bool { return strings.HasPrefix(f, "namedWebhook") }) {
+			webhook++
 		}
 	}
-	return n
+	return all, webhook
 }
 
-// did is what a tick did, for comparison.
+// apiCalls counts what the API was asked.
+func (r *accountRig) apiCalls() int {
+	all, _ := r.calls()
+	return all
+}
+
+// did is what a tick did, for comparison. Calls are those to list and read runs.
 type did struct {
-	Outcome                               workflows.ReconcileOutcome
-	Adopted, Repaired, Finished, APICalls int
-}
-
-func whatItDid(r workflows.ReconcileReport) did {
-	return did{r.Outcome, r.Adopted, r.Repaired, r.Finished, r.APICalls}
+	Outcome                            workflows.ReconcileOutcome
+	Adopted, Repaired, Finished, Calls int
 }
 
 // ticks runs Reconcile and checks what it did.
 func (r *accountRig) ticks(want did) workflows.ReconcileReport {
 	r.Helper()
-	before := r.calls()
+	before, watched := r.calls()
 	report := r.tick()
-	if got := whatItDid(report); got != want {
+	after, watches := r.calls()
+	if got := (did{report.Outcome, report.Adopted, report.Repaired, report.Finished, after - before - (watches - watched)}); got != want {
 		r.Errorf("the tick did %+v, want %+v (%s)", got, want, report.Reason)
 	}
-	if made := r.calls() - before; made != report.APICalls {
+	if made := after - before; made != report.APICalls {
 		r.Errorf("the report says %d API calls, Spacelift saw %d", report.APICalls, made)
 	}
 	return report

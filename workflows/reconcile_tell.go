@@ -4,7 +4,6 @@ import (
 	"slices"
 	"time"
 
-	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/gantryhq/gantry/activities"
@@ -105,6 +104,9 @@ var headlines = map[FindingKind]string{
 	FindingSpaceliftFails:    "Gantry can't compare its runs with Spacelift",
 	FindingSecretMismatch:    "Notifications are signed with another secret",
 	FindingReconcileOverdue:  "Gantry no longer compares its runs with Spacelift",
+	FindingExecutionStuck:    "Executions of Gantry can't go on",
+	FindingRunsVanished:      "Spacelift no longer knows runs that it showed",
+	FindingUnknownParent:     "Stacks follow stacks that Gantry doesn't manage",
 }
 
 // tell tells the channels what they are owed, all at once, and once: the next
@@ -115,7 +117,7 @@ func (t *tick) tell(ctx workflow.Context) {
 		return
 	}
 	var a *activities.Activities
-	ctx = withOneMessage(ctx)
+	ctx = once(ctx, tellTimeout)
 	due := t.report.Carried.owe(t.in.Notify, t.found.now)
 	sent := make([]workflow.Future, len(due))
 	for i, d := range due {
@@ -134,13 +136,4 @@ func (t *tick) tell(ctx workflow.Context) {
 	}
 	c := &t.report.Carried
 	c.Told = slices.DeleteFunc(c.Told, func(t told) bool { return t.forgotten() })
-}
-
-// withOneMessage is for telling a channel in passing.
-func withOneMessage(ctx workflow.Context) workflow.Context {
-	return workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{
-		StartToCloseTimeout:    tellTimeout,
-		ScheduleToCloseTimeout: tellTimeout,
-		RetryPolicy:            &temporal.RetryPolicy{MaximumAttempts: 1},
-	})
 }

@@ -1,6 +1,8 @@
 package workflows
 
 import (
+	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/gantryhq/gantry/spacelift"
@@ -75,8 +77,8 @@ type Finding struct {
 // FindingKind sorts findings. Alerts are written against it: add, never rename.
 type FindingKind string
 
-// The kinds of findings. Reconcile finds all but the last two, which a replica
-// notices itself.
+// The kinds of findings. A replica notices FindingSecretMismatch and
+// FindingReconcileOverdue itself; Reconcile finds the others.
 const (
 	FindingWebhookMissing    FindingKind = "webhook-missing"
 	FindingWebhookUnreadable FindingKind = "webhook-unreadable"
@@ -85,25 +87,26 @@ const (
 	FindingSpaceliftFails    FindingKind = "spacelift-fails"
 	FindingSecretMismatch    FindingKind = "secret-mismatch"
 	FindingReconcileOverdue  FindingKind = "reconcile-overdue"
+	FindingExecutionStuck    FindingKind = "execution-stuck"
+	FindingRunsVanished      FindingKind = "runs-vanished"
+	FindingUnknownParent     FindingKind = "unknown-parent"
 )
 
 // FindingKinds lists them all.
 var FindingKinds = []FindingKind{
 	FindingWebhookMissing, FindingWebhookUnreadable, FindingWebhookDisabled, FindingSilence, FindingSpaceliftFails,
-	FindingSecretMismatch, FindingReconcileOverdue,
+	FindingSecretMismatch, FindingReconcileOverdue, FindingExecutionStuck, FindingRunsVanished, FindingUnknownParent,
 }
 
-// carried is what one execution of Reconcile leaves to the next.
+// carried is what one execution of Reconcile leaves to the next. Its size does
+// not depend on the number of runs, so that a report stays small.
 type carried struct {
-	Waiting []runKey `json:"waiting,omitempty"` // runs there was no room for, in their order
-	Owed    []runKey `json:"owed,omitempty"`    // runs to compare whole: their notifications may be lost
-	Unknown []runKey `json:"unknown,omitempty"` // runs that Spacelift did not know
+	Sweep   *sweep       `json:"sweep,omitempty"`   // compares every run whole: its notifications may be lost
+	Missing []missingRun `json:"missing,omitempty"` // runs that Spacelift did not know, maxMissing bytes at most
 
-	// Seen is what the list showed of runs that wait, where their executions know
-	// it: what is shown still is no reason to ask them again.
-	Seen []sighting `json:"seen,omitempty"`
-
-	Unheard      int       `json:"unheard,omitempty"` // ticks in a row that found what notifications should have told
+	CheckNext    time.Time `json:"checkNext,omitzero"` // when labels are to be compared with the stacks there are
+	Watched      time.Time `json:"watched,omitzero"`   // when the webhook was read last, or that was tried
+	Unheard      int       `json:"unheard,omitempty"`  // ticks in a row that found what notifications should have told
 	UnheardSince time.Time `json:"unheardSince,omitzero"`
 	Failures     int       `json:"failures,omitempty"` // ticks in a row that failed
 	FailingSince time.Time `json:"failingSince,omitzero"`
@@ -115,13 +118,70 @@ type carried struct {
 	Told []told `json:"told,omitempty"`
 }
 
-// sighting is what the list of runs in progress showed of a run.
-type sighting struct {
-	Run   runKey `json:"run"`
-	Shown string `json:"shown"` // a digest
+// sweep is how far the comparison of every run has come, in the order of their
+// keys.
+type sweep struct {
+	After runKey   `json:"after,omitempty"` // the last run that was compared
+	Owed  []runKey `json:"owed,omitempty"`  // up to it, those that could not be
 }
 
 // runKey names a run within an account, as "stack/run".
 type runKey string
 
 func keyOf(r spacelift.RunRef) runKey { return runKey(string(r.Stack) + "/" + string(r.Run)) }
+
+// roomForMissing reports whether another missing run can be remembered.
+func (c *carried) roomForMissing() bool { return sizeOf(c.Missing) < maxMissing }
+
+// missing returns what is remembered of a run that Spacelift does not know; nil
+// if there is no room for it.
+func (c *carried) missing(run spacelift.RunRef, shown bool) *missingRun {
+	i := slices.IndexFunc(c.Missing, func(m missingRun) bool { return m.Run == keyOf(run) })
+	if i < 0 {
+		if !c.roomForMissing() {
+			return nil
+		}
+		c.Missing = append(c.Missing, missingRun{Run: keyOf(run), Shown: shown})
+		i = len(c.Missing) - 1
+	}
+	return &c.Missing[i]
+}
+
+// forget forgets that Spacelift did not know a run.
+func (c *carried) forget(run spacelift.RunRef) {
+	c.Missing = slices.DeleteFunc(c.Missing, func(m missingRun) bool { return m.Run == keyOf(run) })
+}
+
+// advance returns the sweep after a tick that was to take it up to a run: nil
+// once every run has been compared. Those that could not be are owed, and go
+// first next time: there are never more than two ticks compare.
+func (s *sweep) advance(to string, all bool, stillOwed []string, l looks) *sweep {
+	if s == nil {
+		return nil
+	}
+	next := &sweep{After: max(s.After, runKey(to))}
+	for _, key := range stillOwed {
+		if !slices.Contains(l.swept, runKey(key)) {
+			next.Owed = append(next.Owed, runKey(key))
+		}
+	}
+	for _, key := range slices.Sorted(slices.Values(slices.Concat(l.rest, l.failed))) {
+		if key <= s.After || key > next.After {
+			continue
+		}
+		next.Owed = append(next.Owed, key)
+	}
+	if all && len(next.Owed) == 0 {
+		return nil
+	}
+	return next
+}
+
+// sizeOf is the size of a value as JSON.
+func sizeOf(v any) int {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return 0 // no value here lacks a JSON form
+	}
+	return len(text)
+}

@@ -1,0 +1,119 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	commonpb "go.temporal.io/api/common/v1"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/converter"
+
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// execution is one that Temporal's visibility store lists. What the store knows
+// may be a moment old.
+type execution struct {
+	ID     string   // workflow id
+	Values []string // of the search attributes asked for, in their order
+}
+
+// executionsPerPage is Temporal's own limit on a page.
+const executionsPerPage = 1000
+
+// executions lists at most limit executions
+// (https://docs.temporal.io/list-filter), with the values of search attributes
+// of type Keyword. complete is false if there are more.
+func (a *Activities) executions(ctx context.Context, query string, limit int, attributes ...string) (found []execution, complete bool, err error) {
+	var token []byte
+	for {
+		page, err := a.Temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
+			Query: query, PageSize: int32(min(executionsPerPage, limit)), NextPageToken: token,
+		})
+		if err != nil {
+			return nil, false, fmt.Errorf("list executions: %w", err)
+		}
+		for _, e := range page.GetExecutions() {
+			if len(found) == limit {
+				return found, false, nil
+			}
+			one := execution{ID: e.GetExecution().GetWorkflowId()}
+			for _, name := range attributes {
+				one.Values = append(one.Values, keyword(e.GetSearchAttributes(), name))
+			}
+			found = append(found, one)
+		}
+		if token = page.GetNextPageToken(); len(token) == 0 {
+			return found, true, nil
+		}
+	}
+}
+
+func keyword(attrs *commonpb.SearchAttributes, name string) string {
+	var value string
+	if payload := attrs.GetIndexedFields()[name]; payload != nil {
+		// A value that is no string counts as missing.
+		_ = converter.GetDefaultDataConverter().FromPayload(payload, &value)
+	}
+	return value
+}
+
+// QueryInput asks an execution.
+type QueryInput struct {
+	ID    string `json:"id"` // workflow id
+	Query string `json:"query"`
+}
+
+// Known is the part of a run's status that says how far its execution has
+// heard of it. Its fields are those of the answer to the query.
+type Known struct {
+	Exists bool               `json:"exists"`         // an execution exists, open or closed
+	Mute   string             `json:"mute,omitempty"` // why it can't answer: its workflow tasks fail
+	Phase  string             `json:"phase,omitempty"`
+	State  spacelift.RunState `json:"state,omitempty"`
+	States []KnownState       `json:"states,omitempty"`
+
+	StateVersion  int      `json:"stateVersion"`            // of State
+	NeedsApproval bool     `json:"needsApproval,omitempty"` // in State
+	Block         *Block   `json:"block,omitempty"`         // of the stack, as last read in State
+	Labels        []string `json:"labels,omitempty"`
+}
+
+// KnownState is a state that an execution has heard of.
+type KnownState struct {
+	State        spacelift.RunState `json:"state"`
+	StateVersion int                `json:"stateVersion"`
+	Source       string             `json:"source,omitempty"`
+}
+
+// AskExecution asks an execution what it knows. That there is none is an answer,
+// and so is that it can't say.
+func (a *Activities) AskExecution(ctx context.Context, in QueryInput) (Known, error) {
+	answer, err := a.Temporal.QueryWorkflow(ctx, in.ID, "", in.Query)
+	if _, missing := errors.AsType[*serviceerror.NotFound](err); missing {
+		return Known{}, nil
+	}
+	if mute(err) {
+		return Known{Exists: true, Mute: err.Error()}, nil
+	}
+	if err != nil {
+		return Known{}, fmt.Errorf("ask %s: %w", in.ID, err)
+	}
+	var known Known
+	if err := answer.Get(&known); err != nil {
+		return Known{}, fmt.Errorf("ask %s: %w", in.ID, err)
+	}
+	known.Exists = true
+	return known, nil
+}
+
+// mute reports whether an error of a query says that the execution itself can't
+// answer. Temporal refuses queries to executions whose workflow tasks keep
+// failing; on a worker, the query meets the same failure.
+func mute(err error) bool {
+	_, notReady := errors.AsType[*serviceerror.WorkflowNotReady](err)
+	_, failed := errors.AsType[*serviceerror.QueryFailed](err)
+	return notReady || failed
+}

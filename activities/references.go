@@ -1,0 +1,65 @@
+package activities
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/gantryhq/gantry/policy"
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// ParentsInput asks which managed stacks of an account follow stacks that it
+// lacks, or that are not managed.
+type ParentsInput struct {
+	Account spacelift.Account `json:"account"`
+}
+
+// UnknownParents are labels that name stacks nobody manages.
+type UnknownParents struct {
+	Count int      `json:"count"`           // labels
+	First []string `json:"first,omitempty"` // what is wrong with some, as sentences
+	Fix   string   `json:"fix,omitempty"`   // what to do about the first
+}
+
+const (
+	parentsNamed = 3   // labels that are described
+	maxSentence  = 600 // bytes of a description
+)
+
+// FindUnknownParents compares the labels of all managed stacks with the stacks
+// that there are. It costs Spacelift one call.
+func (a *Activities) FindUnknownParents(ctx context.Context, in ParentsInput) (UnknownParents, error) {
+	api, err := a.account(in.Account)
+	if err != nil {
+		return UnknownParents{}, err
+	}
+	stacks, err := api.LabelsOfStacks(ctx)
+	if err != nil {
+		return UnknownParents{}, classify(ctx, err)
+	}
+	known := policy.Known{Stacks: map[spacelift.StackID]policy.Presence{}}
+	policies := make([]policy.Policy, len(stacks))
+	for i, s := range stacks {
+		known.Stacks[s.ID] = policy.PresenceUnmanaged
+		if spacelift.Managed(s.Labels) {
+			known.Stacks[s.ID], policies[i] = policy.PresenceManaged, a.Rules.Resolve(s.Labels)
+		}
+	}
+	for _, parent := range policy.Parents(policies...) {
+		if known.Stacks[parent] == policy.PresenceUnknown {
+			known.Stacks[parent] = policy.PresenceMissing
+		}
+	}
+	var found UnknownParents
+	for i, p := range policies {
+		for _, bad := range p.References(known) {
+			if found.Count++; found.Count == 1 {
+				found.Fix = shorten(bad.Remedy, maxSentence)
+			}
+			if len(found.First) < parentsNamed {
+				found.First = append(found.First, shorten(fmt.Sprintf("%s carries %s, and %s", stacks[i].ID, bad.Label, bad.Problem), maxSentence))
+			}
+		}
+	}
+	return found, nil
+}
