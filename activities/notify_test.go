@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/temporal"
 
 	"github.com/gantryhq/gantry/activities"
@@ -95,32 +94,5 @@ func TestNotifyArrives(t *testing.T) {
 func TestNotifyWithoutChannels(t *testing.T) {
 	if err := (&activities.Activities{}).Notify(t.Context(), activities.NotifyInput{Channel: "deploys", Message: message}); !nonRetryable(err) {
 		t.Errorf("%v, want it to be final", err)
-	}
-}
-
-func TestTellOfRules(t *testing.T) {
-	f := &fakeTemporal{open: []string{"run/acme/a/1", "run/acme/b/2", "run/acme/c/3"}, ended: map[string]bool{"run/acme/b/2": true}}
-	a := &activities.Activities{Temporal: f}
-	in := activities.TellInput{Query: "GantryAccount = 'acme'", Signal: "run-events", Payload: map[string]bool{"rulesChanged": true}, Limit: 100}
-	told, err := a.TellOfRules(t.Context(), in)
-	if err != nil || told != (activities.Told{Executions: 2, Complete: true}) {
-		t.Errorf("%+v, %v", told, err)
-	}
-	const said = `run-events {"rulesChanged":true}`
-	if diff := cmp.Diff(map[string][]byte{"run/acme/a/1": []byte(said), "run/acme/c/3": []byte(said)}, f.told); diff != "" {
-		t.Errorf("told (-want +got):\n%s", diff)
-	}
-	if diff := cmp.Diff([]string{in.Query}, f.queries); diff != "" {
-		t.Errorf("asked for (-want +got):\n%s", diff)
-	}
-
-	in.Limit = 2
-	if told, err := a.TellOfRules(t.Context(), in); err != nil || told.Complete || told.Executions != 1 {
-		t.Errorf("with a limit: %+v, %v", told, err)
-	}
-	in.Limit = 100
-	f.fails = map[string]error{"run/acme/c/3": serviceerror.NewUnavailable("away")}
-	if _, err := a.TellOfRules(t.Context(), in); err == nil || nonRetryable(err) {
-		t.Errorf("%v, want an error worth another attempt", err)
 	}
 }

@@ -46,8 +46,12 @@ type Rules struct {
 // that hold or will.
 func FreezesID(account spacelift.Account) string { return "freezes/" + string(account) }
 
-// FreezesQuery is documented with FreezesID.
-const FreezesQuery = "freezes"
+// FreezesQuery is documented with FreezesID. NotifyingQuery is answered with
+// whether runs are being notified of a change of the freezes.
+const (
+	FreezesQuery   = "freezes"
+	NotifyingQuery = "notifying"
+)
 
 // ReadRules reads what labels come to by the configuration of this replica.
 // Labels that can't be followed are no error: they are the policy's Problems.

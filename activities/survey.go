@@ -72,7 +72,8 @@ type Survey struct {
 	SweptAll  bool     `json:"sweptAll,omitempty"`  // nothing is left behind it
 	OwedStill []string `json:"owedStill,omitempty"` // runs of the sweep that are owed and still open
 
-	Stuck StuckList `json:"stuck,omitzero"`
+	Behind int       `json:"behind,omitempty"` // executions that wait by other freezes than those in effect
+	Stuck  StuckList `json:"stuck,omitzero"`
 }
 
 // Candidate is a run to compare closely.
@@ -140,8 +141,20 @@ func (a *Activities) Survey(ctx context.Context, in SurveyInput) (Survey, error)
 		}
 	}
 	found.Open = len(c.open)
+	if freezes, err := a.freezes(ctx, in.Account); err == nil { // else the next survey finds it
+		found.Behind = c.behind(freezes)
+	}
+	if found.Behind > 0 && a.notifying(ctx, in.Account) {
+		found.Behind = 0 // they are about to learn of it
+	}
 	c.compare(&found)
 	return found, nil
+}
+
+// notifying reports whether runs are being notified of a change of the freezes.
+func (a *Activities) notifying(ctx context.Context, account spacelift.Account) (busy bool) {
+	answer, err := a.Temporal.QueryWorkflow(ctx, FreezesID(account), "", NotifyingQuery)
+	return err == nil && answer.Get(&busy) == nil && busy
 }
 
 // runFollowedBy reads the run from the workflow id of its execution.
@@ -174,8 +187,24 @@ type openRun struct {
 // key names a run within its account.
 func key(run spacelift.RunRef) string { return string(run.Stack) + "/" + string(run.Run) }
 
-// facts is the part of the fingerprint about labels and reviews.
-func (o openRun) facts() string { facts, _, _ := strings.Cut(o.Fingerprint, "/"); return facts }
+// facts is the part of the fingerprint about labels and reviews; freezes is the
+// part about freezes, which is empty unless the run is at a gate.
+func (o openRun) facts() string   { facts, _, _ := strings.Cut(o.Fingerprint, "/"); return facts }
+func (o openRun) freezes() string { _, freezes, _ := strings.Cut(o.Fingerprint, "/"); return freezes }
+
+// behind reports whether a run waits by other freezes than those in effect.
+func (o openRun) behind(freezes []policy.Freeze, at time.Time) bool {
+	return o.freezes() != "" && o.freezes() != policy.FreezeFingerprint(freezes, string(o.Run.Stack), at)
+}
+
+func (c comparison) behind(freezes []policy.Freeze) (n int) {
+	for _, o := range c.open {
+		if !o.Stuck && o.behind(freezes, c.in.At) {
+			n++
+		}
+	}
+	return n
+}
 
 // compare picks the runs to compare closely. Each kind gets its share of the
 // room, and those of a kind come in an order that differs from one survey to

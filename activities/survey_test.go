@@ -271,7 +271,7 @@ func TestSurveyOfMany(t *testing.T) {
 		s.open = append(s.open, indexed{run, "UNCONFIRMED", "waiting", policy.Facts{Labels: []string{"gantry:managed"}}.Fingerprint() + "/0"})
 	}
 	found := s.survey(t, surveyInput)
-	if want := (activities.Survey{InProgress: 5_000, Open: 5_000, Calls: 100}); !cmp.Equal(found, want) {
+	if want := (activities.Survey{InProgress: 5_000, Open: 5_000, Calls: 100, Behind: 5_000}); !cmp.Equal(found, want) {
 		t.Errorf("found %+v, want %+v", found, want)
 	}
 	in := surveyInput

@@ -156,6 +156,7 @@ var refusals = map[string]struct {
 	workflows.ErrTypeKeyReused:       {http.StatusUnprocessableEntity, "idempotency-key-reused"},
 	workflows.ErrTypeUnknownVerdict:  {http.StatusUnprocessableEntity, "unknown-verdict"},
 	workflows.ErrTypeUnknownFreeze:   {http.StatusNotFound, "unknown-freeze"},
+	workflows.ErrTypeFreezesFull:     {http.StatusConflict, "freezes-full"},
 	workflows.ErrTypeBadFreeze:       {http.StatusUnprocessableEntity, "bad-freeze"},
 	workflows.ErrTypeNotInChain:      {http.StatusConflict, "not-in-chain"},
 	workflows.ErrTypeNotSkippable:    {http.StatusConflict, "not-skippable"},

@@ -52,6 +52,8 @@ func refusedByExecution(e *temporal.ApplicationError) (p api.Problem, ok bool) {
 		return problem(http.StatusConflict, "not-in-chain", "Stack outside the chain", e.Message()), true
 	case workflows.ErrTypeNotSkippable:
 		return problem(http.StatusConflict, "not-skippable", "The stack can't be skipped now", e.Message()), true
+	case workflows.ErrTypeFreezesFull:
+		return problem(http.StatusConflict, "freezes-full", "No room for another freeze", e.Message()), true
 	case workflows.ErrTypeBadFreeze:
 		return problem(http.StatusUnprocessableEntity, "bad-freeze", "This can't be a freeze", e.Message()), true
 	}

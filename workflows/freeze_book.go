@@ -9,19 +9,25 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	"github.com/gantryhq/gantry/policy"
+	"github.com/gantryhq/gantry/spacelift"
 )
 
-// Bounds of freezes. They travel with every continue-as-new and every query.
+// Bounds of freezes. They travel with every continue-as-new and every query, so
+// all together must stay below the 2 MB that Temporal takes.
 const (
-	maxFreezes      = 50  // that hold or will
-	maxPastFreezes  = 50  // remembered, so that a repeat of what was asked then is known for one
-	maxFreezeStacks = 100 // named by one freeze
-	maxFreezeText   = 500 // bytes of a reason; of an id and a name, too
+	maxFreezes      = 50      // in effect or to come
+	maxFreezeBytes  = 600_000 // of those, as JSON
+	maxPastFreezes  = 50      // remembered, so that a repeat of what was asked then is known for one
+	maxPastBytes    = 400_000 // of those, as JSON
+	maxKeyBytes     = 300_000 // of the idempotency keys, as JSON
+	maxFreezeStacks = 100     // named by one freeze
+	maxFreezeText   = 500     // bytes of a reason; of an id, a name and a key, too
+	maxNotified     = 200     // stacks to notify runs of; beyond, those of all stacks are
 )
 
-// toldAgain is how long after a change runs are told of it a second time: one
-// that began to wait at that very moment is not listed yet.
-const toldAgain = 30 * time.Second
+// notifyAgain is how long after a change runs are notified of it a second time:
+// one that began to wait at that very moment is not listed yet.
+const notifyAgain = 30 * time.Second
 
 // freezeBook is what an execution of Freezes knows. Its JSON form travels in
 // FreezesInput.
@@ -30,15 +36,38 @@ type freezeBook struct {
 	Past []freezeEntry `json:"past,omitempty"` // oldest first
 	Keys usedKeys      `json:"keys,omitempty"`
 
-	Turned time.Time   `json:"turned,omitzero"` // when it was looked at last
-	Tell   []time.Time `json:"tell,omitempty"`  // when runs are to be told, soonest first
+	Turned time.Time  `json:"turned,omitzero"`  // when it was looked at last
+	Notify []audience `json:"notify,omitempty"` // soonest first, two at most
 }
 
-// freezeEntry is a freeze and what was asked for.
+// freezeEntry is a freeze, and what of the wish for it the freeze does not say.
 type freezeEntry struct {
 	Freeze   policy.Freeze `json:"freeze"`
-	Wish     DeclareFreeze `json:"wish"`
+	Asked    time.Time     `json:"asked,omitzero"` // when it was to end
 	LiftedBy string        `json:"liftedBy,omitempty"`
+}
+
+// audience is whom to notify of a change: runs of these stacks that wait, or of
+// all.
+type audience struct {
+	At     time.Time `json:"at"` // when
+	Stacks []string  `json:"stacks,omitempty"`
+	All    bool      `json:"all,omitempty"`
+}
+
+// add adds the runs that a freeze covers.
+func (a *audience) add(stacks []string) {
+	a.Stacks = slices.Compact(slices.Sorted(slices.Values(slices.Concat(a.Stacks, stacks))))
+	if a.All = a.All || len(stacks) == 0 || len(a.Stacks) > maxNotified; a.All {
+		a.Stacks = nil
+	}
+}
+
+// merge adds another audience.
+func (a *audience) merge(other audience) {
+	if other.All || len(other.Stacks) > 0 {
+		a.add(other.Stacks) // no stacks are all
+	}
 }
 
 // freezes are those that hold or will.
@@ -61,7 +90,7 @@ func (b *freezeBook) judge(now time.Time, wish DeclareFreeze) (f policy.Freeze, 
 		if e.Freeze.ID != wish.ID {
 			continue
 		}
-		if !e.Wish.same(wish) {
+		if !e.made(wish) {
 			return f, false, refusedFreeze(ErrTypeKeyReused, "another freeze has the id %s", wish.ID)
 		}
 		return e.Freeze, true, nil
@@ -80,25 +109,40 @@ func (b *freezeBook) judge(now time.Time, wish DeclareFreeze) (f policy.Freeze, 
 		return bad("a freeze needs an id and somebody who declares it")
 	case f.Reason == "":
 		return bad("a freeze needs a reason: people will ask for it")
-	case len(f.ID) > maxFreezeText || len(f.Reason) > maxFreezeText || len(f.DeclaredBy) > maxFreezeText:
-		return bad("the id, the reason or the name of a freeze has more than %d bytes", maxFreezeText)
+	case max(len(f.ID), len(f.Reason), len(f.DeclaredBy), len(wish.Key)) > maxFreezeText:
+		return bad("the id, the reason, the name or the idempotency key of a freeze has more than %d bytes", maxFreezeText)
 	case len(f.Stacks) > maxFreezeStacks:
 		return bad("it names %d stacks, more than %d; name none for the whole account", len(f.Stacks), maxFreezeStacks)
-	case slices.ContainsFunc(f.Stacks, func(s string) bool { return s == "" || len(s) > maxFreezeText }):
-		return bad("one of its stacks is empty or too long to be a stack's id")
+	case slices.ContainsFunc(f.Stacks, func(s string) bool { return spacelift.ValidateStack(spacelift.StackID(s)) != nil }):
+		return bad("no stack can be called %s", fit(fmt.Sprintf("%q", f.Stacks[slices.IndexFunc(f.Stacks, func(s string) bool {
+			return spacelift.ValidateStack(spacelift.StackID(s)) != nil
+		})]), maxName))
 	case !f.Until.IsZero() && !f.Until.After(f.From):
 		return bad("it ends at %s, before it begins at %s", f.Until.Format(time.RFC3339), f.From.Format(time.RFC3339))
 	case !f.Until.IsZero() && !f.Until.After(now):
 		return bad("it ends at %s, which is over", f.Until.Format(time.RFC3339))
-	case len(b.Held) >= maxFreezes:
-		return bad("there are %d freezes already; lift one first", len(b.Held))
+	}
+	if err := b.refuseMore(f); err != nil {
+		return policy.Freeze{}, false, err
 	}
 	return f, false, nil
 }
 
-func (b *freezeBook) add(now time.Time, wish DeclareFreeze, f policy.Freeze) {
-	b.Held = append(b.Held, freezeEntry{Freeze: f, Wish: wish.tidy()})
-	b.changed(now)
+// refuseMore refuses a freeze that there is no room for.
+func (b *freezeBook) refuseMore(f policy.Freeze) error {
+	if len(b.Held) >= maxFreezes {
+		return refusedFreeze(ErrTypeFreezesFull, "there are %d freezes already; lift one first", len(b.Held))
+	}
+	if size := sizeOf(b.Held) + sizeOf(freezeEntry{Freeze: f, Asked: f.Until}); size > maxFreezeBytes {
+		return refusedFreeze(ErrTypeFreezesFull,
+			"all freezes together would take %d bytes, more than %d; lift one first, or name fewer stacks, or none for the whole account", size, maxFreezeBytes)
+	}
+	return nil
+}
+
+func (b *freezeBook) add(now time.Time, f policy.Freeze) {
+	b.Held = append(b.Held, freezeEntry{Freeze: f, Asked: f.Until})
+	b.changed(now, f)
 }
 
 // find returns the freeze to lift, or the one that was lifted before. The error
@@ -137,6 +181,9 @@ func (b *freezeBook) remember(key, what string) {
 	if b.Keys.use(key) == "" {
 		b.Keys.remember(key, what)
 	}
+	for sizeOf(b.Keys) > maxKeyBytes {
+		b.Keys = slices.Delete(b.Keys, 0, 1)
+	}
 }
 
 // end lifts a freeze that find found.
@@ -149,55 +196,84 @@ func (b *freezeBook) end(now time.Time, wish LiftFreeze) (f policy.Freeze) {
 		f = e.Freeze
 		return true
 	})
-	b.changed(now)
+	b.changed(now, f)
 	return f
 }
 
-// turn takes out what is over, and notes that runs are to be told when a freeze
-// has begun or ended since the last time.
+// turn takes out what is over, and notes that runs are to be notified when a
+// freeze has begun or ended since the last time.
 func (b *freezeBook) turn(now time.Time) {
-	edge := false
+	var edges []policy.Freeze
 	for _, e := range b.Held {
-		edge = edge || e.Freeze.From.After(b.Turned) && !e.Freeze.From.After(now) && e.Freeze.From.After(e.Freeze.DeclaredAt)
+		if e.Freeze.From.After(b.Turned) && !e.Freeze.From.After(now) && e.Freeze.From.After(e.Freeze.DeclaredAt) {
+			edges = append(edges, e.Freeze)
+		}
 	}
-	ended := b.retire(func(e *freezeEntry) bool { return over(e.Freeze, now) })
+	b.retire(func(e *freezeEntry) bool {
+		if over(e.Freeze, now) {
+			edges = append(edges, e.Freeze)
+			return true
+		}
+		return false
+	})
 	b.Turned = now
-	if edge || ended {
-		b.changed(now)
-	}
+	b.changed(now, edges...)
 }
 
-// retire moves entries from those that hold to those that did.
-func (b *freezeBook) retire(gone func(*freezeEntry) bool) (found bool) {
+// retire moves entries from those in effect to those of the past.
+func (b *freezeBook) retire(gone func(*freezeEntry) bool) {
 	var left []freezeEntry
 	for _, e := range b.Held {
 		if !gone(&e) {
 			left = append(left, e)
 			continue
 		}
-		found = true
 		b.Past = append(b.Past, e)
 	}
 	b.Held = left
 	b.Past = b.Past[max(0, len(b.Past)-maxPastFreezes):]
-	return found
+	for sizeOf(b.Past) > maxPastBytes {
+		b.Past = b.Past[1:]
+	}
 }
 
-// changed makes runs be told, now and once more.
-func (b *freezeBook) changed(now time.Time) { b.Tell = []time.Time{now, now.Add(toldAgain)} }
-
-// tellNow reports whether runs are to be told now, and takes that as done.
-func (b *freezeBook) tellNow(now time.Time) bool {
-	if len(b.Tell) == 0 || b.Tell[0].After(now) {
-		return false
+// changed makes the runs that freezes cover be notified, now and once more.
+func (b *freezeBook) changed(now time.Time, freezes ...policy.Freeze) {
+	if len(freezes) == 0 {
+		return
 	}
-	b.Tell = b.Tell[1:]
-	return true
+	soon, again := audience{At: now}, audience{At: now.Add(notifyAgain)}
+	for _, due := range b.Notify {
+		if due.At.After(now) {
+			again.merge(due)
+		} else {
+			soon.merge(due)
+		}
+	}
+	for _, f := range freezes {
+		soon.add(f.Stacks)
+		again.add(f.Stacks)
+	}
+	b.Notify = []audience{soon, again}
+}
+
+// notifyNow returns the stacks whose runs are to be notified now, none for all,
+// and takes that as done. While runs are being notified nothing is due.
+func (b *freezeBook) notifyNow(now time.Time, busy bool) (stacks []string, due bool) {
+	if busy || len(b.Notify) == 0 || b.Notify[0].At.After(now) {
+		return nil, false
+	}
+	stacks = b.Notify[0].Stacks
+	b.Notify = b.Notify[1:]
+	return stacks, true
 }
 
 // due is when there is something to do next; zero if nothing is.
-func (b *freezeBook) due() time.Time {
-	times := slices.Clone(b.Tell)
+func (b *freezeBook) due(busy bool) time.Time {
+	var times []time.Time
+	if len(b.Notify) > 0 && !busy {
+		times = append(times, b.Notify[0].At)
+	}
 	for _, e := range b.Held {
 		if e.Freeze.From.After(b.Turned) {
 			times = append(times, e.Freeze.From)
@@ -222,9 +298,11 @@ func (w DeclareFreeze) tidy() DeclareFreeze {
 	return w
 }
 
-// same compares tidy wishes.
-func (w DeclareFreeze) same(o DeclareFreeze) bool {
-	return w.ID == o.ID && w.By == o.By && w.Reason == o.Reason && slices.Equal(w.Stacks, o.Stacks) && w.From.Equal(o.From) && w.Until.Equal(o.Until)
+// made reports whether a tidy wish is the one that the freeze was made by.
+func (e freezeEntry) made(w DeclareFreeze) bool {
+	f := e.Freeze
+	from := f.From.Equal(w.From) || w.From.IsZero() && f.From.Equal(f.DeclaredAt)
+	return f.ID == w.ID && f.DeclaredBy == w.By && f.Reason == w.Reason && slices.Equal(f.Stacks, w.Stacks) && from && e.Asked.Equal(w.Until)
 }
 
 func refusedFreeze(kind, format string, args ...any) error {

@@ -61,17 +61,24 @@ type LiftFreeze struct {
 const (
 	ErrTypeUnknownFreeze = "UnknownFreeze" // there is no such freeze, or it is over
 	ErrTypeBadFreeze     = "BadFreeze"     // it ends before it begins, has no reason, or the like
+	ErrTypeFreezesFull   = "FreezesFull"   // there is no room for another one
 )
 
 // ErrTypeImpossibleAccount is the type of the error for an account that cannot
 // exist.
 const ErrTypeImpossibleAccount = "ImpossibleAccount"
 
+// NotifyingQuery answers with a bool: whether runs are being notified of a
+// change of the freezes.
+const NotifyingQuery = activities.NotifyingQuery
+
 // Freezes keeps the freezes of an account. It never ends by itself.
 //
-// Runs that wait are told whenever a freeze is declared, begins, ends or is
-// lifted, so that they look at their gate again. Confirming does not rely on
-// that: it asks for the freezes itself.
+// Runs that wait are notified whenever a freeze that covers their stack is
+// declared, begins, ends or is lifted, so that they look at their gate again.
+// That happens beside everything else: nobody who declares or lifts a freeze
+// waits for it. Confirming does not rely on it: that asks for the freezes
+// itself.
 func Freezes(ctx workflow.Context, in FreezesInput) error {
 	k, err := newKeeper(ctx, in)
 	if err != nil {
@@ -80,13 +87,10 @@ func Freezes(ctx workflow.Context, in FreezesInput) error {
 	for {
 		now := workflow.Now(ctx).UTC()
 		k.book.turn(now)
-		if k.book.tellNow(now) {
-			if err := k.tell(ctx); err != nil {
-				return err
-			}
-			continue
+		if stacks, due := k.book.notifyNow(now, k.notifying); due {
+			k.notify(ctx, stacks)
 		}
-		if workflow.GetInfo(ctx).GetContinueAsNewSuggested() {
+		if workflow.GetInfo(ctx).GetContinueAsNewSuggested() && !k.notifying {
 			// Handlers never yield, so what they changed is in the book already.
 			if err := workflow.Await(ctx, func() bool { return workflow.AllHandlersFinished(ctx) }); err != nil {
 				return err
@@ -101,10 +105,11 @@ func Freezes(ctx workflow.Context, in FreezesInput) error {
 
 // keeper is an execution of Freezes at work.
 type keeper struct {
-	account spacelift.Account
-	book    freezeBook
-	changed bool // since the main loop looked last
-	log     log.Logger
+	account   spacelift.Account
+	book      freezeBook
+	changed   bool // since the main loop looked last
+	notifying bool // runs are being notified
+	log       log.Logger
 }
 
 func newKeeper(ctx workflow.Context, in FreezesInput) (*keeper, error) {
@@ -118,6 +123,7 @@ func newKeeper(ctx workflow.Context, in FreezesInput) (*keeper, error) {
 	now := func(ctx workflow.Context) time.Time { return workflow.Now(ctx).UTC() }
 	return k, errors.Join(
 		workflow.SetQueryHandler(ctx, FreezesQuery, func() ([]policy.Freeze, error) { return k.book.freezes(), nil }),
+		workflow.SetQueryHandler(ctx, NotifyingQuery, func() (bool, error) { return k.notifying, nil }),
 		workflow.SetUpdateHandlerWithOptions(ctx, DeclareFreezeUpdate,
 			func(ctx workflow.Context, wish DeclareFreeze) (policy.Freeze, error) {
 				return k.declare(now(ctx), wish)
@@ -144,7 +150,7 @@ func (k *keeper) declare(now time.Time, wish DeclareFreeze) (policy.Freeze, erro
 	if repeated {
 		return f, nil
 	}
-	k.book.add(now, wish, f)
+	k.book.add(now, f)
 	k.changed = true
 	k.log.Info("freeze declared", "freeze", f.ID, "by", f.DeclaredBy, "from", f.From, "until", f.Until, "stacks", len(f.Stacks))
 	return f, nil
@@ -165,14 +171,12 @@ func (k *keeper) lift(now time.Time, wish LiftFreeze) (policy.Freeze, error) {
 	return f, nil
 }
 
-// wait returns when a freeze was declared or lifted, or when the time has come
-// for what the book holds.
+// wait returns when a freeze was declared or lifted, when runs have been
+// notified, or when the time has come for what the book holds.
 func (k *keeper) wait(ctx workflow.Context) error {
-	changed := func() bool {
-		return k.changed
-	}
+	changed := func() bool { return k.changed }
 	defer func() { k.changed = false }()
-	due := k.book.due()
+	due := k.book.due(k.notifying)
 	if due.IsZero() {
 		return workflow.Await(ctx, changed)
 	}
@@ -180,24 +184,34 @@ func (k *keeper) wait(ctx workflow.Context) error {
 	return err
 }
 
-// tell makes the runs that wait look at their gate again. It returns an error
-// only when the execution is canceled.
-func (k *keeper) tell(ctx workflow.Context) error {
-	var a *activities.Activities
-	var told activities.Told
-	err := workflow.ExecuteActivity(withTelling(ctx), a.TellOfRules, activities.TellInput{
+// notify begins to make the runs of these stacks that wait look at their gate
+// again; of all stacks if there are none. Those that can't be reached are left
+// to Reconcile.
+func (k *keeper) notify(ctx workflow.Context, stacks []string) {
+	k.notifying = true
+	workflow.Go(ctx, func(ctx workflow.Context) {
+		defer func() { k.notifying, k.changed = false, true }()
+		var a *activities.Activities
+		var told activities.Told
+		in := notifyOfRules(k.account)
+		in.Stacks, in.Stack = stacks, AttrStack.GetName()
+		err := workflow.ExecuteActivity(withTelling(ctx), a.TellOfRules, in).Get(ctx, &told)
+		switch {
+		case ctx.Err() != nil:
+		case err != nil:
+			k.log.Error("runs that wait were not notified of freezes; Reconcile does it", "error", err)
+		case !told.Complete || told.Failed > 0:
+			k.log.Warn("not every run that waits was notified of freezes; Reconcile does it", "notified", told.Executions, "failed", told.Failed)
+		}
+	})
+}
+
+// notifyOfRules makes all runs of an account that wait look at their gate again.
+func notifyOfRules(account spacelift.Account) activities.TellInput {
+	return activities.TellInput{
 		// An account's name holds no quote: see spacelift.ValidateAccount.
 		Query: fmt.Sprintf("WorkflowType = '%s' AND %s = '%s' AND %s IN ('%s', '%s') AND ExecutionStatus = 'Running'",
-			ManageRunType, AttrAccount.GetName(), k.account, AttrPhase.GetName(), PhaseWaiting, PhaseHolding),
+			ManageRunType, AttrAccount.GetName(), account, AttrPhase.GetName(), PhaseWaiting, PhaseHolding),
 		Signal: RunEventsSignal, Payload: RunEvents{RulesChanged: true}, Limit: maxExecutions,
-	}).Get(ctx, &told)
-	switch {
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case err != nil:
-		k.log.Error("runs that wait could not be told of freezes; each looks again when its own time has come", "error", err)
-	case !told.Complete:
-		k.log.Warn("more runs wait than are told of freezes; the others look again when their own time has come", "told", told.Executions)
 	}
-	return nil
 }

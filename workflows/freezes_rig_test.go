@@ -34,6 +34,8 @@ type freezeRig struct {
 	mu   sync.Mutex
 	away bool            // Temporal's lists fail
 	told []time.Duration // when runs were told, since the start
+
+	others []time.Duration // when runs of other stacks were told
 }
 
 func newFreezeRig(t *testing.T) *freezeRig {
@@ -52,7 +54,11 @@ func (r *freezeRig) ListWorkflow(_ context.Context, req *workflowservice.ListWor
 	switch {
 	case r.away:
 		return nil, serviceerror.NewUnavailable("temporal is away")
-	case req.GetQuery() != want:
+	case req.GetQuery() == want || req.GetQuery() == want+" AND GantryStack IN ('app-prod', 'network-prod')":
+	case req.GetQuery() == want+" AND GantryStack IN ('app-prod')":
+		r.others = append(r.others, r.env.Now().Sub(started))
+		return &workflowservice.ListWorkflowExecutionsResponse{}, nil
+	default:
 		return nil, serviceerror.NewInvalidArgument("the query is " + req.GetQuery())
 	}
 	return &workflowservice.ListWorkflowExecutionsResponse{Executions: []*workflowpb.WorkflowExecutionInfo{

@@ -175,6 +175,8 @@ func TestFreezesRefuse(t *testing.T) {
 			bad(func(w *workflows.DeclareFreeze) { w.Reason = " \n" }),
 			bad(func(w *workflows.DeclareFreeze) { w.Reason = string(make([]byte, 501)) }),
 			bad(func(w *workflows.DeclareFreeze) { w.Stacks = []string{"app-prod", ""} }),
+			bad(func(w *workflows.DeclareFreeze) { w.Stacks = []string{"it's none"} }),
+			bad(func(w *workflows.DeclareFreeze) { w.Key = string(make([]byte, 501)) }),
 			bad(func(w *workflows.DeclareFreeze) {
 				for i := range 101 {
 					w.Stacks = append(w.Stacks, strconv.Itoa(i))
@@ -203,7 +205,7 @@ func TestFreezesRefuse(t *testing.T) {
 		for i := range 49 {
 			r.declares(workflows.DeclareFreeze{ID: fmt.Sprintf("n%d", i), By: "jane", Reason: "many"})
 		}
-		r.refuses(workflows.DeclareFreezeUpdate, workflows.DeclareFreeze{ID: "one-too-many", By: "jane", Reason: "many"}, workflows.ErrTypeBadFreeze)
+		r.refuses(workflows.DeclareFreezeUpdate, workflows.DeclareFreeze{ID: "one-too-many", By: "jane", Reason: "many"}, workflows.ErrTypeFreezesFull)
 		r.env.SetContinueAsNewSuggested(true)
 		r.lifts(workflows.LiftFreeze{ID: "f1", By: "jane"})
 	})
@@ -237,6 +239,24 @@ func TestFreezesWhileListsAreAway(t *testing.T) {
 	r.keeps(workflows.FreezesInput{Account: "acme"})
 	if len(r.told) < 2 || r.told[0] < 11*time.Minute || r.told[0] > 13*time.Minute {
 		t.Errorf("runs were told at %v", r.told)
+	}
+}
+
+// A freeze of one stack is no news for the runs of others.
+func TestFreezesOfOneStackDisturbNoOther(t *testing.T) {
+	r := newFreezeRig(t)
+	r.at(0, func() {
+		wish := audit
+		wish.Stacks = []string{"app-prod"}
+		r.declares(wish)
+	})
+	r.at(time.Hour, func() { r.lifts(workflows.LiftFreeze{ID: "f1", By: "jane"}) })
+	r.ends(2 * time.Hour)
+	r.keeps(workflows.FreezesInput{Account: "acme"})
+	r.wasTold(2 * time.Hour) // of the last one
+	second := 30 * time.Second
+	if want := []time.Duration{0, second, time.Hour, time.Hour + second}; !slices.Equal(r.others, want) {
+		t.Errorf("runs of the stack were told at %v, want %v", r.others, want)
 	}
 }
 

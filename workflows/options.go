@@ -133,9 +133,28 @@ func withNotification(ctx workflow.Context, within time.Duration) workflow.Conte
 	})
 }
 
-// withTelling is for telling many executions. It is tried for a day: without it
-// a run that a freeze without an end holds would learn of its end late.
-func withTelling(ctx workflow.Context) workflow.Context { return forADay(ctx, 5*time.Minute) }
+// withTelling is for notifying many executions. Another worker takes over within
+// heartbeat if one dies, and goes on where that was. It is tried for a day:
+// without it a run that a freeze without an end holds would learn of its end
+// late.
+func withTelling(ctx workflow.Context) workflow.Context {
+	options := workflow.GetActivityOptions(forADay(ctx, 30*time.Minute))
+	options.HeartbeatTimeout, options.WaitForCancellation = heartbeat, false
+	return workflow.WithActivityOptions(ctx, options)
+}
+
+// withTellingOnce is withTelling for a tick of Reconcile: the next one goes on.
+func withTellingOnce(ctx workflow.Context) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		ScheduleToStartTimeout: 30 * time.Second,
+		StartToCloseTimeout:    2 * time.Minute,
+		HeartbeatTimeout:       heartbeat,
+		RetryPolicy:            &temporal.RetryPolicy{MaximumAttempts: 1},
+	})
+}
+
+// heartbeat is how long a worker may be silent about a long activity.
+const heartbeat = 10 * time.Second
 
 // withRetrying is for calls of a retry. After a day it is given up: nobody waits
 // for a run of yesterday.

@@ -198,6 +198,7 @@ func (t *tick) compare(ctx workflow.Context) {
 	looked := t.lookAt(ctx, s.Candidates)
 	c.Sweep = c.Sweep.advance(s.SweptTo, s.SweptAll, s.OwedStill, looked)
 	t.report.Postponed = s.Postponed + len(looked.rest) + len(looked.failed)
+	t.notifyBehind(ctx, s.Behind)
 	judgeStuck(&t.found, s.Stuck.Count, s.Stuck.First, t.mute, t.report.At)
 	judgeVanished(&t.found, c.Missing, t.report.At)
 	switch {
@@ -245,6 +246,23 @@ func (t *tick) survey(ctx workflow.Context) (s activities.Survey, ok bool) {
 	}
 	t.report.InProgress, t.report.Open = s.InProgress, s.Open
 	return s, true
+}
+
+// notifyBehind makes executions look at their gate that wait by other freezes
+// than those in effect: nobody reached them when that changed.
+func (t *tick) notifyBehind(ctx workflow.Context, behind int) {
+	if behind == 0 {
+		return
+	}
+	var a *activities.Activities
+	var told activities.Told
+	in := notifyOfRules(t.in.Account)
+	in.Behind = &activities.BehindInput{Account: t.in.Account, At: t.report.At, Fingerprint: AttrFingerprint.GetName()}
+	if err := workflow.ExecuteActivity(withTellingOnce(ctx), a.TellOfRules, in).Get(ctx, &told); err != nil {
+		t.log.Warn("runs that wait by freezes of before were not all notified; the next tick goes on", "behind", behind, "error", because(err))
+		return
+	}
+	t.report.Refreshed = told.Executions
 }
 
 // firstCheck is how many intervals after the first tick labels are compared with

@@ -330,6 +330,8 @@ func (r *accountRig) QueryWorkflow(_ context.Context, id, _, query string, _ ...
 	switch s, ok := r.known[id]; {
 	case id == workflows.FreezesID("acme") && query == workflows.FreezesQuery:
 		value = r.freezes
+	case id == workflows.FreezesID("acme") && query == workflows.NotifyingQuery:
+		value = r.busy
 	case r.mute[id]:
 		r.asked++
 		return nil, serviceerror.NewQueryFailed("the execution is stuck")

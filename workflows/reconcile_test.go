@@ -3,6 +3,7 @@ package workflows_test
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
+	"github.com/gantryhq/gantry/policy"
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/spacelift/simulator"
 	"github.com/gantryhq/gantry/workflows"
@@ -323,6 +325,37 @@ func TestReconcileDeniesWhatIsBeyondTheAPI(t *testing.T) {
 			}
 			r.ticks(did{done, 0, 0, 0, 1})
 		})
+	}
+}
+
+// An execution that nobody reached when a freeze was lifted learns of it within a
+// tick, which costs no call to Spacelift. Others are left alone, and so are all
+// while Freezes itself notifies them.
+func TestReconcileNotifiesOfFreezes(t *testing.T) {
+	r := newAccountRig(t)
+	audit := policy.Freeze{ID: "audit", Stacks: []string{"stack-000", "stack-001"}, From: opened}
+	r.freezes = []policy.Freeze{audit}
+	refs := r.pushes(4, manual...)
+	for _, ref := range refs {
+		r.follows(ref)
+		gate := (*policy.Rules)(nil).Gate(policy.Policy{}, string(ref.Stack), r.freezes, r.clock.Now())
+		r.set(ref, func(s *workflows.RunStatus) { s.Phase, s.Gate = workflows.PhaseWaiting, &gate })
+	}
+	r.ticks(did{done, 0, 0, 0, 1})
+	r.freezes, r.busy = nil, true
+	r.ticks(did{done, 0, 0, 0, 1})
+	if len(r.refresh) > 0 {
+		t.Errorf("notified %v while Freezes did it", r.refresh)
+	}
+	r.busy = false
+	report := r.ticks(did{done, 0, 0, 0, 1})
+	want := map[string]int{workflows.ManageRunID(refs[0]): 1, workflows.ManageRunID(refs[1]): 1}
+	if !maps.Equal(r.refresh, want) || report.Refreshed != 2 {
+		t.Errorf("notified %v, and the report says %d; want %v", r.refresh, report.Refreshed, want)
+	}
+	r.ticks(did{done, 0, 0, 0, 1})
+	if len(r.refresh) != 2 || r.refresh[workflows.ManageRunID(refs[0])] != 1 {
+		t.Errorf("notified again: %v", r.refresh)
 	}
 }
 

@@ -39,6 +39,7 @@ type ReconcileReport struct {
 	Adopted    int `json:"adopted"`    // runs that no execution had followed
 	Repaired   int `json:"repaired"`   // executions that were told what they had missed
 	Finished   int `json:"finished"`   // executions that were told the end, or to give up
+	Refreshed  int `json:"refreshed"`  // executions that were notified of freezes they did not know
 	Postponed  int `json:"postponed"`  // runs left for the next time
 	APICalls   int `json:"apiCalls"`   // to Spacelift
 

@@ -64,7 +64,32 @@ func (t *teller) updated(ctx context.Context, update string, wish any) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", update, err)
 	}
-	return nil
+	return t.notified(ctx)
+}
+
+// notified waits until no run is being notified of a change of the freezes, so
+// that what a story costs does not depend on how fast that is.
+func (t *teller) notified(ctx context.Context) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		busy := true
+		answer, err := t.temporal.QueryWorkflow(ctx, workflows.FreezesID(account), "", workflows.NotifyingQuery)
+		if err == nil {
+			err = answer.Get(&busy)
+		}
+		if err != nil {
+			return fmt.Errorf("query freezes: %w", err)
+		}
+		if !busy {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("runs are still being notified: %w", context.Cause(ctx))
+		case <-tick.C:
+		}
+	}
 }
 
 func (t *teller) declare(ctx context.Context, wish workflows.DeclareFreeze) error {
@@ -93,7 +118,7 @@ func (t *teller) frozen(ctx context.Context, ids ...string) error {
 			same = same && now[i].ID == ids[i]
 		}
 		if same {
-			return nil
+			return t.notified(ctx)
 		}
 		select {
 		case <-ctx.Done():

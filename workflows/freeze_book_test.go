@@ -1,0 +1,143 @@
+package workflows
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+
+	"github.com/gantryhq/gantry/policy"
+)
+
+// temporalTakes is how large a payload may be.
+const temporalTakes = 2_000_000
+
+// Whatever people declare and lift, what an execution carries on and what it
+// answers stay below what Temporal takes. What there is no room for is refused.
+func TestFreezeBookStaysSmall(t *testing.T) {
+	absurd := strings.Repeat("<", maxFreezeText) // six bytes each, as JSON
+	var stacks []string
+	for i := range maxFreezeStacks {
+		stacks = append(stacks, fmt.Sprintf("%0200d", i))
+	}
+	var b freezeBook
+	refused := 0
+	for round := range 5 {
+		for i := range maxFreezes + 1 {
+			wish := DeclareFreeze{ID: fmt.Sprintf("%d-%d-%s", round, i, absurd[:400]), By: absurd, Reason: absurd, Stacks: stacks, Key: fmt.Sprintf("%d %d", round, i)}
+			f, _, err := b.judge(t0, wish)
+			if err != nil {
+				app, ok := errors.AsType[*temporal.ApplicationError](err)
+				if !ok || app.Type() != ErrTypeFreezesFull || !strings.Contains(app.Message(), "lift one first") {
+					t.Fatalf("freeze %d is refused with %v", i, err)
+				}
+				refused++
+				break
+			}
+			b.remember(wish.Key, declarationOf(wish.ID))
+			b.add(t0, f)
+		}
+		if len(b.Held) < 15 {
+			t.Errorf("there was room for %d absurd freezes", len(b.Held))
+		}
+		if carried, answer := sizeOf(FreezesInput{Account: "acme", Known: &b}), sizeOf(b.freezes()); max(carried, answer) > temporalTakes {
+			t.Errorf("%d bytes are carried on and %d answered, more than %d", carried, answer, temporalTakes)
+		}
+		for _, e := range b.Held {
+			b.end(t0, LiftFreeze{ID: e.Freeze.ID, By: absurd})
+		}
+	}
+	if refused != 5 {
+		t.Errorf("%d of 5 rounds met the bound", refused)
+	}
+}
+
+// As many freezes as there may be fit in, if they are of the usual size.
+func TestFreezeBookHoldsUsualFreezes(t *testing.T) {
+	var b freezeBook
+	for i := range maxFreezes {
+		wish := DeclareFreeze{ID: fmt.Sprintf("frz_%026d", i), By: "jane@example.com", Reason: "the quarter ends, see CHG-1234"}
+		for j := range maxFreezeStacks {
+			wish.Stacks = append(wish.Stacks, fmt.Sprintf("payments-prod-eu-central-1-service-%04d", j))
+		}
+		f, _, err := b.judge(t0, wish)
+		if err != nil {
+			t.Fatalf("freeze %d: %v", i, err)
+		}
+		b.add(t0, f)
+	}
+}
+
+// A freeze is the one that the same wish made before, however it is read from its
+// JSON form.
+func TestFreezeBookKnowsTheWish(t *testing.T) {
+	at := t0.Add(time.Hour)
+	for _, wish := range []DeclareFreeze{
+		{ID: "a", By: "jane", Reason: "audit"},
+		{ID: "a", By: "jane", Reason: "audit", Stacks: []string{"b", "a"}, From: at, Until: at.Add(time.Hour)},
+	} {
+		var b, read freezeBook
+		f, _, err := b.judge(t0, wish)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.add(t0, f)
+		b.end(t0.Add(time.Minute), LiftFreeze{ID: "a", By: "joe"})
+		text, err := json.Marshal(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(text, &read); err != nil {
+			t.Fatal(err)
+		}
+		if _, repeated, err := read.judge(t0.Add(2*time.Minute), wish); err != nil || !repeated {
+			t.Errorf("%+v is repeated: %t, %v", wish, repeated, err)
+		}
+		wish.Until = at.Add(9 * time.Hour)
+		if _, _, err := read.judge(t0.Add(2*time.Minute), wish); err == nil {
+			t.Errorf("%+v is taken for the one of before", wish)
+		}
+	}
+}
+
+// Changes that come close together are notified of together, each to the runs
+// that it covers and twice.
+func TestFreezeBookNotifies(t *testing.T) {
+	freeze := func(stacks ...string) policy.Freeze { return policy.Freeze{Stacks: stacks} }
+	for _, tc := range []struct {
+		name string
+		do   func(b *freezeBook)
+		at   time.Duration
+		want string
+	}{
+		{"one stack", func(b *freezeBook) { b.changed(t0, freeze("a")) }, 0, "[a]"},
+		{"again", func(b *freezeBook) { b.changed(t0, freeze("a")); b.notifyNow(t0, false) }, notifyAgain, "[a]"},
+		{"two at once", func(b *freezeBook) { b.changed(t0, freeze("b")); b.changed(t0, freeze("a")) }, 0, "[a b]"},
+		{"one and all", func(b *freezeBook) { b.changed(t0, freeze("b")); b.changed(t0, freeze()) }, 0, "[]"},
+		{"the second time of both", func(b *freezeBook) {
+			b.changed(t0, freeze("b"))
+			b.notifyNow(t0, false)
+			b.changed(t0.Add(time.Second), freeze("a"))
+			b.notifyNow(t0.Add(time.Second), false)
+		}, notifyAgain + time.Second, "[a b]"},
+		{"all, and then one", func(b *freezeBook) {
+			b.changed(t0, freeze())
+			b.notifyNow(t0, false)
+			b.changed(t0.Add(time.Second), freeze("a"))
+			b.notifyNow(t0.Add(time.Second), false)
+		}, notifyAgain + time.Second, "[]"},
+	} {
+		var b freezeBook
+		tc.do(&b)
+		if _, due := b.notifyNow(t0.Add(tc.at), true); due {
+			t.Errorf("%s: runs are notified while they are being notified", tc.name)
+		}
+		if stacks, due := b.notifyNow(t0.Add(tc.at), false); !due || fmt.Sprint(stacks) != tc.want {
+			t.Errorf("%s: %v, due is %t; want %s", tc.name, stacks, due, tc.want)
+		}
+	}
+}
