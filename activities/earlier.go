@@ -1,0 +1,71 @@
+package activities
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
+	workflowpb "go.temporal.io/api/workflow/v1"
+	"go.temporal.io/api/workflowservice/v1"
+)
+
+// ReadEarlierInput asks the execution that closed last under a workflow id.
+type ReadEarlierInput struct {
+	ID    string `json:"id"` // workflow id
+	Query string `json:"query"`
+}
+
+// Earlier is what the execution answered; Found is false when Temporal keeps none
+// that closed.
+type Earlier struct {
+	Found  bool            `json:"found"`
+	Answer json.RawMessage `json:"answer,omitempty"`
+}
+
+// maxEarlier bounds the closed executions of one workflow id that are looked
+// through. There is mostly one; each continuation as new is another.
+const maxEarlier = 100
+
+// ReadEarlier asks the execution that closed last under a workflow id, while
+// another is open under the same one.
+func (a *Activities) ReadEarlier(ctx context.Context, in ReadEarlierInput) (Earlier, error) {
+	page, err := a.Temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
+		// A workflow id holds no quote: see spacelift.RunRef.Validate.
+		Query: fmt.Sprintf("WorkflowId = '%s' AND ExecutionStatus != 'Running'", in.ID), PageSize: maxEarlier,
+	})
+	if err != nil {
+		return Earlier{}, fmt.Errorf("list what closed of %s: %w", in.ID, err)
+	}
+	last := closedLast(page.GetExecutions())
+	if last == nil {
+		return Earlier{}, nil
+	}
+	answer, err := a.Temporal.QueryWorkflow(ctx, in.ID, last.GetExecution().GetRunId(), in.Query)
+	if _, gone := errors.AsType[*serviceerror.NotFound](err); gone {
+		return Earlier{}, nil
+	}
+	if err != nil {
+		return Earlier{}, fmt.Errorf("ask what closed of %s: %w", in.ID, err)
+	}
+	found := Earlier{Found: true}
+	if err := answer.Get(&found.Answer); err != nil {
+		return Earlier{}, fmt.Errorf("ask what closed of %s: %w", in.ID, err)
+	}
+	return found, nil
+}
+
+// closedLast returns the execution that closed last, nil if there is none. One
+// that continued as new is none: what it knew went on to the next.
+func closedLast(all []*workflowpb.WorkflowExecutionInfo) (last *workflowpb.WorkflowExecutionInfo) {
+	for _, e := range all {
+		switch {
+		case e.GetStatus() == enums.WORKFLOW_EXECUTION_STATUS_CONTINUED_AS_NEW, e.GetStatus() == enums.WORKFLOW_EXECUTION_STATUS_RUNNING:
+		case last == nil || e.GetCloseTime().AsTime().After(last.GetCloseTime().AsTime()):
+			last = e
+		}
+	}
+	return last
+}
