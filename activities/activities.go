@@ -51,6 +51,10 @@ type Spacelift interface {
 	// Run reads a run with its history and the stack's current labels and brakes.
 	Run(ctx context.Context, ref spacelift.RunRef) (spacelift.Run, error)
 
+	// RunURL returns the address of a run in Spacelift's user interface. It calls
+	// nobody.
+	RunURL(ref spacelift.RunRef) string
+
 	// The verbs change a run, and are sent once: see spacelift.WithCheck. An error
 	// that is not ErrAmbiguous means that it did not happen. StopRun only asks; RetryRun answers with the run that tries
 	// again, a new one or the same.

@@ -23,6 +23,8 @@ type lister struct {
 	calls  atomic.Int64
 }
 
+func (l *lister) RunURL(spacelift.RunRef) string { return "" }
+
 func (l *lister) LabelsOfStacks(ctx context.Context) ([]spacelift.LabelledStack, error) {
 	l.calls.Add(1)
 	if l.away {

@@ -36,6 +36,9 @@ type Rules struct {
 	// not known.
 	Approvers *policy.Approvers `json:"approvers,omitempty"`
 
+	// URL is where the run is in Spacelift's user interface.
+	URL string `json:"url,omitempty"`
+
 	// Followers are the stacks that follow the run's; nil when that is not known,
 	// or nobody asked.
 	Followers *Followers `json:"followers,omitempty"`
@@ -58,6 +61,9 @@ const (
 // With PlanSince it asks Temporal for the account's freezes.
 func (a *Activities) ReadRules(ctx context.Context, in ReadRulesInput) (Rules, error) {
 	rules := a.rules(in.Run.Stack, in.Labels)
+	if api, ok := a.Accounts[in.Run.Account]; ok {
+		rules.URL = api.RunURL(in.Run)
+	}
 	if spacelift.Managed(rules.Labels) {
 		rules.Followers = a.followersOf(ctx, in.Run.Account, in.Run.Stack)
 	}

@@ -60,7 +60,7 @@ func fromAPINotification(n api.Notification, received time.Time) (workflows.RunE
 	}
 	if n.Run != nil {
 		e.Run.Run, e.Type = spacelift.RunID(deref(n.Run.ID)), spacelift.RunType(deref(n.Run.Type))
-		e.Branch, e.TriggeredBy, e.URL = cut(deref(n.Run.Branch)), cut(deref(n.Run.TriggeredBy)), cut(deref(n.Run.URL))
+		e.Branch, e.TriggeredBy = cut(deref(n.Run.Branch)), cut(deref(n.Run.TriggeredBy))
 		e.DriftDetection = deref(n.Run.DriftDetection)
 		e.Commit, e.Delta = fromAPINotificationCommit(n.Run.Commit), fromAPINotificationDelta(n.Run.Delta)
 	}

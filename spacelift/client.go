@@ -143,6 +143,12 @@ func graphqlAt(endpoint string) (string, error) {
 // Account is the account the client speaks to.
 func (c *Client) Account() Account { return c.account }
 
+// RunURL returns the address of a run in Spacelift's user interface, built from
+// the account's address and the run's ids.
+func (c *Client) RunURL(ref RunRef) string {
+	return strings.TrimSuffix(c.api.url, "/graphql") + "/stack/" + url.PathEscape(string(ref.Stack)) + "/run/" + url.PathEscape(string(ref.Run))
+}
+
 // ClockSkew is by how much Spacelift's clock is ahead of this machine's, to
 // about a second. It reports false before the first answer.
 func (c *Client) ClockSkew() (time.Duration, bool) {

@@ -113,8 +113,8 @@ func (m *manager) verify(ctx workflow.Context, _ next) error {
 		m.known.fails(now, doVerify, failedFirst, failedLongest, "Gantry could not read whether the run shows what Spacelift accepted: "+because(err))
 		return nil
 	}
-	if m.known.shown(now, doVerify, run) {
-		m.known.unmet(now, s.key())
-	}
+	m.known.works(doVerify)
+	m.known.compare(now, run)
+	m.known.unmet(now, s.key())
 	return nil
 }

@@ -9,69 +9,14 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// shown takes what the API shows of the run after it was asked, and reports
-// whether that was as new as what notifications told.
-func (r *record) shown(at time.Time, do action, run spacelift.Run) bool {
-	before, _ := r.current()
-	if !run.State.Terminal() && (before.State.Terminal() || run.StateVersion < before.StateVersion) {
-		if r.tries(do) < maxBehind {
-			r.fails(at, do, behindFirst, behindLongest, "the API shows the run in "+string(run.State)+", older than what notifications told")
-			return false
-		}
-		r.learn(at, run)
-		r.doubtEnds()
-		r.doubtAfter(at, run)
-		r.EndSought = false
-		r.works(do)
-		return false
-	}
-	r.learn(at, run)
-	if run.State.Terminal() {
-		r.doubtEnds(stateKey{run.StateVersion, run.State})
-	}
-	r.works(do)
-	return true
-}
-
-// doubtEnds stops believing what only notifications tell of the run's end, but
-// for what the API told as well.
-func (r *record) doubtEnds(true ...stateKey) {
-	var ends []stateKey
-	for _, e := range r.believed() {
-		key := keyOfState(e)
-		if e.State.Terminal() && e.Source != SourceReconcile && !slices.Contains(true, key) {
-			ends = append(ends, key)
-		}
-	}
-	r.disbelieve(ends)
-}
-
-// sought notes that it was looked, or tried, who decided.
-func (r *record) sought(s situation) {
-	for i := range r.Askings {
-		switch a := &r.Askings[i]; {
-		case a.Key == s.key():
-			a.see()
-		case a.Resolved == "":
-			a.Sought = true
-		}
-	}
-	if s.State.Terminal() {
-		r.EndSought = true
-	}
-}
-
 // resolve notes how states that asked for a decision came to their end, once
 // that is known: through Gantry, or elsewhere. Then Gantry wants nothing more.
 func (r *record) resolve(at time.Time) {
 	s := r.situation(at)
-	if s.outsider() {
-		return // it is not known yet who decided
-	}
 	for i := range r.Askings {
 		a := &r.Askings[i]
-		if a.Key == s.key() || a.Resolved != "" {
-			continue
+		if a.Key == s.key() || a.Resolved != "" || s.didAbout(*a) == "" && !s.read {
+			continue // nobody knows yet who decided
 		}
 		how, actor := s.ending(*a)
 		a.Resolved = how
@@ -238,8 +183,12 @@ func (s situation) decidedBy(key stateKey) string {
 	return ", which " + enumerate(distinct(approved)) + " approved"
 }
 
-// failed records why the run failed.
+// failed records why the run failed. A run that has not failed, by what is known
+// now, needs no reason.
 func (r *record) failed(at time.Time, why Failure) {
+	if now, _ := r.current(); now.State != spacelift.RunStateFailed {
+		return
+	}
 	why.Evidence = fit(why.Evidence, maxText)
 	r.Diagnosed, r.Failure = true, &why
 	r.note(at, KindNote, "the run failed, and the cause is %s%s", why.Cause, afterColon(why.Evidence))

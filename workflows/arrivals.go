@@ -32,22 +32,30 @@ func (m *manager) eventsWait() bool {
 // than what is known.
 func (m *manager) takeEvents(ctx workflow.Context) {
 	m.receive()
-	now, told := workflow.Now(ctx).UTC(), m.arrived
-	m.arrived = arrivals{}
-	if told.garbled > 0 {
-		m.known.note(now, KindNote, "%d signals could not be read and were dropped", told.garbled)
+	now := workflow.Now(ctx).UTC()
+	if m.arrived.garbled > 0 {
+		m.known.note(now, KindNote, "%d signals could not be read and were dropped", m.arrived.garbled)
 		m.quiet.since = now
+		m.arrived.garbled = 0
 	}
-	for _, batch := range told.batches {
-		m.known.take(now, batch.Events)
-		m.known.deny(now, batch.Denied)
-		m.known.hearRest(now, batch)
+	for len(m.arrived.batches) > 0 {
+		batch := m.arrived.batches[0]
+		m.arrived.batches = m.arrived.batches[1:]
+		// Events that Gantry's code fails on are lost; the run is read instead.
+		_ = m.guard(ctx, func() error { m.known.take(now, batch.Events); return nil })
+		_ = m.guard(ctx, func() error { m.known.deny(now, batch.Denied); m.known.hearRest(now, batch); return nil })
 		if batch.GiveUp != "" {
-			m.known.giveUp(now, batch.GiveUp)
+			m.known.missing(now)
+			continue
 		}
+		m.known.Trust.arrived(now)
 		m.quiet.since = now
 	}
-	m.known.arrive(now)
+	_ = m.guard(ctx, func() error {
+		m.known.calm(now)
+		m.known.arrive(now)
+		return nil
+	})
 }
 
 // told is the state of the run by all that has come in, folded or not: what

@@ -29,7 +29,6 @@ type asking struct {
 	Act    request `json:"act,omitzero"`
 
 	TooFew   bool   `json:"tooFew,omitempty"`   // fewer people may approve than must, as far as is known
-	Sought   bool   `json:"sought,omitempty"`   // the run was read for who decided elsewhere, or that was tried
 	Resolved string `json:"resolved,omitempty"` // how it ended, once the run has gone on
 }
 
@@ -39,7 +38,7 @@ type askingStage string
 // The stages.
 const (
 	stageNew     askingStage = ""        // nothing but notifications told of it
-	stageSeen    askingStage = "seen"    // the run was read, or that was tried
+	stageSeen    askingStage = "seen"    // the run was read
 	stageAsked   askingStage = "asked"   // people are to decide
 	stageKept    askingStage = "kept"    // the same, and the time is over
 	stageEnough  askingStage = "enough"  // as many as must have approved: no clock runs
@@ -232,7 +231,7 @@ func (r *record) needsApproval(key stateKey) bool {
 // can add a name here but take none away.
 func (r *record) excluded(commit string) []string {
 	var said []string
-	for _, e := range r.believed() {
+	for _, e := range r.Events {
 		said = append(said, e.TriggeredBy)
 		if e.Commit.Hash == commit {
 			said = append(said, e.Commit.AuthorLogin, e.Commit.AuthorName)

@@ -32,9 +32,7 @@ func braked(s situation) (n next, holds bool) {
 	if s.now.Before(n.Until) {
 		return n, true
 	}
-	reading := n.to(doRead)
-	reading.Journal = false
-	return s.attempt(reading), true
+	return s.reading(n), true
 }
 
 // whoFrees says who can take a block away.

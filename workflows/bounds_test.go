@@ -20,13 +20,14 @@ func TestFoldBoundsAbsurdFloods(t *testing.T) {
 		e := notification("TRACKED", "PLANNING", version)
 		e.Note = strings.Repeat("<", 2_000)
 		e.Commit.Message = strings.Repeat("é\"", 1_000)
-		e.Branch, e.URL, e.Commit.URL, e.Commit.Hash = e.Note, e.Note, e.Note, e.Note
+		e.Branch, e.Commit.URL, e.Commit.Hash = e.Note, e.Note, e.Note
 		for i := range 100 {
 			e.Labels = append(e.Labels, fmt.Sprintf("gantry:%0200d", i))
 		}
 		flood = append(flood, e)
 	}
 	end := notification("TRACKED", "FINISHED", 3)
+	end.Source = SourceReconcile
 
 	r := fresh()
 	r.take(t0, append([]RunEvent{end}, flood...))

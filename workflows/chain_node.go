@@ -191,6 +191,10 @@ func (r *chainRun) end(stack spacelift.StackID) string {
 	return text
 }
 
+// unknownTwice is how often in a row Spacelift must deny a run before a chain
+// counts it as lost.
+const unknownTwice = 2
+
 // lost reports whether Spacelift does not know the run any more.
 func (r *chainRun) lost() bool { return r.Unknown >= unknownTwice }
 

@@ -258,7 +258,7 @@ func TestOutsideChanges(t *testing.T) {
 			state: spacelift.RunStateStopped, outcome: "stopped by jane",
 		},
 		{
-			name: "Spacelift does not say who: the run ends all the same", labels: auto,
+			name: "Spacelift does not answer: the end is believed once it does", labels: auto,
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning) })
 				r.at(2*time.Minute, func() {
@@ -266,8 +266,26 @@ func TestOutsideChanges(t *testing.T) {
 					r.set(func() { r.away = true })
 					r.told()
 				})
+				r.at(62*time.Minute, func() {
+					r.wants(workflows.PhasePlanning, "a notification says that the run is STOPPED, and Gantry has not been able to read the run to confirm that: dial tcp")
+					r.set(func() { r.away = false })
+				})
+				r.at(92*time.Minute, func() { r.Error("the execution did not read the run within half of the outage") })
 			},
-			state: spacelift.RunStateStopped, outcome: "the run was stopped",
+			state: spacelift.RunStateStopped, outcome: "the run was stopped by jane",
+		},
+		{
+			name: "Spacelift does not answer for a day: the run is followed no longer", labels: auto,
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued, planning) })
+				r.at(2*time.Minute, func() {
+					r.person("jane", spacelift.RunStateStopped, "")
+					r.set(func() { r.away = true })
+					r.told()
+				})
+				r.at(24*time.Hour, func() { r.wants(workflows.PhasePlanning, "has not been able to read the run") })
+			},
+			state: planning, outcome: "a notification says that it is STOPPED, and Gantry could not read it for 24h",
 		},
 		{
 			name: "a forged end is not believed", labels: auto,

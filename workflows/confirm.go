@@ -65,9 +65,6 @@ func (r *record) answered(now time.Time, in activities.ConfirmRunInput, result a
 	case activities.AlreadyConfirmed:
 		r.settle(now, plan, confirmedBy(result), result.Reason)
 		r.note(now, KindAction, "Gantry did not confirm the plan again: %s", result.Reason)
-		if ask := r.asking(stateKey{plan, in.Expect.State}); ask != nil {
-			ask.Sought = true
-		}
 		if result.ByUs {
 			request.accept(now)
 		} else {
@@ -82,7 +79,7 @@ func (r *record) answered(now time.Time, in activities.ConfirmRunInput, result a
 		r.settle(now, plan, PlanChanged, result.Reason)
 		r.note(now, KindAction, "Gantry did not confirm: %s", result.Reason)
 		if behind := result.Run.StateVersion < plan && !result.Run.State.Terminal(); behind {
-			r.doubtAfter(now, result.Run)
+			r.Trust.Disputed = true // read the run before the plan is judged anew
 		}
 	case activities.RulesChanged, activities.GateClosed:
 		r.settle(now, plan, PlanPostponed, result.Reason)
@@ -190,5 +187,5 @@ func followersOf(f *activities.Followers) *followers {
 
 // termsOf are what an activity read, as the record keeps them.
 func termsOf(r activities.Rules) terms {
-	return terms{Labels: r.Labels, Policy: r.Policy, Gate: r.Gate, Dues: r.Dues, Approvers: r.Approvers}
+	return terms{Labels: r.Labels, Policy: r.Policy, Gate: r.Gate, Dues: r.Dues, Approvers: r.Approvers, URL: r.URL}
 }

@@ -201,7 +201,7 @@ func TestAnApprovalThatStopsCountingSaysWhy(t *testing.T) {
 				asked++
 			}
 		}
-		if asked != 2 {
+		if asked != 1 { // the API showed the plan only after ann had approved what a notification named
 			t.Errorf("people were asked %d times: %q", asked, r.world.messages())
 		}
 		r.says(ann, workflows.Approve, "")

@@ -93,7 +93,10 @@ const maxLooks = 3
 //
 // What it wants never rests on a notification alone: acting means asking the
 // API first, and doing nothing if that differs from the facts.
-func decide(s situation) next {
+func decide(s situation) next { return s.verify(decideState(s)) }
+
+// decideState is decide, as if all that is known were so.
+func decideState(s situation) next {
 	switch {
 	case s.GivenUp != "" && !s.State.Terminal():
 		return next{Do: doFinish, Phase: PhaseDone, Reason: "Gantry stopped following the run before its end: " + s.GivenUp}
@@ -104,6 +107,8 @@ func decide(s situation) next {
 		}
 	case s.State.Terminal():
 		return decideEnd(s)
+	case s.again:
+		return next{Do: doFinish, Phase: PhaseDone, Reason: "the run failed and is tried again under the same id"}
 	case s.rules == nil && s.ask == nil:
 		n := passing(s, PhaseQueued, "Gantry reads what holds for the run")
 		return s.attempt(n.to(doRules))
@@ -122,14 +127,13 @@ func decide(s situation) next {
 	case s.stopping != nil:
 		return decideStop(s)
 	case s.outsider():
-		n := passing(s, PhaseApplying, "the run goes on, and Gantry looks who decided")
-		return s.attempt(n.to(doRead))
+		return s.reading(passing(s, PhaseApplying, "the run goes on, and Gantry looks who decided"))
 	}
 	switch s.State {
 	case spacelift.RunStateUnconfirmed:
-		return decidePlan(s)
+		return s.seen(decidePlan(s))
 	case spacelift.RunStatePendingReview:
-		return decideReview(s, "the plan drew a warning and has to be reviewed")
+		return s.seen(decideReview(s, "the plan drew a warning and has to be reviewed"))
 	case spacelift.RunStateQueued:
 		if s.needsApproval {
 			return decideReview(s, "an approval policy in Spacelift keeps the run in the queue")

@@ -13,16 +13,10 @@ import (
 // longestRetry bounds the wait before a run is tried again.
 const longestRetry = time.Hour
 
-// decideEnd decides about a run that has ended. What only a notification told
-// is looked at where it would make Gantry act, or say who acted. A run that
-// finished or was skipped is looked at only if its plan still waited, because
-// that would cost each of them.
+// decideEnd decides about a run that has ended, by what the API showed: an end
+// that only a notification named is none yet.
 func decideEnd(s situation) next {
 	end := next{Do: doFinish, Phase: PhaseDone, Reason: outcome(s.RunStatus)}
-	if s.State != spacelift.RunStateFailed && s.outsider() {
-		looking := passing(s, PhaseFollowing, fmt.Sprintf("the run is %s, and Gantry looks who decided", s.State))
-		return s.attempt(looking.to(doRead))
-	}
 	if s.chainsWait() {
 		return end.to(doTellChains)
 	}
@@ -71,7 +65,7 @@ func decideEnd(s situation) next {
 	n.Journal = false
 	switch {
 	case s.readAt.Before(s.Retry.At):
-		return s.attempt(n.to(doRead))
+		return s.reading(n)
 	case s.outdated() || s.rulesRead.Before(s.Retry.At):
 		return s.attempt(n.to(doRules))
 	}
@@ -79,32 +73,11 @@ func decideEnd(s situation) next {
 	return n.to(doRetry)
 }
 
-// outsider reports whether the run went on, or ended, without Gantry, and
-// nobody has looked yet who decided.
+// outsider reports whether the run went on from a state that asked for a
+// decision, without Gantry, and the API has not shown yet who decided.
 func (s situation) outsider() bool {
-	if !s.Managed || s.rules == nil {
-		return false
-	}
-	switch s.State {
-	case spacelift.RunStateDiscarded, spacelift.RunStateStopped, spacelift.RunStateCanceled:
-		if s.stopping != nil && s.stopping.Verb != "" {
-			return false
-		}
-		if s.open != nil {
-			return s.leftAlone()
-		}
-		return !s.read && !s.sought
-	case spacelift.RunStateFinished, spacelift.RunStateSkipped:
-		return s.open != nil && s.leftAlone()
-	case spacelift.RunStateConfirmed, spacelift.RunStatePreparingApply, spacelift.RunStateApplying:
-		return s.open != nil && s.open.Key.State == spacelift.RunStateUnconfirmed && s.leftAlone()
-	}
-	return false
+	return s.Managed && s.rules != nil && s.open != nil && s.didAbout(*s.open) == "" && !s.read
 }
-
-// leftAlone reports whether an earlier state came to its end without Gantry, as
-// far as is known, and nobody has looked yet.
-func (s situation) leftAlone() bool { return s.didAbout(*s.open) == "" && !s.open.Sought && !s.read }
 
 // retryRules reports whether a failed run may be tried again by its policy, and
 // every rule that was considered.

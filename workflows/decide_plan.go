@@ -163,12 +163,6 @@ func askPeople(s situation, what string) (n next, enough bool) {
 		return next{}, true
 	case !s.rulesHere():
 		return s.attempt(readingRules()), false
-	case !s.read && (s.ask.Stage == stageNew || s.enough()):
-		// Before people are asked, and before their word counts, the API must
-		// have shown the plan they see: a notification is only a notification.
-		looking := wait.to(doRead)
-		looking.Journal = false
-		return s.attempt(looking), false
 	case !s.ask.Notified:
 		asking := wait.to(doAsk)
 		asking.Journal = false // the waiting that follows says the same
@@ -180,7 +174,7 @@ func askPeople(s situation, what string) (n next, enough bool) {
 			striking.Journal = false // what strikes has an entry of its own
 			switch {                 // what the API and the configuration say by now decides whether it strikes
 			case s.readAt.Before(due):
-				striking.Do = doRead
+				return s.reading(striking), false
 			case s.rulesRead.Before(due):
 				striking.Do = doRules
 			}

@@ -92,6 +92,8 @@ func TestDecideWithPolicies(t *testing.T) {
 	unsized := func(s *situation) { s.Delta = nil }
 	unread := func(s *situation) { s.rules, s.rulesFor = nil, nil }
 	elsewhere := func(s *situation) { s.rulesFor = nil }
+	claimed := func(s *situation) { s.whyRead = "a notification says that the run is FINISHED" }
+	unanswered := func(s *situation) { s.read, s.trust = false, trust{Next: t0.Add(time.Minute), Reason: "no answer"} }
 	for _, tc := range []struct {
 		name   string
 		s      situation
@@ -120,8 +122,10 @@ func TestDecideWithPolicies(t *testing.T) {
 		{"unmanaged", in("UNCONFIRMED", with(auto)), doWait, PhaseWaiting, "no longer carries"},
 		{"unreadable", in("UNCONFIRMED", with(mng, odd)), doHold, PhaseHolding, odd},
 		{"manual", in("UNCONFIRMED", with(mng, manual)), doWait, PhaseWaiting, "0 of 1 approval"},
-		{"manual, not read before", in("UNCONFIRMED", with(mng, manual), func(s *situation) { s.read, s.ask.Stage = false, stageNew }), doRead, PhaseWaiting, ""},
-		{"manual, Spacelift was away", in("UNCONFIRMED", with(mng, manual), func(s *situation) { s.read = false }), doWait, PhaseWaiting, "0 of 1"},
+		{"manual, not read before", in("UNCONFIRMED", with(mng, manual), func(s *situation) { s.read = false }), doRead, PhaseWaiting, ""},
+		{"manual, Spacelift is away", in("UNCONFIRMED", with(mng, manual), unanswered), doHold, PhaseHolding, "acts on no notification alone: no answer"},
+		{"observed, Spacelift is away", in("UNCONFIRMED", unanswered), doHold, PhaseHolding, "acts on no notification alone: no answer"},
+		{"unreadable, Spacelift is away", in("UNCONFIRMED", with(mng, odd), unanswered), doHold, PhaseHolding, odd},
 		{"manual, approved, not read before", in("UNCONFIRMED", with(mng, manual), approvedBy("ann"), func(s *situation) { s.read = false }), doRead, PhaseWaiting, ""},
 		{"manual, not asked yet", in("UNCONFIRMED", with(mng, manual), func(s *situation) { s.ask.Notified = false }), doAsk, PhaseWaiting, ""},
 		{"manual, clocks unknown", in("UNCONFIRMED", with(mng, manual), elsewhere), doRules, PhaseHolding, ""},
@@ -167,10 +171,15 @@ func TestDecideWithPolicies(t *testing.T) {
 		{"CONFIRMED by us", in("CONFIRMED", func(s *situation) {
 			s.read, s.open = false, &asking{Key: stateKey{4, "UNCONFIRMED"}, Act: request{State: requestAccepted, Do: doConfirm}}
 		}), doWait, PhaseApplying, "confirmed"},
-		{"DISCARDED elsewhere", in("DISCARDED", func(s *situation) { s.read = false }), doRead, PhaseFollowing, "Gantry looks who decided"},
-		{"DISCARDED, unmanaged", in("DISCARDED", with(), func(s *situation) { s.read = false }), doFinish, PhaseDone, "discarded"},
-		{"FINISHED", in("FINISHED", func(s *situation) { s.read, s.followers = false, new(followers{At: t0}) }), doFinish, PhaseDone, "applied"},
-		{"SKIPPED", in("SKIPPED", func(s *situation) { s.read = false }), doFinish, PhaseDone, "skipped"},
+		{"asked for another plan elsewhere", in("REPLAN_REQUESTED", func(s *situation) { s.read, s.open = false, &asking{Key: stateKey{4, "UNCONFIRMED"}} }), doRead, PhaseApplying, "who decided"},
+		{"an end is only told", in("PLANNING", claimed), doRead, PhasePlanning, ""},
+		{"an end is only told, Spacelift is away", in("PLANNING", claimed, unanswered), doWait, PhasePlanning, "a notification says that the run is FINISHED, and Gantry has not been able to read the run to confirm that: no answer"},
+		{"a plan waits, an end is only told, Spacelift is away", in("UNCONFIRMED", with(mng, manual), claimed, func(s *situation) { s.trust.Next = t0.Add(time.Minute) }), doWait, PhaseWaiting, "0 of 1"},
+		{"a plan is approved, an end is only told", in("UNCONFIRMED", with(mng, manual), approvedBy("ann"), claimed), doConfirm, PhaseConfirming, "ann approved it"},
+		{"Spacelift does not know the run", in("PLANNING", unanswered, func(s *situation) { s.trust.MissingSince = t0 }), doHold, PhaseHolding, "Spacelift does not know it"},
+		{"DISCARDED", in("DISCARDED"), doFinish, PhaseDone, "discarded"},
+		{"FINISHED", in("FINISHED", func(s *situation) { s.followers = new(followers{At: t0}) }), doFinish, PhaseDone, "applied"},
+		{"SKIPPED", in("SKIPPED"), doFinish, PhaseDone, "skipped"},
 		{"FAILED", in("FAILED"), doDiagnose, PhaseDone, "failed"},
 		{"FAILED, unmanaged", in("FAILED", with()), doFinish, PhaseDone, "failed"},
 		{"FAILED, looked into", in("FAILED", func(s *situation) { s.diagnosed, s.Failure = true, &Failure{Cause: policy.CauseCode} }), doRules, PhaseDone, "failed"},
@@ -188,7 +197,7 @@ func TestDecideWithPolicies(t *testing.T) {
 			if n.Do != tc.do || n.Phase != tc.phase || !strings.Contains(n.Reason, tc.reason) {
 				t.Errorf("decided %s in phase %s because %q, want %s, %s, %q", n.Do, n.Phase, n.Reason, tc.do, tc.phase, tc.reason)
 			}
-			if n.Do != doFinish && n.Phase != PhaseDone && (n.Who == "" || n.What == "") {
+			if n.Do != doFinish && (n.Who == "" || n.What == "") {
 				t.Errorf("does not say what it waits for, or who can unblock it: %+v", n)
 			}
 			if e := explain(tc.s); e.Summary != n.Reason || e.Phase != n.Phase || n.Do != doFinish && e.WaitingFor == nil {

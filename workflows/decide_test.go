@@ -32,6 +32,7 @@ func labels(l ...string) func(*RunStatus) {
 // everything known that a decision needs.
 func about(facts RunStatus) situation {
 	s := situation{RunStatus: facts, now: t0, read: true}
+	s.readAt, s.shown = t0, s.key()
 	s.entered = entrance{Key: s.key(), At: t0}
 	if asks(s.State, false) {
 		s.ask = &asking{Key: s.key(), Since: t0, Stage: stageAsked, Notified: true}

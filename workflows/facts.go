@@ -16,6 +16,10 @@ func (r *record) status(at time.Time) RunStatus {
 	n := decide(now)
 	s := now.RunStatus
 	s.Phase, s.Timeline = n.Phase, r.timeline(s.States)
+	if r.Fault != nil {
+		s.Phase, s.WaitingFor = PhaseHolding, r.Fault.waitingFor()
+		return s
+	}
 	if n.Do == doFinish {
 		s.Outcome = n.Reason
 	} else {
@@ -24,9 +28,9 @@ func (r *record) status(at time.Time) RunStatus {
 	return s
 }
 
-// facts is what the events add up to, before anything is decided. Of each
-// particular the newest event counts that tells it; labels are told by every
-// event, so that none means there are none.
+// facts is what the events add up to, before anything is decided. The state is
+// that of the newest event. Of every other particular, the last reading of the
+// run counts; as long as the run was not read, the newest notification does.
 func (r *record) facts() RunStatus {
 	s := RunStatus{
 		Run: r.Run, StartedAt: r.StartedAt, Plans: slices.Clone(r.Plans), GivenUp: r.GivenUp, RetryOf: r.RetryOf,
@@ -47,20 +51,24 @@ func (r *record) facts() RunStatus {
 		s.State, s.StateVersion, s.Labels = now.State, now.StateVersion, slices.Clone(now.Labels)
 		s.NeedsApproval, s.Block = r.needsApproval(keyOfState(now)), r.block(keyOfState(now))
 	}
+	read, ok := r.lastRead()
+	if ok {
+		s.Labels = slices.Clone(read.Labels)
+		s.particulars(read)
+	}
 	for _, e := range events {
-		s.Type = cmp.Or(s.Type, e.Type)
-		s.Branch = cmp.Or(s.Branch, e.Branch)
-		s.TriggeredBy = cmp.Or(s.TriggeredBy, e.TriggeredBy)
-		s.URL = cmp.Or(s.URL, e.URL)
-		s.StackName = cmp.Or(s.StackName, e.StackName)
-		s.Commit = fill(s.Commit, e.Commit)
-		s.DriftDetection = s.DriftDetection || e.DriftDetection
-		if s.Delta == nil && e.Delta != nil {
-			s.Delta = new(*e.Delta)
+		if !ok {
+			s.particulars(e)
 		}
+	}
+	for _, e := range r.Events {
 		if e.ReceivedAt.After(s.LastEventAt) {
 			s.LastEventAt = e.ReceivedAt
 		}
+	}
+	s.Delta = delta(events, ok)
+	if r.Rules != nil {
+		s.URL = r.Rules.URL
 	}
 	s.Managed, s.Policy = spacelift.Managed(s.Labels), r.policy(s.Labels)
 	s.States = states(events)
@@ -79,8 +87,43 @@ func (r *record) policy(labels []string) policy.Policy {
 	return r.Rules.Policy
 }
 
-// fill completes a commit from another event of the same commit: the API does
-// not tell the author's login, notifications do.
+// shownFacts is what the readings of the run add up to, without anything that
+// only a notification said: what Gantry says to people.
+func (r *record) shownFacts() RunStatus {
+	read := *r
+	read.Events = slices.DeleteFunc(slices.Clone(r.Events), func(e RunEvent) bool { return e.Source != SourceReconcile })
+	return read.facts()
+}
+
+// particulars adds what an event says of the run, as far as nothing was said yet.
+func (s *RunStatus) particulars(e RunEvent) {
+	s.Type = cmp.Or(s.Type, e.Type)
+	s.Branch = cmp.Or(s.Branch, e.Branch)
+	s.TriggeredBy = cmp.Or(s.TriggeredBy, e.TriggeredBy)
+	s.StackName = cmp.Or(s.StackName, e.StackName)
+	s.Commit = fill(s.Commit, e.Commit)
+	s.DriftDetection = s.DriftDetection || e.DriftDetection
+}
+
+// delta is what the plan of the run would do, given its events with the newest
+// first. Once the run was read, a notification is asked for nothing but the size
+// of a newer plan, which Gantry compares before it acts.
+func delta(events []RunEvent, read bool) *spacelift.Delta {
+	for _, e := range events {
+		switch {
+		case e.Whole:
+		case e.Delta == nil, e.Source == SourceReconcile, read && !asks(e.State, false):
+			continue
+		}
+		if e.Delta == nil {
+			return nil
+		}
+		return new(*e.Delta)
+	}
+	return nil
+}
+
+// fill completes a commit from another event of the same commit.
 func fill(c, from spacelift.Commit) spacelift.Commit {
 	if c.Hash != "" && c.Hash != from.Hash {
 		return c

@@ -152,8 +152,8 @@ func TestFailures(t *testing.T) {
 	})
 	t.Run("Spacelift does not say why", func(t *testing.T) {
 		r := newRig(t, retried)
-		r.at(0, func() { r.moves(queued, planning) })
-		r.at(time.Minute, func() { r.fails("", timeout); r.set(func() { r.away = true }); r.told() })
+		r.at(0, func() { r.moves(queued, ready, preparing, initializing, planning) })
+		r.at(time.Minute, func() { r.fails("", timeout); r.set(func() { r.leaves = 1 }); r.told() })
 		s := r.manage()
 		if s.State != hasFailed || s.Failure == nil || s.Failure.Cause != policy.CauseUnknown || s.Retry != nil {
 			t.Errorf("ended in %s because of %+v", s.State, s.Failure)

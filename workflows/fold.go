@@ -60,12 +60,17 @@ func (r *record) least() int {
 // take folds a batch as it came from outside, without what cannot be true.
 func (r *record) take(at time.Time, batch []RunEvent) {
 	own, foreign, impossible := r.own(batch)
-	var before []StateEntry
+	before := r.Events
 	repair := slices.ContainsFunc(own, func(e RunEvent) bool { return e.Source == SourceReconcile })
-	if repair {
-		before = r.facts().States
-	}
+	r.overtaken(own)
 	*r = fold(*r, own...)
+	for _, e := range own {
+		if e.Whole && e.Source == SourceReconcile && e.ReceivedAt.After(r.ReadAt) {
+			r.ReadAt, r.Shown = e.ReceivedAt.UTC(), &stateKey{e.StateVersion, e.State}
+			r.found(at)
+			r.contradict(*r.Shown)
+		}
+	}
 	if repair {
 		r.noteRepair(at, before)
 	}
@@ -164,7 +169,7 @@ func byContent(a, b RunEvent) int {
 		cmp.Compare(a.TriggeredBy, b.TriggeredBy),
 		cmp.Compare(rank(a.NeedsApproval), rank(b.NeedsApproval)),
 		byBlock(a.Block, b.Block),
-		cmp.Compare(a.URL, b.URL),
+		cmp.Compare(rank(a.Whole), rank(b.Whole)),
 		cmp.Compare(a.StackName, b.StackName),
 		slices.Compare(a.Labels, b.Labels),
 		cmp.Compare(a.Delivery, b.Delivery),
@@ -194,29 +199,6 @@ func bySize(a, b *spacelift.Delta) int {
 	)
 }
 
-// believed returns the events that count: all but notifications of states the
-// API denied. What the API itself tells of such a state counts again.
-func (r *record) believed() []RunEvent {
-	if len(r.Doubted) == 0 {
-		return r.Events
-	}
-	return slices.DeleteFunc(slices.Clone(r.Events), r.doubts)
-}
-
-func (r *record) doubts(e RunEvent) bool {
-	return e.Source != SourceReconcile && slices.Contains(r.Doubted, keyOfState(e))
-}
-
-// disbelieve forgets what notifications told of states that the API denied, so
-// that it takes no room from what is so, and what they tell of them again.
-func (r *record) disbelieve(states []stateKey) {
-	r.Doubted = append(slices.Clone(r.Doubted), states...)
-	if n := len(r.Doubted); n > maxEvents {
-		r.Doubted = r.Doubted[n-maxEvents:]
-	}
-	r.Events = r.believed()
-}
-
 // current returns the newest event: its state is the run's.
 func (r *record) current() (RunEvent, bool) {
 	events := r.believed()
@@ -236,19 +218,6 @@ func byAuthority(a, b RunEvent) int {
 		a.At.Compare(b.At),
 		cmp.Compare(a.State, b.State),
 	)
-}
-
-// doubt stops believing what only notifications tell of states behind the
-// version that the API knows as the newest. An end is believed all the same:
-// its version may be anything.
-func (r *record) doubt(newest int) (doubted []stateKey) {
-	for _, e := range r.believed() {
-		if e.Source != SourceReconcile && e.StateVersion > newest && !e.State.Terminal() {
-			doubted = append(doubted, stateKey{e.StateVersion, e.State})
-		}
-	}
-	r.disbelieve(doubted)
-	return doubted
 }
 
 // fromRead turns a run as the API shows it into events, one for each state of
@@ -280,6 +249,7 @@ func fromRead(run spacelift.Run, at time.Time) []RunEvent {
 		newest = len(events) - 1
 	}
 	e := &events[newest]
+	e.Whole = true
 	e.Branch, e.Commit, e.Delta = run.Branch, run.Commit, run.Delta
 	e.DriftDetection, e.TriggeredBy, e.StackName = run.DriftDetection, run.TriggeredBy, run.StackName
 	e.NeedsApproval, e.Block = run.NeedsApproval, run.Brakes.ConfirmBlock(run.Ref.Run)
@@ -300,11 +270,11 @@ func lastEnd(history []spacelift.Transition) int {
 func trim(e RunEvent) RunEvent {
 	e.At, e.ReceivedAt = e.At.UTC(), e.ReceivedAt.UTC()
 	if e.Source != SourceReconcile {
-		e.Source = SourceWebhook
+		e.Source, e.Whole = SourceWebhook, false
 	}
 	e.Note, e.Commit.Message = fit(e.Note, maxText), fit(e.Commit.Message, maxText)
 	for _, s := range []*string{
-		&e.Actor, &e.Branch, &e.TriggeredBy, &e.URL, &e.StackName, &e.Delivery,
+		&e.Actor, &e.Branch, &e.TriggeredBy, &e.StackName, &e.Delivery,
 		&e.Commit.Hash, &e.Commit.AuthorLogin, &e.Commit.AuthorName, &e.Commit.URL,
 	} {
 		*s = fit(*s, maxName)

@@ -150,7 +150,6 @@ func (g *gamble) settles() {
 			g.r.takeRules(g.now, rules, s.ask != nil)
 		case doRead:
 			g.reads()
-			g.r.sought(s)
 		case doVerify:
 			g.reads()
 			g.r.unmet(g.now, s.key())
@@ -170,15 +169,24 @@ func (g *gamble) settles() {
 		}
 	}
 	n := decide(g.r.situation(g.now))
-	g.Fatalf("the core never comes to rest: it wants to %s because %s", n.Do, n.Reason)
+	g.Fatalf("the core never comes to rest: %s %s %+v", n.Do, n.Reason, g.r.Trust)
 }
 
-// reads shows the run in the state that notifications told of.
+// reads lets the API show what notifications told.
 func (g *gamble) reads() {
-	seen, _ := g.r.current()
-	seen.Source = SourceReconcile
-	g.hears(seen)
-	g.r.ReadAt = g.now
+	seen, ok := g.r.unread()
+	if !ok {
+		seen, ok = g.r.current()
+	}
+	if !ok {
+		g.r.unanswered(g.now, "nothing was said of the run yet")
+		return
+	}
+	g.r.compare(g.now, spacelift.Run{
+		Ref: testRun, Type: seen.Type, State: seen.State, StateVersion: seen.StateVersion, Branch: seen.Branch, Commit: seen.Commit,
+		Delta: seen.Delta, StackLabels: g.labels, StackName: seen.StackName,
+	})
+	g.r.arrive(g.now)
 }
 
 func (g *gamble) confirms(s situation) {

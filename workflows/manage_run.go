@@ -24,53 +24,79 @@ func ManageRun(ctx workflow.Context, in ManageRunInput) (RunStatus, error) {
 	if err != nil {
 		return RunStatus{}, err
 	}
-	for {
-		if err := m.hearObjections(ctx); err != nil {
-			return RunStatus{}, err
-		}
-		m.takeEvents(ctx)
-		n := m.decide(ctx)
-		fullHistory := workflow.GetInfo(ctx).GetContinueAsNewSuggested()
-		if carryOut := m.step(n.Do); carryOut != nil && !fullHistory {
-			if err := carryOut(ctx, n); err != nil {
-				return RunStatus{}, err
-			}
-			continue
-		}
-		m.post(ctx)
-		if err := index(ctx, m.status(ctx), m.quiet.asked > 0); err != nil {
-			return RunStatus{}, err
-		}
-		// Nothing was yielded since takeEvents, so no event is left behind: one
-		// that arrives now makes Temporal refuse this task and repeat it.
-		switch {
-		case n.Do == doFinish:
-			done, err := m.leave(ctx)
-			if err != nil {
-				return RunStatus{}, err
-			}
-			switch {
-			case done && m.known.Again != nil:
-				return RunStatus{}, workflow.NewContinueAsNewError(ctx, ManageRun, m.known.nextAttempt())
-			case done:
-				return m.status(ctx), nil
-			}
-			continue
-		case fullHistory:
-			if err := m.answerAll(ctx); err != nil {
-				return RunStatus{}, ctx.Err()
-			}
-			if m.eventsWait() {
-				continue
-			}
-			return RunStatus{}, workflow.NewContinueAsNewError(ctx, ManageRun, ManageRunInput{
-				Run: in.Run, Known: &m.known,
-			})
-		}
-		if err := m.rest(ctx, n); err != nil {
+	if in.Reopened && in.Known == nil {
+		if err := m.recall(ctx); err != nil {
 			return RunStatus{}, err
 		}
 	}
+	if m.known.Fault != nil {
+		if err := m.guard(ctx, func() error { return m.resume(ctx) }); err != nil && !m.faulty {
+			return RunStatus{}, err
+		}
+	}
+	for !m.faulty {
+		done, err := m.round(ctx)
+		switch {
+		case m.faulty:
+		case err != nil:
+			return RunStatus{}, err
+		case done:
+			return m.status(ctx), nil
+		}
+	}
+	return RunStatus{}, m.restart(ctx)
+}
+
+// round takes what has come in, decides, and does what was decided. It reports
+// whether the execution is done. Its error is that the execution is canceled, or
+// goes on as a new one.
+func (m *manager) round(ctx workflow.Context) (done bool, err error) {
+	err = m.guard(ctx, func() error {
+		done, err = m.proceed(ctx)
+		return err
+	})
+	return done, err
+}
+
+func (m *manager) proceed(ctx workflow.Context) (done bool, err error) {
+	if err := m.hearObjections(ctx); err != nil {
+		return false, err
+	}
+	m.takeEvents(ctx)
+	n := m.decide(ctx)
+	fullHistory := workflow.GetInfo(ctx).GetContinueAsNewSuggested()
+	if carryOut := m.step(n.Do); carryOut != nil && !fullHistory {
+		return false, carryOut(ctx, n)
+	}
+	m.known.decidesAgain(workflow.Now(ctx).UTC())
+	m.post(ctx)
+	if err := index(ctx, m.status(ctx), m.quiet.asked > 0); err != nil {
+		return false, err
+	}
+	// Nothing was yielded since takeEvents, so no event is left behind: one
+	// that arrives now makes Temporal refuse this task and repeat it.
+	switch {
+	case n.Do == doFinish:
+		done, err := m.leave(ctx)
+		if err == nil && done && m.known.Again != nil {
+			return false, workflow.NewContinueAsNewError(ctx, ManageRun, m.known.nextAttempt())
+		}
+		return done, err
+	case fullHistory:
+		return false, m.continueAsNew(ctx)
+	}
+	return false, m.rest(ctx, n)
+}
+
+// continueAsNew goes on as a new execution, unless something comes in meanwhile.
+func (m *manager) continueAsNew(ctx workflow.Context) error {
+	if err := m.answerAll(ctx); err != nil {
+		return ctx.Err()
+	}
+	if m.eventsWait() {
+		return nil
+	}
+	return workflow.NewContinueAsNewError(ctx, ManageRun, ManageRunInput{Run: m.known.Run, Known: &m.known})
 }
 
 // ErrTypeImpossibleRun is the type of the error for a run that cannot exist.
@@ -97,6 +123,8 @@ type manager struct {
 	objecting int
 
 	sending map[string]bool // the channels that a message is on its way to
+
+	faulty bool // Gantry's own code failed
 }
 
 func newManager(ctx workflow.Context, in ManageRunInput) (*manager, error) {
@@ -116,19 +144,26 @@ func newManager(ctx workflow.Context, in ManageRunInput) (*manager, error) {
 	if in.Known != nil {
 		m.known = *in.Known
 	}
+	m.arrived.batches = append(m.arrived.batches, in.Late...)
 	if len(in.Events) > 0 {
-		m.known.take(workflow.Now(ctx).UTC(), in.Events)
+		m.arrived.batches = append(m.arrived.batches, RunEvents{Events: in.Events})
 	}
 	m.takeEvents(ctx)
 	return m, m.listen(ctx)
 }
 
-func (m *manager) status(ctx workflow.Context) RunStatus {
+// status is what can be said of the run, whatever its record holds.
+func (m *manager) status(ctx workflow.Context) (s RunStatus) {
+	defer func() {
+		if recovered(recover()) != nil {
+			s = m.known.bare()
+		}
+	}()
 	return m.known.status(workflow.Now(ctx).UTC())
 }
 
 // disturbed reports whether something came in that may change what to do.
-func (m *manager) disturbed() bool { return m.eventsWait() || m.asked > m.answered }
+func (m *manager) disturbed() bool { return m.eventsWait() || m.asked > m.answered || m.faulty }
 
 // atRest waits for something to come in, and lets those be answered meanwhile
 // who ask: they meet all that is known, decided and done.
@@ -149,15 +184,15 @@ func (m *manager) decide(ctx workflow.Context) next {
 		m.log.Info("run ended", "run", s.Run.String(), "state", s.State, "outcome", n.Reason)
 		return n
 	}
+	if n.Do == doHold && s.fresh() {
+		m.known.tellHeld(s.now, n)
+	}
 	decided := fmt.Sprintf("%d %s %s", s.StateVersion, n.Do, n.Reason)
 	if !n.Journal || decided == m.known.Decided {
 		return n
 	}
 	m.known.Decided = decided
 	m.known.note(s.now, KindDecision, "%s: %s", n.Do, n.Reason)
-	if n.Do == doHold {
-		m.known.tellHeld(s.now, n)
-	}
 	if n.Phase == PhaseFollowing {
 		m.log.Warn("run is followed without acting", "run", s.Run.String(), "type", s.Type, "state", s.State, "reason", n.Reason)
 	} else {

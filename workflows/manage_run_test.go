@@ -207,13 +207,14 @@ func TestStatusTellsTheWholeStory(t *testing.T) {
 		Managed: true, Labels: []string{"gantry:confirm=auto", "gantry:managed"},
 		Policy: configured.Resolve(auto),
 		Plans:  []workflows.Plan{{StateVersion: 2, Result: workflows.PlanConfirmed, At: started.Add(60 * time.Second), Looks: 1}},
+		URL:    "https://acme.app.spacelift.io/stack/network-prod/run/" + string(run.Run),
 		Branch: "main", Commit: r.truth.Commit, Delta: &spacelift.Delta{Added: 3, Changed: 1, Deleted: 3, Resources: 42}, StackName: "network / prod",
 		StartedAt: started, LastEventAt: started.Add(90 * time.Second),
 		States: []workflows.StateEntry{
 			{State: queued, StateVersion: 0, At: started, Source: workflows.SourceWebhook},
 			{State: planning, StateVersion: 1, At: started.Add(30 * time.Second), Source: workflows.SourceWebhook},
 			{State: unconfirmed, StateVersion: 2, At: started.Add(60 * time.Second), Source: workflows.SourceWebhook},
-			{State: confirmed, StateVersion: 3, At: started.Add(60 * time.Second), Source: workflows.SourceWebhook, Note: spacelift.Mark{Verb: "confirm", StateVersion: 2}.Sign(r.confirmed[0])},
+			{State: confirmed, StateVersion: 3, At: started.Add(60 * time.Second), Source: workflows.SourceWebhook, Actor: "api::gantry", Note: spacelift.Mark{Verb: "confirm", StateVersion: 2}.Sign(r.confirmed[0])},
 			{State: finished, StateVersion: 4, At: started.Add(90 * time.Second), Source: workflows.SourceWebhook},
 		},
 	}

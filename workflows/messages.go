@@ -17,6 +17,10 @@ const (
 
 	// StatusQuery answers with the RunStatus of an execution.
 	StatusQuery = "status"
+
+	// RecordQuery answers with all that an execution knows, for the next execution
+	// of the same run.
+	RecordQuery = "record"
 )
 
 // RunEvents is what one signal carries: every event of one run that was
@@ -24,8 +28,9 @@ const (
 type RunEvents struct {
 	Events []RunEvent `json:"events"`
 
-	// GiveUp says why there is no point in following the run any longer, such as
-	// that Spacelift no longer knows it. Only Reconcile sends it.
+	// GiveUp says why there may be no point in following the run any longer: that
+	// Spacelift no longer knows it. The execution stops after the API has denied
+	// the run for some time. Only Reconcile sends it.
 	GiveUp string `json:"giveUp,omitempty"`
 
 	// Denied are states that the execution knew from notifications alone when
@@ -77,7 +82,6 @@ type RunEvent struct {
 	DriftDetection bool             `json:"driftDetection,omitempty"`
 	TriggeredBy    string           `json:"triggeredBy,omitempty"`
 	NeedsApproval  bool             `json:"needsApproval,omitempty"` // by Spacelift's own approval policies, where the API told; notifications don't
-	URL            string           `json:"url,omitempty"`
 	StackName      string           `json:"stackName,omitempty"`
 
 	// Block is what kept Gantry from confirming when the API told of the state;
@@ -86,6 +90,11 @@ type RunEvent struct {
 
 	// Labels are the stack's labels that Gantry reads; the others are left out.
 	Labels []string `json:"labels,omitempty"`
+
+	// Whole says that the API showed the run in this state, so that every
+	// particular of the event is the API's, an empty one too. Other events of the
+	// same reading only say that the run has been in a state.
+	Whole bool `json:"whole,omitempty"`
 
 	Source     EventSource `json:"source"`
 	Delivery   string      `json:"delivery,omitempty"` // id in the delivery log, for webhooks
@@ -102,6 +111,11 @@ type ManageRunInput struct {
 	Chains  []ChainRef       `json:"chains,omitempty"`  // that the run is part of, as far as is known
 	Behind  []string         `json:"behind,omitempty"`  // see RunStatus
 	Known   *record          `json:"known,omitempty"`
+	Late    []RunEvents      `json:"late,omitempty"` // that had come in when it continued as new, and were not taken
+
+	// Reopened says that an earlier execution of the run has closed. What people
+	// decided then, and whose retry the run is, is read from that one first.
+	Reopened bool `json:"reopened,omitempty"`
 }
 
 // ManageRunID is the workflow id of the one execution that manages a run.

@@ -174,8 +174,7 @@ func (m *monorepo) runActs(ref spacelift.RunRef) {
 			rec.takeRules(at, terms{Labels: s.Labels, Policy: (*policy.Rules)(nil).Resolve(s.Labels).Of(ref.Stack), Gate: policy.Gate{Open: true}}, s.ask != nil)
 			rec.considerRetry(at)
 		case doRead:
-			rec.shown(at, doRead, run.Run)
-			rec.sought(s)
+			rec.compare(at, run.Run)
 		case doParents:
 			m.readsParents(rec)
 		case doReplace:

@@ -28,10 +28,11 @@ const maxOutbox = 50
 // about, makes its id: the same message is never told twice, and a receiver
 // recognizes one that is sent again.
 func (r *record) tell(s situation, at time.Time, channels []string, m notify.Message, about ...string) {
+	shown := r.shownFacts()
 	m.At = at
-	m.Account, m.Stack, m.StackName, m.Run = string(s.Run.Account), string(s.Run.Stack), s.StackName, string(s.Run.Run)
-	m.URL, m.State = s.URL, string(s.State)
-	m.Facts = append(facts(s), m.Facts...)
+	m.Account, m.Stack, m.StackName, m.Run = string(s.Run.Account), string(s.Run.Stack), shown.StackName, string(s.Run.Run)
+	m.URL, m.State = shown.URL, string(shown.State)
+	m.Facts = append(facts(shown), m.Facts...)
 	for _, channel := range channels {
 		m.ID = notify.MessageID(append([]string{ManageRunID(s.Run), m.Type, channel}, about...)...)
 		if slices.ContainsFunc(r.Outbox, func(n notice) bool { return n.Message.ID == m.ID }) {
@@ -52,7 +53,7 @@ func (r *record) delivered(id string) {
 }
 
 // facts are what every message about a run says.
-func facts(s situation) []notify.Fact {
+func facts(s RunStatus) []notify.Fact {
 	var list []notify.Fact
 	add := func(name, value string) {
 		if value != "" {
@@ -60,7 +61,7 @@ func facts(s situation) []notify.Fact {
 		}
 	}
 	if s.Delta != nil {
-		add("Plan", describePlan(s.RunStatus))
+		add("Plan", describePlan(s))
 	}
 	if c := s.Commit; c.Hash != "" {
 		add("Commit", strings.TrimSpace(shortHash(c.Hash)+" "+firstLine(c.Message)))
@@ -240,7 +241,7 @@ func (r *record) tellFailed(s situation, at time.Time) {
 // of every other that people have heard of.
 func (r *record) farewell(at time.Time) {
 	s := r.situation(at)
-	if r.Farewell || !r.Spoke && !s.applied() {
+	if r.Farewell || r.Again != nil || !r.Spoke && !s.applied() {
 		return
 	}
 	r.Farewell = true

@@ -21,7 +21,6 @@ type quiet struct {
 	looked   time.Time // when the run was read last while in that state, or that was tried
 	last     time.Time // the same, whatever the state
 	missed   int       // how often in a row that was in vain: nobody answered
-	unknown  int       // how often in a row Spacelift did not know the run
 	alarm    workflow.Future
 	due      time.Time // when the alarm fires
 	stopping workflow.CancelFunc
@@ -38,10 +37,6 @@ func (q *quiet) set(ctx workflow.Context, needed time.Time) {
 	timer, stop := workflow.WithCancel(ctx)
 	q.alarm, q.due, q.stopping = workflow.NewTimer(timer, needed.Sub(workflow.Now(ctx))), needed, stop
 }
-
-// unknownTwice is how often in a row Spacelift must deny a run before an
-// execution stops following it.
-const unknownTwice = 2
 
 // look is a reading of the run that nobody asked for: nothing was heard of it
 // for so long.
@@ -70,16 +65,13 @@ func (m *manager) look(ctx workflow.Context) (l look, err error) {
 func (m *manager) heard(l look) bool {
 	switch {
 	case l.err == nil:
-		m.quiet.unknown = 0
 		if m.known.hear(l.at, l.run) {
 			m.quiet.asked = 0
 			m.log.Warn("notifications are missing: the API told more", "run", m.known.Run.String(), "silence", l.silence)
 			return true
 		}
 	case notFound(l.err):
-		if m.quiet.unknown++; m.quiet.unknown >= unknownTwice {
-			m.known.giveUp(l.at, reasonUnknown)
-		}
+		m.known.missing(l.at)
 	case m.quiet.asked == 0:
 		m.known.noteUnanswered(l)
 	}
@@ -90,6 +82,3 @@ func (m *manager) heard(l look) bool {
 func (r *record) noteUnanswered(l look) {
 	r.note(l.at, KindNote, "nothing was heard of the run for %s, and Spacelift did not answer when asked: %s", l.silence, because(l.err))
 }
-
-// reasonUnknown is why a run is given up that the API does not show.
-const reasonUnknown = "Spacelift does not know it: it was deleted, its stack was, or Gantry's API key may not see it"

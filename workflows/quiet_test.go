@@ -36,8 +36,8 @@ func TestManageRunThatHearsNothing(t *testing.T) {
 			name: "people take their time, and Spacelift is left alone", labels: manual,
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
-				r.at(5*time.Hour+59*time.Minute, func() { r.readTimes(0) })
-				r.at(25*time.Hour, func() { r.readTimes(4); r.wants(workflows.PhaseWaiting, "confirm by hand") })
+				r.at(5*time.Hour+59*time.Minute, func() { r.readTimes(1) }) // the plan that waits
+				r.at(25*time.Hour, func() { r.readTimes(5); r.wants(workflows.PhaseWaiting, "confirm by hand") })
 				r.at(26*time.Hour, func() { r.person("jane", discarded, ""); r.told() })
 			},
 			state: discarded, outcome: "discarded",
@@ -58,7 +58,7 @@ func TestManageRunThatHearsNothing(t *testing.T) {
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 				r.at(time.Hour, func() { r.person("jane", confirmed, ""); r.told() })
 				r.at(61*time.Minute, func() { r.goes(applying, finished) })
-				r.at(179*time.Minute, func() { r.readTimes(1) }) // to see who it was
+				r.at(179*time.Minute, func() { r.readTimes(2) }) // the plan that waits, and who it was
 				r.at(181*time.Minute, func() { r.Error("the execution did not look when the run had been CONFIRMED for two hours") })
 			},
 			state: finished, outcome: "applied",
@@ -84,8 +84,7 @@ func TestManageRunThatHearsNothing(t *testing.T) {
 					forged.State, forged.StateVersion = applying, 95
 					r.signal(forged)
 				})
-				r.at(2*time.Minute, func() { r.wants(workflows.PhaseApplying, "Gantry looks who decided") })
-				r.at(5*time.Minute, func() { r.wants(workflows.PhaseWaiting, "confirm by hand") })
+				r.at(time.Minute+time.Second, func() { r.wants(workflows.PhaseWaiting, "confirm by hand") })
 				r.at(time.Hour, func() { r.person("jane", discarded, ""); r.told() })
 			},
 			state: discarded, outcome: "discarded",
@@ -174,18 +173,32 @@ func TestManageRunGivesUp(t *testing.T) {
 		script func(r *rig)
 		says   string
 	}{
-		{"when Spacelift denies the run twice", func(r *rig) {
+		{"when Spacelift denies the run for some time", func(r *rig) {
 			r.at(0, func() { r.moves(queued) })
 			r.at(time.Minute, func() { r.set(func() { r.broken = spacelift.ErrNotFound }) })
-			r.at(31*time.Minute, func() { r.wants(workflows.PhaseQueued, "queue") })
+			r.at(31*time.Minute, func() { r.wants(workflows.PhaseHolding, "Spacelift does not know it") })
 		}, "Spacelift does not know it"},
 		{"when Reconcile says so", func(r *rig) {
 			r.at(0, func() { r.moves(queued) })
 			r.at(time.Minute, func() {
+				r.set(func() { r.broken = spacelift.ErrNotFound })
 				r.env.SignalWorkflow(workflows.RunEventsSignal, workflows.RunEvents{GiveUp: "the stack is gone"})
 			})
-			r.at(2*time.Minute, func() { r.Error("the execution goes on") })
-		}, "the stack is gone"},
+			r.at(2*time.Minute, func() { r.wants(workflows.PhaseHolding, "Spacelift does not know it") })
+			r.at(12*time.Minute, func() { r.Error("the execution goes on") })
+		}, "Spacelift does not know it"},
+		{"not before its key had time to get its access back, where Spacelift showed it once", func(r *rig) {
+			r.at(0, func() {
+				r.moves(queued)
+				e := r.notification(0)
+				e.State, e.StateVersion = finished, 1 // forged, so that the run is read
+				r.signal(e)
+			})
+			r.at(time.Minute, func() { r.set(func() { r.broken = spacelift.ErrNotFound }) })
+			r.at(31*time.Minute, func() { r.wants(workflows.PhaseHolding, "Spacelift does not know it") })
+			r.at(6*time.Hour+25*time.Minute, func() { r.wants(workflows.PhaseHolding, "Spacelift does not know it") })
+			r.at(6*time.Hour+31*time.Minute, func() { r.Error("the execution goes on") })
+		}, "Spacelift does not know it"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r := newRig(t, auto)

@@ -445,7 +445,7 @@ func (t *tick) carryOut(ctx workflow.Context) {
 			ParentClosePolicy:     enums.PARENT_CLOSE_POLICY_ABANDON,
 			WorkflowIDReusePolicy: reuse,
 			TypedSearchAttributes: StartAttributes(r.Run, r.Events),
-		}), ManageRunType, ManageRunInput{Run: r.Run, Events: r.Events})
+		}), ManageRunType, ManageRunInput{Run: r.Run, Events: r.Events, Reopened: r.Do == mendReopen})
 		results[i] = child.GetChildWorkflowExecution()
 	}
 	for i, r := range t.repairs {

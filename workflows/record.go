@@ -24,6 +24,14 @@ type record struct {
 	// last maxEvents of them.
 	Doubted []stateKey `json:"doubted,omitempty"`
 
+	// ReadAt is when the API last showed the run, and Shown the newest state that
+	// it showed then; nil before it did. Trust is what follows for notifications.
+	ReadAt time.Time `json:"readAt,omitzero"`
+	Shown  *stateKey `json:"shown,omitempty"`
+	Trust  trust     `json:"trust,omitzero"`
+
+	Fault *fault `json:"fault,omitempty"` // Gantry's own code failed, and has not decided since
+
 	Plans   []Plan          `json:"plans,omitempty"`
 	Journal []TimelineEntry `json:"journal,omitempty"` // what Gantry did and noticed, in order
 	Forgot  int             `json:"forgot,omitempty"`  // journal entries left out, see maxJournal
@@ -49,16 +57,13 @@ type record struct {
 	Stopping  *stopping  `json:"stopping,omitempty"`
 	Trouble   *trouble   `json:"trouble,omitempty"`
 
-	EndSought bool     `json:"endSought,omitempty"` // the run was read for who ended it, or that was tried
 	Diagnosed bool     `json:"diagnosed,omitempty"` // the failure was looked into, or that was given up
 	Failure   *Failure `json:"failure,omitempty"`
 	Retry     *Retry   `json:"retry,omitempty"`
 
 	// RetryJudged says that the rules in effect after the diagnosis have decided
-	// whether the run is tried again, and ReadAt is when the API last showed the
-	// run.
-	RetryJudged bool      `json:"retryJudged,omitempty"`
-	ReadAt      time.Time `json:"readAt,omitzero"`
+	// whether the run is tried again.
+	RetryJudged bool `json:"retryJudged,omitempty"`
 
 	// Chains are what the run is part of, and ChainsTold the end that they know
 	// of. Followers are the stacks that follow the run's, nil while that is not
@@ -87,6 +92,8 @@ type terms struct {
 	Dues   []policy.Due  `json:"dues,omitempty"`
 
 	Approvers *policy.Approvers `json:"approvers,omitempty"` // nil: not known
+
+	URL string `json:"url,omitempty"` // of the run in Spacelift's user interface, as the client builds it
 }
 
 // entrance is when the run came into the state it is in, by the clock of the
@@ -160,11 +167,11 @@ func (r *record) settle(at time.Time, version int, result PlanResult, reason str
 
 // learn folds in what the API shows, and notes what no notification had told.
 func (r *record) learn(at time.Time, run spacelift.Run) {
-	if run.Ref != r.Run {
+	if run.Ref != r.Run || run.State == "" {
 		return // a call that failed shows nothing
 	}
-	before := r.facts().States
-	r.ReadAt = at
+	before := r.Events
+	r.showed(at, run)
 	*r = fold(*r, fromRead(run, r.reading(at, run))...)
 	r.noteRepair(at, before)
 }
@@ -178,11 +185,22 @@ func (r *record) reading(at time.Time, run spacelift.Run) time.Time {
 	return at
 }
 
+// showed notes a reading of the run. An end that the API showed and the run went
+// on from was none.
+func (r *record) showed(at time.Time, run spacelift.Run) {
+	r.ReadAt, r.Shown = at, &stateKey{run.StateVersion, run.State}
+	if !run.State.Terminal() {
+		r.Events = slices.DeleteFunc(slices.Clone(r.Events), func(e RunEvent) bool {
+			return e.Source == SourceReconcile && e.State.Terminal() && e.StateVersion < run.StateVersion
+		})
+	}
+}
+
 // noteRepair notes the states that are known now and were not before.
-func (r *record) noteRepair(at time.Time, before []StateEntry) {
+func (r *record) noteRepair(at time.Time, before []RunEvent) {
 	var missed []string
 	for _, e := range r.facts().States {
-		if !slices.ContainsFunc(before, func(b StateEntry) bool {
+		if !slices.ContainsFunc(before, func(b RunEvent) bool {
 			return b.State == e.State && b.StateVersion == e.StateVersion
 		}) {
 			missed = append(missed, fmt.Sprintf("%s (%d)", e.State, e.StateVersion))
@@ -193,25 +211,14 @@ func (r *record) noteRepair(at time.Time, before []StateEntry) {
 	}
 }
 
-// hear folds in what the API shows of a run that nobody has told of for long,
-// as far as it is news, and reports whether any was.
+// hear takes what the API shows of a run that nobody has told of for long, and
+// reports whether any of it was news.
 func (r *record) hear(at time.Time, run spacelift.Run) (news bool) {
-	before := r.facts()
-	r.ReadAt = at
-	read := slices.DeleteFunc(fromRead(run, r.reading(at, run)), r.past)
-	told := unheard(before, read)
 	key := stateKey{run.StateVersion, run.State}
-	newest := slices.IndexFunc(read, func(e RunEvent) bool { return keyOfState(e) == key })
-	if newest >= 0 && (run.NeedsApproval != r.needsApproval(key) || byBlock(run.Brakes.ConfirmBlock(run.Ref.Run), r.block(key)) != 0) {
-		told = append(told, read[newest])
-	}
-	*r = fold(*r, told...)
-	r.noteRepair(at, before.States)
-	if run.StateVersion < before.StateVersion && !run.State.Terminal() && !before.State.Terminal() {
-		r.doubtAfter(at, run)
-		news = true
-	}
-	return news || len(told) > 0
+	before, needed, block := r.facts(), r.needsApproval(key), r.block(key)
+	told := unheard(before, slices.DeleteFunc(fromRead(run, at), r.past))
+	denied := r.compare(at, run)
+	return denied || len(told) > 0 || run.NeedsApproval != needed || byBlock(run.Brakes.ConfirmBlock(run.Ref.Run), block) != 0
 }
 
 // unheard returns the events that say more than is known: of states that are
@@ -232,33 +239,4 @@ func unheard(known RunStatus, read []RunEvent) []RunEvent {
 func (r *record) giveUp(at time.Time, reason string) {
 	r.GivenUp = fit(reason, maxText)
 	r.note(at, KindNote, "Gantry stops following the run: %s", r.GivenUp)
-}
-
-// doubtAfter stops believing notifications of states that the API has not heard
-// of, though it was asked for some time.
-func (r *record) doubtAfter(at time.Time, run spacelift.Run) {
-	var doubted []string
-	for _, key := range r.doubt(run.StateVersion) {
-		doubted = append(doubted, fmt.Sprintf("%s (%d)", key.State, key.StateVersion))
-	}
-	r.note(at, KindRepair, "the API shows %s (%d) as the newest state, so what notifications told beyond it is not believed: %s",
-		run.State, run.StateVersion, strings.Join(doubted, ", "))
-}
-
-// deny stops believing notifications of states that are beyond what the API
-// shows: Reconcile read the run after the execution had named them.
-func (r *record) deny(at time.Time, states []stateKey) {
-	var doubted []stateKey
-	var names []string
-	for _, e := range r.believed() {
-		if key := keyOfState(e); e.Source != SourceReconcile && slices.Contains(states, key) {
-			doubted = append(doubted, key)
-			names = append(names, fmt.Sprintf("%s (%d)", key.State, key.StateVersion))
-		}
-	}
-	if len(doubted) == 0 {
-		return
-	}
-	r.disbelieve(doubted)
-	r.note(at, KindRepair, "the API does not show what notifications said beyond it, so that is not believed: %s", strings.Join(names, ", "))
 }

@@ -67,6 +67,9 @@ func (q *quiet) lookAt(s situation, n next) time.Time {
 	if q.key != s.key() {
 		q.key, q.looked, q.asked, q.missed = s.key(), time.Time{}, 0, 0
 	}
+	if s.trust.Again.After(q.last) {
+		return s.trust.Again
+	}
 	if q.missed > 0 {
 		return q.looked.Add(min(lookAgain<<min(q.missed-1, 10), quietWorking))
 	}
@@ -122,7 +125,7 @@ func (m *manager) lookAround(ctx workflow.Context, s situation, n next) error {
 // lingers tells people, once, that the run stays where it is for longer than its
 // policy allows, though nobody has to do anything.
 func (r *record) lingers(s situation, n next, at time.Time) {
-	if n.What != WaitSpacelift || !s.Managed || s.deadline() <= 0 || r.Entered.Overdue {
+	if n.What != WaitSpacelift || !s.Managed || s.deadline() <= 0 || r.Entered.Overdue || r.Shown == nil || *r.Shown != s.key() {
 		return
 	}
 	r.Entered.Overdue = true

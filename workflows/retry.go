@@ -283,7 +283,7 @@ func manageRetry(ctx workflow.Context, run spacelift.RunRef, of RetryOf, chains 
 	reuse := enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE
 	if run == of.Run {
 		reuse = enums.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE
-		in.Events = begunAgain(ctx, of)
+		in.Events, in.Reopened = begunAgain(ctx, of), true
 	}
 	var err error
 	for range sameIDTries {

@@ -155,6 +155,7 @@ func TestRetryRun(t *testing.T) {
 			}
 			if r.again == run {
 				of.After = 1
+				want[0].Reopened = true
 				if told := r.managed[0].Events; len(told) != 1 || told[0].State != queued || told[0].StateVersion != 2 {
 					t.Errorf("the execution begins with %+v, want what came after the failure", told)
 				}

@@ -44,6 +44,8 @@ type rig struct {
 	refuses error // what the API answers to confirmations
 	loses   int   // how many answers to confirmations get lost
 	lags    bool  // reads show the state before the newest
+	shifts  bool  // the plan has another size whenever it is read
+	leaves  int   // after how many more readings the API is away; 0: it stays
 
 	deafToConfirms, deafToDiscards, deafToStops bool     // it is accepted, and changes nothing
 	moreReviews                                 int      // how many its approval policy wants beside Gantry's
@@ -184,10 +186,17 @@ func (r *rig) Run(_ context.Context, ref spacelift.RunRef) (spacelift.Run, error
 		return spacelift.Run{}, r.broken
 	case ref != run && r.parents[ref.Stack].Ref == ref:
 		return r.parents[ref.Stack], nil
-	case ref != run:
+	case ref != run, len(r.truth.History) == 0:
 		return spacelift.Run{}, spacelift.ErrNotFound
 	}
+	if r.leaves > 0 {
+		r.leaves--
+		r.away = r.leaves == 0
+	}
 	shown := r.truth
+	if r.shifts && shown.Delta != nil {
+		shown.Delta = &spacelift.Delta{Added: r.reads}
+	}
 	if r.lags {
 		last := shown.History[len(shown.History)-2]
 		shown.History = shown.History[:len(shown.History)-1]
@@ -195,6 +204,11 @@ func (r *rig) Run(_ context.Context, ref spacelift.RunRef) (spacelift.Run, error
 	}
 	shown.History = slices.Clone(shown.History)
 	return shown, nil
+}
+
+// RunURL answers like Spacelift's client.
+func (r *rig) RunURL(ref spacelift.RunRef) string {
+	return fmt.Sprintf("https://acme.app.spacelift.io/stack/%s/run/%s", ref.Stack, ref.Run)
 }
 
 // ConfirmRun answers like Spacelift's API.

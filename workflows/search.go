@@ -82,11 +82,13 @@ func factsFingerprint(s RunStatus) string {
 	return known
 }
 
-// listedState is the state that lists name. When the API answered that a plan is
-// confirmed, the notification is sure to follow.
+// listedState is the state that lists name. Once the API answered that a plan is
+// confirmed, lists name the state that it comes to: the states in between are
+// handed over in seconds, and an event for each would cost more than reading the
+// end of the run does.
 func listedState(s RunStatus) spacelift.RunState {
 	if s.State == spacelift.RunStateUnconfirmed && s.Phase == PhaseApplying {
-		return spacelift.RunStateConfirmed
+		return spacelift.RunStateApplying
 	}
 	return s.State
 }
@@ -118,7 +120,7 @@ func index(ctx workflow.Context, s RunStatus, stays bool) error {
 // long that the execution asked for it. The status of the run shows all.
 func restsIn(s spacelift.RunState) bool {
 	switch s {
-	case spacelift.RunStateReady, spacelift.RunStatePreparing, spacelift.RunStateInitializing, spacelift.RunStatePreparingApply,
+	case spacelift.RunStateReady, spacelift.RunStatePreparing, spacelift.RunStateInitializing, spacelift.RunStateConfirmed, spacelift.RunStatePreparingApply,
 		spacelift.RunStateReplanRequested, spacelift.RunStatePreparingReplan:
 		return false
 	}

@@ -41,11 +41,14 @@ func along(states string) (list []spacelift.RunState) {
 }
 
 // events are the notifications of a run that goes this way, each a few seconds
-// after the one before.
+// after the one before; its end is read from the API.
 func (s sequence) events() []RunEvent {
 	events := make([]RunEvent, len(s.states))
 	for version, state := range s.states {
 		events[version] = notification(s.typ, state, version)
+		if state.Terminal() {
+			events[version].Source, events[version].Whole = SourceReconcile, true
+		}
 	}
 	return events
 }
@@ -58,7 +61,6 @@ func notification(typ spacelift.RunType, state spacelift.RunState, version int) 
 		Run: testRun, Type: typ, State: state, StateVersion: version, At: entered,
 		Branch:    "main",
 		Commit:    spacelift.Commit{Hash: "9f2c1d7e4b8a06f35c21de90ab7741f6c3e85d12", Message: "Widen private subnets", AuthorLogin: "jdoe", AuthorName: "Jane Doe"},
-		URL:       "https://acme.app.spacelift.io/stack/network-prod/run/" + string(testRun.Run),
 		StackName: "network / prod",
 		Labels:    []string{"gantry:confirm=auto", "gantry:managed"},
 		Source:    SourceWebhook, Delivery: fmt.Sprintf("delivery-%02d", version), ReceivedAt: entered.Add(time.Second),

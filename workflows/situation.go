@@ -21,8 +21,12 @@ type situation struct {
 	rulesFor   *stateKey
 	rulesStale bool
 
-	needsApproval bool       // Spacelift's own approval policies keep it where it is
-	read          bool       // the API told of the present state
+	needsApproval bool     // Spacelift's own approval policies keep it where it is
+	read          bool     // the API told of the present state
+	shown         stateKey // the newest state that the API showed at readAt
+	trust         trust
+	whyRead       string     // why notifications make it necessary to read the run; empty if they don't
+	missingUntil  time.Time  // when a run that Spacelift does not know is given up
 	told          []RunEvent // by the API, in the run's order
 	blockRead     time.Time  // when it told of Block
 	crowded       bool       // it did not, and more was told of the run than can be kept
@@ -39,7 +43,7 @@ type situation struct {
 	diagnosed     bool
 	retryJudged   bool
 	readAt        time.Time // when the API last showed the run
-	sought        bool      // somebody looked who ended the run, or tried
+	again         bool      // the next attempt goes on under the same id
 	chainsTold    *stateKey
 	released      *stateKey
 	followers     *followers
@@ -53,7 +57,8 @@ func (r *record) situation(at time.Time) situation {
 	s := situation{
 		RunStatus: r.facts(), now: at,
 		rules: r.Rules, rulesRead: r.RulesRead, rulesFor: r.RulesFor, rulesStale: r.RulesStale,
-		entered: r.Entered, stopping: r.Stopping, trouble: r.Trouble, diagnosed: r.Diagnosed, retryJudged: r.RetryJudged, readAt: r.ReadAt, sought: r.EndSought,
+		entered: r.Entered, stopping: r.Stopping, trouble: r.Trouble, diagnosed: r.Diagnosed, retryJudged: r.RetryJudged, readAt: r.ReadAt,
+		trust: r.Trust, again: r.Again != nil,
 		chainsTold: r.ChainsTold, released: r.Released, followers: r.Followers,
 		parents: r.Parents, replaced: r.Replaced,
 	}
@@ -62,6 +67,10 @@ func (r *record) situation(at time.Time) situation {
 	s.read, s.blockRead = read, now.ReceivedAt
 	s.told = slices.DeleteFunc(slices.Clone(r.Events), func(e RunEvent) bool { return e.Source != SourceReconcile })
 	s.crowded = r.Dropped && !s.read
+	if r.Shown != nil {
+		s.shown = *r.Shown
+	}
+	s.whyRead, s.missingUntil = r.whyRead(), r.missingUntil()
 	s.needsApproval = r.needsApproval(key)
 	if asks(s.State, s.needsApproval) {
 		if s.ask = r.asking(key); s.ask == nil {

@@ -88,34 +88,28 @@ func (m *manager) readRules(ctx workflow.Context, _ next) error {
 	return nil
 }
 
-// endSought is how often an execution tries to read a run whose end only
-// notifications told of, before it believes them.
-const endSought = 5
-
 // seek reads the run to see what is so and who did it.
 func (m *manager) seek(ctx workflow.Context, _ next) error {
 	var a *activities.Activities
 	var run spacelift.Run
-	s := m.situation(ctx)
-	err := workflow.ExecuteLocalActivity(withQuickCall(ctx), a.ReadRun, s.Run).Get(ctx, &run)
+	err := workflow.ExecuteLocalActivity(withQuickCall(ctx), a.ReadRun, m.known.Run).Get(ctx, &run)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	now := workflow.Now(ctx).UTC()
-	if err != nil {
-		if m.known.tries(doRead) == 0 {
-			m.known.note(now, KindNote, "Spacelift did not answer when asked about the run: %s", because(err))
-		}
-		m.known.fails(now, doRead, failedFirst, failedLongest, "Gantry could not read the run, and acts on no notification alone: "+because(err))
-		if !s.State.Terminal() || m.known.tries(doRead) >= endSought {
-			m.known.sought(s)
-		}
-		return nil
-	}
-	if m.known.shown(now, doRead, run) {
-		m.known.sought(s)
-	}
+	m.known.sought(workflow.Now(ctx).UTC(), run, err)
 	return nil
+}
+
+// sought takes the answer to a reading of the run.
+func (r *record) sought(at time.Time, run spacelift.Run, err error) {
+	switch {
+	case err == nil:
+		r.compare(at, run)
+	case notFound(err):
+		r.missing(at)
+	default:
+		r.unanswered(at, because(err))
+	}
 }
 
 // call does one thing at Spacelift. Mostly it answers at once. When it does
@@ -150,18 +144,25 @@ func (m *manager) quickly(ctx workflow.Context, n next, activity, in, out any) e
 	if err := workflow.Await(ctx, func() bool { return answer.IsReady() || m.objecting > 0 }); err != nil {
 		return err
 	}
-	if !answer.IsReady() {
+	calledOff := !answer.IsReady()
+	if calledOff {
 		stopAsking()
 	}
-	return answer.Get(ctx, out)
+	err := answer.Get(ctx, out)
+	if err != nil && calledOff && ctx.Err() == nil {
+		return temporal.NewCanceledError()
+	}
+	return err
 }
 
 // keepAsking calls with an activity that is retried for long, and hears events
-// meanwhile.
+// meanwhile. Once Gantry has called it off, nothing but success is an answer: an
+// attempt that was under way ends with whatever error it met.
 func (m *manager) keepAsking(ctx workflow.Context, n next, activity, in, out any) error {
 	asking, stopAsking := workflow.WithCancel(n.withCall(ctx))
 	defer stopAsking()
 	answer := workflow.ExecuteActivity(asking, activity, in)
+	calledOff := false
 	for !answer.IsReady() {
 		m.post(ctx)
 		if err := index(ctx, m.status(ctx), false); err != nil {
@@ -176,6 +177,7 @@ func (m *manager) keepAsking(ctx workflow.Context, n next, activity, in, out any
 		}
 		if m.objecting > 0 {
 			stopAsking()
+			calledOff = true
 			break
 		}
 		m.takeEvents(ctx)
@@ -183,9 +185,14 @@ func (m *manager) keepAsking(ctx workflow.Context, n next, activity, in, out any
 		// would find that it changed.
 		if decide(m.situation(ctx)).Do != n.Do || workflow.GetInfo(ctx).GetContinueAsNewSuggested() {
 			stopAsking()
+			calledOff = true
 		}
 	}
-	return answer.Get(ctx, out)
+	err := answer.Get(ctx, out)
+	if err != nil && calledOff && ctx.Err() == nil {
+		return temporal.NewCanceledError()
+	}
+	return err
 }
 
 // withCall is how long to keep asking for something.
@@ -196,8 +203,7 @@ func (n next) withCall(ctx workflow.Context) workflow.Context {
 	return withSpaceliftCall(ctx)
 }
 
-// diagnose finds out why the run failed. If the API shows that it did not, the
-// notification of it is not believed.
+// diagnose finds out why the run failed.
 func (m *manager) diagnose(ctx workflow.Context, n next) error {
 	var a *activities.Activities
 	var diagnosis activities.Diagnosis
@@ -212,10 +218,14 @@ func (m *manager) diagnose(ctx workflow.Context, n next) error {
 	case err != nil:
 		m.known.note(now, KindNote, "Gantry could not find out why the run failed: %s", because(err))
 		m.known.failed(now, Failure{Cause: policy.CauseUnknown, ApplyBegan: true})
-	case m.known.shown(now, doDiagnose, diagnosis.Run) && diagnosis.Run.State == spacelift.RunStateFailed:
+	case diagnosis.Run.State == spacelift.RunStateFailed:
+		m.known.learn(now, diagnosis.Run)
 		m.known.failed(now, Failure{
 			Cause: diagnosis.Cause, Phase: diagnosis.Phase, ApplyBegan: diagnosis.ApplyBegan, Evidence: diagnosis.Evidence, Source: diagnosis.Source,
 		})
+	default: // the API is behind what it showed before, or the run was taken up again
+		m.known.learn(now, diagnosis.Run)
+		m.known.fails(now, doDiagnose, behindFirst, behindLongest, "the API shows the run in "+string(diagnosis.Run.State))
 	}
 	return nil
 }

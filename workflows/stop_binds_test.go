@@ -28,7 +28,7 @@ func TestAStopBindsUntilTheRunHasEnded(t *testing.T) {
 				r.at(3*time.Minute, func() { r.moves(unconfirmed) })
 				r.at(4*time.Minute, func() { r.did("stop: "+note, "discard: "+note); r.told() })
 			},
-			state: discarded, outcome: "discarded: " + note,
+			state: discarded, outcome: "discarded by Gantry: " + note,
 		},
 		{
 			name: "a plan that people could approve is discarded as well", labels: asked,

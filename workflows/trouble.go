@@ -28,10 +28,6 @@ const (
 	behindFirst, behindLongest   = 5 * time.Second, time.Minute
 )
 
-// maxBehind is how often the API may show less than notifications told before
-// those are doubted.
-const maxBehind = 5
-
 // fails notes that something Gantry wants was not done, and when to try again:
 // after a time that doubles with every try. It reports whether the reason is
 // another than that of the try before.

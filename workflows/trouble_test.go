@@ -38,7 +38,7 @@ func TestManageRunWhileTheAPIIsInTrouble(t *testing.T) {
 				r.at(2*time.Hour, func() { r.set(func() { r.away = false }) })
 			},
 			state: discarded, outcome: "discarded",
-			mentions: map[string]workflows.TimelineKind{"no longer asks Spacelift to confirm": workflows.KindNote},
+			mentions: map[string]workflows.TimelineKind{"Gantry did not confirm: the run is in DISCARDED (3)": workflows.KindAction},
 		},
 		{
 			name: "somebody confirms while Spacelift does not answer Gantry", labels: auto,
@@ -142,11 +142,15 @@ func TestManageRunWhileTheAPIIsInTrouble(t *testing.T) {
 			script: func(r *rig) {
 				r.set(func() { r.broken = spacelift.ErrUnauthorized })
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
-				r.at(4*time.Minute, func() { r.wants(workflows.PhaseHolding, "unauthorized"); r.readTimes(1) })
-				r.at(time.Hour, func() { r.readTimes(4) }) // a key may get its rights back
-				r.at(2*time.Hour, func() { r.person("jane", discarded, ""); r.told() })
+				r.at(4*time.Minute, func() { r.wants(workflows.PhaseHolding, "unauthorized"); r.readTimes(2) })
+				r.at(time.Hour, func() { r.readTimes(5) }) // a key may get its rights back
+				r.at(2*time.Hour, func() {
+					r.set(func() { r.broken = nil })
+					r.person("jane", discarded, "")
+					r.told()
+				})
 			},
-			state: discarded, outcome: "discarded",
+			state: discarded, outcome: "discarded by jane",
 		},
 	})
 }
@@ -236,22 +240,34 @@ func TestAForgedEndOfAPlanThatWaits(t *testing.T) {
 	}
 }
 
-// Notifications that contradict the API for good end in a hold, not in a loop.
-func TestContradictionEndsInAHold(t *testing.T) {
+// What only a notification says of the size of a plan keeps nothing from being
+// confirmed.
+func TestASizeThatTheAPIDoesNotShow(t *testing.T) {
 	r := newRig(t, auto)
 	r.at(0, func() { r.moves(queued, planning) })
 	r.at(time.Minute, func() {
 		r.goes(unconfirmed)
 		told := r.notification(2)
-		r.set(func() { r.truth.Delta = nil }) // the API never tells what the notification did
+		r.set(func() { r.truth.Delta = nil })
 		r.signal(told)
 	})
+	r.at(time.Hour, func() { r.told(); r.moves(applying, finished) })
+	if s := r.manage(); len(r.confirmed) != 1 || s.Delta != nil {
+		t.Errorf("%d confirmations of a plan of %+v, want one of unknown size", len(r.confirmed), s.Delta)
+	}
+}
+
+// A plan that is another at every reading ends in a hold, not in a loop.
+func TestContradictionEndsInAHold(t *testing.T) {
+	r := newRig(t, auto)
+	r.set(func() { r.shifts = true })
+	r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 	r.at(time.Hour, func() { r.wants(workflows.PhaseHolding, "keep telling different things") })
 	r.at(2*time.Hour, func() { r.person("jane", discarded, ""); r.told() })
 
 	r.manage()
 
-	if r.reads > 5 || r.asked != 0 {
+	if r.reads > 6 || r.asked != 0 {
 		t.Errorf("%d reads and %d confirmations, want a few and none", r.reads, r.asked)
 	}
 }

@@ -12,42 +12,77 @@ import (
 // that wait have been taken: an approval that comes with the first of them is
 // not to meet an empty record.
 func (m *manager) listen(ctx workflow.Context) error {
-	err := workflow.SetQueryHandler(ctx, StatusQuery, func() (RunStatus, error) {
-		return m.known.status(workflow.Now(ctx).UTC()), nil
-	})
+	err := workflow.SetQueryHandler(ctx, StatusQuery, func() (RunStatus, error) { return m.status(ctx), nil })
 	if err != nil {
 		return fmt.Errorf("answer %s: %w", StatusQuery, err)
 	}
-	err = workflow.SetQueryHandler(ctx, ExplainQuery, func() (Explanation, error) {
-		return explain(m.known.situation(workflow.Now(ctx).UTC())), nil
-	})
+	err = workflow.SetQueryHandler(ctx, RecordQuery, func() (record, error) { return m.known, nil })
+	if err != nil {
+		return fmt.Errorf("answer %s: %w", RecordQuery, err)
+	}
+	err = workflow.SetQueryHandler(ctx, ExplainQuery, func() (Explanation, error) { return m.explain(ctx), nil })
 	if err != nil {
 		return fmt.Errorf("answer %s: %w", ExplainQuery, err)
 	}
-	err = workflow.SetUpdateHandlerWithOptions(ctx, DecideUpdate, m.takeDecision, workflow.UpdateHandlerOptions{
+	err = workflow.SetUpdateHandlerWithOptions(ctx, DecideUpdate, guarded(m, m.takeDecision), workflow.UpdateHandlerOptions{
 		Validator: func(ctx workflow.Context, d Decision) error {
-			if m.busy() {
-				return nil
-			}
-			s := m.situation(ctx)
-			return m.known.refuseDecision(s, d, s.key()).asError()
+			return m.judge(func() *refusal {
+				s := m.situation(ctx)
+				return m.known.refuseDecision(s, d, s.key())
+			})
 		},
 	})
 	if err != nil {
 		return fmt.Errorf("take %s: %w", DecideUpdate, err)
 	}
-	err = workflow.SetUpdateHandlerWithOptions(ctx, StopUpdate, m.takeStop, workflow.UpdateHandlerOptions{
+	err = workflow.SetUpdateHandlerWithOptions(ctx, StopUpdate, guarded(m, m.takeStop), workflow.UpdateHandlerOptions{
 		Validator: func(ctx workflow.Context, wish StopRequest) error {
-			if m.busy() {
-				return nil
-			}
-			return m.known.refuseStop(m.situation(ctx), wish).asError()
+			return m.judge(func() *refusal { return m.known.refuseStop(m.situation(ctx), wish) })
 		},
 	})
 	if err != nil {
 		return fmt.Errorf("take %s: %w", StopUpdate, err)
 	}
 	return nil
+}
+
+// judge refuses somebody's wish at the door, unless the execution is busy, or
+// Gantry's own code fails on it: then the wish is judged inside.
+func (m *manager) judge(refuse func() *refusal) (err error) {
+	if m.busy() {
+		return nil
+	}
+	defer func() {
+		if recovered(recover()) != nil {
+			err = nil
+		}
+	}()
+	return refuse().asError()
+}
+
+// guarded makes a bug in an update's handler a fault of the execution.
+func guarded[W any](m *manager, take func(workflow.Context, W) (RunStatus, error)) func(workflow.Context, W) (RunStatus, error) {
+	return func(ctx workflow.Context, wish W) (s RunStatus, err error) {
+		err = m.guard(ctx, func() error {
+			s, err = take(ctx, wish)
+			return err
+		})
+		return s, err
+	}
+}
+
+// explain says why the run is where it is, whatever its record holds.
+func (m *manager) explain(ctx workflow.Context) (e Explanation) {
+	defer func() {
+		if recovered(recover()) != nil {
+			s := m.known.bare()
+			e = Explanation{
+				Run: s.Run, State: s.State, Phase: s.Phase, Summary: s.WaitingFor.Reason, WaitingFor: s.WaitingFor,
+				Unblock: []Unblock{{Who: s.WaitingFor.Who, How: s.WaitingFor.Next}},
+			}
+		}
+	}()
+	return explain(m.situation(ctx))
 }
 
 // asError is what the person gets who asked. A nil refusal is none.
@@ -144,5 +179,5 @@ func (m *manager) answer(ctx workflow.Context) (RunStatus, error) {
 	if err := workflow.Await(ctx, func() bool { return m.answered >= mine }); err != nil {
 		return RunStatus{}, err
 	}
-	return m.known.status(workflow.Now(ctx).UTC()), nil
+	return m.status(ctx), nil
 }

@@ -8,6 +8,7 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 
+	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/spacelift/simulator"
 	"github.com/gantryhq/gantry/workflows"
 )
@@ -49,6 +50,9 @@ func (t *teller) listed(ctx context.Context) error {
 	want, err := t.sim.Run(stack, t.ref.Run)
 	if err != nil {
 		return err
+	}
+	if want.State == spacelift.RunStateConfirmed {
+		want.State = spacelift.RunStateApplying // what lists name once Gantry has confirmed a plan
 	}
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()

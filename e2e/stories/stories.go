@@ -132,6 +132,7 @@ var told = []story{
 			func() error { return t.phase(ctx, workflows.PhaseConfirming) },
 			func() error { return t.sim.Discard("jane", stack, t.ref.Run, "") },
 			func() error { return t.oneByOne(ctx, discarded) },
+			t.back,
 		)
 	}},
 	{name: "answer-lost", labels: auto, plan: changes, script: func(ctx context.Context, t *teller) error {

@@ -210,7 +210,9 @@ func (t *teller) toldOfBefore(ctx context.Context, versions []int, meanwhile fun
 	newest := slices.Max(versions)
 	t.heard = max(t.heard, newest+1)
 	return t.shows(ctx, fmt.Sprintf("state version %d", newest), func(s workflows.RunStatus) bool {
-		return slices.ContainsFunc(s.States, func(e workflows.StateEntry) bool { return e.StateVersion == newest })
+		// An end counts only once Spacelift's API has shown it.
+		arrived := !s.LastEventAt.Before(batch.Events[len(batch.Events)-1].ReceivedAt)
+		return arrived || slices.ContainsFunc(s.States, func(e workflows.StateEntry) bool { return e.StateVersion == newest })
 	})
 }
 
@@ -266,7 +268,6 @@ func notification(run spacelift.Run, version int) workflows.RunEvent {
 	e := workflows.RunEvent{
 		Run: run.Ref, Type: run.Type, State: entered.State, StateVersion: version, At: entered.At, Note: entered.Note,
 		Branch: run.Branch, Commit: run.Commit, TriggeredBy: run.TriggeredBy,
-		URL:       fmt.Sprintf("https://%s.app.spacelift.io/stack/%s/run/%s", run.Ref.Account, run.Ref.Stack, run.Ref.Run),
 		StackName: run.StackName, Labels: spacelift.OurLabels(run.StackLabels),
 		Source: workflows.SourceWebhook, ReceivedAt: entered.At.Add(time.Second),
 	}

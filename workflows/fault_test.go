@@ -1,0 +1,126 @@
+package workflows
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/log"
+	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/notify"
+	"github.com/gantryhq/gantry/policy"
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// broken is what an execution knows whose code fails on it: a retry is planned,
+// and the failure that it is for is missing.
+func broken() record {
+	r := fresh()
+	history := []spacelift.Transition{{State: spacelift.RunStateQueued, At: t0}, {State: spacelift.RunStateFailed, StateVersion: 1, At: t0}}
+	labels := []string{"gantry:managed", "gantry:profile=retried"}
+	r.learn(t0, spacelift.Run{Ref: testRun, Type: "TRACKED", State: "FAILED", StateVersion: 1, StackLabels: labels, History: history})
+	rules := policy.Policy{Notify: policy.Setting[[]string]{Value: []string{"deploys"}}}
+	r.Rules, r.Diagnosed, r.RetryJudged = &terms{Labels: labels, Policy: rules}, true, true
+	r.Retry = &Retry{State: RetryPlanned, Attempt: 2, Of: 2, At: t0.AddDate(100, 0, 0)}
+	return r
+}
+
+// faulty runs an execution that knows this until it ends or goes on as a new one.
+func faulty(t *testing.T, known record, during func(*testsuite.TestWorkflowEnvironment)) (next *ManageRunInput, heard []notify.Message) {
+	t.Helper()
+	const anything = "mock.Anything" // of the SDK's mocks
+	var suite testsuite.WorkflowTestSuite
+	suite.SetLogger(log.NewStructuredLogger(slog.New(slog.DiscardHandler)))
+	env := suite.NewTestWorkflowEnvironment()
+	var a *activities.Activities
+	env.RegisterActivity(&activities.Activities{})
+	env.OnActivity(a.ReadRun, anything, anything).Return(spacelift.Run{}, errors.New("connection refused")).Maybe()
+	env.OnActivity(a.Notify, anything, anything).Return(func(_ context.Context, in activities.NotifyInput) error {
+		heard = append(heard, in.Message)
+		return nil
+	}).Maybe()
+	if during != nil {
+		env.RegisterDelayedCallback(func() { during(env) }, 5*time.Second)
+	}
+	env.ExecuteWorkflow(ManageRun, ManageRunInput{Run: testRun, Known: &known})
+	again, ok := errors.AsType[*workflow.ContinueAsNewError](env.GetWorkflowError())
+	if !ok {
+		if err := env.GetWorkflowError(); err != nil {
+			t.Fatalf("the execution ended with %v", err)
+		}
+		return nil, heard
+	}
+	next = &ManageRunInput{}
+	if err := converter.GetDefaultDataConverter().FromPayloads(again.Input, next); err != nil {
+		t.Fatal(err)
+	}
+	return next, heard
+}
+
+// A bug in Gantry's own code ends no execution and blocks none: the run shows
+// that it is held and why, somebody is notified once, and the execution tries
+// again, later each time.
+func TestAFaultIsShownAndRetried(t *testing.T) {
+	next, _ := faulty(t, broken(), nil)
+	if next == nil || next.Known.Fault == nil || next.Known.Fault.Tries != 1 || !strings.Contains(next.Known.Fault.Reason, "nil pointer") {
+		t.Fatalf("goes on with %+v, want a fault", next)
+	}
+	begun := time.Now()
+	next.Known.Fault.At = begun // the test's clock begins now
+	looked := false
+	second, heard := faulty(t, *next.Known, func(env *testsuite.TestWorkflowEnvironment) {
+		looked = true
+		var s RunStatus
+		answer, err := env.QueryWorkflow(StatusQuery)
+		if err == nil {
+			err = answer.Get(&s)
+		}
+		if err != nil || s.Phase != PhaseHolding || s.State != spacelift.RunStateFailed || s.WaitingFor == nil || s.WaitingFor.What == "" || s.WaitingFor.Who == "" ||
+			!strings.Contains(s.WaitingFor.Reason, "Gantry's own code failed on this run") || s.WaitingFor.Until.IsZero() {
+			t.Errorf("shows %+v (%v), want it held and why", s.WaitingFor, err)
+		}
+		var e Explanation
+		if answer, err = env.QueryWorkflow(ExplainQuery); err == nil {
+			err = answer.Get(&e)
+		}
+		if err != nil || e.Summary == "" || len(e.Unblock) == 0 {
+			t.Errorf("explains %+v (%v)", e, err)
+		}
+	})
+	if !looked {
+		t.Error("the execution did not wait before it tried again")
+	}
+	if second == nil || second.Known.Fault == nil || second.Known.Fault.Tries != 2 {
+		t.Fatalf("goes on with %+v, want the second fault", second)
+	}
+	if first, then := next.Known.Fault.until().Sub(next.Known.Fault.At), second.Known.Fault.until().Sub(second.Known.Fault.At); then <= first {
+		t.Errorf("tries again after %s, and then after %s", first, then)
+	}
+	if len(heard) != 1 || heard[0].Type != notify.RunHeld || heard[0].Urgency != notify.Alarm {
+		t.Errorf("%d messages were sent: %+v, want one alarm", len(heard), heard)
+	}
+
+	// The bug is fixed, and the execution goes on where it was.
+	mended := *second.Known
+	mended.Retry, mended.Failure = nil, &Failure{Cause: policy.CauseCode}
+	if third, heard := faulty(t, mended, nil); third != nil || len(heard) > 1 {
+		t.Errorf("goes on with %+v after %d messages, want the end", third, len(heard))
+	}
+}
+
+// What the SDK panics with is not Gantry's to take.
+func TestOnlyBugsAreFaults(t *testing.T) {
+	defer func() {
+		if recover() == nil {
+			t.Error("a panic of the SDK's was taken for a bug")
+		}
+	}()
+	recovered("getState: illegal access from outside of workflow context")
+}

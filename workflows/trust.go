@@ -1,0 +1,533 @@
+package workflows
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// trust is how far an execution trusts notifications, and when it reads the run
+// to compare them with the API. A signature is a doorbell: it makes Gantry read
+// the run, and what the API shows decides.
+type trust struct {
+	// Disputed says that something contradicts the newest state that a
+	// notification named: an earlier state arrived after it, or Reconcile read an
+	// earlier one.
+	Disputed bool `json:"disputed,omitempty"`
+
+	// Next is when the run may be read again because of notifications, and Reason
+	// why not before; zero while nothing speaks against it.
+	Next   time.Time `json:"next,omitzero"`
+	Reason string    `json:"reason,omitempty"`
+
+	// Failed counts readings in a row that Spacelift did not answer, the first of
+	// them at FailedSince and the last at TriedAt. Repeats counts those in a row that showed nothing new
+	// within a second.
+	Failed      int       `json:"failed,omitempty"`
+	FailedSince time.Time `json:"failedSince,omitzero"`
+	TriedAt     time.Time `json:"triedAt,omitzero"`
+	Repeats     int       `json:"repeats,omitempty"`
+
+	// Denied counts how often the API denied what notifications claimed, and
+	// DeniedAt is when it last did. Until waryFor has passed since then, a state
+	// beyond the API's newest counts only after the API has shown it.
+	Denied   int       `json:"denied,omitempty"`
+	DeniedAt time.Time `json:"deniedAt,omitzero"`
+
+	// Again is when to read the run once more after a denial, in case the API was
+	// behind its own notifications, Checks how often, and CheckedSince since when.
+	Again        time.Time `json:"again,omitzero"`
+	Checks       int       `json:"checks,omitempty"`
+	CheckedSince time.Time `json:"checkedSince,omitzero"`
+
+	// MissingSince is since when Spacelift says that it does not know the run; zero
+	// while it knows it.
+	MissingSince time.Time `json:"missingSince,omitzero"`
+}
+
+const (
+	// maxLead is how far a notification may be ahead of all else that is known of
+	// the run before it is a reason to read it: a run passes some ten states, and a
+	// replan adds four.
+	maxLead = 8
+
+	// waryFor is how long an execution stays wary after the API denied a claim.
+	waryFor = 10 * time.Minute
+
+	// deniedFirst and deniedLongest bound how often claims make an execution read
+	// the run while they turn out to be false.
+	deniedFirst, deniedLongest = 2 * time.Second, time.Minute
+
+	// maxChecks is how often the run is read again after a denial, after checkAfter
+	// at first and twice as long each time. Within waryFor there are no more.
+	maxChecks  = 4
+	checkAfter = 5 * time.Second
+
+	// unreadFirst and unreadLongest bound the pause after a reading that Spacelift
+	// did not answer. It is half of the time that Spacelift has not answered for, so
+	// what waited for an answer is late by half of the outage at most.
+	unreadFirst, unreadLongest = 5 * time.Second, 15 * time.Minute
+
+	// unreadEnd is how long an execution tries to read a run whose end only a
+	// notification named, before it stops following the run.
+	unreadEnd = 24 * time.Hour
+
+	// missingFor is how long Spacelift must deny a run before an execution stops
+	// following it, so that the access of an API key can be repaired meanwhile.
+	// Where nothing but notifications ever named the run, strangerFor will do.
+	missingFor, strangerFor = 6 * time.Hour, 10 * time.Minute
+
+	// missingFirst and missingLongest bound the pause between readings of a run
+	// that Spacelift does not know.
+	missingFirst, missingLongest = time.Minute, 30 * time.Minute
+
+	// freshFor is how old a reading may be that Gantry speaks by.
+	freshFor = time.Minute
+
+	// maxRepeats bounds readings in a row that show nothing new.
+	maxRepeats = 3
+)
+
+// believed returns the events that count: what the API showed, and what
+// notifications claim as far as the API need not have shown it first.
+func (r *record) believed() []RunEvent {
+	return slices.DeleteFunc(slices.Clone(r.Events), func(e RunEvent) bool { return !r.believes(e) })
+}
+
+// believes reports whether an event counts. An end counts once the API showed it.
+func (r *record) believes(e RunEvent) bool {
+	switch {
+	case e.Source == SourceReconcile:
+		return true
+	case r.doubts(e):
+		return false
+	case e.State.Terminal():
+		_, shown := r.apiTold(keyOfState(e))
+		return shown
+	}
+	return !r.beyond(e)
+}
+
+func (r *record) doubts(e RunEvent) bool {
+	return e.Source != SourceReconcile && slices.Contains(r.Doubted, keyOfState(e))
+}
+
+// beyond reports whether a wary execution waits for the API to show a state.
+func (r *record) beyond(e RunEvent) bool {
+	if r.Trust.Denied == 0 || r.Shown == nil {
+		return false
+	}
+	return e.StateVersion > r.Shown.StateVersion
+}
+
+// unread returns the newest claim that does not count before the API has shown
+// it; ok is false if there is none.
+func (r *record) unread() (claim RunEvent, ok bool) {
+	if now, known := r.current(); known && now.State.Terminal() {
+		return claim, false
+	}
+	for _, e := range r.Events {
+		if r.doubts(e) || r.believes(e) {
+			continue
+		}
+		if !ok || byAuthority(e, claim) > 0 {
+			claim, ok = e, true
+		}
+	}
+	return claim, ok
+}
+
+// whyRead says why notifications make it necessary to read the run, as a part of
+// a sentence; empty if they don't.
+func (r *record) whyRead() string {
+	if claim, ok := r.unread(); ok {
+		return fmt.Sprintf("a notification says that the run is %s", claim.State)
+	}
+	now, ok := r.current()
+	switch _, shown := r.apiTold(keyOfState(now)); {
+	case !ok:
+		return "nothing is known of the run's state yet"
+	case now.State.Terminal():
+		return ""
+	case r.relabelled():
+		return "a notification names other labels than Spacelift's API did"
+	case shown:
+		return ""
+	case r.Trust.Disputed:
+		return fmt.Sprintf("only a notification says that the run is %s, and what followed contradicts it", now.State)
+	case !now.State.Known(), !r.facts().Type.Known():
+		return fmt.Sprintf("a notification says that a run of type %q is %s", now.Type, now.State)
+	case now.StateVersion-r.reached(now) > maxLead:
+		return fmt.Sprintf("a notification says that the run is %s (%d), far ahead of what is known", now.State, now.StateVersion)
+	}
+	return ""
+}
+
+// reached is the highest version of a state that is known besides the newest; -1
+// for none.
+func (r *record) reached(newest RunEvent) int {
+	highest := -1
+	for _, e := range r.believed() {
+		if e.StateVersion < newest.StateVersion {
+			highest = max(highest, e.StateVersion)
+		}
+	}
+	return highest
+}
+
+// lastRead returns the event of the last reading of the run in its state then; ok
+// is false before there was one.
+func (r *record) lastRead() (last RunEvent, ok bool) {
+	for _, e := range r.Events {
+		if e.Whole && (!ok || e.ReceivedAt.After(last.ReceivedAt)) {
+			last, ok = e, true
+		}
+	}
+	return last, ok
+}
+
+// relabelled reports whether a notification that arrived after the last reading
+// names other labels.
+func (r *record) relabelled() bool {
+	read, ok := r.lastRead()
+	if !ok {
+		return false
+	}
+	return slices.ContainsFunc(r.believed(), func(e RunEvent) bool {
+		return e.Source != SourceReconcile && e.ReceivedAt.After(r.ReadAt) && !slices.Equal(e.Labels, read.Labels)
+	})
+}
+
+// overtaken notes that events contradict the newest state that is known: news of
+// an earlier one arrive after it.
+func (r *record) overtaken(late []RunEvent) {
+	now, ok := r.current()
+	if !ok || now.Source == SourceReconcile {
+		return
+	}
+	for _, e := range late {
+		known := slices.ContainsFunc(r.Events, func(k RunEvent) bool { return keyOfState(k) == keyOfState(e) })
+		if e.Source != SourceReconcile && !known && e.StateVersion <= now.StateVersion && !e.State.Terminal() {
+			r.Trust.Disputed = true
+		}
+	}
+}
+
+// deny takes states that only notifications had named when Reconcile asked, and
+// that the API, read after that, does not show.
+func (r *record) deny(at time.Time, states []stateKey) {
+	var wrong []stateKey
+	var names []string
+	for _, key := range states {
+		claimed := slices.ContainsFunc(r.Events, func(e RunEvent) bool { return e.Source != SourceReconcile && keyOfState(e) == key })
+		if _, shown := r.apiTold(key); claimed && !shown {
+			wrong, names = append(wrong, key), append(names, key.String())
+		}
+	}
+	if len(wrong) == 0 {
+		return
+	}
+	r.disbelieve(wrong)
+	r.note(at, KindRepair, "the API does not show what notifications said beyond it, so that is not believed: %s", strings.Join(names, ", "))
+}
+
+// contradict takes the newest state of a run that somebody else read. It may have
+// been overtaken on the way here, so it is a reason to read the run, no more.
+func (r *record) contradict(newest stateKey) {
+	now, ok := r.current()
+	_, claimed := r.unread()
+	switch _, known := r.apiTold(newest); {
+	case claimed:
+	case !ok, !now.State.Terminal() && now.StateVersion > newest.StateVersion, !known && keyOfState(now) != newest:
+		r.Trust.Disputed = true
+	default:
+		return
+	}
+	if r.Trust.Failed > 0 {
+		r.Trust.Next = time.Time{} // Spacelift answers again
+	}
+}
+
+// compare takes the run as the API shows it now, and stops believing what
+// contradicts that. It reports whether anything did.
+//
+// Only a run that was read after every event that is known was taken may be
+// compared: for one that was read before, what is newer is no contradiction.
+func (r *record) compare(at time.Time, run spacelift.Run) (denied bool) {
+	before, last := r.Shown, r.ReadAt
+	r.learn(at, run)
+	if run.Ref != r.Run || run.State == "" {
+		return false
+	}
+	r.found(at)
+	t := &r.Trust
+	t.Failed, t.FailedSince, t.Next, t.Reason, t.Disputed = 0, time.Time{}, time.Time{}, "", false
+	if before != nil && *before == *r.Shown && at.Sub(last) < time.Second {
+		t.Repeats++
+	} else {
+		t.Repeats = 0
+	}
+	if ask := r.asking(*r.Shown); ask != nil {
+		ask.see()
+	}
+	wrong, over := r.contradictions(run)
+	r.disbelieve(append(slices.Clone(wrong), over...))
+	switch {
+	case len(wrong) > 0:
+		r.denied(at, run, wrong)
+	case t.Checks > 0 && !t.Again.IsZero():
+		t.checkAgain(at)
+	}
+	if t.Repeats >= maxRepeats {
+		t.Next, t.Reason = at.Add(deniedLongest), "the API shows nothing new"
+	}
+	return len(wrong) > 0
+}
+
+// contradictions returns the states that notifications alone named and that the
+// API would show if they were so, and those that are over: an end that the run
+// went on from, or that the API shows in another version, since Spacelift has
+// sent ends with stale ones.
+func (r *record) contradictions(run spacelift.Run) (wrong, over []stateKey) {
+	shown := map[int]spacelift.RunState{}
+	for _, t := range run.History {
+		shown[t.StateVersion] = t.State
+	}
+	for _, e := range r.Events {
+		key := keyOfState(e)
+		if _, told := r.apiTold(key); told || e.Source == SourceReconcile {
+			continue
+		}
+		state, known := shown[e.StateVersion]
+		switch {
+		case e.State.Terminal() && (e.State == run.State || state == e.State):
+			over = append(over, key)
+		case e.State.Terminal(),
+			e.StateVersion > run.StateVersion && !run.State.Terminal(),
+			known && state != e.State:
+			wrong = append(wrong, key)
+		}
+	}
+	return wrong, over
+}
+
+// denied notes what the API denied.
+func (r *record) denied(at time.Time, run spacelift.Run, states []stateKey) {
+	t := &r.Trust
+	if at.Sub(t.DeniedAt) > waryFor {
+		t.Denied = 0
+	}
+	t.Denied, t.DeniedAt = t.Denied+1, at
+	t.Next = at.Add(min(deniedFirst<<min(t.Denied-1, 10), deniedLongest))
+	t.Reason = "the API denied what notifications said of it before"
+	if at.Sub(t.CheckedSince) > waryFor {
+		t.Checks, t.CheckedSince = maxChecks, at
+	}
+	if t.Checks > 0 && t.Again.IsZero() {
+		t.checkAgain(at)
+	}
+	names := make([]string, len(states))
+	for i, key := range states {
+		names[i] = key.String()
+	}
+	r.note(at, KindRepair, "the API shows %s (%d) as the newest state, so what notifications told beyond it is not believed: %s",
+		run.State, run.StateVersion, strings.Join(names, ", "))
+}
+
+// checkAgain plans the next reading after a denial, if one is left.
+func (t *trust) checkAgain(at time.Time) {
+	t.Again = time.Time{}
+	if t.Checks > 0 {
+		t.Again = at.Add(checkAfter << (maxChecks - t.Checks))
+		t.Checks--
+	}
+}
+
+// disbelieve forgets what notifications claimed of states that the API denied,
+// so that it takes no room from what is so, and what they claim of them again.
+func (r *record) disbelieve(states []stateKey) {
+	if len(states) == 0 {
+		return
+	}
+	r.Doubted = append(slices.Clone(r.Doubted), states...)
+	if n := len(r.Doubted); n > maxEvents {
+		r.Doubted = r.Doubted[n-maxEvents:]
+	}
+	r.Events = slices.DeleteFunc(slices.Clone(r.Events), func(e RunEvent) bool {
+		return e.Source != SourceReconcile && slices.Contains(states, keyOfState(e))
+	})
+}
+
+// calm ends the wariness after a denial once its time is over.
+func (r *record) calm(at time.Time) {
+	if r.Trust.Denied > 0 && at.Sub(r.Trust.DeniedAt) > waryFor {
+		r.Trust.Denied = 0
+	}
+}
+
+// arrived takes that notifications arrived while Spacelift did not answer, or did
+// not know the run: that may be over, so the next reading need not wait.
+func (t *trust) arrived(at time.Time) {
+	if soon := t.TriedAt.Add(unreadFirst); t.Failed > 0 && soon.Before(t.Next) {
+		t.Next = soon
+		if soon.Before(at) {
+			t.Next = at
+		}
+	}
+}
+
+// unanswered notes that Spacelift did not answer when the run was to be read.
+// After unreadEnd without an answer, an execution that was told of an end stops.
+func (r *record) unanswered(at time.Time, why string) {
+	t := &r.Trust
+	if t.Failed == 0 {
+		t.FailedSince = at
+		r.note(at, KindNote, "Spacelift did not answer when asked about the run: %s", why)
+	}
+	t.Failed++
+	t.TriedAt = at
+	t.Next, t.Reason = at.Add(min(max(at.Sub(t.FailedSince)/2, unreadFirst), unreadLongest)), fit(why, maxText)
+	if claim, ok := r.unread(); ok && claim.State.Terminal() && at.Sub(t.FailedSince) >= unreadEnd {
+		r.giveUp(at, fmt.Sprintf("a notification says that it is %s, and Gantry could not read it for %s to confirm that: %s", claim.State, span(t.FailedSince, at), why))
+	}
+}
+
+// missing notes that Spacelift does not know the run. It is followed for some
+// time all the same: keys lose their access and get it back.
+func (r *record) missing(at time.Time) {
+	t := &r.Trust
+	if t.MissingSince.IsZero() {
+		t.MissingSince = at
+		r.note(at, KindNote, "%s; Gantry reads the run again until %s, and then stops following it", reasonUnknown, r.missingUntil().Format(time.RFC3339))
+	}
+	t.Failed++
+	t.TriedAt = at
+	t.Next, t.Reason = at.Add(min(max(at.Sub(t.MissingSince)/2, missingFirst), missingLongest)), reasonUnknown
+	if until := r.missingUntil(); !at.Before(until) {
+		r.giveUp(at, reasonUnknown)
+	} else if t.Next.After(until) {
+		t.Next = until
+	}
+}
+
+// missingUntil is when an execution stops following a run that Spacelift does
+// not know.
+func (r *record) missingUntil() time.Time {
+	_, read := r.lastRead()
+	if read || r.RetryOf != nil || len(r.Chains)+len(r.Decisions) > 0 {
+		return r.Trust.MissingSince.Add(missingFor)
+	}
+	return r.Trust.MissingSince.Add(strangerFor)
+}
+
+// found notes that Spacelift knows the run.
+func (r *record) found(at time.Time) {
+	if !r.Trust.MissingSince.IsZero() {
+		r.Trust.MissingSince = time.Time{}
+		r.note(at, KindNote, "Spacelift knows the run again")
+	}
+}
+
+// reasonUnknown is why a run is given up that the API does not show.
+const reasonUnknown = "Spacelift does not know it: it was deleted, its stack was, or Gantry's API key may not see it"
+
+// fresh reports whether the API showed the present state just now, so that
+// Gantry may speak of it.
+func (s situation) fresh() bool {
+	return s.read && s.shown == s.key() && s.now.Sub(s.readAt) < freshFor
+}
+
+// verify makes Gantry read the run where notifications give a reason to, before it
+// waits or speaks. Acts read the run themselves, right before they change
+// anything.
+func (s situation) verify(n next) next {
+	if n.Do != doFinish && n.What == "" { // the run has ended, and something follows from that
+		n.What, n.Who, n.Then = WaitAnswer, "the operator of Gantry, if it takes long", "Gantry records how it ended"
+	}
+	switch {
+	case n.Do == doFinish || n.Do == doRules:
+		return n
+	case !s.trust.MissingSince.IsZero() && !s.State.Terminal():
+		return s.notKnown()
+	case s.fresh():
+	case n.Do == doAsk || n.Do == doClock, n.Do == doHold && s.ask != nil && n.What != WaitGate && !s.entered.Held && s.trust.Failed == 0:
+		return s.reading(n)
+	}
+	switch {
+	case s.whyRead == "":
+		return n
+	case n.Do != doWait && n.Do != doHold && n.Do != doAsk && n.Do != doClock:
+		return n
+	case !s.now.Before(s.trust.Next):
+		return s.reading(n)
+	}
+	n.Until = soonest(n.Until, s.trust.Next)
+	if n.What == WaitSpacelift {
+		n.What, n.Who, n.Then = WaitAnswer, whoOperator, "Gantry reads the run again"
+		n.Reason = fmt.Sprintf("%s; %s, and Gantry has not been able to read the run to confirm that: %s", n.Reason, s.whyRead, s.trust.Reason)
+	}
+	return n
+}
+
+// reading is to read the run first, or to wait until it may be read.
+func (s situation) reading(n next) next {
+	if !s.now.Before(s.trust.Next) {
+		n.Journal = false
+		return n.to(doRead)
+	}
+	if !n.Until.After(s.now) {
+		n.Until = time.Time{}
+	}
+	if n.Do == doHold {
+		n.Until = soonest(n.Until, s.trust.Next)
+		return n
+	}
+	held := hold(WaitAnswer, whoOperator, thenAgain, "Gantry could not read the run, and acts on no notification alone: %s", s.trust.Reason)
+	held.Until = soonest(n.Until, s.trust.Next)
+	if n.What == WaitSpacelift { // nothing of Gantry's own is in the way
+		held.Do, held.Phase, held.What, held.Who, held.Journal = doWait, n.Phase, n.What, n.Who, false
+		held.Reason, held.Then = n.Reason, n.Then
+	}
+	return held
+}
+
+// seen makes what people see of a state that asks for a decision wait until the
+// API has shown that state.
+func (s situation) seen(n next) next {
+	switch n.Do {
+	case doHold:
+		if s.trust.Failed > 0 && !n.Until.IsZero() {
+			return n // what is held for reads the run as well
+		}
+	case doWait, doAsk, doClock:
+	default:
+		return n
+	}
+	if s.read {
+		return n
+	}
+	return s.reading(n)
+}
+
+// notKnown is waiting for Spacelift to know the run.
+func (s situation) notKnown() next {
+	held := hold(WaitAnswer, whoOperator, "Gantry stops following the run, unless Spacelift knows it again before "+s.missingUntil.Format("2006-01-02 15:04 MST"),
+		"%s (since %s)", reasonUnknown, s.trust.MissingSince.Format("2006-01-02 15:04 MST"))
+	if !s.now.Before(s.trust.Next) {
+		held.Do, held.Journal = doRead, false
+		return held
+	}
+	held.Until = s.trust.Next
+	return held
+}
+
+// soonest is the earlier of two times, of which either may be zero for none.
+func soonest(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
