@@ -188,3 +188,36 @@ func TestSearchAttributesAreKeywords(t *testing.T) {
 		t.Errorf("search attributes (-want +got):\n%s", diff)
 	}
 }
+
+// A message that is on its way when an execution goes on as a new one arrives, or
+// is left to that one: people hear nothing twice.
+func TestContinueAsNewSendsNothingTwice(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		deaf error // what the channel answers
+	}{{"it arrives", nil}, {"it does not", errors.New("connection refused")}} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := newRig(t, asked)
+			r.world.deaf = map[string]error{"deploys": tc.deaf}
+			r.at(0, func() { r.moves(queued, planning) })
+			r.at(time.Minute, func() {
+				r.moves(unconfirmed)
+				r.env.SetContinueAsNewSuggested(true)
+			})
+			second := r.next()
+			carried := r.continued()
+			second.truth = r.truth
+			second.at(time.Hour, func() { second.person("jane", discarded, ""); second.told() })
+			second.manageFrom(carried)
+			asked := 0
+			for _, m := range append(r.world.messages(), second.world.messages()...) {
+				if strings.Contains(m, "run.decision_needed") {
+					asked++
+				}
+			}
+			if asked != 1 {
+				t.Errorf("people were asked %d times: %q, then %q", asked, r.world.messages(), second.world.messages())
+			}
+		})
+	}
+}

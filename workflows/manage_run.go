@@ -89,7 +89,26 @@ func (m *manager) proceed(ctx workflow.Context) (done bool, err error) {
 }
 
 // continueAsNew goes on as a new execution, unless something comes in meanwhile.
+// Messages that are on their way arrive first, or are called off: the next
+// execution sends those that wait, and none twice.
 func (m *manager) continueAsNew(ctx workflow.Context) error {
+	now := workflow.Now(ctx)
+	if m.leaveBy.IsZero() {
+		m.leaveBy = now.Add(closingWait)
+	}
+	if len(m.sending.to) > 0 && now.Before(m.leaveBy) {
+		err := m.atRest(func() error {
+			m.answered = m.asked
+			_, err := workflow.AwaitWithTimeout(ctx, m.leaveBy.Sub(now), func() bool { return len(m.sending.to) == 0 || m.eventsWait() })
+			return err
+		})
+		if err != nil || m.eventsWait() {
+			return err
+		}
+	}
+	if err := m.sending.callOff(ctx); err != nil {
+		return ctx.Err()
+	}
 	if err := m.answerAll(ctx); err != nil {
 		return ctx.Err()
 	}
@@ -122,7 +141,8 @@ type manager struct {
 	// Spacelift.
 	objecting int
 
-	sending map[string]bool // the channels that a message is on its way to
+	sending sending
+	leaveBy time.Time // until when an execution with a full history waits for its messages
 
 	faulty bool // Gantry's own code failed
 }
@@ -137,7 +157,7 @@ func newManager(ctx workflow.Context, in ManageRunInput) (*manager, error) {
 		},
 		events:  workflow.GetSignalChannel(ctx, RunEventsSignal),
 		log:     workflow.GetLogger(ctx),
-		sending: map[string]bool{},
+		sending: newSending(ctx),
 	}
 	m.quiet.since = m.known.StartedAt
 	m.known.join(in.Chains)

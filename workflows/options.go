@@ -124,6 +124,7 @@ func withNotification(ctx workflow.Context, within time.Duration) workflow.Conte
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		StartToCloseTimeout:    30 * time.Second,
 		ScheduleToCloseTimeout: within,
+		WaitForCancellation:    true, // a message that arrived is not to be sent again
 		RetryPolicy: &temporal.RetryPolicy{
 			InitialInterval:    2 * time.Second,
 			BackoffCoefficient: 2,

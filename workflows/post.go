@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -11,7 +12,7 @@ import (
 
 // post sends the messages that wait. The journal records what became of each.
 func (m *manager) post(ctx workflow.Context) {
-	post(ctx, m.sending, func() []notice { return m.known.Outbox }, func(at time.Time, n notice, why string) {
+	m.sending.post(func() []notice { return m.known.Outbox }, func(at time.Time, n notice, why string) {
 		if why != "" {
 			m.known.note(at, KindNote, "the message %s could not be told through %s: %s", n.Message.Type, n.Channel, why)
 		} else {
@@ -21,23 +22,46 @@ func (m *manager) post(ctx workflow.Context) {
 	})
 }
 
+// sending holds the channels that a message of an execution is on its way to.
+type sending struct {
+	to   map[string]bool
+	ctx  workflow.Context // that the messages are sent under
+	stop workflow.CancelFunc
+}
+
+func newSending(ctx workflow.Context) sending {
+	s := sending{to: map[string]bool{}}
+	s.ctx, s.stop = workflow.WithCancel(ctx)
+	return s
+}
+
 // post sends the messages that wait in an outbox. It does not wait for them: a
 // channel that fails never holds up an execution. Each channel receives the
-// messages of an execution in their order; sending holds the channels that one is
-// on its way to. done takes each off the outbox when it has arrived, or when it is
-// given up because of why.
-func post(ctx workflow.Context, sending map[string]bool, outbox func() []notice, done func(at time.Time, n notice, why string)) {
+// messages of an execution in their order. done takes each off the outbox when it
+// has arrived, or when it is given up because of why.
+func (s sending) post(outbox func() []notice, done func(at time.Time, n notice, why string)) {
+	if s.ctx.Err() != nil {
+		return
+	}
 	for _, n := range outbox() {
-		if sending[n.Channel] {
+		if s.to[n.Channel] {
 			continue
 		}
-		sending[n.Channel] = true
-		workflow.Go(ctx, func(ctx workflow.Context) {
+		s.to[n.Channel] = true
+		workflow.Go(s.ctx, func(ctx workflow.Context) {
 			for sendNext(ctx, n.Channel, outbox, done) {
 			}
-			delete(sending, n.Channel)
+			delete(s.to, n.Channel)
 		})
 	}
+}
+
+// callOff stops sending, and waits until it is known of every message whether it
+// arrived: those that did not stay in the outbox, for the next execution.
+func (s sending) callOff(ctx workflow.Context) error {
+	s.stop()
+	err := workflow.Await(ctx, func() bool { return len(s.to) == 0 })
+	return errors.Join(err, ctx.Err())
 }
 
 // sendNext sends the oldest message for a channel and waits until it has arrived
@@ -54,7 +78,7 @@ func sendNext(ctx workflow.Context, channel string, outbox func() []notice, done
 	left := tooOld - workflow.Now(ctx).Sub(n.Message.At)
 	in := activities.NotifyInput{Channel: channel, Message: n.Message}
 	err := workflow.ExecuteActivity(withNotification(ctx, max(left, lastTry)), a.Notify, in).Get(ctx, nil)
-	if ctx.Err() != nil {
+	if err != nil && ctx.Err() != nil {
 		return false
 	}
 	why := ""
@@ -62,7 +86,7 @@ func sendNext(ctx workflow.Context, channel string, outbox func() []notice, done
 		why = because(err)
 	}
 	done(workflow.Now(ctx).UTC(), n, why)
-	return true
+	return ctx.Err() == nil
 }
 
 // A message is given up when it is tooOld to matter. One that waited that long

@@ -35,7 +35,7 @@ func Rollout(ctx workflow.Context, in RolloutInput) (ChainStatus, error) {
 		if acted {
 			continue
 		}
-		post(ctx, r.sending, func() []notice { return r.known.Outbox }, r.known.sent)
+		r.sending.post(func() []notice { return r.known.Outbox }, r.known.sent)
 		if err := r.index(ctx, n.Phase); err != nil {
 			return ChainStatus{}, err
 		}
@@ -64,9 +64,9 @@ func Rollout(ctx workflow.Context, in RolloutInput) (ChainStatus, error) {
 type rollout struct {
 	known      chain
 	news       workflow.ReceiveChannel
-	stirred    bool            // something happened that may change what to do
-	triggering int             // followers that are being triggered
-	sending    map[string]bool // channels that a message is on its way to
+	stirred    bool // something happened that may change what to do
+	triggering int  // followers that are being triggered
+	sending    sending
 	log        log.Logger
 
 	// triggers is what triggering a follower goes on under, and stopTriggers
@@ -88,7 +88,7 @@ func newRollout(ctx workflow.Context, in RolloutInput) (*rollout, error) {
 		news:  workflow.GetSignalChannel(ctx, ChainNewsSignal),
 		log:   workflow.GetLogger(ctx),
 
-		sending: map[string]bool{},
+		sending: newSending(ctx),
 	}
 	r.known.MovedAt = workflow.Now(ctx).UTC()
 	r.known.Commit = fit(in.Commit, maxName)
@@ -357,8 +357,11 @@ func (r *rollout) leave(ctx workflow.Context, end bool) error {
 		r.stopTriggers()
 	}
 	var err error
-	if len(r.sending) > 0 {
-		_, err = workflow.AwaitWithTimeout(ctx, closingWait, func() bool { return len(r.sending) == 0 || !end && r.disturbed() })
+	if len(r.sending.to) > 0 {
+		_, err = workflow.AwaitWithTimeout(ctx, closingWait, func() bool { return len(r.sending.to) == 0 || !end && r.disturbed() })
+	}
+	if err == nil && !end && !r.disturbed() {
+		err = r.sending.callOff(ctx) // the next execution sends what has not arrived
 	}
 	if err == nil {
 		err = workflow.Await(ctx, func() bool { return r.triggering == 0 && workflow.AllHandlersFinished(ctx) })
