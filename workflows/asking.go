@@ -229,9 +229,12 @@ func (r *record) needsApproval(key stateKey) bool {
 // excluded are the names under which the run, or what it tries again, was
 // triggered and its commit written, whoever told of them: a forged notification
 // can add a name here but take none away.
-func (r *record) excluded(commit string) []string {
+func (r *record) excluded(commit string) []string { return r.behind(commit, r.Events) }
+
+// behind are the names of those behind the run, by these events of it.
+func (r *record) behind(commit string, events []RunEvent) []string {
 	var said []string
-	for _, e := range r.Events {
+	for _, e := range events {
 		said = append(said, e.TriggeredBy)
 		if e.Commit.Hash == commit {
 			said = append(said, e.Commit.AuthorLogin, e.Commit.AuthorName)

@@ -234,21 +234,22 @@ func (s situation) whoApproves() string {
 	if group := s.Policy.Approvers.Value; group != "" {
 		who = "anyone in the group " + group
 	}
-	if len(s.excluded) > 0 && !s.Policy.SelfApproval.Value {
+	if len(s.named) > 0 && !s.Policy.SelfApproval.Value {
 		who += ", but not " + enumerate(s.excludedPeople())
 	}
 	return who
 }
 
 // excludedPeople names who may not approve, with an author's login behind the
-// name: they are one person.
+// name: they are one person. Names that only notifications said are left out,
+// though they are excluded as well.
 func (s situation) excludedPeople() []string {
 	login, name := s.Commit.AuthorLogin, s.Commit.AuthorName
 	if login == "" || name == "" || strings.EqualFold(login, name) {
-		return s.excluded
+		return s.named
 	}
 	var people []string
-	for _, who := range s.excluded {
+	for _, who := range s.named {
 		switch {
 		case strings.EqualFold(who, name):
 			people = append(people, name+" ("+login+")")

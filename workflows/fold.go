@@ -62,6 +62,7 @@ func (r *record) take(at time.Time, batch []RunEvent) {
 	own, foreign, impossible := r.own(batch)
 	before := r.Events
 	repair := slices.ContainsFunc(own, func(e RunEvent) bool { return e.Source == SourceReconcile })
+	r.repeats(batch)
 	r.overtaken(own)
 	*r = fold(*r, own...)
 	for _, e := range own {

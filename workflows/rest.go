@@ -104,6 +104,13 @@ func (m *manager) lookAround(ctx workflow.Context, s situation, n next) error {
 	if err != nil {
 		return err
 	}
+	if again := s.trust.Again; again.After(m.quiet.last) && !l.at.Before(again) {
+		m.quiet.last = l.at
+		if l.err == nil {
+			m.known.hear(l.at, l.run)
+		}
+		return nil
+	}
 	m.quiet.looked, m.quiet.last = l.at, l.at
 	if !l.answered() {
 		if m.quiet.missed++; m.quiet.missed == 1 {
@@ -125,7 +132,7 @@ func (m *manager) lookAround(ctx workflow.Context, s situation, n next) error {
 // lingers tells people, once, that the run stays where it is for longer than its
 // policy allows, though nobody has to do anything.
 func (r *record) lingers(s situation, n next, at time.Time) {
-	if n.What != WaitSpacelift || !s.Managed || s.deadline() <= 0 || r.Entered.Overdue || r.Shown == nil || *r.Shown != s.key() {
+	if n.What != WaitSpacelift || !s.Managed || s.deadline() <= 0 || r.Entered.Overdue || at.Before(s.entered.At.Add(s.deadline())) || r.Shown == nil || *r.Shown != s.key() {
 		return
 	}
 	r.Entered.Overdue = true

@@ -34,6 +34,7 @@ type situation struct {
 	ask           *asking // about the present state; nil when it asks nothing
 	open          *asking // about an earlier state, and nobody knows yet how it ended
 	excluded      []string
+	named         []string // of the excluded, those that the API named
 	approved      []decision // that count; see count
 	rejected      *decision
 	objection     *decision // that binds whatever becomes of the plan it was about: see count
@@ -83,6 +84,7 @@ func (r *record) situation(at time.Time) situation {
 		}
 	}
 	s.excluded = r.excluded(s.Commit.Hash)
+	s.named = r.behind(s.Commit.Hash, s.told)
 	s.count(slices.Clone(r.Decisions))
 	s.Approvals = s.approvals()
 	if s.rulesFor != nil && *s.rulesFor == key {

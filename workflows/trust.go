@@ -18,6 +18,9 @@ type trust struct {
 	// earlier one.
 	Disputed bool `json:"disputed,omitempty"`
 
+	// Repeated is a state that the API denied and a notification has named since.
+	Repeated *stateKey `json:"repeated,omitempty"`
+
 	// Next is when the run may be read again because of notifications, and Reason
 	// why not before; zero while nothing speaks against it.
 	Next   time.Time `json:"next,omitzero"`
@@ -152,6 +155,8 @@ func (r *record) whyRead() string {
 		return "nothing is known of the run's state yet"
 	case now.State.Terminal():
 		return ""
+	case r.Trust.Repeated != nil:
+		return fmt.Sprintf("a notification says again that the run is %s", r.Trust.Repeated.State)
 	case r.relabelled():
 		return "a notification names other labels than Spacelift's API did"
 	case shown:
@@ -216,6 +221,19 @@ func (r *record) overtaken(late []RunEvent) {
 	}
 }
 
+// repeats takes notifications of states that the API denied: the run may have come
+// to one of them by now, or a forgery may have been faster than the genuine one.
+func (r *record) repeats(batch []RunEvent) {
+	for _, e := range batch {
+		if _, shown := r.apiTold(keyOfState(e)); e.Run != r.Run || shown || !r.doubts(e) {
+			continue
+		}
+		if r.Shown == nil || e.State.Terminal() || e.StateVersion > r.Shown.StateVersion {
+			r.Trust.Repeated = new(keyOfState(e))
+		}
+	}
+}
+
 // deny takes states that only notifications had named when Reconcile asked, and
 // that the API, read after that, does not show.
 func (r *record) deny(at time.Time, states []stateKey) {
@@ -231,6 +249,7 @@ func (r *record) deny(at time.Time, states []stateKey) {
 		return
 	}
 	r.disbelieve(wrong)
+	r.Trust.deny(at)
 	r.note(at, KindRepair, "the API does not show what notifications said beyond it, so that is not believed: %s", strings.Join(names, ", "))
 }
 
@@ -275,9 +294,13 @@ func (r *record) compare(at time.Time, run spacelift.Run) (denied bool) {
 	}
 	wrong, over := r.contradictions(run)
 	r.disbelieve(append(slices.Clone(wrong), over...))
+	again := r.repeatedFalsely()
+	t.Repeated = nil
 	switch {
 	case len(wrong) > 0:
 		r.denied(at, run, wrong)
+	case again:
+		t.deny(at)
 	case t.Checks > 0 && !t.Again.IsZero():
 		t.checkAgain(at)
 	}
@@ -314,9 +337,30 @@ func (r *record) contradictions(run spacelift.Run) (wrong, over []stateKey) {
 	return wrong, over
 }
 
+// repeatedFalsely reports whether a notification named a state again that the API
+// still denies.
+func (r *record) repeatedFalsely() bool {
+	if r.Trust.Repeated == nil {
+		return false
+	}
+	_, shown := r.apiTold(*r.Trust.Repeated)
+	return !shown
+}
+
 // denied notes what the API denied.
 func (r *record) denied(at time.Time, run spacelift.Run, states []stateKey) {
-	t := &r.Trust
+	r.Trust.deny(at)
+	names := make([]string, len(states))
+	for i, key := range states {
+		names[i] = key.String()
+	}
+	r.note(at, KindRepair, "the API shows %s (%d) as the newest state, so what notifications told beyond it is not believed: %s",
+		run.State, run.StateVersion, strings.Join(names, ", "))
+}
+
+// deny makes the execution wary, and the next reading wait the longer the more
+// claims were false.
+func (t *trust) deny(at time.Time) {
 	if at.Sub(t.DeniedAt) > waryFor {
 		t.Denied = 0
 	}
@@ -329,12 +373,6 @@ func (r *record) denied(at time.Time, run spacelift.Run, states []stateKey) {
 	if t.Checks > 0 && t.Again.IsZero() {
 		t.checkAgain(at)
 	}
-	names := make([]string, len(states))
-	for i, key := range states {
-		names[i] = key.String()
-	}
-	r.note(at, KindRepair, "the API shows %s (%d) as the newest state, so what notifications told beyond it is not believed: %s",
-		run.State, run.StateVersion, strings.Join(names, ", "))
 }
 
 // checkAgain plans the next reading after a denial, if one is left.

@@ -1,0 +1,233 @@
+package workflows_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/gantryhq/gantry/notify"
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/workflows"
+)
+
+// forges sends a signed notification that differs from the newest genuine one.
+func (r *rig) forges(change func(*workflows.RunEvent)) {
+	e := r.notification(-1)
+	change(&e)
+	r.signal(e)
+}
+
+// ends forges an end.
+func ends(state spacelift.RunState, version int) func(*workflows.RunEvent) {
+	return func(e *workflows.RunEvent) { e.State, e.StateVersion = state, version }
+}
+
+// Whatever a run is doing, an end that only a notification names ends nothing:
+// Gantry's API never shows it, and the real end, whatever it is, counts.
+func TestAForgedEndEndsNothing(t *testing.T) {
+	states := []spacelift.RunState{queued, ready, preparing, initializing, planning}
+	for n := range states {
+		for _, end := range []spacelift.RunState{finished, hasFailed, discarded, spacelift.RunStateStopped, spacelift.RunStateCanceled, spacelift.RunStateSkipped} {
+			t.Run(fmt.Sprintf("%s while %s", end, states[n]), func(t *testing.T) {
+				r := newRig(t, []string{"gantry:managed", "gantry:profile=retried"})
+				r.retries(workflows.RetryRunOutcome{})
+				r.at(0, func() { r.moves(states[:n+1]...) })
+				r.at(time.Minute, func() { r.forges(ends(end, n+1)) })
+				r.at(time.Minute+time.Second, func() {
+					if s := r.status(); s.State != states[n] || s.Phase == workflows.PhaseDone || s.Outcome != "" {
+						t.Errorf("shows %s, phase %s, outcome %q", s.State, s.Phase, s.Outcome)
+					}
+				})
+				r.at(90*time.Second, func() { r.goes(states[n+1:]...); r.fails("", "Error: Unsupported argument\n"); r.told() })
+				s := r.manage()
+				if s.State != hasFailed || s.Failure == nil {
+					t.Errorf("ended in %s because of %+v, want FAILED and why", s.State, s.Failure)
+				}
+				r.mentions(s, workflows.KindRepair, fmt.Sprintf("is not believed: %s (%d)", end, n+1))
+				if n := len(r.world.heard); n != 1 || r.world.heard[0].Type != notify.RunFailed {
+					t.Errorf("people were told %q, want one failure", r.world.messages())
+				}
+			})
+		}
+	}
+}
+
+// Forged ends far ahead, again and again, keep nobody from approving, and cost a
+// reading a minute at most once they turned out to be false.
+func TestForgedEndsKeepNobodyFromApproving(t *testing.T) {
+	r := newRig(t, asked)
+	r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+	for i := range 600 {
+		r.at(time.Minute+time.Duration(i)*time.Second, func() { r.forges(ends(hasFailed, 1000+i)) })
+	}
+	for i := range 9 {
+		r.at(time.Duration(i+2)*time.Minute, func() { r.wants(workflows.PhaseWaiting, "0 of 1 approval") })
+	}
+	r.at(10*time.Minute+30*time.Second, func() {
+		r.mu.Lock()
+		if r.reads > 20 {
+			t.Errorf("600 forgeries in ten minutes cost %d readings", r.reads)
+		}
+		r.mu.Unlock()
+		r.says(ann, workflows.Approve, "")
+	})
+	r.at(10*time.Minute+31*time.Second, func() {
+		if len(r.confirmed) != 1 {
+			t.Errorf("confirmed %d times after an approval: %+v", len(r.confirmed), r.status().WaitingFor)
+		}
+	})
+	r.at(30*time.Minute, func() { r.moves(applying, finished) })
+	if s := r.manage(); s.State != finished {
+		t.Errorf("ended in %s", s.State)
+	}
+}
+
+// While Spacelift does not answer, a plan goes on waiting though somebody forges
+// an end of its run. Once it answers, people hear nothing of the forgery.
+func TestAForgedEndDuringAnOutage(t *testing.T) {
+	r := newRig(t, asked)
+	r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+	r.at(time.Minute, func() { r.set(func() { r.away = true }); r.forges(ends(discarded, 3)) })
+	r.at(2*time.Minute, func() { r.wants(workflows.PhaseWaiting, "0 of 1 approval") })
+	r.at(4*time.Minute, func() { r.set(func() { r.away = false }) })
+	r.at(6*time.Minute, func() { r.mentions(r.status(), workflows.KindRepair, "is not believed: DISCARDED (3)"); r.says(ann, workflows.Approve, "") })
+	r.at(time.Hour, func() { r.told(); r.moves(applying, finished) })
+	if s := r.manage(); s.State != finished || len(r.confirmed) != 1 {
+		t.Errorf("ended in %s with %d confirmations", s.State, len(r.confirmed))
+	}
+	r.heard("deploys run.decision_needed: network / prod: a plan waits for 1 approval",
+		"deploys run.decided: network / prod: the plan is decided", "deploys run.ended: network / prod: the run is FINISHED")
+}
+
+// A notification whose version is ahead of the API's hides no plan, be it far
+// ahead or just a little.
+func TestAVersionAheadHidesNoPlan(t *testing.T) {
+	for _, version := range []int{500, 4} {
+		t.Run(fmt.Sprint("PLANNING ", version), func(t *testing.T) {
+			r := newRig(t, auto)
+			r.at(0, func() { r.moves(queued, planning) })
+			r.at(time.Minute, func() { r.forges(ends(planning, version)) })
+			r.at(2*time.Minute, func() { r.moves(unconfirmed) })
+			r.at(2*time.Minute+5*time.Second, func() {
+				if len(r.confirmed) != 1 {
+					t.Errorf("the plan is not confirmed: %+v", r.status().WaitingFor)
+				}
+				r.told()
+				r.moves(applying, finished)
+			})
+			if s := r.manage(); s.State != finished {
+				t.Errorf("ended in %s", s.State)
+			}
+		})
+	}
+}
+
+// The API may be behind its own notifications: what it denies is read again soon.
+func TestAnAPIThatIsBehindCatchesUp(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		news []spacelift.RunState
+		then func(r *rig)
+	}{
+		{"with a plan that people decide about", []spacelift.RunState{unconfirmed}, func(r *rig) {
+			r.wants(workflows.PhaseWaiting, "0 of 1 approval")
+			r.person("jane", discarded, "")
+			r.told()
+		}},
+		{"with the end", []spacelift.RunState{finished}, func(r *rig) { r.Error("the execution goes on") }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := newRig(t, asked)
+			r.at(0, func() { r.moves(queued, planning) })
+			r.at(time.Minute, func() { r.set(func() { r.lags = true }); r.moves(tc.news...) })
+			r.at(time.Minute+8*time.Second, func() { r.set(func() { r.lags = false }) })
+			r.at(time.Minute+30*time.Second, func() { tc.then(r) })
+			if s := r.manage(); s.State != r.truth.State {
+				t.Errorf("ended in %s, want %s", s.State, r.truth.State)
+			}
+		})
+	}
+}
+
+// Gantry speaks of what the API showed, and in its words: not of what a
+// notification alone claims, and with no address, name or number from it.
+func TestGantrySpeaksInTheAPIsWords(t *testing.T) {
+	r := newRig(t, asked)
+	r.at(0, func() { r.moves(queued, planning) })
+	forged := func(e *workflows.RunEvent) {
+		e.State, e.StateVersion = unconfirmed, 2
+		e.StackName, e.TriggeredBy, e.Branch = "Free money", "mallory", "evil"
+		e.Commit = spacelift.Commit{Hash: "666", Message: "Click https://evil.example", AuthorName: "Mallory", URL: "https://evil.example"}
+		e.Delta = &spacelift.Delta{Deleted: 666}
+		e.Labels = append(slices.Clone(e.Labels), "gantry:confirm=atuo") // it would be held
+	}
+	r.at(time.Minute, func() { r.forges(forged) })
+	r.at(2*time.Minute, func() { r.heard() })
+	r.at(3*time.Minute, func() { r.moves(unconfirmed) })
+	r.at(4*time.Minute, func() {
+		r.heard("deploys run.decision_needed: network / prod: a plan waits for 1 approval")
+		for _, state := range []spacelift.RunState{confirmed, applying, replan, planning} {
+			r.forges(func(e *workflows.RunEvent) { forged(e); e.State, e.StateVersion = state, 3 })
+		}
+	})
+	r.at(5*time.Minute, func() {
+		r.wants(workflows.PhaseWaiting, "0 of 1 approval")
+		r.heard("deploys run.decision_needed: network / prod: a plan waits for 1 approval") // and not that it is decided
+		r.person("jane", discarded, "no")
+		r.told()
+	})
+	s := r.manage()
+	for _, m := range r.world.heard {
+		if m.URL != "https://acme.app.spacelift.io/stack/network-prod/run/"+string(run.Run) {
+			t.Errorf("%s leads to %s", m.Type, m.URL)
+		}
+		if all := fmt.Sprintf("%+v", m); strings.Contains(strings.ToLower(all), "mallory") || strings.Contains(all, "evil") || strings.Contains(all, "666") {
+			t.Errorf("repeats what was forged: %s", all)
+		}
+	}
+	want := workflows.RunStatus{Branch: "main", Commit: r.truth.Commit, Delta: r.truth.Delta, StackName: "network / prod", Labels: spacelift.OurLabels(asked)}
+	got := workflows.RunStatus{Branch: s.Branch, Commit: s.Commit, Delta: s.Delta, StackName: s.StackName, Labels: s.Labels, TriggeredBy: s.TriggeredBy, DriftDetection: s.DriftDetection}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("particulars (-want +got):\n%s", diff)
+	}
+}
+
+// Clocks strike by what the API shows then: nobody is reminded of a plan that was
+// decided about while notifications were lost.
+func TestClocksReadBeforeTheySpeak(t *testing.T) {
+	r := newRig(t, production)
+	r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+	r.at(time.Hour, func() { r.person("jane", discarded, "no") }) // nobody tells of it
+	r.at(5*time.Hour, func() { r.Error("the execution did not read the run before it reminded people") })
+	r.manage()
+	for _, m := range r.world.heard {
+		if m.Type == notify.RunReminder || m.Type == notify.RunEscalated {
+			t.Errorf("people were told %q", m.Title)
+		}
+	}
+}
+
+// One wrong flag or type, ever, does not keep a run's followers from being
+// released.
+func TestAForgedFlagStopsNoChain(t *testing.T) {
+	for name, forge := range map[string]func(*workflows.RunEvent){
+		"drift": func(e *workflows.RunEvent) { e.State, e.StateVersion, e.DriftDetection = ready, 0, true },
+		"type":  func(e *workflows.RunEvent) { e.State, e.StateVersion, e.Type = finished, 2, spacelift.RunTypeTask },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, auto)
+			r.others = []spacelift.Stack{appFollows}
+			begun := begunBy(r)
+			r.at(0, func() { r.moves(queued, planning) })
+			r.at(time.Minute, func() { r.forges(forge) })
+			r.at(2*time.Minute, func() { r.moves(finished) })
+			if s := r.manage(); len(*begun) != 1 || s.DriftDetection || s.Type != spacelift.RunTypeTracked {
+				t.Errorf("began %d chains at the end of a run of type %s, drift %t", len(*begun), s.Type, s.DriftDetection)
+			}
+		})
+	}
+}
