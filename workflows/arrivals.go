@@ -45,7 +45,7 @@ func (m *manager) takeEvents(ctx workflow.Context) {
 		_ = m.guard(ctx, func() error { m.known.take(now, batch.Events); return nil })
 		_ = m.guard(ctx, func() error { m.known.deny(now, batch.Denied); m.known.hearRest(now, batch); return nil })
 		if batch.GiveUp != "" {
-			m.known.missing(now)
+			m.known.lost(now, batch.GiveUp)
 			continue
 		}
 		m.known.Trust.arrived(now)

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strings"
 
+	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/converter"
@@ -97,11 +99,23 @@ func (r *rig) goesFirst(stack spacelift.StackID, commit string, states ...spacel
 }
 
 // ListWorkflow is Temporal's visibility store, in which the story's chains are
-// open.
-func (t temporalOf) ListWorkflow(context.Context, *workflowservice.ListWorkflowExecutionsRequest) (*workflowservice.ListWorkflowExecutionsResponse, error) {
+// open, and an earlier execution of the run may have closed.
+func (t temporalOf) ListWorkflow(_ context.Context, req *workflowservice.ListWorkflowExecutionsRequest) (*workflowservice.ListWorkflowExecutionsResponse, error) {
 	t.world.mu.Lock()
 	defer t.world.mu.Unlock()
 	var page workflowservice.ListWorkflowExecutionsResponse
+	if strings.Contains(req.GetQuery(), "WorkflowId = '"+workflows.ManageRunID(run)+"' AND ExecutionStatus != 'Running'") {
+		switch {
+		case t.world.blind:
+			return nil, errors.New("deadline exceeded")
+		case t.world.earlier != nil:
+			page.Executions = append(page.Executions, &workflowpb.WorkflowExecutionInfo{
+				Execution: &commonpb.WorkflowExecution{WorkflowId: workflows.ManageRunID(run), RunId: "earlier"},
+				Status:    enums.WORKFLOW_EXECUTION_STATUS_COMPLETED,
+			})
+		}
+		return &page, nil
+	}
 	for _, c := range t.world.chains {
 		page.Executions = append(page.Executions, &workflowpb.WorkflowExecutionInfo{Execution: &commonpb.WorkflowExecution{WorkflowId: workflows.ChainID(c.Root)}})
 	}

@@ -28,9 +28,8 @@ const (
 type RunEvents struct {
 	Events []RunEvent `json:"events"`
 
-	// GiveUp says why there may be no point in following the run any longer: that
-	// Spacelift no longer knows it. The execution stops after the API has denied
-	// the run for some time. Only Reconcile sends it.
+	// GiveUp says why there is no point in following the run any longer, such as
+	// that Spacelift no longer knows it. Only Reconcile sends it.
 	GiveUp string `json:"giveUp,omitempty"`
 
 	// Denied are states that the execution knew from notifications alone when

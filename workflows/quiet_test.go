@@ -181,11 +181,19 @@ func TestManageRunGivesUp(t *testing.T) {
 		{"when Reconcile says so", func(r *rig) {
 			r.at(0, func() { r.moves(queued) })
 			r.at(time.Minute, func() {
+				r.env.SignalWorkflow(workflows.RunEventsSignal, workflows.RunEvents{GiveUp: "the stack is gone"})
+			})
+			r.at(2*time.Minute, func() { r.Error("the execution goes on") })
+		}, "the stack is gone"},
+		{"later when Reconcile says so of a run that Gantry made", func(r *rig) {
+			r.retryOf = &workflows.RetryOf{Run: again, Attempt: 2, By: "ann"}
+			r.at(0, func() { r.moves(queued) })
+			r.at(time.Minute, func() {
 				r.set(func() { r.broken = spacelift.ErrNotFound })
 				r.env.SignalWorkflow(workflows.RunEventsSignal, workflows.RunEvents{GiveUp: "the stack is gone"})
 			})
-			r.at(2*time.Minute, func() { r.wants(workflows.PhaseHolding, "Spacelift does not know it") })
-			r.at(12*time.Minute, func() { r.Error("the execution goes on") })
+			r.at(6*time.Hour, func() { r.wants(workflows.PhaseHolding, "Spacelift does not know it") })
+			r.at(6*time.Hour+2*time.Minute, func() { r.Error("the execution goes on") })
 		}, "Spacelift does not know it"},
 		{"not before its key had time to get its access back, where Spacelift showed it once", func(r *rig) {
 			r.at(0, func() {

@@ -130,8 +130,8 @@ func TestReconcileFollowsAgainWhatGoesOn(t *testing.T) {
 		r.known[workflows.ManageRunID(ref)] = workflows.RunStatus{State: finished, Phase: workflows.PhaseDone}
 	}
 	r.ticks(did{done, 1, 0, 0, 2})
-	if len(r.adopted) != 1 || r.adopted[0].Run != goesOn || len(r.adopted[0].Events) != 6 {
-		t.Errorf("adopted %+v, want %s with its six states", r.adopted, goesOn)
+	if len(r.adopted) != 1 || r.adopted[0].Run != goesOn || len(r.adopted[0].Events) != 6 || !r.adopted[0].Reopened {
+		t.Errorf("adopted %+v, want %s with its six states and what was known of it", r.adopted, goesOn)
 	}
 	r.ticks(did{done, 0, 0, 0, 1})
 

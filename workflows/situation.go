@@ -34,7 +34,7 @@ type situation struct {
 	ask           *asking // about the present state; nil when it asks nothing
 	open          *asking // about an earlier state, and nobody knows yet how it ended
 	excluded      []string
-	named         []string // of the excluded, those that the API named
+	named         []string   // of the excluded, those that the API named
 	approved      []decision // that count; see count
 	rejected      *decision
 	objection     *decision // that binds whatever becomes of the plan it was about: see count

@@ -454,11 +454,30 @@ func (r *record) missing(at time.Time) {
 // missingUntil is when an execution stops following a run that Spacelift does
 // not know.
 func (r *record) missingUntil() time.Time {
-	_, read := r.lastRead()
-	if read || r.RetryOf != nil || len(r.Chains)+len(r.Decisions) > 0 {
+	if _, read := r.lastRead(); read || r.vouched() {
 		return r.Trust.MissingSince.Add(missingFor)
 	}
 	return r.Trust.MissingSince.Add(strangerFor)
+}
+
+// vouched reports whether somebody other than a notification named the run: Gantry
+// itself made it, or people decided about it.
+func (r *record) vouched() bool {
+	return r.RetryOf != nil || len(r.Chains)+len(r.Decisions) > 0
+}
+
+// lost takes that Reconcile gives the run up. It has waited for hours where the API
+// had shown the run; where it had not and the run is vouched for, the execution
+// waits for hours itself.
+func (r *record) lost(at time.Time, why string) {
+	if claim, ok := r.unread(); ok && claim.State.Terminal() {
+		return // the run is read for its end first
+	}
+	if _, read := r.lastRead(); !read && r.vouched() {
+		r.missing(at)
+		return
+	}
+	r.giveUp(at, why)
 }
 
 // found notes that Spacelift knows the run.

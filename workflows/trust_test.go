@@ -94,7 +94,10 @@ func TestAForgedEndDuringAnOutage(t *testing.T) {
 	r.at(time.Minute, func() { r.set(func() { r.away = true }); r.forges(ends(discarded, 3)) })
 	r.at(2*time.Minute, func() { r.wants(workflows.PhaseWaiting, "0 of 1 approval") })
 	r.at(4*time.Minute, func() { r.set(func() { r.away = false }) })
-	r.at(6*time.Minute, func() { r.mentions(r.status(), workflows.KindRepair, "is not believed: DISCARDED (3)"); r.says(ann, workflows.Approve, "") })
+	r.at(6*time.Minute, func() {
+		r.mentions(r.status(), workflows.KindRepair, "is not believed: DISCARDED (3)")
+		r.says(ann, workflows.Approve, "")
+	})
 	r.at(time.Hour, func() { r.told(); r.moves(applying, finished) })
 	if s := r.manage(); s.State != finished || len(r.confirmed) != 1 {
 		t.Errorf("ended in %s with %d confirmations", s.State, len(r.confirmed))

@@ -59,6 +59,8 @@ type world struct {
 	cold    bool             // Temporal does not answer when asked for the freezes
 	heard   []notify.Message // messages that arrived
 	deaf    map[string]error // what channels answer to every message
+	earlier json.RawMessage  // what an execution of the run that has closed knows
+	blind   bool             // Temporal does not answer when asked for executions that closed
 
 	chains []activities.ChainPlace // that are open, and where the run stands in each
 }
@@ -184,8 +186,11 @@ type temporalOf struct {
 }
 
 func (t temporalOf) QueryWorkflow(ctx context.Context, id, runID, query string, args ...any) (converter.EncodedValue, error) {
-	if query == workflows.PlaceQuery {
+	switch query {
+	case workflows.PlaceQuery:
 		return t.world.place(id)
+	case workflows.RecordQuery:
+		return answered(t.world.earlier), nil
 	}
 	return t.world.QueryWorkflow(ctx, id, runID, query, args...)
 }

@@ -1,0 +1,96 @@
+package workflows_test
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/gantryhq/gantry/notify"
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/workflows"
+)
+
+// record is all that the rig's execution knows.
+func (r *rig) record() json.RawMessage {
+	r.Helper()
+	var known json.RawMessage
+	answer, err := r.env.QueryWorkflow(workflows.RecordQuery)
+	if err == nil {
+		err = answer.Get(&known)
+	}
+	if err != nil {
+		r.Fatalf("query record: %v", err)
+	}
+	return known
+}
+
+// givesUp makes Spacelift deny the run for so long that the execution ends.
+func givesUp(r *rig) json.RawMessage {
+	r.at(time.Hour, func() { r.set(func() { r.broken = spacelift.ErrNotFound }) })
+	if s := r.manage(); s.GivenUp == "" {
+		r.Fatalf("the execution did not give up: %+v", s)
+	}
+	return r.record()
+}
+
+// A run that is followed again after an execution of it ended is the same run:
+// people's decisions, keys and names, its chains and whose retry it is count on.
+func TestARunThatIsFollowedAgainForgetsNothing(t *testing.T) {
+	root := spacelift.RunRef{Account: "acme", Stack: "account-prod", Run: "01KDXROOT0000000000000000"}
+	chain := []workflows.ChainRef{{Root: root, After: []spacelift.StackID{"account-prod"}}}
+	first := newRig(t, production)
+	first.truth.TriggeredBy = "api::gantry"
+	first.retryOf = &workflows.RetryOf{Run: again, Attempt: 2, By: "bob"}
+	first.at(0, func() {
+		first.moves(queued, planning, unconfirmed)
+		first.env.SignalWorkflow(workflows.RunEventsSignal, workflows.RunEvents{Chains: chain})
+	})
+	first.at(time.Minute, func() { first.decides(workflows.Decision{Verdict: workflows.Approve, By: ann, Key: "k"}, "") })
+	known := givesUp(first)
+
+	second := first.next()
+	second.world.earlier = known
+	told := 0
+	second.env.OnSignalExternalWorkflow(anyArg, workflows.ChainID(root), anyArg, workflows.ChainNewsSignal, anyArg).Return(
+		func(_, _, _, _ string, _ any) error { told++; return nil }).Maybe()
+	second.at(time.Minute, func() {
+		second.wants(workflows.PhaseWaiting, "1 of 2 approvals: ann approved")
+		second.denied(ann, workflows.Approve, workflows.ErrTypeAlreadyDecided, "already")
+		second.denied(bob, workflows.Approve, workflows.ErrTypeSelfApproval, "bob")
+		second.decides(workflows.Decision{Verdict: workflows.Approve, By: jane, Key: "k"}, workflows.ErrTypeKeyReused)
+		for _, m := range second.world.heard {
+			if m.Type == notify.RunDecisionNeeded {
+				t.Errorf("people were asked again: %q", second.world.messages())
+			}
+		}
+	})
+	second.at(time.Hour, func() { second.person("jane", discarded, "no"); second.told() })
+	in := workflows.ManageRunInput{Run: run, Reopened: true}
+	s := second.manageFrom(in)
+	if s.RetryOf == nil || s.RetryOf.Attempt != 2 || len(s.Chains) != 1 || told != 1 || len(s.Decisions) != 1 || s.StartedAt != started {
+		t.Errorf("ended with retry of %+v, chains %+v (told %d times), decisions %+v, begun %s", s.RetryOf, s.Chains, told, s.Decisions, s.StartedAt)
+	}
+	second.mentions(s, workflows.KindPerson, "ann approved the plan")
+	second.mentions(s, workflows.KindNote, "Gantry follows the run again")
+}
+
+// Where Temporal keeps nothing of an earlier execution, or does not say, the run
+// is followed all the same, and its timeline says what is missing.
+func TestARunThatIsFollowedAgainWithoutItsPast(t *testing.T) {
+	for _, tc := range []struct {
+		name, says string
+		blind      bool
+	}{
+		{"nothing is kept", "Temporal no longer keeps what an earlier execution knew", false},
+		{"Temporal does not say", "could not read what an earlier execution knew of it", true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := newRig(t, auto)
+			r.world.blind = tc.blind
+			r.goes(queued, planning)
+			r.at(time.Hour, func() { r.moves("SKIPPED") })
+			s := r.manageFrom(workflows.ManageRunInput{Run: run, Reopened: true})
+			r.mentions(s, workflows.KindNote, tc.says)
+		})
+	}
+}
