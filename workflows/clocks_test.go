@@ -275,12 +275,29 @@ func TestOutsideChanges(t *testing.T) {
 			state: spacelift.RunStateStopped, outcome: "the run was stopped by jane",
 		},
 		{
-			name: "Spacelift does not answer for a day: the run is followed no longer", labels: auto,
+			name: "Spacelift does not answer for two days: the run is followed until it does", labels: auto,
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning) })
 				r.at(2*time.Minute, func() {
 					r.person("jane", spacelift.RunStateStopped, "")
 					r.set(func() { r.away = true })
+					r.told()
+				})
+				r.at(48*time.Hour, func() {
+					r.wants(workflows.PhasePlanning, "has not been able to read the run")
+					r.set(func() { r.away = false })
+				})
+				r.at(48*time.Hour+16*time.Minute, func() { r.Error("the execution goes on") })
+			},
+			state: spacelift.RunStateStopped, outcome: "the run was stopped by jane",
+		},
+		{
+			name: "Spacelift refuses Gantry's key for a day: the run is followed no longer", labels: auto,
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued, planning) })
+				r.at(2*time.Minute, func() {
+					r.person("jane", spacelift.RunStateStopped, "")
+					r.set(func() { r.broken = spacelift.ErrUnauthorized })
 					r.told()
 				})
 				r.at(24*time.Hour, func() { r.wants(workflows.PhasePlanning, "has not been able to read the run") })

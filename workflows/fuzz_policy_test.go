@@ -179,7 +179,7 @@ func (g *gamble) reads() {
 		seen, ok = g.r.current()
 	}
 	if !ok {
-		g.r.unanswered(g.now, "nothing was said of the run yet")
+		g.r.unanswered(g.now, "nothing was said of the run yet", false)
 		return
 	}
 	g.r.compare(g.now, spacelift.Run{

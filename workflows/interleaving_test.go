@@ -54,13 +54,22 @@ func TestAnyInterleavingObeysThePolicy(t *testing.T) {
 				r.world.set(func() { r.world.freezes = nil })
 				r.env.SignalWorkflow(workflows.RunEventsSignal, workflows.RunEvents{RulesChanged: true})
 			},
-			"away":        func() { r.set(func() { r.away = true }) },
-			"back":        func() { r.set(func() { r.away = false }) },
-			"locked":      func() { r.set(func() { r.refuses = illegal("stack is locked") }) },
-			"unlocked":    func() { r.set(func() { r.refuses = nil }) },
-			"lost answer": func() { r.set(func() { r.loses = 1 }) },
-			"old news":    func() { r.toldOf(0, 1) },
-			"told":        func() { r.told() },
+			"away":                      func() { r.set(func() { r.away = true }) },
+			"back":                      func() { r.set(func() { r.away = false }) },
+			"locked":                    func() { r.set(func() { r.refuses = illegal("stack is locked") }) },
+			"unlocked":                  func() { r.set(func() { r.refuses = nil }) },
+			"lost answer":               func() { r.set(func() { r.loses = 1 }) },
+			"old news":                  func() { r.toldOf(0, 1) },
+			"told":                      func() { r.told() },
+			"forged end":                func() { r.forges(ends(finished, len(r.truth.History))) },
+			"forged failure, far ahead": func() { r.forges(ends(hasFailed, 500)) },
+			"forged plan":               func() { r.forges(ends(unconfirmed, len(r.truth.History)+1)) },
+			"forged confirmation":       func() { r.forges(ends(confirmed, len(r.truth.History))) },
+			"forged labels": func() {
+				r.forges(func(e *workflows.RunEvent) {
+					e.StateVersion, e.Labels = e.StateVersion+1, []string{"gantry:confirm=auto", "gantry:managed"}
+				})
+			},
 			"replan": func() {
 				if waits() {
 					r.moves(replan, planning, unconfirmed)

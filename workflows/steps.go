@@ -108,7 +108,7 @@ func (r *record) sought(at time.Time, run spacelift.Run, err error) {
 	case notFound(err):
 		r.missing(at)
 	default:
-		r.unanswered(at, because(err))
+		r.unanswered(at, because(err), final(err))
 	}
 }
 
@@ -148,11 +148,7 @@ func (m *manager) quickly(ctx workflow.Context, n next, activity, in, out any) e
 	if calledOff {
 		stopAsking()
 	}
-	err := answer.Get(ctx, out)
-	if err != nil && calledOff && ctx.Err() == nil {
-		return temporal.NewCanceledError()
-	}
-	return err
+	return calledOffOr(answer.Get(ctx, out), calledOff)
 }
 
 // keepAsking calls with an activity that is retried for long, and hears events
@@ -188,11 +184,17 @@ func (m *manager) keepAsking(ctx workflow.Context, n next, activity, in, out any
 			calledOff = true
 		}
 	}
-	err := answer.Get(ctx, out)
-	if err != nil && calledOff && ctx.Err() == nil {
-		return temporal.NewCanceledError()
+	return calledOffOr(answer.Get(ctx, out), calledOff)
+}
+
+// calledOffOr returns the error of an activity that Gantry may have called off. Then
+// it is a canceled one, whatever the attempt that was under way met: an error says
+// nothing about what was asked for.
+func calledOffOr(err error, calledOff bool) error {
+	if err == nil || temporal.IsCanceledError(err) || !calledOff && !activities.CalledOff(err) {
+		return err
 	}
-	return err
+	return temporal.NewCanceledError()
 }
 
 // withCall is how long to keep asking for something.

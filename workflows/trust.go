@@ -75,7 +75,8 @@ const (
 	unreadFirst, unreadLongest = 5 * time.Second, 15 * time.Minute
 
 	// unreadEnd is how long an execution tries to read a run whose end only a
-	// notification named, before it stops following the run.
+	// notification named, before it stops following the run because Spacelift
+	// refuses Gantry.
 	unreadEnd = 24 * time.Hour
 
 	// missingFor is how long Spacelift must deny a run before an execution stops
@@ -417,9 +418,10 @@ func (t *trust) arrived(at time.Time) {
 	}
 }
 
-// unanswered notes that Spacelift did not answer when the run was to be read.
-// After unreadEnd without an answer, an execution that was told of an end stops.
-func (r *record) unanswered(at time.Time, why string) {
+// unanswered notes that Spacelift did not answer when the run was to be read. An
+// outage passes; where trying again can't help, as with a key that was removed, an
+// execution that was told of an end stops after unreadEnd.
+func (r *record) unanswered(at time.Time, why string, final bool) {
 	t := &r.Trust
 	if t.Failed == 0 {
 		t.FailedSince = at
@@ -428,7 +430,7 @@ func (r *record) unanswered(at time.Time, why string) {
 	t.Failed++
 	t.TriedAt = at
 	t.Next, t.Reason = at.Add(min(max(at.Sub(t.FailedSince)/2, unreadFirst), unreadLongest)), fit(why, maxText)
-	if claim, ok := r.unread(); ok && claim.State.Terminal() && at.Sub(t.FailedSince) >= unreadEnd {
+	if claim, ok := r.unread(); final && ok && claim.State.Terminal() && at.Sub(t.FailedSince) >= unreadEnd {
 		r.giveUp(at, fmt.Sprintf("a notification says that it is %s, and Gantry could not read it for %s to confirm that: %s", claim.State, span(t.FailedSince, at), why))
 	}
 }

@@ -1,0 +1,164 @@
+package workflows
+
+import (
+	"encoding/json"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+
+	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/policy"
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// FuzzCore lets everything that an execution may meet come in any order: genuine
+// and forged notifications, readings, answers that come late or never, people,
+// clocks, and repairs. Nothing of it makes Gantry's code panic, what Gantry shows
+// fits its contract, and an end is one that the API has shown. Every five bytes are
+// one step.
+func FuzzCore(f *testing.F) {
+	at := func(state spacelift.RunState) byte { return byte(slices.Index(fuzzStates, state)) }
+	failed, finished, waits := at(spacelift.RunStateFailed), at(spacelift.RunStateFinished), at(spacelift.RunStateUnconfirmed)
+	f.Add([]byte{0, waits, 2, 0, 1, 1, waits, 2, 0, 1, 3, 0, 0, 0, 1})
+	f.Add([]byte{0, failed, 2, 0, 1, 0, finished, 2, 0, 0, 5, 1, 0, 0, 0}) // two forgeries while a diagnosis is under way
+	f.Add([]byte{1, failed, 2, 0, 1, 5, 1, 0, 0, 1, 5, 0, 0, 0, 1, 9, 0, 0, 0, 9})
+	f.Add([]byte{0, waits, 2, 0, 1, 6, 0, 0, 0, 200, 8, 0, 0, 0, 200, 10, 0, 0, 0, 1})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c := chaos{T: t, r: fresh(), now: t0}
+		for b := range slices.Chunk(data[:min(len(data), 300)], 5) {
+			if len(b) == 5 {
+				c.happens(b)
+				c.fits()
+			}
+		}
+	})
+}
+
+// chaos is a record that anything may happen to.
+type chaos struct {
+	*testing.T
+	r   record
+	now time.Time
+}
+
+func (c *chaos) happens(b []byte) {
+	c.now = c.now.Add(time.Duration(b[4]) * time.Minute)
+	state, version := fuzzStates[int(b[1])%len(fuzzStates)], int(b[2]%16)
+	s := c.r.situation(c.now)
+	n := decide(s)
+	n.Do = []action{n.Do, doConfirm, doDiscard, doReview, doStop}[int(b[3])%5] // also what was wanted before
+	var err error
+	if b[3]&64 != 0 {
+		err = []error{errors.New("connection reset"), temporal.NewCanceledError()}[b[1]%2]
+	}
+	switch b[0] % 13 {
+	case 0:
+		c.r.take(c.now, []RunEvent{c.told(b, state, version)})
+	case 1:
+		c.r.sought(c.now, c.run(b, state, version), nil)
+	case 2:
+		c.r.learn(c.now, c.run(b, state, version)) // late, from an act
+	case 3:
+		rules := terms{Labels: s.Labels, Policy: rulebook.Resolve(s.Labels), Gate: policy.Gate{Open: b[1]&1 == 0, Reason: "frozen"}}
+		if s.ask != nil {
+			rules.Dues = rulebook.Dues(rules.Policy, s.ask.Since)
+		}
+		c.r.takeRules(c.now, rules, b[2]&1 == 0)
+	case 4:
+		if s.rules == nil || s.ask == nil {
+			return
+		}
+		in := confirmation(s, n)
+		c.r.send(s.key(), n)
+		outcomes := []activities.ConfirmOutcome{activities.Confirmed, activities.AlreadyConfirmed, activities.PlanChanged, activities.ConfirmRefused, activities.RulesChanged, activities.GateClosed}
+		c.r.answered(c.now, in, activities.ConfirmResult{Outcome: outcomes[int(b[1])%len(outcomes)], ByUs: b[2]&1 == 0, Run: c.run(b, state, version)}, err)
+	case 5:
+		c.r.failed(c.now, Failure{Cause: policy.CauseTransient, ApplyBegan: b[1]&1 != 0})
+	case 6:
+		d := Decision{Verdict: []Verdict{Approve, Reject, Revoke}[b[1]%3], By: Person{Name: []string{"ann", "bob", "jdoe"}[b[2]%3]}}
+		if c.r.refuseDecision(s, d, s.key()) == nil {
+			c.r.decided(c.now, d)
+		}
+	case 7:
+		wish := StopRequest{By: Person{Name: "ann"}}
+		if c.r.refuseStop(s, wish) == nil {
+			c.r.stop(c.now, wish)
+		}
+	case 8:
+		if n.Do == doAsk || n.Do == doClock || c.r.asking(s.key()) != nil {
+			c.r.strike(c.now)
+		}
+	case 9:
+		if err == nil {
+			err = temporal.NewNonRetryableApplicationError("no such run", activities.ErrTypeNotFound, nil)
+		}
+		c.r.sought(c.now, spacelift.Run{}, err)
+	case 10:
+		if n.Do == doStop && c.r.Stopping == nil {
+			return
+		}
+		outcomes := []activities.ActOutcome{activities.ActDone, activities.ActMoot, activities.ActRefused}
+		c.r.send(s.key(), n)
+		c.r.acted(c.now, s.key(), n, activities.ActResult{Outcome: outcomes[int(b[1])%len(outcomes)], Verb: "stop", Run: c.run(b, state, version)})
+	case 11:
+		c.r.hearRest(c.now, RunEvents{
+			RulesChanged: b[1]&1 != 0, RetryOf: &RetryOf{Run: testRun, Attempt: 2, By: "ann", After: int(b[2] % 8)},
+			Chains: []ChainRef{{Root: spacelift.RunRef{Account: "acme", Stack: "net", Run: "01ROOT"}}},
+		})
+		c.r.deny(c.now, []stateKey{{version, state}})
+	case 12:
+		was := c.r
+		c.r = record{Run: testRun, StartedAt: c.now}
+		c.r.follow(c.now, was)
+	}
+	c.r.calm(c.now)
+	c.r.arrive(c.now)
+	c.r.recount(c.now)
+}
+
+// told is a notification, which may say anything.
+func (c *chaos) told(b []byte, state spacelift.RunState, version int) RunEvent {
+	e := notification([]spacelift.RunType{"TRACKED", "PROPOSED", "TASK", ""}[b[3]&3], state, version*(1+100*int(b[3]>>7)))
+	e.ReceivedAt, e.Labels = c.now, fuzzLabels[int(b[3]>>2)%len(fuzzLabels)]
+	return e
+}
+
+// run is what the API shows.
+func (c *chaos) run(b []byte, state spacelift.RunState, version int) spacelift.Run {
+	r := spacelift.Run{
+		Ref: testRun, Type: spacelift.RunTypeTracked, State: state, StateVersion: version, NeedsApproval: b[3]&32 != 0,
+		StackLabels: fuzzLabels[int(b[3])%len(fuzzLabels)], Delta: &spacelift.Delta{Added: int(b[3])},
+	}
+	for v := range version {
+		r.History = append(r.History, spacelift.Transition{State: fuzzStates[(int(b[1])+v)%len(fuzzStates)], StateVersion: v, At: t0})
+	}
+	r.History = append(r.History, spacelift.Transition{State: state, StateVersion: version, At: c.now})
+	return r
+}
+
+// fits checks what Gantry would show now.
+func (c *chaos) fits() {
+	s := c.r.status(c.now)
+	if w := s.WaitingFor; w != nil && (w.What == "" || w.Who == "" || w.Reason == "") {
+		c.Errorf("waits for %+v", w)
+	}
+	if (s.WaitingFor == nil) != (decide(c.r.situation(c.now)).Do == doFinish) || !slices.Contains(Phases, s.Phase) {
+		c.Errorf("phase %q, waits for %+v", s.Phase, s.WaitingFor)
+	}
+	for _, u := range explain(c.r.situation(c.now)).Unblock {
+		if u.Who == "" || u.How == "" {
+			c.Errorf("%s: %+v can unblock it", s.State, u)
+		}
+	}
+	if s.State.Terminal() {
+		if _, shown := c.r.apiTold(stateKey{s.StateVersion, s.State}); !shown {
+			c.Errorf("ended in %s (%d), which only a notification says", s.State, s.StateVersion)
+		}
+	}
+	if _, err := json.Marshal(c.r); err != nil {
+		c.Error(err)
+	}
+}
