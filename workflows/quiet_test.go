@@ -192,8 +192,8 @@ func TestManageRunGivesUp(t *testing.T) {
 				r.set(func() { r.broken = spacelift.ErrNotFound })
 				r.env.SignalWorkflow(workflows.RunEventsSignal, workflows.RunEvents{GiveUp: "the stack is gone"})
 			})
-			r.at(6*time.Hour, func() { r.wants(workflows.PhaseHolding, "Spacelift does not know it") })
-			r.at(6*time.Hour+2*time.Minute, func() { r.Error("the execution goes on") })
+			r.at(24*time.Hour, func() { r.wants(workflows.PhaseHolding, "Spacelift does not know it") })
+			r.at(24*time.Hour+2*time.Minute, func() { r.Error("the execution goes on") })
 		}, "Spacelift does not know it"},
 		{"not before its key had time to get its access back, where Spacelift showed it once", func(r *rig) {
 			r.at(0, func() {
@@ -204,8 +204,8 @@ func TestManageRunGivesUp(t *testing.T) {
 			})
 			r.at(time.Minute, func() { r.set(func() { r.broken = spacelift.ErrNotFound }) })
 			r.at(31*time.Minute, func() { r.wants(workflows.PhaseHolding, "Spacelift does not know it") })
-			r.at(6*time.Hour+25*time.Minute, func() { r.wants(workflows.PhaseHolding, "Spacelift does not know it") })
-			r.at(6*time.Hour+31*time.Minute, func() { r.Error("the execution goes on") })
+			r.at(24*time.Hour+25*time.Minute, func() { r.wants(workflows.PhaseHolding, "Spacelift does not know it") })
+			r.at(24*time.Hour+31*time.Minute, func() { r.Error("the execution goes on") })
 		}, "Spacelift does not know it"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

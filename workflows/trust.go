@@ -82,7 +82,7 @@ const (
 	// missingFor is how long Spacelift must deny a run before an execution stops
 	// following it, so that the access of an API key can be repaired meanwhile.
 	// Where nothing but notifications ever named the run, strangerFor will do.
-	missingFor, strangerFor = 6 * time.Hour, 10 * time.Minute
+	missingFor, strangerFor = 24 * time.Hour, 10 * time.Minute
 
 	// missingFirst and missingLongest bound the pause between readings of a run
 	// that Spacelift does not know.
