@@ -27,12 +27,12 @@ func TestFindUnknownParents(t *testing.T) {
 	if found := find(); found.Count != 0 {
 		t.Errorf("nothing is wrong, and it found %+v", found)
 	}
-	add("app-prod", "gantry:managed", "gantry:after=netwrok-prod")
+	add("app-prod", "gantry:managed", "gantry:after=netwok-prod")
 	add("loose", "env:prod")
 	add("api-prod", "gantry:managed", "gantry:after=loose")
 	found := find()
 	says := strings.Join(found.First, "\n")
-	if found.Count != 2 || !strings.Contains(says, `app-prod carries gantry:after=netwrok-prod`) || !strings.Contains(says, `stack "loose" is not managed`) {
+	if found.Count != 2 || !strings.Contains(says, `app-prod carries gantry:after=netwok-prod`) || !strings.Contains(says, `stack "loose" is not managed`) {
 		t.Errorf("found %+v", found)
 	}
 	for i := range 50 {

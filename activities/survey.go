@@ -237,7 +237,7 @@ func (c comparison) compare(found *Survey) {
 		switch {
 		case o.Stuck:
 		case !open && (!now.Managed || line.CreatedAt.After(c.in.At.Add(-c.in.Grace))):
-		case open && o.State == line.State && !(c.waits(o, line) && o.facts() != now.Fingerprint):
+		case open && o.State == line.State && (!c.waits(o, line) || o.facts() == now.Fingerprint):
 		default:
 			differ = append(differ, now)
 		}

@@ -109,7 +109,7 @@ func TestAPushToAMonorepoAppliesOnce(t *testing.T) {
 	w.serve()
 	ids, err := w.spacelift.PushAll(simulator.Commit{Hash: "4b825dc642cb6eb9a060e54bf8d69288fbee4904"}, plan, stacks...)
 	w.must(err)
-	w.chain(runID(ids[0]), "is through", inPhase(api.ChainPhaseDone))
+	w.chain(ids[0], "is through", inPhase(api.ChainPhaseDone))
 
 	ended := map[spacelift.StackID]time.Time{}
 	for _, s := range stacks {

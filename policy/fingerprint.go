@@ -25,7 +25,7 @@ func TrimLabels(labels []string) []string {
 		if l == LabelTooMany {
 			continue
 		}
-		text, _ := json.Marshal(l) // a string always has a JSON form
+		text, _ := json.Marshal(l) //workflowcheck:ignore a string has one JSON form
 		if size += len(text) - len(`""`); size > maxLabels {
 			return spacelift.OurLabels(append(labels[:i:i], LabelTooMany))
 		}

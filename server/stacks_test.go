@@ -163,7 +163,7 @@ func TestListStacks(t *testing.T) {
 // never runs, and a group of nobody never approves.
 func TestStacksThatReferToNothing(t *testing.T) {
 	r := withStacks(t, &account{complete: true, stacks: []spacelift.Stack{
-		{Account: "acme", ID: "app", Labels: []string{"gantry:managed", "gantry:after=netwrok", "gantry:approvers=platfrom"}},
+		{Account: "acme", ID: "app", Labels: []string{"gantry:managed", "gantry:after=netwok", "gantry:approvers=plattform"}},
 		{Account: "acme", ID: "dns", Labels: []string{"gantry:managed", "gantry:after=legacy"}},
 		{Account: "acme", ID: "legacy"},
 		{Account: "acme", ID: "network", Labels: []string{"gantry:managed"}},
@@ -180,7 +180,7 @@ func TestStacksThatReferToNothing(t *testing.T) {
 		}
 	}
 	want := map[string][]string{
-		"app": {"gantry:after=netwrok: name a stack by its id (meant network?), or remove the label", "gantry:approvers=platfrom: name another group (meant platform?), or give tokens this group"},
+		"app": {"gantry:after=netwok: name a stack by its id (meant network?), or remove the label", "gantry:approvers=plattform: name another group (meant platform?), or give tokens this group"},
 		"dns": {"gantry:after=legacy: label it gantry:managed, name another, or remove the label"},
 	}
 	if diff := cmp.Diff(want, warned); diff != "" {

@@ -125,16 +125,6 @@ func (s *chainStory) retries(stack spacelift.StackID) {
 	s.c.saw(s.now, s.runs[ref])
 }
 
-// told lists the messages on their way, each as "channel type: title", and takes
-// them off.
-func (s *chainStory) told() (list []string) {
-	for _, n := range s.c.Outbox {
-		list = append(list, n.Channel+" "+n.Message.Type+": "+n.Message.Title)
-	}
-	s.c.Outbox = nil
-	return list
-}
-
 func (s *chainStory) skips(stack spacelift.StackID) chainNext {
 	wish := SkipStack{Stack: stack, By: "jane", Note: "not needed"}
 	if no := s.c.refuseSkip(wish); no != nil {

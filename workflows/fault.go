@@ -127,7 +127,7 @@ func (m *manager) restart(ctx workflow.Context) error {
 // resume waits after a fault, and reads the run. It returns an error only when the
 // execution is canceled.
 func (m *manager) resume(ctx workflow.Context) error {
-	m.post(ctx)
+	m.post()
 	if err := index(ctx, m.status(ctx), true); err != nil {
 		return err
 	}

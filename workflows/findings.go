@@ -179,7 +179,7 @@ const vanishedLooks = 2
 
 // judgeVanished notices runs that Spacelift showed before and does not know any
 // more.
-func judgeVanished(f *found, missing []missingRun, at time.Time) {
+func judgeVanished(f *found, missing []missingRun) {
 	var since time.Time
 	var first runKey
 	count := 0

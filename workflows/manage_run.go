@@ -69,7 +69,7 @@ func (m *manager) proceed(ctx workflow.Context) (done bool, err error) {
 		return false, carryOut(ctx, n)
 	}
 	m.known.decidesAgain(workflow.Now(ctx).UTC())
-	m.post(ctx)
+	m.post()
 	if err := index(ctx, m.status(ctx), m.quiet.asked > 0); err != nil {
 		return false, err
 	}
@@ -242,7 +242,7 @@ const closingWait = time.Minute
 // may change that.
 func (m *manager) leave(ctx workflow.Context) (bool, error) {
 	m.known.farewell(workflow.Now(ctx).UTC())
-	m.post(ctx)
+	m.post()
 	if len(m.known.Outbox) > 0 {
 		err := m.atRest(func() error {
 			_, err := workflow.AwaitWithTimeout(ctx, closingWait, func() bool { return len(m.known.Outbox) == 0 || m.disturbed() })

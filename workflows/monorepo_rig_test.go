@@ -376,7 +376,7 @@ func (m *monorepo) Run(_ context.Context, ref spacelift.RunRef) (spacelift.Run, 
 		return spacelift.Run{}, spacelift.ErrNotFound
 	}
 	st, err := m.sim.Stack(ref.Stack)
-	run.Run.StackLabels = st.Labels
+	run.StackLabels = st.Labels
 	return run.Run, err
 }
 

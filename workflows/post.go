@@ -11,7 +11,7 @@ import (
 )
 
 // post sends the messages that wait. The journal records what became of each.
-func (m *manager) post(ctx workflow.Context) {
+func (m *manager) post() {
 	m.sending.post(func() []notice { return m.known.Outbox }, func(at time.Time, n notice, why string) {
 		if why != "" {
 			m.known.note(at, KindNote, "the message %s could not be told through %s: %s", n.Message.Type, n.Channel, why)

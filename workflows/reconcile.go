@@ -200,7 +200,7 @@ func (t *tick) compare(ctx workflow.Context) {
 	t.report.Postponed = s.Postponed + len(looked.rest) + len(looked.failed)
 	t.notifyBehind(ctx, s.Behind)
 	judgeStuck(&t.found, s.Stuck.Count, s.Stuck.First, t.mute, t.report.At)
-	judgeVanished(&t.found, c.Missing, t.report.At)
+	judgeVanished(&t.found, c.Missing)
 	switch {
 	case t.report.Outcome != ReconcileDone:
 	case t.report.Postponed > 0:

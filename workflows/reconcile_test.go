@@ -527,12 +527,12 @@ func TestCostOfADay(t *testing.T) {
 // A stack that follows one which isn't there is found, and no longer once its
 // label is right.
 func TestReconcileFindsUnknownParents(t *testing.T) {
-	r := newAccountRig(t, networkProd, simulator.Stack{ID: "app-prod", Labels: []string{"gantry:managed", "gantry:after=netwrok-prod"}})
+	r := newAccountRig(t, networkProd, simulator.Stack{ID: "app-prod", Labels: []string{"gantry:managed", "gantry:after=netwok-prod"}})
 	r.finds(r.tick()) // it is not urgent
 	r.clock.Advance(10 * time.Minute)
 	report := r.tick()
 	r.finds(report, workflows.FindingUnknownParent)
-	if f := report.Findings[0]; !strings.Contains(f.Summary, "app-prod carries gantry:after=netwrok-prod") || !strings.Contains(f.Fix, "(meant network-prod?)") {
+	if f := report.Findings[0]; !strings.Contains(f.Summary, "app-prod carries gantry:after=netwok-prod") || !strings.Contains(f.Fix, "(meant network-prod?)") {
 		t.Errorf("found %+v", f)
 	}
 	r.must(r.sim.SetLabels("app-prod", "gantry:managed", "gantry:after=network-prod"))

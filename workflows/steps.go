@@ -160,7 +160,7 @@ func (m *manager) keepAsking(ctx workflow.Context, n next, activity, in, out any
 	answer := workflow.ExecuteActivity(asking, activity, in)
 	calledOff := false
 	for !answer.IsReady() {
-		m.post(ctx)
+		m.post()
 		if err := index(ctx, m.status(ctx), false); err != nil {
 			return err
 		}
