@@ -142,7 +142,7 @@ func (a *Activities) Survey(ctx context.Context, in SurveyInput) (Survey, error)
 	}
 	found.Open = len(c.open)
 	if freezes, err := a.freezes(ctx, in.Account); err == nil { // else the next survey finds it
-		found.Behind = c.behind(freezes)
+		found.Behind = c.behind(a.Rules, freezes)
 	}
 	if found.Behind > 0 && a.notifying(ctx, in.Account) {
 		found.Behind = 0 // they are about to learn of it
@@ -187,19 +187,20 @@ type openRun struct {
 // key names a run within its account.
 func key(run spacelift.RunRef) string { return string(run.Stack) + "/" + string(run.Run) }
 
-// facts is the part of the fingerprint about labels and reviews; freezes is the
-// part about freezes, which is empty unless the run is at a gate.
-func (o openRun) facts() string   { facts, _, _ := strings.Cut(o.Fingerprint, "/"); return facts }
-func (o openRun) freezes() string { _, freezes, _ := strings.Cut(o.Fingerprint, "/"); return freezes }
+// facts is the part of the fingerprint about labels and reviews; gate is the part
+// about freezes and the configuration, which is empty unless the run is at a gate.
+func (o openRun) facts() string { facts, _, _ := strings.Cut(o.Fingerprint, "/"); return facts }
+func (o openRun) gate() string  { _, gate, _ := strings.Cut(o.Fingerprint, "/"); return gate }
 
-// behind reports whether a run waits by other freezes than those in effect.
-func (o openRun) behind(freezes []policy.Freeze, at time.Time) bool {
-	return o.freezes() != "" && o.freezes() != policy.FreezeFingerprint(freezes, string(o.Run.Stack), at)
+// behind reports whether a run waits by other freezes, or another configuration,
+// than those in effect.
+func (o openRun) behind(rules *policy.Rules, freezes []policy.Freeze, at time.Time) bool {
+	return o.gate() != "" && o.gate() != rules.GateFingerprint(freezes, string(o.Run.Stack), at)
 }
 
-func (c comparison) behind(freezes []policy.Freeze) (n int) {
+func (c comparison) behind(rules *policy.Rules, freezes []policy.Freeze) (n int) {
 	for _, o := range c.open {
-		if !o.Stuck && o.behind(freezes, c.in.At) {
+		if !o.Stuck && o.behind(rules, freezes, c.in.At) {
 			n++
 		}
 	}

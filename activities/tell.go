@@ -170,7 +170,7 @@ func (a *Activities) audience(ctx context.Context, in TellInput) (ids []string, 
 		}
 		complete = complete && all
 		for _, e := range found {
-			if in.Behind == nil || outdated(e, freezes, in.Behind.At) {
+			if in.Behind == nil || outdated(e, a.Rules, freezes, in.Behind.At) {
 				ids = append(ids, e.ID)
 			}
 		}
@@ -179,11 +179,11 @@ func (a *Activities) audience(ctx context.Context, in TellInput) (ids []string, 
 	return slices.Compact(ids), complete, nil
 }
 
-// outdated reports whether an execution that follows a run waits by other freezes
-// than those in effect.
-func outdated(e execution, freezes []policy.Freeze, at time.Time) bool {
+// outdated reports whether an execution that follows a run waits by other freezes,
+// or another configuration, than those in effect.
+func outdated(e execution, rules *policy.Rules, freezes []policy.Freeze, at time.Time) bool {
 	run, ok := runFollowedBy(e.ID)
-	return ok && openRun{Run: run, Fingerprint: e.Values[0]}.behind(freezes, at)
+	return ok && openRun{Run: run, Fingerprint: e.Values[0]}.behind(rules, freezes, at)
 }
 
 // queries splits the query by the stacks. What no stack can be called is left

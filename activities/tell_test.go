@@ -90,7 +90,9 @@ func TestTellOfRulesOfSomeStacks(t *testing.T) {
 // Only executions that wait by other freezes than those in effect are signaled.
 func TestTellOfRulesWhoIsBehind(t *testing.T) {
 	held := policy.Freeze{ID: "audit", Stacks: []string{"a", "b"}, From: noon.Add(-time.Hour)}
-	at := func(freezes ...policy.Freeze) string { return "x/" + policy.FreezeFingerprint(freezes, "a", noon) }
+	at := func(freezes ...policy.Freeze) string {
+		return "x/" + (*policy.Rules)(nil).GateFingerprint(freezes, "a", noon)
+	}
 	f := &fakeTemporal{
 		freezes: []policy.Freeze{held}, open: runsOf("a", "b", "c", "d"),
 		knows: map[string]string{"run/acme/a/1": at(held), "run/acme/b/1": at(), "run/acme/c/1": at(held), "run/acme/d/1": "x"},

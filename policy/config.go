@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"regexp"
@@ -70,6 +71,7 @@ type Rules struct {
 	dependsOn bool
 	readLogs  bool
 	approvers []Approver
+	digest    string // of the Config
 }
 
 // Bounds of values, in labels and profiles alike.
@@ -146,6 +148,11 @@ func Compile(c Config) (*Rules, error) {
 	if len(problems) > 0 {
 		return nil, errors.Join(problems...)
 	}
+	text, err := json.Marshal(c)
+	if err != nil {
+		return nil, fmt.Errorf("digest the configuration: %w", err)
+	}
+	r.digest = digest(string(text))
 	return r, nil
 }
 

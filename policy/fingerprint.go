@@ -51,34 +51,47 @@ func (f Facts) Fingerprint() string {
 	return digest(fmt.Sprintf("%t %q %q", f.NeedsApproval, TrimLabels(f.Labels), block))
 }
 
-// FreezeFingerprint identifies the freezes that are in effect for a stack.
-func FreezeFingerprint(freezes []Freeze, stack string, at time.Time) string {
+// GateFingerprint identifies what a gate depends on beside labels: the freezes that
+// are in effect for a stack, and this configuration.
+func (r *Rules) GateFingerprint(freezes []Freeze, stack string, at time.Time) string {
 	var ids []string
 	for _, f := range freezes {
 		if f.covers(stack) && f.holds(at) {
 			ids = append(ids, f.ID)
 		}
 	}
-	return digestFreezes(ids)
+	return gateDigest(ids, r.fingerprint())
 }
 
-// FreezeFingerprint identifies the freezes that close the gate.
-func (g Gate) FreezeFingerprint() string {
+// fingerprint identifies a configuration; empty without one.
+func (r *Rules) fingerprint() string {
+	if r == nil {
+		return ""
+	}
+	return r.digest
+}
+
+// Fingerprint is the GateFingerprint of what the gate was computed from.
+func (g Gate) Fingerprint() string {
 	var ids []string
 	for _, c := range g.Closed {
 		if c.Freeze != "" {
 			ids = append(ids, c.Freeze)
 		}
 	}
-	return digestFreezes(ids)
+	return gateDigest(ids, g.Config)
 }
 
-func digestFreezes(ids []string) string {
-	if len(ids) == 0 {
-		return "0"
+func gateDigest(freezes []string, config string) string {
+	of := "0"
+	if len(freezes) > 0 {
+		slices.Sort(freezes)
+		of = digest(strings.Join(freezes, "\x00"))
 	}
-	slices.Sort(ids)
-	return digest(strings.Join(ids, "\x00"))
+	if config != "" {
+		of += "-" + config
+	}
+	return of
 }
 
 func digest(text string) string {

@@ -42,15 +42,15 @@ func TestFingerprint(t *testing.T) {
 	}
 }
 
-// The gate that a run waits at has the fingerprint of the freezes in effect for
-// as long as these are the same.
-func TestFreezeFingerprint(t *testing.T) {
+// The gate that a run waits at has the fingerprint of the freezes in effect, and of
+// the configuration, for as long as these are the same.
+func TestGateFingerprint(t *testing.T) {
 	at := time.Date(2090, 1, 2, 12, 0, 0, 0, time.UTC)
 	all := policy.Freeze{ID: "all", From: at.Add(-time.Hour)}
 	one := policy.Freeze{ID: "one", Stacks: []string{"app"}, From: at.Add(-time.Hour)}
 	later := policy.Freeze{ID: "later", From: at.Add(time.Hour)}
 	gate := func(stack string, freezes ...policy.Freeze) string {
-		return (*policy.Rules)(nil).Gate(policy.Policy{}, stack, freezes, at).FreezeFingerprint()
+		return (*policy.Rules)(nil).Gate(policy.Policy{}, stack, freezes, at).Fingerprint()
 	}
 	for _, tc := range []struct {
 		stack string
@@ -66,8 +66,21 @@ func TestFreezeFingerprint(t *testing.T) {
 		{"net", nil, []policy.Freeze{one}, true},
 		{"net", []policy.Freeze{all}, []policy.Freeze{all, one}, true},
 	} {
-		if got := gate(tc.stack, tc.knows...) == policy.FreezeFingerprint(tc.are, tc.stack, at); got != tc.same {
+		if got := gate(tc.stack, tc.knows...) == (*policy.Rules)(nil).GateFingerprint(tc.are, tc.stack, at); got != tc.same {
 			t.Errorf("%s knows %v, there are %v: same is %t", tc.stack, tc.knows, tc.are, got)
 		}
 	}
+	first, second := profiled(t, 1), profiled(t, 2)
+	if is := first.Gate(policy.Policy{}, "app", nil, at).Fingerprint(); is != profiled(t, 1).GateFingerprint(nil, "app", at) || is == second.GateFingerprint(nil, "app", at) {
+		t.Errorf("the fingerprint %s doesn't tell configurations apart", is)
+	}
+}
+
+func profiled(t *testing.T, approvals int) *policy.Rules {
+	t.Helper()
+	rules, err := policy.Compile(policy.Config{Profiles: []policy.Profile{{Name: "production", Approvals: &approvals}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rules
 }

@@ -14,7 +14,7 @@ import (
 func (r *Rules) Gate(p Policy, stack string, freezes []Freeze, at time.Time) Gate {
 	at = at.UTC().Round(0)
 	g := gate{freezes: slices.DeleteFunc(slices.Clone(freezes), func(f Freeze) bool { return !f.covers(stack) })}
-	result := Gate{At: at}
+	result := Gate{At: at, Config: r.fingerprint()}
 	var reasons []string
 	var untils []time.Time // of each reason; zero for ever
 	closes := func(c Closure, until time.Time) {

@@ -13,6 +13,10 @@ type Gate struct {
 
 	// Closed is everything that closes it, freezes first.
 	Closed []Closure `json:"closed,omitempty"`
+
+	// Config identifies the configuration that the gate was computed by, so that
+	// a run at the gate can be found once it is another; empty without one.
+	Config string `json:"config,omitempty"`
 }
 
 // Closure is a freeze or a window that closes a gate.

@@ -59,6 +59,7 @@ type accountRig struct {
 	stuck   map[string]bool                // executions that Temporal marks as failing
 	lingers map[string]bool                // executions that are open though they know an end
 	freezes []policy.Freeze
+	rules   *policy.Rules   // the configuration of the worker; nil for none
 	busy    bool            // runs are being notified of freezes
 	mute    map[string]bool // executions that do not answer
 	away    bool            // Temporal's lists fail
@@ -201,6 +202,7 @@ func (r *accountRig) environment() *testsuite.TestWorkflowEnvironment {
 		WebhookSecrets: map[spacelift.Account]func() string{"acme": func() string { return webhookSecret }},
 		Temporal:       r,
 		Notifier:       &r.people,
+		Rules:          r.rules,
 	})
 	return env
 }
@@ -300,7 +302,7 @@ func (r *accountRig) ListWorkflow(_ context.Context, req *workflowservice.ListWo
 		}
 		fingerprint := policy.Facts{State: s.State, Labels: s.Labels, NeedsApproval: s.NeedsApproval, Block: s.Block}.Fingerprint()
 		if s.Gate != nil && waits {
-			fingerprint += "/" + s.Gate.FreezeFingerprint()
+			fingerprint += "/" + s.Gate.Fingerprint()
 		}
 		if lagging, ok := r.knows[id]; ok {
 			fingerprint = lagging

@@ -359,6 +359,31 @@ func TestReconcileNotifiesOfFreezes(t *testing.T) {
 	}
 }
 
+// A worker that starts with another configuration makes the runs that wait go by
+// it, once.
+func TestReconcileNotifiesOfTheConfiguration(t *testing.T) {
+	r := newAccountRig(t)
+	ref := r.pushes(1, manual...)[0]
+	r.follows(ref)
+	gate := func() *policy.Gate {
+		return new(r.rules.Gate(policy.Policy{}, string(ref.Stack), nil, r.clock.Now()))
+	}
+	r.rules = configured
+	r.set(ref, func(s *workflows.RunStatus) { s.Phase, s.Gate = workflows.PhaseWaiting, gate() })
+	if r.ticks(did{done, 0, 0, 0, 1}); len(r.refresh) > 0 {
+		t.Errorf("notified %v of the configuration they go by", r.refresh)
+	}
+	r.rules = compiled(policy.Config{Profiles: []policy.Profile{{Name: "production", Approvers: new("interns")}}})
+	report := r.ticks(did{done, 0, 0, 0, 1})
+	if want := map[string]int{workflows.ManageRunID(ref): 1}; !maps.Equal(r.refresh, want) || report.Refreshed != 1 {
+		t.Errorf("notified %v, and the report says %d; want %v", r.refresh, report.Refreshed, want)
+	}
+	r.set(ref, func(s *workflows.RunStatus) { s.Gate = gate() })
+	if r.ticks(did{done, 0, 0, 0, 1}); r.refresh[workflows.ManageRunID(ref)] != 1 {
+		t.Errorf("notified again: %v", r.refresh)
+	}
+}
+
 func TestReconcileBacksOff(t *testing.T) {
 	r := newAccountRig(t, networkProd)
 	ref := r.push("network-prod")

@@ -71,13 +71,13 @@ func attributes(s RunStatus) []attribute {
 }
 
 // factsFingerprint identifies what an execution knows of labels, reviews and locks
-// and, behind a slash, the freezes that it takes for being in effect.
+// and, behind a slash, the freezes and the configuration that it goes by.
 // The second part is there only if the run is at a gate. Reconcile compares
 // both with what is so, and so need not ask executions whose fingerprint fits.
 func factsFingerprint(s RunStatus) string {
 	known := policy.Facts{State: s.State, Labels: s.Labels, NeedsApproval: s.NeedsApproval, Block: s.Block}.Fingerprint()
 	if s.Gate != nil && (s.Phase == PhaseWaiting || s.Phase == PhaseHolding) {
-		known += "/" + s.Gate.FreezeFingerprint()
+		known += "/" + s.Gate.Fingerprint()
 	}
 	return known
 }

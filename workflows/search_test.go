@@ -19,7 +19,7 @@ func TestFactsFingerprint(t *testing.T) {
 	}{
 		{"planning", RunStatus{Phase: PhasePlanning}, known},
 		{"waiting", RunStatus{Phase: PhaseWaiting}, known},
-		{"at a gate that a freeze closes", RunStatus{Phase: PhaseHolding, Gate: &gate}, known + "/" + policy.FreezeFingerprint(freezes, "app", t0)},
+		{"at a gate that a freeze closes", RunStatus{Phase: PhaseHolding, Gate: &gate}, known + "/" + (*policy.Rules)(nil).GateFingerprint(freezes, "app", t0)},
 		{"at an open gate", RunStatus{Phase: PhaseWaiting, Gate: &policy.Gate{Open: true}}, known + "/0"},
 		{"behind the gate", RunStatus{Phase: PhaseApplying, Gate: &gate}, known},
 	} {
