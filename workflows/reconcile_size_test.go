@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -114,18 +115,19 @@ func (c *crowd) QueryWorkflow(_ context.Context, id, _, _ string, _ ...any) (con
 
 // tick runs Reconcile once. It returns how many bytes are in the history: what it
 // began with, what its activities answered, what it sent and what came of it.
-func (c *crowd) tick() (size int) {
+func (c *crowd) tick() int {
 	c.Helper()
 	env := newEnvironment()
 	env.SetTestTimeout(time.Minute)
 	env.SetStartTime(c.at)
 	in := workflows.ReconcileInput{Account: c.account, Interval: interval, Webhook: "gantry"}
+	var size atomic.Int64 // signals are sent by goroutines of their own
 	count := func(v any) {
 		text, err := json.Marshal(v)
 		if err != nil {
 			c.Error(err)
 		}
-		if size += len(text); len(text) > 2_000_000 {
+		if size.Add(int64(len(text))); len(text) > 2_000_000 {
 			c.Errorf("a payload has %d bytes: %.200s", len(text), text)
 		}
 	}
@@ -157,7 +159,7 @@ func (c *crowd) tick() (size int) {
 	}
 	count(report)
 	c.last, c.at = &report, c.at.Add(interval)
-	return size
+	return int(size.Load())
 }
 
 // A tick with nothing to do writes a few KB into its history, at any size.
