@@ -72,6 +72,7 @@ func (b *bench) run(ctx context.Context) error {
 		{"Forwarding: events of hot runs, coalesced against one SignalWithStart per event", b.forwarding},
 		{"History: Temporal's events for the standard stories, against the notifications that came", b.history},
 		{"Chains: 1,000 stacks that follow each other", b.chains},
+		{"Reconcile: a tick over 2,000 stacks that finds nothing, against one stack", b.reconcile},
 		{"From UNCONFIRMED to runConfirm, warm worker, idle machine; from Gantry's check to runConfirm, slow API", b.reaction},
 		{"Sizes and starts", b.sizes},
 	} {

@@ -55,43 +55,58 @@ func (w Wide) Report(out io.Writer) {
 // RunWide runs a chain of as many stacks, in layers of which each stack follows as
 // many of the layer before, on a Temporal server of its own. The executions of the
 // runs do nothing but tell the chain.
-func RunWide(ctx context.Context, layers, width, after int) (Wide, error) {
+func RunWide(ctx context.Context, layers, width, after int) (cost Wide, err error) {
+	cost.Stacks = layers * width
+	err = isolated(ctx, "gantry-wide", func(t *teller) error {
+		cost.Labels, err = t.layers(layers, width, after)
+		return err
+	}, func(w worker.Worker) {
+		w.RegisterWorkflowWithOptions(workflows.Rollout, workflow.RegisterOptions{Name: workflows.RolloutType})
+		w.RegisterWorkflowWithOptions(endsAtOnce, workflow.RegisterOptions{Name: workflows.ManageRunType})
+	}, func(ctx context.Context, t *teller) error {
+		cost, err = t.wide(ctx, cost)
+		return err
+	})
+	return cost, err
+}
+
+// isolated plays on a Temporal server and an account of their own, which are prepared
+// first, with a worker that runs what is registered and every activity.
+func isolated(ctx context.Context, queue string, prepare func(*teller) error, register func(worker.Worker), play func(context.Context, *teller) error) error {
 	ctx, cancel := context.WithTimeout(ctx, 8*time.Minute)
 	defer cancel()
 	temporal, err := devserver.Start(ctx, devserver.Options{SearchAttributes: workflows.SearchAttributes()})
 	if err != nil {
-		return Wide{}, err
+		return err
 	}
 	defer temporal.Stop()
 	c, err := client.DialContext(ctx, client.Options{
 		HostPort: temporal.HostPort(), Identity: identity, Logger: log.NewStructuredLogger(slog.New(slog.DiscardHandler)),
 	})
 	if err != nil {
-		return Wide{}, fmt.Errorf("dial temporal: %w", err)
+		return fmt.Errorf("dial temporal: %w", err)
 	}
 	defer c.Close()
 
-	t := &teller{temporal: c, queue: "gantry-wide"}
+	t := &teller{temporal: c, queue: queue}
 	t.sim = simulator.New(simulator.Options{Account: account, Phases: simulator.Instant()}) //nolint:contextcheck // it ends with Close
 	defer t.sim.Close()
-	labels, err := t.layers(layers, width, after)
-	if err != nil {
-		return Wide{}, err
+	if err := prepare(t); err != nil {
+		return err
 	}
 	stopServing, api, err := t.serve(ctx)
 	if err != nil {
-		return Wide{}, err
+		return err
 	}
 	defer stopServing()
 	w := worker.New(c, t.queue, worker.Options{Identity: identity})
-	w.RegisterWorkflowWithOptions(workflows.Rollout, workflow.RegisterOptions{Name: workflows.RolloutType})
-	w.RegisterWorkflowWithOptions(endsAtOnce, workflow.RegisterOptions{Name: workflows.ManageRunType})
+	register(w)
 	w.RegisterActivity(&activities.Activities{Accounts: map[spacelift.Account]activities.Spacelift{account: api}, Temporal: c, Notifier: silent{}})
 	if err := w.Start(); err != nil {
-		return Wide{}, fmt.Errorf("start worker: %w", err)
+		return fmt.Errorf("start worker: %w", err)
 	}
 	defer w.Stop()
-	return t.wide(ctx, Wide{Stacks: layers * width, Labels: labels})
+	return play(ctx, t)
 }
 
 // endsAtOnce stands for the execution of a run that has ended: it tells its chains.

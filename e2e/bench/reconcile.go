@@ -1,0 +1,22 @@
+package main
+
+import (
+	"context"
+	"os"
+
+	"github.com/gantryhq/gantry/e2e/stories"
+)
+
+// reconcile measures a quiet tick over 2,000 managed stacks, against one stack.
+func (b *bench) reconcile(ctx context.Context) error {
+	one, err := stories.RunTick(ctx, 1)
+	if err != nil {
+		return err
+	}
+	many, err := stories.RunTick(ctx, 2000)
+	if err != nil {
+		return err
+	}
+	many.Report(os.Stdout, one)
+	return nil
+}
