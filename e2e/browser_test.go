@@ -163,11 +163,17 @@ type operation struct {
 	chromedp.CSS
 }
 
-// operation unfolds an operation.
+// operation unfolds an operation, and waits until the page has resolved it: it shows
+// the button before that, and what is sent then is lost.
 func (b *browser) operation(tag, id string) operation {
 	b.t.Helper()
 	o := operation{b, chromedp.CSS("#operations-" + tag + "-" + id)}
 	b.do(press(o.CSS+" .opblock-summary-control"), chromedp.WaitVisible(o.CSS+" .execute"))
+	get(b, chromedp.Poll[bool](fmt.Sprintf(`(() => {
+		const o = document.querySelector(%q);
+		const path = o.querySelector(".opblock-summary-path").dataset.path, method = o.querySelector(".opblock-summary-method").textContent;
+		return Boolean(window.ui.specSelectors.specResolvedSubtree(["paths", path, method.toLowerCase()])?.get("operationId"));
+	})()`, o.CSS)))
 	return o
 }
 
