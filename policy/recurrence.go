@@ -128,6 +128,10 @@ func parseRule(rule string, zone *time.Location) (rrule.ROption, error) {
 		return rrule.ROption{}, fmt.Errorf("%q: %w", rule, err)
 	}
 	freq := parts["FREQ"]
+	weeks := 53 // that a number in BYDAY counts: a year's, or a month's
+	if freq == "MONTHLY" || len(option.Bymonth) > 0 {
+		weeks = 5
+	}
 	weekdayWithOrdinal := slices.ContainsFunc(option.Byweekday, func(d rrule.Weekday) bool { return d.N() != 0 })
 	switch {
 	case option.Freq > rrule.DAILY:
@@ -147,6 +151,8 @@ func parseRule(rule string, zone *time.Location) (rrule.ROption, error) {
 		return rrule.ROption{}, errors.New("BYMONTHDAY does not go with FREQ=WEEKLY")
 	case weekdayWithOrdinal && (freq == "WEEKLY" || freq == "DAILY" || parts["BYWEEKNO"] != ""):
 		return rrule.ROption{}, errors.New("a number in BYDAY needs FREQ=MONTHLY or FREQ=YEARLY, without BYWEEKNO")
+	case slices.ContainsFunc(option.Byweekday, func(d rrule.Weekday) bool { return max(d.N(), -d.N()) > weeks }):
+		return rrule.ROption{}, fmt.Errorf("a number in BYDAY is not within -%d and %d, the most weeks of what it counts in", weeks, weeks)
 	case parts["BYSETPOS"] != "" && !slices.ContainsFunc(ruleParts[5:11], func(by string) bool { return parts[by] != "" }):
 		return rrule.ROption{}, errors.New("BYSETPOS needs another part that begins with BY")
 	}

@@ -138,6 +138,8 @@ windows:
       - {start: 2026-01-01T09:00, duration: 1h, rrule: "FREQ=DAILY;INTERVAL=0"}
       - {start: 2026-01-01T09:00, duration: 1h, rrule: "FREQ=OFTEN"}
       - {start: 2026-01-01T09:00, duration: 1h, rrule: "every day"}
+      - {start: 2026-01-01T09:00, duration: 1h, rrule: "FREQ=MONTHLY;BYDAY=-6MO"}
+      - {start: 2026-01-01T09:00, duration: 1h, rrule: "FREQ=YEARLY;BYMONTH=12;BYDAY=6FR"}
 `,
 			says: []string{
 				`windows[0] w: timeZone: there is no time zone "Europe/Atlantis"`,
@@ -155,6 +157,8 @@ windows:
 				`windows[2] rules: deny[5].rrule: INTERVAL=0 is not within 1 and 1000`,
 				`windows[2] rules: deny[6].rrule: "FREQ=OFTEN": undefined frequency: OFTEN`,
 				`windows[2] rules: deny[7].rrule: "every day" is not understood`,
+				`windows[2] rules: deny[8].rrule: a number in BYDAY is not within -5 and 5`,
+				`windows[2] rules: deny[9].rrule: a number in BYDAY is not within -5 and 5`,
 			},
 		},
 		"channels": {
