@@ -1,11 +1,5 @@
 package workflows
 
-import (
-	"crypto/sha256"
-	"encoding/hex"
-	"fmt"
-)
-
 // refuseSkip says why a stack is not skipped for somebody; nil if it is.
 func (c *chain) refuseSkip(wish SkipStack) *refusal {
 	if used := c.Keys.use(wish.Key); used != "" {
@@ -53,21 +47,4 @@ func (c *chain) refuseEnded() *refusal {
 		return refuse(ErrTypeTooLate, "the chain has ended")
 	}
 	return nil
-}
-
-func reused(used, now string) *refusal {
-	if used == now {
-		return nil // the same again, whatever became of it
-	}
-	return refuse(ErrTypeKeyReused, "this idempotency key was used for something else; take a new one")
-}
-
-// content is what an idempotency key stands for.
-func (w SkipStack) content() string { return digest("skip", string(w.Stack), w.By, w.Note) }
-func (w StopChain) content() string { return digest("stop", w.By, w.Note) }
-
-// digest tells lists of words apart.
-func digest(words ...string) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%q", words))
-	return hex.EncodeToString(sum[:16])
 }

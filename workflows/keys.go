@@ -1,6 +1,12 @@
 package workflows
 
-import "slices"
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strconv"
+)
 
 // usedKey is an idempotency key and what it was used for.
 type usedKey struct {
@@ -33,4 +39,33 @@ func (u usedKeys) use(key string) string {
 		}
 	}
 	return ""
+}
+
+// reused returns the refusal of a request whose key was used for other content; nil
+// for the same request once more, which changes nothing.
+func reused(used, content string) *refusal {
+	if used == content {
+		return nil
+	}
+	return refuse(ErrTypeKeyReused, "this idempotency key was used for something else; take a new one")
+}
+
+// content identifies what an idempotency key was used for. The caller counts by
+// name alone: groups and aliases belong to the configuration.
+func (d Decision) content() string {
+	seen := "the current plan"
+	if d.StateVersion != nil {
+		seen = strconv.Itoa(*d.StateVersion)
+	}
+	return digest("decide", string(d.Verdict), d.By.Name, d.Note, seen)
+}
+
+func (r StopRequest) content() string { return digest("stop run", r.By.Name, r.Note) }
+func (w SkipStack) content() string   { return digest("skip", string(w.Stack), w.By, w.Note) }
+func (w StopChain) content() string   { return digest("stop", w.By, w.Note) }
+
+// digest identifies a list of words.
+func digest(words ...string) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q", words))
+	return hex.EncodeToString(sum[:16])
 }

@@ -1,11 +1,8 @@
 package workflows
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"slices"
-	"strconv"
 
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -29,10 +26,7 @@ func (r *record) refuseDecision(s situation, d Decision, told stateKey) *refusal
 		return refuse(ErrTypeUnknownVerdict, "%q is no verdict; there are %s, %s and %s", d.Verdict, Approve, Reject, Revoke)
 	}
 	if used := r.Keys.use(d.Key); used != "" {
-		if used != fingerprint(d) {
-			return refuse(ErrTypeKeyReused, "this idempotency key was used for something else; take a new one")
-		}
-		return nil // the same again, whatever became of it
+		return reused(used, d.content())
 	}
 	if no := s.refuseAnyDecision(); no != nil {
 		return no
@@ -164,10 +158,7 @@ func (s situation) refuseGroup(by Person) *refusal {
 // refuseStop says why a run is not stopped for somebody; nil if it is.
 func (r *record) refuseStop(s situation, wish StopRequest) *refusal {
 	if used := r.Keys.use(wish.Key); used != "" {
-		if used != fingerprint(wish) {
-			return refuse(ErrTypeKeyReused, "this idempotency key was used for something else; take a new one")
-		}
-		return nil
+		return reused(used, wish.content())
 	}
 	retrying := s.State == spacelift.RunStateFailed && s.Retry != nil && s.Retry.State == RetryPlanned
 	switch {
@@ -191,22 +182,4 @@ func (r *record) refuseStop(s situation, wish StopRequest) *refusal {
 		return refuse(ErrTypeNotStoppable, "Spacelift does not stop a run that waits for a review: reject it")
 	}
 	return refuse(ErrTypeNotStoppable, "Spacelift does not stop a run that is %s", s.State)
-}
-
-// fingerprint tells wishes apart that come under one idempotency key. Who asks
-// counts by name alone: groups and aliases are the configuration's.
-func fingerprint(wish any) string {
-	text := fmt.Sprintf("%T %q", wish, wish)
-	switch w := wish.(type) {
-	case Decision:
-		seen := "the plan there is"
-		if w.StateVersion != nil {
-			seen = strconv.Itoa(*w.StateVersion)
-		}
-		text = fmt.Sprintf("%T %q %q %q %s", wish, w.Verdict, w.By.Name, w.Note, seen)
-	case StopRequest:
-		text = fmt.Sprintf("%T %q %q", wish, w.By.Name, w.Note)
-	}
-	sum := sha256.Sum256([]byte(text))
-	return hex.EncodeToString(sum[:16])
 }

@@ -140,7 +140,7 @@ func (m *manager) takeDecision(ctx workflow.Context, d Decision) (RunStatus, err
 		return RunStatus{}, no.asError()
 	}
 	if m.known.Keys.use(d.Key) == "" {
-		m.known.Keys.remember(d.Key, fingerprint(d))
+		m.known.Keys.remember(d.Key, d.content())
 		m.known.decided(workflow.Now(ctx).UTC(), d)
 	}
 	return m.answer(ctx)
@@ -157,7 +157,7 @@ func (m *manager) takeStop(ctx workflow.Context, wish StopRequest) (RunStatus, e
 	}
 	var wanted *stopping
 	if m.known.Keys.use(wish.Key) == "" {
-		m.known.Keys.remember(wish.Key, fingerprint(wish))
+		m.known.Keys.remember(wish.Key, wish.content())
 		wanted = m.known.stop(workflow.Now(ctx).UTC(), wish)
 	}
 	status, err := m.answer(ctx)
