@@ -15,11 +15,11 @@ import (
 	"go.temporal.io/sdk/client"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/gantryhq/gantry/cmd/internal/config"
-	"github.com/gantryhq/gantry/cmd/internal/service"
+	"github.com/gantryhq/gantry/config"
 	"github.com/gantryhq/gantry/deploy"
 	"github.com/gantryhq/gantry/devserver"
 	"github.com/gantryhq/gantry/server"
+	"github.com/gantryhq/gantry/service"
 	"github.com/gantryhq/gantry/spacelift/simulator"
 	"github.com/gantryhq/gantry/workflows"
 )

@@ -12,7 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/gantryhq/gantry/cmd/internal/config"
+	"github.com/gantryhq/gantry/config"
 	"github.com/gantryhq/gantry/deploy"
 	"github.com/gantryhq/gantry/spacelift"
 )

@@ -22,8 +22,8 @@ import (
 	"go.temporal.io/sdk/contrib/envconfig"
 	"go.temporal.io/sdk/log"
 
-	"github.com/gantryhq/gantry/cmd/internal/config"
-	"github.com/gantryhq/gantry/cmd/internal/service"
+	"github.com/gantryhq/gantry/config"
+	"github.com/gantryhq/gantry/service"
 	"github.com/gantryhq/gantry/workflows"
 )
 

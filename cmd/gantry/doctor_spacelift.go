@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gantryhq/gantry/cmd/internal/config"
+	"github.com/gantryhq/gantry/config"
 	"github.com/gantryhq/gantry/deploy"
 	"github.com/gantryhq/gantry/policy"
 	"github.com/gantryhq/gantry/server"

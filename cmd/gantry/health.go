@@ -9,8 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/gantryhq/gantry/cmd/internal/config"
 	"github.com/gantryhq/gantry/cmd/internal/health"
+	"github.com/gantryhq/gantry/config"
 )
 
 func newHealthCommand() *cobra.Command {

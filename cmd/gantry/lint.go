@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/gantryhq/gantry/cmd/internal/config"
+	"github.com/gantryhq/gantry/config"
 	"github.com/gantryhq/gantry/policy"
 	"github.com/gantryhq/gantry/server"
 	"github.com/gantryhq/gantry/spacelift"

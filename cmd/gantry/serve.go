@@ -10,8 +10,8 @@ import (
 	"github.com/spf13/pflag"
 	"go.temporal.io/sdk/contrib/envconfig"
 
-	"github.com/gantryhq/gantry/cmd/internal/config"
-	"github.com/gantryhq/gantry/cmd/internal/service"
+	"github.com/gantryhq/gantry/config"
+	"github.com/gantryhq/gantry/service"
 )
 
 func newServeCommand() *cobra.Command {

@@ -19,7 +19,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/gantryhq/gantry/activities"
-	"github.com/gantryhq/gantry/cmd/internal/config"
+	"github.com/gantryhq/gantry/config"
 	"github.com/gantryhq/gantry/inbox"
 	"github.com/gantryhq/gantry/server"
 )

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 
-	"github.com/gantryhq/gantry/cmd/internal/config"
+	"github.com/gantryhq/gantry/config"
 )
 
 // Check reports everything that keeps Run from starting with a configuration:

@@ -14,7 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/gantryhq/gantry/cmd/internal/config"
+	"github.com/gantryhq/gantry/config"
 )
 
 func write(t *testing.T, content string) string {
@@ -241,7 +241,7 @@ func TestSecretFileMustBeReadable(t *testing.T) {
 // TestReferenceListsEverySetting keeps docs/reference/configuration.md equal to
 // what Config says. Run it with UPDATE=1 to write the table anew.
 func TestReferenceListsEverySetting(t *testing.T) {
-	const file = "../../../docs/reference/configuration.md"
+	const file = "../docs/reference/configuration.md"
 	const begin, end = "<!-- settings -->\n", "<!-- /settings -->"
 	var table strings.Builder
 	table.WriteString("| Setting | Variable | Default | Meaning |\n| --- | --- | --- | --- |\n")
@@ -270,6 +270,6 @@ func TestReferenceListsEverySetting(t *testing.T) {
 		return
 	}
 	if diff := cmp.Diff(table.String(), shown); diff != "" {
-		t.Errorf("%s is not what Config says (-Config +document); run UPDATE=1 go test ./cmd/internal/config:\n%s", file, diff)
+		t.Errorf("%s is not what Config says (-Config +document); run UPDATE=1 go test ./config:\n%s", file, diff)
 	}
 }

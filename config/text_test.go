@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gantryhq/gantry/cmd/internal/config"
+	"github.com/gantryhq/gantry/config"
 )
 
 // oddTexts are texts that YAML reads as something else when no quotes are around

@@ -5,7 +5,7 @@ import (
 	"log/slog"
 
 	"github.com/gantryhq/gantry/activities"
-	"github.com/gantryhq/gantry/cmd/internal/config"
+	"github.com/gantryhq/gantry/config"
 	"github.com/gantryhq/gantry/server"
 	"github.com/gantryhq/gantry/spacelift"
 )

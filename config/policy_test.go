@@ -13,11 +13,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"gopkg.in/yaml.v3"
 
-	"github.com/gantryhq/gantry/cmd/internal/config"
+	"github.com/gantryhq/gantry/config"
 	"github.com/gantryhq/gantry/policy"
 )
 
-const example = "../../../docs/reference/gantry.example.yaml"
+const example = "../docs/reference/gantry.example.yaml"
 
 // TestExampleIsValidAndComplete: the documented example can be used, its
 // policies are what it says, and it shows every setting.
