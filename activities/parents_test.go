@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/spacelift/simulator"
 )
 
 // How far the stacks are that go before the newest run of web, in an account of

@@ -6,8 +6,8 @@ import (
 	"testing"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/spacelift/simulator"
 )
 
 // Labels that name a stack which isn't there, or that nobody manages, are

@@ -4,8 +4,8 @@ import (
 	"testing"
 
 	"github.com/gantryhq/gantry/deploy"
+	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/spacelift/simulator"
 )
 
 func TestReaches(t *testing.T) {

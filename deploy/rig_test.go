@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"github.com/gantryhq/gantry/deploy"
+	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/spacelift/simulator"
 )
 
 const (

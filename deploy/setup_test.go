@@ -12,8 +12,8 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/gantryhq/gantry/deploy"
+	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/spacelift/simulator"
 )
 
 func TestAnEmptyAccountIsSetUpOnce(t *testing.T) {

@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/gantryhq/gantry/gen/api"
+	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/spacelift/simulator"
 	"github.com/gantryhq/gantry/workflows"
 )
 

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/gantryhq/gantry/gen/api"
-	"github.com/gantryhq/gantry/spacelift/simulator"
+	"github.com/gantryhq/gantry/simulator"
 )
 
 // Gantry is killed after Spacelift did what somebody decided, and before Gantry

@@ -10,8 +10,8 @@ import (
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/gen/client"
 	"github.com/gantryhq/gantry/server"
+	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/spacelift/simulator"
 )
 
 // twoApprove is a stack whose plans two people must approve when they delete

@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/gantryhq/gantry/gen/api"
+	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/spacelift/simulator"
 )
 
 // Messages race only against a real server. Each story below sends two back to

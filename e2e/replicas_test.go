@@ -15,7 +15,7 @@ import (
 	"testing"
 
 	"github.com/gantryhq/gantry/gen/api"
-	"github.com/gantryhq/gantry/spacelift/simulator"
+	"github.com/gantryhq/gantry/simulator"
 )
 
 // Two replicas behind one port are killed in turn under load, and come back

@@ -23,8 +23,8 @@ import (
 	"github.com/gantryhq/gantry/gen/client"
 	"github.com/gantryhq/gantry/openapi/conformance"
 	"github.com/gantryhq/gantry/server"
+	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/spacelift/simulator"
 )
 
 const (

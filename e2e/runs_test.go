@@ -8,8 +8,8 @@ import (
 	"testing"
 
 	"github.com/gantryhq/gantry/gen/api"
+	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/spacelift/simulator"
 )
 
 var (

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/gantryhq/gantry/gen/api"
-	"github.com/gantryhq/gantry/spacelift/simulator"
+	"github.com/gantryhq/gantry/simulator"
 )
 
 // In an empty account `gantry setup` makes what is needed. From then on a label

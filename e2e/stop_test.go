@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/gantryhq/gantry/gen/api"
-	"github.com/gantryhq/gantry/spacelift/simulator"
+	"github.com/gantryhq/gantry/simulator"
 )
 
 // A stop waits for nobody outside: calls that Spacelift has taken and does not

@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/spacelift/simulator"
 )
 
 // What Spacelift accepts in which state: c is runConfirm, d runDiscard, q

@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gantryhq/gantry/notify"
-	"github.com/gantryhq/gantry/spacelift/simulator"
+	"github.com/gantryhq/gantry/simulator"
 )
 
 // people are told things.

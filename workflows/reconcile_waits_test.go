@@ -4,7 +4,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/gantryhq/gantry/spacelift/simulator"
+	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/workflows"
 )
 

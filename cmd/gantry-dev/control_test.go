@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/spacelift/simulator"
 )
 
 // act runs a command of the lab and returns what it printed.

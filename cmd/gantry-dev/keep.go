@@ -11,7 +11,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/gantryhq/gantry/spacelift/simulator"
+	"github.com/gantryhq/gantry/simulator"
 )
 
 // saveEvery is how long a change waits for others before all are saved: a

@@ -20,7 +20,7 @@ import (
 	"github.com/gantryhq/gantry/devserver"
 	"github.com/gantryhq/gantry/server"
 	"github.com/gantryhq/gantry/service"
-	"github.com/gantryhq/gantry/spacelift/simulator"
+	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/workflows"
 )
 

@@ -19,8 +19,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/spacelift/simulator"
 )
 
 var errNegativePace = errors.New("--pace: time does not go backwards")
@@ -45,7 +45,7 @@ func newSimulatorCommand() *cobra.Command {
 		Long: `Runs a simulated Spacelift account alone: its GraphQL API at /graphql and a
 control API at /simulator/v1 that does what people, Git and Terraform do. It
 sends webhooks and nothing else leaves this machine. For tests of software that
-drives Spacelift; spacelift/simulator/README.md says what is simulated.
+drives Spacelift; simulator/README.md says what is simulated.
 
 The control API has no authentication, so only loopback is listened on.`,
 		Example: `  gantry-dev simulator --config account.yaml

@@ -13,8 +13,8 @@ import (
 
 	"go.temporal.io/api/enums/v1"
 
+	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/spacelift/simulator"
 )
 
 // Every finding a check can come to, provoked.

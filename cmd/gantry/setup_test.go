@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/gantryhq/gantry/deploy"
+	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/spacelift/simulator"
 )
 
 func TestSetupOfAnEmptyAccount(t *testing.T) {

@@ -15,8 +15,8 @@ import (
 
 	"github.com/gantryhq/gantry/deploy"
 	"github.com/gantryhq/gantry/devserver"
+	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/spacelift/simulator"
 	"github.com/gantryhq/gantry/workflows"
 )
 

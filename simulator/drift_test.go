@@ -4,8 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/spacelift/simulator"
 )
 
 func TestDrift(t *testing.T) {

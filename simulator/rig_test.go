@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/spacelift/simulator"
 )
 
 // epoch is when manual clocks start.

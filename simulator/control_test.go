@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/spacelift/simulator"
 )
 
 // control sends a request to the control API and decodes its answer.

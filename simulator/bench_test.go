@@ -6,8 +6,8 @@ import (
 	"net/http"
 	"testing"
 
+	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/spacelift/simulator"
 )
 
 // BenchmarkRun plays a run of seven states whose every state goes through a

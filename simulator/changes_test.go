@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gantryhq/gantry/spacelift/simulator"
+	"github.com/gantryhq/gantry/simulator"
 )
 
 // Whoever keeps an account is told of every change.

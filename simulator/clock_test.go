@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gantryhq/gantry/spacelift/simulator"
+	"github.com/gantryhq/gantry/simulator"
 )
 
 func TestManualClock(t *testing.T) {

@@ -7,8 +7,8 @@ import (
 	"net/http/httptest"
 	"time"
 
+	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/spacelift/simulator"
 )
 
 // A push to a labelled stack reaches a webhook through a notification policy;

@@ -3,8 +3,8 @@ package simulator_test
 import (
 	"testing"
 
+	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/spacelift/simulator"
 )
 
 var twoAdded = simulator.Plan{Delta: spacelift.Delta{Added: 2}}

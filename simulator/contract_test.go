@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/spacelift/simulator"
 )
 
 // populated is an account with one of everything.

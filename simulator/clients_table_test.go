@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/spacelift/simulator"
 )
 
 var update = flag.Bool("update", false, "rewrite the table of official clients in the how-to")
@@ -184,7 +184,7 @@ func TestTableOfOfficialClients(t *testing.T) {
 		table.WriteString("| " + group + " | " + list(rows[group].works) + " | " + list(rows[group].refused) + " |\n")
 	}
 
-	const file, begin, end = "../../docs/how-to/test-against-the-simulator.md", "<!-- clients: written by go test ./spacelift/simulator -run TestTable -update -->\n", "<!-- /clients -->\n"
+	const file, begin, end = "../docs/how-to/test-against-the-simulator.md", "<!-- clients: written by go test ./simulator -run TestTable -update -->\n", "<!-- /clients -->\n"
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -200,6 +200,6 @@ func TestTableOfOfficialClients(t *testing.T) {
 			t.Fatal(err)
 		}
 	} else if want != string(text) {
-		t.Errorf("the table in %s is not what the clients get; write it with: go test ./spacelift/simulator -run TestTable -update\n%s", file, table.String())
+		t.Errorf("the table in %s is not what the clients get; write it with: go test ./simulator -run TestTable -update\n%s", file, table.String())
 	}
 }

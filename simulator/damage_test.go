@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/spacelift/simulator"
 )
 
 // played is a snapshot with something in every corner.
