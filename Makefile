@@ -13,7 +13,7 @@ GOTESTSUM := go tool -modfile=tools.mod gotestsum --format pkgname --format-hide
 # The race detector needs a C compiler; CI has one.
 RACE := $(shell command -v $${CC:-gcc} >/dev/null 2>&1 && echo -race)
 # What compiles a Temporal server is tested without it: that takes minutes, for races that are Temporal's own.
-HEAVY := /devserver$$|/docker/temporal$$|/cmd/gantry-dev$$
+HEAVY := /temporalserver$$|/docker/temporal$$|/cmd/gantry-dev$$
 GO_FILES := $(shell git ls-files '*.go' 2>/dev/null | grep -v '\.gen\.go$$')
 
 # One set of flags for everything that is compiled, containers included: a Temporal server takes minutes to compile. The flags

@@ -20,7 +20,7 @@ func TestProductIsLean(t *testing.T) {
 	}
 	for _, dep := range deps {
 		for _, heavy := range []string{
-			"go.temporal.io/server", "github.com/temporalio/ui-server", "github.com/gantryhq/gantry/devserver",
+			"go.temporal.io/server", "github.com/temporalio/ui-server", "github.com/gantryhq/gantry/temporalserver",
 			"github.com/gantryhq/gantry/simulator", "github.com/open-policy-agent/opa",
 		} {
 			if dep == heavy || strings.HasPrefix(dep, heavy+"/") {

@@ -9,9 +9,9 @@ import (
 	"strings"
 	"sync/atomic"
 
-	"github.com/gantryhq/gantry/devserver"
 	"github.com/gantryhq/gantry/e2e/postgres"
 	"github.com/gantryhq/gantry/e2e/program"
+	"github.com/gantryhq/gantry/temporalserver"
 	"github.com/gantryhq/gantry/workflows"
 )
 
@@ -42,12 +42,12 @@ func (w *world) startTemporal() {
 		w.startTemporalProgram()
 		return
 	}
-	o := devserver.Options{SearchAttributes: workflows.SearchAttributes(), DataDir: filepath.Join(w.dir, "temporal")}
+	o := temporalserver.Options{SearchAttributes: workflows.SearchAttributes(), DataDir: filepath.Join(w.dir, "temporal")}
 	if w.temporal != nil {
 		o.FrontendPort = mustPort(w.t, "tcp://"+w.temporal.HostPort())
 	}
 	var err error
-	w.temporal, err = devserver.Start(w.t.Context(), o)
+	w.temporal, err = temporalserver.Start(w.t.Context(), o)
 	w.must(err)
 }
 

@@ -17,10 +17,10 @@ import (
 
 	"github.com/gantryhq/gantry/config"
 	"github.com/gantryhq/gantry/deploy"
-	"github.com/gantryhq/gantry/devserver"
 	"github.com/gantryhq/gantry/server"
 	"github.com/gantryhq/gantry/service"
 	"github.com/gantryhq/gantry/simulator"
+	"github.com/gantryhq/gantry/temporalserver"
 	"github.com/gantryhq/gantry/workflows"
 )
 
@@ -102,7 +102,7 @@ func runLab(ctx context.Context, o labOptions, out, logs io.Writer) (err error) 
 	run.Go(func() error {
 		return service.Run(gantry, service.Options{
 			Config: labConfig(data, account.url()), Version: version, Log: log, Listener: listener,
-			Temporal: client.Options{HostPort: temporal.HostPort(), Namespace: devserver.DefaultNamespace},
+			Temporal: client.Options{HostPort: temporal.HostPort(), Namespace: temporalserver.DefaultNamespace},
 			Ready: func(net.Addr) {
 				progress.done()
 				printWelcome(out, addresses{gantry: gantryURL, temporalUI: temporal.UIURL(), spacelift: account.url(), temporal: temporal.HostPort()})
@@ -124,15 +124,15 @@ func dataFolder(data string) (folder string, cleanUp func(), err error) {
 	return folder, func() { _ = os.RemoveAll(folder) }, err
 }
 
-func startTemporal(ctx context.Context, o labOptions, log *slog.Logger) (*devserver.Server, error) {
-	options := devserver.Options{
+func startTemporal(ctx context.Context, o labOptions, log *slog.Logger) (*temporalserver.Server, error) {
+	options := temporalserver.Options{
 		UI: true, FrontendPort: freePort(ctx, o.temporalPort), UIPort: freePort(ctx, o.uiPort),
 		SearchAttributes: workflows.SearchAttributes(), Logger: log,
 	}
 	if o.data != "" {
 		options.DataDir = filepath.Join(o.data, "temporal")
 	}
-	return devserver.Start(ctx, options)
+	return temporalserver.Start(ctx, options)
 }
 
 // labConfig is the configuration that `gantry serve` would have for this lab.

@@ -18,8 +18,8 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/log"
 
-	"github.com/gantryhq/gantry/devserver"
 	"github.com/gantryhq/gantry/e2e/program"
+	"github.com/gantryhq/gantry/temporalserver"
 )
 
 // The program's own words: serve until told to stop, health meanwhile, and
@@ -60,7 +60,7 @@ func TestServeAndHealth(t *testing.T) {
 // A Temporal server that somebody else set up is not ready for Gantry until it
 // has what Gantry needs.
 func TestHealthSaysWhatLacks(t *testing.T) {
-	s, err := devserver.Start(t.Context(), devserver.Options{})
+	s, err := temporalserver.Start(t.Context(), temporalserver.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/gantryhq/gantry/devserver"
+	"github.com/gantryhq/gantry/temporalserver"
 	"github.com/gantryhq/gantry/workflows"
 )
 
@@ -23,7 +23,7 @@ type serveOptions struct {
 	listen, ui, namespace string
 	retention             time.Duration
 	store, data           string
-	postgres              devserver.Postgres
+	postgres              temporalserver.Postgres
 	passwordFile          string
 }
 
@@ -46,15 +46,15 @@ Nobody is authenticated: listen where only Gantry and its operators can reach.`,
 	}
 	cmd.Flags().StringVar(&o.listen, "listen", "127.0.0.1:7233", "address for clients")
 	cmd.Flags().StringVar(&o.ui, "ui", "127.0.0.1:8233", "address of the web interface; empty for none")
-	cmd.Flags().StringVar(&o.namespace, "namespace", devserver.DefaultNamespace, "namespace to make ready")
+	cmd.Flags().StringVar(&o.namespace, "namespace", temporalserver.DefaultNamespace, "namespace to make ready")
 	cmd.Flags().DurationVar(&o.retention, "retention", 720*time.Hour, "how long the namespace keeps closed executions, and late notifications of their runs are known as such")
 	cmd.Flags().StringVar(&o.store, "store", "sqlite", "sqlite or postgres")
 	cmd.Flags().StringVar(&o.data, "data", "temporal-data", "folder of the SQLite file")
 	cmd.Flags().StringVar(&o.postgres.Address, "postgres-address", "127.0.0.1:5432", "address of PostgreSQL")
 	cmd.Flags().StringVar(&o.postgres.User, "postgres-user", "temporal", "user; may create databases, or finds them created")
 	cmd.Flags().StringVar(&o.passwordFile, "postgres-password-file", "", "file that holds the user's password")
-	cmd.Flags().StringVar(&o.postgres.Database, "postgres-database", devserver.DefaultDatabase, "database of executions")
-	cmd.Flags().StringVar(&o.postgres.VisibilityDatabase, "postgres-visibility-database", devserver.DefaultVisibilityDatabase, "database of lists and searches")
+	cmd.Flags().StringVar(&o.postgres.Database, "postgres-database", temporalserver.DefaultDatabase, "database of executions")
+	cmd.Flags().StringVar(&o.postgres.VisibilityDatabase, "postgres-visibility-database", temporalserver.DefaultVisibilityDatabase, "database of lists and searches")
 	return cmd
 }
 
@@ -65,7 +65,7 @@ func serve(ctx context.Context, o serveOptions, logs io.Writer) error {
 	if err != nil {
 		return err
 	}
-	server, err := devserver.Start(ctx, options)
+	server, err := temporalserver.Start(ctx, options)
 	if err != nil {
 		if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
 			return nil // asked to stop while it was waiting for its database
@@ -83,8 +83,8 @@ func serve(ctx context.Context, o serveOptions, logs io.Writer) error {
 	}
 }
 
-func serverOptions(o serveOptions, log *slog.Logger) (devserver.Options, error) {
-	options := devserver.Options{
+func serverOptions(o serveOptions, log *slog.Logger) (temporalserver.Options, error) {
+	options := temporalserver.Options{
 		Namespace: o.namespace, Retention: o.retention, SearchAttributes: workflows.SearchAttributes(),
 		Durable: true, Housekeeping: true, Logger: log,
 	}

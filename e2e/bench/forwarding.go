@@ -10,9 +10,9 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/log"
 
-	"github.com/gantryhq/gantry/devserver"
 	"github.com/gantryhq/gantry/inbox"
 	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/temporalserver"
 	"github.com/gantryhq/gantry/workflows"
 )
 
@@ -26,7 +26,7 @@ const (
 // forwarding drains the same backlog into the same Temporal, once with one
 // signal for all waiting events of a run and once with one per event.
 func (b *bench) forwarding(ctx context.Context) error {
-	temporal, err := devserver.Start(ctx, devserver.Options{SearchAttributes: workflows.SearchAttributes()})
+	temporal, err := temporalserver.Start(ctx, temporalserver.Options{SearchAttributes: workflows.SearchAttributes()})
 	if err != nil {
 		return err
 	}

@@ -14,9 +14,9 @@ import (
 	"time"
 
 	"github.com/gantryhq/gantry/deploy"
-	"github.com/gantryhq/gantry/devserver"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/temporalserver"
 	"github.com/gantryhq/gantry/workflows"
 )
 
@@ -33,7 +33,7 @@ func (b *bench) reaction(ctx context.Context) error {
 		return err
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // a temporary folder
-	temporal, err := devserver.Start(ctx, devserver.Options{SearchAttributes: workflows.SearchAttributes()})
+	temporal, err := temporalserver.Start(ctx, temporalserver.Options{SearchAttributes: workflows.SearchAttributes()})
 	if err != nil {
 		return err
 	}

@@ -9,7 +9,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/gantryhq/gantry/devserver"
+	"github.com/gantryhq/gantry/temporalserver"
 	"github.com/gantryhq/gantry/workflows"
 )
 
@@ -26,7 +26,7 @@ func serveTemporal(ctx context.Context, port string) error {
 	if err != nil {
 		return err
 	}
-	s, err := devserver.Start(ctx, devserver.Options{FrontendPort: n, SearchAttributes: workflows.SearchAttributes()})
+	s, err := temporalserver.Start(ctx, temporalserver.Options{FrontendPort: n, SearchAttributes: workflows.SearchAttributes()})
 	if err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ import (
 	"go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/worker"
 
-	"github.com/gantryhq/gantry/devserver"
+	"github.com/gantryhq/gantry/temporalserver"
 	"github.com/gantryhq/gantry/workflows"
 )
 
@@ -38,7 +38,7 @@ func Record(ctx context.Context, out string, names ...string) ([]Cost, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
-	temporal, err := devserver.Start(ctx, devserver.Options{SearchAttributes: workflows.SearchAttributes()})
+	temporal, err := temporalserver.Start(ctx, temporalserver.Options{SearchAttributes: workflows.SearchAttributes()})
 	if err != nil {
 		return nil, err
 	}

@@ -16,9 +16,9 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/gantryhq/gantry/activities"
-	"github.com/gantryhq/gantry/devserver"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/temporalserver"
 	"github.com/gantryhq/gantry/workflows"
 )
 
@@ -75,7 +75,7 @@ func RunWide(ctx context.Context, layers, width, after int) (cost Wide, err erro
 func isolated(ctx context.Context, queue string, prepare func(*teller) error, register func(worker.Worker), play func(context.Context, *teller) error) error {
 	ctx, cancel := context.WithTimeout(ctx, 8*time.Minute)
 	defer cancel()
-	temporal, err := devserver.Start(ctx, devserver.Options{SearchAttributes: workflows.SearchAttributes()})
+	temporal, err := temporalserver.Start(ctx, temporalserver.Options{SearchAttributes: workflows.SearchAttributes()})
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package devserver_test
+package temporalserver_test
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gantryhq/gantry/devserver"
+	"github.com/gantryhq/gantry/temporalserver"
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
@@ -21,7 +21,7 @@ import (
 )
 
 func TestExecutionIsFoundByItsSearchAttributes(t *testing.T) {
-	s := start(t, devserver.Options{SearchAttributes: attributes})
+	s := start(t, temporalserver.Options{SearchAttributes: attributes})
 	c := dial(t, s.HostPort())
 	work(t, c)
 
@@ -35,7 +35,7 @@ func TestExecutionIsFoundByItsSearchAttributes(t *testing.T) {
 
 // Without the SDK, whose client waits and tries again when refused.
 func TestListsAreNotRateLimited(t *testing.T) {
-	s := start(t, devserver.Options{})
+	s := start(t, temporalserver.Options{})
 	conn, err := grpc.NewClient(s.HostPort(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
@@ -44,7 +44,7 @@ func TestListsAreNotRateLimited(t *testing.T) {
 	lists := workflowservice.NewWorkflowServiceClient(conn)
 	for i := range 100 {
 		_, err := lists.ListWorkflowExecutions(t.Context(), &workflowservice.ListWorkflowExecutionsRequest{
-			Namespace: devserver.DefaultNamespace,
+			Namespace: temporalserver.DefaultNamespace,
 		})
 		if err != nil {
 			t.Fatalf("list %d: %v", i, err)
@@ -54,12 +54,12 @@ func TestListsAreNotRateLimited(t *testing.T) {
 
 func TestDataDirSurvivesARestart(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "new", "with spaces, ? and %20")
-	s := start(t, devserver.Options{DataDir: dir, SearchAttributes: attributes})
+	s := start(t, temporalserver.Options{DataDir: dir, SearchAttributes: attributes})
 	begin(t, dial(t, s.HostPort()), "old", stack.ValueSet("network"))
 	s.Stop()
 
 	more := map[string]enums.IndexedValueType{phase.GetName(): enums.INDEXED_VALUE_TYPE_KEYWORD}
-	s = start(t, devserver.Options{DataDir: dir, SearchAttributes: more})
+	s = start(t, temporalserver.Options{DataDir: dir, SearchAttributes: more})
 	c := dial(t, s.HostPort())
 	work(t, c)
 	begin(t, c, "new", stack.ValueSet("network"), phase.ValueSet("waiting"))
@@ -76,7 +76,7 @@ func TestDataDirSurvivesKill(t *testing.T) {
 	begin(t, dial(t, victim.address), "survivor", stack.ValueSet("network"))
 	victim.kill(t)
 
-	s := start(t, devserver.Options{DataDir: dir})
+	s := start(t, temporalserver.Options{DataDir: dir})
 	c := dial(t, s.HostPort())
 	work(t, c)
 	signal(t, c, "survivor", "again")
@@ -91,16 +91,16 @@ func TestRetention(t *testing.T) {
 		retention time.Duration
 		want      time.Duration
 	}{
-		{"default", 0, devserver.DefaultRetention},
+		{"default", 0, temporalserver.DefaultRetention},
 		{"changed", 48 * time.Hour, 48 * time.Hour},
 		{"kept", 0, 48 * time.Hour},
 	} {
-		s := start(t, devserver.Options{DataDir: dir, Retention: step.retention})
+		s := start(t, temporalserver.Options{DataDir: dir, Retention: step.retention})
 		namespaces, err := client.NewNamespaceClient(client.Options{HostPort: s.HostPort()})
 		if err != nil {
 			t.Fatal(err)
 		}
-		answer, err := namespaces.Describe(t.Context(), devserver.DefaultNamespace)
+		answer, err := namespaces.Describe(t.Context(), temporalserver.DefaultNamespace)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -113,8 +113,8 @@ func TestRetention(t *testing.T) {
 }
 
 func TestServersInOneProcessShareNothing(t *testing.T) {
-	a := start(t, devserver.Options{UI: true})
-	b := start(t, devserver.Options{UI: true, SearchAttributes: attributes})
+	a := start(t, temporalserver.Options{UI: true})
+	b := start(t, temporalserver.Options{UI: true, SearchAttributes: attributes})
 	clientA, clientB := dial(t, a.HostPort()), dial(t, b.HostPort())
 	work(t, clientA)
 	work(t, clientB)
@@ -135,7 +135,7 @@ func TestServersInOneProcessShareNothing(t *testing.T) {
 // is away and go on when it is back.
 func TestClientsOutliveRestartsOnTheSamePort(t *testing.T) {
 	dir := t.TempDir()
-	s := start(t, devserver.Options{DataDir: dir})
+	s := start(t, temporalserver.Options{DataDir: dir})
 	port := portOf(t, s)
 	c := dial(t, s.HostPort())
 	work(t, c)
@@ -147,7 +147,7 @@ func TestClientsOutliveRestartsOnTheSamePort(t *testing.T) {
 		if err := c.SignalWorkflow(brief(t), id, "", "name", "nobody"); err == nil {
 			t.Error("a stopped server took a signal")
 		}
-		s = start(t, devserver.Options{DataDir: dir, FrontendPort: port})
+		s = start(t, temporalserver.Options{DataDir: dir, FrontendPort: port})
 		signal(t, c, id, "again")
 		wantResult(t, run, "hello again")
 	}
@@ -155,7 +155,7 @@ func TestClientsOutliveRestartsOnTheSamePort(t *testing.T) {
 
 func TestStopIsQuickAndComplete(t *testing.T) {
 	dir := t.TempDir()
-	s := start(t, devserver.Options{DataDir: dir, UI: true})
+	s := start(t, temporalserver.Options{DataDir: dir, UI: true})
 	c := dial(t, s.HostPort())
 	work(t, c)
 	run := begin(t, c, "done")
@@ -190,7 +190,7 @@ func TestStopIsQuickAndComplete(t *testing.T) {
 
 // A worker left behind would poll whatever server takes the port next.
 func TestStoppedServerLeavesNoWorkers(t *testing.T) {
-	s := start(t, devserver.Options{})
+	s := start(t, temporalserver.Options{})
 	if !polling(t) {
 		t.Fatal("no sign of Temporal's own workers in a running server")
 	}
@@ -241,7 +241,7 @@ func brief(t *testing.T) context.Context {
 }
 
 // portOf is for starting a server again where it was.
-func portOf(t *testing.T, s *devserver.Server) int {
+func portOf(t *testing.T, s *temporalserver.Server) int {
 	t.Helper()
 	_, port, err := net.SplitHostPort(s.HostPort())
 	if err != nil {

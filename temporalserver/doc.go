@@ -1,4 +1,4 @@
-// Package devserver runs a Temporal server inside this process: all four
+// Package temporalserver runs a Temporal server inside this process: all four
 // services, their database and, if asked, the web interface, with nothing
 // installed and without network beyond loopback. It is for the lab, for
 // end-to-end tests and for docker/temporal, which is a small server for
@@ -25,4 +25,4 @@
 //     in memory and in a file alike
 //   - Durable costs a quarter: on a busy machine, 100 new executions a second
 //     in place of 135
-package devserver
+package temporalserver

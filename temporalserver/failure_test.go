@@ -1,4 +1,4 @@
-package devserver_test
+package temporalserver_test
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gantryhq/gantry/devserver"
+	"github.com/gantryhq/gantry/temporalserver"
 	"go.temporal.io/api/enums/v1"
 )
 
@@ -26,7 +26,7 @@ func TestStartSaysWhatIsWrong(t *testing.T) {
 	port := busy.Addr().(*net.TCPAddr).Port
 
 	inUse := t.TempDir()
-	start(t, devserver.Options{DataDir: inUse})
+	start(t, temporalserver.Options{DataDir: inUse})
 	inUseElsewhere := t.TempDir()
 	startChild(t, inUseElsewhere)
 
@@ -38,7 +38,7 @@ func TestStartSaysWhatIsWrong(t *testing.T) {
 	foreign := t.TempDir()
 	execSQL(t, foreign, "CREATE TABLE invoices(id INTEGER)")
 	older := t.TempDir()
-	start(t, devserver.Options{DataDir: older}).Stop()
+	start(t, temporalserver.Options{DataDir: older}).Stop()
 	execSQL(t, older, "UPDATE schema_version SET curr_version = '0.1' WHERE db_name = 'temporal'")
 
 	keywords := make(map[string]enums.IndexedValueType)
@@ -46,79 +46,79 @@ func TestStartSaysWhatIsWrong(t *testing.T) {
 		keywords[fmt.Sprintf("Keyword%d", i)] = enums.INDEXED_VALUE_TYPE_KEYWORD
 	}
 	typed := t.TempDir()
-	start(t, devserver.Options{DataDir: typed, SearchAttributes: attributes}).Stop()
+	start(t, temporalserver.Options{DataDir: typed, SearchAttributes: attributes}).Stop()
 
 	for _, test := range []struct {
 		name    string
-		options devserver.Options
+		options temporalserver.Options
 		want    []string
 	}{
 		{
-			"busy port", devserver.Options{FrontendPort: port},
+			"busy port", temporalserver.Options{FrontendPort: port},
 			[]string{"port " + strconv.Itoa(port), "busy", "or 0 for any free one"},
 		},
 		{
-			"busy UI port", devserver.Options{UI: true, UIPort: port},
+			"busy UI port", temporalserver.Options{UI: true, UIPort: port},
 			[]string{"UI", "port " + strconv.Itoa(port), "busy"},
 		},
 		{
-			"no port", devserver.Options{FrontendPort: 70_000},
+			"no port", temporalserver.Options{FrontendPort: 70_000},
 			[]string{"70000 is not a port"},
 		},
 		{
-			"directory in use in this process", devserver.Options{DataDir: inUse},
+			"directory in use in this process", temporalserver.Options{DataDir: inUse},
 			[]string{inUse, "another server is using it"},
 		},
 		{
-			"directory in use in another process", devserver.Options{DataDir: inUseElsewhere},
+			"directory in use in another process", temporalserver.Options{DataDir: inUseElsewhere},
 			[]string{inUseElsewhere, "another server is using it"},
 		},
 		{
-			"directory is a file", devserver.Options{DataDir: file},
+			"directory is a file", temporalserver.Options{DataDir: file},
 			[]string{file, "not a directory"},
 		},
 		{
-			"damaged database", devserver.Options{DataDir: damaged},
+			"damaged database", temporalserver.Options{DataDir: damaged},
 			[]string{damaged, "temporal.db is damaged or no database"},
 		},
 		{
-			"database of another program", devserver.Options{DataDir: foreign},
+			"database of another program", temporalserver.Options{DataDir: foreign},
 			[]string{foreign, "did not create"},
 		},
 		{
-			"database of another Temporal", devserver.Options{DataDir: older},
+			"database of another Temporal", temporalserver.Options{DataDir: older},
 			[]string{older, "has version 0.1 of schema temporal", "or another directory"},
 		},
 		{
-			"too many search attributes", devserver.Options{SearchAttributes: keywords},
+			"too many search attributes", temporalserver.Options{SearchAttributes: keywords},
 			[]string{"Keyword9", "at most 10 of type Keyword"},
 		},
 		{
 			"search attribute of another type",
-			devserver.Options{DataDir: typed, SearchAttributes: map[string]enums.IndexedValueType{
+			temporalserver.Options{DataDir: typed, SearchAttributes: map[string]enums.IndexedValueType{
 				stack.GetName(): enums.INDEXED_VALUE_TYPE_INT,
 			}},
 			[]string{"TestStack", "is of type Keyword already"},
 		},
 		{
 			"search attribute without a type",
-			devserver.Options{SearchAttributes: map[string]enums.IndexedValueType{"Nothing": 0}},
+			temporalserver.Options{SearchAttributes: map[string]enums.IndexedValueType{"Nothing": 0}},
 			[]string{"Nothing", "no type"},
 		},
 		{
 			"search attribute of Temporal's own",
-			devserver.Options{SearchAttributes: map[string]enums.IndexedValueType{
+			temporalserver.Options{SearchAttributes: map[string]enums.IndexedValueType{
 				"WorkflowId": enums.INDEXED_VALUE_TYPE_KEYWORD,
 			}},
 			[]string{"WorkflowId", "Temporal's own"},
 		},
 		{
-			"negative retention", devserver.Options{Retention: -time.Hour},
+			"negative retention", temporalserver.Options{Retention: -time.Hour},
 			[]string{"retention -1h0m0s is negative"},
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			s, err := devserver.Start(t.Context(), test.options)
+			s, err := temporalserver.Start(t.Context(), test.options)
 			if err == nil {
 				s.Stop()
 				t.Fatal("started")
@@ -139,36 +139,36 @@ func TestFailedStartLeavesNothingBehind(t *testing.T) {
 	}
 	defer busy.Close()
 	dir := t.TempDir()
-	s := start(t, devserver.Options{DataDir: dir})
+	s := start(t, temporalserver.Options{DataDir: dir})
 	port := portOf(t, s)
 	s.Stop()
 
 	for _, test := range []struct {
 		name    string
-		options devserver.Options
+		options temporalserver.Options
 	}{
-		{"UI port busy", devserver.Options{UI: true, UIPort: busy.Addr().(*net.TCPAddr).Port}},
-		{"unusable search attribute", devserver.Options{SearchAttributes: map[string]enums.IndexedValueType{"Nothing": 0}}},
+		{"UI port busy", temporalserver.Options{UI: true, UIPort: busy.Addr().(*net.TCPAddr).Port}},
+		{"unusable search attribute", temporalserver.Options{SearchAttributes: map[string]enums.IndexedValueType{"Nothing": 0}}},
 	} {
 		test.options.DataDir, test.options.FrontendPort = dir, port
-		if s, err := devserver.Start(t.Context(), test.options); err == nil {
+		if s, err := temporalserver.Start(t.Context(), test.options); err == nil {
 			s.Stop()
 			t.Fatalf("%s: started", test.name)
 		}
-		start(t, devserver.Options{DataDir: dir, FrontendPort: port}).Stop()
+		start(t, temporalserver.Options{DataDir: dir, FrontendPort: port}).Stop()
 	}
 }
 
 // However far it got.
 func TestStartEndsWithItsContext(t *testing.T) {
 	dir := t.TempDir()
-	s := start(t, devserver.Options{DataDir: dir})
+	s := start(t, temporalserver.Options{DataDir: dir})
 	port := portOf(t, s)
 	s.Stop()
 
 	for patience := range 8 {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(patience)*10*time.Millisecond)
-		s, err := devserver.Start(ctx, devserver.Options{DataDir: dir, FrontendPort: port, UI: true})
+		s, err := temporalserver.Start(ctx, temporalserver.Options{DataDir: dir, FrontendPort: port, UI: true})
 		cancel()
 		switch {
 		case err == nil:
@@ -177,7 +177,7 @@ func TestStartEndsWithItsContext(t *testing.T) {
 			t.Errorf("after %d0 ms: %v", patience, err)
 		}
 	}
-	start(t, devserver.Options{DataDir: dir, FrontendPort: port})
+	start(t, temporalserver.Options{DataDir: dir, FrontendPort: port})
 }
 
 func write(t *testing.T, path, content string) {
@@ -187,7 +187,7 @@ func write(t *testing.T, path, content string) {
 	}
 }
 
-// execSQL uses the SQLite driver that devserver brings along.
+// execSQL uses the SQLite driver that temporalserver brings along.
 func execSQL(t *testing.T, dir, statement string) {
 	t.Helper()
 	db, err := sql.Open("sqlite", filepath.Join(dir, "temporal.db"))

@@ -1,4 +1,4 @@
-package devserver
+package temporalserver
 
 import (
 	"context"
@@ -227,7 +227,7 @@ func (s *Server) waitReady(ctx context.Context, namespace string) error {
 	for {
 		_, err := client.DescribeWorkflowExecution(ctx, &workflowservice.DescribeWorkflowExecutionRequest{
 			Namespace: namespace,
-			Execution: &common.WorkflowExecution{WorkflowId: "gantry-devserver-ready"},
+			Execution: &common.WorkflowExecution{WorkflowId: "gantry-temporalserver-ready"},
 		}, grpc.WaitForReady(true))
 		if _, absent := errors.AsType[*serviceerror.NotFound](serviceerror.FromStatus(status.Convert(err))); absent {
 			return nil

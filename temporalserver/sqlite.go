@@ -1,4 +1,4 @@
-package devserver
+package temporalserver
 
 import (
 	"errors"
@@ -44,7 +44,7 @@ const (
 func openMemory() (*store, error) {
 	s, err := connect(&config.SQL{
 		PluginName:   sqlite.PluginName,
-		DatabaseName: "gantry-devserver-" + strconv.FormatInt(opened.Add(1), 10),
+		DatabaseName: "gantry-temporalserver-" + strconv.FormatInt(opened.Add(1), 10),
 		ConnectAttributes: map[string]string{
 			"mode":  "memory",
 			"cache": "shared",

@@ -1,4 +1,4 @@
-package devserver_test
+package temporalserver_test
 
 import (
 	"io"
@@ -7,11 +7,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gantryhq/gantry/devserver"
+	"github.com/gantryhq/gantry/temporalserver"
 )
 
 func TestUI(t *testing.T) {
-	s := start(t, devserver.Options{UI: true, Namespace: "lab"})
+	s := start(t, temporalserver.Options{UI: true, Namespace: "lab"})
 	begin(t, dialNamespace(t, s.HostPort(), "lab"), "run-1")
 
 	for path, want := range map[string]string{
@@ -31,7 +31,7 @@ func TestUI(t *testing.T) {
 }
 
 func TestUIServesItsScripts(t *testing.T) {
-	s := start(t, devserver.Options{UI: true})
+	s := start(t, temporalserver.Options{UI: true})
 	_, page := get(t, s.UIURL())
 	scripts := regexp.MustCompile(`/_app/immutable/entry/[^"]+\.js`).FindAllString(page, -1)
 	if len(scripts) == 0 {
@@ -47,7 +47,7 @@ func TestUIServesItsScripts(t *testing.T) {
 // The interface can end executions and asks nobody who they are, so a page
 // from elsewhere in the same browser must not be able to use it.
 func TestUIRefusesOtherSites(t *testing.T) {
-	s := start(t, devserver.Options{UI: true})
+	s := start(t, temporalserver.Options{UI: true})
 	c := dial(t, s.HostPort())
 	begin(t, c, "run-1")
 
@@ -71,7 +71,7 @@ func TestUIRefusesOtherSites(t *testing.T) {
 }
 
 func TestWithoutUI(t *testing.T) {
-	s := start(t, devserver.Options{})
+	s := start(t, temporalserver.Options{})
 	if got := s.UIURL(); got != "" {
 		t.Errorf("UIURL is %q", got)
 	}

@@ -1,4 +1,4 @@
-package devserver_test
+package temporalserver_test
 
 import (
 	"bytes"
@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gantryhq/gantry/devserver"
+	"github.com/gantryhq/gantry/temporalserver"
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
@@ -22,7 +22,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 )
 
-const taskQueue = "devserver-test"
+const taskQueue = "temporalserver-test"
 
 var (
 	stack = temporal.NewSearchAttributeKeyKeyword("TestStack")
@@ -44,10 +44,10 @@ func greet(ctx workflow.Context) (string, error) {
 
 // start fails the test when the server cannot be started or logs an error
 // before it is stopped.
-func start(t *testing.T, o devserver.Options) *devserver.Server {
+func start(t *testing.T, o temporalserver.Options) *temporalserver.Server {
 	t.Helper()
 	o.Logger = slog.New(slog.NewTextHandler(faults{t}, nil))
-	s, err := devserver.Start(t.Context(), o)
+	s, err := temporalserver.Start(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func (f faults) Write(line []byte) (int, error) {
 
 func dial(t *testing.T, address string) client.Client {
 	t.Helper()
-	return dialNamespace(t, address, devserver.DefaultNamespace)
+	return dialNamespace(t, address, temporalserver.DefaultNamespace)
 }
 
 func dialNamespace(t *testing.T, address, namespace string) client.Client {
@@ -182,7 +182,7 @@ func TestMain(m *testing.M) {
 
 // serve tells its address on the first extra file and ends with its input.
 func serve(dir string) error {
-	s, err := devserver.Start(context.Background(), devserver.Options{DataDir: dir, UI: true, SearchAttributes: attributes})
+	s, err := temporalserver.Start(context.Background(), temporalserver.Options{DataDir: dir, UI: true, SearchAttributes: attributes})
 	if err != nil {
 		return err
 	}
