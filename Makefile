@@ -97,7 +97,7 @@ replay: ## Replay the recorded histories against today's workflows
 
 .PHONY: record-history
 record-history: ## Record histories of every scenario anew (after a change that needs it)
-	go run ./e2e/record -out workflows/testdata/histories
+	go run ./e2e/histories/record -out workflows/testdata/histories
 
 FUZZTIME ?= 10s
 .PHONY: fuzz

@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/gantryhq/gantry/e2e/stories"
+	"github.com/gantryhq/gantry/e2e/histories"
 )
 
 // chains runs a chain of 1,000 stacks and 4,600 labels, in ten layers.
 func (b *bench) chains(ctx context.Context) error {
-	cost, err := stories.RunWide(ctx, 10, 100, 5)
+	cost, err := histories.RunWide(ctx, 10, 100, 5)
 	if err != nil {
 		return err
 	}

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"os"
 
-	"github.com/gantryhq/gantry/e2e/stories"
+	"github.com/gantryhq/gantry/e2e/histories"
 )
 
 // history counts the events that Temporal keeps of the standard stories.
 func (b *bench) history(ctx context.Context) error {
-	costs, err := stories.Record(ctx, "", stories.Standard()...)
-	return errors.Join(err, stories.Report(os.Stdout, costs))
+	costs, err := histories.Record(ctx, "", histories.Standard()...)
+	return errors.Join(err, histories.Report(os.Stdout, costs))
 }

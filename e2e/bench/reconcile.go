@@ -4,16 +4,16 @@ import (
 	"context"
 	"os"
 
-	"github.com/gantryhq/gantry/e2e/stories"
+	"github.com/gantryhq/gantry/e2e/histories"
 )
 
 // reconcile measures a quiet tick over 2,000 managed stacks, against one stack.
 func (b *bench) reconcile(ctx context.Context) error {
-	one, err := stories.RunTick(ctx, 1)
+	one, err := histories.RunTick(ctx, 1)
 	if err != nil {
 		return err
 	}
-	many, err := stories.RunTick(ctx, 2000)
+	many, err := histories.RunTick(ctx, 2000)
 	if err != nil {
 		return err
 	}

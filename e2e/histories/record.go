@@ -1,6 +1,6 @@
-// Package stories tells stories of runs to Gantry's workflows on a real
+// Package histories plays runs on a real Temporal, with Gantry's own workflows, and
 // Temporal, and counts what each costs in history events.
-package stories
+package histories
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-// Record tells the stories of e2e/stories on a real Temporal, and writes the
+// Record tells the stories of e2e/histories on a real Temporal, and writes the
 // histories that today's code must still replay tomorrow. It prints how many
 // events each took.
 //
@@ -14,7 +14,7 @@ import (
 	"os"
 	"os/signal"
 
-	"github.com/gantryhq/gantry/e2e/stories"
+	"github.com/gantryhq/gantry/e2e/histories"
 )
 
 func main() {
@@ -27,8 +27,8 @@ func main() {
 	if *only != "" {
 		names = []string{*only}
 	}
-	costs, err := stories.Record(ctx, *out, names...)
-	if err := errors.Join(err, stories.Report(os.Stdout, costs)); err != nil {
+	costs, err := histories.Record(ctx, *out, names...)
+	if err := errors.Join(err, histories.Report(os.Stdout, costs)); err != nil {
 		fmt.Fprintln(os.Stderr, "record:", err)
 		stop()
 		os.Exit(1)
