@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/gantryhq/gantry/activities"
-	"github.com/gantryhq/gantry/policy"
+	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
 )

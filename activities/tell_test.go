@@ -12,7 +12,7 @@ import (
 	"go.temporal.io/sdk/testsuite"
 
 	"github.com/gantryhq/gantry/activities"
-	"github.com/gantryhq/gantry/policy"
+	"github.com/gantryhq/gantry/decide/policy"
 )
 
 var tellInput = activities.TellInput{

@@ -7,8 +7,8 @@ import (
 	"strings"
 	_ "time/tzdata" // windows name time zones, and images hold no database of them
 
+	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/notify"
-	"github.com/gantryhq/gantry/policy"
 	"github.com/gantryhq/gantry/server"
 	"github.com/gantryhq/gantry/spacelift"
 )

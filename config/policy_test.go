@@ -14,7 +14,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/gantryhq/gantry/config"
-	"github.com/gantryhq/gantry/policy"
+	"github.com/gantryhq/gantry/decide/policy"
 )
 
 const example = "../docs/reference/gantry.example.yaml"

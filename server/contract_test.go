@@ -38,8 +38,8 @@ func TestWordsAreInTheContract(t *testing.T) {
 	}{
 		"kinds of timeline entries": {schemas["TimelineKind"].Value.Extensions["x-extensible-enum"], "../workflows/status.go", "TimelineKind"},
 		"what runs wait for":        {schemas["WaitingFor"].Value.Properties["what"].Value.Extensions["x-extensible-enum"], "../workflows/status.go", "Wait"},
-		"causes of failures":        {schemas["Failure"].Value.Properties["cause"].Value.Extensions["x-extensible-enum"], "../policy/policy.go", "Cause"},
-		"effects of rules":          {schemas["Rule"].Value.Properties["effect"].Value.Extensions["x-extensible-enum"], "../policy/alone.go", "Effect"},
+		"causes of failures":        {schemas["Failure"].Value.Properties["cause"].Value.Extensions["x-extensible-enum"], "../decide/policy/policy.go", "Cause"},
+		"effects of rules":          {schemas["Rule"].Value.Properties["effect"].Value.Extensions["x-extensible-enum"], "../decide/policy/auto_confirm.go", "Effect"},
 	} {
 		source, err := os.ReadFile(tt.file)
 		if err != nil {

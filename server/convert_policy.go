@@ -1,8 +1,8 @@
 package server
 
 import (
+	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/gen/api"
-	"github.com/gantryhq/gantry/policy"
 )
 
 // toAPIPolicy lists each value of a policy with its origin, and behind them

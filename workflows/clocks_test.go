@@ -4,8 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/notify"
-	"github.com/gantryhq/gantry/policy"
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/workflows"
 )

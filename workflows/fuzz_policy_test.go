@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/gantryhq/gantry/activities"
-	"github.com/gantryhq/gantry/policy"
+	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
 

@@ -16,7 +16,7 @@ import (
 	workflowpb "go.temporal.io/api/workflow/v1"
 
 	"github.com/gantryhq/gantry/activities"
-	"github.com/gantryhq/gantry/policy"
+	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
 )

@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/gantryhq/gantry/config"
+	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/deploy"
-	"github.com/gantryhq/gantry/policy"
 	"github.com/gantryhq/gantry/server"
 	"github.com/gantryhq/gantry/spacelift"
 )

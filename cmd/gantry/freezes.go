@@ -10,8 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/gen/api"
-	"github.com/gantryhq/gantry/policy"
 )
 
 func newFreezesCommand() *cobra.Command {

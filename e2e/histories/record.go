@@ -1,5 +1,5 @@
 // Package histories plays runs on a real Temporal, with Gantry's own workflows, and
-// Temporal, and counts what each costs in history events.
+// counts what each costs in history events.
 package histories
 
 import (

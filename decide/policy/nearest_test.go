@@ -3,7 +3,7 @@ package policy_test
 import (
 	"testing"
 
-	"github.com/gantryhq/gantry/policy"
+	"github.com/gantryhq/gantry/decide/policy"
 )
 
 func TestNearest(t *testing.T) {

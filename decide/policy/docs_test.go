@@ -15,7 +15,7 @@ import (
 // TestReferenceListsEveryLabel keeps docs/reference/labels.md equal to the
 // grammar. Run it with UPDATE=1 to write the table anew.
 func TestReferenceListsEveryLabel(t *testing.T) {
-	const file = "../docs/reference/labels.md"
+	const file = "../../docs/reference/labels.md"
 	const begin, end = "<!-- labels -->\n", "<!-- /labels -->"
 	var table strings.Builder
 	fmt.Fprintf(&table, "| Label | Value | What it does |\n| --- | --- | --- |\n| `%s` | none | opts the stack in |\n", spacelift.LabelManaged)
@@ -51,7 +51,7 @@ func TestGuidesSpeakTheGrammar(t *testing.T) {
 	label := regexp.MustCompile("(?m)(?:^|`)(gantry:[a-z-]+(?:=[a-z0-9#-]+)?)(?:$|`)")
 	wrong := map[string]bool{"gantry:approval=2": true} // shown as such
 	found := 0
-	for _, file := range []string{"../docs/reference/labels.md", "../docs/how-to/approvals.md", "../docs/how-to/windows-and-freezes.md"} {
+	for _, file := range []string{"../../docs/reference/labels.md", "../../docs/how-to/approvals.md", "../../docs/how-to/windows-and-freezes.md"} {
 		content, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gantryhq/gantry/policy"
+	"github.com/gantryhq/gantry/decide/policy"
 )
 
 // A stack that follows itself could never run: its labels hold it and name the
