@@ -7,29 +7,9 @@ import (
 
 	"go.temporal.io/sdk/activity"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
 )
-
-// ActOutcome says what came of an activity that acts on a run.
-type ActOutcome string
-
-// The outcomes.
-const (
-	ActDone    ActOutcome = "done"    // by this attempt or an earlier one
-	ActMoot    ActOutcome = "moot"    // nothing was done: the run is not where it was judged to be
-	ActRefused ActOutcome = "refused" // nothing was done: Spacelift would not
-	ActBlocked ActOutcome = "blocked" // nothing was done: a brake in Spacelift, such as a lock, forbids it now; of RetryRun alone
-)
-
-// ActResult says what came of it, and what the API showed before.
-type ActResult struct {
-	Outcome ActOutcome    `json:"outcome"`
-	Verb    string        `json:"verb,omitempty"`   // Spacelift's word for what was done, such as "discard"
-	ByUs    bool          `json:"byUs,omitempty"`   // Gantry did it: by this attempt, or by an earlier one as Gantry's mark in the history proves
-	Actor   string        `json:"actor,omitempty"`  // who did it before this attempt, where known
-	Reason  string        `json:"reason,omitempty"` // a sentence, unless done
-	Run     spacelift.Run `json:"run"`
-}
 
 // DiscardRunInput asks to discard a plan, if it still is the one judged.
 type DiscardRunInput struct {
@@ -61,41 +41,41 @@ type StopRunInput struct {
 //
 // Like ConfirmRun it is safe to repeat, because each attempt looks first.
 func (a *Activities) act(ctx context.Context, ref spacelift.RunRef, stateVersion int,
-	judge func(spacelift.Run) ActResult, do func(ctx context.Context, api Spacelift, mark spacelift.Mark) error,
-) (ActResult, error) {
+	judge func(spacelift.Run) managed.ActResult, do func(ctx context.Context, api Spacelift, mark spacelift.Mark) error,
+) (managed.ActResult, error) {
 	api, err := a.account(ref.Account)
 	if err != nil {
-		return ActResult{}, err
+		return managed.ActResult{}, err
 	}
 	patient := activity.GetInfo(ctx).Attempt < patience
-	see := func() (ActResult, time.Time, error) {
+	see := func() (managed.ActResult, time.Time, error) {
 		run, err := a.upToDate(ctx, api, ref, stateVersion, patient)
 		if err != nil {
-			return ActResult{}, time.Time{}, err
+			return managed.ActResult{}, time.Time{}, err
 		}
 		read := time.Now()
 		result := judge(run)
 		result.Run = run
 		return result, read, nil
 	}
-	return checkedAnew(func() (ActResult, error) { return actOnce(ctx, api, patient, see, do) })
+	return checkedAnew(func() (managed.ActResult, error) { return actOnce(ctx, api, patient, see, do) })
 }
 
 // actOnce sees and acts once.
-func actOnce(ctx context.Context, api Spacelift, patient bool, see func() (ActResult, time.Time, error),
+func actOnce(ctx context.Context, api Spacelift, patient bool, see func() (managed.ActResult, time.Time, error),
 	do func(ctx context.Context, api Spacelift, mark spacelift.Mark) error,
-) (ActResult, error) {
+) (managed.ActResult, error) {
 	found, read, err := see()
 	if err != nil || found.Outcome != "" {
 		return found, err
 	}
 	tried := found.Verb
 	if err = do(fresh(ctx, read), api, spacelift.Mark{Verb: tried, StateVersion: found.Run.StateVersion}); err == nil {
-		found.Outcome, found.ByUs = ActDone, true
+		found.Outcome, found.ByUs = managed.ActDone, true
 		return found, nil
 	}
 	if !refusal(err) {
-		return ActResult{}, classify(ctx, err)
+		return managed.ActResult{}, classify(ctx, err)
 	}
 	// Most likely the run went on in the meantime: then it shows.
 	found, _, lookErr := see()
@@ -103,9 +83,9 @@ func actOnce(ctx context.Context, api Spacelift, patient bool, see func() (ActRe
 		return found, lookErr
 	}
 	if patient && (found.Verb != tried || !is[*spacelift.IllegalStateError](err)) {
-		return ActResult{}, err
+		return managed.ActResult{}, err
 	}
-	found.Outcome, found.Reason = ActRefused, err.Error()
+	found.Outcome, found.Reason = managed.ActRefused, err.Error()
 	return found, nil
 }
 
@@ -124,26 +104,26 @@ func (a *Activities) upToDate(ctx context.Context, api Spacelift, ref spacelift.
 }
 
 // DiscardRun discards a plan.
-func (a *Activities) DiscardRun(ctx context.Context, in DiscardRunInput) (ActResult, error) {
+func (a *Activities) DiscardRun(ctx context.Context, in DiscardRunInput) (managed.ActResult, error) {
 	return a.act(ctx, in.Run, in.StateVersion, in.judge, func(ctx context.Context, api Spacelift, mark spacelift.Mark) error {
 		_, err := api.DiscardRun(ctx, in.Run, mark.Sign(in.Note))
 		return err
 	})
 }
 
-func (in DiscardRunInput) judge(run spacelift.Run) ActResult {
+func (in DiscardRunInput) judge(run spacelift.Run) managed.ActResult {
 	after, moved := next(in.StateVersion, run)
 	switch {
 	case moved && after.State == spacelift.RunStateDiscarded:
 		return before(after, spacelift.VerbDiscard, "discarded the plan")
 	case moved && confirms(after.State):
 		found := before(after, spacelift.VerbConfirm, "confirmed the plan")
-		found.Outcome, found.Reason = ActMoot, found.who()+" confirmed the plan in Spacelift"
+		found.Outcome, found.Reason = managed.ActMoot, found.Who()+" confirmed the plan in Spacelift"
 		return found
 	case run.State != spacelift.RunStateUnconfirmed || run.StateVersion != in.StateVersion:
 		return moot("the run is in %s (%d), not in %s (%d)", run.State, run.StateVersion, spacelift.RunStateUnconfirmed, in.StateVersion)
 	}
-	return ActResult{Verb: spacelift.VerbDiscard}
+	return managed.ActResult{Verb: spacelift.VerbDiscard}
 }
 
 // ReviewRun passes a decision on to Spacelift's approval policies. That may not
@@ -151,13 +131,13 @@ func (in DiscardRunInput) judge(run spacelift.Run) ActResult {
 //
 // Repeating it changes nothing, since the latest review of each reviewer counts
 // (https://docs.spacelift.io/concepts/policy/approval-policy).
-func (a *Activities) ReviewRun(ctx context.Context, in ReviewRunInput) (ActResult, error) {
+func (a *Activities) ReviewRun(ctx context.Context, in ReviewRunInput) (managed.ActResult, error) {
 	return a.act(ctx, in.Run, in.StateVersion, in.judge, func(ctx context.Context, api Spacelift, mark spacelift.Mark) error {
 		return api.ReviewRun(ctx, in.Run, in.Decision, mark.Sign(in.Note))
 	})
 }
 
-func (in ReviewRunInput) judge(run spacelift.Run) ActResult {
+func (in ReviewRunInput) judge(run spacelift.Run) managed.ActResult {
 	verb := spacelift.VerbApprove
 	if in.Decision == spacelift.ReviewReject {
 		verb = spacelift.VerbReject
@@ -165,7 +145,7 @@ func (in ReviewRunInput) judge(run spacelift.Run) ActResult {
 	// A rejection fails the run at once. Whose it was mostly does not show.
 	if after, moved := next(in.StateVersion, run); moved && after.State == spacelift.RunStateFailed && in.Decision == spacelift.ReviewReject {
 		found := before(after, verb, "rejected the run")
-		return ActResult{Outcome: ActDone, Verb: verb, ByUs: found.ByUs, Actor: found.Actor}
+		return managed.ActResult{Outcome: managed.ActDone, Verb: verb, ByUs: found.ByUs, Actor: found.Actor}
 	}
 	if run.StateVersion != in.StateVersion {
 		return moot("the run is in %s (%d) and waits for no review as of state version %d", run.State, run.StateVersion, in.StateVersion)
@@ -179,12 +159,12 @@ func (in ReviewRunInput) judge(run spacelift.Run) ActResult {
 	if !run.NeedsApproval && run.State != spacelift.RunStatePendingReview {
 		return moot("no approval policy in Spacelift asks for a review of it any more")
 	}
-	return ActResult{Verb: verb}
+	return managed.ActResult{Verb: verb}
 }
 
 // StopRun ends a run in the way its state allows. Where a worker is at work it
 // only asks: see spacelift.Client.StopRun.
-func (a *Activities) StopRun(ctx context.Context, in StopRunInput) (ActResult, error) {
+func (a *Activities) StopRun(ctx context.Context, in StopRunInput) (managed.ActResult, error) {
 	return a.act(ctx, in.Run, 0, in.judge, func(ctx context.Context, api Spacelift, mark spacelift.Mark) error {
 		end := map[string]func(context.Context, spacelift.RunRef, string) (spacelift.RunOutcome, error){
 			spacelift.VerbCancel: api.CancelRun, spacelift.VerbStop: api.StopRun, spacelift.VerbDiscard: api.DiscardRun,
@@ -194,16 +174,16 @@ func (a *Activities) StopRun(ctx context.Context, in StopRunInput) (ActResult, e
 	})
 }
 
-func (in StopRunInput) judge(run spacelift.Run) ActResult {
+func (in StopRunInput) judge(run spacelift.Run) managed.ActResult {
 	switch {
 	case run.State.Stoppable():
-		return ActResult{Verb: run.State.EndVerb()}
+		return managed.ActResult{Verb: run.State.EndVerb()}
 	case run.State.HandedOver():
-		return ActResult{Outcome: ActRefused, Reason: fmt.Sprintf("a run in %s can't be stopped; it will be out of it in a moment, so try again then", run.State)}
+		return managed.ActResult{Outcome: managed.ActRefused, Reason: fmt.Sprintf("a run in %s can't be stopped; it will be out of it in a moment, so try again then", run.State)}
 	case run.State.Reviewable():
-		return ActResult{Outcome: ActRefused, Reason: fmt.Sprintf("a run in %s can't be stopped; reject it", run.State)}
+		return managed.ActResult{Outcome: managed.ActRefused, Reason: fmt.Sprintf("a run in %s can't be stopped; reject it", run.State)}
 	case !run.State.Terminal():
-		return ActResult{Outcome: ActRefused, Reason: fmt.Sprintf("a run in %s can't be stopped", run.State)}
+		return managed.ActResult{Outcome: managed.ActRefused, Reason: fmt.Sprintf("a run in %s can't be stopped", run.State)}
 	}
 	if verb := verbOf[run.State]; verb != "" {
 		if found := before(newest(run), verb, "ended the run"); found.ByUs {
@@ -221,25 +201,14 @@ var verbOf = map[spacelift.RunState]string{
 
 // before says who did what is asked for before this attempt: Gantry, then it is
 // done, or somebody else, then it is moot.
-func before(t spacelift.Transition, verb, did string) ActResult {
-	found := ActResult{Outcome: ActDone, Verb: verb, Actor: t.Username}
+func before(t spacelift.Transition, verb, did string) managed.ActResult {
+	found := managed.ActResult{Outcome: managed.ActDone, Verb: verb, Actor: t.Username}
 	if mark, ours := spacelift.MarkOf(t); ours && mark.Verb == verb {
 		found.ByUs = true
 		return found
 	}
-	found.Outcome, found.Reason = ActMoot, fmt.Sprintf("%s %s in Spacelift", found.who(), did)
+	found.Outcome, found.Reason = managed.ActMoot, fmt.Sprintf("%s %s in Spacelift", found.Who(), did)
 	return found
-}
-
-// who names who did it before this attempt.
-func (r ActResult) who() string {
-	switch {
-	case r.ByUs:
-		return "Gantry"
-	case r.Actor == "":
-		return "somebody"
-	}
-	return r.Actor
 }
 
 // newest is the last entry of a run's history.
@@ -250,6 +219,6 @@ func newest(run spacelift.Run) spacelift.Transition {
 	return run.History[len(run.History)-1]
 }
 
-func moot(format string, args ...any) ActResult {
-	return ActResult{Outcome: ActMoot, Reason: fmt.Sprintf(format, args...)}
+func moot(format string, args ...any) managed.ActResult {
+	return managed.ActResult{Outcome: managed.ActMoot, Reason: fmt.Sprintf(format, args...)}
 }

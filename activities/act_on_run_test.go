@@ -8,20 +8,21 @@ import (
 	"go.temporal.io/sdk/testsuite"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
 // acted is what came of an activity and what Spacelift saw of it.
 type acted struct {
-	outcome activities.ActOutcome
+	outcome managed.ActOutcome
 	reason  string // part of it
 	calls   int    // of the mutation
 }
 
-func (r *rig) wants(got activities.ActResult, want acted, mutation string) {
+func (r *rig) wants(got managed.ActResult, want acted, mutation string) {
 	r.Helper()
-	if got.Outcome != want.outcome || !strings.Contains(got.Reason, want.reason) || (got.Reason == "") != (want.outcome == activities.ActDone) {
+	if got.Outcome != want.outcome || !strings.Contains(got.Reason, want.reason) || (got.Reason == "") != (want.outcome == managed.ActDone) {
 		r.Errorf("%s: %s; want %s with %q", got.Outcome, got.Reason, want.outcome, want.reason)
 	}
 	if n := r.calls(mutation); n != want.calls {
@@ -49,22 +50,22 @@ func TestDiscardRun(t *testing.T) {
 		want   acted
 		state  spacelift.RunState
 	}{
-		{"as judged", nil, acted{activities.ActDone, "", 1}, "DISCARDED"},
+		{"as judged", nil, acted{managed.ActDone, "", 1}, "DISCARDED"},
 		{
 			"a person discarded it", func(r *rig) { r.must(r.sim.Discard("jane", stack, r.ref.Run, "no")) },
-			acted{activities.ActMoot, "jane discarded", 0}, "DISCARDED",
+			acted{managed.ActMoot, "jane discarded", 0}, "DISCARDED",
 		},
 		{
 			"a person confirmed it", func(r *rig) { r.must(r.sim.Confirm("jane", stack, r.ref.Run, "go")); r.reaches("FINISHED") },
-			acted{activities.ActMoot, "jane confirmed", 0}, "FINISHED",
+			acted{managed.ActMoot, "jane confirmed", 0}, "FINISHED",
 		},
 		{
 			"a replan made another plan", func(r *rig) { r.must(r.sim.Replan("jane", stack, r.ref.Run)); r.reaches("UNCONFIRMED") },
-			acted{activities.ActMoot, "UNCONFIRMED (9), not in UNCONFIRMED (5)", 0}, "UNCONFIRMED",
+			acted{managed.ActMoot, "UNCONFIRMED (9), not in UNCONFIRMED (5)", 0}, "UNCONFIRMED",
 		},
 		{
 			"an earlier attempt did it", func(r *rig) { r.must(r.sim.Discard("api::key", stack, r.ref.Run, note+" [gantry: discard 5]")) },
-			acted{activities.ActDone, "", 0}, "DISCARDED",
+			acted{managed.ActDone, "", 0}, "DISCARDED",
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -72,7 +73,7 @@ func TestDiscardRun(t *testing.T) {
 			if tc.before != nil {
 				tc.before(r)
 			}
-			got := done[activities.ActResult](r, r.acts.DiscardRun, activities.DiscardRunInput{Run: r.ref, StateVersion: 5, Note: note})
+			got := done[managed.ActResult](r, r.acts.DiscardRun, activities.DiscardRunInput{Run: r.ref, StateVersion: 5, Note: note})
 			r.wants(got, tc.want, "runDiscard")
 			r.shows(tc.state)
 		})
@@ -84,16 +85,16 @@ func TestDiscardRunAfterALostAnswer(t *testing.T) {
 	r := newRig(t)
 	in := activities.DiscardRunInput{Run: r.ref, StateVersion: 5, Note: "Discarded by Gantry."}
 	r.fault(simulator.APIFault{Kind: simulator.LostResponse, Field: "runDiscard", Times: 1})
-	if _, err := do[activities.ActResult](r.env, r.acts.DiscardRun, in); err == nil || nonRetryable(err) {
+	if _, err := do[managed.ActResult](r.env, r.acts.DiscardRun, in); err == nil || nonRetryable(err) {
 		t.Fatalf("the first attempt ended with %v, want an error worth another attempt", err)
 	}
-	r.wants(done[activities.ActResult](r, r.acts.DiscardRun, in), acted{activities.ActDone, "", 1}, "runDiscard")
+	r.wants(done[managed.ActResult](r, r.acts.DiscardRun, in), acted{managed.ActDone, "", 1}, "runDiscard")
 }
 
 // While the API is behind the notifications, nothing is decided.
 func TestDiscardRunWaitsForTheAPI(t *testing.T) {
 	r := newRig(t)
-	_, err := do[activities.ActResult](r.env, r.acts.DiscardRun, activities.DiscardRunInput{Run: r.ref, StateVersion: 9, Note: "no"})
+	_, err := do[managed.ActResult](r.env, r.acts.DiscardRun, activities.DiscardRunInput{Run: r.ref, StateVersion: 9, Note: "no"})
 	if err == nil || nonRetryable(err) || r.calls("runDiscard") > 0 {
 		t.Errorf("%v after %d calls, want an error worth another attempt", err, r.calls("runDiscard"))
 	}
@@ -109,30 +110,30 @@ func TestReviewRun(t *testing.T) {
 		needs    bool // an approval policy still asks afterwards
 		stays    bool // a rejection fails nothing
 	}{
-		{name: "approve", approved: 1, decision: spacelift.ReviewApprove, want: acted{activities.ActDone, "", 1}},
-		{name: "approve, and others must too", approved: 2, decision: spacelift.ReviewApprove, want: acted{activities.ActDone, "", 1}, needs: true},
-		{name: "nothing asks", decision: spacelift.ReviewApprove, want: acted{activities.ActMoot, "no approval policy", 0}},
+		{name: "approve", approved: 1, decision: spacelift.ReviewApprove, want: acted{managed.ActDone, "", 1}},
+		{name: "approve, and others must too", approved: 2, decision: spacelift.ReviewApprove, want: acted{managed.ActDone, "", 1}, needs: true},
+		{name: "nothing asks", decision: spacelift.ReviewApprove, want: acted{managed.ActMoot, "no approval policy", 0}},
 		{
 			name: "somebody approved", approved: 1, decision: spacelift.ReviewApprove,
 			before: func(r *rig) { r.must(r.sim.Review("jane", stack, r.ref.Run, "APPROVE", "")) },
-			want:   acted{activities.ActMoot, "no approval policy", 0},
+			want:   acted{managed.ActMoot, "no approval policy", 0},
 		},
-		{name: "reject", approved: 1, decision: spacelift.ReviewReject, want: acted{activities.ActDone, "", 1}},
-		{name: "nothing asks to reject", decision: spacelift.ReviewReject, want: acted{activities.ActMoot, "no approval policy", 0}, stays: true},
+		{name: "reject", approved: 1, decision: spacelift.ReviewReject, want: acted{managed.ActDone, "", 1}},
+		{name: "nothing asks to reject", decision: spacelift.ReviewReject, want: acted{managed.ActMoot, "no approval policy", 0}, stays: true},
 		{
 			name: "somebody approved before the rejection", approved: 1, decision: spacelift.ReviewReject,
 			before: func(r *rig) { r.must(r.sim.Review("jane", stack, r.ref.Run, "APPROVE", "")) },
-			want:   acted{activities.ActMoot, "no approval policy", 0}, stays: true,
+			want:   acted{managed.ActMoot, "no approval policy", 0}, stays: true,
 		},
 		{
 			name: "rejected already", approved: 1, decision: spacelift.ReviewReject,
 			before: func(r *rig) { r.must(r.sim.Review("jane", stack, r.ref.Run, "REJECT", "")) },
-			want:   acted{activities.ActDone, "", 0},
+			want:   acted{managed.ActDone, "", 0},
 		},
 		{
 			name: "discarded meanwhile", approved: 1, decision: spacelift.ReviewApprove,
 			before: func(r *rig) { r.must(r.sim.Discard("jane", stack, r.ref.Run, "")) },
-			want:   acted{activities.ActMoot, "DISCARDED (6)", 0},
+			want:   acted{managed.ActMoot, "DISCARDED (6)", 0},
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -141,7 +142,7 @@ func TestReviewRun(t *testing.T) {
 				tc.before(r)
 			}
 			in := activities.ReviewRunInput{Run: r.ref, StateVersion: 5, Decision: tc.decision, Note: "approved by jane and joe"}
-			r.wants(done[activities.ActResult](r, r.acts.ReviewRun, in), tc.want, "runReview")
+			r.wants(done[managed.ActResult](r, r.acts.ReviewRun, in), tc.want, "runReview")
 			run, err := r.sim.Run(stack, r.ref.Run)
 			r.must(err)
 			if run.NeedsApproval != tc.needs {
@@ -159,7 +160,7 @@ func TestReviewRun(t *testing.T) {
 		r.must(err)
 		ref := spacelift.RunRef{Account: "acme", Stack: "app-prod", Run: run}
 		in := activities.ReviewRunInput{Run: ref, StateVersion: 0, Decision: spacelift.ReviewApprove}
-		if got := done[activities.ActResult](r, r.acts.ReviewRun, in); got.Outcome != activities.ActDone || !got.Run.NeedsApproval {
+		if got := done[managed.ActResult](r, r.acts.ReviewRun, in); got.Outcome != managed.ActDone || !got.Run.NeedsApproval {
 			t.Errorf("%+v", got)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), wait)
@@ -186,22 +187,22 @@ func TestStopRun(t *testing.T) {
 		mutation string
 		ends     spacelift.RunState
 	}{
-		{state: "READY", want: acted{activities.ActDone, "", 1}, mutation: "runCancel", ends: "CANCELED"},
-		{state: "PREPARING", want: acted{activities.ActRefused, "in a moment", 0}, mutation: "runStop", ends: "PREPARING"},
-		{state: "INITIALIZING", want: acted{activities.ActDone, "", 1}, mutation: "runStop", ends: "STOPPED"},
-		{state: "PLANNING", want: acted{activities.ActDone, "", 1}, mutation: "runStop", ends: "STOPPED"},
-		{state: "UNCONFIRMED", want: acted{activities.ActDone, "", 1}, mutation: "runDiscard", ends: "DISCARDED"},
+		{state: "READY", want: acted{managed.ActDone, "", 1}, mutation: "runCancel", ends: "CANCELED"},
+		{state: "PREPARING", want: acted{managed.ActRefused, "in a moment", 0}, mutation: "runStop", ends: "PREPARING"},
+		{state: "INITIALIZING", want: acted{managed.ActDone, "", 1}, mutation: "runStop", ends: "STOPPED"},
+		{state: "PLANNING", want: acted{managed.ActDone, "", 1}, mutation: "runStop", ends: "STOPPED"},
+		{state: "UNCONFIRMED", want: acted{managed.ActDone, "", 1}, mutation: "runDiscard", ends: "DISCARDED"},
 		{
 			state: "APPLYING", before: func(r *rig) { r.must(r.sim.Confirm("jane", stack, r.ref.Run, "")); r.reaches("APPLYING") },
-			want: acted{activities.ActRefused, "a run in APPLYING can't be stopped", 0}, mutation: "runStop", ends: "APPLYING",
+			want: acted{managed.ActRefused, "a run in APPLYING can't be stopped", 0}, mutation: "runStop", ends: "APPLYING",
 		},
 		{
 			state: "DISCARDED", before: func(r *rig) { r.must(r.sim.Discard("joe", stack, r.ref.Run, "no")) },
-			want: acted{activities.ActMoot, "DISCARDED", 0}, mutation: "runDiscard", ends: "DISCARDED",
+			want: acted{managed.ActMoot, "DISCARDED", 0}, mutation: "runDiscard", ends: "DISCARDED",
 		},
 		{
 			state: "DISCARDED", before: func(r *rig) { r.must(r.sim.Discard("api::key", stack, r.ref.Run, note+" [gantry: discard 5]")) },
-			want: acted{activities.ActDone, "", 0}, mutation: "runDiscard", ends: "DISCARDED",
+			want: acted{managed.ActDone, "", 0}, mutation: "runDiscard", ends: "DISCARDED",
 		},
 	} {
 		t.Run(string(tc.state), func(t *testing.T) {
@@ -216,7 +217,7 @@ func TestStopRun(t *testing.T) {
 				tc.before(r)
 			}
 			r.reaches(tc.state)
-			got := done[activities.ActResult](r, r.acts.StopRun, activities.StopRunInput{Run: r.ref, Note: note})
+			got := done[managed.ActResult](r, r.acts.StopRun, activities.StopRunInput{Run: r.ref, Note: note})
 			tc.want.calls += before
 			r.wants(got, tc.want, tc.mutation)
 			r.reaches(tc.ends)
@@ -233,11 +234,11 @@ func TestStopRunLosesTheRace(t *testing.T) {
 	acts := &activities.Activities{Accounts: map[spacelift.Account]activities.Spacelift{"acme": api}}
 	env.RegisterActivity(acts)
 	in := activities.StopRunInput{Run: ref, Note: "stop"}
-	if _, err := do[activities.ActResult](env, acts.StopRun, in); err == nil || nonRetryable(err) {
+	if _, err := do[managed.ActResult](env, acts.StopRun, in); err == nil || nonRetryable(err) {
 		t.Fatalf("%v, want an error worth another attempt", err)
 	}
-	got, err := do[activities.ActResult](env, acts.StopRun, in)
-	if err != nil || got.Outcome != activities.ActDone || got.Verb != "stop" {
+	got, err := do[managed.ActResult](env, acts.StopRun, in)
+	if err != nil || got.Outcome != managed.ActDone || got.Verb != "stop" {
 		t.Errorf("%+v, %v", got, err)
 	}
 }
@@ -270,6 +271,6 @@ func (m *moving) StopRun(context.Context, spacelift.RunRef, string) (spacelift.R
 func TestDiscardRunRefused(t *testing.T) {
 	r := newRig(t)
 	r.fault(simulator.APIFault{Kind: simulator.NotExecutable, Field: "runDiscard", Message: "the stack is locked by joe"})
-	got := done[activities.ActResult](r, r.acts.DiscardRun, activities.DiscardRunInput{Run: r.ref, StateVersion: 5, Note: "no"})
-	r.wants(got, acted{activities.ActRefused, "locked by joe", 1}, "runDiscard")
+	got := done[managed.ActResult](r, r.acts.DiscardRun, activities.DiscardRunInput{Run: r.ref, StateVersion: 5, Note: "no"})
+	r.wants(got, acted{managed.ActRefused, "locked by joe", 1}, "runDiscard")
 }

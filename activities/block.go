@@ -7,11 +7,6 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// Block is a brake of Spacelift's that keeps Gantry from confirming, triggering
-// or retrying by itself. Discarding, rejecting and stopping are brakes
-// themselves, and no block keeps Gantry from them.
-type Block = spacelift.Block
-
 // viewers remembers as whom Spacelift knows Gantry's API keys. A client keeps its
 // key's id for as long as it lives.
 type viewers struct {

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -26,31 +27,31 @@ func TestConfirmRunObeysTheStacksBrakes(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		before func(*rig)
-		want   activities.ConfirmOutcome
-		block  activities.Block // without its time
+		want   managed.ConfirmOutcome
+		block  managed.Block // without its time
 	}{
 		{
 			name:   "a person locked the stack",
 			before: func(r *rig) { r.must(r.sim.Lock("jane", stack, "moving the state")) },
-			want:   activities.StackBlocked,
-			block:  activities.Block{What: spacelift.BlockLock, By: "jane", Note: "moving the state", Reason: ": moving the state"},
+			want:   managed.StackBlocked,
+			block:  managed.Block{What: spacelift.BlockLock, By: "jane", Note: "moving the state", Reason: ": moving the state"},
 		},
 		{
 			name:   "another key locked it",
 			before: func(r *rig) { r.must(r.sim.Lock("api::01OTHER", stack, "")) },
-			want:   activities.StackBlocked,
-			block:  activities.Block{What: spacelift.BlockLock, By: "api::01OTHER", Reason: "api::01OTHER locked the stack"},
+			want:   managed.StackBlocked,
+			block:  managed.Block{What: spacelift.BlockLock, By: "api::01OTHER", Reason: "api::01OTHER locked the stack"},
 		},
-		{name: "Gantry's own key locked it", before: func(r *rig) { r.must(r.sim.Lock(r.me(), stack, "")) }, want: activities.Confirmed},
+		{name: "Gantry's own key locked it", before: func(r *rig) { r.must(r.sim.Lock(r.me(), stack, "")) }, want: managed.Confirmed},
 		{
 			name:   "it was locked and is unlocked",
 			before: func(r *rig) { r.must(r.sim.Lock("jane", stack, "")); r.must(r.sim.Unlock("jane", stack)) },
-			want:   activities.Confirmed,
+			want:   managed.Confirmed,
 		},
 		{
 			name:   "the stack is disabled",
 			before: func(r *rig) { r.must(r.sim.Disable(stack)) },
-			want:   activities.StackBlocked, block: activities.Block{What: spacelift.BlockDisabled, Reason: "disabled"},
+			want:   managed.StackBlocked, block: managed.Block{What: spacelift.BlockDisabled, Reason: "disabled"},
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -58,10 +59,10 @@ func TestConfirmRunObeysTheStacksBrakes(t *testing.T) {
 			tc.before(r)
 			got, err := r.confirm(r.judged())
 			r.must(err)
-			if got.Outcome != tc.want || (got.Block != nil) != (tc.want == activities.StackBlocked) {
+			if got.Outcome != tc.want || (got.Block != nil) != (tc.want == managed.StackBlocked) {
 				t.Fatalf("%s: %s (%+v), want %s", got.Outcome, got.Reason, got.Block, tc.want)
 			}
-			if r.sent() > 0 != (tc.want == activities.Confirmed) {
+			if r.sent() > 0 != (tc.want == managed.Confirmed) {
 				t.Errorf("%d confirmations were sent", r.sent())
 			}
 			if b := got.Block; b != nil && (b.What != tc.block.What || b.By != tc.block.By || b.Note != tc.block.Note ||
@@ -80,11 +81,11 @@ func TestNothingIsStartedOnALockedStack(t *testing.T) {
 		in := r.retry()
 		r.must(r.sim.Lock("jane", stack, ""))
 		got := done[activities.RetryRunResult](r, r.acts.RetryRun, in)
-		if got.Outcome != activities.ActBlocked || got.Block == nil || got.Block.By != "jane" || r.calls("runRetry") > 0 {
+		if got.Outcome != managed.ActBlocked || got.Block == nil || got.Block.By != "jane" || r.calls("runRetry") > 0 {
 			t.Errorf("%+v after %d calls", got, r.calls("runRetry"))
 		}
 		r.must(r.sim.Unlock("jane", stack))
-		if got := done[activities.RetryRunResult](r, r.acts.RetryRun, in); got.Outcome != activities.ActDone {
+		if got := done[activities.RetryRunResult](r, r.acts.RetryRun, in); got.Outcome != managed.ActDone {
 			t.Errorf("once it is unlocked: %+v", got)
 		}
 	})
@@ -106,18 +107,18 @@ func TestNothingIsStartedOnALockedStack(t *testing.T) {
 
 // Discarding and stopping are brakes themselves.
 func TestALockKeepsNobodyFromStopping(t *testing.T) {
-	for name, do := range map[string]func(*rig) activities.ActResult{
-		"discard": func(r *rig) activities.ActResult {
-			return done[activities.ActResult](r, r.acts.DiscardRun, activities.DiscardRunInput{Run: r.ref, StateVersion: 5, Note: "no"})
+	for name, do := range map[string]func(*rig) managed.ActResult{
+		"discard": func(r *rig) managed.ActResult {
+			return done[managed.ActResult](r, r.acts.DiscardRun, activities.DiscardRunInput{Run: r.ref, StateVersion: 5, Note: "no"})
 		},
-		"stop": func(r *rig) activities.ActResult {
-			return done[activities.ActResult](r, r.acts.StopRun, activities.StopRunInput{Run: r.ref, Note: "no"})
+		"stop": func(r *rig) managed.ActResult {
+			return done[managed.ActResult](r, r.acts.StopRun, activities.StopRunInput{Run: r.ref, Note: "no"})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
 			r.must(r.sim.Lock("jane", stack, ""))
-			if got := do(r); got.Outcome != activities.ActDone || got.Run.Brakes.Lock == nil {
+			if got := do(r); got.Outcome != managed.ActDone || got.Run.Brakes.Lock == nil {
 				t.Errorf("%s: %s; the lock is %+v", got.Outcome, got.Reason, got.Run.Brakes.Lock)
 			}
 			r.shows(spacelift.RunStateDiscarded)

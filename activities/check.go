@@ -3,8 +3,8 @@ package activities
 import (
 	"fmt"
 	"strings"
-	"time"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -12,7 +12,7 @@ import (
 // outcome means that the plan is exactly that and nobody has decided about it.
 //
 // What was confirmed counts as such however far the run has gone since.
-func check(in ConfirmRunInput, run spacelift.Run) ConfirmResult {
+func check(in managed.ConfirmRunInput, run spacelift.Run) managed.ConfirmResult {
 	want := in.Expect
 	if u := unseen(run.History); u != nil && u.Confirmed >= want.StateVersion {
 		return confirmedUnseen(*u, run.Delta)
@@ -22,7 +22,7 @@ func check(in ConfirmRunInput, run spacelift.Run) ConfirmResult {
 		if found.ByUs {
 			found.Reason = "an earlier attempt confirmed the plan"
 		}
-		return ConfirmResult{Outcome: AlreadyConfirmed, ByUs: found.ByUs, Actor: found.Actor, Reason: found.Reason}
+		return managed.ConfirmResult{Outcome: managed.AlreadyConfirmed, ByUs: found.ByUs, Actor: found.Actor, Reason: found.Reason}
 	}
 	switch {
 	case run.StateVersion != want.StateVersion || run.State != want.State:
@@ -34,13 +34,13 @@ func check(in ConfirmRunInput, run spacelift.Run) ConfirmResult {
 	case want.Delta != nil && (run.Delta == nil || *run.Delta != *want.Delta):
 		return changed("the plan is %s, not %s", plan(run.Delta), plan(want.Delta))
 	case run.NeedsApproval:
-		return ConfirmResult{Outcome: ConfirmRefused, Reason: "an approval policy in Spacelift asks for a review of this plan first"}
+		return managed.ConfirmResult{Outcome: managed.ConfirmRefused, Reason: "an approval policy in Spacelift asks for a review of this plan first"}
 	}
-	return ConfirmResult{}
+	return managed.ConfirmResult{}
 }
 
 // behind reports whether the API shows a state from before the one we judged.
-func behind(want Expect, run spacelift.Run) bool {
+func behind(want managed.Expect, run spacelift.Run) bool {
 	return run.StateVersion < want.StateVersion && !run.State.Terminal()
 }
 
@@ -54,24 +54,14 @@ func confirmation(planVersion int, run spacelift.Run) (spacelift.Transition, boo
 	return t, true
 }
 
-// UnseenPlan is a plan that Gantry confirmed without having judged it: somebody
-// asked for another plan in the moment between the check and the confirmation,
-// and Spacelift takes a confirmation for the plan that is there.
-type UnseenPlan struct {
-	Judged    int              `json:"judged"`    // state version of the plan that the confirmation was decided for
-	Confirmed int              `json:"confirmed"` // state version of the plan that it took effect on
-	At        time.Time        `json:"at,omitzero"`
-	Delta     *spacelift.Delta `json:"delta,omitempty"` // of the plan that it took effect on, where known
-}
-
 // unseen finds a confirmation of Gantry's that took effect on another plan than
 // the one that it was decided for, the last if there are several.
-func unseen(history []spacelift.Transition) (found *UnseenPlan) {
+func unseen(history []spacelift.Transition) (found *managed.UnseenPlan) {
 	plan, waiting := 0, false
 	for _, t := range history {
 		if waiting && confirms(t.State) {
 			if mark, ours := spacelift.MarkOf(t); ours && mark.Verb == spacelift.VerbConfirm && mark.StateVersion != plan {
-				found = &UnseenPlan{Judged: mark.StateVersion, Confirmed: plan, At: t.At}
+				found = &managed.UnseenPlan{Judged: mark.StateVersion, Confirmed: plan, At: t.At}
 			}
 		}
 		plan, waiting = t.StateVersion, t.State == spacelift.RunStateUnconfirmed
@@ -79,9 +69,9 @@ func unseen(history []spacelift.Transition) (found *UnseenPlan) {
 	return found
 }
 
-func confirmedUnseen(u UnseenPlan, delta *spacelift.Delta) ConfirmResult {
+func confirmedUnseen(u managed.UnseenPlan, delta *spacelift.Delta) managed.ConfirmResult {
 	u.Delta = delta
-	return ConfirmResult{Outcome: ConfirmedUnseen, ByUs: true, Unseen: &u, Reason: fmt.Sprintf(
+	return managed.ConfirmResult{Outcome: managed.ConfirmedUnseen, ByUs: true, Unseen: &u, Reason: fmt.Sprintf(
 		"Gantry's confirmation of the plan of state version %d took effect on the plan of state version %d, which nobody had judged", u.Judged, u.Confirmed)}
 }
 
@@ -101,8 +91,8 @@ func confirms(s spacelift.RunState) bool {
 	return s == spacelift.RunStateConfirmed || s == spacelift.RunStatePreparingApply || s == spacelift.RunStateApplying
 }
 
-func changed(format string, args ...any) ConfirmResult {
-	return ConfirmResult{Outcome: PlanChanged, Reason: fmt.Sprintf(format, args...)}
+func changed(format string, args ...any) managed.ConfirmResult {
+	return managed.ConfirmResult{Outcome: managed.PlanChanged, Reason: fmt.Sprintf(format, args...)}
 }
 
 func plan(d *spacelift.Delta) string {

@@ -4,15 +4,16 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
 func TestCheck(t *testing.T) {
 	ref := spacelift.RunRef{Account: "acme", Stack: "network-prod", Run: "01KDX3V4T8Q2M5N7P9R1S3T5V7"}
-	in := ConfirmRunInput{
+	in := managed.ConfirmRunInput{
 		Run:  ref,
 		Note: "Confirmed by Gantry.",
-		Expect: Expect{
+		Expect: managed.Expect{
 			Type: spacelift.RunTypeTracked, State: spacelift.RunStateUnconfirmed, StateVersion: 5,
 			CommitHash: "9f2c", Delta: &spacelift.Delta{Added: 3, Resources: 42},
 		},
@@ -45,45 +46,45 @@ func TestCheck(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		change func(*spacelift.Run)
-		expect func(*Expect)
-		want   ConfirmOutcome // empty: go ahead
+		expect func(*managed.Expect)
+		want   managed.ConfirmOutcome // empty: go ahead
 		reason string
 		byUs   bool
 	}{
 		{name: "as judged"},
-		{name: "what was not known is not compared", expect: func(e *Expect) { e.CommitHash, e.Delta = "", nil }},
+		{name: "what was not known is not compared", expect: func(e *managed.Expect) { e.CommitHash, e.Delta = "", nil }},
 
-		{name: "confirmed by a person", change: then("jane", "go", "CONFIRMED"), want: AlreadyConfirmed, reason: "jane confirmed"},
-		{name: "confirmed by nobody we know", change: then("", "", "CONFIRMED"), want: AlreadyConfirmed, reason: "somebody confirmed the plan in Spacelift"},
-		{name: "confirmed by an earlier attempt", change: then("api::key", "Confirmed by Gantry. [gantry: confirm 5]", "CONFIRMED"), want: AlreadyConfirmed, reason: "an earlier attempt", byUs: true},
-		{name: "confirmed by a person who copied Gantry's note", change: then("jane", "Confirmed by Gantry. [gantry: confirm 5]", "CONFIRMED"), want: AlreadyConfirmed, reason: "jane confirmed"},
-		{name: "confirmed and applying", change: then("jane", "", "CONFIRMED", "PREPARING_APPLY", "APPLYING"), want: AlreadyConfirmed, reason: "jane"},
-		{name: "confirmed and finished", change: then("jane", "", "CONFIRMED", "PREPARING_APPLY", "APPLYING", "FINISHED"), want: AlreadyConfirmed, reason: "jane"},
-		{name: "confirmed, as far as the state tells", change: func(r *spacelift.Run) { r.History, r.State, r.StateVersion = nil, "APPLYING", 8 }, want: AlreadyConfirmed},
+		{name: "confirmed by a person", change: then("jane", "go", "CONFIRMED"), want: managed.AlreadyConfirmed, reason: "jane confirmed"},
+		{name: "confirmed by nobody we know", change: then("", "", "CONFIRMED"), want: managed.AlreadyConfirmed, reason: "somebody confirmed the plan in Spacelift"},
+		{name: "confirmed by an earlier attempt", change: then("api::key", "Confirmed by Gantry. [gantry: confirm 5]", "CONFIRMED"), want: managed.AlreadyConfirmed, reason: "an earlier attempt", byUs: true},
+		{name: "confirmed by a person who copied Gantry's note", change: then("jane", "Confirmed by Gantry. [gantry: confirm 5]", "CONFIRMED"), want: managed.AlreadyConfirmed, reason: "jane confirmed"},
+		{name: "confirmed and applying", change: then("jane", "", "CONFIRMED", "PREPARING_APPLY", "APPLYING"), want: managed.AlreadyConfirmed, reason: "jane"},
+		{name: "confirmed and finished", change: then("jane", "", "CONFIRMED", "PREPARING_APPLY", "APPLYING", "FINISHED"), want: managed.AlreadyConfirmed, reason: "jane"},
+		{name: "confirmed, as far as the state tells", change: func(r *spacelift.Run) { r.History, r.State, r.StateVersion = nil, "APPLYING", 8 }, want: managed.AlreadyConfirmed},
 
-		{name: "discarded", change: then("jane", "", "DISCARDED"), want: PlanChanged, reason: "DISCARDED (6)"},
-		{name: "failed by a review", change: then("", "", "FAILED"), want: PlanChanged, reason: "FAILED (6)"},
-		{name: "replan asked for", change: then("jane", "", "REPLAN_REQUESTED"), want: PlanChanged, reason: "REPLAN_REQUESTED (6)"},
-		{name: "another plan", change: then("jane", "", "REPLAN_REQUESTED", "PLANNING", "UNCONFIRMED"), want: PlanChanged, reason: "UNCONFIRMED (8), not in UNCONFIRMED (5)"},
-		{name: "another plan, confirmed", change: then("jane", "", "REPLAN_REQUESTED", "PLANNING", "UNCONFIRMED", "CONFIRMED"), want: PlanChanged, reason: "CONFIRMED (9)"},
-		{name: "another plan, confirmed by us", change: confirmedAnew("[gantry: confirm 8]"), want: PlanChanged, reason: "CONFIRMED (9)"},
-		{name: "another plan, confirmed by us for this one", change: confirmedAnew("[gantry: confirm 5]"), want: ConfirmedUnseen, reason: "state version 5 took effect on the plan of state version 8", byUs: true},
+		{name: "discarded", change: then("jane", "", "DISCARDED"), want: managed.PlanChanged, reason: "DISCARDED (6)"},
+		{name: "failed by a review", change: then("", "", "FAILED"), want: managed.PlanChanged, reason: "FAILED (6)"},
+		{name: "replan asked for", change: then("jane", "", "REPLAN_REQUESTED"), want: managed.PlanChanged, reason: "REPLAN_REQUESTED (6)"},
+		{name: "another plan", change: then("jane", "", "REPLAN_REQUESTED", "PLANNING", "UNCONFIRMED"), want: managed.PlanChanged, reason: "UNCONFIRMED (8), not in UNCONFIRMED (5)"},
+		{name: "another plan, confirmed", change: then("jane", "", "REPLAN_REQUESTED", "PLANNING", "UNCONFIRMED", "CONFIRMED"), want: managed.PlanChanged, reason: "CONFIRMED (9)"},
+		{name: "another plan, confirmed by us", change: confirmedAnew("[gantry: confirm 8]"), want: managed.PlanChanged, reason: "CONFIRMED (9)"},
+		{name: "another plan, confirmed by us for this one", change: confirmedAnew("[gantry: confirm 5]"), want: managed.ConfirmedUnseen, reason: "state version 5 took effect on the plan of state version 8", byUs: true},
 		{name: "an older plan, confirmed by us for another, in an attempt before", change: func(r *spacelift.Run) {
 			r.History = append(r.History[:0:0], spacelift.Transition{State: "UNCONFIRMED", StateVersion: 1},
 				spacelift.Transition{State: "CONFIRMED", StateVersion: 2, Note: "[gantry: confirm 0]"}, spacelift.Transition{State: "UNCONFIRMED", StateVersion: 5})
 		}},
-		{name: "finished, nobody knows how", change: func(r *spacelift.Run) { r.History, r.State, r.StateVersion = nil, "FINISHED", 9 }, want: PlanChanged, reason: "FINISHED (9)"},
+		{name: "finished, nobody knows how", change: func(r *spacelift.Run) { r.History, r.State, r.StateVersion = nil, "FINISHED", 9 }, want: managed.PlanChanged, reason: "FINISHED (9)"},
 		{name: "older than judged", change: func(r *spacelift.Run) {
 			r.History, r.State, r.StateVersion = past[:5], "PLANNING", 4
-		}, want: PlanChanged, reason: "PLANNING (4)"},
-		{name: "another state of that version", change: func(r *spacelift.Run) { r.State = "PENDING_REVIEW" }, want: PlanChanged, reason: "PENDING_REVIEW (5)"},
-		{name: "another type", change: func(r *spacelift.Run) { r.Type = "DESTROY" }, want: PlanChanged, reason: "DESTROY"},
-		{name: "another commit", change: func(r *spacelift.Run) { r.Commit.Hash = "0000" }, want: PlanChanged, reason: "commit 0000, not on 9f2c"},
-		{name: "no commit", change: func(r *spacelift.Run) { r.Commit.Hash = "" }, want: PlanChanged, reason: "commit"},
-		{name: "another delta", change: func(r *spacelift.Run) { r.Delta.Deleted = 7 }, want: PlanChanged, reason: "+3 ~0 -7 of 42, not +3 ~0 -0 of 42"},
-		{name: "no delta", change: func(r *spacelift.Run) { r.Delta = nil }, want: PlanChanged, reason: "unknown size"},
+		}, want: managed.PlanChanged, reason: "PLANNING (4)"},
+		{name: "another state of that version", change: func(r *spacelift.Run) { r.State = "PENDING_REVIEW" }, want: managed.PlanChanged, reason: "PENDING_REVIEW (5)"},
+		{name: "another type", change: func(r *spacelift.Run) { r.Type = "DESTROY" }, want: managed.PlanChanged, reason: "DESTROY"},
+		{name: "another commit", change: func(r *spacelift.Run) { r.Commit.Hash = "0000" }, want: managed.PlanChanged, reason: "commit 0000, not on 9f2c"},
+		{name: "no commit", change: func(r *spacelift.Run) { r.Commit.Hash = "" }, want: managed.PlanChanged, reason: "commit"},
+		{name: "another delta", change: func(r *spacelift.Run) { r.Delta.Deleted = 7 }, want: managed.PlanChanged, reason: "+3 ~0 -7 of 42, not +3 ~0 -0 of 42"},
+		{name: "no delta", change: func(r *spacelift.Run) { r.Delta = nil }, want: managed.PlanChanged, reason: "unknown size"},
 
-		{name: "needs a review first", change: func(r *spacelift.Run) { r.NeedsApproval = true }, want: ConfirmRefused, reason: "approval policy"},
+		{name: "needs a review first", change: func(r *spacelift.Run) { r.NeedsApproval = true }, want: managed.ConfirmRefused, reason: "approval policy"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			run := spacelift.Run{

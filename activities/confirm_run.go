@@ -8,72 +8,10 @@ import (
 
 	"go.temporal.io/sdk/activity"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
-
-// ConfirmRunInput asks to confirm a run's plan, if it still is what was judged.
-type ConfirmRunInput struct {
-	Run    spacelift.RunRef `json:"run"`
-	Expect Expect           `json:"expect"`
-
-	// Policy is what the plan was judged by. It is resolved anew from the labels
-	// that the API shows, and windows and freezes are checked, right before
-	// confirming.
-	Policy policy.Policy `json:"policy"`
-
-	// Approved says that enough people approved this plan. Otherwise Gantry
-	// confirms it without people, and the policy must allow that for the run as it
-	// was just read: what notifications said of it may be wrong.
-	Approved bool `json:"approved,omitempty"`
-
-	// PlanSince is when the plan began to ask for a decision, for Rules.
-	PlanSince time.Time `json:"planSince,omitzero"`
-
-	// Note is shown with the confirmation in Spacelift. Gantry's mark follows it:
-	// by that an attempt recognizes what an earlier one did.
-	Note string `json:"note"`
-}
-
-// Expect is what a plan must be to be confirmed.
-type Expect struct {
-	Type         spacelift.RunType  `json:"type"`
-	State        spacelift.RunState `json:"state"`
-	StateVersion int                `json:"stateVersion"`
-	CommitHash   string             `json:"commitHash,omitempty"` // empty: was not known and is not compared
-	Delta        *spacelift.Delta   `json:"delta,omitempty"`      // nil: was not known and is not compared
-}
-
-// ConfirmOutcome says what came of ConfirmRun.
-type ConfirmOutcome string
-
-// The outcomes.
-const (
-	Confirmed        ConfirmOutcome = "confirmed" // by this attempt
-	AlreadyConfirmed ConfirmOutcome = "already"   // by somebody else, or an earlier attempt
-	ConfirmedUnseen  ConfirmOutcome = "unseen"    // by us, and on another plan than the one that was judged: see Unseen
-	PlanChanged      ConfirmOutcome = "changed"   // nothing was done: it is not what was judged
-	ConfirmRefused   ConfirmOutcome = "refused"   // nothing was done: Spacelift would not
-	StackBlocked     ConfirmOutcome = "blocked"   // nothing was done: a brake in Spacelift, such as a lock, forbids it now, see Block
-	RulesChanged     ConfirmOutcome = "rules"     // nothing was done: the policy is another now, see Rules
-	GateClosed       ConfirmOutcome = "gate"      // nothing was done: a window or freeze forbids it now, see Rules.Gate
-)
-
-// ConfirmResult says what came of it, and what the API showed.
-type ConfirmResult struct {
-	Outcome ConfirmOutcome `json:"outcome"`
-	Reason  string         `json:"reason,omitempty"` // a sentence; empty when confirmed
-	Actor   string         `json:"actor,omitempty"`  // who confirmed it already, where known
-	ByUs    bool           `json:"byUs,omitempty"`   // Gantry confirmed it: by this attempt, or by an earlier one as Gantry's mark in the history proves
-	Unseen  *UnseenPlan    `json:"unseen,omitempty"` // with ConfirmedUnseen
-	Rules   *Rules         `json:"rules,omitempty"`  // as they are now, with RulesChanged and GateClosed
-	Block   *Block         `json:"block,omitempty"`  // with StackBlocked
-	Run     spacelift.Run  `json:"run"`              // as last read, so before a confirmation of this attempt
-
-	// Followers are the stacks that follow the run's, once it is confirmed; nil
-	// when that is not known.
-	Followers *Followers `json:"followers,omitempty"`
-}
 
 // patience is how many attempts wait for something that is likely to pass: an
 // API that is behind its own notifications, or a refusal without a known cause.
@@ -89,21 +27,21 @@ const patience = 10
 // It is safe to repeat: each attempt looks first, so that an answer that was
 // lost is found and nothing is sent blindly. While the API shows an older state
 // than notifications told, it fails in order to be tried again.
-func (a *Activities) ConfirmRun(ctx context.Context, in ConfirmRunInput) (ConfirmResult, error) {
-	result, err := checkedAnew(func() (ConfirmResult, error) { return a.confirmRun(ctx, in) })
-	if err == nil && result.Outcome == ConfirmedUnseen && a.OnConfirmedUnseen != nil {
+func (a *Activities) ConfirmRun(ctx context.Context, in managed.ConfirmRunInput) (managed.ConfirmResult, error) {
+	result, err := checkedAnew(func() (managed.ConfirmResult, error) { return a.confirmRun(ctx, in) })
+	if err == nil && result.Outcome == managed.ConfirmedUnseen && a.OnConfirmedUnseen != nil {
 		a.OnConfirmedUnseen()
 	}
-	if err == nil && (result.Outcome == Confirmed || result.Outcome == AlreadyConfirmed || result.Outcome == ConfirmedUnseen) {
+	if err == nil && (result.Outcome == managed.Confirmed || result.Outcome == managed.AlreadyConfirmed || result.Outcome == managed.ConfirmedUnseen) {
 		result.Followers = a.followersOf(ctx, in.Run.Account, in.Run.Stack)
 	}
 	return result, err
 }
 
-func (a *Activities) confirmRun(ctx context.Context, in ConfirmRunInput) (ConfirmResult, error) {
+func (a *Activities) confirmRun(ctx context.Context, in managed.ConfirmRunInput) (managed.ConfirmResult, error) {
 	api, err := a.account(in.Run.Account)
 	if err != nil {
-		return ConfirmResult{}, err
+		return managed.ConfirmResult{}, err
 	}
 	patient := activity.GetInfo(ctx).Attempt < patience
 	found, read, err := a.look(ctx, api, in, patient)
@@ -121,11 +59,11 @@ func (a *Activities) confirmRun(ctx context.Context, in ConfirmRunInput) (Confir
 			struck.Run = found.Run
 			return struck, nil
 		}
-		found.Outcome, found.ByUs = Confirmed, true
+		found.Outcome, found.ByUs = managed.Confirmed, true
 		return found, nil
 	}
 	if !refusal(err) {
-		return ConfirmResult{}, classify(ctx, err)
+		return managed.ConfirmResult{}, classify(ctx, err)
 	}
 	// Most likely somebody was faster: then the run shows it.
 	found, _, lookErr := a.look(ctx, api, in, patient)
@@ -133,9 +71,9 @@ func (a *Activities) confirmRun(ctx context.Context, in ConfirmRunInput) (Confir
 		return found, lookErr
 	}
 	if _, illegal := errors.AsType[*spacelift.IllegalStateError](err); !illegal && patient {
-		return ConfirmResult{}, err
+		return managed.ConfirmResult{}, err
 	}
-	found.Outcome, found.Reason = ConfirmRefused, err.Error()
+	found.Outcome, found.Reason = managed.ConfirmRefused, err.Error()
 	return found, nil
 }
 
@@ -158,22 +96,22 @@ func refusal(err error) bool {
 
 // look reads the run, and checks it and the rules. An empty outcome means: go
 // ahead. read is when the answer came.
-func (a *Activities) look(ctx context.Context, api Spacelift, in ConfirmRunInput, patient bool) (result ConfirmResult, read time.Time, err error) {
+func (a *Activities) look(ctx context.Context, api Spacelift, in managed.ConfirmRunInput, patient bool) (result managed.ConfirmResult, read time.Time, err error) {
 	run, err := api.Run(ctx, in.Run)
 	if err != nil {
-		return ConfirmResult{}, read, classify(ctx, err)
+		return managed.ConfirmResult{}, read, classify(ctx, err)
 	}
 	read = time.Now()
 	if behind(in.Expect, run) && patient {
-		return ConfirmResult{}, read, fmt.Errorf("the API shows run %s in %s (%d), older than the %s (%d) we heard of",
+		return managed.ConfirmResult{}, read, fmt.Errorf("the API shows run %s in %s (%d), older than the %s (%d) we heard of",
 			in.Run, run.State, run.StateVersion, in.Expect.State, in.Expect.StateVersion)
 	}
 	a.dropOwnLock(ctx, in.Run.Account, &run.Brakes)
 	result = check(in, run)
-	if result.Outcome == "" || result.Outcome == ConfirmRefused {
+	if result.Outcome == "" || result.Outcome == managed.ConfirmRefused {
 		judged, err := a.checkRules(ctx, in, run)
 		if err != nil {
-			return ConfirmResult{}, read, err
+			return managed.ConfirmResult{}, read, err
 		}
 		if judged.Outcome != "" {
 			result = judged
@@ -186,31 +124,31 @@ func (a *Activities) look(ctx context.Context, api Spacelift, in ConfirmRunInput
 // checkRules compares the policy that holds now with the one that the plan was
 // judged by, and checks the stack's brakes, windows and freezes. An empty outcome means that they
 // allow it.
-func (a *Activities) checkRules(ctx context.Context, in ConfirmRunInput, run spacelift.Run) (ConfirmResult, error) {
+func (a *Activities) checkRules(ctx context.Context, in managed.ConfirmRunInput, run spacelift.Run) (managed.ConfirmResult, error) {
 	rules, err := a.timed(ctx, in.Run, in.PlanSince, a.rules(in.Run.Stack, run.StackLabels))
 	if err != nil {
-		return ConfirmResult{}, err
+		return managed.ConfirmResult{}, err
 	}
-	result, block := ConfirmResult{Rules: &rules}, run.Brakes.ConfirmBlock(in.Run.Run)
+	result, block := managed.ConfirmResult{Rules: &rules}, run.Brakes.ConfirmBlock(in.Run.Run)
 	switch {
 	case !spacelift.Managed(rules.Labels):
-		result.Outcome = RulesChanged
+		result.Outcome = managed.RulesChanged
 		result.Reason = fmt.Sprintf("the stack's labels are %s: without %s Gantry only follows it", list(rules.Labels), spacelift.LabelManaged)
 	case !in.Policy.Equal(rules.Policy):
-		result.Outcome = RulesChanged
+		result.Outcome = managed.RulesChanged
 		result.Reason = "the policy is not the one that the plan was judged by; the stack's labels are " + list(rules.Labels)
 	case len(rules.Policy.Problems) > 0:
 		p := rules.Policy.Problems[0]
-		result.Outcome = ConfirmRefused
+		result.Outcome = managed.ConfirmRefused
 		result.Reason = fmt.Sprintf("%s can't be followed: %s", p.Label, p.Problem)
 	case !in.Approved && whyPeople(rules.Policy, run) != "":
 		return changed("Gantry may not confirm this run without people: %s", whyPeople(rules.Policy, run)), nil
 	case block != nil:
-		return ConfirmResult{Outcome: StackBlocked, Reason: block.Reason, Block: block}, nil
+		return managed.ConfirmResult{Outcome: managed.StackBlocked, Reason: block.Reason, Block: block}, nil
 	case !rules.Gate.Open:
-		result.Outcome, result.Reason = GateClosed, rules.Gate.Reason
+		result.Outcome, result.Reason = managed.GateClosed, rules.Gate.Reason
 	default:
-		return ConfirmResult{}, nil
+		return managed.ConfirmResult{}, nil
 	}
 	return result, nil
 }

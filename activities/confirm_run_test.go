@@ -12,6 +12,7 @@ import (
 	"go.temporal.io/sdk/testsuite"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
@@ -85,13 +86,13 @@ func (r *rig) reaches(s spacelift.RunState) {
 }
 
 // judged is what a workflow would ask, given what it heard.
-func (r *rig) judged() activities.ConfirmRunInput {
+func (r *rig) judged() managed.ConfirmRunInput {
 	r.Helper()
 	run, err := r.sim.Run(stack, r.ref.Run)
 	r.must(err)
-	return activities.ConfirmRunInput{
+	return managed.ConfirmRunInput{
 		Run: r.ref,
-		Expect: activities.Expect{
+		Expect: managed.Expect{
 			Type: run.Type, State: spacelift.RunStateUnconfirmed, StateVersion: 5,
 			CommitHash: run.Commit.Hash, Delta: run.Delta,
 		},
@@ -100,9 +101,9 @@ func (r *rig) judged() activities.ConfirmRunInput {
 	}
 }
 
-func (r *rig) confirm(in activities.ConfirmRunInput) (activities.ConfirmResult, error) {
+func (r *rig) confirm(in managed.ConfirmRunInput) (managed.ConfirmResult, error) {
 	r.Helper()
-	return do[activities.ConfirmResult](r.env, r.acts.ConfirmRun, in)
+	return do[managed.ConfirmResult](r.env, r.acts.ConfirmRun, in)
 }
 
 // done is do where nothing may go wrong.
@@ -138,37 +139,37 @@ func TestConfirmRun(t *testing.T) {
 		name   string
 		shape  func(*simulator.Stack)
 		before func(*rig)
-		in     func(*activities.ConfirmRunInput)
-		want   activities.ConfirmOutcome
+		in     func(*managed.ConfirmRunInput)
+		want   managed.ConfirmOutcome
 		reason string
 		sent   int // confirmations sent
 		done   int // confirmations by us that Spacelift carried out
 	}{
-		{name: "as judged", want: activities.Confirmed, sent: 1, done: 1},
+		{name: "as judged", want: managed.Confirmed, sent: 1, done: 1},
 		{
 			name:   "a person was faster",
 			before: func(r *rig) { r.must(r.sim.Confirm("jane", stack, r.ref.Run, "go")); r.reaches("FINISHED") },
-			want:   activities.AlreadyConfirmed, reason: "jane confirmed",
+			want:   managed.AlreadyConfirmed, reason: "jane confirmed",
 		},
 		{
 			name:   "a person discarded it",
 			before: func(r *rig) { r.must(r.sim.Discard("jane", stack, r.ref.Run, "no")) },
-			want:   activities.PlanChanged, reason: "DISCARDED (6)",
+			want:   managed.PlanChanged, reason: "DISCARDED (6)",
 		},
 		{
 			name:   "the label that allows it is gone",
 			before: func(r *rig) { r.must(r.sim.SetLabels(stack, "gantry:managed")) },
-			want:   activities.RulesChanged, reason: "labels",
+			want:   managed.RulesChanged, reason: "labels",
 		},
 		{
 			name: "the plan is larger than judged",
-			in:   func(in *activities.ConfirmRunInput) { in.Expect.Delta = &spacelift.Delta{Added: 1} },
-			want: activities.PlanChanged, reason: "the plan is +3 ~1 -0",
+			in:   func(in *managed.ConfirmRunInput) { in.Expect.Delta = &spacelift.Delta{Added: 1} },
+			want: managed.PlanChanged, reason: "the plan is +3 ~1 -0",
 		},
 		{
 			name:  "an approval policy asks for a review",
 			shape: func(s *simulator.Stack) { s.Approvals = 1 },
-			want:  activities.ConfirmRefused, reason: "approval policy",
+			want:  managed.ConfirmRefused, reason: "approval policy",
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -213,7 +214,7 @@ func TestConfirmRunAfterALostAnswer(t *testing.T) {
 	got, err := r.confirm(in)
 	r.must(err)
 
-	if got.Outcome != activities.AlreadyConfirmed || !got.ByUs {
+	if got.Outcome != managed.AlreadyConfirmed || !got.ByUs {
 		t.Errorf("%s (by us %t): %s; want it recognized as ours", got.Outcome, got.ByUs, got.Reason)
 	}
 	if r.sent() != 1 {
@@ -240,22 +241,22 @@ func TestConfirmRunNotesWhatDidIt(t *testing.T) {
 func TestConfirmRunErrors(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
-		before func(*rig, *activities.ConfirmRunInput)
+		before func(*rig, *managed.ConfirmRunInput)
 		kind   string // of a final error; empty: worth another attempt
 	}{
-		{name: "server in trouble", before: func(r *rig, _ *activities.ConfirmRunInput) {
+		{name: "server in trouble", before: func(r *rig, _ *managed.ConfirmRunInput) {
 			r.fault(simulator.APIFault{Kind: simulator.ServerError, Field: "runConfirm"})
 		}},
-		{name: "an error without a known cause", before: func(r *rig, _ *activities.ConfirmRunInput) {
+		{name: "an error without a known cause", before: func(r *rig, _ *managed.ConfirmRunInput) {
 			r.fault(simulator.APIFault{Kind: simulator.NotExecutable, Field: "runConfirm", Message: "internal failure"})
 		}},
-		{name: "the API is behind", before: func(_ *rig, in *activities.ConfirmRunInput) { in.Expect.StateVersion = 9 }},
-		{name: "no such run", kind: activities.ErrTypeNotFound, before: func(_ *rig, in *activities.ConfirmRunInput) { in.Run.Run = "01KDX00000000000000000NONE" }},
-		{name: "no such account", kind: activities.ErrTypeUnknownAccount, before: func(_ *rig, in *activities.ConfirmRunInput) { in.Run.Account = "other" }},
-		{name: "key refused", kind: activities.ErrTypeUnauthorized, before: func(r *rig, _ *activities.ConfirmRunInput) {
+		{name: "the API is behind", before: func(_ *rig, in *managed.ConfirmRunInput) { in.Expect.StateVersion = 9 }},
+		{name: "no such run", kind: activities.ErrTypeNotFound, before: func(_ *rig, in *managed.ConfirmRunInput) { in.Run.Run = "01KDX00000000000000000NONE" }},
+		{name: "no such account", kind: activities.ErrTypeUnknownAccount, before: func(_ *rig, in *managed.ConfirmRunInput) { in.Run.Account = "other" }},
+		{name: "key refused", kind: activities.ErrTypeUnauthorized, before: func(r *rig, _ *managed.ConfirmRunInput) {
 			r.fault(simulator.APIFault{Kind: simulator.Unauthorized})
 		}},
-		{name: "another schema", kind: activities.ErrTypeSchemaMismatch, before: func(r *rig, _ *activities.ConfirmRunInput) {
+		{name: "another schema", kind: activities.ErrTypeSchemaMismatch, before: func(r *rig, _ *managed.ConfirmRunInput) {
 			r.fault(simulator.APIFault{Kind: simulator.NotExecutable, Field: "runConfirm", Message: `Cannot query field "note" on type "Run".`})
 		}},
 	} {
@@ -285,19 +286,19 @@ func TestConfirmRunLosesTheRace(t *testing.T) {
 		Ref: ref, Type: spacelift.RunTypeTracked, State: spacelift.RunStateUnconfirmed, StateVersion: 0, StackLabels: auto,
 		History: []spacelift.Transition{{State: spacelift.RunStateUnconfirmed}},
 	}
-	in := activities.ConfirmRunInput{
-		Run: ref, Expect: activities.Expect{Type: plan.Type, State: plan.State},
+	in := managed.ConfirmRunInput{
+		Run: ref, Expect: managed.Expect{Type: plan.Type, State: plan.State},
 		Policy: (*policy.Rules)(nil).Resolve(auto), Note: "Confirmed by Gantry.",
 	}
 	for _, tc := range []struct {
 		name   string
 		then   spacelift.RunState // what somebody made of it
-		want   activities.ConfirmOutcome
+		want   managed.ConfirmOutcome
 		reason string
 	}{
-		{"confirmed", spacelift.RunStateConfirmed, activities.AlreadyConfirmed, "jane confirmed"},
-		{"discarded", spacelift.RunStateDiscarded, activities.PlanChanged, "DISCARDED (1)"},
-		{"nothing, it is locked", "", activities.ConfirmRefused, "the stack is locked"},
+		{"confirmed", spacelift.RunStateConfirmed, managed.AlreadyConfirmed, "jane confirmed"},
+		{"discarded", spacelift.RunStateDiscarded, managed.PlanChanged, "DISCARDED (1)"},
+		{"nothing, it is locked", "", managed.ConfirmRefused, "the stack is locked"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			api := &racing{run: plan, then: tc.then}
@@ -311,7 +312,7 @@ func TestConfirmRunLosesTheRace(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var got activities.ConfirmResult
+			var got managed.ConfirmResult
 			if err := value.Get(&got); err != nil {
 				t.Fatal(err)
 			}

@@ -10,6 +10,7 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/converter"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -75,10 +76,10 @@ type Known struct {
 	State  spacelift.RunState `json:"state,omitempty"`
 	States []KnownState       `json:"states,omitempty"`
 
-	StateVersion  int      `json:"stateVersion"`            // of State
-	NeedsApproval bool     `json:"needsApproval,omitempty"` // in State
-	Block         *Block   `json:"block,omitempty"`         // of the stack, as last read in State
-	Labels        []string `json:"labels,omitempty"`
+	StateVersion  int            `json:"stateVersion"`            // of State
+	NeedsApproval bool           `json:"needsApproval,omitempty"` // in State
+	Block         *managed.Block `json:"block,omitempty"`         // of the stack, as last read in State
+	Labels        []string       `json:"labels,omitempty"`
 }
 
 // KnownState is a state that an execution has heard of.

@@ -6,19 +6,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
 )
-
-// Followers are the managed stacks that follow a stack directly, as this
-// replica knew them: see followersOf.
-type Followers struct {
-	Stacks []spacelift.StackID `json:"stacks,omitempty"` // sorted; the first of them, if there are many
-	More   int                 `json:"more,omitempty"`   // how many are left out
-	At     time.Time           `json:"at,omitzero"`      // when Spacelift was asked for the list that says so
-}
-
-// Any reports whether any stack follows.
-func (f Followers) Any() bool { return len(f.Stacks)+f.More > 0 }
 
 const (
 	// maxFollowers is how many are named: they end up in every history.
@@ -84,7 +74,7 @@ func (k *knownGraph) spend(now time.Time) bool {
 
 // followersOf says who follows a stack; nil when that is not known, because
 // Spacelift does not say in time, or because nobody followed a while ago.
-func (a *Activities) followersOf(ctx context.Context, account spacelift.Account, stack spacelift.StackID) *Followers {
+func (a *Activities) followersOf(ctx context.Context, account spacelift.Account, stack spacelift.StackID) *managed.Followers {
 	if _, ok := a.Accounts[account]; !ok {
 		return nil
 	}
@@ -94,7 +84,7 @@ func (a *Activities) followersOf(ctx context.Context, account spacelift.Account,
 		return nil
 	}
 	named := all[:min(len(all), maxFollowers)]
-	return &Followers{Stacks: named, More: len(all) - len(named), At: graph.at}
+	return &managed.Followers{Stacks: named, More: len(all) - len(named), At: graph.at}
 }
 
 // errListOld is that the stacks could not be listed for too long.

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -46,7 +47,7 @@ var appFollows = []spacelift.LabelledStack{
 }
 
 // whoFollows is what a run of network-prod learns when it begins.
-func whoFollows(t *testing.T, a *Activities) *Followers {
+func whoFollows(t *testing.T, a *Activities) *managed.Followers {
 	t.Helper()
 	rules, err := a.ReadRules(t.Context(), ReadRulesInput{
 		Run: spacelift.RunRef{Account: "acme", Stack: "network-prod", Run: "01"}, Labels: []string{"gantry:managed"},

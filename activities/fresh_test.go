@@ -9,6 +9,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
@@ -35,7 +36,7 @@ func TestARefusedConfirmationIsNotSentAgainWithoutACheck(t *testing.T) {
 			t.Fatalf("%v, want another attempt after 2 s", err)
 		}
 		r.freezes()
-		if got := done[activities.ConfirmResult](r, r.acts.ConfirmRun, in); got.Outcome != activities.GateClosed {
+		if got := done[managed.ConfirmResult](r, r.acts.ConfirmRun, in); got.Outcome != managed.GateClosed {
 			t.Errorf("%s: %s", got.Outcome, got.Reason)
 		}
 		if r.sent() != 1 {
@@ -47,7 +48,7 @@ func TestARefusedConfirmationIsNotSentAgainWithoutACheck(t *testing.T) {
 		r.clock(noon)
 		in := r.judged()
 		r.acts.Accounts["acme"] = hasty{r.acts.Accounts["acme"], func() { r.sim.RevokeTokens(); r.freezes() }}
-		if got := done[activities.ConfirmResult](r, r.acts.ConfirmRun, in); got.Outcome != activities.GateClosed {
+		if got := done[managed.ConfirmResult](r, r.acts.ConfirmRun, in); got.Outcome != managed.GateClosed {
 			t.Errorf("%s: %s", got.Outcome, got.Reason)
 		}
 		if r.sent() != 1 || len(r.sim.Mutations("runConfirm")) > 0 {
@@ -63,7 +64,7 @@ func TestARefusedConfirmationIsNotSentAgainWithoutACheck(t *testing.T) {
 			}
 			first = false
 		}}
-		if got := done[activities.ConfirmResult](r, r.acts.ConfirmRun, r.judged()); got.Outcome != activities.Confirmed {
+		if got := done[managed.ConfirmResult](r, r.acts.ConfirmRun, r.judged()); got.Outcome != managed.Confirmed {
 			t.Errorf("%s: %s", got.Outcome, got.Reason)
 		}
 	})
@@ -113,22 +114,22 @@ func TestAnActWithAnOldCheckChecksAgain(t *testing.T) {
 		act   func(*rig) error
 	}{
 		{name: "confirm", field: "runConfirm", last: "Run", act: func(r *rig) error {
-			_, err := do[activities.ConfirmResult](r.env, r.acts.ConfirmRun, r.judged())
+			_, err := do[managed.ConfirmResult](r.env, r.acts.ConfirmRun, r.judged())
 			return err
 		}},
 		{name: "discard", field: "runDiscard", last: "Run", act: func(r *rig) error {
-			_, err := do[activities.ActResult](r.env, r.acts.DiscardRun, activities.DiscardRunInput{Run: r.ref, StateVersion: 5})
+			_, err := do[managed.ActResult](r.env, r.acts.DiscardRun, activities.DiscardRunInput{Run: r.ref, StateVersion: 5})
 			return err
 		}},
 		{name: "stop", field: "runDiscard", last: "Run", act: func(r *rig) error {
-			_, err := do[activities.ActResult](r.env, r.acts.StopRun, activities.StopRunInput{Run: r.ref})
+			_, err := do[managed.ActResult](r.env, r.acts.StopRun, activities.StopRunInput{Run: r.ref})
 			return err
 		}},
 		{
 			name: "review", field: "runReview", last: "Run",
 			rig: func(t *testing.T) *rig { return newRig(t, func(s *simulator.Stack) { s.Approvals = 1 }) },
 			act: func(r *rig) error {
-				_, err := do[activities.ActResult](r.env, r.acts.ReviewRun, activities.ReviewRunInput{Run: r.ref, StateVersion: 5, Decision: spacelift.ReviewApprove})
+				_, err := do[managed.ActResult](r.env, r.acts.ReviewRun, activities.ReviewRunInput{Run: r.ref, StateVersion: 5, Decision: spacelift.ReviewApprove})
 				return err
 			},
 		},

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -31,29 +32,29 @@ func TestConfirmRunWithoutPeopleJudgesWhatItReads(t *testing.T) {
 		labels   []string
 		change   func(*spacelift.Run)
 		approved bool
-		want     activities.ConfirmOutcome
+		want     managed.ConfirmOutcome
 		reason   string
 	}{
-		{name: "as it was told", labels: auto, want: activities.Confirmed},
+		{name: "as it was told", labels: auto, want: managed.Confirmed},
 		{
 			name: "it repairs drift, and nobody said so", labels: noDrift, change: func(r *spacelift.Run) { r.DriftDetection = true },
-			want: activities.PlanChanged, reason: "people confirm repairs of drift (profile no-drift)",
+			want: managed.PlanChanged, reason: "people confirm repairs of drift (profile no-drift)",
 		},
 		{
 			name: "people approved that repair", labels: noDrift, change: func(r *spacelift.Run) { r.DriftDetection = true },
-			approved: true, want: activities.Confirmed,
+			approved: true, want: managed.Confirmed,
 		},
 		{
 			name: "it deletes something, and nobody knew the plan", labels: production, change: func(r *spacelift.Run) { r.Delta.Deleted = 1 },
-			want: activities.PlanChanged, reason: "the plan deletes 1 resource, more than 0 (profile production)",
+			want: managed.PlanChanged, reason: "the plan deletes 1 resource, more than 0 (profile production)",
 		},
 		{
 			name: "nobody knows what it deletes", labels: production, change: func(r *spacelift.Run) { r.Delta = nil },
-			want: activities.PlanChanged, reason: "nobody knows how many resources the plan deletes",
+			want: managed.PlanChanged, reason: "nobody knows how many resources the plan deletes",
 		},
 		{
 			name: "it is of another type, and nobody knew which", labels: auto, change: func(r *spacelift.Run) { r.Type = spacelift.RunTypeDestroy },
-			want: activities.PlanChanged, reason: "people confirm runs of type DESTROY",
+			want: managed.PlanChanged, reason: "people confirm runs of type DESTROY",
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -74,7 +75,7 @@ func TestConfirmRunWithoutPeopleJudgesWhatItReads(t *testing.T) {
 			if got.Outcome != tc.want || !strings.Contains(got.Reason, tc.reason) {
 				t.Errorf("%s: %s; want %s with %q", got.Outcome, got.Reason, tc.want, tc.reason)
 			}
-			if sent := r.sent() > 0; sent != (tc.want == activities.Confirmed) {
+			if sent := r.sent() > 0; sent != (tc.want == managed.Confirmed) {
 				t.Errorf("a confirmation was sent: %t", sent)
 			}
 		})

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -28,7 +29,7 @@ func (h hasty) ConfirmRun(ctx context.Context, ref spacelift.RunRef, note string
 // the confirmation for the plan that is there now, and Gantry says so, whether
 // the answer arrives or gets lost.
 func TestAConfirmationOfAPlanThatNobodyJudged(t *testing.T) {
-	want := activities.UnseenPlan{Judged: 5, Confirmed: 9}
+	want := managed.UnseenPlan{Judged: 5, Confirmed: 9}
 	for _, lost := range []bool{false, true} {
 		r := newRig(t)
 		in := r.judged()
@@ -47,8 +48,8 @@ func TestAConfirmationOfAPlanThatNobodyJudged(t *testing.T) {
 		}
 		got, err := r.confirm(in)
 		r.must(err)
-		if got.Outcome != activities.ConfirmedUnseen || got.Unseen == nil || !got.ByUs || got.Reason == "" {
-			t.Fatalf("lost %t: %s: %s (%+v), want %s by us", lost, got.Outcome, got.Reason, got.Unseen, activities.ConfirmedUnseen)
+		if got.Outcome != managed.ConfirmedUnseen || got.Unseen == nil || !got.ByUs || got.Reason == "" {
+			t.Fatalf("lost %t: %s: %s (%+v), want %s by us", lost, got.Outcome, got.Reason, got.Unseen, managed.ConfirmedUnseen)
 		}
 		if got.Unseen.At.IsZero() || lost && got.Unseen.Delta == nil {
 			t.Errorf("lost %t: %+v lacks the time, or what the plan is", lost, got.Unseen)
@@ -89,27 +90,27 @@ func TestWhatGantryDidIsRecognized(t *testing.T) {
 		name  string
 		field string // that loses its answer
 		shape func(*simulator.Stack)
-		ask   func(r *rig, note string) (activities.ActResult, error)
+		ask   func(r *rig, note string) (managed.ActResult, error)
 		verb  string
 		actor bool // it is shown as whom
 	}{
-		{name: "discard", field: "runDiscard", verb: "discard", actor: true, ask: func(r *rig, note string) (activities.ActResult, error) {
-			return do[activities.ActResult](r.env, r.acts.DiscardRun, activities.DiscardRunInput{Run: r.ref, StateVersion: 5, Note: note})
+		{name: "discard", field: "runDiscard", verb: "discard", actor: true, ask: func(r *rig, note string) (managed.ActResult, error) {
+			return do[managed.ActResult](r.env, r.acts.DiscardRun, activities.DiscardRunInput{Run: r.ref, StateVersion: 5, Note: note})
 		}},
-		{name: "stop", field: "runDiscard", verb: "discard", actor: true, ask: func(r *rig, note string) (activities.ActResult, error) {
-			return do[activities.ActResult](r.env, r.acts.StopRun, activities.StopRunInput{Run: r.ref, Note: note})
+		{name: "stop", field: "runDiscard", verb: "discard", actor: true, ask: func(r *rig, note string) (managed.ActResult, error) {
+			return do[managed.ActResult](r.env, r.acts.StopRun, activities.StopRunInput{Run: r.ref, Note: note})
 		}},
-		{name: "reject", field: "runReview", verb: "reject", shape: func(s *simulator.Stack) { s.Approvals = 1 }, ask: func(r *rig, note string) (activities.ActResult, error) {
-			return do[activities.ActResult](r.env, r.acts.ReviewRun, activities.ReviewRunInput{Run: r.ref, StateVersion: 5, Decision: spacelift.ReviewReject, Note: note})
+		{name: "reject", field: "runReview", verb: "reject", shape: func(s *simulator.Stack) { s.Approvals = 1 }, ask: func(r *rig, note string) (managed.ActResult, error) {
+			return do[managed.ActResult](r.env, r.acts.ReviewRun, activities.ReviewRunInput{Run: r.ref, StateVersion: 5, Decision: spacelift.ReviewReject, Note: note})
 		}},
-		{name: "confirm", field: "runConfirm", verb: "confirm", actor: true, ask: func(r *rig, note string) (activities.ActResult, error) {
+		{name: "confirm", field: "runConfirm", verb: "confirm", actor: true, ask: func(r *rig, note string) (managed.ActResult, error) {
 			in := r.judged()
 			in.Note = note
 			got, err := r.confirm(in)
-			if err == nil && got.Outcome != activities.AlreadyConfirmed {
+			if err == nil && got.Outcome != managed.AlreadyConfirmed {
 				r.Errorf("%s: %s", got.Outcome, got.Reason)
 			}
-			return activities.ActResult{Outcome: activities.ActDone, Verb: "confirm", ByUs: got.ByUs, Actor: got.Actor}, err
+			return managed.ActResult{Outcome: managed.ActDone, Verb: "confirm", ByUs: got.ByUs, Actor: got.Actor}, err
 		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -125,7 +126,7 @@ func TestWhatGantryDidIsRecognized(t *testing.T) {
 			got, err := tc.ask(r, "bob wants it too.")
 			r.must(err)
 			// A rejection shows in the run's end alone, and not whose it was.
-			if got.Outcome != activities.ActDone || got.Verb != tc.verb || got.ByUs != tc.actor || (got.Actor == r.me()) != tc.actor {
+			if got.Outcome != managed.ActDone || got.Verb != tc.verb || got.ByUs != tc.actor || (got.Actor == r.me()) != tc.actor {
 				t.Errorf("%+v", got)
 			}
 			if n := r.calls(tc.field); n != 1 {
@@ -139,12 +140,12 @@ func TestWhatGantryDidIsRecognized(t *testing.T) {
 func TestWhatOthersDidIsTheirs(t *testing.T) {
 	r := newRig(t)
 	r.must(r.sim.Discard("jane", stack, r.ref.Run, "Discarded by Gantry. [gantry: discard 5]"))
-	got := done[activities.ActResult](r, r.acts.DiscardRun, activities.DiscardRunInput{Run: r.ref, StateVersion: 5, Note: "no"})
-	if got.Outcome != activities.ActMoot || got.ByUs || got.Actor != "jane" {
+	got := done[managed.ActResult](r, r.acts.DiscardRun, activities.DiscardRunInput{Run: r.ref, StateVersion: 5, Note: "no"})
+	if got.Outcome != managed.ActMoot || got.ByUs || got.Actor != "jane" {
 		t.Errorf("%+v, want jane's", got)
 	}
-	got = done[activities.ActResult](r, r.acts.StopRun, activities.StopRunInput{Run: r.ref, Note: "no"})
-	if got.Outcome != activities.ActMoot || got.ByUs || got.Actor != "jane" {
+	got = done[managed.ActResult](r, r.acts.StopRun, activities.StopRunInput{Run: r.ref, Note: "no"})
+	if got.Outcome != managed.ActMoot || got.ByUs || got.Actor != "jane" {
 		t.Errorf("%+v, want jane's", got)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -159,19 +160,19 @@ func TestReplaceRun(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
 		story func(*town)
-		want  activities.ActOutcome
+		want  managed.ActOutcome
 		runs  int    // that app has afterwards
 		says  string // why nothing was done
 	}{
-		{"there is no other", func(*town) {}, activities.ActDone, 2, ""},
+		{"there is no other", func(*town) {}, managed.ActDone, 2, ""},
 		{"the answer is lost", func(c *town) {
 			_, err := c.sim.InjectAPI(simulator.APIFault{Kind: simulator.LostResponse, Field: "runTrigger", Times: 1})
 			c.must(err)
-		}, activities.ActDone, 2, ""},
-		{"a newer push waits", func(c *town) { c.push("c2", changes, "app") }, activities.ActDone, 2, ""},
-		{"somebody was faster", func(c *town) { c.must(c.sim.Confirm("jane", "app", c.run("app", 0).Ref.Run, "")) }, activities.ActMoot, 1, "not in UNCONFIRMED"},
-		{"the stack is disabled", func(c *town) { c.must(c.sim.Disable("app")) }, activities.ActRefused, 1, "disabled"},
-		{"somebody has locked it", func(c *town) { c.must(c.sim.Lock("joe", "app", "")) }, activities.ActRefused, 1, "joe"},
+		}, managed.ActDone, 2, ""},
+		{"a newer push waits", func(c *town) { c.push("c2", changes, "app") }, managed.ActDone, 2, ""},
+		{"somebody was faster", func(c *town) { c.must(c.sim.Confirm("jane", "app", c.run("app", 0).Ref.Run, "")) }, managed.ActMoot, 1, "not in UNCONFIRMED"},
+		{"the stack is disabled", func(c *town) { c.must(c.sim.Disable("app")) }, managed.ActRefused, 1, "disabled"},
+		{"somebody has locked it", func(c *town) { c.must(c.sim.Lock("joe", "app", "")) }, managed.ActRefused, 1, "joe"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := newTown(t, "net", "app<net")
@@ -191,7 +192,7 @@ func TestReplaceRun(t *testing.T) {
 			if got.Outcome != tc.want || c.runs("app") != tc.runs || !strings.Contains(got.Reason, tc.says) {
 				t.Fatalf("%+v of %d runs, want %s", got, c.runs("app"), tc.want)
 			}
-			if tc.want != activities.ActDone {
+			if tc.want != managed.ActDone {
 				return
 			}
 			again, err := do[activities.ReplaceRunResult](c.env, c.acts.ReplaceRun, in)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -265,7 +266,7 @@ func arrows(stacks []spacelift.StackID) string {
 
 // whyNotTriggered says why Gantry triggers no run of a stack, by how the stack is
 // now; empty if nothing speaks against it. A brake of Spacelift's is named beside.
-func (a *Activities) whyNotTriggered(ctx context.Context, account spacelift.Account, s spacelift.Stack) (why string, block *Block) {
+func (a *Activities) whyNotTriggered(ctx context.Context, account spacelift.Account, s spacelift.Stack) (why string, block *managed.Block) {
 	policy := a.Rules.Resolve(s.Labels).Of(s.ID)
 	switch {
 	case !spacelift.Managed(s.Labels):

@@ -8,6 +8,7 @@ import (
 
 	"go.temporal.io/api/serviceerror"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -20,28 +21,6 @@ type ReadRulesInput struct {
 	// PlanSince is when a plan began to ask for a decision. With it the gate and
 	// the clocks are read too.
 	PlanSince time.Time `json:"planSince,omitzero"`
-}
-
-// Rules is what holds for a run.
-type Rules struct {
-	Labels []string      `json:"labels,omitempty"` // what they were read from
-	Policy policy.Policy `json:"policy"`
-
-	// Gate and Dues are for the plan that was asked about; Dues are sorted by
-	// time.
-	Gate policy.Gate  `json:"gate,omitzero"`
-	Dues []policy.Due `json:"dues,omitempty"`
-
-	// Approvers are who may approve the plan that was asked about; nil when that is
-	// not known.
-	Approvers *policy.Approvers `json:"approvers,omitempty"`
-
-	// URL is where the run is in Spacelift's user interface.
-	URL string `json:"url,omitempty"`
-
-	// Followers are the stacks that follow the run's; nil when that is not known,
-	// or nobody asked.
-	Followers *Followers `json:"followers,omitempty"`
 }
 
 // FreezesID is the workflow id of the execution that keeps an account's
@@ -59,7 +38,7 @@ const (
 // ReadRules reads what labels come to by the configuration of this replica.
 // Labels that can't be followed are no error: they are the policy's Problems.
 // With PlanSince it asks Temporal for the account's freezes.
-func (a *Activities) ReadRules(ctx context.Context, in ReadRulesInput) (Rules, error) {
+func (a *Activities) ReadRules(ctx context.Context, in ReadRulesInput) (managed.Rules, error) {
 	rules := a.rules(in.Run.Stack, in.Labels)
 	if api, ok := a.Accounts[in.Run.Account]; ok {
 		rules.URL = api.RunURL(in.Run)
@@ -73,17 +52,17 @@ func (a *Activities) ReadRules(ctx context.Context, in ReadRulesInput) (Rules, e
 	return a.timed(ctx, in.Run, in.PlanSince, rules)
 }
 
-func (a *Activities) rules(stack spacelift.StackID, labels []string) Rules {
+func (a *Activities) rules(stack spacelift.StackID, labels []string) managed.Rules {
 	labels = spacelift.OurLabels(labels)
-	return Rules{Labels: labels, Policy: a.Rules.Resolve(labels).Of(stack)}
+	return managed.Rules{Labels: labels, Policy: a.Rules.Resolve(labels).Of(stack)}
 }
 
 // timed adds what depends on the time: the gate as it is now, and the clocks of
 // a plan.
-func (a *Activities) timed(ctx context.Context, run spacelift.RunRef, planSince time.Time, rules Rules) (Rules, error) {
+func (a *Activities) timed(ctx context.Context, run spacelift.RunRef, planSince time.Time, rules managed.Rules) (managed.Rules, error) {
 	freezes, err := a.freezes(ctx, run.Account)
 	if err != nil {
-		return Rules{}, err
+		return managed.Rules{}, err
 	}
 	rules.Gate = a.Rules.Gate(rules.Policy, string(run.Stack), freezes, a.now())
 	if !planSince.IsZero() {

@@ -9,6 +9,7 @@ import (
 	"go.temporal.io/api/serviceerror"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/simulator"
 )
@@ -40,7 +41,7 @@ func TestReadRules(t *testing.T) {
 	r.temporal.freezes = []policy.Freeze{{ID: "f1", Reason: "audit", From: noon.Add(-time.Hour), DeclaredBy: "jane"}}
 	labels := []string{"team:net", "gantry:managed", " gantry:profile=production", "gantry:approvals=2", "gantry:approval-timeout=24h"}
 
-	start := done[activities.Rules](r, r.acts.ReadRules, activities.ReadRulesInput{Run: r.ref, Labels: labels})
+	start := done[managed.Rules](r, r.acts.ReadRules, activities.ReadRulesInput{Run: r.ref, Labels: labels})
 	if p := start.Policy; p.Profile.Value != "production" || p.Confirm.Value != policy.ConfirmAuto || p.Approvals.Value != 2 {
 		t.Errorf("the policy is %+v", p)
 	}
@@ -51,7 +52,7 @@ func TestReadRules(t *testing.T) {
 		t.Errorf("without a plan there is gate %+v and %d dues", start.Gate, len(start.Dues))
 	}
 
-	plan := done[activities.Rules](r, r.acts.ReadRules, activities.ReadRulesInput{Run: r.ref, Labels: labels, PlanSince: noon.Add(-time.Hour)})
+	plan := done[managed.Rules](r, r.acts.ReadRules, activities.ReadRulesInput{Run: r.ref, Labels: labels, PlanSince: noon.Add(-time.Hour)})
 	if plan.Gate.Open || plan.Gate.Freeze != "f1" || !plan.Gate.At.Equal(noon) {
 		t.Errorf("the gate is %+v in spite of a freeze", plan.Gate)
 	}
@@ -65,7 +66,7 @@ func TestReadRules(t *testing.T) {
 func TestReadRulesOfNothing(t *testing.T) {
 	r := newRig(t)
 	r.temporal.never = true
-	rules := done[activities.Rules](r, r.acts.ReadRules, activities.ReadRulesInput{Run: r.ref, Labels: auto, PlanSince: noon})
+	rules := done[managed.Rules](r, r.acts.ReadRules, activities.ReadRulesInput{Run: r.ref, Labels: auto, PlanSince: noon})
 	if !rules.Gate.Open || rules.Policy.Confirm.Origin != "gantry:confirm=auto" || len(rules.Policy.Problems) > 0 {
 		t.Errorf("rules are %+v", rules)
 	}
@@ -75,17 +76,17 @@ func TestReadRulesOfNothing(t *testing.T) {
 func TestReadRulesWhileTemporalIsAway(t *testing.T) {
 	r := newRig(t)
 	r.temporal.away = serviceerror.NewUnavailable("away")
-	_, err := do[activities.Rules](r.env, r.acts.ReadRules, activities.ReadRulesInput{Run: r.ref, Labels: auto, PlanSince: noon})
+	_, err := do[managed.Rules](r.env, r.acts.ReadRules, activities.ReadRulesInput{Run: r.ref, Labels: auto, PlanSince: noon})
 	if err == nil || nonRetryable(err) {
 		t.Errorf("%v, want an error worth another attempt", err)
 	}
 }
 
 // judgedBy is what a workflow asks about a stack with these labels.
-func (r *rig) judgedBy(labels ...string) activities.ConfirmRunInput {
+func (r *rig) judgedBy(labels ...string) managed.ConfirmRunInput {
 	r.Helper()
 	in := r.judged()
-	rules := done[activities.Rules](r, r.acts.ReadRules, activities.ReadRulesInput{Run: r.ref, Labels: labels})
+	rules := done[managed.Rules](r, r.acts.ReadRules, activities.ReadRulesInput{Run: r.ref, Labels: labels})
 	in.Policy = rules.Policy
 	return in
 }
@@ -97,23 +98,23 @@ func TestConfirmRunByPolicy(t *testing.T) {
 		labels []string // production when nil
 		shape  func(*simulator.Stack)
 		before func(*rig)
-		want   activities.ConfirmOutcome
+		want   managed.ConfirmOutcome
 		reason string
-		check  func(*testing.T, activities.ConfirmResult)
+		check  func(*testing.T, managed.ConfirmResult)
 	}{
-		{name: "as judged", want: activities.Confirmed},
+		{name: "as judged", want: managed.Confirmed},
 		{
 			name:   "labels that ask for the same",
 			before: func(r *rig) { r.must(r.sim.SetLabels(stack, append(production, "owner:me")...)) },
-			want:   activities.Confirmed,
+			want:   managed.Confirmed,
 		},
 		{
 			name: "a label asks for something else now",
 			before: func(r *rig) {
 				r.must(r.sim.SetLabels(stack, append(production, "gantry:confirm=manual", "gantry:approval-timeout=2h")...))
 			},
-			want: activities.RulesChanged, reason: "gantry:confirm=manual",
-			check: func(t *testing.T, got activities.ConfirmResult) {
+			want: managed.RulesChanged, reason: "gantry:confirm=manual",
+			check: func(t *testing.T, got managed.ConfirmResult) {
 				if got.Rules.Policy.Confirm.Value != policy.ConfirmManual || !got.Rules.Gate.Open || len(got.Rules.Dues) != 1 {
 					t.Errorf("the rules now are %+v", got.Rules)
 				}
@@ -122,23 +123,23 @@ func TestConfirmRunByPolicy(t *testing.T) {
 		{
 			name:   "a label nobody can read appeared",
 			before: func(r *rig) { r.must(r.sim.SetLabels(stack, append(production, "gantry:hold")...)) },
-			want:   activities.RulesChanged, reason: "gantry:hold",
+			want:   managed.RulesChanged, reason: "gantry:hold",
 		},
 		{
 			name:   "the stack is managed no longer",
 			before: func(r *rig) { r.must(r.sim.SetLabels(stack, "gantry:profile=production")) },
-			want:   activities.RulesChanged, reason: "without gantry:managed",
+			want:   managed.RulesChanged, reason: "without gantry:managed",
 		},
 		{
 			name: "what can't be followed was asked for all the same", labels: append([]string{"gantry:hold"}, production...),
 			shape: func(s *simulator.Stack) { s.Labels = append(s.Labels, "gantry:hold") },
-			want:  activities.ConfirmRefused, reason: "gantry:hold",
+			want:  managed.ConfirmRefused, reason: "gantry:hold",
 		},
 		{
 			name:   "the window has closed",
 			before: func(r *rig) { r.clock(noon.Add(10 * time.Hour)) },
-			want:   activities.GateClosed, reason: "hours",
-			check: func(t *testing.T, got activities.ConfirmResult) {
+			want:   managed.GateClosed, reason: "hours",
+			check: func(t *testing.T, got managed.ConfirmResult) {
 				if want := time.Date(2026, 11, 24, 9, 0, 0, 0, time.UTC); !got.Rules.Gate.Until.Equal(want) {
 					t.Errorf("closed until %s, want %s", got.Rules.Gate.Until, want)
 				}
@@ -149,25 +150,25 @@ func TestConfirmRunByPolicy(t *testing.T) {
 			before: func(r *rig) {
 				r.temporal.freezes = []policy.Freeze{{ID: "f1", Reason: "audit", From: noon.Add(-time.Minute), DeclaredBy: "jane"}}
 			},
-			want: activities.GateClosed, reason: "audit",
+			want: managed.GateClosed, reason: "audit",
 		},
 		{
 			name: "a freeze of another stack",
 			before: func(r *rig) {
 				r.temporal.freezes = []policy.Freeze{{ID: "f1", Reason: "audit", From: noon.Add(-time.Minute), Stacks: []string{"app-prod"}}}
 			},
-			want: activities.Confirmed,
+			want: managed.Confirmed,
 		},
 		{
 			name:   "an approval policy asks for a review",
 			shape:  func(s *simulator.Stack) { s.Approvals = 1 },
-			want:   activities.ConfirmRefused,
+			want:   managed.ConfirmRefused,
 			reason: "approval policy",
 		},
 		{
 			name:   "a person was faster",
 			before: func(r *rig) { r.must(r.sim.Confirm("jane", stack, r.ref.Run, "")) },
-			want:   activities.AlreadyConfirmed, reason: "jane",
+			want:   managed.AlreadyConfirmed, reason: "jane",
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -190,7 +191,7 @@ func TestConfirmRunByPolicy(t *testing.T) {
 			if got.Outcome != tc.want || !strings.Contains(got.Reason, tc.reason) {
 				t.Errorf("%s: %s; want %s with %q", got.Outcome, got.Reason, tc.want, tc.reason)
 			}
-			if n := len(r.sim.Mutations("runConfirm")); n != 0 && tc.want != activities.Confirmed {
+			if n := len(r.sim.Mutations("runConfirm")); n != 0 && tc.want != managed.Confirmed {
 				t.Errorf("%d confirmations were carried out", n)
 			}
 			if tc.check != nil {
@@ -212,7 +213,7 @@ func TestConfirmRunDoesNotGuessAboutFreezes(t *testing.T) {
 		t.Error("a confirmation was sent")
 	}
 	r.temporal.away = nil
-	if got, err := r.confirm(in); err != nil || got.Outcome != activities.Confirmed {
+	if got, err := r.confirm(in); err != nil || got.Outcome != managed.Confirmed {
 		t.Errorf("%+v, %v", got, err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 
 	"go.temporal.io/sdk/activity"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -17,10 +18,10 @@ type ReplaceRunInput struct {
 
 // ReplaceRunResult says what came of it.
 type ReplaceRunResult struct {
-	Outcome ActOutcome       `json:"outcome"`
-	Reason  string           `json:"reason,omitempty"` // a sentence, unless done
-	New     spacelift.RunRef `json:"new,omitzero"`     // the run that takes the place, when done
-	Run     spacelift.Run    `json:"run"`
+	Outcome managed.ActOutcome `json:"outcome"`
+	Reason  string             `json:"reason,omitempty"` // a sentence, unless done
+	New     spacelift.RunRef   `json:"new,omitzero"`     // the run that takes the place, when done
+	Run     spacelift.Run      `json:"run"`
 }
 
 // ReplaceRun sees to it that a run waits in the queue behind one that waits to be
@@ -41,7 +42,7 @@ func (a *Activities) replaceRun(ctx context.Context, api Spacelift, in ReplaceRu
 	if err != nil {
 		return ReplaceRunResult{}, err
 	}
-	result := ReplaceRunResult{Outcome: ActMoot, Run: run}
+	result := ReplaceRunResult{Outcome: managed.ActMoot, Run: run}
 	if run.State != spacelift.RunStateUnconfirmed || run.StateVersion != in.StateVersion {
 		result.Reason = fmt.Sprintf("the run is in %s (%d), not in %s (%d)", run.State, run.StateVersion, spacelift.RunStateUnconfirmed, in.StateVersion)
 		return result, nil
@@ -52,11 +53,11 @@ func (a *Activities) replaceRun(ctx context.Context, api Spacelift, in ReplaceRu
 	}
 	for _, l := range newer {
 		if !l.State.Terminal() && !l.DriftDetection {
-			result.Outcome, result.New = ActDone, l.Ref
+			result.Outcome, result.New = managed.ActDone, l.Ref
 			return result, nil
 		}
 	}
-	result.Outcome = ActRefused
+	result.Outcome = managed.ActRefused
 	marked := spacelift.WithRunMetadata(ctx, activity.GetInfo(ctx).WorkflowExecution.ID)
 	started, err := a.trigger(marked, api, in.Run.Account, in.Run.Stack, run.Commit.Hash)
 	switch {
@@ -65,7 +66,7 @@ func (a *Activities) replaceRun(ctx context.Context, api Spacelift, in ReplaceRu
 	case started.why != "":
 		result.Reason = started.why
 	default:
-		result.Outcome, result.New = ActDone, started.run
+		result.Outcome, result.New = managed.ActDone, started.run
 	}
 	return result, nil
 }

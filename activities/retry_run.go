@@ -10,6 +10,7 @@ import (
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/temporal"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -21,12 +22,12 @@ type RetryRunInput struct {
 
 // RetryRunResult says what came of it.
 type RetryRunResult struct {
-	Outcome ActOutcome       `json:"outcome"`
-	Reason  string           `json:"reason,omitempty"`
-	ByUs    bool             `json:"byUs,omitempty"`  // Gantry's key started the new run: by this attempt or an earlier one
-	Actor   string           `json:"actor,omitempty"` // who started it before this attempt, where known
-	Block   *Block           `json:"block,omitempty"` // with ActBlocked
-	New     spacelift.RunRef `json:"new,omitzero"`    // the run that tries again; may be the same run
+	Outcome managed.ActOutcome `json:"outcome"`
+	Reason  string             `json:"reason,omitempty"`
+	ByUs    bool               `json:"byUs,omitempty"`  // Gantry's key started the new run: by this attempt or an earlier one
+	Actor   string             `json:"actor,omitempty"` // who started it before this attempt, where known
+	Block   *managed.Block     `json:"block,omitempty"` // with ActBlocked
+	New     spacelift.RunRef   `json:"new,omitzero"`    // the run that tries again; may be the same run
 }
 
 // ErrTypeAmbiguous is the type of the error when nobody knows whether a run was
@@ -89,7 +90,7 @@ func (a *Activities) retryRun(ctx context.Context, api Spacelift, in RetryRunInp
 	again, err := api.RetryRun(fresh(ctx, read), in.Run)
 	switch {
 	case err == nil:
-		return RetryRunResult{Outcome: ActDone, ByUs: true, New: again.Ref}, nil
+		return RetryRunResult{Outcome: managed.ActDone, ByUs: true, New: again.Ref}, nil
 	case errors.Is(err, spacelift.ErrAmbiguous):
 		return RetryRunResult{}, unclear(ctx, err)
 	case !refusal(err):
@@ -98,13 +99,13 @@ func (a *Activities) retryRun(ctx context.Context, api Spacelift, in RetryRunInp
 	// Somebody may have locked the stack in the meantime: then it shows.
 	if run, readErr := a.read(ctx, api, in.Run); readErr == nil {
 		if block := run.Brakes.StartBlock(); block != nil {
-			return RetryRunResult{Outcome: ActBlocked, Reason: block.Reason, Block: block}, nil
+			return RetryRunResult{Outcome: managed.ActBlocked, Reason: block.Reason, Block: block}, nil
 		}
 	}
 	if activity.GetInfo(ctx).Attempt < patience && !is[*spacelift.IllegalStateError](err) {
 		return RetryRunResult{}, err
 	}
-	return RetryRunResult{Outcome: ActRefused, Reason: err.Error()}, nil
+	return RetryRunResult{Outcome: managed.ActRefused, Reason: err.Error()}, nil
 }
 
 // retryable says why a run should not be retried as it is now. An empty outcome
@@ -114,11 +115,11 @@ func retryable(in RetryRunInput, run spacelift.Run) RetryRunResult {
 	block := run.Brakes.StartBlock()
 	switch {
 	case again, run.State != spacelift.RunStateFailed:
-		return RetryRunResult{Outcome: ActRefused, Reason: fmt.Sprintf("only failed runs are retried, and this one is in %s", run.State)}
+		return RetryRunResult{Outcome: managed.ActRefused, Reason: fmt.Sprintf("only failed runs are retried, and this one is in %s", run.State)}
 	case block != nil:
-		return RetryRunResult{Outcome: ActBlocked, Reason: block.Reason, Block: block}
+		return RetryRunResult{Outcome: managed.ActBlocked, Reason: block.Reason, Block: block}
 	case !run.CanRetry:
-		return RetryRunResult{Outcome: ActRefused, Reason: "Spacelift says that this run can't be retried, at least not with Gantry's API key"}
+		return RetryRunResult{Outcome: managed.ActRefused, Reason: "Spacelift says that this run can't be retried, at least not with Gantry's API key"}
 	}
 	return RetryRunResult{}
 }
@@ -136,12 +137,12 @@ func (a *Activities) begun(ctx context.Context, api Spacelift, in RetryRunInput,
 		return startedBy(us || t.Username == "", t.Username, run.Ref), nil
 	}
 	if run.State != spacelift.RunStateFailed {
-		return RetryRunResult{Outcome: ActRefused, Reason: fmt.Sprintf("only failed runs are retried, and this one is in %s", run.State)}, nil
+		return RetryRunResult{Outcome: managed.ActRefused, Reason: fmt.Sprintf("only failed runs are retried, and this one is in %s", run.State)}, nil
 	}
 	switch run.Type {
 	case spacelift.RunTypeTracked, spacelift.RunTypeProposed, spacelift.RunTypeTask:
 	default:
-		return RetryRunResult{Outcome: ActRefused, Reason: fmt.Sprintf("Gantry does not retry %s runs", run.Type)}, nil
+		return RetryRunResult{Outcome: managed.ActRefused, Reason: fmt.Sprintf("Gantry does not retry %s runs", run.Type)}, nil
 	}
 	newer, err := newerThan(ctx, api, run)
 	if err != nil {
@@ -161,7 +162,7 @@ func (a *Activities) begun(ctx context.Context, api Spacelift, in RetryRunInput,
 	}
 	for _, line := range newer {
 		if run.Type == spacelift.RunTypeTracked && line.CommitHash != run.Commit.Hash && takesPlace(line.State) {
-			return RetryRunResult{Outcome: ActMoot, Reason: fmt.Sprintf(
+			return RetryRunResult{Outcome: managed.ActMoot, Reason: fmt.Sprintf(
 				"run %s works on another commit, %s, and is newer: retrying would take the stack back to %s",
 				line.Ref.Run, line.CommitHash, run.Commit.Hash)}, nil
 		}
@@ -215,9 +216,9 @@ func wentOn(run spacelift.Run, failedAt time.Time) (spacelift.Transition, bool) 
 func startedBy(us bool, who string, run spacelift.RunRef) RetryRunResult {
 	switch {
 	case us:
-		return RetryRunResult{Outcome: ActDone, ByUs: true, Actor: who, New: run} // by an earlier attempt
+		return RetryRunResult{Outcome: managed.ActDone, ByUs: true, Actor: who, New: run} // by an earlier attempt
 	case who == "":
-		return RetryRunResult{Outcome: ActMoot, New: run, Reason: fmt.Sprintf("somebody started it again already, as run %s", run.Run)}
+		return RetryRunResult{Outcome: managed.ActMoot, New: run, Reason: fmt.Sprintf("somebody started it again already, as run %s", run.Run)}
 	}
-	return RetryRunResult{Outcome: ActMoot, Actor: who, New: run, Reason: fmt.Sprintf("%s started it again already, as run %s", who, run.Run)}
+	return RetryRunResult{Outcome: managed.ActMoot, Actor: who, New: run, Reason: fmt.Sprintf("%s started it again already, as run %s", who, run.Run)}
 }

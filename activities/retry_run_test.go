@@ -9,6 +9,7 @@ import (
 	"go.temporal.io/sdk/testsuite"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -49,16 +50,16 @@ func TestRetryRun(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		before func(*rig)
-		want   activities.ActOutcome
+		want   managed.ActOutcome
 		reason string
 		runs   int  // of the commit, afterwards
 		other  bool // the result names another run
 	}{
-		{name: "as asked", want: activities.ActDone, runs: 2, other: true},
+		{name: "as asked", want: managed.ActDone, runs: 2, other: true},
 		{
 			name:   "a person was faster",
 			before: func(r *rig) { _, err := r.sim.Retry("jane", stack, r.ref.Run); r.must(err) },
-			want:   activities.ActMoot, reason: "jane started it again", runs: 2, other: true,
+			want:   managed.ActMoot, reason: "jane started it again", runs: 2, other: true,
 		},
 		{
 			name: "a person was faster and thought better of it",
@@ -72,7 +73,7 @@ func TestRetryRun(t *testing.T) {
 				r.must(err)
 				r.must(r.sim.Discard("jane", stack, again, ""))
 			},
-			want: activities.ActDone, runs: 3, other: true,
+			want: managed.ActDone, runs: 3, other: true,
 		},
 		{
 			name: "a newer commit is there",
@@ -80,12 +81,12 @@ func TestRetryRun(t *testing.T) {
 				_, err := r.sim.Push(stack, simulator.Commit{Hash: "beef"}, simulator.Plan{})
 				r.must(err)
 			},
-			want: activities.ActMoot, reason: "newer: retrying would take the stack back", runs: 1,
+			want: managed.ActMoot, reason: "newer: retrying would take the stack back", runs: 1,
 		},
 		{
 			name:   "the stack is disabled",
 			before: func(r *rig) { r.must(r.sim.Disable(stack)) },
-			want:   activities.ActBlocked, reason: "disabled", runs: 1,
+			want:   managed.ActBlocked, reason: "disabled", runs: 1,
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -96,7 +97,7 @@ func TestRetryRun(t *testing.T) {
 				tc.before(r)
 			}
 			got := done[activities.RetryRunResult](r, r.acts.RetryRun, in)
-			if got.Outcome != tc.want || !strings.Contains(got.Reason, tc.reason) || (got.Reason == "") != (tc.want == activities.ActDone) {
+			if got.Outcome != tc.want || !strings.Contains(got.Reason, tc.reason) || (got.Reason == "") != (tc.want == managed.ActDone) {
 				t.Errorf("%s: %s; want %s with %q", got.Outcome, got.Reason, tc.want, tc.reason)
 			}
 			if n := r.runs(); n != tc.runs {
@@ -123,7 +124,7 @@ func TestRetryRunAfterALostAnswer(t *testing.T) {
 	}
 	for range 2 {
 		got := done[activities.RetryRunResult](r, r.acts.RetryRun, in)
-		if got.Outcome != activities.ActDone || got.New.Run == r.ref.Run || got.New.Run == "" {
+		if got.Outcome != managed.ActDone || got.New.Run == r.ref.Run || got.New.Run == "" {
 			t.Errorf("%+v", got)
 		}
 	}
@@ -135,7 +136,7 @@ func TestRetryRunAfterALostAnswer(t *testing.T) {
 func TestRetryRunTakesFailedRunsAlone(t *testing.T) {
 	r := newRig(t)
 	got := done[activities.RetryRunResult](r, r.acts.RetryRun, activities.RetryRunInput{Run: r.ref, FailedAt: time.Now()})
-	if got.Outcome != activities.ActRefused || !strings.Contains(got.Reason, "UNCONFIRMED") || r.calls("runRetry") > 0 {
+	if got.Outcome != managed.ActRefused || !strings.Contains(got.Reason, "UNCONFIRMED") || r.calls("runRetry") > 0 {
 		t.Errorf("%+v", got)
 	}
 }
@@ -158,24 +159,24 @@ func TestRetryRunOfAnotherSpacelift(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		before func(*sameID)
-		want   activities.ActOutcome
+		want   managed.ActOutcome
 		reason string
 		sent   int
 	}{
-		{name: "the same run goes on", want: activities.ActDone, sent: 1},
-		{name: "an earlier attempt did it", before: goesOn(""), want: activities.ActDone},
-		{name: "our key did it", before: goesOn("api::key"), want: activities.ActDone},
-		{name: "a person did it", before: goesOn("jane"), want: activities.ActMoot, reason: "jane started it again"},
+		{name: "the same run goes on", want: managed.ActDone, sent: 1},
+		{name: "an earlier attempt did it", before: goesOn(""), want: managed.ActDone},
+		{name: "our key did it", before: goesOn("api::key"), want: managed.ActDone},
+		{name: "a person did it", before: goesOn("jane"), want: managed.ActMoot, reason: "jane started it again"},
 		{
-			name: "it had failed before, and failed again", want: activities.ActDone, sent: 1,
+			name: "it had failed before, and failed again", want: managed.ActDone, sent: 1,
 			before: func(s *sameID) {
 				s.run.History = append([]spacelift.Transition{
 					{State: "FAILED", At: at.Add(-time.Hour)}, {State: "QUEUED", At: at.Add(-time.Hour), Username: "api::key"},
 				}, s.run.History...)
 			},
 		},
-		{name: "our key may not", before: func(s *sameID) { s.run.CanRetry = false }, want: activities.ActRefused, reason: "can't be retried"},
-		{name: "a run that destroys", before: func(s *sameID) { s.run.Type = spacelift.RunTypeDestroy }, want: activities.ActRefused, reason: "DESTROY"},
+		{name: "our key may not", before: func(s *sameID) { s.run.CanRetry = false }, want: managed.ActRefused, reason: "can't be retried"},
+		{name: "a run that destroys", before: func(s *sameID) { s.run.Type = spacelift.RunTypeDestroy }, want: managed.ActRefused, reason: "DESTROY"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			api := &sameID{run: failed}
@@ -190,7 +191,7 @@ func TestRetryRunOfAnotherSpacelift(t *testing.T) {
 			if err != nil || got.Outcome != tc.want || !strings.Contains(got.Reason, tc.reason) || api.sent != tc.sent {
 				t.Errorf("%+v, %v, %d sent; want %s with %q", got, err, api.sent, tc.want, tc.reason)
 			}
-			if got.Outcome == activities.ActDone && got.New != ref {
+			if got.Outcome == managed.ActDone && got.New != ref {
 				t.Errorf("the new run is %s", got.New)
 			}
 		})

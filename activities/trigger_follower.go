@@ -10,6 +10,7 @@ import (
 
 	"go.temporal.io/sdk/activity"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -54,7 +55,7 @@ type TriggerFollowerResult struct {
 	Outcome FollowOutcome    `json:"outcome"`
 	Reason  string           `json:"reason,omitempty"` // a sentence, unless triggered
 	Run     spacelift.RunRef `json:"run,omitzero"`     // triggered or adopted
-	Block   *Block           `json:"block,omitempty"`  // when held by a brake in Spacelift, such as a lock
+	Block   *managed.Block   `json:"block,omitempty"`  // when held by a brake in Spacelift, such as a lock
 	Keeps   bool             `json:"keeps,omitempty"`  // the stack's policy keeps old plans
 }
 
@@ -136,8 +137,8 @@ func sameCommit(commit string, lines []spacelift.RunLine) string {
 // triggering is what came of a trigger that is not worth another attempt.
 type triggering struct {
 	run   spacelift.RunRef
-	why   string // no run was triggered, as a sentence
-	block *Block // when a brake in Spacelift, such as a lock, is why
+	why   string         // no run was triggered, as a sentence
+	block *managed.Block // when a brake in Spacelift, such as a lock, is why
 }
 
 // trigger reads a stack, and triggers a tracked run of it if nothing speaks

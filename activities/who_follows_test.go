@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -47,8 +48,8 @@ func TestReadRulesKnowsWhoFollows(t *testing.T) {
 	now := time.Now()
 	r.acts.Now = func() time.Time { return now }
 	in := activities.ReadRulesInput{Run: r.ref, Labels: auto}
-	read := func() *activities.Followers {
-		return done[activities.Rules](r, r.acts.ReadRules, in).Followers
+	read := func() *managed.Followers {
+		return done[managed.Rules](r, r.acts.ReadRules, in).Followers
 	}
 	if got := read(); got == nil || len(got.Stacks) != 1 || got.Stacks[0] != follower {
 		t.Fatalf("%+v follow, want %s", got, follower)

@@ -7,13 +7,14 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
 // act discards, reviews or stops the run.
 func (m *manager) act(ctx workflow.Context, n next) error {
 	var a *activities.Activities
-	var result activities.ActResult
+	var result managed.ActResult
 	var err error
 	run, key := m.known.Run, m.situation(ctx).key()
 	m.known.send(key, n)
@@ -37,7 +38,7 @@ func (m *manager) act(ctx workflow.Context, n next) error {
 		m.known.couldNot(now, key, n, because(err))
 	default:
 		m.known.acted(now, key, n, result)
-		if n.Do == doReview && result.Outcome == activities.ActDone && key.State == spacelift.RunStateUnconfirmed {
+		if n.Do == doReview && result.Outcome == managed.ActDone && key.State == spacelift.RunStateUnconfirmed {
 			// Whether it is enough for Spacelift shows nowhere else.
 			return m.verify(ctx, n)
 		}
@@ -46,10 +47,10 @@ func (m *manager) act(ctx workflow.Context, n next) error {
 }
 
 // acted records what came of discarding, reviewing or stopping.
-func (r *record) acted(at time.Time, key stateKey, n next, result activities.ActResult) {
+func (r *record) acted(at time.Time, key stateKey, n next, result managed.ActResult) {
 	r.learn(at, result.Run)
 	switch result.Outcome {
-	case activities.ActDone:
+	case managed.ActDone:
 		r.works(n.Do)
 		r.note(at, KindAction, "%s: %s", didWhat(n, result.Verb), n.Reason)
 		if n.Do == doStop {
@@ -60,7 +61,7 @@ func (r *record) acted(at time.Time, key stateKey, n next, result activities.Act
 		if n.Do == doDiscard {
 			r.settle(at, key.StateVersion, PlanDiscarded, n.Reason)
 		}
-	case activities.ActMoot:
+	case managed.ActMoot:
 		if r.refuses(at, n.Do, behindFirst, "Gantry wants to "+string(n.Do)+" the run, and it is not where it was: "+result.Reason) {
 			r.note(at, KindNote, "Gantry did not %s the run: %s", n.Do, result.Reason)
 		}

@@ -6,16 +6,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
 )
-
-// followers are the managed stacks that follow a run's stack directly, and when
-// Gantry knew that.
-type followers struct {
-	Stacks []spacelift.StackID `json:"stacks,omitempty"`
-	More   int                 `json:"more,omitempty"` // that are not named
-	At     time.Time           `json:"at"`
-}
 
 // followersTrusted is how long it is believed that nobody follows a stack, since
 // Spacelift listed the stacks. A run that takes longer asks when it finishes.
@@ -26,7 +19,7 @@ const followersTrusted = 10 * time.Minute
 const maxChains = 10
 
 // takeFollowers takes who follows the run's stack; nil is that nobody could say.
-func (r *record) takeFollowers(at time.Time, f *followers) {
+func (r *record) takeFollowers(at time.Time, f *managed.Followers) {
 	if f == nil {
 		return
 	}

@@ -11,6 +11,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -149,7 +150,7 @@ func (m *manager) replace(ctx workflow.Context, n next) error {
 	default:
 		m.known.learn(now, result.Run)
 	}
-	if result.Outcome != activities.ActDone {
+	if result.Outcome != managed.ActDone {
 		if m.known.fails(now, n.Do, refusedFirst, refusedLongest, "the plan is old, and no other run could be triggered: "+result.Reason) {
 			m.known.note(now, KindAction, "no run was triggered in the place of this one: %s", result.Reason)
 		}

@@ -9,6 +9,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 )
 
@@ -19,7 +20,7 @@ func (m *manager) confirm(ctx workflow.Context, n next) error {
 	s := m.situation(ctx)
 	in := confirmation(s, n)
 	m.known.send(s.key(), n)
-	var result activities.ConfirmResult
+	var result managed.ConfirmResult
 	err := m.call(ctx, n, a.ConfirmRun, in, &result)
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -29,10 +30,10 @@ func (m *manager) confirm(ctx workflow.Context, n next) error {
 }
 
 // confirmation is what to ask Spacelift, given these facts.
-func confirmation(s situation, n next) activities.ConfirmRunInput {
-	return activities.ConfirmRunInput{
+func confirmation(s situation, n next) managed.ConfirmRunInput {
+	return managed.ConfirmRunInput{
 		Run: s.Run,
-		Expect: activities.Expect{
+		Expect: managed.Expect{
 			Type: s.Type, State: s.State, StateVersion: s.StateVersion, CommitHash: s.Commit.Hash, Delta: s.Delta,
 		},
 		Policy: s.rules.Policy, Approved: !s.alone(), PlanSince: s.ask.Since, Note: n.Note,
@@ -40,7 +41,7 @@ func confirmation(s situation, n next) activities.ConfirmRunInput {
 }
 
 // answered records what came of the wish to confirm, and what the API showed.
-func (r *record) answered(now time.Time, in activities.ConfirmRunInput, result activities.ConfirmResult, err error) {
+func (r *record) answered(now time.Time, in managed.ConfirmRunInput, result managed.ConfirmResult, err error) {
 	plan := in.Expect.StateVersion
 	request := r.request(stateKey{plan, in.Expect.State}, doConfirm)
 	switch {
@@ -55,14 +56,14 @@ func (r *record) answered(now time.Time, in activities.ConfirmRunInput, result a
 		return
 	}
 	r.learn(now, result.Run)
-	r.takeFollowers(now, followersOf(result.Followers))
+	r.takeFollowers(now, result.Followers)
 	switch result.Outcome {
-	case activities.Confirmed:
+	case managed.Confirmed:
 		request.accept(now)
 		r.settle(now, plan, PlanConfirmed, "")
 		r.note(now, KindAction, "Gantry confirmed the plan (%s)", describePlan(r.facts()))
 		return
-	case activities.AlreadyConfirmed:
+	case managed.AlreadyConfirmed:
 		r.settle(now, plan, confirmedBy(result), result.Reason)
 		r.note(now, KindAction, "Gantry did not confirm the plan again: %s", result.Reason)
 		if result.ByUs {
@@ -71,21 +72,21 @@ func (r *record) answered(now time.Time, in activities.ConfirmRunInput, result a
 			request.drop()
 		}
 		return
-	case activities.ConfirmedUnseen:
+	case managed.ConfirmedUnseen:
 		request.accept(now) // nothing is left to confirm
 		r.confirmedUnseen(now, result.Unseen.Judged, result.Unseen.Confirmed)
 		return
-	case activities.PlanChanged:
+	case managed.PlanChanged:
 		r.settle(now, plan, PlanChanged, result.Reason)
 		r.note(now, KindAction, "Gantry did not confirm: %s", result.Reason)
 		if behind := result.Run.StateVersion < plan && !result.Run.State.Terminal(); behind {
 			r.Trust.Disputed = true // read the run before the plan is judged anew
 		}
-	case activities.RulesChanged, activities.GateClosed:
+	case managed.RulesChanged, managed.GateClosed:
 		r.settle(now, plan, PlanPostponed, result.Reason)
 		r.note(now, KindAction, "Gantry did not confirm: %s", result.Reason)
 		r.reconsider(now, plan, in, result)
-	case activities.StackBlocked:
+	case managed.StackBlocked:
 		r.settle(now, plan, PlanPostponed, result.Reason)
 		r.works(doConfirm)
 		if r.facts().Block == nil { // the run went on meanwhile
@@ -116,17 +117,17 @@ func (r *record) refused(at time.Time, reason string) {
 // reconsider takes the rules that whoever was to confirm found, so that the
 // plan is judged anew by them. Rules that change at every look are left alone
 // for a while.
-func (r *record) reconsider(at time.Time, plan int, in activities.ConfirmRunInput, result activities.ConfirmResult) {
+func (r *record) reconsider(at time.Time, plan int, in managed.ConfirmRunInput, result managed.ConfirmResult) {
 	now, _ := r.current()
 	here := now.StateVersion == plan && now.State == in.Expect.State
 	if result.Rules == nil || !here {
 		r.RulesStale = true
 		return
 	}
-	rules := termsOf(*result.Rules)
+	rules := *result.Rules
 	rules.Labels = policy.TrimLabels(result.Run.StackLabels)
 	r.takeRules(at, rules, true)
-	if result.Outcome == activities.RulesChanged {
+	if result.Outcome == managed.RulesChanged {
 		first := time.Duration(0)
 		if r.tries(doConfirm) > 0 {
 			first = behindFirst
@@ -135,7 +136,7 @@ func (r *record) reconsider(at time.Time, plan int, in activities.ConfirmRunInpu
 	}
 }
 
-func confirmedBy(result activities.ConfirmResult) PlanResult {
+func confirmedBy(result managed.ConfirmResult) PlanResult {
 	if result.ByUs {
 		return PlanConfirmed
 	}
@@ -175,17 +176,4 @@ func because(err error) string {
 		return wrapper.Unwrap().Error()
 	}
 	return err.Error()
-}
-
-// followersOf are what an activity knew, as the record keeps them.
-func followersOf(f *activities.Followers) *followers {
-	if f == nil {
-		return nil
-	}
-	return &followers{Stacks: f.Stacks, More: f.More, At: f.At}
-}
-
-// termsOf are what an activity read, as the record keeps them.
-func termsOf(r activities.Rules) terms {
-	return terms{Labels: r.Labels, Policy: r.Policy, Gate: r.Gate, Dues: r.Dues, Approvers: r.Approvers, URL: r.URL}
 }

@@ -8,6 +8,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -41,7 +42,7 @@ func with(l ...string) func(*situation) {
 	return func(s *situation) {
 		slices.Sort(l)
 		s.Labels, s.Managed, s.Policy = l, spacelift.Managed(l), rulebook.Resolve(l)
-		s.rules = &terms{Labels: l, Policy: s.Policy, Gate: policy.Gate{Open: true, At: t0}, Dues: rulebook.Dues(s.Policy, t0)}
+		s.rules = &managed.Rules{Labels: l, Policy: s.Policy, Gate: policy.Gate{Open: true, At: t0}, Dues: rulebook.Dues(s.Policy, t0)}
 		s.rulesFor, s.rulesRead = new(s.key()), t0
 	}
 }
@@ -178,7 +179,7 @@ func TestDecideWithPolicies(t *testing.T) {
 		{"a plan is approved, an end is only told", in("UNCONFIRMED", with(mng, manual), approvedBy("ann"), claimed), doConfirm, PhaseConfirming, "ann approved it"},
 		{"Spacelift does not know the run", in("PLANNING", unanswered, func(s *situation) { s.trust.MissingSince = t0 }), doHold, PhaseHolding, "Spacelift does not know it"},
 		{"DISCARDED", in("DISCARDED"), doFinish, PhaseDone, "discarded"},
-		{"FINISHED", in("FINISHED", func(s *situation) { s.followers = new(followers{At: t0}) }), doFinish, PhaseDone, "applied"},
+		{"FINISHED", in("FINISHED", func(s *situation) { s.followers = new(managed.Followers{At: t0}) }), doFinish, PhaseDone, "applied"},
 		{"SKIPPED", in("SKIPPED"), doFinish, PhaseDone, "skipped"},
 		{"FAILED", in("FAILED"), doDiagnose, PhaseDone, "failed"},
 		{"FAILED, unmanaged", in("FAILED", with()), doFinish, PhaseDone, "failed"},

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -38,7 +39,7 @@ func about(facts RunStatus) situation {
 		s.ask = &asking{Key: s.key(), Since: t0, Stage: stageAsked, Notified: true}
 	}
 	s.excluded = []string{"jane"}
-	s.followers = &followers{At: t0}
+	s.followers = &managed.Followers{At: t0}
 	with(s.Labels...)(&s)
 	s.Approvals = s.approvals()
 	return s

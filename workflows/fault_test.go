@@ -14,6 +14,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/notify"
 	"github.com/gantryhq/gantry/spacelift"
@@ -27,7 +28,7 @@ func broken() record {
 	labels := []string{"gantry:managed", "gantry:profile=retried"}
 	r.learn(t0, spacelift.Run{Ref: testRun, Type: "TRACKED", State: "FAILED", StateVersion: 1, StackLabels: labels, History: history})
 	rules := policy.Policy{Notify: policy.Setting[[]string]{Value: []string{"deploys"}}}
-	r.Rules, r.Diagnosed, r.RetryJudged = &terms{Labels: labels, Policy: rules}, true, true
+	r.Rules, r.Diagnosed, r.RetryJudged = &managed.Rules{Labels: labels, Policy: rules}, true, true
 	r.Retry = &Retry{State: RetryPlanned, Attempt: 2, Of: 2, At: t0.AddDate(100, 0, 0)}
 	return r
 }

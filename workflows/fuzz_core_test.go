@@ -10,6 +10,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -62,7 +63,7 @@ func (c *chaos) happens(b []byte) {
 	case 2:
 		c.r.learn(c.now, c.run(b, state, version)) // late, from an act
 	case 3:
-		rules := terms{Labels: s.Labels, Policy: rulebook.Resolve(s.Labels), Gate: policy.Gate{Open: b[1]&1 == 0, Reason: "frozen"}}
+		rules := managed.Rules{Labels: s.Labels, Policy: rulebook.Resolve(s.Labels), Gate: policy.Gate{Open: b[1]&1 == 0, Reason: "frozen"}}
 		if s.ask != nil {
 			rules.Dues = rulebook.Dues(rules.Policy, s.ask.Since)
 		}
@@ -73,8 +74,8 @@ func (c *chaos) happens(b []byte) {
 		}
 		in := confirmation(s, n)
 		c.r.send(s.key(), n)
-		outcomes := []activities.ConfirmOutcome{activities.Confirmed, activities.AlreadyConfirmed, activities.PlanChanged, activities.ConfirmRefused, activities.RulesChanged, activities.GateClosed}
-		c.r.answered(c.now, in, activities.ConfirmResult{Outcome: outcomes[int(b[1])%len(outcomes)], ByUs: b[2]&1 == 0, Run: c.run(b, state, version)}, err)
+		outcomes := []managed.ConfirmOutcome{managed.Confirmed, managed.AlreadyConfirmed, managed.PlanChanged, managed.ConfirmRefused, managed.RulesChanged, managed.GateClosed}
+		c.r.answered(c.now, in, managed.ConfirmResult{Outcome: outcomes[int(b[1])%len(outcomes)], ByUs: b[2]&1 == 0, Run: c.run(b, state, version)}, err)
 	case 5:
 		c.r.failed(c.now, Failure{Cause: policy.CauseTransient, ApplyBegan: b[1]&1 != 0})
 	case 6:
@@ -100,9 +101,9 @@ func (c *chaos) happens(b []byte) {
 		if n.Do == doStop && c.r.Stopping == nil {
 			return
 		}
-		outcomes := []activities.ActOutcome{activities.ActDone, activities.ActMoot, activities.ActRefused}
+		outcomes := []managed.ActOutcome{managed.ActDone, managed.ActMoot, managed.ActRefused}
 		c.r.send(s.key(), n)
-		c.r.acted(c.now, s.key(), n, activities.ActResult{Outcome: outcomes[int(b[1])%len(outcomes)], Verb: "stop", Run: c.run(b, state, version)})
+		c.r.acted(c.now, s.key(), n, managed.ActResult{Outcome: outcomes[int(b[1])%len(outcomes)], Verb: "stop", Run: c.run(b, state, version)})
 	case 11:
 		c.r.hearRest(c.now, RunEvents{
 			RulesChanged: b[1]&1 != 0, RetryOf: &RetryOf{Run: testRun, Attempt: 2, By: "ann", After: int(b[2] % 8)},

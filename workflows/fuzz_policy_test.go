@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -143,7 +143,7 @@ func (g *gamble) settles() {
 		switch n := decide(s); n.Do {
 		case doRules:
 			p := rulebook.Resolve(s.Labels)
-			rules := terms{Labels: s.Labels, Policy: p, Gate: policy.Gate{Open: !g.shut, At: g.now, Reason: "frozen"}}
+			rules := managed.Rules{Labels: s.Labels, Policy: p, Gate: policy.Gate{Open: !g.shut, At: g.now, Reason: "frozen"}}
 			if s.ask != nil {
 				rules.Dues = rulebook.Dues(p, s.ask.Since)
 			}
@@ -163,7 +163,7 @@ func (g *gamble) settles() {
 			if !g.r.send(s.key(), n) {
 				g.Fatalf("asks Spacelift to %s while it waits for an answer", n.Do)
 			}
-			g.r.acted(g.now, s.key(), n, activities.ActResult{Outcome: activities.ActDone, Verb: string(n.Do)})
+			g.r.acted(g.now, s.key(), n, managed.ActResult{Outcome: managed.ActDone, Verb: string(n.Do)})
 		default:
 			return
 		}
@@ -224,11 +224,11 @@ func (g *gamble) confirms(s situation) {
 	g.r.send(s.key(), decide(s))
 	seen := spacelift.Run{Ref: testRun, Type: s.Type, State: s.State, StateVersion: s.StateVersion, Delta: s.Delta, Commit: s.Commit, StackLabels: g.labels, Brakes: g.brakes()}
 	if block := g.brakes().ConfirmBlock(testRun.Run); block != nil {
-		g.r.answered(g.now, in, activities.ConfirmResult{Outcome: activities.StackBlocked, Block: block, Reason: block.Reason, Run: seen}, nil)
+		g.r.answered(g.now, in, managed.ConfirmResult{Outcome: managed.StackBlocked, Block: block, Reason: block.Reason, Run: seen}, nil)
 		return
 	}
 	g.confirmed[s.key()] = append(before, g.now)
-	g.r.answered(g.now, in, activities.ConfirmResult{Outcome: activities.Confirmed, Run: seen}, nil)
+	g.r.answered(g.now, in, managed.ConfirmResult{Outcome: managed.Confirmed, Run: seen}, nil)
 	if !g.deaf {
 		g.goesOn(s)
 	}

@@ -7,15 +7,15 @@ import (
 	"strings"
 	"time"
 
+	commonpb "go.temporal.io/api/common/v1"
 	"go.temporal.io/api/serviceerror"
+	workflowpb "go.temporal.io/api/workflow/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/testsuite"
 
-	commonpb "go.temporal.io/api/common/v1"
-	workflowpb "go.temporal.io/api/workflow/v1"
-
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
@@ -171,7 +171,7 @@ func (m *monorepo) runActs(ref spacelift.RunRef) {
 		s := rec.situation(at)
 		switch n := decide(s); n.Do {
 		case doRules:
-			rec.takeRules(at, terms{Labels: s.Labels, Policy: (*policy.Rules)(nil).Resolve(s.Labels).Of(ref.Stack), Gate: policy.Gate{Open: true}}, s.ask != nil)
+			rec.takeRules(at, managed.Rules{Labels: s.Labels, Policy: (*policy.Rules)(nil).Resolve(s.Labels).Of(ref.Stack), Gate: policy.Gate{Open: true}}, s.ask != nil)
 			rec.considerRetry(at)
 		case doRead:
 			rec.compare(at, run.Run)
@@ -179,7 +179,7 @@ func (m *monorepo) runActs(ref spacelift.RunRef) {
 			m.readsParents(rec)
 		case doReplace:
 			result, err := does[activities.ReplaceRunResult](m, m.acts.ReplaceRun, activities.ReplaceRunInput{Run: ref, StateVersion: s.StateVersion})
-			if err != nil || result.Outcome != activities.ActDone {
+			if err != nil || result.Outcome != managed.ActDone {
 				return // it tries again
 			}
 			rec.replacedBy(at, result.New)
@@ -190,7 +190,7 @@ func (m *monorepo) runActs(ref spacelift.RunRef) {
 		case doDiscard:
 			rec.send(s.key(), n)
 			m.must(m.sim.Discard(ourKey, ref.Stack, ref.Run, n.Note))
-			rec.acted(at, s.key(), n, activities.ActResult{Outcome: activities.ActDone, Verb: "discard", Run: run.Run})
+			rec.acted(at, s.key(), n, managed.ActResult{Outcome: managed.ActDone, Verb: "discard", Run: run.Run})
 			run, err = m.sim.Run(ref.Stack, ref.Run)
 			m.must(err)
 			rec.learn(at, run.Run)

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gantryhq/gantry/decide/policy"
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -45,10 +45,10 @@ type record struct {
 	// Rules are what holds, as last read; RulesFor is the state that their gate
 	// and clocks speak of, nil for none. RulesStale says that they may be others
 	// by now.
-	Rules      *terms    `json:"rules,omitempty"`
-	RulesRead  time.Time `json:"rulesRead,omitzero"`
-	RulesFor   *stateKey `json:"rulesFor,omitempty"`
-	RulesStale bool      `json:"rulesStale,omitempty"`
+	Rules      *managed.Rules `json:"rules,omitempty"`
+	RulesRead  time.Time      `json:"rulesRead,omitzero"`
+	RulesFor   *stateKey      `json:"rulesFor,omitempty"`
+	RulesStale bool           `json:"rulesStale,omitempty"`
 
 	Entered   entrance   `json:"entered,omitzero"`
 	Askings   []asking   `json:"askings,omitempty"`
@@ -68,11 +68,11 @@ type record struct {
 	// Chains are what the run is part of, and ChainsTold the end that they know
 	// of. Followers are the stacks that follow the run's, nil while that is not
 	// known; Released is the end for which those were let go, if there were any.
-	Chains     []ChainRef `json:"chains,omitempty"`
-	Behind     []string   `json:"behind,omitempty"` // see RunStatus
-	ChainsTold *stateKey  `json:"chainsTold,omitempty"`
-	Followers  *followers `json:"followers,omitempty"`
-	Released   *stateKey  `json:"released,omitempty"`
+	Chains     []ChainRef         `json:"chains,omitempty"`
+	Behind     []string           `json:"behind,omitempty"` // see RunStatus
+	ChainsTold *stateKey          `json:"chainsTold,omitempty"`
+	Followers  *managed.Followers `json:"followers,omitempty"`
+	Released   *stateKey          `json:"released,omitempty"`
 
 	// Parents is how far the stacks are that go first, as last read, and Replaced
 	// what takes the place of a plan that is old; see behindParents.
@@ -82,18 +82,6 @@ type record struct {
 	Outbox   []notice `json:"outbox,omitempty"`   // messages that have not arrived yet
 	Spoke    bool     `json:"spoke,omitempty"`    // people were told something that calls for an end
 	Farewell bool     `json:"farewell,omitempty"` // they were told the end
-}
-
-// terms are what holds for a run: activities.Rules.
-type terms struct {
-	Labels []string      `json:"labels,omitempty"`
-	Policy policy.Policy `json:"policy"`
-	Gate   policy.Gate   `json:"gate,omitzero"`
-	Dues   []policy.Due  `json:"dues,omitempty"`
-
-	Approvers *policy.Approvers `json:"approvers,omitempty"` // nil: not known
-
-	URL string `json:"url,omitempty"` // of the run in Spacelift's user interface, as the client builds it
 }
 
 // entrance is when the run came into the state it is in, by the clock of the

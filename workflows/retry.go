@@ -11,6 +11,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -201,7 +202,7 @@ func RetryRun(ctx workflow.Context, in RetryRunInput) (RetryRunOutcome, error) {
 		return RetryRunOutcome{}, ctx.Err()
 	case err != nil:
 		return RetryRunOutcome{Reason: because(err)}, nil
-	case result.Outcome != activities.ActDone:
+	case result.Outcome != managed.ActDone:
 		return RetryRunOutcome{Reason: result.Reason, Block: result.Block}, nil
 	}
 	// Once it was begun it is brought to its end, whoever cancels.
@@ -232,7 +233,7 @@ func retry(ctx workflow.Context, in *RetryRunInput) (failed spacelift.Transition
 	}
 	failed, ok := failure(run)
 	if !ok {
-		result.Outcome, result.Reason = activities.ActRefused, fmt.Sprintf("only failed runs are retried, and this one is in %s", run.State)
+		result.Outcome, result.Reason = managed.ActRefused, fmt.Sprintf("only failed runs are retried, and this one is in %s", run.State)
 		return failed, result, nil
 	}
 	in.TriggeredBy = distinct(append(in.TriggeredBy, run.TriggeredBy))
@@ -246,7 +247,7 @@ func retry(ctx workflow.Context, in *RetryRunInput) (failed spacelift.Transition
 		err = workflow.ExecuteActivity(withRetrying(ctx), a.RetryRun, activities.RetryRunInput{Run: in.Run, FailedAt: failed.At}).Get(ctx, &result)
 		// Who asked waits for a moment and decides about a block; nobody does later.
 		waited := workflow.Now(ctx).Sub(began)
-		if err != nil || result.Outcome != activities.ActBlocked || waited < retryWait || waited > retryHeld {
+		if err != nil || result.Outcome != managed.ActBlocked || waited < retryWait || waited > retryHeld {
 			return failed, result, err
 		}
 		if err := workflow.Sleep(ctx, wait); err != nil {

@@ -6,13 +6,14 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 )
 
 // takeRules takes what holds, read from the labels it names, and notes what
 // became another. With here it speaks of the present state, gate and clocks
 // included.
-func (r *record) takeRules(at time.Time, rules terms, here bool) {
+func (r *record) takeRules(at time.Time, rules managed.Rules, here bool) {
 	was := r.Rules
 	if was != nil {
 		if now := differences(was.Policy, rules.Policy); now != "" {
@@ -32,6 +33,7 @@ func (r *record) takeRules(at time.Time, rules terms, here bool) {
 	} else {
 		r.RulesFor = nil
 	}
+	rules.Followers = nil // the record has its own
 	r.Rules, r.RulesRead, r.RulesStale = &rules, at, false
 	if ask := r.present(); ask != nil && was != nil && asksOthers(was.Policy, rules.Policy) {
 		ask.askAgain()

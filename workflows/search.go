@@ -7,6 +7,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -43,7 +44,7 @@ func StartAttributes(run spacelift.RunRef, events []RunEvent) temporal.SearchAtt
 	r := record{Run: run}
 	r.take(time.Time{}, events)
 	labels := r.facts().Labels
-	r.Rules = &terms{Labels: labels, Policy: (*policy.Rules)(nil).Resolve(labels).Of(run.Stack)}
+	r.Rules = &managed.Rules{Labels: labels, Policy: (*policy.Rules)(nil).Resolve(labels).Of(run.Stack)}
 	var set []temporal.SearchAttributeUpdate
 	for _, a := range attributes(r.status(time.Time{})) {
 		if a.value != "" {

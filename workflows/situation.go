@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -16,7 +17,7 @@ type situation struct {
 	RunStatus
 
 	now        time.Time
-	rules      *terms // nil: not read yet
+	rules      *managed.Rules // nil: not read yet
 	rulesRead  time.Time
 	rulesFor   *stateKey
 	rulesStale bool
@@ -47,7 +48,7 @@ type situation struct {
 	again         bool      // the next attempt goes on under the same id
 	chainsTold    *stateKey
 	released      *stateKey
-	followers     *followers
+	followers     *managed.Followers
 	parents       *parents
 	replaced      *replacement
 }

@@ -9,6 +9,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -68,7 +69,7 @@ func (m *manager) readRules(ctx workflow.Context, _ next) error {
 	if s.ask != nil {
 		in.PlanSince = s.ask.Since
 	}
-	var rules activities.Rules
+	var rules managed.Rules
 	err := workflow.ExecuteLocalActivity(withQuickCall(ctx), a.ReadRules, in).Get(ctx, &rules)
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -83,8 +84,8 @@ func (m *manager) readRules(ctx workflow.Context, _ next) error {
 	}
 	m.known.works(doRules)
 	rules.Labels = s.Labels
-	m.known.takeRules(now, termsOf(rules), s.ask != nil)
-	m.known.takeFollowers(now, followersOf(rules.Followers))
+	m.known.takeRules(now, rules, s.ask != nil)
+	m.known.takeFollowers(now, rules.Followers)
 	return nil
 }
 
