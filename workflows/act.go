@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"fmt"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
@@ -32,8 +33,7 @@ func (m *manager) act(ctx workflow.Context, n next) error {
 	now := workflow.Now(ctx).UTC()
 	switch {
 	case temporal.IsCanceledError(err):
-		m.known.request(key, n.Do).drop()
-		m.known.note(now, KindNote, "Gantry no longer asks Spacelift to %s the run", n.Do)
+		m.known.calledOff(now, key, n)
 	case err != nil:
 		m.known.couldNot(now, key, n, because(err))
 	default:
@@ -80,6 +80,16 @@ func shownKey(run spacelift.Run, otherwise stateKey) stateKey {
 		return otherwise
 	}
 	return stateKey{run.StateVersion, run.State}
+}
+
+// calledOff records that Gantry no longer asks for something.
+func (r *record) calledOff(at time.Time, key stateKey, n next) {
+	r.request(key, n.Do).drop()
+	what := "the run"
+	if n.Do == doConfirm {
+		what = fmt.Sprintf("the plan of state version %d", key.StateVersion)
+	}
+	r.note(at, KindNote, "Gantry no longer asks Spacelift to %s %s", n.Do, what)
 }
 
 // couldNot records that Spacelift gave no answer to what Gantry wanted.

@@ -62,12 +62,17 @@ func (m *manager) takeEvents(ctx workflow.Context) {
 // somebody who asks now can mean. It is zero if nothing is known.
 func (m *manager) told() stateKey {
 	m.receive()
-	all := m.known
-	for _, batch := range m.arrived.batches {
-		own, _, _ := all.own(batch.Events)
-		all = fold(all, own...)
+	return m.known.newest(m.arrived.batches)
+}
+
+// newest is the state that batches come to which are not folded yet; zero if nothing
+// is known.
+func (r record) newest(batches []RunEvents) stateKey {
+	for _, batch := range batches {
+		own, _, _ := r.own(batch.Events)
+		r = fold(r, own...)
 	}
-	now, ok := all.current()
+	now, ok := r.current()
 	if !ok {
 		return stateKey{}
 	}

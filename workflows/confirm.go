@@ -25,7 +25,14 @@ func (m *manager) confirm(ctx workflow.Context, n next) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	m.known.answered(workflow.Now(ctx).UTC(), in, result, err)
+	switch now := workflow.Now(ctx).UTC(); {
+	case temporal.IsCanceledError(err):
+		m.known.calledOff(now, s.key(), n)
+	case err != nil:
+		m.known.notConfirmed(now, s.key(), because(err))
+	default:
+		m.known.answered(now, in, result)
+	}
 	return nil
 }
 
@@ -41,20 +48,9 @@ func confirmation(s situation, n next) managed.ConfirmRunInput {
 }
 
 // answered records what came of the wish to confirm, and what the API showed.
-func (r *record) answered(now time.Time, in managed.ConfirmRunInput, result managed.ConfirmResult, err error) {
+func (r *record) answered(now time.Time, in managed.ConfirmRunInput, result managed.ConfirmResult) {
 	plan := in.Expect.StateVersion
 	request := r.request(stateKey{plan, in.Expect.State}, doConfirm)
-	switch {
-	case temporal.IsCanceledError(err):
-		request.drop()
-		r.note(now, KindNote, "Gantry no longer asks Spacelift to confirm the plan of state version %d", plan)
-		return
-	case err != nil:
-		request.drop()
-		r.settle(now, plan, PlanRefused, because(err))
-		r.refused(now, "Gantry could not confirm the plan: "+because(err))
-		return
-	}
 	r.learn(now, result.Run)
 	r.takeFollowers(now, result.Followers)
 	switch result.Outcome {
@@ -98,6 +94,13 @@ func (r *record) answered(now time.Time, in managed.ConfirmRunInput, result mana
 	}
 	request.drop()
 	request.Note = "" // Spacelift answered that no attempt worked
+}
+
+// notConfirmed records that Spacelift gave no answer to the wish to confirm.
+func (r *record) notConfirmed(at time.Time, key stateKey, why string) {
+	r.request(key, doConfirm).drop()
+	r.settle(at, key.StateVersion, PlanRefused, why)
+	r.refused(at, "Gantry could not confirm the plan: "+why)
 }
 
 // refused lets Gantry ask again later: what keeps Spacelift from confirming, a

@@ -2,14 +2,10 @@ package workflows
 
 import (
 	"encoding/json"
-	"errors"
 	"slices"
 	"testing"
 	"time"
 
-	"go.temporal.io/sdk/temporal"
-
-	"github.com/gantryhq/gantry/activities"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
@@ -51,15 +47,12 @@ func (c *chaos) happens(b []byte) {
 	s := c.r.situation(c.now)
 	n := decide(s)
 	n.Do = []action{n.Do, doConfirm, doDiscard, doReview, doStop}[int(b[3])%5] // also what was wanted before
-	var err error
-	if b[3]&64 != 0 {
-		err = []error{errors.New("connection reset"), temporal.NewCanceledError()}[b[1]%2]
-	}
+	refused := b[3]&64 != 0
 	switch b[0] % 13 {
 	case 0:
 		c.r.take(c.now, []RunEvent{c.told(b, state, version)})
 	case 1:
-		c.r.sought(c.now, c.run(b, state, version), nil)
+		c.r.compare(c.now, c.run(b, state, version))
 	case 2:
 		c.r.learn(c.now, c.run(b, state, version)) // late, from an act
 	case 3:
@@ -75,7 +68,14 @@ func (c *chaos) happens(b []byte) {
 		in := confirmation(s, n)
 		c.r.send(s.key(), n)
 		outcomes := []managed.ConfirmOutcome{managed.Confirmed, managed.AlreadyConfirmed, managed.PlanChanged, managed.ConfirmRefused, managed.RulesChanged, managed.GateClosed}
-		c.r.answered(c.now, in, managed.ConfirmResult{Outcome: outcomes[int(b[1])%len(outcomes)], ByUs: b[2]&1 == 0, Run: c.run(b, state, version)}, err)
+		switch {
+		case refused && b[1]%2 == 0:
+			c.r.notConfirmed(c.now, s.key(), "connection reset")
+		case refused:
+			c.r.calledOff(c.now, s.key(), n)
+		default:
+			c.r.answered(c.now, in, managed.ConfirmResult{Outcome: outcomes[int(b[1])%len(outcomes)], ByUs: b[2]&1 == 0, Run: c.run(b, state, version)})
+		}
 	case 5:
 		c.r.failed(c.now, Failure{Cause: policy.CauseTransient, ApplyBegan: b[1]&1 != 0})
 	case 6:
@@ -93,10 +93,11 @@ func (c *chaos) happens(b []byte) {
 			c.r.strike(c.now)
 		}
 	case 9:
-		if err == nil {
-			err = temporal.NewNonRetryableApplicationError("no such run", activities.ErrTypeNotFound, nil)
+		if refused {
+			c.r.unanswered(c.now, "connection reset", b[1]%2 == 0)
+		} else {
+			c.r.missing(c.now)
 		}
-		c.r.sought(c.now, spacelift.Run{}, err)
 	case 10:
 		if n.Do == doStop && c.r.Stopping == nil {
 			return

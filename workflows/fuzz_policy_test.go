@@ -224,11 +224,11 @@ func (g *gamble) confirms(s situation) {
 	g.r.send(s.key(), decide(s))
 	seen := spacelift.Run{Ref: testRun, Type: s.Type, State: s.State, StateVersion: s.StateVersion, Delta: s.Delta, Commit: s.Commit, StackLabels: g.labels, Brakes: g.brakes()}
 	if block := g.brakes().ConfirmBlock(testRun.Run); block != nil {
-		g.r.answered(g.now, in, managed.ConfirmResult{Outcome: managed.StackBlocked, Block: block, Reason: block.Reason, Run: seen}, nil)
+		g.r.answered(g.now, in, managed.ConfirmResult{Outcome: managed.StackBlocked, Block: block, Reason: block.Reason, Run: seen})
 		return
 	}
 	g.confirmed[s.key()] = append(before, g.now)
-	g.r.answered(g.now, in, managed.ConfirmResult{Outcome: managed.Confirmed, Run: seen}, nil)
+	g.r.answered(g.now, in, managed.ConfirmResult{Outcome: managed.Confirmed, Run: seen})
 	if !g.deaf {
 		g.goesOn(s)
 	}

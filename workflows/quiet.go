@@ -73,12 +73,12 @@ func (m *manager) heard(l look) bool {
 	case notFound(l.err):
 		m.known.missing(l.at)
 	case m.quiet.asked == 0:
-		m.known.noteUnanswered(l)
+		m.known.noteUnanswered(l.at, l.silence, because(l.err))
 	}
 	m.quiet.asked++
 	return false
 }
 
-func (r *record) noteUnanswered(l look) {
-	r.note(l.at, KindNote, "nothing was heard of the run for %s, and Spacelift did not answer when asked: %s", l.silence, because(l.err))
+func (r *record) noteUnanswered(at time.Time, silence time.Duration, why string) {
+	r.note(at, KindNote, "nothing was heard of the run for %s, and Spacelift did not answer when asked: %s", silence, why)
 }

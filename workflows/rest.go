@@ -114,7 +114,7 @@ func (m *manager) lookAround(ctx workflow.Context, s situation, n next) error {
 	m.quiet.looked, m.quiet.last = l.at, l.at
 	if !l.answered() {
 		if m.quiet.missed++; m.quiet.missed == 1 {
-			m.known.noteUnanswered(l)
+			m.known.noteUnanswered(l.at, l.silence, because(l.err))
 		}
 		return nil
 	}

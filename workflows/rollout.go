@@ -118,13 +118,13 @@ func (r *rollout) listen(ctx workflow.Context) error {
 		return fmt.Errorf("answer %s: %w", PlaceQuery, err)
 	}
 	err = workflow.SetUpdateHandlerWithOptions(ctx, SkipUpdate, r.skip, workflow.UpdateHandlerOptions{
-		Validator: func(wish SkipStack) error { return r.known.refuseSkip(wish).asError() },
+		Validator: func(wish SkipStack) error { return asError(r.known.refuseSkip(wish)) },
 	})
 	if err != nil {
 		return fmt.Errorf("take %s: %w", SkipUpdate, err)
 	}
 	err = workflow.SetUpdateHandlerWithOptions(ctx, StopChainUpdate, r.stop, workflow.UpdateHandlerOptions{
-		Validator: func(wish StopChain) error { return r.known.refuseStop(wish).asError() },
+		Validator: func(wish StopChain) error { return asError(r.known.refuseStop(wish)) },
 	})
 	if err != nil {
 		return fmt.Errorf("take %s: %w", StopChainUpdate, err)

@@ -41,17 +41,22 @@ func SearchAttributes() map[string]enums.IndexedValueType {
 // given its first events. They are those that it would set itself, as far as
 // that can be said without asking anybody: it need not set them again.
 func StartAttributes(run spacelift.RunRef, events []RunEvent) temporal.SearchAttributes {
-	r := record{Run: run}
-	r.take(time.Time{}, events)
-	labels := r.facts().Labels
-	r.Rules = &managed.Rules{Labels: labels, Policy: (*policy.Rules)(nil).Resolve(labels).Of(run.Stack)}
 	var set []temporal.SearchAttributeUpdate
-	for _, a := range attributes(r.status(time.Time{})) {
+	for _, a := range attributes(startStatus(run, events)) {
 		if a.value != "" {
 			set = append(set, a.key.ValueSet(a.value))
 		}
 	}
 	return temporal.NewSearchAttributes(set...)
+}
+
+// startStatus is the status that the first events of a run come to.
+func startStatus(run spacelift.RunRef, events []RunEvent) RunStatus {
+	r := record{Run: run}
+	r.take(time.Time{}, events)
+	labels := r.facts().Labels
+	r.Rules = &managed.Rules{Labels: labels, Policy: (*policy.Rules)(nil).Resolve(labels).Of(run.Stack)}
+	return r.status(time.Time{})
 }
 
 type attribute struct {

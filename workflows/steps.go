@@ -97,20 +97,15 @@ func (m *manager) seek(ctx workflow.Context, _ next) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	m.known.sought(workflow.Now(ctx).UTC(), run, err)
-	return nil
-}
-
-// sought takes the answer to a reading of the run.
-func (r *record) sought(at time.Time, run spacelift.Run, err error) {
-	switch {
+	switch at := workflow.Now(ctx).UTC(); {
 	case err == nil:
-		r.compare(at, run)
+		m.known.compare(at, run)
 	case notFound(err):
-		r.missing(at)
+		m.known.missing(at)
 	default:
-		r.unanswered(at, because(err), final(err))
+		m.known.unanswered(at, because(err), final(err))
 	}
+	return nil
 }
 
 // call does one thing at Spacelift. Mostly it answers at once. When it does
@@ -156,7 +151,7 @@ func (m *manager) quickly(ctx workflow.Context, n next, activity, in, out any) e
 // meanwhile. Once Gantry has called it off, nothing but success is an answer: an
 // attempt that was under way ends with whatever error it met.
 func (m *manager) keepAsking(ctx workflow.Context, n next, activity, in, out any) error {
-	asking, stopAsking := workflow.WithCancel(n.withCall(ctx))
+	asking, stopAsking := workflow.WithCancel(withCall(ctx, n))
 	defer stopAsking()
 	answer := workflow.ExecuteActivity(asking, activity, in)
 	calledOff := false
@@ -199,7 +194,7 @@ func calledOffOr(err error, calledOff bool) error {
 }
 
 // withCall is how long to keep asking for something.
-func (n next) withCall(ctx workflow.Context) workflow.Context {
+func withCall(ctx workflow.Context, n next) workflow.Context {
 	if n.Do == doDiagnose {
 		return withPatientRead(ctx)
 	}

@@ -57,7 +57,7 @@ func (m *manager) judge(refuse func() *refusal) (err error) {
 			err = nil
 		}
 	}()
-	return refuse().asError()
+	return asError(refuse())
 }
 
 // guarded makes a bug in an update's handler a fault of the execution.
@@ -85,8 +85,8 @@ func (m *manager) explain(ctx workflow.Context) (e Explanation) {
 	return explain(m.situation(ctx))
 }
 
-// asError is what the person gets who asked. A nil refusal is none.
-func (no *refusal) asError() error {
+// asError returns a refusal as the error of an update; nil for a nil refusal.
+func asError(no *refusal) error {
 	if no == nil {
 		return nil
 	}
@@ -137,7 +137,7 @@ func (m *manager) takeDecision(ctx workflow.Context, d Decision) (RunStatus, err
 		return RunStatus{}, err
 	}
 	if no := m.known.refuseDecision(m.situation(ctx), d, told); no != nil {
-		return RunStatus{}, no.asError()
+		return RunStatus{}, asError(no)
 	}
 	if m.known.Keys.use(d.Key) == "" {
 		m.known.Keys.remember(d.Key, d.content())
@@ -153,7 +153,7 @@ func (m *manager) takeStop(ctx workflow.Context, wish StopRequest) (RunStatus, e
 		return RunStatus{}, err
 	}
 	if no := m.known.refuseStop(m.situation(ctx), wish); no != nil {
-		return RunStatus{}, no.asError()
+		return RunStatus{}, asError(no)
 	}
 	var wanted *stopping
 	if m.known.Keys.use(wish.Key) == "" {
@@ -164,7 +164,7 @@ func (m *manager) takeStop(ctx workflow.Context, wish StopRequest) (RunStatus, e
 	switch {
 	case err != nil || wanted == nil:
 	case wanted.Not != "":
-		return RunStatus{}, refuse(ErrTypeNotStoppable, "the run was not stopped: %s", wanted.Not).asError()
+		return RunStatus{}, asError(refuse(ErrTypeNotStoppable, "the run was not stopped: %s", wanted.Not))
 	default:
 		wanted.Promised = true
 	}
