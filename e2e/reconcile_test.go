@@ -201,7 +201,7 @@ func TestReconcileNoticesExecutionsThatAreStuck(t *testing.T) {
 	defer own.Stop()
 	ref := spacelift.RunRef{Account: "acme", Stack: "network-prod", Run: "01KDXSTUCK0000000000000000"}
 	_, err := c.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{
-		ID: workflows.ManageRunID(ref), TaskQueue: "stuck", TypedSearchAttributes: workflows.StartAttributes(ref, nil),
+		ID: workflows.ManageRunID(ref), TaskQueue: "stuck", TypedSearchAttributes: workflows.Typed(workflows.StartAttributes(ref, nil)),
 	}, workflows.ManageRunType, workflows.ManageRunInput{Run: ref})
 	w.must(err)
 	named := func(a api.Account) bool {

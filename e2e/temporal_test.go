@@ -42,7 +42,7 @@ func (w *world) startTemporal() {
 		w.startTemporalProgram()
 		return
 	}
-	o := temporalserver.Options{SearchAttributes: workflows.SearchAttributes(), DataDir: filepath.Join(w.dir, "temporal")}
+	o := temporalserver.Options{SearchAttributes: temporalserver.Keywords(workflows.SearchAttributes()...), DataDir: filepath.Join(w.dir, "temporal")}
 	if w.temporal != nil {
 		o.FrontendPort = mustPort(w.t, "tcp://"+w.temporal.HostPort())
 	}

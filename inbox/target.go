@@ -9,6 +9,7 @@ import (
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
 
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/workflows"
@@ -25,11 +26,15 @@ type TemporalTarget struct {
 // Signal implements [Target].
 func (t TemporalTarget) Signal(ctx context.Context, run spacelift.RunRef, events []workflows.RunEvent) error {
 	id := workflows.ManageRunID(run)
+	var attributes []temporal.SearchAttributeUpdate
+	for _, a := range workflows.StartAttributes(run, events) {
+		attributes = append(attributes, temporal.NewSearchAttributeKeyKeyword(a.Name).ValueSet(a.Value))
+	}
 	_, err := t.Client.SignalWithStartWorkflow(ctx, id, workflows.RunEventsSignal, workflows.RunEvents{Events: events},
 		client.StartWorkflowOptions{
 			TaskQueue:             t.TaskQueue,
 			WorkflowIDReusePolicy: enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
-			TypedSearchAttributes: workflows.StartAttributes(run, events), // one event less in the history than if it set them
+			TypedSearchAttributes: temporal.NewSearchAttributes(attributes...), // one event less in the history than if it set them
 		},
 		workflows.ManageRunType, workflows.ManageRunInput{Run: run})
 	if err != nil {

@@ -74,7 +74,7 @@ func (h *handlers) latestReport(ctx context.Context, account spacelift.Account) 
 	page, err := h.temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
 		PageSize: 1,
 		Query: fmt.Sprintf("WorkflowType = '%s' AND %s = '%s' AND ExecutionStatus = 'Completed'",
-			workflows.ReconcileType, workflows.AttrAccount.GetName(), account),
+			workflows.ReconcileType, workflows.AttrAccount, account),
 	})
 	if err != nil || len(page.GetExecutions()) == 0 {
 		return nil, err

@@ -21,8 +21,8 @@ func (h *handlers) ListChains(ctx context.Context, req genserver.ListChainsReque
 		return nil, err
 	}
 	page, next, err := h.listExecutions(ctx, workflows.RolloutType, []string{string(account.Name)}, []filter{
-		{"stack", workflows.AttrStack.GetName(), deref(req.Params.Stack)},
-		{"phase", workflows.AttrPhase.GetName(), string(deref(req.Params.Phase))},
+		{"stack", workflows.AttrStack, deref(req.Params.Stack)},
+		{"phase", workflows.AttrPhase, string(deref(req.Params.Phase))},
 	}, req.Params.PageSize, req.Params.PageToken)
 	if err != nil {
 		return nil, fmt.Errorf("list chains: %w", err)

@@ -93,7 +93,7 @@ func toAPIRunSummary(e *workflowpb.WorkflowExecutionInfo) (api.RunSummary, error
 	attrs := e.GetSearchAttributes()
 	r := api.RunSummary{
 		Account: parts[1], Stack: parts[2], Run: parts[3],
-		State: keyword(attrs, workflows.AttrRunState.GetName()), Type: keyword(attrs, workflows.AttrRunType.GetName()), Phase: toAPIPhase(workflows.Phase(keyword(attrs, workflows.AttrPhase.GetName()))),
+		State: keyword(attrs, workflows.AttrRunState), Type: keyword(attrs, workflows.AttrRunType), Phase: toAPIPhase(workflows.Phase(keyword(attrs, workflows.AttrPhase))),
 		StartedAt: e.GetStartTime().AsTime(),
 		Execution: api.Execution{WorkflowID: id, TemporalRunID: e.GetExecution().GetRunId(), Status: e.GetStatus().String()},
 	}

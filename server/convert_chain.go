@@ -89,8 +89,8 @@ func toAPIChainSummary(e *workflowpb.WorkflowExecutionInfo) (api.ChainSummary, e
 	}
 	attrs := e.GetSearchAttributes()
 	c := api.ChainSummary{
-		Account: parts[1], Stack: keyword(attrs, workflows.AttrStack.GetName()), Run: parts[2],
-		Phase: toAPIChainPhase(workflows.ChainPhase(keyword(attrs, workflows.AttrPhase.GetName()))), StartedAt: e.GetStartTime().AsTime(),
+		Account: parts[1], Stack: keyword(attrs, workflows.AttrStack), Run: parts[2],
+		Phase: toAPIChainPhase(workflows.ChainPhase(keyword(attrs, workflows.AttrPhase))), StartedAt: e.GetStartTime().AsTime(),
 		Execution: api.Execution{WorkflowID: id, TemporalRunID: e.GetExecution().GetRunId(), Status: e.GetStatus().String()},
 	}
 	if e.GetCloseTime() != nil {

@@ -51,9 +51,9 @@ func (h *handlers) ListRuns(ctx context.Context, req genserver.ListRunsRequestOb
 // runFilters are what a list of runs is filtered by.
 func runFilters(p api.ListRunsParams) []filter {
 	return []filter{
-		{"stack", workflows.AttrStack.GetName(), deref(p.Stack)},
-		{"state", workflows.AttrRunState.GetName(), deref(p.State)},
-		{"phase", workflows.AttrPhase.GetName(), string(deref(p.Phase))},
+		{"stack", workflows.AttrStack, deref(p.Stack)},
+		{"state", workflows.AttrRunState, deref(p.State)},
+		{"phase", workflows.AttrPhase, string(deref(p.Phase))},
 	}
 }
 
@@ -100,7 +100,7 @@ type filter struct{ parameter, attribute, value string }
 func visibilityQuery(workflowType string, accounts []string, filters []filter) (string, error) {
 	query := []string{
 		fmt.Sprintf("WorkflowType = '%s'", workflowType), "ExecutionStatus != 'ContinuedAsNew'",
-		fmt.Sprintf("%s IN ('%s')", workflows.AttrAccount.GetName(), strings.Join(accounts, "', '")),
+		fmt.Sprintf("%s IN ('%s')", workflows.AttrAccount, strings.Join(accounts, "', '")),
 	}
 	for _, f := range filters {
 		if f.value == "" {

@@ -107,6 +107,6 @@ func schedule(account spacelift.Account, o Options) (client.ScheduleSpec, *clien
 				Notify: o.Config.Guardian.Notify,
 			}},
 			WorkflowRunTimeout:    tickTimeout,
-			TypedSearchAttributes: temporal.NewSearchAttributes(workflows.AttrAccount.ValueSet(string(account))),
+			TypedSearchAttributes: temporal.NewSearchAttributes(temporal.NewSearchAttributeKeyKeyword(workflows.AttrAccount).ValueSet(string(account))),
 		}
 }

@@ -90,13 +90,13 @@ func newWorker(ctx context.Context, c client.Client, acts *activities.Activities
 func prepareNamespace(ctx context.Context, c client.Client, o Options) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	want := workflows.SearchAttributes()
+	const kind = enums.INDEXED_VALUE_TYPE_KEYWORD
 	have, err := c.OperatorService().ListSearchAttributes(ctx, &operatorservice.ListSearchAttributesRequest{Namespace: o.Temporal.Namespace})
 	if err != nil {
 		return fmt.Errorf("list search attributes: %w", err)
 	}
 	missing := map[string]enums.IndexedValueType{}
-	for name, kind := range want {
+	for _, name := range workflows.SearchAttributes() {
 		switch got, ok := have.GetCustomAttributes()[name]; {
 		case !ok:
 			missing[name] = kind

@@ -242,3 +242,12 @@ func (s *Server) waitReady(ctx context.Context, namespace string) error {
 		}
 	}
 }
+
+// Keywords returns search attributes of type Keyword, for [Options].
+func Keywords(names ...string) map[string]enums.IndexedValueType {
+	all := make(map[string]enums.IndexedValueType, len(names))
+	for _, name := range names {
+		all[name] = enums.INDEXED_VALUE_TYPE_KEYWORD
+	}
+	return all
+}

@@ -209,3 +209,8 @@ type ChainEntry struct {
 	Actor   string            `json:"actor,omitempty"` // a person
 	Summary string            `json:"summary"`
 }
+
+// chainAttributes are what lists find a chain by.
+func chainAttributes(root spacelift.RunRef, phase ChainPhase) []Attribute {
+	return []Attribute{{AttrAccount, string(root.Account)}, {AttrStack, string(root.Stack)}, {AttrPhase, string(phase)}}
+}

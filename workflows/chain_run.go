@@ -38,7 +38,7 @@ func (m *manager) release(ctx workflow.Context, _ next) error {
 		WorkflowID:            ChainID(s.Run),
 		ParentClosePolicy:     enums.PARENT_CLOSE_POLICY_ABANDON,
 		WorkflowIDReusePolicy: enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
-		TypedSearchAttributes: startChainAttributes(s),
+		TypedSearchAttributes: Typed(chainAttributes(s.Run, ChainMoving)),
 	}), RolloutType, RolloutInput{Root: s.Run, Commit: s.Commit.Hash, TriggeredBy: s.Triggerers(), Notify: s.Policy.Notify.Value}).GetChildWorkflowExecution().Get(ctx, nil)
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -67,14 +67,6 @@ func (m *manager) whatFollows(ctx workflow.Context) (graph activities.ChainGraph
 	in := activities.ReadChainInput{Account: m.known.Run.Account, Root: m.known.Run.Stack, Brief: true}
 	err := workflow.ExecuteLocalActivity(withQuickCall(ctx), a.ReadChain, in).Get(ctx, &graph)
 	return graph, err == nil
-}
-
-func startChainAttributes(s situation) temporal.SearchAttributes {
-	var set []temporal.SearchAttributeUpdate
-	for _, a := range chainAttributes(s.Run, ChainMoving) {
-		set = append(set, a.key.ValueSet(a.value))
-	}
-	return temporal.NewSearchAttributes(set...)
 }
 
 // readParents reads how far the stacks are that go before the run's. Chains that
@@ -176,7 +168,7 @@ func startOrTell(ctx workflow.Context, in ManageRunInput, told RunEvents) {
 		WorkflowID:            ManageRunID(in.Run),
 		ParentClosePolicy:     enums.PARENT_CLOSE_POLICY_ABANDON,
 		WorkflowIDReusePolicy: enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
-		TypedSearchAttributes: StartAttributes(in.Run, in.Events),
+		TypedSearchAttributes: Typed(StartAttributes(in.Run, in.Events)),
 	}), ManageRunType, in).GetChildWorkflowExecution().Get(ctx, nil)
 	if temporal.IsWorkflowExecutionAlreadyStartedError(err) {
 		err = workflow.SignalExternalWorkflow(ctx, ManageRunID(in.Run), "", RunEventsSignal, told).Get(ctx, nil)
@@ -211,7 +203,7 @@ const maxAskedChains = 200
 func chainsOf(account spacelift.Account) activities.FindChainsInput {
 	return activities.FindChainsInput{
 		// An account's name holds no quote: see spacelift.ValidateAccount.
-		List:  fmt.Sprintf("WorkflowType = '%s' AND %s = '%s' AND ExecutionStatus = 'Running'", RolloutType, AttrAccount.GetName(), account),
+		List:  fmt.Sprintf("WorkflowType = '%s' AND %s = '%s' AND ExecutionStatus = 'Running'", RolloutType, AttrAccount, account),
 		Query: PlaceQuery, Limit: maxAskedChains,
 	}
 }

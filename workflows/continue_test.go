@@ -176,15 +176,10 @@ func TestManageRunID(t *testing.T) {
 }
 
 func TestSearchAttributesAreKeywords(t *testing.T) {
-	want := map[string]string{
-		"GantryAccount": "Keyword", "GantryStack": "Keyword", "GantryRunState": "Keyword", "GantryRunType": "Keyword", "GantryPhase": "Keyword",
-		"GantryFingerprint": "Keyword",
+	want := []string{
+		"GantryAccount", "GantryStack", "GantryRunState", "GantryRunType", "GantryPhase", "GantryFingerprint",
 	}
-	got := make(map[string]string)
-	for name, kind := range workflows.SearchAttributes() {
-		got[name] = kind.String()
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, workflows.SearchAttributes()); diff != "" {
 		t.Errorf("search attributes (-want +got):\n%s", diff)
 	}
 }

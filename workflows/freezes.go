@@ -194,7 +194,7 @@ func (k *keeper) notify(ctx workflow.Context, stacks []string) {
 		var a *activities.Activities
 		var told activities.Told
 		in := notifyOfRules(k.account)
-		in.Stacks, in.Stack = stacks, AttrStack.GetName()
+		in.Stacks, in.Stack = stacks, AttrStack
 		err := workflow.ExecuteActivity(withTelling(ctx), a.TellOfRules, in).Get(ctx, &told)
 		switch {
 		case ctx.Err() != nil:
@@ -211,7 +211,7 @@ func notifyOfRules(account spacelift.Account) activities.TellInput {
 	return activities.TellInput{
 		// An account's name holds no quote: see spacelift.ValidateAccount.
 		Query: fmt.Sprintf("WorkflowType = '%s' AND %s = '%s' AND %s IN ('%s', '%s') AND ExecutionStatus = 'Running'",
-			ManageRunType, AttrAccount.GetName(), account, AttrPhase.GetName(), PhaseWaiting, PhaseHolding),
+			ManageRunType, AttrAccount, account, AttrPhase, PhaseWaiting, PhaseHolding),
 		Signal: RunEventsSignal, Payload: RunEvents{RulesChanged: true}, Limit: maxExecutions,
 	}
 }

@@ -219,7 +219,7 @@ func (t *tick) survey(ctx workflow.Context) (s activities.Survey, ok bool) {
 	in := activities.SurveyInput{
 		Account: t.in.Account, At: t.report.At, Grace: grace(t.in.Interval),
 		// An account's name holds no quote: see spacelift.ValidateAccount.
-		Open:  fmt.Sprintf("WorkflowType = '%s' AND %s = '%s' AND ExecutionStatus = 'Running'", ManageRunType, AttrAccount.GetName(), t.in.Account),
+		Open:  fmt.Sprintf("WorkflowType = '%s' AND %s = '%s' AND ExecutionStatus = 'Running'", ManageRunType, AttrAccount, t.in.Account),
 		Stuck: stuckQuery(t.in.Account), Index: indexed,
 		Pages: maxRunPages, Executions: maxExecutions, Candidates: maxRunsPerTick, Unknown: maxRunsPerTick,
 	}
@@ -257,7 +257,7 @@ func (t *tick) notifyBehind(ctx workflow.Context, behind int) {
 	var a *activities.Activities
 	var told activities.Told
 	in := notifyOfRules(t.in.Account)
-	in.Behind = &activities.BehindInput{Account: t.in.Account, At: t.report.At, Fingerprint: AttrFingerprint.GetName()}
+	in.Behind = &activities.BehindInput{Account: t.in.Account, At: t.report.At, Fingerprint: AttrFingerprint}
 	if err := workflow.ExecuteActivity(withTellingOnce(ctx), a.TellOfRules, in).Get(ctx, &told); err != nil {
 		t.log.Warn("runs that wait by freezes of before were not all notified; the next tick goes on", "behind", behind, "error", because(err))
 		return
@@ -309,7 +309,7 @@ func counted(count int, first []string) string {
 
 // indexed says where Reconcile finds what an execution is indexed with.
 var indexed = activities.Indexed{
-	State: AttrRunState.GetName(), Phase: AttrPhase.GetName(), Fingerprint: AttrFingerprint.GetName(),
+	State: AttrRunState, Phase: AttrPhase, Fingerprint: AttrFingerprint,
 	Waiting: []string{string(PhaseWaiting), string(PhaseHolding)},
 }
 
@@ -318,7 +318,7 @@ var indexed = activities.Indexed{
 // away after the next success. Freezes and retries are not indexed by account.
 func stuckQuery(account spacelift.Account) string {
 	return fmt.Sprintf("(%s = '%s' OR WorkflowId = '%s' OR WorkflowId STARTS_WITH 'retry/%s/') AND ExecutionStatus = 'Running' AND TemporalReportedProblems IS NOT NULL",
-		AttrAccount.GetName(), account, FreezesID(account), account)
+		AttrAccount, account, FreezesID(account), account)
 }
 
 // looks is how the looks at runs went.
@@ -444,7 +444,7 @@ func (t *tick) carryOut(ctx workflow.Context) {
 			WorkflowID:            ManageRunID(r.Run),
 			ParentClosePolicy:     enums.PARENT_CLOSE_POLICY_ABANDON,
 			WorkflowIDReusePolicy: reuse,
-			TypedSearchAttributes: StartAttributes(r.Run, r.Events),
+			TypedSearchAttributes: Typed(StartAttributes(r.Run, r.Events)),
 		}), ManageRunType, ManageRunInput{Run: r.Run, Events: r.Events, Reopened: r.Do == mendReopen})
 		results[i] = child.GetChildWorkflowExecution()
 	}

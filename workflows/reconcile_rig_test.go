@@ -308,14 +308,14 @@ func (r *accountRig) ListWorkflow(_ context.Context, req *workflowservice.ListWo
 			fingerprint = lagging
 		}
 		fields := map[string]*commonpb.Payload{}
-		for key, value := range map[temporal.SearchAttributeKeyKeyword]string{
+		for key, value := range map[string]string{
 			workflows.AttrRunState: string(state), workflows.AttrPhase: string(s.Phase), workflows.AttrFingerprint: fingerprint,
 		} {
 			payload, err := converter.GetDefaultDataConverter().ToPayload(value)
 			if err != nil {
 				return nil, err
 			}
-			fields[key.GetName()] = payload
+			fields[key] = payload
 		}
 		page.Executions = append(page.Executions, &workflowpb.WorkflowExecutionInfo{
 			Execution: &commonpb.WorkflowExecution{WorkflowId: id}, SearchAttributes: &commonpb.SearchAttributes{IndexedFields: fields},

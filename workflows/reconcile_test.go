@@ -45,11 +45,11 @@ func TestReconcileAdoptsRunsNobodyToldOf(t *testing.T) {
 		t.Errorf("the newest event is %+v", newest)
 	}
 	// Lists find it at once, as they find those that a notification began.
-	for key, want := range map[temporal.SearchAttributeKeyKeyword]string{
+	for key, want := range map[string]string{
 		workflows.AttrAccount: "acme", workflows.AttrStack: "network-prod", workflows.AttrRunState: "UNCONFIRMED", workflows.AttrRunType: "TRACKED",
 	} {
-		if got, _ := r.listed[0].GetKeyword(key); got != want {
-			t.Errorf("it begins with %s=%q, want %q", key.GetName(), got, want)
+		if got, _ := r.listed[0].GetKeyword(temporal.NewSearchAttributeKeyKeyword(key)); got != want {
+			t.Errorf("it begins with %s=%q, want %q", key, got, want)
 		}
 	}
 	if report.InProgress != 1 || report.Webhook == nil || !report.Webhook.Enabled {

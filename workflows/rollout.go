@@ -36,7 +36,7 @@ func Rollout(ctx workflow.Context, in RolloutInput) (ChainStatus, error) {
 			continue
 		}
 		r.sending.post(func() []notice { return r.known.Outbox }, r.known.sent)
-		if err := r.index(ctx, n.Phase); err != nil {
+		if err := upsert(ctx, chainAttributes(r.known.Root, n.Phase)); err != nil {
 			return ChainStatus{}, err
 		}
 		leaving := n.Finish || workflow.GetInfo(ctx).GetContinueAsNewSuggested() && r.triggering == 0
@@ -370,24 +370,4 @@ func (r *rollout) leave(ctx workflow.Context, end bool) error {
 		return err
 	}
 	return ctx.Err()
-}
-
-// index makes the chain findable by its phase.
-func (r *rollout) index(ctx workflow.Context, phase ChainPhase) error {
-	have := workflow.GetTypedSearchAttributes(ctx)
-	var updates []temporal.SearchAttributeUpdate
-	for _, want := range chainAttributes(r.known.Root, phase) {
-		if value, ok := have.GetKeyword(want.key); !ok || value != want.value {
-			updates = append(updates, want.key.ValueSet(want.value))
-		}
-	}
-	if len(updates) == 0 {
-		return nil
-	}
-	return workflow.UpsertTypedSearchAttributes(ctx, updates...)
-}
-
-// chainAttributes is what lists find a chain by.
-func chainAttributes(root spacelift.RunRef, phase ChainPhase) []attribute {
-	return []attribute{{AttrAccount, string(root.Account)}, {AttrStack, string(root.Stack)}, {AttrPhase, string(phase)}}
 }

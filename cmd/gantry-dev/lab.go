@@ -127,7 +127,7 @@ func dataFolder(data string) (folder string, cleanUp func(), err error) {
 func startTemporal(ctx context.Context, o labOptions, log *slog.Logger) (*temporalserver.Server, error) {
 	options := temporalserver.Options{
 		UI: true, FrontendPort: freePort(ctx, o.temporalPort), UIPort: freePort(ctx, o.uiPort),
-		SearchAttributes: workflows.SearchAttributes(), Logger: log,
+		SearchAttributes: temporalserver.Keywords(workflows.SearchAttributes()...), Logger: log,
 	}
 	if o.data != "" {
 		options.DataDir = filepath.Join(o.data, "temporal")

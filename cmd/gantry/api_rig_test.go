@@ -249,7 +249,7 @@ func (e *executions) ListWorkflow(_ context.Context, req *workflowservice.ListWo
 	if strings.Contains(req.GetQuery(), workflows.RolloutType) {
 		for id, chain := range e.chains {
 			listed := map[string]*commonpb.Payload{}
-			for name, value := range map[string]string{workflows.AttrStack.GetName(): string(chain.Root.Stack), workflows.AttrPhase.GetName(): string(chain.Phase)} {
+			for name, value := range map[string]string{workflows.AttrStack: string(chain.Root.Stack), workflows.AttrPhase: string(chain.Phase)} {
 				attr, err := converter.GetDefaultDataConverter().ToPayload(value)
 				if err != nil {
 					return nil, err
@@ -274,7 +274,7 @@ func (e *executions) ListWorkflow(_ context.Context, req *workflowservice.ListWo
 		}
 		page.Executions = append(page.Executions, &workflowpb.WorkflowExecutionInfo{
 			Execution: &commonpb.WorkflowExecution{WorkflowId: id}, StartTime: timestamppb.New(run.StartedAt),
-			SearchAttributes: &commonpb.SearchAttributes{IndexedFields: map[string]*commonpb.Payload{workflows.AttrRunState.GetName(): attr}},
+			SearchAttributes: &commonpb.SearchAttributes{IndexedFields: map[string]*commonpb.Payload{workflows.AttrRunState: attr}},
 		})
 	}
 	return page, nil

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -185,14 +184,14 @@ func checkSearchAttributes(ctx context.Context, p *patient) finding {
 	if err != nil {
 		return warn("ask the operator of Temporal", "could not be checked: they can't be listed: %s", err)
 	}
-	want := workflows.SearchAttributes()
+	const want = enumspb.INDEXED_VALUE_TYPE_KEYWORD
 	var missing, wrong []string
-	for _, name := range slices.Sorted(maps.Keys(want)) {
+	for _, name := range slices.Sorted(slices.Values(workflows.SearchAttributes())) {
 		switch got, there := have.GetCustomAttributes()[name]; {
 		case !there:
 			missing = append(missing, name)
-		case got != want[name]:
-			wrong = append(wrong, fmt.Sprintf("%s is a %s, not a %s", name, got, want[name]))
+		case got != want:
+			wrong = append(wrong, fmt.Sprintf("%s is a %s, not a %s", name, got, want))
 		}
 	}
 	switch {
@@ -205,7 +204,7 @@ func checkSearchAttributes(ctx context.Context, p *patient) finding {
 			fmt.Sprintf("gantry serve adds them if it may; otherwise: temporal operator search-attribute create --namespace %s --type Keyword --name %s", p.namespace, strings.Join(missing, " --name ")),
 			"missing: %s", strings.Join(missing, ", "))
 	}
-	return ok("all %d are there", len(want))
+	return ok("all %d are there", len(workflows.SearchAttributes()))
 }
 
 func checkWorker(ctx context.Context, p *patient) finding {

@@ -43,7 +43,10 @@ type temporal struct {
 // at it.
 func newTemporal(t *testing.T) *temporal {
 	t.Helper()
-	f := &temporal{namespaces: []string{"default"}, attributes: maps.Clone(workflows.SearchAttributes()), pollers: 2}
+	f := &temporal{namespaces: []string{"default"}, attributes: map[string]enums.IndexedValueType{}, pollers: 2}
+	for _, name := range workflows.SearchAttributes() {
+		f.attributes[name] = enums.INDEXED_VALUE_TYPE_KEYWORD
+	}
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"go.temporal.io/api/common/v1"
+	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/operatorservice/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"google.golang.org/grpc"
@@ -52,9 +53,9 @@ func checkHealth(ctx context.Context, address, namespace string) error {
 	if err != nil {
 		return fmt.Errorf("ask %s for namespace %s: %w", address, namespace, err)
 	}
-	for name, kind := range workflows.SearchAttributes() {
-		if got, ok := have.GetCustomAttributes()[name]; !ok || got != kind {
-			return fmt.Errorf("namespace %s at %s lacks search attribute %s of type %s", namespace, address, name, kind)
+	for _, name := range workflows.SearchAttributes() {
+		if have.GetCustomAttributes()[name] != enums.INDEXED_VALUE_TYPE_KEYWORD {
+			return fmt.Errorf("namespace %s at %s lacks search attribute %s of type Keyword", namespace, address, name)
 		}
 	}
 	_, err = workflowservice.NewWorkflowServiceClient(conn).DescribeWorkflowExecution(ctx, &workflowservice.DescribeWorkflowExecutionRequest{

@@ -85,7 +85,7 @@ func serve(ctx context.Context, o serveOptions, logs io.Writer) error {
 
 func serverOptions(o serveOptions, log *slog.Logger) (temporalserver.Options, error) {
 	options := temporalserver.Options{
-		Namespace: o.namespace, Retention: o.retention, SearchAttributes: workflows.SearchAttributes(),
+		Namespace: o.namespace, Retention: o.retention, SearchAttributes: temporalserver.Keywords(workflows.SearchAttributes()...),
 		Durable: true, Housekeeping: true, Logger: log,
 	}
 	var err error

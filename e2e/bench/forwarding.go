@@ -26,7 +26,7 @@ const (
 // forwarding drains the same backlog into the same Temporal, once with one
 // signal for all waiting events of a run and once with one per event.
 func (b *bench) forwarding(ctx context.Context) error {
-	temporal, err := temporalserver.Start(ctx, temporalserver.Options{SearchAttributes: workflows.SearchAttributes()})
+	temporal, err := temporalserver.Start(ctx, temporalserver.Options{SearchAttributes: temporalserver.Keywords(workflows.SearchAttributes()...)})
 	if err != nil {
 		return err
 	}

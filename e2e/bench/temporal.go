@@ -26,7 +26,7 @@ func serveTemporal(ctx context.Context, port string) error {
 	if err != nil {
 		return err
 	}
-	s, err := temporalserver.Start(ctx, temporalserver.Options{FrontendPort: n, SearchAttributes: workflows.SearchAttributes()})
+	s, err := temporalserver.Start(ctx, temporalserver.Options{FrontendPort: n, SearchAttributes: temporalserver.Keywords(workflows.SearchAttributes()...)})
 	if err != nil {
 		return err
 	}

@@ -200,7 +200,7 @@ func (t *teller) toldOfBefore(ctx context.Context, versions []int, meanwhile fun
 		client.StartWorkflowOptions{
 			TaskQueue:             t.queue,
 			WorkflowIDReusePolicy: enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
-			TypedSearchAttributes: workflows.StartAttributes(t.ref, batch.Events),
+			TypedSearchAttributes: workflows.Typed(workflows.StartAttributes(t.ref, batch.Events)),
 		}, workflows.ManageRunType, workflows.ManageRunInput{Run: t.ref})
 	if err != nil {
 		return fmt.Errorf("signal: %w", err)

@@ -57,7 +57,7 @@ func (t *teller) listed(ctx context.Context) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	query := fmt.Sprintf("WorkflowType = '%s' AND ExecutionStatus = 'Running'", workflows.ManageRunType)
-	mine := fmt.Sprintf("%s AND WorkflowId = '%s' AND %s = '%s'", query, workflows.ManageRunID(t.ref), workflows.AttrRunState.GetName(), want.State)
+	mine := fmt.Sprintf("%s AND WorkflowId = '%s' AND %s = '%s'", query, workflows.ManageRunID(t.ref), workflows.AttrRunState, want.State)
 	for {
 		all, err := t.temporal.CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{Query: query})
 		if err != nil {

@@ -38,7 +38,7 @@ func Record(ctx context.Context, out string, names ...string) ([]Cost, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
-	temporal, err := temporalserver.Start(ctx, temporalserver.Options{SearchAttributes: workflows.SearchAttributes()})
+	temporal, err := temporalserver.Start(ctx, temporalserver.Options{SearchAttributes: temporalserver.Keywords(workflows.SearchAttributes()...)})
 	if err != nil {
 		return nil, err
 	}

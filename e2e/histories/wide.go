@@ -75,7 +75,7 @@ func RunWide(ctx context.Context, layers, width, after int) (cost Wide, err erro
 func isolated(ctx context.Context, queue string, prepare func(*teller) error, register func(worker.Worker), play func(context.Context, *teller) error) error {
 	ctx, cancel := context.WithTimeout(ctx, 8*time.Minute)
 	defer cancel()
-	temporal, err := temporalserver.Start(ctx, temporalserver.Options{SearchAttributes: workflows.SearchAttributes()})
+	temporal, err := temporalserver.Start(ctx, temporalserver.Options{SearchAttributes: temporalserver.Keywords(workflows.SearchAttributes()...)})
 	if err != nil {
 		return err
 	}

@@ -3,51 +3,45 @@ package workflows
 import (
 	"time"
 
-	"go.temporal.io/api/enums/v1"
-	"go.temporal.io/sdk/temporal"
-	"go.temporal.io/sdk/workflow"
-
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// Search attributes of ManageRun executions. Their names are a contract with
-// the Temporal namespace, with lists and with people's saved queries.
-var (
-	AttrAccount  = temporal.NewSearchAttributeKeyKeyword("GantryAccount")
-	AttrStack    = temporal.NewSearchAttributeKeyKeyword("GantryStack")
-	AttrRunState = temporal.NewSearchAttributeKeyKeyword("GantryRunState")
-	AttrRunType  = temporal.NewSearchAttributeKeyKeyword("GantryRunType")
-	AttrPhase    = temporal.NewSearchAttributeKeyKeyword("GantryPhase")
+// Search attributes of executions, all of them keywords. Their names are a contract
+// with the Temporal namespace, with lists and with people's saved queries.
+const (
+	AttrAccount  = "GantryAccount"
+	AttrStack    = "GantryStack"
+	AttrRunState = "GantryRunState"
+	AttrRunType  = "GantryRunType"
+	AttrPhase    = "GantryPhase"
 
 	// AttrFingerprint shows what an execution knows of the facts that no
 	// notification carries: see factsFingerprint.
-	AttrFingerprint = temporal.NewSearchAttributeKeyKeyword("GantryFingerprint")
+	AttrFingerprint = "GantryFingerprint"
 )
 
-// SearchAttributes returns the name and type of every search attribute that a
-// namespace must have before it can run our workflows. Without them each
-// execution stalls at its first step, and goes on once they exist.
-func SearchAttributes() map[string]enums.IndexedValueType {
-	all := make(map[string]enums.IndexedValueType)
-	for _, key := range []temporal.SearchAttributeKeyKeyword{AttrAccount, AttrStack, AttrRunState, AttrRunType, AttrPhase, AttrFingerprint} {
-		all[key.GetName()] = key.GetValueType()
-	}
-	return all
+// SearchAttributes returns the names of all search attributes that a namespace must
+// have before it can run Gantry's workflows. Without them each execution stalls at
+// its first step, and continues once they exist.
+func SearchAttributes() []string {
+	return []string{AttrAccount, AttrStack, AttrRunState, AttrRunType, AttrPhase, AttrFingerprint}
 }
 
-// StartAttributes are the search attributes to start a run's execution with,
+// Attribute is a search attribute of an execution: a keyword.
+type Attribute struct{ Name, Value string }
+
+// StartAttributes returns the search attributes to start a run's execution with,
 // given its first events. They are those that it would set itself, as far as
-// that can be said without asking anybody: it need not set them again.
-func StartAttributes(run spacelift.RunRef, events []RunEvent) temporal.SearchAttributes {
-	var set []temporal.SearchAttributeUpdate
+// they follow from the events: it need not set them again.
+func StartAttributes(run spacelift.RunRef, events []RunEvent) (set []Attribute) {
 	for _, a := range attributes(startStatus(run, events)) {
-		if a.value != "" {
-			set = append(set, a.key.ValueSet(a.value))
+		if a.Value != "" {
+			set = append(set, a)
 		}
 	}
-	return temporal.NewSearchAttributes(set...)
+	return set
 }
 
 // startStatus is the status that the first events of a run come to.
@@ -59,14 +53,9 @@ func startStatus(run spacelift.RunRef, events []RunEvent) RunStatus {
 	return r.status(time.Time{})
 }
 
-type attribute struct {
-	key   temporal.SearchAttributeKeyKeyword
-	value string
-}
-
-// attributes is what lists find a run by.
-func attributes(s RunStatus) []attribute {
-	return []attribute{
+// attributes are what lists find a run by.
+func attributes(s RunStatus) []Attribute {
+	return []Attribute{
 		{AttrAccount, string(s.Run.Account)},
 		{AttrStack, string(s.Run.Stack)},
 		{AttrRunState, string(listedState(s))},
@@ -97,27 +86,6 @@ func listedState(s RunStatus) spacelift.RunState {
 		return spacelift.RunStateApplying
 	}
 	return s.State
-}
-
-// index makes the execution findable by its status. Each upsert is an event in
-// the history, so it is done in one command, and only when a value differs
-// that is worth an event: see restsIn. stays says that the run has been in its
-// state for long, whatever the state.
-func index(ctx workflow.Context, s RunStatus, stays bool) error {
-	have := workflow.GetTypedSearchAttributes(ctx)
-	if phase, ok := have.GetKeyword(AttrPhase); ok && phase == string(s.Phase) && !restsIn(listedState(s)) && !stays {
-		return nil
-	}
-	var updates []temporal.SearchAttributeUpdate
-	for _, want := range attributes(s) {
-		if value, ok := have.GetKeyword(want.key); want.value != "" && (!ok || value != want.value) {
-			updates = append(updates, want.key.ValueSet(want.value))
-		}
-	}
-	if len(updates) == 0 {
-		return nil
-	}
-	return workflow.UpsertTypedSearchAttributes(ctx, updates...)
 }
 
 // restsIn reports whether runs usually stay in a state long enough for a list to

@@ -1,0 +1,48 @@
+package workflows
+
+import (
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+)
+
+func keyword(name string) temporal.SearchAttributeKeyKeyword {
+	return temporal.NewSearchAttributeKeyKeyword(name)
+}
+
+// Typed returns attributes as the SDK takes them.
+func Typed(all []Attribute) temporal.SearchAttributes {
+	set := make([]temporal.SearchAttributeUpdate, len(all))
+	for i, a := range all {
+		set[i] = keyword(a.Name).ValueSet(a.Value)
+	}
+	return temporal.NewSearchAttributes(set...)
+}
+
+// index makes the execution findable by its status. Each upsert is an event in
+// the history, so it is done in one command, and only when a value differs
+// that is worth an event: see restsIn. stays says that the run has been in its
+// state for long, whatever the state.
+func index(ctx workflow.Context, s RunStatus, stays bool) error {
+	have := workflow.GetTypedSearchAttributes(ctx)
+	if phase, ok := have.GetKeyword(keyword(AttrPhase)); ok && phase == string(s.Phase) && !restsIn(listedState(s)) && !stays {
+		return nil
+	}
+	return upsert(ctx, attributes(s))
+}
+
+// upsert sets the attributes that differ from what the execution has. It costs an
+// event, unless none does.
+func upsert(ctx workflow.Context, all []Attribute) error {
+	have := workflow.GetTypedSearchAttributes(ctx)
+	var updates []temporal.SearchAttributeUpdate
+	for _, want := range all {
+		key := keyword(want.Name)
+		if value, ok := have.GetKeyword(key); want.Value != "" && (!ok || value != want.Value) {
+			updates = append(updates, key.ValueSet(want.Value))
+		}
+	}
+	if len(updates) == 0 {
+		return nil
+	}
+	return workflow.UpsertTypedSearchAttributes(ctx, updates...)
+}
