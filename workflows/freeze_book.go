@@ -6,8 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"go.temporal.io/sdk/temporal"
-
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -80,23 +78,23 @@ func (b *freezeBook) freezes() []policy.Freeze {
 }
 
 // judge says what a wish comes to: a freeze to add, or the one that the same
-// wish made before. The error is the refusal.
-func (b *freezeBook) judge(now time.Time, wish DeclareFreeze) (f policy.Freeze, repeated bool, err error) {
+// wish made before.
+func (b *freezeBook) judge(now time.Time, wish DeclareFreeze) (f policy.Freeze, repeated bool, no *refusal) {
 	wish = wish.tidy()
-	if err := b.refuseKey(wish.Key, declarationOf(wish.ID)); err != nil {
-		return f, false, err
+	if no := b.refuseKey(wish.Key, declarationOf(wish.ID)); no != nil {
+		return f, false, no
 	}
 	for _, e := range slices.Concat(b.Held, b.Past) {
 		if e.Freeze.ID != wish.ID {
 			continue
 		}
 		if !e.made(wish) {
-			return f, false, refusedFreeze(ErrTypeKeyReused, "another freeze has the id %s", wish.ID)
+			return f, false, refuse(ErrTypeKeyReused, "another freeze has the id %s", wish.ID)
 		}
 		return e.Freeze, true, nil
 	}
-	bad := func(format string, args ...any) (policy.Freeze, bool, error) {
-		return policy.Freeze{}, false, refusedFreeze(ErrTypeBadFreeze, format, args...)
+	bad := func(format string, args ...any) (policy.Freeze, bool, *refusal) {
+		return policy.Freeze{}, false, refuse(ErrTypeBadFreeze, format, args...)
 	}
 	f = policy.Freeze{
 		ID: wish.ID, Reason: wish.Reason, Stacks: wish.Stacks, From: wish.From, Until: wish.Until, DeclaredBy: wish.By, DeclaredAt: now,
@@ -122,19 +120,19 @@ func (b *freezeBook) judge(now time.Time, wish DeclareFreeze) (f policy.Freeze, 
 	case !f.Until.IsZero() && !f.Until.After(now):
 		return bad("it ends at %s, which is over", f.Until.Format(time.RFC3339))
 	}
-	if err := b.refuseMore(f); err != nil {
-		return policy.Freeze{}, false, err
+	if no := b.refuseMore(f); no != nil {
+		return policy.Freeze{}, false, no
 	}
 	return f, false, nil
 }
 
 // refuseMore refuses a freeze that there is no room for.
-func (b *freezeBook) refuseMore(f policy.Freeze) error {
+func (b *freezeBook) refuseMore(f policy.Freeze) *refusal {
 	if len(b.Held) >= maxFreezes {
-		return refusedFreeze(ErrTypeFreezesFull, "there are %d freezes already; lift one first", len(b.Held))
+		return refuse(ErrTypeFreezesFull, "there are %d freezes already; lift one first", len(b.Held))
 	}
 	if size := sizeOf(b.Held) + sizeOf(freezeEntry{Freeze: f, Asked: f.Until}); size > maxFreezeBytes {
-		return refusedFreeze(ErrTypeFreezesFull,
+		return refuse(ErrTypeFreezesFull,
 			"all freezes together would take %d bytes, more than %d; lift one first, or name fewer stacks, or none for the whole account", size, maxFreezeBytes)
 	}
 	return nil
@@ -145,11 +143,10 @@ func (b *freezeBook) add(now time.Time, f policy.Freeze) {
 	b.changed(now, f)
 }
 
-// find returns the freeze to lift, or the one that was lifted before. The error
-// is the refusal.
-func (b *freezeBook) find(now time.Time, wish LiftFreeze) (f policy.Freeze, repeated bool, err error) {
-	if err := b.refuseKey(wish.Key, liftOf(wish.ID)); err != nil {
-		return f, false, err
+// find returns the freeze to lift, or the one that was lifted before.
+func (b *freezeBook) find(now time.Time, wish LiftFreeze) (f policy.Freeze, repeated bool, no *refusal) {
+	if no := b.refuseKey(wish.Key, liftOf(wish.ID)); no != nil {
+		return f, false, no
 	}
 	for _, e := range b.Held {
 		if e.Freeze.ID == wish.ID && !over(e.Freeze, now) {
@@ -161,7 +158,7 @@ func (b *freezeBook) find(now time.Time, wish LiftFreeze) (f policy.Freeze, repe
 			return e.Freeze, true, nil
 		}
 	}
-	return f, false, refusedFreeze(ErrTypeUnknownFreeze, "there is no freeze %s, or it is over", wish.ID)
+	return f, false, refuse(ErrTypeUnknownFreeze, "there is no freeze %s, or it is over", wish.ID)
 }
 
 // What a key was used for. Whose it is need not be said: two people never share
@@ -170,9 +167,9 @@ func declarationOf(id string) string { return "declare " + id }
 func liftOf(id string) string        { return "lift " + id }
 
 // refuseKey refuses a key that was used for something else.
-func (b *freezeBook) refuseKey(key, what string) error {
-	if used := b.Keys.use(key); used != "" && used != what {
-		return refusedFreeze(ErrTypeKeyReused, "this idempotency key was used for something else; take a new one")
+func (b *freezeBook) refuseKey(key, what string) *refusal {
+	if used := b.Keys.use(key); used != "" {
+		return reused(used, what)
 	}
 	return nil
 }
@@ -303,8 +300,4 @@ func (e freezeEntry) made(w DeclareFreeze) bool {
 	f := e.Freeze
 	from := f.From.Equal(w.From) || w.From.IsZero() && f.From.Equal(f.DeclaredAt)
 	return f.ID == w.ID && f.DeclaredBy == w.By && f.Reason == w.Reason && slices.Equal(f.Stacks, w.Stacks) && from && e.Asked.Equal(w.Until)
-}
-
-func refusedFreeze(kind, format string, args ...any) error {
-	return temporal.NewNonRetryableApplicationError(fmt.Sprintf(format, args...), kind, nil)
 }

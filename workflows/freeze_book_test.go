@@ -2,13 +2,10 @@ package workflows
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
-
-	"go.temporal.io/sdk/temporal"
 
 	"github.com/gantryhq/gantry/decide/policy"
 )
@@ -29,11 +26,10 @@ func TestFreezeBookStaysSmall(t *testing.T) {
 	for round := range 5 {
 		for i := range maxFreezes + 1 {
 			wish := DeclareFreeze{ID: fmt.Sprintf("%d-%d-%s", round, i, absurd[:400]), By: absurd, Reason: absurd, Stacks: stacks, Key: fmt.Sprintf("%d %d", round, i)}
-			f, _, err := b.judge(t0, wish)
-			if err != nil {
-				app, ok := errors.AsType[*temporal.ApplicationError](err)
-				if !ok || app.Type() != ErrTypeFreezesFull || !strings.Contains(app.Message(), "lift one first") {
-					t.Fatalf("freeze %d is refused with %v", i, err)
+			f, _, no := b.judge(t0, wish)
+			if no != nil {
+				if no.Type != ErrTypeFreezesFull || !strings.Contains(no.Reason, "lift one first") {
+					t.Fatalf("freeze %d is refused with %v", i, no)
 				}
 				refused++
 				break
@@ -64,9 +60,9 @@ func TestFreezeBookHoldsUsualFreezes(t *testing.T) {
 		for j := range maxFreezeStacks {
 			wish.Stacks = append(wish.Stacks, fmt.Sprintf("payments-prod-eu-central-1-service-%04d", j))
 		}
-		f, _, err := b.judge(t0, wish)
-		if err != nil {
-			t.Fatalf("freeze %d: %v", i, err)
+		f, _, no := b.judge(t0, wish)
+		if no != nil {
+			t.Fatalf("freeze %d: %v", i, no)
 		}
 		b.add(t0, f)
 	}
@@ -81,9 +77,9 @@ func TestFreezeBookKnowsTheWish(t *testing.T) {
 		{ID: "a", By: "jane", Reason: "audit", Stacks: []string{"b", "a"}, From: at, Until: at.Add(time.Hour)},
 	} {
 		var b, read freezeBook
-		f, _, err := b.judge(t0, wish)
-		if err != nil {
-			t.Fatal(err)
+		f, _, no := b.judge(t0, wish)
+		if no != nil {
+			t.Fatal(no)
 		}
 		b.add(t0, f)
 		b.end(t0.Add(time.Minute), LiftFreeze{ID: "a", By: "joe"})
@@ -94,11 +90,11 @@ func TestFreezeBookKnowsTheWish(t *testing.T) {
 		if err := json.Unmarshal(text, &read); err != nil {
 			t.Fatal(err)
 		}
-		if _, repeated, err := read.judge(t0.Add(2*time.Minute), wish); err != nil || !repeated {
-			t.Errorf("%+v is repeated: %t, %v", wish, repeated, err)
+		if _, repeated, no := read.judge(t0.Add(2*time.Minute), wish); no != nil || !repeated {
+			t.Errorf("%+v is repeated: %t, %v", wish, repeated, no)
 		}
 		wish.Until = at.Add(9 * time.Hour)
-		if _, _, err := read.judge(t0.Add(2*time.Minute), wish); err == nil {
+		if _, _, no := read.judge(t0.Add(2*time.Minute), wish); no == nil {
 			t.Errorf("%+v is taken for the one of before", wish)
 		}
 	}

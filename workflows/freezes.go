@@ -129,22 +129,22 @@ func newKeeper(ctx workflow.Context, in FreezesInput) (*keeper, error) {
 				return k.declare(now(ctx), wish)
 			},
 			workflow.UpdateHandlerOptions{Validator: func(ctx workflow.Context, wish DeclareFreeze) error {
-				_, _, err := k.book.judge(now(ctx), wish)
-				return err
+				_, _, no := k.book.judge(now(ctx), wish)
+				return asError(no)
 			}}),
 		workflow.SetUpdateHandlerWithOptions(ctx, LiftFreezeUpdate,
 			func(ctx workflow.Context, wish LiftFreeze) (policy.Freeze, error) { return k.lift(now(ctx), wish) },
 			workflow.UpdateHandlerOptions{Validator: func(ctx workflow.Context, wish LiftFreeze) error {
-				_, _, err := k.book.find(now(ctx), wish)
-				return err
+				_, _, no := k.book.find(now(ctx), wish)
+				return asError(no)
 			}}),
 	)
 }
 
 func (k *keeper) declare(now time.Time, wish DeclareFreeze) (policy.Freeze, error) {
-	f, repeated, err := k.book.judge(now, wish)
-	if err != nil {
-		return f, err
+	f, repeated, no := k.book.judge(now, wish)
+	if no != nil {
+		return f, asError(no)
 	}
 	k.book.remember(wish.Key, declarationOf(wish.ID))
 	if repeated {
@@ -157,9 +157,9 @@ func (k *keeper) declare(now time.Time, wish DeclareFreeze) (policy.Freeze, erro
 }
 
 func (k *keeper) lift(now time.Time, wish LiftFreeze) (policy.Freeze, error) {
-	f, repeated, err := k.book.find(now, wish)
-	if err != nil {
-		return f, err
+	f, repeated, no := k.book.find(now, wish)
+	if no != nil {
+		return f, asError(no)
 	}
 	k.book.remember(wish.Key, liftOf(wish.ID))
 	if repeated {
