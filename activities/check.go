@@ -92,7 +92,7 @@ func confirms(s spacelift.RunState) bool {
 }
 
 func changed(format string, args ...any) managed.ConfirmResult {
-	return managed.ConfirmResult{Outcome: managed.PlanChanged, Reason: fmt.Sprintf(format, args...)}
+	return managed.ConfirmResult{Outcome: managed.AnotherPlan, Reason: fmt.Sprintf(format, args...)}
 }
 
 func plan(d *spacelift.Delta) string {

@@ -62,27 +62,27 @@ func TestCheck(t *testing.T) {
 		{name: "confirmed and finished", change: then("jane", "", "CONFIRMED", "PREPARING_APPLY", "APPLYING", "FINISHED"), want: managed.AlreadyConfirmed, reason: "jane"},
 		{name: "confirmed, as far as the state tells", change: func(r *spacelift.Run) { r.History, r.State, r.StateVersion = nil, "APPLYING", 8 }, want: managed.AlreadyConfirmed},
 
-		{name: "discarded", change: then("jane", "", "DISCARDED"), want: managed.PlanChanged, reason: "DISCARDED (6)"},
-		{name: "failed by a review", change: then("", "", "FAILED"), want: managed.PlanChanged, reason: "FAILED (6)"},
-		{name: "replan asked for", change: then("jane", "", "REPLAN_REQUESTED"), want: managed.PlanChanged, reason: "REPLAN_REQUESTED (6)"},
-		{name: "another plan", change: then("jane", "", "REPLAN_REQUESTED", "PLANNING", "UNCONFIRMED"), want: managed.PlanChanged, reason: "UNCONFIRMED (8), not in UNCONFIRMED (5)"},
-		{name: "another plan, confirmed", change: then("jane", "", "REPLAN_REQUESTED", "PLANNING", "UNCONFIRMED", "CONFIRMED"), want: managed.PlanChanged, reason: "CONFIRMED (9)"},
-		{name: "another plan, confirmed by us", change: confirmedAnew("[gantry: confirm 8]"), want: managed.PlanChanged, reason: "CONFIRMED (9)"},
+		{name: "discarded", change: then("jane", "", "DISCARDED"), want: managed.AnotherPlan, reason: "DISCARDED (6)"},
+		{name: "failed by a review", change: then("", "", "FAILED"), want: managed.AnotherPlan, reason: "FAILED (6)"},
+		{name: "replan asked for", change: then("jane", "", "REPLAN_REQUESTED"), want: managed.AnotherPlan, reason: "REPLAN_REQUESTED (6)"},
+		{name: "another plan", change: then("jane", "", "REPLAN_REQUESTED", "PLANNING", "UNCONFIRMED"), want: managed.AnotherPlan, reason: "UNCONFIRMED (8), not in UNCONFIRMED (5)"},
+		{name: "another plan, confirmed", change: then("jane", "", "REPLAN_REQUESTED", "PLANNING", "UNCONFIRMED", "CONFIRMED"), want: managed.AnotherPlan, reason: "CONFIRMED (9)"},
+		{name: "another plan, confirmed by us", change: confirmedAnew("[gantry: confirm 8]"), want: managed.AnotherPlan, reason: "CONFIRMED (9)"},
 		{name: "another plan, confirmed by us for this one", change: confirmedAnew("[gantry: confirm 5]"), want: managed.ConfirmedUnseen, reason: "state version 5 took effect on the plan of state version 8", byUs: true},
 		{name: "an older plan, confirmed by us for another, in an attempt before", change: func(r *spacelift.Run) {
 			r.History = append(r.History[:0:0], spacelift.Transition{State: "UNCONFIRMED", StateVersion: 1},
 				spacelift.Transition{State: "CONFIRMED", StateVersion: 2, Note: "[gantry: confirm 0]"}, spacelift.Transition{State: "UNCONFIRMED", StateVersion: 5})
 		}},
-		{name: "finished, nobody knows how", change: func(r *spacelift.Run) { r.History, r.State, r.StateVersion = nil, "FINISHED", 9 }, want: managed.PlanChanged, reason: "FINISHED (9)"},
+		{name: "finished, nobody knows how", change: func(r *spacelift.Run) { r.History, r.State, r.StateVersion = nil, "FINISHED", 9 }, want: managed.AnotherPlan, reason: "FINISHED (9)"},
 		{name: "older than judged", change: func(r *spacelift.Run) {
 			r.History, r.State, r.StateVersion = past[:5], "PLANNING", 4
-		}, want: managed.PlanChanged, reason: "PLANNING (4)"},
-		{name: "another state of that version", change: func(r *spacelift.Run) { r.State = "PENDING_REVIEW" }, want: managed.PlanChanged, reason: "PENDING_REVIEW (5)"},
-		{name: "another type", change: func(r *spacelift.Run) { r.Type = "DESTROY" }, want: managed.PlanChanged, reason: "DESTROY"},
-		{name: "another commit", change: func(r *spacelift.Run) { r.Commit.Hash = "0000" }, want: managed.PlanChanged, reason: "commit 0000, not on 9f2c"},
-		{name: "no commit", change: func(r *spacelift.Run) { r.Commit.Hash = "" }, want: managed.PlanChanged, reason: "commit"},
-		{name: "another delta", change: func(r *spacelift.Run) { r.Delta.Deleted = 7 }, want: managed.PlanChanged, reason: "+3 ~0 -7 of 42, not +3 ~0 -0 of 42"},
-		{name: "no delta", change: func(r *spacelift.Run) { r.Delta = nil }, want: managed.PlanChanged, reason: "unknown size"},
+		}, want: managed.AnotherPlan, reason: "PLANNING (4)"},
+		{name: "another state of that version", change: func(r *spacelift.Run) { r.State = "PENDING_REVIEW" }, want: managed.AnotherPlan, reason: "PENDING_REVIEW (5)"},
+		{name: "another type", change: func(r *spacelift.Run) { r.Type = "DESTROY" }, want: managed.AnotherPlan, reason: "DESTROY"},
+		{name: "another commit", change: func(r *spacelift.Run) { r.Commit.Hash = "0000" }, want: managed.AnotherPlan, reason: "commit 0000, not on 9f2c"},
+		{name: "no commit", change: func(r *spacelift.Run) { r.Commit.Hash = "" }, want: managed.AnotherPlan, reason: "commit"},
+		{name: "another delta", change: func(r *spacelift.Run) { r.Delta.Deleted = 7 }, want: managed.AnotherPlan, reason: "+3 ~0 -7 of 42, not +3 ~0 -0 of 42"},
+		{name: "no delta", change: func(r *spacelift.Run) { r.Delta = nil }, want: managed.AnotherPlan, reason: "unknown size"},
 
 		{name: "needs a review first", change: func(r *spacelift.Run) { r.NeedsApproval = true }, want: managed.ConfirmRefused, reason: "approval policy"},
 	} {

@@ -154,7 +154,7 @@ func TestConfirmRun(t *testing.T) {
 		{
 			name:   "a person discarded it",
 			before: func(r *rig) { r.must(r.sim.Discard("jane", stack, r.ref.Run, "no")) },
-			want:   managed.PlanChanged, reason: "DISCARDED (6)",
+			want:   managed.AnotherPlan, reason: "DISCARDED (6)",
 		},
 		{
 			name:   "the label that allows it is gone",
@@ -164,7 +164,7 @@ func TestConfirmRun(t *testing.T) {
 		{
 			name: "the plan is larger than judged",
 			in:   func(in *managed.ConfirmRunInput) { in.Expect.Delta = &spacelift.Delta{Added: 1} },
-			want: managed.PlanChanged, reason: "the plan is +3 ~1 -0",
+			want: managed.AnotherPlan, reason: "the plan is +3 ~1 -0",
 		},
 		{
 			name:  "an approval policy asks for a review",
@@ -297,7 +297,7 @@ func TestConfirmRunLosesTheRace(t *testing.T) {
 		reason string
 	}{
 		{"confirmed", spacelift.RunStateConfirmed, managed.AlreadyConfirmed, "jane confirmed"},
-		{"discarded", spacelift.RunStateDiscarded, managed.PlanChanged, "DISCARDED (1)"},
+		{"discarded", spacelift.RunStateDiscarded, managed.AnotherPlan, "DISCARDED (1)"},
 		{"nothing, it is locked", "", managed.ConfirmRefused, "the stack is locked"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -38,7 +38,7 @@ func TestConfirmRunWithoutPeopleJudgesWhatItReads(t *testing.T) {
 		{name: "as it was told", labels: auto, want: managed.Confirmed},
 		{
 			name: "it repairs drift, and nobody said so", labels: noDrift, change: func(r *spacelift.Run) { r.DriftDetection = true },
-			want: managed.PlanChanged, reason: "people confirm repairs of drift (profile no-drift)",
+			want: managed.AnotherPlan, reason: "people confirm repairs of drift (profile no-drift)",
 		},
 		{
 			name: "people approved that repair", labels: noDrift, change: func(r *spacelift.Run) { r.DriftDetection = true },
@@ -46,15 +46,15 @@ func TestConfirmRunWithoutPeopleJudgesWhatItReads(t *testing.T) {
 		},
 		{
 			name: "it deletes something, and nobody knew the plan", labels: production, change: func(r *spacelift.Run) { r.Delta.Deleted = 1 },
-			want: managed.PlanChanged, reason: "the plan deletes 1 resource, more than 0 (profile production)",
+			want: managed.AnotherPlan, reason: "the plan deletes 1 resource, more than 0 (profile production)",
 		},
 		{
 			name: "nobody knows what it deletes", labels: production, change: func(r *spacelift.Run) { r.Delta = nil },
-			want: managed.PlanChanged, reason: "nobody knows how many resources the plan deletes",
+			want: managed.AnotherPlan, reason: "nobody knows how many resources the plan deletes",
 		},
 		{
 			name: "it is of another type, and nobody knew which", labels: auto, change: func(r *spacelift.Run) { r.Type = spacelift.RunTypeDestroy },
-			want: managed.PlanChanged, reason: "people confirm runs of type DESTROY",
+			want: managed.AnotherPlan, reason: "people confirm runs of type DESTROY",
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -9,10 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // contest is a race against the end of people's time for one plan.
@@ -146,11 +146,11 @@ func (w *world) settled(c *contest) {
 	acted := map[bool]int{} // whether it was confirming
 	for _, e := range run.Timeline {
 		switch {
-		case e.Kind == string(workflows.KindEvent) && e.State != nil:
+		case e.Kind == string(managed.KindEvent) && e.State != nil:
 			told = append(told, *e.State)
-		case e.Kind == string(workflows.KindAction) && strings.Contains(e.Summary, "confirmed the plan"):
+		case e.Kind == string(managed.KindAction) && strings.Contains(e.Summary, "confirmed the plan"):
 			acted[true]++
-		case e.Kind == string(workflows.KindAction) && strings.Contains(e.Summary, "discarded the plan"):
+		case e.Kind == string(managed.KindAction) && strings.Contains(e.Summary, "discarded the plan"):
 			acted[false]++
 		}
 	}

@@ -19,11 +19,11 @@ import (
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/inbox"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // Gantry was asked for in seven phases. Each has its story here; TestBrowserPhase2
@@ -168,9 +168,9 @@ func TestPhase4Workflow(t *testing.T) {
 	t.Cleanup(c.Close)
 	tell := func(state spacelift.RunState, version int) {
 		t.Helper()
-		w.must(inbox.TemporalTarget{Client: c, TaskQueue: "gantry"}.Signal(t.Context(), ref, []workflows.RunEvent{{
+		w.must(inbox.TemporalTarget{Client: c, TaskQueue: "gantry"}.Signal(t.Context(), ref, []managed.RunEvent{{
 			Run: ref, Type: spacelift.RunTypeTracked, State: state, StateVersion: version, At: time.Now(), Labels: autoStack.Labels,
-			Commit: spacelift.Commit{Hash: run.Commit.Hash}, Delta: &spacelift.Delta{Added: 2}, Source: workflows.SourceWebhook, ReceivedAt: time.Now(),
+			Commit: spacelift.Commit{Hash: run.Commit.Hash}, Delta: &spacelift.Delta{Added: 2}, Source: managed.SourceWebhook, ReceivedAt: time.Now(),
 		}}))
 	}
 	tell(spacelift.RunStateUnconfirmed, 5)
@@ -178,9 +178,9 @@ func TestPhase4Workflow(t *testing.T) {
 	w.must(err)
 	tell(spacelift.RunStateFinished, 9)
 
-	var end workflows.RunStatus
-	w.must(c.GetWorkflow(t.Context(), workflows.ManageRunID(ref), "").Get(t.Context(), &end))
-	if end.State != spacelift.RunStateFinished || end.Phase != workflows.PhaseDone {
+	var end managed.RunStatus
+	w.must(c.GetWorkflow(t.Context(), managed.ManageRunID(ref), "").Get(t.Context(), &end))
+	if end.State != spacelift.RunStateFinished || end.Phase != managed.PhaseDone {
 		t.Errorf("the workflow ended with %+v", end)
 	}
 	if n := len(w.spacelift.Mutations("runConfirm")); n != 1 {

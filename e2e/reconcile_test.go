@@ -18,6 +18,7 @@ import (
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/e2e/program"
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/server"
@@ -191,22 +192,22 @@ func TestReconcileNoticesExecutionsThatAreStuck(t *testing.T) {
 	c := w.dialTemporal()
 	var mended atomic.Bool
 	own := worker.New(c, "stuck", worker.Options{})
-	own.RegisterWorkflowWithOptions(func(workflow.Context, workflows.ManageRunInput) error {
+	own.RegisterWorkflowWithOptions(func(workflow.Context, managed.ManageRunInput) error {
 		if !mended.Load() {
 			panic("nil pointer") // the task fails, and is tried again
 		}
 		return nil
-	}, workflow.RegisterOptions{Name: workflows.ManageRunType})
+	}, workflow.RegisterOptions{Name: managed.ManageRunType})
 	w.must(own.Start())
 	defer own.Stop()
 	ref := spacelift.RunRef{Account: "acme", Stack: "network-prod", Run: "01KDXSTUCK0000000000000000"}
 	_, err := c.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{
-		ID: workflows.ManageRunID(ref), TaskQueue: "stuck", TypedSearchAttributes: workflows.Typed(workflows.StartAttributes(ref, nil)),
-	}, workflows.ManageRunType, workflows.ManageRunInput{Run: ref})
+		ID: managed.ManageRunID(ref), TaskQueue: "stuck", TypedSearchAttributes: workflows.Typed(managed.StartAttributes(ref, nil)),
+	}, managed.ManageRunType, managed.ManageRunInput{Run: ref})
 	w.must(err)
 	named := func(a api.Account) bool {
 		return slices.ContainsFunc(a.Findings, func(f api.Finding) bool {
-			return f.Kind == string(workflows.FindingExecutionStuck) && strings.Contains(f.Summary, workflows.ManageRunID(ref))
+			return f.Kind == string(workflows.FindingExecutionStuck) && strings.Contains(f.Summary, managed.ManageRunID(ref))
 		})
 	}
 	w.account("the stuck execution is named", named)

@@ -9,10 +9,10 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/e2e/postgres"
 	"github.com/gantryhq/gantry/e2e/program"
 	"github.com/gantryhq/gantry/temporalserver"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // temporalVariable says which Temporal the stories are told with: empty is the
@@ -42,7 +42,7 @@ func (w *world) startTemporal() {
 		w.startTemporalProgram()
 		return
 	}
-	o := temporalserver.Options{SearchAttributes: temporalserver.Keywords(workflows.SearchAttributes()...), DataDir: filepath.Join(w.dir, "temporal")}
+	o := temporalserver.Options{SearchAttributes: temporalserver.Keywords(managed.SearchAttributes()...), DataDir: filepath.Join(w.dir, "temporal")}
 	if w.temporal != nil {
 		o.FrontendPort = mustPort(w.t, "tcp://"+w.temporal.HostPort())
 	}

@@ -16,8 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // sampleBody has the size of a typical notification.
@@ -121,7 +121,7 @@ func BenchmarkAccept(b *testing.B) {
 // carries, and one signal at a time: a Temporal at its limit.
 type costlyTarget struct{ mu sync.Mutex }
 
-func (t *costlyTarget) Signal(context.Context, spacelift.RunRef, []workflows.RunEvent) error {
+func (t *costlyTarget) Signal(context.Context, spacelift.RunRef, []managed.RunEvent) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for start := time.Now(); time.Since(start) < 200*time.Microsecond; {

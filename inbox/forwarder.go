@@ -8,8 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // Target takes the events of one run, in order.
@@ -18,7 +18,7 @@ import (
 // waits for them any more; one that wraps [ErrRefused], that trying again is
 // pointless. After any other error the same events are sent again.
 type Target interface {
-	Signal(ctx context.Context, run spacelift.RunRef, events []workflows.RunEvent) error
+	Signal(ctx context.Context, run spacelift.RunRef, events []managed.RunEvent) error
 }
 
 // What a Target may say about events besides taking them.
@@ -233,7 +233,7 @@ func (f *Forwarder) forward(ctx context.Context, j *job) {
 // read decodes the job's events, up to the first that is unreadable or of
 // another run: runs share a queue by hash. It also returns when the events
 // that go their first time arrived.
-func (f *Forwarder) read(j *job) (run spacelift.RunRef, events []workflows.RunEvent, arrived []time.Time, err error) {
+func (f *Forwarder) read(j *job) (run spacelift.RunRef, events []managed.RunEvent, arrived []time.Time, err error) {
 	for i := range j.refs {
 		d, e, err := f.in.read(&j.refs[i])
 		if err == nil && e == nil {

@@ -10,8 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 func TestOutageKeepsEverythingAndIsProbedGently(t *testing.T) {
@@ -20,7 +20,7 @@ func TestOutageKeepsEverythingAndIsProbedGently(t *testing.T) {
 		in := open(t, Options{})
 		var mu sync.Mutex
 		away, probes := true, 0
-		target := &fakeTarget{fail: func(spacelift.RunRef, []workflows.RunEvent) error {
+		target := &fakeTarget{fail: func(spacelift.RunRef, []managed.RunEvent) error {
 			mu.Lock()
 			defer mu.Unlock()
 			if away {
@@ -74,7 +74,7 @@ func TestRunThatAlwaysFailsDoesNotHoldUpOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in := open(t, Options{})
 		poisoned := runRef(0)
-		target := &fakeTarget{fail: func(run spacelift.RunRef, _ []workflows.RunEvent) error {
+		target := &fakeTarget{fail: func(run spacelift.RunRef, _ []managed.RunEvent) error {
 			if run == poisoned {
 				return errors.New("internal error")
 			}
@@ -97,7 +97,7 @@ func TestEventsOfAnEndedExecutionAreLate(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		in := open(t, Options{})
-		target := &fakeTarget{fail: func(spacelift.RunRef, []workflows.RunEvent) error { return ErrEnded }}
+		target := &fakeTarget{fail: func(spacelift.RunRef, []managed.RunEvent) error { return ErrEnded }}
 		d := accept(t, in, event(runRef(1), 8, spacelift.RunStateFinished))
 		forward(t, in, target, ForwarderOptions{})
 		synctest.Wait()

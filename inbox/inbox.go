@@ -12,7 +12,7 @@ import (
 	"github.com/oklog/ulid/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/gantryhq/gantry/workflows"
+	"github.com/gantryhq/gantry/decide/managed"
 )
 
 // Budget bounds a kind of entries by number and by bytes. Trimming leaves a
@@ -182,7 +182,7 @@ func (in *Inbox) Close() error {
 // Errors wrap [ErrUnavailable]: nothing was stored then. Only if ctx ends
 // first, which the error wraps too, it is open whether the event was stored; a
 // repeat will find out.
-func (in *Inbox) Accept(ctx context.Context, d Delivery, event workflows.RunEvent, body []byte) (Delivery, error) {
+func (in *Inbox) Accept(ctx context.Context, d Delivery, event managed.RunEvent, body []byte) (Delivery, error) {
 	if d.ReceivedAt.IsZero() {
 		d.ReceivedAt = time.Now()
 	}

@@ -8,8 +8,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // values reads what a scrape would: counters and gauges as they are, of
@@ -46,7 +46,7 @@ func TestMetricsTellWhatHappens(t *testing.T) {
 		registry := prometheus.NewRegistry()
 		in := open(t, Options{Metrics: registry})
 		away := true
-		target := &fakeTarget{fail: func(run spacelift.RunRef, _ []workflows.RunEvent) error {
+		target := &fakeTarget{fail: func(run spacelift.RunRef, _ []managed.RunEvent) error {
 			switch {
 			case away:
 				return errAway

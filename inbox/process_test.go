@@ -20,8 +20,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // Some things can only be done to a process of its own: killing it, and taking
@@ -67,7 +67,7 @@ func childProcess(t *testing.T, name, dir string, round int) *exec.Cmd {
 // process which signals it.
 type fileTarget struct{ path string }
 
-func (t fileTarget) Signal(_ context.Context, _ spacelift.RunRef, events []workflows.RunEvent) error {
+func (t fileTarget) Signal(_ context.Context, _ spacelift.RunRef, events []managed.RunEvent) error {
 	line, err := json.Marshal(events)
 	if err != nil {
 		return err
@@ -165,7 +165,7 @@ func TestKilledAgainAndAgainNothingAcceptedIsLost(t *testing.T) {
 	next := map[spacelift.RunID]int{}
 	repeats := 0
 	for line := range strings.Lines(string(sent)) {
-		var events []workflows.RunEvent
+		var events []managed.RunEvent
 		if err := json.Unmarshal([]byte(line), &events); err != nil {
 			// The kill hit the target in the middle of a line; its sender never
 			// learned that it was sent, and so sent it again.

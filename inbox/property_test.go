@@ -13,8 +13,8 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // in a bubble, run check and hand its complaint to rapid, which has to be told
@@ -52,7 +52,7 @@ func TestEveryRunArrivesInOrder(t *testing.T) {
 		bubble(t, rt, func(t *testing.T) error {
 			opts := Options{Dir: dir, Linger: linger, Entries: Budget{Count: 80}, Bodies: Budget{Count: 16}}
 			var answer error
-			target := &fakeTarget{fail: func(spacelift.RunRef, []workflows.RunEvent) error { return answer }}
+			target := &fakeTarget{fail: func(spacelift.RunRef, []managed.RunEvent) error { return answer }}
 			in := open(t, opts)
 			stop := forward(t, in, target, ForwarderOptions{MaxConcurrent: 4, BatchEvents: 3})
 			versions := map[spacelift.RunRef]int{}
@@ -188,7 +188,7 @@ func TestSharedHashesDoNoHarm(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		in := open(t, Options{})
-		share := func(e workflows.RunEvent) {
+		share := func(e managed.RunEvent) {
 			it, err := newItem(Delivery{ReceivedAt: time.Now()}, e, nil)
 			if err != nil {
 				t.Fatal(err)

@@ -8,8 +8,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 func TestWaitingEventsOfARunTravelTogether(t *testing.T) {
@@ -81,7 +81,7 @@ func TestEventsThatNeedNoDecisionLinger(t *testing.T) {
 				in := open(t, Options{Linger: 2 * time.Second})
 				start := time.Now()
 				got := map[time.Duration][]int{}
-				target := &fakeTarget{fail: func(_ spacelift.RunRef, events []workflows.RunEvent) error {
+				target := &fakeTarget{fail: func(_ spacelift.RunRef, events []managed.RunEvent) error {
 					for _, e := range events {
 						got[time.Since(start)] = append(got[time.Since(start)], e.StateVersion)
 					}

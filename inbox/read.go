@@ -9,7 +9,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
-	"github.com/gantryhq/gantry/workflows"
+	"github.com/gantryhq/gantry/decide/managed"
 )
 
 // ref is a delivery to be read: where it is, and what memory knows about it.
@@ -55,7 +55,7 @@ func (in *Inbox) record(r *ref) (f []byte, err error) {
 }
 
 // read returns the delivery, and the event of an accepted one.
-func (in *Inbox) read(r *ref) (Delivery, *workflows.RunEvent, error) {
+func (in *Inbox) read(r *ref) (Delivery, *managed.RunEvent, error) {
 	if r.whole {
 		return r.delivery, nil, nil
 	}

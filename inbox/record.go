@@ -14,8 +14,8 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // A row of the database holds the records of one commit, one behind the other.
@@ -92,13 +92,13 @@ type head struct {
 type payload struct {
 	Delivery *Delivery `json:"delivery,omitempty"`
 
-	Event      *workflows.RunEvent `json:"event,omitempty"`
-	ReceivedAt time.Time           `json:"receivedAt,omitzero"`
-	Source     string              `json:"source,omitempty"`
-	Reason     string              `json:"reason,omitempty"`
-	Detail     string              `json:"detail,omitempty"`
-	Size       int                 `json:"size,omitempty"`
-	Secret     int                 `json:"secret,omitempty"`
+	Event      *managed.RunEvent `json:"event,omitempty"`
+	ReceivedAt time.Time         `json:"receivedAt,omitzero"`
+	Source     string            `json:"source,omitempty"`
+	Reason     string            `json:"reason,omitempty"`
+	Detail     string            `json:"detail,omitempty"`
+	Size       int               `json:"size,omitempty"`
+	Secret     int               `json:"secret,omitempty"`
 }
 
 // appendRecord appends a record. It has to be placed before it is valid.
@@ -186,7 +186,7 @@ func makeGap(f []byte) {
 
 // decodeRecord returns a record's delivery as it was stored, and the event of
 // an accepted one.
-func decodeRecord(f []byte) (Delivery, *workflows.RunEvent, error) {
+func decodeRecord(f []byte) (Delivery, *managed.RunEvent, error) {
 	var p payload
 	if err := json.Unmarshal(f[headSize:], &p); err != nil {
 		return Delivery{}, nil, fmt.Errorf("%w: %w", errRecord, err)

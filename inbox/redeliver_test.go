@@ -11,8 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 func TestRefusedEventDiesAlone(t *testing.T) {
@@ -20,8 +20,8 @@ func TestRefusedEventDiesAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in := open(t, Options{})
 		refusing := true
-		target := &fakeTarget{fail: func(_ spacelift.RunRef, events []workflows.RunEvent) error {
-			if refusing && slices.ContainsFunc(events, func(e workflows.RunEvent) bool { return e.StateVersion == 1 }) {
+		target := &fakeTarget{fail: func(_ spacelift.RunRef, events []managed.RunEvent) error {
+			if refusing && slices.ContainsFunc(events, func(e managed.RunEvent) bool { return e.StateVersion == 1 }) {
 				return fmt.Errorf("%w: payload too large", ErrRefused)
 			}
 			return nil

@@ -9,8 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // diskUse is the sum of all files below dir.
@@ -163,7 +163,7 @@ func TestPendingAndDeadOutliveEverythingElse(t *testing.T) {
 		opts := small
 		opts.Dir = t.TempDir()
 		stuck, refused := runRef(1), runRef(2)
-		target := &fakeTarget{fail: func(run spacelift.RunRef, _ []workflows.RunEvent) error {
+		target := &fakeTarget{fail: func(run spacelift.RunRef, _ []managed.RunEvent) error {
 			switch run {
 			case stuck:
 				return errAway
@@ -226,7 +226,7 @@ func TestDeadOnesBeyondTheirBudgetAreToldAndGo(t *testing.T) {
 		opts.Logger = textLogger(&log)
 		in := open(t, opts)
 		refuse := true
-		target := &fakeTarget{fail: func(spacelift.RunRef, []workflows.RunEvent) error {
+		target := &fakeTarget{fail: func(spacelift.RunRef, []managed.RunEvent) error {
 			if refuse {
 				return ErrRefused
 			}

@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // open opens an inbox that is closed with the test.
@@ -42,10 +42,10 @@ func runRef(n int) spacelift.RunRef {
 	return spacelift.RunRef{Account: "acme", Stack: "network", Run: spacelift.RunID(fmt.Sprintf("run-%d", n))}
 }
 
-func event(run spacelift.RunRef, version int, state spacelift.RunState) workflows.RunEvent {
-	return workflows.RunEvent{
+func event(run spacelift.RunRef, version int, state spacelift.RunState) managed.RunEvent {
+	return managed.RunEvent{
 		Run: run, Type: spacelift.RunTypeTracked, State: state, StateVersion: version,
-		At: time.UnixMilli(1_767_261_661_417).UTC(), Branch: "main", Source: workflows.SourceWebhook,
+		At: time.UnixMilli(1_767_261_661_417).UTC(), Branch: "main", Source: managed.SourceWebhook,
 		Commit: spacelift.Commit{Hash: "9f2c1d7e4b8a06f35c21de90ab7741f6c3e85d12", Message: "Widen private subnets", AuthorLogin: "jdoe"},
 		Labels: []string{spacelift.LabelManaged}, StackName: "network / prod",
 	}
@@ -58,7 +58,7 @@ var life = []spacelift.RunState{
 	spacelift.RunStateFinished,
 }
 
-func accept(t testing.TB, in *Inbox, e workflows.RunEvent) Delivery {
+func accept(t testing.TB, in *Inbox, e managed.RunEvent) Delivery {
 	t.Helper()
 	d, err := in.Accept(context.Background(), Delivery{Source: "192.0.2.7"}, e, []byte(`{"state":"`+string(e.State)+`"}`))
 	if err != nil {
@@ -74,11 +74,11 @@ func pass(d time.Duration) { <-time.After(d) }
 // signal first.
 type fakeTarget struct {
 	mu      sync.Mutex
-	signals [][]workflows.RunEvent
-	fail    func(run spacelift.RunRef, events []workflows.RunEvent) error
+	signals [][]managed.RunEvent
+	fail    func(run spacelift.RunRef, events []managed.RunEvent) error
 }
 
-func (t *fakeTarget) Signal(ctx context.Context, run spacelift.RunRef, events []workflows.RunEvent) error {
+func (t *fakeTarget) Signal(ctx context.Context, run spacelift.RunRef, events []managed.RunEvent) error {
 	for _, e := range events {
 		if e.Run != run {
 			return fmt.Errorf("signal of %s carries an event of %s", run, e.Run)
@@ -129,7 +129,7 @@ type slowTarget struct {
 	runs      map[spacelift.RunRef]int
 }
 
-func (t *slowTarget) Signal(ctx context.Context, run spacelift.RunRef, _ []workflows.RunEvent) error {
+func (t *slowTarget) Signal(ctx context.Context, run spacelift.RunRef, _ []managed.RunEvent) error {
 	t.mu.Lock()
 	t.now++
 	t.most = max(t.most, t.now)

@@ -11,8 +11,8 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // TemporalTarget signals the execution of a run, and starts it if need be: one
@@ -24,19 +24,19 @@ type TemporalTarget struct {
 }
 
 // Signal implements [Target].
-func (t TemporalTarget) Signal(ctx context.Context, run spacelift.RunRef, events []workflows.RunEvent) error {
-	id := workflows.ManageRunID(run)
+func (t TemporalTarget) Signal(ctx context.Context, run spacelift.RunRef, events []managed.RunEvent) error {
+	id := managed.ManageRunID(run)
 	var attributes []temporal.SearchAttributeUpdate
-	for _, a := range workflows.StartAttributes(run, events) {
+	for _, a := range managed.StartAttributes(run, events) {
 		attributes = append(attributes, temporal.NewSearchAttributeKeyKeyword(a.Name).ValueSet(a.Value))
 	}
-	_, err := t.Client.SignalWithStartWorkflow(ctx, id, workflows.RunEventsSignal, workflows.RunEvents{Events: events},
+	_, err := t.Client.SignalWithStartWorkflow(ctx, id, managed.RunEventsSignal, managed.RunEvents{Events: events},
 		client.StartWorkflowOptions{
 			TaskQueue:             t.TaskQueue,
 			WorkflowIDReusePolicy: enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
 			TypedSearchAttributes: temporal.NewSearchAttributes(attributes...), // one event less in the history than if it set them
 		},
-		workflows.ManageRunType, workflows.ManageRunInput{Run: run})
+		managed.ManageRunType, managed.ManageRunInput{Run: run})
 	if err != nil {
 		return fmt.Errorf("signal %s: %w", id, classify(err))
 	}

@@ -10,9 +10,9 @@ import (
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // fakeClient answers SignalWithStartWorkflow and notes what was asked.
@@ -44,19 +44,19 @@ func (c *fakeClient) SignalWithStartWorkflow(_ context.Context, id, signal strin
 func TestTemporalTargetSignalsOneExecutionPerRun(t *testing.T) {
 	t.Parallel()
 	run := spacelift.RunRef{Account: "acme", Stack: "network", Run: "01KDX3V4T8Q2M5N7P9R1S3T5V7"}
-	events := []workflows.RunEvent{event(run, 0, spacelift.RunStateQueued), event(run, 1, spacelift.RunStateReady)}
+	events := []managed.RunEvent{event(run, 0, spacelift.RunStateQueued), event(run, 1, spacelift.RunStateReady)}
 	c := &fakeClient{}
 	if err := (TemporalTarget{Client: c, TaskQueue: "gantry"}).Signal(t.Context(), run, events); err != nil {
 		t.Fatal(err)
 	}
 	want := signalWithStart{
-		ID: "run/acme/network/01KDX3V4T8Q2M5N7P9R1S3T5V7", Signal: "run-events", Arg: workflows.RunEvents{Events: events},
+		ID: "run/acme/network/01KDX3V4T8Q2M5N7P9R1S3T5V7", Signal: "run-events", Arg: managed.RunEvents{Events: events},
 		Queue: "gantry", Reuse: enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
 		Attributes: map[string]any{
 			"GantryAccount": "acme", "GantryStack": "network", "GantryRunState": "READY", "GantryRunType": "TRACKED", "GantryPhase": "queued",
 			"GantryFingerprint": policy.Facts{Labels: events[1].Labels}.Fingerprint(),
 		},
-		Workflow: "ManageRun", Input: []any{workflows.ManageRunInput{Run: run}},
+		Workflow: "ManageRun", Input: []any{managed.ManageRunInput{Run: run}},
 	}
 	if diff := cmp.Diff(want, c.asked); diff != "" {
 		t.Errorf("asked (-want +got):\n%s", diff)

@@ -9,7 +9,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
-	"github.com/gantryhq/gantry/workflows"
+	"github.com/gantryhq/gantry/decide/managed"
 )
 
 // item is an event on its way to disk.
@@ -54,7 +54,7 @@ var recordBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // newItem encodes what is stored. That is done by the request, side by side
 // with others; the writer, of which there is one, only copies.
-func newItem(d Delivery, event workflows.RunEvent, body []byte) (*item, error) {
+func newItem(d Delivery, event managed.RunEvent, body []byte) (*item, error) {
 	it := &item{
 		key: keyOf(event.Run, event.StateVersion, event.State), run: runKeyOf(event.Run),
 		linger: mayLinger(event.State, event.StateVersion), received: d.ReceivedAt, body: body,

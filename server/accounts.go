@@ -9,6 +9,7 @@ import (
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/api/workflowservice/v1"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/gen/api"
 	genserver "github.com/gantryhq/gantry/gen/server"
 	"github.com/gantryhq/gantry/spacelift"
@@ -74,7 +75,7 @@ func (h *handlers) latestReport(ctx context.Context, account spacelift.Account) 
 	page, err := h.temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
 		PageSize: 1,
 		Query: fmt.Sprintf("WorkflowType = '%s' AND %s = '%s' AND ExecutionStatus = 'Completed'",
-			workflows.ReconcileType, workflows.AttrAccount, account),
+			workflows.ReconcileType, managed.AttrAccount, account),
 	})
 	if err != nil || len(page.GetExecutions()) == 0 {
 		return nil, err

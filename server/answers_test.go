@@ -14,6 +14,7 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/spacelift"
@@ -26,12 +27,12 @@ func TestWhatIsNotKnownIsNotEmpty(t *testing.T) {
 	r := newRig(t)
 
 	// A retry began the run, and no event of it has come.
-	bare := workflows.RunStatus{
-		Run: theRun, StartedAt: planned, Policy: ordinaryPolicy(), WaitingFor: &workflows.WaitingFor{Reason: "no notification of this run has been understood yet", Since: planned},
-		RetryOf: &workflows.RetryOf{Run: theRun, Attempt: 2, By: workflows.SourceGantry},
+	bare := managed.RunStatus{
+		Run: theRun, StartedAt: planned, Policy: ordinaryPolicy(), WaitingFor: &managed.WaitingFor{Reason: "no notification of this run has been understood yet", Since: planned},
+		RetryOf: &managed.RetryOf{Run: theRun, Attempt: 2, By: managed.SourceGantry},
 	}
 	r.temporal.set(bare)
-	r.temporal.why = map[string]workflows.Explanation{workflows.ManageRunID(theRun): {Run: theRun, Summary: "nothing is known yet", Unblock: []workflows.Unblock{{}}}}
+	r.temporal.why = map[string]managed.Explanation{managed.ManageRunID(theRun): {Run: theRun, Summary: "nothing is known yet", Unblock: []managed.Unblock{{}}}}
 	members := decode[map[string]any](t, r.get(runPath, viewerToken))
 	for _, member := range []string{"state", "type"} {
 		if value, there := members[member]; there {
@@ -47,13 +48,13 @@ func TestWhatIsNotKnownIsNotEmpty(t *testing.T) {
 
 	// Gantry looks why a run failed.
 	failed := asking()
-	failed.State, failed.Phase, failed.Retry = spacelift.RunStateFailed, workflows.PhaseDone, &workflows.Retry{Attempt: 2, Of: 2, At: planned, State: workflows.RetryStarted}
-	failed.WaitingFor = &workflows.WaitingFor{Reason: "the run failed", Since: planned}
-	failed.Failure = &workflows.Failure{Cause: policy.CauseUnknown}
+	failed.State, failed.Phase, failed.Retry = spacelift.RunStateFailed, managed.PhaseDone, &managed.Retry{Attempt: 2, Of: 2, At: planned, State: managed.RetryStarted}
+	failed.WaitingFor = &managed.WaitingFor{Reason: "the run failed", Since: planned}
+	failed.Failure = &managed.Failure{Cause: policy.CauseUnknown}
 	r.temporal.set(failed)
-	r.temporal.why[workflows.ManageRunID(theRun)] = workflows.Explanation{
-		Run: theRun, State: "FAILED", Phase: workflows.PhaseDone, Summary: "the run failed", WaitingFor: failed.WaitingFor,
-		Unblock: []workflows.Unblock{{Who: "anyone whose token may operate"}},
+	r.temporal.why[managed.ManageRunID(theRun)] = managed.Explanation{
+		Run: theRun, State: "FAILED", Phase: managed.PhaseDone, Summary: "the run failed", WaitingFor: failed.WaitingFor,
+		Unblock: []managed.Unblock{{Who: "anyone whose token may operate"}},
 	}
 	if got := decode[api.Run](t, r.get(runPath, viewerToken)); got.WaitingFor.What != "gantry" || got.Retry.Reason == "" {
 		t.Errorf("waits for %s, retry %s", show(got.WaitingFor), show(got.Retry))
@@ -67,7 +68,7 @@ func TestWhatIsNotKnownIsNotEmpty(t *testing.T) {
 	execution := func(id string) *workflowpb.WorkflowExecutionInfo {
 		return &workflowpb.WorkflowExecutionInfo{Execution: &commonpb.WorkflowExecution{WorkflowId: id, RunId: "r"}, StartTime: timestamppb.New(planned)}
 	}
-	r.temporal.list = &workflowservice.ListWorkflowExecutionsResponse{Executions: []*workflowpb.WorkflowExecutionInfo{execution(workflows.ManageRunID(theRun))}}
+	r.temporal.list = &workflowservice.ListWorkflowExecutionsResponse{Executions: []*workflowpb.WorkflowExecutionInfo{execution(managed.ManageRunID(theRun))}}
 	if runs := decode[api.RunList](t, r.get("/v1/runs", viewerToken)).Runs; len(runs) != 1 || runs[0].Phase != api.PhaseQueued {
 		t.Errorf("runs %s", show(runs))
 	}
@@ -87,7 +88,7 @@ func TestRecordedRunsFitTheContract(t *testing.T) {
 	for _, file := range files {
 		r := newRig(t)
 		for _, result := range resultsIn(t, file) {
-			var run workflows.RunStatus
+			var run managed.RunStatus
 			var chain workflows.ChainStatus
 			var path string
 			if json.Unmarshal(result, &run) == nil && run.Run.Validate() == nil && run.Phase != "" {
@@ -96,7 +97,7 @@ func TestRecordedRunsFitTheContract(t *testing.T) {
 				path = "/v1/accounts/acme/stacks/" + string(run.Run.Stack) + "/runs/" + string(run.Run.Run)
 			} else if json.Unmarshal(result, &chain) == nil && chain.Root.Validate() == nil {
 				chain.Root.Account = "acme"
-				r.temporal.chains = map[string]workflows.ChainStatus{workflows.ChainID(chain.Root): chain}
+				r.temporal.chains = map[string]workflows.ChainStatus{managed.ChainID(chain.Root): chain}
 				path = "/v1/accounts/acme/chains/" + string(chain.Root.Run)
 			} else {
 				continue

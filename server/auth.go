@@ -11,8 +11,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // Role says what a token may do. Each role may also do what those before it may.
@@ -60,7 +60,7 @@ type key struct {
 // principal is who makes a request, and what with.
 type principal struct {
 	token  Token
-	person workflows.Person
+	person managed.Person
 }
 
 // newKeyring fails where CheckTokens does, and only there.
@@ -86,13 +86,13 @@ func hashOf(t Token) (hash [sha256.Size]byte, ok bool) {
 }
 
 // personOf returns who bears a token. Its groups are those of the token.
-func personOf(t Token, people []Person) workflows.Person {
+func personOf(t Token, people []Person) managed.Person {
 	for _, p := range people {
 		if p.known(t.Name) {
-			return workflows.Person{Name: p.Name, Aliases: p.Aliases, Groups: t.Groups}
+			return managed.Person{Name: p.Name, Aliases: p.Aliases, Groups: t.Groups}
 		}
 	}
-	return workflows.Person{Name: t.Name, Groups: t.Groups}
+	return managed.Person{Name: t.Name, Groups: t.Groups}
 }
 
 // Approvers lists everybody whose tokens may approve, by name. Several tokens of
@@ -172,7 +172,7 @@ func peopleProblems(people []Person) (problems []error) {
 type principalKey struct{}
 
 // principalOf returns the person who makes the request: the bearer of its token.
-func principalOf(ctx context.Context) workflows.Person {
+func principalOf(ctx context.Context) managed.Person {
 	p, _ := ctx.Value(principalKey{}).(principal)
 	return p.person
 }

@@ -9,6 +9,7 @@ import (
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	genserver "github.com/gantryhq/gantry/gen/server"
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/workflows"
@@ -21,8 +22,8 @@ func (h *handlers) ListChains(ctx context.Context, req genserver.ListChainsReque
 		return nil, err
 	}
 	page, next, err := h.listExecutions(ctx, workflows.RolloutType, []string{string(account.Name)}, []filter{
-		{"stack", workflows.AttrStack, deref(req.Params.Stack)},
-		{"phase", workflows.AttrPhase, string(deref(req.Params.Phase))},
+		{"stack", managed.AttrStack, deref(req.Params.Stack)},
+		{"phase", managed.AttrPhase, string(deref(req.Params.Phase))},
 	}, req.Params.PageSize, req.Params.PageToken)
 	if err != nil {
 		return nil, fmt.Errorf("list chains: %w", err)
@@ -62,9 +63,9 @@ func (h *handlers) SkipChainStack(ctx context.Context, req genserver.SkipChainSt
 	}
 	status, err := h.updateChain(ctx, root, workflows.SkipUpdate, this, wish)
 	if err != nil {
-		return nil, fmt.Errorf("skip %s in %s: %w", wish.Stack, workflows.ChainID(root), err)
+		return nil, fmt.Errorf("skip %s in %s: %w", wish.Stack, managed.ChainID(root), err)
 	}
-	h.log.InfoContext(ctx, "skip", "chain", workflows.ChainID(root), "stack", req.Body.Stack, "by", wish.By)
+	h.log.InfoContext(ctx, "skip", "chain", managed.ChainID(root), "stack", req.Body.Stack, "by", wish.By)
 	return genserver.SkipChainStack200JSONResponse(toAPIChain(status)), nil
 }
 
@@ -81,9 +82,9 @@ func (h *handlers) StopChain(ctx context.Context, req genserver.StopChainRequest
 	wish := workflows.StopChain{By: principalOf(ctx).Name, Note: noteOf(req.Body), Key: this.key}
 	status, err := h.updateChain(ctx, root, workflows.StopChainUpdate, this, wish)
 	if err != nil {
-		return nil, fmt.Errorf("stop %s: %w", workflows.ChainID(root), err)
+		return nil, fmt.Errorf("stop %s: %w", managed.ChainID(root), err)
 	}
-	h.log.InfoContext(ctx, "stop", "chain", workflows.ChainID(root), "by", wish.By)
+	h.log.InfoContext(ctx, "stop", "chain", managed.ChainID(root), "by", wish.By)
 	return genserver.StopChain200JSONResponse(toAPIChain(status)), nil
 }
 
@@ -98,7 +99,7 @@ func (h *handlers) chain(ctx context.Context, root spacelift.RunRef) (workflows.
 	ctx, cancel := context.WithTimeout(ctx, temporalTimeout)
 	defer cancel()
 	var status workflows.ChainStatus
-	answer, err := h.temporal.QueryWorkflow(ctx, workflows.ChainID(root), "", workflows.ChainQuery)
+	answer, err := h.temporal.QueryWorkflow(ctx, managed.ChainID(root), "", workflows.ChainQuery)
 	if err == nil {
 		err = answer.Get(&status)
 	}
@@ -106,7 +107,7 @@ func (h *handlers) chain(ctx context.Context, root spacelift.RunRef) (workflows.
 		return status, &refusal{notFound("no chain began with this run: it has not finished, no stack follows its stack, or Temporal's retention has passed")}
 	}
 	if err != nil {
-		return status, fmt.Errorf("status of %s: %w", workflows.ChainID(root), err)
+		return status, fmt.Errorf("status of %s: %w", managed.ChainID(root), err)
 	}
 	return status, nil
 }
@@ -115,7 +116,7 @@ func (h *handlers) chain(ctx context.Context, root spacelift.RunRef) (workflows.
 func (h *handlers) updateChain(ctx context.Context, root spacelift.RunRef, name string, this change, wish any) (workflows.ChainStatus, error) {
 	var status workflows.ChainStatus
 	err := h.update(ctx, client.UpdateWorkflowOptions{
-		WorkflowID: workflows.ChainID(root), UpdateName: name, UpdateID: this.updateID(), Args: []any{wish},
+		WorkflowID: managed.ChainID(root), UpdateName: name, UpdateID: this.updateID(), Args: []any{wish},
 		WaitForStage: client.WorkflowUpdateStageCompleted,
 	}, &status, func(ctx context.Context, closed error) error { return h.whyChainClosed(ctx, root, this, closed) })
 	return status, err
@@ -132,10 +133,10 @@ func (h *handlers) whyChainClosed(ctx context.Context, root spacelift.RunRef, th
 	}
 	ctx, cancel := context.WithTimeout(ctx, temporalTimeout)
 	defer cancel()
-	found, err := h.temporal.DescribeWorkflowExecution(ctx, workflows.ChainID(root), "")
+	found, err := h.temporal.DescribeWorkflowExecution(ctx, managed.ChainID(root), "")
 	switch {
 	case err != nil:
-		return fmt.Errorf("look at %s: %w", workflows.ChainID(root), err)
+		return fmt.Errorf("look at %s: %w", managed.ChainID(root), err)
 	case found.GetWorkflowExecutionInfo().GetStatus() == enums.WORKFLOW_EXECUTION_STATUS_RUNNING: // it was continuing as new
 		return &unansweredError{err: closed, repeatable: this.key != ""}
 	}

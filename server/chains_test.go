@@ -16,6 +16,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/workflows"
@@ -32,7 +33,7 @@ func aChain() workflows.ChainStatus {
 			{Stack: "network-prod", State: workflows.NodeFinished, Since: planned, Lets: workflows.EdgeReleases, Reason: "it finished", Run: "01ROOT", RunState: "FINISHED", Runs: []spacelift.RunID{"01ROOT"}},
 			{Stack: "app-prod", After: []int{0}, State: workflows.NodeFailed, Since: planned, Lets: workflows.EdgeStops, Reason: "it failed", Run: "01APP", RunState: "FAILED", Runs: []spacelift.RunID{"01APP"}},
 		},
-		Timeline: []workflows.ChainEntry{{At: planned, Kind: workflows.KindAction, Stack: "app-prod", Run: "01APP", Summary: "Gantry triggered run 01APP"}},
+		Timeline: []workflows.ChainEntry{{At: planned, Kind: managed.KindAction, Stack: "app-prod", Run: "01APP", Summary: "Gantry triggered run 01APP"}},
 	}
 }
 
@@ -137,8 +138,8 @@ func TestAStackIsSkippedAndAChainStopped(t *testing.T) {
 
 func TestChainsThatRefuse(t *testing.T) {
 	for errType, want := range map[string]string{
-		workflows.ErrTypeNotInChain: "not-in-chain", workflows.ErrTypeNotSkippable: "not-skippable", workflows.ErrTypeTooLate: "too-late",
-		workflows.ErrTypeAlreadyDecided: "already-decided",
+		workflows.ErrTypeNotInChain: "not-in-chain", workflows.ErrTypeNotSkippable: "not-skippable", managed.ErrTypeTooLate: "too-late",
+		managed.ErrTypeAlreadyDecided: "already-decided",
 	} {
 		r := chainRig(t)
 		r.temporal.update = func(client.UpdateWorkflowOptions) (any, error) {
@@ -166,9 +167,9 @@ func TestChainsThatRefuse(t *testing.T) {
 func TestARunShowsItsChains(t *testing.T) {
 	r := newRig(t)
 	s := asking()
-	s.State, s.Phase = spacelift.RunStateFailed, workflows.PhaseDone
-	ref := workflows.ChainRef{Root: spacelift.RunRef{Account: "acme", Stack: "account-prod", Run: "01ROOT"}, After: []spacelift.StackID{"account-prod"}}
-	s.Chains, s.Followers = []workflows.ChainRef{ref}, []spacelift.StackID{"app-prod"}
+	s.State, s.Phase = spacelift.RunStateFailed, managed.PhaseDone
+	ref := managed.ChainRef{Root: spacelift.RunRef{Account: "acme", Stack: "account-prod", Run: "01ROOT"}, After: []spacelift.StackID{"account-prod"}}
+	s.Chains, s.Followers = []managed.ChainRef{ref}, []spacelift.StackID{"app-prod"}
 	r.temporal.set(s)
 	run := decode[api.Run](t, r.get(runPath, viewerToken))
 	if diff := cmp.Diff([]api.ChainRef{{Run: "01ROOT", Stack: "account-prod", After: []string{"account-prod"}}}, run.Chains); diff != "" {
@@ -177,11 +178,11 @@ func TestARunShowsItsChains(t *testing.T) {
 	if diff := cmp.Diff([]string{"app-prod"}, run.Followers); diff != "" {
 		t.Errorf("followers (-want +got):\n%s", diff)
 	}
-	r.temporal.retry = &workflows.RetryRunOutcome{New: spacelift.RunRef{Account: "acme", Stack: "network-prod", Run: "01NEW"}}
+	r.temporal.retry = &managed.RetryRunOutcome{New: spacelift.RunRef{Account: "acme", Stack: "network-prod", Run: "01NEW"}}
 	if w := r.post(operatorToken, runPath+"/retry", `{}`); w.Code != http.StatusOK {
 		t.Fatalf("%d %s", w.Code, w.Body)
 	}
-	if diff := cmp.Diff([]workflows.ChainRef{ref}, r.temporal.retries[0].input.Chains); diff != "" {
+	if diff := cmp.Diff([]managed.ChainRef{ref}, r.temporal.retries[0].input.Chains); diff != "" {
 		t.Errorf("the retry's chains (-want +got):\n%s", diff)
 	}
 }

@@ -10,14 +10,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.temporal.io/api/workflowservice/v1"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/openapi"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // TestEveryPhaseIsInTheContract: the workflows' phases are the contract's.
 func TestEveryPhaseIsInTheContract(t *testing.T) {
-	for _, p := range workflows.Phases {
+	for _, p := range managed.Phases {
 		if !api.Phase(p).Valid() {
 			t.Errorf("the contract does not know the phase %s", p)
 		}
@@ -36,8 +36,8 @@ func TestWordsAreInTheContract(t *testing.T) {
 		shown      any
 		file, kind string
 	}{
-		"kinds of timeline entries": {schemas["TimelineKind"].Value.Extensions["x-extensible-enum"], "../workflows/status.go", "TimelineKind"},
-		"what runs wait for":        {schemas["WaitingFor"].Value.Properties["what"].Value.Extensions["x-extensible-enum"], "../workflows/status.go", "Wait"},
+		"kinds of timeline entries": {schemas["TimelineKind"].Value.Extensions["x-extensible-enum"], "../decide/managed/status.go", "TimelineKind"},
+		"what runs wait for":        {schemas["WaitingFor"].Value.Properties["what"].Value.Extensions["x-extensible-enum"], "../decide/managed/status.go", "Wait"},
 		"causes of failures":        {schemas["Failure"].Value.Properties["cause"].Value.Extensions["x-extensible-enum"], "../decide/policy/policy.go", "Cause"},
 		"effects of rules":          {schemas["Rule"].Value.Properties["effect"].Value.Extensions["x-extensible-enum"], "../decide/policy/auto_confirm.go", "Effect"},
 	} {

@@ -8,12 +8,13 @@ import (
 	workflowpb "go.temporal.io/api/workflow/v1"
 	"go.temporal.io/sdk/converter"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/workflows"
 )
 
-func toAPIRun(s workflows.RunStatus) api.Run {
+func toAPIRun(s managed.RunStatus) api.Run {
 	r := api.Run{
 		Account: string(s.Run.Account), Stack: string(s.Run.Stack), Run: string(s.Run.Run),
 		Type: string(s.Type), State: string(s.State), StateVersion: s.StateVersion, Phase: toAPIPhase(s.Phase),
@@ -61,7 +62,7 @@ func toAPIRun(s workflows.RunStatus) api.Run {
 	return r
 }
 
-func toAPITimelineEntry(e workflows.TimelineEntry) api.TimelineEntry {
+func toAPITimelineEntry(e managed.TimelineEntry) api.TimelineEntry {
 	entry := api.TimelineEntry{At: e.At, Kind: string(e.Kind), Source: e.Source, Actor: nonEmpty(e.Actor), Summary: e.Summary}
 	if e.State != "" {
 		entry.State, entry.StateVersion = new(string(e.State)), new(e.StateVersion)
@@ -93,7 +94,7 @@ func toAPIRunSummary(e *workflowpb.WorkflowExecutionInfo) (api.RunSummary, error
 	attrs := e.GetSearchAttributes()
 	r := api.RunSummary{
 		Account: parts[1], Stack: parts[2], Run: parts[3],
-		State: keyword(attrs, workflows.AttrRunState), Type: keyword(attrs, workflows.AttrRunType), Phase: toAPIPhase(workflows.Phase(keyword(attrs, workflows.AttrPhase))),
+		State: keyword(attrs, managed.AttrRunState), Type: keyword(attrs, managed.AttrRunType), Phase: toAPIPhase(managed.Phase(keyword(attrs, managed.AttrPhase))),
 		StartedAt: e.GetStartTime().AsTime(),
 		Execution: api.Execution{WorkflowID: id, TemporalRunID: e.GetExecution().GetRunId(), Status: e.GetStatus().String()},
 	}

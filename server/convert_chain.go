@@ -7,6 +7,7 @@ import (
 
 	workflowpb "go.temporal.io/api/workflow/v1"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/workflows"
@@ -42,7 +43,7 @@ func toAPIChainPhase(p workflows.ChainPhase) api.ChainPhase {
 	return api.ChainPhase(cmp.Or(p, workflows.ChainMoving))
 }
 
-func toAPIChainRefs(refs []workflows.ChainRef) []api.ChainRef {
+func toAPIChainRefs(refs []managed.ChainRef) []api.ChainRef {
 	var all []api.ChainRef
 	for _, r := range refs {
 		all = append(all, api.ChainRef{Run: string(r.Root.Run), Stack: string(r.Root.Stack), After: words(r.After)})
@@ -89,8 +90,8 @@ func toAPIChainSummary(e *workflowpb.WorkflowExecutionInfo) (api.ChainSummary, e
 	}
 	attrs := e.GetSearchAttributes()
 	c := api.ChainSummary{
-		Account: parts[1], Stack: keyword(attrs, workflows.AttrStack), Run: parts[2],
-		Phase: toAPIChainPhase(workflows.ChainPhase(keyword(attrs, workflows.AttrPhase))), StartedAt: e.GetStartTime().AsTime(),
+		Account: parts[1], Stack: keyword(attrs, managed.AttrStack), Run: parts[2],
+		Phase: toAPIChainPhase(workflows.ChainPhase(keyword(attrs, managed.AttrPhase))), StartedAt: e.GetStartTime().AsTime(),
 		Execution: api.Execution{WorkflowID: id, TemporalRunID: e.GetExecution().GetRunId(), Status: e.GetStatus().String()},
 	}
 	if e.GetCloseTime() != nil {

@@ -3,25 +3,25 @@ package server
 import (
 	"cmp"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // toAPIWaitingFor converts the reason why a run waits. A run that waits for nothing
 // outside waits for Gantry itself.
-func toAPIWaitingFor(w workflows.WaitingFor) *api.WaitingFor {
+func toAPIWaitingFor(w managed.WaitingFor) *api.WaitingFor {
 	return &api.WaitingFor{
-		What: string(cmp.Or(w.What, workflows.WaitGantry)), Reason: w.Reason, Since: w.Since, Until: nonZero(w.Until), Who: nonEmpty(w.Who), Next: nonEmpty(w.Next),
+		What: string(cmp.Or(w.What, managed.WaitGantry)), Reason: w.Reason, Since: w.Since, Until: nonZero(w.Until), Who: nonEmpty(w.Who), Next: nonEmpty(w.Next),
 	}
 }
 
 // toAPIPhase returns the phase of a run, which is queued until its execution says
 // something else.
-func toAPIPhase(p workflows.Phase) api.Phase { return api.Phase(cmp.Or(p, workflows.PhaseQueued)) }
+func toAPIPhase(p managed.Phase) api.Phase { return api.Phase(cmp.Or(p, managed.PhaseQueued)) }
 
 // toAPIUnblock lists the people who can move a run on. It leaves out entries without any.
-func toAPIUnblock(all []workflows.Unblock) []api.Unblock {
+func toAPIUnblock(all []managed.Unblock) []api.Unblock {
 	list := []api.Unblock{}
 	for _, u := range all {
 		if u.Who != "" {
@@ -31,11 +31,11 @@ func toAPIUnblock(all []workflows.Unblock) []api.Unblock {
 	return list
 }
 
-func toAPIApprovals(a workflows.Approvals) *api.Approvals {
+func toAPIApprovals(a managed.Approvals) *api.Approvals {
 	return &api.Approvals{Needed: a.Needed, Given: a.Given, Group: nonEmpty(a.Group), Excluded: a.Excluded, Decided: toAPIDecisions(a.Decided)}
 }
 
-func toAPIDecisions(decided []workflows.Decided) []api.Decided {
+func toAPIDecisions(decided []managed.Decided) []api.Decided {
 	all := make([]api.Decided, len(decided))
 	for i, d := range decided {
 		all[i] = api.Decided{
@@ -49,7 +49,7 @@ func toAPIDecisions(decided []workflows.Decided) []api.Decided {
 	return all
 }
 
-func toAPIFailure(f *workflows.Failure) *api.Failure {
+func toAPIFailure(f *managed.Failure) *api.Failure {
 	if f == nil {
 		return nil
 	}
@@ -58,14 +58,14 @@ func toAPIFailure(f *workflows.Failure) *api.Failure {
 	}
 }
 
-func toAPIRetryState(r *workflows.Retry) *api.RetryState {
+func toAPIRetryState(r *managed.Retry) *api.RetryState {
 	if r == nil {
 		return nil
 	}
 	return &api.RetryState{Attempt: r.Attempt, Of: r.Of, At: r.At, By: nonEmpty(r.By), New: nonEmpty(string(r.As.Run)), Reason: cmp.Or(r.Reason, "Gantry retried it")}
 }
 
-func toAPIRetryOf(r *workflows.RetryOf) *api.RetryOf {
+func toAPIRetryOf(r *managed.RetryOf) *api.RetryOf {
 	if r == nil {
 		return nil
 	}
@@ -73,11 +73,11 @@ func toAPIRetryOf(r *workflows.RetryOf) *api.RetryOf {
 }
 
 // toAPIRetry says what came of a retry; outcome is empty while nobody knows.
-func toAPIRetry(ref spacelift.RunRef, outcome workflows.RetryRunOutcome) api.Retry {
+func toAPIRetry(ref spacelift.RunRef, outcome managed.RetryRunOutcome) api.Retry {
 	return api.Retry{Account: string(ref.Account), Stack: string(ref.Stack), Run: string(ref.Run), New: nonEmpty(string(outcome.New.Run))}
 }
 
-func toAPIExplanation(e workflows.Explanation) api.Explanation {
+func toAPIExplanation(e managed.Explanation) api.Explanation {
 	a := api.Explanation{
 		Account: string(e.Run.Account), Stack: string(e.Run.Stack), Run: string(e.Run.Run), State: nonEmpty(string(e.State)),
 		Phase: toAPIPhase(e.Phase), Summary: e.Summary, Chains: toAPIChainRefs(e.Chains), Followers: followers(e.Followers),

@@ -9,6 +9,7 @@ import (
 
 	"go.temporal.io/api/workflowservice/v1"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/inbox"
 	"github.com/gantryhq/gantry/server"
@@ -43,10 +44,10 @@ func foreignRig(t *testing.T) (r *rig, box *watchedInbox, delivery string) {
 	box = &watchedInbox{Inbox: r.inbox}
 	r.handler = r.serve(box)
 
-	status, chain := inState("FAILED", workflows.PhaseDone), aChain()
+	status, chain := inState("FAILED", managed.PhaseDone), aChain()
 	status.Run.Account, chain.Root.Account, chain.Root.Run = foreign, foreign, theRun.Run
 	r.temporal.set(status)
-	r.temporal.chains = map[string]workflows.ChainStatus{workflows.ChainID(chain.Root): chain}
+	r.temporal.chains = map[string]workflows.ChainStatus{managed.ChainID(chain.Root): chain}
 	r.temporal.list = &workflowservice.ListWorkflowExecutionsResponse{}
 	r.temporal.update = counts
 	return r, box, delivery

@@ -12,6 +12,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/workflows"
@@ -33,7 +34,7 @@ func (f *fakeTemporal) keeps(o client.UpdateWorkflowOptions) (any, error) {
 		f.freezeKeys = map[string]string{}
 	}
 	if used := f.freezeKeys[key]; key != "" && used != "" && used != what {
-		return nil, temporal.NewNonRetryableApplicationError("this key was used for something else", workflows.ErrTypeKeyReused, nil)
+		return nil, temporal.NewNonRetryableApplicationError("this key was used for something else", decide.ErrTypeKeyReused, nil)
 	}
 	f.freezeKeys[key] = what
 	switch wish := o.Args[0].(type) {
@@ -44,7 +45,7 @@ func (f *fakeTemporal) keeps(o client.UpdateWorkflowOptions) (any, error) {
 		freeze := policy.Freeze{ID: wish.ID, Reason: wish.Reason, Stacks: wish.Stacks, From: wish.From, Until: wish.Until, DeclaredBy: wish.By, DeclaredAt: planned}
 		for _, known := range f.freezes {
 			if known.ID == wish.ID && known.Reason != wish.Reason {
-				return nil, temporal.NewNonRetryableApplicationError("another freeze has this id", workflows.ErrTypeKeyReused, nil)
+				return nil, temporal.NewNonRetryableApplicationError("another freeze has this id", decide.ErrTypeKeyReused, nil)
 			}
 		}
 		f.freezes = append(f.freezes, freeze)

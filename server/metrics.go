@@ -6,7 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/gantryhq/gantry/workflows"
+	"github.com/gantryhq/gantry/decide/managed"
 )
 
 // metrics counts what arrives at the webhook, and what is wrong with accounts.
@@ -60,7 +60,7 @@ func (m *metrics) secretUsed(by []signer) {
 }
 
 // decided counts a decision by what its maker was answered.
-func (m *metrics) decided(v workflows.Verdict, err error) {
+func (m *metrics) decided(v managed.Verdict, err error) {
 	result := "counted"
 	if err != nil {
 		p, _ := problemOf(err)

@@ -8,6 +8,8 @@ import (
 
 	"go.temporal.io/sdk/temporal"
 
+	"github.com/gantryhq/gantry/decide"
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/workflows"
@@ -26,25 +28,25 @@ var errTooManyStreams = errors.New("too many streams are open")
 // errors that are no refusal.
 func refusedByExecution(e *temporal.ApplicationError) (p api.Problem, ok bool) {
 	switch e.Type() {
-	case workflows.ErrTypeNotAsked:
+	case managed.ErrTypeNotAsked:
 		return problem(http.StatusConflict, "not-asked", "The run does not ask for a decision", e.Message()), true
-	case workflows.ErrTypeNotEntitled:
+	case managed.ErrTypeNotEntitled:
 		return problem(http.StatusForbidden, "not-entitled", "Others decide about this run", e.Message()), true
-	case workflows.ErrTypeSelfApproval:
+	case managed.ErrTypeSelfApproval:
 		return problem(http.StatusForbidden, "self-approval", "You can't approve your own run", e.Message()), true
-	case workflows.ErrTypeAlreadyDecided:
+	case managed.ErrTypeAlreadyDecided:
 		return problem(http.StatusConflict, "already-decided", "You have decided so already", e.Message()), true
-	case workflows.ErrTypeStalePlan:
+	case managed.ErrTypeStalePlan:
 		return problem(http.StatusConflict, "stale-plan", "There is another plan now", e.Message()), true
-	case workflows.ErrTypeNothingToRevoke:
+	case managed.ErrTypeNothingToRevoke:
 		return problem(http.StatusConflict, "nothing-to-revoke", "Nothing to revoke", e.Message()), true
-	case workflows.ErrTypeTooLate:
+	case managed.ErrTypeTooLate:
 		return problem(http.StatusConflict, "too-late", "It is too late for this decision", e.Message()), true
-	case workflows.ErrTypeNotStoppable:
+	case managed.ErrTypeNotStoppable:
 		return problem(http.StatusConflict, "not-stoppable", "The run can't be stopped", e.Message()), true
-	case workflows.ErrTypeKeyReused:
+	case decide.ErrTypeKeyReused:
 		return keyReused(), true
-	case workflows.ErrTypeUnknownVerdict:
+	case managed.ErrTypeUnknownVerdict:
 		return problem(http.StatusUnprocessableEntity, "unknown-verdict", "There is no such verdict", e.Message()), true
 	case workflows.ErrTypeUnknownFreeze:
 		return unknownFreeze(e.Message()), true

@@ -18,6 +18,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/openapi/conformance"
 	"github.com/gantryhq/gantry/server"
@@ -76,7 +77,7 @@ var provoked = map[string]func(t *testing.T) *httptest.ResponseRecorder{
 	"run-ended": func(t *testing.T) *httptest.ResponseRecorder {
 		r := newRig(t)
 		ended := asking()
-		ended.Phase, ended.Outcome = workflows.PhaseDone, "the plan was discarded by bob"
+		ended.Phase, ended.Outcome = managed.PhaseDone, "the plan was discarded by bob"
 		r.temporal.set(ended)
 		return r.post(approverToken, decisions, approve)
 	},
@@ -94,7 +95,7 @@ var provoked = map[string]func(t *testing.T) *httptest.ResponseRecorder{
 		return r.post(operatorToken, retry, ``)
 	},
 	"retry-refused": func(t *testing.T) *httptest.ResponseRecorder {
-		return failedRun(t, &workflows.RetryRunOutcome{Reason: "a newer commit is there"}).post(operatorToken, retry, ``)
+		return failedRun(t, &managed.RetryRunOutcome{Reason: "a newer commit is there"}).post(operatorToken, retry, ``)
 	},
 	"already-retried": func(t *testing.T) *httptest.ResponseRecorder {
 		r := failedRun(t, as(""))
@@ -186,9 +187,13 @@ func TestEveryProblemSaysTwoThings(t *testing.T) {
 // the refusal.
 func sentencesOfRefusals(t *testing.T) map[string][]string {
 	t.Helper()
-	files, err := filepath.Glob("../workflows/*.go")
-	if err != nil || len(files) == 0 {
-		t.Fatal(files, err)
+	var files []string
+	for _, folder := range []string{"../decide/*.go", "../decide/*/*.go", "../workflows/*.go"} {
+		more, err := filepath.Glob(folder)
+		if err != nil || len(more) == 0 {
+			t.Fatal(folder, more, err)
+		}
+		files = append(files, more...)
 	}
 	var source strings.Builder
 	for _, file := range files {
@@ -201,14 +206,14 @@ func sentencesOfRefusals(t *testing.T) map[string][]string {
 		}
 	}
 	types := map[string]string{}
-	for _, m := range regexp.MustCompile(`(?m)^\t(ErrType\w+)\s*= "(\w+)"`).FindAllStringSubmatch(source.String(), -1) {
+	for _, m := range regexp.MustCompile(`(?m)^(?:\t|const )(ErrType\w+)\s*= "(\w+)"`).FindAllStringSubmatch(source.String(), -1) {
 		types[m[1]] = m[2]
 	}
 	sentences := map[string][]string{}
 	for errType := range refusals {
 		sentences[errType] = []string{"because of something else"}
 	}
-	for _, m := range regexp.MustCompile(`\(\s*(ErrType\w+),\s*"((?:[^"\\]|\\.)*)"`).FindAllStringSubmatch(source.String(), -1) {
+	for _, m := range regexp.MustCompile(`\(\s*(?:\w+\.)?(ErrType\w+),\s*"((?:[^"\\]|\\.)*)"`).FindAllStringSubmatch(source.String(), -1) {
 		if _, refuses := refusals[types[m[1]]]; refuses {
 			sentences[types[m[1]]] = append(sentences[types[m[1]]], regexp.MustCompile(`%[a-z]`).ReplaceAllString(m[2], "X"))
 		}

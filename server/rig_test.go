@@ -15,12 +15,12 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/inbox"
 	"github.com/gantryhq/gantry/openapi/conformance"
 	"github.com/gantryhq/gantry/server"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 const (
@@ -47,7 +47,7 @@ type option func(*server.Config)
 
 func newRig(t *testing.T, options ...option) *rig {
 	t.Helper()
-	r := &rig{t: t, temporal: &fakeTemporal{status: map[string]workflows.RunStatus{}}, registry: prometheus.NewRegistry(), log: &logLines{}}
+	r := &rig{t: t, temporal: &fakeTemporal{status: map[string]managed.RunStatus{}}, registry: prometheus.NewRegistry(), log: &logLines{}}
 	log := slog.New(slog.NewJSONHandler(r.log, nil))
 	box, err := inbox.Open(t.Context(), inbox.Options{Dir: t.TempDir(), Logger: log, Metrics: r.registry})
 	if err != nil {

@@ -7,10 +7,10 @@ import (
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/gen/api"
 	genserver "github.com/gantryhq/gantry/gen/server"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // DecideRun hands the bearer's decision to the run's execution.
@@ -19,13 +19,13 @@ func (h *handlers) DecideRun(ctx context.Context, req genserver.DecideRunRequest
 	if err != nil {
 		return nil, err
 	}
-	this, err := changeOf(ctx, workflows.DecideUpdate, req.Params.IdempotencyKey, req.Body)
+	this, err := changeOf(ctx, managed.DecideUpdate, req.Params.IdempotencyKey, req.Body)
 	if err != nil {
 		return nil, err
 	}
 	decision := fromAPIDecisionRequest(*req.Body)
 	decision.By, decision.Key = principalOf(ctx), this.key
-	status, err := h.updateRun(ctx, ref, workflows.DecideUpdate, this, decision)
+	status, err := h.updateRun(ctx, ref, managed.DecideUpdate, this, decision)
 	h.gate.metrics.decided(decision.Verdict, err)
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", decision.Verdict, ref, err)
@@ -40,12 +40,12 @@ func (h *handlers) StopRun(ctx context.Context, req genserver.StopRunRequestObje
 	if err != nil {
 		return nil, err
 	}
-	this, err := changeOf(ctx, workflows.StopUpdate, req.Params.IdempotencyKey, req.Body)
+	this, err := changeOf(ctx, managed.StopUpdate, req.Params.IdempotencyKey, req.Body)
 	if err != nil {
 		return nil, err
 	}
 	by := principalOf(ctx)
-	status, err := h.updateRun(ctx, ref, workflows.StopUpdate, this, workflows.StopRequest{By: by, Note: noteOf(req.Body), Key: this.key})
+	status, err := h.updateRun(ctx, ref, managed.StopUpdate, this, managed.StopRequest{By: by, Note: noteOf(req.Body), Key: this.key})
 	if err != nil {
 		return nil, fmt.Errorf("stop %s: %w", ref, err)
 	}
@@ -55,10 +55,10 @@ func (h *handlers) StopRun(ctx context.Context, req genserver.StopRunRequestObje
 
 // updateRun sends an update to the execution of a run and waits until it is
 // done.
-func (h *handlers) updateRun(ctx context.Context, ref spacelift.RunRef, name string, this change, content any) (workflows.RunStatus, error) {
-	var status workflows.RunStatus
+func (h *handlers) updateRun(ctx context.Context, ref spacelift.RunRef, name string, this change, content any) (managed.RunStatus, error) {
+	var status managed.RunStatus
 	err := h.update(ctx, client.UpdateWorkflowOptions{
-		WorkflowID: workflows.ManageRunID(ref), UpdateName: name, UpdateID: this.updateID(), Args: []any{content},
+		WorkflowID: managed.ManageRunID(ref), UpdateName: name, UpdateID: this.updateID(), Args: []any{content},
 		WaitForStage: client.WorkflowUpdateStageCompleted,
 	}, &status, func(ctx context.Context, closed error) error { return h.whyClosed(ctx, ref, this, closed) })
 	return status, err
@@ -73,10 +73,10 @@ func (h *handlers) whyClosed(ctx context.Context, ref spacelift.RunRef, this cha
 	if err != nil {
 		return err
 	}
-	if status.Phase == workflows.PhaseDone {
+	if status.Phase == managed.PhaseDone {
 		return &endedError{status.Outcome}
 	}
-	found, err := h.temporal.DescribeWorkflowExecution(ctx, workflows.ManageRunID(ref), "")
+	found, err := h.temporal.DescribeWorkflowExecution(ctx, managed.ManageRunID(ref), "")
 	switch {
 	case err != nil:
 		return fmt.Errorf("look at execution of %s: %w", ref, err)
@@ -91,8 +91,8 @@ type endedError struct{ outcome string }
 
 func (e *endedError) Error() string { return "the run has ended: " + e.outcome }
 
-func fromAPIDecisionRequest(r api.DecisionRequest) workflows.Decision {
-	return workflows.Decision{Verdict: workflows.Verdict(r.Verdict), Note: deref(r.Note), StateVersion: r.StateVersion}
+func fromAPIDecisionRequest(r api.DecisionRequest) managed.Decision {
+	return managed.Decision{Verdict: managed.Verdict(r.Verdict), Note: deref(r.Note), StateVersion: r.StateVersion}
 }
 
 // noteOf returns the note of a body that may be missing.

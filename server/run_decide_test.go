@@ -19,6 +19,8 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
+	"github.com/gantryhq/gantry/decide"
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/server"
@@ -37,16 +39,16 @@ var (
 )
 
 // asking is the status of a run that asks people.
-func asking() workflows.RunStatus {
-	return workflows.RunStatus{
-		Run: theRun, Type: "TRACKED", State: "UNCONFIRMED", StateVersion: 5, Phase: workflows.PhaseWaiting, Managed: true, StartedAt: planned,
+func asking() managed.RunStatus {
+	return managed.RunStatus{
+		Run: theRun, Type: "TRACKED", State: "UNCONFIRMED", StateVersion: 5, Phase: managed.PhaseWaiting, Managed: true, StartedAt: planned,
 		Policy: ordinaryPolicy(),
-		Approvals: &workflows.Approvals{Needed: 2, Given: 1, Group: "platform", Excluded: []string{"jdoe"}, Decided: []workflows.Decided{
-			{Verdict: workflows.Approve, By: "Ann", Note: "fine", At: planned, State: "UNCONFIRMED", StateVersion: 5},
+		Approvals: &managed.Approvals{Needed: 2, Given: 1, Group: "platform", Excluded: []string{"jdoe"}, Decided: []managed.Decided{
+			{Verdict: managed.Approve, By: "Ann", Note: "fine", At: planned, State: "UNCONFIRMED", StateVersion: 5},
 		}},
-		Decisions: []workflows.Decided{
-			{Verdict: workflows.Approve, By: "Bob", At: planned, State: "UNCONFIRMED", StateVersion: 3, Revoked: true},
-			{Verdict: workflows.Approve, By: "Ann", Note: "fine", At: planned, State: "UNCONFIRMED", StateVersion: 5},
+		Decisions: []managed.Decided{
+			{Verdict: managed.Approve, By: "Bob", At: planned, State: "UNCONFIRMED", StateVersion: 3, Revoked: true},
+			{Verdict: managed.Approve, By: "Ann", Note: "fine", At: planned, State: "UNCONFIRMED", StateVersion: 5},
 		},
 	}
 }
@@ -90,12 +92,12 @@ func TestADecisionReachesItsRun(t *testing.T) {
 	}
 
 	sent := r.temporal.updates[0]
-	if sent.WorkflowID != workflows.ManageRunID(theRun) || sent.UpdateName != workflows.DecideUpdate || sent.WaitForStage != client.WorkflowUpdateStageCompleted {
+	if sent.WorkflowID != managed.ManageRunID(theRun) || sent.UpdateName != managed.DecideUpdate || sent.WaitForStage != client.WorkflowUpdateStageCompleted {
 		t.Errorf("sent %+v", sent)
 	}
-	decision := workflows.Decision{
-		Verdict: workflows.Approve, Note: "fine", StateVersion: new(5),
-		By: workflows.Person{Name: "Ann", Aliases: []string{"ann", "ann-laptop", "acook"}, Groups: []string{"platform"}},
+	decision := managed.Decision{
+		Verdict: managed.Approve, Note: "fine", StateVersion: new(5),
+		By: managed.Person{Name: "Ann", Aliases: []string{"ann", "ann-laptop", "acook"}, Groups: []string{"platform"}},
 	}
 	if diff := cmp.Diff([]any{decision}, sent.Args); diff != "" {
 		t.Errorf("decision (-want +got):\n%s", diff)
@@ -145,21 +147,21 @@ var refusals = map[string]struct {
 	status int
 	kind   string
 }{
-	workflows.ErrTypeNotAsked:        {http.StatusConflict, "not-asked"},
-	workflows.ErrTypeNotEntitled:     {http.StatusForbidden, "not-entitled"},
-	workflows.ErrTypeSelfApproval:    {http.StatusForbidden, "self-approval"},
-	workflows.ErrTypeAlreadyDecided:  {http.StatusConflict, "already-decided"},
-	workflows.ErrTypeStalePlan:       {http.StatusConflict, "stale-plan"},
-	workflows.ErrTypeNothingToRevoke: {http.StatusConflict, "nothing-to-revoke"},
-	workflows.ErrTypeTooLate:         {http.StatusConflict, "too-late"},
-	workflows.ErrTypeNotStoppable:    {http.StatusConflict, "not-stoppable"},
-	workflows.ErrTypeKeyReused:       {http.StatusUnprocessableEntity, "idempotency-key-reused"},
-	workflows.ErrTypeUnknownVerdict:  {http.StatusUnprocessableEntity, "unknown-verdict"},
-	workflows.ErrTypeUnknownFreeze:   {http.StatusNotFound, "unknown-freeze"},
-	workflows.ErrTypeFreezesFull:     {http.StatusConflict, "freezes-full"},
-	workflows.ErrTypeBadFreeze:       {http.StatusUnprocessableEntity, "bad-freeze"},
-	workflows.ErrTypeNotInChain:      {http.StatusConflict, "not-in-chain"},
-	workflows.ErrTypeNotSkippable:    {http.StatusConflict, "not-skippable"},
+	managed.ErrTypeNotAsked:        {http.StatusConflict, "not-asked"},
+	managed.ErrTypeNotEntitled:     {http.StatusForbidden, "not-entitled"},
+	managed.ErrTypeSelfApproval:    {http.StatusForbidden, "self-approval"},
+	managed.ErrTypeAlreadyDecided:  {http.StatusConflict, "already-decided"},
+	managed.ErrTypeStalePlan:       {http.StatusConflict, "stale-plan"},
+	managed.ErrTypeNothingToRevoke: {http.StatusConflict, "nothing-to-revoke"},
+	managed.ErrTypeTooLate:         {http.StatusConflict, "too-late"},
+	managed.ErrTypeNotStoppable:    {http.StatusConflict, "not-stoppable"},
+	decide.ErrTypeKeyReused:        {http.StatusUnprocessableEntity, "idempotency-key-reused"},
+	managed.ErrTypeUnknownVerdict:  {http.StatusUnprocessableEntity, "unknown-verdict"},
+	workflows.ErrTypeUnknownFreeze: {http.StatusNotFound, "unknown-freeze"},
+	workflows.ErrTypeFreezesFull:   {http.StatusConflict, "freezes-full"},
+	workflows.ErrTypeBadFreeze:     {http.StatusUnprocessableEntity, "bad-freeze"},
+	workflows.ErrTypeNotInChain:    {http.StatusConflict, "not-in-chain"},
+	workflows.ErrTypeNotSkippable:  {http.StatusConflict, "not-skippable"},
 }
 
 func TestRefusalsOfExecutions(t *testing.T) {
@@ -170,7 +172,7 @@ func TestRefusalsOfExecutions(t *testing.T) {
 				return nil, temporal.NewNonRetryableApplicationError("because of the reason", errType, nil)
 			}
 			p := wantProblem(t, r.post(approverToken, decisions, approve), want.status, want.kind)
-			if errType != workflows.ErrTypeKeyReused && *p.Detail != "because of the reason" {
+			if errType != decide.ErrTypeKeyReused && *p.Detail != "because of the reason" {
 				t.Errorf("detail %q does not pass the reason on", *p.Detail)
 			}
 			if got := r.counter("gantry_decisions_total"); got["result=refused,verdict=approve"] != 1 {
@@ -183,13 +185,15 @@ func TestRefusalsOfExecutions(t *testing.T) {
 // A refusal that is new in workflows needs its problem here.
 func TestEveryRefusalHasItsProblem(t *testing.T) {
 	var declared []string
-	for _, file := range []string{"../workflows/decisions.go", "../workflows/freezes.go", "../workflows/chain_messages.go"} {
+	for _, file := range []string{"../decide/keys.go", "../decide/managed/decision.go", "../workflows/freezes.go", "../workflows/chain_messages.go"} {
 		source, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, m := range regexp.MustCompile(`(?m)^\tErrType\w+\s*= "(\w+)"`).FindAllSubmatch(source, -1) {
-			declared = append(declared, string(m[1]))
+		for _, m := range regexp.MustCompile(`(?m)^(?:\t|const )ErrType\w+\s*= "(\w+)"`).FindAllSubmatch(source, -1) {
+			if impossible := strings.HasPrefix(string(m[1]), "Impossible"); !impossible { // ends an execution, and refuses nobody
+				declared = append(declared, string(m[1]))
+			}
 		}
 	}
 	slices.Sort(declared)
@@ -200,12 +204,12 @@ func TestEveryRefusalHasItsProblem(t *testing.T) {
 
 func TestDecisionsThatFindNoOpenExecution(t *testing.T) {
 	ended := asking()
-	ended.Phase, ended.Outcome = workflows.PhaseDone, "bob discarded it in Spacelift"
+	ended.Phase, ended.Outcome = managed.PhaseDone, "bob discarded it in Spacelift"
 	closed := func(client.UpdateWorkflowOptions) (any, error) {
 		return nil, serviceerror.NewNotFound("workflow execution already completed")
 	}
 	for name, tt := range map[string]struct {
-		known     *workflows.RunStatus
+		known     *managed.RunStatus
 		execution enums.WorkflowExecutionStatus
 		update    func(client.UpdateWorkflowOptions) (any, error)
 		err       error
@@ -257,9 +261,9 @@ func TestKeysOfDecisions(t *testing.T) {
 		}
 		u := r.temporal.updates[len(r.temporal.updates)-1]
 		switch arg := u.Args[0].(type) {
-		case workflows.Decision:
+		case managed.Decision:
 			return u.UpdateID, arg.Key
-		case workflows.StopRequest:
+		case managed.StopRequest:
 			return u.UpdateID, arg.Key
 		}
 		t.Fatalf("sent %+v", u)
@@ -317,8 +321,8 @@ func TestStop(t *testing.T) {
 			t.Errorf("%q: %d %s", body, w.Code, w.Body)
 		}
 	}
-	want := []any{workflows.StopRequest{By: workflows.Person{Name: "otto"}, Note: "wrong branch"}}
-	if diff := cmp.Diff(want, r.temporal.updates[2].Args); diff != "" || r.temporal.updates[2].UpdateName != workflows.StopUpdate {
+	want := []any{managed.StopRequest{By: managed.Person{Name: "otto"}, Note: "wrong branch"}}
+	if diff := cmp.Diff(want, r.temporal.updates[2].Args); diff != "" || r.temporal.updates[2].UpdateName != managed.StopUpdate {
 		t.Errorf("sent %s (-want +got):\n%s", r.temporal.updates[2].UpdateName, diff)
 	}
 	if lines := r.log.entries(t, "stop"); len(lines) != 3 || lines[0]["by"] != "otto" {

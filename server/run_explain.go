@@ -6,10 +6,10 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/gen/api"
 	genserver "github.com/gantryhq/gantry/gen/server"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // ExplainRun asks the run's execution why the run is where it is.
@@ -18,8 +18,8 @@ func (h *handlers) ExplainRun(ctx context.Context, req genserver.ExplainRunReque
 	if err != nil {
 		return nil, err
 	}
-	var e workflows.Explanation
-	if err := h.ask(ctx, ref, workflows.ExplainQuery, &e); err != nil {
+	var e managed.Explanation
+	if err := h.ask(ctx, ref, managed.ExplainQuery, &e); err != nil {
 		return nil, err
 	}
 	return genserver.ExplainRun200JSONResponse(toAPIExplanation(e)), nil
@@ -45,7 +45,7 @@ func (h *handlers) ListTimeline(ctx context.Context, req genserver.ListTimelineR
 // pageOfTimeline cuts a page out of a timeline. A page token names the last
 // entry that was shown, by its place and its content: when entries were put in
 // before it or dropped since, it is found where it stands now.
-func pageOfTimeline(run spacelift.RunRef, all []workflows.TimelineEntry, kind string, size int, token *string) (api.Timeline, error) {
+func pageOfTimeline(run spacelift.RunRef, all []managed.TimelineEntry, kind string, size int, token *string) (api.Timeline, error) {
 	listing := listingOf("timeline", run.String(), kind)
 	place, err := listing.place(token)
 	if err != nil {
@@ -72,7 +72,7 @@ func pageOfTimeline(run spacelift.RunRef, all []workflows.TimelineEntry, kind st
 }
 
 // afterEntry returns the index behind the entry that a page token names.
-func afterEntry(all []workflows.TimelineEntry, place string) (int, error) {
+func afterEntry(all []managed.TimelineEntry, place string) (int, error) {
 	if place == "" {
 		return 0, nil
 	}
@@ -92,14 +92,14 @@ func afterEntry(all []workflows.TimelineEntry, place string) (int, error) {
 	return 0, nil // the oldest are dropped first, so none of those left was shown
 }
 
-func entryDigest(e workflows.TimelineEntry) string {
+func entryDigest(e managed.TimelineEntry) string {
 	return digest([]byte(e.At.String()), []byte(e.Kind), []byte(e.Summary))
 }
 
 // status asks the execution of a run for its status.
-func (h *handlers) status(ctx context.Context, ref spacelift.RunRef) (workflows.RunStatus, error) {
-	var status workflows.RunStatus
-	err := h.ask(ctx, ref, workflows.StatusQuery, &status)
+func (h *handlers) status(ctx context.Context, ref spacelift.RunRef) (managed.RunStatus, error) {
+	var status managed.RunStatus
+	err := h.ask(ctx, ref, managed.StatusQuery, &status)
 	return status, err
 }
 
@@ -107,7 +107,7 @@ func (h *handlers) status(ctx context.Context, ref spacelift.RunRef) (workflows.
 func (h *handlers) ask(ctx context.Context, ref spacelift.RunRef, query string, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, temporalTimeout)
 	defer cancel()
-	answer, err := h.temporal.QueryWorkflow(ctx, workflows.ManageRunID(ref), "", query)
+	answer, err := h.temporal.QueryWorkflow(ctx, managed.ManageRunID(ref), "", query)
 	if err == nil {
 		err = answer.Get(into)
 	}

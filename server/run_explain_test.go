@@ -9,23 +9,23 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 func TestExplain(t *testing.T) {
 	r := newRig(t)
 	wantProblem(t, r.get(runPath+"/explain", viewerToken), http.StatusNotFound, "not-found")
 	r.temporal.set(asking())
-	r.temporal.why = map[string]workflows.Explanation{workflows.ManageRunID(theRun): {
-		Run: theRun, State: "UNCONFIRMED", Phase: workflows.PhaseWaiting, Summary: "two of platform must approve",
-		WaitingFor: &workflows.WaitingFor{What: workflows.WaitPerson, Reason: "the plan deletes 1 resource", Since: planned, Who: "platform"},
-		Unblock:    []workflows.Unblock{{Who: "platform without jdoe", How: "approve or reject it"}},
-		Next:       []workflows.NextStep{{At: planned.Add(time.Hour), What: "people are reminded"}, {What: "nothing else"}},
-		Approvals:  &workflows.Approvals{Needed: 2},
-		Rules:      []workflows.Rule{{Name: "confirm", Value: "no-deletes", Origin: "gantry:confirm=no-deletes", Effect: workflows.EffectAsks, Detail: "it deletes"}},
+	r.temporal.why = map[string]managed.Explanation{managed.ManageRunID(theRun): {
+		Run: theRun, State: "UNCONFIRMED", Phase: managed.PhaseWaiting, Summary: "two of platform must approve",
+		WaitingFor: &managed.WaitingFor{What: managed.WaitPerson, Reason: "the plan deletes 1 resource", Since: planned, Who: "platform"},
+		Unblock:    []managed.Unblock{{Who: "platform without jdoe", How: "approve or reject it"}},
+		Next:       []managed.NextStep{{At: planned.Add(time.Hour), What: "people are reminded"}, {What: "nothing else"}},
+		Approvals:  &managed.Approvals{Needed: 2},
+		Rules:      []managed.Rule{{Name: "confirm", Value: "no-deletes", Origin: "gantry:confirm=no-deletes", Effect: managed.EffectAsks, Detail: "it deletes"}},
 	}}
 	w := r.get(runPath+"/explain", viewerToken)
 	if w.Code != http.StatusOK {
@@ -48,13 +48,13 @@ func TestExplain(t *testing.T) {
 func TestARunThatIsRetried(t *testing.T) {
 	r := newRig(t)
 	at := planned.Add(time.Minute)
-	r.temporal.set(workflows.RunStatus{
-		Run: theRun, State: "FAILED", Phase: workflows.PhaseRetrying, StartedAt: planned, Policy: ordinaryPolicy(),
-		WaitingFor: &workflows.WaitingFor{What: workflows.WaitRetry, Reason: "it is tried again", Since: planned, Until: at},
+	r.temporal.set(managed.RunStatus{
+		Run: theRun, State: "FAILED", Phase: managed.PhaseRetrying, StartedAt: planned, Policy: ordinaryPolicy(),
+		WaitingFor: &managed.WaitingFor{What: managed.WaitRetry, Reason: "it is tried again", Since: planned, Until: at},
 		Gate:       &policy.Gate{Open: true, At: planned},
-		Failure:    &workflows.Failure{Cause: policy.CauseCapacity, Phase: "PLANNING", Evidence: "429 Too Many Requests", Source: "log"},
-		Retry:      &workflows.Retry{Attempt: 3, Of: 3, At: at, Reason: "capacity comes back"},
-		RetryOf:    &workflows.RetryOf{Run: spacelift.RunRef{Run: "01BEFORE"}, Attempt: 2, By: "gantry"},
+		Failure:    &managed.Failure{Cause: policy.CauseCapacity, Phase: "PLANNING", Evidence: "429 Too Many Requests", Source: "log"},
+		Retry:      &managed.Retry{Attempt: 3, Of: 3, At: at, Reason: "capacity comes back"},
+		RetryOf:    &managed.RetryOf{Run: spacelift.RunRef{Run: "01BEFORE"}, Attempt: 2, By: "gantry"},
 	})
 	w := r.get(runPath, viewerToken)
 	got := decode[api.Run](t, w)
@@ -72,12 +72,12 @@ func TestARunThatIsRetried(t *testing.T) {
 }
 
 // story is a run with n timeline entries; every third is a decision.
-func story(n int) workflows.RunStatus {
+func story(n int) managed.RunStatus {
 	s := asking()
 	for i := range n {
-		e := workflows.TimelineEntry{At: planned.Add(time.Duration(i) * time.Second), Kind: workflows.KindEvent, Source: "webhook", Summary: fmt.Sprintf("entry %d", i)}
+		e := managed.TimelineEntry{At: planned.Add(time.Duration(i) * time.Second), Kind: managed.KindEvent, Source: "webhook", Summary: fmt.Sprintf("entry %d", i)}
 		if i%3 == 0 {
-			e.Kind, e.State, e.StateVersion = workflows.KindDecision, "UNCONFIRMED", 5
+			e.Kind, e.State, e.StateVersion = managed.KindDecision, "UNCONFIRMED", 5
 		}
 		s.Timeline = append(s.Timeline, e)
 	}
@@ -132,10 +132,10 @@ func TestTimeline(t *testing.T) {
 	}
 
 	// What comes in between pages neither repeats entries nor loses any.
-	late := workflows.TimelineEntry{At: planned, Kind: workflows.KindEvent, Source: "webhook", Summary: "late"}
+	late := managed.TimelineEntry{At: planned, Kind: managed.KindEvent, Source: "webhook", Summary: "late"}
 	if diff := cmp.Diff(append(everything(0, 10, 1), "late"), r.pages("?pageSize=4", func(page int) {
 		s := story(10)
-		s.Timeline = append(append([]workflows.TimelineEntry{late}, s.Timeline...), late)
+		s.Timeline = append(append([]managed.TimelineEntry{late}, s.Timeline...), late)
 		r.temporal.set(s)
 	})); diff != "" {
 		t.Errorf("with a late entry (-want +got):\n%s", diff)

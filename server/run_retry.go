@@ -12,9 +12,9 @@ import (
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	genserver "github.com/gantryhq/gantry/gen/server"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // retryPatience is how long a caller waits for Spacelift to take a retry, and
@@ -60,7 +60,7 @@ func (h *handlers) RetryRun(ctx context.Context, req genserver.RetryRunRequestOb
 
 // retry starts a retry, or finds the one that this change started before.
 // done is false while nobody knows what came of it.
-func (h *handlers) retry(ctx context.Context, ref spacelift.RunRef, this change, note string) (o workflows.RetryRunOutcome, done bool, err error) {
+func (h *handlers) retry(ctx context.Context, ref spacelift.RunRef, this change, note string) (o managed.RetryRunOutcome, done bool, err error) {
 	// The one retry that a run has is not spent on one that has not failed.
 	status, err := h.status(ctx, ref)
 	if err != nil {
@@ -70,9 +70,9 @@ func (h *handlers) retry(ctx context.Context, ref spacelift.RunRef, this change,
 		return o, false, &notFailedError{status.State}
 	}
 	by := principalOf(ctx).Name
-	in := workflows.RetryRunInput{
+	in := managed.RetryRunInput{
 		Run: ref, By: by, Reason: by + " asked for it", Attempt: 2, TriggeredBy: status.Triggerers(), Chains: status.Released(),
-		Waits: status.Phase != workflows.PhaseDone,
+		Waits: status.Phase != managed.PhaseDone,
 	}
 	if status.RetryOf != nil {
 		in.Attempt = status.RetryOf.Attempt + 1
@@ -80,7 +80,7 @@ func (h *handlers) retry(ctx context.Context, ref spacelift.RunRef, this change,
 	if note != "" {
 		in.Reason += ": " + note
 	}
-	id := workflows.RetryRunID(ref)
+	id := managed.RetryRunID(ref)
 	start := client.StartWorkflowOptions{
 		ID: id, TaskQueue: h.taskQueue,
 		WorkflowIDReusePolicy:                    enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
@@ -123,10 +123,10 @@ func (h *handlers) retry(ctx context.Context, ref spacelift.RunRef, this change,
 	}
 }
 
-func (h *handlers) startRetry(ctx context.Context, start client.StartWorkflowOptions, in workflows.RetryRunInput) error {
+func (h *handlers) startRetry(ctx context.Context, start client.StartWorkflowOptions, in managed.RetryRunInput) error {
 	ctx, cancel := context.WithTimeout(ctx, temporalTimeout)
 	defer cancel()
-	_, err := h.temporal.ExecuteWorkflow(ctx, start, workflows.RetryRunType, in)
+	_, err := h.temporal.ExecuteWorkflow(ctx, start, managed.RetryRunType, in)
 	return err
 }
 
@@ -149,7 +149,7 @@ func (h *handlers) retryRequest(ctx context.Context, id string) (retryRequest, e
 
 // retryOutcome waits for what came of a retry. It returns a *retryRefusedError
 // when there was none.
-func (h *handlers) retryOutcome(ctx context.Context, id string) (o workflows.RetryRunOutcome, done bool, err error) {
+func (h *handlers) retryOutcome(ctx context.Context, id string) (o managed.RetryRunOutcome, done bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, retryPatience)
 	defer cancel()
 	err = h.temporal.GetWorkflow(ctx, id, "").Get(ctx, &o)

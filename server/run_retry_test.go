@@ -10,24 +10,24 @@ import (
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/temporal"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 const retry = runPath + "/retry"
 
 // failedRun is a rig with a failed run whose retry comes to an outcome.
-func failedRun(t *testing.T, outcome *workflows.RetryRunOutcome) *rig {
+func failedRun(t *testing.T, outcome *managed.RetryRunOutcome) *rig {
 	r := newRig(t)
 	r.temporal.retry = outcome
-	r.temporal.set(workflows.RunStatus{Run: theRun, State: "FAILED", Phase: workflows.PhaseDone, StartedAt: planned})
+	r.temporal.set(managed.RunStatus{Run: theRun, State: "FAILED", Phase: managed.PhaseDone, StartedAt: planned})
 	return r
 }
 
 // as is the outcome of a retry that made a new run.
-func as(run string) *workflows.RetryRunOutcome {
-	o := &workflows.RetryRunOutcome{New: theRun}
+func as(run string) *managed.RetryRunOutcome {
+	o := &managed.RetryRunOutcome{New: theRun}
 	o.New.Run = "01KDX5N0R6T8W2Y4A6C8E0G2J4"
 	if run != "" {
 		o.New.Run = theRun.Run
@@ -46,10 +46,10 @@ func TestRetry(t *testing.T) {
 		t.Errorf("answer (-want +got):\n%s", diff)
 	}
 	started := r.temporal.retries[0]
-	if started.options.ID != workflows.RetryRunID(theRun) {
+	if started.options.ID != managed.RetryRunID(theRun) {
 		t.Errorf("started as %s", started.options.ID)
 	}
-	input := workflows.RetryRunInput{Run: theRun, By: "otto", Reason: "otto asked for it: the provider is back", Attempt: 2}
+	input := managed.RetryRunInput{Run: theRun, By: "otto", Reason: "otto asked for it: the provider is back", Attempt: 2}
 	if diff := cmp.Diff(input, started.input); diff != "" {
 		t.Errorf("input (-want +got):\n%s", diff)
 	}
@@ -68,7 +68,7 @@ func TestRetry(t *testing.T) {
 // told of this one.
 func TestRetryBeforeThePolicy(t *testing.T) {
 	r := failedRun(t, as(""))
-	r.temporal.set(workflows.RunStatus{Run: theRun, State: "FAILED", Phase: workflows.PhaseRetrying})
+	r.temporal.set(managed.RunStatus{Run: theRun, State: "FAILED", Phase: managed.PhaseRetrying})
 	r.post(operatorToken, retry, ``)
 	if got := r.temporal.retries[0].input; !got.Waits {
 		t.Errorf("the execution is not told: %+v", got)
@@ -79,7 +79,7 @@ func TestRetryBeforeThePolicy(t *testing.T) {
 // behind the first one is not forgotten.
 func TestRetryOfARetry(t *testing.T) {
 	r := failedRun(t, as(""))
-	r.temporal.set(workflows.RunStatus{Run: theRun, State: "FAILED", Phase: workflows.PhaseDone, TriggeredBy: "api::gantry", RetryOf: &workflows.RetryOf{
+	r.temporal.set(managed.RunStatus{Run: theRun, State: "FAILED", Phase: managed.PhaseDone, TriggeredBy: "api::gantry", RetryOf: &managed.RetryOf{
 		Attempt: 2, By: "ann", TriggeredBy: []string{"jane"},
 	}})
 	r.post(operatorToken, retry, ``)
@@ -112,7 +112,7 @@ func TestRetriesUnderOneKey(t *testing.T) {
 // A retry that Spacelift refused made no run, so the run may be retried once
 // what was in the way is gone; a repeat of the refused request is refused again.
 func TestARefusedRetryMayBeAskedForAgain(t *testing.T) {
-	r := failedRun(t, &workflows.RetryRunOutcome{Reason: "the stack is locked by bob"})
+	r := failedRun(t, &managed.RetryRunOutcome{Reason: "the stack is locked by bob"})
 	p := wantProblem(t, r.post(operatorToken, retry, ``, keyed("k")...), http.StatusConflict, "retry-refused")
 	if *p.Detail != "the stack is locked by bob" {
 		t.Errorf("detail %q", *p.Detail)
@@ -131,7 +131,7 @@ func TestRetryOfARetryUnderTheSameID(t *testing.T) {
 	r := failedRun(t, as("same"))
 	r.post(operatorToken, retry, ``)
 	wantProblem(t, r.post(operatorToken, retry, ``), http.StatusConflict, "already-retried")
-	r.temporal.set(workflows.RunStatus{Run: theRun, State: "FAILED", Phase: workflows.PhaseDone, RetryOf: &workflows.RetryOf{
+	r.temporal.set(managed.RunStatus{Run: theRun, State: "FAILED", Phase: managed.PhaseDone, RetryOf: &managed.RetryOf{
 		Run: theRun, Attempt: 2, By: "otto", After: 5,
 	}})
 	if w := r.post(operatorToken, retry, ``); w.Code != http.StatusOK || len(r.temporal.retries) != 2 || r.temporal.retries[1].input.Attempt != 3 {
@@ -142,7 +142,7 @@ func TestRetryOfARetryUnderTheSameID(t *testing.T) {
 func TestRetriesThatCannotBe(t *testing.T) {
 	r := failedRun(t, as(""))
 	for _, state := range []string{"FINISHED", "APPLYING", "DISCARDED"} {
-		r.temporal.set(workflows.RunStatus{Run: theRun, State: spacelift.RunState(state), Phase: workflows.PhaseDone})
+		r.temporal.set(managed.RunStatus{Run: theRun, State: spacelift.RunState(state), Phase: managed.PhaseDone})
 		if p := wantProblem(t, r.post(operatorToken, retry, ``), http.StatusConflict, "not-failed"); !strings.Contains(*p.Detail, state) {
 			t.Errorf("%s: %s", state, *p.Detail)
 		}
@@ -159,7 +159,7 @@ func TestRetriesThatCannotBe(t *testing.T) {
 func TestAPolicyWasFaster(t *testing.T) {
 	r := failedRun(t, nil)
 	r.temporal.retries = []started{{outcome: as("")}}
-	r.temporal.retries[0].options.ID = workflows.RetryRunID(theRun)
+	r.temporal.retries[0].options.ID = managed.RetryRunID(theRun)
 	p := wantProblem(t, r.post(operatorToken, retry, ``, keyed("k")...), http.StatusConflict, "already-retried")
 	if !strings.Contains(*p.Detail, "policy") {
 		t.Errorf("detail %q", *p.Detail)

@@ -11,9 +11,9 @@ import (
 
 	"go.temporal.io/api/serviceerror"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	genserver "github.com/gantryhq/gantry/gen/server"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // Each open stream asks the run's execution again and again, so their number
@@ -45,7 +45,7 @@ type runStream struct {
 	ctx    context.Context
 	h      *handlers
 	ref    spacelift.RunRef
-	status workflows.RunStatus // the first one
+	status managed.RunStatus // the first one
 
 	w    http.ResponseWriter
 	sent []byte    // the last status
@@ -81,7 +81,7 @@ func (s *runStream) follow() error {
 	status, wait := s.status, followFastest
 	for {
 		changed, err := s.tell(status)
-		if err != nil || status.Phase == workflows.PhaseDone {
+		if err != nil || status.Phase == managed.PhaseDone {
 			return err
 		}
 		wait = min(wait*3/2, followSlowest)
@@ -107,7 +107,7 @@ func (s *runStream) follow() error {
 
 // tell sends a status that differs from the last one, or, when nothing was sent
 // for long, a sign of life.
-func (s *runStream) tell(status workflows.RunStatus) (changed bool, err error) {
+func (s *runStream) tell(status managed.RunStatus) (changed bool, err error) {
 	run, err := json.Marshal(toAPIRun(status))
 	if err != nil {
 		return false, err
@@ -119,7 +119,7 @@ func (s *runStream) tell(status workflows.RunStatus) (changed bool, err error) {
 		return false, s.write(": nothing new\n\n")
 	}
 	name := "run"
-	if status.Phase == workflows.PhaseDone {
+	if status.Phase == managed.PhaseDone {
 		name = "end"
 	}
 	s.sent = run

@@ -14,10 +14,10 @@ import (
 
 	"go.temporal.io/api/serviceerror"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/server"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // stream is a client that follows a run.
@@ -80,7 +80,7 @@ func (s *stream) want(t *testing.T, events ...string) {
 	}
 }
 
-func inState(state spacelift.RunState, phase workflows.Phase) workflows.RunStatus {
+func inState(state spacelift.RunState, phase managed.Phase) managed.RunStatus {
 	s := asking()
 	s.State, s.Phase = state, phase
 	return s
@@ -102,7 +102,7 @@ func TestStreamFollowsARunToItsEnd(t *testing.T) {
 		if ct := s.w.Header().Get("Content-Type"); ct != "text/event-stream" || !s.w.Flushed {
 			t.Errorf("content type %q, flushed %t", ct, s.w.Flushed)
 		}
-		r.temporal.set(inState("APPLYING", workflows.PhaseApplying))
+		r.temporal.set(inState("APPLYING", managed.PhaseApplying))
 		<-time.After(2 * time.Second)
 		s.want(t, "run UNCONFIRMED", "run APPLYING")
 
@@ -112,7 +112,7 @@ func TestStreamFollowsARunToItsEnd(t *testing.T) {
 		s.want(t, "run UNCONFIRMED", "run APPLYING")
 		r.temporal.fail(nil)
 
-		r.temporal.set(inState("FINISHED", workflows.PhaseDone))
+		r.temporal.set(inState("FINISHED", managed.PhaseDone))
 		<-time.After(6 * time.Second)
 		s.want(t, "run UNCONFIRMED", "run APPLYING", "end FINISHED")
 		if !s.over() {
@@ -140,7 +140,7 @@ func TestAQuietStream(t *testing.T) {
 
 func TestStreamOfAnEndedRun(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {
-		r.temporal.set(inState("FAILED", workflows.PhaseDone))
+		r.temporal.set(inState("FAILED", managed.PhaseDone))
 		s := r.follow()
 		s.want(t, "end FAILED")
 		if !s.over() {
@@ -215,7 +215,7 @@ func TestStreamOverAConnection(t *testing.T) {
 	for lines := bufio.NewScanner(answer.Body); lines.Scan(); {
 		if name, ok := strings.CutPrefix(lines.Text(), "event: "); ok {
 			names = append(names, name)
-			once.Do(func() { r.temporal.set(inState("FINISHED", workflows.PhaseDone)) })
+			once.Do(func() { r.temporal.set(inState("FINISHED", managed.PhaseDone)) })
 		}
 	}
 	if strings.Join(names, " ") != "run end" {

@@ -10,9 +10,9 @@ import (
 	workflowpb "go.temporal.io/api/workflow/v1"
 	"go.temporal.io/api/workflowservice/v1"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/gen/api"
 	genserver "github.com/gantryhq/gantry/gen/server"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // temporalTimeout bounds one call to Temporal on behalf of a caller.
@@ -37,7 +37,7 @@ func (h *handlers) ListRuns(ctx context.Context, req genserver.ListRunsRequestOb
 	if err != nil {
 		return nil, err
 	}
-	page, next, err := h.listExecutions(ctx, workflows.ManageRunType, accounts, runFilters(req.Params), req.Params.PageSize, req.Params.PageToken)
+	page, next, err := h.listExecutions(ctx, managed.ManageRunType, accounts, runFilters(req.Params), req.Params.PageSize, req.Params.PageToken)
 	if err != nil {
 		return nil, fmt.Errorf("list runs: %w", err)
 	}
@@ -51,9 +51,9 @@ func (h *handlers) ListRuns(ctx context.Context, req genserver.ListRunsRequestOb
 // runFilters are what a list of runs is filtered by.
 func runFilters(p api.ListRunsParams) []filter {
 	return []filter{
-		{"stack", workflows.AttrStack, deref(p.Stack)},
-		{"state", workflows.AttrRunState, deref(p.State)},
-		{"phase", workflows.AttrPhase, string(deref(p.Phase))},
+		{"stack", managed.AttrStack, deref(p.Stack)},
+		{"state", managed.AttrRunState, deref(p.State)},
+		{"phase", managed.AttrPhase, string(deref(p.Phase))},
 	}
 }
 
@@ -100,7 +100,7 @@ type filter struct{ parameter, attribute, value string }
 func visibilityQuery(workflowType string, accounts []string, filters []filter) (string, error) {
 	query := []string{
 		fmt.Sprintf("WorkflowType = '%s'", workflowType), "ExecutionStatus != 'ContinuedAsNew'",
-		fmt.Sprintf("%s IN ('%s')", workflows.AttrAccount, strings.Join(accounts, "', '")),
+		fmt.Sprintf("%s IN ('%s')", managed.AttrAccount, strings.Join(accounts, "', '")),
 	}
 	for _, f := range filters {
 		if f.value == "" {

@@ -16,10 +16,10 @@ import (
 	"go.temporal.io/sdk/converter"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 const runPath = "/v1/accounts/acme/stacks/network-prod/runs/01KDX3V4T8Q2M5N7P9R1S3T5V7"
@@ -30,13 +30,13 @@ func TestGetRun(t *testing.T) {
 	r := newRig(t)
 	resolved := (*policy.Rules)(nil).Resolve([]string{"gantry:managed"})
 	resolved.Problems = []policy.Problem{{Label: "gantry:confirm=atuo", Problem: "its value is wrong", Remedy: "write auto"}}
-	r.temporal.status[workflows.ManageRunID(ref)] = workflows.RunStatus{
-		Run: ref, Type: "TRACKED", State: "UNCONFIRMED", StateVersion: 5, Phase: workflows.PhaseHolding, Managed: true,
-		WaitingFor: &workflows.WaitingFor{What: workflows.WaitLabels, Reason: "a label can't be followed", Since: at, Who: "anyone"},
+	r.temporal.status[managed.ManageRunID(ref)] = managed.RunStatus{
+		Run: ref, Type: "TRACKED", State: "UNCONFIRMED", StateVersion: 5, Phase: managed.PhaseHolding, Managed: true,
+		WaitingFor: &managed.WaitingFor{What: managed.WaitLabels, Reason: "a label can't be followed", Since: at, Who: "anyone"},
 		Policy:     resolved,
 		Delta:      &spacelift.Delta{Added: 3, Changed: 1, Resources: 42}, Commit: spacelift.Commit{Hash: "9f2c"}, StartedAt: at,
-		States:   []workflows.StateEntry{{State: "UNCONFIRMED", StateVersion: 5, At: at}},
-		Timeline: []workflows.TimelineEntry{{At: at, Kind: workflows.KindEvent, Source: "webhook", Summary: "the run is UNCONFIRMED", State: "UNCONFIRMED", StateVersion: 5}},
+		States:   []managed.StateEntry{{State: "UNCONFIRMED", StateVersion: 5, At: at}},
+		Timeline: []managed.TimelineEntry{{At: at, Kind: managed.KindEvent, Source: "webhook", Summary: "the run is UNCONFIRMED", State: "UNCONFIRMED", StateVersion: 5}},
 	}
 	w := r.get(runPath, viewerToken)
 	if w.Code != http.StatusOK {

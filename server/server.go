@@ -22,16 +22,16 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	genserver "github.com/gantryhq/gantry/gen/server"
 	"github.com/gantryhq/gantry/inbox"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // Inbox is what the server needs of the inbox.
 type Inbox interface {
-	Accept(context.Context, inbox.Delivery, workflows.RunEvent, []byte) (inbox.Delivery, error)
+	Accept(context.Context, inbox.Delivery, managed.RunEvent, []byte) (inbox.Delivery, error)
 	Log(inbox.Delivery) inbox.Delivery
 	List(ctx context.Context, f inbox.Filter, pageSize int, pageToken string) ([]inbox.Delivery, string, error)
 	Get(ctx context.Context, id string) (inbox.Delivery, []byte, error)

@@ -15,6 +15,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/workflows"
@@ -25,8 +26,8 @@ import (
 // be used twice is not started again.
 type fakeTemporal struct {
 	mu     sync.Mutex
-	status map[string]workflows.RunStatus   // by workflow id
-	why    map[string]workflows.Explanation // by workflow id
+	status map[string]managed.RunStatus   // by workflow id
+	why    map[string]managed.Explanation // by workflow id
 	list   *workflowservice.ListWorkflowExecutionsResponse
 	asked  *workflowservice.ListWorkflowExecutionsRequest
 	err    error // of every call
@@ -50,16 +51,16 @@ type fakeTemporal struct {
 	execution enums.WorkflowExecutionStatus
 
 	// retry is what every retry comes to; nil lets them wait.
-	retry   *workflows.RetryRunOutcome
+	retry   *managed.RetryRunOutcome
 	retries []started
 }
 
 // started is an execution of RetryRun.
 type started struct {
 	options client.StartWorkflowOptions
-	input   workflows.RetryRunInput
-	outcome *workflows.RetryRunOutcome // nil while it is under way
-	err     error                      // that it failed with
+	input   managed.RetryRunInput
+	outcome *managed.RetryRunOutcome // nil while it is under way
+	err     error                    // that it failed with
 }
 
 func (f *fakeTemporal) QueryWorkflow(_ context.Context, id, _, query string, _ ...any) (converter.EncodedValue, error) {
@@ -71,9 +72,9 @@ func (f *fakeTemporal) QueryWorkflow(_ context.Context, id, _, query string, _ .
 	}
 	status, known := f.status[id]
 	switch {
-	case query == workflows.StatusQuery && known:
+	case query == managed.StatusQuery && known:
 		return encoded(status)
-	case query == workflows.ExplainQuery && known:
+	case query == managed.ExplainQuery && known:
 		return encoded(f.why[id])
 	case query == workflows.ChainQuery && f.chains[id].Root.Run != "":
 		return encoded(f.chains[id])
@@ -98,10 +99,10 @@ func (f *fakeTemporal) queries() int {
 }
 
 // set changes what a run is.
-func (f *fakeTemporal) set(s workflows.RunStatus) {
+func (f *fakeTemporal) set(s managed.RunStatus) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.status[workflows.ManageRunID(s.Run)] = s
+	f.status[managed.ManageRunID(s.Run)] = s
 }
 
 func (f *fakeTemporal) UpdateWorkflow(ctx context.Context, o client.UpdateWorkflowOptions) (client.WorkflowUpdateHandle, error) {
@@ -177,13 +178,13 @@ func (f *fakeTemporal) ExecuteWorkflow(_ context.Context, o client.StartWorkflow
 	if f.err != nil {
 		return nil, f.err
 	}
-	if workflow != workflows.RetryRunType || o.TaskQueue == "" {
+	if workflow != managed.RetryRunType || o.TaskQueue == "" {
 		return nil, serviceerror.NewInvalidArgument("this does not start a retry")
 	}
 	if last := f.lastRetry(); last != nil && ((last.outcome == nil && last.err == nil) || o.WorkflowIDReusePolicy == enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE) {
 		return nil, serviceerror.NewWorkflowExecutionAlreadyStarted("already started", "", "")
 	}
-	f.retries = append(f.retries, started{options: o, input: args[0].(workflows.RetryRunInput), outcome: f.retry})
+	f.retries = append(f.retries, started{options: o, input: args[0].(managed.RetryRunInput), outcome: f.retry})
 	return nil, nil
 }
 

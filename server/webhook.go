@@ -9,11 +9,11 @@ import (
 	"slices"
 	"time"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/gen/api"
 	genserver "github.com/gantryhq/gantry/gen/server"
 	"github.com/gantryhq/gantry/inbox"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // ReceiveNotification stores a run event durably and answers; the inbox takes
@@ -64,7 +64,7 @@ func (g *gate) vouch(r *request, d *inbox.Delivery, account spacelift.Account) e
 	return notAuthentic(reasonOtherAccount, fmt.Sprintf("a secret of account %s signed a notification of account %s", r.signers[0].account, account))
 }
 
-func (g *gate) accept(ctx context.Context, d inbox.Delivery, event workflows.RunEvent, body []byte) (inbox.Delivery, error) {
+func (g *gate) accept(ctx context.Context, d inbox.Delivery, event managed.RunEvent, body []byte) (inbox.Delivery, error) {
 	d.Latency = time.Since(d.ReceivedAt)
 	stored, err := g.inbox.Accept(ctx, d, event, body)
 	if err != nil {
@@ -105,7 +105,7 @@ func (g *gate) refuseSigned(ctx context.Context, d inbox.Delivery, why *refused)
 }
 
 // describe adds what the event says to the delivery.
-func describe(d inbox.Delivery, e workflows.RunEvent) inbox.Delivery {
+func describe(d inbox.Delivery, e managed.RunEvent) inbox.Delivery {
 	if e.Run.Account == "" {
 		e.Run.Account = d.Run.Account
 	}

@@ -7,9 +7,9 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // Reasons why an authentic notification is ignored, or not stored.
@@ -46,13 +46,13 @@ func (e *notForUs) Error() string { return e.detail }
 // fromAPINotification maps a notification to a run event. The error is a
 // *notForUs; the event then holds what could be read all the same, for the
 // delivery log.
-func fromAPINotification(n api.Notification, received time.Time) (workflows.RunEvent, error) {
-	e := workflows.RunEvent{
+func fromAPINotification(n api.Notification, received time.Time) (managed.RunEvent, error) {
+	e := managed.RunEvent{
 		Run:        spacelift.RunRef{Account: spacelift.Account(deref(n.Account))},
 		State:      spacelift.RunState(deref(n.State)),
 		At:         instant(n.Timestamp, n.TimestampMillis, received),
 		Note:       cut(deref(n.Note)),
-		Source:     workflows.SourceWebhook,
+		Source:     managed.SourceWebhook,
 		ReceivedAt: received,
 	}
 	if n.StateVersion != nil && *n.StateVersion >= 0 && *n.StateVersion <= maxStateVersion {
@@ -75,7 +75,7 @@ func fromAPINotification(n api.Notification, received time.Time) (workflows.RunE
 
 // unusable returns the *notForUs that keeps an event from being managed, nil
 // if nothing does.
-func unusable(n api.Notification, e workflows.RunEvent) error {
+func unusable(n api.Notification, e managed.RunEvent) error {
 	switch {
 	case n.State == nil && n.Action != nil:
 		return &notForUs{reasonAudit, fmt.Sprintf("an audit event (%s); Gantry manages runs", clean(*n.Action))}

@@ -11,6 +11,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/workflows"
 )
@@ -107,6 +108,6 @@ func schedule(account spacelift.Account, o Options) (client.ScheduleSpec, *clien
 				Notify: o.Config.Guardian.Notify,
 			}},
 			WorkflowRunTimeout:    tickTimeout,
-			TypedSearchAttributes: temporal.NewSearchAttributes(temporal.NewSearchAttributeKeyKeyword(workflows.AttrAccount).ValueSet(string(account))),
+			TypedSearchAttributes: temporal.NewSearchAttributes(temporal.NewSearchAttributeKeyKeyword(managed.AttrAccount).ValueSet(string(account))),
 		}
 }

@@ -20,6 +20,7 @@ import (
 	"go.temporal.io/sdk/worker"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/workflows"
 )
 
@@ -96,7 +97,7 @@ func prepareNamespace(ctx context.Context, c client.Client, o Options) error {
 		return fmt.Errorf("list search attributes: %w", err)
 	}
 	missing := map[string]enums.IndexedValueType{}
-	for _, name := range workflows.SearchAttributes() {
+	for _, name := range managed.SearchAttributes() {
 		switch got, ok := have.GetCustomAttributes()[name]; {
 		case !ok:
 			missing[name] = kind

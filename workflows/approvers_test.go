@@ -5,8 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // If too few people may approve a plan, Gantry says so immediately and names the
@@ -40,7 +40,7 @@ func TestTooFewPeopleMayApprove(t *testing.T) {
 				if tc.says == "" {
 					return
 				}
-				if s.Phase != workflows.PhaseWaiting || !strings.Contains(s.WaitingFor.Who, "selfApproval") || len(e.Unblock) != 3 || !strings.Contains(e.Unblock[0].How, "--group platform") {
+				if s.Phase != managed.PhaseWaiting || !strings.Contains(s.WaitingFor.Who, "selfApproval") || len(e.Unblock) != 3 || !strings.Contains(e.Unblock[0].How, "--group platform") {
 					t.Errorf("phase %s, unblocked by %q: %+v", s.Phase, s.WaitingFor.Who, e.Unblock)
 				}
 				if all := strings.Join(r.world.messages(), "\n"); !strings.Contains(all, "that too few people can give") {
@@ -62,11 +62,11 @@ func TestMorePeopleMayApproveLater(t *testing.T) {
 	r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 	r.at(time.Hour, func() {
 		r.acts.Rules = compiled(policy.Config{Channels: []string{"deploys"}, Approvers: []policy.Approver{jane, {Name: "ann"}}})
-		r.env.SignalWorkflow(workflows.RunEventsSignal, workflows.RunEvents{RulesChanged: true})
+		r.env.SignalWorkflow(managed.RunEventsSignal, managed.RunEvents{RulesChanged: true})
 	})
 	r.at(2*time.Hour, func() {
 		r.heard("deploys run.decision_needed: network / prod: a plan waits for 1 approval that too few people can give", "deploys run.decision_needed: network / prod: a plan waits for 1 approval")
-		r.says(ann, workflows.Approve, "")
+		r.says(ann, managed.Approve, "")
 	})
 	r.at(3*time.Hour, func() { r.told(); r.moves(applying, finished) })
 	if s := r.manage(); s.State != finished {

@@ -2,19 +2,21 @@ package workflows
 
 import (
 	"go.temporal.io/sdk/workflow"
+
+	"github.com/gantryhq/gantry/decide/managed"
 )
 
 // arrivals are signals that were taken from Temporal and not folded yet: an
 // execution in the middle of something folds them when that is over.
 type arrivals struct {
-	batches []RunEvents
+	batches []managed.RunEvents
 	garbled int // signals that could not be read
 }
 
 // receive takes from Temporal what has come in.
 func (m *manager) receive() {
 	for waiting := m.events.Len(); waiting > 0; waiting = m.events.Len() {
-		var batch RunEvents // fresh each time: decoding leaves absent fields alone
+		var batch managed.RunEvents // fresh each time: decoding leaves absent fields alone
 		ok := m.events.ReceiveAsync(&batch)
 		m.arrived.garbled += waiting - m.events.Len()
 		if ok {
@@ -34,7 +36,7 @@ func (m *manager) takeEvents(ctx workflow.Context) {
 	m.receive()
 	now := workflow.Now(ctx).UTC()
 	if m.arrived.garbled > 0 {
-		m.known.note(now, KindNote, "%d signals could not be read and were dropped", m.arrived.garbled)
+		m.known.Note(now, managed.KindNote, "%d signals could not be read and were dropped", m.arrived.garbled)
 		m.quiet.since = now
 		m.arrived.garbled = 0
 	}
@@ -42,39 +44,25 @@ func (m *manager) takeEvents(ctx workflow.Context) {
 		batch := m.arrived.batches[0]
 		m.arrived.batches = m.arrived.batches[1:]
 		// Events that Gantry's code fails on are lost; the run is read instead.
-		_ = m.guard(ctx, func() error { m.known.take(now, batch.Events); return nil })
-		_ = m.guard(ctx, func() error { m.known.deny(now, batch.Denied); m.known.hearRest(now, batch); return nil })
+		_ = m.guard(ctx, func() error { m.known.Take(now, batch.Events); return nil })
+		_ = m.guard(ctx, func() error { m.known.Deny(now, batch.Denied); m.known.TakeNews(now, batch); return nil })
 		if batch.GiveUp != "" {
-			m.known.lost(now, batch.GiveUp)
+			m.known.Lost(now, batch.GiveUp)
 			continue
 		}
-		m.known.Trust.arrived(now)
+		m.known.Trust.Arrived(now)
 		m.quiet.since = now
 	}
 	_ = m.guard(ctx, func() error {
-		m.known.calm(now)
-		m.known.arrive(now)
+		m.known.Calm(now)
+		m.known.Arrive(now)
 		return nil
 	})
 }
 
 // told is the state of the run by all that has come in, folded or not: what
 // somebody who asks now can mean. It is zero if nothing is known.
-func (m *manager) told() stateKey {
+func (m *manager) told() managed.StateKey {
 	m.receive()
-	return m.known.newest(m.arrived.batches)
-}
-
-// newest is the state that batches come to which are not folded yet; zero if nothing
-// is known.
-func (r record) newest(batches []RunEvents) stateKey {
-	for _, batch := range batches {
-		own, _, _ := r.own(batch.Events)
-		r = fold(r, own...)
-	}
-	now, ok := r.current()
-	if !ok {
-		return stateKey{}
-	}
-	return keyOfState(now)
+	return m.known.Newest(m.arrived.batches)
 }

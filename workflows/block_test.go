@@ -5,8 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // locks lets somebody lock the run's stack, and unlocks takes the lock away.
@@ -25,8 +25,8 @@ func TestABlockedStackIsLeftAlone(t *testing.T) {
 				r.at(0, func() { r.moves(queued, planning) })
 				r.at(time.Minute, func() { r.locks("jane"); r.moves(unconfirmed) })
 				r.at(90*time.Second, func() {
-					r.wants(workflows.PhaseHolding, "jane locked the stack in Spacelift on ")
-					if w := r.status().WaitingFor; w.What != workflows.WaitStack || w.Who != "jane, or an administrator of the stack in Spacelift" || w.Until.IsZero() {
+					r.wants(managed.PhaseHolding, "jane locked the stack in Spacelift on ")
+					if w := r.status().WaitingFor; w.What != managed.WaitStack || w.Who != "jane, or an administrator of the stack in Spacelift" || w.Until.IsZero() {
 						t.Errorf("waits for %+v", w)
 					}
 					if u := r.explains().Unblock; len(u) != 2 || u[0].How != "unlock the stack in Spacelift" {
@@ -38,7 +38,7 @@ func TestABlockedStackIsLeftAlone(t *testing.T) {
 				r.at(2*time.Hour+16*time.Minute, func() { r.told(); r.moves(applying, finished) })
 			},
 			state: finished, outcome: "applied", confirmed: 1, asked: 1,
-			mentions: map[string]workflows.TimelineKind{"hold: jane locked the stack": workflows.KindDecision},
+			mentions: map[string]managed.TimelineKind{"hold: jane locked the stack": managed.KindDecision},
 		},
 		{
 			name: "Reconcile tells that it is free", labels: auto,
@@ -47,7 +47,7 @@ func TestABlockedStackIsLeftAlone(t *testing.T) {
 				r.at(30*time.Minute, func() {
 					r.unlocks()
 					e := r.notification(-1)
-					e.Source, e.ReceivedAt = workflows.SourceReconcile, r.env.Now().UTC()
+					e.Source, e.ReceivedAt = managed.SourceReconcile, r.env.Now().UTC()
 					r.signal(e)
 				})
 				r.at(30*time.Minute+time.Second, func() { r.told(); r.moves(applying, finished) })
@@ -59,11 +59,11 @@ func TestABlockedStackIsLeftAlone(t *testing.T) {
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 				r.at(time.Minute, func() { r.locks("jane") })
-				r.at(2*time.Minute, func() { r.says(ann, workflows.Approve, "") })
+				r.at(2*time.Minute, func() { r.says(ann, managed.Approve, "") })
 				r.at(3*time.Minute, func() {
-					r.wants(workflows.PhaseHolding, "jane locked the stack")
-					r.says(ann, workflows.Revoke, "")
-					r.says(bob, workflows.Approve, "")
+					r.wants(managed.PhaseHolding, "jane locked the stack")
+					r.says(ann, managed.Revoke, "")
+					r.says(bob, managed.Approve, "")
 				})
 				r.at(4*time.Minute, func() { r.unlocks() })
 				r.at(10*time.Minute, func() { r.told(); r.moves(applying, finished) })
@@ -74,7 +74,7 @@ func TestABlockedStackIsLeftAlone(t *testing.T) {
 			name: "people reject under a lock", labels: asked,
 			script: func(r *rig) {
 				r.at(0, func() { r.locks("jane"); r.moves(queued, planning, unconfirmed) })
-				r.at(time.Minute, func() { r.says(ann, workflows.Reject, "no") })
+				r.at(time.Minute, func() { r.says(ann, managed.Reject, "no") })
 				r.at(2*time.Minute, func() { r.told() })
 			},
 			state: discarded, outcome: "Rejected through Gantry by ann: no",
@@ -86,9 +86,9 @@ func TestABlockedStackIsLeftAlone(t *testing.T) {
 					r.set(func() { r.truth.Brakes.Disabled = true })
 					r.moves(queued, planning, unconfirmed)
 				})
-				r.at(time.Minute, func() { r.wants(workflows.PhaseHolding, "the stack is disabled in Spacelift") })
+				r.at(time.Minute, func() { r.wants(managed.PhaseHolding, "the stack is disabled in Spacelift") })
 				r.at(90*time.Second, func() { r.set(func() { r.truth.Brakes = spacelift.Brakes{Blocker: "01KDXOTHER"} }) })
-				r.at(4*time.Minute, func() { r.wants(workflows.PhaseHolding, "another run, 01KDXOTHER, holds the stack") })
+				r.at(4*time.Minute, func() { r.wants(managed.PhaseHolding, "another run, 01KDXOTHER, holds the stack") })
 				r.at(5*time.Minute, func() { r.unlocks() })
 				r.at(15*time.Minute, func() { r.told(); r.moves(applying, finished) })
 			},
@@ -99,7 +99,7 @@ func TestABlockedStackIsLeftAlone(t *testing.T) {
 
 // A retry waits for a lock to go, for a day.
 func TestARetryWaitsForALock(t *testing.T) {
-	lock := workflows.RetryRunOutcome{
+	lock := managed.RetryRunOutcome{
 		Reason: "jane locked the stack in Spacelift", Block: &spacelift.Block{What: spacelift.BlockLock, By: "jane", Reason: "jane locked the stack in Spacelift"},
 	}
 	for _, tc := range []struct {
@@ -113,17 +113,17 @@ func TestARetryWaitsForALock(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			r := newRig(t, retried)
 			tries := 0
-			r.retriesWith(func(workflows.RetryRunInput) workflows.RetryRunOutcome {
+			r.retriesWith(func(managed.RetryRunInput) managed.RetryRunOutcome {
 				if tries++; tries <= tc.holds {
 					return lock
 				}
-				return workflows.RetryRunOutcome{New: again}
+				return managed.RetryRunOutcome{New: again}
 			})
 			r.at(0, func() { r.moves(queued, planning) })
 			r.at(time.Minute, func() { r.fails("", timeout); r.told() })
 			r.at(2*time.Minute+10*time.Second, func() {
-				r.wants(workflows.PhaseRetrying, "its retry waits: jane locked the stack")
-				if w := r.status().WaitingFor; w.What != workflows.WaitStack {
+				r.wants(managed.PhaseRetrying, "its retry waits: jane locked the stack")
+				if w := r.status().WaitingFor; w.What != managed.WaitStack {
 					t.Errorf("waits for %+v", w)
 				}
 			})

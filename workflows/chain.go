@@ -5,6 +5,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/gantryhq/gantry/decide"
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -28,17 +30,17 @@ type chain struct {
 	Refusals []chainRefusal `json:"refusals,omitempty"` // what follows and is not released
 	Refused  string         `json:"refused,omitempty"`  // why nothing is released, ever
 
-	Stopped   *StopChain   `json:"stopped,omitempty"`
-	MovedAt   time.Time    `json:"movedAt"` // when something last changed
-	HeldSince time.Time    `json:"heldSince,omitzero"`
-	EndedAt   time.Time    `json:"endedAt,omitzero"`
-	Outcome   string       `json:"outcome,omitempty"` // how it ended
-	Keys      usedKeys     `json:"keys,omitempty"`
-	Journal   []ChainEntry `json:"journal,omitempty"`
-	Written   int          `json:"written,omitempty"` // about the bytes of the journal
+	Stopped   *StopChain      `json:"stopped,omitempty"`
+	MovedAt   time.Time       `json:"movedAt"` // when something last changed
+	HeldSince time.Time       `json:"heldSince,omitzero"`
+	EndedAt   time.Time       `json:"endedAt,omitzero"`
+	Outcome   string          `json:"outcome,omitempty"` // how it ended
+	Keys      decide.UsedKeys `json:"keys,omitempty"`
+	Journal   []ChainEntry    `json:"journal,omitempty"`
+	Written   int             `json:"written,omitempty"` // about the bytes of the journal
 
-	Outbox   []notice `json:"outbox,omitempty"`   // messages that have not arrived yet
-	ToldHeld []string `json:"toldHeld,omitempty"` // the channels that know that it is, or was, held
+	Outbox   []managed.Notice `json:"outbox,omitempty"`   // messages that have not arrived yet
+	ToldHeld []string         `json:"toldHeld,omitempty"` // the channels that know that it is, or was, held
 }
 
 // later is something that could not be done, and when it is tried again.
@@ -117,10 +119,10 @@ func (c *chain) parents(n *chainNode) []spacelift.StackID {
 func (c *chain) heard(at time.Time, news ChainNews) {
 	n := c.node(news.Run.Stack)
 	if n == nil || news.Run.Account != c.Root.Account {
-		c.note(at, KindNote, "", "", "news of run %s were dropped: it is none of this chain", fit(news.Run.String(), maxName))
+		c.note(at, managed.KindNote, "", "", "news of run %s were dropped: it is none of this chain", managed.Fit(news.Run.String(), managed.MaxName))
 		return
 	}
-	c.names(n, bounded(news.TriggeredBy)...)
+	c.names(n, managed.Bounded(news.TriggeredBy)...)
 	r := n.run(news.Run.Run)
 	switch {
 	case r != nil:
@@ -132,11 +134,11 @@ func (c *chain) heard(at time.Time, news ChainNews) {
 		}
 		return
 	default:
-		c.note(at, KindEvent, n.Stack, news.Run.Run, "run %s takes the place of an earlier one", news.Run.Run)
+		c.note(at, managed.KindEvent, n.Stack, news.Run.Run, "run %s takes the place of an earlier one", news.Run.Run)
 		c.MovedAt = at
 		r = c.add(n, chainRun{Run: news.Run.Run, How: "it takes the place of an earlier run"})
 	}
-	if by := fit(news.StoppedBy, maxPerson); by != "" && r.StoppedBy == "" {
+	if by := managed.Fit(news.StoppedBy, managed.MaxPerson); by != "" && r.StoppedBy == "" {
 		r.StoppedBy, c.MovedAt = by, at
 		c.person(at, n.Stack, by, "%s wants run %s of %s stopped: what follows it is not released without asking", by, r.Run, n.Stack)
 	}
@@ -146,22 +148,8 @@ func (c *chain) heard(at time.Time, news ChainNews) {
 	r.Look, r.Looks, r.Rung = at, 0, r.Rung || news.State.Terminal()
 }
 
-// bounded is as many names as a chain carries.
-func bounded(names []string) []string {
-	names = names[:min(len(names), maxTriggerers)]
-	for i, name := range names {
-		names[i] = fit(name, maxPerson)
-	}
-	return names
-}
-
-// maxTriggerers bounds the people that a chain names to one run, maxPeople those
-// that it keeps, and maxPerson the bytes of a name.
-const (
-	maxTriggerers = 20
-	maxPeople     = 2000
-	maxPerson     = 60
-)
+// maxPeople bounds the people that a chain keeps.
+const maxPeople = 2000
 
 // add adds a run to a node. Where there is no room, the node's oldest one that has
 // ended goes.
@@ -191,9 +179,9 @@ func (c *chain) triggered(at time.Time, run spacelift.RunRef, how string, keeps 
 	n := c.node(run.Stack)
 	n.Releasing, n.Trouble, n.Keeps = false, nil, keeps
 	c.MovedAt = at
-	c.note(at, KindAction, run.Stack, run.Run, "%s", how)
+	c.note(at, managed.KindAction, run.Stack, run.Run, "%s", how)
 	if n.run(run.Run) == nil {
-		c.add(n, chainRun{Run: run.Run, How: fit(how, maxHow), Look: at})
+		c.add(n, chainRun{Run: run.Run, How: managed.Fit(how, maxHow), Look: at})
 	}
 }
 
@@ -201,8 +189,8 @@ func (c *chain) triggered(at time.Time, run spacelift.RunRef, how string, keeps 
 func (c *chain) untriggered(at time.Time, stack spacelift.StackID, reason string) {
 	n := c.node(stack)
 	n.Releasing = false
-	if n.Trouble == nil || n.Trouble.Reason != fit(reason, maxChainText) {
-		c.note(at, KindDecision, stack, "", "not triggered: %s", reason)
+	if n.Trouble == nil || n.Trouble.Reason != managed.Fit(reason, maxChainText) {
+		c.note(at, managed.KindDecision, stack, "", "not triggered: %s", reason)
 	}
 	n.Trouble = n.Trouble.again(at, reason)
 }
@@ -233,11 +221,7 @@ func (l *later) again(at time.Time, reason string) *later {
 	if l != nil {
 		tries = l.Tries
 	}
-	return &later{Reason: fit(reason, maxChainText), Until: at.Add(doubled(tryFirst, tries, tryMost)), Tries: tries + 1}
-}
-
-func doubled(first time.Duration, times int, most time.Duration) time.Duration {
-	return min(first<<min(times, 20), most)
+	return &later{Reason: managed.Fit(reason, maxChainText), Until: at.Add(managed.Doubled(tryFirst, tries, tryMost)), Tries: tries + 1}
 }
 
 // saw takes a run as the API shows it. It does not matter how often that
@@ -262,10 +246,10 @@ func (c *chain) saw(at time.Time, run spacelift.Run) {
 			c.sawRoot(run)
 		}
 		if r.State.Terminal() {
-			c.note(at, KindEvent, n.Stack, run.Ref.Run, "%s", r.end(n.Stack))
+			c.note(at, managed.KindEvent, n.Stack, run.Ref.Run, "%s", r.end(n.Stack))
 			if why := r.void(c.turn(n), n.Keeps); i > 0 && why != "" {
 				r.Void = true
-				c.note(at, KindDecision, n.Stack, run.Ref.Run, "run %s does not count: %s", r.Run, why)
+				c.note(at, managed.KindDecision, n.Stack, run.Ref.Run, "run %s does not count: %s", r.Run, why)
 			}
 		}
 	}
@@ -273,7 +257,7 @@ func (c *chain) saw(at time.Time, run spacelift.Run) {
 }
 
 func (c *chain) sawRoot(run spacelift.Run) {
-	c.Commit = fit(run.Commit.Hash, maxName)
+	c.Commit = managed.Fit(run.Commit.Hash, managed.MaxName)
 	if run.Type != spacelift.RunTypeTracked || run.DriftDetection {
 		c.Refused = "nothing is released: only tracked runs that no drift detection made begin a chain"
 	}
@@ -292,7 +276,7 @@ func (c *chain) unseen(at time.Time, ref spacelift.RunRef, unknown bool) {
 	if unknown {
 		if r.Unknown++; r.Unknown == unknownTwice {
 			c.MovedAt = at
-			c.note(at, KindEvent, n.Stack, ref.Run, "Spacelift does not know run %s any more", ref.Run)
+			c.note(at, managed.KindEvent, n.Stack, ref.Run, "Spacelift does not know run %s any more", ref.Run)
 		}
 	}
 	r.lookLater(at)
@@ -306,37 +290,37 @@ func (c *chain) succeeded(at time.Time, run spacelift.RunRef) {
 		return
 	}
 	c.MovedAt = at
-	c.note(at, KindEvent, n.Stack, run.Run, "run %s is newer than the one that stopped the line", run.Run)
+	c.note(at, managed.KindEvent, n.Stack, run.Run, "run %s is newer than the one that stopped the line", run.Run)
 	c.add(n, chainRun{Run: run.Run, How: "it is newer than the run that stopped the line", Look: at})
 }
 
 // skip takes a person's wish that was not refused.
 func (c *chain) skip(at time.Time, wish SkipStack) {
-	wish.By, wish.Note, wish.Key = fit(wish.By, maxName), fit(wish.Note, maxChainText), ""
+	wish.By, wish.Note, wish.Key = managed.Fit(wish.By, managed.MaxName), managed.Fit(wish.Note, maxChainText), ""
 	c.node(wish.Stack).Skipped = &wish
 	c.MovedAt = at
-	c.person(at, wish.Stack, wish.By, "%s skipped %s%s", wish.By, wish.Stack, afterColon(wish.Note))
+	c.person(at, wish.Stack, wish.By, "%s skipped %s%s", wish.By, wish.Stack, managed.AfterColon(wish.Note))
 }
 
 // stop takes a person's wish that was not refused.
 func (c *chain) stop(at time.Time, wish StopChain) {
-	wish.By, wish.Note = fit(wish.By, maxName), fit(wish.Note, maxText)
+	wish.By, wish.Note = managed.Fit(wish.By, managed.MaxName), managed.Fit(wish.Note, managed.MaxText)
 	c.Stopped = &wish
 	c.MovedAt = at
-	c.person(at, "", wish.By, "%s stopped the chain%s", wish.By, afterColon(wish.Note))
+	c.person(at, "", wish.By, "%s stopped the chain%s", wish.By, managed.AfterColon(wish.Note))
 }
 
 // note writes an entry to the journal. When that is full the oldest goes.
-func (c *chain) note(at time.Time, kind TimelineKind, stack spacelift.StackID, run spacelift.RunID, format string, args ...any) {
+func (c *chain) note(at time.Time, kind managed.TimelineKind, stack spacelift.StackID, run spacelift.RunID, format string, args ...any) {
 	c.write(ChainEntry{At: at, Kind: kind, Stack: stack, Run: run, Summary: fmt.Sprintf(format, args...)})
 }
 
 func (c *chain) person(at time.Time, stack spacelift.StackID, who, format string, args ...any) {
-	c.write(ChainEntry{At: at, Kind: KindPerson, Stack: stack, Actor: who, Summary: fmt.Sprintf(format, args...)})
+	c.write(ChainEntry{At: at, Kind: managed.KindPerson, Stack: stack, Actor: who, Summary: fmt.Sprintf(format, args...)})
 }
 
 func (c *chain) write(e ChainEntry) {
-	e.Summary = fit(e.Summary, maxText)
+	e.Summary = managed.Fit(e.Summary, managed.MaxText)
 	c.Journal = append(c.Journal, e)
 	for c.Written += e.size(); c.Written > maxChainJournalSize || len(c.Journal) > maxChainJournal; {
 		c.Written -= c.Journal[0].size()
@@ -347,5 +331,5 @@ func (c *chain) write(e ChainEntry) {
 // size is about what an entry takes as JSON.
 func (e ChainEntry) size() int {
 	const beside = 100
-	return beside + jsonSize(e.Summary) + jsonSize(e.Actor) + len(e.Stack) + len(e.Run)
+	return beside + managed.JsonSize(e.Summary) + managed.JsonSize(e.Actor) + len(e.Stack) + len(e.Run)
 }

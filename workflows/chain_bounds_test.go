@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -66,9 +67,9 @@ func greatest() chain {
 			reads(ref, runFailed)
 		}
 	}
-	for i := range maxKeys {
+	for i := range decide.MaxKeys {
 		wish := SkipStack{Stack: c.Nodes[1].Stack, By: text, Note: text}
-		c.Keys.remember(longest("key", i), wish.content())
+		c.Keys.Remember(longest("key", i), wish.content())
 	}
 	n := decideChain(&c, at.Add(time.Minute))
 	c.notice(at, n, c.mood(), c.record(at, n))

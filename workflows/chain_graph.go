@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -59,7 +60,7 @@ func (g *graphClock) due(now time.Time) bool {
 
 // heldDue is when a held chain reads it.
 func (g *graphClock) heldDue() time.Time {
-	return g.ReadAt.Add(doubled(graphFresh, g.Looks, graphMost))
+	return g.ReadAt.Add(managed.Doubled(graphFresh, g.Looks, graphMost))
 }
 
 func (r chainRefusal) String() string {
@@ -74,7 +75,7 @@ func (r chainRefusal) String() string {
 	if len(names) > 1 {
 		verb = "are"
 	}
-	return enumerate(names) + " " + verb + " not released: " + r.Reason
+	return managed.Enumerate(names) + " " + verb + " not released: " + r.Reason
 }
 
 // refusals says what is not released, and why.
@@ -90,7 +91,7 @@ func refusals(all []chainRefusal) string {
 func (c *chain) noGraph(at time.Time, reason string) {
 	c.Graph.Trouble = c.Graph.Trouble.again(at, reason)
 	if c.Graph.Trouble.Tries == 1 {
-		c.note(at, KindNote, "", "", "Gantry could not read who follows: %s", reason)
+		c.note(at, managed.KindNote, "", "", "Gantry could not read who follows: %s", reason)
 	}
 	if c.Known { // what is known will do, and each stack is looked at when it is its turn
 		c.Graph.ReadAt, c.Graph.Stale, c.Graph.Looks = at, false, c.Graph.Looks+1
@@ -105,7 +106,7 @@ func (c *chain) takeGraph(at time.Time, g chainGraph) {
 	c.Graph = graphClock{ReadAt: at, Looks: c.Graph.Looks + 1}
 	c.Known, c.Notify = true, g.Notify
 	if said := refusals(g.Refused); said != "" && said != refusals(c.Refusals) {
-		c.note(at, KindDecision, "", "", "%s", said)
+		c.note(at, managed.KindDecision, "", "", "%s", said)
 		c.Graph.Looks = 0
 	}
 	c.Refusals = g.Refused
@@ -125,7 +126,7 @@ func (c *chain) takeGraph(at time.Time, g chainGraph) {
 			n.After = nil
 			nodes = append(nodes, n)
 		default:
-			c.note(at, KindNote, n.Stack, "", "%s leaves the chain: it no longer follows, or is no longer managed", n.Stack)
+			c.note(at, managed.KindNote, n.Stack, "", "%s leaves the chain: it no longer follows, or is no longer managed", n.Stack)
 			c.MovedAt, c.Graph.Looks = at, 0
 		}
 	}
@@ -135,7 +136,7 @@ func (c *chain) takeGraph(at time.Time, g chainGraph) {
 		if i, ok := known[s.Stack]; ok {
 			node = c.Nodes[i]
 		} else if !first {
-			c.note(at, KindNote, s.Stack, "", "%s joins the chain", s.Stack)
+			c.note(at, managed.KindNote, s.Stack, "", "%s joins the chain", s.Stack)
 			c.MovedAt, c.Graph.Looks = at, 0
 		}
 		if node.Labels != s.Labels {

@@ -3,6 +3,7 @@ package workflows
 import (
 	"time"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -25,22 +26,6 @@ const (
 	SkipUpdate      = "skip"
 	StopChainUpdate = "stop"
 )
-
-// ChainID is the workflow id of the chain that a run begins. A chain is named
-// by that run alone: Spacelift's run ids are unique within an account.
-func ChainID(root spacelift.RunRef) string {
-	return "chain/" + string(root.Account) + "/" + string(root.Run)
-}
-
-// ChainRef says that a run is part of a chain.
-type ChainRef struct {
-	Root  spacelift.RunRef    `json:"root"`            // the run that began it
-	After []spacelift.StackID `json:"after,omitempty"` // the stacks of the chain that the run's stack follows; none for the root
-
-	// TriggeredBy are the people behind what goes before the run: they do not
-	// approve it.
-	TriggeredBy []string `json:"triggeredBy,omitempty"`
-}
 
 // RolloutInput starts Rollout, and carries what it knows when it continues as
 // new: Known.
@@ -202,15 +187,19 @@ var EdgeDecisions = []EdgeDecision{EdgeWaits, EdgeReleases, EdgeStops}
 
 // ChainEntry is something that happened in a chain.
 type ChainEntry struct {
-	At      time.Time         `json:"at"`
-	Kind    TimelineKind      `json:"kind"`
-	Stack   spacelift.StackID `json:"stack,omitempty"` // empty: the chain as a whole
-	Run     spacelift.RunID   `json:"run,omitempty"`
-	Actor   string            `json:"actor,omitempty"` // a person
-	Summary string            `json:"summary"`
+	At      time.Time            `json:"at"`
+	Kind    managed.TimelineKind `json:"kind"`
+	Stack   spacelift.StackID    `json:"stack,omitempty"` // empty: the chain as a whole
+	Run     spacelift.RunID      `json:"run,omitempty"`
+	Actor   string               `json:"actor,omitempty"` // a person
+	Summary string               `json:"summary"`
 }
 
 // chainAttributes are what lists find a chain by.
-func chainAttributes(root spacelift.RunRef, phase ChainPhase) []Attribute {
-	return []Attribute{{AttrAccount, string(root.Account)}, {AttrStack, string(root.Stack)}, {AttrPhase, string(phase)}}
+func chainAttributes(root spacelift.RunRef, phase ChainPhase) []managed.Attribute {
+	return []managed.Attribute{
+		{Name: managed.AttrAccount, Value: string(root.Account)},
+		{Name: managed.AttrStack, Value: string(root.Stack)},
+		{Name: managed.AttrPhase, Value: string(phase)},
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -115,7 +116,7 @@ func (r *chainRun) take(run spacelift.Run) {
 	r.EndedAt, r.Actor, r.Note, r.Looks, r.Void = time.Time{}, "", "", 0, false
 	if end, ended := run.End(); ended {
 		r.Rung = false
-		r.EndedAt, r.Actor, r.Note = end.At, fit(end.Username, maxPerson), fit(spacelift.Unsigned(end.Note), maxRunNote)
+		r.EndedAt, r.Actor, r.Note = end.At, managed.Fit(end.Username, managed.MaxPerson), managed.Fit(spacelift.Unsigned(end.Note), maxRunNote)
 	}
 }
 
@@ -145,9 +146,9 @@ func (c *chain) turn(n *chainNode) (t turn) {
 		if r == nil || !r.passes() {
 			continue
 		}
-		t.Ended = latest(t.Ended, r.EndedAt)
+		t.Ended = managed.Latest(t.Ended, r.EndedAt)
 		if r.Applied {
-			t.Applied = latest(t.Applied, r.EndedAt)
+			t.Applied = managed.Latest(t.Applied, r.EndedAt)
 		}
 	}
 	return t
@@ -174,7 +175,7 @@ func (r *chainRun) lookLater(at time.Time) {
 	if r.Rung || r.State == "" {
 		first = lookRung
 	}
-	r.Look = at.Add(doubled(first, r.Looks, lookMost))
+	r.Look = at.Add(managed.Doubled(first, r.Looks, lookMost))
 	r.Looks++
 }
 
@@ -184,7 +185,7 @@ func (r *chainRun) end(stack spacelift.StackID) string {
 	if r.Actor != "" {
 		text += " by " + r.Actor
 	}
-	text += afterColon(r.Note)
+	text += managed.AfterColon(r.Note)
 	if r.StoppedBy != "" && r.State == spacelift.RunStateFinished {
 		text += fmt.Sprintf(", though %s wanted it stopped", r.StoppedBy)
 	}
@@ -200,13 +201,13 @@ func (r *chainRun) lost() bool { return r.Unknown >= unknownTwice }
 
 // byCreation orders runs; one that was not read yet is the newest.
 func byCreation(a, b chainRun) int {
-	return cmp.Or(cmp.Compare(rank(a.State == ""), rank(b.State == "")), a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.Run, b.Run))
+	return cmp.Or(cmp.Compare(managed.Rank(a.State == ""), managed.Rank(b.State == "")), a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.Run, b.Run))
 }
 
 // names takes who is behind runs of a stack. Keys and stacks are no people.
 func (c *chain) names(n *chainNode, names ...string) {
 	for _, name := range names {
-		name = fit(name, maxPerson)
+		name = managed.Fit(name, managed.MaxPerson)
 		if name == "" || strings.HasPrefix(name, "api::") || c.index(spacelift.StackID(name)) >= 0 {
 			continue
 		}
@@ -236,5 +237,5 @@ func (c *chain) triggerers(n *chainNode) []string {
 			names = append(names, c.People[by])
 		}
 	}
-	return bounded(distinct(names))
+	return managed.Bounded(managed.Distinct(names))
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/notify"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -25,15 +26,15 @@ func (c *chain) notice(at time.Time, n chainNext, before chainMood, stuck []int)
 		c.noticeEnded(at, n)
 	case before.HeldSince.IsZero() && !c.HeldSince.IsZero():
 		channels := c.heldChannels(n.Lines)
-		c.ToldHeld = distinct(append(slices.Clone(c.ToldHeld), channels...))
+		c.ToldHeld = managed.Distinct(append(slices.Clone(c.ToldHeld), channels...))
 		c.send(at, channels, notify.Message{
 			Type: notify.ChainHeld, Urgency: notify.Alarm,
 			Title: fmt.Sprintf("%s: the chain is held", c.Root.Stack),
-			Text:  sentence(n.Reason) + fmt.Sprintf(" Until somebody acts nothing more of it is released; it ends by itself at %s.", c.MovedAt.Add(quietAtMost).UTC().Format("2006-01-02 15:04 MST")),
+			Text:  managed.Sentence(n.Reason) + fmt.Sprintf(" Until somebody acts nothing more of it is released; it ends by itself at %s.", c.MovedAt.Add(quietAtMost).UTC().Format("2006-01-02 15:04 MST")),
 		}, c.HeldSince)
 	case !before.HeldSince.IsZero() && c.HeldSince.IsZero():
-		c.send(at, distinct(append(slices.Clone(c.Notify), c.ToldHeld...)), notify.Message{
-			Type: notify.ChainResumed, Title: fmt.Sprintf("%s: the chain goes on", c.Root.Stack), Text: sentence(n.Reason),
+		c.send(at, managed.Distinct(append(slices.Clone(c.Notify), c.ToldHeld...)), notify.Message{
+			Type: notify.ChainResumed, Title: fmt.Sprintf("%s: the chain goes on", c.Root.Stack), Text: managed.Sentence(n.Reason),
 		}, before.HeldSince)
 	}
 }
@@ -42,11 +43,11 @@ func (c *chain) notice(at time.Time, n chainNext, before chainMood, stuck []int)
 // goes on.
 func (c *chain) noticeStuck(at time.Time, i int) {
 	node := &c.Nodes[i]
-	channels := distinct(append(slices.Clone(c.Notify), node.Notify...))
-	c.ToldHeld = distinct(append(slices.Clone(c.ToldHeld), channels...))
+	channels := managed.Distinct(append(slices.Clone(c.Notify), node.Notify...))
+	c.ToldHeld = managed.Distinct(append(slices.Clone(c.ToldHeld), channels...))
 	c.send(at, channels, notify.Message{
 		Type: notify.ChainHeld, Urgency: notify.Alarm, Title: fmt.Sprintf("%s: the chain can't release %s", c.Root.Stack, node.Stack),
-		Text: sentence(node.Trouble.Reason) + " Gantry tries again, less and less often. An operator may skip the stack; the rest of the chain goes on.",
+		Text: managed.Sentence(node.Trouble.Reason) + " Gantry tries again, less and less often. An operator may skip the stack; the rest of the chain goes on.",
 	}, node.Since)
 }
 
@@ -73,8 +74,8 @@ func (c *chain) noticeEnded(at time.Time, n chainNext) {
 	} else if len(c.Refusals) > 0 {
 		urgency = notify.Alarm
 	}
-	c.send(at, distinct(channels), notify.Message{
-		Type: notify.ChainEnded, Urgency: urgency, Title: fmt.Sprintf("%s: the chain has ended", c.Root.Stack), Text: sentence(c.Outcome),
+	c.send(at, managed.Distinct(channels), notify.Message{
+		Type: notify.ChainEnded, Urgency: urgency, Title: fmt.Sprintf("%s: the chain has ended", c.Root.Stack), Text: managed.Sentence(c.Outcome),
 	}, c.EndedAt)
 }
 
@@ -86,7 +87,7 @@ func (c *chain) heldChannels(lines []line) []string {
 			channels = append(channels, c.Nodes[i].Notify...)
 		}
 	}
-	return distinct(channels)
+	return managed.Distinct(channels)
 }
 
 // send puts a message on its way. What it is about and when that began make its
@@ -94,26 +95,26 @@ func (c *chain) heldChannels(lines []line) []string {
 func (c *chain) send(at time.Time, channels []string, m notify.Message, since time.Time) {
 	m.At = at
 	m.Account, m.Stack, m.Run = string(c.Root.Account), string(c.Root.Stack), string(c.Root.Run)
-	m.Facts = []notify.Fact{{Name: "Chain", Value: ChainID(c.Root)}}
+	m.Facts = []notify.Fact{{Name: "Chain", Value: managed.ChainID(c.Root)}}
 	for _, channel := range channels {
-		m.ID = notify.MessageID(ChainID(c.Root), m.Type, channel, since.UTC().Format(time.RFC3339Nano))
-		if slices.ContainsFunc(c.Outbox, func(n notice) bool { return n.Message.ID == m.ID }) {
+		m.ID = notify.MessageID(managed.ChainID(c.Root), m.Type, channel, since.UTC().Format(time.RFC3339Nano))
+		if slices.ContainsFunc(c.Outbox, func(n managed.Notice) bool { return n.Message.ID == m.ID }) {
 			continue
 		}
-		c.Outbox = append(c.Outbox, notice{Channel: channel, Message: m})
-		if len(c.Outbox) > maxOutbox {
-			c.note(at, KindNote, "", "", "more messages wait than Gantry keeps: one for the channel %s is dropped", c.Outbox[0].Channel)
+		c.Outbox = append(c.Outbox, managed.Notice{Channel: channel, Message: m})
+		if len(c.Outbox) > managed.MaxOutbox {
+			c.note(at, managed.KindNote, "", "", "more messages wait than Gantry keeps: one for the channel %s is dropped", c.Outbox[0].Channel)
 			c.Outbox = slices.Delete(c.Outbox, 0, 1)
 		}
 	}
 }
 
 // sent takes a message off: it arrived, or sending it was given up because of why.
-func (c *chain) sent(at time.Time, n notice, why string) {
-	c.Outbox = slices.DeleteFunc(c.Outbox, func(o notice) bool { return o.Message.ID == n.Message.ID })
+func (c *chain) sent(at time.Time, n managed.Notice, why string) {
+	c.Outbox = slices.DeleteFunc(c.Outbox, func(o managed.Notice) bool { return o.Message.ID == n.Message.ID })
 	if why != "" {
-		c.note(at, KindNote, "", spacelift.RunID(""), "the message %s could not be sent through %s: %s", n.Message.Type, n.Channel, why)
+		c.note(at, managed.KindNote, "", spacelift.RunID(""), "the message %s could not be sent through %s: %s", n.Message.Type, n.Channel, why)
 		return
 	}
-	c.note(at, KindNote, "", spacelift.RunID(""), "sent through %s: %s", n.Channel, n.Message.Title)
+	c.note(at, managed.KindNote, "", spacelift.RunID(""), "sent through %s: %s", n.Channel, n.Message.Title)
 }

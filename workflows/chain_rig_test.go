@@ -6,17 +6,16 @@ import (
 	"errors"
 	"strings"
 
+	commonpb "go.temporal.io/api/common/v1"
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
+	workflowpb "go.temporal.io/api/workflow/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/converter"
 
-	commonpb "go.temporal.io/api/common/v1"
-	workflowpb "go.temporal.io/api/workflow/v1"
-
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // LabelsOfStacks answers like Spacelift's API.
@@ -104,20 +103,20 @@ func (t temporalOf) ListWorkflow(_ context.Context, req *workflowservice.ListWor
 	t.world.mu.Lock()
 	defer t.world.mu.Unlock()
 	var page workflowservice.ListWorkflowExecutionsResponse
-	if strings.Contains(req.GetQuery(), "WorkflowId = '"+workflows.ManageRunID(run)+"' AND ExecutionStatus != 'Running'") {
+	if strings.Contains(req.GetQuery(), "WorkflowId = '"+managed.ManageRunID(run)+"' AND ExecutionStatus != 'Running'") {
 		switch {
 		case t.world.blind:
 			return nil, errors.New("deadline exceeded")
 		case t.world.earlier != nil:
 			page.Executions = append(page.Executions, &workflowpb.WorkflowExecutionInfo{
-				Execution: &commonpb.WorkflowExecution{WorkflowId: workflows.ManageRunID(run), RunId: "earlier"},
+				Execution: &commonpb.WorkflowExecution{WorkflowId: managed.ManageRunID(run), RunId: "earlier"},
 				Status:    enums.WORKFLOW_EXECUTION_STATUS_COMPLETED,
 			})
 		}
 		return &page, nil
 	}
 	for _, c := range t.world.chains {
-		page.Executions = append(page.Executions, &workflowpb.WorkflowExecutionInfo{Execution: &commonpb.WorkflowExecution{WorkflowId: workflows.ChainID(c.Root)}})
+		page.Executions = append(page.Executions, &workflowpb.WorkflowExecutionInfo{Execution: &commonpb.WorkflowExecution{WorkflowId: managed.ChainID(c.Root)}})
 	}
 	return &page, nil
 }
@@ -127,7 +126,7 @@ func (w *world) place(id string) (converter.EncodedValue, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, c := range w.chains {
-		if workflows.ChainID(c.Root) == id {
+		if managed.ChainID(c.Root) == id {
 			b, err := json.Marshal(c)
 			return answered(b), err
 		}

@@ -18,12 +18,12 @@ import (
 
 // release starts Rollout for the stacks that follow the run, which outlives this
 // execution. It returns an error only when the execution is canceled.
-func (m *manager) release(ctx workflow.Context, _ next) error {
+func (m *manager) release(ctx workflow.Context, _ managed.Next) error {
 	s := m.situation(ctx)
-	key := s.key()
-	if why := s.leavesReleasing(); why != "" {
+	key := s.Key()
+	if why := s.LeavesReleasing(); why != "" {
 		m.known.Released = &key
-		m.known.note(s.now, KindDecision, "the run releases nothing itself, because its stack's turn has not come: %s", why)
+		m.known.Note(s.Now, managed.KindDecision, "the run releases nothing itself, because its stack's turn has not come: %s", why)
 		return nil
 	}
 	graph, read := m.whatFollows(ctx)
@@ -35,7 +35,7 @@ func (m *manager) release(ctx workflow.Context, _ next) error {
 		return nil
 	}
 	err := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
-		WorkflowID:            ChainID(s.Run),
+		WorkflowID:            managed.ChainID(s.Run),
 		ParentClosePolicy:     enums.PARENT_CLOSE_POLICY_ABANDON,
 		WorkflowIDReusePolicy: enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
 		TypedSearchAttributes: Typed(chainAttributes(s.Run, ChainMoving)),
@@ -44,19 +44,19 @@ func (m *manager) release(ctx workflow.Context, _ next) error {
 		return ctx.Err()
 	}
 	now := workflow.Now(ctx).UTC()
-	m.known.began(key)
+	m.known.Began(key)
 	switch {
 	case temporal.IsWorkflowExecutionAlreadyStartedError(err):
-		m.known.note(now, KindNote, "the stacks that follow were released before, by %s", ChainID(s.Run))
+		m.known.Note(now, managed.KindNote, "the stacks that follow were released before, by %s", managed.ChainID(s.Run))
 	case err != nil:
-		m.known.note(now, KindNote, "the stacks that follow could not be released: %s", because(err))
+		m.known.Note(now, managed.KindNote, "the stacks that follow could not be released: %s", because(err))
 	case read && graph.Size == 0:
-		m.known.note(now, KindAction, "Gantry releases no stack that follows: %s", ChainID(s.Run))
+		m.known.Note(now, managed.KindAction, "Gantry releases no stack that follows: %s", managed.ChainID(s.Run))
 	default:
-		m.known.note(now, KindAction, "Gantry releases the stacks that follow: %s", ChainID(s.Run))
+		m.known.Note(now, managed.KindAction, "Gantry releases the stacks that follow: %s", managed.ChainID(s.Run))
 	}
 	for _, f := range graph.Refused {
-		m.known.note(now, KindDecision, "%s", chainRefusal{Stacks: f.Stacks, More: f.More, Reason: f.Reason})
+		m.known.Note(now, managed.KindDecision, "%s", chainRefusal{Stacks: f.Stacks, More: f.More, Reason: f.Reason})
 	}
 	return nil
 }
@@ -72,7 +72,7 @@ func (m *manager) whatFollows(ctx workflow.Context) (graph activities.ChainGraph
 // readParents reads how far the stacks are that go before the run's. Chains that
 // wait for this run learn of it. It returns an error only when the execution is
 // canceled.
-func (m *manager) readParents(ctx workflow.Context, n next) error {
+func (m *manager) readParents(ctx workflow.Context, n managed.Next) error {
 	var a *activities.Activities
 	var found activities.Parents
 	run := m.known.Run
@@ -83,16 +83,16 @@ func (m *manager) readParents(ctx workflow.Context, n next) error {
 	now := workflow.Now(ctx).UTC()
 	if err != nil {
 		why := "Gantry could not read whether the stacks that go first are through: " + because(err)
-		if m.known.fails(now, n.Do, failedFirst, failedLongest, why) {
-			m.known.note(now, KindNote, "%s", why)
+		if m.known.RecordFailure(now, n.Do, managed.FailedFirst, managed.FailedLongest, why) {
+			m.known.Note(now, managed.KindNote, "%s", why)
 		}
 		return nil
 	}
-	m.known.works(n.Do)
-	m.known.takeParents(now, parents{State: parentsState(found.State), Reason: found.Reason, Of: found.Of, Chain: found.Chain, Applied: found.Applied})
-	var joined []ChainRef
+	m.known.ClearBackoff(n.Do)
+	m.known.TakeParents(now, managed.Parents{State: managed.ParentsState(found.State), Reason: found.Reason, Of: found.Of, Chain: found.Chain, Applied: found.Applied})
+	var joined []managed.ChainRef
 	for _, c := range found.Chains {
-		known := slices.ContainsFunc(m.known.Chains, func(k ChainRef) bool { return k.Root == c.Root })
+		known := slices.ContainsFunc(m.known.Chains, func(k managed.ChainRef) bool { return k.Root == c.Root })
 		if !known && c.Open && !c.Waits {
 			joined = append(joined, refOf(c))
 		}
@@ -100,7 +100,7 @@ func (m *manager) readParents(ctx workflow.Context, n next) error {
 	if len(joined) == 0 {
 		return nil
 	}
-	m.known.join(joined)
+	m.known.Join(joined)
 	m.known.Parents.Stale = false
 	s := m.situation(ctx)
 	tellOfRun(ctx, joined, ChainNews{Run: run, State: s.State, TriggeredBy: s.Triggerers()})
@@ -115,17 +115,17 @@ func askParents(run spacelift.RunRef) activities.ReadParentsInput {
 // beside is how an activity asks for the chains and runs of an account that are
 // open.
 func beside(account spacelift.Account) activities.Asked {
-	return activities.Asked{Chains: chainsOf(account), Executions: runPrefix, Query: StatusQuery, Done: string(PhaseDone)}
+	return activities.Asked{Chains: chainsOf(account), Executions: managed.RunPrefix, Query: managed.StatusQuery, Done: string(managed.PhaseDone)}
 }
 
-func refOf(c activities.ChainPlace) ChainRef {
-	return ChainRef{Root: c.Root, After: c.After, TriggeredBy: c.TriggeredBy}
+func refOf(c activities.ChainPlace) managed.ChainRef {
+	return managed.ChainRef{Root: c.Root, After: c.After, TriggeredBy: c.TriggeredBy}
 }
 
 // replace sees to it that another run takes the place of this one, whose plan is
 // old, and that it is managed as part of the same chains. It returns an error only
 // when the execution is canceled.
-func (m *manager) replace(ctx workflow.Context, n next) error {
+func (m *manager) replace(ctx workflow.Context, n managed.Next) error {
 	var a *activities.Activities
 	var result activities.ReplaceRunResult
 	s := m.situation(ctx)
@@ -140,38 +140,38 @@ func (m *manager) replace(ctx workflow.Context, n next) error {
 	case err != nil:
 		result.Reason = because(err)
 	default:
-		m.known.learn(now, result.Run)
+		m.known.Learn(now, result.Run)
 	}
 	if result.Outcome != managed.ActDone {
-		if m.known.fails(now, n.Do, refusedFirst, refusedLongest, "the plan is old, and no other run could be triggered: "+result.Reason) {
-			m.known.note(now, KindAction, "no run was triggered in the place of this one: %s", result.Reason)
+		if m.known.RecordFailure(now, n.Do, managed.RefusedFirst, managed.RefusedLongest, "the plan is old, and no other run could be triggered: "+result.Reason) {
+			m.known.Note(now, managed.KindAction, "no run was triggered in the place of this one: %s", result.Reason)
 		}
 		return nil
 	}
-	m.known.works(n.Do)
-	m.known.replacedBy(now, result.New)
+	m.known.ClearBackoff(n.Do)
+	m.known.ReplacedBy(now, result.New)
 	m.manageReplacement(ctx, s, result.New)
 	return ctx.Err()
 }
 
 // manageReplacement starts the execution of the run that takes the place of this
 // one, or tells it, and tells the chains.
-func (m *manager) manageReplacement(ctx workflow.Context, s situation, run spacelift.RunRef) {
-	chains, behind := s.Released(), bounded(s.Triggerers())
-	startOrTell(ctx, ManageRunInput{Run: run, Chains: chains, Behind: behind}, RunEvents{Chains: chains, Behind: behind})
+func (m *manager) manageReplacement(ctx workflow.Context, s managed.Situation, run spacelift.RunRef) {
+	chains, behind := s.Released(), managed.Bounded(s.Triggerers())
+	startOrTell(ctx, managed.ManageRunInput{Run: run, Chains: chains, Behind: behind}, managed.RunEvents{Chains: chains, Behind: behind})
 	tellOfRun(ctx, chains, ChainNews{Run: run, TriggeredBy: behind})
 }
 
 // startOrTell starts the execution of a run, or tells it something if it has begun.
-func startOrTell(ctx workflow.Context, in ManageRunInput, told RunEvents) {
+func startOrTell(ctx workflow.Context, in managed.ManageRunInput, told managed.RunEvents) {
 	err := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
-		WorkflowID:            ManageRunID(in.Run),
+		WorkflowID:            managed.ManageRunID(in.Run),
 		ParentClosePolicy:     enums.PARENT_CLOSE_POLICY_ABANDON,
 		WorkflowIDReusePolicy: enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
-		TypedSearchAttributes: Typed(StartAttributes(in.Run, in.Events)),
-	}), ManageRunType, in).GetChildWorkflowExecution().Get(ctx, nil)
+		TypedSearchAttributes: Typed(managed.StartAttributes(in.Run, in.Events)),
+	}), managed.ManageRunType, in).GetChildWorkflowExecution().Get(ctx, nil)
 	if temporal.IsWorkflowExecutionAlreadyStartedError(err) {
-		err = workflow.SignalExternalWorkflow(ctx, ManageRunID(in.Run), "", RunEventsSignal, told).Get(ctx, nil)
+		err = workflow.SignalExternalWorkflow(ctx, managed.ManageRunID(in.Run), "", managed.RunEventsSignal, told).Get(ctx, nil)
 	}
 	if err != nil {
 		workflow.GetLogger(ctx).Info("the run does not know that it is part of a chain", "run", in.Run.String(), "error", err)
@@ -180,7 +180,7 @@ func startOrTell(ctx workflow.Context, in ManageRunInput, told RunEvents) {
 
 // tellChains tells the chains that released the run how it ended, or before that
 // who wants it stopped. One that can't be told has ended, or finds out for itself.
-func (m *manager) tellChains(ctx workflow.Context, n next) error {
+func (m *manager) tellChains(ctx workflow.Context, n managed.Next) error {
 	s := m.situation(ctx)
 	news := ChainNews{Run: s.Run, State: s.State, TriggeredBy: s.Triggerers()}
 	if s.Stop != nil {
@@ -188,7 +188,7 @@ func (m *manager) tellChains(ctx workflow.Context, n next) error {
 		m.known.Stopping.ChainsTold = true
 	}
 	if s.State.Terminal() {
-		key := s.key()
+		key := s.Key()
 		m.known.ChainsTold, news.Outcome = &key, n.Reason
 	}
 	tellOfRun(ctx, s.Released(), news)
@@ -203,7 +203,7 @@ const maxAskedChains = 200
 func chainsOf(account spacelift.Account) activities.FindChainsInput {
 	return activities.FindChainsInput{
 		// An account's name holds no quote: see spacelift.ValidateAccount.
-		List:  fmt.Sprintf("WorkflowType = '%s' AND %s = '%s' AND ExecutionStatus = 'Running'", RolloutType, AttrAccount, account),
+		List:  fmt.Sprintf("WorkflowType = '%s' AND %s = '%s' AND ExecutionStatus = 'Running'", RolloutType, managed.AttrAccount, account),
 		Query: PlaceQuery, Limit: maxAskedChains,
 	}
 }
@@ -218,7 +218,7 @@ const (
 // findChains finds the chains that released a run which does not know of any: its
 // execution may have ended before a chain could tell it. It finds none rather
 // than keep the run from being retried for long.
-func findChains(ctx workflow.Context, run spacelift.Run) (chains []ChainRef) {
+func findChains(ctx workflow.Context, run spacelift.Run) (chains []managed.ChainRef) {
 	if !policy.MayFollow(run.StackLabels) {
 		return nil
 	}
@@ -248,15 +248,15 @@ func findChains(ctx workflow.Context, run spacelift.Run) (chains []ChainRef) {
 }
 
 // tellOfRun tells chains of a run.
-func tellOfRun(ctx workflow.Context, chains []ChainRef, news ChainNews) {
+func tellOfRun(ctx workflow.Context, chains []managed.ChainRef, news ChainNews) {
 	told := make([]workflow.Future, len(chains))
 	for i, c := range chains {
-		told[i] = workflow.SignalExternalWorkflow(ctx, ChainID(c.Root), "", ChainNewsSignal, news)
+		told[i] = workflow.SignalExternalWorkflow(ctx, managed.ChainID(c.Root), "", ChainNewsSignal, news)
 	}
 	var failed []string
 	for i, c := range chains {
 		if err := told[i].Get(ctx, nil); err != nil {
-			failed = append(failed, ChainID(c.Root)+": "+because(err))
+			failed = append(failed, managed.ChainID(c.Root)+": "+because(err))
 		}
 	}
 	if len(failed) > 0 {

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.temporal.io/sdk/workflow"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/workflows"
 )
@@ -81,13 +82,13 @@ func TestWhatReleasesFollowers(t *testing.T) {
 				}
 				return
 			}
-			if (*begun)[0].Root != run || s.Phase != workflows.PhaseDone || s.Outcome == "" {
+			if (*begun)[0].Root != run || s.Phase != managed.PhaseDone || s.Outcome == "" {
 				t.Errorf("began %+v and ended as %s: %s", *begun, s.Phase, s.Outcome)
 			}
-			if diff := cmp.Diff([]workflows.ChainRef{{Root: run}}, s.Chains); diff != "" {
+			if diff := cmp.Diff([]managed.ChainRef{{Root: run}}, s.Chains); diff != "" {
 				t.Errorf("chains (-want +got):\n%s", diff)
 			}
-			r.mentions(s, workflows.KindAction, "Gantry releases the stacks that follow: chain/acme/"+string(run.Run))
+			r.mentions(s, managed.KindAction, "Gantry releases the stacks that follow: chain/acme/"+string(run.Run))
 		})
 	}
 }
@@ -115,7 +116,7 @@ func TestARunThatAChainMayHaveTriggered(t *testing.T) {
 				return workflows.ChainStatus{}, nil
 			}, workflow.RegisterOptions{Name: workflows.RolloutType})
 			told := 0
-			r.env.OnSignalExternalWorkflow(anyArg, workflows.ChainID(root), anyArg, workflows.ChainNewsSignal, anyArg).Return(
+			r.env.OnSignalExternalWorkflow(anyArg, managed.ChainID(root), anyArg, workflows.ChainNewsSignal, anyArg).Return(
 				func(_, _, _, _ string, _ any) error { told++; return nil }).Maybe()
 			var ended time.Time
 			r.at(time.Minute, func() {
@@ -124,7 +125,7 @@ func TestARunThatAChainMayHaveTriggered(t *testing.T) {
 			})
 			r.at(80*time.Second, func() {
 				if tc.told {
-					r.env.SignalWorkflow(workflows.RunEventsSignal, workflows.RunEvents{Chains: []workflows.ChainRef{{Root: root}}})
+					r.env.SignalWorkflow(managed.RunEventsSignal, managed.RunEvents{Chains: []managed.ChainRef{{Root: root}}})
 				}
 			})
 			s := r.manage()
@@ -145,7 +146,7 @@ func TestARunThatAChainMayHaveTriggered(t *testing.T) {
 // begins none of its own.
 func TestARunOfAChain(t *testing.T) {
 	root := spacelift.RunRef{Account: "acme", Stack: "account-prod", Run: "01KDXROOT0000000000000000"}
-	ref := workflows.ChainRef{Root: root, After: []spacelift.StackID{"account-prod"}}
+	ref := managed.ChainRef{Root: root, After: []spacelift.StackID{"account-prod"}}
 	for _, tc := range []struct {
 		name  string
 		early bool // it knows from the start
@@ -157,31 +158,31 @@ func TestARunOfAChain(t *testing.T) {
 			begun := begunBy(r)
 			in := r.input()
 			if tc.early {
-				in.Chains = []workflows.ChainRef{ref}
+				in.Chains = []managed.ChainRef{ref}
 			} else {
 				r.at(90*time.Second, func() {
 					for range 2 {
-						r.env.SignalWorkflow(workflows.RunEventsSignal, workflows.RunEvents{Chains: []workflows.ChainRef{ref}})
+						r.env.SignalWorkflow(managed.RunEventsSignal, managed.RunEvents{Chains: []managed.ChainRef{ref}})
 					}
 				})
 			}
 			var told []workflows.ChainNews
-			r.env.OnSignalExternalWorkflow(anyArg, workflows.ChainID(root), anyArg, workflows.ChainNewsSignal, anyArg).Return(
+			r.env.OnSignalExternalWorkflow(anyArg, managed.ChainID(root), anyArg, workflows.ChainNewsSignal, anyArg).Return(
 				func(_, _, _, _ string, arg any) error {
 					told = append(told, arg.(workflows.ChainNews))
 					return nil
 				}).Maybe()
 			r.at(time.Minute, func() { r.moves(queued, planning, unconfirmed) })
 			r.at(2*time.Minute, func() {
-				answer, err := r.env.QueryWorkflow(workflows.ExplainQuery)
+				answer, err := r.env.QueryWorkflow(managed.ExplainQuery)
 				if err != nil {
 					t.Fatal(err)
 				}
-				var e workflows.Explanation
+				var e managed.Explanation
 				if err := answer.Get(&e); err != nil {
 					t.Fatal(err)
 				}
-				if diff := cmp.Diff([]workflows.ChainRef{ref}, e.Chains); diff != "" {
+				if diff := cmp.Diff([]managed.ChainRef{ref}, e.Chains); diff != "" {
 					t.Errorf("explained chains (-want +got):\n%s", diff)
 				}
 				if last := e.Next[len(e.Next)-1].What; !strings.Contains(last, "released: app-prod") {

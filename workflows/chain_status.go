@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -52,7 +53,7 @@ func (c *chain) show(i int, l line, lines []line, now time.Time) ChainNode {
 	default:
 		shown.Reason = c.why(i, line{State: l.State, Released: true})
 	}
-	shown.Reason = fit(shown.Reason, maxReason)
+	shown.Reason = managed.Fit(shown.Reason, maxReason)
 	return shown
 }
 

@@ -10,6 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"github.com/gantryhq/gantry/decide"
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -183,7 +185,7 @@ func TestRefuseSkip(t *testing.T) {
 	s.goes()
 	s.ends("app", runFailed)
 	s.c.skip(s.now, SkipStack{Stack: "app", By: "jane"})
-	s.c.Keys.remember("k1", SkipStack{Stack: "app", By: "jane"}.content())
+	s.c.Keys.Remember("k1", SkipStack{Stack: "app", By: "jane"}.content())
 	s.goes()
 	for _, tc := range []struct {
 		wish SkipStack
@@ -191,9 +193,9 @@ func TestRefuseSkip(t *testing.T) {
 	}{
 		{SkipStack{Stack: "net", By: "joe"}, ErrTypeNotSkippable},
 		{SkipStack{Stack: "nowhere", By: "joe"}, ErrTypeNotInChain},
-		{SkipStack{Stack: "app", By: "joe"}, ErrTypeAlreadyDecided},
+		{SkipStack{Stack: "app", By: "joe"}, managed.ErrTypeAlreadyDecided},
 		{SkipStack{Stack: "web", By: "joe"}, ErrTypeNotSkippable},
-		{SkipStack{Stack: "web", By: "jane", Key: "k1"}, ErrTypeKeyReused},
+		{SkipStack{Stack: "web", By: "jane", Key: "k1"}, decide.ErrTypeKeyReused},
 		{SkipStack{Stack: "app", By: "jane", Key: "k1"}, ""},
 	} {
 		kind := ""
@@ -205,7 +207,7 @@ func TestRefuseSkip(t *testing.T) {
 		}
 	}
 	s.ends("web", runFinished)
-	if no := s.c.refuseSkip(SkipStack{Stack: "web", By: "joe"}); no == nil || no.Type != ErrTypeTooLate {
+	if no := s.c.refuseSkip(SkipStack{Stack: "web", By: "joe"}); no == nil || no.Type != managed.ErrTypeTooLate {
 		t.Errorf("a chain that has ended: %+v", no)
 	}
 }

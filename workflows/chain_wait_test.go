@@ -10,6 +10,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/workflows"
 )
@@ -36,10 +37,10 @@ func placeOf(change func(*activities.ChainPlace)) activities.ChainPlace {
 }
 
 // managesOthers lists the executions that the rig's own starts for other runs.
-func managesOthers(r *rig) *[]workflows.ManageRunInput {
-	var begun []workflows.ManageRunInput
+func managesOthers(r *rig) *[]managed.ManageRunInput {
+	var begun []managed.ManageRunInput
 	r.env.SetOnChildWorkflowStartedListener(func(_ *workflow.Info, _ workflow.Context, args converter.EncodedValues) {
-		var in workflows.ManageRunInput
+		var in managed.ManageRunInput
 		if err := args.Get(&in); err != nil {
 			r.Error(err)
 		}
@@ -55,9 +56,9 @@ func TestAPlanWaitsForTheStacksThatGoFirst(t *testing.T) {
 	r.goesFirst(account, pushed, queued, planning, unconfirmed)
 	r.at(time.Minute, func() { r.moves(queued, planning, unconfirmed) })
 	r.at(time.Hour, func() {
-		r.wants(workflows.PhaseHolding, "works on the same commit and goes on")
+		r.wants(managed.PhaseHolding, "works on the same commit and goes on")
 		e := r.explains()
-		if e.WaitingFor.What != workflows.WaitChain || e.WaitingFor.Until.IsZero() || len(e.Unblock) < 2 || !strings.Contains(e.Unblock[0].How, "remove the label") {
+		if e.WaitingFor.What != managed.WaitChain || e.WaitingFor.Until.IsZero() || len(e.Unblock) < 2 || !strings.Contains(e.Unblock[0].How, "remove the label") {
 			t.Errorf("explains %+v, unblocked by %+v", e.WaitingFor, e.Unblock)
 		}
 		r.goesFirst(account, pushed, finished) // it applied nothing
@@ -69,7 +70,7 @@ func TestAPlanWaitsForTheStacksThatGoFirst(t *testing.T) {
 		r.moves(applying, finished)
 	})
 	s := r.manage()
-	r.mentions(s, workflows.KindAction, "Gantry confirmed the plan")
+	r.mentions(s, managed.KindAction, "Gantry confirmed the plan")
 }
 
 // Somebody else who goes first may have ended otherwise, and a chain may not have
@@ -91,7 +92,7 @@ func TestWhatAPlanWaitsFor(t *testing.T) {
 			tc.before(r)
 			r.at(time.Minute, func() { r.moves(queued, planning, unconfirmed) })
 			r.at(24*time.Hour, func() {
-				r.wants(workflows.PhaseHolding, tc.says)
+				r.wants(managed.PhaseHolding, tc.says)
 				if messages := r.world.messages(); len(messages) != 1 || !strings.Contains(messages[0], "run.held") {
 					t.Errorf("told %q", messages)
 				}
@@ -122,12 +123,12 @@ func TestAnOldPlanIsReplaced(t *testing.T) {
 		}},
 		{"while people decide", asked, func(r *rig) {
 			r.at(time.Hour, func() { r.goesFirst(account, "another", queued, planning, applying, finished) })
-			r.at(2*time.Hour, func() { r.says(bob, workflows.Approve, "") })
+			r.at(2*time.Hour, func() { r.says(bob, managed.Approve, "") })
 		}},
 		{"once the chain comes to it", asked, func(r *rig) {
 			r.at(time.Hour, func() {
 				r.goesFirst(account, "another", queued, planning, applying, finished)
-				r.env.SignalWorkflow(workflows.RunEventsSignal, workflows.RunEvents{Chains: []workflows.ChainRef{{Root: root, TriggeredBy: []string{"ann"}}}})
+				r.env.SignalWorkflow(managed.RunEventsSignal, managed.RunEvents{Chains: []managed.ChainRef{{Root: root, TriggeredBy: []string{"ann"}}}})
 			})
 		}},
 	} {
@@ -136,7 +137,7 @@ func TestAnOldPlanIsReplaced(t *testing.T) {
 			r.truth.TriggeredBy = "jane"
 			begun := managesOthers(r)
 			var news []workflows.ChainNews
-			r.env.OnSignalExternalWorkflow(anyArg, workflows.ChainID(root), anyArg, workflows.ChainNewsSignal, anyArg).Return(
+			r.env.OnSignalExternalWorkflow(anyArg, managed.ChainID(root), anyArg, workflows.ChainNewsSignal, anyArg).Return(
 				func(_, _, _, _ string, arg any) error { news = append(news, arg.(workflows.ChainNews)); return nil }).Maybe()
 			r.at(time.Minute, func() { r.moves(queued, planning, unconfirmed) })
 			tc.story(r)
@@ -147,7 +148,7 @@ func TestAnOldPlanIsReplaced(t *testing.T) {
 				r.told()
 			})
 			in := r.input()
-			in.Chains = []workflows.ChainRef{{Root: root, After: []spacelift.StackID{account}}}
+			in.Chains = []managed.ChainRef{{Root: root, After: []spacelift.StackID{account}}}
 			s := r.manageFrom(in)
 			if len(r.confirmed) > 0 || len(r.queued) != 1 || r.queued[0].CommitHash != pushed {
 				t.Fatalf("confirmed %q, triggered %+v", r.confirmed, r.queued)
@@ -161,7 +162,7 @@ func TestAnOldPlanIsReplaced(t *testing.T) {
 			if len(news) != 2 || news[0].Run.Run != freshRun || news[1].Run != run || news[1].State != discarded {
 				t.Errorf("the chain learned %+v", news)
 			}
-			r.mentions(s, workflows.KindAction, "takes the place of this one, whose plan is old")
+			r.mentions(s, managed.KindAction, "takes the place of this one, whose plan is old")
 		})
 	}
 }
@@ -178,7 +179,7 @@ func TestAnOldPlanThatCannotBeReplaced(t *testing.T) {
 		r.goesFirst(account, pushed, applying, finished)
 	})
 	r.at(4*time.Hour, func() {
-		r.wants(workflows.PhaseHolding, "the worker pool is gone")
+		r.wants(managed.PhaseHolding, "the worker pool is gone")
 		if messages := r.world.messages(); len(messages) != 1 || !strings.Contains(messages[0], "run.held") {
 			t.Errorf("told %q", messages)
 		}
@@ -210,13 +211,13 @@ func TestWhoTriggeredTheRootDoesNotApproveWhatFollows(t *testing.T) {
 	r := newRig(t, followsAccount(asked))
 	r.truth.TriggeredBy = "api::gantry"
 	in := r.input()
-	in.Chains = []workflows.ChainRef{{Root: root, After: []spacelift.StackID{account}, TriggeredBy: []string{"ann"}}}
-	r.env.OnSignalExternalWorkflow(anyArg, workflows.ChainID(root), anyArg, workflows.ChainNewsSignal, anyArg).Return(nil).Maybe()
+	in.Chains = []managed.ChainRef{{Root: root, After: []spacelift.StackID{account}, TriggeredBy: []string{"ann"}}}
+	r.env.OnSignalExternalWorkflow(anyArg, managed.ChainID(root), anyArg, workflows.ChainNewsSignal, anyArg).Return(nil).Maybe()
 	r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 	r.at(time.Minute, func() {
-		r.decides(workflows.Decision{Verdict: workflows.Approve, By: ann}, workflows.ErrTypeSelfApproval)
+		r.decides(managed.Decision{Verdict: managed.Approve, By: ann}, managed.ErrTypeSelfApproval)
 	})
-	r.at(2*time.Minute, func() { r.says(bob, workflows.Approve, "") })
+	r.at(2*time.Minute, func() { r.says(bob, managed.Approve, "") })
 	r.at(3*time.Minute, func() { r.moves(applying, finished) })
 	r.manageFrom(in)
 	if len(r.confirmed) != 1 {
@@ -256,7 +257,7 @@ func TestWhoReleasesWhatFollows(t *testing.T) {
 				t.Errorf("began %+v, told %+v, is part of %+v", *begun, news, s.Chains)
 			}
 			if tc.says != "" {
-				r.mentions(s, workflows.KindDecision, tc.says)
+				r.mentions(s, managed.KindDecision, tc.says)
 			}
 		})
 	}
@@ -272,8 +273,8 @@ func TestARunSaysWhatItCannotRelease(t *testing.T) {
 	begunBy(r)
 	r.at(time.Minute, func() { r.moves(queued, planning, finished) })
 	s := r.manage()
-	r.mentions(s, workflows.KindAction, "Gantry releases the stacks that follow")
-	r.mentions(s, workflows.KindDecision, "x and y are not released: the labels lead in a circle: x → y → x")
+	r.mentions(s, managed.KindAction, "Gantry releases the stacks that follow")
+	r.mentions(s, managed.KindDecision, "x and y are not released: the labels lead in a circle: x → y → x")
 }
 
 // Neither do the people behind a run whose place another one took.
@@ -284,13 +285,13 @@ func TestWhoTriggeredAnOldPlanDoesNotApproveTheNewOne(t *testing.T) {
 	in.Behind = []string{"ann"}
 	r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 	r.at(time.Minute, func() {
-		r.decides(workflows.Decision{Verdict: workflows.Approve, By: ann}, workflows.ErrTypeSelfApproval)
+		r.decides(managed.Decision{Verdict: managed.Approve, By: ann}, managed.ErrTypeSelfApproval)
 	})
 	r.at(2*time.Minute, func() {
-		r.env.SignalWorkflow(workflows.RunEventsSignal, workflows.RunEvents{Behind: []string{"bob"}})
+		r.env.SignalWorkflow(managed.RunEventsSignal, managed.RunEvents{Behind: []string{"bob"}})
 	})
 	r.at(3*time.Minute, func() {
-		r.decides(workflows.Decision{Verdict: workflows.Approve, By: bob}, workflows.ErrTypeSelfApproval)
+		r.decides(managed.Decision{Verdict: managed.Approve, By: bob}, managed.ErrTypeSelfApproval)
 	})
 	r.at(4*time.Minute, func() {
 		r.person("joe", discarded, "")

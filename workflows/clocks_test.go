@@ -4,10 +4,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/notify"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 var windowed = append([]string{"gantry:window=mornings"}, auto...)
@@ -19,7 +19,7 @@ func TestClocks(t *testing.T) {
 			name: "people are reminded, somebody else is told, and the plan is discarded", labels: production,
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
-				r.at(10*time.Hour, func() { r.says(ann, workflows.Approve, "") }) // one of two is not enough
+				r.at(10*time.Hour, func() { r.says(ann, managed.Approve, "") }) // one of two is not enough
 				r.at(23*time.Hour, func() {
 					r.heard(
 						"deploys run.decision_needed: network / prod: a plan waits for 2 approvals",
@@ -33,14 +33,14 @@ func TestClocks(t *testing.T) {
 				})
 				r.at(24*time.Hour+time.Minute, func() {
 					r.did("discard: Discarded by Gantry: only 1 of 2 approved within 24h.")
-					r.denied(bob, workflows.Approve, workflows.ErrTypeTooLate, "")
+					r.denied(bob, managed.Approve, managed.ErrTypeTooLate, "")
 					r.told()
 				})
 			},
 			state: discarded, outcome: "only 1 of 2 approved within 24h",
-			mentions: map[string]workflows.TimelineKind{
-				"nobody has decided for 6h: oncall is told": workflows.KindClock,
-				"only 1 of 2 approved within 24h":           workflows.KindClock,
+			mentions: map[string]managed.TimelineKind{
+				"nobody has decided for 6h: oncall is told": managed.KindClock,
+				"only 1 of 2 approved within 24h":           managed.KindClock,
 			},
 		},
 		{
@@ -48,12 +48,12 @@ func TestClocks(t *testing.T) {
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 				r.at(3*time.Hour, func() {
-					r.wants(workflows.PhaseWaiting, "0 of 1 approval")
+					r.wants(managed.PhaseWaiting, "0 of 1 approval")
 					r.heard(
 						"deploys run.decision_needed: network / prod: a plan waits for 1 approval",
 						"deploys run.escalated: network / prod: the time for a plan is over",
 					)
-					r.says(ann, workflows.Approve, "late")
+					r.says(ann, managed.Approve, "late")
 				})
 				r.at(4*time.Hour, func() { r.told(); r.moves(applying, finished) })
 			},
@@ -63,8 +63,8 @@ func TestClocks(t *testing.T) {
 			name: "a decision stops the clocks", labels: production,
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
-				r.at(time.Hour, func() { r.says(ann, workflows.Approve, "") })
-				r.at(2*time.Hour, func() { r.says(bob, workflows.Approve, "") })
+				r.at(time.Hour, func() { r.says(ann, managed.Approve, "") })
+				r.at(2*time.Hour, func() { r.says(bob, managed.Approve, "") })
 				r.at(3*time.Hour, func() { r.told(); r.moves(applying) })
 				r.at(4*time.Hour+30*time.Minute, func() { r.moves(finished) })
 			},
@@ -75,7 +75,7 @@ func TestClocks(t *testing.T) {
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 				r.at(23*time.Hour, func() { r.moves(replan, planning, unconfirmed) })
-				r.at(46*time.Hour, func() { r.wants(workflows.PhaseWaiting, "0 of 2") })
+				r.at(46*time.Hour, func() { r.wants(managed.PhaseWaiting, "0 of 2") })
 				r.at(47*time.Hour+time.Minute, func() { r.told() })
 			},
 			state: discarded, outcome: "nobody approved within 24h",
@@ -86,7 +86,7 @@ func TestClocks(t *testing.T) {
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 				r.at(23*time.Hour, func() { r.set(func() { r.refuses = illegal("stack is locked") }) })
 				r.at(25*time.Hour, func() {
-					r.wants(workflows.PhaseHolding, "Spacelift refuses to discard the run")
+					r.wants(managed.PhaseHolding, "Spacelift refuses to discard the run")
 					r.set(func() { r.refuses = nil })
 				})
 				r.at(27*time.Hour, func() { r.did("discard: Discarded by Gantry: nobody approved within 24h."); r.told() })
@@ -105,7 +105,7 @@ func TestClocks(t *testing.T) {
 				})
 			},
 			state: spacelift.RunStateStopped, outcome: "stopped",
-			mentions: map[string]workflows.TimelineKind{"the run stays in PLANNING for longer than 1h (default)": workflows.KindClock},
+			mentions: map[string]managed.TimelineKind{"the run stays in PLANNING for longer than 1h (default)": managed.KindClock},
 		},
 	})
 }
@@ -118,7 +118,7 @@ func TestGates(t *testing.T) {
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) }) // the window has just closed
 				r.at(time.Hour, func() {
-					r.wants(workflows.PhaseHolding, "the window mornings is closed and opens Mon 2 Jan 08:00 UTC")
+					r.wants(managed.PhaseHolding, "the window mornings is closed and opens Mon 2 Jan 08:00 UTC")
 					if got, want := r.status().WaitingFor.Until, started.Add(22*time.Hour); !got.Equal(want) {
 						r.Errorf("waits until %s, want %s", got, want)
 					}
@@ -131,15 +131,15 @@ func TestGates(t *testing.T) {
 				r.at(22*time.Hour+time.Minute, func() { r.told(); r.moves(applying, finished) })
 			},
 			state: finished, outcome: "applied", confirmed: 1, asked: 1,
-			mentions: map[string]workflows.TimelineKind{"Gantry may not confirm now: the window mornings is closed": workflows.KindRules, "Gantry may confirm again": workflows.KindRules},
+			mentions: map[string]managed.TimelineKind{"Gantry may not confirm now: the window mornings is closed": managed.KindRules, "Gantry may confirm again": managed.KindRules},
 		},
 		{
 			name: "an approval outside the window waits, and can be taken back", labels: append([]string{"gantry:window=mornings"}, asked...),
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
-				r.at(time.Hour, func() { r.says(ann, workflows.Approve, "") })
-				r.at(2*time.Hour, func() { r.wants(workflows.PhaseHolding, "mornings is closed"); r.says(ann, workflows.Revoke, "") })
-				r.at(23*time.Hour, func() { r.wants(workflows.PhaseWaiting, "0 of 1"); r.says(bob, workflows.Approve, "") })
+				r.at(time.Hour, func() { r.says(ann, managed.Approve, "") })
+				r.at(2*time.Hour, func() { r.wants(managed.PhaseHolding, "mornings is closed"); r.says(ann, managed.Revoke, "") })
+				r.at(23*time.Hour, func() { r.wants(managed.PhaseWaiting, "0 of 1"); r.says(bob, managed.Approve, "") })
 				r.at(23*time.Hour+time.Minute, func() { r.told(); r.moves(applying, finished) })
 			},
 			state: finished, outcome: "applied", confirmed: 1, asked: 1,
@@ -150,13 +150,13 @@ func TestGates(t *testing.T) {
 				r.world.freezes = []policy.Freeze{{ID: "f1", Reason: "quarter's end", DeclaredBy: "ann", From: started}}
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 				r.at(time.Hour, func() {
-					r.wants(workflows.PhaseHolding, "frozen by ann until somebody lifts it: quarter's end")
+					r.wants(managed.PhaseHolding, "frozen by ann until somebody lifts it: quarter's end")
 					e := r.explains()
-					if !someRule(e, "freeze", "declared by ann", workflows.EffectForbids) || someRule(e, "windows", policy.OriginDefault, workflows.EffectAllows) || len(e.Unblock) == 0 {
+					if !someRule(e, "freeze", "declared by ann", managed.EffectForbids) || someRule(e, "windows", policy.OriginDefault, managed.EffectAllows) || len(e.Unblock) == 0 {
 						r.Errorf("explained as %+v", e)
 					}
 					r.world.freezes = nil
-					r.env.SignalWorkflow(workflows.RunEventsSignal, workflows.RunEvents{RulesChanged: true})
+					r.env.SignalWorkflow(managed.RunEventsSignal, managed.RunEvents{RulesChanged: true})
 				})
 				r.at(time.Hour+time.Minute, func() { r.told(); r.moves(applying, finished) })
 			},
@@ -169,15 +169,15 @@ func TestGates(t *testing.T) {
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 				r.at(time.Minute, func() {
 					e := r.explains()
-					if !someRule(e, "freeze", "declared by ann", workflows.EffectForbids) || !someRule(e, "windows", "gantry:window=mornings", workflows.EffectForbids) {
+					if !someRule(e, "freeze", "declared by ann", managed.EffectForbids) || !someRule(e, "windows", "gantry:window=mornings", managed.EffectForbids) {
 						r.Errorf("explained by %+v", e.Rules)
 					}
 					r.world.freezes = nil
-					r.env.SignalWorkflow(workflows.RunEventsSignal, workflows.RunEvents{RulesChanged: true})
+					r.env.SignalWorkflow(managed.RunEventsSignal, managed.RunEvents{RulesChanged: true})
 				})
 				r.at(2*time.Minute, func() {
 					e := r.explains()
-					if someRule(e, "freeze", "declared by ann", workflows.EffectForbids) || !someRule(e, "windows", "gantry:window=mornings", workflows.EffectForbids) {
+					if someRule(e, "freeze", "declared by ann", managed.EffectForbids) || !someRule(e, "windows", "gantry:window=mornings", managed.EffectForbids) {
 						r.Errorf("once the freeze is lifted, explained by %+v", e.Rules)
 					}
 					r.person("jane", discarded, "")
@@ -202,7 +202,7 @@ func TestGates(t *testing.T) {
 				r.world.cold = true
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 				r.at(time.Hour, func() {
-					r.wants(workflows.PhaseHolding, "could not read what holds for the run: ask for the freezes")
+					r.wants(managed.PhaseHolding, "could not read what holds for the run: ask for the freezes")
 					r.world.cold = false
 				})
 				r.at(2*time.Hour, func() { r.told(); r.moves(applying, finished) })
@@ -217,7 +217,7 @@ func TestGates(t *testing.T) {
 				r.at(2*time.Hour, func() { r.moves(applying, finished) })
 			},
 			state: finished, outcome: "applied",
-			mentions: map[string]workflows.TimelineKind{"jane confirmed the plan in Spacelift; Gantry wants nothing more of it": workflows.KindNote},
+			mentions: map[string]managed.TimelineKind{"jane confirmed the plan in Spacelift; Gantry wants nothing more of it": managed.KindNote},
 		},
 	})
 }
@@ -229,16 +229,16 @@ func TestOutsideChanges(t *testing.T) {
 			name: "somebody confirms while people are asked", labels: production,
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
-				r.at(time.Hour, func() { r.says(ann, workflows.Approve, "") })
+				r.at(time.Hour, func() { r.says(ann, managed.Approve, "") })
 				r.at(2*time.Hour, func() { r.person("jane", confirmed, "go"); r.told() })
 				r.at(3*time.Hour, func() {
-					r.denied(bob, workflows.Approve, workflows.ErrTypeTooLate, "confirmed already")
+					r.denied(bob, managed.Approve, managed.ErrTypeTooLate, "confirmed already")
 					r.heard("deploys run.decision_needed: network / prod: a plan waits for 2 approvals", "deploys run.decided: network / prod: the plan is decided")
 					r.moves(applying, finished)
 				})
 			},
 			state: finished, outcome: "applied",
-			mentions: map[string]workflows.TimelineKind{"jane confirmed the plan in Spacelift; Gantry wants nothing more of it": workflows.KindNote},
+			mentions: map[string]managed.TimelineKind{"jane confirmed the plan in Spacelift; Gantry wants nothing more of it": managed.KindNote},
 		},
 		{
 			name: "somebody discards while people are asked", labels: production,
@@ -247,7 +247,7 @@ func TestOutsideChanges(t *testing.T) {
 				r.at(2*time.Hour, func() { r.person("jane", discarded, "no"); r.told() })
 			},
 			state: discarded, outcome: "discarded by jane: no",
-			mentions: map[string]workflows.TimelineKind{"jane discarded the plan in Spacelift": workflows.KindNote},
+			mentions: map[string]managed.TimelineKind{"jane discarded the plan in Spacelift": managed.KindNote},
 		},
 		{
 			name: "somebody stops it before there is a plan", labels: auto,
@@ -267,7 +267,7 @@ func TestOutsideChanges(t *testing.T) {
 					r.told()
 				})
 				r.at(62*time.Minute, func() {
-					r.wants(workflows.PhasePlanning, "a notification says that the run is STOPPED, and Gantry has not been able to read the run to confirm that: dial tcp")
+					r.wants(managed.PhasePlanning, "a notification says that the run is STOPPED, and Gantry has not been able to read the run to confirm that: dial tcp")
 					r.set(func() { r.away = false })
 				})
 				r.at(92*time.Minute, func() { r.Error("the execution did not read the run within half of the outage") })
@@ -284,7 +284,7 @@ func TestOutsideChanges(t *testing.T) {
 					r.told()
 				})
 				r.at(48*time.Hour, func() {
-					r.wants(workflows.PhasePlanning, "has not been able to read the run")
+					r.wants(managed.PhasePlanning, "has not been able to read the run")
 					r.set(func() { r.away = false })
 				})
 				r.at(48*time.Hour+16*time.Minute, func() { r.Error("the execution goes on") })
@@ -300,7 +300,7 @@ func TestOutsideChanges(t *testing.T) {
 					r.set(func() { r.broken = spacelift.ErrUnauthorized })
 					r.told()
 				})
-				r.at(24*time.Hour, func() { r.wants(workflows.PhasePlanning, "has not been able to read the run") })
+				r.at(24*time.Hour, func() { r.wants(managed.PhasePlanning, "has not been able to read the run") })
 			},
 			state: planning, outcome: "a notification says that it is STOPPED, and Gantry could not read it for 24h",
 		},
@@ -313,11 +313,11 @@ func TestOutsideChanges(t *testing.T) {
 					forged.State, forged.StateVersion = discarded, 2
 					r.signal(forged)
 				})
-				r.at(10*time.Minute, func() { r.wants(workflows.PhasePlanning, "planning"); r.moves(unconfirmed) })
+				r.at(10*time.Minute, func() { r.wants(managed.PhasePlanning, "planning"); r.moves(unconfirmed) })
 				r.at(11*time.Minute, func() { r.told(); r.moves(applying, finished) })
 			},
 			state: finished, outcome: "applied", confirmed: 1, asked: 1,
-			mentions: map[string]workflows.TimelineKind{"is not believed": workflows.KindRepair},
+			mentions: map[string]managed.TimelineKind{"is not believed": managed.KindRepair},
 		},
 	})
 }
@@ -327,14 +327,14 @@ func TestChannelsThatFail(t *testing.T) {
 	r := newRig(t, production)
 	r.world.deaf = map[string]error{"deploys": &notify.UnavailableError{Channel: "deploys", Status: 503}, "oncall": &notify.RefusedError{Channel: "oncall", Status: 404, Reason: "no such hook"}}
 	r.at(0, func() { r.moves(queued, planning, unconfirmed) })
-	r.at(7*time.Hour, func() { r.says(ann, workflows.Approve, ""); r.says(bob, workflows.Approve, "") })
+	r.at(7*time.Hour, func() { r.says(ann, managed.Approve, ""); r.says(bob, managed.Approve, "") })
 	r.at(8*time.Hour, func() { r.told(); r.moves(applying, finished) })
 	s := r.manage()
 	if s.State != finished || len(r.confirmed) != 1 {
 		t.Errorf("ended in %s with %d confirmations", s.State, len(r.confirmed))
 	}
-	r.mentions(s, workflows.KindNote, "run.decision_needed could not be told through deploys")
-	r.mentions(s, workflows.KindNote, "run.escalated could not be told through oncall: notify: channel \"oncall\" refused")
+	r.mentions(s, managed.KindNote, "run.decision_needed could not be told through deploys")
+	r.mentions(s, managed.KindNote, "run.escalated could not be told through oncall: notify: channel \"oncall\" refused")
 	if end := r.env.Now().Sub(started); end > 8*time.Hour+2*time.Minute {
 		t.Errorf("the execution was open until %s, long after the run's end", end)
 	}

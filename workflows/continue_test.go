@@ -11,23 +11,24 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/workflows"
 )
 
 // continued runs the execution until it continues as new, and returns what it
 // carries on.
-func (r *rig) continued() workflows.ManageRunInput {
+func (r *rig) continued() managed.ManageRunInput {
 	r.Helper()
 	r.env.ExecuteWorkflow(workflows.ManageRun, r.input())
 	again, ok := errors.AsType[*workflow.ContinueAsNewError](r.env.GetWorkflowError())
 	if !ok {
 		r.Fatalf("the execution ended with %v, want it to continue as new", r.env.GetWorkflowError())
 	}
-	if again.WorkflowType.Name != workflows.ManageRunType {
+	if again.WorkflowType.Name != managed.ManageRunType {
 		r.Errorf("it continues as %s", again.WorkflowType.Name)
 	}
-	var in workflows.ManageRunInput
+	var in managed.ManageRunInput
 	if err := converter.GetDefaultDataConverter().FromPayloads(again.Input, &in); err != nil {
 		r.Fatalf("decode what is carried on: %v", err)
 	}
@@ -50,9 +51,9 @@ func TestContinueAsNewLosesNothing(t *testing.T) {
 	r.at(2*time.Minute, func() {
 		r.env.SetContinueAsNewSuggested(true)
 		// Three signals wait when the execution takes its last step.
-		r.env.SignalWorkflowSkippingWorkflowTask(workflows.RunEventsSignal, workflows.RunEvents{Events: []workflows.RunEvent{r.notification(3)}})
+		r.env.SignalWorkflowSkippingWorkflowTask(managed.RunEventsSignal, managed.RunEvents{Events: []managed.RunEvent{r.notification(3)}})
 		r.goes(preparingApply)
-		r.env.SignalWorkflowSkippingWorkflowTask(workflows.RunEventsSignal, workflows.RunEvents{Events: []workflows.RunEvent{r.notification(4)}})
+		r.env.SignalWorkflowSkippingWorkflowTask(managed.RunEventsSignal, managed.RunEvents{Events: []managed.RunEvent{r.notification(4)}})
 		r.moves(applying)
 	})
 	carried := r.continued()
@@ -110,7 +111,7 @@ func TestCanceledExecutionStops(t *testing.T) {
 			r.away = tc.away
 			r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 			r.at(time.Hour, r.env.CancelWorkflow)
-			r.env.ExecuteWorkflow(workflows.ManageRun, workflows.ManageRunInput{Run: run})
+			r.env.ExecuteWorkflow(workflows.ManageRun, managed.ManageRunInput{Run: run})
 			if err := r.env.GetWorkflowError(); !temporal.IsCanceledError(err) {
 				t.Errorf("the execution ended with %v, want it canceled", err)
 			}
@@ -123,11 +124,11 @@ func TestCanceledExecutionStops(t *testing.T) {
 
 func TestImpossibleRunIsRefused(t *testing.T) {
 	r := newRig(t, auto)
-	r.env.ExecuteWorkflow(workflows.ManageRun, workflows.ManageRunInput{Run: spacelift.RunRef{Account: "acme", Stack: "a/b", Run: "x"}})
+	r.env.ExecuteWorkflow(workflows.ManageRun, managed.ManageRunInput{Run: spacelift.RunRef{Account: "acme", Stack: "a/b", Run: "x"}})
 	err := r.env.GetWorkflowError()
 	app, ok := errors.AsType[*temporal.ApplicationError](err)
-	if !ok || app.Type() != workflows.ErrTypeImpossibleRun || !app.NonRetryable() {
-		t.Errorf("error is %v, want a final %s", err, workflows.ErrTypeImpossibleRun)
+	if !ok || app.Type() != managed.ErrTypeImpossibleRun || !app.NonRetryable() {
+		t.Errorf("error is %v, want a final %s", err, managed.ErrTypeImpossibleRun)
 	}
 }
 
@@ -142,13 +143,13 @@ func TestUnknownAccountHolds(t *testing.T) {
 		r.signal(told)
 	})
 	r.at(time.Hour, func() {
-		r.wants(workflows.PhaseHolding, "no API key for the account other")
+		r.wants(managed.PhaseHolding, "no API key for the account other")
 		r.person("jane", discarded, "")
 		told := r.notification(-1)
 		told.Run = other
 		r.signal(told)
 	})
-	if s := r.manageFrom(workflows.ManageRunInput{Run: other}); s.State != unconfirmed || !strings.Contains(s.Outcome, "a notification says that it is DISCARDED") {
+	if s := r.manageFrom(managed.ManageRunInput{Run: other}); s.State != unconfirmed || !strings.Contains(s.Outcome, "a notification says that it is DISCARDED") {
 		t.Errorf("ended in %s: %s", s.State, s.Outcome)
 	}
 }
@@ -164,13 +165,13 @@ func TestStatusBeforeTheFirstEvent(t *testing.T) {
 		}
 		r.goes(queued)
 	})
-	r.at(2*time.Minute, func() { r.wants(workflows.PhaseQueued, "the run is in the stack's queue") })
+	r.at(2*time.Minute, func() { r.wants(managed.PhaseQueued, "the run is in the stack's queue") })
 	r.at(time.Hour, func() { r.moves("SKIPPED") })
 	r.manage()
 }
 
 func TestManageRunID(t *testing.T) {
-	if got, want := workflows.ManageRunID(run), "run/acme/network-prod/01KDX3V4T8Q2M5N7P9R1S3T5V7"; got != want {
+	if got, want := managed.ManageRunID(run), "run/acme/network-prod/01KDX3V4T8Q2M5N7P9R1S3T5V7"; got != want {
 		t.Errorf("id is %s, want %s", got, want)
 	}
 }
@@ -179,7 +180,7 @@ func TestSearchAttributesAreKeywords(t *testing.T) {
 	want := []string{
 		"GantryAccount", "GantryStack", "GantryRunState", "GantryRunType", "GantryPhase", "GantryFingerprint",
 	}
-	if diff := cmp.Diff(want, workflows.SearchAttributes()); diff != "" {
+	if diff := cmp.Diff(want, managed.SearchAttributes()); diff != "" {
 		t.Errorf("search attributes (-want +got):\n%s", diff)
 	}
 }

@@ -6,7 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/gantryhq/gantry/workflows"
+	"github.com/gantryhq/gantry/decide/managed"
 )
 
 // An approval is worth what it is worth by what holds when the plan is
@@ -17,19 +17,19 @@ func TestApprovalsAreJudgedAnew(t *testing.T) {
 		name   string
 		script func(*rig)
 		waits  string // an hour later, nothing being confirmed
-		then   workflows.Person
+		then   managed.Person
 	}{
 		{
 			name: "a group has to approve from now on",
 			script: func(r *rig) {
 				r.truth.StackLabels = two
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
-				r.at(time.Minute, func() { r.says(eve, workflows.Approve, "") })
+				r.at(time.Minute, func() { r.says(eve, managed.Approve, "") })
 				r.at(2*time.Minute, func() {
 					r.set(func() { r.truth.StackLabels = append([]string{"gantry:approvers=platform"}, two...) })
 					r.told()
 				})
-				r.at(3*time.Minute, func() { r.says(ann, workflows.Approve, "") })
+				r.at(3*time.Minute, func() { r.says(ann, managed.Approve, "") })
 			},
 			waits: "1 of 2 approvals: ann approved; eve's approval does not count: only the group platform decides about this stack's runs (gantry:approvers=platform), and eve is not in it",
 			then:  bob,
@@ -38,7 +38,7 @@ func TestApprovalsAreJudgedAnew(t *testing.T) {
 			name: "the author becomes known",
 			script: func(r *rig) {
 				r.truth.StackLabels, r.truth.TriggeredBy = asked, "api::01CI"
-				nameless := func(version int) workflows.RunEvent {
+				nameless := func(version int) managed.RunEvent {
 					e := r.notification(version)
 					e.Commit.AuthorName = ""
 					return e
@@ -52,7 +52,7 @@ func TestApprovalsAreJudgedAnew(t *testing.T) {
 					r.goes(unconfirmed)
 					r.signal(nameless(2))
 				})
-				r.at(2*time.Minute, func() { r.says(jane, workflows.Approve, "") })
+				r.at(2*time.Minute, func() { r.says(jane, managed.Approve, "") })
 				r.at(3*time.Minute, func() { r.set(func() { r.away = false }) })
 			},
 			waits: "0 of 1 approval: nobody has approved yet; jane's approval does not count: jane triggered this run or wrote its commit (as jane doe), and somebody else has to approve it",
@@ -63,8 +63,8 @@ func TestApprovalsAreJudgedAnew(t *testing.T) {
 			r := newRig(t, nil)
 			tc.script(r)
 			r.at(time.Hour, func() {
-				r.wants(workflows.PhaseWaiting, tc.waits)
-				r.says(tc.then, workflows.Approve, "")
+				r.wants(managed.PhaseWaiting, tc.waits)
+				r.says(tc.then, managed.Approve, "")
 			})
 			r.at(2*time.Hour, func() { r.told(); r.moves(applying, finished) })
 			if s := r.manage(); s.State != finished || len(r.confirmed) != 1 {
@@ -78,15 +78,15 @@ func TestApprovalsAreJudgedAnew(t *testing.T) {
 // only after both have been used.
 func TestTwoNamesOfOnePersonCountOnce(t *testing.T) {
 	r := newRig(t, production)
-	again := workflows.Person{Name: "ann-laptop", Aliases: []string{"Ann"}, Groups: []string{"platform"}}
+	again := managed.Person{Name: "ann-laptop", Aliases: []string{"Ann"}, Groups: []string{"platform"}}
 	r.at(0, func() { r.moves(queued, planning, unconfirmed) })
-	r.at(time.Minute, func() { r.says(ann, workflows.Approve, "") })
+	r.at(time.Minute, func() { r.says(ann, managed.Approve, "") })
 	r.at(2*time.Minute, func() {
-		r.denied(again, workflows.Approve, workflows.ErrTypeAlreadyDecided, "has approved this plan already")
+		r.denied(again, managed.Approve, managed.ErrTypeAlreadyDecided, "has approved this plan already")
 	})
-	r.at(3*time.Minute, func() { r.says(again, workflows.Revoke, "") })
+	r.at(3*time.Minute, func() { r.says(again, managed.Revoke, "") })
 	r.at(4*time.Minute, func() {
-		if diff := cmp.Diff(&workflows.Approvals{Needed: 2, Group: "platform", Excluded: []string{"Jane Doe"}}, r.explains().Approvals, cmp.FilterPath(
+		if diff := cmp.Diff(&managed.Approvals{Needed: 2, Group: "platform", Excluded: []string{"Jane Doe"}}, r.explains().Approvals, cmp.FilterPath(
 			func(p cmp.Path) bool { return p.Last().String() == ".Decided" }, cmp.Ignore())); diff != "" {
 			t.Errorf("approvals (-want +got):\n%s", diff)
 		}

@@ -5,9 +5,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // Gantry acts by the rules in effect when it acts, not by those that it read when
@@ -38,7 +38,7 @@ func TestRetriesFollowTheRulesInEffect(t *testing.T) {
 			script: func(r *rig) {
 				r.at(time.Minute, func() { r.fails("", timeout); r.told() })
 				r.at(90*time.Second, func() {
-					r.wants(workflows.PhaseRetrying, "attempt 2 of 3")
+					r.wants(managed.PhaseRetrying, "attempt 2 of 3")
 					r.set(func() { r.truth.StackLabels = append([]string{"gantry:retries=0"}, retried...) })
 				})
 			},
@@ -68,7 +68,7 @@ func TestRetriesFollowTheRulesInEffect(t *testing.T) {
 			script: func(r *rig) {
 				r.set(func() { r.truth.Type, r.truth.NeedsApproval = spacelift.RunTypeProposed, true })
 				r.at(time.Minute, func() { r.moves(spacelift.RunStatePendingReview) })
-				r.at(time.Hour, func() { r.says(ann, workflows.Reject, "not today: the registry answers 503 Service Unavailable") })
+				r.at(time.Hour, func() { r.says(ann, managed.Reject, "not today: the registry answers 503 Service Unavailable") })
 				r.at(time.Hour+time.Minute, func() { r.told() })
 			},
 			rule: "endedBy",
@@ -76,7 +76,7 @@ func TestRetriesFollowTheRulesInEffect(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r := newRig(t, tc.labels)
-			started := r.retries(workflows.RetryRunOutcome{New: again})
+			started := r.retries(managed.RetryRunOutcome{New: again})
 			r.at(0, func() { r.moves(queued, ready, preparing, initializing, planning) })
 			tc.script(r)
 			s := r.manage()
@@ -84,12 +84,12 @@ func TestRetriesFollowTheRulesInEffect(t *testing.T) {
 				t.Errorf("ended in %s with %d retries", s.State, len(*started))
 			}
 			if tc.says != "" {
-				r.mentions(s, workflows.KindDecision, tc.says)
+				r.mentions(s, managed.KindDecision, tc.says)
 			}
 			forbids := ""
 			e := r.explains()
 			for _, rule := range e.Rules {
-				if forbids == "" && rule.Effect == workflows.EffectForbids && rule.Name != "retry" && rule.Name != "managed" {
+				if forbids == "" && rule.Effect == managed.EffectForbids && rule.Name != "retry" && rule.Name != "managed" {
 					forbids = rule.Name
 				}
 			}
@@ -108,10 +108,10 @@ func TestExplainNamesTheRuleThatForbidsARetry(t *testing.T) {
 	r.at(time.Minute, func() { r.moves(applying) })
 	r.at(2*time.Minute, func() { r.fails("", "Error: 429 Too Many Requests\n"); r.told() })
 	s := r.manage()
-	r.mentions(s, workflows.KindDecision, "the run is not tried again: an apply phase had begun, or may have (default)")
+	r.mentions(s, managed.KindDecision, "the run is not tried again: an apply phase had begun, or may have (default)")
 	e := r.explains()
-	for name, effect := range map[string]workflows.Effect{
-		"retries": workflows.EffectAllows, "retryCauses": workflows.EffectAllows, "retryAfterApply": workflows.EffectForbids,
+	for name, effect := range map[string]managed.Effect{
+		"retries": managed.EffectAllows, "retryCauses": managed.EffectAllows, "retryAfterApply": managed.EffectForbids,
 	} {
 		if i := ruleOf(e, name); i < 0 || e.Rules[i].Effect != effect {
 			t.Errorf("%s does not say %s: %+v", name, effect, e.Rules)
@@ -122,7 +122,7 @@ func TestExplainNamesTheRuleThatForbidsARetry(t *testing.T) {
 	}
 }
 
-func ruleOf(e workflows.Explanation, name string) int {
+func ruleOf(e managed.Explanation, name string) int {
 	for i, r := range e.Rules {
 		if r.Name == name {
 			return i
@@ -143,18 +143,18 @@ func TestAChangedProfileReachesWaitingRuns(t *testing.T) {
 		})
 	})
 	r.at(7*time.Hour, func() {
-		r.wants(workflows.PhaseWaiting, "0 of 1 approval")
+		r.wants(managed.PhaseWaiting, "0 of 1 approval")
 		if got := r.world.messages(); got[len(got)-1] != "oncall run.decision_needed: network / prod: a plan waits for 1 approval" {
 			t.Errorf("messages are %q", got)
 		}
-		r.says(eve, workflows.Approve, "")
+		r.says(eve, managed.Approve, "")
 	})
 	r.at(8*time.Hour, func() { r.told(); r.moves(applying, finished) })
 	s := r.manage()
 	if s.State != finished || len(r.confirmed) != 1 {
 		t.Errorf("ended in %s with %d confirmations", s.State, len(r.confirmed))
 	}
-	r.mentions(s, workflows.KindRules, "approvers=interns (profile production)")
+	r.mentions(s, managed.KindRules, "approvers=interns (profile production)")
 }
 
 // A plan is not discarded by a deadline that the stack's labels no longer name.
@@ -163,9 +163,9 @@ func TestADeadlineThatWasLiftedDiscardsNothing(t *testing.T) {
 	r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 	r.at(time.Hour, func() { r.set(func() { r.truth.StackLabels = asked }) })
 	r.at(3*time.Hour, func() {
-		r.wants(workflows.PhaseWaiting, "0 of 1 approval")
+		r.wants(managed.PhaseWaiting, "0 of 1 approval")
 		r.did()
-		r.says(ann, workflows.Approve, "")
+		r.says(ann, managed.Approve, "")
 	})
 	r.at(4*time.Hour, func() { r.told(); r.moves(applying, finished) })
 	if s := r.manage(); s.State != finished || len(r.confirmed) != 1 {
@@ -185,16 +185,16 @@ func TestAnApprovalThatStopsCountingSaysWhy(t *testing.T) {
 		e.Delta = nil
 		r.signal(e)
 	})
-	r.at(2*time.Minute, func() { r.says(ann, workflows.Approve, "") })
+	r.at(2*time.Minute, func() { r.says(ann, managed.Approve, "") })
 	r.at(time.Hour, func() { r.set(func() { r.away = false }) })
 	r.at(3*time.Hour, func() {
 		const why = "it was given for another plan (size unknown)"
-		r.wants(workflows.PhaseWaiting, "ann's approval does not count: "+why)
+		r.wants(managed.PhaseWaiting, "ann's approval does not count: "+why)
 		s := r.status()
 		if s.Approvals.Given != 0 || len(s.Approvals.Decided) != 1 || s.Approvals.Decided[0].Discounted != why {
 			t.Errorf("approvals are %+v", s.Approvals)
 		}
-		r.mentions(s, workflows.KindRules, "ann's approval no longer counts: "+why)
+		r.mentions(s, managed.KindRules, "ann's approval no longer counts: "+why)
 		asked := 0
 		for _, m := range r.world.messages() {
 			if strings.Contains(m, "run.decision_needed") {
@@ -204,7 +204,7 @@ func TestAnApprovalThatStopsCountingSaysWhy(t *testing.T) {
 		if asked != 1 { // the API showed the plan only after ann had approved what a notification named
 			t.Errorf("people were asked %d times: %q", asked, r.world.messages())
 		}
-		r.says(ann, workflows.Approve, "")
+		r.says(ann, managed.Approve, "")
 	})
 	r.at(4*time.Hour, func() { r.told(); r.moves(applying, finished) })
 	if s := r.manage(); s.State != finished || len(r.confirmed) != 1 {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -43,7 +44,7 @@ func decideChain(c *chain, now time.Time) chainNext {
 		return n.finish("%s", c.Outcome)
 	}
 	if c.Stopped != nil {
-		return n.finish("%s stopped the chain%s", c.Stopped.By, afterColon(c.Stopped.Note))
+		return n.finish("%s stopped the chain%s", c.Stopped.By, managed.AfterColon(c.Stopped.Note))
 	}
 	if c.Refused != "" {
 		return n.finish("%s", c.Refused)
@@ -241,21 +242,21 @@ func (c *chain) record(at time.Time, n chainNext) (stuck []int) {
 		}
 		switch {
 		case l.State == NodeReleasing:
-			c.note(at, KindDecision, node.Stack, "", "%s is released: %s", node.Stack, c.whyReleased(node))
+			c.note(at, managed.KindDecision, node.Stack, "", "%s is released: %s", node.Stack, c.whyReleased(node))
 		case l.Lets == EdgeStops:
-			c.note(at, KindDecision, node.Stack, "", "what follows %s is stopped: %s", node.Stack, c.why(i, l))
+			c.note(at, managed.KindDecision, node.Stack, "", "what follows %s is stopped: %s", node.Stack, c.why(i, l))
 		}
 	}
 	switch {
 	case n.Finish && !c.EndedAt.IsZero():
 	case n.Finish:
-		c.EndedAt, c.Outcome, c.HeldSince = at, fit(n.Reason, maxText), time.Time{}
-		c.note(at, KindDecision, "", "", "the chain has ended: %s", n.Reason)
+		c.EndedAt, c.Outcome, c.HeldSince = at, managed.Fit(n.Reason, managed.MaxText), time.Time{}
+		c.note(at, managed.KindDecision, "", "", "the chain has ended: %s", n.Reason)
 	case n.Phase != ChainHeld:
 		c.HeldSince = time.Time{}
 	case c.HeldSince.IsZero():
 		c.HeldSince = at
-		c.note(at, KindDecision, "", "", "the chain is held: %s", n.Reason)
+		c.note(at, managed.KindDecision, "", "", "the chain is held: %s", n.Reason)
 	}
 	return stuck
 }
@@ -276,7 +277,7 @@ func fewNames(names []string) string {
 	if more := len(names) - maxWhy; more > 0 {
 		names = append(names[:maxWhy:maxWhy], fmt.Sprintf("%d more", more))
 	}
-	return enumerate(names)
+	return managed.Enumerate(names)
 }
 
 // whyReleased says what let a stack go.
@@ -369,14 +370,14 @@ func (c *chain) why(i int, l line) string {
 	switch l.State {
 	case NodeFinished:
 		if r.State == spacelift.RunStateSkipped {
-			return fmt.Sprintf("Spacelift skipped run %s of %s%s", r.Run, n.Stack, afterColon(r.Note))
+			return fmt.Sprintf("Spacelift skipped run %s of %s%s", r.Run, n.Stack, managed.AfterColon(r.Note))
 		}
 		return fmt.Sprintf("run %s of %s finished", r.Run, n.Stack)
 	case NodeSkipped:
 		if !l.Released {
 			return fmt.Sprintf("%s is skipped, and waits for what it follows", n.Stack)
 		}
-		return fmt.Sprintf("%s skipped %s%s", n.Skipped.By, n.Stack, afterColon(n.Skipped.Note))
+		return fmt.Sprintf("%s skipped %s%s", n.Skipped.By, n.Stack, managed.AfterColon(n.Skipped.Note))
 	case NodeFailed:
 		if r.lost() {
 			return fmt.Sprintf("Spacelift does not know run %s of %s any more", r.Run, n.Stack)

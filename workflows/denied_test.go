@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gantryhq/gantry/workflows"
+	"github.com/gantryhq/gantry/decide/managed"
 )
 
 // A notification names a state that the run is not in. Once Reconcile denies it,
@@ -12,7 +12,7 @@ import (
 func TestDeniedStatesAreNotBelieved(t *testing.T) {
 	r := newRig(t, manual)
 	denies := func() {
-		r.env.SignalWorkflow(workflows.RunEventsSignal, workflows.RunEvents{Denied: []workflows.StateKey{{StateVersion: 5, State: queued}}})
+		r.env.SignalWorkflow(managed.RunEventsSignal, managed.RunEvents{Denied: []managed.StateKey{{StateVersion: 5, State: queued}}})
 	}
 	r.at(0, func() { r.moves(queued, planning) })
 	r.at(time.Minute, func() {
@@ -20,9 +20,9 @@ func TestDeniedStatesAreNotBelieved(t *testing.T) {
 		e.State, e.StateVersion = queued, 5
 		r.signal(e)
 	})
-	r.at(2*time.Minute, func() { r.wants(workflows.PhaseQueued, "queue"); denies() })
-	r.at(2*time.Minute+time.Second, func() { r.wants(workflows.PhasePlanning, "planning"); denies() })
-	r.at(time.Hour, func() { r.wants(workflows.PhasePlanning, "planning"); r.moves("SKIPPED") })
+	r.at(2*time.Minute, func() { r.wants(managed.PhaseQueued, "queue"); denies() })
+	r.at(2*time.Minute+time.Second, func() { r.wants(managed.PhasePlanning, "planning"); denies() })
+	r.at(time.Hour, func() { r.wants(managed.PhasePlanning, "planning"); r.moves("SKIPPED") })
 	s := r.manage()
-	r.mentions(s, workflows.KindRepair, "not believed: QUEUED (5)")
+	r.mentions(s, managed.KindRepair, "not believed: QUEUED (5)")
 }

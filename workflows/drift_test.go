@@ -4,8 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // No notification of a drift repair carried the flag. Gantry, which may confirm
@@ -26,7 +26,7 @@ func TestARepairOfDriftIsNotConfirmedForLackOfAFlag(t *testing.T) {
 		}
 	})
 	r.at(time.Minute, func() {
-		r.wants(workflows.PhaseWaiting, "drift")
+		r.wants(managed.PhaseWaiting, "drift")
 		r.person("jane", spacelift.RunStateDiscarded, "no")
 		r.told()
 	})
@@ -34,5 +34,5 @@ func TestARepairOfDriftIsNotConfirmedForLackOfAFlag(t *testing.T) {
 	if len(r.confirmed) > 0 || s.State != spacelift.RunStateDiscarded {
 		t.Errorf("the run is %s after the confirmations %q", s.State, r.confirmed)
 	}
-	r.mentions(s, workflows.KindAction, "people confirm repairs of drift")
+	r.mentions(s, managed.KindAction, "people confirm repairs of drift")
 }

@@ -4,15 +4,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // reconciled tells the execution what the API shows of the run's state, as
 // Reconcile does.
 func (r *rig) reconciled() {
 	e := r.notification(-1)
-	e.Source, e.ReceivedAt, e.NeedsApproval = workflows.SourceReconcile, r.env.Now().UTC(), r.truth.NeedsApproval
+	e.Source, e.ReceivedAt, e.NeedsApproval = managed.SourceReconcile, r.env.Now().UTC(), r.truth.NeedsApproval
 	e.Block = r.truth.Brakes.ConfirmBlock(run.Run)
 	r.signal(e)
 }
@@ -27,19 +27,19 @@ func TestWhatSpaceliftAcceptsAndDoesNotDo(t *testing.T) {
 			script: func(r *rig) {
 				r.set(func() { r.deafToConfirms = true })
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
-				r.at(9*time.Minute, func() { r.wants(workflows.PhaseApplying, "the plan is confirmed") })
+				r.at(9*time.Minute, func() { r.wants(managed.PhaseApplying, "the plan is confirmed") })
 				r.at(25*time.Minute, func() {
-					r.wants(workflows.PhaseHolding, "Spacelift accepted 2 times that Gantry wants to confirm the plan, and the run is still UNCONFIRMED (2)")
+					r.wants(managed.PhaseHolding, "Spacelift accepted 2 times that Gantry wants to confirm the plan, and the run is still UNCONFIRMED (2)")
 					r.heard("deploys run.held: network / prod: a plan is held")
 					if r.asked != 2 {
 						t.Errorf("asked %d times to confirm", r.asked)
 					}
-					if p := r.status().Plans; len(p) != 1 || p[0].Result != workflows.PlanIneffective {
+					if p := r.status().Plans; len(p) != 1 || p[0].Result != managed.PlanIneffective {
 						t.Errorf("plans: %+v", p)
 					}
 				})
 				r.at(7*24*time.Hour, func() {
-					if w := r.status().WaitingFor; r.asked != 2 || w.What != workflows.WaitPerson {
+					if w := r.status().WaitingFor; r.asked != 2 || w.What != managed.WaitPerson {
 						t.Errorf("asked %d times, and waits for %+v", r.asked, w)
 					}
 					r.person("jane", discarded, "")
@@ -47,9 +47,9 @@ func TestWhatSpaceliftAcceptsAndDoesNotDo(t *testing.T) {
 				})
 			},
 			state: discarded, outcome: "discarded by jane", asked: 2,
-			mentions: map[string]workflows.TimelineKind{
-				"Gantry confirmed the plan, and the run is still UNCONFIRMED (2) after 10m: Gantry asks again": workflows.KindNote,
-				"jane discarded the plan in Spacelift":                                                         workflows.KindNote,
+			mentions: map[string]managed.TimelineKind{
+				"Gantry confirmed the plan, and the run is still UNCONFIRMED (2) after 10m: Gantry asks again": managed.KindNote,
+				"jane discarded the plan in Spacelift":                                                         managed.KindNote,
 			},
 		},
 		{
@@ -67,10 +67,10 @@ func TestWhatSpaceliftAcceptsAndDoesNotDo(t *testing.T) {
 			script: func(r *rig) {
 				r.set(func() { r.deafToConfirms = true })
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
-				r.at(time.Minute, func() { r.says(ann, workflows.Approve, "") })
+				r.at(time.Minute, func() { r.says(ann, managed.Approve, "") })
 				r.at(30*time.Minute, func() {
-					r.denied(bob, workflows.Approve, workflows.ErrTypeTooLate, "confirm or discard it in Spacelift, or reject it")
-					r.says(bob, workflows.Reject, "enough")
+					r.denied(bob, managed.Approve, managed.ErrTypeTooLate, "confirm or discard it in Spacelift, or reject it")
+					r.says(bob, managed.Reject, "enough")
 				})
 				r.at(31*time.Minute, func() { r.did("discard: Rejected through Gantry by bob: enough"); r.told() })
 			},
@@ -81,14 +81,14 @@ func TestWhatSpaceliftAcceptsAndDoesNotDo(t *testing.T) {
 			script: func(r *rig) {
 				r.set(func() { r.truth.Type, r.truth.NeedsApproval, r.moreReviews = spacelift.RunTypeProposed, true, 1 })
 				r.at(0, func() { r.moves(queued, planning, spacelift.RunStatePendingReview) })
-				r.at(time.Minute, func() { r.says(ann, workflows.Approve, "") })
+				r.at(time.Minute, func() { r.says(ann, managed.Approve, "") })
 				r.at(5*time.Minute, func() {
-					r.wants(workflows.PhaseHolding, "an approval policy there asks for more reviews than Gantry can give")
+					r.wants(managed.PhaseHolding, "an approval policy there asks for more reviews than Gantry can give")
 					r.heard("deploys run.decision_needed: network / prod: a run waits for 1 approval", "deploys run.held: network / prod: a run is held")
-					if w := r.status().WaitingFor; w.What != workflows.WaitPerson || w.Who != "anyone who may review runs of this stack in Spacelift" {
+					if w := r.status().WaitingFor; w.What != managed.WaitPerson || w.Who != "anyone who may review runs of this stack in Spacelift" {
 						t.Errorf("waits for %+v", w)
 					}
-					r.denied(bob, workflows.Approve, workflows.ErrTypeTooLate, "review the run in Spacelift, or reject it")
+					r.denied(bob, managed.Approve, managed.ErrTypeTooLate, "review the run in Spacelift, or reject it")
 				})
 				r.at(7*24*time.Hour, func() { r.moves(finished) })
 			},
@@ -99,8 +99,8 @@ func TestWhatSpaceliftAcceptsAndDoesNotDo(t *testing.T) {
 			script: func(r *rig) {
 				r.set(func() { r.truth.NeedsApproval, r.moreReviews = true, 1 })
 				r.at(0, func() { r.moves(queued); r.reconciled() })
-				r.at(time.Minute, func() { r.says(ann, workflows.Approve, "") })
-				r.at(time.Hour, func() { r.says(bob, workflows.Reject, "no") })
+				r.at(time.Minute, func() { r.says(ann, managed.Approve, "") })
+				r.at(time.Hour, func() { r.says(bob, managed.Reject, "no") })
 				r.at(time.Hour+time.Minute, func() {
 					r.did("approve: Approved through Gantry by ann.", "approve: Approved through Gantry by ann.", "reject: Rejected through Gantry by bob: no")
 					r.told()
@@ -115,7 +115,7 @@ func TestWhatSpaceliftAcceptsAndDoesNotDo(t *testing.T) {
 				r.at(0, func() { r.moves(queued) })
 				r.at(0, func() { r.set(func() { r.truth.NeedsApproval = false }); r.moves(planning) })
 				r.at(time.Minute, func() { r.set(func() { r.truth.NeedsApproval = true }); r.moves(unconfirmed) })
-				r.at(2*time.Minute, func() { r.says(ann, workflows.Approve, "") })
+				r.at(2*time.Minute, func() { r.says(ann, managed.Approve, "") })
 				r.at(time.Hour, func() { r.set(func() { r.truth.NeedsApproval = false }); r.reconciled() })
 				r.at(time.Hour+time.Second, func() { r.told(); r.moves(applying, finished) })
 			},
@@ -126,9 +126,9 @@ func TestWhatSpaceliftAcceptsAndDoesNotDo(t *testing.T) {
 			script: func(r *rig) {
 				r.set(func() { r.deafToDiscards = true })
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
-				r.at(time.Minute, func() { r.says(ann, workflows.Reject, "no") })
+				r.at(time.Minute, func() { r.says(ann, managed.Reject, "no") })
 				r.at(time.Hour, func() {
-					r.wants(workflows.PhaseHolding, "Spacelift accepted 2 times that Gantry wants to discard the plan")
+					r.wants(managed.PhaseHolding, "Spacelift accepted 2 times that Gantry wants to discard the plan")
 					r.person("jane", discarded, "")
 					r.told()
 				})
@@ -140,7 +140,7 @@ func TestWhatSpaceliftAcceptsAndDoesNotDo(t *testing.T) {
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning, "SOAKING") })
 				r.at(3*time.Hour, func() {
-					r.wants(workflows.PhaseFollowing, "does not know the state SOAKING")
+					r.wants(managed.PhaseFollowing, "does not know the state SOAKING")
 					r.heard("deploys run.held: network / prod: a run stays in SOAKING")
 					r.moves(finished)
 				})
@@ -154,7 +154,7 @@ func TestWhatSpaceliftAcceptsAndDoesNotDo(t *testing.T) {
 				r.at(0, func() { r.moves(queued, planning) })
 				r.at(time.Minute, func() { r.stops(ann, "", "") })
 				r.at(30*time.Minute, func() {
-					r.wants(workflows.PhaseHolding, "Spacelift accepted that 2 times, and the run stays in PLANNING")
+					r.wants(managed.PhaseHolding, "Spacelift accepted that 2 times, and the run stays in PLANNING")
 					r.heard("deploys run.held: network / prod: a run is held")
 					r.person("jane", spacelift.RunStateStopped, "")
 					r.told()
@@ -176,7 +176,7 @@ func TestARefusalEndsWithItsCause(t *testing.T) {
 				r.at(0, func() { r.set(func() { r.truth.NeedsApproval = false }); r.moves(planning) })
 				r.at(time.Minute, func() { r.set(func() { r.truth.NeedsApproval = true }); r.moves(unconfirmed) })
 				r.at(2*time.Minute, func() {
-					r.wants(workflows.PhaseWaiting, "an approval policy in Spacelift asks for a review")
+					r.wants(managed.PhaseWaiting, "an approval policy in Spacelift asks for a review")
 					r.heard("deploys run.decision_needed: network / prod: a plan waits for 1 approval")
 				})
 				r.at(3*time.Minute, func() { r.set(func() { r.truth.NeedsApproval = false }); r.reconciled() })
@@ -192,7 +192,7 @@ func TestARefusalEndsWithItsCause(t *testing.T) {
 					r.moves(queued, planning, unconfirmed)
 				})
 				r.at(time.Minute, func() {
-					r.wants(workflows.PhaseHolding, "the plan policy forbids it")
+					r.wants(managed.PhaseHolding, "the plan policy forbids it")
 					r.set(func() { r.refuses = nil; r.truth.StackLabels = append([]string{"gantry:retries=1"}, auto...) })
 					r.reconciled()
 				})
@@ -215,7 +215,7 @@ func TestARejectionBindsUntilTheRunHasEnded(t *testing.T) {
 					r.set(func() { r.refuses = illegal("you have no right to do that") })
 					r.moves(queued, ready, planning, unconfirmed)
 				})
-				r.at(time.Minute, func() { r.says(ann, workflows.Reject, "no") })
+				r.at(time.Minute, func() { r.says(ann, managed.Reject, "no") })
 				r.at(2*time.Minute, func() {
 					r.moves(replan, planning)
 					r.set(func() { r.refuses = nil })
@@ -224,8 +224,8 @@ func TestARejectionBindsUntilTheRunHasEnded(t *testing.T) {
 					r.told()
 				})
 				r.at(time.Hour, func() {
-					r.wants(workflows.PhaseWaiting, "ann rejected the plan, which binds until the run has ended; 0 of 1 approval")
-					r.says(bob, workflows.Approve, "this one is fine")
+					r.wants(managed.PhaseWaiting, "ann rejected the plan, which binds until the run has ended; 0 of 1 approval")
+					r.says(bob, managed.Approve, "this one is fine")
 				})
 				r.at(time.Hour+time.Minute, func() { r.told(); r.moves(applying, finished) })
 			},
@@ -235,8 +235,8 @@ func TestARejectionBindsUntilTheRunHasEnded(t *testing.T) {
 			name: "and so it is after a revocation", labels: small,
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, ready, planning, unconfirmed) })
-				r.at(time.Minute, func() { r.set(func() { r.away = true }); r.says(ann, workflows.Approve, "") })
-				r.at(2*time.Minute, func() { r.says(ann, workflows.Revoke, "") })
+				r.at(time.Minute, func() { r.set(func() { r.away = true }); r.says(ann, managed.Approve, "") })
+				r.at(2*time.Minute, func() { r.says(ann, managed.Revoke, "") })
 				r.at(3*time.Minute, func() {
 					r.set(func() { r.away = false })
 					r.moves(replan, planning)
@@ -245,8 +245,8 @@ func TestARejectionBindsUntilTheRunHasEnded(t *testing.T) {
 					r.told()
 				})
 				r.at(time.Hour, func() {
-					r.wants(workflows.PhaseWaiting, "ann took back the approval, which binds until the run has ended; 0 of 1 approval")
-					r.says(ann, workflows.Reject, "")
+					r.wants(managed.PhaseWaiting, "ann took back the approval, which binds until the run has ended; 0 of 1 approval")
+					r.says(ann, managed.Reject, "")
 				})
 				r.at(time.Hour+time.Minute, func() { r.told() })
 			},

@@ -1,34 +1,14 @@
 package workflows
 
 import (
-	"fmt"
 	"runtime"
-	"slices"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
-	"github.com/gantryhq/gantry/notify"
+	"github.com/gantryhq/gantry/decide/managed"
 )
-
-// fault is a failure of Gantry's own code on a run: a bug. The execution goes on
-// as a new one, which shows the fault, reads the run after a pause and tries
-// again. A workflow task that panics would be repeated for ever instead, and the
-// history of an execution that had a fault would not replay once the bug is
-// fixed.
-type fault struct {
-	At     time.Time `json:"at"`
-	Reason string    `json:"reason"`
-	Tries  int       `json:"tries"` // in a row that ended in a fault
-}
-
-// faultFirst and faultLongest bound the pause before the next try.
-const faultFirst, faultLongest = 10 * time.Second, time.Hour
-
-// ErrTypeFault is the type of the error for somebody who asked for something that
-// Gantry's own code failed on.
-const ErrTypeFault = "Fault"
 
 // guard calls a function, and takes a bug in it for a fault of the execution.
 // Panics of the SDK are none: no value but a runtime error is Gantry's own.
@@ -36,9 +16,9 @@ func (m *manager) guard(ctx workflow.Context, do func() error) (err error) {
 	defer func() {
 		if bug := recovered(recover()); bug != nil {
 			m.faulty = true
-			m.known.fault(workflow.Now(ctx).UTC(), bug)
+			m.known.Broke(workflow.Now(ctx).UTC(), bug)
 			m.log.Error("Gantry's own code failed on a run", "run", m.known.Run.String(), "error", bug)
-			err = temporal.NewNonRetryableApplicationError("Gantry's own code failed on this run: "+bug.Error(), ErrTypeFault, nil)
+			err = temporal.NewNonRetryableApplicationError("Gantry's own code failed on this run: "+bug.Error(), managed.ErrTypeFault, nil)
 		}
 	}()
 	return do()
@@ -57,69 +37,11 @@ func recovered(p any) runtime.Error {
 	return bug
 }
 
-// fault takes that Gantry's own code failed, and raises an alarm once.
-func (r *record) fault(at time.Time, bug error) {
-	tries := 1
-	if r.Fault != nil {
-		tries = r.Fault.Tries + 1
-	}
-	r.Fault = &fault{At: at, Reason: fit(bug.Error(), maxText), Tries: tries}
-	for i := range r.Askings {
-		if q := r.Askings[i].sending(); q != nil {
-			q.drop() // its answer is lost
-		}
-	}
-	if tries > 1 {
-		return
-	}
-	r.Journal = append(r.Journal, TimelineEntry{At: at, Kind: KindNote, Source: SourceGantry, Summary: "Gantry's own code failed on this run: " + r.Fault.Reason})
-	if r.Rules == nil {
-		return
-	}
-	for _, channel := range r.Rules.Policy.Notify.Value {
-		r.Outbox = append(r.Outbox, notice{Channel: channel, Message: notify.Message{
-			ID: notify.MessageID(ManageRunID(r.Run), notify.RunHeld, channel, "fault", at.Format(time.RFC3339)), At: at,
-			Type: notify.RunHeld, Urgency: notify.Alarm, Account: string(r.Run.Account), Stack: string(r.Run.Stack), Run: string(r.Run.Run), URL: r.Rules.URL,
-			Title: fmt.Sprintf("%s: Gantry can't manage a run", r.Run.Stack),
-			Text:  "Gantry's own code failed on this run. " + sentence(faultWho+" can repair that: "+r.Fault.Reason),
-		}})
-	}
-}
-
-const faultWho = "the operator of Gantry, or anyone who may confirm or discard the run in Spacelift"
-
-// until is when the next try begins.
-func (f fault) until() time.Time {
-	return f.At.Add(min(faultFirst<<min(f.Tries-1, 20), faultLongest))
-}
-
-// waitingFor says that a run waits for Gantry to be repaired.
-func (f fault) waitingFor() *WaitingFor {
-	return &WaitingFor{
-		What: WaitAnswer, Reason: "Gantry's own code failed on this run: " + f.Reason, Since: f.At, Until: f.until(),
-		Who: faultWho, Next: "Gantry reads the run and tries again",
-	}
-}
-
-// bare is what can be said of a run without any decision about it.
-func (r *record) bare() RunStatus {
-	s := RunStatus{Run: r.Run, StartedAt: r.StartedAt, Phase: PhaseHolding, RetryOf: r.RetryOf, Chains: slices.Clone(r.Chains), Timeline: slices.Clone(r.Journal)}
-	if r.Shown != nil {
-		s.State, s.StateVersion = r.Shown.State, r.Shown.StateVersion
-	}
-	f := fault{At: r.StartedAt, Reason: "it could not say how the run is", Tries: 1}
-	if r.Fault != nil {
-		f = *r.Fault
-	}
-	s.WaitingFor = f.waitingFor()
-	return s
-}
-
 // restart makes the execution go on as a new one, with all that is known and has
 // come in.
 func (m *manager) restart(ctx workflow.Context) error {
 	m.receive()
-	return workflow.NewContinueAsNewError(ctx, ManageRun, ManageRunInput{
+	return workflow.NewContinueAsNewError(ctx, ManageRun, managed.ManageRunInput{
 		Run: m.known.Run, Known: &m.known, Late: m.arrived.batches,
 	})
 }
@@ -131,17 +53,9 @@ func (m *manager) resume(ctx workflow.Context) error {
 	if err := index(ctx, m.status(ctx), true); err != nil {
 		return err
 	}
-	pause := m.known.Fault.until().Sub(workflow.Now(ctx))
+	pause := m.known.Fault.Until().Sub(workflow.Now(ctx))
 	if err := workflow.Sleep(ctx, max(pause, time.Second)); err != nil {
 		return err
 	}
-	return m.step(doRead)(ctx, next{Do: doRead})
-}
-
-// decidesAgain notes that the execution has decided without a fault.
-func (r *record) decidesAgain(at time.Time) {
-	if r.Fault != nil {
-		r.Fault = nil
-		r.note(at, KindNote, "Gantry decides about the run again")
-	}
+	return m.step(managed.DoRead)(ctx, managed.Next{Do: managed.DoRead})
 }

@@ -22,19 +22,19 @@ import (
 
 // broken is what an execution knows whose code fails on it: a retry is planned,
 // and the failure that it is for is missing.
-func broken() record {
+func broken() managed.Record {
 	r := fresh()
 	history := []spacelift.Transition{{State: spacelift.RunStateQueued, At: t0}, {State: spacelift.RunStateFailed, StateVersion: 1, At: t0}}
 	labels := []string{"gantry:managed", "gantry:profile=retried"}
-	r.learn(t0, spacelift.Run{Ref: testRun, Type: "TRACKED", State: "FAILED", StateVersion: 1, StackLabels: labels, History: history})
+	r.Learn(t0, spacelift.Run{Ref: testRun, Type: "TRACKED", State: "FAILED", StateVersion: 1, StackLabels: labels, History: history})
 	rules := policy.Policy{Notify: policy.Setting[[]string]{Value: []string{"deploys"}}}
 	r.Rules, r.Diagnosed, r.RetryJudged = &managed.Rules{Labels: labels, Policy: rules}, true, true
-	r.Retry = &Retry{State: RetryPlanned, Attempt: 2, Of: 2, At: t0.AddDate(100, 0, 0)}
+	r.Retry = &managed.Retry{State: managed.RetryPlanned, Attempt: 2, Of: 2, At: t0.AddDate(100, 0, 0)}
 	return r
 }
 
 // faulty runs an execution that knows this until it ends or goes on as a new one.
-func faulty(t *testing.T, known record, during func(*testsuite.TestWorkflowEnvironment)) (next *ManageRunInput, heard []notify.Message) {
+func faulty(t *testing.T, known managed.Record, during func(*testsuite.TestWorkflowEnvironment)) (next *managed.ManageRunInput, heard []notify.Message) {
 	t.Helper()
 	const anything = "mock.Anything" // of the SDK's mocks
 	var suite testsuite.WorkflowTestSuite
@@ -50,7 +50,7 @@ func faulty(t *testing.T, known record, during func(*testsuite.TestWorkflowEnvir
 	if during != nil {
 		env.RegisterDelayedCallback(func() { during(env) }, 5*time.Second)
 	}
-	env.ExecuteWorkflow(ManageRun, ManageRunInput{Run: testRun, Known: &known})
+	env.ExecuteWorkflow(ManageRun, managed.ManageRunInput{Run: testRun, Known: &known})
 	again, ok := errors.AsType[*workflow.ContinueAsNewError](env.GetWorkflowError())
 	if !ok {
 		if err := env.GetWorkflowError(); err != nil {
@@ -58,7 +58,7 @@ func faulty(t *testing.T, known record, during func(*testsuite.TestWorkflowEnvir
 		}
 		return nil, heard
 	}
-	next = &ManageRunInput{}
+	next = &managed.ManageRunInput{}
 	if err := converter.GetDefaultDataConverter().FromPayloads(again.Input, next); err != nil {
 		t.Fatal(err)
 	}
@@ -78,17 +78,17 @@ func TestAFaultIsShownAndRetried(t *testing.T) {
 	looked := false
 	second, heard := faulty(t, *next.Known, func(env *testsuite.TestWorkflowEnvironment) {
 		looked = true
-		var s RunStatus
-		answer, err := env.QueryWorkflow(StatusQuery)
+		var s managed.RunStatus
+		answer, err := env.QueryWorkflow(managed.StatusQuery)
 		if err == nil {
 			err = answer.Get(&s)
 		}
-		if err != nil || s.Phase != PhaseHolding || s.State != spacelift.RunStateFailed || s.WaitingFor == nil || s.WaitingFor.What == "" || s.WaitingFor.Who == "" ||
+		if err != nil || s.Phase != managed.PhaseHolding || s.State != spacelift.RunStateFailed || s.WaitingFor == nil || s.WaitingFor.What == "" || s.WaitingFor.Who == "" ||
 			!strings.Contains(s.WaitingFor.Reason, "Gantry's own code failed on this run") || s.WaitingFor.Until.IsZero() {
 			t.Errorf("shows %+v (%v), want it held and why", s.WaitingFor, err)
 		}
-		var e Explanation
-		if answer, err = env.QueryWorkflow(ExplainQuery); err == nil {
+		var e managed.Explanation
+		if answer, err = env.QueryWorkflow(managed.ExplainQuery); err == nil {
 			err = answer.Get(&e)
 		}
 		if err != nil || e.Summary == "" || len(e.Unblock) == 0 {
@@ -101,7 +101,7 @@ func TestAFaultIsShownAndRetried(t *testing.T) {
 	if second == nil || second.Known.Fault == nil || second.Known.Fault.Tries != 2 {
 		t.Fatalf("goes on with %+v, want the second fault", second)
 	}
-	if first, then := next.Known.Fault.until().Sub(next.Known.Fault.At), second.Known.Fault.until().Sub(second.Known.Fault.At); then <= first {
+	if first, then := next.Known.Fault.Until().Sub(next.Known.Fault.At), second.Known.Fault.Until().Sub(second.Known.Fault.At); then <= first {
 		t.Errorf("tries again after %s, and then after %s", first, then)
 	}
 	if len(heard) != 1 || heard[0].Type != notify.RunHeld || heard[0].Urgency != notify.Alarm {
@@ -110,7 +110,7 @@ func TestAFaultIsShownAndRetried(t *testing.T) {
 
 	// The bug is fixed, and the execution goes on where it was.
 	mended := *second.Known
-	mended.Retry, mended.Failure = nil, &Failure{Cause: policy.CauseCode}
+	mended.Retry, mended.Failure = nil, &managed.Failure{Cause: policy.CauseCode}
 	if third, heard := faulty(t, mended, nil); third != nil || len(heard) > 1 {
 		t.Errorf("goes on with %+v after %d messages, want the end", third, len(heard))
 	}

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gantryhq/gantry/decide"
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -30,9 +32,9 @@ const notifyAgain = 30 * time.Second
 // freezeBook is what an execution of Freezes knows. Its JSON form travels in
 // FreezesInput.
 type freezeBook struct {
-	Held []freezeEntry `json:"held,omitempty"` // oldest first
-	Past []freezeEntry `json:"past,omitempty"` // oldest first
-	Keys usedKeys      `json:"keys,omitempty"`
+	Held []freezeEntry   `json:"held,omitempty"` // oldest first
+	Past []freezeEntry   `json:"past,omitempty"` // oldest first
+	Keys decide.UsedKeys `json:"keys,omitempty"`
 
 	Turned time.Time  `json:"turned,omitzero"`  // when it was looked at last
 	Notify []audience `json:"notify,omitempty"` // soonest first, two at most
@@ -79,7 +81,7 @@ func (b *freezeBook) freezes() []policy.Freeze {
 
 // judge says what a wish comes to: a freeze to add, or the one that the same
 // wish made before.
-func (b *freezeBook) judge(now time.Time, wish DeclareFreeze) (f policy.Freeze, repeated bool, no *refusal) {
+func (b *freezeBook) judge(now time.Time, wish DeclareFreeze) (f policy.Freeze, repeated bool, no *decide.Refusal) {
 	wish = wish.tidy()
 	if no := b.refuseKey(wish.Key, declarationOf(wish.ID)); no != nil {
 		return f, false, no
@@ -89,12 +91,12 @@ func (b *freezeBook) judge(now time.Time, wish DeclareFreeze) (f policy.Freeze, 
 			continue
 		}
 		if !e.made(wish) {
-			return f, false, refuse(ErrTypeKeyReused, "another freeze has the id %s", wish.ID)
+			return f, false, decide.Refuse(decide.ErrTypeKeyReused, "another freeze has the id %s", wish.ID)
 		}
 		return e.Freeze, true, nil
 	}
-	bad := func(format string, args ...any) (policy.Freeze, bool, *refusal) {
-		return policy.Freeze{}, false, refuse(ErrTypeBadFreeze, format, args...)
+	bad := func(format string, args ...any) (policy.Freeze, bool, *decide.Refusal) {
+		return policy.Freeze{}, false, decide.Refuse(ErrTypeBadFreeze, format, args...)
 	}
 	f = policy.Freeze{
 		ID: wish.ID, Reason: wish.Reason, Stacks: wish.Stacks, From: wish.From, Until: wish.Until, DeclaredBy: wish.By, DeclaredAt: now,
@@ -112,9 +114,9 @@ func (b *freezeBook) judge(now time.Time, wish DeclareFreeze) (f policy.Freeze, 
 	case len(f.Stacks) > maxFreezeStacks:
 		return bad("it names %d stacks, more than %d; name none for the whole account", len(f.Stacks), maxFreezeStacks)
 	case slices.ContainsFunc(f.Stacks, func(s string) bool { return spacelift.ValidateStack(spacelift.StackID(s)) != nil }):
-		return bad("no stack can be called %s", fit(fmt.Sprintf("%q", f.Stacks[slices.IndexFunc(f.Stacks, func(s string) bool {
+		return bad("no stack can be called %s", managed.Fit(fmt.Sprintf("%q", f.Stacks[slices.IndexFunc(f.Stacks, func(s string) bool {
 			return spacelift.ValidateStack(spacelift.StackID(s)) != nil
-		})]), maxName))
+		})]), managed.MaxName))
 	case !f.Until.IsZero() && !f.Until.After(f.From):
 		return bad("it ends at %s, before it begins at %s", f.Until.Format(time.RFC3339), f.From.Format(time.RFC3339))
 	case !f.Until.IsZero() && !f.Until.After(now):
@@ -127,12 +129,12 @@ func (b *freezeBook) judge(now time.Time, wish DeclareFreeze) (f policy.Freeze, 
 }
 
 // refuseMore refuses a freeze that there is no room for.
-func (b *freezeBook) refuseMore(f policy.Freeze) *refusal {
+func (b *freezeBook) refuseMore(f policy.Freeze) *decide.Refusal {
 	if len(b.Held) >= maxFreezes {
-		return refuse(ErrTypeFreezesFull, "there are %d freezes already; lift one first", len(b.Held))
+		return decide.Refuse(ErrTypeFreezesFull, "there are %d freezes already; lift one first", len(b.Held))
 	}
 	if size := sizeOf(b.Held) + sizeOf(freezeEntry{Freeze: f, Asked: f.Until}); size > maxFreezeBytes {
-		return refuse(ErrTypeFreezesFull,
+		return decide.Refuse(ErrTypeFreezesFull,
 			"all freezes together would take %d bytes, more than %d; lift one first, or name fewer stacks, or none for the whole account", size, maxFreezeBytes)
 	}
 	return nil
@@ -144,7 +146,7 @@ func (b *freezeBook) add(now time.Time, f policy.Freeze) {
 }
 
 // find returns the freeze to lift, or the one that was lifted before.
-func (b *freezeBook) find(now time.Time, wish LiftFreeze) (f policy.Freeze, repeated bool, no *refusal) {
+func (b *freezeBook) find(now time.Time, wish LiftFreeze) (f policy.Freeze, repeated bool, no *decide.Refusal) {
 	if no := b.refuseKey(wish.Key, liftOf(wish.ID)); no != nil {
 		return f, false, no
 	}
@@ -158,7 +160,7 @@ func (b *freezeBook) find(now time.Time, wish LiftFreeze) (f policy.Freeze, repe
 			return e.Freeze, true, nil
 		}
 	}
-	return f, false, refuse(ErrTypeUnknownFreeze, "there is no freeze %s, or it is over", wish.ID)
+	return f, false, decide.Refuse(ErrTypeUnknownFreeze, "there is no freeze %s, or it is over", wish.ID)
 }
 
 // What a key was used for. Whose it is need not be said: two people never share
@@ -167,16 +169,16 @@ func declarationOf(id string) string { return "declare " + id }
 func liftOf(id string) string        { return "lift " + id }
 
 // refuseKey refuses a key that was used for something else.
-func (b *freezeBook) refuseKey(key, what string) *refusal {
-	if used := b.Keys.use(key); used != "" {
-		return reused(used, what)
+func (b *freezeBook) refuseKey(key, what string) *decide.Refusal {
+	if used := b.Keys.For(key); used != "" {
+		return decide.Reused(used, what)
 	}
 	return nil
 }
 
 func (b *freezeBook) remember(key, what string) {
-	if b.Keys.use(key) == "" {
-		b.Keys.remember(key, what)
+	if b.Keys.For(key) == "" {
+		b.Keys.Remember(key, what)
 	}
 	for sizeOf(b.Keys) > maxKeyBytes {
 		b.Keys = slices.Delete(b.Keys, 0, 1)

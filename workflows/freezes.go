@@ -10,6 +10,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -194,7 +195,7 @@ func (k *keeper) notify(ctx workflow.Context, stacks []string) {
 		var a *activities.Activities
 		var told activities.Told
 		in := notifyOfRules(k.account)
-		in.Stacks, in.Stack = stacks, AttrStack
+		in.Stacks, in.Stack = stacks, managed.AttrStack
 		err := workflow.ExecuteActivity(withTelling(ctx), a.TellOfRules, in).Get(ctx, &told)
 		switch {
 		case ctx.Err() != nil:
@@ -211,7 +212,7 @@ func notifyOfRules(account spacelift.Account) activities.TellInput {
 	return activities.TellInput{
 		// An account's name holds no quote: see spacelift.ValidateAccount.
 		Query: fmt.Sprintf("WorkflowType = '%s' AND %s = '%s' AND %s IN ('%s', '%s') AND ExecutionStatus = 'Running'",
-			ManageRunType, AttrAccount, account, AttrPhase, PhaseWaiting, PhaseHolding),
-		Signal: RunEventsSignal, Payload: RunEvents{RulesChanged: true}, Limit: maxExecutions,
+			managed.ManageRunType, managed.AttrAccount, account, managed.AttrPhase, managed.PhaseWaiting, managed.PhaseHolding),
+		Signal: managed.RunEventsSignal, Payload: managed.RunEvents{RulesChanged: true}, Limit: maxExecutions,
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/workflows"
 )
@@ -62,7 +63,7 @@ func (r *freezeRig) ListWorkflow(_ context.Context, req *workflowservice.ListWor
 		return nil, serviceerror.NewInvalidArgument("the query is " + req.GetQuery())
 	}
 	return &workflowservice.ListWorkflowExecutionsResponse{Executions: []*workflowpb.WorkflowExecutionInfo{
-		{Execution: &commonpb.WorkflowExecution{WorkflowId: workflows.ManageRunID(run)}},
+		{Execution: &commonpb.WorkflowExecution{WorkflowId: managed.ManageRunID(run)}},
 	}}, nil
 }
 
@@ -77,11 +78,11 @@ func (r *freezeRig) SignalWorkflow(_ context.Context, id, _, name string, arg an
 	if err != nil {
 		return err
 	}
-	var batch workflows.RunEvents
+	var batch managed.RunEvents
 	if err := converter.GetDefaultDataConverter().FromPayload(payload, &batch); err != nil {
 		return err
 	}
-	if id != workflows.ManageRunID(run) || name != workflows.RunEventsSignal || !batch.RulesChanged || len(batch.Events) > 0 {
+	if id != managed.ManageRunID(run) || name != managed.RunEventsSignal || !batch.RulesChanged || len(batch.Events) > 0 {
 		r.Errorf("%s was told %s of %+v", id, name, batch)
 	}
 	r.told = append(r.told, r.env.Now().Sub(started))

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.temporal.io/sdk/temporal"
 
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/workflows"
 )
@@ -132,13 +133,13 @@ func TestKeysOfFreezes(t *testing.T) {
 		r.declares(declare("f3", ""))
 	})
 	r.at(2*time.Minute, func() {
-		r.refuses(workflows.LiftFreezeUpdate, lift("f1", "k1"), workflows.ErrTypeKeyReused)
+		r.refuses(workflows.LiftFreezeUpdate, lift("f1", "k1"), decide.ErrTypeKeyReused)
 		r.lifts(lift("f1", "k2"))
 	})
 	r.at(3*time.Minute, func() {
 		r.lifts(lift("f1", "k2")) // its repeat
-		r.refuses(workflows.LiftFreezeUpdate, lift("f2", "k2"), workflows.ErrTypeKeyReused)
-		r.refuses(workflows.DeclareFreezeUpdate, declare("f4", "k2"), workflows.ErrTypeKeyReused)
+		r.refuses(workflows.LiftFreezeUpdate, lift("f2", "k2"), decide.ErrTypeKeyReused)
+		r.refuses(workflows.DeclareFreezeUpdate, declare("f4", "k2"), decide.ErrTypeKeyReused)
 		r.refuses(workflows.LiftFreezeUpdate, lift("f9", "k3"), workflows.ErrTypeUnknownFreeze)
 	})
 	r.at(4*time.Minute, func() {
@@ -152,7 +153,7 @@ func TestKeysOfFreezes(t *testing.T) {
 	r2.env.SetStartTime(started.Add(5 * time.Minute))
 	r2.at(time.Second, func() {
 		r2.holds("f3", "last")
-		r2.refuses(workflows.LiftFreezeUpdate, lift("f3", "k2"), workflows.ErrTypeKeyReused)
+		r2.refuses(workflows.LiftFreezeUpdate, lift("f3", "k2"), decide.ErrTypeKeyReused)
 		r2.env.SetContinueAsNewSuggested(true)
 		r2.lifts(lift("f3", "k4"))
 	})
@@ -196,7 +197,7 @@ func TestFreezesRefuse(t *testing.T) {
 		} {
 			wish := audit
 			change(&wish)
-			r.refuses(workflows.DeclareFreezeUpdate, wish, workflows.ErrTypeKeyReused)
+			r.refuses(workflows.DeclareFreezeUpdate, wish, decide.ErrTypeKeyReused)
 		}
 		r.refuses(workflows.LiftFreezeUpdate, workflows.LiftFreeze{ID: "f9", By: "joe"}, workflows.ErrTypeUnknownFreeze)
 	})

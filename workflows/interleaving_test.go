@@ -11,8 +11,9 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/gantryhq/gantry/decide"
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // Whatever people, clocks, freezes, lost and repeated notifications, an API that
@@ -28,31 +29,31 @@ func TestAnyInterleavingObeysThePolicy(t *testing.T) {
 			defer r.mu.Unlock()
 			return r.truth.StateVersion
 		}
-		says := func(who workflows.Person, v workflows.Verdict) {
-			if v == workflows.Approve {
+		says := func(who managed.Person, v managed.Verdict) {
+			if v == managed.Approve {
 				approved[plan()] = append(approved[plan()], who.Name)
 			}
-			r.update(workflows.DecideUpdate, workflows.Decision{Verdict: v, By: who})
+			r.update(managed.DecideUpdate, managed.Decision{Verdict: v, By: who})
 		}
 		frozen := map[int]bool{} // plans that were confirmed during a freeze
 		r.onConfirm = func(version int) { frozen[version] = len(r.world.freezes) > 0 }
 		waits := func() bool { r.mu.Lock(); defer r.mu.Unlock(); return r.truth.State == unconfirmed }
 		steps := map[string]func(){
-			"ann approves":         func() { says(ann, workflows.Approve) },
-			"bob approves":         func() { says(bob, workflows.Approve) },
-			"the author approves":  func() { says(jane, workflows.Approve) },
-			"an outsider approves": func() { says(eve, workflows.Approve) },
-			"ann revokes":          func() { says(ann, workflows.Revoke) },
-			"bob rejects":          func() { says(bob, workflows.Reject) },
+			"ann approves":         func() { says(ann, managed.Approve) },
+			"bob approves":         func() { says(bob, managed.Approve) },
+			"the author approves":  func() { says(jane, managed.Approve) },
+			"an outsider approves": func() { says(eve, managed.Approve) },
+			"ann revokes":          func() { says(ann, managed.Revoke) },
+			"bob rejects":          func() { says(bob, managed.Reject) },
 			"freeze": func() {
 				r.world.set(func() {
 					r.world.freezes = []policy.Freeze{{ID: "f", DeclaredBy: "ann", From: r.env.Now().Add(-time.Minute)}}
 				})
-				r.env.SignalWorkflow(workflows.RunEventsSignal, workflows.RunEvents{RulesChanged: true})
+				r.env.SignalWorkflow(managed.RunEventsSignal, managed.RunEvents{RulesChanged: true})
 			},
 			"thaw": func() {
 				r.world.set(func() { r.world.freezes = nil })
-				r.env.SignalWorkflow(workflows.RunEventsSignal, workflows.RunEvents{RulesChanged: true})
+				r.env.SignalWorkflow(managed.RunEventsSignal, managed.RunEvents{RulesChanged: true})
 			},
 			"away":                      func() { r.set(func() { r.away = true }) },
 			"back":                      func() { r.set(func() { r.away = false }) },
@@ -66,7 +67,7 @@ func TestAnyInterleavingObeysThePolicy(t *testing.T) {
 			"forged plan":               func() { r.forges(ends(unconfirmed, len(r.truth.History)+1)) },
 			"forged confirmation":       func() { r.forges(ends(confirmed, len(r.truth.History))) },
 			"forged labels": func() {
-				r.forges(func(e *workflows.RunEvent) {
+				r.forges(func(e *managed.RunEvent) {
 					e.StateVersion, e.Labels = e.StateVersion+1, []string{"gantry:confirm=auto", "gantry:managed"}
 				})
 			},
@@ -85,7 +86,7 @@ func TestAnyInterleavingObeysThePolicy(t *testing.T) {
 					r.person("joe", confirmed, "")
 				}
 			},
-			"stop": func() { r.update(workflows.StopUpdate, workflows.StopRequest{By: ann}) },
+			"stop": func() { r.update(managed.StopUpdate, managed.StopRequest{By: ann}) },
 		}
 		names := slices.Sorted(maps.Keys(steps))
 		r.at(0, func() { r.moves(queued, planning, unconfirmed) })
@@ -152,7 +153,7 @@ func TestContinueAsNewKeepsWhatPeopleSaid(t *testing.T) {
 	r := newRig(t, production)
 	r.world.deaf = map[string]error{"deploys": errors.New("connection refused")}
 	r.at(0, func() { r.moves(queued, planning, unconfirmed) })
-	r.at(time.Minute, func() { r.decides(workflows.Decision{Verdict: workflows.Approve, By: ann, Key: "k"}, "") })
+	r.at(time.Minute, func() { r.decides(managed.Decision{Verdict: managed.Approve, By: ann, Key: "k"}, "") })
 	r.at(2*time.Minute, func() {
 		r.env.SetContinueAsNewSuggested(true)
 		r.toldOf(0)
@@ -165,15 +166,15 @@ func TestContinueAsNewKeepsWhatPeopleSaid(t *testing.T) {
 	second := r.next()
 	second.at(time.Minute, func() {
 		second.heard("deploys run.decision_needed: network / prod: a plan waits for 2 approvals") // once the channel works
-		second.denied(ann, workflows.Approve, workflows.ErrTypeAlreadyDecided, "already")
-		second.decides(workflows.Decision{Verdict: workflows.Approve, By: bob, Key: "k"}, workflows.ErrTypeKeyReused)
+		second.denied(ann, managed.Approve, managed.ErrTypeAlreadyDecided, "already")
+		second.decides(managed.Decision{Verdict: managed.Approve, By: bob, Key: "k"}, decide.ErrTypeKeyReused)
 	})
 	second.at(5*time.Hour, func() {
 		second.heard(
 			"deploys run.decision_needed: network / prod: a plan waits for 2 approvals",
 			"deploys run.reminder: network / prod: a plan still waits for 1 approval",
 		)
-		second.says(bob, workflows.Approve, "")
+		second.says(bob, managed.Approve, "")
 	})
 	second.at(6*time.Hour, func() { second.told(); second.moves(applying, finished) })
 	if s := second.manageFrom(carried); s.State != finished || len(second.confirmed) != 1 || len(s.Decisions) != 2 {
@@ -188,14 +189,14 @@ func TestContinueAsNewAnswersUpdates(t *testing.T) {
 	r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 	r.at(time.Minute, func() {
 		r.env.SetContinueAsNewSuggested(true)
-		r.says(ann, workflows.Approve, "")
+		r.says(ann, managed.Approve, "")
 	})
 	carried := r.continued()
 	for _, check := range r.checks {
 		check()
 	}
 	second := r.next()
-	second.at(time.Minute, func() { second.says(bob, workflows.Approve, "") })
+	second.at(time.Minute, func() { second.says(bob, managed.Approve, "") })
 	second.at(time.Hour, func() { second.told(); second.moves(applying, finished) })
 	if s := second.manageFrom(carried); s.State != finished || len(second.confirmed) != 1 {
 		t.Errorf("ended in %s with %d confirmations", s.State, len(second.confirmed))

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gantryhq/gantry/workflows"
+	"github.com/gantryhq/gantry/decide/managed"
 )
 
 // Labels that Gantry cannot follow, or that change under its eyes.
@@ -15,11 +15,11 @@ func TestManageRunObeysLabels(t *testing.T) {
 			name: "an unreadable label holds the run", labels: append([]string{"gantry:aprovals=2"}, auto...),
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
-				r.at(time.Hour, func() { r.wants(workflows.PhaseHolding, "gantry:aprovals=2 can't be followed") })
+				r.at(time.Hour, func() { r.wants(managed.PhaseHolding, "gantry:aprovals=2 can't be followed") })
 				r.at(2*time.Hour, func() { r.person("jane", discarded, ""); r.told() })
 			},
 			state: discarded, outcome: "discarded",
-			mentions: map[string]workflows.TimelineKind{"hold: gantry:aprovals=2": workflows.KindDecision},
+			mentions: map[string]managed.TimelineKind{"hold: gantry:aprovals=2": managed.KindDecision},
 		},
 		{
 			name: "mended labels that Reconcile tells of let the run go on", labels: append([]string{"gantry:aprovals=2"}, auto...),
@@ -31,7 +31,7 @@ func TestManageRunObeysLabels(t *testing.T) {
 					}
 					r.set(func() { r.truth.StackLabels = auto })
 					e := r.notification(2)
-					e.Source = workflows.SourceReconcile
+					e.Source = managed.SourceReconcile
 					r.signal(e)
 				})
 				r.at(2*time.Minute, func() { r.told(); r.moves(applying, finished) })
@@ -51,7 +51,7 @@ func TestManageRunObeysLabels(t *testing.T) {
 			name: "a label that names what is not configured holds the run", labels: append([]string{"gantry:window=business-hours"}, auto...),
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
-				r.at(time.Hour, func() { r.wants(workflows.PhaseHolding, "there is no window \"business-hours\"") })
+				r.at(time.Hour, func() { r.wants(managed.PhaseHolding, "there is no window \"business-hours\"") })
 				r.at(2*time.Hour, func() { r.person("jane", confirmed, ""); r.told(); r.moves(finished) })
 			},
 			state: finished, outcome: "applied",
@@ -66,11 +66,11 @@ func TestManageRunObeysLabels(t *testing.T) {
 					r.set(func() { r.truth.StackLabels = manual })
 					r.signal(told)
 				})
-				r.at(time.Hour, func() { r.wants(workflows.PhaseWaiting, "confirm by hand (default)") })
+				r.at(time.Hour, func() { r.wants(managed.PhaseWaiting, "confirm by hand (default)") })
 				r.at(2*time.Hour, func() { r.person("jane", discarded, ""); r.told() })
 			},
 			state: discarded, outcome: "discarded",
-			mentions: map[string]workflows.TimelineKind{"Gantry did not confirm: the policy is not the one": workflows.KindAction, "the policy is another now: confirm=manual (default)": workflows.KindRules},
+			mentions: map[string]managed.TimelineKind{"Gantry did not confirm: the policy is not the one": managed.KindAction, "the policy is another now: confirm=manual (default)": managed.KindRules},
 		},
 		{
 			name: "the stack is no longer managed when Gantry looks", labels: auto,
@@ -82,7 +82,7 @@ func TestManageRunObeysLabels(t *testing.T) {
 					r.set(func() { r.truth.StackLabels = []string{"env:prod"} })
 					r.signal(told)
 				})
-				r.at(time.Hour, func() { r.wants(workflows.PhaseWaiting, "no longer carries gantry:managed") })
+				r.at(time.Hour, func() { r.wants(managed.PhaseWaiting, "no longer carries gantry:managed") })
 				r.at(2*time.Hour, func() { r.person("jane", confirmed, ""); r.told(); r.moves(finished) })
 			},
 			state: finished, outcome: "applied",
@@ -92,7 +92,7 @@ func TestManageRunObeysLabels(t *testing.T) {
 			script: func(r *rig) {
 				r.set(func() { r.truth.StackLabels = append([]string{"gantry:profile=prod"}, auto...) })
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
-				r.at(time.Minute, func() { r.wants(workflows.PhaseHolding, "gantry:profile=prod") })
+				r.at(time.Minute, func() { r.wants(managed.PhaseHolding, "gantry:profile=prod") })
 				r.at(time.Hour, func() {
 					r.set(func() { r.truth.StackLabels = auto })
 					r.moves(replan, planning, unconfirmed)

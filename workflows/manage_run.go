@@ -8,6 +8,8 @@ import (
 	"go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
+
+	"github.com/gantryhq/gantry/decide/managed"
 )
 
 // ManageRun follows one Spacelift run to its end and acts where the stack's
@@ -19,19 +21,19 @@ import (
 // closed; the last one is its result. ExplainQuery says why it is where it is.
 // ManageRun fails only when it is canceled, or started for a run that cannot
 // exist.
-func ManageRun(ctx workflow.Context, in ManageRunInput) (RunStatus, error) {
+func ManageRun(ctx workflow.Context, in managed.ManageRunInput) (managed.RunStatus, error) {
 	m, err := newManager(ctx, in)
 	if err != nil {
-		return RunStatus{}, err
+		return managed.RunStatus{}, err
 	}
 	if in.Reopened && in.Known == nil {
 		if err := m.recall(ctx); err != nil {
-			return RunStatus{}, err
+			return managed.RunStatus{}, err
 		}
 	}
 	if m.known.Fault != nil {
 		if err := m.guard(ctx, func() error { return m.resume(ctx) }); err != nil && !m.faulty {
-			return RunStatus{}, err
+			return managed.RunStatus{}, err
 		}
 	}
 	for !m.faulty {
@@ -39,12 +41,12 @@ func ManageRun(ctx workflow.Context, in ManageRunInput) (RunStatus, error) {
 		switch {
 		case m.faulty:
 		case err != nil:
-			return RunStatus{}, err
+			return managed.RunStatus{}, err
 		case done:
 			return m.status(ctx), nil
 		}
 	}
-	return RunStatus{}, m.restart(ctx)
+	return managed.RunStatus{}, m.restart(ctx)
 }
 
 // round takes what has come in, decides, and does what was decided. It reports
@@ -68,7 +70,7 @@ func (m *manager) proceed(ctx workflow.Context) (done bool, err error) {
 	if carryOut := m.step(n.Do); carryOut != nil && !fullHistory {
 		return false, carryOut(ctx, n)
 	}
-	m.known.decidesAgain(workflow.Now(ctx).UTC())
+	m.known.DecidesAgain(workflow.Now(ctx).UTC())
 	m.post()
 	if err := index(ctx, m.status(ctx), m.quiet.asked > 0); err != nil {
 		return false, err
@@ -76,10 +78,10 @@ func (m *manager) proceed(ctx workflow.Context) (done bool, err error) {
 	// Nothing was yielded since takeEvents, so no event is left behind: one
 	// that arrives now makes Temporal refuse this task and repeat it.
 	switch {
-	case n.Do == doFinish:
+	case n.Do == managed.DoFinish:
 		done, err := m.leave(ctx)
 		if err == nil && done && m.known.Again != nil {
-			return false, workflow.NewContinueAsNewError(ctx, ManageRun, m.known.nextAttempt())
+			return false, workflow.NewContinueAsNewError(ctx, ManageRun, m.known.NextAttempt())
 		}
 		return done, err
 	case fullHistory:
@@ -115,15 +117,12 @@ func (m *manager) continueAsNew(ctx workflow.Context) error {
 	if m.eventsWait() {
 		return nil
 	}
-	return workflow.NewContinueAsNewError(ctx, ManageRun, ManageRunInput{Run: m.known.Run, Known: &m.known})
+	return workflow.NewContinueAsNewError(ctx, ManageRun, managed.ManageRunInput{Run: m.known.Run, Known: &m.known})
 }
-
-// ErrTypeImpossibleRun is the type of the error for a run that cannot exist.
-const ErrTypeImpossibleRun = "ImpossibleRun"
 
 // manager is an execution of ManageRun at work.
 type manager struct {
-	known   record
+	known   managed.Record
 	events  workflow.ReceiveChannel
 	arrived arrivals
 	quiet   quiet
@@ -147,39 +146,39 @@ type manager struct {
 	faulty bool // Gantry's own code failed
 }
 
-func newManager(ctx workflow.Context, in ManageRunInput) (*manager, error) {
+func newManager(ctx workflow.Context, in managed.ManageRunInput) (*manager, error) {
 	if err := in.Run.Validate(); err != nil {
-		return nil, temporal.NewNonRetryableApplicationError(fmt.Sprintf("manage run %s: %v", in.Run, err), ErrTypeImpossibleRun, err)
+		return nil, temporal.NewNonRetryableApplicationError(fmt.Sprintf("manage run %s: %v", in.Run, err), managed.ErrTypeImpossibleRun, err)
 	}
 	m := &manager{
-		known: record{
+		known: managed.Record{
 			Run: in.Run, StartedAt: workflow.GetInfo(ctx).WorkflowStartTime.UTC(), RetryOf: in.RetryOf, Behind: in.Behind,
 		},
-		events:  workflow.GetSignalChannel(ctx, RunEventsSignal),
+		events:  workflow.GetSignalChannel(ctx, managed.RunEventsSignal),
 		log:     workflow.GetLogger(ctx),
 		sending: newSending(ctx),
 	}
 	m.quiet.since = m.known.StartedAt
-	m.known.join(in.Chains)
+	m.known.Join(in.Chains)
 	if in.Known != nil {
 		m.known = *in.Known
 	}
 	m.arrived.batches = append(m.arrived.batches, in.Late...)
 	if len(in.Events) > 0 {
-		m.arrived.batches = append(m.arrived.batches, RunEvents{Events: in.Events})
+		m.arrived.batches = append(m.arrived.batches, managed.RunEvents{Events: in.Events})
 	}
 	m.takeEvents(ctx)
 	return m, m.listen(ctx)
 }
 
 // status is what can be said of the run, whatever its record holds.
-func (m *manager) status(ctx workflow.Context) (s RunStatus) {
+func (m *manager) status(ctx workflow.Context) (s managed.RunStatus) {
 	defer func() {
 		if recovered(recover()) != nil {
-			s = m.known.bare()
+			s = m.known.Bare()
 		}
 	}()
-	return m.known.status(workflow.Now(ctx).UTC())
+	return m.known.Status(workflow.Now(ctx).UTC())
 }
 
 // disturbed reports whether something came in that may change what to do.
@@ -195,25 +194,25 @@ func (m *manager) atRest(wait func() error) error {
 
 // decide decides, and writes the decision to the journal if it is another than
 // before and worth it.
-func (m *manager) decide(ctx workflow.Context) next {
-	m.known.recount(workflow.Now(ctx).UTC())
+func (m *manager) decide(ctx workflow.Context) managed.Next {
+	m.known.Recount(workflow.Now(ctx).UTC())
 	s := m.situation(ctx)
-	n := decide(s)
-	if n.Do == doFinish {
-		m.known.Released = new(s.key())
+	n := managed.Decide(s)
+	if n.Do == managed.DoFinish {
+		m.known.Released = new(s.Key())
 		m.log.Info("run ended", "run", s.Run.String(), "state", s.State, "outcome", n.Reason)
 		return n
 	}
-	if n.Do == doHold && s.fresh() {
-		m.known.tellHeld(s.now, n)
+	if n.Do == managed.DoHold && s.Fresh() {
+		m.known.NotifyHeld(s.Now, n)
 	}
 	decided := fmt.Sprintf("%d %s %s", s.StateVersion, n.Do, n.Reason)
 	if !n.Journal || decided == m.known.Decided {
 		return n
 	}
 	m.known.Decided = decided
-	m.known.note(s.now, KindDecision, "%s: %s", n.Do, n.Reason)
-	if n.Phase == PhaseFollowing {
+	m.known.Note(s.Now, managed.KindDecision, "%s: %s", n.Do, n.Reason)
+	if n.Phase == managed.PhaseFollowing {
 		m.log.Warn("run is followed without acting", "run", s.Run.String(), "type", s.Type, "state", s.State, "reason", n.Reason)
 	} else {
 		m.log.Info("decided", "run", s.Run.String(), "state", s.State, "stateVersion", s.StateVersion, "decision", n.Do, "reason", n.Reason)
@@ -241,7 +240,7 @@ const closingWait = time.Minute
 // leave makes ready to end, and reports whether nothing came in meanwhile that
 // may change that.
 func (m *manager) leave(ctx workflow.Context) (bool, error) {
-	m.known.farewell(workflow.Now(ctx).UTC())
+	m.known.SendFarewell(workflow.Now(ctx).UTC())
 	m.post()
 	if len(m.known.Outbox) > 0 {
 		err := m.atRest(func() error {

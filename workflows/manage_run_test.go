@@ -7,8 +7,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 const (
@@ -36,20 +36,20 @@ func TestManageRun(t *testing.T) {
 				r.at(20*time.Second, func() { r.moves(initializing) })
 				r.at(30*time.Second, func() { r.moves(planning) })
 				r.at(31*time.Second, func() {
-					r.wants(workflows.PhasePlanning, "planning")
+					r.wants(managed.PhasePlanning, "planning")
 				})
 				r.at(60*time.Second, func() { r.moves(unconfirmed) })
 				r.at(61*time.Second, func() {
-					r.wants(workflows.PhaseApplying, "plan is confirmed")
+					r.wants(managed.PhaseApplying, "plan is confirmed")
 					r.told() // CONFIRMED
 				})
 				r.at(70*time.Second, func() { r.moves(preparingApply, applying) })
 				r.at(90*time.Second, func() { r.moves(finished) })
 			},
 			state: finished, outcome: "3 added, 1 changed", confirmed: 1, asked: 1,
-			mentions: map[string]workflows.TimelineKind{
-				"confirm: the plan (3 to add, 1 to change, 6 to delete) has changes and gantry:confirm=auto": workflows.KindDecision,
-				"Gantry confirmed the plan": workflows.KindAction,
+			mentions: map[string]managed.TimelineKind{
+				"confirm: the plan (3 to add, 1 to change, 6 to delete) has changes and gantry:confirm=auto": managed.KindDecision,
+				"Gantry confirmed the plan": managed.KindAction,
 			},
 		},
 		{
@@ -70,8 +70,8 @@ func TestManageRun(t *testing.T) {
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 				r.at(time.Hour, func() {
-					r.wants(workflows.PhaseWaiting, "confirm by hand (default)")
-					if s := r.status(); s.WaitingFor.What != workflows.WaitPerson || !strings.Contains(s.WaitingFor.Who, "confirm or discard runs") {
+					r.wants(managed.PhaseWaiting, "confirm by hand (default)")
+					if s := r.status(); s.WaitingFor.What != managed.WaitPerson || !strings.Contains(s.WaitingFor.Who, "confirm or discard runs") {
 						r.Errorf("waits for %+v, want a person", s.WaitingFor)
 					}
 				})
@@ -82,7 +82,7 @@ func TestManageRun(t *testing.T) {
 				})
 			},
 			state: finished, outcome: "applied",
-			mentions: map[string]workflows.TimelineKind{"wait: the plan": workflows.KindDecision, "CONFIRMED: go": workflows.KindEvent},
+			mentions: map[string]managed.TimelineKind{"wait: the plan": managed.KindDecision, "CONFIRMED: go": managed.KindEvent},
 		},
 		{
 			name: "everything arrives in one signal, backwards and twice", labels: auto,
@@ -117,9 +117,9 @@ func TestManageRun(t *testing.T) {
 				r.at(2*time.Minute, func() { r.told(); r.moves(applying, finished) })
 			},
 			state: finished, outcome: "applied",
-			mentions: map[string]workflows.TimelineKind{
-				"jane confirmed the plan in Spacelift":                           workflows.KindAction,
-				"the API told of states that no notification had: CONFIRMED (3)": workflows.KindRepair,
+			mentions: map[string]managed.TimelineKind{
+				"jane confirmed the plan in Spacelift":                           managed.KindAction,
+				"the API told of states that no notification had: CONFIRMED (3)": managed.KindRepair,
 			},
 		},
 		{
@@ -133,7 +133,7 @@ func TestManageRun(t *testing.T) {
 				})
 			},
 			state: discarded, outcome: "discarded by jane: not today",
-			mentions: map[string]workflows.TimelineKind{"did not confirm": workflows.KindAction},
+			mentions: map[string]managed.TimelineKind{"did not confirm": managed.KindAction},
 		},
 		{
 			name: "the end arrives first, and with a stale version", labels: auto,
@@ -154,14 +154,14 @@ func TestManageRun(t *testing.T) {
 			script: func(r *rig) {
 				r.set(func() { r.truth.Type = "ROLLBACK" })
 				r.at(0, func() { r.moves(queued) })
-				r.at(time.Minute, func() { r.wants(workflows.PhaseFollowing, `run type "ROLLBACK"`) })
+				r.at(time.Minute, func() { r.wants(managed.PhaseFollowing, `run type "ROLLBACK"`) })
 				r.at(time.Hour, func() { r.moves(unconfirmed) })
 				r.at(2*time.Hour, func() { r.set(func() { r.truth.Type = "TRACKED" }); r.moves("SOAKING") })
-				r.at(3*time.Hour, func() { r.wants(workflows.PhaseFollowing, "state SOAKING") })
+				r.at(3*time.Hour, func() { r.wants(managed.PhaseFollowing, "state SOAKING") })
 				r.at(4*time.Hour, func() { r.moves(finished) })
 			},
 			state: finished, outcome: "applied",
-			mentions: map[string]workflows.TimelineKind{"does not know the state SOAKING": workflows.KindDecision},
+			mentions: map[string]managed.TimelineKind{"does not know the state SOAKING": managed.KindDecision},
 		},
 		{
 			name: "events of other runs are dropped", labels: auto,
@@ -172,21 +172,21 @@ func TestManageRun(t *testing.T) {
 					other.Run.Stack, other.State = "other", finished
 					r.signal(other, other)
 				})
-				r.at(2*time.Minute, func() { r.wants(workflows.PhaseQueued, "queue") })
+				r.at(2*time.Minute, func() { r.wants(managed.PhaseQueued, "queue") })
 				r.at(time.Hour, func() { r.person("jane", spacelift.RunStateCanceled, ""); r.told() })
 			},
 			state: spacelift.RunStateCanceled, outcome: "cancelled",
-			mentions: map[string]workflows.TimelineKind{"2 events of other runs were dropped": workflows.KindNote},
+			mentions: map[string]managed.TimelineKind{"2 events of other runs were dropped": managed.KindNote},
 		},
 		{
 			name: "a signal that cannot be read is dropped", labels: auto,
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued) })
-				r.at(time.Minute, func() { r.env.SignalWorkflow(workflows.RunEventsSignal, "nonsense") })
+				r.at(time.Minute, func() { r.env.SignalWorkflow(managed.RunEventsSignal, "nonsense") })
 				r.at(time.Hour, func() { r.person("jane", spacelift.RunStateCanceled, ""); r.told() })
 			},
 			state: spacelift.RunStateCanceled, outcome: "cancelled",
-			mentions: map[string]workflows.TimelineKind{"could not be read": workflows.KindNote},
+			mentions: map[string]managed.TimelineKind{"could not be read": managed.KindNote},
 		},
 	})
 }
@@ -201,21 +201,21 @@ func TestStatusTellsTheWholeStory(t *testing.T) {
 
 	s := r.manage()
 
-	want := workflows.RunStatus{
-		Run: run, Type: spacelift.RunTypeTracked, State: finished, StateVersion: 4, Phase: workflows.PhaseDone,
+	want := managed.RunStatus{
+		Run: run, Type: spacelift.RunTypeTracked, State: finished, StateVersion: 4, Phase: managed.PhaseDone,
 		Outcome: "the run finished and the plan was applied (3 added, 1 changed, 3 deleted)",
 		Managed: true, Labels: []string{"gantry:confirm=auto", "gantry:managed"},
 		Policy: configured.Resolve(auto),
-		Plans:  []workflows.Plan{{StateVersion: 2, Result: workflows.PlanConfirmed, At: started.Add(60 * time.Second), Looks: 1}},
+		Plans:  []managed.Plan{{StateVersion: 2, Result: managed.PlanConfirmed, At: started.Add(60 * time.Second), Looks: 1}},
 		URL:    "https://acme.app.spacelift.io/stack/network-prod/run/" + string(run.Run),
 		Branch: "main", Commit: r.truth.Commit, Delta: &spacelift.Delta{Added: 3, Changed: 1, Deleted: 3, Resources: 42}, StackName: "network / prod",
 		StartedAt: started, LastEventAt: started.Add(90 * time.Second),
-		States: []workflows.StateEntry{
-			{State: queued, StateVersion: 0, At: started, Source: workflows.SourceWebhook},
-			{State: planning, StateVersion: 1, At: started.Add(30 * time.Second), Source: workflows.SourceWebhook},
-			{State: unconfirmed, StateVersion: 2, At: started.Add(60 * time.Second), Source: workflows.SourceWebhook},
-			{State: confirmed, StateVersion: 3, At: started.Add(60 * time.Second), Source: workflows.SourceWebhook, Actor: "api::gantry", Note: spacelift.Mark{Verb: "confirm", StateVersion: 2}.Sign(r.confirmed[0])},
-			{State: finished, StateVersion: 4, At: started.Add(90 * time.Second), Source: workflows.SourceWebhook},
+		States: []managed.StateEntry{
+			{State: queued, StateVersion: 0, At: started, Source: managed.SourceWebhook},
+			{State: planning, StateVersion: 1, At: started.Add(30 * time.Second), Source: managed.SourceWebhook},
+			{State: unconfirmed, StateVersion: 2, At: started.Add(60 * time.Second), Source: managed.SourceWebhook},
+			{State: confirmed, StateVersion: 3, At: started.Add(60 * time.Second), Source: managed.SourceWebhook, Actor: "api::gantry", Note: spacelift.Mark{Verb: "confirm", StateVersion: 2}.Sign(r.confirmed[0])},
+			{State: finished, StateVersion: 4, At: started.Add(90 * time.Second), Source: managed.SourceWebhook},
 		},
 	}
 	got := s
@@ -232,7 +232,7 @@ func TestStatusTellsTheWholeStory(t *testing.T) {
 		"event: the run is CONFIRMED: Confirmed by Gantry because of gantry:confirm=auto (state version 2). [gantry: confirm 2]",
 		"event: the run is FINISHED",
 	}
-	if diff := cmp.Diff(story, timeline(s, workflows.KindEvent, workflows.KindDecision, workflows.KindAction, workflows.KindRepair, workflows.KindNote)); diff != "" {
+	if diff := cmp.Diff(story, timeline(s, managed.KindEvent, managed.KindDecision, managed.KindAction, managed.KindRepair, managed.KindNote)); diff != "" {
 		t.Errorf("timeline (-want +got):\n%s", diff)
 	}
 }

@@ -3,9 +3,9 @@ package workflows_test
 import (
 	"time"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // manner is one way of dealing with runs: a policy, what a plan holds, and what
@@ -44,20 +44,20 @@ var (
 	deletes  = &spacelift.Delta{Added: 1, Deleted: 1, Resources: 42}
 	deletes3 = &spacelift.Delta{Deleted: 3, Resources: 42}
 
-	annApproves = step{time.Hour, func(r *rig) { r.says(ann, workflows.Approve, "") }}
-	bobApproves = step{time.Hour, func(r *rig) { r.says(bob, workflows.Approve, "") }}
-	bobRejects  = step{time.Hour, func(r *rig) { r.says(bob, workflows.Reject, "not today") }}
+	annApproves = step{time.Hour, func(r *rig) { r.says(ann, managed.Approve, "") }}
+	bobApproves = step{time.Hour, func(r *rig) { r.says(bob, managed.Approve, "") }}
+	bobRejects  = step{time.Hour, func(r *rig) { r.says(bob, managed.Reject, "not today") }}
 	aDayPasses  = step{25 * time.Hour, func(*rig) {}}
 
 	// annRefused is an approval that the policy has no use for.
-	annRefused = step{time.Minute, func(r *rig) { r.denied(ann, workflows.Approve, workflows.ErrTypeNotAsked, "") }}
+	annRefused = step{time.Minute, func(r *rig) { r.denied(ann, managed.Approve, managed.ErrTypeNotAsked, "") }}
 
 	// alone is a plan that Gantry confirms once it hears of it.
-	alone = course{stop: stop{workflows.PhaseApplying, "the plan is confirmed; Spacelift has not told yet", "confirm allows"}, confirmed: 1}
+	alone = course{stop: stop{managed.PhaseApplying, "the plan is confirmed; Spacelift has not told yet", "confirm allows"}, confirmed: 1}
 
 	// reviewed is a preview that one person reviews through Gantry.
 	reviewed = course{
-		stop:  stop{workflows.PhaseWaiting, "the plan drew a warning and has to be reviewed; 0 of 1 approval: nobody has approved yet", "approvals asks"},
+		stop:  stop{managed.PhaseWaiting, "the plan drew a warning and has to be reviewed; 0 of 1 approval: nobody has approved yet", "approvals asks"},
 		steps: []step{annApproves}, did: []string{"approve: Approved through Gantry by ann."},
 	}
 )
@@ -65,14 +65,14 @@ var (
 // byAnn is a plan that one person approves, for a reason.
 func byAnn(reason string) course {
 	return course{
-		stop:  stop{workflows.PhaseWaiting, "has changes and people decide" + reason + "; 0 of 1 approval: nobody has approved yet", "approvals asks"},
+		stop:  stop{managed.PhaseWaiting, "has changes and people decide" + reason + "; 0 of 1 approval: nobody has approved yet", "approvals asks"},
 		steps: []step{annApproves}, confirmed: 1,
 	}
 }
 
 // byTwo asks two people about a plan or a preview.
 func byTwo(what string, steps ...step) course {
-	return course{stop: stop{workflows.PhaseWaiting, what + "; 0 of 2 approvals: nobody has approved yet", "approvals asks"}, steps: steps}
+	return course{stop: stop{managed.PhaseWaiting, what + "; 0 of 2 approvals: nobody has approved yet", "approvals asks"}, steps: steps}
 }
 
 const (
@@ -92,25 +92,25 @@ func (c course) confirms() course {
 }
 
 // elsewhere is what people decide in Spacelift, for nothing counts here.
-func elsewhere(phase workflows.Phase, reason, rule string) course {
+func elsewhere(phase managed.Phase, reason, rule string) course {
 	return course{stop: stop{phase, reason, rule}, steps: []step{annRefused}}
 }
 
 var manners = []manner{
 	{
 		name: "unmanaged", labels: []string{"gantry:confirm=auto"}, delta: harmless,
-		plan:   elsewhere(workflows.PhaseWaiting, "no longer carries gantry:managed, so Gantry only watches", "managed forbids"),
-		review: elsewhere(workflows.PhaseWaiting, "does not carry gantry:managed, so Gantry only watches", "managed forbids"),
+		plan:   elsewhere(managed.PhaseWaiting, "no longer carries gantry:managed, so Gantry only watches", "managed forbids"),
+		review: elsewhere(managed.PhaseWaiting, "does not carry gantry:managed, so Gantry only watches", "managed forbids"),
 	},
 	{
 		name: "observed", labels: manual, delta: harmless,
-		plan:   elsewhere(workflows.PhaseWaiting, "the policy is to confirm by hand (default)", "confirm asks"),
-		review: elsewhere(workflows.PhaseWaiting, "somebody reviews it in Spacelift", "managed applies"),
+		plan:   elsewhere(managed.PhaseWaiting, "the policy is to confirm by hand (default)", "confirm asks"),
+		review: elsewhere(managed.PhaseWaiting, "somebody reviews it in Spacelift", "managed applies"),
 	},
 	{
 		name: "unreadable label", labels: []string{"gantry:confirm=atuo", "gantry:managed"}, delta: harmless,
-		plan:   elsewhere(workflows.PhaseHolding, "gantry:confirm=atuo can't be followed", "labels forbids"),
-		review: elsewhere(workflows.PhaseHolding, "gantry:confirm=atuo can't be followed", ""),
+		plan:   elsewhere(managed.PhaseHolding, "gantry:confirm=atuo can't be followed", "labels forbids"),
+		review: elsewhere(managed.PhaseHolding, "gantry:confirm=atuo can't be followed", ""),
 	},
 	{
 		name: "manual", labels: asked, delta: harmless,
@@ -163,8 +163,8 @@ var manners = []manner{
 	{
 		name: "window closed, then open", labels: windowed, delta: harmless,
 		plan: course{
-			stop:  stop{workflows.PhaseHolding, "the window mornings is closed and opens Mon 2 Jan 08:00 UTC", "windows forbids"},
-			steps: []step{annRefused, {21 * time.Hour, func(r *rig) { r.wants(workflows.PhaseHolding, "the window mornings is closed") }}, {2 * time.Hour, func(*rig) {}}}, confirmed: 1,
+			stop:  stop{managed.PhaseHolding, "the window mornings is closed and opens Mon 2 Jan 08:00 UTC", "windows forbids"},
+			steps: []step{annRefused, {21 * time.Hour, func(r *rig) { r.wants(managed.PhaseHolding, "the window mornings is closed") }}, {2 * time.Hour, func(*rig) {}}}, confirmed: 1,
 		},
 		review: reviewed,
 	},
@@ -172,10 +172,10 @@ var manners = []manner{
 		name: "freeze, then lifted", labels: auto, delta: harmless,
 		freezes: []policy.Freeze{{ID: "f1", Reason: "quarter's end", DeclaredBy: "ann", From: started}},
 		plan: course{
-			stop: stop{workflows.PhaseHolding, "frozen by ann until somebody lifts it: quarter's end", "freeze forbids"},
+			stop: stop{managed.PhaseHolding, "frozen by ann until somebody lifts it: quarter's end", "freeze forbids"},
 			steps: []step{annRefused, {time.Hour, func(r *rig) {
 				r.world.set(func() { r.world.freezes = nil })
-				r.env.SignalWorkflow(workflows.RunEventsSignal, workflows.RunEvents{RulesChanged: true})
+				r.env.SignalWorkflow(managed.RunEventsSignal, managed.RunEvents{RulesChanged: true})
 			}}},
 			confirmed: 1,
 		},

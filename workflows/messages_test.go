@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 var autoNotified = append([]string{"gantry:notify=deploys"}, auto...)
@@ -99,7 +99,7 @@ func TestMessagesKeepTheirOrderAndNameWhoDecided(t *testing.T) {
 	r.at(time.Minute, func() {
 		r.world.set(func() { r.world.deaf = map[string]error{"deploys": errors.New("503 Service Unavailable")} })
 	})
-	r.at(2*time.Minute, func() { r.says(ann, workflows.Approve, "") })
+	r.at(2*time.Minute, func() { r.says(ann, managed.Approve, "") })
 	r.at(3*time.Minute, func() { r.told(); r.moves(applying, finished) })
 	r.at(3*time.Minute+10*time.Second, func() { r.world.set(func() { r.world.deaf = nil }) })
 	r.manage()
@@ -116,7 +116,7 @@ func TestMessagesKeepTheirOrderAndNameWhoDecided(t *testing.T) {
 func TestARejectionIsReportedWithWhoAndWhy(t *testing.T) {
 	r := newRig(t, asked)
 	r.at(0, func() { r.moves(queued, planning, unconfirmed) })
-	r.at(time.Minute, func() { r.says(bob, workflows.Reject, "not on a Friday") })
+	r.at(time.Minute, func() { r.says(bob, managed.Reject, "not on a Friday") })
 	r.at(2*time.Minute, func() { r.told() })
 	r.manage()
 	i := slices.IndexFunc(r.world.messages(), func(m string) bool { return strings.Contains(m, "run.decided") })

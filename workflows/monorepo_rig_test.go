@@ -49,7 +49,7 @@ type monorepo struct {
 
 // runThere is the execution of a run.
 type runThere struct {
-	rec   record
+	rec   managed.Record
 	ended bool
 }
 
@@ -134,19 +134,19 @@ func (m *monorepo) notices() {
 }
 
 // manage starts the execution of a run, or tells it of its chains.
-func (m *monorepo) manage(ref spacelift.RunRef, chains []ChainRef) {
+func (m *monorepo) manage(ref spacelift.RunRef, chains []managed.ChainRef) {
 	r := m.runs[ref]
 	if r == nil {
-		r = &runThere{rec: record{Run: ref, StartedAt: m.now()}}
+		r = &runThere{rec: managed.Record{Run: ref, StartedAt: m.now()}}
 		m.runs[ref] = r
 		m.order = append(m.order, ref)
 	}
 	if !r.ended {
-		r.rec.join(chains)
+		r.rec.Join(chains)
 	}
 }
 
-func (m *monorepo) tell(chains []ChainRef, news ChainNews) {
+func (m *monorepo) tell(chains []managed.ChainRef, news ChainNews) {
 	for _, ref := range chains {
 		for _, c := range m.chains {
 			if c.Root == ref.Root && c.EndedAt.IsZero() && !m.loses("news") {
@@ -165,80 +165,80 @@ func (m *monorepo) runActs(ref spacelift.RunRef) {
 	}
 	run, err := m.sim.Run(ref.Stack, ref.Run)
 	m.must(err)
-	rec.learn(at, run.Run)
+	rec.Learn(at, run.Run)
 	for range 30 {
-		rec.arrive(at)
-		s := rec.situation(at)
-		switch n := decide(s); n.Do {
-		case doRules:
-			rec.takeRules(at, managed.Rules{Labels: s.Labels, Policy: (*policy.Rules)(nil).Resolve(s.Labels).Of(ref.Stack), Gate: policy.Gate{Open: true}}, s.ask != nil)
-			rec.considerRetry(at)
-		case doRead:
-			rec.compare(at, run.Run)
-		case doParents:
+		rec.Arrive(at)
+		s := rec.Situation(at)
+		switch n := managed.Decide(s); n.Do {
+		case managed.DoRules:
+			rec.TakeRules(at, managed.Rules{Labels: s.Labels, Policy: (*policy.Rules)(nil).Resolve(s.Labels).Of(ref.Stack), Gate: policy.Gate{Open: true}}, s.Ask != nil)
+			rec.ConsiderRetry(at)
+		case managed.DoRead:
+			rec.Compare(at, run.Run)
+		case managed.DoParents:
 			m.readsParents(rec)
-		case doReplace:
+		case managed.DoReplace:
 			result, err := does[activities.ReplaceRunResult](m, m.acts.ReplaceRun, activities.ReplaceRunInput{Run: ref, StateVersion: s.StateVersion})
 			if err != nil || result.Outcome != managed.ActDone {
 				return // it tries again
 			}
-			rec.replacedBy(at, result.New)
+			rec.ReplacedBy(at, result.New)
 			m.replaced[result.New] = run.Run
 			chains := s.Released()
 			m.manage(result.New, chains)
 			m.tell(chains, ChainNews{Run: result.New})
-		case doDiscard:
-			rec.send(s.key(), n)
+		case managed.DoDiscard:
+			rec.Send(s.Key(), n)
 			m.must(m.sim.Discard(ourKey, ref.Stack, ref.Run, n.Note))
-			rec.acted(at, s.key(), n, managed.ActResult{Outcome: managed.ActDone, Verb: "discard", Run: run.Run})
+			rec.Acted(at, s.Key(), n, managed.ActResult{Outcome: managed.ActDone, Verb: "discard", Run: run.Run})
 			run, err = m.sim.Run(ref.Stack, ref.Run)
 			m.must(err)
-			rec.learn(at, run.Run)
-		case doConfirm:
+			rec.Learn(at, run.Run)
+		case managed.DoConfirm:
 			m.checks(run.Run)
-			rec.send(s.key(), n)
+			rec.Send(s.Key(), n)
 			m.must(m.sim.Confirm(ourKey, ref.Stack, ref.Run, n.Note))
 			m.confirms = append(m.confirms, confirmed{ref, m.accountOf(run.Run)})
-			rec.settle(at, s.StateVersion, PlanConfirmed, "")
-			rec.request(s.key(), doConfirm).accept(at)
+			rec.Settle(at, s.StateVersion, managed.PlanConfirmed, "")
+			rec.Request(s.Key(), managed.DoConfirm).Accept(at)
 			return
-		case doDiagnose:
-			rec.Diagnosed, rec.Failure = true, &Failure{Cause: policy.CauseUnknown}
-		case doRelease:
-			if key := s.key(); s.leavesReleasing() != "" {
+		case managed.DoDiagnose:
+			rec.Diagnosed, rec.Failure = true, &managed.Failure{Cause: policy.CauseUnknown}
+		case managed.DoRelease:
+			if key := s.Key(); s.LeavesReleasing() != "" {
 				rec.Released = &key
 				continue
 			}
-			rec.began(s.key())
+			rec.Began(s.Key())
 			c := newChain(ref, at)
 			c.Commit = s.Commit.Hash
 			m.chains = append(m.chains, &c)
-		case doTellChains:
+		case managed.DoNotifyChains:
 			m.tell(s.Released(), ChainNews{Run: ref, State: s.State})
-			rec.ChainsTold = new(s.key())
-		case doFinish:
+			rec.ChainsTold = new(s.Key())
+		case managed.DoFinish:
 			r.ended = true
 			return
 		default:
 			return
 		}
 	}
-	m.fatal("the execution of %s does not come to rest: %s", ref, decide(rec.situation(at)).Reason)
+	m.fatal("the execution of %s does not come to rest: %s", ref, managed.Decide(rec.Situation(at)).Reason)
 }
 
-func (m *monorepo) readsParents(rec *record) {
+func (m *monorepo) readsParents(rec *managed.Record) {
 	found, err := does[activities.Parents](m, m.acts.ReadParents, askParents(rec.Run))
 	m.must(err)
-	rec.takeParents(m.now(), parents{State: parentsState(found.State), Reason: found.Reason, Of: found.Of, Chain: found.Chain, Applied: found.Applied})
-	var joined []ChainRef
+	rec.TakeParents(m.now(), managed.Parents{State: managed.ParentsState(found.State), Reason: found.Reason, Of: found.Of, Chain: found.Chain, Applied: found.Applied})
+	var joined []managed.ChainRef
 	for _, c := range found.Chains {
-		if c.Open && !c.Waits && !slices.ContainsFunc(rec.Chains, func(k ChainRef) bool { return k.Root == c.Root }) {
+		if c.Open && !c.Waits && !slices.ContainsFunc(rec.Chains, func(k managed.ChainRef) bool { return k.Root == c.Root }) {
 			joined = append(joined, refOf(c))
 		}
 	}
-	rec.join(joined)
+	rec.Join(joined)
 	rec.Parents.Stale = false
-	m.tell(joined, ChainNews{Run: rec.Run, State: rec.facts().State})
+	m.tell(joined, ChainNews{Run: rec.Run, State: rec.Facts().State})
 }
 
 // accountOf is the commit on account of which a run is there: its own where a push
@@ -361,7 +361,7 @@ func (m *monorepo) triggers(c *chain, i int) {
 	case result.Outcome == activities.FollowTriggered, result.Outcome == activities.FollowAdopted:
 		c.triggered(m.now(), result.Run, howTriggered(result), result.Keeps)
 		if !m.loses("chain") {
-			m.manage(result.Run, []ChainRef{{Root: c.Root, After: c.parents(node), TriggeredBy: c.triggerers(node)}})
+			m.manage(result.Run, []managed.ChainRef{{Root: c.Root, After: c.parents(node), TriggeredBy: c.triggerers(node)}})
 		}
 		m.reads(c, result.Run)
 	default:
@@ -445,7 +445,7 @@ func (t placesOf) ListWorkflow(context.Context, *workflowservice.ListWorkflowExe
 	var page workflowservice.ListWorkflowExecutionsResponse
 	for _, c := range t.m.chains {
 		if c.EndedAt.IsZero() {
-			page.Executions = append(page.Executions, &workflowpb.WorkflowExecutionInfo{Execution: &commonpb.WorkflowExecution{WorkflowId: ChainID(c.Root)}})
+			page.Executions = append(page.Executions, &workflowpb.WorkflowExecutionInfo{Execution: &commonpb.WorkflowExecution{WorkflowId: managed.ChainID(c.Root)}})
 		}
 	}
 	return &page, nil
@@ -453,12 +453,12 @@ func (t placesOf) ListWorkflow(context.Context, *workflowservice.ListWorkflowExe
 
 func (t placesOf) QueryWorkflow(_ context.Context, id, _, _ string, args ...any) (converter.EncodedValue, error) {
 	for ref, r := range t.m.runs {
-		if ManageRunID(ref) == id {
-			phase := PhaseApplying
+		if managed.ManageRunID(ref) == id {
+			phase := managed.PhaseApplying
 			if r.ended {
-				phase = PhaseDone
+				phase = managed.PhaseDone
 			}
-			return encodedValue{encodedOf(RunStatus{Phase: phase})}, nil
+			return encodedValue{encodedOf(managed.RunStatus{Phase: phase})}, nil
 		}
 	}
 	if len(args) == 0 {
@@ -466,7 +466,7 @@ func (t placesOf) QueryWorkflow(_ context.Context, id, _, _ string, args ...any)
 	}
 	asked := args[0].(activities.PlaceQuestion)
 	for _, c := range t.m.chains {
-		if ChainID(c.Root) == id {
+		if managed.ChainID(c.Root) == id {
 			p := c.placeOf(asked.Run, asked.Commit)
 			return encodedValue{encodedOf(activities.ChainPlace{
 				Root: c.Root, After: p.After, TriggeredBy: p.TriggeredBy, In: p.In, Ours: p.Ours, Waits: p.Waits, Reason: p.Reason, Open: p.Open,

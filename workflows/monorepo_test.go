@@ -9,6 +9,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -113,7 +114,7 @@ func (m *monorepo) isThrough() {
 	}
 	for _, ref := range m.order {
 		if run, _ := m.sim.Run(ref.Stack, ref.Run); !run.State.Terminal() {
-			m.fatal("%s is %s: %s", ref, run.State, decide(m.runs[ref].rec.situation(m.now())).Reason)
+			m.fatal("%s is %s: %s", ref, run.State, managed.Decide(m.runs[ref].rec.Situation(m.now())).Reason)
 		}
 	}
 	for _, c := range m.chains {

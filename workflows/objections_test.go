@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gantryhq/gantry/workflows"
+	"github.com/gantryhq/gantry/decide/managed"
 )
 
 // What people approved can be taken back for as long as Spacelift has not done
@@ -13,7 +13,7 @@ func TestPeopleObject(t *testing.T) {
 	approved := func(r *rig) {
 		r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 		r.at(time.Minute, func() { r.set(func() { r.away = true }) })
-		r.at(2*time.Minute, func() { r.says(ann, workflows.Approve, "") })
+		r.at(2*time.Minute, func() { r.says(ann, managed.Approve, "") })
 	}
 	back := func(r *rig) { r.at(2*time.Hour, func() { r.set(func() { r.away = false }) }) }
 	tell(t, []story{
@@ -21,21 +21,21 @@ func TestPeopleObject(t *testing.T) {
 			name: "a rejection", labels: asked,
 			script: func(r *rig) {
 				approved(r)
-				r.at(time.Hour, func() { r.denied(bob, workflows.Approve, workflows.ErrTypeTooLate, "is asking Spacelift to confirm") })
-				r.at(time.Hour+time.Minute, func() { r.says(bob, workflows.Reject, "not today") })
+				r.at(time.Hour, func() { r.denied(bob, managed.Approve, managed.ErrTypeTooLate, "is asking Spacelift to confirm") })
+				r.at(time.Hour+time.Minute, func() { r.says(bob, managed.Reject, "not today") })
 				back(r)
 				r.at(3*time.Hour, func() { r.did("discard: Rejected through Gantry by bob: not today"); r.told() })
 			},
 			state: discarded, outcome: "discarded",
-			mentions: map[string]workflows.TimelineKind{"Gantry no longer asks Spacelift to confirm": workflows.KindNote, "bob rejected the plan": workflows.KindPerson},
+			mentions: map[string]managed.TimelineKind{"Gantry no longer asks Spacelift to confirm": managed.KindNote, "bob rejected the plan": managed.KindPerson},
 		},
 		{
 			name: "who approved thinks better of it", labels: asked,
 			script: func(r *rig) {
 				approved(r)
-				r.at(time.Hour, func() { r.says(ann, workflows.Revoke, "") })
+				r.at(time.Hour, func() { r.says(ann, managed.Revoke, "") })
 				back(r)
-				r.at(3*time.Hour, func() { r.wants(workflows.PhaseWaiting, "0 of 1 approval"); r.says(bob, workflows.Approve, "") })
+				r.at(3*time.Hour, func() { r.wants(managed.PhaseWaiting, "0 of 1 approval"); r.says(bob, managed.Approve, "") })
 				r.at(4*time.Hour, func() { r.told(); r.moves(applying, finished) })
 			},
 			state: finished, outcome: "applied", confirmed: 1, asked: 1,
@@ -44,7 +44,7 @@ func TestPeopleObject(t *testing.T) {
 			name: "a stop", labels: auto,
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning); r.set(func() { r.away = true }); r.moves(unconfirmed) })
-				r.at(time.Hour, func() { r.update(workflows.StopUpdate, workflows.StopRequest{By: ann}) })
+				r.at(time.Hour, func() { r.update(managed.StopUpdate, managed.StopRequest{By: ann}) })
 				back(r)
 				r.at(3*time.Hour, func() { r.did("discard: Stopped through Gantry by ann"); r.told() })
 			},
@@ -57,14 +57,14 @@ func TestPeopleObject(t *testing.T) {
 				r.at(time.Minute, func() {
 					r.set(func() { r.loses = 1 })
 					r.onConfirm = func(int) { r.away = true }
-					r.says(ann, workflows.Approve, "")
+					r.says(ann, managed.Approve, "")
 				})
-				r.at(time.Hour, func() { r.update(workflows.DecideUpdate, workflows.Decision{Verdict: workflows.Reject, By: bob}) })
+				r.at(time.Hour, func() { r.update(managed.DecideUpdate, managed.Decision{Verdict: managed.Reject, By: bob}) })
 				back(r)
 				r.at(3*time.Hour, func() { r.did(); r.told(); r.moves(applying, finished) })
 			},
 			state: finished, outcome: "applied", confirmed: 1, asked: 1,
-			mentions: map[string]workflows.TimelineKind{"confirmed the plan in Spacelift": workflows.KindNote},
+			mentions: map[string]managed.TimelineKind{"confirmed the plan in Spacelift": managed.KindNote},
 		},
 	})
 }
@@ -74,13 +74,13 @@ func TestPeopleObject(t *testing.T) {
 func TestARevokedApprovalBeginsTheClocksAnew(t *testing.T) {
 	r := newRig(t, append([]string{"gantry:approval-timeout=2h", "gantry:window=mornings"}, asked...))
 	r.at(0, func() { r.moves(queued, planning, unconfirmed) })
-	r.at(time.Minute, func() { r.says(ann, workflows.Approve, "") })
+	r.at(time.Minute, func() { r.says(ann, managed.Approve, "") })
 	r.at(5*time.Hour, func() {
-		r.wants(workflows.PhaseHolding, "the window mornings is closed")
-		r.says(ann, workflows.Revoke, "let bob look as well")
+		r.wants(managed.PhaseHolding, "the window mornings is closed")
+		r.says(ann, managed.Revoke, "let bob look as well")
 	})
 	r.at(6*time.Hour, func() {
-		r.wants(workflows.PhaseWaiting, "0 of 1 approval")
+		r.wants(managed.PhaseWaiting, "0 of 1 approval")
 		if until := r.status().WaitingFor.Until; !until.Equal(started.Add(7 * time.Hour)) {
 			t.Errorf("the time is over at %s, want two hours after the approval was taken back", until)
 		}

@@ -7,19 +7,6 @@ import (
 	"go.temporal.io/sdk/workflow"
 )
 
-// How long an execution hears nothing before it asks for itself. Notifications
-// get lost; this is the net below Reconcile, which finds most of it earlier. The
-// policy's deadlines take the place of quietWorking where they apply.
-const (
-	quietWorking = 30 * time.Minute // while Spacelift is to go on by itself
-	quietWaiting = 6 * time.Hour    // while people are to decide, or something holds the run
-)
-
-// lookAgain is how long after a look that nobody answered an execution looks
-// again. It doubles up to quietWorking: a day without Spacelift costs some 50
-// looks, of 6 events each.
-const lookAgain = time.Minute
-
 // withQuickCall is for calls that Spacelift mostly answers at once. They run as
 // local activities inside the workflow task: one event in the history instead
 // of six, and no way through a task queue. The task stays open meanwhile, so

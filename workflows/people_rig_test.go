@@ -10,15 +10,15 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 var (
-	ann  = workflows.Person{Name: "ann", Groups: []string{"platform"}}
-	bob  = workflows.Person{Name: "bob", Groups: []string{"platform"}}
-	eve  = workflows.Person{Name: "eve", Groups: []string{"interns"}}
-	jane = workflows.Person{Name: "jane", Aliases: []string{"jane doe"}, Groups: []string{"platform"}} // she wrote the commit
+	ann  = managed.Person{Name: "ann", Groups: []string{"platform"}}
+	bob  = managed.Person{Name: "bob", Groups: []string{"platform"}}
+	eve  = managed.Person{Name: "eve", Groups: []string{"interns"}}
+	jane = managed.Person{Name: "jane", Aliases: []string{"jane doe"}, Groups: []string{"platform"}} // she wrote the commit
 
 	asked      = []string{"gantry:confirm=manual", "gantry:managed", "gantry:notify=deploys"}
 	production = []string{"gantry:managed", "gantry:profile=production"}
@@ -30,7 +30,7 @@ type answer struct {
 	refused string // the type of the error; empty if it was taken
 	late    bool   // it was refused only after it had been accepted
 	says    string // the error's message
-	status  workflows.RunStatus
+	status  managed.RunStatus
 }
 
 // update sends an update, and returns where its answer will be.
@@ -53,7 +53,7 @@ func (r *rig) update(name string, arg any) *answer {
 				got.late = true
 				return
 			}
-			got.done, got.status = true, result.(workflows.RunStatus)
+			got.done, got.status = true, result.(managed.RunStatus)
 		},
 	}, arg)
 	return got
@@ -73,16 +73,16 @@ func (c *updateCallback) Complete(result any, err error) { c.complete(result, er
 func (r *rig) later(check func()) { r.checks = append(r.checks, check) }
 
 // says makes somebody decide, and expects it to be taken.
-func (r *rig) says(who workflows.Person, v workflows.Verdict, note string) {
+func (r *rig) says(who managed.Person, v managed.Verdict, note string) {
 	r.Helper()
-	r.decides(workflows.Decision{Verdict: v, By: who, Note: note}, "")
+	r.decides(managed.Decision{Verdict: v, By: who, Note: note}, "")
 }
 
 // denied makes somebody decide, and expects a refusal of a type that says
 // something.
-func (r *rig) denied(who workflows.Person, v workflows.Verdict, kind, says string) {
+func (r *rig) denied(who managed.Person, v managed.Verdict, kind, says string) {
 	r.Helper()
-	got := r.decides(workflows.Decision{Verdict: v, By: who}, kind)
+	got := r.decides(managed.Decision{Verdict: v, By: who}, kind)
 	r.later(func() {
 		if !strings.Contains(got.says, says) {
 			r.Errorf("%s cannot %s because %q, want a reason with %q", who.Name, v, got.says, says)
@@ -90,9 +90,9 @@ func (r *rig) denied(who workflows.Person, v workflows.Verdict, kind, says strin
 	})
 }
 
-func (r *rig) decides(d workflows.Decision, refused string) *answer {
+func (r *rig) decides(d managed.Decision, refused string) *answer {
 	r.Helper()
-	got, at := r.update(workflows.DecideUpdate, d), r.env.Now().Sub(started)
+	got, at := r.update(managed.DecideUpdate, d), r.env.Now().Sub(started)
 	r.later(func() {
 		if got.refused != refused || !got.done || got.late {
 			r.Errorf("after %s, %s: %s is refused with %q (%s), want %q; answered: %t, late: %t", at, d.By.Name, d.Verdict, got.refused, got.says, refused, got.done, got.late)
@@ -102,9 +102,9 @@ func (r *rig) decides(d workflows.Decision, refused string) *answer {
 }
 
 // stops makes somebody stop the run.
-func (r *rig) stops(who workflows.Person, note, refused string) {
+func (r *rig) stops(who managed.Person, note, refused string) {
 	r.Helper()
-	got, at := r.update(workflows.StopUpdate, workflows.StopRequest{By: who, Note: note}), r.env.Now().Sub(started)
+	got, at := r.update(managed.StopUpdate, managed.StopRequest{By: who, Note: note}), r.env.Now().Sub(started)
 	r.later(func() {
 		if got.refused != refused || !got.done {
 			r.Errorf("after %s, %s stopping is refused with %q (%s), want %q", at, who.Name, got.refused, got.says, refused)
@@ -132,10 +132,10 @@ func (r *rig) did(want ...string) {
 }
 
 // explains returns the answer to why the run is where it is.
-func (r *rig) explains() workflows.Explanation {
+func (r *rig) explains() managed.Explanation {
 	r.Helper()
-	var e workflows.Explanation
-	got, err := r.env.QueryWorkflow(workflows.ExplainQuery)
+	var e managed.Explanation
+	got, err := r.env.QueryWorkflow(managed.ExplainQuery)
 	if err == nil {
 		err = got.Get(&e)
 	}
@@ -147,9 +147,9 @@ func (r *rig) explains() workflows.Explanation {
 
 // retries lets RetryRun be started and answer with a run, and returns what it
 // was started with.
-func (r *rig) retries(outcome workflows.RetryRunOutcome) *[]workflows.RetryRunInput {
-	var started []workflows.RetryRunInput
-	r.retriesWith(func(in workflows.RetryRunInput) workflows.RetryRunOutcome {
+func (r *rig) retries(outcome managed.RetryRunOutcome) *[]managed.RetryRunInput {
+	var started []managed.RetryRunInput
+	r.retriesWith(func(in managed.RetryRunInput) managed.RetryRunOutcome {
 		started = append(started, in)
 		return outcome
 	})
@@ -157,10 +157,10 @@ func (r *rig) retries(outcome workflows.RetryRunOutcome) *[]workflows.RetryRunIn
 }
 
 // retriesWith lets RetryRun be started.
-func (r *rig) retriesWith(retry func(workflows.RetryRunInput) workflows.RetryRunOutcome) {
-	r.env.RegisterWorkflowWithOptions(func(_ workflow.Context, in workflows.RetryRunInput) (workflows.RetryRunOutcome, error) {
+func (r *rig) retriesWith(retry func(managed.RetryRunInput) managed.RetryRunOutcome) {
+	r.env.RegisterWorkflowWithOptions(func(_ workflow.Context, in managed.RetryRunInput) (managed.RetryRunOutcome, error) {
 		return retry(in), nil
-	}, workflow.RegisterOptions{Name: workflows.RetryRunType})
+	}, workflow.RegisterOptions{Name: managed.RetryRunType})
 }
 
 // fails makes the run fail in Spacelift, with a log of the phase.
@@ -170,6 +170,6 @@ func (r *rig) fails(note, log string) {
 }
 
 // someRule reports whether an explanation holds a rule.
-func someRule(e workflows.Explanation, name, origin string, effect workflows.Effect) bool {
-	return slices.ContainsFunc(e.Rules, func(x workflows.Rule) bool { return x.Name == name && x.Origin == origin && x.Effect == effect })
+func someRule(e managed.Explanation, name, origin string, effect managed.Effect) bool {
+	return slices.ContainsFunc(e.Rules, func(x managed.Rule) bool { return x.Name == name && x.Origin == origin && x.Effect == effect })
 }

@@ -8,17 +8,18 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/managed"
 )
 
 // post sends the messages that wait. The journal records what became of each.
 func (m *manager) post() {
-	m.sending.post(func() []notice { return m.known.Outbox }, func(at time.Time, n notice, why string) {
+	m.sending.post(func() []managed.Notice { return m.known.Outbox }, func(at time.Time, n managed.Notice, why string) {
 		if why != "" {
-			m.known.note(at, KindNote, "the message %s could not be told through %s: %s", n.Message.Type, n.Channel, why)
+			m.known.Note(at, managed.KindNote, "the message %s could not be told through %s: %s", n.Message.Type, n.Channel, why)
 		} else {
-			m.known.note(at, KindNote, "told through %s: %s", n.Channel, n.Message.Title)
+			m.known.Note(at, managed.KindNote, "told through %s: %s", n.Channel, n.Message.Title)
 		}
-		m.known.delivered(n.Message.ID)
+		m.known.Delivered(n.Message.ID)
 	})
 }
 
@@ -39,7 +40,7 @@ func newSending(ctx workflow.Context) sending {
 // channel that fails never holds up an execution. Each channel receives the
 // messages of an execution in their order. done takes each off the outbox when it
 // has arrived, or when it is given up because of why.
-func (s sending) post(outbox func() []notice, done func(at time.Time, n notice, why string)) {
+func (s sending) post(outbox func() []managed.Notice, done func(at time.Time, n managed.Notice, why string)) {
 	if s.ctx.Err() != nil {
 		return
 	}
@@ -67,9 +68,9 @@ func (s sending) callOff(ctx workflow.Context) error {
 // sendNext sends the oldest message for a channel and waits until it has arrived
 // or is given up. It returns false when none waits, or the execution is
 // canceled.
-func sendNext(ctx workflow.Context, channel string, outbox func() []notice, done func(at time.Time, n notice, why string)) bool {
+func sendNext(ctx workflow.Context, channel string, outbox func() []managed.Notice, done func(at time.Time, n managed.Notice, why string)) bool {
 	waiting := outbox()
-	i := slices.IndexFunc(waiting, func(n notice) bool { return n.Channel == channel })
+	i := slices.IndexFunc(waiting, func(n managed.Notice) bool { return n.Channel == channel })
 	if i < 0 {
 		return false
 	}

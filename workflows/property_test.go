@@ -7,8 +7,8 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // However the notifications of a run arrive, Gantry confirms a plan that waits,
@@ -37,7 +37,7 @@ func TestAnyDeliveryConfirmsAWaitingPlanOnce(t *testing.T) {
 				if tc.world != nil {
 					tc.world(r)
 				}
-				told := []workflows.RunEvent{r.notification(5)}
+				told := []managed.RunEvent{r.notification(5)}
 				for version := range 5 {
 					if rapid.Bool().Draw(rt, "arrives") {
 						told = append(told, r.notification(version))
@@ -79,7 +79,7 @@ func TestAnyDeliveryConfirmsAWaitingPlanOnce(t *testing.T) {
 	}
 }
 
-func byVersion(a, b workflows.StateEntry) int { return a.StateVersion - b.StateVersion }
+func byVersion(a, b managed.StateEntry) int { return a.StateVersion - b.StateVersion }
 
 // However the notifications of a stopped run arrive, whenever somebody stops it
 // and whatever the worker makes of that, Gantry confirms none of its plans.
@@ -102,7 +102,7 @@ func TestAStoppedRunIsNeverConfirmed(t *testing.T) {
 		}
 		var got *answer
 		r.at(time.Duration(stopped)*time.Minute+30*time.Second, func() {
-			got = r.update(workflows.StopUpdate, workflows.StopRequest{By: ann})
+			got = r.update(managed.StopUpdate, managed.StopRequest{By: ann})
 		})
 		r.at(time.Hour, func() {
 			if !r.truth.State.Terminal() {

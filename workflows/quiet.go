@@ -6,6 +6,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -15,12 +16,12 @@ import (
 // only the time it is compared with when it fires. So a run that is heard of all
 // the time costs one event for it, not two for every notification.
 type quiet struct {
-	since    time.Time // when something was heard last, or asked
-	asked    int       // how often in a row asking told nothing new
-	key      stateKey  // the state that looked and asked are about
-	looked   time.Time // when the run was read last while in that state, or that was tried
-	last     time.Time // the same, whatever the state
-	missed   int       // how often in a row that was in vain: nobody answered
+	since    time.Time        // when something was heard last, or asked
+	asked    int              // how often in a row asking told nothing new
+	key      managed.StateKey // the state that looked and asked are about
+	looked   time.Time        // when the run was read last while in that state, or that was tried
+	last     time.Time        // the same, whatever the state
+	missed   int              // how often in a row that was in vain: nobody answered
 	alarm    workflow.Future
 	due      time.Time // when the alarm fires
 	stopping workflow.CancelFunc
@@ -65,20 +66,16 @@ func (m *manager) look(ctx workflow.Context) (l look, err error) {
 func (m *manager) heard(l look) bool {
 	switch {
 	case l.err == nil:
-		if m.known.hear(l.at, l.run) {
+		if m.known.Observe(l.at, l.run) {
 			m.quiet.asked = 0
 			m.log.Warn("notifications are missing: the API told more", "run", m.known.Run.String(), "silence", l.silence)
 			return true
 		}
 	case notFound(l.err):
-		m.known.missing(l.at)
+		m.known.Missing(l.at)
 	case m.quiet.asked == 0:
-		m.known.noteUnanswered(l.at, l.silence, because(l.err))
+		m.known.NoteSilence(l.at, l.silence, because(l.err))
 	}
 	m.quiet.asked++
 	return false
-}
-
-func (r *record) noteUnanswered(at time.Time, silence time.Duration, why string) {
-	r.note(at, KindNote, "nothing was heard of the run for %s, and Spacelift did not answer when asked: %s", silence, why)
 }

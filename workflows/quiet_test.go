@@ -5,8 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // Notifications stop. The execution asks for itself, sooner or later.
@@ -17,10 +17,10 @@ func TestManageRunThatHearsNothing(t *testing.T) {
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning) })
 				r.at(time.Minute, func() { r.set(func() { r.truth.Delta = &spacelift.Delta{} }); r.goes(finished) })
-				r.at(29*time.Minute, func() { r.wants(workflows.PhasePlanning, "planning") })
+				r.at(29*time.Minute, func() { r.wants(managed.PhasePlanning, "planning") })
 			},
 			state: finished, outcome: "no changes",
-			mentions: map[string]workflows.TimelineKind{"no notification had: FINISHED (2)": workflows.KindRepair},
+			mentions: map[string]managed.TimelineKind{"no notification had: FINISHED (2)": managed.KindRepair},
 		},
 		{
 			name: "the plan is never told, and confirmed all the same", labels: auto,
@@ -30,14 +30,14 @@ func TestManageRunThatHearsNothing(t *testing.T) {
 				r.at(31*time.Minute, func() { r.told(); r.moves(applying, finished) })
 			},
 			state: finished, outcome: "applied", confirmed: 1, asked: 1,
-			mentions: map[string]workflows.TimelineKind{"READY (1), PLANNING (2), UNCONFIRMED (3)": workflows.KindRepair},
+			mentions: map[string]managed.TimelineKind{"READY (1), PLANNING (2), UNCONFIRMED (3)": managed.KindRepair},
 		},
 		{
 			name: "people take their time, and Spacelift is left alone", labels: manual,
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 				r.at(5*time.Hour+59*time.Minute, func() { r.readTimes(1) }) // the plan that waits
-				r.at(25*time.Hour, func() { r.readTimes(5); r.wants(workflows.PhaseWaiting, "confirm by hand") })
+				r.at(25*time.Hour, func() { r.readTimes(5); r.wants(managed.PhaseWaiting, "confirm by hand") })
 				r.at(26*time.Hour, func() { r.person("jane", discarded, ""); r.told() })
 			},
 			state: discarded, outcome: "discarded",
@@ -84,11 +84,11 @@ func TestManageRunThatHearsNothing(t *testing.T) {
 					forged.State, forged.StateVersion = applying, 95
 					r.signal(forged)
 				})
-				r.at(time.Minute+time.Second, func() { r.wants(workflows.PhaseWaiting, "confirm by hand") })
+				r.at(time.Minute+time.Second, func() { r.wants(managed.PhaseWaiting, "confirm by hand") })
 				r.at(time.Hour, func() { r.person("jane", discarded, ""); r.told() })
 			},
 			state: discarded, outcome: "discarded",
-			mentions: map[string]workflows.TimelineKind{"not believed: APPLYING (95)": workflows.KindRepair},
+			mentions: map[string]managed.TimelineKind{"not believed: APPLYING (95)": managed.KindRepair},
 		},
 		{
 			name: "the label goes and nothing tells of it", labels: auto,
@@ -112,7 +112,7 @@ func TestManageRunThatHearsNothing(t *testing.T) {
 				r.at(31*time.Minute, func() { r.set(func() { r.away = false }); r.goes("SKIPPED") })
 			},
 			state:    "SKIPPED",
-			mentions: map[string]workflows.TimelineKind{"did not answer when asked: dial tcp": workflows.KindNote},
+			mentions: map[string]managed.TimelineKind{"did not answer when asked: dial tcp": managed.KindNote},
 		},
 		{
 			name: "while nobody can look, nobody is told that the run stays where it is", labels: asked,
@@ -125,7 +125,7 @@ func TestManageRunThatHearsNothing(t *testing.T) {
 				r.at(4*time.Hour, func() { r.moves("SKIPPED") })
 			},
 			state:    "SKIPPED",
-			mentions: map[string]workflows.TimelineKind{"did not answer when asked: dial tcp": workflows.KindNote},
+			mentions: map[string]managed.TimelineKind{"did not answer when asked: dial tcp": managed.KindNote},
 		},
 		{
 			name: "a run that went on while nobody could look bothers nobody", labels: asked,
@@ -176,23 +176,23 @@ func TestManageRunGivesUp(t *testing.T) {
 		{"when Spacelift denies the run for some time", func(r *rig) {
 			r.at(0, func() { r.moves(queued) })
 			r.at(time.Minute, func() { r.set(func() { r.broken = spacelift.ErrNotFound }) })
-			r.at(31*time.Minute, func() { r.wants(workflows.PhaseHolding, "Spacelift does not know it") })
+			r.at(31*time.Minute, func() { r.wants(managed.PhaseHolding, "Spacelift does not know it") })
 		}, "Spacelift does not know it"},
 		{"when Reconcile says so", func(r *rig) {
 			r.at(0, func() { r.moves(queued) })
 			r.at(time.Minute, func() {
-				r.env.SignalWorkflow(workflows.RunEventsSignal, workflows.RunEvents{GiveUp: "the stack is gone"})
+				r.env.SignalWorkflow(managed.RunEventsSignal, managed.RunEvents{GiveUp: "the stack is gone"})
 			})
 			r.at(2*time.Minute, func() { r.Error("the execution goes on") })
 		}, "the stack is gone"},
 		{"later when Reconcile says so of a run that Gantry made", func(r *rig) {
-			r.retryOf = &workflows.RetryOf{Run: again, Attempt: 2, By: "ann"}
+			r.retryOf = &managed.RetryOf{Run: again, Attempt: 2, By: "ann"}
 			r.at(0, func() { r.moves(queued) })
 			r.at(time.Minute, func() {
 				r.set(func() { r.broken = spacelift.ErrNotFound })
-				r.env.SignalWorkflow(workflows.RunEventsSignal, workflows.RunEvents{GiveUp: "the stack is gone"})
+				r.env.SignalWorkflow(managed.RunEventsSignal, managed.RunEvents{GiveUp: "the stack is gone"})
 			})
-			r.at(24*time.Hour, func() { r.wants(workflows.PhaseHolding, "Spacelift does not know it") })
+			r.at(24*time.Hour, func() { r.wants(managed.PhaseHolding, "Spacelift does not know it") })
 			r.at(24*time.Hour+2*time.Minute, func() { r.Error("the execution goes on") })
 		}, "Spacelift does not know it"},
 		{"not before its key had time to get its access back, where Spacelift showed it once", func(r *rig) {
@@ -203,8 +203,8 @@ func TestManageRunGivesUp(t *testing.T) {
 				r.signal(e)
 			})
 			r.at(time.Minute, func() { r.set(func() { r.broken = spacelift.ErrNotFound }) })
-			r.at(31*time.Minute, func() { r.wants(workflows.PhaseHolding, "Spacelift does not know it") })
-			r.at(24*time.Hour+25*time.Minute, func() { r.wants(workflows.PhaseHolding, "Spacelift does not know it") })
+			r.at(31*time.Minute, func() { r.wants(managed.PhaseHolding, "Spacelift does not know it") })
+			r.at(24*time.Hour+25*time.Minute, func() { r.wants(managed.PhaseHolding, "Spacelift does not know it") })
 			r.at(24*time.Hour+31*time.Minute, func() { r.Error("the execution goes on") })
 		}, "Spacelift does not know it"},
 	} {
@@ -212,17 +212,17 @@ func TestManageRunGivesUp(t *testing.T) {
 			r := newRig(t, auto)
 			tc.script(r)
 			s := r.manage()
-			if s.State != queued || s.Phase != workflows.PhaseDone || s.WaitingFor != nil || !strings.Contains(s.Outcome, tc.says) {
+			if s.State != queued || s.Phase != managed.PhaseDone || s.WaitingFor != nil || !strings.Contains(s.Outcome, tc.says) {
 				t.Errorf("ended in %s, phase %s: %q, want QUEUED, done, because %q", s.State, s.Phase, s.Outcome, tc.says)
 			}
-			r.mentions(s, workflows.KindNote, tc.says)
+			r.mentions(s, managed.KindNote, tc.says)
 		})
 	}
 	t.Run("but the run's own end counts", func(t *testing.T) {
 		r := newRig(t, auto)
 		r.at(0, func() {
 			r.goes(queued, "SKIPPED")
-			r.env.SignalWorkflow(workflows.RunEventsSignal, workflows.RunEvents{Events: []workflows.RunEvent{r.notification(1)}, GiveUp: "the stack is gone"})
+			r.env.SignalWorkflow(managed.RunEventsSignal, managed.RunEvents{Events: []managed.RunEvent{r.notification(1)}, GiveUp: "the stack is gone"})
 		})
 		if s := r.manage(); s.State != "SKIPPED" || s.Outcome != "Spacelift skipped the run" {
 			t.Errorf("ended in %s: %s", s.State, s.Outcome)
@@ -234,16 +234,16 @@ func TestManageRunGivesUp(t *testing.T) {
 func TestManageRunStartsWithEvents(t *testing.T) {
 	r := newRig(t, auto)
 	r.goes(queued, planning, unconfirmed)
-	var known []workflows.RunEvent
+	var known []managed.RunEvent
 	for v := range 3 {
 		e := r.notification(v)
-		e.Source = workflows.SourceReconcile
+		e.Source = managed.SourceReconcile
 		known = append(known, e)
 	}
 	r.at(time.Minute, func() { r.told(); r.moves(applying, finished) })
-	s := r.manageFrom(workflows.ManageRunInput{Run: run, Events: known})
+	s := r.manageFrom(managed.ManageRunInput{Run: run, Events: known})
 	if s.State != finished || len(r.confirmed) != 1 || len(s.States) != 6 {
 		t.Errorf("ended in %s with %d confirmations after %d states, want FINISHED, 1 and 6", s.State, len(r.confirmed), len(s.States))
 	}
-	r.mentions(s, workflows.KindRepair, "QUEUED (0), PLANNING (1), UNCONFIRMED (2)")
+	r.mentions(s, managed.KindRepair, "QUEUED (0), PLANNING (1), UNCONFIRMED (2)")
 }

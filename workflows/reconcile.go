@@ -13,6 +13,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -219,7 +220,7 @@ func (t *tick) survey(ctx workflow.Context) (s activities.Survey, ok bool) {
 	in := activities.SurveyInput{
 		Account: t.in.Account, At: t.report.At, Grace: grace(t.in.Interval),
 		// An account's name holds no quote: see spacelift.ValidateAccount.
-		Open:  fmt.Sprintf("WorkflowType = '%s' AND %s = '%s' AND ExecutionStatus = 'Running'", ManageRunType, AttrAccount, t.in.Account),
+		Open:  fmt.Sprintf("WorkflowType = '%s' AND %s = '%s' AND ExecutionStatus = 'Running'", managed.ManageRunType, managed.AttrAccount, t.in.Account),
 		Stuck: stuckQuery(t.in.Account), Index: indexed,
 		Pages: maxRunPages, Executions: maxExecutions, Candidates: maxRunsPerTick, Unknown: maxRunsPerTick,
 	}
@@ -257,7 +258,7 @@ func (t *tick) notifyBehind(ctx workflow.Context, behind int) {
 	var a *activities.Activities
 	var told activities.Told
 	in := notifyOfRules(t.in.Account)
-	in.Behind = &activities.BehindInput{Account: t.in.Account, At: t.report.At, Fingerprint: AttrFingerprint}
+	in.Behind = &activities.BehindInput{Account: t.in.Account, At: t.report.At, Fingerprint: managed.AttrFingerprint}
 	if err := workflow.ExecuteActivity(withTellingOnce(ctx), a.TellOfRules, in).Get(ctx, &told); err != nil {
 		t.log.Warn("runs that wait by freezes of before were not all notified; the next tick goes on", "behind", behind, "error", because(err))
 		return
@@ -309,8 +310,8 @@ func counted(count int, first []string) string {
 
 // indexed says where Reconcile finds what an execution is indexed with.
 var indexed = activities.Indexed{
-	State: AttrRunState, Phase: AttrPhase, Fingerprint: AttrFingerprint,
-	Waiting: []string{string(PhaseWaiting), string(PhaseHolding)},
+	State: managed.AttrRunState, Phase: managed.AttrPhase, Fingerprint: managed.AttrFingerprint,
+	Waiting: []string{string(managed.PhaseWaiting), string(managed.PhaseHolding)},
 }
 
 // stuckQuery finds the executions of an account whose workflow tasks keep
@@ -318,7 +319,7 @@ var indexed = activities.Indexed{
 // away after the next success. Freezes and retries are not indexed by account.
 func stuckQuery(account spacelift.Account) string {
 	return fmt.Sprintf("(%s = '%s' OR WorkflowId = '%s' OR WorkflowId STARTS_WITH 'retry/%s/') AND ExecutionStatus = 'Running' AND TemporalReportedProblems IS NOT NULL",
-		AttrAccount, account, FreezesID(account), account)
+		managed.AttrAccount, account, FreezesID(account), account)
 }
 
 // looks is how the looks at runs went.
@@ -365,8 +366,8 @@ func (t *tick) lookAt(ctx workflow.Context, now []activities.Candidate) (l looks
 func (t *tick) look(ctx workflow.Context, c candidate) (r repair, err error) {
 	var a *activities.Activities
 	var told activities.Known
-	id := ManageRunID(c.Run)
-	if err := t.call(ctx, a.AskExecution, activities.QueryInput{ID: id, Query: StatusQuery}, &told); err != nil {
+	id := managed.ManageRunID(c.Run)
+	if err := t.call(ctx, a.AskExecution, activities.QueryInput{ID: id, Query: managed.StatusQuery}, &told); err != nil {
 		return r, err
 	}
 	if told.Mute != "" {
@@ -402,18 +403,18 @@ func (t *tick) missing(run spacelift.RunRef, k knowledge) repair {
 		return repair{Run: run}
 	}
 	t.report.Carried.forget(run)
-	return repair{Run: run, Do: mendGiveUp, Reason: reasonUnknown, Ends: true}
+	return repair{Run: run, Do: mendGiveUp, Reason: managed.ReasonUnknown, Ends: true}
 }
 
 func knowledgeOf(told activities.Known) knowledge {
 	k := knowledge{
-		exists: told.Exists, ended: told.Phase == string(PhaseDone), state: told.State, version: told.StateVersion,
+		exists: told.Exists, ended: told.Phase == string(managed.PhaseDone), state: told.State, version: told.StateVersion,
 		fingerprint: policy.Facts{State: told.State, Labels: told.Labels, NeedsApproval: told.NeedsApproval, Block: told.Block}.Fingerprint(),
 	}
 	for _, s := range told.States {
-		key := stateKey{s.StateVersion, s.State}
+		key := managed.StateKey{StateVersion: s.StateVersion, State: s.State}
 		k.states = append(k.states, key)
-		if s.Source != string(SourceReconcile) {
+		if s.Source != string(managed.SourceReconcile) {
 			k.notified = append(k.notified, key)
 		}
 	}
@@ -427,7 +428,7 @@ func (t *tick) carryOut(ctx workflow.Context) {
 	ctx, stop := workflow.NewDisconnectedContext(ctx)
 	defer stop()
 	tell := func(r repair) workflow.Future {
-		return workflow.SignalExternalWorkflow(ctx, ManageRunID(r.Run), "", RunEventsSignal, RunEvents{Events: r.Events, Denied: r.Denied, GiveUp: r.Reason})
+		return workflow.SignalExternalWorkflow(ctx, managed.ManageRunID(r.Run), "", managed.RunEventsSignal, managed.RunEvents{Events: r.Events, Denied: r.Denied, GiveUp: r.Reason})
 	}
 	results := make([]workflow.Future, len(t.repairs))
 	for i, r := range t.repairs {
@@ -441,11 +442,11 @@ func (t *tick) carryOut(ctx workflow.Context) {
 			continue
 		}
 		child := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
-			WorkflowID:            ManageRunID(r.Run),
+			WorkflowID:            managed.ManageRunID(r.Run),
 			ParentClosePolicy:     enums.PARENT_CLOSE_POLICY_ABANDON,
 			WorkflowIDReusePolicy: reuse,
-			TypedSearchAttributes: Typed(StartAttributes(r.Run, r.Events)),
-		}), ManageRunType, ManageRunInput{Run: r.Run, Events: r.Events, Reopened: r.Do == mendReopen})
+			TypedSearchAttributes: Typed(managed.StartAttributes(r.Run, r.Events)),
+		}), managed.ManageRunType, managed.ManageRunInput{Run: r.Run, Events: r.Events, Reopened: r.Do == mendReopen})
 		results[i] = child.GetChildWorkflowExecution()
 	}
 	for i, r := range t.repairs {

@@ -22,6 +22,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
@@ -53,20 +54,20 @@ type accountRig struct {
 	people people
 
 	mu      sync.Mutex
-	known   map[string]workflows.RunStatus // by workflow id
-	lists   map[string]spacelift.RunState  // what lists show instead
-	knows   map[string]string              // the fingerprint that lists show instead
-	stuck   map[string]bool                // executions that Temporal marks as failing
-	lingers map[string]bool                // executions that are open though they know an end
+	known   map[string]managed.RunStatus  // by workflow id
+	lists   map[string]spacelift.RunState // what lists show instead
+	knows   map[string]string             // the fingerprint that lists show instead
+	stuck   map[string]bool               // executions that Temporal marks as failing
+	lingers map[string]bool               // executions that are open though they know an end
 	freezes []policy.Freeze
 	rules   *policy.Rules   // the configuration of the worker; nil for none
 	busy    bool            // runs are being notified of freezes
 	mute    map[string]bool // executions that do not answer
 	away    bool            // Temporal's lists fail
 	asked   int             // queries of executions
-	adopted []workflows.ManageRunInput
+	adopted []managed.ManageRunInput
 	listed  []temporal.SearchAttributes // that the adopted began with
-	told    map[string][]workflows.RunEvents
+	told    map[string][]managed.RunEvents
 	refresh map[string]int // how often executions were notified of freezes
 }
 
@@ -74,7 +75,7 @@ func newAccountRig(t *testing.T, stacks ...simulator.Stack) *accountRig {
 	t.Helper()
 	r := &accountRig{
 		T: t, clock: simulator.NewManualClock(opened), in: workflows.ReconcileInput{Account: "acme", Interval: interval, Webhook: "gantry", Reenable: true},
-		known: map[string]workflows.RunStatus{}, lists: map[string]spacelift.RunState{}, mute: map[string]bool{}, told: map[string][]workflows.RunEvents{},
+		known: map[string]managed.RunStatus{}, lists: map[string]spacelift.RunState{}, mute: map[string]bool{}, told: map[string][]managed.RunEvents{},
 		knows: map[string]string{}, lingers: map[string]bool{}, stuck: map[string]bool{}, refresh: map[string]int{},
 	}
 	r.sim = simulator.New(simulator.Options{Account: "acme", Seed: 1, Clock: r.clock, Phases: simulator.Instant()})
@@ -141,38 +142,38 @@ func (r *accountRig) follows(ref spacelift.RunRef, but ...spacelift.RunState) {
 	r.Helper()
 	now, err := r.sim.Run(ref.Stack, ref.Run)
 	r.must(err)
-	var s workflows.RunStatus
+	var s managed.RunStatus
 	for _, h := range now.History {
 		if !slices.Contains(but, h.State) {
-			s = heard(s, h.State, h.StateVersion, workflows.SourceWebhook)
+			s = heard(s, h.State, h.StateVersion, managed.SourceWebhook)
 		}
 	}
 	s.Labels, s.NeedsApproval, s.Block = spacelift.OurLabels(now.StackLabels), now.NeedsApproval, now.Brakes.ConfirmBlock(now.Ref.Run)
-	r.known[workflows.ManageRunID(ref)] = s
+	r.known[managed.ManageRunID(ref)] = s
 }
 
 // set changes what the execution of a run says.
-func (r *accountRig) set(ref spacelift.RunRef, change func(*workflows.RunStatus)) {
-	id := workflows.ManageRunID(ref)
+func (r *accountRig) set(ref spacelift.RunRef, change func(*managed.RunStatus)) {
+	id := managed.ManageRunID(ref)
 	s := r.known[id]
 	change(&s)
 	r.known[id] = s
 }
 
 // waits makes the execution of a run be in a phase.
-func (r *accountRig) waits(ref spacelift.RunRef, in workflows.Phase) {
-	r.set(ref, func(s *workflows.RunStatus) { s.Phase = in })
+func (r *accountRig) waits(ref spacelift.RunRef, in managed.Phase) {
+	r.set(ref, func(s *managed.RunStatus) { s.Phase = in })
 }
 
-func heard(s workflows.RunStatus, state spacelift.RunState, version int, from workflows.EventSource) workflows.RunStatus {
-	s.States = append(slices.DeleteFunc(slices.Clone(s.States), func(e workflows.StateEntry) bool {
+func heard(s managed.RunStatus, state spacelift.RunState, version int, from managed.EventSource) managed.RunStatus {
+	s.States = append(slices.DeleteFunc(slices.Clone(s.States), func(e managed.StateEntry) bool {
 		return e.State == state && e.StateVersion == version
-	}), workflows.StateEntry{State: state, StateVersion: version, Source: from})
+	}), managed.StateEntry{State: state, StateVersion: version, Source: from})
 	return newest(s)
 }
 
 // newest makes the newest state that is known the run's.
-func newest(s workflows.RunStatus) workflows.RunStatus {
+func newest(s managed.RunStatus) managed.RunStatus {
 	s.State, s.StateVersion = "", -1
 	for _, e := range s.States {
 		if later := e.State.Terminal() || !s.State.Terminal() && e.StateVersion >= s.StateVersion; later {
@@ -181,9 +182,9 @@ func newest(s workflows.RunStatus) workflows.RunStatus {
 	}
 	switch {
 	case s.State.Terminal():
-		s.Phase = workflows.PhaseDone
-	case s.Phase == "" || s.Phase == workflows.PhaseDone:
-		s.Phase = workflows.PhaseQueued
+		s.Phase = managed.PhaseDone
+	case s.Phase == "" || s.Phase == managed.PhaseDone:
+		s.Phase = managed.PhaseQueued
 	}
 	return s
 }
@@ -211,7 +212,7 @@ func (r *accountRig) environment() *testsuite.TestWorkflowEnvironment {
 func (r *accountRig) tick() workflows.ReconcileReport {
 	r.Helper()
 	env := r.environment()
-	env.RegisterWorkflowWithOptions(r.adopt, workflow.RegisterOptions{Name: workflows.ManageRunType})
+	env.RegisterWorkflowWithOptions(r.adopt, workflow.RegisterOptions{Name: managed.ManageRunType})
 	env.OnSignalExternalWorkflow(anyArg, anyArg, anyArg, anyArg, anyArg).Return(r.signal).Maybe()
 	env.ExecuteWorkflow(workflows.Reconcile, r.in)
 	var report workflows.ReconcileReport
@@ -222,26 +223,26 @@ func (r *accountRig) tick() workflows.ReconcileReport {
 }
 
 // adopt is ManageRun as far as Reconcile is concerned.
-func (r *accountRig) adopt(ctx workflow.Context, in workflows.ManageRunInput) (workflows.RunStatus, error) {
+func (r *accountRig) adopt(ctx workflow.Context, in managed.ManageRunInput) (managed.RunStatus, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.adopted = append(r.adopted, in)
 	r.listed = append(r.listed, workflow.GetTypedSearchAttributes(ctx))
-	s := workflows.RunStatus{Run: in.Run}
+	s := managed.RunStatus{Run: in.Run}
 	for _, e := range in.Events {
 		s = heard(s, e.State, e.StateVersion, e.Source)
 		s.Labels, s.NeedsApproval, s.Block = e.Labels, e.NeedsApproval, e.Block
 	}
-	r.known[workflows.ManageRunID(in.Run)] = s
+	r.known[managed.ManageRunID(in.Run)] = s
 	return s, nil
 }
 
 func (r *accountRig) signal(_, id, _, name string, arg any) error {
-	batch, _ := arg.(workflows.RunEvents)
+	batch, _ := arg.(managed.RunEvents)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s, ok := r.known[id]
-	if !ok || s.Phase == workflows.PhaseDone && !r.lingers[id] || name != workflows.RunEventsSignal {
+	if !ok || s.Phase == managed.PhaseDone && !r.lingers[id] || name != managed.RunEventsSignal {
 		return errors.New("unknown external workflow execution")
 	}
 	for _, e := range batch.Events {
@@ -249,13 +250,13 @@ func (r *accountRig) signal(_, id, _, name string, arg any) error {
 		s.Labels, s.NeedsApproval, s.Block = e.Labels, e.NeedsApproval, e.Block
 	}
 	if len(batch.Denied) > 0 {
-		s.States = slices.DeleteFunc(s.States, func(e workflows.StateEntry) bool {
-			return slices.ContainsFunc(batch.Denied, func(d workflows.StateKey) bool { return d.State == e.State && d.StateVersion == e.StateVersion })
+		s.States = slices.DeleteFunc(s.States, func(e managed.StateEntry) bool {
+			return slices.ContainsFunc(batch.Denied, func(d managed.StateKey) bool { return d.State == e.State && d.StateVersion == e.StateVersion })
 		})
 		s = newest(s)
 	}
 	if batch.GiveUp != "" {
-		s.Phase = workflows.PhaseDone
+		s.Phase = managed.PhaseDone
 	}
 	r.known[id] = s
 	r.told[id] = append(r.told[id], batch)
@@ -292,8 +293,8 @@ func (r *accountRig) ListWorkflow(_ context.Context, req *workflowservice.ListWo
 	}
 	for _, id := range slices.Sorted(maps.Keys(r.known)) {
 		s := r.known[id]
-		waits := s.Phase == workflows.PhaseWaiting || s.Phase == workflows.PhaseHolding
-		if s.Phase == workflows.PhaseDone && !r.lingers[id] || req.GetQuery() == waitingRuns && !waits {
+		waits := s.Phase == managed.PhaseWaiting || s.Phase == managed.PhaseHolding
+		if s.Phase == managed.PhaseDone && !r.lingers[id] || req.GetQuery() == waitingRuns && !waits {
 			continue
 		}
 		state := s.State
@@ -309,7 +310,7 @@ func (r *accountRig) ListWorkflow(_ context.Context, req *workflowservice.ListWo
 		}
 		fields := map[string]*commonpb.Payload{}
 		for key, value := range map[string]string{
-			workflows.AttrRunState: string(state), workflows.AttrPhase: string(s.Phase), workflows.AttrFingerprint: fingerprint,
+			managed.AttrRunState: string(state), managed.AttrPhase: string(s.Phase), managed.AttrFingerprint: fingerprint,
 		} {
 			payload, err := converter.GetDefaultDataConverter().ToPayload(value)
 			if err != nil {
@@ -337,7 +338,7 @@ func (r *accountRig) QueryWorkflow(_ context.Context, id, _, query string, _ ...
 	case r.mute[id]:
 		r.asked++
 		return nil, serviceerror.NewQueryFailed("the execution is stuck")
-	case !ok || query != workflows.StatusQuery:
+	case !ok || query != managed.StatusQuery:
 		r.asked++
 		return nil, serviceerror.NewNotFound("no execution " + id)
 	default:
@@ -430,7 +431,7 @@ func (r *accountRig) finds(report workflows.ReconcileReport, kinds ...workflows.
 // toldStates are the states that an execution was told of, in signals.
 func (r *accountRig) toldStates(ref spacelift.RunRef) string {
 	var list []string
-	for _, batch := range r.told[workflows.ManageRunID(ref)] {
+	for _, batch := range r.told[managed.ManageRunID(ref)] {
 		for _, e := range batch.Events {
 			list = append(list, string(e.State))
 		}

@@ -18,6 +18,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/workflows"
@@ -97,7 +98,7 @@ func (c *crowd) ListWorkflow(_ context.Context, req *workflowservice.ListWorkflo
 			fields[name], _ = converter.GetDefaultDataConverter().ToPayload(value)
 		}
 		page.Executions = append(page.Executions, &workflowpb.WorkflowExecutionInfo{
-			Execution: &commonpb.WorkflowExecution{WorkflowId: workflows.ManageRunID(line.Ref)}, SearchAttributes: &commonpb.SearchAttributes{IndexedFields: fields},
+			Execution: &commonpb.WorkflowExecution{WorkflowId: managed.ManageRunID(line.Ref)}, SearchAttributes: &commonpb.SearchAttributes{IndexedFields: fields},
 		})
 	}
 	return &page, nil
@@ -107,8 +108,8 @@ func (c *crowd) QueryWorkflow(_ context.Context, id, _, _ string, _ ...any) (con
 	if !c.followed || strings.HasPrefix(id, "freezes/") {
 		return nil, serviceerror.NewNotFound("no execution " + id)
 	}
-	s := workflows.RunStatus{Labels: crowdLabels}
-	s = heard(s, planning, 0, workflows.SourceReconcile)
+	s := managed.RunStatus{Labels: crowdLabels}
+	s = heard(s, planning, 0, managed.SourceReconcile)
 	payloads, err := converter.GetDefaultDataConverter().ToPayloads(s)
 	return encoded{payloads}, err
 }
@@ -138,10 +139,10 @@ func (c *crowd) tick() int {
 	}
 	env.RegisterWorkflow(workflows.Reconcile)
 	env.RegisterActivity(&activities.Activities{Accounts: map[spacelift.Account]activities.Spacelift{c.account: c}, Temporal: c})
-	env.RegisterWorkflowWithOptions(func(_ workflow.Context, in workflows.ManageRunInput) error {
+	env.RegisterWorkflowWithOptions(func(_ workflow.Context, in managed.ManageRunInput) error {
 		count(in)
 		return nil
-	}, workflow.RegisterOptions{Name: workflows.ManageRunType})
+	}, workflow.RegisterOptions{Name: managed.ManageRunType})
 	env.OnSignalExternalWorkflow(anyArg, anyArg, anyArg, anyArg, anyArg).Return(func(_, _, _, _ string, arg any) error {
 		count(arg)
 		return nil

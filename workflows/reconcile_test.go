@@ -12,6 +12,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
@@ -41,12 +42,12 @@ func TestReconcileAdoptsRunsNobodyToldOf(t *testing.T) {
 		t.Fatalf("adopted %+v, want %s with its six states", r.adopted, ref)
 	}
 	newest := r.adopted[0].Events[5]
-	if newest.State != unconfirmed || newest.StateVersion != 5 || newest.Delta == nil || newest.Source != workflows.SourceReconcile || !spacelift.Managed(newest.Labels) {
+	if newest.State != unconfirmed || newest.StateVersion != 5 || newest.Delta == nil || newest.Source != managed.SourceReconcile || !spacelift.Managed(newest.Labels) {
 		t.Errorf("the newest event is %+v", newest)
 	}
 	// Lists find it at once, as they find those that a notification began.
 	for key, want := range map[string]string{
-		workflows.AttrAccount: "acme", workflows.AttrStack: "network-prod", workflows.AttrRunState: "UNCONFIRMED", workflows.AttrRunType: "TRACKED",
+		managed.AttrAccount: "acme", managed.AttrStack: "network-prod", managed.AttrRunState: "UNCONFIRMED", managed.AttrRunType: "TRACKED",
 	} {
 		if got, _ := r.listed[0].GetKeyword(temporal.NewSearchAttributeKeyKeyword(key)); got != want {
 			t.Errorf("it begins with %s=%q, want %q", key, got, want)
@@ -101,7 +102,7 @@ func TestReconcileAsksTheExecutionFirst(t *testing.T) {
 	r := newAccountRig(t, networkProd)
 	ref := r.push("network-prod")
 	r.follows(ref)
-	r.lists[workflows.ManageRunID(ref)] = queued
+	r.lists[managed.ManageRunID(ref)] = queued
 	r.ticks(did{done, 0, 0, 0, 1})
 	if r.asked != 1 {
 		t.Errorf("%d executions were asked, want one", r.asked)
@@ -127,7 +128,7 @@ func TestReconcileFollowsAgainWhatGoesOn(t *testing.T) {
 	r := newAccountRig(t, networkProd, sandbox)
 	goesOn, unmanaged := r.push("network-prod"), r.push("sandbox")
 	for _, ref := range []spacelift.RunRef{goesOn, unmanaged} {
-		r.known[workflows.ManageRunID(ref)] = workflows.RunStatus{State: finished, Phase: workflows.PhaseDone}
+		r.known[managed.ManageRunID(ref)] = managed.RunStatus{State: finished, Phase: managed.PhaseDone}
 	}
 	r.ticks(did{done, 1, 0, 0, 2})
 	if len(r.adopted) != 1 || r.adopted[0].Run != goesOn || len(r.adopted[0].Events) != 6 || !r.adopted[0].Reopened {
@@ -136,7 +137,7 @@ func TestReconcileFollowsAgainWhatGoesOn(t *testing.T) {
 	r.ticks(did{done, 0, 0, 0, 1})
 
 	r.discard(goesOn)
-	r.known[workflows.ManageRunID(goesOn)] = workflows.RunStatus{State: discarded, Phase: workflows.PhaseDone}
+	r.known[managed.ManageRunID(goesOn)] = managed.RunStatus{State: discarded, Phase: managed.PhaseDone}
 	r.ticks(did{done, 0, 0, 0, 1})
 }
 
@@ -148,7 +149,7 @@ func TestReconcileEndsExecutionsOfRunsThatNeverWere(t *testing.T) {
 	const forged = 120
 	for i := range forged {
 		ref := spacelift.RunRef{Account: "acme", Stack: spacelift.StackID(fmt.Sprintf("gone-%03d", i)), Run: "01KDXFORGED000000000000000"}
-		r.known[workflows.ManageRunID(ref)] = heard(workflows.RunStatus{Run: ref}, unconfirmed, 5, workflows.SourceWebhook)
+		r.known[managed.ManageRunID(ref)] = heard(managed.RunStatus{Run: ref}, unconfirmed, 5, managed.SourceWebhook)
 	}
 	finished, calls, ticks := 0, 0, 0
 	for finished < forged && ticks < 30 {
@@ -177,7 +178,7 @@ func TestReconcileIsPatientWithRunsThatVanish(t *testing.T) {
 	vanish := func(t *testing.T) (*accountRig, spacelift.RunRef) {
 		r := newAccountRig(t, networkProd)
 		ref := spacelift.RunRef{Account: "acme", Stack: "secret-prod", Run: "01KDXVANISHED0000000000000"}
-		r.known[workflows.ManageRunID(ref)] = heard(workflows.RunStatus{Run: ref}, unconfirmed, 5, workflows.SourceReconcile)
+		r.known[managed.ManageRunID(ref)] = heard(managed.RunStatus{Run: ref}, unconfirmed, 5, managed.SourceReconcile)
 		r.finds(r.ticks(did{done, 0, 0, 0, 2}))
 		r.finds(r.ticks(did{done, 0, 0, 0, 2}), workflows.FindingRunsVanished)
 		return r, ref
@@ -185,7 +186,7 @@ func TestReconcileIsPatientWithRunsThatVanish(t *testing.T) {
 	t.Run("for good", func(t *testing.T) {
 		r, ref := vanish(t)
 		calls, hours := 0, 0
-		for r.known[workflows.ManageRunID(ref)].Phase != workflows.PhaseDone && hours < 48 {
+		for r.known[managed.ManageRunID(ref)].Phase != managed.PhaseDone && hours < 48 {
 			r.clock.Advance(time.Hour - interval)
 			calls += r.tick().APICalls
 			hours++
@@ -201,10 +202,10 @@ func TestReconcileIsPatientWithRunsThatVanish(t *testing.T) {
 		r.must(r.sim.AddStack(simulator.Stack{ID: "secret-prod", Labels: auto}))
 		found := r.push("secret-prod")
 		r.follows(found)
-		r.known[workflows.ManageRunID(found)], r.known[workflows.ManageRunID(ref)] = r.known[workflows.ManageRunID(ref)], r.known[workflows.ManageRunID(found)]
-		delete(r.known, workflows.ManageRunID(ref)) // the same execution, of a run that is there again
+		r.known[managed.ManageRunID(found)], r.known[managed.ManageRunID(ref)] = r.known[managed.ManageRunID(ref)], r.known[managed.ManageRunID(found)]
+		delete(r.known, managed.ManageRunID(ref)) // the same execution, of a run that is there again
 		r.finds(r.tick())
-		if told := r.told[workflows.ManageRunID(found)]; len(told) > 0 && told[0].GiveUp != "" {
+		if told := r.told[managed.ManageRunID(found)]; len(told) > 0 && told[0].GiveUp != "" {
 			t.Errorf("it was told %+v", told)
 		}
 	})
@@ -223,12 +224,12 @@ func TestReconcileFollowsRunsWhoseStackLostItsLabel(t *testing.T) {
 	r.clock.Advance(time.Minute)
 	next := r.push("network-prod")
 	r.ticks(did{done, 0, 0, 1, 2})
-	for _, e := range r.told[workflows.ManageRunID(ref)][0].Events {
+	for _, e := range r.told[managed.ManageRunID(ref)][0].Events {
 		if spacelift.Managed(e.Labels) {
 			t.Errorf("%s still carries %v", e.State, e.Labels)
 		}
 	}
-	if _, followed := r.known[workflows.ManageRunID(next)]; followed {
+	if _, followed := r.known[managed.ManageRunID(next)]; followed {
 		t.Error("a run of an unmanaged stack was adopted")
 	}
 }
@@ -257,7 +258,7 @@ func TestReconcileNamesStuckExecutions(t *testing.T) {
 	for i, ref := range refs {
 		r.follows(ref, unconfirmed)
 		if i < 4 {
-			r.mute[workflows.ManageRunID(ref)] = true
+			r.mute[managed.ManageRunID(ref)] = true
 		}
 	}
 	report := r.ticks(did{done, 0, 4, 0, 5})
@@ -270,7 +271,7 @@ func TestReconcileNamesStuckExecutions(t *testing.T) {
 	asked := r.asked
 	report = r.ticks(did{done, 0, 0, 0, 1})
 	r.finds(report, workflows.FindingExecutionStuck)
-	if says := report.Findings[0].Summary; r.asked != asked || !strings.Contains(says, "4 executions") || !strings.Contains(says, workflows.ManageRunID(refs[0])) {
+	if says := report.Findings[0].Summary; r.asked != asked || !strings.Contains(says, "4 executions") || !strings.Contains(says, managed.ManageRunID(refs[0])) {
 		t.Errorf("%d were asked; it says: %s", r.asked-asked, says)
 	}
 	r.mute, r.stuck = map[string]bool{}, map[string]bool{}
@@ -299,13 +300,13 @@ func TestReconcileGetsPastRunsThatCannotBeRead(t *testing.T) {
 // A notification that is beyond what the API shows hides what is so: the plan
 // that waits, behind a state of version 500. So does an end that is none.
 func TestReconcileDeniesWhatIsBeyondTheAPI(t *testing.T) {
-	for name, forge := range map[string]func(workflows.RunStatus) workflows.RunStatus{
-		"a version far ahead": func(s workflows.RunStatus) workflows.RunStatus {
-			return heard(s, planning, 500, workflows.SourceWebhook)
+	for name, forge := range map[string]func(managed.RunStatus) managed.RunStatus{
+		"a version far ahead": func(s managed.RunStatus) managed.RunStatus {
+			return heard(s, planning, 500, managed.SourceWebhook)
 		},
-		"an end that is none": func(s workflows.RunStatus) workflows.RunStatus {
-			s = heard(s, "FAILED", 5, workflows.SourceWebhook)
-			s.Phase = workflows.PhaseRetrying
+		"an end that is none": func(s managed.RunStatus) managed.RunStatus {
+			s = heard(s, "FAILED", 5, managed.SourceWebhook)
+			s.Phase = managed.PhaseRetrying
 			return s
 		},
 	} {
@@ -313,8 +314,8 @@ func TestReconcileDeniesWhatIsBeyondTheAPI(t *testing.T) {
 			r := newAccountRig(t, networkProd)
 			ref := r.push("network-prod")
 			r.follows(ref)
-			id := workflows.ManageRunID(ref)
-			r.set(ref, func(s *workflows.RunStatus) { *s = forge(*s) })
+			id := managed.ManageRunID(ref)
+			r.set(ref, func(s *managed.RunStatus) { *s = forge(*s) })
 			r.lingers[id] = true
 			r.ticks(did{done, 0, 1, 0, 2})
 			if told := r.told[id]; len(told) != 1 || len(told[0].Denied) != 1 || told[0].Events[0].State != unconfirmed {
@@ -339,7 +340,7 @@ func TestReconcileNotifiesOfFreezes(t *testing.T) {
 	for _, ref := range refs {
 		r.follows(ref)
 		gate := (*policy.Rules)(nil).Gate(policy.Policy{}, string(ref.Stack), r.freezes, r.clock.Now())
-		r.set(ref, func(s *workflows.RunStatus) { s.Phase, s.Gate = workflows.PhaseWaiting, &gate })
+		r.set(ref, func(s *managed.RunStatus) { s.Phase, s.Gate = managed.PhaseWaiting, &gate })
 	}
 	r.ticks(did{done, 0, 0, 0, 1})
 	r.freezes, r.busy = nil, true
@@ -349,12 +350,12 @@ func TestReconcileNotifiesOfFreezes(t *testing.T) {
 	}
 	r.busy = false
 	report := r.ticks(did{done, 0, 0, 0, 1})
-	want := map[string]int{workflows.ManageRunID(refs[0]): 1, workflows.ManageRunID(refs[1]): 1}
+	want := map[string]int{managed.ManageRunID(refs[0]): 1, managed.ManageRunID(refs[1]): 1}
 	if !maps.Equal(r.refresh, want) || report.Refreshed != 2 {
 		t.Errorf("notified %v, and the report says %d; want %v", r.refresh, report.Refreshed, want)
 	}
 	r.ticks(did{done, 0, 0, 0, 1})
-	if len(r.refresh) != 2 || r.refresh[workflows.ManageRunID(refs[0])] != 1 {
+	if len(r.refresh) != 2 || r.refresh[managed.ManageRunID(refs[0])] != 1 {
 		t.Errorf("notified again: %v", r.refresh)
 	}
 }
@@ -369,17 +370,17 @@ func TestReconcileNotifiesOfTheConfiguration(t *testing.T) {
 		return new(r.rules.Gate(policy.Policy{}, string(ref.Stack), nil, r.clock.Now()))
 	}
 	r.rules = configured
-	r.set(ref, func(s *workflows.RunStatus) { s.Phase, s.Gate = workflows.PhaseWaiting, gate() })
+	r.set(ref, func(s *managed.RunStatus) { s.Phase, s.Gate = managed.PhaseWaiting, gate() })
 	if r.ticks(did{done, 0, 0, 0, 1}); len(r.refresh) > 0 {
 		t.Errorf("notified %v of the configuration they go by", r.refresh)
 	}
 	r.rules = compiled(policy.Config{Profiles: []policy.Profile{{Name: "production", Approvers: new("interns")}}})
 	report := r.ticks(did{done, 0, 0, 0, 1})
-	if want := map[string]int{workflows.ManageRunID(ref): 1}; !maps.Equal(r.refresh, want) || report.Refreshed != 1 {
+	if want := map[string]int{managed.ManageRunID(ref): 1}; !maps.Equal(r.refresh, want) || report.Refreshed != 1 {
 		t.Errorf("notified %v, and the report says %d; want %v", r.refresh, report.Refreshed, want)
 	}
-	r.set(ref, func(s *workflows.RunStatus) { s.Gate = gate() })
-	if r.ticks(did{done, 0, 0, 0, 1}); r.refresh[workflows.ManageRunID(ref)] != 1 {
+	r.set(ref, func(s *managed.RunStatus) { s.Gate = gate() })
+	if r.ticks(did{done, 0, 0, 0, 1}); r.refresh[managed.ManageRunID(ref)] != 1 {
 		t.Errorf("notified again: %v", r.refresh)
 	}
 }
@@ -584,15 +585,15 @@ func wantInTable(t *testing.T, file string, runs, quiet, adopting int) {
 func TestReconcileLosesARaceWithTheFirstNotification(t *testing.T) {
 	r := newAccountRig(t, networkProd)
 	ref := r.push("network-prod")
-	var told workflows.RunEvents
+	var told managed.RunEvents
 	env := r.environment()
-	env.RegisterWorkflowWithOptions(func(ctx workflow.Context, _ workflows.ManageRunInput) error {
-		workflow.GetSignalChannel(ctx, workflows.RunEventsSignal).Receive(ctx, &told)
+	env.RegisterWorkflowWithOptions(func(ctx workflow.Context, _ managed.ManageRunInput) error {
+		workflow.GetSignalChannel(ctx, managed.RunEventsSignal).Receive(ctx, &told)
 		return nil
-	}, workflow.RegisterOptions{Name: workflows.ManageRunType})
+	}, workflow.RegisterOptions{Name: managed.ManageRunType})
 	race := func(ctx workflow.Context, in workflows.ReconcileInput) (workflows.ReconcileReport, error) {
-		first := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{WorkflowID: workflows.ManageRunID(ref)}),
-			workflows.ManageRunType, workflows.ManageRunInput{Run: ref})
+		first := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{WorkflowID: managed.ManageRunID(ref)}),
+			managed.ManageRunType, managed.ManageRunInput{Run: ref})
 		if err := first.GetChildWorkflowExecution().Get(ctx, nil); err != nil {
 			return workflows.ReconcileReport{}, err
 		}

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/workflows"
 )
@@ -11,7 +12,7 @@ import (
 // No notification tells that labels were mended. The list shows it, and while
 // they stay as they are that costs nothing.
 func TestReconcileTellsOfMendedLabels(t *testing.T) {
-	for _, phase := range []workflows.Phase{workflows.PhaseHolding, workflows.PhaseWaiting} {
+	for _, phase := range []managed.Phase{managed.PhaseHolding, managed.PhaseWaiting} {
 		t.Run(string(phase), func(t *testing.T) {
 			r := newAccountRig(t, networkProd)
 			r.must(r.sim.SetLabels("network-prod", "gantry:managed", "gantry:aprovals=2"))
@@ -26,7 +27,7 @@ func TestReconcileTellsOfMendedLabels(t *testing.T) {
 
 			r.must(r.sim.SetLabels("network-prod", "gantry:managed", "gantry:approvals=2", "env:prod"))
 			r.finds(r.ticks(did{done, 0, 1, 0, 2}))
-			told := r.told[workflows.ManageRunID(ref)]
+			told := r.told[managed.ManageRunID(ref)]
 			if len(told) != 1 || len(told[0].Events) != 1 {
 				t.Fatalf("told %+v, want the newest state alone", told)
 			}
@@ -34,7 +35,7 @@ func TestReconcileTellsOfMendedLabels(t *testing.T) {
 				t.Errorf("told %+v", e)
 			}
 			r.ticks(did{done, 0, 0, 0, 1})
-			if told = r.told[workflows.ManageRunID(ref)]; len(told) != 1 || r.asked != 1 {
+			if told = r.told[managed.ManageRunID(ref)]; len(told) != 1 || r.asked != 1 {
 				t.Errorf("told %d times, asked %d times", len(told), r.asked)
 			}
 
@@ -50,12 +51,12 @@ func TestReconcileTellsOfReviews(t *testing.T) {
 	r := newAccountRig(t, simulator.Stack{ID: "network-prod", Labels: auto, Approvals: 1, ApproveQueued: true})
 	ref := r.push("network-prod")
 	r.follows(ref)
-	r.set(ref, func(s *workflows.RunStatus) { s.NeedsApproval = false }) // all it had was a notification
+	r.set(ref, func(s *managed.RunStatus) { s.NeedsApproval = false }) // all it had was a notification
 	r.ticks(did{done, 0, 1, 0, 2})
-	if told := r.told[workflows.ManageRunID(ref)]; len(told) != 1 || len(told[0].Events) != 1 || !told[0].Events[0].NeedsApproval {
+	if told := r.told[managed.ManageRunID(ref)]; len(told) != 1 || len(told[0].Events) != 1 || !told[0].Events[0].NeedsApproval {
 		t.Fatalf("told %+v, want that an approval policy asks", told)
 	}
-	r.waits(ref, workflows.PhaseWaiting)
+	r.waits(ref, managed.PhaseWaiting)
 	r.ticks(did{done, 0, 0, 0, 1})
 	asked := r.asked
 	r.ticks(did{done, 0, 0, 0, 1})
@@ -67,7 +68,7 @@ func TestReconcileTellsOfReviews(t *testing.T) {
 	r.must(r.sim.Lock("jane", "network-prod", ""))
 	r.must(r.sim.Review("jane", "network-prod", ref.Run, "APPROVE", ""))
 	r.ticks(did{done, 0, 1, 0, 2})
-	if told := r.told[workflows.ManageRunID(ref)]; len(told) != 2 || told[1].Events[0].State != queued || told[1].Events[0].NeedsApproval {
+	if told := r.told[managed.ManageRunID(ref)]; len(told) != 2 || told[1].Events[0].State != queued || told[1].Events[0].NeedsApproval {
 		t.Errorf("told %+v, want that nobody asks any more", told)
 	}
 }
@@ -77,14 +78,14 @@ func TestReconcileTellsOfMendedLabelsUntilThatIsKnown(t *testing.T) {
 	r := newAccountRig(t, networkProd)
 	ref := r.push("network-prod")
 	r.follows(ref)
-	r.waits(ref, workflows.PhaseHolding)
+	r.waits(ref, managed.PhaseHolding)
 	r.ticks(did{done, 0, 0, 0, 1})
 	r.must(r.sim.SetLabels("network-prod", "gantry:managed"))
-	r.mute[workflows.ManageRunID(ref)] = true
+	r.mute[managed.ManageRunID(ref)] = true
 	r.finds(r.ticks(did{done, 0, 0, 0, 1}), workflows.FindingExecutionStuck)
-	delete(r.mute, workflows.ManageRunID(ref))
+	delete(r.mute, managed.ManageRunID(ref))
 	r.ticks(did{done, 0, 1, 0, 2})
-	r.set(ref, func(s *workflows.RunStatus) { s.Labels = auto }) // as if that had been lost
+	r.set(ref, func(s *managed.RunStatus) { s.Labels = auto }) // as if that had been lost
 	r.ticks(did{done, 0, 1, 0, 2})
 	r.ticks(did{done, 0, 0, 0, 1})
 }
@@ -95,11 +96,11 @@ func TestReconcileTellsOfLocks(t *testing.T) {
 	r := newAccountRig(t, networkProd)
 	ref := r.push("network-prod")
 	r.follows(ref)
-	r.waits(ref, workflows.PhaseHolding)
+	r.waits(ref, managed.PhaseHolding)
 	r.ticks(did{done, 0, 0, 0, 1})
 	r.must(r.sim.Lock("jane", "network-prod", "hands off"))
 	r.ticks(did{done, 0, 1, 0, 2})
-	told := r.told[workflows.ManageRunID(ref)]
+	told := r.told[managed.ManageRunID(ref)]
 	if len(told) != 1 || len(told[0].Events) != 1 || told[0].Events[0].Block == nil || told[0].Events[0].Block.By != "jane" {
 		t.Fatalf("told %+v, want that jane locked the stack", told)
 	}
@@ -110,7 +111,7 @@ func TestReconcileTellsOfLocks(t *testing.T) {
 	}
 	r.must(r.sim.Unlock("jane", "network-prod"))
 	r.ticks(did{done, 0, 1, 0, 2})
-	if told := r.told[workflows.ManageRunID(ref)]; len(told) != 2 || told[1].Events[0].Block != nil {
+	if told := r.told[managed.ManageRunID(ref)]; len(told) != 2 || told[1].Events[0].Block != nil {
 		t.Errorf("told %+v, want that nothing blocks the stack", told)
 	}
 }

@@ -1,6 +1,10 @@
 package workflows
 
-import "go.temporal.io/sdk/workflow"
+import (
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/gantryhq/gantry/decide/managed"
+)
 
 // Registry is what workflows are registered with: a worker, a replayer, the
 // SDK's test environment.
@@ -10,9 +14,9 @@ type Registry interface {
 
 // Register registers every workflow, under the name it is started by.
 func Register(r Registry) {
-	r.RegisterWorkflowWithOptions(ManageRun, workflow.RegisterOptions{Name: ManageRunType})
+	r.RegisterWorkflowWithOptions(ManageRun, workflow.RegisterOptions{Name: managed.ManageRunType})
 	r.RegisterWorkflowWithOptions(Reconcile, workflow.RegisterOptions{Name: ReconcileType})
 	r.RegisterWorkflowWithOptions(Freezes, workflow.RegisterOptions{Name: FreezesType})
-	r.RegisterWorkflowWithOptions(RetryRun, workflow.RegisterOptions{Name: RetryRunType})
+	r.RegisterWorkflowWithOptions(RetryRun, workflow.RegisterOptions{Name: managed.RetryRunType})
 	r.RegisterWorkflowWithOptions(Rollout, workflow.RegisterOptions{Name: RolloutType})
 }

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gantryhq/gantry/decide"
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/notify"
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/workflows"
@@ -14,7 +16,7 @@ import (
 func (r *rig) record() json.RawMessage {
 	r.Helper()
 	var known json.RawMessage
-	answer, err := r.env.QueryWorkflow(workflows.RecordQuery)
+	answer, err := r.env.QueryWorkflow(managed.RecordQuery)
 	if err == nil {
 		err = answer.Get(&known)
 	}
@@ -37,27 +39,27 @@ func givesUp(r *rig) json.RawMessage {
 // people's decisions, keys and names, its chains and whose retry it is count on.
 func TestARunThatIsFollowedAgainForgetsNothing(t *testing.T) {
 	root := spacelift.RunRef{Account: "acme", Stack: "account-prod", Run: "01KDXROOT0000000000000000"}
-	chain := []workflows.ChainRef{{Root: root, After: []spacelift.StackID{"account-prod"}}}
+	chain := []managed.ChainRef{{Root: root, After: []spacelift.StackID{"account-prod"}}}
 	first := newRig(t, production)
 	first.truth.TriggeredBy = "api::gantry"
-	first.retryOf = &workflows.RetryOf{Run: again, Attempt: 2, By: "bob"}
+	first.retryOf = &managed.RetryOf{Run: again, Attempt: 2, By: "bob"}
 	first.at(0, func() {
 		first.moves(queued, planning, unconfirmed)
-		first.env.SignalWorkflow(workflows.RunEventsSignal, workflows.RunEvents{Chains: chain})
+		first.env.SignalWorkflow(managed.RunEventsSignal, managed.RunEvents{Chains: chain})
 	})
-	first.at(time.Minute, func() { first.decides(workflows.Decision{Verdict: workflows.Approve, By: ann, Key: "k"}, "") })
+	first.at(time.Minute, func() { first.decides(managed.Decision{Verdict: managed.Approve, By: ann, Key: "k"}, "") })
 	known := givesUp(first)
 
 	second := first.next()
 	second.world.earlier = known
 	told := 0
-	second.env.OnSignalExternalWorkflow(anyArg, workflows.ChainID(root), anyArg, workflows.ChainNewsSignal, anyArg).Return(
+	second.env.OnSignalExternalWorkflow(anyArg, managed.ChainID(root), anyArg, workflows.ChainNewsSignal, anyArg).Return(
 		func(_, _, _, _ string, _ any) error { told++; return nil }).Maybe()
 	second.at(time.Minute, func() {
-		second.wants(workflows.PhaseWaiting, "1 of 2 approvals: ann approved")
-		second.denied(ann, workflows.Approve, workflows.ErrTypeAlreadyDecided, "already")
-		second.denied(bob, workflows.Approve, workflows.ErrTypeSelfApproval, "bob")
-		second.decides(workflows.Decision{Verdict: workflows.Approve, By: jane, Key: "k"}, workflows.ErrTypeKeyReused)
+		second.wants(managed.PhaseWaiting, "1 of 2 approvals: ann approved")
+		second.denied(ann, managed.Approve, managed.ErrTypeAlreadyDecided, "already")
+		second.denied(bob, managed.Approve, managed.ErrTypeSelfApproval, "bob")
+		second.decides(managed.Decision{Verdict: managed.Approve, By: jane, Key: "k"}, decide.ErrTypeKeyReused)
 		for _, m := range second.world.heard {
 			if m.Type == notify.RunDecisionNeeded {
 				t.Errorf("people were asked again: %q", second.world.messages())
@@ -65,13 +67,13 @@ func TestARunThatIsFollowedAgainForgetsNothing(t *testing.T) {
 		}
 	})
 	second.at(time.Hour, func() { second.person("jane", discarded, "no"); second.told() })
-	in := workflows.ManageRunInput{Run: run, Reopened: true}
+	in := managed.ManageRunInput{Run: run, Reopened: true}
 	s := second.manageFrom(in)
 	if s.RetryOf == nil || s.RetryOf.Attempt != 2 || len(s.Chains) != 1 || told != 1 || len(s.Decisions) != 1 || s.StartedAt != started {
 		t.Errorf("ended with retry of %+v, chains %+v (told %d times), decisions %+v, begun %s", s.RetryOf, s.Chains, told, s.Decisions, s.StartedAt)
 	}
-	second.mentions(s, workflows.KindPerson, "ann approved the plan")
-	second.mentions(s, workflows.KindNote, "Gantry follows the run again")
+	second.mentions(s, managed.KindPerson, "ann approved the plan")
+	second.mentions(s, managed.KindNote, "Gantry follows the run again")
 }
 
 // Where Temporal keeps nothing of an earlier execution, or does not say, the run
@@ -89,8 +91,8 @@ func TestARunThatIsFollowedAgainWithoutItsPast(t *testing.T) {
 			r.world.blind = tc.blind
 			r.goes(queued, planning)
 			r.at(time.Hour, func() { r.moves("SKIPPED") })
-			s := r.manageFrom(workflows.ManageRunInput{Run: run, Reopened: true})
-			r.mentions(s, workflows.KindNote, tc.says)
+			s := r.manageFrom(managed.ManageRunInput{Run: run, Reopened: true})
+			r.mentions(s, managed.KindNote, tc.says)
 		})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -34,9 +35,9 @@ type knowledge struct {
 	exists, ended bool
 	state         spacelift.RunState
 	version       int // of state
-	states        []stateKey
-	notified      []stateKey // the states that only notifications told of
-	fingerprint   string     // of the facts that no notification carries
+	states        []managed.StateKey
+	notified      []managed.StateKey // the states that only notifications told of
+	fingerprint   string             // of the facts that no notification carries
 }
 
 // shown reports whether the API showed the run to its execution before.
@@ -64,11 +65,11 @@ func worthReading(c candidate, k knowledge) bool {
 type repair struct {
 	Run    spacelift.RunRef
 	Do     mending
-	Events []RunEvent // to tell the execution
-	Denied []stateKey // that it knows, and Spacelift does not show
-	Reason string     // to give up
-	Ends   bool       // the run has ended
-	Fresh  bool       // a notification of this should have come since the last tick
+	Events []managed.RunEvent // to tell the execution
+	Denied []managed.StateKey // that it knows, and Spacelift does not show
+	Reason string             // to give up
+	Ends   bool               // the run has ended
+	Fresh  bool               // a notification of this should have come since the last tick
 }
 
 // mending is how a run is repaired.
@@ -93,18 +94,18 @@ const (
 func mend(k knowledge, run spacelift.Run, at time.Time, interval time.Duration, last time.Time) repair {
 	r := repair{Run: run.Ref, Ends: run.State.Terminal()}
 	since := last.Add(-grace(interval))
-	managed := spacelift.Managed(run.StackLabels)
-	events := fromRead(run, at)
+	ours := spacelift.Managed(run.StackLabels)
+	events := managed.FromRead(run, at)
 	switch {
 	case !k.exists:
-		if !r.Ends && managed {
+		if !r.Ends && ours {
 			r.Do, r.Events = mendAdopt, newestOf(events)
 			r.Fresh = !last.IsZero() && run.CreatedAt.After(since)
 		}
 		return r
 	case k.ended:
 		// Somebody forged its end, or Spacelift took it up again under the same id.
-		if now := events[len(events)-1]; !r.Ends && managed && !now.At.After(at.Add(-grace(interval))) {
+		if now := events[len(events)-1]; !r.Ends && ours && !now.At.After(at.Add(-grace(interval))) {
 			r.Do, r.Events = mendReopen, newestOf(events)
 		}
 		return r
@@ -112,7 +113,7 @@ func mend(k knowledge, run spacelift.Run, at time.Time, interval time.Duration, 
 	r.Denied = denied(k, run)
 	settled := len(r.Denied) > 0
 	for _, e := range events {
-		if slices.Contains(k.states, stateKey{e.StateVersion, e.State}) {
+		if slices.Contains(k.states, managed.StateKey{StateVersion: e.StateVersion, State: e.State}) {
 			newest := e.StateVersion == run.StateVersion && e.State == run.State
 			other := k.otherThan(run.State, factsOf(run).Fingerprint())
 			if newest && !r.Ends && (other || len(r.Denied) > 0) {
@@ -125,7 +126,7 @@ func mend(k knowledge, run spacelift.Run, at time.Time, interval time.Duration, 
 			continue
 		}
 		settled = true
-		r.Fresh = r.Fresh || managed && !last.IsZero() && e.At.After(since)
+		r.Fresh = r.Fresh || ours && !last.IsZero() && e.At.After(since)
 	}
 	if !settled {
 		return repair{Run: run.Ref}
@@ -145,14 +146,14 @@ func factsOf(run spacelift.Run) policy.Facts {
 // what the API shows, if the execution takes one of them for the run's state: it
 // can't see what is so as long as it does. An end that the API does not show is
 // beyond everything.
-func denied(k knowledge, run spacelift.Run) []stateKey {
-	beyond := func(s stateKey) bool {
+func denied(k knowledge, run spacelift.Run) []managed.StateKey {
+	beyond := func(s managed.StateKey) bool {
 		return !run.State.Terminal() && (s.State.Terminal() || s.StateVersion > run.StateVersion)
 	}
-	if now := (stateKey{k.version, k.state}); !beyond(now) || !slices.Contains(k.notified, now) {
+	if now := (managed.StateKey{StateVersion: k.version, State: k.state}); !beyond(now) || !slices.Contains(k.notified, now) {
 		return nil
 	}
-	var all []stateKey
+	var all []managed.StateKey
 	for _, s := range k.notified {
 		if beyond(s) {
 			all = append(all, s)
@@ -162,10 +163,10 @@ func denied(k knowledge, run spacelift.Run) []stateKey {
 }
 
 // newestOf keeps the newest events, trimmed as an execution would do it.
-func newestOf(events []RunEvent) []RunEvent {
-	events = slices.Clone(events[max(0, len(events)-maxEvents):])
+func newestOf(events []managed.RunEvent) []managed.RunEvent {
+	events = slices.Clone(events[max(0, len(events)-managed.MaxEvents):])
 	for i := range events {
-		events[i] = trim(events[i])
+		events[i] = managed.Trim(events[i])
 	}
 	return events
 }

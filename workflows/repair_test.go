@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -40,7 +41,7 @@ func TestMend(t *testing.T) {
 	knows := func(states ...spacelift.RunState) knowledge {
 		k := knowledge{exists: true, fingerprint: policy.Facts{Labels: ours}.Fingerprint()}
 		for i, s := range states {
-			k.states, k.state, k.version = append(k.states, stateKey{i, s}), s, i
+			k.states, k.state, k.version = append(k.states, managed.StateKey{StateVersion: i, State: s}), s, i
 		}
 		k.notified = k.states
 		return k
@@ -54,8 +55,8 @@ func TestMend(t *testing.T) {
 		return k
 	}
 	tells := func(version int, state spacelift.RunState, k knowledge) knowledge { // a notification
-		k.states = append(slices.Clone(k.states), stateKey{version, state})
-		k.notified = append(slices.Clone(k.notified), stateKey{version, state})
+		k.states = append(slices.Clone(k.states), managed.StateKey{StateVersion: version, State: state})
+		k.notified = append(slices.Clone(k.notified), managed.StateKey{StateVersion: version, State: state})
 		k.state, k.version = state, version
 		return k
 	}
@@ -67,7 +68,7 @@ func TestMend(t *testing.T) {
 		asks     bool // an approval policy asks for a review
 		do       mending
 		versions []int // told
-		denied   []stateKey
+		denied   []managed.StateKey
 		ends     bool
 		fresh    bool
 		first    bool // Reconcile never ran before
@@ -82,16 +83,16 @@ func TestMend(t *testing.T) {
 		"what is missing is overdue":                  {known: knows("QUEUED"), run: history(entered("QUEUED", time.Hour), entered("READY", time.Minute)), do: mendTell, versions: []int{1}, fresh: true},
 		"one is overdue, so all are told":             {known: knows("QUEUED"), run: history(entered("QUEUED", time.Hour), entered("READY", time.Minute), entered("PLANNING", 0)), do: mendTell, versions: []int{1, 2}, fresh: true},
 		"overdue since before the last tick":          {known: knows("QUEUED"), run: history(entered("QUEUED", time.Hour), entered("READY", 10*time.Minute)), do: mendTell, versions: []int{1}},
-		"a hole in the middle":                        {known: knowledge{exists: true, state: "PLANNING", version: 2, states: []stateKey{{0, "QUEUED"}, {2, "PLANNING"}}, fingerprint: policy.Facts{Labels: ours}.Fingerprint()}, run: history(entered("QUEUED", time.Hour), entered("READY", time.Hour), entered("PLANNING", 0)), do: mendTell, versions: []int{1}},
+		"a hole in the middle":                        {known: knowledge{exists: true, state: "PLANNING", version: 2, states: []managed.StateKey{{StateVersion: 0, State: "QUEUED"}, {StateVersion: 2, State: "PLANNING"}}, fingerprint: policy.Facts{Labels: ours}.Fingerprint()}, run: history(entered("QUEUED", time.Hour), entered("READY", time.Hour), entered("PLANNING", 0)), do: mendTell, versions: []int{1}},
 		"the end":                                     {known: knows("QUEUED"), run: history(entered("QUEUED", time.Hour), entered("SKIPPED", time.Minute)), do: mendTell, versions: []int{1}, ends: true, fresh: true},
 		"the end, without a label nobody would tell":  {known: knows("QUEUED"), run: history(entered("QUEUED", time.Hour), entered("SKIPPED", time.Minute)), unlabel: true, do: mendTell, versions: []int{1}, ends: true},
 		"its labels were mended":                      {known: labelled(knows("QUEUED", "READY"), nil), run: history(entered("QUEUED", time.Hour), entered("READY", time.Minute)), do: mendTell, versions: []int{1}},
 		"they were a moment after it moved on":        {known: labelled(knows("QUEUED"), nil), run: history(entered("QUEUED", time.Hour), entered("READY", 10*time.Second))},
-		"they were, and a hole is in the middle":      {known: labelled(knowledge{exists: true, state: "PLANNING", version: 2, states: []stateKey{{0, "QUEUED"}, {2, "PLANNING"}}}, nil), run: history(entered("QUEUED", time.Hour), entered("READY", time.Hour), entered("PLANNING", 0)), do: mendTell, versions: []int{1, 2}},
+		"they were, and a hole is in the middle":      {known: labelled(knowledge{exists: true, state: "PLANNING", version: 2, states: []managed.StateKey{{StateVersion: 0, State: "QUEUED"}, {StateVersion: 2, State: "PLANNING"}}}, nil), run: history(entered("QUEUED", time.Hour), entered("READY", time.Hour), entered("PLANNING", 0)), do: mendTell, versions: []int{1, 2}},
 		"an approval policy asks for a review":        {known: knows("QUEUED"), asks: true, run: history(entered("QUEUED", time.Second)), do: mendTell, versions: []int{0}},
-		"a notification is beyond what the API shows": {known: knows("QUEUED", "READY", "PLANNING"), run: history(entered("QUEUED", time.Hour), entered("READY", time.Minute)), do: mendTell, versions: []int{1}, denied: []stateKey{{2, "PLANNING"}}},
-		"it is far beyond, and hides what is so":      {known: tells(500, "PLANNING", knows("QUEUED")), run: history(entered("QUEUED", time.Hour), entered("READY", time.Minute)), do: mendTell, versions: []int{1}, denied: []stateKey{{500, "PLANNING"}}, fresh: true},
-		"a notification of an end that is none":       {known: tells(1, "FAILED", knows("QUEUED")), run: history(entered("QUEUED", time.Hour)), do: mendTell, versions: []int{0}, denied: []stateKey{{1, "FAILED"}}},
+		"a notification is beyond what the API shows": {known: knows("QUEUED", "READY", "PLANNING"), run: history(entered("QUEUED", time.Hour), entered("READY", time.Minute)), do: mendTell, versions: []int{1}, denied: []managed.StateKey{{StateVersion: 2, State: "PLANNING"}}},
+		"it is far beyond, and hides what is so":      {known: tells(500, "PLANNING", knows("QUEUED")), run: history(entered("QUEUED", time.Hour), entered("READY", time.Minute)), do: mendTell, versions: []int{1}, denied: []managed.StateKey{{StateVersion: 500, State: "PLANNING"}}, fresh: true},
+		"a notification of an end that is none":       {known: tells(1, "FAILED", knows("QUEUED")), run: history(entered("QUEUED", time.Hour)), do: mendTell, versions: []int{0}, denied: []managed.StateKey{{StateVersion: 1, State: "FAILED"}}},
 		"an end, and the run has ended otherwise":     {known: tells(1, "FAILED", knows("QUEUED")), run: history(entered("QUEUED", time.Hour), entered("SKIPPED", time.Hour)), do: mendTell, versions: []int{1}, ends: true},
 		"the API showed more before":                  {known: shown(knows("QUEUED", "READY", "PLANNING")), run: history(entered("QUEUED", time.Hour), entered("READY", time.Minute))},
 	} {
@@ -110,7 +111,7 @@ func TestMend(t *testing.T) {
 				versions = append(versions, e.StateVersion)
 			}
 			want := repair{Run: tc.run.Ref, Do: tc.do, Ends: tc.ends, Fresh: tc.fresh, Denied: tc.denied}
-			if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(repair{}, "Events"), cmpopts.EquateComparable(stateKey{})); diff != "" {
+			if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(repair{}, "Events"), cmpopts.EquateComparable(managed.StateKey{})); diff != "" {
 				t.Errorf("repair (-want +got):\n%s", diff)
 			}
 			if !slices.Equal(versions, tc.versions) {

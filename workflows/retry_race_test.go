@@ -9,6 +9,7 @@ import (
 
 	"go.temporal.io/sdk/workflow"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/workflows"
 )
 
@@ -26,20 +27,20 @@ func TestAPolicyRetriesBehindAPerson(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			r := newRig(t, retried)
 			var asked []string
-			r.env.RegisterWorkflowWithOptions(func(ctx workflow.Context, in workflows.RetryRunInput) (workflows.RetryRunOutcome, error) {
+			r.env.RegisterWorkflowWithOptions(func(ctx workflow.Context, in managed.RetryRunInput) (managed.RetryRunOutcome, error) {
 				asked = append(asked, in.By)
 				if in.By == "ann" {
-					return workflows.RetryRunOutcome{Reason: "the stack is locked by bob"}, workflow.Sleep(ctx, tc.takes)
+					return managed.RetryRunOutcome{Reason: "the stack is locked by bob"}, workflow.Sleep(ctx, tc.takes)
 				}
-				return workflows.RetryRunOutcome{New: again}, nil
-			}, workflow.RegisterOptions{Name: workflows.RetryRunType})
+				return managed.RetryRunOutcome{New: again}, nil
+			}, workflow.RegisterOptions{Name: managed.RetryRunType})
 			r.goes(queued, ready, preparing, initializing, planning)
 			r.fails("", timeout)
-			s := r.manageBehind(workflows.RetryRunInput{Run: run, By: "ann", Attempt: 2})
+			s := r.manageBehind(managed.RetryRunInput{Run: run, By: "ann", Attempt: 2})
 			if want := []string{"ann", "gantry"}; !slices.Equal(asked, want) || s.Retry == nil || s.Retry.As != again || s.Retry.By != "" {
 				t.Errorf("retries of %v, want %v; the retry is %+v", asked, want, s.Retry)
 			}
-			if all := strings.Join(timeline(s, workflows.KindNote, workflows.KindAction), "\n"); strings.Count(all, tc.says) != 1 {
+			if all := strings.Join(timeline(s, managed.KindNote, managed.KindAction), "\n"); strings.Count(all, tc.says) != 1 {
 				t.Errorf("want %q once in\n%s", tc.says, all)
 			}
 		})
@@ -54,11 +55,11 @@ func TestAPersonRetriesBeforeThePolicy(t *testing.T) {
 	}{{"while the policy waits", 90 * time.Second}, {"before the cause is known", 60 * time.Second}} {
 		t.Run(tc.name, func(t *testing.T) {
 			r := newRig(t, retried)
-			asked := r.retries(workflows.RetryRunOutcome{})
+			asked := r.retries(managed.RetryRunOutcome{})
 			r.at(0, func() { r.moves(queued, ready, preparing, initializing, planning) })
 			r.at(time.Minute, func() { r.fails("", timeout); r.told() })
 			r.at(tc.after, func() {
-				r.env.SignalWorkflow(workflows.RunEventsSignal, workflows.RunEvents{Retried: &workflows.Retried{By: "ann", As: again}})
+				r.env.SignalWorkflow(managed.RunEventsSignal, managed.RunEvents{Retried: &managed.Retried{By: "ann", As: again}})
 			})
 			s := r.manage()
 			if len(*asked) != 0 || s.Retry == nil || s.Retry.By != "ann" || s.Retry.As != again {
@@ -67,23 +68,23 @@ func TestAPersonRetriesBeforeThePolicy(t *testing.T) {
 			if want := "; ann retried it as run " + string(again.Run); !strings.HasSuffix(s.Outcome, want) {
 				t.Errorf("the outcome is %q, want %q", s.Outcome, want)
 			}
-			r.mentions(s, workflows.KindPerson, "ann retried the run, as run "+string(again.Run))
+			r.mentions(s, managed.KindPerson, "ann retried the run, as run "+string(again.Run))
 		})
 	}
 }
 
 // manageBehind lets somebody ask for a retry, and runs the execution of the run
 // that failed to its end.
-func (r *rig) manageBehind(in workflows.RetryRunInput) (s workflows.RunStatus) {
+func (r *rig) manageBehind(in managed.RetryRunInput) (s managed.RunStatus) {
 	r.Helper()
 	r.env.RegisterWorkflow(workflows.ManageRun)
-	r.env.RegisterWorkflowWithOptions(func(ctx workflow.Context) (s workflows.RunStatus, err error) {
-		first := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{WorkflowID: workflows.RetryRunID(run)}), workflows.RetryRunType, in)
+	r.env.RegisterWorkflowWithOptions(func(ctx workflow.Context) (s managed.RunStatus, err error) {
+		first := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{WorkflowID: managed.RetryRunID(run)}), managed.RetryRunType, in)
 		err = errors.Join(first.GetChildWorkflowExecution().Get(ctx, nil), workflow.Sleep(ctx, time.Second))
-		managed := r.input()
-		managed.Events = []workflows.RunEvent{r.notification(-1)}
+		in := r.input()
+		in.Events = []managed.RunEvent{r.notification(-1)}
 		return s, errors.Join(err, workflow.ExecuteChildWorkflow(
-			workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{WorkflowID: workflows.ManageRunID(run)}), workflows.ManageRun, managed).Get(ctx, &s))
+			workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{WorkflowID: managed.ManageRunID(run)}), workflows.ManageRun, in).Get(ctx, &s))
 	}, workflow.RegisterOptions{Name: "behind"})
 	r.env.ExecuteWorkflow("behind")
 	if err := r.env.GetWorkflowResult(&s); err != nil {

@@ -20,6 +20,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/workflows"
 )
@@ -38,8 +39,8 @@ type retryRig struct {
 	gone    bool             // Spacelift does not know the run
 	sent    int
 	made    []spacelift.RunLine
-	managed []workflows.ManageRunInput
-	told    workflows.RunEvents
+	managed []managed.ManageRunInput
+	told    managed.RunEvents
 }
 
 func newRetryRig(t *testing.T) *retryRig {
@@ -58,10 +59,10 @@ func newRetryRig(t *testing.T) *retryRig {
 	r.env.RegisterWorkflow(r.follows)
 	r.env.RegisterWorkflow(r.beaten)
 	r.env.RegisterWorkflow(r.awaited)
-	r.env.RegisterWorkflowWithOptions(func(_ workflow.Context, in workflows.ManageRunInput) (workflows.RunStatus, error) {
+	r.env.RegisterWorkflowWithOptions(func(_ workflow.Context, in managed.ManageRunInput) (managed.RunStatus, error) {
 		r.managed = append(r.managed, in)
-		return workflows.RunStatus{}, nil
-	}, workflow.RegisterOptions{Name: workflows.ManageRunType})
+		return managed.RunStatus{}, nil
+	}, workflow.RegisterOptions{Name: managed.ManageRunType})
 	return r
 }
 
@@ -106,12 +107,12 @@ func (r *retryRig) RetryRun(context.Context, spacelift.RunRef) (spacelift.RunOut
 }
 
 // retries runs RetryRun to its end.
-func (r *retryRig) retries() workflows.RetryRunOutcome {
+func (r *retryRig) retries() managed.RetryRunOutcome {
 	r.Helper()
-	r.env.ExecuteWorkflow(workflows.RetryRun, workflows.RetryRunInput{
+	r.env.ExecuteWorkflow(workflows.RetryRun, managed.RetryRunInput{
 		Run: run, By: "jane", Reason: "jane asked for it", Attempt: 3, TriggeredBy: []string{"bob"},
 	})
-	var out workflows.RetryRunOutcome
+	var out managed.RetryRunOutcome
 	if err := r.env.GetWorkflowResult(&out); err != nil {
 		r.Fatal(err)
 	}
@@ -119,7 +120,7 @@ func (r *retryRig) retries() workflows.RetryRunOutcome {
 }
 
 func TestRetryRun(t *testing.T) {
-	of := workflows.RetryOf{Run: run, Attempt: 3, By: "jane", TriggeredBy: []string{"bob", "ann"}}
+	of := managed.RetryOf{Run: run, Attempt: 3, By: "jane", TriggeredBy: []string{"bob", "ann"}}
 	for _, tc := range []struct {
 		name   string
 		before func(*retryRig)
@@ -149,9 +150,9 @@ func TestRetryRun(t *testing.T) {
 			if (out.New.Run != "") != (tc.reason == "") || !strings.Contains(out.Reason, tc.reason) || (out.Reason == "") != (tc.reason == "") || r.sent != tc.sent {
 				t.Errorf("%+v after %d calls, want %d and a reason with %q", out, r.sent, tc.sent, tc.reason)
 			}
-			var want []workflows.ManageRunInput
+			var want []managed.ManageRunInput
 			if tc.reason == "" {
-				want = append(want, workflows.ManageRunInput{Run: r.again, RetryOf: &of})
+				want = append(want, managed.ManageRunInput{Run: r.again, RetryOf: &of})
 			}
 			if r.again == run {
 				of.After = 1
@@ -160,7 +161,7 @@ func TestRetryRun(t *testing.T) {
 					t.Errorf("the execution begins with %+v, want what came after the failure", told)
 				}
 			}
-			if diff := cmp.Diff(want, r.managed, cmpopts.IgnoreFields(workflows.ManageRunInput{}, "Events")); diff != "" {
+			if diff := cmp.Diff(want, r.managed, cmpopts.IgnoreFields(managed.ManageRunInput{}, "Events")); diff != "" {
 				t.Errorf("executions started (-want +got):\n%s", diff)
 			}
 		})
@@ -171,14 +172,14 @@ func TestRetryRun(t *testing.T) {
 func TestRetryRunTellsTheExecutionThatIsThere(t *testing.T) {
 	r := newRetryRig(t)
 	r.env.ExecuteWorkflow(r.beaten)
-	var out workflows.RetryRunOutcome
+	var out managed.RetryRunOutcome
 	if err := r.env.GetWorkflowResult(&out); err != nil || out.New != r.again {
 		t.Errorf("%+v, %v", out, err)
 	}
 	if len(r.managed) > 0 {
 		t.Errorf("another execution was started: %+v", r.managed)
 	}
-	want := workflows.RunEvents{RetryOf: &workflows.RetryOf{Run: run, Attempt: 2, By: "gantry", TriggeredBy: []string{"ann"}}}
+	want := managed.RunEvents{RetryOf: &managed.RetryOf{Run: run, Attempt: 2, By: "gantry", TriggeredBy: []string{"ann"}}}
 	if diff := cmp.Diff(want, r.told); diff != "" {
 		t.Errorf("told (-want +got):\n%s", diff)
 	}
@@ -192,7 +193,7 @@ func TestRetryRunTellsTheExecutionThatWaits(t *testing.T) {
 	if err := r.env.GetWorkflowError(); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(workflows.RunEvents{Retried: &workflows.Retried{By: "jane", As: r.again}}, r.told); diff != "" {
+	if diff := cmp.Diff(managed.RunEvents{Retried: &managed.Retried{By: "jane", As: r.again}}, r.told); diff != "" {
 		t.Errorf("told (-want +got):\n%s", diff)
 	}
 	if len(r.managed) != 1 || r.managed[0].Run != r.again {
@@ -202,27 +203,27 @@ func TestRetryRunTellsTheExecutionThatWaits(t *testing.T) {
 
 // awaited retries a run while its execution goes on.
 func (r *retryRig) awaited(ctx workflow.Context) error {
-	there := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{WorkflowID: workflows.ManageRunID(run)}), r.follows)
+	there := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{WorkflowID: managed.ManageRunID(run)}), r.follows)
 	if err := there.GetChildWorkflowExecution().Get(ctx, nil); err != nil {
 		return err
 	}
-	err := workflow.ExecuteChildWorkflow(ctx, workflows.RetryRun, workflows.RetryRunInput{Run: run, By: "jane", Attempt: 2, Waits: true}).Get(ctx, nil)
+	err := workflow.ExecuteChildWorkflow(ctx, workflows.RetryRun, managed.RetryRunInput{Run: run, By: "jane", Attempt: 2, Waits: true}).Get(ctx, nil)
 	return errors.Join(err, there.Get(ctx, nil))
 }
 
 // beaten retries a run while an execution follows the new one already.
-func (r *retryRig) beaten(ctx workflow.Context) (out workflows.RetryRunOutcome, err error) {
-	there := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{WorkflowID: workflows.ManageRunID(r.again)}), r.follows)
+func (r *retryRig) beaten(ctx workflow.Context) (out managed.RetryRunOutcome, err error) {
+	there := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{WorkflowID: managed.ManageRunID(r.again)}), r.follows)
 	if err := there.GetChildWorkflowExecution().Get(ctx, nil); err != nil {
 		return out, err
 	}
-	err = workflow.ExecuteChildWorkflow(ctx, workflows.RetryRun, workflows.RetryRunInput{Run: run, By: "gantry", Attempt: 2}).Get(ctx, &out)
+	err = workflow.ExecuteChildWorkflow(ctx, workflows.RetryRun, managed.RetryRunInput{Run: run, By: "gantry", Attempt: 2}).Get(ctx, &out)
 	return out, errors.Join(err, there.Get(ctx, nil))
 }
 
 // follows is an execution that is told something once.
 func (r *retryRig) follows(ctx workflow.Context) error {
-	workflow.GetSignalChannel(ctx, workflows.RunEventsSignal).Receive(ctx, &r.told)
+	workflow.GetSignalChannel(ctx, managed.RunEventsSignal).Receive(ctx, &r.told)
 	return nil
 }
 
@@ -231,21 +232,21 @@ func (r *retryRig) follows(ctx workflow.Context) error {
 // keeps no run from being managed.
 func TestRetryRunFindsTheChain(t *testing.T) {
 	root := spacelift.RunRef{Account: "acme", Stack: "account-prod", Run: "01KDXROOT0000000000000000"}
-	chain := workflows.ChainRef{Root: root, After: []spacelift.StackID{"account-prod"}}
+	chain := managed.ChainRef{Root: root, After: []spacelift.StackID{"account-prod"}}
 	for _, tc := range []struct {
 		name   string
 		labels []string
-		known  []workflows.ChainRef
+		known  []managed.ChainRef
 		away   error
 		silent int // questions that get no answer
 		asked  bool
-		want   []workflows.ChainRef
+		want   []managed.ChainRef
 	}{
-		{name: "of a stack that follows another", labels: []string{"gantry:after=account-prod", "gantry:managed"}, asked: true, want: []workflows.ChainRef{chain}},
-		{name: "of one that may", labels: []string{"depends-on:account-prod", "gantry:managed"}, asked: true, want: []workflows.ChainRef{chain}},
+		{name: "of a stack that follows another", labels: []string{"gantry:after=account-prod", "gantry:managed"}, asked: true, want: []managed.ChainRef{chain}},
+		{name: "of one that may", labels: []string{"depends-on:account-prod", "gantry:managed"}, asked: true, want: []managed.ChainRef{chain}},
 		{name: "of one that follows nobody", labels: []string{"gantry:managed"}},
-		{name: "which it knows", labels: []string{"gantry:after=account-prod"}, known: []workflows.ChainRef{chain}, want: []workflows.ChainRef{chain}},
-		{name: "once the chain answers", labels: []string{"gantry:after=account-prod"}, silent: 2, asked: true, want: []workflows.ChainRef{chain}},
+		{name: "which it knows", labels: []string{"gantry:after=account-prod"}, known: []managed.ChainRef{chain}, want: []managed.ChainRef{chain}},
+		{name: "once the chain answers", labels: []string{"gantry:after=account-prod"}, silent: 2, asked: true, want: []managed.ChainRef{chain}},
 		{name: "though the chain never answers", labels: []string{"gantry:after=account-prod"}, silent: 100, asked: true},
 		{name: "while Temporal does not list", labels: []string{"gantry:after=account-prod"}, away: errors.New("deadline exceeded"), asked: true},
 	} {
@@ -255,10 +256,10 @@ func TestRetryRunFindsTheChain(t *testing.T) {
 			there := &chainThere{away: tc.away, silent: tc.silent, place: activities.ChainPlace{Root: root, After: chain.After, In: true, Ours: true, Open: true}}
 			r.activities.Temporal = there
 			var told []workflows.ChainNews
-			r.env.OnSignalExternalWorkflow(anyArg, workflows.ChainID(root), anyArg, workflows.ChainNewsSignal, anyArg).Return(
+			r.env.OnSignalExternalWorkflow(anyArg, managed.ChainID(root), anyArg, workflows.ChainNewsSignal, anyArg).Return(
 				func(_, _, _, _ string, news any) error { told = append(told, news.(workflows.ChainNews)); return nil }).Maybe()
-			r.env.ExecuteWorkflow(workflows.RetryRun, workflows.RetryRunInput{Run: run, By: "jane", Attempt: 2, Chains: tc.known})
-			var out workflows.RetryRunOutcome
+			r.env.ExecuteWorkflow(workflows.RetryRun, managed.RetryRunInput{Run: run, By: "jane", Attempt: 2, Chains: tc.known})
+			var out managed.RetryRunOutcome
 			if err := r.env.GetWorkflowResult(&out); err != nil || out.New != r.again {
 				t.Fatalf("%+v, %v", out, err)
 			}
@@ -294,12 +295,12 @@ type chainThere struct {
 func (c *chainThere) ListWorkflow(_ context.Context, req *workflowservice.ListWorkflowExecutionsRequest) (*workflowservice.ListWorkflowExecutionsResponse, error) {
 	c.listed = req.GetQuery()
 	return &workflowservice.ListWorkflowExecutionsResponse{Executions: []*workflowpb.WorkflowExecutionInfo{
-		{Execution: &commonpb.WorkflowExecution{WorkflowId: workflows.ChainID(c.place.Root)}},
+		{Execution: &commonpb.WorkflowExecution{WorkflowId: managed.ChainID(c.place.Root)}},
 	}}, c.away
 }
 
 func (c *chainThere) QueryWorkflow(_ context.Context, id, _, query string, _ ...any) (converter.EncodedValue, error) {
-	if id != workflows.ChainID(c.place.Root) || query != workflows.PlaceQuery {
+	if id != managed.ChainID(c.place.Root) || query != workflows.PlaceQuery {
 		return nil, fmt.Errorf("%s was asked for its %s", id, query)
 	}
 	if c.silent--; c.silent >= 0 {
@@ -319,8 +320,8 @@ func TestRetryRunGivesUp(t *testing.T) {
 
 func TestRetryRunOfAnImpossibleRun(t *testing.T) {
 	r := newRetryRig(t)
-	r.env.ExecuteWorkflow(workflows.RetryRun, workflows.RetryRunInput{Run: spacelift.RunRef{Account: "acme", Stack: "a/b", Run: "c"}})
-	if app, ok := errors.AsType[*temporal.ApplicationError](r.env.GetWorkflowError()); !ok || app.Type() != workflows.ErrTypeImpossibleRun {
+	r.env.ExecuteWorkflow(workflows.RetryRun, managed.RetryRunInput{Run: spacelift.RunRef{Account: "acme", Stack: "a/b", Run: "c"}})
+	if app, ok := errors.AsType[*temporal.ApplicationError](r.env.GetWorkflowError()); !ok || app.Type() != managed.ErrTypeImpossibleRun {
 		t.Errorf("it ended with %v", r.env.GetWorkflowError())
 	}
 }

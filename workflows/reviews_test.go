@@ -4,8 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // Spacelift's own approval policies are served.
@@ -16,7 +16,7 @@ func TestReviews(t *testing.T) {
 			script: func(r *rig) {
 				r.set(func() { r.truth.Type, r.truth.NeedsApproval = spacelift.RunTypeProposed, true })
 				r.at(0, func() { r.moves(queued, planning, spacelift.RunStatePendingReview) })
-				r.at(time.Minute, func() { r.wants(workflows.PhaseWaiting, "drew a warning"); r.says(ann, workflows.Approve, "") })
+				r.at(time.Minute, func() { r.wants(managed.PhaseWaiting, "drew a warning"); r.says(ann, managed.Approve, "") })
 				r.at(2*time.Minute, func() { r.did("approve: Approved through Gantry by ann."); r.told() })
 			},
 			state: finished, outcome: "preview finished",
@@ -26,7 +26,7 @@ func TestReviews(t *testing.T) {
 			script: func(r *rig) {
 				r.set(func() { r.truth.Type, r.truth.NeedsApproval = spacelift.RunTypeProposed, true })
 				r.at(0, func() { r.moves(queued, planning, spacelift.RunStatePendingReview) })
-				r.at(time.Minute, func() { r.says(ann, workflows.Reject, "too much") })
+				r.at(time.Minute, func() { r.says(ann, managed.Reject, "too much") })
 				r.at(2*time.Minute, func() { r.did("reject: Rejected through Gantry by ann: too much"); r.told() })
 			},
 			state: spacelift.RunStateFailed, outcome: "the run failed",
@@ -36,10 +36,10 @@ func TestReviews(t *testing.T) {
 			script: func(r *rig) {
 				r.set(func() { r.truth.NeedsApproval = true })
 				r.at(0, func() { r.moves(queued) })
-				r.at(29*time.Minute, func() { r.wants(workflows.PhaseQueued, "queue") })
+				r.at(29*time.Minute, func() { r.wants(managed.PhaseQueued, "queue") })
 				r.at(31*time.Minute, func() {
-					r.wants(workflows.PhaseWaiting, "keeps the run in the queue")
-					r.says(ann, workflows.Approve, "")
+					r.wants(managed.PhaseWaiting, "keeps the run in the queue")
+					r.says(ann, managed.Approve, "")
 				})
 				r.at(32*time.Minute, func() { r.did("approve: Approved through Gantry by ann."); r.told(); r.moves("SKIPPED") })
 			},
@@ -50,15 +50,15 @@ func TestReviews(t *testing.T) {
 			script: func(r *rig) {
 				tells := func(needs bool) {
 					e := r.notification(0)
-					e.Source, e.NeedsApproval = workflows.SourceReconcile, needs
+					e.Source, e.NeedsApproval = managed.SourceReconcile, needs
 					r.signal(e)
 				}
 				r.set(func() { r.truth.NeedsApproval = true })
 				r.at(0, func() { r.moves(queued) })
-				r.at(time.Minute, func() { r.denied(ann, workflows.Approve, workflows.ErrTypeNotAsked, "asks nobody"); tells(true) })
-				r.at(2*time.Minute, func() { r.wants(workflows.PhaseWaiting, "keeps the run in the queue"); tells(false) })
-				r.at(3*time.Minute, func() { r.wants(workflows.PhaseQueued, "queue"); tells(true) })
-				r.at(4*time.Minute, func() { r.says(ann, workflows.Approve, "") })
+				r.at(time.Minute, func() { r.denied(ann, managed.Approve, managed.ErrTypeNotAsked, "asks nobody"); tells(true) })
+				r.at(2*time.Minute, func() { r.wants(managed.PhaseWaiting, "keeps the run in the queue"); tells(false) })
+				r.at(3*time.Minute, func() { r.wants(managed.PhaseQueued, "queue"); tells(true) })
+				r.at(4*time.Minute, func() { r.says(ann, managed.Approve, "") })
 				r.at(5*time.Minute, func() { r.did("approve: Approved through Gantry by ann."); r.told(); r.moves("SKIPPED") })
 			},
 			state: "SKIPPED",
@@ -69,21 +69,21 @@ func TestReviews(t *testing.T) {
 				r.set(func() { r.truth.NeedsApproval = true })
 				r.at(0, func() { r.moves(queued) })
 				r.at(time.Hour, func() {
-					r.wants(workflows.PhaseWaiting, "keeps the run in the queue")
+					r.wants(managed.PhaseWaiting, "keeps the run in the queue")
 					r.set(func() { r.truth.NeedsApproval = false }) // and the run stays behind another one
 				})
 				r.at(2*time.Hour+31*time.Minute, func() {
 					r.did()
-					r.wants(workflows.PhaseQueued, "the run is in the stack's queue")
+					r.wants(managed.PhaseQueued, "the run is in the stack's queue")
 					r.heard("deploys run.decision_needed: network / prod: a run waits for 1 approval", "deploys run.decided: network / prod: the run is decided")
-					r.denied(ann, workflows.Approve, workflows.ErrTypeNotAsked, "asks nobody")
+					r.denied(ann, managed.Approve, managed.ErrTypeNotAsked, "asks nobody")
 				})
 				r.at(3*time.Hour, func() { r.moves("SKIPPED") })
 			},
 			state: "SKIPPED",
-			mentions: map[string]workflows.TimelineKind{
-				"no approval policy in Spacelift asks for a review of the run any more; Gantry wants nothing more of it": workflows.KindNote,
-				"asks for a review of the run any more; Gantry wants nothing more of it":                                 workflows.KindNote,
+			mentions: map[string]managed.TimelineKind{
+				"no approval policy in Spacelift asks for a review of the run any more; Gantry wants nothing more of it": managed.KindNote,
+				"asks for a review of the run any more; Gantry wants nothing more of it":                                 managed.KindNote,
 			},
 		},
 		{
@@ -93,9 +93,9 @@ func TestReviews(t *testing.T) {
 				r.at(0, func() { r.moves(queued) })
 				r.at(time.Hour, func() {
 					r.set(func() { r.truth.NeedsApproval = false })
-					r.says(ann, workflows.Reject, "too much")
+					r.says(ann, managed.Reject, "too much")
 				})
-				r.at(time.Hour+time.Minute, func() { r.did(); r.wants(workflows.PhaseQueued, "queue"); r.moves("SKIPPED") })
+				r.at(time.Hour+time.Minute, func() { r.did(); r.wants(managed.PhaseQueued, "queue"); r.moves("SKIPPED") })
 			},
 			state: "SKIPPED",
 		},
@@ -107,10 +107,10 @@ func TestReviews(t *testing.T) {
 				r.at(time.Hour, func() { r.set(func() { r.truth.NeedsApproval = false }) })
 				r.at(3*time.Hour, func() {
 					r.did()
-					r.wants(workflows.PhaseQueued, "queue")
+					r.wants(managed.PhaseQueued, "queue")
 					r.set(func() { r.truth.NeedsApproval = true })
 				})
-				r.at(4*time.Hour, func() { r.did(); r.wants(workflows.PhaseWaiting, "keeps the run in the queue") })
+				r.at(4*time.Hour, func() { r.did(); r.wants(managed.PhaseWaiting, "keeps the run in the queue") })
 				r.at(6*time.Hour, func() { r.did("reject: Rejected by Gantry: nobody approved within 2h."); r.told() })
 			},
 			state: spacelift.RunStateFailed, outcome: "the run failed",
@@ -120,7 +120,7 @@ func TestReviews(t *testing.T) {
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning) })
 				r.at(time.Minute, func() { r.set(func() { r.truth.NeedsApproval = true }); r.moves(unconfirmed) })
-				r.at(2*time.Minute, func() { r.says(ann, workflows.Approve, "") })
+				r.at(2*time.Minute, func() { r.says(ann, managed.Approve, "") })
 				r.at(3*time.Minute, func() { r.did("approve: Approved through Gantry by ann."); r.told(); r.moves(applying, finished) })
 			},
 			state: finished, outcome: "applied", confirmed: 1, asked: 1,

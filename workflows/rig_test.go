@@ -14,6 +14,7 @@ import (
 	"go.temporal.io/sdk/worker"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/workflows"
 )
@@ -56,7 +57,7 @@ type rig struct {
 	updates                                     int      // that were sent
 	checks                                      []func() // see later
 	onConfirm                                   func(planVersion int)
-	retryOf                                     *workflows.RetryOf
+	retryOf                                     *managed.RetryOf
 	reads                                       int
 
 	others []spacelift.Stack // managed stacks of the account beside the run's own
@@ -135,7 +136,7 @@ func (r *rig) told() { r.signal(r.notification(-1)) }
 
 // toldOf sends notifications of states by their version, in one signal.
 func (r *rig) toldOf(versions ...int) {
-	var events []workflows.RunEvent
+	var events []managed.RunEvent
 	for _, v := range versions {
 		events = append(events, r.notification(v))
 	}
@@ -150,23 +151,23 @@ func (r *rig) moves(states ...spacelift.RunState) {
 	}
 }
 
-func (r *rig) signal(events ...workflows.RunEvent) {
-	r.env.SignalWorkflow(workflows.RunEventsSignal, workflows.RunEvents{Events: events})
+func (r *rig) signal(events ...managed.RunEvent) {
+	r.env.SignalWorkflow(managed.RunEventsSignal, managed.RunEvents{Events: events})
 }
 
 // notification is what Spacelift sends when the run enters a state; -1 is the
 // newest.
-func (r *rig) notification(version int) workflows.RunEvent {
+func (r *rig) notification(version int) managed.RunEvent {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if version < 0 {
 		version = r.truth.StateVersion
 	}
 	h := r.truth.History[version]
-	e := workflows.RunEvent{
+	e := managed.RunEvent{
 		Run: run, Type: r.truth.Type, State: h.State, StateVersion: version, At: h.At, Note: h.Note,
 		Branch: r.truth.Branch, Commit: r.truth.Commit, DriftDetection: r.truth.DriftDetection, TriggeredBy: r.truth.TriggeredBy, StackName: r.truth.StackName,
-		Labels: spacelift.OurLabels(r.truth.StackLabels), Source: workflows.SourceWebhook, ReceivedAt: r.env.Now(),
+		Labels: spacelift.OurLabels(r.truth.StackLabels), Source: managed.SourceWebhook, ReceivedAt: r.env.Now(),
 	}
 	if r.truth.Delta != nil {
 		e.Delta = new(*r.truth.Delta)
@@ -244,10 +245,10 @@ func illegal(message string) error {
 }
 
 // status asks the execution, at any point of a story.
-func (r *rig) status() workflows.RunStatus {
+func (r *rig) status() managed.RunStatus {
 	r.Helper()
-	var s workflows.RunStatus
-	answer, err := r.env.QueryWorkflow(workflows.StatusQuery)
+	var s managed.RunStatus
+	answer, err := r.env.QueryWorkflow(managed.StatusQuery)
 	if err == nil {
 		err = answer.Get(&s)
 	}
@@ -258,7 +259,7 @@ func (r *rig) status() workflows.RunStatus {
 }
 
 // wants checks what an execution says it is doing.
-func (r *rig) wants(phase workflows.Phase, reason string) {
+func (r *rig) wants(phase managed.Phase, reason string) {
 	r.Helper()
 	s := r.status()
 	if s.Phase != phase {
@@ -270,17 +271,17 @@ func (r *rig) wants(phase workflows.Phase, reason string) {
 }
 
 // manage runs the execution to its end.
-func (r *rig) manage() workflows.RunStatus {
+func (r *rig) manage() managed.RunStatus {
 	r.Helper()
 	return r.manageFrom(r.input())
 }
 
 // input starts an execution as the inbox does.
-func (r *rig) input() workflows.ManageRunInput {
-	return workflows.ManageRunInput{Run: run, RetryOf: r.retryOf}
+func (r *rig) input() managed.ManageRunInput {
+	return managed.ManageRunInput{Run: run, RetryOf: r.retryOf}
 }
 
-func (r *rig) manageFrom(in workflows.ManageRunInput) workflows.RunStatus {
+func (r *rig) manageFrom(in managed.ManageRunInput) managed.RunStatus {
 	r.Helper()
 	r.env.ExecuteWorkflow(workflows.ManageRun, in)
 	for _, check := range r.checks {
@@ -289,7 +290,7 @@ func (r *rig) manageFrom(in workflows.ManageRunInput) workflows.RunStatus {
 	if !r.env.IsWorkflowCompleted() {
 		r.Fatal("the execution has not ended")
 	}
-	var s workflows.RunStatus
+	var s managed.RunStatus
 	if err := r.env.GetWorkflowResult(&s); err != nil {
 		r.Fatalf("the execution failed: %v", err)
 	}
@@ -297,7 +298,7 @@ func (r *rig) manageFrom(in workflows.ManageRunInput) workflows.RunStatus {
 }
 
 // timeline returns the entries of some kinds, each as "kind: summary".
-func timeline(s workflows.RunStatus, kinds ...workflows.TimelineKind) []string {
+func timeline(s managed.RunStatus, kinds ...managed.TimelineKind) []string {
 	var list []string
 	for _, e := range s.Timeline {
 		if slices.Contains(kinds, e.Kind) {
@@ -308,7 +309,7 @@ func timeline(s workflows.RunStatus, kinds ...workflows.TimelineKind) []string {
 }
 
 // mentions checks that the timeline holds a text among entries of a kind.
-func (r *rig) mentions(s workflows.RunStatus, kind workflows.TimelineKind, text string) {
+func (r *rig) mentions(s managed.RunStatus, kind managed.TimelineKind, text string) {
 	r.Helper()
 	for _, e := range timeline(s, kind) {
 		if strings.Contains(e, text) {

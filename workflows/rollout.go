@@ -9,6 +9,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -35,7 +36,7 @@ func Rollout(ctx workflow.Context, in RolloutInput) (ChainStatus, error) {
 		if acted {
 			continue
 		}
-		r.sending.post(func() []notice { return r.known.Outbox }, r.known.sent)
+		r.sending.post(func() []managed.Notice { return r.known.Outbox }, r.known.sent)
 		if err := upsert(ctx, chainAttributes(r.known.Root, n.Phase)); err != nil {
 			return ChainStatus{}, err
 		}
@@ -81,7 +82,7 @@ const atOnce = 10
 
 func newRollout(ctx workflow.Context, in RolloutInput) (*rollout, error) {
 	if err := in.Root.Validate(); err != nil {
-		return nil, temporal.NewNonRetryableApplicationError(fmt.Sprintf("roll out behind run %s: %v", in.Root, err), ErrTypeImpossibleRun, err)
+		return nil, temporal.NewNonRetryableApplicationError(fmt.Sprintf("roll out behind run %s: %v", in.Root, err), managed.ErrTypeImpossibleRun, err)
 	}
 	r := &rollout{
 		known: newChain(in.Root, workflow.GetInfo(ctx).WorkflowStartTime.UTC()),
@@ -91,8 +92,8 @@ func newRollout(ctx workflow.Context, in RolloutInput) (*rollout, error) {
 		sending: newSending(ctx),
 	}
 	r.known.MovedAt = workflow.Now(ctx).UTC()
-	r.known.Commit = fit(in.Commit, maxName)
-	r.known.TriggeredBy, r.known.Notify = bounded(distinct(in.TriggeredBy)), in.Notify
+	r.known.Commit = managed.Fit(in.Commit, managed.MaxName)
+	r.known.TriggeredBy, r.known.Notify = managed.Bounded(managed.Distinct(in.TriggeredBy)), in.Notify
 	if in.Known != nil {
 		r.known = *in.Known
 	}
@@ -136,8 +137,8 @@ func (r *rollout) listen(ctx workflow.Context) error {
 // right before, and nothing yields between the two.
 func (r *rollout) skip(ctx workflow.Context, wish SkipStack) (ChainStatus, error) {
 	now := workflow.Now(ctx).UTC()
-	if r.known.Keys.use(wish.Key) == "" {
-		r.known.Keys.remember(wish.Key, wish.content())
+	if r.known.Keys.For(wish.Key) == "" {
+		r.known.Keys.Remember(wish.Key, wish.content())
 		r.known.skip(now, wish)
 		r.stirred = true
 	}
@@ -147,8 +148,8 @@ func (r *rollout) skip(ctx workflow.Context, wish SkipStack) (ChainStatus, error
 // stop ends the chain.
 func (r *rollout) stop(ctx workflow.Context, wish StopChain) (ChainStatus, error) {
 	now := workflow.Now(ctx).UTC()
-	if r.known.Keys.use(wish.Key) == "" {
-		r.known.Keys.remember(wish.Key, wish.content())
+	if r.known.Keys.For(wish.Key) == "" {
+		r.known.Keys.Remember(wish.Key, wish.content())
 		r.known.stop(now, wish)
 		r.stirred = true
 	}
@@ -320,15 +321,15 @@ func howTriggered(result activities.TriggerFollowerResult) string {
 // fails, the chain learns of the run's end by reading it.
 func (r *rollout) manage(ctx workflow.Context, ref spacelift.RunRef) {
 	n := r.known.node(ref.Stack)
-	in := ManageRunInput{Run: ref, Chains: []ChainRef{{Root: r.known.Root, After: r.known.parents(n), TriggeredBy: r.known.triggerers(n)}}}
+	in := managed.ManageRunInput{Run: ref, Chains: []managed.ChainRef{{Root: r.known.Root, After: r.known.parents(n), TriggeredBy: r.known.triggerers(n)}}}
 	var a *activities.Activities
 	var run spacelift.Run
 	if err := workflow.ExecuteLocalActivity(withQuickCall(ctx), a.ReadRun, ref).Get(ctx, &run); err == nil {
 		now := workflow.Now(ctx).UTC()
 		r.known.saw(now, run)
-		in.Events = fromRead(run, now)
+		in.Events = managed.FromRead(run, now)
 	}
-	told := RunEvents{Chains: in.Chains}
+	told := managed.RunEvents{Chains: in.Chains}
 	if run.State.Terminal() { // no later notification mends it if those of the end got lost
 		told.Events = in.Events
 	}

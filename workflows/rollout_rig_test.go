@@ -12,6 +12,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/workflows"
@@ -23,7 +24,7 @@ type chainRig struct {
 	*accountRig
 	env     *testsuite.TestWorkflowEnvironment
 	root    spacelift.RunRef
-	managed []workflows.ManageRunInput
+	managed []managed.ManageRunInput
 	begun   time.Time
 }
 
@@ -57,10 +58,10 @@ func (r *chainRig) environment() {
 	r.env.RegisterActivity(&activities.Activities{
 		Accounts: map[spacelift.Account]activities.Spacelift{"acme": r.client}, Rules: configured, Temporal: r, Now: r.clock.Now,
 	})
-	r.env.RegisterWorkflowWithOptions(func(_ workflow.Context, in workflows.ManageRunInput) (workflows.RunStatus, error) {
+	r.env.RegisterWorkflowWithOptions(func(_ workflow.Context, in managed.ManageRunInput) (managed.RunStatus, error) {
 		r.managed = append(r.managed, in)
-		return workflows.RunStatus{}, nil
-	}, workflow.RegisterOptions{Name: workflows.ManageRunType})
+		return managed.RunStatus{}, nil
+	}, workflow.RegisterOptions{Name: managed.ManageRunType})
 }
 
 // at does something when the story has gone on for so long, in the account too.

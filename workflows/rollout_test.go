@@ -11,6 +11,8 @@ import (
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/workflow"
 
+	"github.com/gantryhq/gantry/decide"
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/workflows"
@@ -31,14 +33,14 @@ func TestRolloutOfALine(t *testing.T) {
 			t.Errorf("edge %+v", e)
 		}
 	}
-	var told []workflows.ChainRef
+	var told []managed.ChainRef
 	for _, in := range r.managed {
 		if len(in.Events) == 0 {
 			t.Errorf("the run is managed with %+v", in)
 		}
 		told = append(told, in.Chains...)
 	}
-	want := []workflows.ChainRef{{Root: r.root, After: []spacelift.StackID{"net"}}, {Root: r.root, After: []spacelift.StackID{"app"}}}
+	want := []managed.ChainRef{{Root: r.root, After: []spacelift.StackID{"net"}}, {Root: r.root, After: []spacelift.StackID{"app"}}}
 	if diff := cmp.Diff(want, told); diff != "" {
 		t.Errorf("the runs are told (-want +got):\n%s", diff)
 	}
@@ -96,7 +98,7 @@ func TestRolloutSkips(t *testing.T) {
 	r.at(3*time.Minute, func() { r.ends("web", nil) })
 	s := r.rollout()
 	r.wants(s, workflows.ChainDone, "app was skipped", "app skipped, net finished, web finished")
-	people := slices.DeleteFunc(s.Timeline, func(e workflows.ChainEntry) bool { return e.Kind != workflows.KindPerson })
+	people := slices.DeleteFunc(s.Timeline, func(e workflows.ChainEntry) bool { return e.Kind != managed.KindPerson })
 	if len(people) != 1 || people[0].Actor != "joe" || !strings.Contains(people[0].Summary, "done by hand") {
 		t.Errorf("people did %+v", people)
 	}
@@ -174,19 +176,19 @@ func TestRolloutTellsWhatItSaw(t *testing.T) {
 	r.clock.Advance(time.Minute)
 	r.environment()
 
-	var told workflows.RunEvents
+	var told managed.RunEvents
 	follows := func(ctx workflow.Context) error {
-		workflow.GetSignalChannel(ctx, workflows.RunEventsSignal).Receive(ctx, &told)
+		workflow.GetSignalChannel(ctx, managed.RunEventsSignal).Receive(ctx, &told)
 		return nil
 	}
 	r.env.RegisterWorkflowWithOptions(follows, workflow.RegisterOptions{Name: "follows"})
 	app := r.newest("app")
 	r.env.ExecuteWorkflow(func(ctx workflow.Context) error {
-		there := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{WorkflowID: workflows.ManageRunID(app)}), "follows")
+		there := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{WorkflowID: managed.ManageRunID(app)}), "follows")
 		if err := there.GetChildWorkflowExecution().Get(ctx, nil); err != nil {
 			return err
 		}
-		workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{WorkflowID: workflows.ChainID(r.root)}), workflows.Rollout, workflows.RolloutInput{Root: r.root})
+		workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{WorkflowID: managed.ChainID(r.root)}), workflows.Rollout, workflows.RolloutInput{Root: r.root})
 		return there.Get(ctx, nil)
 	})
 	r.must(r.env.GetWorkflowError())
@@ -249,7 +251,7 @@ func TestRolloutContinuesAsNew(t *testing.T) {
 
 	r.environment()
 	r.at(time.Minute, func() {
-		r.update(workflows.SkipUpdate, workflows.SkipStack{Stack: "app", By: "joe", Note: "another", Key: "k"}, workflows.ErrTypeKeyReused)
+		r.update(workflows.SkipUpdate, workflows.SkipStack{Stack: "app", By: "joe", Note: "another", Key: "k"}, decide.ErrTypeKeyReused)
 		r.ends("web", nil)
 	})
 	r.wants(r.rolloutFrom(in), workflows.ChainDone, "app was skipped", "app skipped, dns finished, net finished, web finished")
@@ -267,7 +269,7 @@ func TestRolloutIsStoppedWhileSpaceliftIsAway(t *testing.T) {
 	r.must(err)
 	r.at(time.Hour, func() {
 		r.wants(r.status(), workflows.ChainMoving, "app (being triggered)", "app releasing, net finished")
-		r.update(workflows.SkipUpdate, workflows.SkipStack{Stack: "app", By: "joe"}, workflows.ErrTypeTooLate)
+		r.update(workflows.SkipUpdate, workflows.SkipStack{Stack: "app", By: "joe"}, managed.ErrTypeTooLate)
 		r.update(workflows.StopChainUpdate, workflows.StopChain{By: "joe"}, "")
 	})
 	s := r.rollout()

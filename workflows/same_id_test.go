@@ -12,6 +12,7 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/workflows"
 )
@@ -21,16 +22,16 @@ import (
 // whoever is faster: that is managed to its end, and what failed is past.
 func TestARetryUnderTheSameIDIsManaged(t *testing.T) {
 	root := spacelift.RunRef{Account: "acme", Stack: "account-prod", Run: "01KDXROOT0000000000000000"}
-	chains := []workflows.ChainRef{{Root: root, After: []spacelift.StackID{"account-prod"}}}
+	chains := []managed.ChainRef{{Root: root, After: []spacelift.StackID{"account-prod"}}}
 	planFails := func(r *rig) {
 		r.at(0, func() { r.moves(queued, ready, preparing, initializing, planning) })
 		r.at(time.Minute, func() { r.fails("", timeout); r.told() })
 	}
-	byAnn := workflows.RetryOf{Run: run, Attempt: 2, By: "ann", After: 5}
+	byAnn := managed.RetryOf{Run: run, Attempt: 2, By: "ann", After: 5}
 	for _, tc := range []struct {
 		name  string
 		story func(*rig)
-		want  workflows.RetryOf
+		want  managed.RetryOf
 	}{
 		{
 			name: "by the policy, while its execution waits for the retry",
@@ -38,7 +39,7 @@ func TestARetryUnderTheSameIDIsManaged(t *testing.T) {
 				r.retriesItself()
 				planFails(r)
 			},
-			want: workflows.RetryOf{Run: run, Attempt: 2, By: "gantry", After: 5, TriggeredBy: []string{"bob"}},
+			want: managed.RetryOf{Run: run, Attempt: 2, By: "gantry", After: 5, TriggeredBy: []string{"bob"}},
 		},
 		{
 			name: "by a person, while the policy's own waits for its time",
@@ -47,7 +48,7 @@ func TestARetryUnderTheSameIDIsManaged(t *testing.T) {
 				r.at(90*time.Second, func() {
 					r.goes(queued)
 					r.told() // faster than the retry's own word
-					r.env.SignalWorkflow(workflows.RunEventsSignal, workflows.RunEvents{RetryOf: &byAnn, Chains: chains})
+					r.env.SignalWorkflow(managed.RunEventsSignal, managed.RunEvents{RetryOf: &byAnn, Chains: chains})
 				})
 			},
 			want: byAnn,
@@ -59,7 +60,7 @@ func TestARetryUnderTheSameIDIsManaged(t *testing.T) {
 				r.at(time.Minute, func() {
 					r.fails("", timeout)
 					r.goes(queued)
-					r.env.SignalWorkflow(workflows.RunEventsSignal, workflows.RunEvents{RetryOf: &byAnn, Chains: chains})
+					r.env.SignalWorkflow(managed.RunEventsSignal, managed.RunEvents{RetryOf: &byAnn, Chains: chains})
 				})
 				r.at(2*time.Minute, func() { r.toldOf(6, 5) })
 			},
@@ -69,11 +70,11 @@ func TestARetryUnderTheSameIDIsManaged(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			r := newRig(t, retried)
 			r.truth.TriggeredBy = "bob"
-			var asked *[]workflows.RetryRunInput
+			var asked *[]managed.RetryRunInput
 			if tc.want.By == "ann" {
-				asked = r.retries(workflows.RetryRunOutcome{})
+				asked = r.retries(managed.RetryRunOutcome{})
 			}
-			r.env.OnSignalExternalWorkflow(anyArg, workflows.ChainID(root), anyArg, workflows.ChainNewsSignal, anyArg).Return(nil).Maybe()
+			r.env.OnSignalExternalWorkflow(anyArg, managed.ChainID(root), anyArg, workflows.ChainNewsSignal, anyArg).Return(nil).Maybe()
 			tc.story(r)
 			in := r.continued()
 			if diff := cmp.Diff(&tc.want, in.RetryOf); diff != "" || in.Known != nil || in.Run != run {
@@ -88,10 +89,10 @@ func TestARetryUnderTheSameIDIsManaged(t *testing.T) {
 
 			second := r.next()
 			if in.Chains != nil {
-				second.env.OnSignalExternalWorkflow(anyArg, workflows.ChainID(root), anyArg, workflows.ChainNewsSignal, anyArg).Return(nil).Once()
+				second.env.OnSignalExternalWorkflow(anyArg, managed.ChainID(root), anyArg, workflows.ChainNewsSignal, anyArg).Return(nil).Once()
 			}
 			second.at(time.Second, func() { // the same again
-				second.env.SignalWorkflow(workflows.RunEventsSignal, workflows.RunEvents{RetryOf: in.RetryOf})
+				second.env.SignalWorkflow(managed.RunEventsSignal, managed.RunEvents{RetryOf: in.RetryOf})
 				second.toldOf(5)
 			})
 			second.at(time.Minute, func() { second.moves(planning, unconfirmed) })
@@ -100,7 +101,7 @@ func TestARetryUnderTheSameIDIsManaged(t *testing.T) {
 			if s.State != finished || len(second.confirmed) != 1 || s.Failure != nil {
 				t.Errorf("the new attempt ended in %s with %d confirmations: %s", s.State, len(second.confirmed), s.Outcome)
 			}
-			if slices.ContainsFunc(s.States, func(e workflows.StateEntry) bool { return e.StateVersion <= 5 }) {
+			if slices.ContainsFunc(s.States, func(e managed.StateEntry) bool { return e.StateVersion <= 5 }) {
 				t.Errorf("the new attempt passed %+v", s.States)
 			}
 		})
@@ -111,7 +112,7 @@ func TestARetryUnderTheSameIDIsManaged(t *testing.T) {
 // for it.
 func (r *rig) retriesItself() {
 	r.truth.CanRetry = true
-	r.env.SetStartWorkflowOptions(client.StartWorkflowOptions{ID: workflows.ManageRunID(run), TaskQueue: "gantry"})
+	r.env.SetStartWorkflowOptions(client.StartWorkflowOptions{ID: managed.ManageRunID(run), TaskQueue: "gantry"})
 	r.env.RegisterActivityWithOptions(&activities.Activities{
 		Accounts: map[spacelift.Account]activities.Spacelift{"acme": &sameID{r}},
 		Rules:    configured, Temporal: temporalOf{world: &r.world}, Notifier: &r.world, Now: r.env.Now,

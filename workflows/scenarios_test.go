@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // scenario is one of the ways that runs go in Spacelift. A plan or a preview
@@ -52,7 +52,7 @@ func states(list string) (all []spacelift.RunState) {
 // stop is where a run stands: its phase, a part of the reason, and a rule that
 // matched, as "name effect"; empty for none in particular.
 type stop struct {
-	phase  workflows.Phase
+	phase  managed.Phase
 	reason string
 	rule   string
 }
@@ -60,18 +60,18 @@ type stop struct {
 // passes are the states that nobody has to do anything about, whatever the
 // policy.
 var passes = map[spacelift.RunState]stop{
-	queued:             {workflows.PhaseQueued, "in the stack's queue", ""},
-	ready:              {workflows.PhaseQueued, "waits for a worker", ""},
-	preparing:          {workflows.PhaseQueued, "a worker is being set up", ""},
-	initializing:       {workflows.PhaseQueued, "a worker is being set up", ""},
-	planning:           {workflows.PhasePlanning, "Spacelift is planning", ""},
-	replan:             {workflows.PhasePlanning, "somebody asked for another plan", ""},
-	"PREPARING_REPLAN": {workflows.PhasePlanning, "somebody asked for another plan", ""},
-	confirmed:          {workflows.PhaseApplying, "the plan is confirmed and waits for a worker", ""},
-	preparingApply:     {workflows.PhaseApplying, "the plan is confirmed and a worker is being set up", ""},
-	applying:           {workflows.PhaseApplying, "Spacelift is applying the plan", ""},
-	"PERFORMING":       {workflows.PhaseApplying, "Spacelift is performing the task", ""},
-	"DESTROYING":       {workflows.PhaseApplying, "Spacelift is destroying resources", ""},
+	queued:             {managed.PhaseQueued, "in the stack's queue", ""},
+	ready:              {managed.PhaseQueued, "waits for a worker", ""},
+	preparing:          {managed.PhaseQueued, "a worker is being set up", ""},
+	initializing:       {managed.PhaseQueued, "a worker is being set up", ""},
+	planning:           {managed.PhasePlanning, "Spacelift is planning", ""},
+	replan:             {managed.PhasePlanning, "somebody asked for another plan", ""},
+	"PREPARING_REPLAN": {managed.PhasePlanning, "somebody asked for another plan", ""},
+	confirmed:          {managed.PhaseApplying, "the plan is confirmed and waits for a worker", ""},
+	preparingApply:     {managed.PhaseApplying, "the plan is confirmed and a worker is being set up", ""},
+	applying:           {managed.PhaseApplying, "Spacelift is applying the plan", ""},
+	"PERFORMING":       {managed.PhaseApplying, "Spacelift is performing the task", ""},
+	"DESTROYING":       {managed.PhaseApplying, "Spacelift is destroying resources", ""},
 }
 
 // Every way a run goes, with every policy: what it waits for at each stop and
@@ -202,13 +202,13 @@ func (w *walk) stands(want stop) {
 	if e.Phase != want.phase || !strings.Contains(e.Summary, want.reason) || e.WaitingFor == nil || e.WaitingFor.Who == "" || len(e.Unblock) == 0 {
 		w.Errorf("in %s it is explained by %+v, want phase %s, %q, and who can unblock it", w.state(), e, want.phase, want.reason)
 	}
-	if len(e.Rules) == 0 || want.rule != "" && !slices.ContainsFunc(e.Rules, func(r workflows.Rule) bool { return r.Name+" "+string(r.Effect) == want.rule }) {
+	if len(e.Rules) == 0 || want.rule != "" && !slices.ContainsFunc(e.Rules, func(r managed.Rule) bool { return r.Name+" "+string(r.Effect) == want.rule }) {
 		w.Errorf("in %s it is explained by the rules %+v, want %q among them", w.state(), e.Rules, want.rule)
 	}
 }
 
 // ends checks how the run ended, and what Gantry did on the way.
-func (w *walk) ends(s workflows.RunStatus) {
+func (w *walk) ends(s managed.RunStatus) {
 	w.Helper()
 	state, outcome := w.scenario.states[len(w.scenario.states)-1], w.scenario.outcome
 	switch {
@@ -219,7 +219,7 @@ func (w *walk) ends(s workflows.RunStatus) {
 	case w.course.confirmed > 0 && w.manner.delta == nil:
 		outcome = "the run finished"
 	}
-	if s.State != state || s.Phase != workflows.PhaseDone || s.WaitingFor != nil || !strings.Contains(s.Outcome, outcome) {
+	if s.State != state || s.Phase != managed.PhaseDone || s.WaitingFor != nil || !strings.Contains(s.Outcome, outcome) {
 		w.Errorf("ended in %s, phase %s, waiting for %+v, because %q; want %s, done, %q", s.State, s.Phase, s.WaitingFor, s.Outcome, state, outcome)
 	}
 	if e := w.explains(); e.Summary != s.Outcome || e.WaitingFor != nil {

@@ -3,6 +3,8 @@ package workflows
 import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
+
+	"github.com/gantryhq/gantry/decide/managed"
 )
 
 func keyword(name string) temporal.SearchAttributeKeyKeyword {
@@ -10,7 +12,7 @@ func keyword(name string) temporal.SearchAttributeKeyKeyword {
 }
 
 // Typed returns attributes as the SDK takes them.
-func Typed(all []Attribute) temporal.SearchAttributes {
+func Typed(all []managed.Attribute) temporal.SearchAttributes {
 	set := make([]temporal.SearchAttributeUpdate, len(all))
 	for i, a := range all {
 		set[i] = keyword(a.Name).ValueSet(a.Value)
@@ -22,17 +24,17 @@ func Typed(all []Attribute) temporal.SearchAttributes {
 // the history, so it is done in one command, and only when a value differs
 // that is worth an event: see restsIn. stays says that the run has been in its
 // state for long, whatever the state.
-func index(ctx workflow.Context, s RunStatus, stays bool) error {
+func index(ctx workflow.Context, s managed.RunStatus, stays bool) error {
 	have := workflow.GetTypedSearchAttributes(ctx)
-	if phase, ok := have.GetKeyword(keyword(AttrPhase)); ok && phase == string(s.Phase) && !restsIn(listedState(s)) && !stays {
+	if phase, ok := have.GetKeyword(keyword(managed.AttrPhase)); ok && phase == string(s.Phase) && !managed.Lasts(managed.ListedState(s)) && !stays {
 		return nil
 	}
-	return upsert(ctx, attributes(s))
+	return upsert(ctx, managed.Attributes(s))
 }
 
 // upsert sets the attributes that differ from what the execution has. It costs an
 // event, unless none does.
-func upsert(ctx workflow.Context, all []Attribute) error {
+func upsert(ctx workflow.Context, all []managed.Attribute) error {
 	have := workflow.GetTypedSearchAttributes(ctx)
 	var updates []temporal.SearchAttributeUpdate
 	for _, want := range all {

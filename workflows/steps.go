@@ -16,58 +16,58 @@ import (
 
 // step returns what carries an action out; nil for those that only wait or end.
 // A step returns an error only when the execution is canceled.
-func (m *manager) step(do action) func(workflow.Context, next) error {
+func (m *manager) step(do managed.Action) func(workflow.Context, managed.Next) error {
 	switch do {
-	case doRules:
+	case managed.DoRules:
 		return m.readRules
-	case doRead:
+	case managed.DoRead:
 		return m.seek
-	case doVerify:
+	case managed.DoVerify:
 		return m.verify
-	case doAsk:
+	case managed.DoAsk:
 		return m.ask
-	case doClock:
+	case managed.DoClock:
 		return m.clock
-	case doConfirm:
+	case managed.DoConfirm:
 		return m.confirm
-	case doDiscard, doReview, doStop:
+	case managed.DoDiscard, managed.DoReview, managed.DoStop:
 		return m.act
-	case doDiagnose:
+	case managed.DoDiagnose:
 		return m.diagnose
-	case doRetry:
+	case managed.DoRetry:
 		return m.retry
-	case doRelease:
+	case managed.DoRelease:
 		return m.release
-	case doTellChains:
+	case managed.DoNotifyChains:
 		return m.tellChains
-	case doParents:
+	case managed.DoParents:
 		return m.readParents
-	case doReplace:
+	case managed.DoReplace:
 		return m.replace
 	}
 	return nil
 }
 
 // ask makes a state ask people.
-func (m *manager) ask(ctx workflow.Context, n next) error {
-	m.known.announce(workflow.Now(ctx).UTC(), n)
+func (m *manager) ask(ctx workflow.Context, n managed.Next) error {
+	m.known.Announce(workflow.Now(ctx).UTC(), n)
 	return nil
 }
 
 // clock does what the clocks say.
-func (m *manager) clock(ctx workflow.Context, _ next) error {
-	m.known.strike(workflow.Now(ctx).UTC())
+func (m *manager) clock(ctx workflow.Context, _ managed.Next) error {
+	m.known.FireDeadlines(workflow.Now(ctx).UTC())
 	return nil
 }
 
 // readRules reads what holds for the run, with gate and clocks where it asks
 // for a decision.
-func (m *manager) readRules(ctx workflow.Context, _ next) error {
+func (m *manager) readRules(ctx workflow.Context, _ managed.Next) error {
 	var a *activities.Activities
 	s := m.situation(ctx)
 	in := activities.ReadRulesInput{Run: s.Run, Labels: s.Labels}
-	if s.ask != nil {
-		in.PlanSince = s.ask.Since
+	if s.Ask != nil {
+		in.PlanSince = s.Ask.Since
 	}
 	var rules managed.Rules
 	err := workflow.ExecuteLocalActivity(withQuickCall(ctx), a.ReadRules, in).Get(ctx, &rules)
@@ -76,21 +76,21 @@ func (m *manager) readRules(ctx workflow.Context, _ next) error {
 	}
 	now := workflow.Now(ctx).UTC()
 	if err != nil {
-		if m.known.tries(doRules) == 0 {
-			m.known.note(now, KindNote, "Gantry could not read what holds for the run: %s", because(err))
+		if m.known.Tries(managed.DoRules) == 0 {
+			m.known.Note(now, managed.KindNote, "Gantry could not read what holds for the run: %s", because(err))
 		}
-		m.known.fails(now, doRules, failedFirst, failedLongest, "Gantry could not read what holds for the run: "+because(err))
+		m.known.RecordFailure(now, managed.DoRules, managed.FailedFirst, managed.FailedLongest, "Gantry could not read what holds for the run: "+because(err))
 		return nil
 	}
-	m.known.works(doRules)
+	m.known.ClearBackoff(managed.DoRules)
 	rules.Labels = s.Labels
-	m.known.takeRules(now, rules, s.ask != nil)
-	m.known.takeFollowers(now, rules.Followers)
+	m.known.TakeRules(now, rules, s.Ask != nil)
+	m.known.TakeFollowers(now, rules.Followers)
 	return nil
 }
 
 // seek reads the run to see what is so and who did it.
-func (m *manager) seek(ctx workflow.Context, _ next) error {
+func (m *manager) seek(ctx workflow.Context, _ managed.Next) error {
 	var a *activities.Activities
 	var run spacelift.Run
 	err := workflow.ExecuteLocalActivity(withQuickCall(ctx), a.ReadRun, m.known.Run).Get(ctx, &run)
@@ -99,11 +99,11 @@ func (m *manager) seek(ctx workflow.Context, _ next) error {
 	}
 	switch at := workflow.Now(ctx).UTC(); {
 	case err == nil:
-		m.known.compare(at, run)
+		m.known.Compare(at, run)
 	case notFound(err):
-		m.known.missing(at)
+		m.known.Missing(at)
 	default:
-		m.known.unanswered(at, because(err), final(err))
+		m.known.Unanswered(at, because(err), final(err))
 	}
 	return nil
 }
@@ -112,7 +112,7 @@ func (m *manager) seek(ctx workflow.Context, _ next) error {
 // not, the wish is kept for as long as it makes sense: every event that comes
 // in is heard, and if it changes the decision, Gantry stops asking. Then the
 // error is a canceled one.
-func (m *manager) call(ctx workflow.Context, n next, activity, in, out any) error {
+func (m *manager) call(ctx workflow.Context, n managed.Next, activity, in, out any) error {
 	err := m.quickly(ctx, n, activity, in, out)
 	if err == nil || final(err) || ctx.Err() != nil {
 		return err
@@ -120,7 +120,7 @@ func (m *manager) call(ctx workflow.Context, n next, activity, in, out any) erro
 	if m.objecting > 0 {
 		return temporal.NewCanceledError()
 	}
-	m.known.note(workflow.Now(ctx).UTC(), KindNote, "Spacelift did not %s at once (%s); Gantry keeps asking", n.Do, because(err))
+	m.known.Note(workflow.Now(ctx).UTC(), managed.KindNote, "Spacelift did not %s at once (%s); Gantry keeps asking", n.Do, because(err))
 	return m.keepAsking(ctx, n, activity, in, out)
 }
 
@@ -130,7 +130,7 @@ func (m *manager) call(ctx workflow.Context, n next, activity, in, out any) erro
 // of the act tells whose it was. What follows from somebody's decision is not: the
 // task that accepted the decision must be in the history before Spacelift changes
 // anything, or the person may be refused what took effect.
-func (m *manager) quickly(ctx workflow.Context, n next, activity, in, out any) error {
+func (m *manager) quickly(ctx workflow.Context, n managed.Next, activity, in, out any) error {
 	if !n.ForPeople {
 		return workflow.ExecuteLocalActivity(withQuickCall(ctx), activity, in).Get(ctx, out)
 	}
@@ -150,7 +150,7 @@ func (m *manager) quickly(ctx workflow.Context, n next, activity, in, out any) e
 // keepAsking calls with an activity that is retried for long, and hears events
 // meanwhile. Once Gantry has called it off, nothing but success is an answer: an
 // attempt that was under way ends with whatever error it met.
-func (m *manager) keepAsking(ctx workflow.Context, n next, activity, in, out any) error {
+func (m *manager) keepAsking(ctx workflow.Context, n managed.Next, activity, in, out any) error {
 	asking, stopAsking := workflow.WithCancel(withCall(ctx, n))
 	defer stopAsking()
 	answer := workflow.ExecuteActivity(asking, activity, in)
@@ -175,7 +175,7 @@ func (m *manager) keepAsking(ctx workflow.Context, n next, activity, in, out any
 		m.takeEvents(ctx)
 		// Another plan than the one asked for needs no care here: the activity
 		// would find that it changed.
-		if decide(m.situation(ctx)).Do != n.Do || workflow.GetInfo(ctx).GetContinueAsNewSuggested() {
+		if managed.Decide(m.situation(ctx)).Do != n.Do || workflow.GetInfo(ctx).GetContinueAsNewSuggested() {
 			stopAsking()
 			calledOff = true
 		}
@@ -194,15 +194,15 @@ func calledOffOr(err error, calledOff bool) error {
 }
 
 // withCall is how long to keep asking for something.
-func withCall(ctx workflow.Context, n next) workflow.Context {
-	if n.Do == doDiagnose {
+func withCall(ctx workflow.Context, n managed.Next) workflow.Context {
+	if n.Do == managed.DoDiagnose {
 		return withPatientRead(ctx)
 	}
 	return withSpaceliftCall(ctx)
 }
 
 // diagnose finds out why the run failed.
-func (m *manager) diagnose(ctx workflow.Context, n next) error {
+func (m *manager) diagnose(ctx workflow.Context, n managed.Next) error {
 	var a *activities.Activities
 	var diagnosis activities.Diagnosis
 	s := m.situation(ctx)
@@ -214,16 +214,16 @@ func (m *manager) diagnose(ctx workflow.Context, n next) error {
 	switch {
 	case temporal.IsCanceledError(err):
 	case err != nil:
-		m.known.note(now, KindNote, "Gantry could not find out why the run failed: %s", because(err))
-		m.known.failed(now, Failure{Cause: policy.CauseUnknown, ApplyBegan: true})
+		m.known.Note(now, managed.KindNote, "Gantry could not find out why the run failed: %s", because(err))
+		m.known.Failed(now, managed.Failure{Cause: policy.CauseUnknown, ApplyBegan: true})
 	case diagnosis.Run.State == spacelift.RunStateFailed:
-		m.known.learn(now, diagnosis.Run)
-		m.known.failed(now, Failure{
+		m.known.Learn(now, diagnosis.Run)
+		m.known.Failed(now, managed.Failure{
 			Cause: diagnosis.Cause, Phase: diagnosis.Phase, ApplyBegan: diagnosis.ApplyBegan, Evidence: diagnosis.Evidence, Source: diagnosis.Source,
 		})
 	default: // the API is behind what it showed before, or the run was taken up again
-		m.known.learn(now, diagnosis.Run)
-		m.known.fails(now, doDiagnose, behindFirst, behindLongest, "the API shows the run in "+string(diagnosis.Run.State))
+		m.known.Learn(now, diagnosis.Run)
+		m.known.RecordFailure(now, managed.DoDiagnose, managed.BehindFirst, managed.BehindLongest, "the API shows the run in "+string(diagnosis.Run.State))
 	}
 	return nil
 }
@@ -233,15 +233,15 @@ func (m *manager) diagnose(ctx workflow.Context, n next) error {
 const retryWait = time.Minute
 
 // retry starts RetryRun, which outlives this execution.
-func (m *manager) retry(ctx workflow.Context, _ next) error {
-	retry, s := m.known.Retry, m.known.facts()
+func (m *manager) retry(ctx workflow.Context, _ managed.Next) error {
+	retry, s := m.known.Retry, m.known.Facts()
 	child := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
-		WorkflowID: RetryRunID(m.known.Run),
+		WorkflowID: managed.RetryRunID(m.known.Run),
 		// One that has ended made no run, or this execution had been told.
 		WorkflowIDReusePolicy: enums.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
 		ParentClosePolicy:     enums.PARENT_CLOSE_POLICY_ABANDON,
-	}), RetryRunType, RetryRunInput{
-		Run: s.Run, By: SourceGantry, Reason: retry.Reason, Attempt: retry.Attempt, TriggeredBy: s.Triggerers(), Chains: s.Released(),
+	}), managed.RetryRunType, managed.RetryRunInput{
+		Run: s.Run, By: managed.SourceGantry, Reason: retry.Reason, Attempt: retry.Attempt, TriggeredBy: s.Triggerers(), Chains: s.Released(),
 	})
 	err := child.GetChildWorkflowExecution().Get(ctx, nil)
 	if ctx.Err() != nil {
@@ -250,20 +250,20 @@ func (m *manager) retry(ctx workflow.Context, _ next) error {
 	now := workflow.Now(ctx).UTC()
 	if temporal.IsWorkflowExecutionAlreadyStartedError(err) {
 		why := "somebody asked for a retry before, and Spacelift has not answered yet"
-		if m.known.fails(now, doRetry, failedFirst, failedLongest, why) {
-			m.known.note(now, KindNote, "Gantry does not retry the run yet: %s", why)
+		if m.known.RecordFailure(now, managed.DoRetry, managed.FailedFirst, managed.FailedLongest, why) {
+			m.known.Note(now, managed.KindNote, "Gantry does not retry the run yet: %s", why)
 		}
-		retry.At = m.known.Trouble.Until
+		retry.At = m.known.Backoff.Until
 		return nil
 	}
-	m.known.works(doRetry)
+	m.known.ClearBackoff(managed.DoRetry)
 	if err != nil {
-		retry.callOff("the retry could not be started: " + because(err))
-		m.known.note(now, KindNote, "%s", retry.Reason)
+		retry.CallOff("the retry could not be started: " + because(err))
+		m.known.Note(now, managed.KindNote, "%s", retry.Reason)
 		return nil
 	}
-	retry.start()
-	m.known.note(now, KindAction, "Gantry retries the run: %s", retry.Reason)
+	retry.Start()
+	m.known.Note(now, managed.KindAction, "Gantry retries the run: %s", retry.Reason)
 	var answered bool
 	err = m.atRest(func() (err error) {
 		answered, err = workflow.AwaitWithTimeout(ctx, retryWait, child.IsReady)
@@ -275,17 +275,17 @@ func (m *manager) retry(ctx workflow.Context, _ next) error {
 	if !answered {
 		return nil
 	}
-	var outcome RetryRunOutcome
+	var outcome managed.RetryRunOutcome
 	if err := child.Get(ctx, &outcome); err != nil {
 		outcome.Reason = because(err)
 	}
 	now = workflow.Now(ctx).UTC()
 	switch {
 	case outcome.Reason == "":
-		retry.made(outcome.New)
-	case outcome.Block != nil && m.known.heldRetry(now, outcome.Reason):
-	case retry.callOff(outcome.Reason):
-		m.known.note(now, KindNote, "the run was not retried: %s", outcome.Reason)
+		retry.Made(outcome.New)
+	case outcome.Block != nil && m.known.HeldRetry(now, outcome.Reason):
+	case retry.CallOff(outcome.Reason):
+		m.known.Note(now, managed.KindNote, "the run was not retried: %s", outcome.Reason)
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/workflows"
 )
@@ -18,7 +19,7 @@ func TestAStopBindsUntilTheRunHasEnded(t *testing.T) {
 		r.set(func() { r.deafToStops = true })
 		r.at(0, func() { r.moves(queued, ready, preparing, initializing, planning) })
 		r.at(time.Minute, func() { r.stops(ann, "do not apply this", "") })
-		r.at(2*time.Minute, func() { r.wants(workflows.PhaseFollowing, "asked to stop the run") })
+		r.at(2*time.Minute, func() { r.wants(managed.PhaseFollowing, "asked to stop the run") })
 	}
 	tell(t, []story{
 		{
@@ -36,7 +37,7 @@ func TestAStopBindsUntilTheRunHasEnded(t *testing.T) {
 				ignored(r)
 				r.at(3*time.Minute, func() { r.moves(unconfirmed) })
 				r.at(4*time.Minute, func() {
-					r.denied(bob, workflows.Approve, workflows.ErrTypeTooLate, "ann has stopped the run")
+					r.denied(bob, managed.Approve, managed.ErrTypeTooLate, "ann has stopped the run")
 					r.told()
 				})
 			},
@@ -60,8 +61,8 @@ func TestAStopBindsUntilTheRunHasEnded(t *testing.T) {
 					r.set(func() { r.refuses = illegal("you have no right to do that") })
 					r.moves(unconfirmed)
 				})
-				r.at(4*time.Minute, func() { r.wants(workflows.PhaseHolding, "you have no right to do that") })
-				r.at(5*time.Minute, func() { r.denied(bob, workflows.Approve, workflows.ErrTypeTooLate, "ann has stopped the run") })
+				r.at(4*time.Minute, func() { r.wants(managed.PhaseHolding, "you have no right to do that") })
+				r.at(5*time.Minute, func() { r.denied(bob, managed.Approve, managed.ErrTypeTooLate, "ann has stopped the run") })
 				r.at(6*time.Minute, func() { r.set(func() { r.refuses = nil }) })
 				r.at(10*time.Minute, func() { r.did("stop: "+note, "discard: "+note); r.told() })
 			},
@@ -74,7 +75,7 @@ func TestAStopBindsUntilTheRunHasEnded(t *testing.T) {
 				r.at(time.Minute, func() {
 					r.set(func() { r.deafToDiscards = true })
 					r.goes(unconfirmed) // and nobody tells
-					got := r.update(workflows.StopUpdate, workflows.StopRequest{By: ann})
+					got := r.update(managed.StopUpdate, managed.StopRequest{By: ann})
 					r.later(func() {
 						if w := got.status.WaitingFor; w == nil || w.Reason != "Spacelift was asked to discard the run and has not told yet that it did" {
 							t.Errorf("answered that the run waits for %+v", w)
@@ -82,7 +83,7 @@ func TestAStopBindsUntilTheRunHasEnded(t *testing.T) {
 					})
 				})
 				r.at(2*time.Minute, func() {
-					r.wants(workflows.PhaseFollowing, "asked to discard the run")
+					r.wants(managed.PhaseFollowing, "asked to discard the run")
 					r.person("api::gantry", discarded, "Stopped through Gantry by ann")
 					r.told()
 				})
@@ -109,7 +110,7 @@ func TestAStopBindsUntilTheRunHasEnded(t *testing.T) {
 				ignored(r)
 				r.at(3*time.Minute, func() { r.moves(applying) }) // autodeploy
 				r.at(4*time.Minute, func() {
-					r.wants(workflows.PhaseApplying, "ann wants the run stopped: do not apply this; Spacelift does not stop a run in APPLYING")
+					r.wants(managed.PhaseApplying, "ann wants the run stopped: do not apply this; Spacelift does not stop a run in APPLYING")
 					r.moves(finished)
 				})
 			},
@@ -121,7 +122,7 @@ func TestAStopBindsUntilTheRunHasEnded(t *testing.T) {
 // The policy does not try again what somebody stopped.
 func TestAStoppedRunIsNotTriedAgain(t *testing.T) {
 	r := newRig(t, retried)
-	started := r.retries(workflows.RetryRunOutcome{New: again})
+	started := r.retries(managed.RetryRunOutcome{New: again})
 	r.set(func() { r.deafToStops = true })
 	r.at(0, func() { r.moves(queued, planning) })
 	r.at(time.Minute, func() { r.stops(ann, "wrong branch", "") })
@@ -130,7 +131,7 @@ func TestAStoppedRunIsNotTriedAgain(t *testing.T) {
 	if len(*started) > 0 || s.Retry != nil {
 		t.Errorf("tried again: %+v", s.Retry)
 	}
-	r.mentions(s, workflows.KindDecision, "the run is not tried again: ann ended the run")
+	r.mentions(s, managed.KindDecision, "the run is not tried again: ann ended the run")
 }
 
 // A chain learns of the stop before it reads the end of the run.
@@ -138,11 +139,11 @@ func TestAChainLearnsOfAStop(t *testing.T) {
 	r := newRig(t, auto)
 	root := spacelift.RunRef{Account: "acme", Stack: "net", Run: "01KDXROOT0000000000000000"}
 	var news []workflows.ChainNews
-	r.env.OnSignalExternalWorkflow(anyArg, workflows.ChainID(root), anyArg, workflows.ChainNewsSignal, anyArg).Return(
+	r.env.OnSignalExternalWorkflow(anyArg, managed.ChainID(root), anyArg, workflows.ChainNewsSignal, anyArg).Return(
 		func(_, _, _, _ string, arg any) error { news = append(news, arg.(workflows.ChainNews)); return nil })
 	r.set(func() { r.deafToStops = true })
 	in := r.input()
-	in.Chains = []workflows.ChainRef{{Root: root, After: []spacelift.StackID{"net"}}}
+	in.Chains = []managed.ChainRef{{Root: root, After: []spacelift.StackID{"net"}}}
 	r.at(0, func() { r.moves(queued, planning) })
 	r.at(time.Minute, func() { r.stops(ann, "", "") })
 	r.at(2*time.Minute, func() {

@@ -4,8 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // People end runs, as far as Spacelift lets them.
@@ -19,7 +19,7 @@ func TestPeopleStop(t *testing.T) {
 				r.at(2*time.Minute, func() { r.did("cancel: Stopped through Gantry by ann: wrong branch"); r.told() })
 			},
 			state: spacelift.RunStateCanceled, outcome: "cancelled",
-			mentions: map[string]workflows.TimelineKind{"ann wants the run stopped: wrong branch": workflows.KindPerson, "asked Spacelift to cancel the run": workflows.KindAction},
+			mentions: map[string]managed.TimelineKind{"ann wants the run stopped: wrong branch": managed.KindPerson, "asked Spacelift to cancel the run": managed.KindAction},
 		},
 		{
 			name: "a run that plans is stopped", labels: auto,
@@ -43,8 +43,8 @@ func TestPeopleStop(t *testing.T) {
 			name: "a run that applies is not stopped", labels: auto,
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
-				r.at(time.Minute, func() { r.told(); r.moves(applying); r.stops(ann, "", workflows.ErrTypeNotStoppable) })
-				r.at(2*time.Minute, func() { r.stops(ann, "", workflows.ErrTypeNotStoppable); r.moves(finished) })
+				r.at(time.Minute, func() { r.told(); r.moves(applying); r.stops(ann, "", managed.ErrTypeNotStoppable) })
+				r.at(2*time.Minute, func() { r.stops(ann, "", managed.ErrTypeNotStoppable); r.moves(finished) })
 			},
 			state: finished, outcome: "applied", confirmed: 1, asked: 1,
 		},
@@ -55,9 +55,9 @@ func TestPeopleStop(t *testing.T) {
 				r.at(time.Minute, func() {
 					r.goes(unconfirmed)
 					r.person("jane", confirmed, "") // nobody tells
-					got := r.update(workflows.StopUpdate, workflows.StopRequest{By: ann})
+					got := r.update(managed.StopUpdate, managed.StopRequest{By: ann})
 					r.later(func() {
-						if want := "the run was not stopped: a run in CONFIRMED can't be stopped"; got.refused != workflows.ErrTypeNotStoppable || got.says != want {
+						if want := "the run was not stopped: a run in CONFIRMED can't be stopped"; got.refused != managed.ErrTypeNotStoppable || got.says != want {
 							r.Errorf("refused with %q: %q, want %q", got.refused, got.says, want)
 						}
 					})

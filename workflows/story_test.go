@@ -5,8 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // story is a script, and what is true at its end.
@@ -16,10 +16,10 @@ type story struct {
 	script func(r *rig)
 
 	state     spacelift.RunState
-	outcome   string                            // a part of it
-	confirmed int                               // confirmations by Gantry that took effect
-	asked     int                               // confirmations that Gantry sent
-	mentions  map[string]workflows.TimelineKind // parts of the timeline
+	outcome   string                          // a part of it
+	confirmed int                             // confirmations by Gantry that took effect
+	asked     int                             // confirmations that Gantry sent
+	mentions  map[string]managed.TimelineKind // parts of the timeline
 }
 
 // tell tells each story and checks how it ends.
@@ -30,7 +30,7 @@ func tell(t *testing.T, stories []story) {
 			r := newRig(t, tc.labels)
 			tc.script(r)
 			s := r.manage()
-			if s.State != tc.state || s.Phase != workflows.PhaseDone || s.WaitingFor != nil {
+			if s.State != tc.state || s.Phase != managed.PhaseDone || s.WaitingFor != nil {
 				t.Errorf("ended in %s, phase %s, waiting for %+v; want %s, done, nothing", s.State, s.Phase, s.WaitingFor, tc.state)
 			}
 			if !strings.Contains(s.Outcome, tc.outcome) {

@@ -5,8 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // Spacelift's API is away, slow, behind, refuses, or loses its answers.
@@ -18,15 +18,15 @@ func TestManageRunWhileTheAPIIsInTrouble(t *testing.T) {
 				r.at(0, func() { r.moves(queued, planning) })
 				r.at(time.Minute, func() { r.set(func() { r.away = true }); r.moves(unconfirmed) })
 				r.at(3*time.Hour, func() {
-					r.wants(workflows.PhaseConfirming, "gantry:confirm=auto")
+					r.wants(managed.PhaseConfirming, "gantry:confirm=auto")
 					r.set(func() { r.away = false })
 				})
 				r.at(3*time.Hour+5*time.Minute, func() { r.told(); r.moves(applying, finished) })
 			},
 			state: finished, outcome: "applied", confirmed: 1, asked: 1,
-			mentions: map[string]workflows.TimelineKind{
-				"did not confirm at once (dial tcp: connection refused)": workflows.KindNote,
-				"Gantry confirmed the plan":                              workflows.KindAction,
+			mentions: map[string]managed.TimelineKind{
+				"did not confirm at once (dial tcp: connection refused)": managed.KindNote,
+				"Gantry confirmed the plan":                              managed.KindAction,
 			},
 		},
 		{
@@ -38,7 +38,7 @@ func TestManageRunWhileTheAPIIsInTrouble(t *testing.T) {
 				r.at(2*time.Hour, func() { r.set(func() { r.away = false }) })
 			},
 			state: discarded, outcome: "discarded",
-			mentions: map[string]workflows.TimelineKind{"Gantry did not confirm: the run is in DISCARDED (3)": workflows.KindAction},
+			mentions: map[string]managed.TimelineKind{"Gantry did not confirm: the run is in DISCARDED (3)": managed.KindAction},
 		},
 		{
 			name: "somebody confirms while Spacelift does not answer Gantry", labels: auto,
@@ -49,7 +49,7 @@ func TestManageRunWhileTheAPIIsInTrouble(t *testing.T) {
 				r.at(2*time.Hour, func() { r.set(func() { r.away = false }); r.moves(applying, finished) })
 			},
 			state: finished, outcome: "applied",
-			mentions: map[string]workflows.TimelineKind{"no longer asks Spacelift to confirm": workflows.KindNote},
+			mentions: map[string]managed.TimelineKind{"no longer asks Spacelift to confirm": managed.KindNote},
 		},
 		{
 			name: "somebody asks for another plan while Spacelift does not answer Gantry", labels: auto,
@@ -61,7 +61,7 @@ func TestManageRunWhileTheAPIIsInTrouble(t *testing.T) {
 				r.at(3*time.Hour, func() { r.told(); r.moves(applying, finished) })
 			},
 			state: finished, outcome: "3 added, 1 changed, 6 deleted", confirmed: 1, asked: 1,
-			mentions: map[string]workflows.TimelineKind{"confirm: the plan (3 to add, 1 to change, 6 to delete)": workflows.KindDecision},
+			mentions: map[string]managed.TimelineKind{"confirm: the plan (3 to add, 1 to change, 6 to delete)": managed.KindDecision},
 		},
 		{
 			name: "the answer to the confirmation is lost", labels: auto,
@@ -71,7 +71,7 @@ func TestManageRunWhileTheAPIIsInTrouble(t *testing.T) {
 				r.at(time.Minute, func() { r.told(); r.moves(applying, finished) })
 			},
 			state: finished, outcome: "applied", confirmed: 1, asked: 1,
-			mentions: map[string]workflows.TimelineKind{"an earlier attempt confirmed the plan": workflows.KindAction},
+			mentions: map[string]managed.TimelineKind{"an earlier attempt confirmed the plan": managed.KindAction},
 		},
 		{
 			name: "the API is a little behind its notifications", labels: auto,
@@ -79,13 +79,13 @@ func TestManageRunWhileTheAPIIsInTrouble(t *testing.T) {
 				r.at(0, func() { r.moves(queued, planning) })
 				r.at(time.Minute, func() { r.set(func() { r.lags = true }); r.moves(unconfirmed) })
 				r.at(time.Minute+10*time.Second, func() {
-					r.wants(workflows.PhaseConfirming, "gantry:confirm=auto")
+					r.wants(managed.PhaseConfirming, "gantry:confirm=auto")
 					r.set(func() { r.lags = false })
 				})
 				r.at(3*time.Minute, func() { r.told(); r.moves(applying, finished) })
 			},
 			state: finished, outcome: "applied", confirmed: 1, asked: 1,
-			mentions: map[string]workflows.TimelineKind{"the API shows run acme/network-prod/01KDX3V4T8Q2M5N7P9R1S3T5V7 in PLANNING (1)": workflows.KindNote},
+			mentions: map[string]managed.TimelineKind{"the API shows run acme/network-prod/01KDX3V4T8Q2M5N7P9R1S3T5V7 in PLANNING (1)": managed.KindNote},
 		},
 		{
 			name: "Spacelift refuses", labels: auto,
@@ -94,7 +94,7 @@ func TestManageRunWhileTheAPIIsInTrouble(t *testing.T) {
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 				r.at(time.Hour, func() {
 					r.told()
-					r.wants(workflows.PhaseHolding, "stack is locked")
+					r.wants(managed.PhaseHolding, "stack is locked")
 					if until := r.status().WaitingFor.Until; until.IsZero() {
 						r.Error("it does not say when Gantry tries again")
 					}
@@ -102,18 +102,18 @@ func TestManageRunWhileTheAPIIsInTrouble(t *testing.T) {
 				r.at(2*time.Hour, func() { r.person("jane", discarded, ""); r.told() })
 			},
 			state: discarded, outcome: "discarded", asked: 5, // at once, and 5, 15, 35 and 75 minutes later
-			mentions: map[string]workflows.TimelineKind{"Spacelift refused to confirm": workflows.KindAction},
+			mentions: map[string]managed.TimelineKind{"Spacelift refused to confirm": managed.KindAction},
 		},
 		{
 			name: "Spacelift refuses without a reason that Gantry knows, for long", labels: auto,
 			script: func(r *rig) {
 				r.set(func() { r.refuses = &spacelift.GraphQLError{Messages: []string{"internal failure"}} })
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
-				r.at(time.Minute, func() { r.wants(workflows.PhaseConfirming, "gantry:confirm=auto") })
-				r.at(7*time.Minute, func() { r.wants(workflows.PhaseHolding, "internal failure"); r.person("jane", discarded, ""); r.told() })
+				r.at(time.Minute, func() { r.wants(managed.PhaseConfirming, "gantry:confirm=auto") })
+				r.at(7*time.Minute, func() { r.wants(managed.PhaseHolding, "internal failure"); r.person("jane", discarded, ""); r.told() })
 			},
 			state: discarded, outcome: "discarded", asked: 13, // 3 at once, then 10
-			mentions: map[string]workflows.TimelineKind{"Spacelift refused to confirm": workflows.KindAction},
+			mentions: map[string]managed.TimelineKind{"Spacelift refused to confirm": managed.KindAction},
 		},
 		{
 			name: "another plan is the first thing heard while Spacelift does not answer Gantry", labels: auto,
@@ -125,14 +125,14 @@ func TestManageRunWhileTheAPIIsInTrouble(t *testing.T) {
 				r.at(3*time.Hour, func() { r.told(); r.moves(applying, finished) })
 			},
 			state: finished, outcome: "3 added, 1 changed, 6 deleted", confirmed: 1, asked: 1,
-			mentions: map[string]workflows.TimelineKind{"confirm: the plan (3 to add, 1 to change, 6 to delete)": workflows.KindDecision},
+			mentions: map[string]managed.TimelineKind{"confirm: the plan (3 to add, 1 to change, 6 to delete)": managed.KindDecision},
 		},
 		{
 			name: "an approval policy in Spacelift asks people", labels: auto,
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning) })
 				r.at(time.Minute, func() { r.set(func() { r.truth.NeedsApproval = true }); r.moves(unconfirmed) })
-				r.at(time.Hour, func() { r.wants(workflows.PhaseWaiting, "an approval policy in Spacelift") })
+				r.at(time.Hour, func() { r.wants(managed.PhaseWaiting, "an approval policy in Spacelift") })
 				r.at(2*time.Hour, func() { r.person("jane", discarded, ""); r.told() })
 			},
 			state: discarded, outcome: "discarded",
@@ -142,7 +142,7 @@ func TestManageRunWhileTheAPIIsInTrouble(t *testing.T) {
 			script: func(r *rig) {
 				r.set(func() { r.broken = spacelift.ErrUnauthorized })
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
-				r.at(4*time.Minute, func() { r.wants(workflows.PhaseHolding, "unauthorized"); r.readTimes(2) })
+				r.at(4*time.Minute, func() { r.wants(managed.PhaseHolding, "unauthorized"); r.readTimes(2) })
 				r.at(time.Hour, func() { r.readTimes(5) }) // a key may get its rights back
 				r.at(2*time.Hour, func() {
 					r.set(func() { r.broken = nil })
@@ -166,7 +166,7 @@ func TestForgedNotifications(t *testing.T) {
 		r.signal(forged)
 	})
 	r.at(time.Hour, func() {
-		r.wants(workflows.PhasePlanning, "planning")
+		r.wants(managed.PhasePlanning, "planning")
 		if r.asked != 0 {
 			r.Errorf("Gantry sent %d confirmations because of a forgery", r.asked)
 		}
@@ -179,7 +179,7 @@ func TestForgedNotifications(t *testing.T) {
 	if s.State != finished || len(r.confirmed) != 1 {
 		t.Errorf("ended in %s with %d confirmations, want FINISHED with 1", s.State, len(r.confirmed))
 	}
-	r.mentions(s, workflows.KindRepair, "is not believed: UNCONFIRMED (1000)")
+	r.mentions(s, managed.KindRepair, "is not believed: UNCONFIRMED (1000)")
 }
 
 // However many notifications somebody forges, what is so is heard of, within a
@@ -187,7 +187,7 @@ func TestForgedNotifications(t *testing.T) {
 func TestAFloodOfForgeriesDeafensNobody(t *testing.T) {
 	r := newRig(t, auto)
 	forge := func(from int) {
-		var forged []workflows.RunEvent
+		var forged []managed.RunEvent
 		for i := range 250 {
 			e := r.notification(1)
 			e.StateVersion = from + i
@@ -228,8 +228,8 @@ func TestAForgedEndOfAPlanThatWaits(t *testing.T) {
 				})
 				r.at(time.Minute+away, func() { r.set(func() { r.away = false }) })
 				r.at(20*time.Minute, func() {
-					r.wants(workflows.PhaseWaiting, "0 of 1 approval")
-					r.says(ann, workflows.Approve, "")
+					r.wants(managed.PhaseWaiting, "0 of 1 approval")
+					r.says(ann, managed.Approve, "")
 				})
 				r.at(time.Hour, func() { r.told(); r.moves(applying, finished) })
 				if s := r.manage(); s.State != finished || len(r.confirmed) != 1 {
@@ -262,7 +262,7 @@ func TestContradictionEndsInAHold(t *testing.T) {
 	r := newRig(t, auto)
 	r.set(func() { r.shifts = true })
 	r.at(0, func() { r.moves(queued, planning, unconfirmed) })
-	r.at(time.Hour, func() { r.wants(workflows.PhaseHolding, "keep telling different things") })
+	r.at(time.Hour, func() { r.wants(managed.PhaseHolding, "keep telling different things") })
 	r.at(2*time.Hour, func() { r.person("jane", discarded, ""); r.told() })
 
 	r.manage()

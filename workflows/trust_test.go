@@ -9,21 +9,21 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/notify"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // forges sends a signed notification that differs from the newest genuine one.
-func (r *rig) forges(change func(*workflows.RunEvent)) {
+func (r *rig) forges(change func(*managed.RunEvent)) {
 	e := r.notification(-1)
 	change(&e)
 	r.signal(e)
 }
 
 // ends forges an end.
-func ends(state spacelift.RunState, version int) func(*workflows.RunEvent) {
-	return func(e *workflows.RunEvent) { e.State, e.StateVersion = state, version }
+func ends(state spacelift.RunState, version int) func(*managed.RunEvent) {
+	return func(e *managed.RunEvent) { e.State, e.StateVersion = state, version }
 }
 
 // Whatever a run is doing, an end that only a notification names ends nothing:
@@ -34,11 +34,11 @@ func TestAForgedEndEndsNothing(t *testing.T) {
 		for _, end := range []spacelift.RunState{finished, hasFailed, discarded, spacelift.RunStateStopped, spacelift.RunStateCanceled, spacelift.RunStateSkipped} {
 			t.Run(fmt.Sprintf("%s while %s", end, states[n]), func(t *testing.T) {
 				r := newRig(t, []string{"gantry:managed", "gantry:profile=retried"})
-				r.retries(workflows.RetryRunOutcome{})
+				r.retries(managed.RetryRunOutcome{})
 				r.at(0, func() { r.moves(states[:n+1]...) })
 				r.at(time.Minute, func() { r.forges(ends(end, n+1)) })
 				r.at(time.Minute+time.Second, func() {
-					if s := r.status(); s.State != states[n] || s.Phase == workflows.PhaseDone || s.Outcome != "" {
+					if s := r.status(); s.State != states[n] || s.Phase == managed.PhaseDone || s.Outcome != "" {
 						t.Errorf("shows %s, phase %s, outcome %q", s.State, s.Phase, s.Outcome)
 					}
 				})
@@ -47,7 +47,7 @@ func TestAForgedEndEndsNothing(t *testing.T) {
 				if s.State != hasFailed || s.Failure == nil {
 					t.Errorf("ended in %s because of %+v, want FAILED and why", s.State, s.Failure)
 				}
-				r.mentions(s, workflows.KindRepair, fmt.Sprintf("is not believed: %s (%d)", end, n+1))
+				r.mentions(s, managed.KindRepair, fmt.Sprintf("is not believed: %s (%d)", end, n+1))
 				if n := len(r.world.heard); n != 1 || r.world.heard[0].Type != notify.RunFailed {
 					t.Errorf("people were told %q, want one failure", r.world.messages())
 				}
@@ -65,7 +65,7 @@ func TestForgedEndsKeepNobodyFromApproving(t *testing.T) {
 		r.at(time.Minute+time.Duration(i)*time.Second, func() { r.forges(ends(hasFailed, 1000+i)) })
 	}
 	for i := range 9 {
-		r.at(time.Duration(i+2)*time.Minute, func() { r.wants(workflows.PhaseWaiting, "0 of 1 approval") })
+		r.at(time.Duration(i+2)*time.Minute, func() { r.wants(managed.PhaseWaiting, "0 of 1 approval") })
 	}
 	r.at(10*time.Minute+30*time.Second, func() {
 		r.mu.Lock()
@@ -73,7 +73,7 @@ func TestForgedEndsKeepNobodyFromApproving(t *testing.T) {
 			t.Errorf("600 forgeries in ten minutes cost %d readings", r.reads)
 		}
 		r.mu.Unlock()
-		r.says(ann, workflows.Approve, "")
+		r.says(ann, managed.Approve, "")
 	})
 	r.at(10*time.Minute+31*time.Second, func() {
 		if len(r.confirmed) != 1 {
@@ -92,11 +92,11 @@ func TestAForgedEndDuringAnOutage(t *testing.T) {
 	r := newRig(t, asked)
 	r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 	r.at(time.Minute, func() { r.set(func() { r.away = true }); r.forges(ends(discarded, 3)) })
-	r.at(2*time.Minute, func() { r.wants(workflows.PhaseWaiting, "0 of 1 approval") })
+	r.at(2*time.Minute, func() { r.wants(managed.PhaseWaiting, "0 of 1 approval") })
 	r.at(4*time.Minute, func() { r.set(func() { r.away = false }) })
 	r.at(6*time.Minute, func() {
-		r.mentions(r.status(), workflows.KindRepair, "is not believed: DISCARDED (3)")
-		r.says(ann, workflows.Approve, "")
+		r.mentions(r.status(), managed.KindRepair, "is not believed: DISCARDED (3)")
+		r.says(ann, managed.Approve, "")
 	})
 	r.at(time.Hour, func() { r.told(); r.moves(applying, finished) })
 	if s := r.manage(); s.State != finished || len(r.confirmed) != 1 {
@@ -137,7 +137,7 @@ func TestAnAPIThatIsBehindCatchesUp(t *testing.T) {
 		then func(r *rig)
 	}{
 		{"with a plan that people decide about", []spacelift.RunState{unconfirmed}, func(r *rig) {
-			r.wants(workflows.PhaseWaiting, "0 of 1 approval")
+			r.wants(managed.PhaseWaiting, "0 of 1 approval")
 			r.person("jane", discarded, "")
 			r.told()
 		}},
@@ -161,7 +161,7 @@ func TestAnAPIThatIsBehindCatchesUp(t *testing.T) {
 func TestGantrySpeaksInTheAPIsWords(t *testing.T) {
 	r := newRig(t, asked)
 	r.at(0, func() { r.moves(queued, planning) })
-	forged := func(e *workflows.RunEvent) {
+	forged := func(e *managed.RunEvent) {
 		e.State, e.StateVersion = unconfirmed, 2
 		e.StackName, e.TriggeredBy, e.Branch = "Free money", "mallory", "evil"
 		e.Commit = spacelift.Commit{Hash: "666", Message: "Click https://evil.example", AuthorName: "Mallory", URL: "https://evil.example"}
@@ -174,11 +174,11 @@ func TestGantrySpeaksInTheAPIsWords(t *testing.T) {
 	r.at(4*time.Minute, func() {
 		r.heard("deploys run.decision_needed: network / prod: a plan waits for 1 approval")
 		for _, state := range []spacelift.RunState{confirmed, applying, replan, planning} {
-			r.forges(func(e *workflows.RunEvent) { forged(e); e.State, e.StateVersion = state, 3 })
+			r.forges(func(e *managed.RunEvent) { forged(e); e.State, e.StateVersion = state, 3 })
 		}
 	})
 	r.at(5*time.Minute, func() {
-		r.wants(workflows.PhaseWaiting, "0 of 1 approval")
+		r.wants(managed.PhaseWaiting, "0 of 1 approval")
 		r.heard("deploys run.decision_needed: network / prod: a plan waits for 1 approval") // and not that it is decided
 		r.person("jane", discarded, "no")
 		r.told()
@@ -192,8 +192,8 @@ func TestGantrySpeaksInTheAPIsWords(t *testing.T) {
 			t.Errorf("repeats what was forged: %s", all)
 		}
 	}
-	want := workflows.RunStatus{Branch: "main", Commit: r.truth.Commit, Delta: r.truth.Delta, StackName: "network / prod", Labels: spacelift.OurLabels(asked)}
-	got := workflows.RunStatus{Branch: s.Branch, Commit: s.Commit, Delta: s.Delta, StackName: s.StackName, Labels: s.Labels, TriggeredBy: s.TriggeredBy, DriftDetection: s.DriftDetection}
+	want := managed.RunStatus{Branch: "main", Commit: r.truth.Commit, Delta: r.truth.Delta, StackName: "network / prod", Labels: spacelift.OurLabels(asked)}
+	got := managed.RunStatus{Branch: s.Branch, Commit: s.Commit, Delta: s.Delta, StackName: s.StackName, Labels: s.Labels, TriggeredBy: s.TriggeredBy, DriftDetection: s.DriftDetection}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("particulars (-want +got):\n%s", diff)
 	}
@@ -217,9 +217,9 @@ func TestClocksReadBeforeTheySpeak(t *testing.T) {
 // One wrong flag or type, ever, does not keep a run's followers from being
 // released.
 func TestAForgedFlagStopsNoChain(t *testing.T) {
-	for name, forge := range map[string]func(*workflows.RunEvent){
-		"drift": func(e *workflows.RunEvent) { e.State, e.StateVersion, e.DriftDetection = ready, 0, true },
-		"type":  func(e *workflows.RunEvent) { e.State, e.StateVersion, e.Type = finished, 2, spacelift.RunTypeTask },
+	for name, forge := range map[string]func(*managed.RunEvent){
+		"drift": func(e *managed.RunEvent) { e.State, e.StateVersion, e.DriftDetection = ready, 0, true },
+		"type":  func(e *managed.RunEvent) { e.State, e.StateVersion, e.Type = finished, 2, spacelift.RunTypeTask },
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, auto)

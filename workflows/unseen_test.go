@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // A replan between the check and the confirmation: Gantry's confirmation strikes
@@ -32,8 +32,8 @@ func TestAConfirmationThatStrikesAnotherPlan(t *testing.T) {
 		r.moves(applying, finished)
 	})
 	s := r.manage()
-	r.mentions(s, workflows.KindAlarm, "Gantry's confirmation of the plan of state version 2 took effect on the plan of state version 5, which nobody had judged")
-	if i := slices.IndexFunc(s.Plans, func(p workflows.Plan) bool { return p.StateVersion == 5 }); i < 0 || s.Plans[i].Result != workflows.PlanUnseen {
+	r.mentions(s, managed.KindAlarm, "Gantry's confirmation of the plan of state version 2 took effect on the plan of state version 5, which nobody had judged")
+	if i := slices.IndexFunc(s.Plans, func(p managed.Plan) bool { return p.StateVersion == 5 }); i < 0 || s.Plans[i].Result != managed.PlanUnseen {
 		t.Errorf("plans: %+v", s.Plans)
 	}
 	for _, e := range s.Timeline {
@@ -54,12 +54,12 @@ func TestAnActIsRecognizedByItsMark(t *testing.T) {
 		name, who, note string
 		to              spacelift.RunState
 		says            string // in the timeline, or the messages
-		result          workflows.PlanResult
+		result          managed.PlanResult
 	}{
-		{"a confirmation", "api::gantry", "Confirmed by Gantry: approved by ann. [gantry: confirm 2]", confirmed, "the answer got lost", workflows.PlanConfirmed},
+		{"a confirmation", "api::gantry", "Confirmed by Gantry: approved by ann. [gantry: confirm 2]", confirmed, "the answer got lost", managed.PlanConfirmed},
 		{"a person who copies the mark", "jane", "[gantry: confirm 2]", confirmed, "jane confirmed the plan in Spacelift", ""},
 		{"another key without a mark", "api::other", "looks fine", confirmed, "api::other confirmed the plan in Spacelift", ""},
-		{"a confirmation of another plan", "api::gantry", "[gantry: confirm 1]", confirmed, "which nobody had judged", workflows.PlanUnseen},
+		{"a confirmation of another plan", "api::gantry", "[gantry: confirm 1]", confirmed, "which nobody had judged", managed.PlanUnseen},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r := newRig(t, asked)
@@ -67,10 +67,10 @@ func TestAnActIsRecognizedByItsMark(t *testing.T) {
 			r.at(time.Minute, func() { r.person(tc.who, tc.to, tc.note); r.told() })
 			r.at(2*time.Minute, func() { r.moves(applying, finished) })
 			s := r.manage()
-			if all := strings.Join(timeline(s, workflows.KindAction, workflows.KindAlarm, workflows.KindNote), "\n"); !strings.Contains(all, tc.says) {
+			if all := strings.Join(timeline(s, managed.KindAction, managed.KindAlarm, managed.KindNote), "\n"); !strings.Contains(all, tc.says) {
 				t.Errorf("the timeline does not say %q:\n%s", tc.says, all)
 			}
-			var result workflows.PlanResult
+			var result managed.PlanResult
 			for _, p := range s.Plans {
 				result = p.Result
 			}

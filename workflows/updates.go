@@ -6,49 +6,52 @@ import (
 
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
+
+	"github.com/gantryhq/gantry/decide"
+	"github.com/gantryhq/gantry/decide/managed"
 )
 
 // listen lets people decide, stop and ask why. It is called when the events
 // that wait have been taken: an approval that comes with the first of them is
 // not to meet an empty record.
 func (m *manager) listen(ctx workflow.Context) error {
-	err := workflow.SetQueryHandler(ctx, StatusQuery, func() (RunStatus, error) { return m.status(ctx), nil })
+	err := workflow.SetQueryHandler(ctx, managed.StatusQuery, func() (managed.RunStatus, error) { return m.status(ctx), nil })
 	if err != nil {
-		return fmt.Errorf("answer %s: %w", StatusQuery, err)
+		return fmt.Errorf("answer %s: %w", managed.StatusQuery, err)
 	}
-	err = workflow.SetQueryHandler(ctx, RecordQuery, func() (record, error) { return m.known, nil })
+	err = workflow.SetQueryHandler(ctx, managed.RecordQuery, func() (managed.Record, error) { return m.known, nil })
 	if err != nil {
-		return fmt.Errorf("answer %s: %w", RecordQuery, err)
+		return fmt.Errorf("answer %s: %w", managed.RecordQuery, err)
 	}
-	err = workflow.SetQueryHandler(ctx, ExplainQuery, func() (Explanation, error) { return m.explain(ctx), nil })
+	err = workflow.SetQueryHandler(ctx, managed.ExplainQuery, func() (managed.Explanation, error) { return m.explain(ctx), nil })
 	if err != nil {
-		return fmt.Errorf("answer %s: %w", ExplainQuery, err)
+		return fmt.Errorf("answer %s: %w", managed.ExplainQuery, err)
 	}
-	err = workflow.SetUpdateHandlerWithOptions(ctx, DecideUpdate, guarded(m, m.takeDecision), workflow.UpdateHandlerOptions{
-		Validator: func(ctx workflow.Context, d Decision) error {
-			return m.judge(func() *refusal {
+	err = workflow.SetUpdateHandlerWithOptions(ctx, managed.DecideUpdate, guarded(m, m.takeDecision), workflow.UpdateHandlerOptions{
+		Validator: func(ctx workflow.Context, d managed.Decision) error {
+			return m.judge(func() *decide.Refusal {
 				s := m.situation(ctx)
-				return m.known.refuseDecision(s, d, s.key())
+				return m.known.RefuseDecision(s, d, s.Key())
 			})
 		},
 	})
 	if err != nil {
-		return fmt.Errorf("take %s: %w", DecideUpdate, err)
+		return fmt.Errorf("take %s: %w", managed.DecideUpdate, err)
 	}
-	err = workflow.SetUpdateHandlerWithOptions(ctx, StopUpdate, guarded(m, m.takeStop), workflow.UpdateHandlerOptions{
-		Validator: func(ctx workflow.Context, wish StopRequest) error {
-			return m.judge(func() *refusal { return m.known.refuseStop(m.situation(ctx), wish) })
+	err = workflow.SetUpdateHandlerWithOptions(ctx, managed.StopUpdate, guarded(m, m.takeStop), workflow.UpdateHandlerOptions{
+		Validator: func(ctx workflow.Context, wish managed.StopRequest) error {
+			return m.judge(func() *decide.Refusal { return m.known.RefuseStop(m.situation(ctx), wish) })
 		},
 	})
 	if err != nil {
-		return fmt.Errorf("take %s: %w", StopUpdate, err)
+		return fmt.Errorf("take %s: %w", managed.StopUpdate, err)
 	}
 	return nil
 }
 
 // judge refuses somebody's wish at the door, unless the execution is busy, or
 // Gantry's own code fails on it: then the wish is judged inside.
-func (m *manager) judge(refuse func() *refusal) (err error) {
+func (m *manager) judge(refuse func() *decide.Refusal) (err error) {
 	if m.busy() {
 		return nil
 	}
@@ -61,8 +64,8 @@ func (m *manager) judge(refuse func() *refusal) (err error) {
 }
 
 // guarded makes a bug in an update's handler a fault of the execution.
-func guarded[W any](m *manager, take func(workflow.Context, W) (RunStatus, error)) func(workflow.Context, W) (RunStatus, error) {
-	return func(ctx workflow.Context, wish W) (s RunStatus, err error) {
+func guarded[W any](m *manager, take func(workflow.Context, W) (managed.RunStatus, error)) func(workflow.Context, W) (managed.RunStatus, error) {
+	return func(ctx workflow.Context, wish W) (s managed.RunStatus, err error) {
 		err = m.guard(ctx, func() error {
 			s, err = take(ctx, wish)
 			return err
@@ -72,29 +75,29 @@ func guarded[W any](m *manager, take func(workflow.Context, W) (RunStatus, error
 }
 
 // explain says why the run is where it is, whatever its record holds.
-func (m *manager) explain(ctx workflow.Context) (e Explanation) {
+func (m *manager) explain(ctx workflow.Context) (e managed.Explanation) {
 	defer func() {
 		if recovered(recover()) != nil {
-			s := m.known.bare()
-			e = Explanation{
+			s := m.known.Bare()
+			e = managed.Explanation{
 				Run: s.Run, State: s.State, Phase: s.Phase, Summary: s.WaitingFor.Reason, WaitingFor: s.WaitingFor,
-				Unblock: []Unblock{{Who: s.WaitingFor.Who, How: s.WaitingFor.Next}},
+				Unblock: []managed.Unblock{{Who: s.WaitingFor.Who, How: s.WaitingFor.Next}},
 			}
 		}
 	}()
-	return explain(m.situation(ctx))
+	return managed.Explain(m.situation(ctx))
 }
 
 // asError returns a refusal as the error of an update; nil for a nil refusal.
-func asError(no *refusal) error {
+func asError(no *decide.Refusal) error {
 	if no == nil {
 		return nil
 	}
 	return temporal.NewNonRetryableApplicationError(no.Reason, no.Type, nil)
 }
 
-func (m *manager) situation(ctx workflow.Context) situation {
-	return m.known.situation(workflow.Now(ctx).UTC())
+func (m *manager) situation(ctx workflow.Context) managed.Situation {
+	return m.known.Situation(workflow.Now(ctx).UTC())
 }
 
 // busy reports whether the execution is in the middle of something that may
@@ -107,9 +110,9 @@ func (m *manager) busy() bool { return !m.resting || m.eventsWait() }
 // sent to Spacelift makes Gantry stop asking for it, and is judged when it is
 // known what became of that.
 func (m *manager) turn(ctx workflow.Context, objects bool) error {
-	if objects && m.situation(ctx).claims() {
+	if objects && m.situation(ctx).Sending() {
 		m.objecting++
-		err := workflow.Await(ctx, func() bool { return !m.situation(ctx).claims() })
+		err := workflow.Await(ctx, func() bool { return !m.situation(ctx).Sending() })
 		m.objecting--
 		if err != nil {
 			return err
@@ -131,40 +134,40 @@ func (m *manager) hearObjections(ctx workflow.Context) error {
 // takeDecision counts a decision, unless it has to be refused now. Where its
 // validator has judged already, nothing yields between the two. What comes to
 // be known after the person decided is not what was decided about.
-func (m *manager) takeDecision(ctx workflow.Context, d Decision) (RunStatus, error) {
+func (m *manager) takeDecision(ctx workflow.Context, d managed.Decision) (managed.RunStatus, error) {
 	told := m.told()
-	if err := m.turn(ctx, d.Verdict != Approve); err != nil {
-		return RunStatus{}, err
+	if err := m.turn(ctx, d.Verdict != managed.Approve); err != nil {
+		return managed.RunStatus{}, err
 	}
-	if no := m.known.refuseDecision(m.situation(ctx), d, told); no != nil {
-		return RunStatus{}, asError(no)
+	if no := m.known.RefuseDecision(m.situation(ctx), d, told); no != nil {
+		return managed.RunStatus{}, asError(no)
 	}
-	if m.known.Keys.use(d.Key) == "" {
-		m.known.Keys.remember(d.Key, d.content())
-		m.known.decided(workflow.Now(ctx).UTC(), d)
+	if m.known.Keys.For(d.Key) == "" {
+		m.known.Keys.Remember(d.Key, d.Content())
+		m.known.TakeDecision(workflow.Now(ctx).UTC(), d)
 	}
 	return m.answer(ctx)
 }
 
 // takeStop takes the wish to end the run, unless it has to be refused now, or
 // Spacelift does.
-func (m *manager) takeStop(ctx workflow.Context, wish StopRequest) (RunStatus, error) {
+func (m *manager) takeStop(ctx workflow.Context, wish managed.StopRequest) (managed.RunStatus, error) {
 	if err := m.turn(ctx, true); err != nil {
-		return RunStatus{}, err
+		return managed.RunStatus{}, err
 	}
-	if no := m.known.refuseStop(m.situation(ctx), wish); no != nil {
-		return RunStatus{}, asError(no)
+	if no := m.known.RefuseStop(m.situation(ctx), wish); no != nil {
+		return managed.RunStatus{}, asError(no)
 	}
-	var wanted *stopping
-	if m.known.Keys.use(wish.Key) == "" {
-		m.known.Keys.remember(wish.Key, wish.content())
-		wanted = m.known.stop(workflow.Now(ctx).UTC(), wish)
+	var wanted *managed.Stopping
+	if m.known.Keys.For(wish.Key) == "" {
+		m.known.Keys.Remember(wish.Key, wish.Content())
+		wanted = m.known.Stop(workflow.Now(ctx).UTC(), wish)
 	}
 	status, err := m.answer(ctx)
 	switch {
 	case err != nil || wanted == nil:
 	case wanted.Not != "":
-		return RunStatus{}, asError(refuse(ErrTypeNotStoppable, "the run was not stopped: %s", wanted.Not))
+		return managed.RunStatus{}, asError(decide.Refuse(managed.ErrTypeNotStoppable, "the run was not stopped: %s", wanted.Not))
 	default:
 		wanted.Promised = true
 	}
@@ -173,11 +176,11 @@ func (m *manager) takeStop(ctx workflow.Context, wish StopRequest) (RunStatus, e
 
 // answer waits until the execution has done what follows, as far as that is
 // possible at once, and says where that led.
-func (m *manager) answer(ctx workflow.Context) (RunStatus, error) {
+func (m *manager) answer(ctx workflow.Context) (managed.RunStatus, error) {
 	m.asked++
 	mine := m.asked
 	if err := workflow.Await(ctx, func() bool { return m.answered >= mine }); err != nil {
-		return RunStatus{}, err
+		return managed.RunStatus{}, err
 	}
 	return m.status(ctx), nil
 }

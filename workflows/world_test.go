@@ -13,6 +13,7 @@ import (
 	"go.temporal.io/sdk/converter"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/notify"
 	"github.com/gantryhq/gantry/spacelift"
@@ -189,7 +190,7 @@ func (t temporalOf) QueryWorkflow(ctx context.Context, id, runID, query string, 
 	switch query {
 	case workflows.PlaceQuery:
 		return t.world.place(id)
-	case workflows.RecordQuery:
+	case managed.RecordQuery:
 		return answered(t.world.earlier), nil
 	}
 	return t.world.QueryWorkflow(ctx, id, runID, query, args...)

@@ -16,12 +16,12 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/gantryhq/gantry/config"
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/deploy"
 	"github.com/gantryhq/gantry/server"
 	"github.com/gantryhq/gantry/service"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/temporalserver"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // What the lab is set up with. It serves loopback only, so these are no
@@ -127,7 +127,7 @@ func dataFolder(data string) (folder string, cleanUp func(), err error) {
 func startTemporal(ctx context.Context, o labOptions, log *slog.Logger) (*temporalserver.Server, error) {
 	options := temporalserver.Options{
 		UI: true, FrontendPort: freePort(ctx, o.temporalPort), UIPort: freePort(ctx, o.uiPort),
-		SearchAttributes: temporalserver.Keywords(workflows.SearchAttributes()...), Logger: log,
+		SearchAttributes: temporalserver.Keywords(managed.SearchAttributes()...), Logger: log,
 	}
 	if o.data != "" {
 		options.DataDir = filepath.Join(o.data, "temporal")

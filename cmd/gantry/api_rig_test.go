@@ -27,6 +27,7 @@ import (
 	"go.temporal.io/sdk/converter"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/inbox"
 	"github.com/gantryhq/gantry/server"
@@ -69,7 +70,7 @@ func newAPIRig(t *testing.T) *apiRig {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = box.Close() })
-	r := &apiRig{t: t, executions: &executions{runs: map[string]workflows.RunStatus{}}}
+	r := &apiRig{t: t, executions: &executions{runs: map[string]managed.RunStatus{}}}
 	handler, err := server.New(server.Config{
 		Accounts: []server.Account{{Name: "acme", Secrets: func() []string { return []string{testSecret} }, Stacks: stacks{&r.complete}}},
 		Tokens: []server.Token{
@@ -162,25 +163,25 @@ func printed[T any](t *testing.T, out string) T {
 }
 
 // asking is a run that asks people.
-func asking() workflows.RunStatus {
-	return workflows.RunStatus{
-		Run: theRun, Type: "TRACKED", State: "UNCONFIRMED", StateVersion: 5, Phase: workflows.PhaseWaiting, Managed: true, StartedAt: began, LastEventAt: began,
-		WaitingFor: &workflows.WaitingFor{What: workflows.WaitPerson, Reason: "the plan deletes 1 resource", Since: began, Who: "the group platform"},
+func asking() managed.RunStatus {
+	return managed.RunStatus{
+		Run: theRun, Type: "TRACKED", State: "UNCONFIRMED", StateVersion: 5, Phase: managed.PhaseWaiting, Managed: true, StartedAt: began, LastEventAt: began,
+		WaitingFor: &managed.WaitingFor{What: managed.WaitPerson, Reason: "the plan deletes 1 resource", Since: began, Who: "the group platform"},
 		Delta:      &spacelift.Delta{Added: 3, Deleted: 1}, Commit: spacelift.Commit{Hash: "9f2c1d7e4b8a06f3", Message: "Widen subnets\n\nmore", AuthorName: "Jane"},
-		Approvals: &workflows.Approvals{Needed: 2, Given: 1, Group: "platform", Excluded: []string{"jdoe"}, Decided: []workflows.Decided{
-			{Verdict: workflows.Approve, By: "bob", Note: "fine by me", At: began, State: "UNCONFIRMED", StateVersion: 5},
+		Approvals: &managed.Approvals{Needed: 2, Given: 1, Group: "platform", Excluded: []string{"jdoe"}, Decided: []managed.Decided{
+			{Verdict: managed.Approve, By: "bob", Note: "fine by me", At: began, State: "UNCONFIRMED", StateVersion: 5},
 		}},
 		Policy: (*policy.Rules)(nil).Resolve([]string{"gantry:managed", "gantry:approvals=2", "gantry:confirm=manual"}),
-		Timeline: []workflows.TimelineEntry{
-			{At: began, Kind: workflows.KindEvent, Source: "webhook", Summary: "the run is UNCONFIRMED"},
-			{At: began, Kind: workflows.KindDecision, Source: "gantry", Actor: "bob", Summary: "bob approves"},
+		Timeline: []managed.TimelineEntry{
+			{At: began, Kind: managed.KindEvent, Source: "webhook", Summary: "the run is UNCONFIRMED"},
+			{At: began, Kind: managed.KindDecision, Source: "gantry", Actor: "bob", Summary: "bob approves"},
 		},
 	}
 }
 
-func ended(state spacelift.RunState) workflows.RunStatus {
+func ended(state spacelift.RunState) managed.RunStatus {
 	s := asking()
-	s.State, s.Phase, s.WaitingFor, s.Outcome = state, workflows.PhaseDone, nil, "it is over"
+	s.State, s.Phase, s.WaitingFor, s.Outcome = state, managed.PhaseDone, nil, "it is over"
 	return s
 }
 
@@ -202,22 +203,22 @@ func (s stacks) StacksByLabel(ctx context.Context, _ string) (spacelift.Listing[
 // executions stands for Temporal and the workflows in it.
 type executions struct {
 	mu      sync.Mutex
-	runs    map[string]workflows.RunStatus   // by workflow id
+	runs    map[string]managed.RunStatus     // by workflow id
 	chains  map[string]workflows.ChainStatus // by workflow id
 	freezes []policy.Freeze
-	retry   *workflows.RetryRunOutcome // of every retry
+	retry   *managed.RetryRunOutcome // of every retry
 	retries []client.StartWorkflowOptions
 
 	// decided answers updates of runs. Those it does not answer in time are sent
 	// again under the same id.
-	decided func(o client.UpdateWorkflowOptions) (workflows.RunStatus, error)
+	decided func(o client.UpdateWorkflowOptions) (managed.RunStatus, error)
 	updates []client.UpdateWorkflowOptions
 }
 
-func (e *executions) set(s workflows.RunStatus) {
+func (e *executions) set(s managed.RunStatus) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.runs[workflows.ManageRunID(s.Run)] = s
+	e.runs[managed.ManageRunID(s.Run)] = s
 }
 
 func (e *executions) QueryWorkflow(_ context.Context, id, _, query string, _ ...any) (converter.EncodedValue, error) {
@@ -229,12 +230,12 @@ func (e *executions) QueryWorkflow(_ context.Context, id, _, query string, _ ...
 		return payloads(e.chains[id])
 	case query == workflows.FreezesQuery && len(e.freezes) > 0:
 		return payloads(e.freezes)
-	case query == workflows.ExplainQuery && known:
-		return payloads(workflows.Explanation{
+	case query == managed.ExplainQuery && known:
+		return payloads(managed.Explanation{
 			Run: run.Run, State: run.State, Phase: run.Phase, Summary: "one more of platform must approve", WaitingFor: run.WaitingFor, Approvals: run.Approvals,
-			Unblock: []workflows.Unblock{{Who: "platform without jdoe", How: "approve or reject it"}},
-			Next:    []workflows.NextStep{{What: "the plan is discarded"}},
-			Rules:   []workflows.Rule{{Name: "approvals", Value: "2", Origin: "gantry:approvals=2", Effect: workflows.EffectAsks}},
+			Unblock: []managed.Unblock{{Who: "platform without jdoe", How: "approve or reject it"}},
+			Next:    []managed.NextStep{{What: "the plan is discarded"}},
+			Rules:   []managed.Rule{{Name: "approvals", Value: "2", Origin: "gantry:approvals=2", Effect: managed.EffectAsks}},
 		})
 	case known:
 		return payloads(run)
@@ -249,7 +250,7 @@ func (e *executions) ListWorkflow(_ context.Context, req *workflowservice.ListWo
 	if strings.Contains(req.GetQuery(), workflows.RolloutType) {
 		for id, chain := range e.chains {
 			listed := map[string]*commonpb.Payload{}
-			for name, value := range map[string]string{workflows.AttrStack: string(chain.Root.Stack), workflows.AttrPhase: string(chain.Phase)} {
+			for name, value := range map[string]string{managed.AttrStack: string(chain.Root.Stack), managed.AttrPhase: string(chain.Phase)} {
 				attr, err := converter.GetDefaultDataConverter().ToPayload(value)
 				if err != nil {
 					return nil, err
@@ -274,7 +275,7 @@ func (e *executions) ListWorkflow(_ context.Context, req *workflowservice.ListWo
 		}
 		page.Executions = append(page.Executions, &workflowpb.WorkflowExecutionInfo{
 			Execution: &commonpb.WorkflowExecution{WorkflowId: id}, StartTime: timestamppb.New(run.StartedAt),
-			SearchAttributes: &commonpb.SearchAttributes{IndexedFields: map[string]*commonpb.Payload{workflows.AttrRunState: attr}},
+			SearchAttributes: &commonpb.SearchAttributes{IndexedFields: map[string]*commonpb.Payload{managed.AttrRunState: attr}},
 		})
 	}
 	return page, nil

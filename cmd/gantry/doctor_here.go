@@ -22,8 +22,8 @@ import (
 	"go.temporal.io/sdk/log"
 
 	"github.com/gantryhq/gantry/config"
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/service"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // patient is this machine's Gantry: its configuration, its folder, its way to
@@ -186,7 +186,7 @@ func checkSearchAttributes(ctx context.Context, p *patient) finding {
 	}
 	const want = enumspb.INDEXED_VALUE_TYPE_KEYWORD
 	var missing, wrong []string
-	for _, name := range slices.Sorted(slices.Values(workflows.SearchAttributes())) {
+	for _, name := range slices.Sorted(slices.Values(managed.SearchAttributes())) {
 		switch got, there := have.GetCustomAttributes()[name]; {
 		case !there:
 			missing = append(missing, name)
@@ -204,7 +204,7 @@ func checkSearchAttributes(ctx context.Context, p *patient) finding {
 			fmt.Sprintf("gantry serve adds them if it may; otherwise: temporal operator search-attribute create --namespace %s --type Keyword --name %s", p.namespace, strings.Join(missing, " --name ")),
 			"missing: %s", strings.Join(missing, ", "))
 	}
-	return ok("all %d are there", len(workflows.SearchAttributes()))
+	return ok("all %d are there", len(managed.SearchAttributes()))
 }
 
 func checkWorker(ctx context.Context, p *patient) finding {

@@ -23,7 +23,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
-	"github.com/gantryhq/gantry/workflows"
+	"github.com/gantryhq/gantry/decide/managed"
 )
 
 // temporal answers what the doctor asks of a Temporal server. A real one takes
@@ -44,7 +44,7 @@ type temporal struct {
 func newTemporal(t *testing.T) *temporal {
 	t.Helper()
 	f := &temporal{namespaces: []string{"default"}, attributes: map[string]enums.IndexedValueType{}, pollers: 2}
-	for _, name := range workflows.SearchAttributes() {
+	for _, name := range managed.SearchAttributes() {
 		f.attributes[name] = enums.INDEXED_VALUE_TYPE_KEYWORD
 	}
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/workflows"
@@ -55,13 +56,13 @@ func TestFreezes(t *testing.T) {
 func TestChains(t *testing.T) {
 	r := newAPIRig(t)
 	root := spacelift.RunRef{Account: "acme", Stack: "network-prod", Run: "01ROOT"}
-	r.executions.chains = map[string]workflows.ChainStatus{workflows.ChainID(root): {
+	r.executions.chains = map[string]workflows.ChainStatus{managed.ChainID(root): {
 		Root: root, Phase: workflows.ChainHeld, Summary: "app-prod failed", StartedAt: began, HeldSince: began,
 		Nodes: []workflows.ChainNode{
 			{Stack: "network-prod", State: workflows.NodeFinished, Reason: "it finished", Run: "01ROOT"},
 			{Stack: "app-prod", After: []int{0}, State: workflows.NodeFailed, Reason: "it FAILED", Run: "01APP"},
 		},
-		Timeline: []workflows.ChainEntry{{At: began, Kind: workflows.KindAction, Summary: "Gantry triggered run 01APP"}},
+		Timeline: []workflows.ChainEntry{{At: began, Kind: managed.KindAction, Summary: "Gantry triggered run 01APP"}},
 	}}
 	r.wants([]string{"01ROOT"}, "chains", "list", "--phase", "held")
 	for _, name := range []string{"01ROOT", "acme/network-prod/01ROOT"} {

@@ -13,9 +13,9 @@ import (
 	"go.temporal.io/sdk/client"
 	sdk "go.temporal.io/sdk/temporal"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 func TestRunsList(t *testing.T) {
@@ -74,7 +74,7 @@ func TestRunsShow(t *testing.T) {
 	}
 	long := asking()
 	for i := range 30 {
-		long.Timeline = append(long.Timeline, workflows.TimelineEntry{At: began, Kind: workflows.KindNote, Summary: fmt.Sprintf("note %d.", i)})
+		long.Timeline = append(long.Timeline, managed.TimelineEntry{At: began, Kind: managed.KindNote, Summary: fmt.Sprintf("note %d.", i)})
 	}
 	r.executions.set(long)
 	if out := r.wants([]string{"note 29."}, "runs", "show", theRunName); strings.Contains(out, "note 5.") {
@@ -110,14 +110,14 @@ func TestRunsExplain(t *testing.T) {
 }
 
 // decisionSent returns the latest decision that reached the execution.
-func (r *apiRig) decisionSent() workflows.Decision {
+func (r *apiRig) decisionSent() managed.Decision {
 	r.t.Helper()
 	r.executions.mu.Lock()
 	defer r.executions.mu.Unlock()
 	if len(r.executions.updates) == 0 {
 		r.t.Fatal("nothing was decided")
 	}
-	return r.executions.updates[len(r.executions.updates)-1].Args[0].(workflows.Decision)
+	return r.executions.updates[len(r.executions.updates)-1].Args[0].(managed.Decision)
 }
 
 // A decision is about the plan that the command saw, and about another one only
@@ -125,23 +125,23 @@ func (r *apiRig) decisionSent() workflows.Decision {
 func TestDecideCommands(t *testing.T) {
 	r := newAPIRig(t)
 	r.executions.set(asking())
-	r.executions.decided = func(client.UpdateWorkflowOptions) (workflows.RunStatus, error) { return asking(), nil }
+	r.executions.decided = func(client.UpdateWorkflowOptions) (managed.RunStatus, error) { return asking(), nil }
 	for _, tt := range []struct {
 		args []string
 		says string
-		want workflows.Decision
+		want managed.Decision
 	}{
-		{[]string{"approve", theRunName, "--note", "fine"}, "approved (3 to add, 0 to change, 1 to delete)", workflows.Decision{Verdict: workflows.Approve, Note: "fine", StateVersion: new(5)}},
-		{[]string{"approve", theRunName, "--state-version", "3"}, "approved", workflows.Decision{Verdict: workflows.Approve, StateVersion: new(3)}},
-		{[]string{"reject", theRunName}, "rejected", workflows.Decision{Verdict: workflows.Reject, StateVersion: new(5)}},
-		{[]string{"revoke", theRunName}, "revoked", workflows.Decision{Verdict: workflows.Revoke}},
+		{[]string{"approve", theRunName, "--note", "fine"}, "approved (3 to add, 0 to change, 1 to delete)", managed.Decision{Verdict: managed.Approve, Note: "fine", StateVersion: new(5)}},
+		{[]string{"approve", theRunName, "--state-version", "3"}, "approved", managed.Decision{Verdict: managed.Approve, StateVersion: new(3)}},
+		{[]string{"reject", theRunName}, "rejected", managed.Decision{Verdict: managed.Reject, StateVersion: new(5)}},
+		{[]string{"revoke", theRunName}, "revoked", managed.Decision{Verdict: managed.Revoke}},
 	} {
 		r.wants([]string{theRunName + ": " + tt.says, "the plan deletes 1 resource"}, append([]string{"runs"}, tt.args...)...)
 		got := r.decisionSent()
 		if got.Key == "" {
 			t.Errorf("%v was sent without a key", tt.args)
 		}
-		got.Key, tt.want.By = "", workflows.Person{Name: "ann"}
+		got.Key, tt.want.By = "", managed.Person{Name: "ann"}
 		if diff := cmp.Diff(tt.want, got); diff != "" {
 			t.Errorf("%v (-want +got):\n%s", tt.args, diff)
 		}
@@ -154,8 +154,8 @@ func TestDecideCommands(t *testing.T) {
 func TestRefusedDecisions(t *testing.T) {
 	r := newAPIRig(t)
 	r.executions.set(asking())
-	r.executions.decided = func(client.UpdateWorkflowOptions) (workflows.RunStatus, error) {
-		return workflows.RunStatus{}, sdk.NewNonRetryableApplicationError("ann wrote the commit", workflows.ErrTypeSelfApproval, nil)
+	r.executions.decided = func(client.UpdateWorkflowOptions) (managed.RunStatus, error) {
+		return managed.RunStatus{}, sdk.NewNonRetryableApplicationError("ann wrote the commit", managed.ErrTypeSelfApproval, nil)
 	}
 	r.refused(exitRefused, []string{"You can't approve your own run: ann wrote the commit"}, "runs", "approve", theRunName)
 	r.refused(exitRefused, []string{"The token's role does not allow this", "approver"}, "runs", "stop", theRunName)
@@ -166,7 +166,7 @@ func TestRefusedDecisions(t *testing.T) {
 func TestUnansweredDecisionsAreSentAgain(t *testing.T) {
 	r := newAPIRig(t)
 	r.executions.set(asking())
-	r.executions.decided = func(client.UpdateWorkflowOptions) (workflows.RunStatus, error) { return asking(), nil }
+	r.executions.decided = func(client.UpdateWorkflowOptions) (managed.RunStatus, error) { return asking(), nil }
 	r.losing.Store(true)
 	out, complaints, code := r.run("runs", "approve", theRunName)
 	if code != 0 || !strings.Contains(out, "approved") || !strings.Contains(complaints, "sending it again (it counts once)") {
@@ -232,8 +232,8 @@ func TestDecideAndWait(t *testing.T) {
 	r := newAPIRig(t)
 	for state, code := range map[spacelift.RunState]int{"FINISHED": 0, "FAILED": 10} {
 		r.executions.set(asking())
-		r.executions.decided = func(client.UpdateWorkflowOptions) (workflows.RunStatus, error) {
-			r.executions.runs[workflows.ManageRunID(theRun)] = ended(state)
+		r.executions.decided = func(client.UpdateWorkflowOptions) (managed.RunStatus, error) {
+			r.executions.runs[managed.ManageRunID(theRun)] = ended(state)
 			return asking(), nil
 		}
 		out, _, got := r.run("runs", "approve", theRunName, "--wait")
@@ -247,7 +247,7 @@ func TestDecideAndWait(t *testing.T) {
 		}
 	}
 	r.executions.set(asking())
-	r.executions.decided = func(client.UpdateWorkflowOptions) (workflows.RunStatus, error) { return asking(), nil }
+	r.executions.decided = func(client.UpdateWorkflowOptions) (managed.RunStatus, error) { return asking(), nil }
 	r.refused(exitNotInTime, []string{"not ended in time"}, "runs", "approve", theRunName, "--wait", "--timeout", "100ms")
 }
 
@@ -284,7 +284,7 @@ func TestRetry(t *testing.T) {
 	r.refused(exitRefused, []string{"Only failed runs can be retried"}, "runs", "retry", theRunName)
 
 	r.executions.set(ended("FAILED"))
-	r.executions.retry = &workflows.RetryRunOutcome{New: spacelift.RunRef{Account: "acme", Stack: "network-prod", Run: "01AGAIN"}}
+	r.executions.retry = &managed.RetryRunOutcome{New: spacelift.RunRef{Account: "acme", Stack: "network-prod", Run: "01AGAIN"}}
 	again := ended("FINISHED")
 	again.Run.Run = "01AGAIN"
 	r.executions.set(again)
@@ -305,9 +305,9 @@ func TestStop(t *testing.T) {
 	r := newAPIRig(t)
 	r.as(ottoToken)
 	r.executions.set(asking())
-	r.executions.decided = func(client.UpdateWorkflowOptions) (workflows.RunStatus, error) { return ended("DISCARDED"), nil }
+	r.executions.decided = func(client.UpdateWorkflowOptions) (managed.RunStatus, error) { return ended("DISCARDED"), nil }
 	r.wants([]string{"asked to stop", "DISCARDED"}, "runs", "stop", theRunName, "--note", "wrong branch")
-	if got := r.executions.updates[0].Args[0].(workflows.StopRequest); got.Note != "wrong branch" || got.By.Name != "otto" {
+	if got := r.executions.updates[0].Args[0].(managed.StopRequest); got.Note != "wrong branch" || got.By.Name != "otto" {
 		t.Errorf("sent %+v", got)
 	}
 }

@@ -5,9 +5,7 @@ import (
 
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
-)
-
-// Block is a brake of Spacelift's that keeps Gantry from confirming, triggering
+) // Block is a brake of Spacelift's that keeps Gantry from confirming, triggering
 // or retrying by itself. Discarding, rejecting and stopping are brakes
 // themselves, and no block keeps Gantry from them.
 type Block = spacelift.Block
@@ -62,7 +60,7 @@ const (
 	Confirmed        ConfirmOutcome = "confirmed" // by this attempt
 	AlreadyConfirmed ConfirmOutcome = "already"   // by somebody else, or an earlier attempt
 	ConfirmedUnseen  ConfirmOutcome = "unseen"    // by us, and on another plan than the one that was judged: see Unseen
-	PlanChanged      ConfirmOutcome = "changed"   // nothing was done: it is not what was judged
+	AnotherPlan      ConfirmOutcome = "changed"   // nothing was done: it is not what was judged
 	ConfirmRefused   ConfirmOutcome = "refused"   // nothing was done: Spacelift would not
 	StackBlocked     ConfirmOutcome = "blocked"   // nothing was done: a brake in Spacelift, such as a lock, forbids it now, see Block
 	RulesChanged     ConfirmOutcome = "rules"     // nothing was done: the policy is another now, see Rules
@@ -83,4 +81,114 @@ type ConfirmResult struct {
 	// Followers are the stacks that follow the run's, once it is confirmed; nil
 	// when that is not known.
 	Followers *Followers `json:"followers,omitempty"`
+}
+
+// Confirmation is what to ask Spacelift, given these facts.
+func Confirmation(s Situation, n Next) ConfirmRunInput {
+	return ConfirmRunInput{
+		Run: s.Run,
+		Expect: Expect{
+			Type: s.Type, State: s.State, StateVersion: s.StateVersion, CommitHash: s.Commit.Hash, Delta: s.Delta,
+		},
+		Policy: s.rules.Policy, Approved: !s.alone(), PlanSince: s.Ask.Since, Note: n.Note,
+	}
+}
+
+// Confirmed records what came of the wish to confirm, and what the API showed.
+func (r *Record) Confirmed(now time.Time, in ConfirmRunInput, result ConfirmResult) {
+	plan := in.Expect.StateVersion
+	request := r.Request(StateKey{plan, in.Expect.State}, DoConfirm)
+	r.Learn(now, result.Run)
+	r.TakeFollowers(now, result.Followers)
+	switch result.Outcome {
+	case Confirmed:
+		request.Accept(now)
+		r.Settle(now, plan, PlanConfirmed, "")
+		r.Note(now, KindAction, "Gantry confirmed the plan (%s)", describePlan(r.Facts()))
+		return
+	case AlreadyConfirmed:
+		r.Settle(now, plan, confirmedBy(result), result.Reason)
+		r.Note(now, KindAction, "Gantry did not confirm the plan again: %s", result.Reason)
+		if result.ByUs {
+			request.Accept(now)
+		} else {
+			request.drop()
+		}
+		return
+	case ConfirmedUnseen:
+		request.Accept(now) // nothing is left to confirm
+		r.confirmedUnseen(now, result.Unseen.Judged, result.Unseen.Confirmed)
+		return
+	case AnotherPlan:
+		r.Settle(now, plan, PlanChanged, result.Reason)
+		r.Note(now, KindAction, "Gantry did not confirm: %s", result.Reason)
+		if behind := result.Run.StateVersion < plan && !result.Run.State.Terminal(); behind {
+			r.Trust.Disputed = true // read the run before the plan is judged anew
+		}
+	case RulesChanged, GateClosed:
+		r.Settle(now, plan, PlanPostponed, result.Reason)
+		r.Note(now, KindAction, "Gantry did not confirm: %s", result.Reason)
+		r.reconsider(now, plan, in, result)
+	case StackBlocked:
+		r.Settle(now, plan, PlanPostponed, result.Reason)
+		r.ClearBackoff(DoConfirm)
+		if r.Facts().Block == nil { // the run went on meanwhile
+			r.refused(now, result.Reason)
+		}
+	default:
+		r.Settle(now, plan, PlanRefused, result.Reason)
+		r.refused(now, "Spacelift refused to confirm: "+result.Reason)
+	}
+	request.drop()
+	request.Note = "" // Spacelift answered that no attempt worked
+}
+
+// NotConfirmed records that Spacelift gave no answer to the wish to confirm.
+func (r *Record) NotConfirmed(at time.Time, key StateKey, why string) {
+	r.Request(key, DoConfirm).drop()
+	r.Settle(at, key.StateVersion, PlanRefused, why)
+	r.refused(at, "Gantry could not confirm the plan: "+why)
+}
+
+// refused lets Gantry ask again later: what keeps Spacelift from confirming, a
+// policy, the rights of a key, may pass. What shows in the run, such as a review
+// that is missing, is waited for as that and not for a time.
+func (r *Record) refused(at time.Time, reason string) {
+	if now, ok := r.current(); ok && r.needsApproval(keyOfState(now)) {
+		r.Note(at, KindAction, "%s", reason)
+		r.ClearBackoff(DoConfirm)
+		return
+	}
+	if r.refuses(at, DoConfirm, RefusedFirst, reason) {
+		r.Note(at, KindAction, "%s", reason)
+	}
+}
+
+// reconsider takes the rules that whoever was to confirm found, so that the
+// plan is judged anew by them. Rules that change at every look are left alone
+// for a while.
+func (r *Record) reconsider(at time.Time, plan int, in ConfirmRunInput, result ConfirmResult) {
+	now, _ := r.current()
+	here := now.StateVersion == plan && now.State == in.Expect.State
+	if result.Rules == nil || !here {
+		r.RulesStale = true
+		return
+	}
+	rules := *result.Rules
+	rules.Labels = policy.TrimLabels(result.Run.StackLabels)
+	r.TakeRules(at, rules, true)
+	if result.Outcome == RulesChanged {
+		first := time.Duration(0)
+		if r.Tries(DoConfirm) > 0 {
+			first = BehindFirst
+		}
+		r.RecordFailure(at, DoConfirm, first, BehindLongest, "the rules for this plan keep changing: "+result.Reason)
+	}
+}
+
+func confirmedBy(result ConfirmResult) PlanResult {
+	if result.ByUs {
+		return PlanConfirmed
+	}
+	return PlanAlready
 }

@@ -15,8 +15,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/temporalserver"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 func newHealthCommand() *cobra.Command {
@@ -53,7 +53,7 @@ func checkHealth(ctx context.Context, address, namespace string) error {
 	if err != nil {
 		return fmt.Errorf("ask %s for namespace %s: %w", address, namespace, err)
 	}
-	for _, name := range workflows.SearchAttributes() {
+	for _, name := range managed.SearchAttributes() {
 		if have.GetCustomAttributes()[name] != enums.INDEXED_VALUE_TYPE_KEYWORD {
 			return fmt.Errorf("namespace %s at %s lacks search attribute %s of type Keyword", namespace, address, name)
 		}

@@ -15,8 +15,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/temporalserver"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 type serveOptions struct {
@@ -85,7 +85,7 @@ func serve(ctx context.Context, o serveOptions, logs io.Writer) error {
 
 func serverOptions(o serveOptions, log *slog.Logger) (temporalserver.Options, error) {
 	options := temporalserver.Options{
-		Namespace: o.namespace, Retention: o.retention, SearchAttributes: temporalserver.Keywords(workflows.SearchAttributes()...),
+		Namespace: o.namespace, Retention: o.retention, SearchAttributes: temporalserver.Keywords(managed.SearchAttributes()...),
 		Durable: true, Housekeeping: true, Logger: log,
 	}
 	var err error

@@ -10,10 +10,10 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/log"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/inbox"
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/temporalserver"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // The runs of this measurement: so many at the same time, each with so many
@@ -26,7 +26,7 @@ const (
 // forwarding drains the same backlog into the same Temporal, once with one
 // signal for all waiting events of a run and once with one per event.
 func (b *bench) forwarding(ctx context.Context) error {
-	temporal, err := temporalserver.Start(ctx, temporalserver.Options{SearchAttributes: temporalserver.Keywords(workflows.SearchAttributes()...)})
+	temporal, err := temporalserver.Start(ctx, temporalserver.Options{SearchAttributes: temporalserver.Keywords(managed.SearchAttributes()...)})
 	if err != nil {
 		return err
 	}
@@ -72,7 +72,7 @@ func drain(ctx context.Context, c client.Client, name string, batch int) (rate f
 	for version := range eventsPerRun {
 		for run := range hotRuns {
 			ref := spacelift.RunRef{Account: "acme", Stack: spacelift.StackID(name), Run: spacelift.RunID(fmt.Sprintf("%s-%d", name, run))}
-			event := workflows.RunEvent{Run: ref, Type: spacelift.RunTypeTracked, State: spacelift.RunStatePlanning, StateVersion: version, At: time.Now()}
+			event := managed.RunEvent{Run: ref, Type: spacelift.RunTypeTracked, State: spacelift.RunStatePlanning, StateVersion: version, At: time.Now()}
 			if _, err := box.Accept(ctx, inbox.Delivery{ReceivedAt: time.Now()}, event, nil); err != nil {
 				return 0, err
 			}

@@ -9,8 +9,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/temporalserver"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // politeness is the lowest priority there is. Temporal lives on other machines;
@@ -26,7 +26,7 @@ func serveTemporal(ctx context.Context, port string) error {
 	if err != nil {
 		return err
 	}
-	s, err := temporalserver.Start(ctx, temporalserver.Options{FrontendPort: n, SearchAttributes: temporalserver.Keywords(workflows.SearchAttributes()...)})
+	s, err := temporalserver.Start(ctx, temporalserver.Options{FrontendPort: n, SearchAttributes: temporalserver.Keywords(managed.SearchAttributes()...)})
 	if err != nil {
 		return err
 	}

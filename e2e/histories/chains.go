@@ -8,6 +8,7 @@ import (
 
 	"go.temporal.io/sdk/client"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/workflows"
@@ -99,8 +100,8 @@ func (t *teller) comes(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	told := workflows.RunEvents{Chains: []workflows.ChainRef{{Root: all[0].Ref, After: []spacelift.StackID{first}, TriggeredBy: []string{"jane"}}}}
-	return t.temporal.SignalWorkflow(ctx, workflows.ManageRunID(t.ref), "", workflows.RunEventsSignal, told)
+	told := managed.RunEvents{Chains: []managed.ChainRef{{Root: all[0].Ref, After: []spacelift.StackID{first}, TriggeredBy: []string{"jane"}}}}
+	return t.temporal.SignalWorkflow(ctx, managed.ManageRunID(t.ref), "", managed.RunEventsSignal, told)
 }
 
 func chainOfThree(ctx context.Context, t *teller) error {
@@ -115,7 +116,7 @@ func chainOfThree(ctx context.Context, t *teller) error {
 
 // followers adds the stacks that follow.
 func (t *teller) followers() error {
-	t.ticks = append(t.ticks, workflows.ChainID(t.ref))
+	t.ticks = append(t.ticks, managed.ChainID(t.ref))
 	add := func(follower, parent spacelift.StackID) error {
 		return t.sim.AddStack(simulator.Stack{ID: follower, Labels: []string{"gantry:managed", "gantry:after=" + string(parent)}})
 	}
@@ -137,7 +138,7 @@ func (t *teller) runs(ctx context.Context, follower spacelift.StackID) error {
 	if err != nil {
 		return err
 	}
-	id := workflows.ManageRunID(run.Ref)
+	id := managed.ManageRunID(run.Ref)
 	err = t.eventually(ctx, "its execution", func() (bool, error) {
 		_, err := t.temporal.DescribeWorkflowExecution(ctx, id, "")
 		return err == nil, nil // it is asked for until it is there
@@ -154,7 +155,7 @@ func (t *teller) runs(ctx context.Context, follower spacelift.StackID) error {
 		run = now.Run
 	}
 	last := notification(run, run.StateVersion)
-	if err := t.temporal.SignalWorkflow(ctx, id, "", workflows.RunEventsSignal, workflows.RunEvents{Events: []workflows.RunEvent{last}}); err != nil {
+	if err := t.temporal.SignalWorkflow(ctx, id, "", managed.RunEventsSignal, managed.RunEvents{Events: []managed.RunEvent{last}}); err != nil {
 		return fmt.Errorf("tell of %s: %w", run.Ref, err)
 	}
 	if err := t.temporal.GetWorkflow(ctx, id, "").Get(ctx, nil); err != nil {
@@ -165,7 +166,7 @@ func (t *teller) runs(ctx context.Context, follower spacelift.StackID) error {
 
 // chain waits until the chain is in a phase.
 func (t *teller) chain(ctx context.Context, phase workflows.ChainPhase) error {
-	id := workflows.ChainID(t.ref)
+	id := managed.ChainID(t.ref)
 	if phase == workflows.ChainDone {
 		return t.temporal.GetWorkflow(ctx, id, "").Get(ctx, nil)
 	}
@@ -181,7 +182,7 @@ func (t *teller) chain(ctx context.Context, phase workflows.ChainPhase) error {
 
 func (t *teller) skip(ctx context.Context, wish workflows.SkipStack) error {
 	handle, err := t.temporal.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
-		WorkflowID: workflows.ChainID(t.ref), UpdateName: workflows.SkipUpdate, Args: []any{wish}, WaitForStage: client.WorkflowUpdateStageCompleted,
+		WorkflowID: managed.ChainID(t.ref), UpdateName: workflows.SkipUpdate, Args: []any{wish}, WaitForStage: client.WorkflowUpdateStageCompleted,
 	})
 	if err == nil {
 		err = handle.Get(ctx, nil)

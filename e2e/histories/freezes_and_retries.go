@@ -7,6 +7,7 @@ import (
 
 	"go.temporal.io/sdk/client"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
@@ -19,7 +20,7 @@ var apart = []story{
 	{name: "freezes-declared-and-lifted", labels: manual, plan: changes, tick: 1, script: func(ctx context.Context, t *teller) error {
 		return steps(
 			func() error { return t.oneByOne(ctx, unconfirmed) },
-			func() error { return t.phase(ctx, workflows.PhaseWaiting) },
+			func() error { return t.phase(ctx, managed.PhaseWaiting) },
 			func() error { return t.listed(ctx) },
 			func() error { return t.declare(ctx, workflows.DeclareFreeze{ID: "audit", By: "jane", Reason: "audit"}) },
 			func() error {
@@ -130,13 +131,13 @@ func (t *teller) frozen(ctx context.Context, ids ...string) error {
 
 // retry retries the run, as a person would.
 func (t *teller) retry(ctx context.Context) error {
-	id := workflows.RetryRunID(t.ref)
-	run, err := t.temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: id, TaskQueue: t.queue}, workflows.RetryRunType,
-		workflows.RetryRunInput{Run: t.ref, By: "jane", Reason: "jane asked for it", Attempt: 2})
+	id := managed.RetryRunID(t.ref)
+	run, err := t.temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: id, TaskQueue: t.queue}, managed.RetryRunType,
+		managed.RetryRunInput{Run: t.ref, By: "jane", Reason: "jane asked for it", Attempt: 2})
 	if err != nil {
 		return fmt.Errorf("start the retry: %w", err)
 	}
-	var out workflows.RetryRunOutcome
+	var out managed.RetryRunOutcome
 	if err := run.Get(ctx, &out); err != nil {
 		return fmt.Errorf("retry: %w", err)
 	}

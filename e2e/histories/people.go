@@ -11,6 +11,7 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/notify"
 	"github.com/gantryhq/gantry/simulator"
@@ -48,8 +49,8 @@ var people = []story{
 	{name: "approved-by-two", labels: two, plan: changes, script: func(ctx context.Context, t *teller) error {
 		return steps(
 			func() error { return t.oneByOne(ctx, unconfirmed) },
-			func() error { return t.says(ctx, "ann", workflows.Approve) },
-			func() error { return t.says(ctx, "bob", workflows.Approve) },
+			func() error { return t.says(ctx, "ann", managed.Approve) },
+			func() error { return t.says(ctx, "bob", managed.Approve) },
 			func() error { return t.oneByOne(ctx, finished) },
 			t.confirmedOnce,
 		)
@@ -57,16 +58,16 @@ var people = []story{
 	{name: "rejected", labels: byHand, plan: changes, script: func(ctx context.Context, t *teller) error {
 		return steps(
 			func() error { return t.oneByOne(ctx, unconfirmed) },
-			func() error { return t.says(ctx, "ann", workflows.Reject) },
+			func() error { return t.says(ctx, "ann", managed.Reject) },
 			func() error { return t.oneByOne(ctx, discarded) },
 		)
 	}},
 	{name: "revoked", labels: two, plan: changes, script: func(ctx context.Context, t *teller) error {
 		return steps(
 			func() error { return t.oneByOne(ctx, unconfirmed) },
-			func() error { return t.says(ctx, "ann", workflows.Approve) },
-			func() error { return t.says(ctx, "ann", workflows.Revoke) },
-			func() error { return t.says(ctx, "bob", workflows.Approve) },
+			func() error { return t.says(ctx, "ann", managed.Approve) },
+			func() error { return t.says(ctx, "ann", managed.Revoke) },
+			func() error { return t.says(ctx, "bob", managed.Approve) },
 			func() error { return t.sim.Discard("jane", stack, t.ref.Run, "no") },
 			func() error { return t.oneByOne(ctx, discarded) },
 		)
@@ -75,8 +76,8 @@ var people = []story{
 		return steps(
 			func() error { return t.oneByOne(ctx, unconfirmed) },
 			t.away,
-			func() error { return t.says(ctx, "ann", workflows.Approve) },
-			func() error { return t.says(ctx, "bob", workflows.Reject) },
+			func() error { return t.says(ctx, "ann", managed.Approve) },
+			func() error { return t.says(ctx, "bob", managed.Reject) },
 			t.back,
 			func() error { return t.becomes(ctx, discarded) },
 			func() error { return t.oneByOne(ctx, discarded) },
@@ -93,7 +94,7 @@ var people = []story{
 		return steps(
 			func() error { return t.oneByOne(ctx, unconfirmed) },
 			func() error { return t.timeline(ctx, "told through oncall") },
-			func() error { return t.says(ctx, "ann", workflows.Approve) },
+			func() error { return t.says(ctx, "ann", managed.Approve) },
 			func() error { return t.oneByOne(ctx, finished) },
 			t.confirmedOnce,
 		)
@@ -104,9 +105,9 @@ var people = []story{
 				return t.declare(ctx, workflows.DeclareFreeze{ID: "short", By: "jane", Reason: "a moment", Until: time.Now().Add(20 * time.Second)})
 			},
 			func() error { return t.oneByOne(ctx, unconfirmed) },
-			func() error { return t.says(ctx, "ann", workflows.Approve) },
-			func() error { return t.phase(ctx, workflows.PhaseHolding) },
-			func() error { return t.phase(ctx, workflows.PhaseApplying) },
+			func() error { return t.says(ctx, "ann", managed.Approve) },
+			func() error { return t.phase(ctx, managed.PhaseHolding) },
+			func() error { return t.phase(ctx, managed.PhaseApplying) },
 			func() error { return t.oneByOne(ctx, finished) },
 			t.confirmedOnce,
 		)
@@ -115,10 +116,10 @@ var people = []story{
 		return steps(
 			func() error { return t.declare(ctx, workflows.DeclareFreeze{ID: "audit", By: "jane", Reason: "audit"}) },
 			func() error { return t.oneByOne(ctx, unconfirmed) },
-			func() error { return t.phase(ctx, workflows.PhaseHolding) },
+			func() error { return t.phase(ctx, managed.PhaseHolding) },
 			func() error { return t.listed(ctx) },
 			func() error { return t.lift(ctx, workflows.LiftFreeze{ID: "audit", By: "jane"}) },
-			func() error { return t.phase(ctx, workflows.PhaseApplying) },
+			func() error { return t.phase(ctx, managed.PhaseApplying) },
 			func() error { return t.oneByOne(ctx, finished) },
 			t.confirmedOnce,
 		)
@@ -149,7 +150,7 @@ var people = []story{
 			func() error { return t.oneByOne(ctx, spacelift.RunStatePlanning) },
 			func() error { return t.sim.SetApprovals(stack, 1) },
 			func() error { return t.oneByOne(ctx, unconfirmed) },
-			func() error { return t.says(ctx, "ann", workflows.Approve) },
+			func() error { return t.says(ctx, "ann", managed.Approve) },
 			func() error { return t.oneByOne(ctx, finished) },
 			t.confirmedOnce,
 		)
@@ -158,7 +159,7 @@ var people = []story{
 		return steps(
 			func() error { return t.oneByOne(ctx, spacelift.RunStatePlanning) },
 			func() error {
-				return t.asks(ctx, workflows.StopUpdate, workflows.StopRequest{By: workflows.Person{Name: "ann"}, Note: "the wrong branch"})
+				return t.asks(ctx, managed.StopUpdate, managed.StopRequest{By: managed.Person{Name: "ann"}, Note: "the wrong branch"})
 			},
 			func() error { return t.oneByOne(ctx, spacelift.RunStateStopped) },
 		)
@@ -166,7 +167,7 @@ var people = []story{
 	{name: "confirmed-elsewhere", labels: two, plan: changes, script: func(ctx context.Context, t *teller) error {
 		return steps(
 			func() error { return t.oneByOne(ctx, unconfirmed) },
-			func() error { return t.says(ctx, "ann", workflows.Approve) },
+			func() error { return t.says(ctx, "ann", managed.Approve) },
 			func() error { return t.sim.Confirm("jane", stack, t.ref.Run, "go") },
 			func() error { return t.oneByOne(ctx, finished) },
 		)
@@ -174,14 +175,14 @@ var people = []story{
 }
 
 // says makes somebody decide.
-func (t *teller) says(ctx context.Context, who string, v workflows.Verdict) error {
-	return t.asks(ctx, workflows.DecideUpdate, workflows.Decision{Verdict: v, By: workflows.Person{Name: who}, Note: "recorded"})
+func (t *teller) says(ctx context.Context, who string, v managed.Verdict) error {
+	return t.asks(ctx, managed.DecideUpdate, managed.Decision{Verdict: v, By: managed.Person{Name: who}, Note: "recorded"})
 }
 
 // asks sends an update to the run's execution and waits for its answer.
 func (t *teller) asks(ctx context.Context, update string, wish any) error {
 	handle, err := t.temporal.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
-		WorkflowID: workflows.ManageRunID(t.ref), UpdateName: update, Args: []any{wish}, WaitForStage: client.WorkflowUpdateStageCompleted,
+		WorkflowID: managed.ManageRunID(t.ref), UpdateName: update, Args: []any{wish}, WaitForStage: client.WorkflowUpdateStageCompleted,
 	})
 	if err == nil {
 		err = handle.Get(ctx, nil)

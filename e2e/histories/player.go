@@ -16,6 +16,7 @@ import (
 	"go.temporal.io/sdk/worker"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
@@ -102,7 +103,7 @@ func (s story) tell(ctx context.Context, c client.Client) (*teller, error) {
 	if err := s.script(ctx, t); err != nil {
 		return nil, err
 	}
-	if err := c.GetWorkflow(ctx, workflows.ManageRunID(t.ref), "").Get(ctx, nil); err != nil {
+	if err := c.GetWorkflow(ctx, managed.ManageRunID(t.ref), "").Get(ctx, nil); err != nil {
 		return nil, fmt.Errorf("wait for the execution: %w", err)
 	}
 	return t, nil
@@ -189,19 +190,19 @@ func (t *teller) toldOfBefore(ctx context.Context, versions []int, meanwhile fun
 	if err != nil {
 		return err
 	}
-	var batch workflows.RunEvents
+	var batch managed.RunEvents
 	for _, v := range versions {
 		batch.Events = append(batch.Events, notification(run.Run, v))
 	}
 	if err := meanwhile(); err != nil {
 		return err
 	}
-	_, err = t.temporal.SignalWithStartWorkflow(ctx, workflows.ManageRunID(t.ref), workflows.RunEventsSignal, batch,
+	_, err = t.temporal.SignalWithStartWorkflow(ctx, managed.ManageRunID(t.ref), managed.RunEventsSignal, batch,
 		client.StartWorkflowOptions{
 			TaskQueue:             t.queue,
 			WorkflowIDReusePolicy: enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
-			TypedSearchAttributes: workflows.Typed(workflows.StartAttributes(t.ref, batch.Events)),
-		}, workflows.ManageRunType, workflows.ManageRunInput{Run: t.ref})
+			TypedSearchAttributes: workflows.Typed(managed.StartAttributes(t.ref, batch.Events)),
+		}, managed.ManageRunType, managed.ManageRunInput{Run: t.ref})
 	if err != nil {
 		return fmt.Errorf("signal: %w", err)
 	}
@@ -209,27 +210,27 @@ func (t *teller) toldOfBefore(ctx context.Context, versions []int, meanwhile fun
 	t.signals++
 	newest := slices.Max(versions)
 	t.heard = max(t.heard, newest+1)
-	return t.shows(ctx, fmt.Sprintf("state version %d", newest), func(s workflows.RunStatus) bool {
+	return t.shows(ctx, fmt.Sprintf("state version %d", newest), func(s managed.RunStatus) bool {
 		// An end counts only once Spacelift's API has shown it.
 		arrived := !s.LastEventAt.Before(batch.Events[len(batch.Events)-1].ReceivedAt)
-		return arrived || slices.ContainsFunc(s.States, func(e workflows.StateEntry) bool { return e.StateVersion == newest })
+		return arrived || slices.ContainsFunc(s.States, func(e managed.StateEntry) bool { return e.StateVersion == newest })
 	})
 }
 
 // timeline waits until the run's timeline says something.
 func (t *teller) timeline(ctx context.Context, text string) error {
-	return t.shows(ctx, "the timeline to say "+text, func(s workflows.RunStatus) bool {
-		return slices.ContainsFunc(s.Timeline, func(e workflows.TimelineEntry) bool { return strings.Contains(e.Summary, text) })
+	return t.shows(ctx, "the timeline to say "+text, func(s managed.RunStatus) bool {
+		return slices.ContainsFunc(s.Timeline, func(e managed.TimelineEntry) bool { return strings.Contains(e.Summary, text) })
 	})
 }
 
 // shows waits until the execution's status is as wanted.
-func (t *teller) shows(ctx context.Context, what string, wanted func(workflows.RunStatus) bool) error {
+func (t *teller) shows(ctx context.Context, what string, wanted func(managed.RunStatus) bool) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		var s workflows.RunStatus
-		answer, err := t.temporal.QueryWorkflow(ctx, workflows.ManageRunID(t.ref), "", workflows.StatusQuery)
+		var s managed.RunStatus
+		answer, err := t.temporal.QueryWorkflow(ctx, managed.ManageRunID(t.ref), "", managed.StatusQuery)
 		if err == nil {
 			err = answer.Get(&s)
 		}
@@ -263,13 +264,13 @@ func (t *teller) history(ctx context.Context, id string) (*history.History, erro
 
 // notification is what Spacelift tells when a run enters a state, as Gantry
 // passes it on.
-func notification(run spacelift.Run, version int) workflows.RunEvent {
+func notification(run spacelift.Run, version int) managed.RunEvent {
 	entered := run.History[version]
-	e := workflows.RunEvent{
+	e := managed.RunEvent{
 		Run: run.Ref, Type: run.Type, State: entered.State, StateVersion: version, At: entered.At, Note: entered.Note,
 		Branch: run.Branch, Commit: run.Commit, TriggeredBy: run.TriggeredBy,
 		StackName: run.StackName, Labels: spacelift.OurLabels(run.StackLabels),
-		Source: workflows.SourceWebhook, ReceivedAt: entered.At.Add(time.Second),
+		Source: managed.SourceWebhook, ReceivedAt: entered.At.Add(time.Second),
 	}
 	planning := slices.IndexFunc(run.History, func(t spacelift.Transition) bool { return t.State == spacelift.RunStatePlanning })
 	if planning >= 0 && version > planning {

@@ -8,6 +8,7 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/workflows"
@@ -56,8 +57,8 @@ func (t *teller) listed(ctx context.Context) error {
 	}
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	query := fmt.Sprintf("WorkflowType = '%s' AND ExecutionStatus = 'Running'", workflows.ManageRunType)
-	mine := fmt.Sprintf("%s AND WorkflowId = '%s' AND %s = '%s'", query, workflows.ManageRunID(t.ref), workflows.AttrRunState, want.State)
+	query := fmt.Sprintf("WorkflowType = '%s' AND ExecutionStatus = 'Running'", managed.ManageRunType)
+	mine := fmt.Sprintf("%s AND WorkflowId = '%s' AND %s = '%s'", query, managed.ManageRunID(t.ref), managed.AttrRunState, want.State)
 	for {
 		all, err := t.temporal.CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{Query: query})
 		if err != nil {

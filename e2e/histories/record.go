@@ -18,8 +18,8 @@ import (
 	"go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/worker"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/temporalserver"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // identity ends up in the histories: it says nothing of the machine.
@@ -38,7 +38,7 @@ func Record(ctx context.Context, out string, names ...string) ([]Cost, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
-	temporal, err := temporalserver.Start(ctx, temporalserver.Options{SearchAttributes: temporalserver.Keywords(workflows.SearchAttributes()...)})
+	temporal, err := temporalserver.Start(ctx, temporalserver.Options{SearchAttributes: temporalserver.Keywords(managed.SearchAttributes()...)})
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +73,7 @@ func (s story) cost(ctx context.Context, c client.Client) (Cost, *history.Histor
 	if err != nil {
 		return Cost{}, nil, err
 	}
-	cost, id := Cost{Story: s.name, Notifications: t.notifications, Signals: t.signals, Limit: limits[s.name]}, workflows.ManageRunID(t.ref)
+	cost, id := Cost{Story: s.name, Notifications: t.notifications, Signals: t.signals, Limit: limits[s.name]}, managed.ManageRunID(t.ref)
 	if s.tick > 0 {
 		id, cost.Notifications, cost.Signals = t.ticks[s.tick-1], 0, 0
 	}

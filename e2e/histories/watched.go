@@ -4,9 +4,9 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 var (
@@ -66,7 +66,7 @@ var told = []story{
 	{name: "manual-discarded", labels: manual, plan: changes, script: func(ctx context.Context, t *teller) error {
 		return steps(
 			func() error { return t.oneByOne(ctx, unconfirmed) },
-			func() error { return t.phase(ctx, workflows.PhaseWaiting) },
+			func() error { return t.phase(ctx, managed.PhaseWaiting) },
 			func() error { return t.sim.Discard("jane", stack, t.ref.Run, "not today") },
 			func() error { return t.oneByOne(ctx, discarded) },
 		)
@@ -74,7 +74,7 @@ var told = []story{
 	{name: "unreadable-label", labels: odd, plan: changes, script: func(ctx context.Context, t *teller) error {
 		return steps(
 			func() error { return t.oneByOne(ctx, unconfirmed) },
-			func() error { return t.phase(ctx, workflows.PhaseHolding) },
+			func() error { return t.phase(ctx, managed.PhaseHolding) },
 			func() error { return t.sim.Confirm("jane", stack, t.ref.Run, "checked by hand") },
 			func() error { return t.oneByOne(ctx, finished) },
 		)
@@ -95,7 +95,7 @@ var told = []story{
 			func() error {
 				return t.toldOfBefore(ctx, []int{5}, func() error { return t.sim.SetLabels(stack, manual...) })
 			},
-			func() error { return t.phase(ctx, workflows.PhaseWaiting) },
+			func() error { return t.phase(ctx, managed.PhaseWaiting) },
 			func() error { return t.sim.Discard("jane", stack, t.ref.Run, "") },
 			func() error { return t.oneByOne(ctx, discarded) },
 		)
@@ -103,7 +103,7 @@ var told = []story{
 	{name: "replanned", labels: odd, plan: changes, script: func(ctx context.Context, t *teller) error {
 		return steps(
 			func() error { return t.oneByOne(ctx, unconfirmed) },
-			func() error { return t.phase(ctx, workflows.PhaseHolding) },
+			func() error { return t.phase(ctx, managed.PhaseHolding) },
 			func() error { return t.sim.SetLabels(stack, auto...) },
 			func() error { return t.sim.Replan("jane", stack, t.ref.Run) },
 			func() error { return t.oneByOne(ctx, spacelift.RunStatePlanning) },
@@ -117,9 +117,9 @@ var told = []story{
 			func() error { return t.oneByOne(ctx, spacelift.RunStatePlanning) },
 			t.away,
 			func() error { return t.oneByOne(ctx, unconfirmed) },
-			func() error { return t.phase(ctx, workflows.PhaseConfirming) },
+			func() error { return t.phase(ctx, managed.PhaseConfirming) },
 			t.back,
-			func() error { return t.phase(ctx, workflows.PhaseApplying) },
+			func() error { return t.phase(ctx, managed.PhaseApplying) },
 			func() error { return t.oneByOne(ctx, finished) },
 			t.confirmedOnce,
 		)
@@ -129,7 +129,7 @@ var told = []story{
 			func() error { return t.oneByOne(ctx, spacelift.RunStatePlanning) },
 			t.away,
 			func() error { return t.oneByOne(ctx, unconfirmed) },
-			func() error { return t.phase(ctx, workflows.PhaseConfirming) },
+			func() error { return t.phase(ctx, managed.PhaseConfirming) },
 			func() error { return t.sim.Discard("jane", stack, t.ref.Run, "") },
 			func() error { return t.oneByOne(ctx, discarded) },
 			t.back,
@@ -179,7 +179,7 @@ func adopted(ctx context.Context, t *teller) error {
 		t.webhook,
 		func() error { return t.until(unconfirmed) },
 		func() error { return t.reconcile(ctx) },
-		func() error { return t.phase(ctx, workflows.PhaseApplying) },
+		func() error { return t.phase(ctx, managed.PhaseApplying) },
 		func() error { return t.listed(ctx) },
 		func() error { return t.until(finished) },
 		func() error { return t.reconcile(ctx) },
@@ -207,8 +207,8 @@ func (t *teller) back() error {
 	return nil
 }
 
-func (t *teller) phase(ctx context.Context, p workflows.Phase) error {
-	return t.shows(ctx, "phase "+string(p), func(s workflows.RunStatus) bool { return s.Phase == p })
+func (t *teller) phase(ctx context.Context, p managed.Phase) error {
+	return t.shows(ctx, "phase "+string(p), func(s managed.RunStatus) bool { return s.Phase == p })
 }
 
 func (t *teller) confirmedOnce() error {

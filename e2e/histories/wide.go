@@ -16,6 +16,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/temporalserver"
@@ -62,7 +63,7 @@ func RunWide(ctx context.Context, layers, width, after int) (cost Wide, err erro
 		return err
 	}, func(w worker.Worker) {
 		w.RegisterWorkflowWithOptions(workflows.Rollout, workflow.RegisterOptions{Name: workflows.RolloutType})
-		w.RegisterWorkflowWithOptions(endsAtOnce, workflow.RegisterOptions{Name: workflows.ManageRunType})
+		w.RegisterWorkflowWithOptions(endsAtOnce, workflow.RegisterOptions{Name: managed.ManageRunType})
 	}, func(ctx context.Context, t *teller) error {
 		cost, err = t.wide(ctx, cost)
 		return err
@@ -75,7 +76,7 @@ func RunWide(ctx context.Context, layers, width, after int) (cost Wide, err erro
 func isolated(ctx context.Context, queue string, prepare func(*teller) error, register func(worker.Worker), play func(context.Context, *teller) error) error {
 	ctx, cancel := context.WithTimeout(ctx, 8*time.Minute)
 	defer cancel()
-	temporal, err := temporalserver.Start(ctx, temporalserver.Options{SearchAttributes: temporalserver.Keywords(workflows.SearchAttributes()...)})
+	temporal, err := temporalserver.Start(ctx, temporalserver.Options{SearchAttributes: temporalserver.Keywords(managed.SearchAttributes()...)})
 	if err != nil {
 		return err
 	}
@@ -110,14 +111,14 @@ func isolated(ctx context.Context, queue string, prepare func(*teller) error, re
 }
 
 // endsAtOnce stands for the execution of a run that has ended: it tells its chains.
-func endsAtOnce(ctx workflow.Context, in workflows.ManageRunInput) (workflows.RunStatus, error) {
+func endsAtOnce(ctx workflow.Context, in managed.ManageRunInput) (managed.RunStatus, error) {
 	for _, ref := range in.Chains {
 		news := workflows.ChainNews{Run: in.Run, State: finished}
-		if err := workflow.SignalExternalWorkflow(ctx, workflows.ChainID(ref.Root), "", workflows.ChainNewsSignal, news).Get(ctx, nil); err != nil {
-			return workflows.RunStatus{}, err
+		if err := workflow.SignalExternalWorkflow(ctx, managed.ChainID(ref.Root), "", workflows.ChainNewsSignal, news).Get(ctx, nil); err != nil {
+			return managed.RunStatus{}, err
 		}
 	}
-	return workflows.RunStatus{}, nil
+	return managed.RunStatus{}, nil
 }
 
 // layers adds the stacks, and the run that begins the chain.
@@ -156,7 +157,7 @@ func (t *teller) wide(ctx context.Context, w Wide) (Wide, error) {
 		return w, err
 	}
 	begun := time.Now()
-	first, err := t.temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: workflows.ChainID(t.ref), TaskQueue: t.queue}, workflows.RolloutType, workflows.RolloutInput{Root: t.ref})
+	first, err := t.temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: managed.ChainID(t.ref), TaskQueue: t.queue}, workflows.RolloutType, workflows.RolloutInput{Root: t.ref})
 	if err != nil {
 		return w, err
 	}
@@ -190,7 +191,7 @@ func (t *teller) wide(ctx context.Context, w Wide) (Wide, error) {
 // measure adds what one execution of the chain cost, and returns the next one's
 // run id; empty if there is none.
 func (t *teller) measure(ctx context.Context, run string, w *Wide) (next string, err error) {
-	id := workflows.ChainID(t.ref)
+	id := managed.ChainID(t.ref)
 	found, err := t.temporal.DescribeWorkflowExecution(ctx, id, run)
 	if err != nil {
 		return "", err

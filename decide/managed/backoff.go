@@ -1,0 +1,98 @@
+package managed
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/gantryhq/gantry/decide"
+)
+
+// Backoff is why something that Gantry wants is not done, and when it tries
+// again. It is about one state of the run, and over in the next.
+type Backoff struct {
+	Do     Action    `json:"do"`
+	Key    StateKey  `json:"key"`
+	Reason string    `json:"reason"`
+	Until  time.Time `json:"until"`
+	Tries  int       `json:"tries"` // so far
+
+	// Around is what stood around the state when Spacelift refused: see around.
+	// Once that is another, the reason is over and Gantry tries again. Empty:
+	// nothing ends the trouble before its time.
+	Around string `json:"around,omitempty"`
+}
+
+// How long to leave alone what did not work: a refusal may pass when a lock, a
+// policy or a key's rights change, an API that is behind catches up soon.
+const (
+	RefusedFirst, RefusedLongest = 5 * time.Minute, time.Hour
+	FailedFirst, FailedLongest   = 30 * time.Second, 15 * time.Minute
+	BehindFirst, BehindLongest   = 5 * time.Second, time.Minute
+)
+
+// RecordFailure notes that something Gantry wants was not done, and when to try again:
+// after a time that doubles with every try. It reports whether the reason is
+// another than that of the try before.
+func (r *Record) RecordFailure(at time.Time, do Action, first, longest time.Duration, reason string) (news bool) {
+	now, ok := r.current()
+	if !ok {
+		return true
+	}
+	t := Backoff{Do: do, Key: keyOfState(now), Reason: Fit(reason, MaxText), Tries: r.Tries(do)}
+	t.Until = at.Add(min(first<<min(t.Tries, 16), longest))
+	news = t.Tries == 0 || r.Backoff.Reason != t.Reason
+	t.Tries++
+	r.Backoff = &t
+	return news
+}
+
+// refuses is fails for a refusal, whose cause may show in what stands around the
+// state.
+func (r *Record) refuses(at time.Time, do Action, first time.Duration, reason string) (news bool) {
+	news = r.RecordFailure(at, do, first, RefusedLongest, reason)
+	if r.Backoff != nil {
+		s := r.Situation(at)
+		r.Backoff.Around = s.around()
+	}
+	return news
+}
+
+// around digests what the API shows of a run that may be why Spacelift refuses
+// something: a review that is missing, a stack that is blocked, labels.
+func (s Situation) around() string {
+	return decide.Digest(append([]string{strconv.FormatBool(s.needsApproval), blockReason(s.Block)}, s.Labels...)...)
+}
+
+// holds reports whether a trouble keeps Gantry from doing something now.
+func (t *Backoff) holds(s Situation, do Action) bool {
+	return t != nil && t.Do == do && t.Key == s.Key() && s.Now.Before(t.Until) && (t.Around == "" || t.Around == s.around())
+}
+
+// Tries is how often in a row something failed in the present state.
+func (r *Record) Tries(do Action) int {
+	now, ok := r.current()
+	if t := r.Backoff; ok && t != nil && t.Do == do && t.Key == keyOfState(now) {
+		return t.Tries
+	}
+	return 0
+}
+
+// ClearBackoff notes that something was done at last.
+func (r *Record) ClearBackoff(do Action) {
+	if r.Backoff != nil && r.Backoff.Do == do {
+		r.Backoff = nil
+	}
+}
+
+// Bounded is as many names as a chain carries.
+func Bounded(names []string) []string {
+	names = names[:min(len(names), maxTriggerers)]
+	for i, name := range names {
+		names[i] = Fit(name, MaxPerson)
+	}
+	return names
+}
+
+func Doubled(first time.Duration, times int, most time.Duration) time.Duration {
+	return min(first<<min(times, 20), most)
+}

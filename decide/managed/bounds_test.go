@@ -1,0 +1,89 @@
+package managed
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// What an execution keeps stays far below the 2 MB that Temporal takes, and
+// what it keeps is the newest.
+func TestFoldBoundsAbsurdFloods(t *testing.T) {
+	var flood []RunEvent
+	for version := range 5_000 {
+		e := notification("TRACKED", "PLANNING", version)
+		e.Note = strings.Repeat("<", 2_000)
+		e.Commit.Message = strings.Repeat("é\"", 1_000)
+		e.Branch, e.Commit.URL, e.Commit.Hash = e.Note, e.Note, e.Note
+		for i := range 100 {
+			e.Labels = append(e.Labels, fmt.Sprintf("gantry:%0200d", i))
+		}
+		flood = append(flood, e)
+	}
+	end := notification("TRACKED", "FINISHED", 3)
+	end.Source = SourceReconcile
+
+	r := fresh()
+	r.Take(t0, append([]RunEvent{end}, flood...))
+	for range 3 * maxJournal {
+		r.Note(t0, KindNote, "%s", strings.Repeat("&", 100_000))
+	}
+	r.Note(t0, KindAction, "Gantry confirmed the plan")
+	for range 3 * maxJournal {
+		r.Note(t0, KindDecision, "hold: %s", strings.Repeat("&", 100_000))
+	}
+
+	carried, err := json.Marshal(ManageRunInput{Run: testRun, Known: &r})
+	if err != nil {
+		t.Fatal(err)
+	}
+	status := r.Status(t0)
+	answer, err := json.Marshal(status)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if limit := 2_000_000; len(carried) > limit || len(answer) > limit {
+		t.Errorf("%d bytes are carried on and %d answered, more than %d", len(carried), len(answer), limit)
+	}
+	if status.State != spacelift.RunStateFinished {
+		t.Errorf("the run is %s, want FINISHED", status.State)
+	}
+	if got := status.States[len(status.States)-2].StateVersion; got != 4_999 {
+		t.Errorf("the newest state kept is %d, want 4999", got)
+	}
+	if !strings.Contains(status.Timeline[0].Summary, "longer past than Gantry keeps") {
+		t.Errorf("the timeline begins with %q and does not say that something is left out", status.Timeline[0].Summary)
+	}
+	if !slices.ContainsFunc(status.Timeline, func(e TimelineEntry) bool { return e.Kind == KindAction }) {
+		t.Error("the action was forgotten before the notes")
+	}
+}
+
+func TestFitKeepsShortTextsAndCutsAtRunes(t *testing.T) {
+	for _, tc := range []struct{ in, want string }{
+		{"", ""},
+		{"exactly ten", "exactly…"},
+		{"ten bytes!", "ten bytes!"},
+		{"éééééé", "ééé…"},
+		{"<<<", "<…"},
+		{"a\xff", "a\uFFFD"},
+	} {
+		if got := Fit(tc.in, 10); got != tc.want {
+			t.Errorf("fit(%q) = %q, want %q", tc.in, got, tc.want)
+		}
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		s := rapid.String().Draw(t, "s")
+		limit := rapid.IntRange(4, 50).Draw(t, "limit")
+		b, err := json.Marshal(Fit(s, limit))
+		if err != nil || len(b)-2 > limit {
+			t.Fatalf("fit(%q, %d) needs %d bytes (%v)", s, limit, len(b)-2, err)
+		}
+	})
+}

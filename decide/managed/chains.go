@@ -1,0 +1,144 @@
+package managed
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// followersTrusted is how long it is believed that nobody follows a stack, since
+// Spacelift listed the stacks. A run that takes longer asks when it finishes.
+const followersTrusted = 10 * time.Minute
+
+// maxChains bounds the chains that one run is part of. There is mostly one; two
+// chains may share a run when they release the same stack at the same time.
+const maxChains = 10
+
+// TakeFollowers takes who follows the run's stack; nil is that nobody could say.
+func (r *Record) TakeFollowers(at time.Time, f *Followers) {
+	if f == nil {
+		return
+	}
+	if f.At.IsZero() || f.At.After(at) { // by another machine's clock
+		f.At = at
+	}
+	r.Followers = f
+}
+
+// Join makes the run part of chains.
+func (r *Record) Join(chains []ChainRef) {
+	for _, c := range chains {
+		if r.Parents != nil {
+			r.Parents.Stale = true // what it waited for may be through
+		}
+		i := slices.IndexFunc(r.Chains, func(k ChainRef) bool { return k.Root == c.Root })
+		switch {
+		case i >= 0:
+			r.Chains = slices.Clone(r.Chains)
+			r.Chains[i].TriggeredBy = Distinct(append(slices.Clone(r.Chains[i].TriggeredBy), c.TriggeredBy...))
+		case len(r.Chains) < maxChains:
+			r.Chains = append(slices.Clone(r.Chains), c)
+			r.ChainsTold = nil
+		}
+	}
+}
+
+// Released are the chains that released the run, which are told of its retries.
+func (s RunStatus) Released() []ChainRef {
+	return slices.DeleteFunc(slices.Clone(s.Chains), func(c ChainRef) bool { return c.Root == s.Run })
+}
+
+// Began makes the run part of the chain that it began.
+func (r *Record) Began(key StateKey) {
+	r.Released = &key
+	r.Chains = append(slices.Clone(r.Chains), ChainRef{Root: r.Run})
+}
+
+// follows reports whether a chain released the run.
+func (s Situation) follows() bool {
+	return len(s.Released()) > 0
+}
+
+// chainsWait reports whether a chain is to be told that the run ended.
+func (s Situation) chainsWait() bool {
+	return s.follows() && (s.chainsTold == nil || *s.chainsTold != s.Key())
+}
+
+// releases reports whether the stacks that follow are to be released, or asked
+// for because nobody knows of any for sure. What a chain released needs no chain
+// of its own: those that follow it are part of the same. Below a run that somebody
+// wanted stopped nothing is released without asking.
+func (s Situation) releases() bool {
+	switch {
+	case s.State != spacelift.RunStateFinished || s.Type != spacelift.RunTypeTracked || s.DriftDetection,
+		s.released != nil && *s.released == s.Key(), s.follows(), s.Stop != nil:
+		return false
+	}
+	return s.followed() || s.followersUnsure()
+}
+
+// chainGrace is how long a run that a chain may have triggered waits for that to
+// say so, before it begins a chain of its own. Mostly the chain was faster; after
+// an outage both go on at the same time.
+const chainGrace = time.Minute
+
+// chainMayTell is until when a chain may say that it triggered the run: runs that
+// an API key triggered, and those that Spacelift made itself for a stack that
+// this one follows.
+func (s Situation) chainMayTell() time.Time {
+	if !strings.HasPrefix(s.TriggeredBy, "api::") && !slices.Contains(s.Policy.After.Value, s.TriggeredBy) {
+		return time.Time{}
+	}
+	return s.Entered.At.Add(chainGrace)
+}
+
+func (s Situation) followed() bool {
+	return s.followers != nil && len(s.followers.Stacks)+s.followers.More > 0
+}
+
+// followersUnsure reports whether somebody may follow whom Gantry does not know.
+func (s Situation) followersUnsure() bool {
+	return s.followers == nil || s.Now.Sub(s.followers.At) > followersTrusted
+}
+
+// whatFollows says what the run's end releases; empty if nothing that is known,
+// or nothing of its own.
+func (s Situation) whatFollows() string {
+	if s.Stop != nil || !s.followed() || s.Type != spacelift.RunTypeTracked || s.DriftDetection {
+		return ""
+	}
+	names := make([]string, len(s.followers.Stacks))
+	for i, stack := range s.followers.Stacks {
+		names[i] = string(stack)
+	}
+	if s.followers.More > 0 {
+		names = append(names, fmt.Sprintf("%d more", s.followers.More))
+	}
+	return "when the run finishes, what follows its stack is released: " + Enumerate(names)
+}
+
+// maxTriggerers bounds the people that a chain names to one run, and maxPerson the
+// bytes of a name.
+const (
+	maxTriggerers = 20
+	MaxPerson     = 60
+)
+
+// ChainID is the workflow id of the chain that a run begins. A chain is named
+// by that run alone: Spacelift's run ids are unique within an account.
+func ChainID(root spacelift.RunRef) string {
+	return "chain/" + string(root.Account) + "/" + string(root.Run)
+}
+
+// ChainRef says that a run is part of a chain.
+type ChainRef struct {
+	Root  spacelift.RunRef    `json:"root"`            // the run that began it
+	After []spacelift.StackID `json:"after,omitempty"` // the stacks of the chain that the run's stack follows; none for the root
+
+	// TriggeredBy are the people behind what goes before the run: they do not
+	// approve it.
+	TriggeredBy []string `json:"triggeredBy,omitempty"`
+}

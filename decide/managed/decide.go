@@ -1,0 +1,304 @@
+package managed
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/gantryhq/gantry/decide/policy"
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// Next is what to do about a run, and why.
+type Next struct {
+	Do     Action
+	Phase  Phase
+	Reason string // a sentence for people
+
+	// What, Who and Then fill WaitingFor while the run goes on.
+	What Wait
+	Who  string
+	Then string
+
+	// Until is when to decide anew at the latest; zero for no such time.
+	Until time.Time
+
+	// Note goes with what is done in Spacelift, and Review is what is passed on
+	// to its approval policies.
+	Note   string
+	Review spacelift.ReviewDecision
+
+	// ForPeople marks what follows from a person's decision.
+	ForPeople bool
+
+	// Journal marks decisions that people want to find in the timeline. Most
+	// waiting is not worth an entry.
+	Journal bool
+}
+
+// Action is what the workflow carries out.
+type Action string
+
+const (
+	doWait     Action = "wait"     // for the next event, or until a time
+	DoHold     Action = "hold"     // wait, because something is in the way
+	DoRules    Action = "rules"    // read what holds
+	DoRead     Action = "read"     // the run, as the API shows it
+	DoVerify   Action = "verify"   // whether the run shows what Spacelift accepted
+	DoAsk      Action = "ask"      // people
+	DoClock    Action = "clock"    // do what the clocks say
+	DoConfirm  Action = "confirm"  // the plan, once
+	DoDiscard  Action = "discard"  // the plan
+	DoReview   Action = "review"   // pass people's decision on to Spacelift's approval policies
+	DoStop     Action = "stop"     // the run, because somebody wants it
+	DoDiagnose Action = "diagnose" // why it failed
+	DoRetry    Action = "retry"    // start the run that tries again
+	DoRelease  Action = "release"  // the stacks that follow
+	DoFinish   Action = "finish"   // the run has ended
+
+	DoNotifyChains Action = "tell-chains" // that the run has ended
+	DoParents      Action = "parents"     // read how far the stacks are that go first
+	DoReplace      Action = "replace"     // see to it that another run takes the place of one whose plan is old
+)
+
+// Who can unblock a run.
+const (
+	whoOperates  = "anyone whose token may operate"
+	whoNobody    = "nobody has to: Spacelift goes on by itself"
+	whoSpacelift = "anyone who may confirm or discard runs of this stack in Spacelift"
+	whoReviewer  = "anyone who may review runs of this stack in Spacelift"
+	whoLabels    = "anyone who may edit the stack's labels, or confirm or discard the run in Spacelift"
+	whoOperator  = "whoever operates Gantry, or anyone who may confirm or discard the run in Spacelift"
+	whoAnswer    = "Spacelift's API, or anyone who may confirm or discard the run in Spacelift"
+)
+
+// What happens then, and reasons, that several decisions share.
+const (
+	thenLabels          = "mended labels count once Reconcile sees them, within minutes; where that is off, at the next notification of this run or when Gantry looks for itself, within 6 hours"
+	thenNever           = "Gantry does not try this plan again"
+	thenFollow          = "Gantry follows what they decide"
+	thenAgain           = "Gantry tries again"
+	reasonConfirmed     = "the plan is confirmed; Spacelift has not told yet that it goes on"
+	reasonUnmanaged     = "the stack no longer carries " + spacelift.LabelManaged + ", so Gantry only watches; somebody confirms or discards the plan in Spacelift"
+	reasonContradiction = "the notifications of this run and Spacelift's API keep telling different things: %s"
+)
+
+// maxLooks bounds how often one plan is looked at that turns out to differ from
+// what notifications said, so that a contradiction ends in a hold and not in a
+// loop.
+const maxLooks = 3
+
+// Decide says what to do about a run in this situation, and why. It is the only
+// place where Gantry wants something.
+//
+// What it wants never rests on a notification alone: acting means asking the
+// API first, and doing nothing if that differs from the facts.
+func Decide(s Situation) Next { return s.verify(decideState(s)) }
+
+// decideState is decide, as if all that is known were so.
+func decideState(s Situation) Next {
+	switch {
+	case s.GivenUp != "" && !s.State.Terminal():
+		return Next{Do: DoFinish, Phase: PhaseDone, Reason: "Gantry stopped following the run before its end: " + s.GivenUp}
+	case s.State == "":
+		return Next{
+			Do: doWait, Phase: PhaseQueued, Reason: "no notification of this run has been understood yet",
+			What: WaitSpacelift, Who: whoNobody,
+		}
+	case s.State.Terminal():
+		return decideEnd(s)
+	case s.again:
+		return Next{Do: DoFinish, Phase: PhaseDone, Reason: "the run failed and is tried again under the same id"}
+	case s.rules == nil && s.Ask == nil:
+		n := passing(s, PhaseQueued, "Gantry reads what holds for the run")
+		return s.attempt(n.to(DoRules))
+	case !s.State.Known():
+		return Next{
+			Do: doWait, Phase: PhaseFollowing, Journal: true,
+			Reason: fmt.Sprintf("this version of Gantry does not know the state %s: it follows the run and does nothing", s.State),
+			What:   WaitSpacelift, Who: "unknown: look at the run in Spacelift",
+		}
+	case !s.Type.Known():
+		return Next{
+			Do: doWait, Phase: PhaseFollowing, Journal: true,
+			Reason: fmt.Sprintf("this version of Gantry does not know the run type %q: it follows the run and does nothing", s.Type),
+			What:   WaitSpacelift, Who: "unknown: look at the run in Spacelift",
+		}
+	case s.stopping != nil:
+		return decideStop(s)
+	case s.outsider():
+		return s.reading(passing(s, PhaseApplying, "the run goes on, and Gantry looks who decided"))
+	}
+	switch s.State {
+	case spacelift.RunStateUnconfirmed:
+		return s.seen(decidePlan(s))
+	case spacelift.RunStatePendingReview:
+		return s.seen(decideReview(s, "the plan drew a warning and has to be reviewed"))
+	case spacelift.RunStateQueued:
+		if s.needsApproval {
+			return decideReview(s, "an approval policy in Spacelift keeps the run in the queue")
+		}
+		n := passing(s, PhaseQueued, "the run is in the stack's queue")
+		n.Who = "Spacelift, unless the queue is held by a lock, an approval or a run that waits for somebody"
+		return n
+	case spacelift.RunStatePending, spacelift.RunStateReady:
+		return passing(s, PhaseQueued, "the run waits for a worker")
+	case spacelift.RunStatePreparing, spacelift.RunStateInitializing:
+		return passing(s, PhaseQueued, "a worker is being set up for the run")
+	case spacelift.RunStatePlanning:
+		return passing(s, PhasePlanning, "Spacelift is planning")
+	case spacelift.RunStateReplanRequested, spacelift.RunStatePreparingReplan:
+		return passing(s, PhasePlanning, "somebody asked for another plan")
+	case spacelift.RunStateConfirmed:
+		return passing(s, PhaseApplying, "the plan is confirmed and waits for a worker")
+	case spacelift.RunStatePreparingApply:
+		return passing(s, PhaseApplying, "the plan is confirmed and a worker is being set up")
+	case spacelift.RunStateApplying:
+		return passing(s, PhaseApplying, "Spacelift is applying the plan")
+	case spacelift.RunStatePerforming:
+		return passing(s, PhaseApplying, "Spacelift is performing the task")
+	case spacelift.RunStateDestroying:
+		return passing(s, PhaseApplying, "Spacelift is destroying resources")
+	}
+	return passing(s, PhaseFollowing, fmt.Sprintf("the run is %s", s.State))
+}
+
+// to makes another action of a decision.
+func (n Next) to(do Action) Next {
+	n.Do = do
+	return n
+}
+
+// passing is waiting for a state to go by.
+func passing(s Situation, phase Phase, reason string) Next {
+	n := Next{Do: doWait, Phase: phase, Reason: reason, What: WaitSpacelift, Who: whoNobody, Then: "Gantry records how it ends"}
+	if (phase == PhaseQueued || phase == PhasePlanning) && s.Type == spacelift.RunTypeTracked {
+		n.Then = prospect(s)
+	}
+	return n
+}
+
+// inSpacelift is waiting for people who decide there.
+func inSpacelift(format string, args ...any) Next {
+	return Next{
+		Do: doWait, Phase: PhaseWaiting, Journal: true, Reason: fmt.Sprintf(format, args...),
+		What: WaitPerson, Who: whoSpacelift, Then: thenFollow,
+	}
+}
+
+// hold is waiting because something is in the way.
+func hold(what Wait, who, then, format string, args ...any) Next {
+	return Next{Do: DoHold, Phase: PhaseHolding, Journal: true, Reason: fmt.Sprintf(format, args...), What: what, Who: who, Then: then}
+}
+
+// confirming is confirming the plan.
+func confirming(s Situation, format string, args ...any) Next {
+	n := Next{
+		Do: DoConfirm, Phase: PhaseConfirming, Journal: true, ForPeople: !s.alone(), Reason: fmt.Sprintf(format, args...),
+		What: WaitAnswer, Who: whoAnswer, Then: "Gantry keeps asking until Spacelift answers or somebody decides there",
+	}
+	if n.Note = confirmNote(s); s.Ask != nil && s.Ask.Act.Do == DoConfirm && s.Ask.Act.Note != "" {
+		n.Note = s.Ask.Act.Note
+	}
+	return n
+}
+
+// attempt is doing what failed before not sooner than its time has come.
+func (s Situation) attempt(n Next) Next {
+	t := s.trouble
+	if !t.holds(s, n.Do) {
+		return n
+	}
+	held := hold(WaitAnswer, whoOperator, thenAgain, "%s", t.Reason)
+	held.Until = t.Until
+	if n.What == WaitSpacelift { // nothing of Gantry's own is in the way
+		held.Do, held.Phase, held.What, held.Who, held.Journal = doWait, n.Phase, n.What, n.Who, false
+		held.Reason, held.Then = n.Reason, n.Then
+	}
+	return held
+}
+
+// prospect says what will happen to a plan with changes.
+func prospect(s Situation) string {
+	switch {
+	case !s.Managed:
+		return "Gantry only watches: the stack does not carry " + spacelift.LabelManaged
+	case len(s.Policy.Problems) > 0:
+		return "a plan with changes will be held: " + objection(s.Policy.Problems)
+	case s.Policy.Confirm.Value == policy.ConfirmAuto && s.Policy.AsksPeople():
+		return fmt.Sprintf("Gantry confirms a plan with changes that is within its limits (%s); other plans are for people", s.Policy.Confirm.Origin)
+	case s.Policy.Confirm.Value == policy.ConfirmAuto:
+		return fmt.Sprintf("Gantry confirms a plan with changes (%s)", s.Policy.Confirm.Origin)
+	case s.Policy.Confirm.Value == policy.ConfirmNoDeletes:
+		return fmt.Sprintf("Gantry confirms a plan that deletes nothing (%s); other plans are for people", s.Policy.Confirm.Origin)
+	case s.Policy.Approvals.Value > 0:
+		return fmt.Sprintf("a plan with changes waits for %s through Gantry (%s)", approvalsOf(s.Policy.Approvals.Value), s.Policy.Approvals.Origin)
+	}
+	return "a plan with changes waits for somebody to confirm or discard it in Spacelift"
+}
+
+func approvalsOf(n int) string {
+	if n == 1 {
+		return "1 approval"
+	}
+	return fmt.Sprintf("%d approvals", n)
+}
+
+// noteOf is what Spacelift shows with what Gantry did for somebody.
+func noteOf(what, note string) string { return Fit(what+AfterColon(note), MaxText) }
+
+// planOf returns what Gantry did about the plan the run shows now.
+func planOf(s RunStatus) *Plan {
+	for i, p := range s.Plans {
+		if p.StateVersion == s.StateVersion {
+			return &s.Plans[i]
+		}
+	}
+	return nil
+}
+
+// describePlan says what the plan would do. Repairs of drift are tracked runs
+// like others, and confirmed like them; the description says so.
+func describePlan(s RunStatus) string {
+	what := describeDelta(s.Delta)
+	if s.DriftDetection {
+		what += ", to repair drift"
+	}
+	return what
+}
+
+func describeDelta(d *spacelift.Delta) string {
+	if d == nil {
+		return "size unknown"
+	}
+	return fmt.Sprintf("%d to add, %d to change, %d to delete", d.Added, d.Changed, d.Deleted)
+}
+
+// objection says which labels or settings keep Gantry from confirming, and what
+// to do.
+func objection(problems []policy.Problem) string {
+	var all []string
+	for _, p := range problems {
+		all = append(all, fmt.Sprintf("%s can't be followed: %s; %s", p.Label, p.Problem, p.Remedy))
+	}
+	return strings.Join(all, ". ")
+}
+
+// waitingFor is the answer to what, since when, who and then.
+func (n Next) waitingFor(s RunStatus) *WaitingFor {
+	since := s.StartedAt
+	if now := entered(s); now.State != "" {
+		since = now.At
+	}
+	return &WaitingFor{What: n.What, Reason: n.Reason, Since: since, Until: n.Until, Who: n.Who, Next: n.Then}
+}
+
+// entered returns the entry of the run's present state.
+func entered(s RunStatus) StateEntry {
+	for _, e := range s.States {
+		if e.State == s.State && e.StateVersion == s.StateVersion {
+			return e
+		}
+	}
+	return StateEntry{}
+}

@@ -1,0 +1,138 @@
+package managed
+
+import (
+	"slices"
+	"time"
+
+	"github.com/gantryhq/gantry/spacelift"
+) // The names below are a contract with open executions and with every replica
+// of another version: add, never rename.
+const (
+	// ManageRunType is the workflow type of ManageRun: the name it is started by.
+	ManageRunType = "ManageRun"
+
+	// RunEventsSignal carries a RunEvents batch to ManageRun.
+	RunEventsSignal = "run-events"
+
+	// StatusQuery answers with the RunStatus of an execution.
+	StatusQuery = "status"
+
+	// RecordQuery answers with all that an execution knows, for the next execution
+	// of the same run.
+	RecordQuery = "record"
+)
+
+// RunEvents is what one signal carries: every event of one run that was
+// waiting when the signal was sent, in the order they were accepted.
+type RunEvents struct {
+	Events []RunEvent `json:"events"`
+
+	// GiveUp says why there is no point in following the run any longer, such as
+	// that Spacelift no longer knows it. Only Reconcile sends it.
+	GiveUp string `json:"giveUp,omitempty"`
+
+	// Denied are states that the execution knew from notifications alone when
+	// Reconcile asked it, and that the API, read after that, does not show: they
+	// are beyond the newest state there is. Only Reconcile sends them.
+	Denied []StateKey `json:"denied,omitempty"`
+
+	// RulesChanged says that a freeze was declared, began, ended or was lifted,
+	// so that a run that waits looks at its gate again.
+	RulesChanged bool `json:"rulesChanged,omitempty"`
+
+	// RetryOf says that the run tries another one again.
+	RetryOf *RetryOf `json:"retryOf,omitempty"`
+
+	// Retried says that a person's retry of this run made another one.
+	Retried *Retried `json:"retried,omitempty"`
+
+	// Chains are chains that the run is part of.
+	Chains []ChainRef `json:"chains,omitempty"`
+
+	// Behind are people behind the run: see RunStatus.
+	Behind []string `json:"behind,omitempty"`
+}
+
+// EventSource says how we learned of an event.
+type EventSource string
+
+// The sources of events.
+const (
+	SourceWebhook   EventSource = "webhook"   // Spacelift told us
+	SourceReconcile EventSource = "reconcile" // we found it in the run's history
+)
+
+// RunEvent says that a run entered a state, as far as one notification tells.
+// Its identity is (Run, StateVersion, State): Spacelift sends no delivery id.
+// Its JSON form is stored in the inbox and in Temporal histories.
+type RunEvent struct {
+	Run          spacelift.RunRef   `json:"run"`
+	Type         spacelift.RunType  `json:"type"`
+	State        spacelift.RunState `json:"state"`
+	StateVersion int                `json:"stateVersion"` // ordinal of the state within the run, from 0
+	At           time.Time          `json:"at"`           // when the run entered the state, by Spacelift's clock
+	Note         string             `json:"note,omitempty"`
+	Actor        string             `json:"actor,omitempty"` // who did it, where the API told; notifications don't
+
+	Branch         string           `json:"branch,omitempty"`
+	Commit         spacelift.Commit `json:"commit,omitzero"`
+	Delta          *spacelift.Delta `json:"delta,omitempty"` // nil before planning ended
+	DriftDetection bool             `json:"driftDetection,omitempty"`
+	TriggeredBy    string           `json:"triggeredBy,omitempty"`
+	NeedsApproval  bool             `json:"needsApproval,omitempty"` // by Spacelift's own approval policies, where the API told; notifications don't
+	StackName      string           `json:"stackName,omitempty"`
+
+	// Block is what kept Gantry from confirming when the API told of the state;
+	// notifications don't.
+	Block *spacelift.Block `json:"block,omitempty"`
+
+	// Labels are the stack's labels that Gantry reads; the others are left out.
+	Labels []string `json:"labels,omitempty"`
+
+	// Whole says that the API showed the run in this state, so that every
+	// particular of the event is the API's, an empty one too. Other events of the
+	// same reading only say that the run has been in a state.
+	Whole bool `json:"whole,omitempty"`
+
+	Source     EventSource `json:"source"`
+	Delivery   string      `json:"delivery,omitempty"` // id in the delivery log, for webhooks
+	ReceivedAt time.Time   `json:"receivedAt"`         // by our clock
+}
+
+// ManageRunInput starts ManageRun, and carries what it knows when it continues
+// as new. A caller that starts an execution with a signal sets Run alone; one that
+// starts it without a signal may give the events that are known already.
+type ManageRunInput struct {
+	Run     spacelift.RunRef `json:"run"`
+	Events  []RunEvent       `json:"events,omitempty"`
+	RetryOf *RetryOf         `json:"retryOf,omitempty"` // nil: it tries no other run again, as far as is known
+	Chains  []ChainRef       `json:"chains,omitempty"`  // that the run is part of, as far as is known
+	Behind  []string         `json:"behind,omitempty"`  // see RunStatus
+	Known   *Record          `json:"known,omitempty"`
+	Late    []RunEvents      `json:"late,omitempty"` // that had come in when it continued as new, and were not taken
+
+	// Reopened says that an earlier execution of the run has closed. What people
+	// decided then, and whose retry the run is, is read from that one first.
+	Reopened bool `json:"reopened,omitempty"`
+}
+
+// ManageRunID is the workflow id of the one execution that manages a run.
+func ManageRunID(run spacelift.RunRef) string { return RunPrefix + run.String() }
+
+// RunPrefix is what ManageRunID begins with.
+const RunPrefix = "run/"
+
+// TakeNews takes what a batch says besides events.
+func (r *Record) TakeNews(at time.Time, batch RunEvents) {
+	if batch.RetryOf != nil {
+		r.triesAgain(at, *batch.RetryOf)
+	}
+	if batch.Retried != nil {
+		r.retried(at, batch.Retried.By, batch.Retried.As)
+	}
+	r.Join(batch.Chains)
+	r.Behind = Bounded(Distinct(append(slices.Clone(r.Behind), batch.Behind...)))
+	if batch.RulesChanged {
+		r.RulesStale = r.Rules != nil && r.RulesFor != nil
+	}
+}

@@ -1,0 +1,201 @@
+package managed
+
+import (
+	"cmp"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/gantryhq/gantry/decide/policy"
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// Explain says why a run is where it is, by the same functions that decide.
+func Explain(s Situation) Explanation {
+	n := Decide(s)
+	e := Explanation{Run: s.Run, State: s.State, Phase: n.Phase, Summary: n.Reason, Approvals: s.Approvals, Chains: s.Chains, Followers: s.Followers}
+	if n.Do != DoFinish {
+		e.WaitingFor = n.waitingFor(s.RunStatus)
+		e.Unblock = unblock(s, n)
+		e.Next = s.upcoming(n)
+	} else if s.retryable() {
+		e.Unblock = []Unblock{{Who: whoOperates, How: s.retryCommand()}}
+	}
+	e.Rules = rulesOf(s)
+	return e
+}
+
+// unblock says who can move the run on, and how.
+func unblock(s Situation, n Next) []Unblock {
+	inSpacelift := Unblock{Who: whoSpacelift, How: "confirm or discard the plan in Spacelift"}
+	if s.State != spacelift.RunStateUnconfirmed {
+		inSpacelift = Unblock{Who: whoReviewer, How: "review the run in Spacelift"}
+	}
+	var all []Unblock
+	switch n.What {
+	case WaitSpacelift:
+		return []Unblock{{Who: n.Who, How: "wait"}}
+	case WaitLabels:
+		for _, p := range s.Policy.Problems {
+			all = append(all, Unblock{Who: "anyone who may edit the stack's labels", How: p.Label + ": " + p.Remedy})
+		}
+		return append(all, inSpacelift)
+	case WaitPerson:
+		switch {
+		case s.Approvals != nil && s.tooFewMay() != "":
+			all = append(all,
+				Unblock{Who: "an operator", How: "give somebody else a token: " + s.tokenCommand()},
+				Unblock{Who: "an operator", How: "set selfApproval: true in the stack's profile"})
+		case s.Approvals != nil && n.Do == DoHold: // Spacelift does not do what they approved
+			all = append(all, Unblock{Who: s.whoApproves(), How: "reject it through Gantry"})
+		case s.Approvals != nil:
+			all = append(all, Unblock{Who: s.whoApproves(), How: "approve it through Gantry (" + approvalsOf(s.Approvals.Needed-s.Approvals.Given) + " to go), or reject it"})
+		case n.Do == DoHold:
+			all = append(all, Unblock{Who: "whoever operates Gantry", How: "see why: " + n.Reason})
+		}
+	case WaitGate:
+		switch {
+		case s.Gate.Freeze != "":
+			all = append(all, Unblock{Who: whoOperates, How: "lift the freeze " + s.Gate.Freeze})
+		case s.Gate.Window != "":
+			all = append(all, Unblock{Who: "whoever configures Gantry", How: "change the window " + s.Gate.Window})
+		}
+	case WaitStack:
+		if s.Block == nil { // a retry
+			return []Unblock{{Who: n.Who, How: s.Retry.Held}}
+		}
+		all = append(all, Unblock{Who: n.Who, How: howFreed(s.Block)})
+	case WaitChain:
+		all = append(all, Unblock{Who: n.Who, How: s.parents.How})
+	case WaitRetry:
+		return []Unblock{{Who: whoOperates, How: s.retryCommand() + ", or stop it"}}
+	default:
+		return []Unblock{{Who: n.Who, How: n.Then}}
+	}
+	if s.Ask == nil {
+		return all
+	}
+	return append(all, inSpacelift)
+}
+
+// tokenCommand makes a token of somebody who may approve the run.
+func (s Situation) tokenCommand() string {
+	command := "gantry token create NAME --role approver"
+	if group := s.Policy.Approvers.Value; group != "" {
+		command += " --group " + group
+	}
+	return command
+}
+
+// retryable reports whether a person may ask Gantry to try the failed run again.
+func (s Situation) retryable() bool {
+	return s.State == spacelift.RunStateFailed && s.Managed && !s.Retry.underWay() &&
+		(s.Type == spacelift.RunTypeTracked || s.Type == spacelift.RunTypeProposed || s.Type == spacelift.RunTypeTask)
+}
+
+func (s Situation) retryCommand() string {
+	return "retry it: gantry runs retry " + s.Run.String()
+}
+
+// maxNext bounds how much of the future is told.
+const maxNext = 5
+
+// upcoming is what happens if nobody does anything.
+func (s Situation) upcoming(n Next) []NextStep {
+	var all []NextStep
+	switch {
+	case n.What == WaitPerson && n.Phase == PhaseWaiting:
+		for _, d := range s.dues() {
+			all = append(all, NextStep{At: d.At, What: s.dueMeans(d)})
+		}
+	case !n.Until.IsZero():
+		all = append(all, NextStep{At: n.Until, What: n.Then})
+	case n.Then != "":
+		all = append(all, NextStep{What: n.Then})
+	}
+	if what := s.whatFollows(); what != "" && !s.State.Terminal() {
+		all = append(all, NextStep{What: what})
+	}
+	if d := s.Deadline(); d > 0 && n.What == WaitSpacelift && s.Managed && !s.Entered.Overdue && !s.Entered.At.IsZero() {
+		all = append(all, NextStep{At: s.Entered.At.Add(d), What: fmt.Sprintf("Gantry looks for itself, and if the run is still %s tells people", s.State)})
+	}
+	return all[:min(len(all), maxNext)]
+}
+
+func (s Situation) dueMeans(d policy.Due) string {
+	switch d.Kind {
+	case policy.DueRemind:
+		return "people are reminded"
+	case policy.DueEscalate:
+		return "escalation: " + strings.Join(d.Notify, ", ") + " is told"
+	case policy.DueDiscard:
+		if s.State != spacelift.RunStateUnconfirmed {
+			return "Gantry rejects the run"
+		}
+		return "Gantry discards the plan"
+	case policy.DueTimeout:
+		return "people are told that the time is over; the plan is kept"
+	}
+	return string(d.Kind)
+}
+
+// rulesOf lists the rules that matter for where the run is, in the order they
+// were looked at.
+func rulesOf(s Situation) []Rule {
+	if s.State == "" {
+		return nil
+	}
+	if !s.Managed {
+		return []Rule{{Name: "managed", Value: "false", Origin: policy.OriginDefault, Effect: EffectForbids, Detail: "the stack does not carry " + spacelift.LabelManaged}}
+	}
+	all := []Rule{{Name: "managed", Value: "true", Origin: spacelift.LabelManaged, Effect: EffectApplies}}
+	p := s.Policy
+	if s.State == spacelift.RunStateUnconfirmed {
+		_, rules := p.Alone(s.plan())
+		all = append(all, rules...)
+	}
+	add := func(name, value, origin string, effect Effect, detail string) {
+		all = append(all, Rule{Name: name, Value: value, Origin: origin, Effect: effect, Detail: detail})
+	}
+	if s.Approvals != nil {
+		effect := EffectAsks
+		if s.enough() {
+			effect = EffectAllows
+		}
+		add("approvals", strconv.Itoa(p.Approvals.Value), p.Approvals.Origin, effect, fmt.Sprintf("%d given", len(s.approved)))
+		if p.Approvers.Value != "" {
+			add("approvers", p.Approvers.Value, p.Approvers.Origin, EffectApplies, "only this group decides")
+		}
+		if !p.SelfApproval.Value {
+			add("selfApproval", "false", p.SelfApproval.Origin, EffectApplies, "who triggered the run, asked for it as a retry, or wrote its commit does not count")
+		}
+		if p.ApprovalTimeout.Value > 0 {
+			add("approvalTimeout", p.ApprovalTimeout.Value.String(), p.ApprovalTimeout.Origin, EffectApplies, "then: "+string(p.OnTimeout.Value))
+		}
+	}
+	if s.needsApproval {
+		add("needsApproval", "true", "Spacelift", EffectAsks, "an approval policy in Spacelift asks for a review")
+	}
+	if s.Gate != nil {
+		effect := EffectAllows
+		var shut []string
+		for _, c := range s.Gate.Closed {
+			if c.Freeze != "" {
+				add("freeze", c.Freeze, "declared by "+cmp.Or(c.DeclaredBy, "somebody"), EffectForbids, c.Reason)
+				continue
+			}
+			effect, shut = EffectForbids, append(shut, c.Reason)
+		}
+		if s.Gate.Freeze == "" || len(p.Windows.Value) > 0 {
+			add("windows", cmp.Or(strings.Join(p.Windows.Value, ", "), "none"), p.Windows.Origin, effect, strings.Join(shut, "; "))
+		}
+	}
+	if s.Failure != nil {
+		_, rules := s.retryRules()
+		all = append(all, rules...)
+		if s.Retry.calledOff() {
+			add("retry", "called off", cmp.Or(s.Retry.By, "Gantry"), EffectForbids, s.Retry.Reason)
+		}
+	}
+	return all
+}

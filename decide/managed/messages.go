@@ -1,0 +1,278 @@
+package managed
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/gantryhq/gantry/decide/policy"
+	"github.com/gantryhq/gantry/notify"
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// Notice is a message on its way to one channel.
+type Notice struct {
+	Channel string         `json:"channel"`
+	Message notify.Message `json:"message"`
+}
+
+// MaxOutbox bounds the messages on their way. The oldest goes when there are
+// more.
+const MaxOutbox = 50
+
+// tell puts a message on its way to channels. What makes it the one it is, in
+// about, makes its id: the same message is never told twice, and a receiver
+// recognizes one that is sent again.
+func (r *Record) tell(s Situation, at time.Time, channels []string, m notify.Message, about ...string) {
+	shown := r.shownFacts()
+	m.At = at
+	m.Account, m.Stack, m.StackName, m.Run = string(s.Run.Account), string(s.Run.Stack), shown.StackName, string(s.Run.Run)
+	m.URL, m.State = shown.URL, string(shown.State)
+	m.Facts = append(facts(shown), m.Facts...)
+	for _, channel := range channels {
+		m.ID = notify.MessageID(append([]string{ManageRunID(s.Run), m.Type, channel}, about...)...)
+		if slices.ContainsFunc(r.Outbox, func(n Notice) bool { return n.Message.ID == m.ID }) {
+			continue
+		}
+		r.Outbox = append(r.Outbox, Notice{Channel: channel, Message: m})
+		if len(r.Outbox) > MaxOutbox {
+			r.Note(at, KindNote, "more messages wait than Gantry keeps: one for the channel %s is dropped", r.Outbox[0].Channel)
+			r.Outbox = slices.Delete(r.Outbox, 0, 1)
+		}
+	}
+	r.Spoke = r.Spoke || len(channels) > 0
+}
+
+// Delivered takes a message off: it arrived, or sending it was given up.
+func (r *Record) Delivered(id string) {
+	r.Outbox = slices.DeleteFunc(r.Outbox, func(n Notice) bool { return n.Message.ID == id })
+}
+
+// facts are what every message about a run says.
+func facts(s RunStatus) []notify.Fact {
+	var list []notify.Fact
+	add := func(name, value string) {
+		if value != "" {
+			list = append(list, notify.Fact{Name: name, Value: value})
+		}
+	}
+	if s.Delta != nil {
+		add("Plan", describePlan(s))
+	}
+	if c := s.Commit; c.Hash != "" {
+		add("Commit", strings.TrimSpace(shortHash(c.Hash)+" "+firstLine(c.Message)))
+		add("Author", strings.TrimSpace(c.AuthorName+" "+parenthesized(c.AuthorLogin)))
+	}
+	add("Triggered by", s.TriggeredBy)
+	add("Branch", s.Branch)
+	return list
+}
+
+// shortHash is as much of a commit's hash as people compare.
+func shortHash(hash string) string {
+	if hash == "" {
+		return "unknown"
+	}
+	return hash[:min(len(hash), 10)]
+}
+
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(s, "\n")
+	return strings.TrimSpace(line)
+}
+
+func parenthesized(s string) string {
+	if s == "" {
+		return ""
+	}
+	return "(" + s + ")"
+}
+
+// stack is what people call the run's stack.
+func (s Situation) stack() string {
+	if s.StackName != "" {
+		return s.StackName
+	}
+	return string(s.Run.Stack)
+}
+
+// what is what waits: a plan, or a run.
+func (k StateKey) what() string {
+	if k.State == spacelift.RunStateUnconfirmed {
+		return "plan"
+	}
+	return "run"
+}
+
+func (k StateKey) String() string { return fmt.Sprintf("%s (%d)", k.State, k.StateVersion) }
+
+// Announce asks people for a decision.
+func (r *Record) Announce(at time.Time, n Next) {
+	s := r.Situation(at)
+	ask := r.asking(s.Key())
+	ask.ask()
+	needs, who, urgency := approvalsOf(s.needed()), n.Who+" may decide", notify.Action
+	if s.tooFewMay() != "" {
+		needs, who, urgency = needs+" that too few people can give", n.Who+", can help", notify.Alarm
+	}
+	r.tell(s, at, s.Policy.Notify.Value, notify.Message{
+		Type: notify.RunDecisionNeeded, Urgency: urgency,
+		Title: fmt.Sprintf("%s: a %s waits for %s", s.stack(), ask.Key.what(), needs),
+		Text:  Sentence(n.Reason) + " " + Sentence(who),
+		Facts: due(s.dues()),
+	}, ask.Key.String(), strconv.Itoa(ask.Asked))
+}
+
+// due tells when the time is over, if it ever is.
+func due(dues []policy.Due) []notify.Fact {
+	for _, d := range dues {
+		if d.Kind == policy.DueDiscard || d.Kind == policy.DueTimeout {
+			return []notify.Fact{{Name: "Until", Value: d.At.UTC().Format("2006-01-02 15:04 MST")}}
+		}
+	}
+	return nil
+}
+
+func (r *Record) tellReminder(s Situation, at time.Time, d policy.Due) {
+	r.tell(s, at, channelsOf(s, d), notify.Message{
+		Type: notify.RunReminder, Urgency: notify.Action,
+		Title: fmt.Sprintf("%s: a %s still waits for %s", s.stack(), s.Key().what(), approvalsOf(s.needed()-len(s.approved))),
+		Text:  Sentence("nobody has decided for " + span(s.Ask.Since, d.At)), Facts: due(s.dues()),
+	}, s.Key().String(), d.At.UTC().Format(time.RFC3339))
+}
+
+func (r *Record) tellEscalated(s Situation, at time.Time, d policy.Due) {
+	r.tell(s, at, channelsOf(s, d), notify.Message{
+		Type: notify.RunEscalated, Urgency: notify.Alarm,
+		Title: fmt.Sprintf("%s: a %s waits for %s and nobody decides", s.stack(), s.Key().what(), approvalsOf(s.needed()-len(s.approved))),
+		Text:  Sentence("nobody has decided for " + span(s.Ask.Since, d.At)), Facts: due(s.dues()),
+	}, s.Key().String(), d.At.UTC().Format(time.RFC3339))
+}
+
+func (r *Record) tellKept(s Situation, at time.Time, d policy.Due) {
+	r.tell(s, at, channelsOf(s, d), notify.Message{
+		Type: notify.RunEscalated, Urgency: notify.Alarm,
+		Title: fmt.Sprintf("%s: the time for a %s is over", s.stack(), s.Key().what()),
+		Text:  Sentence(s.tooFew(d.Kind)) + " It is kept and goes on waiting.",
+	}, s.Key().String(), "kept")
+}
+
+// channelsOf are the channels of a due.
+func channelsOf(s Situation, d policy.Due) []string {
+	if len(d.Notify) > 0 {
+		return d.Notify
+	}
+	return s.Policy.Notify.Value
+}
+
+// NotifyHeld says once for each state that labels, or refusals, keep it.
+func (r *Record) NotifyHeld(at time.Time, n Next) {
+	s := r.Situation(at)
+	if r.Entered.Held || n.What == WaitGate {
+		return
+	}
+	r.Entered.Held = true
+	r.tell(s, at, s.Policy.Notify.Value, notify.Message{
+		Type: notify.RunHeld, Urgency: notify.Alarm,
+		Title: fmt.Sprintf("%s: a %s is held", s.stack(), s.Key().what()),
+		Text:  Sentence(n.Reason) + " " + Sentence(n.Who+" can mend that"),
+	}, s.Key().String())
+}
+
+// tellUnseen raises the alarm about a plan that was confirmed and that nobody had
+// judged.
+func (r *Record) tellUnseen(at time.Time, plan int, why string) {
+	s := r.Situation(at)
+	r.tell(s, at, s.Policy.Notify.Value, notify.Message{
+		Type: notify.RunConfirmedUnseen, Urgency: notify.Alarm,
+		Title: s.stack() + ": a plan was confirmed that nobody had judged",
+		Text:  Sentence(why) + " Look at what it changes, and stop the run in Spacelift if need be.",
+	}, strconv.Itoa(plan))
+}
+
+// tellOverdue says once for each state that the run stays in it.
+func (r *Record) tellOverdue(s Situation, at time.Time) {
+	r.tell(s, at, s.Policy.Notify.Value, notify.Message{
+		Type: notify.RunHeld, Urgency: notify.Alarm,
+		Title: fmt.Sprintf("%s: a run stays in %s", s.stack(), s.State),
+		Text:  Sentence(fmt.Sprintf("it has been there for %s, longer than %s (%s)", span(s.Entered.At, at), policy.Duration(s.Deadline()), s.Policy.Deadlines.Origin)),
+	}, s.Key().String(), "overdue")
+}
+
+// tellResolved follows up where people were asked.
+func (r *Record) tellResolved(s Situation, at time.Time, a asking) {
+	if !a.Notified {
+		return
+	}
+	text := Sentence(a.Resolved)
+	if a.Stage == stageExpired {
+		text = Sentence(a.Why) + " " + text
+	}
+	r.tell(s, at, s.Policy.Notify.Value, notify.Message{
+		Type: notify.RunDecided, Title: fmt.Sprintf("%s: the %s is decided", s.stack(), a.Key.what()), Text: text,
+	}, a.Key.String())
+}
+
+// tellFailed reports the failure of a run that changes, or was about to change,
+// resources. The failure of a preview or a module test is its author's, whom
+// Spacelift and version control inform: it goes into no channel unless Gantry
+// asked people about the run, and then as its end.
+func (r *Record) tellFailed(s Situation, at time.Time) {
+	if s.Type == spacelift.RunTypeProposed || s.Type == spacelift.RunTypeTesting {
+		return
+	}
+	text := Sentence(outcome(s.RunStatus))
+	if s.Retry != nil && s.Retry.State == RetryPlanned {
+		text += fmt.Sprintf(" It is tried again at %s, attempt %d of %d.", s.Retry.At.UTC().Format("15:04 MST"), s.Retry.Attempt, s.Retry.Of)
+	}
+	m := notify.Message{
+		Type: notify.RunFailed, Urgency: notify.Alarm, Title: s.stack() + ": the run failed", Text: text,
+		Facts: []notify.Fact{{Name: "Cause", Value: string(s.Failure.Cause)}},
+	}
+	r.tell(s, at, s.Policy.Notify.Value, m, s.Key().String())
+	r.Farewell = true
+}
+
+// SendFarewell reports the end of the run, once: of every run that applied changes, and
+// of every other that people have heard of.
+func (r *Record) SendFarewell(at time.Time) {
+	s := r.Situation(at)
+	if r.Farewell || r.Again != nil || !r.Spoke && !s.applied() {
+		return
+	}
+	r.Farewell = true
+	r.tell(s, at, s.Policy.Notify.Value, notify.Message{
+		Type: notify.RunEnded, Title: fmt.Sprintf("%s: the run is %s", s.stack(), s.State), Text: Sentence(Decide(s).Reason),
+	}, s.Key().String())
+}
+
+// applied reports whether the run changed resources, or may have.
+func (s Situation) applied() bool {
+	if s.State != spacelift.RunStateFinished || !s.Managed {
+		return false
+	}
+	switch s.Type {
+	case spacelift.RunTypeTracked:
+		return s.Delta == nil || s.Delta.Added+s.Delta.Changed+s.Delta.Deleted > 0
+	case spacelift.RunTypeTask, spacelift.RunTypeDestroy:
+		return true
+	}
+	return false
+}
+
+// Sentence makes one of a reason.
+func Sentence(s string) string {
+	if s == "" {
+		return ""
+	}
+	first, size := utf8.DecodeRuneInString(s)
+	s = string(unicode.ToUpper(first)) + s[size:]
+	if !strings.HasSuffix(s, ".") {
+		s += "."
+	}
+	return s
+}

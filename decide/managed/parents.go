@@ -1,0 +1,194 @@
+package managed
+
+import (
+	"slices"
+	"time"
+
+	"github.com/gantryhq/gantry/decide/policy"
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// Parents is how far the stacks are that go before a run's, as last read.
+type Parents struct {
+	Key    StateKey         `json:"key"`             // the run's state then
+	After  []string         `json:"after,omitempty"` // that it followed then
+	At     time.Time        `json:"at"`              // when they were read
+	Since  time.Time        `json:"since"`           // since when they say the same
+	Until  time.Time        `json:"until"`           // when they are read again, if the run waits for them
+	Looks  int              `json:"looks,omitempty"` // how often they were, since they say the same
+	State  ParentsState     `json:"state"`
+	Reason string           `json:"reason,omitempty"` // a sentence, unless through
+	How    string           `json:"how,omitempty"`    // what would unblock the run
+	Of     spacelift.RunRef `json:"of,omitzero"`      // the run that they speak of
+
+	Chain   bool `json:"chain,omitempty"`   // it goes on because a chain has not come to the run's stack
+	Applied bool `json:"applied,omitempty"` // the run itself has begun to apply
+	Told    bool `json:"told,omitempty"`    // people know that the run waits for them
+	Stale   bool `json:"stale,omitempty"`   // a chain has come to the run since
+}
+
+// ParentsState says in one word how far they are: activities.ParentsState.
+type ParentsState string
+
+const (
+	parentsThrough ParentsState = "through" // nothing speaks against the run
+	parentsGoOn    ParentsState = "go-on"   // one works on the same commit, or a chain has not come to the run yet
+	parentsFailed  ParentsState = "failed"  // one that works on the same commit did not finish
+	parentsNewer   ParentsState = "newer"   // one has applied changes since the run planned
+)
+
+// replacement is the run that takes the place of one whose plan is old.
+type replacement struct {
+	Key StateKey         `json:"key"`
+	New spacelift.RunRef `json:"new"`
+	Why string           `json:"why"`
+}
+
+const (
+	// parentsFirst and parentsMost are how often stacks that go first are read
+	// while a run waits for them: the wait doubles. A chain that comes to the run
+	// tells it earlier.
+	parentsFirst = 2 * time.Minute
+	parentsMost  = time.Hour
+
+	// parentsFresh is how old the answer that they are through may be when Gantry
+	// confirms.
+	parentsFresh = time.Minute
+
+	// parentsTold is how long a run waits for stacks that go on before people are
+	// told of it.
+	parentsTold = 6 * time.Hour
+
+	// lateChain is how long a run that has ended waits for the chain that is to
+	// replace it, before it begins one of its own.
+	lateChain = 10 * time.Minute
+)
+
+const (
+	whoChain = "anyone whose token may operate, or anyone who may edit the stack's labels, or confirm or discard the run in Spacelift"
+	howGoOn  = "wait for the run or the chain that goes first; skip this stack in its chain, or stop the chain; or remove the label gantry:after"
+	howRetry = "retry the run that did not finish; discard this one; or remove the label gantry:after"
+)
+
+// goesBehind reports whether other stacks go before the run's.
+func (s Situation) goesBehind() bool {
+	return len(s.Policy.After.Value) > 0 && s.Type == spacelift.RunTypeTracked && !s.DriftDetection
+}
+
+// parentsHere reports whether the parents were read in the state that the run is
+// in, by the labels that it has.
+func (s Situation) parentsHere() bool {
+	return s.parents != nil && !s.parents.Stale && s.parents.Key == s.Key() && slices.Equal(s.parents.After, s.Policy.After.Value)
+}
+
+// behindParents decides about a plan that waits for the stacks that go first, or
+// is older than what they applied. It reports false when nothing speaks against
+// the plan.
+func behindParents(s Situation) (n Next, wait bool) {
+	switch {
+	case !s.goesBehind():
+		return Next{}, false
+	case !s.parentsHere():
+		return s.attempt(readingParents()), true
+	}
+	switch p := s.parents; {
+	case s.replaced != nil && s.replaced.Key == s.Key():
+		return s.discard(discarding(s, "the plan is old: "+s.replaced.Why+"; run "+string(s.replaced.New.Run)+" takes its place",
+			noteOf(policy.NoteOldPlan, s.replaced.Why+". Run "+string(s.replaced.New.Run)+" takes its place."))), true
+	case p.State == parentsThrough, p.State == parentsNewer && s.Policy.OldPlans.Value == policy.OldPlansKeep:
+		return Next{}, false
+	case !s.Now.Before(p.Until):
+		return s.attempt(readingParents()), true
+	case p.State == parentsNewer:
+		return s.attempt(Next{
+			Do: DoReplace, Phase: PhaseHolding, Journal: true, Reason: "the plan is old: " + p.Reason,
+			What: WaitAnswer, Who: whoAnswer, Then: "Gantry discards the plan, and another run of the same commit takes its place",
+		}), true
+	default:
+		n = Next{
+			Do: doWait, Phase: PhaseHolding, Journal: true, Reason: "the plan waits for the stacks that go first: " + p.Reason,
+			What: WaitChain, Who: whoChain, Then: "once they are through Gantry goes on with the plan, or replaces it if it is old", Until: p.Until,
+		}
+		return n, true
+	}
+}
+
+// parentsOld reports whether the parents must be read again before the plan is
+// confirmed: people may have taken days.
+func (s Situation) parentsOld() bool {
+	return s.goesBehind() && !s.Now.Before(s.parents.At.Add(parentsFresh))
+}
+
+func readingParents() Next {
+	return Next{
+		Do: DoParents, Phase: PhaseHolding, Reason: "Gantry reads whether the stacks that go first are through", What: WaitAnswer,
+		Who: whoOperator, Then: "Gantry decides",
+	}
+}
+
+// endsBehindParents decides about a run that has finished before it is said
+// whether it begins a chain. Where a stack that goes first still works on the same
+// commit, or has applied changes since the run planned, that one's chain comes to
+// the run's stack and to those that follow it.
+func endsBehindParents(s Situation, end Next) (n Next, wait bool) {
+	switch {
+	case !s.goesBehind():
+		return Next{}, false
+	case !s.parentsHere():
+		return s.attempt(end.to(DoParents)), true
+	}
+	over := s.Entered.At.Add(lateChain)
+	if p := s.parents; p.State == parentsNewer && !p.Applied && !s.follows() && s.Now.Before(over) {
+		if !s.Now.Before(p.Until) {
+			return s.attempt(end.to(DoParents)), true
+		}
+		n = end.to(doWait)
+		n.What, n.Who, n.Until = WaitChain, whoNobody, p.Until
+		n.Then = "the chain of the stack that goes first takes the run up, or the run begins one of its own"
+		return n, true
+	}
+	return Next{}, false
+}
+
+// LeavesReleasing says why a run that has finished begins no chain; empty if it
+// does. What it has applied those that follow must learn of, whatever goes first.
+func (s Situation) LeavesReleasing() string {
+	if !s.goesBehind() || !s.parentsHere() {
+		return ""
+	}
+	p := s.parents
+	if p.Chain || !p.Applied && (p.State == parentsGoOn || p.State == parentsFailed) {
+		return p.Reason
+	}
+	return ""
+}
+
+// TakeParents takes how far the parents are.
+func (r *Record) TakeParents(at time.Time, p Parents) {
+	s := r.Situation(at)
+	p.Key, p.After, p.At, p.Since = s.Key(), s.Policy.After.Value, at, at
+	p.Reason, p.How = Fit(p.Reason, MaxText), howGoOn
+	if p.State == parentsFailed {
+		p.How = howRetry
+	}
+	if was := r.Parents; was != nil && was.Key == p.Key && was.State == p.State && was.Of == p.Of {
+		p.Since, p.Looks, p.Told = was.Since, was.Looks+1, was.Told
+	}
+	p.Until = at.Add(Doubled(parentsFirst, p.Looks, parentsMost))
+	r.Parents = &p
+	waits := p.State == parentsFailed || p.State == parentsGoOn && !at.Before(p.Since.Add(parentsTold))
+	if s.Ask == nil || p.Told || !waits {
+		return
+	}
+	if n := Decide(r.Situation(at)); n.What == WaitChain {
+		r.Parents.Told = true
+		r.NotifyHeld(at, n)
+	}
+}
+
+// ReplacedBy takes the run that takes the place of the present one.
+func (r *Record) ReplacedBy(at time.Time, run spacelift.RunRef) {
+	key := r.Situation(at).Key()
+	r.Replaced = &replacement{Key: key, New: run, Why: r.Parents.Reason}
+	r.Note(at, KindAction, "run %s takes the place of this one, whose plan is old: %s", run.Run, r.Parents.Reason)
+}

@@ -1,0 +1,230 @@
+package managed
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gantryhq/gantry/decide"
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// Record is what an execution knows of its run. Everything else, RunStatus
+// above all, is computed from it. Its JSON form travels in ManageRunInput.
+type Record struct {
+	Run       spacelift.RunRef `json:"run"`
+	StartedAt time.Time        `json:"startedAt"`
+
+	// Events are what was said of the run: see fold.
+	Events  []RunEvent `json:"events,omitempty"`
+	Dropped bool       `json:"dropped,omitempty"` // there were more than maxEvents
+
+	// Doubted are states that only notifications told of and the API denied, the
+	// last maxEvents of them.
+	Doubted []StateKey `json:"doubted,omitempty"`
+
+	// ReadAt is when the API last showed the run, and Shown the newest state that
+	// it showed then; nil before it did. Trust is what follows for notifications.
+	ReadAt time.Time `json:"readAt,omitzero"`
+	Shown  *StateKey `json:"shown,omitempty"`
+	Trust  trust     `json:"trust,omitzero"`
+
+	Fault *fault `json:"fault,omitempty"` // Gantry's own code failed, and has not decided since
+
+	Plans   []Plan          `json:"plans,omitempty"`
+	Journal []TimelineEntry `json:"journal,omitempty"` // what Gantry did and noticed, in order
+	Forgot  int             `json:"forgot,omitempty"`  // journal entries left out, see maxJournal
+	Decided string          `json:"decided,omitempty"` // the decision last written to the journal
+
+	GivenUp string `json:"givenUp,omitempty"` // why the run is no longer followed
+
+	RetryOf *RetryOf `json:"retryOf,omitempty"`
+	Again   *RetryOf `json:"again,omitempty"` // the next attempt, which goes on under the same id
+
+	// Rules are what holds, as last read; RulesFor is the state that their gate
+	// and clocks speak of, nil for none. RulesStale says that they may be others
+	// by now.
+	Rules      *Rules    `json:"rules,omitempty"`
+	RulesRead  time.Time `json:"rulesRead,omitzero"`
+	RulesFor   *StateKey `json:"rulesFor,omitempty"`
+	RulesStale bool      `json:"rulesStale,omitempty"`
+
+	Entered   entrance        `json:"entered,omitzero"`
+	Askings   []asking        `json:"askings,omitempty"`
+	Decisions []decision      `json:"decisions,omitempty"`
+	Keys      decide.UsedKeys `json:"keys,omitempty"`
+	Stopping  *Stopping       `json:"stopping,omitempty"`
+	Backoff   *Backoff        `json:"trouble,omitempty"`
+
+	Diagnosed bool     `json:"diagnosed,omitempty"` // the failure was looked into, or that was given up
+	Failure   *Failure `json:"failure,omitempty"`
+	Retry     *Retry   `json:"retry,omitempty"`
+
+	// RetryJudged says that the rules in effect after the diagnosis have decided
+	// whether the run is tried again.
+	RetryJudged bool `json:"retryJudged,omitempty"`
+
+	// Chains are what the run is part of, and ChainsTold the end that they know
+	// of. Followers are the stacks that follow the run's, nil while that is not
+	// known; Released is the end for which those were let go, if there were any.
+	Chains     []ChainRef `json:"chains,omitempty"`
+	Behind     []string   `json:"behind,omitempty"` // see RunStatus
+	ChainsTold *StateKey  `json:"chainsTold,omitempty"`
+	Followers  *Followers `json:"followers,omitempty"`
+	Released   *StateKey  `json:"released,omitempty"`
+
+	// Parents is how far the stacks are that go first, as last read, and Replaced
+	// what takes the place of a plan that is old; see behindParents.
+	Parents  *Parents     `json:"parents,omitempty"`
+	Replaced *replacement `json:"replaced,omitempty"`
+
+	Outbox   []Notice `json:"outbox,omitempty"`   // messages that have not arrived yet
+	Spoke    bool     `json:"spoke,omitempty"`    // people were told something that calls for an end
+	Farewell bool     `json:"farewell,omitempty"` // they were told the end
+}
+
+// entrance is when the run came into the state it is in, by the clock of the
+// execution, so that nobody can forge it.
+type entrance struct {
+	Key     StateKey  `json:"key"`
+	At      time.Time `json:"at"`
+	Overdue bool      `json:"overdue,omitempty"` // it stays longer than the policy allows, and people were told
+	Held    bool      `json:"held,omitempty"`    // people were told that something holds it
+}
+
+// StateKey identifies a state within a run. A replan repeats states, and
+// notifications may be forged, so neither field is enough alone.
+type StateKey struct {
+	StateVersion int                `json:"stateVersion"`
+	State        spacelift.RunState `json:"state"`
+}
+
+// maxJournal bounds the journal. A run fills a tenth of it; the rest is for
+// runs that are replanned without end and for floods of forged notifications.
+const maxJournal = 200
+
+// Note writes an entry to the journal, as of the state the run is in. When the
+// journal is full the oldest entry goes that is neither an action nor a decision: what Gantry and
+// people did is never forgotten before what Gantry thought.
+func (r *Record) Note(at time.Time, kind TimelineKind, format string, args ...any) {
+	r.journal(at, kind, "", format, args...)
+}
+
+// journal is note, with who did it.
+func (r *Record) journal(at time.Time, kind TimelineKind, actor, format string, args ...any) {
+	e := TimelineEntry{At: at, Kind: kind, Source: SourceGantry, Actor: actor, Summary: Fit(fmt.Sprintf(format, args...), MaxText)}
+	if now, ok := r.current(); ok {
+		e.State, e.StateVersion = now.State, now.StateVersion
+	}
+	r.Journal = append(r.Journal, e)
+	if len(r.Journal) <= maxJournal {
+		return
+	}
+	oldest := 0
+	for i, e := range r.Journal {
+		if e.Kind != KindAction && e.Kind != KindPerson && e.Kind != KindAlarm {
+			oldest = i
+			break
+		}
+	}
+	r.Journal = append(r.Journal[:oldest:oldest], r.Journal[oldest+1:]...)
+	r.Forgot++
+}
+
+// plan returns what was done about the plan of a state version, nil if nothing
+// was.
+func (r *Record) plan(version int) *Plan {
+	for i := range r.Plans {
+		if r.Plans[i].StateVersion == version {
+			return &r.Plans[i]
+		}
+	}
+	return nil
+}
+
+// Settle records what came of looking at a plan in order to confirm it.
+func (r *Record) Settle(at time.Time, version int, result PlanResult, reason string) {
+	p := r.plan(version)
+	if p == nil {
+		r.Plans = append(r.Plans, Plan{StateVersion: version})
+		p = &r.Plans[len(r.Plans)-1]
+	}
+	p.settle(at, result, reason)
+}
+
+// Learn folds in what the API shows, and notes what no notification had told.
+func (r *Record) Learn(at time.Time, run spacelift.Run) {
+	if run.Ref != r.Run || run.State == "" {
+		return // a call that failed shows nothing
+	}
+	before := r.Events
+	r.showed(at, run)
+	*r = fold(*r, FromRead(run, r.reading(at, run))...)
+	r.noteRepair(at, before)
+}
+
+// reading is when a run was read. Of two readings the later counts, also where
+// both fall into one instant of the execution's clock.
+func (r *Record) reading(at time.Time, run spacelift.Run) time.Time {
+	if was, ok := r.apiTold(StateKey{run.StateVersion, run.State}); ok && !was.ReceivedAt.Before(at) {
+		return was.ReceivedAt.Add(time.Nanosecond)
+	}
+	return at
+}
+
+// showed notes a reading of the run. An end that the API showed and the run went
+// on from was none.
+func (r *Record) showed(at time.Time, run spacelift.Run) {
+	r.ReadAt, r.Shown = at, &StateKey{run.StateVersion, run.State}
+	if !run.State.Terminal() {
+		r.Events = slices.DeleteFunc(slices.Clone(r.Events), func(e RunEvent) bool {
+			return e.Source == SourceReconcile && e.State.Terminal() && e.StateVersion < run.StateVersion
+		})
+	}
+}
+
+// noteRepair notes the states that are known now and were not before.
+func (r *Record) noteRepair(at time.Time, before []RunEvent) {
+	var missed []string
+	for _, e := range r.Facts().States {
+		if !slices.ContainsFunc(before, func(b RunEvent) bool {
+			return b.State == e.State && b.StateVersion == e.StateVersion
+		}) {
+			missed = append(missed, fmt.Sprintf("%s (%d)", e.State, e.StateVersion))
+		}
+	}
+	if len(missed) > 0 {
+		r.Note(at, KindRepair, "the API told of states that no notification had: %s", strings.Join(missed, ", "))
+	}
+}
+
+// Observe takes what the API shows of a run that nobody has told of for long, and
+// reports whether any of it was news.
+func (r *Record) Observe(at time.Time, run spacelift.Run) (news bool) {
+	key := StateKey{run.StateVersion, run.State}
+	before, needed, block := r.Facts(), r.needsApproval(key), r.block(key)
+	told := unheard(before, slices.DeleteFunc(FromRead(run, at), r.Past))
+	denied := r.Compare(at, run)
+	return denied || len(told) > 0 || run.NeedsApproval != needed || byBlock(run.Brakes.ConfirmBlock(run.Ref.Run), block) != 0
+}
+
+// unheard returns the events that say more than is known: of states that are
+// not known, and the newest if the stack's labels have changed.
+func unheard(known RunStatus, read []RunEvent) []RunEvent {
+	var news []RunEvent
+	for _, e := range read {
+		heard := slices.ContainsFunc(known.States, func(s StateEntry) bool { return s.State == e.State && s.StateVersion == e.StateVersion })
+		relabelled := e.State == known.State && e.StateVersion == known.StateVersion && !slices.Equal(spacelift.OurLabels(e.Labels), known.Labels)
+		if !heard || relabelled {
+			news = append(news, e)
+		}
+	}
+	return news
+}
+
+// giveUp ends the following of a run for a reason, unless it has ended itself.
+func (r *Record) giveUp(at time.Time, reason string) {
+	r.GivenUp = Fit(reason, MaxText)
+	r.Note(at, KindNote, "Gantry stops following the run: %s", r.GivenUp)
+}

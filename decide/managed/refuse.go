@@ -1,0 +1,174 @@
+package managed
+
+import (
+	"slices"
+
+	"github.com/gantryhq/gantry/decide"
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// RefuseDecision says why a decision is not taken; nil if it is. A decision that
+// names no plan is about the state that Gantry had been told of when it came.
+// It changes nothing.
+func (r *Record) RefuseDecision(s Situation, d Decision, told StateKey) *decide.Refusal {
+	if d.Verdict != Approve && d.Verdict != Reject && d.Verdict != Revoke {
+		return decide.Refuse(ErrTypeUnknownVerdict, "%q is no verdict; there are %s, %s and %s", d.Verdict, Approve, Reject, Revoke)
+	}
+	if used := r.Keys.For(d.Key); used != "" {
+		return decide.Reused(used, d.Content())
+	}
+	if no := s.refuseAnyDecision(); no != nil {
+		return no
+	}
+	if s.Sending() && d.Verdict == Approve {
+		return s.refuseClaimed()
+	}
+	switch seen := d.StateVersion; {
+	case seen != nil && *seen != s.StateVersion:
+		return decide.Refuse(ErrTypeStalePlan, "you saw the plan of state version %d; the run is now at %s (%d), look again", *seen, s.State, s.StateVersion)
+	case seen == nil && told != s.Key():
+		return decide.Refuse(ErrTypeStalePlan, "the run went on to %s (%d) while your decision was on its way, look again", s.State, s.StateVersion)
+	}
+	if no := s.refusePassedOn(); no != nil && d.Verdict != Reject {
+		return no
+	}
+	switch d.Verdict {
+	case Approve:
+		return s.refuseApproval(d.By)
+	case Revoke:
+		if !slices.ContainsFunc(r.Decisions, func(was decision) bool { return was.approves(s.Key(), d.By) }) {
+			return decide.Refuse(ErrTypeNothingToRevoke, "there is no approval of yours to take back: %s has not approved this plan", d.By.Name)
+		}
+	case Reject:
+		return s.refuseGroup(d.By)
+	}
+	return nil
+}
+
+// refuseAnyDecision says why nobody can decide now, whatever they decide.
+func (s Situation) refuseAnyDecision() *decide.Refusal {
+	switch {
+	case s.State.Terminal():
+		return decide.Refuse(ErrTypeNotAsked, "the run has ended: %s", outcome(s.RunStatus))
+	case s.stopping != nil:
+		return decide.Refuse(ErrTypeTooLate, "%s has stopped the run", s.stopping.By)
+	case s.Ask == nil:
+		return s.refuseUnasked()
+	case s.Ask.Act.is(requestAccepted, DoConfirm):
+		return decide.Refuse(ErrTypeTooLate, "the plan is confirmed already")
+	case s.Ask.sending() != nil && !s.Sending():
+		return s.refuseClaimed()
+	case s.Ask.Act.is(requestAccepted), s.Ask.Review.is(requestAccepted) && s.Ask.Review.Review == spacelift.ReviewReject:
+		return decide.Refuse(ErrTypeTooLate, "it is decided already: Spacelift was asked to %s the run", s.Ask.did())
+	case s.rejected != nil:
+		return decide.Refuse(ErrTypeTooLate, "%s has rejected it already", s.rejected.By)
+	case s.Ask.Stage == stageExpired:
+		return decide.Refuse(ErrTypeTooLate, "the time is over: %s", s.Ask.Why)
+	case !s.Managed:
+		return decide.Refuse(ErrTypeNotAsked, "the stack does not carry %s, so people decide about its runs in Spacelift", spacelift.LabelManaged)
+	case len(s.Policy.Problems) == 0 && s.needed() == 0:
+		return decide.Refuse(ErrTypeNotAsked, "Gantry only watches this stack and counts no approvals; with the label %sconfirm=manual it does", spacelift.LabelPrefix)
+	}
+	return nil
+}
+
+// refusePassedOn says why nothing can be added to, or taken from, what people
+// approved: Spacelift has it. Rejecting is still possible.
+func (s Situation) refusePassedOn() *decide.Refusal {
+	switch {
+	case s.Ask.Act.is(requestIneffective):
+		return decide.Refuse(ErrTypeTooLate, "Spacelift was asked to %s the plan and has not done it: confirm or discard it in Spacelift, or reject it", s.Ask.Act.Do)
+	case s.Ask.did() != DoReview:
+		return nil
+	case s.Ask.Review.is(requestIneffective):
+		return decide.Refuse(ErrTypeTooLate, "the approval is passed on, and an approval policy in Spacelift asks for more reviews than Gantry can give: review the run in Spacelift, or reject it")
+	}
+	return decide.Refuse(ErrTypeTooLate, "the approval is passed on to Spacelift already")
+}
+
+func (s Situation) refuseClaimed() *decide.Refusal {
+	do := DoStop
+	if q := s.Ask.sending(); q != nil {
+		do = q.Do
+	}
+	return decide.Refuse(ErrTypeTooLate, "Gantry is asking Spacelift to %s the run right now", do)
+}
+
+// refuseUnasked says why there is nothing to decide about.
+func (s Situation) refuseUnasked() *decide.Refusal {
+	switch s.State {
+	case spacelift.RunStateConfirmed, spacelift.RunStatePreparingApply, spacelift.RunStateApplying:
+		return decide.Refuse(ErrTypeTooLate, "the plan is confirmed already: the run is %s", s.State)
+	case "":
+		return decide.Refuse(ErrTypeNotAsked, "nothing is known of this run yet")
+	}
+	return decide.Refuse(ErrTypeNotAsked, "the run is %s and asks nobody for a decision; decisions count from the moment its plan waits for one", s.State)
+}
+
+func (s Situation) refuseApproval(by Person) *decide.Refusal {
+	switch {
+	case len(s.Policy.Problems) > 0:
+		return decide.Refuse(ErrTypeNotAsked, "the plan is held and cannot be approved: %s", objection(s.Policy.Problems))
+	case s.alone():
+		return decide.Refuse(ErrTypeNotAsked, "nobody has to approve: Gantry confirms this plan alone (%s)", s.Policy.Confirm.Origin)
+	}
+	if s.approvedBy(by) {
+		return decide.Refuse(ErrTypeAlreadyDecided, "%s has approved this plan already", by.Name)
+	}
+	return s.refusePerson(by)
+}
+
+// refusePerson says why an approval of somebody's does not count.
+func (s Situation) refusePerson(by Person) *decide.Refusal {
+	if no := s.refuseGroup(by); no != nil {
+		return no
+	}
+	if s.Policy.SelfApproval.Value {
+		return nil
+	}
+	if len(s.excluded) == 0 {
+		return decide.Refuse(ErrTypeSelfApproval, "nobody knows who triggered this run or wrote its commit, so it cannot be ruled out that it was %s", by.Name)
+	}
+	for _, name := range by.names() {
+		if slices.ContainsFunc(s.excluded, Person{Name: name}.called) {
+			return decide.Refuse(ErrTypeSelfApproval, "%s triggered this run or wrote its commit (as %s), and somebody else has to approve it", by.Name, name)
+		}
+	}
+	return nil
+}
+
+func (s Situation) refuseGroup(by Person) *decide.Refusal {
+	if group := s.Policy.Approvers.Value; group != "" && !slices.Contains(by.Groups, group) {
+		return decide.Refuse(ErrTypeNotEntitled, "only the group %s decides about this stack's runs (%s), and %s is not in it", group, s.Policy.Approvers.Origin, by.Name)
+	}
+	return nil
+}
+
+// RefuseStop says why a run is not stopped for somebody; nil if it is.
+func (r *Record) RefuseStop(s Situation, wish StopRequest) *decide.Refusal {
+	if used := r.Keys.For(wish.Key); used != "" {
+		return decide.Reused(used, wish.Content())
+	}
+	retrying := s.State == spacelift.RunStateFailed && s.Retry != nil && s.Retry.State == RetryPlanned
+	switch {
+	case retrying:
+		return nil
+	case s.State.Terminal():
+		return decide.Refuse(ErrTypeNotStoppable, "the run has ended: %s", outcome(s.RunStatus))
+	case !s.Managed:
+		return decide.Refuse(ErrTypeNotStoppable, "the stack does not carry %s: stop its runs in Spacelift", spacelift.LabelManaged)
+	case s.stopping != nil:
+		return decide.Refuse(ErrTypeTooLate, "%s has stopped the run already", s.stopping.By)
+	case s.Ask != nil && s.Ask.sending() != nil && !s.Sending():
+		return s.refuseClaimed()
+	}
+	switch {
+	case s.State.Stoppable():
+		return nil
+	case s.State.HandedOver():
+		return decide.Refuse(ErrTypeNotStoppable, "Spacelift does not stop a run that is %s; it will be out of that in a moment, so try again then", s.State)
+	case s.State.Reviewable():
+		return decide.Refuse(ErrTypeNotStoppable, "Spacelift does not stop a run that waits for a review: reject it")
+	}
+	return decide.Refuse(ErrTypeNotStoppable, "Spacelift does not stop a run that is %s", s.State)
+}

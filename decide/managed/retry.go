@@ -1,0 +1,187 @@
+package managed
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// RetryRunType is the workflow type of RetryRun, which tries a failed run
+// again. There is at most one at a time per run, under RetryRunID, whoever asks
+// first: ManageRun by policy, or a person. Another begins only after one that
+// made no run.
+const RetryRunType = "RetryRun"
+
+// RetryRunID is the workflow id of the retry of a run.
+func RetryRunID(run spacelift.RunRef) string { return "retry/" + run.String() }
+
+// RetryRunInput says which run and why.
+type RetryRunInput struct {
+	Run     spacelift.RunRef `json:"run"`
+	By      string           `json:"by"`      // a person's name, or "gantry"
+	Reason  string           `json:"reason"`  // a sentence
+	Attempt int              `json:"attempt"` // of the new run: 2 for the first retry
+
+	// TriggeredBy are who is behind the run: see RunStatus.Triggerers. What the API
+	// shows is added.
+	TriggeredBy []string `json:"triggeredBy,omitempty"`
+
+	// Waits says that the run's execution has not ended, so that it is told; never
+	// set by that itself.
+	Waits bool `json:"waits,omitempty"`
+
+	// Chains are what the run is part of, as far as is known: the new one will be
+	// too.
+	Chains []ChainRef `json:"chains,omitempty"`
+}
+
+// RetryRunOutcome is the result of RetryRun.
+type RetryRunOutcome struct {
+	New    spacelift.RunRef `json:"new,omitzero"`     // zero when it was not retried
+	Reason string           `json:"reason,omitempty"` // why not, as a sentence
+
+	// Block is what holds the stack, if that was why. It may pass.
+	Block *spacelift.Block `json:"block,omitempty"`
+}
+
+// RetryOf says that a run tries another one again.
+type RetryOf struct {
+	Run     spacelift.RunRef `json:"run"`
+	Attempt int              `json:"attempt"` // 2 for the first retry
+	By      string           `json:"by"`      // a person's name, or "gantry"
+
+	// After is the state version of the failure where both attempts have the same
+	// id: all until then belongs to the one before. 0: they have not.
+	After int `json:"after,omitempty"`
+
+	// TriggeredBy are who triggered the attempts before, and who asked Gantry for
+	// them: Spacelift names Gantry's own key alone.
+	TriggeredBy []string `json:"triggeredBy,omitempty"`
+}
+
+// retried takes that somebody retried the run, and as what: a retry of the
+// policy's is not needed any more.
+func (r *Record) retried(at time.Time, by string, as spacelift.RunRef) {
+	if r.Retry == nil {
+		r.Retry = &Retry{Attempt: r.RetryOf.attempt() + 1, Of: r.RetryOf.attempt() + 1, At: at}
+	}
+	r.Retry.Made(as)
+	if by != SourceGantry {
+		r.Retry.By, r.Retry.Reason = by, by+" retried it"
+		r.journal(at, KindPerson, by, "%s retried the run, as run %s", by, as.Run)
+	}
+}
+
+// HeldRetry puts a retry off that the stack's lock, or another brake, keeps from
+// being made. It reports false when that has taken too long.
+func (r *Record) HeldRetry(at time.Time, why string) bool {
+	since := r.Retry.HeldSince
+	if since.IsZero() {
+		since = at
+	}
+	if at.Sub(since) >= RetryHeld {
+		return false
+	}
+	news := r.Retry.Held != why
+	until := at.Add(min(max(at.Sub(since), BlockFirst), BlockMost))
+	if r.Retry.postpone(at, until, Fit(why, MaxText)) && news {
+		r.Note(at, KindNote, "the retry waits: %s", why)
+	}
+	return true
+}
+
+// attempt is which attempt the run is; nil says that it is the first.
+func (of *RetryOf) attempt() int {
+	if of == nil {
+		return 1
+	}
+	return of.Attempt
+}
+
+// names are all who are behind an attempt, as they were spelled.
+func (of *RetryOf) names() []string {
+	switch {
+	case of == nil:
+		return nil
+	case of.By == SourceGantry:
+		return of.TriggeredBy
+	}
+	return append(slices.Clone(of.TriggeredBy), of.By)
+}
+
+// Triggerers are the names of all who are behind the run: who triggered it, and
+// who is behind the attempts that it tries again, the run whose place it takes, and
+// what goes before it in a chain.
+func (s RunStatus) Triggerers() []string {
+	names := append([]string{s.TriggeredBy}, s.RetryOf.names()...)
+	names = append(names, s.Behind...)
+	for _, c := range s.Chains {
+		names = append(names, c.TriggeredBy...)
+	}
+	return Distinct(names)
+}
+
+// Distinct leaves out what is empty, and names that stand there before, however
+// they are spelled.
+func Distinct(names []string) (list []string) {
+	for _, name := range names {
+		if name != "" && !slices.ContainsFunc(list, func(n string) bool { return strings.EqualFold(n, name) }) {
+			list = append(list, name)
+		}
+	}
+	return list
+}
+
+// triesAgain takes that the run tries another one again, or under the same id
+// itself. More than one retry may end up with the same run, and whoever is
+// behind one of them stays it.
+func (r *Record) triesAgain(at time.Time, of RetryOf) {
+	if of.Run == r.Run && of.After > r.after() {
+		r.Again = &of
+		r.retried(at, of.By, of.Run)
+		return
+	}
+	was := r.RetryOf
+	if was != nil && was.Run == of.Run {
+		was, of = new(of), *was
+	}
+	of.After = max(of.After, r.after())
+	of.TriggeredBy = Distinct(append(slices.Clone(of.TriggeredBy), was.names()...))
+	r.RetryOf = &of
+}
+
+// after is the state version that ended the attempt before under the same id; 0
+// if there was none.
+func (r *Record) after() int {
+	if r.RetryOf == nil {
+		return 0
+	}
+	return r.RetryOf.After
+}
+
+// Past reports whether an event is about an attempt before under the same id.
+func (r *Record) Past(e RunEvent) bool { return r.after() > 0 && e.StateVersion <= r.after() }
+
+// NextAttempt starts the execution of the next attempt under the same id, with
+// what is known of that already.
+func (r *Record) NextAttempt() ManageRunInput {
+	of := *r.Again
+	of.TriggeredBy = Distinct(append(slices.Clone(of.TriggeredBy), r.RetryOf.names()...))
+	next := Record{RetryOf: &of}
+	return ManageRunInput{
+		Run: r.Run, RetryOf: &of, Chains: r.Facts().Released(), Behind: r.Behind,
+		Events: slices.DeleteFunc(slices.Clone(r.Events), next.Past),
+	}
+}
+
+// Retried says that a person retried a run, and as what.
+type Retried struct {
+	By string           `json:"by"`
+	As spacelift.RunRef `json:"as"`
+}
+
+// RetryHeld is how long a retry waits for a lock, or whatever else blocks the
+// stack, before it is given up.
+const RetryHeld = 24 * time.Hour

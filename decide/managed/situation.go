@@ -1,0 +1,324 @@
+package managed
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gantryhq/gantry/decide/policy"
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// Situation is a run as decisions see it: the facts, what holds for it, and how
+// far Gantry and people are, at a time.
+type Situation struct {
+	RunStatus
+
+	Now        time.Time
+	rules      *Rules // nil: not read yet
+	rulesRead  time.Time
+	rulesFor   *StateKey
+	rulesStale bool
+
+	needsApproval bool     // Spacelift's own approval policies keep it where it is
+	read          bool     // the API told of the present state
+	shown         StateKey // the newest state that the API showed at readAt
+	Trust         trust
+	whyRead       string     // why notifications make it necessary to read the run; empty if they don't
+	missingUntil  time.Time  // when a run that Spacelift does not know is given up
+	told          []RunEvent // by the API, in the run's order
+	blockRead     time.Time  // when it told of Block
+	Crowded       bool       // it did not, and more was told of the run than can be kept
+	Entered       entrance
+	Ask           *asking // about the present state; nil when it asks nothing
+	open          *asking // about an earlier state, and nobody knows yet how it ended
+	excluded      []string
+	named         []string   // of the excluded, those that the API named
+	approved      []decision // that count; see count
+	rejected      *decision
+	objection     *decision // that binds whatever becomes of the plan it was about: see count
+	discounted    []string  // why approvals do not count, as sentences
+	stopping      *Stopping
+	trouble       *Backoff
+	diagnosed     bool
+	retryJudged   bool
+	readAt        time.Time // when the API last showed the run
+	again         bool      // the next attempt goes on under the same id
+	chainsTold    *StateKey
+	released      *StateKey
+	followers     *Followers
+	parents       *Parents
+	replaced      *replacement
+}
+
+// Situation is all that decisions rest on, at a time. It shares nothing with
+// the record that decisions could change.
+func (r *Record) Situation(at time.Time) Situation {
+	s := Situation{
+		RunStatus: r.Facts(), Now: at,
+		rules: r.Rules, rulesRead: r.RulesRead, rulesFor: r.RulesFor, rulesStale: r.RulesStale,
+		Entered: r.Entered, stopping: r.Stopping, trouble: r.Backoff, diagnosed: r.Diagnosed, retryJudged: r.RetryJudged, readAt: r.ReadAt,
+		Trust: r.Trust, again: r.Again != nil,
+		chainsTold: r.ChainsTold, released: r.Released, followers: r.Followers,
+		parents: r.Parents, replaced: r.Replaced,
+	}
+	key := s.Key()
+	now, read := r.apiTold(key)
+	s.read, s.blockRead = read, now.ReceivedAt
+	s.told = slices.DeleteFunc(slices.Clone(r.Events), func(e RunEvent) bool { return e.Source != SourceReconcile })
+	s.Crowded = r.Dropped && !s.read
+	if r.Shown != nil {
+		s.shown = *r.Shown
+	}
+	s.whyRead, s.missingUntil = r.whyRead(), r.missingUntil()
+	s.needsApproval = r.needsApproval(key)
+	if asks(s.State, s.needsApproval) {
+		if s.Ask = r.asking(key); s.Ask == nil {
+			s.Ask = &asking{Key: key, Since: at} // nothing has happened about it yet
+		}
+	}
+	for i := range r.Askings {
+		if a := &r.Askings[i]; a.Key != key && a.Resolved == "" {
+			s.open = a
+		}
+	}
+	s.excluded = r.excluded(s.Commit.Hash)
+	s.named = r.behind(s.Commit.Hash, s.told)
+	s.count(slices.Clone(r.Decisions))
+	s.Approvals = s.approvals()
+	if s.rulesFor != nil && *s.rulesFor == key {
+		s.Gate = new(s.rules.Gate)
+	}
+	return s
+}
+
+func (s Situation) Key() StateKey { return StateKey{s.StateVersion, s.State} }
+
+// plan is what the policy judges.
+func (s Situation) plan() policy.PlanFacts {
+	return policy.PlanFacts{Type: s.Type, Drift: s.DriftDetection, Delta: s.Delta}
+}
+
+// alone reports whether Gantry confirms the plan without people. Where
+// Spacelift's own approval policies ask for somebody, it does not.
+func (s Situation) alone() bool {
+	ok, _ := s.Policy.Alone(s.plan())
+	return ok && s.State == spacelift.RunStateUnconfirmed && !s.needsApproval && s.objection == nil
+}
+
+// needed is how many people must approve; 0 if Gantry counts no approvals. A run
+// that somebody objected to is for people, whatever the policy says by now.
+func (s Situation) needed() int {
+	if s.objection != nil {
+		return max(s.Policy.Approvals.Value, 1)
+	}
+	return s.Policy.Approvals.Value
+}
+
+// peopleDecide reports whether the present state asks people, through Gantry.
+func (s Situation) peopleDecide() bool {
+	return s.Ask != nil && s.Managed && len(s.Policy.Problems) == 0 && s.needed() > 0 && !s.alone()
+}
+
+// approvals is how far people are; nil when nobody is asked through Gantry.
+func (s Situation) approvals() *Approvals {
+	if !s.peopleDecide() {
+		return nil
+	}
+	a := &Approvals{Needed: s.needed(), Given: len(s.approved), Group: s.Policy.Approvers.Value}
+	if !s.Policy.SelfApproval.Value {
+		a.Excluded = slices.Clone(s.excluded)
+	}
+	for _, d := range s.Decisions {
+		if d.State == s.State && d.StateVersion == s.StateVersion {
+			a.Decided = append(a.Decided, d)
+		}
+	}
+	return a
+}
+
+// tooFewMay says why people can't give as many approvals as are needed, as far as
+// it is known who may; empty if they can.
+func (s Situation) tooFewMay() string {
+	if !s.peopleDecide() || !s.read || !s.rulesHere() {
+		return ""
+	}
+	self, group := s.Policy.SelfApproval.Value, "with a token that may approve"
+	if name := s.Policy.Approvers.Value; name != "" {
+		group = "in the group " + name
+	}
+	if !self && len(s.excluded) == 0 {
+		return "nobody can approve it: Spacelift tells neither who triggered the run nor who wrote its commit, and nobody approves their own"
+	}
+	known := s.rules.Approvers
+	if known == nil {
+		return ""
+	}
+	var may []string
+	for _, p := range known.People {
+		if who := (Person{Name: p.Name, Aliases: p.Aliases}); self || !slices.ContainsFunc(s.excluded, who.called) {
+			may = append(may, p.Name)
+		}
+	}
+	const own = "triggered the run or wrote its commit"
+	switch {
+	case len(may) >= s.needed():
+		return ""
+	case len(known.People) == 0:
+		return "nobody can approve it: there is nobody " + group
+	case len(may) == 0:
+		return fmt.Sprintf("nobody can approve it: everyone %s %s", group, own)
+	case len(may) == len(known.People):
+		return fmt.Sprintf("only %s can approve it, and %s are needed", Enumerate(may), approvalsOf(s.needed()))
+	}
+	return fmt.Sprintf("only %s can approve it, and %s are needed: everyone else %s %s", Enumerate(may), approvalsOf(s.needed()), group, own)
+}
+
+// enough reports whether as many people approved as must.
+func (s Situation) enough() bool { return len(s.approved) >= s.needed() }
+
+// Sending reports whether Gantry is asking Spacelift for what people approved.
+// That can be taken back as long as Spacelift has not done it.
+func (s Situation) Sending() bool {
+	if s.Ask == nil || s.rejected != nil || s.Ask.Stage == stageExpired {
+		return false
+	}
+	return s.Ask.Act.is(requestSending, DoConfirm) || s.Ask.Review.is(requestSending) && s.Ask.Review.Review == spacelift.ReviewApprove
+}
+
+// outdated reports whether the policy must be read before anything is decided
+// about the state that asks: labels are others now, or a freeze may be.
+func (s Situation) outdated() bool {
+	return s.rules == nil || s.rulesStale || !slices.Equal(s.rules.Labels, s.Labels)
+}
+
+// rulesHere reports whether the gate and the clocks are known for the present
+// state.
+func (s Situation) rulesHere() bool { return s.rulesFor != nil && *s.rulesFor == s.Key() }
+
+// dues are the clocks of the present state that have not struck yet, soonest
+// first. What ends the waiting stays due until it did.
+func (s Situation) dues() []policy.Due {
+	if s.Ask == nil || !s.rulesHere() || s.Ask.Stage == stageExpired {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(s.rules.Dues), func(d policy.Due) bool {
+		switch d.Kind {
+		case policy.DueDiscard:
+			return false
+		case policy.DueTimeout:
+			return s.Ask.Stage == stageKept
+		}
+		return !d.At.After(s.Ask.DuesDone)
+	})
+}
+
+// tooFew says that the time was over before enough people approved.
+func (s Situation) tooFew(kind policy.DueKind) string {
+	within := s.Policy.ApprovalTimeout.Value
+	if kind == policy.DueDiscard {
+		for _, step := range s.Policy.Escalation.Value {
+			if step.Discard && (within == 0 || s.Policy.OnTimeout.Value == policy.TimeoutKeep || step.After < within) {
+				within = step.After
+			}
+		}
+	}
+	switch given := len(s.approved); given {
+	case 0:
+		return fmt.Sprintf("nobody approved within %s", within)
+	default:
+		return fmt.Sprintf("only %d of %d approved within %s", given, s.needed(), within)
+	}
+}
+
+// approvers lists who approved.
+func (s Situation) approvers() string {
+	names := make([]string, len(s.approved))
+	for i, d := range s.approved {
+		names[i] = d.By
+	}
+	return Enumerate(names)
+}
+
+// Enumerate writes a list as in a sentence.
+func Enumerate(names []string) string {
+	switch n := len(names); n {
+	case 0:
+		return "nobody"
+	case 1:
+		return names[0]
+	default:
+		return strings.Join(names[:n-1], ", ") + " and " + names[n-1]
+	}
+}
+
+// Deadline is how long a run may be in the present state; 0 is for ever.
+func (s Situation) Deadline() time.Duration {
+	d := s.Policy.Deadlines.Value
+	if s.State != "" && !s.State.Known() {
+		return time.Duration(d.Applying) // it may be an apply
+	}
+	switch s.State {
+	case spacelift.RunStateQueued:
+		return time.Duration(d.Queued)
+	case spacelift.RunStatePending, spacelift.RunStateReady, spacelift.RunStatePreparing, spacelift.RunStateInitializing:
+		return time.Duration(d.Starting)
+	case spacelift.RunStatePlanning, spacelift.RunStateReplanRequested, spacelift.RunStatePreparingReplan:
+		return time.Duration(d.Planning)
+	case spacelift.RunStateConfirmed, spacelift.RunStatePreparingApply, spacelift.RunStateApplying,
+		spacelift.RunStatePerforming, spacelift.RunStateDestroying:
+		return time.Duration(d.Applying)
+	}
+	return 0
+}
+
+// How long an execution hears nothing before it asks for itself. Notifications
+// get lost; this is the net below Reconcile, which finds most of it earlier. The
+// policy's deadlines take the place of quietWorking where they apply.
+const (
+	SilenceWorking = 30 * time.Minute // while Spacelift is to go on by itself
+	SilenceWaiting = 6 * time.Hour    // while people are to decide, or something holds the run
+)
+
+// PollAgain is how long after a look that nobody answered an execution looks
+// again. It doubles up to quietWorking: a day without Spacelift costs some 50
+// looks, of 6 events each.
+const PollAgain = time.Minute
+
+func Earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// Shortest is the deadline that is over first.
+func Shortest(s Situation) time.Duration {
+	least := min(SilenceWaiting, effectWithin)
+	d := s.Policy.Deadlines.Value
+	for _, one := range []time.Duration{time.Duration(d.Queued), time.Duration(d.Starting), time.Duration(d.Planning), time.Duration(d.Applying)} {
+		if one > 0 {
+			least = min(least, one)
+		}
+	}
+	return least
+}
+
+func Latest(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// NoteOverdue tells people, once, that the run stays where it is for longer than its
+// policy allows, though nobody has to do anything.
+func (r *Record) NoteOverdue(s Situation, n Next, at time.Time) {
+	if n.What != WaitSpacelift || !s.Managed || s.Deadline() <= 0 || r.Entered.Overdue || at.Before(s.Entered.At.Add(s.Deadline())) || r.Shown == nil || *r.Shown != s.Key() {
+		return
+	}
+	r.Entered.Overdue = true
+	r.Note(at, KindClock, "the run stays in %s for longer than %s (%s)", s.State, span(at, at.Add(s.Deadline())), s.Policy.Deadlines.Origin)
+	r.tellOverdue(s, at)
+}

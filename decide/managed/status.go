@@ -1,0 +1,315 @@
+package managed
+
+import (
+	"time"
+
+	"github.com/gantryhq/gantry/decide/policy"
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// RunStatus is all that Gantry can say of a run: the answer to StatusQuery and
+// the result of ManageRun. Its JSON form is a contract with every replica that
+// asks and with histories of executions that have ended.
+type RunStatus struct {
+	Run          spacelift.RunRef   `json:"run"`
+	Type         spacelift.RunType  `json:"type,omitempty"`
+	State        spacelift.RunState `json:"state,omitempty"` // empty until the first event
+	StateVersion int                `json:"stateVersion"`
+	Phase        Phase              `json:"phase"`
+	WaitingFor   *WaitingFor        `json:"waitingFor,omitempty"` // nil once the run has ended
+	Outcome      string             `json:"outcome,omitempty"`    // how it ended, as a sentence; empty while it goes on
+
+	// GivenUp says why Gantry stopped following the run before its end; mostly
+	// empty.
+	GivenUp string `json:"givenUp,omitempty"`
+
+	Managed bool          `json:"managed"` // the stack carried gantry:managed when it was last heard of
+	Policy  policy.Policy `json:"policy"`
+	Labels  []string      `json:"labels,omitempty"` // Gantry's own, sorted
+
+	// NeedsApproval says that Spacelift's own approval policies keep the run in
+	// its state, as far as the API told.
+	NeedsApproval bool `json:"needsApproval,omitempty"`
+
+	// Block is what kept Gantry from confirming when the API was last asked about
+	// the state, such as a lock of somebody's; nil for nothing.
+	Block *spacelift.Block `json:"block,omitempty"`
+
+	Plans []Plan `json:"plans,omitempty"` // what Gantry did about each plan it was to confirm
+
+	// Gate says whether windows and freezes let Gantry confirm; nil until a plan
+	// made it look.
+	Gate *policy.Gate `json:"gate,omitempty"`
+
+	// Approvals is how far people have decided about what the run asks now; nil
+	// when it asks nothing of people through Gantry.
+	Approvals *Approvals `json:"approvals,omitempty"`
+
+	// Decisions are all that people took through Gantry, those about earlier
+	// plans included, oldest first.
+	Decisions []Decided `json:"decisions,omitempty"`
+
+	Failure *Failure `json:"failure,omitempty"` // why it failed; nil if it did not, or nobody could tell yet
+	Retry   *Retry   `json:"retry,omitempty"`   // of this run by another; nil when none is planned
+	RetryOf *RetryOf `json:"retryOf,omitempty"` // the run that this one tries again
+
+	// Stop is a person's wish to end the run, which binds until it has ended; nil
+	// without one.
+	Stop *Stop `json:"stop,omitempty"`
+
+	// Behind are the people behind the run whose place this one takes.
+	Behind []string `json:"behind,omitempty"`
+
+	// Chains are what the run is part of: one that it began, or those that
+	// released it. Followers are the managed stacks that follow the run's, and
+	// are released when it finishes.
+	Chains    []ChainRef          `json:"chains,omitempty"`
+	Followers []spacelift.StackID `json:"followers,omitempty"`
+
+	Branch         string           `json:"branch,omitempty"`
+	Commit         spacelift.Commit `json:"commit,omitzero"`
+	Delta          *spacelift.Delta `json:"delta,omitempty"`
+	DriftDetection bool             `json:"driftDetection,omitempty"`
+	TriggeredBy    string           `json:"triggeredBy,omitempty"`
+	URL            string           `json:"url,omitempty"`
+	StackName      string           `json:"stackName,omitempty"`
+
+	StartedAt   time.Time `json:"startedAt"`            // when Gantry began to manage the run
+	LastEventAt time.Time `json:"lastEventAt,omitzero"` // when the newest event reached us
+
+	States   []StateEntry    `json:"states,omitempty"`   // in the run's order; a terminal state is last
+	Timeline []TimelineEntry `json:"timeline,omitempty"` // oldest first
+}
+
+// Phase says in one word where Gantry is with a run. It is what people filter
+// lists by, so it is coarser than Spacelift's states.
+type Phase string
+
+// Phases lists them all.
+var Phases = []Phase{
+	PhaseQueued, PhasePlanning, PhaseWaiting, PhaseHolding, PhaseConfirming, PhaseApplying, PhaseFollowing, PhaseRetrying, PhaseDone,
+}
+
+// The phases. A run passes them in about this order and may skip most.
+const (
+	PhaseQueued     Phase = "queued"     // not planning yet: in the queue, waiting for a worker, being set up
+	PhasePlanning   Phase = "planning"   //
+	PhaseWaiting    Phase = "waiting"    // for people, as its policy wants
+	PhaseHolding    Phase = "holding"    // something keeps Gantry from acting; WaitingFor says what
+	PhaseConfirming Phase = "confirming" // Spacelift has been asked to confirm and has not answered
+	PhaseApplying   Phase = "applying"   // confirmed or applying; also a task performing, resources being destroyed
+	PhaseFollowing  Phase = "following"  // in a state, or of a type, that this version has not heard of
+	PhaseRetrying   Phase = "retrying"   // failed; another run is to try it again
+	PhaseDone       Phase = "done"       // ended, however
+)
+
+// WaitingFor says what a run waits for.
+type WaitingFor struct {
+	What   Wait      `json:"what"`
+	Reason string    `json:"reason"`         // a sentence
+	Since  time.Time `json:"since"`          // by Spacelift's clock
+	Until  time.Time `json:"until,omitzero"` // when that changes by itself, at the earliest; zero: at no known time
+	Who    string    `json:"who"`            // who can unblock it
+	Next   string    `json:"next,omitempty"` // what happens then
+}
+
+// Wait is the kind of thing a run waits for.
+type Wait string
+
+// The kinds of waiting.
+const (
+	WaitSpacelift Wait = "spacelift" // to go on by itself
+	WaitPerson    Wait = "person"    // to decide, in Spacelift or through Gantry
+	WaitLabels    Wait = "labels"    // to be mended, or a person to decide in Spacelift
+	WaitAnswer    Wait = "answer"    // of Spacelift's API
+	WaitGate      Wait = "gate"      // to open: a window, or the end of a freeze
+	WaitRetry     Wait = "retry"     // for the time of the next attempt
+	WaitChain     Wait = "chain"     // for the stacks that go first
+	WaitStack     Wait = "stack"     // to be unlocked, enabled, or let go by another run
+	WaitGantry    Wait = "gantry"    // at work itself, such as looking why the run failed
+)
+
+// Failure is why a run failed, as far as Spacelift tells.
+type Failure struct {
+	Cause      policy.Cause       `json:"cause"`
+	Phase      spacelift.RunState `json:"phase,omitempty"` // the state it failed in
+	ApplyBegan bool               `json:"applyBegan"`      // an apply phase had begun, or may have
+	Evidence   string             `json:"evidence,omitempty"`
+	Source     string             `json:"source,omitempty"` // where the evidence stands: "note", "log", "history"
+}
+
+// Retry is another try at a run that failed.
+type Retry struct {
+	State   RetryState       `json:"state"`
+	Attempt int              `json:"attempt"`      // of the new run: 2 for the first retry
+	Of      int              `json:"of"`           // attempts at most
+	At      time.Time        `json:"at"`           // when it is to begin, or began
+	By      string           `json:"by,omitempty"` // who did, unless Gantry
+	As      spacelift.RunRef `json:"as,omitzero"`  // the new run, once known
+	Reason  string           `json:"reason"`       // a sentence: why, and what became of it
+
+	// Held is why it waits longer than planned, and HeldSince from when on; empty
+	// if it does not.
+	Held      string    `json:"held,omitempty"`
+	HeldSince time.Time `json:"heldSince,omitzero"`
+}
+
+// RetryState says how far a retry is.
+type RetryState string
+
+// The states of a retry.
+const (
+	RetryPlanned   RetryState = "planned"    // it waits for its time
+	RetryStarted   RetryState = "started"    // RetryRun, under RetryRunID of the run, sees to it
+	RetryMade      RetryState = "made"       // there is a new run
+	RetryCalledOff RetryState = "called-off" // nothing comes of it
+)
+
+// RetryStates lists them all.
+var RetryStates = []RetryState{RetryPlanned, RetryStarted, RetryMade, RetryCalledOff}
+
+// Start takes that RetryRun sees to the retry.
+func (r *Retry) Start() bool {
+	if r.State != RetryPlanned {
+		return false
+	}
+	r.State = RetryStarted
+	return true
+}
+
+// postpone takes that the retry has to wait, and why.
+func (r *Retry) postpone(at, until time.Time, why string) bool {
+	if r.State != RetryStarted {
+		return false
+	}
+	if r.HeldSince.IsZero() {
+		r.HeldSince = at
+	}
+	r.State, r.At, r.Held = RetryPlanned, until, why
+	return true
+}
+
+// Made takes the new run. A person may have made it in place of the policy, also
+// after nothing came of the policy's own retry.
+func (r *Retry) Made(as spacelift.RunRef) bool {
+	r.State, r.As = RetryMade, as
+	return true
+}
+
+// CallOff takes why nothing comes of the retry.
+func (r *Retry) CallOff(why string) bool {
+	if r.State == RetryMade || r.State == RetryCalledOff {
+		return false
+	}
+	r.State, r.Reason = RetryCalledOff, why
+	return true
+}
+
+// calledOff reports whether a retry was planned and nothing comes of it.
+func (r *Retry) calledOff() bool { return r != nil && r.State == RetryCalledOff }
+
+// underWay reports whether a retry is on its way, or has made a run.
+func (r *Retry) underWay() bool {
+	return r != nil && (r.State == RetryStarted || r.State == RetryMade)
+}
+
+// StateEntry is a state that the run entered.
+type StateEntry struct {
+	State        spacelift.RunState `json:"state"`
+	StateVersion int                `json:"stateVersion"`
+	At           time.Time          `json:"at"` // by Spacelift's clock
+	Source       EventSource        `json:"source"`
+	Actor        string             `json:"actor,omitempty"`
+	Note         string             `json:"note,omitempty"`
+}
+
+// TimelineEntry is one thing that happened with a run.
+//
+// Entries stand in the order of the run's states, and what Gantry did stands
+// behind the state it answered. That is the order of cause and effect also
+// where two clocks disagree, so At need not grow from entry to entry.
+type TimelineEntry struct {
+	At           time.Time          `json:"at"`
+	Kind         TimelineKind       `json:"kind"`
+	Source       string             `json:"source"`          // an EventSource, or SourceGantry
+	Actor        string             `json:"actor,omitempty"` // who, where known; empty for machines
+	Summary      string             `json:"summary"`         // a sentence with the reason in it
+	State        spacelift.RunState `json:"state,omitempty"`
+	StateVersion int                `json:"stateVersion"` // of State; meaningless without one
+}
+
+// SourceGantry is the source of timeline entries that Gantry made itself.
+const SourceGantry = "gantry"
+
+// TimelineKind sorts timeline entries.
+type TimelineKind string
+
+// The kinds of timeline entries.
+const (
+	KindEvent    TimelineKind = "event"    // the run entered a state
+	KindDecision TimelineKind = "decision" // what Gantry wants, and why
+	KindAction   TimelineKind = "action"   // what Gantry did in Spacelift
+	KindRepair   TimelineKind = "repair"   // what the API told that no notification did, or told otherwise
+	KindNote     TimelineKind = "note"     // anything else worth knowing
+	KindPerson   TimelineKind = "person"   // what a person decided through Gantry
+	KindClock    TimelineKind = "clock"    // a reminder, an escalation, a deadline or a timeout
+	KindRules    TimelineKind = "rules"    // the policy or the gate is another than before
+	KindAlarm    TimelineKind = "alarm"    // what must not happen, and did
+)
+
+// Plan is what Gantry did about one plan. The state version of UNCONFIRMED
+// identifies a plan within its run: a replan makes another.
+type Plan struct {
+	StateVersion int        `json:"stateVersion"`
+	Result       PlanResult `json:"result"`
+	Reason       string     `json:"reason"`
+	At           time.Time  `json:"at"`
+	Looks        int        `json:"looks"` // how often it was looked at in order to confirm it
+}
+
+// PlanResult is what came of the wish to confirm a plan.
+type PlanResult string
+
+// The results. PlanChanged, PlanRefused and PlanPostponed let Gantry try that
+// plan again.
+const (
+	PlanConfirmed PlanResult = "confirmed" // by us
+	PlanAlready   PlanResult = "already"   // somebody was faster
+	PlanChanged   PlanResult = "changed"   // it was not what we had judged
+	PlanRefused   PlanResult = "refused"   // Spacelift would not, or could not be asked
+	PlanPostponed PlanResult = "postponed" // the policy is another now, or the gate is closed
+	PlanDiscarded PlanResult = "discarded" // by us
+
+	// PlanIneffective is a confirmation that Spacelift accepted and that changed
+	// nothing.
+	PlanIneffective PlanResult = "ineffective"
+
+	// PlanUnseen is a plan that nobody had judged and that a confirmation of
+	// Gantry's took effect on: a replan came in between.
+	PlanUnseen PlanResult = "unseen"
+)
+
+// PlanResults lists them all.
+var PlanResults = []PlanResult{PlanConfirmed, PlanAlready, PlanChanged, PlanRefused, PlanPostponed, PlanDiscarded, PlanIneffective, PlanUnseen}
+
+// settle takes what came of looking at the plan. What was confirmed or discarded
+// is no longer refused or postponed; it may only turn out to have had no effect.
+func (p *Plan) settle(at time.Time, result PlanResult, reason string) bool {
+	switch p.Result {
+	case PlanDiscarded, PlanUnseen:
+		return false
+	case PlanConfirmed, PlanAlready:
+		if result != PlanIneffective && result != PlanUnseen {
+			return false
+		}
+	default:
+		if result == PlanIneffective {
+			return false
+		}
+	}
+	p.Result, p.Reason, p.At = result, Fit(reason, MaxText), at
+	if result != PlanPostponed && result != PlanRefused { // what may pass is no contradiction
+		p.Looks++
+	}
+	return true
+}

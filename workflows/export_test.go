@@ -1,4 +1,0 @@
-package workflows
-
-// StateKey names a state of a run, for stories.
-type StateKey = stateKey
