@@ -96,8 +96,8 @@ func (a *Activities) FindChains(ctx context.Context, in FindChainsInput) (FoundC
 }
 
 // placeIn asks a chain where a run stands in it.
-func (a *Activities) placeIn(ctx context.Context, chain string, in FindChainsInput) (ChainPlace, error) {
-	answer, err := a.Temporal.QueryWorkflow(ctx, chain, "", in.Query, PlaceQuestion{Run: in.Run, Commit: in.Commit})
+func (a *Activities) placeIn(ctx context.Context, id string, in FindChainsInput) (ChainPlace, error) {
+	answer, err := a.Temporal.QueryWorkflow(ctx, id, "", in.Query, PlaceQuestion{Run: in.Run, Commit: in.Commit})
 	if _, gone := errors.AsType[*serviceerror.NotFound](err); gone {
 		return ChainPlace{}, nil
 	}
@@ -106,7 +106,7 @@ func (a *Activities) placeIn(ctx context.Context, chain string, in FindChainsInp
 		err = answer.Get(&place)
 	}
 	if err != nil {
-		return ChainPlace{}, fmt.Errorf("ask %s: %w", chain, err)
+		return ChainPlace{}, fmt.Errorf("ask %s: %w", id, err)
 	}
 	return place, nil
 }

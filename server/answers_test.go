@@ -89,16 +89,16 @@ func TestRecordedRunsFitTheContract(t *testing.T) {
 		r := newRig(t)
 		for _, result := range resultsIn(t, file) {
 			var run managed.RunStatus
-			var chain workflows.ChainStatus
+			var theChain workflows.ChainStatus
 			var path string
 			if json.Unmarshal(result, &run) == nil && run.Run.Validate() == nil && run.Phase != "" {
 				run.Run.Account = "acme"
 				r.temporal.set(run)
 				path = "/v1/accounts/acme/stacks/" + string(run.Run.Stack) + "/runs/" + string(run.Run.Run)
-			} else if json.Unmarshal(result, &chain) == nil && chain.Root.Validate() == nil {
-				chain.Root.Account = "acme"
-				r.temporal.chains = map[string]workflows.ChainStatus{managed.ChainID(chain.Root): chain}
-				path = "/v1/accounts/acme/chains/" + string(chain.Root.Run)
+			} else if json.Unmarshal(result, &theChain) == nil && theChain.Root.Validate() == nil {
+				theChain.Root.Account = "acme"
+				r.temporal.chains = map[string]workflows.ChainStatus{managed.ChainID(theChain.Root): theChain}
+				path = "/v1/accounts/acme/chains/" + string(theChain.Root.Run)
 			} else {
 				continue
 			}

@@ -44,10 +44,10 @@ func foreignRig(t *testing.T) (r *rig, box *watchedInbox, delivery string) {
 	box = &watchedInbox{Inbox: r.inbox}
 	r.handler = r.serve(box)
 
-	status, chain := inState("FAILED", managed.PhaseDone), aChain()
-	status.Run.Account, chain.Root.Account, chain.Root.Run = foreign, foreign, theRun.Run
+	status, theirs := inState("FAILED", managed.PhaseDone), aChain()
+	status.Run.Account, theirs.Root.Account, theirs.Root.Run = foreign, foreign, theRun.Run
 	r.temporal.set(status)
-	r.temporal.chains = map[string]workflows.ChainStatus{managed.ChainID(chain.Root): chain}
+	r.temporal.chains = map[string]workflows.ChainStatus{managed.ChainID(theirs.Root): theirs}
 	r.temporal.list = &workflowservice.ListWorkflowExecutionsResponse{}
 	r.temporal.update = counts
 	return r, box, delivery

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/gantryhq/gantry/activities"
 	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
@@ -27,8 +28,8 @@ type chain struct {
 	Known  bool        `json:"known,omitempty"`
 	Graph  graphClock  `json:"graph,omitzero"`
 
-	Refusals []chainRefusal `json:"refusals,omitempty"` // what follows and is not released
-	Refused  string         `json:"refused,omitempty"`  // why nothing is released, ever
+	Refusals []activities.ChainRefusal `json:"refusals,omitempty"` // what follows and is not released
+	Refused  string                    `json:"refused,omitempty"`  // why nothing is released, ever
 
 	Stopped   *StopChain      `json:"stopped,omitempty"`
 	MovedAt   time.Time       `json:"movedAt"` // when something last changed

@@ -35,10 +35,10 @@ func greatest() chain {
 		c.saw(at, run)
 	}
 	reads(root, runFinished)
-	var g chainGraph
+	var g activities.ChainGraph
 	edges := 0
 	for i := range activities.MaxChainStacks {
-		s := graphStack{Stack: spacelift.StackID(longest("stack", i+1)), Labels: strings.Repeat("f", 16), Notify: []string{strings.Repeat("c", 63)}}
+		s := activities.ChainStack{Stack: spacelift.StackID(longest("stack", i+1)), Labels: strings.Repeat("f", 16), Notify: []string{strings.Repeat("c", 63)}}
 		most := (activities.MaxChainEdges - edges) / (activities.MaxChainStacks - i)
 		for p := max(0, i+1-most); p <= i; p++ {
 			s.After = append(s.After, p)
@@ -47,7 +47,7 @@ func greatest() chain {
 		g.Stacks = append(g.Stacks, s)
 	}
 	for i := range 10 {
-		r := chainRefusal{Reason: strings.Repeat(longest("stack", i)+" → ", 20), More: 1000}
+		r := activities.ChainRefusal{Reason: strings.Repeat(longest("stack", i)+" → ", 20), More: 1000}
 		for j := range 20 {
 			r.Stacks = append(r.Stacks, spacelift.StackID(longest("stack", j)))
 		}

@@ -6,31 +6,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gantryhq/gantry/activities"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
 )
-
-// chainGraph is what follows the root of a chain, by labels.
-type chainGraph struct {
-	Stacks  []graphStack // parents before those that follow them
-	Refused []chainRefusal
-	Notify  []string // the root's channels
-}
-
-// graphStack is a stack that follows others: 0 is the root, n the nth of the graph.
-type graphStack struct {
-	Stack  spacelift.StackID
-	After  []int
-	Labels string
-	Notify []string
-}
-
-// chainRefusal says why stacks are not released.
-type chainRefusal struct {
-	Stacks []spacelift.StackID `json:"stacks"`
-	More   int                 `json:"more,omitempty"`
-	Reason string              `json:"reason"`
-}
 
 // graphClock says when the graph was read, and when it is to be read again.
 type graphClock struct {
@@ -63,7 +42,8 @@ func (g *graphClock) heldDue() time.Time {
 	return g.ReadAt.Add(managed.Doubled(graphFresh, g.Looks, graphMost))
 }
 
-func (r chainRefusal) String() string {
+// sentenceOf says that the stacks of a refusal are not released.
+func sentenceOf(r activities.ChainRefusal) string {
 	names := make([]string, len(r.Stacks))
 	for i, s := range r.Stacks {
 		names[i] = string(s)
@@ -79,10 +59,10 @@ func (r chainRefusal) String() string {
 }
 
 // refusals says what is not released, and why.
-func refusals(all []chainRefusal) string {
+func refusals(all []activities.ChainRefusal) string {
 	texts := make([]string, len(all))
 	for i, r := range all {
-		texts[i] = r.String()
+		texts[i] = sentenceOf(r)
 	}
 	return strings.Join(texts, "; ")
 }
@@ -101,7 +81,7 @@ func (c *chain) noGraph(at time.Time, reason string) {
 // takeGraph takes what follows the root. What was not known before joins the
 // chain. What is no longer there leaves it, unless it has a run: then that is
 // waited for, and nothing else.
-func (c *chain) takeGraph(at time.Time, g chainGraph) {
+func (c *chain) takeGraph(at time.Time, g activities.ChainGraph) {
 	first := !c.Known
 	c.Graph = graphClock{ReadAt: at, Looks: c.Graph.Looks + 1}
 	c.Known, c.Notify = true, g.Notify

@@ -56,7 +56,7 @@ func (m *manager) release(ctx workflow.Context, _ managed.Next) error {
 		m.known.Note(now, managed.KindAction, "Gantry releases the stacks that follow: %s", managed.ChainID(s.Run))
 	}
 	for _, f := range graph.Refused {
-		m.known.Note(now, managed.KindDecision, "%s", chainRefusal{Stacks: f.Stacks, More: f.More, Reason: f.Reason})
+		m.known.Note(now, managed.KindDecision, "%s", sentenceOf(f))
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gantryhq/gantry/activities"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -92,20 +93,14 @@ func (n ChainNode) whyLets() string {
 	return n.Reason
 }
 
-// place is where a run stands in a chain.
-type place struct {
-	In, Ours, Waits, Open bool
-	After                 []spacelift.StackID
-	TriggeredBy           []string
-	Reason                string
-}
-
 // placeOf says where a run stands in the chain, which it is part of when the chain
 // has it, or when it works on the chain's commit. What tries the root again begins
 // a chain of its own.
-func (c *chain) placeOf(run spacelift.RunRef, commit string) (p place) {
+func (c *chain) placeOf(run spacelift.RunRef, commit string) (p activities.ChainPlace) {
+	p.Root = c.Root
 	if !c.Known && c.EndedAt.IsZero() && commit != "" && commit == c.Commit && run.Stack != c.Root.Stack {
-		return place{In: true, Waits: true, Open: true, Reason: "the chain has not read yet who follows"}
+		p.In, p.Waits, p.Open, p.Reason = true, true, true, "the chain has not read yet who follows"
+		return p
 	}
 	i := c.index(run.Stack)
 	if i <= 0 || run.Account != c.Root.Account || !c.EndedAt.IsZero() {
@@ -114,7 +109,7 @@ func (c *chain) placeOf(run spacelift.RunRef, commit string) (p place) {
 	n, lines := &c.Nodes[i], c.lines()
 	p.Ours = n.run(run.Run) != nil
 	if p.In = p.Ours || commit != "" && commit == c.Commit; !p.In {
-		return place{}
+		return activities.ChainPlace{Root: c.Root}
 	}
 	p.After, p.TriggeredBy = c.parents(n), c.triggerers(n)
 	p.Waits = lines[i].State == NodeWaiting && !lines[i].Released

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/gantryhq/gantry/activities"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -40,12 +41,12 @@ func newChainStory(fatal func(string, ...any), edges ...string) *chainStory {
 }
 
 // graphOf is what edges come to. Each stack's channel is called like the stack.
-func graphOf(edges ...string) chainGraph {
-	g := chainGraph{Notify: []string{"#net"}}
+func graphOf(edges ...string) activities.ChainGraph {
+	g := activities.ChainGraph{Notify: []string{"#net"}}
 	place := map[string]int{"net": 0}
 	for _, e := range edges {
 		stack, parents, _ := strings.Cut(e, "<")
-		node := graphStack{Stack: spacelift.StackID(stack), Labels: parents, Notify: []string{"#" + stack}}
+		node := activities.ChainStack{Stack: spacelift.StackID(stack), Labels: parents, Notify: []string{"#" + stack}}
 		for p := range strings.SplitSeq(parents, ",") {
 			node.After = append(node.After, place[p])
 		}

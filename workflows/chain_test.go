@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"github.com/gantryhq/gantry/activities"
 	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
@@ -155,7 +156,7 @@ func TestWhatReleasesNothing(t *testing.T) {
 		return c
 	}
 	circle := read(func(*spacelift.Run) {})
-	circle.takeGraph(chainBegan, chainGraph{Refused: []chainRefusal{{Stacks: []spacelift.StackID{"app", "net"}, Reason: "the labels lead in a circle: net → app → net"}}})
+	circle.takeGraph(chainBegan, activities.ChainGraph{Refused: []activities.ChainRefusal{{Stacks: []spacelift.StackID{"app", "net"}, Reason: "the labels lead in a circle: net → app → net"}}})
 	unread := newChain(root, chainBegan)
 	stopped := read(func(*spacelift.Run) {})
 	stopped.stop(chainBegan, StopChain{By: "jane", Note: "wrong day"})

@@ -334,11 +334,11 @@ func (m *monorepo) reads(c *chain, ref spacelift.RunRef) {
 func (m *monorepo) readsGraph(c *chain) {
 	graph, err := does[activities.ChainGraph](m, m.acts.ReadChain, activities.ReadChainInput{Account: "acme", Root: c.Root.Stack})
 	m.must(err)
-	g := chainGraph{}
-	for _, s := range graph.Stacks {
-		g.Stacks = append(g.Stacks, graphStack{Stack: s.Stack, After: s.After, Labels: s.Labels})
+	graph.Notify, graph.Refused = nil, nil
+	for i := range graph.Stacks {
+		graph.Stacks[i].Notify = nil
 	}
-	c.takeGraph(m.now(), g)
+	c.takeGraph(m.now(), graph)
 }
 
 func (m *monorepo) triggers(c *chain, i int) {
@@ -467,10 +467,7 @@ func (t placesOf) QueryWorkflow(_ context.Context, id, _, _ string, args ...any)
 	asked := args[0].(activities.PlaceQuestion)
 	for _, c := range t.m.chains {
 		if managed.ChainID(c.Root) == id {
-			p := c.placeOf(asked.Run, asked.Commit)
-			return encodedValue{encodedOf(activities.ChainPlace{
-				Root: c.Root, After: p.After, TriggeredBy: p.TriggeredBy, In: p.In, Ours: p.Ours, Waits: p.Waits, Reason: p.Reason, Open: p.Open,
-			})}, nil
+			return encodedValue{encodedOf(c.placeOf(asked.Run, asked.Commit))}, nil
 		}
 	}
 	return nil, serviceerror.NewNotFound("no execution " + id)

@@ -39,13 +39,13 @@ func givesUp(r *rig) json.RawMessage {
 // people's decisions, keys and names, its chains and whose retry it is count on.
 func TestARunThatIsFollowedAgainForgetsNothing(t *testing.T) {
 	root := spacelift.RunRef{Account: "acme", Stack: "account-prod", Run: "01KDXROOT0000000000000000"}
-	chain := []managed.ChainRef{{Root: root, After: []spacelift.StackID{"account-prod"}}}
+	refs := []managed.ChainRef{{Root: root, After: []spacelift.StackID{"account-prod"}}}
 	first := newRig(t, production)
 	first.truth.TriggeredBy = "api::gantry"
 	first.retryOf = &managed.RetryOf{Run: again, Attempt: 2, By: "bob"}
 	first.at(0, func() {
 		first.moves(queued, planning, unconfirmed)
-		first.env.SignalWorkflow(managed.RunEventsSignal, managed.RunEvents{Chains: chain})
+		first.env.SignalWorkflow(managed.RunEventsSignal, managed.RunEvents{Chains: refs})
 	})
 	first.at(time.Minute, func() { first.decides(managed.Decision{Verdict: managed.Approve, By: ann, Key: "k"}, "") })
 	known := givesUp(first)

@@ -232,7 +232,7 @@ func (r *retryRig) follows(ctx workflow.Context) error {
 // keeps no run from being managed.
 func TestRetryRunFindsTheChain(t *testing.T) {
 	root := spacelift.RunRef{Account: "acme", Stack: "account-prod", Run: "01KDXROOT0000000000000000"}
-	chain := managed.ChainRef{Root: root, After: []spacelift.StackID{"account-prod"}}
+	ref := managed.ChainRef{Root: root, After: []spacelift.StackID{"account-prod"}}
 	for _, tc := range []struct {
 		name   string
 		labels []string
@@ -242,18 +242,18 @@ func TestRetryRunFindsTheChain(t *testing.T) {
 		asked  bool
 		want   []managed.ChainRef
 	}{
-		{name: "of a stack that follows another", labels: []string{"gantry:after=account-prod", "gantry:managed"}, asked: true, want: []managed.ChainRef{chain}},
-		{name: "of one that may", labels: []string{"depends-on:account-prod", "gantry:managed"}, asked: true, want: []managed.ChainRef{chain}},
+		{name: "of a stack that follows another", labels: []string{"gantry:after=account-prod", "gantry:managed"}, asked: true, want: []managed.ChainRef{ref}},
+		{name: "of one that may", labels: []string{"depends-on:account-prod", "gantry:managed"}, asked: true, want: []managed.ChainRef{ref}},
 		{name: "of one that follows nobody", labels: []string{"gantry:managed"}},
-		{name: "which it knows", labels: []string{"gantry:after=account-prod"}, known: []managed.ChainRef{chain}, want: []managed.ChainRef{chain}},
-		{name: "once the chain answers", labels: []string{"gantry:after=account-prod"}, silent: 2, asked: true, want: []managed.ChainRef{chain}},
+		{name: "which it knows", labels: []string{"gantry:after=account-prod"}, known: []managed.ChainRef{ref}, want: []managed.ChainRef{ref}},
+		{name: "once the chain answers", labels: []string{"gantry:after=account-prod"}, silent: 2, asked: true, want: []managed.ChainRef{ref}},
 		{name: "though the chain never answers", labels: []string{"gantry:after=account-prod"}, silent: 100, asked: true},
 		{name: "while Temporal does not list", labels: []string{"gantry:after=account-prod"}, away: errors.New("deadline exceeded"), asked: true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r := newRetryRig(t)
 			r.failed.StackLabels = tc.labels
-			there := &chainThere{away: tc.away, silent: tc.silent, place: activities.ChainPlace{Root: root, After: chain.After, In: true, Ours: true, Open: true}}
+			there := &chainThere{away: tc.away, silent: tc.silent, place: activities.ChainPlace{Root: root, After: ref.After, In: true, Ours: true, Open: true}}
 			r.activities.Temporal = there
 			var told []workflows.ChainNews
 			r.env.OnSignalExternalWorkflow(anyArg, managed.ChainID(root), anyArg, workflows.ChainNewsSignal, anyArg).Return(

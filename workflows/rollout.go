@@ -110,10 +110,7 @@ func (r *rollout) listen(ctx workflow.Context) error {
 		return fmt.Errorf("answer %s: %w", ChainQuery, err)
 	}
 	err = workflow.SetQueryHandler(ctx, PlaceQuery, func(asked activities.PlaceQuestion) (activities.ChainPlace, error) {
-		p := r.known.placeOf(asked.Run, asked.Commit)
-		return activities.ChainPlace{
-			Root: r.known.Root, After: p.After, TriggeredBy: p.TriggeredBy, In: p.In, Ours: p.Ours, Waits: p.Waits, Reason: p.Reason, Open: p.Open,
-		}, nil
+		return r.known.placeOf(asked.Run, asked.Commit), nil
 	})
 	if err != nil {
 		return fmt.Errorf("answer %s: %w", PlaceQuery, err)
@@ -257,14 +254,7 @@ func (r *rollout) readGraph(ctx workflow.Context) error {
 		r.known.noGraph(now, because(err))
 		return nil
 	}
-	taken := chainGraph{Notify: graph.Notify}
-	for _, s := range graph.Stacks {
-		taken.Stacks = append(taken.Stacks, graphStack{Stack: s.Stack, After: s.After, Labels: s.Labels, Notify: s.Notify})
-	}
-	for _, f := range graph.Refused {
-		taken.Refused = append(taken.Refused, chainRefusal{Stacks: f.Stacks, More: f.More, Reason: f.Reason})
-	}
-	r.known.takeGraph(now, taken)
+	r.known.takeGraph(now, graph)
 	return nil
 }
 
