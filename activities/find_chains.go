@@ -9,6 +9,7 @@ import (
 	"go.temporal.io/api/serviceerror"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/gantryhq/gantry/decide/chain"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -24,36 +25,9 @@ type FindChainsInput struct {
 
 // FoundChains are the chains that a run is part of.
 type FoundChains struct {
-	Chains   []ChainPlace `json:"chains,omitempty"`
-	Complete bool         `json:"complete"`         // false: there were more than the limit, or some did not answer in time
-	Silent   int          `json:"silent,omitempty"` // how many did not answer
-}
-
-// PlaceQuestion asks a chain where a run stands in it.
-type PlaceQuestion struct {
-	Run    spacelift.RunRef `json:"run"`
-	Commit string           `json:"commit,omitempty"`
-}
-
-// ChainPlace is a chain, and where a run stands in it.
-type ChainPlace struct {
-	Root        spacelift.RunRef    `json:"root"`
-	After       []spacelift.StackID `json:"after,omitempty"`       // the stacks of the chain that the run's stack follows
-	TriggeredBy []string            `json:"triggeredBy,omitempty"` // the people behind what went before
-
-	// In says that the run's stack is part of the chain, other than as its root,
-	// and the chain either has the run or works on its commit.
-	In   bool `json:"in"`
-	Ours bool `json:"ours,omitempty"` // the chain has the run
-
-	// Waits says that the chain has not come to the stack: it waits for others,
-	// for Reason.
-	Waits  bool   `json:"waits,omitempty"`
-	Reason string `json:"reason,omitempty"` // a sentence
-
-	// Open says that the chain is not through with the stack: the run may be what
-	// it waits for.
-	Open bool `json:"open,omitempty"`
+	Chains   []chain.Place `json:"chains,omitempty"`
+	Complete bool          `json:"complete"`         // false: there were more than the limit, or some did not answer in time
+	Silent   int           `json:"silent,omitempty"` // how many did not answer
 }
 
 // chainsAnswer is how long chains have for their answers, all together: a retry
@@ -69,7 +43,7 @@ func (a *Activities) FindChains(ctx context.Context, in FindChainsInput) (FoundC
 	if err != nil {
 		return FoundChains{}, err
 	}
-	answers, failed := make([]ChainPlace, len(listed)), make([]error, len(listed))
+	answers, failed := make([]chain.Place, len(listed)), make([]error, len(listed))
 	var group errgroup.Group
 	group.SetLimit(tellers)
 	for i, e := range listed {
@@ -96,17 +70,17 @@ func (a *Activities) FindChains(ctx context.Context, in FindChainsInput) (FoundC
 }
 
 // placeIn asks a chain where a run stands in it.
-func (a *Activities) placeIn(ctx context.Context, id string, in FindChainsInput) (ChainPlace, error) {
-	answer, err := a.Temporal.QueryWorkflow(ctx, id, "", in.Query, PlaceQuestion{Run: in.Run, Commit: in.Commit})
+func (a *Activities) placeIn(ctx context.Context, id string, in FindChainsInput) (chain.Place, error) {
+	answer, err := a.Temporal.QueryWorkflow(ctx, id, "", in.Query, chain.PlaceQuestion{Run: in.Run, Commit: in.Commit})
 	if _, gone := errors.AsType[*serviceerror.NotFound](err); gone {
-		return ChainPlace{}, nil
+		return chain.Place{}, nil
 	}
-	var place ChainPlace
+	var place chain.Place
 	if err == nil {
 		err = answer.Get(&place)
 	}
 	if err != nil {
-		return ChainPlace{}, fmt.Errorf("ask %s: %w", id, err)
+		return chain.Place{}, fmt.Errorf("ask %s: %w", id, err)
 	}
 	return place, nil
 }

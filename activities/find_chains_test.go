@@ -16,6 +16,7 @@ import (
 	"go.temporal.io/sdk/converter"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/chain"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -53,7 +54,7 @@ func (c chains) QueryWorkflow(ctx context.Context, id, _, _ string, _ ...any) (c
 
 func TestFindChains(t *testing.T) {
 	ref := spacelift.RunRef{Account: "acme", Stack: "app-prod", Run: "01F"}
-	found := activities.ChainPlace{
+	found := chain.Place{
 		Root: spacelift.RunRef{Account: "acme", Stack: "net-prod", Run: "01R"}, After: []spacelift.StackID{"dns-prod", "net-prod"}, In: true, Ours: true,
 	}
 	holding, err := json.Marshal(found)
@@ -66,13 +67,13 @@ func TestFindChains(t *testing.T) {
 		limit    int
 		complete bool
 		silent   int
-		want     []activities.ChainPlace
+		want     []chain.Place
 	}{
 		{name: "there are none", limit: 10, complete: true},
-		{name: "one holds it", ids: []string{"another", "holding"}, limit: 10, complete: true, want: []activities.ChainPlace{found}},
-		{name: "one has ended", ids: []string{"gone", "holding"}, limit: 10, complete: true, want: []activities.ChainPlace{found}},
-		{name: "one is silent", ids: []string{"silent", "holding"}, limit: 10, silent: 1, want: []activities.ChainPlace{found}},
-		{name: "one makes no sense", ids: []string{"odd", "holding"}, limit: 10, silent: 1, want: []activities.ChainPlace{found}},
+		{name: "one holds it", ids: []string{"another", "holding"}, limit: 10, complete: true, want: []chain.Place{found}},
+		{name: "one has ended", ids: []string{"gone", "holding"}, limit: 10, complete: true, want: []chain.Place{found}},
+		{name: "one is silent", ids: []string{"silent", "holding"}, limit: 10, silent: 1, want: []chain.Place{found}},
+		{name: "one makes no sense", ids: []string{"odd", "holding"}, limit: 10, silent: 1, want: []chain.Place{found}},
 		{name: "there are more than are asked", ids: []string{"another", "holding"}, limit: 1},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gantryhq/gantry/decide/chain"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -46,7 +47,7 @@ type graphCache struct {
 }
 
 type knownGraph struct {
-	after   map[spacelift.StackID]following           // whom each managed stack follows; nil: not known
+	after   map[spacelift.StackID]chain.Following     // whom each managed stack follows; nil: not known
 	by      map[spacelift.StackID][]spacelift.StackID // who follows each stack
 	at      time.Time                                 // when the list was asked for
 	err     error                                     // of the last attempt to read it
@@ -91,7 +92,7 @@ func (a *Activities) followersOf(ctx context.Context, account spacelift.Account,
 var errListOld = errors.New("spacelift did not list the stacks in time")
 
 // follows says which stacks each managed stack of an account follows.
-func (a *Activities) follows(ctx context.Context, account spacelift.Account) (map[spacelift.StackID]following, error) {
+func (a *Activities) follows(ctx context.Context, account spacelift.Account) (map[spacelift.StackID]chain.Following, error) {
 	if _, err := a.account(account); err != nil {
 		return nil, err
 	}
@@ -146,34 +147,28 @@ func (a *Activities) readGraph(ctx context.Context, account spacelift.Account, k
 	defer cancel()
 	asked := a.now()
 	stacks, err := a.Accounts[account].LabelsOfStacks(ctx)
-	var after map[spacelift.StackID]following
+	var after map[spacelift.StackID]chain.Following
 	if err == nil {
 		after = a.parents(stacks)
 	}
 	a.graphs.mu.Lock()
 	defer a.graphs.mu.Unlock()
 	if known.err = err; err == nil {
-		known.after, known.by, known.at = after, followedBy(after), asked
+		known.after, known.by, known.at = after, chain.FollowedBy(after), asked
 	}
 	close(known.reading)
 	known.reading = nil
 }
 
-// following is what the labels of a managed stack say about chains.
-type following struct {
-	After  []spacelift.StackID // that it follows, sorted
-	Notify []string            // its channels
-}
-
 // parents says whom each managed stack follows by its labels. A stack that names
 // itself does not follow itself: its labels are a problem of its own, which holds
 // it when it is its turn.
-func (a *Activities) parents(stacks []spacelift.LabelledStack) map[spacelift.StackID]following {
-	all := map[spacelift.StackID]following{}
+func (a *Activities) parents(stacks []spacelift.LabelledStack) map[spacelift.StackID]chain.Following {
+	all := map[spacelift.StackID]chain.Following{}
 	for _, s := range stacks {
 		if spacelift.Managed(s.Labels) {
 			policy := a.Rules.Resolve(s.Labels)
-			all[s.ID] = following{After: parentsOf(s.ID, policy.After.Value), Notify: policy.Notify.Value}
+			all[s.ID] = chain.Following{After: chain.ParentsOf(s.ID, policy.After.Value), Notify: policy.Notify.Value}
 		}
 	}
 	return all

@@ -9,6 +9,7 @@ import (
 
 	"go.temporal.io/api/serviceerror"
 
+	"github.com/gantryhq/gantry/decide/chain"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -36,7 +37,7 @@ type Parents struct {
 	Of     spacelift.RunRef `json:"of,omitzero"`      // the run that it speaks of, if it is one
 
 	// Chains are open chains of the run's commit that its stack is part of.
-	Chains []ChainPlace `json:"chains,omitempty"`
+	Chains []chain.Place `json:"chains,omitempty"`
 
 	// Chain says that the state is GoOn because a chain has not come to the run's
 	// stack.
@@ -213,7 +214,7 @@ func (u *upstream) read(ctx context.Context, next []spacelift.StackID) (Parents,
 }
 
 func (u *upstream) parents(stack spacelift.StackID, labels []string) []spacelift.StackID {
-	return parentsOf(stack, u.a.Rules.Resolve(labels).After.Value)
+	return chain.ParentsOf(stack, u.a.Rules.Resolve(labels).After.Value)
 }
 
 // runs reads a stack's newest tracked runs, and its labels. One that is not there

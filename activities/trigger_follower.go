@@ -10,6 +10,7 @@ import (
 
 	"go.temporal.io/sdk/activity"
 
+	"github.com/gantryhq/gantry/decide/chain"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
@@ -85,8 +86,8 @@ func (a *Activities) follow(ctx context.Context, api Spacelift, in TriggerFollow
 		return TriggerFollowerResult{}, err
 	}
 	rules := a.Rules.Resolve(labels)
-	parents := parentsOf(in.Stack, rules.After.Value)
-	if !spacelift.Managed(labels) || in.Labels != "" && fingerprint(parents) != in.Labels {
+	parents := chain.ParentsOf(in.Stack, rules.After.Value)
+	if !spacelift.Managed(labels) || in.Labels != "" && chain.LabelsFingerprint(parents) != in.Labels {
 		return TriggerFollowerResult{Outcome: FollowRelabelled, Reason: fmt.Sprintf("the labels of the stack %s have changed", in.Stack)}, nil
 	}
 	keeps := rules.OldPlans.Value == policy.OldPlansKeep

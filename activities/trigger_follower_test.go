@@ -10,6 +10,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/chain"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -338,9 +339,9 @@ func TestTriggerFollowerHolds(t *testing.T) {
 	}
 }
 
-func (c *town) graph(brief bool) activities.ChainGraph {
+func (c *town) graph(brief bool) chain.Graph {
 	c.Helper()
-	got, err := do[activities.ChainGraph](c.env, c.acts.ReadChain, activities.ReadChainInput{Account: "acme", Root: "net", Brief: brief})
+	got, err := do[chain.Graph](c.env, c.acts.ReadChain, activities.ReadChainInput{Account: "acme", Root: "net", Brief: brief})
 	c.must(err)
 	return got
 }

@@ -14,11 +14,11 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/gantryhq/gantry/decide/chain"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // An unknown value is left out or has a word of its own; no answer holds an empty
@@ -89,7 +89,7 @@ func TestRecordedRunsFitTheContract(t *testing.T) {
 		r := newRig(t)
 		for _, result := range resultsIn(t, file) {
 			var run managed.RunStatus
-			var theChain workflows.ChainStatus
+			var theChain chain.ChainStatus
 			var path string
 			if json.Unmarshal(result, &run) == nil && run.Run.Validate() == nil && run.Phase != "" {
 				run.Run.Account = "acme"
@@ -97,7 +97,7 @@ func TestRecordedRunsFitTheContract(t *testing.T) {
 				path = "/v1/accounts/acme/stacks/" + string(run.Run.Stack) + "/runs/" + string(run.Run.Run)
 			} else if json.Unmarshal(result, &theChain) == nil && theChain.Root.Validate() == nil {
 				theChain.Root.Account = "acme"
-				r.temporal.chains = map[string]workflows.ChainStatus{managed.ChainID(theChain.Root): theChain}
+				r.temporal.chains = map[string]chain.ChainStatus{managed.ChainID(theChain.Root): theChain}
 				path = "/v1/accounts/acme/chains/" + string(theChain.Root.Run)
 			} else {
 				continue

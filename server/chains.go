@@ -9,10 +9,10 @@ import (
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 
+	"github.com/gantryhq/gantry/decide/chain"
 	"github.com/gantryhq/gantry/decide/managed"
 	genserver "github.com/gantryhq/gantry/gen/server"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // ListChains lists executions of chains from Temporal's visibility store.
@@ -21,7 +21,7 @@ func (h *handlers) ListChains(ctx context.Context, req genserver.ListChainsReque
 	if err != nil {
 		return nil, err
 	}
-	page, next, err := h.listExecutions(ctx, workflows.RolloutType, []string{string(account.Name)}, []filter{
+	page, next, err := h.listExecutions(ctx, chain.RolloutType, []string{string(account.Name)}, []filter{
 		{"stack", managed.AttrStack, deref(req.Params.Stack)},
 		{"phase", managed.AttrPhase, string(deref(req.Params.Phase))},
 	}, req.Params.PageSize, req.Params.PageToken)
@@ -54,14 +54,14 @@ func (h *handlers) SkipChainStack(ctx context.Context, req genserver.SkipChainSt
 	if err != nil {
 		return nil, err
 	}
-	this, err := changeOf(ctx, "chain."+workflows.SkipUpdate, req.Params.IdempotencyKey, req.Body)
+	this, err := changeOf(ctx, "chain."+chain.SkipUpdate, req.Params.IdempotencyKey, req.Body)
 	if err != nil {
 		return nil, err
 	}
-	wish := workflows.SkipStack{
+	wish := chain.SkipStack{
 		Stack: spacelift.StackID(req.Body.Stack), By: principalOf(ctx).Name, Note: deref(req.Body.Note), Key: this.key,
 	}
-	status, err := h.updateChain(ctx, root, workflows.SkipUpdate, this, wish)
+	status, err := h.updateChain(ctx, root, chain.SkipUpdate, this, wish)
 	if err != nil {
 		return nil, fmt.Errorf("skip %s in %s: %w", wish.Stack, managed.ChainID(root), err)
 	}
@@ -75,12 +75,12 @@ func (h *handlers) StopChain(ctx context.Context, req genserver.StopChainRequest
 	if err != nil {
 		return nil, err
 	}
-	this, err := changeOf(ctx, "chain."+workflows.StopChainUpdate, req.Params.IdempotencyKey, req.Body)
+	this, err := changeOf(ctx, "chain."+chain.StopChainUpdate, req.Params.IdempotencyKey, req.Body)
 	if err != nil {
 		return nil, err
 	}
-	wish := workflows.StopChain{By: principalOf(ctx).Name, Note: noteOf(req.Body), Key: this.key}
-	status, err := h.updateChain(ctx, root, workflows.StopChainUpdate, this, wish)
+	wish := chain.StopChain{By: principalOf(ctx).Name, Note: noteOf(req.Body), Key: this.key}
+	status, err := h.updateChain(ctx, root, chain.StopChainUpdate, this, wish)
 	if err != nil {
 		return nil, fmt.Errorf("stop %s: %w", managed.ChainID(root), err)
 	}
@@ -95,11 +95,11 @@ func (h *handlers) chainRoot(account, run string) (spacelift.RunRef, error) {
 	return ref, err
 }
 
-func (h *handlers) chain(ctx context.Context, root spacelift.RunRef) (workflows.ChainStatus, error) {
+func (h *handlers) chain(ctx context.Context, root spacelift.RunRef) (chain.ChainStatus, error) {
 	ctx, cancel := context.WithTimeout(ctx, temporalTimeout)
 	defer cancel()
-	var status workflows.ChainStatus
-	answer, err := h.temporal.QueryWorkflow(ctx, managed.ChainID(root), "", workflows.ChainQuery)
+	var status chain.ChainStatus
+	answer, err := h.temporal.QueryWorkflow(ctx, managed.ChainID(root), "", chain.ChainQuery)
 	if err == nil {
 		err = answer.Get(&status)
 	}
@@ -113,8 +113,8 @@ func (h *handlers) chain(ctx context.Context, root spacelift.RunRef) (workflows.
 }
 
 // updateChain sends an update to a chain's execution and waits until it is done.
-func (h *handlers) updateChain(ctx context.Context, root spacelift.RunRef, name string, this change, wish any) (workflows.ChainStatus, error) {
-	var status workflows.ChainStatus
+func (h *handlers) updateChain(ctx context.Context, root spacelift.RunRef, name string, this change, wish any) (chain.ChainStatus, error) {
+	var status chain.ChainStatus
 	err := h.update(ctx, client.UpdateWorkflowOptions{
 		WorkflowID: managed.ChainID(root), UpdateName: name, UpdateID: this.updateID(), Args: []any{wish},
 		WaitForStage: client.WorkflowUpdateStageCompleted,
@@ -128,7 +128,7 @@ func (h *handlers) whyChainClosed(ctx context.Context, root spacelift.RunRef, th
 	if err != nil {
 		return err
 	}
-	if status.Phase == workflows.ChainDone {
+	if status.Phase == chain.ChainDone {
 		return &chainEndedError{status.Summary}
 	}
 	ctx, cancel := context.WithTimeout(ctx, temporalTimeout)

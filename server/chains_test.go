@@ -16,31 +16,31 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/gantryhq/gantry/decide/chain"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 const chainPath = "/v1/accounts/acme/chains/01ROOT"
 
 // aChain is one whose second stack failed.
-func aChain() workflows.ChainStatus {
-	return workflows.ChainStatus{
+func aChain() chain.ChainStatus {
+	return chain.ChainStatus{
 		Root:  spacelift.RunRef{Account: "acme", Stack: "network-prod", Run: "01ROOT"},
-		Phase: workflows.ChainHeld, Summary: "run 01APP of app-prod ended in FAILED", StartedAt: planned, HeldSince: planned, GivesUpAt: planned.Add(30 * 24 * time.Hour),
-		Nodes: []workflows.ChainNode{
-			{Stack: "network-prod", State: workflows.NodeFinished, Since: planned, Lets: workflows.EdgeReleases, Reason: "it finished", Run: "01ROOT", RunState: "FINISHED", Runs: []spacelift.RunID{"01ROOT"}},
-			{Stack: "app-prod", After: []int{0}, State: workflows.NodeFailed, Since: planned, Lets: workflows.EdgeStops, Reason: "it failed", Run: "01APP", RunState: "FAILED", Runs: []spacelift.RunID{"01APP"}},
+		Phase: chain.ChainHeld, Summary: "run 01APP of app-prod ended in FAILED", StartedAt: planned, HeldSince: planned, GivesUpAt: planned.Add(30 * 24 * time.Hour),
+		Nodes: []chain.ChainNode{
+			{Stack: "network-prod", State: chain.NodeFinished, Since: planned, Lets: chain.EdgeReleases, Reason: "it finished", Run: "01ROOT", RunState: "FINISHED", Runs: []spacelift.RunID{"01ROOT"}},
+			{Stack: "app-prod", After: []int{0}, State: chain.NodeFailed, Since: planned, Lets: chain.EdgeStops, Reason: "it failed", Run: "01APP", RunState: "FAILED", Runs: []spacelift.RunID{"01APP"}},
 		},
-		Timeline: []workflows.ChainEntry{{At: planned, Kind: managed.KindAction, Stack: "app-prod", Run: "01APP", Summary: "Gantry triggered run 01APP"}},
+		Timeline: []chain.ChainEntry{{At: planned, Kind: managed.KindAction, Stack: "app-prod", Run: "01APP", Summary: "Gantry triggered run 01APP"}},
 	}
 }
 
 // chainRig is a server that knows aChain, which takes every wish.
 func chainRig(t *testing.T) *rig {
 	r := newRig(t)
-	r.temporal.chains = map[string]workflows.ChainStatus{"chain/acme/01ROOT": aChain()}
+	r.temporal.chains = map[string]chain.ChainStatus{"chain/acme/01ROOT": aChain()}
 	r.temporal.update = func(client.UpdateWorkflowOptions) (any, error) { return aChain(), nil }
 	return r
 }
@@ -124,11 +124,11 @@ func TestAStackIsSkippedAndAChainStopped(t *testing.T) {
 		}
 		wishes = append(wishes, u.Args[0])
 	}
-	first, ok := wishes[0].(workflows.SkipStack)
+	first, ok := wishes[0].(chain.SkipStack)
 	if !ok || first.Stack != "app-prod" || first.By != "otto" || first.Note != "by hand" || first.Key == "" {
 		t.Errorf("the first wish is %+v", wishes[0])
 	}
-	if diff := cmp.Diff([]any{first, first, workflows.StopChain{By: "otto", Note: "wrong day"}}, wishes); diff != "" {
+	if diff := cmp.Diff([]any{first, first, chain.StopChain{By: "otto", Note: "wrong day"}}, wishes); diff != "" {
 		t.Errorf("wishes (-want +got):\n%s", diff)
 	}
 	if a, b := r.temporal.updates[0].UpdateID, r.temporal.updates[1].UpdateID; a == "" || a != b {
@@ -138,7 +138,7 @@ func TestAStackIsSkippedAndAChainStopped(t *testing.T) {
 
 func TestChainsThatRefuse(t *testing.T) {
 	for errType, want := range map[string]string{
-		workflows.ErrTypeNotInChain: "not-in-chain", workflows.ErrTypeNotSkippable: "not-skippable", managed.ErrTypeTooLate: "too-late",
+		chain.ErrTypeNotInChain: "not-in-chain", chain.ErrTypeNotSkippable: "not-skippable", managed.ErrTypeTooLate: "too-late",
 		managed.ErrTypeAlreadyDecided: "already-decided",
 	} {
 		r := chainRig(t)
@@ -151,7 +151,7 @@ func TestChainsThatRefuse(t *testing.T) {
 		r := chainRig(t)
 		r.temporal.update = nil
 		done := aChain()
-		done.Phase, done.Summary = workflows.ChainDone, "joe stopped the chain"
+		done.Phase, done.Summary = chain.ChainDone, "joe stopped the chain"
 		r.temporal.chains["chain/acme/01ROOT"] = done
 		w := r.post(operatorToken, chainPath+"/stop", `{}`)
 		wantProblem(t, w, http.StatusConflict, "chain-ended")

@@ -7,13 +7,13 @@ import (
 
 	workflowpb "go.temporal.io/api/workflow/v1"
 
+	"github.com/gantryhq/gantry/decide/chain"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
-func toAPIChain(s workflows.ChainStatus) api.Chain {
+func toAPIChain(s chain.ChainStatus) api.Chain {
 	edges := s.Edges()
 	c := api.Chain{
 		Account: string(s.Root.Account), Stack: string(s.Root.Stack), Run: string(s.Root.Run), Phase: toAPIChainPhase(s.Phase), Summary: s.Summary,
@@ -39,8 +39,8 @@ func toAPIChain(s workflows.ChainStatus) api.Chain {
 
 // toAPIChainPhase returns the phase of a chain, which moves until its execution
 // says something else.
-func toAPIChainPhase(p workflows.ChainPhase) api.ChainPhase {
-	return api.ChainPhase(cmp.Or(p, workflows.ChainMoving))
+func toAPIChainPhase(p chain.ChainPhase) api.ChainPhase {
+	return api.ChainPhase(cmp.Or(p, chain.ChainMoving))
 }
 
 func toAPIChainRefs(refs []managed.ChainRef) []api.ChainRef {
@@ -91,7 +91,7 @@ func toAPIChainSummary(e *workflowpb.WorkflowExecutionInfo) (api.ChainSummary, e
 	attrs := e.GetSearchAttributes()
 	c := api.ChainSummary{
 		Account: parts[1], Stack: keyword(attrs, managed.AttrStack), Run: parts[2],
-		Phase: toAPIChainPhase(workflows.ChainPhase(keyword(attrs, managed.AttrPhase))), StartedAt: e.GetStartTime().AsTime(),
+		Phase: toAPIChainPhase(chain.ChainPhase(keyword(attrs, managed.AttrPhase))), StartedAt: e.GetStartTime().AsTime(),
 		Execution: api.Execution{WorkflowID: id, TemporalRunID: e.GetExecution().GetRunId(), Status: e.GetStatus().String()},
 	}
 	if e.GetCloseTime() != nil {

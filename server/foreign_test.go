@@ -9,12 +9,12 @@ import (
 
 	"go.temporal.io/api/workflowservice/v1"
 
+	"github.com/gantryhq/gantry/decide/chain"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/inbox"
 	"github.com/gantryhq/gantry/server"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // foreign is an account that another installation serves in the same namespace of
@@ -47,7 +47,7 @@ func foreignRig(t *testing.T) (r *rig, box *watchedInbox, delivery string) {
 	status, theirs := inState("FAILED", managed.PhaseDone), aChain()
 	status.Run.Account, theirs.Root.Account, theirs.Root.Run = foreign, foreign, theRun.Run
 	r.temporal.set(status)
-	r.temporal.chains = map[string]workflows.ChainStatus{managed.ChainID(theirs.Root): theirs}
+	r.temporal.chains = map[string]chain.ChainStatus{managed.ChainID(theirs.Root): theirs}
 	r.temporal.list = &workflowservice.ListWorkflowExecutionsResponse{}
 	r.temporal.update = counts
 	return r, box, delivery

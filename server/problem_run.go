@@ -9,6 +9,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	"github.com/gantryhq/gantry/decide"
+	"github.com/gantryhq/gantry/decide/chain"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/spacelift"
@@ -50,9 +51,9 @@ func refusedByExecution(e *temporal.ApplicationError) (p api.Problem, ok bool) {
 		return problem(http.StatusUnprocessableEntity, "unknown-verdict", "There is no such verdict", e.Message()), true
 	case workflows.ErrTypeUnknownFreeze:
 		return unknownFreeze(e.Message()), true
-	case workflows.ErrTypeNotInChain:
+	case chain.ErrTypeNotInChain:
 		return problem(http.StatusConflict, "not-in-chain", "Stack outside the chain", e.Message()), true
-	case workflows.ErrTypeNotSkippable:
+	case chain.ErrTypeNotSkippable:
 		return problem(http.StatusConflict, "not-skippable", "The stack can't be skipped now", e.Message()), true
 	case workflows.ErrTypeFreezesFull:
 		return problem(http.StatusConflict, "freezes-full", "No room for another freeze", e.Message()), true

@@ -18,12 +18,12 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
+	"github.com/gantryhq/gantry/decide/chain"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/openapi/conformance"
 	"github.com/gantryhq/gantry/server"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // provoked are requests that come to each problem the server knows, but for the
@@ -85,7 +85,7 @@ var provoked = map[string]func(t *testing.T) *httptest.ResponseRecorder{
 		r := chainRig(t)
 		r.temporal.update = nil
 		done := aChain()
-		done.Phase, done.Summary = workflows.ChainDone, "joe stopped the chain"
+		done.Phase, done.Summary = chain.ChainDone, "joe stopped the chain"
 		r.temporal.chains["chain/acme/01ROOT"] = done
 		return r.post(operatorToken, chainPath+"/stop", `{}`)
 	},

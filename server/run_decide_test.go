@@ -20,6 +20,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	"github.com/gantryhq/gantry/decide"
+	"github.com/gantryhq/gantry/decide/chain"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/gen/api"
@@ -160,8 +161,8 @@ var refusals = map[string]struct {
 	workflows.ErrTypeUnknownFreeze: {http.StatusNotFound, "unknown-freeze"},
 	workflows.ErrTypeFreezesFull:   {http.StatusConflict, "freezes-full"},
 	workflows.ErrTypeBadFreeze:     {http.StatusUnprocessableEntity, "bad-freeze"},
-	workflows.ErrTypeNotInChain:    {http.StatusConflict, "not-in-chain"},
-	workflows.ErrTypeNotSkippable:  {http.StatusConflict, "not-skippable"},
+	chain.ErrTypeNotInChain:        {http.StatusConflict, "not-in-chain"},
+	chain.ErrTypeNotSkippable:      {http.StatusConflict, "not-skippable"},
 }
 
 func TestRefusalsOfExecutions(t *testing.T) {
@@ -185,7 +186,7 @@ func TestRefusalsOfExecutions(t *testing.T) {
 // A refusal that is new in workflows needs its problem here.
 func TestEveryRefusalHasItsProblem(t *testing.T) {
 	var declared []string
-	for _, file := range []string{"../decide/keys.go", "../decide/managed/decision.go", "../workflows/freezes.go", "../workflows/chain_messages.go"} {
+	for _, file := range []string{"../decide/keys.go", "../decide/managed/decision.go", "../workflows/freezes.go", "../decide/chain/messages.go"} {
 		source, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
 
+	"github.com/gantryhq/gantry/decide/chain"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
@@ -33,7 +34,7 @@ type fakeTemporal struct {
 	err    error // of every call
 	asks   int   // queries so far
 
-	chains map[string]workflows.ChainStatus // by workflow id
+	chains map[string]chain.ChainStatus // by workflow id
 
 	reports map[spacelift.Account]workflows.ReconcileReport // of the last completed Reconcile
 
@@ -76,7 +77,7 @@ func (f *fakeTemporal) QueryWorkflow(_ context.Context, id, _, query string, _ .
 		return encoded(status)
 	case query == managed.ExplainQuery && known:
 		return encoded(f.why[id])
-	case query == workflows.ChainQuery && f.chains[id].Root.Run != "":
+	case query == chain.ChainQuery && f.chains[id].Root.Run != "":
 		return encoded(f.chains[id])
 	case query == workflows.FreezesQuery && id == "freezes/acme" && f.freezes != nil:
 		return encoded(f.freezes)

@@ -13,7 +13,7 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/converter"
 
-	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/chain"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -135,6 +135,6 @@ func (w *world) place(id string) (converter.EncodedValue, error) {
 }
 
 // opens makes a chain be open in Temporal.
-func (r *rig) opens(places ...activities.ChainPlace) {
+func (r *rig) opens(places ...chain.Place) {
 	r.world.set(func() { r.world.chains = places })
 }

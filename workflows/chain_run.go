@@ -11,6 +11,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/chain"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
@@ -38,8 +39,8 @@ func (m *manager) release(ctx workflow.Context, _ managed.Next) error {
 		WorkflowID:            managed.ChainID(s.Run),
 		ParentClosePolicy:     enums.PARENT_CLOSE_POLICY_ABANDON,
 		WorkflowIDReusePolicy: enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
-		TypedSearchAttributes: Typed(chainAttributes(s.Run, ChainMoving)),
-	}), RolloutType, RolloutInput{Root: s.Run, Commit: s.Commit.Hash, TriggeredBy: s.Triggerers(), Notify: s.Policy.Notify.Value}).GetChildWorkflowExecution().Get(ctx, nil)
+		TypedSearchAttributes: Typed(chain.ChainAttributes(s.Run, chain.ChainMoving)),
+	}), chain.RolloutType, chain.RolloutInput{Root: s.Run, Commit: s.Commit.Hash, TriggeredBy: s.Triggerers(), Notify: s.Policy.Notify.Value}).GetChildWorkflowExecution().Get(ctx, nil)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -56,13 +57,13 @@ func (m *manager) release(ctx workflow.Context, _ managed.Next) error {
 		m.known.Note(now, managed.KindAction, "Gantry releases the stacks that follow: %s", managed.ChainID(s.Run))
 	}
 	for _, f := range graph.Refused {
-		m.known.Note(now, managed.KindDecision, "%s", sentenceOf(f))
+		m.known.Note(now, managed.KindDecision, "%s", chain.RefusalSentence(f))
 	}
 	return nil
 }
 
 // whatFollows reads how many stacks follow, and which of those can't be released.
-func (m *manager) whatFollows(ctx workflow.Context) (graph activities.ChainGraph, read bool) {
+func (m *manager) whatFollows(ctx workflow.Context) (graph chain.Graph, read bool) {
 	var a *activities.Activities
 	in := activities.ReadChainInput{Account: m.known.Run.Account, Root: m.known.Run.Stack, Brief: true}
 	err := workflow.ExecuteLocalActivity(withQuickCall(ctx), a.ReadChain, in).Get(ctx, &graph)
@@ -103,7 +104,7 @@ func (m *manager) readParents(ctx workflow.Context, n managed.Next) error {
 	m.known.Join(joined)
 	m.known.Parents.Stale = false
 	s := m.situation(ctx)
-	tellOfRun(ctx, joined, ChainNews{Run: run, State: s.State, TriggeredBy: s.Triggerers()})
+	tellOfRun(ctx, joined, chain.ChainNews{Run: run, State: s.State, TriggeredBy: s.Triggerers()})
 	return ctx.Err()
 }
 
@@ -118,7 +119,7 @@ func beside(account spacelift.Account) activities.Asked {
 	return activities.Asked{Chains: chainsOf(account), Executions: managed.RunPrefix, Query: managed.StatusQuery, Done: string(managed.PhaseDone)}
 }
 
-func refOf(c activities.ChainPlace) managed.ChainRef {
+func refOf(c chain.Place) managed.ChainRef {
 	return managed.ChainRef{Root: c.Root, After: c.After, TriggeredBy: c.TriggeredBy}
 }
 
@@ -159,7 +160,7 @@ func (m *manager) replace(ctx workflow.Context, n managed.Next) error {
 func (m *manager) manageReplacement(ctx workflow.Context, s managed.Situation, run spacelift.RunRef) {
 	chains, behind := s.Released(), managed.Bounded(s.Triggerers())
 	startOrTell(ctx, managed.ManageRunInput{Run: run, Chains: chains, Behind: behind}, managed.RunEvents{Chains: chains, Behind: behind})
-	tellOfRun(ctx, chains, ChainNews{Run: run, TriggeredBy: behind})
+	tellOfRun(ctx, chains, chain.ChainNews{Run: run, TriggeredBy: behind})
 }
 
 // startOrTell starts the execution of a run, or tells it something if it has begun.
@@ -182,7 +183,7 @@ func startOrTell(ctx workflow.Context, in managed.ManageRunInput, told managed.R
 // who wants it stopped. One that can't be told has ended, or finds out for itself.
 func (m *manager) tellChains(ctx workflow.Context, n managed.Next) error {
 	s := m.situation(ctx)
-	news := ChainNews{Run: s.Run, State: s.State, TriggeredBy: s.Triggerers()}
+	news := chain.ChainNews{Run: s.Run, State: s.State, TriggeredBy: s.Triggerers()}
 	if s.Stop != nil {
 		news.StoppedBy = s.Stop.By
 		m.known.Stopping.ChainsTold = true
@@ -203,8 +204,8 @@ const maxAskedChains = 200
 func chainsOf(account spacelift.Account) activities.FindChainsInput {
 	return activities.FindChainsInput{
 		// An account's name holds no quote: see spacelift.ValidateAccount.
-		List:  fmt.Sprintf("WorkflowType = '%s' AND %s = '%s' AND ExecutionStatus = 'Running'", RolloutType, managed.AttrAccount, account),
-		Query: PlaceQuery, Limit: maxAskedChains,
+		List:  fmt.Sprintf("WorkflowType = '%s' AND %s = '%s' AND ExecutionStatus = 'Running'", chain.RolloutType, managed.AttrAccount, account),
+		Query: chain.PlaceQuery, Limit: maxAskedChains,
 	}
 }
 
@@ -248,10 +249,10 @@ func findChains(ctx workflow.Context, run spacelift.Run) (chains []managed.Chain
 }
 
 // tellOfRun tells chains of a run.
-func tellOfRun(ctx workflow.Context, chains []managed.ChainRef, news ChainNews) {
+func tellOfRun(ctx workflow.Context, chains []managed.ChainRef, news chain.ChainNews) {
 	told := make([]workflow.Future, len(chains))
 	for i, c := range chains {
-		told[i] = workflow.SignalExternalWorkflow(ctx, managed.ChainID(c.Root), "", ChainNewsSignal, news)
+		told[i] = workflow.SignalExternalWorkflow(ctx, managed.ChainID(c.Root), "", chain.ChainNewsSignal, news)
 	}
 	var failed []string
 	for i, c := range chains {

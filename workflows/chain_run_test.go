@@ -8,20 +8,20 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.temporal.io/sdk/workflow"
 
+	"github.com/gantryhq/gantry/decide/chain"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 var appFollows = spacelift.Stack{ID: "app-prod", Labels: []string{"gantry:managed", "gantry:after=network-prod"}}
 
 // begunBy lets the rig's execution begin chains, and lists them.
-func begunBy(r *rig) *[]workflows.RolloutInput {
-	var begun []workflows.RolloutInput
-	r.env.RegisterWorkflowWithOptions(func(_ workflow.Context, in workflows.RolloutInput) (workflows.ChainStatus, error) {
+func begunBy(r *rig) *[]chain.RolloutInput {
+	var begun []chain.RolloutInput
+	r.env.RegisterWorkflowWithOptions(func(_ workflow.Context, in chain.RolloutInput) (chain.ChainStatus, error) {
 		begun = append(begun, in)
-		return workflows.ChainStatus{}, nil
-	}, workflow.RegisterOptions{Name: workflows.RolloutType})
+		return chain.ChainStatus{}, nil
+	}, workflow.RegisterOptions{Name: chain.RolloutType})
 	return &begun
 }
 
@@ -111,12 +111,12 @@ func TestARunThatAChainMayHaveTriggered(t *testing.T) {
 			r := newRig(t, append([]string{"gantry:after=account-prod"}, auto...))
 			r.others, r.truth.TriggeredBy = []spacelift.Stack{appFollows}, tc.by
 			var began time.Time
-			r.env.RegisterWorkflowWithOptions(func(ctx workflow.Context, _ workflows.RolloutInput) (workflows.ChainStatus, error) {
+			r.env.RegisterWorkflowWithOptions(func(ctx workflow.Context, _ chain.RolloutInput) (chain.ChainStatus, error) {
 				began = workflow.Now(ctx)
-				return workflows.ChainStatus{}, nil
-			}, workflow.RegisterOptions{Name: workflows.RolloutType})
+				return chain.ChainStatus{}, nil
+			}, workflow.RegisterOptions{Name: chain.RolloutType})
 			told := 0
-			r.env.OnSignalExternalWorkflow(anyArg, managed.ChainID(root), anyArg, workflows.ChainNewsSignal, anyArg).Return(
+			r.env.OnSignalExternalWorkflow(anyArg, managed.ChainID(root), anyArg, chain.ChainNewsSignal, anyArg).Return(
 				func(_, _, _, _ string, _ any) error { told++; return nil }).Maybe()
 			var ended time.Time
 			r.at(time.Minute, func() {
@@ -166,10 +166,10 @@ func TestARunOfAChain(t *testing.T) {
 					}
 				})
 			}
-			var told []workflows.ChainNews
-			r.env.OnSignalExternalWorkflow(anyArg, managed.ChainID(root), anyArg, workflows.ChainNewsSignal, anyArg).Return(
+			var told []chain.ChainNews
+			r.env.OnSignalExternalWorkflow(anyArg, managed.ChainID(root), anyArg, chain.ChainNewsSignal, anyArg).Return(
 				func(_, _, _, _ string, arg any) error {
-					told = append(told, arg.(workflows.ChainNews))
+					told = append(told, arg.(chain.ChainNews))
 					return nil
 				}).Maybe()
 			r.at(time.Minute, func() { r.moves(queued, planning, unconfirmed) })

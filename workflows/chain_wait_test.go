@@ -9,10 +9,9 @@ import (
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/workflow"
 
-	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/chain"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 const (
@@ -28,8 +27,8 @@ func followsAccount(labels []string) []string {
 }
 
 // placeOf is how a chain that account-prod began answers of the run.
-func placeOf(change func(*activities.ChainPlace)) activities.ChainPlace {
-	p := activities.ChainPlace{
+func placeOf(change func(*chain.Place)) chain.Place {
+	p := chain.Place{
 		Root: spacelift.RunRef{Account: "acme", Stack: account, Run: ownerRoot}, After: []spacelift.StackID{account}, In: true, Open: true,
 	}
 	change(&p)
@@ -84,7 +83,7 @@ func TestWhatAPlanWaitsFor(t *testing.T) {
 	}{
 		{"a run that failed", func(r *rig) { r.goesFirst(account, pushed, queued, planning, spacelift.RunStateFailed) }, "ended in FAILED", true},
 		{"a chain that is open", func(r *rig) {
-			r.opens(placeOf(func(p *activities.ChainPlace) { p.Waits, p.Reason = true, "run 01A of dns-prod goes on" }))
+			r.opens(placeOf(func(p *chain.Place) { p.Waits, p.Reason = true, "run 01A of dns-prod goes on" }))
 		}, "run 01A of dns-prod goes on", true}, // after six hours
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -136,9 +135,9 @@ func TestAnOldPlanIsReplaced(t *testing.T) {
 			r := newRig(t, followsAccount(tc.labels))
 			r.truth.TriggeredBy = "jane"
 			begun := managesOthers(r)
-			var news []workflows.ChainNews
-			r.env.OnSignalExternalWorkflow(anyArg, managed.ChainID(root), anyArg, workflows.ChainNewsSignal, anyArg).Return(
-				func(_, _, _, _ string, arg any) error { news = append(news, arg.(workflows.ChainNews)); return nil }).Maybe()
+			var news []chain.ChainNews
+			r.env.OnSignalExternalWorkflow(anyArg, managed.ChainID(root), anyArg, chain.ChainNewsSignal, anyArg).Return(
+				func(_, _, _, _ string, arg any) error { news = append(news, arg.(chain.ChainNews)); return nil }).Maybe()
 			r.at(time.Minute, func() { r.moves(queued, planning, unconfirmed) })
 			tc.story(r)
 			r.at(6*time.Hour, func() {
@@ -212,7 +211,7 @@ func TestWhoTriggeredTheRootDoesNotApproveWhatFollows(t *testing.T) {
 	r.truth.TriggeredBy = "api::gantry"
 	in := r.input()
 	in.Chains = []managed.ChainRef{{Root: root, After: []spacelift.StackID{account}, TriggeredBy: []string{"ann"}}}
-	r.env.OnSignalExternalWorkflow(anyArg, managed.ChainID(root), anyArg, workflows.ChainNewsSignal, anyArg).Return(nil).Maybe()
+	r.env.OnSignalExternalWorkflow(anyArg, managed.ChainID(root), anyArg, chain.ChainNewsSignal, anyArg).Return(nil).Maybe()
 	r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 	r.at(time.Minute, func() {
 		r.decides(managed.Decision{Verdict: managed.Approve, By: ann}, managed.ErrTypeSelfApproval)
@@ -239,18 +238,18 @@ func TestWhoReleasesWhatFollows(t *testing.T) {
 		{"a stack that goes first works on the same commit", func(r *rig) { r.goesFirst(account, pushed, queued, planning) }, false, false, "its stack's turn has not come"},
 		{"it failed", func(r *rig) { r.goesFirst(account, pushed, spacelift.RunStateFailed) }, false, false, "ended in FAILED"},
 		{"an open chain waits for others before the stack", func(r *rig) {
-			r.opens(placeOf(func(p *activities.ChainPlace) { p.Waits, p.Reason = true, "run 01A of dns-prod goes on" }))
+			r.opens(placeOf(func(p *chain.Place) { p.Waits, p.Reason = true, "run 01A of dns-prod goes on" }))
 		}, false, false, "run 01A of dns-prod goes on"},
-		{"an open chain is held at the stack", func(r *rig) { r.opens(placeOf(func(*activities.ChainPlace) {})) }, false, true, ""},
+		{"an open chain is held at the stack", func(r *rig) { r.opens(placeOf(func(*chain.Place) {})) }, false, true, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r := newRig(t, followsAccount(auto))
 			r.others = []spacelift.Stack{appFollows}
 			begun := begunBy(r)
 			tc.before(r)
-			var news []workflows.ChainNews
-			r.env.OnSignalExternalWorkflow(anyArg, anyArg, anyArg, workflows.ChainNewsSignal, anyArg).Return(
-				func(_, _, _, _ string, arg any) error { news = append(news, arg.(workflows.ChainNews)); return nil }).Maybe()
+			var news []chain.ChainNews
+			r.env.OnSignalExternalWorkflow(anyArg, anyArg, anyArg, chain.ChainNewsSignal, anyArg).Return(
+				func(_, _, _, _ string, arg any) error { news = append(news, arg.(chain.ChainNews)); return nil }).Maybe()
 			r.at(time.Minute, func() { r.moves(queued, planning, finished) }) // without changes
 			s := r.manage()
 			if (len(*begun) == 1) != tc.begins || (len(news) > 0) != tc.joins || (len(s.Chains) > 0) != (tc.begins || tc.joins) {

@@ -15,6 +15,7 @@ import (
 	"go.temporal.io/sdk/testsuite"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/chain"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/simulator"
@@ -38,7 +39,7 @@ type monorepo struct {
 
 	runs   map[spacelift.RunRef]*runThere
 	order  []spacelift.RunRef
-	chains []*chain
+	chains []*chain.Chain
 
 	replaced map[spacelift.RunRef]spacelift.Run // by the run that took the place
 	made     map[spacelift.RunRef]string        // the commit of the chain that triggered a run
@@ -146,11 +147,11 @@ func (m *monorepo) manage(ref spacelift.RunRef, chains []managed.ChainRef) {
 	}
 }
 
-func (m *monorepo) tell(chains []managed.ChainRef, news ChainNews) {
+func (m *monorepo) tell(chains []managed.ChainRef, news chain.ChainNews) {
 	for _, ref := range chains {
 		for _, c := range m.chains {
 			if c.Root == ref.Root && c.EndedAt.IsZero() && !m.loses("news") {
-				c.heard(m.now(), news)
+				c.Take(m.now(), news)
 			}
 		}
 	}
@@ -186,7 +187,7 @@ func (m *monorepo) runActs(ref spacelift.RunRef) {
 			m.replaced[result.New] = run.Run
 			chains := s.Released()
 			m.manage(result.New, chains)
-			m.tell(chains, ChainNews{Run: result.New})
+			m.tell(chains, chain.ChainNews{Run: result.New})
 		case managed.DoDiscard:
 			rec.Send(s.Key(), n)
 			m.must(m.sim.Discard(ourKey, ref.Stack, ref.Run, n.Note))
@@ -210,11 +211,11 @@ func (m *monorepo) runActs(ref spacelift.RunRef) {
 				continue
 			}
 			rec.Began(s.Key())
-			c := newChain(ref, at)
+			c := chain.NewChain(ref, at)
 			c.Commit = s.Commit.Hash
 			m.chains = append(m.chains, &c)
 		case managed.DoNotifyChains:
-			m.tell(s.Released(), ChainNews{Run: ref, State: s.State})
+			m.tell(s.Released(), chain.ChainNews{Run: ref, State: s.State})
 			rec.ChainsTold = new(s.Key())
 		case managed.DoFinish:
 			r.ended = true
@@ -238,7 +239,7 @@ func (m *monorepo) readsParents(rec *managed.Record) {
 	}
 	rec.Join(joined)
 	rec.Parents.Stale = false
-	m.tell(joined, ChainNews{Run: rec.Run, State: rec.Facts().State})
+	m.tell(joined, chain.ChainNews{Run: rec.Run, State: rec.Facts().State})
 }
 
 // accountOf is the commit on account of which a run is there: its own where a push
@@ -293,11 +294,11 @@ func (m *monorepo) checks(run spacelift.Run) {
 }
 
 // chainActs lets a chain do all that it can do now.
-func (m *monorepo) chainActs(c *chain) {
+func (m *monorepo) chainActs(c *chain.Chain) {
 	for range 200 {
 		at := m.now()
-		n := decideChain(c, at)
-		c.record(at, n)
+		n := chain.Decide(c, at)
+		c.Apply(at, n)
 		switch {
 		case n.Finish:
 			return
@@ -309,9 +310,9 @@ func (m *monorepo) chainActs(c *chain) {
 			for _, ref := range n.Newer {
 				found, err := does[activities.Successor](m, m.acts.ReadSuccessor, ref)
 				m.must(err)
-				c.saw(at, found.Run)
+				c.Saw(at, found.Run)
 				if found.Newer.Run != "" {
-					c.succeeded(at, found.Newer)
+					c.Succeeded(at, found.Newer)
 				}
 			}
 		case n.Graph:
@@ -322,29 +323,29 @@ func (m *monorepo) chainActs(c *chain) {
 			return
 		}
 	}
-	m.fatal("chain %s does not come to rest: %s", c.Root, decideChain(c, m.now()).Reason)
+	m.fatal("chain %s does not come to rest: %s", c.Root, chain.Decide(c, m.now()).Reason)
 }
 
-func (m *monorepo) reads(c *chain, ref spacelift.RunRef) {
+func (m *monorepo) reads(c *chain.Chain, ref spacelift.RunRef) {
 	run, err := m.sim.Run(ref.Stack, ref.Run)
 	m.must(err)
-	c.saw(m.now(), run.Run)
+	c.Saw(m.now(), run.Run)
 }
 
-func (m *monorepo) readsGraph(c *chain) {
-	graph, err := does[activities.ChainGraph](m, m.acts.ReadChain, activities.ReadChainInput{Account: "acme", Root: c.Root.Stack})
+func (m *monorepo) readsGraph(c *chain.Chain) {
+	graph, err := does[chain.Graph](m, m.acts.ReadChain, activities.ReadChainInput{Account: "acme", Root: c.Root.Stack})
 	m.must(err)
 	graph.Notify, graph.Refused = nil, nil
 	for i := range graph.Stacks {
 		graph.Stacks[i].Notify = nil
 	}
-	c.takeGraph(m.now(), graph)
+	c.TakeGraph(m.now(), graph)
 }
 
-func (m *monorepo) triggers(c *chain, i int) {
-	released, node := c.release(i), &c.Nodes[i]
+func (m *monorepo) triggers(c *chain.Chain, i int) {
+	released, node := c.Release(i), &c.Nodes[i]
 	node.Releasing = true
-	c.record(m.now(), decideChain(c, m.now()))
+	c.Apply(m.now(), chain.Decide(c, m.now()))
 	m.making = c.Commit
 	defer func() { m.making = "" }()
 	result, err := does[activities.TriggerFollowerResult](m, m.acts.TriggerFollower, activities.TriggerFollowerInput{
@@ -353,15 +354,15 @@ func (m *monorepo) triggers(c *chain, i int) {
 	})
 	switch {
 	case err != nil:
-		c.untriggered(m.now(), node.Stack, err.Error())
+		c.Untriggered(m.now(), node.Stack, err.Error())
 	case result.Outcome == activities.FollowHeld:
-		c.untriggered(m.now(), node.Stack, result.Reason)
+		c.Untriggered(m.now(), node.Stack, result.Reason)
 	case result.Outcome == activities.FollowWaits:
-		c.yields(m.now(), node.Stack, result.Reason)
+		c.Yields(m.now(), node.Stack, result.Reason)
 	case result.Outcome == activities.FollowTriggered, result.Outcome == activities.FollowAdopted:
-		c.triggered(m.now(), result.Run, howTriggered(result), result.Keeps)
+		c.Triggered(m.now(), result.Run, howTriggered(result), result.Keeps)
 		if !m.loses("chain") {
-			m.manage(result.Run, []managed.ChainRef{{Root: c.Root, After: c.parents(node), TriggeredBy: c.triggerers(node)}})
+			m.manage(result.Run, []managed.ChainRef{{Root: c.Root, After: c.Parents(node), TriggeredBy: c.Triggerers(node)}})
 		}
 		m.reads(c, result.Run)
 	default:
@@ -464,10 +465,10 @@ func (t placesOf) QueryWorkflow(_ context.Context, id, _, _ string, args ...any)
 	if len(args) == 0 {
 		return nil, serviceerror.NewNotFound("no execution " + id)
 	}
-	asked := args[0].(activities.PlaceQuestion)
+	asked := args[0].(chain.PlaceQuestion)
 	for _, c := range t.m.chains {
 		if managed.ChainID(c.Root) == id {
-			return encodedValue{encodedOf(c.placeOf(asked.Run, asked.Commit))}, nil
+			return encodedValue{encodedOf(c.Place(asked.Run, asked.Commit))}, nil
 		}
 	}
 	return nil, serviceerror.NewNotFound("no execution " + id)

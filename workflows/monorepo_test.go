@@ -9,6 +9,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/gantryhq/gantry/decide/chain"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
@@ -119,7 +120,7 @@ func (m *monorepo) isThrough() {
 	}
 	for _, c := range m.chains {
 		if c.EndedAt.IsZero() {
-			m.fatal("chain %s is open: %s", c.Root, decideChain(c, m.now()).Reason)
+			m.fatal("chain %s is open: %s", c.Root, chain.Decide(c, m.now()).Reason)
 		}
 	}
 }

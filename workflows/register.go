@@ -3,6 +3,7 @@ package workflows
 import (
 	"go.temporal.io/sdk/workflow"
 
+	"github.com/gantryhq/gantry/decide/chain"
 	"github.com/gantryhq/gantry/decide/managed"
 )
 
@@ -18,5 +19,5 @@ func Register(r Registry) {
 	r.RegisterWorkflowWithOptions(Reconcile, workflow.RegisterOptions{Name: ReconcileType})
 	r.RegisterWorkflowWithOptions(Freezes, workflow.RegisterOptions{Name: FreezesType})
 	r.RegisterWorkflowWithOptions(RetryRun, workflow.RegisterOptions{Name: managed.RetryRunType})
-	r.RegisterWorkflowWithOptions(Rollout, workflow.RegisterOptions{Name: RolloutType})
+	r.RegisterWorkflowWithOptions(Rollout, workflow.RegisterOptions{Name: chain.RolloutType})
 }

@@ -6,10 +6,10 @@ import (
 	"time"
 
 	"github.com/gantryhq/gantry/decide"
+	"github.com/gantryhq/gantry/decide/chain"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/notify"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // record is all that the rig's execution knows.
@@ -53,7 +53,7 @@ func TestARunThatIsFollowedAgainForgetsNothing(t *testing.T) {
 	second := first.next()
 	second.world.earlier = known
 	told := 0
-	second.env.OnSignalExternalWorkflow(anyArg, managed.ChainID(root), anyArg, workflows.ChainNewsSignal, anyArg).Return(
+	second.env.OnSignalExternalWorkflow(anyArg, managed.ChainID(root), anyArg, chain.ChainNewsSignal, anyArg).Return(
 		func(_, _, _, _ string, _ any) error { told++; return nil }).Maybe()
 	second.at(time.Minute, func() {
 		second.wants(managed.PhaseWaiting, "1 of 2 approvals: ann approved")

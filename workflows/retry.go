@@ -9,6 +9,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/chain"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -123,7 +124,7 @@ func manageRetry(ctx workflow.Context, run spacelift.RunRef, of managed.RetryOf,
 	if err != nil {
 		workflow.GetLogger(ctx).Warn("the run that tries again is not told of it", "run", run.String(), "retryOf", of.Run.String(), "error", err)
 	}
-	tellOfRun(ctx, chains, ChainNews{Run: run})
+	tellOfRun(ctx, chains, chain.ChainNews{Run: run})
 }
 
 // sameIDTries bounds how often the execution of a run may end or begin between

@@ -20,6 +20,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/chain"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/workflows"
@@ -253,11 +254,11 @@ func TestRetryRunFindsTheChain(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			r := newRetryRig(t)
 			r.failed.StackLabels = tc.labels
-			there := &chainThere{away: tc.away, silent: tc.silent, place: activities.ChainPlace{Root: root, After: ref.After, In: true, Ours: true, Open: true}}
+			there := &chainThere{away: tc.away, silent: tc.silent, place: chain.Place{Root: root, After: ref.After, In: true, Ours: true, Open: true}}
 			r.activities.Temporal = there
-			var told []workflows.ChainNews
-			r.env.OnSignalExternalWorkflow(anyArg, managed.ChainID(root), anyArg, workflows.ChainNewsSignal, anyArg).Return(
-				func(_, _, _, _ string, news any) error { told = append(told, news.(workflows.ChainNews)); return nil }).Maybe()
+			var told []chain.ChainNews
+			r.env.OnSignalExternalWorkflow(anyArg, managed.ChainID(root), anyArg, chain.ChainNewsSignal, anyArg).Return(
+				func(_, _, _, _ string, news any) error { told = append(told, news.(chain.ChainNews)); return nil }).Maybe()
 			r.env.ExecuteWorkflow(workflows.RetryRun, managed.RetryRunInput{Run: run, By: "jane", Attempt: 2, Chains: tc.known})
 			var out managed.RetryRunOutcome
 			if err := r.env.GetWorkflowResult(&out); err != nil || out.New != r.again {
@@ -286,7 +287,7 @@ func TestRetryRunFindsTheChain(t *testing.T) {
 type chainThere struct {
 	activities.Temporal // RetryRun asks for nothing else
 
-	place  activities.ChainPlace
+	place  chain.Place
 	away   error
 	silent int
 	listed string
@@ -300,7 +301,7 @@ func (c *chainThere) ListWorkflow(_ context.Context, req *workflowservice.ListWo
 }
 
 func (c *chainThere) QueryWorkflow(_ context.Context, id, _, query string, _ ...any) (converter.EncodedValue, error) {
-	if id != managed.ChainID(c.place.Root) || query != workflows.PlaceQuery {
+	if id != managed.ChainID(c.place.Root) || query != chain.PlaceQuery {
 		return nil, fmt.Errorf("%s was asked for its %s", id, query)
 	}
 	if c.silent--; c.silent >= 0 {

@@ -9,6 +9,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/chain"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -21,49 +22,49 @@ import (
 // ChainQuery answers with a ChainStatus at any time, also when the execution has
 // closed; the last one is its result. PlaceQuery says where a run stands in it.
 // Rollout fails only when it is canceled, or started for a run that cannot exist.
-func Rollout(ctx workflow.Context, in RolloutInput) (ChainStatus, error) {
+func Rollout(ctx workflow.Context, in chain.RolloutInput) (chain.ChainStatus, error) {
 	r, err := newRollout(ctx, in)
 	if err != nil {
-		return ChainStatus{}, err
+		return chain.ChainStatus{}, err
 	}
 	for {
 		r.takeNews(ctx)
 		n := r.decide(ctx)
 		acted, err := r.carryOut(ctx, n)
 		if err != nil {
-			return ChainStatus{}, err
+			return chain.ChainStatus{}, err
 		}
 		if acted {
 			continue
 		}
-		r.sending.post(func() []managed.Notice { return r.known.Outbox }, r.known.sent)
-		if err := upsert(ctx, chainAttributes(r.known.Root, n.Phase)); err != nil {
-			return ChainStatus{}, err
+		r.sending.post(func() []managed.Notice { return r.known.Outbox }, r.known.Sent)
+		if err := upsert(ctx, chain.ChainAttributes(r.known.Root, n.Phase)); err != nil {
+			return chain.ChainStatus{}, err
 		}
 		leaving := n.Finish || workflow.GetInfo(ctx).GetContinueAsNewSuggested() && r.triggering == 0
 		if !leaving {
 			if err := r.rest(ctx, n); err != nil {
-				return ChainStatus{}, err
+				return chain.ChainStatus{}, err
 			}
 			continue
 		}
 		if err := r.leave(ctx, n.Finish); err != nil {
-			return ChainStatus{}, err
+			return chain.ChainStatus{}, err
 		}
 		// Nothing was yielded since it was last looked, so nothing is left behind.
 		switch {
 		case r.disturbed():
 		case n.Finish:
-			return r.known.status(workflow.Now(ctx).UTC()), nil
+			return r.known.Status(workflow.Now(ctx).UTC()), nil
 		default:
-			return ChainStatus{}, workflow.NewContinueAsNewError(ctx, Rollout, RolloutInput{Root: in.Root, Known: &r.known})
+			return chain.ChainStatus{}, workflow.NewContinueAsNewError(ctx, Rollout, chain.RolloutInput{Root: in.Root, Known: &r.known})
 		}
 	}
 }
 
 // rollout is an execution of Rollout at work.
 type rollout struct {
-	known      chain
+	known      chain.Chain
 	news       workflow.ReceiveChannel
 	stirred    bool // something happened that may change what to do
 	triggering int  // followers that are being triggered
@@ -80,13 +81,13 @@ type rollout struct {
 // same time.
 const atOnce = 10
 
-func newRollout(ctx workflow.Context, in RolloutInput) (*rollout, error) {
+func newRollout(ctx workflow.Context, in chain.RolloutInput) (*rollout, error) {
 	if err := in.Root.Validate(); err != nil {
 		return nil, temporal.NewNonRetryableApplicationError(fmt.Sprintf("roll out behind run %s: %v", in.Root, err), managed.ErrTypeImpossibleRun, err)
 	}
 	r := &rollout{
-		known: newChain(in.Root, workflow.GetInfo(ctx).WorkflowStartTime.UTC()),
-		news:  workflow.GetSignalChannel(ctx, ChainNewsSignal),
+		known: chain.NewChain(in.Root, workflow.GetInfo(ctx).WorkflowStartTime.UTC()),
+		news:  workflow.GetSignalChannel(ctx, chain.ChainNewsSignal),
 		log:   workflow.GetLogger(ctx),
 
 		sending: newSending(ctx),
@@ -103,75 +104,75 @@ func newRollout(ctx workflow.Context, in RolloutInput) (*rollout, error) {
 
 // listen lets people skip and stop, and ask.
 func (r *rollout) listen(ctx workflow.Context) error {
-	err := workflow.SetQueryHandler(ctx, ChainQuery, func() (ChainStatus, error) {
-		return r.known.status(workflow.Now(ctx).UTC()), nil
+	err := workflow.SetQueryHandler(ctx, chain.ChainQuery, func() (chain.ChainStatus, error) {
+		return r.known.Status(workflow.Now(ctx).UTC()), nil
 	})
 	if err != nil {
-		return fmt.Errorf("answer %s: %w", ChainQuery, err)
+		return fmt.Errorf("answer %s: %w", chain.ChainQuery, err)
 	}
-	err = workflow.SetQueryHandler(ctx, PlaceQuery, func(asked activities.PlaceQuestion) (activities.ChainPlace, error) {
-		return r.known.placeOf(asked.Run, asked.Commit), nil
+	err = workflow.SetQueryHandler(ctx, chain.PlaceQuery, func(asked chain.PlaceQuestion) (chain.Place, error) {
+		return r.known.Place(asked.Run, asked.Commit), nil
 	})
 	if err != nil {
-		return fmt.Errorf("answer %s: %w", PlaceQuery, err)
+		return fmt.Errorf("answer %s: %w", chain.PlaceQuery, err)
 	}
-	err = workflow.SetUpdateHandlerWithOptions(ctx, SkipUpdate, r.skip, workflow.UpdateHandlerOptions{
-		Validator: func(wish SkipStack) error { return asError(r.known.refuseSkip(wish)) },
+	err = workflow.SetUpdateHandlerWithOptions(ctx, chain.SkipUpdate, r.skip, workflow.UpdateHandlerOptions{
+		Validator: func(wish chain.SkipStack) error { return asError(r.known.RefuseSkip(wish)) },
 	})
 	if err != nil {
-		return fmt.Errorf("take %s: %w", SkipUpdate, err)
+		return fmt.Errorf("take %s: %w", chain.SkipUpdate, err)
 	}
-	err = workflow.SetUpdateHandlerWithOptions(ctx, StopChainUpdate, r.stop, workflow.UpdateHandlerOptions{
-		Validator: func(wish StopChain) error { return asError(r.known.refuseStop(wish)) },
+	err = workflow.SetUpdateHandlerWithOptions(ctx, chain.StopChainUpdate, r.stop, workflow.UpdateHandlerOptions{
+		Validator: func(wish chain.StopChain) error { return asError(r.known.RefuseStop(wish)) },
 	})
 	if err != nil {
-		return fmt.Errorf("take %s: %w", StopChainUpdate, err)
+		return fmt.Errorf("take %s: %w", chain.StopChainUpdate, err)
 	}
 	return nil
 }
 
 // skip lets the chain go on as if a stack's run had finished. Its validator ran
 // right before, and nothing yields between the two.
-func (r *rollout) skip(ctx workflow.Context, wish SkipStack) (ChainStatus, error) {
+func (r *rollout) skip(ctx workflow.Context, wish chain.SkipStack) (chain.ChainStatus, error) {
 	now := workflow.Now(ctx).UTC()
 	if r.known.Keys.For(wish.Key) == "" {
-		r.known.Keys.Remember(wish.Key, wish.content())
-		r.known.skip(now, wish)
+		r.known.Keys.Remember(wish.Key, wish.Content())
+		r.known.Skip(now, wish)
 		r.stirred = true
 	}
-	return r.known.status(now), nil
+	return r.known.Status(now), nil
 }
 
 // stop ends the chain.
-func (r *rollout) stop(ctx workflow.Context, wish StopChain) (ChainStatus, error) {
+func (r *rollout) stop(ctx workflow.Context, wish chain.StopChain) (chain.ChainStatus, error) {
 	now := workflow.Now(ctx).UTC()
 	if r.known.Keys.For(wish.Key) == "" {
-		r.known.Keys.Remember(wish.Key, wish.content())
-		r.known.stop(now, wish)
+		r.known.Keys.Remember(wish.Key, wish.Content())
+		r.known.Stop(now, wish)
 		r.stirred = true
 	}
-	return r.known.status(now), nil
+	return r.known.Status(now), nil
 }
 
 // takeNews takes all that was told.
 func (r *rollout) takeNews(ctx workflow.Context) {
 	r.stirred = false
 	for waiting := r.news.Len(); waiting > 0; waiting = r.news.Len() {
-		var news ChainNews // fresh each time: decoding leaves absent fields alone
+		var news chain.ChainNews // fresh each time: decoding leaves absent fields alone
 		if r.news.ReceiveAsync(&news) {
-			r.known.heard(workflow.Now(ctx).UTC(), news)
+			r.known.Take(workflow.Now(ctx).UTC(), news)
 		}
 	}
 }
 
 func (r *rollout) disturbed() bool { return r.news.Len() > 0 || r.stirred }
 
-func (r *rollout) decide(ctx workflow.Context) chainNext {
+func (r *rollout) decide(ctx workflow.Context) chain.Next {
 	now := workflow.Now(ctx).UTC()
-	n := decideChain(&r.known, now)
-	before := r.known.mood()
-	stuck := r.known.record(now, n)
-	r.known.notice(now, n, before, stuck)
+	n := chain.Decide(&r.known, now)
+	before := r.known.Mood()
+	stuck := r.known.Apply(now, n)
+	r.known.Notice(now, n, before, stuck)
 	if before.EndedAt.IsZero() && n.Finish || before.HeldSince.IsZero() && !r.known.HeldSince.IsZero() {
 		r.log.Info("chain", "root", r.known.Root.String(), "phase", n.Phase, "reason", n.Reason)
 	}
@@ -179,7 +180,7 @@ func (r *rollout) decide(ctx workflow.Context) chainNext {
 }
 
 // carryOut does what was decided, as far as that is more than waiting.
-func (r *rollout) carryOut(ctx workflow.Context, n chainNext) (acted bool, err error) {
+func (r *rollout) carryOut(ctx workflow.Context, n chain.Next) (acted bool, err error) {
 	switch {
 	case len(n.Look) > 0:
 		err = r.look(ctx, n.Look[:min(len(n.Look), atOnce)])
@@ -209,10 +210,10 @@ func (r *rollout) look(ctx workflow.Context, refs []spacelift.RunRef) error {
 			return ctx.Err()
 		}
 		if err != nil {
-			r.known.unseen(workflow.Now(ctx).UTC(), ref, notFound(err))
+			r.known.Unseen(workflow.Now(ctx).UTC(), ref, notFound(err))
 			continue
 		}
-		r.known.saw(workflow.Now(ctx).UTC(), run)
+		r.known.Saw(workflow.Now(ctx).UTC(), run)
 	}
 	return nil
 }
@@ -229,12 +230,12 @@ func (r *rollout) lookForNewer(ctx workflow.Context, ref spacelift.RunRef) error
 	}
 	now := workflow.Now(ctx).UTC()
 	if err != nil {
-		r.known.unseen(now, ref, notFound(err))
+		r.known.Unseen(now, ref, notFound(err))
 		return nil
 	}
-	r.known.saw(now, found.Run)
+	r.known.Saw(now, found.Run)
 	if found.Newer.Run != "" {
-		r.known.succeeded(now, found.Newer)
+		r.known.Succeeded(now, found.Newer)
 	}
 	return nil
 }
@@ -243,7 +244,7 @@ func (r *rollout) lookForNewer(ctx workflow.Context, ref spacelift.RunRef) error
 // canceled.
 func (r *rollout) readGraph(ctx workflow.Context) error {
 	var a *activities.Activities
-	var graph activities.ChainGraph
+	var graph chain.Graph
 	root := r.known.Root
 	err := workflow.ExecuteLocalActivity(withOneTry(ctx), a.ReadChain, activities.ReadChainInput{Account: root.Account, Root: root.Stack}).Get(ctx, &graph)
 	if ctx.Err() != nil {
@@ -251,10 +252,10 @@ func (r *rollout) readGraph(ctx workflow.Context) error {
 	}
 	now := workflow.Now(ctx).UTC()
 	if err != nil {
-		r.known.noGraph(now, because(err))
+		r.known.NoGraph(now, because(err))
 		return nil
 	}
-	r.known.takeGraph(now, graph)
+	r.known.TakeGraph(now, graph)
 	return nil
 }
 
@@ -267,7 +268,7 @@ func notFound(err error) bool {
 // trigger begins to trigger a run of a follower. However long that takes, the
 // others go on.
 func (r *rollout) trigger(ctx workflow.Context, i int) {
-	released, node := r.known.release(i), &r.known.Nodes[i]
+	released, node := r.known.Release(i), &r.known.Nodes[i]
 	node.Releasing = true
 	r.triggering++
 	stack := node.Stack
@@ -284,16 +285,16 @@ func (r *rollout) trigger(ctx workflow.Context, i int) {
 		now := workflow.Now(ctx).UTC()
 		switch {
 		case err != nil:
-			r.known.untriggered(now, stack, because(err))
+			r.known.Untriggered(now, stack, because(err))
 		case result.Outcome == activities.FollowHeld:
-			r.known.untriggered(now, stack, result.Reason)
+			r.known.Untriggered(now, stack, result.Reason)
 		case result.Outcome == activities.FollowWaits:
-			r.known.yields(now, stack, result.Reason)
+			r.known.Yields(now, stack, result.Reason)
 		case result.Outcome == activities.FollowRelabelled:
-			r.known.relabelled(now, stack, result.Reason)
+			r.known.Relabelled(now, stack, result.Reason)
 		default:
-			run := r.known.ref(stack, result.Run.Run)
-			r.known.triggered(now, run, howTriggered(result), result.Keeps)
+			run := r.known.Ref(stack, result.Run.Run)
+			r.known.Triggered(now, run, howTriggered(result), result.Keeps)
 			r.manage(ctx, run)
 		}
 	})
@@ -310,13 +311,13 @@ func howTriggered(result activities.TriggerFollowerResult) string {
 // run's execution, or tells it if the first notification was faster. If that
 // fails, the chain learns of the run's end by reading it.
 func (r *rollout) manage(ctx workflow.Context, ref spacelift.RunRef) {
-	n := r.known.node(ref.Stack)
-	in := managed.ManageRunInput{Run: ref, Chains: []managed.ChainRef{{Root: r.known.Root, After: r.known.parents(n), TriggeredBy: r.known.triggerers(n)}}}
+	n := r.known.Node(ref.Stack)
+	in := managed.ManageRunInput{Run: ref, Chains: []managed.ChainRef{{Root: r.known.Root, After: r.known.Parents(n), TriggeredBy: r.known.Triggerers(n)}}}
 	var a *activities.Activities
 	var run spacelift.Run
 	if err := workflow.ExecuteLocalActivity(withQuickCall(ctx), a.ReadRun, ref).Get(ctx, &run); err == nil {
 		now := workflow.Now(ctx).UTC()
-		r.known.saw(now, run)
+		r.known.Saw(now, run)
 		in.Events = managed.FromRead(run, now)
 	}
 	told := managed.RunEvents{Chains: in.Chains}
@@ -327,7 +328,7 @@ func (r *rollout) manage(ctx workflow.Context, ref spacelift.RunRef) {
 }
 
 // rest returns when there is something to decide anew.
-func (r *rollout) rest(ctx workflow.Context, n chainNext) error {
+func (r *rollout) rest(ctx workflow.Context, n chain.Next) error {
 	if n.Until.IsZero() {
 		if err := workflow.Await(ctx, r.disturbed); err != nil {
 			return err

@@ -13,6 +13,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/chain"
 	"github.com/gantryhq/gantry/notify"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
@@ -46,10 +47,10 @@ func (r *chainRig) replaces(stack spacelift.StackID) {
 	r.changes(stack)
 	again, err := r.client.TriggerRun(r.Context(), stack, spacelift.Trigger{CommitSHA: "c1"})
 	r.must(err)
-	r.env.SignalWorkflow(workflows.ChainNewsSignal, workflows.ChainNews{Run: again.Ref})
+	r.env.SignalWorkflow(chain.ChainNewsSignal, chain.ChainNews{Run: again.Ref})
 	r.must(r.sim.Discard("jane", stack, old.Run, "Discarded by Gantry: the plan is old: it is."))
 	r.clock.Advance(time.Minute)
-	r.env.SignalWorkflow(workflows.ChainNewsSignal, workflows.ChainNews{Run: old, State: discarded})
+	r.env.SignalWorkflow(chain.ChainNewsSignal, chain.ChainNews{Run: old, State: discarded})
 }
 
 // A push to stacks in line runs each of them for the chain once: the runs of the
@@ -58,17 +59,17 @@ func TestRolloutTakesUpThePush(t *testing.T) {
 	r := pushedTogether(t, "app<net", "web<app")
 	before := len(r.sim.Mutations("runTrigger"))
 	r.at(time.Minute, func() {
-		r.wants(r.status(), workflows.ChainMoving, "now: app", "app running, net finished, web waiting")
+		r.wants(r.status(), chain.ChainMoving, "now: app", "app running, net finished, web waiting")
 		r.replaces("app")
 	})
 	r.at(2*time.Minute, func() { r.ends("app", r.confirms) })
 	r.at(3*time.Minute, func() {
-		r.wants(r.status(), workflows.ChainMoving, "now: web", "app finished, net finished, web running")
+		r.wants(r.status(), chain.ChainMoving, "now: web", "app finished, net finished, web running")
 		r.replaces("web")
 	})
 	r.at(4*time.Minute, func() { r.ends("web", r.confirms) })
 	s := r.rollout()
-	r.wants(s, workflows.ChainDone, "3 runs finished", "app finished, net finished, web finished")
+	r.wants(s, chain.ChainDone, "3 runs finished", "app finished, net finished, web finished")
 	if n := len(r.sim.Mutations("runTrigger")) - before; n != 2 { // by replaces
 		t.Errorf("%d runs were triggered", n)
 	}
@@ -106,7 +107,7 @@ func TestRolloutOfADiamond(t *testing.T) {
 	})
 	r.at(5*time.Minute, func() { r.replaces("web") })
 	r.at(6*time.Minute, func() { r.ends("web", r.confirms) })
-	r.wants(r.rollout(), workflows.ChainDone, "4 runs finished", "app finished, dns finished, net finished, web finished")
+	r.wants(r.rollout(), chain.ChainDone, "4 runs finished", "app finished, dns finished, net finished, web finished")
 	if n := r.applied("web", "c1"); n != 1 {
 		t.Errorf("web applied %d times", n)
 	}
@@ -132,7 +133,7 @@ func TestRolloutJudgesRunsWithoutChanges(t *testing.T) {
 		}
 		r.environment()
 		r.at(time.Hour, func() { r.clock.Advance(time.Minute) })
-		r.wants(r.rollout(), workflows.ChainDone, "2 runs finished", "app finished, net finished")
+		r.wants(r.rollout(), chain.ChainDone, "2 runs finished", "app finished, net finished")
 		if n, want := r.runs("app"), map[bool]int{true: 2, false: 1}[applies]; n != want {
 			t.Errorf("net applied: %t; app ran %d times, want %d", applies, n, want)
 		}
@@ -152,7 +153,7 @@ func TestRolloutPassesASkippedRun(t *testing.T) {
 	r.environment()
 	r.at(time.Hour, func() { r.clock.Advance(time.Minute) })
 	s := r.rollout()
-	r.wants(s, workflows.ChainDone, "3 runs finished", "app finished, net finished, web finished")
+	r.wants(s, chain.ChainDone, "3 runs finished", "app finished, net finished, web finished")
 	if r.runs("app") != 1 || s.Nodes[1].RunState != spacelift.RunStateSkipped || !strings.Contains(s.Nodes[1].Reason, "Spacelift skipped run") {
 		t.Errorf("app: %+v", s.Nodes[1])
 	}
@@ -163,20 +164,20 @@ func TestRolloutRefusesOnlyTheCircle(t *testing.T) {
 	for _, tc := range []struct {
 		name      string
 		followers []string
-		phase     workflows.ChainPhase
+		phase     chain.ChainPhase
 		says      string
 		nodes     string
 	}{
-		{"a circle", []string{"app<net", "web<app,cdn", "cdn<web"}, workflows.ChainDone, "cdn and web are not released: the labels lead in a circle: cdn → web → cdn", "app finished, net finished"},
-		{"a stack that names itself", []string{"app<net", "web<web,app"}, workflows.ChainHeld, "web follows itself; remove the label that names the stack itself", "app finished, net finished, web held"},
+		{"a circle", []string{"app<net", "web<app,cdn", "cdn<web"}, chain.ChainDone, "cdn and web are not released: the labels lead in a circle: cdn → web → cdn", "app finished, net finished"},
+		{"a stack that names itself", []string{"app<net", "web<web,app"}, chain.ChainHeld, "web follows itself; remove the label that names the stack itself", "app finished, net finished, web held"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r := newChainRig(t, tc.followers...)
-			var last workflows.ChainStatus
+			var last chain.ChainStatus
 			r.at(time.Minute, func() { r.ends("app", nil) })
 			r.at(time.Hour, func() {
-				if last = r.status(); last.Phase == workflows.ChainHeld {
-					r.update(workflows.StopChainUpdate, workflows.StopChain{By: "joe"}, "")
+				if last = r.status(); last.Phase == chain.ChainHeld {
+					r.update(chain.StopChainUpdate, chain.StopChain{By: "joe"}, "")
 				}
 			})
 			if s := r.rollout(); last.Root.Run == "" {
@@ -195,13 +196,13 @@ func TestRolloutWithoutAGraph(t *testing.T) {
 	r.registers(broken, people)
 	r.at(24*time.Hour, func() {
 		s := r.status()
-		r.wants(s, workflows.ChainHeld, "can't read who follows", "net finished")
+		r.wants(s, chain.ChainHeld, "can't read who follows", "net finished")
 		if s.HeldSince.IsZero() || s.GivesUpAt.Before(r.begun.Add(29*24*time.Hour)) {
 			t.Errorf("held since %s, gives up at %s", s.HeldSince, s.GivesUpAt)
 		}
 	})
-	s := r.rolloutFrom(workflows.RolloutInput{Root: r.root, Notify: []string{"deploys"}})
-	r.wants(s, workflows.ChainDone, "nothing moved for 30 days", "net finished")
+	s := r.rolloutFrom(chain.RolloutInput{Root: r.root, Notify: []string{"deploys"}})
+	r.wants(s, chain.ChainDone, "nothing moved for 30 days", "net finished")
 	if got := people.messages(); len(got) != 1 || got[0] != "deploys chain.held: net: the chain is held" {
 		t.Errorf("told %q", got)
 	}
@@ -241,11 +242,11 @@ func TestRolloutFindsARetryMadeInSpacelift(t *testing.T) {
 		r.clock.Advance(time.Minute)
 	})
 	r.at(2*time.Hour, func() {
-		r.wants(r.status(), workflows.ChainMoving, "now: app", "app running, net finished, web waiting")
+		r.wants(r.status(), chain.ChainMoving, "now: app", "app running, net finished, web waiting")
 		r.ends("app", r.confirms)
 	})
 	r.at(3*time.Hour, func() { r.ends("web", nil) })
-	r.wants(r.rollout(), workflows.ChainDone, "3 runs finished", "app finished, net finished, web finished")
+	r.wants(r.rollout(), chain.ChainDone, "3 runs finished", "app finished, net finished, web finished")
 }
 
 // Labels that change while a chain waits are taken in.
@@ -260,7 +261,7 @@ func TestRolloutTakesInLabels(t *testing.T) {
 	r.at(30*time.Minute, func() { r.ends("web", nil) })
 	r.at(40*time.Minute, func() { r.ends("mail", nil) })
 	s := r.rollout()
-	r.wants(s, workflows.ChainDone, "4 runs finished", "app finished, mail finished, net finished, web finished")
+	r.wants(s, chain.ChainDone, "4 runs finished", "app finished, mail finished, net finished, web finished")
 	if r.runs("cdn") > 0 {
 		t.Error("cdn was triggered")
 	}
@@ -283,10 +284,10 @@ func TestRolloutTellsPeople(t *testing.T) {
 	r.changes("app")
 	r.at(time.Minute, func() { r.ends("app", r.discards) })
 	r.at(5*time.Hour, func() {
-		r.update(workflows.SkipUpdate, workflows.SkipStack{Stack: "app", By: "joe"}, "")
+		r.update(chain.SkipUpdate, chain.SkipStack{Stack: "app", By: "joe"}, "")
 	})
 	r.at(6*time.Hour, func() { r.ends("web", nil) })
-	r.rolloutFrom(workflows.RolloutInput{Root: r.root, Notify: []string{"deploys"}})
+	r.rolloutFrom(chain.RolloutInput{Root: r.root, Notify: []string{"deploys"}})
 	got := people.messages()
 	slices.Sort(got)
 	want := []string{
@@ -308,8 +309,8 @@ func TestRolloutWithADeafChannel(t *testing.T) {
 	r := newChainRig(t, "app<net")
 	r.registers(r.client, &world{deaf: map[string]error{"deploys": errors.New("connection refused")}})
 	r.at(time.Minute, func() { r.ends("app", nil) })
-	s := r.rolloutFrom(workflows.RolloutInput{Root: r.root, Notify: []string{"deploys"}})
-	r.wants(s, workflows.ChainDone, "2 runs finished", "app finished, net finished")
+	s := r.rolloutFrom(chain.RolloutInput{Root: r.root, Notify: []string{"deploys"}})
+	r.wants(s, chain.ChainDone, "2 runs finished", "app finished, net finished")
 	if took := s.EndedAt.Sub(r.begun); took > time.Hour {
 		t.Errorf("it took %s", took)
 	}
@@ -325,7 +326,7 @@ func TestRolloutCarriesNames(t *testing.T) {
 	r.clock.Advance(time.Minute)
 	r.at(time.Minute, func() { r.ends("app", r.confirms) })
 	r.at(2*time.Minute, func() { r.ends("web", nil) })
-	r.rolloutFrom(workflows.RolloutInput{Root: r.root, TriggeredBy: []string{"ann"}})
+	r.rolloutFrom(chain.RolloutInput{Root: r.root, TriggeredBy: []string{"ann"}})
 	if len(r.managed) != 2 || !slices.Equal(r.managed[0].Chains[0].TriggeredBy, []string{"ann"}) || !slices.Equal(r.managed[1].Chains[0].TriggeredBy, []string{"ann", "bob"}) {
 		t.Errorf("managed %+v", r.managed)
 	}
@@ -334,8 +335,8 @@ func TestRolloutCarriesNames(t *testing.T) {
 // A chain says where a run stands in it.
 func TestRolloutSaysWhereARunStands(t *testing.T) {
 	r := pushedTogether(t, "app<net", "web<app")
-	ask := func(stack spacelift.StackID, commit string) (p activities.ChainPlace) {
-		answer, err := r.env.QueryWorkflow(workflows.PlaceQuery, activities.PlaceQuestion{Run: r.newest(stack), Commit: commit})
+	ask := func(stack spacelift.StackID, commit string) (p chain.Place) {
+		answer, err := r.env.QueryWorkflow(chain.PlaceQuery, chain.PlaceQuestion{Run: r.newest(stack), Commit: commit})
 		r.must(err)
 		r.must(answer.Get(&p))
 		return p
@@ -353,7 +354,7 @@ func TestRolloutSaysWhereARunStands(t *testing.T) {
 		if p := ask("net", "c1"); p.In {
 			t.Errorf("net: %+v", p)
 		}
-		r.update(workflows.StopChainUpdate, workflows.StopChain{By: "joe"}, "")
+		r.update(chain.StopChainUpdate, chain.StopChain{By: "joe"}, "")
 	})
 	r.rollout()
 }
@@ -367,7 +368,7 @@ func TestAWideRolloutContinuesAsNew(t *testing.T) {
 	}
 	r := newChainRig(t, followers...)
 	r.env.RegisterDelayedCallback(func() { r.env.SetContinueAsNewSuggested(true) }, 0)
-	r.env.ExecuteWorkflow(workflows.Rollout, workflows.RolloutInput{Root: r.root})
+	r.env.ExecuteWorkflow(workflows.Rollout, chain.RolloutInput{Root: r.root})
 	again, ok := errors.AsType[*workflow.ContinueAsNewError](r.env.GetWorkflowError())
 	if !ok {
 		t.Fatalf("the execution ended with %v, want it to continue as new", r.env.GetWorkflowError())
@@ -376,12 +377,12 @@ func TestAWideRolloutContinuesAsNew(t *testing.T) {
 	if triggered > 20 {
 		t.Errorf("%d stacks were triggered before", triggered)
 	}
-	var in workflows.RolloutInput
+	var in chain.RolloutInput
 	r.must(converter.GetDefaultDataConverter().FromPayloads(again.Input, &in))
 	r.environment()
 	r.at(time.Hour, func() { r.clock.Advance(time.Minute) })
 	s := r.rolloutFrom(in)
-	if s.Phase != workflows.ChainDone || !strings.Contains(s.Summary, "31 runs finished") || len(r.sim.Mutations("runTrigger")) != 30 {
+	if s.Phase != chain.ChainDone || !strings.Contains(s.Summary, "31 runs finished") || len(r.sim.Mutations("runTrigger")) != 30 {
 		t.Errorf("%s after %d triggers", s.Summary, len(r.sim.Mutations("runTrigger")))
 	}
 }

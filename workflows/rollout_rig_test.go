@@ -12,6 +12,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/chain"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
@@ -96,7 +97,7 @@ func (r *chainRig) ends(stack spacelift.StackID, how func(spacelift.RunRef) erro
 	if !run.State.Terminal() {
 		r.Fatalf("run %s is %s", ref, run.State)
 	}
-	r.env.SignalWorkflow(workflows.ChainNewsSignal, workflows.ChainNews{Run: ref, State: run.State})
+	r.env.SignalWorkflow(chain.ChainNewsSignal, chain.ChainNews{Run: ref, State: run.State})
 }
 
 func (r *chainRig) discards(ref spacelift.RunRef) error {
@@ -115,28 +116,28 @@ func (r *chainRig) changes(stacks ...spacelift.StackID) {
 	}
 }
 
-func (r *chainRig) rollout() workflows.ChainStatus {
+func (r *chainRig) rollout() chain.ChainStatus {
 	r.Helper()
-	return r.rolloutFrom(workflows.RolloutInput{Root: r.root})
+	return r.rolloutFrom(chain.RolloutInput{Root: r.root})
 }
 
-func (r *chainRig) rolloutFrom(in workflows.RolloutInput) workflows.ChainStatus {
+func (r *chainRig) rolloutFrom(in chain.RolloutInput) chain.ChainStatus {
 	r.Helper()
 	r.env.ExecuteWorkflow(workflows.Rollout, in)
 	if !r.env.IsWorkflowCompleted() {
 		r.Fatal("the chain has not ended")
 	}
-	var s workflows.ChainStatus
+	var s chain.ChainStatus
 	if err := r.env.GetWorkflowResult(&s); err != nil {
 		r.Fatalf("the chain failed: %v", err)
 	}
 	return s
 }
 
-func (r *chainRig) status() workflows.ChainStatus {
+func (r *chainRig) status() chain.ChainStatus {
 	r.Helper()
-	var s workflows.ChainStatus
-	answer, err := r.env.QueryWorkflow(workflows.ChainQuery)
+	var s chain.ChainStatus
+	answer, err := r.env.QueryWorkflow(chain.ChainQuery)
 	r.must(err)
 	r.must(answer.Get(&s))
 	return s
@@ -169,7 +170,7 @@ func (r *chainRig) update(name string, wish any, refused string) {
 	}, wish)
 }
 
-func nodes(s workflows.ChainStatus) string {
+func nodes(s chain.ChainStatus) string {
 	var all []string
 	for _, n := range s.Nodes {
 		all = append(all, string(n.Stack)+" "+string(n.State))
@@ -178,7 +179,7 @@ func nodes(s workflows.ChainStatus) string {
 	return strings.Join(all, ", ")
 }
 
-func (r *chainRig) wants(s workflows.ChainStatus, phase workflows.ChainPhase, summary, list string) {
+func (r *chainRig) wants(s chain.ChainStatus, phase chain.ChainPhase, summary, list string) {
 	r.Helper()
 	if s.Phase != phase || !strings.Contains(s.Summary, summary) || nodes(s) != list {
 		r.Errorf("the chain is %s: %s\n\t%s\nwant %s with %q\n\t%s", s.Phase, s.Summary, nodes(s), phase, summary, list)

@@ -12,6 +12,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/gantryhq/gantry/decide"
+	"github.com/gantryhq/gantry/decide/chain"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
@@ -22,14 +23,14 @@ func TestRolloutOfALine(t *testing.T) {
 	r := newChainRig(t, "app<net", "web<app")
 	r.changes("app")
 	r.at(time.Minute, func() {
-		r.wants(r.status(), workflows.ChainMoving, "1 of 3 runs finished; now: app", "app running, net finished, web waiting")
+		r.wants(r.status(), chain.ChainMoving, "1 of 3 runs finished; now: app", "app running, net finished, web waiting")
 		r.ends("app", r.confirms)
 	})
 	r.at(2*time.Minute, func() { r.ends("web", nil) })
 	s := r.rollout()
-	r.wants(s, workflows.ChainDone, "3 runs finished", "app finished, net finished, web finished")
+	r.wants(s, chain.ChainDone, "3 runs finished", "app finished, net finished, web finished")
 	for _, e := range s.Edges() {
-		if e.Decision != workflows.EdgeReleases || e.Reason == "" || e.At.IsZero() {
+		if e.Decision != chain.EdgeReleases || e.Reason == "" || e.At.IsZero() {
 			t.Errorf("edge %+v", e)
 		}
 	}
@@ -57,7 +58,7 @@ func TestRolloutFansOutAndIn(t *testing.T) {
 		r.ends("dns", r.confirms)
 	})
 	r.at(3*time.Minute, func() { r.ends("web", nil) })
-	r.wants(r.rollout(), workflows.ChainDone, "4 runs finished", "app finished, dns finished, net finished, web finished")
+	r.wants(r.rollout(), chain.ChainDone, "4 runs finished", "app finished, dns finished, net finished, web finished")
 }
 
 func TestRolloutStopsBehindAFailureAndARetryResumesIt(t *testing.T) {
@@ -67,16 +68,16 @@ func TestRolloutStopsBehindAFailureAndARetryResumesIt(t *testing.T) {
 		r.ends("app", nil)
 	})
 	r.at(2*time.Minute, func() {
-		r.wants(r.status(), workflows.ChainHeld, "ended in FAILED", "app failed, net finished, web waiting")
+		r.wants(r.status(), chain.ChainHeld, "ended in FAILED", "app failed, net finished, web waiting")
 		failed := r.newest("app")
 		again, err := r.client.RetryRun(t.Context(), failed)
 		r.must(err)
-		r.env.SignalWorkflow(workflows.ChainNewsSignal, workflows.ChainNews{Run: again.Ref})
+		r.env.SignalWorkflow(chain.ChainNewsSignal, chain.ChainNews{Run: again.Ref})
 	})
 	r.at(3*time.Minute, func() { r.ends("app", nil) })
 	r.at(4*time.Minute, func() { r.ends("web", nil) })
 	s := r.rollout()
-	r.wants(s, workflows.ChainDone, "3 runs finished", "app finished, net finished, web finished")
+	r.wants(s, chain.ChainDone, "3 runs finished", "app finished, net finished, web finished")
 	if len(s.Nodes[1].Runs) != 2 || r.runs("web") != 1 {
 		t.Errorf("app had the runs %v, and web %d", s.Nodes[1].Runs, r.runs("web"))
 	}
@@ -86,19 +87,19 @@ func TestRolloutSkips(t *testing.T) {
 	r := newChainRig(t, "app<net", "web<app")
 	r.changes("app")
 	r.at(time.Minute, func() {
-		r.update(workflows.SkipUpdate, workflows.SkipStack{Stack: "app", By: "joe"}, workflows.ErrTypeNotSkippable)
+		r.update(chain.SkipUpdate, chain.SkipStack{Stack: "app", By: "joe"}, chain.ErrTypeNotSkippable)
 		r.ends("app", r.discards)
 	})
 	r.at(2*time.Minute, func() {
-		wish := workflows.SkipStack{Stack: "app", By: "joe", Note: "done by hand", Key: "k"}
+		wish := chain.SkipStack{Stack: "app", By: "joe", Note: "done by hand", Key: "k"}
 		for range 2 {
-			r.update(workflows.SkipUpdate, wish, "")
+			r.update(chain.SkipUpdate, wish, "")
 		}
 	})
 	r.at(3*time.Minute, func() { r.ends("web", nil) })
 	s := r.rollout()
-	r.wants(s, workflows.ChainDone, "app was skipped", "app skipped, net finished, web finished")
-	people := slices.DeleteFunc(s.Timeline, func(e workflows.ChainEntry) bool { return e.Kind != managed.KindPerson })
+	r.wants(s, chain.ChainDone, "app was skipped", "app skipped, net finished, web finished")
+	people := slices.DeleteFunc(s.Timeline, func(e chain.ChainEntry) bool { return e.Kind != managed.KindPerson })
 	if len(people) != 1 || people[0].Actor != "joe" || !strings.Contains(people[0].Summary, "done by hand") {
 		t.Errorf("people did %+v", people)
 	}
@@ -108,15 +109,15 @@ func TestRolloutIsStopped(t *testing.T) {
 	r := newChainRig(t, "app<net", "web<app")
 	r.changes("app")
 	r.at(time.Minute, func() {
-		r.update(workflows.StopChainUpdate, workflows.StopChain{By: "joe", Note: "wrong day"}, "")
+		r.update(chain.StopChainUpdate, chain.StopChain{By: "joe", Note: "wrong day"}, "")
 	})
-	r.wants(r.rollout(), workflows.ChainDone, "joe stopped the chain: wrong day", "app running, net finished, web waiting")
+	r.wants(r.rollout(), chain.ChainDone, "joe stopped the chain: wrong day", "app running, net finished, web waiting")
 }
 
 func TestRolloutRefusesACircle(t *testing.T) {
 	r := newChainRig(t, "app<net,web", "web<app")
 	s := r.rollout()
-	r.wants(s, workflows.ChainDone, "circle: app → web → app", "net finished")
+	r.wants(s, chain.ChainDone, "circle: app → web → app", "net finished")
 	if n := len(r.sim.Mutations("runTrigger")); n != 0 {
 		t.Errorf("%d runs were triggered", n)
 	}
@@ -128,14 +129,14 @@ func TestRolloutTakesNobodysWord(t *testing.T) {
 	r := newChainRig(t, "app<net")
 	r.root = r.push("net")
 	r.at(time.Hour, func() {
-		r.wants(r.status(), workflows.ChainMoving, "nothing is released before it has finished", "net running")
+		r.wants(r.status(), chain.ChainMoving, "nothing is released before it has finished", "net running")
 		if n := r.runs("app"); n != 0 {
 			t.Errorf("app has %d runs", n)
 		}
 		r.must(r.sim.Discard("jane", "net", r.root.Run, ""))
 		r.clock.Advance(time.Minute)
 	})
-	r.wants(r.rollout(), workflows.ChainDone, "nothing is released: run "+string(r.root.Run)+" of net ended in DISCARDED by jane", "net failed")
+	r.wants(r.rollout(), chain.ChainDone, "nothing is released: run "+string(r.root.Run)+" of net ended in DISCARDED by jane", "net failed")
 }
 
 // The end of a run that nobody tells of is found.
@@ -146,7 +147,7 @@ func TestRolloutFindsOutForItself(t *testing.T) {
 		r.must(r.confirms(r.newest("app")))
 		r.clock.Advance(time.Minute)
 	})
-	r.wants(r.rollout(), workflows.ChainDone, "2 runs finished", "app finished, net finished")
+	r.wants(r.rollout(), chain.ChainDone, "2 runs finished", "app finished, net finished")
 }
 
 // A stack whose labels can't be read is held and says so; mended, it goes on.
@@ -154,14 +155,14 @@ func TestRolloutHoldsWhatCannotBeRead(t *testing.T) {
 	r := newChainRig(t, "app<net")
 	r.must(r.sim.SetLabels("app", "gantry:managed", "gantry:after=net", "gantry:aprovals=2"))
 	r.at(time.Minute, func() {
-		r.wants(r.status(), workflows.ChainHeld, "gantry:aprovals=2", "app held, net finished")
+		r.wants(r.status(), chain.ChainHeld, "gantry:aprovals=2", "app held, net finished")
 		if at := r.status().GivesUpAt; at.Before(r.begun.Add(29 * 24 * time.Hour)) {
 			t.Errorf("gives up at %s", at)
 		}
 		r.must(r.sim.SetLabels("app", "gantry:managed", "gantry:after=net"))
 	})
 	r.at(time.Hour, func() { r.ends("app", nil) })
-	r.wants(r.rollout(), workflows.ChainDone, "2 runs finished", "app finished, net finished")
+	r.wants(r.rollout(), chain.ChainDone, "2 runs finished", "app finished, net finished")
 }
 
 // The execution of a follower's run may have begun with a notification, and have
@@ -188,7 +189,7 @@ func TestRolloutTellsWhatItSaw(t *testing.T) {
 		if err := there.GetChildWorkflowExecution().Get(ctx, nil); err != nil {
 			return err
 		}
-		workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{WorkflowID: managed.ChainID(r.root)}), workflows.Rollout, workflows.RolloutInput{Root: r.root})
+		workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{WorkflowID: managed.ChainID(r.root)}), workflows.Rollout, chain.RolloutInput{Root: r.root})
 		return there.Get(ctx, nil)
 	})
 	r.must(r.env.GetWorkflowError())
@@ -204,7 +205,7 @@ func TestRolloutTriggersOnce(t *testing.T) {
 	_, err := r.sim.InjectAPI(simulator.APIFault{Kind: simulator.LostResponse, Field: "runTrigger", Times: 1})
 	r.must(err)
 	r.at(10*time.Minute, func() { r.ends("app", nil) })
-	r.wants(r.rollout(), workflows.ChainDone, "2 runs finished", "app finished, net finished")
+	r.wants(r.rollout(), chain.ChainDone, "2 runs finished", "app finished, net finished")
 	if n := r.runs("app"); n != 1 {
 		t.Errorf("app had %d runs", n)
 	}
@@ -215,7 +216,7 @@ func TestRolloutIsGivenUp(t *testing.T) {
 	r.changes("app")
 	r.at(time.Minute, func() { r.ends("app", r.discards) })
 	s := r.rollout()
-	r.wants(s, workflows.ChainDone, "nothing moved for 30 days", "app failed, net finished, web waiting")
+	r.wants(s, chain.ChainDone, "nothing moved for 30 days", "app failed, net finished, web waiting")
 	if d := s.EndedAt.Sub(r.begun); d < 30*24*time.Hour || d > 31*24*time.Hour {
 		t.Errorf("given up after %s", d)
 	}
@@ -223,7 +224,7 @@ func TestRolloutIsGivenUp(t *testing.T) {
 
 func TestNobodyFollows(t *testing.T) {
 	r := newChainRig(t)
-	r.wants(r.rollout(), workflows.ChainDone, "no stack follows net", "net finished")
+	r.wants(r.rollout(), chain.ChainDone, "no stack follows net", "net finished")
 }
 
 // A chain that has a long history goes on in another execution with all that it
@@ -238,23 +239,23 @@ func TestRolloutContinuesAsNew(t *testing.T) {
 		dns := r.newest("dns")
 		r.must(r.confirms(dns))
 		r.clock.Advance(time.Minute)
-		r.env.SignalWorkflowSkippingWorkflowTask(workflows.ChainNewsSignal, workflows.ChainNews{Run: dns, State: finished})
-		r.update(workflows.SkipUpdate, workflows.SkipStack{Stack: "app", By: "joe", Key: "k"}, "")
+		r.env.SignalWorkflowSkippingWorkflowTask(chain.ChainNewsSignal, chain.ChainNews{Run: dns, State: finished})
+		r.update(chain.SkipUpdate, chain.SkipStack{Stack: "app", By: "joe", Key: "k"}, "")
 	})
-	r.env.ExecuteWorkflow(workflows.Rollout, workflows.RolloutInput{Root: r.root})
+	r.env.ExecuteWorkflow(workflows.Rollout, chain.RolloutInput{Root: r.root})
 	again, ok := errors.AsType[*workflow.ContinueAsNewError](r.env.GetWorkflowError())
-	if !ok || again.WorkflowType.Name != workflows.RolloutType {
+	if !ok || again.WorkflowType.Name != chain.RolloutType {
 		t.Fatalf("the execution ended with %v, want it to continue as new", r.env.GetWorkflowError())
 	}
-	var in workflows.RolloutInput
+	var in chain.RolloutInput
 	r.must(converter.GetDefaultDataConverter().FromPayloads(again.Input, &in))
 
 	r.environment()
 	r.at(time.Minute, func() {
-		r.update(workflows.SkipUpdate, workflows.SkipStack{Stack: "app", By: "joe", Note: "another", Key: "k"}, decide.ErrTypeKeyReused)
+		r.update(chain.SkipUpdate, chain.SkipStack{Stack: "app", By: "joe", Note: "another", Key: "k"}, decide.ErrTypeKeyReused)
 		r.ends("web", nil)
 	})
-	r.wants(r.rolloutFrom(in), workflows.ChainDone, "app was skipped", "app skipped, dns finished, net finished, web finished")
+	r.wants(r.rolloutFrom(in), chain.ChainDone, "app was skipped", "app skipped, dns finished, net finished, web finished")
 	for _, stack := range []spacelift.StackID{"app", "dns", "web"} {
 		if n := r.runs(stack); n != 1 {
 			t.Errorf("%s had %d runs", stack, n)
@@ -268,12 +269,12 @@ func TestRolloutIsStoppedWhileSpaceliftIsAway(t *testing.T) {
 	_, err := r.sim.InjectAPI(simulator.APIFault{Kind: simulator.ServerError, Field: "runTrigger"})
 	r.must(err)
 	r.at(time.Hour, func() {
-		r.wants(r.status(), workflows.ChainMoving, "app (being triggered)", "app releasing, net finished")
-		r.update(workflows.SkipUpdate, workflows.SkipStack{Stack: "app", By: "joe"}, managed.ErrTypeTooLate)
-		r.update(workflows.StopChainUpdate, workflows.StopChain{By: "joe"}, "")
+		r.wants(r.status(), chain.ChainMoving, "app (being triggered)", "app releasing, net finished")
+		r.update(chain.SkipUpdate, chain.SkipStack{Stack: "app", By: "joe"}, managed.ErrTypeTooLate)
+		r.update(chain.StopChainUpdate, chain.StopChain{By: "joe"}, "")
 	})
 	s := r.rollout()
-	r.wants(s, workflows.ChainDone, "joe stopped the chain", "app held, net finished")
+	r.wants(s, chain.ChainDone, "joe stopped the chain", "app held, net finished")
 	if after := s.EndedAt.Sub(r.begun); after > 2*time.Hour {
 		t.Errorf("ended %s after it began", after)
 	}

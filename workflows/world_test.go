@@ -13,11 +13,11 @@ import (
 	"go.temporal.io/sdk/converter"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/chain"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/notify"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // configured is what the stories' configuration says.
@@ -63,7 +63,7 @@ type world struct {
 	earlier json.RawMessage  // what an execution of the run that has closed knows
 	blind   bool             // Temporal does not answer when asked for executions that closed
 
-	chains []activities.ChainPlace // that are open, and where the run stands in each
+	chains []chain.Place // that are open, and where the run stands in each
 }
 
 // set changes the world while nobody looks.
@@ -188,7 +188,7 @@ type temporalOf struct {
 
 func (t temporalOf) QueryWorkflow(ctx context.Context, id, runID, query string, args ...any) (converter.EncodedValue, error) {
 	switch query {
-	case workflows.PlaceQuery:
+	case chain.PlaceQuery:
 		return t.world.place(id)
 	case managed.RecordQuery:
 		return answered(t.world.earlier), nil

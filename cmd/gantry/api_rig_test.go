@@ -27,6 +27,7 @@ import (
 	"go.temporal.io/sdk/converter"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/gantryhq/gantry/decide/chain"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/inbox"
@@ -203,8 +204,8 @@ func (s stacks) StacksByLabel(ctx context.Context, _ string) (spacelift.Listing[
 // executions stands for Temporal and the workflows in it.
 type executions struct {
 	mu      sync.Mutex
-	runs    map[string]managed.RunStatus     // by workflow id
-	chains  map[string]workflows.ChainStatus // by workflow id
+	runs    map[string]managed.RunStatus // by workflow id
+	chains  map[string]chain.ChainStatus // by workflow id
 	freezes []policy.Freeze
 	retry   *managed.RetryRunOutcome // of every retry
 	retries []client.StartWorkflowOptions
@@ -226,7 +227,7 @@ func (e *executions) QueryWorkflow(_ context.Context, id, _, query string, _ ...
 	defer e.mu.Unlock()
 	run, known := e.runs[id]
 	switch {
-	case query == workflows.ChainQuery && e.chains[id].Root.Run != "":
+	case query == chain.ChainQuery && e.chains[id].Root.Run != "":
 		return payloads(e.chains[id])
 	case query == workflows.FreezesQuery && len(e.freezes) > 0:
 		return payloads(e.freezes)
@@ -247,7 +248,7 @@ func (e *executions) ListWorkflow(_ context.Context, req *workflowservice.ListWo
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	page := &workflowservice.ListWorkflowExecutionsResponse{}
-	if strings.Contains(req.GetQuery(), workflows.RolloutType) {
+	if strings.Contains(req.GetQuery(), chain.RolloutType) {
 		for id, chain := range e.chains {
 			listed := map[string]*commonpb.Payload{}
 			for name, value := range map[string]string{managed.AttrStack: string(chain.Root.Stack), managed.AttrPhase: string(chain.Phase)} {

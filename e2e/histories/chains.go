@@ -8,10 +8,10 @@ import (
 
 	"go.temporal.io/sdk/client"
 
+	"github.com/gantryhq/gantry/decide/chain"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 const (
@@ -30,10 +30,10 @@ var chained = []story{
 			func() error { return t.sim.SetNextPlan(app, simulator.Plan{FailIn: spacelift.RunStatePlanning}) },
 			func() error { return t.oneByOne(ctx, finished) },
 			func() error { return t.runs(ctx, app) },
-			func() error { return t.chain(ctx, workflows.ChainHeld) },
-			func() error { return t.skip(ctx, workflows.SkipStack{Stack: app, By: "jane", Note: "done by hand"}) },
+			func() error { return t.chain(ctx, chain.ChainHeld) },
+			func() error { return t.skip(ctx, chain.SkipStack{Stack: app, By: "jane", Note: "done by hand"}) },
 			func() error { return t.runs(ctx, web) },
-			func() error { return t.chain(ctx, workflows.ChainDone) },
+			func() error { return t.chain(ctx, chain.ChainDone) },
 		)
 	}},
 }
@@ -110,7 +110,7 @@ func chainOfThree(ctx context.Context, t *teller) error {
 		func() error { return t.oneByOne(ctx, finished) },
 		func() error { return t.runs(ctx, app) },
 		func() error { return t.runs(ctx, web) },
-		func() error { return t.chain(ctx, workflows.ChainDone) },
+		func() error { return t.chain(ctx, chain.ChainDone) },
 	)
 }
 
@@ -165,14 +165,14 @@ func (t *teller) runs(ctx context.Context, follower spacelift.StackID) error {
 }
 
 // chain waits until the chain is in a phase.
-func (t *teller) chain(ctx context.Context, phase workflows.ChainPhase) error {
+func (t *teller) chain(ctx context.Context, phase chain.ChainPhase) error {
 	id := managed.ChainID(t.ref)
-	if phase == workflows.ChainDone {
+	if phase == chain.ChainDone {
 		return t.temporal.GetWorkflow(ctx, id, "").Get(ctx, nil)
 	}
 	return t.eventually(ctx, "the chain is "+string(phase), func() (bool, error) {
-		var s workflows.ChainStatus
-		answer, err := t.temporal.QueryWorkflow(ctx, id, "", workflows.ChainQuery)
+		var s chain.ChainStatus
+		answer, err := t.temporal.QueryWorkflow(ctx, id, "", chain.ChainQuery)
 		if err == nil {
 			err = answer.Get(&s)
 		}
@@ -180,9 +180,9 @@ func (t *teller) chain(ctx context.Context, phase workflows.ChainPhase) error {
 	})
 }
 
-func (t *teller) skip(ctx context.Context, wish workflows.SkipStack) error {
+func (t *teller) skip(ctx context.Context, wish chain.SkipStack) error {
 	handle, err := t.temporal.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
-		WorkflowID: managed.ChainID(t.ref), UpdateName: workflows.SkipUpdate, Args: []any{wish}, WaitForStage: client.WorkflowUpdateStageCompleted,
+		WorkflowID: managed.ChainID(t.ref), UpdateName: chain.SkipUpdate, Args: []any{wish}, WaitForStage: client.WorkflowUpdateStageCompleted,
 	})
 	if err == nil {
 		err = handle.Get(ctx, nil)

@@ -16,6 +16,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/chain"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
@@ -62,7 +63,7 @@ func RunWide(ctx context.Context, layers, width, after int) (cost Wide, err erro
 		cost.Labels, err = t.layers(layers, width, after)
 		return err
 	}, func(w worker.Worker) {
-		w.RegisterWorkflowWithOptions(workflows.Rollout, workflow.RegisterOptions{Name: workflows.RolloutType})
+		w.RegisterWorkflowWithOptions(workflows.Rollout, workflow.RegisterOptions{Name: chain.RolloutType})
 		w.RegisterWorkflowWithOptions(endsAtOnce, workflow.RegisterOptions{Name: managed.ManageRunType})
 	}, func(ctx context.Context, t *teller) error {
 		cost, err = t.wide(ctx, cost)
@@ -113,8 +114,8 @@ func isolated(ctx context.Context, queue string, prepare func(*teller) error, re
 // endsAtOnce stands for the execution of a run that has ended: it tells its chains.
 func endsAtOnce(ctx workflow.Context, in managed.ManageRunInput) (managed.RunStatus, error) {
 	for _, ref := range in.Chains {
-		news := workflows.ChainNews{Run: in.Run, State: finished}
-		if err := workflow.SignalExternalWorkflow(ctx, managed.ChainID(ref.Root), "", workflows.ChainNewsSignal, news).Get(ctx, nil); err != nil {
+		news := chain.ChainNews{Run: in.Run, State: finished}
+		if err := workflow.SignalExternalWorkflow(ctx, managed.ChainID(ref.Root), "", chain.ChainNewsSignal, news).Get(ctx, nil); err != nil {
 			return managed.RunStatus{}, err
 		}
 	}
@@ -157,18 +158,18 @@ func (t *teller) wide(ctx context.Context, w Wide) (Wide, error) {
 		return w, err
 	}
 	begun := time.Now()
-	first, err := t.temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: managed.ChainID(t.ref), TaskQueue: t.queue}, workflows.RolloutType, workflows.RolloutInput{Root: t.ref})
+	first, err := t.temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: managed.ChainID(t.ref), TaskQueue: t.queue}, chain.RolloutType, chain.RolloutInput{Root: t.ref})
 	if err != nil {
 		return w, err
 	}
 	run := first.GetRunID() // before the wait, which moves it on
-	var status workflows.ChainStatus
+	var status chain.ChainStatus
 	if err := first.Get(ctx, &status); err != nil {
 		return w, fmt.Errorf("wait for the chain: %w", err)
 	}
 	w.Took = time.Since(begun)
 	for _, n := range status.Nodes {
-		if n.State != workflows.NodeFinished {
+		if n.State != chain.NodeFinished {
 			return w, fmt.Errorf("%s is %s: %s", n.Stack, n.State, n.Reason)
 		}
 	}

@@ -1,4 +1,4 @@
-package workflows
+package chain
 
 import (
 	"encoding/json"
@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gantryhq/gantry/activities"
 	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -21,9 +20,9 @@ func longest(prefix string, n int) string {
 // greatest is a chain at all its bounds: as many stacks and labels as it may hold,
 // all with the longest ids, runs, notes and names, a full journal, as many retries
 // as are kept, and all keys used.
-func greatest() chain {
+func greatest() Chain {
 	root := spacelift.RunRef{Account: spacelift.Account(longest("account", 0)), Stack: spacelift.StackID(longest("stack", 0)), Run: spacelift.RunID(longest("run", 0))}
-	c := newChain(root, chainBegan)
+	c := NewChain(root, chainBegan)
 	at := chainBegan
 	text := strings.Repeat("because ", 1000)
 	reads := func(ref spacelift.RunRef, state spacelift.RunState) {
@@ -32,14 +31,14 @@ func greatest() chain {
 		for i, s := range []spacelift.RunState{spacelift.RunStateQueued, spacelift.RunStatePlanning, spacelift.RunStateApplying, state} {
 			run.History = append(run.History, spacelift.Transition{State: s, StateVersion: i, At: at, Username: text, Note: text})
 		}
-		c.saw(at, run)
+		c.Saw(at, run)
 	}
 	reads(root, runFinished)
-	var g activities.ChainGraph
+	var g Graph
 	edges := 0
-	for i := range activities.MaxChainStacks {
-		s := activities.ChainStack{Stack: spacelift.StackID(longest("stack", i+1)), Labels: strings.Repeat("f", 16), Notify: []string{strings.Repeat("c", 63)}}
-		most := (activities.MaxChainEdges - edges) / (activities.MaxChainStacks - i)
+	for i := range MaxStacks {
+		s := Stack{Stack: spacelift.StackID(longest("stack", i+1)), Labels: strings.Repeat("f", 16), Notify: []string{strings.Repeat("c", 63)}}
+		most := (MaxEdges - edges) / (MaxStacks - i)
 		for p := max(0, i+1-most); p <= i; p++ {
 			s.After = append(s.After, p)
 			edges++
@@ -47,32 +46,32 @@ func greatest() chain {
 		g.Stacks = append(g.Stacks, s)
 	}
 	for i := range 10 {
-		r := activities.ChainRefusal{Reason: strings.Repeat(longest("stack", i)+" → ", 20), More: 1000}
+		r := Refusal{Reason: strings.Repeat(longest("stack", i)+" → ", 20), More: 1000}
 		for j := range 20 {
 			r.Stacks = append(r.Stacks, spacelift.StackID(longest("stack", j)))
 		}
 		g.Refused = append(g.Refused, r)
 	}
-	c.takeGraph(at, g)
+	c.TakeGraph(at, g)
 	for i := range c.Nodes[1:] {
 		stack := c.Nodes[i+1].Stack
 		for attempt := range 2 {
-			ref := c.ref(stack, spacelift.RunID(longest("run", 2*i+attempt+1)))
+			ref := c.Ref(stack, spacelift.RunID(longest("run", 2*i+attempt+1)))
 			if attempt == 0 {
-				c.node(stack).Releasing = true
-				c.triggered(at, ref, text, false)
+				c.Node(stack).Releasing = true
+				c.Triggered(at, ref, text, false)
 			} else {
-				c.heard(at, ChainNews{Run: ref})
+				c.Take(at, ChainNews{Run: ref})
 			}
 			reads(ref, runFailed)
 		}
 	}
 	for i := range decide.MaxKeys {
 		wish := SkipStack{Stack: c.Nodes[1].Stack, By: text, Note: text}
-		c.Keys.Remember(longest("key", i), wish.content())
+		c.Keys.Remember(longest("key", i), wish.Content())
 	}
-	n := decideChain(&c, at.Add(time.Minute))
-	c.notice(at, n, c.mood(), c.record(at, n))
+	n := Decide(&c, at.Add(time.Minute))
+	c.Notice(at, n, c.Mood(), c.Apply(at, n))
 	return c
 }
 
@@ -85,16 +84,16 @@ func TestAChainAtItsBoundsFits(t *testing.T) {
 	for _, n := range c.Nodes {
 		edges += len(n.After)
 	}
-	if len(c.Nodes) != activities.MaxChainStacks+1 || edges != activities.MaxChainEdges {
+	if len(c.Nodes) != MaxStacks+1 || edges != MaxEdges {
 		t.Fatalf("%d stacks, %d labels", len(c.Nodes), edges)
 	}
-	var graph activities.ChainGraph
+	var graph Graph
 	for _, n := range c.Nodes[1:] {
-		graph.Stacks = append(graph.Stacks, activities.ChainStack{Stack: n.Stack, After: n.After, Labels: n.Labels, Notify: n.Notify})
+		graph.Stacks = append(graph.Stacks, Stack{Stack: n.Stack, After: n.After, Labels: n.Labels, Notify: n.Notify})
 	}
 	const most = 1_900_000 // bytes; Temporal refuses 2 MiB
 	for what, value := range map[string]any{
-		"what it carries": RolloutInput{Root: c.Root, Known: &c}, "what it answers": c.status(chainBegan), "the graph": graph,
+		"what it carries": RolloutInput{Root: c.Root, Known: &c}, "what it answers": c.Status(chainBegan), "the graph": graph,
 	} {
 		encoded, err := json.Marshal(value)
 		if err != nil {
@@ -105,7 +104,7 @@ func TestAChainAtItsBoundsFits(t *testing.T) {
 			t.Errorf("%s takes %d bytes, more than %d", what, len(encoded), most)
 		}
 	}
-	if status := c.status(chainBegan); len(status.Edges()) != activities.MaxChainEdges {
+	if status := c.Status(chainBegan); len(status.Edges()) != MaxEdges {
 		t.Errorf("%d edges are shown", len(status.Edges()))
 	}
 }
@@ -117,8 +116,8 @@ func TestDecisionsOfWideChainsAreQuick(t *testing.T) {
 	begun := time.Now()
 	const times = 20
 	for range times {
-		n := decideChain(&c, chainBegan.Add(time.Minute))
-		c.record(chainBegan.Add(time.Minute), n)
+		n := Decide(&c, chainBegan.Add(time.Minute))
+		c.Apply(chainBegan.Add(time.Minute), n)
 	}
 	if each := time.Since(begun) / times; each > 20*time.Millisecond {
 		t.Errorf("a decision takes %s", each)
@@ -128,14 +127,14 @@ func TestDecisionsOfWideChainsAreQuick(t *testing.T) {
 func BenchmarkDecideChain(b *testing.B) {
 	c := greatest()
 	for b.Loop() {
-		n := decideChain(&c, chainBegan.Add(time.Minute))
-		c.record(chainBegan.Add(time.Minute), n)
+		n := Decide(&c, chainBegan.Add(time.Minute))
+		c.Apply(chainBegan.Add(time.Minute), n)
 	}
 }
 
 func BenchmarkChainStatus(b *testing.B) {
 	c := greatest()
 	for b.Loop() {
-		c.status(chainBegan.Add(time.Minute))
+		c.Status(chainBegan.Add(time.Minute))
 	}
 }

@@ -1,4 +1,4 @@
-package workflows
+package chain
 
 import (
 	"fmt"
@@ -9,7 +9,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/gantryhq/gantry/activities"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -19,7 +18,7 @@ var chainBegan = time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
 // what is decided then.
 type chainStory struct {
 	fatal func(format string, args ...any)
-	c     chain
+	c     Chain
 	now   time.Time
 	edges []string // as the labels are now
 	away  bool     // nobody can read them
@@ -31,22 +30,22 @@ type chainStory struct {
 // "app<net,dns": app follows net and dns.
 func newChainStory(fatal func(string, ...any), edges ...string) *chainStory {
 	root := spacelift.RunRef{Account: "acme", Stack: "net", Run: "net-1"}
-	s := &chainStory{fatal: fatal, now: chainBegan, c: newChain(root, chainBegan), edges: edges, runs: map[spacelift.RunRef]spacelift.Run{}}
+	s := &chainStory{fatal: fatal, now: chainBegan, c: NewChain(root, chainBegan), edges: edges, runs: map[spacelift.RunRef]spacelift.Run{}}
 	s.enters(root, spacelift.RunStatePlanning)
 	s.enters(root, spacelift.RunStateApplying)
 	s.enters(root, spacelift.RunStateFinished)
-	s.c.saw(s.now, s.runs[root])
-	s.c.takeGraph(s.now, graphOf(edges...))
+	s.c.Saw(s.now, s.runs[root])
+	s.c.TakeGraph(s.now, graphOf(edges...))
 	return s
 }
 
 // graphOf is what edges come to. Each stack's channel is called like the stack.
-func graphOf(edges ...string) activities.ChainGraph {
-	g := activities.ChainGraph{Notify: []string{"#net"}}
+func graphOf(edges ...string) Graph {
+	g := Graph{Notify: []string{"#net"}}
 	place := map[string]int{"net": 0}
 	for _, e := range edges {
 		stack, parents, _ := strings.Cut(e, "<")
-		node := activities.ChainStack{Stack: spacelift.StackID(stack), Labels: parents, Notify: []string{"#" + stack}}
+		node := Stack{Stack: spacelift.StackID(stack), Labels: parents, Notify: []string{"#" + stack}}
 		for p := range strings.SplitSeq(parents, ",") {
 			node.After = append(node.After, place[p])
 		}
@@ -69,16 +68,16 @@ func (s *chainStory) enters(ref spacelift.RunRef, state spacelift.RunState) {
 }
 
 // goes decides, reads labels and triggers until there is nothing more to do at once.
-func (s *chainStory) goes() chainNext {
+func (s *chainStory) goes() Next {
 	for {
-		n := decideChain(&s.c, s.now)
-		before := s.c.mood()
-		s.c.notice(s.now, n, before, s.c.record(s.now, n))
+		n := Decide(&s.c, s.now)
+		before := s.c.Mood()
+		s.c.Notice(s.now, n, before, s.c.Apply(s.now, n))
 		switch {
 		case n.Graph && s.away:
-			s.c.noGraph(s.now, "nobody answers")
+			s.c.NoGraph(s.now, "nobody answers")
 		case n.Graph:
-			s.c.takeGraph(s.now, graphOf(s.edges...))
+			s.c.TakeGraph(s.now, graphOf(s.edges...))
 		case len(n.Trigger) > 0:
 			for _, i := range n.Trigger {
 				s.began = append(s.began, s.c.Nodes[i].Stack)
@@ -93,27 +92,27 @@ func (s *chainStory) goes() chainNext {
 func (s *chainStory) attempt(stack spacelift.StackID) {
 	ref := spacelift.RunRef{Account: "acme", Stack: stack, Run: spacelift.RunID(fmt.Sprintf("%s-%d", stack, len(s.runs)))}
 	s.enters(ref, spacelift.RunStateQueued)
-	s.c.node(stack).Releasing = true
-	s.c.triggered(s.now, ref, "Gantry triggered it", false)
-	s.c.saw(s.now, s.runs[ref])
+	s.c.Node(stack).Releasing = true
+	s.c.Triggered(s.now, ref, "Gantry triggered it", false)
+	s.c.Saw(s.now, s.runs[ref])
 }
 
 // current is the run of a stack that counts.
 func (s *chainStory) current(stack spacelift.StackID) spacelift.RunRef {
-	n := s.c.node(stack)
+	n := s.c.Node(stack)
 	if n == nil || n.current() == nil {
 		s.fatal("%s has no run", stack)
 		return spacelift.RunRef{}
 	}
-	return s.c.ref(stack, n.current().Run)
+	return s.c.Ref(stack, n.current().Run)
 }
 
 // ends ends the run of a stack that counts, and decides.
-func (s *chainStory) ends(stack spacelift.StackID, state spacelift.RunState) chainNext {
+func (s *chainStory) ends(stack spacelift.StackID, state spacelift.RunState) Next {
 	ref := s.current(stack)
 	s.now = s.now.Add(time.Minute)
 	s.enters(ref, state)
-	s.c.saw(s.now, s.runs[ref])
+	s.c.Saw(s.now, s.runs[ref])
 	return s.goes()
 }
 
@@ -122,24 +121,24 @@ func (s *chainStory) retries(stack spacelift.StackID) {
 	s.now = s.now.Add(time.Minute)
 	ref := spacelift.RunRef{Account: "acme", Stack: stack, Run: spacelift.RunID(fmt.Sprintf("%s-%d", stack, len(s.runs)))}
 	s.enters(ref, spacelift.RunStateQueued)
-	s.c.heard(s.now, ChainNews{Run: ref})
-	s.c.saw(s.now, s.runs[ref])
+	s.c.Take(s.now, ChainNews{Run: ref})
+	s.c.Saw(s.now, s.runs[ref])
 }
 
-func (s *chainStory) skips(stack spacelift.StackID) chainNext {
+func (s *chainStory) skips(stack spacelift.StackID) Next {
 	wish := SkipStack{Stack: stack, By: "jane", Note: "not needed"}
-	if no := s.c.refuseSkip(wish); no != nil {
+	if no := s.c.RefuseSkip(wish); no != nil {
 		s.fatal("skip %s: %s", stack, no.Reason)
-		return chainNext{}
+		return Next{}
 	}
-	s.c.skip(s.now, wish)
+	s.c.Skip(s.now, wish)
 	return s.goes()
 }
 
 func (s *chainStory) shows(t *testing.T, want map[spacelift.StackID]NodeState) {
 	t.Helper()
 	got := map[spacelift.StackID]NodeState{}
-	for _, n := range s.c.status(s.now).Nodes {
+	for _, n := range s.c.Status(s.now).Nodes {
 		got[n.Stack] = n.State
 		if n.Reason == "" {
 			t.Errorf("%s is %s for no reason", n.Stack, n.State)
@@ -152,7 +151,7 @@ func (s *chainStory) shows(t *testing.T, want map[spacelift.StackID]NodeState) {
 
 func (s *chainStory) decided(t *testing.T, from, to spacelift.StackID, want EdgeDecision, reason string) {
 	t.Helper()
-	for _, e := range s.c.status(s.now).Edges() {
+	for _, e := range s.c.Status(s.now).Edges() {
 		if e.From == from && e.To == to {
 			if e.Decision != want || !strings.Contains(e.Reason, reason) || e.At.IsZero() {
 				t.Errorf("%s→%s: %+v, want %s with %q", from, to, e, want, reason)

@@ -1,4 +1,4 @@
-package workflows
+package chain
 
 import (
 	"fmt"
@@ -10,11 +10,11 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// notice puts the messages on their way that a decision calls for: that the chain
+// Notice puts the messages on their way that a decision calls for: that the chain
 // is held or a stack of it is, that it goes on, and that it has ended. Each is sent
 // once for each time that happens. before is the chain before the decision was
 // recorded, and stuck are the stacks that can't be triggered since then.
-func (c *chain) notice(at time.Time, n chainNext, before chainMood, stuck []int) {
+func (c *Chain) Notice(at time.Time, n Next, before chainMood, stuck []int) {
 	if n.Phase == ChainMoving {
 		for _, i := range stuck[:min(len(stuck), maxWhy)] {
 			c.noticeStuck(at, i)
@@ -41,7 +41,7 @@ func (c *chain) notice(at time.Time, n chainNext, before chainMood, stuck []int)
 
 // noticeStuck tells that a stack can't be triggered while the rest of the chain
 // goes on.
-func (c *chain) noticeStuck(at time.Time, i int) {
+func (c *Chain) noticeStuck(at time.Time, i int) {
 	node := &c.Nodes[i]
 	channels := managed.Distinct(append(slices.Clone(c.Notify), node.Notify...))
 	c.ToldHeld = managed.Distinct(append(slices.Clone(c.ToldHeld), channels...))
@@ -54,12 +54,12 @@ func (c *chain) noticeStuck(at time.Time, i int) {
 // chainMood is what notice compares.
 type chainMood struct{ HeldSince, EndedAt time.Time }
 
-func (c *chain) mood() chainMood { return chainMood{c.HeldSince, c.EndedAt} }
+func (c *Chain) Mood() chainMood { return chainMood{c.HeldSince, c.EndedAt} }
 
 // noticeEnded tells the end of a chain that had something to release: to the root's
 // channels, to those of stacks that are not through, and to those that know that
 // it was held.
-func (c *chain) noticeEnded(at time.Time, n chainNext) {
+func (c *Chain) noticeEnded(at time.Time, n Next) {
 	if len(c.Nodes) == 1 && len(c.Refusals) == 0 {
 		return
 	}
@@ -80,7 +80,7 @@ func (c *chain) noticeEnded(at time.Time, n chainNext) {
 }
 
 // heldChannels are those of the root and of the stacks that stop the line.
-func (c *chain) heldChannels(lines []line) []string {
+func (c *Chain) heldChannels(lines []line) []string {
 	channels := slices.Clone(c.Notify)
 	for i, l := range lines {
 		if l.Lets == EdgeStops {
@@ -92,7 +92,7 @@ func (c *chain) heldChannels(lines []line) []string {
 
 // send puts a message on its way. What it is about and when that began make its
 // id, so that it is sent once.
-func (c *chain) send(at time.Time, channels []string, m notify.Message, since time.Time) {
+func (c *Chain) send(at time.Time, channels []string, m notify.Message, since time.Time) {
 	m.At = at
 	m.Account, m.Stack, m.Run = string(c.Root.Account), string(c.Root.Stack), string(c.Root.Run)
 	m.Facts = []notify.Fact{{Name: "Chain", Value: managed.ChainID(c.Root)}}
@@ -109,8 +109,8 @@ func (c *chain) send(at time.Time, channels []string, m notify.Message, since ti
 	}
 }
 
-// sent takes a message off: it arrived, or sending it was given up because of why.
-func (c *chain) sent(at time.Time, n managed.Notice, why string) {
+// Sent takes a message off: it arrived, or sending it was given up because of why.
+func (c *Chain) Sent(at time.Time, n managed.Notice, why string) {
 	c.Outbox = slices.DeleteFunc(c.Outbox, func(o managed.Notice) bool { return o.Message.ID == n.Message.ID })
 	if why != "" {
 		c.note(at, managed.KindNote, "", spacelift.RunID(""), "the message %s could not be sent through %s: %s", n.Message.Type, n.Channel, why)

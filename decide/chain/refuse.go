@@ -1,19 +1,19 @@
-package workflows
+package chain
 
 import (
 	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/managed"
 )
 
-// refuseSkip says why a stack is not skipped for somebody; nil if it is.
-func (c *chain) refuseSkip(wish SkipStack) *decide.Refusal {
+// RefuseSkip says why a stack is not skipped for somebody; nil if it is.
+func (c *Chain) RefuseSkip(wish SkipStack) *decide.Refusal {
 	if used := c.Keys.For(wish.Key); used != "" {
-		return decide.Reused(used, wish.content())
+		return decide.Reused(used, wish.Content())
 	}
 	if no := c.refuseEnded(); no != nil {
 		return no
 	}
-	n := c.node(wish.Stack)
+	n := c.Node(wish.Stack)
 	switch {
 	case n == nil && !c.Known:
 		return decide.Refuse(ErrTypeNotSkippable, "Gantry has not read yet which stacks follow; ask again in a moment")
@@ -36,15 +36,15 @@ func (c *chain) refuseSkip(wish SkipStack) *decide.Refusal {
 	return nil
 }
 
-// refuseStop says why the chain is not stopped for somebody; nil if it is.
-func (c *chain) refuseStop(wish StopChain) *decide.Refusal {
+// RefuseStop says why the chain is not stopped for somebody; nil if it is.
+func (c *Chain) RefuseStop(wish StopChain) *decide.Refusal {
 	if used := c.Keys.For(wish.Key); used != "" {
-		return decide.Reused(used, wish.content())
+		return decide.Reused(used, wish.Content())
 	}
 	return c.refuseEnded()
 }
 
-func (c *chain) refuseEnded() *decide.Refusal {
+func (c *Chain) refuseEnded() *decide.Refusal {
 	if c.Stopped != nil {
 		return decide.Refuse(managed.ErrTypeTooLate, "%s stopped the chain already", c.Stopped.By)
 	}

@@ -1,19 +1,16 @@
-package workflows
+package chain
 
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
-	"github.com/gantryhq/gantry/activities"
 	"github.com/gantryhq/gantry/decide/managed"
-	"github.com/gantryhq/gantry/spacelift"
 )
 
-// status is all that can be said of the chain now.
-func (c *chain) status(now time.Time) ChainStatus {
-	n := decideChain(c, now)
+// Status is all that can be said of the chain now.
+func (c *Chain) Status(now time.Time) ChainStatus {
+	n := Decide(c, now)
 	s := ChainStatus{
 		Root: c.Root, Phase: n.Phase, Summary: n.Reason, StartedAt: c.StartedAt, HeldSince: c.HeldSince, EndedAt: c.EndedAt,
 		Timeline: slices.Clone(c.Journal),
@@ -27,7 +24,7 @@ func (c *chain) status(now time.Time) ChainStatus {
 	return s
 }
 
-func (c *chain) show(i int, l line, lines []line, now time.Time) ChainNode {
+func (c *Chain) show(i int, l line, lines []line, now time.Time) ChainNode {
 	n := &c.Nodes[i]
 	shown := ChainNode{Stack: n.Stack, After: n.After, State: l.State, Lets: l.Lets, Since: n.Since}
 	if n.State != l.State || n.Since.IsZero() {
@@ -62,7 +59,7 @@ func (c *chain) show(i int, l line, lines []line, now time.Time) ChainNode {
 const maxReason = 500
 
 // waitsFor says what keeps a stack that has not been triggered.
-func (c *chain) waitsFor(n *chainNode, lines []line) string {
+func (c *Chain) waitsFor(n *chainNode, lines []line) string {
 	var all []string
 	for _, p := range n.After {
 		if lines[p].Lets != EdgeReleases {
@@ -91,31 +88,4 @@ func (n ChainNode) whyLets() string {
 		return fmt.Sprintf("%s has not run yet", n.Stack)
 	}
 	return n.Reason
-}
-
-// placeOf says where a run stands in the chain, which it is part of when the chain
-// has it, or when it works on the chain's commit. What tries the root again begins
-// a chain of its own.
-func (c *chain) placeOf(run spacelift.RunRef, commit string) (p activities.ChainPlace) {
-	p.Root = c.Root
-	if !c.Known && c.EndedAt.IsZero() && commit != "" && commit == c.Commit && run.Stack != c.Root.Stack {
-		p.In, p.Waits, p.Open, p.Reason = true, true, true, "the chain has not read yet who follows"
-		return p
-	}
-	i := c.index(run.Stack)
-	if i <= 0 || run.Account != c.Root.Account || !c.EndedAt.IsZero() {
-		return p
-	}
-	n, lines := &c.Nodes[i], c.lines()
-	p.Ours = n.run(run.Run) != nil
-	if p.In = p.Ours || commit != "" && commit == c.Commit; !p.In {
-		return activities.ChainPlace{Root: c.Root}
-	}
-	p.After, p.TriggeredBy = c.parents(n), c.triggerers(n)
-	p.Waits = lines[i].State == NodeWaiting && !lines[i].Released
-	p.Open = lines[i].State != NodeFinished && lines[i].State != NodeSkipped
-	if p.Waits {
-		p.Reason = strings.TrimSpace(c.waitsFor(n, lines))
-	}
-	return p
 }

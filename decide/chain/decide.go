@@ -1,4 +1,4 @@
-package workflows
+package chain
 
 import (
 	"fmt"
@@ -10,8 +10,8 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// chainNext is what to do about a chain, and why.
-type chainNext struct {
+// Next is what to do about a chain, and why.
+type Next struct {
 	Phase  ChainPhase
 	Reason string // a sentence for people
 	Finish bool
@@ -34,12 +34,12 @@ type line struct {
 	Lets     EdgeDecision // whether it lets those go that follow it
 }
 
-// decideChain says what to do about a chain. It is the only place where a
+// Decide says what to do about a chain. It is the only place where a
 // follower is released: a stack is triggered once all that it follows in the
 // chain has finished, by what the API shows, or was skipped, and has no run that
 // counts.
-func decideChain(c *chain, now time.Time) chainNext {
-	n := chainNext{Lines: c.lines()}
+func Decide(c *Chain, now time.Time) Next {
+	n := Next{Lines: c.lines()}
 	if !c.EndedAt.IsZero() {
 		return n.finish("%s", c.Outcome)
 	}
@@ -72,7 +72,7 @@ func decideChain(c *chain, now time.Time) chainNext {
 }
 
 // decide says what to do about a chain that may go on.
-func (n *chainNext) decide(c *chain, now time.Time) {
+func (n *Next) decide(c *Chain, now time.Time) {
 	n.look(c, now)
 	root := c.Nodes[0].current()
 	switch {
@@ -116,7 +116,7 @@ func (n *chainNext) decide(c *chain, now time.Time) {
 const rootTries = 5
 
 // unknown is reading who follows, and trying again when that fails.
-func (n *chainNext) unknown(c *chain, now time.Time) {
+func (n *Next) unknown(c *Chain, now time.Time) {
 	t := c.Graph.Trouble
 	if n.Graph = t == nil || !now.Before(t.Until); !n.Graph {
 		n.by(t.Until)
@@ -133,7 +133,7 @@ func (n *chainNext) unknown(c *chain, now time.Time) {
 
 // trigger finds the stacks whose turn it is. It reports whether nothing is left
 // to do, and whether anything moves.
-func (n *chainNext) trigger(c *chain, now time.Time) (through, moving bool) {
+func (n *Next) trigger(c *Chain, now time.Time) (through, moving bool) {
 	through = true
 	for i := range c.Nodes {
 		node, line := &c.Nodes[i], n.Lines[i]
@@ -161,19 +161,19 @@ func (n *chainNext) trigger(c *chain, now time.Time) (through, moving bool) {
 	return through, moving
 }
 
-func (n chainNext) finish(format string, args ...any) chainNext {
-	return chainNext{Phase: ChainDone, Finish: true, Reason: fmt.Sprintf(format, args...), Lines: n.Lines}
+func (n Next) finish(format string, args ...any) Next {
+	return Next{Phase: ChainDone, Finish: true, Reason: fmt.Sprintf(format, args...), Lines: n.Lines}
 }
 
-func (n *chainNext) moving(format string, args ...any) {
+func (n *Next) moving(format string, args ...any) {
 	n.Phase, n.Reason = ChainMoving, fmt.Sprintf(format, args...)
 }
 
-func (n *chainNext) held(format string, args ...any) {
+func (n *Next) held(format string, args ...any) {
 	n.Phase, n.Reason = ChainHeld, fmt.Sprintf(format, args...)
 }
 
-func (n *chainNext) by(t time.Time) {
+func (n *Next) by(t time.Time) {
 	if n.Until.IsZero() || t.Before(n.Until) {
 		n.Until = t
 	}
@@ -182,7 +182,7 @@ func (n *chainNext) by(t time.Time) {
 // look finds the runs to read: those that go on, and those that stopped the
 // line, in case Spacelift takes one up again under the same id, or somebody made
 // another there.
-func (n *chainNext) look(c *chain, now time.Time) {
+func (n *Next) look(c *Chain, now time.Time) {
 	for i := range c.Nodes {
 		node := &c.Nodes[i]
 		if s := n.Lines[i].State; s == NodeFinished || s == NodeSkipped {
@@ -196,16 +196,16 @@ func (n *chainNext) look(c *chain, now time.Time) {
 			case r.Look.After(now):
 				n.by(r.Look)
 			case i > 0 && r == current && n.Lines[i].State == NodeFailed:
-				n.Newer = append(n.Newer, c.ref(node.Stack, r.Run))
+				n.Newer = append(n.Newer, c.Ref(node.Stack, r.Run))
 			default:
-				n.Look = append(n.Look, c.ref(node.Stack, r.Run))
+				n.Look = append(n.Look, c.Ref(node.Stack, r.Run))
 			}
 		}
 	}
 }
 
 // lines says how all nodes stand. Parents come before those that follow them.
-func (c *chain) lines() []line {
+func (c *Chain) lines() []line {
 	lines := make([]line, len(c.Nodes))
 	for i := range c.Nodes {
 		l := line{State: c.Nodes[i].state(), Released: true, Lets: EdgeWaits}
@@ -227,10 +227,10 @@ func (c *chain) lines() []line {
 	return lines
 }
 
-// record keeps since when each stack is as it is, and since when nothing moves.
+// Apply keeps since when each stack is as it is, and since when nothing moves.
 // What stops the line, and the stacks that are let go, are written to the journal.
 // It returns the stacks that can't be triggered and could before.
-func (c *chain) record(at time.Time, n chainNext) (stuck []int) {
+func (c *Chain) Apply(at time.Time, n Next) (stuck []int) {
 	for i, l := range n.Lines {
 		node := &c.Nodes[i]
 		if node.State == l.State {
@@ -281,7 +281,7 @@ func fewNames(names []string) string {
 }
 
 // whyReleased says what let a stack go.
-func (c *chain) whyReleased(n *chainNode) string {
+func (c *Chain) whyReleased(n *chainNode) string {
 	var all []string
 	for _, p := range n.After {
 		all = append(all, c.why(p, line{State: c.Nodes[p].state(), Released: true}))
@@ -290,7 +290,7 @@ func (c *chain) whyReleased(n *chainNode) string {
 }
 
 // nobody says how a chain ended that has no stacks.
-func (c *chain) nobody() string {
+func (c *Chain) nobody() string {
 	text := "no stack follows " + string(c.Root.Stack)
 	if len(c.Refusals) > 0 {
 		text = refusals(c.Refusals)
@@ -299,7 +299,7 @@ func (c *chain) nobody() string {
 }
 
 // through says how a chain ended that nothing is left of.
-func (c *chain) through(lines []line) string {
+func (c *Chain) through(lines []line) string {
 	finished, skipped := c.count(lines)
 	text := fmt.Sprintf("all of it is through: %s finished", runs(finished))
 	if len(skipped) > 0 {
@@ -312,7 +312,7 @@ func (c *chain) through(lines []line) string {
 }
 
 // progress says how far a chain is that moves.
-func (c *chain) progress(lines []line) string {
+func (c *Chain) progress(lines []line) string {
 	finished, _ := c.count(lines)
 	text := fmt.Sprintf("%d of %s finished", finished, runs(len(c.Nodes)))
 	var going []string
@@ -333,7 +333,7 @@ func (c *chain) progress(lines []line) string {
 	return text
 }
 
-func (c *chain) count(lines []line) (finished int, skipped []string) {
+func (c *Chain) count(lines []line) (finished int, skipped []string) {
 	for i, l := range lines {
 		switch l.State {
 		case NodeFinished:
@@ -353,7 +353,7 @@ func runs(n int) string {
 }
 
 // whyHeld says what keeps a chain in which nothing moves, and what would mend it.
-func (c *chain) whyHeld(lines []line) string {
+func (c *Chain) whyHeld(lines []line) string {
 	var all []string
 	for i, l := range lines {
 		if l.Lets == EdgeStops {
@@ -364,7 +364,7 @@ func (c *chain) whyHeld(lines []line) string {
 }
 
 // why says why a node stands as it does, as those see it that follow it.
-func (c *chain) why(i int, l line) string {
+func (c *Chain) why(i int, l line) string {
 	n := &c.Nodes[i]
 	r := n.current()
 	switch l.State {
@@ -399,7 +399,7 @@ type release struct {
 	Void  []spacelift.RunID
 }
 
-func (c *chain) release(i int) release {
+func (c *Chain) Release(i int) release {
 	n := &c.Nodes[i]
-	return release{turn: c.turn(n), After: c.parents(n), Begun: c.Nodes[0].current().CreatedAt, Void: n.voids()}
+	return release{turn: c.turn(n), After: c.Parents(n), Begun: c.Nodes[0].current().CreatedAt, Void: n.voids()}
 }

@@ -1,4 +1,4 @@
-package workflows
+package chain
 
 import (
 	"fmt"
@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gantryhq/gantry/activities"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -42,8 +41,8 @@ func (g *graphClock) heldDue() time.Time {
 	return g.ReadAt.Add(managed.Doubled(graphFresh, g.Looks, graphMost))
 }
 
-// sentenceOf says that the stacks of a refusal are not released.
-func sentenceOf(r activities.ChainRefusal) string {
+// RefusalSentence says that the stacks of a refusal are not released.
+func RefusalSentence(r Refusal) string {
 	names := make([]string, len(r.Stacks))
 	for i, s := range r.Stacks {
 		names[i] = string(s)
@@ -59,16 +58,16 @@ func sentenceOf(r activities.ChainRefusal) string {
 }
 
 // refusals says what is not released, and why.
-func refusals(all []activities.ChainRefusal) string {
+func refusals(all []Refusal) string {
 	texts := make([]string, len(all))
 	for i, r := range all {
-		texts[i] = sentenceOf(r)
+		texts[i] = RefusalSentence(r)
 	}
 	return strings.Join(texts, "; ")
 }
 
-// noGraph takes that nobody could say who follows.
-func (c *chain) noGraph(at time.Time, reason string) {
+// NoGraph takes that nobody could say who follows.
+func (c *Chain) NoGraph(at time.Time, reason string) {
 	c.Graph.Trouble = c.Graph.Trouble.again(at, reason)
 	if c.Graph.Trouble.Tries == 1 {
 		c.note(at, managed.KindNote, "", "", "Gantry could not read who follows: %s", reason)
@@ -78,10 +77,10 @@ func (c *chain) noGraph(at time.Time, reason string) {
 	}
 }
 
-// takeGraph takes what follows the root. What was not known before joins the
+// TakeGraph takes what follows the root. What was not known before joins the
 // chain. What is no longer there leaves it, unless it has a run: then that is
 // waited for, and nothing else.
-func (c *chain) takeGraph(at time.Time, g activities.ChainGraph) {
+func (c *Chain) TakeGraph(at time.Time, g Graph) {
 	first := !c.Known
 	c.Graph = graphClock{ReadAt: at, Looks: c.Graph.Looks + 1}
 	c.Known, c.Notify = true, g.Notify
@@ -139,3 +138,56 @@ func (c *chain) takeGraph(at time.Time, g activities.ChainGraph) {
 		c.Refused = "nothing is released: " + refusals(g.Refused)
 	}
 }
+
+// Graph is what follows a stack, by the labels of all managed stacks as
+// they are now.
+type Graph struct {
+	// Stacks follow the root, directly or not, parents before those that follow
+	// them. A brief graph has none.
+	Stacks []Stack `json:"stacks,omitempty"`
+
+	// Size is how many stacks follow, those that are refused left out.
+	Size int `json:"size,omitempty"`
+
+	// Refused are stacks that follow and are not released.
+	Refused []Refusal `json:"refused,omitempty"`
+
+	// Notify are the channels of the root's stack.
+	Notify []string `json:"notify,omitempty"`
+}
+
+// Stack is a stack that follows others.
+type Stack struct {
+	Stack spacelift.StackID `json:"stack"`
+
+	// After are the stacks of the same chain that it follows, ascending: 0 is the
+	// root and n the nth of ChainGraph.Stacks. Ids would make a graph of thousands
+	// of labels too long for a history. Stacks outside the chain are not waited
+	// for.
+	After []int `json:"after"`
+
+	// Labels is a fingerprint of all that the stack follows, outside the chain
+	// too.
+	Labels string `json:"labels"`
+
+	Notify []string `json:"notify,omitempty"` // its channels
+}
+
+// Refusal says why stacks are not released.
+type Refusal struct {
+	Stacks []spacelift.StackID `json:"stacks"`         // sorted; the first of them, if there are many
+	More   int                 `json:"more,omitempty"` // how many are left out
+	Reason string              `json:"reason"`         // goes on with the sentence "… is not released: "
+}
+
+// Bounds of one chain: its state travels in histories. With ids of the greatest
+// length all of it stays below Temporal's 2 MB.
+const (
+	MaxStacks = 1000
+	MaxEdges  = 5000
+
+	// maxRefusals bounds the refusals of one chain, and maxNamed the stacks that
+	// one of them names.
+	maxRefusals = 10
+	maxNamed    = 20
+)

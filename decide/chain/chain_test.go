@@ -1,4 +1,4 @@
-package workflows
+package chain
 
 import (
 	"fmt"
@@ -10,7 +10,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
-	"github.com/gantryhq/gantry/activities"
 	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
@@ -87,7 +86,7 @@ func TestARetryUnderTheSameIDResumes(t *testing.T) {
 		t.Fatalf("%+v, want a look at %s", n, ref)
 	}
 	s.enters(ref, spacelift.RunStateQueued)
-	s.c.saw(s.now, s.runs[ref])
+	s.c.Saw(s.now, s.runs[ref])
 	s.shows(t, nodes{"net": NodeFinished, "app": NodeRunning, "web": NodeWaiting})
 	s.ends("app", runFinished)
 	s.shows(t, nodes{"net": NodeFinished, "app": NodeFinished, "web": NodeRunning})
@@ -119,16 +118,16 @@ func TestASkippedStackPassesOnWhatItWaitsFor(t *testing.T) {
 func TestAFollowerThatCannotBeTriggered(t *testing.T) {
 	s := newChainStory(t.Fatalf, "app<net", "web<app")
 	tries, reads := 0, 0
-	for n := decideChain(&s.c, s.now); !n.Finish; n = decideChain(&s.c, s.now) {
-		s.c.record(s.now, n)
+	for n := Decide(&s.c, s.now); !n.Finish; n = Decide(&s.c, s.now) {
+		s.c.Apply(s.now, n)
 		switch {
 		case n.Graph:
-			s.c.takeGraph(s.now, graphOf(s.edges...))
+			s.c.TakeGraph(s.now, graphOf(s.edges...))
 			reads++
 		case len(n.Trigger) == 1:
 			tries++
-			s.c.node("app").Releasing = true
-			s.c.untriggered(s.now, "app", "it is locked")
+			s.c.Node("app").Releasing = true
+			s.c.Untriggered(s.now, "app", "it is locked")
 			s.shows(t, nodes{"net": NodeFinished, "app": NodeHeld, "web": NodeWaiting})
 		case n.Until.After(s.now):
 			s.now = n.Until
@@ -140,29 +139,29 @@ func TestAFollowerThatCannotBeTriggered(t *testing.T) {
 	if held := s.now.Sub(chainBegan); held != quietAtMost || tries < 700 || tries > 740 || reads > 150 {
 		t.Errorf("given up after %s and %d tries, having read the labels %d times", held, tries, reads)
 	}
-	if n := decideChain(&s.c, s.now); !strings.Contains(n.Reason, "30 days") {
+	if n := Decide(&s.c, s.now); !strings.Contains(n.Reason, "30 days") {
 		t.Errorf("%+v", n)
 	}
 }
 
 func TestWhatReleasesNothing(t *testing.T) {
 	root := spacelift.RunRef{Account: "acme", Stack: "net", Run: "net-1"}
-	read := func(change func(*spacelift.Run)) chain {
-		c := newChain(root, chainBegan)
+	read := func(change func(*spacelift.Run)) Chain {
+		c := NewChain(root, chainBegan)
 		run := spacelift.Run{Ref: root, Type: spacelift.RunTypeTracked, State: runFinished, StateVersion: 9, CreatedAt: chainBegan}
 		change(&run)
-		c.saw(chainBegan, run)
-		c.takeGraph(chainBegan, graphOf("app<net"))
+		c.Saw(chainBegan, run)
+		c.TakeGraph(chainBegan, graphOf("app<net"))
 		return c
 	}
 	circle := read(func(*spacelift.Run) {})
-	circle.takeGraph(chainBegan, activities.ChainGraph{Refused: []activities.ChainRefusal{{Stacks: []spacelift.StackID{"app", "net"}, Reason: "the labels lead in a circle: net → app → net"}}})
-	unread := newChain(root, chainBegan)
+	circle.TakeGraph(chainBegan, Graph{Refused: []Refusal{{Stacks: []spacelift.StackID{"app", "net"}, Reason: "the labels lead in a circle: net → app → net"}}})
+	unread := NewChain(root, chainBegan)
 	stopped := read(func(*spacelift.Run) {})
-	stopped.stop(chainBegan, StopChain{By: "jane", Note: "wrong day"})
+	stopped.Stop(chainBegan, StopChain{By: "jane", Note: "wrong day"})
 	for _, tc := range []struct {
 		name   string
-		c      chain
+		c      Chain
 		reason string
 		finish bool
 	}{
@@ -174,7 +173,7 @@ func TestWhatReleasesNothing(t *testing.T) {
 		{"the labels lead in a circle", circle, "net → app → net", true},
 		{"somebody stopped it", stopped, "jane stopped the chain: wrong day", true},
 	} {
-		n := decideChain(&tc.c, chainBegan.Add(time.Second))
+		n := Decide(&tc.c, chainBegan.Add(time.Second))
 		if len(n.Trigger) > 0 || n.Finish != tc.finish || !strings.Contains(n.Reason, tc.reason) {
 			t.Errorf("%s: %+v", tc.name, n)
 		}
@@ -185,8 +184,8 @@ func TestRefuseSkip(t *testing.T) {
 	s := newChainStory(t.Fatalf, "app<net", "web<app")
 	s.goes()
 	s.ends("app", runFailed)
-	s.c.skip(s.now, SkipStack{Stack: "app", By: "jane"})
-	s.c.Keys.Remember("k1", SkipStack{Stack: "app", By: "jane"}.content())
+	s.c.Skip(s.now, SkipStack{Stack: "app", By: "jane"})
+	s.c.Keys.Remember("k1", SkipStack{Stack: "app", By: "jane"}.Content())
 	s.goes()
 	for _, tc := range []struct {
 		wish SkipStack
@@ -200,7 +199,7 @@ func TestRefuseSkip(t *testing.T) {
 		{SkipStack{Stack: "app", By: "jane", Key: "k1"}, ""},
 	} {
 		kind := ""
-		if no := s.c.refuseSkip(tc.wish); no != nil {
+		if no := s.c.RefuseSkip(tc.wish); no != nil {
 			kind = no.Type
 		}
 		if kind != tc.kind {
@@ -208,7 +207,7 @@ func TestRefuseSkip(t *testing.T) {
 		}
 	}
 	s.ends("web", runFinished)
-	if no := s.c.refuseSkip(SkipStack{Stack: "web", By: "joe"}); no == nil || no.Type != managed.ErrTypeTooLate {
+	if no := s.c.RefuseSkip(SkipStack{Stack: "web", By: "joe"}); no == nil || no.Type != managed.ErrTypeTooLate {
 		t.Errorf("a chain that has ended: %+v", no)
 	}
 }
@@ -256,14 +255,14 @@ func TestAnyOrderReleasesTheSame(t *testing.T) {
 		}
 		for range rapid.IntRange(0, 40).Draw(rt, "steps") {
 			stack := rapid.SampledFrom(stacks[1:]).Draw(rt, "stack")
-			n := s.c.node(stack)
+			n := s.c.Node(stack)
 			s.now = s.now.Add(time.Minute)
 			switch state := n.state(); rapid.IntRange(0, 3).Draw(rt, "what") {
 			case 0: // its run ends
 				if state == NodeRunning {
 					end := rapid.SampledFrom([]spacelift.RunState{runFinished, runFailed, spacelift.RunStateDiscarded}).Draw(rt, "end")
 					s.enters(s.current(stack), end)
-					s.c.saw(s.now, s.runs[s.current(stack)])
+					s.c.Saw(s.now, s.runs[s.current(stack)])
 					done[stack] = done[stack] || end == runFinished
 				}
 			case 1: // it is tried again
@@ -271,13 +270,13 @@ func TestAnyOrderReleasesTheSame(t *testing.T) {
 					s.retries(stack)
 				}
 			case 2: // somebody skips it
-				if wish := (SkipStack{Stack: stack, By: "jane"}); s.c.refuseSkip(wish) == nil && passes(stack) {
-					s.c.skip(s.now, wish)
+				if wish := (SkipStack{Stack: stack, By: "jane"}); s.c.RefuseSkip(wish) == nil && passes(stack) {
+					s.c.Skip(s.now, wish)
 					done[stack] = true
 				}
 			case 3: // something is read late, or twice
 				if len(old) > 0 {
-					s.c.saw(s.now, rapid.SampledFrom(old).Draw(rt, "late"))
+					s.c.Saw(s.now, rapid.SampledFrom(old).Draw(rt, "late"))
 				}
 			}
 			for _, run := range s.runs {
@@ -294,7 +293,7 @@ func TestAnyOrderReleasesTheSame(t *testing.T) {
 			rt.Fatalf("triggered twice: %v", s.began)
 		}
 		for _, stack := range stacks[1:] {
-			n := s.c.node(stack)
+			n := s.c.Node(stack)
 			if passes(stack) != (len(n.Runs) > 0 || n.Skipped != nil) {
 				rt.Fatalf("%s: what it follows is done: %t, and it has %d runs", stack, passes(stack), len(n.Runs))
 			}
@@ -307,7 +306,7 @@ func TestAnyOrderReleasesTheSame(t *testing.T) {
 func TestAStoppedRunThatFinishesStopsTheLine(t *testing.T) {
 	s := newChainStory(t.Fatalf, "app<net", "web<app")
 	s.goes()
-	s.c.heard(s.now, ChainNews{Run: s.current("app"), State: spacelift.RunStatePlanning, StoppedBy: "ann"})
+	s.c.Take(s.now, ChainNews{Run: s.current("app"), State: spacelift.RunStatePlanning, StoppedBy: "ann"})
 	n := s.ends("app", runFinished)
 	if n.Phase != ChainHeld || !strings.Contains(n.Reason, "ended in FINISHED, though ann wanted it stopped") {
 		t.Errorf("%s: %s", n.Phase, n.Reason)

@@ -1,4 +1,4 @@
-package activities
+package chain
 
 import (
 	"fmt"
@@ -12,7 +12,7 @@ import (
 )
 
 // edges reads "app<net,dns" as: app follows net and dns.
-func edges(t *testing.T, list ...string) map[spacelift.StackID]following {
+func edges(t *testing.T, list ...string) map[spacelift.StackID]Following {
 	t.Helper()
 	after := map[spacelift.StackID][]spacelift.StackID{}
 	for _, e := range list {
@@ -28,20 +28,20 @@ func edges(t *testing.T, list ...string) map[spacelift.StackID]following {
 }
 
 // labelled is what labels that name those stacks come to.
-func labelled(after map[spacelift.StackID][]spacelift.StackID) map[spacelift.StackID]following {
-	all := map[spacelift.StackID]following{}
+func labelled(after map[spacelift.StackID][]spacelift.StackID) map[spacelift.StackID]Following {
+	all := map[spacelift.StackID]Following{}
 	for stack, parents := range after {
 		words := make([]string, len(parents))
 		for i, p := range parents {
 			words[i] = string(p)
 		}
-		all[stack] = following{After: parentsOf(stack, words)}
+		all[stack] = Following{After: ParentsOf(stack, words)}
 	}
 	return all
 }
 
 // parents are the ids of what a stack of a graph follows.
-func (g ChainGraph) parents(root spacelift.StackID, s ChainStack) []spacelift.StackID {
+func (g Graph) parents(root spacelift.StackID, s Stack) []spacelift.StackID {
 	ids := make([]spacelift.StackID, len(s.After))
 	for i, at := range s.After {
 		if ids[i] = root; at > 0 {
@@ -51,7 +51,7 @@ func (g ChainGraph) parents(root spacelift.StackID, s ChainStack) []spacelift.St
 	return ids
 }
 
-func show(g ChainGraph) string {
+func show(g Graph) string {
 	var all []string
 	for _, s := range g.Stacks {
 		parents := g.parents("net", s)
@@ -93,7 +93,7 @@ func TestWhatFollowsAStack(t *testing.T) {
 		{"a circle that does not concern it", []string{"app<net", "x<y", "y<x"}, "app<net"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if got := show(below("net", edges(t, tc.edges...))); got != tc.want {
+			if got := show(GraphOf("net", edges(t, tc.edges...))); got != tc.want {
 				t.Errorf("got %q, want %q", got, tc.want)
 			}
 		})
@@ -110,11 +110,11 @@ func TestAChainHasBounds(t *testing.T) {
 		refused []string
 	}{
 		{"too many stacks", func(add func(string, ...string)) {
-			for i := range MaxChainStacks + 2 {
+			for i := range MaxStacks + 2 {
 				add(fmt.Sprintf("app-%04d", i), "net")
 			}
 			add("web", "app-1001")
-		}, MaxChainStacks, []string{"app-1000", "app-1001", "web"}},
+		}, MaxStacks, []string{"app-1000", "app-1001", "web"}},
 		{"too many labels", func(add func(string, ...string)) {
 			var parents []string
 			for i := range 100 {
@@ -124,7 +124,7 @@ func TestAChainHasBounds(t *testing.T) {
 			for i := range 50 {
 				add(fmt.Sprintf("b-%03d", i), parents...)
 			}
-		}, 100 + (MaxChainEdges-100)/100, []string{"b-049"}},
+		}, 100 + (MaxEdges-100)/100, []string{"b-049"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			after := map[spacelift.StackID][]spacelift.StackID{}
@@ -133,7 +133,7 @@ func TestAChainHasBounds(t *testing.T) {
 					after[spacelift.StackID(stack)] = append(after[spacelift.StackID(stack)], spacelift.StackID(p))
 				}
 			})
-			g := below("net", labelled(after))
+			g := GraphOf("net", labelled(after))
 			if g.Size != tc.stacks || len(g.Stacks) != tc.stacks || len(g.Refused) != 1 {
 				t.Fatalf("%d stacks, and %d refusals", g.Size, len(g.Refused))
 			}
@@ -158,7 +158,7 @@ func TestAnyLabelsAreAnOrderAndCircles(t *testing.T) {
 			}
 		}
 		all := labelled(after)
-		g := below(id(0), all)
+		g := GraphOf(id(0), all)
 		gone := []spacelift.StackID{id(0)}
 		for _, s := range g.Stacks {
 			for _, p := range g.parents(id(0), s) {
@@ -185,7 +185,7 @@ func TestAnyLabelsAreAnOrderAndCircles(t *testing.T) {
 			}
 			refused = append(refused, r.Stacks...)
 		}
-		for s := range reach(followedBy(all), id(0)) {
+		for s := range reach(FollowedBy(all), id(0)) {
 			in, out := slices.Contains(gone, s), slices.Contains(refused, s)
 			if s != id(0) && in == out {
 				rt.Fatalf("%s is in the order: %t, and refused: %t", s, in, out)

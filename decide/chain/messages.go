@@ -1,8 +1,9 @@
-package workflows
+package chain
 
 import (
 	"time"
 
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -17,7 +18,7 @@ const (
 	ChainNewsSignal = "chain-news"
 
 	// ChainQuery answers with the ChainStatus of a chain, and PlaceQuery, which
-	// takes an activities.PlaceQuestion, with the activities.ChainPlace of a run.
+	// takes an PlaceQuestion, with the Place of a run.
 	ChainQuery = "chain"
 	PlaceQuery = "place"
 
@@ -34,7 +35,7 @@ type RolloutInput struct {
 	Commit      string           `json:"commit,omitempty"`      // what the root works on
 	TriggeredBy []string         `json:"triggeredBy,omitempty"` // the people behind the root: RunStatus.Triggerers
 	Notify      []string         `json:"notify,omitempty"`      // the channels of the root's stack
-	Known       *chain           `json:"known,omitempty"`
+	Known       *Chain           `json:"known,omitempty"`
 }
 
 // ChainNews says that there is something new about a run of a chain: it ended,
@@ -195,11 +196,15 @@ type ChainEntry struct {
 	Summary string               `json:"summary"`
 }
 
-// chainAttributes are what lists find a chain by.
-func chainAttributes(root spacelift.RunRef, phase ChainPhase) []managed.Attribute {
+// ChainAttributes are what lists find a chain by.
+func ChainAttributes(root spacelift.RunRef, phase ChainPhase) []managed.Attribute {
 	return []managed.Attribute{
 		{Name: managed.AttrAccount, Value: string(root.Account)},
 		{Name: managed.AttrStack, Value: string(root.Stack)},
 		{Name: managed.AttrPhase, Value: string(phase)},
 	}
 }
+
+func (w SkipStack) Content() string { return decide.Digest("skip", string(w.Stack), w.By, w.Note) }
+
+func (w StopChain) Content() string { return decide.Digest("stop", w.By, w.Note) }

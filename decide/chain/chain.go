@@ -1,20 +1,19 @@
-package workflows
+package chain
 
 import (
 	"fmt"
 	"slices"
 	"time"
 
-	"github.com/gantryhq/gantry/activities"
 	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// chain is what an execution of Rollout knows. Everything else, ChainStatus
+// Chain is what an execution of Rollout knows. Everything else, ChainStatus
 // above all, is computed from it. Its JSON form travels in RolloutInput and is
-// bounded: see activities.MaxChainStacks and the bounds below.
-type chain struct {
+// bounded: see MaxStacks and the bounds below.
+type Chain struct {
 	Root        spacelift.RunRef `json:"root"`
 	StartedAt   time.Time        `json:"startedAt"`
 	TriggeredBy []string         `json:"triggeredBy,omitempty"` // the people behind the root
@@ -28,8 +27,8 @@ type chain struct {
 	Known  bool        `json:"known,omitempty"`
 	Graph  graphClock  `json:"graph,omitzero"`
 
-	Refusals []activities.ChainRefusal `json:"refusals,omitempty"` // what follows and is not released
-	Refused  string                    `json:"refused,omitempty"`  // why nothing is released, ever
+	Refusals []Refusal `json:"refusals,omitempty"` // what follows and is not released
+	Refused  string    `json:"refused,omitempty"`  // why nothing is released, ever
 
 	Stopped   *StopChain      `json:"stopped,omitempty"`
 	MovedAt   time.Time       `json:"movedAt"` // when something last changed
@@ -80,32 +79,32 @@ const (
 	tryMost   = time.Hour
 )
 
-func newChain(root spacelift.RunRef, at time.Time) chain {
-	return chain{
+func NewChain(root spacelift.RunRef, at time.Time) Chain {
+	return Chain{
 		Root: root, StartedAt: at, MovedAt: at,
 		Nodes: []chainNode{{Stack: root.Stack, Runs: []chainRun{{Run: root.Run, Look: at, Rung: true}}}},
 	}
 }
 
-// ref names a run of the chain.
-func (c *chain) ref(stack spacelift.StackID, run spacelift.RunID) spacelift.RunRef {
+// Ref names a run of the chain.
+func (c *Chain) Ref(stack spacelift.StackID, run spacelift.RunID) spacelift.RunRef {
 	return spacelift.RunRef{Account: c.Root.Account, Stack: stack, Run: run}
 }
 
 // index is where a stack is among the nodes; -1 if it is not part of the chain.
-func (c *chain) index(stack spacelift.StackID) int {
+func (c *Chain) index(stack spacelift.StackID) int {
 	return slices.IndexFunc(c.Nodes, func(n chainNode) bool { return n.Stack == stack })
 }
 
-func (c *chain) node(stack spacelift.StackID) *chainNode {
+func (c *Chain) Node(stack spacelift.StackID) *chainNode {
 	if i := c.index(stack); i >= 0 {
 		return &c.Nodes[i]
 	}
 	return nil
 }
 
-// parents are the ids of the stacks that a node follows.
-func (c *chain) parents(n *chainNode) []spacelift.StackID {
+// Parents are the ids of the stacks that a node follows.
+func (c *Chain) Parents(n *chainNode) []spacelift.StackID {
 	ids := make([]spacelift.StackID, len(n.After))
 	for i, p := range n.After {
 		ids[i] = c.Nodes[p].Stack
@@ -113,12 +112,12 @@ func (c *chain) parents(n *chainNode) []spacelift.StackID {
 	return ids
 }
 
-// heard takes that there is something new about a run, and makes the chain look
+// Take takes that there is something new about a run, and makes the chain look
 // at it. A run that it has not heard of tries another one again, or takes its
 // place. For a stack that has none yet it may be the one that counts: that is
 // decided when the stack's turn comes, or anew if it has.
-func (c *chain) heard(at time.Time, news ChainNews) {
-	n := c.node(news.Run.Stack)
+func (c *Chain) Take(at time.Time, news ChainNews) {
+	n := c.Node(news.Run.Stack)
 	if n == nil || news.Run.Account != c.Root.Account {
 		c.note(at, managed.KindNote, "", "", "news of run %s were dropped: it is none of this chain", managed.Fit(news.Run.String(), managed.MaxName))
 		return
@@ -154,7 +153,7 @@ const maxPeople = 2000
 
 // add adds a run to a node. Where there is no room, the node's oldest one that has
 // ended goes.
-func (c *chain) add(n *chainNode, r chainRun) *chainRun {
+func (c *Chain) add(n *chainNode, r chainRun) *chainRun {
 	for i := range n.Runs {
 		n.Runs[i].slim()
 	}
@@ -175,9 +174,9 @@ func (c *chain) add(n *chainNode, r chainRun) *chainRun {
 	return &n.Runs[len(n.Runs)-1]
 }
 
-// triggered takes a run that was triggered for a stack, or adopted, and how.
-func (c *chain) triggered(at time.Time, run spacelift.RunRef, how string, keeps bool) {
-	n := c.node(run.Stack)
+// Triggered takes a run that was triggered for a stack, or adopted, and how.
+func (c *Chain) Triggered(at time.Time, run spacelift.RunRef, how string, keeps bool) {
+	n := c.Node(run.Stack)
 	n.Releasing, n.Trouble, n.Keeps = false, nil, keeps
 	c.MovedAt = at
 	c.note(at, managed.KindAction, run.Stack, run.Run, "%s", how)
@@ -186,9 +185,9 @@ func (c *chain) triggered(at time.Time, run spacelift.RunRef, how string, keeps 
 	}
 }
 
-// untriggered takes why no run of a stack was triggered.
-func (c *chain) untriggered(at time.Time, stack spacelift.StackID, reason string) {
-	n := c.node(stack)
+// Untriggered takes why no run of a stack was triggered.
+func (c *Chain) Untriggered(at time.Time, stack spacelift.StackID, reason string) {
+	n := c.Node(stack)
 	n.Releasing = false
 	if n.Trouble == nil || n.Trouble.Reason != managed.Fit(reason, maxChainText) {
 		c.note(at, managed.KindDecision, stack, "", "not triggered: %s", reason)
@@ -196,16 +195,16 @@ func (c *chain) untriggered(at time.Time, stack spacelift.StackID, reason string
 	n.Trouble = n.Trouble.again(at, reason)
 }
 
-// yields takes that a stack waits for a run of another chain.
-func (c *chain) yields(at time.Time, stack spacelift.StackID, reason string) {
-	c.untriggered(at, stack, reason)
-	c.node(stack).Trouble.Waits = true
+// Yields takes that a stack waits for a run of another chain.
+func (c *Chain) Yields(at time.Time, stack spacelift.StackID, reason string) {
+	c.Untriggered(at, stack, reason)
+	c.Node(stack).Trouble.Waits = true
 }
 
-// relabelled takes that a stack's labels are others than the chain knows, so that
+// Relabelled takes that a stack's labels are others than the chain knows, so that
 // those are read before anything is triggered for it.
-func (c *chain) relabelled(at time.Time, stack spacelift.StackID, reason string) {
-	c.yields(at, stack, reason)
+func (c *Chain) Relabelled(at time.Time, stack spacelift.StackID, reason string) {
+	c.Yields(at, stack, reason)
 	c.Graph.Stale = true
 }
 
@@ -225,9 +224,9 @@ func (l *later) again(at time.Time, reason string) *later {
 	return &later{Reason: managed.Fit(reason, maxChainText), Until: at.Add(managed.Doubled(tryFirst, tries, tryMost)), Tries: tries + 1}
 }
 
-// saw takes a run as the API shows it. It does not matter how often that
+// Saw takes a run as the API shows it. It does not matter how often that
 // happens, or in which order the readings come.
-func (c *chain) saw(at time.Time, run spacelift.Run) {
+func (c *Chain) Saw(at time.Time, run spacelift.Run) {
 	i := c.index(run.Ref.Stack)
 	if i < 0 {
 		return
@@ -257,16 +256,16 @@ func (c *chain) saw(at time.Time, run spacelift.Run) {
 	r.lookLater(at)
 }
 
-func (c *chain) sawRoot(run spacelift.Run) {
+func (c *Chain) sawRoot(run spacelift.Run) {
 	c.Commit = managed.Fit(run.Commit.Hash, managed.MaxName)
 	if run.Type != spacelift.RunTypeTracked || run.DriftDetection {
 		c.Refused = "nothing is released: only tracked runs that no drift detection made begin a chain"
 	}
 }
 
-// unseen takes that a run could not be read.
-func (c *chain) unseen(at time.Time, ref spacelift.RunRef, unknown bool) {
-	n := c.node(ref.Stack)
+// Unseen takes that a run could not be read.
+func (c *Chain) Unseen(at time.Time, ref spacelift.RunRef, unknown bool) {
+	n := c.Node(ref.Stack)
 	if n == nil {
 		return
 	}
@@ -283,10 +282,10 @@ func (c *chain) unseen(at time.Time, ref spacelift.RunRef, unknown bool) {
 	r.lookLater(at)
 }
 
-// succeeded takes that a stack has a newer run than the one that stopped the
+// Succeeded takes that a stack has a newer run than the one that stopped the
 // line, which nobody announced: it was made in Spacelift's own pages.
-func (c *chain) succeeded(at time.Time, run spacelift.RunRef) {
-	n := c.node(run.Stack)
+func (c *Chain) Succeeded(at time.Time, run spacelift.RunRef) {
+	n := c.Node(run.Stack)
 	if n == nil || n.run(run.Run) != nil || len(n.Runs) == 0 {
 		return
 	}
@@ -295,16 +294,16 @@ func (c *chain) succeeded(at time.Time, run spacelift.RunRef) {
 	c.add(n, chainRun{Run: run.Run, How: "it is newer than the run that stopped the line", Look: at})
 }
 
-// skip takes a person's wish that was not refused.
-func (c *chain) skip(at time.Time, wish SkipStack) {
+// Skip takes a person's wish that was not refused.
+func (c *Chain) Skip(at time.Time, wish SkipStack) {
 	wish.By, wish.Note, wish.Key = managed.Fit(wish.By, managed.MaxName), managed.Fit(wish.Note, maxChainText), ""
-	c.node(wish.Stack).Skipped = &wish
+	c.Node(wish.Stack).Skipped = &wish
 	c.MovedAt = at
 	c.person(at, wish.Stack, wish.By, "%s skipped %s%s", wish.By, wish.Stack, managed.AfterColon(wish.Note))
 }
 
-// stop takes a person's wish that was not refused.
-func (c *chain) stop(at time.Time, wish StopChain) {
+// Stop takes a person's wish that was not refused.
+func (c *Chain) Stop(at time.Time, wish StopChain) {
 	wish.By, wish.Note = managed.Fit(wish.By, managed.MaxName), managed.Fit(wish.Note, managed.MaxText)
 	c.Stopped = &wish
 	c.MovedAt = at
@@ -312,15 +311,15 @@ func (c *chain) stop(at time.Time, wish StopChain) {
 }
 
 // note writes an entry to the journal. When that is full the oldest goes.
-func (c *chain) note(at time.Time, kind managed.TimelineKind, stack spacelift.StackID, run spacelift.RunID, format string, args ...any) {
+func (c *Chain) note(at time.Time, kind managed.TimelineKind, stack spacelift.StackID, run spacelift.RunID, format string, args ...any) {
 	c.write(ChainEntry{At: at, Kind: kind, Stack: stack, Run: run, Summary: fmt.Sprintf(format, args...)})
 }
 
-func (c *chain) person(at time.Time, stack spacelift.StackID, who, format string, args ...any) {
+func (c *Chain) person(at time.Time, stack spacelift.StackID, who, format string, args ...any) {
 	c.write(ChainEntry{At: at, Kind: managed.KindPerson, Stack: stack, Actor: who, Summary: fmt.Sprintf(format, args...)})
 }
 
-func (c *chain) write(e ChainEntry) {
+func (c *Chain) write(e ChainEntry) {
 	e.Summary = managed.Fit(e.Summary, managed.MaxText)
 	c.Journal = append(c.Journal, e)
 	for c.Written += e.size(); c.Written > maxChainJournalSize || len(c.Journal) > maxChainJournal; {

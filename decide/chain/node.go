@@ -1,4 +1,4 @@
-package workflows
+package chain
 
 import (
 	"cmp"
@@ -16,7 +16,7 @@ import (
 type chainNode struct {
 	Stack  spacelift.StackID `json:"stack"`
 	After  []int             `json:"after,omitempty"`  // the nodes that it follows, ascending
-	Labels string            `json:"labels,omitempty"` // a fingerprint of all that it follows: activities.ChainStack
+	Labels string            `json:"labels,omitempty"` // a fingerprint of all that it follows: Stack
 	Notify []string          `json:"notify,omitempty"` // its channels
 	Runs   []chainRun        `json:"runs,omitempty"`
 
@@ -140,7 +140,7 @@ type turn struct {
 	Applied time.Time // when the last of those ended that applied changes; zero: none did
 }
 
-func (c *chain) turn(n *chainNode) (t turn) {
+func (c *Chain) turn(n *chainNode) (t turn) {
 	for _, p := range n.After {
 		r := c.Nodes[p].current()
 		if r == nil || !r.passes() {
@@ -205,7 +205,7 @@ func byCreation(a, b chainRun) int {
 }
 
 // names takes who is behind runs of a stack. Keys and stacks are no people.
-func (c *chain) names(n *chainNode, names ...string) {
+func (c *Chain) names(n *chainNode, names ...string) {
 	for _, name := range names {
 		name = managed.Fit(name, managed.MaxPerson)
 		if name == "" || strings.HasPrefix(name, "api::") || c.index(spacelift.StackID(name)) >= 0 {
@@ -221,9 +221,9 @@ func (c *chain) names(n *chainNode, names ...string) {
 	}
 }
 
-// triggerers are the people behind the runs that go before a stack's, and behind
+// Triggerers are the people behind the runs that go before a stack's, and behind
 // the root: who triggered those does not approve what follows.
-func (c *chain) triggerers(n *chainNode) []string {
+func (c *Chain) Triggerers(n *chainNode) []string {
 	names := slices.Clone(c.TriggeredBy)
 	seen := make([]bool, len(c.Nodes))
 	for next := slices.Clone(n.After); len(next) > 0; next = next[1:] {
