@@ -11,6 +11,7 @@ import (
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 
+	"github.com/gantryhq/gantry/activities"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/gen/api"
 	genserver "github.com/gantryhq/gantry/gen/server"
@@ -40,7 +41,7 @@ func (h *handlers) ListFreezes(ctx context.Context, req genserver.ListFreezesReq
 func (h *handlers) freezes(ctx context.Context, account spacelift.Account) ([]policy.Freeze, error) {
 	ctx, cancel := context.WithTimeout(ctx, temporalTimeout)
 	defer cancel()
-	answer, err := h.temporal.QueryWorkflow(ctx, workflows.FreezesID(account), "", workflows.FreezesQuery)
+	answer, err := h.temporal.QueryWorkflow(ctx, activities.FreezesID(account), "", activities.FreezesQuery)
 	if _, none := errors.AsType[*serviceerror.NotFound](err); none {
 		return nil, nil
 	}
@@ -81,7 +82,7 @@ func (h *handlers) DeclareFreeze(ctx context.Context, req genserver.DeclareFreez
 func (h *handlers) declare(ctx context.Context, account spacelift.Account, this change, wish workflows.DeclareFreeze) (policy.Freeze, error) {
 	ctx, cancel := context.WithTimeout(ctx, updateTimeout)
 	defer cancel()
-	id := workflows.FreezesID(account)
+	id := activities.FreezesID(account)
 	handle, err := h.temporal.UpdateWithStartWorkflow(ctx, client.UpdateWithStartWorkflowOptions{
 		StartWorkflowOperation: h.temporal.NewWithStartWorkflowOperation(client.StartWorkflowOptions{
 			ID: id, TaskQueue: h.taskQueue, WorkflowIDConflictPolicy: enums.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
@@ -109,18 +110,18 @@ func (h *handlers) LiftFreeze(ctx context.Context, req genserver.LiftFreezeReque
 		return nil, err
 	}
 	by := principalOf(ctx).Name
-	var freeze policy.Freeze
+	var lifted policy.Freeze
 	err = h.update(ctx, client.UpdateWorkflowOptions{
-		WorkflowID: workflows.FreezesID(account.Name), UpdateName: workflows.LiftFreezeUpdate, UpdateID: this.updateID(),
+		WorkflowID: activities.FreezesID(account.Name), UpdateName: workflows.LiftFreezeUpdate, UpdateID: this.updateID(),
 		Args: []any{workflows.LiftFreeze{ID: req.Freeze, By: by, Key: this.key}}, WaitForStage: client.WorkflowUpdateStageCompleted,
-	}, &freeze, func(context.Context, error) error {
+	}, &lifted, func(context.Context, error) error {
 		return &refusal{unknownFreeze("no freeze was ever declared in account " + string(account.Name))}
 	})
 	if err != nil {
 		return nil, fmt.Errorf("lift freeze %s of account %s: %w", req.Freeze, account.Name, err)
 	}
-	h.log.InfoContext(ctx, "freeze lifted", "account", account.Name, "freeze", freeze.ID, "by", by)
-	return genserver.LiftFreeze200JSONResponse(toAPIFreeze(freeze)), nil
+	h.log.InfoContext(ctx, "freeze lifted", "account", account.Name, "freeze", lifted.ID, "by", by)
+	return genserver.LiftFreeze200JSONResponse(toAPIFreeze(lifted)), nil
 }
 
 func fromAPIFreezeRequest(r api.FreezeRequest) workflows.DeclareFreeze {

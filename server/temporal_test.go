@@ -15,6 +15,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
 
+	"github.com/gantryhq/gantry/activities"
 	"github.com/gantryhq/gantry/decide/chain"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
@@ -79,7 +80,7 @@ func (f *fakeTemporal) QueryWorkflow(_ context.Context, id, _, query string, _ .
 		return encoded(f.why[id])
 	case query == chain.ChainQuery && f.chains[id].Root.Run != "":
 		return encoded(f.chains[id])
-	case query == workflows.FreezesQuery && id == "freezes/acme" && f.freezes != nil:
+	case query == activities.FreezesQuery && id == "freezes/acme" && f.freezes != nil:
 		return encoded(f.freezes)
 	}
 	return nil, serviceerror.NewNotFound("workflow not found for ID: " + id)

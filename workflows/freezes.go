@@ -19,18 +19,12 @@ import (
 // is the durable store of its freezes. It starts with the first one declared.
 const FreezesType = "Freezes"
 
-// FreezesID is the workflow id of an account's freezes.
-func FreezesID(account spacelift.Account) string { return activities.FreezesID(account) }
-
 // FreezesInput starts Freezes, and carries what it knows when it continues as
 // new. Who starts it sets Account alone.
 type FreezesInput struct {
 	Account spacelift.Account `json:"account"`
 	Known   *freezeBook       `json:"known,omitempty"`
 }
-
-// FreezesQuery answers with the []policy.Freeze that hold or will, oldest first.
-const FreezesQuery = activities.FreezesQuery
 
 // DeclareFreezeUpdate takes a DeclareFreeze and answers with the policy.Freeze.
 // LiftFreezeUpdate takes a LiftFreeze and answers with the policy.Freeze lifted.
@@ -68,10 +62,6 @@ const (
 // ErrTypeImpossibleAccount is the type of the error for an account that cannot
 // exist.
 const ErrTypeImpossibleAccount = "ImpossibleAccount"
-
-// NotifyingQuery answers with a bool: whether runs are being notified of a
-// change of the freezes.
-const NotifyingQuery = activities.NotifyingQuery
 
 // Freezes keeps the freezes of an account. It never ends by itself.
 //
@@ -123,8 +113,8 @@ func newKeeper(ctx workflow.Context, in FreezesInput) (*keeper, error) {
 	}
 	now := func(ctx workflow.Context) time.Time { return workflow.Now(ctx).UTC() }
 	return k, errors.Join(
-		workflow.SetQueryHandler(ctx, FreezesQuery, func() ([]policy.Freeze, error) { return k.book.freezes(), nil }),
-		workflow.SetQueryHandler(ctx, NotifyingQuery, func() (bool, error) { return k.notifying, nil }),
+		workflow.SetQueryHandler(ctx, activities.FreezesQuery, func() ([]policy.Freeze, error) { return k.book.freezes(), nil }),
+		workflow.SetQueryHandler(ctx, activities.NotifyingQuery, func() (bool, error) { return k.notifying, nil }),
 		workflow.SetUpdateHandlerWithOptions(ctx, DeclareFreezeUpdate,
 			func(ctx workflow.Context, wish DeclareFreeze) (policy.Freeze, error) {
 				return k.declare(now(ctx), wish)

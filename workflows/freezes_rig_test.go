@@ -140,7 +140,7 @@ func (r *freezeRig) refuses(update string, wish any, kind string) {
 // holds checks which freezes the execution answers with.
 func (r *freezeRig) holds(ids ...string) {
 	r.Helper()
-	answer, err := r.env.QueryWorkflow(workflows.FreezesQuery)
+	answer, err := r.env.QueryWorkflow(activities.FreezesQuery)
 	var all []policy.Freeze
 	if err == nil {
 		err = answer.Get(&all)

@@ -319,7 +319,7 @@ var indexed = activities.Indexed{
 // away after the next success. Freezes and retries are not indexed by account.
 func stuckQuery(account spacelift.Account) string {
 	return fmt.Sprintf("(%s = '%s' OR WorkflowId = '%s' OR WorkflowId STARTS_WITH 'retry/%s/') AND ExecutionStatus = 'Running' AND TemporalReportedProblems IS NOT NULL",
-		managed.AttrAccount, account, FreezesID(account), account)
+		managed.AttrAccount, account, activities.FreezesID(account), account)
 }
 
 // looks is how the looks at runs went.

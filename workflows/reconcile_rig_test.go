@@ -331,9 +331,9 @@ func (r *accountRig) QueryWorkflow(_ context.Context, id, _, query string, _ ...
 	defer r.mu.Unlock()
 	var value any
 	switch s, ok := r.known[id]; {
-	case id == workflows.FreezesID("acme") && query == workflows.FreezesQuery:
+	case id == activities.FreezesID("acme") && query == activities.FreezesQuery:
 		value = r.freezes
-	case id == workflows.FreezesID("acme") && query == workflows.NotifyingQuery:
+	case id == activities.FreezesID("acme") && query == activities.NotifyingQuery:
 		value = r.busy
 	case r.mute[id]:
 		r.asked++

@@ -27,6 +27,7 @@ import (
 	"go.temporal.io/sdk/converter"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/gantryhq/gantry/activities"
 	"github.com/gantryhq/gantry/decide/chain"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
@@ -229,7 +230,7 @@ func (e *executions) QueryWorkflow(_ context.Context, id, _, query string, _ ...
 	switch {
 	case query == chain.ChainQuery && e.chains[id].Root.Run != "":
 		return payloads(e.chains[id])
-	case query == workflows.FreezesQuery && len(e.freezes) > 0:
+	case query == activities.FreezesQuery && len(e.freezes) > 0:
 		return payloads(e.freezes)
 	case query == managed.ExplainQuery && known:
 		return payloads(managed.Explanation{

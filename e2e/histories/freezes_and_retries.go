@@ -7,6 +7,7 @@ import (
 
 	"go.temporal.io/sdk/client"
 
+	"github.com/gantryhq/gantry/activities"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/simulator"
@@ -48,7 +49,7 @@ var apart = []story{
 
 // updated sends an update to the account's freezes, which begin with the first.
 func (t *teller) updated(ctx context.Context, update string, wish any) error {
-	id := workflows.FreezesID(account)
+	id := activities.FreezesID(account)
 	if len(t.ticks) == 0 {
 		_, err := t.temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: id, TaskQueue: t.queue}, workflows.FreezesType, workflows.FreezesInput{Account: account})
 		if err != nil {
@@ -75,7 +76,7 @@ func (t *teller) notified(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		busy := true
-		answer, err := t.temporal.QueryWorkflow(ctx, workflows.FreezesID(account), "", workflows.NotifyingQuery)
+		answer, err := t.temporal.QueryWorkflow(ctx, activities.FreezesID(account), "", activities.NotifyingQuery)
 		if err == nil {
 			err = answer.Get(&busy)
 		}
@@ -107,7 +108,7 @@ func (t *teller) frozen(ctx context.Context, ids ...string) error {
 	defer tick.Stop()
 	for {
 		var now []policy.Freeze
-		answer, err := t.temporal.QueryWorkflow(ctx, workflows.FreezesID(account), "", workflows.FreezesQuery)
+		answer, err := t.temporal.QueryWorkflow(ctx, activities.FreezesID(account), "", activities.FreezesQuery)
 		if err == nil {
 			err = answer.Get(&now)
 		}

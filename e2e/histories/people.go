@@ -11,6 +11,7 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 
+	"github.com/gantryhq/gantry/activities"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/notify"
@@ -214,7 +215,7 @@ func (t *teller) becomes(ctx context.Context, state spacelift.RunState) error {
 // again, and removes the account's freezes: their worker goes with the story,
 // and the next one would ask them in vain.
 func (t *teller) forget(ctx context.Context) error {
-	freezes := &common.WorkflowExecution{WorkflowId: workflows.FreezesID(account)}
+	freezes := &common.WorkflowExecution{WorkflowId: activities.FreezesID(account)}
 	_, err := t.temporal.WorkflowService().DeleteWorkflowExecution(ctx, &workflowservice.DeleteWorkflowExecutionRequest{
 		Namespace: client.DefaultNamespace, WorkflowExecution: freezes,
 	})
