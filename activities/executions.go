@@ -10,8 +10,7 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/converter"
 
-	"github.com/gantryhq/gantry/decide/managed"
-	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/decide/reconcile"
 )
 
 // execution is one that Temporal's visibility store lists. What the store knows
@@ -67,44 +66,22 @@ type QueryInput struct {
 	Query string `json:"query"`
 }
 
-// Known is the part of a run's status that says how far its execution has
-// heard of it. Its fields are those of the answer to the query.
-type Known struct {
-	Exists bool               `json:"exists"`         // an execution exists, open or closed
-	Mute   string             `json:"mute,omitempty"` // why it can't answer: its workflow tasks fail
-	Phase  string             `json:"phase,omitempty"`
-	State  spacelift.RunState `json:"state,omitempty"`
-	States []KnownState       `json:"states,omitempty"`
-
-	StateVersion  int            `json:"stateVersion"`            // of State
-	NeedsApproval bool           `json:"needsApproval,omitempty"` // in State
-	Block         *managed.Block `json:"block,omitempty"`         // of the stack, as last read in State
-	Labels        []string       `json:"labels,omitempty"`
-}
-
-// KnownState is a state that an execution has heard of.
-type KnownState struct {
-	State        spacelift.RunState `json:"state"`
-	StateVersion int                `json:"stateVersion"`
-	Source       string             `json:"source,omitempty"`
-}
-
 // AskExecution asks an execution what it knows. That there is none is an answer,
 // and so is that it can't say.
-func (a *Activities) AskExecution(ctx context.Context, in QueryInput) (Known, error) {
+func (a *Activities) AskExecution(ctx context.Context, in QueryInput) (reconcile.Known, error) {
 	answer, err := a.Temporal.QueryWorkflow(ctx, in.ID, "", in.Query)
 	if _, missing := errors.AsType[*serviceerror.NotFound](err); missing {
-		return Known{}, nil
+		return reconcile.Known{}, nil
 	}
 	if mute(err) {
-		return Known{Exists: true, Mute: err.Error()}, nil
+		return reconcile.Known{Exists: true, Mute: err.Error()}, nil
 	}
 	if err != nil {
-		return Known{}, fmt.Errorf("ask %s: %w", in.ID, err)
+		return reconcile.Known{}, fmt.Errorf("ask %s: %w", in.ID, err)
 	}
-	var known Known
+	var known reconcile.Known
 	if err := answer.Get(&known); err != nil {
-		return Known{}, fmt.Errorf("ask %s: %w", in.ID, err)
+		return reconcile.Known{}, fmt.Errorf("ask %s: %w", in.ID, err)
 	}
 	known.Exists = true
 	return known, nil

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gantryhq/gantry/decide/freeze"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -153,7 +154,7 @@ func (a *Activities) Survey(ctx context.Context, in SurveyInput) (Survey, error)
 
 // notifying reports whether runs are being notified of a change of the freezes.
 func (a *Activities) notifying(ctx context.Context, account spacelift.Account) (busy bool) {
-	answer, err := a.Temporal.QueryWorkflow(ctx, FreezesID(account), "", NotifyingQuery)
+	answer, err := a.Temporal.QueryWorkflow(ctx, freeze.ID(account), "", freeze.NotifyingQuery)
 	return err == nil && answer.Get(&busy) == nil && busy
 }
 

@@ -21,6 +21,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/freeze"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
@@ -162,7 +163,7 @@ func (s *surveyed) ListWorkflow(_ context.Context, req *workflowservice.ListWork
 }
 
 func (s *surveyed) QueryWorkflow(_ context.Context, _, _, query string, _ ...any) (converter.EncodedValue, error) {
-	if query != activities.FreezesQuery {
+	if query != freeze.Query {
 		return nil, serviceerror.NewNotFound("nobody notifies")
 	}
 	payloads, err := converter.GetDefaultDataConverter().ToPayloads(s.freezes)

@@ -8,6 +8,7 @@ import (
 
 	"go.temporal.io/api/serviceerror"
 
+	"github.com/gantryhq/gantry/decide/freeze"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
@@ -22,18 +23,6 @@ type ReadRulesInput struct {
 	// the clocks are read too.
 	PlanSince time.Time `json:"planSince,omitzero"`
 }
-
-// FreezesID is the workflow id of the execution that keeps an account's
-// freezes, and FreezesQuery the query that it answers with the []policy.Freeze
-// that hold or will.
-func FreezesID(account spacelift.Account) string { return "freezes/" + string(account) }
-
-// FreezesQuery is documented with FreezesID. NotifyingQuery is answered with
-// whether runs are being notified of a change of the freezes.
-const (
-	FreezesQuery   = "freezes"
-	NotifyingQuery = "notifying"
-)
 
 // ReadRules reads what labels come to by the configuration of this replica.
 // Labels that can't be followed are no error: they are the policy's Problems.
@@ -75,7 +64,7 @@ func (a *Activities) timed(ctx context.Context, run spacelift.RunRef, planSince 
 // freezes are those of an account. Nobody having ever declared one is an
 // answer; not knowing is an error, since one may forbid what is asked for.
 func (a *Activities) freezes(ctx context.Context, account spacelift.Account) ([]policy.Freeze, error) {
-	answer, err := a.Temporal.QueryWorkflow(ctx, FreezesID(account), "", FreezesQuery)
+	answer, err := a.Temporal.QueryWorkflow(ctx, freeze.ID(account), "", freeze.Query)
 	if _, none := errors.AsType[*serviceerror.NotFound](err); none {
 		return nil, nil
 	}

@@ -19,6 +19,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/gantryhq/gantry/decide/managed"
+	"github.com/gantryhq/gantry/decide/reconcile"
 	"github.com/gantryhq/gantry/e2e/program"
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/server"
@@ -53,11 +54,11 @@ func (w *world) account(what string, wanted func(api.Account) bool) api.Account 
 	return account
 }
 
-func finding(a api.Account, kind workflows.FindingKind) bool {
+func finding(a api.Account, kind reconcile.FindingKind) bool {
 	return slices.ContainsFunc(a.Findings, func(f api.Finding) bool { return f.Kind == string(kind) })
 }
 
-func outcome(o workflows.ReconcileOutcome) func(api.Account) bool {
+func outcome(o reconcile.Outcome) func(api.Account) bool {
 	return func(a api.Account) bool { return a.LastReconcile != nil && a.LastReconcile.Outcome == string(o) }
 }
 
@@ -84,7 +85,7 @@ func TestReconcileWithoutAnyNotification(t *testing.T) {
 	}
 	// Runs go on and on, and nothing tells of it.
 	w.account("the silence is noticed", func(a api.Account) bool {
-		if finding(a, workflows.FindingSilence) {
+		if finding(a, reconcile.FindingSilence) {
 			return true
 		}
 		if st, err := w.spacelift.Stack("network-prod"); err == nil && st.Blocker == "" {
@@ -207,12 +208,12 @@ func TestReconcileNoticesExecutionsThatAreStuck(t *testing.T) {
 	w.must(err)
 	named := func(a api.Account) bool {
 		return slices.ContainsFunc(a.Findings, func(f api.Finding) bool {
-			return f.Kind == string(workflows.FindingExecutionStuck) && strings.Contains(f.Summary, managed.ManageRunID(ref))
+			return f.Kind == string(reconcile.FindingExecutionStuck) && strings.Contains(f.Summary, managed.ManageRunID(ref))
 		})
 	}
 	w.account("the stuck execution is named", named)
 	mended.Store(true)
-	w.account("it is no longer stuck", func(a api.Account) bool { return !finding(a, workflows.FindingExecutionStuck) })
+	w.account("it is no longer stuck", func(a api.Account) bool { return !finding(a, reconcile.FindingExecutionStuck) })
 }
 
 // Somebody forges the end of a run before Gantry has heard anything of it. Gantry
@@ -267,7 +268,7 @@ func TestGuardianSwitchesTheWebhookOnAgain(t *testing.T) {
 
 	p = w.serveReconciling()
 	account := w.account("the webhook is on again", func(a api.Account) bool { return a.Webhook != nil && a.Webhook.Enabled })
-	if !finding(account, workflows.FindingWebhookDisabled) || disabled() {
+	if !finding(account, reconcile.FindingWebhookDisabled) || disabled() {
 		t.Errorf("findings %+v; switched off: %t", account.Findings, disabled())
 	}
 	if out := p.Out.String(); !strings.Contains(out, "switched it on again") || !strings.Contains(out, "level=ERROR") {
@@ -307,16 +308,16 @@ func TestReconcileBacksOffWhenRateLimited(t *testing.T) {
 	_, err := w.spacelift.InjectAPI(simulator.APIFault{Kind: simulator.RateLimited, RetryAfter: simulator.Duration(8 * time.Second)})
 	w.must(err)
 	w.serveReconciling()
-	w.account("it is rate-limited", outcome(workflows.ReconcileRateLimited))
+	w.account("it is rate-limited", outcome(reconcile.ReconcileRateLimited))
 	calls := len(w.spacelift.Requests())
 	id := w.push("app-prod", 1)
-	w.account("it backs off", outcome(workflows.ReconcileBackingOff))
+	w.account("it backs off", outcome(reconcile.ReconcileBackingOff))
 	if n := len(w.spacelift.Requests()); n != calls {
 		t.Errorf("%d calls while it should leave Spacelift alone", n-calls)
 	}
 	w.spacelift.ClearFaults()
 	w.phase("app-prod", id, api.PhaseWaiting)
-	w.account("all is well again", outcome(workflows.ReconcileDone))
+	w.account("all is well again", outcome(reconcile.ReconcileDone))
 }
 
 // Every replica sets the schedule when it starts. There is one all the same and
@@ -334,7 +335,7 @@ func TestReplicasShareOneSchedule(t *testing.T) {
 			if a.LastReconcile != nil {
 				ticks[a.LastReconcile.At] = true
 			}
-			return len(ticks) >= 3 && outcome(workflows.ReconcileDone)(a)
+			return len(ticks) >= 3 && outcome(reconcile.ReconcileDone)(a)
 		})
 	}
 	c, err := client.DialContext(t.Context(), client.Options{HostPort: w.temporal.HostPort()})
@@ -342,7 +343,7 @@ func TestReplicasShareOneSchedule(t *testing.T) {
 	defer c.Close()
 	w.neverOverlap(c)
 
-	schedule := c.ScheduleClient().GetHandle(t.Context(), workflows.ReconcileID("acme"))
+	schedule := c.ScheduleClient().GetHandle(t.Context(), reconcile.ID("acme"))
 	w.must(schedule.Pause(t.Context(), client.SchedulePauseOptions{Note: "hands off"}))
 	before, err := schedule.Describe(t.Context())
 	w.must(err)

@@ -10,10 +10,10 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 
 	"github.com/gantryhq/gantry/decide/managed"
+	"github.com/gantryhq/gantry/decide/reconcile"
 	"github.com/gantryhq/gantry/gen/api"
 	genserver "github.com/gantryhq/gantry/gen/server"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // overdueAfter is how many intervals may pass without a tick of Reconcile, and
@@ -67,7 +67,7 @@ func (h *handlers) accounts(only *string) ([]string, error) {
 
 // latestReport returns the result of the last Reconcile that completed, nil
 // when there is none. It needs Temporal, but no worker.
-func (h *handlers) latestReport(ctx context.Context, account spacelift.Account) (*workflows.ReconcileReport, error) {
+func (h *handlers) latestReport(ctx context.Context, account spacelift.Account) (*reconcile.Report, error) {
 	if h.reconcile == 0 {
 		return nil, nil
 	}
@@ -75,13 +75,13 @@ func (h *handlers) latestReport(ctx context.Context, account spacelift.Account) 
 	page, err := h.temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
 		PageSize: 1,
 		Query: fmt.Sprintf("WorkflowType = '%s' AND %s = '%s' AND ExecutionStatus = 'Completed'",
-			workflows.ReconcileType, managed.AttrAccount, account),
+			reconcile.Type, managed.AttrAccount, account),
 	})
 	if err != nil || len(page.GetExecutions()) == 0 {
 		return nil, err
 	}
 	latest := page.GetExecutions()[0].GetExecution()
-	var report workflows.ReconcileReport
+	var report reconcile.Report
 	err = h.temporal.GetWorkflow(ctx, latest.GetWorkflowId(), latest.GetRunId()).Get(ctx, &report)
 	if _, gone := errors.AsType[*serviceerror.NotFound](err); gone {
 		return nil, nil // Temporal's retention was faster
@@ -93,8 +93,8 @@ func (h *handlers) latestReport(ctx context.Context, account spacelift.Account) 
 }
 
 // findings adds what this replica noticed to what Reconcile found.
-func (h *handlers) findings(account spacelift.Account, report *workflows.ReconcileReport, now time.Time) []workflows.Finding {
-	var all []workflows.Finding
+func (h *handlers) findings(account spacelift.Account, report *reconcile.Report, now time.Time) []reconcile.Finding {
+	var all []reconcile.Finding
 	last := h.started
 	if report != nil {
 		all, last = report.Findings, report.At
@@ -103,11 +103,11 @@ func (h *handlers) findings(account spacelift.Account, report *workflows.Reconci
 		all = append(all, f)
 	}
 	if h.reconcile > 0 && now.Sub(last) > max(overdueAfter*h.reconcile, overdueAtLeast) {
-		all = append(all, workflows.Finding{
-			Kind: workflows.FindingReconcileOverdue, Since: last,
+		all = append(all, reconcile.Finding{
+			Kind: reconcile.FindingReconcileOverdue, Since: last,
 			Summary: fmt.Sprintf("the runs of account %s have not been compared with Spacelift since %s", account, last.UTC().Format(time.RFC3339)),
 			Fix: fmt.Sprintf("see whether a worker runs (gantry doctor) and whether the schedule is paused (temporal schedule describe --schedule-id %s)",
-				workflows.ReconcileID(account)),
+				reconcile.ID(account)),
 		})
 	}
 	return all
@@ -123,12 +123,12 @@ func (h *handlers) measureFindings(ctx context.Context) {
 	defer cancel()
 	for _, a := range h.gate.accounts {
 		report, err := h.latestReport(ctx, a.Name)
-		found := map[workflows.FindingKind]float64{}
+		found := map[reconcile.FindingKind]float64{}
 		for _, f := range h.findings(a.Name, report, time.Now()) {
 			found[f.Kind] = 1
 		}
-		for _, kind := range workflows.FindingKinds {
-			if err == nil || kind == workflows.FindingSecretMismatch {
+		for _, kind := range reconcile.FindingKinds {
+			if err == nil || kind == reconcile.FindingSecretMismatch {
 				h.gate.metrics.findings.WithLabelValues(string(a.Name), string(kind)).Set(found[kind])
 			}
 		}

@@ -11,11 +11,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.temporal.io/api/serviceerror"
 
+	"github.com/gantryhq/gantry/decide/reconcile"
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/openapi"
 	"github.com/gantryhq/gantry/server"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 func reconciling(c *server.Config) { c.Reconcile = 2 * time.Minute }
@@ -32,11 +32,11 @@ func (r *rig) accounts() []api.Account {
 func TestListAccounts(t *testing.T) {
 	r := newRig(t, reconciling)
 	now := time.Now().UTC().Truncate(time.Second)
-	r.temporal.reports = map[spacelift.Account]workflows.ReconcileReport{
+	r.temporal.reports = map[spacelift.Account]reconcile.Report{
 		"acme": {
-			Account: "acme", At: now, Outcome: workflows.ReconcilePartial, Reason: "7 runs wait", InProgress: 60, Open: 53,
-			Adopted: 1, Repaired: 2, Finished: 3, Postponed: 7, APICalls: 55, Webhook: &workflows.WebhookStatus{ID: "gantry"},
-			Findings: []workflows.Finding{{Kind: workflows.FindingWebhookDisabled, Since: now, Summary: "it is off", Fix: "switch it on"}},
+			Account: "acme", At: now, Outcome: reconcile.ReconcilePartial, Reason: "7 runs wait", InProgress: 60, Open: 53,
+			Adopted: 1, Repaired: 2, Finished: 3, Postponed: 7, APICalls: 55, Webhook: &reconcile.WebhookStatus{ID: "gantry"},
+			Findings: []reconcile.Finding{{Kind: reconcile.FindingWebhookDisabled, Since: now, Summary: "it is off", Fix: "switch it on"}},
 		},
 	}
 	want := []api.Account{
@@ -76,8 +76,8 @@ func TestAccountsWithoutReconcile(t *testing.T) {
 func TestReconcileIsOverdue(t *testing.T) {
 	r := newRig(t, reconciling)
 	old := time.Now().Add(-7 * time.Minute).UTC().Truncate(time.Second)
-	r.temporal.reports = map[spacelift.Account]workflows.ReconcileReport{
-		"acme": {At: old, Outcome: workflows.ReconcileDone}, "globex": {At: old.Add(5 * time.Minute), Outcome: workflows.ReconcileDone},
+	r.temporal.reports = map[spacelift.Account]reconcile.Report{
+		"acme": {At: old, Outcome: reconcile.ReconcileDone}, "globex": {At: old.Add(5 * time.Minute), Outcome: reconcile.ReconcileDone},
 	}
 	accounts := r.accounts()
 	if len(accounts[0].Findings) != 1 || accounts[0].Findings[0].Kind != "reconcile-overdue" || !accounts[0].Findings[0].Since.Equal(old) {
@@ -128,8 +128,8 @@ func TestWebhookWithAnotherSecretIsNoticed(t *testing.T) {
 
 func TestFindingsAreMeasured(t *testing.T) {
 	r := newRig(t, reconciling)
-	r.temporal.reports = map[spacelift.Account]workflows.ReconcileReport{
-		"acme": {At: time.Now(), Findings: []workflows.Finding{{Kind: workflows.FindingSilence, Since: time.Now(), Summary: "x", Fix: "y"}}},
+	r.temporal.reports = map[spacelift.Account]reconcile.Report{
+		"acme": {At: time.Now(), Findings: []reconcile.Finding{{Kind: reconcile.FindingSilence, Since: time.Now(), Summary: "x", Fix: "y"}}},
 	}
 	shows := func(lines ...string) {
 		t.Helper()
@@ -152,7 +152,7 @@ func TestFindingsAreMeasured(t *testing.T) {
 	shows(`gantry_guardian_findings{account="acme",kind="secret-mismatch"} 1`)
 
 	r.temporal.err = nil
-	r.temporal.reports["acme"] = workflows.ReconcileReport{At: time.Now()}
+	r.temporal.reports["acme"] = reconcile.Report{At: time.Now()}
 	shows(`gantry_guardian_findings{account="acme",kind="silence"} 0`)
 }
 
@@ -167,7 +167,7 @@ func TestFindingKindsAreDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	var want []any
-	for _, kind := range workflows.FindingKinds {
+	for _, kind := range reconcile.FindingKinds {
 		want = append(want, string(kind))
 		if !strings.Contains(string(manual), "| `"+string(kind)+"` |") {
 			t.Errorf("docs/operations/reconcile.md does not tell of %s", kind)

@@ -9,9 +9,9 @@ import (
 	"go.temporal.io/sdk/converter"
 
 	"github.com/gantryhq/gantry/decide/managed"
+	"github.com/gantryhq/gantry/decide/reconcile"
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 func toAPIRun(s managed.RunStatus) api.Run {
@@ -113,7 +113,7 @@ func keyword(attrs *commonpb.SearchAttributes, name string) string {
 	return value
 }
 
-func toAPIAccount(name spacelift.Account, r *workflows.ReconcileReport, findings []workflows.Finding) api.Account {
+func toAPIAccount(name spacelift.Account, r *reconcile.Report, findings []reconcile.Finding) api.Account {
 	a := api.Account{Name: string(name), Findings: make([]api.Finding, len(findings))}
 	for i, f := range findings {
 		a.Findings[i] = api.Finding{Kind: string(f.Kind), Since: f.Since, Summary: f.Summary, Fix: f.Fix}

@@ -11,12 +11,11 @@ import (
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 
-	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/freeze"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/gen/api"
 	genserver "github.com/gantryhq/gantry/gen/server"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // ListFreezes asks the account's freezes for those that hold or will.
@@ -41,7 +40,7 @@ func (h *handlers) ListFreezes(ctx context.Context, req genserver.ListFreezesReq
 func (h *handlers) freezes(ctx context.Context, account spacelift.Account) ([]policy.Freeze, error) {
 	ctx, cancel := context.WithTimeout(ctx, temporalTimeout)
 	defer cancel()
-	answer, err := h.temporal.QueryWorkflow(ctx, activities.FreezesID(account), "", activities.FreezesQuery)
+	answer, err := h.temporal.QueryWorkflow(ctx, freeze.ID(account), "", freeze.Query)
 	if _, none := errors.AsType[*serviceerror.NotFound](err); none {
 		return nil, nil
 	}
@@ -62,7 +61,7 @@ func (h *handlers) DeclareFreeze(ctx context.Context, req genserver.DeclareFreez
 	if err != nil {
 		return nil, err
 	}
-	this, err := changeOf(ctx, workflows.DeclareFreezeUpdate, req.Params.IdempotencyKey, req.Body)
+	this, err := changeOf(ctx, freeze.DeclareUpdate, req.Params.IdempotencyKey, req.Body)
 	if err != nil {
 		return nil, err
 	}
@@ -79,16 +78,16 @@ func (h *handlers) DeclareFreeze(ctx context.Context, req genserver.DeclareFreez
 	}, nil
 }
 
-func (h *handlers) declare(ctx context.Context, account spacelift.Account, this change, wish workflows.DeclareFreeze) (policy.Freeze, error) {
+func (h *handlers) declare(ctx context.Context, account spacelift.Account, this change, wish freeze.Declare) (policy.Freeze, error) {
 	ctx, cancel := context.WithTimeout(ctx, updateTimeout)
 	defer cancel()
-	id := activities.FreezesID(account)
+	id := freeze.ID(account)
 	handle, err := h.temporal.UpdateWithStartWorkflow(ctx, client.UpdateWithStartWorkflowOptions{
 		StartWorkflowOperation: h.temporal.NewWithStartWorkflowOperation(client.StartWorkflowOptions{
 			ID: id, TaskQueue: h.taskQueue, WorkflowIDConflictPolicy: enums.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
-		}, workflows.FreezesType, workflows.FreezesInput{Account: account}),
+		}, freeze.Type, freeze.Input{Account: account}),
 		UpdateOptions: client.UpdateWorkflowOptions{
-			WorkflowID: id, UpdateName: workflows.DeclareFreezeUpdate, UpdateID: this.updateID(), Args: []any{wish},
+			WorkflowID: id, UpdateName: freeze.DeclareUpdate, UpdateID: this.updateID(), Args: []any{wish},
 			WaitForStage: client.WorkflowUpdateStageCompleted,
 		},
 	})
@@ -105,15 +104,15 @@ func (h *handlers) LiftFreeze(ctx context.Context, req genserver.LiftFreezeReque
 	if err != nil {
 		return nil, err
 	}
-	this, err := changeOf(ctx, workflows.LiftFreezeUpdate, req.Params.IdempotencyKey, req.Freeze)
+	this, err := changeOf(ctx, freeze.LiftUpdate, req.Params.IdempotencyKey, req.Freeze)
 	if err != nil {
 		return nil, err
 	}
 	by := principalOf(ctx).Name
 	var lifted policy.Freeze
 	err = h.update(ctx, client.UpdateWorkflowOptions{
-		WorkflowID: activities.FreezesID(account.Name), UpdateName: workflows.LiftFreezeUpdate, UpdateID: this.updateID(),
-		Args: []any{workflows.LiftFreeze{ID: req.Freeze, By: by, Key: this.key}}, WaitForStage: client.WorkflowUpdateStageCompleted,
+		WorkflowID: freeze.ID(account.Name), UpdateName: freeze.LiftUpdate, UpdateID: this.updateID(),
+		Args: []any{freeze.Lift{ID: req.Freeze, By: by, Key: this.key}}, WaitForStage: client.WorkflowUpdateStageCompleted,
 	}, &lifted, func(context.Context, error) error {
 		return &refusal{unknownFreeze("no freeze was ever declared in account " + string(account.Name))}
 	})
@@ -124,8 +123,8 @@ func (h *handlers) LiftFreeze(ctx context.Context, req genserver.LiftFreezeReque
 	return genserver.LiftFreeze200JSONResponse(toAPIFreeze(lifted)), nil
 }
 
-func fromAPIFreezeRequest(r api.FreezeRequest) workflows.DeclareFreeze {
-	return workflows.DeclareFreeze{Reason: r.Reason, Stacks: r.Stacks, From: deref(r.From), Until: deref(r.Until)}
+func fromAPIFreezeRequest(r api.FreezeRequest) freeze.Declare {
+	return freeze.Declare{Reason: r.Reason, Stacks: r.Stacks, From: deref(r.From), Until: deref(r.Until)}
 }
 
 func toAPIFreeze(f policy.Freeze) api.Freeze {

@@ -13,9 +13,9 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	"github.com/gantryhq/gantry/decide"
+	"github.com/gantryhq/gantry/decide/freeze"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/gen/api"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 const freezes = "/v1/accounts/acme/freezes"
@@ -25,9 +25,9 @@ const freezes = "/v1/accounts/acme/freezes"
 func (f *fakeTemporal) keeps(o client.UpdateWorkflowOptions) (any, error) {
 	var key, what string
 	switch wish := o.Args[0].(type) {
-	case workflows.DeclareFreeze:
+	case freeze.Declare:
 		key, what = wish.Key, "declare "+wish.ID
-	case workflows.LiftFreeze:
+	case freeze.Lift:
 		key, what = wish.Key, "lift "+wish.ID
 	}
 	if f.freezeKeys == nil {
@@ -38,7 +38,7 @@ func (f *fakeTemporal) keeps(o client.UpdateWorkflowOptions) (any, error) {
 	}
 	f.freezeKeys[key] = what
 	switch wish := o.Args[0].(type) {
-	case workflows.DeclareFreeze:
+	case freeze.Declare:
 		if wish.From.IsZero() {
 			wish.From = planned
 		}
@@ -50,7 +50,7 @@ func (f *fakeTemporal) keeps(o client.UpdateWorkflowOptions) (any, error) {
 		}
 		f.freezes = append(f.freezes, freeze)
 		return freeze, nil
-	case workflows.LiftFreeze:
+	case freeze.Lift:
 		for i, known := range f.freezes {
 			if known.ID == wish.ID {
 				f.freezes = append(f.freezes[:i], f.freezes[i+1:]...)
@@ -58,7 +58,7 @@ func (f *fakeTemporal) keeps(o client.UpdateWorkflowOptions) (any, error) {
 			}
 		}
 	}
-	return nil, temporal.NewNonRetryableApplicationError("there is no such freeze", workflows.ErrTypeUnknownFreeze, nil)
+	return nil, temporal.NewNonRetryableApplicationError("there is no such freeze", freeze.ErrTypeUnknownFreeze, nil)
 }
 
 func (r *rig) freezes() []api.Freeze {

@@ -16,11 +16,11 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 	"go.temporal.io/sdk/client"
 
+	"github.com/gantryhq/gantry/decide/freeze"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/openapi"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // visitor is a client that knows Gantry's address and nothing else.
@@ -146,7 +146,7 @@ func (v *visitor) readsTheDocs() {
 func (v *visitor) findsWhatAnswersName(r *rig) {
 	v.t.Helper()
 	r.temporal.update = func(o client.UpdateWorkflowOptions) (any, error) {
-		return policy.Freeze{ID: o.Args[0].(workflows.DeclareFreeze).ID, Reason: "audit", From: planned, DeclaredBy: "otto", DeclaredAt: planned}, nil
+		return policy.Freeze{ID: o.Args[0].(freeze.Declare).ID, Reason: "audit", From: planned, DeclaredBy: "otto", DeclaredAt: planned}, nil
 	}
 	made, body := v.visit(http.MethodPost, v.base, "v1/accounts/acme/freezes", `{"reason":"audit"}`, "Content-Type", "application/json")
 	if made.StatusCode != http.StatusCreated {

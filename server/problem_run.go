@@ -10,10 +10,10 @@ import (
 
 	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/chain"
+	"github.com/gantryhq/gantry/decide/freeze"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // retryStream is when a place for a stream may be free again.
@@ -49,15 +49,15 @@ func refusedByExecution(e *temporal.ApplicationError) (p api.Problem, ok bool) {
 		return keyReused(), true
 	case managed.ErrTypeUnknownVerdict:
 		return problem(http.StatusUnprocessableEntity, "unknown-verdict", "There is no such verdict", e.Message()), true
-	case workflows.ErrTypeUnknownFreeze:
+	case freeze.ErrTypeUnknownFreeze:
 		return unknownFreeze(e.Message()), true
 	case chain.ErrTypeNotInChain:
 		return problem(http.StatusConflict, "not-in-chain", "Stack outside the chain", e.Message()), true
 	case chain.ErrTypeNotSkippable:
 		return problem(http.StatusConflict, "not-skippable", "The stack can't be skipped now", e.Message()), true
-	case workflows.ErrTypeFreezesFull:
+	case freeze.ErrTypeFreezesFull:
 		return problem(http.StatusConflict, "freezes-full", "No room for another freeze", e.Message()), true
-	case workflows.ErrTypeBadFreeze:
+	case freeze.ErrTypeBadFreeze:
 		return problem(http.StatusUnprocessableEntity, "bad-freeze", "This can't be a freeze", e.Message()), true
 	}
 	return api.Problem{}, false

@@ -21,12 +21,12 @@ import (
 
 	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/chain"
+	"github.com/gantryhq/gantry/decide/freeze"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/server"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 const (
@@ -158,9 +158,9 @@ var refusals = map[string]struct {
 	managed.ErrTypeNotStoppable:    {http.StatusConflict, "not-stoppable"},
 	decide.ErrTypeKeyReused:        {http.StatusUnprocessableEntity, "idempotency-key-reused"},
 	managed.ErrTypeUnknownVerdict:  {http.StatusUnprocessableEntity, "unknown-verdict"},
-	workflows.ErrTypeUnknownFreeze: {http.StatusNotFound, "unknown-freeze"},
-	workflows.ErrTypeFreezesFull:   {http.StatusConflict, "freezes-full"},
-	workflows.ErrTypeBadFreeze:     {http.StatusUnprocessableEntity, "bad-freeze"},
+	freeze.ErrTypeUnknownFreeze:    {http.StatusNotFound, "unknown-freeze"},
+	freeze.ErrTypeFreezesFull:      {http.StatusConflict, "freezes-full"},
+	freeze.ErrTypeBadFreeze:        {http.StatusUnprocessableEntity, "bad-freeze"},
 	chain.ErrTypeNotInChain:        {http.StatusConflict, "not-in-chain"},
 	chain.ErrTypeNotSkippable:      {http.StatusConflict, "not-skippable"},
 }
@@ -186,7 +186,7 @@ func TestRefusalsOfExecutions(t *testing.T) {
 // A refusal that is new in workflows needs its problem here.
 func TestEveryRefusalHasItsProblem(t *testing.T) {
 	var declared []string
-	for _, file := range []string{"../decide/keys.go", "../decide/managed/decision.go", "../workflows/freezes.go", "../decide/chain/messages.go"} {
+	for _, file := range []string{"../decide/keys.go", "../decide/managed/decision.go", "../decide/freeze/messages.go", "../decide/chain/messages.go"} {
 		source, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

@@ -15,12 +15,12 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
 
-	"github.com/gantryhq/gantry/activities"
 	"github.com/gantryhq/gantry/decide/chain"
+	"github.com/gantryhq/gantry/decide/freeze"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
+	"github.com/gantryhq/gantry/decide/reconcile"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // fakeTemporal answers from maps. It keeps Temporal's promises about ids: an
@@ -37,7 +37,7 @@ type fakeTemporal struct {
 
 	chains map[string]chain.ChainStatus // by workflow id
 
-	reports map[spacelift.Account]workflows.ReconcileReport // of the last completed Reconcile
+	reports map[spacelift.Account]reconcile.Report // of the last completed Reconcile
 
 	// freezes are those of acme; nil when none was ever declared.
 	freezes    []policy.Freeze
@@ -80,7 +80,7 @@ func (f *fakeTemporal) QueryWorkflow(_ context.Context, id, _, query string, _ .
 		return encoded(f.why[id])
 	case query == chain.ChainQuery && f.chains[id].Root.Run != "":
 		return encoded(f.chains[id])
-	case query == activities.FreezesQuery && id == "freezes/acme" && f.freezes != nil:
+	case query == freeze.Query && id == "freezes/acme" && f.freezes != nil:
 		return encoded(f.freezes)
 	}
 	return nil, serviceerror.NewNotFound("workflow not found for ID: " + id)
@@ -167,7 +167,7 @@ type startOperation struct {
 
 func (f *fakeTemporal) UpdateWithStartWorkflow(ctx context.Context, o client.UpdateWithStartWorkflowOptions) (client.WorkflowUpdateHandle, error) {
 	start := o.StartWorkflowOperation.(startOperation)
-	if start.workflow != workflows.FreezesType || start.options.ID != o.UpdateOptions.WorkflowID || start.options.TaskQueue == "" ||
+	if start.workflow != freeze.Type || start.options.ID != o.UpdateOptions.WorkflowID || start.options.TaskQueue == "" ||
 		start.options.WorkflowIDConflictPolicy != enums.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING {
 		return nil, serviceerror.NewInvalidArgument("this does not start the freezes of an account")
 	}
@@ -222,7 +222,7 @@ func (f *fakeTemporal) DescribeWorkflowExecution(_ context.Context, id, _ string
 }
 
 func (f *fakeTemporal) ListWorkflow(_ context.Context, req *workflowservice.ListWorkflowExecutionsRequest) (*workflowservice.ListWorkflowExecutionsResponse, error) {
-	if strings.Contains(req.GetQuery(), workflows.ReconcileType) {
+	if strings.Contains(req.GetQuery(), reconcile.Type) {
 		return f.listReconcile(req.GetQuery())
 	}
 	f.asked = req
@@ -234,7 +234,7 @@ func (f *fakeTemporal) listReconcile(query string) (*workflowservice.ListWorkflo
 	for account := range f.reports {
 		if query == "WorkflowType = 'Reconcile' AND GantryAccount = '"+string(account)+"' AND ExecutionStatus = 'Completed'" {
 			page.Executions = append(page.Executions, &workflowpb.WorkflowExecutionInfo{
-				Execution: &commonpb.WorkflowExecution{WorkflowId: workflows.ReconcileID(account) + "-2026-01-01T10:02:00Z", RunId: string(account)},
+				Execution: &commonpb.WorkflowExecution{WorkflowId: reconcile.ID(account) + "-2026-01-01T10:02:00Z", RunId: string(account)},
 			})
 		}
 	}

@@ -6,8 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gantryhq/gantry/decide/reconcile"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // A burst of signatures that no secret made, with nothing authentic between
@@ -64,21 +64,21 @@ func (k *knocks) mismatch(at time.Time) {
 			continue
 		}
 		k.since[a.Name] = first
-		k.log.Error("guardian: "+mismatchSummary(a.Name), "account", a.Name, "kind", workflows.FindingSecretMismatch, "fix", mismatchFix)
+		k.log.Error("guardian: "+mismatchSummary(a.Name), "account", a.Name, "kind", reconcile.FindingSecretMismatch, "fix", mismatchFix)
 	}
 }
 
 // finding returns what is suspected of an account, if anything is.
-func (k *knocks) finding(account spacelift.Account, now time.Time) (workflows.Finding, bool) {
+func (k *knocks) finding(account spacelift.Account, now time.Time) (reconcile.Finding, bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	since, known := k.since[account]
 	latest := k.refused[(k.next+burstSize-1)%burstSize]
 	if !known || now.Sub(latest) > burstStays {
 		delete(k.since, account)
-		return workflows.Finding{}, false
+		return reconcile.Finding{}, false
 	}
-	return workflows.Finding{Kind: workflows.FindingSecretMismatch, Since: since, Summary: mismatchSummary(account), Fix: mismatchFix}, true
+	return reconcile.Finding{Kind: reconcile.FindingSecretMismatch, Since: since, Summary: mismatchSummary(account), Fix: mismatchFix}, true
 }
 
 func mismatchSummary(account spacelift.Account) string {

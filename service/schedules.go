@@ -12,8 +12,8 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	"github.com/gantryhq/gantry/decide/managed"
+	"github.com/gantryhq/gantry/decide/reconcile"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 const (
@@ -57,7 +57,7 @@ func keepSchedules(ctx context.Context, c client.Client, o Options) error {
 func setSchedule(ctx context.Context, schedules client.ScheduleClient, account spacelift.Account, o Options) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	handle := schedules.GetHandle(ctx, workflows.ReconcileID(account))
+	handle := schedules.GetHandle(ctx, reconcile.ID(account))
 	if o.Config.Reconcile.Interval == 0 {
 		err := handle.Delete(ctx)
 		if _, gone := errors.AsType[*serviceerror.NotFound](err); err != nil && !gone {
@@ -102,8 +102,8 @@ func schedule(account spacelift.Account, o Options) (client.ScheduleSpec, *clien
 	return client.ScheduleSpec{
 			Intervals: []client.ScheduleIntervalSpec{{Every: every}}, Jitter: every / 10,
 		}, &client.ScheduleWorkflowAction{
-			ID: workflows.ReconcileID(account), Workflow: workflows.ReconcileType, TaskQueue: o.Config.Temporal.TaskQueue,
-			Args: []any{workflows.ReconcileInput{
+			ID: reconcile.ID(account), Workflow: reconcile.Type, TaskQueue: o.Config.Temporal.TaskQueue,
+			Args: []any{reconcile.Input{
 				Account: account, Interval: every, Webhook: o.Config.Guardian.Webhook, Reenable: o.Config.Guardian.Reenable,
 				Notify: o.Config.Guardian.Notify,
 			}},

@@ -43,10 +43,10 @@ func TestADiagnosisOfARunThatDidNotFail(t *testing.T) {
 	for _, state := range []spacelift.RunState{"", spacelift.RunStatePlanning, spacelift.RunStateFinished} {
 		r := fresh()
 		if state != "" {
-			r.Learn(t0, spacelift.Run{Ref: testRun, Type: "TRACKED", State: state, StateVersion: 4, StackLabels: []string{"gantry:managed"}})
+			r.Learn(T0, spacelift.Run{Ref: testRun, Type: "TRACKED", State: state, StateVersion: 4, StackLabels: []string{"gantry:managed"}})
 		}
-		r.Failed(t0, managed.Failure{Cause: "unknown", ApplyBegan: true})
-		if s := r.Status(t0); s.Failure != nil || r.Diagnosed || len(r.Outbox) > 0 {
+		r.Failed(T0, managed.Failure{Cause: "unknown", ApplyBegan: true})
+		if s := r.Status(T0); s.Failure != nil || r.Diagnosed || len(r.Outbox) > 0 {
 			t.Errorf("%s: failed because of %+v, messages %+v", state, s.Failure, r.Outbox)
 		}
 	}

@@ -24,12 +24,12 @@ import (
 // and the failure that it is for is missing.
 func broken() managed.Record {
 	r := fresh()
-	history := []spacelift.Transition{{State: spacelift.RunStateQueued, At: t0}, {State: spacelift.RunStateFailed, StateVersion: 1, At: t0}}
+	history := []spacelift.Transition{{State: spacelift.RunStateQueued, At: T0}, {State: spacelift.RunStateFailed, StateVersion: 1, At: T0}}
 	labels := []string{"gantry:managed", "gantry:profile=retried"}
-	r.Learn(t0, spacelift.Run{Ref: testRun, Type: "TRACKED", State: "FAILED", StateVersion: 1, StackLabels: labels, History: history})
+	r.Learn(T0, spacelift.Run{Ref: testRun, Type: "TRACKED", State: "FAILED", StateVersion: 1, StackLabels: labels, History: history})
 	rules := policy.Policy{Notify: policy.Setting[[]string]{Value: []string{"deploys"}}}
 	r.Rules, r.Diagnosed, r.RetryJudged = &managed.Rules{Labels: labels, Policy: rules}, true, true
-	r.Retry = &managed.Retry{State: managed.RetryPlanned, Attempt: 2, Of: 2, At: t0.AddDate(100, 0, 0)}
+	r.Retry = &managed.Retry{State: managed.RetryPlanned, Attempt: 2, Of: 2, At: T0.AddDate(100, 0, 0)}
 	return r
 }
 

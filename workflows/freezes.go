@@ -10,58 +10,12 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/freeze"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
+	"github.com/gantryhq/gantry/decide/reconcile"
 	"github.com/gantryhq/gantry/spacelift"
 )
-
-// FreezesType is the workflow type of Freezes: one execution per account, which
-// is the durable store of its freezes. It starts with the first one declared.
-const FreezesType = "Freezes"
-
-// FreezesInput starts Freezes, and carries what it knows when it continues as
-// new. Who starts it sets Account alone.
-type FreezesInput struct {
-	Account spacelift.Account `json:"account"`
-	Known   *freezeBook       `json:"known,omitempty"`
-}
-
-// DeclareFreezeUpdate takes a DeclareFreeze and answers with the policy.Freeze.
-// LiftFreezeUpdate takes a LiftFreeze and answers with the policy.Freeze lifted.
-const (
-	DeclareFreezeUpdate = "declare"
-	LiftFreezeUpdate    = "lift"
-)
-
-// DeclareFreeze is a person's wish that Gantry confirm nothing for a time.
-type DeclareFreeze struct {
-	ID     string    `json:"id"` // chosen by the caller, so that a repeat is the same freeze
-	By     string    `json:"by"`
-	Reason string    `json:"reason"`
-	Stacks []string  `json:"stacks,omitempty"` // empty: all of the account
-	From   time.Time `json:"from,omitzero"`    // zero: from now on
-	Until  time.Time `json:"until,omitzero"`   // zero: until it is lifted
-	Key    string    `json:"key,omitempty"`    // idempotency key; empty for none
-}
-
-// LiftFreeze ends a freeze before its time.
-type LiftFreeze struct {
-	ID  string `json:"id"`
-	By  string `json:"by"`
-	Key string `json:"key,omitempty"` // idempotency key; empty for none
-}
-
-// The types of the errors that refuse these updates. An id or a key that was
-// used for something else is refused with ErrTypeKeyReused.
-const (
-	ErrTypeUnknownFreeze = "UnknownFreeze" // there is no such freeze, or it is over
-	ErrTypeBadFreeze     = "BadFreeze"     // it ends before it begins, has no reason, or the like
-	ErrTypeFreezesFull   = "FreezesFull"   // there is no room for another one
-)
-
-// ErrTypeImpossibleAccount is the type of the error for an account that cannot
-// exist.
-const ErrTypeImpossibleAccount = "ImpossibleAccount"
 
 // Freezes keeps the freezes of an account. It never ends by itself.
 //
@@ -70,15 +24,15 @@ const ErrTypeImpossibleAccount = "ImpossibleAccount"
 // That happens beside everything else: nobody who declares or lifts a freeze
 // waits for it. Confirming does not rely on it: that asks for the freezes
 // itself.
-func Freezes(ctx workflow.Context, in FreezesInput) error {
+func Freezes(ctx workflow.Context, in freeze.Input) error {
 	k, err := newKeeper(ctx, in)
 	if err != nil {
 		return err
 	}
 	for {
 		now := workflow.Now(ctx).UTC()
-		k.book.turn(now)
-		if stacks, due := k.book.notifyNow(now, k.notifying); due {
+		k.book.Turn(now)
+		if stacks, due := k.book.NotifyNow(now, k.notifying); due {
 			k.notify(ctx, stacks)
 		}
 		if workflow.GetInfo(ctx).GetContinueAsNewSuggested() && !k.notifying {
@@ -86,7 +40,7 @@ func Freezes(ctx workflow.Context, in FreezesInput) error {
 			if err := workflow.Await(ctx, func() bool { return workflow.AllHandlersFinished(ctx) }); err != nil {
 				return err
 			}
-			return workflow.NewContinueAsNewError(ctx, Freezes, FreezesInput{Account: k.account, Known: &k.book})
+			return workflow.NewContinueAsNewError(ctx, Freezes, freeze.Input{Account: k.account, Known: &k.book})
 		}
 		if err := k.wait(ctx); err != nil {
 			return err
@@ -97,15 +51,15 @@ func Freezes(ctx workflow.Context, in FreezesInput) error {
 // keeper is an execution of Freezes at work.
 type keeper struct {
 	account   spacelift.Account
-	book      freezeBook
+	book      freeze.Book
 	changed   bool // since the main loop looked last
 	notifying bool // runs are being notified
 	log       log.Logger
 }
 
-func newKeeper(ctx workflow.Context, in FreezesInput) (*keeper, error) {
+func newKeeper(ctx workflow.Context, in freeze.Input) (*keeper, error) {
 	if err := spacelift.ValidateAccount(in.Account); err != nil {
-		return nil, temporal.NewNonRetryableApplicationError(fmt.Sprintf("keep the freezes of account %q: its name %v", in.Account, err), ErrTypeImpossibleAccount, err)
+		return nil, temporal.NewNonRetryableApplicationError(fmt.Sprintf("keep the freezes of account %q: its name %v", in.Account, err), freeze.ErrTypeImpossibleAccount, err)
 	}
 	k := &keeper{account: in.Account, log: log.With(workflow.GetLogger(ctx), "account", in.Account)}
 	if in.Known != nil {
@@ -113,50 +67,50 @@ func newKeeper(ctx workflow.Context, in FreezesInput) (*keeper, error) {
 	}
 	now := func(ctx workflow.Context) time.Time { return workflow.Now(ctx).UTC() }
 	return k, errors.Join(
-		workflow.SetQueryHandler(ctx, activities.FreezesQuery, func() ([]policy.Freeze, error) { return k.book.freezes(), nil }),
-		workflow.SetQueryHandler(ctx, activities.NotifyingQuery, func() (bool, error) { return k.notifying, nil }),
-		workflow.SetUpdateHandlerWithOptions(ctx, DeclareFreezeUpdate,
-			func(ctx workflow.Context, wish DeclareFreeze) (policy.Freeze, error) {
+		workflow.SetQueryHandler(ctx, freeze.Query, func() ([]policy.Freeze, error) { return k.book.Freezes(), nil }),
+		workflow.SetQueryHandler(ctx, freeze.NotifyingQuery, func() (bool, error) { return k.notifying, nil }),
+		workflow.SetUpdateHandlerWithOptions(ctx, freeze.DeclareUpdate,
+			func(ctx workflow.Context, wish freeze.Declare) (policy.Freeze, error) {
 				return k.declare(now(ctx), wish)
 			},
-			workflow.UpdateHandlerOptions{Validator: func(ctx workflow.Context, wish DeclareFreeze) error {
-				_, _, no := k.book.judge(now(ctx), wish)
+			workflow.UpdateHandlerOptions{Validator: func(ctx workflow.Context, wish freeze.Declare) error {
+				_, _, no := k.book.Judge(now(ctx), wish)
 				return asError(no)
 			}}),
-		workflow.SetUpdateHandlerWithOptions(ctx, LiftFreezeUpdate,
-			func(ctx workflow.Context, wish LiftFreeze) (policy.Freeze, error) { return k.lift(now(ctx), wish) },
-			workflow.UpdateHandlerOptions{Validator: func(ctx workflow.Context, wish LiftFreeze) error {
-				_, _, no := k.book.find(now(ctx), wish)
+		workflow.SetUpdateHandlerWithOptions(ctx, freeze.LiftUpdate,
+			func(ctx workflow.Context, wish freeze.Lift) (policy.Freeze, error) { return k.lift(now(ctx), wish) },
+			workflow.UpdateHandlerOptions{Validator: func(ctx workflow.Context, wish freeze.Lift) error {
+				_, _, no := k.book.Find(now(ctx), wish)
 				return asError(no)
 			}}),
 	)
 }
 
-func (k *keeper) declare(now time.Time, wish DeclareFreeze) (policy.Freeze, error) {
-	f, repeated, no := k.book.judge(now, wish)
+func (k *keeper) declare(now time.Time, wish freeze.Declare) (policy.Freeze, error) {
+	f, repeated, no := k.book.Judge(now, wish)
 	if no != nil {
 		return f, asError(no)
 	}
-	k.book.remember(wish.Key, declarationOf(wish.ID))
+	k.book.Remember(wish.Key, freeze.DeclarationOf(wish.ID))
 	if repeated {
 		return f, nil
 	}
-	k.book.add(now, f)
+	k.book.Add(now, f)
 	k.changed = true
 	k.log.Info("freeze declared", "freeze", f.ID, "by", f.DeclaredBy, "from", f.From, "until", f.Until, "stacks", len(f.Stacks))
 	return f, nil
 }
 
-func (k *keeper) lift(now time.Time, wish LiftFreeze) (policy.Freeze, error) {
-	f, repeated, no := k.book.find(now, wish)
+func (k *keeper) lift(now time.Time, wish freeze.Lift) (policy.Freeze, error) {
+	f, repeated, no := k.book.Find(now, wish)
 	if no != nil {
 		return f, asError(no)
 	}
-	k.book.remember(wish.Key, liftOf(wish.ID))
+	k.book.Remember(wish.Key, freeze.LiftOf(wish.ID))
 	if repeated {
 		return f, nil
 	}
-	f = k.book.end(now, wish)
+	f = k.book.End(now, wish)
 	k.changed = true
 	k.log.Info("freeze lifted", "freeze", f.ID, "by", wish.By)
 	return f, nil
@@ -167,7 +121,7 @@ func (k *keeper) lift(now time.Time, wish LiftFreeze) (policy.Freeze, error) {
 func (k *keeper) wait(ctx workflow.Context) error {
 	changed := func() bool { return k.changed }
 	defer func() { k.changed = false }()
-	due := k.book.due(k.notifying)
+	due := k.book.Due(k.notifying)
 	if due.IsZero() {
 		return workflow.Await(ctx, changed)
 	}
@@ -203,6 +157,6 @@ func notifyOfRules(account spacelift.Account) activities.TellInput {
 		// An account's name holds no quote: see spacelift.ValidateAccount.
 		Query: fmt.Sprintf("WorkflowType = '%s' AND %s = '%s' AND %s IN ('%s', '%s') AND ExecutionStatus = 'Running'",
 			managed.ManageRunType, managed.AttrAccount, account, managed.AttrPhase, managed.PhaseWaiting, managed.PhaseHolding),
-		Signal: managed.RunEventsSignal, Payload: managed.RunEvents{RulesChanged: true}, Limit: maxExecutions,
+		Signal: managed.RunEventsSignal, Payload: managed.RunEvents{RulesChanged: true}, Limit: reconcile.MaxExecutions,
 	}
 }

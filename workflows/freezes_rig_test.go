@@ -20,6 +20,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/freeze"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/workflows"
@@ -121,12 +122,12 @@ func (r *freezeRig) grants(update string, wish any, check []func(policy.Freeze))
 	})
 }
 
-func (r *freezeRig) declares(wish workflows.DeclareFreeze, check ...func(policy.Freeze)) {
-	r.grants(workflows.DeclareFreezeUpdate, wish, check)
+func (r *freezeRig) declares(wish freeze.Declare, check ...func(policy.Freeze)) {
+	r.grants(freeze.DeclareUpdate, wish, check)
 }
 
-func (r *freezeRig) lifts(wish workflows.LiftFreeze, check ...func(policy.Freeze)) {
-	r.grants(workflows.LiftFreezeUpdate, wish, check)
+func (r *freezeRig) lifts(wish freeze.Lift, check ...func(policy.Freeze)) {
+	r.grants(freeze.LiftUpdate, wish, check)
 }
 
 func (r *freezeRig) refuses(update string, wish any, kind string) {
@@ -140,7 +141,7 @@ func (r *freezeRig) refuses(update string, wish any, kind string) {
 // holds checks which freezes the execution answers with.
 func (r *freezeRig) holds(ids ...string) {
 	r.Helper()
-	answer, err := r.env.QueryWorkflow(activities.FreezesQuery)
+	answer, err := r.env.QueryWorkflow(freeze.Query)
 	var all []policy.Freeze
 	if err == nil {
 		err = answer.Get(&all)
@@ -158,7 +159,7 @@ func (r *freezeRig) holds(ids ...string) {
 }
 
 // keeps runs the story until it continues as new, long after everything else.
-func (r *freezeRig) keeps(in workflows.FreezesInput) workflows.FreezesInput {
+func (r *freezeRig) keeps(in freeze.Input) freeze.Input {
 	r.Helper()
 	r.env.ExecuteWorkflow(workflows.Freezes, in)
 	again, ok := errors.AsType[*workflow.ContinueAsNewError](r.env.GetWorkflowError())
@@ -168,7 +169,7 @@ func (r *freezeRig) keeps(in workflows.FreezesInput) workflows.FreezesInput {
 	if r.answered != r.asked {
 		r.Errorf("%d of %d updates were answered", r.answered, r.asked)
 	}
-	var next workflows.FreezesInput
+	var next freeze.Input
 	if err := converter.GetDefaultDataConverter().FromPayloads(again.Input, &next); err != nil {
 		r.Fatal(err)
 	}
@@ -179,7 +180,7 @@ func (r *freezeRig) keeps(in workflows.FreezesInput) workflows.FreezesInput {
 func (r *freezeRig) ends(d time.Duration) {
 	r.at(d, func() {
 		r.env.SetContinueAsNewSuggested(true)
-		r.declares(workflows.DeclareFreeze{ID: "last", By: "rig", Reason: "the story ends"})
+		r.declares(freeze.Declare{ID: "last", By: "rig", Reason: "the story ends"})
 	})
 }
 
@@ -190,4 +191,4 @@ func (r *freezeRig) wasTold(at ...time.Duration) {
 	}
 }
 
-var audit = workflows.DeclareFreeze{ID: "f1", By: "jane", Reason: "audit"}
+var audit = freeze.Declare{ID: "f1", By: "jane", Reason: "audit"}

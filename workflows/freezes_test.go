@@ -12,6 +12,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	"github.com/gantryhq/gantry/decide"
+	"github.com/gantryhq/gantry/decide/freeze"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/workflows"
 )
@@ -40,7 +41,7 @@ func TestFreezesAreDeclaredAndLifted(t *testing.T) {
 	})
 	r.at(time.Hour, func() {
 		r.holds("f1", "f2")
-		r.lifts(workflows.LiftFreeze{ID: "f1", By: "joe"}, func(f policy.Freeze) {
+		r.lifts(freeze.Lift{ID: "f1", By: "joe"}, func(f policy.Freeze) {
 			if f.ID != "f1" || !f.Until.Equal(started.Add(time.Hour)) {
 				t.Errorf("lifted %+v", f)
 			}
@@ -48,7 +49,7 @@ func TestFreezesAreDeclaredAndLifted(t *testing.T) {
 	})
 	r.at(time.Hour+time.Second, func() { r.holds("f2") })
 	r.ends(2 * time.Hour)
-	r.keeps(workflows.FreezesInput{Account: "acme"})
+	r.keeps(freeze.Input{Account: "acme"})
 	second := 30 * time.Second
 	r.wasTold(time.Minute, time.Minute+second, 2*time.Minute, 2*time.Minute+second, time.Hour, time.Hour+second, 2*time.Hour)
 }
@@ -65,7 +66,7 @@ func TestFreezesBeginAndEnd(t *testing.T) {
 	r.at(2*time.Hour, func() { r.holds("f1") })
 	r.at(3*time.Hour+time.Second, func() { r.holds() })
 	r.ends(24 * time.Hour)
-	r.keeps(workflows.FreezesInput{Account: "acme"})
+	r.keeps(freeze.Input{Account: "acme"})
 	second := 30 * time.Second
 	r.wasTold(0, second, time.Hour, time.Hour+second, 3*time.Hour, 3*time.Hour+second, 24*time.Hour)
 }
@@ -84,7 +85,7 @@ func TestFreezesKnowARepeat(t *testing.T) {
 	repeated.Reason = " audit "
 	r.at(time.Minute, func() { r.declares(audit, func(f policy.Freeze) { first = f }) })
 	r.at(2*time.Minute, func() { r.declares(repeated, same) })
-	lift := workflows.LiftFreeze{ID: "f1", By: "joe"}
+	lift := freeze.Lift{ID: "f1", By: "joe"}
 	r.at(3*time.Minute, func() { r.lifts(lift, func(f policy.Freeze) { lifted = f }) })
 	r.at(4*time.Minute, func() {
 		r.declares(repeated, same)
@@ -96,7 +97,7 @@ func TestFreezesKnowARepeat(t *testing.T) {
 		r.holds()
 	})
 	r.ends(5 * time.Minute)
-	next := r.keeps(workflows.FreezesInput{Account: "acme"})
+	next := r.keeps(freeze.Input{Account: "acme"})
 	second := 30 * time.Second
 	r.wasTold(time.Minute, time.Minute+second, 3*time.Minute, 3*time.Minute+second, 5*time.Minute)
 
@@ -106,12 +107,12 @@ func TestFreezesKnowARepeat(t *testing.T) {
 		r2.holds("last")
 		r2.declares(audit, same)
 		r2.lifts(lift)
-		r2.refuses(workflows.LiftFreezeUpdate, workflows.LiftFreeze{ID: "f2", By: "joe"}, workflows.ErrTypeUnknownFreeze)
+		r2.refuses(freeze.LiftUpdate, freeze.Lift{ID: "f2", By: "joe"}, freeze.ErrTypeUnknownFreeze)
 	})
 	r2.at(time.Minute, func() {
 		r2.holds("last")
 		r2.env.SetContinueAsNewSuggested(true)
-		r2.lifts(workflows.LiftFreeze{ID: "last", By: "rig"})
+		r2.lifts(freeze.Lift{ID: "last", By: "rig"})
 	})
 	r2.keeps(next)
 	// The second time of the execution before, and what happened in this one.
@@ -121,39 +122,39 @@ func TestFreezesKnowARepeat(t *testing.T) {
 // A key stands for one wish: for lifting one freeze, or declaring one.
 func TestKeysOfFreezes(t *testing.T) {
 	r := newFreezeRig(t)
-	declare := func(id, key string) workflows.DeclareFreeze {
+	declare := func(id, key string) freeze.Declare {
 		wish := audit
 		wish.ID, wish.Key = id, key
 		return wish
 	}
-	lift := func(id, key string) workflows.LiftFreeze { return workflows.LiftFreeze{ID: id, By: "joe", Key: key} }
+	lift := func(id, key string) freeze.Lift { return freeze.Lift{ID: id, By: "joe", Key: key} }
 	r.at(time.Minute, func() {
 		r.declares(declare("f1", "k1"))
 		r.declares(declare("f2", ""))
 		r.declares(declare("f3", ""))
 	})
 	r.at(2*time.Minute, func() {
-		r.refuses(workflows.LiftFreezeUpdate, lift("f1", "k1"), decide.ErrTypeKeyReused)
+		r.refuses(freeze.LiftUpdate, lift("f1", "k1"), decide.ErrTypeKeyReused)
 		r.lifts(lift("f1", "k2"))
 	})
 	r.at(3*time.Minute, func() {
 		r.lifts(lift("f1", "k2")) // its repeat
-		r.refuses(workflows.LiftFreezeUpdate, lift("f2", "k2"), decide.ErrTypeKeyReused)
-		r.refuses(workflows.DeclareFreezeUpdate, declare("f4", "k2"), decide.ErrTypeKeyReused)
-		r.refuses(workflows.LiftFreezeUpdate, lift("f9", "k3"), workflows.ErrTypeUnknownFreeze)
+		r.refuses(freeze.LiftUpdate, lift("f2", "k2"), decide.ErrTypeKeyReused)
+		r.refuses(freeze.DeclareUpdate, declare("f4", "k2"), decide.ErrTypeKeyReused)
+		r.refuses(freeze.LiftUpdate, lift("f9", "k3"), freeze.ErrTypeUnknownFreeze)
 	})
 	r.at(4*time.Minute, func() {
 		r.holds("f2", "f3")
 		r.lifts(lift("f2", "k3")) // what was refused used no key
 	})
 	r.ends(5 * time.Minute)
-	next := r.keeps(workflows.FreezesInput{Account: "acme"})
+	next := r.keeps(freeze.Input{Account: "acme"})
 
 	r2 := newFreezeRig(t)
 	r2.env.SetStartTime(started.Add(5 * time.Minute))
 	r2.at(time.Second, func() {
 		r2.holds("f3", "last")
-		r2.refuses(workflows.LiftFreezeUpdate, lift("f3", "k2"), decide.ErrTypeKeyReused)
+		r2.refuses(freeze.LiftUpdate, lift("f3", "k2"), decide.ErrTypeKeyReused)
 		r2.env.SetContinueAsNewSuggested(true)
 		r2.lifts(lift("f3", "k4"))
 	})
@@ -162,7 +163,7 @@ func TestKeysOfFreezes(t *testing.T) {
 
 func TestFreezesRefuse(t *testing.T) {
 	r := newFreezeRig(t)
-	bad := func(change func(*workflows.DeclareFreeze)) workflows.DeclareFreeze {
+	bad := func(change func(*freeze.Declare)) freeze.Declare {
 		wish := audit
 		wish.ID = "bad"
 		change(&wish)
@@ -170,47 +171,47 @@ func TestFreezesRefuse(t *testing.T) {
 	}
 	r.at(time.Hour, func() {
 		r.declares(audit)
-		for _, wish := range []workflows.DeclareFreeze{
-			bad(func(w *workflows.DeclareFreeze) { w.ID = "" }),
-			bad(func(w *workflows.DeclareFreeze) { w.By = "" }),
-			bad(func(w *workflows.DeclareFreeze) { w.Reason = " \n" }),
-			bad(func(w *workflows.DeclareFreeze) { w.Reason = string(make([]byte, 501)) }),
-			bad(func(w *workflows.DeclareFreeze) { w.Stacks = []string{"app-prod", ""} }),
-			bad(func(w *workflows.DeclareFreeze) { w.Stacks = []string{"it's none"} }),
-			bad(func(w *workflows.DeclareFreeze) { w.Key = string(make([]byte, 501)) }),
-			bad(func(w *workflows.DeclareFreeze) {
+		for _, wish := range []freeze.Declare{
+			bad(func(w *freeze.Declare) { w.ID = "" }),
+			bad(func(w *freeze.Declare) { w.By = "" }),
+			bad(func(w *freeze.Declare) { w.Reason = " \n" }),
+			bad(func(w *freeze.Declare) { w.Reason = string(make([]byte, 501)) }),
+			bad(func(w *freeze.Declare) { w.Stacks = []string{"app-prod", ""} }),
+			bad(func(w *freeze.Declare) { w.Stacks = []string{"it's none"} }),
+			bad(func(w *freeze.Declare) { w.Key = string(make([]byte, 501)) }),
+			bad(func(w *freeze.Declare) {
 				for i := range 101 {
 					w.Stacks = append(w.Stacks, strconv.Itoa(i))
 				}
 			}),
-			bad(func(w *workflows.DeclareFreeze) { w.Until = started.Add(30 * time.Minute) }),
-			bad(func(w *workflows.DeclareFreeze) { w.From, w.Until = started.Add(3*time.Hour), started.Add(2*time.Hour) }),
-			bad(func(w *workflows.DeclareFreeze) { w.From, w.Until = started, started.Add(30*time.Minute) }),
+			bad(func(w *freeze.Declare) { w.Until = started.Add(30 * time.Minute) }),
+			bad(func(w *freeze.Declare) { w.From, w.Until = started.Add(3*time.Hour), started.Add(2*time.Hour) }),
+			bad(func(w *freeze.Declare) { w.From, w.Until = started, started.Add(30*time.Minute) }),
 		} {
-			r.refuses(workflows.DeclareFreezeUpdate, wish, workflows.ErrTypeBadFreeze)
+			r.refuses(freeze.DeclareUpdate, wish, freeze.ErrTypeBadFreeze)
 		}
-		for _, change := range []func(*workflows.DeclareFreeze){
-			func(w *workflows.DeclareFreeze) { w.By = "joe" },
-			func(w *workflows.DeclareFreeze) { w.Reason = "holidays" },
-			func(w *workflows.DeclareFreeze) { w.Until = started.Add(9 * time.Hour) },
-			func(w *workflows.DeclareFreeze) { w.Stacks = []string{"app-prod"} },
+		for _, change := range []func(*freeze.Declare){
+			func(w *freeze.Declare) { w.By = "joe" },
+			func(w *freeze.Declare) { w.Reason = "holidays" },
+			func(w *freeze.Declare) { w.Until = started.Add(9 * time.Hour) },
+			func(w *freeze.Declare) { w.Stacks = []string{"app-prod"} },
 		} {
 			wish := audit
 			change(&wish)
-			r.refuses(workflows.DeclareFreezeUpdate, wish, decide.ErrTypeKeyReused)
+			r.refuses(freeze.DeclareUpdate, wish, decide.ErrTypeKeyReused)
 		}
-		r.refuses(workflows.LiftFreezeUpdate, workflows.LiftFreeze{ID: "f9", By: "joe"}, workflows.ErrTypeUnknownFreeze)
+		r.refuses(freeze.LiftUpdate, freeze.Lift{ID: "f9", By: "joe"}, freeze.ErrTypeUnknownFreeze)
 	})
 	r.at(2*time.Hour, func() {
 		r.holds("f1")
 		for i := range 49 {
-			r.declares(workflows.DeclareFreeze{ID: fmt.Sprintf("n%d", i), By: "jane", Reason: "many"})
+			r.declares(freeze.Declare{ID: fmt.Sprintf("n%d", i), By: "jane", Reason: "many"})
 		}
-		r.refuses(workflows.DeclareFreezeUpdate, workflows.DeclareFreeze{ID: "one-too-many", By: "jane", Reason: "many"}, workflows.ErrTypeFreezesFull)
+		r.refuses(freeze.DeclareUpdate, freeze.Declare{ID: "one-too-many", By: "jane", Reason: "many"}, freeze.ErrTypeFreezesFull)
 		r.env.SetContinueAsNewSuggested(true)
-		r.lifts(workflows.LiftFreeze{ID: "f1", By: "jane"})
+		r.lifts(freeze.Lift{ID: "f1", By: "jane"})
 	})
-	r.keeps(workflows.FreezesInput{Account: "acme"})
+	r.keeps(freeze.Input{Account: "acme"})
 	if len(r.told) == 0 || r.told[0] != time.Hour {
 		t.Errorf("runs were told at %v", r.told)
 	}
@@ -228,7 +229,7 @@ func TestFreezesWhileListsAreAway(t *testing.T) {
 	})
 	r.at(10*time.Minute, func() {
 		r.holds("f1")
-		r.lifts(workflows.LiftFreeze{ID: "f1", By: "jane"})
+		r.lifts(freeze.Lift{ID: "f1", By: "jane"})
 	})
 	r.at(11*time.Minute, func() {
 		r.holds()
@@ -237,7 +238,7 @@ func TestFreezesWhileListsAreAway(t *testing.T) {
 		r.away = false
 	})
 	r.ends(time.Hour)
-	r.keeps(workflows.FreezesInput{Account: "acme"})
+	r.keeps(freeze.Input{Account: "acme"})
 	if len(r.told) < 2 || r.told[0] < 11*time.Minute || r.told[0] > 13*time.Minute {
 		t.Errorf("runs were told at %v", r.told)
 	}
@@ -251,9 +252,9 @@ func TestFreezesOfOneStackDisturbNoOther(t *testing.T) {
 		wish.Stacks = []string{"app-prod"}
 		r.declares(wish)
 	})
-	r.at(time.Hour, func() { r.lifts(workflows.LiftFreeze{ID: "f1", By: "jane"}) })
+	r.at(time.Hour, func() { r.lifts(freeze.Lift{ID: "f1", By: "jane"}) })
 	r.ends(2 * time.Hour)
-	r.keeps(workflows.FreezesInput{Account: "acme"})
+	r.keeps(freeze.Input{Account: "acme"})
 	r.wasTold(2 * time.Hour) // of the last one
 	second := 30 * time.Second
 	if want := []time.Duration{0, second, time.Hour, time.Hour + second}; !slices.Equal(r.others, want) {
@@ -263,8 +264,8 @@ func TestFreezesOfOneStackDisturbNoOther(t *testing.T) {
 
 func TestFreezesOfAnImpossibleAccount(t *testing.T) {
 	r := newFreezeRig(t)
-	r.env.ExecuteWorkflow(workflows.Freezes, workflows.FreezesInput{Account: "a'b"})
-	if app, ok := errors.AsType[*temporal.ApplicationError](r.env.GetWorkflowError()); !ok || app.Type() != workflows.ErrTypeImpossibleAccount {
+	r.env.ExecuteWorkflow(workflows.Freezes, freeze.Input{Account: "a'b"})
+	if app, ok := errors.AsType[*temporal.ApplicationError](r.env.GetWorkflowError()); !ok || app.Type() != freeze.ErrTypeImpossibleAccount {
 		t.Errorf("it ended with %v", r.env.GetWorkflowError())
 	}
 }

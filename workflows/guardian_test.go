@@ -7,9 +7,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/gantryhq/gantry/decide/reconcile"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // switchOff does what Spacelift does after ten failures, and lets time pass until
@@ -37,7 +37,7 @@ func TestGuardianSwitchesTheWebhookOnAndCatchesUp(t *testing.T) {
 	missed := r.push("network-prod")
 
 	report := r.ticks(did{done, 1, 1, 0, 1 + 2})
-	r.finds(report, workflows.FindingWebhookDisabled)
+	r.finds(report, reconcile.FindingWebhookDisabled)
 	if report.Webhook == nil || !report.Webhook.Enabled || !strings.Contains(report.Findings[0].Summary, "switched it on again") {
 		t.Errorf("report says %+v, %s", report.Webhook, report.Findings[0].Summary)
 	}
@@ -55,11 +55,11 @@ func TestGuardianSwitchesTheWebhookOnAndCatchesUp(t *testing.T) {
 
 	// It stays known for an hour, for whoever looks.
 	report = r.ticks(did{done, 0, 0, 0, 1})
-	r.finds(report, workflows.FindingWebhookDisabled)
+	r.finds(report, reconcile.FindingWebhookDisabled)
 	since := report.Findings[0].Since
 	r.clock.Advance(50 * time.Minute)
 	report = r.tick()
-	r.finds(report, workflows.FindingWebhookDisabled)
+	r.finds(report, reconcile.FindingWebhookDisabled)
 	if !report.Findings[0].Since.Equal(since) {
 		t.Errorf("it began at %s, then at %s", since, report.Findings[0].Since)
 	}
@@ -87,7 +87,7 @@ func TestGuardianMayBeToldToKeepItsHandsOff(t *testing.T) {
 	updates := len(r.sim.Mutations("namedWebhooksIntegrationUpdate"))
 	for range 2 {
 		report := r.tick()
-		r.finds(report, workflows.FindingWebhookDisabled)
+		r.finds(report, reconcile.FindingWebhookDisabled)
 		if report.Webhook.Enabled || !strings.Contains(report.Findings[0].Summary, "guardian.reenable is off") {
 			t.Errorf("report says %+v, %s", report.Webhook, report.Findings[0].Summary)
 		}
@@ -106,7 +106,7 @@ func TestGuardianSaysWhyItCouldNotSwitchTheWebhookOn(t *testing.T) {
 	_, err := r.sim.InjectAPI(simulator.APIFault{Kind: simulator.NotExecutable, Field: "namedWebhooksIntegrationUpdate", Message: "space is read-only"})
 	r.must(err)
 	report := r.tick()
-	r.finds(report, workflows.FindingWebhookDisabled)
+	r.finds(report, reconcile.FindingWebhookDisabled)
 	if report.Webhook.Enabled || !strings.Contains(report.Findings[0].Summary, "space is read-only") {
 		t.Errorf("report says %+v, %s", report.Webhook, report.Findings[0].Summary)
 	}
@@ -122,7 +122,7 @@ func TestGuardianMissesTheWebhook(t *testing.T) {
 			r.in.Webhook = tc.id
 			r.push("network-prod")
 			report := r.tick()
-			r.finds(report, workflows.FindingWebhookMissing)
+			r.finds(report, reconcile.FindingWebhookMissing)
 			if !strings.Contains(report.Findings[0].Fix, tc.says) || report.Webhook != nil {
 				t.Errorf("webhook %+v, fix: %s", report.Webhook, report.Findings[0].Fix)
 			}
@@ -147,7 +147,7 @@ func TestGuardianNoticesSilence(t *testing.T) {
 	r.finds(r.tick()) // once may happen
 	next()
 	report := r.tick()
-	r.finds(report, workflows.FindingSilence)
+	r.finds(report, reconcile.FindingSilence)
 	if want := report.At.Add(-4 * time.Minute); !report.Findings[0].Since.Equal(want) {
 		t.Errorf("silent since %s, want %s", report.Findings[0].Since, want)
 	}
@@ -168,7 +168,7 @@ func TestGuardianDoesNotTakeABacklogForSilence(t *testing.T) {
 			t.Fatal("nothing was adopted")
 		}
 		for _, f := range report.Findings {
-			if report.Adopted > 0 && f.Kind == workflows.FindingSilence {
+			if report.Adopted > 0 && f.Kind == reconcile.FindingSilence {
 				t.Errorf("silence, after %d adoptions", report.Adopted)
 			}
 		}
@@ -180,13 +180,13 @@ func TestGuardianKeepsWhatItKnows(t *testing.T) {
 	r := newAccountRig(t)
 	r.in.Reenable = false
 	r.switchOff()
-	r.finds(r.tick(), workflows.FindingWebhookDisabled)
+	r.finds(r.tick(), reconcile.FindingWebhookDisabled)
 	_, err := r.sim.InjectAPI(simulator.APIFault{Kind: simulator.RateLimited, RetryAfter: simulator.Duration(3 * time.Minute)})
 	r.must(err)
-	r.finds(r.tick(), workflows.FindingWebhookDisabled)
-	r.finds(r.tick(), workflows.FindingWebhookDisabled)
+	r.finds(r.tick(), reconcile.FindingWebhookDisabled)
+	r.finds(r.tick(), reconcile.FindingWebhookDisabled)
 	r.sim.ClearFaults()
 	_, err = r.sim.InjectAPI(simulator.APIFault{Kind: simulator.NotExecutable, Message: "internal error"})
 	r.must(err)
-	r.finds(r.tick(), workflows.FindingWebhookDisabled)
+	r.finds(r.tick(), reconcile.FindingWebhookDisabled)
 }

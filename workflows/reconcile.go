@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"go.temporal.io/api/enums/v1"
@@ -13,8 +12,9 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/freeze"
 	"github.com/gantryhq/gantry/decide/managed"
-	"github.com/gantryhq/gantry/decide/policy"
+	"github.com/gantryhq/gantry/decide/reconcile"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -25,7 +25,7 @@ import (
 //
 // Whatever fails ends this tick and is for the next; the report says so. It
 // returns an error only when it is canceled.
-func Reconcile(ctx workflow.Context, in ReconcileInput) (ReconcileReport, error) {
+func Reconcile(ctx workflow.Context, in reconcile.Input) (reconcile.Report, error) {
 	t := newTick(ctx, in)
 	if !t.report.At.Before(t.last.Carried.NotBefore) {
 		t.watch(ctx)
@@ -36,7 +36,7 @@ func Reconcile(ctx workflow.Context, in ReconcileInput) (ReconcileReport, error)
 		t.skip()
 	}
 	if err := ctx.Err(); err != nil {
-		return ReconcileReport{}, err
+		return reconcile.Report{}, err
 	}
 	t.conclude()
 	t.tell(ctx)
@@ -45,31 +45,31 @@ func Reconcile(ctx workflow.Context, in ReconcileInput) (ReconcileReport, error)
 
 // tick is an execution of Reconcile at work.
 type tick struct {
-	in       ReconcileInput
-	last     ReconcileReport // of the tick before; empty at first
-	report   ReconcileReport
-	found    found
-	gap      bool     // the webhook was off, so any run may have gone on untold
-	compared bool     // with Spacelift's list of runs
-	repairs  []repair // to carry out
-	size     int      // bytes of what was read of runs and is to be sent
-	mute     []string // executions that can't say what they know
-	fresh    bool     // one that took effect should have been a notification's
-	final    bool     // waiting does not mend the failure
+	in       reconcile.Input
+	last     reconcile.Report // of the tick before; empty at first
+	report   reconcile.Report
+	found    reconcile.Found
+	gap      bool               // the webhook was off, so any run may have gone on untold
+	compared bool               // with Spacelift's list of runs
+	repairs  []reconcile.Repair // to carry out
+	size     int                // bytes of what was read of runs and is to be sent
+	mute     []string           // executions that can't say what they know
+	fresh    bool               // one that took effect should have been a notification's
+	final    bool               // waiting does not mend the failure
 	log      log.Logger
 }
 
-func newTick(ctx workflow.Context, in ReconcileInput) *tick {
+func newTick(ctx workflow.Context, in reconcile.Input) *tick {
 	t := &tick{in: in, log: log.With(workflow.GetLogger(ctx), "account", in.Account)}
 	if workflow.HasLastCompletionResult(ctx) {
 		if err := workflow.GetLastCompletionResult(ctx, &t.last); err != nil {
 			t.log.Warn("the last report can't be read; Reconcile begins anew", "error", err)
-			t.last = ReconcileReport{}
+			t.last = reconcile.Report{}
 		}
 	}
-	t.found.before = t.last.Findings
-	t.report = ReconcileReport{
-		Account: in.Account, At: workflow.Now(ctx).UTC(), Interval: in.Interval, Outcome: ReconcileDone,
+	t.found.Before = t.last.Findings
+	t.report = reconcile.Report{
+		Account: in.Account, At: workflow.Now(ctx).UTC(), Interval: in.Interval, Outcome: reconcile.ReconcileDone,
 		Webhook: t.last.Webhook, Carried: t.last.Carried,
 	}
 	return t
@@ -78,10 +78,10 @@ func newTick(ctx workflow.Context, in ReconcileInput) *tick {
 // skip leaves Spacelift alone. What was found stays found.
 func (t *tick) skip() {
 	r := &t.report
-	r.Outcome = ReconcileBackingOff
+	r.Outcome = reconcile.ReconcileBackingOff
 	r.Reason = "Spacelift wants fewer calls; it is left alone until " + t.last.Carried.NotBefore.Format(time.RFC3339)
 	r.InProgress, r.Open, r.Postponed = t.last.InProgress, t.last.Open, t.last.Postponed
-	t.found.now = t.last.Findings
+	t.found.Now = t.last.Findings
 }
 
 // call makes one call outside, once: the next tick is the retry. It runs inside
@@ -99,15 +99,15 @@ func (t *tick) limited(ctx workflow.Context, err error) bool {
 	}
 	c := &t.report.Carried
 	c.Limits++
-	c.NotBefore = backOff(workflow.Now(ctx).UTC(), t.in.Interval, c.Limits, app.NextRetryDelay())
-	t.report.Outcome = ReconcileRateLimited
+	c.NotBefore = reconcile.BackOff(workflow.Now(ctx).UTC(), t.in.Interval, c.Limits, app.NextRetryDelay())
+	t.report.Outcome = reconcile.ReconcileRateLimited
 	t.report.Reason = "Spacelift wants fewer calls; it is left alone until " + c.NotBefore.Format(time.RFC3339)
 	return true
 }
 
 // failed notes that a call did not work out.
 func (t *tick) failed(what string, err error) {
-	t.report.Outcome, t.report.Reason = ReconcileFailed, what+": "+because(err)
+	t.report.Outcome, t.report.Reason = reconcile.ReconcileFailed, what+": "+because(err)
 	t.final = t.final || final(err)
 }
 
@@ -119,7 +119,7 @@ const watchEvery = 5
 func (t *tick) watchDue() bool {
 	c := t.last.Carried
 	calm := t.last.Webhook != nil && t.last.Webhook.Enabled && t.last.Webhook.ID == t.in.Webhook && c.Unheard == 0 &&
-		!slices.ContainsFunc(t.last.Findings, func(f Finding) bool { return slices.Contains(webhookFindings, f.Kind) })
+		!slices.ContainsFunc(t.last.Findings, func(f reconcile.Finding) bool { return slices.Contains(reconcile.WebhookFindings, f.Kind) })
 	return !calm || !t.report.At.Before(c.Watched.Add(watchEvery*t.in.Interval-t.in.Interval/2))
 }
 
@@ -133,83 +133,83 @@ func (t *tick) watch(ctx workflow.Context) {
 	var a *activities.Activities
 	var hook activities.Webhook
 	in := activities.WebhookInput{Account: t.in.Account, ID: t.in.Webhook}
-	g := guard{saw: sightNone}
+	g := reconcile.Guard{Saw: reconcile.SightNone}
 	if in.ID != "" {
 		err := t.call(ctx, a.ReadWebhook, in, &hook)
 		t.report.APICalls++
 		if t.limited(ctx, err) {
-			t.found.keep(webhookFindings...)
+			t.found.Keep(reconcile.WebhookFindings...)
 			return
 		}
 		g = see(hook, err)
 	}
-	if t.gap = g.saw == sightDisabled; t.gap && t.in.Reenable {
+	if t.gap = g.Saw == reconcile.SightDisabled; t.gap && t.in.Reenable {
 		err := t.call(ctx, a.EnableWebhook, in, &hook)
 		t.report.APICalls += max(1, hook.Calls)
 		if err != nil {
 			t.limited(ctx, err) // the finding below must not wait for the next tick
-			g.problem = because(err)
+			g.Problem = because(err)
 		}
-		g.switched = err == nil && hook.Enabled
+		g.Switched = err == nil && hook.Enabled
 	}
-	switch g.saw {
-	case sightEnabled, sightDisabled:
-		t.report.Webhook = &WebhookStatus{ID: in.ID, Enabled: hook.Enabled}
-	case sightNone, sightMissing:
+	switch g.Saw {
+	case reconcile.SightEnabled, reconcile.SightDisabled:
+		t.report.Webhook = &reconcile.WebhookStatus{ID: in.ID, Enabled: hook.Enabled}
+	case reconcile.SightNone, reconcile.SightMissing:
 		t.report.Webhook = nil
 	}
-	if g.switched {
+	if g.Switched {
 		t.log.Error("Spacelift had switched the webhook off; Gantry switched it on again", "webhook", in.ID)
 	}
-	judgeWebhook(&t.found, &t.report.Carried, t.in, g, t.report.At)
+	reconcile.JudgeWebhook(&t.found, &t.report.Carried, t.in, g, t.report.At)
 }
 
-func see(hook activities.Webhook, err error) guard {
+func see(hook activities.Webhook, err error) reconcile.Guard {
 	app, _ := errors.AsType[*temporal.ApplicationError](err)
 	switch {
 	case app != nil && app.Type() == activities.ErrTypeNotFound:
-		return guard{saw: sightMissing}
+		return reconcile.Guard{Saw: reconcile.SightMissing}
 	case err != nil && final(err):
-		return guard{saw: sightRefused, problem: because(err)}
+		return reconcile.Guard{Saw: reconcile.SightRefused, Problem: because(err)}
 	case err != nil:
-		return guard{saw: sightUnclear}
+		return reconcile.Guard{Saw: reconcile.SightUnclear}
 	case hook.Enabled:
-		return guard{saw: sightEnabled}
+		return reconcile.Guard{Saw: reconcile.SightEnabled}
 	}
-	return guard{saw: sightDisabled}
+	return reconcile.Guard{Saw: reconcile.SightDisabled}
 }
 
 // compare finds what to mend.
 func (t *tick) compare(ctx workflow.Context) {
-	if t.report.Outcome != ReconcileDone {
-		t.found.keep(surveyFindings...)
+	if t.report.Outcome != reconcile.ReconcileDone {
+		t.found.Keep(reconcile.SurveyFindings...)
 		return
 	}
 	c := &t.report.Carried
 	if t.gap {
-		c.Sweep = &sweep{}
+		c.Sweep = &reconcile.Sweep{}
 	}
 	s, ok := t.survey(ctx)
 	if !ok {
-		t.found.keep(surveyFindings...)
+		t.found.Keep(reconcile.SurveyFindings...)
 		return
 	}
 	t.compared = true
-	c.Missing = slices.DeleteFunc(c.Missing, func(m missingRun) bool { return !slices.Contains(s.Missing, string(m.Run)) })
+	c.Missing = slices.DeleteFunc(c.Missing, func(m reconcile.MissingRun) bool { return !slices.Contains(s.Missing, string(m.Run)) })
 	looked := t.lookAt(ctx, s.Candidates)
-	c.Sweep = c.Sweep.advance(s.SweptTo, s.SweptAll, s.OwedStill, looked)
-	t.report.Postponed = s.Postponed + len(looked.rest) + len(looked.failed)
+	c.Sweep = c.Sweep.Advance(s.SweptTo, s.SweptAll, s.OwedStill, looked)
+	t.report.Postponed = s.Postponed + len(looked.Rest) + len(looked.Failed)
 	t.notifyBehind(ctx, s.Behind)
-	judgeStuck(&t.found, s.Stuck.Count, s.Stuck.First, t.mute, t.report.At)
-	judgeVanished(&t.found, c.Missing)
+	reconcile.JudgeStuck(&t.found, s.Stuck.Count, s.Stuck.First, t.mute, t.report.At)
+	reconcile.JudgeVanished(&t.found, c.Missing)
 	switch {
-	case t.report.Outcome != ReconcileDone:
+	case t.report.Outcome != reconcile.ReconcileDone:
 	case t.report.Postponed > 0:
-		t.report.Outcome = ReconcilePartial
-		t.report.Reason = fmt.Sprintf("%d runs wait for the next tick: one compares %d", t.report.Postponed, maxRunsPerTick)
+		t.report.Outcome = reconcile.ReconcilePartial
+		t.report.Reason = fmt.Sprintf("%d runs wait for the next tick: one compares %d", t.report.Postponed, reconcile.MaxRunsPerTick)
 	case s.Partial:
-		t.report.Outcome = ReconcilePartial
-		t.report.Reason = fmt.Sprintf("more is in progress than one tick lists: %d runs, %d executions", maxRunPages*50, maxExecutions)
+		t.report.Outcome = reconcile.ReconcilePartial
+		t.report.Reason = fmt.Sprintf("more is in progress than one tick lists: %d runs, %d executions", reconcile.MaxRunPages*50, reconcile.MaxExecutions)
 	}
 }
 
@@ -218,16 +218,16 @@ func (t *tick) survey(ctx workflow.Context) (s activities.Survey, ok bool) {
 	var a *activities.Activities
 	c := t.report.Carried
 	in := activities.SurveyInput{
-		Account: t.in.Account, At: t.report.At, Grace: grace(t.in.Interval),
+		Account: t.in.Account, At: t.report.At, Grace: reconcile.Grace(t.in.Interval),
 		// An account's name holds no quote: see spacelift.ValidateAccount.
 		Open:  fmt.Sprintf("WorkflowType = '%s' AND %s = '%s' AND ExecutionStatus = 'Running'", managed.ManageRunType, managed.AttrAccount, t.in.Account),
 		Stuck: stuckQuery(t.in.Account), Index: indexed,
-		Pages: maxRunPages, Executions: maxExecutions, Candidates: maxRunsPerTick, Unknown: maxRunsPerTick,
+		Pages: reconcile.MaxRunPages, Executions: reconcile.MaxExecutions, Candidates: reconcile.MaxRunsPerTick, Unknown: reconcile.MaxRunsPerTick,
 	}
 	for _, m := range c.Missing {
-		in.Missing = append(in.Missing, activities.MissingRun{Key: string(m.Run), Due: m.due(t.report.At)})
+		in.Missing = append(in.Missing, activities.MissingRun{Key: string(m.Run), Due: m.Due(t.report.At)})
 	}
-	if !c.roomForMissing() {
+	if !c.RoomForMissing() {
 		in.Unknown = 0
 	}
 	if c.Sweep != nil {
@@ -280,9 +280,9 @@ func (t *tick) checkParents(ctx workflow.Context) {
 	if c.CheckNext.IsZero() {
 		c.CheckNext = t.report.At.Add(firstCheck * t.in.Interval)
 	}
-	done := t.report.Outcome == ReconcileDone || t.report.Outcome == ReconcilePartial
+	done := t.report.Outcome == reconcile.ReconcileDone || t.report.Outcome == reconcile.ReconcilePartial
 	if !done || t.report.At.Before(c.CheckNext) {
-		t.found.keep(FindingUnknownParent)
+		t.found.Keep(reconcile.FindingUnknownParent)
 		return
 	}
 	var a *activities.Activities
@@ -291,21 +291,12 @@ func (t *tick) checkParents(ctx workflow.Context) {
 	t.report.APICalls++
 	c.CheckNext = t.report.At.Add(checkEvery)
 	if t.limited(ctx, err) || err != nil {
-		t.found.keep(FindingUnknownParent)
+		t.found.Keep(reconcile.FindingUnknownParent)
 		return
 	}
 	if unknown.Count > 0 {
-		t.found.add(FindingUnknownParent, t.report.At, counted(unknown.Count, unknown.First), unknown.Fix)
+		t.found.Add(reconcile.FindingUnknownParent, t.report.At, reconcile.Counted(unknown.Count, unknown.First), unknown.Fix)
 	}
-}
-
-// counted is some sentences, and how many more there are.
-func counted(count int, first []string) string {
-	text := strings.Join(first, "; ")
-	if more := count - len(first); more > 0 {
-		text += fmt.Sprintf("; and %d more", more)
-	}
-	return text
 }
 
 // indexed says where Reconcile finds what an execution is indexed with.
@@ -319,43 +310,37 @@ var indexed = activities.Indexed{
 // away after the next success. Freezes and retries are not indexed by account.
 func stuckQuery(account spacelift.Account) string {
 	return fmt.Sprintf("(%s = '%s' OR WorkflowId = '%s' OR WorkflowId STARTS_WITH 'retry/%s/') AND ExecutionStatus = 'Running' AND TemporalReportedProblems IS NOT NULL",
-		managed.AttrAccount, account, activities.FreezesID(account), account)
-}
-
-// looks is how the looks at runs went.
-type looks struct {
-	rest, failed []runKey // that could not be looked at
-	swept        []runKey // whose turn it was in the sweep, and that were looked at
+		managed.AttrAccount, account, freeze.ID(account), account)
 }
 
 // lookAt looks at runs one by one and collects what to mend. What fails is a
 // candidate of the next tick as well; after some failures in a row this tick
 // looks no further.
-func (t *tick) lookAt(ctx workflow.Context, now []activities.Candidate) (l looks) {
+func (t *tick) lookAt(ctx workflow.Context, now []activities.Candidate) (l reconcile.Looks) {
 	failures := 0
 	for _, next := range now {
-		key := keyOf(next.Run)
-		if t.report.Outcome == ReconcileRateLimited || failures >= maxFailures || t.size >= maxRepairs || ctx.Err() != nil {
-			l.rest = append(l.rest, key)
+		key := reconcile.KeyOf(next.Run)
+		if t.report.Outcome == reconcile.ReconcileRateLimited || failures >= reconcile.MaxFailures || t.size >= reconcile.MaxRepairs || ctx.Err() != nil {
+			l.Rest = append(l.Rest, key)
 			continue
 		}
-		r, err := t.look(ctx, candidate(next))
+		r, err := t.look(ctx, reconcile.Candidate(next))
 		if t.limited(ctx, err) {
-			l.rest = append(l.rest, key)
+			l.Rest = append(l.Rest, key)
 			continue
 		}
 		if err != nil {
 			failures++
 			t.failed("look at run "+next.Run.String(), err)
-			l.failed = append(l.failed, key)
+			l.Failed = append(l.Failed, key)
 			continue
 		}
 		failures = 0
 		if next.Swept {
-			l.swept = append(l.swept, key)
+			l.Swept = append(l.Swept, key)
 		}
-		if r.Do != mendNothing {
-			t.size += sizeOf(r.Events)
+		if r.Do != reconcile.Nothing {
+			t.size += managed.SizeOf(r.Events)
 			t.repairs = append(t.repairs, r)
 		}
 	}
@@ -363,9 +348,9 @@ func (t *tick) lookAt(ctx workflow.Context, now []activities.Candidate) (l looks
 }
 
 // look compares one run with what its execution knows.
-func (t *tick) look(ctx workflow.Context, c candidate) (r repair, err error) {
+func (t *tick) look(ctx workflow.Context, c reconcile.Candidate) (r reconcile.Repair, err error) {
 	var a *activities.Activities
-	var told activities.Known
+	var told reconcile.Known
 	id := managed.ManageRunID(c.Run)
 	if err := t.call(ctx, a.AskExecution, activities.QueryInput{ID: id, Query: managed.StatusQuery}, &told); err != nil {
 		return r, err
@@ -373,11 +358,11 @@ func (t *tick) look(ctx workflow.Context, c candidate) (r repair, err error) {
 	if told.Mute != "" {
 		t.log.Warn("an execution can't say what it knows", "run", c.Run.String(), "error", told.Mute)
 		t.mute = append(t.mute, id)
-		return repair{Run: c.Run}, nil
+		return reconcile.Repair{Run: c.Run}, nil
 	}
-	k := knowledgeOf(told)
-	if !worthReading(c, k) {
-		return repair{Run: c.Run}, nil
+	k := reconcile.KnowledgeOf(told)
+	if !reconcile.WorthReading(c, k) {
+		return reconcile.Repair{Run: c.Run}, nil
 	}
 	var run spacelift.Run
 	err = t.call(ctx, a.ReadRun, c.Run, &run)
@@ -388,37 +373,22 @@ func (t *tick) look(ctx workflow.Context, c candidate) (r repair, err error) {
 	if err != nil {
 		return r, err
 	}
-	t.size += sizeOf(run)
-	t.report.Carried.forget(c.Run)
-	return mend(k, run, workflow.Now(ctx).UTC(), t.in.Interval, t.last.At), nil
+	t.size += managed.SizeOf(run)
+	t.report.Carried.Forget(c.Run)
+	return reconcile.RepairOf(k, run, workflow.Now(ctx).UTC(), t.in.Interval, t.last.At), nil
 }
 
 // missing notes that Spacelift does not know a run.
-func (t *tick) missing(run spacelift.RunRef, k knowledge) repair {
-	if !k.exists || k.ended {
-		return repair{Run: run}
+func (t *tick) missing(run spacelift.RunRef, k reconcile.Knowledge) reconcile.Repair {
+	if !k.Exists || k.Ended {
+		return reconcile.Repair{Run: run}
 	}
-	m := t.report.Carried.missing(run, k.shown())
-	if m == nil || !m.missed(t.report.At, t.in.Interval) {
-		return repair{Run: run}
+	m := t.report.Carried.TakeMissing(run, k.Shown())
+	if m == nil || !m.Missed(t.report.At, t.in.Interval) {
+		return reconcile.Repair{Run: run}
 	}
-	t.report.Carried.forget(run)
-	return repair{Run: run, Do: mendGiveUp, Reason: managed.ReasonUnknown, Ends: true}
-}
-
-func knowledgeOf(told activities.Known) knowledge {
-	k := knowledge{
-		exists: told.Exists, ended: told.Phase == string(managed.PhaseDone), state: told.State, version: told.StateVersion,
-		fingerprint: policy.Facts{State: told.State, Labels: told.Labels, NeedsApproval: told.NeedsApproval, Block: told.Block}.Fingerprint(),
-	}
-	for _, s := range told.States {
-		key := managed.StateKey{StateVersion: s.StateVersion, State: s.State}
-		k.states = append(k.states, key)
-		if s.Source != string(managed.SourceReconcile) {
-			k.notified = append(k.notified, key)
-		}
-	}
-	return k
+	t.report.Carried.Forget(run)
+	return reconcile.Repair{Run: run, Do: reconcile.GiveUp, Reason: managed.ReasonUnknown, Ends: true}
 }
 
 // carryOut starts and tells executions, all at once, and counts what took
@@ -427,15 +397,15 @@ func (t *tick) carryOut(ctx workflow.Context) {
 	// Once begun it is brought to its end, whoever cancels.
 	ctx, stop := workflow.NewDisconnectedContext(ctx)
 	defer stop()
-	tell := func(r repair) workflow.Future {
+	tell := func(r reconcile.Repair) workflow.Future {
 		return workflow.SignalExternalWorkflow(ctx, managed.ManageRunID(r.Run), "", managed.RunEventsSignal, managed.RunEvents{Events: r.Events, Denied: r.Denied, GiveUp: r.Reason})
 	}
 	results := make([]workflow.Future, len(t.repairs))
 	for i, r := range t.repairs {
 		reuse := enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE
 		switch r.Do {
-		case mendAdopt:
-		case mendReopen:
+		case reconcile.Adopt:
+		case reconcile.Reopen:
 			reuse = enums.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE
 		default:
 			results[i] = tell(r)
@@ -446,14 +416,14 @@ func (t *tick) carryOut(ctx workflow.Context) {
 			ParentClosePolicy:     enums.PARENT_CLOSE_POLICY_ABANDON,
 			WorkflowIDReusePolicy: reuse,
 			TypedSearchAttributes: Typed(managed.StartAttributes(r.Run, r.Events)),
-		}), managed.ManageRunType, managed.ManageRunInput{Run: r.Run, Events: r.Events, Reopened: r.Do == mendReopen})
+		}), managed.ManageRunType, managed.ManageRunInput{Run: r.Run, Events: r.Events, Reopened: r.Do == reconcile.Reopen})
 		results[i] = child.GetChildWorkflowExecution()
 	}
 	for i, r := range t.repairs {
 		err := results[i].Get(ctx, nil)
-		if r.Do != mendTell && temporal.IsWorkflowExecutionAlreadyStartedError(err) {
+		if r.Do != reconcile.Notify && temporal.IsWorkflowExecutionAlreadyStartedError(err) {
 			err = tell(r).Get(ctx, nil) // its first notification was faster
-			r.Do = mendTell
+			r.Do = reconcile.Notify
 		}
 		if err != nil {
 			t.log.Info("the execution needs nothing any more", "run", r.Run.String(), "repair", r.Do, "error", err)
@@ -463,10 +433,10 @@ func (t *tick) carryOut(ctx workflow.Context) {
 	}
 }
 
-func (t *tick) count(r repair) {
+func (t *tick) count(r reconcile.Repair) {
 	t.fresh = t.fresh || r.Fresh
 	switch {
-	case r.Do == mendAdopt, r.Do == mendReopen:
+	case r.Do == reconcile.Adopt, r.Do == reconcile.Reopen:
 		t.report.Adopted++
 	case r.Ends:
 		t.report.Finished++
@@ -479,24 +449,24 @@ func (t *tick) count(r repair) {
 // conclude says what was found and done.
 func (t *tick) conclude() {
 	r, c := &t.report, &t.report.Carried
-	if r.Outcome == ReconcileBackingOff {
-		r.Findings = t.found.now
+	if r.Outcome == reconcile.ReconcileBackingOff {
+		r.Findings = t.found.Now
 		return
 	}
-	if r.Outcome != ReconcileRateLimited {
+	if r.Outcome != reconcile.ReconcileRateLimited {
 		c.Limits, c.NotBefore = 0, time.Time{}
 	}
 	if t.compared {
-		judgeSilence(&t.found, c, t.fresh, r.InProgress, r.At)
+		reconcile.JudgeSilence(&t.found, c, t.fresh, r.InProgress, r.At)
 	} else {
-		t.found.keep(FindingSilence)
+		t.found.Keep(reconcile.FindingSilence)
 	}
-	judgeFailure(&t.found, c, r, t.final)
-	r.Findings = t.found.now
-	for _, f := range t.found.fresh() {
+	reconcile.JudgeFailure(&t.found, c, r, t.final)
+	r.Findings = t.found.Now
+	for _, f := range t.found.Fresh() {
 		t.log.Error("guardian: "+f.Summary, "kind", f.Kind, "fix", f.Fix)
 	}
-	if r.Outcome == ReconcileFailed || r.Outcome == ReconcileRateLimited {
+	if r.Outcome == reconcile.ReconcileFailed || r.Outcome == reconcile.ReconcileRateLimited {
 		t.log.Warn("reconcile did not get through", "outcome", r.Outcome, "reason", r.Reason)
 	}
 	if r.Adopted+r.Repaired+r.Finished > 0 {

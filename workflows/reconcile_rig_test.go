@@ -22,8 +22,10 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/freeze"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
+	"github.com/gantryhq/gantry/decide/reconcile"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/workflows"
@@ -49,8 +51,8 @@ type accountRig struct {
 	clock  *simulator.ManualClock
 	client *spacelift.Client
 	key    string
-	in     workflows.ReconcileInput
-	last   *workflows.ReconcileReport
+	in     reconcile.Input
+	last   *reconcile.Report
 	people people
 
 	mu      sync.Mutex
@@ -74,7 +76,7 @@ type accountRig struct {
 func newAccountRig(t *testing.T, stacks ...simulator.Stack) *accountRig {
 	t.Helper()
 	r := &accountRig{
-		T: t, clock: simulator.NewManualClock(opened), in: workflows.ReconcileInput{Account: "acme", Interval: interval, Webhook: "gantry", Reenable: true},
+		T: t, clock: simulator.NewManualClock(opened), in: reconcile.Input{Account: "acme", Interval: interval, Webhook: "gantry", Reenable: true},
 		known: map[string]managed.RunStatus{}, lists: map[string]spacelift.RunState{}, mute: map[string]bool{}, told: map[string][]managed.RunEvents{},
 		knows: map[string]string{}, lingers: map[string]bool{}, stuck: map[string]bool{}, refresh: map[string]int{},
 	}
@@ -209,13 +211,13 @@ func (r *accountRig) environment() *testsuite.TestWorkflowEnvironment {
 }
 
 // tick runs Reconcile once, as its schedule does, and lets the interval pass.
-func (r *accountRig) tick() workflows.ReconcileReport {
+func (r *accountRig) tick() reconcile.Report {
 	r.Helper()
 	env := r.environment()
 	env.RegisterWorkflowWithOptions(r.adopt, workflow.RegisterOptions{Name: managed.ManageRunType})
 	env.OnSignalExternalWorkflow(anyArg, anyArg, anyArg, anyArg, anyArg).Return(r.signal).Maybe()
 	env.ExecuteWorkflow(workflows.Reconcile, r.in)
-	var report workflows.ReconcileReport
+	var report reconcile.Report
 	r.must(env.GetWorkflowResult(&report))
 	r.last = &report
 	r.clock.Advance(interval)
@@ -331,9 +333,9 @@ func (r *accountRig) QueryWorkflow(_ context.Context, id, _, query string, _ ...
 	defer r.mu.Unlock()
 	var value any
 	switch s, ok := r.known[id]; {
-	case id == activities.FreezesID("acme") && query == activities.FreezesQuery:
+	case id == freeze.ID("acme") && query == freeze.Query:
 		value = r.freezes
-	case id == activities.FreezesID("acme") && query == activities.NotifyingQuery:
+	case id == freeze.ID("acme") && query == freeze.NotifyingQuery:
 		value = r.busy
 	case r.mute[id]:
 		r.asked++
@@ -394,12 +396,12 @@ func (r *accountRig) apiCalls() int {
 
 // did is what a tick did, for comparison. Calls are those to list and read runs.
 type did struct {
-	Outcome                            workflows.ReconcileOutcome
+	Outcome                            reconcile.Outcome
 	Adopted, Repaired, Finished, Calls int
 }
 
 // ticks runs Reconcile and checks what it did.
-func (r *accountRig) ticks(want did) workflows.ReconcileReport {
+func (r *accountRig) ticks(want did) reconcile.Report {
 	r.Helper()
 	before, watched := r.calls()
 	report := r.tick()
@@ -414,9 +416,9 @@ func (r *accountRig) ticks(want did) workflows.ReconcileReport {
 }
 
 // finds checks which findings a report holds.
-func (r *accountRig) finds(report workflows.ReconcileReport, kinds ...workflows.FindingKind) {
+func (r *accountRig) finds(report reconcile.Report, kinds ...reconcile.FindingKind) {
 	r.Helper()
-	var got []workflows.FindingKind
+	var got []reconcile.FindingKind
 	for _, f := range report.Findings {
 		got = append(got, f.Kind)
 		if f.Summary == "" || f.Fix == "" || f.Since.IsZero() {

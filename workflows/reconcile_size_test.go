@@ -20,6 +20,7 @@ import (
 	"github.com/gantryhq/gantry/activities"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
+	"github.com/gantryhq/gantry/decide/reconcile"
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/workflows"
 )
@@ -39,7 +40,7 @@ type crowd struct {
 	missing  bool               // Spacelift knows none of the runs
 	hookOff  bool
 	notes    string
-	last     *workflows.ReconcileReport
+	last     *reconcile.Report
 	at       time.Time
 }
 
@@ -121,7 +122,7 @@ func (c *crowd) tick() int {
 	env := newEnvironment()
 	env.SetTestTimeout(time.Minute)
 	env.SetStartTime(c.at)
-	in := workflows.ReconcileInput{Account: c.account, Interval: interval, Webhook: "gantry"}
+	in := reconcile.Input{Account: c.account, Interval: interval, Webhook: "gantry"}
 	var size atomic.Int64 // signals are sent by goroutines of their own
 	count := func(v any) {
 		text, err := json.Marshal(v)
@@ -154,7 +155,7 @@ func (c *crowd) tick() int {
 		}
 	})
 	env.ExecuteWorkflow(workflows.Reconcile, in)
-	var report workflows.ReconcileReport
+	var report reconcile.Report
 	if err := env.GetWorkflowResult(&report); err != nil {
 		c.Fatal(err)
 	}

@@ -7,107 +7,11 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/gantryhq/gantry/activities"
-	"github.com/gantryhq/gantry/notify"
-	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/decide/reconcile"
 )
-
-// maxTellTries is how many ticks try to tell a channel of something.
-const maxTellTries = 30
 
 // tellTimeout bounds the telling of one channel: a tick has other things to do.
 const tellTimeout = 12 * time.Second
-
-// told is how far a channel was told of a finding. It is to be told that the
-// finding is there unless it is Known, and that it is Over if it was.
-type told struct {
-	Channel string  `json:"channel"`
-	Finding Finding `json:"finding"`         // as it was when it was found
-	Known   bool    `json:"known,omitempty"` // the channel took the message that it is there
-	Over    bool    `json:"over,omitempty"`  // it is not found any more
-	Tries   int     `json:"tries,omitempty"` // that failed, of the message that is due
-}
-
-func (t *told) due() bool { return t.Known == t.Over && t.Tries < maxTellTries }
-
-// forgotten reports whether nothing is left to tell of a finding that is over.
-func (t *told) forgotten() bool { return t.Over && (!t.Known || t.Tries >= maxTellTries) }
-
-// took notes that the channel took what was due.
-func (t *told) took() { t.Known, t.Tries = !t.Over, 0 }
-
-// failed notes that it did not; final says that it never will.
-func (t *told) failed(final bool) {
-	t.Tries++
-	if final {
-		t.Tries = maxTellTries
-	}
-}
-
-// owe brings what channels are to know up to date with what is found now, and
-// returns the entries with something to tell.
-//
-// Each channel hears of a finding once when it begins and, if it heard that,
-// once when it is over. What can't be told is tried again by the next ticks, and
-// then left.
-func (c *carried) owe(channels []string, found []Finding) (due []*told) {
-	for i := range c.Told {
-		// What comes back before it was said to be over has gone on.
-		if t := &c.Told[i]; t.Over == isFound(found, t.Finding.Kind) {
-			t.Over, t.Tries = !t.Over, 0
-		}
-	}
-	c.Told = slices.DeleteFunc(c.Told, func(t told) bool { return t.forgotten() || !slices.Contains(channels, t.Channel) })
-	for _, f := range found {
-		for _, channel := range channels {
-			heard := slices.ContainsFunc(c.Told, func(t told) bool { return t.Channel == channel && t.Finding.Kind == f.Kind })
-			if !heard {
-				c.Told = append(c.Told, told{Channel: channel, Finding: f})
-			}
-		}
-	}
-	for i := range c.Told {
-		if c.Told[i].due() {
-			due = append(due, &c.Told[i])
-		}
-	}
-	return due
-}
-
-func isFound(all []Finding, kind FindingKind) bool {
-	return slices.ContainsFunc(all, func(f Finding) bool { return f.Kind == kind })
-}
-
-// message is what to tell.
-func (t *told) message(account spacelift.Account, at time.Time) notify.Message {
-	f := t.Finding
-	m := notify.Message{
-		Type: notify.AccountFinding, At: at, Account: string(account), Title: headlines[f.Kind], State: string(f.Kind), Urgency: notify.Alarm,
-		Text:  f.Summary + ". What to do: " + f.Fix + ".",
-		Facts: []notify.Fact{{Name: "Account", Value: string(account)}, {Name: "Since", Value: f.Since.UTC().Format(time.RFC3339)}},
-	}
-	turn := "begun"
-	if t.Over {
-		turn = "over"
-		m.Title, m.Urgency, m.Text = "Over: "+m.Title, notify.Info, "It was: "+f.Summary+"."
-		m.Facts = append(m.Facts, notify.Fact{Name: "Over since", Value: at.Format(time.RFC3339)})
-	}
-	m.ID = notify.MessageID(m.Type, string(account), string(f.Kind), f.Since.UTC().Format(time.RFC3339), turn, t.Channel)
-	return m
-}
-
-// headlines say of each kind of finding what is wrong.
-var headlines = map[FindingKind]string{
-	FindingWebhookMissing:    "Gantry watches no webhook",
-	FindingWebhookUnreadable: "Gantry can't read its webhook",
-	FindingWebhookDisabled:   "Spacelift switched Gantry's webhook off",
-	FindingSilence:           "Notifications of managed runs don't arrive",
-	FindingSpaceliftFails:    "Gantry can't compare its runs with Spacelift",
-	FindingSecretMismatch:    "Notifications are signed with another secret",
-	FindingReconcileOverdue:  "Gantry no longer compares its runs with Spacelift",
-	FindingExecutionStuck:    "Executions of Gantry can't go on",
-	FindingRunsVanished:      "Spacelift no longer knows runs that it showed",
-	FindingUnknownParent:     "Stacks follow stacks that Gantry doesn't manage",
-}
 
 // tell tells the channels what they are owed, all at once, and once: the next
 // tick is the retry. Whatever comes of it, the tick goes on.
@@ -118,22 +22,22 @@ func (t *tick) tell(ctx workflow.Context) {
 	}
 	var a *activities.Activities
 	ctx = once(ctx, tellTimeout)
-	due := t.report.Carried.owe(t.in.Notify, t.found.now)
+	due := t.report.Carried.Owe(t.in.Notify, t.found.Now)
 	sent := make([]workflow.Future, len(due))
 	for i, d := range due {
 		sent[i] = workflow.ExecuteLocalActivity(ctx, a.Notify, activities.NotifyInput{
-			Channel: d.Channel, Message: d.message(t.in.Account, t.report.At),
+			Channel: d.Channel, Message: d.Message(t.in.Account, t.report.At),
 		})
 	}
 	for i, d := range due {
 		err := sent[i].Get(ctx, nil)
 		if err == nil {
-			d.took()
+			d.Took()
 			continue
 		}
-		d.failed(final(err))
-		t.log.Warn("a channel could not be told of a finding", "channel", d.Channel, "kind", d.Finding.Kind, "over", d.Over, "givenUp", d.Tries >= maxTellTries, "error", because(err))
+		d.Failed(final(err))
+		t.log.Warn("a channel could not be told of a finding", "channel", d.Channel, "kind", d.Finding.Kind, "over", d.Over, "givenUp", d.Tries >= reconcile.MaxTries, "error", because(err))
 	}
 	c := &t.report.Carried
-	c.Told = slices.DeleteFunc(c.Told, func(t told) bool { return t.forgotten() })
+	c.Told = slices.DeleteFunc(c.Told, func(t reconcile.Owed) bool { return t.Forgotten() })
 }

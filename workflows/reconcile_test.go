@@ -14,17 +14,18 @@ import (
 
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
+	"github.com/gantryhq/gantry/decide/reconcile"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/workflows"
 )
 
 const (
-	done        = workflows.ReconcileDone
-	partial     = workflows.ReconcilePartial
-	rateLimited = workflows.ReconcileRateLimited
-	backingOff  = workflows.ReconcileBackingOff
-	failed      = workflows.ReconcileFailed
+	done        = reconcile.ReconcileDone
+	partial     = reconcile.ReconcilePartial
+	rateLimited = reconcile.ReconcileRateLimited
+	backingOff  = reconcile.ReconcileBackingOff
+	failed      = reconcile.ReconcileFailed
 )
 
 var (
@@ -180,7 +181,7 @@ func TestReconcileIsPatientWithRunsThatVanish(t *testing.T) {
 		ref := spacelift.RunRef{Account: "acme", Stack: "secret-prod", Run: "01KDXVANISHED0000000000000"}
 		r.known[managed.ManageRunID(ref)] = heard(managed.RunStatus{Run: ref}, unconfirmed, 5, managed.SourceReconcile)
 		r.finds(r.ticks(did{done, 0, 0, 0, 2}))
-		r.finds(r.ticks(did{done, 0, 0, 0, 2}), workflows.FindingRunsVanished)
+		r.finds(r.ticks(did{done, 0, 0, 0, 2}), reconcile.FindingRunsVanished)
 		return r, ref
 	}
 	t.Run("for good", func(t *testing.T) {
@@ -262,7 +263,7 @@ func TestReconcileNamesStuckExecutions(t *testing.T) {
 		}
 	}
 	report := r.ticks(did{done, 0, 4, 0, 5})
-	r.finds(report, workflows.FindingExecutionStuck)
+	r.finds(report, reconcile.FindingExecutionStuck)
 
 	// Once Temporal marks them, they are not even asked.
 	for id := range r.mute {
@@ -270,7 +271,7 @@ func TestReconcileNamesStuckExecutions(t *testing.T) {
 	}
 	asked := r.asked
 	report = r.ticks(did{done, 0, 0, 0, 1})
-	r.finds(report, workflows.FindingExecutionStuck)
+	r.finds(report, reconcile.FindingExecutionStuck)
 	if says := report.Findings[0].Summary; r.asked != asked || !strings.Contains(says, "4 executions") || !strings.Contains(says, managed.ManageRunID(refs[0])) {
 		t.Errorf("%d were asked; it says: %s", r.asked-asked, says)
 	}
@@ -413,7 +414,7 @@ func TestReconcileBacksOffLonger(t *testing.T) {
 	r.must(err)
 	var story strings.Builder
 	for range 16 {
-		story.WriteString(map[workflows.ReconcileOutcome]string{rateLimited: "!", backingOff: "."}[r.tick().Outcome])
+		story.WriteString(map[reconcile.Outcome]string{rateLimited: "!", backingOff: "."}[r.tick().Outcome])
 	}
 	if want := "!!.!...!.......!"; story.String() != want { // after 2, 4, 8 and 15 minutes
 		t.Errorf("it went %s, want %s", story.String(), want)
@@ -456,7 +457,7 @@ func TestReconcileSaysWhenItDoesNotGetThrough(t *testing.T) {
 			if report.Outcome != failed || report.Reason == "" {
 				t.Errorf("outcome is %s: %s", report.Outcome, report.Reason)
 			}
-			r.finds(r.tick(), workflows.FindingSpaceliftFails)
+			r.finds(r.tick(), reconcile.FindingSpaceliftFails)
 			r.sim.ClearFaults()
 			r.away = false
 			r.finds(r.ticks(did{done, 1, 0, 0, 2}))
@@ -469,7 +470,7 @@ func TestReconcileSaysWhenItsKeyIsRefused(t *testing.T) {
 	r := newAccountRig(t)
 	r.sim.RemoveAPIKey(r.key)
 	r.sim.RevokeTokens()
-	r.finds(r.tick(), workflows.FindingWebhookUnreadable, workflows.FindingSpaceliftFails)
+	r.finds(r.tick(), reconcile.FindingWebhookUnreadable, reconcile.FindingSpaceliftFails)
 }
 
 // What a tick costs Spacelift and Temporal, for any account: the numbers are in
@@ -557,12 +558,12 @@ func TestReconcileFindsUnknownParents(t *testing.T) {
 	r.finds(r.tick()) // it is not urgent
 	r.clock.Advance(10 * time.Minute)
 	report := r.tick()
-	r.finds(report, workflows.FindingUnknownParent)
+	r.finds(report, reconcile.FindingUnknownParent)
 	if f := report.Findings[0]; !strings.Contains(f.Summary, "app-prod carries gantry:after=netwok-prod") || !strings.Contains(f.Fix, "(meant network-prod?)") {
 		t.Errorf("found %+v", f)
 	}
 	r.must(r.sim.SetLabels("app-prod", "gantry:managed", "gantry:after=network-prod"))
-	r.finds(r.tick(), workflows.FindingUnknownParent) // nobody looked again
+	r.finds(r.tick(), reconcile.FindingUnknownParent) // nobody looked again
 	r.clock.Advance(time.Hour)
 	r.finds(r.tick())
 }
@@ -591,18 +592,18 @@ func TestReconcileLosesARaceWithTheFirstNotification(t *testing.T) {
 		workflow.GetSignalChannel(ctx, managed.RunEventsSignal).Receive(ctx, &told)
 		return nil
 	}, workflow.RegisterOptions{Name: managed.ManageRunType})
-	race := func(ctx workflow.Context, in workflows.ReconcileInput) (workflows.ReconcileReport, error) {
+	race := func(ctx workflow.Context, in reconcile.Input) (reconcile.Report, error) {
 		first := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{WorkflowID: managed.ManageRunID(ref)}),
 			managed.ManageRunType, managed.ManageRunInput{Run: ref})
 		if err := first.GetChildWorkflowExecution().Get(ctx, nil); err != nil {
-			return workflows.ReconcileReport{}, err
+			return reconcile.Report{}, err
 		}
 		report, err := workflows.Reconcile(ctx, in)
 		return report, errors.Join(err, first.Get(ctx, nil))
 	}
 	env.RegisterWorkflow(race)
 	env.ExecuteWorkflow(race, r.in)
-	var report workflows.ReconcileReport
+	var report reconcile.Report
 	r.must(env.GetWorkflowResult(&report))
 	if report.Outcome != done || report.Adopted != 0 || report.Repaired != 1 {
 		t.Errorf("the tick did %+v, want one repair", report)

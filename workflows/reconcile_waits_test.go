@@ -5,8 +5,8 @@ import (
 	"testing"
 
 	"github.com/gantryhq/gantry/decide/managed"
+	"github.com/gantryhq/gantry/decide/reconcile"
 	"github.com/gantryhq/gantry/simulator"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // No notification tells that labels were mended. The list shows it, and while
@@ -82,7 +82,7 @@ func TestReconcileTellsOfMendedLabelsUntilThatIsKnown(t *testing.T) {
 	r.ticks(did{done, 0, 0, 0, 1})
 	r.must(r.sim.SetLabels("network-prod", "gantry:managed"))
 	r.mute[managed.ManageRunID(ref)] = true
-	r.finds(r.ticks(did{done, 0, 0, 0, 1}), workflows.FindingExecutionStuck)
+	r.finds(r.ticks(did{done, 0, 0, 0, 1}), reconcile.FindingExecutionStuck)
 	delete(r.mute, managed.ManageRunID(ref))
 	r.ticks(did{done, 0, 1, 0, 2})
 	r.set(ref, func(s *managed.RunStatus) { s.Labels = auto }) // as if that had been lost

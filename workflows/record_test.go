@@ -9,7 +9,7 @@ import (
 
 var (
 	testRun = spacelift.RunRef{Account: "acme", Stack: "network-prod", Run: "01KDX3V4T8Q2M5N7P9R1S3T5V7"}
-	t0      = time.Date(2026, 1, 1, 10, 0, 0, 0, time.UTC)
+	T0      = time.Date(2026, 1, 1, 10, 0, 0, 0, time.UTC)
 )
 
-func fresh() managed.Record { return managed.Record{Run: testRun, StartedAt: t0} }
+func fresh() managed.Record { return managed.Record{Run: testRun, StartedAt: T0} }

@@ -4,7 +4,9 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/gantryhq/gantry/decide/chain"
+	"github.com/gantryhq/gantry/decide/freeze"
 	"github.com/gantryhq/gantry/decide/managed"
+	"github.com/gantryhq/gantry/decide/reconcile"
 )
 
 // Registry is what workflows are registered with: a worker, a replayer, the
@@ -16,8 +18,8 @@ type Registry interface {
 // Register registers every workflow, under the name it is started by.
 func Register(r Registry) {
 	r.RegisterWorkflowWithOptions(ManageRun, workflow.RegisterOptions{Name: managed.ManageRunType})
-	r.RegisterWorkflowWithOptions(Reconcile, workflow.RegisterOptions{Name: ReconcileType})
-	r.RegisterWorkflowWithOptions(Freezes, workflow.RegisterOptions{Name: FreezesType})
+	r.RegisterWorkflowWithOptions(Reconcile, workflow.RegisterOptions{Name: reconcile.Type})
+	r.RegisterWorkflowWithOptions(Freezes, workflow.RegisterOptions{Name: freeze.Type})
 	r.RegisterWorkflowWithOptions(RetryRun, workflow.RegisterOptions{Name: managed.RetryRunType})
 	r.RegisterWorkflowWithOptions(Rollout, workflow.RegisterOptions{Name: chain.RolloutType})
 }

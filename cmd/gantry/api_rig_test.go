@@ -27,14 +27,13 @@ import (
 	"go.temporal.io/sdk/converter"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"github.com/gantryhq/gantry/activities"
 	"github.com/gantryhq/gantry/decide/chain"
+	"github.com/gantryhq/gantry/decide/freeze"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/inbox"
 	"github.com/gantryhq/gantry/server"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 const (
@@ -230,7 +229,7 @@ func (e *executions) QueryWorkflow(_ context.Context, id, _, query string, _ ...
 	switch {
 	case query == chain.ChainQuery && e.chains[id].Root.Run != "":
 		return payloads(e.chains[id])
-	case query == activities.FreezesQuery && len(e.freezes) > 0:
+	case query == freeze.Query && len(e.freezes) > 0:
 		return payloads(e.freezes)
 	case query == managed.ExplainQuery && known:
 		return payloads(managed.Explanation{
@@ -290,7 +289,7 @@ func (e *executions) UpdateWorkflow(_ context.Context, o client.UpdateWorkflowOp
 	if chain, known := e.chains[o.WorkflowID]; known {
 		return handle{result: chain}, nil
 	}
-	if wish, ok := o.Args[0].(workflows.LiftFreeze); ok {
+	if wish, ok := o.Args[0].(freeze.Lift); ok {
 		for i, f := range e.freezes {
 			if f.ID == wish.ID {
 				e.freezes = append(e.freezes[:i], e.freezes[i+1:]...)
@@ -309,7 +308,7 @@ func (e *executions) UpdateWorkflow(_ context.Context, o client.UpdateWorkflowOp
 func (e *executions) UpdateWithStartWorkflow(_ context.Context, o client.UpdateWithStartWorkflowOptions) (client.WorkflowUpdateHandle, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	wish := o.UpdateOptions.Args[0].(workflows.DeclareFreeze)
+	wish := o.UpdateOptions.Args[0].(freeze.Declare)
 	freeze := policy.Freeze{ID: wish.ID, Reason: wish.Reason, Stacks: wish.Stacks, From: wish.From, Until: wish.Until, DeclaredBy: wish.By, DeclaredAt: began}
 	e.freezes = append(e.freezes, freeze)
 	return handle{result: freeze}, nil

@@ -10,9 +10,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gantryhq/gantry/decide/reconcile"
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/gen/client"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // evidence is what a running Gantry took and refused of an account's
@@ -70,7 +70,7 @@ func (e *evidence) ask(ctx context.Context, gantry *client.Client, account strin
 	}
 	for _, a := range accounts.Accounts {
 		for _, f := range a.Findings {
-			if a.Name == account && f.Kind == string(workflows.FindingSecretMismatch) {
+			if a.Name == account && f.Kind == string(reconcile.FindingSecretMismatch) {
 				e.mismatch = f.Summary
 			}
 		}
@@ -129,7 +129,7 @@ func mismatchMetric(ctx context.Context, base, account string) string {
 		return ""
 	}
 	defer func() { _ = answer.Body.Close() }()
-	wanted := fmt.Sprintf(`gantry_guardian_findings{account=%q,kind=%q} 1`, account, workflows.FindingSecretMismatch)
+	wanted := fmt.Sprintf(`gantry_guardian_findings{account=%q,kind=%q} 1`, account, reconcile.FindingSecretMismatch)
 	lines := bufio.NewScanner(io.LimitReader(answer.Body, maxResponse))
 	for answer.StatusCode == http.StatusOK && lines.Scan() {
 		if lines.Text() == wanted {

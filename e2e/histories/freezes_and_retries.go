@@ -7,12 +7,11 @@ import (
 
 	"go.temporal.io/sdk/client"
 
-	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/freeze"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // apart are the stories of executions that do their work beside those of runs.
@@ -23,12 +22,12 @@ var apart = []story{
 			func() error { return t.oneByOne(ctx, unconfirmed) },
 			func() error { return t.phase(ctx, managed.PhaseWaiting) },
 			func() error { return t.listed(ctx) },
-			func() error { return t.declare(ctx, workflows.DeclareFreeze{ID: "audit", By: "jane", Reason: "audit"}) },
+			func() error { return t.declare(ctx, freeze.Declare{ID: "audit", By: "jane", Reason: "audit"}) },
 			func() error {
-				return t.declare(ctx, workflows.DeclareFreeze{ID: "short", By: "jane", Reason: "a moment", Stacks: []string{string(stack)}, Until: time.Now().Add(time.Second)})
+				return t.declare(ctx, freeze.Declare{ID: "short", By: "jane", Reason: "a moment", Stacks: []string{string(stack)}, Until: time.Now().Add(time.Second)})
 			},
 			func() error { return t.frozen(ctx, "audit") },
-			func() error { return t.lift(ctx, workflows.LiftFreeze{ID: "audit", By: "joe"}) },
+			func() error { return t.lift(ctx, freeze.Lift{ID: "audit", By: "joe"}) },
 			func() error { return t.frozen(ctx) },
 			func() error { return t.sim.Discard("jane", stack, t.ref.Run, "not today") },
 			func() error { return t.oneByOne(ctx, discarded) },
@@ -49,9 +48,9 @@ var apart = []story{
 
 // updated sends an update to the account's freezes, which begin with the first.
 func (t *teller) updated(ctx context.Context, update string, wish any) error {
-	id := activities.FreezesID(account)
+	id := freeze.ID(account)
 	if len(t.ticks) == 0 {
-		_, err := t.temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: id, TaskQueue: t.queue}, workflows.FreezesType, workflows.FreezesInput{Account: account})
+		_, err := t.temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: id, TaskQueue: t.queue}, freeze.Type, freeze.Input{Account: account})
 		if err != nil {
 			return fmt.Errorf("start freezes: %w", err)
 		}
@@ -76,7 +75,7 @@ func (t *teller) notified(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		busy := true
-		answer, err := t.temporal.QueryWorkflow(ctx, activities.FreezesID(account), "", activities.NotifyingQuery)
+		answer, err := t.temporal.QueryWorkflow(ctx, freeze.ID(account), "", freeze.NotifyingQuery)
 		if err == nil {
 			err = answer.Get(&busy)
 		}
@@ -94,12 +93,12 @@ func (t *teller) notified(ctx context.Context) error {
 	}
 }
 
-func (t *teller) declare(ctx context.Context, wish workflows.DeclareFreeze) error {
-	return t.updated(ctx, workflows.DeclareFreezeUpdate, wish)
+func (t *teller) declare(ctx context.Context, wish freeze.Declare) error {
+	return t.updated(ctx, freeze.DeclareUpdate, wish)
 }
 
-func (t *teller) lift(ctx context.Context, wish workflows.LiftFreeze) error {
-	return t.updated(ctx, workflows.LiftFreezeUpdate, wish)
+func (t *teller) lift(ctx context.Context, wish freeze.Lift) error {
+	return t.updated(ctx, freeze.LiftUpdate, wish)
 }
 
 // frozen waits until these freezes hold and no others.
@@ -108,7 +107,7 @@ func (t *teller) frozen(ctx context.Context, ids ...string) error {
 	defer tick.Stop()
 	for {
 		var now []policy.Freeze
-		answer, err := t.temporal.QueryWorkflow(ctx, activities.FreezesID(account), "", activities.FreezesQuery)
+		answer, err := t.temporal.QueryWorkflow(ctx, freeze.ID(account), "", freeze.Query)
 		if err == nil {
 			err = answer.Get(&now)
 		}

@@ -11,13 +11,12 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 
-	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/freeze"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/notify"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // configuration is what the labels of the stories may refer to.
@@ -103,7 +102,7 @@ var people = []story{
 	{name: "gate-closed-then-open", labels: byHand, plan: changes, script: func(ctx context.Context, t *teller) error {
 		return steps(
 			func() error {
-				return t.declare(ctx, workflows.DeclareFreeze{ID: "short", By: "jane", Reason: "a moment", Until: time.Now().Add(20 * time.Second)})
+				return t.declare(ctx, freeze.Declare{ID: "short", By: "jane", Reason: "a moment", Until: time.Now().Add(20 * time.Second)})
 			},
 			func() error { return t.oneByOne(ctx, unconfirmed) },
 			func() error { return t.says(ctx, "ann", managed.Approve) },
@@ -115,11 +114,11 @@ var people = []story{
 	}},
 	{name: "freeze-lifted", labels: auto, plan: changes, script: func(ctx context.Context, t *teller) error {
 		return steps(
-			func() error { return t.declare(ctx, workflows.DeclareFreeze{ID: "audit", By: "jane", Reason: "audit"}) },
+			func() error { return t.declare(ctx, freeze.Declare{ID: "audit", By: "jane", Reason: "audit"}) },
 			func() error { return t.oneByOne(ctx, unconfirmed) },
 			func() error { return t.phase(ctx, managed.PhaseHolding) },
 			func() error { return t.listed(ctx) },
-			func() error { return t.lift(ctx, workflows.LiftFreeze{ID: "audit", By: "jane"}) },
+			func() error { return t.lift(ctx, freeze.Lift{ID: "audit", By: "jane"}) },
 			func() error { return t.phase(ctx, managed.PhaseApplying) },
 			func() error { return t.oneByOne(ctx, finished) },
 			t.confirmedOnce,
@@ -215,7 +214,7 @@ func (t *teller) becomes(ctx context.Context, state spacelift.RunState) error {
 // again, and removes the account's freezes: their worker goes with the story,
 // and the next one would ask them in vain.
 func (t *teller) forget(ctx context.Context) error {
-	freezes := &common.WorkflowExecution{WorkflowId: activities.FreezesID(account)}
+	freezes := &common.WorkflowExecution{WorkflowId: freeze.ID(account)}
 	_, err := t.temporal.WorkflowService().DeleteWorkflowExecution(ctx, &workflowservice.DeleteWorkflowExecutionRequest{
 		Namespace: client.DefaultNamespace, WorkflowExecution: freezes,
 	})

@@ -9,9 +9,9 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"github.com/gantryhq/gantry/decide/managed"
+	"github.com/gantryhq/gantry/decide/reconcile"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 const webhookSecret = "recorded-nowhere"
@@ -28,17 +28,17 @@ func (t *teller) webhookOff() error {
 
 // reconcile runs Reconcile once, long after everything that happened so far.
 func (t *teller) reconcile(ctx context.Context) error {
-	id := fmt.Sprintf("%s-%s-%d", workflows.ReconcileID(account), t.queue, len(t.ticks)+1)
-	run, err := t.temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: id, TaskQueue: t.queue}, workflows.ReconcileType,
-		workflows.ReconcileInput{Account: account, Interval: 2 * time.Minute, Webhook: "gantry", Reenable: true})
+	id := fmt.Sprintf("%s-%s-%d", reconcile.ID(account), t.queue, len(t.ticks)+1)
+	run, err := t.temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: id, TaskQueue: t.queue}, reconcile.Type,
+		reconcile.Input{Account: account, Interval: 2 * time.Minute, Webhook: "gantry", Reenable: true})
 	if err != nil {
 		return fmt.Errorf("start reconcile: %w", err)
 	}
-	var report workflows.ReconcileReport
+	var report reconcile.Report
 	if err := run.Get(ctx, &report); err != nil {
 		return fmt.Errorf("reconcile: %w", err)
 	}
-	if report.Outcome != workflows.ReconcileDone {
+	if report.Outcome != reconcile.ReconcileDone {
 		return fmt.Errorf("reconcile is %s: %s", report.Outcome, report.Reason)
 	}
 	t.ticks = append(t.ticks, id)

@@ -1,4 +1,4 @@
-package workflows
+package freeze
 
 import (
 	"encoding/json"
@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 )
 
@@ -21,12 +22,12 @@ func TestFreezeBookStaysSmall(t *testing.T) {
 	for i := range maxFreezeStacks {
 		stacks = append(stacks, fmt.Sprintf("%0200d", i))
 	}
-	var b freezeBook
+	var b Book
 	refused := 0
 	for round := range 5 {
 		for i := range maxFreezes + 1 {
-			wish := DeclareFreeze{ID: fmt.Sprintf("%d-%d-%s", round, i, absurd[:400]), By: absurd, Reason: absurd, Stacks: stacks, Key: fmt.Sprintf("%d %d", round, i)}
-			f, _, no := b.judge(t0, wish)
+			wish := Declare{ID: fmt.Sprintf("%d-%d-%s", round, i, absurd[:400]), By: absurd, Reason: absurd, Stacks: stacks, Key: fmt.Sprintf("%d %d", round, i)}
+			f, _, no := b.Judge(t0, wish)
 			if no != nil {
 				if no.Type != ErrTypeFreezesFull || !strings.Contains(no.Reason, "lift one first") {
 					t.Fatalf("freeze %d is refused with %v", i, no)
@@ -34,17 +35,17 @@ func TestFreezeBookStaysSmall(t *testing.T) {
 				refused++
 				break
 			}
-			b.remember(wish.Key, declarationOf(wish.ID))
-			b.add(t0, f)
+			b.Remember(wish.Key, DeclarationOf(wish.ID))
+			b.Add(t0, f)
 		}
 		if len(b.Held) < 15 {
 			t.Errorf("there was room for %d absurd freezes", len(b.Held))
 		}
-		if carried, answer := sizeOf(FreezesInput{Account: "acme", Known: &b}), sizeOf(b.freezes()); max(carried, answer) > temporalTakes {
+		if carried, answer := managed.SizeOf(Input{Account: "acme", Known: &b}), managed.SizeOf(b.Freezes()); max(carried, answer) > temporalTakes {
 			t.Errorf("%d bytes are carried on and %d answered, more than %d", carried, answer, temporalTakes)
 		}
 		for _, e := range b.Held {
-			b.end(t0, LiftFreeze{ID: e.Freeze.ID, By: absurd})
+			b.End(t0, Lift{ID: e.Freeze.ID, By: absurd})
 		}
 	}
 	if refused != 5 {
@@ -54,17 +55,17 @@ func TestFreezeBookStaysSmall(t *testing.T) {
 
 // As many freezes as there may be fit in, if they are of the usual size.
 func TestFreezeBookHoldsUsualFreezes(t *testing.T) {
-	var b freezeBook
+	var b Book
 	for i := range maxFreezes {
-		wish := DeclareFreeze{ID: fmt.Sprintf("frz_%026d", i), By: "jane@example.com", Reason: "the quarter ends, see CHG-1234"}
+		wish := Declare{ID: fmt.Sprintf("frz_%026d", i), By: "jane@example.com", Reason: "the quarter ends, see CHG-1234"}
 		for j := range maxFreezeStacks {
 			wish.Stacks = append(wish.Stacks, fmt.Sprintf("payments-prod-eu-central-1-service-%04d", j))
 		}
-		f, _, no := b.judge(t0, wish)
+		f, _, no := b.Judge(t0, wish)
 		if no != nil {
 			t.Fatalf("freeze %d: %v", i, no)
 		}
-		b.add(t0, f)
+		b.Add(t0, f)
 	}
 }
 
@@ -72,17 +73,17 @@ func TestFreezeBookHoldsUsualFreezes(t *testing.T) {
 // JSON form.
 func TestFreezeBookKnowsTheWish(t *testing.T) {
 	at := t0.Add(time.Hour)
-	for _, wish := range []DeclareFreeze{
+	for _, wish := range []Declare{
 		{ID: "a", By: "jane", Reason: "audit"},
 		{ID: "a", By: "jane", Reason: "audit", Stacks: []string{"b", "a"}, From: at, Until: at.Add(time.Hour)},
 	} {
-		var b, read freezeBook
-		f, _, no := b.judge(t0, wish)
+		var b, read Book
+		f, _, no := b.Judge(t0, wish)
 		if no != nil {
 			t.Fatal(no)
 		}
-		b.add(t0, f)
-		b.end(t0.Add(time.Minute), LiftFreeze{ID: "a", By: "joe"})
+		b.Add(t0, f)
+		b.End(t0.Add(time.Minute), Lift{ID: "a", By: "joe"})
 		text, err := json.Marshal(b)
 		if err != nil {
 			t.Fatal(err)
@@ -90,11 +91,11 @@ func TestFreezeBookKnowsTheWish(t *testing.T) {
 		if err := json.Unmarshal(text, &read); err != nil {
 			t.Fatal(err)
 		}
-		if _, repeated, no := read.judge(t0.Add(2*time.Minute), wish); no != nil || !repeated {
+		if _, repeated, no := read.Judge(t0.Add(2*time.Minute), wish); no != nil || !repeated {
 			t.Errorf("%+v is repeated: %t, %v", wish, repeated, no)
 		}
 		wish.Until = at.Add(9 * time.Hour)
-		if _, _, no := read.judge(t0.Add(2*time.Minute), wish); no == nil {
+		if _, _, no := read.Judge(t0.Add(2*time.Minute), wish); no == nil {
 			t.Errorf("%+v is taken for the one of before", wish)
 		}
 	}
@@ -106,34 +107,36 @@ func TestFreezeBookNotifies(t *testing.T) {
 	freeze := func(stacks ...string) policy.Freeze { return policy.Freeze{Stacks: stacks} }
 	for _, tc := range []struct {
 		name string
-		do   func(b *freezeBook)
+		do   func(b *Book)
 		at   time.Duration
 		want string
 	}{
-		{"one stack", func(b *freezeBook) { b.changed(t0, freeze("a")) }, 0, "[a]"},
-		{"again", func(b *freezeBook) { b.changed(t0, freeze("a")); b.notifyNow(t0, false) }, notifyAgain, "[a]"},
-		{"two at once", func(b *freezeBook) { b.changed(t0, freeze("b")); b.changed(t0, freeze("a")) }, 0, "[a b]"},
-		{"one and all", func(b *freezeBook) { b.changed(t0, freeze("b")); b.changed(t0, freeze()) }, 0, "[]"},
-		{"the second time of both", func(b *freezeBook) {
+		{"one stack", func(b *Book) { b.changed(t0, freeze("a")) }, 0, "[a]"},
+		{"again", func(b *Book) { b.changed(t0, freeze("a")); b.NotifyNow(t0, false) }, notifyAgain, "[a]"},
+		{"two at once", func(b *Book) { b.changed(t0, freeze("b")); b.changed(t0, freeze("a")) }, 0, "[a b]"},
+		{"one and all", func(b *Book) { b.changed(t0, freeze("b")); b.changed(t0, freeze()) }, 0, "[]"},
+		{"the second time of both", func(b *Book) {
 			b.changed(t0, freeze("b"))
-			b.notifyNow(t0, false)
+			b.NotifyNow(t0, false)
 			b.changed(t0.Add(time.Second), freeze("a"))
-			b.notifyNow(t0.Add(time.Second), false)
+			b.NotifyNow(t0.Add(time.Second), false)
 		}, notifyAgain + time.Second, "[a b]"},
-		{"all, and then one", func(b *freezeBook) {
+		{"all, and then one", func(b *Book) {
 			b.changed(t0, freeze())
-			b.notifyNow(t0, false)
+			b.NotifyNow(t0, false)
 			b.changed(t0.Add(time.Second), freeze("a"))
-			b.notifyNow(t0.Add(time.Second), false)
+			b.NotifyNow(t0.Add(time.Second), false)
 		}, notifyAgain + time.Second, "[]"},
 	} {
-		var b freezeBook
+		var b Book
 		tc.do(&b)
-		if _, due := b.notifyNow(t0.Add(tc.at), true); due {
+		if _, due := b.NotifyNow(t0.Add(tc.at), true); due {
 			t.Errorf("%s: runs are notified while they are being notified", tc.name)
 		}
-		if stacks, due := b.notifyNow(t0.Add(tc.at), false); !due || fmt.Sprint(stacks) != tc.want {
+		if stacks, due := b.NotifyNow(t0.Add(tc.at), false); !due || fmt.Sprint(stacks) != tc.want {
 			t.Errorf("%s: %v, due is %t; want %s", tc.name, stacks, due, tc.want)
 		}
 	}
 }
+
+var t0 = time.Date(2026, 1, 1, 10, 0, 0, 0, time.UTC)

@@ -1,4 +1,4 @@
-package workflows
+package freeze
 
 import (
 	"fmt"
@@ -29,9 +29,9 @@ const (
 // one that began to wait at that very moment is not listed yet.
 const notifyAgain = 30 * time.Second
 
-// freezeBook is what an execution of Freezes knows. Its JSON form travels in
+// Book is what an execution of Freezes knows. Its JSON form travels in
 // FreezesInput.
-type freezeBook struct {
+type Book struct {
 	Held []freezeEntry   `json:"held,omitempty"` // oldest first
 	Past []freezeEntry   `json:"past,omitempty"` // oldest first
 	Keys decide.UsedKeys `json:"keys,omitempty"`
@@ -70,8 +70,8 @@ func (a *audience) merge(other audience) {
 	}
 }
 
-// freezes are those that hold or will.
-func (b *freezeBook) freezes() []policy.Freeze {
+// Freezes are those that hold or will.
+func (b *Book) Freezes() []policy.Freeze {
 	all := make([]policy.Freeze, 0, len(b.Held)) // empty, not null
 	for _, e := range b.Held {
 		all = append(all, e.Freeze)
@@ -79,11 +79,11 @@ func (b *freezeBook) freezes() []policy.Freeze {
 	return all
 }
 
-// judge says what a wish comes to: a freeze to add, or the one that the same
+// Judge says what a wish comes to: a freeze to add, or the one that the same
 // wish made before.
-func (b *freezeBook) judge(now time.Time, wish DeclareFreeze) (f policy.Freeze, repeated bool, no *decide.Refusal) {
+func (b *Book) Judge(now time.Time, wish Declare) (f policy.Freeze, repeated bool, no *decide.Refusal) {
 	wish = wish.tidy()
-	if no := b.refuseKey(wish.Key, declarationOf(wish.ID)); no != nil {
+	if no := b.refuseKey(wish.Key, DeclarationOf(wish.ID)); no != nil {
 		return f, false, no
 	}
 	for _, e := range slices.Concat(b.Held, b.Past) {
@@ -129,25 +129,25 @@ func (b *freezeBook) judge(now time.Time, wish DeclareFreeze) (f policy.Freeze, 
 }
 
 // refuseMore refuses a freeze that there is no room for.
-func (b *freezeBook) refuseMore(f policy.Freeze) *decide.Refusal {
+func (b *Book) refuseMore(f policy.Freeze) *decide.Refusal {
 	if len(b.Held) >= maxFreezes {
 		return decide.Refuse(ErrTypeFreezesFull, "there are %d freezes already; lift one first", len(b.Held))
 	}
-	if size := sizeOf(b.Held) + sizeOf(freezeEntry{Freeze: f, Asked: f.Until}); size > maxFreezeBytes {
+	if size := managed.SizeOf(b.Held) + managed.SizeOf(freezeEntry{Freeze: f, Asked: f.Until}); size > maxFreezeBytes {
 		return decide.Refuse(ErrTypeFreezesFull,
 			"all freezes together would take %d bytes, more than %d; lift one first, or name fewer stacks, or none for the whole account", size, maxFreezeBytes)
 	}
 	return nil
 }
 
-func (b *freezeBook) add(now time.Time, f policy.Freeze) {
+func (b *Book) Add(now time.Time, f policy.Freeze) {
 	b.Held = append(b.Held, freezeEntry{Freeze: f, Asked: f.Until})
 	b.changed(now, f)
 }
 
-// find returns the freeze to lift, or the one that was lifted before.
-func (b *freezeBook) find(now time.Time, wish LiftFreeze) (f policy.Freeze, repeated bool, no *decide.Refusal) {
-	if no := b.refuseKey(wish.Key, liftOf(wish.ID)); no != nil {
+// Find returns the freeze to lift, or the one that was lifted before.
+func (b *Book) Find(now time.Time, wish Lift) (f policy.Freeze, repeated bool, no *decide.Refusal) {
+	if no := b.refuseKey(wish.Key, LiftOf(wish.ID)); no != nil {
 		return f, false, no
 	}
 	for _, e := range b.Held {
@@ -165,28 +165,28 @@ func (b *freezeBook) find(now time.Time, wish LiftFreeze) (f policy.Freeze, repe
 
 // What a key was used for. Whose it is need not be said: two people never share
 // a key. A declaration's particulars are compared where its id is.
-func declarationOf(id string) string { return "declare " + id }
-func liftOf(id string) string        { return "lift " + id }
+func DeclarationOf(id string) string { return "declare " + id }
+func LiftOf(id string) string        { return "lift " + id }
 
 // refuseKey refuses a key that was used for something else.
-func (b *freezeBook) refuseKey(key, what string) *decide.Refusal {
+func (b *Book) refuseKey(key, what string) *decide.Refusal {
 	if used := b.Keys.For(key); used != "" {
 		return decide.Reused(used, what)
 	}
 	return nil
 }
 
-func (b *freezeBook) remember(key, what string) {
+func (b *Book) Remember(key, what string) {
 	if b.Keys.For(key) == "" {
 		b.Keys.Remember(key, what)
 	}
-	for sizeOf(b.Keys) > maxKeyBytes {
+	for managed.SizeOf(b.Keys) > maxKeyBytes {
 		b.Keys = slices.Delete(b.Keys, 0, 1)
 	}
 }
 
-// end lifts a freeze that find found.
-func (b *freezeBook) end(now time.Time, wish LiftFreeze) (f policy.Freeze) {
+// End lifts a freeze that find found.
+func (b *Book) End(now time.Time, wish Lift) (f policy.Freeze) {
 	b.retire(func(e *freezeEntry) bool {
 		if e.Freeze.ID != wish.ID {
 			return false
@@ -199,9 +199,9 @@ func (b *freezeBook) end(now time.Time, wish LiftFreeze) (f policy.Freeze) {
 	return f
 }
 
-// turn takes out what is over, and notes that runs are to be notified when a
+// Turn takes out what is over, and notes that runs are to be notified when a
 // freeze has begun or ended since the last time.
-func (b *freezeBook) turn(now time.Time) {
+func (b *Book) Turn(now time.Time) {
 	var edges []policy.Freeze
 	for _, e := range b.Held {
 		if e.Freeze.From.After(b.Turned) && !e.Freeze.From.After(now) && e.Freeze.From.After(e.Freeze.DeclaredAt) {
@@ -220,7 +220,7 @@ func (b *freezeBook) turn(now time.Time) {
 }
 
 // retire moves entries from those in effect to those of the past.
-func (b *freezeBook) retire(gone func(*freezeEntry) bool) {
+func (b *Book) retire(gone func(*freezeEntry) bool) {
 	var left []freezeEntry
 	for _, e := range b.Held {
 		if !gone(&e) {
@@ -231,13 +231,13 @@ func (b *freezeBook) retire(gone func(*freezeEntry) bool) {
 	}
 	b.Held = left
 	b.Past = b.Past[max(0, len(b.Past)-maxPastFreezes):]
-	for sizeOf(b.Past) > maxPastBytes {
+	for managed.SizeOf(b.Past) > maxPastBytes {
 		b.Past = b.Past[1:]
 	}
 }
 
 // changed makes the runs that freezes cover be notified, now and once more.
-func (b *freezeBook) changed(now time.Time, freezes ...policy.Freeze) {
+func (b *Book) changed(now time.Time, freezes ...policy.Freeze) {
 	if len(freezes) == 0 {
 		return
 	}
@@ -256,9 +256,9 @@ func (b *freezeBook) changed(now time.Time, freezes ...policy.Freeze) {
 	b.Notify = []audience{soon, again}
 }
 
-// notifyNow returns the stacks whose runs are to be notified now, none for all,
+// NotifyNow returns the stacks whose runs are to be notified now, none for all,
 // and takes that as done. While runs are being notified nothing is due.
-func (b *freezeBook) notifyNow(now time.Time, busy bool) (stacks []string, due bool) {
+func (b *Book) NotifyNow(now time.Time, busy bool) (stacks []string, due bool) {
 	if busy || len(b.Notify) == 0 || b.Notify[0].At.After(now) {
 		return nil, false
 	}
@@ -267,8 +267,8 @@ func (b *freezeBook) notifyNow(now time.Time, busy bool) (stacks []string, due b
 	return stacks, true
 }
 
-// due is when there is something to do next; zero if nothing is.
-func (b *freezeBook) due(busy bool) time.Time {
+// Due is when there is something to do next; zero if nothing is.
+func (b *Book) Due(busy bool) time.Time {
 	var times []time.Time
 	if len(b.Notify) > 0 && !busy {
 		times = append(times, b.Notify[0].At)
@@ -290,7 +290,7 @@ func (b *freezeBook) due(busy bool) time.Time {
 func over(f policy.Freeze, now time.Time) bool { return !f.Until.IsZero() && !f.Until.After(now) }
 
 // tidy is the same wish in one form, so that wishes can be compared.
-func (w DeclareFreeze) tidy() DeclareFreeze {
+func (w Declare) tidy() Declare {
 	w.Reason = strings.TrimSpace(w.Reason)
 	w.Stacks = slices.Compact(slices.Sorted(slices.Values(w.Stacks)))
 	w.From, w.Until = w.From.UTC().Round(0), w.Until.UTC().Round(0)
@@ -298,7 +298,7 @@ func (w DeclareFreeze) tidy() DeclareFreeze {
 }
 
 // made reports whether a tidy wish is the one that the freeze was made by.
-func (e freezeEntry) made(w DeclareFreeze) bool {
+func (e freezeEntry) made(w Declare) bool {
 	f := e.Freeze
 	from := f.From.Equal(w.From) || w.From.IsZero() && f.From.Equal(f.DeclaredAt)
 	return f.ID == w.ID && f.DeclaredBy == w.By && f.Reason == w.Reason && slices.Equal(f.Stacks, w.Stacks) && from && e.Asked.Equal(w.Until)

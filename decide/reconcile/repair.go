@@ -1,4 +1,4 @@
-package workflows
+package reconcile
 
 import (
 	"slices"
@@ -7,32 +7,30 @@ import (
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
-)
-
-// Bounds on one execution of Reconcile.
+) // Bounds on one execution of Reconcile.
 const (
-	maxRunPages    = 400       // of 50 runs in progress, whatever their stack
-	maxExecutions  = 20_000    // open ones
-	maxRunsPerTick = 50        // compared closely: at most one call to Spacelift's API each
-	maxFailures    = 3         // of those in a row; then the others wait for the next tick
-	maxRepairs     = 1_000_000 // bytes of what is read of runs and sent to executions, as JSON
+	MaxRunPages    = 400       // of 50 runs in progress, whatever their stack
+	MaxExecutions  = 20_000    // open ones
+	MaxRunsPerTick = 50        // compared closely: at most one call to Spacelift's API each
+	MaxFailures    = 3         // of those in a row; then the others wait for the next tick
+	MaxRepairs     = 1_000_000 // bytes of what is read of runs and sent to executions, as JSON
 )
 
-// grace is how old something must be before Reconcile sees to it: what happened
+// Grace is how old something must be before Reconcile sees to it: what happened
 // just now is probably on its way as a notification.
-func grace(interval time.Duration) time.Duration { return min(interval/2, 30*time.Second) }
+func Grace(interval time.Duration) time.Duration { return min(interval/2, 30*time.Second) }
 
-// candidate is a run to compare closely: activities.Candidate.
-type candidate struct {
+// Candidate is a run to compare closely: activities.Candidate.
+type Candidate struct {
 	Run                           spacelift.RunRef
 	Listed, Managed, Whole, Swept bool
 	State                         spacelift.RunState
 	Fingerprint                   string
 }
 
-// knowledge is what an execution said that it knows of its run.
-type knowledge struct {
-	exists, ended bool
+// Knowledge is what an execution said that it knows of its run.
+type Knowledge struct {
+	Exists, Ended bool
 	state         spacelift.RunState
 	version       int // of state
 	states        []managed.StateKey
@@ -40,31 +38,31 @@ type knowledge struct {
 	fingerprint   string             // of the facts that no notification carries
 }
 
-// shown reports whether the API showed the run to its execution before.
-func (k knowledge) shown() bool { return len(k.notified) < len(k.states) }
+// Shown reports whether the API showed the run to its execution before.
+func (k Knowledge) Shown() bool { return len(k.notified) < len(k.states) }
 
 // otherThan reports whether the run is known in its state, but with other facts
 // that no notification carries.
-func (k knowledge) otherThan(state spacelift.RunState, fingerprint string) bool {
+func (k Knowledge) otherThan(state spacelift.RunState, fingerprint string) bool {
 	return k.state == state && k.fingerprint != fingerprint
 }
 
-// worthReading reports whether a run must be read, given what its execution
+// WorthReading reports whether a run must be read, given what its execution
 // knows.
-func worthReading(c candidate, k knowledge) bool {
+func WorthReading(c Candidate, k Knowledge) bool {
 	switch {
-	case k.ended:
+	case k.Ended:
 		return c.Listed && c.Managed // it should not have, unless the list lags
-	case !k.exists || !c.Listed || c.Whole:
+	case !k.Exists || !c.Listed || c.Whole:
 		return true
 	}
 	return k.state != c.State || k.otherThan(c.State, c.Fingerprint)
 }
 
-// repair is what to do for one run.
-type repair struct {
+// Repair is what to do for one run.
+type Repair struct {
 	Run    spacelift.RunRef
-	Do     mending
+	Do     Action
 	Events []managed.RunEvent // to tell the execution
 	Denied []managed.StateKey // that it knows, and Spacelift does not show
 	Reason string             // to give up
@@ -72,18 +70,18 @@ type repair struct {
 	Fresh  bool               // a notification of this should have come since the last tick
 }
 
-// mending is how a run is repaired.
-type mending string
+// Action is how a run is repaired.
+type Action string
 
 const (
-	mendNothing mending = ""
-	mendAdopt   mending = "adopt"   // start an execution
-	mendTell    mending = "tell"    // tell its execution what it missed
-	mendReopen  mending = "reopen"  // start another execution: the one there was took the run for ended
-	mendGiveUp  mending = "give-up" // tell its execution to stop
+	Nothing Action = ""
+	Adopt   Action = "adopt"   // start an execution
+	Notify  Action = "tell"    // tell its execution what it missed
+	Reopen  Action = "reopen"  // start another execution: the one there was took the run for ended
+	GiveUp  Action = "give-up" // tell its execution to stop
 )
 
-// mend compares a run with what its execution knows. last is when this was
+// RepairOf compares a run with what its execution knows. last is when this was
 // done before, zero for never.
 //
 // An execution is told everything it misses as soon as one part of that is
@@ -91,22 +89,22 @@ const (
 // don't tell of the state that the run is in is told at once, and so is what the
 // execution takes for the run's newest state though the API, which was asked
 // later, shows an earlier one.
-func mend(k knowledge, run spacelift.Run, at time.Time, interval time.Duration, last time.Time) repair {
-	r := repair{Run: run.Ref, Ends: run.State.Terminal()}
-	since := last.Add(-grace(interval))
+func RepairOf(k Knowledge, run spacelift.Run, at time.Time, interval time.Duration, last time.Time) Repair {
+	r := Repair{Run: run.Ref, Ends: run.State.Terminal()}
+	since := last.Add(-Grace(interval))
 	ours := spacelift.Managed(run.StackLabels)
 	events := managed.FromRead(run, at)
 	switch {
-	case !k.exists:
+	case !k.Exists:
 		if !r.Ends && ours {
-			r.Do, r.Events = mendAdopt, newestOf(events)
+			r.Do, r.Events = Adopt, newestOf(events)
 			r.Fresh = !last.IsZero() && run.CreatedAt.After(since)
 		}
 		return r
-	case k.ended:
+	case k.Ended:
 		// Somebody forged its end, or Spacelift took it up again under the same id.
-		if now := events[len(events)-1]; !r.Ends && ours && !now.At.After(at.Add(-grace(interval))) {
-			r.Do, r.Events = mendReopen, newestOf(events)
+		if now := events[len(events)-1]; !r.Ends && ours && !now.At.After(at.Add(-Grace(interval))) {
+			r.Do, r.Events = Reopen, newestOf(events)
 		}
 		return r
 	}
@@ -122,16 +120,16 @@ func mend(k knowledge, run spacelift.Run, at time.Time, interval time.Duration, 
 			continue
 		}
 		r.Events = append(r.Events, e)
-		if e.At.After(at.Add(-grace(interval))) {
+		if e.At.After(at.Add(-Grace(interval))) {
 			continue
 		}
 		settled = true
 		r.Fresh = r.Fresh || ours && !last.IsZero() && e.At.After(since)
 	}
 	if !settled {
-		return repair{Run: run.Ref}
+		return Repair{Run: run.Ref}
 	}
-	r.Do, r.Events = mendTell, newestOf(r.Events)
+	r.Do, r.Events = Notify, newestOf(r.Events)
 	return r
 }
 
@@ -146,7 +144,7 @@ func factsOf(run spacelift.Run) policy.Facts {
 // what the API shows, if the execution takes one of them for the run's state: it
 // can't see what is so as long as it does. An end that the API does not show is
 // beyond everything.
-func denied(k knowledge, run spacelift.Run) []managed.StateKey {
+func denied(k Knowledge, run spacelift.Run) []managed.StateKey {
 	beyond := func(s managed.StateKey) bool {
 		return !run.State.Terminal() && (s.State.Terminal() || s.StateVersion > run.StateVersion)
 	}
@@ -182,8 +180,8 @@ const (
 	maxMissing   = 32_000    // bytes of all missing runs, as JSON
 )
 
-// missingRun is a run that Spacelift did not know when it was read.
-type missingRun struct {
+// MissingRun is a run that Spacelift did not know when it was read.
+type MissingRun struct {
 	Run   runKey    `json:"run"`
 	Since time.Time `json:"since"`
 	Next  time.Time `json:"next"`            // when to read it again
@@ -191,12 +189,12 @@ type missingRun struct {
 	Shown bool      `json:"shown,omitempty"` // the API showed it to its execution before
 }
 
-// due reports whether it is time to read the run again.
-func (m missingRun) due(at time.Time) bool { return !at.Before(m.Next) }
+// Due reports whether it is time to read the run again.
+func (m MissingRun) Due(at time.Time) bool { return !at.Before(m.Next) }
 
-// missed notes that Spacelift did not know the run once more, and reports
+// Missed notes that Spacelift did not know the run once more, and reports
 // whether that is enough to give it up.
-func (m *missingRun) missed(at time.Time, interval time.Duration) (enough bool) {
+func (m *MissingRun) Missed(at time.Time, interval time.Duration) (enough bool) {
 	patience := neverShown * interval
 	if m.Shown {
 		patience = noLonger
@@ -214,4 +212,19 @@ func (m *missingRun) missed(at time.Time, interval time.Duration) (enough bool) 
 		m.Next = end
 	}
 	return false
+}
+
+func KnowledgeOf(told Known) Knowledge {
+	k := Knowledge{
+		Exists: told.Exists, Ended: told.Phase == string(managed.PhaseDone), state: told.State, version: told.StateVersion,
+		fingerprint: policy.Facts{State: told.State, Labels: told.Labels, NeedsApproval: told.NeedsApproval, Block: told.Block}.Fingerprint(),
+	}
+	for _, s := range told.States {
+		key := managed.StateKey{StateVersion: s.StateVersion, State: s.State}
+		k.states = append(k.states, key)
+		if s.Source != string(managed.SourceReconcile) {
+			k.notified = append(k.notified, key)
+		}
+	}
+	return k
 }

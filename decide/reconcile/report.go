@@ -1,23 +1,23 @@
-package workflows
+package reconcile
 
 import (
-	"encoding/json"
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
-)
-
-// ReconcileType is the workflow type of Reconcile. Like all names here, a
+) // Type is the workflow type of Reconcile. Like all names here, a
 // contract: schedules hold it.
-const ReconcileType = "Reconcile"
+const Type = "Reconcile"
 
-// ReconcileID is the id of an account's schedule, and what the ids of the
+// ID is the id of an account's schedule, and what the ids of the
 // executions that it starts begin with.
-func ReconcileID(account spacelift.Account) string { return "reconcile/" + string(account) }
+func ID(account spacelift.Account) string { return "reconcile/" + string(account) }
 
-// ReconcileInput is what a schedule gives to each execution of Reconcile.
-type ReconcileInput struct {
+// Input is what a schedule gives to each execution of Reconcile.
+type Input struct {
 	Account  spacelift.Account `json:"account"`
 	Interval time.Duration     `json:"interval"`           // between executions
 	Webhook  string            `json:"webhook,omitempty"`  // id of the named webhook to watch
@@ -25,13 +25,13 @@ type ReconcileInput struct {
 	Notify   []string          `json:"notify,omitempty"`   // channels to tell of findings
 }
 
-// ReconcileReport is the result of Reconcile. The next execution begins with
+// Report is the result of Reconcile. The next execution begins with
 // it, so there is no other store of what it knows.
-type ReconcileReport struct {
+type Report struct {
 	Account  spacelift.Account `json:"account"`
 	At       time.Time         `json:"at"`
 	Interval time.Duration     `json:"interval"`
-	Outcome  ReconcileOutcome  `json:"outcome"`
+	Outcome  Outcome           `json:"outcome"`
 	Reason   string            `json:"reason,omitempty"` // a sentence, unless all went well
 
 	InProgress int `json:"inProgress"` // managed runs in progress
@@ -49,16 +49,16 @@ type ReconcileReport struct {
 	Carried carried `json:"carried"`
 }
 
-// ReconcileOutcome says in one word how a tick went.
-type ReconcileOutcome string
+// Outcome says in one word how a tick went.
+type Outcome string
 
 // The outcomes.
 const (
-	ReconcileDone        ReconcileOutcome = "done"
-	ReconcilePartial     ReconcileOutcome = "partial"      // there was more than one tick does; the next goes on
-	ReconcileRateLimited ReconcileOutcome = "rate-limited" // Spacelift wants fewer calls
-	ReconcileBackingOff  ReconcileOutcome = "backing-off"  // nothing was done, because of that
-	ReconcileFailed      ReconcileOutcome = "failed"       // something did not answer
+	ReconcileDone        Outcome = "done"
+	ReconcilePartial     Outcome = "partial"      // there was more than one tick does; the next goes on
+	ReconcileRateLimited Outcome = "rate-limited" // Spacelift wants fewer calls
+	ReconcileBackingOff  Outcome = "backing-off"  // nothing was done, because of that
+	ReconcileFailed      Outcome = "failed"       // something did not answer
 )
 
 // WebhookStatus is how the named webhook was found, or left.
@@ -102,8 +102,8 @@ var FindingKinds = []FindingKind{
 // carried is what one execution of Reconcile leaves to the next. Its size does
 // not depend on the number of runs, so that a report stays small.
 type carried struct {
-	Sweep   *sweep       `json:"sweep,omitempty"`   // compares every run whole: its notifications may be lost
-	Missing []missingRun `json:"missing,omitempty"` // runs that Spacelift did not know, maxMissing bytes at most
+	Sweep   *Sweep       `json:"sweep,omitempty"`   // compares every run whole: its notifications may be lost
+	Missing []MissingRun `json:"missing,omitempty"` // runs that Spacelift did not know, maxMissing bytes at most
 
 	CheckNext    time.Time `json:"checkNext,omitzero"` // when labels are to be compared with the stacks there are
 	Watched      time.Time `json:"watched,omitzero"`   // when the webhook was read last, or that was tried
@@ -116,57 +116,57 @@ type carried struct {
 	SwitchedOff  time.Time `json:"switchedOff,omitzero"` // when the webhook was found switched off first
 	SwitchedOn   time.Time `json:"switchedOn,omitzero"`  // when Gantry switched it on again last
 
-	Told []told `json:"told,omitempty"`
+	Told []Owed `json:"told,omitempty"`
 }
 
-// sweep is how far the comparison of every run has come, in the order of their
+// Sweep is how far the comparison of every run has come, in the order of their
 // keys.
-type sweep struct {
+type Sweep struct {
 	After runKey   `json:"after,omitempty"` // the last run that was compared
-	Owed  []runKey `json:"owed,omitempty"`  // up to it, those that could not be
+	Owed  []runKey `json:"Owed,omitempty"`  // up to it, those that could not be
 }
 
 // runKey names a run within an account, as "stack/run".
 type runKey string
 
-func keyOf(r spacelift.RunRef) runKey { return runKey(string(r.Stack) + "/" + string(r.Run)) }
+func KeyOf(r spacelift.RunRef) runKey { return runKey(string(r.Stack) + "/" + string(r.Run)) }
 
-// roomForMissing reports whether another missing run can be remembered.
-func (c *carried) roomForMissing() bool { return sizeOf(c.Missing) < maxMissing }
+// RoomForMissing reports whether another missing run can be remembered.
+func (c *carried) RoomForMissing() bool { return managed.SizeOf(c.Missing) < maxMissing }
 
-// missing returns what is remembered of a run that Spacelift does not know; nil
+// TakeMissing returns what is remembered of a run that Spacelift does not know; nil
 // if there is no room for it.
-func (c *carried) missing(run spacelift.RunRef, shown bool) *missingRun {
-	i := slices.IndexFunc(c.Missing, func(m missingRun) bool { return m.Run == keyOf(run) })
+func (c *carried) TakeMissing(run spacelift.RunRef, shown bool) *MissingRun {
+	i := slices.IndexFunc(c.Missing, func(m MissingRun) bool { return m.Run == KeyOf(run) })
 	if i < 0 {
-		if !c.roomForMissing() {
+		if !c.RoomForMissing() {
 			return nil
 		}
-		c.Missing = append(c.Missing, missingRun{Run: keyOf(run), Shown: shown})
+		c.Missing = append(c.Missing, MissingRun{Run: KeyOf(run), Shown: shown})
 		i = len(c.Missing) - 1
 	}
 	return &c.Missing[i]
 }
 
-// forget forgets that Spacelift did not know a run.
-func (c *carried) forget(run spacelift.RunRef) {
-	c.Missing = slices.DeleteFunc(c.Missing, func(m missingRun) bool { return m.Run == keyOf(run) })
+// Forget forgets that Spacelift did not know a run.
+func (c *carried) Forget(run spacelift.RunRef) {
+	c.Missing = slices.DeleteFunc(c.Missing, func(m MissingRun) bool { return m.Run == KeyOf(run) })
 }
 
-// advance returns the sweep after a tick that was to take it up to a run: nil
-// once every run has been compared. Those that could not be are owed, and go
+// Advance returns the sweep after a tick that was to take it up to a run: nil
+// once every run has been compared. Those that could not be are Owed, and go
 // first next time: there are never more than two ticks compare.
-func (s *sweep) advance(to string, all bool, stillOwed []string, l looks) *sweep {
+func (s *Sweep) Advance(to string, all bool, stillOwed []string, l Looks) *Sweep {
 	if s == nil {
 		return nil
 	}
-	next := &sweep{After: max(s.After, runKey(to))}
+	next := &Sweep{After: max(s.After, runKey(to))}
 	for _, key := range stillOwed {
-		if !slices.Contains(l.swept, runKey(key)) {
+		if !slices.Contains(l.Swept, runKey(key)) {
 			next.Owed = append(next.Owed, runKey(key))
 		}
 	}
-	for _, key := range slices.Sorted(slices.Values(slices.Concat(l.rest, l.failed))) {
+	for _, key := range slices.Sorted(slices.Values(slices.Concat(l.Rest, l.Failed))) {
 		if key <= s.After || key > next.After {
 			continue
 		}
@@ -178,11 +178,17 @@ func (s *sweep) advance(to string, all bool, stillOwed []string, l looks) *sweep
 	return next
 }
 
-// sizeOf is the size of a value as JSON.
-func sizeOf(v any) int {
-	text, err := json.Marshal(v) //workflowcheck:ignore structs of plain values have one JSON form
-	if err != nil {
-		return 0 // no value here lacks a JSON form
+// Counted is some sentences, and how many more there are.
+func Counted(count int, first []string) string {
+	text := strings.Join(first, "; ")
+	if more := count - len(first); more > 0 {
+		text += fmt.Sprintf("; and %d more", more)
 	}
-	return len(text)
+	return text
+}
+
+// Looks is how the looks at runs went.
+type Looks struct {
+	Rest, Failed []runKey // that could not be looked at
+	Swept        []runKey // whose turn it was in the sweep, and that were looked at
 }

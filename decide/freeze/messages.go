@@ -1,0 +1,67 @@
+package freeze
+
+import (
+	"time"
+
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// ID is the workflow id of the execution that keeps an account's
+// freezes, and FreezesQuery the query that it answers with the []policy.Freeze
+// that hold or will.
+func ID(account spacelift.Account) string { return "freezes/" + string(account) }
+
+// Query is documented with FreezesID. NotifyingQuery is answered with
+// whether runs are being notified of a change of the freezes.
+const (
+	Query          = "freezes"
+	NotifyingQuery = "notifying"
+)
+
+// Type is the workflow type of Freezes: one execution per account, which
+// is the durable store of its freezes. It starts with the first one declared.
+const Type = "Freezes"
+
+// Input starts Freezes, and carries what it knows when it continues as
+// new. Who starts it sets Account alone.
+type Input struct {
+	Account spacelift.Account `json:"account"`
+	Known   *Book             `json:"known,omitempty"`
+}
+
+// DeclareUpdate takes a DeclareFreeze and answers with the policy.Freeze.
+// LiftFreezeUpdate takes a LiftFreeze and answers with the policy.Freeze lifted.
+const (
+	DeclareUpdate = "declare"
+	LiftUpdate    = "lift"
+)
+
+// Declare is a person's wish that Gantry confirm nothing for a time.
+type Declare struct {
+	ID     string    `json:"id"` // chosen by the caller, so that a repeat is the same freeze
+	By     string    `json:"by"`
+	Reason string    `json:"reason"`
+	Stacks []string  `json:"stacks,omitempty"` // empty: all of the account
+	From   time.Time `json:"from,omitzero"`    // zero: from now on
+	Until  time.Time `json:"until,omitzero"`   // zero: until it is lifted
+	Key    string    `json:"key,omitempty"`    // idempotency key; empty for none
+}
+
+// Lift ends a freeze before its time.
+type Lift struct {
+	ID  string `json:"id"`
+	By  string `json:"by"`
+	Key string `json:"key,omitempty"` // idempotency key; empty for none
+}
+
+// The types of the errors that refuse these updates. An id or a key that was
+// used for something else is refused with ErrTypeKeyReused.
+const (
+	ErrTypeUnknownFreeze = "UnknownFreeze" // there is no such freeze, or it is over
+	ErrTypeBadFreeze     = "BadFreeze"     // it ends before it begins, has no reason, or the like
+	ErrTypeFreezesFull   = "FreezesFull"   // there is no room for another one
+)
+
+// ErrTypeImpossibleAccount is the type of the error for an account that cannot
+// exist.
+const ErrTypeImpossibleAccount = "ImpossibleAccount"

@@ -1,0 +1,136 @@
+package reconcile
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/gantryhq/gantry/decide/managed"
+	"github.com/gantryhq/gantry/decide/policy"
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+var (
+	noon  = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	every = 2 * time.Minute
+	ours  = []string{"gantry:managed"}
+)
+
+func runNamed(name string) spacelift.RunRef {
+	return spacelift.RunRef{Account: "acme", Stack: "network-prod", Run: spacelift.RunID(name)}
+}
+
+func TestMend(t *testing.T) {
+	at := func(ago time.Duration) time.Time { return noon.Add(-ago) }
+	history := func(states ...spacelift.Transition) spacelift.Run {
+		newest := states[len(states)-1]
+		for i := range states {
+			states[i].StateVersion = i
+		}
+		return spacelift.Run{
+			Ref: runNamed("a"), Type: spacelift.RunTypeTracked, StackLabels: ours, History: states, CreatedAt: states[0].At,
+			State: newest.State, StateVersion: len(states) - 1,
+		}
+	}
+	entered := func(s spacelift.RunState, ago time.Duration) spacelift.Transition {
+		return spacelift.Transition{State: s, At: at(ago)}
+	}
+	knows := func(states ...spacelift.RunState) Knowledge {
+		k := Knowledge{Exists: true, fingerprint: policy.Facts{Labels: ours}.Fingerprint()}
+		for i, s := range states {
+			k.states, k.state, k.version = append(k.states, managed.StateKey{StateVersion: i, State: s}), s, i
+		}
+		k.notified = k.states
+		return k
+	}
+	labelled := func(k Knowledge, labels []string) Knowledge {
+		k.fingerprint = policy.Facts{Labels: labels}.Fingerprint()
+		return k
+	}
+	shown := func(k Knowledge) Knowledge { // the API showed all of it
+		k.notified = nil
+		return k
+	}
+	tells := func(version int, state spacelift.RunState, k Knowledge) Knowledge { // a notification
+		k.states = append(slices.Clone(k.states), managed.StateKey{StateVersion: version, State: state})
+		k.notified = append(slices.Clone(k.notified), managed.StateKey{StateVersion: version, State: state})
+		k.state, k.version = state, version
+		return k
+	}
+	last := at(every)
+	for name, tc := range map[string]struct {
+		known    Knowledge
+		run      spacelift.Run
+		unlabel  bool
+		asks     bool // an approval policy asks for a review
+		do       Action
+		versions []int // told
+		denied   []managed.StateKey
+		ends     bool
+		fresh    bool
+		first    bool // Reconcile never ran before
+	}{
+		"adopt what nothing follows":                  {run: history(entered("QUEUED", time.Hour), entered("READY", time.Minute)), do: Adopt, versions: []int{0, 1}},
+		"a run that began since the last tick":        {run: history(entered("QUEUED", time.Minute)), do: Adopt, versions: []int{0}, fresh: true},
+		"the first tick can't tell what was missed":   {run: history(entered("QUEUED", time.Minute)), first: true, do: Adopt, versions: []int{0}},
+		"it ended in the meantime":                    {run: history(entered("QUEUED", time.Hour), entered("SKIPPED", time.Second)), ends: true},
+		"its label went in the meantime":              {run: history(entered("QUEUED", time.Hour)), unlabel: true},
+		"all is known":                                {known: knows("QUEUED", "READY"), run: history(entered("QUEUED", time.Hour), entered("READY", time.Minute))},
+		"what is missing is on its way":               {known: knows("QUEUED"), run: history(entered("QUEUED", time.Hour), entered("READY", 10*time.Second))},
+		"what is missing is overdue":                  {known: knows("QUEUED"), run: history(entered("QUEUED", time.Hour), entered("READY", time.Minute)), do: Notify, versions: []int{1}, fresh: true},
+		"one is overdue, so all are told":             {known: knows("QUEUED"), run: history(entered("QUEUED", time.Hour), entered("READY", time.Minute), entered("PLANNING", 0)), do: Notify, versions: []int{1, 2}, fresh: true},
+		"overdue since before the last tick":          {known: knows("QUEUED"), run: history(entered("QUEUED", time.Hour), entered("READY", 10*time.Minute)), do: Notify, versions: []int{1}},
+		"a hole in the middle":                        {known: Knowledge{Exists: true, state: "PLANNING", version: 2, states: []managed.StateKey{{StateVersion: 0, State: "QUEUED"}, {StateVersion: 2, State: "PLANNING"}}, fingerprint: policy.Facts{Labels: ours}.Fingerprint()}, run: history(entered("QUEUED", time.Hour), entered("READY", time.Hour), entered("PLANNING", 0)), do: Notify, versions: []int{1}},
+		"the end":                                     {known: knows("QUEUED"), run: history(entered("QUEUED", time.Hour), entered("SKIPPED", time.Minute)), do: Notify, versions: []int{1}, ends: true, fresh: true},
+		"the end, without a label nobody would tell":  {known: knows("QUEUED"), run: history(entered("QUEUED", time.Hour), entered("SKIPPED", time.Minute)), unlabel: true, do: Notify, versions: []int{1}, ends: true},
+		"its labels were mended":                      {known: labelled(knows("QUEUED", "READY"), nil), run: history(entered("QUEUED", time.Hour), entered("READY", time.Minute)), do: Notify, versions: []int{1}},
+		"they were a moment after it moved on":        {known: labelled(knows("QUEUED"), nil), run: history(entered("QUEUED", time.Hour), entered("READY", 10*time.Second))},
+		"they were, and a hole is in the middle":      {known: labelled(Knowledge{Exists: true, state: "PLANNING", version: 2, states: []managed.StateKey{{StateVersion: 0, State: "QUEUED"}, {StateVersion: 2, State: "PLANNING"}}}, nil), run: history(entered("QUEUED", time.Hour), entered("READY", time.Hour), entered("PLANNING", 0)), do: Notify, versions: []int{1, 2}},
+		"an approval policy asks for a review":        {known: knows("QUEUED"), asks: true, run: history(entered("QUEUED", time.Second)), do: Notify, versions: []int{0}},
+		"a notification is beyond what the API shows": {known: knows("QUEUED", "READY", "PLANNING"), run: history(entered("QUEUED", time.Hour), entered("READY", time.Minute)), do: Notify, versions: []int{1}, denied: []managed.StateKey{{StateVersion: 2, State: "PLANNING"}}},
+		"it is far beyond, and hides what is so":      {known: tells(500, "PLANNING", knows("QUEUED")), run: history(entered("QUEUED", time.Hour), entered("READY", time.Minute)), do: Notify, versions: []int{1}, denied: []managed.StateKey{{StateVersion: 500, State: "PLANNING"}}, fresh: true},
+		"a notification of an end that is none":       {known: tells(1, "FAILED", knows("QUEUED")), run: history(entered("QUEUED", time.Hour)), do: Notify, versions: []int{0}, denied: []managed.StateKey{{StateVersion: 1, State: "FAILED"}}},
+		"an end, and the run has ended otherwise":     {known: tells(1, "FAILED", knows("QUEUED")), run: history(entered("QUEUED", time.Hour), entered("SKIPPED", time.Hour)), do: Notify, versions: []int{1}, ends: true},
+		"the API showed more before":                  {known: shown(knows("QUEUED", "READY", "PLANNING")), run: history(entered("QUEUED", time.Hour), entered("READY", time.Minute))},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if tc.unlabel {
+				tc.run.StackLabels = nil
+			}
+			tc.run.NeedsApproval = tc.asks
+			before := last
+			if tc.first {
+				before = time.Time{}
+			}
+			got := RepairOf(tc.known, tc.run, noon, every, before)
+			var versions []int
+			for _, e := range got.Events {
+				versions = append(versions, e.StateVersion)
+			}
+			want := Repair{Run: tc.run.Ref, Do: tc.do, Ends: tc.ends, Fresh: tc.fresh, Denied: tc.denied}
+			if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(Repair{}, "Events"), cmpopts.EquateComparable(managed.StateKey{})); diff != "" {
+				t.Errorf("repair (-want +got):\n%s", diff)
+			}
+			if !slices.Equal(versions, tc.versions) {
+				t.Errorf("told of versions %v, want %v", versions, tc.versions)
+			}
+		})
+	}
+}
+
+func TestBackOff(t *testing.T) {
+	for _, tc := range []struct {
+		limits int
+		asked  time.Duration
+		want   time.Duration
+	}{{1, 0, every}, {2, 0, 2 * every}, {3, 0, 4 * every}, {9, 0, 15 * time.Minute}, {100, 0, 15 * time.Minute}, {1, time.Hour, time.Hour}, {3, time.Minute, 4 * every}} {
+		if got := BackOff(noon, every, tc.limits, tc.asked).Sub(noon); got != tc.want {
+			t.Errorf("after %d refusals that ask for %s: %s, want %s", tc.limits, tc.asked, got, tc.want)
+		}
+	}
+}
+
+var t0 = time.Date(2026, 1, 1, 10, 0, 0, 0, time.UTC)
