@@ -29,11 +29,11 @@ func (s *Simulator) addSpace(sp Space) (*space, error) {
 		sp.ID = slug(sp.Name) + "-" + s.newID()
 	}
 	sp.Parent = cmp.Or(sp.Parent, rootSpace)
-	if s.spaces[sp.ID] != nil {
+	if exists(s.findSpace(sp.ID)) {
 		return nil, refuse("space %s exists", sp.ID)
 	}
-	if s.spaces[sp.Parent] == nil {
-		return nil, fmt.Errorf("space %s: %w", sp.Parent, ErrNotFound)
+	if _, err := s.findSpace(sp.Parent); err != nil {
+		return nil, err
 	}
 	made := &space{Space: sp}
 	s.spaces[sp.ID] = made
@@ -85,10 +85,11 @@ func (s *Simulator) addStack(st Stack) (*stack, error) {
 	switch {
 	case st.ID == "":
 		return nil, refuse("a stack needs a name")
-	case s.stacks[st.ID] != nil && !s.stacks[st.ID].deleted:
+	case exists(s.findStack(st.ID)):
 		return nil, refuse("stack %s exists", st.ID)
-	case s.spaces[st.Space] == nil:
-		return nil, fmt.Errorf("space %s: %w", st.Space, ErrNotFound)
+	}
+	if _, err := s.findSpace(st.Space); err != nil {
+		return nil, err
 	}
 	if !st.Drift.none() {
 		drift, err := st.Drift.checked()
@@ -100,11 +101,10 @@ func (s *Simulator) addStack(st Stack) (*stack, error) {
 	if _, ok := s.pools[st.WorkerPool]; st.WorkerPool != "" && !ok {
 		return nil, fmt.Errorf("worker pool %s: %w", st.WorkerPool, ErrNotFound)
 	}
-	made := &stack{
-		Stack: st, state: "NONE", createdAt: s.clock.Now(), outputs: map[string]string{}, settings: defaultSettings(),
-		managesState: true,
-	}
-	made.settings.GithubActionDeploy = new(!st.NoPromotion)
+	made := &stack{settings: defaultSettings(), stackRecord: stackRecord{
+		Stack: st, State: "NONE", CreatedAt: s.clock.Now(), Outputs: map[string]string{}, ManagesState: true,
+	}}
+	made.settings.GithubActionDeploy = flag(!st.NoPromotion)
 	s.stacks[st.ID] = made
 	s.order = append(s.order, st.ID)
 	s.touch()
@@ -121,7 +121,7 @@ func (s *Simulator) RemoveStack(by string, id spacelift.StackID, destroyResource
 	if err != nil || r == nil {
 		return "", err
 	}
-	return r.id, nil
+	return r.ID, nil
 }
 
 // deleteStack deletes a stack that no other stack depends on
@@ -134,9 +134,9 @@ func (s *Simulator) deleteStack(who actor, id spacelift.StackID, destroyResource
 	}
 	downstream := s.downstream(id)
 	switch {
-	case st.deleting:
+	case st.Deleting:
 		return nil, nil
-	case truth(st.settings.ProtectFromDeletion):
+	case bool(st.settings.ProtectFromDeletion):
 		return nil, refuse("stack %s is protected from deletion", id)
 	case len(downstream) > 0:
 		return nil, refuse("stack %s can't be deleted: the stacks %s depend on it", id, strings.Join(downstream, ", "))
@@ -146,13 +146,11 @@ func (s *Simulator) deleteStack(who actor, id spacelift.StackID, destroyResource
 		s.touch()
 		return nil, nil
 	}
-	r := (&run{
-		stack: st, kind: spacelift.RunTypeDestroy, plan: st.nextPlan(), commit: st.commitNamed(""),
-	}).startedBy(who)
+	r := st.newRun(spacelift.RunTypeDestroy, st.nextPlan(), st.commitNamed("")).startedBy(who)
 	if err := s.begin(r); err != nil {
 		return nil, err
 	}
-	st.deleting = true
+	st.Deleting = true
 	return r, nil
 }
 
@@ -179,7 +177,7 @@ func (s *Simulator) SetPlan(id spacelift.StackID, p Plan) error {
 // SetNextPlan scripts one run that is still to be created by a trigger, a
 // retry, a dependency or a task. Called twice, it scripts the two next.
 func (s *Simulator) SetNextPlan(id spacelift.StackID, p Plan) error {
-	return s.change(id, func(st *stack) { st.nextPlans = append(st.nextPlans, p) })
+	return s.change(id, func(st *stack) { st.NextPlans = append(st.NextPlans, p) })
 }
 
 func (s *Simulator) change(id spacelift.StackID, f func(*stack)) error {
@@ -207,9 +205,9 @@ func (s *Simulator) ChangePlan(stack spacelift.StackID, id spacelift.RunID, f fu
 	if r.terminal() {
 		return &IllegalStateError{Run: r.ref(), State: r.state(), Action: "change the plan of"}
 	}
-	changed := r.plan.clone()
+	changed := r.Plan.clone()
 	f(&changed)
-	r.plan = changed
+	r.Plan = changed
 	s.touch()
 	return nil
 }
@@ -265,21 +263,21 @@ func (s *Simulator) Runs(stack spacelift.StackID) ([]Run, error) {
 func (r *run) snapshot() Run {
 	shot := Run{
 		Run: spacelift.Run{
-			Ref: r.ref(), Type: r.kind, State: r.state(), StateVersion: len(r.history) - 1,
-			Branch: r.commit.Branch,
+			Ref: r.ref(), Type: r.Type, State: r.state(), StateVersion: len(r.History) - 1,
+			Branch: r.Commit.Branch,
 			Commit: spacelift.Commit{
-				Hash: r.commit.Hash, Message: r.commit.Message, AuthorLogin: r.commit.AuthorLogin,
-				AuthorName: r.commit.AuthorName, URL: r.commit.URL,
+				Hash: r.Commit.Hash, Message: r.Commit.Message, AuthorLogin: r.Commit.AuthorLogin,
+				AuthorName: r.Commit.AuthorName, URL: r.Commit.URL,
 			},
-			DriftDetection: r.drift, TriggeredBy: r.triggeredBy,
-			NeedsApproval: r.needsApproval(), CanConfirm: r.canConfirm(), CreatedAt: r.createdAt,
-			StackLabels: slices.Clone(r.stack.Labels), History: slices.Clone(r.history),
+			DriftDetection: r.Drift, TriggeredBy: r.TriggeredBy,
+			NeedsApproval: r.needsApproval(), CanConfirm: r.canConfirm(), CreatedAt: r.CreatedAt,
+			StackLabels: slices.Clone(r.stack.Labels), History: slices.Clone(r.History),
 		},
-		Command: r.command, Metadata: slices.Clone(r.metadata), Reviews: slices.Clone(r.reviews),
-		Comments: slices.Clone(r.comments), Unmet: r.sim.unmet(r), Plan: r.plan,
+		Command: r.Command, Metadata: slices.Clone(r.Metadata), Reviews: slices.Clone(r.Reviews),
+		Comments: slices.Clone(r.Comments), Unmet: r.sim.unmet(r), Plan: r.Plan,
 	}
-	if r.delta != nil {
-		shot.Delta = new(*r.delta)
+	if r.Delta != nil {
+		shot.Delta = new(*r.Delta)
 	}
 	for _, up := range r.upstream {
 		shot.WaitsFor = append(shot.WaitsFor, up.ref())
@@ -334,7 +332,7 @@ func (s *Simulator) stackURL(id spacelift.StackID) string {
 }
 
 func (s *Simulator) runURL(r *run) string {
-	return s.stackURL(r.stack.ID) + "/run/" + url.PathEscape(string(r.id))
+	return s.stackURL(r.stack.ID) + "/run/" + url.PathEscape(string(r.ID))
 }
 
 func (s *Simulator) pool(st *stack) (p WorkerPool, public bool) {

@@ -40,8 +40,8 @@ type session struct {
 
 // startedBy records the actor as the one who created the run.
 func (r *run) startedBy(who actor) *run {
-	r.triggeredBy, r.by = who.name, who.name
-	r.session = &session{Login: who.name, Name: who.title, Address: who.address, Admin: who.admin, Machine: who.machine}
+	r.TriggeredBy, r.By = who.name, who.name
+	r.Session = &session{Login: who.name, Name: who.title, Address: who.address, Admin: who.admin, Machine: who.machine}
 	return r
 }
 
@@ -69,7 +69,7 @@ func (s *Simulator) orBlocker(stack spacelift.StackID, id spacelift.RunID) (spac
 	if st.blocker == nil {
 		return "", fmt.Errorf("blocker of stack %s: %w", stack, ErrNotFound)
 	}
-	return st.blocker.id, nil
+	return st.blocker.ID, nil
 }
 
 func (s *Simulator) confirm(who actor, stack spacelift.StackID, id spacelift.RunID, note, metadata string) (*run, error) {
@@ -97,8 +97,8 @@ func (s *Simulator) carryOut(who actor, r *run, to spacelift.RunState, note stri
 		return r, s.move(r, to, who.name, note)
 	}
 	shown := *r
-	shown.history = append(slices.Clone(r.history), spacelift.Transition{
-		State: to, StateVersion: len(r.history), At: s.clock.Now(), Username: who.name, Note: note,
+	shown.History = append(slices.Clone(r.History), spacelift.Transition{
+		State: to, StateVersion: len(r.History), At: s.clock.Now(), Username: who.name, Note: note,
 	})
 	return &shown, nil
 }
@@ -144,10 +144,10 @@ func (s *Simulator) cancelRun(who actor, stack spacelift.StackID, id spacelift.R
 // plan or of the options, if it still can then.
 func (s *Simulator) stop(who actor, stack spacelift.StackID, id spacelift.RunID, note string) (*run, error) {
 	r, err := s.inState(stack, id, "stop", initializing, planning)
-	if err != nil || r.plan.IgnoreStop || who.pretends {
+	if err != nil || r.Plan.IgnoreStop || who.pretends {
 		return r, err
 	}
-	s.later(cmp.Or(time.Duration(r.plan.StopLag), s.opts.StopLag), timer{what: workerStops, run: r, by: who.name, note: note})
+	s.later(cmp.Or(time.Duration(r.Plan.StopLag), s.opts.StopLag), timer{What: workerStops, run: r, By: who.name, Note: note})
 	s.touch()
 	return r, nil
 }
@@ -159,14 +159,14 @@ func (s *Simulator) kill(who actor, stack spacelift.StackID, id spacelift.RunID,
 	if err != nil {
 		return nil, err
 	}
-	if legal(r.kind, r.state(), stopped) {
+	if legal(r.Type, r.state(), stopped) {
 		return s.carryOut(who, r, stopped, note)
 	}
-	if legal(r.kind, r.state(), failed) || who.pretends {
+	if legal(r.Type, r.state(), failed) || who.pretends {
 		return s.carryOut(who, r, failed, note)
 	}
 	// A module test must clean up whatever happens to its apply.
-	r.plan.FailIn, r.plan.FailNote = r.state(), note
+	r.Plan.FailIn, r.Plan.FailNote = r.state(), note
 	s.failPhase(r, r.state())
 	return r, nil
 }
@@ -182,16 +182,14 @@ func (s *Simulator) retry(who actor, stack spacelift.StackID, id spacelift.RunID
 	if !r.canRetry() {
 		return nil, &IllegalStateError{Run: r.ref(), State: r.state(), Action: "retry"}
 	}
-	again := (&run{
-		stack: r.stack, kind: r.kind, plan: r.plan, commit: r.commit, command: r.command,
-		drift: r.drift, skipInit: r.skipInit, retried: true, forceApply: r.forceApply,
-	}).startedBy(who)
-	again.plan.FailIn, again.plan.FailNote = "", ""
+	again := r.stack.newRun(r.Type, r.Plan, r.Commit).startedBy(who)
+	again.Command, again.Drift, again.SkipInit, again.ForceApply, again.Retried = r.Command, r.Drift, r.SkipInit, r.ForceApply, true
+	again.Plan.FailIn, again.Plan.FailNote = "", ""
 	if err := s.allowed(again); err != nil {
 		return nil, err
 	}
-	if len(r.stack.nextPlans) > 0 {
-		again.plan = r.stack.nextPlan()
+	if len(r.stack.NextPlans) > 0 {
+		again.Plan = r.stack.nextPlan()
 	}
 	return again, s.begin(again)
 }
@@ -207,18 +205,17 @@ func (s *Simulator) promote(who actor, stack spacelift.StackID, id spacelift.Run
 	switch {
 	case st.NoPromotion:
 		return nil, refuse("stack %s does not allow run promotion", st.ID)
-	case r.kind != spacelift.RunTypeProposed || r.state() != finished:
+	case r.Type != spacelift.RunTypeProposed || r.state() != finished:
 		return nil, &IllegalStateError{Run: r.ref(), State: r.state(), Action: "promote"}
-	case st.tracked != nil && !r.commit.At.After(st.tracked.At):
+	case st.Tracked != nil && !r.Commit.At.After(st.Tracked.At):
 		return nil, refuse("commit of run %s is not newer than the one stack %s tracks", id, st.ID)
 	}
-	tracked := (&run{
-		stack: st, kind: spacelift.RunTypeTracked, plan: st.nextPlan(), commit: r.commit, pushed: true,
-	}).startedBy(who)
+	tracked := st.newRun(spacelift.RunTypeTracked, st.nextPlan(), r.Commit).startedBy(who)
+	tracked.Pushed = true
 	if err := s.begin(tracked); err != nil {
 		return nil, err
 	}
-	st.track(tracked.commit, who.name)
+	st.track(tracked.Commit, who.name)
 	return tracked, nil
 }
 
@@ -242,7 +239,7 @@ func (s *Simulator) review(who actor, stack spacelift.StackID, id spacelift.RunI
 	if who.pretends {
 		return review, nil
 	}
-	r.reviews = append(r.reviews, review)
+	r.Reviews = append(r.Reviews, review)
 	s.touch()
 	approvals, rejections := r.tally()
 	switch {
@@ -272,7 +269,7 @@ func (s *Simulator) comment(who actor, stack spacelift.StackID, id spacelift.Run
 		return Comment{}, err
 	}
 	c := Comment{Author: who.name, Body: body, At: s.clock.Now()}
-	r.comments = append(r.comments, c)
+	r.Comments = append(r.Comments, c)
 	s.touch()
 	return c, nil
 }
@@ -288,7 +285,7 @@ func (s *Simulator) prioritize(stack spacelift.StackID, id spacelift.RunID, on b
 	case r.stack.WorkerPool == "":
 		return nil, refuse("runs on the public worker pool can't be prioritized")
 	}
-	r.prioritized = on
+	r.Prioritized = on
 	s.touch()
 	return r, nil
 }
@@ -301,10 +298,10 @@ func (s *Simulator) lock(who actor, id spacelift.StackID, note string) error {
 	if err != nil {
 		return err
 	}
-	if st.lockedBy != "" && st.lockedBy != who.name {
-		return refuse("stack %s is locked by %s", id, st.lockedBy)
+	if st.LockedBy != "" && st.LockedBy != who.name {
+		return refuse("stack %s is locked by %s", id, st.LockedBy)
 	}
-	st.lockedBy, st.lockedAt, st.lockNote = who.name, s.clock.Now(), note
+	st.LockedBy, st.LockedAt, st.LockNote = who.name, s.clock.Now(), note
 	s.touch()
 	return nil
 }
@@ -315,15 +312,15 @@ func (s *Simulator) unlock(who actor, id spacelift.StackID) error {
 		return err
 	}
 	switch {
-	case st.lockedBy == "":
+	case st.LockedBy == "":
 		return refuse("stack %s is not locked", id)
-	case st.lockedBy != who.name && !who.admin:
-		return fmt.Errorf("stack %s is locked by %s: %w", id, st.lockedBy, ErrUnauthorized)
+	case st.LockedBy != who.name && !who.admin:
+		return fmt.Errorf("stack %s is locked by %s: %w", id, st.LockedBy, ErrUnauthorized)
 	}
-	st.lockedBy, st.lockedAt, st.lockNote = "", time.Time{}, ""
+	st.LockedBy, st.LockedAt, st.LockNote = "", time.Time{}, ""
 	s.schedule(st)
 	s.touch()
 	return nil
 }
 
-func (st *stack) track(c Commit, by string) { st.tracked, st.trackedSetBy = &c, by }
+func (st *stack) track(c Commit, by string) { st.Tracked, st.TrackedSetBy = &c, by }

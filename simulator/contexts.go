@@ -2,7 +2,6 @@ package simulator
 
 import (
 	"cmp"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -34,17 +33,17 @@ type Context struct {
 // Hooks are the commands that run around the phases of a run. They are kept and
 // shown; nothing runs them.
 type Hooks struct {
-	AfterApply    []string `json:"afterApply,omitempty"`
-	AfterDestroy  []string `json:"afterDestroy,omitempty"`
-	AfterInit     []string `json:"afterInit,omitempty"`
-	AfterPerform  []string `json:"afterPerform,omitempty"`
-	AfterPlan     []string `json:"afterPlan,omitempty"`
-	AfterRun      []string `json:"afterRun,omitempty"`
-	BeforeApply   []string `json:"beforeApply,omitempty"`
-	BeforeDestroy []string `json:"beforeDestroy,omitempty"`
-	BeforeInit    []string `json:"beforeInit,omitempty"`
-	BeforePerform []string `json:"beforePerform,omitempty"`
-	BeforePlan    []string `json:"beforePlan,omitempty"`
+	AfterApply    lines `json:"afterApply,omitempty"`
+	AfterDestroy  lines `json:"afterDestroy,omitempty"`
+	AfterInit     lines `json:"afterInit,omitempty"`
+	AfterPerform  lines `json:"afterPerform,omitempty"`
+	AfterPlan     lines `json:"afterPlan,omitempty"`
+	AfterRun      lines `json:"afterRun,omitempty"`
+	BeforeApply   lines `json:"beforeApply,omitempty"`
+	BeforeDestroy lines `json:"beforeDestroy,omitempty"`
+	BeforeInit    lines `json:"beforeInit,omitempty"`
+	BeforePerform lines `json:"beforePerform,omitempty"`
+	BeforePlan    lines `json:"beforePlan,omitempty"`
 }
 
 // ConfigElement is an environment variable or a mounted file.
@@ -58,18 +57,19 @@ type ConfigElement struct {
 
 // bundle is a context and its elements as they were added.
 type bundle struct {
-	Context   // without Config
-	config    []configElement
-	createdAt time.Time
-	updatedAt time.Time
+	Context `json:"context"` // without Config
+
+	Elements  []configElement `json:"elements,omitempty"`
+	CreatedAt time.Time       `json:"createdAt"`
+	UpdatedAt time.Time       `json:"updatedAt"`
 }
 
 // contextAttachment is a context attached to a stack or module by hand.
 type contextAttachment struct {
-	id       string
+	ID       string
 	context  *bundle
-	stack    spacelift.StackID
-	priority int
+	Stack    spacelift.StackID
+	Priority int
 }
 
 // AddContext adds a context to a space.
@@ -87,22 +87,21 @@ func (s *Simulator) addContext(c Context) (*bundle, error) {
 	switch {
 	case c.ID == "":
 		return nil, refuse("a context needs a name")
-	case s.findContext(c.ID) != nil:
+	case exists(s.findContext(c.ID)):
 		return nil, refuse("context %s exists", c.ID)
-	case s.spaces[c.Space] == nil:
-		return nil, fmt.Errorf("space %s: %w", c.Space, ErrNotFound)
+	}
+	if _, err := s.findSpace(c.Space); err != nil {
+		return nil, err
 	}
 	now := s.clock.Now()
-	made := &bundle{Context: c, createdAt: now, updatedAt: now}
+	made := &bundle{Context: c, CreatedAt: now, UpdatedAt: now}
 	made.Config = nil
 	for _, e := range c.Config {
 		e.Type = cmp.Or(e.Type, EnvironmentVariable)
 		if e.ID == "" || e.Type != EnvironmentVariable && e.Type != FileMount {
 			return nil, refuse("context %s: an element needs an id and the type %s or %s", c.ID, EnvironmentVariable, FileMount)
 		}
-		made.config = withElement(made.config, configElement{
-			id: e.ID, kind: e.Type, value: e.Value, description: e.Description, writeOnly: e.WriteOnly, createdAt: now,
-		})
+		made.Elements = withElement(made.Elements, configElement{e, now})
 	}
 	s.contexts = append(s.contexts, made)
 	s.touch()
@@ -111,16 +110,11 @@ func (s *Simulator) addContext(c Context) (*bundle, error) {
 
 // withElement adds an element to a configuration, in place of one of its id.
 func withElement(config []configElement, e configElement) []configElement {
-	return append(slices.DeleteFunc(config, func(o configElement) bool { return o.id == e.id }), e)
+	return append(slices.DeleteFunc(config, func(o configElement) bool { return o.ID == e.ID }), e)
 }
 
-func (s *Simulator) findContext(id string) *bundle {
-	for _, c := range s.contexts {
-		if c.ID == id {
-			return c
-		}
-	}
-	return nil
+func (s *Simulator) findContext(id string) (*bundle, error) {
+	return find(s.contexts, "context", id, func(c *bundle) string { return c.ID })
 }
 
 // AttachContext attaches a context to a stack or module, once. Of contexts with
@@ -133,9 +127,9 @@ func (s *Simulator) AttachContext(context string, stack spacelift.StackID, prior
 }
 
 func (s *Simulator) attachContext(context string, stack spacelift.StackID, priority int) (*contextAttachment, error) {
-	c := s.findContext(context)
-	if c == nil {
-		return nil, fmt.Errorf("context %s: %w", context, ErrNotFound)
+	c, err := s.findContext(context)
+	if err != nil {
+		return nil, err
 	}
 	st, err := s.findStack(stack)
 	switch {
@@ -146,7 +140,7 @@ func (s *Simulator) attachContext(context string, stack spacelift.StackID, prior
 	case !slices.Contains(s.reach(st.Space), c.Space):
 		return nil, refuse("context %s of space %s is out of reach of stack %s", context, c.Space, stack)
 	}
-	a := &contextAttachment{id: s.newID(), context: c, stack: stack, priority: priority}
+	a := &contextAttachment{ID: s.newID(), context: c, Stack: stack, Priority: priority}
 	s.contextBonds = append(s.contextBonds, a)
 	s.touch()
 	return a, nil
@@ -155,7 +149,7 @@ func (s *Simulator) attachContext(context string, stack spacelift.StackID, prior
 // attachmentOf returns the attachment of a context to a stack by hand, or nil.
 func (s *Simulator) attachmentOf(c *bundle, stack spacelift.StackID) *contextAttachment {
 	for _, a := range s.contextBonds {
-		if a.context == c && a.stack == stack {
+		if a.context == c && a.Stack == stack {
 			return a
 		}
 	}
@@ -170,10 +164,10 @@ func (s *Simulator) attachedContexts(st *stack) []*contextAttachment {
 		if a := s.attachmentOf(c, st.ID); a != nil {
 			byHand = append(byHand, a)
 		} else if s.autoattaches(c, st) {
-			byLabel = append(byLabel, &contextAttachment{context: c, stack: st.ID})
+			byLabel = append(byLabel, &contextAttachment{context: c, Stack: st.ID})
 		}
 	}
-	slices.SortStableFunc(byHand, func(a, b *contextAttachment) int { return cmp.Compare(a.priority, b.priority) })
+	slices.SortStableFunc(byHand, func(a, b *contextAttachment) int { return cmp.Compare(a.Priority, b.Priority) })
 	slices.SortStableFunc(byLabel, func(a, b *contextAttachment) int { return cmp.Compare(a.context.Name, b.context.Name) })
 	return append(byHand, byLabel...)
 }
@@ -211,13 +205,13 @@ type setting struct {
 // Assumption: of two contexts, the one with the lower priority counts.
 func (s *Simulator) effective(st *stack) []setting {
 	found := map[string]setting{}
-	for _, e := range st.config {
-		found[e.id] = setting{element: e}
+	for _, e := range st.Config {
+		found[e.ID] = setting{element: e}
 	}
 	for _, a := range s.attachedContexts(st) {
-		for _, e := range a.context.config {
-			if _, set := found[e.id]; !set && a.id != "" {
-				found[e.id] = setting{a.context, e}
+		for _, e := range a.context.Elements {
+			if _, set := found[e.ID]; !set && a.ID != "" {
+				found[e.ID] = setting{a.context, e}
 			}
 		}
 	}

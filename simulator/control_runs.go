@@ -44,7 +44,7 @@ func (c control) stacks() {
 		return nil, s.change(pathStack(r), func(st *stack) {
 			st.Autodeploy = *cmp.Or(in.Autodeploy, &st.Autodeploy)
 			st.Approvals = *cmp.Or(in.Approvals, &st.Approvals)
-			st.disabled = *cmp.Or(in.Disabled, &st.disabled)
+			st.Disabled = *cmp.Or(in.Disabled, &st.Disabled)
 			st.BlockerLag = *cmp.Or(in.BlockerLag, &st.BlockerLag)
 		})
 	})

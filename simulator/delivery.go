@@ -75,9 +75,9 @@ type lane struct {
 }
 
 type laneKey struct {
-	webhook string
-	run     spacelift.RunID
-	own     string // set to give a delivery a lane of its own
+	Webhook string          `json:"webhook"`
+	Run     spacelift.RunID `json:"run,omitempty"`
+	Own     string          `json:"own,omitempty"` // set to give a delivery a lane of its own
 }
 
 // maxLog bounds the delivery log and the request log; the oldest entries go.
@@ -117,12 +117,12 @@ func (s *Simulator) send(ev event, t target, body *runBody, payload []byte) {
 		s.enqueue(s.newDelivery(event{kind: "internal_error", run: ev.run}, t, encode(internalErrorBody{
 			Title: "Simulated noise", Body: "an internal error right before a run event", Error: "simulated",
 			Severity: "WARNING", Account: s.opts.Account,
-		}), nil), laneKey{webhook: t.health.key, run: ev.run.Run})
+		}), nil), laneKey{Webhook: t.health.key, Run: ev.run.Run})
 	}
 	d := s.newDelivery(ev, t, payload, faults)
-	key := laneKey{webhook: t.health.key, run: ev.run.Run}
+	key := laneKey{Webhook: t.health.key, Run: ev.run.Run}
 	if s.opts.UnorderedDeliveries || ev.run.Run == "" {
-		key.own = d.id
+		key.Own = d.id
 	}
 	for _, f := range faults {
 		switch f.Kind {
@@ -131,7 +131,7 @@ func (s *Simulator) send(ev event, t target, body *runBody, payload []byte) {
 			return
 		case Delay:
 			d.notBefore = s.clock.Now().Add(time.Duration(f.Delay))
-			key.own = d.id
+			key.Own = d.id
 		}
 	}
 	if has(Reorder) && !ev.terminal {
@@ -214,7 +214,7 @@ func (s *Simulator) enqueue(d *delivery, key laneKey) {
 // sortedLanes is in no order that means anything, but always the same.
 func (s *Simulator) sortedLanes() []laneKey {
 	return slices.SortedFunc(maps.Keys(s.lanes), func(a, b laneKey) int {
-		return cmp.Or(cmp.Compare(a.webhook, b.webhook), cmp.Compare(a.run, b.run), cmp.Compare(a.own, b.own))
+		return cmp.Or(cmp.Compare(a.Webhook, b.Webhook), cmp.Compare(a.Run, b.Run), cmp.Compare(a.Own, b.Own))
 	})
 }
 
@@ -238,7 +238,7 @@ func (s *Simulator) pump(key laneKey) {
 	}
 	d := l.queue[0]
 	if wait := d.notBefore.Sub(s.clock.Now()); wait > 0 {
-		l.timer = s.later(wait, timer{what: laneGoesOn, lane: key})
+		l.timer = s.later(wait, timer{What: laneGoesOn, Lane: key})
 		return
 	}
 	l.busy = true

@@ -8,12 +8,13 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// dependency is an edge: stack runs after on.
+// dependency is an edge: Stack runs after On.
 type dependency struct {
-	id            string
-	stack, on     spacelift.StackID
-	triggerAlways bool
-	references    []*Reference
+	ID            string            `json:"id"`
+	Stack         spacelift.StackID `json:"stack"`
+	On            spacelift.StackID `json:"on"`
+	TriggerAlways bool              `json:"triggerAlways,omitempty"`
+	References    []*Reference      `json:"references,omitempty"`
 }
 
 // Reference hands an output of the upstream stack to a dependent one.
@@ -52,7 +53,7 @@ func (s *Simulator) addDependency(stack, on spacelift.StackID, triggerAlways boo
 	if path := s.path(on, stack); path != nil {
 		return nil, refuse("dependency cycle %s -> %s", stack, strings.Join(path, " -> "))
 	}
-	d := &dependency{id: s.newID(), stack: stack, on: on, triggerAlways: triggerAlways}
+	d := &dependency{ID: s.newID(), Stack: stack, On: on, TriggerAlways: triggerAlways}
 	s.dependencies = append(s.dependencies, d)
 	s.touch()
 	return d, nil
@@ -63,7 +64,7 @@ func (s *Simulator) addReference(d *dependency, ref Reference) *Reference {
 	if ref.Type == "" {
 		ref.Type = "ENVIRONMENT_VARIABLE"
 	}
-	d.references = append(d.references, &ref)
+	d.References = append(d.References, &ref)
 	return &ref
 }
 
@@ -71,8 +72,8 @@ func (s *Simulator) addReference(d *dependency, ref Reference) *Reference {
 func (s *Simulator) downstream(on spacelift.StackID) []string {
 	var ids []string
 	for _, d := range s.dependencies {
-		if d.on == on {
-			ids = append(ids, string(d.stack))
+		if d.On == on {
+			ids = append(ids, string(d.Stack))
 		}
 	}
 	return ids
@@ -80,7 +81,7 @@ func (s *Simulator) downstream(on spacelift.StackID) []string {
 
 func (s *Simulator) edge(stack, on spacelift.StackID) *dependency {
 	for _, d := range s.dependencies {
-		if d.stack == stack && d.on == on {
+		if d.Stack == stack && d.On == on {
 			return d
 		}
 	}
@@ -93,8 +94,8 @@ func (s *Simulator) path(from, to spacelift.StackID) []string {
 		return []string{string(to)}
 	}
 	for _, d := range s.dependencies {
-		if d.stack == from {
-			if rest := s.path(d.on, to); rest != nil {
+		if d.Stack == from {
+			if rest := s.path(d.On, to); rest != nil {
 				return append([]string{string(from)}, rest...)
 			}
 		}
@@ -108,27 +109,22 @@ func (s *Simulator) path(from, to spacelift.StackID) []string {
 // (https://docs.spacelift.io/concepts/stack/stack-dependencies)
 func (s *Simulator) queueDependents(r *run) {
 	for _, d := range slices.Clone(s.dependencies) {
-		if d.on != r.stack.ID {
+		if d.On != r.stack.ID {
 			continue
 		}
-		st, err := s.findStack(d.stack)
-		if err != nil || st.disabled || st.deleting {
+		st, err := s.findStack(d.Stack)
+		if err != nil || st.Disabled || st.Deleting {
 			continue
 		}
-		if waiting := st.queuedInChain(r.chain); waiting != nil {
+		if waiting := st.queuedInChain(r.Chain); waiting != nil {
 			waiting.upstream = append(waiting.upstream, r)
 			r.downstream = append(r.downstream, waiting)
 			continue
 		}
-		follower := &run{
-			stack: st, kind: spacelift.RunTypeTracked, plan: st.nextPlan(), chain: r.chain,
-			triggeredBy: string(r.stack.ID), upstream: []*run{r},
-		}
-		if st.tracked != nil {
-			follower.commit = *st.tracked
-		}
-		if r.forceApply == "CASCADE" {
-			follower.forceApply = "CASCADE"
+		follower := st.newRun(spacelift.RunTypeTracked, st.nextPlan(), deref(st.Tracked))
+		follower.Chain, follower.TriggeredBy, follower.upstream = r.Chain, string(r.stack.ID), []*run{r}
+		if r.ForceApply == "CASCADE" {
+			follower.ForceApply = "CASCADE"
 		}
 		if err := s.begin(follower); err != nil {
 			s.log.Warn("dependent not queued", "stack", st.ID, "upstream", r.stack.ID, "reason", err)
@@ -138,7 +134,7 @@ func (s *Simulator) queueDependents(r *run) {
 
 func (st *stack) queuedInChain(chain string) *run {
 	for _, r := range st.waiting {
-		if r.chain == chain && r.kind == spacelift.RunTypeTracked {
+		if r.Chain == chain && r.Type == spacelift.RunTypeTracked {
 			return r
 		}
 	}
@@ -148,7 +144,7 @@ func (st *stack) queuedInChain(chain string) *run {
 // releaseDependents lets the runs that wait for r go on, or skips them.
 func (s *Simulator) releaseDependents(r *run) {
 	for _, follower := range r.downstream {
-		if follower.state() == queued && !follower.released {
+		if follower.state() == queued && !follower.Released {
 			s.resolve(follower)
 		}
 	}
@@ -162,7 +158,7 @@ func (s *Simulator) releaseDependents(r *run) {
 // (https://support.spacelift.io/articles/6348014823).
 // Assumption: DISCARDED, CANCELED and STOPPED upstream count as FAILED does.
 func (s *Simulator) resolve(r *run) {
-	wanted := r.pushed || r.forceApply == "CASCADE"
+	wanted := r.Pushed || r.ForceApply == "CASCADE"
 	var broken []string
 	for _, up := range r.upstream {
 		switch up.state() {
@@ -175,7 +171,7 @@ func (s *Simulator) resolve(r *run) {
 			broken = append(broken, string(up.stack.ID))
 		}
 	}
-	r.released = true
+	r.Released = true
 	switch {
 	case len(broken) > 0:
 		s.must(r, skipped, "upstream run did not finish: "+strings.Join(broken, ", "))
@@ -189,29 +185,29 @@ func (s *Simulator) resolve(r *run) {
 // triggers reports whether the edge between the two runs' stacks asks for a run.
 func (s *Simulator) triggers(up, r *run) bool {
 	d := s.edge(r.stack.ID, up.stack.ID)
-	if d == nil || d.triggerAlways || len(d.references) == 0 {
+	if d == nil || d.TriggerAlways || len(d.References) == 0 {
 		return true
 	}
-	return slices.ContainsFunc(d.references, func(ref *Reference) bool { return ref.TriggerAlways || up.changedBy[ref.Output] })
+	return slices.ContainsFunc(d.References, func(ref *Reference) bool { return ref.TriggerAlways || up.ChangedBy[ref.Output] })
 }
 
 // missingInputs names the references whose output no run has produced yet.
 // Only a stack all of whose edges carry references insists on them.
 func (s *Simulator) missingInputs(r *run) string {
-	if r.kind != spacelift.RunTypeTracked && r.kind != spacelift.RunTypeProposed {
+	if r.Type != spacelift.RunTypeTracked && r.Type != spacelift.RunTypeProposed {
 		return ""
 	}
 	var missing []string
 	for _, d := range s.dependencies {
-		if d.stack != r.stack.ID {
+		if d.Stack != r.stack.ID {
 			continue
 		}
-		if len(d.references) == 0 {
+		if len(d.References) == 0 {
 			return ""
 		}
-		up := s.stacks[d.on]
-		for _, ref := range d.references {
-			if _, ok := up.outputs[ref.Output]; !ok {
+		up := s.stacks[d.On]
+		for _, ref := range d.References {
+			if _, ok := up.Outputs[ref.Output]; !ok {
 				missing = append(missing, fmt.Sprintf("%s.%s => %s", up.Name, ref.Output, ref.Input))
 			}
 		}
@@ -238,7 +234,7 @@ func (s *Simulator) markExternal(name, status string) error {
 	for _, id := range slices.Clone(s.order) {
 		st := s.stacks[id]
 		for _, r := range slices.Clone(st.waiting) {
-			if status == "FAILED" && slices.Contains(r.external, name) {
+			if status == "FAILED" && slices.Contains(r.External, name) {
 				s.must(r, failed, "external dependency "+name+" failed")
 			}
 		}

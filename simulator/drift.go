@@ -76,23 +76,22 @@ func (s *Simulator) DetectDrift(stack spacelift.StackID, p Plan) (spacelift.RunI
 		return "", refuse("stack %s has no drift detection", stack)
 	case st.WorkerPool == "":
 		return "", refuse("drift detection needs a private worker pool")
-	case !st.Drift.IgnoreState && st.state != finished, st.Drift.IgnoreState && !st.state.Terminal():
-		return "", refuse("stack %s is %s, drift is not checked", stack, st.state)
+	case !st.Drift.IgnoreState && st.State != finished, st.Drift.IgnoreState && !st.State.Terminal():
+		return "", refuse("stack %s is %s, drift is not checked", stack, st.State)
 	}
-	r := &run{stack: st, kind: spacelift.RunTypeProposed, plan: p, commit: st.commitNamed(""), drift: true}
+	r := st.newRun(spacelift.RunTypeProposed, p, st.commitNamed(""))
+	r.Drift = true
 	if err := s.begin(r); err != nil {
 		return "", err
 	}
-	return r.id, nil
+	return r.ID, nil
 }
 
 // reconcile repairs the drift a run has found.
 // Assumption: what triggeredBy says, and that the repair is marked as drift too.
 func (s *Simulator) reconcile(found *run) {
-	repair := &run{
-		stack: found.stack, kind: spacelift.RunTypeTracked, plan: found.plan, commit: found.commit, drift: true,
-		triggeredBy: "drift reconciliation", pushed: true,
-	}
+	repair := found.stack.newRun(spacelift.RunTypeTracked, found.Plan, found.Commit)
+	repair.TriggeredBy, repair.Drift, repair.Pushed = "drift reconciliation", true, true
 	if err := s.begin(repair); err != nil {
 		s.log.Warn("drift not reconciled", "stack", found.stack.ID, "reason", err)
 	}

@@ -27,8 +27,26 @@ func (e *refusal) Is(target error) bool { return target == ErrRefused }
 
 func refuse(format string, args ...any) error { return &refusal{fmt.Sprintf(format, args...)} }
 
+// find returns the element of a list that has this id.
+func find[T any](list []T, kind, id string, idOf func(T) string) (found T, err error) {
+	if i := slices.IndexFunc(list, func(item T) bool { return idOf(item) == id }); i >= 0 {
+		return list[i], nil
+	}
+	return found, fmt.Errorf("%s %s: %w", kind, id, ErrNotFound)
+}
+
+// exists reports whether a find function has found something.
+func exists[T any](_ T, err error) bool { return err == nil }
+
+func (s *Simulator) findSpace(id string) (*space, error) {
+	if sp := s.spaces[id]; sp != nil {
+		return sp, nil
+	}
+	return nil, fmt.Errorf("space %s: %w", id, ErrNotFound)
+}
+
 func (s *Simulator) findStack(id spacelift.StackID) (*stack, error) {
-	if st := s.stacks[id]; st != nil && !st.deleted {
+	if st := s.stacks[id]; st != nil && !st.Deleted {
 		return st, nil
 	}
 	return nil, fmt.Errorf("stack %s: %w", id, ErrNotFound)
@@ -46,22 +64,22 @@ func (s *Simulator) findRun(stack spacelift.StackID, id spacelift.RunID) (*run, 
 }
 
 func (r *run) ref() spacelift.RunRef {
-	return spacelift.RunRef{Account: r.sim.opts.Account, Stack: r.stack.ID, Run: r.id}
+	return spacelift.RunRef{Account: r.sim.opts.Account, Stack: r.stack.ID, Run: r.ID}
 }
 
 func (r *run) state() spacelift.RunState {
-	if len(r.history) == 0 {
+	if len(r.History) == 0 {
 		return ""
 	}
-	return r.history[len(r.history)-1].State
+	return r.History[len(r.History)-1].State
 }
 
 func (r *run) terminal() bool { return r.state().Terminal() }
 
-func (r *run) blocking() bool { return blocking(r.kind) }
+func (r *run) blocking() bool { return blocking(r.Type) }
 
 func (r *run) duration(state spacelift.RunState) time.Duration {
-	if d, ok := r.plan.Phases[state]; ok {
+	if d, ok := r.Plan.Phases[state]; ok {
 		return d
 	}
 	return r.sim.opts.Phases[state]
@@ -75,20 +93,20 @@ func (s *Simulator) begin(r *run) error {
 	}
 	st := r.stack
 	r.sim = s
-	r.id = spacelift.RunID(s.newID())
-	r.createdAt = s.clock.Now()
-	if r.chain == "" {
-		r.chain = string(r.id)
+	r.ID = spacelift.RunID(s.newID())
+	r.CreatedAt = s.clock.Now()
+	if r.Chain == "" {
+		r.Chain = string(r.ID)
 	}
-	s.fillCommit(st, &r.commit)
+	s.fillCommit(st, &r.Commit)
 	st.runs = append(st.runs, r)
 	st.waiting = append(st.waiting, r)
-	s.runs[r.id] = r
+	s.runs[r.ID] = r
 	for _, up := range r.upstream {
 		up.downstream = append(up.downstream, r)
 	}
 	s.enter(r, queued, "", "")
-	if r.kind == spacelift.RunTypeTracked && !r.retried {
+	if r.Type == spacelift.RunTypeTracked && !r.Retried {
 		s.queueDependents(r)
 	}
 	return nil
@@ -100,23 +118,23 @@ func (s *Simulator) allowed(r *run) error {
 	switch {
 	case s.closed:
 		return refuse("the simulator is closed")
-	case st.disabled:
+	case st.Disabled:
 		return refuse("stack %s is disabled", st.ID)
-	case st.deleting && r.kind != spacelift.RunTypeDestroy:
+	case st.Deleting && r.Type != spacelift.RunTypeDestroy:
 		return refuse("stack %s is being deleted", st.ID)
-	case st.lockedBy != "" && r.by != "" && r.by != st.lockedBy && r.blocking():
-		return refuse("stack %s is locked by %s", st.ID, st.lockedBy)
+	case st.LockedBy != "" && r.By != "" && r.By != st.LockedBy && r.blocking():
+		return refuse("stack %s is locked by %s", st.ID, st.LockedBy)
 	}
 	return nil
 }
 
 // nextPlan is what the next run of the stack will find.
 func (st *stack) nextPlan() Plan {
-	if len(st.nextPlans) == 0 {
+	if len(st.NextPlans) == 0 {
 		return st.Plan
 	}
-	p := st.nextPlans[0]
-	st.nextPlans = st.nextPlans[1:]
+	p := st.NextPlans[0]
+	st.NextPlans = st.NextPlans[1:]
 	return p
 }
 
@@ -147,7 +165,7 @@ func (s *Simulator) fillCommit(st *stack, c *Commit) {
 // move takes a run to another state, or says that the state machine does not
 // allow it. who is empty for a machine.
 func (s *Simulator) move(r *run, to spacelift.RunState, who, note string) error {
-	if !legal(r.kind, r.state(), to) {
+	if !legal(r.Type, r.state(), to) {
 		return &IllegalStateError{Run: r.ref(), State: r.state(), Action: "move to " + string(to)}
 	}
 	s.enter(r, to, who, note)
@@ -168,11 +186,11 @@ func (s *Simulator) enter(r *run, to spacelift.RunState, who, note string) {
 	if r.state() == queued {
 		r.stack.waiting = slices.DeleteFunc(r.stack.waiting, func(o *run) bool { return o == r })
 	}
-	r.updatedAt = now
-	r.history = append(r.history, spacelift.Transition{
-		State: to, StateVersion: len(r.history), At: now, Username: who, Note: note,
+	r.UpdatedAt = now
+	r.History = append(r.History, spacelift.Transition{
+		State: to, StateVersion: len(r.History), At: now, Username: who, Note: note,
 	})
-	s.log.Info("run state changed", "stack", r.stack.ID, "run", r.id, "type", r.kind, "state", to, "version", len(r.history)-1, "note", note)
+	s.log.Info("run state changed", "stack", r.stack.ID, "run", r.ID, "type", r.Type, "state", to, "version", len(r.History)-1, "note", note)
 	r.showOnStack(to, now)
 	s.notify(r)
 	s.touch()
@@ -180,46 +198,46 @@ func (s *Simulator) enter(r *run, to spacelift.RunState, who, note string) {
 	case to.Terminal():
 		s.ended(r)
 	case !waitsForPeople(to):
-		r.timer = s.later(r.duration(to), timer{what: phaseEnds, run: r, version: len(r.history)})
+		r.timer = s.later(r.duration(to), timer{What: phaseEnds, run: r, Version: len(r.History)})
 	}
 }
 
 // showOnStack keeps the stack's state: that of its latest tracked run, without
 // the states stacks don't have.
 func (r *run) showOnStack(state spacelift.RunState, at time.Time) {
-	if r.kind != spacelift.RunTypeTracked && r.kind != spacelift.RunTypeDestroy {
+	if r.Type != spacelift.RunTypeTracked && r.Type != spacelift.RunTypeDestroy {
 		return
 	}
 	switch state {
 	case queued, ready, canceled, skipped:
 		return
 	}
-	r.stack.state, r.stack.stateAt = state, at
+	r.stack.State, r.stack.StateAt = state, at
 }
 
 // advance is the end of a phase: the machine decides where the run goes.
 func (s *Simulator) advance(r *run) {
 	state := r.state()
-	if r.plan.FailIn == state && state != queued && state != ready {
+	if r.Plan.FailIn == state && state != queued && state != ready {
 		s.failPhase(r, state)
 		return
 	}
 	switch state {
 	case queued:
-		r.settled = true
+		r.Settled = true
 		s.schedule(r.stack)
 	case ready:
 		s.must(r, preparing, "")
 	case preparing:
 		if missing := s.missingInputs(r); missing != "" {
 			s.must(r, failed, "job assignment failed: the following inputs are missing: "+missing)
-		} else if r.skipInit {
+		} else if r.SkipInit {
 			s.must(r, performing, "")
 		} else {
 			s.must(r, initializing, "")
 		}
 	case initializing:
-		switch r.kind {
+		switch r.Type {
 		case spacelift.RunTypeTask:
 			s.must(r, performing, "")
 		case spacelift.RunTypeDestroy:
@@ -235,7 +253,7 @@ func (s *Simulator) advance(r *run) {
 		s.must(r, applying, "")
 	case applying:
 		s.apply(r)
-		if r.kind == spacelift.RunTypeTesting {
+		if r.Type == spacelift.RunTypeTesting {
 			s.must(r, destroying, "")
 		} else {
 			s.must(r, finished, "")
@@ -243,8 +261,8 @@ func (s *Simulator) advance(r *run) {
 	case performing:
 		s.must(r, finished, "")
 	case destroying:
-		if r.kind == spacelift.RunTypeTesting && r.plan.FailIn == applying {
-			s.must(r, failed, r.plan.FailNote)
+		if r.Type == spacelift.RunTypeTesting && r.Plan.FailIn == applying {
+			s.must(r, failed, r.Plan.FailNote)
 		} else {
 			s.must(r, finished, "")
 		}
@@ -258,44 +276,44 @@ func (s *Simulator) advance(r *run) {
 // failPhase ends a run the script wants to fail here. A module test cleans up
 // before it fails.
 func (s *Simulator) failPhase(r *run, state spacelift.RunState) {
-	if r.kind == spacelift.RunTypeTesting && state == applying {
+	if r.Type == spacelift.RunTypeTesting && state == applying {
 		s.must(r, destroying, "")
 		return
 	}
-	if !legal(r.kind, state, failed) {
+	if !legal(r.Type, state, failed) {
 		// CONFIRMED and the replan states can't fail: the failure shows in the
 		// state that follows.
-		r.plan.FailIn = map[spacelift.RunState]spacelift.RunState{
+		r.Plan.FailIn = map[spacelift.RunState]spacelift.RunState{
 			confirmed: preparingApply, replanRequested: planning, preparingReplan: planning,
 		}[state]
 		s.advance(r)
 		return
 	}
-	s.must(r, failed, r.plan.FailNote)
+	s.must(r, failed, r.Plan.FailNote)
 }
 
 // plannedNext decides what follows a plan.
 func (s *Simulator) plannedNext(r *run) {
-	delta := r.plan.Delta
+	delta := r.Plan.Delta
 	if delta.Resources == 0 {
 		delta.Resources = r.stack.Resources
 	}
-	r.delta, r.planned = &delta, true
-	changes := r.plan.hasChanges() || r.forceApply != ""
+	r.Delta, r.Planned = &delta, true
+	changes := r.Plan.hasChanges() || r.ForceApply != ""
 	switch {
-	case r.plan.Verdict == Deny:
+	case r.Plan.Verdict == Deny:
 		s.must(r, failed, "denied by a plan policy")
-	case r.kind == spacelift.RunTypeTesting:
+	case r.Type == spacelift.RunTypeTesting:
 		s.must(r, applying, "")
-	case r.kind == spacelift.RunTypeProposed:
-		if r.plan.Verdict == Warn && r.stack.Approvals > 0 {
+	case r.Type == spacelift.RunTypeProposed:
+		if r.Plan.Verdict == Warn && r.stack.Approvals > 0 {
 			s.must(r, pendingReview, "")
 		} else {
 			s.must(r, finished, "")
 		}
 	case !changes:
 		s.must(r, finished, "")
-	case r.stack.Autodeploy && r.plan.Verdict != Warn && r.stack.lockedBy == "":
+	case r.stack.Autodeploy && r.Plan.Verdict != Warn && r.stack.LockedBy == "":
 		s.must(r, applying, "")
 	default:
 		s.must(r, unconfirmed, "")
@@ -304,24 +322,24 @@ func (s *Simulator) plannedNext(r *run) {
 
 // apply changes what the stack manages.
 func (s *Simulator) apply(r *run) {
-	if r.delta != nil {
-		after := *r.delta
+	if r.Delta != nil {
+		after := *r.Delta
 		after.Resources = max(0, after.Resources+after.Added-after.Deleted)
-		r.delta = &after
-		if r.kind == spacelift.RunTypeTracked {
+		r.Delta = &after
+		if r.Type == spacelift.RunTypeTracked {
 			r.stack.Resources = after.Resources
 		}
 	}
-	if r.kind != spacelift.RunTypeTracked {
+	if r.Type != spacelift.RunTypeTracked {
 		return
 	}
-	r.applied = true
-	r.changedBy = map[string]bool{}
-	for name, value := range r.plan.Outputs {
-		if old, had := r.stack.outputs[name]; !had || old != value {
-			r.changedBy[name] = true
+	r.Applied = true
+	r.ChangedBy = map[string]bool{}
+	for name, value := range r.Plan.Outputs {
+		if old, had := r.stack.Outputs[name]; !had || old != value {
+			r.ChangedBy[name] = true
 		}
-		r.stack.outputs[name] = value
+		r.stack.Outputs[name] = value
 	}
 }
 
@@ -330,28 +348,28 @@ func (s *Simulator) apply(r *run) {
 func (s *Simulator) ended(r *run) {
 	st := r.stack
 	if st.blocker == r {
-		s.later(cmp.Or(time.Duration(st.BlockerLag), s.opts.BlockerLag), timer{what: slotFrees, run: r})
+		s.later(cmp.Or(time.Duration(st.BlockerLag), s.opts.BlockerLag), timer{What: slotFrees, run: r})
 	}
 	s.releaseDependents(r)
 	if r.state() != finished {
-		if r.kind == spacelift.RunTypeDestroy {
-			st.deleting = false
+		if r.Type == spacelift.RunTypeDestroy {
+			st.Deleting = false
 		}
 		return
 	}
 	switch {
-	case r.kind == spacelift.RunTypeDestroy:
+	case r.Type == spacelift.RunTypeDestroy:
 		st.Resources = 0
 		s.remove(st)
-	case r.kind == spacelift.RunTypeProposed && r.drift && st.Drift.Reconcile && r.plan.hasChanges():
+	case r.Type == spacelift.RunTypeProposed && r.Drift && st.Drift.Reconcile && r.Plan.hasChanges():
 		s.reconcile(r)
 	}
 }
 
 func (s *Simulator) remove(st *stack) {
-	st.deleted, st.deleting = true, false
-	s.dependencies = slices.DeleteFunc(s.dependencies, func(d *dependency) bool { return d.stack == st.ID || d.on == st.ID })
-	s.attachments = slices.DeleteFunc(s.attachments, func(a *attachment) bool { return a.stack == st.ID })
-	s.contextBonds = slices.DeleteFunc(s.contextBonds, func(a *contextAttachment) bool { return a.stack == st.ID })
+	st.Deleted, st.Deleting = true, false
+	s.dependencies = slices.DeleteFunc(s.dependencies, func(d *dependency) bool { return d.Stack == st.ID || d.On == st.ID })
+	s.attachments = slices.DeleteFunc(s.attachments, func(a *attachment) bool { return a.Stack == st.ID })
+	s.contextBonds = slices.DeleteFunc(s.contextBonds, func(a *contextAttachment) bool { return a.Stack == st.ID })
 	s.order = slices.DeleteFunc(s.order, func(id spacelift.StackID) bool { return id == st.ID })
 }

@@ -70,7 +70,7 @@ func (s *Simulator) apart() any {
 		if r == nil {
 			return ""
 		}
-		return r.id
+		return r.ID
 	}
 	for _, st := range s.everyStack() {
 		own := *st

@@ -105,28 +105,28 @@ func (d *Duration) UnmarshalText(text []byte) error {
 
 // armed is a fault that waits for its occasion.
 type armed[F any] struct {
-	id          string
-	fault       F
-	probability float64
-	left        int // -1 is without end
+	ID          string  `json:"id"`
+	Fault       F       `json:"fault"`
+	Probability float64 `json:"probability,omitempty"`
+	Left        int     `json:"left"` // -1 is without end
 }
 
 // strikes takes one strike off the fault if it is its turn.
 func (a *armed[F]) strikes(s *Simulator) bool {
-	if a.left == 0 || a.probability > 0 && s.random.Float64() >= a.probability {
+	if a.Left == 0 || a.Probability > 0 && s.random.Float64() >= a.Probability {
 		return false
 	}
-	if a.left > 0 {
-		a.left--
+	if a.Left > 0 {
+		a.Left--
 	}
 	return true
 }
 
 func arm[F any](s *Simulator, fault F, probability float64, times int) *armed[F] {
 	s.faultCount++
-	a := &armed[F]{id: "fault-" + strconv.Itoa(s.faultCount), fault: fault, probability: probability, left: times}
+	a := &armed[F]{ID: "fault-" + strconv.Itoa(s.faultCount), Fault: fault, Probability: probability, Left: times}
 	if times == 0 {
-		a.left = -1
+		a.Left = -1
 	}
 	return a
 }
@@ -145,7 +145,7 @@ func (s *Simulator) InjectDelivery(f DeliveryFault) (string, error) {
 	a := arm(s, f, f.Probability, f.Times)
 	s.deliveryFaults = append(s.deliveryFaults, a)
 	s.touch()
-	return a.id, nil
+	return a.ID, nil
 }
 
 // InjectAPI arms a fault for GraphQL requests still to come and returns its id.
@@ -165,7 +165,7 @@ func (s *Simulator) InjectAPI(f APIFault) (string, error) {
 	a := arm(s, f, f.Probability, f.Times)
 	s.apiFaults = append(s.apiFaults, a)
 	s.touch()
-	return a.id, nil
+	return a.ID, nil
 }
 
 // check refuses what a fault of this kind can't do.
@@ -213,8 +213,8 @@ func (s *Simulator) ClearFaults(ids ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	gone := func(id string) bool { return len(ids) == 0 || slices.Contains(ids, id) }
-	s.deliveryFaults = slices.DeleteFunc(s.deliveryFaults, func(a *armed[DeliveryFault]) bool { return gone(a.id) })
-	s.apiFaults = slices.DeleteFunc(s.apiFaults, func(a *armed[APIFault]) bool { return gone(a.id) })
+	s.deliveryFaults = slices.DeleteFunc(s.deliveryFaults, func(a *armed[DeliveryFault]) bool { return gone(a.ID) })
+	s.apiFaults = slices.DeleteFunc(s.apiFaults, func(a *armed[APIFault]) bool { return gone(a.ID) })
 	s.touch()
 }
 
@@ -222,7 +222,7 @@ func (s *Simulator) ClearFaults(ids ...string) {
 func (s *Simulator) strike(ev event, webhook string) []DeliveryFault {
 	var hit []DeliveryFault
 	for _, a := range s.deliveryFaults {
-		f := a.fault
+		f := a.Fault
 		switch {
 		case f.Webhook != "" && f.Webhook != webhook,
 			f.Stack != "" && f.Stack != ev.run.Stack,
@@ -243,12 +243,12 @@ func (s *Simulator) strikeAPI(operation string, fields []string) (APIFault, bool
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, a := range s.apiFaults {
-		matches := a.fault.Field == operation || slices.Contains(fields, a.fault.Field)
-		if a.fault.Field == "" {
+		matches := a.Fault.Field == operation || slices.Contains(fields, a.Fault.Field)
+		if a.Fault.Field == "" {
 			matches = !slices.Contains(fields, "apiKeyUser")
 		}
 		if matches && a.strikes(s) {
-			return a.fault, true
+			return a.Fault, true
 		}
 	}
 	return APIFault{}, false

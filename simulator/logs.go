@@ -12,7 +12,7 @@ func (r *run) logLines(state spacelift.RunState) []string {
 	if !hasLogs(state) || !r.passed(state) {
 		return nil
 	}
-	lines := r.plan.Logs[state]
+	lines := r.Plan.Logs[state]
 	if lines == nil {
 		lines = r.madeUpLog(state)
 	}
@@ -24,7 +24,7 @@ func (r *run) logLines(state spacelift.RunState) []string {
 }
 
 func (r *run) passed(state spacelift.RunState) bool {
-	for _, t := range r.history {
+	for _, t := range r.History {
 		if t.State == state {
 			return true
 		}
@@ -33,7 +33,7 @@ func (r *run) passed(state spacelift.RunState) bool {
 }
 
 func (r *run) madeUpLog(state spacelift.RunState) []string {
-	d := r.plan.Delta
+	d := r.Plan.Delta
 	var lines []string
 	switch state {
 	case preparing, preparingApply:
@@ -45,12 +45,12 @@ func (r *run) madeUpLog(state spacelift.RunState) []string {
 	case applying:
 		lines = []string{fmt.Sprintf("Apply complete! Resources: %d added, %d changed, %d destroyed.", d.Added, d.Changed, d.Deleted)}
 	case performing:
-		lines = []string{"$ " + r.command}
+		lines = []string{"$ " + r.Command}
 	case destroying:
 		lines = []string{"Destroy complete!"}
 	}
-	if r.plan.FailIn == state {
-		lines = append(lines, "Error: "+r.plan.FailNote)
+	if r.Plan.FailIn == state {
+		lines = append(lines, "Error: "+r.Plan.FailNote)
 	}
 	return lines
 }

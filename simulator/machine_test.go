@@ -82,15 +82,15 @@ func TestOnlyDocumentedTransitionsAreTaken(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				r := &run{sim: s, stack: st, id: "R", kind: kind, history: []spacelift.Transition{{State: from}}}
-				s.runs[r.id], st.runs = r, append(st.runs, r)
+				r := &run{sim: s, stack: st, runRecord: runRecord{ID: "R", Type: kind, History: []spacelift.Transition{{State: from}}}}
+				s.runs[r.ID], st.runs = r, append(st.runs, r)
 				err = s.move(r, to, "jane", "")
 				want := slices.Contains(graphs[kind][from], to)
 				_, illegal := errors.AsType[*IllegalStateError](err)
 				switch {
-				case want && (err != nil || r.state() != to || len(r.history) != 2):
+				case want && (err != nil || r.state() != to || len(r.History) != 2):
 					t.Errorf("%s %s -> %s: refused: %v", kind, from, to, err)
-				case !want && (!illegal || r.state() != from || len(r.history) != 1):
+				case !want && (!illegal || r.state() != from || len(r.History) != 1):
 					t.Errorf("%s %s -> %s: taken (%v)", kind, from, to, err)
 				}
 				if want {
@@ -138,11 +138,11 @@ func TestVerbsAreLegalOnlyWhereDocumented(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r := &run{sim: s, stack: st, id: "R", kind: spacelift.RunTypeTracked, history: []spacelift.Transition{{State: state}}}
+			r := &run{sim: s, stack: st, runRecord: runRecord{ID: "R", Type: spacelift.RunTypeTracked, History: []spacelift.Transition{{State: state}}}}
 			if name == "confirm" {
-				r.reviews = []Review{{Author: "ann", Decision: "APPROVE", State: unconfirmed}}
+				r.Reviews = []Review{{Author: "ann", Decision: "APPROVE", State: unconfirmed}}
 			}
-			s.runs[r.id], st.runs = r, append(st.runs, r)
+			s.runs[r.ID], st.runs = r, append(st.runs, r)
 			err = verb.do(s)
 			want := slices.Contains(strings.Fields(verb.legal), string(state))
 			if got := err == nil; got != want {

@@ -183,68 +183,82 @@ type Commit struct {
 
 // stack is a stack and everything that happened to it.
 type stack struct {
-	Stack
-	settings  stackSettings
-	createdAt time.Time
-	state     spacelift.RunState // "NONE" before the first tracked run
-	stateAt   time.Time
-	blocker   *run
-	runs      []*run // oldest first
-	waiting   []*run // those in QUEUED, oldest first
-	nextPlans []Plan
-	outputs   map[string]string
+	stackRecord
 
-	tracked      *Commit
-	trackedSetBy string
-	lockedBy     string
-	lockedAt     time.Time
-	lockNote     string
-	disabled     bool
-	deleting     bool
-	deleted      bool
+	settings stackSettings
+	blocker  *run
+	runs     []*run // oldest first
+	waiting  []*run // those in QUEUED, oldest first
+	webhooks []*stackWebhook
+}
 
-	webhooks     []*stackWebhook
-	config       []configElement
-	managesState bool
+// stackRecord is the part of a stack that a snapshot holds as it is.
+type stackRecord struct {
+	Stack `json:"stack"`
+
+	ManagesState bool               `json:"managesState,omitempty"`
+	Config       []configElement    `json:"config,omitempty"`
+	CreatedAt    time.Time          `json:"createdAt"`
+	State        spacelift.RunState `json:"state"` // "NONE" before the first tracked run
+	StateAt      time.Time          `json:"stateAt,omitzero"`
+	Outputs      map[string]string  `json:"outputs,omitempty"`
+	NextPlans    []Plan             `json:"nextPlans,omitempty"`
+	Tracked      *Commit            `json:"tracked,omitempty"`
+	TrackedSetBy string             `json:"trackedSetBy,omitempty"`
+	LockedBy     string             `json:"lockedBy,omitempty"`
+	LockedAt     time.Time          `json:"lockedAt,omitzero"`
+	LockNote     string             `json:"lockNote,omitempty"`
+	Disabled     bool               `json:"disabled,omitempty"`
+	Deleting     bool               `json:"deleting,omitempty"`
+	Deleted      bool               `json:"deleted,omitempty"`
 }
 
 // run is a run and everything that happened to it.
 type run struct {
-	sim         *Simulator
-	stack       *stack
-	id          spacelift.RunID
-	kind        spacelift.RunType
-	plan        Plan
-	commit      Commit
-	command     string
-	createdAt   time.Time
-	updatedAt   time.Time
-	history     []spacelift.Transition // oldest first; StateVersion is the index
-	delta       *spacelift.Delta       // nil before planning ended
-	planned     bool                   // plan policies have spoken
-	triggeredBy string
-	by          string   // who created it, for locks; empty for a push
-	session     *session // of the one who created it; nil for a push and for machines of Spacelift's own
-	drift       bool
-	metadata    []string
-	reviews     []Review
-	comments    []Comment
-	skipInit    bool
-	retried     bool // made by runRetry: dependents don't follow
-	prioritized bool
-	forceApply  string
-	settled     bool // has been QUEUED for its time
+	runRecord
 
-	chain      string // shared by the runs one push or trigger has queued on dependents
+	sim        *Simulator
+	stack      *stack
 	upstream   []*run // runs it waits for
 	downstream []*run // runs that wait for it
-	pushed     bool   // has a reason to run of its own
-	released   bool   // dependencies no longer hold it
-	external   []string
-	applied    bool
-	changedBy  map[string]bool // outputs this run has changed
+	timer      *timer // until its phase ends
+}
 
-	timer *timer // until its phase ends
+// runRecord is the part of a run that a snapshot holds as it is.
+type runRecord struct {
+	ID          spacelift.RunID        `json:"id"`
+	Type        spacelift.RunType      `json:"type"`
+	Plan        Plan                   `json:"plan"`
+	Commit      Commit                 `json:"commit"`
+	Command     string                 `json:"command,omitempty"`
+	CreatedAt   time.Time              `json:"createdAt"`
+	UpdatedAt   time.Time              `json:"updatedAt"`
+	History     []spacelift.Transition `json:"history"`           // oldest first; StateVersion is the index
+	Delta       *spacelift.Delta       `json:"delta,omitempty"`   // nil before planning ended
+	Planned     bool                   `json:"planned,omitempty"` // plan policies have decided
+	TriggeredBy string                 `json:"triggeredBy,omitempty"`
+	By          string                 `json:"by,omitempty"`      // its creator, for locks; empty for a push
+	Session     *session               `json:"session,omitempty"` // its creator's; nil for a push and for Spacelift's own machines
+	Drift       bool                   `json:"drift,omitempty"`
+	Metadata    []string               `json:"metadata,omitempty"`
+	Reviews     []Review               `json:"reviews,omitempty"`
+	Comments    []Comment              `json:"comments,omitempty"`
+	SkipInit    bool                   `json:"skipInit,omitempty"`
+	Retried     bool                   `json:"retried,omitempty"` // made by runRetry: dependents don't follow
+	Prioritized bool                   `json:"prioritized,omitempty"`
+	ForceApply  string                 `json:"forceApply,omitempty"`
+	Settled     bool                   `json:"settled,omitempty"`  // has been QUEUED for its time
+	Chain       string                 `json:"chain"`              // shared by the runs that one push or trigger has queued on dependents
+	Pushed      bool                   `json:"pushed,omitempty"`   // has a reason to run of its own
+	Released    bool                   `json:"released,omitempty"` // dependencies no longer hold it
+	External    []string               `json:"external,omitempty"`
+	Applied     bool                   `json:"applied,omitempty"`
+	ChangedBy   map[string]bool        `json:"changedBy,omitempty"` // outputs this run has changed
+}
+
+// newRun returns a run of the stack that begin can queue.
+func (st *stack) newRun(kind spacelift.RunType, plan Plan, commit Commit) *run {
+	return &run{stack: st, runRecord: runRecord{Type: kind, Plan: plan, Commit: commit}}
 }
 
 // Review is one person's word on a run.
@@ -293,18 +307,18 @@ type StackStatus struct {
 
 func (st *stack) status() StackStatus {
 	status := StackStatus{
-		Stack: st.Stack, State: st.state, LockedBy: st.lockedBy, LockedAt: st.lockedAt, LockNote: st.lockNote,
-		Disabled: st.disabled, Deleting: st.deleting, Outputs: maps.Clone(st.outputs), Runs: []spacelift.RunID{},
+		Stack: st.Stack, State: st.State, LockedBy: st.LockedBy, LockedAt: st.LockedAt, LockNote: st.LockNote,
+		Disabled: st.Disabled, Deleting: st.Deleting, Outputs: maps.Clone(st.Outputs), Runs: []spacelift.RunID{},
 	}
 	status.Labels = slices.Clone(st.Labels)
 	if st.blocker != nil {
-		status.Blocker = st.blocker.id
+		status.Blocker = st.blocker.ID
 	}
-	if st.tracked != nil {
-		status.TrackedCommit = new(*st.tracked)
+	if st.Tracked != nil {
+		status.TrackedCommit = new(*st.Tracked)
 	}
 	for _, r := range st.runs {
-		status.Runs = append(status.Runs, r.id)
+		status.Runs = append(status.Runs, r.ID)
 	}
 	return status
 }

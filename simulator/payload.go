@@ -108,7 +108,7 @@ func (o *optional[T]) orNull() {
 
 // body is the default body for the run's present state.
 func (s *Simulator) body(r *run) runBody {
-	now := r.history[len(r.history)-1]
+	now := r.History[len(r.History)-1]
 	st := r.stack
 	pool, public := s.pool(st)
 	labels := st.Labels
@@ -119,13 +119,13 @@ func (s *Simulator) body(r *run) runBody {
 		Account: s.opts.Account, State: now.State, StateVersion: now.StateVersion,
 		Timestamp: now.At.Unix(), TimestampMillis: now.At.UnixMilli(), Note: some(now.Note),
 		Run: bodyRun{
-			ID: r.id, Branch: r.commit.Branch, Command: some(r.command),
+			ID: r.ID, Branch: r.Commit.Branch, Command: some(r.Command),
 			Commit: bodyCommit{
-				AuthorLogin: some(r.commit.AuthorLogin), AuthorName: r.commit.AuthorName, Hash: r.commit.Hash,
-				Message: r.commit.Message, Timestamp: r.commit.At.Unix(), URL: r.commit.URL,
+				AuthorLogin: some(r.Commit.AuthorLogin), AuthorName: r.Commit.AuthorName, Hash: r.Commit.Hash,
+				Message: r.Commit.Message, Timestamp: r.Commit.At.Unix(), URL: r.Commit.URL,
 			},
-			CreatedAt: r.createdAt.Unix(), DriftDetection: &r.drift, TriggeredBy: some(r.triggeredBy),
-			Type: r.kind, URL: s.runURL(r),
+			CreatedAt: r.CreatedAt.Unix(), DriftDetection: &r.Drift, TriggeredBy: some(r.TriggeredBy),
+			Type: r.Type, URL: s.runURL(r),
 		},
 		Stack: bodyStack{
 			ID: st.ID, Name: st.Name, Description: st.Description, Labels: labels,
@@ -135,9 +135,9 @@ func (s *Simulator) body(r *run) runBody {
 		EventSource: "spacelift",
 		EventType:   "run_state_changed_event",
 	}
-	if r.delta != nil {
+	if r.Delta != nil {
 		b.Run.Delta = optional[bodyDelta]{state: present, value: bodyDelta{
-			Added: r.delta.Added, Changed: r.delta.Changed, Deleted: r.delta.Deleted, Resources: r.delta.Resources,
+			Added: r.Delta.Added, Changed: r.Delta.Changed, Deleted: r.Delta.Deleted, Resources: r.Delta.Resources,
 		}}
 	}
 	return b

@@ -45,15 +45,20 @@ type Policy struct {
 
 type policy struct {
 	Policy
-	query     rego.PreparedEvalQuery
-	createdAt time.Time
-	updatedAt time.Time
-	samples   []policySample // newest last
+
+	CreatedAt time.Time      `json:"createdAt"`
+	UpdatedAt time.Time      `json:"updatedAt"`
+	Samples   []policySample `json:"samples,omitempty"` // newest last
+
+	query rego.PreparedEvalQuery
 }
 
 type policySample struct {
-	key, outcome, input, body string
-	at                        time.Time
+	Key     string    `json:"key"`
+	Outcome string    `json:"outcome"`
+	Input   string    `json:"input"`
+	Body    string    `json:"body"`
+	At      time.Time `json:"at"`
 }
 
 const maxSamples = 100
@@ -75,29 +80,25 @@ func (s *Simulator) addPolicy(ctx context.Context, p Policy) (*policy, error) {
 	switch {
 	case p.ID == "":
 		return nil, refuse("a policy needs a name")
-	case s.findPolicy(p.ID) != nil:
+	case exists(s.findPolicy(p.ID)):
 		return nil, refuse("policy %s exists", p.ID)
-	case s.spaces[p.Space] == nil:
-		return nil, fmt.Errorf("space %s: %w", p.Space, ErrNotFound)
+	}
+	if _, err := s.findSpace(p.Space); err != nil {
+		return nil, err
 	}
 	query, err := compile(ctx, p.Engine, p.Body)
 	if err != nil {
 		return nil, refuse("policy %s: %v", p.ID, err)
 	}
 	now := s.clock.Now()
-	made := &policy{Policy: p, query: query, createdAt: now, updatedAt: now}
+	made := &policy{Policy: p, query: query, CreatedAt: now, UpdatedAt: now}
 	s.policies = append(s.policies, made)
 	s.touch()
 	return made, nil
 }
 
-func (s *Simulator) findPolicy(id string) *policy {
-	for _, p := range s.policies {
-		if p.ID == id {
-			return p
-		}
-	}
-	return nil
+func (s *Simulator) findPolicy(id string) (*policy, error) {
+	return find(s.policies, "policy", id, func(p *policy) string { return p.ID })
 }
 
 // forbidden are the functions Spacelift takes away from policies: they reach
@@ -165,7 +166,7 @@ type event struct {
 }
 
 func eventOf(r *run) event {
-	return event{kind: "run_updated", run: r.ref(), state: r.state(), version: len(r.history) - 1, terminal: r.terminal()}
+	return event{kind: "run_updated", run: r.ref(), state: r.state(), version: len(r.History) - 1, terminal: r.terminal()}
 }
 
 // evaluate runs the notification policies that an event in this space reaches,
@@ -231,12 +232,12 @@ var webhookRule = []string{"endpoint_id", "headers", "method", "payload", "query
 // route carries out one webhook rule.
 func (s *Simulator) route(p *policy, ev event, space string, rule object, body any, fill func(any) any) {
 	id := text(rule["endpoint_id"])
-	w := s.findWebhook(id)
+	w, err := s.findWebhook(id)
 	wrong := func(format string, args ...any) {
 		s.notice("Unusable rule", fmt.Sprintf("policy %s, webhook %q: %s", p.ID, id, fmt.Sprintf(format, args...)), "ERROR")
 	}
 	switch {
-	case w == nil || !slices.Contains(s.reach(space), w.Space):
+	case err != nil || !slices.Contains(s.reach(space), w.Space):
 		s.notice("Unknown webhook", fmt.Sprintf("policy %s names webhook %q, which does not exist or is out of reach", p.ID, id), "ERROR")
 		return
 	case w.Disabled:
@@ -305,11 +306,11 @@ func texts(field string, rule object, wrong func(format string, args ...any)) ma
 
 func (p *policy) sample(key string, at time.Time, input, rules object) {
 	matched := slices.Sorted(maps.Keys(rules))
-	p.samples = append(p.samples, policySample{
-		key: key, at: at, outcome: strings.Join(matched, ","), input: string(encode(input)), body: p.Body,
+	p.Samples = append(p.Samples, policySample{
+		Key: key, At: at, Outcome: strings.Join(matched, ","), Input: string(encode(input)), Body: p.Body,
 	})
-	if len(p.samples) > maxSamples {
-		p.samples = slices.Delete(p.samples, 0, len(p.samples)-maxSamples)
+	if len(p.Samples) > maxSamples {
+		p.Samples = slices.Delete(p.Samples, 0, len(p.Samples)-maxSamples)
 	}
 }
 

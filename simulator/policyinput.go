@@ -28,7 +28,7 @@ func (s *Simulator) policyInput(kind string, event any, endpoints []*namedWebhoo
 
 // runUpdated describes the run's present state.
 func (s *Simulator) runUpdated(r *run) object {
-	now := r.history[len(r.history)-1]
+	now := r.History[len(r.History)-1]
 	return object{
 		"state": string(now.State), "username": now.Username, "note": now.Note,
 		"plan_policy_decision": r.planDecision(), "policy_receipts": r.receipts(),
@@ -38,31 +38,31 @@ func (s *Simulator) runUpdated(r *run) object {
 }
 
 func (s *Simulator) runInput(r *run) object {
-	commit := commitInput(r.commit)
-	commit["exist_on_tracked_branch"] = r.commit.Branch == r.stack.Branch
+	commit := commitInput(r.Commit)
+	commit["exist_on_tracked_branch"] = r.Commit.Branch == r.stack.Branch
 	commit["pull_request_id"] = nil
 	commit["tag"] = ""
-	states := make([]any, 0, len(r.history))
-	for _, t := range r.history {
+	states := make([]any, 0, len(r.History))
+	for _, t := range r.History {
 		states = append(states, object{"new_state": string(t.State)})
 	}
 	changes := []any{}
-	if r.planned {
-		for _, c := range r.plan.changes() {
+	if r.Planned {
+		for _, c := range r.Plan.changes() {
 			changes = append(changes, changeInput("plan", c))
-			if r.applied {
+			if r.Applied {
 				changes = append(changes, changeInput("apply", c))
 			}
 		}
 	}
 	return object{
-		"id": string(r.id), "type": string(r.kind), "state": string(r.state()), "branch": r.commit.Branch,
-		"command": r.command, "commit": commit, "changes": changes, "states_history": states,
-		"based_on_local_workspace": false, "drift_detection": r.drift, "creator_session": s.sessionInput(r.session),
+		"id": string(r.ID), "type": string(r.Type), "state": string(r.state()), "branch": r.Commit.Branch,
+		"command": r.Command, "commit": commit, "changes": changes, "states_history": states,
+		"based_on_local_workspace": false, "drift_detection": r.Drift, "creator_session": s.sessionInput(r.Session),
 		"policy_receipts": r.receipts(),
-		"runtime_config":  s.runtimeInput(r.stack), "triggered_by": nullable(r.triggeredBy), "flags": []any{},
-		"user_provided_metadata": stringList(r.metadata),
-		"created_at":             nanoseconds(r.createdAt), "updated_at": nanoseconds(r.updatedAt),
+		"runtime_config":  s.runtimeInput(r.stack), "triggered_by": nullable(r.TriggeredBy), "flags": []any{},
+		"user_provided_metadata": stringList(r.Metadata),
+		"created_at":             nanoseconds(r.CreatedAt), "updated_at": nanoseconds(r.UpdatedAt),
 	}
 }
 
@@ -126,26 +126,26 @@ func (s *Simulator) stackInput(st *stack) object {
 	input := object{
 		"id": string(st.ID), "name": st.Name, "labels": stringList(st.Labels),
 		"space": object{"id": sp.ID, "name": sp.Name, "labels": stringList(sp.Labels)},
-		"state": string(st.state), "autodeploy": st.Autodeploy, "autoretry": truth(st.settings.Autoretry),
+		"state": string(st.State), "autodeploy": st.Autodeploy, "autoretry": bool(st.settings.Autoretry),
 		"administrative": st.settings.Administrative, "roles": []any{}, "branch": st.Branch,
 		"repository": st.Repository, "namespace": st.Namespace, "project_root": st.ProjectRoot,
-		"additional_project_globs": stringList(deref(st.settings.AdditionalProjectGlobs)),
-		"locked_by":                nullable(st.lockedBy), "terraform_version": simulatedTerraform, "tracked_commit": nil,
+		"additional_project_globs": stringList(st.settings.AdditionalProjectGlobs),
+		"locked_by":                nullable(st.LockedBy), "terraform_version": simulatedTerraform, "tracked_commit": nil,
 		"worker_pool": object{"id": pool.ID, "name": pool.Name, "labels": stringList(pool.Labels), "public": public},
 	}
-	if st.tracked != nil {
-		input["tracked_commit"] = commitInput(*st.tracked)
+	if st.Tracked != nil {
+		input["tracked_commit"] = commitInput(*st.Tracked)
 	}
 	return input
 }
 
 // planDecision is null until plan policies had something to say.
 func (r *run) planDecision() any {
-	if !r.planned || r.plan.Verdict == Allow || r.plan.Verdict == "" {
+	if !r.Planned || r.Plan.Verdict == Allow || r.Plan.Verdict == "" {
 		return nil
 	}
 	decision := object{"deny": []any{}, "warn": []any{}}
-	decision[string(r.plan.Verdict)] = stringList(r.plan.Messages)
+	decision[string(r.Plan.Verdict)] = stringList(r.Plan.Messages)
 	return decision
 }
 
@@ -156,16 +156,16 @@ func (r *run) receipts() any {
 	if r.planDecision() == nil {
 		return nil
 	}
-	return []any{object{"type": "PLAN", "name": "simulated-plan-policy", "outcome": string(r.plan.Verdict), "flags": []any{}}}
+	return []any{object{"type": "PLAN", "name": "simulated-plan-policy", "outcome": string(r.Plan.Verdict), "flags": []any{}}}
 }
 
 // timing holds how long each finished state took.
 func (r *run) timing() []any {
 	timing := []any{}
-	for i := range len(r.history) - 1 {
-		t := r.history[i]
+	for i := range len(r.History) - 1 {
+		t := r.History[i]
 		timing = append(timing, object{
-			"state": string(t.State), "duration": number(int64(r.history[i+1].At.Sub(t.At))),
+			"state": string(t.State), "duration": number(int64(r.History[i+1].At.Sub(t.At))),
 		})
 	}
 	return timing
@@ -200,7 +200,7 @@ func (s *Simulator) moduleVersionInput(st *stack, v ModuleVersion) object {
 		if r := s.runs[id]; r != nil {
 			tests = append(tests, object{
 				"id": string(id), "state": string(r.state()), "title": "default",
-				"created_at": nanoseconds(r.createdAt), "updated_at": nanoseconds(r.updatedAt),
+				"created_at": nanoseconds(r.CreatedAt), "updated_at": nanoseconds(r.UpdatedAt),
 			})
 		}
 	}
@@ -232,8 +232,6 @@ func stringList(list []string) []any {
 	}
 	return out
 }
-
-func truth(b *bool) bool { return b != nil && *b }
 
 func deref[T any](p *T) (v T) {
 	if p != nil {

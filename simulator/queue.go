@@ -27,11 +27,11 @@ func (s *Simulator) schedule(st *stack) {
 
 func (r *run) class() int {
 	switch {
-	case r.prioritized:
+	case r.Prioritized:
 		return 0
 	case r.blocking():
 		return 1
-	case !r.drift:
+	case !r.Drift:
 		return 2
 	}
 	return 3
@@ -44,13 +44,13 @@ func (r *run) class() int {
 func (s *Simulator) startable(r *run) bool {
 	st := r.stack
 	switch {
-	case r.state() != queued || !r.settled:
+	case r.state() != queued || !r.Settled:
 		return false
 	case r.blocking() && st.blocker != nil:
 		return false
-	case r.blocking() && st.lockedBy != "" && st.lockedBy != r.by:
+	case r.blocking() && st.LockedBy != "" && st.LockedBy != r.By:
 		return false
-	case len(r.upstream) > 0 && !r.released:
+	case len(r.upstream) > 0 && !r.Released:
 		return false
 	case r.needsApproval():
 		return false
@@ -62,7 +62,7 @@ func (s *Simulator) startable(r *run) bool {
 // (https://docs.spacelift.io/concepts/policy/push-policy/run-external-dependencies).
 func (s *Simulator) unmet(r *run) []string {
 	var names []string
-	for _, name := range r.external {
+	for _, name := range r.External {
 		switch s.external[name] {
 		case "FINISHED", "SKIPPED":
 		default:
@@ -104,7 +104,7 @@ func (r *run) reviewable() bool {
 // person counts.
 func (r *run) tally() (approvals, rejections int) {
 	latest := map[string]string{}
-	for _, review := range r.reviews {
+	for _, review := range r.Reviews {
 		if review.State == r.state() {
 			latest[review.Author] = review.Decision
 		}
@@ -125,5 +125,5 @@ func (r *run) canConfirm() bool { return r.state() == unconfirmed && !r.needsApp
 // Assumption: any ended run but a DESTROY or TESTING one; Spacelift's request
 // collection speaks of pull-request runs, its permissions of blocking ones too.
 func (r *run) canRetry() bool {
-	return r.terminal() && (r.kind == spacelift.RunTypeProposed || r.kind == spacelift.RunTypeTracked || r.kind == spacelift.RunTypeTask)
+	return r.terminal() && (r.Type == spacelift.RunTypeProposed || r.Type == spacelift.RunTypeTracked || r.Type == spacelift.RunTypeTask)
 }

@@ -3,6 +3,7 @@ package simulator
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/graph-gophers/graphql-go"
@@ -14,28 +15,66 @@ import (
 // schema's fields; each takes the lock, and what it returns is a copy.
 type resolver struct{}
 
-// with calls f under the lock of the caller's simulator.
-func with[T any](ctx context.Context, f func(s *Simulator, who actor) (T, error)) (T, error) {
+// shown is an object of the account that an answer shows as an O.
+type shown[O any] interface {
+	out(s *Simulator, who actor) O
+}
+
+// answer calls f under the lock of the caller's simulator and shows what f returns.
+func answer[T shown[O], O any](ctx context.Context, f func(s *Simulator, who actor) (T, error)) (out O, err error) {
 	c := callerOf(ctx)
 	c.sim.mu.Lock()
 	defer c.sim.mu.Unlock()
-	return f(c.sim, c.actor())
+	found, err := f(c.sim, c.actor())
+	if err != nil {
+		return out, err
+	}
+	return found.out(c.sim, c.actor()), nil
 }
 
-// read is with for what can't fail.
-func read[T any](ctx context.Context, f func(s *Simulator) T) T {
-	v, _ := with(ctx, func(s *Simulator, _ actor) (T, error) { return f(s), nil })
-	return v
-}
-
-// unlessGone makes a deletion succeed, with null, when its object is already
-// gone. spacelift_stack_destructor relies on it: it deletes a stack before
-// Terraform deletes what belongs to the stack.
-func unlessGone[T any](deleted *T, err error) (*T, error) {
+// orNull is answer, with null for what doesn't exist. Deletions rely on it as
+// queries do: spacelift_stack_destructor deletes a stack before Terraform deletes
+// what belongs to the stack.
+func orNull[T shown[*O], O any](ctx context.Context, f func(s *Simulator, who actor) (T, error)) (*O, error) {
+	found, err := answer(ctx, f)
 	if errors.Is(err, ErrNotFound) {
 		return nil, nil
 	}
-	return deleted, err
+	return found, err
+}
+
+// list is answer for lists.
+func list[T shown[O], O any](ctx context.Context, f func(s *Simulator) []T) []O {
+	c := callerOf(ctx)
+	c.sim.mu.Lock()
+	defer c.sim.mu.Unlock()
+	return outs(f(c.sim), c.sim, c.actor())
+}
+
+func outs[T shown[O], O any](list []T, s *Simulator, who actor) []O {
+	out := make([]O, 0, len(list))
+	for _, item := range list {
+		out = append(out, item.out(s, who))
+	}
+	return out
+}
+
+// found returns a function for answer that finds an object and changes it.
+func found[ID ~string, T any](
+	id graphql.ID, find func(*Simulator, ID) (T, error), change func(s *Simulator, who actor, found T) error,
+) func(*Simulator, actor) (T, error) {
+	return func(s *Simulator, who actor) (T, error) {
+		object, err := find(s, ID(id))
+		if err == nil && change != nil {
+			err = change(s, who, object)
+		}
+		return object, err
+	}
+}
+
+// without removes an element from a list.
+func without[T comparable](list []T, gone T) []T {
+	return slices.DeleteFunc(list, func(o T) bool { return o == gone })
 }
 
 type idArgs struct{ ID graphql.ID }
@@ -67,25 +106,18 @@ func (resolver) APIKeyUser(ctx context.Context, args struct {
 	ID     graphql.ID
 	Secret string
 }) (*apiKeyUserOut, error) {
-	audience := callerOf(ctx).origin
-	return with(ctx, func(s *Simulator, _ actor) (*apiKeyUserOut, error) {
-		k, known := s.keys[string(args.ID)]
-		if !known || k.Secret != args.Secret {
-			return nil, ErrUnauthorized
-		}
-		token, until := s.issue(k, audience)
-		return &apiKeyUserOut{JWT: token, ValidUntil: seconds(until)}, nil
-	})
+	c := callerOf(ctx)
+	c.sim.mu.Lock()
+	defer c.sim.mu.Unlock()
+	k, known := c.sim.keys[string(args.ID)]
+	if !known || k.Secret != args.Secret {
+		return nil, ErrUnauthorized
+	}
+	token, until := c.sim.issue(k, c.origin)
+	return &apiKeyUserOut{JWT: token, ValidUntil: seconds(until)}, nil
 }
 
 func seconds(t time.Time) int32 { return int32(t.Unix()) }
-
-func orEmpty(list []string) []string {
-	if list == nil {
-		return []string{}
-	}
-	return list
-}
 
 // absentIfEmpty is null in GraphQL for an empty string.
 func absentIfEmpty(s string) *string {
@@ -98,3 +130,49 @@ func absentIfEmpty(s string) *string {
 func stackID(id graphql.ID) spacelift.StackID { return spacelift.StackID(id) }
 
 func runID(id graphql.ID) spacelift.RunID { return spacelift.RunID(id) }
+
+// flag is a Boolean that a client may leave out or set to null, which is false.
+type flag bool
+
+// ImplementsGraphQLType implements decode.Unmarshaler.
+func (*flag) ImplementsGraphQLType(name string) bool { return name == "Boolean" }
+
+// Nullable makes graphql-go accept null.
+func (*flag) Nullable() {}
+
+// UnmarshalGraphQL implements decode.Unmarshaler.
+func (f *flag) UnmarshalGraphQL(input any) error {
+	value, ok := input.(bool)
+	if !ok && input != nil {
+		return errors.New("not a Boolean")
+	}
+	*f = flag(value)
+	return nil
+}
+
+// lines is a list of strings that a client may leave out or set to null, which is
+// the empty list.
+type lines []string
+
+// ImplementsGraphQLType implements decode.Unmarshaler.
+func (*lines) ImplementsGraphQLType(name string) bool { return name == "[String!]" }
+
+// Nullable makes graphql-go accept null.
+func (*lines) Nullable() {}
+
+// UnmarshalGraphQL implements decode.Unmarshaler.
+func (l *lines) UnmarshalGraphQL(input any) error {
+	*l = nil
+	values, isList := input.([]any)
+	if !isList && input != nil {
+		values = []any{input} // GraphQL takes one value for a list of one
+	}
+	for _, value := range values {
+		line, ok := value.(string)
+		if !ok {
+			return errors.New("not a String")
+		}
+		*l = append(*l, line)
+	}
+	return nil
+}

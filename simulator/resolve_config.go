@@ -14,9 +14,9 @@ import (
 // configElement is an environment variable or a mounted file of a stack, a
 // module or a context.
 type configElement struct {
-	id, kind, value, description string
-	writeOnly                    bool
-	createdAt                    time.Time
+	ConfigElement
+
+	CreatedAt time.Time `json:"createdAt"`
 }
 
 type configOut struct {
@@ -30,31 +30,24 @@ type configOut struct {
 	WriteOnly   bool
 }
 
-func (e configElement) out() *configOut {
-	sum := sha256.Sum256([]byte(e.value))
+func (e configElement) out(*Simulator, actor) *configOut {
+	sum := sha256.Sum256([]byte(e.Value))
 	o := &configOut{
-		ID: graphql.ID(e.id), Checksum: hex.EncodeToString(sum[:]), CreatedAt: seconds(e.createdAt),
-		Description: absentIfEmpty(e.description), Type: e.kind, WriteOnly: e.writeOnly,
+		ID: graphql.ID(e.ID), Checksum: hex.EncodeToString(sum[:]), CreatedAt: seconds(e.CreatedAt),
+		Description: absentIfEmpty(e.Description), Type: e.Type, WriteOnly: e.WriteOnly,
 	}
-	if !e.writeOnly {
-		o.Value = &e.value
+	if !e.WriteOnly {
+		o.Value = &e.Value
 	}
 	return o
 }
 
-func configsOut(config []configElement) []*configOut {
-	out := make([]*configOut, 0, len(config))
-	for _, e := range config {
-		out = append(out, e.out())
-	}
-	return out
-}
+// configOuts is a configuration in an answer.
+type configOuts []*configOut
 
-func elementOf(config []*configOut, id graphql.ID) *configOut {
-	for _, e := range config {
-		if e.ID == id {
-			return e
-		}
+func (list configOuts) find(id graphql.ID) *configOut {
+	if i := slices.IndexFunc(list, func(e *configOut) bool { return e.ID == id }); i >= 0 {
+		return list[i]
 	}
 	return nil
 }
@@ -68,17 +61,19 @@ type configInput struct {
 	Description *string
 }
 
-func (in configInput) element(at time.Time) configElement {
-	return configElement{
-		id: string(in.ID), kind: in.Type, value: in.Value, description: deref(in.Description), writeOnly: in.WriteOnly, createdAt: at,
-	}
+// addTo returns the configuration with the element.
+func (in configInput) addTo(config []configElement, at time.Time) (configElement, []configElement) {
+	e := configElement{ConfigElement{
+		ID: string(in.ID), Type: in.Type, Value: in.Value, Description: deref(in.Description), WriteOnly: in.WriteOnly,
+	}, at}
+	return e, withElement(config, e)
 }
 
 // withoutElement takes an element out of a configuration.
 func withoutElement(config []configElement, id graphql.ID) (gone configElement, left []configElement, err error) {
-	i := slices.IndexFunc(config, func(e configElement) bool { return e.id == string(id) })
+	i := slices.IndexFunc(config, func(e configElement) bool { return e.ID == string(id) })
 	if i < 0 {
-		return configElement{}, nil, fmt.Errorf("config %s: %w", id, ErrNotFound)
+		return configElement{}, config, fmt.Errorf("config %s: %w", id, ErrNotFound)
 	}
 	return config[i], slices.Delete(slices.Clone(config), i, i+1), nil
 }
@@ -88,28 +83,21 @@ func (resolver) StackConfigAdd(ctx context.Context, args struct {
 	Stack  graphql.ID
 	Config configInput
 }) (*configOut, error) {
-	return with(ctx, func(s *Simulator, _ actor) (*configOut, error) {
+	return answer(ctx, func(s *Simulator, _ actor) (added configElement, err error) {
 		st, err := s.findStack(stackID(args.Stack))
-		if err != nil {
-			return nil, err
+		if err == nil {
+			added, st.Config = args.Config.addTo(st.Config, s.clock.Now())
 		}
-		e := args.Config.element(s.clock.Now())
-		st.config = withElement(st.config, e)
-		return e.out(), nil
+		return added, err
 	})
 }
 
 func (resolver) StackConfigDelete(ctx context.Context, args struct{ Stack, ID graphql.ID }) (*configOut, error) {
-	return unlessGone(with(ctx, func(s *Simulator, _ actor) (*configOut, error) {
+	return orNull(ctx, func(s *Simulator, _ actor) (gone configElement, err error) {
 		st, err := s.findStack(stackID(args.Stack))
-		if err != nil {
-			return nil, err
+		if err == nil {
+			gone, st.Config, err = withoutElement(st.Config, args.ID)
 		}
-		gone, left, err := withoutElement(st.config, args.ID)
-		if err != nil {
-			return nil, err
-		}
-		st.config = left
-		return gone.out(), nil
-	}))
+		return gone, err
+	})
 }

@@ -3,16 +3,12 @@ package simulator
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 
 	"github.com/graph-gophers/graphql-go"
 )
 
 type contextOut struct {
-	sim    *Simulator
-	bundle *bundle
-
 	ID                graphql.ID
 	Name              string
 	Description       *string
@@ -23,54 +19,32 @@ type contextOut struct {
 	UpdatedAt         int32
 	Hooks             *Hooks
 	HasAttachedStacks bool
-	Config            []*configOut
+	Config            configOuts
 	AttachedStacks    []*contextAttachmentOut
 }
 
 type contextAttachmentOut struct {
-	ID             graphql.ID
-	StackID        graphql.ID
-	StackName      string
-	IsModule       bool
-	IsAutoattached bool
-	Priority       int32
+	attachmentOut
+
+	Priority int32
 }
 
-func (c *bundle) out(s *Simulator) *contextOut {
+func (c *bundle) out(s *Simulator, who actor) *contextOut {
 	o := &contextOut{
-		sim: s, bundle: c,
-		ID: graphql.ID(c.ID), Name: c.Name, Description: absentIfEmpty(c.Description), Labels: orEmpty(slices.Clone(c.Labels)),
-		Space: graphql.ID(c.Space), SpaceDetails: s.spaces[c.Space].out(), CreatedAt: seconds(c.createdAt), UpdatedAt: seconds(c.updatedAt),
-		Hooks: c.Hooks.out(), Config: configsOut(c.config), AttachedStacks: []*contextAttachmentOut{},
-	}
-	for _, a := range s.attachedTo(c) {
-		o.AttachedStacks = append(o.AttachedStacks, a.out(s))
+		ID: graphql.ID(c.ID), Name: c.Name, Description: absentIfEmpty(c.Description), Labels: slices.Clone(c.Labels),
+		Space: graphql.ID(c.Space), SpaceDetails: s.spaces[c.Space].out(s, who), CreatedAt: seconds(c.CreatedAt), UpdatedAt: seconds(c.UpdatedAt),
+		Hooks: new(c.Hooks), Config: outs(c.Elements, s, who), AttachedStacks: outs(s.attachedTo(c), s, who),
 	}
 	o.HasAttachedStacks = len(o.AttachedStacks) > 0
 	return o
 }
 
-func (a *contextAttachment) out(s *Simulator) *contextAttachmentOut {
-	st := s.stacks[a.stack]
-	return &contextAttachmentOut{
-		ID: graphql.ID(a.id), StackID: graphql.ID(a.stack), StackName: st.Name, IsModule: st.Module, IsAutoattached: a.id == "",
-		Priority: int32(a.priority),
-	}
-}
-
-// out returns the hooks with empty lists for absent ones.
-func (h Hooks) out() *Hooks {
-	for _, list := range []*[]string{
-		&h.AfterApply, &h.AfterDestroy, &h.AfterInit, &h.AfterPerform, &h.AfterPlan, &h.AfterRun,
-		&h.BeforeApply, &h.BeforeDestroy, &h.BeforeInit, &h.BeforePerform, &h.BeforePlan,
-	} {
-		*list = orEmpty(slices.Clone(*list))
-	}
-	return &h
+func (a *contextAttachment) out(s *Simulator, _ actor) *contextAttachmentOut {
+	return &contextAttachmentOut{s.stacks[a.Stack].attachmentOut(a.ID), int32(a.Priority)}
 }
 
 // ConfigElement finds one of Config.
-func (o *contextOut) ConfigElement(args idArgs) *configOut { return elementOf(o.Config, args.ID) }
+func (o *contextOut) ConfigElement(args idArgs) *configOut { return o.Config.find(args.ID) }
 
 // AttachedStack finds an attachment by hand by the stack's or module's id.
 func (o *contextOut) AttachedStack(args idArgs) *contextAttachmentOut {
@@ -82,85 +56,30 @@ func (o *contextOut) AttachedStack(args idArgs) *contextAttachmentOut {
 	return nil
 }
 
-func (resolver) Context(ctx context.Context, args idArgs) *contextOut {
-	return read(ctx, func(s *Simulator) *contextOut {
-		if c := s.findContext(string(args.ID)); c != nil {
-			return c.out(s)
-		}
-		return nil
-	})
+func (resolver) Context(ctx context.Context, args idArgs) (*contextOut, error) {
+	return orNull(ctx, found(args.ID, (*Simulator).findContext, nil))
 }
 
 func (resolver) Contexts(ctx context.Context) []*contextOut {
-	return read(ctx, func(s *Simulator) []*contextOut {
-		all := []*contextOut{}
-		for _, c := range s.contexts {
-			all = append(all, c.out(s))
-		}
-		return all
-	})
-}
-
-// hooksInput is the schema's HooksInput.
-type hooksInput struct {
-	AfterApply    *[]string
-	AfterDestroy  *[]string
-	AfterInit     *[]string
-	AfterPerform  *[]string
-	AfterPlan     *[]string
-	AfterRun      *[]string
-	BeforeApply   *[]string
-	BeforeDestroy *[]string
-	BeforeInit    *[]string
-	BeforePerform *[]string
-	BeforePlan    *[]string
-}
-
-func (in hooksInput) hooks() Hooks {
-	return Hooks{
-		AfterApply: deref(in.AfterApply), AfterDestroy: deref(in.AfterDestroy), AfterInit: deref(in.AfterInit),
-		AfterPerform: deref(in.AfterPerform), AfterPlan: deref(in.AfterPlan), AfterRun: deref(in.AfterRun),
-		BeforeApply: deref(in.BeforeApply), BeforeDestroy: deref(in.BeforeDestroy), BeforeInit: deref(in.BeforeInit),
-		BeforePerform: deref(in.BeforePerform), BeforePlan: deref(in.BeforePlan),
-	}
+	return list(ctx, func(s *Simulator) []*bundle { return s.contexts })
 }
 
 type contextInput struct {
 	Name        string
 	Description *string
-	Hooks       *hooksInput
-	Labels      *[]string
+	Hooks       *Hooks
+	Labels      lines
 	Space       *graphql.ID
 }
 
 func (in contextInput) context() Context {
 	return Context{
-		Name: in.Name, Description: deref(in.Description), Hooks: deref(in.Hooks).hooks(), Labels: deref(in.Labels),
-		Space: string(deref(in.Space)),
+		Name: in.Name, Description: deref(in.Description), Hooks: deref(in.Hooks), Labels: in.Labels, Space: string(deref(in.Space)),
 	}
 }
 
 func (resolver) ContextCreateV2(ctx context.Context, args struct{ Input contextInput }) (*contextOut, error) {
-	return with(ctx, func(s *Simulator, _ actor) (*contextOut, error) {
-		c, err := s.addContext(args.Input.context())
-		if err != nil {
-			return nil, err
-		}
-		return c.out(s), nil
-	})
-}
-
-func onContext(ctx context.Context, id graphql.ID, do func(*Simulator, *bundle) error) (*contextOut, error) {
-	return with(ctx, func(s *Simulator, _ actor) (*contextOut, error) {
-		c := s.findContext(string(id))
-		if c == nil {
-			return nil, fmt.Errorf("context %s: %w", id, ErrNotFound)
-		}
-		if err := do(s, c); err != nil {
-			return nil, err
-		}
-		return c.out(s), nil
-	})
+	return answer(ctx, func(s *Simulator, _ actor) (*bundle, error) { return s.addContext(args.Input.context()) })
 }
 
 // ContextUpdateV2 takes the whole input.
@@ -170,21 +89,21 @@ func (resolver) ContextUpdateV2(ctx context.Context, args struct {
 	ID    graphql.ID
 	Input contextInput
 }) (*contextOut, error) {
-	return onContext(ctx, args.ID, func(s *Simulator, c *bundle) error {
+	return answer(ctx, found(args.ID, (*Simulator).findContext, func(s *Simulator, _ actor, c *bundle) error {
 		asked := args.Input.context()
 		asked.ID, asked.Space = c.ID, cmp.Or(asked.Space, c.Space)
-		if s.spaces[asked.Space] == nil {
-			return fmt.Errorf("space %s: %w", asked.Space, ErrNotFound)
+		if _, err := s.findSpace(asked.Space); err != nil {
+			return err
 		}
-		c.Context, c.updatedAt = asked, s.clock.Now()
+		c.Context, c.UpdatedAt = asked, s.clock.Now()
 		return nil
-	})
+	}))
 }
 
 // ContextDelete detaches the context, too.
 func (resolver) ContextDelete(ctx context.Context, args idArgs) (*contextOut, error) {
-	return unlessGone(onContext(ctx, args.ID, func(s *Simulator, c *bundle) error {
-		s.contexts = slices.DeleteFunc(s.contexts, func(o *bundle) bool { return o == c })
+	return orNull(ctx, found(args.ID, (*Simulator).findContext, func(s *Simulator, _ actor, c *bundle) error {
+		s.contexts = without(s.contexts, c)
 		s.contextBonds = slices.DeleteFunc(s.contextBonds, func(a *contextAttachment) bool { return a.context == c })
 		return nil
 	}))
@@ -194,24 +113,18 @@ func (resolver) ContextAttach(ctx context.Context, args struct {
 	ID, Stack graphql.ID
 	Priority  int32
 }) (*contextAttachmentOut, error) {
-	return with(ctx, func(s *Simulator, _ actor) (*contextAttachmentOut, error) {
-		a, err := s.attachContext(string(args.ID), stackID(args.Stack), int(args.Priority))
-		if err != nil {
-			return nil, err
-		}
-		return a.out(s), nil
+	return answer(ctx, func(s *Simulator, _ actor) (*contextAttachment, error) {
+		return s.attachContext(string(args.ID), stackID(args.Stack), int(args.Priority))
 	})
 }
 
 func (resolver) ContextDetach(ctx context.Context, args idArgs) (*contextAttachmentOut, error) {
-	return unlessGone(with(ctx, func(s *Simulator, _ actor) (*contextAttachmentOut, error) {
-		i := slices.IndexFunc(s.contextBonds, func(a *contextAttachment) bool { return a.id == string(args.ID) })
-		if i < 0 {
-			return nil, fmt.Errorf("context attachment %s: %w", args.ID, ErrNotFound)
-		}
-		gone := s.contextBonds[i].out(s)
-		s.contextBonds = slices.Delete(s.contextBonds, i, i+1)
-		return gone, nil
+	find := func(s *Simulator, id string) (*contextAttachment, error) {
+		return find(s.contextBonds, "context attachment", id, func(a *contextAttachment) string { return a.ID })
+	}
+	return orNull(ctx, found(args.ID, find, func(s *Simulator, _ actor, a *contextAttachment) error {
+		s.contextBonds = without(s.contextBonds, a)
+		return nil
 	}))
 }
 
@@ -219,28 +132,25 @@ func (resolver) ContextConfigAdd(ctx context.Context, args struct {
 	Context graphql.ID
 	Config  configInput
 }) (*configOut, error) {
-	return with(ctx, func(s *Simulator, _ actor) (*configOut, error) {
-		c := s.findContext(string(args.Context))
-		if c == nil {
-			return nil, fmt.Errorf("context %s: %w", args.Context, ErrNotFound)
+	return answer(ctx, func(s *Simulator, _ actor) (added configElement, err error) {
+		c, err := s.findContext(string(args.Context))
+		if err == nil {
+			c.UpdatedAt = s.clock.Now()
+			added, c.Elements = args.Config.addTo(c.Elements, c.UpdatedAt)
 		}
-		e := args.Config.element(s.clock.Now())
-		c.config, c.updatedAt = withElement(c.config, e), s.clock.Now()
-		return e.out(), nil
+		return added, err
 	})
 }
 
 func (resolver) ContextConfigDelete(ctx context.Context, args struct{ Context, ID graphql.ID }) (*configOut, error) {
-	return unlessGone(with(ctx, func(s *Simulator, _ actor) (*configOut, error) {
-		c := s.findContext(string(args.Context))
-		if c == nil {
-			return nil, fmt.Errorf("context %s: %w", args.Context, ErrNotFound)
-		}
-		gone, left, err := withoutElement(c.config, args.ID)
+	return orNull(ctx, func(s *Simulator, _ actor) (gone configElement, err error) {
+		c, err := s.findContext(string(args.Context))
 		if err != nil {
-			return nil, err
+			return gone, err
 		}
-		c.config, c.updatedAt = left, s.clock.Now()
-		return gone.out(), nil
-	}))
+		if gone, c.Elements, err = withoutElement(c.Elements, args.ID); err == nil {
+			c.UpdatedAt = s.clock.Now()
+		}
+		return gone, err
+	})
 }

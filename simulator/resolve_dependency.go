@@ -3,13 +3,12 @@ package simulator
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/graph-gophers/graphql-go"
 )
 
 type dependencyOut struct {
-	references []Reference
+	references []*Reference
 
 	ID               graphql.ID
 	DependsOnStackID graphql.ID
@@ -27,19 +26,15 @@ type referenceOut struct {
 	TriggerAlways bool
 }
 
-func (d *dependency) out(s *Simulator) *dependencyOut {
-	o := &dependencyOut{
-		ID: graphql.ID(d.id), DependsOnStackID: graphql.ID(d.on), TriggerAlways: d.triggerAlways,
-		ReferenceCount: int32(len(d.references)),
-		Stack:          s.stacks[d.stack].out(s), DependsOnStack: s.stacks[d.on].out(s),
+func (d *dependency) out(s *Simulator, who actor) *dependencyOut {
+	return &dependencyOut{
+		ID: graphql.ID(d.ID), DependsOnStackID: graphql.ID(d.On), TriggerAlways: d.TriggerAlways,
+		ReferenceCount: int32(len(d.References)), references: pointers(values(d.References)),
+		Stack: s.stacks[d.Stack].out(s, who), DependsOnStack: s.stacks[d.On].out(s, who),
 	}
-	for _, ref := range d.references {
-		o.references = append(o.references, *ref)
-	}
-	return o
 }
 
-func (ref Reference) out() *referenceOut {
+func (ref *Reference) out(*Simulator, actor) *referenceOut {
 	return &referenceOut{
 		ID: graphql.ID(ref.ID), OutputName: ref.Output, InputName: ref.Input, Type: ref.Type, TriggerAlways: ref.TriggerAlways,
 	}
@@ -49,27 +44,22 @@ func (o *dependencyOut) Reference(args struct {
 	ID        *graphql.ID
 	InputName *string
 }) *referenceOut {
+	id, input := deref(args.ID), deref(args.InputName)
 	for _, ref := range o.references {
-		id, input := deref(args.ID), deref(args.InputName)
 		if id != "" && ref.ID == string(id) || input != "" && ref.Input == input {
-			return ref.out()
+			return ref.out(nil, actor{})
 		}
 	}
 	return nil
 }
 
-func (s *Simulator) findDependency(id graphql.ID) (*dependency, error) {
-	for _, d := range s.dependencies {
-		if d.id == string(id) {
-			return d, nil
-		}
-	}
-	return nil, fmt.Errorf("stack dependency %s: %w", id, ErrNotFound)
+func (s *Simulator) findDependency(id string) (*dependency, error) {
+	return find(s.dependencies, "stack dependency", id, func(d *dependency) string { return d.ID })
 }
 
 func (s *Simulator) findReference(id graphql.ID) (*dependency, *Reference, error) {
 	for _, d := range s.dependencies {
-		for _, ref := range d.references {
+		for _, ref := range d.References {
 			if ref.ID == string(id) {
 				return d, ref, nil
 			}
@@ -81,65 +71,51 @@ func (s *Simulator) findReference(id graphql.ID) (*dependency, *Reference, error
 func (resolver) StackDependencyCreate(ctx context.Context, args struct {
 	Input struct {
 		StackID, DependsOnStackID graphql.ID
-		TriggerAlways             *bool
+		TriggerAlways             flag
 	}
 }) (*dependencyOut, error) {
-	return with(ctx, func(s *Simulator, _ actor) (*dependencyOut, error) {
-		d, err := s.addDependency(stackID(args.Input.StackID), stackID(args.Input.DependsOnStackID), truth(args.Input.TriggerAlways))
-		if err != nil {
-			return nil, err
-		}
-		return d.out(s), nil
+	return answer(ctx, func(s *Simulator, _ actor) (*dependency, error) {
+		return s.addDependency(stackID(args.Input.StackID), stackID(args.Input.DependsOnStackID), bool(args.Input.TriggerAlways))
 	})
 }
 
 func (resolver) StackDependencyUpdate(ctx context.Context, args struct {
 	Input struct {
 		ID            graphql.ID
-		TriggerAlways *bool
+		TriggerAlways flag
 	}
 }) (*dependencyOut, error) {
-	return with(ctx, func(s *Simulator, _ actor) (*dependencyOut, error) {
-		d, err := s.findDependency(args.Input.ID)
-		if err != nil {
-			return nil, err
-		}
-		d.triggerAlways = truth(args.Input.TriggerAlways)
-		return d.out(s), nil
-	})
-}
-
-func (resolver) StackDependencyDelete(ctx context.Context, args idArgs) (*dependencyOut, error) {
-	return unlessGone(with(ctx, func(s *Simulator, _ actor) (*dependencyOut, error) {
-		d, err := s.findDependency(args.ID)
-		if err != nil {
-			return nil, err
-		}
-		s.dependencies = slices.DeleteFunc(s.dependencies, func(o *dependency) bool { return o == d })
-		return d.out(s), nil
+	return answer(ctx, found(args.Input.ID, (*Simulator).findDependency, func(_ *Simulator, _ actor, d *dependency) error {
+		d.TriggerAlways = bool(args.Input.TriggerAlways)
+		return nil
 	}))
 }
 
-type referenceInput struct {
-	OutputName    string
-	InputName     string
-	Type          *string
-	TriggerAlways *bool
+func (resolver) StackDependencyDelete(ctx context.Context, args idArgs) (*dependencyOut, error) {
+	return orNull(ctx, found(args.ID, (*Simulator).findDependency, func(s *Simulator, _ actor, d *dependency) error {
+		s.dependencies = without(s.dependencies, d)
+		return nil
+	}))
 }
 
 func (resolver) StackDependenciesAddReference(ctx context.Context, args struct {
 	StackDependencyID graphql.ID
-	Reference         referenceInput
+	Reference         struct {
+		OutputName    string
+		InputName     string
+		Type          *string
+		TriggerAlways flag
+	}
 }) (*referenceOut, error) {
-	return with(ctx, func(s *Simulator, _ actor) (*referenceOut, error) {
-		d, err := s.findDependency(args.StackDependencyID)
+	return answer(ctx, func(s *Simulator, _ actor) (*Reference, error) {
+		d, err := s.findDependency(string(args.StackDependencyID))
 		if err != nil {
 			return nil, err
 		}
 		in := args.Reference
 		return s.addReference(d, Reference{
-			Output: in.OutputName, Input: in.InputName, Type: deref(in.Type), TriggerAlways: truth(in.TriggerAlways),
-		}).out(), nil
+			Output: in.OutputName, Input: in.InputName, Type: deref(in.Type), TriggerAlways: bool(in.TriggerAlways),
+		}), nil
 	})
 }
 
@@ -149,30 +125,29 @@ func (resolver) StackDependenciesUpdateReference(ctx context.Context, args struc
 		OutputName    string
 		InputName     string
 		Type          *string
-		TriggerAlways *bool
+		TriggerAlways flag
 	}
 }) (*referenceOut, error) {
-	return with(ctx, func(s *Simulator, _ actor) (*referenceOut, error) {
+	return answer(ctx, func(s *Simulator, _ actor) (*Reference, error) {
 		in := args.Reference
 		_, ref, err := s.findReference(in.ID)
 		if err != nil {
 			return nil, err
 		}
-		ref.Output, ref.Input, ref.TriggerAlways = in.OutputName, in.InputName, truth(in.TriggerAlways)
+		ref.Output, ref.Input, ref.TriggerAlways = in.OutputName, in.InputName, bool(in.TriggerAlways)
 		if in.Type != nil {
 			ref.Type = *in.Type
 		}
-		return ref.out(), nil
+		return ref, nil
 	})
 }
 
 func (resolver) StackDependenciesDeleteReference(ctx context.Context, args idArgs) (*referenceOut, error) {
-	return unlessGone(with(ctx, func(s *Simulator, _ actor) (*referenceOut, error) {
+	return orNull(ctx, func(s *Simulator, _ actor) (*Reference, error) {
 		d, ref, err := s.findReference(args.ID)
-		if err != nil {
-			return nil, err
+		if err == nil {
+			d.References = without(d.References, ref)
 		}
-		d.references = slices.DeleteFunc(d.references, func(o *Reference) bool { return o == ref })
-		return ref.out(), nil
-	}))
+		return ref, err
+	})
 }

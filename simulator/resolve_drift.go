@@ -16,62 +16,59 @@ type driftOut struct {
 	Timezone    string
 }
 
-func (d DriftDetection) out() *driftOut {
+func (d DriftDetection) out(*Simulator, actor) *driftOut {
 	return &driftOut{IgnoreState: d.IgnoreState, Reconcile: d.Reconcile, Schedule: slices.Clone(d.Schedule), Timezone: d.Timezone}
-}
-
-type driftInput struct {
-	IgnoreState *bool
-	Reconcile   *bool
-	Schedule    []string
-	Timezone    *string
-}
-
-func (in driftInput) settings() DriftDetection {
-	return DriftDetection{
-		Schedule: in.Schedule, Reconcile: truth(in.Reconcile), IgnoreState: truth(in.IgnoreState), Timezone: deref(in.Timezone),
-	}
 }
 
 type driftArgs struct {
 	Stack graphql.ID
-	Input driftInput
+	Input struct {
+		IgnoreState flag
+		Reconcile   flag
+		Schedule    []string
+		Timezone    *string
+	}
 }
 
-func onDrift(ctx context.Context, id graphql.ID, do func(*stack) (*driftOut, error)) (*driftOut, error) {
-	return with(ctx, func(s *Simulator, _ actor) (*driftOut, error) {
-		st, err := s.findStack(stackID(id))
+// schedule gives the stack the drift checks that the input asks for: its first
+// ones, or others in place of those that exist.
+func (args driftArgs) schedule(ctx context.Context, exists bool) (*driftOut, error) {
+	return answer(ctx, func(s *Simulator, _ actor) (DriftDetection, error) {
+		st, err := s.findStack(stackID(args.Stack))
 		if err != nil {
-			return nil, err
+			return DriftDetection{}, err
 		}
-		return do(st)
+		in := args.Input
+		err = st.scheduleDrift(DriftDetection{
+			Schedule: in.Schedule, Reconcile: bool(in.Reconcile), IgnoreState: bool(in.IgnoreState), Timezone: deref(in.Timezone),
+		}, exists)
+		return st.Drift, err
 	})
 }
 
 // StackIntegrationDriftDetectionCreate takes stacks on the public worker pool,
 // too: their schedules wait for a private one.
 func (resolver) StackIntegrationDriftDetectionCreate(ctx context.Context, args driftArgs) (*driftOut, error) {
-	return onDrift(ctx, args.Stack, func(st *stack) (*driftOut, error) {
-		err := st.scheduleDrift(args.Input.settings(), false)
-		return st.Drift.out(), err
-	})
+	return args.schedule(ctx, false)
 }
 
 func (resolver) StackIntegrationDriftDetectionUpdate(ctx context.Context, args driftArgs) (*driftOut, error) {
-	return onDrift(ctx, args.Stack, func(st *stack) (*driftOut, error) {
-		err := st.scheduleDrift(args.Input.settings(), true)
-		return st.Drift.out(), err
-	})
+	return args.schedule(ctx, true)
 }
 
 func (resolver) StackIntegrationDriftDetectionDelete(ctx context.Context, args struct{ Stack graphql.ID }) (*driftOut, error) {
-	return unlessGone(onDrift(ctx, args.Stack, func(st *stack) (*driftOut, error) {
-		if st.Drift.none() {
-			return nil, fmt.Errorf("drift detection of stack %s: %w", st.ID, ErrNotFound)
+	gone, err := orNull(ctx, func(s *Simulator, _ actor) (gone DriftDetection, err error) {
+		st, err := s.findStack(stackID(args.Stack))
+		if err == nil && st.Drift.none() {
+			err = fmt.Errorf("drift detection of stack %s: %w", st.ID, ErrNotFound)
 		}
-		gone := st.Drift.out()
+		if err == nil {
+			gone, st.Drift = st.Drift, DriftDetection{}
+		}
+		return gone, err
+	})
+	if gone != nil {
 		gone.Deleted = true
-		st.Drift = DriftDetection{}
-		return gone, nil
-	}))
+	}
+	return gone, err
 }

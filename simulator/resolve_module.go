@@ -33,11 +33,11 @@ type moduleOut struct {
 	WorkerPool             *workerPoolOut
 	WorkflowTool           *string
 	Owner                  string
-	Config                 []*configOut
+	Config                 configOuts
 }
 
 // ConfigElement finds one of Config.
-func (o *moduleOut) ConfigElement(args idArgs) *configOut { return elementOf(o.Config, args.ID) }
+func (o *moduleOut) ConfigElement(args idArgs) *configOut { return o.Config.find(args.ID) }
 
 // Sharing is not simulated: the list of these is empty.
 type moduleShareOut struct {
@@ -50,18 +50,25 @@ type moduleShareOut struct {
 }
 
 // Module finds what AddStack added with Module set.
-func (resolver) Module(ctx context.Context, args idArgs) *moduleOut {
-	return read(ctx, func(s *Simulator) *moduleOut {
+func (resolver) Module(ctx context.Context, args idArgs) (*moduleOut, error) {
+	return orNull(ctx, func(s *Simulator, _ actor) (module, error) {
 		st, err := s.findStack(stackID(args.ID))
-		if err != nil || !st.Module {
-			return nil
+		if err == nil && !st.Module {
+			err = ErrNotFound
 		}
-		return &moduleOut{
-			ID: graphql.ID(st.ID), Name: st.Name, Description: absentIfEmpty(st.Description), Branch: st.Branch,
-			Integrations: st.integrationsOut(), Labels: orEmpty(slices.Clone(st.Labels)), ModuleShares: []*moduleShareOut{},
-			Namespace: st.Namespace, ProjectRoot: absentIfEmpty(st.ProjectRoot), GitSparseCheckoutPaths: []string{},
-			Provider: st.Provider, Repository: st.Repository, Space: graphql.ID(st.Space), SpaceDetails: s.spaces[st.Space].out(),
-			TerraformProvider: "default", VCSIntegration: st.vcsOut(), WorkerPool: s.poolOut(st), Owner: string(s.opts.Account), Config: configsOut(st.config),
-		}
+		return module{st}, err
 	})
+}
+
+// module is a stack that answers show as a module.
+type module struct{ *stack }
+
+func (m module) out(s *Simulator, who actor) *moduleOut {
+	return &moduleOut{
+		ID: graphql.ID(m.ID), Name: m.Name, Description: absentIfEmpty(m.Description), Branch: m.Branch,
+		Integrations: m.integrationsOut(s, who), Labels: slices.Clone(m.Labels), Namespace: m.Namespace,
+		ProjectRoot: absentIfEmpty(m.ProjectRoot), Provider: m.Provider, Repository: m.Repository,
+		Space: graphql.ID(m.Space), SpaceDetails: s.spaces[m.Space].out(s, who), TerraformProvider: "default",
+		VCSIntegration: m.vcsOut(), WorkerPool: s.poolOut(m.stack), Owner: string(s.opts.Account), Config: outs(m.Config, s, who),
+	}
 }

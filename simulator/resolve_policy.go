@@ -3,7 +3,6 @@ package simulator
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 
 	"github.com/graph-gophers/graphql-go"
@@ -13,13 +12,12 @@ import (
 
 // attachment is a policy attached to a stack by hand.
 type attachment struct {
-	id     string
-	policy *policy
-	stack  spacelift.StackID
+	ID     string            `json:"id"`
+	Policy string            `json:"policy"`
+	Stack  spacelift.StackID `json:"stack"`
 }
 
 type policyOut struct {
-	sim    *Simulator
 	policy *policy
 
 	ID                graphql.ID
@@ -44,31 +42,30 @@ type evaluationOut struct {
 
 type sampleOut struct{ Input, Body string }
 
-func (p *policy) out(s *Simulator) *policyOut {
+func (p *policy) out(s *Simulator, who actor) *policyOut {
 	o := &policyOut{
-		sim: s, policy: p,
-		ID: graphql.ID(p.ID), Name: p.Name, Body: p.Body, Type: p.Type, Description: absentIfEmpty(p.Description),
-		Labels: orEmpty(slices.Clone(p.Labels)), Space: graphql.ID(p.Space), SpaceDetails: s.spaces[p.Space].out(),
-		EngineType: p.Engine, CreatedAt: seconds(p.createdAt), UpdatedAt: seconds(p.updatedAt),
-		EvaluationRecords: []*evaluationOut{},
+		policy: p,
+		ID:     graphql.ID(p.ID), Name: p.Name, Body: p.Body, Type: p.Type, Description: absentIfEmpty(p.Description),
+		Labels: slices.Clone(p.Labels), Space: graphql.ID(p.Space), SpaceDetails: s.spaces[p.Space].out(s, who),
+		EngineType: p.Engine, CreatedAt: seconds(p.CreatedAt), UpdatedAt: seconds(p.UpdatedAt),
 	}
-	for _, sample := range slices.Backward(p.samples) {
-		o.EvaluationRecords = append(o.EvaluationRecords, &evaluationOut{Key: sample.key, Outcome: sample.outcome, Timestamp: seconds(sample.at)})
+	for _, sample := range slices.Backward(p.Samples) {
+		o.EvaluationRecords = append(o.EvaluationRecords, &evaluationOut{Key: sample.Key, Outcome: sample.Outcome, Timestamp: seconds(sample.At)})
 	}
 	return o
 }
 
-func (o *policyOut) EvaluationSample(args struct{ Key string }) *sampleOut {
-	o.sim.mu.Lock()
-	defer o.sim.mu.Unlock()
-	for _, sample := range o.policy.samples {
-		if sample.key == args.Key {
-			return &sampleOut{Input: sample.input, Body: sample.body}
-		}
-	}
-	return nil
+func (sample policySample) out(*Simulator, actor) *sampleOut {
+	return &sampleOut{Input: sample.Input, Body: sample.Body}
 }
 
+func (o *policyOut) EvaluationSample(ctx context.Context, args struct{ Key string }) (*sampleOut, error) {
+	return orNull(ctx, func(*Simulator, actor) (policySample, error) {
+		return find(o.policy.Samples, "sample", args.Key, func(sample policySample) string { return sample.Key })
+	})
+}
+
+// attachmentOut is a policy's or a context's attachment to a stack or module.
 type attachmentOut struct {
 	ID             graphql.ID
 	StackID        graphql.ID
@@ -77,40 +74,30 @@ type attachmentOut struct {
 	IsAutoattached bool
 }
 
-func (a *attachment) out(s *Simulator) *attachmentOut {
-	st := s.stacks[a.stack]
-	return &attachmentOut{ID: graphql.ID(a.id), StackID: graphql.ID(a.stack), StackName: st.Name, IsModule: st.Module}
-}
-
-// AttachedStack looks for an attachment by the stack's id.
-func (o *policyOut) AttachedStack(args idArgs) *attachmentOut {
-	o.sim.mu.Lock()
-	defer o.sim.mu.Unlock()
-	for _, a := range o.sim.attachments {
-		if a.policy == o.policy && a.stack == stackID(args.ID) {
-			return a.out(o.sim)
-		}
+// attachmentOut shows an attachment to the stack. One by label has no id.
+func (st *stack) attachmentOut(id string) attachmentOut {
+	return attachmentOut{
+		ID: graphql.ID(id), StackID: graphql.ID(st.ID), StackName: st.Name, IsModule: st.Module, IsAutoattached: id == "",
 	}
-	return nil
 }
 
-func (resolver) Policy(ctx context.Context, args idArgs) *policyOut {
-	return read(ctx, func(s *Simulator) *policyOut {
-		if p := s.findPolicy(string(args.ID)); p != nil {
-			return p.out(s)
-		}
-		return nil
+func (a *attachment) out(s *Simulator, _ actor) *attachmentOut {
+	return new(s.stacks[a.Stack].attachmentOut(a.ID))
+}
+
+// AttachedStack finds an attachment by the stack's id.
+func (o *policyOut) AttachedStack(ctx context.Context, args idArgs) (*attachmentOut, error) {
+	return orNull(ctx, func(s *Simulator, _ actor) (*attachment, error) {
+		return find(s.attachments, "attachment", o.policy.ID+"/"+string(args.ID), func(a *attachment) string { return a.Policy + "/" + string(a.Stack) })
 	})
+}
+
+func (resolver) Policy(ctx context.Context, args idArgs) (*policyOut, error) {
+	return orNull(ctx, found(args.ID, (*Simulator).findPolicy, nil))
 }
 
 func (resolver) Policies(ctx context.Context) []*policyOut {
-	return read(ctx, func(s *Simulator) []*policyOut {
-		all := []*policyOut{}
-		for _, p := range s.policies {
-			all = append(all, p.out(s))
-		}
-		return all
-	})
+	return list(ctx, func(s *Simulator) []*policy { return s.policies })
 }
 
 func (resolver) PolicyCreatev2(ctx context.Context, args struct {
@@ -118,35 +105,18 @@ func (resolver) PolicyCreatev2(ctx context.Context, args struct {
 		Name        string
 		Body        string
 		Type        string
-		Labels      *[]string
+		Labels      lines
 		Space       *graphql.ID
 		Description *string
 		EngineType  *string
 	}
 }) (*policyOut, error) {
-	return with(ctx, func(s *Simulator, _ actor) (*policyOut, error) {
+	return answer(ctx, func(s *Simulator, _ actor) (*policy, error) {
 		in := args.Input
-		p, err := s.addPolicy(ctx, Policy{
-			Name: in.Name, Body: in.Body, Type: in.Type, Labels: deref(in.Labels), Space: string(deref(in.Space)),
+		return s.addPolicy(ctx, Policy{
+			Name: in.Name, Body: in.Body, Type: in.Type, Labels: in.Labels, Space: string(deref(in.Space)),
 			Description: deref(in.Description), Engine: deref(in.EngineType),
 		})
-		if err != nil {
-			return nil, err
-		}
-		return p.out(s), nil
-	})
-}
-
-func onPolicy(ctx context.Context, id graphql.ID, do func(*Simulator, *policy) error) (*policyOut, error) {
-	return with(ctx, func(s *Simulator, _ actor) (*policyOut, error) {
-		p := s.findPolicy(string(id))
-		if p == nil {
-			return nil, fmt.Errorf("policy %s: %w", id, ErrNotFound)
-		}
-		if err := do(s, p); err != nil {
-			return nil, err
-		}
-		return p.out(s), nil
 	})
 }
 
@@ -158,42 +128,42 @@ func (resolver) PolicyUpdatev2(ctx context.Context, args struct {
 	Input struct {
 		Name        string
 		Body        string
-		Labels      *[]string
+		Labels      lines
 		Space       *graphql.ID
 		Description *string
 		EngineType  *string
 	}
 }) (*policyOut, error) {
-	return onPolicy(ctx, args.ID, func(s *Simulator, p *policy) error {
+	return answer(ctx, found(args.ID, (*Simulator).findPolicy, func(s *Simulator, _ actor, p *policy) error {
 		in := args.Input
 		engine := cmp.Or(deref(in.EngineType), p.Engine)
 		space := cmp.Or(string(deref(in.Space)), p.Space)
-		if s.spaces[space] == nil {
-			return fmt.Errorf("space %s: %w", space, ErrNotFound)
+		if _, err := s.findSpace(space); err != nil {
+			return err
 		}
 		query, err := compile(ctx, engine, in.Body)
 		if err != nil {
 			return refuse("policy %s: %v", p.ID, err)
 		}
 		p.query, p.Engine, p.Space, p.Name, p.Body = query, engine, space, in.Name, in.Body
-		p.Labels, p.Description, p.updatedAt = deref(in.Labels), deref(in.Description), s.clock.Now()
+		p.Labels, p.Description, p.UpdatedAt = in.Labels, deref(in.Description), s.clock.Now()
 		return nil
-	})
+	}))
 }
 
 func (resolver) PolicyDelete(ctx context.Context, args idArgs) (*policyOut, error) {
-	return unlessGone(onPolicy(ctx, args.ID, func(s *Simulator, p *policy) error {
-		s.policies = slices.DeleteFunc(s.policies, func(o *policy) bool { return o == p })
-		s.attachments = slices.DeleteFunc(s.attachments, func(a *attachment) bool { return a.policy == p })
+	return orNull(ctx, found(args.ID, (*Simulator).findPolicy, func(s *Simulator, _ actor, p *policy) error {
+		s.policies = without(s.policies, p)
+		s.attachments = slices.DeleteFunc(s.attachments, func(a *attachment) bool { return a.Policy == p.ID })
 		return nil
 	}))
 }
 
 func (resolver) PolicyAttach(ctx context.Context, args struct{ ID, Stack graphql.ID }) (*attachmentOut, error) {
-	return with(ctx, func(s *Simulator, _ actor) (*attachmentOut, error) {
-		p := s.findPolicy(string(args.ID))
-		if p == nil {
-			return nil, fmt.Errorf("policy %s: %w", args.ID, ErrNotFound)
+	return answer(ctx, func(s *Simulator, _ actor) (*attachment, error) {
+		p, err := s.findPolicy(string(args.ID))
+		if err != nil {
+			return nil, err
 		}
 		st, err := s.findStack(stackID(args.Stack))
 		if err != nil {
@@ -202,21 +172,19 @@ func (resolver) PolicyAttach(ctx context.Context, args struct{ ID, Stack graphql
 		if p.Type == PolicyNotification {
 			return nil, refuse("notification policies work on a whole space and can't be attached")
 		}
-		a := &attachment{id: s.newID(), policy: p, stack: st.ID}
+		a := &attachment{ID: s.newID(), Policy: p.ID, Stack: st.ID}
 		s.attachments = append(s.attachments, a)
-		return a.out(s), nil
+		return a, nil
 	})
 }
 
 func (resolver) PolicyDetach(ctx context.Context, args idArgs) (*attachmentOut, error) {
-	return unlessGone(with(ctx, func(s *Simulator, _ actor) (*attachmentOut, error) {
-		i := slices.IndexFunc(s.attachments, func(a *attachment) bool { return a.id == string(args.ID) })
-		if i < 0 {
-			return nil, fmt.Errorf("policy attachment %s: %w", args.ID, ErrNotFound)
-		}
-		gone := s.attachments[i].out(s)
-		s.attachments = slices.Delete(s.attachments, i, i+1)
-		return gone, nil
+	find := func(s *Simulator, id string) (*attachment, error) {
+		return find(s.attachments, "policy attachment", id, func(a *attachment) string { return a.ID })
+	}
+	return orNull(ctx, found(args.ID, find, func(s *Simulator, _ actor, a *attachment) error {
+		s.attachments = without(s.attachments, a)
+		return nil
 	}))
 }
 

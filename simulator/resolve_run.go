@@ -10,7 +10,6 @@ import (
 )
 
 type runOut struct {
-	sim *Simulator
 	run *run
 
 	ID             graphql.ID
@@ -69,20 +68,17 @@ type transitionOut struct {
 }
 
 // out copies the run for an answer.
-func (r *run) out() *runOut {
+func (r *run) out(s *Simulator, who actor) *runOut {
 	o := &runOut{
-		sim: r.sim, run: r,
-		ID: graphql.ID(r.id), Type: string(r.kind), State: string(r.state()), Finished: r.terminal(),
-		Title: r.title(), Branch: r.commit.Branch, Command: absentIfEmpty(r.command),
-		CreatedAt: seconds(r.createdAt), UpdatedAt: seconds(r.updatedAt), TriggeredBy: absentIfEmpty(r.triggeredBy),
-		DriftDetection: r.drift, IsMostRecent: r.mostRecent(), CanRetry: r.canRetry(), CanConfirm: r.canConfirm(),
-		NeedsApproval: r.needsApproval(), StackID: graphql.ID(r.stack.ID), Comments: []*commentOut{},
-		Commit: r.commit.out(), Delta: deltaOf(r.delta),
+		run: r,
+		ID:  graphql.ID(r.ID), Type: string(r.Type), State: string(r.state()), Finished: r.terminal(),
+		Title: r.title(), Branch: r.Commit.Branch, Command: absentIfEmpty(r.Command),
+		CreatedAt: seconds(r.CreatedAt), UpdatedAt: seconds(r.UpdatedAt), TriggeredBy: absentIfEmpty(r.TriggeredBy),
+		DriftDetection: r.Drift, IsMostRecent: r.mostRecent(), CanRetry: r.canRetry(), CanConfirm: r.canConfirm(),
+		NeedsApproval: r.needsApproval(), StackID: graphql.ID(r.stack.ID), Comments: outs(r.Comments, s, who),
+		Commit: r.Commit.out(), Delta: deltaOf(r.Delta),
 	}
-	for _, c := range r.comments {
-		o.Comments = append(o.Comments, &commentOut{Body: c.Body, CreatedAt: seconds(c.At), Username: c.Author})
-	}
-	for _, t := range slices.Backward(r.history) {
+	for _, t := range slices.Backward(r.History) {
 		o.History = append(o.History, &transitionOut{
 			State: string(t.State), StateVersion: int32(t.StateVersion), Timestamp: seconds(t.At),
 			Username: absentIfEmpty(t.Username), Note: absentIfEmpty(t.Note), HasLogs: hasLogs(t.State), Terminal: t.State.Terminal(),
@@ -91,16 +87,20 @@ func (r *run) out() *runOut {
 	return o
 }
 
+func (c Comment) out(*Simulator, actor) *commentOut {
+	return &commentOut{Body: c.Body, CreatedAt: seconds(c.At), Username: c.Author}
+}
+
 func (r *run) title() string {
-	if r.command != "" {
-		return r.command
+	if r.Command != "" {
+		return r.Command
 	}
-	return r.commit.Message
+	return r.Commit.Message
 }
 
 func (r *run) mostRecent() bool {
 	for _, o := range slices.Backward(r.stack.runs) {
-		if o.kind == r.kind {
+		if o.Type == r.Type {
 			return o == r
 		}
 	}
@@ -147,24 +147,24 @@ func (o *runOut) Logs(args struct {
 	Token        *string
 	StateVersion *int32
 }) *logsOut {
-	o.sim.mu.Lock()
-	defer o.sim.mu.Unlock()
+	o.run.sim.mu.Lock()
+	defer o.run.sim.mu.Unlock()
 	state := spacelift.RunState(args.State)
 	if args.StateVersion != nil {
 		v := int(*args.StateVersion)
-		if v < 0 || v >= len(o.run.history) || o.run.history[v].State != state {
-			return &logsOut{Messages: []*logMessageOut{}}
+		if v < 0 || v >= len(o.run.History) || o.run.History[v].State != state {
+			return &logsOut{}
 		}
 	}
 	lines := o.run.logLines(state)
-	page := &logsOut{Exists: lines != nil, Messages: []*logMessageOut{}}
+	page := &logsOut{Exists: lines != nil}
 	start, err := strconv.Atoi(deref(args.Token))
 	if err != nil || start < 0 || start > len(lines) {
 		start = 0
 	}
 	end := min(start+logPage, len(lines))
 	for _, line := range lines[start:end] {
-		page.Messages = append(page.Messages, &logMessageOut{Message: line, Timestamp: seconds(o.run.updatedAt)})
+		page.Messages = append(page.Messages, &logMessageOut{Message: line, Timestamp: seconds(o.run.UpdatedAt)})
 	}
 	over := end == len(lines)
 	page.Finished = over && o.run.state() != state && lines != nil
@@ -187,19 +187,17 @@ type changeMetadataOut struct{ Type string }
 
 // ChangesV3 lists the plan's resources, and again those applied.
 func (o *runOut) ChangesV3(struct{ Input struct{ Phantom *bool } }) []*changesOut {
-	o.sim.mu.Lock()
-	defer o.sim.mu.Unlock()
-	phases := []*changesOut{}
-	if !o.run.planned {
-		return phases
+	o.run.sim.mu.Lock()
+	defer o.run.sim.mu.Unlock()
+	if !o.run.Planned {
+		return nil
 	}
-	list := &changesOut{Resources: []*changeOut{}}
-	for _, c := range o.run.plan.changes() {
+	list := &changesOut{}
+	for _, c := range o.run.Plan.changes() {
 		list.Resources = append(list.Resources, &changeOut{Address: c.Address, Metadata: changeMetadataOut{Type: c.Action}})
 	}
-	phases = append(phases, list)
-	if o.run.applied {
-		phases = append(phases, list)
+	if o.run.Applied {
+		return []*changesOut{list, list}
 	}
-	return phases
+	return []*changesOut{list}
 }

@@ -21,107 +21,95 @@ type blockerArgs struct {
 	Note  *string
 }
 
+// verb is an action of the simulator on a run that takes a note.
 type verb func(s *Simulator, who actor, stack spacelift.StackID, run spacelift.RunID, note string) (*run, error)
 
-func onRun(ctx context.Context, args runArgs, do verb) (*runOut, error) {
-	return with(ctx, func(s *Simulator, who actor) (*runOut, error) {
-		r, err := do(s, who, stackID(args.Stack), runID(args.Run), deref(args.Note))
-		if err != nil {
-			return nil, err
-		}
-		return r.out(), nil
+func (args runArgs) do(ctx context.Context, act verb) (*runOut, error) {
+	return answer(ctx, func(s *Simulator, who actor) (*run, error) {
+		return act(s, who, stackID(args.Stack), runID(args.Run), deref(args.Note))
 	})
 }
 
-func onBlocker(ctx context.Context, args blockerArgs, do verb) (*runOut, error) {
-	return onRun(ctx, runArgs{Stack: args.Stack, Run: deref(args.Run), Note: args.Note}, do)
+func (args blockerArgs) do(ctx context.Context, act verb) (*runOut, error) {
+	return runArgs{Stack: args.Stack, Run: deref(args.Run), Note: args.Note}.do(ctx, act)
 }
 
-// withoutNote fits verbs that take none.
-func withoutNote(do func(*Simulator, actor, spacelift.StackID, spacelift.RunID) (*run, error)) verb {
-	return func(s *Simulator, who actor, stack spacelift.StackID, run spacelift.RunID, _ string) (*run, error) {
-		return do(s, who, stack, run)
-	}
+type stackRunArgs struct{ Stack, Run graphql.ID }
+
+func (args stackRunArgs) do(
+	ctx context.Context, act func(*Simulator, actor, spacelift.StackID, spacelift.RunID) (*run, error),
+) (*runOut, error) {
+	return answer(ctx, func(s *Simulator, who actor) (*run, error) { return act(s, who, stackID(args.Stack), runID(args.Run)) })
 }
 
 func (resolver) RunConfirm(ctx context.Context, args blockerArgs) (*runOut, error) {
 	metadata := callerOf(ctx).metadata
-	return onBlocker(ctx, args, func(s *Simulator, who actor, stack spacelift.StackID, id spacelift.RunID, note string) (*run, error) {
+	return args.do(ctx, func(s *Simulator, who actor, stack spacelift.StackID, id spacelift.RunID, note string) (*run, error) {
 		return s.confirm(who, stack, id, note, metadata)
 	})
 }
 
 func (resolver) RunDiscard(ctx context.Context, args blockerArgs) (*runOut, error) {
-	return onBlocker(ctx, args, (*Simulator).discard)
+	return args.do(ctx, (*Simulator).discard)
 }
 
 func (resolver) RunCancel(ctx context.Context, args runArgs) (*runOut, error) {
-	return onRun(ctx, args, (*Simulator).cancelRun)
+	return args.do(ctx, (*Simulator).cancelRun)
 }
 
 func (resolver) RunStop(ctx context.Context, args runArgs) (*runOut, error) {
-	return onRun(ctx, args, (*Simulator).stop)
+	return args.do(ctx, (*Simulator).stop)
 }
 
 func (resolver) RunKill(ctx context.Context, args runArgs) (*runOut, error) {
-	return onRun(ctx, args, (*Simulator).kill)
+	return args.do(ctx, (*Simulator).kill)
 }
 
-type stackRunArgs struct{ Stack, Run graphql.ID }
-
 func (resolver) RunRetry(ctx context.Context, args stackRunArgs) (*runOut, error) {
-	return onRun(ctx, runArgs{Stack: args.Stack, Run: args.Run}, withoutNote((*Simulator).retry))
+	return args.do(ctx, (*Simulator).retry)
 }
 
 func (resolver) RunPromote(ctx context.Context, args stackRunArgs) (*runOut, error) {
-	return onRun(ctx, runArgs{Stack: args.Stack, Run: args.Run}, withoutNote((*Simulator).promote))
+	return args.do(ctx, (*Simulator).promote)
 }
 
 // RunTargetedReplan plans again what ChangePlan has scripted, whatever the targets.
 func (resolver) RunTargetedReplan(ctx context.Context, args struct {
-	Stack, Run graphql.ID
-	Targets    []string
+	stackRunArgs
+
+	Targets []string
 }) (*runOut, error) {
-	return onRun(ctx, runArgs{Stack: args.Stack, Run: args.Run}, withoutNote((*Simulator).replan))
+	return args.do(ctx, (*Simulator).replan)
 }
 
 func (resolver) RunPrioritizeSet(ctx context.Context, args struct {
 	Stack, Run graphql.ID
 	Prioritize bool
 }) (*runOut, error) {
-	return with(ctx, func(s *Simulator, _ actor) (*runOut, error) {
-		r, err := s.prioritize(stackID(args.Stack), runID(args.Run), args.Prioritize)
-		if err != nil {
-			return nil, err
-		}
-		return r.out(), nil
+	return answer(ctx, func(s *Simulator, _ actor) (*run, error) {
+		return s.prioritize(stackID(args.Stack), runID(args.Run), args.Prioritize)
 	})
 }
+
+// discardedRuns is a list of runs that answers show as runDiscardAll does.
+type discardedRuns []*run
 
 type discardAllOut struct {
 	DiscardedRuns    []*runOut
 	FailedDiscarding []graphql.ID
 }
 
+func (list discardedRuns) out(s *Simulator, who actor) *discardAllOut {
+	return &discardAllOut{DiscardedRuns: outs(list, s, who)}
+}
+
 func (resolver) RunDiscardAll(ctx context.Context, args struct {
 	Stack graphql.ID
 	Note  *string
 }) (*discardAllOut, error) {
-	return with(ctx, func(s *Simulator, who actor) (*discardAllOut, error) {
-		gone, err := s.discardAll(who, stackID(args.Stack), deref(args.Note))
-		if err != nil {
-			return nil, err
-		}
-		return &discardAllOut{DiscardedRuns: runsOut(gone), FailedDiscarding: []graphql.ID{}}, nil
+	return answer(ctx, func(s *Simulator, who actor) (discardedRuns, error) {
+		return s.discardAll(who, stackID(args.Stack), deref(args.Note))
 	})
-}
-
-func runsOut(list []*run) []*runOut {
-	out := make([]*runOut, 0, len(list))
-	for _, r := range list {
-		out = append(out, r.out())
-	}
-	return out
 }
 
 type reviewOut struct {
@@ -133,21 +121,20 @@ type reviewOut struct {
 	Timestamp int32
 }
 
+func (r Review) out(*Simulator, actor) *reviewOut {
+	return &reviewOut{
+		ID: graphql.ID(r.ID), Author: r.Author, Decision: r.Decision, Note: absentIfEmpty(r.Note), State: string(r.State), Timestamp: seconds(r.At),
+	}
+}
+
 func (resolver) RunReview(ctx context.Context, args struct {
 	Stack    graphql.ID
 	Run      *graphql.ID
 	Decision string
 	Note     *string
 }) (*reviewOut, error) {
-	return with(ctx, func(s *Simulator, who actor) (*reviewOut, error) {
-		review, err := s.review(who, stackID(args.Stack), runID(deref(args.Run)), args.Decision, deref(args.Note))
-		if err != nil {
-			return nil, err
-		}
-		return &reviewOut{
-			ID: graphql.ID(review.ID), Author: review.Author, Decision: review.Decision, Note: absentIfEmpty(review.Note),
-			State: string(review.State), Timestamp: seconds(review.At),
-		}, nil
+	return answer(ctx, func(s *Simulator, who actor) (Review, error) {
+		return s.review(who, stackID(args.Stack), runID(deref(args.Run)), args.Decision, deref(args.Note))
 	})
 }
 
@@ -155,18 +142,14 @@ func (resolver) RunComment(ctx context.Context, args struct {
 	Stack, Run graphql.ID
 	Body       string
 }) (*commentOut, error) {
-	return with(ctx, func(s *Simulator, who actor) (*commentOut, error) {
-		c, err := s.comment(who, stackID(args.Stack), runID(args.Run), args.Body)
-		if err != nil {
-			return nil, err
-		}
-		return &commentOut{Body: c.Body, CreatedAt: seconds(c.At), Username: c.Author}, nil
+	return answer(ctx, func(s *Simulator, who actor) (Comment, error) {
+		return s.comment(who, stackID(args.Stack), runID(args.Run), args.Body)
 	})
 }
 
 // runtimeConfigInput is accepted and not used.
 type runtimeConfigInput struct {
-	hooksInput
+	Hooks
 
 	YAML        *string
 	Environment *[]keyValue
@@ -184,26 +167,33 @@ func (resolver) RunTrigger(ctx context.Context, args struct {
 	ForceApply    *string
 }) (*runOut, error) {
 	metadata := callerOf(ctx).metadata
-	return with(ctx, func(s *Simulator, who actor) (*runOut, error) {
+	return answer(ctx, func(s *Simulator, who actor) (*run, error) {
 		if args.RuntimeConfig != nil && !who.admin {
 			return nil, ErrUnauthorized
 		}
-		r, err := s.trigger(who, Trigger{
+		return s.trigger(who, Trigger{
 			Stack: stackID(args.Stack), Type: spacelift.RunType(deref(args.RunType)), CommitSHA: deref(args.CommitSHA),
 			ForceApply: deref(args.ForceApply), Metadata: metadata,
 		})
-		if err != nil {
-			return nil, err
-		}
-		return r.out(), nil
 	})
 }
+
+// batch is a list of runs that answers show as runTriggerBatch does.
+type batch []*run
 
 type batchOut struct{ Runs []*batchRunOut }
 
 type batchRunOut struct {
 	RunID graphql.ID
 	Run   *runOut
+}
+
+func (runs batch) out(s *Simulator, who actor) *batchOut {
+	out := &batchOut{}
+	for _, r := range runs {
+		out.Runs = append(out.Runs, &batchRunOut{RunID: graphql.ID(r.ID), Run: r.out(s, who)})
+	}
+	return out
 }
 
 func (resolver) RunTriggerBatch(ctx context.Context, args struct {
@@ -215,54 +205,43 @@ func (resolver) RunTriggerBatch(ctx context.Context, args struct {
 		ForceApply *string
 	}
 }) (*batchOut, error) {
-	metadata := callerOf(ctx).metadata
-	return with(ctx, func(s *Simulator, who actor) (*batchOut, error) {
-		triggers := make([]Trigger, 0, len(args.Input.Stacks))
-		for _, st := range args.Input.Stacks {
-			triggers = append(triggers, Trigger{
-				Stack: stackID(st.Stack), CommitSHA: deref(st.CommitSHA), ForceApply: deref(args.Input.ForceApply), Metadata: metadata,
-			})
-		}
-		runs, err := s.triggerBatch(who, triggers)
-		if err != nil {
-			return nil, err
-		}
-		out := &batchOut{Runs: []*batchRunOut{}}
-		for _, r := range runs {
-			out.Runs = append(out.Runs, &batchRunOut{RunID: graphql.ID(r.id), Run: r.out()})
-		}
-		return out, nil
-	})
+	triggers := make([]Trigger, 0, len(args.Input.Stacks))
+	for _, st := range args.Input.Stacks {
+		triggers = append(triggers, Trigger{
+			Stack: stackID(st.Stack), CommitSHA: deref(st.CommitSHA), ForceApply: deref(args.Input.ForceApply), Metadata: callerOf(ctx).metadata,
+		})
+	}
+	return answer(ctx, func(s *Simulator, who actor) (batch, error) { return s.triggerBatch(who, triggers) })
 }
 
 func (resolver) TaskCreate(ctx context.Context, args struct {
 	Stack              graphql.ID
 	Command            string
-	SkipInitialization *bool
+	SkipInitialization flag
 }) (*runOut, error) {
 	metadata := callerOf(ctx).metadata
-	return with(ctx, func(s *Simulator, who actor) (*runOut, error) {
-		r, err := s.createTask(who, stackID(args.Stack), args.Command, truth(args.SkipInitialization), metadata)
-		if err != nil {
-			return nil, err
-		}
-		return r.out(), nil
+	return answer(ctx, func(s *Simulator, who actor) (*run, error) {
+		return s.createTask(who, stackID(args.Stack), args.Command, bool(args.SkipInitialization), metadata)
 	})
 }
+
+// completion is the state of an external dependency.
+type completion string
 
 type externalOut struct {
 	Phantom bool
 	Status  *string
 }
 
+func (c completion) out(*Simulator, actor) *externalOut {
+	return &externalOut{Phantom: true, Status: new(string(c))}
+}
+
 func (resolver) RunExternalDependencyMarkAsCompleted(ctx context.Context, args struct {
 	Dependency graphql.ID
 	Status     string
 }) (*externalOut, error) {
-	return with(ctx, func(s *Simulator, _ actor) (*externalOut, error) {
-		if err := s.markExternal(string(args.Dependency), args.Status); err != nil {
-			return nil, err
-		}
-		return &externalOut{Phantom: true, Status: &args.Status}, nil
+	return answer(ctx, func(s *Simulator, _ actor) (completion, error) {
+		return completion(args.Status), s.markExternal(string(args.Dependency), args.Status)
 	})
 }

@@ -3,7 +3,6 @@ package simulator
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 
 	"github.com/graph-gophers/graphql-go"
@@ -19,10 +18,10 @@ type spaceOut struct {
 	AccessLevel     string
 }
 
-func (sp *space) out() *spaceOut {
+func (sp *space) out(*Simulator, actor) *spaceOut {
 	o := &spaceOut{
 		ID: graphql.ID(sp.ID), Name: sp.Name, Description: sp.Description, InheritEntities: sp.InheritEntities,
-		Labels: orEmpty(slices.Clone(sp.Labels)), AccessLevel: "ADMIN",
+		Labels: slices.Clone(sp.Labels), AccessLevel: "ADMIN",
 	}
 	if sp.ID != rootSpace {
 		o.ParentSpace = new(graphql.ID(sp.Parent))
@@ -30,68 +29,49 @@ func (sp *space) out() *spaceOut {
 	return o
 }
 
-func (resolver) Space(ctx context.Context, args idArgs) *spaceOut {
-	return read(ctx, func(s *Simulator) *spaceOut {
-		if sp := s.spaces[string(args.ID)]; sp != nil {
-			return sp.out()
-		}
-		return nil
-	})
+func (resolver) Space(ctx context.Context, args idArgs) (*spaceOut, error) {
+	return orNull(ctx, found(args.ID, (*Simulator).findSpace, nil))
 }
 
-func (resolver) Spaces(ctx context.Context) []*spaceOut {
-	return read(ctx, func(s *Simulator) []*spaceOut {
-		all := []*spaceOut{}
-		for _, sp := range s.sortedSpaces() {
-			all = append(all, sp.out())
-		}
-		return all
-	})
-}
+func (resolver) Spaces(ctx context.Context) []*spaceOut { return list(ctx, (*Simulator).sortedSpaces) }
 
 type spaceInput struct {
 	Name            string
 	Description     *string
-	InheritEntities *bool
+	InheritEntities flag
 	ParentSpace     graphql.ID
-	Labels          *[]string
+	Labels          lines
+}
+
+func (in spaceInput) space(id string) Space {
+	return Space{
+		ID: id, Name: in.Name, Description: deref(in.Description), InheritEntities: bool(in.InheritEntities),
+		Parent: cmp.Or(string(in.ParentSpace), rootSpace), Labels: in.Labels,
+	}
 }
 
 func (resolver) SpaceCreate(ctx context.Context, args struct{ Input spaceInput }) (*spaceOut, error) {
-	return with(ctx, func(s *Simulator, _ actor) (*spaceOut, error) {
-		in := args.Input
-		sp, err := s.addSpace(Space{
-			Name: in.Name, Description: deref(in.Description), InheritEntities: truth(in.InheritEntities),
-			Parent: string(in.ParentSpace), Labels: deref(in.Labels),
-		})
-		if err != nil {
-			return nil, err
-		}
-		return sp.out(), nil
-	})
+	return answer(ctx, func(s *Simulator, _ actor) (*space, error) { return s.addSpace(args.Input.space("")) })
 }
 
 func (resolver) SpaceUpdate(ctx context.Context, args struct {
 	Space graphql.ID
 	Input spaceInput
 }) (*spaceOut, error) {
-	return with(ctx, func(s *Simulator, _ actor) (*spaceOut, error) {
-		sp, in := s.spaces[string(args.Space)], args.Input
-		parent := cmp.Or(string(in.ParentSpace), rootSpace)
-		switch {
-		case sp == nil:
-			return nil, fmt.Errorf("space %s: %w", args.Space, ErrNotFound)
-		case sp.ID == rootSpace:
-			return nil, refuse("the root space can't be changed")
-		case s.spaces[parent] == nil:
-			return nil, fmt.Errorf("space %s: %w", parent, ErrNotFound)
-		case s.below(parent, sp.ID):
-			return nil, refuse("space %s can't be moved below itself", sp.ID)
+	return answer(ctx, found(args.Space, (*Simulator).findSpace, func(s *Simulator, _ actor, sp *space) error {
+		asked := args.Input.space(sp.ID)
+		if sp.ID == rootSpace {
+			return refuse("the root space can't be changed")
 		}
-		sp.Name, sp.Description, sp.Labels = in.Name, deref(in.Description), deref(in.Labels)
-		sp.Parent, sp.InheritEntities = parent, truth(in.InheritEntities)
-		return sp.out(), nil
-	})
+		if _, err := s.findSpace(asked.Parent); err != nil {
+			return err
+		}
+		if s.below(asked.Parent, sp.ID) {
+			return refuse("space %s can't be moved below itself", sp.ID)
+		}
+		sp.Space = asked
+		return nil
+	}))
 }
 
 // below reports whether a space is another one or under it.
@@ -103,16 +83,12 @@ func (s *Simulator) below(id, top string) bool {
 }
 
 func (resolver) SpaceDelete(ctx context.Context, args struct{ Space graphql.ID }) (*spaceOut, error) {
-	return unlessGone(with(ctx, func(s *Simulator, _ actor) (*spaceOut, error) {
-		sp := s.spaces[string(args.Space)]
-		switch {
-		case sp == nil:
-			return nil, fmt.Errorf("space %s: %w", args.Space, ErrNotFound)
-		case sp.ID == rootSpace || s.inUse(sp.ID):
-			return nil, refuse("space %s is in use", sp.ID)
+	return orNull(ctx, found(args.Space, (*Simulator).findSpace, func(s *Simulator, _ actor, sp *space) error {
+		if sp.ID == rootSpace || s.inUse(sp.ID) {
+			return refuse("space %s is in use", sp.ID)
 		}
 		delete(s.spaces, sp.ID)
-		return sp.out(), nil
+		return nil
 	}))
 }
 

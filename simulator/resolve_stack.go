@@ -12,47 +12,35 @@ import (
 )
 
 type stackOut struct {
-	sim   *Simulator
 	stack *stack
-	Hooks
+	shownSettings
 
-	ID                           graphql.ID
-	Name                         string
-	Description                  *string
-	State                        string
-	StateSetAt                   *int32
-	CreatedAt                    int32
-	Space                        graphql.ID
-	SpaceDetails                 *spaceOut
-	Labels                       []string
-	Starred                      bool
-	CanWrite                     bool
-	Administrative               bool
-	Autodeploy                   bool
-	Autoretry                    bool
-	IsDisabled                   bool
-	Deleted                      bool
-	Deleting                     bool
-	ProtectFromDeletion          bool
-	GithubActionDeploy           bool
-	LocalPreviewEnabled          bool
-	EnableWellKnownSecretMasking bool
-	EnableSensitiveOutputUpload  bool
-	ManagesStateFile             bool
+	ID               graphql.ID
+	Name             string
+	Description      *string
+	State            string
+	StateSetAt       *int32
+	CreatedAt        int32
+	Space            graphql.ID
+	SpaceDetails     *spaceOut
+	Labels           []string
+	Starred          bool
+	CanWrite         bool
+	Autodeploy       bool
+	IsDisabled       bool
+	Deleted          bool
+	Deleting         bool
+	ManagesStateFile bool
 
-	Provider               string
-	Namespace              string
-	Repository             string
-	RepositoryURL          *string
-	Branch                 string
-	ProjectRoot            *string
-	AdditionalProjectGlobs []string
-	GitSparseCheckoutPaths []string
-	VCSIntegration         *vcsIntegrationOut
-	RunnerImage            *string
-	TerraformVersion       *string
-	VendorConfig           *vendorOut
-	WorkerPool             *workerPoolOut
+	Provider         string
+	Namespace        string
+	Repository       string
+	Branch           string
+	ProjectRoot      *string
+	VCSIntegration   *vcsIntegrationOut
+	TerraformVersion *string
+	VendorConfig     *vendorOut
+	WorkerPool       *workerPoolOut
 
 	LockedBy           *string
 	LockedAt           *int32
@@ -62,7 +50,7 @@ type stackOut struct {
 
 	AttachedPolicies   []*attachedPolicyOut
 	AttachedContexts   []*attachedContextOut
-	Config             []*configOut
+	Config             configOuts
 	RuntimeConfig      []*runtimeConfigOut
 	Outputs            []*outputOut
 	ModuleVersionsUsed []*moduleVersionOut
@@ -97,7 +85,7 @@ type attachedContextOut struct {
 	ContextName    string
 	Priority       int32
 	IsAutoattached bool
-	Config         []*configOut
+	Config         configOuts
 }
 
 type runtimeConfigOut struct {
@@ -117,42 +105,31 @@ type moduleVersionOut struct {
 	Module *moduleOut
 }
 
-// out copies the stack for an answer to somebody.
-func (st *stack) out(s *Simulator) *stackOut {
-	in := st.settings
+// out copies the stack for an answer.
+func (st *stack) out(s *Simulator, who actor) *stackOut {
 	o := &stackOut{
-		sim: s, stack: st, Hooks: *in.hooks().out(),
-		ID: graphql.ID(st.ID), Name: st.Name, Description: absentIfEmpty(st.Description), State: string(st.state),
-		CreatedAt: seconds(st.createdAt), Space: graphql.ID(st.Space), SpaceDetails: s.spaces[st.Space].out(),
-		Labels: orEmpty(slices.Clone(st.Labels)), CanWrite: true, Administrative: in.Administrative, Autodeploy: st.Autodeploy,
-		Autoretry: truth(in.Autoretry), IsDisabled: st.disabled, Deleted: st.deleted, Deleting: st.deleting,
-		ProtectFromDeletion: truth(in.ProtectFromDeletion), GithubActionDeploy: truth(in.GithubActionDeploy),
-		LocalPreviewEnabled:          truth(in.LocalPreviewEnabled),
-		EnableWellKnownSecretMasking: truth(in.EnableWellKnownSecretMasking),
-		EnableSensitiveOutputUpload:  truth(in.EnableSensitiveOutputUpload),
-		ManagesStateFile:             st.managesState,
-		Provider:                     st.Provider, Namespace: st.Namespace, Repository: st.Repository, RepositoryURL: in.RepositoryURL,
-		Branch: st.Branch, ProjectRoot: absentIfEmpty(st.ProjectRoot),
-		AdditionalProjectGlobs: orEmpty(deref(in.AdditionalProjectGlobs)),
-		GitSparseCheckoutPaths: orEmpty(deref(in.GitSparseCheckoutPaths)), VCSIntegration: st.vcsOut(),
-		RunnerImage: in.RunnerImage, VendorConfig: &vendorOut{deref(in.VendorConfig)}, WorkerPool: s.poolOut(st),
-		LockedBy: absentIfEmpty(st.lockedBy), LockNote: absentIfEmpty(st.lockNote),
-		TrackedCommitSetBy: absentIfEmpty(st.trackedSetBy),
-		AttachedPolicies:   st.attachedOut(s), AttachedContexts: []*attachedContextOut{},
-		Config: configsOut(st.config), RuntimeConfig: []*runtimeConfigOut{}, Outputs: []*outputOut{},
-		ModuleVersionsUsed: []*moduleVersionOut{}, Integrations: st.integrationsOut(),
+		stack: st, shownSettings: st.settings.shownSettings,
+		ID: graphql.ID(st.ID), Name: st.Name, Description: absentIfEmpty(st.Description), State: string(st.State),
+		CreatedAt: seconds(st.CreatedAt), Space: graphql.ID(st.Space), SpaceDetails: s.spaces[st.Space].out(s, who),
+		Labels: slices.Clone(st.Labels), CanWrite: true, Autodeploy: st.Autodeploy, IsDisabled: st.Disabled,
+		Deleted: st.Deleted, Deleting: st.Deleting, ManagesStateFile: st.ManagesState,
+		Provider: st.Provider, Namespace: st.Namespace, Repository: st.Repository, Branch: st.Branch,
+		ProjectRoot: absentIfEmpty(st.ProjectRoot), VCSIntegration: st.vcsOut(),
+		VendorConfig: &vendorOut{deref(st.settings.VendorConfig)}, WorkerPool: s.poolOut(st),
+		LockedBy: absentIfEmpty(st.LockedBy), LockNote: absentIfEmpty(st.LockNote), TrackedCommitSetBy: absentIfEmpty(st.TrackedSetBy),
+		AttachedPolicies: st.attachedOut(s), Config: outs(st.Config, s, who), Integrations: st.integrationsOut(s, who),
 	}
-	if !st.stateAt.IsZero() {
-		o.StateSetAt = new(seconds(st.stateAt))
+	if !st.StateAt.IsZero() {
+		o.StateSetAt = new(seconds(st.StateAt))
 	}
-	if st.lockedBy != "" {
-		o.LockedAt = new(seconds(st.lockedAt))
+	if st.LockedBy != "" {
+		o.LockedAt = new(seconds(st.LockedAt))
 	}
-	if st.tracked != nil {
-		o.TrackedCommit = st.tracked.out()
+	if st.Tracked != nil {
+		o.TrackedCommit = st.Tracked.out()
 	}
 	for _, set := range s.effective(st) {
-		shown := &runtimeConfigOut{Element: set.element.out()}
+		shown := &runtimeConfigOut{Element: set.element.out(s, who)}
 		if c := set.context; c != nil {
 			shown.Context = &runtimeContextOut{ID: graphql.ID(c.ID), ContextName: c.Name}
 		}
@@ -160,12 +137,12 @@ func (st *stack) out(s *Simulator) *stackOut {
 	}
 	for _, a := range s.attachedContexts(st) {
 		o.AttachedContexts = append(o.AttachedContexts, &attachedContextOut{
-			ContextID: graphql.ID(a.context.ID), ContextName: a.context.Name, Priority: int32(a.priority), IsAutoattached: a.id == "",
-			Config: configsOut(a.context.config),
+			ContextID: graphql.ID(a.context.ID), ContextName: a.context.Name, Priority: int32(a.Priority), IsAutoattached: a.ID == "",
+			Config: outs(a.context.Elements, s, who),
 		})
 	}
-	for _, name := range sortedKeys(st.outputs) {
-		o.Outputs = append(o.Outputs, &outputOut{ID: graphql.ID(name), Value: new(st.outputs[name])})
+	for _, name := range sortedKeys(st.Outputs) {
+		o.Outputs = append(o.Outputs, &outputOut{ID: graphql.ID(name), Value: new(st.Outputs[name])})
 	}
 	return o
 }
@@ -196,60 +173,41 @@ func (s *Simulator) poolOut(st *stack) *workerPoolOut {
 	return &workerPoolOut{ID: graphql.ID(p.ID), Name: p.Name}
 }
 
-func (st *stack) attachedOut(s *Simulator) []*attachedPolicyOut {
-	out := []*attachedPolicyOut{}
+func (st *stack) attachedOut(s *Simulator) (out []*attachedPolicyOut) {
 	for _, a := range s.attachments {
-		if a.stack == st.ID {
-			out = append(out, &attachedPolicyOut{
-				PolicyID: graphql.ID(a.policy.ID), PolicyName: a.policy.Name, PolicyType: a.policy.Type,
-			})
+		if p, err := s.findPolicy(a.Policy); err == nil && a.Stack == st.ID {
+			out = append(out, &attachedPolicyOut{PolicyID: graphql.ID(p.ID), PolicyName: p.Name, PolicyType: p.Type})
 		}
 	}
 	return out
 }
 
 // ConfigElement finds one of Config.
-func (o *stackOut) ConfigElement(args idArgs) *configOut { return elementOf(o.Config, args.ID) }
+func (o *stackOut) ConfigElement(args idArgs) *configOut { return o.Config.find(args.ID) }
 
-func (o *stackOut) Blocker() *runOut {
-	o.sim.mu.Lock()
-	defer o.sim.mu.Unlock()
-	if o.stack.blocker == nil {
-		return nil
-	}
-	return o.stack.blocker.out()
+func (o *stackOut) Blocker(ctx context.Context) (*runOut, error) {
+	return orNull(ctx, func(*Simulator, actor) (*run, error) {
+		if o.stack.blocker == nil {
+			return nil, ErrNotFound
+		}
+		return o.stack.blocker, nil
+	})
 }
 
-func (o *stackOut) find(id graphql.ID) *run {
-	if r := o.sim.runs[runID(id)]; r != nil && r.stack == o.stack {
-		return r
+// find returns a run of the stack, even of a deleted one.
+func (o *stackOut) find(s *Simulator, id spacelift.RunID) (*run, error) {
+	if r := s.runs[id]; r != nil && r.stack == o.stack {
+		return r, nil
 	}
-	return nil
+	return nil, ErrNotFound
 }
 
-func (o *stackOut) Run(args idArgs) *runOut {
-	o.sim.mu.Lock()
-	defer o.sim.mu.Unlock()
-	if r := o.find(args.ID); r != nil {
-		return r.out()
-	}
-	return nil
+func (o *stackOut) Run(ctx context.Context, args idArgs) (*runOut, error) {
+	return orNull(ctx, found(args.ID, o.find, nil))
 }
 
-type runStateOut struct {
-	ID       graphql.ID
-	State    string
-	Finished bool
-}
-
-func (o *stackOut) RunResourceState(args idArgs) *runStateOut {
-	o.sim.mu.Lock()
-	defer o.sim.mu.Unlock()
-	r := o.find(args.ID)
-	if r == nil {
-		return nil
-	}
-	return &runStateOut{ID: args.ID, State: string(r.state()), Finished: r.terminal()}
+func (o *stackOut) RunResourceState(ctx context.Context, args idArgs) (*runOut, error) {
+	return o.Run(ctx, args)
 }
 
 // runsPage is the size of a page of a stack's runs.
@@ -259,97 +217,88 @@ const runsPage = 50
 type beforeArgs struct{ Before *graphql.ID }
 
 // page returns the runs of some types before the one named, newest first.
-func (o *stackOut) page(args beforeArgs, kinds ...spacelift.RunType) []*runOut {
-	o.sim.mu.Lock()
-	defer o.sim.mu.Unlock()
-	page := []*runOut{}
-	reached := deref(args.Before) == ""
-	for _, r := range slices.Backward(o.stack.runs) {
-		if len(page) == runsPage {
-			break
+func (o *stackOut) page(ctx context.Context, args beforeArgs, kinds ...spacelift.RunType) []*runOut {
+	return list(ctx, func(*Simulator) (page []*run) {
+		reached := deref(args.Before) == ""
+		for _, r := range slices.Backward(o.stack.runs) {
+			if len(page) == runsPage {
+				break
+			}
+			if reached && slices.Contains(kinds, r.Type) {
+				page = append(page, r)
+			}
+			reached = reached || r.ID == runID(*args.Before)
 		}
-		if reached && slices.Contains(kinds, r.kind) {
-			page = append(page, r.out())
-		}
-		reached = reached || r.id == runID(*args.Before)
-	}
-	return page
+		return page
+	})
 }
 
+// Runs returns more than tracked runs.
 // Assumption: a stack's runs show DESTROY runs beside the tracked ones, and a
 // module's the tests.
-func (o *stackOut) Runs(args beforeArgs) []*runOut {
-	return o.page(args, spacelift.RunTypeTracked, spacelift.RunTypeDestroy, spacelift.RunTypeTesting)
+func (o *stackOut) Runs(ctx context.Context, args beforeArgs) []*runOut {
+	return o.page(ctx, args, spacelift.RunTypeTracked, spacelift.RunTypeDestroy, spacelift.RunTypeTesting)
 }
 
-func (o *stackOut) ProposedRuns(args beforeArgs) []*runOut {
-	return o.page(args, spacelift.RunTypeProposed)
+func (o *stackOut) ProposedRuns(ctx context.Context, args beforeArgs) []*runOut {
+	return o.page(ctx, args, spacelift.RunTypeProposed)
 }
 
-func (o *stackOut) Tasks(args beforeArgs) []*runOut { return o.page(args, spacelift.RunTypeTask) }
-
-func (o *stackOut) DependsOn() []*dependencyOut {
-	return o.edges(func(d *dependency) bool { return d.stack == o.stack.ID })
+func (o *stackOut) Tasks(ctx context.Context, args beforeArgs) []*runOut {
+	return o.page(ctx, args, spacelift.RunTypeTask)
 }
 
-func (o *stackOut) IsDependedOnBy() []*dependencyOut {
-	return o.edges(func(d *dependency) bool { return d.on == o.stack.ID })
+func (o *stackOut) DependsOn(ctx context.Context) []*dependencyOut {
+	return edges(ctx, func(d *dependency) bool { return d.Stack == o.stack.ID })
 }
 
-func (o *stackOut) Dependency(args struct{ ID, DependsOnStackID *graphql.ID }) *dependencyOut {
-	found := o.edges(func(d *dependency) bool {
-		if d.stack != o.stack.ID {
-			return false
+func (o *stackOut) IsDependedOnBy(ctx context.Context) []*dependencyOut {
+	return edges(ctx, func(d *dependency) bool { return d.On == o.stack.ID })
+}
+
+func (o *stackOut) Dependency(ctx context.Context, args struct{ ID, DependsOnStackID *graphql.ID }) *dependencyOut {
+	id, on := deref(args.ID), deref(args.DependsOnStackID)
+	for _, d := range o.DependsOn(ctx) {
+		if id != "" && d.ID == id || on != "" && d.DependsOnStackID == on {
+			return d
 		}
-		id, on := deref(args.ID), deref(args.DependsOnStackID)
-		return id != "" && d.id == string(id) || on != "" && d.on == stackID(on)
+	}
+	return nil
+}
+
+func edges(ctx context.Context, wanted func(*dependency) bool) []*dependencyOut {
+	return list(ctx, func(s *Simulator) []*dependency {
+		return slices.DeleteFunc(slices.Clone(s.dependencies), func(d *dependency) bool { return !wanted(d) })
 	})
-	if len(found) == 0 {
+}
+
+func (resolver) Stack(ctx context.Context, args idArgs) (*stackOut, error) {
+	return orNull(ctx, found(args.ID, (*Simulator).findStack, func(_ *Simulator, _ actor, st *stack) error {
+		if st.Module {
+			return ErrNotFound
+		}
 		return nil
-	}
-	return found[0]
+	}))
 }
 
-func (o *stackOut) edges(wanted func(*dependency) bool) []*dependencyOut {
-	o.sim.mu.Lock()
-	defer o.sim.mu.Unlock()
-	out := []*dependencyOut{}
-	for _, d := range o.sim.dependencies {
-		if wanted(d) {
-			out = append(out, d.out(o.sim))
+func (resolver) Stacks(ctx context.Context) []*stackOut { return list(ctx, (*Simulator).sortedStacks) }
+
+// sortedStacks returns the stacks, without the modules, in the order they were created.
+func (s *Simulator) sortedStacks() (stacks []*stack) {
+	for _, id := range s.order {
+		if st := s.stacks[id]; !st.Module {
+			stacks = append(stacks, st)
 		}
 	}
-	return out
+	return stacks
 }
 
-func (resolver) Stack(ctx context.Context, args idArgs) *stackOut {
-	return read(ctx, func(s *Simulator) *stackOut {
-		st, err := s.findStack(stackID(args.ID))
-		if err != nil || st.Module {
-			return nil
-		}
-		return st.out(s)
-	})
-}
-
-func (resolver) Stacks(ctx context.Context) []*stackOut {
-	return read(ctx, func(s *Simulator) []*stackOut {
-		all := []*stackOut{}
-		for _, id := range s.order {
-			if st := s.stacks[id]; !st.Module {
-				all = append(all, st.out(s))
-			}
-		}
-		return all
-	})
-}
-
-func (resolver) RunStack(ctx context.Context, args struct{ RunID graphql.ID }) *stackOut {
-	return read(ctx, func(s *Simulator) *stackOut {
+func (resolver) RunStack(ctx context.Context, args struct{ RunID graphql.ID }) (*stackOut, error) {
+	return orNull(ctx, func(s *Simulator, _ actor) (*stack, error) {
 		r := s.runs[runID(args.RunID)]
-		if r == nil || r.stack.deleted {
-			return nil
+		if r == nil || r.stack.Deleted {
+			return nil, ErrNotFound
 		}
-		return r.stack.out(s)
+		return r.stack, nil
 	})
 }

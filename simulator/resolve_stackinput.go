@@ -3,7 +3,6 @@ package simulator
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 
@@ -12,35 +11,41 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// stackSettings is the schema's StackInput: what a client says of a stack. Those
-// the simulator works with are copied to Stack, the rest only shown again.
+// stackSettings is the schema's StackInput: a stack as clients set it. Those
+// settings that the simulator works with are copied to Stack.
 type stackSettings struct {
-	hooksInput
+	shownSettings
 
-	Name                         string
-	Branch                       string
-	Repository                   string
+	Name             string
+	Branch           string
+	Repository       string
+	Autodeploy       flag
+	Description      *string
+	Labels           lines
+	Space            *idInput
+	Provider         *string
+	Namespace        *string
+	ProjectRoot      *string
+	VCSIntegrationID *idInput
+	VendorConfig     *vendorInput
+	WorkerPool       *idInput
+}
+
+// shownSettings are the settings of a stack that are stored and shown again.
+type shownSettings struct {
+	Hooks
+
 	Administrative               bool
-	Autodeploy                   *bool
-	Autoretry                    *bool
-	Description                  *string
-	Labels                       *[]string
-	Space                        *idInput
-	Provider                     *string
-	Namespace                    *string
+	Autoretry                    flag
 	RepositoryURL                *string
-	ProjectRoot                  *string
-	AdditionalProjectGlobs       *[]string
-	GitSparseCheckoutPaths       *[]string
+	AdditionalProjectGlobs       lines
+	GitSparseCheckoutPaths       lines
 	RunnerImage                  *string
-	VCSIntegrationID             *idInput
-	VendorConfig                 *vendorInput
-	WorkerPool                   *idInput
-	GithubActionDeploy           *bool
-	LocalPreviewEnabled          *bool
-	EnableWellKnownSecretMasking *bool
-	EnableSensitiveOutputUpload  *bool
-	ProtectFromDeletion          *bool
+	GithubActionDeploy           flag
+	LocalPreviewEnabled          flag
+	EnableWellKnownSecretMasking flag
+	EnableSensitiveOutputUpload  flag
+	ProtectFromDeletion          flag
 }
 
 // idInput is a graphql.ID whose JSON is JSON whatever it holds: graphql.ID
@@ -54,16 +59,16 @@ func (id *idInput) UnmarshalGraphQL(input any) error {
 }
 
 func defaultSettings() stackSettings {
-	return stackSettings{GithubActionDeploy: new(true), EnableSensitiveOutputUpload: new(true)}
+	return stackSettings{shownSettings: shownSettings{GithubActionDeploy: true, EnableSensitiveOutputUpload: true}}
 }
 
-// stack is the configuration the input asks for.
+// stack returns the configuration that the input asks for.
 func (in stackSettings) stack(id spacelift.StackID) Stack {
 	return Stack{
-		ID: id, Name: in.Name, Branch: in.Branch, Repository: in.Repository, Autodeploy: truth(in.Autodeploy),
-		Description: deref(in.Description), Labels: deref(in.Labels), Space: string(deref(in.Space)),
+		ID: id, Name: in.Name, Branch: in.Branch, Repository: in.Repository, Autodeploy: bool(in.Autodeploy),
+		Description: deref(in.Description), Labels: in.Labels, Space: string(deref(in.Space)),
 		Provider: deref(in.Provider), Namespace: deref(in.Namespace), ProjectRoot: deref(in.ProjectRoot),
-		WorkerPool: string(deref(in.WorkerPool)), NoPromotion: !truth(in.GithubActionDeploy),
+		WorkerPool: string(deref(in.WorkerPool)), NoPromotion: !bool(in.GithubActionDeploy),
 	}
 }
 
@@ -73,13 +78,12 @@ func (resolver) StackCreate(ctx context.Context, args struct {
 	StackObjectID *string
 	Slug          *string
 }) (*stackOut, error) {
-	return with(ctx, func(s *Simulator, _ actor) (*stackOut, error) {
+	return answer(ctx, func(s *Simulator, _ actor) (*stack, error) {
 		st, err := s.addStack(args.Input.stack(spacelift.StackID(deref(args.Slug))))
-		if err != nil {
-			return nil, err
+		if err == nil {
+			st.settings, st.ManagesState = args.Input, args.ManageState
 		}
-		st.settings, st.managesState = args.Input, args.ManageState
-		return st.out(s), nil
+		return st, err
 	})
 }
 
@@ -89,15 +93,11 @@ func (resolver) StackUpdate(ctx context.Context, args struct {
 	ID    graphql.ID
 	Input stackSettings
 }) (*stackOut, error) {
-	return with(ctx, func(s *Simulator, _ actor) (*stackOut, error) {
-		st, err := s.findStack(stackID(args.ID))
-		if err != nil {
-			return nil, err
-		}
+	return onStack(ctx, args.ID, func(s *Simulator, _ actor, st *stack) error {
 		asked := args.Input.stack(st.ID)
 		asked.Space = cmp.Or(asked.Space, rootSpace)
-		if s.spaces[asked.Space] == nil {
-			return nil, fmt.Errorf("space %s: %w", asked.Space, ErrNotFound)
+		if _, err := s.findSpace(asked.Space); err != nil {
+			return err
 		}
 		asked.Provider = cmp.Or(asked.Provider, st.Provider)
 		asked.Namespace = cmp.Or(asked.Namespace, st.Namespace)
@@ -107,37 +107,22 @@ func (resolver) StackUpdate(ctx context.Context, args struct {
 		st.Stack, st.settings = asked, args.Input
 		s.schedule(st)
 		s.touch()
-		return st.out(s), nil
+		return nil
 	})
 }
 
 func (resolver) StackDelete(ctx context.Context, args struct {
 	ID               graphql.ID
-	DestroyResources *bool
+	DestroyResources flag
 }) (*stackOut, error) {
-	return unlessGone(with(ctx, func(s *Simulator, who actor) (*stackOut, error) {
-		st, err := s.findStack(stackID(args.ID))
-		if err != nil {
-			return nil, err
-		}
-		if _, err := s.deleteStack(who, st.ID, truth(args.DestroyResources)); err != nil {
-			return nil, err
-		}
-		return st.out(s), nil
+	return orNull(ctx, found(args.ID, (*Simulator).findStack, func(s *Simulator, who actor, st *stack) error {
+		_, err := s.deleteStack(who, st.ID, bool(args.DestroyResources))
+		return err
 	}))
 }
 
-func onStack(ctx context.Context, id graphql.ID, do func(s *Simulator, who actor, st *stack) error) (*stackOut, error) {
-	return with(ctx, func(s *Simulator, who actor) (*stackOut, error) {
-		st, err := s.findStack(stackID(id))
-		if err != nil {
-			return nil, err
-		}
-		if err := do(s, who, st); err != nil {
-			return nil, err
-		}
-		return st.out(s), nil
-	})
+func onStack(ctx context.Context, id graphql.ID, change func(s *Simulator, who actor, st *stack) error) (*stackOut, error) {
+	return answer(ctx, found(id, (*Simulator).findStack, change))
 }
 
 func (resolver) StackLock(ctx context.Context, args struct {
@@ -157,14 +142,14 @@ func (resolver) StackUnlock(ctx context.Context, args idArgs) (*stackOut, error)
 
 func (resolver) StackEnable(ctx context.Context, args idArgs) (*stackOut, error) {
 	return onStack(ctx, args.ID, func(_ *Simulator, _ actor, st *stack) error {
-		st.disabled = false
+		st.Disabled = false
 		return nil
 	})
 }
 
 func (resolver) StackDisable(ctx context.Context, args idArgs) (*stackOut, error) {
 	return onStack(ctx, args.ID, func(_ *Simulator, _ actor, st *stack) error {
-		st.disabled = true
+		st.Disabled = true
 		return nil
 	})
 }
@@ -185,8 +170,8 @@ func (resolver) StackSetCurrentCommit(ctx context.Context, args struct {
 func (resolver) StackSyncCommit(ctx context.Context, args idArgs) (*stackOut, error) {
 	return onStack(ctx, args.ID, func(s *Simulator, who actor, st *stack) error {
 		for _, r := range slices.Backward(st.runs) {
-			if r.kind == spacelift.RunTypeTracked && r.commit.Branch == st.Branch {
-				st.track(r.commit, who.name)
+			if r.Type == spacelift.RunTypeTracked && r.Commit.Branch == st.Branch {
+				st.track(r.Commit, who.name)
 				return nil
 			}
 		}

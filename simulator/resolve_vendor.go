@@ -1,15 +1,17 @@
 package simulator
 
+import "cmp"
+
 // vendorInput is the schema's VendorConfigInput: at most one is set, and none
 // means Terraform.
 type vendorInput struct {
 	Ansible        *ansibleConfig
 	CloudFormation *cloudFormationConfig
 	Kubernetes     *kubernetesConfig
-	OpenTofu       *toolInput
+	OpenTofu       *tool
 	Pulumi         *pulumiConfig
-	Terraform      *toolInput
-	Terragrunt     *terragruntInput
+	Terraform      *tool
+	Terragrunt     *terragrunt
 }
 
 // name is the vendor as searchStacks compares it.
@@ -53,56 +55,31 @@ type pulumiConfig struct {
 	StackName string
 }
 
-// toolInput is what OpenTofu and Terraform have in common; Concise is OpenTofu's.
-type toolInput struct {
-	Concise                    *bool
-	ExternalStateAccessEnabled *bool
-	UseSmartSanitization       *bool
+// tool is what OpenTofu and Terraform have in common; Concise is OpenTofu's.
+type tool struct {
+	Concise                    flag
+	ExternalStateAccessEnabled flag
+	UseSmartSanitization       flag
 	Version                    *string
 	WorkflowTool               *string
 	Workspace                  *string
 }
 
-type toolOut struct {
-	Concise                    bool
-	ExternalStateAccessEnabled bool
-	UseSmartSanitization       bool
-	Version                    *string
-	WorkflowTool               *string
-	Workspace                  *string
-}
-
-func (in toolInput) out() *toolOut {
-	return &toolOut{
-		Concise: truth(in.Concise), ExternalStateAccessEnabled: truth(in.ExternalStateAccessEnabled),
-		UseSmartSanitization: truth(in.UseSmartSanitization), Version: in.Version, WorkflowTool: in.WorkflowTool,
-		Workspace: in.Workspace,
-	}
-}
-
-type terragruntInput struct {
+type terragrunt struct {
 	TerraformVersion                  *string
 	TerragruntVersion                 *string
 	UseRunAll                         bool
 	UseSmartSanitization              bool
-	UseStateManagement                *bool
-	SkipReplanWhenRunAll              *bool
-	SkipReplan                        *bool
-	PrefixResourceNamesWithModuleName *bool
+	UseStateManagement                flag
+	SkipReplanWhenRunAll              flag
+	SkipReplan                        flag
+	PrefixResourceNamesWithModuleName flag
 	Tool                              *string
 }
 
-type terragruntOut struct {
-	TerraformVersion                  *string
-	TerragruntVersion                 *string
-	UseRunAll                         bool
-	UseSmartSanitization              bool
-	UseStateManagement                bool
-	PrefixResourceNamesWithModuleName bool
-	SkipReplanWhenRunAll              bool
-	SkipReplan                        bool
-	Tool                              string
-}
+type terragruntOut struct{ terragrunt }
+
+func (o *terragruntOut) Tool() string { return deref(cmp.Or(o.terragrunt.Tool, new("TERRAFORM_FOSS"))) }
 
 // vendorOut is the schema's union StackVendorConfig.
 type vendorOut struct{ in vendorInput }
@@ -119,39 +96,19 @@ func (o *vendorOut) ToStackConfigVendorKubernetes() (*kubernetesConfig, bool) {
 	return o.in.Kubernetes, o.in.Kubernetes != nil
 }
 
-func (o *vendorOut) ToStackConfigVendorOpenTofu() (*toolOut, bool) {
-	if o.in.OpenTofu == nil {
-		return nil, false
-	}
-	return o.in.OpenTofu.out(), true
+func (o *vendorOut) ToStackConfigVendorOpenTofu() (*tool, bool) {
+	return o.in.OpenTofu, o.in.OpenTofu != nil
 }
 
 func (o *vendorOut) ToStackConfigVendorPulumi() (*pulumiConfig, bool) {
 	return o.in.Pulumi, o.in.Pulumi != nil
 }
 
-func (o *vendorOut) ToStackConfigVendorTerraform() (*toolOut, bool) {
-	if o.in.Terraform != nil {
-		return o.in.Terraform.out(), true
-	}
+func (o *vendorOut) ToStackConfigVendorTerraform() (*tool, bool) {
 	none := o.in == vendorInput{}
-	return toolInput{}.out(), none
+	return cmp.Or(o.in.Terraform, &tool{}), o.in.Terraform != nil || none
 }
 
 func (o *vendorOut) ToStackConfigVendorTerragrunt() (*terragruntOut, bool) {
-	in := o.in.Terragrunt
-	if in == nil {
-		return nil, false
-	}
-	out := &terragruntOut{
-		TerraformVersion: in.TerraformVersion, TerragruntVersion: in.TerragruntVersion, UseRunAll: in.UseRunAll,
-		UseSmartSanitization: in.UseSmartSanitization, UseStateManagement: truth(in.UseStateManagement),
-		PrefixResourceNamesWithModuleName: truth(in.PrefixResourceNamesWithModuleName),
-		SkipReplanWhenRunAll:              truth(in.SkipReplanWhenRunAll), SkipReplan: truth(in.SkipReplan),
-		Tool: "TERRAFORM_FOSS",
-	}
-	if in.Tool != nil {
-		out.Tool = *in.Tool
-	}
-	return out, true
+	return &terragruntOut{deref(o.in.Terragrunt)}, o.in.Terragrunt != nil
 }

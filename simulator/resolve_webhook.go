@@ -22,12 +22,12 @@ type namedWebhookOut struct {
 }
 
 // out shows the secret to admins only.
-// Assumption: Spacelift has the field; who may read it is not documented.
+// Assumption: Spacelift has the field; its documentation doesn't say who may read it.
 func (w *namedWebhook) out(s *Simulator, who actor) *namedWebhookOut {
 	o := &namedWebhookOut{
-		ID: graphql.ID(w.ID), Name: w.Name, Endpoint: w.Endpoint, Enabled: !w.Disabled, Labels: orEmpty(slices.Clone(w.Labels)),
-		Space: s.spaces[w.Space].out(), SecretHeaders: orEmpty(sortedKeys(w.Headers)), RetryOnFailure: new(w.RetryOnFailure),
-		CreatedAt: seconds(w.createdAt),
+		ID: graphql.ID(w.ID), Name: w.Name, Endpoint: w.Endpoint, Enabled: !w.Disabled, Labels: slices.Clone(w.Labels),
+		Space: s.spaces[w.Space].out(s, who), SecretHeaders: sortedKeys(w.Headers), RetryOnFailure: new(w.RetryOnFailure),
+		CreatedAt: seconds(w.CreatedAt),
 	}
 	if who.admin {
 		o.Secret = new(w.Secret)
@@ -37,20 +37,7 @@ func (w *namedWebhook) out(s *Simulator, who actor) *namedWebhookOut {
 
 // NamedWebhooksIntegration of a missing id is an error, not null.
 func (resolver) NamedWebhooksIntegration(ctx context.Context, args idArgs) (*namedWebhookOut, error) {
-	return onWebhook(ctx, args.ID, func(*Simulator, *namedWebhook) error { return nil })
-}
-
-func onWebhook(ctx context.Context, id graphql.ID, do func(*Simulator, *namedWebhook) error) (*namedWebhookOut, error) {
-	return with(ctx, func(s *Simulator, who actor) (*namedWebhookOut, error) {
-		w := s.findWebhook(string(id))
-		if w == nil {
-			return nil, fmt.Errorf("named webhook %s: %w", id, ErrNotFound)
-		}
-		if err := do(s, w); err != nil {
-			return nil, err
-		}
-		return w.out(s, who), nil
-	})
+	return answer(ctx, found(args.ID, (*Simulator).findWebhook, nil))
 }
 
 type namedWebhookInput struct {
@@ -59,22 +46,19 @@ type namedWebhookInput struct {
 	Space          graphql.ID
 	Name           string
 	Secret         *string
-	Labels         *[]string
-	RetryOnFailure *bool
+	Labels         lines
+	RetryOnFailure flag
+}
+
+func (in namedWebhookInput) webhook() NamedWebhook {
+	return NamedWebhook{
+		Name: in.Name, Space: string(in.Space), Endpoint: in.Endpoint, Secret: deref(in.Secret),
+		Labels: in.Labels, RetryOnFailure: bool(in.RetryOnFailure), Disabled: !in.Enabled,
+	}
 }
 
 func (resolver) NamedWebhooksIntegrationCreate(ctx context.Context, args struct{ Input namedWebhookInput }) (*namedWebhookOut, error) {
-	return with(ctx, func(s *Simulator, who actor) (*namedWebhookOut, error) {
-		in := args.Input
-		w, err := s.addNamedWebhook(NamedWebhook{
-			Name: in.Name, Space: string(in.Space), Endpoint: in.Endpoint, Secret: deref(in.Secret),
-			Labels: deref(in.Labels), RetryOnFailure: truth(in.RetryOnFailure), Disabled: !in.Enabled,
-		})
-		if err != nil {
-			return nil, err
-		}
-		return w.out(s, who), nil
-	})
+	return answer(ctx, func(s *Simulator, _ actor) (*namedWebhook, error) { return s.addNamedWebhook(args.Input.webhook()) })
 }
 
 // NamedWebhooksIntegrationUpdate takes the whole input.
@@ -84,24 +68,24 @@ func (resolver) NamedWebhooksIntegrationUpdate(ctx context.Context, args struct 
 	ID    graphql.ID
 	Input namedWebhookInput
 }) (*namedWebhookOut, error) {
-	return onWebhook(ctx, args.ID, func(s *Simulator, w *namedWebhook) error {
-		in := args.Input
-		if s.spaces[string(in.Space)] == nil {
-			return fmt.Errorf("space %s: %w", in.Space, ErrNotFound)
+	return answer(ctx, found(args.ID, (*Simulator).findWebhook, func(s *Simulator, _ actor, w *namedWebhook) error {
+		asked := args.Input.webhook()
+		if _, err := s.findSpace(asked.Space); err != nil {
+			return err
 		}
-		if in.Enabled && w.Disabled {
+		if w.Disabled && !asked.Disabled {
 			w.failures = 0
 		}
-		w.Name, w.Space, w.Endpoint, w.Disabled = in.Name, string(in.Space), in.Endpoint, !in.Enabled
-		w.Secret, w.Labels, w.RetryOnFailure = deref(in.Secret), deref(in.Labels), truth(in.RetryOnFailure)
+		asked.ID, asked.Headers = w.ID, w.Headers
+		w.NamedWebhook = asked
 		return nil
-	})
+	}))
 }
 
 func (resolver) NamedWebhooksIntegrationDelete(ctx context.Context, args idArgs) (*namedWebhookOut, error) {
-	return unlessGone(onWebhook(ctx, args.ID, func(s *Simulator, w *namedWebhook) error {
+	return orNull(ctx, found(args.ID, (*Simulator).findWebhook, func(s *Simulator, _ actor, w *namedWebhook) error {
 		w.Disabled = true // what is under way is not sent any more
-		s.webhooks = slices.DeleteFunc(s.webhooks, func(o *namedWebhook) bool { return o == w })
+		s.webhooks = without(s.webhooks, w)
 		return nil
 	}))
 }
@@ -110,7 +94,7 @@ func (resolver) NamedWebhooksIntegrationSetHeaders(ctx context.Context, args str
 	ID    graphql.ID
 	Input struct{ Entries []keyValue }
 }) (*namedWebhookOut, error) {
-	return onWebhook(ctx, args.ID, func(_ *Simulator, w *namedWebhook) error {
+	return answer(ctx, found(args.ID, (*Simulator).findWebhook, func(_ *Simulator, _ actor, w *namedWebhook) error {
 		if w.Headers == nil {
 			w.Headers = map[string]string{}
 		}
@@ -118,14 +102,14 @@ func (resolver) NamedWebhooksIntegrationSetHeaders(ctx context.Context, args str
 			w.Headers[e.Key] = e.Value
 		}
 		return nil
-	})
+	}))
 }
 
 func (resolver) NamedWebhooksIntegrationDeleteHeaders(ctx context.Context, args struct {
 	ID         graphql.ID
 	HeaderKeys []string
 }) (*namedWebhookOut, error) {
-	return unlessGone(onWebhook(ctx, args.ID, func(_ *Simulator, w *namedWebhook) error {
+	return orNull(ctx, found(args.ID, (*Simulator).findWebhook, func(_ *Simulator, _ actor, w *namedWebhook) error {
 		for _, key := range args.HeaderKeys {
 			delete(w.Headers, key)
 		}
@@ -142,7 +126,7 @@ type webhookOut struct {
 	RetryOnFailure *bool
 }
 
-func (w *stackWebhook) out() *webhookOut {
+func (w *stackWebhook) out(*Simulator, actor) *webhookOut {
 	return &webhookOut{
 		ID: graphql.ID(w.ID), Endpoint: w.Endpoint, Enabled: !w.Disabled, Secret: w.Secret, RetryOnFailure: new(w.RetryOnFailure),
 	}
@@ -152,59 +136,59 @@ type webhookInput struct {
 	Enabled        bool
 	Endpoint       string
 	Secret         *string
-	RetryOnFailure *bool
+	RetryOnFailure flag
+}
+
+func (in webhookInput) webhook(stack graphql.ID) StackWebhook {
+	return StackWebhook{
+		Stack: stackID(stack), Endpoint: in.Endpoint, Secret: deref(in.Secret), RetryOnFailure: bool(in.RetryOnFailure), Disabled: !in.Enabled,
+	}
 }
 
 func (resolver) WebhooksIntegrationCreate(ctx context.Context, args struct {
 	Stack graphql.ID
 	Input webhookInput
 }) (*webhookOut, error) {
-	return with(ctx, func(s *Simulator, _ actor) (*webhookOut, error) {
-		w, err := s.addStackWebhook(StackWebhook{
-			Stack: stackID(args.Stack), Endpoint: args.Input.Endpoint, Secret: deref(args.Input.Secret),
-			RetryOnFailure: truth(args.Input.RetryOnFailure), Disabled: !args.Input.Enabled,
-		})
-		if err != nil {
-			return nil, err
-		}
-		return w.out(), nil
+	return answer(ctx, func(s *Simulator, _ actor) (*stackWebhook, error) {
+		return s.addStackWebhook(args.Input.webhook(args.Stack))
 	})
 }
 
-func onStackWebhook(ctx context.Context, of, id graphql.ID, do func(*stack, *stackWebhook)) (*webhookOut, error) {
-	return with(ctx, func(s *Simulator, _ actor) (*webhookOut, error) {
+// stackHook returns a function for answer that finds a stack's webhook and changes it.
+func stackHook(of, id graphql.ID, change func(*stack, *stackWebhook)) func(*Simulator, actor) (*stackWebhook, error) {
+	return func(s *Simulator, _ actor) (*stackWebhook, error) {
 		st, err := s.findStack(stackID(of))
 		if err != nil {
 			return nil, err
 		}
-		i := slices.IndexFunc(st.webhooks, func(w *stackWebhook) bool { return w.ID == string(id) })
-		if i < 0 {
-			return nil, fmt.Errorf("webhook %s of stack %s: %w", id, of, ErrNotFound)
+		w, err := find(st.webhooks, "webhook", string(id), func(w *stackWebhook) string { return w.ID })
+		if err != nil {
+			return nil, fmt.Errorf("stack %s: %w", of, err)
 		}
-		w := st.webhooks[i]
-		do(st, w)
-		return w.out(), nil
-	})
+		change(st, w)
+		return w, nil
+	}
 }
 
-// WebhooksIntegrationUpdate takes the whole input, as its named sister does.
+// WebhooksIntegrationUpdate takes the whole input, as NamedWebhooksIntegrationUpdate does.
 func (resolver) WebhooksIntegrationUpdate(ctx context.Context, args struct {
 	Stack, ID graphql.ID
 	Input     webhookInput
 }) (*webhookOut, error) {
-	return onStackWebhook(ctx, args.Stack, args.ID, func(_ *stack, w *stackWebhook) {
-		if args.Input.Enabled && w.Disabled {
+	return answer(ctx, stackHook(args.Stack, args.ID, func(_ *stack, w *stackWebhook) {
+		asked := args.Input.webhook(args.Stack)
+		if w.Disabled && !asked.Disabled {
 			w.failures = 0
 		}
-		w.Endpoint, w.Disabled = args.Input.Endpoint, !args.Input.Enabled
-		w.Secret, w.RetryOnFailure = deref(args.Input.Secret), truth(args.Input.RetryOnFailure)
-	})
+		asked.ID = w.ID
+		w.StackWebhook = asked
+	}))
 }
 
 func (resolver) WebhooksIntegrationDelete(ctx context.Context, args struct{ Stack, ID graphql.ID }) (*webhookOut, error) {
-	return unlessGone(onStackWebhook(ctx, args.Stack, args.ID, func(st *stack, w *stackWebhook) {
+	return orNull(ctx, stackHook(args.Stack, args.ID, func(st *stack, w *stackWebhook) {
 		w.Disabled = true
-		st.webhooks = slices.DeleteFunc(st.webhooks, func(o *stackWebhook) bool { return o == w })
+		st.webhooks = without(st.webhooks, w)
 	}))
 }
 
@@ -230,13 +214,10 @@ type gcpOut struct {
 	TokenScopes         []string
 }
 
-func (st *stack) integrationsOut() *integrationsOut {
-	o := &integrationsOut{GCP: gcpOut{TokenScopes: []string{}}, Webhooks: []*webhookOut{}}
+func (st *stack) integrationsOut(s *Simulator, who actor) *integrationsOut {
+	o := &integrationsOut{Webhooks: outs(st.webhooks, s, who)}
 	if !st.Drift.none() {
-		o.DriftDetection = st.Drift.out()
-	}
-	for _, w := range st.webhooks {
-		o.Webhooks = append(o.Webhooks, w.out())
+		o.DriftDetection = st.Drift.out(s, who)
 	}
 	return o
 }

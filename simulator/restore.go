@@ -124,19 +124,9 @@ func (r *restorer) restore() error {
 	s := r.s
 	maps.Copy(s.external, r.shot.Outside)
 	s.inbox, s.faultCount = r.shot.Inbox, r.shot.Faults.Count
-	s.deliveryFaults, s.apiFaults = restoredFaults(r.shot.Faults.Deliveries), restoredFaults(r.shot.Faults.API)
-	for _, q := range r.shot.Seen {
-		s.requests = append(s.requests, &q)
-	}
+	s.deliveryFaults, s.apiFaults = pointers(r.shot.Faults.Deliveries), pointers(r.shot.Faults.API)
+	s.requests = pointers(r.shot.Seen)
 	return nil
-}
-
-func restoredFaults[F any](saved []savedFault[F]) []*armed[F] {
-	var list []*armed[F]
-	for _, f := range saved {
-		list = append(list, &armed[F]{id: f.ID, fault: f.Fault, probability: f.Probability, left: f.Left})
-	}
-	return list
 }
 
 func (r *restorer) spaces() error {
@@ -162,8 +152,7 @@ func (r *restorer) spaces() error {
 		s.pools[p.ID] = p
 	}
 	for _, k := range r.shot.Keys {
-		k.APIKey.Secret = k.Secret
-		s.keys[k.ID] = k.APIKey
+		s.keys[k.ID] = k.key()
 	}
 	return nil
 }
@@ -171,34 +160,24 @@ func (r *restorer) spaces() error {
 func (r *restorer) stacks() error {
 	s := r.s
 	for i, saved := range r.shot.Stacks {
-		st := saved.restored()
-		if !st.deleted {
-			if old := s.stacks[st.ID]; old != nil || st.ID == "" {
-				return fmt.Errorf("stack %q is there twice, or behind a deleted one", st.ID)
-			}
-			if s.spaces[st.Space] == nil {
-				return fmt.Errorf("stack %s: no space %s", st.ID, st.Space)
-			}
-			s.order = append(s.order, st.ID)
-			s.stacks[st.ID] = st
+		st := &stack{stackRecord: saved.stackRecord, settings: defaultSettings()}
+		if saved.Settings != nil {
+			st.settings = *saved.Settings
+		}
+		if st.Outputs == nil {
+			st.Outputs = map[string]string{}
+		}
+		if err := s.restoreStack(st); err != nil {
+			return err
 		}
 		for j, w := range saved.Webhooks {
-			w.StackWebhook.Secret = w.Secret
-			hook := newStackWebhook(w.StackWebhook)
+			hook := newStackWebhook(w.webhook())
 			hook.failures = w.Failures
 			st.webhooks = append(st.webhooks, hook)
 			r.hooks[stackHookPlace(i, j)] = &hook.health
 		}
-		for _, saved := range saved.Runs {
-			made, err := saved.restored(s, st)
-			if err != nil {
-				return fmt.Errorf("run %s of stack %s: %w", saved.ID, st.ID, err)
-			}
-			if s.runs[made.id] != nil {
-				return fmt.Errorf("run %s is there twice", made.id)
-			}
-			s.runs[made.id] = made
-			st.runs = append(st.runs, made)
+		if err := st.restoreRuns(s, saved.Runs); err != nil {
+			return err
 		}
 		if err := st.restoreQueue(s, saved); err != nil {
 			return fmt.Errorf("stack %s: %w", st.ID, err)
@@ -207,29 +186,51 @@ func (r *restorer) stacks() error {
 	return nil
 }
 
-func (saved savedStack) restored() *stack {
-	st := &stack{
-		Stack: saved.Stack, settings: defaultSettings(), managesState: saved.ManagesState, createdAt: saved.CreatedAt,
-		state: saved.State, stateAt: saved.StateAt, outputs: map[string]string{}, nextPlans: saved.NextPlans,
-		tracked: saved.Tracked, trackedSetBy: saved.TrackedSetBy, lockedBy: saved.LockedBy, lockedAt: saved.LockedAt,
-		lockNote: saved.LockNote, disabled: saved.Disabled, deleting: saved.Deleting, deleted: saved.Deleted,
+// restoreStack adds a stack to the account unless it is a deleted one.
+func (s *Simulator) restoreStack(st *stack) error {
+	if st.Deleted {
+		return nil
 	}
-	if saved.Settings != nil {
-		st.settings = *saved.Settings
+	if s.stacks[st.ID] != nil || st.ID == "" {
+		return fmt.Errorf("stack %q is there twice, or behind a deleted one", st.ID)
 	}
-	maps.Copy(st.outputs, saved.Outputs)
-	st.config = restoredConfigs(saved.Config)
-	return st
+	if s.spaces[st.Space] == nil {
+		return fmt.Errorf("stack %s: no space %s", st.ID, st.Space)
+	}
+	s.order = append(s.order, st.ID)
+	s.stacks[st.ID] = st
+	return nil
 }
 
-func restoredConfigs(saved []savedConfig) []configElement {
-	var config []configElement
-	for _, e := range saved {
-		config = append(config, configElement{
-			id: e.ID, kind: e.Type, value: e.Value, description: e.Description, writeOnly: e.WriteOnly, createdAt: e.CreatedAt,
-		})
+func (st *stack) restoreRuns(s *Simulator, saved []savedRun) error {
+	for _, one := range saved {
+		r := &run{runRecord: one.runRecord, sim: s, stack: st}
+		if err := r.checkHistory(); err != nil {
+			return fmt.Errorf("run %s of stack %s: %w", r.ID, st.ID, err)
+		}
+		if s.runs[r.ID] != nil {
+			return fmt.Errorf("run %s is there twice", r.ID)
+		}
+		s.runs[r.ID] = r
+		st.runs = append(st.runs, r)
 	}
-	return config
+	return nil
+}
+
+// checkHistory returns an error for a history that no run can have.
+func (r *run) checkHistory() error {
+	if r.ID == "" || len(r.History) == 0 || r.History[0].State != queued {
+		return errors.New("it has no beginning")
+	}
+	if transitions[r.Type] == nil {
+		return fmt.Errorf("there are no runs of type %q", r.Type)
+	}
+	for i, t := range r.History {
+		if t.StateVersion != i || i > 0 && !legal(r.Type, r.History[i-1].State, t.State) {
+			return fmt.Errorf("a %s run can't be %s as version %d", r.Type, t.State, t.StateVersion)
+		}
+	}
+	return nil
 }
 
 // restoreQueue wants the QUEUED runs to be those that wait: no other one would
@@ -256,30 +257,8 @@ func (st *stack) restoreQueue(s *Simulator, saved savedStack) error {
 	}
 	for _, r := range st.runs {
 		if (r.state() == queued) != slices.Contains(st.waiting, r) {
-			return fmt.Errorf("its queue and the state %s of run %s don't agree", r.state(), r.id)
+			return fmt.Errorf("its queue and the state %s of run %s don't agree", r.state(), r.ID)
 		}
 	}
 	return nil
-}
-
-func (saved savedRun) restored(s *Simulator, st *stack) (*run, error) {
-	if saved.ID == "" || len(saved.History) == 0 || saved.History[0].State != queued {
-		return nil, errors.New("it has no beginning")
-	}
-	if transitions[saved.Type] == nil {
-		return nil, fmt.Errorf("there are no runs of type %q", saved.Type)
-	}
-	for i, t := range saved.History {
-		if t.StateVersion != i || i > 0 && !legal(saved.Type, saved.History[i-1].State, t.State) {
-			return nil, fmt.Errorf("a %s run can't be %s as version %d", saved.Type, t.State, t.StateVersion)
-		}
-	}
-	return &run{
-		sim: s, stack: st, id: saved.ID, kind: saved.Type, plan: saved.Plan, commit: saved.Commit, command: saved.Command,
-		createdAt: saved.CreatedAt, updatedAt: saved.UpdatedAt, history: saved.History, delta: saved.Delta, planned: saved.Planned,
-		triggeredBy: saved.TriggeredBy, by: saved.By, session: saved.Session, drift: saved.Drift, metadata: saved.Metadata, reviews: saved.Reviews,
-		comments: saved.Comments, skipInit: saved.SkipInit, retried: saved.Retried, prioritized: saved.Prioritized,
-		forceApply: saved.ForceApply, settled: saved.Settled, chain: saved.Chain, pushed: saved.Pushed, released: saved.Released,
-		external: saved.External, applied: saved.Applied, changedBy: saved.ChangedBy,
-	}, nil
 }

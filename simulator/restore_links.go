@@ -36,35 +36,37 @@ func (r *restorer) links() error {
 }
 
 func (r *restorer) edges() error {
-	for _, saved := range r.shot.Edges {
-		for _, id := range []spacelift.StackID{saved.Stack, saved.On} {
+	for _, d := range pointers(r.shot.Edges) {
+		for _, id := range []spacelift.StackID{d.Stack, d.On} {
 			if r.s.stacks[id] == nil {
-				return fmt.Errorf("dependency %s: no stack %s", saved.ID, id)
+				return fmt.Errorf("dependency %s: no stack %s", d.ID, id)
 			}
 		}
-		if r.s.path(saved.On, saved.Stack) != nil {
-			return fmt.Errorf("dependency %s closes a circle", saved.ID)
-		}
-		d := &dependency{id: saved.ID, stack: saved.Stack, on: saved.On, triggerAlways: saved.TriggerAlways}
-		for _, ref := range saved.References {
-			d.references = append(d.references, &ref)
+		if r.s.path(d.On, d.Stack) != nil {
+			return fmt.Errorf("dependency %s closes a circle", d.ID)
 		}
 		r.s.dependencies = append(r.s.dependencies, d)
 	}
 	return nil
 }
 
+// named returns an error for an object without an id of its own or a space.
+func (r *restorer) named(kind, id string, taken bool, space string) error {
+	switch {
+	case id == "" || taken:
+		return fmt.Errorf("%s %q is there twice", kind, id)
+	case r.s.spaces[space] == nil:
+		return fmt.Errorf("%s %s: no space %s", kind, id, space)
+	}
+	return nil
+}
+
 func (r *restorer) webhooks() error {
 	for i, saved := range r.shot.Hooks {
-		w := saved.NamedWebhook
-		w.Secret, w.Headers = saved.Secret, saved.Headers
-		switch {
-		case w.ID == "" || r.s.findWebhook(w.ID) != nil:
-			return fmt.Errorf("named webhook %q is there twice", w.ID)
-		case r.s.spaces[w.Space] == nil:
-			return fmt.Errorf("named webhook %s: no space %s", w.ID, w.Space)
+		if err := r.named("named webhook", saved.ID, exists(r.s.findWebhook(saved.ID)), saved.Space); err != nil {
+			return err
 		}
-		made := newNamedWebhook(w, saved.CreatedAt)
+		made := newNamedWebhook(saved.webhook(), saved.CreatedAt)
 		made.failures = saved.Failures
 		r.s.webhooks = append(r.s.webhooks, made)
 		r.hooks[namedHookPlace(i)] = &made.health
@@ -72,57 +74,40 @@ func (r *restorer) webhooks() error {
 	return nil
 }
 
-func (r *restorer) policies() error {
+func (r *restorer) policies() (err error) {
 	s := r.s
-	for _, saved := range r.shot.Rules {
-		switch {
-		case saved.ID == "" || s.findPolicy(saved.ID) != nil:
-			return fmt.Errorf("policy %q is there twice", saved.ID)
-		case s.spaces[saved.Space] == nil:
-			return fmt.Errorf("policy %s: no space %s", saved.ID, saved.Space)
+	for _, p := range pointers(r.shot.Rules) {
+		if err := r.named("policy", p.ID, exists(s.findPolicy(p.ID)), p.Space); err != nil {
+			return err
 		}
-		query, err := compile(s.ctx, saved.Engine, saved.Body)
-		if err != nil {
-			return fmt.Errorf("policy %s: %w", saved.ID, err)
-		}
-		p := &policy{Policy: saved.Policy, query: query, createdAt: saved.CreatedAt, updatedAt: saved.UpdatedAt}
-		for _, sample := range saved.Samples {
-			p.samples = append(p.samples, policySample{
-				key: sample.Key, outcome: sample.Outcome, input: sample.Input, body: sample.Body, at: sample.At,
-			})
+		if p.query, err = compile(s.ctx, p.Engine, p.Body); err != nil {
+			return fmt.Errorf("policy %s: %w", p.ID, err)
 		}
 		s.policies = append(s.policies, p)
 	}
-	for _, saved := range r.shot.Bonds {
-		p := s.findPolicy(saved.Policy)
-		if p == nil || s.stacks[saved.Stack] == nil {
-			return fmt.Errorf("attachment %s: no policy %s or no stack %s", saved.ID, saved.Policy, saved.Stack)
+	for _, a := range r.shot.Bonds {
+		if !exists(s.findPolicy(a.Policy)) || s.stacks[a.Stack] == nil {
+			return fmt.Errorf("attachment %s: no policy %s or no stack %s", a.ID, a.Policy, a.Stack)
 		}
-		s.attachments = append(s.attachments, &attachment{id: saved.ID, policy: p, stack: saved.Stack})
 	}
+	s.attachments = pointers(r.shot.Bonds)
 	return nil
 }
 
 func (r *restorer) contexts() error {
 	s := r.s
-	for _, saved := range r.shot.Bundles {
-		c := &bundle{
-			Context: saved.Context, config: restoredConfigs(saved.Elements), createdAt: saved.CreatedAt, updatedAt: saved.UpdatedAt,
-		}
-		switch {
-		case c.ID == "" || s.findContext(c.ID) != nil:
-			return fmt.Errorf("context %q is there twice", c.ID)
-		case s.spaces[c.Space] == nil:
-			return fmt.Errorf("context %s: no space %s", c.ID, c.Space)
+	for _, c := range pointers(r.shot.Bundles) {
+		if err := r.named("context", c.ID, exists(s.findContext(c.ID)), c.Space); err != nil {
+			return err
 		}
 		s.contexts = append(s.contexts, c)
 	}
 	for _, saved := range r.shot.Shares {
-		c := s.findContext(saved.Context)
-		if c == nil || s.stacks[saved.Stack] == nil {
+		c, err := s.findContext(saved.Context)
+		if err != nil || s.stacks[saved.Stack] == nil {
 			return fmt.Errorf("context attachment %s: no context %s or no stack %s", saved.ID, saved.Context, saved.Stack)
 		}
-		s.contextBonds = append(s.contextBonds, &contextAttachment{id: saved.ID, context: c, stack: saved.Stack, priority: saved.Priority})
+		s.contextBonds = append(s.contextBonds, &contextAttachment{ID: saved.ID, context: c, Stack: saved.Stack, Priority: saved.Priority})
 	}
 	return nil
 }
@@ -176,45 +161,41 @@ func (r *restorer) lanes() error {
 		if err != nil {
 			return err
 		}
-		r.s.lanes[saved.key()] = &lane{queue: queue, held: held}
+		r.s.lanes[saved.laneKey] = &lane{queue: queue, held: held}
 	}
 	return nil
 }
-
-func (k savedLaneKey) key() laneKey { return laneKey{webhook: k.Webhook, run: k.Run, own: k.Own} }
 
 // timers wants something to be due for every run that a machine moves, and for
 // every slot: nothing else would ever move them on.
 func (r *restorer) timers() error {
 	s := r.s
 	frees := map[*run]bool{}
-	for _, saved := range r.shot.Timers {
+	for _, saved := range pointers(r.shot.Timers) {
 		s.timerCount++
-		t := &timer{
-			what: saved.What, at: saved.At, run: s.runs[saved.Run], version: saved.Version, by: saved.By, note: saved.Note,
-			lane: saved.Lane.key(), seq: s.timerCount,
-		}
-		l := s.lanes[t.lane]
+		t := &saved.timer
+		t.run, t.seq = s.runs[saved.Run], s.timerCount
+		l := s.lanes[t.Lane]
 		switch {
-		case t.what == laneGoesOn && l != nil:
+		case t.What == laneGoesOn && l != nil:
 			l.timer = t
-		case t.what == phaseEnds && t.run != nil && t.version == len(t.run.history):
+		case t.What == phaseEnds && t.run != nil && t.Version == len(t.run.History):
 			t.run.timer = t
-		case t.what == slotFrees && t.run != nil:
+		case t.What == slotFrees && t.run != nil:
 			frees[t.run] = true
-		case t.what == workerStops && t.run != nil:
+		case t.What == workerStops && t.run != nil:
 		default:
-			return fmt.Errorf("nothing to do when %q is due for run %q", t.what, saved.Run)
+			return fmt.Errorf("nothing to do when %q is due for run %q", t.What, saved.Run)
 		}
 		s.timers[t] = struct{}{}
 	}
 	for _, run := range s.runs {
-		idle := run.terminal() || waitsForPeople(run.state()) || run.state() == queued && run.settled
+		idle := run.terminal() || waitsForPeople(run.state()) || run.state() == queued && run.Settled
 		if idle == (run.timer != nil) {
-			return fmt.Errorf("run %s is %s and its timer doesn't fit that", run.id, run.state())
+			return fmt.Errorf("run %s is %s and its timer doesn't fit that", run.ID, run.state())
 		}
 		if run.stack.blocker == run && run.terminal() && !frees[run] {
-			return fmt.Errorf("run %s has ended and holds stack %s for ever", run.id, run.stack.ID)
+			return fmt.Errorf("run %s has ended and holds stack %s for ever", run.ID, run.stack.ID)
 		}
 	}
 	return nil

@@ -26,7 +26,7 @@ type predicate struct {
 		EnumEquals    *[]string
 		StringMatches *[]string
 	}
-	Exclude *bool
+	Exclude flag
 }
 
 type pageInfoOut struct {
@@ -61,7 +61,7 @@ func (q searchable[T]) find(in searchInput) ([]T, pageInfoOut, error) {
 		if values == nil {
 			return nil, pageInfoOut{}, refuse("unknown predicate field %q", p.Field)
 		}
-		found = slices.DeleteFunc(found, func(item T) bool { return p.matches(values(item)) == truth(p.Exclude) })
+		found = slices.DeleteFunc(found, func(item T) bool { return p.matches(values(item)) == bool(p.Exclude) })
 	}
 	if text := strings.ToLower(deref(in.FullTextSearch)); text != "" {
 		found = slices.DeleteFunc(found, func(item T) bool {
@@ -118,7 +118,7 @@ func cursor(id string) string { return base64.RawURLEncoding.EncodeToString([]by
 
 func one(s string) []string { return []string{s} }
 
-func flag(b bool) []string { return []string{strconv.FormatBool(b)} }
+func truth(b bool) []string { return one(strconv.FormatBool(b)) }
 
 // sortableTime orders as text.
 func sortableTime(seconds int64) []string {
@@ -133,154 +133,139 @@ type connectionOut[T any] struct {
 	PageInfo pageInfoOut
 }
 
-func connection[T, O any](items []T, info pageInfoOut, out func(T) O) *connectionOut[O] {
-	c := &connectionOut[O]{Edges: []*edgeOut[O]{}, PageInfo: info}
-	for _, item := range items {
-		c.Edges = append(c.Edges, &edgeOut[O]{Node: out(item)})
+// page is the items of a searchable that a search has found.
+type page[T shown[O], O any] struct {
+	items []T
+	info  pageInfoOut
+}
+
+func (p page[T, O]) out(s *Simulator, who actor) *connectionOut[O] {
+	c := &connectionOut[O]{PageInfo: p.info}
+	for _, node := range outs(p.items, s, who) {
+		c.Edges = append(c.Edges, &edgeOut[O]{node})
 	}
 	return c
 }
 
-func (resolver) SearchStacks(ctx context.Context, args searchArgs) (*connectionOut[*stackOut], error) {
-	return with(ctx, func(s *Simulator, _ actor) (*connectionOut[*stackOut], error) {
-		q := searchable[*stack]{
-			id: func(st *stack) string { return string(st.ID) },
-			fields: map[string]func(*stack) []string{
-				"administrative": func(st *stack) []string { return flag(st.settings.Administrative) },
-				"branch":         func(st *stack) []string { return one(st.Branch) },
-				"commit":         func(st *stack) []string { return one(deref(st.tracked).Hash) },
-				"createdAt":      func(st *stack) []string { return sortableTime(st.createdAt.Unix()) },
-				"description":    func(st *stack) []string { return one(st.Description) },
-				"label":          func(st *stack) []string { return st.Labels },
-				"locked":         func(st *stack) []string { return flag(st.lockedBy != "") },
-				"name":           func(st *stack) []string { return one(st.Name) },
-				"projectRoot":    func(st *stack) []string { return one(st.ProjectRoot) },
-				"repository":     func(st *stack) []string { return one(st.Namespace + "/" + st.Repository) },
-				"slug":           func(st *stack) []string { return one(string(st.ID)) },
-				"space":          func(st *stack) []string { return one(st.Space) },
-				"starred":        func(*stack) []string { return flag(false) },
-				"state":          func(st *stack) []string { return one(string(st.state)) },
-				"vendor":         func(st *stack) []string { return one(deref(st.settings.VendorConfig).name()) },
-				"workerPool":     func(st *stack) []string { p, _ := s.pool(st); return []string{p.ID, p.Name} },
-			},
-			words: []string{"name", "slug", "label", "description"},
-		}
-		for _, id := range s.order {
-			if st := s.stacks[id]; !st.Module {
-				q.items = append(q.items, st)
-			}
-		}
+// searchIn answers a search in what items returns.
+func searchIn[T shown[O], O any](
+	ctx context.Context, args searchArgs, items func(*Simulator) []T, q searchable[T],
+) (*connectionOut[O], error) {
+	return answer(ctx, func(s *Simulator, _ actor) (page[T, O], error) {
+		q.items = items(s)
 		found, info, err := q.find(args.Input)
-		if err != nil {
-			return nil, err
-		}
-		return connection(found, info, func(st *stack) *stackOut { return st.out(s) }), nil
+		return page[T, O]{found, info}, err
 	})
 }
+
+func (resolver) SearchStacks(ctx context.Context, args searchArgs) (*connectionOut[*stackOut], error) {
+	s := callerOf(ctx).sim
+	return searchIn(ctx, args, (*Simulator).sortedStacks, searchable[*stack]{
+		id: func(st *stack) string { return string(st.ID) },
+		fields: map[string]func(*stack) []string{
+			"administrative": func(st *stack) []string { return truth(st.settings.Administrative) },
+			"branch":         func(st *stack) []string { return one(st.Branch) },
+			"commit":         func(st *stack) []string { return one(deref(st.Tracked).Hash) },
+			"createdAt":      func(st *stack) []string { return sortableTime(st.CreatedAt.Unix()) },
+			"description":    func(st *stack) []string { return one(st.Description) },
+			"label":          func(st *stack) []string { return st.Labels },
+			"locked":         func(st *stack) []string { return truth(st.LockedBy != "") },
+			"name":           func(st *stack) []string { return one(st.Name) },
+			"projectRoot":    func(st *stack) []string { return one(st.ProjectRoot) },
+			"repository":     func(st *stack) []string { return one(st.Namespace + "/" + st.Repository) },
+			"slug":           func(st *stack) []string { return one(string(st.ID)) },
+			"space":          func(st *stack) []string { return one(st.Space) },
+			"starred":        func(*stack) []string { return truth(false) },
+			"state":          func(st *stack) []string { return one(string(st.State)) },
+			"vendor":         func(st *stack) []string { return one(deref(st.settings.VendorConfig).name()) },
+			"workerPool":     func(st *stack) []string { p, _ := s.pool(st); return []string{p.ID, p.Name} },
+		},
+		words: []string{"name", "slug", "label", "description"},
+	})
+}
+
+// searchedRun is a run that answers show with its stack.
+type searchedRun struct{ *run }
 
 type searchedRunOut struct {
 	Run   *runOut
 	Stack *stackOut
 }
 
+func (r searchedRun) out(s *Simulator, who actor) *searchedRunOut {
+	return &searchedRunOut{Run: r.run.out(s, who), Stack: r.stack.out(s, who)}
+}
+
+// searchedRuns returns the runs of every stack, newest first.
+func (s *Simulator) searchedRuns() (runs []searchedRun) {
+	for _, r := range s.runs {
+		if !r.stack.Deleted && !r.stack.Module {
+			runs = append(runs, searchedRun{r})
+		}
+	}
+	slices.SortFunc(runs, func(a, b searchedRun) int {
+		return cmp.Or(b.CreatedAt.Compare(a.CreatedAt), cmp.Compare(b.ID, a.ID))
+	})
+	return runs
+}
+
 // SearchRuns finds runs of every type and state, newest first.
 func (resolver) SearchRuns(ctx context.Context, args searchArgs) (*connectionOut[*searchedRunOut], error) {
-	return with(ctx, func(s *Simulator, _ actor) (*connectionOut[*searchedRunOut], error) {
-		q := searchable[*run]{
-			id: func(r *run) string { return string(r.id) },
-			fields: map[string]func(*run) []string{
-				"branch":         func(r *run) []string { return one(r.commit.Branch) },
-				"createdAt":      func(r *run) []string { return sortableTime(r.createdAt.Unix()) },
-				"driftDetection": func(r *run) []string { return flag(r.drift) },
-				"stack":          func(r *run) []string { return one(string(r.stack.ID)) },
-				"state":          func(r *run) []string { return one(string(r.state())) },
-				"title":          func(r *run) []string { return one(r.title()) },
-				"type":           func(r *run) []string { return one(string(r.kind)) },
-				"updatedAt":      func(r *run) []string { return sortableTime(r.updatedAt.Unix()) },
-			},
-			words: []string{"title", "stack", "branch"},
-		}
-		for _, r := range s.runs {
-			if !r.stack.deleted && !r.stack.Module {
-				q.items = append(q.items, r)
-			}
-		}
-		slices.SortFunc(q.items, func(a, b *run) int {
-			return cmp.Or(b.createdAt.Compare(a.createdAt), cmp.Compare(b.id, a.id))
-		})
-		found, info, err := q.find(args.Input)
-		if err != nil {
-			return nil, err
-		}
-		return connection(found, info, func(r *run) *searchedRunOut {
-			return &searchedRunOut{Run: r.out(), Stack: r.stack.out(s)}
-		}), nil
+	return searchIn(ctx, args, (*Simulator).searchedRuns, searchable[searchedRun]{
+		id: func(r searchedRun) string { return string(r.ID) },
+		fields: map[string]func(searchedRun) []string{
+			"branch":         func(r searchedRun) []string { return one(r.Commit.Branch) },
+			"createdAt":      func(r searchedRun) []string { return sortableTime(r.CreatedAt.Unix()) },
+			"driftDetection": func(r searchedRun) []string { return truth(r.Drift) },
+			"stack":          func(r searchedRun) []string { return one(string(r.stack.ID)) },
+			"state":          func(r searchedRun) []string { return one(string(r.state())) },
+			"title":          func(r searchedRun) []string { return one(r.title()) },
+			"type":           func(r searchedRun) []string { return one(string(r.Type)) },
+			"updatedAt":      func(r searchedRun) []string { return sortableTime(r.UpdatedAt.Unix()) },
+		},
+		words: []string{"title", "stack", "branch"},
 	})
 }
 
 func (resolver) SearchNamedWebhooksIntegrations(ctx context.Context, args searchArgs) (*connectionOut[*namedWebhookOut], error) {
-	return with(ctx, func(s *Simulator, who actor) (*connectionOut[*namedWebhookOut], error) {
-		q := searchable[*namedWebhook]{
-			items: s.webhooks,
-			id:    func(w *namedWebhook) string { return w.ID },
-			fields: map[string]func(*namedWebhook) []string{
-				"enabled":  func(w *namedWebhook) []string { return flag(!w.Disabled) },
-				"endpoint": func(w *namedWebhook) []string { return one(w.Endpoint) },
-				"label":    func(w *namedWebhook) []string { return w.Labels },
-				"name":     func(w *namedWebhook) []string { return one(w.Name) },
-				"slug":     func(w *namedWebhook) []string { return one(w.ID) },
-				"space":    func(w *namedWebhook) []string { return one(w.Space) },
-			},
-			words: []string{"name", "slug", "label", "endpoint"},
-		}
-		found, info, err := q.find(args.Input)
-		if err != nil {
-			return nil, err
-		}
-		return connection(found, info, func(w *namedWebhook) *namedWebhookOut { return w.out(s, who) }), nil
+	return searchIn(ctx, args, func(s *Simulator) []*namedWebhook { return s.webhooks }, searchable[*namedWebhook]{
+		id: func(w *namedWebhook) string { return w.ID },
+		fields: map[string]func(*namedWebhook) []string{
+			"enabled":  func(w *namedWebhook) []string { return truth(!w.Disabled) },
+			"endpoint": func(w *namedWebhook) []string { return one(w.Endpoint) },
+			"label":    func(w *namedWebhook) []string { return w.Labels },
+			"name":     func(w *namedWebhook) []string { return one(w.Name) },
+			"slug":     func(w *namedWebhook) []string { return one(w.ID) },
+			"space":    func(w *namedWebhook) []string { return one(w.Space) },
+		},
+		words: []string{"name", "slug", "label", "endpoint"},
 	})
 }
 
 func (resolver) SearchContexts(ctx context.Context, args searchArgs) (*connectionOut[*contextOut], error) {
-	return with(ctx, func(s *Simulator, _ actor) (*connectionOut[*contextOut], error) {
-		q := searchable[*bundle]{
-			items: s.contexts,
-			id:    func(c *bundle) string { return c.ID },
-			fields: map[string]func(*bundle) []string{
-				"description": func(c *bundle) []string { return one(c.Description) },
-				"label":       func(c *bundle) []string { return c.Labels },
-				"name":        func(c *bundle) []string { return one(c.Name) },
-				"slug":        func(c *bundle) []string { return one(c.ID) },
-				"space":       func(c *bundle) []string { return one(c.Space) },
-			},
-			words: []string{"name", "slug", "label", "description"},
-		}
-		found, info, err := q.find(args.Input)
-		if err != nil {
-			return nil, err
-		}
-		return connection(found, info, func(c *bundle) *contextOut { return c.out(s) }), nil
+	return searchIn(ctx, args, func(s *Simulator) []*bundle { return s.contexts }, searchable[*bundle]{
+		id: func(c *bundle) string { return c.ID },
+		fields: map[string]func(*bundle) []string{
+			"description": func(c *bundle) []string { return one(c.Description) },
+			"label":       func(c *bundle) []string { return c.Labels },
+			"name":        func(c *bundle) []string { return one(c.Name) },
+			"slug":        func(c *bundle) []string { return one(c.ID) },
+			"space":       func(c *bundle) []string { return one(c.Space) },
+		},
+		words: []string{"name", "slug", "label", "description"},
 	})
 }
 
 func (resolver) SearchPolicies(ctx context.Context, args searchArgs) (*connectionOut[*policyOut], error) {
-	return with(ctx, func(s *Simulator, _ actor) (*connectionOut[*policyOut], error) {
-		q := searchable[*policy]{
-			items: s.policies,
-			id:    func(p *policy) string { return p.ID },
-			fields: map[string]func(*policy) []string{
-				"label": func(p *policy) []string { return p.Labels },
-				"name":  func(p *policy) []string { return one(p.Name) },
-				"slug":  func(p *policy) []string { return one(p.ID) },
-				"space": func(p *policy) []string { return one(p.Space) },
-				"type":  func(p *policy) []string { return one(p.Type) },
-			},
-			words: []string{"name", "slug", "label"},
-		}
-		found, info, err := q.find(args.Input)
-		if err != nil {
-			return nil, err
-		}
-		return connection(found, info, func(p *policy) *policyOut { return p.out(s) }), nil
+	return searchIn(ctx, args, func(s *Simulator) []*policy { return s.policies }, searchable[*policy]{
+		id: func(p *policy) string { return p.ID },
+		fields: map[string]func(*policy) []string{
+			"label": func(p *policy) []string { return p.Labels },
+			"name":  func(p *policy) []string { return one(p.Name) },
+			"slug":  func(p *policy) []string { return one(p.ID) },
+			"space": func(p *policy) []string { return one(p.Space) },
+			"type":  func(p *policy) []string { return one(p.Type) },
+		},
+		words: []string{"name", "slug", "label"},
 	})
 }

@@ -20,15 +20,15 @@ const (
 // timer is something that happens to the account later. It is data and not a
 // closure, so that a snapshot can hold it.
 type timer struct {
-	what    happening
-	at      time.Time
-	run     *run    // but for a lane
-	version int     // of the state a phase ends in: the length of the run's history
-	by      string  // who asked for the stop,
-	note    string  // and why
-	lane    laneKey // whose turn it is
+	What    happening `json:"what"`
+	At      time.Time `json:"at"`
+	Version int       `json:"version,omitempty"` // of the state a phase ends in: the length of the run's history
+	By      string    `json:"by,omitempty"`      // the person who asked for the stop,
+	Note    string    `json:"note,omitempty"`    // and the reason
+	Lane    laneKey   `json:"lane,omitzero"`     // the lane whose turn it is
 
-	seq  int // what is due at the same instant happens in the order it was set
+	run  *run // nil for a lane
+	seq  int  // what is due at the same instant happens in the order it was set
 	stop func()
 }
 
@@ -36,7 +36,7 @@ type timer struct {
 // then.
 func (s *Simulator) later(d time.Duration, t timer) *timer {
 	s.timerCount++
-	t.at, t.seq = s.clock.Now().Add(max(d, 0)), s.timerCount
+	t.At, t.seq = s.clock.Now().Add(max(d, 0)), s.timerCount
 	s.timers[&t] = struct{}{}
 	if !s.resting {
 		s.arm(&t)
@@ -45,7 +45,7 @@ func (s *Simulator) later(d time.Duration, t timer) *timer {
 }
 
 func (s *Simulator) arm(t *timer) {
-	t.stop = s.clock.AfterFunc(t.at.Sub(s.clock.Now()), func() {
+	t.stop = s.clock.AfterFunc(t.At.Sub(s.clock.Now()), func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if _, set := s.timers[t]; !set || s.closed {
@@ -69,9 +69,9 @@ func (s *Simulator) unset(t *timer) {
 }
 
 func (s *Simulator) due(t *timer) {
-	switch t.what {
+	switch t.What {
 	case phaseEnds:
-		if len(t.run.history) == t.version { // nobody moved it while the timer fired
+		if len(t.run.History) == t.Version { // nobody moved it while the timer fired
 			s.advance(t.run)
 		}
 	case slotFrees:
@@ -80,11 +80,11 @@ func (s *Simulator) due(t *timer) {
 			s.schedule(st)
 		}
 	case workerStops:
-		if legal(t.run.kind, t.run.state(), stopped) {
-			s.enter(t.run, stopped, t.by, t.note)
+		if legal(t.run.Type, t.run.state(), stopped) {
+			s.enter(t.run, stopped, t.By, t.Note)
 		}
 	case laneGoesOn:
-		s.pump(t.lane)
+		s.pump(t.Lane)
 	}
 }
 

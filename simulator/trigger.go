@@ -17,7 +17,7 @@ func (s *Simulator) Push(stack spacelift.StackID, c Commit, p Plan) (spacelift.R
 	if err != nil {
 		return "", err
 	}
-	return r.id, nil
+	return r.ID, nil
 }
 
 // PushAll makes the runs that one push to a repository shared by several stacks
@@ -36,8 +36,8 @@ func (s *Simulator) PushAll(c Commit, p Plan, stacks ...spacelift.StackID) ([]sp
 		if err != nil {
 			return nil, err
 		}
-		c = r.commit
-		made[stack] = r.id
+		c = r.Commit
+		made[stack] = r.ID
 	}
 	ids := make([]spacelift.RunID, 0, len(stacks))
 	for _, stack := range stacks {
@@ -50,8 +50,8 @@ func (s *Simulator) PushAll(c Commit, p Plan, stacks ...spacelift.StackID) ([]sp
 func (s *Simulator) depth(stack spacelift.StackID) int {
 	deepest := 0
 	for _, d := range s.dependencies {
-		if d.stack == stack {
-			deepest = max(deepest, 1+s.depth(d.on))
+		if d.Stack == stack {
+			deepest = max(deepest, 1+s.depth(d.On))
 		}
 	}
 	return deepest
@@ -66,7 +66,7 @@ func (s *Simulator) PushWaiting(stack spacelift.StackID, c Commit, p Plan, depen
 	if err != nil {
 		return "", err
 	}
-	return r.id, nil
+	return r.ID, nil
 }
 
 func (s *Simulator) push(stack spacelift.StackID, c Commit, p Plan, chain string, external []string) (*run, error) {
@@ -75,11 +75,12 @@ func (s *Simulator) push(stack spacelift.StackID, c Commit, p Plan, chain string
 		return nil, err
 	}
 	s.fillCommit(st, &c)
-	r := &run{stack: st, kind: spacelift.RunTypeProposed, plan: p, commit: c, chain: chain, external: external, pushed: true}
+	r := st.newRun(spacelift.RunTypeProposed, p, c)
+	r.Chain, r.External, r.Pushed = chain, external, true
 	if c.Branch == st.Branch {
-		r.kind = spacelift.RunTypeTracked
+		r.Type = spacelift.RunTypeTracked
 		if waiting := st.queuedInChain(chain); chain != "" && waiting != nil {
-			waiting.commit, waiting.plan, waiting.pushed, waiting.triggeredBy = c, p, true, ""
+			waiting.Commit, waiting.Plan, waiting.Pushed, waiting.TriggeredBy = c, p, true, ""
 			st.track(c, "")
 			s.touch()
 			return waiting, nil
@@ -90,7 +91,7 @@ func (s *Simulator) push(stack spacelift.StackID, c Commit, p Plan, chain string
 	if err := s.begin(r); err != nil {
 		return nil, err
 	}
-	if r.kind == spacelift.RunTypeTracked {
+	if r.Type == spacelift.RunTypeTracked {
 		st.track(c, "")
 	}
 	return r, nil
@@ -100,7 +101,7 @@ func (s *Simulator) push(stack spacelift.StackID, c Commit, p Plan, chain string
 // (https://docs.spacelift.io/concepts/run#stopped).
 func (s *Simulator) stopOlder(st *stack, branch string) {
 	for _, r := range slices.Clone(st.runs) {
-		if r.kind != spacelift.RunTypeProposed || r.drift || r.commit.Branch != branch {
+		if r.Type != spacelift.RunTypeProposed || r.Drift || r.Commit.Branch != branch {
 			continue
 		}
 		switch r.state() {
@@ -133,7 +134,7 @@ func (s *Simulator) Trigger(by string, t Trigger) (spacelift.RunID, error) {
 	if err != nil {
 		return "", err
 	}
-	return r.id, nil
+	return r.ID, nil
 }
 
 func (s *Simulator) trigger(who actor, t Trigger) (*run, error) {
@@ -141,23 +142,21 @@ func (s *Simulator) trigger(who actor, t Trigger) (*run, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := (&run{
-		stack: st, kind: cmp.Or(t.Type, spacelift.RunTypeTracked), forceApply: t.ForceApply, pushed: true,
-	}).startedBy(who)
-	if r.kind != spacelift.RunTypeTracked && r.kind != spacelift.RunTypeProposed {
-		return nil, refuse("runs of type %s can't be triggered", r.kind)
+	r := st.newRun(cmp.Or(t.Type, spacelift.RunTypeTracked), Plan{}, st.commitNamed(t.CommitSHA)).startedBy(who)
+	r.ForceApply, r.Pushed = t.ForceApply, true
+	if r.Type != spacelift.RunTypeTracked && r.Type != spacelift.RunTypeProposed {
+		return nil, refuse("runs of type %s can't be triggered", r.Type)
 	}
 	r.addMetadata(t.Metadata)
-	r.commit = st.commitNamed(t.CommitSHA)
 	if err := s.allowed(r); err != nil {
 		return nil, err
 	}
-	r.plan = st.nextPlan()
+	r.Plan = st.nextPlan()
 	if err := s.begin(r); err != nil {
 		return nil, err
 	}
-	if r.kind == spacelift.RunTypeTracked {
-		st.track(r.commit, who.name)
+	if r.Type == spacelift.RunTypeTracked {
+		st.track(r.Commit, who.name)
 	}
 	return r, nil
 }
@@ -177,19 +176,17 @@ func (s *Simulator) triggerBatch(who actor, triggers []Trigger) ([]*run, error) 
 	for _, t := range order {
 		st := s.stacks[t.Stack]
 		if waiting := st.queuedInChain(chain); waiting != nil {
-			waiting.pushed, waiting.forceApply = true, t.ForceApply
+			waiting.Pushed, waiting.ForceApply = true, t.ForceApply
 			made[t.Stack] = waiting
 			continue
 		}
-		r := (&run{
-			stack: st, kind: spacelift.RunTypeTracked, plan: st.nextPlan(), commit: st.commitNamed(t.CommitSHA),
-			forceApply: t.ForceApply, chain: chain, pushed: true,
-		}).startedBy(who)
+		r := st.newRun(spacelift.RunTypeTracked, st.nextPlan(), st.commitNamed(t.CommitSHA)).startedBy(who)
+		r.ForceApply, r.Chain, r.Pushed = t.ForceApply, chain, true
 		r.addMetadata(t.Metadata)
 		if err := s.begin(r); err != nil {
 			return nil, err
 		}
-		st.track(r.commit, who.name)
+		st.track(r.Commit, who.name)
 		made[t.Stack] = r
 	}
 	runs := make([]*run, 0, len(triggers))
@@ -203,14 +200,14 @@ func (s *Simulator) triggerBatch(who actor, triggers []Trigger) ([]*run, error) 
 // one; for no hash, the commit the stack tracks.
 func (st *stack) commitNamed(sha string) Commit {
 	if sha == "" {
-		if st.tracked != nil {
-			return *st.tracked
+		if st.Tracked != nil {
+			return *st.Tracked
 		}
 		return Commit{}
 	}
 	for _, r := range slices.Backward(st.runs) {
-		if r.commit.Hash == sha {
-			return r.commit
+		if r.Commit.Hash == sha {
+			return r.Commit
 		}
 	}
 	return Commit{Hash: sha}
@@ -218,7 +215,7 @@ func (st *stack) commitNamed(sha string) Commit {
 
 func (r *run) addMetadata(text string) {
 	if text != "" {
-		r.metadata = append(r.metadata, text)
+		r.Metadata = append(r.Metadata, text)
 	}
 }
 
@@ -230,7 +227,7 @@ func (s *Simulator) CreateTask(by string, stack spacelift.StackID, command strin
 	if err != nil {
 		return "", err
 	}
-	return r.id, nil
+	return r.ID, nil
 }
 
 func (s *Simulator) createTask(who actor, stack spacelift.StackID, command string, skipInit bool, metadata string) (*run, error) {
@@ -238,14 +235,13 @@ func (s *Simulator) createTask(who actor, stack spacelift.StackID, command strin
 	if err != nil {
 		return nil, err
 	}
-	r := (&run{
-		stack: st, kind: spacelift.RunTypeTask, command: command, skipInit: skipInit, commit: st.commitNamed(""),
-	}).startedBy(who)
+	r := st.newRun(spacelift.RunTypeTask, Plan{}, st.commitNamed("")).startedBy(who)
+	r.Command, r.SkipInit = command, skipInit
 	r.addMetadata(metadata)
 	if err := s.allowed(r); err != nil {
 		return nil, err
 	}
-	r.plan = st.nextPlan()
+	r.Plan = st.nextPlan()
 	return r, s.begin(r)
 }
 
@@ -260,9 +256,9 @@ func (s *Simulator) TestModule(module spacelift.StackID, c Commit, p Plan) (spac
 	if !st.Module {
 		return "", refuse("%s is a stack, not a module", module)
 	}
-	r := &run{stack: st, kind: spacelift.RunTypeTesting, plan: p, commit: c}
+	r := st.newRun(spacelift.RunTypeTesting, p, c)
 	if err := s.begin(r); err != nil {
 		return "", err
 	}
-	return r.id, nil
+	return r.ID, nil
 }

@@ -51,7 +51,7 @@ func (s *Simulator) Retry(by string, stack spacelift.StackID, id spacelift.RunID
 	err = s.act(func() error {
 		r, err := s.retry(person(by), stack, id)
 		if err == nil {
-			again = r.id
+			again = r.ID
 		}
 		return err
 	})
@@ -63,7 +63,7 @@ func (s *Simulator) Promote(by string, stack spacelift.StackID, id spacelift.Run
 	err = s.act(func() error {
 		r, err := s.promote(person(by), stack, id)
 		if err == nil {
-			tracked = r.id
+			tracked = r.ID
 		}
 		return err
 	})
@@ -82,12 +82,12 @@ func (s *Simulator) Unlock(by string, stack spacelift.StackID) error {
 
 // Disable keeps a stack from creating runs; Enable lets it again.
 func (s *Simulator) Disable(id spacelift.StackID) error {
-	return s.change(id, func(st *stack) { st.disabled = true })
+	return s.change(id, func(st *stack) { st.Disabled = true })
 }
 
 // Enable is the inverse of Disable.
 func (s *Simulator) Enable(id spacelift.StackID) error {
-	return s.change(id, func(st *stack) { st.disabled = false })
+	return s.change(id, func(st *stack) { st.Disabled = false })
 }
 
 func (s *Simulator) act(f func() error) error {

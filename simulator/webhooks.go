@@ -2,7 +2,6 @@ package simulator
 
 import (
 	"cmp"
-	"fmt"
 	"maps"
 	"net/url"
 	"slices"
@@ -50,7 +49,7 @@ type health struct {
 type namedWebhook struct {
 	NamedWebhook
 	health
-	createdAt time.Time
+	CreatedAt time.Time
 }
 
 type stackWebhook struct {
@@ -100,10 +99,11 @@ func (s *Simulator) addNamedWebhook(w NamedWebhook) (*namedWebhook, error) {
 	switch {
 	case w.ID == "":
 		return nil, refuse("a named webhook needs a name")
-	case s.findWebhook(w.ID) != nil:
+	case exists(s.findWebhook(w.ID)):
 		return nil, refuse("named webhook %s exists", w.ID)
-	case s.spaces[w.Space] == nil:
-		return nil, fmt.Errorf("space %s: %w", w.Space, ErrNotFound)
+	}
+	if _, err := s.findSpace(w.Space); err != nil {
+		return nil, err
 	}
 	w.Headers = maps.Clone(w.Headers)
 	made := newNamedWebhook(w, s.clock.Now())
@@ -113,7 +113,7 @@ func (s *Simulator) addNamedWebhook(w NamedWebhook) (*namedWebhook, error) {
 }
 
 func newNamedWebhook(w NamedWebhook, at time.Time) *namedWebhook {
-	made := &namedWebhook{NamedWebhook: w, createdAt: at}
+	made := &namedWebhook{NamedWebhook: w, CreatedAt: at}
 	made.health = health{key: w.ID, disabled: func() *bool { return &made.Disabled }}
 	return made
 }
@@ -124,13 +124,8 @@ func newStackWebhook(w StackWebhook) *stackWebhook {
 	return made
 }
 
-func (s *Simulator) findWebhook(id string) *namedWebhook {
-	for _, w := range s.webhooks {
-		if w.ID == id {
-			return w
-		}
-	}
-	return nil
+func (s *Simulator) findWebhook(id string) (*namedWebhook, error) {
+	return find(s.webhooks, "named webhook", id, func(w *namedWebhook) string { return w.ID })
 }
 
 // NamedWebhooks returns the named webhooks, without their secrets.
@@ -178,9 +173,9 @@ func (s *Simulator) SetWebhookEndpoint(id, endpoint string) error {
 func (s *Simulator) changeWebhook(id string, change func(*namedWebhook)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	w := s.findWebhook(id)
-	if w == nil {
-		return fmt.Errorf("named webhook %s: %w", id, ErrNotFound)
+	w, err := s.findWebhook(id)
+	if err != nil {
+		return err
 	}
 	change(w)
 	s.touch()
@@ -267,8 +262,8 @@ func (s *Simulator) SendInternalError(e InternalError) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e.Space, e.Severity = cmp.Or(e.Space, rootSpace), cmp.Or(e.Severity, "ERROR")
-	if s.spaces[e.Space] == nil {
-		return fmt.Errorf("space %s: %w", e.Space, ErrNotFound)
+	if _, err := s.findSpace(e.Space); err != nil {
+		return err
 	}
 	s.notice(e.Title, e.Body, e.Severity)
 	body := internalErrorBody{Title: e.Title, Body: e.Body, Error: e.Error, Severity: e.Severity, Account: s.opts.Account}
