@@ -15,10 +15,7 @@ type space struct{ Space }
 
 // AddSpace adds a space below another.
 func (s *Simulator) AddSpace(sp Space) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	_, err := s.addSpace(sp)
-	return err
+	return s.act(func() error { _, err := s.addSpace(sp); return err })
 }
 
 func (s *Simulator) addSpace(sp Space) (*space, error) {
@@ -68,10 +65,7 @@ func (s *Simulator) AddWorkerPool(p WorkerPool) error {
 
 // AddStack adds a stack or module.
 func (s *Simulator) AddStack(st Stack) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	_, err := s.addStack(st)
-	return err
+	return s.act(func() error { _, err := s.addStack(st); return err })
 }
 
 func (s *Simulator) addStack(st Stack) (*stack, error) {
@@ -115,13 +109,7 @@ func (s *Simulator) addStack(st Stack) (*stack, error) {
 // the run is returned then. The deletion ends with that run. A stack that others
 // depend on, or that is protected from deletion, is refused.
 func (s *Simulator) RemoveStack(by string, id spacelift.StackID, destroyResources bool) (spacelift.RunID, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	r, err := s.deleteStack(person(by), id, destroyResources)
-	if err != nil || r == nil {
-		return "", err
-	}
-	return r.ID, nil
+	return s.made(func() (*run, error) { return s.deleteStack(person(by), id, destroyResources) })
 }
 
 // deleteStack deletes a stack that no other stack depends on
@@ -147,11 +135,9 @@ func (s *Simulator) deleteStack(who actor, id spacelift.StackID, destroyResource
 		return nil, nil
 	}
 	r := st.newRun(spacelift.RunTypeDestroy, st.nextPlan(), st.commitNamed("")).startedBy(who)
-	if err := s.begin(r); err != nil {
-		return nil, err
-	}
-	st.Deleting = true
-	return r, nil
+	err = s.begin(r)
+	st.Deleting = err == nil
+	return r, err
 }
 
 // SetLabels replaces a stack's labels.

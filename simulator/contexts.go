@@ -74,10 +74,7 @@ type contextAttachment struct {
 
 // AddContext adds a context to a space.
 func (s *Simulator) AddContext(c Context) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	_, err := s.addContext(c)
-	return err
+	return s.act(func() error { _, err := s.addContext(c); return err })
 }
 
 func (s *Simulator) addContext(c Context) (*bundle, error) {
@@ -120,10 +117,7 @@ func (s *Simulator) findContext(id string) (*bundle, error) {
 // AttachContext attaches a context to a stack or module, once. Of contexts with
 // the same element, the one with the lowest priority counts.
 func (s *Simulator) AttachContext(context string, stack spacelift.StackID, priority int) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	_, err := s.attachContext(context, stack, priority)
-	return err
+	return s.act(func() error { _, err := s.attachContext(context, stack, priority); return err })
 }
 
 func (s *Simulator) attachContext(context string, stack spacelift.StackID, priority int) (*contextAttachment, error) {

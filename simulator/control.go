@@ -29,9 +29,13 @@ func (s *Simulator) routes() http.Handler {
 	mux.HandleFunc("POST /graphql", s.serveGraphQL)
 	c := control{s: s, mux: mux}
 	c.account()
+	c.events()
 	c.stacks()
+	c.stackParts()
 	c.runs()
-	c.traffic()
+	c.logs()
+	c.faults()
+	c.clock()
 	mux.HandleFunc(Control+"/", func(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, http.StatusNotFound, fmt.Sprintf("the control API has no %s %s", r.Method, r.URL.Path))
 	})
@@ -70,6 +74,40 @@ func on[In any](c control, method, path string, f func(r *http.Request, in In) (
 			status = http.StatusCreated
 		}
 		writeJSON(w, status, out)
+	})
+}
+
+// does serves a route without an answer.
+func does[In any](c control, method, path string, f func(In) error) {
+	on(c, method, path, func(_ *http.Request, in In) (any, error) { return nil, f(in) })
+}
+
+// adds serves a route that adds an object and answers with its id.
+func adds[In, T any](c control, path string, add func(In) (T, error), id func(T) string) {
+	on(c, "POST", path, func(_ *http.Request, in In) (any, error) {
+		c.s.mu.Lock()
+		defer c.s.mu.Unlock()
+		made, err := add(in)
+		if err != nil {
+			return nil, err
+		}
+		return created{id(made)}, nil
+	})
+}
+
+// onStackPath serves a route below a stack without an answer.
+func onStackPath[In any](c control, method, path string, f func(spacelift.StackID, In) error) {
+	on(c, method, "/stacks/{stack}"+path, func(r *http.Request, in In) (any, error) { return nil, f(pathStack(r), in) })
+}
+
+// makes serves a route below a stack that makes a run and answers with it.
+func makes[In any](c control, path string, f func(spacelift.StackID, In) (spacelift.RunID, error)) {
+	on(c, "POST", "/stacks/{stack}"+path, func(r *http.Request, in In) (any, error) {
+		id, err := f(pathStack(r), in)
+		if err != nil {
+			return nil, err
+		}
+		return orError(c.s.Run(pathStack(r), id))
 	})
 }
 
@@ -125,74 +163,35 @@ type created struct {
 
 func (c control) account() {
 	s := c.s
-	on(c, "POST", "/spaces", func(_ *http.Request, in Space) (any, error) {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		sp, err := s.addSpace(in)
-		if err != nil {
-			return nil, err
-		}
-		return created{sp.ID}, nil
-	})
+	adds(c, "/spaces", s.addSpace, func(sp *space) string { return sp.ID })
+	adds(c, "/contexts", s.addContext, func(made *bundle) string { return made.ID })
+	adds(c, "/policies", func(in Policy) (*policy, error) { return s.addPolicy(s.ctx, in) }, func(p *policy) string { return p.ID })
+	adds(c, "/webhooks", func(in namedHookInput) (*namedWebhook, error) { return s.addNamedWebhook(in.webhook()) },
+		func(w *namedWebhook) string { return w.ID })
 	on(c, "POST", "/worker-pools", func(_ *http.Request, in WorkerPool) (any, error) {
 		if in.ID == "" {
 			return nil, fmt.Errorf("%w: a worker pool needs an id", errBadInput)
 		}
-		if err := s.AddWorkerPool(in); err != nil {
-			return nil, err
-		}
-		return created{in.ID}, nil
+		return created{in.ID}, s.AddWorkerPool(in)
 	})
 	on(c, "POST", "/api-keys", func(_ *http.Request, in keyInput) (any, error) {
 		k := s.AddAPIKey(in.key())
 		return object{"id": k.ID, "secret": k.Secret}, nil
 	})
-	on(c, "DELETE", "/tokens", func(*http.Request, none) (any, error) {
-		s.RevokeTokens()
-		return nil, nil
-	})
-	on(c, "GET", "/webhooks", func(*http.Request, none) (any, error) {
-		return object{"webhooks": s.NamedWebhooks()}, nil
-	})
-	on(c, "POST", "/webhooks", func(_ *http.Request, in namedHookInput) (any, error) {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		w, err := s.addNamedWebhook(in.webhook())
-		if err != nil {
-			return nil, err
-		}
-		return created{w.ID}, nil
-	})
+	does(c, "DELETE", "/tokens", func(none) error { s.RevokeTokens(); return nil })
+	on(c, "GET", "/webhooks", func(*http.Request, none) (any, error) { return object{"webhooks": s.NamedWebhooks()}, nil })
 	on(c, "POST", "/webhooks/{webhook}/enable", func(r *http.Request, _ none) (any, error) {
 		return nil, s.EnableNamedWebhook(r.PathValue("webhook"))
 	})
-	on(c, "POST", "/policies", func(r *http.Request, in Policy) (any, error) {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		p, err := s.addPolicy(r.Context(), in)
-		if err != nil {
-			return nil, err
-		}
-		return created{p.ID}, nil
-	})
-	on(c, "POST", "/contexts", func(_ *http.Request, in Context) (any, error) {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		made, err := s.addContext(in)
-		if err != nil {
-			return nil, err
-		}
-		return created{made.ID}, nil
-	})
+}
+
+func (c control) events() {
+	s := c.s
 	on(c, "GET", "/inbox", func(*http.Request, none) (any, error) {
 		return object{"notices": append([]Notice{}, s.Inbox()...)}, nil
 	})
-	on(c, "POST", "/internal-errors", func(_ *http.Request, in InternalError) (any, error) {
-		return nil, s.SendInternalError(in)
-	})
-	on(c, "POST", "/module-versions", func(_ *http.Request, in ModuleVersion) (any, error) {
-		return nil, s.PublishModuleVersion(in)
-	})
+	does(c, "POST", "/internal-errors", s.SendInternalError)
+	does(c, "POST", "/module-versions", s.PublishModuleVersion)
 	on(c, "PUT", "/external-dependencies/{name}", func(r *http.Request, in struct {
 		Status string `json:"status"`
 	}) (any, error) {
@@ -200,10 +199,9 @@ func (c control) account() {
 	})
 }
 
-func (c control) traffic() {
-	s := c.s
+func (c control) logs() {
 	on(c, "GET", "/deliveries", func(r *http.Request, _ none) (any, error) {
-		return object{"deliveries": filter(r, s.Deliveries(), map[string]func(Delivery) string{
+		return object{"deliveries": filter(r, c.s.Deliveries(), map[string]func(Delivery) string{
 			"webhook": func(d Delivery) string { return d.Webhook },
 			"stack":   func(d Delivery) string { return string(d.Run.Stack) },
 			"run":     func(d Delivery) string { return string(d.Run.Run) },
@@ -212,34 +210,33 @@ func (c control) traffic() {
 		})}, nil
 	})
 	on(c, "GET", "/requests", func(r *http.Request, _ none) (any, error) {
-		return object{"requests": filter(r, s.Requests(), map[string]func(Request) string{
+		return object{"requests": filter(r, c.s.Requests(), map[string]func(Request) string{
 			"kind":      func(q Request) string { return q.Kind },
 			"operation": func(q Request) string { return q.Operation },
 			"field":     func(q Request) string { return firstOf(q.Fields) },
 		})}, nil
 	})
-	on(c, "POST", "/faults/deliveries", func(_ *http.Request, in DeliveryFault) (any, error) {
-		return armedID(s.InjectDelivery(in))
-	})
-	on(c, "POST", "/faults/api", func(_ *http.Request, in APIFault) (any, error) {
-		return armedID(s.InjectAPI(in))
-	})
-	on(c, "DELETE", "/faults", func(*http.Request, none) (any, error) {
-		s.ClearFaults()
-		return nil, nil
-	})
+}
+
+func (c control) faults() {
+	s := c.s
+	on(c, "POST", "/faults/deliveries", func(_ *http.Request, in DeliveryFault) (any, error) { return armedID(s.InjectDelivery(in)) })
+	on(c, "POST", "/faults/api", func(_ *http.Request, in APIFault) (any, error) { return armedID(s.InjectAPI(in)) })
+	does(c, "DELETE", "/faults", func(none) error { s.ClearFaults(); return nil })
 	on(c, "DELETE", "/faults/{fault}", func(r *http.Request, _ none) (any, error) {
 		s.ClearFaults(r.PathValue("fault"))
 		return nil, nil
 	})
+}
+
+func (c control) clock() {
+	clock, manual := c.s.clock.(*ManualClock)
 	on(c, "GET", "/clock", func(*http.Request, none) (any, error) {
-		_, manual := s.clock.(*ManualClock)
-		return object{"now": s.clock.Now(), "manual": manual}, nil
+		return object{"now": c.s.clock.Now(), "manual": manual}, nil
 	})
 	on(c, "POST", "/clock/advance", func(r *http.Request, in struct {
 		By Duration `json:"by"`
 	}) (any, error) {
-		clock, manual := s.clock.(*ManualClock)
 		switch {
 		case !manual:
 			return nil, refuse("this simulator runs on the real clock")
@@ -249,7 +246,7 @@ func (c control) traffic() {
 		ctx, cancel := context.WithTimeout(r.Context(), time.Minute)
 		defer cancel()
 		clock.Advance(time.Duration(in.By))
-		if err := s.Flush(ctx); err != nil {
+		if err := c.s.Flush(ctx); err != nil {
 			return nil, err
 		}
 		return object{"now": clock.Now(), "manual": true}, nil

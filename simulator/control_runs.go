@@ -11,9 +11,8 @@ import (
 
 func (c control) stacks() {
 	s := c.s
-	on(c, "GET", "/stacks", func(*http.Request, none) (any, error) {
-		return object{"stacks": s.Stacks()}, nil
-	})
+	on(c, "GET", "/stacks", func(*http.Request, none) (any, error) { return object{"stacks": s.Stacks()}, nil })
+	on(c, "GET", "/stacks/{stack}", func(r *http.Request, _ none) (any, error) { return orError(s.Stack(pathStack(r))) })
 	on(c, "POST", "/stacks", func(_ *http.Request, in Stack) (any, error) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -23,54 +22,47 @@ func (c control) stacks() {
 		}
 		return st.status(), nil
 	})
-	on(c, "GET", "/stacks/{stack}", func(r *http.Request, _ none) (any, error) {
-		return orError(s.Stack(pathStack(r)))
-	})
 	on(c, "DELETE", "/stacks/{stack}", func(r *http.Request, _ none) (any, error) {
 		_, err := s.RemoveStack(actorOf(r), pathStack(r), r.URL.Query().Get("destroyResources") == "true")
 		return nil, err
 	})
-	on(c, "PUT", "/stacks/{stack}/labels", func(r *http.Request, in struct {
+	onStackPath(c, "PUT", "/plan", s.SetPlan)
+	onStackPath(c, "POST", "/next-plans", s.SetNextPlan)
+	onStackPath(c, "PUT", "/drift-detection", s.SetDriftDetection)
+	onStackPath(c, "PUT", "/labels", func(stack spacelift.StackID, in struct {
 		Labels []string `json:"labels"`
-	}) (any, error) {
-		return nil, s.SetLabels(pathStack(r), in.Labels...)
+	}) error {
+		return s.SetLabels(stack, in.Labels...)
 	})
-	on(c, "PUT", "/stacks/{stack}/settings", func(r *http.Request, in struct {
+	onStackPath(c, "PUT", "/settings", func(id spacelift.StackID, in struct {
 		Autodeploy *bool     `json:"autodeploy"`
 		Approvals  *int      `json:"approvals"`
 		Disabled   *bool     `json:"disabled"`
 		BlockerLag *Duration `json:"blockerLag"`
-	}) (any, error) {
-		return nil, s.change(pathStack(r), func(st *stack) {
+	}) error {
+		return s.change(id, func(st *stack) {
 			st.Autodeploy = *cmp.Or(in.Autodeploy, &st.Autodeploy)
 			st.Approvals = *cmp.Or(in.Approvals, &st.Approvals)
 			st.Disabled = *cmp.Or(in.Disabled, &st.Disabled)
 			st.BlockerLag = *cmp.Or(in.BlockerLag, &st.BlockerLag)
 		})
 	})
-	on(c, "PUT", "/stacks/{stack}/plan", func(r *http.Request, in Plan) (any, error) {
-		return nil, s.SetPlan(pathStack(r), in)
-	})
-	on(c, "POST", "/stacks/{stack}/next-plans", func(r *http.Request, in Plan) (any, error) {
-		return nil, s.SetNextPlan(pathStack(r), in)
-	})
-	on(c, "PUT", "/stacks/{stack}/lock", func(r *http.Request, in act) (any, error) {
-		return nil, s.Lock(in.by(), pathStack(r), in.Note)
-	})
+	onStackPath(c, "PUT", "/lock", func(stack spacelift.StackID, in act) error { return s.Lock(in.by(), stack, in.Note) })
 	on(c, "DELETE", "/stacks/{stack}/lock", func(r *http.Request, _ none) (any, error) {
 		return nil, s.Unlock(actorOf(r), pathStack(r))
 	})
-	on(c, "PUT", "/stacks/{stack}/drift-detection", func(r *http.Request, in DriftDetection) (any, error) {
-		return nil, s.SetDriftDetection(pathStack(r), in)
-	})
-	on(c, "POST", "/stacks/{stack}/dependencies", func(r *http.Request, in struct {
+}
+
+func (c control) stackParts() {
+	s := c.s
+	onStackPath(c, "POST", "/dependencies", func(stack spacelift.StackID, in struct {
 		DependsOn  spacelift.StackID `json:"dependsOn"`
 		References []Reference       `json:"references"`
-	}) (any, error) {
-		return nil, s.AddDependency(pathStack(r), in.DependsOn, in.References...)
+	}) error {
+		return s.AddDependency(stack, in.DependsOn, in.References...)
 	})
-	on(c, "POST", "/stacks/{stack}/contexts", func(r *http.Request, in shareInput) (any, error) {
-		return nil, s.AttachContext(in.Context, pathStack(r), in.Priority)
+	onStackPath(c, "POST", "/contexts", func(stack spacelift.StackID, in shareInput) error {
+		return s.AttachContext(in.Context, stack, in.Priority)
 	})
 	on(c, "POST", "/stacks/{stack}/webhooks", func(r *http.Request, in stackHookInput) (any, error) {
 		in.Stack = pathStack(r)
@@ -86,48 +78,42 @@ func (c control) stacks() {
 
 func (c control) runs() {
 	s := c.s
-	on(c, "POST", "/stacks/{stack}/pushes", func(r *http.Request, in struct {
+	makes(c, "/pushes", func(stack spacelift.StackID, in struct {
 		Commit               Commit   `json:"commit"`
 		Plan                 *Plan    `json:"plan"`
 		ExternalDependencies []string `json:"externalDependencies"`
-	}) (any, error) {
-		return c.made(r, func(stack spacelift.StackID) (spacelift.RunID, error) {
-			plan, err := s.planOr(stack, in.Plan)
-			if err != nil {
-				return "", err
-			}
-			return s.PushWaiting(stack, in.Commit, plan, in.ExternalDependencies...)
-		})
+	}) (spacelift.RunID, error) {
+		plan, err := s.planOr(stack, in.Plan)
+		if err != nil {
+			return "", err
+		}
+		return s.PushWaiting(stack, in.Commit, plan, in.ExternalDependencies...)
 	})
-	on(c, "POST", "/stacks/{stack}/triggers", func(r *http.Request, in struct {
+	makes(c, "/triggers", func(stack spacelift.StackID, in struct {
 		By         string            `json:"by"`
 		Type       spacelift.RunType `json:"type"`
 		CommitSHA  string            `json:"commitSha"`
 		ForceApply string            `json:"forceApply"`
-	}) (any, error) {
-		return c.made(r, func(stack spacelift.StackID) (spacelift.RunID, error) {
-			return s.Trigger(cmp.Or(in.By, somebody), Trigger{Stack: stack, Type: in.Type, CommitSHA: in.CommitSHA, ForceApply: in.ForceApply})
-		})
+	}) (spacelift.RunID, error) {
+		return s.Trigger(cmp.Or(in.By, somebody), Trigger{Stack: stack, Type: in.Type, CommitSHA: in.CommitSHA, ForceApply: in.ForceApply})
 	})
-	on(c, "POST", "/stacks/{stack}/tasks", func(r *http.Request, in struct {
+	makes(c, "/tasks", func(stack spacelift.StackID, in struct {
 		By                 string `json:"by"`
 		Command            string `json:"command"`
 		SkipInitialization bool   `json:"skipInitialization"`
-	}) (any, error) {
-		return c.made(r, func(stack spacelift.StackID) (spacelift.RunID, error) {
-			return s.CreateTask(cmp.Or(in.By, somebody), stack, in.Command, in.SkipInitialization)
-		})
+	}) (spacelift.RunID, error) {
+		return s.CreateTask(cmp.Or(in.By, somebody), stack, in.Command, in.SkipInitialization)
 	})
-	on(c, "POST", "/stacks/{stack}/drift-checks", func(r *http.Request, in struct {
+	makes(c, "/drift-checks", func(stack spacelift.StackID, in struct {
 		Plan Plan `json:"plan"`
-	}) (any, error) {
-		return c.made(r, func(stack spacelift.StackID) (spacelift.RunID, error) { return s.DetectDrift(stack, in.Plan) })
+	}) (spacelift.RunID, error) {
+		return s.DetectDrift(stack, in.Plan)
 	})
-	on(c, "POST", "/stacks/{stack}/tests", func(r *http.Request, in struct {
+	makes(c, "/tests", func(stack spacelift.StackID, in struct {
 		Commit Commit `json:"commit"`
 		Plan   Plan   `json:"plan"`
-	}) (any, error) {
-		return c.made(r, func(stack spacelift.StackID) (spacelift.RunID, error) { return s.TestModule(stack, in.Commit, in.Plan) })
+	}) (spacelift.RunID, error) {
+		return s.TestModule(stack, in.Commit, in.Plan)
 	})
 	on(c, "GET", "/stacks/{stack}/runs", func(r *http.Request, _ none) (any, error) {
 		runs, err := s.Runs(pathStack(r))
@@ -148,9 +134,7 @@ func (c control) runs() {
 		})
 		return nil, cmp.Or(err, bad)
 	})
-	on(c, "POST", "/stacks/{stack}/runs/{run}/{action}", func(r *http.Request, in act) (any, error) {
-		return c.act(r, in)
-	})
+	on(c, "POST", "/stacks/{stack}/runs/{run}/{action}", c.act)
 }
 
 // somebody acts when a request names nobody.
@@ -200,16 +184,6 @@ func (c control) act(r *http.Request, in act) (any, error) {
 		return nil, err
 	}
 	return orError(s.Run(stack, id))
-}
-
-// made answers with the run that f has created.
-func (c control) made(r *http.Request, f func(spacelift.StackID) (spacelift.RunID, error)) (any, error) {
-	stack := pathStack(r)
-	id, err := f(stack)
-	if err != nil {
-		return nil, err
-	}
-	return orError(c.s.Run(stack, id))
 }
 
 // planOr is the plan given, or what the stack's next run would find.

@@ -121,7 +121,7 @@ func (s *Simulator) send(ev event, t target, body *runBody, payload []byte) {
 	}
 	d := s.newDelivery(ev, t, payload, faults)
 	key := laneKey{Webhook: t.health.key, Run: ev.run.Run}
-	if s.opts.UnorderedDeliveries || ev.run.Run == "" {
+	if ev.run.Run == "" {
 		key.Own = d.id
 	}
 	for _, f := range faults {

@@ -218,9 +218,7 @@ func (s *Simulator) missingInputs(r *run) string {
 // MarkExternalDependency reports that something outside Spacelift is FINISHED,
 // SKIPPED or FAILED. The runs that wait for it go on, or fail.
 func (s *Simulator) MarkExternalDependency(name, status string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.markExternal(name, status)
+	return s.act(func() error { return s.markExternal(name, status) })
 }
 
 func (s *Simulator) markExternal(name, status string) error {

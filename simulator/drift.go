@@ -66,25 +66,22 @@ func (s *Simulator) SetDriftDetection(stack spacelift.StackID, d DriftDetection)
 // tracked one. As in Spacelift it needs a private worker pool and, without
 // IgnoreState, a stack in FINISHED.
 func (s *Simulator) DetectDrift(stack spacelift.StackID, p Plan) (spacelift.RunID, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	st, err := s.findStack(stack)
-	switch {
-	case err != nil:
-		return "", err
-	case st.Drift.none():
-		return "", refuse("stack %s has no drift detection", stack)
-	case st.WorkerPool == "":
-		return "", refuse("drift detection needs a private worker pool")
-	case !st.Drift.IgnoreState && st.State != finished, st.Drift.IgnoreState && !st.State.Terminal():
-		return "", refuse("stack %s is %s, drift is not checked", stack, st.State)
-	}
-	r := st.newRun(spacelift.RunTypeProposed, p, st.commitNamed(""))
-	r.Drift = true
-	if err := s.begin(r); err != nil {
-		return "", err
-	}
-	return r.ID, nil
+	return s.made(func() (*run, error) {
+		st, err := s.findStack(stack)
+		switch {
+		case err != nil:
+			return nil, err
+		case st.Drift.none():
+			return nil, refuse("stack %s has no drift detection", stack)
+		case st.WorkerPool == "":
+			return nil, refuse("drift detection needs a private worker pool")
+		case !st.Drift.IgnoreState && st.State != finished, st.Drift.IgnoreState && !st.State.Terminal():
+			return nil, refuse("stack %s is %s, drift is not checked", stack, st.State)
+		}
+		r := st.newRun(spacelift.RunTypeProposed, p, st.commitNamed(""))
+		r.Drift = true
+		return r, s.begin(r)
+	})
 }
 
 // reconcile repairs the drift a run has found.

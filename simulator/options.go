@@ -42,9 +42,6 @@ type Options struct {
 	// DeliveryTimeout bounds one delivery attempt; 10 seconds when zero.
 	// Assumption: Spacelift documents none.
 	DeliveryTimeout time.Duration
-	// UnorderedDeliveries sends the notifications of one run concurrently. By
-	// default one webhook gets the notifications of one run one after another.
-	UnorderedDeliveries bool
 	// HTTPClient sends the deliveries; a plain one when nil. Its CheckRedirect
 	// and Timeout are not used.
 	HTTPClient *http.Client
@@ -53,9 +50,6 @@ type Options struct {
 	// UnauthorizedStatus is the HTTP status of "unauthorized" answers: 200 (when
 	// zero) or 401. Spacelift's own is not documented.
 	UnauthorizedStatus int
-	// OnRequest is told of each GraphQL request once it is answered, without
-	// any lock held.
-	OnRequest func(Request)
 	// Logger gets one record per state change and delivery; nil is silence.
 	Logger *slog.Logger
 }

@@ -65,10 +65,7 @@ const maxSamples = 100
 
 // AddPolicy adds a policy; a body that does not compile is refused.
 func (s *Simulator) AddPolicy(p Policy) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	_, err := s.addPolicy(s.ctx, p)
-	return err
+	return s.act(func() error { _, err := s.addPolicy(s.ctx, p); return err })
 }
 
 func (s *Simulator) addPolicy(ctx context.Context, p Policy) (*policy, error) {

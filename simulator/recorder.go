@@ -64,14 +64,10 @@ func (o outcome) or(message string) outcome {
 	return o
 }
 
-// answered completes a record and calls Options.OnRequest.
+// answered completes a record.
 func (s *Simulator) answered(r *Request, status int, done outcome) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	r.Status, r.Errors, r.Executed = status, done.errors, done.executed
-	complete := *r
 	s.touch()
-	s.mu.Unlock()
-	if s.opts.OnRequest != nil {
-		s.opts.OnRequest(complete)
-	}
 }

@@ -11,13 +11,7 @@ import (
 // on the stack's branch, a proposed one on any other. A push to another branch
 // stops the older proposed runs of that branch.
 func (s *Simulator) Push(stack spacelift.StackID, c Commit, p Plan) (spacelift.RunID, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	r, err := s.push(stack, c, p, "", nil)
-	if err != nil {
-		return "", err
-	}
-	return r.ID, nil
+	return s.PushWaiting(stack, c, p)
 }
 
 // PushAll makes the runs that one push to a repository shared by several stacks
@@ -60,13 +54,7 @@ func (s *Simulator) depth(stack spacelift.StackID) int {
 // PushWaiting is Push with a push policy that makes the run wait for external
 // dependencies, see MarkExternalDependency.
 func (s *Simulator) PushWaiting(stack spacelift.StackID, c Commit, p Plan, dependencies ...string) (spacelift.RunID, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	r, err := s.push(stack, c, p, "", dependencies)
-	if err != nil {
-		return "", err
-	}
-	return r.ID, nil
+	return s.made(func() (*run, error) { return s.push(stack, c, p, "", dependencies) })
 }
 
 func (s *Simulator) push(stack spacelift.StackID, c Commit, p Plan, chain string, external []string) (*run, error) {
@@ -128,13 +116,7 @@ type Trigger struct {
 
 // Trigger starts a run by hand. Its plan is the stack's next one.
 func (s *Simulator) Trigger(by string, t Trigger) (spacelift.RunID, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	r, err := s.trigger(person(by), t)
-	if err != nil {
-		return "", err
-	}
-	return r.ID, nil
+	return s.made(func() (*run, error) { return s.trigger(person(by), t) })
 }
 
 func (s *Simulator) trigger(who actor, t Trigger) (*run, error) {
@@ -221,13 +203,7 @@ func (r *run) addMetadata(text string) {
 
 // CreateTask runs a command in the stack's environment.
 func (s *Simulator) CreateTask(by string, stack spacelift.StackID, command string, skipInitialization bool) (spacelift.RunID, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	r, err := s.createTask(person(by), stack, command, skipInitialization, "")
-	if err != nil {
-		return "", err
-	}
-	return r.ID, nil
+	return s.made(func() (*run, error) { return s.createTask(person(by), stack, command, skipInitialization, "") })
 }
 
 func (s *Simulator) createTask(who actor, stack spacelift.StackID, command string, skipInit bool, metadata string) (*run, error) {
@@ -247,18 +223,15 @@ func (s *Simulator) createTask(who actor, stack spacelift.StackID, command strin
 
 // TestModule runs a module's test case: plan, apply, destroy.
 func (s *Simulator) TestModule(module spacelift.StackID, c Commit, p Plan) (spacelift.RunID, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	st, err := s.findStack(module)
-	if err != nil {
-		return "", err
-	}
-	if !st.Module {
-		return "", refuse("%s is a stack, not a module", module)
-	}
-	r := st.newRun(spacelift.RunTypeTesting, p, c)
-	if err := s.begin(r); err != nil {
-		return "", err
-	}
-	return r.ID, nil
+	return s.made(func() (*run, error) {
+		st, err := s.findStack(module)
+		if err != nil {
+			return nil, err
+		}
+		if !st.Module {
+			return nil, refuse("%s is a stack, not a module", module)
+		}
+		r := st.newRun(spacelift.RunTypeTesting, p, c)
+		return r, s.begin(r)
+	})
 }

@@ -41,57 +41,50 @@ func (s *Simulator) Review(by string, stack spacelift.StackID, run spacelift.Run
 	return s.act(func() error { _, err := s.review(person(by), stack, run, decision, note); return err })
 }
 
-// Comment remarks on a run.
+// Comment adds a comment to a run.
 func (s *Simulator) Comment(by string, stack spacelift.StackID, run spacelift.RunID, body string) error {
 	return s.act(func() error { _, err := s.comment(person(by), stack, run, body); return err })
 }
 
 // Retry starts an ended run again and returns the new one.
-func (s *Simulator) Retry(by string, stack spacelift.StackID, id spacelift.RunID) (again spacelift.RunID, err error) {
-	err = s.act(func() error {
-		r, err := s.retry(person(by), stack, id)
-		if err == nil {
-			again = r.ID
-		}
-		return err
-	})
-	return again, err
+func (s *Simulator) Retry(by string, stack spacelift.StackID, id spacelift.RunID) (spacelift.RunID, error) {
+	return s.made(func() (*run, error) { return s.retry(person(by), stack, id) })
 }
 
 // Promote makes a tracked run from a proposed one and returns it.
-func (s *Simulator) Promote(by string, stack spacelift.StackID, id spacelift.RunID) (tracked spacelift.RunID, err error) {
-	err = s.act(func() error {
-		r, err := s.promote(person(by), stack, id)
-		if err == nil {
-			tracked = r.ID
-		}
-		return err
-	})
-	return tracked, err
+func (s *Simulator) Promote(by string, stack spacelift.StackID, id spacelift.RunID) (spacelift.RunID, error) {
+	return s.made(func() (*run, error) { return s.promote(person(by), stack, id) })
 }
 
-// Lock gives by the stack alone.
+// Lock locks a stack for one person.
 func (s *Simulator) Lock(by string, stack spacelift.StackID, note string) error {
 	return s.act(func() error { return s.lock(person(by), stack, note) })
 }
 
-// Unlock frees a stack, whoever locked it: people here are admins.
+// Unlock unlocks a stack, even one that another person locked: people here are admins.
 func (s *Simulator) Unlock(by string, stack spacelift.StackID) error {
 	return s.act(func() error { return s.unlock(person(by), stack) })
 }
 
-// Disable keeps a stack from creating runs; Enable lets it again.
+// Disable keeps a stack from creating runs.
 func (s *Simulator) Disable(id spacelift.StackID) error {
 	return s.change(id, func(st *stack) { st.Disabled = true })
 }
 
-// Enable is the inverse of Disable.
-func (s *Simulator) Enable(id spacelift.StackID) error {
-	return s.change(id, func(st *stack) { st.Disabled = false })
-}
-
+// act calls f under the lock.
 func (s *Simulator) act(f func() error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return f()
+}
+
+// made calls f under the lock and returns the id of the run that f made, if any.
+func (s *Simulator) made(f func() (*run, error)) (spacelift.RunID, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r, err := f()
+	if err != nil || r == nil {
+		return "", err
+	}
+	return r.ID, nil
 }

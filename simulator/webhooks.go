@@ -86,10 +86,7 @@ func (t target) url(endpoint string) string {
 
 // AddNamedWebhook adds a webhook to a space.
 func (s *Simulator) AddNamedWebhook(w NamedWebhook) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	_, err := s.addNamedWebhook(w)
-	return err
+	return s.act(func() error { _, err := s.addNamedWebhook(w); return err })
 }
 
 func (s *Simulator) addNamedWebhook(w NamedWebhook) (*namedWebhook, error) {
@@ -184,10 +181,7 @@ func (s *Simulator) changeWebhook(id string, change func(*namedWebhook)) error {
 
 // AddStackWebhook adds a webhook to a stack or module.
 func (s *Simulator) AddStackWebhook(w StackWebhook) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	_, err := s.addStackWebhook(w)
-	return err
+	return s.act(func() error { _, err := s.addStackWebhook(w); return err })
 }
 
 func (s *Simulator) addStackWebhook(w StackWebhook) (*stackWebhook, error) {
