@@ -95,12 +95,11 @@ func (s *Simulator) authenticate(r *http.Request) (APIKey, bool) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	unsigned, signature, ok := cutLast(token, ".")
-	if !ok || !hmac.Equal([]byte(signature), []byte(s.tokenSignature(unsigned))) {
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 || !hmac.Equal([]byte(parts[2]), []byte(s.tokenSignature(parts[0]+"."+parts[1]))) {
 		return APIKey{}, false
 	}
-	_, payload, _ := cutLast(unsigned, ".")
-	raw, err := base64.RawURLEncoding.DecodeString(payload)
+	raw, err := base64.RawURLEncoding.DecodeString(parts[1])
 	if err != nil {
 		return APIKey{}, false
 	}
@@ -135,12 +134,4 @@ func clientAddress(r *http.Request) string {
 		return host
 	}
 	return r.RemoteAddr
-}
-
-func cutLast(s, sep string) (before, after string, found bool) {
-	i := strings.LastIndex(s, sep)
-	if i < 0 {
-		return s, "", false
-	}
-	return s[:i], s[i+len(sep):], true
 }

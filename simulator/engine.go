@@ -226,8 +226,6 @@ func (s *Simulator) advance(r *run) {
 	case queued:
 		r.Settled = true
 		s.schedule(r.stack)
-	case ready:
-		s.must(r, preparing, "")
 	case preparing:
 		if missing := s.missingInputs(r); missing != "" {
 			s.must(r, failed, "job assignment failed: the following inputs are missing: "+missing)
@@ -247,10 +245,6 @@ func (s *Simulator) advance(r *run) {
 		}
 	case planning:
 		s.plannedNext(r)
-	case confirmed:
-		s.must(r, preparingApply, "")
-	case preparingApply:
-		s.must(r, applying, "")
 	case applying:
 		s.apply(r)
 		if r.Type == spacelift.RunTypeTesting {
@@ -258,19 +252,21 @@ func (s *Simulator) advance(r *run) {
 		} else {
 			s.must(r, finished, "")
 		}
-	case performing:
-		s.must(r, finished, "")
 	case destroying:
 		if r.Type == spacelift.RunTypeTesting && r.Plan.FailIn == applying {
 			s.must(r, failed, r.Plan.FailNote)
 		} else {
 			s.must(r, finished, "")
 		}
-	case replanRequested:
-		s.must(r, preparingReplan, "")
-	case preparingReplan:
-		s.must(r, planning, "")
+	default:
+		s.must(r, following[state], "")
 	}
+}
+
+// following is where a run goes from the states that leave no choice.
+var following = map[spacelift.RunState]spacelift.RunState{
+	ready: preparing, confirmed: preparingApply, preparingApply: applying, performing: finished,
+	replanRequested: preparingReplan, preparingReplan: planning,
 }
 
 // failPhase ends a run the script wants to fail here. A module test cleans up

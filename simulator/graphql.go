@@ -235,7 +235,7 @@ func describe(req graphqlRequest) *Request {
 	record.Kind, record.Operation = string(operation.Operation), operation.Name
 	variables := defaults(operation)
 	maps.Copy(variables, req.Variables)
-	for field := range rootFields(document, operation.SelectionSet, 0) {
+	for _, field := range rootFields(document, operation.SelectionSet, 0) {
 		record.Fields = append(record.Fields, field.Name)
 		if record.Arguments == nil {
 			record.Arguments = map[string]any{}
@@ -261,34 +261,24 @@ func defaults(operation *ast.OperationDefinition) map[string]any {
 	return variables
 }
 
-// rootFields yields the fields of a selection, those of fragments included.
-func rootFields(document *ast.QueryDocument, selection ast.SelectionSet, depth int) func(func(*ast.Field) bool) {
-	return func(yield func(*ast.Field) bool) {
-		if depth > 10 { // fragments that include each other
-			return
-		}
-		for _, sel := range selection {
-			var inner ast.SelectionSet
-			switch sel := sel.(type) {
-			case *ast.Field:
-				if !yield(sel) {
-					return
-				}
-				continue
-			case *ast.InlineFragment:
-				inner = sel.SelectionSet
-			case *ast.FragmentSpread:
-				if f := document.Fragments.ForName(sel.Name); f != nil {
-					inner = f.SelectionSet
-				}
-			}
-			for field := range rootFields(document, inner, depth+1) {
-				if !yield(field) {
-					return
-				}
+// rootFields returns the fields of a selection, those of fragments included.
+func rootFields(document *ast.QueryDocument, selection ast.SelectionSet, depth int) (fields []*ast.Field) {
+	if depth > 10 { // fragments that include each other
+		return nil
+	}
+	for _, sel := range selection {
+		switch sel := sel.(type) {
+		case *ast.Field:
+			fields = append(fields, sel)
+		case *ast.InlineFragment:
+			fields = append(fields, rootFields(document, sel.SelectionSet, depth+1)...)
+		case *ast.FragmentSpread:
+			if f := document.Fragments.ForName(sel.Name); f != nil {
+				fields = append(fields, rootFields(document, f.SelectionSet, depth+1)...)
 			}
 		}
 	}
+	return fields
 }
 
 // redact blanks what may be a secret: secrets, and the values of headers and

@@ -2,42 +2,19 @@ package simulator
 
 import (
 	"context"
-	"slices"
 
 	"github.com/graph-gophers/graphql-go"
 )
 
 type moduleOut struct {
-	ID                     graphql.ID
-	Name                   string
-	Description            *string
-	Administrative         bool
-	Branch                 string
-	Integrations           *integrationsOut
-	Labels                 []string
-	LocalPreviewEnabled    bool
-	ModuleShares           []*moduleShareOut
-	Namespace              string
-	ProjectRoot            *string
-	GitSparseCheckoutPaths []string
-	ProtectFromDeletion    bool
-	Provider               string
-	Public                 bool
-	Repository             string
-	RepositoryURL          *string
-	RunnerImage            *string
-	Space                  graphql.ID
-	SpaceDetails           *spaceOut
-	TerraformProvider      string
-	VCSIntegration         *vcsIntegrationOut
-	WorkerPool             *workerPoolOut
-	WorkflowTool           *string
-	Owner                  string
-	Config                 configOuts
-}
+	stackOut
 
-// ConfigElement finds one of Config.
-func (o *moduleOut) ConfigElement(args idArgs) *configOut { return o.Config.find(args.ID) }
+	ModuleShares      []*moduleShareOut
+	Public            bool
+	TerraformProvider string
+	WorkflowTool      *string
+	Owner             string
+}
 
 // Sharing is not simulated: the list of these is empty.
 type moduleShareOut struct {
@@ -64,11 +41,5 @@ func (resolver) Module(ctx context.Context, args idArgs) (*moduleOut, error) {
 type module struct{ *stack }
 
 func (m module) out(s *Simulator, who actor) *moduleOut {
-	return &moduleOut{
-		ID: graphql.ID(m.ID), Name: m.Name, Description: absentIfEmpty(m.Description), Branch: m.Branch,
-		Integrations: m.integrationsOut(s, who), Labels: slices.Clone(m.Labels), Namespace: m.Namespace,
-		ProjectRoot: absentIfEmpty(m.ProjectRoot), Provider: m.Provider, Repository: m.Repository,
-		Space: graphql.ID(m.Space), SpaceDetails: s.spaces[m.Space].out(s, who), TerraformProvider: "default",
-		VCSIntegration: m.vcsOut(), WorkerPool: s.poolOut(m.stack), Owner: string(s.opts.Account), Config: outs(m.Config, s, who),
-	}
+	return &moduleOut{stackOut: *m.stack.out(s, who), TerraformProvider: "default", Owner: string(s.opts.Account)}
 }

@@ -8,48 +8,39 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
+// runArgs are the arguments of fields that act on a run. Not every field has all
+// of them; without a run, some act on the run that holds the stack.
 type runArgs struct {
-	Stack graphql.ID
-	Run   graphql.ID
-	Note  *string
+	Stack   graphql.ID
+	Run     idInput
+	Note    *string
+	Targets lines
 }
 
-// blockerArgs is runArgs where the run may be left out.
-type blockerArgs struct {
-	Stack graphql.ID
-	Run   *graphql.ID
-	Note  *string
-}
-
-// verb is an action of the simulator on a run that takes a note.
+// verb is an action of the simulator on a run.
 type verb func(s *Simulator, who actor, stack spacelift.StackID, run spacelift.RunID, note string) (*run, error)
 
 func (args runArgs) do(ctx context.Context, act verb) (*runOut, error) {
 	return answer(ctx, func(s *Simulator, who actor) (*run, error) {
-		return act(s, who, stackID(args.Stack), runID(args.Run), deref(args.Note))
+		return act(s, who, stackID(args.Stack), spacelift.RunID(args.Run), deref(args.Note))
 	})
 }
 
-func (args blockerArgs) do(ctx context.Context, act verb) (*runOut, error) {
-	return runArgs{Stack: args.Stack, Run: deref(args.Run), Note: args.Note}.do(ctx, act)
+// withoutNote fits verbs that take none.
+func withoutNote(act func(*Simulator, actor, spacelift.StackID, spacelift.RunID) (*run, error)) verb {
+	return func(s *Simulator, who actor, stack spacelift.StackID, run spacelift.RunID, _ string) (*run, error) {
+		return act(s, who, stack, run)
+	}
 }
 
-type stackRunArgs struct{ Stack, Run graphql.ID }
-
-func (args stackRunArgs) do(
-	ctx context.Context, act func(*Simulator, actor, spacelift.StackID, spacelift.RunID) (*run, error),
-) (*runOut, error) {
-	return answer(ctx, func(s *Simulator, who actor) (*run, error) { return act(s, who, stackID(args.Stack), runID(args.Run)) })
-}
-
-func (resolver) RunConfirm(ctx context.Context, args blockerArgs) (*runOut, error) {
+func (resolver) RunConfirm(ctx context.Context, args runArgs) (*runOut, error) {
 	metadata := callerOf(ctx).metadata
 	return args.do(ctx, func(s *Simulator, who actor, stack spacelift.StackID, id spacelift.RunID, note string) (*run, error) {
 		return s.confirm(who, stack, id, note, metadata)
 	})
 }
 
-func (resolver) RunDiscard(ctx context.Context, args blockerArgs) (*runOut, error) {
+func (resolver) RunDiscard(ctx context.Context, args runArgs) (*runOut, error) {
 	return args.do(ctx, (*Simulator).discard)
 }
 
@@ -65,21 +56,17 @@ func (resolver) RunKill(ctx context.Context, args runArgs) (*runOut, error) {
 	return args.do(ctx, (*Simulator).kill)
 }
 
-func (resolver) RunRetry(ctx context.Context, args stackRunArgs) (*runOut, error) {
-	return args.do(ctx, (*Simulator).retry)
+func (resolver) RunRetry(ctx context.Context, args runArgs) (*runOut, error) {
+	return args.do(ctx, withoutNote((*Simulator).retry))
 }
 
-func (resolver) RunPromote(ctx context.Context, args stackRunArgs) (*runOut, error) {
-	return args.do(ctx, (*Simulator).promote)
+func (resolver) RunPromote(ctx context.Context, args runArgs) (*runOut, error) {
+	return args.do(ctx, withoutNote((*Simulator).promote))
 }
 
 // RunTargetedReplan plans again what ChangePlan has scripted, whatever the targets.
-func (resolver) RunTargetedReplan(ctx context.Context, args struct {
-	stackRunArgs
-
-	Targets []string
-}) (*runOut, error) {
-	return args.do(ctx, (*Simulator).replan)
+func (resolver) RunTargetedReplan(ctx context.Context, args runArgs) (*runOut, error) {
+	return args.do(ctx, withoutNote((*Simulator).replan))
 }
 
 func (resolver) RunPrioritizeSet(ctx context.Context, args struct {

@@ -158,7 +158,7 @@ func (st *stack) vcsOut() *vcsIntegrationOut {
 	case "AZURE_DEVOPS", "BITBUCKET_CLOUD", "BITBUCKET_DATACENTER", "GITHUB_ENTERPRISE", "GITLAB":
 		standard = strings.ToLower(strings.ReplaceAll(st.Provider, "_", "-")) + "-default"
 	}
-	id := cmp.Or(string(deref(st.settings.VCSIntegrationID)), standard)
+	id := cmp.Or(string(st.settings.VCSIntegrationID), standard)
 	if id == "" {
 		return nil
 	}

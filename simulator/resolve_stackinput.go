@@ -22,13 +22,13 @@ type stackSettings struct {
 	Autodeploy       flag
 	Description      *string
 	Labels           lines
-	Space            *idInput
+	Space            idInput
 	Provider         *string
 	Namespace        *string
 	ProjectRoot      *string
-	VCSIntegrationID *idInput
+	VCSIntegrationID idInput
 	VendorConfig     *vendorInput
-	WorkerPool       *idInput
+	WorkerPool       idInput
 }
 
 // shownSettings are the settings of a stack that are stored and shown again.
@@ -48,13 +48,23 @@ type shownSettings struct {
 	ProtectFromDeletion          flag
 }
 
-// idInput is a graphql.ID whose JSON is JSON whatever it holds: graphql.ID
-// quotes as Go does, and a snapshot could not be written.
+// idInput is an ID that a client may leave out or set to null, which is "". Its
+// JSON is valid whatever it holds; graphql.ID quotes as Go does, so a snapshot
+// couldn't be written.
 type idInput string
 
+// ImplementsGraphQLType implements decode.Unmarshaler.
 func (idInput) ImplementsGraphQLType(name string) bool { return name == "ID" }
 
+// Nullable makes graphql-go accept null.
+func (*idInput) Nullable() {}
+
+// UnmarshalGraphQL implements decode.Unmarshaler.
 func (id *idInput) UnmarshalGraphQL(input any) error {
+	if input == nil {
+		*id = ""
+		return nil
+	}
 	return (*graphql.ID)(id).UnmarshalGraphQL(input)
 }
 
@@ -66,9 +76,9 @@ func defaultSettings() stackSettings {
 func (in stackSettings) stack(id spacelift.StackID) Stack {
 	return Stack{
 		ID: id, Name: in.Name, Branch: in.Branch, Repository: in.Repository, Autodeploy: bool(in.Autodeploy),
-		Description: deref(in.Description), Labels: in.Labels, Space: string(deref(in.Space)),
+		Description: deref(in.Description), Labels: in.Labels, Space: string(in.Space),
 		Provider: deref(in.Provider), Namespace: deref(in.Namespace), ProjectRoot: deref(in.ProjectRoot),
-		WorkerPool: string(deref(in.WorkerPool)), NoPromotion: !bool(in.GithubActionDeploy),
+		WorkerPool: string(in.WorkerPool), NoPromotion: !bool(in.GithubActionDeploy),
 	}
 }
 

@@ -19,25 +19,35 @@ func (s *Simulator) Push(stack spacelift.StackID, c Commit, p Plan) (spacelift.R
 func (s *Simulator) PushAll(c Commit, p Plan, stacks ...spacelift.StackID) ([]spacelift.RunID, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	// Upstream first: a stack that the chain has reached already must not get
-	// a second run.
-	sorted := slices.Clone(stacks)
-	slices.SortStableFunc(sorted, func(a, b spacelift.StackID) int { return cmp.Compare(s.depth(a), s.depth(b)) })
+	runs, err := s.chained(stacks, func(i int, chain string) (*run, error) {
+		r, err := s.push(stacks[i], c, p, chain, nil)
+		if err == nil {
+			c = r.Commit
+		}
+		return r, err
+	})
+	return runIDs(runs), err
+}
+
+// chained makes a run on each of the stacks, all of one chain, and returns them
+// in the order of stacks. Upstream stacks come first: a stack that the chain has
+// reached already must not get a second run.
+func (s *Simulator) chained(stacks []spacelift.StackID, newRun func(i int, chain string) (*run, error)) ([]*run, error) {
+	order := make([]int, len(stacks))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(s.depth(stacks[a]), s.depth(stacks[b])) })
 	chain := s.newID()
-	made := map[spacelift.StackID]spacelift.RunID{}
-	for _, stack := range sorted {
-		r, err := s.push(stack, c, p, chain, nil)
+	runs := make([]*run, len(stacks))
+	for _, i := range order {
+		r, err := newRun(i, chain)
 		if err != nil {
 			return nil, err
 		}
-		c = r.Commit
-		made[stack] = r.ID
+		runs[i] = r
 	}
-	ids := make([]spacelift.RunID, 0, len(stacks))
-	for _, stack := range stacks {
-		ids = append(ids, made[stack])
-	}
-	return ids, nil
+	return runs, nil
 }
 
 // depth is the length of the longest way upstream.
@@ -146,21 +156,18 @@ func (s *Simulator) trigger(who actor, t Trigger) (*run, error) {
 // triggerBatch triggers tracked runs that respect their stacks' dependencies:
 // what the chain queues behind another stack of the batch is not run twice.
 func (s *Simulator) triggerBatch(who actor, triggers []Trigger) ([]*run, error) {
-	chain := s.newID()
+	var stacks []spacelift.StackID
 	for _, t := range triggers {
 		if _, err := s.findStack(t.Stack); err != nil {
 			return nil, err
 		}
+		stacks = append(stacks, t.Stack)
 	}
-	order := slices.Clone(triggers)
-	slices.SortStableFunc(order, func(a, b Trigger) int { return cmp.Compare(s.depth(a.Stack), s.depth(b.Stack)) })
-	made := map[spacelift.StackID]*run{}
-	for _, t := range order {
-		st := s.stacks[t.Stack]
+	return s.chained(stacks, func(i int, chain string) (*run, error) {
+		t, st := triggers[i], s.stacks[stacks[i]]
 		if waiting := st.queuedInChain(chain); waiting != nil {
 			waiting.Pushed, waiting.ForceApply = true, t.ForceApply
-			made[t.Stack] = waiting
-			continue
+			return waiting, nil
 		}
 		r := st.newRun(spacelift.RunTypeTracked, st.nextPlan(), st.commitNamed(t.CommitSHA)).startedBy(who)
 		r.ForceApply, r.Chain, r.Pushed = t.ForceApply, chain, true
@@ -169,13 +176,8 @@ func (s *Simulator) triggerBatch(who actor, triggers []Trigger) ([]*run, error) 
 			return nil, err
 		}
 		st.track(r.Commit, who.name)
-		made[t.Stack] = r
-	}
-	runs := make([]*run, 0, len(triggers))
-	for _, t := range triggers {
-		runs = append(runs, made[t.Stack])
-	}
-	return runs, nil
+		return r, nil
+	})
 }
 
 // commitNamed is the commit with this hash if a run has seen it, else a bare
