@@ -155,7 +155,7 @@ func (s *Simulator) SetApprovals(id spacelift.StackID, n int) error {
 	return s.change(id, func(st *stack) { st.Approvals = n })
 }
 
-// SetPlan sets what runs of the stack find when nothing else is scripted.
+// SetPlan sets the plan of the stack's runs that have no script of their own.
 func (s *Simulator) SetPlan(id spacelift.StackID, p Plan) error {
 	return s.change(id, func(st *stack) { st.Plan = p })
 }
@@ -271,8 +271,7 @@ func (r *run) snapshot() Run {
 	return shot
 }
 
-// AddAPIKey lets a client in. An empty ID or Secret is made up; the key is
-// returned.
+// AddAPIKey adds an API key and returns it. An empty ID or Secret is generated.
 func (s *Simulator) AddAPIKey(k APIKey) APIKey {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -301,7 +300,7 @@ func (s *Simulator) APIKeys() []APIKey {
 	return all
 }
 
-// RemoveAPIKey deletes a key; its tokens die with it.
+// RemoveAPIKey deletes a key. Its tokens are refused from then on.
 func (s *Simulator) RemoveAPIKey(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

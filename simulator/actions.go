@@ -57,7 +57,7 @@ func (s *Simulator) inState(stack spacelift.StackID, id spacelift.RunID, action 
 	return r, nil
 }
 
-// orBlocker is the run id, or the run that holds the stack when there is none.
+// orBlocker returns the run id, or that of the run that holds the stack when it is empty.
 func (s *Simulator) orBlocker(stack spacelift.StackID, id spacelift.RunID) (spacelift.RunID, error) {
 	if id != "" {
 		return id, nil
@@ -90,7 +90,7 @@ func (s *Simulator) confirm(who actor, stack spacelift.StackID, id spacelift.Run
 	return s.carryOut(who, r, confirmed, note)
 }
 
-// carryOut takes a run to the state that the actor asks for, and returns the run
+// carryOut moves a run to the state that the actor asks for, and returns the run
 // to show.
 func (s *Simulator) carryOut(who actor, r *run, to spacelift.RunState, note string) (*run, error) {
 	if !who.pretends {
@@ -152,7 +152,7 @@ func (s *Simulator) stop(who actor, stack spacelift.StackID, id spacelift.RunID,
 	return r, nil
 }
 
-// kill ends a run in progress at once.
+// kill ends a run in progress immediately.
 // Assumption: as STOPPED where a stop would do, else as FAILED.
 func (s *Simulator) kill(who actor, stack spacelift.StackID, id spacelift.RunID, note string) (*run, error) {
 	r, err := s.inState(stack, id, "kill", preparing, initializing, planning, preparingApply, applying, performing, destroying)
@@ -219,8 +219,8 @@ func (s *Simulator) promote(who actor, stack spacelift.StackID, id spacelift.Run
 	return tracked, nil
 }
 
-// review stores a person's word and evaluates the approval policy again. Where
-// no policy asks, it changes nothing.
+// review stores a review and evaluates the approval policy again. Without such a
+// policy in the run's state it changes nothing else.
 func (s *Simulator) review(who actor, stack spacelift.StackID, id spacelift.RunID, decision, note string) (Review, error) {
 	if decision != "APPROVE" && decision != "REJECT" {
 		return Review{}, refuse("decision %q", decision)
@@ -290,7 +290,7 @@ func (s *Simulator) prioritize(stack spacelift.StackID, id spacelift.RunID, on b
 	return r, nil
 }
 
-// lock gives a stack to one person or key. Autodeploy is off meanwhile.
+// lock locks a stack for one person or key. A locked stack does not autodeploy.
 // Assumption: others may still confirm, discard and review the stack's runs. The
 // documentation says only that they can't trigger any.
 func (s *Simulator) lock(who actor, id spacelift.StackID, note string) error {

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Role is what an API key may do.
+// Role is a set of rights of an API key.
 type Role string
 
 // The roles. The zero value is an admin key.
@@ -21,7 +21,7 @@ const (
 	Reader Role = "reader" // reads and comments
 )
 
-// APIKey lets a client in.
+// APIKey is an API key with which clients sign in.
 type APIKey struct {
 	ID     string `json:"id"`
 	Secret string `json:"-"`
@@ -29,7 +29,7 @@ type APIKey struct {
 	Role   Role   `json:"role,omitempty"`
 }
 
-// actor is how Spacelift names the key as the one who did something
+// actor returns the key under the name that Spacelift shows for its actions
 // (https://docs.spacelift.io/concepts/run/user-provided-metadata).
 func (k APIKey) actor() actor {
 	return actor{name: "api::" + k.ID, admin: k.Role == "" || k.Role == Admin, machine: true, title: k.Name}
@@ -67,8 +67,8 @@ type claims struct {
 
 var jwtHeader = base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"HS256","typ":"JWT"}`))
 
-// issue returns a token for the key. Its audience is the URL the client has
-// come by, because the Terraform provider sends everything that follows there.
+// issue returns a token for the key. Its audience is the URL that the client has
+// used, because the Terraform provider sends all further requests there.
 // Called under the lock.
 func (s *Simulator) issue(k APIKey, audience string) (token string, validUntil time.Time) {
 	now := s.clock.Now()
@@ -111,8 +111,7 @@ func (s *Simulator) authenticate(r *http.Request) (APIKey, bool) {
 	return k, known
 }
 
-// RevokeTokens makes every token issued so far invalid, as if their time were
-// over.
+// RevokeTokens makes every token issued so far invalid, as if it had expired.
 func (s *Simulator) RevokeTokens() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -120,7 +119,7 @@ func (s *Simulator) RevokeTokens() {
 	s.touch()
 }
 
-// origin is the URL a request has come by, without its path.
+// origin returns the URL of a request without its path.
 func origin(r *http.Request) string {
 	if r.TLS != nil {
 		return "https://" + r.Host
@@ -128,7 +127,7 @@ func origin(r *http.Request) string {
 	return "http://" + r.Host
 }
 
-// clientAddress is the address a request has come from, without its port.
+// clientAddress returns the address of a request's client without its port.
 func clientAddress(r *http.Request) string {
 	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
 		return host

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Clock is where a simulator takes its time from. The real one is the default
-// and works inside testing/synctest; ManualClock stands still until told.
+// Clock is the source of a simulator's time. The real one is the default and
+// works inside testing/synctest; a ManualClock moves only when Advance is called.
 type Clock interface {
 	Now() time.Time
 	// AfterFunc calls f, never on the caller's stack, once d has passed. f is
@@ -69,9 +69,9 @@ func (c *ManualClock) AfterFunc(d time.Duration, f func()) func() {
 	}
 }
 
-// Advance moves the clock by d and runs everything that falls due on the way,
-// in order, each at its own instant and also what those calls schedule within
-// d. Advance(0) runs what is due now. It must not be called from within f.
+// Advance moves the clock by d. It runs the timers that fire within d in order,
+// each at its own instant, including those that are set meanwhile. Advance(0) runs
+// the timers that are due now. A timer's function must not call it.
 func (c *ManualClock) Advance(d time.Duration) {
 	c.advancing.Lock()
 	defer c.advancing.Unlock()
@@ -84,7 +84,7 @@ func (c *ManualClock) Advance(d time.Duration) {
 	c.now = target
 }
 
-// due takes the first timer up to target off the list and moves the clock to it.
+// due removes and returns the first timer up to target, and moves the clock to it.
 func (c *ManualClock) due(target time.Time) func() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -30,7 +30,7 @@ type Context struct {
 	Config      []ConfigElement `json:"config,omitempty"`
 }
 
-// Hooks are the commands that run around the phases of a run. They are kept and
+// Hooks are the commands before and after the phases of a run. They are stored and
 // shown; nothing runs them.
 type Hooks struct {
 	AfterApply    lines `json:"afterApply,omitempty"`

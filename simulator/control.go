@@ -16,8 +16,8 @@ import (
 )
 
 // The control API scripts an account over HTTP, for tests that are not written
-// in Go and for people in the lab. It has no authentication: whoever reaches it
-// owns the account. README.md describes it.
+// in Go and for people in the lab. It has no authentication: every client that
+// reaches it controls the account. README.md describes it.
 
 // Control is the path under which the control API lives.
 const Control = "/simulator/v1"
@@ -111,7 +111,7 @@ func makes[In any](c control, path string, f func(spacelift.StackID, In) (spacel
 	})
 }
 
-// readJSON wants one JSON object without unknown fields; an absent body is an
+// readJSON requires one JSON object without unknown fields; an absent body is an
 // empty one. Asking for the content type keeps web pages from sending it.
 func readJSON(w http.ResponseWriter, r *http.Request, in any) (status int, err error) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxControlBody))
@@ -253,7 +253,7 @@ func (c control) clock() {
 	})
 }
 
-// armedID reports a fault's id; one that makes no sense is the caller's mistake.
+// armedID answers with a fault's id. An invalid fault is bad input.
 func armedID(id string, err error) (any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errBadInput, err)
@@ -261,7 +261,7 @@ func armedID(id string, err error) (any, error) {
 	return created{id}, nil
 }
 
-// filter keeps what matches the request's query parameters.
+// filter returns the items that match the request's query parameters.
 func filter[T any](r *http.Request, list []T, fields map[string]func(T) string) []T {
 	for name, value := range fields {
 		if want := r.URL.Query().Get(name); want != "" {

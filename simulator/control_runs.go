@@ -137,10 +137,10 @@ func (c control) runs() {
 	on(c, "POST", "/stacks/{stack}/runs/{run}/{action}", c.act)
 }
 
-// somebody acts when a request names nobody.
+// somebody is the actor of a request that doesn't name one.
 const somebody = "somebody"
 
-// act is who does something, and why.
+// act is the actor of an action and the reason.
 type act struct {
 	By   string `json:"by"`
 	Note string `json:"note"`
@@ -150,7 +150,7 @@ func (a act) by() string { return cmp.Or(a.By, somebody) }
 
 func actorOf(r *http.Request) string { return cmp.Or(r.URL.Query().Get("by"), somebody) }
 
-// act does what the path names to a run and answers with the run that comes of it.
+// act carries out the action in the path and answers with the resulting run.
 func (c control) act(r *http.Request, in act) (any, error) {
 	s, stack, id := c.s, pathStack(r), pathRun(r)
 	var err error
@@ -186,7 +186,7 @@ func (c control) act(r *http.Request, in act) (any, error) {
 	return orError(s.Run(stack, id))
 }
 
-// planOr is the plan given, or what the stack's next run would find.
+// planOr returns p, or the plan of the stack's next run when p is nil.
 func (s *Simulator) planOr(id spacelift.StackID, p *Plan) (Plan, error) {
 	if p != nil {
 		return *p, nil

@@ -16,7 +16,7 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// Outcome is how a delivery ended.
+// Outcome is the result of a delivery.
 type Outcome string
 
 // The outcomes.
@@ -27,7 +27,7 @@ const (
 	Dropped   Outcome = "dropped"   // by a fault, or because the webhook was off when its turn came
 )
 
-// maxResends is how often a webhook with retryOnFailure is sent again after a
+// maxResends is the number of re-sends to a webhook with retryOnFailure after a
 // 5xx (https://docs.spacelift.io/integrations/webhooks).
 // Assumption: connection errors and time-outs are not sent again.
 const maxResends = 3
@@ -96,7 +96,7 @@ func deliveryClient(base *http.Client) *http.Client {
 	return &client
 }
 
-// send puts a notification on its way: the default body, or the payload a
+// send queues a notification with its default body, or with the payload that a
 // policy has made.
 func (s *Simulator) send(ev event, t target, body *runBody, payload []byte) {
 	faults := s.strike(ev, t.health.key)
@@ -174,8 +174,8 @@ func (s *Simulator) newDelivery(ev event, t target, body []byte, faults []Delive
 	return d
 }
 
-// headers are those of a real delivery. There is no delivery id among them.
-// The signatures come last: no custom header replaces them.
+// headers sets the headers of a real delivery. There is no delivery id among them.
+// The signatures are set last, so no custom header replaces them.
 func (s *Simulator) headers(h http.Header, custom map[string]string, secret string, body []byte, fedRAMP bool) {
 	h.Set("Content-Type", "application/json")
 	h.Set("User-Agent", "Go-http-client/2.0")
@@ -211,17 +211,17 @@ func (s *Simulator) enqueue(d *delivery, key laneKey) {
 	s.pump(key)
 }
 
-// sortedLanes is in no order that means anything, but always the same.
+// sortedLanes returns the lanes in an arbitrary order that is always the same.
 func (s *Simulator) sortedLanes() []laneKey {
 	return slices.SortedFunc(maps.Keys(s.lanes), func(a, b laneKey) int {
 		return cmp.Or(cmp.Compare(a.Webhook, b.Webhook), cmp.Compare(a.Run, b.Run), cmp.Compare(a.Own, b.Own))
 	})
 }
 
-// pump sends what is first in the lane, if it may be sent now.
+// pump sends the first delivery of the lane if it may be sent now.
 func (s *Simulator) pump(key laneKey) {
 	l := s.lanes[key]
-	if l == nil || l.busy || s.closed || s.resting {
+	if l == nil || l.busy || s.closed || s.restoring {
 		return
 	}
 	s.unset(l.timer)
@@ -257,8 +257,8 @@ func (s *Simulator) pump(key laneKey) {
 	})
 }
 
-// attempt makes one request. Called without the lock; it reads only what does
-// not change any more.
+// attempt makes one request. It is called without the lock, and reads only fields
+// that no longer change.
 func (s *Simulator) attempt(d *delivery) Attempt {
 	a := Attempt{At: s.clock.Now()}
 	ctx, cancel := context.WithTimeout(s.ctx, s.opts.DeliveryTimeout)
@@ -274,7 +274,7 @@ func (s *Simulator) attempt(d *delivery) Attempt {
 		a.Error = err.Error()
 		return a
 	}
-	defer resp.Body.Close() //nolint:errcheck // nothing is left to lose
+	defer resp.Body.Close() //nolint:errcheck // the answer has been read
 	start, err := io.ReadAll(io.LimitReader(resp.Body, 2048))
 	if err != nil {
 		a.Error = err.Error()
@@ -283,9 +283,8 @@ func (s *Simulator) attempt(d *delivery) Attempt {
 	return a
 }
 
-// attempted records an attempt and reports whether the delivery is over. One
-// that Close has cut short doesn't count: whoever restores the account sends it
-// again.
+// attempted records an attempt and reports whether the delivery is over. An
+// attempt that Close has cut short doesn't count: Restore repeats it.
 func (s *Simulator) attempted(d *delivery, a Attempt) bool {
 	if s.closed && a.Status == 0 {
 		return false

@@ -17,7 +17,7 @@ type dependency struct {
 	References    []*Reference      `json:"references,omitempty"`
 }
 
-// Reference hands an output of the upstream stack to a dependent one.
+// Reference passes an output of the upstream stack to a dependent one.
 type Reference struct {
 	ID            string `json:"id"`
 	Output        string `json:"output"`
@@ -95,16 +95,16 @@ func (s *Simulator) path(from, to spacelift.StackID) []string {
 	}
 	for _, d := range s.dependencies {
 		if d.Stack == from {
-			if rest := s.path(d.On, to); rest != nil {
-				return append([]string{string(from)}, rest...)
+			if upstream := s.path(d.On, to); upstream != nil {
+				return append([]string{string(from)}, upstream...)
 			}
 		}
 	}
 	return nil
 }
 
-// queueDependents queues a tracked run on every stack that depends on r's, at
-// once and transitively; they wait for r. A dependent that has been queued by
+// queueDependents queues a tracked run on every stack that depends on r's,
+// immediately and transitively; they wait for r. A dependent that has been queued by
 // the same chain gets one more run to wait for instead.
 // (https://docs.spacelift.io/concepts/stack/stack-dependencies)
 func (s *Simulator) queueDependents(r *run) {
@@ -141,7 +141,7 @@ func (st *stack) queuedInChain(chain string) *run {
 	return nil
 }
 
-// releaseDependents lets the runs that wait for r go on, or skips them.
+// releaseDependents releases the runs that wait for r, or skips them.
 func (s *Simulator) releaseDependents(r *run) {
 	for _, follower := range r.downstream {
 		if follower.state() == queued && !follower.Released {
@@ -154,7 +154,7 @@ func (s *Simulator) releaseDependents(r *run) {
 //
 // A run is skipped when one of its direct upstream runs did not succeed, and
 // when all its edges carry references of which none changed. A skipped upstream
-// run does not stop it: the line goes on behind a skipped stack
+// run does not stop it: the chain continues behind a skipped stack
 // (https://support.spacelift.io/articles/6348014823).
 // Assumption: DISCARDED, CANCELED and STOPPED upstream count as FAILED does.
 func (s *Simulator) resolve(r *run) {
@@ -192,7 +192,7 @@ func (s *Simulator) triggers(up, r *run) bool {
 }
 
 // missingInputs names the references whose output no run has produced yet.
-// Only a stack all of whose edges carry references insists on them.
+// They fail a run only if every edge of its stack carries references.
 func (s *Simulator) missingInputs(r *run) string {
 	if r.Type != spacelift.RunTypeTracked && r.Type != spacelift.RunTypeProposed {
 		return ""
@@ -216,7 +216,7 @@ func (s *Simulator) missingInputs(r *run) string {
 }
 
 // MarkExternalDependency reports that something outside Spacelift is FINISHED,
-// SKIPPED or FAILED. The runs that wait for it go on, or fail.
+// SKIPPED or FAILED. The runs that wait for it start, or fail.
 func (s *Simulator) MarkExternalDependency(name, status string) error {
 	return s.act(func() error { return s.markExternal(name, status) })
 }

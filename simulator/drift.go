@@ -14,7 +14,7 @@ import (
 // DetectDrift makes the run that the schedule would make.
 type DriftDetection struct {
 	Schedule    []string `json:"schedule"`            // cron expressions; without one there is no drift detection
-	Reconcile   bool     `json:"reconcile,omitempty"` // repair what a check finds with a tracked run
+	Reconcile   bool     `json:"reconcile,omitempty"` // repair drift with a tracked run
 	IgnoreState bool     `json:"ignoreState,omitempty"`
 	Timezone    string   `json:"timezone,omitempty"` // "UTC" when empty
 }
@@ -24,7 +24,7 @@ func (d DriftDetection) none() bool {
 	return len(d.Schedule) == 0 && !d.Reconcile && !d.IgnoreState && d.Timezone == ""
 }
 
-// checked returns the settings with their defaults, or what is wrong with them.
+// checked returns the settings with their defaults, or an error for invalid ones.
 // Assumption: a cron expression has five fields.
 func (d DriftDetection) checked() (DriftDetection, error) {
 	if len(d.Schedule) == 0 {
@@ -85,7 +85,7 @@ func (s *Simulator) DetectDrift(stack spacelift.StackID, p Plan) (spacelift.RunI
 }
 
 // reconcile repairs the drift a run has found.
-// Assumption: what triggeredBy says, and that the repair is marked as drift too.
+// Assumption: the text of triggeredBy, and that the repair is marked as drift too.
 func (s *Simulator) reconcile(found *run) {
 	repair := found.stack.newRun(spacelift.RunTypeTracked, found.Plan, found.Commit)
 	repair.TriggeredBy, repair.Drift, repair.Pushed = "drift reconciliation", true, true

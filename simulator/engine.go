@@ -10,7 +10,7 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// What a caller can get wrong. Actions on a run in the wrong state are
+// The errors of callers. Actions on a run in the wrong state return an
 // *IllegalStateError.
 var (
 	ErrNotFound     = errors.New("not found")
@@ -18,7 +18,7 @@ var (
 	ErrRefused      = errors.New("refused") // locked, disabled or misused
 )
 
-// refusal is an ErrRefused that says why, in words of its own.
+// refusal is an ErrRefused with its reason as the whole text.
 type refusal struct{ reason string }
 
 func (e *refusal) Error() string { return e.reason }
@@ -112,7 +112,7 @@ func (s *Simulator) begin(r *run) error {
 	return nil
 }
 
-// allowed says why a run can't be created.
+// allowed returns an error if the run can't be created.
 func (s *Simulator) allowed(r *run) error {
 	st := r.stack
 	switch {
@@ -128,7 +128,7 @@ func (s *Simulator) allowed(r *run) error {
 	return nil
 }
 
-// nextPlan is what the next run of the stack will find.
+// nextPlan returns the plan of the stack's next run, and takes it off the list.
 func (st *stack) nextPlan() Plan {
 	if len(st.NextPlans) == 0 {
 		return st.Plan
@@ -162,8 +162,8 @@ func (s *Simulator) fillCommit(st *stack, c *Commit) {
 	}
 }
 
-// move takes a run to another state, or says that the state machine does not
-// allow it. who is empty for a machine.
+// move takes a run to another state. It returns an error if the state machine
+// does not allow that. who is empty for a machine.
 func (s *Simulator) move(r *run, to spacelift.RunState, who, note string) error {
 	if !legal(r.Type, r.state(), to) {
 		return &IllegalStateError{Run: r.ref(), State: r.state(), Action: "move to " + string(to)}
@@ -172,7 +172,7 @@ func (s *Simulator) move(r *run, to spacelift.RunState, who, note string) error 
 	return nil
 }
 
-// must is move for transitions the engine itself decides on: an illegal one is
+// must moves a run as the engine itself decides: an illegal transition is
 // a bug in the engine.
 func (s *Simulator) must(r *run, to spacelift.RunState, note string) {
 	if err := s.move(r, to, "", note); err != nil {
@@ -202,7 +202,7 @@ func (s *Simulator) enter(r *run, to spacelift.RunState, who, note string) {
 	}
 }
 
-// showOnStack keeps the stack's state: that of its latest tracked run, without
+// showOnStack updates the stack's state: that of its latest tracked run, without
 // the states stacks don't have.
 func (r *run) showOnStack(state spacelift.RunState, at time.Time) {
 	if r.Type != spacelift.RunTypeTracked && r.Type != spacelift.RunTypeDestroy {
@@ -215,7 +215,7 @@ func (r *run) showOnStack(state spacelift.RunState, at time.Time) {
 	r.stack.State, r.stack.StateAt = state, at
 }
 
-// advance is the end of a phase: the machine decides where the run goes.
+// advance ends a phase: it moves the run to the state that follows.
 func (s *Simulator) advance(r *run) {
 	state := r.state()
 	if r.Plan.FailIn == state && state != queued && state != ready {
@@ -263,14 +263,14 @@ func (s *Simulator) advance(r *run) {
 	}
 }
 
-// following is where a run goes from the states that leave no choice.
+// following maps the states that leave no choice to those that follow.
 var following = map[spacelift.RunState]spacelift.RunState{
 	ready: preparing, confirmed: preparingApply, preparingApply: applying, performing: finished,
 	replanRequested: preparingReplan, preparingReplan: planning,
 }
 
-// failPhase ends a run the script wants to fail here. A module test cleans up
-// before it fails.
+// failPhase ends a run whose script fails it in this state. A module test cleans
+// up before it fails.
 func (s *Simulator) failPhase(r *run, state spacelift.RunState) {
 	if r.Type == spacelift.RunTypeTesting && state == applying {
 		s.must(r, destroying, "")
@@ -288,7 +288,7 @@ func (s *Simulator) failPhase(r *run, state spacelift.RunState) {
 	s.must(r, failed, r.Plan.FailNote)
 }
 
-// plannedNext decides what follows a plan.
+// plannedNext moves a run to the state that follows its plan.
 func (s *Simulator) plannedNext(r *run) {
 	delta := r.Plan.Delta
 	if delta.Resources == 0 {
@@ -316,7 +316,7 @@ func (s *Simulator) plannedNext(r *run) {
 	}
 }
 
-// apply changes what the stack manages.
+// apply changes the resources and outputs of the stack.
 func (s *Simulator) apply(r *run) {
 	if r.Delta != nil {
 		after := *r.Delta
@@ -339,8 +339,8 @@ func (s *Simulator) apply(r *run) {
 	}
 }
 
-// ended does what follows the end of a run: its slot is freed, a moment later,
-// its dependents move on, drift is repaired, a destroyed stack goes.
+// ended frees the slot of an ended run a moment later, releases its dependents,
+// repairs the drift it has found, and removes a destroyed stack.
 func (s *Simulator) ended(r *run) {
 	st := r.stack
 	if st.blocker == r {

@@ -25,7 +25,7 @@ func Difference(a, b *Simulator) string {
 		}),
 		cmpopts.EquateEmpty(),
 		cmpopts.IgnoreFields(Simulator{}, "opts", "clock", "log", "client", "handler", "ctx", "cancel", "senders", "transmit", "mu",
-			"closed", "resting", "source", "random", "changed", "timers", "timerCount", "sending", "lanes", "stacks", "runs"),
+			"closed", "restoring", "source", "random", "changed", "timers", "timerCount", "sending", "lanes", "stacks", "runs"),
 		cmpopts.IgnoreFields(timer{}, "seq", "stop"),
 		cmpopts.IgnoreFields(health{}, "disabled"),
 		cmpopts.IgnoreFields(policy{}, "query"),

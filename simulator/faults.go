@@ -10,11 +10,11 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// DeliveryFaultKind is something that goes wrong with a notification.
+// DeliveryFaultKind is a kind of fault of a notification.
 type DeliveryFaultKind string
 
-// What can go wrong with a notification on its way, and with its default body.
-// Faults of the body leave a policy's own payload alone.
+// The faults of a notification's delivery, and of its default body. Faults of the
+// body don't change a policy's own payload.
 const (
 	Drop          DeliveryFaultKind = "drop"           // it is never sent
 	Duplicate     DeliveryFaultKind = "duplicate"      // it is sent twice
@@ -25,7 +25,7 @@ const (
 	StaleVersion  DeliveryFaultKind = "stale-version"  // a terminal state carries the stateVersion before it
 	NullOptional  DeliveryFaultKind = "null-optional"  // empty optional fields are null instead of left out
 	OldShape      DeliveryFaultKind = "old-shape"      // the body as documented before timestamp_millis
-	UnknownState  DeliveryFaultKind = "unknown-state"  // the state is one nobody has heard of
+	UnknownState  DeliveryFaultKind = "unknown-state"  // the state is one that Spacelift does not have
 	ExtraFields   DeliveryFaultKind = "extra-fields"   // unknown fields appear at every level
 	InternalNoise DeliveryFaultKind = "internal-error" // an internal-error body comes before it
 )
@@ -43,16 +43,16 @@ type DeliveryFault struct {
 	State   spacelift.RunState `json:"state,omitempty"`
 	// Probability of each delivery that matches; 0 is always.
 	Probability float64 `json:"probability,omitempty"`
-	// Times is how often it strikes before it is used up; 0 is without end.
+	// Times is the number of deliveries it strikes; 0 is without end.
 	Times int `json:"times,omitempty"`
 	// Delay is for the fault of that name.
 	Delay Duration `json:"delay,omitempty"`
 }
 
-// APIFaultKind is something that goes wrong with a GraphQL request.
+// APIFaultKind is a kind of fault of a GraphQL request.
 type APIFaultKind string
 
-// What can go wrong with a GraphQL request. Nothing happens to the account
+// The faults of a GraphQL request. Nothing happens to the account
 // unless the description says so, or the fault has After set: then the request
 // is carried out and only its answer goes wrong.
 const (
@@ -93,17 +93,17 @@ type APIFault struct {
 // Duration is a time.Duration that JSON writes as "1.5s".
 type Duration time.Duration
 
-// MarshalText writes it as Go does.
+// MarshalText writes the duration as Go does.
 func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
 
-// UnmarshalText reads what Go writes.
+// UnmarshalText reads a duration as Go writes it.
 func (d *Duration) UnmarshalText(text []byte) error {
 	parsed, err := time.ParseDuration(string(text))
 	*d = Duration(parsed)
 	return err
 }
 
-// armed is a fault that waits for its occasion.
+// armed is a fault that has been injected.
 type armed[F any] struct {
 	ID          string  `json:"id"`
 	Fault       F       `json:"fault"`
@@ -111,7 +111,7 @@ type armed[F any] struct {
 	Left        int     `json:"left"` // -1 is without end
 }
 
-// strikes takes one strike off the fault if it is its turn.
+// strikes reports whether the fault strikes now, and counts that.
 func (a *armed[F]) strikes(s *Simulator) bool {
 	if a.Left == 0 || a.Probability > 0 && s.random.Float64() >= a.Probability {
 		return false
@@ -168,7 +168,7 @@ func (s *Simulator) InjectAPI(f APIFault) (string, error) {
 	return a.ID, nil
 }
 
-// check refuses what a fault of this kind can't do.
+// check returns an error for settings that a fault of this kind can't have.
 func (f APIFault) check() error {
 	if f.Status != 0 {
 		switch f.Kind {
@@ -254,7 +254,7 @@ func (s *Simulator) strikeAPI(operation string, fields []string) (APIFault, bool
 	return APIFault{}, false
 }
 
-// distort applies a fault of the body.
+// distort applies a fault to the body.
 func (b *runBody) distort(kind DeliveryFaultKind) {
 	switch kind {
 	case StaleVersion:
@@ -274,7 +274,7 @@ func (b *runBody) distort(kind DeliveryFaultKind) {
 	}
 }
 
-// addUnknown puts fields nobody has heard of into an encoded body.
+// addUnknown adds fields that Spacelift does not have to an encoded body.
 func addUnknown(body []byte) []byte {
 	const extra = `{"future_field":{"nested":[1,"two",null]},`
 	out := strings.Replace(string(body), "{", extra, 1)

@@ -22,7 +22,7 @@ func TestSnapshotsKnowEveryField(t *testing.T) {
 				"inbox", "keys", "tokenKey", "timers", "lanes", "deliveries", "deliveryFaults", "apiFaults", "faultCount", "requests",
 			},
 			[]string{
-				"opts", "clock", "log", "client", "handler", "ctx", "cancel", "senders", "transmit", "mu", "closed", "resting", "random",
+				"opts", "clock", "log", "client", "handler", "ctx", "cancel", "senders", "transmit", "mu", "closed", "restoring", "random",
 				"changed", "timerCount", "sending",
 			},
 		},

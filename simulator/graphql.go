@@ -38,7 +38,7 @@ type graphqlRequest struct {
 	Variables     map[string]any `json:"variables"`
 }
 
-// caller is who sent a request and what came with it.
+// caller is the API key that sent a request, and the request's metadata.
 type caller struct {
 	sim      *Simulator
 	key      APIKey
@@ -114,8 +114,8 @@ func (s *Simulator) serveGraphQL(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, status, answer)
 }
 
-// proceed lets a fault strike, before or after the request is carried out; false
-// means that it has answered. done is what has been carried out by then.
+// proceed applies a fault, before or after the request is carried out. It reports
+// false if it has answered. done is the outcome so far.
 func (s *Simulator) proceed(w http.ResponseWriter, r *http.Request, record *Request, f APIFault, done outcome) bool {
 	switch f.Kind {
 	case RateLimited:
@@ -159,7 +159,7 @@ func (s *Simulator) proceed(w http.ResponseWriter, r *http.Request, record *Requ
 	return true
 }
 
-// wait blocks for d of the simulator's time, or until the client is gone.
+// wait blocks for d of the simulator's time, or until the client disconnects.
 func (s *Simulator) wait(ctx context.Context, d time.Duration) {
 	if d <= 0 {
 		return
@@ -219,9 +219,8 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	_, _ = w.Write(append(encode(v), '\n')) // the client may be gone
 }
 
-// describe reads a request for the record: what it asks for, without its
-// secrets. A document that can't be parsed has no fields; executing it says
-// what is wrong with it.
+// describe returns the record of a request, without its secrets. A document that
+// can't be parsed has no fields; executing it returns the reason.
 func describe(req graphqlRequest) *Request {
 	record := &Request{Operation: req.OperationName, Fields: []string{}}
 	document, err := parser.ParseQuery(&ast.Source{Input: req.Query})
@@ -281,7 +280,7 @@ func rootFields(document *ast.QueryDocument, selection ast.SelectionSet, depth i
 	return fields
 }
 
-// redact blanks what may be a secret: secrets, and the values of headers and
+// redact blanks possible secrets: those called so, and the values of headers and
 // environment variables.
 func redact(name string, v any) any {
 	switch v := v.(type) {

@@ -6,8 +6,8 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// logLines returns the lines that a state of the run has written, each with its
-// newline; none before the state was entered.
+// logLines returns the log of a state of the run, each line with its newline;
+// none before the run has entered the state.
 func (r *run) logLines(state spacelift.RunState) []string {
 	if !hasLogs(state) || !r.passed(state) {
 		return nil

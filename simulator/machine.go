@@ -7,7 +7,7 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// The states, in short: this file is a table of them.
+// The states under short names, for the tables below.
 const (
 	queued          = spacelift.RunStateQueued
 	ready           = spacelift.RunStateReady
@@ -45,7 +45,7 @@ var common = graph{
 	initializing: {failed, stopped},
 }
 
-// transitions holds what each type adds to common.
+// transitions maps each type to the transitions that it adds to common.
 //
 // Assumption: a replan passes PREPARING_REPLAN and PLANNING before it is
 // UNCONFIRMED again; a rejected review fails a proposed run; a DESTROY run has
@@ -99,7 +99,7 @@ func blocking(t spacelift.RunType) bool {
 	return false
 }
 
-// waitsForPeople reports whether a run stays in this state until somebody acts.
+// waitsForPeople reports whether a run stays in this state until a person acts.
 func waitsForPeople(s spacelift.RunState) bool { return s == unconfirmed || s == pendingReview }
 
 // hasLogs reports whether a worker runs in this state, and so writes a log.
@@ -112,7 +112,7 @@ func hasLogs(s spacelift.RunState) bool {
 }
 
 // IllegalStateError is a request that the run's state does not allow. Its
-// wording is ours: Spacelift documents none, so clients must not read it.
+// wording is ours: Spacelift documents none, so clients must not rely on it.
 type IllegalStateError struct {
 	Run    spacelift.RunRef
 	State  spacelift.RunState

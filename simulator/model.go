@@ -47,7 +47,7 @@ type Stack struct {
 	Autodeploy bool `json:"autodeploy"`
 	// NoPromotion switches "allow run promotion" off.
 	NoPromotion bool `json:"noPromotion,omitempty"`
-	// Approvals is how many different people an attached approval policy asks
+	// Approvals is the number of different people that an attached approval policy asks
 	// for; 0 means that none is attached. Each rejection fails the run.
 	Approvals int `json:"approvals,omitempty"`
 	// ApproveQueued makes the approval policy ask in QUEUED as well. With
@@ -56,16 +56,16 @@ type Stack struct {
 	ApproveQueued bool `json:"approveQueued,omitempty"`
 	// Drift schedules drift checks; none when it is empty.
 	Drift DriftDetection `json:"drift,omitzero"`
-	// BlockerLag is how long the stack's slot stays taken after a run has ended;
+	// BlockerLag is the time that the stack's slot stays taken after a run has ended;
 	// Options.BlockerLag when 0.
 	BlockerLag Duration `json:"blockerLag,omitempty"`
-	// Resources is how many resources the stack manages now.
+	// Resources is the number of resources that the stack manages now.
 	Resources int `json:"resources,omitempty"`
-	// Plan is what runs find unless told otherwise.
+	// Plan is the plan of runs that have no script of their own.
 	Plan Plan `json:"plan,omitzero"`
 }
 
-// Verdict is what plan policies say of a plan.
+// Verdict is the decision of plan policies about a plan.
 type Verdict string
 
 // The verdicts. A warning stops an autodeploying run for confirmation, and
@@ -77,14 +77,14 @@ const (
 	Deny  Verdict = "deny"
 )
 
-// Plan scripts a run: what planning finds and what goes wrong.
+// Plan scripts a run: its changes and its failures.
 type Plan struct {
-	// Delta is what planning finds; all zero is a run without changes.
+	// Delta counts the changes; all zero is a run without changes.
 	// Resources is the stack's own count when zero.
 	Delta spacelift.Delta `json:"delta"`
 	// Changes lists the resources; made up from Delta when nil.
 	Changes []Change `json:"changes,omitzero"`
-	// Verdict and its Messages are the plan policies' word.
+	// Verdict and Messages are the decision of the plan policies.
 	Verdict  Verdict  `json:"verdict,omitempty"`
 	Messages []string `json:"messages,omitempty"`
 	// FailIn is a state at whose end the run fails, with FailNote as its note.
@@ -98,7 +98,7 @@ type Plan struct {
 	Logs map[spacelift.RunState][]string `json:"logs,omitempty"`
 	// IgnoreStop makes the worker ignore runStop.
 	IgnoreStop bool `json:"ignoreStop,omitempty"`
-	// StopLag is how long the worker takes to obey runStop; Options.StopLag when 0.
+	// StopLag is the time that the worker takes to obey runStop; Options.StopLag when 0.
 	StopLag Duration `json:"stopLag,omitempty"`
 }
 
@@ -142,7 +142,7 @@ func (p Plan) clone() Plan {
 
 func (p Plan) hasChanges() bool { return p.Delta.Added+p.Delta.Changed+p.Delta.Deleted > 0 }
 
-// Change is one resource of a plan. Action is added, changed or deleted, or one
+// Change is a resource of a plan. Action is added, changed or deleted, or one
 // of the replacements Spacelift's notification policy input knows.
 type Change struct {
 	Address string         `json:"address"`
@@ -170,7 +170,7 @@ func (p Plan) changes() []Change {
 	return made
 }
 
-// Commit is what somebody pushed. Empty fields are made up.
+// Commit is a pushed commit. Empty fields are made up.
 type Commit struct {
 	Hash        string    `json:"hash,omitempty"`
 	Message     string    `json:"message,omitempty"`
@@ -261,7 +261,7 @@ func (st *stack) newRun(kind spacelift.RunType, plan Plan, commit Commit) *run {
 	return &run{stack: st, runRecord: runRecord{Type: kind, Plan: plan, Commit: commit}}
 }
 
-// Review is one person's word on a run.
+// Review is one person's review of a run.
 type Review struct {
 	ID       string             `json:"id"`
 	Author   string             `json:"author"`
@@ -271,14 +271,14 @@ type Review struct {
 	At       time.Time          `json:"at"`
 }
 
-// Comment is a remark on a run.
+// Comment is a comment on a run.
 type Comment struct {
 	Author string    `json:"author"`
 	Body   string    `json:"body"`
 	At     time.Time `json:"at"`
 }
 
-// Run is a run at one moment, as tests and the lab look at it.
+// Run is a run at one moment, for tests and the lab.
 type Run struct {
 	spacelift.Run
 	Command  string             `json:"command,omitempty"`

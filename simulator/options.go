@@ -13,27 +13,26 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// Options shape an account. The zero value is a good account on the real clock.
+// Options configure an account. The zero value is an account on the real clock.
 type Options struct {
 	// Account is the account's name; "acme" when empty.
 	Account spacelift.Account
-	// URL is where links in bodies and answers lead, without a slash at its end;
+	// URL is the base of links in bodies and answers, without a slash at its end;
 	// https://<account>.app.spacelift.io when empty.
 	URL string
-	// Seed makes ids, trace headers and faults by probability repeatable. What
-	// happens at the same instant of a real clock is ordered by the scheduler,
-	// so a whole script repeats exactly only on a ManualClock or in a
-	// testing/synctest bubble.
+	// Seed makes ids, trace headers and faults by probability repeatable. The
+	// scheduler orders events of one instant of a real clock, so a whole script
+	// repeats exactly only on a ManualClock or in a testing/synctest bubble.
 	Seed uint64
 	// Clock is the real one when nil.
 	Clock Clock
-	// Phases is how long runs stay in the states that machines leave;
+	// Phases are the times that runs stay in the states that machines leave;
 	// RealisticPhases when nil. Tests use Instant.
 	Phases Phases
-	// BlockerLag is how long a stack's slot stays taken after its run has ended.
-	// Spacelift frees it asynchronously, so even 0 is not at once.
+	// BlockerLag is the time that a stack's slot stays taken after its run has ended.
+	// Spacelift frees it asynchronously, so even 0 is not immediate.
 	BlockerLag time.Duration
-	// StopLag is how long a worker takes to obey runStop.
+	// StopLag is the time that a worker takes to obey runStop.
 	StopLag time.Duration
 	// RetrySpacing is the wait before each re-send of a webhook with
 	// RetryOnFailure; 5 seconds when zero.
@@ -45,7 +44,7 @@ type Options struct {
 	// HTTPClient sends the deliveries; a plain one when nil. Its CheckRedirect
 	// and Timeout are not used.
 	HTTPClient *http.Client
-	// TokenLife is how long a token from apiKeyUser lives; 1 hour when zero.
+	// TokenLife is the lifetime of a token from apiKeyUser; 1 hour when zero.
 	TokenLife time.Duration
 	// UnauthorizedStatus is the HTTP status of "unauthorized" answers: 200 (when
 	// zero) or 401. Spacelift's own is not documented.
@@ -103,12 +102,12 @@ type Simulator struct {
 	// they take their context from here and not from its caller.
 	transmit func(*delivery) Attempt
 
-	mu      sync.Mutex // guards everything below
-	closed  bool
-	resting bool // being restored: nothing moves yet
-	source  *rand.PCG
-	random  *rand.Rand    // draws from source
-	changed chan struct{} // closed and replaced when something happened
+	mu        sync.Mutex // guards everything below
+	closed    bool
+	restoring bool // being restored: nothing moves yet
+	source    *rand.PCG
+	random    *rand.Rand    // draws from source
+	changed   chan struct{} // closed and replaced when something happened
 
 	spaces       map[string]*space
 	pools        map[string]WorkerPool
@@ -148,7 +147,7 @@ func New(opts Options) *Simulator {
 	return s
 }
 
-// open makes the machinery of an account without anything in it.
+// open returns an account without anything in it.
 func open(opts Options) *Simulator {
 	if opts.Account == "" {
 		opts.Account = "acme"
@@ -205,7 +204,7 @@ func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handle
 func (s *Simulator) Account() spacelift.Account { return s.opts.Account }
 
 // Close stops all runs and deliveries where they are and waits for requests
-// under way. Afterwards nothing moves any more; reading still works.
+// under way. Nothing changes afterwards; reading still works.
 func (s *Simulator) Close() {
 	s.mu.Lock()
 	s.closed = true
@@ -219,21 +218,21 @@ func (s *Simulator) Close() {
 	s.senders.Wait()
 }
 
-// touch wakes everybody who waits for something to happen. Called under the lock.
+// touch wakes everything that waits for a change. It is called under the lock.
 func (s *Simulator) touch() {
 	close(s.changed)
 	s.changed = make(chan struct{})
 }
 
-// Changed returns a channel that is closed once anything has happened since the
-// call: who wants to keep the account calls Changed, then Save, then waits.
+// Changed returns a channel that is closed at the next change of the account. To
+// keep the account, call Changed, then Save, then wait.
 func (s *Simulator) Changed() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.changed
 }
 
-// waitFor blocks until ok, which is called under the lock, says so.
+// waitFor blocks until ok, which is called under the lock, returns true.
 func (s *Simulator) waitFor(ctx context.Context, ok func() bool) error {
 	for {
 		s.mu.Lock()

@@ -106,7 +106,7 @@ func (o *optional[T]) orNull() {
 	}
 }
 
-// body is the default body for the run's present state.
+// body returns the default body for the run's present state.
 func (s *Simulator) body(r *run) runBody {
 	now := r.History[len(r.History)-1]
 	st := r.stack
@@ -148,18 +148,18 @@ func (s *Simulator) body(r *run) runBody {
 func encode(v any) []byte {
 	var b bytes.Buffer
 	if err := json.NewEncoder(&b).Encode(v); err != nil {
-		panic(err) // only our own structs and decoded JSON come here
+		panic(err) // only our own structs and decoded JSON are encoded
 	}
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }
 
-// InternalError is a failure of Spacelift's own that policies hear about.
+// InternalError is a failure of Spacelift's own that policies are evaluated for.
 type InternalError struct {
 	Title    string `json:"title"`
 	Body     string `json:"body"`
 	Error    string `json:"error"`
 	Severity string `json:"severity"` // INFO, WARNING or ERROR; ERROR when empty
-	// Space is whose policies hear of it; "root" when empty.
+	// Space is the space whose policies are evaluated; "root" when empty.
 	Space string `json:"space,omitempty"`
 }
 

@@ -30,8 +30,8 @@ const (
 const PolicyNotification = "NOTIFICATION"
 
 // Policy is a policy of a space. Its body is Rego in package spacelift. Types
-// other than NOTIFICATION are compiled and kept, not evaluated: what plan and
-// approval policies would say is scripted with Plan and Stack.
+// other than NOTIFICATION are compiled and kept, not evaluated: Plan and Stack
+// script the decisions of plan and approval policies.
 type Policy struct {
 	ID          string   `json:"id"`    // a slug of Name when empty
 	Name        string   `json:"name"`  // ID when empty
@@ -98,8 +98,8 @@ func (s *Simulator) findPolicy(id string) (*policy, error) {
 	return find(s.policies, "policy", id, func(p *policy) string { return p.ID })
 }
 
-// forbidden are the functions Spacelift takes away from policies: they reach
-// outside of the input (https://docs.spacelift.io/concepts/policy).
+// forbidden are the functions that Spacelift denies to policies: they reach
+// outside the input (https://docs.spacelift.io/concepts/policy).
 var forbidden = []string{"http.send", "time.now_ns", "opa.runtime", "rego.parse_module", "trace"}
 
 func compile(ctx context.Context, engine, body string) (rego.PreparedEvalQuery, error) {
@@ -120,8 +120,7 @@ func compile(ctx context.Context, engine, body string) (rego.PreparedEvalQuery, 
 	).PrepareForEval(ctx)
 }
 
-// sanitized is the helper function of that name: it hides a text as Spacelift
-// hides secrets, behind the last 8 bytes of its SHA-256 hash
+// sanitized hides a text as Spacelift hides secrets, behind the last 8 bytes of its SHA-256 hash
 // (https://docs.spacelift.io/concepts/policy/terraform-plan-policy).
 // Assumption: the bytes are written as lower-case hex.
 func sanitized(_ rego.BuiltinContext, term *ast.Term) (*ast.Term, error) {
@@ -153,7 +152,7 @@ func evaluateRego(ctx context.Context, query rego.PreparedEvalQuery, input any) 
 	return rules, nil
 }
 
-// event is what a notification is about.
+// event is the subject of a notification.
 type event struct {
 	kind     string
 	run      spacelift.RunRef
@@ -197,8 +196,8 @@ func (s *Simulator) evaluate(ev event, space, kind string, describe func() any, 
 	}
 }
 
-// objects returns the members of a rule, which is a set of objects. What is none
-// is a mistake that would pass unseen, so it gets a notice.
+// objects returns the members of a rule, which is a set of objects. Anything else
+// is a mistake that would go unnoticed, so it gets a notice.
 func (s *Simulator) objects(p *policy, rules object, name string) []object {
 	value, defined := rules[name]
 	if !defined {
@@ -311,7 +310,7 @@ func (p *policy) sample(key string, at time.Time, input, rules object) {
 	}
 }
 
-// simulatePolicy evaluates a body nobody has installed.
+// simulatePolicy evaluates a body that is not installed.
 func simulatePolicy(ctx context.Context, engine, body, data string) (string, error) {
 	query, err := compile(ctx, engine, body)
 	if err != nil {

@@ -26,7 +26,7 @@ func (s *Simulator) policyInput(kind string, event any, endpoints []*namedWebhoo
 	}
 }
 
-// runUpdated describes the run's present state.
+// runUpdated returns the input for the run's present state.
 func (s *Simulator) runUpdated(r *run) object {
 	now := r.History[len(r.History)-1]
 	return object{
@@ -139,7 +139,7 @@ func (s *Simulator) stackInput(st *stack) object {
 	return input
 }
 
-// planDecision is null until plan policies had something to say.
+// planDecision returns null until plan policies have warned or denied.
 func (r *run) planDecision() any {
 	if !r.Planned || r.Plan.Verdict == Allow || r.Plan.Verdict == "" {
 		return nil
@@ -159,7 +159,7 @@ func (r *run) receipts() any {
 	return []any{object{"type": "PLAN", "name": "simulated-plan-policy", "outcome": string(r.Plan.Verdict), "flags": []any{}}}
 }
 
-// timing holds how long each finished state took.
+// timing returns the duration of each finished state.
 func (r *run) timing() []any {
 	timing := []any{}
 	for i := range len(r.History) - 1 {
@@ -213,7 +213,7 @@ func (s *Simulator) moduleVersionInput(st *stack, v ModuleVersion) object {
 	}
 }
 
-// nanoseconds keeps the whole number, which is beyond what a float64 holds.
+// nanoseconds returns the whole number, which a float64 can't hold.
 func nanoseconds(t time.Time) json.Number { return number(t.UnixNano()) }
 
 func number(n int64) json.Number { return json.Number(strconv.FormatInt(n, 10)) }

@@ -10,7 +10,7 @@ import (
 // schedule starts every queued run of the stack that may start now, in the
 // order of https://docs.spacelift.io/concepts/run#run-prioritization: blocking
 // runs before proposed ones before drift checks, oldest first within a class.
-// A run that waits for people or other stacks does not hold up those behind it.
+// A run that waits for people or other stacks does not delay those behind it.
 func (s *Simulator) schedule(st *stack) {
 	waiting := slices.Clone(st.waiting)
 	slices.SortStableFunc(waiting, func(a, b *run) int { return cmp.Compare(a.class(), b.class()) })
@@ -39,8 +39,8 @@ func (r *run) class() int {
 
 // startable reports whether a queued run may leave the queue.
 //
-// Assumption: a stack lock holds queued blocking runs of everybody but its
-// owner. The documentation says only that nobody else can trigger runs.
+// Assumption: a stack lock holds all queued blocking runs but its owner's. The
+// documentation says only that others can't trigger runs.
 func (s *Simulator) startable(r *run) bool {
 	st := r.stack
 	switch {
@@ -72,8 +72,8 @@ func (s *Simulator) unmet(r *run) []string {
 	return names
 }
 
-// needsApproval reports whether the approval policy is still undecided where it
-// asks at all.
+// needsApproval reports whether the approval policy asks in the run's state and is
+// still undecided.
 func (r *run) needsApproval() bool {
 	if !r.reviewable() {
 		return false
@@ -123,7 +123,7 @@ func (r *run) canConfirm() bool { return r.state() == unconfirmed && !r.needsApp
 
 // canRetry reports whether runRetry takes the run.
 // Assumption: any ended run but a DESTROY or TESTING one; Spacelift's request
-// collection speaks of pull-request runs, its permissions of blocking ones too.
+// collection mentions pull-request runs, its permissions of blocking ones too.
 func (r *run) canRetry() bool {
 	return r.terminal() && (r.Type == spacelift.RunTypeProposed || r.Type == spacelift.RunTypeTracked || r.Type == spacelift.RunTypeTask)
 }

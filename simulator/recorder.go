@@ -20,7 +20,7 @@ type Request struct {
 	Status    int            `json:"status"`           // 0 when the answer was lost
 	Errors    []string       `json:"errors,omitempty"` // of the GraphQL answer
 	Fault     APIFaultKind   `json:"fault,omitempty"`
-	// Executed says that it was carried out, whatever the client was told.
+	// Executed reports that it was carried out, whatever the answer was.
 	Executed bool `json:"executed"`
 }
 
@@ -49,13 +49,13 @@ func (s *Simulator) record(r *Request) {
 	s.mu.Unlock()
 }
 
-// outcome is what carrying out a request has led to.
+// outcome is the result of carrying out a request.
 type outcome struct {
 	errors   []string
 	executed bool
 }
 
-// or is the outcome with this error, unless the request was carried out: then
+// or returns the outcome with this error, unless the request was carried out: then
 // the error is only the answer of a fault.
 func (o outcome) or(message string) outcome {
 	if !o.executed {

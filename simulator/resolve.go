@@ -32,7 +32,7 @@ func answer[T shown[O], O any](ctx context.Context, f func(s *Simulator, who act
 	return found.out(c.sim, c.actor()), nil
 }
 
-// orNull is answer, with null for what doesn't exist. Deletions rely on it as
+// orNull answers with null if f finds nothing. Deletions rely on it as
 // queries do: spacelift_stack_destructor deletes a stack before Terraform deletes
 // what belongs to the stack.
 func orNull[T shown[*O], O any](ctx context.Context, f func(s *Simulator, who actor) (T, error)) (*O, error) {
@@ -43,7 +43,7 @@ func orNull[T shown[*O], O any](ctx context.Context, f func(s *Simulator, who ac
 	return found, err
 }
 
-// list is answer for lists.
+// list calls f under the lock of the caller's simulator and shows each object that f returns.
 func list[T shown[O], O any](ctx context.Context, f func(s *Simulator) []T) []O {
 	c := callerOf(ctx)
 	c.sim.mu.Lock()
@@ -94,7 +94,7 @@ func (resolver) DebugInfo() debugInfoOut { return debugInfoOut{} }
 
 type debugInfoOut struct{ SelfHostedVersion string }
 
-// OutgoingIPAddresses are of a range reserved for documentation.
+// OutgoingIPAddresses returns addresses of a range reserved for documentation.
 func (resolver) OutgoingIPAddresses() []string { return []string{"192.0.2.10", "192.0.2.11"} }
 
 type apiKeyUserOut struct {
@@ -119,7 +119,7 @@ func (resolver) APIKeyUser(ctx context.Context, args struct {
 
 func seconds(t time.Time) int32 { return int32(t.Unix()) }
 
-// absentIfEmpty is null in GraphQL for an empty string.
+// absentIfEmpty returns nil, which is null in GraphQL, for an empty string.
 func absentIfEmpty(s string) *string {
 	if s == "" {
 		return nil

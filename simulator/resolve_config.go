@@ -69,7 +69,7 @@ func (in configInput) addTo(config []configElement, at time.Time) (configElement
 	return e, withElement(config, e)
 }
 
-// withoutElement takes an element out of a configuration.
+// withoutElement removes an element from a configuration.
 func withoutElement(config []configElement, id graphql.ID) (gone configElement, left []configElement, err error) {
 	i := slices.IndexFunc(config, func(e configElement) bool { return e.ID == string(id) })
 	if i < 0 {

@@ -30,7 +30,7 @@ type driftArgs struct {
 	}
 }
 
-// schedule gives the stack the drift checks that the input asks for: its first
+// schedule sets the drift checks that the input asks for: the stack's first
 // ones, or others in place of those that exist.
 func (args driftArgs) schedule(ctx context.Context, exists bool) (*driftOut, error) {
 	return answer(ctx, func(s *Simulator, _ actor) (DriftDetection, error) {

@@ -26,7 +26,7 @@ type moduleShareOut struct {
 	Module *moduleOut
 }
 
-// Module finds what AddStack added with Module set.
+// Module finds a stack that AddStack added with Module set.
 func (resolver) Module(ctx context.Context, args idArgs) (*moduleOut, error) {
 	return orNull(ctx, func(s *Simulator, _ actor) (module, error) {
 		st, err := s.findStack(stackID(args.ID))

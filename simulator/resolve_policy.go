@@ -199,8 +199,8 @@ func (resolver) PolicySimulatev2(ctx context.Context, args struct {
 	return simulated(ctx, args.Input.Body, args.Input.Data)
 }
 
-// simulated takes either engine's Rego: there is no argument that says which.
-// Of a body that neither compiles, it shows the newer engine's complaint.
+// simulated tries both engines: there is no argument that names one. If neither
+// compiles the body, the error is the newer engine's.
 func simulated(ctx context.Context, body, data string) (*string, error) {
 	out, err := simulatePolicy(ctx, RegoV1, body, data)
 	if err != nil {

@@ -137,7 +137,7 @@ type logMessageOut struct {
 	Timestamp int32
 }
 
-// logPage is how many lines a page of a log has.
+// logPage is the number of lines on a page of a log.
 const logPage = 100
 
 // Logs pages through the log of one state. While the run is in that state the

@@ -64,7 +64,7 @@ func (resolver) RunPromote(ctx context.Context, args runArgs) (*runOut, error) {
 	return args.do(ctx, withoutNote((*Simulator).promote))
 }
 
-// RunTargetedReplan plans again what ChangePlan has scripted, whatever the targets.
+// RunTargetedReplan plans what ChangePlan has scripted, whatever the targets.
 func (resolver) RunTargetedReplan(ctx context.Context, args runArgs) (*runOut, error) {
 	return args.do(ctx, withoutNote((*Simulator).replan))
 }

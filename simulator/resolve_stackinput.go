@@ -98,7 +98,7 @@ func (resolver) StackCreate(ctx context.Context, args struct {
 }
 
 // StackUpdate takes the whole input.
-// Assumption: what it leaves out is reset, the harsher of the two readings.
+// Assumption: settings that it leaves out are reset, the harsher of the two readings.
 func (resolver) StackUpdate(ctx context.Context, args struct {
 	ID    graphql.ID
 	Input stackSettings
@@ -111,7 +111,7 @@ func (resolver) StackUpdate(ctx context.Context, args struct {
 		}
 		asked.Provider = cmp.Or(asked.Provider, st.Provider)
 		asked.Namespace = cmp.Or(asked.Namespace, st.Namespace)
-		// What GraphQL does not know of stays: it is the simulator's own script.
+		// Settings that GraphQL does not have are kept: they are the simulator's script.
 		asked.Approvals, asked.ApproveQueued = st.Approvals, st.ApproveQueued
 		asked.BlockerLag, asked.Drift, asked.Resources, asked.Plan = st.BlockerLag, st.Drift, st.Resources, st.Plan
 		st.Stack, st.settings = asked, args.Input

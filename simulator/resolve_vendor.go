@@ -14,7 +14,7 @@ type vendorInput struct {
 	Terragrunt     *terragrunt
 }
 
-// name is the vendor as searchStacks compares it.
+// name returns the vendor as searchStacks compares it.
 // Assumption: it is the end of the type's name in vendorConfig. The provider's
 // acceptance test confirms "Terraform".
 func (in vendorInput) name() string {
@@ -55,7 +55,7 @@ type pulumiConfig struct {
 	StackName string
 }
 
-// tool is what OpenTofu and Terraform have in common; Concise is OpenTofu's.
+// tool is the configuration of OpenTofu or Terraform; Concise is OpenTofu's alone.
 type tool struct {
 	Concise                    flag
 	ExternalStateAccessEnabled flag

@@ -84,7 +84,7 @@ func (resolver) NamedWebhooksIntegrationUpdate(ctx context.Context, args struct 
 
 func (resolver) NamedWebhooksIntegrationDelete(ctx context.Context, args idArgs) (*namedWebhookOut, error) {
 	return orNull(ctx, found(args.ID, (*Simulator).findWebhook, func(s *Simulator, _ actor, w *namedWebhook) error {
-		w.Disabled = true // what is under way is not sent any more
+		w.Disabled = true // its queued deliveries are not sent
 		s.webhooks = without(s.webhooks, w)
 		return nil
 	}))

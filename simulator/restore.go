@@ -12,14 +12,14 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// Restore opens the account that Save has written. Everything goes on from where
-// it was: phases end when they would have ended (at once, if that time has
-// passed), queues move, and what had not been sent is sent. A request that was
-// under way is made again: deliveries arrive at least once.
+// Restore opens the account that Save has written. Everything continues from where
+// it was: phases end when they would have ended (immediately, if that time has
+// passed), queues move, and pending deliveries are sent. A request that was under
+// way is made again: deliveries arrive at least once.
 //
 // Options.Account must be that of the snapshot, or empty; Options.Seed is not
 // used, for the snapshot continues its sequence. Each prepare is called before
-// anything moves: the place to correct an endpoint.
+// anything moves, so it can correct an endpoint.
 //
 // A snapshot that can't be read, is of another kind, account or version, or
 // doesn't fit together is an error, never an empty account.
@@ -33,7 +33,7 @@ func Restore(from io.Reader, opts Options, prepare ...func(*Simulator) error) (*
 	}
 	opts.Account = shot.Account
 	s := open(opts)
-	s.resting = true
+	s.restoring = true
 	if err := (&restorer{s: s, shot: shot}).restore(); err != nil {
 		s.Close()
 		return nil, fmt.Errorf("the snapshot of account %s is damaged: %w", shot.Account, err)
@@ -48,8 +48,8 @@ func Restore(from io.Reader, opts Options, prepare ...func(*Simulator) error) (*
 	return s, nil
 }
 
-// readSnapshot looks at the kind and the version before anything else, so that
-// a file of something else is called that and not damaged.
+// readSnapshot checks the kind and the version first, so that it doesn't call a
+// file of something else a damaged snapshot.
 func readSnapshot(from io.Reader) (*snapshot, error) {
 	data, err := io.ReadAll(from)
 	if err != nil {
@@ -71,7 +71,7 @@ func readSnapshot(from io.Reader) (*snapshot, error) {
 	}
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.DisallowUnknownFields()
-	decoder.UseNumber() // large numbers in plans stay what they are
+	decoder.UseNumber() // large numbers in plans keep their value
 	shot := new(snapshot)
 	if err := decoder.Decode(shot); err != nil {
 		return nil, fmt.Errorf("the snapshot is damaged: %w", err)
@@ -79,11 +79,11 @@ func readSnapshot(from io.Reader) (*snapshot, error) {
 	return shot, nil
 }
 
-// wake lets a restored account move.
+// wake starts the timers and deliveries of a restored account.
 func (s *Simulator) wake() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.resting = false
+	s.restoring = false
 	for _, t := range s.sortedTimers() {
 		s.arm(t)
 	}
@@ -233,8 +233,8 @@ func (r *run) checkHistory() error {
 	return nil
 }
 
-// restoreQueue wants the QUEUED runs to be those that wait: no other one would
-// ever start.
+// restoreQueue requires that the QUEUED runs are those that wait: no other one
+// would ever start.
 func (st *stack) restoreQueue(s *Simulator, saved savedStack) error {
 	find := func(id spacelift.RunID) (*run, error) {
 		if r := s.runs[id]; r != nil && r.stack == st {

@@ -7,8 +7,6 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// This file restores what points at something else.
-
 func (r *restorer) links() error {
 	s := r.s
 	find := func(ids []spacelift.RunID) ([]*run, error) {
@@ -134,7 +132,7 @@ func (r *restorer) sent() error {
 	return nil
 }
 
-// goneWebhook is one that was deleted before its turn came: nothing is sent.
+// goneWebhook returns the health of a deleted webhook, to which nothing is sent.
 func goneWebhook(key string) *health {
 	return &health{key: key, disabled: func() *bool { return new(true) }}
 }
@@ -166,8 +164,8 @@ func (r *restorer) lanes() error {
 	return nil
 }
 
-// timers wants something to be due for every run that a machine moves, and for
-// every slot: nothing else would ever move them on.
+// timers requires a timer for every run that a machine moves and for every slot:
+// nothing else would ever move them.
 func (r *restorer) timers() error {
 	s := r.s
 	frees := map[*run]bool{}

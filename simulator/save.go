@@ -14,8 +14,8 @@ import (
 )
 
 // Save writes the account as it is now, for Restore: the configuration with its
-// secrets, all runs, what is due and when, what is still to be sent, and the
-// newest 1,000 entries of each log. If nothing happens between two snapshots,
+// secrets, all runs, the timers, the pending deliveries, and the newest 1,000
+// entries of each log. If nothing happens between two snapshots,
 // they are the same, byte for byte. Save may be called after Close, too.
 func (s *Simulator) Save(w io.Writer) error {
 	s.mu.Lock()
@@ -27,8 +27,8 @@ func (s *Simulator) Save(w io.Writer) error {
 	return nil
 }
 
-// snapshot copies what may change once the lock is released; histories, logs
-// and plans only grow or are replaced.
+// snapshot copies everything that may change once the lock is released; histories,
+// logs and plans only grow or are replaced.
 func (s *Simulator) snapshot() *snapshot {
 	random, err := s.source.MarshalBinary()
 	if err != nil {

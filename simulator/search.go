@@ -35,10 +35,10 @@ type pageInfoOut struct {
 	HasPreviousPage bool
 }
 
-// searchPage is how many nodes a page has when the client does not say.
+// searchPage is the number of nodes on a page if the client names none.
 const searchPage = 50
 
-// searchable lets one search look through stacks, runs, webhooks and policies.
+// searchable is a list that can be searched, such as the stacks.
 type searchable[T any] struct {
 	items []T
 	id    func(T) string
@@ -50,10 +50,9 @@ type searchable[T any] struct {
 
 // find returns the page of items asked for.
 //
-// Assumption: stringMatches and the full-text search look for a part of the
-// value, whatever its case: the looser of the two readings, so that clients
-// have to compare for themselves. A predicate field nobody is known to use is
-// an error.
+// Assumption: stringMatches and the full-text search find a part of the value,
+// whatever its case: the looser of the two readings, so that clients have to
+// compare for themselves. A predicate field that no known client uses is an error.
 func (q searchable[T]) find(in searchInput) ([]T, pageInfoOut, error) {
 	found := slices.Clone(q.items)
 	for _, p := range deref(in.Predicates) {

@@ -7,8 +7,8 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// The types in this file are what the control API and SetUp take:
-// what is shown, and the secrets that are not.
+// The types in this file are the bodies of the control API and of SetUp: objects
+// with the secrets that are never shown.
 type keyInput struct {
 	APIKey
 	Secret string `json:"secret"`
@@ -67,8 +67,8 @@ type setup struct {
 
 // SetUp adds what a JSON object lists under spaces, workerPools, apiKeys,
 // webhooks (named ones), policies, stacks, stackWebhooks, dependencies, contexts
-// and contextAttachments, in this order. The entries are what the control API
-// takes; those that belong to a stack name it. An error says which entry is wrong; those before it stay.
+// and contextAttachments, in this order. The entries are bodies of the
+// control API; those that belong to a stack name it. An error says which entry is wrong; those before it stay.
 func (s *Simulator) SetUp(from io.Reader) error {
 	body, err := io.ReadAll(from)
 	if err != nil {

@@ -14,8 +14,8 @@ const (
 	snapshotVersion = 2
 )
 
-// snapshotLog is how many entries of each log a snapshot holds: the newest ones,
-// and every delivery still to be sent.
+// snapshotLog is the number of entries of each log in a snapshot: the newest ones.
+// Every pending delivery is in it as well.
 const snapshotLog = 1000
 
 type snapshot struct {
@@ -23,7 +23,7 @@ type snapshot struct {
 	Version int               `json:"version"`
 	Account spacelift.Account `json:"account"`
 	Random  []byte            `json:"random"` // state of the generator
-	Tokens  []byte            `json:"tokens"` // what tokens are signed with
+	Tokens  []byte            `json:"tokens"` // the key that signs tokens
 	Spaces  []Space           `json:"spaces"`
 	Pools   []WorkerPool      `json:"workerPools,omitempty"`
 	Keys    []keyInput        `json:"apiKeys,omitempty"`
@@ -89,12 +89,12 @@ type savedDelivery struct {
 	Delivery
 
 	Key string `json:"key"` // its id without the last status
-	// To is the place of the webhook in the snapshot, as a JSON pointer, for what
-	// is still to be sent; empty when the webhook is gone.
+	// To is the place of a pending delivery's webhook in the snapshot, as a JSON
+	// pointer; empty when the webhook is gone.
 	To        string    `json:"to,omitempty"`
 	Retry     bool      `json:"retry,omitempty"`
 	NotBefore time.Time `json:"notBefore,omitzero"`
-	Query     string    `json:"query,omitempty"` // what is added to the webhook's endpoint
+	Query     string    `json:"query,omitempty"` // added to the webhook's endpoint
 }
 
 type savedLane struct {

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// happening is what a timer does once its time has come.
+// happening is the action of a timer.
 type happening string
 
-// What can be due later. The names are in snapshots: add, never rename.
+// The actions of timers. The names are in snapshots: add, never rename.
 const (
 	phaseEnds   happening = "phase-ends"   // a run leaves the state it is in
 	slotFrees   happening = "slot-frees"   // the slot of an ended run's stack is free
@@ -17,7 +17,7 @@ const (
 	laneGoesOn  happening = "lane-goes-on" // a delivery that had to wait is sent
 )
 
-// timer is something that happens to the account later. It is data and not a
+// timer is a change that is due later. It is data and not a
 // closure, so that a snapshot can hold it.
 type timer struct {
 	What    happening `json:"what"`
@@ -28,17 +28,17 @@ type timer struct {
 	Lane    laneKey   `json:"lane,omitzero"`     // the lane whose turn it is
 
 	run  *run // nil for a lane
-	seq  int  // what is due at the same instant happens in the order it was set
+	seq  int  // timers of the same instant fire in the order they were set
 	stop func()
 }
 
-// later lets t happen after d, under the lock, unless the simulator is closed by
+// later makes t fire after d, under the lock, unless the simulator is closed by
 // then.
 func (s *Simulator) later(d time.Duration, t timer) *timer {
 	s.timerCount++
 	t.At, t.seq = s.clock.Now().Add(max(d, 0)), s.timerCount
 	s.timers[&t] = struct{}{}
-	if !s.resting {
+	if !s.restoring {
 		s.arm(&t)
 	}
 	return &t
@@ -57,7 +57,7 @@ func (s *Simulator) arm(t *timer) {
 	})
 }
 
-// unset takes a timer back; nil is none.
+// unset cancels a timer; nil is none.
 func (s *Simulator) unset(t *timer) {
 	if t == nil {
 		return
@@ -71,7 +71,7 @@ func (s *Simulator) unset(t *timer) {
 func (s *Simulator) due(t *timer) {
 	switch t.What {
 	case phaseEnds:
-		if len(t.run.History) == t.Version { // nobody moved it while the timer fired
+		if len(t.run.History) == t.Version { // nothing moved it while the timer fired
 			s.advance(t.run)
 		}
 	case slotFrees:
@@ -88,7 +88,7 @@ func (s *Simulator) due(t *timer) {
 	}
 }
 
-// sortedTimers are those still set, in the order they were set.
+// sortedTimers returns the timers in the order they were set.
 func (s *Simulator) sortedTimers() []*timer {
 	all := make([]*timer, 0, len(s.timers))
 	for t := range s.timers {

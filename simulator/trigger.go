@@ -50,7 +50,7 @@ func (s *Simulator) chained(stacks []spacelift.StackID, newRun func(i int, chain
 	return runs, nil
 }
 
-// depth is the length of the longest way upstream.
+// depth returns the length of the longest path upstream.
 func (s *Simulator) depth(stack spacelift.StackID) int {
 	deepest := 0
 	for _, d := range s.dependencies {
@@ -95,7 +95,7 @@ func (s *Simulator) push(stack spacelift.StackID, c Commit, p Plan, chain string
 	return r, nil
 }
 
-// stopOlder makes room for a newer proposed run of the branch
+// stopOlder stops the branch's older proposed runs
 // (https://docs.spacelift.io/concepts/run#stopped).
 func (s *Simulator) stopOlder(st *stack, branch string) {
 	for _, r := range slices.Clone(st.runs) {
@@ -111,7 +111,7 @@ func (s *Simulator) stopOlder(st *stack, branch string) {
 	}
 }
 
-// Trigger is what a person or an API key asks for with runTrigger.
+// Trigger is a runTrigger request of a person or an API key.
 type Trigger struct {
 	Stack spacelift.StackID
 	// Type is TRACKED when empty; PROPOSED is the only other one allowed.
@@ -153,8 +153,8 @@ func (s *Simulator) trigger(who actor, t Trigger) (*run, error) {
 	return r, nil
 }
 
-// triggerBatch triggers tracked runs that respect their stacks' dependencies:
-// what the chain queues behind another stack of the batch is not run twice.
+// triggerBatch triggers tracked runs that respect their stacks' dependencies: a
+// stack that the chain queues behind another one of the batch gets one run.
 func (s *Simulator) triggerBatch(who actor, triggers []Trigger) ([]*run, error) {
 	var stacks []spacelift.StackID
 	for _, t := range triggers {
@@ -180,8 +180,8 @@ func (s *Simulator) triggerBatch(who actor, triggers []Trigger) ([]*run, error) 
 	})
 }
 
-// commitNamed is the commit with this hash if a run has seen it, else a bare
-// one; for no hash, the commit the stack tracks.
+// commitNamed returns the commit with this hash, with its details if a run has
+// them; for no hash, the commit that the stack tracks.
 func (st *stack) commitNamed(sha string) Commit {
 	if sha == "" {
 		if st.Tracked != nil {

@@ -15,7 +15,7 @@ func (s *Simulator) Discard(by string, stack spacelift.StackID, run spacelift.Ru
 	return s.act(func() error { _, err := s.discard(person(by), stack, run, note); return err })
 }
 
-// Cancel takes a run out of the queue.
+// Cancel removes a run from the queue.
 func (s *Simulator) Cancel(by string, stack spacelift.StackID, run spacelift.RunID, note string) error {
 	return s.act(func() error { _, err := s.cancelRun(person(by), stack, run, note); return err })
 }

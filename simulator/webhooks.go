@@ -11,8 +11,8 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// NamedWebhook is a webhook of a space. It sends what notification policies
-// route to it and nothing on its own.
+// NamedWebhook is a webhook of a space. It sends only what notification policies
+// route to it.
 type NamedWebhook struct {
 	ID             string            `json:"id"`    // a slug of Name when empty
 	Name           string            `json:"name"`  // ID when empty
@@ -35,11 +35,11 @@ type StackWebhook struct {
 	Disabled       bool              `json:"disabled"`
 }
 
-// failuresToDisable is how many failures in a row switch a webhook off
+// failuresToDisable is the number of failures in a row that switch a webhook off
 // (https://docs.spacelift.io/integrations/webhooks).
 const failuresToDisable = 10
 
-// health is what sending needs to know of either kind of webhook.
+// health is the state of a webhook of either kind.
 type health struct {
 	key      string // identifies it in the delivery log
 	failures int    // in a row
@@ -57,7 +57,7 @@ type stackWebhook struct {
 	health
 }
 
-// target is where and how one delivery goes.
+// target is the destination of a delivery.
 type target struct {
 	health   *health
 	endpoint string
@@ -68,7 +68,7 @@ type target struct {
 	retry    bool
 }
 
-// url is the address of a request to an endpoint.
+// url returns the address of a request to an endpoint.
 func (t target) url(endpoint string) string {
 	if t.query == "" {
 		return endpoint
@@ -148,8 +148,8 @@ func (s *Simulator) SetWebhookSecret(id, secret string) error {
 	return s.changeWebhook(id, func(w *namedWebhook) { w.Secret = secret })
 }
 
-// SetWebhookEndpoint moves a named webhook. What is still to be sent goes to the
-// new endpoint too, but for requests under way.
+// SetWebhookEndpoint moves a named webhook. Pending deliveries go to the new
+// endpoint too, except requests under way.
 func (s *Simulator) SetWebhookEndpoint(id, endpoint string) error {
 	return s.changeWebhook(id, func(w *namedWebhook) {
 		w.Endpoint = endpoint
@@ -201,7 +201,7 @@ func (s *Simulator) addStackWebhook(w StackWebhook) (*stackWebhook, error) {
 	return made, nil
 }
 
-// endpoints are the webhooks policies of an event in this space can name.
+// endpoints returns the webhooks that policies of an event in this space can name.
 // Assumption: those of the space and the ones it inherits from, enabled or not;
 // a disabled one then gets nothing.
 func (s *Simulator) endpoints(space string) []*namedWebhook {
@@ -236,8 +236,8 @@ func (s *Simulator) notice(title, body, severity string) {
 	s.touch()
 }
 
-// notify tells the stack's webhooks and the notification policies about the
-// run's present state.
+// notify sends the run's present state to the stack's webhooks and through the
+// notification policies.
 func (s *Simulator) notify(r *run) {
 	event := eventOf(r)
 	body := s.body(r)
@@ -250,8 +250,8 @@ func (s *Simulator) notify(r *run) {
 	s.evaluate(event, r.stack.Space, "run_updated", func() any { return s.runUpdated(r) }, &body, logs)
 }
 
-// SendInternalError lets notification policies hear of a failure of Spacelift's
-// own, and the inbox too.
+// SendInternalError reports a failure of Spacelift's own to the notification
+// policies and the inbox.
 func (s *Simulator) SendInternalError(e InternalError) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
