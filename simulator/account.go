@@ -19,9 +19,7 @@ func (s *Simulator) AddSpace(sp Space) error {
 }
 
 func (s *Simulator) addSpace(sp Space) (*space, error) {
-	if sp.Name == "" {
-		sp.Name = sp.ID
-	}
+	sp.Name = cmp.Or(sp.Name, sp.ID)
 	if sp.ID == "" {
 		sp.ID = slug(sp.Name) + "-" + s.newID()
 	}

@@ -57,32 +57,29 @@ func (s *Simulator) inState(stack spacelift.StackID, id spacelift.RunID, action 
 	return r, nil
 }
 
-// orBlocker returns the run id, or that of the run that holds the stack when it is empty.
-func (s *Simulator) orBlocker(stack spacelift.StackID, id spacelift.RunID) (spacelift.RunID, error) {
-	if id != "" {
-		return id, nil
+// orBlocker is inState for actions that take the run that holds the stack if the
+// id is empty.
+func (s *Simulator) orBlocker(stack spacelift.StackID, id spacelift.RunID, action string, states ...spacelift.RunState) (*run, error) {
+	if id == "" {
+		st, err := s.findStack(stack)
+		if err != nil {
+			return nil, err
+		}
+		if st.blocker == nil {
+			return nil, fmt.Errorf("blocker of stack %s: %w", stack, ErrNotFound)
+		}
+		id = st.blocker.ID
 	}
-	st, err := s.findStack(stack)
-	if err != nil {
-		return "", err
-	}
-	if st.blocker == nil {
-		return "", fmt.Errorf("blocker of stack %s: %w", stack, ErrNotFound)
-	}
-	return st.blocker.ID, nil
+	return s.inState(stack, id, action, states...)
 }
 
 func (s *Simulator) confirm(who actor, stack spacelift.StackID, id spacelift.RunID, note, metadata string) (*run, error) {
-	id, err := s.orBlocker(stack, id)
-	if err != nil {
-		return nil, err
-	}
-	r, err := s.inState(stack, id, "confirm", unconfirmed)
+	r, err := s.orBlocker(stack, id, "confirm", unconfirmed)
 	if err != nil {
 		return nil, err
 	}
 	if r.needsApproval() {
-		return nil, refuse("run %s needs approval before it can be confirmed", id)
+		return nil, refuse("run %s needs approval before it can be confirmed", r.ID)
 	}
 	if !who.pretends {
 		r.addMetadata(metadata) // first: policies see it when the run is CONFIRMED
@@ -104,11 +101,7 @@ func (s *Simulator) carryOut(who actor, r *run, to spacelift.RunState, note stri
 }
 
 func (s *Simulator) discard(who actor, stack spacelift.StackID, id spacelift.RunID, note string) (*run, error) {
-	id, err := s.orBlocker(stack, id)
-	if err != nil {
-		return nil, err
-	}
-	r, err := s.inState(stack, id, "discard", unconfirmed)
+	r, err := s.orBlocker(stack, id, "discard", unconfirmed)
 	if err != nil {
 		return nil, err
 	}
@@ -225,11 +218,7 @@ func (s *Simulator) review(who actor, stack spacelift.StackID, id spacelift.RunI
 	if decision != "APPROVE" && decision != "REJECT" {
 		return Review{}, refuse("decision %q", decision)
 	}
-	id, err := s.orBlocker(stack, id)
-	if err != nil {
-		return Review{}, err
-	}
-	r, err := s.inState(stack, id, "review", queued, unconfirmed, pendingReview)
+	r, err := s.orBlocker(stack, id, "review", queued, unconfirmed, pendingReview)
 	if err != nil {
 		return Review{}, err
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/gantryhq/gantry/simulator"
 )
 
-// Whoever keeps an account is told of every change.
+// Changed signals every change of the account.
 func TestChangesAreAnnounced(t *testing.T) {
 	r := newRig(t)
 	r.stack(simulator.Stack{ID: "net", WorkerPool: ""})
@@ -74,7 +74,7 @@ func TestChangesAreAnnounced(t *testing.T) {
 			select {
 			case <-changed:
 			case <-ctx.Done():
-				t.Error("nobody was told")
+				t.Error("no change was signaled")
 			}
 			if string(before) == string(r.saved()) && name != "PublishModuleVersion" {
 				t.Error("the snapshot shows nothing of it")

@@ -189,8 +189,8 @@ func TestTableOfOfficialClients(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	before, rest, found := strings.Cut(string(text), begin)
-	_, after, closed := strings.Cut(rest, end)
+	before, tail, found := strings.Cut(string(text), begin)
+	_, after, closed := strings.Cut(tail, end)
 	if !found || !closed {
 		t.Fatalf("%s has no place for the table, between %q and %q", file, begin, end)
 	}

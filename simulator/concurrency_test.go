@@ -65,7 +65,7 @@ func TestInsideSynctest(t *testing.T) {
 	})
 }
 
-// Many clients, runs, faults and readers at once, on the real clock: every run
+// Many concurrent clients, runs, faults and readers, on the real clock: every run
 // ends, each is confirmed exactly once although everybody tries, and every
 // state reaches the webhook in order.
 func TestManyAtOnce(t *testing.T) {
@@ -128,11 +128,11 @@ func TestManyAtOnce(t *testing.T) {
 		perRun[got.Event.Run.ID] = append(perRun[got.Event.Run.ID], got.Event.State)
 	}
 	if len(perRun) != stacks*each {
-		t.Errorf("heard of %d runs, want %d", len(perRun), stacks*each)
+		t.Errorf("received %d runs, want %d", len(perRun), stacks*each)
 	}
 	for id, states := range perRun {
 		if !slices.Equal(states, fullCycle) {
-			t.Errorf("run %s was heard of as %v", id, states)
+			t.Errorf("run %s was received as %v", id, states)
 		}
 	}
 }

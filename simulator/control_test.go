@@ -38,7 +38,7 @@ func (r *rig) control(method, path, body string, out any) int {
 	return w.Code
 }
 
-// A story told over HTTP alone: set up, push, let the apply fail, look.
+// A whole story over HTTP: set up, push, let the apply fail, read the log.
 func TestControlAPIStory(t *testing.T) {
 	r := newRig(t)
 	must := func(want int, method, path, body string, out any) {
@@ -261,7 +261,7 @@ func TestREADMEListsRealRequests(t *testing.T) {
 	}
 }
 
-// The README's example works as it stands.
+// The README's example works unchanged.
 func TestREADMEExampleRuns(t *testing.T) {
 	text, err := os.ReadFile("README.md")
 	if err != nil {

@@ -32,7 +32,7 @@ func TestDependencies(t *testing.T) {
 	}
 	line := [][2]spacelift.StackID{{"b", "a"}, {"c", "b"}}
 
-	t.Run("queue at once, run in order", func(t *testing.T) {
+	t.Run("queue immediately, run in order", func(t *testing.T) {
 		r := chain(t, line...)
 		r.ok(r.SetAutodeploy("a", false))
 		id := r.push("a", twoAdded)

@@ -139,24 +139,14 @@ func (st *stack) nextPlan() Plan {
 }
 
 func (s *Simulator) fillCommit(st *stack, c *Commit) {
-	if c.Branch == "" {
-		c.Branch = st.Branch
-	}
+	c.Branch = cmp.Or(c.Branch, st.Branch)
 	if c.Hash == "" {
 		c.Hash = s.randomHex(20)
 	}
-	if c.Message == "" {
-		c.Message = "Change " + st.Name
-	}
-	if c.AuthorName == "" {
-		c.AuthorName = "Jane Doe"
-	}
-	if c.AuthorLogin == "" {
-		c.AuthorLogin = "jdoe"
-	}
-	if c.URL == "" {
-		c.URL = "https://github.com/" + st.Namespace + "/" + st.Repository + "/commit/" + c.Hash
-	}
+	c.Message = cmp.Or(c.Message, "Change "+st.Name)
+	c.AuthorName = cmp.Or(c.AuthorName, "Jane Doe")
+	c.AuthorLogin = cmp.Or(c.AuthorLogin, "jdoe")
+	c.URL = cmp.Or(c.URL, "https://github.com/"+st.Namespace+"/"+st.Repository+"/commit/"+c.Hash)
 	if c.At.IsZero() {
 		c.At = s.clock.Now()
 	}

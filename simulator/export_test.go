@@ -11,9 +11,8 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// Difference is what tells two accounts apart, down to what no API shows. Only
-// machinery is left out, and of deliveries that are over what they would need
-// to be sent.
+// Difference returns how two accounts differ, even in fields that no API shows. It
+// ignores machinery and, for finished deliveries, what sending them would need.
 func Difference(a, b *Simulator) string {
 	for _, s := range []*Simulator{a, b} {
 		s.mu.Lock()

@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
 	"strconv"
@@ -122,13 +123,18 @@ func (a *armed[F]) strikes(s *Simulator) bool {
 	return true
 }
 
-func arm[F any](s *Simulator, fault F, probability float64, times int) *armed[F] {
+// inject arms a fault and returns its id.
+func inject[F any](s *Simulator, faults *[]*armed[F], fault F, probability float64, times int) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.faultCount++
 	a := &armed[F]{ID: "fault-" + strconv.Itoa(s.faultCount), Fault: fault, Probability: probability, Left: times}
 	if times == 0 {
 		a.Left = -1
 	}
-	return a
+	*faults = append(*faults, a)
+	s.touch()
+	return a.ID, nil
 }
 
 // InjectDelivery arms a fault for deliveries still to come and returns its id.
@@ -140,12 +146,7 @@ func (s *Simulator) InjectDelivery(f DeliveryFault) (string, error) {
 	if err := checkFault(f.Probability, f.Times, f.Delay); err != nil {
 		return "", err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	a := arm(s, f, f.Probability, f.Times)
-	s.deliveryFaults = append(s.deliveryFaults, a)
-	s.touch()
-	return a.ID, nil
+	return inject(s, &s.deliveryFaults, f, f.Probability, f.Times)
 }
 
 // InjectAPI arms a fault for GraphQL requests still to come and returns its id.
@@ -154,18 +155,10 @@ func (s *Simulator) InjectAPI(f APIFault) (string, error) {
 	if !slices.Contains(apiFaultKinds, f.Kind) {
 		return "", refuse("API fault %q", f.Kind)
 	}
-	if err := checkFault(f.Probability, f.Times, f.Delay); err != nil {
+	if err := cmp.Or(checkFault(f.Probability, f.Times, f.Delay), f.check()); err != nil {
 		return "", err
 	}
-	if err := f.check(); err != nil {
-		return "", err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	a := arm(s, f, f.Probability, f.Times)
-	s.apiFaults = append(s.apiFaults, a)
-	s.touch()
-	return a.ID, nil
+	return inject(s, &s.apiFaults, f, f.Probability, f.Times)
 }
 
 // check returns an error for settings that a fault of this kind can't have.

@@ -32,7 +32,7 @@ func (r *rig) steps(steps ...step) {
 		for _, e := range a.Errors {
 			got = "error: " + e.Message
 		}
-		if rest, isNew := strings.CutPrefix(st.want, "new id: "); isNew {
+		if want, isNew := strings.CutPrefix(st.want, "new id: "); isNew {
 			var fields map[string]struct{ ID string }
 			if err := json.Unmarshal(a.Data, &fields); err != nil || len(a.Errors) > 0 {
 				r.t.Fatalf("%s\n got %s", st.document, got)
@@ -40,7 +40,7 @@ func (r *rig) steps(steps ...step) {
 			for _, f := range fields {
 				ids = append(ids, f.ID)
 			}
-			st.want = rest
+			st.want = want
 		}
 		if want := fill(st.want); got != want && (!strings.HasPrefix(want, "error: ") || !strings.Contains(got, strings.TrimPrefix(want, "error: "))) {
 			r.t.Errorf("%s\n got %s\nwant %s", fill(st.document), got, want)

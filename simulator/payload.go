@@ -27,16 +27,16 @@ type runBody struct {
 }
 
 type bodyRun struct {
-	ID             spacelift.RunID     `json:"id"`
-	Branch         string              `json:"branch"`
-	Command        optional[string]    `json:"command,omitzero"`
-	Commit         bodyCommit          `json:"commit"`
-	CreatedAt      int64               `json:"createdAt"`
-	Delta          optional[bodyDelta] `json:"delta,omitzero"`
-	DriftDetection *bool               `json:"driftDetection,omitempty"`
-	TriggeredBy    optional[string]    `json:"triggeredBy,omitzero"`
-	Type           spacelift.RunType   `json:"type"`
-	URL            string              `json:"url,omitempty"`
+	ID             spacelift.RunID           `json:"id"`
+	Branch         string                    `json:"branch"`
+	Command        optional[string]          `json:"command,omitzero"`
+	Commit         bodyCommit                `json:"commit"`
+	CreatedAt      int64                     `json:"createdAt"`
+	Delta          optional[spacelift.Delta] `json:"delta,omitzero"`
+	DriftDetection *bool                     `json:"driftDetection,omitempty"`
+	TriggeredBy    optional[string]          `json:"triggeredBy,omitzero"`
+	Type           spacelift.RunType         `json:"type"`
+	URL            string                    `json:"url,omitempty"`
 }
 
 type bodyCommit struct {
@@ -46,13 +46,6 @@ type bodyCommit struct {
 	Message     string           `json:"message"`
 	Timestamp   int64            `json:"timestamp"`
 	URL         string           `json:"url"`
-}
-
-type bodyDelta struct {
-	Added     int `json:"added"`
-	Changed   int `json:"changed"`
-	Deleted   int `json:"deleted"`
-	Resources int `json:"resources"`
 }
 
 type bodyStack struct {
@@ -111,10 +104,6 @@ func (s *Simulator) body(r *run) runBody {
 	now := r.History[len(r.History)-1]
 	st := r.stack
 	pool, public := s.pool(st)
-	labels := st.Labels
-	if labels == nil {
-		labels = []string{}
-	}
 	b := runBody{
 		Account: s.opts.Account, State: now.State, StateVersion: now.StateVersion,
 		Timestamp: now.At.Unix(), TimestampMillis: now.At.UnixMilli(), Note: some(now.Note),
@@ -128,7 +117,7 @@ func (s *Simulator) body(r *run) runBody {
 			Type: r.Type, URL: s.runURL(r),
 		},
 		Stack: bodyStack{
-			ID: st.ID, Name: st.Name, Description: st.Description, Labels: labels,
+			ID: st.ID, Name: st.Name, Description: st.Description, Labels: append([]string{}, st.Labels...),
 			Repository: st.Namespace + "/" + st.Repository, URL: s.stackURL(st.ID), VCS: st.Provider,
 		},
 		WorkerPool:  &bodyPool{Public: public, Labels: pool.Labels, ID: pool.ID, Name: pool.Name},
@@ -136,9 +125,7 @@ func (s *Simulator) body(r *run) runBody {
 		EventType:   "run_state_changed_event",
 	}
 	if r.Delta != nil {
-		b.Run.Delta = optional[bodyDelta]{state: present, value: bodyDelta{
-			Added: r.Delta.Added, Changed: r.Delta.Changed, Deleted: r.Delta.Deleted, Resources: r.Delta.Resources,
-		}}
+		b.Run.Delta = optional[spacelift.Delta]{state: present, value: *r.Delta}
 	}
 	return b
 }

@@ -356,9 +356,9 @@ webhook contains {"endpoint_id": "hook"}
 func TestInternalErrorReachesPolicies(t *testing.T) {
 	r := newRig(t)
 	r.routeAll()
-	r.ok(r.AddPolicy(simulator.Policy{ID: "quiet", Engine: simulator.RegoV1, Body: `package spacelift
+	r.ok(r.AddPolicy(simulator.Policy{ID: "inbox-only", Engine: simulator.RegoV1, Body: `package spacelift
 
-inbox contains {"title": "heard", "body": input.internal_error.message, "severity": "INFO"}
+inbox contains {"title": "received", "body": input.internal_error.message, "severity": "INFO"}
 `}))
 	r.ok(r.SendInternalError(simulator.InternalError{
 		Title: "Invalid Stack Slug Triggered", Error: "policy triggered for Stack that doesn't exist",
@@ -369,7 +369,7 @@ inbox contains {"title": "heard", "body": input.internal_error.message, "severit
 	if got := r.hook.all(); len(got) != 1 || got[0].Body != want {
 		t.Errorf("got %+v", got)
 	}
-	if inbox := r.Inbox(); len(inbox) != 2 || inbox[1].Title != "heard" {
+	if inbox := r.Inbox(); len(inbox) != 2 || inbox[1].Title != "received" {
 		t.Errorf("inbox %+v, want Spacelift's own notice and the policy's", inbox)
 	}
 }

@@ -47,7 +47,7 @@ func TestRunGoesOnAfterARestore(t *testing.T) {
 	}
 }
 
-// What fell due while nothing ran happens at once.
+// Timers that expired while nothing ran fire immediately.
 func TestTimePassesWhileAnAccountIsClosed(t *testing.T) {
 	r := newRig(t, realistic)
 	r.stack(simulator.Stack{ID: "net"})

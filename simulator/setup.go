@@ -67,8 +67,9 @@ type setup struct {
 
 // SetUp adds what a JSON object lists under spaces, workerPools, apiKeys,
 // webhooks (named ones), policies, stacks, stackWebhooks, dependencies, contexts
-// and contextAttachments, in this order. The entries are bodies of the
-// control API; those that belong to a stack name it. An error says which entry is wrong; those before it stay.
+// and contextAttachments, in this order. The entries are bodies of the control
+// API; those that belong to a stack name it. An error names the entry that is
+// wrong; those before it stay.
 func (s *Simulator) SetUp(from io.Reader) error {
 	body, err := io.ReadAll(from)
 	if err != nil {
@@ -81,37 +82,26 @@ func (s *Simulator) SetUp(from io.Reader) error {
 	for _, k := range in.APIKeys {
 		s.AddAPIKey(k.key())
 	}
-	for _, list := range []func() error{
-		func() error { return each("spaces", in.Spaces, s.AddSpace) },
-		func() error { return each("workerPools", in.WorkerPools, s.AddWorkerPool) },
-		func() error {
-			return each("webhooks", in.Webhooks, func(w namedHookInput) error { return s.AddNamedWebhook(w.webhook()) })
-		},
-		func() error { return each("policies", in.Policies, s.AddPolicy) },
-		func() error { return each("stacks", in.Stacks, s.AddStack) },
-		func() error {
-			return each("stackWebhooks", in.StackWebhooks, func(w stackHookInput) error { return s.AddStackWebhook(w.webhook()) })
-		},
-		func() error {
-			return each("dependencies", in.Dependencies, func(e edgeInput) error { return s.AddDependency(e.Stack, e.DependsOn, e.References...) })
-		},
-		func() error { return each("contexts", in.Contexts, s.AddContext) },
-		func() error {
-			return each("contextAttachments", in.Attachments, func(a shareInput) error { return s.AttachContext(a.Context, a.Stack, a.Priority) })
-		},
-	} {
-		if err := list(); err != nil {
-			return err
-		}
-	}
-	return nil
+	each(&err, "spaces", in.Spaces, s.AddSpace)
+	each(&err, "workerPools", in.WorkerPools, s.AddWorkerPool)
+	each(&err, "webhooks", in.Webhooks, func(w namedHookInput) error { return s.AddNamedWebhook(w.webhook()) })
+	each(&err, "policies", in.Policies, s.AddPolicy)
+	each(&err, "stacks", in.Stacks, s.AddStack)
+	each(&err, "stackWebhooks", in.StackWebhooks, func(w stackHookInput) error { return s.AddStackWebhook(w.webhook()) })
+	each(&err, "dependencies", in.Dependencies, func(e edgeInput) error { return s.AddDependency(e.Stack, e.DependsOn, e.References...) })
+	each(&err, "contexts", in.Contexts, s.AddContext)
+	each(&err, "contextAttachments", in.Attachments, func(a shareInput) error { return s.AttachContext(a.Context, a.Stack, a.Priority) })
+	return err
 }
 
-func each[T any](name string, list []T, add func(T) error) error {
+// each adds the entries of a list until one fails, unless one has failed before.
+func each[T any](failed *error, name string, list []T, add func(T) error) {
 	for i, entry := range list {
+		if *failed != nil {
+			return
+		}
 		if err := add(entry); err != nil {
-			return fmt.Errorf("%s[%d]: %w", name, i, err)
+			*failed = fmt.Errorf("%s[%d]: %w", name, i, err)
 		}
 	}
-	return nil
 }
