@@ -98,14 +98,18 @@ func (resolver) StackDependencyDelete(ctx context.Context, args idArgs) (*depend
 	}))
 }
 
+// referenceInput is the input of both reference mutations; only an update has an ID.
+type referenceInput struct {
+	ID            graphql.ID
+	OutputName    string
+	InputName     string
+	Type          *string
+	TriggerAlways flag
+}
+
 func (resolver) StackDependenciesAddReference(ctx context.Context, args struct {
 	StackDependencyID graphql.ID
-	Reference         struct {
-		OutputName    string
-		InputName     string
-		Type          *string
-		TriggerAlways flag
-	}
+	Reference         referenceInput
 }) (*referenceOut, error) {
 	return answer(ctx, func(s *Simulator, _ actor) (*Reference, error) {
 		d, err := s.findDependency(string(args.StackDependencyID))
@@ -119,15 +123,7 @@ func (resolver) StackDependenciesAddReference(ctx context.Context, args struct {
 	})
 }
 
-func (resolver) StackDependenciesUpdateReference(ctx context.Context, args struct {
-	Reference struct {
-		ID            graphql.ID
-		OutputName    string
-		InputName     string
-		Type          *string
-		TriggerAlways flag
-	}
-}) (*referenceOut, error) {
+func (resolver) StackDependenciesUpdateReference(ctx context.Context, args struct{ Reference referenceInput }) (*referenceOut, error) {
 	return answer(ctx, func(s *Simulator, _ actor) (*Reference, error) {
 		in := args.Reference
 		_, ref, err := s.findReference(in.ID)

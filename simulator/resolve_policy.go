@@ -100,17 +100,18 @@ func (resolver) Policies(ctx context.Context) []*policyOut {
 	return list(ctx, func(s *Simulator) []*policy { return s.policies })
 }
 
-func (resolver) PolicyCreatev2(ctx context.Context, args struct {
-	Input struct {
-		Name        string
-		Body        string
-		Type        string
-		Labels      lines
-		Space       *graphql.ID
-		Description *string
-		EngineType  *string
-	}
-}) (*policyOut, error) {
+// policyInput is the input of both policy mutations; an update has no Type.
+type policyInput struct {
+	Name        string
+	Body        string
+	Type        string
+	Labels      lines
+	Space       *graphql.ID
+	Description *string
+	EngineType  *string
+}
+
+func (resolver) PolicyCreatev2(ctx context.Context, args struct{ Input policyInput }) (*policyOut, error) {
 	return answer(ctx, func(s *Simulator, _ actor) (*policy, error) {
 		in := args.Input
 		return s.addPolicy(ctx, Policy{
@@ -125,14 +126,7 @@ func (resolver) PolicyCreatev2(ctx context.Context, args struct {
 // description go.
 func (resolver) PolicyUpdatev2(ctx context.Context, args struct {
 	ID    graphql.ID
-	Input struct {
-		Name        string
-		Body        string
-		Labels      lines
-		Space       *graphql.ID
-		Description *string
-		EngineType  *string
-	}
+	Input policyInput
 }) (*policyOut, error) {
 	return answer(ctx, found(args.ID, (*Simulator).findPolicy, func(s *Simulator, _ actor, p *policy) error {
 		in := args.Input

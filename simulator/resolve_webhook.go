@@ -41,13 +41,11 @@ func (resolver) NamedWebhooksIntegration(ctx context.Context, args idArgs) (*nam
 }
 
 type namedWebhookInput struct {
-	Enabled        bool
-	Endpoint       string
-	Space          graphql.ID
-	Name           string
-	Secret         *string
-	Labels         lines
-	RetryOnFailure flag
+	webhookInput
+
+	Space  graphql.ID
+	Name   string
+	Labels lines
 }
 
 func (in namedWebhookInput) webhook() NamedWebhook {
