@@ -6,45 +6,15 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
-
-	"github.com/spf13/cobra"
 
 	"github.com/gantryhq/gantry/config"
 	"github.com/gantryhq/gantry/deploy"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// configFlag adds --config, which every command that reads the configuration
-// spells alike, and returns how to load it.
-func configFlag(cmd *cobra.Command) func() (config.Loaded, error) {
-	file := cmd.Flags().String("config", "", "configuration file (GANTRY_CONFIG)")
-	return func() (config.Loaded, error) {
-		name := *file
-		if name == "" {
-			name = os.Getenv("GANTRY_CONFIG")
-		}
-		return config.Load(name, os.Environ(), nil)
-	}
-}
-
-// outputFlag adds -o and returns whether JSON is asked for.
-func outputFlag(cmd *cobra.Command) func() (bool, error) {
-	format := cmd.Flags().StringP("output", "o", "table", "table or json")
-	return func() (bool, error) {
-		switch *format {
-		case "json":
-			return true, nil
-		case "table":
-			return false, nil
-		}
-		return false, fmt.Errorf("--output: %q is neither table nor json", *format)
-	}
-}
-
-// chooseAccount picks the account that is meant: the only one, or the one named.
+// chooseAccount returns the named account, or the only one.
 func chooseAccount(accounts []config.Account, name string) (config.Account, error) {
 	if name == "" && len(accounts) == 1 {
 		return accounts[0], nil
@@ -57,7 +27,7 @@ func chooseAccount(accounts []config.Account, name string) (config.Account, erro
 		}
 	}
 	if name == "" {
-		return config.Account{}, fmt.Errorf("several accounts are configured: say which with --account, one of %s", strings.Join(names, ", "))
+		return config.Account{}, fmt.Errorf("several accounts are configured: choose one with --account: %s", strings.Join(names, ", "))
 	}
 	return config.Account{}, fmt.Errorf("account %s is not configured; there are %s", name, strings.Join(names, ", "))
 }
@@ -72,7 +42,7 @@ func newSpaceliftClient(a config.Account) (*spacelift.Client, error) {
 	})
 }
 
-// secrets are what notifications of an account are authenticated with.
+// secrets authenticate the notifications of an account.
 type secrets struct {
 	live        []deploy.Secret // the current one first
 	header      string
@@ -81,9 +51,9 @@ type secrets struct {
 
 func readSecrets(a config.Account) (secrets, error) {
 	found := secrets{header: a.SecretHeader}
-	quiet := slog.New(slog.DiscardHandler) // nothing is watched here
+	discard := slog.New(slog.DiscardHandler) // the files are read once
 	for _, file := range a.WebhookSecretFiles {
-		s, err := config.NewSecret("", file, quiet)
+		s, err := config.NewSecret("", file, discard)
 		if err != nil {
 			return secrets{}, fmt.Errorf("webhook %w", err)
 		}
@@ -96,7 +66,7 @@ func readSecrets(a config.Account) (secrets, error) {
 		return secrets{}, errors.New("a webhook secret is missing or empty")
 	}
 	if a.SecretHeader != "" {
-		value, err := config.NewSecret(a.SecretHeaderValue, a.SecretHeaderFile, quiet)
+		value, err := config.NewSecret(a.SecretHeaderValue, a.SecretHeaderFile, discard)
 		if err != nil {
 			return secrets{}, fmt.Errorf("value of the secret header: %w", err)
 		}
@@ -105,8 +75,8 @@ func readSecrets(a config.Account) (secrets, error) {
 	return found, nil
 }
 
-// webhookAddress checks the address Spacelift is to reach Gantry at, and says
-// what is odd about one that may work all the same. It is used as
+// webhookAddress checks the address at which Spacelift is to reach Gantry, and
+// returns what is odd about one that may work anyway. Commands use it as
 // deploy.NormalAddress spells it.
 func webhookAddress(address string) (odd []string, err error) {
 	u, err := url.Parse(address)
@@ -117,7 +87,7 @@ func webhookAddress(address string) (odd []string, err error) {
 		return nil, errors.New("--url: give scheme, host and path alone")
 	}
 	if u.Scheme == "http" {
-		odd = append(odd, "the address is not https: notifications, and the secret header if there is one, travel in the clear")
+		odd = append(odd, "the address is not https: notifications and the secret header, if any, are sent unencrypted")
 	}
 	if !strings.HasSuffix(u.Path, webhookPath) {
 		odd = append(odd, fmt.Sprintf("the address doesn't end in %s, where Gantry listens: fine if a proxy rewrites it", webhookPath))
@@ -128,7 +98,7 @@ func webhookAddress(address string) (odd []string, err error) {
 	return odd, nil
 }
 
-// webhookPath is where the contract puts the webhook.
+// webhookPath is the webhook's path in the contract.
 const webhookPath = deploy.WebhookPath
 
 // near reports whether an address is on this machine or in a private network.

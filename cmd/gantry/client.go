@@ -23,77 +23,88 @@ import (
 	"github.com/gantryhq/gantry/gen/client"
 )
 
-// remote is how the commands for people find a Gantry: --url and a token.
-type remote struct{ url, tokenFile, output *string }
-
-// remoteFlags adds the flags that every command which asks a Gantry has.
-func remoteFlags(parent *cobra.Command) *remote {
-	flags := parent.PersistentFlags()
-	r := &remote{
-		url:       flags.String("url", "", "address of Gantry (GANTRY_URL; default "+defaultURL+")"),
-		tokenFile: flags.String("token-file", "", "file that holds the token (GANTRY_TOKEN_FILE, or GANTRY_TOKEN for the token itself)"),
-		output:    flags.StringP("output", "o", "table", "table or json"),
-	}
-	complete(parent, "output", "table", "json")
-	return r
+// remote holds the flags that say which Gantry to ask and how to print its answers.
+type remote struct {
+	url, tokenFile *string
+	asJSON         func() (bool, error)
 }
 
-// defaultURL is where `gantry serve` listens unless it is told otherwise.
+// remoteFlags adds the flags of every command that asks a Gantry.
+func remoteFlags(parent *cobra.Command) *remote {
+	flags := parent.PersistentFlags()
+	return &remote{
+		url:       flags.String("url", "", "address of Gantry (GANTRY_URL; default "+defaultURL+")"),
+		tokenFile: flags.String("token-file", "", "file that holds the token (GANTRY_TOKEN_FILE, or GANTRY_TOKEN for the token itself)"),
+		asJSON:    outputFlag(parent, flags),
+	}
+}
+
+// defaultURL is the address that `gantry serve` listens on by default.
 const defaultURL = "http://127.0.0.1:8080"
 
-// askTimeout bounds one request. It is longer than Gantry itself waits for an
-// execution, so that it is Gantry who says that there is no answer.
-const askTimeout = 45 * time.Second
+// requestTimeout bounds one request. It is longer than Gantry itself waits for an
+// execution, so that Gantry can say that there is no answer.
+const requestTimeout = 45 * time.Second
 
-// session is one command's talk with a Gantry.
+// session is one command's connection to a Gantry.
 type session struct {
 	*client.Client
+	streams  *client.Client // without a timeout
 	out, err io.Writer
 	json     bool
 }
 
-// connect prepares a talk with Gantry; it sends nothing yet.
+// connect prepares a session; it sends nothing yet.
 func (r *remote) connect(cmd *cobra.Command) (*session, error) {
-	s := &session{out: cmd.OutOrStdout(), err: cmd.ErrOrStderr(), json: *r.output == "json"}
-	if *r.output != "json" && *r.output != "table" {
-		return nil, fmt.Errorf("--output: %q is neither table nor json", *r.output)
+	s := &session{out: cmd.OutOrStdout(), err: cmd.ErrOrStderr()}
+	var err error
+	if s.json, err = r.asJSON(); err != nil {
+		return nil, err
 	}
 	address := cmp.Or(*r.url, os.Getenv("GANTRY_URL"), defaultURL)
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
 		return nil, fmt.Errorf("--url: %q is not an address such as https://gantry.example.com", address)
 	}
-	token, err := r.token()
+	token, err := readToken(*r.tokenFile)
 	if err != nil {
 		return nil, err
 	}
 	if u.Scheme == "http" && !near(u) {
-		fmt.Fprintf(s.err, "gantry: %s is not https: the token travels in the clear\n", address)
+		fmt.Fprintf(s.err, "gantry: %s is not https: the token is sent unencrypted\n", address)
 	}
-	s.Client, err = client.NewClient(strings.TrimSuffix(address, "/"),
-		client.WithHTTPClient(&http.Client{CheckRedirect: direct.CheckRedirect}),
-		client.WithRequestEditorFn(func(_ context.Context, req *http.Request) error {
-			req.Header.Set("Authorization", "Bearer "+token)
-			req.Header.Set("User-Agent", "gantry/"+version)
-			return nil
-		}))
+	if s.Client, err = newClient(address, token, requestTimeout); err == nil {
+		s.streams, err = newClient(address, token, 0)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("--url: %w", err)
 	}
 	return s, nil
 }
 
-// token reads the token. It is no flag: other users of a machine see those.
-func (r *remote) token() (string, error) {
-	file := cmp.Or(*r.tokenFile, os.Getenv("GANTRY_TOKEN_FILE"))
-	given := os.Getenv("GANTRY_TOKEN")
+// newClient returns a client of the API that follows no redirects.
+func newClient(address, token string, timeout time.Duration) (*client.Client, error) {
+	return client.NewClient(address,
+		client.WithHTTPClient(&http.Client{Timeout: timeout, CheckRedirect: direct.CheckRedirect}),
+		client.WithRequestEditorFn(func(_ context.Context, req *http.Request) error {
+			req.Header.Set("Authorization", "Bearer "+token)
+			req.Header.Set("User-Agent", "gantry/"+version)
+			return nil
+		}))
+}
+
+// readToken reads the token from the file that a flag names or from the
+// environment. The token itself is no flag: other users of a machine see flags.
+func readToken(flagFile string) (string, error) {
+	file := cmp.Or(flagFile, os.Getenv("GANTRY_TOKEN_FILE"))
+	token := os.Getenv("GANTRY_TOKEN")
 	switch {
-	case *r.tokenFile == "" && file != "" && given != "":
+	case flagFile == "" && file != "" && token != "":
 		return "", errors.New("both GANTRY_TOKEN and GANTRY_TOKEN_FILE are set: unset one")
-	case file == "" && given == "":
+	case file == "" && token == "":
 		return "", errors.New("no token: set GANTRY_TOKEN or GANTRY_TOKEN_FILE; an administrator makes one with gantry token create")
 	case file == "":
-		return strings.TrimSpace(given), nil
+		return strings.TrimSpace(token), nil
 	}
 	content, err := os.ReadFile(file)
 	if err != nil {
@@ -102,7 +113,26 @@ func (r *remote) token() (string, error) {
 	return strings.TrimSpace(string(content)), nil
 }
 
-// problemError is an error that Gantry answered with.
+// answering returns the body of a command that asks Gantry and prints the answer:
+// the answer itself with -o json, else what print makes of it.
+func answering[T any](r *remote, ask func(context.Context, *session, []string) (T, error), print func(*session, T) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		s, err := r.connect(cmd)
+		if err != nil {
+			return err
+		}
+		answer, err := ask(cmd.Context(), s, args)
+		if err != nil {
+			return err
+		}
+		if s.json {
+			return printJSON(s.out, answer)
+		}
+		return print(s, answer)
+	}
+}
+
+// problemError is a problem that Gantry answered with.
 type problemError struct {
 	api.Problem
 	retryAfter time.Duration
@@ -124,15 +154,15 @@ func (e *problemError) Error() string {
 // is reports whether the problem is of a kind.
 func (e *problemError) is(kind string) bool { return e.Type == "urn:gantry:problem:"+kind }
 
-// maxResponse bounds what is read of an answer; a run with its timeline has a
+// maxResponse bounds how much of an answer is read; a run with its timeline has a
 // few hundred KB at most.
 const maxResponse = 32 << 20
 
-// answerOf reads an answer: what was asked for, or an error with the problem.
-func answerOf[T any](response *http.Response, err error) (T, error) {
+// receive reads the answer to a request, or the error that it holds.
+func receive[T any](response *http.Response, err error) (T, error) {
 	var answer T
 	if err != nil {
-		return answer, notReached(err)
+		return answer, unreachable(err)
 	}
 	defer func() { _ = response.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxResponse))
@@ -145,27 +175,21 @@ func answerOf[T any](response *http.Response, err error) (T, error) {
 		}
 		return answer, nil
 	}
-	return answer, problemIn(response, body)
-}
-
-// problemIn is the error of an answer that is none.
-func problemIn(response *http.Response, body []byte) error {
 	p := &problemError{}
 	if json.Unmarshal(body, &p.Problem) != nil || !strings.HasPrefix(p.Type, "urn:gantry:") {
-		return notGantry(response)
+		return answer, notGantry(response)
 	}
 	if seconds, err := strconv.Atoi(response.Header.Get("Retry-After")); err == nil {
 		p.retryAfter = time.Duration(seconds) * time.Second
 	}
 	if p.Status >= 400 && p.Status < 500 && p.Status != http.StatusTooManyRequests {
-		return &exitError{exitRefused, p}
+		return answer, &exitError{exitRefused, p}
 	}
-	return p
+	return answer, p
 }
 
-// notReached is the error of a request without an answer. Who is not there may be
-// elsewhere.
-func notReached(err error) error {
+// unreachable returns the error of a request without an answer.
+func unreachable(err error) error {
 	if _, unanswered := errors.AsType[*url.Error](err); unanswered && !errors.Is(err, context.Canceled) {
 		return fmt.Errorf("ask Gantry: %w; is Gantry there, and are --url and GANTRY_URL right?", err)
 	}
@@ -173,31 +197,19 @@ func notReached(err error) error {
 }
 
 func notGantry(response *http.Response) error {
-	return fmt.Errorf("%s answers %s, and nothing Gantry would say: is --url right?", response.Request.URL.Host, response.Status)
+	return fmt.Errorf("%s answers %s, which is not an answer of Gantry: is --url right?", response.Request.URL.Host, response.Status)
 }
 
-// ask sends a question and reads its answer.
-func ask[T any](ctx context.Context, send func(context.Context) (*http.Response, error)) (T, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	response, err := send(ctx) //nolint:bodyclose // answerOf closes it
-	return answerOf[T](response, err)
-}
-
-// changePatience is how long a change is sent again that may have counted.
+// changePatience bounds how long a change without an answer is repeated.
 const changePatience = 2 * time.Minute
 
-// change sends a change under a key of its own, and sends it again while nobody
-// knows whether it counted: under its key it counts once.
-func change[T any](ctx context.Context, s *session, send func(ctx context.Context, key *string) (*http.Response, error)) (T, error) {
-	return changeUnder[T](ctx, s, rand.Text(), send)
-}
-
-// changeUnder is change under a key that the caller chose.
-func changeUnder[T any](ctx context.Context, s *session, key string, send func(ctx context.Context, key *string) (*http.Response, error)) (T, error) {
-	giveUp := time.Now().Add(changePatience)
+// change sends a change under a key, and repeats it while it may have counted:
+// under one key it counts once.
+func change[T any](ctx context.Context, s *session, send func(key *string) (*http.Response, error)) (T, error) {
+	key, giveUp := rand.Text(), time.Now().Add(changePatience)
 	for {
-		answer, err := ask[T](ctx, func(ctx context.Context) (*http.Response, error) { return send(ctx, &key) })
+		response, err := send(&key) //nolint:bodyclose // receive closes it
+		answer, err := receive[T](response, err)
 		after, again := mayHaveCounted(err)
 		if !again || time.Now().Add(after).After(giveUp) || ctx.Err() != nil {
 			return answer, err
@@ -209,13 +221,14 @@ func changeUnder[T any](ctx context.Context, s *session, key string, send func(c
 	}
 }
 
-// mayHaveCounted reports whether a change was sent without an answer, and when
-// to send it again. A connection that was never made carried nothing.
+// mayHaveCounted reports whether a change may have reached Gantry although there
+// is no answer, and how long to wait before it is sent again.
 func mayHaveCounted(err error) (after time.Duration, may bool) {
 	if p, ok := errors.AsType[*problemError](err); ok {
 		return max(p.retryAfter, time.Second), p.is("unanswered")
 	}
 	e, ok := errors.AsType[*url.Error](err)
+	// A connection that was never made carried nothing.
 	if op, dialing := errors.AsType[*net.OpError](err); !ok || dialing && op.Op == "dial" {
 		return 0, false
 	}
@@ -232,24 +245,24 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// theAccount returns the account that is meant: the one named, or the only one
-// that Gantry serves.
+// theAccount returns the named account, or the only one that Gantry serves.
 func (s *session) theAccount(ctx context.Context, named string) (string, error) {
 	if named != "" {
 		return named, nil
 	}
-	list, err := ask[api.AccountList](ctx, func(ctx context.Context) (*http.Response, error) { return s.ListAccounts(ctx) })
+	accounts, err := s.accounts(ctx)
 	if err != nil {
 		return "", err
 	}
-	if len(list.Accounts) == 1 {
-		return list.Accounts[0].Name, nil
+	if len(accounts) == 1 {
+		return accounts[0], nil
 	}
-	names := make([]string, len(list.Accounts))
-	for i, a := range list.Accounts {
-		names[i] = a.Name
-	}
-	return "", fmt.Errorf("Gantry serves several accounts: say which with --account, one of %s", strings.Join(names, ", "))
+	return "", fmt.Errorf("Gantry serves several accounts: choose one with --account: %s", strings.Join(accounts, ", "))
+}
+
+func (s *session) accounts(ctx context.Context) ([]string, error) {
+	list, err := receive[api.AccountList](s.ListAccounts(ctx))
+	return names(list.Accounts, func(a api.Account) string { return a.Name }), err
 }
 
 func deref[T any](p *T) T {
@@ -260,7 +273,7 @@ func deref[T any](p *T) T {
 	return *p
 }
 
-// given returns nil for a flag that was left empty.
+// given returns nil for an empty flag.
 func given[T comparable](v T) *T {
 	var none T
 	if v == none {

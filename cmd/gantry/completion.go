@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"io"
-	"net/http"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -11,8 +10,8 @@ import (
 	"github.com/gantryhq/gantry/gen/api"
 )
 
-// completeTimeout bounds how long a shell waits for a completion.
-const completeTimeout = 2 * time.Second
+// completionTimeout bounds how long a shell waits for a completion.
+const completionTimeout = 2 * time.Second
 
 // complete makes shells offer fixed words for a flag.
 func complete(cmd *cobra.Command, flag string, words ...string) {
@@ -20,48 +19,31 @@ func complete(cmd *cobra.Command, flag string, words ...string) {
 	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
 }
 
-// accountFlag adds --account to a command that is about one account.
-func accountFlag(r *remote, cmd *cobra.Command, account *string) {
-	cmd.Flags().StringVar(account, "account", "", "account that is meant; needed when Gantry serves several")
-	_ = cmd.RegisterFlagCompletionFunc("account", r.completing(func(ctx context.Context, s *session, _ *cobra.Command) ([]string, error) {
-		list, err := ask[api.AccountList](ctx, func(ctx context.Context) (*http.Response, error) { return s.ListAccounts(ctx) })
-		return names(list.Accounts, func(a api.Account) string { return a.Name }), err
-	}, false))
+func runNames(ctx context.Context, s *session, _ string) ([]string, error) {
+	list, err := s.runs(ctx, api.ListRunsParams{}, maxPage)
+	return names(list.Runs, func(run api.RunSummary) string {
+		return runName{run.Account, run.Stack, run.Run}.String() + "\t" + clean(run.State)
+	}), err
 }
 
-func (r *remote) completeRuns(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
-	return r.completing(func(ctx context.Context, s *session, _ *cobra.Command) ([]string, error) {
-		list, err := s.runs(ctx, api.ListRunsParams{}, maxPage)
-		return names(list.Runs, func(run api.RunSummary) string {
-			return runName{run.Account, run.Stack, run.Run}.String() + "\t" + clean(run.State)
-		}), err
-	}, true)(cmd, args, prefix)
+func stackNames(ctx context.Context, s *session, account string) ([]string, error) {
+	list, err := s.stacks(ctx, account)
+	return names(list.Stacks, func(stack api.Stack) string { return stack.Stack }), err
 }
 
-func (r *remote) completeStacks(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
-	return r.completing(func(ctx context.Context, s *session, cmd *cobra.Command) ([]string, error) {
-		list, err := s.stacks(ctx, accountOf(cmd))
-		return names(list.Stacks, func(stack api.Stack) string { return stack.Stack }), err
-	}, true)(cmd, args, prefix)
+func freezeNames(ctx context.Context, s *session, account string) ([]string, error) {
+	list, err := s.freezes(ctx, account)
+	return names(list.Freezes, func(f api.Freeze) string { return f.ID + "\t" + clean(f.Reason) }), err
 }
 
-func (r *remote) completeFreezes(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
-	return r.completing(func(ctx context.Context, s *session, cmd *cobra.Command) ([]string, error) {
-		list, err := s.freezes(ctx, accountOf(cmd))
-		return names(list.Freezes, func(f api.Freeze) string { return f.ID + "\t" + clean(f.Reason) }), err
-	}, true)(cmd, args, prefix)
+func chainNames(ctx context.Context, s *session, account string) ([]string, error) {
+	list, err := s.chains(ctx, account, api.ListChainsParams{}, maxPage)
+	return names(list.Chains, func(c api.ChainSummary) string { return c.Run + "\t" + clean(c.Stack) + " " + string(c.Phase) }), err
 }
 
-func (r *remote) completeDeliveries(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
-	return r.completing(func(ctx context.Context, s *session, _ *cobra.Command) ([]string, error) {
-		list, err := s.deliveries(ctx, api.ListDeliveriesParams{}, maxPage)
-		return names(list.Deliveries, func(d api.Delivery) string { return d.ID + "\t" + string(d.Outcome) }), err
-	}, true)(cmd, args, prefix)
-}
-
-func accountOf(cmd *cobra.Command) string {
-	account, _ := cmd.Flags().GetString("account") // such commands have the flag
-	return account
+func deliveryNames(ctx context.Context, s *session, _ string) ([]string, error) {
+	list, err := s.deliveries(ctx, api.ListDeliveriesParams{}, maxPage)
+	return names(list.Deliveries, func(d api.Delivery) string { return d.ID + "\t" + string(d.Outcome) }), err
 }
 
 func names[T any](items []T, name func(T) string) []string {
@@ -72,12 +54,12 @@ func names[T any](items []T, name func(T) string) []string {
 	return all
 }
 
-// completing offers what Gantry knows. Without a token or an answer it offers
-// nothing: a shell has no use for an error. once is for commands that take one
-// argument.
-func (r *remote) completing(find func(context.Context, *session, *cobra.Command) ([]string, error), once bool) cobra.CompletionFunc {
+// completing completes the argument of a command, or with argument false a flag,
+// with names from Gantry; find is given the --account. Without a token or an
+// answer it offers nothing: a shell has no use for an error.
+func (r *remote) completing(find func(ctx context.Context, s *session, account string) ([]string, error), argument bool) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-		if once && len(args) > 0 {
+		if argument && len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
 		s, err := r.connect(cmd)
@@ -85,9 +67,13 @@ func (r *remote) completing(find func(context.Context, *session, *cobra.Command)
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
 		s.err = io.Discard
-		ctx, cancel := context.WithTimeout(cmd.Context(), completeTimeout)
+		ctx, cancel := context.WithTimeout(cmd.Context(), completionTimeout)
 		defer cancel()
-		found, err := find(ctx, s, cmd)
+		account := ""
+		if f := cmd.Flags().Lookup("account"); f != nil {
+			account = f.Value.String()
+		}
+		found, err := find(ctx, s, account)
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}

@@ -14,63 +14,53 @@ import (
 )
 
 func newDeliveriesCommand() *cobra.Command {
-	deliveries := &cobra.Command{Use: "deliveries", Short: "See what arrived at the webhook and what became of it"}
+	deliveries := &cobra.Command{Use: "deliveries", Short: "Show what the webhook received and what Gantry did with it"}
 	r := remoteFlags(deliveries)
 	deliveries.AddCommand(newDeliveriesListCommand(r), newDeliveriesShowCommand(r), newRedeliverCommand(r))
 	return deliveries
 }
 
 func newDeliveriesListCommand(r *remote) *cobra.Command {
-	var p struct{ outcome, forwarding, reason, account, stack, run, since, until string }
-	var limit int
 	cmd := &cobra.Command{
 		Use: "list", Short: "List deliveries, newest first", Args: cobra.NoArgs,
 		Example: "  gantry deliveries list --outcome refused --since 1h",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			since, err := timeOf("since", p.since, time.Now(), -1)
-			if err != nil {
-				return err
-			}
-			until, err := timeOf("until", p.until, time.Now(), -1)
-			if err != nil {
-				return err
-			}
-			s, err := r.connect(cmd)
-			if err != nil {
-				return err
-			}
-			list, err := s.deliveries(cmd.Context(), api.ListDeliveriesParams{
-				Outcome: given(api.Outcome(p.outcome)), Forwarding: given(api.Forwarding(p.forwarding)), Reason: given(p.reason),
-				Account: given(p.account), Stack: given(p.stack), Run: given(p.run), Since: given(since), Until: given(until),
-			}, limit)
-			if err != nil {
-				return err
-			}
-			if s.json {
-				return printJSON(s.out, list)
-			}
-			t := newTable(s.out, "DELIVERY", "RECEIVED", "OUTCOME", "FORWARDING", "RUN", "STATE", "WHY")
-			for _, d := range list.Deliveries {
-				t.row(d.ID, when(&d.ReceivedAt), string(d.Outcome), string(deref(d.Forwarding)), runOf(d), deref(d.State), deref(d.Detail))
-			}
-			return t.flush()
-		},
 	}
-	cmd.Flags().StringVar(&p.outcome, "outcome", "", "only deliveries answered so, such as refused")
-	cmd.Flags().StringVar(&p.forwarding, "forwarding", "", "only deliveries at this point of their way to Temporal, such as dead")
-	cmd.Flags().StringVar(&p.reason, "reason", "", "only deliveries with this reason")
-	cmd.Flags().StringVar(&p.account, "account", "", "only deliveries of this account")
-	cmd.Flags().StringVar(&p.stack, "stack", "", "only deliveries of this stack")
-	cmd.Flags().StringVar(&p.run, "run", "", "only deliveries of this run")
-	cmd.Flags().StringVar(&p.since, "since", "", "only deliveries received at or after this time, or within a span such as 2h")
-	cmd.Flags().StringVar(&p.until, "until", "", "only deliveries received before this time, or before a span such as 2h ago")
-	cmd.Flags().IntVar(&limit, "limit", defaultLimit, "most deliveries to list")
+	f := cmd.Flags()
+	outcome := f.String("outcome", "", "only deliveries with this outcome, such as refused")
+	forwarding := f.String("forwarding", "", "only deliveries in this state of forwarding to Temporal, such as dead")
+	reason := f.String("reason", "", "only deliveries with this reason")
+	account := f.String("account", "", "only deliveries of this account")
+	stack := f.String("stack", "", "only deliveries of this stack")
+	run := f.String("run", "", "only deliveries of this run")
+	since := f.String("since", "", "only deliveries received at or after this time, or within a duration such as 2h")
+	until := f.String("until", "", "only deliveries received before this time, or longer ago than a duration such as 2h")
+	limit := f.Int("limit", defaultLimit, "how many to list at most")
 	complete(cmd, "outcome", "accepted", "duplicate", "ignored", "refused", "unavailable")
 	complete(cmd, "forwarding", "pending", "forwarded", "late", "dead")
+	cmd.RunE = answering(r, func(ctx context.Context, s *session, _ []string) (api.DeliveryList, error) {
+		after, err := timeOf("since", *since, time.Now(), -1)
+		if err != nil {
+			return api.DeliveryList{}, err
+		}
+		before, err := timeOf("until", *until, time.Now(), -1)
+		if err != nil {
+			return api.DeliveryList{}, err
+		}
+		return s.deliveries(ctx, api.ListDeliveriesParams{
+			Outcome: given(api.Outcome(*outcome)), Forwarding: given(api.Forwarding(*forwarding)), Reason: given(*reason),
+			Account: given(*account), Stack: given(*stack), Run: given(*run), Since: given(after), Until: given(before),
+		}, *limit)
+	}, func(s *session, list api.DeliveryList) error {
+		t := newTable(s.out, "DELIVERY", "RECEIVED", "OUTCOME", "FORWARDING", "RUN", "STATE", "WHY")
+		for _, d := range list.Deliveries {
+			t.row(d.ID, when(&d.ReceivedAt), string(d.Outcome), string(deref(d.Forwarding)), runOf(d), deref(d.State), deref(d.Detail))
+		}
+		return t.flush()
+	})
 	return cmd
 }
 
-// runOf names the run of a delivery that has one.
+// runOf returns the name of a delivery's run, if it has one.
 func runOf(d api.Delivery) string {
 	if d.Run == nil {
 		return ""
@@ -81,7 +71,7 @@ func runOf(d api.Delivery) string {
 func (s *session) deliveries(ctx context.Context, p api.ListDeliveriesParams, limit int) (all api.DeliveryList, err error) {
 	all.Deliveries, all.NextPageToken, err = pages(limit, func(size *int, token *string) ([]api.Delivery, *string, error) {
 		p.PageSize, p.PageToken = size, token
-		page, err := ask[api.DeliveryList](ctx, func(ctx context.Context) (*http.Response, error) { return s.ListDeliveries(ctx, &p) })
+		page, err := receive[api.DeliveryList](s.ListDeliveries(ctx, &p))
 		return page.Deliveries, page.NextPageToken, err
 	})
 	return all, err
@@ -90,13 +80,13 @@ func (s *session) deliveries(ctx context.Context, p api.ListDeliveriesParams, li
 func newDeliveriesShowCommand(r *remote) *cobra.Command {
 	var body bool
 	cmd := &cobra.Command{
-		Use: "show DELIVERY", Short: "Show one delivery", Args: cobra.ExactArgs(1), ValidArgsFunction: r.completeDeliveries,
+		Use: "show DELIVERY", Short: "Show one delivery", Args: cobra.ExactArgs(1), ValidArgsFunction: r.completing(deliveryNames, true),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := r.connect(cmd)
 			if err != nil {
 				return err
 			}
-			detail, err := ask[api.DeliveryDetail](cmd.Context(), func(ctx context.Context) (*http.Response, error) { return s.GetDelivery(ctx, args[0]) })
+			detail, err := receive[api.DeliveryDetail](s.GetDelivery(cmd.Context(), args[0]))
 			switch {
 			case err != nil:
 				return err
@@ -108,20 +98,20 @@ func newDeliveriesShowCommand(r *remote) *cobra.Command {
 			case s.json:
 				return printJSON(s.out, detail)
 			}
-			return showDelivery(s, detail.Delivery)
+			return printDelivery(s, detail.Delivery)
 		},
 	}
-	cmd.Flags().BoolVar(&body, "body", false, "print the body alone, exactly as it arrived")
+	cmd.Flags().BoolVar(&body, "body", false, "print only the body, exactly as it arrived")
 	return cmd
 }
 
-func showDelivery(s *session, d api.Delivery) error {
+func printDelivery(s *session, d api.Delivery) error {
 	t := newTable(s.out)
 	t.fact("Delivery", d.ID)
 	t.fact("Received", when(&d.ReceivedAt)+" from "+d.Source)
 	t.fact("Outcome", string(d.Outcome))
 	t.fact("Reason", deref(d.Reason))
-	t.fact("  in words", deref(d.Detail))
+	t.fact("  detail", deref(d.Detail))
 	t.fact("Run", runOf(d))
 	t.fact("State", deref(d.State))
 	t.fact("Size", strconv.Itoa(d.Size)+" bytes")
@@ -133,47 +123,34 @@ func showDelivery(s *session, d api.Delivery) error {
 }
 
 func newRedeliverCommand(r *remote) *cobra.Command {
-	var dead bool
 	cmd := &cobra.Command{
-		Use: "redeliver [DELIVERY]", Short: "Forward a delivery to its run again, or all dead ones", Args: cobra.MaximumNArgs(1), ValidArgsFunction: r.completeDeliveries,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if dead == (len(args) == 1) {
-				return errors.New("name one delivery, or give --dead for all that Temporal refused")
-			}
-			s, err := r.connect(cmd)
-			if err != nil {
-				return err
-			}
-			if dead {
-				return s.redeliverDead(cmd.Context())
-			}
-			d, err := change[api.Delivery](cmd.Context(), s, func(ctx context.Context, key *string) (*http.Response, error) {
-				return s.Redeliver(ctx, args[0], &api.RedeliverParams{IdempotencyKey: key})
-			})
-			if err != nil {
-				return err
-			}
-			if s.json {
-				return printJSON(s.out, d)
-			}
-			fmt.Fprintf(s.out, "%s waits to be forwarded again\n", d.ID)
-			return nil
-		},
+		Use: "redeliver [DELIVERY]", Short: "Forward a delivery to its run again, or all dead ones", Args: cobra.MaximumNArgs(1), ValidArgsFunction: r.completing(deliveryNames, true),
 	}
-	cmd.Flags().BoolVar(&dead, "dead", false, "all deliveries that Temporal refused for good")
-	return cmd
-}
-
-func (s *session) redeliverDead(ctx context.Context) error {
-	count, err := change[api.RedeliveryCount](ctx, s, func(ctx context.Context, key *string) (*http.Response, error) {
-		return s.RedeliverDead(ctx, &api.RedeliverDeadParams{IdempotencyKey: key})
-	})
-	if err != nil {
+	dead := cmd.Flags().Bool("dead", false, "all deliveries that Temporal refused permanently")
+	one := answering(r, func(ctx context.Context, s *session, args []string) (api.Delivery, error) {
+		return change[api.Delivery](ctx, s, func(key *string) (*http.Response, error) {
+			return s.Redeliver(ctx, args[0], &api.RedeliverParams{IdempotencyKey: key})
+		})
+	}, func(s *session, d api.Delivery) error {
+		_, err := fmt.Fprintf(s.out, "%s will be forwarded again\n", d.ID)
 		return err
+	})
+	all := answering(r, func(ctx context.Context, s *session, _ []string) (api.RedeliveryCount, error) {
+		return change[api.RedeliveryCount](ctx, s, func(key *string) (*http.Response, error) {
+			return s.RedeliverDead(ctx, &api.RedeliverDeadParams{IdempotencyKey: key})
+		})
+	}, func(s *session, count api.RedeliveryCount) error {
+		_, err := fmt.Fprintf(s.out, "%d deliveries will be forwarded again\n", count.Redelivered)
+		return err
+	})
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		switch {
+		case *dead == (len(args) == 1):
+			return errors.New("name one delivery, or use --dead for all that Temporal refused")
+		case *dead:
+			return all(cmd, args)
+		}
+		return one(cmd, args)
 	}
-	if s.json {
-		return printJSON(s.out, count)
-	}
-	fmt.Fprintf(s.out, "%d deliveries wait to be forwarded again\n", count.Redelivered)
-	return nil
+	return cmd
 }

@@ -2,13 +2,11 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -87,7 +85,7 @@ the inbox it looks at is this machine's. Exit codes: 0 if no check failed
   gantry doctor --url https://gantry.example.com/webhook -o json`,
 		Args: cobra.NoArgs,
 	}
-	load, asJSON := configFlag(cmd), outputFlag(cmd)
+	file, asJSON := configFlag(cmd), outputFlag(cmd, cmd.Flags())
 	f := cmd.Flags()
 	f.StringVar(&account, "account", "", "check this account alone")
 	f.StringVar(&p.url, "url", "", "where Spacelift reaches Gantry's webhook")
@@ -104,7 +102,7 @@ the inbox it looks at is this machine's. Exit codes: 0 if no check failed
 			}
 			p.url = deploy.NormalAddress(p.url)
 		}
-		p.loaded, p.loadErr = load()
+		p.loaded, p.loadErr = file.load(nil)
 		if p.loadErr == nil && account != "" {
 			chosen, err := chooseAccount(p.loaded.Accounts, account)
 			if err != nil {
@@ -127,7 +125,7 @@ func examine(ctx context.Context, p *patient, asJSON bool, out io.Writer) error 
 	}
 	var err error
 	if asJSON {
-		err = json.NewEncoder(out).Encode(r)
+		err = printJSON(out, r)
 	} else {
 		err = r.print(out)
 	}
@@ -183,22 +181,21 @@ func (r *doctorReport) count(v verdict) (n int) {
 const maxDetails = 10
 
 func (r *doctorReport) print(out io.Writer) error {
-	t := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(t, "CHECK\tACCOUNT\tVERDICT\tFINDING")
+	t := newTable(out, "CHECK", "ACCOUNT", "VERDICT", "FINDING")
 	for _, f := range r.Findings {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", f.Check, f.Account, f.Verdict, f.Text)
+		t.row(f.Check, f.Account, string(f.Verdict), f.Text)
 		for i, d := range f.Details {
 			if i == maxDetails {
-				fmt.Fprintf(t, "\t\t\t  and %d more\n", len(f.Details)-i)
+				t.row("", "", "", fmt.Sprintf("  and %d more", len(f.Details)-i))
 				break
 			}
-			fmt.Fprintf(t, "\t\t\t  %s\n", d)
+			t.row("", "", "", "  "+d)
 		}
 		if f.Fix != "" {
-			fmt.Fprintf(t, "\t\t\t  fix: %s\n", f.Fix)
+			t.row("", "", "", "  fix: "+f.Fix)
 		}
 	}
-	if err := t.Flush(); err != nil {
+	if err := t.flush(); err != nil {
 		return err
 	}
 	if len(r.LeftOut) > 0 {

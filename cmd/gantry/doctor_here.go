@@ -59,7 +59,9 @@ var hereChecks = []check[*patient]{
 func checkConfiguration(_ context.Context, p *patient) finding {
 	const fix = "correct it; gantry serve --print-config shows each value and where it comes from"
 	if p.loadErr != nil {
-		return fail(fix, "%s", p.loadErr)
+		f := fail(fix, "it can't be read")
+		f.Details = strings.Split(p.loadErr.Error(), "\n")
+		return f
 	}
 	if err := service.Check(p.loaded, version); err != nil {
 		f := fail(fix, "gantry serve would not start with it")

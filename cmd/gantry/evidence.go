@@ -43,17 +43,12 @@ func gather(ctx context.Context, address, account string) evidence {
 		e.missing = "what Gantry took and refused is not looked at: a token would travel in the clear to " + base
 		return e
 	}
-	none := ""
-	token, err := (&remote{tokenFile: &none}).token()
+	token, err := readToken("")
 	if err != nil {
 		e.missing = "set GANTRY_TOKEN or GANTRY_TOKEN_FILE to a viewer's token to have what Gantry took and refused looked at"
 		return e
 	}
-	gantry, err := client.NewClient(base, client.WithHTTPClient(direct), client.WithRequestEditorFn(func(_ context.Context, req *http.Request) error {
-		req.Header.Set("Authorization", "Bearer "+token)
-		req.Header.Set("User-Agent", "gantry/"+version)
-		return nil
-	}))
+	gantry, err := newClient(base, token, direct.Timeout)
 	if err == nil {
 		err = e.ask(ctx, gantry, account)
 	}
@@ -64,7 +59,7 @@ func gather(ctx context.Context, address, account string) evidence {
 }
 
 func (e *evidence) ask(ctx context.Context, gantry *client.Client, account string) error {
-	accounts, err := ask[api.AccountList](ctx, func(ctx context.Context) (*http.Response, error) { return gantry.ListAccounts(ctx) })
+	accounts, err := receive[api.AccountList](gantry.ListAccounts(ctx))
 	if err != nil {
 		return err
 	}
@@ -76,7 +71,7 @@ func (e *evidence) ask(ctx context.Context, gantry *client.Client, account strin
 		}
 	}
 	list := func(p api.ListDeliveriesParams) (api.DeliveryList, error) {
-		return ask[api.DeliveryList](ctx, func(ctx context.Context) (*http.Response, error) { return gantry.ListDeliveries(ctx, &p) })
+		return receive[api.DeliveryList](gantry.ListDeliveries(ctx, &p))
 	}
 	// Only runs count: this command's own tests are no runs.
 	taken, err := list(api.ListDeliveriesParams{Outcome: new(api.Outcome("accepted")), Account: &account, PageSize: new(1)})

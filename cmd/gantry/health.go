@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -14,26 +13,24 @@ import (
 )
 
 func newHealthCommand() *cobra.Command {
-	var wait time.Duration
-	var worker bool
 	cmd := &cobra.Command{
 		Use:   "health",
-		Short: "Ask the Gantry on this machine whether it accepts events",
-		Long: `Asks the Gantry on this machine whether it is ready: it is while its inbox can
-store events, also when Temporal is away. With --worker it must also be able to
-run workflows: Temporal answers, the namespace has Gantry's search attributes,
-and a Gantry works on the task queue.
+		Short: "Check whether the Gantry on this machine is ready",
+		Long: `Checks whether the Gantry on this machine is ready: its inbox can store events,
+even while Temporal is down. With --worker it must also be able to run workflows:
+Temporal answers, the namespace has Gantry's search attributes, and a worker
+polls the task queue.
 
 It reads the same configuration as gantry serve. Exit codes: 0 ready, 1 not.`,
 		Example: `  gantry health
   gantry health --worker --wait 2m`,
 		Args: cobra.NoArgs,
 	}
-	load := configFlag(cmd)
-	cmd.Flags().DurationVar(&wait, "wait", 0, "how long to wait for it to become so (default: ask once)")
-	cmd.Flags().BoolVar(&worker, "worker", false, "it must be able to run workflows as well")
+	file := configFlag(cmd)
+	wait := cmd.Flags().Duration("wait", 0, "how long to wait until it is ready (default: check once)")
+	worker := cmd.Flags().Bool("worker", false, "also require that it can run workflows")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		loaded, err := load()
+		loaded, err := file.load(nil)
 		if err != nil {
 			return err
 		}
@@ -41,25 +38,25 @@ It reads the same configuration as gantry serve. Exit codes: 0 ready, 1 not.`,
 		if err != nil {
 			return fmt.Errorf("listen: %w", err)
 		}
-		var says string
-		err = health.Await(cmd.Context(), wait, func(ctx context.Context) (err error) {
-			if says, err = readiness(ctx, address); err == nil && worker {
+		var report string
+		err = health.Await(cmd.Context(), *wait, func(ctx context.Context) (err error) {
+			if report, err = readiness(ctx, address); err == nil && *worker {
 				var more string
 				more, err = canWork(ctx, loaded)
-				says += "\n" + more
+				report += "\n" + more
 			}
 			return err
 		})
 		if err != nil {
 			return err
 		}
-		fmt.Fprintln(cmd.OutOrStdout(), says)
+		fmt.Fprintln(cmd.OutOrStdout(), report)
 		return nil
 	}
 	return cmd
 }
 
-// readiness asks for /readyz and says in one line what it answered.
+// readiness returns the answer of /readyz in one line.
 func readiness(ctx context.Context, address string) (string, error) {
 	answer, err := health.Ask(ctx, "http://"+address+"/readyz")
 	if err != nil {
@@ -74,16 +71,15 @@ func readiness(ctx context.Context, address string) (string, error) {
 		}
 	}
 	if err := json.Unmarshal([]byte(answer), &ready); err != nil || ready.Status == "" {
-		return "", fmt.Errorf("%s answers, but it is no Gantry", address)
+		return "", fmt.Errorf("%s answers, but it is not Gantry", address)
 	}
 	if ready.Forwarding.Down {
-		return fmt.Sprintf("%s: Temporal is away: %s; %d events wait", ready.Status, text(ready.Forwarding.Problem), ready.Inbox.Pending), nil
+		return fmt.Sprintf("%s: Temporal is down: %s; %d events wait", ready.Status, text(ready.Forwarding.Problem), ready.Inbox.Pending), nil
 	}
 	return ready.Status, nil
 }
 
-// canWork returns an error unless everything the doctor checks of Temporal is
-// well.
+// canWork returns an error unless the doctor's checks of Temporal succeed.
 func canWork(ctx context.Context, loaded config.Loaded) (string, error) {
 	p := &patient{loaded: loaded}
 	defer p.close()

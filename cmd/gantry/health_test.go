@@ -28,10 +28,10 @@ func TestHealthIsWhatReadyzSays(t *testing.T) {
 		{"ready", 200, `{"status":"ready","inbox":{"writable":true,"pending":0},"forwarding":{"down":false}}`, 0, "ready\n"},
 		{
 			"without Temporal", 200, `{"status":"degraded","inbox":{"writable":true,"pending":7},"forwarding":{"down":true,"problem":"gone"}}`,
-			0, "degraded: Temporal is away: gone; 7 events wait\n",
+			0, "degraded: Temporal is down: gone; 7 events wait\n",
 		},
 		{"disk full", 503, `{"status":"unavailable"}`, 1, "503 Service Unavailable"},
-		{"something else", 200, `<html>`, 1, "it is no Gantry"},
+		{"something else", 200, `<html>`, 1, "it is not Gantry"},
 	} {
 		answer(tt.status, tt.body)
 		if out, code := r.run("health"); code != tt.code || !strings.Contains(out, tt.says) {

@@ -4,48 +4,44 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/gantryhq/gantry/config"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/server"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
 func newLintCommand() *cobra.Command {
-	var file string
-	var labels []string
 	cmd := &cobra.Command{
 		Use:   "lint",
 		Short: "Check a configuration and labels, offline",
-		Long: `Checks a configuration file without starting anything or asking anybody, and,
-with --labels, shows what the labels of a stack come to under it and where each
-value comes from. What the labels refer to in an account, such as the stacks
-they follow, is for gantry doctor and gantry stacks. Accounts may be missing, since each place may give its own by
-the environment. It ends with 1 if something can't be followed.`,
+		Long: `Checks a configuration file without starting anything or connecting to anything.
+With --labels it also shows the policy that a stack's labels resolve to, and the
+origin of each value. Accounts may be missing: each installation may set its own
+in the environment. gantry doctor and gantry stacks check what labels refer to in
+an account, such as the stacks they follow. Exit codes: 0 fine, 1 if Gantry can't
+follow something.`,
 		Example: `  gantry lint --config gantry.yaml
   gantry lint --config gantry.yaml --labels gantry:managed,gantry:profile=production`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if file == "" {
-				file = os.Getenv("GANTRY_CONFIG")
-			}
-			if file == "" && !cmd.Flags().Changed("labels") {
-				return errors.New("nothing to check: give --config, --labels or both")
-			}
-			return lint(cmd.OutOrStdout(), file, labels, cmd.Flags().Changed("labels"))
-		},
 	}
-	cmd.Flags().StringVar(&file, "config", "", "configuration file (GANTRY_CONFIG)")
-	cmd.Flags().StringSliceVar(&labels, "labels", nil, "labels of a stack, with commas between; one that holds a comma in double quotes")
+	file := configFlag(cmd)
+	labels := cmd.Flags().StringSlice("labels", nil, "labels of a stack, separated by commas; put a label that contains a comma in double quotes")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		withLabels := cmd.Flags().Changed("labels")
+		if file.name() == "" && !withLabels {
+			return errors.New("nothing to check: give --config, --labels or both")
+		}
+		return lint(cmd.OutOrStdout(), file, *labels, withLabels)
+	}
 	return cmd
 }
 
-func lint(w io.Writer, file string, labels []string, withLabels bool) error {
-	loaded, err := config.Load(file, os.Environ(), nil)
+func lint(w io.Writer, config configFile, labels []string, withLabels bool) error {
+	file := config.name()
+	loaded, err := config.load(nil)
 	if err != nil {
 		return err
 	}
@@ -53,10 +49,10 @@ func lint(w io.Writer, file string, labels []string, withLabels bool) error {
 		return fmt.Errorf("configuration:\n%w", err)
 	}
 	if file != "" {
-		fmt.Fprintf(w, "%s can be used.\n", file)
+		fmt.Fprintf(w, "%s is valid.\n", file)
 	}
-	for _, doubt := range loaded.Warnings() {
-		fmt.Fprintln(w, "warning: "+clean(doubt))
+	for _, warning := range loaded.Warnings() {
+		fmt.Fprintln(w, "warning: "+clean(warning))
 	}
 	if !withLabels {
 		return nil
@@ -72,7 +68,7 @@ func lint(w io.Writer, file string, labels []string, withLabels bool) error {
 	if err := lintLabels(w, p, labels); err != nil {
 		return err
 	}
-	// Without a file nothing is known of tokens; of stacks nothing is known offline.
+	// Only a file knows tokens, and nothing offline knows stacks.
 	if file != "" {
 		for _, bad := range p.References(policy.Known{Approvers: server.Approvers(loaded.TokensAndPeople())}) {
 			if strings.HasPrefix(bad.Label, "profile ") {
@@ -84,14 +80,14 @@ func lint(w io.Writer, file string, labels []string, withLabels bool) error {
 	return nil
 }
 
-// lintLabels prints a policy, or what keeps labels from being followed.
+// lintLabels prints a policy, or returns why Gantry can't follow the labels.
 func lintLabels(w io.Writer, p policy.Policy, labels []string) error {
 	if len(p.Problems) > 0 {
 		problems := make([]string, len(p.Problems))
 		for i, problem := range p.Problems {
 			problems[i] = fmt.Sprintf("%s: %s; %s", clean(problem.Label), clean(problem.Problem), clean(problem.Remedy))
 		}
-		return fmt.Errorf("labels that can't be followed, so that Gantry would hold the stack's plans:\n%s", strings.Join(problems, "\n"))
+		return fmt.Errorf("Gantry can't follow some labels, and would hold the stack's plans:\n%s", strings.Join(problems, "\n"))
 	}
 	t := newTable(w, "SETTING", "VALUE", "FROM")
 	for _, v := range p.Values() {
@@ -101,7 +97,7 @@ func lintLabels(w io.Writer, p policy.Policy, labels []string) error {
 		return err
 	}
 	if !spacelift.Managed(labels) {
-		fmt.Fprintf(w, "\nThe stack is not managed: that takes the label %s.\n", spacelift.LabelManaged)
+		fmt.Fprintf(w, "\nThe stack is not managed: it lacks the label %s.\n", spacelift.LabelManaged)
 	}
 	return nil
 }

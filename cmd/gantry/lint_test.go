@@ -50,8 +50,8 @@ func TestLint(t *testing.T) {
 		prints []string // patterns of lines
 		fails  []string // parts of the error; none: it ends with 0
 	}{
-		{name: "the example", args: []string{"--config", exampleConfig}, prints: []string{`.*gantry\.example\.yaml can be used\.`}},
-		{name: "without accounts", args: []string{"--config", shared}, prints: []string{`.* can be used\.`}},
+		{name: "the example", args: []string{"--config", exampleConfig}, prints: []string{`.*gantry\.example\.yaml is valid\.`}},
+		{name: "without accounts", args: []string{"--config", shared}, prints: []string{`.* is valid\.`}},
 		{
 			name: "what labels come to", args: []string{"--config", exampleConfig, "--labels", "gantry:managed,gantry:profile=production,gantry:approvals=3"},
 			prints: []string{
@@ -65,16 +65,16 @@ func TestLint(t *testing.T) {
 			prints: []string{`after +dns, network +depends-on:network,dns`},
 		},
 		{name: "labels alone", args: []string{"--labels", "gantry:managed,gantry:confirm=auto"}, prints: []string{`confirm +auto +gantry:confirm=auto`}},
-		{name: "not managed", args: []string{"--labels", "gantry:confirm=auto"}, prints: []string{`The stack is not managed: that takes the label gantry:managed\.`}},
+		{name: "not managed", args: []string{"--labels", "gantry:confirm=auto"}, prints: []string{`The stack is not managed: it lacks the label gantry:managed\.`}},
 		{
 			name: "labels that can't be followed", args: []string{"--config", shared, "--labels", "gantry:managed,gantry:profile=production,gantry:aprovals=2"},
-			prints: []string{`.* can be used\.`},
+			prints: []string{`.* is valid\.`},
 			fails:  []string{"gantry:aprovals=2: Gantry knows no such label", `gantry:profile=production: there is no profile "production"; name one that is configured under profiles (there are p)`},
 		},
 		{
 			name: "people who are not there", args: []string{"--config", unmanned, "--labels", "gantry:managed,gantry:approvers=plattform,gantry:after=nowhere"},
 			prints: []string{
-				`.* can be used\.`, `warning: profiles\[0\] p: approvers: it takes 2 people of the group "platform" to approve, and 1 have a token that may; .*`,
+				`.* is valid\.`, `warning: profiles\[0\] p: approvers: it takes 2 people of the group "platform" to approve, and 1 have a token that may; .*`,
 				`warning: gantry:approvers=plattform: nobody with a token that may approve belongs to the group "plattform", so nobody can approve; name another group \(meant platform\?\), or give tokens this group`,
 			},
 		},

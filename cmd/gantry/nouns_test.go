@@ -15,7 +15,7 @@ import (
 
 func TestStacks(t *testing.T) {
 	r := newAPIRig(t)
-	r.wants([]string{"acme/network-prod", "manual", "open", "gantry:confirm=atuo", "more than Gantry reads"}, "stacks", "list")
+	r.wants([]string{"acme/network-prod", "manual", "open", "gantry:confirm=atuo", "more than Gantry can list"}, "stacks", "list")
 	for _, args := range [][]string{{"network-prod"}, {"acme/network-prod"}, {"network-prod", "--account", "acme"}} {
 		r.wants([]string{"network / prod", "gantry:confirm=atuo: ", "approvals", "gantry:approvals=2", "default"}, append([]string{"stacks", "policy"}, args...)...)
 	}
@@ -44,7 +44,7 @@ func TestFreezes(t *testing.T) {
 	}
 	r.wants(nil, "freezes", "declare", "--reason", "audit", "--from", "2026-01-03T00:00:00Z", "-o", "json")
 	r.wants([]string{f.ID, "an incident", "audit", "all"}, "freezes", "list")
-	r.wants([]string{"no longer holds (an incident)"}, "freezes", "lift", f.ID)
+	r.wants([]string{"is lifted (an incident)"}, "freezes", "lift", f.ID)
 	if list := printed[api.FreezeList](t, r.wants(nil, "freezes", "list", "-o", "json")); len(list.Freezes) != 1 {
 		t.Errorf("left %v", list.Freezes)
 	}
@@ -123,8 +123,8 @@ func TestDeliveries(t *testing.T) {
 	}
 	r.refused(exitRefused, []string{"needs operator"}, "deliveries", "redeliver", id)
 	r.as(ottoToken)
-	r.wants([]string{"waits to be forwarded again"}, "deliveries", "redeliver", id)
-	r.wants([]string{"0 deliveries wait"}, "deliveries", "redeliver", "--dead")
+	r.wants([]string{"will be forwarded again"}, "deliveries", "redeliver", id)
+	r.wants([]string{"0 deliveries will be"}, "deliveries", "redeliver", "--dead")
 	r.refused(1, []string{"--dead"}, "deliveries", "redeliver")
 	r.refused(1, []string{"--dead"}, "deliveries", "redeliver", id, "--dead")
 	r.refused(exitRefused, []string{"no such delivery"}, "deliveries", "show", "01KDX4A7B3C5D7E9F1G3H5J7K9")

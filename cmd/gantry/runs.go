@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -16,10 +15,10 @@ import (
 func newRunsCommand() *cobra.Command {
 	runs := &cobra.Command{
 		Use:   "runs",
-		Short: "See runs and decide about them",
+		Short: "Show runs and decide about them",
 		Long: `A run is named ACCOUNT/STACK/RUN, or by its address in Spacelift's own pages.
 
-Each command asks the Gantry at --url, in the name of the token's bearer.`,
+Each command asks the Gantry at --url, with the rights of the token.`,
 	}
 	r := remoteFlags(runs)
 	runs.AddCommand(newRunsListCommand(r), newRunsShowCommand(r), newRunsWatchCommand(r), newRunsExplainCommand(r))
@@ -30,7 +29,7 @@ Each command asks the Gantry at --url, in the name of the token's bearer.`,
 	return runs
 }
 
-// runName is a run as commands name it.
+// runName is the name that commands use for a run.
 type runName struct{ account, stack, run string }
 
 func (n runName) String() string { return n.account + "/" + n.stack + "/" + n.run }
@@ -51,54 +50,38 @@ func runNameOf(s string) (runName, error) {
 }
 
 func newRunsListCommand(r *remote) *cobra.Command {
-	var account, stack, state, phase string
-	var limit int
-	cmd := &cobra.Command{
-		Use: "list", Short: "List managed runs, newest first", Args: cobra.NoArgs,
-		Example: "  gantry runs list --phase waiting",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := r.connect(cmd)
-			if err != nil {
-				return err
-			}
-			p := api.ListRunsParams{Account: given(account), Stack: given(stack), State: given(state), Phase: given(api.Phase(phase))}
-			list, err := s.runs(cmd.Context(), p, limit)
-			if err != nil {
-				return err
-			}
-			if s.json {
-				return printJSON(s.out, list)
-			}
-			t := newTable(s.out, "RUN", "TYPE", "STATE", "PHASE", "STARTED", "ENDED")
-			for _, run := range list.Runs {
-				t.row(runName{run.Account, run.Stack, run.Run}.String(), run.Type, run.State, string(run.Phase), when(&run.StartedAt), when(run.EndedAt))
-			}
-			return t.flush()
-		},
-	}
-	cmd.Flags().StringVar(&account, "account", "", "only runs of this account")
-	cmd.Flags().StringVar(&stack, "stack", "", "only runs of this stack")
-	cmd.Flags().StringVar(&state, "state", "", "only runs in this Spacelift state, such as UNCONFIRMED")
-	cmd.Flags().StringVar(&phase, "phase", "", "only runs in this phase, such as waiting")
-	cmd.Flags().IntVar(&limit, "limit", defaultLimit, "most runs to list")
-	completePhases(cmd, "phase")
+	cmd := &cobra.Command{Use: "list", Short: "List managed runs, newest first", Args: cobra.NoArgs, Example: "  gantry runs list --phase waiting"}
+	f := cmd.Flags()
+	account := f.String("account", "", "only runs of this account")
+	stack := f.String("stack", "", "only runs of this stack")
+	state := f.String("state", "", "only runs in this Spacelift state, such as UNCONFIRMED")
+	phase := f.String("phase", "", "only runs in this phase, such as waiting")
+	limit := f.Int("limit", defaultLimit, "how many to list at most")
+	complete(cmd, "phase", phases...)
 	complete(cmd, "state", "QUEUED", "PLANNING", "UNCONFIRMED", "PENDING_REVIEW", "APPLYING", "FINISHED", "FAILED", "DISCARDED", "CANCELED", "STOPPED")
+	cmd.RunE = answering(r, func(ctx context.Context, s *session, _ []string) (api.RunList, error) {
+		return s.runs(ctx, api.ListRunsParams{Account: given(*account), Stack: given(*stack), State: given(*state), Phase: given(api.Phase(*phase))}, *limit)
+	}, func(s *session, list api.RunList) error {
+		t := newTable(s.out, "RUN", "TYPE", "STATE", "PHASE", "STARTED", "ENDED")
+		for _, run := range list.Runs {
+			t.row(runName{run.Account, run.Stack, run.Run}.String(), run.Type, run.State, string(run.Phase), when(&run.StartedAt), when(run.EndedAt))
+		}
+		return t.flush()
+	})
 	return cmd
 }
 
-// phases are the phases of a run, about in the order that a run passes them.
+// phases are the phases of a run, roughly in their order.
 var phases = []string{"queued", "planning", "waiting", "holding", "confirming", "applying", "retrying", "following", "done"}
 
-func completePhases(cmd *cobra.Command, flag string) { complete(cmd, flag, phases...) }
-
-// defaultLimit is how much lists show, and maxPage what Gantry gives at once.
+// defaultLimit is the default length of lists, and maxPage that of Gantry's pages.
 const (
 	defaultLimit = 50
 	maxPage      = 200
 )
 
-// pages reads pages until there are as many items as wanted. Without all of
-// them it returns the token of the next page as well.
+// pages reads pages up to the limit. If there are more items it returns the token
+// of the next page as well.
 func pages[T any](limit int, page func(size *int, token *string) ([]T, *string, error)) (all []T, next *string, err error) {
 	all = []T{}
 	for limit > len(all) {
@@ -117,36 +100,26 @@ func pages[T any](limit int, page func(size *int, token *string) ([]T, *string, 
 func (s *session) runs(ctx context.Context, p api.ListRunsParams, limit int) (all api.RunList, err error) {
 	all.Runs, all.NextPageToken, err = pages(limit, func(size *int, token *string) ([]api.RunSummary, *string, error) {
 		p.PageSize, p.PageToken = size, token
-		page, err := ask[api.RunList](ctx, func(ctx context.Context) (*http.Response, error) { return s.ListRuns(ctx, &p) })
+		page, err := receive[api.RunList](s.ListRuns(ctx, &p))
 		return page.Runs, page.NextPageToken, err
 	})
 	return all, err
 }
 
 func newRunsShowCommand(r *remote) *cobra.Command {
-	var timeline bool
-	cmd := &cobra.Command{
-		Use: "show RUN", Short: "Show one run", Args: cobra.ExactArgs(1), ValidArgsFunction: r.completeRuns,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, name, err := r.about(cmd, args)
-			if err != nil {
-				return err
-			}
-			run, err := s.run(cmd.Context(), name)
-			if err != nil {
-				return err
-			}
-			if s.json {
-				return printJSON(s.out, run)
-			}
-			return showRun(s, run, timeline)
-		},
-	}
-	cmd.Flags().BoolVar(&timeline, "timeline", false, "show all of the timeline, not its end alone")
+	cmd := &cobra.Command{Use: "show RUN", Short: "Show one run", Args: cobra.ExactArgs(1), ValidArgsFunction: r.completing(runNames, true)}
+	timeline := cmd.Flags().Bool("timeline", false, "show the whole timeline, not only its end")
+	cmd.RunE = answering(r, func(ctx context.Context, s *session, args []string) (api.Run, error) {
+		name, err := runNameOf(args[0])
+		if err != nil {
+			return api.Run{}, err
+		}
+		return s.run(ctx, name)
+	}, func(s *session, run api.Run) error { return printRun(s, run, *timeline) })
 	return cmd
 }
 
-// about connects for a command that is about one run.
+// about connects a command that concerns one run.
 func (r *remote) about(cmd *cobra.Command, args []string) (*session, runName, error) {
 	name, err := runNameOf(args[0])
 	if err != nil {
@@ -157,13 +130,13 @@ func (r *remote) about(cmd *cobra.Command, args []string) (*session, runName, er
 }
 
 func (s *session) run(ctx context.Context, n runName) (api.Run, error) {
-	return ask[api.Run](ctx, func(ctx context.Context) (*http.Response, error) { return s.GetRun(ctx, n.account, n.stack, n.run) })
+	return receive[api.Run](s.GetRun(ctx, n.account, n.stack, n.run))
 }
 
-// lastEntries is how much of a timeline is shown without --timeline.
+// lastEntries is how many entries of a timeline are printed without --timeline.
 const lastEntries = 10
 
-func showRun(s *session, run api.Run, timeline bool) error {
+func printRun(s *session, run api.Run, timeline bool) error {
 	t := newTable(s.out)
 	t.fact("Run", runName{run.Account, run.Stack, run.Run}.String())
 	t.fact("Page", deref(run.URL))
@@ -171,7 +144,7 @@ func showRun(s *session, run api.Run, timeline bool) error {
 	t.fact("Type", run.Type)
 	t.fact("State", fmt.Sprintf("%s (state version %d)", run.State, run.StateVersion))
 	t.fact("Phase", string(run.Phase))
-	showWaiting(t, run.WaitingFor, "")
+	addWaiting(t, run.WaitingFor, "")
 	t.fact("Outcome", deref(run.Outcome))
 	t.fact("Plan", planOf(run))
 	if c := run.Commit; c != nil {
@@ -179,7 +152,7 @@ func showRun(s *session, run api.Run, timeline bool) error {
 		t.fact("Commit", strings.TrimSpace(hash[:min(len(hash), 9)]+" "+firstLine(deref(c.Message))+inBrackets(deref(c.AuthorName))))
 	}
 	t.fact("Triggered by", deref(run.TriggeredBy))
-	showApprovals(t, run.Approvals)
+	addApprovals(t, run.Approvals)
 	if g := run.Gate; g != nil && !g.Open {
 		t.fact("Gate", "closed: "+deref(g.Reason))
 	}
@@ -192,13 +165,13 @@ func showRun(s *session, run api.Run, timeline bool) error {
 	if of := run.RetryOf; of != nil {
 		t.fact("Retry of", fmt.Sprintf("%s, by %s", of.Run, of.By))
 	}
-	showChains(t, run.Run, run.Chains)
+	addChains(t, run.Run, run.Chains)
 	t.fact("Followed by", strings.Join(run.Followers, ", "))
 	if err := t.flush(); err != nil {
 		return err
 	}
 	fmt.Fprintln(s.out)
-	if err := showPolicy(s, run.Policy); err != nil {
+	if err := printPolicy(s, run.Policy); err != nil {
 		return err
 	}
 	entries := run.Timeline
@@ -213,12 +186,12 @@ func showRun(s *session, run api.Run, timeline bool) error {
 	return t.flush()
 }
 
-// showWaiting shows what a run waits for, and not again why, if that is said.
-func showWaiting(t *table, w *api.WaitingFor, said string) {
+// addWaiting adds what a run waits for. It omits the reason if that was printed.
+func addWaiting(t *table, w *api.WaitingFor, printed string) {
 	if w == nil {
 		return
 	}
-	if w.Reason == said {
+	if w.Reason == printed {
 		t.fact("Waiting since", when(&w.Since))
 	} else {
 		t.fact("Waiting", w.Reason)
@@ -229,7 +202,7 @@ func showWaiting(t *table, w *api.WaitingFor, said string) {
 	t.fact("  then", deref(w.Next))
 }
 
-func showApprovals(t *table, a *api.Approvals) {
+func addApprovals(t *table, a *api.Approvals) {
 	if a == nil {
 		return
 	}
@@ -244,13 +217,13 @@ func showApprovals(t *table, a *api.Approvals) {
 	for _, d := range a.Decided {
 		what := d.By + " " + string(d.Verdict)
 		if deref(d.Revoked) {
-			what += " (taken back)"
+			what += " (revoked)"
 		}
 		t.fact("  "+when(&d.At), strings.TrimSpace(what+" "+deref(d.Note)))
 	}
 }
 
-// planOf says what the plan of a run would change.
+// planOf returns what the plan of a run would change.
 func planOf(run api.Run) string {
 	if run.Delta == nil {
 		return ""
@@ -273,37 +246,28 @@ func inBrackets(s string) string {
 
 func newRunsExplainCommand(r *remote) *cobra.Command {
 	return &cobra.Command{
-		Use: "explain RUN", Short: "Say why a run is where it is, and what moves it on", Args: cobra.ExactArgs(1), ValidArgsFunction: r.completeRuns,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, name, err := r.about(cmd, args)
+		Use: "explain RUN", Short: "Explain why a run waits, and who can unblock it", Args: cobra.ExactArgs(1), ValidArgsFunction: r.completing(runNames, true),
+		RunE: answering(r, func(ctx context.Context, s *session, args []string) (api.Explanation, error) {
+			name, err := runNameOf(args[0])
 			if err != nil {
-				return err
+				return api.Explanation{}, err
 			}
-			e, err := ask[api.Explanation](cmd.Context(), func(ctx context.Context) (*http.Response, error) {
-				return s.ExplainRun(ctx, name.account, name.stack, name.run)
-			})
-			if err != nil {
-				return err
-			}
-			if s.json {
-				return printJSON(s.out, e)
-			}
-			return showExplanation(s, e)
-		},
+			return receive[api.Explanation](s.ExplainRun(ctx, name.account, name.stack, name.run))
+		}, printExplanation),
 	}
 }
 
-func showExplanation(s *session, e api.Explanation) error {
+func printExplanation(s *session, e api.Explanation) error {
 	fmt.Fprintln(s.out, clean(e.Summary))
 	t := newTable(s.out)
-	showWaiting(t, e.WaitingFor, e.Summary)
-	showApprovals(t, e.Approvals)
-	showChains(t, e.Run, e.Chains)
+	addWaiting(t, e.WaitingFor, e.Summary)
+	addApprovals(t, e.Approvals)
+	addChains(t, e.Run, e.Chains)
 	for _, u := range e.Unblock {
-		t.fact("Can move it on", u.Who+": "+u.How)
+		t.fact("Can unblock it", u.Who+": "+u.How)
 	}
 	for _, n := range e.Next {
-		t.fact("Happens by itself", strings.TrimSpace(when(n.At)+" "+n.What))
+		t.fact("Happens next", strings.TrimSpace(when(n.At)+" "+n.What))
 	}
 	if t.rows > 0 {
 		fmt.Fprintln(s.out)
@@ -312,7 +276,7 @@ func showExplanation(s *session, e api.Explanation) error {
 		return err
 	}
 	fmt.Fprintln(s.out)
-	t = newTable(s.out, "RULE", "VALUE", "FROM", "SAYS", "")
+	t = newTable(s.out, "RULE", "VALUE", "FROM", "EFFECT", "")
 	for _, rule := range e.Rules {
 		t.row(rule.Name, rule.Value, rule.Origin, rule.Effect, deref(rule.Detail))
 	}

@@ -15,100 +15,92 @@ import (
 
 // decision is a command that decides about a run.
 type decision struct {
-	api         api.Verdict
+	verdict     api.Verdict
 	short, long string
-	done        string // what to say once it counted
+	done        string // printed once the decision counted
 
-	// looks says that the verdict is about the plan as it is when the command
-	// runs, unless --state-version names the plan that was looked at.
-	looks bool
+	// aboutPlan is set if the verdict concerns the plan at the time the command
+	// runs, unless --state-version names a plan.
+	aboutPlan bool
 }
 
 var decisions = []decision{
-	{api.VerdictApprove, "Approve the plan of a run", `Approves the plan there is now, or the one that --state-version names: then another plan is refused.
-It holds for this plan alone and can be taken back with revoke until Gantry confirms.`, "approved", true},
-	{api.VerdictReject, "Reject the plan of a run, which ends it", `Rejects the plan there is now, or the one that --state-version names. The run is discarded.`, "rejected", true},
-	{api.VerdictRevoke, "Take back one's approval", `Takes back one's own approval, until Gantry has sent the confirmation.`, "revoked", false},
+	{api.VerdictApprove, "Approve the plan of a run", `Approves the current plan, or the one that --state-version names: any other plan is refused.
+The approval counts for this plan alone. Until Gantry confirms, revoke takes it back.`, "approved", true},
+	{api.VerdictReject, "Reject the plan of a run, which ends it", `Rejects the current plan, or the one that --state-version names. The run is discarded.`, "rejected", true},
+	{api.VerdictRevoke, "Revoke your approval", `Revokes your own approval, as long as Gantry hasn't sent the confirmation.`, "revoked", false},
 }
 
-func newDecideCommand(r *remote, v decision) *cobra.Command {
-	var note string
-	var stateVersion int
+func newDecideCommand(r *remote, d decision) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: string(v.api) + " RUN", Short: v.short, Long: v.long, Args: cobra.ExactArgs(1), ValidArgsFunction: r.completeRuns,
-		Example: "  gantry runs " + string(v.api) + " acme/network-prod/01KDX3V4T8Q2M5N7P9R1S3T5V7 --note 'as announced'",
+		Use: string(d.verdict) + " RUN", Short: d.short, Long: d.long,
+		Example: "  gantry runs " + string(d.verdict) + " acme/network-prod/01KDX3V4T8Q2M5N7P9R1S3T5V7 --note 'as announced'",
 	}
-	wait := waitFlags(cmd)
-	cmd.Flags().StringVar(&note, "note", "", "why, for the timeline and for Spacelift")
-	cmd.Flags().IntVar(&stateVersion, "state-version", 0, "state version of the plan that was looked at")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		s, name, err := r.about(cmd, args)
-		if err != nil {
-			return err
-		}
-		body := api.DecisionRequest{Verdict: v.api, Note: given(note)}
+	stateVersion := cmd.Flags().Int("state-version", 0, "state version of the plan that you reviewed")
+	return newRunChangeCommand(r, cmd, func(ctx context.Context, s *session, n runName, note *string) (api.Run, string, error) {
+		body := api.DecisionRequest{Verdict: d.verdict, Note: note}
 		switch {
 		case cmd.Flags().Changed("state-version"):
-			body.StateVersion = &stateVersion
-		case v.looks:
-			run, err := s.run(cmd.Context(), name)
+			body.StateVersion = stateVersion
+		case d.aboutPlan:
+			run, err := s.run(ctx, n)
 			if err != nil {
-				return err
+				return run, "", err
 			}
 			body.StateVersion = &run.StateVersion
 		}
-		run, err := change[api.Run](cmd.Context(), s, func(ctx context.Context, key *string) (*http.Response, error) {
-			return s.DecideRun(ctx, name.account, name.stack, name.run, &api.DecideRunParams{IdempotencyKey: key}, body)
+		run, err := change[api.Run](ctx, s, func(key *string) (*http.Response, error) {
+			return s.DecideRun(ctx, n.account, n.stack, n.run, &api.DecideRunParams{IdempotencyKey: key}, body)
 		})
-		if err != nil {
-			return err
-		}
-		return wait.after(cmd.Context(), s, name, run, v.done+inBrackets(planOf(run)))
-	}
-	return cmd
+		return run, d.done + inBrackets(planOf(run)), err
+	})
 }
 
 func newStopCommand(r *remote) *cobra.Command {
-	var note string
-	cmd := &cobra.Command{
-		Use: "stop RUN", Short: "Stop a run: cancel, stop or discard it as its state allows", Args: cobra.ExactArgs(1), ValidArgsFunction: r.completeRuns,
-	}
-	wait := waitFlags(cmd)
-	cmd.Flags().StringVar(&note, "note", "", "why, for the timeline and for Spacelift")
+	cmd := &cobra.Command{Use: "stop RUN", Short: "Stop a run: cancel, stop or discard it as its state allows"}
+	return newRunChangeCommand(r, cmd, func(ctx context.Context, s *session, n runName, note *string) (api.Run, string, error) {
+		run, err := change[api.Run](ctx, s, func(key *string) (*http.Response, error) {
+			return s.StopRun(ctx, n.account, n.stack, n.run, &api.StopRunParams{IdempotencyKey: key}, api.ActionRequest{Note: note})
+		})
+		return run, "stop requested", err
+	})
+}
+
+// newRunChangeCommand completes a command that changes a run and, with --wait,
+// waits for its end. send returns the run and a few words on what was done.
+func newRunChangeCommand(r *remote, cmd *cobra.Command, send func(context.Context, *session, runName, *string) (api.Run, string, error)) *cobra.Command {
+	cmd.Args, cmd.ValidArgsFunction = cobra.ExactArgs(1), r.completing(runNames, true)
+	wait, note := waitFlags(cmd), noteFlag(cmd, "why, for the timeline and for Spacelift")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		s, name, err := r.about(cmd, args)
 		if err != nil {
 			return err
 		}
-		run, err := change[api.Run](cmd.Context(), s, func(ctx context.Context, key *string) (*http.Response, error) {
-			return s.StopRun(ctx, name.account, name.stack, name.run, &api.StopRunParams{IdempotencyKey: key}, api.ActionRequest{Note: given(note)})
-		})
+		run, done, err := send(cmd.Context(), s, name, given(*note))
 		if err != nil {
 			return err
 		}
-		return wait.after(cmd.Context(), s, name, run, "asked to stop")
+		return wait.after(cmd.Context(), s, name, run, done)
 	}
 	return cmd
 }
 
 func newRetryCommand(r *remote) *cobra.Command {
-	var note string
 	cmd := &cobra.Command{
-		Use: "retry RUN", Short: "Try a failed run again, once", Args: cobra.ExactArgs(1), ValidArgsFunction: r.completeRuns,
-		Long: `Asks Spacelift to run a failed run again. There is one retry of each run, whoever asks first. With --wait it waits
-for the end of the run that tries it again.`,
+		Use: "retry RUN", Short: "Retry a failed run, once", Args: cobra.ExactArgs(1), ValidArgsFunction: r.completing(runNames, true),
+		Long: `Asks Spacelift to run a failed run again. Each run can be retried once. With --wait the command waits for the end of
+the new run.`,
 	}
-	wait := waitFlags(cmd)
-	cmd.Flags().StringVar(&note, "note", "", "why, for the timeline")
+	wait, note := waitFlags(cmd), noteFlag(cmd, "why, for the timeline")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		s, name, err := r.about(cmd, args)
 		if err != nil {
 			return err
 		}
-		key := rand.Text()
+		key := rand.Text() // under one key it is one retry, however often it is sent
 		send := func(ctx context.Context) (api.Retry, error) {
-			return changeUnder[api.Retry](ctx, s, key, func(ctx context.Context, key *string) (*http.Response, error) {
-				return s.RetryRun(ctx, name.account, name.stack, name.run, &api.RetryRunParams{IdempotencyKey: key}, api.ActionRequest{Note: given(note)})
+			return change[api.Retry](ctx, s, func(*string) (*http.Response, error) {
+				return s.RetryRun(ctx, name.account, name.stack, name.run, &api.RetryRunParams{IdempotencyKey: &key}, api.ActionRequest{Note: given(*note)})
 			})
 		}
 		retry, err := send(cmd.Context())
@@ -118,9 +110,9 @@ for the end of the run that tries it again.`,
 		if !*wait.wait {
 			return s.retried(retry, name)
 		}
-		ctx, cancel := patience(cmd.Context(), *wait.timeout)
+		ctx, cancel := withTimeout(cmd.Context(), *wait.timeout)
 		defer cancel()
-		for retry.New == nil { // under one key it is one retry, however often it is asked about
+		for retry.New == nil {
 			if err := pause(ctx, retryPause); err != nil {
 				return err
 			}
@@ -133,12 +125,12 @@ for the end of the run that tries it again.`,
 				return err
 			}
 		}
-		return until(ctx, s, runName{name.account, name.stack, *retry.New}, nil)
+		return s.awaitEnd(ctx, runName{name.account, name.stack, *retry.New}, nil)
 	}
 	return cmd
 }
 
-// retryPause is the time between questions for what Spacelift said.
+// retryPause is the time between requests for Spacelift's answer to a retry.
 const retryPause = 2 * time.Second
 
 func (s *session) retried(retry api.Retry, name runName) error {
@@ -146,9 +138,9 @@ func (s *session) retried(retry api.Retry, name runName) error {
 		return printJSON(s.out, retry)
 	}
 	if retry.New == nil {
-		fmt.Fprintf(s.out, "%s: its retry is under way; Spacelift has not answered yet\n", name)
+		fmt.Fprintf(s.out, "%s: the retry is in progress; Spacelift has not answered yet\n", name)
 		return nil
 	}
-	fmt.Fprintf(s.out, "%s is tried again as %s\n", name, clean(runName{name.account, name.stack, *retry.New}.String()))
+	fmt.Fprintf(s.out, "%s is retried as %s\n", name, clean(runName{name.account, name.stack, *retry.New}.String()))
 	return nil
 }

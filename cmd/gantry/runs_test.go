@@ -225,7 +225,7 @@ func TestWatchUntilAPhase(t *testing.T) {
 	r.wants([]string{"UNCONFIRMED  waiting  the plan deletes 1 resource"}, "runs", "watch", theRunName, "--until", "waiting")
 	r.executions.set(ended("FAILED"))
 	r.refused(exitOfState["FAILED"], []string{"it is over"}, "runs", "watch", theRunName, "--until", "waiting")
-	r.refused(1, []string{`"asleep" is no phase`, "queued, planning, waiting"}, "runs", "watch", theRunName, "--until", "asleep")
+	r.refused(1, []string{`"asleep" is not a phase`, "queued, planning, waiting"}, "runs", "watch", theRunName, "--until", "asleep")
 }
 
 func TestDecideAndWait(t *testing.T) {
@@ -288,7 +288,7 @@ func TestRetry(t *testing.T) {
 	again := ended("FINISHED")
 	again.Run.Run = "01AGAIN"
 	r.executions.set(again)
-	r.wants([]string{"is tried again as acme/network-prod/01AGAIN", "FINISHED"}, "runs", "retry", theRunName, "--wait", "--note", "now")
+	r.wants([]string{"is retried as acme/network-prod/01AGAIN", "FINISHED"}, "runs", "retry", theRunName, "--wait", "--note", "now")
 	r.refused(exitRefused, []string{"The run is retried already", "01AGAIN"}, "runs", "retry", theRunName)
 }
 
@@ -296,7 +296,7 @@ func TestRetryThatIsUnderWay(t *testing.T) {
 	r := newAPIRig(t)
 	r.as(ottoToken)
 	r.executions.set(ended("FAILED"))
-	r.wants([]string{"its retry is under way"}, "runs", "retry", theRunName)
+	r.wants([]string{"the retry is in progress"}, "runs", "retry", theRunName)
 	r.executions.retries = nil
 	r.refused(exitNotInTime, []string{"not ended in time"}, "runs", "retry", theRunName, "--wait", "--timeout", "100ms")
 }
@@ -306,7 +306,7 @@ func TestStop(t *testing.T) {
 	r.as(ottoToken)
 	r.executions.set(asking())
 	r.executions.decided = func(client.UpdateWorkflowOptions) (managed.RunStatus, error) { return ended("DISCARDED"), nil }
-	r.wants([]string{"asked to stop", "DISCARDED"}, "runs", "stop", theRunName, "--note", "wrong branch")
+	r.wants([]string{"stop requested", "DISCARDED"}, "runs", "stop", theRunName, "--note", "wrong branch")
 	if got := r.executions.updates[0].Args[0].(managed.StopRequest); got.Note != "wrong branch" || got.By.Name != "otto" {
 		t.Errorf("sent %+v", got)
 	}
@@ -318,7 +318,7 @@ func TestWithoutAGantry(t *testing.T) {
 	defer page.Close()
 	elsewhere := httptest.NewServer(http.RedirectHandler(r.server.URL, http.StatusFound))
 	defer elsewhere.Close()
-	r.refused(1, []string{"nothing Gantry would say", "--url"}, "runs", "list", "--url", page.URL)
+	r.refused(1, []string{"not an answer of Gantry", "--url"}, "runs", "list", "--url", page.URL)
 	r.refused(1, []string{"302", "--url"}, "runs", "list", "--url", elsewhere.URL)
 	for _, args := range [][]string{{"runs", "list"}, {"runs", "watch", theRunName}, {"runs", "approve", theRunName}} {
 		r.refused(1, []string{"ask Gantry: ", "refused", "is Gantry there, and are --url and GANTRY_URL right?"}, append(args, "--url", "http://127.0.0.1:1")...)

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -15,62 +14,57 @@ import (
 )
 
 func newServeCommand() *cobra.Command {
-	var file string
-	var printConfig bool
 	cmd := &cobra.Command{
 		Use:   "serve",
-		Short: "Take webhooks, manage runs and serve the API",
-		Long: `Takes Spacelift's webhooks, keeps each event in the inbox until Temporal has
+		Short: "Receive webhooks, manage runs and serve the API",
+		Long: `Receives Spacelift's webhooks, stores each event in the inbox until Temporal has
 it, runs the workflows and serves the API, Swagger UI and metrics.
 
-Configuration comes from a YAML file (--config), then GANTRY_* variables, then
-flags, each over the one before. How to reach Temporal is told by the Temporal
-SDK's own TEMPORAL_* variables and temporal.toml.`,
+Configuration comes from a YAML file (--config), GANTRY_* variables and flags;
+the later ones win. The Temporal SDK's own TEMPORAL_* variables and
+temporal.toml configure the connection to Temporal.`,
 		Example: `  # one account, everything from the environment
   GANTRY_ACCOUNT=acme GANTRY_WEBHOOK_SECRET_FILE=/run/secrets/webhook \
   SPACELIFT_API_KEY_ENDPOINT=https://acme.app.spacelift.io \
   SPACELIFT_API_KEY_ID=01KDWKEY000000000000000001 SPACELIFT_API_KEY_SECRET_FILE=/run/secrets/api-key \
   TEMPORAL_ADDRESS=temporal:7233 gantry serve --data /var/lib/gantry`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if file == "" {
-				file = os.Getenv("GANTRY_CONFIG")
-			}
-			loaded, err := config.Load(file, os.Environ(), givenSettings(cmd.Flags()))
-			if err != nil {
-				return err
-			}
-			if printConfig {
-				return loaded.Print(cmd.OutOrStdout())
-			}
-			if err := loaded.Validate(); err != nil {
-				return fmt.Errorf("configuration:\n%w", err)
-			}
-			log, err := newLogger(cmd.ErrOrStderr(), loaded.Log)
-			if err != nil {
-				return err
-			}
-			for _, doubt := range loaded.Warnings() {
-				log.WarnContext(cmd.Context(), "configuration: "+doubt)
-			}
-			temporal, err := envconfig.LoadDefaultClientOptions()
-			if err != nil {
-				return fmt.Errorf("read TEMPORAL_* and temporal.toml: %w", err)
-			}
-			return service.Run(cmd.Context(), service.Options{Config: loaded.Config, Temporal: temporal, Version: version, Log: log})
-		},
 	}
-	cmd.Flags().StringVar(&file, "config", "", "configuration file (GANTRY_CONFIG)")
-	cmd.Flags().BoolVar(&printConfig, "print-config", false, "print each setting, its value and where it came from, then exit")
+	file := configFlag(cmd)
+	printConfig := cmd.Flags().Bool("print-config", false, "print each setting, its value and its origin, then exit")
 	for _, s := range config.Settings() {
 		if s.Flag() != "" {
 			cmd.Flags().String(s.Flag(), s.Default, s.Doc+" ("+s.Variable+")")
 		}
 	}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		loaded, err := file.load(givenSettings(cmd.Flags()))
+		if err != nil {
+			return err
+		}
+		if *printConfig {
+			return loaded.Print(cmd.OutOrStdout())
+		}
+		if err := loaded.Validate(); err != nil {
+			return fmt.Errorf("configuration:\n%w", err)
+		}
+		log, err := newLogger(cmd.ErrOrStderr(), loaded.Log)
+		if err != nil {
+			return err
+		}
+		for _, warning := range loaded.Warnings() {
+			log.WarnContext(cmd.Context(), "configuration: "+warning)
+		}
+		temporal, err := envconfig.LoadDefaultClientOptions()
+		if err != nil {
+			return fmt.Errorf("read TEMPORAL_* and temporal.toml: %w", err)
+		}
+		return service.Run(cmd.Context(), service.Options{Config: loaded.Config, Temporal: temporal, Version: version, Log: log})
+	}
 	return cmd
 }
 
-// givenSettings returns the settings that flags gave, by name.
+// givenSettings returns the settings that flags set, by name.
 func givenSettings(flags *pflag.FlagSet) map[string]string {
 	given := map[string]string{}
 	for _, s := range config.Settings() {
@@ -86,7 +80,7 @@ func givenSettings(flags *pflag.FlagSet) map[string]string {
 func newLogger(w io.Writer, c config.Log) (*slog.Logger, error) {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(c.Level)); err != nil {
-		return nil, fmt.Errorf("log.level: %q is none of debug, info, warn and error", c.Level)
+		return nil, fmt.Errorf("log.level: %q is not one of debug, info, warn and error", c.Level)
 	}
 	options := &slog.HandlerOptions{Level: level}
 	if c.Format == "text" {

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -47,7 +46,7 @@ be checked, but not all of it could.`,
   gantry setup --url https://gantry.example.com/webhook --check`,
 		Args: cobra.NoArgs,
 	}
-	load, asJSON := configFlag(cmd), outputFlag(cmd)
+	file, asJSON := configFlag(cmd), outputFlag(cmd, cmd.Flags())
 	f := cmd.Flags()
 	f.StringVar(&o.account, "account", "", "account, when several are configured")
 	f.StringVar(&o.url, "url", "", "where Spacelift reaches Gantry's webhook")
@@ -66,7 +65,7 @@ be checked, but not all of it could.`,
 		if o.url == "" {
 			return errors.New("--url is missing: where does Spacelift reach Gantry, such as https://gantry.example.com/webhook?")
 		}
-		loaded, err := load()
+		loaded, err := file.load(nil)
 		if err != nil {
 			return err
 		}
@@ -146,7 +145,7 @@ func runSetup(ctx context.Context, api deploy.Spacelift, o setupOptions, known s
 		fmt.Fprintln(text, "\nNothing was changed. Add --yes to make these changes.")
 	}
 	if o.json {
-		err = errors.Join(err, json.NewEncoder(out).Encode(report))
+		err = errors.Join(err, printJSON(out, report))
 	}
 	return err
 }

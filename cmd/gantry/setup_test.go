@@ -235,7 +235,7 @@ func TestSetupSaysWhatIsMissing(t *testing.T) {
 		{name: "no address", want: "--url is missing"},
 		{name: "half an address", args: []string{"--url", "gantry.example.com"}, want: "is not an address such as"},
 		{name: "a password in the address", args: []string{"--url", "https://me:pw@gantry.example.com/webhook"}, want: "give scheme, host and path alone"},
-		{name: "which account", args: []string{"--url", r.gantry.url, "--config", several}, want: "say which with --account, one of other, acme"},
+		{name: "which account", args: []string{"--url", r.gantry.url, "--config", several}, want: "choose one with --account: other, acme"},
 		{name: "an account nobody configured", args: []string{"--url", r.gantry.url, "--account", "amce"}, want: "account amce is not configured; there are acme"},
 		{name: "rights", role: simulator.Writer, args: []string{"--url", r.gantry.url, "--yes"}, want: "takes an API key with the space admin role in space root"},
 		{name: "no configuration", env: map[string]string{"GANTRY_WEBHOOK_SECRET": "", "GANTRY_ACCOUNT": ""}, args: []string{"--url", r.gantry.url}, want: "accounts: none is configured"},

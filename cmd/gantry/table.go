@@ -11,7 +11,7 @@ import (
 	"unicode"
 )
 
-// printJSON writes an answer for machines.
+// printJSON writes a value as indented JSON.
 func printJSON(w io.Writer, v any) error {
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
@@ -19,12 +19,12 @@ func printJSON(w io.Writer, v any) error {
 	return e.Encode(v)
 }
 
-// table writes rows in columns. Cells may come from anybody who can push a
-// commit or name a stack, so they are cleaned.
+// table writes rows in columns. It cleans the cells: anyone who can push a commit
+// or name a stack may have written them.
 type table struct {
 	columns *tabwriter.Writer
 	lines   bytes.Buffer
-	rows    int // so far, with the names of columns
+	rows    int // so far, including the header
 	out     io.Writer
 }
 
@@ -37,8 +37,7 @@ func newTable(w io.Writer, columns ...string) *table {
 	return t
 }
 
-// row writes a line with a cell for each column: an empty one keeps its place, or
-// the columns behind it would begin anew.
+// row writes a line with a cell for each column. An empty cell keeps its place.
 func (t *table) row(cells ...string) {
 	for i, c := range cells {
 		cells[i] = clean(c)
@@ -47,7 +46,7 @@ func (t *table) row(cells ...string) {
 	fmt.Fprintln(t.columns, strings.Join(cells, "\t"))
 }
 
-// fact writes a name and what is known of it, unless nothing is.
+// fact writes a name and a value, unless the value is empty.
 func (t *table) fact(name, value string) {
 	if value != "" {
 		t.row(name+":", value)
@@ -82,27 +81,11 @@ func clean(s string) string {
 	}, s)
 }
 
-// when writes a time in UTC, as the sentences beside it and the flags that take
-// one do; nothing for none.
+// when returns a time in UTC, in the format of the API's sentences and of flags;
+// empty for none.
 func when(t *time.Time) string {
 	if t == nil || t.IsZero() {
 		return ""
 	}
 	return t.UTC().Format(time.RFC3339)
-}
-
-// timeOf reads a time that a person gave: as RFC 3339, or as a distance from now
-// such as 2h.
-func timeOf(flag, s string, now time.Time, direction time.Duration) (time.Time, error) {
-	if s == "" {
-		return time.Time{}, nil
-	}
-	if d, err := time.ParseDuration(s); err == nil && d >= 0 {
-		return now.Add(direction * d).UTC(), nil
-	}
-	t, err := time.Parse(time.RFC3339, s)
-	if err != nil {
-		return t, fmt.Errorf("--%s: %q is neither a time such as 2026-01-05T06:00:00Z nor a span such as 2h", flag, s)
-	}
-	return t, nil
 }

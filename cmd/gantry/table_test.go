@@ -94,7 +94,7 @@ STACK         CONFIRM  APPROVALS  GATE           PROBLEMS
 acme/asks     manual   2          open
 acme/watched  watches  -          open
 acme/frozen   auto     -          closed: audit  gantry:aprovals=2
-… and more than Gantry reads at once
+… and more than Gantry can list
 warning: acme/asks, gantry:after=netwok: there is no stack "netwok"; name a stack by its id (meant network?)
 `,
 		},
@@ -108,9 +108,9 @@ the plan deletes 1 resource
 
 Waiting since:   2026-01-05T06:00:00Z
   for:           the group platform
-Can move it on:  platform: approve it
+Can unblock it:  platform: approve it
 
-RULE       VALUE  FROM     SAYS
+RULE       VALUE  FROM     EFFECT
 approvals  1      default  asks
 `,
 		},
@@ -120,7 +120,7 @@ approvals  1      default  asks
 			want: `
 applied
 
-RULE     VALUE  FROM            SAYS
+RULE     VALUE  FROM            EFFECT
 managed  true   gantry:managed  applies
 `,
 		},

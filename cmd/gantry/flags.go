@@ -1,0 +1,66 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/gantryhq/gantry/config"
+)
+
+// configFile is the --config of a command.
+type configFile struct{ flag *string }
+
+func configFlag(cmd *cobra.Command) configFile {
+	return configFile{cmd.Flags().String("config", "", "configuration file (GANTRY_CONFIG)")}
+}
+
+// name returns the name of the file; empty if none is given.
+func (f configFile) name() string { return cmp.Or(*f.flag, os.Getenv("GANTRY_CONFIG")) }
+
+// load reads the configuration. flags are the settings that flags override.
+func (f configFile) load(flags map[string]string) (config.Loaded, error) {
+	return config.Load(f.name(), os.Environ(), flags)
+}
+
+// outputFlag adds -o and returns a function that reports whether it asks for JSON.
+func outputFlag(cmd *cobra.Command, flags *pflag.FlagSet) func() (bool, error) {
+	format := flags.StringP("output", "o", "table", "table or json")
+	complete(cmd, "output", "table", "json")
+	return func() (bool, error) {
+		if *format != "json" && *format != "table" {
+			return false, fmt.Errorf("--output: %q is neither table nor json", *format)
+		}
+		return *format == "json", nil
+	}
+}
+
+// accountFlag adds --account to a command that concerns one account.
+func accountFlag(r *remote, cmd *cobra.Command) *string {
+	account := cmd.Flags().String("account", "", "the account; required when Gantry serves several")
+	_ = cmd.RegisterFlagCompletionFunc("account", r.completing(func(ctx context.Context, s *session, _ string) ([]string, error) { return s.accounts(ctx) }, false))
+	return account
+}
+
+func noteFlag(cmd *cobra.Command, usage string) *string { return cmd.Flags().String("note", "", usage) }
+
+// timeOf reads the value of a flag: a time as RFC 3339, or a distance from now
+// such as 2h.
+func timeOf(flag, s string, now time.Time, direction time.Duration) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	if d, err := time.ParseDuration(s); err == nil && d >= 0 {
+		return now.Add(direction * d).UTC(), nil
+	}
+	t, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		return t, fmt.Errorf("--%s: %q is neither a time such as 2026-01-05T06:00:00Z nor a duration such as 2h", flag, s)
+	}
+	return t, nil
+}
