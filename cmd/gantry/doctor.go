@@ -15,19 +15,18 @@ import (
 	"github.com/gantryhq/gantry/deploy"
 )
 
-// verdict is how a check ended, worst last. The words are a contract with
-// scripts.
+// verdict is the result of a check. The words are a contract with scripts.
 type verdict string
 
 const (
 	verdictOK      verdict = "ok"
 	verdictUnknown verdict = "unknown" // it could not be checked
-	verdictWarn    verdict = "warn"    // it works, but somebody should look
+	verdictWarn    verdict = "warn"    // it works, but needs attention
 	verdictFail    verdict = "fail"    // it doesn't work
 )
 
-// finding is what a check found. One without a verdict was left out: it doesn't
-// apply, or what it needs has failed a check before.
+// finding is the result of a check. Without a verdict the check was left out: it
+// doesn't apply, or an earlier check that it depends on has failed.
 type finding struct {
 	Check   string   `json:"check"`
 	Account string   `json:"account,omitempty"`
@@ -55,40 +54,40 @@ func fail(fix, format string, args ...any) finding {
 
 var leftOut finding
 
-// check is one thing the doctor looks at. Checks run in the order of their list,
-// and each may use what those before have learned about the patient.
+// check answers one question. Checks run in order, and each may use the state
+// that earlier ones recorded.
 type check[P any] struct {
-	id   string
-	asks string // what it asks, as docs/reference/doctor.md has it
-	run  func(context.Context, P) finding
+	id       string
+	question string // the same as in docs/reference/doctor.md
+	run      func(context.Context, P) finding
 }
 
 // checkTimeout bounds one check; listing thousands of stacks takes the longest.
 const checkTimeout = time.Minute
 
 func newDoctorCommand() *cobra.Command {
-	p := &patient{}
+	p := &localState{}
 	var account string
 	cmd := &cobra.Command{
 		Use:   "doctor",
-		Short: "Look for what keeps Gantry from working",
-		Long: `Checks the configuration, Spacelift's side, Temporal and this machine, and
-names the fix for whatever it finds. It changes nothing. With --url it also asks
-a running Gantry, and sends it a signed notification that starts nothing; that
-one shows up as ignored in its delivery log. With GANTRY_TOKEN or
-GANTRY_TOKEN_FILE as well it looks at what that Gantry took and refused.
+		Short: "Find out why Gantry doesn't work",
+		Long: `Checks the configuration, Spacelift, Temporal and this machine, and names a fix
+for each problem. It changes nothing. With --url it also checks a running Gantry,
+and sends it a signed notification that starts nothing and shows up as ignored in
+its delivery log. With GANTRY_TOKEN or GANTRY_TOKEN_FILE it also reads which
+notifications that Gantry accepted and refused.
 
-It reads the same configuration as gantry serve; run it where serve runs, because
-the inbox it looks at is this machine's. Exit codes: 0 if no check failed
-(neither warnings nor what could not be checked are failures), 1 if one did.`,
+It reads the same configuration as gantry serve. Run it where serve runs, because
+it checks the inbox of this machine. Exit codes: 0 if no check failed (warnings
+and checks that could not be made are not failures), 1 if one did.`,
 		Example: `  gantry doctor
   gantry doctor --url https://gantry.example.com/webhook -o json`,
 		Args: cobra.NoArgs,
 	}
 	file, asJSON := configFlag(cmd), outputFlag(cmd, cmd.Flags())
 	f := cmd.Flags()
-	f.StringVar(&account, "account", "", "check this account alone")
-	f.StringVar(&p.url, "url", "", "where Spacelift reaches Gantry's webhook")
+	f.StringVar(&account, "account", "", "check only this account")
+	f.StringVar(&p.url, "url", "", "address at which Spacelift reaches Gantry's webhook")
 	f.StringVar(&p.webhook, "webhook-name", deploy.DefaultName, "name of the webhook")
 	f.StringVar(&p.policy, "policy-name", deploy.DefaultName, "name of the policy")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -115,13 +114,13 @@ the inbox it looks at is this machine's. Exit codes: 0 if no check failed
 	return cmd
 }
 
-// examine runs all checks and prints what they found.
-func examine(ctx context.Context, p *patient, asJSON bool, out io.Writer) error {
+// examine runs all checks and prints their findings.
+func examine(ctx context.Context, p *localState, asJSON bool, out io.Writer) error {
 	r := doctorReport{Verdict: verdictOK, Findings: []finding{}}
-	runAll(ctx, &r, "", p, hereChecks)
+	runAll(ctx, &r, "", p, localChecks)
 	defer p.close()
 	for _, a := range p.loaded.Accounts {
-		runAll(ctx, &r, a.Name, newAccountPatient(a, p), accountChecks)
+		runAll(ctx, &r, a.Name, newAccountState(a, p), accountChecks)
 	}
 	var err error
 	if asJSON {
@@ -145,11 +144,11 @@ func runAll[P any](ctx context.Context, r *doctorReport, account string, p P, ch
 	}
 }
 
-// doctorReport is what doctor prints. It holds no secrets.
+// doctorReport lists the findings. It holds no secrets.
 type doctorReport struct {
 	Verdict  verdict   `json:"verdict"` // the worst of all
 	Findings []finding `json:"findings"`
-	LeftOut  []string  `json:"leftOut,omitempty"` // checks that don't apply, or whose needs have failed
+	LeftOut  []string  `json:"leftOut,omitempty"` // checks that don't apply, or depend on one that failed
 }
 
 func (r *doctorReport) add(f finding) {
@@ -177,7 +176,7 @@ func (r *doctorReport) count(v verdict) (n int) {
 	return n
 }
 
-// maxDetails bounds the table; JSON has them all.
+// maxDetails bounds the details of a finding in the table; JSON has them all.
 const maxDetails = 10
 
 func (r *doctorReport) print(out io.Writer) error {

@@ -86,11 +86,11 @@ func TestDoctorFindings(t *testing.T) {
 			},
 		},
 		{
-			check: "temporal-worker", name: "nobody works", want: verdictWarn, says: "nobody works on task queue gantry", fix: "start gantry serve",
+			check: "temporal-worker", name: "nobody works", want: verdictWarn, says: "no worker polls task queue gantry", fix: "start gantry serve",
 			cause: func(h healthy) { h.temporal.change(func() { h.temporal.pollers = 0 }) },
 		},
 		{
-			check: "gantry-ready", name: "the disk is full", want: verdictFail, says: "no space left on device", fix: "mend the disk",
+			check: "gantry-ready", name: "the disk is full", want: verdictFail, says: "no space left on device", fix: "repair the disk",
 			cause: func(h healthy) {
 				h.gantry.ready = func(w http.ResponseWriter) {
 					w.WriteHeader(http.StatusServiceUnavailable)
@@ -113,23 +113,23 @@ func TestDoctorFindings(t *testing.T) {
 			},
 		},
 		{
-			check: "gantry-ready", name: "nothing listens", want: verdictFail, says: "connection refused", fix: "is gantry serve running there",
+			check: "gantry-ready", name: "nothing listens", want: verdictFail, says: "connection refused", fix: "check that gantry serve runs there",
 			cause: func(healthy) {}, args: []string{"--url", "http://127.0.0.1:1/webhook"},
 		},
 		{
-			check: "gantry-signature", name: "nothing listens", want: verdictFail, says: "connection refused", fix: "is gantry serve running there",
+			check: "gantry-signature", name: "nothing listens", want: verdictFail, says: "connection refused", fix: "check that gantry serve runs there",
 			cause: func(healthy) {}, args: []string{"--url", "http://127.0.0.1:1/webhook"},
 		},
 		{
-			check: "gantry-signature", name: "another secret here than there", want: verdictFail, says: "refused as signature-mismatch", fix: "the same configuration",
+			check: "gantry-signature", name: "another secret here than there", want: verdictFail, says: "refuses a signed notification as signature-mismatch", fix: "the same configuration",
 			cause: func(h healthy) { h.t.Setenv("GANTRY_WEBHOOK_SECRET", "another") },
 		},
 		{
-			check: "gantry-signature", name: "another header here than there", want: verdictFail, says: "refused as secret-header-mismatch", fix: "the same configuration",
+			check: "gantry-signature", name: "another header here than there", want: verdictFail, says: "refuses a signed notification as secret-header-mismatch", fix: "the same configuration",
 			cause: func(h healthy) { h.t.Setenv("GANTRY_SECRET_HEADER_VALUE", "another") },
 		},
 		{
-			check: "gantry-signature", name: "something else listens there", want: verdictFail, says: "404", fix: "is --url the address of Gantry's webhook?",
+			check: "gantry-signature", name: "something else listens there", want: verdictFail, says: "404", fix: "give --url the address of Gantry's webhook",
 			cause: func(h healthy) {
 				other := httptest.NewServer(http.NotFoundHandler())
 				h.t.Cleanup(other.Close)
@@ -141,7 +141,7 @@ func TestDoctorFindings(t *testing.T) {
 			cause: func(h healthy) { h.spacelift.RemoveAPIKey(os.Getenv("SPACELIFT_API_KEY_ID")) },
 		},
 		{
-			check: "spacelift-key", name: "Spacelift can't be reached", want: verdictFail, says: "connection refused", fix: "the way to it",
+			check: "spacelift-key", name: "Spacelift can't be reached", want: verdictFail, says: "connection refused", fix: "the network path to it",
 			cause: func(h healthy) { h.t.Setenv("SPACELIFT_API_KEY_ENDPOINT", "http://127.0.0.1:1") },
 		},
 		{
@@ -152,7 +152,7 @@ func TestDoctorFindings(t *testing.T) {
 			},
 		},
 		{
-			check: "spacelift-acts", name: "a writer's key", want: verdictUnknown, says: "can't be told before it does", fix: "run:confirm",
+			check: "spacelift-acts", name: "a writer's key", want: verdictUnknown, says: "it shows only when Gantry acts", fix: "run:confirm",
 			cause: func(h healthy) { h.as(simulator.Writer) },
 		},
 		{
@@ -199,7 +199,7 @@ func TestDoctorFindings(t *testing.T) {
 			cause: func(healthy) {}, args: []string{"--url", "http://127.0.0.1:1/webhook"},
 		},
 		{
-			check: "webhook-retry", name: "off", want: verdictFail, says: "it is off; wanted is on", fix: "gantry setup",
+			check: "webhook-retry", name: "off", want: verdictFail, says: "it is off instead of on", fix: "gantry setup",
 			cause: func(h healthy) { h.changeWebhook(func(in *spacelift.NamedWebhookInput) { in.RetryOnFailure = false }) },
 		},
 		{
@@ -220,15 +220,15 @@ func TestDoctorFindings(t *testing.T) {
 			},
 		},
 		{
-			check: "webhook-secret", name: "not shown to this key", want: verdictWarn, says: "not compared", fix: "--send-secrets --yes --url http",
+			check: "webhook-secret", name: "not shown to this key", want: verdictWarn, says: "was not compared", fix: "--send-secrets --yes --url http",
 			cause: func(h healthy) { h.as(simulator.Reader) },
 		},
 		{
-			check: "webhook-secret", name: "erased by another tool", want: verdictWarn, says: "it hides it from this key or because there is none", fix: "--send-secrets --yes --url http",
+			check: "webhook-secret", name: "erased by another tool", want: verdictWarn, says: "Spacelift hides it from this key, or there is none", fix: "--send-secrets --yes --url http",
 			cause: func(h healthy) { h.ok(h.spacelift.SetWebhookSecret("gantry", "")) },
 		},
 		{
-			check: "webhook-secret", name: "erased, and requests were refused since", want: verdictWarn, says: "Gantry has refused requests since the last notification it took", fix: "--send-secrets",
+			check: "webhook-secret", name: "erased, and requests were refused since", want: verdictWarn, says: "Gantry has refused requests since the last notification that it accepted", fix: "--send-secrets",
 			cause: func(h healthy) {
 				h.ok(h.spacelift.SetWebhookSecret("gantry", ""))
 				h.gantry.log("refused", "signature-mismatch", time.Now())
@@ -266,11 +266,11 @@ func TestDoctorFindings(t *testing.T) {
 			cause: func(h healthy) { h.t.Setenv("GANTRY_TOKEN", "") },
 		},
 		{
-			check: "webhook-header", name: "the token is none", want: verdictUnknown, says: "could not be looked at: No token", fix: "GANTRY_TOKEN",
+			check: "webhook-header", name: "the token is none", want: verdictUnknown, says: "could not be read: No token", fix: "GANTRY_TOKEN",
 			cause: func(h healthy) { h.t.Setenv("GANTRY_TOKEN", "another") },
 		},
 		{
-			check: "webhook-header", name: "nothing came yet", want: verdictUnknown, says: "holds no notification of the account", fix: "let runs go on",
+			check: "webhook-header", name: "nothing came yet", want: verdictUnknown, says: "holds no notification of the account", fix: "wait for the next notification",
 			cause: func(h healthy) { h.gantry.deliveries = nil },
 		},
 		{
@@ -278,7 +278,7 @@ func TestDoctorFindings(t *testing.T) {
 			cause: func(h healthy) { h.gantry.log("refused", "secret-header-mismatch", time.Now()) },
 		},
 		{
-			check: "webhook-header", name: "none is asked for", want: verdictOK, says: "none is asked for",
+			check: "webhook-header", name: "none is configured", want: verdictOK, says: "none is configured",
 			cause: func(h healthy) {
 				h.t.Setenv("GANTRY_SECRET_HEADER", "")
 				h.t.Setenv("GANTRY_SECRET_HEADER_VALUE", "")
@@ -300,7 +300,7 @@ func TestDoctorFindings(t *testing.T) {
 			cause: func(h healthy) { h.changePolicy(func(in *spacelift.PolicyInput) { in.Body += "\n# edited\n" }) },
 		},
 		{
-			check: "policy-current", name: "the old engine", want: verdictWarn, says: "it is REGO_V0; wanted is REGO_V1", fix: "gantry setup",
+			check: "policy-current", name: "the old engine", want: verdictWarn, says: "it is REGO_V0 instead of REGO_V1", fix: "gantry setup",
 			cause: func(h healthy) { h.changePolicy(func(in *spacelift.PolicyInput) { in.Engine = "REGO_V0" }) },
 		},
 		{
@@ -316,11 +316,11 @@ func TestDoctorFindings(t *testing.T) {
 			},
 		},
 		{
-			check: "policy-routes", name: "the key may not simulate", want: verdictWarn, says: "can't be told", fix: "workbench",
+			check: "policy-routes", name: "the key may not simulate", want: verdictWarn, says: "could not be checked", fix: "workbench",
 			cause: func(h healthy) { h.as(simulator.Reader) },
 		},
 		{
-			check: "single-delivery", name: "a second policy, as guides have it", want: verdictWarn, says: "policy everything routes runs of managed stacks to webhook gantry too, such as for a TRACKED run of network", fix: "remove what is too much",
+			check: "single-delivery", name: "a second policy, as guides have it", want: verdictWarn, says: "policy everything routes runs of managed stacks to webhook gantry too, such as for a TRACKED run of network", fix: "remove the duplicates",
 			cause: func(h healthy) {
 				h.ok(h.spacelift.AddPolicy(simulator.Policy{ID: "everything", Body: everything}))
 			},
@@ -339,25 +339,25 @@ func TestDoctorFindings(t *testing.T) {
 			},
 		},
 		{
-			check: "single-delivery", name: "a second webhook, spelled in another way", want: verdictWarn, says: "webhook old has the label gantry and the same address", fix: "remove what is too much",
+			check: "single-delivery", name: "a second webhook, spelled in another way", want: verdictWarn, says: "webhook old has the label gantry and the same address", fix: "remove the duplicates",
 			cause: func(h healthy) {
 				h.ok(h.spacelift.AddNamedWebhook(simulator.NamedWebhook{ID: "old", Endpoint: strings.Replace(h.gantry.url, "http://", "HTTP://", 1), Labels: []string{"gantry"}, Secret: testSecret}))
 			},
 		},
 		{
-			check: "delivery-form", name: "a policy that sends by PUT", want: verdictFail, says: "calls webhook gantry by PUT", fix: "leave the webhook to Gantry's own",
+			check: "delivery-form", name: "a policy that sends by PUT", want: verdictFail, says: "calls webhook gantry by PUT", fix: "remove the webhook from these policies",
 			cause: func(h healthy) {
 				h.ok(h.spacelift.AddPolicy(simulator.Policy{ID: "puts", Engine: simulator.RegoV1, Body: "package spacelift\n\nwebhook contains {\"endpoint_id\": \"gantry\", \"method\": \"PUT\"} if input.internal_error\n"}))
 			},
 		},
 		{
-			check: "delivery-form", name: "a policy with a payload of its own", want: verdictWarn, says: "sends a payload of its own to webhook gantry", fix: "leave the webhook",
+			check: "delivery-form", name: "a policy with a payload of its own", want: verdictWarn, says: "sends a payload of its own to webhook gantry", fix: "remove the webhook",
 			cause: func(h healthy) {
 				h.ok(h.spacelift.AddPolicy(simulator.Policy{ID: "own", Engine: simulator.RegoV1, Body: "package spacelift\n\nwebhook contains {\"endpoint_id\": \"gantry\", \"payload\": {\"text\": \"hi\"}} if input.run_updated\n"}))
 			},
 		},
 		{
-			check: "delivery-form", name: "our own policy, edited", want: verdictFail, says: "policy gantry calls webhook gantry by PUT", fix: "leave the webhook",
+			check: "delivery-form", name: "our own policy, edited", want: verdictFail, says: "policy gantry calls webhook gantry by PUT", fix: "remove the webhook",
 			cause: func(h healthy) {
 				h.changePolicy(func(in *spacelift.PolicyInput) {
 					in.Body = "package spacelift\n\nimport rego.v1\n\nwebhook contains {\"endpoint_id\": \"gantry\", \"method\": \"PUT\"}\n"

@@ -9,7 +9,7 @@ import (
 	"github.com/gantryhq/gantry/gen/client"
 )
 
-func checkReady(ctx context.Context, p *patient) finding {
+func checkReady(ctx context.Context, p *localState) finding {
 	if p.url == "" {
 		return leftOut
 	}
@@ -18,7 +18,7 @@ func checkReady(ctx context.Context, p *patient) finding {
 		return fail("correct --url", "%s", err)
 	}
 	u.Path = strings.TrimSuffix(u.Path, webhookPath)
-	const fix = "is gantry serve running there, and does the way to it lead past every proxy?"
+	const fix = "check that gantry serve runs there, and that every proxy on the way passes requests on"
 	api, err := client.NewClient(u.String(), client.WithHTTPClient(direct))
 	if err != nil {
 		return fail("correct --url", "%s", err)
@@ -32,13 +32,13 @@ func checkReady(ctx context.Context, p *patient) finding {
 	answer, err := client.ParseGetReadinessResponse(raw)
 	switch {
 	case err != nil:
-		return warn("let /readyz through, or ask Gantry from inside", "%s/readyz answers %s, and nothing Gantry would say", u, raw.Status)
+		return warn("let /readyz through, or ask Gantry from inside", "%s/readyz answers %s, which is not an answer of Gantry", u, raw.Status)
 	case answer.JSON503 != nil:
-		return fail("mend the disk or folder that the inbox is on", "it can't store events: %s", text(answer.JSON503.Inbox.Problem))
+		return fail("repair the disk or folder of the inbox", "it can't store events: %s", text(answer.JSON503.Inbox.Problem))
 	case answer.JSON200 == nil:
-		return warn("let /readyz through, or ask Gantry from inside", "%s/readyz answers %s, and nothing Gantry would say", u, raw.Status)
+		return warn("let /readyz through, or ask Gantry from inside", "%s/readyz answers %s, which is not an answer of Gantry", u, raw.Status)
 	case answer.JSON200.Forwarding.Down:
-		return warn("see temporal-reachable", "it stores events, but Temporal is away: %s; %d events wait", text(answer.JSON200.Forwarding.Problem), answer.JSON200.Inbox.Pending)
+		return warn("see temporal-reachable", "it stores events, but Temporal is down: %s; %d events wait", text(answer.JSON200.Forwarding.Problem), answer.JSON200.Inbox.Pending)
 	}
 	return ok("%s", answer.JSON200.Status)
 }
@@ -50,27 +50,27 @@ func text(s *string) string {
 	return *s
 }
 
-// checkSignature gathers what Gantry took and refused before it sends a test.
-func checkSignature(ctx context.Context, a *accountPatient) finding {
+// checkSignature gathers the evidence before it sends a test.
+func checkSignature(ctx context.Context, a *accountState) finding {
 	a.evidence = gather(ctx, a.wanted.Endpoint, a.Name)
 	if a.wanted.Endpoint == "" || a.secretsErr != nil {
 		return leftOut
 	}
 	a.reply = probe(ctx, a.wanted.Endpoint, a.Name, a.known)
-	switch a.reply.how {
-	case answeredTaken:
+	switch a.reply.kind {
+	case replyAccepted:
 		return ok("%s", a.reply.text)
-	case answeredRefused:
+	case replyRefused:
 		if !strings.HasSuffix(a.reply.reason, "-mismatch") {
-			return fail("ask again once Gantry can store events", "%s", a.reply.text)
+			return fail("try again once Gantry can store events", "%s", a.reply.text)
 		}
-		return fail("give gantry serve the same configuration as this command, and start it anew", "%s", a.reply.text)
-	case answeredOther:
-		fix := "is --url the address of Gantry's webhook? It listens at " + webhookPath
-		if there := better(ctx, a.wanted.Endpoint, a.Name, a.known); there != "" {
+		return fail("give gantry serve the same configuration as this command, and restart it", "%s", a.reply.text)
+	case replyForeign:
+		fix := "give --url the address of Gantry's webhook, which ends in " + webhookPath
+		if there := webhookBelow(ctx, a.wanted.Endpoint, a.Name, a.known); there != "" {
 			fix = "give --url " + there + ": Gantry answers there"
 		}
 		return fail(fix, "%s", a.reply.text)
 	}
-	return fail("is gantry serve running there, and may Spacelift's addresses reach it?", "%s", a.reply.text)
+	return fail("check that gantry serve runs there and that Spacelift's addresses can reach it", "%s", a.reply.text)
 }

@@ -17,9 +17,9 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// accountPatient is one Spacelift account, and what the checks have learned of
-// it; what is nil is not known.
-type accountPatient struct {
+// accountState holds what the checks know of one Spacelift account; what is nil is
+// unknown.
+type accountState struct {
 	config.Account
 	wanted   deploy.Wanted // as gantry setup would have it
 	command  string        // gantry setup for the account
@@ -38,7 +38,7 @@ type accountPatient struct {
 	hook    *spacelift.NamedWebhook
 	policy  *spacelift.Policy
 	plan    *deploy.Plan
-	planErr error // why it can't be told what to change
+	planErr error // why the two can't be compared
 	spaces  []spacelift.Space
 	stacks  *spacelift.Listing[spacelift.Stack]
 	rules   *policy.Rules // nil if the configuration has mistakes
@@ -46,9 +46,9 @@ type accountPatient struct {
 	approvers []policy.Approver
 }
 
-func newAccountPatient(c config.Account, p *patient) *accountPatient {
+func newAccountState(c config.Account, p *localState) *accountState {
 	rules, _ := p.loaded.Rules() // the configuration has a check of its own
-	a := &accountPatient{
+	a := &accountState{
 		Account: c, rules: rules, approvers: server.Approvers(p.loaded.TokensAndPeople()),
 		wanted:   deploy.Wanted{Webhook: p.webhook, Policy: p.policy, Endpoint: p.url},
 		guardian: p.loaded.Guardian.Webhook, watches: p.loaded.Reconcile.Interval > 0,
@@ -68,7 +68,7 @@ func newAccountPatient(c config.Account, p *patient) *accountPatient {
 
 // fix returns the command that sets the account up, with more flags. It names
 // the address at --url only if Gantry answers there.
-func (a *accountPatient) fix(flags ...string) string {
+func (a *accountState) fix(flags ...string) string {
 	command := strings.Join(append([]string{a.command}, flags...), " ") + " --yes --url "
 	switch {
 	case a.wanted.Endpoint == "":
@@ -79,32 +79,32 @@ func (a *accountPatient) fix(flags ...string) string {
 	return command + a.wanted.Endpoint
 }
 
-var accountChecks = []check[*accountPatient]{
+var accountChecks = []check[*accountState]{
 	{"spacelift-key", "Does Spacelift know the API key?", checkKey},
 	{"spacelift-rights", "May the key read what Gantry reads?", checkRights},
 	{"spacelift-acts", "May the key do what Gantry does to runs?", checkActs},
 	{"clock", "Does this machine's clock agree with Spacelift's?", checkClock},
-	{"gantry-signature", "Does the Gantry at `--url` take a signed notification for authentic?", checkSignature},
+	{"gantry-signature", "Does the Gantry at `--url` accept a signed notification?", checkSignature},
 	{"webhook-present", "Is there a named webhook?", checkPresent(deploy.ItemWebhook)},
 	{"webhook-enabled", "Is it on?", checkSetting(deploy.ItemWebhookEnabled, "it is on")},
 	{"webhook-address", "Does it point at `--url`?", checkAddress},
-	{"webhook-retry", "Does Spacelift send again what Gantry could not store?", checkSetting(deploy.ItemWebhookRetry, "what fails is sent again")},
-	{"webhook-label", "Does it have the label by which the policy picks it?", checkSetting(deploy.ItemWebhookLabels, "it is labelled "+deploy.WebhookLabel)},
+	{"webhook-retry", "Does Spacelift retry what Gantry could not store?", checkSetting(deploy.ItemWebhookRetry, "Spacelift retries what fails")},
+	{"webhook-label", "Does it have the label that the policy selects it by?", checkSetting(deploy.ItemWebhookLabels, "it is labelled "+deploy.WebhookLabel)},
 	{"webhook-secret", "Does it sign with a secret that Gantry knows?", checkSecret},
-	{"webhook-header", "Does it send the secret header that Gantry asks for?", checkHeader},
+	{"webhook-header", "Does it send the secret header that Gantry requires?", checkHeader},
 	{"policy-present", "Is there a notification policy?", checkPresent(deploy.ItemPolicy)},
-	{"policy-current", "Is it the policy of this version of Gantry, on the engine it is written for?", checkPolicyCurrent},
-	{"policy-routes", "Asked by simulation: does it route a labelled stack to the webhook, and no other?", checkRoutes},
-	{"single-delivery", "Asked by simulation: does every notification come once?", checkSingle},
-	{"delivery-form", "Asked by simulation: does every policy send Gantry Spacelift's own notification, by POST?", checkForm},
+	{"policy-current", "Is it this version's policy, on the engine it is written for?", checkPolicyCurrent},
+	{"policy-routes", "By simulation: does it route a labelled stack to the webhook, and no other?", checkRoutes},
+	{"single-delivery", "By simulation: does every notification come once?", checkSingle},
+	{"delivery-form", "By simulation: does every policy send Spacelift's own notification, by POST?", checkForm},
 	{"guardian-webhook", "Does `guardian.webhook` name the webhook that points here?", checkGuardian},
 	{"stacks-managed", "Does any stack have the label `gantry:managed`?", checkManaged},
 	{"stacks-labels", "Can Gantry follow the `gantry:` labels of every stack?", checkLabels},
-	{"stacks-references", "Are the stacks there and managed that stacks follow, and do people belong to the groups that approve?", checkReferences},
+	{"stacks-references", "Do the stacks that others follow exist and carry `gantry:managed`, and do the approving groups have members?", checkReferences},
 	{"stacks-reach", "Do webhook and policy reach the space of every managed stack?", checkReach},
 }
 
-func checkKey(ctx context.Context, a *accountPatient) finding {
+func checkKey(ctx context.Context, a *accountState) finding {
 	const fix = "check endpoint, apiKeyId and the secret of the key; in Spacelift: Organization settings, API keys"
 	api, err := newSpaceliftClient(a.Account)
 	if err != nil {
@@ -115,19 +115,19 @@ func checkKey(ctx context.Context, a *accountPatient) finding {
 	case errors.Is(err, spacelift.ErrUnauthorized):
 		return fail(fix, "Spacelift refuses it: %s", err)
 	case errors.Is(err, spacelift.ErrSchemaMismatch):
-		return fail("is the endpoint Spacelift's? A self-hosted one may be too old", "%s", err)
+		return fail("check that the endpoint is Spacelift's; a self-hosted one may be too old", "%s", err)
 	case err != nil:
-		return fail("check the endpoint and the way to it", "%s", err)
+		return fail("check the endpoint and the network path to it", "%s", err)
 	}
 	a.api, a.viewer = api, &viewer
 	return ok("%s", viewer.Name)
 }
 
-// rights are those of a role that does all Gantry does to runs.
+// rights are those of a role for everything that Gantry does to runs.
 // https://docs.spacelift.io/concepts/authorization/rbac-system
 const rights = "space:read, run:confirm, run:discard, run:review, run:trigger, run:retry, run:stop, run:cancel"
 
-func checkRights(ctx context.Context, a *accountPatient) finding {
+func checkRights(ctx context.Context, a *accountState) finding {
 	if a.viewer == nil {
 		return leftOut
 	}
@@ -154,38 +154,38 @@ func checkRights(ctx context.Context, a *accountPatient) finding {
 		f.Details = problems
 		return f
 	}
-	seen := fmt.Sprintf("%d stacks", len(a.stacks.Items))
+	count := fmt.Sprintf("%d stacks", len(a.stacks.Items))
 	if len(a.stacks.Items) == 1 {
-		seen = "1 stack"
+		count = "1 stack"
 	}
 	if !a.stacks.Complete {
-		seen = "more than " + seen
+		count = "more than " + count
 	}
 	if len(a.stacks.Items) == 0 {
 		return warn("give the key a role in the spaces of the stacks, or create one", "the key sees no stack")
 	}
-	return ok("it reads %s", seen)
+	return ok("it reads %s", count)
 }
 
-func checkActs(_ context.Context, a *accountPatient) finding {
+func checkActs(_ context.Context, a *accountState) finding {
 	switch {
 	case a.viewer == nil:
 		return leftOut
 	case a.viewer.Admin:
 		return ok("it is an admin's")
 	}
-	return unknown("give the key a role with "+rights+"; a run whose confirmation is refused says so",
-		"Spacelift has no question for it, so what the key may do to runs can't be told before it does; gantry setup takes a space admin")
+	return unknown("give the key a role with "+rights+"; a run reports it if Spacelift refuses the confirmation",
+		"Spacelift has no query for what the key may do to runs; it shows only when Gantry acts. gantry setup needs a space admin")
 }
 
-// Skews beyond these are worth a warning, and a failure: deadlines and the times
-// of a timeline are off by as much.
+// Skews beyond these are a warning and a failure: deadlines and the times of a
+// timeline are off by as much.
 const (
 	skewWarn = 5 * time.Second
 	skewFail = 5 * time.Minute
 )
 
-func checkClock(_ context.Context, a *accountPatient) finding {
+func checkClock(_ context.Context, a *accountState) finding {
 	if a.api == nil {
 		return leftOut
 	}
@@ -205,8 +205,8 @@ func checkClock(_ context.Context, a *accountPatient) finding {
 }
 
 // checkPresent reports whether there is a webhook, or a policy.
-func checkPresent(item deploy.Item) func(context.Context, *accountPatient) finding {
-	return func(_ context.Context, a *accountPatient) finding {
+func checkPresent(item deploy.Item) func(context.Context, *accountState) finding {
+	return func(_ context.Context, a *accountState) finding {
 		switch {
 		case a.plan == nil:
 			return leftOut
@@ -221,21 +221,21 @@ func checkPresent(item deploy.Item) func(context.Context, *accountPatient) findi
 }
 
 // checkSetting reports what gantry setup would change of a webhook that is there.
-func checkSetting(item deploy.Item, fine string) func(context.Context, *accountPatient) finding {
-	return func(_ context.Context, a *accountPatient) finding {
+func checkSetting(item deploy.Item, fine string) func(context.Context, *accountState) finding {
+	return func(_ context.Context, a *accountState) finding {
 		if !a.compared() || a.hook == nil {
 			return leftOut
 		}
 		if c := a.plan.Change(item); c != nil {
-			return fail(a.fix(), "it is %s; wanted is %s: %s", c.Now, c.Wanted, c.Why)
+			return fail(a.fix(), "it is %s instead of %s: %s", c.Now, c.Wanted, c.Why)
 		}
 		return ok("%s", fine)
 	}
 }
 
-func (a *accountPatient) compared() bool { return a.plan != nil && a.planErr == nil }
+func (a *accountState) compared() bool { return a.plan != nil && a.planErr == nil }
 
-func checkAddress(_ context.Context, a *accountPatient) finding {
+func checkAddress(_ context.Context, a *accountState) finding {
 	switch {
 	case !a.compared() || a.hook == nil:
 		return leftOut
@@ -248,7 +248,7 @@ func checkAddress(_ context.Context, a *accountPatient) finding {
 	return ok("%s", a.hook.Endpoint)
 }
 
-func checkSecret(ctx context.Context, a *accountPatient) finding {
+func checkSecret(ctx context.Context, a *accountState) finding {
 	switch {
 	case !a.compared() || a.hook == nil:
 		return leftOut
@@ -259,33 +259,32 @@ func checkSecret(ctx context.Context, a *accountPatient) finding {
 		same, shown, err := a.api.NamedWebhookSecretIs(ctx, a.hook.ID, string(secret))
 		switch {
 		case err != nil:
-			return unknown("ask again, with an admin's key", "%s", err)
+			return unknown("try again with an admin's key", "%s", err)
 		case !shown:
 			return a.hiddenSecret()
 		case same && i == 0:
 			return ok("it signs with the first one configured")
 		case same:
-			return warn(a.fix(), "it signs with an older one: a rotation is not done yet in Spacelift")
+			return warn(a.fix(), "it signs with an older one: a rotation is not finished in Spacelift")
 		}
 	}
 	return fail(a.fix(), "it signs with one that is not configured: Gantry refuses every notification, and ten in a row switch the webhook off")
 }
 
-// hiddenSecret judges a secret that Spacelift doesn't show by what Gantry
-// refuses. What it took proves nothing: another tool may have erased the secret
-// since.
-func (a *accountPatient) hiddenSecret() finding {
+// hiddenSecret judges a secret that Spacelift doesn't show by what Gantry refuses.
+// What it accepted proves nothing: another tool may have erased the secret since.
+func (a *accountState) hiddenSecret() finding {
 	fix := a.fix("--send-secrets")
 	if a.evidence.mismatch != "" {
-		return fail(fix, "Spacelift shows none, and Gantry refuses what comes: %s", a.evidence.mismatch)
+		return fail(fix, "Spacelift shows none, and Gantry refuses notifications: %s", a.evidence.mismatch)
 	}
-	f := unknown(fix, "it is not compared: Spacelift shows none, because it hides it from this key or because there is none, and without one Gantry refuses everything; %s",
-		a.evidence.says())
+	f := unknown(fix, "it was not compared: Spacelift hides it from this key, or there is none and Gantry refuses everything; %s",
+		a.evidence)
 	f.Verdict = verdictWarn
 	return f
 }
 
-func checkHeader(_ context.Context, a *accountPatient) finding {
+func checkHeader(_ context.Context, a *accountState) finding {
 	switch {
 	case !a.compared() || a.hook == nil:
 		return leftOut
@@ -294,21 +293,21 @@ func checkHeader(_ context.Context, a *accountPatient) finding {
 	case a.secretsErr != nil:
 		return unknown("correct the account's secrets", "%s", a.secretsErr)
 	case a.known.header == "":
-		return ok("none is asked for")
+		return ok("none is configured")
 	case a.evidence.proves():
-		return ok("%s is sent; %s", a.known.header, a.evidence.says())
+		return ok("%s is sent; %s", a.known.header, a.evidence)
 	}
-	return unknown("let runs go on and ask again with GANTRY_TOKEN set; or send it again: "+a.fix("--send-secrets"),
-		"%s is sent, but Spacelift never shows its value; %s", a.known.header, a.evidence.says())
+	return unknown("wait for the next notification and try again with GANTRY_TOKEN set; or send it again: "+a.fix("--send-secrets"),
+		"%s is sent, but Spacelift never shows its value; %s", a.known.header, a.evidence)
 }
 
-func checkPolicyCurrent(_ context.Context, a *accountPatient) finding {
+func checkPolicyCurrent(_ context.Context, a *accountState) finding {
 	if !a.compared() || a.policy == nil {
 		return leftOut
 	}
 	for _, item := range []deploy.Item{deploy.ItemPolicyBody, deploy.ItemPolicyEngine} {
 		if c := a.plan.Change(item); c != nil {
-			return warn(a.fix(), "it is %s; wanted is %s: %s", c.Now, c.Wanted, c.Why)
+			return warn(a.fix(), "it is %s instead of %s: %s", c.Now, c.Wanted, c.Why)
 		}
 	}
 	return ok("it is")
@@ -316,7 +315,7 @@ func checkPolicyCurrent(_ context.Context, a *accountPatient) finding {
 
 const simulateFix = "let the key simulate policies, or try them in Spacelift's workbench"
 
-func checkRoutes(ctx context.Context, a *accountPatient) finding {
+func checkRoutes(ctx context.Context, a *accountState) finding {
 	if a.policy == nil || a.hook == nil {
 		return leftOut
 	}
@@ -327,41 +326,41 @@ func checkRoutes(ctx context.Context, a *accountPatient) finding {
 	}
 	switch {
 	case err != nil:
-		return warn(simulateFix, "could not be checked: it can't be told: %s", err)
+		return warn(simulateFix, "could not be checked: %s", err)
 	case !labelled:
-		return fail(a.fix(), "a labelled stack is not routed to webhook %s: Gantry hears of nothing", a.hook.Name)
+		return fail(a.fix(), "a labelled stack is not routed to webhook %s: Gantry receives nothing", a.hook.Name)
 	case unlabelled:
 		return warn(a.fix(), "stacks without the label are routed too: Gantry ignores them, at the cost of traffic")
 	}
 	return ok("labelled stacks are routed to it, others are not")
 }
 
-func checkSingle(_ context.Context, a *accountPatient) finding {
+func checkSingle(_ context.Context, a *accountState) finding {
 	if !a.compared() {
 		return leftOut
 	}
 	if double := a.plan.Of(deploy.NoteDouble); len(double) > 0 {
-		return withNotes(warn("remove what is too much; Gantry recognizes repeats, so this costs traffic only", "some come twice"), double, a.plan.Of(deploy.NoteNotAsked))
+		return withNotes(warn("remove the duplicates; Gantry recognizes repeats, so they only cost traffic", "some notifications come twice"), double, a.plan.Of(deploy.NoteNotAsked))
 	}
 	return a.unlessUnasked(ok("nothing else sends them"))
 }
 
-func checkForm(_ context.Context, a *accountPatient) finding {
+func checkForm(_ context.Context, a *accountState) finding {
 	if !a.compared() {
 		return leftOut
 	}
 	refused, payload := a.plan.Of(deploy.NoteRefused), a.plan.Of(deploy.NotePayload)
 	switch {
 	case len(refused) > 0:
-		return withNotes(fail("let these policies leave the webhook to Gantry's own", "Gantry refuses what some policies send, and ten failures in a row switch the webhook off"), refused, payload)
+		return withNotes(fail("remove the webhook from these policies; Gantry's own policy serves it", "Gantry refuses what some policies send, and ten failures in a row switch the webhook off"), refused, payload)
 	case len(payload) > 0:
-		return withNotes(warn("let these policies leave the webhook to Gantry's own", "Gantry can't read what some policies send"), payload)
+		return withNotes(warn("remove the webhook from these policies; Gantry's own policy serves it", "Gantry can't read what some policies send"), payload)
 	}
 	return a.unlessUnasked(ok("they do"))
 }
 
-// unlessUnasked returns a finding, unless some policies could not be asked.
-func (a *accountPatient) unlessUnasked(f finding) finding {
+// unlessUnasked returns a finding, unless some policies could not be simulated.
+func (a *accountState) unlessUnasked(f finding) finding {
 	if unasked := a.plan.Of(deploy.NoteNotAsked); len(unasked) > 0 {
 		return withNotes(warn(simulateFix, "could not be checked for all policies"), unasked)
 	}
@@ -376,16 +375,16 @@ func withNotes(f finding, lists ...[]deploy.Note) finding {
 }
 
 // checkGuardian compares the webhook that the guardian watches with the account.
-func checkGuardian(_ context.Context, a *accountPatient) finding {
+func checkGuardian(_ context.Context, a *accountState) finding {
 	if a.found == nil || !a.watches {
 		return leftOut
 	}
 	i := slices.IndexFunc(a.found.Webhooks, func(h spacelift.NamedWebhook) bool { return h.ID == a.guardian })
 	switch {
 	case a.guardian == "":
-		return warn("set guardian.webhook to the id of the webhook", "none is watched: Gantry will not notice when Spacelift switches the webhook off")
+		return warn("set guardian.webhook to the id of the webhook", "Gantry watches none, and will not notice when Spacelift switches the webhook off")
 	case i < 0 && !a.found.Complete:
-		return unknown("look in Spacelift", "the account has more webhooks than could be listed")
+		return unknown("check it in Spacelift", "the account has more webhooks than could be listed")
 	case i < 0 && a.hook != nil:
 		return fail("set guardian.webhook to "+a.hook.ID, "there is no webhook with the id %s: Gantry will not notice when Spacelift switches %s off", a.guardian, a.hook.Name)
 	case i < 0:
@@ -402,20 +401,20 @@ func checkGuardian(_ context.Context, a *accountPatient) finding {
 	return ok("%s", a.guardian)
 }
 
-func (a *accountPatient) managed() []spacelift.Stack {
+func (a *accountState) managed() []spacelift.Stack {
 	return slices.DeleteFunc(slices.Clone(a.stacks.Items), func(s spacelift.Stack) bool { return !spacelift.Managed(s.Labels) })
 }
 
-// ofAll returns what was found of all stacks, unless there are more than could be
-// listed and those are fine.
-func (a *accountPatient) ofAll(f finding) finding {
+// ofAll returns a finding about all stacks, unless it is good and there are more
+// stacks than could be listed.
+func (a *accountState) ofAll(f finding) finding {
 	if f.Verdict != verdictOK || a.stacks.Complete {
 		return f
 	}
-	return unknown("look at the others in Spacelift", "the account has more stacks than the %d that could be listed; those are fine", len(a.stacks.Items))
+	return unknown("check the others in Spacelift", "the account has more stacks than the %d that could be listed; those are fine", len(a.stacks.Items))
 }
 
-func checkManaged(_ context.Context, a *accountPatient) finding {
+func checkManaged(_ context.Context, a *accountState) finding {
 	if a.stacks == nil {
 		return leftOut
 	}
@@ -429,7 +428,7 @@ func checkManaged(_ context.Context, a *accountPatient) finding {
 	return ok("%d of %d stacks", n, len(a.stacks.Items))
 }
 
-func checkLabels(_ context.Context, a *accountPatient) finding {
+func checkLabels(_ context.Context, a *accountState) finding {
 	if a.stacks == nil || a.rules == nil {
 		return leftOut
 	}
@@ -454,7 +453,7 @@ func checkLabels(_ context.Context, a *accountPatient) finding {
 	f := a.ofAll(ok("all of them"))
 	switch {
 	case len(held) > 0:
-		f = fail("correct the labels", "plans of these stacks are held, because a label may have been meant to forbid them")
+		f = fail("correct the labels", "plans of these stacks are held, because a label may be meant to forbid them")
 	case len(idle) > 0:
 		f = warn("correct the labels", "some stacks have Gantry's labels to no effect")
 	}
@@ -462,8 +461,8 @@ func checkLabels(_ context.Context, a *accountPatient) finding {
 	return f
 }
 
-// checkReferences looks in the account for what labels refer to.
-func checkReferences(_ context.Context, a *accountPatient) finding {
+// checkReferences checks that what labels refer to exists in the account.
+func checkReferences(_ context.Context, a *accountState) finding {
 	if a.stacks == nil || a.rules == nil {
 		return leftOut
 	}
@@ -491,12 +490,12 @@ func checkReferences(_ context.Context, a *accountPatient) finding {
 	if len(dangling) == 0 {
 		return a.ofAll(ok("all of them"))
 	}
-	f := warn("correct the labels, or what they refer to", "some labels refer to what is not there: nothing comes of them")
+	f := warn("correct the labels, or what they refer to", "some labels refer to something that does not exist, and have no effect")
 	f.Details = dangling
 	return f
 }
 
-func checkReach(_ context.Context, a *accountPatient) finding {
+func checkReach(_ context.Context, a *accountState) finding {
 	if a.stacks == nil || a.spaces == nil || a.hook == nil || a.policy == nil {
 		return leftOut
 	}
@@ -515,7 +514,7 @@ func checkReach(_ context.Context, a *accountPatient) finding {
 	f := a.ofAll(ok("they reach all"))
 	switch {
 	case len(beyond) > 0:
-		f = fail("let these spaces inherit from the one above, or move webhook and policy up with gantry setup --space", "Gantry hears nothing of some managed stacks")
+		f = fail("let these spaces inherit from the one above, or move webhook and policy up with gantry setup --space", "Gantry receives nothing about some managed stacks")
 	case len(unclear) > 0:
 		f = unknown("give the key space:read in the spaces above", "some spaces can't be seen")
 	}

@@ -162,7 +162,7 @@ func TestDoctorChecksEveryAccount(t *testing.T) {
 // checkIDs lists the checks in the order they run.
 func checkIDs() []string {
 	var ids []string
-	for _, c := range hereChecks {
+	for _, c := range localChecks {
 		ids = append(ids, c.id)
 	}
 	for _, c := range accountChecks {
@@ -181,11 +181,11 @@ func TestDoctorReferenceListsTheChecks(t *testing.T) {
 		documented = append(documented, row[1:])
 	}
 	var checks [][]string
-	for _, c := range hereChecks {
-		checks = append(checks, []string{c.id, c.asks})
+	for _, c := range localChecks {
+		checks = append(checks, []string{c.id, c.question})
 	}
 	for _, c := range accountChecks {
-		checks = append(checks, []string{c.id, c.asks})
+		checks = append(checks, []string{c.id, c.question})
 	}
 	if diff := cmp.Diff(checks, documented); diff != "" {
 		t.Errorf("(-checks +docs/reference/doctor.md)\n%s", diff)

@@ -15,50 +15,50 @@ import (
 	"github.com/gantryhq/gantry/gen/client"
 )
 
-// evidence is what a running Gantry took and refused of an account's
-// notifications. It shows by its effect what Spacelift doesn't show. It must be
-// gathered before Gantry is sent a test.
+// evidence describes which notifications of an account a running Gantry accepted
+// and refused. It shows indirectly what Spacelift doesn't show. Gather it before
+// sending Gantry a test.
 type evidence struct {
-	mismatch string // what Gantry says of a webhook that signs with another secret; empty if it says nothing
-	took     time.Time
+	mismatch string         // what Gantry reports of a webhook that signs with another secret; empty if nothing
+	accepted time.Time      // the latest one
 	refused  []api.Delivery // since then, for their signature or secret header, newest first
-	missing  string         // why deliveries could not be looked at; empty if they were
+	missing  string         // why deliveries could not be read; empty if they were
 }
 
-// maxRefused bounds how many refused deliveries are looked at.
+// maxRefused bounds how many refused deliveries are read.
 const maxRefused = 50
 
-// gather asks the Gantry whose webhook is at an address. Its metrics need no
-// token; its deliveries need one that may view.
+// gather reads the evidence from the Gantry whose webhook is at an address. Its
+// metrics need no token; its deliveries need a viewer's.
 func gather(ctx context.Context, address, account string) evidence {
 	if address == "" {
-		return evidence{missing: "give --url to have what Gantry took and refused looked at"}
+		return evidence{missing: "give --url to check what Gantry accepted and refused"}
 	}
 	base, whole := strings.CutSuffix(address, webhookPath)
 	if !whole {
-		return evidence{missing: "what Gantry took and refused is not known: its API is looked for beside " + webhookPath}
+		return evidence{missing: "what Gantry accepted and refused is unknown: its API is expected beside " + webhookPath}
 	}
 	e := evidence{mismatch: mismatchMetric(ctx, base, account)}
 	if u, err := url.Parse(base); err != nil || u.Scheme == "http" && !near(u) {
-		e.missing = "what Gantry took and refused is not looked at: a token would travel in the clear to " + base
+		e.missing = "what Gantry accepted and refused was not read: the token would be sent unencrypted to " + base
 		return e
 	}
 	token, err := readToken("")
 	if err != nil {
-		e.missing = "set GANTRY_TOKEN or GANTRY_TOKEN_FILE to a viewer's token to have what Gantry took and refused looked at"
+		e.missing = "set GANTRY_TOKEN or GANTRY_TOKEN_FILE to a viewer's token to check what Gantry accepted and refused"
 		return e
 	}
 	gantry, err := newClient(base, token, direct.Timeout)
 	if err == nil {
-		err = e.ask(ctx, gantry, account)
+		err = e.read(ctx, gantry, account)
 	}
 	if err != nil {
-		e.missing = "what Gantry took and refused could not be looked at: " + err.Error()
+		e.missing = "what Gantry accepted and refused could not be read: " + err.Error()
 	}
 	return e
 }
 
-func (e *evidence) ask(ctx context.Context, gantry *client.Client, account string) error {
+func (e *evidence) read(ctx context.Context, gantry *client.Client, account string) error {
 	accounts, err := receive[api.AccountList](gantry.ListAccounts(ctx))
 	if err != nil {
 		return err
@@ -73,15 +73,15 @@ func (e *evidence) ask(ctx context.Context, gantry *client.Client, account strin
 	list := func(p api.ListDeliveriesParams) (api.DeliveryList, error) {
 		return receive[api.DeliveryList](gantry.ListDeliveries(ctx, &p))
 	}
-	// Only runs count: this command's own tests are no runs.
+	// Only notifications of runs are accepted; this command's own tests are ignored.
 	taken, err := list(api.ListDeliveriesParams{Outcome: new(api.Outcome("accepted")), Account: &account, PageSize: new(1)})
 	if err != nil {
 		return err
 	}
 	for _, d := range taken.Deliveries {
-		e.took = d.ReceivedAt
+		e.accepted = d.ReceivedAt
 	}
-	refused, err := list(api.ListDeliveriesParams{Outcome: new(api.Outcome("refused")), Since: given(e.took), PageSize: new(maxRefused)})
+	refused, err := list(api.ListDeliveriesParams{Outcome: new(api.Outcome("refused")), Since: given(e.accepted), PageSize: new(maxRefused)})
 	for _, d := range refused.Deliveries {
 		if reason := deref(d.Reason); reason == "signature-mismatch" || reason == "signature-missing" || reason == "secret-header-mismatch" {
 			e.refused = append(e.refused, d)
@@ -90,30 +90,30 @@ func (e *evidence) ask(ctx context.Context, gantry *client.Client, account strin
 	return err
 }
 
-// says is the evidence in words.
-func (e evidence) says() string {
+// String returns the evidence in words.
+func (e evidence) String() string {
 	switch {
 	case e.missing != "":
 		return e.missing
-	case len(e.refused) == 0 && e.took.IsZero():
+	case len(e.refused) == 0 && e.accepted.IsZero():
 		return "Gantry's delivery log holds no notification of the account"
 	case len(e.refused) == 0:
-		return fmt.Sprintf("Gantry took a notification at %s and refused none since", e.took.UTC().Format(time.RFC3339))
+		return fmt.Sprintf("Gantry accepted a notification at %s and refused none since", e.accepted.UTC().Format(time.RFC3339))
 	}
-	latest := fmt.Sprintf("%d of late, the last one at %s as %s", len(e.refused), e.refused[0].ReceivedAt.UTC().Format(time.RFC3339), deref(e.refused[0].Reason))
-	if e.took.IsZero() {
-		return "Gantry took no notification of the account and refused requests: " + latest
+	latest := fmt.Sprintf("%d, the last one at %s as %s", len(e.refused), e.refused[0].ReceivedAt.UTC().Format(time.RFC3339), deref(e.refused[0].Reason))
+	if e.accepted.IsZero() {
+		return "Gantry accepted no notification of the account and refused requests: " + latest
 	}
-	return fmt.Sprintf("Gantry has refused requests since the last notification it took, at %s: %s", e.took.UTC().Format(time.RFC3339), latest)
+	return fmt.Sprintf("Gantry has refused requests since the last notification that it accepted, at %s: %s", e.accepted.UTC().Format(time.RFC3339), latest)
 }
 
-// proves reports whether Gantry took what comes, and refused nothing since.
+// proves reports whether Gantry accepted a notification and refused none since.
 func (e evidence) proves() bool {
-	return e.missing == "" && e.mismatch == "" && !e.took.IsZero() && len(e.refused) == 0
+	return e.missing == "" && e.mismatch == "" && !e.accepted.IsZero() && len(e.refused) == 0
 }
 
-// mismatchMetric reads from Gantry's metrics whether it suspects that the
-// account's webhook signs with another secret.
+// mismatchMetric reads from Gantry's metrics whether the account's webhook seems to
+// sign with another secret.
 func mismatchMetric(ctx context.Context, base, account string) string {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/metrics", nil)
 	if err != nil {
@@ -128,7 +128,7 @@ func mismatchMetric(ctx context.Context, base, account string) string {
 	lines := bufio.NewScanner(io.LimitReader(answer.Body, maxResponse))
 	for answer.StatusCode == http.StatusOK && lines.Scan() {
 		if lines.Text() == wanted {
-			return "Gantry refuses signatures that no configured secret made, and takes nothing of the account"
+			return "Gantry refuses signatures that no configured secret made, and accepts nothing from the account"
 		}
 	}
 	return ""

@@ -81,10 +81,10 @@ func readiness(ctx context.Context, address string) (string, error) {
 
 // canWork returns an error unless the doctor's checks of Temporal succeed.
 func canWork(ctx context.Context, loaded config.Loaded) (string, error) {
-	p := &patient{loaded: loaded}
+	p := &localState{loaded: loaded}
 	defer p.close()
 	var found string
-	for _, c := range []func(context.Context, *patient) finding{checkTemporal, checkNamespace, checkSearchAttributes, checkWorker} {
+	for _, c := range []func(context.Context, *localState) finding{checkTemporal, checkNamespace, checkSearchAttributes, checkWorker} {
 		f := c(ctx, p)
 		if f.Verdict != verdictOK {
 			return "", errors.New(f.Text)

@@ -53,7 +53,7 @@ func TestHealthOfTheWorker(t *testing.T) {
 		t.Errorf("exit code %d\n%s", code, out)
 	}
 	for want, change := range map[string]func(*temporal){
-		"nobody works on task queue gantry": func(f *temporal) { f.pollers = 0 },
+		"no worker polls task queue gantry": func(f *temporal) { f.pollers = 0 },
 		"missing: ":                         func(f *temporal) { clear(f.attributes) },
 		"there is no namespace default":     func(f *temporal) { f.namespaces = nil },
 	} {

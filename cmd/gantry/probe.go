@@ -15,38 +15,38 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// direct is a client that doesn't follow redirects: Spacelift's following of
-// them is not documented, and a redirected POST arrives as a GET.
+// direct is a client that doesn't follow redirects: Spacelift doesn't document
+// whether it does, and a redirected POST arrives as a GET.
 var direct = &http.Client{
 	Timeout:       15 * time.Second,
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }
 
-// maxAnswer bounds what is read of an answer that may come from anybody.
+// maxAnswer bounds how much is read of an answer that anyone may have sent.
 const maxAnswer = 64 << 10
 
-// answered is how an address answers a signed notification.
-type answered int
+// replyKind is the kind of answer to a signed notification.
+type replyKind int
 
 const (
-	answeredNot     answered = iota // nothing answers, or something in front of it does: it could not be asked
-	answeredTaken                   // Gantry finds it authentic
-	answeredRefused                 // Gantry refuses it
-	answeredOther                   // something else than Gantry's webhook is there
+	replyNone     replyKind = iota // no answer, or one from something in front of it
+	replyAccepted                  // Gantry accepts it as authentic
+	replyRefused                   // Gantry refuses it
+	replyForeign                   // something other than Gantry's webhook is there
 )
 
-// reply is the answer with what to say of it.
+// reply is the answer to a signed notification, and a sentence about it.
 type reply struct {
-	how    answered
+	kind   replyKind
 	text   string
 	reason string // why Gantry refuses, such as signature-mismatch
 }
 
 // gantrys reports whether Gantry's webhook is at the address.
-func (r reply) gantrys() bool { return r.how == answeredTaken || r.how == answeredRefused }
+func (r reply) gantrys() bool { return r.kind == replyAccepted || r.kind == replyRefused }
 
-// probe sends what Spacelift sends when it reports an error of its own: Gantry
-// must find it authentic, and starts nothing for it.
+// probe sends a notification of an internal error of Spacelift: Gantry must accept
+// it as authentic, and starts nothing for it.
 func probe(ctx context.Context, address, account string, known secrets) reply {
 	body, err := json.Marshal(map[string]string{
 		"account": account, "title": "gantry doctor", "body": "A test of the webhook's address and secret.",
@@ -74,36 +74,36 @@ func probe(ctx context.Context, address, account string, known secrets) reply {
 	if err != nil {
 		return reply{text: "read answer: " + err.Error()}
 	}
-	return read(answer, raw)
+	return readReply(answer, raw)
 }
 
-// inFront are the statuses with which proxies and firewalls answer in the place
-// of what is behind them.
+// inFront are the statuses with which proxies and firewalls answer on behalf of
+// what is behind them.
 var inFront = []int{
 	http.StatusUnauthorized, http.StatusForbidden, http.StatusProxyAuthRequired, http.StatusRequestTimeout, http.StatusTooManyRequests,
 	http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout,
 }
 
-func read(answer *http.Response, raw []byte) reply {
-	var said struct{ Delivery, Outcome, Type, Detail string }
-	known := json.Unmarshal(raw, &said) == nil
-	problem, isProblem := strings.CutPrefix(said.Type, "urn:gantry:problem:")
+func readReply(answer *http.Response, raw []byte) reply {
+	var content struct{ Delivery, Outcome, Type, Detail string }
+	known := json.Unmarshal(raw, &content) == nil
+	problem, isProblem := strings.CutPrefix(content.Type, "urn:gantry:problem:")
 	switch {
-	case known && answer.StatusCode == http.StatusAccepted && said.Outcome != "":
-		return reply{how: answeredTaken, text: "a signed notification is taken for authentic (delivery " + said.Delivery + ")"}
+	case known && answer.StatusCode == http.StatusAccepted && content.Outcome != "":
+		return reply{kind: replyAccepted, text: "Gantry accepts a signed notification (delivery " + content.Delivery + ")"}
 	case known && isProblem && (answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusTooManyRequests || answer.StatusCode == http.StatusServiceUnavailable):
-		return reply{how: answeredRefused, reason: problem, text: "a signed notification is refused as " + problem + ": " + said.Detail}
+		return reply{kind: replyRefused, reason: problem, text: "Gantry refuses a signed notification as " + problem + ": " + content.Detail}
 	}
-	text := "a signed notification is answered " + answer.Status + ", by something that isn't Gantry's webhook or can't do its work"
+	text := "the answer to a signed notification is " + answer.Status + ", which is not an answer of Gantry's webhook"
 	if slices.Contains(inFront, answer.StatusCode) {
 		return reply{text: text}
 	}
-	return reply{how: answeredOther, text: text}
+	return reply{kind: replyForeign, text: text}
 }
 
-// better looks for Gantry's webhook below an address where it is not. It returns
-// an address only if Gantry answers there.
-func better(ctx context.Context, address, account string, known secrets) string {
+// webhookBelow returns the address of Gantry's webhook below an address where it
+// isn't; empty if it isn't there either.
+func webhookBelow(ctx context.Context, address, account string, known secrets) string {
 	u, err := url.Parse(address)
 	if err != nil || strings.HasSuffix(u.Path, webhookPath) {
 		return ""

@@ -24,23 +24,23 @@ func newSetupCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "setup",
 		Short: "Set up webhook and policy in Spacelift",
-		Long: `Compares the named webhook and the notification policy that Gantry needs in
-Spacelift with what is there, and says what would change and why. With --yes it
-makes the changes; running it again changes nothing.
+		Long: `Compares the named webhook and the notification policy in Spacelift with those
+that Gantry needs, and prints what would change and why. With --yes it makes the
+changes; running it again changes nothing.
 
-It reads the same configuration as gantry serve: the webhook is given the first
-of the account's webhook secrets, and the secret header if one is configured.
-Labels that others gave the webhook stay, and stacks are never touched: which
-of them are managed is said by their own label, gantry:managed.
+It reads the same configuration as gantry serve: the webhook gets the first of
+the account's webhook secrets, and the secret header if one is configured.
+Labels that others gave the webhook stay, and stacks are never changed: their own
+label, gantry:managed, makes them managed.
 
-It sends the address a signed notification that starts nothing, and refuses an
-address where something else than Gantry's webhook answers. It asks Spacelift
+It sends a signed notification that starts nothing to the address, and refuses an
+address where something other than Gantry's webhook answers. It asks Spacelift
 what other notification policies send to the webhook. With GANTRY_TOKEN or
-GANTRY_TOKEN_FILE it looks at what Gantry took and refused.
+GANTRY_TOKEN_FILE it reads which notifications Gantry accepted and refused.
 
-The API key must be an admin of the space. Exit codes: 0 fine, 1 an error, and
-with --check 3 when something differs, 6 when nothing does, as far as it could
-be checked, but not all of it could.`,
+The API key must be an admin of the space. Exit codes: 0 fine, 1 an error; with
+--check 3 if something differs, and 6 if nothing seems to differ but some of it
+could not be checked.`,
 		Example: `  gantry setup --url https://gantry.example.com/webhook
   gantry setup --url https://gantry.example.com/webhook --yes
   gantry setup --url https://gantry.example.com/webhook --check`,
@@ -49,45 +49,50 @@ be checked, but not all of it could.`,
 	file, asJSON := configFlag(cmd), outputFlag(cmd, cmd.Flags())
 	f := cmd.Flags()
 	f.StringVar(&o.account, "account", "", "account, when several are configured")
-	f.StringVar(&o.url, "url", "", "where Spacelift reaches Gantry's webhook")
-	f.StringVar(&o.space, "space", "", "id of the space for both (default: where they are; root when they are new)")
+	f.StringVar(&o.url, "url", "", "address at which Spacelift reaches Gantry's webhook")
+	f.StringVar(&o.space, "space", "", "id of the space for both (default: the current one; root for new ones)")
 	f.StringVar(&o.webhook, "webhook-name", deploy.DefaultName, "name of the webhook")
-	f.StringVar(&o.policy, "policy-name", deploy.DefaultName, "name of the policy; one serves several webhooks")
+	f.StringVar(&o.policy, "policy-name", deploy.DefaultName, "name of the policy; one policy serves several webhooks")
 	f.BoolVar(&o.sendSecrets, "send-secrets", false, "send secret and secret header even where Spacelift doesn't show that they differ")
 	f.BoolVar(&o.yes, "yes", false, "make the changes")
-	f.BoolVar(&o.check, "check", false, "change nothing and exit with 3 if something differs, with 6 if something could not be checked")
+	f.BoolVar(&o.check, "check", false, "change nothing; exit with 3 if something differs, with 6 if something could not be checked")
 	cmd.MarkFlagsMutuallyExclusive("yes", "check")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		var err error
 		if o.json, err = asJSON(); err != nil {
 			return err
 		}
-		if o.url == "" {
-			return errors.New("--url is missing: where does Spacelift reach Gantry, such as https://gantry.example.com/webhook?")
-		}
-		loaded, err := file.load(nil)
-		if err != nil {
-			return err
-		}
-		if err := loaded.Validate(); err != nil {
-			return fmt.Errorf("configuration:\n%w", err)
-		}
-		a, err := chooseAccount(loaded.Accounts, o.account)
-		if err != nil {
-			return err
-		}
-		known, err := readSecrets(a)
-		if err != nil {
-			return fmt.Errorf("account %s: %w", a.Name, err)
-		}
-		api, err := newSpaceliftClient(a)
-		if err != nil {
-			return err
-		}
-		o.account = a.Name
-		return runSetup(cmd.Context(), api, o, known, cmd.OutOrStdout())
+		return prepareSetup(cmd.Context(), file, o, cmd.OutOrStdout())
 	}
 	return cmd
+}
+
+// prepareSetup reads the configuration of the account and sets it up.
+func prepareSetup(ctx context.Context, file configFile, o setupOptions, out io.Writer) error {
+	if o.url == "" {
+		return errors.New("--url is missing: give the address at which Spacelift reaches Gantry, such as https://gantry.example.com/webhook")
+	}
+	loaded, err := file.load(nil)
+	if err != nil {
+		return err
+	}
+	if err := loaded.Validate(); err != nil {
+		return fmt.Errorf("configuration:\n%w", err)
+	}
+	a, err := chooseAccount(loaded.Accounts, o.account)
+	if err != nil {
+		return err
+	}
+	known, err := readSecrets(a)
+	if err != nil {
+		return fmt.Errorf("account %s: %w", a.Name, err)
+	}
+	api, err := newSpaceliftClient(a)
+	if err != nil {
+		return err
+	}
+	o.account = a.Name
+	return runSetup(ctx, api, o, known, out)
 }
 
 func runSetup(ctx context.Context, api deploy.Spacelift, o setupOptions, known secrets, out io.Writer) error {
@@ -130,17 +135,17 @@ func runSetup(ctx context.Context, api deploy.Spacelift, o setupOptions, known s
 	case err != nil:
 		err = fmt.Errorf("account %s: %w", o.account, err)
 	case o.check && !plan.Empty():
-		err = &exitError{exitDrift, fmt.Errorf("account %s differs from what is wanted in %d places", o.account, len(plan.Changes))}
+		err = &exitError{exitDrift, fmt.Errorf("account %s differs from what Gantry needs in %d places", o.account, len(plan.Changes))}
 	case o.check && len(refused) > 0:
-		err = &exitError{exitDrift, fmt.Errorf("account %s: Gantry refuses what is sent to it; the notes say why", o.account)}
+		err = &exitError{exitDrift, fmt.Errorf("account %s: Gantry refuses notifications; the notes say why", o.account)}
 	case o.check && len(unchecked) > 0:
-		err = &exitError{exitUnchecked, fmt.Errorf("account %s: nothing is seen to differ, but not everything could be checked: %d of the notes say what", o.account, len(unchecked))}
+		err = &exitError{exitUnchecked, fmt.Errorf("account %s: nothing seems to differ, but %d things could not be checked; see the notes", o.account, len(unchecked))}
 	case plan.Empty() && len(unchecked) > 0:
 		fmt.Fprintln(text, "nothing to do, as far as it could be checked")
 	case plan.Empty():
 		fmt.Fprintln(text, "nothing to do")
 	case o.yes:
-		fmt.Fprintf(text, "\nLabel stacks %s to have their runs managed. gantry doctor checks the rest.\n", spacelift.LabelManaged)
+		fmt.Fprintf(text, "\nLabel stacks %s to have their runs managed. gantry doctor checks everything else.\n", spacelift.LabelManaged)
 	default:
 		fmt.Fprintln(text, "\nNothing was changed. Add --yes to make these changes.")
 	}
@@ -150,8 +155,8 @@ func runSetup(ctx context.Context, api deploy.Spacelift, o setupOptions, known s
 	return err
 }
 
-// planSetup compares the account with what is wanted. What Spacelift doesn't show
-// is judged by what Gantry took and refused.
+// planSetup compares the account with what Gantry needs. What Spacelift doesn't
+// show, it infers from the notifications that Gantry accepted and refused.
 func planSetup(ctx context.Context, api deploy.Spacelift, o setupOptions, known secrets, seen evidence) (deploy.Plan, error) {
 	wanted := deploy.Wanted{
 		Webhook: o.webhook, Policy: o.policy, Space: o.space, Endpoint: o.url, Secret: known.live[0],
@@ -170,36 +175,36 @@ func planSetup(ctx context.Context, api deploy.Spacelift, o setupOptions, known 
 	return deploy.Compare(wanted, found)
 }
 
-// checkAnswers asks the address whether Gantry's webhook is there. It fails where
-// something else answers; an address that can't be reached from here may be
-// reached by Spacelift, which is noted.
+// checkAnswers checks that Gantry's webhook is at the address. It fails where
+// something else answers. An address that can't be reached from here becomes a
+// note, because Spacelift may reach it.
 func checkAnswers(ctx context.Context, o setupOptions, known secrets) ([]deploy.Note, error) {
 	r := probe(ctx, o.url, o.account, known)
-	switch r.how {
-	case answeredTaken:
+	switch r.kind {
+	case replyAccepted:
 		return nil, nil
-	case answeredRefused:
+	case replyRefused:
 		if strings.HasSuffix(r.reason, "-mismatch") {
 			return []deploy.Note{{Kind: deploy.NoteRefused, Text: "Gantry at " + o.url + " has another configuration: " + r.text}}, nil
 		}
-		return []deploy.Note{{Kind: noteUnanswered, Text: "whether Gantry at " + o.url + " takes notifications could not be checked: " + r.text}}, nil
-	case answeredOther:
-		if there := better(ctx, o.url, o.account, known); there != "" {
+		return []deploy.Note{{Kind: noteUnanswered, Text: "whether Gantry at " + o.url + " accepts notifications could not be checked: " + r.text}}, nil
+	case replyForeign:
+		if there := webhookBelow(ctx, o.url, o.account, known); there != "" {
 			return nil, fmt.Errorf("--url: %s is not Gantry's webhook: %s; Gantry answers at %s", o.url, r.text, there)
 		}
-		return nil, fmt.Errorf("--url: %s is not Gantry's webhook: %s; nothing is set up for an address that doesn't answer", o.url, r.text)
+		return nil, fmt.Errorf("--url: %s is not Gantry's webhook: %s; give the address of the webhook", o.url, r.text)
 	}
 	return []deploy.Note{{Kind: noteUnanswered, Text: "whether Gantry answers at " + o.url + " could not be checked from here: " + r.text}}, nil
 }
 
-// noteUnanswered is about an address that could not be asked.
+// noteUnanswered concerns an address that could not be checked.
 const noteUnanswered deploy.NoteKind = "unanswered"
 
-// noteAddress is about the address given, where deploy's notes are about what
-// is in Spacelift.
+// noteAddress concerns the address given; deploy's notes concern what is in
+// Spacelift.
 const noteAddress deploy.NoteKind = "address"
 
-// setupReport is what setup found and did. It holds no secrets.
+// setupReport lists what setup found and did. It holds no secrets.
 type setupReport struct {
 	Account string `json:"account"`
 	deploy.Plan

@@ -70,7 +70,7 @@ func TestSetupOfASecondGantrySharesThePolicy(t *testing.T) {
 
 func TestSetupCheckTellsByItsExitCode(t *testing.T) {
 	r := newRig(t)
-	if out, code := r.run("setup", "--url", r.gantry.url, "--check"); code != exitDrift || !strings.Contains(out, "differs from what is wanted in 2 places") {
+	if out, code := r.run("setup", "--url", r.gantry.url, "--check"); code != exitDrift || !strings.Contains(out, "differs from what Gantry needs in 2 places") {
 		t.Errorf("an empty account: exit code %d\n%s", code, out)
 	}
 	r.setUp()
@@ -168,10 +168,10 @@ func TestSetupWritesAddressesThatAnswer(t *testing.T) {
 		code      int
 		says      []string
 	}{
-		{"another path", root + "/hooks", 1, []string{"is not Gantry's webhook", "404", "nothing is set up for an address that doesn't answer"}},
+		{"another path", root + "/hooks", 1, []string{"is not Gantry's webhook", "404", "give the address of the webhook"}},
 		{"no path", root, 1, []string{"is not Gantry's webhook", "Gantry answers at " + r.gantry.url}},
 		{"not to be reached from here", "http://127.0.0.1:1/webhook", 0, []string{"note: whether Gantry answers at http://127.0.0.1:1/webhook could not be checked from here", "connection refused"}},
-		{"another Gantry's secret", r.gantry.url, 0, []string{"note: Gantry at " + r.gantry.url + " has another configuration: a signed notification is refused as signature-mismatch"}},
+		{"another Gantry's secret", r.gantry.url, 0, []string{"note: Gantry at " + r.gantry.url + " has another configuration: Gantry refuses a signed notification as signature-mismatch"}},
 		{"a slash too many", r.gantry.url + "/", 0, []string{"note: the address is used as " + r.gantry.url + "\n", "+ webhook gantry: " + r.gantry.url + " in space root"}},
 		{"in another spelling", strings.Replace(r.gantry.url, "http://", "HTTP://", 1), 0, []string{"+ webhook gantry: " + r.gantry.url + " in space root"}},
 	} {

@@ -26,9 +26,9 @@ import (
 	"github.com/gantryhq/gantry/service"
 )
 
-// patient is this machine's Gantry: its configuration, its folder, its way to
-// Temporal.
-type patient struct {
+// localState holds what the checks know of this machine's Gantry: its
+// configuration and its connection to Temporal.
+type localState struct {
 	loaded  config.Loaded
 	loadErr error
 	url     string // of the webhook; empty if not given
@@ -40,23 +40,23 @@ type patient struct {
 	namespace string // "" until it is known to exist
 }
 
-func (p *patient) close() {
+func (p *localState) close() {
 	if p.temporal != nil {
 		p.temporal.Close()
 	}
 }
 
-var hereChecks = []check[*patient]{
+var localChecks = []check[*localState]{
 	{"configuration", "Would `gantry serve` start with it, and can its secrets be read?", checkConfiguration},
 	{"inbox", "Can the folder of the inbox be written?", checkInbox},
 	{"temporal-reachable", "Does Temporal answer?", checkTemporal},
 	{"temporal-namespace", "Does the namespace exist?", checkNamespace},
 	{"temporal-search-attributes", "Does the namespace have Gantry's search attributes?", checkSearchAttributes},
-	{"temporal-worker", "Does a Gantry work on the task queue?", checkWorker},
+	{"temporal-worker", "Does a worker poll the task queue?", checkWorker},
 	{"gantry-ready", "Does the Gantry at `--url` say it is ready?", checkReady},
 }
 
-func checkConfiguration(_ context.Context, p *patient) finding {
+func checkConfiguration(_ context.Context, p *localState) finding {
 	const fix = "correct it; gantry serve --print-config shows each value and where it comes from"
 	if p.loadErr != nil {
 		f := fail(fix, "it can't be read")
@@ -72,15 +72,15 @@ func checkConfiguration(_ context.Context, p *patient) finding {
 	for i, a := range p.loaded.Accounts {
 		names[i] = a.Name
 	}
-	if doubts := p.loaded.Warnings(); len(doubts) > 0 {
-		f := warn(fix, "gantry serve starts with it, but some of it comes to nothing")
-		f.Details = doubts
+	if warnings := p.loaded.Warnings(); len(warnings) > 0 {
+		f := warn(fix, "gantry serve starts with it, but some of it has no effect")
+		f.Details = warnings
 		return f
 	}
 	return ok("accounts: %s", strings.Join(names, ", "))
 }
 
-func checkInbox(_ context.Context, p *patient) finding {
+func checkInbox(_ context.Context, p *localState) finding {
 	if p.loadErr != nil || p.loaded.Data == "" || p.loaded.Role == config.RoleWorker {
 		return leftOut
 	}
@@ -127,11 +127,11 @@ func tryWriting(dir string) error {
 	return errors.Join(err, f.Sync(), f.Close(), os.Remove(f.Name()))
 }
 
-// temporalTimeout is short: a Temporal that needs longer is as good as away.
+// temporalTimeout is short: a Temporal that needs longer is as good as down.
 const temporalTimeout = 10 * time.Second
 
-func checkTemporal(ctx context.Context, p *patient) finding {
-	const fix = "start it, or say where it is with TEMPORAL_ADDRESS or temporal.toml; until then events are kept and wait"
+func checkTemporal(ctx context.Context, p *localState) finding {
+	const fix = "start it, or set its address with TEMPORAL_ADDRESS or temporal.toml; until then the inbox keeps all events"
 	options, err := envconfig.LoadDefaultClientOptions()
 	if err != nil {
 		return fail("correct the TEMPORAL_* variables or temporal.toml", "read TEMPORAL_* and temporal.toml: %s", err)
@@ -160,7 +160,7 @@ func checkTemporal(ctx context.Context, p *patient) finding {
 	return ok("Temporal %s answers at %s", info.GetServerVersion(), p.address)
 }
 
-func checkNamespace(ctx context.Context, p *patient) finding {
+func checkNamespace(ctx context.Context, p *localState) finding {
 	if p.temporal == nil {
 		return leftOut
 	}
@@ -178,7 +178,7 @@ func checkNamespace(ctx context.Context, p *patient) finding {
 	return ok("%s; it keeps ended executions for %s", name, keeps)
 }
 
-func checkSearchAttributes(ctx context.Context, p *patient) finding {
+func checkSearchAttributes(ctx context.Context, p *localState) finding {
 	if p.temporal == nil || p.namespace == "" {
 		return leftOut
 	}
@@ -198,7 +198,7 @@ func checkSearchAttributes(ctx context.Context, p *patient) finding {
 	}
 	switch {
 	case len(wrong) > 0:
-		f := fail("remove them: temporal operator search-attribute remove --namespace "+p.namespace, "some have another type, and executions would stall")
+		f := fail("remove them: temporal operator search-attribute remove --namespace "+p.namespace, "some have another type, and executions would fail")
 		f.Details = wrong
 		return f
 	case len(missing) > 0:
@@ -209,7 +209,7 @@ func checkSearchAttributes(ctx context.Context, p *patient) finding {
 	return ok("all %d are there", len(managed.SearchAttributes()))
 }
 
-func checkWorker(ctx context.Context, p *patient) finding {
+func checkWorker(ctx context.Context, p *localState) finding {
 	if p.temporal == nil || p.namespace == "" {
 		return leftOut
 	}
@@ -221,7 +221,7 @@ func checkWorker(ctx context.Context, p *patient) finding {
 		return warn("ask the operator of Temporal", "could not be checked: task queue %s can't be described: %s", queue, err)
 	}
 	if len(answer.GetPollers()) == 0 {
-		return warn("start gantry serve; if it runs, it uses another task queue or namespace", "nobody works on task queue %s of namespace %s", queue, p.namespace)
+		return warn("start gantry serve; if it runs, it uses another task queue or namespace", "no worker polls task queue %s of namespace %s", queue, p.namespace)
 	}
 	return ok("%d on task queue %s", len(answer.GetPollers()), queue)
 }
