@@ -190,7 +190,7 @@ func TestSimulatorsDoNotShareAState(t *testing.T) {
 	second.control("/stacks", `{"id":"net"}`)
 	second.eventually("the second has saved", saved(state, `"net"`))
 	first.control("/stacks", `{"id":"app"}`)
-	if err := first.p.Ends(patience); err == nil || !strings.Contains(first.p.Out.String(), "another process has written it meanwhile") {
+	if err := first.p.Ends(patience); err == nil || !strings.Contains(first.p.Out.String(), "another process has written it") {
 		t.Errorf("the first ended with %v:\n%s", err, first.p.Out)
 	}
 }
@@ -217,14 +217,14 @@ func TestSimulatorRefuses(t *testing.T) {
 		args []string
 		want string
 	}{
-		"every address": {[]string{"--listen", ":0"}, "--listen :0 is not loopback, and whoever reaches the control API owns the account: " +
-			"it has no authentication. Where that is what you want, add --insecure-listen"},
+		"every address": {[]string{"--listen", ":0"}, "--listen :0 is not loopback, and the control API has no authentication: " +
+			"anyone who reaches it controls the account; add --insecure-listen to allow that"},
 		"another address":   {[]string{"--listen", "192.0.2.1:80"}, "--listen 192.0.2.1:80 is not loopback"},
 		"a name":            {[]string{"--listen", "example.com:80"}, "--listen example.com:80 is not loopback"},
 		"no port":           {[]string{"--listen", "localhost"}, "--listen: address localhost: missing port in address"},
 		"a port in use":     {[]string{"--listen", taken.Addr().String()}, "address already in use"},
 		"half a key":        {[]string{"--api-key", "a:b", "--api-key", "hush"}, "--api-key: number 2 is not of the form ID:SECRET"},
-		"time backwards":    {[]string{"--pace", "-1"}, "--pace: time does not go backwards"},
+		"time backwards":    {[]string{"--pace", "-1"}, "--pace: must not be negative"},
 		"a strange account": {[]string{"--account", "a/b"}, "--account: it holds the character '/'"},
 		"a strange level":   {[]string{"--log-level", "loud"}, `--log-level: "loud" is none of debug, info, warn and error`},
 		"an argument":       {[]string{"fast"}, `unknown command "fast"`},
@@ -236,7 +236,7 @@ func TestSimulatorRefuses(t *testing.T) {
 		},
 		"no folder": {[]string{"--state", dir + "/none/state.json"}, "save the simulated account: open"},
 		"an empty state": {[]string{"--state", file("empty.json", "")}, "restore the simulated account from " + dir +
-			"/empty.json: the snapshot is empty. To start with a new account, move the file away"},
+			"/empty.json: the snapshot is empty; to start with a new account, move the file away"},
 		"half a state":  {[]string{"--state", file("half.json", `{"format":"gantry simulated account","version":1,`)}, "the snapshot is damaged: unexpected end of JSON input"},
 		"another file":  {[]string{"--state", file("other.json", `{"stacks":[]}`)}, "this is not the snapshot of a simulated account"},
 		"other account": {[]string{"--state", acme, "--account", "umbrella"}, "the snapshot is of account acme, not of umbrella"},

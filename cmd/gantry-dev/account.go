@@ -20,8 +20,8 @@ type account struct {
 	listener  net.Listener
 }
 
-// openAccount opens the account in a file, or a new one when there is no such
-// file or no path. fresh sets a new account up; prepare is for a restored one.
+// openAccount opens the account in a file, or a new one if there is no such file or
+// no path. fresh sets a new account up; prepare adjusts a restored one.
 func openAccount(path string, o simulator.Options, fresh, prepare func(*simulator.Simulator) error) (a *account, restored bool, err error) {
 	a = &account{}
 	if path == "" {
@@ -36,7 +36,7 @@ func openAccount(path string, o simulator.Options, fresh, prepare func(*simulato
 		err = fresh(a.simulator)
 	}
 	if err == nil && a.keeper != nil {
-		err = a.keeper.save() // now, so that a file that can't be written is an error at the start
+		err = a.keeper.save() // now, so that an unwritable file is an error at the start
 	}
 	if err != nil {
 		a.simulator.Close()
@@ -45,8 +45,8 @@ func openAccount(path string, o simulator.Options, fresh, prepare func(*simulato
 	return a, restored, nil
 }
 
-// serve answers until ctx ends. Then it stops in an order that loses nothing:
-// nobody is answered any more, nothing moves any more, the rest is saved.
+// serve answers until ctx ends. It stops in an order that loses nothing: first the
+// server, then the simulation, and then it saves the account.
 func (a *account) serve(ctx context.Context) error {
 	srv := &http.Server{Handler: a.simulator, ReadHeaderTimeout: 5 * time.Second}
 	run, ctx := errgroup.WithContext(ctx)
@@ -82,7 +82,7 @@ func (a *account) close() {
 	}
 }
 
-// urlOf is where the address can be reached from this machine.
+// urlOf returns the URL at which this machine reaches the address.
 func urlOf(addr net.Addr) string {
 	if tcp, ok := addr.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
 		return fmt.Sprintf("http://127.0.0.1:%d", tcp.Port)

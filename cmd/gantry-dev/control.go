@@ -25,16 +25,16 @@ const simulatorURLVariable = "SIMULATOR_URL"
 // controlTimeout bounds one request to the control API.
 const controlTimeout = 10 * time.Second
 
-// newPushCommand returns the command that plays a push to a stack's repository.
+// newPushCommand returns the command that pushes to a simulated repository.
 func newPushCommand() *cobra.Command {
 	var commit simulator.Commit
 	var delta spacelift.Delta
 	cmd := &cobra.Command{
 		Use:   "push STACK",
 		Short: "Push a change to a stack of the simulated Spacelift",
-		Long: `Pushes a commit to the repository of a simulated stack and prints the run that
-Spacelift makes of it, as the commands of gantry take it. Without --add, --change
-and --delete the run finds what the stack's configuration says.`,
+		Long: `Pushes a commit to the repository of a simulated stack and prints the name of the
+run that Spacelift creates, as the commands of gantry take it. Without --add,
+--change and --delete, the plan is the one that the stack is configured with.`,
 		Example: `  gantry-dev push network-prod --add 2
   gantry runs watch "$(gantry-dev push billing-prod --author alice --delete 1)"`,
 		Args: cobra.ExactArgs(1),
@@ -130,5 +130,5 @@ func refusalOf(res *http.Response, answer []byte) error {
 	if json.Unmarshal(answer, &problem) == nil && problem.Detail != "" {
 		return errors.New(problem.Detail)
 	}
-	return fmt.Errorf("%s answered %s and is no simulated Spacelift; set %s to the address that the lab prints", res.Request.URL.Host, res.Status, simulatorURLVariable)
+	return fmt.Errorf("%s answered %s and is not a simulated Spacelift; set %s to the address that the lab prints", res.Request.URL.Host, res.Status, simulatorURLVariable)
 }

@@ -78,7 +78,7 @@ func TestPushRefusals(t *testing.T) {
 	t.Cleanup(page.Close)
 	for address, want := range map[string]string{
 		api.URL:              "no-such-stack",
-		page.URL:             "is no simulated Spacelift; set SIMULATOR_URL",
+		page.URL:             "is not a simulated Spacelift; set SIMULATOR_URL",
 		"http://127.0.0.1:1": "start the lab, and set SIMULATOR_URL to the address that it prints",
 		"::":                 "--simulator",
 	} {

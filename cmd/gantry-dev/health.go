@@ -16,8 +16,8 @@ func newHealthCommand() *cobra.Command {
 	var wait time.Duration
 	cmd := &cobra.Command{
 		Use:   "health",
-		Short: "Ask a lab, or a simulated Spacelift alone, whether it is ready",
-		Long: `Asks the Gantry of a lab on this machine whether it is ready, or with --simulator
+		Short: "Check whether a lab or a simulated Spacelift is ready",
+		Long: `Checks whether the Gantry of a lab on this machine is ready or, with --simulator,
 a simulated Spacelift that runs alone. Exit codes: 0 ready, 1 not.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -39,7 +39,7 @@ a simulated Spacelift that runs alone. Exit codes: 0 ready, 1 not.`,
 		},
 	}
 	cmd.Flags().StringVar(&address, "address", "127.0.0.1:8080", "address of Gantry; 127.0.0.1:8090 with --simulator")
-	cmd.Flags().BoolVar(&alone, "simulator", false, "ask a simulated Spacelift")
-	cmd.Flags().DurationVar(&wait, "wait", 0, "how long to wait for it to become ready (default: ask once)")
+	cmd.Flags().BoolVar(&alone, "simulator", false, "check a simulated Spacelift")
+	cmd.Flags().DurationVar(&wait, "wait", 0, "how long to wait until it is ready (default: check once)")
 	return cmd
 }

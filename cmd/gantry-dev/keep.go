@@ -14,13 +14,12 @@ import (
 	"github.com/gantryhq/gantry/simulator"
 )
 
-// saveEvery is how long a change waits for others before all are saved: a
-// process that is killed loses that much. Accounts so large that saving them
-// takes a tenth of it are saved less often.
+// saveEvery is the time between saves: a killed process loses as much. Accounts
+// that take over a tenth of it to save are saved less often.
 const saveEvery = 200 * time.Millisecond
 
-// errTaken says that somebody else writes the file of the account.
-var errTaken = errors.New("another process has written it meanwhile; each simulator needs a file of its own")
+// errTaken reports that another process writes the file of the account.
+var errTaken = errors.New("another process has written it; give each simulator its own file")
 
 // keeper keeps a simulated account in a file.
 type keeper struct {
@@ -29,12 +28,11 @@ type keeper struct {
 	log     *slog.Logger
 
 	saved [sha256.Size]byte // what is in the file
-	file  fs.FileInfo       // as we have left it; nil when there is none
+	file  fs.FileInfo       // as this process wrote it; nil if there is none
 }
 
-// keep opens the account in a file, and a new one when there is no such file.
-// One that can't be read is an error. prepare is called on a restored account
-// before anything in it moves.
+// keep opens the account in a file, or a new one if there is no such file. It calls
+// prepare on a restored account before the simulation starts.
 func keep(path string, o simulator.Options, prepare func(*simulator.Simulator) error) (k *keeper, restored bool, err error) {
 	k = &keeper{path: path, log: o.Logger}
 	f, err := os.Open(path)
@@ -50,21 +48,21 @@ func keep(path string, o simulator.Options, prepare func(*simulator.Simulator) e
 		return nil, false, fmt.Errorf("open the simulated account: %w", err)
 	}
 	if k.account, err = simulator.Restore(f, o, prepare); err != nil {
-		return nil, false, fmt.Errorf("restore the simulated account from %s: %w. To start with a new account, move the file away", path, err)
+		return nil, false, fmt.Errorf("restore the simulated account from %s: %w; to start with a new account, move the file away", path, err)
 	}
 	k.log.Info("simulated account restored", "file", path, "stacks", len(k.account.Stacks()))
 	return k, true, nil
 }
 
-// run saves the account now and whenever something has happened, until ctx ends.
-// Only errTaken ends it earlier: a full disk may be emptied.
+// run saves the account now and after each change, until ctx ends. Only errTaken
+// ends it earlier: a full disk may be freed.
 func (k *keeper) run(ctx context.Context) error {
 	for {
 		changed, began := k.account.Changed(), time.Now()
 		if err := k.save(); errors.Is(err, errTaken) {
 			return err
 		} else if err != nil {
-			k.log.Error("what happened is not saved", "error", err)
+			k.log.Error("simulated account not saved", "error", err)
 		}
 		pause := max(saveEvery, 10*time.Since(began))
 		select {
@@ -80,8 +78,8 @@ func (k *keeper) run(ctx context.Context) error {
 	}
 }
 
-// save puts a new file in the place of the old one, so that there is a whole one
-// at every moment. It does nothing when nothing happened.
+// save replaces the file, so that there is a complete one at any time. It does
+// nothing if nothing changed.
 func (k *keeper) save() error {
 	var b bytes.Buffer
 	if err := k.account.Save(&b); err != nil {

@@ -24,8 +24,8 @@ import (
 	"github.com/gantryhq/gantry/temporalserver"
 )
 
-// What the lab is set up with. It serves loopback only, so these are no
-// secrets: they are in the documentation, to be typed.
+// The setup of the lab. It serves loopback only, so these are no secrets: the
+// documentation lists them.
 const (
 	labAccount       = "acme"
 	labWebhook       = "gantry"
@@ -91,7 +91,7 @@ func runLab(ctx context.Context, o labOptions, out, logs io.Writer) (err error) 
 	defer account.close()
 
 	progress.start("Gantry")
-	// Gantry stops after Spacelift: nothing is sent to it that it can't take.
+	// Gantry stops after Spacelift, so that it can still receive what Spacelift sends.
 	gantry, stopGantry := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopGantry()
 	run, ctx := errgroup.WithContext(ctx)
@@ -114,8 +114,7 @@ func runLab(ctx context.Context, o labOptions, out, logs io.Writer) (err error) 
 	return run.Wait()
 }
 
-// dataFolder returns the folder of the inbox, and what removes it when nothing
-// is to be kept.
+// dataFolder returns the folder of the inbox. cleanUp removes a temporary one.
 func dataFolder(data string) (folder string, cleanUp func(), err error) {
 	if data != "" {
 		return filepath.Join(data, "inbox"), func() {}, os.MkdirAll(data, 0o700)
@@ -135,7 +134,7 @@ func startTemporal(ctx context.Context, o labOptions, log *slog.Logger) (*tempor
 	return temporalserver.Start(ctx, options)
 }
 
-// labConfig is the configuration that `gantry serve` would have for this lab.
+// labConfig returns the configuration of `gantry serve` for this lab.
 func labConfig(data, spaceliftURL string) config.Config {
 	c := config.Default()
 	c.Data = data
@@ -157,7 +156,7 @@ func labTokenOf(person string) string { return "gantry_" + person }
 func openLabAccount(ctx context.Context, o labOptions, gantryURL string, log *slog.Logger) (*account, error) {
 	options := simulator.Options{
 		Account: labAccount, Seed: uint64(time.Now().UnixNano()), Phases: simulator.RealisticPhases().Scaled(o.pace),
-		// What a restored account has still to send waits until Gantry has started.
+		// Notifications that a restored account still has to send wait for Gantry.
 		DeliveryTimeout: time.Minute,
 		Logger:          log.With("component", "spacelift"),
 	}
@@ -171,7 +170,7 @@ func openLabAccount(ctx context.Context, o labOptions, gantryURL string, log *sl
 	}
 	a, _, err := openAccount(path, options,
 		func(s *simulator.Simulator) error { return setUp(s, webhook) },
-		func(s *simulator.Simulator) error { return correct(s, webhook) })
+		func(s *simulator.Simulator) error { return updateWebhook(s, webhook) })
 	if err != nil {
 		return nil, errors.Join(err, listener.Close())
 	}
@@ -179,7 +178,7 @@ func openLabAccount(ctx context.Context, o labOptions, gantryURL string, log *sl
 	return a, nil
 }
 
-// setUp does on Spacelift's side what a user of the real one does once.
+// setUp configures Spacelift as a user of the real one does once.
 func setUp(sim *simulator.Simulator, webhook string) error {
 	sim.AddAPIKey(simulator.APIKey{ID: labKeyID, Secret: labKeySecret, Name: "gantry"})
 	problems := []error{
@@ -197,9 +196,9 @@ func setUp(sim *simulator.Simulator, webhook string) error {
 	return nil
 }
 
-// correct leads a restored account's webhook to where Gantry listens this time.
-// Whoever has deleted the webhook wants it deleted.
-func correct(sim *simulator.Simulator, webhook string) error {
+// updateWebhook points a restored account's webhook at this Gantry. A webhook that
+// the user deleted stays deleted.
+func updateWebhook(sim *simulator.Simulator, webhook string) error {
 	err := sim.SetWebhookEndpoint(labWebhook, webhook)
 	if errors.Is(err, simulator.ErrNotFound) {
 		return nil
@@ -207,7 +206,7 @@ func correct(sim *simulator.Simulator, webhook string) error {
 	return err
 }
 
-// listen takes a port on loopback, or a free one when it is taken.
+// listen listens on a loopback port, or on a free one if that is taken.
 func listen(ctx context.Context, port int) (net.Listener, error) {
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", loopback(port))

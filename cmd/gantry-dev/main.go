@@ -32,9 +32,9 @@ func newLabCommand() *cobra.Command {
 		Short: "Run Temporal, a simulated Spacelift and Gantry in one process",
 		Long: `Runs everything needed to try Gantry: an embedded Temporal server with its UI,
 a simulated Spacelift account with a few stacks, and Gantry with Swagger UI.
-Nothing leaves this machine and no account is needed.
+Nothing leaves this machine and you need no account.
 
-Ports that are taken are replaced by free ones.`,
+It replaces ports that are taken by free ones.`,
 		Version:       version,
 		Args:          cobra.NoArgs,
 		SilenceUsage:  true,
@@ -43,7 +43,7 @@ Ports that are taken are replaced by free ones.`,
 			return runLab(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
-	cmd.Flags().StringVar(&o.data, "data", "", "folder that keeps Temporal, the simulated account and the inbox across restarts; of the simulated account a kill loses at most the last moment (default: nothing is kept)")
+	cmd.Flags().StringVar(&o.data, "data", "", "folder that keeps Temporal, the simulated account and the inbox across restarts; if the lab is killed, the last moment of the simulated account may be lost (default: nothing is kept)")
 	cmd.Flags().IntVar(&o.port, "port", 8080, "port of Gantry")
 	cmd.Flags().IntVar(&o.simulatorPort, "simulator-port", 8090, "port of the simulated Spacelift")
 	cmd.Flags().IntVar(&o.temporalPort, "temporal-port", 7233, "port of Temporal")

@@ -10,12 +10,11 @@ import (
 	"golang.org/x/term"
 )
 
-// progress shows on a terminal what the lab is waiting for while it starts, and
-// passes logs on to it, so that each has a line of its own. Elsewhere it only
-// passes logs on.
+// progress shows on a terminal what the lab is starting, and writes log lines above
+// that. Elsewhere it only passes logs on.
 type progress struct {
 	logs io.Writer
-	out  io.Writer // nil when there is no terminal
+	out  io.Writer // nil without a terminal
 
 	mu   sync.Mutex
 	what string
@@ -30,8 +29,8 @@ func newProgress(out io.Writer) *progress {
 	return p
 }
 
-// Write writes a line of the log in the place of the progress line, which is
-// shown again below it.
+// Write writes a log line in place of the progress line, which then reappears
+// below it.
 func (p *progress) Write(line []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -43,7 +42,7 @@ func (p *progress) Write(line []byte) (int, error) {
 
 const eraseLine = "\r\033[K"
 
-// start says what is being waited for now.
+// start shows what starts now.
 func (p *progress) start(what string) {
 	if p.out == nil {
 		return

@@ -23,7 +23,7 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-var errNegativePace = errors.New("--pace: time does not go backwards")
+var errNegativePace = errors.New("--pace: must not be negative")
 
 type simulatorOptions struct {
 	listen         string
@@ -43,11 +43,11 @@ func newSimulatorCommand() *cobra.Command {
 		Use:   "simulator",
 		Short: "Run the simulated Spacelift alone",
 		Long: `Runs a simulated Spacelift account alone: its GraphQL API at /graphql and a
-control API at /simulator/v1 that does what people, Git and Terraform do. It
-sends webhooks and nothing else leaves this machine. For tests of software that
-drives Spacelift; simulator/README.md says what is simulated.
+control API at /simulator/v1 that plays people, Git and Terraform. Only its
+webhooks leave this machine. Use it to test software that drives Spacelift;
+simulator/README.md lists what it simulates.
 
-The control API has no authentication, so only loopback is listened on.`,
+The control API has no authentication, so it listens on loopback only.`,
 		Example: `  gantry-dev simulator --config account.yaml
   gantry-dev simulator --listen 127.0.0.1:0 --api-key 01CI:secret --pace 0`,
 		Args: cobra.NoArgs,
@@ -60,13 +60,13 @@ The control API has no authentication, so only loopback is listened on.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.listen, "listen", "127.0.0.1:8090", "address to serve on; port 0 takes a free one")
-	f.BoolVar(&o.insecureListen, "insecure-listen", false, "listen on addresses other machines reach: each of them owns the account")
+	f.BoolVar(&o.insecureListen, "insecure-listen", false, "listen on addresses that other machines can reach: each of them controls the account")
 	f.StringVar(&o.account, "account", "", `name of the account (default: that of the --state, else "acme")`)
-	f.StringArrayVar(&o.keys, "api-key", nil, "ID:SECRET of an API key with admin rights; repeatable (default: one is made and printed)")
+	f.StringArrayVar(&o.keys, "api-key", nil, "ID:SECRET of an API key with admin rights; repeatable (default: create one and print it)")
 	f.Float64Var(&o.pace, "pace", 0.05, "how long simulated phases take, relative to a real small stack (1 is real time, 0 no time)")
-	f.Uint64Var(&o.seed, "seed", 0, "makes ids, hashes and faults by probability repeatable but for the time in them (default: another one each time)")
-	f.StringVar(&o.state, "state", "", "file that keeps the account across restarts, secrets included; a kill loses at most the last moment (default: nothing is kept)")
-	f.StringVar(&o.config, "config", "", "YAML or JSON file that a new account is set up from: stacks, webhooks, policies and more, as the control API takes them")
+	f.Uint64Var(&o.seed, "seed", 0, "makes ids, hashes and random faults repeatable, except for the time in them (default: random)")
+	f.StringVar(&o.state, "state", "", "file that keeps the account across restarts, including secrets; if the simulator is killed, the last moment may be lost (default: nothing is kept)")
+	f.StringVar(&o.config, "config", "", "YAML or JSON file with the stacks, webhooks, policies and more of a new account, as the control API takes them")
 	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
 	return cmd
 }
@@ -104,14 +104,14 @@ func runSimulator(ctx context.Context, o simulatorOptions, out, logs io.Writer) 
 	a.listener = listener
 	defer a.close()
 	if restored && o.config != "" {
-		log.Info("the restored account is taken as it is, not set up again", "config", o.config)
+		log.Info("--config ignored: the account was restored", "config", o.config)
 	}
 	for _, k := range keys {
 		a.simulator.AddAPIKey(k)
 	}
 	made := ""
 	if len(a.simulator.APIKeys()) == 0 {
-		k := a.simulator.AddAPIKey(simulator.APIKey{Name: "made at the start"})
+		k := a.simulator.AddAPIKey(simulator.APIKey{Name: "created at start"})
 		made = k.ID + ":" + k.Secret
 	}
 	printReady(out, a, made, o.state)
@@ -126,7 +126,7 @@ func newLogger(level string, to io.Writer) (*slog.Logger, error) {
 	return slog.New(slog.NewTextHandler(to, &slog.HandlerOptions{Level: l})), nil
 }
 
-// parseKeys reads ID:SECRET. Errors don't repeat what may be a secret.
+// parseKeys parses ID:SECRET. Errors don't repeat what may be a secret.
 func parseKeys(pairs []string) ([]simulator.APIKey, error) {
 	var keys []simulator.APIKey
 	for i, pair := range pairs {
@@ -139,7 +139,7 @@ func parseKeys(pairs []string) ([]simulator.APIKey, error) {
 	return keys, nil
 }
 
-// checkListen refuses addresses that other machines reach.
+// checkListen refuses addresses that other machines can reach.
 func checkListen(address string, insecure bool) error {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
@@ -148,8 +148,8 @@ func checkListen(address string, insecure bool) error {
 	if ip := net.ParseIP(host); insecure || host == "localhost" || ip != nil && ip.IsLoopback() {
 		return nil
 	}
-	return fmt.Errorf("--listen %s is not loopback, and whoever reaches the control API owns the account: it has no authentication. "+
-		"Where that is what you want, add --insecure-listen", address)
+	return fmt.Errorf("--listen %s is not loopback, and the control API has no authentication: anyone who reaches it controls the account; "+
+		"add --insecure-listen to allow that", address)
 }
 
 // setUp sets a new account up from the configuration file, if there is one.
@@ -161,7 +161,7 @@ func (o simulatorOptions) setUp(s *simulator.Simulator) error {
 	if err != nil {
 		return fmt.Errorf("--config: %w", err)
 	}
-	if !json.Valid(text) { // YAML would do for both, but for tabs
+	if !json.Valid(text) { // a YAML parser reads JSON too, except for tabs
 		if text, err = jsonOf(text); err != nil {
 			return fmt.Errorf("--config %s: %w", o.config, err)
 		}
@@ -205,7 +205,7 @@ func printReady(out io.Writer, a *account, made, state string) {
 	if i := slices.IndexFunc(stacks, func(s simulator.StackStatus) bool { return !s.Module }); i >= 0 {
 		stack = url.PathEscape(string(stacks[i].ID))
 	}
-	// An error means that nobody reads.
+	// An error means that the output is closed.
 	_ = ready.Execute(out, map[string]any{
 		"Account": a.simulator.Account(), "URL": a.url(), "Made": made, "Keys": ids, "State": state, "Stack": stack,
 	})

@@ -48,8 +48,8 @@ func printWelcome(out io.Writer, at addresses) {
 	_, _ = out.Write(text.Bytes())
 }
 
-// programs returns the folder of this program, quoted for a shell, if gantry is
-// in it and a shell doesn't find it there yet.
+// programs returns the folder of this program, quoted for a shell, if gantry is in
+// it and PATH doesn't lead there yet.
 func programs() string {
 	lab, err := os.Executable()
 	if err != nil {

@@ -8,9 +8,8 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// jsonOf turns YAML into JSON that says what is written there. Numbers that JSON
-// would spell differently are refused: 00012345 is 5349 to YAML, which nobody
-// means who writes a secret.
+// jsonOf converts YAML to JSON. It refuses numbers that JSON would spell
+// differently: YAML reads 00012345 as 5349, which a secret surely isn't.
 func jsonOf(content []byte) ([]byte, error) {
 	var document yaml.Node
 	if err := yaml.Unmarshal(content, &document); err != nil {

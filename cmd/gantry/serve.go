@@ -80,7 +80,7 @@ func givenSettings(flags *pflag.FlagSet) map[string]string {
 func newLogger(w io.Writer, c config.Log) (*slog.Logger, error) {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(c.Level)); err != nil {
-		return nil, fmt.Errorf("log.level: %q is not one of debug, info, warn and error", c.Level)
+		return nil, fmt.Errorf("log.level: %q is none of debug, info, warn and error", c.Level)
 	}
 	options := &slog.HandlerOptions{Level: level}
 	if c.Format == "text" {

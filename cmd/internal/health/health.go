@@ -1,5 +1,5 @@
-// Package health asks a program's own HTTP server how it is. It is the health
-// check of images that hold nothing but the program.
+// Package health checks a program's own HTTP server. It is the health check of
+// images that contain only the program.
 package health
 
 import (
@@ -13,17 +13,17 @@ import (
 )
 
 const (
-	// askTimeout bounds one question: who needs longer is not healthy.
+	// askTimeout bounds one request: a server that needs longer is not healthy.
 	askTimeout = 3 * time.Second
 
-	// askAgain is the pause between two questions.
+	// askAgain is the pause between two requests.
 	askAgain = 250 * time.Millisecond
 
-	// maxAnswer bounds what is read and shown of an answer.
+	// maxAnswer bounds how much of an answer is read and printed.
 	maxAnswer = 4 << 10
 )
 
-// Ask returns what a GET of the URL is answered, and an error unless that is
+// Ask returns the answer to a GET of the URL, and an error unless its status is
 // 200.
 func Ask(ctx context.Context, url string) (answer string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
@@ -32,7 +32,7 @@ func Ask(ctx context.Context, url string) (answer string, err error) {
 	if err != nil {
 		return "", err
 	}
-	// A proxy for the world outside is none for this machine.
+	// Proxies are for other machines.
 	res, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
 	if err != nil {
 		return "", err
@@ -48,8 +48,8 @@ func Ask(ctx context.Context, url string) (answer string, err error) {
 	return string(body), nil
 }
 
-// Await asks until the answer is no error, for as long as wait, and once at
-// least. The error is that of the last answer.
+// Await calls ask until it succeeds, at least once and for at most wait. It returns
+// the last error.
 func Await(ctx context.Context, wait time.Duration, ask func(context.Context) error) error {
 	if wait <= 0 {
 		return ask(ctx)
@@ -62,7 +62,7 @@ func Await(ctx context.Context, wait time.Duration, ask func(context.Context) er
 		if err == nil {
 			return nil
 		}
-		if last == nil || !errors.Is(err, context.DeadlineExceeded) { // says more than that time is up
+		if last == nil || !errors.Is(err, context.DeadlineExceeded) { // more informative than the timeout
 			last = err
 		}
 		select {
@@ -73,8 +73,8 @@ func Await(ctx context.Context, wait time.Duration, ask func(context.Context) er
 	}
 }
 
-// Local returns where a server that listens on the address is reached from its
-// own machine.
+// Local returns the address at which this machine reaches a server that listens on
+// the address.
 func Local(listen string) (string, error) {
 	host, port, err := net.SplitHostPort(listen)
 	if err != nil {
