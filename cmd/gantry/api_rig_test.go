@@ -59,7 +59,7 @@ type apiRig struct {
 
 func newAPIRig(t *testing.T) *apiRig {
 	t.Helper()
-	for _, v := range os.Environ() { // what surrounds the tests is no part of them
+	for _, v := range os.Environ() { // the surrounding environment must not matter
 		if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, "GANTRY_") {
 			t.Setenv(name, "")
 			os.Unsetenv(name)
@@ -201,7 +201,7 @@ func (s stacks) StacksByLabel(ctx context.Context, _ string) (spacelift.Listing[
 	return spacelift.Listing[spacelift.Stack]{Items: []spacelift.Stack{stack}, Complete: s.complete.Load()}, err
 }
 
-// executions stands for Temporal and the workflows in it.
+// executions fakes Temporal and its workflows.
 type executions struct {
 	mu      sync.Mutex
 	runs    map[string]managed.RunStatus // by workflow id

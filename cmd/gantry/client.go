@@ -102,7 +102,7 @@ func readToken(flagFile string) (string, error) {
 	case flagFile == "" && file != "" && token != "":
 		return "", errors.New("both GANTRY_TOKEN and GANTRY_TOKEN_FILE are set: unset one")
 	case file == "" && token == "":
-		return "", errors.New("no token: set GANTRY_TOKEN or GANTRY_TOKEN_FILE; an administrator makes one with gantry token create")
+		return "", errors.New("no token: set GANTRY_TOKEN or GANTRY_TOKEN_FILE; an administrator creates one with gantry token create")
 	case file == "":
 		return strings.TrimSpace(token), nil
 	}

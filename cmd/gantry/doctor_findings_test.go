@@ -17,7 +17,7 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// Every finding a check can come to, provoked.
+// Every check is made to fail or warn.
 func TestDoctorFindings(t *testing.T) {
 	type healthy struct {
 		*rig
@@ -48,7 +48,7 @@ func TestDoctorFindings(t *testing.T) {
 			},
 		},
 		{
-			check: "inbox", name: "a file stands in its place", want: verdictFail, says: "is not a folder",
+			check: "inbox", name: "a file is in its place", want: verdictFail, says: "is not a folder",
 			cause: func(h healthy) { h.ok(os.WriteFile(h.data, nil, 0o600)) },
 		},
 		{

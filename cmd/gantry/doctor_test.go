@@ -61,12 +61,12 @@ func TestDoctorChangesNothing(t *testing.T) {
 			t.Errorf("it sent the mutation %v", q.Fields)
 		}
 	}
-	if r.gantry.heard("network") > 0 {
+	if r.gantry.received("network") > 0 {
 		t.Error("its test notification is taken for an event")
 	}
 }
 
-// What can't be looked at is named, not passed over and not called fine.
+// A check that can't be made is listed, and isn't called ok.
 func TestDoctorNamesWhatItLeavesOut(t *testing.T) {
 	r, _ := newHealthyRig(t)
 	r.spacelift.RemoveAPIKey(os.Getenv("SPACELIFT_API_KEY_ID"))
@@ -76,9 +76,9 @@ func TestDoctorNamesWhatItLeavesOut(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 	for _, id := range checkIDs() {
-		_, looked := found[id]
-		if left := slices.Contains(report.LeftOut, id) || slices.Contains(report.LeftOut, id+" of acme"); left == looked {
-			t.Errorf("%s: found %t, left out %t", id, looked, left)
+		_, checked := found[id]
+		if left := slices.Contains(report.LeftOut, id) || slices.Contains(report.LeftOut, id+" of acme"); left == checked {
+			t.Errorf("%s: found %t, left out %t", id, checked, left)
 		}
 	}
 	out, _ := r.run("doctor")

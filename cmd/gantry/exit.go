@@ -7,21 +7,21 @@ import (
 	"github.com/gantryhq/gantry/gen/api"
 )
 
-// The exit codes, beside 0 and 1 for any other error. They are a contract with
+// The exit codes besides 0, and 1 for any other error. They are a contract with
 // scripts; docs/reference/cli.md lists them.
 const (
 	exitDrift     = 3 // gantry setup --check: something differs
 	exitRefused   = 4 // Gantry refused the request
 	exitNotInTime = 5 // --timeout passed before the run had ended
-	exitUnchecked = 6 // gantry setup --check: nothing is seen to differ, but not everything could be checked
+	exitUnchecked = 6 // gantry setup --check: nothing seems to differ, but some of it could not be checked
 	exitEnded     = 19
 )
 
-// exitOfState is the exit code of waiting for a run that ended in a state;
-// others are exitEnded.
+// exitOfState maps the state in which a run ended to the exit code; other states
+// are exitEnded.
 var exitOfState = map[string]int{"FINISHED": 0, "FAILED": 10, "DISCARDED": 11, "CANCELED": 12, "STOPPED": 13, "SKIPPED": 14}
 
-// endedAs returns the error that says how a run ended, nil when it did well.
+// endedAs returns how a run ended as an error; nil if it finished.
 func endedAs(run api.Run) error {
 	code, known := exitOfState[run.State]
 	if !known {
@@ -34,8 +34,7 @@ func endedAs(run api.Run) error {
 		runName{run.Account, run.Stack, run.Run}, clean(run.State), clean(deref(run.Outcome)))}
 }
 
-// exitError ends the process with a code of its own. The codes are a contract
-// with scripts.
+// exitError ends the process with an exit code.
 type exitError struct {
 	code int
 	err  error
@@ -44,7 +43,7 @@ type exitError struct {
 func (e *exitError) Error() string { return e.err.Error() }
 func (e *exitError) Unwrap() error { return e.err }
 
-// exitCode is the process's: 1 for an error that names no other.
+// exitCode returns the exit code of the process: 1 for an error without its own.
 func exitCode(err error) int {
 	if err == nil {
 		return 0

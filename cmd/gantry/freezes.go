@@ -74,8 +74,8 @@ func (s *session) warnOfStacks(ctx context.Context, account string, stacks []str
 			continue
 		}
 		meant := ""
-		if near, ok := policy.Nearest(name, managed); ok {
-			meant = " (meant " + near + "?)"
+		if nearest, ok := policy.Nearest(name, managed); ok {
+			meant = " (meant " + nearest + "?)"
 		}
 		fmt.Fprintln(s.err, clean("gantry: warning: "+account+" has no managed stack "+name+meant+": the freeze has no effect there"))
 	}

@@ -53,7 +53,7 @@ func TestLint(t *testing.T) {
 		{name: "the example", args: []string{"--config", exampleConfig}, prints: []string{`.*gantry\.example\.yaml is valid\.`}},
 		{name: "without accounts", args: []string{"--config", shared}, prints: []string{`.* is valid\.`}},
 		{
-			name: "what labels come to", args: []string{"--config", exampleConfig, "--labels", "gantry:managed,gantry:profile=production,gantry:approvals=3"},
+			name: "what labels resolve to", args: []string{"--config", exampleConfig, "--labels", "gantry:managed,gantry:profile=production,gantry:approvals=3"},
 			prints: []string{
 				`SETTING +VALUE +FROM`, `profile +production +gantry:profile=production`, `approvals +3 +gantry:approvals=3`, `approvers +platform +profile production`,
 				`limits\.maxDeleted +0 +profile production`, `escalation +after 1h tell deploys; after 8h tell on-call; after 72h discard +profile production`,

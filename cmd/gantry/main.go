@@ -1,6 +1,6 @@
-// Command gantry is the product: `gantry serve` runs it, the other commands are
-// for the people around it. It links neither the embedded Temporal server nor
-// the simulator; those are in gantry-dev.
+// Command gantry is the product: `gantry serve` runs it, and the other commands are
+// for its operators and users. It links neither the embedded Temporal server nor the
+// simulator; those are in gantry-dev.
 package main
 
 import (
@@ -19,7 +19,7 @@ import (
 var version = "dev"
 
 func main() {
-	// A file that may not grow is an error to answer with 503, not a reason to die.
+	// A file that can't grow is an error to answer with 503, not a reason to exit.
 	signal.Ignore(syscall.SIGXFSZ)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -33,9 +33,9 @@ func main() {
 func newRootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "gantry",
-		Short: "Manages Spacelift runs with Temporal, and can always say why",
+		Short: "Manage Spacelift runs with Temporal, and explain every step",
 		Long: `Gantry follows every run of a labelled Spacelift stack from its first
-notification to its end, acts for you where the stack's labels say so, and
+notification to its end, acts for you where the stack's labels allow it, and
 explains what it did.`,
 		Version:       version,
 		SilenceUsage:  true,
@@ -51,15 +51,15 @@ explains what it did.`,
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		if args := c.Flags().Args(); c.HasSubCommands() && len(args) > 0 {
-			return unknownCommand(c, args) // it is why nobody knows the flag
+			return unknownCommand(c, args) // the reason why the flag is unknown
 		}
 		return err
 	})
 	return root
 }
 
-// refuseUnknown makes a word that is none of a command's subcommands an error:
-// by itself cobra would print help and exit with 0, as if it had been done.
+// refuseUnknown makes an unknown subcommand an error: cobra alone would print help
+// and exit with 0, as if it had run.
 func refuseUnknown(c *cobra.Command) {
 	c.Args = func(c *cobra.Command, args []string) error {
 		if len(args) == 0 {
@@ -70,12 +70,12 @@ func refuseUnknown(c *cobra.Command) {
 	c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 }
 
-// unknownCommand says so as cobra does for the program itself.
+// unknownCommand returns the error that cobra returns for the program itself.
 func unknownCommand(c *cobra.Command, args []string) error {
 	c.SuggestionsMinimumDistance = 2
-	said := fmt.Sprintf("unknown command %q for %q", args[0], c.CommandPath())
+	text := fmt.Sprintf("unknown command %q for %q", args[0], c.CommandPath())
 	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
-		said += "\n\nDid you mean this?\n\t" + strings.Join(near, "\n\t") + "\n"
+		text += "\n\nDid you mean this?\n\t" + strings.Join(near, "\n\t") + "\n"
 	}
-	return errors.New(said)
+	return errors.New(text)
 }

@@ -20,7 +20,7 @@ func printedBy(t *testing.T, args ...string) (string, error) {
 	return out.String(), err
 }
 
-// A misspelt command did nothing, and whoever reads exit codes learns it.
+// A misspelt command is an error, with an exit code.
 func TestMisspeltCommandsAreErrors(t *testing.T) {
 	for _, tt := range []struct {
 		args []string
@@ -46,8 +46,8 @@ func TestMisspeltCommandsAreErrors(t *testing.T) {
 	}
 }
 
-// It is so of every command that only holds others, and those go on to say what
-// they hold.
+// Every command that only has subcommands refuses unknown ones, and lists them
+// without an argument.
 func TestCommandsThatHoldOthers(t *testing.T) {
 	found := 0
 	var walk func(c *cobra.Command)

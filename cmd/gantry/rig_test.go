@@ -151,8 +151,8 @@ func (r *rig) changePolicy(change func(*spacelift.PolicyInput)) {
 	r.ok(err)
 }
 
-// receiver stands for Gantry's HTTP side as far as setting up and looking
-// after it need one.
+// receiver fakes the parts of Gantry's HTTP side that setup and doctor
+// need.
 type receiver struct {
 	url string // of the webhook
 
@@ -274,8 +274,8 @@ func (g *receiver) webhook(w http.ResponseWriter, r *http.Request) {
 	io.WriteString(w, `{"delivery":"01KDX3V4T8Q2M5N7P9R1S3T5V7",`+outcome+`}`)
 }
 
-// heard counts the notifications of a stack.
-func (g *receiver) heard(stack string) int {
+// received counts the notifications of a stack.
+func (g *receiver) received(stack string) int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.stacks[stack]

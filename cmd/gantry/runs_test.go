@@ -35,7 +35,7 @@ func TestRunsList(t *testing.T) {
 	r.refused(exitRefused, []string{"Invalid request", "phase:"}, "runs", "list", "--phase", "asleep")
 }
 
-// A limit above what Gantry gives at once is read page by page.
+// A limit above Gantry's page size is read page by page.
 func TestListsAreReadPageByPage(t *testing.T) {
 	var asked []string
 	pages := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
@@ -87,7 +87,7 @@ func TestRunsShow(t *testing.T) {
 	}
 }
 
-// What others wrote can't command the terminal of who reads it.
+// Text that others wrote can't control the reader's terminal.
 func TestTextOfOthersIsHarmless(t *testing.T) {
 	r := newAPIRig(t)
 	hostile := asking()
@@ -120,8 +120,8 @@ func (r *apiRig) decisionSent() managed.Decision {
 	return r.executions.updates[len(r.executions.updates)-1].Args[0].(managed.Decision)
 }
 
-// A decision is about the plan that the command saw, and about another one only
-// if told so.
+// A decision concerns the plan that the command saw, or the one that
+// --state-version names.
 func TestDecideCommands(t *testing.T) {
 	r := newAPIRig(t)
 	r.executions.set(asking())
@@ -251,7 +251,7 @@ func TestDecideAndWait(t *testing.T) {
 	r.refused(exitNotInTime, []string{"not ended in time"}, "runs", "approve", theRunName, "--wait", "--timeout", "100ms")
 }
 
-// Watching goes on over a Gantry that is started anew.
+// Watching continues while Gantry restarts.
 func TestWatchOutlivesABrokenStream(t *testing.T) {
 	event := func(w http.ResponseWriter, name, state string) {
 		w.Header().Set("Content-Type", "text/event-stream")

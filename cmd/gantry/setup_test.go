@@ -48,14 +48,14 @@ func TestLabelsDecideWhatGantryHearsOf(t *testing.T) {
 
 	r.push("network")
 	r.push("sandbox")
-	heard := r.gantry.heard("network")
-	if heard == 0 || r.gantry.heard("sandbox") > 0 {
-		t.Errorf("heard %d times of network, %d times of sandbox", heard, r.gantry.heard("sandbox"))
+	received := r.gantry.received("network")
+	if received == 0 || r.gantry.received("sandbox") > 0 {
+		t.Errorf("received %d notifications of network, %d of sandbox", received, r.gantry.received("sandbox"))
 	}
 	r.ok(r.spacelift.SetLabels("network"))
 	r.push("network")
-	if again := r.gantry.heard("network"); again != heard {
-		t.Errorf("heard of network %d times after its label was removed", again-heard)
+	if again := r.gantry.received("network"); again != received {
+		t.Errorf("received %d notifications of network after its label was removed", again-received)
 	}
 }
 
@@ -68,7 +68,7 @@ func TestSetupOfASecondGantrySharesThePolicy(t *testing.T) {
 	}
 }
 
-func TestSetupCheckTellsByItsExitCode(t *testing.T) {
+func TestSetupCheckExitCodes(t *testing.T) {
 	r := newRig(t)
 	if out, code := r.run("setup", "--url", r.gantry.url, "--check"); code != exitDrift || !strings.Contains(out, "differs from what Gantry needs in 2 places") {
 		t.Errorf("an empty account: exit code %d\n%s", code, out)
@@ -275,7 +275,7 @@ func TestSetupSendsTheCurrentSecret(t *testing.T) {
 	}
 	r.ok(r.spacelift.AddStack(simulator.Stack{ID: "network", Labels: []string{"gantry:managed"}}))
 	r.push("network")
-	if r.gantry.heard("network") == 0 {
+	if r.gantry.received("network") == 0 {
 		t.Error("notifications are not signed with the new secret")
 	}
 }

@@ -11,8 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// Times read the same wherever who reads them is: as the sentences beside them
-// and as the flags that take one.
+// Times have the format of the API's sentences and of flags, in every time zone.
 func TestTimesAreUTC(t *testing.T) {
 	at := time.Date(2026, 1, 5, 7, 0, 0, 123456789, time.FixedZone("CET", 3600))
 	if got, want := when(&at), "2026-01-05T06:00:00Z"; got != want {
@@ -27,7 +26,7 @@ func TestTimesAreUTC(t *testing.T) {
 	}
 }
 
-// Each cell stands under its column, whatever else is empty, and no line ends in
+// Each cell is under its column, even beside empty ones, and no line ends in
 // blanks.
 func TestColumnsHold(t *testing.T) {
 	for _, tt := range []struct {

@@ -12,14 +12,14 @@ import (
 )
 
 func newTokenCommand() *cobra.Command {
-	token := &cobra.Command{Use: "token", Short: "Make tokens for the API"}
+	token := &cobra.Command{Use: "token", Short: "Create tokens for the API"}
 	var role string
 	var groups []string
 	create := &cobra.Command{
 		Use:   "create NAME",
-		Short: "Make a token and show it once",
-		Long: `Makes a token for a person or machine. The token itself is shown once and
-stored nowhere; what it prints for the configuration file holds its hash.`,
+		Short: "Create a token and print it once",
+		Long: `Creates a token for a person or machine. It prints the token once and stores it
+nowhere; the lines for the configuration file contain only its hash.`,
 		Example: "  gantry token create ci --role viewer",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -35,13 +35,13 @@ stored nowhere; what it prints for the configuration file holds its hash.`,
 			return nil
 		},
 	}
-	create.Flags().StringVar(&role, "role", string(server.RoleViewer), fmt.Sprintf("what it may do: one of %v", server.Roles))
-	create.Flags().StringSliceVar(&groups, "group", nil, "a group its bearer belongs to (repeatable)")
+	create.Flags().StringVar(&role, "role", string(server.RoleViewer), fmt.Sprintf("what the token may do: one of %v", server.Roles))
+	create.Flags().StringSliceVar(&groups, "group", nil, "a group that its owner belongs to (repeatable)")
 	token.AddCommand(create)
 	return token
 }
 
-// newToken returns 32 random bytes with a prefix that secret scanners can know.
+// newToken returns 32 random bytes with a prefix for secret scanners.
 func newToken() string {
 	var b [32]byte
 	_, _ = rand.Read(b[:]) // never fails

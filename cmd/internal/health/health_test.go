@@ -31,11 +31,11 @@ func TestOnly200IsHealthy(t *testing.T) {
 		}
 	}
 	if _, err := Ask(t.Context(), "http://127.0.0.1:1/readyz"); err == nil {
-		t.Error("nobody listens, and that is healthy")
+		t.Error("nothing listens, and that is healthy")
 	}
 }
 
-// Proxies are for the world outside: a health check must not ask one.
+// Proxies are for other machines: a health check must not use one.
 func TestProxiesAreNotAsked(t *testing.T) {
 	t.Setenv("HTTP_PROXY", "http://127.0.0.1:1")
 	srv := httptest.NewServer(http.NotFoundHandler())
@@ -54,7 +54,7 @@ func TestAwaitAsksUntilItIsWell(t *testing.T) {
 		asked  int
 		says   string
 	}{
-		{name: "at once", wellAt: 1, asked: 1},
+		{name: "immediately", wellAt: 1, asked: 1},
 		{name: "no patience", wellAt: 2, asked: 1, says: "sick"},
 		{name: "later", wait: time.Minute, wellAt: 3, asked: 3},
 		{name: "too late", wait: 900 * time.Millisecond, wellAt: 100, asked: 4, says: "not within 900ms: sick"},
