@@ -191,13 +191,13 @@ func receive[T any](response *http.Response, err error) (T, error) {
 // unreachable returns the error of a request without an answer.
 func unreachable(err error) error {
 	if _, unanswered := errors.AsType[*url.Error](err); unanswered && !errors.Is(err, context.Canceled) {
-		return fmt.Errorf("ask Gantry: %w; is Gantry there, and are --url and GANTRY_URL right?", err)
+		return fmt.Errorf("call Gantry: %w; check that Gantry runs and that --url or GANTRY_URL is right", err)
 	}
-	return fmt.Errorf("ask Gantry: %w", err)
+	return fmt.Errorf("call Gantry: %w", err)
 }
 
 func notGantry(response *http.Response) error {
-	return fmt.Errorf("%s answers %s, which is not an answer of Gantry: is --url right?", response.Request.URL.Host, response.Status)
+	return fmt.Errorf("%s answers %s, which is not an answer of Gantry; check --url", response.Request.URL.Host, response.Status)
 }
 
 // changePatience bounds how long a change without an answer is repeated.

@@ -321,7 +321,7 @@ func TestWithoutAGantry(t *testing.T) {
 	r.refused(1, []string{"not an answer of Gantry", "--url"}, "runs", "list", "--url", page.URL)
 	r.refused(1, []string{"302", "--url"}, "runs", "list", "--url", elsewhere.URL)
 	for _, args := range [][]string{{"runs", "list"}, {"runs", "watch", theRunName}, {"runs", "approve", theRunName}} {
-		r.refused(1, []string{"ask Gantry: ", "refused", "is Gantry there, and are --url and GANTRY_URL right?"}, append(args, "--url", "http://127.0.0.1:1")...)
+		r.refused(1, []string{"call Gantry: ", "refused", "check that Gantry runs and that --url or GANTRY_URL is right"}, append(args, "--url", "http://127.0.0.1:1")...)
 	}
 	r.refused(1, []string{"is not an address"}, "runs", "list", "--url", "gantry.example.com")
 	r.refused(1, []string{"neither table nor json"}, "runs", "list", "-o", "xml")
