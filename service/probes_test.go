@@ -1,0 +1,106 @@
+package service_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"go.temporal.io/api/serviceerror"
+
+	"github.com/gantryhq/gantry/config"
+)
+
+// Every process is healthy while it serves, with or without Temporal.
+func TestHealth(t *testing.T) {
+	t.Parallel()
+	for _, role := range []string{config.RoleAll, config.RoleAPI, config.RoleWorker} {
+		t.Run(role, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			r.config.Role = role
+			r.temporal.fail("", serviceerror.NewPermissionDenied("not yet", ""))
+			a := r.start().get("/healthz")
+			if a.Status != http.StatusOK || !strings.Contains(a.Body, `"status":"ok"`) || !strings.Contains(a.Body, `"version":"1.2.3"`) {
+				t.Errorf("/healthz answers %d %s", a.Status, a.Body)
+			}
+		})
+	}
+}
+
+// A process that takes webhooks is ready without Temporal: the inbox keeps what
+// it accepts.
+func TestReadyWithoutTemporal(t *testing.T) {
+	t.Parallel()
+	for _, role := range []string{config.RoleAll, config.RoleAPI} {
+		t.Run(role, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			r.config.Role = role
+			r.temporal.fail("", serviceerror.NewPermissionDenied("not yet", ""))
+			if a := r.start().get("/readyz"); a.Status != http.StatusOK {
+				t.Errorf("/readyz answers %d %s, want 200", a.Status, a.Body)
+			}
+		})
+	}
+}
+
+// A worker is ready while Temporal answers, once it takes tasks.
+func TestReadyWorker(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.config.Role = config.RoleWorker
+	r.temporal.fail("", serviceerror.NewPermissionDenied("not yet", ""))
+	g := r.start()
+	a := g.get("/readyz")
+	if a.Status != http.StatusServiceUnavailable || !strings.Contains(a.Body, "temporal is unavailable") || a.Header.Get("Retry-After") != "1" {
+		t.Errorf("without Temporal, /readyz answers %d %v %s, want 503 with Retry-After: 1", a.Status, a.Header, a.Body)
+	}
+	r.temporal.fail("", nil)
+	if a := g.awaitStatus("/readyz", http.StatusOK); !strings.Contains(a.Body, `"status":"ready"`) {
+		t.Errorf("with a worker that takes tasks, /readyz answers %s", a.Body)
+	}
+	r.temporal.fail("", serviceerror.NewPermissionDenied("not any more", ""))
+	g.awaitStatus("/readyz", http.StatusServiceUnavailable)
+	if a := g.get("/healthz"); a.Status != http.StatusOK {
+		t.Errorf("without Temporal, /healthz answers %d, want 200", a.Status)
+	}
+}
+
+// Every process shows its own metrics and those of Temporal's SDK, without the
+// attempts and the label that say nothing more.
+func TestMetrics(t *testing.T) {
+	t.Parallel()
+	for role, wants := range map[string][]string{
+		config.RoleAll:    {"gantry_inbox_", "gantry_confirmed_unseen_total 0", "temporal_request_total", "temporal_worker_start_total"},
+		config.RoleAPI:    {"gantry_inbox_", "temporal_request_total"},
+		config.RoleWorker: {"gantry_confirmed_unseen_total 0", "temporal_request_total", "temporal_worker_start_total"},
+	} {
+		t.Run(role, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			r.config.Role = role
+			g := r.start()
+			if role == config.RoleAPI {
+				g.deliver(webhookSecret)
+				r.temporal.await(t, "the event is forwarded", func() bool { return len(r.temporal.signals) == 1 })
+			} else {
+				r.temporal.awaitWorker(t)
+			}
+			got, missing := "", ""
+			g.eventually(func() bool {
+				got, missing = g.get("/metrics").Body, ""
+				for _, want := range append(wants, "go_goroutines", "process_cpu_seconds_total") {
+					if !strings.Contains(got, want) {
+						missing = want
+					}
+				}
+				return missing == ""
+			}, func() string { return "the metrics lack " + missing })
+			for _, unwanted := range []string{"_attempt", "client_name"} {
+				if strings.Contains(got, unwanted) {
+					t.Errorf("the metrics contain %s", unwanted)
+				}
+			}
+		})
+	}
+}
