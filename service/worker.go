@@ -2,50 +2,63 @@ package service
 
 import (
 	"context"
-	"encoding/json"
-	"net/http"
 	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/interceptor"
+	"go.temporal.io/sdk/worker"
+
+	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/workflows"
 )
 
-// askTemporal bounds how long a probe waits for Temporal.
-const askTemporal = 2 * time.Second
+// Waits between attempts to reach Temporal at the start.
+const (
+	firstRetry = 250 * time.Millisecond
+	lastRetry  = 10 * time.Second
+)
 
-// workerHandler is all that a process with the role worker serves: probes and
-// metrics, at the paths and with the status that every process has. It takes
-// no webhook and has no API.
-func workerHandler(version string, polling *atomic.Bool, temporal client.Client, registry *prometheus.Registry) http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, http.StatusOK, map[string]string{"status": "ok", "version": version})
-	})
-	// Unlike a process that takes webhooks, a worker is of no use without Temporal.
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), askTemporal)
-		defer cancel()
-		if _, err := temporal.CheckHealth(ctx, nil); err != nil {
-			answer(w, http.StatusServiceUnavailable, map[string]string{"status": "unavailable", "problem": "temporal is unavailable"})
-			return
-		}
-		if !polling.Load() {
-			answer(w, http.StatusServiceUnavailable, map[string]string{"status": "unavailable", "problem": "the worker has not started"})
-			return
-		}
-		answer(w, http.StatusOK, map[string]string{"status": "ready"})
-	})
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
-	return mux
+// work runs the worker until ctx ends. It waits for Temporal without a limit,
+// because webhooks are accepted meanwhile. It sets polling once it takes tasks.
+func work(ctx context.Context, c client.Client, acts *activities.Activities, polling *atomic.Bool, o Options) error {
+	w, err := startWorker(ctx, c, acts, o)
+	if err != nil {
+		return err
+	}
+	defer w.Stop()
+	polling.Store(true)
+	return keepSchedules(ctx, c, o)
 }
 
-func answer(w http.ResponseWriter, status int, body map[string]string) {
-	w.Header().Set("Content-Type", "application/json")
-	if status == http.StatusServiceUnavailable {
-		w.Header().Set("Retry-After", "1")
+func startWorker(ctx context.Context, c client.Client, acts *activities.Activities, o Options) (worker.Worker, error) {
+	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
+		err := prepareNamespace(ctx, c, o)
+		if err == nil {
+			w := newWorker(ctx, c, acts, o)
+			if err = w.Start(); err == nil {
+				o.Log.InfoContext(ctx, "worker started", "taskQueue", o.Config.Temporal.TaskQueue, "namespace", o.Temporal.Namespace)
+				return w, nil
+			}
+		}
+		o.Log.WarnContext(ctx, "Temporal is not ready; trying again", "address", o.Temporal.HostPort, "in", wait.String(), "error", err)
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(wait):
+		}
 	}
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) // the caller is gone
+}
+
+func newWorker(ctx context.Context, c client.Client, acts *activities.Activities, o Options) worker.Worker {
+	w := worker.New(c, o.Config.Temporal.TaskQueue, worker.Options{
+		WorkflowTaskPollerBehavior: worker.NewPollerBehaviorAutoscaling(worker.PollerBehaviorAutoscalingOptions{}),
+		ActivityTaskPollerBehavior: worker.NewPollerBehaviorAutoscaling(worker.PollerBehaviorAutoscalingOptions{}),
+		WorkerStopTimeout:          shutdownGrace,
+		Interceptors:               []interceptor.WorkerInterceptor{newCutOff(ctx)},
+	})
+	workflows.Register(w)
+	w.RegisterActivityWithOptions(acts, activity.RegisterOptions{})
+	return w
 }
