@@ -20,7 +20,9 @@ import (
 
 	"github.com/gantryhq/gantry/activities"
 	"github.com/gantryhq/gantry/config"
+	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/inbox"
+	"github.com/gantryhq/gantry/notify"
 	"github.com/gantryhq/gantry/server"
 )
 
@@ -35,14 +37,14 @@ const (
 )
 
 // shutdownGrace is how long requests and workflow tasks under way may take to
-// end once the service is told to stop. What is cut off is taken up again by
-// the next process: nothing that was accepted depends on it.
+// end once the service is stopped. The next process takes up what is cut off:
+// nothing that was accepted depends on it.
 const shutdownGrace = 3 * time.Second
 
 // Options are what Run needs beside the configuration.
 type Options struct {
 	Config   config.Config
-	Temporal client.Options // how to reach Temporal; Gantry sets the logger
+	Temporal client.Options // connection options; Gantry sets the logger
 	Version  string
 	Log      *slog.Logger
 
@@ -53,72 +55,46 @@ type Options struct {
 	Ready func(addr net.Addr)
 }
 
-// Run does what the configured role asks until ctx ends, then stops in order:
-// no more requests, no more tasks, inbox closed. Temporal need not be reachable
-// at the start or stay so: events are accepted all the same.
-func Run(ctx context.Context, o Options) (err error) {
-	if err := o.Config.Validate(); err != nil {
-		return fmt.Errorf("configuration:\n%w", err)
-	}
-	o.Temporal.HostPort = cmp.Or(o.Temporal.HostPort, client.DefaultHostPort) // as the SDK would, so that logs say where
-	o.Temporal.Namespace = cmp.Or(o.Temporal.Namespace, client.DefaultNamespace)
-	registry := prometheus.NewRegistry()
-	accounts, err := openAccounts(o.Config.Accounts, o.Version, checkToAct(registry), o.Log)
-	if err != nil {
-		return err
-	}
-	rules, err := o.Config.Rules()
-	if err != nil {
-		return fmt.Errorf("configuration:\n%w", err)
-	}
-	channels, err := openChannels(o.Config.Channels, o.Version, o.Log)
-	if err != nil {
-		return err
-	}
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	measure, err := temporalMetrics(registry, o.Log)
-	if err != nil {
-		return err
-	}
-	temporal, err := dial(o, measure)
-	if err != nil {
-		return err
-	}
-	defer temporal.Close()
+// process is one running Gantry.
+type process struct {
+	Options
+	accounts accounts
+	rules    *policy.Rules
+	channels *notify.Sender
+	registry *prometheus.Registry
+	temporal client.Client
+	polling  atomic.Bool // the worker takes tasks
+}
 
-	// What the process does beside serving HTTP.
-	var parts []func(context.Context) error
-	var polling atomic.Bool
-	handler := workerHandler(o.Version, &polling, temporal, registry)
-	if o.Config.Role != config.RoleWorker {
+// Run does what the configured role asks until ctx ends, then stops in order:
+// no more requests, no more tasks, inbox closed. Temporal may be away at the
+// start or later: events are accepted even then.
+func Run(ctx context.Context, o Options) (err error) {
+	p, err := prepare(o)
+	if err != nil {
+		return err
+	}
+	defer p.temporal.Close()
+
+	handler := p.probes()
+	var parts []func(context.Context) error // beside serving HTTP
+	if p.Config.Role != config.RoleWorker {
 		var box *inbox.Inbox
-		if box, err = openInbox(ctx, o, registry); err != nil {
+		if box, err = p.openInbox(ctx); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, box.Close()) }()
-		tokens, people := o.Config.TokensAndPeople()
-		handler, err = server.New(server.Config{
-			Accounts: accounts.server, Tokens: tokens, People: people, Rules: rules, Reconcile: o.Config.Reconcile.Interval, Version: o.Version,
-			TaskQueue: o.Config.Temporal.TaskQueue, Stopping: ctx.Done(),
-		}, box, temporal, registry, o.Log)
-		if err != nil {
+		if handler, err = p.server(ctx, box); err != nil {
 			return err
 		}
-		parts = append(parts, inbox.NewForwarder(box, &inbox.TemporalTarget{Client: temporal, TaskQueue: o.Config.Temporal.TaskQueue},
-			inbox.ForwarderOptions{MaxConcurrent: o.Config.Inbox.Concurrency}).Run)
+		parts = append(parts, p.forwarder(box).Run)
 	}
-	if o.Config.Role != config.RoleAPI {
-		acts := &activities.Activities{
-			Accounts: accounts.clients, WebhookSecrets: accounts.secrets, Rules: rules, Notifier: channels, Temporal: temporal,
-			OnConfirmedUnseen: confirmedUnseen(registry).Inc,
-		}
-		parts = append(parts, func(ctx context.Context) error { return work(ctx, temporal, acts, &polling, o) })
+	if p.Config.Role != config.RoleAPI {
+		parts = append(parts, p.worker())
 	}
-	listener := o.Listener
-	if listener == nil {
-		if listener, err = new(net.ListenConfig).Listen(ctx, "tcp", o.Config.Listen); err != nil {
-			return fmt.Errorf("serve HTTP on %s: %w; is another process using it? set listen to another address", o.Config.Listen, err)
-		}
+	listener, err := p.listen(ctx)
+	if err != nil {
+		return err
 	}
 
 	run, ctx := errgroup.WithContext(ctx)
@@ -132,9 +108,73 @@ func Run(ctx context.Context, o Options) (err error) {
 	return nil
 }
 
-func openInbox(ctx context.Context, o Options, registry *prometheus.Registry) (*inbox.Inbox, error) {
+// prepare makes everything that needs no cleanup but the client's connection.
+func prepare(o Options) (*process, error) {
+	if err := o.Config.Validate(); err != nil {
+		return nil, fmt.Errorf("configuration:\n%w", err)
+	}
+	o.Temporal.HostPort = cmp.Or(o.Temporal.HostPort, client.DefaultHostPort) // the SDK's default, named so that logs show it
+	o.Temporal.Namespace = cmp.Or(o.Temporal.Namespace, client.DefaultNamespace)
+	p := &process{Options: o, registry: prometheus.NewRegistry()}
+	var err error
+	if p.accounts, err = openAccounts(o.Config.Accounts, o.Version, checkToAct(p.registry), o.Log); err != nil {
+		return nil, err
+	}
+	if p.rules, err = o.Config.Rules(); err != nil {
+		return nil, fmt.Errorf("configuration:\n%w", err)
+	}
+	if p.channels, err = openChannels(o.Config.Channels, o.Version, o.Log); err != nil {
+		return nil, err
+	}
+	p.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	measure, err := temporalMetrics(p.registry, o.Log)
+	if err != nil {
+		return nil, err
+	}
+	p.temporal, err = dial(o, measure)
+	return p, err
+}
+
+func (p *process) probes() http.Handler {
+	return workerHandler(p.Version, &p.polling, p.temporal, p.registry)
+}
+
+func (p *process) server(ctx context.Context, box *inbox.Inbox) (http.Handler, error) {
+	tokens, people := p.Config.TokensAndPeople()
+	return server.New(server.Config{
+		Accounts: p.accounts.server, Tokens: tokens, People: people, Rules: p.rules, Reconcile: p.Config.Reconcile.Interval, Version: p.Version,
+		TaskQueue: p.Config.Temporal.TaskQueue, Stopping: ctx.Done(),
+	}, box, p.temporal, p.registry, p.Log)
+}
+
+func (p *process) forwarder(box *inbox.Inbox) *inbox.Forwarder {
+	target := &inbox.TemporalTarget{Client: p.temporal, TaskQueue: p.Config.Temporal.TaskQueue}
+	return inbox.NewForwarder(box, target, inbox.ForwarderOptions{MaxConcurrent: p.Config.Inbox.Concurrency})
+}
+
+func (p *process) worker() func(context.Context) error {
+	acts := &activities.Activities{
+		Accounts: p.accounts.clients, WebhookSecrets: p.accounts.secrets, Rules: p.rules, Notifier: p.channels, Temporal: p.temporal,
+		OnConfirmedUnseen: confirmedUnseen(p.registry).Inc,
+	}
+	return func(ctx context.Context) error { return work(ctx, p.temporal, acts, &p.polling, p.Options) }
+}
+
+func (p *process) listen(ctx context.Context) (net.Listener, error) {
+	if p.Listener != nil {
+		return p.Listener, nil
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", p.Config.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("serve HTTP on %s: %w; is another process using it? set listen to another address", p.Config.Listen, err)
+	}
+	return listener, nil
+}
+
+func (p *process) openInbox(ctx context.Context) (*inbox.Inbox, error) {
+	o := p.Options
 	box, err := inbox.Open(ctx, inbox.Options{
-		Dir: o.Config.Data, Metrics: registry, Logger: o.Log, Linger: o.Config.Inbox.Linger,
+		Dir: o.Config.Data, Metrics: p.registry, Logger: o.Log, Linger: o.Config.Inbox.Linger,
 		Entries: inbox.Budget{Count: o.Config.Inbox.EntryCount, Bytes: o.Config.Inbox.EntryBytes},
 		Bodies:  inbox.Budget{Count: o.Config.Inbox.BodyCount, Bytes: o.Config.Inbox.BodyBytes},
 		Ignored: inbox.Budget{Count: o.Config.Inbox.LogCount}, Refused: inbox.Budget{Count: o.Config.Inbox.LogCount},
