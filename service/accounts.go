@@ -10,12 +10,12 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// accounts is what the configured accounts are to the server and to the
-// activities.
+// accounts are the configured accounts, as the server and the activities use
+// them.
 type accounts struct {
 	server  []server.Account
 	clients map[spacelift.Account]activities.Spacelift
-	secrets map[spacelift.Account]func() string // what each account's webhook is to sign with
+	secrets map[spacelift.Account]func() string // the current webhook secret of each account
 }
 
 func openAccounts(configured []config.Account, version string, observe func(spacelift.Call), log *slog.Logger) (accounts, error) {
@@ -27,7 +27,7 @@ func openAccounts(configured []config.Account, version string, observe func(spac
 		}
 		all.server = append(all.server, a)
 		all.clients[a.Name] = client
-		all.secrets[a.Name] = func() string { return a.Secrets()[0] } // the configuration is valid only with one
+		all.secrets[a.Name] = func() string { return a.Secrets()[0] } // a valid configuration has one
 	}
 	return all, nil
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/gantryhq/gantry/notify"
 )
 
-// openChannels makes the sender of all channels. Addresses and secrets in files
-// may change while it is used.
+// openChannels returns the sender of all channels. It reads addresses and
+// secrets again when their files change.
 func openChannels(configured []config.Channel, version string, log *slog.Logger) (*notify.Sender, error) {
 	all := make([]notify.Channel, len(configured))
 	for i, c := range configured {

@@ -19,24 +19,23 @@ import (
 // than a long poll.
 var buckets = prometheus.ExponentialBuckets(0.002, 3, 11)
 
-// temporalMetrics shows what Temporal's SDK measures in the registry, under the
-// names of its documentation
-// (https://docs.temporal.io/references/sdk-metrics) with the endings that
-// Prometheus asks for.
+// temporalMetrics registers the metrics of Temporal's SDK under their documented
+// names (https://docs.temporal.io/references/sdk-metrics), with the suffixes that
+// Prometheus requires.
 func temporalMetrics(r prometheus.Registerer, log *slog.Logger) (client.MetricsHandler, error) {
 	exporter, err := otelprometheus.New(otelprometheus.WithRegisterer(r), otelprometheus.WithoutScopeInfo(), otelprometheus.WithoutTargetInfo())
 	if err != nil {
-		return nil, fmt.Errorf("show Temporal's metrics: %w", err)
+		return nil, fmt.Errorf("register Temporal's metrics: %w", err)
 	}
 	provider := metric.NewMeterProvider(metric.WithReader(exporter), metric.WithView(slim))
 	return opentelemetry.NewMetricsHandler(opentelemetry.MetricsHandlerOptions{
 		Meter: provider.Meter("go.temporal.io/sdk"), UseMonotonicCounters: true,
-		OnError: func(err error) { log.Error("one of Temporal's metrics can't be measured", "error", err) },
+		OnError: func(err error) { log.Error("can't record one of Temporal's metrics", "error", err) },
 	}), nil
 }
 
-// slim halves what a scrape carries: single attempts of calls are left out,
-// since the calls are counted, and so is a label that has one value.
+// slim halves the size of a scrape. It drops the metrics of single attempts,
+// because calls are counted already, and a label with only one value.
 func slim(i metric.Instrument) (metric.Stream, bool) {
 	s := metric.Stream{Name: i.Name, Description: i.Description, Unit: i.Unit, AttributeFilter: attribute.NewDenyKeysFilter("client_name")}
 	if i.Kind == metric.InstrumentKindHistogram {
@@ -48,8 +47,8 @@ func slim(i metric.Instrument) (metric.Stream, bool) {
 	return s, true
 }
 
-// checkToAct measures how old what Gantry had read of Spacelift was when it sent
-// an act that rests on it.
+// checkToAct measures the age of Spacelift's answer when Gantry sends the act
+// that depends on it.
 func checkToAct(r prometheus.Registerer) func(spacelift.Call) {
 	ages := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "gantry_check_to_act_seconds", Help: "Time from Spacelift's answer that an act rests on to the sending of the act.",

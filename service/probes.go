@@ -12,20 +12,20 @@ import (
 	"go.temporal.io/sdk/client"
 )
 
-// askTemporal bounds how long a probe waits for Temporal.
-const askTemporal = 2 * time.Second
+// probeTimeout bounds how long a probe waits for Temporal.
+const probeTimeout = 2 * time.Second
 
-// workerHandler is all that a process with the role worker serves: probes and
-// metrics, at the paths and with the status that every process has. It takes
-// no webhook and has no API.
+// workerHandler returns the HTTP surface of a process with the role worker:
+// probes and metrics, at the same paths and with the same status codes as in
+// every process. It takes no webhooks and has no API.
 func workerHandler(version string, polling *atomic.Bool, temporal client.Client, registry *prometheus.Registry) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusOK, map[string]string{"status": "ok", "version": version})
 	})
-	// Unlike a process that takes webhooks, a worker is of no use without Temporal.
+	// Unlike a process that takes webhooks, a worker needs Temporal to be useful.
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), askTemporal)
+		ctx, cancel := context.WithTimeout(r.Context(), probeTimeout)
 		defer cancel()
 		if _, err := temporal.CheckHealth(ctx, nil); err != nil {
 			answer(w, http.StatusServiceUnavailable, map[string]string{"status": "unavailable", "problem": "temporal is unavailable"})

@@ -17,16 +17,16 @@ import (
 )
 
 const (
-	// tickTimeout ends an execution of Reconcile that can't go on: the next one
-	// must not wait for it.
+	// tickTimeout ends an execution of Reconcile that is stuck, so that the next
+	// one can start.
 	tickTimeout = 10 * time.Minute
 
 	// catchUp is how late a tick may begin after Temporal was away. Later ones
-	// are skipped: one tick makes up for all. Temporal takes no less than 10s.
+	// are skipped, because one tick makes up for all. Temporal's minimum is 10s.
 	catchUp = 10 * time.Second
 )
 
-// keepSchedules sets the schedule of each account, trying until Temporal takes
+// keepSchedules sets the schedule of each account, retries until Temporal accepts
 // it, and returns when ctx ends.
 func keepSchedules(ctx context.Context, c client.Client, o Options) error {
 	wait := firstRetry
@@ -36,7 +36,7 @@ func keepSchedules(ctx context.Context, c client.Client, o Options) error {
 			left, wait = left[1:], firstRetry
 			continue
 		}
-		o.Log.WarnContext(ctx, "the schedule of Reconcile can't be set; trying again", "account", left[0].Name, "in", wait.String(), "error", err)
+		o.Log.WarnContext(ctx, "can't set the schedule of Reconcile; trying again", "account", left[0].Name, "in", wait.String(), "error", err)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -48,12 +48,12 @@ func keepSchedules(ctx context.Context, c client.Client, o Options) error {
 	return nil
 }
 
-// setSchedule makes an account's schedule what the configuration says and
-// starts a tick at once, to catch up with what happened while nobody was there.
+// setSchedule sets an account's schedule as configured and starts a tick
+// immediately, to catch up with what happened while no worker ran.
 //
 // Every replica does this when it starts, and only then, so they don't fight:
-// with one configuration the result is the same, and ticks never overlap. What
-// an operator paused stays so.
+// with one configuration the result is the same, and ticks never overlap. A
+// schedule that an operator paused stays paused.
 func setSchedule(ctx context.Context, schedules client.ScheduleClient, account spacelift.Account, o Options) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -95,8 +95,8 @@ func setSchedule(ctx context.Context, schedules client.ScheduleClient, account s
 	return nil
 }
 
-// schedule is when and how Reconcile runs. The jitter keeps many accounts, and
-// many installations, from asking Spacelift in the same second.
+// schedule returns when and how Reconcile runs. The jitter keeps many accounts,
+// and many installations, from calling Spacelift in the same second.
 func schedule(account spacelift.Account, o Options) (client.ScheduleSpec, *client.ScheduleWorkflowAction) {
 	every := o.Config.Reconcile.Interval
 	return client.ScheduleSpec{

@@ -116,7 +116,7 @@ func TestSchedulesAreRemoved(t *testing.T) {
 			t.Errorf("schedules %v are left", got)
 		}
 	}
-	if line := r.log.find("can't be set", `"account":"acme"`); line != "" {
+	if line := r.log.find("can't set the schedule", `"account":"acme"`); line != "" {
 		t.Errorf("it complains: %s", line)
 	}
 }

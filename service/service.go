@@ -1,5 +1,6 @@
-// Package service is one running Gantry: configuration in; inbox, forwarder,
-// worker and HTTP server out. `gantry serve` and the lab both run it.
+// Package service is one running Gantry. It takes a configuration and wires the
+// inbox, forwarder, worker and HTTP server. `gantry serve` and the lab both run
+// it.
 package service
 
 import (
@@ -66,7 +67,7 @@ type process struct {
 	polling  atomic.Bool // the worker takes tasks
 }
 
-// Run does what the configured role asks until ctx ends, then stops in order:
+// Run runs the configured role until ctx ends, then stops in order:
 // no more requests, no more tasks, inbox closed. Temporal may be away at the
 // start or later: events are accepted even then.
 func Run(ctx context.Context, o Options) (err error) {

@@ -9,22 +9,22 @@ import (
 	"go.temporal.io/sdk/temporal"
 )
 
-// callGrace is how long the calls under way may take to end once the worker is
-// told to stop. Most are answered in a fraction of it. It is waited for before
-// the stages of the worker's own stop, each with shutdownGrace, would be.
+// callGrace is how long calls under way may take to end once the worker is
+// stopped. Most need a fraction of it. It ends before the stages of the worker's
+// own stop do, which have shutdownGrace each.
 const callGrace = time.Second
 
-// errTypeStopping is the type of the error of an activity that was cut off
-// because its worker stops. It does not end an activity: the next worker makes
-// the call again, and looks before it acts.
+// errTypeStopping is the error type of an activity that was cut off because its
+// worker stops. Temporal retries the activity: the next worker repeats the call,
+// and checks before it acts.
 const errTypeStopping = "Stopping"
 
 var errStopping = errors.New("the worker was stopped meanwhile")
 
-// cutOff makes activities end soon after stopping has, whatever they wait for.
-// Nobody else does: the SDK stops in stages that wait for each other, and local
-// activities are told last. Meanwhile a Spacelift that hangs keeps them, and so
-// does a question to an execution, which no worker answers any more.
+// cutOff ends activities soon after the stop begins, whatever they wait for. The
+// SDK doesn't: it stops in stages that wait for each other, and cancels local
+// activities last. Until then they would wait for a Spacelift that hangs, or for
+// a query that no worker answers any more.
 type cutOff struct {
 	interceptor.WorkerInterceptorBase
 	calls context.Context // ends callGrace after the stop began
@@ -46,8 +46,8 @@ type cutOffCall struct {
 	calls context.Context
 }
 
-// ExecuteActivity implements interceptor.ActivityInboundInterceptor. What has
-// been answered, or refused for good, counts all the same.
+// ExecuteActivity implements interceptor.ActivityInboundInterceptor. A result, or
+// an error that isn't retried, counts even after the cut.
 func (c *cutOffCall) ExecuteActivity(ctx context.Context, in *interceptor.ExecuteActivityInput) (any, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
