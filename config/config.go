@@ -143,24 +143,10 @@ func (c Config) validate(withoutAccount bool, origins map[string]string) error {
 	if c.Temporal.TaskQueue == "" {
 		bad("temporal.taskQueue: must not be empty")
 	}
-	if c.Inbox.Linger < 0 || c.Inbox.Linger > time.Minute {
-		bad("inbox.linger: %s is not within 0 and 1m", c.Inbox.Linger)
-	}
 	if i := c.Reconcile.Interval; i != 0 && (i < time.Second || i > 24*time.Hour) {
 		bad("reconcile.interval: %s is neither 0 nor within 1s and 24h", i)
 	}
-	for _, v := range []struct {
-		name  string
-		value int64
-	}{
-		{"inbox.concurrency", int64(c.Inbox.Concurrency)}, {"inbox.entryCount", int64(c.Inbox.EntryCount)},
-		{"inbox.entryBytes", c.Inbox.EntryBytes}, {"inbox.bodyCount", int64(c.Inbox.BodyCount)},
-		{"inbox.bodyBytes", c.Inbox.BodyBytes}, {"inbox.logCount", int64(c.Inbox.LogCount)},
-	} {
-		if v.value < 1 {
-			bad("%s: %d is not positive", v.name, v.value)
-		}
-	}
+	problems = append(problems, c.Inbox.problems()...)
 	if err := server.CheckTokens(c.TokensAndPeople()); err != nil {
 		problems = append(problems, err)
 	}
@@ -179,4 +165,24 @@ func (c Config) validate(withoutAccount bool, origins map[string]string) error {
 		problems = append(problems, a.problems(spelt, i, c.Accounts[:i])...)
 	}
 	return errors.Join(problems...)
+}
+
+// problems reports the bounds that can't be used.
+func (i Inbox) problems() (problems []error) {
+	if i.Linger < 0 || i.Linger > time.Minute {
+		problems = append(problems, fmt.Errorf("inbox.linger: %s is not within 0 and 1m", i.Linger))
+	}
+	for _, v := range []struct {
+		name  string
+		value int64
+	}{
+		{"inbox.concurrency", int64(i.Concurrency)}, {"inbox.entryCount", int64(i.EntryCount)},
+		{"inbox.entryBytes", i.EntryBytes}, {"inbox.bodyCount", int64(i.BodyCount)},
+		{"inbox.bodyBytes", i.BodyBytes}, {"inbox.logCount", int64(i.LogCount)},
+	} {
+		if v.value < 1 {
+			problems = append(problems, fmt.Errorf("%s: %d is not positive", v.name, v.value))
+		}
+	}
+	return problems
 }
