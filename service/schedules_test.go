@@ -11,7 +11,7 @@ import (
 	"go.temporal.io/sdk/converter"
 
 	"github.com/gantryhq/gantry/config"
-	"github.com/gantryhq/gantry/workflows"
+	"github.com/gantryhq/gantry/decide/reconcile"
 )
 
 // scheduling returns a rig of a worker with two accounts.
@@ -45,10 +45,10 @@ func TestSchedules(t *testing.T) {
 			t.Errorf("%s: ticks may overlap: %s", account, s.GetPolicies())
 		}
 		start := s.GetAction().GetStartWorkflow()
-		if start.GetTaskQueue().GetName() != "reconciling" || start.GetWorkflowType().GetName() != workflows.ReconcileType {
+		if start.GetTaskQueue().GetName() != "reconciling" || start.GetWorkflowType().GetName() != reconcile.Type {
 			t.Errorf("%s: it starts %s on %s", account, start.GetWorkflowType(), start.GetTaskQueue())
 		}
-		var in workflows.ReconcileInput
+		var in reconcile.Input
 		r.must(converter.GetDefaultDataConverter().FromPayloads(start.GetInput(), &in))
 		if string(in.Account) != account || in.Interval != time.Minute || in.Webhook != "gantry-hook" || !in.Reenable || !slices.Equal(in.Notify, []string{"ops"}) {
 			t.Errorf("%s: Reconcile gets %+v", account, in)

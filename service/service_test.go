@@ -13,9 +13,9 @@ import (
 
 	"github.com/gantryhq/gantry/config"
 	"github.com/gantryhq/gantry/decide/managed"
+	"github.com/gantryhq/gantry/decide/reconcile"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/workflows"
 )
 
 // A process with the role all takes a webhook to Temporal, serves the API and
@@ -50,7 +50,7 @@ func TestRoleAll(t *testing.T) {
 	if got.Ref.Run != run {
 		t.Errorf("the worker reads run %q, want %q", got.Ref.Run, run)
 	}
-	r.temporal.awaitTrigger(t, workflows.ReconcileID("acme"))
+	r.temporal.awaitTrigger(t, reconcile.ID("acme"))
 }
 
 // A process with the role api takes webhooks and serves the API. It leaves tasks,
