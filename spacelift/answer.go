@@ -17,12 +17,12 @@ type answerError struct {
 	Extensions map[string]any `json:"extensions"` // flat: argument → what is wrong with it
 }
 
-// errRefused is in the chain of every error that came of GraphQL errors which
-// are not about the server's own trouble.
+// errRefused is in the chain of every error that comes from GraphQL errors, except
+// those that report trouble of the server.
 var errRefused = errors.New("refused")
 
-// unauthorizedWord is what Spacelift says of a bad token and of an object out of
-// reach alike.
+// unauthorizedWord is Spacelift's word for a bad token and for an object out of
+// reach.
 const unauthorizedWord = "unauthorized"
 
 func newGraphQLError(all []answerError) *GraphQLError {
@@ -44,14 +44,14 @@ func newGraphQLError(all []answerError) *GraphQLError {
 	return e
 }
 
-// judge says what GraphQL errors mean.
+// classify returns the failure that GraphQL errors report.
 //
-// Known wordings are `unauthorized`, `not found`, and those of the validation
-// that every GraphQL server does in nearly the same words.
+// Known wordings are `unauthorized`, `not found`, and those of the validation,
+// which nearly all GraphQL servers share.
 //
-// Assumption: trouble of the server itself and rate limits, where they come as
-// GraphQL errors, say so in these words.
-func judge(said *GraphQLError, all []answerError, data json.RawMessage) *failure {
+// Assumption: GraphQL errors that report server trouble or rate limits use these
+// words.
+func classify(said *GraphQLError, all []answerError, data json.RawMessage) *failure {
 	refused := func(kind error) error {
 		if kind == nil {
 			return &refusal{said}
@@ -75,8 +75,8 @@ func judge(said *GraphQLError, all []answerError, data json.RawMessage) *failure
 }
 
 // begun reports whether errors came after the operation's own field was
-// resolved: one of the fields below it failed, or there is data beside the
-// errors. A mutation then did its work, though its answer is incomplete.
+// resolved: a field below it failed, or the answer has data as well. A mutation
+// then did its work, but its answer is incomplete.
 func begun(all []answerError, data json.RawMessage) bool {
 	if slices.ContainsFunc(all, func(e answerError) bool { return len(e.Path) > 1 }) {
 		return true
@@ -93,7 +93,7 @@ func begun(all []answerError, data json.RawMessage) bool {
 	return false
 }
 
-// refusal is a GraphQLError in which errRefused can be found.
+// refusal is a GraphQLError that has errRefused in its chain.
 type refusal struct{ said *GraphQLError }
 
 func (r *refusal) Error() string   { return r.said.Error() }

@@ -8,25 +8,25 @@ import (
 	"github.com/gantryhq/gantry/spacelift/internal/operations"
 )
 
-// Brakes are what a stack's people and Spacelift hold its runs back with. The
-// other brakes are the run's own: a state that waits for people, and
-// Run.NeedsApproval.
+// Brakes are the settings of a stack that hold its runs back. Other brakes belong
+// to the run: a state that waits for people, and Run.NeedsApproval.
 //
-// Protection from deletion, autodeploy and autoretry hold nothing back that
-// Gantry does. A full or drained worker pool lets runs wait in READY or CONFIRMED.
+// Protection from deletion, autodeploy and autoretry don't hold back anything
+// that Gantry does. With a full or drained worker pool, runs wait in READY or
+// CONFIRMED.
 type Brakes struct {
 	Lock     *Lock `json:"lock,omitempty"`
 	Disabled bool  `json:"disabled,omitempty"` // can't start runs
-	Deleting bool  `json:"deleting,omitempty"` // somebody asked Spacelift to delete the stack
-	Blocker  RunID `json:"blocker,omitempty"`  // the run that holds the stack; stays a moment after that run has ended
+	Deleting bool  `json:"deleting,omitempty"` // Spacelift has been asked to delete the stack
+	Blocker  RunID `json:"blocker,omitempty"`  // the run that holds the stack; remains for a moment after that run has ended
 }
 
-// Lock is somebody's exclusive right to a stack. It never expires. Only its
+// Lock is one owner's exclusive right to a stack. It never expires. Only the
 // owner can start runs, and Spacelift's own autodeploy is off meanwhile.
 // https://docs.spacelift.io/concepts/stack/creating-a-stack
 //
 // Assumption: whether others may confirm a plan under a lock is not documented.
-// Gantry treats a lock of somebody else's as a brake.
+// Gantry treats every lock of another owner as a brake.
 type Lock struct {
 	By    string    `json:"by"` // as Spacelift names people and API keys
 	Since time.Time `json:"since,omitzero"`
@@ -47,29 +47,29 @@ func fromStackBrakes(s operations.StackBrakes) Brakes {
 // Block is a brake that keeps Gantry from acting for a stack.
 type Block struct {
 	What   BlockKind `json:"what"`
-	By     string    `json:"by,omitempty"`   // who holds the lock, or the id of the run that holds the stack
-	Since  time.Time `json:"since,omitzero"` // of a lock, where Spacelift says so
+	By     string    `json:"by,omitempty"`   // owner of the lock, or id of the run that holds the stack
+	Since  time.Time `json:"since,omitzero"` // of a lock, if Spacelift knows it
 	Note   string    `json:"note,omitempty"` // of a lock, shortened
-	Reason string    `json:"reason"`         // a sentence that holds all of that
+	Reason string    `json:"reason"`         // all of this as a sentence
 }
 
-// BlockKind says which brake it is.
+// BlockKind is a kind of brake.
 type BlockKind string
 
 // The kinds of blocks.
 const (
-	BlockLock     BlockKind = "lock"     // somebody locked the stack
+	BlockLock     BlockKind = "lock"     // the stack is locked
 	BlockDisabled BlockKind = "disabled" // the stack is disabled
 	BlockDeleting BlockKind = "deleting" // the stack is being deleted
 	BlockRun      BlockKind = "run"      // another run holds the stack
 )
 
-// maxLockNote bounds how much of a lock's note is shown: it ends up in histories.
+// maxLockNote limits a lock's note, because Temporal histories keep it.
 const maxLockNote = 300
 
-// StartBlock returns why no run of the stack should be triggered or
-// retried; nil if nothing keeps Gantry from it. A run that holds the stack is no
-// reason: the new one waits for it in the queue.
+// StartBlock returns the brake that keeps Gantry from triggering or retrying a
+// run of the stack, or nil. A run that holds the stack isn't one: the new run
+// waits in the queue.
 func (b Brakes) StartBlock() *Block {
 	switch {
 	case b.Deleting:
@@ -82,8 +82,8 @@ func (b Brakes) StartBlock() *Block {
 	return nil
 }
 
-// ConfirmBlock returns why the plan of a run should not be confirmed; nil
-// if nothing keeps Gantry from it.
+// ConfirmBlock returns the brake that keeps Gantry from confirming the run's
+// plan, or nil.
 func (b Brakes) ConfirmBlock(run RunID) *Block {
 	if block := b.StartBlock(); block != nil {
 		return block

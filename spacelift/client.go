@@ -15,22 +15,22 @@ const (
 	defaultUserAgent = "gantry"
 )
 
-// Config says which account a Client speaks to, and as whom.
+// Config names the account that a Client calls, and the API key it calls with.
 type Config struct {
 	Account     Account
 	Credentials Credentials
 
 	// Endpoint is the account's address, with or without /graphql. Empty means
-	// https://<account>.app.spacelift.io. The API key travels in the body of a
-	// request: http is for simulators.
+	// https://<account>.app.spacelift.io. Use http for simulators only: requests
+	// carry the API key in their body.
 	Endpoint string
 
 	HTTPClient *http.Client  // nil means one of our own; redirects are never followed
 	UserAgent  string        // "gantry/<version>"; empty means "gantry"
-	Timeout    time.Duration // of one HTTP request, of which a call may need several; 0 means 30 s
+	Timeout    time.Duration // of one HTTP request; a call may need several; 0 means 30 s
 
-	// Observe, when set, is told of every HTTP request that ended, those for
-	// tokens included. It is called from many goroutines and should be quick.
+	// Observe, when set, is called after every HTTP request, including those for
+	// tokens. Many goroutines call it, and it should return quickly.
 	Observe func(Call)
 }
 
@@ -40,22 +40,23 @@ type Call struct {
 	Mutation  bool
 	Status    int // of HTTP; 0 without an answer
 	Took      time.Duration
-	CheckAge  time.Duration // of a mutation under WithCheck: how old the check was when it was sent; 0 when it was not
-	Err       error         // nil when it was answered as hoped
+	CheckAge  time.Duration // of a mutation under WithCheck: the check's age when the mutation was sent; 0 when it wasn't
+	Err       error         // nil when the request succeeded
 }
 
-// Client speaks to one Spacelift account. It is safe for concurrent use.
+// Client calls one Spacelift account. It is safe for concurrent use.
 //
-// A call that returns nil did what it says. The errors to expect are in
-// errors.go. Reads are repeated, and not for long: Temporal's retry policy, or
-// the caller, waits out longer trouble. Mutations are sent once: their caller
-// checks what they depend on before it sends one again.
+// A call that returns a nil error did its work. The errors to expect are in
+// errors.go. The client retries reads for a few seconds; Temporal's retry
+// policy, or the caller, waits out longer trouble. It sends mutations once:
+// the caller checks their preconditions before it sends one again.
 type Client struct {
 	account Account
 	api     *signedIn
 }
 
-// NewClient checks the configuration. It doesn't connect: the first call signs in.
+// NewClient returns a client, or what is wrong with the configuration. It
+// doesn't connect: the first call signs in.
 func NewClient(cfg Config) (*Client, error) {
 	if err := validateID(string(cfg.Account)); err != nil {
 		return nil, fmt.Errorf("account name %w", err)
@@ -65,13 +66,13 @@ func NewClient(cfg Config) (*Client, error) {
 	}
 	endpoint, err := graphqlURL(cfg)
 	if err != nil {
-		return nil, fmt.Errorf("spacelift endpoint of account %s %w", cfg.Account, err) // it may hold a password
+		return nil, fmt.Errorf("spacelift endpoint of account %s %w", cfg.Account, err) // without the endpoint: it may hold a password
 	}
 	own := http.Client{Transport: defaultTransport()}
 	if cfg.HTTPClient != nil {
 		own = *cfg.HTTPClient
 	}
-	// Followed, a redirected POST would arrive as a GET.
+	// After a redirect, a POST would arrive as a GET.
 	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 	send := sender{
@@ -95,13 +96,13 @@ func NewClient(cfg Config) (*Client, error) {
 	}, nil
 }
 
-// defaultTransport lets go of idle connections before a load balancer does, 60
-// seconds being a common setting: a mutation sent into a connection that is just
-// being closed ends as ErrAmbiguous.
+// defaultTransport returns a transport that closes idle connections before a
+// load balancer does, commonly after 60 seconds: a mutation sent into a
+// connection that is being closed ends as ErrAmbiguous.
 func defaultTransport() http.RoundTripper {
 	t, ok := http.DefaultTransport.(*http.Transport)
 	if !ok {
-		return http.DefaultTransport // somebody put another one there, knowingly
+		return http.DefaultTransport // replaced on purpose
 	}
 	t = t.Clone()
 	t.IdleConnTimeout = 30 * time.Second
@@ -116,7 +117,7 @@ func graphqlURL(cfg Config) (string, error) {
 	return graphqlAt(endpoint)
 }
 
-// CheckEndpoint reports what keeps an address from being an account's Endpoint.
+// CheckEndpoint reports what is wrong with the address as an account's Endpoint.
 // The error continues a sentence that names the setting, and doesn't repeat the
 // address: it may hold a password.
 func CheckEndpoint(endpoint string) error {
@@ -134,13 +135,13 @@ func graphqlAt(endpoint string) (string, error) {
 	case u.Host == "":
 		return "", errors.New("has no host")
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
-		return "", errors.New("holds more than scheme, host and path")
+		return "", errors.New("has more than scheme, host and path")
 	}
 	u.Path = strings.TrimSuffix(strings.TrimRight(u.Path, "/"), "/graphql") + "/graphql"
 	return u.String(), nil
 }
 
-// Account is the account the client speaks to.
+// Account returns the account that the client calls.
 func (c *Client) Account() Account { return c.account }
 
 // RunURL returns the address of a run in Spacelift's user interface, built from
@@ -149,18 +150,18 @@ func (c *Client) RunURL(ref RunRef) string {
 	return strings.TrimSuffix(c.api.url, "/graphql") + "/stack/" + url.PathEscape(string(ref.Stack)) + "/run/" + url.PathEscape(string(ref.Run))
 }
 
-// ClockSkew is by how much Spacelift's clock is ahead of this machine's, to
-// about a second. It reports false before the first answer.
+// ClockSkew returns how far Spacelift's clock is ahead of this machine's, to
+// about a second. It returns false before the first answer.
 func (c *Client) ClockSkew() (time.Duration, bool) {
 	clock := c.api.clock
 	return clock.skew(), clock.known.Load()
 }
 
-// own refuses a run of another account: its ids mean nothing here, or worse,
-// something else.
+// own refuses a run of another account: its ids mean nothing in this one or,
+// worse, name another run.
 func (c *Client) own(ref RunRef) error {
 	if ref.Account != c.account {
-		return fmt.Errorf("run %s is not of account %s", ref, c.account)
+		return fmt.Errorf("run %s does not belong to account %s", ref, c.account)
 	}
 	return ref.Validate()
 }
@@ -170,14 +171,14 @@ func (c *Client) own(ref RunRef) error {
 // https://docs.spacelift.io/concepts/run/user-provided-metadata
 const runMetadataHeader = "Spacelift-User-Provided-Run-Metadata"
 
-// takesRunMetadata names the operations that heed the header.
+// takesRunMetadata lists the operations that accept the header.
 var takesRunMetadata = map[string]bool{"RunTrigger": true, "RunTriggerForced": true, "RunConfirm": true, "TaskCreate": true}
 
 type runMetadataKey struct{}
 
 // WithRunMetadata makes TriggerRun, ConfirmRun and CreateTask leave a text in
-// the run: who did this, such as a workflow id. Control characters are dropped,
-// a header can't carry them.
+// the run that names the actor, such as a workflow id. Control characters are
+// dropped: a header can't carry them.
 func WithRunMetadata(ctx context.Context, text string) context.Context {
 	text = strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {

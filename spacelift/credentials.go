@@ -6,38 +6,39 @@ import (
 	"strings"
 )
 
-// APIKey signs a Client in. Its secret is kept out of fmt and JSON.
+// APIKey is the key that a Client signs in with. fmt and JSON don't show its
+// secret.
 type APIKey struct {
 	ID     string `json:"id"` // a ULID
 	Secret string `json:"-"`  // or an OIDC token, for an OIDC key
 }
 
-// String names the key without its secret.
+// String returns the key without its secret.
 func (k APIKey) String() string { return "APIKey(" + k.ID + ")" }
 
-// GoString names the key without its secret, for %#v.
+// GoString returns the key without its secret, for %#v.
 func (k APIKey) GoString() string { return k.String() }
 
-// APIKey makes a fixed key a Credentials.
+// APIKey returns the key, which makes a fixed key a Credentials.
 func (k APIKey) APIKey() (APIKey, error) { return k, nil }
 
-// Credentials yield the API key to use now. A Client asks before every call, so
-// answers should be quick; another key than last time makes it sign in again.
+// Credentials return the API key to use now. A Client calls them before every
+// call, so they should be quick; when the key has changed, it signs in again.
 type Credentials interface {
 	APIKey() (APIKey, error)
 }
 
-// FileCredentials read the key from files, as secrets are mounted into
-// containers. They are read again for every call: that costs microseconds beside
-// a call's milliseconds, and a replaced file is taken up by the next call,
-// whatever way it was replaced. Surrounding white space is dropped.
+// FileCredentials read the key from files, such as secrets mounted into a
+// container. They read the files for every call: that costs microseconds where a
+// call costs milliseconds, and the next call uses a replaced file, however it was
+// replaced. Surrounding white space is dropped.
 type FileCredentials struct {
 	ID         string // used when IDFile is empty
 	IDFile     string
 	SecretFile string
 }
 
-// APIKey reads the files. Errors name the file, never its content.
+// APIKey returns the key in the files. Errors name the file, never its content.
 func (f FileCredentials) APIKey() (APIKey, error) {
 	key := APIKey{ID: f.ID}
 	var err error

@@ -7,62 +7,62 @@ import (
 	"time"
 )
 
-// What a call of a Client can end in, besides the errors of its context, of the
-// network and of a server in trouble, all of which may pass when tried again
-// later. Test with errors.Is and errors.AsType.
+// The errors of a Client's calls. Other errors come from the context, the network
+// or a server in trouble: a later attempt may succeed. Test with errors.Is and
+// errors.AsType.
 var (
-	// ErrNotFound: there is no such stack, run, webhook or policy, or the API key
-	// may not see it. Spacelift doesn't tell the two apart.
+	// ErrNotFound: the stack, run, webhook or policy doesn't exist, or the API key
+	// has no access to it. Spacelift doesn't distinguish the two.
 	ErrNotFound = errors.New("not found")
 
 	// ErrUnauthorized: the API key, or the token made from it, was refused, and a
 	// new token didn't help.
 	ErrUnauthorized = errors.New("unauthorized")
 
-	// ErrForbidden: the API key is good, but may not do this. It is an
+	// ErrForbidden: the API key is valid, but isn't allowed to do this. It is an
 	// ErrUnauthorized as well.
 	ErrForbidden = fmt.Errorf("%w for this object, though signed in", ErrUnauthorized)
 
-	// ErrSchemaMismatch: Spacelift doesn't know a field or type we use, or answers
-	// with another type. Older self-hosted versions do.
-	ErrSchemaMismatch = errors.New("spacelift's schema is not the one we know")
+	// ErrSchemaMismatch: Spacelift doesn't know a field or type that we use, or
+	// answers with another type. Older self-hosted versions do this.
+	ErrSchemaMismatch = errors.New("spacelift's schema differs from the one Gantry uses")
 
-	// ErrAmbiguous: a mutation was sent and nobody knows whether it happened: the
-	// answer got lost, or the server failed on the way. Look before repeating it:
-	// mutations have no idempotency key. Every error of a mutation that is not
-	// ErrAmbiguous means that it did not happen.
+	// ErrAmbiguous: a mutation was sent, and we can't tell whether it happened: the
+	// answer got lost, or the server failed on the way. Read the object before you
+	// repeat the call: mutations have no idempotency key. Every other error of a
+	// mutation means that it did not happen.
 	ErrAmbiguous = errors.New("sent, but it is unknown whether it happened")
 
-	// ErrTokenRefused: Spacelift did not carry out a mutation, because it refused
-	// the token. The client has forgotten the token, and the next call gets a new
-	// one. Check again what the mutation depends on, and send it again.
-	ErrTokenRefused = errors.New("the token was refused, and a new one is to be tried")
+	// ErrTokenRefused: Spacelift refused the token and did not carry out the
+	// mutation. The client has dropped the token, and the next call gets a new one.
+	// Check the mutation's preconditions again, and send it again.
+	ErrTokenRefused = errors.New("token refused; the next attempt uses a new one")
 
 	// ErrStale: a mutation was not sent, because the check before it was too old:
 	// see WithCheck. Check again.
-	ErrStale = errors.New("not sent, because the check before it was too long ago")
+	ErrStale = errors.New("not sent: the check before it was too long ago")
 )
 
-// RateLimitedError says that Spacelift wants fewer calls. A read has been
-// repeated before, a mutation has not. Nothing happened.
+// RateLimitedError reports that Spacelift wants fewer calls. The client has
+// retried a read, but not a mutation. Nothing happened.
 type RateLimitedError struct {
-	RetryAfter time.Duration // as Spacelift asked; 0 when it named no time
+	RetryAfter time.Duration // the wait that Spacelift asked for; 0 when it named none
 }
 
 func (e *RateLimitedError) Error() string {
 	if e.RetryAfter == 0 {
 		return "rate limited"
 	}
-	return fmt.Sprintf("rate limited, come back in %s", e.RetryAfter)
+	return fmt.Sprintf("rate limited; retry in %s", e.RetryAfter)
 }
 
-// GraphQLError carries what Spacelift itself said. It is in the chain of every
-// error that came from a GraphQL answer.
+// GraphQLError holds Spacelift's own messages. It is in the chain of every error
+// that comes from a GraphQL answer.
 type GraphQLError struct {
 	Messages []string // one per error; problems with single arguments follow in brackets
 }
 
-// maxErrorText bounds the text: errors end up in logs and in Temporal histories.
+// maxErrorText limits the text, because logs and Temporal histories keep it.
 const maxErrorText = 600
 
 func (e *GraphQLError) Error() string {
@@ -73,14 +73,13 @@ func (e *GraphQLError) Error() string {
 	return text
 }
 
-// IllegalStateError says that Spacelift refused to act on a run because of the
-// state the run, its stack or its reviews are in. Nothing happened; read the run
+// IllegalStateError reports that Spacelift refused to act on a run because of
+// the state of the run, its stack or its reviews. Nothing happened; read the run
 // again.
 //
-// Assumption: the wording of such refusals is documented nowhere, so it is
-// recognized by words that such a message can hardly do without. A refusal
-// without them is a plain *GraphQLError, and means just as surely that nothing
-// happened.
+// Assumption: the wording of such refusals is undocumented, so the client
+// recognizes them by words that such a message almost certainly contains. A
+// refusal without them is a plain *GraphQLError; nothing happened then either.
 type IllegalStateError struct {
 	Refusal *GraphQLError
 }
@@ -95,7 +94,8 @@ var illegalStateWords = []string{
 	"disabled", "too late", "expired",
 }
 
-// refusedRun tells a refusal because of the run's state from other errors.
+// refusedRun returns an IllegalStateError for a refusal because of the run's
+// state, and every other error as it is.
 func refusedRun(err error) error {
 	for _, known := range []error{ErrNotFound, ErrUnauthorized, ErrSchemaMismatch, ErrAmbiguous, ErrTokenRefused, ErrStale} {
 		if errors.Is(err, known) {
@@ -115,7 +115,7 @@ func refusedRun(err error) error {
 	return err
 }
 
-// saysAny reports whether any message holds any of the words, in any case.
+// saysAny reports whether any message contains any of the words, ignoring case.
 func saysAny(e *GraphQLError, words ...string) bool {
 	for _, m := range e.Messages {
 		m = strings.ToLower(m)

@@ -94,7 +94,7 @@ func TestRefusalsOfRunMutations(t *testing.T) {
 	}
 }
 
-func TestProblemsWithArgumentsAreToldInOrder(t *testing.T) {
+func TestProblemsWithArgumentsAreListedInOrder(t *testing.T) {
 	a := &api{t: t, answer: func(request) reply {
 		return reply{body: `{"errors":[{"message":"invalid input","extensions":{"name":"is too long","endpoint":"must be https"}}]}`}
 	}}

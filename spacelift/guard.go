@@ -10,10 +10,10 @@ import (
 	"github.com/Khan/genqlient/graphql"
 )
 
-// WithCheck says when the caller of a mutation last read what the mutation
-// depends on. A mutation that does not get onto its way within so long of that
-// fails with ErrStale, and nothing happens: the process may have been paused, or
-// a token or a connection was long in coming.
+// WithCheck sets when the caller of a mutation last checked its preconditions. A
+// mutation that isn't sent within that time fails with ErrStale, and nothing
+// happens: the process may have been paused, or a token or a connection took
+// long.
 func WithCheck(ctx context.Context, checked time.Time, within time.Duration) context.Context {
 	return context.WithValue(ctx, checkKey{}, check{at: checked, within: within})
 }
@@ -25,16 +25,16 @@ type check struct {
 	within time.Duration
 }
 
-// age is how long ago the check was. A machine that was suspended shows that on
-// the wall clock alone.
+// age returns how long ago the check was. Only the wall clock counts the time
+// that a machine was suspended.
 func (c check) age() time.Duration {
 	now := time.Now()
 	return max(now.Sub(c.at), now.Round(0).Sub(c.at.Round(0)))
 }
 
-// guard holds a mutation back whose check is too old. It looks at the clock when
-// the connection takes the request's body, which is the last moment there is: an
-// operation without its body is none. nil lets everything pass.
+// guard stops a mutation whose check is too old. It reads the clock at the last
+// possible moment, when the connection takes the request's body: without a body
+// there is no operation. A nil guard lets everything pass.
 type guard struct {
 	check check
 	sent  atomic.Int64 // the check's age when the body was taken, in nanoseconds
@@ -49,15 +49,15 @@ func guardOf(ctx context.Context, req *graphql.Request) *guard {
 	return &guard{check: c}
 }
 
-// watch puts the guard before a request's body.
+// watch puts the guard in front of a request's body.
 func (g *guard) watch(post *http.Request) {
 	if g == nil {
 		return
 	}
 	body := post.GetBody
 	post.Body = &guardedBody{ReadCloser: post.Body, guard: g}
-	// The transport takes the body again when a connection was closed before it
-	// took anything.
+	// The transport takes the body again when the first connection was closed
+	// before it took anything.
 	post.GetBody = func() (io.ReadCloser, error) {
 		again, err := body()
 		return &guardedBody{ReadCloser: again, guard: g}, err
@@ -67,7 +67,7 @@ func (g *guard) watch(post *http.Request) {
 // stopped reports whether the guard held the request back.
 func (g *guard) stopped() bool { return g != nil && g.stale.Load() }
 
-// age is how old the check was when the request was sent; 0 when it was not.
+// age returns the check's age when the request was sent, or 0 when it wasn't.
 func (g *guard) age() time.Duration {
 	if g == nil || g.stopped() {
 		return 0

@@ -15,8 +15,8 @@ import (
 
 const within = time.Second
 
-// A mutation goes out within so long of its check, or not at all, wherever the
-// time went.
+// A mutation is sent within the limit after its check, or not at all, wherever
+// the time is lost.
 func TestAMutationWhoseCheckIsOldIsNotSent(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -63,7 +63,6 @@ func TestAMutationWhoseCheckIsOldIsNotSent(t *testing.T) {
 	}
 }
 
-// Reads wait for whatever they wait for.
 func TestReadsNeedNoCheck(t *testing.T) {
 	a := &api{t: t, answer: good}
 	if err := read(spacelift.WithCheck(t.Context(), time.Now().Add(-time.Hour), within), newClient(t, a)); err != nil {
@@ -71,8 +70,8 @@ func TestReadsNeedNoCheck(t *testing.T) {
 	}
 }
 
-// Over a real connection that is long in coming, nothing that could be carried
-// out reaches the server.
+// Over a real connection that takes long to establish, no operation reaches the
+// server.
 func TestAStaleMutationDoesNotReachTheServer(t *testing.T) {
 	a := &api{t: t, answer: good}
 	server := httptest.NewServer(a)

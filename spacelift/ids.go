@@ -15,11 +15,11 @@ type Account string
 // StackID is the slug of a stack (or module), such as "network-prod".
 type StackID string
 
-// RunID identifies a run within a stack. Spacelift makes it a 26-character
-// ULID; we don't rely on that beyond it being a plain word.
+// RunID is the id of a run within a stack. Spacelift uses 26-character ULIDs; we
+// rely only on it being a plain word.
 type RunID string
 
-// RunRef names one run: the three ids always travel together.
+// RunRef is the full name of a run: the three ids always travel together.
 type RunRef struct {
 	Account Account `json:"account"`
 	Stack   StackID `json:"stack"`
@@ -31,13 +31,13 @@ func (r RunRef) String() string {
 	return string(r.Account) + "/" + string(r.Stack) + "/" + string(r.Run)
 }
 
-// maxIDLength bounds each id. Spacelift publishes no limit; a ULID has 26
-// characters and slugs come from stack names people type.
+// maxIDLength limits each id. Spacelift publishes no limit; a ULID has 26
+// characters, and slugs are made from stack names that people type.
 const maxIDLength = 200
 
-// Validate reports the first id that could not have come from Spacelift.
-// Ids become parts of Temporal workflow ids and URL paths, so separators,
-// spaces and control characters are refused.
+// Validate reports the first id that can't come from Spacelift. Ids become parts
+// of Temporal workflow ids and URL paths, so separators, spaces and control
+// characters are refused.
 func (r RunRef) Validate() error {
 	for _, id := range []struct{ name, value string }{
 		{"account", string(r.Account)},
@@ -51,10 +51,11 @@ func (r RunRef) Validate() error {
 	return nil
 }
 
-// ValidateAccount reports what keeps a name from being an account's.
+// ValidateAccount reports what is wrong with an account's name. The error
+// continues a sentence that names the value.
 func ValidateAccount(a Account) error { return validateID(string(a)) }
 
-// ValidateStack reports what keeps a word from being a stack's id.
+// ValidateStack reports what is wrong with a stack's id, like ValidateAccount.
 func ValidateStack(s StackID) error { return validateID(string(s)) }
 
 func validateID(s string) error {

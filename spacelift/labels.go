@@ -5,15 +5,15 @@ import (
 	"strings"
 )
 
-// LabelPrefix starts every stack label that is Gantry's own. All other labels
-// are somebody else's; of those Gantry reads only LabelDependsOn.
+// LabelPrefix starts every stack label of Gantry's own. Of all other labels
+// Gantry reads only LabelDependsOn.
 const LabelPrefix = "gantry:"
 
 // LabelManaged opts a stack in. The other labels only refine it.
 const LabelManaged = LabelPrefix + "managed"
 
-// LabelDependsOn starts a label that the community uses to name stacks that a
-// stack follows. Gantry reads it where the configuration says so.
+// LabelDependsOn starts a label by which the community names the stacks that a
+// stack follows. Gantry reads it if the configuration says so.
 const LabelDependsOn = "depends-on:"
 
 // Managed reports whether the labels opt a stack in.
@@ -26,17 +26,16 @@ func Managed(labels []string) bool {
 	return false
 }
 
-// IsOurs reports whether the label is Gantry's own, whatever it makes of it.
-// Case and surrounding space don't matter here, so that a slip of the pen is
-// seen and reported rather than passed over.
+// IsOurs reports whether the label is Gantry's own, valid or not. It ignores case
+// and surrounding space, so that a typo is reported rather than skipped.
 func IsOurs(label string) bool {
 	label = strings.TrimSpace(label)
 	return len(label) >= len(LabelPrefix) && strings.EqualFold(label[:len(LabelPrefix)], LabelPrefix)
 }
 
-// OurLabels returns the labels among all that Gantry may read, its own and
-// those that begin with LabelDependsOn: trimmed, sorted, each once, so that
-// labels that ask for the same compare equal.
+// OurLabels returns the labels that Gantry may read, its own and those that begin
+// with LabelDependsOn: trimmed, sorted and without duplicates, so that labels
+// with the same meaning compare equal.
 func OurLabels(labels []string) []string {
 	var ours []string
 	for _, l := range labels {

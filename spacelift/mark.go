@@ -6,15 +6,15 @@ import (
 	"strconv"
 )
 
-// Mark is what Gantry leaves at the end of the notes of its acts, so that a
-// run's history proves which transitions are Gantry's, and for which state they
-// were decided. People read it as well: "Approved by ann. [gantry: confirm 5]".
+// Mark is Gantry's signature at the end of a note, so that a run's history proves
+// which transitions Gantry made, and for which state they were decided. People
+// read it as well: "Approved by ann. [gantry: confirm 5]".
 type Mark struct {
-	Verb         string // what Gantry asked for: one of the Verb constants
+	Verb         string // one of the Verb constants
 	StateVersion int    // of the state that it was decided for
 }
 
-// The verbs of reviews and confirmations. Those that end a run are with EndVerb.
+// The verbs of reviews and confirmations. EndVerb has those that end a run.
 const (
 	VerbConfirm = "confirm"
 	VerbApprove = "approve"
@@ -23,7 +23,7 @@ const (
 
 var markAtEnd = regexp.MustCompile(` ?\[gantry: (confirm|discard|cancel|stop|approve|reject) (\d{1,9})\]$`)
 
-// Sign puts the mark at the end of a note.
+// Sign returns the note with the mark at its end.
 func (m Mark) Sign(note string) string {
 	if note != "" {
 		note += " "
@@ -34,11 +34,11 @@ func (m Mark) Sign(note string) string {
 // Unsigned returns a note without the mark.
 func Unsigned(note string) string { return markAtEnd.ReplaceAllString(note, "") }
 
-// MarkOf returns the mark of a transition that Gantry made. Whoever may act in
-// Spacelift can write the same words, so a person's name speaks against it.
+// MarkOf returns the mark of a transition that Gantry made. Every user of
+// Spacelift can type a mark, so it doesn't count on a person's transition.
 //
-// Assumption: a transition that an API key made names the key as "api::…", or
-// nobody.
+// Assumption: a transition that an API key made names the key as "api::…", or no
+// user.
 func MarkOf(t Transition) (Mark, bool) {
 	found := markAtEnd.FindStringSubmatch(t.Note)
 	if found == nil || t.Username != "" && !IsAPIKey(t.Username) {

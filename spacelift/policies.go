@@ -18,7 +18,7 @@ const (
 	PolicyEngineRegoV1 = "REGO_V1"
 )
 
-// Policy is a policy as the API shows it now.
+// Policy is the present state of a policy in the API.
 type Policy struct {
 	ID          string   `json:"id"`
 	Name        string   `json:"name"`
@@ -30,7 +30,7 @@ type Policy struct {
 	Space       string   `json:"space"` // id
 }
 
-// PolicyInput is all there is to set. An update replaces all of it, but the type.
+// PolicyInput holds all settings of a policy. An update replaces all but the type.
 type PolicyInput struct {
 	Name        string
 	Type        string
@@ -41,7 +41,7 @@ type PolicyInput struct {
 	Space       string // id
 }
 
-// Policy reads a policy. It returns ErrNotFound when it isn't there.
+// Policy reads a policy. It returns ErrNotFound when the policy doesn't exist.
 func (c *Client) Policy(ctx context.Context, id string) (Policy, error) {
 	data, err := operations.Policy(ctx, c.api, id)
 	if err == nil && data.Policy == nil {
@@ -53,9 +53,9 @@ func (c *Client) Policy(ctx context.Context, id string) (Policy, error) {
 	return fromPolicyDetails(*data.Policy), nil
 }
 
-// Policies lists the policies of one type that the key may see.
+// Policies lists the policies of one type that the key can see.
 func (c *Client) Policies(ctx context.Context, ofType string) (Listing[Policy], error) {
-	// Which fields the search can be narrowed by is not documented.
+	// Spacelift doesn't document which fields can narrow the search.
 	found, err := searchPages(maxPages, nil,
 		func(p Policy) bool { return p.Type == ofType },
 		func(input operations.SearchInput) ([]Policy, operations.PageInfo, error) {
@@ -75,7 +75,7 @@ func (c *Client) Policies(ctx context.Context, ofType string) (Listing[Policy], 
 	return found, nil
 }
 
-// CreatePolicy creates a policy. After ErrAmbiguous, look for it by name.
+// CreatePolicy creates a policy. After ErrAmbiguous, search for it by name.
 func (c *Client) CreatePolicy(ctx context.Context, in PolicyInput) (Policy, error) {
 	data, err := operations.PolicyCreate(ctx, c.api, operations.PolicyCreateInput{
 		Name:        in.Name,
@@ -116,12 +116,12 @@ func (c *Client) UpdatePolicy(ctx context.Context, id string, in PolicyInput) (P
 }
 
 // SimulatePolicy evaluates a policy's body on an input document without
-// deploying it. Both documents, input and answer, are JSON. It changes nothing,
-// and is repeated like a read.
+// deploying it. Input and answer are JSON documents. It changes nothing, and the
+// client retries it like a read.
 func (c *Client) SimulatePolicy(ctx context.Context, ofType, body, input string) (string, error) {
 	data, err := operations.PolicySimulate(ctx, c.api, operations.PolicySimulateInput{Type: ofType, Body: body, Data: input})
 	if err == nil && data.PolicySimulatev2 == nil {
-		err = errors.New("spacelift answered with nothing")
+		err = errors.New("spacelift sent an empty answer")
 	}
 	if err != nil {
 		return "", fmt.Errorf("simulate %s policy: %w", ofType, err)

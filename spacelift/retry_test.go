@@ -222,7 +222,7 @@ func TestTransportsThatDoNotTrace(t *testing.T) {
 	}
 }
 
-func TestRetryAfterIsHeeded(t *testing.T) {
+func TestRetryAfterIsObserved(t *testing.T) {
 	for _, c := range []struct {
 		seconds   string
 		call      func(context.Context, *spacelift.Client) error
@@ -265,7 +265,7 @@ func TestNoAttemptBeginsThatTheDeadlineForbids(t *testing.T) {
 		began := time.Now()
 		err := read(ctx, newClient(t, a))
 		if err == nil || !strings.Contains(err.Error(), "503") {
-			t.Errorf("got %v, want what Spacelift said last", err)
+			t.Errorf("got %v, want Spacelift's last answer", err)
 		}
 		if took := time.Since(began); took != 0 {
 			t.Errorf("waited %s for an attempt that could not begin", took)
@@ -301,8 +301,8 @@ func TestLeavingDuringAPauseEndsTheCall(t *testing.T) {
 	})
 }
 
-// Whatever comes back, a confirmation is believed only when the answer says so,
-// and sent once.
+// Whatever the answer, a confirmation counts only when the answer proves it, and
+// is sent once.
 func FuzzAnswers(f *testing.F) {
 	f.Add(200, `{"data":`+confirmed+`}`)
 	f.Add(200, `{"data":`+confirmed+`,"errors":[{"message":"x"}]}`)

@@ -17,12 +17,12 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// api answers GraphQL requests as a test tells it to, and remembers them. It
-// signs anybody in on its own.
+// api answers GraphQL requests as a test wants, and records them. It signs every
+// key in.
 type api struct {
 	t testing.TB
 
-	// answer is asked for every request that isn't an exchange of the API key.
+	// answer is called for every request that isn't an exchange of the API key.
 	answer func(request) reply
 
 	exchange func(n int, keyID, secret string) reply // nil: sign in, for life
@@ -33,7 +33,7 @@ type api struct {
 	exchanges int
 }
 
-// request is what came in.
+// request is a received request.
 type request struct {
 	Operation string          `json:"operationName"`
 	Query     string          `json:"query"`
@@ -49,7 +49,7 @@ func (r request) token() int {
 	return n
 }
 
-// reply is an answer: HTTP 200 with a body unless it says otherwise.
+// reply is an answer: by default HTTP 200 with a body.
 type reply struct {
 	status int
 	header map[string]string
@@ -126,7 +126,7 @@ func (a *api) jwt(n int) reply {
 }
 
 // RoundTrip serves requests without a network, so that tests with a fake clock
-// never wait for one.
+// never wait for it.
 func (a *api) RoundTrip(r *http.Request) (*http.Response, error) {
 	w := httptest.NewRecorder()
 	done := make(chan struct{})
@@ -142,7 +142,7 @@ func (a *api) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 }
 
-// seen lists the operations that came, in order, without exchanges.
+// seen lists the received operations, in order, without exchanges.
 func (a *api) seen() []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -170,7 +170,7 @@ func (a *api) last() request {
 
 var testKey = spacelift.APIKey{ID: "01KDWKEY000000000000000001", Secret: "hush-hush"}
 
-// newClient speaks to a transport as account acme.
+// newClient returns a client of account acme over the transport.
 func newClient(t testing.TB, transport http.RoundTripper, change ...func(*spacelift.Config)) *spacelift.Client {
 	t.Helper()
 	cfg := spacelift.Config{

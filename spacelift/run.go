@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Commit is the version-control commit a run works on.
+// Commit is the version-control commit of a run.
 type Commit struct {
 	Hash        string `json:"hash,omitempty"`
 	Message     string `json:"message,omitempty"`
@@ -14,9 +14,8 @@ type Commit struct {
 	URL         string `json:"url,omitempty"`
 }
 
-// Delta counts the resources a plan would touch. Webhooks and GraphQL name
-// these fields differently (added / addCount); this is the one spelling inside
-// Gantry.
+// Delta counts the resources that a plan would change. Webhooks and GraphQL name
+// these fields differently (added, addCount); Gantry uses this one spelling.
 type Delta struct {
 	Added     int `json:"added"`
 	Changed   int `json:"changed"`
@@ -24,13 +23,13 @@ type Delta struct {
 	Resources int `json:"resources"`
 }
 
-// Run is a run as the API shows it now.
+// Run is the present state of a run in the API.
 type Run struct {
 	Ref            RunRef       `json:"ref"`
 	Type           RunType      `json:"type"`
 	State          RunState     `json:"state"`
 	StateVersion   int          `json:"stateVersion"`    // ordinal of the state within the run, from 0; the newest history entry's
-	Title          string       `json:"title,omitempty"` // what Spacelift's own pages call the run: a commit's first line, a command
+	Title          string       `json:"title,omitempty"` // as in Spacelift's own pages: a commit's first line, a command
 	Branch         string       `json:"branch,omitempty"`
 	Command        string       `json:"command,omitempty"` // of a task
 	Commit         Commit       `json:"commit"`
@@ -52,16 +51,16 @@ type Transition struct {
 	State        RunState  `json:"state"`
 	StateVersion int       `json:"stateVersion"`
 	At           time.Time `json:"at"`
-	Username     string    `json:"username,omitempty"` // who did it; empty for a machine
+	Username     string    `json:"username,omitempty"` // of the actor; empty for a machine
 	Note         string    `json:"note,omitempty"`
 }
 
-// IsAPIKey reports whether a name in a run or a stack is an API key's rather than
-// a person's or a stack's.
+// IsAPIKey reports whether a name in a run or a stack belongs to an API key, not
+// to a person or a stack.
 func IsAPIKey(name string) bool { return strings.HasPrefix(name, "api::") }
 
-// RunLine is a run as lists show it. It lacks the history, and with it the
-// version of the state: read the Run before acting on one.
+// RunLine is a run in a list. It lacks the history, and therefore the version of
+// the state: read the Run before you act on it.
 type RunLine struct {
 	Ref            RunRef    `json:"ref"`
 	Type           RunType   `json:"type"`

@@ -8,24 +8,25 @@ import (
 	"github.com/gantryhq/gantry/spacelift/internal/operations"
 )
 
-// RunOutcome is the run as a mutation answered it. The state may be the one
-// before: StopRun, for one, only asks.
+// RunOutcome is the run in a mutation's answer. The state may be the previous
+// one: StopRun, for example, only asks.
 type RunOutcome struct {
 	Ref   RunRef   `json:"ref"`
 	Type  RunType  `json:"type"`
 	State RunState `json:"state"`
 
-	// History is the run's after a confirmation, oldest first: it shows which plan
-	// was confirmed.
+	// History is the run's history after a confirmation, oldest first: it shows
+	// which plan was confirmed.
 	History []Transition `json:"history,omitempty"`
 }
 
-// The verbs below change runs. Besides what every call may return, they return
-// an *IllegalStateError when the run's state doesn't allow it, and ErrAmbiguous
-// when nobody knows whether it happened: read the run before repeating.
+// The methods below change runs. Besides the errors of every call, they return an
+// *IllegalStateError when the run's state doesn't allow the change, and
+// ErrAmbiguous when we can't tell whether it happened: read the run before you
+// repeat the call.
 
-// ConfirmRun confirms the plan of an UNCONFIRMED run, whichever that is when
-// Spacelift gets the request. WithRunMetadata leaves a text in the run.
+// ConfirmRun confirms the plan that an UNCONFIRMED run has when Spacelift
+// receives the request. WithRunMetadata leaves a text in the run.
 func (c *Client) ConfirmRun(ctx context.Context, ref RunRef, note string) (RunOutcome, error) {
 	var history []Transition
 	outcome, err := c.act(ref, VerbConfirm, func(stack, run string) (*operations.RunOutcome, error) {
@@ -76,7 +77,7 @@ func (c *Client) StopRun(ctx context.Context, ref RunRef, note string) (RunOutco
 	})
 }
 
-// act changes one run, and makes sure that the answer is about it.
+// act changes one run, and checks that the answer is about that run.
 func (c *Client) act(ref RunRef, verb string, mutate func(stack, run string) (*operations.RunOutcome, error)) (RunOutcome, error) {
 	if err := c.own(ref); err != nil {
 		return RunOutcome{}, err
@@ -93,8 +94,8 @@ func (c *Client) act(ref RunRef, verb string, mutate func(stack, run string) (*o
 	return outcome, nil
 }
 
-// RetryRun starts a finished run again. The outcome's run may be a new one:
-// whether Spacelift makes one is not documented.
+// RetryRun starts a finished run again. The outcome may name a new run:
+// Spacelift doesn't document whether it creates one.
 func (c *Client) RetryRun(ctx context.Context, ref RunRef) (RunOutcome, error) {
 	return c.renew(ref, "retry", func() (*operations.RunOutcome, error) {
 		data, err := operations.RunRetry(ctx, c.api, string(ref.Stack), string(ref.Run))
@@ -105,7 +106,8 @@ func (c *Client) RetryRun(ctx context.Context, ref RunRef) (RunOutcome, error) {
 	})
 }
 
-// PromoteRun makes a tracked run, the outcome's, from a proposed one.
+// PromoteRun makes a tracked run from a proposed one. The outcome names the new
+// run.
 func (c *Client) PromoteRun(ctx context.Context, ref RunRef) (RunOutcome, error) {
 	return c.renew(ref, "promote", func() (*operations.RunOutcome, error) {
 		data, err := operations.RunPromote(ctx, c.api, string(ref.Stack), string(ref.Run))
@@ -128,10 +130,10 @@ func (c *Client) renew(ref RunRef, verb string, mutate func() (*operations.RunOu
 	return outcome, nil
 }
 
-// Trigger says how TriggerRun starts a run.
+// Trigger holds the options of TriggerRun.
 type Trigger struct {
 	Type       RunType        // RunTypeTracked when empty, or RunTypeProposed
-	CommitSHA  string         // empty: what the stack tracks now, or else its branch's head
+	CommitSHA  string         // empty: the commit that the stack tracks now, or else its branch's head
 	ForceApply ForceApplyMode // needs self-hosted 5.1.0 or newer when set
 }
 
@@ -141,7 +143,7 @@ type ForceApplyMode string
 // The modes of forced applies.
 const (
 	ForceApplySingle  ForceApplyMode = "SINGLE"  // this run
-	ForceApplyCascade ForceApplyMode = "CASCADE" // and those of the dependents it triggers
+	ForceApplyCascade ForceApplyMode = "CASCADE" // this run and those of the dependents it triggers
 )
 
 // TriggerRun starts a run. WithRunMetadata leaves a text in it.
@@ -168,7 +170,7 @@ func (c *Client) TriggerRun(ctx context.Context, stack StackID, how Trigger) (Ru
 }
 
 // CreateTask runs a shell command in the stack's environment. WithRunMetadata
-// leaves a text in it.
+// leaves a text in the task.
 func (c *Client) CreateTask(ctx context.Context, stack StackID, command string, skipInitialization bool) (RunOutcome, error) {
 	outcome, err := c.started(stack, func() (*operations.RunOutcome, error) {
 		data, err := operations.TaskCreate(ctx, c.api, string(stack), command, &skipInitialization)
@@ -199,9 +201,9 @@ func (c *Client) started(stack StackID, mutate func() (*operations.RunOutcome, e
 	}, nil
 }
 
-// errNoObject is a mutation that was answered with neither an error nor the
+// errNoObject reports that a mutation's answer has neither an error nor the
 // object it should have changed.
-var errNoObject = fmt.Errorf("%w: spacelift answered with nothing", ErrAmbiguous)
+var errNoObject = fmt.Errorf("%w: spacelift sent an empty answer", ErrAmbiguous)
 
 // ReviewDecision is a verdict for approval policies.
 type ReviewDecision string
@@ -212,9 +214,9 @@ const (
 	ReviewReject  ReviewDecision = "REJECT"
 )
 
-// ReviewRun passes a verdict on to Spacelift, which evaluates its approval
-// policies again. Legal in QUEUED, UNCONFIRMED and PENDING_REVIEW. The latest
-// review of each reviewer counts, and we are one reviewer.
+// ReviewRun sends a verdict to Spacelift, which then evaluates its approval
+// policies again. Spacelift accepts it in the states that are Reviewable. It
+// counts the latest review of each reviewer, and Gantry is one reviewer.
 func (c *Client) ReviewRun(ctx context.Context, ref RunRef, decision ReviewDecision, note string) error {
 	if err := c.own(ref); err != nil {
 		return err
@@ -244,18 +246,18 @@ func (c *Client) CommentRun(ctx context.Context, ref RunRef, body string) error 
 	return nil
 }
 
-// DependencyStatus is how an external dependency ended.
+// DependencyStatus is the result of an external dependency.
 type DependencyStatus string
 
-// The ends of an external dependency. FAILED fails the runs that wait for it.
+// The results of an external dependency. FAILED fails the runs that wait for it.
 const (
 	DependencyFinished DependencyStatus = "FINISHED"
 	DependencySkipped  DependencyStatus = "SKIPPED"
 	DependencyFailed   DependencyStatus = "FAILED"
 )
 
-// MarkExternalDependency lets the runs go on that a push policy made wait for
-// the dependency. The key needs write access to the space of every one of them.
+// MarkExternalDependency releases the runs that a push policy made wait for the
+// dependency. The key needs write access to the spaces of all of them.
 // https://docs.spacelift.io/concepts/policy/push-policy/run-external-dependencies
 func (c *Client) MarkExternalDependency(ctx context.Context, dependency string, status DependencyStatus) error {
 	data, err := operations.RunExternalDependencyMarkAsCompleted(ctx, c.api, dependency, string(status))

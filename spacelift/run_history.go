@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// PlannedAt returns when the run's newest plan began, by its history. It is zero
-// for a run that has not planned.
+// PlannedAt returns when the run's newest plan began, according to its history,
+// and zero for a run that has not planned.
 func (r Run) PlannedAt() time.Time {
 	for _, t := range slices.Backward(r.History) {
 		if t.State == RunStatePlanning {
@@ -16,14 +16,14 @@ func (r Run) PlannedAt() time.Time {
 	return time.Time{}
 }
 
-// BeganToApply reports whether the run has entered an apply phase, so that it may
-// have changed resources however it ended.
+// BeganToApply reports whether the run has entered an apply phase: it may have
+// changed resources, however it ended.
 func (r Run) BeganToApply() bool {
 	return slices.ContainsFunc(r.History, func(t Transition) bool { return t.State == RunStateApplying })
 }
 
-// End returns the transition that ended the run. It is false while the run goes
-// on.
+// End returns the transition that ended the run. It returns false while the run
+// continues.
 func (r Run) End() (Transition, bool) {
 	if !r.State.Terminal() {
 		return Transition{}, false

@@ -7,7 +7,7 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// What a run's history says of its plan, its apply phase and its end.
+// A run's history has its plan, its apply phase and its end.
 func TestRunHistory(t *testing.T) {
 	begun := time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
 	passes := func(states ...spacelift.RunState) spacelift.Run {
@@ -23,7 +23,7 @@ func TestRunHistory(t *testing.T) {
 		run     spacelift.Run
 		planned time.Duration // since it began; -1: it never did
 		applied bool
-		ended   time.Duration // since it began; -1: it goes on
+		ended   time.Duration // since it began; -1: it continues
 	}{
 		{"queued", passes("QUEUED"), -1, false, -1},
 		{"waits for somebody", passes("QUEUED", "PLANNING", "UNCONFIRMED"), time.Minute, false, -1},

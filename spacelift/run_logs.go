@@ -8,21 +8,21 @@ import (
 	"github.com/gantryhq/gantry/spacelift/internal/operations"
 )
 
-// maxLogPages bounds how far RunLogs reads. Spacelift serves logs from their
-// beginning only, so that the end of a log costs all of it.
+// maxLogPages limits how far RunLogs reads. Spacelift serves logs from their
+// beginning only, so RunLogs reads a whole log to get its end.
 const maxLogPages = 100
 
 // LogTail is the end of one state's log.
 type LogTail struct {
 	Text     string
 	Cut      bool // the log has more before Text
-	Complete bool // Text reaches the log's end, as far as it is written
-	Expired  bool // Spacelift keeps logs for a while only; there is none any more
+	Complete bool // Text reaches the end of the log as written so far
+	Expired  bool // Spacelift keeps logs for a while only, and has deleted this one
 }
 
-// RunLogs reads the last maxBytes of what a run wrote while it was in a state,
-// given as a history entry. It returns ErrNotFound when there is no such run,
-// and an empty tail when the state has no log.
+// RunLogs reads the last maxBytes of a run's log of one state, given as a history
+// entry. It returns ErrNotFound when the run doesn't exist, and an empty tail
+// when the state has no log.
 func (c *Client) RunLogs(ctx context.Context, ref RunRef, in Transition, maxBytes int) (LogTail, error) {
 	if err := c.own(ref); err != nil {
 		return LogTail{}, err
@@ -43,11 +43,11 @@ func (c *Client) RunLogs(ctx context.Context, ref RunRef, in Transition, maxByte
 		for _, m := range log.Messages {
 			text.WriteString(m.Message)
 		}
-		if text.Len() > 2*maxBytes { // not at every page: cutting copies
+		if text.Len() > 2*maxBytes { // not on every page: cutting copies
 			cut(&text, maxBytes)
 			tail.Cut = true
 		}
-		// Without a cursor that moves there is nothing further to read.
+		// Without a cursor that moves, there is no next page.
 		if !log.HasMore || log.NextToken == nil || next != nil && *log.NextToken == *next {
 			tail.Complete = !log.HasMore
 			break
@@ -73,7 +73,7 @@ func (c *Client) logPage(ctx context.Context, ref RunRef, in Transition, next *s
 	return data.Stack.Run.Logs, nil
 }
 
-// cut keeps the last bytes.
+// cut drops all but the last keep bytes.
 func cut(text *strings.Builder, keep int) {
 	end := text.String()[text.Len()-keep:]
 	text.Reset()

@@ -11,9 +11,9 @@ import (
 	"github.com/gantryhq/gantry/spacelift/internal/operations"
 )
 
-// Run reads a run, its history and its stack's labels and brakes in one query, so that they
-// belong together. It returns ErrNotFound for a run, or a stack, that isn't
-// there; runs of modules are not there for this purpose.
+// Run reads a run, its history and its stack's labels and brakes in one query, so
+// that they belong together. It returns ErrNotFound when the run or the stack
+// doesn't exist; it doesn't find runs of modules.
 func (c *Client) Run(ctx context.Context, ref RunRef) (Run, error) {
 	if err := c.own(ref); err != nil {
 		return Run{}, err
@@ -62,10 +62,10 @@ func fromRunDetails(ref RunRef, r operations.RunDetails) Run {
 	if n := len(run.History); n > 0 {
 		newest := run.History[n-1]
 		run.StateVersion = newest.StateVersion
-		// The run's state and its history are two fields of one answer, read at
-		// moments that may differ. An approval is bound to the pair of state and
-		// version, so both come from the history; only an end is final wherever it
-		// is seen.
+		// Spacelift may read the run's state and its history, two fields of one
+		// answer, at different moments. An approval is bound to the pair of state and
+		// version, so both come from the history; only an end is final in either
+		// field.
 		if !run.State.Terminal() {
 			run.State = newest.State
 		}
@@ -73,7 +73,7 @@ func fromRunDetails(ref RunRef, r operations.RunDetails) Run {
 	return run
 }
 
-// fromHistory puts the oldest transition first.
+// fromHistory returns the transitions, oldest first.
 func fromHistory(h operations.RunHistory) []Transition {
 	var history []Transition
 	for _, t := range h.History {
@@ -85,7 +85,7 @@ func fromHistory(h operations.RunHistory) []Transition {
 			Note:         orZero(t.Note),
 		})
 	}
-	// It comes newest first; the versions say so more surely than the order.
+	// Spacelift sends the newest first; the versions are more reliable than the order.
 	slices.Reverse(history)
 	slices.SortStableFunc(history, func(a, b Transition) int { return cmp.Compare(a.StateVersion, b.StateVersion) })
 	return history
@@ -108,16 +108,16 @@ func (c *Client) fromRunLine(stack, name string, labels []string, r operations.R
 	}
 }
 
-// statesInProgress are the states RunsInProgress asks for. PENDING is left out:
-// Spacelift has deprecated it, and a name it may one day refuse would cost the
-// whole query.
+// statesInProgress are the states that RunsInProgress searches for. PENDING is
+// missing: Spacelift has deprecated it, and once Spacelift refuses the name, the
+// whole query would fail.
 var statesInProgress = slices.DeleteFunc(slices.Clone(RunStates), func(s RunState) bool {
 	return s.Terminal() || s == RunStatePending
 })
 
 // RunsInProgress finds the account's runs that have not ended, whatever their
-// stack's labels; at most pages pages of 50. Without any states it looks for
-// every state in progress. Runs in states we have never heard of are missed.
+// stack's labels, reading at most this many pages of 50. Without states it
+// searches for every state in progress. It misses runs in unknown states.
 func (c *Client) RunsInProgress(ctx context.Context, pages int, states ...RunState) (Listing[RunLine], error) {
 	if len(states) == 0 {
 		states = statesInProgress
@@ -127,7 +127,7 @@ func (c *Client) RunsInProgress(ctx context.Context, pages int, states ...RunSta
 		names[i] = string(s)
 	}
 	predicates := []operations.QueryPredicate{{Field: "state", Constraint: operations.QueryFieldConstraint{EnumEquals: names}}}
-	seen := map[RunRef]bool{} // pages shift while runs move on
+	seen := map[RunRef]bool{} // pages shift while runs change state
 	found, err := searchPages(pages, predicates,
 		func(r RunLine) bool {
 			again := seen[r.Ref]
@@ -156,7 +156,7 @@ func (c *Client) RunsInProgress(ctx context.Context, pages int, states ...RunSta
 
 // RunsOfStack lists a stack's runs of one type, newest first, at most limit of
 // them: RunTypeTracked, RunTypeProposed or RunTypeTask, which Spacelift keeps in
-// separate lists. This is where to look after an ErrAmbiguous TriggerRun.
+// separate lists. Use it to find out whether an ErrAmbiguous TriggerRun happened.
 func (c *Client) RunsOfStack(ctx context.Context, stack StackID, of RunType, limit int) (Listing[RunLine], error) {
 	found := Listing[RunLine]{}
 	seen := map[string]bool{}
@@ -167,7 +167,7 @@ func (c *Client) RunsOfStack(ctx context.Context, stack StackID, of RunType, lim
 			return Listing[RunLine]{}, fmt.Errorf("list %s runs of stack %s: %w", of, stack, err)
 		}
 		fresh := slices.DeleteFunc(page.Runs, func(r operations.RunLine) bool { return seen[r.Id] })
-		if len(fresh) == 0 { // the end; or a server that doesn't heed the cursor
+		if len(fresh) == 0 { // the end, or a server that ignores the cursor
 			found.Complete = true
 			break
 		}
@@ -202,7 +202,7 @@ func (c *Client) stackRuns(ctx context.Context, stack StackID, of RunType, befor
 		}
 		page = (*operations.RunsOfStackStack)(data.Stack)
 	default:
-		return nil, errors.New("spacelift keeps no such list")
+		return nil, errors.New("spacelift has no such list")
 	}
 	if page == nil {
 		return nil, ErrNotFound
@@ -210,8 +210,8 @@ func (c *Client) stackRuns(ctx context.Context, stack StackID, of RunType, befor
 	return page, nil
 }
 
-// unixTime reads a time whose unit is told by its size: clients disagree about
-// Spacelift's, though seconds is what most of them read. Each range holds the
+// unixTime returns a time and infers its unit from its size: clients disagree
+// about Spacelift's unit, though most of them read seconds. Each range covers the
 // years from 1973 to 5138.
 func unixTime(n int) time.Time {
 	switch t := int64(n); {

@@ -2,8 +2,8 @@ package spacelift
 
 import _ "embed"
 
-// Schema is our subset of Spacelift's GraphQL schema, which the client is
-// generated from and the simulator serves.
+// Schema is our subset of Spacelift's GraphQL schema. The client is generated
+// from it, and the simulator serves it.
 //
 //go:embed schema.graphql
 var Schema string

@@ -7,18 +7,18 @@ import (
 )
 
 const (
-	pageSize = 50 // what every official client asks for
-	maxPages = 60 // 3,000 stacks; an account beyond that gets an incomplete Listing
+	pageSize = 50 // like every official client
+	maxPages = 60 // 3,000 stacks; a larger account gets an incomplete Listing
 )
 
-// Listing is what a search found.
+// Listing is the result of a search.
 type Listing[T any] struct {
 	Items    []T
-	Complete bool // false when the search stopped at its bound: there may be more
+	Complete bool // false when the search stopped at its limit: there may be more
 }
 
-// searchPages collects the items of at most pages pages. keep, when set, picks
-// the ones wanted.
+// searchPages collects the items of at most this many pages. keep, when set,
+// selects items.
 func searchPages[T any](pages int, predicates []operations.QueryPredicate, keep func(T) bool,
 	page func(operations.SearchInput) ([]T, operations.PageInfo, error),
 ) (Listing[T], error) {
@@ -38,16 +38,17 @@ func searchPages[T any](pages int, predicates []operations.QueryPredicate, keep 
 			found.Complete = true
 			return found, nil
 		}
-		// A cursor that doesn't move would have us read the same page for ever.
+		// With a cursor that doesn't move we would read the same page forever.
 		if info.EndCursor == nil || *info.EndCursor == "" || input.After != nil && *info.EndCursor == *input.After {
-			return Listing[T]{}, errors.New("spacelift promises another page but gives no new cursor for it")
+			return Listing[T]{}, errors.New("spacelift announced another page without a new cursor")
 		}
 		input.After = info.EndCursor
 	}
 	return found, nil
 }
 
-// orZero reads a nullable field whose null means the same as its zero value.
+// orZero returns a nullable field's value, for fields whose null means the same
+// as the zero value.
 func orZero[T any](p *T) T {
 	if p == nil {
 		var zero T
@@ -56,7 +57,7 @@ func orZero[T any](p *T) T {
 	return *p
 }
 
-// orNull sends nothing for a zero value.
+// orNull returns nil for a zero value, so that the field isn't sent.
 func orNull[T comparable](v T) *T {
 	var zero T
 	if v == zero {

@@ -92,7 +92,7 @@ func TestListings(t *testing.T) {
 	}
 }
 
-func TestACursorThatStandsStillIsAnError(t *testing.T) {
+func TestACursorThatDoesNotMoveIsAnError(t *testing.T) {
 	for name, cursor := range map[string]string{"same": `"p"`, "empty": `""`, "null": `null`} {
 		t.Run(name, func(t *testing.T) {
 			a := &api{t: t, answer: func(request) reply {

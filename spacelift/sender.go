@@ -18,10 +18,10 @@ import (
 	"github.com/Khan/genqlient/graphql"
 )
 
-// maxAnswer bounds what is read of an answer. The largest are pages of logs.
+// maxAnswer limits the size of an answer. The largest are pages of logs.
 const maxAnswer = 16 << 20
 
-// sender sends one request once and says what became of it.
+// sender sends one request once and returns its failure.
 type sender struct {
 	url       string
 	http      *http.Client
@@ -31,17 +31,17 @@ type sender struct {
 	clock     *serverClock
 }
 
-// failure is what became of a request that wasn't answered as hoped.
+// failure is the result of a request that didn't succeed.
 type failure struct {
 	err          error
 	status       int           // of HTTP; 0 without an answer
 	untouched    bool          // Spacelift certainly did nothing
-	transient    bool          // the same request may fare better later
+	transient    bool          // the same request may succeed later
 	unauthorized bool          //
-	retryAfter   time.Duration // what Spacelift asked for
+	retryAfter   time.Duration // the wait that Spacelift asked for
 }
 
-// final is what the caller is told once nobody tries again.
+// final returns the caller's error after the last attempt.
 func (f *failure) final(mutation bool) error {
 	if mutation && !f.untouched {
 		return fmt.Errorf("%w: %w", ErrAmbiguous, f.err)
@@ -49,8 +49,8 @@ func (f *failure) final(mutation bool) error {
 	return f.err
 }
 
-// send posts a request and decodes its data. A nil failure means that the data
-// came, whole and without GraphQL errors.
+// send posts a request and decodes its data. A nil failure means that all data
+// arrived, without GraphQL errors.
 func (s *sender) send(ctx context.Context, req *graphql.Request, jwt string, into any) *failure {
 	begun := time.Now()
 	guard := guardOf(ctx, req)
@@ -91,10 +91,10 @@ func (s *sender) roundTrip(ctx context.Context, req *graphql.Request, jwt string
 	sent := time.Now()
 	answer, err := s.http.Do(post)
 	if err == nil {
-		defer func() { _ = answer.Body.Close() }() // it was read to the end, or given up
+		defer func() { _ = answer.Body.Close() }()
 	}
 	switch {
-	case guard.stopped(): // even if the server answered to a request without a body
+	case guard.stopped(): // even if the server answered a request without a body
 		return &failure{err: ErrStale, untouched: true}, 0
 	case err != nil:
 		return &failure{err: err, untouched: !reached.made(err), transient: ctx.Err() == nil}, 0
@@ -114,7 +114,8 @@ func (s *sender) roundTrip(ctx context.Context, req *graphql.Request, jwt string
 	return f, answer.StatusCode
 }
 
-// readAnswer judges an answer by its status and by the GraphQL errors in it.
+// readAnswer decodes an answer, or classifies its failure by the status and the
+// GraphQL errors in it.
 func readAnswer(answer *http.Response, raw []byte, into any) *failure {
 	var envelope struct {
 		Data   json.RawMessage `json:"data"`
@@ -138,15 +139,15 @@ func readAnswer(answer *http.Response, raw []byte, into any) *failure {
 	case code == http.StatusForbidden && (said == nil || !saysAny(said, unauthorizedWord)):
 		return &failure{err: fmt.Errorf("%w: %w", ErrForbidden, status), untouched: true}
 	case said != nil:
-		return judge(said, envelope.Errors, envelope.Data)
+		return classify(said, envelope.Errors, envelope.Data)
 	case code >= 300 && code < 400:
-		return &failure{err: fmt.Errorf("%w, elsewhere; is the endpoint right?", status), untouched: true}
+		return &failure{err: fmt.Errorf("%w: redirected; check the endpoint", status), untouched: true}
 	case code >= 300:
-		return &failure{err: fmt.Errorf("%w; is the endpoint right?", status), untouched: true}
+		return &failure{err: fmt.Errorf("%w; check the endpoint", status), untouched: true}
 	case invalid != nil:
 		return &failure{err: fmt.Errorf("answer of %d bytes (%s) is not GraphQL: %w", len(raw), answer.Header.Get("Content-Type"), invalid), transient: true}
 	case len(envelope.Data) == 0:
-		return &failure{err: errors.New("answer holds neither data nor errors"), transient: true}
+		return &failure{err: errors.New("answer has neither data nor errors"), transient: true}
 	}
 	if err := decode(envelope.Data, into); err != nil {
 		return &failure{err: err}
@@ -154,8 +155,8 @@ func readAnswer(answer *http.Response, raw []byte, into any) *failure {
 	return nil
 }
 
-// connection watches whether a request got as far as a connection: from there on
-// the server may have read it.
+// connection records whether a request got a connection: from then on the server
+// may have read it.
 type connection struct {
 	asked, got atomic.Bool
 }
@@ -167,9 +168,9 @@ func (c *connection) watch(ctx context.Context) context.Context {
 	})
 }
 
-// made reports whether the server may have got the request, given the error of
-// sending it. Transports that don't trace are believed only when they say that
-// dialling failed.
+// made reports whether the server may have received the request, given the error
+// of sending it. For a transport that doesn't trace, only a failed dial proves
+// that it did not.
 func (c *connection) made(err error) bool {
 	if c.asked.Load() {
 		return c.got.Load()
@@ -178,7 +179,7 @@ func (c *connection) made(err error) bool {
 	return !ok || dial.Op != "dial"
 }
 
-// retryAfter reads the header: seconds or a date.
+// retryAfter returns the header's wait, given in seconds or as a date.
 func retryAfter(h http.Header) time.Duration {
 	v := h.Get("Retry-After")
 	if seconds, err := strconv.Atoi(strings.TrimSpace(v)); err == nil {
@@ -190,8 +191,8 @@ func retryAfter(h http.Header) time.Duration {
 	return 0
 }
 
-// serverClock knows by how much Spacelift's clock is ahead of ours, as far as
-// the Date header, which counts whole seconds, tells.
+// serverClock estimates how far Spacelift's clock is ahead of ours from the Date
+// header, which counts whole seconds.
 type serverClock struct {
 	ahead atomic.Int64
 	known atomic.Bool
@@ -203,7 +204,7 @@ func (c *serverClock) note(h http.Header, sent time.Time) {
 		return
 	}
 	ours := sent.Add(time.Since(sent) / 2)
-	// The header was cut to its second: half of one is what it lacks on average.
+	// The header is truncated to the second: it is half a second late on average.
 	c.ahead.Store(int64(date.Add(time.Second / 2).Sub(ours)))
 	c.known.Store(true)
 }

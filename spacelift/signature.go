@@ -2,7 +2,7 @@ package spacelift
 
 import (
 	"crypto/hmac"
-	"crypto/sha1" //nolint:gosec // Spacelift still sends it; we only make it, for the simulator
+	"crypto/sha1" //nolint:gosec // Spacelift still sends it; we only create it, for the simulator
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -11,9 +11,9 @@ import (
 	"strings"
 )
 
-// The headers a delivery is signed with: the HMAC of the raw body, keyed with
-// the webhook's secret, in lower-case hex behind the algorithm's name. FedRAMP
-// accounts send no SHA-1 one.
+// The headers that sign a delivery: the HMAC of the raw body, keyed with the
+// webhook's secret, in lower-case hex after the algorithm's name. FedRAMP
+// accounts don't send the SHA-1 header.
 // https://docs.spacelift.io/integrations/webhooks
 const (
 	SignatureHeader     = "X-Signature-256"
@@ -25,18 +25,17 @@ const (
 	sha1Prefix   = "sha1="
 )
 
-// What can be wrong with a signature.
+// The errors of a signature.
 var (
 	ErrSignatureMissing   = errors.New("signature is missing")
 	ErrSignatureMalformed = errors.New("signature is malformed")
-	ErrSignatureWrong     = errors.New("signature is wrong") // another secret, or other bytes than were signed
+	ErrSignatureWrong     = errors.New("signature is wrong") // another secret, or other bytes than those signed
 )
 
-// VerifySignature checks the value of SignatureHeader against the body as it
-// came over the wire: re-encoded JSON has other bytes. It returns
-// ErrSignatureMissing, ErrSignatureMalformed or ErrSignatureWrong, and
-// ErrSignatureWrong whatever the header says when secret is empty, because
-// anybody can sign with an empty key.
+// VerifySignature checks the value of SignatureHeader against the raw body:
+// re-encoded JSON has other bytes. It returns ErrSignatureMissing,
+// ErrSignatureMalformed or ErrSignatureWrong. An empty secret matches no
+// signature, because anyone can sign with an empty key.
 //
 // To try several secrets, parse once and call SignatureMatches.
 func VerifySignature(secret, body []byte, header string) error {
@@ -50,9 +49,9 @@ func VerifySignature(secret, body []byte, header string) error {
 	return nil
 }
 
-// ParseSignature returns the 32 bytes of the value of SignatureHeader. It
-// returns ErrSignatureMissing for an empty value, and ErrSignatureMalformed,
-// wrapped with what is odd about it, for one that Spacelift could not have sent.
+// ParseSignature returns the 32 bytes in the value of SignatureHeader. It returns
+// ErrSignatureMissing for an empty value, and ErrSignatureMalformed, wrapped with
+// the reason, for a value that can't come from Spacelift.
 func ParseSignature(header string) ([]byte, error) {
 	if header == "" {
 		return nil, ErrSignatureMissing
@@ -71,9 +70,9 @@ func ParseSignature(header string) ([]byte, error) {
 	return signature, nil
 }
 
-// SignatureMatches reports whether signature, from ParseSignature, is the
-// body's under secret. It takes the same time however much of it is right, and
-// never matches an empty secret.
+// SignatureMatches reports whether the secret signed the body with signature,
+// which comes from ParseSignature. It compares in constant time, and an empty
+// secret never matches.
 func SignatureMatches(secret, body, signature []byte) bool {
 	return len(secret) > 0 && hmac.Equal(sum(sha256.New, secret, body), signature)
 }
@@ -83,8 +82,8 @@ func Sign(secret, body []byte) string {
 	return sha256Prefix + hex.EncodeToString(sum(sha256.New, secret, body))
 }
 
-// SignSHA1 returns the value of SignatureSHA1Header for a body. It is there for
-// senders: nothing here verifies it.
+// SignSHA1 returns the value of SignatureSHA1Header for a body, for senders.
+// Gantry doesn't verify it.
 func SignSHA1(secret, body []byte) string {
 	return sha1Prefix + hex.EncodeToString(sum(sha1.New, secret, body))
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/gantryhq/gantry/spacelift/internal/operations"
 )
 
-// Stack is a stack as the API shows it now.
+// Stack is the present state of a stack in the API.
 type Stack struct {
 	Account        Account  `json:"account"`
 	ID             StackID  `json:"id"`
@@ -26,7 +26,7 @@ type Stack struct {
 	Brakes
 }
 
-// Stack reads a stack. It returns ErrNotFound when it isn't there.
+// Stack reads a stack. It returns ErrNotFound when the stack doesn't exist.
 func (c *Client) Stack(ctx context.Context, id StackID) (Stack, error) {
 	data, err := operations.Stack(ctx, c.api, string(id))
 	if err == nil && data.Stack == nil {
@@ -38,10 +38,10 @@ func (c *Client) Stack(ctx context.Context, id StackID) (Stack, error) {
 	return c.fromStackDetails(*data.Stack), nil
 }
 
-// StacksByLabel finds the stacks that carry exactly this label.
+// StacksByLabel finds the stacks with exactly this label.
 //
-// Assumption: whether the search itself compares whole labels or parts is not
-// documented; either way it finds all we want, and we drop the rest.
+// Assumption: Spacelift doesn't document whether the search compares whole labels
+// or parts; either way it finds all that we want, and we drop the others.
 func (c *Client) StacksByLabel(ctx context.Context, label string) (Listing[Stack], error) {
 	found, err := c.searchStacks(ctx,
 		[]operations.QueryPredicate{{Field: "label", Constraint: operations.QueryFieldConstraint{StringMatches: []string{label}}}},
@@ -52,7 +52,7 @@ func (c *Client) StacksByLabel(ctx context.Context, label string) (Listing[Stack
 	return found, nil
 }
 
-// Stacks lists every stack the key may see.
+// Stacks lists every stack that the key can see.
 func (c *Client) Stacks(ctx context.Context) (Listing[Stack], error) {
 	found, err := c.searchStacks(ctx, nil, nil)
 	if err != nil {
@@ -101,15 +101,15 @@ type LabelledStack struct {
 	Labels []string `json:"labels,omitempty"`
 }
 
-// LabelsOfStacks lists the labels of every stack that the key may see, in one
+// LabelsOfStacks lists the labels of every stack that the key can see, in one
 // call however many there are.
 //
-// Assumption: the list has no bound. It takes no cursor, and Spacelift's own
+// Assumption: the list has no limit. It takes no cursor, and Spacelift's own
 // collection of requests reads it as a whole.
 func (c *Client) LabelsOfStacks(ctx context.Context) ([]LabelledStack, error) {
 	data, err := operations.LabelsOfStacks(ctx, c.api)
-	if err == nil && data.Stacks == nil { // an empty list is one
-		err = errors.New("spacelift answered with nothing")
+	if err == nil && data.Stacks == nil { // an empty list isn't nil
+		err = errors.New("spacelift sent an empty answer")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("list the labels of stacks: %w", err)
@@ -121,14 +121,14 @@ func (c *Client) LabelsOfStacks(ctx context.Context) ([]LabelledStack, error) {
 	return stacks, nil
 }
 
-// Viewer is whom Spacelift takes us for.
+// Viewer is the user or API key that Spacelift sees us as.
 type Viewer struct {
 	ID    string `json:"id"`
 	Name  string `json:"name"`
 	Admin bool   `json:"admin"`
 }
 
-// Viewer asks who we are: the cheapest call that proves the API key.
+// Viewer reads who we are: the cheapest call that proves the API key.
 func (c *Client) Viewer(ctx context.Context) (Viewer, error) {
 	data, err := operations.Viewer(ctx, c.api)
 	if err == nil && data.Viewer == nil {
@@ -140,7 +140,7 @@ func (c *Client) Viewer(ctx context.Context) (Viewer, error) {
 	return Viewer{ID: data.Viewer.Id, Name: data.Viewer.Name, Admin: data.Viewer.Admin}, nil
 }
 
-// Space is a place in the account's tree of permissions.
+// Space is a node in the account's tree of permissions.
 type Space struct {
 	ID       string `json:"id"`
 	Name     string `json:"name"`
@@ -148,7 +148,7 @@ type Space struct {
 	Inherits bool   `json:"inherits"`         // policies and webhooks of the parent reach it
 }
 
-// Spaces lists the spaces the key may see.
+// Spaces lists the spaces that the key can see.
 func (c *Client) Spaces(ctx context.Context) ([]Space, error) {
 	data, err := operations.Spaces(ctx, c.api)
 	if err != nil {

@@ -2,8 +2,8 @@ package spacelift
 
 import "slices"
 
-// RunState is the state of a run, spelled as Spacelift spells it. Values we
-// have never heard of are kept as they are: they count as not terminal.
+// RunState is the state of a run, spelled as Spacelift spells it. Unknown values
+// are kept as they are, and count as not terminal.
 type RunState string
 
 // The run states, from Spacelift's documentation of runs and of the
@@ -12,7 +12,7 @@ const (
 	RunStateQueued          RunState = "QUEUED"           // blocked, awaiting approval, or waiting for other stacks
 	RunStateReady           RunState = "READY"            // eligible, waiting for a worker
 	RunStatePreparing       RunState = "PREPARING"        // being handed to a worker
-	RunStateInitializing    RunState = "INITIALIZING"     // before_init hooks and vendor init
+	RunStateInitializing    RunState = "INITIALIZING"     // before_init hooks and the tool's init
 	RunStatePlanning        RunState = "PLANNING"         //
 	RunStateUnconfirmed     RunState = "UNCONFIRMED"      // the plan has changes: a person confirms or discards
 	RunStatePendingReview   RunState = "PENDING_REVIEW"   // a proposed run's plan drew a warning: a person reviews
@@ -21,7 +21,7 @@ const (
 	RunStateApplying        RunState = "APPLYING"         //
 	RunStatePerforming      RunState = "PERFORMING"       // a task's command runs; can't be stopped
 	RunStateDestroying      RunState = "DESTROYING"       // module test clean-up, or stack destruction
-	RunStateReplanRequested RunState = "REPLAN_REQUESTED" // a targeted replan was asked for
+	RunStateReplanRequested RunState = "REPLAN_REQUESTED" // a targeted replan was requested
 	RunStatePreparingReplan RunState = "PREPARING_REPLAN" // hand-over for the replan
 	RunStatePending         RunState = "PENDING"          // deprecated by Spacelift
 
@@ -33,8 +33,8 @@ const (
 	RunStateSkipped   RunState = "SKIPPED"   // never ran: dependency rules
 )
 
-// RunStates lists every state we know, in the order a run may pass them,
-// terminal ones last.
+// RunStates lists every known state, in the order in which a run may pass them,
+// with the terminal ones last.
 var RunStates = []RunState{
 	RunStatePending, RunStateQueued, RunStateReady, RunStatePreparing, RunStateInitializing, RunStatePlanning,
 	RunStatePendingReview, RunStateUnconfirmed, RunStateReplanRequested, RunStatePreparingReplan,
@@ -42,7 +42,7 @@ var RunStates = []RunState{
 	RunStateFinished, RunStateFailed, RunStateDiscarded, RunStateCanceled, RunStateStopped, RunStateSkipped,
 }
 
-// Terminal reports whether a run in this state has ended for good.
+// Terminal reports whether a run in this state has ended permanently.
 func (s RunState) Terminal() bool {
 	switch s {
 	case RunStateFinished, RunStateFailed, RunStateDiscarded, RunStateCanceled, RunStateStopped, RunStateSkipped:
@@ -51,12 +51,12 @@ func (s RunState) Terminal() bool {
 	return false
 }
 
-// Which mutation Spacelift accepts in which state is said by its documentation
-// of runs (https://docs.spacelift.io/concepts/run), by the reference of its
-// permissions (https://docs.spacelift.io/concepts/authorization/rbac-system) and
-// by spacectl. None of them mentions PENDING, so Gantry sends nothing in it. The
-// methods below are the one place for these facts; what holds a single run
-// besides, such as a missing review or a key without permission, is in Run.
+// The sources for which mutation Spacelift accepts in which state are its
+// documentation of runs (https://docs.spacelift.io/concepts/run), the reference
+// of its permissions (https://docs.spacelift.io/concepts/authorization/rbac-system)
+// and spacectl. None of them mentions PENDING, so Gantry sends nothing in it. The
+// methods below are the only place for these facts; Run has the obstacles of a
+// single run, such as a missing review or a key without permission.
 
 // Confirmable reports whether runConfirm is accepted.
 // https://docs.spacelift.io/concepts/run/tracked#unconfirmed
@@ -81,21 +81,20 @@ func (s RunState) Reviewable() bool {
 	return s == RunStateQueued || s == RunStateUnconfirmed || s == RunStatePendingReview
 }
 
-// Asks reports whether a run in this state waits for a decision. needsApproval
-// says that an approval policy keeps it there.
+// Asks reports whether a run in this state waits for a decision. needsApproval is
+// true when an approval policy keeps the run there.
 func (s RunState) Asks(needsApproval bool) bool {
 	return s == RunStateUnconfirmed || s == RunStatePendingReview || s == RunStateQueued && needsApproval
 }
 
-// Retryable reports whether runRetry may be accepted: the run has ended.
-// Run.CanRetry says whether it is for this run and this key.
+// Retryable reports whether Spacelift may accept runRetry: the run has ended.
+// Run.CanRetry adds whether it does for this run and this key.
 //
-// Assumption: any end will do. Spacelift's request collection speaks of finished
-// pull-request runs, its permissions of blocking runs too.
+// Assumption: every terminal state qualifies. Spacelift's request collection
+// mentions finished pull-request runs, its permissions mention blocking runs too.
 func (s RunState) Retryable() bool { return s.Terminal() }
 
-// Stoppable reports whether a run in this state can be ended by one of the verbs
-// that EndVerb names.
+// Stoppable reports whether one of EndVerb's verbs can end a run in this state.
 func (s RunState) Stoppable() bool { return s.EndVerb() != "" }
 
 // The verbs that end a run.
@@ -105,7 +104,7 @@ const (
 	VerbDiscard = "discard"
 )
 
-// EndVerb returns the verb that ends a run in this state. It is empty if none does.
+// EndVerb returns the verb that ends a run in this state, or "" if none does.
 func (s RunState) EndVerb() string {
 	switch {
 	case s.Cancelable():
@@ -119,15 +118,15 @@ func (s RunState) EndVerb() string {
 }
 
 // HandedOver reports whether the run is between two states in which it can be
-// ended: it leaves this one within moments, without anybody doing anything.
+// ended: it leaves this state within moments, without an action by anyone.
 func (s RunState) HandedOver() bool {
 	return s == RunStatePreparing || s == RunStateReplanRequested || s == RunStatePreparingReplan
 }
 
-// Known reports whether we have heard of this state.
+// Known reports whether this is one of RunStates.
 func (s RunState) Known() bool { return slices.Contains(RunStates, s) }
 
-// RunType says what a run does.
+// RunType is a kind of run.
 type RunType string
 
 // The run types. There is none for drift: a drift check is a proposed run, and
@@ -138,11 +137,11 @@ const (
 	RunTypeTask     RunType = "TASK"     // a shell command in the stack's environment
 	RunTypeTesting  RunType = "TESTING"  // module test case: plan, apply, destroy
 	RunTypeDestroy  RunType = "DESTROY"  // destroys a stack's resources when the stack is deleted
-	RunTypeParse    RunType = "PARSE"    // listed by Spacelift, undescribed
+	RunTypeParse    RunType = "PARSE"    // listed by Spacelift, but not described
 )
 
-// RunTypes lists every type we know.
+// RunTypes lists every known type.
 var RunTypes = []RunType{RunTypeProposed, RunTypeTracked, RunTypeTask, RunTypeTesting, RunTypeDestroy, RunTypeParse}
 
-// Known reports whether we have heard of this type.
+// Known reports whether this is one of RunTypes.
 func (t RunType) Known() bool { return slices.Contains(RunTypes, t) }

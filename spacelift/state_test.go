@@ -12,8 +12,8 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// What Spacelift accepts in which state: c is runConfirm, d runDiscard, q
-// runCancel (of what is queued), s runStop, r runReview, t runRetry.
+// The mutations that Spacelift accepts in each state: c is runConfirm, d
+// runDiscard, q runCancel (of a queued run), s runStop, r runReview, t runRetry.
 func TestWhatEachStateAllows(t *testing.T) {
 	allows := map[spacelift.RunState]string{
 		"PENDING": "", "QUEUED": "qr", "READY": "q", "PREPARING": "", "INITIALIZING": "s", "PLANNING": "s",
@@ -60,8 +60,7 @@ func allowed(s spacelift.RunState) string {
 	return letters.String()
 }
 
-// The simulator, which is written without these methods, accepts just what they
-// say.
+// The simulator, which doesn't use these methods, accepts the same mutations.
 func TestTheSimulatorAllowsTheSame(t *testing.T) {
 	const stack = spacelift.StackID("network-prod")
 	verbs := []struct {

@@ -6,28 +6,28 @@ import (
 	"time"
 )
 
-// Tokens are renewed this long before they end, as spacectl does, or after nine
-// tenths of a life so short that this would be too much of it.
+// Tokens are renewed this long before they expire, as spacectl does, or after
+// nine tenths of a very short lifetime.
 const renewBefore = 30 * time.Second
 
-// When a renewal fails while the old token is still good, the old one serves,
-// and the renewal is tried again after this.
+// When a renewal fails while the old token is still valid, the client uses the
+// old token, and renews again after this pause.
 const renewPause = 5 * time.Second
 
-// token is what an API key was exchanged for.
+// token is a token that Spacelift gave for an API key.
 type token struct {
 	jwt    string
 	key    APIKey
 	issued time.Time
-	renew  time.Time // from here on a new one is wanted
+	renew  time.Time // when to get a new one
 	ends   time.Time
 
-	replaces bool // one that Spacelift had refused
+	replaces bool // a token that Spacelift had refused
 }
 
-// tokens hands out the current token and exchanges the API key for a new one
-// when it must: one exchange at a time, whoever asks. The zero value with its
-// two functions set is ready.
+// tokens returns the current token and exchanges the API key for a new one when
+// necessary: one exchange at a time for all callers. The zero value with its two
+// functions set is ready.
 type tokens struct {
 	credentials Credentials
 	exchange    func(context.Context, APIKey) (jwt string, life time.Duration, err error)
@@ -35,10 +35,10 @@ type tokens struct {
 	mu      sync.Mutex
 	current *token
 	pending *exchange
-	refused bool // the last token was, and no other has come since
+	refused bool // Spacelift refused the last token, and there is no newer one yet
 }
 
-// exchange is an exchange under way. Its fields are set before done is closed.
+// exchange is an exchange in flight. Its fields are set before done is closed.
 type exchange struct {
 	key   APIKey
 	done  chan struct{}
@@ -46,13 +46,13 @@ type exchange struct {
 	err   error
 }
 
-// get returns a token that is good for now. While the current one is, nobody
-// waits: it is renewed behind the callers' backs. Otherwise get waits for an
-// exchange, but no longer than ctx.
+// get returns a valid token. While the current one is valid, callers don't wait:
+// it is renewed in the background. Otherwise get waits for an exchange, but no
+// longer than ctx.
 func (t *tokens) get(ctx context.Context) (*token, error) {
 	key, keyErr := t.credentials.APIKey()
 	for {
-		cur, x := t.look(ctx, key, keyErr)
+		cur, x := t.currentOrExchange(ctx, key, keyErr)
 		if cur != nil {
 			return cur, nil
 		}
@@ -70,9 +70,10 @@ func (t *tokens) get(ctx context.Context) (*token, error) {
 	}
 }
 
-// look returns the current token when it is good, and otherwise the exchange to
-// wait for. It begins an exchange when one is due and none is under way.
-func (t *tokens) look(ctx context.Context, key APIKey, keyErr error) (*token, *exchange) {
+// currentOrExchange returns the current token when it is valid, and otherwise the
+// exchange to wait for. It begins an exchange when one is due and none is in
+// flight.
+func (t *tokens) currentOrExchange(ctx context.Context, key APIKey, keyErr error) (*token, *exchange) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := time.Now()
@@ -81,14 +82,14 @@ func (t *tokens) look(ctx context.Context, key APIKey, keyErr error) (*token, *e
 		cur = nil
 	}
 	if keyErr != nil {
-		return cur, nil // while a key file is being replaced, the old token serves
+		return cur, nil // while a key file is being replaced, use the old token
 	}
 	if cur != nil && cur.key != key {
 		cur = nil
 	}
 	if t.pending == nil && (cur == nil || !now.Before(cur.renew)) {
 		t.pending = &exchange{key: key, done: make(chan struct{})}
-		// Others wait for it too: it must not end with the call that began it.
+		// Other calls wait for it too: it must not end with the call that began it.
 		go t.run(context.WithoutCancel(ctx), t.pending)
 	}
 	return cur, t.pending
@@ -103,7 +104,7 @@ func (t *tokens) run(ctx context.Context, x *exchange) {
 	if err != nil {
 		x.err = err
 		if t.current != nil {
-			later := *t.current // others hold the one it copies
+			later := *t.current // a copy: callers hold the original
 			later.renew = now.Add(renewPause)
 			t.current = &later
 		}
@@ -115,7 +116,8 @@ func (t *tokens) run(ctx context.Context, x *exchange) {
 	close(x.done)
 }
 
-// discard makes the next get exchange anew, unless somebody already did.
+// discard makes the next get exchange the key again, unless a newer token is
+// there already.
 func (t *tokens) discard(refused *token) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

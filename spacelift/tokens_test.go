@@ -43,7 +43,7 @@ func TestManyCallersShareOneSignIn(t *testing.T) {
 	})
 }
 
-func TestACallerWhoLeavesTakesNobodysTokenAlong(t *testing.T) {
+func TestACanceledCallerDoesNotCancelTheExchange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := &api{t: t, answer: func(request) reply { return data(me) }}
 		a.exchange = func(n int, _, _ string) reply {
@@ -103,7 +103,7 @@ func TestTokenIsRenewedBeforeItEnds(t *testing.T) {
 	})
 }
 
-func TestOldTokenServesWhileRenewingFails(t *testing.T) {
+func TestOldTokenIsUsedWhileRenewingFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := &api{t: t, answer: func(request) reply { return data(me) }}
 		a.exchange = func(n int, _, _ string) reply {
@@ -127,8 +127,8 @@ func TestOldTokenServesWhileRenewingFails(t *testing.T) {
 	})
 }
 
-// A refused mutation did not happen. Its caller checks again what it depends on,
-// and the next one goes out with another token.
+// A refused mutation did not happen. Its caller checks its preconditions again,
+// and the next mutation uses another token.
 func TestAMutationWithARefusedTokenIsItsCallersToRepeat(t *testing.T) {
 	for _, c := range []struct {
 		name    string
@@ -207,7 +207,7 @@ func TestAReadIsRepeatedWithANewToken(t *testing.T) {
 	}
 }
 
-func TestUnauthorizedForGood(t *testing.T) {
+func TestUnauthorizedWithEveryToken(t *testing.T) {
 	for _, refused := range []reply{refusal("unauthorized"), {status: http.StatusUnauthorized}} {
 		a := &api{t: t, answer: func(request) reply { return refused }}
 		_, err := newClient(t, a).Run(t.Context(), testRun)
@@ -239,7 +239,7 @@ func TestForbiddenIsNotABadToken(t *testing.T) {
 				t.Errorf("%d exchanges, want %d: %s", n, wantExchanges, why)
 			}
 		}
-		read(1, "the token is new: asking for another would be in vain")
+		read(1, "the token is new: another one would not help")
 		read(1, "still")
 		<-time.After(2 * time.Minute)
 		read(2, "rights may have been granted since: a new token might carry them")
@@ -317,8 +317,8 @@ func TestKeyFilesAreReadAgain(t *testing.T) {
 }
 
 func TestRacingRefreshes(t *testing.T) {
-	// Every token is refused after a few uses, by 30 callers at once: each call
-	// must still succeed, and tokens must not be thrown away in heaps.
+	// Every token is refused after a few uses, by 30 concurrent callers: each call
+	// must still succeed, without a new token for each.
 	var mu sync.Mutex
 	uses := map[int]int{}
 	a := &api{t: t}

@@ -17,25 +17,25 @@ import (
 )
 
 const (
-	// For reads, the client rides out a hiccup; longer trouble is its caller's to wait for.
+	// The client retries reads through a short disturbance; the caller waits out longer ones.
 	maxAttempts = 3
 	firstPause  = 250 * time.Millisecond
-	longestWait = 5 * time.Second // a Retry-After beyond it is passed on instead
+	longestWait = 5 * time.Second // a longer Retry-After is left to the caller
 
-	// A token younger than this is not renewed because an object was refused:
-	// that would exchange the API key for every call to an object we may not see.
+	// A token younger than this isn't renewed when Spacelift refuses an object:
+	// that would exchange the API key for every call to an object we can't see.
 	youngToken = time.Minute
 )
 
-// signedIn makes requests with a token. It implements graphql.Client, which the
-// generated operations call.
+// signedIn sends requests with a token. It implements the graphql.Client that
+// the generated operations call.
 type signedIn struct {
 	sender
 	tokens *tokens
 }
 
-// MakeRequest sends an operation. A read is repeated after anything that may
-// pass; a mutation is sent once.
+// MakeRequest sends an operation. It retries a read after a transient failure,
+// and sends a mutation once.
 func (c *signedIn) MakeRequest(ctx context.Context, req *graphql.Request, resp *graphql.Response) error {
 	if changes(req) {
 		return c.mutate(ctx, req, resp)
@@ -43,10 +43,10 @@ func (c *signedIn) MakeRequest(ctx context.Context, req *graphql.Request, resp *
 	return c.read(ctx, req, resp)
 }
 
-// mutate sends a mutation once, whatever comes of it: only its caller can check
-// again what it depends on. That includes mutations that Spacelift certainly did
-// not carry out, for a refused token, a rate limit or a refused connection, and
-// those of gantry setup, which reads what is there whenever it runs.
+// mutate sends a mutation once, whatever the result: only the caller can check
+// its preconditions again. This includes mutations that Spacelift certainly did
+// not carry out because of a refused token, a rate limit or a refused
+// connection, and those of gantry setup, which reads what exists on every run.
 func (c *signedIn) mutate(ctx context.Context, req *graphql.Request, resp *graphql.Response) error {
 	tok, err := c.tokens.get(ctx)
 	if err != nil {
@@ -59,7 +59,7 @@ func (c *signedIn) mutate(ctx context.Context, req *graphql.Request, resp *graph
 	case !f.unauthorized || !f.untouched:
 		return f.final(true)
 	}
-	// The same word says that the token is bad and that the object is out of reach.
+	// Spacelift says "unauthorized" for a bad token and for an object out of reach.
 	young := time.Since(tok.issued) < youngToken
 	if young && (f.status != http.StatusUnauthorized || tok.replaces) {
 		if c.knows(ctx, tok) {
@@ -103,21 +103,21 @@ func (c *signedIn) read(ctx context.Context, req *graphql.Request, resp *graphql
 	}
 }
 
-// knows reports whether Spacelift knows the token's owner. It says
-// `unauthorized` of a bad token and of an object out of reach alike; spacectl
-// tells them apart in the same way.
+// knows reports whether Spacelift knows the token's owner. Spacelift says
+// `unauthorized` for a bad token and for an object out of reach; spacectl
+// distinguishes them in the same way.
 func (c *signedIn) knows(ctx context.Context, tok *token) bool {
 	var data operations.ViewerResponse
 	req := &graphql.Request{OpName: "Viewer", Query: operations.Viewer_Operation}
 	return c.send(ctx, req, tok.jwt, &data) == nil && data.Viewer != nil
 }
 
-// anonymous makes requests without a token: the one that gets it.
+// anonymous sends requests without a token: those that ask for one.
 type anonymous struct {
 	sender
 }
 
-// MakeRequest repeats after anything that may pass: a token too many does no harm.
+// MakeRequest retries after a transient failure: an extra token does no harm.
 func (c *anonymous) MakeRequest(ctx context.Context, req *graphql.Request, resp *graphql.Response) error {
 	for attempt := 1; ; attempt++ {
 		f := c.send(ctx, req, "", resp.Data)
@@ -133,28 +133,27 @@ func (c *anonymous) MakeRequest(ctx context.Context, req *graphql.Request, resp 
 	}
 }
 
-// exchange gets a token for a key. A refusal, in whatever words, is about the
-// key: the request holds nothing else.
+// exchange gets a token for a key. Every refusal concerns the key, because the
+// request holds nothing else.
 func (c *anonymous) exchange(ctx context.Context, key APIKey) (string, time.Duration, error) {
 	data, err := operations.APIKeyUser(ctx, c, key.ID, key.Secret)
 	switch {
 	case errors.Is(err, ErrSchemaMismatch):
 		return "", 0, err
 	case errors.Is(err, errRefused):
-		// Only the text: a key that is `not found` must not look like a run that is.
-		return "", 0, fmt.Errorf("%w: API key %s: %s", ErrUnauthorized, key.ID, err) //nolint:errorlint // as said
+		return "", 0, fmt.Errorf("%w: API key %s: %s", ErrUnauthorized, key.ID, err) //nolint:errorlint // a key that isn't found must not match ErrNotFound
 	case err != nil:
 		return "", 0, fmt.Errorf("exchange API key %s: %w", key.ID, err)
 	case data.ApiKeyUser == nil || data.ApiKeyUser.Jwt == "":
-		return "", 0, fmt.Errorf("%w: API key %s: spacelift gave no token", ErrUnauthorized, key.ID)
+		return "", 0, fmt.Errorf("%w: API key %s: spacelift returned no token", ErrUnauthorized, key.ID)
 	}
-	// In Spacelift's time, so that a wrong clock here doesn't matter.
+	// In Spacelift's time, so that a wrong clock on this machine doesn't matter.
 	now := time.Now().Add(c.clock.skew())
 	return data.ApiKeyUser.Jwt, time.Unix(int64(data.ApiKeyUser.ValidUntil), 0).Sub(now), nil
 }
 
-// pause waits before the next attempt. It reports false at once when ctx ends
-// sooner, or when Spacelift asks for more patience than the client has.
+// pause waits before the next attempt. It returns false immediately when ctx
+// ends sooner, or when Spacelift asks for a longer wait than longestWait.
 func pause(ctx context.Context, attempt int, retryAfter time.Duration) bool {
 	wait := firstPause << (attempt - 1)
 	wait = max(wait/2+rand.N(wait/2), retryAfter)
@@ -176,8 +175,8 @@ func isMutation(req *graphql.Request) bool {
 	return strings.HasPrefix(strings.TrimSpace(req.Query), "mutation")
 }
 
-// changes reports whether sending the operation can change something. Signing in
-// and simulating a policy are mutations by their form alone.
+// changes reports whether the operation can change something. Signing in and
+// simulating a policy are mutations in form only.
 func changes(req *graphql.Request) bool {
 	return isMutation(req) && req.OpName != "APIKeyUser" && req.OpName != "PolicySimulate"
 }

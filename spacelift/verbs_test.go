@@ -68,7 +68,7 @@ func TestStateAndVersionBelongTogether(t *testing.T) {
 		{"oldest first after all", "PLANNING", `{"state":"QUEUED","stateVersion":0},{"state":"PLANNING","stateVersion":1}`, "PLANNING", 1},
 		{"without versions", "PLANNING", `{"state":"PLANNING","stateVersion":0},{"state":"QUEUED","stateVersion":0}`, "PLANNING", 0},
 		{"without history", "PLANNING", ``, "PLANNING", 0},
-		{"a state we never heard of", "DREAMING", `{"state":"DREAMING","stateVersion":3}`, "DREAMING", 3},
+		{"an unknown state", "DREAMING", `{"state":"DREAMING","stateVersion":3}`, "DREAMING", 3},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a := &api{t: t, answer: func(request) reply {
@@ -101,8 +101,8 @@ func TestTimesAreReadByTheirSize(t *testing.T) {
 	}
 }
 
-// verbs is every verb once, with an answer that makes it succeed and what it
-// makes of that.
+// verbs has every call once, with an answer that makes it succeed and its
+// result.
 var verbs = []struct {
 	name   string
 	answer string
@@ -247,7 +247,7 @@ func TestVerbs(t *testing.T) {
 	}
 }
 
-// A nil error means that it happened, so an answer without the object is none.
+// A nil error means that it happened, so an answer without the object is an error.
 func TestNothingIsTakenForSuccess(t *testing.T) {
 	for _, v := range verbs {
 		if v.name == "Spaces" {
@@ -274,7 +274,7 @@ func TestEveryVerbPassesRefusalsOn(t *testing.T) {
 			a := &api{t: t, answer: func(request) reply { return refusal("computer says no") }}
 			_, err := v.call(t.Context(), newClient(t, a))
 			if said, ok := errors.AsType[*spacelift.GraphQLError](err); !ok || said.Messages[0] != "computer says no" {
-				t.Errorf("got %v, want what Spacelift said", err)
+				t.Errorf("got %v, want Spacelift's message", err)
 			}
 			if errors.Is(err, spacelift.ErrAmbiguous) {
 				t.Errorf("a refusal is not ambiguous: %v", err)
@@ -296,8 +296,8 @@ func TestAWebhookWithoutSecretIsNotMade(t *testing.T) {
 	wantSeen(t, a)
 }
 
-// golden compares a request with the one on file: what goes over the wire is a
-// contract with a server we don't own.
+// golden compares a request with its golden file: the request is a contract with
+// a server we don't own.
 func golden(t *testing.T, name string, r request) {
 	t.Helper()
 	var variables bytes.Buffer

@@ -10,13 +10,14 @@ import (
 	"github.com/gantryhq/gantry/spacelift/internal/operations"
 )
 
-// NamedWebhookSecretIs compares the secret a webhook signs with. shown is false,
-// and same means nothing, when Spacelift doesn't show the secret to this key.
-// What it shows never leaves this method. It returns ErrNotFound when the
-// webhook isn't there.
+// NamedWebhookSecretIs compares the secret that a webhook signs with. shown is
+// false, and same has no meaning, when Spacelift doesn't show the secret to this
+// key. The shown secret never leaves this method. It returns ErrNotFound when the
+// webhook doesn't exist.
 //
-// Assumption: who may read the secret, and whether it is masked then, is not
-// documented. An empty secret or one of asterisks or dots counts as not shown.
+// Assumption: Spacelift doesn't document which keys can read the secret, or
+// whether it masks it. An empty secret or one of asterisks or dots counts as not
+// shown.
 func (c *Client) NamedWebhookSecretIs(ctx context.Context, id, secret string) (same, shown bool, err error) {
 	data, err := operations.NamedWebhookSecret(ctx, c.api, id)
 	switch {

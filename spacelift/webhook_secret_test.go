@@ -34,7 +34,7 @@ func TestWebhookSecretsAreCompared(t *testing.T) {
 	}
 }
 
-// A key that may read webhooks, but not their secrets, is nothing to fail about.
+// A key that can read webhooks, but not their secrets, is no error.
 func TestASecretOutOfReachIsNotShown(t *testing.T) {
 	a := &api{t: t, answer: func(r request) reply {
 		if r.Operation == "Viewer" {

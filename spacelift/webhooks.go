@@ -10,8 +10,8 @@ import (
 	"github.com/gantryhq/gantry/spacelift/internal/operations"
 )
 
-// NamedWebhook is a webhook of a space. It sends what notification policies
-// route to it.
+// NamedWebhook is a webhook of a space. It sends the events that notification
+// policies route to it.
 type NamedWebhook struct {
 	ID             string   `json:"id"` // a slug made from the name
 	Name           string   `json:"name"`
@@ -23,21 +23,21 @@ type NamedWebhook struct {
 	SecretHeaders  []string `json:"secretHeaders,omitempty"` // names only; Spacelift doesn't show the values
 }
 
-// NamedWebhookInput is all there is to set. An update replaces all of it: what
-// Spacelift does with a part left out is not documented.
+// NamedWebhookInput holds all settings of a webhook. An update replaces them all:
+// Spacelift doesn't document what it does with missing ones.
 type NamedWebhookInput struct {
 	Name           string
 	Endpoint       string
 	Enabled        bool
 	Labels         []string
 	Space          string // id
-	Secret         string // required: without one, deliveries can't be told from forgeries
+	Secret         string // required: without one, deliveries can't be distinguished from forgeries
 	RetryOnFailure bool
 }
 
 func (in NamedWebhookInput) toOperation() (operations.NamedWebhooksIntegrationInput, error) {
 	if in.Secret == "" {
-		return operations.NamedWebhooksIntegrationInput{}, errors.New("it needs a secret")
+		return operations.NamedWebhooksIntegrationInput{}, errors.New("a secret is required")
 	}
 	labels := in.Labels
 	if labels == nil {
@@ -54,7 +54,8 @@ func (in NamedWebhookInput) toOperation() (operations.NamedWebhooksIntegrationIn
 	}, nil
 }
 
-// NamedWebhook reads a webhook. It returns ErrNotFound when it isn't there.
+// NamedWebhook reads a webhook. It returns ErrNotFound when the webhook doesn't
+// exist.
 func (c *Client) NamedWebhook(ctx context.Context, id string) (NamedWebhook, error) {
 	data, err := operations.NamedWebhook(ctx, c.api, id)
 	if err == nil && data.NamedWebhooksIntegration == nil {
@@ -66,7 +67,7 @@ func (c *Client) NamedWebhook(ctx context.Context, id string) (NamedWebhook, err
 	return fromNamedWebhookDetails(*data.NamedWebhooksIntegration), nil
 }
 
-// NamedWebhooks lists every named webhook the key may see.
+// NamedWebhooks lists every named webhook that the key can see.
 func (c *Client) NamedWebhooks(ctx context.Context) (Listing[NamedWebhook], error) {
 	found, err := searchPages(maxPages, nil, nil, func(input operations.SearchInput) ([]NamedWebhook, operations.PageInfo, error) {
 		data, err := operations.SearchNamedWebhooks(ctx, c.api, input)
@@ -86,7 +87,7 @@ func (c *Client) NamedWebhooks(ctx context.Context) (Listing[NamedWebhook], erro
 	return found, nil
 }
 
-// CreateNamedWebhook creates a webhook. After ErrAmbiguous, look for it by name.
+// CreateNamedWebhook creates a webhook. After ErrAmbiguous, search for it by name.
 func (c *Client) CreateNamedWebhook(ctx context.Context, in NamedWebhookInput) (NamedWebhook, error) {
 	input, err := in.toOperation()
 	if err != nil {
@@ -102,8 +103,8 @@ func (c *Client) CreateNamedWebhook(ctx context.Context, in NamedWebhookInput) (
 	return fromNamedWebhookDetails(*data.NamedWebhooksIntegrationCreate), nil
 }
 
-// UpdateNamedWebhook replaces a webhook's settings; its secret headers stay. It
-// may be repeated after ErrAmbiguous.
+// UpdateNamedWebhook replaces a webhook's settings; its secret headers remain.
+// You may repeat it after ErrAmbiguous.
 func (c *Client) UpdateNamedWebhook(ctx context.Context, id string, in NamedWebhookInput) (NamedWebhook, error) {
 	input, err := in.toOperation()
 	if err != nil {
@@ -119,8 +120,8 @@ func (c *Client) UpdateNamedWebhook(ctx context.Context, id string, in NamedWebh
 	return fromNamedWebhookDetails(*data.NamedWebhooksIntegrationUpdate), nil
 }
 
-// SetNamedWebhookHeaders adds or replaces secret headers, by name. It may be
-// repeated after ErrAmbiguous.
+// SetNamedWebhookHeaders adds or replaces secret headers, by name. You may repeat
+// it after ErrAmbiguous.
 func (c *Client) SetNamedWebhookHeaders(ctx context.Context, id string, headers map[string]string) error {
 	var input operations.NamedWebhookHeaderInput
 	for _, name := range slices.Sorted(maps.Keys(headers)) {

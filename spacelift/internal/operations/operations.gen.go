@@ -75,7 +75,7 @@ func (v *NamedWebhookCreateResponse) GetNamedWebhooksIntegrationCreate() *NamedW
 	return v.NamedWebhooksIntegrationCreate
 }
 
-// Without the secret: what isn't read can't leak. NamedWebhookSecret is for comparing it.
+// Without the secret: what isn't read can't leak. NamedWebhookSecret reads it for a comparison.
 type NamedWebhookDetails struct {
 	// A slug made from the name.
 	Id       string `json:"id"`
@@ -1793,7 +1793,7 @@ func (v *TasksOfStackStack) GetRuns() []RunLine { return v.Runs }
 
 // ViewerResponse is returned by Viewer on success.
 type ViewerResponse struct {
-	// The signed-in user or API key; null without a valid token. spacectl's whoami, and its probe to tell a bad token from a forbidden object.
+	// The signed-in user or API key; null without a valid token. spacectl's whoami, and its probe that distinguishes a bad token from a forbidden object.
 	Viewer *ViewerViewer `json:"viewer"`
 }
 
@@ -2384,7 +2384,7 @@ query NamedWebhookSecret ($id: ID!) {
 }
 `
 
-// Apart from NamedWebhook: who may read the secret is not documented, and a refusal would cost the whole query.
+// Separate from NamedWebhook: Spacelift does not document which keys can read the secret, and a refusal would fail the whole query.
 func NamedWebhookSecret(
 	ctx_ context.Context,
 	client_ graphql.Client,
@@ -2778,7 +2778,7 @@ fragment RunHistory on Run {
 }
 `
 
-// The stack's labels and brakes come with the run: policy is decided from what all were at one moment.
+// Reads the run with the labels and brakes of its stack: policy is decided on one consistent view.
 func Run(
 	ctx_ context.Context,
 	client_ graphql.Client,
@@ -2911,7 +2911,7 @@ fragment RunHistory on Run {
 }
 `
 
-// With the history: it shows which plan was confirmed. A replan may have come in between.
+// With the history: it shows which plan was confirmed. A replan may have happened in between.
 func RunConfirm(
 	ctx_ context.Context,
 	client_ graphql.Client,
@@ -3297,7 +3297,7 @@ fragment RunOutcome on Run {
 }
 `
 
-// Apart from RunTrigger, because self-hosted versions before 5.1.0 don't know forceApply.
+// Separate from RunTrigger, because self-hosted versions before 5.1.0 don't know forceApply.
 func RunTriggerForced(
 	ctx_ context.Context,
 	client_ graphql.Client,
