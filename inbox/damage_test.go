@@ -69,7 +69,7 @@ func leaves(b []byte) (pages []int) {
 	return pages
 }
 
-func TestDamageIsToldAndEverythingReadableIsKept(t *testing.T) {
+func TestDamageIsReportedAndEverythingReadableIsKept(t *testing.T) {
 	t.Parallel()
 	const n = 300 // some fifteen leaves
 	garbage := func(b []byte) { copy(b, bytes.Repeat([]byte("garbage!"), len(b)/8)) }
@@ -79,7 +79,7 @@ func TestDamageIsToldAndEverythingReadableIsKept(t *testing.T) {
 		log    bool // the write-ahead log is there, as after a kill
 		damage func(t *testing.T, path string)
 		lost   int  // deliveries, at most
-		quiet  bool // nothing is told: it is no more than a crash leaves
+		silent bool // nothing is reported: a crash leaves the same
 	}{
 		{name: "a page in the middle is zero", lost: 40, damage: func(t *testing.T, path string) {
 			edit(t, path, func(b []byte) []byte { p := leaves(b); clear(page(b, p[len(p)/2])); return b })
@@ -90,7 +90,7 @@ func TestDamageIsToldAndEverythingReadableIsKept(t *testing.T) {
 		{name: "the last page is zero", lost: 40, damage: func(t *testing.T, path string) {
 			edit(t, path, func(b []byte) []byte { p := leaves(b); clear(page(b, p[len(p)-1])); return b })
 		}},
-		{name: "the root of the events is zero", lost: n, // told, and beside for sqlite3's .recover
+		{name: "the root of the events is zero", lost: n, // reported, and kept aside for sqlite3's .recover
 			damage: func(t *testing.T, path string) {
 				edit(t, path, func(b []byte) []byte { clear(page(b, 2)); return b })
 			}},
@@ -127,10 +127,10 @@ func TestDamageIsToldAndEverythingReadableIsKept(t *testing.T) {
 				t.Fatal(err)
 			}
 		}},
-		{name: "the log's end is cut off", log: true, lost: n/3 + 10, quiet: true, damage: func(t *testing.T, path string) {
+		{name: "the log's end is cut off", log: true, lost: n/3 + 10, silent: true, damage: func(t *testing.T, path string) {
 			edit(t, path+walSuffix, func(b []byte) []byte { return b[:len(b)*3/4] })
 		}},
-		{name: "the log is garbage from the middle on", log: true, lost: n/2 + 10, quiet: true, damage: func(t *testing.T, path string) {
+		{name: "the log is garbage from the middle on", log: true, lost: n/2 + 10, silent: true, damage: func(t *testing.T, path string) {
 			edit(t, path+walSuffix, func(b []byte) []byte { garbage(b[len(b)/2:]); return b })
 		}},
 	} {
@@ -148,13 +148,13 @@ func TestDamageIsToldAndEverythingReadableIsKept(t *testing.T) {
 			var log strings.Builder
 			in := open(t, Options{Dir: dir, Logger: textLogger(&log)})
 			h := in.Health()
-			if !h.Writable || (h.Problem == "") != c.quiet || strings.Contains(log.String(), "is damaged") == c.quiet {
+			if !h.Writable || (h.Problem == "") != c.silent || strings.Contains(log.String(), "is damaged") == c.silent {
 				t.Errorf("health %+v, log %s", h, &log)
 			}
 			aside, _ := filepath.Glob(path + ".damaged-*Z")
-			if !c.quiet && damaged != nil {
+			if !c.silent && damaged != nil {
 				if len(aside) != 1 || !strings.Contains(h.Problem, aside[0]) {
-					t.Fatalf("put aside %v, told %s", aside, h.Problem)
+					t.Fatalf("put aside %v, reported %s", aside, h.Problem)
 				}
 				if got, err := os.ReadFile(aside[0]); err != nil || !bytes.Equal(got, damaged) {
 					t.Errorf("what was put aside is not the file as it was found (%v)", err)
@@ -181,15 +181,15 @@ func TestDamageIsToldAndEverythingReadableIsKept(t *testing.T) {
 			if h.Pending < kept-n/3 {
 				t.Errorf("%d of %d kept ones are pending", h.Pending, kept)
 			}
-			if !c.quiet && !strings.Contains(h.Problem, fmt.Sprintf("kept %d deliveries", kept)) {
-				t.Errorf("%d are kept, and told is %s", kept, h.Problem)
+			if !c.silent && !strings.Contains(h.Problem, fmt.Sprintf("kept %d deliveries", kept)) {
+				t.Errorf("%d are kept, and the report is %s", kept, h.Problem)
 			}
 			before := kept
 			accept(t, in, event(runRef(n), 0, spacelift.RunStateQueued))
 			closeInbox(t, in)
 			in = open(t, Options{Dir: dir})
 			if h := in.Health(); h.Problem != "" {
-				t.Errorf("the damage is told again: %s", h.Problem)
+				t.Errorf("the damage is reported again: %s", h.Problem)
 			}
 			if check("after another start"); kept != before {
 				t.Errorf("%d are kept after another start, %d before", kept, before)
@@ -198,7 +198,7 @@ func TestDamageIsToldAndEverythingReadableIsKept(t *testing.T) {
 	}
 }
 
-// Whatever page is zeroed: the inbox opens, tells, and has all that was on the
+// Whatever page is zeroed: the inbox opens, reports it, and has all events of the
 // others.
 func TestAnyPageMayBeLost(t *testing.T) {
 	t.Parallel()
@@ -215,7 +215,7 @@ func TestAnyPageMayBeLost(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, fileName), image, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		in := open(t, Options{Dir: dir, Logger: quiet})
+		in := open(t, Options{Dir: dir, Logger: silent})
 		kept := 0
 		for _, id := range ids {
 			if _, _, err := in.Get(t.Context(), id); err == nil {
@@ -246,12 +246,12 @@ func TestDamagedLogIsNoReasonNotToStart(t *testing.T) {
 		b[bytes.LastIndex(b, []byte("number 7"))] ^= 1
 		return b
 	})
-	in = open(t, Options{Dir: dir, Logger: quiet})
+	in = open(t, Options{Dir: dir, Logger: silent})
 	if n := len(all(t, in, Filter{}, 10)); n != 19 {
 		t.Errorf("%d entries are readable, want all but one of 20", n)
 	}
 	if h := in.Health(); h.Problem == "" {
-		t.Error("nobody was told")
+		t.Error("the damage was not reported")
 	}
 }
 

@@ -8,22 +8,22 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// Outcome is what the webhook answered.
+// Outcome is the webhook's answer.
 type Outcome string
 
 // The outcomes of a request to the webhook.
 const (
-	OutcomeAccepted    Outcome = "accepted"    // stored; it goes to Temporal
-	OutcomeDuplicate   Outcome = "duplicate"   // a repeat of an accepted one
-	OutcomeIgnored     Outcome = "ignored"     // authentic, and not for us
+	OutcomeAccepted    Outcome = "accepted"    // stored, and forwarded to Temporal
+	OutcomeDuplicate   Outcome = "duplicate"   // a repeat of an accepted delivery
+	OutcomeIgnored     Outcome = "ignored"     // authentic, but not for us
 	OutcomeRefused     Outcome = "refused"     // not authentic
-	OutcomeUnavailable Outcome = "unavailable" // authentic, and could not be stored: answered 503
+	OutcomeUnavailable Outcome = "unavailable" // authentic, but not stored: answered 503
 )
 
 // ReasonSeenBefore is the reason of every duplicate.
 const ReasonSeenBefore = "seen-before"
 
-// Forwarding is how far an accepted delivery got on its way to Temporal.
+// Forwarding is the stage of an accepted delivery on its way to Temporal.
 type Forwarding string
 
 // The stages of forwarding. Deliveries that were not accepted have none.
@@ -31,10 +31,10 @@ const (
 	ForwardingPending   Forwarding = "pending"   // it will be sent
 	ForwardingForwarded Forwarding = "forwarded" // Temporal has it
 	ForwardingLate      Forwarding = "late"      // the run's execution had already ended
-	ForwardingDead      Forwarding = "dead"      // Temporal refused it for good
+	ForwardingDead      Forwarding = "dead"      // Temporal refused it permanently
 )
 
-// Delivery is one request to the webhook, as the delivery log shows it.
+// Delivery is one request to the webhook in the delivery log.
 type Delivery struct {
 	ID         string    `json:"id"` // ULID; later deliveries have greater ids
 	ReceivedAt time.Time `json:"receivedAt"`
@@ -50,36 +50,36 @@ type Delivery struct {
 	StateVersion int                `json:"stateVersion"`
 
 	Size        int           `json:"size"`                  // bytes of the body
-	Latency     time.Duration `json:"latency"`               // from ReceivedAt until the answer was ready
+	Latency     time.Duration `json:"latency"`               // from ReceivedAt to the answer
 	Secret      int           `json:"secret,omitempty"`      // 1-based index of the webhook secret that matched; 0 for none
 	DuplicateOf string        `json:"duplicateOf,omitempty"` // id of the accepted delivery this one repeats
 
 	Forwarding   Forwarding `json:"forwarding,omitempty"`
-	Attempts     int        `json:"attempts,omitempty"` // signals tried with it
+	Attempts     int        `json:"attempts,omitempty"` // signals sent with it
 	ForwardedAt  time.Time  `json:"forwardedAt,omitzero"`
 	ForwardError string     `json:"forwardError,omitempty"` // why it is dead, or the last failure
-	HasBody      bool       `json:"hasBody,omitempty"`      // the body is still kept
+	HasBody      bool       `json:"hasBody,omitempty"`      // the inbox still has the body
 }
 
-// The errors callers can tell apart.
+// The errors that callers can distinguish.
 var (
-	// ErrUnavailable says that the event could not be stored: the disk is full,
-	// read-only or broken, or the inbox is closing. The sender should repeat it.
+	// ErrUnavailable: the event could not be stored: the disk is full, read-only
+	// or broken, or the inbox is closing. The sender should repeat it.
 	ErrUnavailable = errors.New("inbox unavailable")
 
-	// ErrNotFound says that no delivery has this id, or that it was trimmed.
+	// ErrNotFound: no delivery has this id, or it was trimmed.
 	ErrNotFound = errors.New("no such delivery")
 
-	// ErrNotRedeliverable says that the delivery was never accepted, so there
-	// is no event to send.
+	// ErrNotRedeliverable: the delivery was never accepted, so it has no event to
+	// send.
 	ErrNotRedeliverable = errors.New("delivery was not accepted: there is nothing to redeliver")
 
-	// ErrBadPageToken says that a page token did not come from List.
+	// ErrBadPageToken: the page token did not come from List.
 	ErrBadPageToken = errors.New("bad page token")
 )
 
-// maxText bounds each string of a delivery, in bytes. They come from headers,
-// bodies and error texts, and the budgets count on modest entries.
+// maxText limits each string of a delivery, in bytes. They come from headers,
+// bodies and error texts, and the budgets rely on small entries.
 const maxText = 1024
 
 func clip(s string) string {

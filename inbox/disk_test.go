@@ -34,8 +34,8 @@ func limitFiles(n uint64) error {
 
 const noLimit = ^uint64(0)
 
-// recovered waits until the inbox has found out by itself that it can write: a
-// load balancer may send it nothing until it says so.
+// recovered waits until the inbox has recovered without a new event: a
+// load balancer may send it nothing before.
 func recovered(in *Inbox) error {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
@@ -143,7 +143,7 @@ func diskFull(dir string) error {
 		if refused != 64 {
 			return fmt.Errorf("cycle %d: %d of 64 events were refused with ErrUnavailable", cycle, refused)
 		}
-		if h := in.Health(); h.Writable || !strings.Contains(h.Problem, "refuses to write") {
+		if h := in.Health(); h.Writable || !strings.Contains(h.Problem, "refuses writes") {
 			return fmt.Errorf("cycle %d: health %+v", cycle, h)
 		}
 		in.Log(Delivery{Outcome: OutcomeUnavailable, Reason: "not-stored"})
@@ -253,7 +253,7 @@ func TestFullDiskAtTheStart(t *testing.T) {
 	}
 }
 
-func TestFullDiskIsToldAndOvercome(t *testing.T) {
+func TestFullDiskIsReportedAndOvercome(t *testing.T) {
 	t.Parallel()
 	for _, child := range []string{"diskfull", "cutwrite"} {
 		out, err := childProcess(t, child, t.TempDir(), 0).CombinedOutput()

@@ -10,7 +10,7 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-func TestNobodyHearsOfAnEventBeforeItIsFlushed(t *testing.T) {
+func TestNoAnswerOrSignalBeforeTheFlush(t *testing.T) {
 	t.Parallel()
 	in := open(t, Options{})
 	target := &fakeTarget{}
@@ -18,7 +18,7 @@ func TestNobodyHearsOfAnEventBeforeItIsFlushed(t *testing.T) {
 
 	in.store.mu.Lock() // the commit cannot begin
 	answers := make(chan Delivery, 2)
-	for range 2 { // the second one is a twin, and must not be told that the first is stored
+	for range 2 { // the second one is a twin, and must not be answered before the first is stored
 		go func() { answers <- accept(t, in, event(runRef(1), 0, spacelift.RunStateQueued)) }()
 	}
 	waitFor(t, in, func(Health) bool {
@@ -44,12 +44,12 @@ func TestNobodyHearsOfAnEventBeforeItIsFlushed(t *testing.T) {
 }
 
 // A commit whose flush failed may be complete in the file all the same. Its
-// sender was told that it is not stored, so it must not come back.
-func TestFailedFlushTakesNothingAlong(t *testing.T) {
+// sender got an error, so the event must not reappear.
+func TestFailedFlushStoresNothing(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
-		in := open(t, Options{Dir: dir, Logger: quiet})
+		in := open(t, Options{Dir: dir, Logger: silent})
 		first := accept(t, in, event(runRef(1), 0, spacelift.RunStateQueued))
 		pass(time.Second)
 		synctest.Wait()

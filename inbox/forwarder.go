@@ -12,34 +12,34 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// Target takes the events of one run, in order.
+// Target receives the events of one run, in order.
 //
-// Nil means that it has them. An error that wraps [ErrEnded] says that nobody
-// waits for them any more; one that wraps [ErrRefused], that trying again is
-// pointless. After any other error the same events are sent again.
+// A nil error means that it has them. An error that wraps [ErrEnded] means that
+// the execution has ended; one that wraps [ErrRefused], that the same events will
+// never succeed. After any other error the same events are sent again.
 type Target interface {
 	Signal(ctx context.Context, run spacelift.RunRef, events []managed.RunEvent) error
 }
 
-// What a Target may say about events besides taking them.
+// The errors of a Target that end the forwarding of events.
 var (
 	ErrEnded   = errors.New("the run's execution has ended")
-	ErrRefused = errors.New("refused for good")
+	ErrRefused = errors.New("refused permanently")
 )
 
-// ForwarderOptions tune a forwarder; zero fields take their default.
+// ForwarderOptions tune a forwarder; zero fields mean their default.
 type ForwarderOptions struct {
-	// MaxConcurrent bounds the signals under way, each of another run. Default 16.
+	// MaxConcurrent limits the signals in flight, each of another run. Default 16.
 	MaxConcurrent int
-	// BatchEvents and BatchBytes bound what one signal carries. An event above
-	// BatchBytes goes alone. Defaults 200, and 512 KiB: Temporal refuses
+	// BatchEvents and BatchBytes limit the events of one signal. An event above
+	// BatchBytes is sent alone. Defaults 200, and 512 KiB: Temporal refuses
 	// payloads above 2 MB and warns above 512 KB.
 	BatchEvents int
 	BatchBytes  int
-	// Timeout bounds one signal, with the client's own retries. Default 10 s.
+	// Timeout limits one signal, including the client's own retries. Default 10 s.
 	Timeout time.Duration
-	// BackoffMin and BackoffMax bound the pause after a failure; it doubles
-	// from one to the other, and half of it is random. Defaults 100 ms, 30 s.
+	// BackoffMin and BackoffMax limit the pause after a failure; it doubles from
+	// one to the other, and half of it is random. Defaults 100 ms, 30 s.
 	BackoffMin, BackoffMax time.Duration
 }
 
@@ -71,9 +71,9 @@ func (o ForwarderOptions) backoff(failures int) time.Duration {
 	return d/2 + rand.N(d/2+1)
 }
 
-// Forwarder takes pending events from an inbox to a target: those of a run
-// together and in order, different runs side by side. While the target is
-// away it tries one run at a time, ever more rarely, and keeps everything.
+// Forwarder sends pending events from an inbox to a target: those of a run
+// together and in order, different runs in parallel. While the target fails, it
+// tries one run at a time, less and less often, and keeps everything.
 type Forwarder struct {
 	in     *Inbox
 	target Target
@@ -85,14 +85,15 @@ func NewForwarder(in *Inbox, target Target, opts ForwarderOptions) *Forwarder {
 	return &Forwarder{in: in, target: target, opts: opts.withDefaults()}
 }
 
-// gate is what the forwarder has learned about its target. Guarded by Inbox.mu.
-type gate struct {
+// breaker limits the forwarder to single probes while the target fails. Guarded by
+// Inbox.mu.
+type breaker struct {
 	down      bool
 	since     time.Time
-	failures  int // in a row; those that were under way together count once
+	failures  int // in a row; signals that were in flight together count once
 	probe     time.Time
 	probing   bool
-	epoch     int // grows when the gate goes up or down
+	epoch     int // grows with each change of down
 	lastError string
 }
 
@@ -101,14 +102,14 @@ type job struct {
 	run     *pendingRun
 	entries []*entry
 	refs    []ref
-	more    bool // others of the run were waiting already
+	more    bool // other events of the run were waiting already
 	probe   bool
 	epoch   int
-	heard   bool // the target was asked
+	asked   bool // the target was called
 }
 
-// Run forwards until ctx ends, and then until the signals under way are over.
-// Signals it had to give up are sent again after the next start.
+// Run forwards until ctx ends, and then until the signals in flight have ended.
+// Abandoned signals are sent again after the next start.
 func (f *Forwarder) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -148,26 +149,26 @@ func (f *Forwarder) Run(ctx context.Context) error {
 	}
 }
 
-// claim takes the next run, or says when to ask again: zero means when woken.
+// claim takes the next run, or returns when to call again: zero means when woken.
 func (f *Forwarder) claim(now time.Time) (*job, time.Time) {
 	in := f.in
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	g := &in.gate
-	if g.down {
-		if g.probing {
+	b := &in.breaker
+	if b.down {
+		if b.probing {
 			return nil, time.Time{}
 		}
-		if now.Before(g.probe) {
-			return nil, g.probe
+		if now.Before(b.probe) {
+			return nil, b.probe
 		}
 	}
 	r, again := in.queue.next(now)
 	if r == nil {
 		return nil, again
 	}
-	j := &job{run: r, probe: g.down, epoch: g.epoch}
-	g.probing = g.down
+	j := &job{run: r, probe: b.down, epoch: b.epoch}
+	b.probing = b.down
 	limit := f.opts.BatchEvents
 	if r.single > 0 {
 		limit = 1
@@ -185,7 +186,7 @@ func (f *Forwarder) claim(now time.Time) (*job, time.Time) {
 	return j, time.Time{}
 }
 
-// forward sends a job and records what became of it.
+// forward sends a job and records the result.
 func (f *Forwarder) forward(ctx context.Context, j *job) {
 	run, events, arrived, bad := f.read(j)
 	switch {
@@ -194,14 +195,14 @@ func (f *Forwarder) forward(ctx context.Context, j *job) {
 		f.failed(j, run, fmt.Errorf("read the inbox: %w", bad))
 		return
 	default:
-		f.in.log.Error("a stored event is unreadable: it is dead", "delivery", j.entries[0].id.String(), "error", bad)
+		f.in.log.Error("stored event is unreadable and now dead", "delivery", j.entries[0].id.String(), "error", bad)
 		f.finish(j, 1, stateDead, fmt.Sprintf("the stored record is unreadable: %v", bad))
 		return
 	}
 	signalCtx, cancel := context.WithTimeout(ctx, f.opts.Timeout)
 	err := f.target.Signal(signalCtx, run, events)
 	cancel()
-	j.heard = true
+	j.asked = true
 	m := f.in.metrics
 	now := time.Now()
 	switch {
@@ -217,22 +218,22 @@ func (f *Forwarder) forward(ctx context.Context, j *job) {
 		f.finish(j, len(events), stateLate, "")
 	case errors.Is(err, ErrRefused) && len(events) == 1:
 		m.forwards.WithLabelValues(resultRefused).Inc()
-		f.in.log.Error("event refused for good: it is dead until redelivered", "run", run.String(), "delivery", events[0].Delivery, "error", err)
+		f.in.log.Error("Temporal refused the event permanently; it is dead until redelivered", "run", run.String(), "delivery", events[0].Delivery, "error", err)
 		f.finish(j, 1, stateDead, err.Error())
 	case errors.Is(err, ErrRefused):
 		m.forwards.WithLabelValues(resultRefused).Inc()
 		f.split(j, len(events))
 	case ctx.Err() != nil:
-		f.abandon(j) // we are stopping: it says nothing about the target
+		f.abandon(j) // we are stopping: the error isn't the target's
 	default:
 		m.forwards.WithLabelValues(resultFailed).Inc()
 		f.failed(j, run, err)
 	}
 }
 
-// read decodes the job's events, up to the first that is unreadable or of
-// another run: runs share a queue by hash. It also returns when the events
-// that go their first time arrived.
+// read decodes the job's events, up to the first that is unreadable or belongs to
+// another run: runs with the same hash share a queue. It also returns the arrival
+// times of the events that are sent for the first time.
 func (f *Forwarder) read(j *job) (run spacelift.RunRef, events []managed.RunEvent, arrived []time.Time, err error) {
 	for i := range j.refs {
 		d, e, err := f.in.read(&j.refs[i])
@@ -247,14 +248,14 @@ func (f *Forwarder) read(j *job) (run spacelift.RunRef, events []managed.RunEven
 		}
 		run = e.Run
 		events = append(events, *e)
-		if j.refs[i].delivery.Attempts == 0 { // it was not sent before
+		if j.refs[i].delivery.Attempts == 0 { // not sent before
 			arrived = append(arrived, d.ReceivedAt)
 		}
 	}
 	return run, events, arrived, nil
 }
 
-// finish takes the job's first n events out of the queue.
+// finish removes the job's first n events from the queue.
 func (f *Forwarder) finish(j *job, n int, as state, why string) {
 	in := f.in
 	now := time.Now()
@@ -275,7 +276,7 @@ func (f *Forwarder) finish(j *job, n int, as state, why string) {
 	f.answered(j)
 }
 
-// split sends the job's events one by one, to find out which is refused.
+// split makes the job's events go one by one, to find out which is refused.
 func (f *Forwarder) split(j *job, n int) {
 	in := f.in
 	in.mu.Lock()
@@ -285,55 +286,56 @@ func (f *Forwarder) split(j *job, n int) {
 	f.answered(j)
 }
 
-// abandon puts a run back in line.
+// abandon puts a run back into the queue.
 func (f *Forwarder) abandon(j *job) {
 	in := f.in
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.queue.makeReady(j.run)
 	if j.probe {
-		in.gate.probing = false
+		in.breaker.probing = false
 	}
 }
 
-// answered notes that the target is there, if it was asked. Called with mu held.
+// answered closes the breaker if the target was called and answered. Called with
+// mu held.
 func (f *Forwarder) answered(j *job) {
-	g := &f.in.gate
-	if g.down && j.heard && j.epoch == g.epoch {
-		f.in.log.Info("Temporal takes signals again", "away", time.Since(g.since), "pending", f.in.index.pending)
-		g.down, g.failures = false, 0
-		g.epoch++
+	b := &f.in.breaker
+	if b.down && j.asked && j.epoch == b.epoch {
+		f.in.log.Info("Temporal accepts signals again", "away", time.Since(b.since), "pending", f.in.index.pending)
+		b.down, b.failures = false, 0
+		b.epoch++
 		f.in.queue.nudge()
 	}
 	if j.probe {
-		g.probing = false
+		b.probing = false
 	}
 }
 
-// failed puts a run aside for a while, and closes the gate: from now on one
-// run at a time is tried, a different one each time, so that a run whose
-// signals always fail holds up others only for a moment.
+// failed lets a run wait and opens the breaker: from now on the forwarder tries
+// one run at a time, a different one each time, so that a run whose signals always
+// fail delays others only for a moment.
 func (f *Forwarder) failed(j *job, run spacelift.RunRef, err error) {
 	in := f.in
 	now := time.Now()
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	g := &in.gate
+	b := &in.breaker
 	j.run.attempts++
 	j.run.lastError = clip(err.Error())
-	in.queue.rest(j.run, now.Add(f.opts.backoff(j.run.attempts)))
-	g.lastError = j.run.lastError
-	if j.epoch == g.epoch || j.probe {
-		if !g.down {
-			g.down, g.since = true, now
-			g.epoch++
-			in.log.Warn("Temporal does not take signals: events are kept", "run", run.String(), "error", err)
+	in.queue.backOff(j.run, now.Add(f.opts.backoff(j.run.attempts)))
+	b.lastError = j.run.lastError
+	if j.epoch == b.epoch || j.probe {
+		if !b.down {
+			b.down, b.since = true, now
+			b.epoch++
+			in.log.Warn("Temporal does not accept signals; the inbox keeps the events", "run", run.String(), "error", err)
 		}
-		g.failures++
-		g.probe = now.Add(f.opts.backoff(g.failures))
+		b.failures++
+		b.probe = now.Add(f.opts.backoff(b.failures))
 	}
 	if j.probe {
-		g.probing = false
+		b.probing = false
 	}
 	in.queue.nudge()
 }

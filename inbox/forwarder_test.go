@@ -117,7 +117,7 @@ func TestPendingEventsAreResumedAfterRestart(t *testing.T) {
 		in := open(t, Options{Dir: dir, Linger: time.Hour})
 		target := &fakeTarget{}
 		stop := forward(t, in, target, ForwarderOptions{})
-		for v, s := range life[:5] { // the first one goes at once, the others linger
+		for v, s := range life[:5] { // the first one is sent immediately, the others linger
 			accept(t, in, event(runRef(1), v, s))
 			synctest.Wait()
 		}

@@ -7,8 +7,8 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
-// ids makes delivery ids that only grow, also when the clock goes back and
-// across restarts. Guarded by Inbox.mu.
+// ids creates delivery ids that only grow, even across restarts and when the
+// clock goes back. Guarded by Inbox.mu.
 type ids struct{ last ulid.ULID }
 
 func (g *ids) next(now time.Time) ulid.ULID {
@@ -20,7 +20,7 @@ func (g *ids) next(now time.Time) ulid.ULID {
 		g.last = id
 		return id
 	}
-	// Counting up carries into the time in the end, which keeps the order.
+	// The carry may reach the time, which keeps the order.
 	for i := len(g.last) - 1; i >= 0; i-- {
 		g.last[i]++
 		if g.last[i] != 0 {
@@ -30,7 +30,7 @@ func (g *ids) next(now time.Time) ulid.ULID {
 	return g.last
 }
 
-// seen makes sure that ids to come are greater than this one.
+// seen makes all further ids greater than this one.
 func (g *ids) seen(id ulid.ULID) {
 	if id.Compare(g.last) > 0 {
 		g.last = id

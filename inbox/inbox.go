@@ -15,8 +15,8 @@ import (
 	"github.com/gantryhq/gantry/decide/managed"
 )
 
-// Budget bounds a kind of entries by number and by bytes. Trimming leaves a
-// little less, and whole commits, so that it is kept only about.
+// Budget limits a kind of entries by number and by bytes. The limits are
+// approximate: trimming leaves a little less, and deletes whole commits.
 type Budget struct {
 	Count int
 	Bytes int64
@@ -32,38 +32,37 @@ func (b Budget) or(def Budget) Budget {
 	return b
 }
 
-// DefaultLinger is a good value for Options.Linger.
+// DefaultLinger is the usual value of Options.Linger.
 const DefaultLinger = 2 * time.Second
 
-// Options configure an inbox. Only Dir is required; a budget's zero fields
-// take their default.
+// Options configure an inbox. Only Dir is required; zero fields of a budget mean
+// its default.
 type Options struct {
-	// Dir belongs to this inbox alone. It is created if need be.
+	// Dir is the folder of this inbox alone. It is created if necessary.
 	Dir string
 
-	// Entries bounds the accepted deliveries that Temporal has, or had when
-	// they came late. It is also the window in which a repeat is recognised.
-	// Default 50,000 and 128 MiB.
+	// Entries limits the accepted deliveries that are forwarded or late. It is
+	// also the window in which a repeat is recognised. Default 50,000 and 128 MiB.
 	Entries Budget
-	// Bodies bounds the bodies of those; the oldest go first, the entries and
-	// their events stay. Default 20,000 and 64 MiB.
+	// Bodies limits the bodies of those. The oldest bodies are deleted first; their
+	// entries and events remain. Default 20,000 and 64 MiB.
 	Bodies Budget
-	// Dead bounds deliveries that Temporal refused for good. Those beyond it,
-	// oldest first, are trimmed like delivered ones, and each loss is logged.
-	// Default 10,000 and 64 MiB.
+	// Dead limits deliveries that Temporal refused permanently. Beyond it, the
+	// oldest are trimmed like forwarded ones, and each loss is logged. Default
+	// 10,000 and 64 MiB.
 	Dead Budget
-	// Ignored bounds the log of ignored, duplicate and unavailable deliveries.
+	// Ignored limits the log of ignored, duplicate and unavailable deliveries.
 	// Default 20,000 and 16 MiB.
 	Ignored Budget
-	// Refused bounds the log of refused deliveries. Default 5,000 and 4 MiB.
+	// Refused limits the log of refused deliveries. Default 5,000 and 4 MiB.
 	Refused Budget
 
-	// Linger is how long an event that needs no decision may wait for the next
-	// one of its run (see mayLinger); 0 means not at all.
+	// Linger is the time that an event without need for a decision may wait for
+	// the next one of its run (see mayLinger); 0 means none.
 	Linger time.Duration
 
-	Metrics prometheus.Registerer // nil: none are published
-	Logger  *slog.Logger          // nil: silence
+	Metrics prometheus.Registerer // nil: no metrics
+	Logger  *slog.Logger          // nil: no logs
 }
 
 func (o Options) withDefaults() Options {
@@ -78,7 +77,7 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Inbox is open from Open to Close. Its methods may be called concurrently.
+// Inbox is an open inbox. Its methods may be called concurrently.
 type Inbox struct {
 	opts    Options
 	log     *slog.Logger
@@ -89,32 +88,33 @@ type Inbox struct {
 	ids      ids
 	index    index
 	queue    queue
-	gate     gate // of the forwarder
+	breaker  breaker // of the forwarder
 	logs     [logClasses]*logClass
-	flight   map[key]*item // enqueued, and not on disk yet
+	flight   map[key]*item // enqueued, but not on disk yet
 	batches  []*batch      // to be committed, the first one next
 	nextSeq  int64         // of batches
 	nextLog  int64         // of the log's rows
 	closed   bool
-	problem  error     // of the last commit; nil when it worked
-	since    time.Time // the problem
+	problem  error     // of the last commit; nil if it succeeded
+	since    time.Time // of the problem
 	probeAt  time.Time
 	trimOff  bool
 	logsFull bool     // a row of a log is full
-	damage   []string // found at start, or later
+	damage   []string // found at the start or later
 
-	// Since when marks and log entries wait; zero if there are none.
+	// The times since when marks and log entries wait; zero if there are none.
 	dirtySince, logSince time.Time
 
-	kickWrite chan struct{} // the writer has something to do
+	kickWrite chan struct{} // there is work for the writer
 	stop      chan struct{}
 	wg        sync.WaitGroup
 }
 
-// Open opens the inbox in opts.Dir, or makes a new one. It resumes what was
-// pending. A directory that another process uses is an error. Damage is not:
-// what can be read is kept, damaged files are put aside, and the log, Health
-// and the metrics say so. Nor is a full disk: what is pending is forwarded.
+// Open opens the inbox in opts.Dir, or creates one, and resumes pending events. A
+// directory that another process uses is an error. Damage isn't: Open keeps
+// whatever is readable, moves damaged files aside, and reports it in the log, in
+// Health and in the metrics. A full disk isn't an error either: pending events
+// are forwarded.
 func Open(ctx context.Context, opts Options) (_ *Inbox, err error) {
 	opts = opts.withDefaults()
 	in := &Inbox{
@@ -132,7 +132,7 @@ func Open(ctx context.Context, opts Options) (_ *Inbox, err error) {
 	}()
 	if err := in.openFile(ctx); err != nil {
 		if errors.Is(err, errInUse) {
-			return nil, fmt.Errorf("open inbox: another process uses %s: stop it, or give each process a directory of its own", opts.Dir)
+			return nil, fmt.Errorf("open inbox: another process uses %s; stop it, or give each process its own directory", opts.Dir)
 		}
 		return nil, fmt.Errorf("open inbox: %w", err)
 	}
@@ -154,8 +154,8 @@ func kick(c chan struct{}) {
 	}
 }
 
-// Close stores what is under way and closes the files. Accept fails from then
-// on. The forwarder must have stopped before.
+// Close stores the events in flight and closes the files. Accept fails from then
+// on. Stop the forwarder before.
 func (in *Inbox) Close() error {
 	in.mu.Lock()
 	if in.closed {
@@ -173,15 +173,14 @@ func (in *Inbox) Close() error {
 	return nil
 }
 
-// Accept stores the event and its body, and returns when they are on disk. The
-// delivery comes back with its id and an outcome: accepted, or duplicate when
-// the same event is already stored, which is then logged as well. The caller
-// fills in what it knows of the request; run, type and state are the event's.
-// The body must not be changed afterwards.
+// Accept stores the event and its body, and returns once they are on disk. It
+// returns the delivery with its id and its outcome: accepted, or duplicate if the
+// same event is already stored; it logs duplicates. The caller sets the fields of
+// the request; Accept sets run, type and state from the event. Don't change the
+// body afterwards.
 //
-// Errors wrap [ErrUnavailable]: nothing was stored then. Only if ctx ends
-// first, which the error wraps too, it is open whether the event was stored; a
-// repeat will find out.
+// Errors wrap [ErrUnavailable]: the event is not stored. If ctx ends first, which
+// the error wraps too, the event may have been stored; a repeat will show it.
 func (in *Inbox) Accept(ctx context.Context, d Delivery, event managed.RunEvent, body []byte) (Delivery, error) {
 	if d.ReceivedAt.IsZero() {
 		d.ReceivedAt = time.Now()
@@ -189,7 +188,7 @@ func (in *Inbox) Accept(ctx context.Context, d Delivery, event managed.RunEvent,
 	if event.ReceivedAt.IsZero() {
 		event.ReceivedAt = d.ReceivedAt
 	}
-	event.Delivery = "" // it is the record's id
+	event.Delivery = "" // the record's id
 	d.Run, d.Type, d.State, d.StateVersion = event.Run, event.Type, event.State, event.StateVersion
 	d.Outcome, d.Forwarding, d.HasBody = OutcomeAccepted, ForwardingPending, len(body) > 0
 	d.Attempts, d.ForwardedAt, d.ForwardError, d.DuplicateOf = 0, time.Time{}, "", ""
@@ -225,7 +224,7 @@ func (in *Inbox) Accept(ctx context.Context, d Delivery, event managed.RunEvent,
 		if b.err == nil {
 			return in.duplicate(d, first), nil
 		}
-		// The twin that came first could not be stored: try with this one.
+		// The earlier twin could not be stored: try again with this one.
 	}
 }
 
@@ -239,22 +238,22 @@ func (in *Inbox) duplicate(d Delivery, of ulid.ULID) Delivery {
 
 // Health is the state of the inbox and of its forwarder.
 type Health struct {
-	// Writable says that events can be accepted.
+	// Writable is true while events can be accepted.
 	Writable bool
-	// Problem says why they can't, or which damage was found since the start;
-	// empty when all is well.
+	// Problem is why they can't, or the damage found since the start; empty
+	// without either.
 	Problem string
 
-	Pending       int // accepted and not forwarded
+	Pending       int // accepted, but not forwarded yet
 	OldestPending time.Time
 	Dead          int
 
-	ForwarderDown    bool // Temporal does not take signals now
+	ForwarderDown    bool // Temporal doesn't accept signals now
 	ForwarderSince   time.Time
-	LastForwardError string // why; the last one also after it came back
+	LastForwardError string // the last one, even after Temporal has recovered
 }
 
-// Health answers at once.
+// Health returns the inbox's health without waiting for the disk.
 func (in *Inbox) Health() Health {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -262,9 +261,9 @@ func (in *Inbox) Health() Health {
 		Writable:         in.problem == nil && !in.closed,
 		Pending:          in.index.pending,
 		Dead:             in.index.deads,
-		ForwarderDown:    in.gate.down,
-		ForwarderSince:   in.gate.since,
-		LastForwardError: in.gate.lastError,
+		ForwarderDown:    in.breaker.down,
+		ForwarderSince:   in.breaker.since,
+		LastForwardError: in.breaker.lastError,
 	}
 	if e := in.index.oldestPending(); e != nil {
 		h.OldestPending = ulid.Time(e.id.Time()).UTC()

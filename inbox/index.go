@@ -8,8 +8,8 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
-// state is Forwarding as the index and the marks keep it. The first four are on
-// disk: add, never renumber.
+// state is Forwarding in the index and in marks. The first four are on disk: add,
+// never renumber.
 type state uint8
 
 const (
@@ -17,7 +17,7 @@ const (
 	stateForwarded
 	stateLate
 	stateDead
-	stateExpired // dead, and beyond the budget of dead ones: it may be trimmed
+	stateExpired // dead, but beyond the budget of dead ones: it may be trimmed
 	stateLogged  // not accepted
 	stateGone    // trimmed
 )
@@ -36,17 +36,17 @@ func (s state) forwarding() Forwarding {
 	return ""
 }
 
-// done reports whether retention may take the entry.
+// done reports whether retention may delete the entry.
 func (s state) done() bool { return s == stateForwarded || s == stateLate || s == stateExpired }
 
-// entry is what memory keeps of a delivery: 80 bytes, because while Temporal is
-// away there can be a million of them. What became of an accepted one is known
-// here first; marks on disk are pictures of it.
+// entry is the part of a delivery in memory: 80 bytes, because while Temporal is
+// unreachable there can be a million of them. It has the forwarding of an
+// accepted delivery first; marks on disk are copies of it.
 type entry struct {
 	id        ulid.ULID
 	key       key
 	row       *row
-	next      *entry // behind it in the queue of its run
+	next      *entry // the next one in the queue of its run
 	forwarded int64  // unix milliseconds
 	latency   uint32 // microseconds
 	at        uint32 // place of its record in the row
@@ -57,21 +57,21 @@ type entry struct {
 	outcome   uint8
 }
 
-// row is what one commit put into a table.
+// row is a row of a table, written by one commit.
 type row struct {
 	seq     int64
 	entries []entry // by id
 	live    int     // pending and dead ones
-	bodies  bool    // they are kept
-	dirty   bool    // something changed that its marks do not say yet
-	leaving bool    // it is being trimmed, or was
+	bodies  bool    // they aren't trimmed yet
+	dirty   bool    // its marks on disk are out of date
+	leaving bool    // it is being trimmed, or has been
 
-	unwritten []Delivery // of a row of the log that is not on disk yet, by place
-	closed    bool       // that row is on its way there
+	unwritten []Delivery // of a row of the log that isn't on disk yet, by place
+	closed    bool       // that row is being written
 }
 
-// shelf is the rows of a table, by seq and so by id. A class of the log has one
-// of its own.
+// shelf holds the rows of a table, by seq and therefore by id. A class of the log
+// has a shelf of its own.
 type shelf struct{ rows []*row }
 
 // from returns the place of the first row with at least this seq.
@@ -80,7 +80,7 @@ func (s *shelf) from(seq int64) int {
 	return i
 }
 
-// descend returns a function that goes down from id, and returns nil at the end.
+// descend returns an iterator that descends from id, and returns nil at the end.
 func (s *shelf) descend(id ulid.ULID, inclusive bool) func() *entry {
 	order := func(other ulid.ULID) int {
 		if inclusive && other == id {
@@ -114,7 +114,7 @@ func (s *shelf) find(id ulid.ULID) *entry {
 	return nil
 }
 
-// remove takes rows out, which are in order and mostly the first ones.
+// remove removes rows. They are in order, and mostly the first ones.
 func (s *shelf) remove(gone []*row) {
 	s.rows = slices.DeleteFunc(s.rows, func(r *row) bool {
 		hit := len(gone) > 0 && gone[0] == r
@@ -125,7 +125,7 @@ func (s *shelf) remove(gone []*row) {
 	})
 }
 
-// index knows every accepted delivery. Guarded by Inbox.mu.
+// index holds every accepted delivery. Guarded by Inbox.mu.
 type index struct {
 	shelf
 	byKey map[key]*entry
@@ -141,11 +141,11 @@ type index struct {
 	bodies    int // of done entries
 	bodyBytes int64
 
-	// Trimming has dealt with the rows below these; with their bodies.
+	// Trimming has finished the rows, or their bodies, below these.
 	doneFrom, bodiesFrom int64
 }
 
-// add takes a row in that is newer than all others.
+// add adds a row that is newer than all others.
 func (x *index) add(r *row) {
 	x.rows = append(x.rows, r)
 	for i := range r.entries {
@@ -160,8 +160,7 @@ func (x *index) add(r *row) {
 	}
 }
 
-// account adds the entry to the totals of its state, or takes it out with sign
-// -1.
+// account adds the entry to the totals of its state, or removes it with sign -1.
 func (x *index) account(e *entry, sign int) {
 	r := e.row
 	switch e.state {
@@ -184,8 +183,7 @@ func (x *index) account(e *entry, sign int) {
 	}
 }
 
-// set changes an entry's state; the row's marks will have to say so. Why is for
-// dead ones.
+// set changes an entry's state and marks its row dirty. why is for dead entries.
 func (x *index) set(e *entry, to state, why string) {
 	x.account(e, -1)
 	e.state = to
@@ -197,7 +195,7 @@ func (x *index) set(e *entry, to state, why string) {
 	case stateDead, stateExpired:
 		x.dead[e] = why
 	}
-	x.oldestPending() // lets go of what is not pending any more
+	x.oldestPending() // drops entries that are no longer pending
 	x.touch(e.row)
 }
 
@@ -208,7 +206,7 @@ func (x *index) touch(r *row) {
 	}
 }
 
-// forget takes a row out.
+// forget removes a row's entries.
 func (x *index) forget(r *row) {
 	for i := range r.entries {
 		e := &r.entries[i]
@@ -232,7 +230,7 @@ func (x *index) oldestPending() *entry {
 	return nil
 }
 
-// marks is the picture of a row that goes to disk.
+// marks returns a row's marks for the disk.
 func (x *index) marks(r *row) (b []byte) {
 	for i := range r.entries {
 		e := &r.entries[i]

@@ -21,10 +21,10 @@ type Filter struct {
 	Stack      spacelift.StackID
 	Run        spacelift.RunID
 	Reason     string
-	// Since and Until bound the time of arrival: from Since on, before Until.
+	// Since and Until limit the time of arrival: from Since on, before Until.
 	Since, Until time.Time
-	// Only, unless it is nil, reports whether a delivery that the other fields
-	// select is listed.
+	// Only, unless it is nil, reports whether to list a delivery that the other
+	// fields select.
 	Only func(Delivery) bool
 }
 
@@ -46,11 +46,11 @@ const (
 	MaxPageSize     = 500
 )
 
-// List returns deliveries, newest first, and a token for the next page, which
-// is empty on the last one. Following the tokens shows each delivery once, and
-// all that were there at the first call and have not been trimmed since; new
-// ones do not shift the pages. A page size of 0 means [DefaultPageSize]. A
-// token that List did not make is [ErrBadPageToken].
+// List returns deliveries, newest first, and a token for the next page, which is
+// empty on the last page. The pages contain each delivery once, and all that
+// existed at the first call and have not been trimmed since; new ones don't
+// shift the pages. A page size of 0 means [DefaultPageSize]. A token that doesn't
+// come from List is an [ErrBadPageToken].
 func (in *Inbox) List(ctx context.Context, f Filter, pageSize int, pageToken string) ([]Delivery, string, error) {
 	before, err := parseToken(pageToken)
 	if err != nil {
@@ -79,7 +79,7 @@ func (in *Inbox) List(ctx context.Context, f Filter, pageSize int, pageToken str
 			case errors.Is(err, ErrNotFound): // trimmed since
 				continue
 			case errors.Is(err, errRecord):
-				in.log.Error("inbox: a record is damaged, and left out of the list", "row", refs[i].seq, "error", err)
+				in.log.Error("inbox: the list skips a damaged record", "row", refs[i].seq, "error", err)
 				continue
 			case err != nil:
 				return nil, "", fmt.Errorf("list deliveries: %w", err)
@@ -99,16 +99,42 @@ func (in *Inbox) List(ctx context.Context, f Filter, pageSize int, pageToken str
 	}
 }
 
-// newest returns up to n candidates with ids below before, newest first, and
-// the id to go on from: zero when there is nothing left. Called with mu held.
-// It looks at what the index knows, so that most of what a filter leaves out
-// need not be read.
+// newest returns up to n candidates with ids below before, newest first, and the
+// id to continue from: zero when there are no more. It filters by the fields in
+// the index, so that most unwanted deliveries aren't read. Called with mu held.
 func (in *Inbox) newest(f Filter, before ulid.ULID, n int) (refs []ref, last ulid.ULID) {
-	type source struct {
-		head *entry
-		next func() *entry
+	sources := in.sources(f, before)
+	outcome := outcomeCode(f.Outcome)
+	for visited := 0; len(sources) > 0; visited++ {
+		if len(refs) == n || visited == 1<<14 {
+			return refs, last
+		}
+		s := slices.MaxFunc(sources, func(a, b *source) int { return a.head.id.Compare(b.head.id) })
+		e := s.head
+		last = e.id
+		// Ids contain their time of creation, which is not before the arrival.
+		if !f.Since.IsZero() && last.Time() < ulid.Timestamp(f.Since) {
+			break
+		}
+		if (f.Forwarding == "" || f.Forwarding == e.state.forwarding()) && (f.Outcome == "" || e.outcome == outcome) {
+			refs = append(refs, in.ref(e))
+		}
+		if s.head = s.next(); s.head == nil {
+			sources = slices.DeleteFunc(sources, func(x *source) bool { return x == s })
+		}
 	}
-	var sources []*source
+	return refs, ulid.ULID{}
+}
+
+// source is a shelf that newest merges with others.
+type source struct {
+	head *entry
+	next func() *entry
+}
+
+// sources returns the shelves that can have deliveries for the filter, with their
+// newest entries below before. Called with mu held.
+func (in *Inbox) sources(f Filter, before ulid.ULID) (sources []*source) {
 	add := func(s *shelf) {
 		next := s.descend(before, false)
 		if e := next(); e != nil {
@@ -123,26 +149,7 @@ func (in *Inbox) newest(f Filter, before ulid.ULID, n int) (refs []ref, last uli
 			add(&c.shelf)
 		}
 	}
-	outcome := outcomeCode(f.Outcome)
-	for looked := 0; len(sources) > 0; looked++ {
-		if len(refs) == n || looked == 1<<14 {
-			return refs, last
-		}
-		s := slices.MaxFunc(sources, func(a, b *source) int { return a.head.id.Compare(b.head.id) })
-		e := s.head
-		last = e.id
-		// Ids carry the time they were given, which is not before the arrival.
-		if !f.Since.IsZero() && last.Time() < ulid.Timestamp(f.Since) {
-			break
-		}
-		if (f.Forwarding == "" || f.Forwarding == e.state.forwarding()) && (f.Outcome == "" || e.outcome == outcome) {
-			refs = append(refs, in.ref(e))
-		}
-		if s.head = s.next(); s.head == nil {
-			sources = slices.DeleteFunc(sources, func(x *source) bool { return x == s })
-		}
-	}
-	return refs, ulid.ULID{}
+	return sources
 }
 
 // tokenVersion starts every page token; the id of the last delivery follows.
@@ -153,7 +160,7 @@ func makeToken(lastID string) string {
 	return base64.RawURLEncoding.EncodeToString(append([]byte{tokenVersion}, id[:]...))
 }
 
-// parseToken returns the id that the page begins below.
+// parseToken returns the id below which the page begins.
 func parseToken(token string) (ulid.ULID, error) {
 	var id ulid.ULID
 	if token == "" {

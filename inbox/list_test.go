@@ -89,7 +89,7 @@ func TestListFiltersNewestFirst(t *testing.T) {
 				}
 			}
 		}
-		check("at once")
+		check("immediately")
 		closeInbox(t, in)
 		in = open(t, Options{Dir: dir})
 		check("after reopening")

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// The log of what was not accepted. Refused deliveries have a class of their
-// own: anyone can cause them. The numbers are on disk.
+// The classes of the log of deliveries that were not accepted. Refused ones have
+// a class of their own: anyone can cause them. The numbers are on disk.
 const (
 	classIgnored = iota // ignored, duplicate, unavailable: correctly signed
 	classRefused
@@ -24,7 +24,7 @@ func classOf(o Outcome) int {
 // unwritten.
 type logClass struct {
 	shelf
-	level     // of what is written
+	level     // of the written rows
 	budget    Budget
 	perRow    int
 	max       int // unwritten entries
@@ -43,9 +43,9 @@ type loggedRow struct {
 }
 
 // Log records a delivery that was not accepted: ignored, refused, or not
-// storable. It gives it an id, and a time if it has none. It never waits and
-// never fails; it writes late, and when it cannot keep up it forgets the oldest
-// unwritten ones, counting them.
+// storable. It sets its id, and its time if it has none. It never waits and never
+// fails; it writes late, and when it can't keep up, it drops and counts the
+// oldest unwritten deliveries.
 func (in *Inbox) Log(d Delivery) Delivery {
 	if d.ReceivedAt.IsZero() {
 		d.ReceivedAt = time.Now()
@@ -79,8 +79,8 @@ func (in *Inbox) Log(d Delivery) Delivery {
 	return d
 }
 
-// open returns the row that takes the next delivery. Its entries never move,
-// because others point to them.
+// open returns the row for the next delivery. Its entries never move, because
+// there are pointers to them.
 func (c *logClass) open() *row {
 	if n := len(c.rows); n > 0 {
 		if r := c.rows[n-1]; r.unwritten != nil && !r.closed && len(r.entries) < cap(r.entries) {
@@ -92,8 +92,8 @@ func (c *logClass) open() *row {
 	return r
 }
 
-// dropOldest forgets the oldest unwritten entry and returns how many those are:
-// none if all are on their way to disk.
+// dropOldest drops the oldest unwritten entry and returns the number dropped: 0 if
+// all are on their way to disk.
 func (c *logClass) dropOldest() int {
 	i := slices.IndexFunc(c.rows, func(r *row) bool { return r.unwritten != nil && !r.closed })
 	if i < 0 {
@@ -123,7 +123,7 @@ func (in *Inbox) gatherLogs() (rows []loggedRow) {
 	return rows
 }
 
-// encode lays a row's records out. Nobody changes a closed row meanwhile.
+// encode builds a row's records. A closed row doesn't change.
 func (l *loggedRow) encode() error {
 	l.records = nil
 	for i := range l.row.entries {
@@ -138,7 +138,7 @@ func (l *loggedRow) encode() error {
 	return nil
 }
 
-// written notes that a row is on disk, and where its entries are there.
+// written records that a row is on disk, and the places of its entries.
 func (c *logClass) written(l loggedRow) {
 	r := l.row
 	i := 0
@@ -151,7 +151,7 @@ func (c *logClass) written(l loggedRow) {
 	c.account(r, 1)
 }
 
-// account adds a row to the level, or takes it out with sign -1.
+// account adds a row to the level, or removes it with sign -1.
 func (l *level) account(r *row, sign int) {
 	l.count += sign * len(r.entries)
 	for i := range r.entries {

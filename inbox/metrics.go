@@ -34,28 +34,28 @@ type metrics struct {
 func newMetrics(in *Inbox, registry prometheus.Registerer) (*metrics, error) {
 	m := &metrics{registry: registry}
 	m.commitSeconds = prometheus.NewHistogram(prometheus.HistogramOpts{
-		Name: "gantry_inbox_commit_seconds", Help: "Time to put one batch of accepted events on disk.",
+		Name: "gantry_inbox_commit_seconds", Help: "Time to write one batch of accepted events to disk.",
 		Buckets: prometheus.ExponentialBuckets(0.0001, 2, 15),
 	})
 	m.commitEvents = prometheus.NewHistogram(prometheus.HistogramOpts{
-		Name: "gantry_inbox_commit_events", Help: "Accepted events that went to disk with one flush.",
+		Name: "gantry_inbox_commit_events", Help: "Accepted events per flush to disk.",
 		Buckets: prometheus.ExponentialBuckets(1, 2, 10),
 	})
 	m.commitErrors = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "gantry_inbox_commit_errors_total", Help: "Batches that could not be written.",
 	})
 	m.logDropped = prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "gantry_inbox_log_dropped_total", Help: "Deliveries that were not accepted and whose log entry was given up because too many came at once.",
+		Name: "gantry_inbox_log_dropped_total", Help: "Log entries of deliveries that were not accepted, dropped because too many arrived within a moment.",
 	})
 	m.deadExpired = prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "gantry_inbox_dead_expired_total", Help: "Dead deliveries beyond their budget, which retention may now forget.",
+		Name: "gantry_inbox_dead_expired_total", Help: "Dead deliveries beyond their budget, which retention may now delete.",
 	})
 	m.forwardSeconds = prometheus.NewHistogram(prometheus.HistogramOpts{
-		Name: "gantry_forward_seconds", Help: "Time from the arrival of an event until Temporal had it, lingering included.",
+		Name: "gantry_forward_seconds", Help: "Time from the arrival of an event to its acceptance by Temporal, lingering included.",
 		Buckets: prometheus.ExponentialBuckets(0.005, 2, 18),
 	})
 	m.forwardBatch = prometheus.NewHistogram(prometheus.HistogramOpts{
-		Name: "gantry_forward_batch_events", Help: "Events that one signal carried.",
+		Name: "gantry_forward_batch_events", Help: "Events per signal.",
 		Buckets: prometheus.ExponentialBuckets(1, 2, 9),
 	})
 	m.forwards = prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -64,32 +64,9 @@ func newMetrics(in *Inbox, registry prometheus.Registerer) (*metrics, error) {
 	for _, r := range []string{resultForwarded, resultLate, resultRefused, resultFailed} {
 		m.forwards.WithLabelValues(r)
 	}
-	gauge := func(name, help string, value func() float64) prometheus.Collector {
-		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value)
-	}
-	m.all = []prometheus.Collector{
+	m.all = append(in.gauges(),
 		m.commitSeconds, m.commitEvents, m.commitErrors, m.logDropped, m.deadExpired,
-		m.forwardSeconds, m.forwardBatch, m.forwards,
-		gauge("gantry_inbox_pending", "Accepted events that Temporal does not have yet.",
-			in.locked(func() float64 { return float64(in.index.pending) })),
-		gauge("gantry_inbox_oldest_pending_age_seconds", "Age of the oldest of them; 0 when there is none.",
-			in.locked(func() float64 {
-				e := in.index.oldestPending()
-				if e == nil {
-					return 0
-				}
-				return max(0, time.Since(ulid.Time(e.id.Time())).Seconds())
-			})),
-		gauge("gantry_inbox_dead", "Accepted events that Temporal refused for good.",
-			in.locked(func() float64 { return float64(in.index.deads) })),
-		gauge("gantry_inbox_disk_bytes", "Size of the inbox's database and its log.", func() float64 { return float64(in.store.size()) }),
-		gauge("gantry_inbox_writable", "1 when events can be stored, 0 when they are answered 503.",
-			in.locked(func() float64 { return truth(in.problem == nil) })),
-		gauge("gantry_inbox_damage", "Damage found since the start; what could be read was kept.",
-			in.locked(func() float64 { return float64(len(in.damage)) })),
-		gauge("gantry_forwarder_up", "1 when Temporal takes signals.",
-			in.locked(func() float64 { return truth(!in.gate.down) })),
-	}
+		m.forwardSeconds, m.forwardBatch, m.forwards)
 	if registry == nil {
 		return m, nil
 	}
@@ -101,6 +78,34 @@ func newMetrics(in *Inbox, registry prometheus.Registerer) (*metrics, error) {
 		}
 	}
 	return m, nil
+}
+
+// gauges returns the metrics that show the present state of the inbox.
+func (in *Inbox) gauges() []prometheus.Collector {
+	gauge := func(name, help string, value func() float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value)
+	}
+	return []prometheus.Collector{
+		gauge("gantry_inbox_pending", "Accepted events that Temporal does not have yet.",
+			in.locked(func() float64 { return float64(in.index.pending) })),
+		gauge("gantry_inbox_oldest_pending_age_seconds", "Age of the oldest pending event; 0 without one.",
+			in.locked(func() float64 {
+				e := in.index.oldestPending()
+				if e == nil {
+					return 0
+				}
+				return max(0, time.Since(ulid.Time(e.id.Time())).Seconds())
+			})),
+		gauge("gantry_inbox_dead", "Accepted events that Temporal refused permanently.",
+			in.locked(func() float64 { return float64(in.index.deads) })),
+		gauge("gantry_inbox_disk_bytes", "Size of the inbox's database and its log.", func() float64 { return float64(in.store.size()) }),
+		gauge("gantry_inbox_writable", "1 while the inbox can store events, 0 while it answers them 503.",
+			in.locked(func() float64 { return truth(in.problem == nil) })),
+		gauge("gantry_inbox_damage", "Damage found since the start; whatever was readable is kept.",
+			in.locked(func() float64 { return float64(len(in.damage)) })),
+		gauge("gantry_forwarder_up", "1 while Temporal accepts signals.",
+			in.locked(func() float64 { return truth(!in.breaker.down) })),
+	}
 }
 
 func (in *Inbox) locked(f func() float64) func() float64 {

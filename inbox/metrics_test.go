@@ -40,7 +40,7 @@ func values(t testing.TB, r *prometheus.Registry) map[string]float64 {
 	return got
 }
 
-func TestMetricsTellWhatHappens(t *testing.T) {
+func TestMetricsShowTheState(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		registry := prometheus.NewRegistry()
@@ -96,8 +96,8 @@ func TestMetricsTellWhatHappens(t *testing.T) {
 		check("after it came back")
 
 		closeInbox(t, in)
-		if rest := values(t, registry); len(rest) > 0 {
-			t.Errorf("after Close there are still %v", cmp.Diff(map[string]float64{}, rest))
+		if left := values(t, registry); len(left) > 0 {
+			t.Errorf("after Close there are still %v", cmp.Diff(map[string]float64{}, left))
 		}
 	})
 }

@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// openFile opens the database, repairs it if need be, and builds the index and
+// openFile opens the database, repairs it if necessary, and builds the index and
 // the queue from it.
 func (in *Inbox) openFile(ctx context.Context) error {
 	if in.opts.Dir == "" {
-		return errors.New("no directory is given")
+		return errors.New("no directory configured")
 	}
 	dir, err := filepath.Abs(in.opts.Dir)
 	if err != nil {
@@ -42,34 +42,34 @@ func (in *Inbox) openFile(ctx context.Context) error {
 	found := in.tryOpen(ctx, path)
 	if found == nil {
 		if err := in.store.tidy(); err != nil {
-			in.log.Warn("inbox: the file keeps its free space", "error", err)
+			in.log.Warn("inbox: cannot shrink the file", "error", err)
 		}
 	}
 	if !errors.Is(found, errDamaged) {
 		return found
 	}
-	in.log.Error("inbox: the file is damaged: saving what is readable", "file", path, "error", found)
+	in.log.Error("inbox: the file is damaged; saving whatever is readable", "file", path, "error", found)
 	if in.store != nil {
 		if err := in.store.close(); err != nil {
-			in.log.Warn("inbox: closing the damaged file", "error", err)
+			in.log.Warn("inbox: cannot close the damaged file", "error", err)
 		}
 		in.store = nil
 	}
 	kept, err := salvage(path, suffix)
 	if err != nil {
-		return fmt.Errorf("%s is damaged (%w); saving what is readable: %w", path, found, err)
+		return fmt.Errorf("%s is damaged (%w); save whatever is readable: %w", path, found, err)
 	}
 	if err := in.tryOpen(ctx, path); err != nil {
-		return fmt.Errorf("open what was saved of %s: %w", path, err)
+		return fmt.Errorf("open the repaired %s: %w", path, err)
 	}
-	told := fmt.Sprintf("damage was found at start (%v): %s; the damaged file is %s", found, kept, path+suffix)
-	in.log.Error("inbox: " + told)
-	in.damage = append(in.damage, told)
+	report := fmt.Sprintf("damage was found at start (%v): %s; the damaged file is %s", found, kept, path+suffix)
+	in.log.Error("inbox: " + report)
+	in.damage = append(in.damage, report)
 	return nil
 }
 
-// isNew reports whether there is no inbox yet. Without its database, a log is
-// what is left of one.
+// isNew reports whether there is no inbox yet. A log without its database is the
+// remainder of one.
 func isNew(path string) (bool, error) {
 	for _, name := range []string{path, path + walSuffix} {
 		_, err := os.Stat(name)
@@ -88,11 +88,11 @@ func (in *Inbox) tryOpen(ctx context.Context, path string) (err error) {
 	start := time.Now()
 	switch info, err := os.Stat(path); {
 	case errors.Is(err, os.ErrNotExist):
-		return fmt.Errorf("%w: its log is there, and %s is gone", errDamaged, path)
+		return fmt.Errorf("%w: %s is missing, but its log is there", errDamaged, path)
 	case err != nil:
 		return err
 	case info.Size() == 0:
-		return fmt.Errorf("%w: it is empty", errDamaged) // a new one never is: see createStore
+		return fmt.Errorf("%w: it is empty", errDamaged) // a new file never is: see createStore
 	}
 	if in.store, err = openStore(path); err != nil {
 		return err
@@ -131,7 +131,7 @@ func (s *store) each(ctx context.Context, visit func(scan func(...any) error) er
 	if err != nil {
 		return explain(err)
 	}
-	defer rows.Close() //nolint:errcheck // its errors are those of Err
+	defer rows.Close() //nolint:errcheck // Err returns the same error
 	for rows.Next() {
 		if err := visit(rows.Scan); err != nil {
 			return err
@@ -211,7 +211,7 @@ func (in *Inbox) loadLog(ctx context.Context) error {
 	}, "SELECT seq, class, entries FROM log ORDER BY seq")
 }
 
-// fill makes a row's entries from its records. It returns their runs' keys.
+// fill builds a row's entries from its records, and returns the keys of their runs.
 func (r *row) fill(b []byte, as state) (runs []uint64, err error) {
 	for at, f := range records(b) {
 		if err := intact(f); err != nil {
@@ -230,8 +230,8 @@ func (r *row) fill(b []byte, as state) (runs []uint64, err error) {
 	return runs, nil
 }
 
-// apply takes over what the row's marks say. It returns why entries are dead,
-// by their places.
+// apply sets the entries' forwarding from the row's marks. It returns the errors
+// of dead entries by their places.
 func (r *row) apply(marks []byte) (errs map[uint32]string, err error) {
 	if marks == nil {
 		return nil, nil

@@ -145,7 +145,7 @@ func TestKilledAgainAndAgainNothingAcceptedIsLost(t *testing.T) {
 			}
 		}
 		if err := cmd.Wait(); err == nil || stderr.Len() > 0 {
-			t.Fatalf("round %d ended by itself (%v): %s", round, err, &stderr)
+			t.Fatalf("round %d ended early (%v): %s", round, err, &stderr)
 		}
 	}
 
@@ -195,19 +195,19 @@ func TestKilledAgainAndAgainNothingAcceptedIsLost(t *testing.T) {
 	t.Logf("20 kills, %d events accepted, %d sent again", len(accepted), repeats)
 }
 
-// second opens a folder that is in use, and says what it is told.
+// second opens a folder that is in use, and prints the error.
 func second(dir string) error {
 	_, err := Open(context.Background(), Options{Dir: dir})
 	_, err = fmt.Fprint(os.Stdout, err)
 	return err
 }
 
-func TestSecondProcessIsToldWhatToDo(t *testing.T) {
+func TestSecondProcessIsRefusedWithARemedy(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	in := open(t, Options{Dir: dir})
 	out, err := childProcess(t, "second", dir, 0).CombinedOutput()
-	want := fmt.Sprintf("open inbox: another process uses %s: stop it, or give each process a directory of its own", dir)
+	want := fmt.Sprintf("open inbox: another process uses %s; stop it, or give each process its own directory", dir)
 	if err != nil || string(out) != want {
 		t.Errorf("%v: %q, want %q", err, out, want)
 	}
@@ -228,7 +228,7 @@ func readOnly(dir string) error {
 	return second(dir)
 }
 
-func TestReadOnlyFolderIsToldAtTheStart(t *testing.T) {
+func TestReadOnlyFolderIsAnErrorAtTheStart(t *testing.T) {
 	t.Parallel()
 	temp := t.TempDir()
 	dir := filepath.Join(temp, "inbox")
@@ -248,8 +248,8 @@ func TestReadOnlyFolderIsToldAtTheStart(t *testing.T) {
 	}
 	t.Cleanup(func() { os.Chmod(dir, 0o755) })
 	out, err := childProcess(t, "readonly", dir, 0).CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "can't be written") {
-		t.Errorf("%v: %q, want it to say that the folder can't be written", err, out)
+	if err != nil || !strings.Contains(string(out), "not writable") {
+		t.Errorf("%v: %q, want an error that the file is not writable", err, out)
 	}
 	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(before, after) {
 		t.Errorf("the file was changed (%v)", err)

@@ -17,8 +17,8 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// in a bubble, run check and hand its complaint to rapid, which has to be told
-// on its own goroutine.
+// bubble runs check in a synctest bubble and passes its error to rapid, which
+// needs it on its own goroutine.
 func bubble(t *testing.T, rt *rapid.T, check func(t *testing.T) error) {
 	var err error
 	synctest.Test(t, func(t *testing.T) { err = check(t) })
@@ -132,7 +132,7 @@ func TestEveryRunArrivesInOrder(t *testing.T) {
 
 // A power cut leaves any prefix of what was being written to SQLite's log, and
 // zeros behind it. What is there afterwards is what was accepted first, without
-// a gap, and the inbox goes on.
+// a gap, and the inbox continues.
 func TestPowerCutAtAnyByte(t *testing.T) {
 	t.Parallel()
 	dir, ids := filled(t, 60, true)
@@ -153,7 +153,7 @@ func TestPowerCutAtAnyByte(t *testing.T) {
 		if err != nil {
 			rt.Fatal(err)
 		}
-		in, err := Open(context.Background(), Options{Dir: here, Logger: quiet})
+		in, err := Open(context.Background(), Options{Dir: here, Logger: silent})
 		if err != nil {
 			rt.Fatal(err)
 		}
@@ -182,7 +182,7 @@ func TestPowerCutAtAnyByte(t *testing.T) {
 	})
 }
 
-// Runs are told apart by hashes first. Should two share one, nothing is lost
+// Runs are distinguished by hashes first. If two share one, nothing is lost
 // and nothing goes to the wrong execution.
 func TestSharedHashesDoNoHarm(t *testing.T) {
 	t.Parallel()

@@ -7,13 +7,12 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// mayLinger says which events may wait a moment for the next ones of their run,
-// so that they travel together: a signal costs a run's history several events,
-// and a run passes a handful of states within seconds in which there is
-// nothing to decide. All others go at once and take what waits of their run
-// with them: the first event of a run starts its execution, states that need a
-// decision must not be late for it, an end releases dependents, and of a state
-// we have never heard of we know nothing.
+// mayLinger reports whether an event may wait a moment for the next ones of its
+// run, so that one signal carries them: a signal costs a run's history several
+// events, and a run passes several states within seconds that need no decision.
+// All other events are sent immediately, together with the waiting ones of their
+// run: the first event of a run starts its execution, decisions must not be
+// late, an end releases dependents, and an unknown state may need a decision.
 func mayLinger(state spacelift.RunState, version int) bool {
 	if version == 0 {
 		return false
@@ -34,17 +33,17 @@ const (
 	phaseNew     phase = iota
 	phaseWaiting       // for company, until due
 	phaseReady         // to be sent
-	phaseSending       // a signal is under way
-	phaseResting       // the last signal failed; until due
+	phaseSending       // a signal is in flight
+	phaseBackoff       // the last signal failed; until due
 )
 
-// pendingRun is a run with pending events, in the order they were accepted.
+// pendingRun is a run with pending events, in the order accepted.
 type pendingRun struct {
 	key        uint64
 	head, tail *entry
 	phase      phase
 	urgent     bool  // while sending: an event arrived that must not linger
-	single     int   // so many events go one by one: together they were refused
+	single     int   // number of events to send one by one: together they were refused
 	due        int64 // unix nanoseconds; see phase
 	attempts   int   // failed in a row
 	lastError  string
@@ -56,12 +55,12 @@ type queue struct {
 	runs    map[uint64]*pendingRun
 	ready   fifo[*pendingRun]
 	waiting fifo[waiter] // by due
-	resting restHeap
-	wake    chan struct{} // something changed that the forwarder should look at
+	backoff backoffHeap
+	wake    chan struct{} // something changed that the forwarder should check
 }
 
-// waiter is a run's place among those that linger. It is void when the run
-// has gone on, or lingers until another time.
+// waiter is a run's place among those that linger. It is void when the run no
+// longer waits, or lingers until another time.
 type waiter struct {
 	run *pendingRun
 	due int64
@@ -121,14 +120,14 @@ func (q *queue) wait(r *pendingRun, due int64) {
 	q.nudge()
 }
 
-func (q *queue) rest(r *pendingRun, until time.Time) {
-	r.phase, r.due = phaseResting, until.UnixNano()
-	heap.Push(&q.resting, r)
+func (q *queue) backOff(r *pendingRun, until time.Time) {
+	r.phase, r.due = phaseBackoff, until.UnixNano()
+	heap.Push(&q.backoff, r)
 	q.nudge()
 }
 
-// next takes a run that is to be sent now. If there is none it says when to
-// look again; zero means when woken.
+// next takes a run that is to be sent now. Without one it returns when to call
+// again; zero means when woken.
 func (q *queue) next(now time.Time) (*pendingRun, time.Time) {
 	t := now.UnixNano()
 	for q.waiting.len() > 0 && q.waiting.peek().due <= t {
@@ -136,8 +135,8 @@ func (q *queue) next(now time.Time) (*pendingRun, time.Time) {
 			q.makeReady(w.run)
 		}
 	}
-	for len(q.resting) > 0 && q.resting[0].due <= t {
-		q.makeReady(heap.Pop(&q.resting).(*pendingRun))
+	for len(q.backoff) > 0 && q.backoff[0].due <= t {
+		q.makeReady(heap.Pop(&q.backoff).(*pendingRun))
 	}
 	if q.ready.len() > 0 {
 		r := q.ready.pop()
@@ -148,16 +147,16 @@ func (q *queue) next(now time.Time) (*pendingRun, time.Time) {
 	if q.waiting.len() > 0 {
 		again = time.Unix(0, q.waiting.peek().due)
 	}
-	if len(q.resting) > 0 {
-		if t := time.Unix(0, q.resting[0].due); again.IsZero() || t.Before(again) {
+	if len(q.backoff) > 0 {
+		if t := time.Unix(0, q.backoff[0].due); again.IsZero() || t.Before(again) {
 			again = t
 		}
 	}
 	return nil, again
 }
 
-// sent takes the first n events off a run that was sending, and puts what is
-// left back in line. With more there were others waiting when it was claimed.
+// sent removes the first n events from a run that was sending, and queues the
+// others again. more means that others were waiting when it was claimed.
 func (q *queue) sent(r *pendingRun, n int, more bool) {
 	for range n {
 		e := r.head
@@ -176,13 +175,13 @@ func (q *queue) sent(r *pendingRun, n int, more bool) {
 	}
 }
 
-type restHeap []*pendingRun
+type backoffHeap []*pendingRun
 
-func (h restHeap) Len() int           { return len(h) }
-func (h restHeap) Less(i, j int) bool { return h[i].due < h[j].due }
-func (h restHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *restHeap) Push(x any)        { *h = append(*h, x.(*pendingRun)) }
-func (h *restHeap) Pop() any {
+func (h backoffHeap) Len() int           { return len(h) }
+func (h backoffHeap) Less(i, j int) bool { return h[i].due < h[j].due }
+func (h backoffHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *backoffHeap) Push(x any)        { *h = append(*h, x.(*pendingRun)) }
+func (h *backoffHeap) Pop() any {
 	old := *h
 	r := old[len(old)-1]
 	*h = old[:len(old)-1]

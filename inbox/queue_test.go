@@ -65,13 +65,13 @@ func TestEventsThatNeedNoDecisionLinger(t *testing.T) {
 		steps []step
 		want  map[time.Duration][]int // versions by the time they were sent
 	}{
-		{"a passing state waits for company", []step{{0, 1, "READY"}}, map[time.Duration][]int{2 * time.Second: {1}}},
-		{"those that come meanwhile go along", []step{{0, 1, "READY"}, {time.Second, 2, "PREPARING"}, {1900 * time.Millisecond, 3, "PLANNING"}},
+		{"a passing state waits for others", []step{{0, 1, "READY"}}, map[time.Duration][]int{2 * time.Second: {1}}},
+		{"those that arrive meanwhile are sent with it", []step{{0, 1, "READY"}, {time.Second, 2, "PREPARING"}, {1900 * time.Millisecond, 3, "PLANNING"}},
 			map[time.Duration][]int{2 * time.Second: {1, 2, 3}}},
-		{"a state that needs a decision goes at once, with the waiting ones", []step{{0, 4, "PLANNING"}, {time.Second, 5, "UNCONFIRMED"}},
+		{"a state that needs a decision is sent immediately, with the waiting ones", []step{{0, 4, "PLANNING"}, {time.Second, 5, "UNCONFIRMED"}},
 			map[time.Duration][]int{time.Second: {4, 5}}},
-		{"so does an end", []step{{0, 7, "APPLYING"}, {time.Second, 8, "FINISHED"}}, map[time.Duration][]int{time.Second: {7, 8}}},
-		{"so does a state nobody knows", []step{{0, 7, "APPLYING"}, {time.Second, 8, "LEVITATING"}}, map[time.Duration][]int{time.Second: {7, 8}}},
+		{"so is an end", []step{{0, 7, "APPLYING"}, {time.Second, 8, "FINISHED"}}, map[time.Duration][]int{time.Second: {7, 8}}},
+		{"so is an unknown state", []step{{0, 7, "APPLYING"}, {time.Second, 8, "LEVITATING"}}, map[time.Duration][]int{time.Second: {7, 8}}},
 		{"the first event of a run starts its execution", []step{{0, 0, "READY"}}, map[time.Duration][]int{0: {0}}},
 		{"after a signal the next ones linger again", []step{{0, 0, "QUEUED"}, {time.Second, 1, "READY"}},
 			map[time.Duration][]int{0: {0}, 3 * time.Second: {1}}},
@@ -120,7 +120,7 @@ func TestRunsGoSideBySideEachInOrder(t *testing.T) {
 			t.Errorf("health %+v, want everything forwarded", h)
 		}
 		if target.most != 8 {
-			t.Errorf("at most %d signals at once, want 8", target.most)
+			t.Errorf("at most %d concurrent signals, want 8", target.most)
 		}
 	})
 }

@@ -12,16 +12,16 @@ import (
 	"github.com/gantryhq/gantry/decide/managed"
 )
 
-// ref is a delivery to be read: where it is, and what memory knows about it.
+// ref is a delivery to be read: its place on disk, and its fields in memory.
 type ref struct {
 	seq      int64
 	at       uint32
 	logged   bool     // it was not accepted
-	whole    bool     // delivery is all of it: it is not on disk yet
-	delivery Delivery // else what became of it
+	whole    bool     // delivery is complete: it isn't on disk yet
+	delivery Delivery // if not whole, the forwarding only
 }
 
-// ref is called with mu held.
+// ref returns an entry's ref. Called with mu held.
 func (in *Inbox) ref(e *entry) ref {
 	r := ref{seq: e.row.seq, at: e.at, logged: e.state == stateLogged}
 	switch {
@@ -39,7 +39,7 @@ func (in *Inbox) ref(e *entry) ref {
 	return r
 }
 
-// record reads the record, head and all.
+// record reads the record, with its head.
 func (in *Inbox) record(r *ref) (f []byte, err error) {
 	var row []byte
 	if r.logged {
@@ -71,7 +71,7 @@ func (in *Inbox) read(r *ref) (Delivery, *managed.RunEvent, error) {
 	d.Forwarding, d.Attempts, d.ForwardedAt, d.ForwardError = k.Forwarding, k.Attempts, k.ForwardedAt, k.ForwardError
 	d.Latency, d.HasBody = k.Latency, k.HasBody
 	if d.Forwarding == ForwardingPending {
-		// Only the queue knows the attempts of what still waits.
+		// Only the queue knows the attempts of a pending delivery.
 		in.mu.Lock()
 		defer in.mu.Unlock()
 		if run := in.queue.runs[readHead(f).run]; run != nil {
@@ -113,8 +113,8 @@ func (in *Inbox) lookup(id string) (ref, error) {
 	return in.ref(e), nil
 }
 
-// Get returns a delivery and its body, which is nil if it is not kept. It
-// returns [ErrNotFound] for ids it does not know, or knows no more.
+// Get returns a delivery and its body, which is nil if it was trimmed. It returns
+// [ErrNotFound] for ids that it doesn't know, or no longer knows.
 func (in *Inbox) Get(_ context.Context, id string) (d Delivery, body []byte, err error) {
 	r, err := in.lookup(id)
 	if err != nil {
@@ -135,6 +135,6 @@ func (in *Inbox) Get(_ context.Context, id string) (d Delivery, body []byte, err
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return Delivery{}, nil, fmt.Errorf("body of delivery %s: %w", id, err)
 	}
-	d.HasBody = body != nil // else it was trimmed meanwhile, or is damaged
+	d.HasBody = body != nil // nil: trimmed in the meantime, or damaged
 	return d, body, nil
 }

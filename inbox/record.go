@@ -18,17 +18,17 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// A row of the database holds the records of one commit, one behind the other.
-// Each has a head with all that the index needs, so that a start decodes no
-// JSON, and a checksum of its own, so that damage to one is not damage to all.
-// The layout is a contract with files on disk; integers are little endian.
+// A row of the database holds the records of one commit, one after the other.
+// Each has a head with all fields of the index, so that a start decodes no JSON,
+// and a checksum of its own, so that damage to one record spares the others. The
+// layout is a contract with files on disk; integers are little endian.
 //
 //	 0  length of the payload, uint32
-//	 4  CRC-32C of everything behind it, payload included, uint32
+//	 4  CRC-32C of everything after it, payload included, uint32
 //	 8  id
 //	24  key
 //	40  run key, uint64
-//	48  where the body is in the row's bodies, its length, its CRC-32C; uint32 each
+//	48  the body's place in the row's bodies, its length, its CRC-32C; uint32 each
 //	60  outcome
 //	61  format; 0 is a gap, left by a record that could not be saved
 //	64  payload, JSON
@@ -36,7 +36,7 @@ const (
 	headSize     = 64
 	recordFormat = 1
 
-	// maxStored bounds what one event takes, with its body.
+	// maxStored limits the size of one event with its body.
 	maxStored = 16 << 20
 )
 
@@ -46,9 +46,9 @@ func checksum(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
 
 var errRecord = errors.New("malformed record")
 
-// key is the identity of an event: Spacelift sends no delivery id, and numbers
-// the states of a run. It is a cryptographic hash, so that equal keys are the
-// same event and nothing has to be read to be sure.
+// key is the identity of an event: Spacelift sends no delivery id, but numbers the
+// states of a run. It is a cryptographic hash: equal keys mean the same event,
+// without a comparison of the events themselves.
 type key [16]byte
 
 func keyOf(run spacelift.RunRef, version int, state spacelift.RunState) key {
@@ -56,8 +56,8 @@ func keyOf(run spacelift.RunRef, version int, state spacelift.RunState) key {
 	return key(sum[:16])
 }
 
-// runKeyOf names a run in the queue. Runs that shared one would share a queue,
-// which the forwarder takes apart.
+// runKeyOf returns a run's key in the queue. Runs with the same key would share a
+// queue, and the forwarder would separate them.
 func runKeyOf(run spacelift.RunRef) uint64 {
 	sum := digest(run)
 	return binary.LittleEndian.Uint64(sum[:])
@@ -73,10 +73,10 @@ func digest(run spacelift.RunRef, more ...string) [sha256.Size]byte {
 
 var outcomes = []Outcome{OutcomeAccepted, OutcomeDuplicate, OutcomeIgnored, OutcomeRefused, OutcomeUnavailable}
 
-// outcomeCode is 0 for an outcome that is not one.
+// outcomeCode returns an outcome's code, or 0 for an unknown one.
 func outcomeCode(o Outcome) uint8 { return uint8(slices.Index(outcomes, o) + 1) }
 
-// head is what a record says of itself without being decoded.
+// head is the part of a record that can be read without decoding it.
 type head struct {
 	id      ulid.ULID
 	key     key
@@ -87,8 +87,8 @@ type head struct {
 	outcome uint8
 }
 
-// payload is the JSON part: an accepted delivery's event with what the event
-// does not tell, or any other delivery.
+// payload is the JSON part: an accepted delivery's event and the fields that the
+// event lacks, or any other delivery.
 type payload struct {
 	Delivery *Delivery `json:"delivery,omitempty"`
 
@@ -101,7 +101,7 @@ type payload struct {
 	Secret     int               `json:"secret,omitempty"`
 }
 
-// appendRecord appends a record. It has to be placed before it is valid.
+// appendRecord appends a record, which is valid only after place.
 func appendRecord(b []byte, h head, p payload) ([]byte, error) {
 	text, err := json.Marshal(p)
 	if err != nil {
@@ -120,7 +120,7 @@ func appendRecord(b []byte, h head, p payload) ([]byte, error) {
 	return b, nil
 }
 
-// place tells a record what is known only when it gets its place in a row.
+// place sets the fields that are known only once a record has a place in a row.
 func place(f []byte, id ulid.ULID, bodyAt int) {
 	copy(f[8:], id[:])
 	binary.LittleEndian.PutUint32(f[48:], uint32(bodyAt))
@@ -135,8 +135,8 @@ func readHead(f []byte) (h head) {
 	return h
 }
 
-// records visits the records of a row with their places, head and all, intact
-// or not. One with a length that can't be right comes as nil and is the last.
+// records visits the records of a row, intact or not, with their heads and
+// places. A record with an impossible length comes as nil and is the last.
 func records(row []byte) iter.Seq2[int, []byte] {
 	return func(yield func(int, []byte) bool) {
 		for at := 0; at < len(row); {
@@ -149,8 +149,8 @@ func records(row []byte) iter.Seq2[int, []byte] {
 	}
 }
 
-// cut returns the bytes of the record at a place, or nil if its length can't be
-// right.
+// cut returns the bytes of the record at a place, or nil if its length is
+// impossible.
 func cut(row []byte, at int) []byte {
 	if len(row)-at < headSize {
 		return nil
@@ -175,17 +175,17 @@ func intact(f []byte) error {
 	return nil
 }
 
-// isGap reports whether a valid record stands for one that was lost.
+// isGap reports whether a valid record replaces one that was lost.
 func isGap(f []byte) bool { return f[61] == 0 }
 
-// makeGap leaves a record's place and nothing in it.
+// makeGap clears a record but keeps its place.
 func makeGap(f []byte) {
 	clear(f[4:])
 	binary.LittleEndian.PutUint32(f[4:], checksum(f[8:]))
 }
 
-// decodeRecord returns a record's delivery as it was stored, and the event of
-// an accepted one.
+// decodeRecord returns a record's delivery as stored, and the event of an accepted
+// one.
 func decodeRecord(f []byte) (Delivery, *managed.RunEvent, error) {
 	var p payload
 	if err := json.Unmarshal(f[headSize:], &p); err != nil {
@@ -216,7 +216,7 @@ func bodyOf(h head, bodies []byte) []byte {
 	return bodies[from:to]
 }
 
-// mark is what became of the entry at a place in its row.
+// mark is the forwarding of the entry at a place in its row.
 type mark struct {
 	at        uint32
 	state     state
@@ -226,8 +226,8 @@ type mark struct {
 	err       string // shorter than 64 KiB
 }
 
-// The marks of a row lie together, because its entries are mostly forwarded
-// within moments: a checksum, and then for each its fields and the error.
+// The marks of a row are stored together, because its entries are usually
+// forwarded within moments: a checksum, then the fields and the error of each.
 const markSize = 4 + 1 + 2 + 4 + 8 + 2
 
 func appendMark(b []byte, m mark) []byte {

@@ -112,14 +112,14 @@ func FuzzRow(f *testing.F) {
 
 		// What a salvage makes of it is a row without damage.
 		var kept salvaged
-		mended := kept.mend(raw)
-		for at, f := range records(mended) {
+		repaired := kept.dropDamaged(raw)
+		for at, f := range records(repaired) {
 			if err := intact(f); err != nil {
-				t.Errorf("after mending, at %d: %v", at, err)
+				t.Errorf("after the repair, at %d: %v", at, err)
 			}
 		}
 		r := &row{}
-		if _, err := r.fill(mended, statePending); err != nil || len(r.entries) != kept.deliveries && mended != nil {
+		if _, err := r.fill(repaired, statePending); err != nil || len(r.entries) != kept.deliveries && repaired != nil {
 			t.Errorf("%d entries, %d kept (%v)", len(r.entries), kept.deliveries, err)
 		}
 	})

@@ -10,10 +10,10 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
-// Redeliver sends an accepted delivery to Temporal again, at the end of its
-// run's queue, whatever became of it before; a pending one stays where it is.
-// It returns when that is on disk. After an error that wraps [ErrUnavailable]
-// the delivery may be sent all the same.
+// Redeliver puts an accepted delivery at the end of its run's queue again,
+// whatever its forwarding; a pending one keeps its place. It returns once that is
+// on disk. After an error that wraps [ErrUnavailable], the delivery may still be
+// sent.
 func (in *Inbox) Redeliver(ctx context.Context, id string) (Delivery, error) {
 	d, _, err := in.Get(ctx, id)
 	if err != nil {
@@ -32,8 +32,9 @@ func (in *Inbox) Redeliver(ctx context.Context, id string) (Delivery, error) {
 	return d, err
 }
 
-// RedeliverDead sends dead deliveries again, in the order accepted, and returns
-// how many there were: those for which only reports true, or all if it is nil.
+// RedeliverDead puts dead deliveries into their queues again, in the order
+// accepted, and returns how many: those for which only reports true, or all if it
+// is nil.
 func (in *Inbox) RedeliverDead(ctx context.Context, only func(Delivery) bool) (int, error) {
 	n, err := in.requeue(ctx, only, func() []*entry {
 		dead := slices.Collect(maps.Keys(in.index.dead))
@@ -46,9 +47,9 @@ func (in *Inbox) RedeliverDead(ctx context.Context, only func(Delivery) bool) (i
 	return n, nil
 }
 
-// requeue makes entries pending again, in the order given; choose is called
-// with mu held. Of what it returns, only those are made pending for which only
-// reports true, unless that is nil.
+// requeue makes the entries that choose returns pending again, in that order. If
+// only isn't nil, it limits them to those for which it reports true. choose is
+// called with mu held.
 func (in *Inbox) requeue(ctx context.Context, only func(Delivery) bool, choose func() []*entry) (int, error) {
 	in.mu.Lock()
 	chosen := slices.DeleteFunc(choose(), func(e *entry) bool { return e == nil })

@@ -45,7 +45,7 @@ var small = Options{
 	Refused: Budget{Count: 40},
 }
 
-func TestDeliveredOnesLoseTheirBodyAndThenGo(t *testing.T) {
+func TestForwardedDeliveriesLoseTheirBodyAndAreThenDeleted(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		opts := small
@@ -94,7 +94,7 @@ func TestDeliveredOnesLoseTheirBodyAndThenGo(t *testing.T) {
 				t.Errorf("%s: %d bodies are kept, want about 100", when, bodies)
 			}
 		}
-		check("at once")
+		check("immediately")
 		if use := diskUse(t, opts.Dir); use > 1<<20+maxLog {
 			t.Errorf("%d bytes on disk", use)
 		}
@@ -117,7 +117,7 @@ func TestRetentionSurvivesReopening(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		opts := small
 		opts.Dir = t.TempDir()
-		opts.Logger = quiet
+		opts.Logger = silent
 		target := &fakeTarget{}
 		seen := map[string]bool{}
 		var last string
@@ -200,7 +200,7 @@ func TestPendingAndDeadOutliveEverythingElse(t *testing.T) {
 				}
 			}
 		}
-		check("at once")
+		check("immediately")
 		stop()
 		closeInbox(t, in)
 		in = open(t, opts)
@@ -217,7 +217,7 @@ func TestPendingAndDeadOutliveEverythingElse(t *testing.T) {
 	})
 }
 
-func TestDeadOnesBeyondTheirBudgetAreToldAndGo(t *testing.T) {
+func TestDeadDeliveriesBeyondTheirBudgetAreLoggedAndDeleted(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		opts := small
@@ -253,9 +253,9 @@ func TestDeadOnesBeyondTheirBudgetAreToldAndGo(t *testing.T) {
 			if gone := errors.Is(err, ErrNotFound); gone != (i < 10) || !gone && d.Forwarding != ForwardingDead {
 				t.Errorf("number %d: %+v (%v)", i, d, err)
 			}
-			told := strings.Contains(log.String(), `this one will be forgotten unless it is redelivered","room":"inbox","delivery":"`+id+`"`)
-			if told != (i < 10) {
-				t.Errorf("number %d was told of: %t", i, told)
+			logged := strings.Contains(log.String(), `this one will be deleted unless it is redelivered","room":"inbox","delivery":"`+id+`"`)
+			if logged != (i < 10) {
+				t.Errorf("number %d was logged: %t", i, logged)
 			}
 		}
 	})

@@ -35,8 +35,8 @@ func closeInbox(t testing.TB, in *Inbox) {
 	}
 }
 
-// quiet keeps the damage a test does out of its output.
-var quiet = slog.New(slog.DiscardHandler)
+// silent keeps a test's deliberate damage out of its output.
+var silent = slog.New(slog.DiscardHandler)
 
 func runRef(n int) spacelift.RunRef {
 	return spacelift.RunRef{Account: "acme", Stack: "network", Run: spacelift.RunID(fmt.Sprintf("run-%d", n))}
@@ -67,10 +67,10 @@ func accept(t testing.TB, in *Inbox, e managed.RunEvent) Delivery {
 	return d
 }
 
-// pass lets time go by; in a bubble that takes none.
+// pass waits; in a bubble that takes no real time.
 func pass(d time.Duration) { <-time.After(d) }
 
-// fakeTarget remembers what it was sent; fail, if set, decides about each
+// fakeTarget records the signals it receives; fail, if set, decides about each
 // signal first.
 type fakeTarget struct {
 	mu      sync.Mutex
@@ -136,7 +136,7 @@ func (t *slowTarget) Signal(ctx context.Context, run spacelift.RunRef, _ []manag
 	t.runs[run]++
 	if t.runs[run] > 1 {
 		t.mu.Unlock()
-		return fmt.Errorf("%w: two signals of %s at once", ErrRefused, run)
+		return fmt.Errorf("%w: two concurrent signals of %s", ErrRefused, run)
 	}
 	t.mu.Unlock()
 	select {

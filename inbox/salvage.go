@@ -10,18 +10,18 @@ import (
 	"path/filepath"
 )
 
-// Names of files that a salvage makes beside the database.
+// Names of the files that a salvage creates next to the database.
 const (
-	copySuffix  = ".salvage" // what it reads, so that the damaged file stays as it was found
-	draftSuffix = ".draft"   // what it writes
-	savedSuffix = ".saved"   // complete, and not in place yet
+	copySuffix  = ".salvage" // the copy that it reads, so that the damaged file doesn't change
+	draftSuffix = ".draft"   // the file that it writes
+	savedSuffix = ".saved"   // complete, but not in place yet
 )
 
-// salvage puts what is readable of a damaged database into a new one, which
-// takes its place. The damaged file and its log stay beside it, with suffix. It
-// goes where SQLite finds a way; beyond that there is `sqlite3 FILE .recover`.
-// A crash at any moment leaves either the damaged file in its place or a
-// complete new one: see finishSalvage.
+// salvage copies whatever is readable of a damaged database into a new one, and
+// puts that in its place. The damaged file and its log remain, with suffix. It
+// saves what SQLite can reach; `sqlite3 FILE .recover` may find more. A crash at
+// any moment leaves either the damaged file in its place or a complete new one:
+// see finishSalvage.
 func salvage(path, suffix string) (kept salvaged, err error) {
 	work, draft := path+copySuffix, path+draftSuffix
 	clean := func() error {
@@ -49,7 +49,7 @@ func salvage(path, suffix string) (kept salvaged, err error) {
 	return kept, errors.Join(finishSalvage(path, suffix), clean())
 }
 
-// finishSalvage puts a saved database in place, if there is one.
+// finishSalvage puts a saved database in place if it exists.
 func finishSalvage(path, suffix string) error {
 	if _, err := os.Stat(path + savedSuffix); errors.Is(err, os.ErrNotExist) {
 		return nil
@@ -62,12 +62,12 @@ func finishSalvage(path, suffix string) error {
 	return syncDir(filepath.Dir(path))
 }
 
-// openDamaged opens the copy of a damaged database. If its first page is
-// unusable, it gets that of an empty one: the schema is the same, and so are
-// the tables' roots.
+// openDamaged opens the copy of a damaged database. It replaces an unusable first
+// page with that of an empty database: the schema and the roots of the tables are
+// the same.
 func openDamaged(work, empty string) (*sql.DB, error) {
 	for _, force := range []bool{false, true} {
-		if err := mend(work, empty, force); err != nil {
+		if err := repairHeader(work, empty, force); err != nil {
 			return nil, err
 		}
 		db, err := openDB(work)
@@ -80,16 +80,16 @@ func openDamaged(work, empty string) (*sql.DB, error) {
 			return db, nil
 		}
 		if err = errors.Join(explain(err), db.Close()); force {
-			return nil, fmt.Errorf("with another first page: %w", err)
+			return nil, fmt.Errorf("open with a new first page: %w", err)
 		}
 	}
 	panic("not reached")
 }
 
-// mend makes a file's header agree with its size, and replaces its first page
-// by that of an empty database if it is none, or by force.
+// repairHeader makes a file's header agree with its size, and replaces the first
+// page with that of an empty database if it isn't one, or if forced.
 // See https://sqlite.org/fileformat2.html#the_database_header.
-func mend(path, empty string, force bool) (err error) {
+func repairHeader(path, empty string, force bool) (err error) {
 	b, err := os.ReadFile(empty)
 	if err != nil {
 		return err
@@ -113,8 +113,8 @@ func mend(path, empty string, force bool) (err error) {
 	}
 	if force || string(first[:18]) != string(b[:18]) {
 		first = b[:pageSize]
-		first[18], first[19] = 2, 2 // it has a write-ahead log
-		clear(first[32:40])         // and no free pages that we know of
+		first[18], first[19] = 2, 2 // with a write-ahead log
+		clear(first[32:40])         // without known free pages
 	}
 	binary.BigEndian.PutUint32(first[28:], uint32(pages))
 	copy(first[92:96], first[24:28]) // the page count is valid for this change
@@ -122,11 +122,11 @@ func mend(path, empty string, force bool) (err error) {
 	return err
 }
 
-// salvaged says what a salvage found.
+// salvaged is the result of a salvage.
 type salvaged struct {
 	deliveries int
-	unreadable int // records that were there and did not match their checksum
-	gaps       int // ranges of rows that SQLite found no way to
+	unreadable int // records that didn't match their checksum
+	gaps       int // ranges of rows that SQLite couldn't reach
 }
 
 func (k salvaged) String() string {
@@ -135,7 +135,7 @@ func (k salvaged) String() string {
 		s += fmt.Sprintf(", lost %d unreadable ones", k.unreadable)
 	}
 	if k.gaps > 0 {
-		s += fmt.Sprintf(", lost what is in %d places that can't be reached", k.gaps)
+		s += fmt.Sprintf(", lost %d ranges of rows that cannot be reached", k.gaps)
 	}
 	return s
 }
@@ -155,7 +155,7 @@ func (k *salvaged) copy(to, from *sql.DB) error {
 	} {
 		err := k.walk(from, table.query, func(seq int64, second any, b []byte) error {
 			if table.records {
-				b = k.mend(b)
+				b = k.dropDamaged(b)
 			} else if _, err := decodeMarks(b); err != nil {
 				b = nil // the row's events are sent again
 			}
@@ -172,13 +172,13 @@ func (k *salvaged) copy(to, from *sql.DB) error {
 	return tx.Commit()
 }
 
-// mend makes gaps of a row's damaged records: the others keep their places,
-// which marks refer to. It returns nil if there is no other.
-func (k *salvaged) mend(row []byte) []byte {
+// dropDamaged turns a row's damaged records into gaps: the others keep their
+// places, which marks refer to. It returns nil if there are no others.
+func (k *salvaged) dropDamaged(row []byte) []byte {
 	end, good := 0, 0
 	for at, f := range records(row) {
 		switch {
-		case f == nil: // where the next one begins is lost as well
+		case f == nil: // the start of the next one is lost as well
 			k.unreadable++
 		case intact(f) != nil:
 			k.unreadable++
@@ -195,34 +195,12 @@ func (k *salvaged) mend(row []byte) []byte {
 	return row[:end]
 }
 
-// walk visits the rows of a query in order. Where the way to them is damaged,
-// it goes on with the next one that it finds, and counts a gap.
+// walk visits the rows of a query in order. When it meets damage, it counts a gap
+// and continues with the next row that it can read.
 func (k *salvaged) walk(db *sql.DB, query string, visit func(seq int64, second any, b []byte) error) error {
 	next := int64(1)
-	from := func(seq int64, limit int, visit func(int64, any, []byte) error) error {
-		rows, err := db.Query(query+" WHERE seq >= ? ORDER BY seq LIMIT ?", seq, limit)
-		if err != nil {
-			return explain(err)
-		}
-		defer rows.Close() //nolint:errcheck // its errors are those of Err
-		for least := seq; rows.Next(); {
-			var second any
-			var b []byte
-			if err := rows.Scan(&seq, &second, &b); err != nil {
-				return fmt.Errorf("%w: %w", errDamaged, err)
-			}
-			if seq < least {
-				return fmt.Errorf("%w: rows out of order", errDamaged)
-			}
-			if err := visit(seq, second, b); err != nil {
-				return err
-			}
-			least = seq + 1
-		}
-		return explain(rows.Err())
-	}
 	for {
-		err := from(next, -1, func(seq int64, second any, b []byte) error {
+		err := walkFrom(db, query, next, -1, func(seq int64, second any, b []byte) error {
 			next = seq + 1
 			return visit(seq, second, b)
 		})
@@ -230,13 +208,13 @@ func (k *salvaged) walk(db *sql.DB, query string, visit func(seq int64, second a
 			return err
 		}
 		k.gaps++
-		// The steps grow so slowly that little is passed over.
+		// The steps grow so slowly that they skip few rows.
 		for step := int64(1); errors.Is(err, errDamaged); step += 1 + step/8 {
 			if step > 1<<40 {
 				return nil
 			}
 			next += 1 + step/8
-			err = from(next, 1, func(int64, any, []byte) error { return nil })
+			err = walkFrom(db, query, next, 1, func(int64, any, []byte) error { return nil })
 		}
 		if err != nil {
 			return err
@@ -244,7 +222,32 @@ func (k *salvaged) walk(db *sql.DB, query string, visit func(seq int64, second a
 	}
 }
 
-// copyFile copies a file, if it is there.
+// walkFrom visits up to limit rows of a query from seq on. It returns errDamaged
+// when it can't read the next one.
+func walkFrom(db *sql.DB, query string, seq int64, limit int, visit func(seq int64, second any, b []byte) error) error {
+	rows, err := db.Query(query+" WHERE seq >= ? ORDER BY seq LIMIT ?", seq, limit)
+	if err != nil {
+		return explain(err)
+	}
+	defer rows.Close() //nolint:errcheck // Err returns the same error
+	for least := seq; rows.Next(); {
+		var second any
+		var b []byte
+		if err := rows.Scan(&seq, &second, &b); err != nil {
+			return fmt.Errorf("%w: %w", errDamaged, err)
+		}
+		if seq < least {
+			return fmt.Errorf("%w: rows out of order", errDamaged)
+		}
+		if err := visit(seq, second, b); err != nil {
+			return err
+		}
+		least = seq + 1
+	}
+	return explain(rows.Err())
+}
+
+// copyFile copies a file if it exists.
 func copyFile(to, from string) (err error) {
 	src, err := os.Open(from)
 	if errors.Is(err, os.ErrNotExist) {
@@ -253,7 +256,7 @@ func copyFile(to, from string) (err error) {
 	if err != nil {
 		return err
 	}
-	defer src.Close() //nolint:errcheck // it was only read
+	defer src.Close() //nolint:errcheck // only read
 	dst, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err

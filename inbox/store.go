@@ -18,14 +18,14 @@ import (
 
 const (
 	fileName  = "inbox.db"
-	walSuffix = "-wal" // SQLite's write-ahead log lies beside the database
+	walSuffix = "-wal" // of SQLite's write-ahead log
 
 	pageSize      = 8192
 	schemaVersion = 1
 )
 
-// Tables are made in this order, so that their root pages are the same in every
-// file: a salvage relies on it. Seq 0 is never a row's: see probe.
+// The tables are created in this order, so that their root pages are the same in
+// every file: a salvage relies on it. No row has seq 0: see probe.
 const schema = `
 CREATE TABLE batches (seq INTEGER PRIMARY KEY, entries BLOB NOT NULL, bodies BLOB);
 CREATE TABLE marks (seq INTEGER PRIMARY KEY, marks BLOB NOT NULL);
@@ -33,34 +33,34 @@ CREATE TABLE log (seq INTEGER PRIMARY KEY, class INTEGER NOT NULL, entries BLOB 
 CREATE TABLE owner (token BLOB NOT NULL);
 `
 
-// pragmas are said to every connection, in this order.
+// pragmas are set for every connection, in this order.
 var pragmas = []string{
 	"busy_timeout = 0",
-	"locking_mode = EXCLUSIVE",      // before the file is touched: no other process gets in between
+	"locking_mode = EXCLUSIVE",      // before the file is touched, so that no other process can use it
 	"journal_mode = WAL",            //
 	"synchronous = FULL",            // COMMIT returns when the log is flushed
-	"wal_autocheckpoint = 128",      // pages: then a commit takes the log over into the database; see docs/adr/0003-inbox-store.md
-	"journal_size_limit = 33554432", // a log that grew beyond it, on a full disk, is cut
+	"wal_autocheckpoint = 128",      // pages: then a commit moves the log into the database; see docs/adr/0003-inbox-store.md
+	"journal_size_limit = 33554432", // a log that grew larger, on a full disk, is truncated
 	"cache_size = -2048",            // KiB
 	"temp_store = MEMORY",           //
-	"trusted_schema = OFF",          // a damaged file is not to be believed
+	"trusted_schema = OFF",          // don't trust a damaged file
 	"cell_size_check = ON",          //
 }
 
-// store is the database. It has one connection, which keeps other processes
-// out; reads take their turn between commits.
+// store is the database. Its single connection excludes other processes; reads
+// run between commits.
 type store struct {
 	path  string
 	token [16]byte // see take
 	taken bool
 
 	mu       sync.Mutex
-	db       *sql.DB // nil while it could not be opened again
+	db       *sql.DB // nil while reopening fails
 	prepared map[string]*sql.Stmt
 
-	// cache holds the records of some rows: the newest, which the forwarder
-	// sends next, and those it looked at, because the events of a run lie in
-	// many rows and a row holds events of many runs.
+	// cache holds the records of some rows: the newest, which the forwarder sends
+	// next, and those it has read, because the events of a run are in many rows and
+	// a row has events of many runs.
 	cache      map[int64][]byte
 	cacheBytes int
 }
@@ -73,7 +73,7 @@ var (
 	errNotOpen = fmt.Errorf("%w: the database is not open", ErrUnavailable)
 )
 
-// dsn names a file that must exist.
+// dsn returns the data source name of a file that must exist.
 func dsn(path string) string {
 	u := url.URL{Scheme: "file", OmitHost: true, Path: path, RawQuery: "mode=rw"}
 	return u.String()
@@ -94,8 +94,8 @@ func openStore(path string) (*store, error) {
 	return s, s.reopen()
 }
 
-// reopen opens the database, after it has closed it if need be. What was on
-// disk before, and only that, is there afterwards.
+// reopen opens the database, and closes it first if necessary. Afterwards the
+// database has what was on disk before, and only that.
 func (s *store) reopen() (err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -129,15 +129,15 @@ func (s *store) reopen() (err error) {
 	}
 	s.db, s.prepared = db, make(map[string]*sql.Stmt)
 	s.cache, s.cacheBytes = make(map[int64][]byte), 0
-	return errors.Join(s.exec("BEGIN IMMEDIATE"), s.exec("COMMIT")) // now at the latest the file is locked
+	return errors.Join(s.exec("BEGIN IMMEDIATE"), s.exec("COMMIT")) // this locks the file if it isn't locked yet
 }
 
-// createStore makes a new database. It gets its name when it is complete, so
-// that an empty file under that name is damage.
+// createStore creates a database. The file gets its name once it is complete, so
+// that an empty file with that name is damage.
 func createStore(path string) error {
 	tmp := path + ".new"
 	if err := errors.Join(removeFile(tmp), removeFile(tmp+walSuffix), writeEmpty(tmp)); err != nil {
-		return fmt.Errorf("make %s: %w", path, err)
+		return fmt.Errorf("create %s: %w", path, err)
 	}
 	if err := os.Rename(tmp, path); err != nil {
 		return err
@@ -145,7 +145,7 @@ func createStore(path string) error {
 	return syncDir(filepath.Dir(path))
 }
 
-// writeEmpty makes a database with the schema and nothing in it.
+// writeEmpty creates a database with the schema and empty tables.
 func writeEmpty(path string) error {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	if err != nil {
@@ -173,7 +173,7 @@ func (s *store) close() error {
 	return db.Close()
 }
 
-// check looks for damage to the file's structure.
+// check reports damage to the file's structure.
 func (s *store) check(ctx context.Context) error {
 	var found string
 	if err := s.db.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&found); err != nil {
@@ -185,8 +185,7 @@ func (s *store) check(ctx context.Context) error {
 	return nil
 }
 
-// tidy gives space back to the disk when more than half of the file is free,
-// and that is worth the time.
+// tidy shrinks the file when more than half of it, and at least minTidy, is free.
 func (s *store) tidy() error {
 	var pages, free int64
 	if err := errors.Join(s.db.QueryRow("PRAGMA page_count").Scan(&pages), s.db.QueryRow("PRAGMA freelist_count").Scan(&free)); err != nil {
@@ -199,27 +198,26 @@ func (s *store) tidy() error {
 	return explain(err)
 }
 
-// minTidy is how many free bytes are worth tidying up.
+// minTidy is the number of free bytes that are worth the time.
 const minTidy = 16 << 20
 
-// take notes that the file is this process's from now on. It is the first
-// thing written after a start.
+// take records this process as the owner of the file. It is the first write after
+// a start.
 func (s *store) take() error {
 	_, _ = rand.Read(s.token[:]) // never fails: crypto/rand
 	err := s.transact(func() error {
 		return errors.Join(s.exec("DELETE FROM owner"), s.exec("INSERT INTO owner (token) VALUES (?)", s.token[:]),
-			s.exec("DELETE FROM batches WHERE seq = 0")) // a probe's
+			s.exec("DELETE FROM batches WHERE seq = 0")) // of a probe
 	})
 	s.taken = s.taken || err == nil
 	return err
 }
 
-// probe finds out whether the database can be written again after a failure.
-// What the operating system holds of a file after a failed flush may not be
-// what is on the disk, so the file is opened anew; a commit that failed in its
-// last step may have come back with that, so rows from next on are removed.
-// Then it asks for room, so that the inbox does not call itself well and fail
-// with the next event.
+// probe checks whether the database can be written again after a failure. After a
+// failed flush, the operating system's view of a file may differ from the disk, so
+// probe opens the file again; a commit that failed in its last step may reappear
+// with that, so probe removes the rows from next on. Then it reserves space, so
+// that the inbox doesn't report recovery and fail with the next event.
 func (s *store) probe(next, nextLog int64) error {
 	if err := s.reopen(); err != nil {
 		return err
@@ -229,7 +227,7 @@ func (s *store) probe(next, nextLog int64) error {
 		return explain(err)
 	}
 	if s.taken && !bytes.Equal(token, s.token[:]) {
-		return fmt.Errorf("another process has used %s meanwhile: stop it and start again", s.path)
+		return fmt.Errorf("another process has used %s in the meantime; stop it and restart this one", s.path)
 	}
 	err := s.transact(func() error {
 		return errors.Join(s.exec("DELETE FROM batches WHERE seq >= ? OR seq = 0", next), s.exec("DELETE FROM marks WHERE seq >= ?", next),
@@ -241,9 +239,9 @@ func (s *store) probe(next, nextLog int64) error {
 	return s.take()
 }
 
-// transact runs do between BEGIN and COMMIT. When it returns nil, everything
-// done is on disk; otherwise nothing is, but for a COMMIT that failed in its
-// last step: see probe.
+// transact runs do between BEGIN and COMMIT. When it returns nil, all changes are
+// on disk; otherwise none are, except after a COMMIT that failed in its last step:
+// see probe.
 func (s *store) transact(do func() error) (err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -254,7 +252,7 @@ func (s *store) transact(do func() error) (err error) {
 		err = s.exec("COMMIT")
 	}
 	if err != nil {
-		_ = s.exec("ROLLBACK") // some errors have done it already
+		_ = s.exec("ROLLBACK") // after some errors SQLite has done it already
 	}
 	return err
 }
@@ -284,7 +282,8 @@ func (s *store) statement(query string) (*sql.Stmt, error) {
 	return st, nil
 }
 
-// blob reads one column of a row, which is gone if the error is [ErrNotFound].
+// blob reads one column of a row. The error is [ErrNotFound] if the row was
+// trimmed.
 func (s *store) blob(query string, seq int64) (b []byte, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -298,7 +297,7 @@ func (s *store) blob(query string, seq int64) (b []byte, err error) {
 	return b, explain(err)
 }
 
-// records returns those of a row of batches.
+// records returns the records of a row of batches.
 func (s *store) records(seq int64) ([]byte, error) {
 	s.mu.Lock()
 	b, ok := s.cache[seq]
@@ -313,7 +312,7 @@ func (s *store) records(seq int64) ([]byte, error) {
 	return b, err
 }
 
-// remember keeps the records of a row at hand.
+// remember caches the records of a row.
 func (s *store) remember(seq int64, records []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -324,7 +323,7 @@ func (s *store) remember(seq int64, records []byte) {
 	s.cache[seq] = records
 }
 
-// size is that of the files.
+// size returns the size of the files.
 func (s *store) size() (n int64) {
 	for _, name := range []string{s.path, s.path + walSuffix} {
 		if info, err := os.Stat(name); err == nil {
@@ -334,8 +333,8 @@ func (s *store) size() (n int64) {
 	return n
 }
 
-// explain makes SQLite's errors readable, which tell the cause by a number, and
-// tells damage and a foreign lock from the rest.
+// explain adds a readable cause to SQLite's errors, which state it as a number,
+// and wraps errDamaged and errInUse.
 // See https://sqlite.org/rescode.html.
 func explain(err error) error {
 	e, ok := errors.AsType[*sqlite.Error](err)
@@ -344,11 +343,11 @@ func explain(err error) error {
 	}
 	switch e.Code() {
 	case sqlite3.SQLITE_IOERR_WRITE:
-		return fmt.Errorf("the disk, a quota or a limit refuses to write: %w", err)
+		return fmt.Errorf("the disk, a quota or a limit refuses writes: %w", err)
 	case sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC:
 		return fmt.Errorf("the disk fails to flush: %w", err)
-	case sqlite3.SQLITE_IOERR_LOCK: // how SQLite finds out that it may only read
-		return fmt.Errorf("the file can't be written, or the file system knows no locks: %w", err)
+	case sqlite3.SQLITE_IOERR_LOCK: // SQLite's error for a read-only file
+		return fmt.Errorf("the file is not writable, or the file system has no locks: %w", err)
 	}
 	switch e.Code() & 0xff {
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
@@ -358,7 +357,7 @@ func explain(err error) error {
 	case sqlite3.SQLITE_FULL:
 		return fmt.Errorf("no space is left: %w", err)
 	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM:
-		return fmt.Errorf("the folder or its files can't be written: %w", err)
+		return fmt.Errorf("the folder or its files are not writable: %w", err)
 	}
 	return err
 }

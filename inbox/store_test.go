@@ -49,7 +49,7 @@ func TestSpaceIsGivenBackAtTheNextStart(t *testing.T) {
 // An old page that is damaged while the inbox runs keeps no new event out.
 func TestDamageWhileRunningStopsOnlyTheTrimming(t *testing.T) {
 	t.Parallel()
-	opts := Options{Dir: t.TempDir(), Entries: Budget{Count: 1200}, Logger: quiet}
+	opts := Options{Dir: t.TempDir(), Entries: Budget{Count: 1200}, Logger: silent}
 	in := open(t, opts)
 	stop := forward(t, in, &fakeTarget{}, ForwarderOptions{})
 	large := bytes.Repeat([]byte("x"), 3000)
@@ -99,7 +99,7 @@ func TestFileThatAnotherProcessUsedMeanwhileIsNotWritten(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
-		in := open(t, Options{Dir: dir, Logger: quiet})
+		in := open(t, Options{Dir: dir, Logger: silent})
 		accept(t, in, event(runRef(1), 0, spacelift.RunStateQueued))
 		if err := in.store.close(); err != nil {
 			t.Fatal(err)
@@ -118,7 +118,7 @@ func TestFileThatAnotherProcessUsedMeanwhileIsNotWritten(t *testing.T) {
 				t.Errorf("%s: %v, want ErrUnavailable", when, err)
 			}
 			if h := in.Health(); h.Writable || !strings.Contains(h.Problem, want) {
-				t.Errorf("%s: health %+v, want %q to be told", when, h, want)
+				t.Errorf("%s: health %+v, want a problem with %q", when, h, want)
 			}
 		}
 		in.mu.Lock()
@@ -127,6 +127,6 @@ func TestFileThatAnotherProcessUsedMeanwhileIsNotWritten(t *testing.T) {
 		kick(in.kickWrite)
 		check("while the other one has it", "another process uses it")
 		closeInbox(t, other)
-		check("after the other one", "stop it and start again")
+		check("after the other one", "stop it and restart this one")
 	})
 }

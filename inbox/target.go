@@ -15,9 +15,9 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// TemporalTarget signals the execution of a run, and starts it if need be: one
-// SignalWithStart for all events. An execution that has ended is not started
-// again (REJECT_DUPLICATE): its events are late.
+// TemporalTarget signals the execution of a run, and starts it if necessary: one
+// SignalWithStart for all events. It doesn't start an execution again that has
+// ended (REJECT_DUPLICATE): its events are late.
 type TemporalTarget struct {
 	Client    client.Client
 	TaskQueue string
@@ -43,24 +43,24 @@ func (t TemporalTarget) Signal(ctx context.Context, run spacelift.RunRef, events
 	return nil
 }
 
-// lacksAttributes tells an invalid argument that is the namespace's fault from
-// one that is the events': "no mapping defined for search attribute", "search
+// lacksAttributes reports whether the namespace causes the invalid argument,
+// rather than the events: "no mapping defined for search attribute", "search
 // attribute … is not defined", "invalid value for search attribute … of type"
-// (go.temporal.io/server, common/searchattribute), but not one too large.
+// (go.temporal.io/server, common/searchattribute), but not a value too large.
 func lacksAttributes(err error) bool {
 	return strings.Contains(err.Error(), "search attribute") && !strings.Contains(err.Error(), "exceeds")
 }
 
-// classify says what an error of SignalWithStart means for the events.
+// classify wraps an error of SignalWithStart with ErrEnded or ErrRefused, or
+// returns it as it is.
 //
-// Only two answers make events dead, because nothing but other events could
-// change them: an invalid argument (Temporal reports a payload above its limit
-// and an execution with too many signals in this way), and a request that
-// gRPC finds too large to carry. A missing permission or namespace, bad
-// credentials, an old server and search attributes that the namespace lacks
-// are mistakes in the configuration: they would kill every event, and are mended
-// by an operator or by the first worker, so events wait. So they do for
-// everything else, known or not.
+// Only two answers make events dead, because the same events would get them
+// again: an invalid argument (Temporal reports a payload above its limit and an
+// execution with too many signals in this way), and a request that is too large
+// for gRPC. A missing permission or namespace, bad credentials, an old server and
+// missing search attributes are mistakes in the configuration: they would kill
+// every event, and an operator or the first worker fixes them, so events wait.
+// Events wait for every other error, known or not.
 func classify(err error) error {
 	if _, ok := errors.AsType[*serviceerror.WorkflowExecutionAlreadyStarted](err); ok {
 		return fmt.Errorf("%w: %w", ErrEnded, err)
@@ -68,9 +68,9 @@ func classify(err error) error {
 	if _, ok := errors.AsType[*serviceerror.InvalidArgument](err); ok && !lacksAttributes(err) {
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
-	// gRPC uses one code for "too many requests" and for "too large", and tells
-	// them apart in words only: "trying to send message larger than max",
-	// "received message larger than max" (google.golang.org/grpc/rpc_util.go).
+	// gRPC uses one code for "too many requests" and for "too large". Only the
+	// text differs: "trying to send message larger than max", "received message
+	// larger than max" (google.golang.org/grpc/rpc_util.go).
 	if _, ok := errors.AsType[*serviceerror.ResourceExhausted](err); ok && strings.Contains(err.Error(), "message larger than max") {
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}

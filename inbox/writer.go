@@ -19,7 +19,7 @@ type item struct {
 	linger   bool
 	received time.Time
 	body     []byte
-	record   []byte // not placed yet
+	record   []byte // without its place yet
 
 	// Set by enqueue and by the commit.
 	batch   *batch
@@ -27,7 +27,7 @@ type item struct {
 	latency time.Duration
 }
 
-// batch is what is committed together. Its requests wait on done; err holds
+// batch holds the items of one commit. Their requests wait on done; err is valid
 // once that is closed.
 type batch struct {
 	items []*item
@@ -41,19 +41,19 @@ const (
 	maxBatchBytes = 512 << 10
 	maxBatchMarks = 512 // rows
 
-	// markDelay is how long a mark may wait for a commit to join. A crash
-	// before that sends a signal again, which the receiver recognises.
+	// markDelay limits how long a mark waits for a commit to join. A crash before
+	// that sends a signal again, which the receiver recognises.
 	markDelay = 50 * time.Millisecond
-	// logDelay is how long a logged delivery stays in memory alone.
+	// logDelay limits how long a logged delivery is only in memory.
 	logDelay = 250 * time.Millisecond
-	// probeEvery is how often a broken inbox tries whether writing works again.
+	// probeEvery is the interval of a failed inbox's attempts to write.
 	probeEvery = time.Second
 )
 
 var recordBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
-// newItem encodes what is stored. That is done by the request, side by side
-// with others; the writer, of which there is one, only copies.
+// newItem encodes an event for the store. Requests do this in parallel; the single
+// writer only copies.
 func newItem(d Delivery, event managed.RunEvent, body []byte) (*item, error) {
 	it := &item{
 		key: keyOf(event.Run, event.StateVersion, event.State), run: runKeyOf(event.Run),
@@ -66,12 +66,12 @@ func newItem(d Delivery, event managed.RunEvent, body []byte) (*item, error) {
 		Event: &event, ReceivedAt: d.ReceivedAt, Source: d.Source, Reason: d.Reason, Detail: d.Detail, Size: d.Size, Secret: d.Secret,
 	})
 	if n := len(it.record) + len(body); err == nil && n > maxStored {
-		err = fmt.Errorf("%d bytes are more than the inbox stores", n)
+		err = fmt.Errorf("event of %d bytes exceeds the limit of %d", n, maxStored)
 	}
 	return it, err
 }
 
-// release gives the item's buffer back; nobody may use its record any more.
+// release returns the item's buffer to the pool; its record can't be used any more.
 func (it *item) release() {
 	if cap(it.record) <= 64<<10 {
 		recordBuffers.Put(new(it.record[:0]))
@@ -79,9 +79,9 @@ func (it *item) release() {
 	it.record, it.body = nil, nil
 }
 
-// enqueue puts the item in line. It returns the batch to wait for and the id of
-// the delivery in it: the item's own, or that of a twin under way. Without a
-// batch, first is the id of a twin on disk.
+// enqueue queues the item. It returns the batch to wait for and the id of the
+// delivery in it: the item's own, or that of a twin in flight. Without a batch,
+// first is the id of a twin on disk.
 func (in *Inbox) enqueue(it *item) (first ulid.ULID, b *batch, err error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -103,7 +103,7 @@ func (in *Inbox) enqueue(it *item) (first ulid.ULID, b *batch, err error) {
 	return it.id, b, nil
 }
 
-// unavailable says why nothing can be stored now, or nil. Called with mu held.
+// unavailable returns why nothing can be stored now, or nil. Called with mu held.
 func (in *Inbox) unavailable() error {
 	switch {
 	case in.closed:
@@ -114,7 +114,7 @@ func (in *Inbox) unavailable() error {
 	return nil
 }
 
-// openBatch returns the batch that takes n more bytes. Called with mu held.
+// openBatch returns a batch with room for n more bytes. Called with mu held.
 func (in *Inbox) openBatch(n int) *batch {
 	if k := len(in.batches); k > 0 {
 		if b := in.batches[k-1]; b.bytes+n <= maxBatchBytes {
@@ -127,9 +127,9 @@ func (in *Inbox) openBatch(n int) *batch {
 	return b
 }
 
-// writer is the one goroutine that commits. While it waits for the disk the
-// next batch gathers, so the more there is to do, the more each flush carries.
-// Marks, logs and trimming ride along.
+// writer is the only goroutine that commits. While it waits for the disk, the next
+// batch fills, so each flush carries more under load. Commits include marks, logs
+// and trimming.
 func (in *Inbox) writer() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
@@ -162,7 +162,7 @@ func (in *Inbox) writer() {
 	}
 }
 
-// commit is what one transaction writes.
+// commit holds the writes of one transaction.
 type commit struct {
 	batch *batch
 	fresh *row // the batch's entries
@@ -176,8 +176,8 @@ func (c *commit) empty() bool {
 	return len(c.batch.items) == 0 && len(c.marks) == 0 && len(c.logs) == 0 && c.trim.empty()
 }
 
-// step commits once, if there is something to commit, and reports whether there
-// may be more. While the disk refuses it only probes now and then.
+// step commits once if there is something to commit, and reports whether there may
+// be more. While the disk fails, it only probes it every probeEvery.
 func (in *Inbox) step(closing bool) bool {
 	start := time.Now()
 	in.mu.Lock()
@@ -223,7 +223,7 @@ func (in *Inbox) step(closing bool) bool {
 	return err == nil
 }
 
-// gather decides what the next commit writes. Called with mu held.
+// gather builds the next commit. Called with mu held.
 func (in *Inbox) gather(now time.Time, closing bool) *commit {
 	c := &commit{batch: &batch{done: make(chan struct{})}}
 	if len(in.batches) > 0 {
@@ -261,7 +261,7 @@ func (in *Inbox) gather(now time.Time, closing bool) *commit {
 	return c
 }
 
-// write runs the transaction. It returns the batch's records.
+// write runs the transaction and returns the batch's records.
 func (in *Inbox) write(c *commit) (records []byte, err error) {
 	var bodies any // nil is NULL
 	if c.fresh != nil {
@@ -272,31 +272,33 @@ func (in *Inbox) write(c *commit) (records []byte, err error) {
 			return nil, fmt.Errorf("encode the log: %w", err)
 		}
 	}
-	s := in.store
-	return records, s.transact(func() error {
-		if c.fresh != nil {
-			if err := s.exec("INSERT INTO batches (seq, entries, bodies) VALUES (?, ?, ?)", c.fresh.seq, records, bodies); err != nil {
-				return fmt.Errorf("add events: %w", err)
-			}
-		}
-		for i, r := range c.marks {
-			if err := s.exec("REPLACE INTO marks (seq, marks) VALUES (?, ?)", r.seq, c.blobs[i]); err != nil {
-				return fmt.Errorf("add marks: %w", err)
-			}
-		}
-		for _, l := range c.logs {
-			if err := s.exec("INSERT INTO log (seq, class, entries) VALUES (?, ?, ?)", l.row.seq, l.class, l.records); err != nil {
-				return fmt.Errorf("add to the log: %w", err)
-			}
-		}
-		if err := c.trim.write(s); err != nil {
-			return fmt.Errorf("trim: %w", err)
-		}
-		return nil
-	})
+	return records, in.store.transact(func() error { return c.insert(in.store, records, bodies) })
 }
 
-// encode lays the batch's records and bodies out and fills its row.
+// insert writes the commit's rows and trims within a transaction.
+func (c *commit) insert(s *store, records []byte, bodies any) error {
+	if c.fresh != nil {
+		if err := s.exec("INSERT INTO batches (seq, entries, bodies) VALUES (?, ?, ?)", c.fresh.seq, records, bodies); err != nil {
+			return fmt.Errorf("add events: %w", err)
+		}
+	}
+	for i, r := range c.marks {
+		if err := s.exec("REPLACE INTO marks (seq, marks) VALUES (?, ?)", r.seq, c.blobs[i]); err != nil {
+			return fmt.Errorf("add marks: %w", err)
+		}
+	}
+	for _, l := range c.logs {
+		if err := s.exec("INSERT INTO log (seq, class, entries) VALUES (?, ?, ?)", l.row.seq, l.class, l.records); err != nil {
+			return fmt.Errorf("add to the log: %w", err)
+		}
+	}
+	if err := c.trim.write(s); err != nil {
+		return fmt.Errorf("trim: %w", err)
+	}
+	return nil
+}
+
+// encode returns the batch's records and bodies, and fills its row.
 func (c *commit) encode() (records []byte, bodies any) {
 	size, bodySize := 0, 0
 	for _, it := range c.batch.items {
@@ -320,8 +322,8 @@ func (c *commit) encode() (records []byte, bodies any) {
 	return records, all
 }
 
-// stored makes a commit visible: entries in the index and in the queue. Called
-// with mu held.
+// stored makes a commit visible: it adds its entries to the index and the queue.
+// Called with mu held.
 func (in *Inbox) stored(c *commit, now time.Time) {
 	for i, it := range c.batch.items {
 		it.latency = now.Sub(it.received)
@@ -341,13 +343,13 @@ func (in *Inbox) stored(c *commit, now time.Time) {
 	in.trimmed(c.trim)
 }
 
-// failed takes a commit back: its events are unknown, the rest waits for the
-// next. Called with mu held.
+// failed reverts a commit: its events are dropped, and everything else waits for
+// the next one. Called with mu held.
 func (in *Inbox) failed(c *commit, err error, now time.Time) {
 	if errors.Is(err, errDamaged) {
-		err = fmt.Errorf("%w; the next start saves what is readable", err)
+		err = fmt.Errorf("%w; restart to save whatever is readable", err)
 	}
-	in.log.Error("inbox cannot write: events are answered 503 until it can", "error", err)
+	in.log.Error("inbox cannot write; it answers events 503 until it can", "error", err)
 	in.problem, in.since, in.probeAt = err, now, now.Add(probeEvery)
 	for _, it := range c.batch.items {
 		delete(in.flight, it.key)
@@ -361,7 +363,7 @@ func (in *Inbox) failed(c *commit, err error, now time.Time) {
 		in.logSince = now
 	}
 	in.keep(c.trim)
-	for _, b := range in.batches { // they came before the problem was known
+	for _, b := range in.batches { // queued before the problem was known
 		b.err = err
 		for _, it := range b.items {
 			delete(in.flight, it.key)
@@ -371,7 +373,7 @@ func (in *Inbox) failed(c *commit, err error, now time.Time) {
 	in.batches = nil
 }
 
-// probed notes what a probe found.
+// probed records the result of a probe.
 func (in *Inbox) probed(err error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
