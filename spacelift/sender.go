@@ -131,7 +131,7 @@ func readAnswer(answer *http.Response, raw []byte, into any) *failure {
 
 	switch code := answer.StatusCode; {
 	case code == http.StatusTooManyRequests:
-		return &failure{err: fmt.Errorf("%w: %w", &RateLimitedError{retryAfter}, status), untouched: true, transient: true, retryAfter: retryAfter}
+		return &failure{err: fmt.Errorf("%w: %w", &RateLimitedError{RetryAfter: retryAfter}, status), untouched: true, transient: true, retryAfter: retryAfter}
 	case code == http.StatusUnauthorized:
 		return &failure{err: status, untouched: true, unauthorized: true}
 	case code == http.StatusRequestTimeout, code >= 500:

@@ -35,7 +35,7 @@ type NamedWebhookInput struct {
 	RetryOnFailure bool
 }
 
-func (in NamedWebhookInput) toOperation() (operations.NamedWebhooksIntegrationInput, error) {
+func toNamedWebhookInput(in NamedWebhookInput) (operations.NamedWebhooksIntegrationInput, error) {
 	if in.Secret == "" {
 		return operations.NamedWebhooksIntegrationInput{}, errors.New("a secret is required")
 	}
@@ -89,7 +89,7 @@ func (c *Client) NamedWebhooks(ctx context.Context) (Listing[NamedWebhook], erro
 
 // CreateNamedWebhook creates a webhook. After ErrAmbiguous, search for it by name.
 func (c *Client) CreateNamedWebhook(ctx context.Context, in NamedWebhookInput) (NamedWebhook, error) {
-	input, err := in.toOperation()
+	input, err := toNamedWebhookInput(in)
 	if err != nil {
 		return NamedWebhook{}, fmt.Errorf("create webhook %q: %w", in.Name, err)
 	}
@@ -106,7 +106,7 @@ func (c *Client) CreateNamedWebhook(ctx context.Context, in NamedWebhookInput) (
 // UpdateNamedWebhook replaces a webhook's settings; its secret headers remain.
 // You may repeat it after ErrAmbiguous.
 func (c *Client) UpdateNamedWebhook(ctx context.Context, id string, in NamedWebhookInput) (NamedWebhook, error) {
-	input, err := in.toOperation()
+	input, err := toNamedWebhookInput(in)
 	if err != nil {
 		return NamedWebhook{}, fmt.Errorf("update webhook %s: %w", id, err)
 	}
