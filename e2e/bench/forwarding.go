@@ -16,8 +16,7 @@ import (
 	"github.com/gantryhq/gantry/temporalserver"
 )
 
-// The runs of this measurement: so many at the same time, each with so many
-// events waiting.
+// The concurrent runs of this measurement, and the waiting events of each.
 const (
 	hotRuns      = 40
 	eventsPerRun = 25
@@ -56,8 +55,8 @@ func (b *bench) forwarding(ctx context.Context) error {
 	return nil
 }
 
-// drain fills an inbox and measures how fast Temporal takes it. A batch of 0
-// is the forwarder's default.
+// drain fills an inbox and measures how fast Temporal accepts its events. A batch
+// of 0 is the forwarder's default.
 func drain(ctx context.Context, c client.Client, name string, batch int) (rate float64, err error) {
 	dir, err := os.MkdirTemp("", "gantry-bench-")
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 )
 
 // frontDoor compares the webhook with a bare handler: first with Temporal
-// stopped, then with Temporal running and taking what the forwarder hands over.
+// stopped, then with Temporal running and accepting the forwarder's events.
 func (b *bench) frontDoor(ctx context.Context) error {
 	dir, err := os.MkdirTemp("", "gantry-bench-")
 	if err != nil {
@@ -34,7 +34,7 @@ func (b *bench) frontDoor(ctx context.Context) error {
 	return b.compare(ctx, t, filepath.Join(dir, "up"), "up", temporal.address)
 }
 
-// compare measures gantry and a bare handler in turns.
+// compare measures gantry and a bare handler alternately.
 func (b *bench) compare(ctx context.Context, t io.Writer, dir, state, temporal string) error {
 	self, err := os.Executable()
 	if err != nil {
@@ -91,7 +91,7 @@ func (b *bench) compare(ctx context.Context, t io.Writer, dir, state, temporal s
 	return nil
 }
 
-// driveProgram puts a program under load, and adds what that cost it.
+// driveProgram measures a program under load, with its processor time.
 func (b *bench) driveProgram(ctx context.Context, p *program, connections int) (result, error) {
 	before, err := p.processorTime()
 	if err != nil {
@@ -106,7 +106,7 @@ func (b *bench) driveProgram(ctx context.Context, p *program, connections int) (
 	return r, err
 }
 
-// median takes the median of each figure.
+// median returns the median of each figure.
 func median(results []result) result {
 	middle := func(less func(a, b result) int) result {
 		slices.SortFunc(results, less)

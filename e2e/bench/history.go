@@ -8,7 +8,7 @@ import (
 	"github.com/gantryhq/gantry/e2e/histories"
 )
 
-// history counts the events that Temporal keeps of the standard stories.
+// history counts Temporal's events of the standard stories.
 func (b *bench) history(ctx context.Context) error {
 	costs, err := histories.Record(ctx, "", histories.Standard()...)
 	return errors.Join(err, histories.Report(os.Stdout, costs))

@@ -19,10 +19,10 @@ import (
 
 const webhookSecret = "bench-webhook-secret" //nolint:gosec // serves loopback only
 
-// events numbers all notifications of this process: each is another event.
+// events numbers all notifications of this process, so that each is a new event.
 var events atomic.Int64
 
-// statesOfRun is how many events in a row belong to one run.
+// statesOfRun is the number of consecutive events of one run.
 const statesOfRun = 10
 
 // notification returns the n-th notification: compact, about a kilobyte, as
@@ -46,8 +46,8 @@ type result struct {
 	cpu       time.Duration // of the server, for each
 }
 
-// drive sends notifications over so many connections for a while. The client
-// is a bare one, to leave the machine to the server.
+// drive sends notifications over this number of connections for a while. The
+// client is minimal, to leave the machine to the server.
 func drive(ctx context.Context, address string, connections int, span time.Duration) (result, error) {
 	var mu sync.Mutex
 	var all []time.Duration

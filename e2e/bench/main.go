@@ -1,8 +1,8 @@
 // Command bench measures Gantry against the numbers it promises, each as a ratio
 // to a baseline measured in the same run: `make bench`.
 //
-// It aims only at 127.0.0.1, is bounded, and stops by itself. On a small or
-// busy machine the absolute numbers swing; the ratios are what counts.
+// It connects only to 127.0.0.1, is limited, and stops on its own. On a small or
+// busy machine the absolute numbers vary; the ratios count.
 package main
 
 import (
@@ -39,8 +39,8 @@ func main() {
 	exitOn(b.run(ctx))
 }
 
-// verdict says whether a target is met. A miss is no error: on a busy machine
-// it may be the machine's.
+// verdict returns whether a target is met. A miss is no error: a busy machine may
+// be the cause.
 func verdict(met bool) string {
 	if met {
 		return "pass"

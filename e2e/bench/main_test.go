@@ -14,8 +14,7 @@ func TestVerdict(t *testing.T) {
 	}
 }
 
-// TestMedian: one slow round must not decide a figure, and figures are taken
-// each by itself.
+// One slow round must not decide a figure, and each figure has its own median.
 func TestMedian(t *testing.T) {
 	got := median([]result{
 		{perSecond: 100, p50: 3 * time.Millisecond},

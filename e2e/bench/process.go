@@ -51,10 +51,10 @@ func runProgram(ctx context.Context, env []string, name string, args ...string) 
 
 func (p *program) stop() {
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
-	_ = p.cmd.Wait() // it was told to end
+	_ = p.cmd.Wait() // its error is that of the signal
 }
 
-// residentMB is the process's resident memory now, in megabytes.
+// residentMB returns the process's resident memory now, in megabytes.
 func (p *program) residentMB() (float64, error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	if err != nil {
@@ -68,11 +68,11 @@ func (p *program) residentMB() (float64, error) {
 	return float64(kb) / 1024, err
 }
 
-// ticksPerSecond is what the kernel counts processor time in; it is 100 wherever
-// Go runs on Linux.
+// ticksPerSecond is the kernel's unit of processor time; it is 100 wherever Go
+// runs on Linux.
 const ticksPerSecond = 100
 
-// processorTime is how long the process has been computing.
+// processorTime returns the process's processor time.
 func (p *program) processorTime() (time.Duration, error) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
 	if err != nil {
@@ -121,7 +121,7 @@ func freeAddress(ctx context.Context) (string, error) {
 	return l.Addr().String(), nil
 }
 
-// folderBytes is the space a folder takes on disk.
+// folderBytes returns the size of a folder on disk.
 func folderBytes(dir string) (total int64, err error) {
 	err = filepath.Walk(dir, func(_ string, info os.FileInfo, err error) error {
 		if err != nil {

@@ -84,9 +84,9 @@ func confirmations(ctx context.Context, sim *simulator.Simulator, n int) ([]time
 	return waits, nil
 }
 
-// checkToAct measures how old what Gantry had read is when it sends a
-// confirmation, by Gantry's own metric, while Spacelift is slow and fails
-// every fifth confirmation.
+// checkToAct measures the age of Gantry's last check when it sends a confirmation,
+// by Gantry's own metric, while Spacelift is slow and fails every fifth
+// confirmation.
 func checkToAct(ctx context.Context, sim *simulator.Simulator, address string) error {
 	const target = 250 * time.Millisecond
 	for _, fault := range []simulator.APIFault{
@@ -110,8 +110,8 @@ func checkToAct(ctx context.Context, sim *simulator.Simulator, address string) e
 	return nil
 }
 
-// observed reads a histogram: how many observations are within a bound that is
-// one of its buckets, and how many there are.
+// observed reads a histogram: the number of observations within a limit, which is
+// one of its buckets, and the number of all.
 func observed(ctx context.Context, url, name, label string, bound float64) (within, all float64, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {

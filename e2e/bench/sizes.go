@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// sizes measures what a user waits for and downloads.
+// sizes measures the start of the lab and the size of the product.
 func (b *bench) sizes(ctx context.Context) error {
 	info, err := os.Stat(b.gantry)
 	if err != nil {
@@ -47,7 +47,7 @@ func labStart(ctx context.Context, lab string) (time.Duration, error) {
 	}
 	defer func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
-		_ = cmd.Wait() // it was told to end
+		_ = cmd.Wait() // its error is that of the signal
 	}()
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		if strings.Contains(lines.Text(), "lab is ready") {

@@ -13,11 +13,11 @@ import (
 	"github.com/gantryhq/gantry/temporalserver"
 )
 
-// politeness is the lowest priority there is. Temporal lives on other machines;
-// here it gets the processor time that the measured server leaves.
+// politeness is the lowest priority. In production Temporal runs on other
+// machines; here it gets the processor time that the measured server leaves.
 const politeness = 19
 
-// serveTemporal is a Temporal server in a process of its own.
+// serveTemporal runs a Temporal server in a process of its own.
 func serveTemporal(ctx context.Context, port string) error {
 	if err := syscall.Setpriority(syscall.PRIO_PROCESS, 0, politeness); err != nil {
 		return err
@@ -35,7 +35,7 @@ func serveTemporal(ctx context.Context, port string) error {
 	return nil
 }
 
-// startTemporal starts one and waits until it takes connections.
+// startTemporal starts one and waits until it accepts connections.
 func startTemporal(ctx context.Context) (*program, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -63,7 +63,7 @@ func startTemporal(ctx context.Context) (*program, error) {
 	})
 }
 
-// until polls for a server in another process, which has no way to tell us.
+// until polls for a server in another process, which can't notify us.
 func (p *program) until(ctx context.Context, ready func() error) error {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()

@@ -12,19 +12,19 @@ import (
 	"github.com/gantryhq/gantry/workflows"
 )
 
-// Tick is what a tick of Reconcile that finds nothing costs.
+// Tick is the cost of a tick of Reconcile that finds nothing.
 type Tick struct {
-	Stacks   int // that are managed
+	Stacks   int // managed ones
 	Events   int // in its history
 	History  int // bytes
 	APICalls int
 }
 
-// quietTick is how large the history of such a tick may be, in bytes.
-const quietTick = 4 << 10
+// maxTickHistory limits the history of such a tick, in bytes.
+const maxTickHistory = 4 << 10
 
-// Missed says that the tick recorded more than it may.
-func (t Tick) Missed() bool { return t.History > quietTick }
+// Missed reports whether the tick recorded more than the limit.
+func (t Tick) Missed() bool { return t.History > maxTickHistory }
 
 // Report prints the cost, against that of another tick.
 func (t Tick) Report(out io.Writer, baseline Tick) {
@@ -33,14 +33,14 @@ func (t Tick) Report(out io.Writer, baseline Tick) {
 		verdict = "MISS"
 	}
 	fmt.Fprintf(out, "%d managed stacks      %d events, history %d bytes, %.2f x that with %d (at most %d: %s); %d API calls against %d\n",
-		t.Stacks, t.Events, t.History, float64(t.History)/float64(baseline.History), baseline.Stacks, quietTick, verdict, t.APICalls, baseline.APICalls)
+		t.Stacks, t.Events, t.History, float64(t.History)/float64(baseline.History), baseline.Stacks, maxTickHistory, verdict, t.APICalls, baseline.APICalls)
 }
 
-// RunTick runs Reconcile over an account with as many managed stacks, on a Temporal
-// server of its own.
+// RunTick runs Reconcile over an account with this number of managed stacks, on a
+// Temporal server of its own.
 func RunTick(ctx context.Context, stacks int) (Tick, error) {
 	cost := Tick{Stacks: stacks}
-	err := isolated(ctx, "gantry-tick", func(t *teller) error {
+	err := isolated(ctx, "gantry-tick", func(t *player) error {
 		for i := range stacks {
 			id := spacelift.StackID(fmt.Sprintf("service-prod-eu-central-1-%04d", i))
 			if err := t.sim.AddStack(simulator.Stack{ID: id, Labels: []string{spacelift.LabelManaged}}); err != nil {
@@ -48,7 +48,7 @@ func RunTick(ctx context.Context, stacks int) (Tick, error) {
 			}
 		}
 		return t.webhook()
-	}, func(w worker.Worker) { workflows.Register(w) }, func(ctx context.Context, t *teller) error {
+	}, func(w worker.Worker) { workflows.Register(w) }, func(ctx context.Context, t *player) error {
 		before := len(t.sim.Requests())
 		if err := t.reconcile(ctx); err != nil {
 			return err

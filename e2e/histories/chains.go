@@ -19,12 +19,12 @@ const (
 	web = spacelift.StackID("web-prod") // follows app
 )
 
-// chained are the stories of runs that other stacks follow: of the execution of
-// the run itself, or with tick of the chain that it begins.
+// chained are the stories of runs that other stacks follow. Recorded is the
+// execution of the run itself or, with tick, of the chain that it begins.
 var chained = []story{
 	{name: "chain-begun", labels: auto, plan: changes, script: chainOfThree},
 	{name: "chain-of-three", labels: auto, plan: changes, tick: 1, script: chainOfThree},
-	{name: "chain-skipped", labels: auto, plan: changes, tick: 1, script: func(ctx context.Context, t *teller) error {
+	{name: "chain-skipped", labels: auto, plan: changes, tick: 1, script: func(ctx context.Context, t *player) error {
 		return steps(
 			t.followers,
 			func() error { return t.sim.SetNextPlan(app, simulator.Plan{FailIn: spacelift.RunStatePlanning}) },
@@ -38,9 +38,9 @@ var chained = []story{
 	}},
 }
 
-// behind are the stories of runs that other stacks go before.
+// behind are the stories of runs of stacks that follow others.
 var behind = []story{
-	{name: "plan-replaced", labels: append([]string{"gantry:after=" + string(first)}, auto...), plan: changes, script: func(ctx context.Context, t *teller) error {
+	{name: "plan-replaced", labels: append([]string{"gantry:after=" + string(first)}, auto...), plan: changes, script: func(ctx context.Context, t *player) error {
 		return steps(
 			t.goesFirst,
 			func() error { return t.oneByOne(ctx, unconfirmed) },
@@ -63,7 +63,7 @@ var behind = []story{
 const first = spacelift.StackID("account-prod")
 
 // goesFirst pushes the run's commit to the stack that goes first.
-func (t *teller) goesFirst() error {
+func (t *player) goesFirst() error {
 	if err := t.sim.AddStack(simulator.Stack{ID: first, Labels: manual}); err != nil {
 		return err
 	}
@@ -75,7 +75,7 @@ func (t *teller) goesFirst() error {
 }
 
 // firstFinishes lets the stack that goes first apply its changes.
-func (t *teller) firstFinishes() error {
+func (t *player) firstFinishes() error {
 	all, err := t.sim.Runs(first)
 	if err != nil {
 		return err
@@ -93,18 +93,18 @@ func (t *teller) firstFinishes() error {
 	return nil
 }
 
-// comes tells the run that the chain of the stack that goes first has come to it.
-// That chain has ended, so that the run's news of it reach nobody.
-func (t *teller) comes(ctx context.Context) error {
+// comes notifies the run that the chain of the first stack has reached it. That
+// chain has ended, so the run's messages to it have no receiver.
+func (t *player) comes(ctx context.Context) error {
 	all, err := t.sim.Runs(first)
 	if err != nil {
 		return err
 	}
-	told := managed.RunEvents{Chains: []managed.ChainRef{{Root: all[0].Ref, After: []spacelift.StackID{first}, TriggeredBy: []string{"jane"}}}}
-	return t.temporal.SignalWorkflow(ctx, managed.ManageRunID(t.ref), "", managed.RunEventsSignal, told)
+	reached := managed.RunEvents{Chains: []managed.ChainRef{{Root: all[0].Ref, After: []spacelift.StackID{first}, TriggeredBy: []string{"jane"}}}}
+	return t.temporal.SignalWorkflow(ctx, managed.ManageRunID(t.ref), "", managed.RunEventsSignal, reached)
 }
 
-func chainOfThree(ctx context.Context, t *teller) error {
+func chainOfThree(ctx context.Context, t *player) error {
 	return steps(
 		t.followers,
 		func() error { return t.oneByOne(ctx, finished) },
@@ -115,7 +115,7 @@ func chainOfThree(ctx context.Context, t *teller) error {
 }
 
 // followers adds the stacks that follow.
-func (t *teller) followers() error {
+func (t *player) followers() error {
 	t.ticks = append(t.ticks, managed.ChainID(t.ref))
 	add := func(follower, parent spacelift.StackID) error {
 		return t.sim.AddStack(simulator.Stack{ID: follower, Labels: []string{"gantry:managed", "gantry:after=" + string(parent)}})
@@ -123,9 +123,8 @@ func (t *teller) followers() error {
 	return errors.Join(add(app, stack), add(web, app))
 }
 
-// runs waits for a follower's run, lets it go to its end, and tells its
-// execution.
-func (t *teller) runs(ctx context.Context, follower spacelift.StackID) error {
+// runs waits for a follower's run, lets it end, and notifies its execution.
+func (t *player) runs(ctx context.Context, follower spacelift.StackID) error {
 	var run spacelift.Run
 	err := t.eventually(ctx, "a run of "+string(follower), func() (bool, error) {
 		all, err := t.sim.Runs(follower)
@@ -141,7 +140,7 @@ func (t *teller) runs(ctx context.Context, follower spacelift.StackID) error {
 	id := managed.ManageRunID(run.Ref)
 	err = t.eventually(ctx, "its execution", func() (bool, error) {
 		_, err := t.temporal.DescribeWorkflowExecution(ctx, id, "")
-		return err == nil, nil // it is asked for until it is there
+		return err == nil, nil // retried until it exists
 	})
 	if err != nil {
 		return err
@@ -156,7 +155,7 @@ func (t *teller) runs(ctx context.Context, follower spacelift.StackID) error {
 	}
 	last := notification(run, run.StateVersion)
 	if err := t.temporal.SignalWorkflow(ctx, id, "", managed.RunEventsSignal, managed.RunEvents{Events: []managed.RunEvent{last}}); err != nil {
-		return fmt.Errorf("tell of %s: %w", run.Ref, err)
+		return fmt.Errorf("notify of %s: %w", run.Ref, err)
 	}
 	if err := t.temporal.GetWorkflow(ctx, id, "").Get(ctx, nil); err != nil {
 		return fmt.Errorf("wait for %s: %w", id, err)
@@ -165,7 +164,7 @@ func (t *teller) runs(ctx context.Context, follower spacelift.StackID) error {
 }
 
 // chain waits until the chain is in a phase.
-func (t *teller) chain(ctx context.Context, phase chain.ChainPhase) error {
+func (t *player) chain(ctx context.Context, phase chain.ChainPhase) error {
 	id := managed.ChainID(t.ref)
 	if phase == chain.ChainDone {
 		return t.temporal.GetWorkflow(ctx, id, "").Get(ctx, nil)
@@ -180,7 +179,7 @@ func (t *teller) chain(ctx context.Context, phase chain.ChainPhase) error {
 	})
 }
 
-func (t *teller) skip(ctx context.Context, wish chain.SkipStack) error {
+func (t *player) skip(ctx context.Context, wish chain.SkipStack) error {
 	handle, err := t.temporal.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
 		WorkflowID: managed.ChainID(t.ref), UpdateName: chain.SkipUpdate, Args: []any{wish}, WaitForStage: client.WorkflowUpdateStageCompleted,
 	})
@@ -190,7 +189,7 @@ func (t *teller) skip(ctx context.Context, wish chain.SkipStack) error {
 	return err
 }
 
-func (t *teller) eventually(ctx context.Context, what string, ok func() (bool, error)) error {
+func (t *player) eventually(ctx context.Context, what string, ok func() (bool, error)) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {

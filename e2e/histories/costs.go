@@ -8,9 +8,9 @@ import (
 	"text/tabwriter"
 )
 
-// limits are what the standard stories may cost in history events, on a real
-// Temporal. Each event is an entry in a database, and what the size of an
-// installation is planned by.
+// limits are the history events that the standard stories may cost on a real
+// Temporal. Each event is an entry in a database; the size of an installation
+// depends on them.
 var limits = map[string]int{
 	"auto-nine-notifications": 45,
 	"auto-coalesced":          20,
@@ -21,10 +21,10 @@ var limits = map[string]int{
 	"freezes-declared-and-lifted": 60,
 	"retry-of-a-failed-run":       26,
 
-	"approved-by-two":  86, // and four messages, six events each
+	"approved-by-two":  86, // includes four messages of six events each
 	"rejected":         54,
 	"revoked":          76,
-	"review-passed-on": 74, // two acts that people decided
+	"review-passed-on": 74, // two actions that people decided
 	"retried":          52,
 	"stopped":          46,
 
@@ -32,21 +32,21 @@ var limits = map[string]int{
 	"chain-of-three": 56,
 }
 
-// Cost is what Temporal recorded for one story.
+// Cost is the cost of one story in Temporal.
 type Cost struct {
 	Story string
-	// Notifications came to the execution, in so many signals. Both are 0 for an
-	// execution that does its work beside that of a run.
+	// Notifications is the number that the execution received, in Signals signals.
+	// Both are 0 for an execution that isn't a run's.
 	Notifications, Signals int
 	Events                 int
-	Limit                  int // 0 for a story that is not a standard one
+	Limit                  int // 0 for a story that isn't a standard one
 }
 
-// Missed says that the story cost more than it may.
+// Missed reports whether the story cost more than its limit.
 func (c Cost) Missed() bool { return c.Limit > 0 && c.Events > c.Limit }
 
-// Standard are the names of the stories that have a limit, in the order they
-// are told.
+// Standard returns the names of the stories with a limit, in the order in which
+// they are played.
 func Standard() []string {
 	var names []string
 	for _, s := range all() {
@@ -58,7 +58,7 @@ func Standard() []string {
 }
 
 // Report prints the costs as a table. The number of notifications is the
-// baseline: that many events nobody can save but by coalescing.
+// baseline: only coalescing can save those events.
 func Report(w io.Writer, costs []Cost) error {
 	dash := func(n int) string {
 		if n == 0 {
@@ -84,4 +84,4 @@ func Report(w io.Writer, costs []Cost) error {
 	return table.Flush()
 }
 
-func all() []story { return slices.Concat(told, people, apart, chained, behind) }
+func all() []story { return slices.Concat(unattended, people, freezesAndRetries, chained, behind) }

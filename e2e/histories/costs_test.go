@@ -15,12 +15,12 @@ import (
 	"github.com/gantryhq/gantry/workflows"
 )
 
-// chance is what a story's cost varies by: how many workflow tasks messages take
-// that come at the same time, each of them three events.
+// chance is the variation of a story's cost: concurrent messages need a varying
+// number of workflow tasks, and each task is three events.
 const chance = 2 * 3
 
-// TestCostOfAManagedRun tells the standard stories, and compares what they cost
-// with what they may and with docs/operations/performance.md.
+// TestCostOfAManagedRun plays the standard stories, and compares their costs with
+// the limits and with docs/operations/performance.md.
 func TestCostOfAManagedRun(t *testing.T) {
 	dir := t.TempDir()
 	costs, err := Record(t.Context(), dir, Standard()...)
@@ -28,7 +28,7 @@ func TestCostOfAManagedRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(costs) != len(limits) {
-		t.Errorf("%d of %d stories with a limit were told", len(costs), len(limits))
+		t.Errorf("%d of %d stories with a limit were played", len(costs), len(limits))
 	}
 	documented := documentedCosts(t)
 	for _, c := range costs {
@@ -87,7 +87,7 @@ func TestStoriesHaveNamesOfTheirOwn(t *testing.T) {
 	var names []string
 	for _, s := range all() {
 		if slices.Contains(names, s.name) {
-			t.Errorf("%s is told twice", s.name)
+			t.Errorf("%s is played twice", s.name)
 		}
 		names = append(names, s.name)
 	}

@@ -14,10 +14,10 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// apart are the stories of executions that do their work beside those of runs.
-// Like ticks, their ids are the teller's, and tick says which is recorded.
-var apart = []story{
-	{name: "freezes-declared-and-lifted", labels: manual, plan: changes, tick: 1, script: func(ctx context.Context, t *teller) error {
+// freezesAndRetries are the stories of executions besides those of runs. The
+// player has their ids, as those of ticks; tick is the number of the recorded one.
+var freezesAndRetries = []story{
+	{name: "freezes-declared-and-lifted", labels: manual, plan: changes, tick: 1, script: func(ctx context.Context, t *player) error {
 		return steps(
 			func() error { return t.oneByOne(ctx, unconfirmed) },
 			func() error { return t.phase(ctx, managed.PhaseWaiting) },
@@ -33,7 +33,7 @@ var apart = []story{
 			func() error { return t.oneByOne(ctx, discarded) },
 		)
 	}},
-	{name: "retry-of-a-failed-run", labels: manual, plan: changes, tick: 1, script: func(ctx context.Context, t *teller) error {
+	{name: "retry-of-a-failed-run", labels: manual, plan: changes, tick: 1, script: func(ctx context.Context, t *player) error {
 		return steps(
 			func() error {
 				return t.sim.ChangePlan(stack, t.ref.Run, func(p *simulator.Plan) {
@@ -46,8 +46,8 @@ var apart = []story{
 	}},
 }
 
-// updated sends an update to the account's freezes, which begin with the first.
-func (t *teller) updated(ctx context.Context, update string, wish any) error {
+// updated sends an update to the account's freezes, and starts them with the first.
+func (t *player) updated(ctx context.Context, update string, wish any) error {
 	id := freeze.ID(account)
 	if len(t.ticks) == 0 {
 		_, err := t.temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: id, TaskQueue: t.queue}, freeze.Type, freeze.Input{Account: account})
@@ -68,9 +68,9 @@ func (t *teller) updated(ctx context.Context, update string, wish any) error {
 	return t.notified(ctx)
 }
 
-// notified waits until no run is being notified of a change of the freezes, so
-// that what a story costs does not depend on how fast that is.
-func (t *teller) notified(ctx context.Context) error {
+// notified waits until all runs are notified of a change of the freezes, so that a
+// story's cost doesn't depend on the speed of that.
+func (t *player) notified(ctx context.Context) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -93,16 +93,16 @@ func (t *teller) notified(ctx context.Context) error {
 	}
 }
 
-func (t *teller) declare(ctx context.Context, wish freeze.Declare) error {
+func (t *player) declare(ctx context.Context, wish freeze.Declare) error {
 	return t.updated(ctx, freeze.DeclareUpdate, wish)
 }
 
-func (t *teller) lift(ctx context.Context, wish freeze.Lift) error {
+func (t *player) lift(ctx context.Context, wish freeze.Lift) error {
 	return t.updated(ctx, freeze.LiftUpdate, wish)
 }
 
-// frozen waits until these freezes hold and no others.
-func (t *teller) frozen(ctx context.Context, ids ...string) error {
+// frozen waits until exactly these freezes exist.
+func (t *player) frozen(ctx context.Context, ids ...string) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -123,14 +123,14 @@ func (t *teller) frozen(ctx context.Context, ids ...string) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("there are the freezes %v, and never were %v: %w", now, ids, context.Cause(ctx))
+			return fmt.Errorf("the freezes are %v and never became %v: %w", now, ids, context.Cause(ctx))
 		case <-tick.C:
 		}
 	}
 }
 
 // retry retries the run, as a person would.
-func (t *teller) retry(ctx context.Context) error {
+func (t *player) retry(ctx context.Context) error {
 	id := managed.RetryRunID(t.ref)
 	run, err := t.temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: id, TaskQueue: t.queue}, managed.RetryRunType,
 		managed.RetryRunInput{Run: t.ref, By: "jane", Reason: "jane asked for it", Attempt: 2})

@@ -19,7 +19,7 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// configuration is what the labels of the stories may refer to.
+// configuration is the configuration that the stories' labels refer to.
 var configuration = policy.Config{
 	Channels: []string{"deploys", "oncall"},
 	Profiles: []policy.Profile{
@@ -44,9 +44,9 @@ var (
 	retried = []string{"env:prod", "gantry:managed", "gantry:profile=retried"}
 )
 
-// people are the stories in which people or clocks decide.
+// people are the stories in which people or deadlines decide.
 var people = []story{
-	{name: "approved-by-two", labels: two, plan: changes, script: func(ctx context.Context, t *teller) error {
+	{name: "approved-by-two", labels: two, plan: changes, script: func(ctx context.Context, t *player) error {
 		return steps(
 			func() error { return t.oneByOne(ctx, unconfirmed) },
 			func() error { return t.says(ctx, "ann", managed.Approve) },
@@ -55,14 +55,14 @@ var people = []story{
 			t.confirmedOnce,
 		)
 	}},
-	{name: "rejected", labels: byHand, plan: changes, script: func(ctx context.Context, t *teller) error {
+	{name: "rejected", labels: byHand, plan: changes, script: func(ctx context.Context, t *player) error {
 		return steps(
 			func() error { return t.oneByOne(ctx, unconfirmed) },
 			func() error { return t.says(ctx, "ann", managed.Reject) },
 			func() error { return t.oneByOne(ctx, discarded) },
 		)
 	}},
-	{name: "revoked", labels: two, plan: changes, script: func(ctx context.Context, t *teller) error {
+	{name: "revoked", labels: two, plan: changes, script: func(ctx context.Context, t *player) error {
 		return steps(
 			func() error { return t.oneByOne(ctx, unconfirmed) },
 			func() error { return t.says(ctx, "ann", managed.Approve) },
@@ -72,7 +72,7 @@ var people = []story{
 			func() error { return t.oneByOne(ctx, discarded) },
 		)
 	}},
-	{name: "objected", labels: byHand, plan: changes, script: func(ctx context.Context, t *teller) error {
+	{name: "objected", labels: byHand, plan: changes, script: func(ctx context.Context, t *player) error {
 		return steps(
 			func() error { return t.oneByOne(ctx, unconfirmed) },
 			t.away,
@@ -83,14 +83,14 @@ var people = []story{
 			func() error { return t.oneByOne(ctx, discarded) },
 		)
 	}},
-	{name: "timed-out", labels: hurried, plan: changes, script: func(ctx context.Context, t *teller) error {
+	{name: "timed-out", labels: hurried, plan: changes, script: func(ctx context.Context, t *player) error {
 		return steps(
 			func() error { return t.oneByOne(ctx, unconfirmed) },
 			func() error { return t.becomes(ctx, discarded) },
 			func() error { return t.oneByOne(ctx, discarded) },
 		)
 	}},
-	{name: "escalated", labels: ladder, plan: changes, script: func(ctx context.Context, t *teller) error {
+	{name: "escalated", labels: ladder, plan: changes, script: func(ctx context.Context, t *player) error {
 		return steps(
 			func() error { return t.oneByOne(ctx, unconfirmed) },
 			func() error { return t.timeline(ctx, "told through oncall") },
@@ -99,7 +99,7 @@ var people = []story{
 			t.confirmedOnce,
 		)
 	}},
-	{name: "gate-closed-then-open", labels: byHand, plan: changes, script: func(ctx context.Context, t *teller) error {
+	{name: "gate-closed-then-open", labels: byHand, plan: changes, script: func(ctx context.Context, t *player) error {
 		return steps(
 			func() error {
 				return t.declare(ctx, freeze.Declare{ID: "short", By: "jane", Reason: "a moment", Until: time.Now().Add(20 * time.Second)})
@@ -112,7 +112,7 @@ var people = []story{
 			t.confirmedOnce,
 		)
 	}},
-	{name: "freeze-lifted", labels: auto, plan: changes, script: func(ctx context.Context, t *teller) error {
+	{name: "freeze-lifted", labels: auto, plan: changes, script: func(ctx context.Context, t *player) error {
 		return steps(
 			func() error { return t.declare(ctx, freeze.Declare{ID: "audit", By: "jane", Reason: "audit"}) },
 			func() error { return t.oneByOne(ctx, unconfirmed) },
@@ -124,7 +124,7 @@ var people = []story{
 			t.confirmedOnce,
 		)
 	}},
-	{name: "retried", labels: retried, plan: changes, script: func(ctx context.Context, t *teller) error {
+	{name: "retried", labels: retried, plan: changes, script: func(ctx context.Context, t *player) error {
 		return steps(
 			func() error {
 				return t.sim.ChangePlan(stack, t.ref.Run, func(p *simulator.Plan) {
@@ -134,7 +134,7 @@ var people = []story{
 			func() error { return t.oneByOne(ctx, spacelift.RunStateFailed) },
 		)
 	}},
-	{name: "failed-while-applying", labels: retried, plan: changes, script: func(ctx context.Context, t *teller) error {
+	{name: "failed-while-applying", labels: retried, plan: changes, script: func(ctx context.Context, t *player) error {
 		return steps(
 			func() error {
 				return t.sim.ChangePlan(stack, t.ref.Run, func(p *simulator.Plan) {
@@ -145,7 +145,7 @@ var people = []story{
 			t.confirmedOnce,
 		)
 	}},
-	{name: "review-passed-on", labels: byHand, plan: changes, script: func(ctx context.Context, t *teller) error {
+	{name: "review-passed-on", labels: byHand, plan: changes, script: func(ctx context.Context, t *player) error {
 		return steps(
 			func() error { return t.oneByOne(ctx, spacelift.RunStatePlanning) },
 			func() error { return t.sim.SetApprovals(stack, 1) },
@@ -155,7 +155,7 @@ var people = []story{
 			t.confirmedOnce,
 		)
 	}},
-	{name: "stopped", labels: auto, plan: changes, script: func(ctx context.Context, t *teller) error {
+	{name: "stopped", labels: auto, plan: changes, script: func(ctx context.Context, t *player) error {
 		return steps(
 			func() error { return t.oneByOne(ctx, spacelift.RunStatePlanning) },
 			func() error {
@@ -164,7 +164,7 @@ var people = []story{
 			func() error { return t.oneByOne(ctx, spacelift.RunStateStopped) },
 		)
 	}},
-	{name: "confirmed-elsewhere", labels: two, plan: changes, script: func(ctx context.Context, t *teller) error {
+	{name: "confirmed-elsewhere", labels: two, plan: changes, script: func(ctx context.Context, t *player) error {
 		return steps(
 			func() error { return t.oneByOne(ctx, unconfirmed) },
 			func() error { return t.says(ctx, "ann", managed.Approve) },
@@ -174,13 +174,13 @@ var people = []story{
 	}},
 }
 
-// says makes somebody decide.
-func (t *teller) says(ctx context.Context, who string, v managed.Verdict) error {
+// says sends a person's decision.
+func (t *player) says(ctx context.Context, who string, v managed.Verdict) error {
 	return t.asks(ctx, managed.DecideUpdate, managed.Decision{Verdict: v, By: managed.Person{Name: who}, Note: "recorded"})
 }
 
 // asks sends an update to the run's execution and waits for its answer.
-func (t *teller) asks(ctx context.Context, update string, wish any) error {
+func (t *player) asks(ctx context.Context, update string, wish any) error {
 	handle, err := t.temporal.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
 		WorkflowID: managed.ManageRunID(t.ref), UpdateName: update, Args: []any{wish}, WaitForStage: client.WorkflowUpdateStageCompleted,
 	})
@@ -194,7 +194,7 @@ func (t *teller) asks(ctx context.Context, update string, wish any) error {
 }
 
 // becomes waits until the simulated run is in a state.
-func (t *teller) becomes(ctx context.Context, state spacelift.RunState) error {
+func (t *player) becomes(ctx context.Context, state spacelift.RunState) error {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -204,22 +204,22 @@ func (t *teller) becomes(ctx context.Context, state spacelift.RunState) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("the run is in %s and never came to %s: %w", run.State, state, context.Cause(ctx))
+			return fmt.Errorf("the run is in %s and never reached %s: %w", run.State, state, context.Cause(ctx))
 		case <-tick.C:
 		}
 	}
 }
 
-// forget ends what goes on beyond the story, such as the run that tries its run
-// again, and removes the account's freezes: their worker goes with the story,
-// and the next one would ask them in vain.
-func (t *teller) forget(ctx context.Context) error {
+// forget ends the executions that outlive the story, such as the one that retries
+// its run, and removes the account's freezes: their worker ends with the story, so
+// they couldn't answer the next one.
+func (t *player) forget(ctx context.Context) error {
 	freezes := &common.WorkflowExecution{WorkflowId: freeze.ID(account)}
 	_, err := t.temporal.WorkflowService().DeleteWorkflowExecution(ctx, &workflowservice.DeleteWorkflowExecutionRequest{
 		Namespace: client.DefaultNamespace, WorkflowExecution: freezes,
 	})
 	if _, none := errors.AsType[*serviceerror.NotFound](err); err != nil && !none {
-		return fmt.Errorf("forget the freezes: %w", err)
+		return fmt.Errorf("delete the freezes: %w", err)
 	}
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
@@ -228,14 +228,14 @@ func (t *teller) forget(ctx context.Context) error {
 		_, gone := errors.AsType[*serviceerror.NotFound](err)
 		open, err := t.temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Query: "ExecutionStatus = 'Running'"})
 		if err != nil {
-			return fmt.Errorf("list what goes on: %w", err)
+			return fmt.Errorf("list open executions: %w", err)
 		}
 		if gone && len(open.GetExecutions()) == 0 {
 			return nil
 		}
 		for _, e := range open.GetExecutions() {
-			// Lists are a little behind: it may have ended since.
-			_ = t.temporal.TerminateWorkflow(ctx, e.GetExecution().GetWorkflowId(), e.GetExecution().GetRunId(), "its story is told")
+			// Lists lag a little: it may have ended by now.
+			_ = t.temporal.TerminateWorkflow(ctx, e.GetExecution().GetWorkflowId(), e.GetExecution().GetRunId(), "its story has ended")
 		}
 		select {
 		case <-ctx.Done():
@@ -245,7 +245,7 @@ func (t *teller) forget(ctx context.Context) error {
 	}
 }
 
-// silent is a channel that takes every message.
+// silent is a channel that accepts every message.
 type silent struct{}
 
 func (silent) Send(context.Context, string, notify.Message) error { return nil }

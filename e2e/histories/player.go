@@ -31,21 +31,21 @@ const (
 // begin is when the simulated account's clock starts.
 var begin = time.Date(2026, 1, 1, 10, 0, 0, 0, time.UTC)
 
-// story is one way a run can go.
+// story is one course that a run can take.
 type story struct {
 	name   string
 	labels []string
 	plan   spacelift.Delta
-	script func(context.Context, *teller) error
+	script func(context.Context, *player) error
 
 	// tick, when set, makes it a story of Reconcile: the history of that
 	// execution is recorded, by its number in the story, from 1.
 	tick int
 }
 
-// teller tells a story: it moves a simulated run, notifies its execution, and
-// waits until each notification has been worked on.
-type teller struct {
+// player plays a story: it moves a simulated run, notifies its execution, and
+// waits until each notification has been processed.
+type player struct {
 	temporal client.Client
 	queue    string
 	sim      *simulator.Simulator
@@ -53,15 +53,15 @@ type teller struct {
 	ref      spacelift.RunRef
 
 	ticks                  []string // workflow ids of the executions of Reconcile
-	heard                  int      // the first state version that the execution has not heard of
+	next                   int      // the first state version without a notification
 	notifications, signals int
 }
 
-// tell tells the story to an execution of its own and returns when that has
+// play plays the story with an execution of its own, and returns when that has
 // ended.
-func (s story) tell(ctx context.Context, c client.Client) (*teller, error) {
-	// A queue of its own keeps the story before from taking this one's tasks.
-	t := &teller{temporal: c, queue: "gantry-" + s.name, clock: simulator.NewManualClock(begin)}
+func (s story) play(ctx context.Context, c client.Client) (*player, error) {
+	// With a queue of its own, the previous story can't take this one's tasks.
+	t := &player{temporal: c, queue: "gantry-" + s.name, clock: simulator.NewManualClock(begin)}
 	phases := simulator.Phases{}
 	for _, state := range spacelift.RunStates {
 		phases[state] = time.Second
@@ -109,15 +109,16 @@ func (s story) tell(ctx context.Context, c client.Client) (*teller, error) {
 	return t, nil
 }
 
-// seed gives each story ids of its own: an execution's id comes from them.
+// seed returns a seed for ids that no other story has: they are part of an
+// execution's id.
 func seed(name string) uint64 {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(name))
 	return h.Sum64()
 }
 
-// serve offers the simulated account on a free port, and a client of it.
-func (t *teller) serve(ctx context.Context) (stop func(), api *spacelift.Client, err error) {
+// serve serves the simulated account on a free port, and returns a client of it.
+func (t *player) serve(ctx context.Context) (stop func(), api *spacelift.Client, err error) {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, nil, err
@@ -135,8 +136,8 @@ func (t *teller) serve(ctx context.Context) (stop func(), api *spacelift.Client,
 	return func() { _ = server.Close() }, api, nil
 }
 
-// until lets the run go on in Spacelift until it is in a state.
-func (t *teller) until(state spacelift.RunState) error {
+// until lets the run continue in Spacelift until it is in a state.
+func (t *player) until(state spacelift.RunState) error {
 	for range 100 {
 		run, err := t.sim.Run(stack, t.ref.Run)
 		if err != nil {
@@ -147,23 +148,22 @@ func (t *teller) until(state spacelift.RunState) error {
 		}
 		t.clock.Advance(time.Second)
 	}
-	return fmt.Errorf("the run never came to %s", state)
+	return fmt.Errorf("the run never reached %s", state)
 }
 
-// oneByOne lets the run go on until it is in a state, and sends a notification
-// of each state on the way, each in a signal of its own, but for those that are
-// lost.
-func (t *teller) oneByOne(ctx context.Context, until spacelift.RunState, lost ...spacelift.RunState) error {
+// oneByOne lets the run continue until it is in a state, and sends a notification
+// of each state on the way, except the lost ones, each in a signal of its own.
+func (t *player) oneByOne(ctx context.Context, until spacelift.RunState, lost ...spacelift.RunState) error {
 	for {
 		run, err := t.sim.Run(stack, t.ref.Run)
 		if err != nil {
 			return err
 		}
-		for version := t.heard; version < len(run.History); version++ {
+		for version := t.next; version < len(run.History); version++ {
 			if slices.Contains(lost, run.History[version].State) {
 				continue
 			}
-			if err := t.toldOf(ctx, version); err != nil {
+			if err := t.notify(ctx, version); err != nil {
 				return err
 			}
 		}
@@ -171,21 +171,21 @@ func (t *teller) oneByOne(ctx context.Context, until spacelift.RunState, lost ..
 			return nil
 		}
 		if t.clock.Now().Sub(begin) > time.Hour {
-			return fmt.Errorf("the run is in %s and never came to %s", run.State, until)
+			return fmt.Errorf("the run is in %s and never reached %s", run.State, until)
 		}
 		t.clock.Advance(time.Second)
 	}
 }
 
-// toldOf sends the notifications of states, by version, in one signal, and
-// waits until they are worked on.
-func (t *teller) toldOf(ctx context.Context, versions ...int) error {
-	return t.toldOfBefore(ctx, versions, func() error { return nil })
+// notify sends the notifications of states, by version, in one signal, and
+// waits until they are processed.
+func (t *player) notify(ctx context.Context, versions ...int) error {
+	return t.notifyBefore(ctx, versions, func() error { return nil })
 }
 
-// toldOfBefore is toldOf, with something happening after the notifications
-// were made and before they arrive.
-func (t *teller) toldOfBefore(ctx context.Context, versions []int, meanwhile func() error) error {
+// notifyBefore is notify with an action between the creation of the notifications
+// and their arrival.
+func (t *player) notifyBefore(ctx context.Context, versions []int, meanwhile func() error) error {
 	run, err := t.sim.Run(stack, t.ref.Run)
 	if err != nil {
 		return err
@@ -209,7 +209,7 @@ func (t *teller) toldOfBefore(ctx context.Context, versions []int, meanwhile fun
 	t.notifications += len(versions)
 	t.signals++
 	newest := slices.Max(versions)
-	t.heard = max(t.heard, newest+1)
+	t.next = max(t.next, newest+1)
 	return t.shows(ctx, fmt.Sprintf("state version %d", newest), func(s managed.RunStatus) bool {
 		// An end counts only once Spacelift's API has shown it.
 		arrived := !s.LastEventAt.Before(batch.Events[len(batch.Events)-1].ReceivedAt)
@@ -217,15 +217,15 @@ func (t *teller) toldOfBefore(ctx context.Context, versions []int, meanwhile fun
 	})
 }
 
-// timeline waits until the run's timeline says something.
-func (t *teller) timeline(ctx context.Context, text string) error {
-	return t.shows(ctx, "the timeline to say "+text, func(s managed.RunStatus) bool {
+// timeline waits until the run's timeline contains a text.
+func (t *player) timeline(ctx context.Context, text string) error {
+	return t.shows(ctx, "the timeline entry "+text, func(s managed.RunStatus) bool {
 		return slices.ContainsFunc(s.Timeline, func(e managed.TimelineEntry) bool { return strings.Contains(e.Summary, text) })
 	})
 }
 
 // shows waits until the execution's status is as wanted.
-func (t *teller) shows(ctx context.Context, what string, wanted func(managed.RunStatus) bool) error {
+func (t *player) shows(ctx context.Context, what string, wanted func(managed.RunStatus) bool) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -248,8 +248,8 @@ func (t *teller) shows(ctx context.Context, what string, wanted func(managed.Run
 	}
 }
 
-// history is what Temporal recorded of an execution.
-func (t *teller) history(ctx context.Context, id string) (*history.History, error) {
+// history returns Temporal's history of an execution.
+func (t *player) history(ctx context.Context, id string) (*history.History, error) {
 	var all history.History
 	events := t.temporal.GetWorkflowHistory(ctx, id, "", false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 	for events.HasNext() {
@@ -262,8 +262,8 @@ func (t *teller) history(ctx context.Context, id string) (*history.History, erro
 	return &all, nil
 }
 
-// notification is what Spacelift tells when a run enters a state, as Gantry
-// passes it on.
+// notification returns Spacelift's notification of a run's state, in the form in
+// which Gantry forwards it.
 func notification(run spacelift.Run, version int) managed.RunEvent {
 	entered := run.History[version]
 	e := managed.RunEvent{

@@ -17,17 +17,17 @@ import (
 const webhookSecret = "recorded-nowhere"
 
 // webhook gives the account the webhook that Reconcile watches.
-func (t *teller) webhook() error {
+func (t *player) webhook() error {
 	return t.sim.AddNamedWebhook(simulator.NamedWebhook{ID: "gantry", Endpoint: "https://gantry.example/webhook", Secret: webhookSecret})
 }
 
-// webhookOff is webhook, after ten failures.
-func (t *teller) webhookOff() error {
+// webhookOff gives the account that webhook after ten failures.
+func (t *player) webhookOff() error {
 	return t.sim.AddNamedWebhook(simulator.NamedWebhook{ID: "gantry", Endpoint: "https://gantry.example/webhook", Secret: webhookSecret, Disabled: true})
 }
 
-// reconcile runs Reconcile once, long after everything that happened so far.
-func (t *teller) reconcile(ctx context.Context) error {
+// reconcile runs Reconcile once, long after all earlier steps.
+func (t *player) reconcile(ctx context.Context) error {
 	id := fmt.Sprintf("%s-%s-%d", reconcile.ID(account), t.queue, len(t.ticks)+1)
 	run, err := t.temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: id, TaskQueue: t.queue}, reconcile.Type,
 		reconcile.Input{Account: account, Interval: 2 * time.Minute, Webhook: "gantry", Reenable: true})
@@ -45,15 +45,15 @@ func (t *teller) reconcile(ctx context.Context) error {
 	return nil
 }
 
-// listed waits until lists show the execution in the state that its run is in,
-// and no other open one.
-func (t *teller) listed(ctx context.Context) error {
+// listed waits until lists show the execution in the state of its run, and no
+// other open execution.
+func (t *player) listed(ctx context.Context) error {
 	want, err := t.sim.Run(stack, t.ref.Run)
 	if err != nil {
 		return err
 	}
 	if want.State == spacelift.RunStateConfirmed {
-		want.State = spacelift.RunStateApplying // what lists name once Gantry has confirmed a plan
+		want.State = spacelift.RunStateApplying // the state in lists once Gantry has confirmed a plan
 	}
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()

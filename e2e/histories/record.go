@@ -1,5 +1,5 @@
 // Package histories plays runs on a real Temporal, with Gantry's own workflows, and
-// counts what each costs in history events.
+// counts the history events of each.
 package histories
 
 import (
@@ -22,19 +22,19 @@ import (
 	"github.com/gantryhq/gantry/temporalserver"
 )
 
-// identity ends up in the histories: it says nothing of the machine.
+// identity is part of the histories: it doesn't reveal the machine.
 const identity = "record"
 
-// Record tells stories by name, or all of them, on a Temporal server of its
-// own. With a folder it writes the history of each to a file of its name there.
-// The costs of those that were told before an error come with it.
+// Record plays stories by name, or all of them, on a Temporal server of its own.
+// If out names a folder, it writes the history of each to a file of its name
+// there. With an error it also returns the costs of the stories before.
 func Record(ctx context.Context, out string, names ...string) ([]Cost, error) {
 	chosen := all()
 	if len(names) > 0 {
 		chosen = slices.DeleteFunc(chosen, func(s story) bool { return !slices.Contains(names, s.name) })
 	}
 	if len(chosen) == 0 || len(names) > len(chosen) {
-		return nil, errors.New("there is no such story")
+		return nil, errors.New("no such story")
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
@@ -67,9 +67,9 @@ func Record(ctx context.Context, out string, names ...string) ([]Cost, error) {
 	return costs, nil
 }
 
-// cost tells the story, and makes Temporal forget it.
+// cost plays the story, returns its cost, and removes it from Temporal.
 func (s story) cost(ctx context.Context, c client.Client) (Cost, *history.History, error) {
-	t, err := s.tell(ctx, c)
+	t, err := s.play(ctx, c)
 	if err != nil {
 		return Cost{}, nil, err
 	}

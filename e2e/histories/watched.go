@@ -22,48 +22,48 @@ const (
 	discarded   = spacelift.RunStateDiscarded
 )
 
-// told are the stories of runs that nobody decides about through Gantry. A
+// unattended are the stories of runs without a person's decision through Gantry. A
 // history is replayed under the name of its story: never rename one.
-var told = []story{
-	{name: "auto-nine-notifications", labels: auto, plan: changes, script: func(ctx context.Context, t *teller) error {
+var unattended = []story{
+	{name: "auto-nine-notifications", labels: auto, plan: changes, script: func(ctx context.Context, t *player) error {
 		return steps(
 			func() error { return t.oneByOne(ctx, unconfirmed) },
-			func() error { return t.oneByOne(ctx, finished, spacelift.RunStatePreparingApply) }, // that one is lost
+			func() error { return t.oneByOne(ctx, finished, spacelift.RunStatePreparingApply) }, // the lost one
 			t.confirmedOnce,
 		)
 	}},
-	{name: "auto-every-notification", labels: auto, plan: changes, script: func(ctx context.Context, t *teller) error {
+	{name: "auto-every-notification", labels: auto, plan: changes, script: func(ctx context.Context, t *player) error {
 		return steps(
 			func() error { return t.oneByOne(ctx, unconfirmed) },
 			func() error { return t.oneByOne(ctx, finished) },
 			t.confirmedOnce,
 		)
 	}},
-	{name: "auto-coalesced", labels: auto, plan: changes, script: func(ctx context.Context, t *teller) error {
+	{name: "auto-coalesced", labels: auto, plan: changes, script: func(ctx context.Context, t *player) error {
 		return steps(
-			func() error { return t.toldOf(ctx, 0) },
+			func() error { return t.notify(ctx, 0) },
 			func() error { return t.until(unconfirmed) },
-			func() error { return t.toldOf(ctx, 1, 2, 3, 4, 5) },
+			func() error { return t.notify(ctx, 1, 2, 3, 4, 5) },
 			func() error { return t.until(finished) },
-			func() error { return t.toldOf(ctx, 6, 7, 8, 9) },
+			func() error { return t.notify(ctx, 6, 7, 8, 9) },
 			t.confirmedOnce,
 		)
 	}},
-	{name: "auto-reordered", labels: auto, plan: changes, script: func(ctx context.Context, t *teller) error {
+	{name: "auto-reordered", labels: auto, plan: changes, script: func(ctx context.Context, t *player) error {
 		return steps(
 			func() error { return t.until(unconfirmed) },
-			func() error { return t.toldOf(ctx, 5, 3, 5, 4) },
-			func() error { return t.toldOf(ctx, 0, 1, 2) },
+			func() error { return t.notify(ctx, 5, 3, 5, 4) },
+			func() error { return t.notify(ctx, 0, 1, 2) },
 			func() error { return t.until(finished) },
-			func() error { return t.toldOf(ctx, 8, 6) },
-			func() error { return t.toldOf(ctx, 9, 7) },
+			func() error { return t.notify(ctx, 8, 6) },
+			func() error { return t.notify(ctx, 9, 7) },
 			t.confirmedOnce,
 		)
 	}},
-	{name: "no-changes", labels: auto, script: func(ctx context.Context, t *teller) error {
+	{name: "no-changes", labels: auto, script: func(ctx context.Context, t *player) error {
 		return t.oneByOne(ctx, finished)
 	}},
-	{name: "manual-discarded", labels: manual, plan: changes, script: func(ctx context.Context, t *teller) error {
+	{name: "manual-discarded", labels: manual, plan: changes, script: func(ctx context.Context, t *player) error {
 		return steps(
 			func() error { return t.oneByOne(ctx, unconfirmed) },
 			func() error { return t.phase(ctx, managed.PhaseWaiting) },
@@ -71,7 +71,7 @@ var told = []story{
 			func() error { return t.oneByOne(ctx, discarded) },
 		)
 	}},
-	{name: "unreadable-label", labels: odd, plan: changes, script: func(ctx context.Context, t *teller) error {
+	{name: "unreadable-label", labels: odd, plan: changes, script: func(ctx context.Context, t *player) error {
 		return steps(
 			func() error { return t.oneByOne(ctx, unconfirmed) },
 			func() error { return t.phase(ctx, managed.PhaseHolding) },
@@ -79,28 +79,28 @@ var told = []story{
 			func() error { return t.oneByOne(ctx, finished) },
 		)
 	}},
-	{name: "person-confirmed-first", labels: auto, plan: changes, script: func(ctx context.Context, t *teller) error {
+	{name: "person-confirmed-first", labels: auto, plan: changes, script: func(ctx context.Context, t *player) error {
 		return steps(
 			func() error { return t.oneByOne(ctx, spacelift.RunStatePlanning) },
 			func() error { return t.until(unconfirmed) },
 			func() error { return t.sim.Confirm("jane", stack, t.ref.Run, "") },
-			func() error { return t.toldOf(ctx, 5) },
+			func() error { return t.notify(ctx, 5) },
 			func() error { return t.oneByOne(ctx, finished) },
 		)
 	}},
-	{name: "label-removed", labels: auto, plan: changes, script: func(ctx context.Context, t *teller) error {
+	{name: "label-removed", labels: auto, plan: changes, script: func(ctx context.Context, t *player) error {
 		return steps(
 			func() error { return t.oneByOne(ctx, spacelift.RunStatePlanning) },
 			func() error { return t.until(unconfirmed) },
 			func() error {
-				return t.toldOfBefore(ctx, []int{5}, func() error { return t.sim.SetLabels(stack, manual...) })
+				return t.notifyBefore(ctx, []int{5}, func() error { return t.sim.SetLabels(stack, manual...) })
 			},
 			func() error { return t.phase(ctx, managed.PhaseWaiting) },
 			func() error { return t.sim.Discard("jane", stack, t.ref.Run, "") },
 			func() error { return t.oneByOne(ctx, discarded) },
 		)
 	}},
-	{name: "replanned", labels: odd, plan: changes, script: func(ctx context.Context, t *teller) error {
+	{name: "replanned", labels: odd, plan: changes, script: func(ctx context.Context, t *player) error {
 		return steps(
 			func() error { return t.oneByOne(ctx, unconfirmed) },
 			func() error { return t.phase(ctx, managed.PhaseHolding) },
@@ -112,7 +112,7 @@ var told = []story{
 			t.confirmedOnce,
 		)
 	}},
-	{name: "spacelift-away", labels: auto, plan: changes, script: func(ctx context.Context, t *teller) error {
+	{name: "spacelift-away", labels: auto, plan: changes, script: func(ctx context.Context, t *player) error {
 		return steps(
 			func() error { return t.oneByOne(ctx, spacelift.RunStatePlanning) },
 			t.away,
@@ -124,7 +124,7 @@ var told = []story{
 			t.confirmedOnce,
 		)
 	}},
-	{name: "spacelift-away-discarded", labels: auto, plan: changes, script: func(ctx context.Context, t *teller) error {
+	{name: "spacelift-away-discarded", labels: auto, plan: changes, script: func(ctx context.Context, t *player) error {
 		return steps(
 			func() error { return t.oneByOne(ctx, spacelift.RunStatePlanning) },
 			t.away,
@@ -135,7 +135,7 @@ var told = []story{
 			t.back,
 		)
 	}},
-	{name: "answer-lost", labels: auto, plan: changes, script: func(ctx context.Context, t *teller) error {
+	{name: "answer-lost", labels: auto, plan: changes, script: func(ctx context.Context, t *player) error {
 		return steps(
 			func() error { return t.oneByOne(ctx, spacelift.RunStatePlanning) },
 			func() error {
@@ -150,7 +150,7 @@ var told = []story{
 	{name: "adopted", labels: auto, plan: changes, script: adopted},
 	{name: "reconcile-adopts", labels: auto, plan: changes, tick: 1, script: adopted},
 	{name: "reconcile-finishes", labels: auto, plan: changes, tick: 2, script: adopted},
-	{name: "reconcile-quiet", labels: manual, plan: changes, tick: 1, script: func(ctx context.Context, t *teller) error {
+	{name: "reconcile-quiet", labels: manual, plan: changes, tick: 1, script: func(ctx context.Context, t *player) error {
 		return steps(
 			t.webhook,
 			func() error { return t.oneByOne(ctx, spacelift.RunStatePlanning) },
@@ -161,7 +161,7 @@ var told = []story{
 			func() error { return t.oneByOne(ctx, discarded) },
 		)
 	}},
-	{name: "reconcile-webhook-off", labels: manual, plan: changes, tick: 1, script: func(ctx context.Context, t *teller) error {
+	{name: "reconcile-webhook-off", labels: manual, plan: changes, tick: 1, script: func(ctx context.Context, t *player) error {
 		return steps(
 			t.webhookOff,
 			func() error { return t.oneByOne(ctx, unconfirmed, spacelift.RunStatePlanning) },
@@ -173,8 +173,8 @@ var told = []story{
 	}},
 }
 
-// adopted is the story of a run that no notification tells of.
-func adopted(ctx context.Context, t *teller) error {
+// adopted is the story of a run without any notification.
+func adopted(ctx context.Context, t *player) error {
 	return steps(
 		t.webhook,
 		func() error { return t.until(unconfirmed) },
@@ -196,22 +196,22 @@ func steps(all ...func() error) error {
 	return nil
 }
 
-// away makes the API fail for everything, until back.
-func (t *teller) away() error {
+// away makes the API fail for every call, until back.
+func (t *player) away() error {
 	_, err := t.sim.InjectAPI(simulator.APIFault{Kind: simulator.ServerError})
 	return err
 }
 
-func (t *teller) back() error {
+func (t *player) back() error {
 	t.sim.ClearFaults()
 	return nil
 }
 
-func (t *teller) phase(ctx context.Context, p managed.Phase) error {
+func (t *player) phase(ctx context.Context, p managed.Phase) error {
 	return t.shows(ctx, "phase "+string(p), func(s managed.RunStatus) bool { return s.Phase == p })
 }
 
-func (t *teller) confirmedOnce() error {
+func (t *player) confirmedOnce() error {
 	if n := len(t.sim.Mutations("runConfirm")); n != 1 {
 		return fmt.Errorf("the plan was confirmed %d times", n)
 	}

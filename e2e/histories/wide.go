@@ -24,24 +24,23 @@ import (
 	"github.com/gantryhq/gantry/workflows"
 )
 
-// Wide is what a chain of many stacks costs.
+// Wide is the cost of a chain of many stacks.
 type Wide struct {
-	Stacks, Labels int // that follow, and by how many labels
+	Stacks, Labels int // that follow, and their labels
 	Took           time.Duration
-	Executions     int // that it took, each continuing the one before
+	Executions     int // each continues the previous one
 	Events         int // in all of them
 	History        int // bytes of the longest
 	Status         int // bytes of its answer
 }
 
-// The bounds of Wide: what Temporal warns of in a history, and what it takes as one
-// payload.
+// The limits of Wide: Temporal's hard limit of a history, and of one payload.
 const (
 	wideHistory = 50 << 20
 	widePayload = 2 << 20
 )
 
-// Missed says that the chain cost more than Temporal takes.
+// Missed reports whether the chain exceeded Temporal's limits.
 func (w Wide) Missed() bool { return w.History > wideHistory || w.Status > widePayload }
 
 // Report prints the costs.
@@ -54,27 +53,27 @@ func (w Wide) Report(out io.Writer) {
 		w.Stacks, w.Labels, w.Took.Round(time.Second), w.Executions, w.Events, float64(w.Events)/float64(w.Stacks), float64(w.History)/1e6, w.Status>>10, verdict)
 }
 
-// RunWide runs a chain of as many stacks, in layers of which each stack follows as
-// many of the layer before, on a Temporal server of its own. The executions of the
-// runs do nothing but tell the chain.
+// RunWide runs a chain of layers × width stacks, each of which follows `after`
+// stacks of the previous layer, on a Temporal server of its own. The executions of
+// the runs only notify the chain.
 func RunWide(ctx context.Context, layers, width, after int) (cost Wide, err error) {
 	cost.Stacks = layers * width
-	err = isolated(ctx, "gantry-wide", func(t *teller) error {
+	err = isolated(ctx, "gantry-wide", func(t *player) error {
 		cost.Labels, err = t.layers(layers, width, after)
 		return err
 	}, func(w worker.Worker) {
 		w.RegisterWorkflowWithOptions(workflows.Rollout, workflow.RegisterOptions{Name: chain.RolloutType})
-		w.RegisterWorkflowWithOptions(endsAtOnce, workflow.RegisterOptions{Name: managed.ManageRunType})
-	}, func(ctx context.Context, t *teller) error {
+		w.RegisterWorkflowWithOptions(endsImmediately, workflow.RegisterOptions{Name: managed.ManageRunType})
+	}, func(ctx context.Context, t *player) error {
 		cost, err = t.wide(ctx, cost)
 		return err
 	})
 	return cost, err
 }
 
-// isolated plays on a Temporal server and an account of their own, which are prepared
-// first, with a worker that runs what is registered and every activity.
-func isolated(ctx context.Context, queue string, prepare func(*teller) error, register func(worker.Worker), play func(context.Context, *teller) error) error {
+// isolated calls prepare and play with a Temporal server and an account of their
+// own, and a worker that runs the registered workflows and every activity.
+func isolated(ctx context.Context, queue string, prepare func(*player) error, register func(worker.Worker), play func(context.Context, *player) error) error {
 	ctx, cancel := context.WithTimeout(ctx, 8*time.Minute)
 	defer cancel()
 	temporal, err := temporalserver.Start(ctx, temporalserver.Options{SearchAttributes: temporalserver.Keywords(managed.SearchAttributes()...)})
@@ -90,7 +89,7 @@ func isolated(ctx context.Context, queue string, prepare func(*teller) error, re
 	}
 	defer c.Close()
 
-	t := &teller{temporal: c, queue: queue}
+	t := &player{temporal: c, queue: queue}
 	t.sim = simulator.New(simulator.Options{Account: account, Phases: simulator.Instant()}) //nolint:contextcheck // it ends with Close
 	defer t.sim.Close()
 	if err := prepare(t); err != nil {
@@ -111,8 +110,9 @@ func isolated(ctx context.Context, queue string, prepare func(*teller) error, re
 	return play(ctx, t)
 }
 
-// endsAtOnce stands for the execution of a run that has ended: it tells its chains.
-func endsAtOnce(ctx workflow.Context, in managed.ManageRunInput) (managed.RunStatus, error) {
+// endsImmediately replaces the execution of a run that has ended: it notifies its
+// chains.
+func endsImmediately(ctx workflow.Context, in managed.ManageRunInput) (managed.RunStatus, error) {
 	for _, ref := range in.Chains {
 		news := chain.ChainNews{Run: in.Run, State: finished}
 		if err := workflow.SignalExternalWorkflow(ctx, managed.ChainID(ref.Root), "", chain.ChainNewsSignal, news).Get(ctx, nil); err != nil {
@@ -122,8 +122,8 @@ func endsAtOnce(ctx workflow.Context, in managed.ManageRunInput) (managed.RunSta
 	return managed.RunStatus{}, nil
 }
 
-// layers adds the stacks, and the run that begins the chain.
-func (t *teller) layers(layers, width, after int) (labels int, err error) {
+// layers adds the stacks and the run that begins the chain.
+func (t *player) layers(layers, width, after int) (labels int, err error) {
 	if err := t.sim.AddStack(simulator.Stack{ID: stack, Labels: []string{spacelift.LabelManaged}}); err != nil {
 		return 0, err
 	}
@@ -153,7 +153,7 @@ func (t *teller) layers(layers, width, after int) (labels int, err error) {
 }
 
 // wide runs the chain and measures it.
-func (t *teller) wide(ctx context.Context, w Wide) (Wide, error) {
+func (t *player) wide(ctx context.Context, w Wide) (Wide, error) {
 	if _, err := t.sim.WaitState(ctx, stack, t.ref.Run, finished); err != nil {
 		return w, err
 	}
@@ -162,7 +162,7 @@ func (t *teller) wide(ctx context.Context, w Wide) (Wide, error) {
 	if err != nil {
 		return w, err
 	}
-	run := first.GetRunID() // before the wait, which moves it on
+	run := first.GetRunID() // before the wait, which changes it
 	var status chain.ChainStatus
 	if err := first.Get(ctx, &status); err != nil {
 		return w, fmt.Errorf("wait for the chain: %w", err)
@@ -189,9 +189,9 @@ func (t *teller) wide(ctx context.Context, w Wide) (Wide, error) {
 	return w, nil
 }
 
-// measure adds what one execution of the chain cost, and returns the next one's
-// run id; empty if there is none.
-func (t *teller) measure(ctx context.Context, run string, w *Wide) (next string, err error) {
+// measure adds the cost of one execution of the chain, and returns the next one's
+// run id, or "" if it was the last.
+func (t *player) measure(ctx context.Context, run string, w *Wide) (next string, err error) {
 	id := managed.ChainID(t.ref)
 	found, err := t.temporal.DescribeWorkflowExecution(ctx, id, run)
 	if err != nil {

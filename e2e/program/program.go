@@ -1,5 +1,5 @@
-// Package program runs the programs that the stories are about, on ports of their
-// own, and waits for what they do.
+// Package program runs the programs under test, on ports of their own, and waits
+// for their results.
 package program
 
 import (
@@ -20,15 +20,15 @@ import (
 // Process is a running program.
 type Process struct {
 	Cmd *exec.Cmd
-	Out *Output // what it has printed so far
+	Out *Output // its output so far
 
 	t    *testing.T
 	done chan struct{}
-	err  error // of Cmd.Wait, once done is closed
+	err  error // of Cmd.Wait; valid once done is closed
 }
 
-// Start starts a program, which is killed when the test ends. When the test
-// failed, what the program printed is logged.
+// Start starts a program and kills it when the test ends. If the test failed, it
+// logs the program's output.
 func Start(t *testing.T, cmd *exec.Cmd) *Process {
 	t.Helper()
 	p := &Process{Cmd: cmd, Out: &Output{}, t: t, done: make(chan struct{})}
@@ -43,7 +43,7 @@ func Start(t *testing.T, cmd *exec.Cmd) *Process {
 	t.Cleanup(func() {
 		p.Kill()
 		if t.Failed() {
-			t.Logf("%s said:\n%s", p.name(), p.Out)
+			t.Logf("%s printed:\n%s", p.name(), p.Out)
 		}
 	})
 	return p
@@ -67,8 +67,7 @@ func (p *Process) Lives() {
 	}
 }
 
-// LivesFor ends the test if the program ends within some time, and returns once
-// that is over.
+// LivesFor waits for some time, and ends the test if the program ends within it.
 func (p *Process) LivesFor(d time.Duration) {
 	p.t.Helper()
 	select {
@@ -78,8 +77,7 @@ func (p *Process) LivesFor(d time.Duration) {
 	p.Lives()
 }
 
-// Ends waits until the program ends by itself, and returns what exec.Cmd.Wait
-// says of it.
+// Ends waits until the program ends, and returns the error of exec.Cmd.Wait.
 func (p *Process) Ends(within time.Duration) error {
 	p.t.Helper()
 	select {
@@ -90,8 +88,8 @@ func (p *Process) Ends(within time.Duration) error {
 	return p.err
 }
 
-// AskToStop sends the program a signal upon which it is to end in order, and
-// returns how long that took.
+// AskToStop sends the program a signal, on which it should end without an error,
+// and returns how long that took.
 func (p *Process) AskToStop(signal os.Signal, within time.Duration) time.Duration {
 	p.t.Helper()
 	began := time.Now()
@@ -104,8 +102,8 @@ func (p *Process) AskToStop(signal os.Signal, within time.Duration) time.Duratio
 	return time.Since(began)
 }
 
-// Eventually polls until ok returns nil. It polls what is in another process,
-// which has no way to tell us.
+// Eventually polls until ok returns nil. It is for state in another process, which
+// can't notify us.
 func Eventually(t *testing.T, within time.Duration, what string, ok func(context.Context) error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), within)
@@ -125,7 +123,7 @@ func Eventually(t *testing.T, within time.Duration, what string, ok func(context
 	}
 }
 
-// Output keeps what a program prints, while it prints.
+// Output is a program's output, readable while the program writes.
 type Output struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -143,20 +141,18 @@ func (o *Output) String() string {
 	return o.buf.String()
 }
 
-// Ports are free below those that systems take outgoing connections from, as
-// the kernel would give one of those away again, and below those that Temporal's
-// services take.
+// Ports come from below the range of outgoing connections, in which the kernel
+// could reuse one, and below the ports of Temporal's services.
 const (
 	firstPort = 10_000
 	portCount = 8_000
 )
 
-var ports atomic.Int32 // how many were looked at
+var ports atomic.Int32 // how many were tried
 
-func init() { ports.Store(rand.Int32N(portCount)) } // the tests of other packages look as well
+func init() { ports.Store(rand.Int32N(portCount)) } // tests of other packages run at the same time
 
-// FreePort returns a port of this machine that nobody listens on, each time
-// another one.
+// FreePort returns a free port of this machine, a different one each time.
 func FreePort(t testing.TB) int {
 	t.Helper()
 	for range portCount {

@@ -1,9 +1,9 @@
-// Record tells the stories of e2e/histories on a real Temporal, and writes the
-// histories that today's code must still replay tomorrow. It prints how many
-// events each took.
+// Record plays the stories of e2e/histories on a real Temporal, and writes the
+// histories that all later code must replay. It prints the number of events in
+// each.
 //
-// Record anew only when a change needs it: the old histories are those of
-// executions that are open somewhere.
+// Record again only when a change requires it: the old histories are those of
+// executions that are still open somewhere.
 package main
 
 import (
