@@ -33,12 +33,12 @@ type browser struct {
 	away  []string // requests for something beyond this machine
 }
 
-// unsafeHost is a name of this machine that a browser does not take for one: to
-// its eyes pages from there came over the network in the clear.
+// unsafeHost is a name of this machine that a browser doesn't recognise as such: it
+// treats its pages as sent over the network without encryption.
 const unsafeHost = "gantry.test"
 
-// openBrowser starts a Chromium with a fresh profile. The story can't be told
-// without one, so a machine that has none fails it.
+// openBrowser starts a Chromium with a fresh profile. Without one the test can't
+// run, so it fails.
 func openBrowser(t *testing.T) *browser {
 	t.Helper()
 	options := []chromedp.ExecAllocatorOption{
@@ -94,7 +94,7 @@ func chromium(t *testing.T) string {
 	return ""
 }
 
-// listen notes what the page asks for and what goes wrong in it.
+// listen records the page's requests and errors.
 func (b *browser) listen(event any) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -131,7 +131,7 @@ func (b *browser) do(steps ...chromedp.Action[chromedp.Void]) {
 	}
 }
 
-// complaints says what went wrong so far, requests beyond this machine included.
+// complaints returns the errors so far, including requests beyond this machine.
 func (b *browser) complaints() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -199,7 +199,7 @@ func (b *browser) picture(name string) {
 	}
 }
 
-// lastSight keeps what a story that failed saw last.
+// lastSight saves the last picture of a failed test.
 func (b *browser) lastSight() {
 	png, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
 	if err != nil {

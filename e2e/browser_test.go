@@ -110,7 +110,7 @@ func TestBrowserSignsEverywhere(t *testing.T) {
 	}
 }
 
-// A wrong secret is told where the person looks.
+// A wrong secret is reported where the person sees it.
 func TestBrowserIsToldWhatIsWrong(t *testing.T) {
 	l := startLab(t)
 	b := openBrowser(t)
@@ -122,7 +122,7 @@ func TestBrowserIsToldWhatIsWrong(t *testing.T) {
 	}
 }
 
-// The stories above listen for what goes wrong. Here they would hear it.
+// The tests above rely on the browser's errors. This one proves that they see them.
 func TestBrowserHearsWhatGoesWrong(t *testing.T) {
 	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Security-Policy", "script-src 'sha256-7E/iFqS/r9mp3k8e0V0IuUj6hJhdjfbbU4p9YGFUwZA='; img-src http:")
@@ -139,7 +139,7 @@ func TestBrowserHearsWhatGoesWrong(t *testing.T) {
 	}
 }
 
-// openDocs loads Swagger UI anew, so that nothing is authorized.
+// openDocs reloads Swagger UI, so that nothing is authorized.
 func (b *browser) openDocs(url string) {
 	b.t.Helper()
 	b.do(chromedp.Navigate(url), chromedp.WaitVisible(chromedp.CSS(".auth-wrapper .authorize")))

@@ -54,8 +54,8 @@ func inPhase(p api.ChainPhase) func(api.Chain) bool {
 	return func(c api.Chain) bool { return c.Phase == p }
 }
 
-// One push goes through three stacks that follow each other, with nobody
-// touching anything; each run knows its place, and each stack runs once.
+// One push passes through three stacks that follow each other, without a person;
+// each run knows its place, and each stack runs once.
 func TestAPushGoesThroughAChain(t *testing.T) {
 	w := newWorld(t, autoStack, follower("app-prod", "network-prod"), follower("web-prod", "app-prod", "network-prod"))
 	for _, s := range []spacelift.StackID{"app-prod", "web-prod"} {

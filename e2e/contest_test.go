@@ -19,9 +19,9 @@ import (
 type contest struct {
 	stack spacelift.StackID
 	id    runID
-	over  time.Time // the time, as Gantry tells it
+	over  time.Time // the end of the time, as Gantry shows it
 	enter func(c *contest) bool
-	won   bool // whoever entered, against the timer
+	won   bool // enter did, against the timer
 
 	state    string // in which the run ends if the timer loses
 	confirms int    // of Gantry's, then
@@ -35,7 +35,7 @@ func (w *world) contend(c *contest) *contest {
 	w.must(w.spacelift.AddStack(simulator.Stack{ID: c.stack, Labels: []string{"gantry:managed", "gantry:confirm=manual", "gantry:approval-timeout=1m"}}))
 	c.id = w.change(c.stack, 1)
 	w.phase(c.stack, c.id, api.PhaseWaiting)
-	w.eventually("the time is told", func(ctx context.Context) error {
+	w.eventually("the status shows the deadline", func(ctx context.Context) error {
 		r, err := w.client.ExplainRunWithResponse(ctx, "acme", string(c.stack), string(c.id))
 		if err != nil {
 			return err
@@ -60,10 +60,9 @@ func (w *world) begin(c *contest, at time.Time) {
 	}
 }
 
-// The end of people's time against what comes at that very instant: an approval,
-// or somebody who confirms or discards the plan in Spacelift. One of the two
-// wins, the plan is confirmed or discarded once, and all that Gantry says of it
-// agrees.
+// The end of people's time against an event at that very instant: an approval, or
+// a confirmation or a discard in Spacelift. One of the two wins, the plan is
+// confirmed or discarded once, and all of Gantry's records agree.
 func TestTimeoutAgainstADecision(t *testing.T) {
 	w := newWorld(t)
 	who, _ := w.servePeople("")
@@ -142,19 +141,19 @@ func (w *world) settled(c *contest) {
 	if run.State != state {
 		w.t.Errorf("%s: its status says %v, want %s", c.stack, run.State, state)
 	}
-	var told []string
+	var recorded []string
 	acted := map[bool]int{} // whether it was confirming
 	for _, e := range run.Timeline {
 		switch {
 		case e.Kind == string(managed.KindEvent) && e.State != nil:
-			told = append(told, *e.State)
+			recorded = append(recorded, *e.State)
 		case e.Kind == string(managed.KindAction) && strings.Contains(e.Summary, "confirmed the plan"):
 			acted[true]++
 		case e.Kind == string(managed.KindAction) && strings.Contains(e.Summary, "discarded the plan"):
 			acted[false]++
 		}
 	}
-	if !slices.Equal(told, passed) || acted[true] != confirms || acted[false] != discards {
-		w.t.Errorf("%s: the other won: %t; the timeline tells of %v, want %v, and of what Gantry did: %v", c.stack, c.won, told, passed, acted)
+	if !slices.Equal(recorded, passed) || acted[true] != confirms || acted[false] != discards {
+		w.t.Errorf("%s: the other won: %t; the timeline has %v, want %v, and Gantry's actions are %v", c.stack, c.won, recorded, passed, acted)
 	}
 }

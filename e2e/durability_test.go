@@ -21,12 +21,12 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// kills is how often TestKill kills Gantry; SOAK=10m in the environment makes
-// it go on for that long instead.
+// kills is how often TestKill kills Gantry; with SOAK=10m in the environment it
+// continues for that long instead.
 const kills = 20
 
-// Gantry is killed under load again and again. Every event that was ever
-// answered 202 is in Temporal afterwards, and every plan was confirmed once.
+// Gantry is killed under load again and again. Afterwards Temporal has every event
+// that was answered 202, and every plan was confirmed once.
 func TestKill(t *testing.T) {
 	w := newWorld(t)
 	load := newLoad(w, 30)
@@ -49,8 +49,8 @@ func TestKill(t *testing.T) {
 	t.Logf("%d events acknowledged", len(load.accepted))
 }
 
-// While Temporal is away the webhook answers as ever and /readyz says degraded.
-// When it is back, everything that was accepted arrives.
+// While Temporal is down, the webhook answers as usual and /readyz says degraded.
+// When Temporal is back, every accepted event arrives.
 func TestTemporalIsAway(t *testing.T) {
 	w := newWorld(t)
 	w.serve()
@@ -76,7 +76,8 @@ func TestTemporalIsAway(t *testing.T) {
 	load.check()
 }
 
-// Gantry starts without Temporal, accepts, and hands over once it is there.
+// Gantry starts without Temporal, accepts events, and forwards them once Temporal
+// is up.
 func TestStartWithoutTemporal(t *testing.T) {
 	w := newWorld(t)
 	w.temporal.Stop()
@@ -92,8 +93,8 @@ func TestStartWithoutTemporal(t *testing.T) {
 	load.check()
 }
 
-// A full disk is a 503, and nothing that was accepted is harmed. When there is
-// space again, Gantry accepts again by itself.
+// A full disk is a 503, and no accepted event is lost. When there is space again,
+// Gantry accepts events without a restart.
 func TestDiskFull(t *testing.T) {
 	w := newWorld(t)
 	p := w.serve()
@@ -107,7 +108,7 @@ func TestDiskFull(t *testing.T) {
 	big := strings.Replace(body, `"account"`, `"padding":"`+padding+`","account"`, 1)
 	w.eventually("it answers 503", func(context.Context) error {
 		if status, answer := w.deliver(big); status != http.StatusServiceUnavailable || !strings.Contains(answer, "not-stored") {
-			// What still fitted is accepted; the next one is another event.
+			// There was still room for this one; try another event.
 			big = strings.Replace(big, `"stateVersion":`, `"stateVersion":1`, 1)
 			return fmt.Errorf("%d %.200s", status, answer)
 		}
@@ -137,8 +138,8 @@ func (p *process) limitFiles(bytes uint64) {
 	}
 }
 
-// load sends the events of many runs in any order and again and again, and
-// remembers what was acknowledged.
+// load sends the events of many runs repeatedly and in any order, and records the
+// acknowledged ones.
 type load struct {
 	w      *world
 	bodies []loadBody
@@ -231,7 +232,7 @@ func (l *load) waitFor(answers int) {
 	}
 }
 
-// check makes sure that everything acknowledged has arrived, once.
+// check checks that every acknowledged event has arrived, once.
 func (l *load) check() {
 	l.w.t.Helper()
 	byRun := map[runID][]loadBody{}

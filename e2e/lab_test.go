@@ -103,9 +103,9 @@ func (l *lab) paste(commands string) string {
 	return string(out)
 }
 
-// With --data everything is there again after a restart, on other ports: the run
-// that ended, the deliveries, and the run that waits for somebody, whom Spacelift
-// then obeys and Gantry hears of.
+// With --data everything survives a restart on other ports: the run that ended, the
+// deliveries, and the run that waits for a person; Spacelift then accepts that
+// person's decision and Gantry records it.
 func TestLabKeepsItsData(t *testing.T) {
 	data := t.TempDir()
 	l := startLab(t, "--data", data)

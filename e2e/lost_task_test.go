@@ -11,9 +11,9 @@ import (
 	"github.com/gantryhq/gantry/simulator"
 )
 
-// Gantry is killed after Spacelift did what somebody decided, and before Gantry
-// could say so. The decision is recorded all the same, whoever repeats it is not
-// refused, and nobody else is named for it.
+// Gantry is killed after Spacelift carried out a decision, and before Gantry could
+// record it. The decision is recorded all the same, its repeat isn't refused, and
+// no other person is named for it.
 func TestADecisionOutlivesItsLostTask(t *testing.T) {
 	note := "as discussed"
 	approve := func(v api.Verdict) func(context.Context, people, *world, runID) (int, string, error) {

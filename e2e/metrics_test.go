@@ -19,8 +19,8 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// Every metric that docs/reference/metrics.md names is there, with the labels it
-// names, after a story in which everything happens that they measure.
+// Every metric in docs/reference/metrics.md is exposed, with the documented labels,
+// after a story that moves all of them.
 func TestMetricsInTheTablesAreExposed(t *testing.T) {
 	w := newWorld(t, simulator.Stack{ID: "network-prod", Labels: []string{"gantry:managed", "gantry:confirm=auto"}})
 	w.serveAs("all")
@@ -35,13 +35,13 @@ func TestMetricsInTheTablesAreExposed(t *testing.T) {
 		t.Errorf("a run that has ended was approved: %s", decision.Body)
 	}
 
-	// Notifications that are nothing to Gantry, and nobody's.
+	// An ignored notification, and one with a wrong signature.
 	w.deliver(`{"event_type": "something-else"}`)
 	res, err := http.Post(w.url()+"/webhook", "application/json", strings.NewReader("{}"))
 	w.must(err)
 	res.Body.Close()
 
-	// Spacelift fails for long, so that a call leaves its step, and is back.
+	// Spacelift fails for so long that a call leaves its step, and recovers.
 	fault, err := w.spacelift.InjectAPI(simulator.APIFault{Kind: simulator.ServerError})
 	w.must(err)
 	broken := w.push("network-prod", 1)
@@ -49,13 +49,13 @@ func TestMetricsInTheTablesAreExposed(t *testing.T) {
 	w.spacelift.ClearFaults(fault)
 	w.phase("network-prod", broken, api.PhaseDone)
 
-	// A step fails: nobody knows this workflow.
+	// A step fails: no worker knows this workflow.
 	_, err = c.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "stranger", TaskQueue: "gantry"}, "Stranger")
 	w.must(err)
 	w.metrics("a step fails", "temporal_workflow_task_execution_failed_total")
 	w.must(c.TerminateWorkflow(t.Context(), "stranger", "", "it has served"))
 
-	// Somebody asks for a run that nobody knows, and Temporal goes away.
+	// A caller asks for an unknown run, and Temporal goes down.
 	if r, err := w.client.GetRunWithResponse(t.Context(), "acme", "network-prod", "01KDXUNKNOWN00000000000000"); err != nil || r.StatusCode() != http.StatusNotFound {
 		t.Errorf("an unknown run: %v %s", err, r.Body)
 	}

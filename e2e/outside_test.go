@@ -19,12 +19,12 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// target is a channel that takes webhooks.
+// target is a channel that receives webhooks.
 type target struct {
 	*httptest.Server
-	mu    sync.Mutex
-	heard []string // types of the messages, with what they are about
-	down  bool
+	mu       sync.Mutex
+	received []string // types of the messages, with what they are about
+	down     bool
 }
 
 func newTarget(t *testing.T) *target {
@@ -44,7 +44,7 @@ func newTarget(t *testing.T) *target {
 		if err := json.NewDecoder(r.Body).Decode(&body); err != nil || r.Header.Get("webhook-signature") == "" {
 			t.Errorf("a message can't be read, or is not signed: %v", err)
 		}
-		to.heard = append(to.heard, body.Type+" "+body.Data.State)
+		to.received = append(to.received, body.Type+" "+body.Data.State)
 	}))
 	t.Cleanup(to.Close)
 	return to
@@ -55,23 +55,23 @@ func (to *target) channel(name string) string {
 	return fmt.Sprintf("  - {name: %s, kind: webhook, url: %q, secret: whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw, allowPrivate: true}\n", name, to.URL)
 }
 
-// hears waits until a message of a type arrived.
-func (to *target) hears(w *world, message string) {
+// receives waits until a message of a type has arrived.
+func (to *target) receives(w *world, message string) {
 	w.t.Helper()
-	w.eventually("people hear of "+message, func(context.Context) error {
+	w.eventually("the channel receives "+message, func(context.Context) error {
 		to.mu.Lock()
 		defer to.mu.Unlock()
-		if slices.ContainsFunc(to.heard, func(h string) bool { return strings.HasPrefix(h, message) }) {
+		if slices.ContainsFunc(to.received, func(h string) bool { return strings.HasPrefix(h, message) }) {
 			return nil
 		}
-		return fmt.Errorf("they heard %v", to.heard)
+		return fmt.Errorf("it received %v", to.received)
 	})
 }
 
 var confirmedAlone = []string{"gantry:managed", "gantry:confirm=auto"}
 
-// A freeze declared through the API holds what Gantry would confirm alone, and
-// outlives the process; lifting it lets the run go on at once.
+// A freeze declared through the API holds a plan that Gantry would confirm
+// automatically, and outlives the process; lifting it releases the run immediately.
 func TestFreezeHoldsUntilItIsLifted(t *testing.T) {
 	w := newWorld(t, simulator.Stack{ID: "network-prod", Labels: confirmedAlone})
 	gantry := w.serve()
@@ -99,7 +99,7 @@ func TestFreezeHoldsUntilItIsLifted(t *testing.T) {
 		t.Fatalf("lift: %d %s", lifted.StatusCode(), lifted.Body)
 	}
 	w.phase("network-prod", run, api.PhaseDone)
-	// The second telling comes 30s after the lift; the first one must have done.
+	// The second signal comes 30s after the lift; the first one must be enough.
 	if took := time.Since(before); took > 20*time.Second {
 		t.Errorf("the run went on %s after the freeze was lifted", took)
 	}
@@ -108,8 +108,8 @@ func TestFreezeHoldsUntilItIsLifted(t *testing.T) {
 	}
 }
 
-// A run that failed for want of a worker is tried again by its policy, once, and
-// the new run is managed as that.
+// A run that failed without a worker is retried by its policy, once, and the new run
+// is managed as a retry.
 func TestFailedRunIsTriedAgain(t *testing.T) {
 	to := newTarget(t)
 	w := newWorld(t, simulator.Stack{ID: "network-prod", Labels: []string{"gantry:profile=again"}})
@@ -123,7 +123,7 @@ func TestFailedRunIsTriedAgain(t *testing.T) {
 	if failed.Failure == nil || failed.Failure.Cause != "capacity" || failed.Failure.Evidence == nil || !strings.Contains(*failed.Failure.Evidence, "no available workers") {
 		t.Errorf("it failed because of %+v", failed.Failure)
 	}
-	to.hears(w, notify.RunFailed)
+	to.receives(w, notify.RunFailed)
 
 	var again spacelift.RunID
 	w.eventually("the run is tried again", func(context.Context) error {
@@ -143,8 +143,8 @@ func TestFailedRunIsTriedAgain(t *testing.T) {
 	}
 }
 
-// What the guardian finds is told to its channels, and that it is over; a
-// channel that is down is told later.
+// The guardian reports a finding and its end to its channels; a channel that is down
+// gets the message later.
 func TestGuardianTellsPeople(t *testing.T) {
 	to := newTarget(t)
 	to.down = true
@@ -155,15 +155,15 @@ func TestGuardianTellsPeople(t *testing.T) {
 	to.mu.Lock()
 	to.down = false
 	to.mu.Unlock()
-	to.hears(w, notify.AccountFinding+" webhook-missing")
+	to.receives(w, notify.AccountFinding+" webhook-missing")
 	hook.ID, hook.Endpoint, hook.Secret = "nowhere", w.url()+"/webhook", secret
 	w.must(w.spacelift.AddNamedWebhook(hook))
 	w.account("the webhook is there", func(a api.Account) bool { return !finding(a, "webhook-missing") })
 	w.eventually("people hear that it is over", func(context.Context) error {
 		to.mu.Lock()
 		defer to.mu.Unlock()
-		if len(to.heard) < 2 {
-			return errors.New(strings.Join(to.heard, "; "))
+		if len(to.received) < 2 {
+			return errors.New(strings.Join(to.received, "; "))
 		}
 		return nil
 	})

@@ -24,7 +24,7 @@ type person struct {
 	client *client.ClientWithResponses
 }
 
-// people are who the stories' decisions are taken by. alice writes the commits.
+// people take the decisions of the tests. alice writes the commits.
 type people struct{ alice, bob, carol *person }
 
 // servePeople starts Gantry for alice, bob and carol, and an operator whom
@@ -55,7 +55,7 @@ func (w *world) change(stack spacelift.StackID, deleted int) runID {
 	return id
 }
 
-// decides sends a decision. The body's key, when given, makes a repeat count once.
+// decides sends a decision. With a key in the body, a repeat counts once.
 func (p *person) decides(ctx context.Context, stack spacelift.StackID, id runID, v api.Verdict, key ...string) (*client.DecideRunResponse, error) {
 	params := &api.DecideRunParams{}
 	if len(key) > 0 {
@@ -100,7 +100,7 @@ func (w *world) confirmations() int { return len(w.spacelift.Mutations("runConfi
 
 // A plan with a delete waits for two people. One approval is not enough, the
 // author's own does not count, the second person's confirms it; and a plan
-// without a delete asks nobody.
+// without a delete needs no approval.
 func TestPlanWithADeleteTakesTwoPeople(t *testing.T) {
 	w := newWorld(t, twoApprove)
 	who, _ := w.servePeople("")
@@ -168,8 +168,8 @@ func TestDecisionsSurviveARestart(t *testing.T) {
 	if run := w.phase("billing-prod", id, api.PhaseWaiting); run.Approvals == nil || run.Approvals.Given != 1 {
 		t.Fatalf("after the restart: %+v", run.Approvals)
 	}
-	// Temporal may still look for the worker that died: a 503 says to send the
-	// decision again with its key, and then it counts once.
+	// Temporal may still wait for the worker that died: after a 503, send the decision
+	// again with its key; it counts once.
 	w.eventually("the second approval counts", func(ctx context.Context) error {
 		r, err := who.carol.decides(ctx, "billing-prod", id, api.VerdictApprove, "second")
 		if err == nil && r.JSON200 == nil {

@@ -26,9 +26,9 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// Gantry was asked for in seven phases. Each has its story here; TestBrowserPhase2
-// tells the second one with a real browser, TestWalkthrough the last one with the
-// commands a person types.
+// Gantry was specified in seven phases. Each has its test here; TestBrowserPhase2
+// repeats the second one with a real browser, TestWalkthrough the last one with the
+// commands that a person types.
 
 // Phase 1: an application whose /webhook takes POSTs, and processes and logs
 // what they carry.
@@ -120,8 +120,8 @@ func TestPhase2Payload(t *testing.T) {
 	}
 }
 
-// Phase 3: the Temporal server that docker/compose.yaml runs says that it is
-// ready, and then takes a workflow definition and executes it.
+// Phase 3: the Temporal server that docker/compose.yaml runs reports that it is
+// ready, and then accepts a workflow definition and executes it.
 func TestPhase3Temporal(t *testing.T) {
 	w := &world{t: t, dir: t.TempDir()}
 	if temporalBinary == "" {
@@ -150,8 +150,8 @@ func TestPhase3Temporal(t *testing.T) {
 	}
 }
 
-// Phase 4: a workflow that is started with what is known of a stack's run manages
-// its execution, with no webhook at all.
+// Phase 4: a workflow that is started with the data of a stack's run manages its
+// execution, without any webhook.
 func TestPhase4Workflow(t *testing.T) {
 	w := newWorld(t, autoStack)
 	w.silence()
@@ -166,17 +166,17 @@ func TestPhase4Workflow(t *testing.T) {
 	c, err := client.DialContext(t.Context(), client.Options{HostPort: w.temporal.HostPort()})
 	w.must(err)
 	t.Cleanup(c.Close)
-	tell := func(state spacelift.RunState, version int) {
+	signal := func(state spacelift.RunState, version int) {
 		t.Helper()
 		w.must(inbox.TemporalTarget{Client: c, TaskQueue: "gantry"}.Signal(t.Context(), ref, []managed.RunEvent{{
 			Run: ref, Type: spacelift.RunTypeTracked, State: state, StateVersion: version, At: time.Now(), Labels: autoStack.Labels,
 			Commit: spacelift.Commit{Hash: run.Commit.Hash}, Delta: &spacelift.Delta{Added: 2}, Source: managed.SourceWebhook, ReceivedAt: time.Now(),
 		}}))
 	}
-	tell(spacelift.RunStateUnconfirmed, 5)
+	signal(spacelift.RunStateUnconfirmed, 5)
 	_, err = w.spacelift.WaitState(t.Context(), ref.Stack, id, spacelift.RunStateFinished) // it confirmed
 	w.must(err)
-	tell(spacelift.RunStateFinished, 9)
+	signal(spacelift.RunStateFinished, 9)
 
 	var end managed.RunStatus
 	w.must(c.GetWorkflow(t.Context(), managed.ManageRunID(ref), "").Get(t.Context(), &end))
@@ -188,8 +188,8 @@ func TestPhase4Workflow(t *testing.T) {
 	}
 }
 
-// Phase 5: what arrives at the webhook reaches the workflow of its run, which
-// knows afterwards what the payload said. Another run has another execution.
+// Phase 5: a payload at the webhook reaches the workflow of its run, which records
+// its data. Another run has another execution.
 func TestPhase5WebhookToWorkflow(t *testing.T) {
 	w := newWorld(t)
 	w.serve()
@@ -218,7 +218,7 @@ func TestPhase5WebhookToWorkflow(t *testing.T) {
 	}
 }
 
-// Phase 6: `gantry setup` tells Spacelift the webhook's address and makes the
+// Phase 6: `gantry setup` gives Spacelift the webhook's address and creates the
 // policy that tests labels. From then on people label stacks.
 func TestPhase6Labels(t *testing.T) {
 	w := newBareWorld(t)
@@ -246,8 +246,8 @@ func TestPhase6Labels(t *testing.T) {
 	}
 }
 
-// Phase 7: from nothing to a change that is managed end to end. Everything that
-// took part tells the same.
+// Phase 7: from an empty account to a change that is managed end to end. All parts
+// have the same record of it.
 func TestPhase7EndToEnd(t *testing.T) {
 	w := newBareWorld(t)
 	w.must(w.spacelift.AddStack(autoStack))
@@ -268,7 +268,7 @@ func TestPhase7EndToEnd(t *testing.T) {
 		seen = append(seen, s.State)
 	}
 	if !slices.Equal(was, seen) || len(was) == 0 || was[len(was)-1] != "FINISHED" {
-		t.Errorf("Spacelift went through %v, Gantry tells of %v", was, seen)
+		t.Errorf("Spacelift passed %v, Gantry recorded %v", was, seen)
 	}
 	if !slices.ContainsFunc(run.Timeline, func(e api.TimelineEntry) bool { return e.Kind == "action" && e.Source == "gantry" && e.Summary != "" }) {
 		t.Errorf("the timeline does not say what Gantry did: %+v", run.Timeline)

@@ -30,8 +30,8 @@ func TestProductIsLean(t *testing.T) {
 	}
 }
 
-// Without a webhook secret anybody could sign: Gantry refuses to start, says
-// why and what to do.
+// Without a webhook secret anyone could sign: Gantry refuses to start, with the
+// reason and the remedy.
 func TestServeRefusesToStart(t *testing.T) {
 	dir := t.TempDir()
 	config := func(content string) string {
@@ -74,17 +74,17 @@ func TestTokenCreate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	token, rest, ok := strings.Cut(strings.TrimPrefix(string(out), "token: "), "\n")
-	if !ok || !strings.HasPrefix(token, "gantry_") || strings.Contains(rest, token) || !strings.Contains(rest, "hash: ") {
+	token, after, ok := strings.Cut(strings.TrimPrefix(string(out), "token: "), "\n")
+	if !ok || !strings.HasPrefix(token, "gantry_") || strings.Contains(after, token) || !strings.Contains(after, "hash: ") {
 		t.Fatalf("printed %s", out)
 	}
 
 	w := newWorld(t)
-	hash := rest[strings.Index(rest, "hash: ")+len("hash: "):]
+	hash := after[strings.Index(after, "hash: ")+len("hash: "):]
 	w.serveWith("tokens:\n  - {name: ci, role: viewer, hash: " + strings.TrimSpace(hash) + "}\n")
 	w.connect(token)
 	if r, err := w.client.ListRunsWithResponse(t.Context(), nil); err != nil || r.StatusCode() != 200 {
-		t.Errorf("the token is not taken: %v %s", err, r.Body)
+		t.Errorf("the token is not accepted: %v %s", err, r.Body)
 	}
 	w.connect("gantry_wrong")
 	if r, err := w.client.ListRunsWithResponse(t.Context(), nil); err != nil || r.StatusCode() != 401 {

@@ -12,8 +12,8 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// Messages race only against a real server. Each story below sends two back to
-// back, many times over, and checks what may never happen.
+// Messages race only against a real server. Each test below sends two of them back
+// to back, many times, and checks what must never happen.
 
 // rounds is how often each race is run.
 const rounds = 8
@@ -21,7 +21,7 @@ const rounds = 8
 // oneApproves is a stack whose every plan one person must approve.
 var oneApproves = simulator.Stack{ID: "billing-dev", Labels: []string{"gantry:managed", "gantry:confirm=manual"}}
 
-// together runs what races, and waits for all of it.
+// together runs functions concurrently and waits for all of them.
 func together(racers ...func()) {
 	start := make(chan struct{})
 	var all sync.WaitGroup
@@ -35,8 +35,8 @@ func together(racers ...func()) {
 	all.Wait()
 }
 
-// An approval that is on Gantry's heels when the plan arrives counts, or is
-// refused because Gantry had not heard of the plan yet. It is never lost.
+// An approval right after the plan's arrival counts, or is refused because Gantry
+// didn't have the plan yet. It is never lost.
 func TestApprovalRightBehindThePlan(t *testing.T) {
 	w := newWorld(t, oneApproves)
 	who, _ := w.servePeople("inbox: {linger: 0s}\n")
@@ -45,7 +45,7 @@ func TestApprovalRightBehindThePlan(t *testing.T) {
 		_, err := w.spacelift.WaitState(t.Context(), "billing-dev", id, spacelift.RunStateUnconfirmed)
 		w.must(err)
 		w.eventually("the approval counts", func(ctx context.Context) error {
-			// Each try is a request of its own: a refusal is what its key stands for.
+			// Each attempt is a new request: a key keeps its refusal.
 			r, err := who.bob.decides(ctx, "billing-dev", id, api.VerdictApprove)
 			if err != nil || r.JSON200 != nil {
 				return err
@@ -68,7 +68,7 @@ func TestApprovalRightBehindThePlan(t *testing.T) {
 	}
 }
 
-// Two people who approve at once confirm the plan once.
+// Two people who approve at the same time confirm the plan once.
 func TestTwoApprovalsAtOnce(t *testing.T) {
 	w := newWorld(t, twoApprove)
 	who, _ := w.servePeople("")
@@ -88,7 +88,7 @@ func TestTwoApprovalsAtOnce(t *testing.T) {
 	}
 }
 
-// An approval and its repeat under one key, at once, are one decision.
+// An approval and its concurrent repeat with the same key are one decision.
 func TestRepeatedApprovalIsOneDecision(t *testing.T) {
 	w := newWorld(t, twoApprove)
 	who, _ := w.servePeople("")
@@ -108,8 +108,8 @@ func TestRepeatedApprovalIsOneDecision(t *testing.T) {
 	}
 }
 
-// A person who discards in Spacelift while another approves in Gantry: whoever
-// is first wins, and nothing is confirmed after the discard.
+// A person discards in Spacelift while another approves in Gantry: the first one
+// wins, and nothing is confirmed after the discard.
 func TestApprovalAgainstAnOutsideDiscard(t *testing.T) {
 	w := newWorld(t, oneApproves)
 	who, _ := w.servePeople("")
@@ -167,8 +167,8 @@ func TestApprovalAgainstAReplan(t *testing.T) {
 	}
 }
 
-// An approval against its author's second thoughts: either the run was
-// confirmed and the revocation refused, or the run waits.
+// An approval against its revocation: either the run was confirmed and the
+// revocation refused, or the run waits.
 func TestApprovalAgainstItsRevocation(t *testing.T) {
 	w := newWorld(t, twoApprove)
 	who, _ := w.servePeople("")
@@ -199,9 +199,9 @@ func TestApprovalAgainstItsRevocation(t *testing.T) {
 	}
 }
 
-// A freeze holds as soon as it is declared: nothing is confirmed after the
-// answer, whatever was approved at the same time; and the timer of its end
-// lets what waits go on, once.
+// A freeze holds as soon as it is declared: nothing is confirmed after the answer,
+// even with a concurrent approval; and the timer of its end releases the waiting
+// run, once.
 func TestApprovalAgainstAFreeze(t *testing.T) {
 	w := newWorld(t, oneApproves)
 	who, _ := w.servePeople("")
@@ -240,7 +240,7 @@ func TestApprovalAgainstAFreeze(t *testing.T) {
 	}
 }
 
-// A freeze that is lifted lets what was approved go on at once.
+// Lifting a freeze releases an approved run immediately.
 func TestLiftedFreezeLetsGo(t *testing.T) {
 	w := newWorld(t, oneApproves)
 	who, _ := w.servePeople("")

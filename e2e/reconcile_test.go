@@ -63,7 +63,7 @@ func outcome(o reconcile.Outcome) func(api.Account) bool {
 }
 
 // Not one notification arrives. The run is found, confirmed once and followed
-// to its end all the same, and somebody is told of the silence.
+// to its end all the same, and Gantry reports the silence.
 func TestReconcileWithoutAnyNotification(t *testing.T) {
 	w := newWorld(t, autoStack, foreign)
 	w.silence()
@@ -75,7 +75,7 @@ func TestReconcileWithoutAnyNotification(t *testing.T) {
 		t.Errorf("ended as %s after %d states", run.State, len(run.States))
 	}
 	if !slices.ContainsFunc(run.Timeline, func(e api.TimelineEntry) bool { return e.Kind == "repair" }) {
-		t.Errorf("the timeline tells of no repair: %+v", run.Timeline)
+		t.Errorf("the timeline has no repair: %+v", run.Timeline)
 	}
 	if n := len(w.spacelift.Mutations("runConfirm")); n != 1 {
 		t.Errorf("confirmed %d times, want once", n)
@@ -83,7 +83,7 @@ func TestReconcileWithoutAnyNotification(t *testing.T) {
 	if r, err := w.client.GetRunWithResponse(t.Context(), "acme", "sandbox", string(other)); err != nil || r.StatusCode() != http.StatusNotFound {
 		t.Errorf("a run of a stack nobody labelled: %v %s", err, r.Body)
 	}
-	// Runs go on and on, and nothing tells of it.
+	// Runs continue, without any notification.
 	w.account("the silence is noticed", func(a api.Account) bool {
 		if finding(a, reconcile.FindingSilence) {
 			return true
@@ -116,9 +116,9 @@ func TestReconcileFillsGaps(t *testing.T) {
 	}
 }
 
-// A plan that is held because of a label goes on within a tick of the label's
-// being mended, which no notification tells.
-func TestReconcileSeesMendedLabels(t *testing.T) {
+// A plan that is held because of a label continues within a tick after the label
+// is fixed, without a notification.
+func TestReconcileSeesFixedLabels(t *testing.T) {
 	w := newWorld(t, simulator.Stack{ID: "app-prod", Labels: []string{"gantry:managed", "gantry:confrm=auto"}})
 	w.serveReconciling()
 	id := w.push("app-prod", 1)
@@ -129,8 +129,8 @@ func TestReconcileSeesMendedLabels(t *testing.T) {
 	}
 }
 
-// A run that an approval policy keeps in the queue is found within a tick, and
-// an approval through Gantry lets it go.
+// A run that an approval policy keeps in the queue is found within a tick, and an
+// approval through Gantry releases it.
 func TestReconcileSeesWhatNeedsApproval(t *testing.T) {
 	w := newWorld(t, simulator.Stack{ID: "app-prod", Labels: []string{"gantry:managed", "gantry:confirm=manual"}, Approvals: 1, ApproveQueued: true})
 	who, _ := w.servePeople("reconcile: {interval: 1s}\n")
@@ -148,27 +148,28 @@ func TestReconcileSeesWhatNeedsApproval(t *testing.T) {
 	})
 }
 
-// The end is never told, of a run whose stack is no longer managed either.
+// Reconcile ends a run without a notification of its end, even if its stack is no
+// longer managed.
 func TestReconcileEndsWhatHasEnded(t *testing.T) {
 	w := newWorld(t, manualStack, simulator.Stack{ID: "db-prod", Labels: []string{"gantry:managed"}})
 	w.serveReconciling()
-	told, unlabelled := w.push("app-prod", 1), w.push("db-prod", 1)
-	w.phase("app-prod", told, api.PhaseWaiting)
+	managed, unlabelled := w.push("app-prod", 1), w.push("db-prod", 1)
+	w.phase("app-prod", managed, api.PhaseWaiting)
 	w.phase("db-prod", unlabelled, api.PhaseWaiting)
 
 	_, err := w.spacelift.InjectDelivery(simulator.DeliveryFault{Kind: simulator.Drop, Stack: "app-prod"})
 	w.must(err)
 	w.must(w.spacelift.SetLabels("db-prod", "env:prod"))
-	w.must(w.spacelift.Discard("jane", "app-prod", told, "no"))
+	w.must(w.spacelift.Discard("jane", "app-prod", managed, "no"))
 	w.must(w.spacelift.Discard("jane", "db-prod", unlabelled, "no"))
-	for stack, id := range map[spacelift.StackID]runID{"app-prod": told, "db-prod": unlabelled} {
+	for stack, id := range map[spacelift.StackID]runID{"app-prod": managed, "db-prod": unlabelled} {
 		if run := w.phase(stack, id, api.PhaseDone); run.State != "DISCARDED" || run.Outcome == nil || !strings.Contains(*run.Outcome, "by jane") {
 			t.Errorf("%s ended as %s: %v", stack, run.State, run.Outcome)
 		}
 	}
 }
 
-// An execution of a run that does not exist does not stay open for ever.
+// An execution of a run that does not exist does not stay open forever.
 func TestReconcileGivesUpForgeries(t *testing.T) {
 	w := newWorld(t, autoStack)
 	w.serveReconciling()
@@ -185,16 +186,16 @@ func TestReconcileGivesUpForgeries(t *testing.T) {
 	}
 }
 
-// An execution whose every workflow task fails is named, and no longer once a
-// worker gets past the step.
+// An execution whose every workflow task fails is reported until a worker gets past
+// the step.
 func TestReconcileNoticesExecutionsThatAreStuck(t *testing.T) {
 	w := newWorld(t, autoStack)
 	w.serveReconciling()
 	c := w.dialTemporal()
-	var mended atomic.Bool
+	var fixed atomic.Bool
 	own := worker.New(c, "stuck", worker.Options{})
 	own.RegisterWorkflowWithOptions(func(workflow.Context, managed.ManageRunInput) error {
-		if !mended.Load() {
+		if !fixed.Load() {
 			panic("nil pointer") // the task fails, and is tried again
 		}
 		return nil
@@ -212,12 +213,12 @@ func TestReconcileNoticesExecutionsThatAreStuck(t *testing.T) {
 		})
 	}
 	w.account("the stuck execution is named", named)
-	mended.Store(true)
+	fixed.Store(true)
 	w.account("it is no longer stuck", func(a api.Account) bool { return !finding(a, reconcile.FindingExecutionStuck) })
 }
 
-// Somebody forges the end of a run before Gantry has heard anything of it. Gantry
-// reads the run, manages it as what it is, and confirms it once.
+// A forged notification of a run's end arrives before all others. Gantry reads the
+// run, manages it in its real state, and confirms it once.
 func TestAForgedEndMakesGantryReadTheRun(t *testing.T) {
 	w := newWorld(t, autoStack)
 	w.silence()
@@ -272,10 +273,10 @@ func TestGuardianSwitchesTheWebhookOnAgain(t *testing.T) {
 		t.Errorf("findings %+v; switched off: %t", account.Findings, disabled())
 	}
 	if out := p.Out.String(); !strings.Contains(out, "switched it on again") || !strings.Contains(out, "level=ERROR") {
-		t.Error("the log does not tell of it")
+		t.Error("the log does not report it")
 	}
 	if status, body := w.fetch(w.url() + "/metrics"); status != http.StatusOK || !strings.Contains(body, `gantry_guardian_findings{account="acme",kind="webhook-disabled"} 1`) {
-		t.Errorf("the metrics do not tell of it: %d", status)
+		t.Errorf("the metrics do not report it: %d", status)
 	}
 	for id, want := range map[runID]struct {
 		stack spacelift.StackID
@@ -321,8 +322,8 @@ func TestReconcileBacksOffWhenRateLimited(t *testing.T) {
 }
 
 // Every replica sets the schedule when it starts. There is one all the same and
-// its ticks never overlap; what an operator paused stays paused; switching
-// Reconcile off removes it.
+// its ticks never overlap; a paused schedule stays paused; switching Reconcile off
+// removes it.
 func TestReplicasShareOneSchedule(t *testing.T) {
 	w := newWorld(t, manualStack)
 	first := w.serveReconciling()

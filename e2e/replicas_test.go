@@ -19,8 +19,8 @@ import (
 )
 
 // Two replicas behind one port are killed in turn under load, and come back
-// with their inboxes while the load goes on. Nobody who sends notices, nothing
-// that was accepted is lost and every plan is confirmed once.
+// with their inboxes while the load continues. No sender notices, no accepted event
+// is lost, and every plan is confirmed once.
 func TestReplicasAreKilledInTurn(t *testing.T) {
 	w := newWorld(t)
 	replicas := []*world{w.beside(), w.beside()}
@@ -55,8 +55,8 @@ func TestReplicasAreKilledInTurn(t *testing.T) {
 	t.Logf("%d events acknowledged, %d requests sent again to the other replica", len(load.accepted), balancer.again.Load())
 }
 
-// What a replica accepted and had not handed on when it was killed waits in
-// its own inbox: no other replica knows of it until it is back.
+// Events that a replica had accepted but not forwarded when it was killed wait in
+// its own inbox: no other replica knows them until it is back.
 func TestKilledReplicaComesBackWithItsInbox(t *testing.T) {
 	w := newWorld(t, simulator.Stack{ID: "network-prod", Labels: []string{"gantry:managed"}})
 	w.silence()
@@ -83,8 +83,8 @@ func TestKilledReplicaComesBackWithItsInbox(t *testing.T) {
 	b.phase("network-prod", "01KDXREPLICAA0000000000000", api.PhaseQueued)
 }
 
-// balancer is a load balancer as one finds them in front of replicas: it takes
-// turns, and what one replica does not answer goes to the next.
+// balancer is a typical load balancer in front of replicas: it alternates, and
+// sends a request that one replica doesn't answer to the next.
 type balancer struct {
 	replicas []*world
 	turn     atomic.Int64

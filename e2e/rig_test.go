@@ -34,8 +34,7 @@ const (
 	keySecret = "e2e-api-key-secret"
 )
 
-// patience is how long a story waits for what must happen. It is never waited
-// for when things go well.
+// patience limits the wait for an expected event. Successful tests never use it up.
 const patience = 60 * time.Second
 
 // world is everything around one Gantry: Temporal, a Spacelift account, and
@@ -67,8 +66,7 @@ func newWorld(t *testing.T, stacks ...simulator.Stack) *world {
 	return w
 }
 
-// newBareWorld starts Temporal and a Spacelift account with an API key and
-// nothing else in it.
+// newBareWorld starts Temporal and a Spacelift account that has only an API key.
 func newBareWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{t: t, dir: t.TempDir(), port: program.FreePort(t)}
@@ -120,8 +118,8 @@ func (w *world) serve() *process {
 // withToken lets the world's client use the API.
 var withToken = "tokens:\n  - {name: e2e, role: admin, hash: " + server.TokenHash(apiToken) + "}\n"
 
-// serveWith starts `gantry serve` with more configuration. Reconcile is off
-// unless that switches it on: it would mend what a story breaks.
+// serveWith starts `gantry serve` with more configuration. Reconcile is off unless
+// that switches it on: it would repair what a test breaks.
 func (w *world) serveWith(more string) *process {
 	w.t.Helper()
 	if !strings.Contains(more, "reconcile:") {
@@ -245,5 +243,5 @@ func mustPort(t *testing.T, address string) int {
 	return port
 }
 
-// runID keeps stories short.
+// runID keeps tests short.
 type runID = spacelift.RunID

@@ -31,8 +31,8 @@ func (w *world) beside() *world {
 	return other
 }
 
-// A process with the role api takes webhooks and hands them to Temporal, and
-// acts on nothing; one with the role worker acts, and takes nothing.
+// A process with the role api accepts webhooks and forwards them to Temporal, but
+// doesn't act; one with the role worker acts, but doesn't accept webhooks.
 func TestRoles(t *testing.T) {
 	w := newWorld(t, simulator.Stack{ID: "network-prod", Labels: []string{"gantry:managed", "gantry:confirm=auto"}})
 	front, back := w, w.beside()
@@ -74,8 +74,8 @@ func TestRoles(t *testing.T) {
 	})
 }
 
-// In a namespace that nobody has prepared, what is accepted waits for the first
-// worker, which prepares it. Nothing is given up meanwhile.
+// In an unprepared namespace, accepted events wait for the first worker, which
+// prepares it. No event is dropped meanwhile.
 func TestEventsWaitForTheNamespace(t *testing.T) {
 	w := newWorld(t, simulator.Stack{ID: "network-prod", Labels: []string{"gantry:managed"}})
 	w.silence()
@@ -138,7 +138,7 @@ func TestWorkerServesProbesOnly(t *testing.T) {
 		t.Errorf("a worker has an inbox: %v", err)
 	}
 
-	// Without Temporal it lives and is of no use.
+	// Without Temporal it is alive but not ready.
 	w.temporal.Stop()
 	w.eventually("it is not ready", func(context.Context) error {
 		if status, body := w.fetch(w.url() + "/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body, "temporal") {

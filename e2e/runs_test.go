@@ -18,8 +18,8 @@ var (
 	foreign     = simulator.Stack{ID: "sandbox", Labels: []string{"env:dev"}}
 )
 
-// A push to a stack that Gantry confirms goes through to FINISHED with nobody
-// touching anything, and the run tells its story afterwards.
+// A push to a stack that Gantry confirms reaches FINISHED without a person, and the
+// run has the full timeline afterwards.
 func TestPushIsConfirmedAndFinishes(t *testing.T) {
 	w := newWorld(t, autoStack)
 	w.serve()
@@ -40,7 +40,7 @@ func TestPushIsConfirmedAndFinishes(t *testing.T) {
 		t.Errorf("states %v, want %v", states, want)
 	}
 	if !slices.ContainsFunc(run.Timeline, func(e api.TimelineEntry) bool { return e.Kind == "action" && e.Source == "gantry" }) {
-		t.Errorf("the timeline tells of no action: %+v", run.Timeline)
+		t.Errorf("the timeline has no action: %+v", run.Timeline)
 	}
 }
 
@@ -68,7 +68,7 @@ func TestManualRunWaitsForAPerson(t *testing.T) {
 	}
 }
 
-// Gantry knows nothing of the runs of stacks nobody labelled.
+// Gantry doesn't manage the runs of unlabelled stacks.
 func TestUnlabelledStacksAreLeftAlone(t *testing.T) {
 	w := newWorld(t, foreign, manualStack)
 	w.serve()
@@ -100,7 +100,7 @@ func TestRunsAreListedByStackStateAndPhase(t *testing.T) {
 		"by account": {api.ListRunsParams{Account: new("acme"), PageSize: new(1)}, []spacelift.RunID{done, waiting}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			// Visibility follows an execution a moment later.
+			// Visibility lags behind an execution.
 			w.eventually("the list is right", func(ctx context.Context) error {
 				got, err := w.listAll(ctx, tt.params)
 				slices.Sort(got)
@@ -150,7 +150,7 @@ func (w *world) listAll(ctx context.Context, p api.ListRunsParams) (ids []spacel
 	}
 }
 
-// Gantry may be stopped in the middle of a run; the next process goes on.
+// Gantry may be stopped in the middle of a run; the next process continues.
 func TestRestartInTheMiddleOfARun(t *testing.T) {
 	w := newWorld(t, manualStack)
 	p := w.serve()
@@ -164,7 +164,7 @@ func TestRestartInTheMiddleOfARun(t *testing.T) {
 	}
 }
 
-// What Spacelift repeats after a run has ended opens no second execution.
+// A notification that Spacelift repeats after a run's end opens no second execution.
 func TestLateRepeatOpensNothing(t *testing.T) {
 	w := newWorld(t, autoStack)
 	w.serve()
@@ -193,7 +193,7 @@ func TestLateRepeatOpensNothing(t *testing.T) {
 	}
 }
 
-// A forgery signed with the right secret makes Gantry look, never act.
+// A forgery signed with the right secret makes Gantry read the run, never act.
 func TestSignedForgeryIsLookedAtAndNotActedOn(t *testing.T) {
 	w := newWorld(t, autoStack)
 	w.serve()
@@ -203,7 +203,7 @@ func TestSignedForgeryIsLookedAtAndNotActedOn(t *testing.T) {
 	_, err = w.spacelift.WaitState(t.Context(), "network-prod", id, spacelift.RunStateFailed)
 	w.must(err)
 
-	// A run that does not exist, in a state that asks for confirmation.
+	// A run that does not exist, in a state that needs confirmation.
 	if status, answer := w.deliver(w.notification("network-prod", "01KDXFORGED000000000000000", "UNCONFIRMED", 5)); status != http.StatusAccepted {
 		t.Fatalf("%d %s", status, answer)
 	}

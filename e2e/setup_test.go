@@ -9,9 +9,9 @@ import (
 	"github.com/gantryhq/gantry/simulator"
 )
 
-// In an empty account `gantry setup` makes what is needed. From then on a label
-// decides: exactly the labelled stack is managed, and when the label is removed
-// nothing new is.
+// In an empty account `gantry setup` creates all that Gantry needs. From then on a
+// label decides: exactly the labelled stack is managed, and no new run of it after
+// the label is removed.
 func TestLabelsDecideAfterSetup(t *testing.T) {
 	w := newBareWorld(t)
 	for _, stack := range []simulator.Stack{{ID: "labelled", Labels: []string{"gantry:managed", "gantry:confirm=auto"}}, {ID: "plain"}} {
@@ -45,8 +45,8 @@ func TestLabelsDecideAfterSetup(t *testing.T) {
 	w.unknown("labelled", after)
 }
 
-// Doctor finds nothing wrong with a healthy installation, and names what is
-// wrong with a sick one.
+// Doctor finds no fault in a healthy installation, and names the fault of a broken
+// one.
 func TestDoctorSeesTheWholeInstallation(t *testing.T) {
 	w := newBareWorld(t)
 	w.must(w.spacelift.AddStack(simulator.Stack{ID: "labelled", Labels: []string{"gantry:managed"}}))
@@ -66,7 +66,7 @@ func TestDoctorSeesTheWholeInstallation(t *testing.T) {
 	}
 }
 
-// unknown makes sure that Gantry never heard of a run.
+// unknown checks that Gantry doesn't know a run.
 func (w *world) unknown(stack string, id runID) {
 	w.t.Helper()
 	r, err := w.client.GetRunWithResponse(w.t.Context(), "acme", stack, string(id))

@@ -85,7 +85,7 @@ func (a *alone) signIn(key string) bool {
 	return strings.Contains(answer, `"jwt":"`)
 }
 
-// saved says what is wrong with a state that should hold a text.
+// saved reports whether a state lacks a text.
 func saved(path, text string) func(context.Context) error {
 	return func(context.Context) error {
 		content, err := os.ReadFile(path)
@@ -96,8 +96,8 @@ func saved(path, text string) func(context.Context) error {
 	}
 }
 
-// The simulator alone needs no arguments: it prints a URL, a key that works and
-// a line that works, and goes at once when it is asked to.
+// The simulator alone needs no arguments: it prints a URL, a working key and a
+// working command, and ends immediately when asked to.
 func TestSimulatorFromItsOwnInstructions(t *testing.T) {
 	a := startAlone(t)
 	if !a.signIn(a.key) {
@@ -114,7 +114,7 @@ func TestSimulatorFromItsOwnInstructions(t *testing.T) {
 }
 
 // With --state an account survives a kill, even while a webhook's endpoint hangs
-// and runs are under way, and Ctrl-C is quick all the same.
+// and runs are in progress, and Ctrl-C is quick all the same.
 func TestSimulatorKeepsItsState(t *testing.T) {
 	arrived, answer := make(chan string, 100), make(chan struct{})
 	release := sync.OnceFunc(func() { close(answer) })
@@ -182,7 +182,7 @@ stackWebhooks:
 	})
 }
 
-// Two processes on one file would each undo what the other keeps.
+// Two processes on one file would overwrite each other's state.
 func TestSimulatorsDoNotShareAState(t *testing.T) {
 	state := filepath.Join(t.TempDir(), "account.json")
 	first := startAlone(t, "--state", state)
@@ -195,8 +195,7 @@ func TestSimulatorsDoNotShareAState(t *testing.T) {
 	}
 }
 
-// What can't be meant is refused before anything is served, with a sentence
-// that says what to do.
+// Invalid arguments are refused before anything is served, with a remedy.
 func TestSimulatorRefuses(t *testing.T) {
 	dir := t.TempDir()
 	file := func(name, content string) string {
@@ -257,14 +256,14 @@ func TestSimulatorRefuses(t *testing.T) {
 	}
 }
 
-func TestSimulatorListensElsewhereWhenToldTwice(t *testing.T) {
+func TestSimulatorListensElsewhereOnlyWithConsent(t *testing.T) {
 	a := startAlone(t, "--listen", "0.0.0.0:0", "--insecure-listen", "--api-key", "01A:one", "--api-key", "01B:two")
 	if !a.signIn("01A:one") || !a.signIn("01B:two") || a.signIn("01A:two") {
 		t.Error("the keys don't do what they should")
 	}
 }
 
-// The how-to's commands, one after another in one shell, print what it says.
+// The how-to's commands, run in order in one shell, print the documented output.
 func TestHowToTestAgainstTheSimulator(t *testing.T) {
 	text, err := os.ReadFile("../docs/how-to/test-against-the-simulator.md")
 	if err != nil {

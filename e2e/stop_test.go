@@ -11,9 +11,8 @@ import (
 	"github.com/gantryhq/gantry/simulator"
 )
 
-// A stop waits for nobody outside: calls that Spacelift has taken and does not
-// answer are given up, and made again by the next process. Nothing is lost and
-// nothing is done twice.
+// A stop doesn't wait for Spacelift: Gantry abandons unanswered calls, and the next
+// process repeats them. Nothing is lost and nothing is done twice.
 func TestAStopDoesNotWaitForSpacelift(t *testing.T) {
 	for name, field := range map[string]string{"while a run is read": "query", "while a run is confirmed": "runConfirm"} {
 		t.Run(name, func(t *testing.T) {

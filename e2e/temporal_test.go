@@ -15,8 +15,8 @@ import (
 	"github.com/gantryhq/gantry/temporalserver"
 )
 
-// temporalVariable says which Temporal the stories are told with: empty is the
-// embedded one, "sqlite" and "postgres" are docker/temporal's program.
+// temporalVariable selects the Temporal of the tests: empty is the embedded one,
+// "sqlite" and "postgres" are docker/temporal's program.
 const temporalVariable = "GANTRY_E2E_TEMPORAL"
 
 var (
@@ -29,8 +29,8 @@ var (
 type temporalServer interface {
 	HostPort() string
 
-	// Stop ends the embedded server in order and kills the program, so that
-	// stories in which Temporal goes away are told both ways.
+	// Stop ends the embedded server in order and kills the program, so that tests
+	// cover both ways in which Temporal goes down.
 	Stop()
 }
 

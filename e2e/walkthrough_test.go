@@ -15,7 +15,7 @@ import (
 	"github.com/gantryhq/gantry/e2e/program"
 )
 
-// The walkthrough's commands, one after another in one bash, print what it says.
+// The walkthrough's commands, run in order in one bash, print the documented output.
 //
 // The lab gets free ports, so a command that doesn't use the lab's variables
 // fails; in the outputs they take the place of the ports that a reader sees.
@@ -88,19 +88,19 @@ func walk(t *testing.T, steps []step, env ...string) {
 	shell.WaitDelay = patience
 	ended := shell.Run()
 
-	rest := out.String()
+	remaining := out.String()
 	for i, s := range steps {
-		printed, after, reached := strings.Cut(rest, endOf(i)+"\n")
+		printed, after, reached := strings.Cut(remaining, endOf(i)+"\n")
 		if !s.prints.MatchString(printed) {
 			t.Errorf("%s\nprinted\n%s\nwant\n%s", s.commands, printed, s.output)
 		}
 		if !reached {
 			t.Fatalf("it ended there: %v\n%s", ended, logs(shell.Env))
 		}
-		rest = after
+		remaining = after
 	}
-	if ended != nil || rest != "" {
-		t.Errorf("it ended with %v and said %s", ended, rest)
+	if ended != nil || remaining != "" {
+		t.Errorf("it ended with %v and printed %s", ended, remaining)
 	}
 }
 
@@ -112,10 +112,10 @@ type step struct {
 
 func endOf(i int) string { return fmt.Sprintf("--- end of block %d ---", i) }
 
-// readSteps reads the blocks of a document. One of sh is followed by a block
-// without a language that holds its output, or prints nothing. In an output
-// <word> stands for anything without a space or quote in it, and a line of … for
-// any lines. Pairs of an old and a new text change the outputs.
+// readSteps reads the blocks of a document. A block of sh prints the next block
+// without a language, or nothing. In an output <word> matches any text without a
+// space or quote, and a line of … any lines. Pairs of an old and a new text change
+// the outputs.
 func readSteps(t *testing.T, text string, oldnew ...string) (steps []step) {
 	t.Helper()
 	for _, m := range regexp.MustCompile("(?ms)^```([a-z]*)\n(.*?)^```$").FindAllStringSubmatch(text, -1) {
@@ -134,9 +134,9 @@ func readSteps(t *testing.T, text string, oldnew ...string) (steps []step) {
 	return steps
 }
 
-// pattern matches what an output of a document stands for. How far the columns of
-// a table are apart depends on rows that a document leaves out, so two spaces stand
-// for two or more.
+// pattern returns the expression for an output of a document. The width of a
+// table's columns depends on rows that a document omits, so two spaces match two or
+// more.
 func pattern(output string) *regexp.Regexp {
 	var pattern strings.Builder
 	literally := func(text string) string {

@@ -24,8 +24,7 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// patience is how long a story waits for what must happen. It is never waited
-// for when things go well.
+// patience limits the wait for an expected event. Successful tests never use it up.
 const patience = 2 * time.Minute
 
 // stack is everything that docker/stack starts, under a name and on ports of
@@ -209,7 +208,7 @@ func (s *stack) control(ctx context.Context, method, path string, in, out any) e
 	return json.Unmarshal(answer, out)
 }
 
-// addStacks adds managed stacks whose plans Gantry confirms by itself.
+// addStacks adds managed stacks whose plans Gantry confirms automatically.
 func (s *stack) addStacks(n int) []spacelift.StackID {
 	s.t.Helper()
 	ids := make([]spacelift.StackID, n)

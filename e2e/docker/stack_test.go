@@ -79,8 +79,8 @@ func (s *stack) killInTurn(victims ...string) []spacelift.RunRef {
 	return all
 }
 
-// loseConfirmations makes the next confirmations count without being answered
-// for so long that whoever asked is killed before: it must not ask again.
+// loseConfirmations makes the next confirmations take effect, but answers them so
+// late that the caller is killed first: it must not send them again.
 func (s *stack) loseConfirmations(n int) {
 	s.t.Helper()
 	s.must(s.control(s.t.Context(), http.MethodPost, "/faults/api", simulator.APIFault{
@@ -88,7 +88,7 @@ func (s *stack) loseConfirmations(n int) {
 	}, nil))
 }
 
-// while is what goes on without a container, as far as it does.
+// while is the activity that continues without a container.
 func (s *stack) while(service string, runs []spacelift.RunRef, moment spacelift.RunState) {
 	s.t.Helper()
 	switch {

@@ -37,7 +37,7 @@ type Cluster struct {
 	dir     string
 	bin     string
 	port    string
-	account *syscall.Credential // who runs the server; nil for whoever runs this program
+	account *syscall.Credential // the user of the server; nil for this program's user
 	server  *server
 }
 

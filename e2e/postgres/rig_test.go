@@ -83,8 +83,7 @@ func (s *server) terminate() {
 	s.AskToStop(syscall.SIGTERM, patience)
 }
 
-// refuses waits until the server ends by itself, with exit code 1 and having
-// said these things.
+// refuses waits until the server ends with exit code 1 and has printed these texts.
 func (s *server) refuses(says []string) {
 	s.t.Helper()
 	if err := s.Ends(patience); s.Cmd.ProcessState.ExitCode() != 1 {

@@ -148,7 +148,7 @@ func TestSecondServerWaits(t *testing.T) {
 	wantEvents(t, second, "run-1", 2)
 }
 
-// What cannot mend itself is said at once, without the password.
+// A permanent error is reported immediately, without the password.
 func TestRefusals(t *testing.T) {
 	c := newCluster(t)
 	statements := []string{
