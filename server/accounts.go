@@ -39,32 +39,6 @@ func (h *handlers) ListAccounts(ctx context.Context, _ genserver.ListAccountsReq
 	return genserver.ListAccounts200JSONResponse(list), nil
 }
 
-// account finds an account that Gantry serves.
-func (h *handlers) account(name string) (*Account, error) {
-	if a := h.gate.account(spacelift.Account(name)); a != nil {
-		return a, nil
-	}
-	return nil, &refusal{notFound("Gantry serves no account of this name; GET /v1/accounts lists those it does")}
-}
-
-// accounts returns the accounts that a list is about: the one it is filtered by,
-// or all that Gantry serves. Another installation may use the same namespace of
-// Temporal, so no list is without a filter by account.
-func (h *handlers) accounts(only *string) ([]string, error) {
-	if only != nil {
-		a, err := h.account(*only)
-		if err != nil {
-			return nil, err
-		}
-		return []string{string(a.Name)}, nil
-	}
-	all := make([]string, len(h.gate.accounts))
-	for i, a := range h.gate.accounts {
-		all[i] = string(a.Name)
-	}
-	return all, nil
-}
-
 // latestReport returns the result of the last Reconcile that completed, nil
 // when there is none. It needs Temporal, but no worker.
 func (h *handlers) latestReport(ctx context.Context, account spacelift.Account) (*reconcile.Report, error) {
@@ -133,4 +107,22 @@ func (h *handlers) measureFindings(ctx context.Context) {
 			}
 		}
 	}
+}
+
+func toAPIAccount(name spacelift.Account, r *reconcile.Report, findings []reconcile.Finding) api.Account {
+	a := api.Account{Name: string(name), Findings: make([]api.Finding, len(findings))}
+	for i, f := range findings {
+		a.Findings[i] = api.Finding{Kind: string(f.Kind), Since: f.Since, Summary: f.Summary, Fix: f.Fix}
+	}
+	if r == nil {
+		return a
+	}
+	a.LastReconcile = &api.Reconciliation{
+		At: r.At, Outcome: string(r.Outcome), Reason: nonEmpty(r.Reason), InProgress: r.InProgress, Open: r.Open,
+		Adopted: r.Adopted, Repaired: r.Repaired, Finished: r.Finished, Postponed: r.Postponed, APICalls: r.APICalls,
+	}
+	if w := r.Webhook; w != nil {
+		a.Webhook = &api.AccountWebhook{ID: w.ID, Enabled: w.Enabled}
+	}
+	return a
 }

@@ -1,16 +1,18 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
-	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
-	"go.temporal.io/sdk/client"
+	workflowpb "go.temporal.io/api/workflow/v1"
 
 	"github.com/gantryhq/gantry/decide/chain"
 	"github.com/gantryhq/gantry/decide/managed"
+	"github.com/gantryhq/gantry/gen/api"
 	genserver "github.com/gantryhq/gantry/gen/server"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -88,13 +90,6 @@ func (h *handlers) StopChain(ctx context.Context, req genserver.StopChainRequest
 	return genserver.StopChain200JSONResponse(toAPIChain(status)), nil
 }
 
-// chainRoot reads which chain a path means. Its stack is not named there.
-func (h *handlers) chainRoot(account, run string) (spacelift.RunRef, error) {
-	ref, err := h.runRef(account, "any", run)
-	ref.Stack = ""
-	return ref, err
-}
-
 func (h *handlers) chain(ctx context.Context, root spacelift.RunRef) (chain.ChainStatus, error) {
 	ctx, cancel := context.WithTimeout(ctx, temporalTimeout)
 	defer cancel()
@@ -112,38 +107,80 @@ func (h *handlers) chain(ctx context.Context, root spacelift.RunRef) (chain.Chai
 	return status, nil
 }
 
-// updateChain sends an update to a chain's execution and waits until it is done.
-func (h *handlers) updateChain(ctx context.Context, root spacelift.RunRef, name string, this change, wish any) (chain.ChainStatus, error) {
-	var status chain.ChainStatus
-	err := h.update(ctx, client.UpdateWorkflowOptions{
-		WorkflowID: managed.ChainID(root), UpdateName: name, UpdateID: this.updateID(), Args: []any{wish},
-		WaitForStage: client.WorkflowUpdateStageCompleted,
-	}, &status, func(ctx context.Context, closed error) error { return h.whyChainClosed(ctx, root, this, closed) })
-	return status, err
+func toAPIChain(s chain.ChainStatus) api.Chain {
+	edges := s.Edges()
+	c := api.Chain{
+		Account: string(s.Root.Account), Stack: string(s.Root.Stack), Run: string(s.Root.Run), Phase: toAPIChainPhase(s.Phase), Summary: s.Summary,
+		StartedAt: s.StartedAt, HeldSince: nonZero(s.HeldSince), GivesUpAt: nonZero(s.GivesUpAt), EndedAt: nonZero(s.EndedAt),
+		Nodes: make([]api.ChainNode, len(s.Nodes)), Edges: make([]api.ChainEdge, len(edges)), Timeline: make([]api.ChainEntry, len(s.Timeline)),
+	}
+	for i, n := range s.Nodes {
+		c.Nodes[i] = api.ChainNode{
+			Stack: string(n.Stack), After: words(s.Parents(n)), State: string(n.State), Reason: n.Reason,
+			Run: nonEmpty(string(n.Run)), RunState: nonEmpty(string(n.RunState)), Runs: words(n.Runs), Until: nonZero(n.Until),
+		}
+	}
+	for i, e := range edges {
+		c.Edges[i] = api.ChainEdge{From: string(e.From), To: string(e.To), Decision: string(e.Decision), Reason: e.Reason, At: e.At}
+	}
+	for i, e := range s.Timeline {
+		c.Timeline[i] = api.ChainEntry{
+			At: e.At, Kind: string(e.Kind), Stack: nonEmpty(string(e.Stack)), Run: nonEmpty(string(e.Run)), Actor: nonEmpty(e.Actor), Summary: e.Summary,
+		}
+	}
+	return c
 }
 
-// whyChainClosed explains an update that found no open execution.
-func (h *handlers) whyChainClosed(ctx context.Context, root spacelift.RunRef, this change, closed error) error {
-	status, err := h.chain(ctx, root)
-	if err != nil {
-		return err
-	}
-	if status.Phase == chain.ChainDone {
-		return &chainEndedError{status.Summary}
-	}
-	ctx, cancel := context.WithTimeout(ctx, temporalTimeout)
-	defer cancel()
-	found, err := h.temporal.DescribeWorkflowExecution(ctx, managed.ChainID(root), "")
-	switch {
-	case err != nil:
-		return fmt.Errorf("look at %s: %w", managed.ChainID(root), err)
-	case found.GetWorkflowExecutionInfo().GetStatus() == enums.WORKFLOW_EXECUTION_STATUS_RUNNING: // it was continuing as new
-		return &unansweredError{err: closed, repeatable: this.key != ""}
-	}
-	return &chainEndedError{"somebody closed its execution in Temporal"}
+// toAPIChainPhase returns the phase of a chain, which moves until its execution
+// says something else.
+func toAPIChainPhase(p chain.ChainPhase) api.ChainPhase {
+	return api.ChainPhase(cmp.Or(p, chain.ChainMoving))
 }
 
-// chainEndedError says that a chain has ended, and how.
-type chainEndedError struct{ outcome string }
+func toAPIChainRefs(refs []managed.ChainRef) []api.ChainRef {
+	var all []api.ChainRef
+	for _, r := range refs {
+		all = append(all, api.ChainRef{Run: string(r.Root.Run), Stack: string(r.Root.Stack), After: words(r.After)})
+	}
+	return all
+}
 
-func (e *chainEndedError) Error() string { return "the chain has ended: " + e.outcome }
+// followers writes the stacks that follow; none are left out.
+func followers(stacks []spacelift.StackID) []string {
+	if len(stacks) == 0 {
+		return nil
+	}
+	return words(stacks)
+}
+
+func toAPIChainList(page []*workflowpb.WorkflowExecutionInfo, nextPageToken *string) (api.ChainList, error) {
+	list := api.ChainList{Chains: make([]api.ChainSummary, len(page)), NextPageToken: nextPageToken}
+	for i, e := range page {
+		chain, err := toAPIChainSummary(e)
+		if err != nil {
+			return api.ChainList{}, err
+		}
+		list.Chains[i] = chain
+	}
+	return list, nil
+}
+
+// toAPIChainSummary reads a chain from its execution's identity and search
+// attributes.
+func toAPIChainSummary(e *workflowpb.WorkflowExecutionInfo) (api.ChainSummary, error) {
+	id := e.GetExecution().GetWorkflowId()
+	parts := strings.Split(id, "/")
+	if len(parts) != 3 {
+		return api.ChainSummary{}, fmt.Errorf("execution %q is not that of a chain", id)
+	}
+	attrs := e.GetSearchAttributes()
+	c := api.ChainSummary{
+		Account: parts[1], Stack: keyword(attrs, managed.AttrStack), Run: parts[2],
+		Phase: toAPIChainPhase(chain.ChainPhase(keyword(attrs, managed.AttrPhase))), StartedAt: e.GetStartTime().AsTime(),
+		Execution: api.Execution{WorkflowID: id, TemporalRunID: e.GetExecution().GetRunId(), Status: e.GetStatus().String()},
+	}
+	if e.GetCloseTime() != nil {
+		c.EndedAt = new(e.GetCloseTime().AsTime())
+	}
+	return c, nil
+}

@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/gantryhq/gantry/gen/api"
 	genserver "github.com/gantryhq/gantry/gen/server"
@@ -125,30 +124,4 @@ func toAPIDelivery(d inbox.Delivery) api.Delivery {
 		a.ForwardedAt = new(d.ForwardedAt)
 	}
 	return a
-}
-
-func toAPIReadiness(h inbox.Health, now time.Time) api.Readiness {
-	r := api.Readiness{
-		Status:     api.ReadinessStatusReady,
-		Inbox:      api.InboxHealth{Writable: h.Writable, Pending: h.Pending, Problem: nonEmpty(h.Problem)},
-		Forwarding: api.ForwardingHealth{Down: h.ForwarderDown},
-	}
-	if h.ForwarderDown {
-		r.Status, r.Forwarding.DownSince, r.Forwarding.Problem = api.ReadinessStatusDegraded, new(h.ForwarderSince), nonEmpty(h.LastForwardError)
-	}
-	if !h.OldestPending.IsZero() {
-		r.Forwarding.LagSeconds = new(float32(now.Sub(h.OldestPending).Seconds()))
-	}
-	if !h.Writable {
-		r.Status = api.ReadinessStatusUnavailable
-	}
-	return r
-}
-
-// nonEmpty returns nil for what the API leaves out.
-func nonEmpty(s string) *string {
-	if s == "" {
-		return nil
-	}
-	return &s
 }

@@ -3,12 +3,18 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/oklog/ulid/v2"
+	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
+
+	"github.com/gantryhq/gantry/decide/chain"
+	"github.com/gantryhq/gantry/decide/managed"
+	"github.com/gantryhq/gantry/spacelift"
 )
 
 // updateTimeout bounds how long a caller waits for an execution to take a
@@ -86,4 +92,79 @@ type unansweredError struct {
 }
 
 func (e *unansweredError) Error() string { return "no answer yet: " + e.err.Error() }
+
 func (e *unansweredError) Unwrap() error { return e.err }
+
+// updateRun sends an update to the execution of a run and waits until it is
+// done.
+func (h *handlers) updateRun(ctx context.Context, ref spacelift.RunRef, name string, this change, content any) (managed.RunStatus, error) {
+	var status managed.RunStatus
+	err := h.update(ctx, client.UpdateWorkflowOptions{
+		WorkflowID: managed.ManageRunID(ref), UpdateName: name, UpdateID: this.updateID(), Args: []any{content},
+		WaitForStage: client.WorkflowUpdateStageCompleted,
+	}, &status, func(ctx context.Context, closed error) error { return h.whyClosed(ctx, ref, this, closed) })
+	return status, err
+}
+
+// whyClosed explains an update that found no open execution: the run has
+// ended, or nobody here knows it.
+func (h *handlers) whyClosed(ctx context.Context, ref spacelift.RunRef, this change, closed error) error {
+	ctx, cancel := context.WithTimeout(ctx, temporalTimeout)
+	defer cancel()
+	status, err := h.status(ctx, ref)
+	if err != nil {
+		return err
+	}
+	if status.Phase == managed.PhaseDone {
+		return &endedError{status.Outcome}
+	}
+	found, err := h.temporal.DescribeWorkflowExecution(ctx, managed.ManageRunID(ref), "")
+	switch {
+	case err != nil:
+		return fmt.Errorf("look at execution of %s: %w", ref, err)
+	case found.GetWorkflowExecutionInfo().GetStatus() == enums.WORKFLOW_EXECUTION_STATUS_RUNNING: // it was continuing as new
+		return &unansweredError{err: closed, repeatable: this.key != ""}
+	}
+	return &endedError{"somebody closed its execution in Temporal while the run was " + string(status.State)}
+}
+
+// endedError says that a run has ended, and how.
+type endedError struct{ outcome string }
+
+func (e *endedError) Error() string { return "the run has ended: " + e.outcome }
+
+// updateChain sends an update to a chain's execution and waits until it is done.
+func (h *handlers) updateChain(ctx context.Context, root spacelift.RunRef, name string, this change, wish any) (chain.ChainStatus, error) {
+	var status chain.ChainStatus
+	err := h.update(ctx, client.UpdateWorkflowOptions{
+		WorkflowID: managed.ChainID(root), UpdateName: name, UpdateID: this.updateID(), Args: []any{wish},
+		WaitForStage: client.WorkflowUpdateStageCompleted,
+	}, &status, func(ctx context.Context, closed error) error { return h.whyChainClosed(ctx, root, this, closed) })
+	return status, err
+}
+
+// whyChainClosed explains an update that found no open execution.
+func (h *handlers) whyChainClosed(ctx context.Context, root spacelift.RunRef, this change, closed error) error {
+	status, err := h.chain(ctx, root)
+	if err != nil {
+		return err
+	}
+	if status.Phase == chain.ChainDone {
+		return &chainEndedError{status.Summary}
+	}
+	ctx, cancel := context.WithTimeout(ctx, temporalTimeout)
+	defer cancel()
+	found, err := h.temporal.DescribeWorkflowExecution(ctx, managed.ChainID(root), "")
+	switch {
+	case err != nil:
+		return fmt.Errorf("look at %s: %w", managed.ChainID(root), err)
+	case found.GetWorkflowExecutionInfo().GetStatus() == enums.WORKFLOW_EXECUTION_STATUS_RUNNING: // it was continuing as new
+		return &unansweredError{err: closed, repeatable: this.key != ""}
+	}
+	return &chainEndedError{"somebody closed its execution in Temporal"}
+}
+
+// chainEndedError says that a chain has ended, and how.
+type chainEndedError struct{ outcome string }
+
+func (e *chainEndedError) Error() string { return "the chain has ended: " + e.outcome }

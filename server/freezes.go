@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"time"
 
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
@@ -131,12 +130,4 @@ func toAPIFreeze(f policy.Freeze) api.Freeze {
 	return api.Freeze{
 		ID: f.ID, Reason: f.Reason, Stacks: f.Stacks, From: f.From, Until: nonZero(f.Until), DeclaredBy: f.DeclaredBy, DeclaredAt: f.DeclaredAt,
 	}
-}
-
-// nonZero returns nil for a time that the API leaves out.
-func nonZero(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	return &t
 }

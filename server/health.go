@@ -9,6 +9,7 @@ import (
 
 	"github.com/gantryhq/gantry/gen/api"
 	genserver "github.com/gantryhq/gantry/gen/server"
+	"github.com/gantryhq/gantry/inbox"
 )
 
 // GetHealth says that the process serves requests.
@@ -44,4 +45,22 @@ func (h *handlers) GetMetrics(ctx context.Context, _ genserver.GetMetricsRequest
 		}
 	}
 	return genserver.GetMetrics200TextResponse(text.String()), nil
+}
+
+func toAPIReadiness(h inbox.Health, now time.Time) api.Readiness {
+	r := api.Readiness{
+		Status:     api.ReadinessStatusReady,
+		Inbox:      api.InboxHealth{Writable: h.Writable, Pending: h.Pending, Problem: nonEmpty(h.Problem)},
+		Forwarding: api.ForwardingHealth{Down: h.ForwarderDown},
+	}
+	if h.ForwarderDown {
+		r.Status, r.Forwarding.DownSince, r.Forwarding.Problem = api.ReadinessStatusDegraded, new(h.ForwarderSince), nonEmpty(h.LastForwardError)
+	}
+	if !h.OldestPending.IsZero() {
+		r.Forwarding.LagSeconds = new(float32(now.Sub(h.OldestPending).Seconds()))
+	}
+	if !h.Writable {
+		r.Status = api.ReadinessStatusUnavailable
+	}
+	return r
 }

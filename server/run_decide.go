@@ -4,13 +4,9 @@ import (
 	"context"
 	"fmt"
 
-	"go.temporal.io/api/enums/v1"
-	"go.temporal.io/sdk/client"
-
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/gen/api"
 	genserver "github.com/gantryhq/gantry/gen/server"
-	"github.com/gantryhq/gantry/spacelift"
 )
 
 // DecideRun hands the bearer's decision to the run's execution.
@@ -53,44 +49,6 @@ func (h *handlers) StopRun(ctx context.Context, req genserver.StopRunRequestObje
 	return genserver.StopRun200JSONResponse(toAPIRun(status)), nil
 }
 
-// updateRun sends an update to the execution of a run and waits until it is
-// done.
-func (h *handlers) updateRun(ctx context.Context, ref spacelift.RunRef, name string, this change, content any) (managed.RunStatus, error) {
-	var status managed.RunStatus
-	err := h.update(ctx, client.UpdateWorkflowOptions{
-		WorkflowID: managed.ManageRunID(ref), UpdateName: name, UpdateID: this.updateID(), Args: []any{content},
-		WaitForStage: client.WorkflowUpdateStageCompleted,
-	}, &status, func(ctx context.Context, closed error) error { return h.whyClosed(ctx, ref, this, closed) })
-	return status, err
-}
-
-// whyClosed explains an update that found no open execution: the run has
-// ended, or nobody here knows it.
-func (h *handlers) whyClosed(ctx context.Context, ref spacelift.RunRef, this change, closed error) error {
-	ctx, cancel := context.WithTimeout(ctx, temporalTimeout)
-	defer cancel()
-	status, err := h.status(ctx, ref)
-	if err != nil {
-		return err
-	}
-	if status.Phase == managed.PhaseDone {
-		return &endedError{status.Outcome}
-	}
-	found, err := h.temporal.DescribeWorkflowExecution(ctx, managed.ManageRunID(ref), "")
-	switch {
-	case err != nil:
-		return fmt.Errorf("look at execution of %s: %w", ref, err)
-	case found.GetWorkflowExecutionInfo().GetStatus() == enums.WORKFLOW_EXECUTION_STATUS_RUNNING: // it was continuing as new
-		return &unansweredError{err: closed, repeatable: this.key != ""}
-	}
-	return &endedError{"somebody closed its execution in Temporal while the run was " + string(status.State)}
-}
-
-// endedError says that a run has ended, and how.
-type endedError struct{ outcome string }
-
-func (e *endedError) Error() string { return "the run has ended: " + e.outcome }
-
 func fromAPIDecisionRequest(r api.DecisionRequest) managed.Decision {
 	return managed.Decision{Verdict: managed.Verdict(r.Verdict), Note: deref(r.Note), StateVersion: r.StateVersion}
 }
@@ -101,4 +59,22 @@ func noteOf(body *api.ActionRequest) string {
 		return ""
 	}
 	return deref(body.Note)
+}
+
+func toAPIApprovals(a managed.Approvals) *api.Approvals {
+	return &api.Approvals{Needed: a.Needed, Given: a.Given, Group: nonEmpty(a.Group), Excluded: a.Excluded, Decided: toAPIDecisions(a.Decided)}
+}
+
+func toAPIDecisions(decided []managed.Decided) []api.Decided {
+	all := make([]api.Decided, len(decided))
+	for i, d := range decided {
+		all[i] = api.Decided{
+			Verdict: api.Verdict(d.Verdict), By: d.By, Note: nonEmpty(d.Note), At: d.At, State: string(d.State), StateVersion: d.StateVersion,
+			Discounted: nonEmpty(d.Discounted),
+		}
+		if d.Revoked {
+			all[i].Revoked = new(true)
+		}
+	}
+	return all
 }

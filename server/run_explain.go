@@ -1,15 +1,12 @@
 package server
 
 import (
+	"cmp"
 	"context"
-	"fmt"
-	"strconv"
-	"strings"
 
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/gen/api"
 	genserver "github.com/gantryhq/gantry/gen/server"
-	"github.com/gantryhq/gantry/spacelift"
 )
 
 // ExplainRun asks the run's execution why the run is where it is.
@@ -25,109 +22,42 @@ func (h *handlers) ExplainRun(ctx context.Context, req genserver.ExplainRunReque
 	return genserver.ExplainRun200JSONResponse(toAPIExplanation(e)), nil
 }
 
-// ListTimeline shows a page of the run's timeline.
-func (h *handlers) ListTimeline(ctx context.Context, req genserver.ListTimelineRequestObject) (genserver.ListTimelineResponseObject, error) {
-	ref, err := h.runRef(req.Account, req.Stack, req.Run)
-	if err != nil {
-		return nil, err
+func toAPIExplanation(e managed.Explanation) api.Explanation {
+	a := api.Explanation{
+		Account: string(e.Run.Account), Stack: string(e.Run.Stack), Run: string(e.Run.Run), State: nonEmpty(string(e.State)),
+		Phase: toAPIPhase(e.Phase), Summary: e.Summary, Chains: toAPIChainRefs(e.Chains), Followers: followers(e.Followers),
+		Unblock: toAPIUnblock(e.Unblock), Next: make([]api.NextStep, len(e.Next)), Rules: make([]api.Rule, len(e.Rules)),
 	}
-	status, err := h.status(ctx, ref)
-	if err != nil {
-		return nil, err
+	if e.WaitingFor != nil {
+		a.WaitingFor = toAPIWaitingFor(*e.WaitingFor)
 	}
-	page, err := pageOfTimeline(ref, status.Timeline, deref(req.Params.Kind), pageSize(req.Params.PageSize), req.Params.PageToken)
-	if err != nil {
-		return nil, err
+	if e.Approvals != nil {
+		a.Approvals = toAPIApprovals(*e.Approvals)
 	}
-	return genserver.ListTimeline200JSONResponse(page), nil
+	for i, n := range e.Next {
+		a.Next[i] = api.NextStep{At: nonZero(n.At), What: n.What}
+	}
+	for i, r := range e.Rules {
+		a.Rules[i] = api.Rule{Name: r.Name, Value: r.Value, Origin: r.Origin, Effect: string(r.Effect), Detail: nonEmpty(r.Detail)}
+	}
+	return a
 }
 
-// pageOfTimeline cuts a page out of a timeline. A page token names the last
-// entry that was shown, by its place and its content: when entries were put in
-// before it or dropped since, it is found where it stands now.
-func pageOfTimeline(run spacelift.RunRef, all []managed.TimelineEntry, kind string, size int, token *string) (api.Timeline, error) {
-	listing := listingOf("timeline", run.String(), kind)
-	place, err := listing.place(token)
-	if err != nil {
-		return api.Timeline{}, err
+// toAPIWaitingFor converts the reason why a run waits. A run that waits for nothing
+// outside waits for Gantry itself.
+func toAPIWaitingFor(w managed.WaitingFor) *api.WaitingFor {
+	return &api.WaitingFor{
+		What: string(cmp.Or(w.What, managed.WaitGantry)), Reason: w.Reason, Since: w.Since, Until: nonZero(w.Until), Who: nonEmpty(w.Who), Next: nonEmpty(w.Next),
 	}
-	from, err := afterEntry(all, place)
-	if err != nil {
-		return api.Timeline{}, err
-	}
-	page := api.Timeline{Entries: []api.TimelineEntry{}}
-	last := -1
-	for i := from; i < len(all); i++ {
-		if kind != "" && string(all[i].Kind) != kind {
-			continue
-		}
-		if len(page.Entries) == size {
-			page.NextPageToken = listing.token(strconv.Itoa(last) + "." + entryDigest(all[last]))
-			break
-		}
-		page.Entries = append(page.Entries, toAPITimelineEntry(all[i]))
-		last = i
-	}
-	return page, nil
 }
 
-// afterEntry returns the index behind the entry that a page token names.
-func afterEntry(all []managed.TimelineEntry, place string) (int, error) {
-	if place == "" {
-		return 0, nil
-	}
-	index, entry, ok := strings.Cut(place, ".")
-	at, err := strconv.Atoi(index)
-	if err != nil || !ok || at < 0 {
-		return 0, badPageToken("is none that this API gave; leave it out to start from the first page")
-	}
-	// Whatever was put in, the nearest one is the one that was shown.
-	for distance := range max(len(all), at+1) {
-		for _, i := range []int{at - distance, at + distance} {
-			if i >= 0 && i < len(all) && entryDigest(all[i]) == entry {
-				return i + 1, nil
-			}
+// toAPIUnblock lists the people who can move a run on. It leaves out entries without any.
+func toAPIUnblock(all []managed.Unblock) []api.Unblock {
+	list := []api.Unblock{}
+	for _, u := range all {
+		if u.Who != "" {
+			list = append(list, api.Unblock{Who: u.Who, How: cmp.Or(u.How, "wait")})
 		}
 	}
-	return 0, nil // the oldest are dropped first, so none of those left was shown
-}
-
-func entryDigest(e managed.TimelineEntry) string {
-	return digest([]byte(e.At.String()), []byte(e.Kind), []byte(e.Summary))
-}
-
-// status asks the execution of a run for its status.
-func (h *handlers) status(ctx context.Context, ref spacelift.RunRef) (managed.RunStatus, error) {
-	var status managed.RunStatus
-	err := h.ask(ctx, ref, managed.StatusQuery, &status)
-	return status, err
-}
-
-// ask sends a query to the execution of a run.
-func (h *handlers) ask(ctx context.Context, ref spacelift.RunRef, query string, into any) error {
-	ctx, cancel := context.WithTimeout(ctx, temporalTimeout)
-	defer cancel()
-	answer, err := h.temporal.QueryWorkflow(ctx, managed.ManageRunID(ref), "", query)
-	if err == nil {
-		err = answer.Get(into)
-	}
-	if err != nil {
-		return fmt.Errorf("%s of %s: %w", query, ref, err)
-	}
-	return nil
-}
-
-// runRef returns the run that a path names. It refuses runs of accounts that
-// Gantry does not serve: another installation may manage them in the same
-// namespace of Temporal.
-func (h *handlers) runRef(account, stack, run string) (spacelift.RunRef, error) {
-	a, err := h.account(account)
-	if err != nil {
-		return spacelift.RunRef{}, err
-	}
-	ref := spacelift.RunRef{Account: a.Name, Stack: spacelift.StackID(stack), Run: spacelift.RunID(run)}
-	if err := ref.Validate(); err != nil {
-		return ref, &refusal{badRequest(err.Error())}
-	}
-	return ref, nil
+	return list
 }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	"github.com/gantryhq/gantry/decide/managed"
+	"github.com/gantryhq/gantry/gen/api"
 	genserver "github.com/gantryhq/gantry/gen/server"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -189,4 +191,32 @@ func (e *alreadyRetriedError) Error() string {
 		return e.by + " asked for it before, and Spacelift has not answered yet"
 	}
 	return fmt.Sprintf("%s retried it as run %s", e.by, e.new.Run)
+}
+
+func toAPIFailure(f *managed.Failure) *api.Failure {
+	if f == nil {
+		return nil
+	}
+	return &api.Failure{
+		Cause: string(f.Cause), Phase: nonEmpty(string(f.Phase)), ApplyBegan: f.ApplyBegan, Evidence: nonEmpty(f.Evidence), Source: nonEmpty(f.Source),
+	}
+}
+
+func toAPIRetryState(r *managed.Retry) *api.RetryState {
+	if r == nil {
+		return nil
+	}
+	return &api.RetryState{Attempt: r.Attempt, Of: r.Of, At: r.At, By: nonEmpty(r.By), New: nonEmpty(string(r.As.Run)), Reason: cmp.Or(r.Reason, "Gantry retried it")}
+}
+
+func toAPIRetryOf(r *managed.RetryOf) *api.RetryOf {
+	if r == nil {
+		return nil
+	}
+	return &api.RetryOf{Run: string(r.Run.Run), Attempt: r.Attempt, By: r.By}
+}
+
+// toAPIRetry says what came of a retry; outcome is empty while nobody knows.
+func toAPIRetry(ref spacelift.RunRef, outcome managed.RetryRunOutcome) api.Retry {
+	return api.Retry{Account: string(ref.Account), Stack: string(ref.Stack), Run: string(ref.Run), New: nonEmpty(string(outcome.New.Run))}
 }

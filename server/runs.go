@@ -1,22 +1,18 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"strings"
-	"time"
 
 	workflowpb "go.temporal.io/api/workflow/v1"
-	"go.temporal.io/api/workflowservice/v1"
 
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/gen/api"
 	genserver "github.com/gantryhq/gantry/gen/server"
+	"github.com/gantryhq/gantry/spacelift"
 )
-
-// temporalTimeout bounds one call to Temporal on behalf of a caller.
-const temporalTimeout = 10 * time.Second
 
 // GetRun asks the run's execution for its status.
 func (h *handlers) GetRun(ctx context.Context, req genserver.GetRunRequestObject) (genserver.GetRunResponseObject, error) {
@@ -57,61 +53,96 @@ func runFilters(p api.ListRunsParams) []filter {
 	}
 }
 
-// listExecutions reads a page of a workflow's executions from Temporal's
-// visibility store, newest first, all of accounts that Gantry serves. Of those with one id it keeps the newest: the
-// others continued as new, or took a run for ended that goes on.
-func (h *handlers) listExecutions(
-	ctx context.Context, workflowType string, accounts []string, filters []filter, size *int, pageToken *string,
-) (executions []*workflowpb.WorkflowExecutionInfo, nextPageToken *string, err error) {
-	query, err := visibilityQuery(workflowType, accounts, filters)
-	if err != nil {
-		return nil, nil, err
+func toAPIRun(s managed.RunStatus) api.Run {
+	r := api.Run{
+		Account: string(s.Run.Account), Stack: string(s.Run.Stack), Run: string(s.Run.Run),
+		Type: string(s.Type), State: string(s.State), StateVersion: s.StateVersion, Phase: toAPIPhase(s.Phase),
+		Managed: s.Managed, Labels: s.Labels, Policy: toAPIPolicy(s.Policy), Outcome: nonEmpty(s.Outcome),
+		Branch: nonEmpty(s.Branch), TriggeredBy: nonEmpty(s.TriggeredBy), URL: nonEmpty(s.URL), StackName: nonEmpty(s.StackName),
+		StartedAt: s.StartedAt,
+		States:    make([]api.StateEntry, len(s.States)),
+		Timeline:  make([]api.TimelineEntry, len(s.Timeline)),
 	}
-	listing := listingOf(query)
-	token, err := listing.place(pageToken)
-	if err != nil {
-		return nil, nil, err
+	if w := s.WaitingFor; w != nil {
+		r.WaitingFor = toAPIWaitingFor(*w)
 	}
-	ctx, cancel := context.WithTimeout(ctx, temporalTimeout)
-	defer cancel()
-	page, err := h.temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
-		PageSize: int32(pageSize(size)), NextPageToken: []byte(token), Query: query,
-	})
-	if err != nil {
-		return nil, nil, err
+	if s.Gate != nil {
+		r.Gate = new(toAPIGate(*s.Gate))
 	}
-	listed := map[string]bool{}
-	executions = slices.DeleteFunc(page.GetExecutions(), func(e *workflowpb.WorkflowExecutionInfo) bool {
-		id := e.GetExecution().GetWorkflowId()
-		again := listed[id]
-		listed[id] = true
-		return again
-	})
-	return executions, listing.token(string(page.GetNextPageToken())), nil
+	if s.Approvals != nil {
+		r.Approvals = toAPIApprovals(*s.Approvals)
+	}
+	if len(s.Decisions) > 0 {
+		r.Decisions = toAPIDecisions(s.Decisions)
+	}
+	r.Failure, r.Retry, r.RetryOf = toAPIFailure(s.Failure), toAPIRetryState(s.Retry), toAPIRetryOf(s.RetryOf)
+	r.Chains, r.Followers = toAPIChainRefs(s.Chains), followers(s.Followers)
+	if s.Commit != (spacelift.Commit{}) {
+		r.Commit = &api.Commit{
+			Hash: nonEmpty(s.Commit.Hash), Message: nonEmpty(s.Commit.Message), URL: nonEmpty(s.Commit.URL),
+			AuthorLogin: nonEmpty(s.Commit.AuthorLogin), AuthorName: nonEmpty(s.Commit.AuthorName),
+		}
+	}
+	if d := s.Delta; d != nil {
+		r.Delta = &api.Delta{Added: d.Added, Changed: d.Changed, Deleted: d.Deleted, Resources: d.Resources}
+	}
+	if s.DriftDetection {
+		r.DriftDetection = new(true)
+	}
+	if !s.LastEventAt.IsZero() {
+		r.LastEventAt = new(s.LastEventAt)
+	}
+	for i, e := range s.States {
+		r.States[i] = api.StateEntry{State: string(e.State), StateVersion: e.StateVersion, At: e.At, Note: nonEmpty(e.Note)}
+	}
+	for i, e := range s.Timeline {
+		r.Timeline[i] = toAPITimelineEntry(e)
+	}
+	return r
 }
 
-// filter narrows a list down to what carries a search attribute; empty does not.
-type filter struct{ parameter, attribute, value string }
-
-// visibilityQuery writes a query for the executions of a workflow type in some
-// accounts, whose configured names hold no quote
-// (https://docs.temporal.io/list-filter). Values are quoted there, so those
-// that hold a quote or a backslash, which no id of Spacelift does, are refused.
-func visibilityQuery(workflowType string, accounts []string, filters []filter) (string, error) {
-	query := []string{
-		fmt.Sprintf("WorkflowType = '%s'", workflowType), "ExecutionStatus != 'ContinuedAsNew'",
-		fmt.Sprintf("%s IN ('%s')", managed.AttrAccount, strings.Join(accounts, "', '")),
+func toAPITimelineEntry(e managed.TimelineEntry) api.TimelineEntry {
+	entry := api.TimelineEntry{At: e.At, Kind: string(e.Kind), Source: e.Source, Actor: nonEmpty(e.Actor), Summary: e.Summary}
+	if e.State != "" {
+		entry.State, entry.StateVersion = new(string(e.State)), new(e.StateVersion)
 	}
-	for _, f := range filters {
-		if f.value == "" {
-			continue
-		}
-		if strings.ContainsAny(f.value, `'"\`) || strings.ContainsFunc(f.value, func(r rune) bool { return r < ' ' }) {
-			p := badRequest(namesPlaces)
-			p.Errors = append(p.Errors, parameterError(f.parameter, "holds a quote, a backslash or a control character, which no "+f.parameter+" has"))
-			return "", &refusal{p}
-		}
-		query = append(query, fmt.Sprintf("%s = '%s'", f.attribute, f.value))
-	}
-	return strings.Join(query, " AND "), nil
+	return entry
 }
+
+func toAPIRunList(page []*workflowpb.WorkflowExecutionInfo, nextPageToken *string) (api.RunList, error) {
+	list := api.RunList{Runs: make([]api.RunSummary, len(page)), NextPageToken: nextPageToken}
+	for i, e := range page {
+		run, err := toAPIRunSummary(e)
+		if err != nil {
+			return api.RunList{}, err
+		}
+		list.Runs[i] = run
+	}
+	return list, nil
+}
+
+// toAPIRunSummary reads a run from its execution's identity and search
+// attributes. An execution that has not run its first task has no attributes
+// yet; its identity says enough.
+func toAPIRunSummary(e *workflowpb.WorkflowExecutionInfo) (api.RunSummary, error) {
+	id := e.GetExecution().GetWorkflowId()
+	parts := strings.Split(id, "/")
+	if len(parts) != 4 {
+		return api.RunSummary{}, fmt.Errorf("execution %q is not that of a run", id)
+	}
+	attrs := e.GetSearchAttributes()
+	r := api.RunSummary{
+		Account: parts[1], Stack: parts[2], Run: parts[3],
+		State: keyword(attrs, managed.AttrRunState), Type: keyword(attrs, managed.AttrRunType), Phase: toAPIPhase(managed.Phase(keyword(attrs, managed.AttrPhase))),
+		StartedAt: e.GetStartTime().AsTime(),
+		Execution: api.Execution{WorkflowID: id, TemporalRunID: e.GetExecution().GetRunId(), Status: e.GetStatus().String()},
+	}
+	if e.GetCloseTime() != nil {
+		r.EndedAt = new(e.GetCloseTime().AsTime())
+	}
+	return r, nil
+}
+
+// toAPIPhase returns the phase of a run, which is queued until its execution says
+// something else.
+func toAPIPhase(p managed.Phase) api.Phase { return api.Phase(cmp.Or(p, managed.PhaseQueued)) }

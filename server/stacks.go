@@ -147,4 +147,32 @@ func (h *handlers) toAPIStack(s spacelift.Stack, known policy.Known, freezes []p
 type spaceliftError struct{ err error }
 
 func (e *spaceliftError) Error() string { return e.err.Error() }
+
 func (e *spaceliftError) Unwrap() error { return e.err }
+
+// toAPIPolicy lists each value of a policy with its origin, and behind them
+// the labels that can't be followed.
+func toAPIPolicy(p policy.Policy) []api.PolicyValue {
+	values := toAPIPolicyValues(p)
+	for _, bad := range p.Problems {
+		values = append(values, api.PolicyValue{
+			Name: "unreadable", Value: bad.Label, Origin: bad.Label, Problem: new(bad.Problem + "; " + bad.Remedy),
+		})
+	}
+	return values
+}
+
+// toAPIPolicyValues lists each value of a policy with its origin.
+func toAPIPolicyValues(p policy.Policy) []api.PolicyValue {
+	values := []api.PolicyValue{}
+	for _, v := range p.Values() {
+		values = append(values, api.PolicyValue{Name: v.Name, Value: v.Value, Origin: v.Origin})
+	}
+	return values
+}
+
+func toAPIGate(g policy.Gate) api.Gate {
+	return api.Gate{
+		Open: g.Open, At: g.At, Until: nonZero(g.Until), Reason: nonEmpty(g.Reason), Freeze: nonEmpty(g.Freeze), Window: nonEmpty(g.Window),
+	}
+}

@@ -178,11 +178,3 @@ func clean(s string) string {
 }
 
 func looksLikeJSON(body []byte) bool { return json.Valid(body) }
-
-func deref[T any](p *T) T {
-	if p == nil {
-		var zero T
-		return zero
-	}
-	return *p
-}

@@ -1,0 +1,84 @@
+package server
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strings"
+
+	"github.com/go-chi/chi/v5"
+)
+
+// on applies a middleware to the paths under a prefix. It runs ahead of
+// parameter binding, where the generated code's own middlewares would come too
+// late to answer 401 before 400.
+func on(prefix string, mw func(http.Handler) http.Handler) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		guarded := mw(next)
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == prefix || (strings.HasSuffix(prefix, "/") && strings.HasPrefix(r.URL.Path, prefix)) {
+				guarded.ServeHTTP(w, r)
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+	}
+}
+
+// maxAPIBody bounds the body of a request to the API: the longest notes and lists
+// that the contract allows fit in it.
+const maxAPIBody = 128 << 10
+
+// limitBody keeps the validator, which reads all of a body, from reading an
+// endless one.
+func limitBody(next http.Handler) http.Handler { return http.MaxBytesHandler(next, maxAPIBody) }
+
+func securityHeaders(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// recoverPanics turns a panic into a 500 problem, so that one bad request
+// never takes the process and the events of others with it.
+func recoverPanics(log *slog.Logger) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			defer func() {
+				p := recover()
+				if p == nil {
+					return
+				}
+				log.ErrorContext(r.Context(), "request panicked", "method", r.Method, "path", r.URL.Path, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+				writeProblem(w, internalProblem())
+			}()
+			next.ServeHTTP(w, r)
+		})
+	}
+}
+
+// unrouted answers what no operation matches: 405 with the methods that are
+// allowed, or 404.
+func unrouted(routes chi.Routes) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var allowed []string
+		for _, m := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+			if !routes.Match(chi.NewRouteContext(), m, r.URL.Path) {
+				continue
+			}
+			if allowed = append(allowed, m); m == http.MethodGet {
+				allowed = append(allowed, http.MethodHead)
+			}
+		}
+		if len(allowed) == 0 {
+			writeProblem(w, notFound("there is nothing at "+r.URL.Path+"; /docs shows what there is"))
+			return
+		}
+		methods := strings.Join(allowed, ", ")
+		w.Header().Set("Allow", methods)
+		writeProblem(w, problem(http.StatusMethodNotAllowed, "method-not-allowed", "Method not allowed",
+			r.URL.Path+" takes "+methods))
+	}
+}

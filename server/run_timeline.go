@@ -1,0 +1,83 @@
+package server
+
+import (
+	"context"
+	"strconv"
+	"strings"
+
+	"github.com/gantryhq/gantry/decide/managed"
+	"github.com/gantryhq/gantry/gen/api"
+	genserver "github.com/gantryhq/gantry/gen/server"
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// ListTimeline shows a page of the run's timeline.
+func (h *handlers) ListTimeline(ctx context.Context, req genserver.ListTimelineRequestObject) (genserver.ListTimelineResponseObject, error) {
+	ref, err := h.runRef(req.Account, req.Stack, req.Run)
+	if err != nil {
+		return nil, err
+	}
+	status, err := h.status(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	page, err := pageOfTimeline(ref, status.Timeline, deref(req.Params.Kind), pageSize(req.Params.PageSize), req.Params.PageToken)
+	if err != nil {
+		return nil, err
+	}
+	return genserver.ListTimeline200JSONResponse(page), nil
+}
+
+// pageOfTimeline cuts a page out of a timeline. A page token names the last
+// entry that was shown, by its place and its content: when entries were put in
+// before it or dropped since, it is found where it stands now.
+func pageOfTimeline(run spacelift.RunRef, all []managed.TimelineEntry, kind string, size int, token *string) (api.Timeline, error) {
+	listing := listingOf("timeline", run.String(), kind)
+	place, err := listing.place(token)
+	if err != nil {
+		return api.Timeline{}, err
+	}
+	from, err := afterEntry(all, place)
+	if err != nil {
+		return api.Timeline{}, err
+	}
+	page := api.Timeline{Entries: []api.TimelineEntry{}}
+	last := -1
+	for i := from; i < len(all); i++ {
+		if kind != "" && string(all[i].Kind) != kind {
+			continue
+		}
+		if len(page.Entries) == size {
+			page.NextPageToken = listing.token(strconv.Itoa(last) + "." + entryDigest(all[last]))
+			break
+		}
+		page.Entries = append(page.Entries, toAPITimelineEntry(all[i]))
+		last = i
+	}
+	return page, nil
+}
+
+// afterEntry returns the index behind the entry that a page token names.
+func afterEntry(all []managed.TimelineEntry, place string) (int, error) {
+	if place == "" {
+		return 0, nil
+	}
+	index, entry, ok := strings.Cut(place, ".")
+	at, err := strconv.Atoi(index)
+	if err != nil || !ok || at < 0 {
+		return 0, badPageToken("is none that this API gave; leave it out to start from the first page")
+	}
+	// Whatever was put in, the nearest one is the one that was shown.
+	for distance := range max(len(all), at+1) {
+		for _, i := range []int{at - distance, at + distance} {
+			if i >= 0 && i < len(all) && entryDigest(all[i]) == entry {
+				return i + 1, nil
+			}
+		}
+	}
+	return 0, nil // the oldest are dropped first, so none of those left was shown
+}
+
+func entryDigest(e managed.TimelineEntry) string {
+	return digest([]byte(e.At.String()), []byte(e.Kind), []byte(e.Summary))
+}
