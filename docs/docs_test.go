@@ -96,29 +96,25 @@ func TestGuaranteesNameTestsThatExist(t *testing.T) {
 // problems in the server's source.
 func TestProblemsAreListed(t *testing.T) {
 	kinds := []string{}
-	literal := regexp.MustCompile(`problem\(http\.Status\w+, "([a-z0-9-]+)"`)
+	row := regexp.MustCompile(`\{status: \d+, slug: ("?)([\w-]+)`)
 	constant := regexp.MustCompile(`(reason\w+)\s+= "([a-z0-9-]+)"`)
-	used := regexp.MustCompile(`(?:notAuthentic\(|problem\(http\.Status\w+, )(reason\w+)`)
 	reasons := map[string]string{}
-	var uses []string
+	var rows [][]string
 	for name, content := range files(t, ".go") {
 		if filepath.Dir(name) != "server" || strings.HasSuffix(name, "_test.go") {
 			continue
 		}
-		for _, m := range literal.FindAllStringSubmatch(content, -1) {
-			kinds = append(kinds, m[1])
-		}
 		for _, m := range constant.FindAllStringSubmatch(content, -1) {
 			reasons[m[1]] = m[2]
 		}
-		for _, m := range used.FindAllStringSubmatch(content, -1) {
-			uses = append(uses, m[1])
-		}
+		rows = append(rows, row.FindAllStringSubmatch(content, -1)...)
 	}
-	for _, name := range uses {
-		if reasons[name] != "" {
-			kinds = append(kinds, reasons[name])
+	for _, m := range rows {
+		slug := m[2]
+		if m[1] == "" {
+			slug = reasons[slug]
 		}
+		kinds = append(kinds, slug)
 	}
 	doc, err := os.ReadFile("reference/problems.md")
 	if err != nil {

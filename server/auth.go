@@ -189,7 +189,7 @@ func (k *keyring) authenticate(next http.Handler) http.Handler {
 		p, ok := k.find(r.Header.Values("Authorization"))
 		if !ok {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="gantry"`)
-			writeProblem(w, problem(http.StatusUnauthorized, "unauthenticated", "No valid token came with the request",
+			writeProblem(w, problem("unauthenticated",
 				"send the header Authorization: Bearer <token>; an administrator makes one with gantry token create"))
 			return
 		}

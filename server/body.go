@@ -19,7 +19,7 @@ import (
 func checkBody(r *http.Request, op *openapi3.Operation) (p api.Problem, ok bool) {
 	body, err := io.ReadAll(r.Body)
 	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return bodyTooLarge(fmt.Sprintf("a request to the API has at most %d bytes", tooLarge.Limit)), false
+		return problem(reasonBodyTooLarge, fmt.Sprintf("a request to the API has at most %d bytes", tooLarge.Limit)), false
 	}
 	if err != nil {
 		return badRequest("the body broke off; send it again"), false
@@ -31,8 +31,7 @@ func checkBody(r *http.Request, op *openapi3.Operation) (p api.Problem, ok bool)
 	case op.RequestBody == nil:
 		return badRequest("this takes no body; send it without one"), false
 	case op.RequestBody.Value.Content.Get(r.Header.Get("Content-Type")) == nil:
-		return problem(http.StatusUnsupportedMediaType, "unsupported-media-type", "Unsupported content type",
-			"send JSON, with the header Content-Type: application/json"), false
+		return problem("unsupported-media-type", "send JSON, with the header Content-Type: application/json"), false
 	}
 	if detail := ambiguous(body); detail != "" {
 		return badRequest(detail), false

@@ -93,9 +93,7 @@ func checkRequest(r *http.Request, route *routers.Route, path map[string]string)
 	if len(wrong) == 0 {
 		return api.Problem{}, true
 	}
-	p = badRequest(namesPlaces)
-	p.Errors = wrong
-	return p, false
+	return badPlaces(wrong...), false
 }
 
 // rolesOf reads each operation's role. An operation under /v1 without one is a
@@ -131,8 +129,7 @@ func (c *contract) authorize(next genserver.StrictHandlerFunc, operation string)
 	}
 	return func(ctx context.Context, w http.ResponseWriter, r *http.Request, request any) (any, error) {
 		if t := tokenOf(ctx); !t.Role.Includes(needed) {
-			return nil, &refusal{problem(http.StatusForbidden, "forbidden", "The token's role does not allow this",
-				fmt.Sprintf("%s has the role %s; this needs %s", t.Name, t.Role, needed))}
+			return nil, &refusal{problem("forbidden", fmt.Sprintf("%s has the role %s; this needs %s", t.Name, t.Role, needed))}
 		}
 		return next(ctx, w, r, request)
 	}

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/gantryhq/gantry/gen/api"
@@ -30,6 +31,9 @@ func (h *handlers) ListDeliveries(ctx context.Context, req genserver.ListDeliver
 		return nil, err
 	}
 	found, next, err := h.inbox.List(ctx, filter, pageSize(p.PageSize), place)
+	if errors.Is(err, inbox.ErrBadPageToken) {
+		return nil, badPageToken("was not issued by this API; leave it out to start from the first page")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("list deliveries: %w", err)
 	}

@@ -90,9 +90,7 @@ func visibilityQuery(workflowType string, accounts []string, filters []filter) (
 			continue
 		}
 		if strings.ContainsAny(f.value, `'"\`) || strings.ContainsFunc(f.value, func(r rune) bool { return r < ' ' }) {
-			p := badRequest(namesPlaces)
-			p.Errors = append(p.Errors, parameterError(f.parameter, "holds a quote, a backslash or a control character, which no "+f.parameter+" has"))
-			return "", &refusal{p}
+			return "", &refusal{badPlaces(parameterError(f.parameter, "holds a quote, a backslash or a control character, which no "+f.parameter+" has"))}
 		}
 		query = append(query, fmt.Sprintf("%s = '%s'", f.attribute, f.value))
 	}

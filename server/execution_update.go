@@ -10,7 +10,6 @@ import (
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/temporal"
 
 	"github.com/gantryhq/gantry/decide/chain"
 	"github.com/gantryhq/gantry/decide/managed"
@@ -31,11 +30,6 @@ const (
 // errTypeClosedMeanwhile is Temporal's own refusal of updates that an execution
 // had taken but not done when it ended.
 const errTypeClosedMeanwhile = "AcceptedUpdateCompletedWorkflow"
-
-func isType(err error, errType string) bool {
-	e, ok := errors.AsType[*temporal.ApplicationError](err)
-	return ok && e.Type() == errType
-}
 
 // update sends an update to an execution and reads what came of it. whyClosed
 // says what it means that there is no open execution; it may say that the
@@ -94,6 +88,13 @@ type unansweredError struct {
 func (e *unansweredError) Error() string { return "no answer yet: " + e.err.Error() }
 
 func (e *unansweredError) Unwrap() error { return e.err }
+
+func (e *unansweredError) remedy() string {
+	if e.repeatable {
+		return "the request was sent and may still count; send it again with the same Idempotency-Key, and it counts once"
+	}
+	return "the request was sent and may still count; check the result before sending it again. With an Idempotency-Key, sending it again is safe"
+}
 
 // updateRun sends an update to the execution of a run and waits until it is
 // done.

@@ -75,7 +75,7 @@ func TestAnUnansweredDecisionIsSentAgain(t *testing.T) {
 		began := time.Now()
 		r.temporal.update = func(client.UpdateWorkflowOptions) (any, error) { return nil, errNobodyWorks }
 		p := wantProblem(t, r.post(approverToken, decisions, approve), http.StatusServiceUnavailable, "unanswered")
-		if !strings.Contains(*p.Detail, "look at it") {
+		if !strings.Contains(*p.Detail, "check the result") {
 			t.Errorf("without a key: %s", *p.Detail)
 		}
 		if took := time.Since(began); took != 10*time.Second {

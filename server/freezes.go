@@ -113,7 +113,7 @@ func (h *handlers) LiftFreeze(ctx context.Context, req genserver.LiftFreezeReque
 		WorkflowID: freeze.ID(account.Name), UpdateName: freeze.LiftUpdate, UpdateID: this.updateID(),
 		Args: []any{freeze.Lift{ID: req.Freeze, By: by, Key: this.key}}, WaitForStage: client.WorkflowUpdateStageCompleted,
 	}, &lifted, func(context.Context, error) error {
-		return &refusal{unknownFreeze("no freeze was ever declared in account " + string(account.Name))}
+		return &refusal{problem("unknown-freeze", "no freeze was ever declared in account "+string(account.Name))}
 	})
 	if err != nil {
 		return nil, fmt.Errorf("lift freeze %s of account %s: %w", req.Freeze, account.Name, err)

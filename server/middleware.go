@@ -78,7 +78,6 @@ func unrouted(routes chi.Routes) http.HandlerFunc {
 		}
 		methods := strings.Join(allowed, ", ")
 		w.Header().Set("Allow", methods)
-		writeProblem(w, problem(http.StatusMethodNotAllowed, "method-not-allowed", "Method not allowed",
-			r.URL.Path+" takes "+methods))
+		writeProblem(w, problem("method-not-allowed", r.URL.Path+" takes "+methods))
 	}
 }

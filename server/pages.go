@@ -42,7 +42,7 @@ func (l listing) place(token *string) (string, error) {
 	}
 	text, err := base64.RawURLEncoding.DecodeString(*token)
 	if err != nil || len(text) <= len(l.digest) {
-		return "", badPageToken("is none that this API gave; leave it out to start from the first page")
+		return "", badPageToken("was not issued by this API; leave it out to start from the first page")
 	}
 	place, ours := strings.CutPrefix(string(text), l.digest)
 	if !ours {
@@ -52,7 +52,5 @@ func (l listing) place(token *string) (string, error) {
 }
 
 func badPageToken(detail string) error {
-	p := badRequest(namesPlaces)
-	p.Errors = append(p.Errors, parameterError("pageToken", detail))
-	return &refusal{p}
+	return &refusal{badPlaces(parameterError("pageToken", detail))}
 }

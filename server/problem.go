@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -26,90 +27,209 @@ import (
 // callers and are listed in docs/reference/problems.md.
 const problemTypePrefix = "urn:gantry:problem:"
 
-// Times after which a caller is asked to try again.
+// kind is a kind of problem: a row of the one table that gives errors a status.
+type kind struct {
+	status int
+	slug   string // a contract with callers, listed in docs/reference/problems.md
+	title  string
+
+	// of reports whether an error is of this kind, and the detail to answer it with.
+	// Nil for kinds that only problem makes.
+	of func(error) (detail string, ok bool)
+
+	retryAfter time.Duration // the Retry-After header; 0 for none
+}
+
+// kinds lists every kind of problem. Of the kinds that an error matches, the first counts:
+// an unanswered change wraps the error of Temporal that left it so.
+var kinds = []kind{
+	{status: 400, slug: "bad-request", title: "Invalid request", of: matching(is[*serviceerror.InvalidArgument],
+		"Temporal refused a filter or the page token; leave pageToken out to start from the first page")},
+	{status: 401, slug: "unauthenticated", title: "Missing or invalid token"},
+	{status: 401, slug: reasonSignatureMissing, title: "Invalid signature"},
+	{status: 401, slug: reasonSHA1Only, title: "Invalid signature"},
+	{status: 401, slug: reasonSignatureMalformed, title: "Invalid signature"},
+	{status: 401, slug: reasonSignatureMismatch, title: "Invalid signature"},
+	{status: 401, slug: reasonOtherAccount, title: "Invalid signature"},
+	{status: 401, slug: reasonSecretHeader, title: "Invalid secret header"},
+	{status: 403, slug: "forbidden", title: "Insufficient role"},
+	{status: 403, slug: "not-entitled", title: "Not an eligible approver", of: refusedAs(managed.ErrTypeNotEntitled)},
+	{status: 403, slug: "self-approval", title: "You can't approve your own run", of: refusedAs(managed.ErrTypeSelfApproval)},
+	{status: 404, slug: "unknown-freeze", title: "Unknown freeze", of: refusedAs(freeze.ErrTypeUnknownFreeze)},
+	{status: 405, slug: "method-not-allowed", title: "Method not allowed"},
+	{status: 409, slug: "not-asked", title: "No decision pending", of: refusedAs(managed.ErrTypeNotAsked)},
+	{status: 409, slug: "already-decided", title: "Already decided", of: refusedAs(managed.ErrTypeAlreadyDecided)},
+	{status: 409, slug: "stale-plan", title: "Plan has changed", of: refusedAs(managed.ErrTypeStalePlan)},
+	{status: 409, slug: "nothing-to-revoke", title: "Nothing to revoke", of: refusedAs(managed.ErrTypeNothingToRevoke)},
+	{status: 409, slug: "too-late", title: "Decision too late", of: refusedAs(managed.ErrTypeTooLate)},
+	{status: 409, slug: "not-stoppable", title: "Run not stoppable", of: refusedAs(managed.ErrTypeNotStoppable)},
+	{status: 409, slug: "not-in-chain", title: "Stack outside the chain", of: refusedAs(chain.ErrTypeNotInChain)},
+	{status: 409, slug: "not-skippable", title: "Stack not skippable", of: refusedAs(chain.ErrTypeNotSkippable)},
+	{status: 409, slug: "freezes-full", title: "Too many freezes", of: refusedAs(freeze.ErrTypeFreezesFull)},
+	{status: 409, slug: "run-ended", title: "Run has ended", of: as(func(e *endedError) string { return e.outcome })},
+	{status: 409, slug: "chain-ended", title: "Chain has ended", of: as(func(e *chainEndedError) string { return e.outcome })},
+	{status: 409, slug: "not-failed", title: "Run not retryable", of: as((*notFailedError).Error)},
+	{status: 409, slug: "retry-refused", title: "Retry refused", of: as(func(e *retryRefusedError) string { return e.reason })},
+	{status: 409, slug: "already-retried", title: "Already retried", of: as((*alreadyRetriedError).Error)},
+	{status: 409, slug: "not-redeliverable", title: "Nothing to forward", of: matching(wraps(inbox.ErrNotRedeliverable),
+		"the delivery was not accepted, so it carries no event")},
+	{status: 413, slug: reasonBodyTooLarge, title: "Body too large"},
+	{status: 415, slug: "unsupported-media-type", title: "Unsupported content type"},
+	{status: 422, slug: "idempotency-key-reused", title: "Idempotency-Key reused", of: matching(keyReused,
+		"another request was made with this key; make a new key for each request")},
+	{status: 422, slug: "unknown-verdict", title: "Unknown verdict", of: refusedAs(managed.ErrTypeUnknownVerdict)},
+	{status: 422, slug: "bad-freeze", title: "Invalid freeze", of: refusedAs(freeze.ErrTypeBadFreeze)},
+	{status: 429, slug: reasonTooMany, title: "Too many failed requests"},
+	{status: 429, slug: "too-many-streams", title: "Too many streams", of: matching(wraps(errTooManyStreams),
+		"this replica has no place left; get the run itself, or try again later"), retryAfter: 30 * time.Second},
+	{status: 503, slug: "unanswered", title: "No answer yet", of: as((*unansweredError).remedy), retryAfter: retryTemporal},
+	{status: 502, slug: "spacelift-refused", title: "Spacelift access denied", of: spaceliftRefused},
+	{status: 404, slug: "not-found", title: "Not found", of: missing},
+	{status: 500, slug: "internal", title: "Internal error", of: matching(spaceliftCanceled, causeInLog)},
+	{status: 503, slug: "spacelift-unavailable", title: "Spacelift unavailable", of: matching(is[*spaceliftError],
+		"Spacelift's API did not answer or limits Gantry's calls; try again"), retryAfter: 10 * time.Second},
+	{status: 503, slug: reasonNotStored, title: "Event not stored", of: matching(wraps(inbox.ErrUnavailable),
+		"the inbox can't be written now; send the event again. /readyz says why"), retryAfter: retryStore},
+	{status: 503, slug: "temporal-unavailable", title: "Temporal unavailable", of: matching(temporalAway,
+		"Gantry got no answer in time; try again. Webhooks are still accepted meanwhile"), retryAfter: retryTemporal},
+}
+
+// Times after which a caller should try again.
 const (
-	retryStore    = 5 * time.Second // the inbox can't be written: a person frees space
+	retryStore    = 5 * time.Second // the inbox can't be written until a person frees space
 	retryTemporal = 2 * time.Second // Temporal is away
 )
 
-func problem(status int, kind, title, detail string) api.Problem {
-	return api.Problem{Type: problemTypePrefix + kind, Title: title, Status: status, Detail: &detail}
+// causeInLog is the detail of every unexpected error: its text stays in the log.
+const causeInLog = "the cause is in Gantry's log"
+
+// problemOf is the one place that picks a status for an error. It also returns the
+// time for Retry-After, 0 for none.
+func problemOf(err error) (api.Problem, time.Duration) {
+	if r, ok := errors.AsType[*refusal](err); ok {
+		return r.Problem, 0
+	}
+	for _, k := range kinds {
+		if k.of == nil {
+			continue
+		}
+		if detail, ok := k.of(err); ok {
+			after := k.retryAfter
+			if limited, ok := errors.AsType[*spacelift.RateLimitedError](err); ok {
+				after = max(after, limited.RetryAfter)
+			}
+			return k.problem(detail), after
+		}
+	}
+	return internalProblem(), 0
 }
 
-func badRequest(detail string) api.Problem {
-	return problem(http.StatusBadRequest, "bad-request", "Invalid request", detail)
+// problem returns a problem of the kind with this slug, which must be in the table.
+func problem(slug, detail string) api.Problem {
+	return kinds[slices.IndexFunc(kinds, func(k kind) bool { return k.slug == slug })].problem(detail)
 }
 
-// namesPlaces is the detail of a bad request whose errors name each place.
-const namesPlaces = "errors names each place that does not fit; /docs shows the contract"
-
-func notFound(detail string) api.Problem {
-	return problem(http.StatusNotFound, "not-found", "There is no such thing", detail)
+func (k kind) problem(detail string) api.Problem {
+	return api.Problem{Type: problemTypePrefix + k.slug, Title: k.title, Status: k.status, Detail: &detail}
 }
 
-func bodyTooLarge(detail string) api.Problem {
-	return problem(http.StatusRequestEntityTooLarge, reasonBodyTooLarge, "Body too large", detail)
+func badRequest(detail string) api.Problem { return problem("bad-request", detail) }
+
+// badPlaces is the problem of a request whose errors name each place.
+func badPlaces(places ...api.ProblemError) api.Problem {
+	p := badRequest("errors names each place that does not fit; /docs shows the contract")
+	p.Errors = places
+	return p
 }
 
-// internalProblem is the answer to every error nobody planned for. It carries
-// no error text: that is in the log.
-func internalProblem() api.Problem {
-	return problem(http.StatusInternalServerError, "internal", "Gantry failed to answer", "the cause is in Gantry's log")
+func notFound(detail string) api.Problem { return problem("not-found", detail) }
+
+func internalProblem() api.Problem { return problem("internal", causeInLog) }
+
+// refusedAs matches the refusals of executions. Their messages are written for the caller.
+func refusedAs(errType string) func(error) (string, bool) {
+	return func(err error) (string, bool) {
+		e, ok := errors.AsType[*temporal.ApplicationError](err)
+		if !ok || e.Type() != errType {
+			return "", false
+		}
+		return e.Message(), true
+	}
+}
+
+// as matches errors of type E, which know their detail.
+func as[E error](detail func(E) string) func(error) (string, bool) {
+	return func(err error) (string, bool) {
+		e, ok := errors.AsType[E](err)
+		if !ok {
+			return "", false
+		}
+		return detail(e), true
+	}
+}
+
+// matching gives the errors that fit one detail.
+func matching(fits func(error) bool, detail string) func(error) (string, bool) {
+	return func(err error) (string, bool) { return detail, fits(err) }
+}
+
+func is[E error](err error) bool {
+	_, ok := errors.AsType[E](err)
+	return ok
+}
+
+func wraps(target error) func(error) bool {
+	return func(err error) bool { return errors.Is(err, target) }
+}
+
+func isType(err error, errType string) bool {
+	_, ok := refusedAs(errType)(err)
+	return ok
+}
+
+// errKeyReused reports an Idempotency-Key that this process remembers for another request.
+var errKeyReused = errors.New("the Idempotency-Key was used for another request")
+
+var errTooManyStreams = errors.New("too many streams are open")
+
+func keyReused(err error) bool {
+	return errors.Is(err, errKeyReused) || isType(err, decide.ErrTypeKeyReused)
+}
+
+// spaceliftRefused matches errors that an operator must fix in Spacelift.
+func spaceliftRefused(err error) (string, bool) {
+	return "gantry doctor shows what Gantry's API key lacks and how to fix it",
+		is[*spaceliftError](err) && (errors.Is(err, spacelift.ErrUnauthorized) || errors.Is(err, spacelift.ErrSchemaMismatch))
+}
+
+// spaceliftCanceled matches calls whose caller is gone.
+func spaceliftCanceled(err error) bool {
+	return is[*spaceliftError](err) && errors.Is(err, context.Canceled) && !is[*spacelift.RateLimitedError](err)
+}
+
+// missing matches what Spacelift, the inbox or Temporal doesn't have.
+func missing(err error) (string, bool) {
+	switch {
+	case is[*spaceliftError](err):
+		return "Spacelift has no such stack, or Gantry's API key may not see it", errors.Is(err, spacelift.ErrNotFound)
+	case errors.Is(err, inbox.ErrNotFound):
+		return "this replica has no such delivery; it may have been trimmed from the log", true
+	case is[*serviceerror.NotFound](err):
+		return "Gantry has no execution for this run: it never received an event of it, the stack is not managed, or Temporal's retention has passed", true
+	}
+	return "", false
 }
 
 func parameterError(name, detail string) api.ProblemError {
 	return api.ProblemError{Parameter: &name, Detail: detail}
 }
 
-// refusal is an error that knows its own problem.
+// refusal is an error that carries its own problem.
 type refusal struct{ api.Problem }
 
 func (r *refusal) Error() string { return r.Title }
 
-// problemOf is the one place that picks a status for an error. The duration is
-// what Retry-After should say, zero for nothing.
-func problemOf(err error) (api.Problem, time.Duration) {
-	if r, ok := errors.AsType[*refusal](err); ok {
-		return r.Problem, 0
-	}
-	if e, ok := errors.AsType[*temporal.ApplicationError](err); ok {
-		if p, ok := refusedByExecution(e); ok {
-			return p, 0
-		}
-	}
-	if p, after, ok := problemOfRun(err); ok {
-		return p, after
-	}
-	if e, ok := errors.AsType[*spaceliftError](err); ok {
-		return problemOfSpacelift(e.err)
-	}
-	switch {
-	case errors.Is(err, inbox.ErrUnavailable):
-		return problem(http.StatusServiceUnavailable, "not-stored", "The event could not be stored",
-			"the inbox can't be written now; send it again. /readyz says why"), retryStore
-	case errors.Is(err, inbox.ErrNotFound):
-		return notFound("there is no such delivery on this replica; it may have been trimmed from the log"), 0
-	case errors.Is(err, inbox.ErrBadPageToken):
-		return problemOf(badPageToken("is none that this API gave; leave it out to start from the first page"))
-	case errors.Is(err, inbox.ErrNotRedeliverable):
-		return problem(http.StatusConflict, "not-redeliverable", "This delivery can't be forwarded",
-			"it was not accepted, so there is no event to forward"), 0
-	}
-	if _, ok := errors.AsType[*serviceerror.NotFound](err); ok {
-		return notFound("Gantry has no execution for this run: it never heard of it, the stack is not managed, or Temporal's retention has passed"), 0
-	}
-	if _, ok := errors.AsType[*serviceerror.InvalidArgument](err); ok {
-		return badRequest("Temporal refused a filter or the page token; leave pageToken out to start from the first page"), 0
-	}
-	if temporalAway(err) {
-		return problem(http.StatusServiceUnavailable, "temporal-unavailable", "Temporal did not answer",
-			"Temporal is away or slow; try again. Webhooks are still accepted meanwhile"), retryTemporal
-	}
-	return internalProblem(), 0
-}
-
-// temporalAway reports errors that pass by themselves. An Internal or Unknown
-// error of the frontend is what a client sees while the server restarts.
+// temporalAway reports whether an error is temporary: Temporal is away, slow or starting.
 func temporalAway(err error) bool {
 	if errors.Is(err, context.DeadlineExceeded) || is[*client.WorkflowUpdateServiceTimeoutOrCanceledError](err) {
 		return true
@@ -126,12 +246,7 @@ func temporalAway(err error) bool {
 	return false
 }
 
-func is[E error](err error) bool {
-	_, ok := errors.AsType[E](err)
-	return ok
-}
-
-// decodeProblem says what is wrong with a JSON body without naming Go types.
+// decodeProblem describes what is wrong with a JSON body without naming Go types.
 func decodeProblem(err error) string {
 	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		field := e.Field
@@ -161,122 +276,6 @@ func writeProblemAfter(w http.ResponseWriter, p api.Problem, retryAfter time.Dur
 func writeJSON(w http.ResponseWriter, contentType string, status int, body any) {
 	w.Header().Set("Content-Type", contentType)
 	w.WriteHeader(status)
-	// An error here means that the caller is gone.
+	// An error here means that the caller has gone.
 	_ = json.NewEncoder(w).Encode(body)
-}
-
-// retryStream is when a place for a stream may be free again.
-const retryStream = 30 * time.Second
-
-// errKeyReused is a key whose first request this process or Temporal remembers.
-var errKeyReused = errors.New("the idempotency key was used for another request")
-
-var errTooManyStreams = errors.New("too many streams are open")
-
-// refusedByExecution is the problem of each refusal that an execution makes.
-// Their messages are sentences for the person who asked. It is not ok for
-// errors that are no refusal.
-func refusedByExecution(e *temporal.ApplicationError) (p api.Problem, ok bool) {
-	switch e.Type() {
-	case managed.ErrTypeNotAsked:
-		return problem(http.StatusConflict, "not-asked", "The run does not ask for a decision", e.Message()), true
-	case managed.ErrTypeNotEntitled:
-		return problem(http.StatusForbidden, "not-entitled", "Others decide about this run", e.Message()), true
-	case managed.ErrTypeSelfApproval:
-		return problem(http.StatusForbidden, "self-approval", "You can't approve your own run", e.Message()), true
-	case managed.ErrTypeAlreadyDecided:
-		return problem(http.StatusConflict, "already-decided", "You have decided so already", e.Message()), true
-	case managed.ErrTypeStalePlan:
-		return problem(http.StatusConflict, "stale-plan", "There is another plan now", e.Message()), true
-	case managed.ErrTypeNothingToRevoke:
-		return problem(http.StatusConflict, "nothing-to-revoke", "Nothing to revoke", e.Message()), true
-	case managed.ErrTypeTooLate:
-		return problem(http.StatusConflict, "too-late", "It is too late for this decision", e.Message()), true
-	case managed.ErrTypeNotStoppable:
-		return problem(http.StatusConflict, "not-stoppable", "The run can't be stopped", e.Message()), true
-	case decide.ErrTypeKeyReused:
-		return keyReused(), true
-	case managed.ErrTypeUnknownVerdict:
-		return problem(http.StatusUnprocessableEntity, "unknown-verdict", "There is no such verdict", e.Message()), true
-	case freeze.ErrTypeUnknownFreeze:
-		return unknownFreeze(e.Message()), true
-	case chain.ErrTypeNotInChain:
-		return problem(http.StatusConflict, "not-in-chain", "Stack outside the chain", e.Message()), true
-	case chain.ErrTypeNotSkippable:
-		return problem(http.StatusConflict, "not-skippable", "The stack can't be skipped now", e.Message()), true
-	case freeze.ErrTypeFreezesFull:
-		return problem(http.StatusConflict, "freezes-full", "No room for another freeze", e.Message()), true
-	case freeze.ErrTypeBadFreeze:
-		return problem(http.StatusUnprocessableEntity, "bad-freeze", "This can't be a freeze", e.Message()), true
-	}
-	return api.Problem{}, false
-}
-
-// problemOfRun is the problem of the errors that requests about runs meet here.
-func problemOfRun(err error) (p api.Problem, retryAfter time.Duration, ok bool) {
-	if e, ok := errors.AsType[*unansweredError](err); ok {
-		detail := "it was sent and may still count: look at it before sending it again. With an Idempotency-Key it could be sent again safely"
-		if e.repeatable {
-			detail = "it was sent and may still count: send it again with the same Idempotency-Key, and it counts once"
-		}
-		return problem(http.StatusServiceUnavailable, "unanswered", "There is no answer yet", detail), retryTemporal, true
-	}
-	if e, ok := errors.AsType[*endedError](err); ok {
-		return problem(http.StatusConflict, "run-ended", "The run has ended", e.outcome), 0, true
-	}
-	if e, ok := errors.AsType[*chainEndedError](err); ok {
-		return problem(http.StatusConflict, "chain-ended", "The chain has ended", e.outcome), 0, true
-	}
-	if e, ok := errors.AsType[*notFailedError](err); ok {
-		return problem(http.StatusConflict, "not-failed", "Only failed runs can be retried", e.Error()), 0, true
-	}
-	if e, ok := errors.AsType[*retryRefusedError](err); ok {
-		return problem(http.StatusConflict, "retry-refused", "The run was not retried", e.reason), 0, true
-	}
-	if e, ok := errors.AsType[*alreadyRetriedError](err); ok {
-		return problem(http.StatusConflict, "already-retried", "The run is retried already", e.Error()), 0, true
-	}
-	switch {
-	case errors.Is(err, errKeyReused):
-		return keyReused(), 0, true
-	case errors.Is(err, errTooManyStreams):
-		return problem(http.StatusTooManyRequests, "too-many-streams", "Too many streams are open",
-			"ask for the run itself, or come back later"), retryStream, true
-	}
-	return api.Problem{}, 0, false
-}
-
-// problemOfSpacelift is the problem of an error of Spacelift's API. Its text is
-// not passed on: it is for operators.
-func problemOfSpacelift(err error) (api.Problem, time.Duration) {
-	limited, isLimited := errors.AsType[*spacelift.RateLimitedError](err)
-	switch {
-	case errors.Is(err, spacelift.ErrNotFound):
-		return notFound("Spacelift has no such stack, or Gantry's API key may not see it"), 0
-	case errors.Is(err, spacelift.ErrUnauthorized), errors.Is(err, spacelift.ErrSchemaMismatch):
-		return problem(http.StatusBadGateway, "spacelift-refused", "Spacelift does not let Gantry read this",
-			"gantry doctor tells what Gantry's API key may not do and how to mend it"), 0
-	case isLimited:
-		return spaceliftAway(), max(limited.RetryAfter, retrySpacelift)
-	case errors.Is(err, context.Canceled):
-		return internalProblem(), 0
-	}
-	return spaceliftAway(), retrySpacelift
-}
-
-// retrySpacelift is when Spacelift may answer again.
-const retrySpacelift = 10 * time.Second
-
-func spaceliftAway() api.Problem {
-	return problem(http.StatusServiceUnavailable, "spacelift-unavailable", "Spacelift did not answer",
-		"Spacelift's API is away, slow or wants fewer calls; try again")
-}
-
-func keyReused() api.Problem {
-	return problem(http.StatusUnprocessableEntity, "idempotency-key-reused", "The Idempotency-Key was used for another request",
-		"make a new key for each request, and repeat one only with the request it was made for")
-}
-
-func unknownFreeze(detail string) api.Problem {
-	return problem(http.StatusNotFound, "unknown-freeze", "Unknown freeze", detail)
 }

@@ -231,9 +231,9 @@ func TestWhatSaysTheSameTwice(t *testing.T) {
 	}{
 		"the same":              {"The request does not fit the contract", "the request does not fit the contract; errors names each place", true},
 		"in other order":        {"Method not allowed", "the method DELETE is not allowed; allowed: GET", true},
-		"a cause twice":         {"The run has ended", "the run failed, and the cause is capacity (Error: no capacity): Error: no capacity", true},
+		"a cause twice":         {"Run has ended", "the run failed, and the cause is capacity (Error: no capacity): Error: no capacity", true},
 		"the kind and the case": {"Method not allowed", "/v1/runs takes GET, HEAD", false},
-		"a word of the title":   {"The run can't be stopped", "Spacelift does not stop a run that is PREPARING", false},
+		"a word of the title":   {"Run not stoppable", "Spacelift does not stop a run that is PREPARING", false},
 	} {
 		if got := conformance.SaysTwice(tt.title, tt.detail); got != tt.want {
 			t.Errorf("%s: %t", name, got)

@@ -65,7 +65,7 @@ func afterEntry(all []managed.TimelineEntry, place string) (int, error) {
 	index, entry, ok := strings.Cut(place, ".")
 	at, err := strconv.Atoi(index)
 	if err != nil || !ok || at < 0 {
-		return 0, badPageToken("is none that this API gave; leave it out to start from the first page")
+		return 0, badPageToken("was not issued by this API; leave it out to start from the first page")
 	}
 	// Whatever was put in, the nearest one is the one that was shown.
 	for distance := range max(len(all), at+1) {

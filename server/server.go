@@ -90,7 +90,7 @@ func (h *handlers) unreadable(w http.ResponseWriter, r *http.Request, err error)
 
 // unbindable answers a parameter that could not be decoded.
 func (h *handlers) unbindable(w http.ResponseWriter, _ *http.Request, err error) {
-	p := badRequest(namesPlaces)
+	p := badPlaces()
 	if e, ok := errors.AsType[*genserver.InvalidParamFormatError](err); ok {
 		p.Errors = append(p.Errors, parameterError(e.ParamName, "does not have the form the contract asks for"))
 	}

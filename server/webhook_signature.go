@@ -217,11 +217,11 @@ type refused struct {
 func (e *refused) Error() string { return e.reason }
 
 func notAuthentic(reason, detail string) *refused {
-	return &refused{reason, problem(http.StatusUnauthorized, reason, "The request is not authentic", detail)}
+	return &refused{reason, problem(reason, detail)}
 }
 
 func tooLarge() *refused {
-	return &refused{reasonBodyTooLarge, bodyTooLarge("a notification has at most 1 MiB")}
+	return &refused{reasonBodyTooLarge, problem(reasonBodyTooLarge, "a notification has at most 1 MiB")}
 }
 
 // refuse answers a request that was not let in. Beyond what its source may
@@ -232,8 +232,7 @@ func (g *gate) refuse(w http.ResponseWriter, r *http.Request, req *request, why 
 	}
 	if wait := g.refusals.spend(req.delivery.Source); wait > 0 {
 		g.metrics.refused.WithLabelValues(reasonTooMany).Inc()
-		writeProblemAfter(w, problem(http.StatusTooManyRequests, reasonTooMany, "Too many requests that are not authentic",
-			"the last one: "+why.reason+"; requests that are signed correctly are never slowed down"), wait)
+		writeProblemAfter(w, problem(reasonTooMany, "the last one: "+why.reason+"; requests that are signed correctly are never slowed down"), wait)
 		return
 	}
 	g.metrics.refused.WithLabelValues(why.reason).Inc()

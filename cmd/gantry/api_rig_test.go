@@ -99,7 +99,7 @@ func (r *apiRig) loses(next http.Handler) http.Handler {
 		next.ServeHTTP(httptest.NewRecorder(), req)
 		w.Header().Set("Content-Type", "application/problem+json")
 		w.WriteHeader(http.StatusServiceUnavailable)
-		fmt.Fprint(w, `{"type":"urn:gantry:problem:unanswered","title":"There is no answer yet","status":503}`)
+		fmt.Fprint(w, `{"type":"urn:gantry:problem:unanswered","title":"No answer yet","status":503}`)
 	})
 }
 

@@ -81,7 +81,7 @@ func TestRunsShow(t *testing.T) {
 		t.Errorf("all of a long timeline is shown:\n%s", out)
 	}
 	r.wants([]string{"note 5."}, "runs", "show", theRunName, "--timeline")
-	r.refused(exitRefused, []string{"There is no such thing", "no execution for this run"}, "runs", "show", "acme/network-prod/01UNKNOWN")
+	r.refused(exitRefused, []string{"Not found", "no execution for this run"}, "runs", "show", "acme/network-prod/01UNKNOWN")
 	for _, name := range []string{"01KDX3V4T8Q2M5N7P9R1S3T5V7", "a/b", "a//c", "a/b/c/d", "https://acme.app.spacelift.io/stack/x"} {
 		r.refused(1, []string{"names no run"}, "runs", "show", name)
 	}
@@ -158,7 +158,7 @@ func TestRefusedDecisions(t *testing.T) {
 		return managed.RunStatus{}, sdk.NewNonRetryableApplicationError("ann wrote the commit", managed.ErrTypeSelfApproval, nil)
 	}
 	r.refused(exitRefused, []string{"You can't approve your own run: ann wrote the commit"}, "runs", "approve", theRunName)
-	r.refused(exitRefused, []string{"The token's role does not allow this", "approver"}, "runs", "stop", theRunName)
+	r.refused(exitRefused, []string{"Insufficient role", "approver"}, "runs", "stop", theRunName)
 	r.refused(exitRefused, []string{"Invalid request", "note"}, "runs", "reject", theRunName, "--note", strings.Repeat("x", 1001))
 }
 
@@ -281,7 +281,7 @@ func TestRetry(t *testing.T) {
 	r.as(ottoToken)
 	r.refused(exitRefused, nil, "runs", "retry", "acme/network-prod/01UNKNOWN")
 	r.executions.set(asking())
-	r.refused(exitRefused, []string{"Only failed runs can be retried"}, "runs", "retry", theRunName)
+	r.refused(exitRefused, []string{"Run not retryable"}, "runs", "retry", theRunName)
 
 	r.executions.set(ended("FAILED"))
 	r.executions.retry = &managed.RetryRunOutcome{New: spacelift.RunRef{Account: "acme", Stack: "network-prod", Run: "01AGAIN"}}
@@ -289,7 +289,7 @@ func TestRetry(t *testing.T) {
 	again.Run.Run = "01AGAIN"
 	r.executions.set(again)
 	r.wants([]string{"is retried as acme/network-prod/01AGAIN", "FINISHED"}, "runs", "retry", theRunName, "--wait", "--note", "now")
-	r.refused(exitRefused, []string{"The run is retried already", "01AGAIN"}, "runs", "retry", theRunName)
+	r.refused(exitRefused, []string{"Already retried", "01AGAIN"}, "runs", "retry", theRunName)
 }
 
 func TestRetryThatIsUnderWay(t *testing.T) {
@@ -330,7 +330,7 @@ func TestWithoutAGantry(t *testing.T) {
 func TestTokens(t *testing.T) {
 	r := newAPIRig(t)
 	r.as("gantry_wrong")
-	r.refused(exitRefused, []string{"No valid token"}, "runs", "list")
+	r.refused(exitRefused, []string{"invalid token"}, "runs", "list")
 
 	file := filepath.Join(t.TempDir(), "token")
 	if err := os.WriteFile(file, []byte(annToken+"\n"), 0o600); err != nil {

@@ -970,7 +970,7 @@ type PolicyValue struct {
 
 // Problem A problem document (RFC 9457).
 //
-// Examples: {"detail":"there is no such delivery on this replica; it may have been trimmed from the log","status":404,"title":"There is no such thing","type":"urn:gantry:problem:not-found"}
+// Examples: {"detail":"this replica has no such delivery; it may have been trimmed from the log","status":404,"title":"Not found","type":"urn:gantry:problem:not-found"}
 type Problem struct {
 	// Detail What is wrong with this request and what to do.
 	Detail *string `json:"detail,omitempty"`
@@ -1452,42 +1452,42 @@ type StackPath = ID
 
 // BadRequest A problem document (RFC 9457).
 //
-// Examples: {"detail":"there is no such delivery on this replica; it may have been trimmed from the log","status":404,"title":"There is no such thing","type":"urn:gantry:problem:not-found"}
+// Examples: {"detail":"this replica has no such delivery; it may have been trimmed from the log","status":404,"title":"Not found","type":"urn:gantry:problem:not-found"}
 type BadRequest = Problem
 
 // Conflict A problem document (RFC 9457).
 //
-// Examples: {"detail":"there is no such delivery on this replica; it may have been trimmed from the log","status":404,"title":"There is no such thing","type":"urn:gantry:problem:not-found"}
+// Examples: {"detail":"this replica has no such delivery; it may have been trimmed from the log","status":404,"title":"Not found","type":"urn:gantry:problem:not-found"}
 type Conflict = Problem
 
 // Forbidden A problem document (RFC 9457).
 //
-// Examples: {"detail":"there is no such delivery on this replica; it may have been trimmed from the log","status":404,"title":"There is no such thing","type":"urn:gantry:problem:not-found"}
+// Examples: {"detail":"this replica has no such delivery; it may have been trimmed from the log","status":404,"title":"Not found","type":"urn:gantry:problem:not-found"}
 type Forbidden = Problem
 
 // NotFound A problem document (RFC 9457).
 //
-// Examples: {"detail":"there is no such delivery on this replica; it may have been trimmed from the log","status":404,"title":"There is no such thing","type":"urn:gantry:problem:not-found"}
+// Examples: {"detail":"this replica has no such delivery; it may have been trimmed from the log","status":404,"title":"Not found","type":"urn:gantry:problem:not-found"}
 type NotFound = Problem
 
 // Unauthenticated A problem document (RFC 9457).
 //
-// Examples: {"detail":"there is no such delivery on this replica; it may have been trimmed from the log","status":404,"title":"There is no such thing","type":"urn:gantry:problem:not-found"}
+// Examples: {"detail":"this replica has no such delivery; it may have been trimmed from the log","status":404,"title":"Not found","type":"urn:gantry:problem:not-found"}
 type Unauthenticated = Problem
 
 // Unavailable A problem document (RFC 9457).
 //
-// Examples: {"detail":"there is no such delivery on this replica; it may have been trimmed from the log","status":404,"title":"There is no such thing","type":"urn:gantry:problem:not-found"}
+// Examples: {"detail":"this replica has no such delivery; it may have been trimmed from the log","status":404,"title":"Not found","type":"urn:gantry:problem:not-found"}
 type Unavailable = Problem
 
 // Unprocessable A problem document (RFC 9457).
 //
-// Examples: {"detail":"there is no such delivery on this replica; it may have been trimmed from the log","status":404,"title":"There is no such thing","type":"urn:gantry:problem:not-found"}
+// Examples: {"detail":"this replica has no such delivery; it may have been trimmed from the log","status":404,"title":"Not found","type":"urn:gantry:problem:not-found"}
 type Unprocessable = Problem
 
 // UnsupportedMediaType A problem document (RFC 9457).
 //
-// Examples: {"detail":"there is no such delivery on this replica; it may have been trimmed from the log","status":404,"title":"There is no such thing","type":"urn:gantry:problem:not-found"}
+// Examples: {"detail":"this replica has no such delivery; it may have been trimmed from the log","status":404,"title":"Not found","type":"urn:gantry:problem:not-found"}
 type UnsupportedMediaType = Problem
 
 // ListChainsParams defines parameters for ListChains.
