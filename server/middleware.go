@@ -10,12 +10,12 @@ import (
 	"github.com/go-chi/chi/v5"
 )
 
-// on applies a middleware to the paths under a prefix. It runs ahead of
+// on applies middlewares to the paths under a prefix, the outermost first. They run ahead of
 // parameter binding, where the generated code's own middlewares would come too
 // late to answer 401 before 400.
-func on(prefix string, mw func(http.Handler) http.Handler) func(http.Handler) http.Handler {
+func on(prefix string, middlewares ...func(http.Handler) http.Handler) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
-		guarded := mw(next)
+		guarded := chi.Chain(middlewares...).Handler(next)
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == prefix || (strings.HasSuffix(prefix, "/") && strings.HasPrefix(r.URL.Path, prefix)) {
 				guarded.ServeHTTP(w, r)

@@ -49,7 +49,7 @@ func New(cfg Config, box Inbox, temporal Temporal, registry *prometheus.Registry
 	}
 	r.NotFound(unrouted(r))
 	r.MethodNotAllowed(unrouted(r))
-	r.Use(recoverPanics(log), securityHeaders, placed, headAsGet(r), on("/webhook", gate.admit), on("/v1/", keys.authenticate), on("/v1/", limitBody), on("/v1/", contract.validate))
+	r.Use(recoverPanics(log), securityHeaders, placed, headAsGet(r), on("/webhook", gate.admit), on("/v1/", keys.authenticate, limitBody, contract.validate))
 	docs.mount(r)
 
 	strict := genserver.NewStrictHandlerWithOptions(h,
