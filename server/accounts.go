@@ -73,7 +73,7 @@ func (h *handlers) findings(account spacelift.Account, report *reconcile.Report,
 	if report != nil {
 		all, last = report.Findings, report.At
 	}
-	if f, ok := h.gate.knocks.finding(account, now); ok {
+	if f, ok := h.gate.mismatches.finding(account, now); ok {
 		all = append(all, f)
 	}
 	if h.reconcile > 0 && now.Sub(last) > max(overdueAfter*h.reconcile, overdueAtLeast) {

@@ -15,7 +15,7 @@ import (
 	"github.com/gantryhq/gantry/decide/policy"
 )
 
-// Role says what a token may do. Each role may also do what those before it may.
+// Role is a set of rights of a token. Each role may also do what those before it may.
 type Role string
 
 // The roles, weakest first.
@@ -121,8 +121,8 @@ func (p Person) known(name string) bool {
 }
 
 // CheckTokens reports everything that keeps tokens and people from being used.
-// Each of its problems begins with the setting it is about: whoever checks a
-// configuration refuses by it what New would refuse.
+// Each of its problems begins with the setting it is about: a check of
+// the configuration refuses what New would refuse.
 func CheckTokens(tokens []Token, people []Person) error {
 	var problems []error
 	for i, t := range tokens {

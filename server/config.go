@@ -13,7 +13,7 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// Inbox is what the server needs of the inbox.
+// Inbox is the subset of *inbox.Inbox that the server uses.
 type Inbox interface {
 	Accept(context.Context, inbox.Delivery, managed.RunEvent, []byte) (inbox.Delivery, error)
 	Log(inbox.Delivery) inbox.Delivery
@@ -24,7 +24,7 @@ type Inbox interface {
 	Health() inbox.Health
 }
 
-// Temporal is what the server needs of a Temporal client.
+// Temporal is the subset of a Temporal client that the server uses.
 type Temporal interface {
 	QueryWorkflow(ctx context.Context, workflowID, runID, queryType string, args ...any) (converter.EncodedValue, error)
 	ListWorkflow(context.Context, *workflowservice.ListWorkflowExecutionsRequest) (*workflowservice.ListWorkflowExecutionsResponse, error)
@@ -36,12 +36,12 @@ type Temporal interface {
 	NewWithStartWorkflowOperation(options client.StartWorkflowOptions, workflow any, args ...any) client.WithStartWorkflowOperation
 }
 
-// Account is a Spacelift account whose notifications the server takes.
+// Account is a Spacelift account whose notifications the server accepts.
 type Account struct {
 	Name spacelift.Account
 
 	// Secrets returns the live webhook secrets, the current one first. It is
-	// asked for each request, so that a rotated secret counts at once. Empty
+	// called for every request, so a secret can be rotated without a restart. Empty
 	// secrets never match.
 	Secrets func() []string
 
@@ -54,13 +54,13 @@ type Account struct {
 	Stacks Stacks
 }
 
-// Person is somebody who is known by more than one name.
+// Person is a person with more than one name.
 type Person struct {
 	Name    string
 	Aliases []string // names of their tokens, and their logins at Spacelift and in version control
 }
 
-// Config is what a Server needs to know.
+// Config holds the settings of the server.
 type Config struct {
 	// Accounts must not be empty, and each must have a live secret.
 	Accounts []Account
@@ -72,11 +72,11 @@ type Config struct {
 	// them counts as that person, however many tokens they have.
 	People []Person
 
-	// Rules says what labels come to. Nil is no profiles and no windows: labels
-	// alone.
+	// Rules resolves labels to a policy. Nil means no profiles and no windows:
+	// labels alone.
 	Rules Rules
 
-	// TaskQueue is where the workflows that requests start are worked on.
+	// TaskQueue is the task queue of the workflows that requests start.
 	TaskQueue string
 
 	// Stopping ends streams when it is closed, so that none holds up a server
@@ -86,7 +86,7 @@ type Config struct {
 	// Reconcile is how often runs are compared with Spacelift; 0 for never.
 	Reconcile time.Duration
 
-	// Version is what /healthz says.
+	// Version is the version that /healthz reports.
 	Version string
 
 	// Refusals bounds what one source may spend on requests that are not

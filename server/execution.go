@@ -42,7 +42,7 @@ func (h *handlers) ask(ctx context.Context, ref spacelift.RunRef, query string, 
 
 // listExecutions reads a page of a workflow's executions from Temporal's
 // visibility store, newest first, all of accounts that Gantry serves. Of those with one id it keeps the newest: the
-// others continued as new, or took a run for ended that goes on.
+// others continued as new, or ended too early and were started again.
 func (h *handlers) listExecutions(
 	ctx context.Context, workflowType string, accounts []string, filters []filter, size *int, pageToken *string,
 ) (executions []*workflowpb.WorkflowExecutionInfo, nextPageToken *string, err error) {

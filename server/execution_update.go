@@ -37,7 +37,7 @@ const errTypeClosedMeanwhile = "AcceptedUpdateCompletedWorkflow"
 //
 // While it is open, the update is sent again until updateTimeout. Temporal does
 // an update of one id once, in one execution. In one that continued as new our
-// own keys tell a repeat; a request without a key is refused there at worst,
+// own keys identify a repeat; a request without a key is refused there at worst,
 // because the person has said so already: nothing counts twice.
 func (h *handlers) update(ctx context.Context, o client.UpdateWorkflowOptions, result any, whyClosed func(context.Context, error) error) error {
 	ctx, cancel := context.WithTimeout(ctx, updateTimeout)
@@ -79,7 +79,7 @@ func answered(err error, key string) error {
 	return &unansweredError{err: err, repeatable: key != ""}
 }
 
-// unansweredError says that a change was sent and may still happen.
+// unansweredError reports that a change was sent and may still happen.
 type unansweredError struct {
 	err        error
 	repeatable bool // it has a key, so a repeat counts once
@@ -122,14 +122,14 @@ func (h *handlers) whyClosed(ctx context.Context, ref spacelift.RunRef, this cha
 	found, err := h.temporal.DescribeWorkflowExecution(ctx, managed.ManageRunID(ref), "")
 	switch {
 	case err != nil:
-		return fmt.Errorf("look at execution of %s: %w", ref, err)
+		return fmt.Errorf("describe execution of %s: %w", ref, err)
 	case found.GetWorkflowExecutionInfo().GetStatus() == enums.WORKFLOW_EXECUTION_STATUS_RUNNING: // it was continuing as new
 		return &unansweredError{err: closed, repeatable: this.key != ""}
 	}
-	return &endedError{"somebody closed its execution in Temporal while the run was " + string(status.State)}
+	return &endedError{"an operator closed its execution in Temporal while the run was " + string(status.State)}
 }
 
-// endedError says that a run has ended, and how.
+// endedError reports that a run has ended, and how.
 type endedError struct{ outcome string }
 
 func (e *endedError) Error() string { return "the run has ended: " + e.outcome }
@@ -158,14 +158,14 @@ func (h *handlers) whyChainClosed(ctx context.Context, root spacelift.RunRef, th
 	found, err := h.temporal.DescribeWorkflowExecution(ctx, managed.ChainID(root), "")
 	switch {
 	case err != nil:
-		return fmt.Errorf("look at %s: %w", managed.ChainID(root), err)
+		return fmt.Errorf("describe %s: %w", managed.ChainID(root), err)
 	case found.GetWorkflowExecutionInfo().GetStatus() == enums.WORKFLOW_EXECUTION_STATUS_RUNNING: // it was continuing as new
 		return &unansweredError{err: closed, repeatable: this.key != ""}
 	}
-	return &chainEndedError{"somebody closed its execution in Temporal"}
+	return &chainEndedError{"an operator closed its execution in Temporal"}
 }
 
-// chainEndedError says that a chain has ended, and how.
+// chainEndedError reports that a chain has ended, and how.
 type chainEndedError struct{ outcome string }
 
 func (e *chainEndedError) Error() string { return "the chain has ended: " + e.outcome }

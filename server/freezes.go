@@ -65,7 +65,7 @@ func (h *handlers) DeclareFreeze(ctx context.Context, req genserver.DeclareFreez
 		return nil, err
 	}
 	wish := fromAPIFreezeRequest(*req.Body)
-	wish.ID, wish.By, wish.Key = this.thingID(), principalOf(ctx).Name, this.key
+	wish.ID, wish.By, wish.Key = this.resourceID(), principalOf(ctx).Name, this.key
 	freeze, err := h.declare(ctx, account.Name, this, wish)
 	if err != nil {
 		return nil, fmt.Errorf("declare freeze of account %s: %w", account.Name, err)

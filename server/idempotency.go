@@ -23,7 +23,7 @@ type change struct {
 	key string
 
 	// content is the operation and what the caller asked of it. The same key with
-	// another content is a mistake, and is refused by whoever remembers the key.
+	// another content is a mistake, and the execution or process that remembers the key refuses it.
 	content string
 }
 
@@ -63,8 +63,8 @@ func (c change) updateID() string {
 	return c.key + "-" + c.content
 }
 
-// thingID is the id of a thing that the request makes: the same for a repeat.
-func (c change) thingID() string {
+// resourceID returns the id of the resource that the request creates: the same for a repeat.
+func (c change) resourceID() string {
 	if c.key == "" {
 		return ulid.MustNew(ulid.Timestamp(time.Now()), rand.Reader).String()
 	}

@@ -220,7 +220,7 @@ func TestDecisionsThatFindNoOpenExecution(t *testing.T) {
 	}{
 		"unknown":       {update: closed, status: http.StatusNotFound, kind: "not-found"},
 		"ended":         {known: &ended, update: closed, status: http.StatusConflict, kind: "run-ended", detail: "bob discarded it in Spacelift"},
-		"terminated":    {known: new(asking()), execution: enums.WORKFLOW_EXECUTION_STATUS_TERMINATED, update: closed, status: http.StatusConflict, kind: "run-ended", detail: "somebody closed its execution"},
+		"terminated":    {known: new(asking()), execution: enums.WORKFLOW_EXECUTION_STATUS_TERMINATED, update: closed, status: http.StatusConflict, kind: "run-ended", detail: "an operator closed its execution"},
 		"continues now": {known: new(asking()), execution: enums.WORKFLOW_EXECUTION_STATUS_RUNNING, update: closed, status: http.StatusServiceUnavailable, kind: "unanswered"},
 		"ended meanwhile": {known: &ended, update: func(client.UpdateWorkflowOptions) (any, error) {
 			return nil, temporal.NewNonRetryableApplicationError("it completed before the update", "AcceptedUpdateCompletedWorkflow", nil)

@@ -113,7 +113,7 @@ func (h *handlers) retry(ctx context.Context, ref spacelift.RunRef, this change,
 		if (refused || past) && start.WorkflowIDReusePolicy != enums.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE {
 			// Nothing was retried then, and what was in the way may be gone; or it was,
 			// under the same id, and has failed again. The activity looks for a retry
-			// before it asks for one, so that two who come here at once end up with the
+			// before it asks for one, so that two simultaneous requests end up with the
 			// same one.
 			start.WorkflowIDReusePolicy = enums.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE
 			continue
@@ -156,11 +156,11 @@ func (h *handlers) retryOutcome(ctx context.Context, id string) (o managed.Retry
 	defer cancel()
 	err = h.temporal.GetWorkflow(ctx, id, "").Get(ctx, &o)
 	if _, failed := errors.AsType[*temporal.WorkflowExecutionError](err); failed {
-		return o, false, &retryRefusedError{"Gantry gave up asking Spacelift; the execution " + id + " tells why"}
+		return o, false, &retryRefusedError{"Gantry gave up asking Spacelift; see the execution " + id}
 	}
 	switch {
 	case err != nil && temporalAway(err):
-		return o, false, nil // it goes on by itself
+		return o, false, nil // it continues automatically
 	case err != nil:
 		return o, false, err
 	case o.New == (spacelift.RunRef{}):
@@ -169,17 +169,17 @@ func (h *handlers) retryOutcome(ctx context.Context, id string) (o managed.Retry
 	return o, true, nil
 }
 
-// notFailedError says that a run can't be retried, being in that state.
+// notFailedError reports that a run can't be retried, being in that state.
 type notFailedError struct{ state spacelift.RunState }
 
 func (e *notFailedError) Error() string { return "the run is " + string(e.state) + ", not FAILED" }
 
-// retryRefusedError says why a run was not retried.
+// retryRefusedError explains why a run was not retried.
 type retryRefusedError struct{ reason string }
 
 func (e *retryRefusedError) Error() string { return "not retried: " + e.reason }
 
-// alreadyRetriedError says that somebody else's retry came first.
+// alreadyRetriedError reports that another retry came first.
 type alreadyRetriedError struct {
 	by   string
 	new  spacelift.RunRef

@@ -26,8 +26,7 @@ const (
 	streamPatience = 10 * time.Second // with a client that does not read
 )
 
-// StreamRun follows a run for as long as the client is there and the run goes
-// on.
+// StreamRun follows a run until it ends or the client disconnects.
 func (h *handlers) StreamRun(ctx context.Context, req genserver.StreamRunRequestObject) (genserver.StreamRunResponseObject, error) {
 	ref, err := h.runRef(req.Account, req.Stack, req.Run)
 	if err != nil {
@@ -80,7 +79,7 @@ func (s *runStream) VisitStreamRunResponse(w http.ResponseWriter) error {
 func (s *runStream) follow() error {
 	status, wait := s.status, followFastest
 	for {
-		changed, err := s.tell(status)
+		changed, err := s.send(status)
 		if err != nil || status.Phase == managed.PhaseDone {
 			return err
 		}
@@ -99,15 +98,15 @@ func (s *runStream) follow() error {
 		if _, gone := errors.AsType[*serviceerror.NotFound](err); gone {
 			return err
 		}
-		if err == nil { // else what was told is the last that is known: Temporal may be back soon
+		if err == nil { // otherwise keep the last status: Temporal may be back soon
 			status = next
 		}
 	}
 }
 
-// tell sends a status that differs from the last one, or, when nothing was sent
-// for long, a sign of life.
-func (s *runStream) tell(status managed.RunStatus) (changed bool, err error) {
+// send sends a status that differs from the last one, or a heartbeat after a long
+// silence.
+func (s *runStream) send(status managed.RunStatus) (changed bool, err error) {
 	run, err := json.Marshal(toAPIRun(status))
 	if err != nil {
 		return false, err

@@ -30,7 +30,7 @@ func (h *handlers) ListTimeline(ctx context.Context, req genserver.ListTimelineR
 
 // pageOfTimeline cuts a page out of a timeline. A page token names the last
 // entry that was shown, by its place and its content: when entries were put in
-// before it or dropped since, it is found where it stands now.
+// before it or dropped since, it is found at its new place.
 func pageOfTimeline(run spacelift.RunRef, all []managed.TimelineEntry, kind string, size int, token *string) (api.Timeline, error) {
 	listing := listingOf("timeline", run.String(), kind)
 	place, err := listing.place(token)

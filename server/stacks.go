@@ -14,13 +14,13 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// Stacks is what the server reads of a Spacelift account.
+// Stacks is the subset of a Spacelift client that the server uses.
 type Stacks interface {
 	Stack(context.Context, spacelift.StackID) (spacelift.Stack, error)
 	StacksByLabel(ctx context.Context, label string) (spacelift.Listing[spacelift.Stack], error)
 }
 
-// Rules says what the labels of a stack come to: a *policy.Rules.
+// Rules resolves the labels of a stack to a policy: a *policy.Rules.
 type Rules interface {
 	Resolve(labels []string) policy.Policy
 	Gate(p policy.Policy, stack string, freezes []policy.Freeze, at time.Time) policy.Gate
@@ -49,7 +49,7 @@ func (h *handlers) GetStackPolicy(ctx context.Context, req genserver.GetStackPol
 	return genserver.GetStackPolicy200JSONResponse(h.toAPIStack(stack, known, freezes, time.Now())), nil
 }
 
-// ListStacks lists the stacks that opted in, with what their labels come to.
+// ListStacks lists the managed stacks with the policies of their labels.
 func (h *handlers) ListStacks(ctx context.Context, req genserver.ListStacksRequestObject) (genserver.ListStacksResponseObject, error) {
 	account, err := h.account(req.Account)
 	if err != nil {

@@ -109,8 +109,8 @@ func unusable(n api.Notification, e managed.RunEvent) error {
 	return nil
 }
 
-// invalidName says what keeps a state or type from being one, also one we have
-// never heard of: they are capital words.
+// invalidName returns what is wrong with the name of a state or type, even an
+// unknown one: names are capital words.
 func invalidName(s string) string {
 	switch {
 	case s == "":

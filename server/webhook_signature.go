@@ -37,17 +37,17 @@ const (
 // gate lets authentic requests through to the webhook handler, and counts and
 // logs all of them.
 type gate struct {
-	accounts []Account
-	refusals *refusalLimiter
-	knocks   *knocks
-	inbox    Inbox
-	metrics  *metrics
-	log      *slog.Logger
+	accounts   []Account
+	refusals   *refusalLimiter
+	mismatches *mismatchDetector
+	inbox      Inbox
+	metrics    *metrics
+	log        *slog.Logger
 }
 
 func newGate(accounts []Account, limit RefusalLimit, box Inbox, m *metrics, log *slog.Logger) (*gate, error) {
 	if len(accounts) == 0 {
-		return nil, errors.New("no account is configured: nothing could ever be authentic")
+		return nil, errors.New("no accounts configured; every webhook would be rejected")
 	}
 	seen := map[spacelift.Account]bool{}
 	for _, a := range accounts {
@@ -56,13 +56,13 @@ func newGate(accounts []Account, limit RefusalLimit, box Inbox, m *metrics, log 
 		}
 		seen[a.Name] = true
 		if !hasSecret(a.Secrets()) {
-			return nil, fmt.Errorf("account %s has no webhook secret: without one anybody could sign", a.Name)
+			return nil, fmt.Errorf("account %s has no webhook secret; set one, or anybody could sign", a.Name)
 		}
 		if a.SecretHeader != "" && a.SecretHeaderValue() == "" {
 			return nil, fmt.Errorf("account %s asks for the header %s but has no value for it", a.Name, a.SecretHeader)
 		}
 	}
-	return &gate{accounts: accounts, refusals: newRefusalLimiter(limit), knocks: newKnocks(accounts, log), inbox: box, metrics: m, log: log}, nil
+	return &gate{accounts: accounts, refusals: newRefusalLimiter(limit), mismatches: newMismatchDetector(accounts, log), inbox: box, metrics: m, log: log}, nil
 }
 
 func hasSecret(secrets []string) bool {
@@ -114,7 +114,7 @@ func (g *gate) admit(next http.Handler) http.Handler {
 		g.metrics.secretUsed(req.signers)
 		if !strings.HasPrefix(r.UserAgent(), TestUserAgent+"/") {
 			for _, s := range req.signers {
-				g.knocks.authentic(s.account, req.delivery.ReceivedAt)
+				g.mismatches.authentic(s.account, req.delivery.ReceivedAt)
 			}
 		}
 		r.Body = io.NopCloser(bytes.NewReader(req.body))
@@ -228,7 +228,7 @@ func tooLarge() *refused {
 // spend it leaves no trace but a counter, so that a flood can't fill the log.
 func (g *gate) refuse(w http.ResponseWriter, r *http.Request, req *request, why *refused) {
 	if why.reason == reasonSignatureMismatch {
-		g.knocks.mismatch(req.delivery.ReceivedAt)
+		g.mismatches.mismatch(req.delivery.ReceivedAt)
 	}
 	if wait := g.refusals.spend(req.delivery.Source); wait > 0 {
 		g.metrics.refused.WithLabelValues(reasonTooMany).Inc()

@@ -16,66 +16,66 @@ import (
 const (
 	burstSize   = 5
 	burstWithin = 5 * time.Minute
-	burstStays  = time.Hour // without another knock
+	burstStays  = time.Hour // without another mismatch
 )
 
 // TestUserAgent begins the user agent of tests that gantry doctor and gantry
 // setup send. They show nothing about what Spacelift's webhook signs with.
 const TestUserAgent = "gantry-doctor"
 
-// knocks notices when an account's webhook seems to sign with a secret that is
+// mismatchDetector reports when an account's webhook seems to sign with a secret that is
 // not configured. It can't know whose the refused requests are, so it suspects
 // each account that nothing authentic came from meanwhile.
-type knocks struct {
+type mismatchDetector struct {
 	accounts []Account
 	log      *slog.Logger
 
-	mu      sync.Mutex
-	refused [burstSize]time.Time // the latest; next is the oldest
-	next    int
-	heard   map[spacelift.Account]time.Time // when something authentic came last
-	since   map[spacelift.Account]time.Time // of those suspected
+	mu          sync.Mutex
+	refused     [burstSize]time.Time // the latest; next is the oldest
+	next        int
+	authenticAt map[spacelift.Account]time.Time // when something authentic came last
+	since       map[spacelift.Account]time.Time // of those suspected
 }
 
-func newKnocks(accounts []Account, log *slog.Logger) *knocks {
-	return &knocks{accounts: accounts, log: log, heard: map[spacelift.Account]time.Time{}, since: map[spacelift.Account]time.Time{}}
+func newMismatchDetector(accounts []Account, log *slog.Logger) *mismatchDetector {
+	return &mismatchDetector{accounts: accounts, log: log, authenticAt: map[spacelift.Account]time.Time{}, since: map[spacelift.Account]time.Time{}}
 }
 
 // authentic notes a request that one of the account's secrets signed.
-func (k *knocks) authentic(account spacelift.Account, at time.Time) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.heard[account] = at
-	delete(k.since, account)
+func (d *mismatchDetector) authentic(account spacelift.Account, at time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.authenticAt[account] = at
+	delete(d.since, account)
 }
 
 // mismatch notes a signature that no secret made.
-func (k *knocks) mismatch(at time.Time) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.refused[k.next] = at
-	k.next = (k.next + 1) % burstSize
-	first := k.refused[k.next]
+func (d *mismatchDetector) mismatch(at time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.refused[d.next] = at
+	d.next = (d.next + 1) % burstSize
+	first := d.refused[d.next]
 	if first.IsZero() || at.Sub(first) > burstWithin {
 		return
 	}
-	for _, a := range k.accounts {
-		if _, known := k.since[a.Name]; known || !k.heard[a.Name].Before(first) {
+	for _, a := range d.accounts {
+		if _, known := d.since[a.Name]; known || !d.authenticAt[a.Name].Before(first) {
 			continue
 		}
-		k.since[a.Name] = first
-		k.log.Error("guardian: "+mismatchSummary(a.Name), "account", a.Name, "kind", reconcile.FindingSecretMismatch, "fix", mismatchFix)
+		d.since[a.Name] = first
+		d.log.Error("guardian: "+mismatchSummary(a.Name), "account", a.Name, "kind", reconcile.FindingSecretMismatch, "fix", mismatchFix)
 	}
 }
 
 // finding returns what is suspected of an account, if anything is.
-func (k *knocks) finding(account spacelift.Account, now time.Time) (reconcile.Finding, bool) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	since, known := k.since[account]
-	latest := k.refused[(k.next+burstSize-1)%burstSize]
+func (d *mismatchDetector) finding(account spacelift.Account, now time.Time) (reconcile.Finding, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	since, known := d.since[account]
+	latest := d.refused[(d.next+burstSize-1)%burstSize]
 	if !known || now.Sub(latest) > burstStays {
-		delete(k.since, account)
+		delete(d.since, account)
 		return reconcile.Finding{}, false
 	}
 	return reconcile.Finding{Kind: reconcile.FindingSecretMismatch, Since: since, Summary: mismatchSummary(account), Fix: mismatchFix}, true
@@ -86,4 +86,4 @@ func mismatchSummary(account spacelift.Account) string {
 		burstSize, burstWithin, account)
 }
 
-const mismatchFix = "compare the webhook's secret in Spacelift with the account's webhookSecrets; if they are the same, look at /v1/deliveries?outcome=refused for who else is sending"
+const mismatchFix = "compare the webhook's secret in Spacelift with the account's webhookSecrets; if they are the same, /v1/deliveries?outcome=refused shows other senders"

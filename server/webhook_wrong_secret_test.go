@@ -26,7 +26,7 @@ func TestKnocks(t *testing.T) {
 		"and then is forgotten":              {refused: []float64{1, 2, 3, 4, 5}, asked: 66, since: -1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			k := newKnocks([]Account{{Name: "acme"}}, slog.New(slog.DiscardHandler))
+			k := newMismatchDetector([]Account{{Name: "acme"}}, slog.New(slog.DiscardHandler))
 			for minute := 0.0; minute <= tc.asked; minute += 0.5 {
 				for _, m := range tc.refused {
 					if m == minute {

@@ -238,7 +238,7 @@ type Chain struct {
 	// Edges What was decided about each stack that follows another, last.
 	Edges []ChainEdge `json:"edges"`
 
-	// EndedAt When it ended; missing while it goes on.
+	// EndedAt When it ended; missing until then.
 	EndedAt *time.Time `json:"endedAt,omitempty"`
 
 	// GivesUpAt When Gantry gives it up if nothing moves until then.
@@ -298,7 +298,7 @@ type ChainEntry struct {
 
 	// Kind What sort of thing happened: `event` (the run entered a state), `person` (what somebody decided through Gantry),
 	// `decision` (what Gantry wants), `action` (what it did in Spacelift), `clock` (a reminder, an escalation, a deadline
-	// or a timeout), `rules` (the policy or the gate changed), `repair` (what Spacelift's API told that no notification
+	// or a timeout), `rules` (the policy or the gate changed), `repair` (what Spacelift's API showed that no notification
 	// did), `alarm` (what must not happen, and did), `note` (anything else).
 	Kind TimelineKind `json:"kind"`
 
@@ -332,7 +332,7 @@ type ChainNode struct {
 	// Run The run that counts; missing before there is one.
 	Run *string `json:"run,omitempty"`
 
-	// RunState State of a run as Spacelift spells it; states Gantry has not heard of are passed through.
+	// RunState State of a run as Spacelift spells it; unknown states are passed through.
 	RunState *RunState `json:"runState,omitempty"`
 
 	// Runs All its runs, oldest first: a retry is a run of its own.
@@ -369,7 +369,7 @@ type ChainSummary struct {
 	// Account Account name.
 	Account string `json:"account"`
 
-	// EndedAt When it ended; missing while it goes on.
+	// EndedAt When it ended; missing until then.
 	EndedAt *time.Time `json:"endedAt,omitempty"`
 
 	// Execution The Temporal execution that manages a run.
@@ -424,7 +424,7 @@ type Decided struct {
 	// Revoked Whether it was taken back.
 	Revoked *bool `json:"revoked,omitempty"`
 
-	// State State of a run as Spacelift spells it; states Gantry has not heard of are passed through.
+	// State State of a run as Spacelift spells it; unknown states are passed through.
 	State RunState `json:"state"`
 
 	// StateVersion Ordinal of that state, which identifies the plan.
@@ -460,14 +460,14 @@ type Delivery struct {
 	// DuplicateOf The delivery it repeats.
 	DuplicateOf *string `json:"duplicateOf,omitempty"`
 
-	// ForwardError Why forwarding failed last, or for good.
+	// ForwardError Why forwarding failed last, or permanently.
 	ForwardError *string `json:"forwardError,omitempty"`
 
 	// ForwardedAt When Temporal took it.
 	ForwardedAt *time.Time `json:"forwardedAt,omitempty"`
 
 	// Forwarding Where an accepted event is on its way to Temporal: `pending`, `forwarded`, `late` (the run's execution had
-	// already ended) or `dead` (Temporal refused it for good).
+	// already ended) or `dead` (Temporal refused it permanently).
 	Forwarding *Forwarding `json:"forwarding,omitempty"`
 
 	// HasBody Whether the body was kept.
@@ -504,13 +504,13 @@ type Delivery struct {
 	// Stack Stack id.
 	Stack *string `json:"stack,omitempty"`
 
-	// State State of a run as Spacelift spells it; states Gantry has not heard of are passed through.
+	// State State of a run as Spacelift spells it; unknown states are passed through.
 	State *RunState `json:"state,omitempty"`
 
 	// StateVersion Ordinal of the state within the run.
 	StateVersion *int `json:"stateVersion,omitempty"`
 
-	// Type Type of a run as Spacelift spells it; types Gantry has not heard of are passed through.
+	// Type Type of a run as Spacelift spells it; unknown types are passed through.
 	Type *RunType `json:"type,omitempty"`
 }
 
@@ -578,7 +578,7 @@ type Explanation struct {
 
 	// Phase Where Gantry is with a run: `queued` (not started yet), `planning`, `waiting` (for people), `holding`
 	// (something keeps Gantry from acting: `waitingFor.reason` says what), `confirming`, `applying`, `retrying` (it
-	// failed and is about to be tried again), `done`, and `following` (a state or type Gantry has not heard of).
+	// failed and is about to be tried again), `done`, and `following` (an unknown state or type).
 	Phase Phase `json:"phase"`
 
 	// Rules Every rule that matched, in the order it was looked at.
@@ -590,7 +590,7 @@ type Explanation struct {
 	// Stack Stack id.
 	Stack string `json:"stack"`
 
-	// State State of a run as Spacelift spells it; states Gantry has not heard of are passed through.
+	// State State of a run as Spacelift spells it; unknown states are passed through.
 	State *RunState `json:"state,omitempty"`
 
 	// Summary What it waits for, or how it ended, in one sentence.
@@ -603,7 +603,7 @@ type Explanation struct {
 	WaitingFor *WaitingFor `json:"waitingFor,omitempty"`
 }
 
-// Failure Why a run failed, as far as Spacelift tells.
+// Failure Why a run failed, as far as Spacelift reports.
 type Failure struct {
 	// ApplyBegan Whether applying had begun, or may have.
 	ApplyBegan bool `json:"applyBegan"`
@@ -614,10 +614,10 @@ type Failure struct {
 	// Evidence What says so, quoted from Spacelift.
 	Evidence *string `json:"evidence,omitempty"`
 
-	// Phase State of a run as Spacelift spells it; states Gantry has not heard of are passed through.
+	// Phase State of a run as Spacelift spells it; unknown states are passed through.
 	Phase *RunState `json:"phase,omitempty"`
 
-	// Source Where that stands.
+	// Source Where the evidence was found.
 	Source *string `json:"source,omitempty"`
 }
 
@@ -637,7 +637,7 @@ type Finding struct {
 }
 
 // Forwarding Where an accepted event is on its way to Temporal: `pending`, `forwarded`, `late` (the run's execution had
-// already ended) or `dead` (Temporal refused it for good).
+// already ended) or `dead` (Temporal refused it permanently).
 type Forwarding string
 
 // ForwardingHealth The way from the store to Temporal.
@@ -714,7 +714,7 @@ type Gate struct {
 	// Reason Why it is closed, as a sentence.
 	Reason *string `json:"reason,omitempty"`
 
-	// Until When that changes at the earliest; missing when it does not by itself.
+	// Until Earliest time of a change; missing when nothing changes automatically.
 	Until *time.Time `json:"until,omitempty"`
 
 	// Window Name of the window that closes it.
@@ -748,7 +748,7 @@ type InboxHealth struct {
 	Writable bool `json:"writable"`
 }
 
-// NextStep Something that will happen by itself.
+// NextStep Something that happens automatically.
 type NextStep struct {
 	// At When, where that is known.
 	At *time.Time `json:"at,omitempty"`
@@ -805,7 +805,7 @@ type Notification struct {
 	// Stack The stack of a notification.
 	Stack *NotificationStack `json:"stack,omitempty"`
 
-	// State State of a run as Spacelift spells it; states Gantry has not heard of are passed through.
+	// State State of a run as Spacelift spells it; unknown states are passed through.
 	State *RunState `json:"state,omitempty"`
 
 	// StateVersion Ordinal of the state within the run, from 0.
@@ -886,7 +886,7 @@ type NotificationRun struct {
 	// TriggeredBy Missing for a push; else a login, `api::<key>`, or the id of an upstream stack.
 	TriggeredBy *string `json:"triggeredBy,omitempty"`
 
-	// Type Type of a run as Spacelift spells it; types Gantry has not heard of are passed through.
+	// Type Type of a run as Spacelift spells it; unknown types are passed through.
 	Type *RunType `json:"type,omitempty"`
 
 	// URL The run in Spacelift's user interface.
@@ -938,7 +938,7 @@ type Outcome string
 
 // Phase Where Gantry is with a run: `queued` (not started yet), `planning`, `waiting` (for people), `holding`
 // (something keeps Gantry from acting: `waitingFor.reason` says what), `confirming`, `applying`, `retrying` (it
-// failed and is about to be tried again), `done`, and `following` (a state or type Gantry has not heard of).
+// failed and is about to be tried again), `done`, and `following` (an unknown state or type).
 type Phase string
 
 // PolicyProblem A label or setting that can't be followed.
@@ -1049,7 +1049,7 @@ type Reconciliation struct {
 	// At When it began.
 	At time.Time `json:"at"`
 
-	// Finished Executions that were told of their run's end, or that it is gone.
+	// Finished Executions that learned that their run has ended or is gone.
 	Finished int `json:"finished"`
 
 	// InProgress Managed runs in progress.
@@ -1067,7 +1067,7 @@ type Reconciliation struct {
 	// Reason Why, as a sentence, when the outcome is not `done`.
 	Reason *string `json:"reason,omitempty"`
 
-	// Repaired Executions that were told what they had missed.
+	// Repaired Executions that received events they had missed.
 	Repaired int `json:"repaired"`
 }
 
@@ -1136,7 +1136,7 @@ type Rule struct {
 	// Name Its name, such as `confirm`, `windows` or `freeze`.
 	Name string `json:"name"`
 
-	// Origin The label it came from, `profile` and the name of one, `declared by` and whoever declared the freeze, or `default`.
+	// Origin The label it came from, `profile` and the name of one, `declared by` and the person who declared the freeze, or `default`.
 	Origin string `json:"origin"`
 
 	// Value The value in force; of a freeze its id.
@@ -1169,7 +1169,7 @@ type Run struct {
 	// DriftDetection Whether the run looks for drift or mends it.
 	DriftDetection *bool `json:"driftDetection,omitempty"`
 
-	// Failure Why a run failed, as far as Spacelift tells.
+	// Failure Why a run failed, as far as Spacelift reports.
 	Failure *Failure `json:"failure,omitempty"`
 
 	// Followers The managed stacks that follow this run's, and are released when it finishes.
@@ -1184,7 +1184,7 @@ type Run struct {
 	// LastEventAt When the newest event arrived.
 	LastEventAt *time.Time `json:"lastEventAt,omitempty"`
 
-	// Managed Whether the stack carried `gantry:managed` when it was last heard of.
+	// Managed Whether the stack carried `gantry:managed` in the latest event.
 	Managed bool `json:"managed"`
 
 	// Outcome Once the run has ended: how and why, as a sentence.
@@ -1192,7 +1192,7 @@ type Run struct {
 
 	// Phase Where Gantry is with a run: `queued` (not started yet), `planning`, `waiting` (for people), `holding`
 	// (something keeps Gantry from acting: `waitingFor.reason` says what), `confirming`, `applying`, `retrying` (it
-	// failed and is about to be tried again), `done`, and `following` (a state or type Gantry has not heard of).
+	// failed and is about to be tried again), `done`, and `following` (an unknown state or type).
 	Phase Phase `json:"phase"`
 
 	// Policy The policy in force and where each value came from.
@@ -1250,7 +1250,7 @@ type RunList struct {
 	Runs []RunSummary `json:"runs"`
 }
 
-// RunState State of a run as Spacelift spells it; states Gantry has not heard of are passed through.
+// RunState State of a run as Spacelift spells it; unknown states are passed through.
 type RunState = string
 
 // RunSummary A run as lists show it.
@@ -1266,7 +1266,7 @@ type RunSummary struct {
 
 	// Phase Where Gantry is with a run: `queued` (not started yet), `planning`, `waiting` (for people), `holding`
 	// (something keeps Gantry from acting: `waitingFor.reason` says what), `confirming`, `applying`, `retrying` (it
-	// failed and is about to be tried again), `done`, and `following` (a state or type Gantry has not heard of).
+	// failed and is about to be tried again), `done`, and `following` (an unknown state or type).
 	Phase Phase `json:"phase"`
 
 	// Run Run id.
@@ -1285,7 +1285,7 @@ type RunSummary struct {
 	Type RunType `json:"type,omitempty"`
 }
 
-// RunType Type of a run as Spacelift spells it; types Gantry has not heard of are passed through.
+// RunType Type of a run as Spacelift spells it; unknown types are passed through.
 type RunType = string
 
 // SkipRequest A stack of a chain to skip.
@@ -1297,7 +1297,7 @@ type SkipRequest struct {
 	Stack ID `json:"stack"`
 }
 
-// Stack A stack and the policy that its labels come to now.
+// Stack A stack and the policy that its labels resolve to now.
 type Stack struct {
 	// Account Account name.
 	Account string `json:"account"`
@@ -1329,7 +1329,7 @@ type Stack struct {
 
 // StackList Managed stacks.
 type StackList struct {
-	// Complete False when there are more than Gantry reads at once.
+	// Complete False when there are more than Gantry reads in one request.
 	Complete bool `json:"complete"`
 
 	// Stacks Stacks, by id.
@@ -1344,7 +1344,7 @@ type StateEntry struct {
 	// Note Free text a person gave with the transition.
 	Note *string `json:"note,omitempty"`
 
-	// State State of a run as Spacelift spells it; states Gantry has not heard of are passed through.
+	// State State of a run as Spacelift spells it; unknown states are passed through.
 	State RunState `json:"state"`
 
 	// StateVersion Ordinal of the state within the run, from 0.
@@ -1370,14 +1370,14 @@ type TimelineEntry struct {
 
 	// Kind What sort of thing happened: `event` (the run entered a state), `person` (what somebody decided through Gantry),
 	// `decision` (what Gantry wants), `action` (what it did in Spacelift), `clock` (a reminder, an escalation, a deadline
-	// or a timeout), `rules` (the policy or the gate changed), `repair` (what Spacelift's API told that no notification
+	// or a timeout), `rules` (the policy or the gate changed), `repair` (what Spacelift's API showed that no notification
 	// did), `alarm` (what must not happen, and did), `note` (anything else).
 	Kind TimelineKind `json:"kind"`
 
 	// Source Where it came from, such as `webhook` or `gantry`.
 	Source string `json:"source"`
 
-	// State State of a run as Spacelift spells it; states Gantry has not heard of are passed through.
+	// State State of a run as Spacelift spells it; unknown states are passed through.
 	State *RunState `json:"state,omitempty"`
 
 	// StateVersion Ordinal of the state it belongs to.
@@ -1389,7 +1389,7 @@ type TimelineEntry struct {
 
 // TimelineKind What sort of thing happened: `event` (the run entered a state), `person` (what somebody decided through Gantry),
 // `decision` (what Gantry wants), `action` (what it did in Spacelift), `clock` (a reminder, an escalation, a deadline
-// or a timeout), `rules` (the policy or the gate changed), `repair` (what Spacelift's API told that no notification
+// or a timeout), `rules` (the policy or the gate changed), `repair` (what Spacelift's API showed that no notification
 // did), `alarm` (what must not happen, and did), `note` (anything else).
 type TimelineKind = string
 
@@ -1419,7 +1419,7 @@ type WaitingFor struct {
 	// Until Until when at most, where that is known.
 	Until *time.Time `json:"until,omitempty"`
 
-	// What What it waits for, as a word: `spacelift` (to go on), `person` (to decide), `labels` (to be mended), `answer` (of Spacelift), `gate` (a window or the end of a freeze), `retry` (the time of the next try), `chain` (the stacks that go first), `stack` (to be unlocked or enabled in Spacelift, or let go by another run), `gantry` (Gantry itself is at work, such as looking why the run failed).
+	// What What it waits for, as a word: `spacelift` (to continue), `person` (to decide), `labels` (to be fixed), `answer` (of Spacelift), `gate` (a window or the end of a freeze), `retry` (the time of the next try), `chain` (the stacks that go first), `stack` (to be unlocked or enabled in Spacelift, or let go by another run), `gantry` (Gantry itself is at work, such as diagnosing a failure).
 	What string `json:"what"`
 
 	// Who Who can unblock it.

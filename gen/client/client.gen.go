@@ -140,8 +140,8 @@ type ClientInterface interface {
 
 	// SkipChainStackWithBody Skip a stack of a chain
 	//
-	// Lets the chain go on as if the stack's run had finished. What follows it still waits for what it follows itself.
-	// A stack whose run goes on can't be skipped: stop the run first.
+	// Lets the chain continue as if the stack's run had finished. What follows it still waits for what it follows itself.
+	// A stack whose run is still active can't be skipped; stop the run first.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -150,8 +150,8 @@ type ClientInterface interface {
 
 	// SkipChainStack Skip a stack of a chain
 	//
-	// Lets the chain go on as if the stack's run had finished. What follows it still waits for what it follows itself.
-	// A stack whose run goes on can't be skipped: stop the run first.
+	// Lets the chain continue as if the stack's run had finished. What follows it still waits for what it follows itself.
+	// A stack whose run is still active can't be skipped; stop the run first.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -160,7 +160,7 @@ type ClientInterface interface {
 
 	// StopChainWithBody Stop a chain
 	//
-	// Ends the chain, so that nothing more is triggered. Runs that are on their way go on.
+	// Ends the chain, so that nothing more is triggered. Active runs continue.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -169,7 +169,7 @@ type ClientInterface interface {
 
 	// StopChain Stop a chain
 	//
-	// Ends the chain, so that nothing more is triggered. Runs that are on their way go on.
+	// Ends the chain, so that nothing more is triggered. Active runs continue.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -207,7 +207,7 @@ type ClientInterface interface {
 
 	// LiftFreeze Lift a freeze
 	//
-	// Ends a freeze before its time. Runs that waited for it go on at once.
+	// Ends a freeze before its time. Runs that waited for it continue immediately.
 	//
 	// Corresponds with DELETE /v1/accounts/{account}/freezes/{freeze} (the `LiftFreeze` operationId).
 	LiftFreeze(ctx context.Context, account AccountPath, freeze FreezePath, params *LiftFreezeParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -215,14 +215,14 @@ type ClientInterface interface {
 	// ListStacks List managed stacks
 	//
 	// The stacks that carry `gantry:managed` now, as Spacelift shows them to Gantry's API key, with the policy that
-	// their labels come to.
+	// their labels resolve to.
 	//
 	// Corresponds with GET /v1/accounts/{account}/stacks (the `ListStacks` operationId).
 	ListStacks(ctx context.Context, account AccountPath, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetStackPolicy Show the policy of a stack
 	//
-	// What the stack's labels come to now: each value of the policy with the label, profile or default it comes from,
+	// The policy that the stack's labels resolve to now: each value of the policy with the label, profile or default it comes from,
 	// what can't be followed or refers to nothing, and whether windows and freezes let Gantry confirm at this time. A run that has
 	// started may follow the policy it started with until its plan asks for a decision.
 	//
@@ -239,7 +239,7 @@ type ClientInterface interface {
 
 	// DecideRunWithBody Approve or reject a run, or take an approval back
 	//
-	// Counts the decision of the token's bearer against the run's policy, does at once what follows from it, and
+	// Counts the decision of the token's bearer against the run's policy, immediately does what follows from it, and
 	// answers with the run. Who decides is always the bearer, never anything in the body.
 	//
 	// An approval holds for the plan it was given to: after a replan people are asked again. It counts by the rules
@@ -256,7 +256,7 @@ type ClientInterface interface {
 
 	// DecideRun Approve or reject a run, or take an approval back
 	//
-	// Counts the decision of the token's bearer against the run's policy, does at once what follows from it, and
+	// Counts the decision of the token's bearer against the run's policy, immediately does what follows from it, and
 	// answers with the run. Who decides is always the bearer, never anything in the body.
 	//
 	// An approval holds for the plan it was given to: after a replan people are asked again. It counts by the rules
@@ -273,7 +273,7 @@ type ClientInterface interface {
 
 	// StreamRun Follow a run
 	//
-	// A stream of server-sent events: `run` with the run as `GET` of it answers, at once and after every change, and
+	// A stream of server-sent events: `run` with the run as `GET` of it answers, immediately and after every change, and
 	// `end` with the run once it has ended, which closes the stream. Lines that begin with a colon keep the connection
 	// open. A client that was cut off connects again and begins with the run as it is then.
 	//
@@ -282,15 +282,15 @@ type ClientInterface interface {
 
 	// ExplainRun Say why a run is where it is
 	//
-	// What the run waits for and since when, who can do what to move it on, what happens by itself and when, and
-	// every rule that was looked at. It comes from the same code that decides.
+	// What the run waits for and since when, who can do what to move it on, what happens automatically and when, and
+	// every rule that was checked. It comes from the same code that decides.
 	//
 	// Corresponds with GET /v1/accounts/{account}/stacks/{stack}/runs/{run}/explain (the `ExplainRun` operationId).
 	ExplainRun(ctx context.Context, account AccountPath, stack StackPath, run RunPath, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RetryRunWithBody Try a failed run again
 	//
-	// Asks Spacelift to run a failed run again, once: whoever asks first, a person or the policy, there is one retry
+	// Asks Spacelift to run a failed run again, once: a person or the policy may ask first, and there is one retry
 	// of each run. It is for the person who asks to judge whether a second try is safe.
 	//
 	// Takes any type of body and a specified content type.
@@ -300,7 +300,7 @@ type ClientInterface interface {
 
 	// RetryRun Try a failed run again
 	//
-	// Asks Spacelift to run a failed run again, once: whoever asks first, a person or the policy, there is one retry
+	// Asks Spacelift to run a failed run again, once: a person or the policy may ask first, and there is one retry
 	// of each run. It is for the person who asks to judge whether a second try is safe.
 	//
 	// Takes a body of the `application/json` content type.
@@ -363,7 +363,7 @@ type ClientInterface interface {
 
 	// RedeliverDead Forward every dead delivery again
 	//
-	// A delivery is dead when Temporal refused its event for good. After the cause is mended, this sends all of
+	// A delivery is dead when Temporal refused its event permanently. After the cause is fixed, this sends all of
 	// this replica's again: ask each replica by its own address.
 	//
 	// Corresponds with POST /v1/redeliveries (the `RedeliverDead` operationId).
@@ -523,8 +523,8 @@ func (c *Client) GetChain(ctx context.Context, account AccountPath, run RunPath,
 
 // SkipChainStackWithBody Skip a stack of a chain
 //
-// Lets the chain go on as if the stack's run had finished. What follows it still waits for what it follows itself.
-// A stack whose run goes on can't be skipped: stop the run first.
+// Lets the chain continue as if the stack's run had finished. What follows it still waits for what it follows itself.
+// A stack whose run is still active can't be skipped; stop the run first.
 //
 // Takes any type of body and a specified content type.
 //
@@ -543,8 +543,8 @@ func (c *Client) SkipChainStackWithBody(ctx context.Context, account AccountPath
 
 // SkipChainStack Skip a stack of a chain
 //
-// Lets the chain go on as if the stack's run had finished. What follows it still waits for what it follows itself.
-// A stack whose run goes on can't be skipped: stop the run first.
+// Lets the chain continue as if the stack's run had finished. What follows it still waits for what it follows itself.
+// A stack whose run is still active can't be skipped; stop the run first.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -563,7 +563,7 @@ func (c *Client) SkipChainStack(ctx context.Context, account AccountPath, run Ru
 
 // StopChainWithBody Stop a chain
 //
-// Ends the chain, so that nothing more is triggered. Runs that are on their way go on.
+// Ends the chain, so that nothing more is triggered. Active runs continue.
 //
 // Takes any type of body and a specified content type.
 //
@@ -582,7 +582,7 @@ func (c *Client) StopChainWithBody(ctx context.Context, account AccountPath, run
 
 // StopChain Stop a chain
 //
-// Ends the chain, so that nothing more is triggered. Runs that are on their way go on.
+// Ends the chain, so that nothing more is triggered. Active runs continue.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -660,7 +660,7 @@ func (c *Client) DeclareFreeze(ctx context.Context, account AccountPath, params 
 
 // LiftFreeze Lift a freeze
 //
-// Ends a freeze before its time. Runs that waited for it go on at once.
+// Ends a freeze before its time. Runs that waited for it continue immediately.
 //
 // Corresponds with DELETE /v1/accounts/{account}/freezes/{freeze} (the `LiftFreeze` operationId).
 func (c *Client) LiftFreeze(ctx context.Context, account AccountPath, freeze FreezePath, params *LiftFreezeParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -678,7 +678,7 @@ func (c *Client) LiftFreeze(ctx context.Context, account AccountPath, freeze Fre
 // ListStacks List managed stacks
 //
 // The stacks that carry `gantry:managed` now, as Spacelift shows them to Gantry's API key, with the policy that
-// their labels come to.
+// their labels resolve to.
 //
 // Corresponds with GET /v1/accounts/{account}/stacks (the `ListStacks` operationId).
 func (c *Client) ListStacks(ctx context.Context, account AccountPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -695,7 +695,7 @@ func (c *Client) ListStacks(ctx context.Context, account AccountPath, reqEditors
 
 // GetStackPolicy Show the policy of a stack
 //
-// What the stack's labels come to now: each value of the policy with the label, profile or default it comes from,
+// The policy that the stack's labels resolve to now: each value of the policy with the label, profile or default it comes from,
 // what can't be followed or refers to nothing, and whether windows and freezes let Gantry confirm at this time. A run that has
 // started may follow the policy it started with until its plan asks for a decision.
 //
@@ -732,7 +732,7 @@ func (c *Client) GetRun(ctx context.Context, account AccountPath, stack StackPat
 
 // DecideRunWithBody Approve or reject a run, or take an approval back
 //
-// Counts the decision of the token's bearer against the run's policy, does at once what follows from it, and
+// Counts the decision of the token's bearer against the run's policy, immediately does what follows from it, and
 // answers with the run. Who decides is always the bearer, never anything in the body.
 //
 // An approval holds for the plan it was given to: after a replan people are asked again. It counts by the rules
@@ -759,7 +759,7 @@ func (c *Client) DecideRunWithBody(ctx context.Context, account AccountPath, sta
 
 // DecideRun Approve or reject a run, or take an approval back
 //
-// Counts the decision of the token's bearer against the run's policy, does at once what follows from it, and
+// Counts the decision of the token's bearer against the run's policy, immediately does what follows from it, and
 // answers with the run. Who decides is always the bearer, never anything in the body.
 //
 // An approval holds for the plan it was given to: after a replan people are asked again. It counts by the rules
@@ -786,7 +786,7 @@ func (c *Client) DecideRun(ctx context.Context, account AccountPath, stack Stack
 
 // StreamRun Follow a run
 //
-// A stream of server-sent events: `run` with the run as `GET` of it answers, at once and after every change, and
+// A stream of server-sent events: `run` with the run as `GET` of it answers, immediately and after every change, and
 // `end` with the run once it has ended, which closes the stream. Lines that begin with a colon keep the connection
 // open. A client that was cut off connects again and begins with the run as it is then.
 //
@@ -805,8 +805,8 @@ func (c *Client) StreamRun(ctx context.Context, account AccountPath, stack Stack
 
 // ExplainRun Say why a run is where it is
 //
-// What the run waits for and since when, who can do what to move it on, what happens by itself and when, and
-// every rule that was looked at. It comes from the same code that decides.
+// What the run waits for and since when, who can do what to move it on, what happens automatically and when, and
+// every rule that was checked. It comes from the same code that decides.
 //
 // Corresponds with GET /v1/accounts/{account}/stacks/{stack}/runs/{run}/explain (the `ExplainRun` operationId).
 func (c *Client) ExplainRun(ctx context.Context, account AccountPath, stack StackPath, run RunPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -823,7 +823,7 @@ func (c *Client) ExplainRun(ctx context.Context, account AccountPath, stack Stac
 
 // RetryRunWithBody Try a failed run again
 //
-// Asks Spacelift to run a failed run again, once: whoever asks first, a person or the policy, there is one retry
+// Asks Spacelift to run a failed run again, once: a person or the policy may ask first, and there is one retry
 // of each run. It is for the person who asks to judge whether a second try is safe.
 //
 // Takes any type of body and a specified content type.
@@ -843,7 +843,7 @@ func (c *Client) RetryRunWithBody(ctx context.Context, account AccountPath, stac
 
 // RetryRun Try a failed run again
 //
-// Asks Spacelift to run a failed run again, once: whoever asks first, a person or the policy, there is one retry
+// Asks Spacelift to run a failed run again, once: a person or the policy may ask first, and there is one retry
 // of each run. It is for the person who asks to judge whether a second try is safe.
 //
 // Takes a body of the `application/json` content type.
@@ -976,7 +976,7 @@ func (c *Client) Redeliver(ctx context.Context, delivery DeliveryPath, params *R
 
 // RedeliverDead Forward every dead delivery again
 //
-// A delivery is dead when Temporal refused its event for good. After the cause is mended, this sends all of
+// A delivery is dead when Temporal refused its event permanently. After the cause is fixed, this sends all of
 // this replica's again: ask each replica by its own address.
 //
 // Corresponds with POST /v1/redeliveries (the `RedeliverDead` operationId).
@@ -2694,8 +2694,8 @@ type ClientWithResponsesInterface interface {
 
 	// SkipChainStackWithBodyWithResponse Skip a stack of a chain
 	//
-	// Lets the chain go on as if the stack's run had finished. What follows it still waits for what it follows itself.
-	// A stack whose run goes on can't be skipped: stop the run first.
+	// Lets the chain continue as if the stack's run had finished. What follows it still waits for what it follows itself.
+	// A stack whose run is still active can't be skipped; stop the run first.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2704,8 +2704,8 @@ type ClientWithResponsesInterface interface {
 
 	// SkipChainStackWithResponse Skip a stack of a chain
 	//
-	// Lets the chain go on as if the stack's run had finished. What follows it still waits for what it follows itself.
-	// A stack whose run goes on can't be skipped: stop the run first.
+	// Lets the chain continue as if the stack's run had finished. What follows it still waits for what it follows itself.
+	// A stack whose run is still active can't be skipped; stop the run first.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2714,7 +2714,7 @@ type ClientWithResponsesInterface interface {
 
 	// StopChainWithBodyWithResponse Stop a chain
 	//
-	// Ends the chain, so that nothing more is triggered. Runs that are on their way go on.
+	// Ends the chain, so that nothing more is triggered. Active runs continue.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2723,7 +2723,7 @@ type ClientWithResponsesInterface interface {
 
 	// StopChainWithResponse Stop a chain
 	//
-	// Ends the chain, so that nothing more is triggered. Runs that are on their way go on.
+	// Ends the chain, so that nothing more is triggered. Active runs continue.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2763,7 +2763,7 @@ type ClientWithResponsesInterface interface {
 
 	// LiftFreezeWithResponse Lift a freeze
 	//
-	// Ends a freeze before its time. Runs that waited for it go on at once.
+	// Ends a freeze before its time. Runs that waited for it continue immediately.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -2773,7 +2773,7 @@ type ClientWithResponsesInterface interface {
 	// ListStacksWithResponse List managed stacks
 	//
 	// The stacks that carry `gantry:managed` now, as Spacelift shows them to Gantry's API key, with the policy that
-	// their labels come to.
+	// their labels resolve to.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -2782,7 +2782,7 @@ type ClientWithResponsesInterface interface {
 
 	// GetStackPolicyWithResponse Show the policy of a stack
 	//
-	// What the stack's labels come to now: each value of the policy with the label, profile or default it comes from,
+	// The policy that the stack's labels resolve to now: each value of the policy with the label, profile or default it comes from,
 	// what can't be followed or refers to nothing, and whether windows and freezes let Gantry confirm at this time. A run that has
 	// started may follow the policy it started with until its plan asks for a decision.
 	//
@@ -2803,7 +2803,7 @@ type ClientWithResponsesInterface interface {
 
 	// DecideRunWithBodyWithResponse Approve or reject a run, or take an approval back
 	//
-	// Counts the decision of the token's bearer against the run's policy, does at once what follows from it, and
+	// Counts the decision of the token's bearer against the run's policy, immediately does what follows from it, and
 	// answers with the run. Who decides is always the bearer, never anything in the body.
 	//
 	// An approval holds for the plan it was given to: after a replan people are asked again. It counts by the rules
@@ -2820,7 +2820,7 @@ type ClientWithResponsesInterface interface {
 
 	// DecideRunWithResponse Approve or reject a run, or take an approval back
 	//
-	// Counts the decision of the token's bearer against the run's policy, does at once what follows from it, and
+	// Counts the decision of the token's bearer against the run's policy, immediately does what follows from it, and
 	// answers with the run. Who decides is always the bearer, never anything in the body.
 	//
 	// An approval holds for the plan it was given to: after a replan people are asked again. It counts by the rules
@@ -2837,7 +2837,7 @@ type ClientWithResponsesInterface interface {
 
 	// StreamRunWithResponse Follow a run
 	//
-	// A stream of server-sent events: `run` with the run as `GET` of it answers, at once and after every change, and
+	// A stream of server-sent events: `run` with the run as `GET` of it answers, immediately and after every change, and
 	// `end` with the run once it has ended, which closes the stream. Lines that begin with a colon keep the connection
 	// open. A client that was cut off connects again and begins with the run as it is then.
 	//
@@ -2848,8 +2848,8 @@ type ClientWithResponsesInterface interface {
 
 	// ExplainRunWithResponse Say why a run is where it is
 	//
-	// What the run waits for and since when, who can do what to move it on, what happens by itself and when, and
-	// every rule that was looked at. It comes from the same code that decides.
+	// What the run waits for and since when, who can do what to move it on, what happens automatically and when, and
+	// every rule that was checked. It comes from the same code that decides.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -2858,7 +2858,7 @@ type ClientWithResponsesInterface interface {
 
 	// RetryRunWithBodyWithResponse Try a failed run again
 	//
-	// Asks Spacelift to run a failed run again, once: whoever asks first, a person or the policy, there is one retry
+	// Asks Spacelift to run a failed run again, once: a person or the policy may ask first, and there is one retry
 	// of each run. It is for the person who asks to judge whether a second try is safe.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -2868,7 +2868,7 @@ type ClientWithResponsesInterface interface {
 
 	// RetryRunWithResponse Try a failed run again
 	//
-	// Asks Spacelift to run a failed run again, once: whoever asks first, a person or the policy, there is one retry
+	// Asks Spacelift to run a failed run again, once: a person or the policy may ask first, and there is one retry
 	// of each run. It is for the person who asks to judge whether a second try is safe.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
@@ -2939,7 +2939,7 @@ type ClientWithResponsesInterface interface {
 
 	// RedeliverDeadWithResponse Forward every dead delivery again
 	//
-	// A delivery is dead when Temporal refused its event for good. After the cause is mended, this sends all of
+	// A delivery is dead when Temporal refused its event permanently. After the cause is fixed, this sends all of
 	// this replica's again: ask each replica by its own address.
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -5438,8 +5438,8 @@ func (c *ClientWithResponses) GetChainWithResponse(ctx context.Context, account 
 
 // SkipChainStackWithBodyWithResponse Skip a stack of a chain
 //
-// Lets the chain go on as if the stack's run had finished. What follows it still waits for what it follows itself.
-// A stack whose run goes on can't be skipped: stop the run first.
+// Lets the chain continue as if the stack's run had finished. What follows it still waits for what it follows itself.
+// A stack whose run is still active can't be skipped; stop the run first.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5454,8 +5454,8 @@ func (c *ClientWithResponses) SkipChainStackWithBodyWithResponse(ctx context.Con
 
 // SkipChainStackWithResponse Skip a stack of a chain
 //
-// Lets the chain go on as if the stack's run had finished. What follows it still waits for what it follows itself.
-// A stack whose run goes on can't be skipped: stop the run first.
+// Lets the chain continue as if the stack's run had finished. What follows it still waits for what it follows itself.
+// A stack whose run is still active can't be skipped; stop the run first.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5470,7 +5470,7 @@ func (c *ClientWithResponses) SkipChainStackWithResponse(ctx context.Context, ac
 
 // StopChainWithBodyWithResponse Stop a chain
 //
-// Ends the chain, so that nothing more is triggered. Runs that are on their way go on.
+// Ends the chain, so that nothing more is triggered. Active runs continue.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5485,7 +5485,7 @@ func (c *ClientWithResponses) StopChainWithBodyWithResponse(ctx context.Context,
 
 // StopChainWithResponse Stop a chain
 //
-// Ends the chain, so that nothing more is triggered. Runs that are on their way go on.
+// Ends the chain, so that nothing more is triggered. Active runs continue.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5549,7 +5549,7 @@ func (c *ClientWithResponses) DeclareFreezeWithResponse(ctx context.Context, acc
 
 // LiftFreezeWithResponse Lift a freeze
 //
-// Ends a freeze before its time. Runs that waited for it go on at once.
+// Ends a freeze before its time. Runs that waited for it continue immediately.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5565,7 +5565,7 @@ func (c *ClientWithResponses) LiftFreezeWithResponse(ctx context.Context, accoun
 // ListStacksWithResponse List managed stacks
 //
 // The stacks that carry `gantry:managed` now, as Spacelift shows them to Gantry's API key, with the policy that
-// their labels come to.
+// their labels resolve to.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5580,7 +5580,7 @@ func (c *ClientWithResponses) ListStacksWithResponse(ctx context.Context, accoun
 
 // GetStackPolicyWithResponse Show the policy of a stack
 //
-// What the stack's labels come to now: each value of the policy with the label, profile or default it comes from,
+// The policy that the stack's labels resolve to now: each value of the policy with the label, profile or default it comes from,
 // what can't be followed or refers to nothing, and whether windows and freezes let Gantry confirm at this time. A run that has
 // started may follow the policy it started with until its plan asks for a decision.
 //
@@ -5613,7 +5613,7 @@ func (c *ClientWithResponses) GetRunWithResponse(ctx context.Context, account Ac
 
 // DecideRunWithBodyWithResponse Approve or reject a run, or take an approval back
 //
-// Counts the decision of the token's bearer against the run's policy, does at once what follows from it, and
+// Counts the decision of the token's bearer against the run's policy, immediately does what follows from it, and
 // answers with the run. Who decides is always the bearer, never anything in the body.
 //
 // An approval holds for the plan it was given to: after a replan people are asked again. It counts by the rules
@@ -5636,7 +5636,7 @@ func (c *ClientWithResponses) DecideRunWithBodyWithResponse(ctx context.Context,
 
 // DecideRunWithResponse Approve or reject a run, or take an approval back
 //
-// Counts the decision of the token's bearer against the run's policy, does at once what follows from it, and
+// Counts the decision of the token's bearer against the run's policy, immediately does what follows from it, and
 // answers with the run. Who decides is always the bearer, never anything in the body.
 //
 // An approval holds for the plan it was given to: after a replan people are asked again. It counts by the rules
@@ -5659,7 +5659,7 @@ func (c *ClientWithResponses) DecideRunWithResponse(ctx context.Context, account
 
 // StreamRunWithResponse Follow a run
 //
-// A stream of server-sent events: `run` with the run as `GET` of it answers, at once and after every change, and
+// A stream of server-sent events: `run` with the run as `GET` of it answers, immediately and after every change, and
 // `end` with the run once it has ended, which closes the stream. Lines that begin with a colon keep the connection
 // open. A client that was cut off connects again and begins with the run as it is then.
 //
@@ -5676,8 +5676,8 @@ func (c *ClientWithResponses) StreamRunWithResponse(ctx context.Context, account
 
 // ExplainRunWithResponse Say why a run is where it is
 //
-// What the run waits for and since when, who can do what to move it on, what happens by itself and when, and
-// every rule that was looked at. It comes from the same code that decides.
+// What the run waits for and since when, who can do what to move it on, what happens automatically and when, and
+// every rule that was checked. It comes from the same code that decides.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5692,7 +5692,7 @@ func (c *ClientWithResponses) ExplainRunWithResponse(ctx context.Context, accoun
 
 // RetryRunWithBodyWithResponse Try a failed run again
 //
-// Asks Spacelift to run a failed run again, once: whoever asks first, a person or the policy, there is one retry
+// Asks Spacelift to run a failed run again, once: a person or the policy may ask first, and there is one retry
 // of each run. It is for the person who asks to judge whether a second try is safe.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -5708,7 +5708,7 @@ func (c *ClientWithResponses) RetryRunWithBodyWithResponse(ctx context.Context, 
 
 // RetryRunWithResponse Try a failed run again
 //
-// Asks Spacelift to run a failed run again, once: whoever asks first, a person or the policy, there is one retry
+// Asks Spacelift to run a failed run again, once: a person or the policy may ask first, and there is one retry
 // of each run. It is for the person who asks to judge whether a second try is safe.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
@@ -5821,7 +5821,7 @@ func (c *ClientWithResponses) RedeliverWithResponse(ctx context.Context, deliver
 
 // RedeliverDeadWithResponse Forward every dead delivery again
 //
-// A delivery is dead when Temporal refused its event for good. After the cause is mended, this sends all of
+// A delivery is dead when Temporal refused its event permanently. After the cause is fixed, this sends all of
 // this replica's again: ask each replica by its own address.
 //
 // Returns a wrapper object for the known response body format(s).
