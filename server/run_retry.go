@@ -72,16 +72,7 @@ func (h *handlers) retry(ctx context.Context, ref spacelift.RunRef, this change,
 		return o, false, &notFailedError{status.State}
 	}
 	by := principalOf(ctx).Name
-	in := managed.RetryRunInput{
-		Run: ref, By: by, Reason: by + " asked for it", Attempt: 2, TriggeredBy: status.Triggerers(), Chains: status.Released(),
-		Waits: status.Phase != managed.PhaseDone,
-	}
-	if status.RetryOf != nil {
-		in.Attempt = status.RetryOf.Attempt + 1
-	}
-	if note != "" {
-		in.Reason += ": " + note
-	}
+	in := retryInput(ref, status, by, note)
 	id := managed.RetryRunID(ref)
 	start := client.StartWorkflowOptions{
 		ID: id, TaskQueue: h.taskQueue,
@@ -123,6 +114,21 @@ func (h *handlers) retry(ctx context.Context, ref spacelift.RunRef, this change,
 		}
 		return o, false, &alreadyRetriedError{by: asked.By, new: o.New, done: done}
 	}
+}
+
+// retryInput describes the retry of a failed run that a person asked for.
+func retryInput(ref spacelift.RunRef, status managed.RunStatus, by, note string) managed.RetryRunInput {
+	in := managed.RetryRunInput{
+		Run: ref, By: by, Reason: by + " asked for it", Attempt: 2, TriggeredBy: status.Triggerers(), Chains: status.Released(),
+		Waits: status.Phase != managed.PhaseDone,
+	}
+	if status.RetryOf != nil {
+		in.Attempt = status.RetryOf.Attempt + 1
+	}
+	if note != "" {
+		in.Reason += ": " + note
+	}
+	return in
 }
 
 func (h *handlers) startRetry(ctx context.Context, start client.StartWorkflowOptions, in managed.RetryRunInput) error {
