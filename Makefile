@@ -9,6 +9,10 @@ BIN := bin
 TOOLS := .tools/bin
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)
+VALE_VERSION := v3.21.0
+VALE := $(TOOLS)/vale-$(VALE_VERSION)
+# The folders whose texts `make voice` checks.
+VOICE := hack
 GOTESTSUM := go tool -modfile=tools.mod gotestsum --format pkgname --format-hide-empty-pkg --
 # The race detector needs a C compiler; CI has one.
 RACE := $(shell command -v $${CC:-gcc} >/dev/null 2>&1 && echo -race)
@@ -72,13 +76,24 @@ vet: ## Run go vet
 	go vet -tags browser ./... && cd gen && go vet ./...
 
 .PHONY: lint
-lint: $(GOLANGCI) ## Run golangci-lint, with the import and clock rules
+lint: $(GOLANGCI) voice ## Run golangci-lint, with the import and clock rules, and check the voice
 	$(GOLANGCI) run ./...
 
 $(GOLANGCI):
 	mkdir -p $(TOOLS)
 	GOBIN=$(abspath $(TOOLS)) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
 	mv $(TOOLS)/golangci-lint $@
+
+# Vale parses Go with a C library, so building it needs a C compiler; CI has one.
+.PHONY: voice
+voice: $(if $(RACE),$(VALE)) ## Check the words of documents, the contract and comments by hack/vale
+	@$(if $(RACE),git ls-files -z -- $(VOICE) | grep -zE '\.(md|go)$$|^openapi/gantry\.yaml$$' | grep -zv '\.gen\.go$$' | \
+		xargs -0 $(VALE) --config hack/vale/vale.ini --output line,echo "no C compiler: not checking the voice")
+
+$(VALE):
+	mkdir -p $(TOOLS)
+	CGO_ENABLED=1 CGO_CFLAGS=-O1 GOBIN=$(abspath $(TOOLS)) go install github.com/vale-cli/vale/v3/cmd/vale@$(VALE_VERSION)
+	mv $(TOOLS)/vale $@
 
 .PHONY: workflowcheck
 workflowcheck: ## Prove that workflow code is deterministic
