@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// WebhookPath is where Gantry listens for notifications. It answers at this path
+// WebhookPath is the path at which Gantry receives notifications. It answers at this path
 // alone: with a slash behind it, the same path is not found.
 const WebhookPath = "/webhook"
 

@@ -12,7 +12,7 @@ import (
 // nobody knows whether it happened.
 const maxAttempts = 3
 
-// Apply carries a plan out and tells done of each change that happened, as it
+// Apply carries a plan out and reports to done each change that happened, as it
 // happens. It may be repeated: the next [Look] finds what was done before.
 //
 // A change that may or may not have happened is looked for, not repeated
@@ -123,7 +123,7 @@ func (p Plan) send() spacelift.NamedWebhookInput {
 	return in
 }
 
-// shown is what an answer to this input should look like: without its secret.
+// shown returns the expected answer to this input: without its secret.
 func shown(in spacelift.NamedWebhookInput) Wanted {
 	return Wanted{Webhook: in.Name, Space: in.Space, Endpoint: in.Endpoint}
 }

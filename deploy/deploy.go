@@ -19,6 +19,6 @@ var Policy string
 // routes to, so that one policy serves several.
 const WebhookLabel = "gantry"
 
-// DefaultName is what webhook and policy are called unless somebody says
+// DefaultName is the name of webhook and policy unless somebody says
 // otherwise.
 const DefaultName = "gantry"

@@ -10,7 +10,7 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// Spacelift is what setting up asks of an account; *spacelift.Client is one.
+// Spacelift is the part of an account's API that setting up uses; *spacelift.Client is one.
 type Spacelift interface {
 	Simulator
 	Spaces(ctx context.Context) ([]spacelift.Space, error)
@@ -43,7 +43,7 @@ func (s Secret) GoString() string { return s.String() }
 // MarshalText hides the secret from JSON and YAML.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// Wanted is how an account should be set up. Empty fields are not compared,
+// Wanted is the desired setup of an account. Empty fields are not compared,
 // unless they say otherwise.
 type Wanted struct {
 	Webhook  string // name of the named webhook; required
@@ -62,7 +62,7 @@ type Wanted struct {
 	SendSecrets bool
 }
 
-// Found is what an account has, of what concerns us.
+// Found is the part of an account that concerns Gantry.
 type Found struct {
 	Webhooks []spacelift.NamedWebhook
 	Policies []spacelift.Policy // those of type NOTIFICATION

@@ -40,13 +40,13 @@ type Change struct {
 	Why    string `json:"why"`
 }
 
-// Note is something to know that no change mends.
+// Note is a warning that no change fixes.
 type Note struct {
 	Kind NoteKind `json:"kind"`
 	Text string   `json:"text"`
 }
 
-// NoteKind tells notes apart.
+// NoteKind is the kind of a note.
 type NoteKind string
 
 // The kinds of notes.
@@ -59,7 +59,7 @@ const (
 	NoteUnasked     NoteKind = "unasked"      // more is sent than Gantry asks for
 )
 
-// Plan is what to do to make an account as it is wanted.
+// Plan is a list of changes that make an account as wanted.
 type Plan struct {
 	Changes []Change `json:"changes"`
 	Notes   []Note   `json:"notes,omitempty"`
@@ -111,7 +111,7 @@ type policyStep struct {
 }
 
 // Compare plans the way from what is there to what is wanted. It returns an
-// error when that can't be told or must not be done.
+// error when that is unknown or must not be done.
 func Compare(w Wanted, f Found) (Plan, error) {
 	plan := Plan{Changes: []Change{}, wanted: &w}
 	hook, policy := f.Webhook(w.Webhook), f.Policy(w.Policy)

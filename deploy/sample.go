@@ -53,7 +53,7 @@ func samples(stacks []spacelift.Stack, hooks []spacelift.NamedWebhook, policies 
 }
 
 // differing picks at most n stacks that have the most labels and spaces between
-// them: those are what policies tell stacks apart by. Without any it makes one up.
+// them: policies distinguish stacks by those. Without any it makes one up.
 func differing(stacks []spacelift.Stack, n int) []spacelift.Stack {
 	if len(stacks) == 0 {
 		return []spacelift.Stack{{ID: "gantry-sample", Name: "gantry sample", Labels: []string{spacelift.LabelManaged}, Space: rootSpace}}

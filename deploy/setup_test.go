@@ -221,7 +221,7 @@ func TestEveryDriftIsSeenAndMended(t *testing.T) {
 	}
 }
 
-// Whatever state somebody left things in, one round mends it, and labels of
+// Whatever state somebody left things in, one round repairs it, and labels of
 // others survive.
 func TestOneRoundIsEnough(t *testing.T) {
 	r := newRig(t)

@@ -17,14 +17,14 @@ import (
 // What is not documented of policySimulatev2, and assumed here alone:
 //
 //   - The shape of its answer. Every webhook rule has an endpoint_id, so rules
-//     are found wherever in the answer an object with one stands.
+//     are found wherever in the answer an object has one.
 //   - The engine it uses. The operation takes none. A body that is written for
 //     the newer engine is asked with import rego.v1, which makes the older one
 //     read it alike; one that the simulation can't compile counts as not asked.
 //   - It changes nothing, and has no helper that the policy itself lacks.
 //
 // Rules that name one webhook in several ways are several deliveries, and each
-// policy is evaluated by itself.
+// policy is evaluated alone.
 // https://docs.spacelift.io/concepts/policy/notification-policy
 
 // Simulator evaluates policies without deploying them; *spacelift.Client is one.
@@ -33,7 +33,7 @@ type Simulator interface {
 	SimulatePolicy(ctx context.Context, ofType, body, input string) (string, error)
 }
 
-// Effect is what a notification policy sends, as far as samples of events show
+// Effect is the set of messages that a notification policy sends, as far as samples of events show
 // it.
 type Effect struct {
 	Sends   []Sending

@@ -22,7 +22,7 @@ import (
 	"github.com/gantryhq/gantry/deploy"
 )
 
-// arguments are what the provider's resources take, from its documentation,
+// arguments lists what the provider's resources take, from its documentation,
 // docs/resources/*.md of github.com/spacelift-io/terraform-provider-spacelift at
 // v1.53.5. True is required, false optional.
 var arguments = map[string]map[string]bool{

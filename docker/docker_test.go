@@ -14,7 +14,7 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// service is what the compose files say of containers, as far as it is checked.
+// service is the checked part of a container in the compose files.
 type service struct {
 	Logging struct {
 		Driver  string

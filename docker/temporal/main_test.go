@@ -22,7 +22,7 @@ import (
 	"github.com/gantryhq/gantry/temporalserver"
 )
 
-// The program's own words: serve until told to stop, health meanwhile, and
+// The program's own words: serve until stopped, health meanwhile, and
 // everything there again after a restart.
 func TestServeAndHealth(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "made", "by", "serve")
