@@ -132,5 +132,3 @@ func TestBackOff(t *testing.T) {
 		}
 	}
 }
-
-var t0 = time.Date(2026, 1, 1, 10, 0, 0, 0, time.UTC)
