@@ -171,90 +171,118 @@ func checkName(s string) error {
 }
 
 // check reports everything wrong with a profile.
-func (p Profile) check(r *Rules) (errs []error) {
-	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	within := func(what string, value *int, least, most int) {
-		if value != nil && (*value < least || *value > most) {
-			bad("%s: %d is not within %d and %d", what, *value, least, most)
-		}
-	}
-	lasts := func(what string, value *Duration, s span) {
-		if value != nil && !s.holds(*value) {
-			bad("%s: %s is not within %s", what, *value, s)
-		}
-	}
-	lastsOrNone := func(what string, value *Duration, s span) {
-		if value != nil && *value != 0 && !s.holds(*value) {
-			bad("%s: %s is neither 0 nor within %s", what, *value, s)
-		}
-	}
-	opens := func(what, name string) {
-		if r.windows[name] == nil {
-			bad("%s: there is no window %q; configure it under windows%s", what, name, r.windowList())
-		}
-	}
-	told := func(what string, channels []string) {
-		for _, c := range channels {
-			if _, ok := r.channel(c); !ok {
-				bad("%s: there is no channel %q; configure it under channels%s", what, c, r.channelList())
-			}
-		}
-	}
-
-	if p.Confirm != nil && !slices.Contains(confirmModes, *p.Confirm) {
-		bad("confirm: %q is none of auto, manual and no-deletes", *p.Confirm)
-	}
-	within("limits.maxAdded", p.MaxAdded, 0, maxLimit)
-	within("limits.maxChanged", p.MaxChanged, 0, maxLimit)
-	within("limits.maxDeleted", p.MaxDeleted, 0, maxLimit)
-	for _, t := range p.Types {
-		if !t.Known() {
-			bad("types: there is no run type %q; there are %s", t, listed(spacelift.RunTypes))
-		}
-	}
-	within("approvals", p.Approvals, 1, maxApprovals)
-	if p.Approvers != nil && !isGroup(*p.Approvers) {
-		bad("approvers: %q is not the name of a group", *p.Approvers)
-	}
-	lastsOrNone("approvalTimeout", p.ApprovalTimeout, approvalTimeouts)
-	if p.OnTimeout != nil && *p.OnTimeout != TimeoutDiscard && *p.OnTimeout != TimeoutKeep {
-		bad("onTimeout: %q is neither discard nor keep", *p.OnTimeout)
-	}
-	lastsOrNone("reminders", p.Reminders, reminderPauses)
-	errs = append(errs, checkSteps(p.Escalation)...)
-	for i, s := range p.Escalation {
-		told(fmt.Sprintf("escalation[%d].notify", i), s.Notify)
-	}
-	if p.Clock != nil && *p.Clock != "" {
-		opens("clock", *p.Clock)
-	}
-	for _, w := range p.Windows {
-		opens("windows", w)
-	}
-	told("notify", p.Notify)
-	within("retries", p.Retries, 0, maxRetries)
-	for _, c := range p.RetryCauses {
-		if !Safe(c) {
-			bad("retryCauses: %q is neither %s nor %s; trying again mends nothing else", c, CauseTransient, CauseCapacity)
-		}
-	}
-	lasts("retryBackoff", p.RetryBackoff, backoffs)
-	if p.OldPlans != nil && *p.OldPlans != OldPlansReplace && *p.OldPlans != OldPlansKeep {
-		bad("oldPlans: %q is neither replace nor keep", *p.OldPlans)
-	}
-	lastsOrNone("deadlines.queued", p.Deadlines.Queued, deadlines)
-	lastsOrNone("deadlines.starting", p.Deadlines.Starting, deadlines)
-	lastsOrNone("deadlines.planning", p.Deadlines.Planning, deadlines)
-	lastsOrNone("deadlines.applying", p.Deadlines.Applying, deadlines)
-
-	if len(errs) == 0 {
+func (p Profile) check(r *Rules) []error {
+	c := profileCheck{rules: r}
+	c.confirmation(p)
+	c.approval(p)
+	c.following(p)
+	if len(c.errs) == 0 {
 		policy := byDefault()
 		policy.follow(r, p)
 		for _, problem := range policy.contradictions() {
-			bad("%s; %s", problem.Problem, problem.Remedy)
+			c.bad("%s; %s", problem.Problem, problem.Remedy)
 		}
 	}
-	return errs
+	return c.errs
+}
+
+// profileCheck collects what is wrong with a profile.
+type profileCheck struct {
+	rules *Rules
+	errs  []error
+}
+
+// confirmation checks what is said of confirming automatically.
+func (c *profileCheck) confirmation(p Profile) {
+	if p.Confirm != nil && !slices.Contains(confirmModes, *p.Confirm) {
+		c.bad("confirm: %q is none of auto, manual and no-deletes", *p.Confirm)
+	}
+	c.within("limits.maxAdded", p.MaxAdded, 0, maxLimit)
+	c.within("limits.maxChanged", p.MaxChanged, 0, maxLimit)
+	c.within("limits.maxDeleted", p.MaxDeleted, 0, maxLimit)
+	for _, t := range p.Types {
+		if !t.Known() {
+			c.bad("types: there is no run type %q; there are %s", t, listed(spacelift.RunTypes))
+		}
+	}
+}
+
+// approval checks what is said of people's decisions, and of waiting for them.
+func (c *profileCheck) approval(p Profile) {
+	c.within("approvals", p.Approvals, 1, maxApprovals)
+	if p.Approvers != nil && !isGroup(*p.Approvers) {
+		c.bad("approvers: %q is not the name of a group", *p.Approvers)
+	}
+	c.lastsOrNone("approvalTimeout", p.ApprovalTimeout, approvalTimeouts)
+	if p.OnTimeout != nil && *p.OnTimeout != TimeoutDiscard && *p.OnTimeout != TimeoutKeep {
+		c.bad("onTimeout: %q is neither discard nor keep", *p.OnTimeout)
+	}
+	c.lastsOrNone("reminders", p.Reminders, reminderPauses)
+	c.errs = append(c.errs, checkSteps(p.Escalation)...)
+	for i, s := range p.Escalation {
+		c.notifies(fmt.Sprintf("escalation[%d].notify", i), s.Notify)
+	}
+	if p.Clock != nil && *p.Clock != "" {
+		c.opens("clock", *p.Clock)
+	}
+}
+
+// following checks what else a run is followed by: windows, channels, retries, old plans and deadlines.
+func (c *profileCheck) following(p Profile) {
+	for _, w := range p.Windows {
+		c.opens("windows", w)
+	}
+	c.notifies("notify", p.Notify)
+	c.within("retries", p.Retries, 0, maxRetries)
+	for _, cause := range p.RetryCauses {
+		if !Safe(cause) {
+			c.bad("retryCauses: %q is neither %s nor %s; trying again mends nothing else", cause, CauseTransient, CauseCapacity)
+		}
+	}
+	c.lasts("retryBackoff", p.RetryBackoff, backoffs)
+	if p.OldPlans != nil && *p.OldPlans != OldPlansReplace && *p.OldPlans != OldPlansKeep {
+		c.bad("oldPlans: %q is neither replace nor keep", *p.OldPlans)
+	}
+	c.lastsOrNone("deadlines.queued", p.Deadlines.Queued, deadlines)
+	c.lastsOrNone("deadlines.starting", p.Deadlines.Starting, deadlines)
+	c.lastsOrNone("deadlines.planning", p.Deadlines.Planning, deadlines)
+	c.lastsOrNone("deadlines.applying", p.Deadlines.Applying, deadlines)
+}
+
+func (c *profileCheck) bad(format string, args ...any) {
+	c.errs = append(c.errs, fmt.Errorf(format, args...))
+}
+
+func (c *profileCheck) within(what string, value *int, least, most int) {
+	if value != nil && (*value < least || *value > most) {
+		c.bad("%s: %d is not within %d and %d", what, *value, least, most)
+	}
+}
+
+func (c *profileCheck) lasts(what string, value *Duration, s span) {
+	if value != nil && !s.holds(*value) {
+		c.bad("%s: %s is not within %s", what, *value, s)
+	}
+}
+
+func (c *profileCheck) lastsOrNone(what string, value *Duration, s span) {
+	if value != nil && *value != 0 && !s.holds(*value) {
+		c.bad("%s: %s is neither 0 nor within %s", what, *value, s)
+	}
+}
+
+func (c *profileCheck) opens(what, name string) {
+	if c.rules.windows[name] == nil {
+		c.bad("%s: there is no window %q; configure it under windows%s", what, name, c.rules.windowList())
+	}
+}
+
+func (c *profileCheck) notifies(what string, channels []string) {
+	for _, channel := range channels {
+		if _, ok := c.rules.channel(channel); !ok {
+			c.bad("%s: there is no channel %q; configure it under channels%s", what, channel, c.rules.channelList())
+		}
+	}
 }
 
 func checkSteps(steps []Step) (errs []error) {

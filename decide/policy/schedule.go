@@ -19,23 +19,40 @@ var dueOrder = []DueKind{DueRemind, DueEscalate, DueTimeout, DueDiscard}
 // is open, and what would take more than ten years is left out.
 func (r *Rules) Dues(p Policy, since time.Time) []Due {
 	since = since.UTC().Round(0)
-	type dueAfter struct {
-		after time.Duration
-		due   Due
+	all := schedule(p)
+	times, ok := r.times(p.Clock.Value, since, all)
+	if !ok {
+		return nil // no time passes on a clock that is not there
 	}
+	var dues []Due
+	for i, d := range all {
+		if !times[i].IsZero() {
+			d.due.At = times[i]
+			dues = append(dues, d.due)
+		}
+	}
+	return dues
+}
+
+// dueAfter is something that falls due when a plan has asked for so long.
+type dueAfter struct {
+	after time.Duration
+	due   Due
+}
+
+// schedule returns what falls due by a policy, in order, up to a discard.
+func schedule(p Policy) []dueAfter {
 	var all []dueAfter
 	add := func(d Duration, kind DueKind, notify []string) {
 		all = append(all, dueAfter{time.Duration(d), Due{Kind: kind, Notify: orNil(slices.Clone(notify))}})
 	}
-
-	end := Duration(0) // of reminders
-	if timeout := p.ApprovalTimeout.Value; timeout > 0 {
+	timeout := p.ApprovalTimeout.Value
+	if timeout > 0 {
 		kind := DueDiscard
 		if p.OnTimeout.Value == TimeoutKeep {
 			kind = DueTimeout
 		}
 		add(timeout, kind, nil)
-		end = timeout
 	}
 	for _, step := range p.Escalation.Value {
 		if len(step.Notify) > 0 {
@@ -48,7 +65,7 @@ func (r *Rules) Dues(p Policy, since time.Time) []Due {
 	if pause := p.Reminders.Value; pause > 0 {
 		for i := range maxReminders {
 			at := pause * Duration(i+1)
-			if end > 0 && at >= end {
+			if timeout > 0 && at >= timeout {
 				break
 			}
 			add(at, DueRemind, nil)
@@ -60,27 +77,25 @@ func (r *Rules) Dues(p Policy, since time.Time) []Due {
 	if i := slices.IndexFunc(all, func(d dueAfter) bool { return d.due.Kind == DueDiscard }); i >= 0 {
 		all = all[:i+1]
 	}
-	times := make([]time.Time, len(all))
+	return all
+}
+
+// times returns when each is due, on the clock of a window if one is named: zero for
+// never. It reports false if there is no such window.
+func (r *Rules) times(clock string, since time.Time, all []dueAfter) (times []time.Time, ok bool) {
+	if clock == "" {
+		for _, d := range all {
+			times = append(times, since.Add(d.after))
+		}
+		return times, true
+	}
+	w := r.window(clock)
+	if w == nil {
+		return nil, false
+	}
+	durations := make([]time.Duration, len(all))
 	for i, d := range all {
-		times[i] = since.Add(d.after)
+		durations[i] = d.after
 	}
-	if p.Clock.Value != "" {
-		w := r.window(p.Clock.Value)
-		if w == nil {
-			return nil // no time passes on a clock that is not there
-		}
-		durations := make([]time.Duration, len(all))
-		for i, d := range all {
-			durations[i] = d.after
-		}
-		times = w.after(since, durations)
-	}
-	var dues []Due
-	for i, d := range all {
-		if !times[i].IsZero() {
-			d.due.At = times[i]
-			dues = append(dues, d.due)
-		}
-	}
-	return dues
+	return w.after(since, durations), true
 }
