@@ -137,12 +137,18 @@ func (u *upstream) detail(ctx context.Context, ref spacelift.RunRef) (spacelift.
 	return run, nil
 }
 
-// read looks at stacks that the run's follows, and above those that have no run of
-// its commit that applied: one without changes may have planned too early. Of what it finds the first of going on, failed and newer counts.
+// upstreamFindings are what a search upstream has found so far.
+type upstreamFindings struct {
+	failed, newer Parents
+	passed        []spacelift.RunLine // runs of the commit that finished
+	gap           bool                // a stack that others go before has none that applied
+}
+
+// read reads stacks that the run's follows, and those above them that have no run of
+// its commit that applied: one without changes may have planned too early. Of what
+// it finds, the first of going on, failed and newer counts.
 func (u *upstream) read(ctx context.Context, next []spacelift.StackID) (Parents, error) {
-	var failed, newer Parents
-	var passed []spacelift.RunLine // of the commit
-	gap := false                   // a stack that others go before has none that applied
+	var found upstreamFindings
 	seen := map[spacelift.StackID]bool{u.run.Ref.Stack: true}
 	for direct := len(next); len(next) > 0 && len(seen) <= maxUpstream; direct-- {
 		stack := next[0]
@@ -158,54 +164,66 @@ func (u *upstream) read(ctx context.Context, next []spacelift.StackID) (Parents,
 		if !spacelift.Managed(labels) {
 			continue
 		}
-		same := slices.IndexFunc(lines, func(l spacelift.RunLine) bool {
-			return !l.DriftDetection && l.CommitHash == u.run.Commit.Hash && l.CommitHash != ""
-		})
-		var p Parents
-		if same >= 0 {
-			p = judgeParent(lines, same)
+		p, above, err := u.readStack(ctx, &found, stack, labels, lines)
+		if err != nil || p.State == ParentsGoOn {
+			return p, err
 		}
-		switch p.State {
-		case ParentsGoOn:
-			return p, nil
-		case ParentsFailed:
-			if failed.State == "" {
-				failed = p
-			}
-		default:
-			hides := false
-			if same >= 0 && lines[same].State == spacelift.RunStateFinished {
-				passed = append(passed, lines[same])
-				run, err := u.detail(ctx, lines[same].Ref)
-				if err != nil {
-					return Parents{}, err
-				}
-				hides = run.BeganToApply()
-			}
-			if above := u.parents(stack, labels); !hides {
-				gap = gap || len(above) > 0
-				next = append(next, above...)
-			}
-		}
-		if direct <= 0 || newer.State != "" {
+		next = append(next, above...)
+		if direct <= 0 || found.newer.State != "" {
 			continue
 		}
-		if newer, err = u.appliedSince(ctx, lines); err != nil {
+		if found.newer, err = u.appliedSince(ctx, lines); err != nil {
 			return Parents{}, err
 		}
 	}
-	if !gap {
+	return u.conclude(ctx, found)
+}
+
+// readStack reads what a stack's newest runs say of the commit, and returns the stacks
+// to read above it.
+func (u *upstream) readStack(ctx context.Context, found *upstreamFindings, stack spacelift.StackID, labels []string, lines []spacelift.RunLine) (p Parents, above []spacelift.StackID, err error) {
+	same := slices.IndexFunc(lines, func(l spacelift.RunLine) bool {
+		return !l.DriftDetection && l.CommitHash == u.run.Commit.Hash && l.CommitHash != ""
+	})
+	if same >= 0 {
+		p = judgeParent(lines, same)
+	}
+	switch p.State {
+	case ParentsGoOn:
+		return p, nil, nil
+	case ParentsFailed:
+		if found.failed.State == "" {
+			found.failed = p
+		}
+		return p, nil, nil
+	}
+	if same >= 0 && lines[same].State == spacelift.RunStateFinished {
+		found.passed = append(found.passed, lines[same])
+		run, err := u.detail(ctx, lines[same].Ref)
+		if err != nil || run.BeganToApply() {
+			return Parents{}, nil, err // one that applied hides what is above it
+		}
+	}
+	above = u.parents(stack, labels)
+	found.gap = found.gap || len(above) > 0
+	return Parents{}, above, nil
+}
+
+// conclude returns what counts of the findings.
+func (u *upstream) conclude(ctx context.Context, found upstreamFindings) (Parents, error) {
+	passed := found.passed
+	if !found.gap {
 		passed = nil
 	}
-	if u.run.State.Terminal() && newer.State != "" {
-		passed = append(passed, spacelift.RunLine{Ref: newer.Of}) // its chain comes to this stack too
+	if u.run.State.Terminal() && found.newer.State != "" {
+		passed = append(passed, spacelift.RunLine{Ref: found.newer.Of}) // its chain comes to this stack too
 	}
 	for _, line := range passed {
 		if p, err := u.begins(ctx, line.Ref); err != nil || p.State == ParentsGoOn {
 			return p, err
 		}
 	}
-	for _, p := range []Parents{failed, newer} {
+	for _, p := range []Parents{found.failed, found.newer} {
 		if p.State != "" {
 			return p, nil
 		}
