@@ -55,14 +55,7 @@ func FollowedBy(all map[spacelift.StackID]Following) map[spacelift.StackID][]spa
 func GraphOf(root spacelift.StackID, all map[spacelift.StackID]Following) Graph {
 	by := FollowedBy(all)
 	reached := reach(by, root)
-	waits := map[spacelift.StackID]int{} // for so many stacks of the chain
-	for s := range reached {
-		for _, p := range all[s].After {
-			if reached[p] {
-				waits[s]++
-			}
-		}
-	}
+	waits := waitsIn(reached, all)
 	graph := Graph{Notify: all[root].Notify}
 	place := map[spacelift.StackID]int{}
 	ready := []spacelift.StackID{root}
@@ -109,6 +102,19 @@ func GraphOf(root spacelift.StackID, all map[spacelift.StackID]Following) Graph 
 	graph.refuseCircles(reached, all, by)
 	graph.refuse(tooMany, fmt.Sprintf("a chain holds at most %d stacks that follow each other by at most %d labels; split it, or let fewer stacks follow", MaxStacks, MaxEdges))
 	return graph
+}
+
+// waitsIn counts for how many others of some stacks each of them waits.
+func waitsIn(stacks map[spacelift.StackID]bool, all map[spacelift.StackID]Following) map[spacelift.StackID]int {
+	waits := map[spacelift.StackID]int{}
+	for s := range stacks {
+		for _, p := range all[s].After {
+			if stacks[p] {
+				waits[s]++
+			}
+		}
+	}
+	return waits
 }
 
 // reach finds a stack and all that follow it, directly or not.

@@ -93,22 +93,7 @@ func (c *Chain) TakeGraph(at time.Time, g Graph) {
 	for i := range c.Nodes {
 		known[c.Nodes[i].Stack] = i
 	}
-	there := map[spacelift.StackID]bool{c.Root.Stack: true}
-	for _, s := range g.Stacks {
-		there[s.Stack] = true
-	}
-	nodes := []chainNode{c.Nodes[0]}
-	for _, n := range c.Nodes[1:] {
-		switch {
-		case there[n.Stack]:
-		case len(n.Runs) > 0 || n.Skipped != nil || n.Releasing:
-			n.After = nil
-			nodes = append(nodes, n)
-		default:
-			c.note(at, managed.KindNote, n.Stack, "", "%s leaves the chain: it no longer follows, or is no longer managed", n.Stack)
-			c.MovedAt, c.Graph.Looks = at, 0
-		}
-	}
+	nodes := c.without(at, g.Stacks)
 	shift := len(nodes) - 1 // the nth stack of the graph is at this and n
 	for _, s := range g.Stacks {
 		node := chainNode{Stack: s.Stack}
@@ -137,6 +122,28 @@ func (c *Chain) TakeGraph(at time.Time, g Graph) {
 	if len(g.Stacks) == 0 && len(g.Refused) > 0 && len(nodes) == 1 {
 		c.Refused = "nothing is released: " + refusals(g.Refused)
 	}
+}
+
+// without returns the root and the nodes that stay in the chain though the graph no
+// longer has their stacks, and notes which leave it.
+func (c *Chain) without(at time.Time, graph []Stack) []chainNode {
+	there := map[spacelift.StackID]bool{c.Root.Stack: true}
+	for _, s := range graph {
+		there[s.Stack] = true
+	}
+	nodes := []chainNode{c.Nodes[0]}
+	for _, n := range c.Nodes[1:] {
+		switch {
+		case there[n.Stack]:
+		case len(n.Runs) > 0 || n.Skipped != nil || n.Releasing:
+			n.After = nil
+			nodes = append(nodes, n)
+		default:
+			c.note(at, managed.KindNote, n.Stack, "", "%s leaves the chain: it no longer follows, or is no longer managed", n.Stack)
+			c.MovedAt, c.Graph.Looks = at, 0
+		}
+	}
+	return nodes
 }
 
 // Graph is what follows a stack, by the labels of all managed stacks as

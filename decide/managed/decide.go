@@ -141,26 +141,30 @@ func decideState(s Situation) Next {
 		n := passing(s, PhaseQueued, "the run is in the stack's queue")
 		n.Who = "Spacelift, unless the queue is held by a lock, an approval or a run that waits for somebody"
 		return n
-	case spacelift.RunStatePending, spacelift.RunStateReady:
-		return passing(s, PhaseQueued, "the run waits for a worker")
-	case spacelift.RunStatePreparing, spacelift.RunStateInitializing:
-		return passing(s, PhaseQueued, "a worker is being set up for the run")
-	case spacelift.RunStatePlanning:
-		return passing(s, PhasePlanning, "Spacelift is planning")
-	case spacelift.RunStateReplanRequested, spacelift.RunStatePreparingReplan:
-		return passing(s, PhasePlanning, "somebody asked for another plan")
-	case spacelift.RunStateConfirmed:
-		return passing(s, PhaseApplying, "the plan is confirmed and waits for a worker")
-	case spacelift.RunStatePreparingApply:
-		return passing(s, PhaseApplying, "the plan is confirmed and a worker is being set up")
-	case spacelift.RunStateApplying:
-		return passing(s, PhaseApplying, "Spacelift is applying the plan")
-	case spacelift.RunStatePerforming:
-		return passing(s, PhaseApplying, "Spacelift is performing the task")
-	case spacelift.RunStateDestroying:
-		return passing(s, PhaseApplying, "Spacelift is destroying resources")
+	}
+	if p, ok := passes[s.State]; ok {
+		return passing(s, p.phase, p.reason)
 	}
 	return passing(s, PhaseFollowing, fmt.Sprintf("the run is %s", s.State))
+}
+
+// passes are the states that go by without anybody, and what is said of them.
+var passes = map[spacelift.RunState]struct {
+	phase  Phase
+	reason string
+}{
+	spacelift.RunStatePending:         {PhaseQueued, "the run waits for a worker"},
+	spacelift.RunStateReady:           {PhaseQueued, "the run waits for a worker"},
+	spacelift.RunStatePreparing:       {PhaseQueued, "a worker is being set up for the run"},
+	spacelift.RunStateInitializing:    {PhaseQueued, "a worker is being set up for the run"},
+	spacelift.RunStatePlanning:        {PhasePlanning, "Spacelift is planning"},
+	spacelift.RunStateReplanRequested: {PhasePlanning, "somebody asked for another plan"},
+	spacelift.RunStatePreparingReplan: {PhasePlanning, "somebody asked for another plan"},
+	spacelift.RunStateConfirmed:       {PhaseApplying, "the plan is confirmed and waits for a worker"},
+	spacelift.RunStatePreparingApply:  {PhaseApplying, "the plan is confirmed and a worker is being set up"},
+	spacelift.RunStateApplying:        {PhaseApplying, "Spacelift is applying the plan"},
+	spacelift.RunStatePerforming:      {PhaseApplying, "Spacelift is performing the task"},
+	spacelift.RunStateDestroying:      {PhaseApplying, "Spacelift is destroying resources"},
 }
 
 // to makes another action of a decision.

@@ -154,48 +154,65 @@ func rulesOf(s Situation) []Rule {
 		_, rules := p.Alone(s.plan())
 		all = append(all, rules...)
 	}
-	add := func(name, value, origin string, effect Effect, detail string) {
-		all = append(all, Rule{Name: name, Value: value, Origin: origin, Effect: effect, Detail: detail})
-	}
 	if s.Approvals != nil {
-		effect := EffectAsks
-		if s.enough() {
-			effect = EffectAllows
-		}
-		add("approvals", strconv.Itoa(p.Approvals.Value), p.Approvals.Origin, effect, fmt.Sprintf("%d given", len(s.approved)))
-		if p.Approvers.Value != "" {
-			add("approvers", p.Approvers.Value, p.Approvers.Origin, EffectApplies, "only this group decides")
-		}
-		if !p.SelfApproval.Value {
-			add("selfApproval", "false", p.SelfApproval.Origin, EffectApplies, "who triggered the run, asked for it as a retry, or wrote its commit does not count")
-		}
-		if p.ApprovalTimeout.Value > 0 {
-			add("approvalTimeout", p.ApprovalTimeout.Value.String(), p.ApprovalTimeout.Origin, EffectApplies, "then: "+string(p.OnTimeout.Value))
-		}
+		all = append(all, s.approvalRules()...)
 	}
 	if s.needsApproval {
-		add("needsApproval", "true", "Spacelift", EffectAsks, "an approval policy in Spacelift asks for a review")
+		all = append(all, Rule{Name: "needsApproval", Value: "true", Origin: "Spacelift", Effect: EffectAsks, Detail: "an approval policy in Spacelift asks for a review"})
 	}
 	if s.Gate != nil {
-		effect := EffectAllows
-		var shut []string
-		for _, c := range s.Gate.Closed {
-			if c.Freeze != "" {
-				add("freeze", c.Freeze, "declared by "+cmp.Or(c.DeclaredBy, "somebody"), EffectForbids, c.Reason)
-				continue
-			}
-			effect, shut = EffectForbids, append(shut, c.Reason)
-		}
-		if s.Gate.Freeze == "" || len(p.Windows.Value) > 0 {
-			add("windows", cmp.Or(strings.Join(p.Windows.Value, ", "), "none"), p.Windows.Origin, effect, strings.Join(shut, "; "))
-		}
+		all = append(all, gateRules(*s.Gate, p)...)
 	}
 	if s.Failure != nil {
 		_, rules := s.retryRules()
 		all = append(all, rules...)
 		if s.Retry.calledOff() {
-			add("retry", "called off", cmp.Or(s.Retry.By, "Gantry"), EffectForbids, s.Retry.Reason)
+			all = append(all, Rule{Name: "retry", Value: "called off", Origin: cmp.Or(s.Retry.By, "Gantry"), Effect: EffectForbids, Detail: s.Retry.Reason})
 		}
+	}
+	return all
+}
+
+// approvalRules lists the rules about people's decisions.
+func (s Situation) approvalRules() []Rule {
+	p, effect := s.Policy, EffectAsks
+	if s.enough() {
+		effect = EffectAllows
+	}
+	all := []Rule{{Name: "approvals", Value: strconv.Itoa(p.Approvals.Value), Origin: p.Approvals.Origin, Effect: effect, Detail: fmt.Sprintf("%d given", len(s.approved))}}
+	if p.Approvers.Value != "" {
+		all = append(all, Rule{Name: "approvers", Value: p.Approvers.Value, Origin: p.Approvers.Origin, Effect: EffectApplies, Detail: "only this group decides"})
+	}
+	if !p.SelfApproval.Value {
+		all = append(all, Rule{
+			Name: "selfApproval", Value: "false", Origin: p.SelfApproval.Origin, Effect: EffectApplies,
+			Detail: "who triggered the run, asked for it as a retry, or wrote its commit does not count",
+		})
+	}
+	if p.ApprovalTimeout.Value > 0 {
+		all = append(all, Rule{
+			Name: "approvalTimeout", Value: p.ApprovalTimeout.Value.String(), Origin: p.ApprovalTimeout.Origin, Effect: EffectApplies,
+			Detail: "then: " + string(p.OnTimeout.Value),
+		})
+	}
+	return all
+}
+
+// gateRules lists the freezes and windows at a gate.
+func gateRules(gate policy.Gate, p policy.Policy) (all []Rule) {
+	effect := EffectAllows
+	var shut []string
+	for _, c := range gate.Closed {
+		if c.Freeze != "" {
+			all = append(all, Rule{Name: "freeze", Value: c.Freeze, Origin: "declared by " + cmp.Or(c.DeclaredBy, "somebody"), Effect: EffectForbids, Detail: c.Reason})
+			continue
+		}
+		effect, shut = EffectForbids, append(shut, c.Reason)
+	}
+	if gate.Freeze == "" || len(p.Windows.Value) > 0 {
+		all = append(all, Rule{
+			Name: "windows", Value: cmp.Or(strings.Join(p.Windows.Value, ", "), "none"), Origin: p.Windows.Origin, Effect: effect, Detail: strings.Join(shut, "; "),
+		})
 	}
 	return all
 }

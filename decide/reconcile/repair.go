@@ -109,28 +109,35 @@ func RepairOf(k Knowledge, run spacelift.Run, at time.Time, interval time.Durati
 		return r
 	}
 	r.Denied = denied(k, run)
-	settled := len(r.Denied) > 0
-	for _, e := range events {
-		if slices.Contains(k.states, managed.StateKey{StateVersion: e.StateVersion, State: e.State}) {
-			newest := e.StateVersion == run.StateVersion && e.State == run.State
-			other := k.otherThan(run.State, factsOf(run).Fingerprint())
-			if newest && !r.Ends && (other || len(r.Denied) > 0) {
-				r.Events, settled = append(r.Events, e), true
-			}
-			continue
-		}
-		r.Events = append(r.Events, e)
-		if e.At.After(at.Add(-Grace(interval))) {
-			continue
-		}
-		settled = true
-		r.Fresh = r.Fresh || ours && !last.IsZero() && e.At.After(since)
-	}
-	if !settled {
+	if !r.missed(k, run, events, at.Add(-Grace(interval)), since) {
 		return Repair{Run: run.Ref}
 	}
+	r.Fresh = r.Fresh && ours && !last.IsZero()
 	r.Do, r.Events = Notify, newestOf(r.Events)
 	return r
+}
+
+// missed collects the events that an execution does not know, and what it takes for
+// the newest state wrongly. It reports whether anything is worth a repair: events
+// that are younger than settled may still be on their way.
+func (r *Repair) missed(k Knowledge, run spacelift.Run, events []managed.RunEvent, settled, since time.Time) (worth bool) {
+	worth = len(r.Denied) > 0
+	other := k.otherThan(run.State, factsOf(run).Fingerprint()) || len(r.Denied) > 0
+	for _, e := range events {
+		newest := e.StateVersion == run.StateVersion && e.State == run.State
+		known := slices.Contains(k.states, managed.StateKey{StateVersion: e.StateVersion, State: e.State})
+		switch {
+		case known && newest && !r.Ends && other:
+			r.Events, worth = append(r.Events, e), true
+		case !known:
+			r.Events = append(r.Events, e)
+			if !e.At.After(settled) {
+				worth = true
+				r.Fresh = r.Fresh || e.At.After(since)
+			}
+		}
+	}
+	return worth
 }
 
 // factsOf are the facts that the API shows of a run.
