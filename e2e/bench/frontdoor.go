@@ -60,15 +60,11 @@ func (b *bench) compare(ctx context.Context, t io.Writer, dir, state, temporal s
 	for _, connections := range []int{1, 16, 64} {
 		var ours, theirs []result
 		for range b.rounds {
-			r, err := b.driveProgram(ctx, bare, connections)
+			base, m, err := b.driveBoth(ctx, bare, gantry, connections)
 			if err != nil {
-				return fmt.Errorf("bare handler: %w", err)
+				return err
 			}
-			theirs = append(theirs, r)
-			if r, err = b.driveProgram(ctx, gantry, connections); err != nil {
-				return fmt.Errorf("gantry: %w", err)
-			}
-			ours, total = append(ours, r), total+r.count
+			theirs, ours, total = append(theirs, base), append(ours, m), total+m.count
 			if connections <= 16 {
 				if peak, err = gantry.residentMB(); err != nil {
 					return err
@@ -89,6 +85,17 @@ func (b *bench) compare(ctx context.Context, t io.Writer, dir, state, temporal s
 	}
 	fmt.Fprintf(t, "%s: %.0f MB resident after 16 connections, %.0f MB after 64; %d events, %d bytes on disk each\n", state, peak, memory, total, disk/max(1, total))
 	return nil
+}
+
+// driveBoth measures a bare handler and then gantry.
+func (b *bench) driveBoth(ctx context.Context, bare, gantry *program, connections int) (base, m result, err error) {
+	if base, err = b.driveProgram(ctx, bare, connections); err != nil {
+		return base, m, fmt.Errorf("bare handler: %w", err)
+	}
+	if m, err = b.driveProgram(ctx, gantry, connections); err != nil {
+		return base, m, fmt.Errorf("gantry: %w", err)
+	}
+	return base, m, nil
 }
 
 // driveProgram measures a program under load, with its processor time.
