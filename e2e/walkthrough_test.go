@@ -37,7 +37,7 @@ func TestWalkthrough(t *testing.T) {
 // pasted.
 func TestReadme(t *testing.T) {
 	_, text, _ := strings.Cut(document(t, "../README.md"), "\n## Try one webhook\n")
-	text, _, _ = strings.Cut(text, "\n## How it works\n")
+	text, _, _ = strings.Cut(text, "\n## Design\n")
 	steps := readSteps(t, text)
 	if len(steps) != 3 || !strings.Contains(steps[2].output, "1 of 2 approvals") {
 		t.Fatalf("the README shows %d steps: %+v", len(steps), steps)
