@@ -34,8 +34,8 @@ const (
 	patience = 30 * time.Second
 )
 
-// rig is what one Gantry needs: a configuration, a Spacelift account and a
-// Temporal server.
+// rig holds a configuration, a Spacelift account and a Temporal server for one
+// Gantry.
 type rig struct {
 	*testing.T
 	config    config.Config

@@ -21,7 +21,7 @@ const (
 	// one can start.
 	tickTimeout = 10 * time.Minute
 
-	// catchUp is how late a tick may begin after Temporal was away. Later ones
+	// catchUp bounds how late a tick begins after Temporal was down. Later ones
 	// are skipped, because one tick makes up for all. Temporal's minimum is 10s.
 	catchUp = 10 * time.Second
 )

@@ -37,12 +37,12 @@ const (
 	maxHeaderBytes    = 32 << 10
 )
 
-// shutdownGrace is how long requests and workflow tasks under way may take to
+// shutdownGrace bounds the time that requests and workflow tasks under way take to
 // end once the service is stopped. The next process takes up what is cut off:
 // nothing that was accepted depends on it.
 const shutdownGrace = 3 * time.Second
 
-// Options are what Run needs beside the configuration.
+// Options holds the configuration and its surroundings for Run.
 type Options struct {
 	Config   config.Config
 	Temporal client.Options // connection options; Gantry sets the logger

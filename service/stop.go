@@ -9,7 +9,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 )
 
-// callGrace is how long calls under way may take to end once the worker is
+// callGrace bounds the time that calls under way take to end once the worker is
 // stopped. Most need a fraction of it. It ends before the stages of the worker's
 // own stop do, which have shutdownGrace each.
 const callGrace = time.Second

@@ -52,7 +52,7 @@ type fakeTemporal struct {
 	answers     chan struct{}          // queries wait for it; nil when they don't
 }
 
-// result is how an activity ended.
+// result is the end of an activity.
 type result struct {
 	payloads *commonpb.Payloads
 	err      error

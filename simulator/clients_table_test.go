@@ -127,7 +127,7 @@ func clientAccount(t *testing.T) (r *rig, ids *strings.Replacer) {
 	)
 }
 
-// unanswerable is how GraphQL refuses what the schema does not have.
+// unanswerable matches the errors of GraphQL about what the schema does not have.
 var unanswerable = regexp.MustCompile(`^(Cannot query field|Unknown type) "\w+"`)
 
 // works sends a use's requests to a new account, and reports whether all of them

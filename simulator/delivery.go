@@ -23,7 +23,7 @@ type Outcome string
 const (
 	Pending   Outcome = "pending"
 	Delivered Outcome = "delivered" // a 2xx
-	Failed    Outcome = "failed"    // anything else, also after re-sends
+	Failed    Outcome = "failed"    // anything else, even after re-sends
 	Dropped   Outcome = "dropped"   // by a fault, or because the webhook was off when its turn came
 )
 

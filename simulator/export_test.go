@@ -60,8 +60,8 @@ type unsent struct {
 	NotBefore   time.Time
 }
 
-// apart is what points at each other, taken apart: comparing circles would take
-// for ever.
+// apart returns records without the pointers between them: comparing circles would
+// never end.
 func (s *Simulator) apart() any {
 	random, err := s.source.MarshalBinary()
 	all := []any{random, err}

@@ -72,7 +72,7 @@ type Verdict string
 // sends a proposed one to review if an approval policy is attached; a denial
 // fails the run (https://docs.spacelift.io/concepts/policy/terraform-plan-policy).
 const (
-	Allow Verdict = "allow" // also when empty
+	Allow Verdict = "allow" // an empty verdict too
 	Warn  Verdict = "warn"
 	Deny  Verdict = "deny"
 )

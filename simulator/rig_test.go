@@ -17,7 +17,7 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// epoch is when manual clocks start.
+// epoch is the time at which manual clocks start.
 var epoch = time.Date(2026, 1, 1, 10, 0, 0, 0, time.UTC)
 
 // rig is an account on a manual clock whose runs take no time, a client of it

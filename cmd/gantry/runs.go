@@ -133,7 +133,7 @@ func (s *session) run(ctx context.Context, n runName) (api.Run, error) {
 	return receive[api.Run](s.GetRun(ctx, n.account, n.stack, n.run))
 }
 
-// lastEntries is how many entries of a timeline are printed without --timeline.
+// lastEntries bounds the entries of a timeline that are printed without --timeline.
 const lastEntries = 10
 
 func printRun(s *session, run api.Run, timeline bool) error {
