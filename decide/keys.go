@@ -19,19 +19,36 @@ type UsedKeys []usedKey
 // MaxKeys bounds how many keys are remembered.
 const MaxKeys = 200
 
-// Remember keeps a key and what it was used for.
-func (u *UsedKeys) Remember(key, what string) {
-	if key == "" {
-		return
+// Remember stores a key with the content of its request. It reports whether the
+// request is new: one without a key always is.
+func (u *UsedKeys) Remember(key, content string) (first bool) {
+	switch {
+	case key == "":
+		return true
+	case u.content(key) != "":
+		return false
 	}
-	*u = append(*u, usedKey{key, what})
+	*u = append(*u, usedKey{key, content})
 	if len(*u) > MaxKeys {
 		*u = slices.Delete(*u, 0, 1)
 	}
+	return true
 }
 
-// For returns what a key was used for; empty if it was not.
-func (u UsedKeys) For(key string) string {
+// Check reports whether a request came before with its key, which changes nothing.
+// A key that was used for other content is refused.
+func (u UsedKeys) Check(key, content string) (repeated bool, no *Refusal) {
+	switch u.content(key) {
+	case "":
+		return false, nil
+	case content:
+		return true, nil
+	}
+	return false, Refuse(ErrTypeKeyReused, "this idempotency key was used for something else; take a new one")
+}
+
+// content returns the content that a key was used for; empty if it was not used.
+func (u UsedKeys) content(key string) string {
 	for _, k := range u {
 		if key != "" && k.Key == key {
 			return k.For
@@ -43,15 +60,6 @@ func (u UsedKeys) For(key string) string {
 // ErrTypeKeyReused is the type of the refusal of an idempotency key that was used for
 // something else.
 const ErrTypeKeyReused = "KeyReused"
-
-// Reused returns the refusal of a request whose key was used for other content; nil
-// for the same request once more, which changes nothing.
-func Reused(used, content string) *Refusal {
-	if used == content {
-		return nil
-	}
-	return Refuse(ErrTypeKeyReused, "this idempotency key was used for something else; take a new one")
-}
 
 // Digest identifies a list of words.
 func Digest(words ...string) string {

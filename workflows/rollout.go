@@ -135,8 +135,7 @@ func (r *rollout) listen(ctx workflow.Context) error {
 // right before, and nothing yields between the two.
 func (r *rollout) skip(ctx workflow.Context, wish chain.SkipStack) (chain.ChainStatus, error) {
 	now := workflow.Now(ctx).UTC()
-	if r.known.Keys.For(wish.Key) == "" {
-		r.known.Keys.Remember(wish.Key, wish.Content())
+	if r.known.Keys.Remember(wish.Key, wish.Content()) {
 		r.known.Skip(now, wish)
 		r.stirred = true
 	}
@@ -146,8 +145,7 @@ func (r *rollout) skip(ctx workflow.Context, wish chain.SkipStack) (chain.ChainS
 // stop ends the chain.
 func (r *rollout) stop(ctx workflow.Context, wish chain.StopChain) (chain.ChainStatus, error) {
 	now := workflow.Now(ctx).UTC()
-	if r.known.Keys.For(wish.Key) == "" {
-		r.known.Keys.Remember(wish.Key, wish.Content())
+	if r.known.Keys.Remember(wish.Key, wish.Content()) {
 		r.known.Stop(now, wish)
 		r.stirred = true
 	}

@@ -142,8 +142,7 @@ func (m *manager) takeDecision(ctx workflow.Context, d managed.Decision) (manage
 	if no := m.known.RefuseDecision(m.situation(ctx), d, told); no != nil {
 		return managed.RunStatus{}, asError(no)
 	}
-	if m.known.Keys.For(d.Key) == "" {
-		m.known.Keys.Remember(d.Key, d.Content())
+	if m.known.Keys.Remember(d.Key, d.Content()) {
 		m.known.TakeDecision(workflow.Now(ctx).UTC(), d)
 	}
 	return m.answer(ctx)
@@ -159,8 +158,7 @@ func (m *manager) takeStop(ctx workflow.Context, wish managed.StopRequest) (mana
 		return managed.RunStatus{}, asError(no)
 	}
 	var wanted *managed.Stopping
-	if m.known.Keys.For(wish.Key) == "" {
-		m.known.Keys.Remember(wish.Key, wish.Content())
+	if m.known.Keys.Remember(wish.Key, wish.Content()) {
 		wanted = m.known.Stop(workflow.Now(ctx).UTC(), wish)
 	}
 	status, err := m.answer(ctx)

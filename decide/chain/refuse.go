@@ -7,8 +7,8 @@ import (
 
 // RefuseSkip says why a stack is not skipped for somebody; nil if it is.
 func (c *Chain) RefuseSkip(wish SkipStack) *decide.Refusal {
-	if used := c.Keys.For(wish.Key); used != "" {
-		return decide.Reused(used, wish.Content())
+	if repeated, no := c.Keys.Check(wish.Key, wish.Content()); repeated || no != nil {
+		return no
 	}
 	if no := c.refuseEnded(); no != nil {
 		return no
@@ -38,8 +38,8 @@ func (c *Chain) RefuseSkip(wish SkipStack) *decide.Refusal {
 
 // RefuseStop says why the chain is not stopped for somebody; nil if it is.
 func (c *Chain) RefuseStop(wish StopChain) *decide.Refusal {
-	if used := c.Keys.For(wish.Key); used != "" {
-		return decide.Reused(used, wish.Content())
+	if repeated, no := c.Keys.Check(wish.Key, wish.Content()); repeated || no != nil {
+		return no
 	}
 	return c.refuseEnded()
 }

@@ -170,16 +170,12 @@ func LiftOf(id string) string        { return "lift " + id }
 
 // refuseKey refuses a key that was used for something else.
 func (b *Book) refuseKey(key, what string) *decide.Refusal {
-	if used := b.Keys.For(key); used != "" {
-		return decide.Reused(used, what)
-	}
-	return nil
+	_, no := b.Keys.Check(key, what)
+	return no
 }
 
 func (b *Book) Remember(key, what string) {
-	if b.Keys.For(key) == "" {
-		b.Keys.Remember(key, what)
-	}
+	b.Keys.Remember(key, what)
 	for managed.SizeOf(b.Keys) > maxKeyBytes {
 		b.Keys = slices.Delete(b.Keys, 0, 1)
 	}

@@ -14,8 +14,8 @@ func (r *Record) RefuseDecision(s Situation, d Decision, told StateKey) *decide.
 	if d.Verdict != Approve && d.Verdict != Reject && d.Verdict != Revoke {
 		return decide.Refuse(ErrTypeUnknownVerdict, "%q is no verdict; there are %s, %s and %s", d.Verdict, Approve, Reject, Revoke)
 	}
-	if used := r.Keys.For(d.Key); used != "" {
-		return decide.Reused(used, d.Content())
+	if repeated, no := r.Keys.Check(d.Key, d.Content()); repeated || no != nil {
+		return no
 	}
 	if no := s.refuseAnyDecision(); no != nil {
 		return no
@@ -146,8 +146,8 @@ func (s Situation) refuseGroup(by Person) *decide.Refusal {
 
 // RefuseStop says why a run is not stopped for somebody; nil if it is.
 func (r *Record) RefuseStop(s Situation, wish StopRequest) *decide.Refusal {
-	if used := r.Keys.For(wish.Key); used != "" {
-		return decide.Reused(used, wish.Content())
+	if repeated, no := r.Keys.Check(wish.Key, wish.Content()); repeated || no != nil {
+		return no
 	}
 	retrying := s.State == spacelift.RunStateFailed && s.Retry != nil && s.Retry.State == RetryPlanned
 	switch {
