@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -96,10 +97,12 @@ func simulate(ctx context.Context, api Simulator, body string, s sample) ([]Send
 	rules := map[string]map[string]any{}
 	collectRules(document, rules)
 	var sends []Sending
-	for _, rule := range rules {
-		sends = append(sends, sendingOf(rule, s))
+	for _, same := range slices.Sorted(maps.Keys(rules)) {
+		sends = append(sends, sendingOf(rules[same], s))
 	}
-	slices.SortFunc(sends, func(a, b Sending) int { return strings.Compare(a.Webhook, b.Webhook) })
+	slices.SortStableFunc(sends, func(a, b Sending) int {
+		return cmp.Or(strings.Compare(a.Webhook, b.Webhook), strings.Compare(a.Method, b.Method))
+	})
 	return sends, nil
 }
 
