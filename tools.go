@@ -7,4 +7,4 @@ package gantry
 //go:generate go tool -modfile=tools.mod oapi-codegen -config openapi/models.cfg.yaml openapi/gantry.yaml
 //go:generate go tool -modfile=tools.mod oapi-codegen -config openapi/server.cfg.yaml openapi/gantry.yaml
 //go:generate go tool -modfile=tools.mod oapi-codegen -config openapi/client.cfg.yaml openapi/gantry.yaml
-//go:generate go tool -modfile=tools.mod genqlient spacelift/genqlient.yaml
+//go:generate go tool -modfile=tools.mod genqlient spacelift/spaceliftapi/genqlient.yaml

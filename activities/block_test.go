@@ -7,12 +7,13 @@ import (
 	"github.com/gantryhq/gantry/activities"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/spacelift/spaceliftapi"
 )
 
 // me is the name that Spacelift gives to Gantry's key.
 func (r *rig) me() string {
 	r.Helper()
-	client, ok := r.acts.Accounts["acme"].(*spacelift.Client)
+	client, ok := r.acts.Accounts["acme"].(*spaceliftapi.Client)
 	if !ok {
 		r.Fatal("the account's client is not Spacelift's own")
 	}

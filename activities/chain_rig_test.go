@@ -13,6 +13,7 @@ import (
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/spacelift/spaceliftapi"
 )
 
 // town is an account of stacks that follow each other, on a clock of its own, so
@@ -45,8 +46,8 @@ func newTown(t *testing.T, stacks ...string) *town {
 		c.must(c.sim.AddStack(simulator.Stack{ID: spacelift.StackID(stack), Labels: labels}))
 	}
 	key := c.sim.AddAPIKey(simulator.APIKey{})
-	client, err := spacelift.NewClient(spacelift.Config{
-		Account: "acme", Endpoint: server.URL, Credentials: spacelift.APIKey{ID: key.ID, Secret: key.Secret}, Timeout: 5 * time.Second,
+	client, err := spaceliftapi.NewClient(spaceliftapi.Config{
+		Account: "acme", Endpoint: server.URL, Credentials: spaceliftapi.APIKey{ID: key.ID, Secret: key.Secret}, Timeout: 5 * time.Second,
 	})
 	c.must(err)
 	rules, err := policy.Compile(policy.Config{Profiles: []policy.Profile{{Name: "patient", OldPlans: new(policy.OldPlansKeep)}}})

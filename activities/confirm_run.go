@@ -11,6 +11,7 @@ import (
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/spacelift/spaceliftapi"
 )
 
 // patience is how many attempts wait for something that is likely to pass: an
@@ -50,7 +51,7 @@ func (a *Activities) confirmRun(ctx context.Context, in managed.ConfirmRunInput)
 	}
 
 	// The run names the execution that confirmed it, for policies and people.
-	marked := spacelift.WithRunMetadata(ctx, activity.GetInfo(ctx).WorkflowExecution.ID)
+	marked := spaceliftapi.WithRunMetadata(ctx, activity.GetInfo(ctx).WorkflowExecution.ID)
 	mark := spacelift.Mark{Verb: spacelift.VerbConfirm, StateVersion: in.Expect.StateVersion}
 	answer, err := api.ConfirmRun(fresh(marked, read), in.Run, mark.Sign(in.Note))
 	if err == nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/spacelift/spaceliftapi"
 )
 
 const stack = spacelift.StackID("network-prod")
@@ -51,8 +52,8 @@ func newRig(t *testing.T, shape ...func(*simulator.Stack)) *rig {
 	}
 	r.must(r.sim.AddStack(st))
 	key := r.sim.AddAPIKey(simulator.APIKey{})
-	client, err := spacelift.NewClient(spacelift.Config{
-		Account: "acme", Endpoint: server.URL, Credentials: spacelift.APIKey{ID: key.ID, Secret: key.Secret}, Timeout: 5 * time.Second,
+	client, err := spaceliftapi.NewClient(spaceliftapi.Config{
+		Account: "acme", Endpoint: server.URL, Credentials: spaceliftapi.APIKey{ID: key.ID, Secret: key.Secret}, Timeout: 5 * time.Second,
 	})
 	r.must(err)
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/spacelift/spaceliftapi"
 )
 
 const (
@@ -22,7 +23,7 @@ const (
 
 // fresh marks the acts of ctx as resting on what was read at a time.
 func fresh(ctx context.Context, read time.Time) context.Context {
-	return spacelift.WithCheck(ctx, read, freshFor)
+	return spaceliftapi.WithCheck(ctx, read, freshFor)
 }
 
 // checkedAnew carries out an activity, and does so again from its check on while

@@ -13,6 +13,7 @@ import (
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/spacelift/spaceliftapi"
 )
 
 // freezes declares a freeze that holds from now on.
@@ -79,7 +80,7 @@ type paused struct {
 
 func (p *paused) late(ctx context.Context) context.Context {
 	if p.times--; p.times >= 0 {
-		return spacelift.WithCheck(ctx, time.Now().Add(-time.Minute), time.Second)
+		return spaceliftapi.WithCheck(ctx, time.Now().Add(-time.Minute), time.Second)
 	}
 	return ctx
 }

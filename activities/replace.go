@@ -8,6 +8,7 @@ import (
 
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/spacelift/spaceliftapi"
 )
 
 // ReplaceRunInput asks for a run in the place of one whose plan is old.
@@ -58,7 +59,7 @@ func (a *Activities) replaceRun(ctx context.Context, api Spacelift, in ReplaceRu
 		}
 	}
 	result.Outcome = managed.ActRefused
-	marked := spacelift.WithRunMetadata(ctx, activity.GetInfo(ctx).WorkflowExecution.ID)
+	marked := spaceliftapi.WithRunMetadata(ctx, activity.GetInfo(ctx).WorkflowExecution.ID)
 	started, err := a.trigger(marked, api, in.Run.Account, in.Run.Stack, run.Commit.Hash)
 	switch {
 	case err != nil:

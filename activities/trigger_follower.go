@@ -14,6 +14,7 @@ import (
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/spacelift/spaceliftapi"
 )
 
 // TriggerFollowerInput asks for a tracked run of a stack whose turn it is.
@@ -108,7 +109,7 @@ func (a *Activities) follow(ctx context.Context, api Spacelift, in TriggerFollow
 // triggerFollower triggers a run of a stack that has none that counts.
 func (a *Activities) triggerFollower(ctx context.Context, api Spacelift, in TriggerFollowerInput, lines []spacelift.RunLine) (TriggerFollowerResult, error) {
 	// The run names the chain it belongs to, for policies and people.
-	marked := spacelift.WithRunMetadata(ctx, activity.GetInfo(ctx).WorkflowExecution.ID+" "+string(in.Stack))
+	marked := spaceliftapi.WithRunMetadata(ctx, activity.GetInfo(ctx).WorkflowExecution.ID+" "+string(in.Stack))
 	started, err := a.trigger(marked, api, in.Account, in.Stack, sameCommit(in.Commit, lines))
 	switch {
 	case err != nil:

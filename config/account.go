@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/spacelift/spaceliftapi"
 )
 
 // accountVariables describe the one account that the environment can give, by
@@ -91,7 +92,7 @@ func (a Account) problems(spelt spelling, i int, before []Account) (problems []e
 	if slices.ContainsFunc(before, func(b Account) bool { return b.Name == a.Name }) {
 		bad("is configured twice")
 	}
-	if err := spacelift.CheckEndpoint(a.Endpoint); err != nil {
+	if err := spaceliftapi.CheckEndpoint(a.Endpoint); err != nil {
 		shown := fmt.Sprintf(" %q", a.Endpoint)
 		if strings.Contains(shown, "@") { // it may hold a password
 			shown = ""

@@ -10,6 +10,7 @@ import (
 	"github.com/gantryhq/gantry/deploy"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/spacelift/spaceliftapi"
 )
 
 // Setting up asks each policy of others what it sends to Gantry, whatever words
@@ -152,7 +153,7 @@ func TestOurPolicyIsAskedOnceItIsEdited(t *testing.T) {
 
 // oldEngine reads policies as the older of the engines does: without the import
 // a body for the newer one doesn't compile.
-type oldEngine struct{ *spacelift.Client }
+type oldEngine struct{ *spaceliftapi.Client }
 
 func (e oldEngine) SimulatePolicy(ctx context.Context, ofType, body, input string) (string, error) {
 	if !strings.Contains(body, "import rego.v1") {

@@ -14,6 +14,7 @@ import (
 	"github.com/gantryhq/gantry/deploy"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/spacelift/spaceliftapi"
 )
 
 const (
@@ -26,7 +27,7 @@ const (
 type rig struct {
 	*simulator.Simulator
 	t       *testing.T
-	admin   *spacelift.Client
+	admin   *spaceliftapi.Client
 	address string
 	hook    *receiver
 }
@@ -42,11 +43,11 @@ func newRig(t *testing.T) *rig {
 	return r
 }
 
-func (r *rig) client(role simulator.Role) *spacelift.Client {
+func (r *rig) client(role simulator.Role) *spaceliftapi.Client {
 	r.t.Helper()
 	key := r.AddAPIKey(simulator.APIKey{Role: role})
-	c, err := spacelift.NewClient(spacelift.Config{
-		Account: "acme", Endpoint: r.address, Credentials: spacelift.APIKey{ID: key.ID, Secret: key.Secret},
+	c, err := spaceliftapi.NewClient(spaceliftapi.Config{
+		Account: "acme", Endpoint: r.address, Credentials: spaceliftapi.APIKey{ID: key.ID, Secret: key.Secret},
 	})
 	r.ok(err)
 	return c

@@ -8,6 +8,7 @@ import (
 	"github.com/gantryhq/gantry/config"
 	"github.com/gantryhq/gantry/server"
 	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/spacelift/spaceliftapi"
 )
 
 // accounts are the configured accounts, as the server and the activities use
@@ -18,7 +19,7 @@ type accounts struct {
 	secrets map[spacelift.Account]func() string // the current webhook secret of each account
 }
 
-func openAccounts(configured []config.Account, version string, observe func(spacelift.Call), log *slog.Logger) (accounts, error) {
+func openAccounts(configured []config.Account, version string, observe func(spaceliftapi.Call), log *slog.Logger) (accounts, error) {
 	all := accounts{clients: map[spacelift.Account]activities.Spacelift{}, secrets: map[spacelift.Account]func() string{}}
 	for _, c := range configured {
 		a, client, err := openAccount(c, version, observe, log.With("account", c.Name))
@@ -32,7 +33,7 @@ func openAccounts(configured []config.Account, version string, observe func(spac
 	return all, nil
 }
 
-func openAccount(c config.Account, version string, observe func(spacelift.Call), log *slog.Logger) (server.Account, *spacelift.Client, error) {
+func openAccount(c config.Account, version string, observe func(spaceliftapi.Call), log *slog.Logger) (server.Account, *spaceliftapi.Client, error) {
 	var signing []*config.Secret
 	for _, file := range c.WebhookSecretFiles {
 		s, err := config.NewSecret("", file, log)
@@ -52,7 +53,7 @@ func openAccount(c config.Account, version string, observe func(spacelift.Call),
 	if err != nil {
 		return server.Account{}, nil, err
 	}
-	client, err := spacelift.NewClient(spacelift.Config{
+	client, err := spaceliftapi.NewClient(spaceliftapi.Config{
 		Account: spacelift.Account(c.Name), Endpoint: c.Endpoint, Credentials: credentials(c), UserAgent: "gantry/" + version,
 		Observe: observe,
 	})
@@ -71,9 +72,9 @@ func openAccount(c config.Account, version string, observe func(spacelift.Call),
 	}, client, nil
 }
 
-func credentials(c config.Account) spacelift.Credentials {
+func credentials(c config.Account) spaceliftapi.Credentials {
 	if c.APIKeySecretFile != "" {
-		return spacelift.FileCredentials{ID: c.APIKeyID, SecretFile: c.APIKeySecretFile}
+		return spaceliftapi.FileCredentials{ID: c.APIKeyID, SecretFile: c.APIKeySecretFile}
 	}
-	return spacelift.APIKey{ID: c.APIKeyID, Secret: c.APIKeySecret}
+	return spaceliftapi.APIKey{ID: c.APIKeyID, Secret: c.APIKeySecret}
 }

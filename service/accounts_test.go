@@ -14,6 +14,7 @@ import (
 	"github.com/gantryhq/gantry/notify"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/spacelift/spaceliftapi"
 )
 
 // rotate replaces a file in one step, as mounted secrets are replaced.
@@ -104,8 +105,8 @@ func TestWebhookIsEnabledWithTheCurrentSecret(t *testing.T) {
 	}))
 	r.start()
 	r.must(r.temporal.execute(t, "EnableWebhook", activities.WebhookInput{Account: "acme", ID: "gantry"}, nil))
-	client, err := spacelift.NewClient(spacelift.Config{
-		Account: "acme", Endpoint: account.Endpoint, Credentials: spacelift.FileCredentials{ID: account.APIKeyID, SecretFile: account.APIKeySecretFile},
+	client, err := spaceliftapi.NewClient(spaceliftapi.Config{
+		Account: "acme", Endpoint: account.Endpoint, Credentials: spaceliftapi.FileCredentials{ID: account.APIKeyID, SecretFile: account.APIKeySecretFile},
 	})
 	r.must(err)
 	same, shown, err := client.NamedWebhookSecretIs(t.Context(), "gantry", webhookSecret)

@@ -12,7 +12,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/contrib/opentelemetry"
 
-	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/spacelift/spaceliftapi"
 )
 
 // buckets of the SDK's latencies: from 2 ms, a quick call, to 2 minutes, more
@@ -49,13 +49,13 @@ func slim(i metric.Instrument) (metric.Stream, bool) {
 
 // checkToAct measures the age of Spacelift's answer when Gantry sends the act
 // that depends on it.
-func checkToAct(r prometheus.Registerer) func(spacelift.Call) {
+func checkToAct(r prometheus.Registerer) func(spaceliftapi.Call) {
 	ages := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "gantry_check_to_act_seconds", Help: "Time from Spacelift's answer that an act rests on to the sending of the act.",
 		Buckets: []float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1},
 	}, []string{"operation"})
 	r.MustRegister(ages)
-	return func(c spacelift.Call) {
+	return func(c spaceliftapi.Call) {
 		if c.CheckAge > 0 {
 			ages.WithLabelValues(c.Operation).Observe(c.CheckAge.Seconds())
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/spacelift/spaceliftapi"
 )
 
 // Gantry's own client does its work against the simulator, and reads its faults
@@ -18,8 +19,8 @@ func TestGantrysClient(t *testing.T) {
 	r.stack(simulator.Stack{ID: "net", Labels: []string{"gantry:managed"}})
 	srv := httptest.NewServer(r)
 	t.Cleanup(srv.Close)
-	client, err := spacelift.NewClient(spacelift.Config{
-		Account: "acme", Endpoint: srv.URL, Credentials: spacelift.APIKey{ID: "01KEY", Secret: "s3cret"},
+	client, err := spaceliftapi.NewClient(spaceliftapi.Config{
+		Account: "acme", Endpoint: srv.URL, Credentials: spaceliftapi.APIKey{ID: "01KEY", Secret: "s3cret"},
 	})
 	r.ok(err)
 	ref := spacelift.RunRef{Account: "acme", Stack: "net", Run: r.push("net", twoAdded)}

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"time"
-
-	"github.com/gantryhq/gantry/spacelift/internal/operations"
 )
 
 // Brakes are the settings of a stack that hold its runs back. Other brakes belong
@@ -31,17 +29,6 @@ type Lock struct {
 	By    string    `json:"by"` // as Spacelift names people and API keys
 	Since time.Time `json:"since,omitzero"`
 	Note  string    `json:"note,omitempty"`
-}
-
-func fromStackBrakes(s operations.StackBrakes) Brakes {
-	b := Brakes{Disabled: s.IsDisabled, Deleting: s.Deleting}
-	if by := orZero(s.LockedBy); by != "" {
-		b.Lock = &Lock{By: by, Since: unixTime(orZero(s.LockedAt)), Note: orZero(s.LockNote)}
-	}
-	if s.Blocker != nil {
-		b.Blocker = RunID(s.Blocker.Id)
-	}
-	return b
 }
 
 // Block is a brake that keeps Gantry from acting for a stack.

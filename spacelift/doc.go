@@ -1,8 +1,8 @@
-// Package spacelift is Spacelift's API as plain Go: the vocabulary of ids,
-// states, run types and labels, the GraphQL client, and the webhook signature.
+// Package spacelift is Spacelift's vocabulary as plain Go: ids, states, run types,
+// labels, errors and the webhook signature. Package spaceliftapi has the client.
 //
-// It doesn't know Temporal or Gantry's HTTP surface, and imports no other
-// package of Gantry, so that every package can use its vocabulary.
+// It imports no other package of Gantry and not the network, so that every
+// package can use it, decide included.
 //
 // Facts about Spacelift come from its public documentation
 // (https://docs.spacelift.io) and from its official clients, spacectl and the

@@ -1,14 +1,5 @@
 package spacelift
 
-import (
-	"context"
-	"errors"
-	"fmt"
-	"slices"
-
-	"github.com/gantryhq/gantry/spacelift/internal/operations"
-)
-
 // Stack is the present state of a stack in the API.
 type Stack struct {
 	Account        Account  `json:"account"`
@@ -26,99 +17,10 @@ type Stack struct {
 	Brakes
 }
 
-// Stack reads a stack. It returns ErrNotFound when the stack doesn't exist.
-func (c *Client) Stack(ctx context.Context, id StackID) (Stack, error) {
-	data, err := operations.Stack(ctx, c.api, string(id))
-	if err == nil && data.Stack == nil {
-		err = ErrNotFound
-	}
-	if err != nil {
-		return Stack{}, fmt.Errorf("read stack %s: %w", id, err)
-	}
-	return c.fromStackDetails(*data.Stack), nil
-}
-
-// StacksByLabel finds the stacks with exactly this label.
-//
-// Assumption: Spacelift doesn't document whether the search compares whole labels
-// or parts; either way it finds all that we want, and we drop the others.
-func (c *Client) StacksByLabel(ctx context.Context, label string) (Listing[Stack], error) {
-	found, err := c.searchStacks(ctx,
-		[]operations.QueryPredicate{{Field: "label", Constraint: operations.QueryFieldConstraint{StringMatches: []string{label}}}},
-		func(s Stack) bool { return slices.Contains(s.Labels, label) })
-	if err != nil {
-		return found, fmt.Errorf("search stacks labelled %q: %w", label, err)
-	}
-	return found, nil
-}
-
-// Stacks lists every stack that the key can see.
-func (c *Client) Stacks(ctx context.Context) (Listing[Stack], error) {
-	found, err := c.searchStacks(ctx, nil, nil)
-	if err != nil {
-		return found, fmt.Errorf("list stacks: %w", err)
-	}
-	return found, nil
-}
-
-func (c *Client) searchStacks(ctx context.Context, predicates []operations.QueryPredicate, keep func(Stack) bool) (Listing[Stack], error) {
-	return searchPages(maxPages, predicates, keep, func(input operations.SearchInput) ([]Stack, operations.PageInfo, error) {
-		data, err := operations.SearchStacks(ctx, c.api, input)
-		if err != nil {
-			return nil, operations.PageInfo{}, err
-		}
-		var stacks []Stack
-		for _, edge := range data.SearchStacks.Edges {
-			stacks = append(stacks, c.fromStackDetails(edge.Node))
-		}
-		return stacks, data.SearchStacks.PageInfo, nil
-	})
-}
-
-func (c *Client) fromStackDetails(s operations.StackDetails) Stack {
-	stack := Stack{
-		Account:        c.account,
-		ID:             StackID(s.Id),
-		Name:           s.Name,
-		State:          s.State,
-		Labels:         s.Labels,
-		Space:          s.Space,
-		Branch:         s.Branch,
-		Repository:     s.Repository,
-		Administrative: s.Administrative,
-		Autodeploy:     s.Autodeploy,
-		Brakes:         fromStackBrakes(s.StackBrakes),
-	}
-	if s.TrackedCommit != nil {
-		stack.TrackedCommit = s.TrackedCommit.Hash
-	}
-	return stack
-}
-
 // LabelledStack is a stack and its labels.
 type LabelledStack struct {
 	ID     StackID  `json:"id"`
 	Labels []string `json:"labels,omitempty"`
-}
-
-// LabelsOfStacks lists the labels of every stack that the key can see, in one
-// call however many there are.
-//
-// Assumption: the list has no limit. It takes no cursor, and Spacelift's own
-// collection of requests reads it as a whole.
-func (c *Client) LabelsOfStacks(ctx context.Context) ([]LabelledStack, error) {
-	data, err := operations.LabelsOfStacks(ctx, c.api)
-	if err == nil && data.Stacks == nil { // an empty list isn't nil
-		err = errors.New("spacelift sent an empty answer")
-	}
-	if err != nil {
-		return nil, fmt.Errorf("list the labels of stacks: %w", err)
-	}
-	stacks := make([]LabelledStack, len(data.Stacks))
-	for i, s := range data.Stacks {
-		stacks[i] = LabelledStack{ID: StackID(s.Id), Labels: s.Labels}
-	}
-	return stacks, nil
 }
 
 // Viewer is the user or API key that Spacelift sees us as.
@@ -128,35 +30,10 @@ type Viewer struct {
 	Admin bool   `json:"admin"`
 }
 
-// Viewer reads who we are: the cheapest call that proves the API key.
-func (c *Client) Viewer(ctx context.Context) (Viewer, error) {
-	data, err := operations.Viewer(ctx, c.api)
-	if err == nil && data.Viewer == nil {
-		err = ErrUnauthorized
-	}
-	if err != nil {
-		return Viewer{}, fmt.Errorf("read viewer: %w", err)
-	}
-	return Viewer{ID: data.Viewer.Id, Name: data.Viewer.Name, Admin: data.Viewer.Admin}, nil
-}
-
 // Space is a node in the account's tree of permissions.
 type Space struct {
 	ID       string `json:"id"`
 	Name     string `json:"name"`
 	Parent   string `json:"parent,omitempty"` // id; empty for root
 	Inherits bool   `json:"inherits"`         // policies and webhooks of the parent reach it
-}
-
-// Spaces lists the spaces that the key can see.
-func (c *Client) Spaces(ctx context.Context) ([]Space, error) {
-	data, err := operations.Spaces(ctx, c.api)
-	if err != nil {
-		return nil, fmt.Errorf("list spaces: %w", err)
-	}
-	var spaces []Space
-	for _, s := range data.Spaces {
-		spaces = append(spaces, Space{ID: s.Id, Name: s.Name, Parent: orZero(s.ParentSpace), Inherits: s.InheritEntities})
-	}
-	return spaces, nil
 }

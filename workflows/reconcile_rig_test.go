@@ -28,6 +28,7 @@ import (
 	"github.com/gantryhq/gantry/decide/reconcile"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/spacelift/spaceliftapi"
 	"github.com/gantryhq/gantry/workflows"
 )
 
@@ -49,7 +50,7 @@ type accountRig struct {
 	*testing.T
 	sim    *simulator.Simulator
 	clock  *simulator.ManualClock
-	client *spacelift.Client
+	client *spaceliftapi.Client
 	key    string
 	in     reconcile.Input
 	last   *reconcile.Report
@@ -93,8 +94,8 @@ func newAccountRig(t *testing.T, stacks ...simulator.Stack) *accountRig {
 		r.must(r.sim.AddStack(s))
 	}
 	var err error
-	r.client, err = spacelift.NewClient(spacelift.Config{
-		Account: "acme", Endpoint: server.URL, Credentials: spacelift.APIKey{ID: key.ID, Secret: key.Secret}, Timeout: 10 * time.Second,
+	r.client, err = spaceliftapi.NewClient(spaceliftapi.Config{
+		Account: "acme", Endpoint: server.URL, Credentials: spaceliftapi.APIKey{ID: key.ID, Secret: key.Secret}, Timeout: 10 * time.Second,
 	})
 	r.must(err)
 	return r

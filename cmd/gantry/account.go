@@ -12,6 +12,7 @@ import (
 	"github.com/gantryhq/gantry/config"
 	"github.com/gantryhq/gantry/deploy"
 	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/spacelift/spaceliftapi"
 )
 
 // chooseAccount returns the named account, or the only one.
@@ -32,12 +33,12 @@ func chooseAccount(accounts []config.Account, name string) (config.Account, erro
 	return config.Account{}, fmt.Errorf("account %s is not configured; there are %s", name, strings.Join(names, ", "))
 }
 
-func newSpaceliftClient(a config.Account) (*spacelift.Client, error) {
-	var key spacelift.Credentials = spacelift.APIKey{ID: a.APIKeyID, Secret: a.APIKeySecret}
+func newSpaceliftClient(a config.Account) (*spaceliftapi.Client, error) {
+	var key spaceliftapi.Credentials = spaceliftapi.APIKey{ID: a.APIKeyID, Secret: a.APIKeySecret}
 	if a.APIKeySecretFile != "" {
-		key = spacelift.FileCredentials{ID: a.APIKeyID, SecretFile: a.APIKeySecretFile}
+		key = spaceliftapi.FileCredentials{ID: a.APIKeyID, SecretFile: a.APIKeySecretFile}
 	}
-	return spacelift.NewClient(spacelift.Config{
+	return spaceliftapi.NewClient(spaceliftapi.Config{
 		Account: spacelift.Account(a.Name), Endpoint: a.Endpoint, Credentials: key, UserAgent: "gantry/" + version,
 	})
 }

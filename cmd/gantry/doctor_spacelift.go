@@ -15,6 +15,7 @@ import (
 	"github.com/gantryhq/gantry/deploy"
 	"github.com/gantryhq/gantry/server"
 	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/spacelift/spaceliftapi"
 )
 
 // accountState holds what the checks know of one Spacelift account; what is nil is
@@ -32,7 +33,7 @@ type accountState struct {
 	evidence evidence
 	reply    reply // of the address at --url
 
-	api     *spacelift.Client
+	api     *spaceliftapi.Client
 	viewer  *spacelift.Viewer
 	found   *deploy.Found
 	hook    *spacelift.NamedWebhook

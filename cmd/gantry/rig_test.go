@@ -20,6 +20,7 @@ import (
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/spacelift/spaceliftapi"
 )
 
 const (
@@ -118,11 +119,11 @@ func (r *rig) setUp() {
 }
 
 // client is somebody else who works on the account.
-func (r *rig) client() *spacelift.Client {
+func (r *rig) client() *spaceliftapi.Client {
 	r.t.Helper()
 	key := r.spacelift.AddAPIKey(simulator.APIKey{})
-	c, err := spacelift.NewClient(spacelift.Config{
-		Account: "acme", Endpoint: os.Getenv("SPACELIFT_API_KEY_ENDPOINT"), Credentials: spacelift.APIKey{ID: key.ID, Secret: key.Secret},
+	c, err := spaceliftapi.NewClient(spaceliftapi.Config{
+		Account: "acme", Endpoint: os.Getenv("SPACELIFT_API_KEY_ENDPOINT"), Credentials: spaceliftapi.APIKey{ID: key.ID, Secret: key.Secret},
 	})
 	r.ok(err)
 	return c

@@ -20,6 +20,7 @@ import (
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/spacelift/spaceliftapi"
 	"github.com/gantryhq/gantry/workflows"
 )
 
@@ -118,7 +119,7 @@ func seed(name string) uint64 {
 }
 
 // serve serves the simulated account on a free port, and returns a client of it.
-func (t *player) serve(ctx context.Context) (stop func(), api *spacelift.Client, err error) {
+func (t *player) serve(ctx context.Context) (stop func(), api *spaceliftapi.Client, err error) {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, nil, err
@@ -126,8 +127,8 @@ func (t *player) serve(ctx context.Context) (stop func(), api *spacelift.Client,
 	server := &http.Server{Handler: t.sim, ReadHeaderTimeout: 10 * time.Second}
 	go server.Serve(listener) //nolint:errcheck // it ends with Close
 	key := t.sim.AddAPIKey(simulator.APIKey{})
-	api, err = spacelift.NewClient(spacelift.Config{
-		Account: account, Endpoint: "http://" + listener.Addr().String(), Credentials: spacelift.APIKey{ID: key.ID, Secret: key.Secret},
+	api, err = spaceliftapi.NewClient(spaceliftapi.Config{
+		Account: account, Endpoint: "http://" + listener.Addr().String(), Credentials: spaceliftapi.APIKey{ID: key.ID, Secret: key.Secret},
 	})
 	if err != nil {
 		_ = server.Close()

@@ -1,4 +1,4 @@
-package spacelift_test
+package spaceliftapi_test
 
 import (
 	"encoding/json"
@@ -10,28 +10,29 @@ import (
 	"testing/synctest"
 
 	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/spacelift/spaceliftapi"
 )
 
 func TestMissingObjects(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		answer reply
-		call   func(*spacelift.Client) error
+		call   func(*spaceliftapi.Client) error
 	}{
-		{"stack of a run", data(`{"stack":null}`), func(c *spacelift.Client) error { _, err := c.Run(t.Context(), testRun); return err }},
-		{"run", data(`{"stack":{"id":"network-prod","run":null}}`), func(c *spacelift.Client) error { _, err := c.Run(t.Context(), testRun); return err }},
-		{"stack", data(`{"stack":null}`), func(c *spacelift.Client) error { _, err := c.Stack(t.Context(), "gone"); return err }},
-		{"stack of runs", data(`{"stack":null}`), func(c *spacelift.Client) error {
+		{"stack of a run", data(`{"stack":null}`), func(c *spaceliftapi.Client) error { _, err := c.Run(t.Context(), testRun); return err }},
+		{"run", data(`{"stack":{"id":"network-prod","run":null}}`), func(c *spaceliftapi.Client) error { _, err := c.Run(t.Context(), testRun); return err }},
+		{"stack", data(`{"stack":null}`), func(c *spaceliftapi.Client) error { _, err := c.Stack(t.Context(), "gone"); return err }},
+		{"stack of runs", data(`{"stack":null}`), func(c *spaceliftapi.Client) error {
 			_, err := c.RunsOfStack(t.Context(), "gone", spacelift.RunTypeTracked, 5)
 			return err
 		}},
-		{"run of a log", data(`{"stack":{"id":"network-prod","run":null}}`), func(c *spacelift.Client) error {
+		{"run of a log", data(`{"stack":{"id":"network-prod","run":null}}`), func(c *spaceliftapi.Client) error {
 			_, err := c.RunLogs(t.Context(), testRun, spacelift.Transition{State: spacelift.RunStatePlanning}, 100)
 			return err
 		}},
-		{"webhook", refusal("webhook not found"), func(c *spacelift.Client) error { _, err := c.NamedWebhook(t.Context(), "gone"); return err }},
-		{"policy", data(`{"policy":null}`), func(c *spacelift.Client) error { _, err := c.Policy(t.Context(), "gone"); return err }},
-		{"run to confirm", refusal("run not found"), func(c *spacelift.Client) error { return mutate(t.Context(), c) }},
+		{"webhook", refusal("webhook not found"), func(c *spaceliftapi.Client) error { _, err := c.NamedWebhook(t.Context(), "gone"); return err }},
+		{"policy", data(`{"policy":null}`), func(c *spaceliftapi.Client) error { _, err := c.Policy(t.Context(), "gone"); return err }},
+		{"run to confirm", refusal("run not found"), func(c *spaceliftapi.Client) error { return mutate(t.Context(), c) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a := &api{t: t, answer: func(request) reply { return c.answer }}
@@ -135,7 +136,7 @@ func TestAPIKeysDontPrintTheirSecret(t *testing.T) {
 	}
 	for _, text := range []string{
 		fmt.Sprint(testKey), fmt.Sprintf("%+v", testKey), fmt.Sprintf("%#v", testKey), testKey.String(),
-		fmt.Sprintf("%+v", struct{ Key spacelift.APIKey }{testKey}), string(asJSON),
+		fmt.Sprintf("%+v", struct{ Key spaceliftapi.APIKey }{testKey}), string(asJSON),
 	} {
 		if strings.Contains(text, testKey.Secret) || !strings.Contains(text, testKey.ID) {
 			t.Errorf("printed as %s", text)

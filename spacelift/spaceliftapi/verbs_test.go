@@ -1,4 +1,4 @@
-package spacelift_test
+package spaceliftapi_test
 
 import (
 	"bytes"
@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/spacelift/spaceliftapi"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden requests")
@@ -106,55 +107,55 @@ func TestTimesAreReadByTheirSize(t *testing.T) {
 var verbs = []struct {
 	name   string
 	answer string
-	call   func(context.Context, *spacelift.Client) (any, error)
+	call   func(context.Context, *spaceliftapi.Client) (any, error)
 	want   any
 }{
-	{"Viewer", me, func(ctx context.Context, c *spacelift.Client) (any, error) { return c.Viewer(ctx) },
+	{"Viewer", me, func(ctx context.Context, c *spaceliftapi.Client) (any, error) { return c.Viewer(ctx) },
 		spacelift.Viewer{ID: "api::01KDWKEY000000000000000001", Name: "gantry"}},
-	{"ConfirmRun", confirmed, func(ctx context.Context, c *spacelift.Client) (any, error) {
+	{"ConfirmRun", confirmed, func(ctx context.Context, c *spaceliftapi.Client) (any, error) {
 		return c.ConfirmRun(ctx, testRun, "2 of 2 approved")
 	}, outcome(testRun.Run, "TRACKED", "CONFIRMED")},
-	{"ConfirmRun without a note", confirmed, func(ctx context.Context, c *spacelift.Client) (any, error) {
+	{"ConfirmRun without a note", confirmed, func(ctx context.Context, c *spaceliftapi.Client) (any, error) {
 		return c.ConfirmRun(ctx, testRun, "")
 	}, outcome(testRun.Run, "TRACKED", "CONFIRMED")},
-	{"DiscardRun", run("runDiscard", testRun.Run, "TRACKED", "DISCARDED"), func(ctx context.Context, c *spacelift.Client) (any, error) {
+	{"DiscardRun", run("runDiscard", testRun.Run, "TRACKED", "DISCARDED"), func(ctx context.Context, c *spaceliftapi.Client) (any, error) {
 		return c.DiscardRun(ctx, testRun, "approval timed out")
 	}, outcome(testRun.Run, "TRACKED", "DISCARDED")},
-	{"CancelRun", run("runCancel", testRun.Run, "TRACKED", "CANCELED"), func(ctx context.Context, c *spacelift.Client) (any, error) {
+	{"CancelRun", run("runCancel", testRun.Run, "TRACKED", "CANCELED"), func(ctx context.Context, c *spaceliftapi.Client) (any, error) {
 		return c.CancelRun(ctx, testRun, "superseded")
 	}, outcome(testRun.Run, "TRACKED", "CANCELED")},
-	{"StopRun", run("runStop", testRun.Run, "PROPOSED", "PLANNING"), func(ctx context.Context, c *spacelift.Client) (any, error) {
+	{"StopRun", run("runStop", testRun.Run, "PROPOSED", "PLANNING"), func(ctx context.Context, c *spaceliftapi.Client) (any, error) {
 		return c.StopRun(ctx, testRun, "asked by jdoe")
 	}, outcome(testRun.Run, "PROPOSED", "PLANNING")},
-	{"RetryRun", run("runRetry", "01NEW", "TRACKED", "QUEUED"), func(ctx context.Context, c *spacelift.Client) (any, error) {
+	{"RetryRun", run("runRetry", "01NEW", "TRACKED", "QUEUED"), func(ctx context.Context, c *spaceliftapi.Client) (any, error) {
 		return c.RetryRun(ctx, testRun)
 	}, outcome("01NEW", "TRACKED", "QUEUED")},
-	{"PromoteRun", run("runPromote", "01NEW", "TRACKED", "QUEUED"), func(ctx context.Context, c *spacelift.Client) (any, error) {
+	{"PromoteRun", run("runPromote", "01NEW", "TRACKED", "QUEUED"), func(ctx context.Context, c *spaceliftapi.Client) (any, error) {
 		return c.PromoteRun(ctx, testRun)
 	}, outcome("01NEW", "TRACKED", "QUEUED")},
-	{"TriggerRun", run("runTrigger", "01NEW", "TRACKED", "QUEUED"), func(ctx context.Context, c *spacelift.Client) (any, error) {
+	{"TriggerRun", run("runTrigger", "01NEW", "TRACKED", "QUEUED"), func(ctx context.Context, c *spaceliftapi.Client) (any, error) {
 		return c.TriggerRun(ctx, testRun.Stack, spacelift.Trigger{})
 	}, outcome("01NEW", "TRACKED", "QUEUED")},
-	{"TriggerRun of a commit, forced", run("runTrigger", "01NEW", "TRACKED", "QUEUED"), func(ctx context.Context, c *spacelift.Client) (any, error) {
+	{"TriggerRun of a commit, forced", run("runTrigger", "01NEW", "TRACKED", "QUEUED"), func(ctx context.Context, c *spaceliftapi.Client) (any, error) {
 		return c.TriggerRun(ctx, testRun.Stack, spacelift.Trigger{
 			Type: spacelift.RunTypeTracked, CommitSHA: "9f2c1d7e4b8a06f35c21de90ab7741f6c3e85d12", ForceApply: spacelift.ForceApplySingle,
 		})
 	}, outcome("01NEW", "TRACKED", "QUEUED")},
-	{"CreateTask", run("taskCreate", "01NEW", "TASK", "QUEUED"), func(ctx context.Context, c *spacelift.Client) (any, error) {
+	{"CreateTask", run("taskCreate", "01NEW", "TASK", "QUEUED"), func(ctx context.Context, c *spaceliftapi.Client) (any, error) {
 		return c.CreateTask(ctx, testRun.Stack, "terraform output", true)
 	}, outcome("01NEW", "TASK", "QUEUED")},
-	{"ReviewRun", `{"runReview":{"id":"01REVIEW"}}`, func(ctx context.Context, c *spacelift.Client) (any, error) {
+	{"ReviewRun", `{"runReview":{"id":"01REVIEW"}}`, func(ctx context.Context, c *spaceliftapi.Client) (any, error) {
 		return nil, c.ReviewRun(ctx, testRun, spacelift.ReviewReject, "jdoe: too wide")
 	}, nil},
-	{"CommentRun", `{"runComment":{"createdAt":1767261700}}`, func(ctx context.Context, c *spacelift.Client) (any, error) {
+	{"CommentRun", `{"runComment":{"createdAt":1767261700}}`, func(ctx context.Context, c *spaceliftapi.Client) (any, error) {
 		return nil, c.CommentRun(ctx, testRun, "held: outside business hours")
 	}, nil},
-	{"MarkExternalDependency", `{"runExternalDependencyMarkAsCompleted":{"phantom":true}}`, func(ctx context.Context, c *spacelift.Client) (any, error) {
+	{"MarkExternalDependency", `{"runExternalDependencyMarkAsCompleted":{"phantom":true}}`, func(ctx context.Context, c *spaceliftapi.Client) (any, error) {
 		return nil, c.MarkExternalDependency(ctx, "image-9f2c1d7", spacelift.DependencyFinished)
 	}, nil},
 	{"Stack", `{"stack":{"id":"network-prod","name":"network / prod","state":"UNCONFIRMED","labels":["gantry:managed"],"space":"prod","branch":"main",
 		"repository":"infra-live","autodeploy":true,"isDisabled":true,"deleting":true,"lockedBy":"jdoe","lockedAt":1767261700,"lockNote":"moving the state","blocker":{"id":"01RUN"},"trackedCommit":{"hash":"9f2c"}}}`,
-		func(ctx context.Context, c *spacelift.Client) (any, error) { return c.Stack(ctx, "network-prod") },
+		func(ctx context.Context, c *spaceliftapi.Client) (any, error) { return c.Stack(ctx, "network-prod") },
 		spacelift.Stack{
 			Account: "acme", ID: "network-prod", Name: "network / prod", State: "UNCONFIRMED", Labels: []string{"gantry:managed"}, Space: "prod",
 			Branch: "main", Repository: "infra-live", Autodeploy: true, TrackedCommit: "9f2c",
@@ -164,37 +165,37 @@ var verbs = []struct {
 			},
 		}},
 	{"LabelsOfStacks", `{"stacks":[{"id":"network-prod","labels":["gantry:managed"]},{"id":"app-prod","labels":[]}]}`,
-		func(ctx context.Context, c *spacelift.Client) (any, error) { return c.LabelsOfStacks(ctx) },
+		func(ctx context.Context, c *spaceliftapi.Client) (any, error) { return c.LabelsOfStacks(ctx) },
 		[]spacelift.LabelledStack{{ID: "network-prod", Labels: []string{"gantry:managed"}}, {ID: "app-prod", Labels: []string{}}}},
 	{"Spaces", `{"spaces":[{"id":"root","name":"root","parentSpace":null,"inheritEntities":false},{"id":"prod","name":"prod","parentSpace":"root","inheritEntities":true}]}`,
-		func(ctx context.Context, c *spacelift.Client) (any, error) { return c.Spaces(ctx) },
+		func(ctx context.Context, c *spaceliftapi.Client) (any, error) { return c.Spaces(ctx) },
 		[]spacelift.Space{{ID: "root", Name: "root"}, {ID: "prod", Name: "prod", Parent: "root", Inherits: true}}},
-	{"NamedWebhook", `{"namedWebhooksIntegration":` + hookJSON + `}`, func(ctx context.Context, c *spacelift.Client) (any, error) {
+	{"NamedWebhook", `{"namedWebhooksIntegration":` + hookJSON + `}`, func(ctx context.Context, c *spaceliftapi.Client) (any, error) {
 		return c.NamedWebhook(ctx, "gantry-prod")
 	}, hook},
-	{"CreateNamedWebhook", `{"namedWebhooksIntegrationCreate":` + hookJSON + `}`, func(ctx context.Context, c *spacelift.Client) (any, error) {
+	{"CreateNamedWebhook", `{"namedWebhooksIntegrationCreate":` + hookJSON + `}`, func(ctx context.Context, c *spaceliftapi.Client) (any, error) {
 		return c.CreateNamedWebhook(ctx, hookInput)
 	}, hook},
-	{"UpdateNamedWebhook", `{"namedWebhooksIntegrationUpdate":` + hookJSON + `}`, func(ctx context.Context, c *spacelift.Client) (any, error) {
+	{"UpdateNamedWebhook", `{"namedWebhooksIntegrationUpdate":` + hookJSON + `}`, func(ctx context.Context, c *spaceliftapi.Client) (any, error) {
 		return c.UpdateNamedWebhook(ctx, "gantry-prod", hookInput)
 	}, hook},
-	{"SetNamedWebhookHeaders", `{"namedWebhooksIntegrationSetHeaders":{"id":"gantry-prod"}}`, func(ctx context.Context, c *spacelift.Client) (any, error) {
+	{"SetNamedWebhookHeaders", `{"namedWebhooksIntegrationSetHeaders":{"id":"gantry-prod"}}`, func(ctx context.Context, c *spaceliftapi.Client) (any, error) {
 		return nil, c.SetNamedWebhookHeaders(ctx, "gantry-prod", map[string]string{"X-Gantry-Token": "t", "X-Another": "a"})
 	}, nil},
-	{"Policy", `{"policy":` + policyJSON + `}`, func(ctx context.Context, c *spacelift.Client) (any, error) {
+	{"Policy", `{"policy":` + policyJSON + `}`, func(ctx context.Context, c *spaceliftapi.Client) (any, error) {
 		return c.Policy(ctx, "gantry")
 	}, policy},
-	{"CreatePolicy", `{"policyCreatev2":` + policyJSON + `}`, func(ctx context.Context, c *spacelift.Client) (any, error) {
+	{"CreatePolicy", `{"policyCreatev2":` + policyJSON + `}`, func(ctx context.Context, c *spaceliftapi.Client) (any, error) {
 		return c.CreatePolicy(ctx, policyInput)
 	}, policy},
-	{"UpdatePolicy", `{"policyUpdatev2":` + policyJSON + `}`, func(ctx context.Context, c *spacelift.Client) (any, error) {
+	{"UpdatePolicy", `{"policyUpdatev2":` + policyJSON + `}`, func(ctx context.Context, c *spaceliftapi.Client) (any, error) {
 		return c.UpdatePolicy(ctx, "gantry", policyInput)
 	}, policy},
-	{"SimulatePolicy", `{"policySimulatev2":"{\"webhook\":[]}"}`, func(ctx context.Context, c *spacelift.Client) (any, error) {
+	{"SimulatePolicy", `{"policySimulatev2":"{\"webhook\":[]}"}`, func(ctx context.Context, c *spaceliftapi.Client) (any, error) {
 		return c.SimulatePolicy(ctx, spacelift.PolicyTypeNotification, "package spacelift", `{"run_updated":{}}`)
 	}, `{"webhook":[]}`},
 	{"RunLogs", `{"stack":{"id":"network-prod","run":{"id":"r","logs":{"exists":true,"finished":true,"hasMore":false,"messages":[{"message":"Plan: 3 to add\n"}]}}}}`,
-		func(ctx context.Context, c *spacelift.Client) (any, error) {
+		func(ctx context.Context, c *spaceliftapi.Client) (any, error) {
 			return c.RunLogs(ctx, testRun, spacelift.Transition{State: spacelift.RunStatePlanning, StateVersion: 4}, 1000)
 		}, spacelift.LogTail{Text: "Plan: 3 to add\n", Complete: true}},
 }

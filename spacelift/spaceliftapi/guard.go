@@ -1,4 +1,4 @@
-package spacelift
+package spaceliftapi
 
 import (
 	"context"
@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/Khan/genqlient/graphql"
+
+	"github.com/gantryhq/gantry/spacelift"
 )
 
 // WithCheck sets when the caller of a mutation last checked its preconditions. A
@@ -86,7 +88,7 @@ func (b *guardedBody) Read(p []byte) (int, error) {
 		age := b.guard.check.age()
 		if age > b.guard.check.within {
 			b.guard.stale.Store(true)
-			return 0, ErrStale
+			return 0, spacelift.ErrStale
 		}
 		b.taken = true
 		b.guard.sent.Store(int64(max(age, 1)))

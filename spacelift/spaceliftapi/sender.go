@@ -1,4 +1,4 @@
-package spacelift
+package spaceliftapi
 
 import (
 	"bytes"
@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/Khan/genqlient/graphql"
+
+	"github.com/gantryhq/gantry/spacelift"
 )
 
 // maxAnswer limits the size of an answer. The largest are pages of logs.
@@ -44,7 +46,7 @@ type failure struct {
 // final returns the caller's error after the last attempt.
 func (f *failure) final(mutation bool) error {
 	if mutation && !f.untouched {
-		return fmt.Errorf("%w: %w", ErrAmbiguous, f.err)
+		return fmt.Errorf("%w: %w", spacelift.ErrAmbiguous, f.err)
 	}
 	return f.err
 }
@@ -95,7 +97,7 @@ func (s *sender) roundTrip(ctx context.Context, req *graphql.Request, jwt string
 	}
 	switch {
 	case guard.stopped(): // even if the server answered a request without a body
-		return &failure{err: ErrStale, untouched: true}, 0
+		return &failure{err: spacelift.ErrStale, untouched: true}, 0
 	case err != nil:
 		return &failure{err: err, untouched: !reached.made(err), transient: ctx.Err() == nil}, 0
 	}
@@ -131,13 +133,13 @@ func readAnswer(answer *http.Response, raw []byte, into any) *failure {
 
 	switch code := answer.StatusCode; {
 	case code == http.StatusTooManyRequests:
-		return &failure{err: fmt.Errorf("%w: %w", &RateLimitedError{RetryAfter: retryAfter}, status), untouched: true, transient: true, retryAfter: retryAfter}
+		return &failure{err: fmt.Errorf("%w: %w", &spacelift.RateLimitedError{RetryAfter: retryAfter}, status), untouched: true, transient: true, retryAfter: retryAfter}
 	case code == http.StatusUnauthorized:
 		return &failure{err: status, untouched: true, unauthorized: true}
 	case code == http.StatusRequestTimeout, code >= 500:
 		return &failure{err: status, transient: true, retryAfter: retryAfter}
 	case code == http.StatusForbidden && (said == nil || !saysAny(said, unauthorizedWord)):
-		return &failure{err: fmt.Errorf("%w: %w", ErrForbidden, status), untouched: true}
+		return &failure{err: fmt.Errorf("%w: %w", spacelift.ErrForbidden, status), untouched: true}
 	case said != nil:
 		return classify(said, envelope.Errors, envelope.Data)
 	case code >= 300 && code < 400:

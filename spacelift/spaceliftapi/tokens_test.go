@@ -1,4 +1,4 @@
-package spacelift_test
+package spaceliftapi_test
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/spacelift/spaceliftapi"
 )
 
 const (
@@ -273,7 +274,7 @@ func TestARefusedKeyIsUnauthorizedWhateverTheWords(t *testing.T) {
 
 func TestKeyFilesAreReadAgain(t *testing.T) {
 	dir := t.TempDir()
-	files := spacelift.FileCredentials{IDFile: filepath.Join(dir, "id"), SecretFile: filepath.Join(dir, "secret")}
+	files := spaceliftapi.FileCredentials{IDFile: filepath.Join(dir, "id"), SecretFile: filepath.Join(dir, "secret")}
 	write := func(id, secret string) {
 		t.Helper()
 		for file, word := range map[string]string{files.IDFile: id, files.SecretFile: secret} {
@@ -288,7 +289,7 @@ func TestKeyFilesAreReadAgain(t *testing.T) {
 		signedInAs = append(signedInAs, id+" "+secret)
 		return a.jwt(n)
 	}
-	client := newClient(t, a, func(c *spacelift.Config) { c.Credentials = files })
+	client := newClient(t, a, func(c *spaceliftapi.Config) { c.Credentials = files })
 	call := func() error {
 		_, err := client.Viewer(t.Context())
 		return err

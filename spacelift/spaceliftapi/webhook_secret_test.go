@@ -1,4 +1,4 @@
-package spacelift_test
+package spaceliftapi_test
 
 import (
 	"errors"

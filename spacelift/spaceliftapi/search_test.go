@@ -1,4 +1,4 @@
-package spacelift_test
+package spaceliftapi_test
 
 import (
 	"encoding/json"
@@ -12,6 +12,7 @@ import (
 
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/spacelift/spaceliftapi"
 )
 
 // after is the cursor a search came with.
@@ -295,9 +296,9 @@ func TestLabelsOfManyStacksAreOneCall(t *testing.T) {
 	server := httptest.NewServer(sim)
 	t.Cleanup(server.Close)
 	calls := 0
-	client := newClient(t, nil, func(c *spacelift.Config) {
-		c.Endpoint, c.HTTPClient, c.Credentials = server.URL, nil, spacelift.APIKey{ID: key.ID, Secret: key.Secret}
-		c.Observe = func(call spacelift.Call) {
+	client := newClient(t, nil, func(c *spaceliftapi.Config) {
+		c.Endpoint, c.HTTPClient, c.Credentials = server.URL, nil, spaceliftapi.APIKey{ID: key.ID, Secret: key.Secret}
+		c.Observe = func(call spaceliftapi.Call) {
 			if call.Operation != "APIKeyUser" {
 				calls++
 			}

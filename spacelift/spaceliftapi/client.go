@@ -1,4 +1,4 @@
-package spacelift
+package spaceliftapi
 
 import (
 	"context"
@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/gantryhq/gantry/spacelift"
 )
 
 const (
@@ -17,7 +19,7 @@ const (
 
 // Config names the account that a Client calls, and the API key it calls with.
 type Config struct {
-	Account     Account
+	Account     spacelift.Account
 	Credentials Credentials
 
 	// Endpoint is the account's address, with or without /graphql. Empty means
@@ -51,14 +53,14 @@ type Call struct {
 // policy, or the caller, waits out longer trouble. It sends mutations once:
 // the caller checks their preconditions before it sends one again.
 type Client struct {
-	account Account
+	account spacelift.Account
 	api     *signedIn
 }
 
 // NewClient returns a client, or what is wrong with the configuration. It
 // doesn't connect: the first call signs in.
 func NewClient(cfg Config) (*Client, error) {
-	if err := validateID(string(cfg.Account)); err != nil {
+	if err := spacelift.ValidateAccount(cfg.Account); err != nil {
 		return nil, fmt.Errorf("account name %w", err)
 	}
 	if cfg.Credentials == nil {
@@ -142,11 +144,11 @@ func graphqlAt(endpoint string) (string, error) {
 }
 
 // Account returns the account that the client calls.
-func (c *Client) Account() Account { return c.account }
+func (c *Client) Account() spacelift.Account { return c.account }
 
 // RunURL returns the address of a run in Spacelift's user interface, built from
 // the account's address and the run's ids.
-func (c *Client) RunURL(ref RunRef) string {
+func (c *Client) RunURL(ref spacelift.RunRef) string {
 	return strings.TrimSuffix(c.api.url, "/graphql") + "/stack/" + url.PathEscape(string(ref.Stack)) + "/run/" + url.PathEscape(string(ref.Run))
 }
 
@@ -159,7 +161,7 @@ func (c *Client) ClockSkew() (time.Duration, bool) {
 
 // own refuses a run of another account: its ids mean nothing in this one or,
 // worse, name another run.
-func (c *Client) own(ref RunRef) error {
+func (c *Client) own(ref spacelift.RunRef) error {
 	if ref.Account != c.account {
 		return fmt.Errorf("run %s does not belong to account %s", ref, c.account)
 	}

@@ -1,9 +1,10 @@
-package spacelift
+package spaceliftapi
 
 import (
 	"errors"
 
-	"github.com/gantryhq/gantry/spacelift/internal/operations"
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/spacelift/spaceliftapi/internal/operations"
 )
 
 const (
@@ -11,23 +12,17 @@ const (
 	maxPages = 60 // 3,000 stacks; a larger account gets an incomplete Listing
 )
 
-// Listing is the result of a search.
-type Listing[T any] struct {
-	Items    []T
-	Complete bool // false when the search stopped at its limit: there may be more
-}
-
 // searchPages collects the items of at most this many pages. keep, when set,
 // selects items.
 func searchPages[T any](pages int, predicates []operations.QueryPredicate, keep func(T) bool,
 	page func(operations.SearchInput) ([]T, operations.PageInfo, error),
-) (Listing[T], error) {
-	found := Listing[T]{}
+) (spacelift.Listing[T], error) {
+	found := spacelift.Listing[T]{}
 	input := operations.SearchInput{First: new(pageSize), Predicates: predicates}
 	for range pages {
 		items, info, err := page(input)
 		if err != nil {
-			return Listing[T]{}, err
+			return spacelift.Listing[T]{}, err
 		}
 		for _, item := range items {
 			if keep == nil || keep(item) {
@@ -40,7 +35,7 @@ func searchPages[T any](pages int, predicates []operations.QueryPredicate, keep 
 		}
 		// With a cursor that doesn't move we would read the same page forever.
 		if info.EndCursor == nil || *info.EndCursor == "" || input.After != nil && *info.EndCursor == *input.After {
-			return Listing[T]{}, errors.New("spacelift announced another page without a new cursor")
+			return spacelift.Listing[T]{}, errors.New("spacelift announced another page without a new cursor")
 		}
 		input.After = info.EndCursor
 	}

@@ -1,4 +1,4 @@
-package spacelift
+package spaceliftapi
 
 import (
 	"cmp"
@@ -8,24 +8,25 @@ import (
 	"slices"
 	"time"
 
-	"github.com/gantryhq/gantry/spacelift/internal/operations"
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/spacelift/spaceliftapi/internal/operations"
 )
 
 // Run reads a run, its history and its stack's labels and brakes in one query, so
 // that they belong together. It returns ErrNotFound when the run or the stack
 // doesn't exist; it doesn't find runs of modules.
-func (c *Client) Run(ctx context.Context, ref RunRef) (Run, error) {
+func (c *Client) Run(ctx context.Context, ref spacelift.RunRef) (spacelift.Run, error) {
 	if err := c.own(ref); err != nil {
-		return Run{}, err
+		return spacelift.Run{}, err
 	}
 	data, err := operations.Run(ctx, c.api, string(ref.Stack), string(ref.Run))
 	switch {
 	case err != nil:
-		return Run{}, fmt.Errorf("read run %s: %w", ref, err)
+		return spacelift.Run{}, fmt.Errorf("read run %s: %w", ref, err)
 	case data.Stack == nil:
-		return Run{}, fmt.Errorf("read run %s: stack %w", ref, ErrNotFound)
+		return spacelift.Run{}, fmt.Errorf("read run %s: stack %w", ref, spacelift.ErrNotFound)
 	case data.Stack.Run == nil:
-		return Run{}, fmt.Errorf("read run %s: run %w", ref, ErrNotFound)
+		return spacelift.Run{}, fmt.Errorf("read run %s: run %w", ref, spacelift.ErrNotFound)
 	}
 	run := fromRunDetails(ref, *data.Stack.Run)
 	run.StackName, run.StackLabels = data.Stack.Name, data.Stack.Labels
@@ -33,14 +34,14 @@ func (c *Client) Run(ctx context.Context, ref RunRef) (Run, error) {
 	return run, nil
 }
 
-func fromRunDetails(ref RunRef, r operations.RunDetails) Run {
-	run := Run{
+func fromRunDetails(ref spacelift.RunRef, r operations.RunDetails) spacelift.Run {
+	run := spacelift.Run{
 		Ref:    ref,
-		Type:   RunType(r.Type),
-		State:  RunState(r.State),
+		Type:   spacelift.RunType(r.Type),
+		State:  spacelift.RunState(r.State),
 		Title:  r.Title,
 		Branch: r.Branch,
-		Commit: Commit{
+		Commit: spacelift.Commit{
 			Hash:        r.Commit.Hash,
 			Message:     r.Commit.Message,
 			AuthorLogin: orZero(r.Commit.AuthorLogin),
@@ -56,7 +57,7 @@ func fromRunDetails(ref RunRef, r operations.RunDetails) Run {
 		CreatedAt:      unixTime(r.CreatedAt),
 	}
 	if d := r.Delta; d != nil {
-		run.Delta = &Delta{Added: d.AddCount, Changed: d.ChangeCount, Deleted: d.DeleteCount, Resources: d.Resources}
+		run.Delta = &spacelift.Delta{Added: d.AddCount, Changed: d.ChangeCount, Deleted: d.DeleteCount, Resources: d.Resources}
 	}
 	run.History = fromHistory(r.RunHistory)
 	if n := len(run.History); n > 0 {
@@ -74,11 +75,11 @@ func fromRunDetails(ref RunRef, r operations.RunDetails) Run {
 }
 
 // fromHistory returns the transitions, oldest first.
-func fromHistory(h operations.RunHistory) []Transition {
-	var history []Transition
+func fromHistory(h operations.RunHistory) []spacelift.Transition {
+	var history []spacelift.Transition
 	for _, t := range h.History {
-		history = append(history, Transition{
-			State:        RunState(t.State),
+		history = append(history, spacelift.Transition{
+			State:        spacelift.RunState(t.State),
 			StateVersion: t.StateVersion,
 			At:           unixTime(t.Timestamp),
 			Username:     orZero(t.Username),
@@ -87,15 +88,15 @@ func fromHistory(h operations.RunHistory) []Transition {
 	}
 	// Spacelift sends the newest first; the versions are more reliable than the order.
 	slices.Reverse(history)
-	slices.SortStableFunc(history, func(a, b Transition) int { return cmp.Compare(a.StateVersion, b.StateVersion) })
+	slices.SortStableFunc(history, func(a, b spacelift.Transition) int { return cmp.Compare(a.StateVersion, b.StateVersion) })
 	return history
 }
 
-func (c *Client) fromRunLine(stack, name string, labels []string, r operations.RunLine) RunLine {
-	return RunLine{
-		Ref:            RunRef{Account: c.account, Stack: StackID(stack), Run: RunID(r.Id)},
-		Type:           RunType(r.Type),
-		State:          RunState(r.State),
+func (c *Client) fromRunLine(stack, name string, labels []string, r operations.RunLine) spacelift.RunLine {
+	return spacelift.RunLine{
+		Ref:            spacelift.RunRef{Account: c.account, Stack: spacelift.StackID(stack), Run: spacelift.RunID(r.Id)},
+		Type:           spacelift.RunType(r.Type),
+		State:          spacelift.RunState(r.State),
 		Title:          r.Title,
 		Branch:         r.Branch,
 		CommitHash:     r.Commit.Hash,
@@ -111,14 +112,14 @@ func (c *Client) fromRunLine(stack, name string, labels []string, r operations.R
 // statesInProgress are the states that RunsInProgress searches for. PENDING is
 // missing: Spacelift has deprecated it, and once Spacelift refuses the name, the
 // whole query would fail.
-var statesInProgress = slices.DeleteFunc(slices.Clone(RunStates), func(s RunState) bool {
-	return s.Terminal() || s == RunStatePending
+var statesInProgress = slices.DeleteFunc(slices.Clone(spacelift.RunStates), func(s spacelift.RunState) bool {
+	return s.Terminal() || s == spacelift.RunStatePending
 })
 
 // RunsInProgress finds the account's runs that have not ended, whatever their
 // stack's labels, reading at most this many pages of 50. Without states it
 // searches for every state in progress. It misses runs in unknown states.
-func (c *Client) RunsInProgress(ctx context.Context, pages int, states ...RunState) (Listing[RunLine], error) {
+func (c *Client) RunsInProgress(ctx context.Context, pages int, states ...spacelift.RunState) (spacelift.Listing[spacelift.RunLine], error) {
 	if len(states) == 0 {
 		states = statesInProgress
 	}
@@ -127,19 +128,19 @@ func (c *Client) RunsInProgress(ctx context.Context, pages int, states ...RunSta
 		names[i] = string(s)
 	}
 	predicates := []operations.QueryPredicate{{Field: "state", Constraint: operations.QueryFieldConstraint{EnumEquals: names}}}
-	seen := map[RunRef]bool{} // pages shift while runs change state
+	seen := map[spacelift.RunRef]bool{} // pages shift while runs change state
 	found, err := searchPages(pages, predicates,
-		func(r RunLine) bool {
+		func(r spacelift.RunLine) bool {
 			again := seen[r.Ref]
 			seen[r.Ref] = true
 			return !again
 		},
-		func(input operations.SearchInput) ([]RunLine, operations.PageInfo, error) {
+		func(input operations.SearchInput) ([]spacelift.RunLine, operations.PageInfo, error) {
 			data, err := operations.SearchRuns(ctx, c.api, input)
 			if err != nil {
 				return nil, operations.PageInfo{}, err
 			}
-			var lines []RunLine
+			var lines []spacelift.RunLine
 			for _, edge := range data.SearchRuns.Edges {
 				stack := edge.Node.Stack
 				line := c.fromRunLine(stack.Id, stack.Name, stack.Labels, edge.Node.Run)
@@ -157,14 +158,14 @@ func (c *Client) RunsInProgress(ctx context.Context, pages int, states ...RunSta
 // RunsOfStack lists a stack's runs of one type, newest first, at most limit of
 // them: RunTypeTracked, RunTypeProposed or RunTypeTask, which Spacelift keeps in
 // separate lists. Use it to find out whether an ErrAmbiguous TriggerRun happened.
-func (c *Client) RunsOfStack(ctx context.Context, stack StackID, of RunType, limit int) (Listing[RunLine], error) {
-	found := Listing[RunLine]{}
+func (c *Client) RunsOfStack(ctx context.Context, stack spacelift.StackID, of spacelift.RunType, limit int) (spacelift.Listing[spacelift.RunLine], error) {
+	found := spacelift.Listing[spacelift.RunLine]{}
 	seen := map[string]bool{}
 	var before *string
 	for len(found.Items) < limit {
 		page, err := c.stackRuns(ctx, stack, of, before)
 		if err != nil {
-			return Listing[RunLine]{}, fmt.Errorf("list %s runs of stack %s: %w", of, stack, err)
+			return spacelift.Listing[spacelift.RunLine]{}, fmt.Errorf("list %s runs of stack %s: %w", of, stack, err)
 		}
 		fresh := slices.DeleteFunc(page.Runs, func(r operations.RunLine) bool { return seen[r.Id] })
 		if len(fresh) == 0 { // the end, or a server that ignores the cursor
@@ -180,22 +181,22 @@ func (c *Client) RunsOfStack(ctx context.Context, stack StackID, of RunType, lim
 	return found, nil
 }
 
-func (c *Client) stackRuns(ctx context.Context, stack StackID, of RunType, before *string) (*operations.RunsOfStackStack, error) {
+func (c *Client) stackRuns(ctx context.Context, stack spacelift.StackID, of spacelift.RunType, before *string) (*operations.RunsOfStackStack, error) {
 	var page *operations.RunsOfStackStack
 	switch of {
-	case RunTypeTracked:
+	case spacelift.RunTypeTracked:
 		data, err := operations.RunsOfStack(ctx, c.api, string(stack), before)
 		if err != nil {
 			return nil, err
 		}
 		page = data.Stack
-	case RunTypeProposed:
+	case spacelift.RunTypeProposed:
 		data, err := operations.ProposedRunsOfStack(ctx, c.api, string(stack), before)
 		if err != nil {
 			return nil, err
 		}
 		page = (*operations.RunsOfStackStack)(data.Stack)
-	case RunTypeTask:
+	case spacelift.RunTypeTask:
 		data, err := operations.TasksOfStack(ctx, c.api, string(stack), before)
 		if err != nil {
 			return nil, err
@@ -205,7 +206,7 @@ func (c *Client) stackRuns(ctx context.Context, stack StackID, of RunType, befor
 		return nil, errors.New("spacelift has no such list")
 	}
 	if page == nil {
-		return nil, ErrNotFound
+		return nil, spacelift.ErrNotFound
 	}
 	return page, nil
 }

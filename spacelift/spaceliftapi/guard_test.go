@@ -1,4 +1,4 @@
-package spacelift_test
+package spaceliftapi_test
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/spacelift/spaceliftapi"
 )
 
 const within = time.Second
@@ -36,11 +37,11 @@ func TestAMutationWhoseCheckIsOldIsNotSent(t *testing.T) {
 					<-time.After(c.token) // fake time
 					return a.jwt(n)
 				}
-				var calls []spacelift.Call
-				client := newClient(t, a, func(cfg *spacelift.Config) { cfg.Observe = func(c spacelift.Call) { calls = append(calls, c) } })
+				var calls []spaceliftapi.Call
+				client := newClient(t, a, func(cfg *spaceliftapi.Config) { cfg.Observe = func(c spaceliftapi.Call) { calls = append(calls, c) } })
 				checked := time.Now()
 				<-time.After(c.check)
-				err := mutate(spacelift.WithCheck(t.Context(), checked, within), client)
+				err := mutate(spaceliftapi.WithCheck(t.Context(), checked, within), client)
 				last := calls[len(calls)-1]
 				if c.sent {
 					if err != nil || last.CheckAge < c.check+c.token || last.CheckAge > within {
@@ -55,7 +56,7 @@ func TestAMutationWhoseCheckIsOldIsNotSent(t *testing.T) {
 				for _, operation := range a.seen() {
 					t.Errorf("%s was sent", operation)
 				}
-				if err := mutate(spacelift.WithCheck(t.Context(), time.Now(), within), client); err != nil {
+				if err := mutate(spaceliftapi.WithCheck(t.Context(), time.Now(), within), client); err != nil {
 					t.Errorf("after another check: %v", err)
 				}
 			})
@@ -65,7 +66,7 @@ func TestAMutationWhoseCheckIsOldIsNotSent(t *testing.T) {
 
 func TestReadsNeedNoCheck(t *testing.T) {
 	a := &api{t: t, answer: good}
-	if err := read(spacelift.WithCheck(t.Context(), time.Now().Add(-time.Hour), within), newClient(t, a)); err != nil {
+	if err := read(spaceliftapi.WithCheck(t.Context(), time.Now().Add(-time.Hour), within), newClient(t, a)); err != nil {
 		t.Error(err)
 	}
 }
@@ -86,12 +87,12 @@ func TestAStaleMutationDoesNotReachTheServer(t *testing.T) {
 			}
 			return conn, err
 		},
-	}, func(c *spacelift.Config) { c.Endpoint = server.URL })
+	}, func(c *spaceliftapi.Config) { c.Endpoint = server.URL })
 	if err := read(t.Context(), client); err != nil {
 		t.Fatal(err)
 	}
 	slow = true
-	err := mutate(spacelift.WithCheck(t.Context(), time.Now(), 50*time.Millisecond), client)
+	err := mutate(spaceliftapi.WithCheck(t.Context(), time.Now(), 50*time.Millisecond), client)
 	if !errors.Is(err, spacelift.ErrStale) || errors.Is(err, spacelift.ErrAmbiguous) {
 		t.Errorf("got %v, want ErrStale alone", err)
 	}

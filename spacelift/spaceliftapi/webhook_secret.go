@@ -1,4 +1,4 @@
-package spacelift
+package spaceliftapi
 
 import (
 	"context"
@@ -7,7 +7,8 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/gantryhq/gantry/spacelift/internal/operations"
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/spacelift/spaceliftapi/internal/operations"
 )
 
 // NamedWebhookSecretIs compares the secret that a webhook signs with. shown is
@@ -21,12 +22,12 @@ import (
 func (c *Client) NamedWebhookSecretIs(ctx context.Context, id, secret string) (same, shown bool, err error) {
 	data, err := operations.NamedWebhookSecret(ctx, c.api, id)
 	switch {
-	case errors.Is(err, ErrForbidden), errors.Is(err, ErrSchemaMismatch):
+	case errors.Is(err, spacelift.ErrForbidden), errors.Is(err, spacelift.ErrSchemaMismatch):
 		return false, false, nil
 	case err != nil:
 		return false, false, fmt.Errorf("read secret of webhook %s: %w", id, err)
 	case data.NamedWebhooksIntegration == nil:
-		return false, false, fmt.Errorf("read secret of webhook %s: %w", id, ErrNotFound)
+		return false, false, fmt.Errorf("read secret of webhook %s: %w", id, spacelift.ErrNotFound)
 	}
 	theirs := orZero(data.NamedWebhooksIntegration.Secret)
 	if strings.Trim(theirs, "*•.") == "" {

@@ -1,4 +1,4 @@
-package spacelift
+package spaceliftapi
 
 import (
 	"bytes"
@@ -13,7 +13,8 @@ import (
 
 	"github.com/Khan/genqlient/graphql"
 
-	"github.com/gantryhq/gantry/spacelift/internal/operations"
+	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/spacelift/spaceliftapi/internal/operations"
 )
 
 const (
@@ -63,14 +64,14 @@ func (c *signedIn) mutate(ctx context.Context, req *graphql.Request, resp *graph
 	young := time.Since(tok.issued) < youngToken
 	if young && (f.status != http.StatusUnauthorized || tok.replaces) {
 		if c.knows(ctx, tok) {
-			return fmt.Errorf("%w: %w", ErrForbidden, f.err)
+			return fmt.Errorf("%w: %w", spacelift.ErrForbidden, f.err)
 		}
 		if tok.replaces {
-			return fmt.Errorf("%w: %w", ErrUnauthorized, f.err)
+			return fmt.Errorf("%w: %w", spacelift.ErrUnauthorized, f.err)
 		}
 	}
 	c.tokens.discard(tok)
-	return fmt.Errorf("%w: %w", ErrTokenRefused, f.err)
+	return fmt.Errorf("%w: %w", spacelift.ErrTokenRefused, f.err)
 }
 
 func (c *signedIn) read(ctx context.Context, req *graphql.Request, resp *graphql.Response) error {
@@ -86,15 +87,15 @@ func (c *signedIn) read(ctx context.Context, req *graphql.Request, resp *graphql
 			return nil
 		case f.unauthorized && !renewed:
 			if f.status != http.StatusUnauthorized && time.Since(tok.issued) < youngToken && c.knows(ctx, tok) {
-				return fmt.Errorf("%w: %w", ErrForbidden, f.err)
+				return fmt.Errorf("%w: %w", spacelift.ErrForbidden, f.err)
 			}
 			c.tokens.discard(tok)
 			renewed = true
 		case f.unauthorized:
 			if c.knows(ctx, tok) {
-				return fmt.Errorf("%w: %w", ErrForbidden, f.err)
+				return fmt.Errorf("%w: %w", spacelift.ErrForbidden, f.err)
 			}
-			return fmt.Errorf("%w: %w", ErrUnauthorized, f.err)
+			return fmt.Errorf("%w: %w", spacelift.ErrUnauthorized, f.err)
 		case attempt < maxAttempts && f.transient && pause(ctx, attempt, f.retryAfter):
 			attempt++
 		default:
@@ -125,7 +126,7 @@ func (c *anonymous) MakeRequest(ctx context.Context, req *graphql.Request, resp 
 		case f == nil:
 			return nil
 		case f.unauthorized:
-			return fmt.Errorf("%w: %w", ErrUnauthorized, f.err)
+			return fmt.Errorf("%w: %w", spacelift.ErrUnauthorized, f.err)
 		case attempt < maxAttempts && f.transient && pause(ctx, attempt, f.retryAfter):
 		default:
 			return f.final(false)
@@ -138,14 +139,14 @@ func (c *anonymous) MakeRequest(ctx context.Context, req *graphql.Request, resp 
 func (c *anonymous) exchange(ctx context.Context, key APIKey) (string, time.Duration, error) {
 	data, err := operations.APIKeyUser(ctx, c, key.ID, key.Secret)
 	switch {
-	case errors.Is(err, ErrSchemaMismatch):
+	case errors.Is(err, spacelift.ErrSchemaMismatch):
 		return "", 0, err
 	case errors.Is(err, errRefused):
-		return "", 0, fmt.Errorf("%w: API key %s: %s", ErrUnauthorized, key.ID, err) //nolint:errorlint // a key that isn't found must not match ErrNotFound
+		return "", 0, fmt.Errorf("%w: API key %s: %s", spacelift.ErrUnauthorized, key.ID, err) //nolint:errorlint // a key that isn't found must not match ErrNotFound
 	case err != nil:
 		return "", 0, fmt.Errorf("exchange API key %s: %w", key.ID, err)
 	case data.ApiKeyUser == nil || data.ApiKeyUser.Jwt == "":
-		return "", 0, fmt.Errorf("%w: API key %s: spacelift returned no token", ErrUnauthorized, key.ID)
+		return "", 0, fmt.Errorf("%w: API key %s: spacelift returned no token", spacelift.ErrUnauthorized, key.ID)
 	}
 	// In Spacelift's time, so that a wrong clock on this machine doesn't matter.
 	now := time.Now().Add(c.clock.skew())
@@ -184,7 +185,7 @@ func changes(req *graphql.Request) bool {
 // decode reads the data of an answer.
 func decode(raw json.RawMessage, into any) error {
 	if err := json.NewDecoder(bytes.NewReader(raw)).Decode(into); err != nil {
-		return fmt.Errorf("%w: %w", ErrSchemaMismatch, err)
+		return fmt.Errorf("%w: %w", spacelift.ErrSchemaMismatch, err)
 	}
 	return nil
 }

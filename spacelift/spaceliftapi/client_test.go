@@ -1,4 +1,4 @@
-package spacelift_test
+package spaceliftapi_test
 
 import (
 	"errors"
@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/spacelift/spaceliftapi"
 )
 
 func TestEndpoints(t *testing.T) {
@@ -30,7 +31,7 @@ func TestEndpoints(t *testing.T) {
 	} {
 		var got string
 		a := &api{t: t, answer: good}
-		client, err := spacelift.NewClient(spacelift.Config{
+		client, err := spaceliftapi.NewClient(spaceliftapi.Config{
 			Account: "acme", Credentials: testKey, Endpoint: c.endpoint,
 			HTTPClient: &http.Client{Transport: transportFunc(func(r *http.Request) (*http.Response, error) {
 				got = r.URL.String()
@@ -56,12 +57,12 @@ func TestEndpoints(t *testing.T) {
 }
 
 func TestConfigNeedsAccountAndKey(t *testing.T) {
-	for _, cfg := range []spacelift.Config{
+	for _, cfg := range []spaceliftapi.Config{
 		{Credentials: testKey},
 		{Account: "acme"},
 		{Account: "acme/evil", Credentials: testKey},
 	} {
-		if _, err := spacelift.NewClient(cfg); err == nil {
+		if _, err := spaceliftapi.NewClient(cfg); err == nil {
 			t.Errorf("%+v is taken", cfg)
 		}
 	}
@@ -103,7 +104,7 @@ func TestHeaders(t *testing.T) {
 		return good(r)
 	}
 	client := newClient(t, a)
-	ctx := spacelift.WithRunMetadata(t.Context(), "run/acme/network-prod/01KDX\r\nX-Evil: 1")
+	ctx := spaceliftapi.WithRunMetadata(t.Context(), "run/acme/network-prod/01KDX\r\nX-Evil: 1")
 	_, err := client.ConfirmRun(ctx, testRun, "")
 	if err == nil {
 		_, err = client.TriggerRun(ctx, "network-prod", spacelift.Trigger{})
@@ -145,7 +146,7 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	}}
 	server := httptest.NewServer(a)
 	defer server.Close()
-	client := newClient(t, nil, func(c *spacelift.Config) { c.Endpoint, c.HTTPClient = server.URL, nil })
+	client := newClient(t, nil, func(c *spaceliftapi.Config) { c.Endpoint, c.HTTPClient = server.URL, nil })
 	if err := read(t.Context(), client); err == nil || !strings.Contains(err.Error(), "endpoint") {
 		t.Errorf("got %v, want a hint at the endpoint", err)
 	}
@@ -160,8 +161,8 @@ func TestObserveSeesEveryRequest(t *testing.T) {
 		}
 		return good(r)
 	}}
-	client := newClient(t, a, func(c *spacelift.Config) {
-		c.Observe = func(call spacelift.Call) {
+	client := newClient(t, a, func(c *spaceliftapi.Config) {
+		c.Observe = func(call spaceliftapi.Call) {
 			mu.Lock()
 			defer mu.Unlock()
 			calls = append(calls, fmt.Sprintf("%s mutation=%t %d failed=%t", call.Operation, call.Mutation, call.Status, call.Err != nil))

@@ -1,4 +1,4 @@
-package spacelift
+package spaceliftapi
 
 import (
 	"fmt"

@@ -1,4 +1,4 @@
-package spacelift
+package spaceliftapi
 
 import (
 	"bytes"
@@ -8,6 +8,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/gantryhq/gantry/spacelift"
 )
 
 // answerError is one GraphQL error.
@@ -25,11 +27,11 @@ var errRefused = errors.New("refused")
 // reach.
 const unauthorizedWord = "unauthorized"
 
-func newGraphQLError(all []answerError) *GraphQLError {
+func newGraphQLError(all []answerError) *spacelift.GraphQLError {
 	if len(all) == 0 {
 		return nil
 	}
-	e := &GraphQLError{}
+	e := &spacelift.GraphQLError{}
 	for _, one := range all {
 		text := one.Message
 		if len(one.Extensions) > 0 {
@@ -51,7 +53,7 @@ func newGraphQLError(all []answerError) *GraphQLError {
 //
 // Assumption: GraphQL errors that report server trouble or rate limits use these
 // words.
-func classify(said *GraphQLError, all []answerError, data json.RawMessage) *failure {
+func classify(said *spacelift.GraphQLError, all []answerError, data json.RawMessage) *failure {
 	refused := func(kind error) error {
 		if kind == nil {
 			return &refusal{said}
@@ -63,11 +65,11 @@ func classify(said *GraphQLError, all []answerError, data json.RawMessage) *fail
 	case saysAny(said, unauthorizedWord):
 		return &failure{err: refused(nil), untouched: untouched, unauthorized: true}
 	case saysAny(said, "unknown type", "cannot query field", "unknown argument", "unknown field", "is not defined by type", "unknown fragment"):
-		return &failure{err: refused(ErrSchemaMismatch), untouched: untouched}
+		return &failure{err: refused(spacelift.ErrSchemaMismatch), untouched: untouched}
 	case saysAny(said, "not found"):
-		return &failure{err: refused(ErrNotFound), untouched: untouched}
+		return &failure{err: refused(spacelift.ErrNotFound), untouched: untouched}
 	case saysAny(said, "rate limit", "too many requests"):
-		return &failure{err: fmt.Errorf("%w: %w", &RateLimitedError{}, said), untouched: untouched, transient: true}
+		return &failure{err: fmt.Errorf("%w: %w", &spacelift.RateLimitedError{}, said), untouched: untouched, transient: true}
 	case saysAny(said, "internal ", "timeout", "timed out", "deadline exceeded", "context canceled", "unavailable", "try again"):
 		return &failure{err: said, transient: true}
 	}
@@ -94,7 +96,7 @@ func begun(all []answerError, data json.RawMessage) bool {
 }
 
 // refusal is a GraphQLError that has errRefused in its chain.
-type refusal struct{ said *GraphQLError }
+type refusal struct{ said *spacelift.GraphQLError }
 
 func (r *refusal) Error() string   { return r.said.Error() }
 func (r *refusal) Unwrap() []error { return []error{r.said, errRefused} }

@@ -1,4 +1,4 @@
-package spacelift_test
+package spaceliftapi_test
 
 import (
 	"context"
@@ -14,15 +14,16 @@ import (
 	"time"
 
 	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/spacelift/spaceliftapi"
 )
 
 // read and mutate are one call of each kind, for rules that differ between them.
-func read(ctx context.Context, c *spacelift.Client) error {
+func read(ctx context.Context, c *spaceliftapi.Client) error {
 	_, err := c.Viewer(ctx)
 	return err
 }
 
-func mutate(ctx context.Context, c *spacelift.Client) error {
+func mutate(ctx context.Context, c *spaceliftapi.Client) error {
 	_, err := c.ConfirmRun(ctx, testRun, "")
 	return err
 }
@@ -58,7 +59,7 @@ func TestWhatIsRepeated(t *testing.T) {
 		{"400", reply{status: http.StatusBadRequest, body: refusal("Cannot query field \"x\"").body}, -1, -1},
 		{"a refusal", refusal("run is not in an unconfirmed state"), -1, -1},
 	} {
-		for kind, call := range map[string]func(context.Context, *spacelift.Client) error{"read": read, "mutation": mutate} {
+		for kind, call := range map[string]func(context.Context, *spaceliftapi.Client) error{"read": read, "mutation": mutate} {
 			t.Run(c.name+"/"+kind, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					a := &api{t: t, answer: func(r request) reply {
@@ -122,7 +123,7 @@ func TestTimeoutAfterSending(t *testing.T) {
 			}
 			return good(r)
 		}}
-		client := newClient(t, a, func(c *spacelift.Config) { c.Timeout = 10 * time.Second })
+		client := newClient(t, a, func(c *spaceliftapi.Config) { c.Timeout = 10 * time.Second })
 
 		began := time.Now()
 		if err := mutate(t.Context(), client); !errors.Is(err, spacelift.ErrAmbiguous) || !errors.Is(err, context.DeadlineExceeded) {
@@ -157,7 +158,7 @@ func TestConnectionLostAfterSending(t *testing.T) {
 		conn.Close()
 	}))
 	defer server.Close()
-	client := newClient(t, nil, func(c *spacelift.Config) { c.Endpoint = server.URL })
+	client := newClient(t, nil, func(c *spaceliftapi.Config) { c.Endpoint = server.URL })
 	if err := mutate(t.Context(), client); !errors.Is(err, spacelift.ErrAmbiguous) {
 		t.Errorf("got %v, want ErrAmbiguous", err)
 	}
@@ -181,7 +182,7 @@ func TestRefusedConnectionHarmsNoMutation(t *testing.T) {
 			return (&net.Dialer{}).DialContext(ctx, network, addr)
 		},
 	}
-	client := newClient(t, transport, func(c *spacelift.Config) { c.Endpoint = server.URL })
+	client := newClient(t, transport, func(c *spaceliftapi.Config) { c.Endpoint = server.URL })
 	if err := mutate(t.Context(), client); err == nil || errors.Is(err, spacelift.ErrAmbiguous) {
 		t.Errorf("got %v, want a plain error: nothing happened", err)
 	}
@@ -225,7 +226,7 @@ func TestTransportsThatDoNotTrace(t *testing.T) {
 func TestRetryAfterIsObserved(t *testing.T) {
 	for _, c := range []struct {
 		seconds   string
-		call      func(context.Context, *spacelift.Client) error
+		call      func(context.Context, *spaceliftapi.Client) error
 		wait      time.Duration // 0: passed on instead
 		passedOn  time.Duration
 		happening string

@@ -1,4 +1,4 @@
-package spacelift_test
+package spaceliftapi_test
 
 import (
 	"encoding/json"
@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/spacelift/spaceliftapi"
 )
 
 // api answers GraphQL requests as a test wants, and records them. It signs every
@@ -168,12 +169,12 @@ func (a *api) last() request {
 	return a.requests[len(a.requests)-1]
 }
 
-var testKey = spacelift.APIKey{ID: "01KDWKEY000000000000000001", Secret: "hush-hush"}
+var testKey = spaceliftapi.APIKey{ID: "01KDWKEY000000000000000001", Secret: "hush-hush"}
 
 // newClient returns a client of account acme over the transport.
-func newClient(t testing.TB, transport http.RoundTripper, change ...func(*spacelift.Config)) *spacelift.Client {
+func newClient(t testing.TB, transport http.RoundTripper, change ...func(*spaceliftapi.Config)) *spaceliftapi.Client {
 	t.Helper()
-	cfg := spacelift.Config{
+	cfg := spaceliftapi.Config{
 		Account:     "acme",
 		Credentials: testKey,
 		HTTPClient:  &http.Client{Transport: transport},
@@ -182,7 +183,7 @@ func newClient(t testing.TB, transport http.RoundTripper, change ...func(*spacel
 	for _, c := range change {
 		c(&cfg)
 	}
-	client, err := spacelift.NewClient(cfg)
+	client, err := spaceliftapi.NewClient(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
