@@ -23,7 +23,7 @@ func (h *handlers) ListChains(ctx context.Context, req genserver.ListChainsReque
 	if err != nil {
 		return nil, err
 	}
-	page, next, err := h.listExecutions(ctx, chain.RolloutType, []string{string(account.Name)}, []filter{
+	page, next, err := h.listExecutions(ctx, chain.Type, []string{string(account.Name)}, []filter{
 		{"stack", managed.AttrStack, deref(req.Params.Stack)},
 		{"phase", managed.AttrPhase, string(deref(req.Params.Phase))},
 	}, req.Params.PageSize, req.Params.PageToken)

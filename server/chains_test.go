@@ -97,7 +97,7 @@ func TestChainsAreListed(t *testing.T) {
 	if diff := cmp.Diff(want, list.Chains); diff != "" || list.NextPageToken == nil {
 		t.Errorf("%d: list (-want +got):\n%s", w.Code, diff)
 	}
-	if q := r.temporal.asked.GetQuery(); q != "WorkflowType = 'Rollout' AND ExecutionStatus != 'ContinuedAsNew' AND GantryAccount IN ('acme') AND GantryStack = 'network-prod' AND GantryPhase = 'done'" {
+	if q := r.temporal.asked.GetQuery(); q != "WorkflowType = 'Chain' AND ExecutionStatus != 'ContinuedAsNew' AND GantryAccount IN ('acme') AND GantryStack = 'network-prod' AND GantryPhase = 'done'" {
 		t.Errorf("asked for %q", q)
 	}
 	wantProblem(t, r.get("/v1/accounts/acme/chains?pageToken=%25", viewerToken), http.StatusBadRequest, "bad-request")

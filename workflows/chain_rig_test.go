@@ -1,140 +1,198 @@
 package workflows_test
 
 import (
-	"context"
-	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
+	"testing"
+	"time"
 
-	commonpb "go.temporal.io/api/common/v1"
-	"go.temporal.io/api/enums/v1"
-	"go.temporal.io/api/serviceerror"
-	workflowpb "go.temporal.io/api/workflow/v1"
-	"go.temporal.io/api/workflowservice/v1"
-	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/workflow"
 
+	"github.com/gantryhq/gantry/activities"
 	"github.com/gantryhq/gantry/decide/chain"
 	"github.com/gantryhq/gantry/decide/managed"
+	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/workflows"
 )
 
-// LabelsOfStacks answers like Spacelift's API.
-func (r *rig) LabelsOfStacks(context.Context) ([]spacelift.LabelledStack, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.mute {
-		return nil, errors.New("dial tcp: connection refused")
-	}
-	var all []spacelift.LabelledStack
-	for _, s := range r.others {
-		all = append(all, spacelift.LabelledStack{ID: s.ID, Labels: s.Labels})
-	}
-	return all, nil
+// chainRig tells a story to Chain: stacks of a simulated account that follow
+// each other, and a run of net-prod that has finished.
+type chainRig struct {
+	*accountRig
+	env     *testsuite.TestWorkflowEnvironment
+	root    spacelift.RunRef
+	managed []managed.ManageRunInput
+	begun   time.Time
 }
 
-// RunsOfStack answers like Spacelift's API: for stacks that go first, and for the
-// run's own stack, of which nothing newer is known than what the story triggered.
-func (r *rig) RunsOfStack(_ context.Context, stack spacelift.StackID, _ spacelift.RunType, _ int) (spacelift.Listing[spacelift.RunLine], error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	var found spacelift.Listing[spacelift.RunLine]
-	switch {
-	case r.away:
-		return found, errors.New("dial tcp: connection refused")
-	case stack == run.Stack:
-		found.Items = append(found.Items, r.queued...)
-		found.Items = append(found.Items, lineOf(r.truth))
-	case len(r.parents) == 0 || r.parents[stack].Ref.Run == "":
-		return found, spacelift.ErrNotFound
-	default:
-		found.Items = append(found.Items, lineOf(r.parents[stack]))
-	}
-	return found, nil
-}
-
-func lineOf(run spacelift.Run) spacelift.RunLine {
-	return spacelift.RunLine{
-		Ref: run.Ref, Type: run.Type, State: run.State, CommitHash: run.Commit.Hash, TriggeredBy: run.TriggeredBy, CreatedAt: run.CreatedAt, StackLabels: run.StackLabels,
-	}
-}
-
-// Stack answers like Spacelift's API.
-func (r *rig) Stack(_ context.Context, id spacelift.StackID) (spacelift.Stack, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if id != run.Stack {
-		return spacelift.Stack{}, spacelift.ErrNotFound
-	}
-	return spacelift.Stack{Account: "acme", ID: id, Labels: r.truth.StackLabels}, nil
-}
-
-// TriggerRun answers like Spacelift's API.
-func (r *rig) TriggerRun(_ context.Context, stack spacelift.StackID, how spacelift.Trigger) (spacelift.RunOutcome, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.refuses != nil {
-		return spacelift.RunOutcome{}, r.refuses
-	}
-	ref := spacelift.RunRef{Account: "acme", Stack: stack, Run: "01KDXFRESH000000000000000"}
-	r.queued = append(r.queued, spacelift.RunLine{Ref: ref, Type: spacelift.RunTypeTracked, State: queued, CommitHash: how.CommitSHA, CreatedAt: r.env.Now()})
-	return spacelift.RunOutcome{Ref: ref, State: queued}, nil
-}
-
-// goesFirst sets the run of a stack that goes before the run's.
-func (r *rig) goesFirst(stack spacelift.StackID, commit string, states ...spacelift.RunState) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.parents == nil {
-		r.parents = map[spacelift.StackID]spacelift.Run{}
-	}
-	p := r.parents[stack]
-	p.Ref = spacelift.RunRef{Account: "acme", Stack: stack, Run: spacelift.RunID("01KDXPARENT" + string(stack))}
-	p.Type, p.Commit.Hash, p.StackLabels = spacelift.RunTypeTracked, commit, []string{"gantry:managed"}
-	for _, s := range states {
-		p.State, p.StateVersion = s, len(p.History)
-		p.History = append(p.History, spacelift.Transition{State: s, StateVersion: p.StateVersion, At: r.env.Now().UTC()})
-	}
-	r.parents[stack] = p
-}
-
-// ListWorkflow is Temporal's visibility store, in which the story's chains are
-// open, and an earlier execution of the run may have closed.
-func (t temporalOf) ListWorkflow(_ context.Context, req *workflowservice.ListWorkflowExecutionsRequest) (*workflowservice.ListWorkflowExecutionsResponse, error) {
-	t.world.mu.Lock()
-	defer t.world.mu.Unlock()
-	var page workflowservice.ListWorkflowExecutionsResponse
-	if strings.Contains(req.GetQuery(), "WorkflowId = '"+managed.ManageRunID(run)+"' AND ExecutionStatus != 'Running'") {
-		switch {
-		case t.world.blind:
-			return nil, errors.New("deadline exceeded")
-		case t.world.earlier != nil:
-			page.Executions = append(page.Executions, &workflowpb.WorkflowExecutionInfo{
-				Execution: &commonpb.WorkflowExecution{WorkflowId: managed.ManageRunID(run), RunId: "earlier"},
-				Status:    enums.WORKFLOW_EXECUTION_STATUS_COMPLETED,
-			})
+// newChainRig makes an account of stacks, each written "app<net,dns", which
+// follow net, whose run is finished.
+func newChainRig(t *testing.T, followers ...string) *chainRig {
+	t.Helper()
+	r := &chainRig{accountRig: newAccountRig(t, simulator.Stack{ID: "net", Labels: []string{"gantry:managed"}})}
+	for _, f := range followers {
+		stack, parents, _ := strings.Cut(f, "<")
+		labels := []string{"gantry:managed"}
+		for p := range strings.SplitSeq(parents, ",") {
+			labels = append(labels, "gantry:after="+p)
 		}
-		return &page, nil
+		r.must(r.sim.AddStack(simulator.Stack{ID: spacelift.StackID(stack), Labels: labels}))
 	}
-	for _, c := range t.world.chains {
-		page.Executions = append(page.Executions, &workflowpb.WorkflowExecutionInfo{Execution: &commonpb.WorkflowExecution{WorkflowId: managed.ChainID(c.Root)}})
-	}
-	return &page, nil
+	r.root = r.push("net")
+	r.must(r.sim.Confirm("jane", "net", r.root.Run, ""))
+	r.clock.Advance(time.Minute)
+	r.environment()
+	return r
 }
 
-// place answers like a chain that is asked where a run stands in it.
-func (w *world) place(id string) (converter.EncodedValue, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, c := range w.chains {
-		if managed.ChainID(c.Root) == id {
-			b, err := json.Marshal(c)
-			return answered(b), err
+// environment is one for the next execution in the same account.
+func (r *chainRig) environment() {
+	r.Helper()
+	r.env, r.begun = newEnvironment(), r.clock.Now()
+	r.env.SetStartTime(r.begun)
+	r.env.SetTestTimeout(time.Minute)
+	r.env.RegisterWorkflow(workflows.Chain)
+	r.env.RegisterActivity(&activities.Activities{
+		Accounts: map[spacelift.Account]activities.Spacelift{"acme": r.client}, Rules: configured, Temporal: r, Now: r.clock.Now,
+	})
+	r.env.RegisterWorkflowWithOptions(func(_ workflow.Context, in managed.ManageRunInput) (managed.RunStatus, error) {
+		r.managed = append(r.managed, in)
+		return managed.RunStatus{}, nil
+	}, workflow.RegisterOptions{Name: managed.ManageRunType})
+}
+
+// at does something when the story has gone on for so long, in the account too.
+func (r *chainRig) at(d time.Duration, do func()) {
+	r.env.RegisterDelayedCallback(func() {
+		r.clock.Advance(r.begun.Add(d).Sub(r.clock.Now()))
+		do()
+	}, d)
+}
+
+// newest is a stack's newest tracked run.
+func (r *chainRig) newest(stack spacelift.StackID) spacelift.RunRef {
+	r.Helper()
+	runs, err := r.sim.Runs(stack)
+	r.must(err)
+	if len(runs) == 0 {
+		r.Fatalf("%s has no run", stack)
+	}
+	return runs[len(runs)-1].Ref
+}
+
+// ends lets the newest run of a stack end, and its execution tell the chain.
+func (r *chainRig) ends(stack spacelift.StackID, how func(spacelift.RunRef) error) {
+	r.Helper()
+	ref := r.newest(stack)
+	if how != nil {
+		r.must(how(ref))
+	}
+	r.clock.Advance(time.Minute)
+	run, err := r.sim.Run(ref.Stack, ref.Run)
+	r.must(err)
+	if !run.State.Terminal() {
+		r.Fatalf("run %s is %s", ref, run.State)
+	}
+	r.env.SignalWorkflow(chain.ChainNewsSignal, chain.ChainNews{Run: ref, State: run.State})
+}
+
+func (r *chainRig) discards(ref spacelift.RunRef) error {
+	return r.sim.Discard("jane", ref.Stack, ref.Run, "not today")
+}
+func (r *chainRig) confirms(ref spacelift.RunRef) error {
+	return r.sim.Confirm("jane", ref.Stack, ref.Run, "")
+}
+
+// changes makes the next run of each stack have something to apply, so that it
+// waits for somebody.
+func (r *chainRig) changes(stacks ...spacelift.StackID) {
+	r.Helper()
+	for _, s := range stacks {
+		r.must(r.sim.SetNextPlan(s, simulator.Plan{Delta: spacelift.Delta{Added: 1}}))
+	}
+}
+
+func (r *chainRig) play() chain.ChainStatus {
+	r.Helper()
+	return r.playFrom(chain.Input{Root: r.root})
+}
+
+func (r *chainRig) playFrom(in chain.Input) chain.ChainStatus {
+	r.Helper()
+	r.env.ExecuteWorkflow(workflows.Chain, in)
+	if !r.env.IsWorkflowCompleted() {
+		r.Fatal("the chain has not ended")
+	}
+	var s chain.ChainStatus
+	if err := r.env.GetWorkflowResult(&s); err != nil {
+		r.Fatalf("the chain failed: %v", err)
+	}
+	return s
+}
+
+func (r *chainRig) status() chain.ChainStatus {
+	r.Helper()
+	var s chain.ChainStatus
+	answer, err := r.env.QueryWorkflow(chain.ChainQuery)
+	r.must(err)
+	r.must(answer.Get(&s))
+	return s
+}
+
+// update sends a wish, which is to be refused with an error of that type, or to
+// be taken.
+func (r *chainRig) update(name string, wish any, refused string) {
+	r.Helper()
+	answered := false
+	r.Cleanup(func() {
+		if !answered {
+			r.Errorf("%s %+v was not answered", name, wish)
+		}
+	})
+	r.env.UpdateWorkflow(name, "", &testsuite.TestUpdateCallback{
+		OnAccept: func() {},
+		OnReject: func(err error) {
+			answered = true
+			if app, ok := errors.AsType[*temporal.ApplicationError](err); !ok || app.Type() != refused {
+				r.Errorf("%s %+v is refused with %v, want %q", name, wish, err, refused)
+			}
+		},
+		OnComplete: func(_ any, err error) {
+			answered = true
+			if err != nil || refused != "" {
+				r.Errorf("%s %+v is taken, with the error %v, want %q", name, wish, err, refused)
+			}
+		},
+	}, wish)
+}
+
+func nodes(s chain.ChainStatus) string {
+	var all []string
+	for _, n := range s.Nodes {
+		all = append(all, string(n.Stack)+" "+string(n.State))
+	}
+	slices.Sort(all)
+	return strings.Join(all, ", ")
+}
+
+func (r *chainRig) wants(s chain.ChainStatus, phase chain.ChainPhase, summary, list string) {
+	r.Helper()
+	if s.Phase != phase || !strings.Contains(s.Summary, summary) || nodes(s) != list {
+		r.Errorf("the chain is %s: %s\n\t%s\nwant %s with %q\n\t%s", s.Phase, s.Summary, nodes(s), phase, summary, list)
+		for _, e := range s.Timeline {
+			r.Logf("%s %s %s %s", e.At.Format("02 15:04:05"), e.Kind, e.Stack, e.Summary)
 		}
 	}
-	return nil, serviceerror.NewNotFound("no such execution")
 }
 
-// opens makes a chain be open in Temporal.
-func (r *rig) opens(places ...chain.Place) {
-	r.world.set(func() { r.world.chains = places })
+// runs is how many tracked runs a stack has had.
+func (r *chainRig) runs(stack spacelift.StackID) int {
+	r.Helper()
+	all, err := r.sim.Runs(stack)
+	r.must(err)
+	return len(all)
 }

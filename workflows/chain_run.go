@@ -17,7 +17,7 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// release starts Rollout for the stacks that follow the run, which outlives this
+// release starts Chain for the stacks that follow the run, which outlives this
 // execution. It returns an error only when the execution is canceled.
 func (m *manager) release(ctx workflow.Context, _ managed.Next) error {
 	s := m.situation(ctx)
@@ -40,7 +40,7 @@ func (m *manager) release(ctx workflow.Context, _ managed.Next) error {
 		ParentClosePolicy:     enums.PARENT_CLOSE_POLICY_ABANDON,
 		WorkflowIDReusePolicy: enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
 		TypedSearchAttributes: Typed(chain.ChainAttributes(s.Run, chain.ChainMoving)),
-	}), chain.RolloutType, chain.RolloutInput{Root: s.Run, Commit: s.Commit.Hash, TriggeredBy: s.Triggerers(), Notify: s.Policy.Notify.Value}).GetChildWorkflowExecution().Get(ctx, nil)
+	}), chain.Type, chain.Input{Root: s.Run, Commit: s.Commit.Hash, TriggeredBy: s.Triggerers(), Notify: s.Policy.Notify.Value}).GetChildWorkflowExecution().Get(ctx, nil)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -204,7 +204,7 @@ const maxAskedChains = 200
 func chainsOf(account spacelift.Account) activities.FindChainsInput {
 	return activities.FindChainsInput{
 		// An account's name holds no quote: see spacelift.ValidateAccount.
-		List:  fmt.Sprintf("WorkflowType = '%s' AND %s = '%s' AND ExecutionStatus = 'Running'", chain.RolloutType, managed.AttrAccount, account),
+		List:  fmt.Sprintf("WorkflowType = '%s' AND %s = '%s' AND ExecutionStatus = 'Running'", chain.Type, managed.AttrAccount, account),
 		Query: chain.PlaceQuery, Limit: maxAskedChains,
 	}
 }

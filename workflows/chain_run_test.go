@@ -16,12 +16,12 @@ import (
 var appFollows = spacelift.Stack{ID: "app-prod", Labels: []string{"gantry:managed", "gantry:after=network-prod"}}
 
 // begunBy lets the rig's execution begin chains, and lists them.
-func begunBy(r *rig) *[]chain.RolloutInput {
-	var begun []chain.RolloutInput
-	r.env.RegisterWorkflowWithOptions(func(_ workflow.Context, in chain.RolloutInput) (chain.ChainStatus, error) {
+func begunBy(r *rig) *[]chain.Input {
+	var begun []chain.Input
+	r.env.RegisterWorkflowWithOptions(func(_ workflow.Context, in chain.Input) (chain.ChainStatus, error) {
 		begun = append(begun, in)
 		return chain.ChainStatus{}, nil
-	}, workflow.RegisterOptions{Name: chain.RolloutType})
+	}, workflow.RegisterOptions{Name: chain.Type})
 	return &begun
 }
 
@@ -111,10 +111,10 @@ func TestARunThatAChainMayHaveTriggered(t *testing.T) {
 			r := newRig(t, append([]string{"gantry:after=account-prod"}, auto...))
 			r.others, r.truth.TriggeredBy = []spacelift.Stack{appFollows}, tc.by
 			var began time.Time
-			r.env.RegisterWorkflowWithOptions(func(ctx workflow.Context, _ chain.RolloutInput) (chain.ChainStatus, error) {
+			r.env.RegisterWorkflowWithOptions(func(ctx workflow.Context, _ chain.Input) (chain.ChainStatus, error) {
 				began = workflow.Now(ctx)
 				return chain.ChainStatus{}, nil
-			}, workflow.RegisterOptions{Name: chain.RolloutType})
+			}, workflow.RegisterOptions{Name: chain.Type})
 			told := 0
 			r.env.OnSignalExternalWorkflow(anyArg, managed.ChainID(root), anyArg, chain.ChainNewsSignal, anyArg).Return(
 				func(_, _, _, _ string, _ any) error { told++; return nil }).Maybe()

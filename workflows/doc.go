@@ -1,6 +1,6 @@
 // Package workflows holds Gantry's durable logic: one execution of ManageRun
 // follows each Spacelift run from its first notification to its end, acts where
-// the stack's policy wants it, and can always say why. One of Rollout releases
+// the stack's policy wants it, and can always say why. One of Chain releases
 // the stacks that follow the run's.
 //
 // Two kinds of code live here. The pure core turns events into facts (fold.go,

@@ -280,7 +280,7 @@ func (r *accountRig) ListWorkflow(_ context.Context, req *workflowservice.ListWo
 	if r.away {
 		return nil, serviceerror.NewUnavailable("temporal is away")
 	}
-	if strings.Contains(req.GetQuery(), "'Rollout'") {
+	if strings.Contains(req.GetQuery(), "'Chain'") {
 		return &workflowservice.ListWorkflowExecutionsResponse{}, nil // no chain is open
 	}
 	var page workflowservice.ListWorkflowExecutionsResponse

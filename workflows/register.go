@@ -21,5 +21,5 @@ func Register(r Registry) {
 	r.RegisterWorkflowWithOptions(Reconcile, workflow.RegisterOptions{Name: reconcile.Type})
 	r.RegisterWorkflowWithOptions(Freezes, workflow.RegisterOptions{Name: freeze.Type})
 	r.RegisterWorkflowWithOptions(RetryRun, workflow.RegisterOptions{Name: managed.RetryRunType})
-	r.RegisterWorkflowWithOptions(Rollout, workflow.RegisterOptions{Name: chain.RolloutType})
+	r.RegisterWorkflowWithOptions(Chain, workflow.RegisterOptions{Name: chain.Type})
 }

@@ -276,7 +276,7 @@ func TestRetryRunFindsTheChain(t *testing.T) {
 			if (there.listed != "") != tc.asked {
 				t.Errorf("asked for chains with %q", there.listed)
 			}
-			if want := "WorkflowType = 'Rollout' AND GantryAccount = 'acme' AND ExecutionStatus = 'Running'"; tc.asked && there.listed != want {
+			if want := "WorkflowType = 'Chain' AND GantryAccount = 'acme' AND ExecutionStatus = 'Running'"; tc.asked && there.listed != want {
 				t.Errorf("asked with %q, want %q", there.listed, want)
 			}
 		})

@@ -248,7 +248,7 @@ func (e *executions) ListWorkflow(_ context.Context, req *workflowservice.ListWo
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	page := &workflowservice.ListWorkflowExecutionsResponse{}
-	if strings.Contains(req.GetQuery(), chain.RolloutType) {
+	if strings.Contains(req.GetQuery(), chain.Type) {
 		for id, chain := range e.chains {
 			listed := map[string]*commonpb.Payload{}
 			for name, value := range map[string]string{managed.AttrStack: string(chain.Root.Stack), managed.AttrPhase: string(chain.Phase)} {

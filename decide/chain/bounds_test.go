@@ -93,7 +93,7 @@ func TestAChainAtItsBoundsFits(t *testing.T) {
 	}
 	const most = 1_900_000 // bytes; Temporal refuses 2 MiB
 	for what, value := range map[string]any{
-		"what it carries": RolloutInput{Root: c.Root, Known: &c}, "what it answers": c.Status(chainBegan), "the graph": graph,
+		"what it carries": Input{Root: c.Root, Known: &c}, "what it answers": c.Status(chainBegan), "the graph": graph,
 	} {
 		encoded, err := json.Marshal(value)
 		if err != nil {

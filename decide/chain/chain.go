@@ -10,8 +10,8 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// Chain is what an execution of Rollout knows. Everything else, ChainStatus
-// above all, is computed from it. Its JSON form travels in RolloutInput and is
+// Chain is what an execution of the Chain workflow knows. Everything else, ChainStatus
+// above all, is computed from it. Its JSON form travels in Input and is
 // bounded: see MaxStacks and the bounds below.
 type Chain struct {
 	Root        spacelift.RunRef `json:"root"`

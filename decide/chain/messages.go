@@ -11,10 +11,10 @@ import (
 // The names below are a contract with open executions and with every replica
 // of another version: add, never rename.
 const (
-	// RolloutType is the workflow type of Rollout.
-	RolloutType = "Rollout"
+	// Type is the workflow type of Chain.
+	Type = "Chain"
 
-	// ChainNewsSignal carries a ChainNews to Rollout.
+	// ChainNewsSignal carries a ChainNews to Chain.
 	ChainNewsSignal = "chain-news"
 
 	// ChainQuery answers with the ChainStatus of a chain, and PlaceQuery, which
@@ -28,9 +28,9 @@ const (
 	StopChainUpdate = "stop"
 )
 
-// RolloutInput starts Rollout, and carries what it knows when it continues as
+// Input starts Chain, and carries what it knows when it continues as
 // new: Known.
-type RolloutInput struct {
+type Input struct {
 	Root        spacelift.RunRef `json:"root"`
 	Commit      string           `json:"commit,omitempty"`      // what the root works on
 	TriggeredBy []string         `json:"triggeredBy,omitempty"` // the people behind the root: RunStatus.Triggerers
@@ -79,7 +79,7 @@ const (
 )
 
 // ChainStatus is all that Gantry can say of a chain: the answer to ChainQuery
-// and the result of Rollout.
+// and the result of Chain.
 type ChainStatus struct {
 	Root      spacelift.RunRef `json:"root"`
 	Phase     ChainPhase       `json:"phase"`

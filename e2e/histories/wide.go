@@ -62,7 +62,7 @@ func RunWide(ctx context.Context, layers, width, after int) (cost Wide, err erro
 		cost.Labels, err = t.layers(layers, width, after)
 		return err
 	}, func(w worker.Worker) {
-		w.RegisterWorkflowWithOptions(workflows.Rollout, workflow.RegisterOptions{Name: chain.RolloutType})
+		w.RegisterWorkflowWithOptions(workflows.Chain, workflow.RegisterOptions{Name: chain.Type})
 		w.RegisterWorkflowWithOptions(endsImmediately, workflow.RegisterOptions{Name: managed.ManageRunType})
 	}, func(ctx context.Context, t *player) error {
 		cost, err = t.wide(ctx, cost)
@@ -158,7 +158,7 @@ func (t *player) wide(ctx context.Context, w Wide) (Wide, error) {
 		return w, err
 	}
 	begun := time.Now()
-	first, err := t.temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: managed.ChainID(t.ref), TaskQueue: t.queue}, chain.RolloutType, chain.RolloutInput{Root: t.ref})
+	first, err := t.temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: managed.ChainID(t.ref), TaskQueue: t.queue}, chain.Type, chain.Input{Root: t.ref})
 	if err != nil {
 		return w, err
 	}

@@ -19,7 +19,7 @@ import (
 	"github.com/gantryhq/gantry/workflows"
 )
 
-func TestRolloutOfALine(t *testing.T) {
+func TestChainOfALine(t *testing.T) {
 	r := newChainRig(t, "app<net", "web<app")
 	r.changes("app")
 	r.at(time.Minute, func() {
@@ -27,7 +27,7 @@ func TestRolloutOfALine(t *testing.T) {
 		r.ends("app", r.confirms)
 	})
 	r.at(2*time.Minute, func() { r.ends("web", nil) })
-	s := r.rollout()
+	s := r.play()
 	r.wants(s, chain.ChainDone, "3 runs finished", "app finished, net finished, web finished")
 	for _, e := range s.Edges() {
 		if e.Decision != chain.EdgeReleases || e.Reason == "" || e.At.IsZero() {
@@ -47,7 +47,7 @@ func TestRolloutOfALine(t *testing.T) {
 	}
 }
 
-func TestRolloutFansOutAndIn(t *testing.T) {
+func TestChainFansOutAndIn(t *testing.T) {
 	r := newChainRig(t, "app<net", "dns<net", "web<app,dns")
 	r.changes("app", "dns")
 	r.at(time.Minute, func() { r.ends("app", r.confirms) })
@@ -58,10 +58,10 @@ func TestRolloutFansOutAndIn(t *testing.T) {
 		r.ends("dns", r.confirms)
 	})
 	r.at(3*time.Minute, func() { r.ends("web", nil) })
-	r.wants(r.rollout(), chain.ChainDone, "4 runs finished", "app finished, dns finished, net finished, web finished")
+	r.wants(r.play(), chain.ChainDone, "4 runs finished", "app finished, dns finished, net finished, web finished")
 }
 
-func TestRolloutStopsBehindAFailureAndARetryResumesIt(t *testing.T) {
+func TestChainStopsBehindAFailureAndARetryResumesIt(t *testing.T) {
 	r := newChainRig(t, "app<net", "web<app")
 	r.must(r.sim.SetNextPlan("app", simulator.Plan{FailIn: spacelift.RunStatePlanning}))
 	r.at(time.Minute, func() {
@@ -76,14 +76,14 @@ func TestRolloutStopsBehindAFailureAndARetryResumesIt(t *testing.T) {
 	})
 	r.at(3*time.Minute, func() { r.ends("app", nil) })
 	r.at(4*time.Minute, func() { r.ends("web", nil) })
-	s := r.rollout()
+	s := r.play()
 	r.wants(s, chain.ChainDone, "3 runs finished", "app finished, net finished, web finished")
 	if len(s.Nodes[1].Runs) != 2 || r.runs("web") != 1 {
 		t.Errorf("app had the runs %v, and web %d", s.Nodes[1].Runs, r.runs("web"))
 	}
 }
 
-func TestRolloutSkips(t *testing.T) {
+func TestChainSkips(t *testing.T) {
 	r := newChainRig(t, "app<net", "web<app")
 	r.changes("app")
 	r.at(time.Minute, func() {
@@ -97,7 +97,7 @@ func TestRolloutSkips(t *testing.T) {
 		}
 	})
 	r.at(3*time.Minute, func() { r.ends("web", nil) })
-	s := r.rollout()
+	s := r.play()
 	r.wants(s, chain.ChainDone, "app was skipped", "app skipped, net finished, web finished")
 	people := slices.DeleteFunc(s.Timeline, func(e chain.ChainEntry) bool { return e.Kind != managed.KindPerson })
 	if len(people) != 1 || people[0].Actor != "joe" || !strings.Contains(people[0].Summary, "done by hand") {
@@ -105,18 +105,18 @@ func TestRolloutSkips(t *testing.T) {
 	}
 }
 
-func TestRolloutIsStopped(t *testing.T) {
+func TestChainIsStopped(t *testing.T) {
 	r := newChainRig(t, "app<net", "web<app")
 	r.changes("app")
 	r.at(time.Minute, func() {
 		r.update(chain.StopChainUpdate, chain.StopChain{By: "joe", Note: "wrong day"}, "")
 	})
-	r.wants(r.rollout(), chain.ChainDone, "joe stopped the chain: wrong day", "app running, net finished, web waiting")
+	r.wants(r.play(), chain.ChainDone, "joe stopped the chain: wrong day", "app running, net finished, web waiting")
 }
 
-func TestRolloutRefusesACircle(t *testing.T) {
+func TestChainRefusesACircle(t *testing.T) {
 	r := newChainRig(t, "app<net,web", "web<app")
-	s := r.rollout()
+	s := r.play()
 	r.wants(s, chain.ChainDone, "circle: app → web → app", "net finished")
 	if n := len(r.sim.Mutations("runTrigger")); n != 0 {
 		t.Errorf("%d runs were triggered", n)
@@ -125,7 +125,7 @@ func TestRolloutRefusesACircle(t *testing.T) {
 
 // A notification that the run finished may be forged: nothing is released
 // before the API shows it.
-func TestRolloutTakesNobodysWord(t *testing.T) {
+func TestChainTakesNobodysWord(t *testing.T) {
 	r := newChainRig(t, "app<net")
 	r.root = r.push("net")
 	r.at(time.Hour, func() {
@@ -136,22 +136,22 @@ func TestRolloutTakesNobodysWord(t *testing.T) {
 		r.must(r.sim.Discard("jane", "net", r.root.Run, ""))
 		r.clock.Advance(time.Minute)
 	})
-	r.wants(r.rollout(), chain.ChainDone, "nothing is released: run "+string(r.root.Run)+" of net ended in DISCARDED by jane", "net failed")
+	r.wants(r.play(), chain.ChainDone, "nothing is released: run "+string(r.root.Run)+" of net ended in DISCARDED by jane", "net failed")
 }
 
 // The end of a run that nobody tells of is found.
-func TestRolloutFindsOutForItself(t *testing.T) {
+func TestChainFindsOutForItself(t *testing.T) {
 	r := newChainRig(t, "app<net")
 	r.changes("app")
 	r.at(time.Minute, func() {
 		r.must(r.confirms(r.newest("app")))
 		r.clock.Advance(time.Minute)
 	})
-	r.wants(r.rollout(), chain.ChainDone, "2 runs finished", "app finished, net finished")
+	r.wants(r.play(), chain.ChainDone, "2 runs finished", "app finished, net finished")
 }
 
 // A stack whose labels can't be read is held and says so; mended, it goes on.
-func TestRolloutHoldsWhatCannotBeRead(t *testing.T) {
+func TestChainHoldsWhatCannotBeRead(t *testing.T) {
 	r := newChainRig(t, "app<net")
 	r.must(r.sim.SetLabels("app", "gantry:managed", "gantry:after=net", "gantry:aprovals=2"))
 	r.at(time.Minute, func() {
@@ -162,12 +162,12 @@ func TestRolloutHoldsWhatCannotBeRead(t *testing.T) {
 		r.must(r.sim.SetLabels("app", "gantry:managed", "gantry:after=net"))
 	})
 	r.at(time.Hour, func() { r.ends("app", nil) })
-	r.wants(r.rollout(), chain.ChainDone, "2 runs finished", "app finished, net finished")
+	r.wants(r.play(), chain.ChainDone, "2 runs finished", "app finished, net finished")
 }
 
 // The execution of a follower's run may have begun with a notification, and have
 // missed those of its end: the chain tells it what it saw.
-func TestRolloutTellsWhatItSaw(t *testing.T) {
+func TestChainTellsWhatItSaw(t *testing.T) {
 	r := &chainRig{accountRig: newAccountRig(t, simulator.Stack{ID: "net", Labels: []string{"gantry:managed"}})}
 	r.must(r.sim.AddStack(simulator.Stack{ID: "app", Labels: []string{"gantry:managed", "gantry:after=net"}}))
 	r.must(r.sim.AddDependency("app", "net")) // so Spacelift triggers it as well
@@ -189,7 +189,7 @@ func TestRolloutTellsWhatItSaw(t *testing.T) {
 		if err := there.GetChildWorkflowExecution().Get(ctx, nil); err != nil {
 			return err
 		}
-		workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{WorkflowID: managed.ChainID(r.root)}), workflows.Rollout, chain.RolloutInput{Root: r.root})
+		workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{WorkflowID: managed.ChainID(r.root)}), workflows.Chain, chain.Input{Root: r.root})
 		return there.Get(ctx, nil)
 	})
 	r.must(r.env.GetWorkflowError())
@@ -200,22 +200,22 @@ func TestRolloutTellsWhatItSaw(t *testing.T) {
 
 // Spacelift is away when it is a follower's turn: it is triggered once all the
 // same, whatever answers get lost.
-func TestRolloutTriggersOnce(t *testing.T) {
+func TestChainTriggersOnce(t *testing.T) {
 	r := newChainRig(t, "app<net")
 	_, err := r.sim.InjectAPI(simulator.APIFault{Kind: simulator.LostResponse, Field: "runTrigger", Times: 1})
 	r.must(err)
 	r.at(10*time.Minute, func() { r.ends("app", nil) })
-	r.wants(r.rollout(), chain.ChainDone, "2 runs finished", "app finished, net finished")
+	r.wants(r.play(), chain.ChainDone, "2 runs finished", "app finished, net finished")
 	if n := r.runs("app"); n != 1 {
 		t.Errorf("app had %d runs", n)
 	}
 }
 
-func TestRolloutIsGivenUp(t *testing.T) {
+func TestChainIsGivenUp(t *testing.T) {
 	r := newChainRig(t, "app<net", "web<app")
 	r.changes("app")
 	r.at(time.Minute, func() { r.ends("app", r.discards) })
-	s := r.rollout()
+	s := r.play()
 	r.wants(s, chain.ChainDone, "nothing moved for 30 days", "app failed, net finished, web waiting")
 	if d := s.EndedAt.Sub(r.begun); d < 30*24*time.Hour || d > 31*24*time.Hour {
 		t.Errorf("given up after %s", d)
@@ -224,12 +224,12 @@ func TestRolloutIsGivenUp(t *testing.T) {
 
 func TestNobodyFollows(t *testing.T) {
 	r := newChainRig(t)
-	r.wants(r.rollout(), chain.ChainDone, "no stack follows net", "net finished")
+	r.wants(r.play(), chain.ChainDone, "no stack follows net", "net finished")
 }
 
 // A chain that has a long history goes on in another execution with all that it
 // knows, and with what came in at the last moment.
-func TestRolloutContinuesAsNew(t *testing.T) {
+func TestChainContinuesAsNew(t *testing.T) {
 	r := newChainRig(t, "app<net", "dns<net", "web<app,dns")
 	r.changes("app", "dns")
 	r.at(time.Minute, func() { r.ends("app", r.discards) })
@@ -242,12 +242,12 @@ func TestRolloutContinuesAsNew(t *testing.T) {
 		r.env.SignalWorkflowSkippingWorkflowTask(chain.ChainNewsSignal, chain.ChainNews{Run: dns, State: finished})
 		r.update(chain.SkipUpdate, chain.SkipStack{Stack: "app", By: "joe", Key: "k"}, "")
 	})
-	r.env.ExecuteWorkflow(workflows.Rollout, chain.RolloutInput{Root: r.root})
+	r.env.ExecuteWorkflow(workflows.Chain, chain.Input{Root: r.root})
 	again, ok := errors.AsType[*workflow.ContinueAsNewError](r.env.GetWorkflowError())
-	if !ok || again.WorkflowType.Name != chain.RolloutType {
+	if !ok || again.WorkflowType.Name != chain.Type {
 		t.Fatalf("the execution ended with %v, want it to continue as new", r.env.GetWorkflowError())
 	}
-	var in chain.RolloutInput
+	var in chain.Input
 	r.must(converter.GetDefaultDataConverter().FromPayloads(again.Input, &in))
 
 	r.environment()
@@ -255,7 +255,7 @@ func TestRolloutContinuesAsNew(t *testing.T) {
 		r.update(chain.SkipUpdate, chain.SkipStack{Stack: "app", By: "joe", Note: "another", Key: "k"}, decide.ErrTypeKeyReused)
 		r.ends("web", nil)
 	})
-	r.wants(r.rolloutFrom(in), chain.ChainDone, "app was skipped", "app skipped, dns finished, net finished, web finished")
+	r.wants(r.playFrom(in), chain.ChainDone, "app was skipped", "app skipped, dns finished, net finished, web finished")
 	for _, stack := range []spacelift.StackID{"app", "dns", "web"} {
 		if n := r.runs(stack); n != 1 {
 			t.Errorf("%s had %d runs", stack, n)
@@ -264,7 +264,7 @@ func TestRolloutContinuesAsNew(t *testing.T) {
 }
 
 // Whoever stops a chain does not have to wait for a Spacelift that is away.
-func TestRolloutIsStoppedWhileSpaceliftIsAway(t *testing.T) {
+func TestChainIsStoppedWhileSpaceliftIsAway(t *testing.T) {
 	r := newChainRig(t, "app<net")
 	_, err := r.sim.InjectAPI(simulator.APIFault{Kind: simulator.ServerError, Field: "runTrigger"})
 	r.must(err)
@@ -273,7 +273,7 @@ func TestRolloutIsStoppedWhileSpaceliftIsAway(t *testing.T) {
 		r.update(chain.SkipUpdate, chain.SkipStack{Stack: "app", By: "joe"}, managed.ErrTypeTooLate)
 		r.update(chain.StopChainUpdate, chain.StopChain{By: "joe"}, "")
 	})
-	s := r.rollout()
+	s := r.play()
 	r.wants(s, chain.ChainDone, "joe stopped the chain", "app held, net finished")
 	if after := s.EndedAt.Sub(r.begun); after > 2*time.Hour {
 		t.Errorf("ended %s after it began", after)

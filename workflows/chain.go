@@ -14,16 +14,16 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// Rollout releases the stacks that follow a run that finished, and those that
+// Chain releases the stacks that follow a run that finished, and those that
 // follow them: a chain. There is one execution per run that begins one, under
 // ChainID, started by that run's ManageRun. People skip stacks and stop chains
 // through SkipUpdate and StopChainUpdate.
 //
 // ChainQuery answers with a ChainStatus at any time, also when the execution has
 // closed; the last one is its result. PlaceQuery says where a run stands in it.
-// Rollout fails only when it is canceled, or started for a run that cannot exist.
-func Rollout(ctx workflow.Context, in chain.RolloutInput) (chain.ChainStatus, error) {
-	r, err := newRollout(ctx, in)
+// Chain fails only when it is canceled, or started for a run that cannot exist.
+func Chain(ctx workflow.Context, in chain.Input) (chain.ChainStatus, error) {
+	r, err := newReleaser(ctx, in)
 	if err != nil {
 		return chain.ChainStatus{}, err
 	}
@@ -57,13 +57,13 @@ func Rollout(ctx workflow.Context, in chain.RolloutInput) (chain.ChainStatus, er
 		case n.Finish:
 			return r.known.Status(workflow.Now(ctx).UTC()), nil
 		default:
-			return chain.ChainStatus{}, workflow.NewContinueAsNewError(ctx, Rollout, chain.RolloutInput{Root: in.Root, Known: &r.known})
+			return chain.ChainStatus{}, workflow.NewContinueAsNewError(ctx, Chain, chain.Input{Root: in.Root, Known: &r.known})
 		}
 	}
 }
 
-// rollout is an execution of Rollout at work.
-type rollout struct {
+// releaser is an execution of Chain at work.
+type releaser struct {
 	known      chain.Chain
 	news       workflow.ReceiveChannel
 	stirred    bool // something happened that may change what to do
@@ -81,11 +81,11 @@ type rollout struct {
 // same time.
 const atOnce = 10
 
-func newRollout(ctx workflow.Context, in chain.RolloutInput) (*rollout, error) {
+func newReleaser(ctx workflow.Context, in chain.Input) (*releaser, error) {
 	if err := in.Root.Validate(); err != nil {
-		return nil, temporal.NewNonRetryableApplicationError(fmt.Sprintf("roll out behind run %s: %v", in.Root, err), managed.ErrTypeImpossibleRun, err)
+		return nil, temporal.NewNonRetryableApplicationError(fmt.Sprintf("release the stacks that follow run %s: %v", in.Root, err), managed.ErrTypeImpossibleRun, err)
 	}
-	r := &rollout{
+	r := &releaser{
 		known: chain.NewChain(in.Root, workflow.GetInfo(ctx).WorkflowStartTime.UTC()),
 		news:  workflow.GetSignalChannel(ctx, chain.ChainNewsSignal),
 		log:   workflow.GetLogger(ctx),
@@ -103,7 +103,7 @@ func newRollout(ctx workflow.Context, in chain.RolloutInput) (*rollout, error) {
 }
 
 // listen lets people skip and stop, and ask.
-func (r *rollout) listen(ctx workflow.Context) error {
+func (r *releaser) listen(ctx workflow.Context) error {
 	err := workflow.SetQueryHandler(ctx, chain.ChainQuery, func() (chain.ChainStatus, error) {
 		return r.known.Status(workflow.Now(ctx).UTC()), nil
 	})
@@ -133,7 +133,7 @@ func (r *rollout) listen(ctx workflow.Context) error {
 
 // skip lets the chain go on as if a stack's run had finished. Its validator ran
 // right before, and nothing yields between the two.
-func (r *rollout) skip(ctx workflow.Context, wish chain.SkipStack) (chain.ChainStatus, error) {
+func (r *releaser) skip(ctx workflow.Context, wish chain.SkipStack) (chain.ChainStatus, error) {
 	now := workflow.Now(ctx).UTC()
 	if r.known.Keys.Remember(wish.Key, wish.Content()) {
 		r.known.Skip(now, wish)
@@ -143,7 +143,7 @@ func (r *rollout) skip(ctx workflow.Context, wish chain.SkipStack) (chain.ChainS
 }
 
 // stop ends the chain.
-func (r *rollout) stop(ctx workflow.Context, wish chain.StopChain) (chain.ChainStatus, error) {
+func (r *releaser) stop(ctx workflow.Context, wish chain.StopChain) (chain.ChainStatus, error) {
 	now := workflow.Now(ctx).UTC()
 	if r.known.Keys.Remember(wish.Key, wish.Content()) {
 		r.known.Stop(now, wish)
@@ -153,7 +153,7 @@ func (r *rollout) stop(ctx workflow.Context, wish chain.StopChain) (chain.ChainS
 }
 
 // takeNews takes all that was told.
-func (r *rollout) takeNews(ctx workflow.Context) {
+func (r *releaser) takeNews(ctx workflow.Context) {
 	r.stirred = false
 	for waiting := r.news.Len(); waiting > 0; waiting = r.news.Len() {
 		var news chain.ChainNews // fresh each time: decoding leaves absent fields alone
@@ -163,9 +163,9 @@ func (r *rollout) takeNews(ctx workflow.Context) {
 	}
 }
 
-func (r *rollout) disturbed() bool { return r.news.Len() > 0 || r.stirred }
+func (r *releaser) disturbed() bool { return r.news.Len() > 0 || r.stirred }
 
-func (r *rollout) decide(ctx workflow.Context) chain.Next {
+func (r *releaser) decide(ctx workflow.Context) chain.Next {
 	now := workflow.Now(ctx).UTC()
 	n := chain.Decide(&r.known, now)
 	before := r.known.Mood()
@@ -178,7 +178,7 @@ func (r *rollout) decide(ctx workflow.Context) chain.Next {
 }
 
 // carryOut does what was decided, as far as that is more than waiting.
-func (r *rollout) carryOut(ctx workflow.Context, n chain.Next) (acted bool, err error) {
+func (r *releaser) carryOut(ctx workflow.Context, n chain.Next) (acted bool, err error) {
 	switch {
 	case len(n.Look) > 0:
 		err = r.look(ctx, n.Look[:min(len(n.Look), atOnce)])
@@ -195,7 +195,7 @@ func (r *rollout) carryOut(ctx workflow.Context, n chain.Next) (acted bool, err 
 }
 
 // look reads runs. It returns an error only when the execution is canceled.
-func (r *rollout) look(ctx workflow.Context, refs []spacelift.RunRef) error {
+func (r *releaser) look(ctx workflow.Context, refs []spacelift.RunRef) error {
 	var a *activities.Activities
 	answers := make([]workflow.Future, len(refs))
 	for i, ref := range refs {
@@ -219,7 +219,7 @@ func (r *rollout) look(ctx workflow.Context, refs []spacelift.RunRef) error {
 // lookForNewer reads a run that stopped the line, and whether a newer one took its
 // place without anybody saying so. It returns an error only when the execution is
 // canceled.
-func (r *rollout) lookForNewer(ctx workflow.Context, ref spacelift.RunRef) error {
+func (r *releaser) lookForNewer(ctx workflow.Context, ref spacelift.RunRef) error {
 	var a *activities.Activities
 	var found activities.Successor
 	err := workflow.ExecuteLocalActivity(withQuickCall(ctx), a.ReadSuccessor, ref).Get(ctx, &found)
@@ -240,7 +240,7 @@ func (r *rollout) lookForNewer(ctx workflow.Context, ref spacelift.RunRef) error
 
 // readGraph reads who follows. It returns an error only when the execution is
 // canceled.
-func (r *rollout) readGraph(ctx workflow.Context) error {
+func (r *releaser) readGraph(ctx workflow.Context) error {
 	var a *activities.Activities
 	var graph chain.Graph
 	root := r.known.Root
@@ -265,7 +265,7 @@ func notFound(err error) bool {
 
 // trigger begins to trigger a run of a follower. However long that takes, the
 // others go on.
-func (r *rollout) trigger(ctx workflow.Context, i int) {
+func (r *releaser) trigger(ctx workflow.Context, i int) {
 	released, node := r.known.Release(i), &r.known.Nodes[i]
 	node.Releasing = true
 	r.triggering++
@@ -308,7 +308,7 @@ func howTriggered(result activities.TriggerFollowerResult) string {
 // manage sees to it that a run of the chain is managed as one: it starts the
 // run's execution, or tells it if the first notification was faster. If that
 // fails, the chain learns of the run's end by reading it.
-func (r *rollout) manage(ctx workflow.Context, ref spacelift.RunRef) {
+func (r *releaser) manage(ctx workflow.Context, ref spacelift.RunRef) {
 	n := r.known.Node(ref.Stack)
 	in := managed.ManageRunInput{Run: ref, Chains: []managed.ChainRef{{Root: r.known.Root, After: r.known.Parents(n), TriggeredBy: r.known.Triggerers(n)}}}
 	var a *activities.Activities
@@ -326,7 +326,7 @@ func (r *rollout) manage(ctx workflow.Context, ref spacelift.RunRef) {
 }
 
 // rest returns when there is something to decide anew.
-func (r *rollout) rest(ctx workflow.Context, n chain.Next) error {
+func (r *releaser) rest(ctx workflow.Context, n chain.Next) error {
 	if n.Until.IsZero() {
 		if err := workflow.Await(ctx, r.disturbed); err != nil {
 			return err
@@ -342,7 +342,7 @@ func (r *rollout) rest(ctx workflow.Context, n chain.Next) error {
 // leave waits until everybody has their answer and nothing is being triggered
 // any more; at the end what still is is stopped. Messages on their way are waited
 // for, for closingWait.
-func (r *rollout) leave(ctx workflow.Context, end bool) error {
+func (r *releaser) leave(ctx workflow.Context, end bool) error {
 	if end {
 		r.stopTriggers()
 	}

@@ -55,7 +55,7 @@ func (r *chainRig) replaces(stack spacelift.StackID) {
 
 // A push to stacks in line runs each of them for the chain once: the runs of the
 // push are the chain's, and those whose plans are old are replaced.
-func TestRolloutTakesUpThePush(t *testing.T) {
+func TestChainTakesUpThePush(t *testing.T) {
 	r := pushedTogether(t, "app<net", "web<app")
 	before := len(r.sim.Mutations("runTrigger"))
 	r.at(time.Minute, func() {
@@ -68,7 +68,7 @@ func TestRolloutTakesUpThePush(t *testing.T) {
 		r.replaces("web")
 	})
 	r.at(4*time.Minute, func() { r.ends("web", r.confirms) })
-	s := r.rollout()
+	s := r.play()
 	r.wants(s, chain.ChainDone, "3 runs finished", "app finished, net finished, web finished")
 	if n := len(r.sim.Mutations("runTrigger")) - before; n != 2 { // by replaces
 		t.Errorf("%d runs were triggered", n)
@@ -94,7 +94,7 @@ func (r *chainRig) applied(stack spacelift.StackID, commit string) (n int) {
 }
 
 // The tail of a diamond runs once, after both arms.
-func TestRolloutOfADiamond(t *testing.T) {
+func TestChainOfADiamond(t *testing.T) {
 	r := pushedTogether(t, "app<net", "dns<net", "web<app,dns")
 	for i, arm := range []spacelift.StackID{"app", "dns"} {
 		r.at(time.Duration(2*i+1)*time.Minute, func() { r.replaces(arm) })
@@ -107,7 +107,7 @@ func TestRolloutOfADiamond(t *testing.T) {
 	})
 	r.at(5*time.Minute, func() { r.replaces("web") })
 	r.at(6*time.Minute, func() { r.ends("web", r.confirms) })
-	r.wants(r.rollout(), chain.ChainDone, "4 runs finished", "app finished, dns finished, net finished, web finished")
+	r.wants(r.play(), chain.ChainDone, "4 runs finished", "app finished, dns finished, net finished, web finished")
 	if n := r.applied("web", "c1"); n != 1 {
 		t.Errorf("web applied %d times", n)
 	}
@@ -115,7 +115,7 @@ func TestRolloutOfADiamond(t *testing.T) {
 
 // A run of the push that found no changes before net applied its own does not
 // count, and does where net had none.
-func TestRolloutJudgesRunsWithoutChanges(t *testing.T) {
+func TestChainJudgesRunsWithoutChanges(t *testing.T) {
 	for _, applies := range []bool{true, false} {
 		r := newChainRig(t, "app<net")
 		var delta spacelift.Delta
@@ -133,7 +133,7 @@ func TestRolloutJudgesRunsWithoutChanges(t *testing.T) {
 		}
 		r.environment()
 		r.at(time.Hour, func() { r.clock.Advance(time.Minute) })
-		r.wants(r.rollout(), chain.ChainDone, "2 runs finished", "app finished, net finished")
+		r.wants(r.play(), chain.ChainDone, "2 runs finished", "app finished, net finished")
 		if n, want := r.runs("app"), map[bool]int{true: 2, false: 1}[applies]; n != want {
 			t.Errorf("net applied: %t; app ran %d times, want %d", applies, n, want)
 		}
@@ -141,7 +141,7 @@ func TestRolloutJudgesRunsWithoutChanges(t *testing.T) {
 }
 
 // What Spacelift skipped because nothing that it refers to has changed passes.
-func TestRolloutPassesASkippedRun(t *testing.T) {
+func TestChainPassesASkippedRun(t *testing.T) {
 	r := &chainRig{accountRig: newAccountRig(t,
 		simulator.Stack{ID: "net", Labels: []string{"gantry:managed"}},
 		simulator.Stack{ID: "app", Labels: []string{"gantry:managed", "gantry:after=net"}},
@@ -152,7 +152,7 @@ func TestRolloutPassesASkippedRun(t *testing.T) {
 	r.clock.Advance(time.Minute)
 	r.environment()
 	r.at(time.Hour, func() { r.clock.Advance(time.Minute) })
-	s := r.rollout()
+	s := r.play()
 	r.wants(s, chain.ChainDone, "3 runs finished", "app finished, net finished, web finished")
 	if r.runs("app") != 1 || s.Nodes[1].RunState != spacelift.RunStateSkipped || !strings.Contains(s.Nodes[1].Reason, "Spacelift skipped run") {
 		t.Errorf("app: %+v", s.Nodes[1])
@@ -160,7 +160,7 @@ func TestRolloutPassesASkippedRun(t *testing.T) {
 }
 
 // One wrong label stops only what it concerns.
-func TestRolloutRefusesOnlyTheCircle(t *testing.T) {
+func TestChainRefusesOnlyTheCircle(t *testing.T) {
 	for _, tc := range []struct {
 		name      string
 		followers []string
@@ -180,7 +180,7 @@ func TestRolloutRefusesOnlyTheCircle(t *testing.T) {
 					r.update(chain.StopChainUpdate, chain.StopChain{By: "joe"}, "")
 				}
 			})
-			if s := r.rollout(); last.Root.Run == "" {
+			if s := r.play(); last.Root.Run == "" {
 				last = s
 			}
 			r.wants(last, tc.phase, tc.says, tc.nodes)
@@ -189,7 +189,7 @@ func TestRolloutRefusesOnlyTheCircle(t *testing.T) {
 }
 
 // A chain that can't read who follows is held, tells people, and has an end.
-func TestRolloutWithoutAGraph(t *testing.T) {
+func TestChainWithoutAGraph(t *testing.T) {
 	r := newChainRig(t, "app<net")
 	people := &world{}
 	broken := &brokenSearch{Spacelift: r.client}
@@ -201,7 +201,7 @@ func TestRolloutWithoutAGraph(t *testing.T) {
 			t.Errorf("held since %s, gives up at %s", s.HeldSince, s.GivesUpAt)
 		}
 	})
-	s := r.rolloutFrom(chain.RolloutInput{Root: r.root, Notify: []string{"deploys"}})
+	s := r.playFrom(chain.Input{Root: r.root, Notify: []string{"deploys"}})
 	r.wants(s, chain.ChainDone, "nothing moved for 30 days", "net finished")
 	if got := people.messages(); len(got) != 1 || got[0] != "deploys chain.held: net: the chain is held" {
 		t.Errorf("told %q", got)
@@ -230,7 +230,7 @@ func (r *chainRig) registers(api activities.Spacelift, people activities.Notifie
 }
 
 // A retry that somebody makes in Spacelift's own pages resumes the chain.
-func TestRolloutFindsARetryMadeInSpacelift(t *testing.T) {
+func TestChainFindsARetryMadeInSpacelift(t *testing.T) {
 	r := newChainRig(t, "app<net", "web<app")
 	r.must(r.sim.SetNextPlan("app", simulator.Plan{FailIn: planning}))
 	r.at(time.Minute, func() { r.ends("app", nil) })
@@ -246,11 +246,11 @@ func TestRolloutFindsARetryMadeInSpacelift(t *testing.T) {
 		r.ends("app", r.confirms)
 	})
 	r.at(3*time.Hour, func() { r.ends("web", nil) })
-	r.wants(r.rollout(), chain.ChainDone, "3 runs finished", "app finished, net finished, web finished")
+	r.wants(r.play(), chain.ChainDone, "3 runs finished", "app finished, net finished, web finished")
 }
 
 // Labels that change while a chain waits are taken in.
-func TestRolloutTakesInLabels(t *testing.T) {
+func TestChainTakesInLabels(t *testing.T) {
 	r := newChainRig(t, "app<net", "web<app", "cdn<app")
 	r.changes("app")
 	r.at(time.Minute, func() {
@@ -260,7 +260,7 @@ func TestRolloutTakesInLabels(t *testing.T) {
 	r.at(20*time.Minute, func() { r.ends("app", r.confirms) })
 	r.at(30*time.Minute, func() { r.ends("web", nil) })
 	r.at(40*time.Minute, func() { r.ends("mail", nil) })
-	s := r.rollout()
+	s := r.play()
 	r.wants(s, chain.ChainDone, "4 runs finished", "app finished, mail finished, net finished, web finished")
 	if r.runs("cdn") > 0 {
 		t.Error("cdn was triggered")
@@ -275,7 +275,7 @@ func TestRolloutTakesInLabels(t *testing.T) {
 
 // People are told when a chain is held, when it goes on and when it has ended,
 // once each time, through the channels of the root and of the stack in the way.
-func TestRolloutTellsPeople(t *testing.T) {
+func TestChainTellsPeople(t *testing.T) {
 	r := newChainRig(t, "app<net", "web<app")
 	people := &world{}
 	r.registers(r.client, people)
@@ -287,7 +287,7 @@ func TestRolloutTellsPeople(t *testing.T) {
 		r.update(chain.SkipUpdate, chain.SkipStack{Stack: "app", By: "joe"}, "")
 	})
 	r.at(6*time.Hour, func() { r.ends("web", nil) })
-	r.rolloutFrom(chain.RolloutInput{Root: r.root, Notify: []string{"deploys"}})
+	r.playFrom(chain.Input{Root: r.root, Notify: []string{"deploys"}})
 	got := people.messages()
 	slices.Sort(got)
 	want := []string{
@@ -305,11 +305,11 @@ func TestRolloutTellsPeople(t *testing.T) {
 }
 
 // A channel that does not answer holds no chain up.
-func TestRolloutWithADeafChannel(t *testing.T) {
+func TestChainWithADeafChannel(t *testing.T) {
 	r := newChainRig(t, "app<net")
 	r.registers(r.client, &world{deaf: map[string]error{"deploys": errors.New("connection refused")}})
 	r.at(time.Minute, func() { r.ends("app", nil) })
-	s := r.rolloutFrom(chain.RolloutInput{Root: r.root, Notify: []string{"deploys"}})
+	s := r.playFrom(chain.Input{Root: r.root, Notify: []string{"deploys"}})
 	r.wants(s, chain.ChainDone, "2 runs finished", "app finished, net finished")
 	if took := s.EndedAt.Sub(r.begun); took > time.Hour {
 		t.Errorf("it took %s", took)
@@ -318,7 +318,7 @@ func TestRolloutWithADeafChannel(t *testing.T) {
 
 // The people behind the root, and behind what was triggered by hand on the way,
 // are named to the runs that follow.
-func TestRolloutCarriesNames(t *testing.T) {
+func TestChainCarriesNames(t *testing.T) {
 	r := newChainRig(t, "app<net", "web<app")
 	r.changes("app")
 	_, err := r.sim.Trigger("bob", simulator.Trigger{Stack: "app"})
@@ -326,14 +326,14 @@ func TestRolloutCarriesNames(t *testing.T) {
 	r.clock.Advance(time.Minute)
 	r.at(time.Minute, func() { r.ends("app", r.confirms) })
 	r.at(2*time.Minute, func() { r.ends("web", nil) })
-	r.rolloutFrom(chain.RolloutInput{Root: r.root, TriggeredBy: []string{"ann"}})
+	r.playFrom(chain.Input{Root: r.root, TriggeredBy: []string{"ann"}})
 	if len(r.managed) != 2 || !slices.Equal(r.managed[0].Chains[0].TriggeredBy, []string{"ann"}) || !slices.Equal(r.managed[1].Chains[0].TriggeredBy, []string{"ann", "bob"}) {
 		t.Errorf("managed %+v", r.managed)
 	}
 }
 
 // A chain says where a run stands in it.
-func TestRolloutSaysWhereARunStands(t *testing.T) {
+func TestChainSaysWhereARunStands(t *testing.T) {
 	r := pushedTogether(t, "app<net", "web<app")
 	ask := func(stack spacelift.StackID, commit string) (p chain.Place) {
 		answer, err := r.env.QueryWorkflow(chain.PlaceQuery, chain.PlaceQuestion{Run: r.newest(stack), Commit: commit})
@@ -356,19 +356,19 @@ func TestRolloutSaysWhereARunStands(t *testing.T) {
 		}
 		r.update(chain.StopChainUpdate, chain.StopChain{By: "joe"}, "")
 	})
-	r.rollout()
+	r.play()
 }
 
 // A long history ends before more stacks are triggered: a wide chain goes on in
 // another execution, and triggers each once.
-func TestAWideRolloutContinuesAsNew(t *testing.T) {
+func TestAWideChainContinuesAsNew(t *testing.T) {
 	var followers []string
 	for i := range 30 {
 		followers = append(followers, fmt.Sprintf("s%02d<net", i))
 	}
 	r := newChainRig(t, followers...)
 	r.env.RegisterDelayedCallback(func() { r.env.SetContinueAsNewSuggested(true) }, 0)
-	r.env.ExecuteWorkflow(workflows.Rollout, chain.RolloutInput{Root: r.root})
+	r.env.ExecuteWorkflow(workflows.Chain, chain.Input{Root: r.root})
 	again, ok := errors.AsType[*workflow.ContinueAsNewError](r.env.GetWorkflowError())
 	if !ok {
 		t.Fatalf("the execution ended with %v, want it to continue as new", r.env.GetWorkflowError())
@@ -377,11 +377,11 @@ func TestAWideRolloutContinuesAsNew(t *testing.T) {
 	if triggered > 20 {
 		t.Errorf("%d stacks were triggered before", triggered)
 	}
-	var in chain.RolloutInput
+	var in chain.Input
 	r.must(converter.GetDefaultDataConverter().FromPayloads(again.Input, &in))
 	r.environment()
 	r.at(time.Hour, func() { r.clock.Advance(time.Minute) })
-	s := r.rolloutFrom(in)
+	s := r.playFrom(in)
 	if s.Phase != chain.ChainDone || !strings.Contains(s.Summary, "31 runs finished") || len(r.sim.Mutations("runTrigger")) != 30 {
 		t.Errorf("%s after %d triggers", s.Summary, len(r.sim.Mutations("runTrigger")))
 	}
