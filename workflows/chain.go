@@ -1,7 +1,6 @@
 package workflows
 
 import (
-	"errors"
 	"fmt"
 
 	"go.temporal.io/sdk/log"
@@ -255,12 +254,6 @@ func (r *releaser) readGraph(ctx workflow.Context) error {
 	}
 	r.known.TakeGraph(now, graph)
 	return nil
-}
-
-// notFound reports whether Spacelift does not know what it was asked for.
-func notFound(err error) bool {
-	app, ok := errors.AsType[*temporal.ApplicationError](err)
-	return ok && app.Type() == activities.ErrTypeNotFound
 }
 
 // trigger begins to trigger a run of a follower. However long that takes, the

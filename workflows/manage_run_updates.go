@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 
-	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/gantryhq/gantry/decide"
@@ -86,14 +85,6 @@ func (m *manager) explain(ctx workflow.Context) (e managed.Explanation) {
 		}
 	}()
 	return managed.Explain(m.situation(ctx))
-}
-
-// asError returns a refusal as the error of an update; nil for a nil refusal.
-func asError(no *decide.Refusal) error {
-	if no == nil {
-		return nil
-	}
-	return temporal.NewNonRetryableApplicationError(no.Reason, no.Type, nil)
 }
 
 func (m *manager) situation(ctx workflow.Context) managed.Situation {
