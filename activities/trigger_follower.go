@@ -22,7 +22,7 @@ type TriggerFollowerInput struct {
 	Account spacelift.Account   `json:"account"`
 	Stack   spacelift.StackID   `json:"stack"`
 	After   []spacelift.StackID `json:"after"`            // the stacks of the chain that it follows
-	Labels  string              `json:"labels,omitempty"` // ChainStack.Labels as the chain knows them; empty: any will do
+	Labels  string              `json:"labels,omitempty"` // Follower.Labels as the chain knows them; empty: any will do
 
 	// Begun is when the run that begins the chain was created, and Commit what it
 	// works on.

@@ -309,16 +309,16 @@ func TestReconcileBacksOffWhenRateLimited(t *testing.T) {
 	_, err := w.spacelift.InjectAPI(simulator.APIFault{Kind: simulator.RateLimited, RetryAfter: simulator.Duration(8 * time.Second)})
 	w.must(err)
 	w.serveReconciling()
-	w.account("it is rate-limited", outcome(reconcile.ReconcileRateLimited))
+	w.account("it is rate-limited", outcome(reconcile.OutcomeRateLimited))
 	calls := len(w.spacelift.Requests())
 	id := w.push("app-prod", 1)
-	w.account("it backs off", outcome(reconcile.ReconcileBackingOff))
+	w.account("it backs off", outcome(reconcile.OutcomeBackingOff))
 	if n := len(w.spacelift.Requests()); n != calls {
 		t.Errorf("%d calls while it should leave Spacelift alone", n-calls)
 	}
 	w.spacelift.ClearFaults()
 	w.phase("app-prod", id, api.PhaseWaiting)
-	w.account("all is well again", outcome(reconcile.ReconcileDone))
+	w.account("all is well again", outcome(reconcile.OutcomeDone))
 }
 
 // Every replica sets the schedule when it starts. There is one all the same and
@@ -336,7 +336,7 @@ func TestReplicasShareOneSchedule(t *testing.T) {
 			if a.LastReconcile != nil {
 				ticks[a.LastReconcile.At] = true
 			}
-			return len(ticks) >= 3 && outcome(reconcile.ReconcileDone)(a)
+			return len(ticks) >= 3 && outcome(reconcile.OutcomeDone)(a)
 		})
 	}
 	c, err := client.DialContext(t.Context(), client.Options{HostPort: w.temporal.HostPort()})

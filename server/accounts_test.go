@@ -34,7 +34,7 @@ func TestListAccounts(t *testing.T) {
 	now := time.Now().UTC().Truncate(time.Second)
 	r.temporal.reports = map[spacelift.Account]reconcile.Report{
 		"acme": {
-			Account: "acme", At: now, Outcome: reconcile.ReconcilePartial, Reason: "7 runs wait", InProgress: 60, Open: 53,
+			Account: "acme", At: now, Outcome: reconcile.OutcomePartial, Reason: "7 runs wait", InProgress: 60, Open: 53,
 			Adopted: 1, Repaired: 2, Finished: 3, Postponed: 7, APICalls: 55, Webhook: &reconcile.WebhookStatus{ID: "gantry"},
 			Findings: []reconcile.Finding{{Kind: reconcile.FindingWebhookDisabled, Since: now, Summary: "it is off", Fix: "switch it on"}},
 		},
@@ -77,7 +77,7 @@ func TestReconcileIsOverdue(t *testing.T) {
 	r := newRig(t, reconciling)
 	old := time.Now().Add(-7 * time.Minute).UTC().Truncate(time.Second)
 	r.temporal.reports = map[spacelift.Account]reconcile.Report{
-		"acme": {At: old, Outcome: reconcile.ReconcileDone}, "globex": {At: old.Add(5 * time.Minute), Outcome: reconcile.ReconcileDone},
+		"acme": {At: old, Outcome: reconcile.OutcomeDone}, "globex": {At: old.Add(5 * time.Minute), Outcome: reconcile.OutcomeDone},
 	}
 	accounts := r.accounts()
 	if len(accounts[0].Findings) != 1 || accounts[0].Findings[0].Kind != "reconcile-overdue" || !accounts[0].Findings[0].Since.Equal(old) {

@@ -89,7 +89,7 @@ func TestRecordedRunsFitTheContract(t *testing.T) {
 		r := newRig(t)
 		for _, result := range resultsIn(t, file) {
 			var run managed.RunStatus
-			var theChain chain.ChainStatus
+			var theChain chain.Status
 			var path string
 			if json.Unmarshal(result, &run) == nil && run.Run.Validate() == nil && run.Phase != "" {
 				run.Run.Account = "acme"
@@ -97,7 +97,7 @@ func TestRecordedRunsFitTheContract(t *testing.T) {
 				path = "/v1/accounts/acme/stacks/" + string(run.Run.Stack) + "/runs/" + string(run.Run.Run)
 			} else if json.Unmarshal(result, &theChain) == nil && theChain.Root.Validate() == nil {
 				theChain.Root.Account = "acme"
-				r.temporal.chains = map[string]chain.ChainStatus{managed.ChainID(theChain.Root): theChain}
+				r.temporal.chains = map[string]chain.Status{managed.ChainID(theChain.Root): theChain}
 				path = "/v1/accounts/acme/chains/" + string(theChain.Root.Run)
 			} else {
 				continue

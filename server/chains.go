@@ -60,7 +60,7 @@ func (h *handlers) SkipChainStack(ctx context.Context, req genserver.SkipChainSt
 	if err != nil {
 		return nil, err
 	}
-	wish := chain.SkipStack{
+	wish := chain.Skip{
 		Stack: spacelift.StackID(req.Body.Stack), By: principalOf(ctx).Name, Note: deref(req.Body.Note), Key: this.key,
 	}
 	status, err := h.updateChain(ctx, root, chain.SkipUpdate, this, wish)
@@ -77,12 +77,12 @@ func (h *handlers) StopChain(ctx context.Context, req genserver.StopChainRequest
 	if err != nil {
 		return nil, err
 	}
-	this, err := changeOf(ctx, "chain."+chain.StopChainUpdate, req.Params.IdempotencyKey, req.Body)
+	this, err := changeOf(ctx, "chain."+chain.StopUpdate, req.Params.IdempotencyKey, req.Body)
 	if err != nil {
 		return nil, err
 	}
-	wish := chain.StopChain{By: principalOf(ctx).Name, Note: noteOf(req.Body), Key: this.key}
-	status, err := h.updateChain(ctx, root, chain.StopChainUpdate, this, wish)
+	wish := chain.Stop{By: principalOf(ctx).Name, Note: noteOf(req.Body), Key: this.key}
+	status, err := h.updateChain(ctx, root, chain.StopUpdate, this, wish)
 	if err != nil {
 		return nil, fmt.Errorf("stop %s: %w", managed.ChainID(root), err)
 	}
@@ -90,11 +90,11 @@ func (h *handlers) StopChain(ctx context.Context, req genserver.StopChainRequest
 	return genserver.StopChain200JSONResponse(toAPIChain(status)), nil
 }
 
-func (h *handlers) chain(ctx context.Context, root spacelift.RunRef) (chain.ChainStatus, error) {
+func (h *handlers) chain(ctx context.Context, root spacelift.RunRef) (chain.Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, temporalTimeout)
 	defer cancel()
-	var status chain.ChainStatus
-	answer, err := h.temporal.QueryWorkflow(ctx, managed.ChainID(root), "", chain.ChainQuery)
+	var status chain.Status
+	answer, err := h.temporal.QueryWorkflow(ctx, managed.ChainID(root), "", chain.Query)
 	if err == nil {
 		err = answer.Get(&status)
 	}
@@ -107,7 +107,7 @@ func (h *handlers) chain(ctx context.Context, root spacelift.RunRef) (chain.Chai
 	return status, nil
 }
 
-func toAPIChain(s chain.ChainStatus) api.Chain {
+func toAPIChain(s chain.Status) api.Chain {
 	edges := s.Edges()
 	c := api.Chain{
 		Account: string(s.Root.Account), Stack: string(s.Root.Stack), Run: string(s.Root.Run), Phase: toAPIChainPhase(s.Phase), Summary: s.Summary,
@@ -133,8 +133,8 @@ func toAPIChain(s chain.ChainStatus) api.Chain {
 
 // toAPIChainPhase returns the phase of a chain, which moves until its execution
 // says something else.
-func toAPIChainPhase(p chain.ChainPhase) api.ChainPhase {
-	return api.ChainPhase(cmp.Or(p, chain.ChainMoving))
+func toAPIChainPhase(p chain.Phase) api.ChainPhase {
+	return api.ChainPhase(cmp.Or(p, chain.PhaseMoving))
 }
 
 func toAPIChainRefs(refs []managed.ChainRef) []api.ChainRef {
@@ -176,7 +176,7 @@ func toAPIChainSummary(e *workflowpb.WorkflowExecutionInfo) (api.ChainSummary, e
 	attrs := e.GetSearchAttributes()
 	c := api.ChainSummary{
 		Account: parts[1], Stack: keyword(attrs, managed.AttrStack), Run: parts[2],
-		Phase: toAPIChainPhase(chain.ChainPhase(keyword(attrs, managed.AttrPhase))), StartedAt: e.GetStartTime().AsTime(),
+		Phase: toAPIChainPhase(chain.Phase(keyword(attrs, managed.AttrPhase))), StartedAt: e.GetStartTime().AsTime(),
 		Execution: api.Execution{WorkflowID: id, TemporalRunID: e.GetExecution().GetRunId(), Status: e.GetStatus().String()},
 	}
 	if e.GetCloseTime() != nil {

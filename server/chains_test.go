@@ -25,22 +25,22 @@ import (
 const chainPath = "/v1/accounts/acme/chains/01ROOT"
 
 // aChain is one whose second stack failed.
-func aChain() chain.ChainStatus {
-	return chain.ChainStatus{
+func aChain() chain.Status {
+	return chain.Status{
 		Root:  spacelift.RunRef{Account: "acme", Stack: "network-prod", Run: "01ROOT"},
-		Phase: chain.ChainHeld, Summary: "run 01APP of app-prod ended in FAILED", StartedAt: planned, HeldSince: planned, GivesUpAt: planned.Add(30 * 24 * time.Hour),
-		Nodes: []chain.ChainNode{
+		Phase: chain.PhaseHeld, Summary: "run 01APP of app-prod ended in FAILED", StartedAt: planned, HeldSince: planned, GivesUpAt: planned.Add(30 * 24 * time.Hour),
+		Nodes: []chain.Node{
 			{Stack: "network-prod", State: chain.NodeFinished, Since: planned, Lets: chain.EdgeReleases, Reason: "it finished", Run: "01ROOT", RunState: "FINISHED", Runs: []spacelift.RunID{"01ROOT"}},
 			{Stack: "app-prod", After: []int{0}, State: chain.NodeFailed, Since: planned, Lets: chain.EdgeStops, Reason: "it failed", Run: "01APP", RunState: "FAILED", Runs: []spacelift.RunID{"01APP"}},
 		},
-		Timeline: []chain.ChainEntry{{At: planned, Kind: managed.KindAction, Stack: "app-prod", Run: "01APP", Summary: "Gantry triggered run 01APP"}},
+		Timeline: []chain.Entry{{At: planned, Kind: managed.KindAction, Stack: "app-prod", Run: "01APP", Summary: "Gantry triggered run 01APP"}},
 	}
 }
 
 // chainRig is a server that knows aChain, which takes every wish.
 func chainRig(t *testing.T) *rig {
 	r := newRig(t)
-	r.temporal.chains = map[string]chain.ChainStatus{"chain/acme/01ROOT": aChain()}
+	r.temporal.chains = map[string]chain.Status{"chain/acme/01ROOT": aChain()}
 	r.temporal.update = func(client.UpdateWorkflowOptions) (any, error) { return aChain(), nil }
 	return r
 }
@@ -124,11 +124,11 @@ func TestAStackIsSkippedAndAChainStopped(t *testing.T) {
 		}
 		wishes = append(wishes, u.Args[0])
 	}
-	first, ok := wishes[0].(chain.SkipStack)
+	first, ok := wishes[0].(chain.Skip)
 	if !ok || first.Stack != "app-prod" || first.By != "otto" || first.Note != "by hand" || first.Key == "" {
 		t.Errorf("the first wish is %+v", wishes[0])
 	}
-	if diff := cmp.Diff([]any{first, first, chain.StopChain{By: "otto", Note: "wrong day"}}, wishes); diff != "" {
+	if diff := cmp.Diff([]any{first, first, chain.Stop{By: "otto", Note: "wrong day"}}, wishes); diff != "" {
 		t.Errorf("wishes (-want +got):\n%s", diff)
 	}
 	if a, b := r.temporal.updates[0].UpdateID, r.temporal.updates[1].UpdateID; a == "" || a != b {
@@ -151,7 +151,7 @@ func TestChainsThatRefuse(t *testing.T) {
 		r := chainRig(t)
 		r.temporal.update = nil
 		done := aChain()
-		done.Phase, done.Summary = chain.ChainDone, "joe stopped the chain"
+		done.Phase, done.Summary = chain.PhaseDone, "joe stopped the chain"
 		r.temporal.chains["chain/acme/01ROOT"] = done
 		w := r.post(operatorToken, chainPath+"/stop", `{}`)
 		wantProblem(t, w, http.StatusConflict, "chain-ended")

@@ -135,8 +135,8 @@ type endedError struct{ outcome string }
 func (e *endedError) Error() string { return "the run has ended: " + e.outcome }
 
 // updateChain sends an update to a chain's execution and waits until it is done.
-func (h *handlers) updateChain(ctx context.Context, root spacelift.RunRef, name string, this change, wish any) (chain.ChainStatus, error) {
-	var status chain.ChainStatus
+func (h *handlers) updateChain(ctx context.Context, root spacelift.RunRef, name string, this change, wish any) (chain.Status, error) {
+	var status chain.Status
 	err := h.update(ctx, client.UpdateWorkflowOptions{
 		WorkflowID: managed.ChainID(root), UpdateName: name, UpdateID: this.updateID(), Args: []any{wish},
 		WaitForStage: client.WorkflowUpdateStageCompleted,
@@ -150,7 +150,7 @@ func (h *handlers) whyChainClosed(ctx context.Context, root spacelift.RunRef, th
 	if err != nil {
 		return err
 	}
-	if status.Phase == chain.ChainDone {
+	if status.Phase == chain.PhaseDone {
 		return &chainEndedError{status.Summary}
 	}
 	ctx, cancel := context.WithTimeout(ctx, temporalTimeout)

@@ -47,7 +47,7 @@ func foreignRig(t *testing.T) (r *rig, box *watchedInbox, delivery string) {
 	status, theirs := inState("FAILED", managed.PhaseDone), aChain()
 	status.Run.Account, theirs.Root.Account, theirs.Root.Run = foreign, foreign, theRun.Run
 	r.temporal.set(status)
-	r.temporal.chains = map[string]chain.ChainStatus{managed.ChainID(theirs.Root): theirs}
+	r.temporal.chains = map[string]chain.Status{managed.ChainID(theirs.Root): theirs}
 	r.temporal.list = &workflowservice.ListWorkflowExecutionsResponse{}
 	r.temporal.update = counts
 	return r, box, delivery

@@ -58,7 +58,7 @@ func (f *fakeTemporal) keeps(o client.UpdateWorkflowOptions) (any, error) {
 			}
 		}
 	}
-	return nil, temporal.NewNonRetryableApplicationError("there is no such freeze", freeze.ErrTypeUnknownFreeze, nil)
+	return nil, temporal.NewNonRetryableApplicationError("there is no such freeze", freeze.ErrTypeUnknown, nil)
 }
 
 func (r *rig) freezes() []api.Freeze {

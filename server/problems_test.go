@@ -85,7 +85,7 @@ var provoked = map[string]func(t *testing.T) *httptest.ResponseRecorder{
 		r := chainRig(t)
 		r.temporal.update = nil
 		done := aChain()
-		done.Phase, done.Summary = chain.ChainDone, "joe stopped the chain"
+		done.Phase, done.Summary = chain.PhaseDone, "joe stopped the chain"
 		r.temporal.chains["chain/acme/01ROOT"] = done
 		return r.post(operatorToken, chainPath+"/stop", `{}`)
 	},

@@ -158,9 +158,9 @@ var refusals = map[string]struct {
 	managed.ErrTypeNotStoppable:    {http.StatusConflict, "not-stoppable"},
 	decide.ErrTypeKeyReused:        {http.StatusUnprocessableEntity, "idempotency-key-reused"},
 	managed.ErrTypeUnknownVerdict:  {http.StatusUnprocessableEntity, "unknown-verdict"},
-	freeze.ErrTypeUnknownFreeze:    {http.StatusNotFound, "unknown-freeze"},
-	freeze.ErrTypeFreezesFull:      {http.StatusConflict, "freezes-full"},
-	freeze.ErrTypeBadFreeze:        {http.StatusUnprocessableEntity, "bad-freeze"},
+	freeze.ErrTypeUnknown:          {http.StatusNotFound, "unknown-freeze"},
+	freeze.ErrTypeFull:             {http.StatusConflict, "freezes-full"},
+	freeze.ErrTypeInvalid:          {http.StatusUnprocessableEntity, "bad-freeze"},
 	chain.ErrTypeNotInChain:        {http.StatusConflict, "not-in-chain"},
 	chain.ErrTypeNotSkippable:      {http.StatusConflict, "not-skippable"},
 }

@@ -35,7 +35,7 @@ type fakeTemporal struct {
 	err    error // of every call
 	asks   int   // queries so far
 
-	chains map[string]chain.ChainStatus // by workflow id
+	chains map[string]chain.Status // by workflow id
 
 	reports map[spacelift.Account]reconcile.Report // of the last completed Reconcile
 
@@ -78,7 +78,7 @@ func (f *fakeTemporal) QueryWorkflow(_ context.Context, id, _, query string, _ .
 		return encoded(status)
 	case query == managed.ExplainQuery && known:
 		return encoded(f.why[id])
-	case query == chain.ChainQuery && f.chains[id].Root.Run != "":
+	case query == chain.Query && f.chains[id].Root.Run != "":
 		return encoded(f.chains[id])
 	case query == freeze.Query && id == "freezes/acme" && f.freezes != nil:
 		return encoded(f.freezes)

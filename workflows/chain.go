@@ -16,39 +16,39 @@ import (
 // Chain releases the stacks that follow a run that finished, and those that
 // follow them: a chain. There is one execution per run that begins one, under
 // ChainID, started by that run's ManageRun. People skip stacks and stop chains
-// through SkipUpdate and StopChainUpdate.
+// through SkipUpdate and StopUpdate.
 //
-// ChainQuery answers with a ChainStatus at any time, also when the execution has
+// Query answers with a Status at any time, even after the execution has
 // closed; the last one is its result. PlaceQuery says where a run stands in it.
 // Chain fails only when it is canceled, or started for a run that cannot exist.
-func Chain(ctx workflow.Context, in chain.Input) (chain.ChainStatus, error) {
+func Chain(ctx workflow.Context, in chain.Input) (chain.Status, error) {
 	r, err := newReleaser(ctx, in)
 	if err != nil {
-		return chain.ChainStatus{}, err
+		return chain.Status{}, err
 	}
 	for {
 		r.takeNews(ctx)
 		n := r.decide(ctx)
 		acted, err := r.carryOut(ctx, n)
 		if err != nil {
-			return chain.ChainStatus{}, err
+			return chain.Status{}, err
 		}
 		if acted {
 			continue
 		}
 		r.sending.post(func() []managed.Notice { return r.known.Outbox }, r.known.Sent)
-		if err := upsert(ctx, chain.ChainAttributes(r.known.Root, n.Phase)); err != nil {
-			return chain.ChainStatus{}, err
+		if err := upsert(ctx, chain.Attributes(r.known.Root, n.Phase)); err != nil {
+			return chain.Status{}, err
 		}
 		leaving := n.Finish || workflow.GetInfo(ctx).GetContinueAsNewSuggested() && r.triggering == 0
 		if !leaving {
 			if err := r.rest(ctx, n); err != nil {
-				return chain.ChainStatus{}, err
+				return chain.Status{}, err
 			}
 			continue
 		}
 		if err := r.leave(ctx, n.Finish); err != nil {
-			return chain.ChainStatus{}, err
+			return chain.Status{}, err
 		}
 		// Nothing was yielded since it was last looked, so nothing is left behind.
 		switch {
@@ -56,7 +56,7 @@ func Chain(ctx workflow.Context, in chain.Input) (chain.ChainStatus, error) {
 		case n.Finish:
 			return r.known.Status(workflow.Now(ctx).UTC()), nil
 		default:
-			return chain.ChainStatus{}, workflow.NewContinueAsNewError(ctx, Chain, chain.Input{Root: in.Root, Known: &r.known})
+			return chain.Status{}, workflow.NewContinueAsNewError(ctx, Chain, chain.Input{Root: in.Root, Known: &r.known})
 		}
 	}
 }
@@ -85,8 +85,8 @@ func newReleaser(ctx workflow.Context, in chain.Input) (*releaser, error) {
 		return nil, temporal.NewNonRetryableApplicationError(fmt.Sprintf("release the stacks that follow run %s: %v", in.Root, err), managed.ErrTypeImpossibleRun, err)
 	}
 	r := &releaser{
-		known: chain.NewChain(in.Root, workflow.GetInfo(ctx).WorkflowStartTime.UTC()),
-		news:  workflow.GetSignalChannel(ctx, chain.ChainNewsSignal),
+		known: chain.New(in.Root, workflow.GetInfo(ctx).WorkflowStartTime.UTC()),
+		news:  workflow.GetSignalChannel(ctx, chain.NewsSignal),
 		log:   workflow.GetLogger(ctx),
 
 		sending: newSending(ctx),
@@ -103,11 +103,11 @@ func newReleaser(ctx workflow.Context, in chain.Input) (*releaser, error) {
 
 // listen lets people skip and stop, and ask.
 func (r *releaser) listen(ctx workflow.Context) error {
-	err := workflow.SetQueryHandler(ctx, chain.ChainQuery, func() (chain.ChainStatus, error) {
+	err := workflow.SetQueryHandler(ctx, chain.Query, func() (chain.Status, error) {
 		return r.known.Status(workflow.Now(ctx).UTC()), nil
 	})
 	if err != nil {
-		return fmt.Errorf("answer %s: %w", chain.ChainQuery, err)
+		return fmt.Errorf("answer %s: %w", chain.Query, err)
 	}
 	err = workflow.SetQueryHandler(ctx, chain.PlaceQuery, func(asked chain.PlaceQuestion) (chain.Place, error) {
 		return r.known.Place(asked.Run, asked.Commit), nil
@@ -116,23 +116,23 @@ func (r *releaser) listen(ctx workflow.Context) error {
 		return fmt.Errorf("answer %s: %w", chain.PlaceQuery, err)
 	}
 	err = workflow.SetUpdateHandlerWithOptions(ctx, chain.SkipUpdate, r.skip, workflow.UpdateHandlerOptions{
-		Validator: func(wish chain.SkipStack) error { return asError(r.known.RefuseSkip(wish)) },
+		Validator: func(wish chain.Skip) error { return asError(r.known.RefuseSkip(wish)) },
 	})
 	if err != nil {
 		return fmt.Errorf("take %s: %w", chain.SkipUpdate, err)
 	}
-	err = workflow.SetUpdateHandlerWithOptions(ctx, chain.StopChainUpdate, r.stop, workflow.UpdateHandlerOptions{
-		Validator: func(wish chain.StopChain) error { return asError(r.known.RefuseStop(wish)) },
+	err = workflow.SetUpdateHandlerWithOptions(ctx, chain.StopUpdate, r.stop, workflow.UpdateHandlerOptions{
+		Validator: func(wish chain.Stop) error { return asError(r.known.RefuseStop(wish)) },
 	})
 	if err != nil {
-		return fmt.Errorf("take %s: %w", chain.StopChainUpdate, err)
+		return fmt.Errorf("take %s: %w", chain.StopUpdate, err)
 	}
 	return nil
 }
 
 // skip lets the chain go on as if a stack's run had finished. Its validator ran
 // right before, and nothing yields between the two.
-func (r *releaser) skip(ctx workflow.Context, wish chain.SkipStack) (chain.ChainStatus, error) {
+func (r *releaser) skip(ctx workflow.Context, wish chain.Skip) (chain.Status, error) {
 	now := workflow.Now(ctx).UTC()
 	if r.known.Keys.Remember(wish.Key, wish.Content()) {
 		r.known.Skip(now, wish)
@@ -142,7 +142,7 @@ func (r *releaser) skip(ctx workflow.Context, wish chain.SkipStack) (chain.Chain
 }
 
 // stop ends the chain.
-func (r *releaser) stop(ctx workflow.Context, wish chain.StopChain) (chain.ChainStatus, error) {
+func (r *releaser) stop(ctx workflow.Context, wish chain.Stop) (chain.Status, error) {
 	now := workflow.Now(ctx).UTC()
 	if r.known.Keys.Remember(wish.Key, wish.Content()) {
 		r.known.Stop(now, wish)
@@ -155,7 +155,7 @@ func (r *releaser) stop(ctx workflow.Context, wish chain.StopChain) (chain.Chain
 func (r *releaser) takeNews(ctx workflow.Context) {
 	r.stirred = false
 	for waiting := r.news.Len(); waiting > 0; waiting = r.news.Len() {
-		var news chain.ChainNews // fresh each time: decoding leaves absent fields alone
+		var news chain.News // fresh each time: decoding leaves absent fields alone
 		if r.news.ReceiveAsync(&news) {
 			r.known.Take(workflow.Now(ctx).UTC(), news)
 		}

@@ -47,10 +47,10 @@ func (r *chainRig) replaces(stack spacelift.StackID) {
 	r.changes(stack)
 	again, err := r.client.TriggerRun(r.Context(), stack, spacelift.Trigger{CommitSHA: "c1"})
 	r.must(err)
-	r.env.SignalWorkflow(chain.ChainNewsSignal, chain.ChainNews{Run: again.Ref})
+	r.env.SignalWorkflow(chain.NewsSignal, chain.News{Run: again.Ref})
 	r.must(r.sim.Discard("jane", stack, old.Run, "Discarded by Gantry: the plan is old: it is."))
 	r.clock.Advance(time.Minute)
-	r.env.SignalWorkflow(chain.ChainNewsSignal, chain.ChainNews{Run: old, State: discarded})
+	r.env.SignalWorkflow(chain.NewsSignal, chain.News{Run: old, State: discarded})
 }
 
 // A push to stacks in line runs each of them for the chain once: the runs of the
@@ -59,17 +59,17 @@ func TestChainTakesUpThePush(t *testing.T) {
 	r := pushedTogether(t, "app<net", "web<app")
 	before := len(r.sim.Mutations("runTrigger"))
 	r.at(time.Minute, func() {
-		r.wants(r.status(), chain.ChainMoving, "now: app", "app running, net finished, web waiting")
+		r.wants(r.status(), chain.PhaseMoving, "now: app", "app running, net finished, web waiting")
 		r.replaces("app")
 	})
 	r.at(2*time.Minute, func() { r.ends("app", r.confirms) })
 	r.at(3*time.Minute, func() {
-		r.wants(r.status(), chain.ChainMoving, "now: web", "app finished, net finished, web running")
+		r.wants(r.status(), chain.PhaseMoving, "now: web", "app finished, net finished, web running")
 		r.replaces("web")
 	})
 	r.at(4*time.Minute, func() { r.ends("web", r.confirms) })
 	s := r.play()
-	r.wants(s, chain.ChainDone, "3 runs finished", "app finished, net finished, web finished")
+	r.wants(s, chain.PhaseDone, "3 runs finished", "app finished, net finished, web finished")
 	if n := len(r.sim.Mutations("runTrigger")) - before; n != 2 { // by replaces
 		t.Errorf("%d runs were triggered", n)
 	}
@@ -107,7 +107,7 @@ func TestChainOfADiamond(t *testing.T) {
 	})
 	r.at(5*time.Minute, func() { r.replaces("web") })
 	r.at(6*time.Minute, func() { r.ends("web", r.confirms) })
-	r.wants(r.play(), chain.ChainDone, "4 runs finished", "app finished, dns finished, net finished, web finished")
+	r.wants(r.play(), chain.PhaseDone, "4 runs finished", "app finished, dns finished, net finished, web finished")
 	if n := r.applied("web", "c1"); n != 1 {
 		t.Errorf("web applied %d times", n)
 	}
@@ -133,7 +133,7 @@ func TestChainJudgesRunsWithoutChanges(t *testing.T) {
 		}
 		r.environment()
 		r.at(time.Hour, func() { r.clock.Advance(time.Minute) })
-		r.wants(r.play(), chain.ChainDone, "2 runs finished", "app finished, net finished")
+		r.wants(r.play(), chain.PhaseDone, "2 runs finished", "app finished, net finished")
 		if n, want := r.runs("app"), map[bool]int{true: 2, false: 1}[applies]; n != want {
 			t.Errorf("net applied: %t; app ran %d times, want %d", applies, n, want)
 		}
@@ -153,7 +153,7 @@ func TestChainPassesASkippedRun(t *testing.T) {
 	r.environment()
 	r.at(time.Hour, func() { r.clock.Advance(time.Minute) })
 	s := r.play()
-	r.wants(s, chain.ChainDone, "3 runs finished", "app finished, net finished, web finished")
+	r.wants(s, chain.PhaseDone, "3 runs finished", "app finished, net finished, web finished")
 	if r.runs("app") != 1 || s.Nodes[1].RunState != spacelift.RunStateSkipped || !strings.Contains(s.Nodes[1].Reason, "Spacelift skipped run") {
 		t.Errorf("app: %+v", s.Nodes[1])
 	}
@@ -164,20 +164,20 @@ func TestChainRefusesOnlyTheCircle(t *testing.T) {
 	for _, tc := range []struct {
 		name      string
 		followers []string
-		phase     chain.ChainPhase
+		phase     chain.Phase
 		says      string
 		nodes     string
 	}{
-		{"a circle", []string{"app<net", "web<app,cdn", "cdn<web"}, chain.ChainDone, "cdn and web are not released: the labels lead in a circle: cdn → web → cdn", "app finished, net finished"},
-		{"a stack that names itself", []string{"app<net", "web<web,app"}, chain.ChainHeld, "web follows itself; remove the label that names the stack itself", "app finished, net finished, web held"},
+		{"a circle", []string{"app<net", "web<app,cdn", "cdn<web"}, chain.PhaseDone, "cdn and web are not released: the labels lead in a circle: cdn → web → cdn", "app finished, net finished"},
+		{"a stack that names itself", []string{"app<net", "web<web,app"}, chain.PhaseHeld, "web follows itself; remove the label that names the stack itself", "app finished, net finished, web held"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r := newChainRig(t, tc.followers...)
-			var last chain.ChainStatus
+			var last chain.Status
 			r.at(time.Minute, func() { r.ends("app", nil) })
 			r.at(time.Hour, func() {
-				if last = r.status(); last.Phase == chain.ChainHeld {
-					r.update(chain.StopChainUpdate, chain.StopChain{By: "joe"}, "")
+				if last = r.status(); last.Phase == chain.PhaseHeld {
+					r.update(chain.StopUpdate, chain.Stop{By: "joe"}, "")
 				}
 			})
 			if s := r.play(); last.Root.Run == "" {
@@ -196,13 +196,13 @@ func TestChainWithoutAGraph(t *testing.T) {
 	r.registers(broken, people)
 	r.at(24*time.Hour, func() {
 		s := r.status()
-		r.wants(s, chain.ChainHeld, "can't read who follows", "net finished")
+		r.wants(s, chain.PhaseHeld, "can't read who follows", "net finished")
 		if s.HeldSince.IsZero() || s.GivesUpAt.Before(r.begun.Add(29*24*time.Hour)) {
 			t.Errorf("held since %s, gives up at %s", s.HeldSince, s.GivesUpAt)
 		}
 	})
 	s := r.playFrom(chain.Input{Root: r.root, Notify: []string{"deploys"}})
-	r.wants(s, chain.ChainDone, "nothing moved for 30 days", "net finished")
+	r.wants(s, chain.PhaseDone, "nothing moved for 30 days", "net finished")
 	if got := people.messages(); len(got) != 1 || got[0] != "deploys chain.held: net: the chain is held" {
 		t.Errorf("told %q", got)
 	}
@@ -242,11 +242,11 @@ func TestChainFindsARetryMadeInSpacelift(t *testing.T) {
 		r.clock.Advance(time.Minute)
 	})
 	r.at(2*time.Hour, func() {
-		r.wants(r.status(), chain.ChainMoving, "now: app", "app running, net finished, web waiting")
+		r.wants(r.status(), chain.PhaseMoving, "now: app", "app running, net finished, web waiting")
 		r.ends("app", r.confirms)
 	})
 	r.at(3*time.Hour, func() { r.ends("web", nil) })
-	r.wants(r.play(), chain.ChainDone, "3 runs finished", "app finished, net finished, web finished")
+	r.wants(r.play(), chain.PhaseDone, "3 runs finished", "app finished, net finished, web finished")
 }
 
 // Labels that change while a chain waits are taken in.
@@ -261,7 +261,7 @@ func TestChainTakesInLabels(t *testing.T) {
 	r.at(30*time.Minute, func() { r.ends("web", nil) })
 	r.at(40*time.Minute, func() { r.ends("mail", nil) })
 	s := r.play()
-	r.wants(s, chain.ChainDone, "4 runs finished", "app finished, mail finished, net finished, web finished")
+	r.wants(s, chain.PhaseDone, "4 runs finished", "app finished, mail finished, net finished, web finished")
 	if r.runs("cdn") > 0 {
 		t.Error("cdn was triggered")
 	}
@@ -284,7 +284,7 @@ func TestChainTellsPeople(t *testing.T) {
 	r.changes("app")
 	r.at(time.Minute, func() { r.ends("app", r.discards) })
 	r.at(5*time.Hour, func() {
-		r.update(chain.SkipUpdate, chain.SkipStack{Stack: "app", By: "joe"}, "")
+		r.update(chain.SkipUpdate, chain.Skip{Stack: "app", By: "joe"}, "")
 	})
 	r.at(6*time.Hour, func() { r.ends("web", nil) })
 	r.playFrom(chain.Input{Root: r.root, Notify: []string{"deploys"}})
@@ -310,7 +310,7 @@ func TestChainWithADeafChannel(t *testing.T) {
 	r.registers(r.client, &world{deaf: map[string]error{"deploys": errors.New("connection refused")}})
 	r.at(time.Minute, func() { r.ends("app", nil) })
 	s := r.playFrom(chain.Input{Root: r.root, Notify: []string{"deploys"}})
-	r.wants(s, chain.ChainDone, "2 runs finished", "app finished, net finished")
+	r.wants(s, chain.PhaseDone, "2 runs finished", "app finished, net finished")
 	if took := s.EndedAt.Sub(r.begun); took > time.Hour {
 		t.Errorf("it took %s", took)
 	}
@@ -354,7 +354,7 @@ func TestChainSaysWhereARunStands(t *testing.T) {
 		if p := ask("net", "c1"); p.In {
 			t.Errorf("net: %+v", p)
 		}
-		r.update(chain.StopChainUpdate, chain.StopChain{By: "joe"}, "")
+		r.update(chain.StopUpdate, chain.Stop{By: "joe"}, "")
 	})
 	r.play()
 }
@@ -382,7 +382,7 @@ func TestAWideChainContinuesAsNew(t *testing.T) {
 	r.environment()
 	r.at(time.Hour, func() { r.clock.Advance(time.Minute) })
 	s := r.playFrom(in)
-	if s.Phase != chain.ChainDone || !strings.Contains(s.Summary, "31 runs finished") || len(r.sim.Mutations("runTrigger")) != 30 {
+	if s.Phase != chain.PhaseDone || !strings.Contains(s.Summary, "31 runs finished") || len(r.sim.Mutations("runTrigger")) != 30 {
 		t.Errorf("%s after %d triggers", s.Summary, len(r.sim.Mutations("runTrigger")))
 	}
 }

@@ -97,7 +97,7 @@ func (r *chainRig) ends(stack spacelift.StackID, how func(spacelift.RunRef) erro
 	if !run.State.Terminal() {
 		r.Fatalf("run %s is %s", ref, run.State)
 	}
-	r.env.SignalWorkflow(chain.ChainNewsSignal, chain.ChainNews{Run: ref, State: run.State})
+	r.env.SignalWorkflow(chain.NewsSignal, chain.News{Run: ref, State: run.State})
 }
 
 func (r *chainRig) discards(ref spacelift.RunRef) error {
@@ -116,28 +116,28 @@ func (r *chainRig) changes(stacks ...spacelift.StackID) {
 	}
 }
 
-func (r *chainRig) play() chain.ChainStatus {
+func (r *chainRig) play() chain.Status {
 	r.Helper()
 	return r.playFrom(chain.Input{Root: r.root})
 }
 
-func (r *chainRig) playFrom(in chain.Input) chain.ChainStatus {
+func (r *chainRig) playFrom(in chain.Input) chain.Status {
 	r.Helper()
 	r.env.ExecuteWorkflow(workflows.Chain, in)
 	if !r.env.IsWorkflowCompleted() {
 		r.Fatal("the chain has not ended")
 	}
-	var s chain.ChainStatus
+	var s chain.Status
 	if err := r.env.GetWorkflowResult(&s); err != nil {
 		r.Fatalf("the chain failed: %v", err)
 	}
 	return s
 }
 
-func (r *chainRig) status() chain.ChainStatus {
+func (r *chainRig) status() chain.Status {
 	r.Helper()
-	var s chain.ChainStatus
-	answer, err := r.env.QueryWorkflow(chain.ChainQuery)
+	var s chain.Status
+	answer, err := r.env.QueryWorkflow(chain.Query)
 	r.must(err)
 	r.must(answer.Get(&s))
 	return s
@@ -170,7 +170,7 @@ func (r *chainRig) update(name string, wish any, refused string) {
 	}, wish)
 }
 
-func nodes(s chain.ChainStatus) string {
+func nodes(s chain.Status) string {
 	var all []string
 	for _, n := range s.Nodes {
 		all = append(all, string(n.Stack)+" "+string(n.State))
@@ -179,7 +179,7 @@ func nodes(s chain.ChainStatus) string {
 	return strings.Join(all, ", ")
 }
 
-func (r *chainRig) wants(s chain.ChainStatus, phase chain.ChainPhase, summary, list string) {
+func (r *chainRig) wants(s chain.Status, phase chain.Phase, summary, list string) {
 	r.Helper()
 	if s.Phase != phase || !strings.Contains(s.Summary, summary) || nodes(s) != list {
 		r.Errorf("the chain is %s: %s\n\t%s\nwant %s with %q\n\t%s", s.Phase, s.Summary, nodes(s), phase, summary, list)

@@ -23,12 +23,12 @@ func TestChainOfALine(t *testing.T) {
 	r := newChainRig(t, "app<net", "web<app")
 	r.changes("app")
 	r.at(time.Minute, func() {
-		r.wants(r.status(), chain.ChainMoving, "1 of 3 runs finished; now: app", "app running, net finished, web waiting")
+		r.wants(r.status(), chain.PhaseMoving, "1 of 3 runs finished; now: app", "app running, net finished, web waiting")
 		r.ends("app", r.confirms)
 	})
 	r.at(2*time.Minute, func() { r.ends("web", nil) })
 	s := r.play()
-	r.wants(s, chain.ChainDone, "3 runs finished", "app finished, net finished, web finished")
+	r.wants(s, chain.PhaseDone, "3 runs finished", "app finished, net finished, web finished")
 	for _, e := range s.Edges() {
 		if e.Decision != chain.EdgeReleases || e.Reason == "" || e.At.IsZero() {
 			t.Errorf("edge %+v", e)
@@ -58,7 +58,7 @@ func TestChainFansOutAndIn(t *testing.T) {
 		r.ends("dns", r.confirms)
 	})
 	r.at(3*time.Minute, func() { r.ends("web", nil) })
-	r.wants(r.play(), chain.ChainDone, "4 runs finished", "app finished, dns finished, net finished, web finished")
+	r.wants(r.play(), chain.PhaseDone, "4 runs finished", "app finished, dns finished, net finished, web finished")
 }
 
 func TestChainStopsBehindAFailureAndARetryResumesIt(t *testing.T) {
@@ -68,16 +68,16 @@ func TestChainStopsBehindAFailureAndARetryResumesIt(t *testing.T) {
 		r.ends("app", nil)
 	})
 	r.at(2*time.Minute, func() {
-		r.wants(r.status(), chain.ChainHeld, "ended in FAILED", "app failed, net finished, web waiting")
+		r.wants(r.status(), chain.PhaseHeld, "ended in FAILED", "app failed, net finished, web waiting")
 		failed := r.newest("app")
 		again, err := r.client.RetryRun(t.Context(), failed)
 		r.must(err)
-		r.env.SignalWorkflow(chain.ChainNewsSignal, chain.ChainNews{Run: again.Ref})
+		r.env.SignalWorkflow(chain.NewsSignal, chain.News{Run: again.Ref})
 	})
 	r.at(3*time.Minute, func() { r.ends("app", nil) })
 	r.at(4*time.Minute, func() { r.ends("web", nil) })
 	s := r.play()
-	r.wants(s, chain.ChainDone, "3 runs finished", "app finished, net finished, web finished")
+	r.wants(s, chain.PhaseDone, "3 runs finished", "app finished, net finished, web finished")
 	if len(s.Nodes[1].Runs) != 2 || r.runs("web") != 1 {
 		t.Errorf("app had the runs %v, and web %d", s.Nodes[1].Runs, r.runs("web"))
 	}
@@ -87,19 +87,19 @@ func TestChainSkips(t *testing.T) {
 	r := newChainRig(t, "app<net", "web<app")
 	r.changes("app")
 	r.at(time.Minute, func() {
-		r.update(chain.SkipUpdate, chain.SkipStack{Stack: "app", By: "joe"}, chain.ErrTypeNotSkippable)
+		r.update(chain.SkipUpdate, chain.Skip{Stack: "app", By: "joe"}, chain.ErrTypeNotSkippable)
 		r.ends("app", r.discards)
 	})
 	r.at(2*time.Minute, func() {
-		wish := chain.SkipStack{Stack: "app", By: "joe", Note: "done by hand", Key: "k"}
+		wish := chain.Skip{Stack: "app", By: "joe", Note: "done by hand", Key: "k"}
 		for range 2 {
 			r.update(chain.SkipUpdate, wish, "")
 		}
 	})
 	r.at(3*time.Minute, func() { r.ends("web", nil) })
 	s := r.play()
-	r.wants(s, chain.ChainDone, "app was skipped", "app skipped, net finished, web finished")
-	people := slices.DeleteFunc(s.Timeline, func(e chain.ChainEntry) bool { return e.Kind != managed.KindPerson })
+	r.wants(s, chain.PhaseDone, "app was skipped", "app skipped, net finished, web finished")
+	people := slices.DeleteFunc(s.Timeline, func(e chain.Entry) bool { return e.Kind != managed.KindPerson })
 	if len(people) != 1 || people[0].Actor != "joe" || !strings.Contains(people[0].Summary, "done by hand") {
 		t.Errorf("people did %+v", people)
 	}
@@ -109,15 +109,15 @@ func TestChainIsStopped(t *testing.T) {
 	r := newChainRig(t, "app<net", "web<app")
 	r.changes("app")
 	r.at(time.Minute, func() {
-		r.update(chain.StopChainUpdate, chain.StopChain{By: "joe", Note: "wrong day"}, "")
+		r.update(chain.StopUpdate, chain.Stop{By: "joe", Note: "wrong day"}, "")
 	})
-	r.wants(r.play(), chain.ChainDone, "joe stopped the chain: wrong day", "app running, net finished, web waiting")
+	r.wants(r.play(), chain.PhaseDone, "joe stopped the chain: wrong day", "app running, net finished, web waiting")
 }
 
 func TestChainRefusesACircle(t *testing.T) {
 	r := newChainRig(t, "app<net,web", "web<app")
 	s := r.play()
-	r.wants(s, chain.ChainDone, "circle: app → web → app", "net finished")
+	r.wants(s, chain.PhaseDone, "circle: app → web → app", "net finished")
 	if n := len(r.sim.Mutations("runTrigger")); n != 0 {
 		t.Errorf("%d runs were triggered", n)
 	}
@@ -129,14 +129,14 @@ func TestChainTakesNobodysWord(t *testing.T) {
 	r := newChainRig(t, "app<net")
 	r.root = r.push("net")
 	r.at(time.Hour, func() {
-		r.wants(r.status(), chain.ChainMoving, "nothing is released before it has finished", "net running")
+		r.wants(r.status(), chain.PhaseMoving, "nothing is released before it has finished", "net running")
 		if n := r.runs("app"); n != 0 {
 			t.Errorf("app has %d runs", n)
 		}
 		r.must(r.sim.Discard("jane", "net", r.root.Run, ""))
 		r.clock.Advance(time.Minute)
 	})
-	r.wants(r.play(), chain.ChainDone, "nothing is released: run "+string(r.root.Run)+" of net ended in DISCARDED by jane", "net failed")
+	r.wants(r.play(), chain.PhaseDone, "nothing is released: run "+string(r.root.Run)+" of net ended in DISCARDED by jane", "net failed")
 }
 
 // The end of a run that nobody tells of is found.
@@ -147,7 +147,7 @@ func TestChainFindsOutForItself(t *testing.T) {
 		r.must(r.confirms(r.newest("app")))
 		r.clock.Advance(time.Minute)
 	})
-	r.wants(r.play(), chain.ChainDone, "2 runs finished", "app finished, net finished")
+	r.wants(r.play(), chain.PhaseDone, "2 runs finished", "app finished, net finished")
 }
 
 // A stack whose labels can't be read is held and says so; mended, it goes on.
@@ -155,14 +155,14 @@ func TestChainHoldsWhatCannotBeRead(t *testing.T) {
 	r := newChainRig(t, "app<net")
 	r.must(r.sim.SetLabels("app", "gantry:managed", "gantry:after=net", "gantry:aprovals=2"))
 	r.at(time.Minute, func() {
-		r.wants(r.status(), chain.ChainHeld, "gantry:aprovals=2", "app held, net finished")
+		r.wants(r.status(), chain.PhaseHeld, "gantry:aprovals=2", "app held, net finished")
 		if at := r.status().GivesUpAt; at.Before(r.begun.Add(29 * 24 * time.Hour)) {
 			t.Errorf("gives up at %s", at)
 		}
 		r.must(r.sim.SetLabels("app", "gantry:managed", "gantry:after=net"))
 	})
 	r.at(time.Hour, func() { r.ends("app", nil) })
-	r.wants(r.play(), chain.ChainDone, "2 runs finished", "app finished, net finished")
+	r.wants(r.play(), chain.PhaseDone, "2 runs finished", "app finished, net finished")
 }
 
 // The execution of a follower's run may have begun with a notification, and have
@@ -205,7 +205,7 @@ func TestChainTriggersOnce(t *testing.T) {
 	_, err := r.sim.InjectAPI(simulator.APIFault{Kind: simulator.LostResponse, Field: "runTrigger", Times: 1})
 	r.must(err)
 	r.at(10*time.Minute, func() { r.ends("app", nil) })
-	r.wants(r.play(), chain.ChainDone, "2 runs finished", "app finished, net finished")
+	r.wants(r.play(), chain.PhaseDone, "2 runs finished", "app finished, net finished")
 	if n := r.runs("app"); n != 1 {
 		t.Errorf("app had %d runs", n)
 	}
@@ -216,7 +216,7 @@ func TestChainIsGivenUp(t *testing.T) {
 	r.changes("app")
 	r.at(time.Minute, func() { r.ends("app", r.discards) })
 	s := r.play()
-	r.wants(s, chain.ChainDone, "nothing moved for 30 days", "app failed, net finished, web waiting")
+	r.wants(s, chain.PhaseDone, "nothing moved for 30 days", "app failed, net finished, web waiting")
 	if d := s.EndedAt.Sub(r.begun); d < 30*24*time.Hour || d > 31*24*time.Hour {
 		t.Errorf("given up after %s", d)
 	}
@@ -224,7 +224,7 @@ func TestChainIsGivenUp(t *testing.T) {
 
 func TestNobodyFollows(t *testing.T) {
 	r := newChainRig(t)
-	r.wants(r.play(), chain.ChainDone, "no stack follows net", "net finished")
+	r.wants(r.play(), chain.PhaseDone, "no stack follows net", "net finished")
 }
 
 // A chain that has a long history goes on in another execution with all that it
@@ -239,8 +239,8 @@ func TestChainContinuesAsNew(t *testing.T) {
 		dns := r.newest("dns")
 		r.must(r.confirms(dns))
 		r.clock.Advance(time.Minute)
-		r.env.SignalWorkflowSkippingWorkflowTask(chain.ChainNewsSignal, chain.ChainNews{Run: dns, State: finished})
-		r.update(chain.SkipUpdate, chain.SkipStack{Stack: "app", By: "joe", Key: "k"}, "")
+		r.env.SignalWorkflowSkippingWorkflowTask(chain.NewsSignal, chain.News{Run: dns, State: finished})
+		r.update(chain.SkipUpdate, chain.Skip{Stack: "app", By: "joe", Key: "k"}, "")
 	})
 	r.env.ExecuteWorkflow(workflows.Chain, chain.Input{Root: r.root})
 	again, ok := errors.AsType[*workflow.ContinueAsNewError](r.env.GetWorkflowError())
@@ -252,10 +252,10 @@ func TestChainContinuesAsNew(t *testing.T) {
 
 	r.environment()
 	r.at(time.Minute, func() {
-		r.update(chain.SkipUpdate, chain.SkipStack{Stack: "app", By: "joe", Note: "another", Key: "k"}, decide.ErrTypeKeyReused)
+		r.update(chain.SkipUpdate, chain.Skip{Stack: "app", By: "joe", Note: "another", Key: "k"}, decide.ErrTypeKeyReused)
 		r.ends("web", nil)
 	})
-	r.wants(r.playFrom(in), chain.ChainDone, "app was skipped", "app skipped, dns finished, net finished, web finished")
+	r.wants(r.playFrom(in), chain.PhaseDone, "app was skipped", "app skipped, dns finished, net finished, web finished")
 	for _, stack := range []spacelift.StackID{"app", "dns", "web"} {
 		if n := r.runs(stack); n != 1 {
 			t.Errorf("%s had %d runs", stack, n)
@@ -269,12 +269,12 @@ func TestChainIsStoppedWhileSpaceliftIsAway(t *testing.T) {
 	_, err := r.sim.InjectAPI(simulator.APIFault{Kind: simulator.ServerError, Field: "runTrigger"})
 	r.must(err)
 	r.at(time.Hour, func() {
-		r.wants(r.status(), chain.ChainMoving, "app (being triggered)", "app releasing, net finished")
-		r.update(chain.SkipUpdate, chain.SkipStack{Stack: "app", By: "joe"}, managed.ErrTypeTooLate)
-		r.update(chain.StopChainUpdate, chain.StopChain{By: "joe"}, "")
+		r.wants(r.status(), chain.PhaseMoving, "app (being triggered)", "app releasing, net finished")
+		r.update(chain.SkipUpdate, chain.Skip{Stack: "app", By: "joe"}, managed.ErrTypeTooLate)
+		r.update(chain.StopUpdate, chain.Stop{By: "joe"}, "")
 	})
 	s := r.play()
-	r.wants(s, chain.ChainDone, "joe stopped the chain", "app held, net finished")
+	r.wants(s, chain.PhaseDone, "joe stopped the chain", "app held, net finished")
 	if after := s.EndedAt.Sub(r.begun); after > 2*time.Hour {
 		t.Errorf("ended %s after it began", after)
 	}

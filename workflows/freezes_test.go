@@ -107,7 +107,7 @@ func TestFreezesKnowARepeat(t *testing.T) {
 		r2.holds("last")
 		r2.declares(audit, same)
 		r2.lifts(lift)
-		r2.refuses(freeze.LiftUpdate, freeze.Lift{ID: "f2", By: "joe"}, freeze.ErrTypeUnknownFreeze)
+		r2.refuses(freeze.LiftUpdate, freeze.Lift{ID: "f2", By: "joe"}, freeze.ErrTypeUnknown)
 	})
 	r2.at(time.Minute, func() {
 		r2.holds("last")
@@ -141,7 +141,7 @@ func TestKeysOfFreezes(t *testing.T) {
 		r.lifts(lift("f1", "k2")) // its repeat
 		r.refuses(freeze.LiftUpdate, lift("f2", "k2"), decide.ErrTypeKeyReused)
 		r.refuses(freeze.DeclareUpdate, declare("f4", "k2"), decide.ErrTypeKeyReused)
-		r.refuses(freeze.LiftUpdate, lift("f9", "k3"), freeze.ErrTypeUnknownFreeze)
+		r.refuses(freeze.LiftUpdate, lift("f9", "k3"), freeze.ErrTypeUnknown)
 	})
 	r.at(4*time.Minute, func() {
 		r.holds("f2", "f3")
@@ -188,7 +188,7 @@ func TestFreezesRefuse(t *testing.T) {
 			bad(func(w *freeze.Declare) { w.From, w.Until = started.Add(3*time.Hour), started.Add(2*time.Hour) }),
 			bad(func(w *freeze.Declare) { w.From, w.Until = started, started.Add(30*time.Minute) }),
 		} {
-			r.refuses(freeze.DeclareUpdate, wish, freeze.ErrTypeBadFreeze)
+			r.refuses(freeze.DeclareUpdate, wish, freeze.ErrTypeInvalid)
 		}
 		for _, change := range []func(*freeze.Declare){
 			func(w *freeze.Declare) { w.By = "joe" },
@@ -200,14 +200,14 @@ func TestFreezesRefuse(t *testing.T) {
 			change(&wish)
 			r.refuses(freeze.DeclareUpdate, wish, decide.ErrTypeKeyReused)
 		}
-		r.refuses(freeze.LiftUpdate, freeze.Lift{ID: "f9", By: "joe"}, freeze.ErrTypeUnknownFreeze)
+		r.refuses(freeze.LiftUpdate, freeze.Lift{ID: "f9", By: "joe"}, freeze.ErrTypeUnknown)
 	})
 	r.at(2*time.Hour, func() {
 		r.holds("f1")
 		for i := range 49 {
 			r.declares(freeze.Declare{ID: fmt.Sprintf("n%d", i), By: "jane", Reason: "many"})
 		}
-		r.refuses(freeze.DeclareUpdate, freeze.Declare{ID: "one-too-many", By: "jane", Reason: "many"}, freeze.ErrTypeFreezesFull)
+		r.refuses(freeze.DeclareUpdate, freeze.Declare{ID: "one-too-many", By: "jane", Reason: "many"}, freeze.ErrTypeFull)
 		r.env.SetContinueAsNewSuggested(true)
 		r.lifts(freeze.Lift{ID: "f1", By: "jane"})
 	})

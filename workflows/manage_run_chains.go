@@ -39,7 +39,7 @@ func (m *manager) release(ctx workflow.Context, _ managed.Next) error {
 		WorkflowID:            managed.ChainID(s.Run),
 		ParentClosePolicy:     enums.PARENT_CLOSE_POLICY_ABANDON,
 		WorkflowIDReusePolicy: enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
-		TypedSearchAttributes: Typed(chain.ChainAttributes(s.Run, chain.ChainMoving)),
+		TypedSearchAttributes: Typed(chain.Attributes(s.Run, chain.PhaseMoving)),
 	}), chain.Type, chain.Input{Root: s.Run, Commit: s.Commit.Hash, TriggeredBy: s.Triggerers(), Notify: s.Policy.Notify.Value}).GetChildWorkflowExecution().Get(ctx, nil)
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -104,7 +104,7 @@ func (m *manager) readParents(ctx workflow.Context, n managed.Next) error {
 	m.known.Join(joined)
 	m.known.Parents.Stale = false
 	s := m.situation(ctx)
-	tellOfRun(ctx, joined, chain.ChainNews{Run: run, State: s.State, TriggeredBy: s.Triggerers()})
+	tellOfRun(ctx, joined, chain.News{Run: run, State: s.State, TriggeredBy: s.Triggerers()})
 	return ctx.Err()
 }
 
@@ -160,7 +160,7 @@ func (m *manager) replace(ctx workflow.Context, n managed.Next) error {
 func (m *manager) manageReplacement(ctx workflow.Context, s managed.Situation, run spacelift.RunRef) {
 	chains, behind := s.Released(), managed.Bounded(s.Triggerers())
 	startOrTell(ctx, managed.ManageRunInput{Run: run, Chains: chains, Behind: behind}, managed.RunEvents{Chains: chains, Behind: behind})
-	tellOfRun(ctx, chains, chain.ChainNews{Run: run, TriggeredBy: behind})
+	tellOfRun(ctx, chains, chain.News{Run: run, TriggeredBy: behind})
 }
 
 // startOrTell starts the execution of a run, or tells it something if it has begun.
@@ -183,7 +183,7 @@ func startOrTell(ctx workflow.Context, in managed.ManageRunInput, told managed.R
 // who wants it stopped. One that can't be told has ended, or finds out for itself.
 func (m *manager) tellChains(ctx workflow.Context, n managed.Next) error {
 	s := m.situation(ctx)
-	news := chain.ChainNews{Run: s.Run, State: s.State, TriggeredBy: s.Triggerers()}
+	news := chain.News{Run: s.Run, State: s.State, TriggeredBy: s.Triggerers()}
 	if s.Stop != nil {
 		news.StoppedBy = s.Stop.By
 		m.known.Stopping.ChainsTold = true
@@ -249,10 +249,10 @@ func findChains(ctx workflow.Context, run spacelift.Run) (chains []managed.Chain
 }
 
 // tellOfRun tells chains of a run.
-func tellOfRun(ctx workflow.Context, chains []managed.ChainRef, news chain.ChainNews) {
+func tellOfRun(ctx workflow.Context, chains []managed.ChainRef, news chain.News) {
 	told := make([]workflow.Future, len(chains))
 	for i, c := range chains {
-		told[i] = workflow.SignalExternalWorkflow(ctx, managed.ChainID(c.Root), "", chain.ChainNewsSignal, news)
+		told[i] = workflow.SignalExternalWorkflow(ctx, managed.ChainID(c.Root), "", chain.NewsSignal, news)
 	}
 	var failed []string
 	for i, c := range chains {

@@ -18,9 +18,9 @@ var appFollows = spacelift.Stack{ID: "app-prod", Labels: []string{"gantry:manage
 // begunBy lets the rig's execution begin chains, and lists them.
 func begunBy(r *rig) *[]chain.Input {
 	var begun []chain.Input
-	r.env.RegisterWorkflowWithOptions(func(_ workflow.Context, in chain.Input) (chain.ChainStatus, error) {
+	r.env.RegisterWorkflowWithOptions(func(_ workflow.Context, in chain.Input) (chain.Status, error) {
 		begun = append(begun, in)
-		return chain.ChainStatus{}, nil
+		return chain.Status{}, nil
 	}, workflow.RegisterOptions{Name: chain.Type})
 	return &begun
 }
@@ -111,12 +111,12 @@ func TestARunThatAChainMayHaveTriggered(t *testing.T) {
 			r := newRig(t, append([]string{"gantry:after=account-prod"}, auto...))
 			r.others, r.truth.TriggeredBy = []spacelift.Stack{appFollows}, tc.by
 			var began time.Time
-			r.env.RegisterWorkflowWithOptions(func(ctx workflow.Context, _ chain.Input) (chain.ChainStatus, error) {
+			r.env.RegisterWorkflowWithOptions(func(ctx workflow.Context, _ chain.Input) (chain.Status, error) {
 				began = workflow.Now(ctx)
-				return chain.ChainStatus{}, nil
+				return chain.Status{}, nil
 			}, workflow.RegisterOptions{Name: chain.Type})
 			told := 0
-			r.env.OnSignalExternalWorkflow(anyArg, managed.ChainID(root), anyArg, chain.ChainNewsSignal, anyArg).Return(
+			r.env.OnSignalExternalWorkflow(anyArg, managed.ChainID(root), anyArg, chain.NewsSignal, anyArg).Return(
 				func(_, _, _, _ string, _ any) error { told++; return nil }).Maybe()
 			var ended time.Time
 			r.at(time.Minute, func() {
@@ -166,10 +166,10 @@ func TestARunOfAChain(t *testing.T) {
 					}
 				})
 			}
-			var told []chain.ChainNews
-			r.env.OnSignalExternalWorkflow(anyArg, managed.ChainID(root), anyArg, chain.ChainNewsSignal, anyArg).Return(
+			var told []chain.News
+			r.env.OnSignalExternalWorkflow(anyArg, managed.ChainID(root), anyArg, chain.NewsSignal, anyArg).Return(
 				func(_, _, _, _ string, arg any) error {
-					told = append(told, arg.(chain.ChainNews))
+					told = append(told, arg.(chain.News))
 					return nil
 				}).Maybe()
 			r.at(time.Minute, func() { r.moves(queued, planning, unconfirmed) })

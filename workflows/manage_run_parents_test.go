@@ -135,9 +135,9 @@ func TestAnOldPlanIsReplaced(t *testing.T) {
 			r := newRig(t, followsAccount(tc.labels))
 			r.truth.TriggeredBy = "jane"
 			begun := managesOthers(r)
-			var news []chain.ChainNews
-			r.env.OnSignalExternalWorkflow(anyArg, managed.ChainID(root), anyArg, chain.ChainNewsSignal, anyArg).Return(
-				func(_, _, _, _ string, arg any) error { news = append(news, arg.(chain.ChainNews)); return nil }).Maybe()
+			var news []chain.News
+			r.env.OnSignalExternalWorkflow(anyArg, managed.ChainID(root), anyArg, chain.NewsSignal, anyArg).Return(
+				func(_, _, _, _ string, arg any) error { news = append(news, arg.(chain.News)); return nil }).Maybe()
 			r.at(time.Minute, func() { r.moves(queued, planning, unconfirmed) })
 			tc.story(r)
 			r.at(6*time.Hour, func() {
@@ -211,7 +211,7 @@ func TestWhoTriggeredTheRootDoesNotApproveWhatFollows(t *testing.T) {
 	r.truth.TriggeredBy = "api::gantry"
 	in := r.input()
 	in.Chains = []managed.ChainRef{{Root: root, After: []spacelift.StackID{account}, TriggeredBy: []string{"ann"}}}
-	r.env.OnSignalExternalWorkflow(anyArg, managed.ChainID(root), anyArg, chain.ChainNewsSignal, anyArg).Return(nil).Maybe()
+	r.env.OnSignalExternalWorkflow(anyArg, managed.ChainID(root), anyArg, chain.NewsSignal, anyArg).Return(nil).Maybe()
 	r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 	r.at(time.Minute, func() {
 		r.decides(managed.Decision{Verdict: managed.Approve, By: ann}, managed.ErrTypeSelfApproval)
@@ -247,9 +247,9 @@ func TestWhoReleasesWhatFollows(t *testing.T) {
 			r.others = []spacelift.Stack{appFollows}
 			begun := begunBy(r)
 			tc.before(r)
-			var news []chain.ChainNews
-			r.env.OnSignalExternalWorkflow(anyArg, anyArg, anyArg, chain.ChainNewsSignal, anyArg).Return(
-				func(_, _, _, _ string, arg any) error { news = append(news, arg.(chain.ChainNews)); return nil }).Maybe()
+			var news []chain.News
+			r.env.OnSignalExternalWorkflow(anyArg, anyArg, anyArg, chain.NewsSignal, anyArg).Return(
+				func(_, _, _, _ string, arg any) error { news = append(news, arg.(chain.News)); return nil }).Maybe()
 			r.at(time.Minute, func() { r.moves(queued, planning, finished) }) // without changes
 			s := r.manage()
 			if (len(*begun) == 1) != tc.begins || (len(news) > 0) != tc.joins || (len(s.Chains) > 0) != (tc.begins || tc.joins) {

@@ -53,7 +53,7 @@ func TestARunThatIsFollowedAgainForgetsNothing(t *testing.T) {
 	second := first.next()
 	second.world.earlier = known
 	told := 0
-	second.env.OnSignalExternalWorkflow(anyArg, managed.ChainID(root), anyArg, chain.ChainNewsSignal, anyArg).Return(
+	second.env.OnSignalExternalWorkflow(anyArg, managed.ChainID(root), anyArg, chain.NewsSignal, anyArg).Return(
 		func(_, _, _, _ string, _ any) error { told++; return nil }).Maybe()
 	second.at(time.Minute, func() {
 		second.wants(managed.PhaseWaiting, "1 of 2 approvals: ann approved")

@@ -147,7 +147,7 @@ func (m *monorepo) manage(ref spacelift.RunRef, chains []managed.ChainRef) {
 	}
 }
 
-func (m *monorepo) tell(chains []managed.ChainRef, news chain.ChainNews) {
+func (m *monorepo) tell(chains []managed.ChainRef, news chain.News) {
 	for _, ref := range chains {
 		for _, c := range m.chains {
 			if c.Root == ref.Root && c.EndedAt.IsZero() && !m.loses("news") {
@@ -187,7 +187,7 @@ func (m *monorepo) runActs(ref spacelift.RunRef) {
 			m.replaced[result.New] = run.Run
 			chains := s.Released()
 			m.manage(result.New, chains)
-			m.tell(chains, chain.ChainNews{Run: result.New})
+			m.tell(chains, chain.News{Run: result.New})
 		case managed.DoDiscard:
 			rec.Send(s.Key(), n)
 			m.must(m.sim.Discard(ourKey, ref.Stack, ref.Run, n.Note))
@@ -211,11 +211,11 @@ func (m *monorepo) runActs(ref spacelift.RunRef) {
 				continue
 			}
 			rec.Began(s.Key())
-			c := chain.NewChain(ref, at)
+			c := chain.New(ref, at)
 			c.Commit = s.Commit.Hash
 			m.chains = append(m.chains, &c)
 		case managed.DoNotifyChains:
-			m.tell(s.Released(), chain.ChainNews{Run: ref, State: s.State})
+			m.tell(s.Released(), chain.News{Run: ref, State: s.State})
 			rec.ChainsTold = new(s.Key())
 		case managed.DoFinish:
 			r.ended = true
@@ -239,7 +239,7 @@ func (m *monorepo) readsParents(rec *managed.Record) {
 	}
 	rec.Join(joined)
 	rec.Parents.Stale = false
-	m.tell(joined, chain.ChainNews{Run: rec.Run, State: rec.Facts().State})
+	m.tell(joined, chain.News{Run: rec.Run, State: rec.Facts().State})
 }
 
 // accountOf is the commit on account of which a run is there: its own where a push

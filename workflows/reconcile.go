@@ -69,7 +69,7 @@ func newTick(ctx workflow.Context, in reconcile.Input) *tick {
 	}
 	t.found.Before = t.last.Findings
 	t.report = reconcile.Report{
-		Account: in.Account, At: workflow.Now(ctx).UTC(), Interval: in.Interval, Outcome: reconcile.ReconcileDone,
+		Account: in.Account, At: workflow.Now(ctx).UTC(), Interval: in.Interval, Outcome: reconcile.OutcomeDone,
 		Webhook: t.last.Webhook, Carried: t.last.Carried,
 	}
 	return t
@@ -78,7 +78,7 @@ func newTick(ctx workflow.Context, in reconcile.Input) *tick {
 // skip leaves Spacelift alone. What was found stays found.
 func (t *tick) skip() {
 	r := &t.report
-	r.Outcome = reconcile.ReconcileBackingOff
+	r.Outcome = reconcile.OutcomeBackingOff
 	r.Reason = "Spacelift wants fewer calls; it is left alone until " + t.last.Carried.NotBefore.Format(time.RFC3339)
 	r.InProgress, r.Open, r.Postponed = t.last.InProgress, t.last.Open, t.last.Postponed
 	t.found.Now = t.last.Findings
@@ -100,14 +100,14 @@ func (t *tick) limited(ctx workflow.Context, err error) bool {
 	c := &t.report.Carried
 	c.Limits++
 	c.NotBefore = reconcile.BackOff(workflow.Now(ctx).UTC(), t.in.Interval, c.Limits, app.NextRetryDelay())
-	t.report.Outcome = reconcile.ReconcileRateLimited
+	t.report.Outcome = reconcile.OutcomeRateLimited
 	t.report.Reason = "Spacelift wants fewer calls; it is left alone until " + c.NotBefore.Format(time.RFC3339)
 	return true
 }
 
 // failed notes that a call did not work out.
 func (t *tick) failed(what string, err error) {
-	t.report.Outcome, t.report.Reason = reconcile.ReconcileFailed, what+": "+because(err)
+	t.report.Outcome, t.report.Reason = reconcile.OutcomeFailed, what+": "+because(err)
 	t.final = t.final || final(err)
 }
 
@@ -181,7 +181,7 @@ func see(hook activities.Webhook, err error) reconcile.Guard {
 
 // compare finds what to mend.
 func (t *tick) compare(ctx workflow.Context) {
-	if t.report.Outcome != reconcile.ReconcileDone {
+	if t.report.Outcome != reconcile.OutcomeDone {
 		t.found.Keep(reconcile.SurveyFindings...)
 		return
 	}
@@ -203,12 +203,12 @@ func (t *tick) compare(ctx workflow.Context) {
 	reconcile.JudgeStuck(&t.found, s.Stuck.Count, s.Stuck.First, t.mute, t.report.At)
 	reconcile.JudgeVanished(&t.found, c.Missing)
 	switch {
-	case t.report.Outcome != reconcile.ReconcileDone:
+	case t.report.Outcome != reconcile.OutcomeDone:
 	case t.report.Postponed > 0:
-		t.report.Outcome = reconcile.ReconcilePartial
+		t.report.Outcome = reconcile.OutcomePartial
 		t.report.Reason = fmt.Sprintf("%d runs wait for the next tick: one compares %d", t.report.Postponed, reconcile.MaxRunsPerTick)
 	case s.Partial:
-		t.report.Outcome = reconcile.ReconcilePartial
+		t.report.Outcome = reconcile.OutcomePartial
 		t.report.Reason = fmt.Sprintf("more is in progress than one tick lists: %d runs, %d executions", reconcile.MaxRunPages*50, reconcile.MaxExecutions)
 	}
 }
@@ -280,7 +280,7 @@ func (t *tick) checkParents(ctx workflow.Context) {
 	if c.CheckNext.IsZero() {
 		c.CheckNext = t.report.At.Add(firstCheck * t.in.Interval)
 	}
-	done := t.report.Outcome == reconcile.ReconcileDone || t.report.Outcome == reconcile.ReconcilePartial
+	done := t.report.Outcome == reconcile.OutcomeDone || t.report.Outcome == reconcile.OutcomePartial
 	if !done || t.report.At.Before(c.CheckNext) {
 		t.found.Keep(reconcile.FindingUnknownParent)
 		return
@@ -320,7 +320,7 @@ func (t *tick) lookAt(ctx workflow.Context, now []activities.Candidate) (l recon
 	failures := 0
 	for _, next := range now {
 		key := reconcile.KeyOf(next.Run)
-		if t.report.Outcome == reconcile.ReconcileRateLimited || failures >= reconcile.MaxFailures || t.size >= reconcile.MaxRepairs || ctx.Err() != nil {
+		if t.report.Outcome == reconcile.OutcomeRateLimited || failures >= reconcile.MaxFailures || t.size >= reconcile.MaxRepairs || ctx.Err() != nil {
 			l.Rest = append(l.Rest, key)
 			continue
 		}
@@ -449,11 +449,11 @@ func (t *tick) count(r reconcile.Repair) {
 // conclude says what was found and done.
 func (t *tick) conclude() {
 	r, c := &t.report, &t.report.Carried
-	if r.Outcome == reconcile.ReconcileBackingOff {
+	if r.Outcome == reconcile.OutcomeBackingOff {
 		r.Findings = t.found.Now
 		return
 	}
-	if r.Outcome != reconcile.ReconcileRateLimited {
+	if r.Outcome != reconcile.OutcomeRateLimited {
 		c.Limits, c.NotBefore = 0, time.Time{}
 	}
 	if t.compared {
@@ -466,7 +466,7 @@ func (t *tick) conclude() {
 	for _, f := range t.found.Fresh() {
 		t.log.Error("guardian: "+f.Summary, "kind", f.Kind, "fix", f.Fix)
 	}
-	if r.Outcome == reconcile.ReconcileFailed || r.Outcome == reconcile.ReconcileRateLimited {
+	if r.Outcome == reconcile.OutcomeFailed || r.Outcome == reconcile.OutcomeRateLimited {
 		t.log.Warn("reconcile did not get through", "outcome", r.Outcome, "reason", r.Reason)
 	}
 	if r.Adopted+r.Repaired+r.Finished > 0 {

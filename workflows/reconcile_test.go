@@ -21,11 +21,11 @@ import (
 )
 
 const (
-	done        = reconcile.ReconcileDone
-	partial     = reconcile.ReconcilePartial
-	rateLimited = reconcile.ReconcileRateLimited
-	backingOff  = reconcile.ReconcileBackingOff
-	failed      = reconcile.ReconcileFailed
+	done        = reconcile.OutcomeDone
+	partial     = reconcile.OutcomePartial
+	rateLimited = reconcile.OutcomeRateLimited
+	backingOff  = reconcile.OutcomeBackingOff
+	failed      = reconcile.OutcomeFailed
 )
 
 var (

@@ -124,7 +124,7 @@ func manageRetry(ctx workflow.Context, run spacelift.RunRef, of managed.RetryOf,
 	if err != nil {
 		workflow.GetLogger(ctx).Warn("the run that tries again is not told of it", "run", run.String(), "retryOf", of.Run.String(), "error", err)
 	}
-	tellOfRun(ctx, chains, chain.ChainNews{Run: run})
+	tellOfRun(ctx, chains, chain.News{Run: run})
 }
 
 // sameIDTries bounds how often the execution of a run may end or begin between

@@ -256,9 +256,9 @@ func TestRetryRunFindsTheChain(t *testing.T) {
 			r.failed.StackLabels = tc.labels
 			there := &chainThere{away: tc.away, silent: tc.silent, place: chain.Place{Root: root, After: ref.After, In: true, Ours: true, Open: true}}
 			r.activities.Temporal = there
-			var told []chain.ChainNews
-			r.env.OnSignalExternalWorkflow(anyArg, managed.ChainID(root), anyArg, chain.ChainNewsSignal, anyArg).Return(
-				func(_, _, _, _ string, news any) error { told = append(told, news.(chain.ChainNews)); return nil }).Maybe()
+			var told []chain.News
+			r.env.OnSignalExternalWorkflow(anyArg, managed.ChainID(root), anyArg, chain.NewsSignal, anyArg).Return(
+				func(_, _, _, _ string, news any) error { told = append(told, news.(chain.News)); return nil }).Maybe()
 			r.env.ExecuteWorkflow(workflows.RetryRun, managed.RetryRunInput{Run: run, By: "jane", Attempt: 2, Chains: tc.known})
 			var out managed.RetryRunOutcome
 			if err := r.env.GetWorkflowResult(&out); err != nil || out.New != r.again {

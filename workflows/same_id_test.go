@@ -75,7 +75,7 @@ func TestARetryUnderTheSameIDIsManaged(t *testing.T) {
 			if tc.want.By == "ann" {
 				asked = r.retries(managed.RetryRunOutcome{})
 			}
-			r.env.OnSignalExternalWorkflow(anyArg, managed.ChainID(root), anyArg, chain.ChainNewsSignal, anyArg).Return(nil).Maybe()
+			r.env.OnSignalExternalWorkflow(anyArg, managed.ChainID(root), anyArg, chain.NewsSignal, anyArg).Return(nil).Maybe()
 			tc.story(r)
 			in := r.continued()
 			if diff := cmp.Diff(&tc.want, in.RetryOf); diff != "" || in.Known != nil || in.Run != run {
@@ -90,7 +90,7 @@ func TestARetryUnderTheSameIDIsManaged(t *testing.T) {
 
 			second := r.next()
 			if in.Chains != nil {
-				second.env.OnSignalExternalWorkflow(anyArg, managed.ChainID(root), anyArg, chain.ChainNewsSignal, anyArg).Return(nil).Once()
+				second.env.OnSignalExternalWorkflow(anyArg, managed.ChainID(root), anyArg, chain.NewsSignal, anyArg).Return(nil).Once()
 			}
 			second.at(time.Second, func() { // the same again
 				second.env.SignalWorkflow(managed.RunEventsSignal, managed.RunEvents{RetryOf: in.RetryOf})

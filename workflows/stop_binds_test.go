@@ -138,16 +138,16 @@ func TestAStoppedRunIsNotTriedAgain(t *testing.T) {
 func TestAChainLearnsOfAStop(t *testing.T) {
 	r := newRig(t, auto)
 	root := spacelift.RunRef{Account: "acme", Stack: "net", Run: "01KDXROOT0000000000000000"}
-	var news []chain.ChainNews
-	r.env.OnSignalExternalWorkflow(anyArg, managed.ChainID(root), anyArg, chain.ChainNewsSignal, anyArg).Return(
-		func(_, _, _, _ string, arg any) error { news = append(news, arg.(chain.ChainNews)); return nil })
+	var news []chain.News
+	r.env.OnSignalExternalWorkflow(anyArg, managed.ChainID(root), anyArg, chain.NewsSignal, anyArg).Return(
+		func(_, _, _, _ string, arg any) error { news = append(news, arg.(chain.News)); return nil })
 	r.set(func() { r.deafToStops = true })
 	in := r.input()
 	in.Chains = []managed.ChainRef{{Root: root, After: []spacelift.StackID{"net"}}}
 	r.at(0, func() { r.moves(queued, planning) })
 	r.at(time.Minute, func() { r.stops(ann, "", "") })
 	r.at(2*time.Minute, func() {
-		if want := []chain.ChainNews{{Run: run, State: planning, StoppedBy: "ann"}}; !reflect.DeepEqual(news, want) {
+		if want := []chain.News{{Run: run, State: planning, StoppedBy: "ann"}}; !reflect.DeepEqual(news, want) {
 			t.Errorf("the chain heard %+v, want %+v", news, want)
 		}
 		r.moves(applying, finished)

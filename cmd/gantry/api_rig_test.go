@@ -205,7 +205,7 @@ func (s stacks) StacksByLabel(ctx context.Context, _ string) (spacelift.Listing[
 type executions struct {
 	mu      sync.Mutex
 	runs    map[string]managed.RunStatus // by workflow id
-	chains  map[string]chain.ChainStatus // by workflow id
+	chains  map[string]chain.Status      // by workflow id
 	freezes []policy.Freeze
 	retry   *managed.RetryRunOutcome // of every retry
 	retries []client.StartWorkflowOptions
@@ -227,7 +227,7 @@ func (e *executions) QueryWorkflow(_ context.Context, id, _, query string, _ ...
 	defer e.mu.Unlock()
 	run, known := e.runs[id]
 	switch {
-	case query == chain.ChainQuery && e.chains[id].Root.Run != "":
+	case query == chain.Query && e.chains[id].Root.Run != "":
 		return payloads(e.chains[id])
 	case query == freeze.Query && len(e.freezes) > 0:
 		return payloads(e.freezes)

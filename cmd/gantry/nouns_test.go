@@ -56,13 +56,13 @@ func TestFreezes(t *testing.T) {
 func TestChains(t *testing.T) {
 	r := newAPIRig(t)
 	root := spacelift.RunRef{Account: "acme", Stack: "network-prod", Run: "01ROOT"}
-	r.executions.chains = map[string]chain.ChainStatus{managed.ChainID(root): {
-		Root: root, Phase: chain.ChainHeld, Summary: "app-prod failed", StartedAt: began, HeldSince: began,
-		Nodes: []chain.ChainNode{
+	r.executions.chains = map[string]chain.Status{managed.ChainID(root): {
+		Root: root, Phase: chain.PhaseHeld, Summary: "app-prod failed", StartedAt: began, HeldSince: began,
+		Nodes: []chain.Node{
 			{Stack: "network-prod", State: chain.NodeFinished, Reason: "it finished", Run: "01ROOT"},
 			{Stack: "app-prod", After: []int{0}, State: chain.NodeFailed, Reason: "it FAILED", Run: "01APP"},
 		},
-		Timeline: []chain.ChainEntry{{At: began, Kind: managed.KindAction, Summary: "Gantry triggered run 01APP"}},
+		Timeline: []chain.Entry{{At: began, Kind: managed.KindAction, Summary: "Gantry triggered run 01APP"}},
 	}}
 	r.wants([]string{"01ROOT"}, "chains", "list", "--phase", "held")
 	for _, name := range []string{"01ROOT", "acme/network-prod/01ROOT"} {
@@ -77,10 +77,10 @@ func TestChains(t *testing.T) {
 	r.wants([]string{"app-prod failed"}, "chains", "skip", "01ROOT", "app-prod", "--note", "by hand")
 	r.wants([]string{"app-prod failed"}, "chains", "stop", "01ROOT")
 	wishes := r.executions.updates
-	if wish := wishes[0].Args[0].(chain.SkipStack); wish.Stack != "app-prod" || wish.By != "otto" || wish.Note != "by hand" || wish.Key == "" {
+	if wish := wishes[0].Args[0].(chain.Skip); wish.Stack != "app-prod" || wish.By != "otto" || wish.Note != "by hand" || wish.Key == "" {
 		t.Errorf("skips %+v", wish)
 	}
-	if wish := wishes[len(wishes)-1].Args[0].(chain.StopChain); wish.By != "otto" {
+	if wish := wishes[len(wishes)-1].Args[0].(chain.Stop); wish.By != "otto" {
 		t.Errorf("stops %+v", wish)
 	}
 	r.wants([]string{"01ROOT\tnetwork-prod held\n"}, "__complete", "chains", "show", "")

@@ -22,7 +22,7 @@ func longest(prefix string, n int) string {
 // as are kept, and all keys used.
 func greatest() Chain {
 	root := spacelift.RunRef{Account: spacelift.Account(longest("account", 0)), Stack: spacelift.StackID(longest("stack", 0)), Run: spacelift.RunID(longest("run", 0))}
-	c := NewChain(root, chainBegan)
+	c := New(root, chainBegan)
 	at := chainBegan
 	text := strings.Repeat("because ", 1000)
 	reads := func(ref spacelift.RunRef, state spacelift.RunState) {
@@ -37,7 +37,7 @@ func greatest() Chain {
 	var g Graph
 	edges := 0
 	for i := range MaxStacks {
-		s := Stack{Stack: spacelift.StackID(longest("stack", i+1)), Labels: strings.Repeat("f", 16), Notify: []string{strings.Repeat("c", 63)}}
+		s := Follower{Stack: spacelift.StackID(longest("stack", i+1)), Labels: strings.Repeat("f", 16), Notify: []string{strings.Repeat("c", 63)}}
 		most := (MaxEdges - edges) / (MaxStacks - i)
 		for p := max(0, i+1-most); p <= i; p++ {
 			s.After = append(s.After, p)
@@ -46,7 +46,7 @@ func greatest() Chain {
 		g.Stacks = append(g.Stacks, s)
 	}
 	for i := range 10 {
-		r := Refusal{Reason: strings.Repeat(longest("stack", i)+" → ", 20), More: 1000}
+		r := Exclusion{Reason: strings.Repeat(longest("stack", i)+" → ", 20), More: 1000}
 		for j := range 20 {
 			r.Stacks = append(r.Stacks, spacelift.StackID(longest("stack", j)))
 		}
@@ -61,13 +61,13 @@ func greatest() Chain {
 				c.Node(stack).Releasing = true
 				c.Triggered(at, ref, text, false)
 			} else {
-				c.Take(at, ChainNews{Run: ref})
+				c.Take(at, News{Run: ref})
 			}
 			reads(ref, runFailed)
 		}
 	}
 	for i := range decide.MaxKeys {
-		wish := SkipStack{Stack: c.Nodes[1].Stack, By: text, Note: text}
+		wish := Skip{Stack: c.Nodes[1].Stack, By: text, Note: text}
 		c.Keys.Remember(longest("key", i), wish.Content())
 	}
 	n := Decide(&c, at.Add(time.Minute))
@@ -89,7 +89,7 @@ func TestAChainAtItsBoundsFits(t *testing.T) {
 	}
 	var graph Graph
 	for _, n := range c.Nodes[1:] {
-		graph.Stacks = append(graph.Stacks, Stack{Stack: n.Stack, After: n.After, Labels: n.Labels, Notify: n.Notify})
+		graph.Stacks = append(graph.Stacks, Follower{Stack: n.Stack, After: n.After, Labels: n.Labels, Notify: n.Notify})
 	}
 	const most = 1_900_000 // bytes; Temporal refuses 2 MiB
 	for what, value := range map[string]any{

@@ -10,7 +10,7 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// Chain is what an execution of the Chain workflow knows. Everything else, ChainStatus
+// Chain is what an execution of the Chain workflow knows. Everything else, Status
 // above all, is computed from it. Its JSON form travels in Input and is
 // bounded: see MaxStacks and the bounds below.
 type Chain struct {
@@ -22,21 +22,21 @@ type Chain struct {
 
 	// Nodes are the root and, once they are Known, all that follows it, parents
 	// before their followers.
-	Nodes  []chainNode `json:"nodes"`
-	People []string    `json:"people,omitempty"` // who is behind runs of the nodes
-	Known  bool        `json:"known,omitempty"`
-	Graph  graphClock  `json:"graph,omitzero"`
+	Nodes  []member   `json:"nodes"`
+	People []string   `json:"people,omitempty"` // who is behind runs of the nodes
+	Known  bool       `json:"known,omitempty"`
+	Graph  graphClock `json:"graph,omitzero"`
 
-	Refusals []Refusal `json:"refusals,omitempty"` // what follows and is not released
-	Refused  string    `json:"refused,omitempty"`  // why nothing is released, ever
+	Refusals []Exclusion `json:"refusals,omitempty"` // what follows and is not released
+	Refused  string      `json:"refused,omitempty"`  // why nothing is released, ever
 
-	Stopped   *StopChain      `json:"stopped,omitempty"`
+	Stopped   *Stop           `json:"stopped,omitempty"`
 	MovedAt   time.Time       `json:"movedAt"` // when something last changed
 	HeldSince time.Time       `json:"heldSince,omitzero"`
 	EndedAt   time.Time       `json:"endedAt,omitzero"`
 	Outcome   string          `json:"outcome,omitempty"` // how it ended
 	Keys      decide.UsedKeys `json:"keys,omitempty"`
-	Journal   []ChainEntry    `json:"journal,omitempty"`
+	Journal   []Entry         `json:"journal,omitempty"`
 	Written   int             `json:"written,omitempty"` // about the bytes of the journal
 
 	Outbox   []managed.Notice `json:"outbox,omitempty"`   // messages that have not arrived yet
@@ -62,8 +62,8 @@ const (
 
 	// maxChainJournal and maxChainJournalSize bound the journal of a chain, in
 	// entries and in bytes.
-	maxChainJournal     = 1000
-	maxChainJournalSize = 100_000
+	maxJournal     = 1000
+	maxJournalSize = 100_000
 
 	// quietAtMost is how long a chain in which nothing moves is kept.
 	quietAtMost = 30 * 24 * time.Hour
@@ -79,10 +79,10 @@ const (
 	tryMost   = time.Hour
 )
 
-func NewChain(root spacelift.RunRef, at time.Time) Chain {
+func New(root spacelift.RunRef, at time.Time) Chain {
 	return Chain{
 		Root: root, StartedAt: at, MovedAt: at,
-		Nodes: []chainNode{{Stack: root.Stack, Runs: []chainRun{{Run: root.Run, Look: at, Rung: true}}}},
+		Nodes: []member{{Stack: root.Stack, Runs: []memberRun{{Run: root.Run, Look: at, Rung: true}}}},
 	}
 }
 
@@ -93,10 +93,10 @@ func (c *Chain) Ref(stack spacelift.StackID, run spacelift.RunID) spacelift.RunR
 
 // index is where a stack is among the nodes; -1 if it is not part of the chain.
 func (c *Chain) index(stack spacelift.StackID) int {
-	return slices.IndexFunc(c.Nodes, func(n chainNode) bool { return n.Stack == stack })
+	return slices.IndexFunc(c.Nodes, func(n member) bool { return n.Stack == stack })
 }
 
-func (c *Chain) Node(stack spacelift.StackID) *chainNode {
+func (c *Chain) Node(stack spacelift.StackID) *member {
 	if i := c.index(stack); i >= 0 {
 		return &c.Nodes[i]
 	}
@@ -104,7 +104,7 @@ func (c *Chain) Node(stack spacelift.StackID) *chainNode {
 }
 
 // Parents are the ids of the stacks that a node follows.
-func (c *Chain) Parents(n *chainNode) []spacelift.StackID {
+func (c *Chain) Parents(n *member) []spacelift.StackID {
 	ids := make([]spacelift.StackID, len(n.After))
 	for i, p := range n.After {
 		ids[i] = c.Nodes[p].Stack
@@ -116,7 +116,7 @@ func (c *Chain) Parents(n *chainNode) []spacelift.StackID {
 // at it. A run that it has not heard of tries another one again, or takes its
 // place. For a stack that has none yet it may be the one that counts: that is
 // decided when the stack's turn comes, or anew if it has.
-func (c *Chain) Take(at time.Time, news ChainNews) {
+func (c *Chain) Take(at time.Time, news News) {
 	n := c.Node(news.Run.Stack)
 	if n == nil || news.Run.Account != c.Root.Account {
 		c.note(at, managed.KindNote, "", "", "news of run %s were dropped: it is none of this chain", managed.Fit(news.Run.String(), managed.MaxName))
@@ -136,7 +136,7 @@ func (c *Chain) Take(at time.Time, news ChainNews) {
 	default:
 		c.note(at, managed.KindEvent, n.Stack, news.Run.Run, "run %s takes the place of an earlier one", news.Run.Run)
 		c.MovedAt = at
-		r = c.add(n, chainRun{Run: news.Run.Run, How: "it takes the place of an earlier run"})
+		r = c.add(n, memberRun{Run: news.Run.Run, How: "it takes the place of an earlier run"})
 	}
 	if by := managed.Fit(news.StoppedBy, managed.MaxPerson); by != "" && r.StoppedBy == "" {
 		r.StoppedBy, c.MovedAt = by, at
@@ -153,7 +153,7 @@ const maxPeople = 2000
 
 // add adds a run to a node. Where there is no room, the node's oldest one that has
 // ended goes.
-func (c *Chain) add(n *chainNode, r chainRun) *chainRun {
+func (c *Chain) add(n *member, r memberRun) *memberRun {
 	for i := range n.Runs {
 		n.Runs[i].slim()
 	}
@@ -181,7 +181,7 @@ func (c *Chain) Triggered(at time.Time, run spacelift.RunRef, how string, keeps 
 	c.MovedAt = at
 	c.note(at, managed.KindAction, run.Stack, run.Run, "%s", how)
 	if n.run(run.Run) == nil {
-		c.add(n, chainRun{Run: run.Run, How: managed.Fit(how, maxHow), Look: at})
+		c.add(n, memberRun{Run: run.Run, How: managed.Fit(how, maxHow), Look: at})
 	}
 }
 
@@ -189,7 +189,7 @@ func (c *Chain) Triggered(at time.Time, run spacelift.RunRef, how string, keeps 
 func (c *Chain) Untriggered(at time.Time, stack spacelift.StackID, reason string) {
 	n := c.Node(stack)
 	n.Releasing = false
-	if n.Trouble == nil || n.Trouble.Reason != managed.Fit(reason, maxChainText) {
+	if n.Trouble == nil || n.Trouble.Reason != managed.Fit(reason, maxText) {
 		c.note(at, managed.KindDecision, stack, "", "not triggered: %s", reason)
 	}
 	n.Trouble = n.Trouble.again(at, reason)
@@ -208,11 +208,11 @@ func (c *Chain) Relabelled(at time.Time, stack spacelift.StackID, reason string)
 	c.Graph.Stale = true
 }
 
-// maxChainText bounds the reasons and notes that a chain carries, in bytes.
+// maxText bounds the reasons and notes that a chain carries, in bytes.
 const (
-	maxChainText = 300
-	maxRunNote   = 150
-	maxHow       = 100
+	maxText    = 300
+	maxRunNote = 150
+	maxHow     = 100
 )
 
 // again is the next try of something that failed once more.
@@ -221,7 +221,7 @@ func (l *later) again(at time.Time, reason string) *later {
 	if l != nil {
 		tries = l.Tries
 	}
-	return &later{Reason: managed.Fit(reason, maxChainText), Until: at.Add(managed.Doubled(tryFirst, tries, tryMost)), Tries: tries + 1}
+	return &later{Reason: managed.Fit(reason, maxText), Until: at.Add(managed.Doubled(tryFirst, tries, tryMost)), Tries: tries + 1}
 }
 
 // Saw takes a run as the API shows it. It does not matter how often that
@@ -291,19 +291,19 @@ func (c *Chain) Succeeded(at time.Time, run spacelift.RunRef) {
 	}
 	c.MovedAt = at
 	c.note(at, managed.KindEvent, n.Stack, run.Run, "run %s is newer than the one that stopped the line", run.Run)
-	c.add(n, chainRun{Run: run.Run, How: "it is newer than the run that stopped the line", Look: at})
+	c.add(n, memberRun{Run: run.Run, How: "it is newer than the run that stopped the line", Look: at})
 }
 
 // Skip takes a person's wish that was not refused.
-func (c *Chain) Skip(at time.Time, wish SkipStack) {
-	wish.By, wish.Note, wish.Key = managed.Fit(wish.By, managed.MaxName), managed.Fit(wish.Note, maxChainText), ""
+func (c *Chain) Skip(at time.Time, wish Skip) {
+	wish.By, wish.Note, wish.Key = managed.Fit(wish.By, managed.MaxName), managed.Fit(wish.Note, maxText), ""
 	c.Node(wish.Stack).Skipped = &wish
 	c.MovedAt = at
 	c.person(at, wish.Stack, wish.By, "%s skipped %s%s", wish.By, wish.Stack, managed.AfterColon(wish.Note))
 }
 
 // Stop takes a person's wish that was not refused.
-func (c *Chain) Stop(at time.Time, wish StopChain) {
+func (c *Chain) Stop(at time.Time, wish Stop) {
 	wish.By, wish.Note = managed.Fit(wish.By, managed.MaxName), managed.Fit(wish.Note, managed.MaxText)
 	c.Stopped = &wish
 	c.MovedAt = at
@@ -312,24 +312,24 @@ func (c *Chain) Stop(at time.Time, wish StopChain) {
 
 // note writes an entry to the journal. When that is full the oldest goes.
 func (c *Chain) note(at time.Time, kind managed.TimelineKind, stack spacelift.StackID, run spacelift.RunID, format string, args ...any) {
-	c.write(ChainEntry{At: at, Kind: kind, Stack: stack, Run: run, Summary: fmt.Sprintf(format, args...)})
+	c.write(Entry{At: at, Kind: kind, Stack: stack, Run: run, Summary: fmt.Sprintf(format, args...)})
 }
 
 func (c *Chain) person(at time.Time, stack spacelift.StackID, who, format string, args ...any) {
-	c.write(ChainEntry{At: at, Kind: managed.KindPerson, Stack: stack, Actor: who, Summary: fmt.Sprintf(format, args...)})
+	c.write(Entry{At: at, Kind: managed.KindPerson, Stack: stack, Actor: who, Summary: fmt.Sprintf(format, args...)})
 }
 
-func (c *Chain) write(e ChainEntry) {
+func (c *Chain) write(e Entry) {
 	e.Summary = managed.Fit(e.Summary, managed.MaxText)
 	c.Journal = append(c.Journal, e)
-	for c.Written += e.size(); c.Written > maxChainJournalSize || len(c.Journal) > maxChainJournal; {
+	for c.Written += e.size(); c.Written > maxJournalSize || len(c.Journal) > maxJournal; {
 		c.Written -= c.Journal[0].size()
 		c.Journal = slices.Delete(c.Journal, 0, 1)
 	}
 }
 
 // size is about what an entry takes as JSON.
-func (e ChainEntry) size() int {
+func (e Entry) size() int {
 	const beside = 100
 	return beside + managed.JsonSize(e.Summary) + managed.JsonSize(e.Actor) + len(e.Stack) + len(e.Run)
 }

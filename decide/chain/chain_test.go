@@ -51,7 +51,7 @@ func TestWhatStopsTheLine(t *testing.T) {
 		s.decided(t, "app", "web", EdgeStops, string(state))
 		s.ends("dns", runFinished)
 		n := s.ends("mail", runFinished)
-		if n.Phase != ChainHeld || !strings.Contains(n.Reason, string(state)) {
+		if n.Phase != PhaseHeld || !strings.Contains(n.Reason, string(state)) {
 			t.Errorf("%s: %+v, want the chain held", state, n)
 		}
 		s.shows(t, nodes{"net": NodeFinished, "app": NodeFailed, "dns": NodeFinished, "web": NodeWaiting, "mail": NodeFinished})
@@ -77,12 +77,12 @@ func TestARetryUnderTheSameIDResumes(t *testing.T) {
 	s := newChainStory(t.Fatalf, "app<net", "web<app")
 	s.goes()
 	n := s.ends("app", runFailed)
-	if n.Phase != ChainHeld || n.Until.IsZero() {
+	if n.Phase != PhaseHeld || n.Until.IsZero() {
 		t.Fatalf("%+v, want it held and looked at again", n)
 	}
 	ref := s.current("app")
 	s.now = s.now.Add(lookFirst)
-	if n = s.goes(); !slices.Contains(n.Newer, ref) || n.Phase != ChainHeld {
+	if n = s.goes(); !slices.Contains(n.Newer, ref) || n.Phase != PhaseHeld {
 		t.Fatalf("%+v, want a look at %s", n, ref)
 	}
 	s.enters(ref, spacelift.RunStateQueued)
@@ -147,7 +147,7 @@ func TestAFollowerThatCannotBeTriggered(t *testing.T) {
 func TestWhatReleasesNothing(t *testing.T) {
 	root := spacelift.RunRef{Account: "acme", Stack: "net", Run: "net-1"}
 	read := func(change func(*spacelift.Run)) Chain {
-		c := NewChain(root, chainBegan)
+		c := New(root, chainBegan)
 		run := spacelift.Run{Ref: root, Type: spacelift.RunTypeTracked, State: runFinished, StateVersion: 9, CreatedAt: chainBegan}
 		change(&run)
 		c.Saw(chainBegan, run)
@@ -155,10 +155,10 @@ func TestWhatReleasesNothing(t *testing.T) {
 		return c
 	}
 	circle := read(func(*spacelift.Run) {})
-	circle.TakeGraph(chainBegan, Graph{Refused: []Refusal{{Stacks: []spacelift.StackID{"app", "net"}, Reason: "the labels lead in a circle: net → app → net"}}})
-	unread := NewChain(root, chainBegan)
+	circle.TakeGraph(chainBegan, Graph{Refused: []Exclusion{{Stacks: []spacelift.StackID{"app", "net"}, Reason: "the labels lead in a circle: net → app → net"}}})
+	unread := New(root, chainBegan)
 	stopped := read(func(*spacelift.Run) {})
-	stopped.Stop(chainBegan, StopChain{By: "jane", Note: "wrong day"})
+	stopped.Stop(chainBegan, Stop{By: "jane", Note: "wrong day"})
 	for _, tc := range []struct {
 		name   string
 		c      Chain
@@ -184,19 +184,19 @@ func TestRefuseSkip(t *testing.T) {
 	s := newChainStory(t.Fatalf, "app<net", "web<app")
 	s.goes()
 	s.ends("app", runFailed)
-	s.c.Skip(s.now, SkipStack{Stack: "app", By: "jane"})
-	s.c.Keys.Remember("k1", SkipStack{Stack: "app", By: "jane"}.Content())
+	s.c.Skip(s.now, Skip{Stack: "app", By: "jane"})
+	s.c.Keys.Remember("k1", Skip{Stack: "app", By: "jane"}.Content())
 	s.goes()
 	for _, tc := range []struct {
-		wish SkipStack
+		wish Skip
 		kind string
 	}{
-		{SkipStack{Stack: "net", By: "joe"}, ErrTypeNotSkippable},
-		{SkipStack{Stack: "nowhere", By: "joe"}, ErrTypeNotInChain},
-		{SkipStack{Stack: "app", By: "joe"}, managed.ErrTypeAlreadyDecided},
-		{SkipStack{Stack: "web", By: "joe"}, ErrTypeNotSkippable},
-		{SkipStack{Stack: "web", By: "jane", Key: "k1"}, decide.ErrTypeKeyReused},
-		{SkipStack{Stack: "app", By: "jane", Key: "k1"}, ""},
+		{Skip{Stack: "net", By: "joe"}, ErrTypeNotSkippable},
+		{Skip{Stack: "nowhere", By: "joe"}, ErrTypeNotInChain},
+		{Skip{Stack: "app", By: "joe"}, managed.ErrTypeAlreadyDecided},
+		{Skip{Stack: "web", By: "joe"}, ErrTypeNotSkippable},
+		{Skip{Stack: "web", By: "jane", Key: "k1"}, decide.ErrTypeKeyReused},
+		{Skip{Stack: "app", By: "jane", Key: "k1"}, ""},
 	} {
 		kind := ""
 		if no := s.c.RefuseSkip(tc.wish); no != nil {
@@ -207,7 +207,7 @@ func TestRefuseSkip(t *testing.T) {
 		}
 	}
 	s.ends("web", runFinished)
-	if no := s.c.RefuseSkip(SkipStack{Stack: "web", By: "joe"}); no == nil || no.Type != managed.ErrTypeTooLate {
+	if no := s.c.RefuseSkip(Skip{Stack: "web", By: "joe"}); no == nil || no.Type != managed.ErrTypeTooLate {
 		t.Errorf("a chain that has ended: %+v", no)
 	}
 }
@@ -270,7 +270,7 @@ func TestAnyOrderReleasesTheSame(t *testing.T) {
 					s.retries(stack)
 				}
 			case 2: // somebody skips it
-				if wish := (SkipStack{Stack: stack, By: "jane"}); s.c.RefuseSkip(wish) == nil && passes(stack) {
+				if wish := (Skip{Stack: stack, By: "jane"}); s.c.RefuseSkip(wish) == nil && passes(stack) {
 					s.c.Skip(s.now, wish)
 					done[stack] = true
 				}
@@ -306,9 +306,9 @@ func TestAnyOrderReleasesTheSame(t *testing.T) {
 func TestAStoppedRunThatFinishesStopsTheLine(t *testing.T) {
 	s := newChainStory(t.Fatalf, "app<net", "web<app")
 	s.goes()
-	s.c.Take(s.now, ChainNews{Run: s.current("app"), State: spacelift.RunStatePlanning, StoppedBy: "ann"})
+	s.c.Take(s.now, News{Run: s.current("app"), State: spacelift.RunStatePlanning, StoppedBy: "ann"})
 	n := s.ends("app", runFinished)
-	if n.Phase != ChainHeld || !strings.Contains(n.Reason, "ended in FINISHED, though ann wanted it stopped") {
+	if n.Phase != PhaseHeld || !strings.Contains(n.Reason, "ended in FINISHED, though ann wanted it stopped") {
 		t.Errorf("%s: %s", n.Phase, n.Reason)
 	}
 	s.shows(t, nodes{"net": NodeFinished, "app": NodeFailed, "web": NodeWaiting})

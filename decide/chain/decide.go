@@ -12,7 +12,7 @@ import (
 
 // Next is what to do about a chain, and why.
 type Next struct {
-	Phase  ChainPhase
+	Phase  Phase
 	Reason string // a sentence for people
 	Finish bool
 
@@ -162,15 +162,15 @@ func (n *Next) trigger(c *Chain, now time.Time) (through, moving bool) {
 }
 
 func (n Next) finish(format string, args ...any) Next {
-	return Next{Phase: ChainDone, Finish: true, Reason: fmt.Sprintf(format, args...), Lines: n.Lines}
+	return Next{Phase: PhaseDone, Finish: true, Reason: fmt.Sprintf(format, args...), Lines: n.Lines}
 }
 
 func (n *Next) moving(format string, args ...any) {
-	n.Phase, n.Reason = ChainMoving, fmt.Sprintf(format, args...)
+	n.Phase, n.Reason = PhaseMoving, fmt.Sprintf(format, args...)
 }
 
 func (n *Next) held(format string, args ...any) {
-	n.Phase, n.Reason = ChainHeld, fmt.Sprintf(format, args...)
+	n.Phase, n.Reason = PhaseHeld, fmt.Sprintf(format, args...)
 }
 
 func (n *Next) by(t time.Time) {
@@ -252,7 +252,7 @@ func (c *Chain) Apply(at time.Time, n Next) (stuck []int) {
 	case n.Finish:
 		c.EndedAt, c.Outcome, c.HeldSince = at, managed.Fit(n.Reason, managed.MaxText), time.Time{}
 		c.note(at, managed.KindDecision, "", "", "the chain has ended: %s", n.Reason)
-	case n.Phase != ChainHeld:
+	case n.Phase != PhaseHeld:
 		c.HeldSince = time.Time{}
 	case c.HeldSince.IsZero():
 		c.HeldSince = at
@@ -281,7 +281,7 @@ func fewNames(names []string) string {
 }
 
 // whyReleased says what let a stack go.
-func (c *Chain) whyReleased(n *chainNode) string {
+func (c *Chain) whyReleased(n *member) string {
 	var all []string
 	for _, p := range n.After {
 		all = append(all, c.why(p, line{State: c.Nodes[p].state(), Released: true}))
@@ -293,7 +293,7 @@ func (c *Chain) whyReleased(n *chainNode) string {
 func (c *Chain) nobody() string {
 	text := "no stack follows " + string(c.Root.Stack)
 	if len(c.Refusals) > 0 {
-		text = refusals(c.Refusals)
+		text = excluded(c.Refusals)
 	}
 	return text
 }
@@ -306,7 +306,7 @@ func (c *Chain) through(lines []line) string {
 		text += ", and " + fewNames(skipped) + " was skipped"
 	}
 	if len(c.Refusals) > 0 {
-		text += "; " + refusals(c.Refusals)
+		text += "; " + excluded(c.Refusals)
 	}
 	return text
 }

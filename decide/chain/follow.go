@@ -78,7 +78,7 @@ func GraphOf(root spacelift.StackID, all map[spacelift.StackID]Following) Graph 
 			place[s] = 0
 			continue
 		}
-		stack := Stack{Stack: s, Labels: LabelsFingerprint(all[s].After), Notify: all[s].Notify}
+		stack := Follower{Stack: s, Labels: LabelsFingerprint(all[s].After), Notify: all[s].Notify}
 		whole := true
 		for _, p := range all[s].After {
 			at, known := place[p]
@@ -177,15 +177,15 @@ func (g *Graph) refuse(stacks []spacelift.StackID, reason string) {
 	if len(stacks) == 0 {
 		return
 	}
-	if len(g.Refused) == maxRefusals {
-		last := &g.Refused[maxRefusals-1]
+	if len(g.Refused) == maxExclusions {
+		last := &g.Refused[maxExclusions-1]
 		last.More += len(stacks)
 		last.Reason = "the labels lead in more circles than Gantry names"
 		return
 	}
 	slices.Sort(stacks)
 	named := slices.Clone(stacks[:min(len(stacks), maxNamed)])
-	g.Refused = append(g.Refused, Refusal{Stacks: named, More: len(stacks) - len(named), Reason: reason})
+	g.Refused = append(g.Refused, Exclusion{Stacks: named, More: len(stacks) - len(named), Reason: reason})
 }
 
 // arrows writes a way through stacks. Of a long one the middle is left out.

@@ -41,7 +41,7 @@ func labelled(after map[spacelift.StackID][]spacelift.StackID) map[spacelift.Sta
 }
 
 // parents are the ids of what a stack of a graph follows.
-func (g Graph) parents(root spacelift.StackID, s Stack) []spacelift.StackID {
+func (g Graph) parents(root spacelift.StackID, s Follower) []spacelift.StackID {
 	ids := make([]spacelift.StackID, len(s.After))
 	for i, at := range s.After {
 		if ids[i] = root; at > 0 {

@@ -42,7 +42,7 @@ func (g *graphClock) heldDue() time.Time {
 }
 
 // RefusalSentence says that the stacks of a refusal are not released.
-func RefusalSentence(r Refusal) string {
+func RefusalSentence(r Exclusion) string {
 	names := make([]string, len(r.Stacks))
 	for i, s := range r.Stacks {
 		names[i] = string(s)
@@ -57,8 +57,8 @@ func RefusalSentence(r Refusal) string {
 	return managed.Enumerate(names) + " " + verb + " not released: " + r.Reason
 }
 
-// refusals says what is not released, and why.
-func refusals(all []Refusal) string {
+// excluded says what is not released, and why.
+func excluded(all []Exclusion) string {
 	texts := make([]string, len(all))
 	for i, r := range all {
 		texts[i] = RefusalSentence(r)
@@ -84,7 +84,7 @@ func (c *Chain) TakeGraph(at time.Time, g Graph) {
 	first := !c.Known
 	c.Graph = graphClock{ReadAt: at, Looks: c.Graph.Looks + 1}
 	c.Known, c.Notify = true, g.Notify
-	if said := refusals(g.Refused); said != "" && said != refusals(c.Refusals) {
+	if said := excluded(g.Refused); said != "" && said != excluded(c.Refusals) {
 		c.note(at, managed.KindDecision, "", "", "%s", said)
 		c.Graph.Looks = 0
 	}
@@ -96,7 +96,7 @@ func (c *Chain) TakeGraph(at time.Time, g Graph) {
 	nodes := c.without(at, g.Stacks)
 	shift := len(nodes) - 1 // the nth stack of the graph is at this and n
 	for _, s := range g.Stacks {
-		node := chainNode{Stack: s.Stack}
+		node := member{Stack: s.Stack}
 		if i, ok := known[s.Stack]; ok {
 			node = c.Nodes[i]
 		} else if !first {
@@ -120,18 +120,18 @@ func (c *Chain) TakeGraph(at time.Time, g Graph) {
 	}
 	c.Nodes = nodes
 	if len(g.Stacks) == 0 && len(g.Refused) > 0 && len(nodes) == 1 {
-		c.Refused = "nothing is released: " + refusals(g.Refused)
+		c.Refused = "nothing is released: " + excluded(g.Refused)
 	}
 }
 
 // without returns the root and the nodes that stay in the chain though the graph no
 // longer has their stacks, and notes which leave it.
-func (c *Chain) without(at time.Time, graph []Stack) []chainNode {
+func (c *Chain) without(at time.Time, graph []Follower) []member {
 	there := map[spacelift.StackID]bool{c.Root.Stack: true}
 	for _, s := range graph {
 		there[s.Stack] = true
 	}
-	nodes := []chainNode{c.Nodes[0]}
+	nodes := []member{c.Nodes[0]}
 	for _, n := range c.Nodes[1:] {
 		switch {
 		case there[n.Stack]:
@@ -151,24 +151,24 @@ func (c *Chain) without(at time.Time, graph []Stack) []chainNode {
 type Graph struct {
 	// Stacks follow the root, directly or not, parents before those that follow
 	// them. A brief graph has none.
-	Stacks []Stack `json:"stacks,omitempty"`
+	Stacks []Follower `json:"stacks,omitempty"`
 
 	// Size is how many stacks follow, those that are refused left out.
 	Size int `json:"size,omitempty"`
 
 	// Refused are stacks that follow and are not released.
-	Refused []Refusal `json:"refused,omitempty"`
+	Refused []Exclusion `json:"refused,omitempty"`
 
 	// Notify are the channels of the root's stack.
 	Notify []string `json:"notify,omitempty"`
 }
 
-// Stack is a stack that follows others.
-type Stack struct {
+// Follower is a stack that follows others.
+type Follower struct {
 	Stack spacelift.StackID `json:"stack"`
 
 	// After are the stacks of the same chain that it follows, ascending: 0 is the
-	// root and n the nth of ChainGraph.Stacks. Ids would make a graph of thousands
+	// root and n the nth of Graph.Stacks. Ids would make a graph of thousands
 	// of labels too long for a history. Stacks outside the chain are not waited
 	// for.
 	After []int `json:"after"`
@@ -180,8 +180,8 @@ type Stack struct {
 	Notify []string `json:"notify,omitempty"` // its channels
 }
 
-// Refusal says why stacks are not released.
-type Refusal struct {
+// Exclusion says why stacks are not released.
+type Exclusion struct {
 	Stacks []spacelift.StackID `json:"stacks"`         // sorted; the first of them, if there are many
 	More   int                 `json:"more,omitempty"` // how many are left out
 	Reason string              `json:"reason"`         // goes on with the sentence "… is not released: "
@@ -195,6 +195,6 @@ const (
 
 	// maxRefusals bounds the refusals of one chain, and maxNamed the stacks that
 	// one of them names.
-	maxRefusals = 10
-	maxNamed    = 20
+	maxExclusions = 10
+	maxNamed      = 20
 )

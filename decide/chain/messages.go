@@ -14,18 +14,18 @@ const (
 	// Type is the workflow type of Chain.
 	Type = "Chain"
 
-	// ChainNewsSignal carries a ChainNews to Chain.
-	ChainNewsSignal = "chain-news"
+	// NewsSignal carries a News to Chain.
+	NewsSignal = "chain-news"
 
-	// ChainQuery answers with the ChainStatus of a chain, and PlaceQuery, which
-	// takes an PlaceQuestion, with the Place of a run.
-	ChainQuery = "chain"
+	// Query answers with the Status of a chain, and PlaceQuery, which
+	// takes a PlaceQuestion, with the Place of a run.
+	Query      = "chain"
 	PlaceQuery = "place"
 
-	// SkipUpdate takes a SkipStack and StopChainUpdate a StopChain; both answer
-	// with the ChainStatus.
-	SkipUpdate      = "skip"
-	StopChainUpdate = "stop"
+	// SkipUpdate takes a Skip and StopUpdate a Stop; both answer
+	// with the Status.
+	SkipUpdate = "skip"
+	StopUpdate = "stop"
 )
 
 // Input starts Chain, and carries what it knows when it continues as
@@ -38,10 +38,10 @@ type Input struct {
 	Known       *Chain           `json:"known,omitempty"`
 }
 
-// ChainNews says that there is something new about a run of a chain: it ended,
+// News says that there is something new about a run of a chain: it ended,
 // or it tries another one again. A chain takes no one's word for it and reads
 // the run.
-type ChainNews struct {
+type News struct {
 	Run     spacelift.RunRef   `json:"run"`
 	State   spacelift.RunState `json:"state,omitempty"`
 	Outcome string             `json:"outcome,omitempty"` // how it ended, as a sentence
@@ -53,18 +53,18 @@ type ChainNews struct {
 	StoppedBy string `json:"stoppedBy,omitempty"`
 }
 
-// SkipStack is a person's wish that a chain go on as if a stack's run had
+// Skip is a person's wish that a chain go on as if a stack's run had
 // finished.
-type SkipStack struct {
+type Skip struct {
 	Stack spacelift.StackID `json:"stack"`
 	By    string            `json:"by"`
 	Note  string            `json:"note,omitempty"`
 	Key   string            `json:"key,omitempty"` // see Decision.Key
 }
 
-// StopChain is a person's wish that a chain trigger nothing more. Runs that are
+// Stop is a person's wish that a chain trigger nothing more. Runs that are
 // on their way go on.
-type StopChain struct {
+type Stop struct {
 	By   string `json:"by"`
 	Note string `json:"note,omitempty"`
 	Key  string `json:"key,omitempty"` // see Decision.Key
@@ -78,37 +78,37 @@ const (
 	ErrTypeNotSkippable = "NotSkippable" // the stack can't be skipped now
 )
 
-// ChainStatus is all that Gantry can say of a chain: the answer to ChainQuery
+// Status is all that Gantry can say of a chain: the answer to Query
 // and the result of Chain.
-type ChainStatus struct {
+type Status struct {
 	Root      spacelift.RunRef `json:"root"`
-	Phase     ChainPhase       `json:"phase"`
+	Phase     Phase            `json:"phase"`
 	Summary   string           `json:"summary"` // a sentence: what it does or waits for, or how it ended
 	StartedAt time.Time        `json:"startedAt"`
 	HeldSince time.Time        `json:"heldSince,omitzero"` // since when nothing moves; zero while something does
 	GivesUpAt time.Time        `json:"givesUpAt,omitzero"` // when it ends if nothing moves until then
 	EndedAt   time.Time        `json:"endedAt,omitzero"`
 
-	Nodes    []ChainNode  `json:"nodes,omitempty"`    // the root first, parents before their followers
-	Timeline []ChainEntry `json:"timeline,omitempty"` // oldest first
+	Nodes    []Node  `json:"nodes,omitempty"`    // the root first, parents before their followers
+	Timeline []Entry `json:"timeline,omitempty"` // oldest first
 }
 
 // Edges are what was decided about each stack that follows another. They are
 // computed from the nodes: written out they would not fit into an answer of
 // Temporal's.
-func (s ChainStatus) Edges() []ChainEdge {
-	var edges []ChainEdge
+func (s Status) Edges() []Edge {
+	var edges []Edge
 	for _, to := range s.Nodes {
 		for _, p := range to.After {
 			from := s.Nodes[p]
-			edges = append(edges, ChainEdge{From: from.Stack, To: to.Stack, Decision: from.Lets, Reason: from.whyLets(), At: from.Since})
+			edges = append(edges, Edge{From: from.Stack, To: to.Stack, Decision: from.Lets, Reason: from.whyLets(), At: from.Since})
 		}
 	}
 	return edges
 }
 
 // Parents are the stacks that a node follows.
-func (s ChainStatus) Parents(n ChainNode) []spacelift.StackID {
+func (s Status) Parents(n Node) []spacelift.StackID {
 	ids := make([]spacelift.StackID, len(n.After))
 	for i, p := range n.After {
 		ids[i] = s.Nodes[p].Stack
@@ -116,23 +116,23 @@ func (s ChainStatus) Parents(n ChainNode) []spacelift.StackID {
 	return ids
 }
 
-// ChainPhase says in one word how a chain is. Lists are filtered by it.
-type ChainPhase string
+// Phase says in one word how a chain is. Lists are filtered by it.
+type Phase string
 
 // The phases of a chain.
 const (
-	ChainMoving ChainPhase = "moving" // runs are on their way
-	ChainHeld   ChainPhase = "held"   // nothing moves before somebody mends, retries or skips something
-	ChainDone   ChainPhase = "done"   // ended, however
+	PhaseMoving Phase = "moving" // runs are on their way
+	PhaseHeld   Phase = "held"   // nothing moves before somebody mends, retries or skips something
+	PhaseDone   Phase = "done"   // ended, however
 )
 
-// ChainPhases lists them all.
-var ChainPhases = []ChainPhase{ChainMoving, ChainHeld, ChainDone}
+// Phases lists them all.
+var Phases = []Phase{PhaseMoving, PhaseHeld, PhaseDone}
 
-// ChainNode is a stack of a chain.
-type ChainNode struct {
+// Node is a stack of a chain.
+type Node struct {
 	Stack spacelift.StackID `json:"stack"`
-	After []int             `json:"after,omitempty"` // the nodes that it follows: see ChainStatus.Parents
+	After []int             `json:"after,omitempty"` // the nodes that it follows: see Status.Parents
 	State NodeState         `json:"state"`
 	Since time.Time         `json:"since"` // since when it is in that state
 
@@ -164,8 +164,8 @@ const (
 // NodeStates lists them all.
 var NodeStates = []NodeState{NodeWaiting, NodeReleasing, NodeHeld, NodeRunning, NodeFinished, NodeFailed, NodeSkipped}
 
-// ChainEdge is what was decided about one stack following another, last.
-type ChainEdge struct {
+// Edge is what was decided about one stack following another, last.
+type Edge struct {
 	From     spacelift.StackID `json:"from"`
 	To       spacelift.StackID `json:"to"`
 	Decision EdgeDecision      `json:"decision"`
@@ -186,8 +186,8 @@ const (
 // EdgeDecisions lists them all.
 var EdgeDecisions = []EdgeDecision{EdgeWaits, EdgeReleases, EdgeStops}
 
-// ChainEntry is something that happened in a chain.
-type ChainEntry struct {
+// Entry is something that happened in a chain.
+type Entry struct {
 	At      time.Time            `json:"at"`
 	Kind    managed.TimelineKind `json:"kind"`
 	Stack   spacelift.StackID    `json:"stack,omitempty"` // empty: the chain as a whole
@@ -196,8 +196,8 @@ type ChainEntry struct {
 	Summary string               `json:"summary"`
 }
 
-// ChainAttributes are what lists find a chain by.
-func ChainAttributes(root spacelift.RunRef, phase ChainPhase) []managed.Attribute {
+// Attributes are what lists find a chain by.
+func Attributes(root spacelift.RunRef, phase Phase) []managed.Attribute {
 	return []managed.Attribute{
 		{Name: managed.AttrAccount, Value: string(root.Account)},
 		{Name: managed.AttrStack, Value: string(root.Stack)},
@@ -205,6 +205,6 @@ func ChainAttributes(root spacelift.RunRef, phase ChainPhase) []managed.Attribut
 	}
 }
 
-func (w SkipStack) Content() string { return decide.Digest("skip", string(w.Stack), w.By, w.Note) }
+func (w Skip) Content() string { return decide.Digest("skip", string(w.Stack), w.By, w.Note) }
 
-func (w StopChain) Content() string { return decide.Digest("stop", w.By, w.Note) }
+func (w Stop) Content() string { return decide.Digest("stop", w.By, w.Note) }

@@ -12,18 +12,18 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// chainNode is a stack of a chain.
-type chainNode struct {
+// member is a stack of a chain.
+type member struct {
 	Stack  spacelift.StackID `json:"stack"`
 	After  []int             `json:"after,omitempty"`  // the nodes that it follows, ascending
 	Labels string            `json:"labels,omitempty"` // a fingerprint of all that it follows: Stack
 	Notify []string          `json:"notify,omitempty"` // its channels
-	Runs   []chainRun        `json:"runs,omitempty"`
+	Runs   []memberRun       `json:"runs,omitempty"`
 
-	Releasing bool       `json:"releasing,omitempty"` // a run is being triggered right now
-	Trouble   *later     `json:"trouble,omitempty"`   // why none was, the last time
-	Keeps     bool       `json:"keeps,omitempty"`     // the stack's policy keeps old plans
-	Skipped   *SkipStack `json:"skipped,omitempty"`
+	Releasing bool   `json:"releasing,omitempty"` // a run is being triggered right now
+	Trouble   *later `json:"trouble,omitempty"`   // why none was, the last time
+	Keeps     bool   `json:"keeps,omitempty"`     // the stack's policy keeps old plans
+	Skipped   *Skip  `json:"skipped,omitempty"`
 
 	By []int `json:"by,omitempty"` // the people behind its runs, of chain.People
 
@@ -31,9 +31,9 @@ type chainNode struct {
 	Since time.Time `json:"since,omitzero"`
 }
 
-// chainRun is a run of a stack, as the API showed it. Nothing here rests on a
+// memberRun is a run of a stack, as the API showed it. Nothing here rests on a
 // notification.
-type chainRun struct {
+type memberRun struct {
 	Run          spacelift.RunID    `json:"run"`
 	State        spacelift.RunState `json:"state,omitempty"` // empty: not read yet
 	StateVersion int                `json:"stateVersion,omitempty"`
@@ -53,8 +53,8 @@ type chainRun struct {
 	Unknown int       `json:"unknown,omitempty"` // how often in a row Spacelift did not know it
 }
 
-func (n *chainNode) run(id spacelift.RunID) *chainRun {
-	i := slices.IndexFunc(n.Runs, func(r chainRun) bool { return r.Run == id })
+func (n *member) run(id spacelift.RunID) *memberRun {
+	i := slices.IndexFunc(n.Runs, func(r memberRun) bool { return r.Run == id })
 	if i < 0 {
 		return nil
 	}
@@ -63,8 +63,8 @@ func (n *chainNode) run(id spacelift.RunID) *chainRun {
 
 // current is the run of a stack that counts: one that passes, or else the
 // newest; nil if there is none.
-func (n *chainNode) current() *chainRun {
-	var newest *chainRun
+func (n *member) current() *memberRun {
+	var newest *memberRun
 	for i := range n.Runs {
 		r := &n.Runs[i]
 		switch {
@@ -79,7 +79,7 @@ func (n *chainNode) current() *chainRun {
 }
 
 // state says how a stack is, by itself: what it follows is not looked at.
-func (n *chainNode) state() NodeState {
+func (n *member) state() NodeState {
 	r := n.current()
 	switch {
 	case r != nil && r.passes():
@@ -101,7 +101,7 @@ func (n *chainNode) state() NodeState {
 }
 
 // voids are the runs of a stack that do not count.
-func (n *chainNode) voids() (ids []spacelift.RunID) {
+func (n *member) voids() (ids []spacelift.RunID) {
 	for _, r := range n.Runs {
 		if r.Void {
 			ids = append(ids, r.Run)
@@ -110,7 +110,7 @@ func (n *chainNode) voids() (ids []spacelift.RunID) {
 	return ids
 }
 
-func (r *chainRun) take(run spacelift.Run) {
+func (r *memberRun) take(run spacelift.Run) {
 	r.State, r.StateVersion, r.CreatedAt = run.State, run.StateVersion, run.CreatedAt
 	r.PlannedAt, r.Applied = run.PlannedAt(), run.BeganToApply()
 	r.EndedAt, r.Actor, r.Note, r.Looks, r.Void = time.Time{}, "", "", 0, false
@@ -121,7 +121,7 @@ func (r *chainRun) take(run spacelift.Run) {
 }
 
 // slim leaves out what only the newest run of a stack is asked for.
-func (r *chainRun) slim() {
+func (r *memberRun) slim() {
 	if r.State.Terminal() {
 		r.Actor, r.Note, r.How = "", "", ""
 	}
@@ -130,7 +130,7 @@ func (r *chainRun) slim() {
 // passes reports whether the run lets those go that follow its stack: it finished,
 // and nobody wanted it stopped. A run that Spacelift skipped does as well, unless it
 // is void: nothing that it refers to has changed.
-func (r *chainRun) passes() bool {
+func (r *memberRun) passes() bool {
 	return !r.Void && r.StoppedBy == "" && (r.State == spacelift.RunStateFinished || r.State == spacelift.RunStateSkipped)
 }
 
@@ -140,7 +140,7 @@ type turn struct {
 	Applied time.Time // when the last of those ended that applied changes; zero: none did
 }
 
-func (c *Chain) turn(n *chainNode) (t turn) {
+func (c *Chain) turn(n *member) (t turn) {
 	for _, p := range n.After {
 		r := c.Nodes[p].current()
 		if r == nil || !r.passes() {
@@ -156,7 +156,7 @@ func (c *Chain) turn(n *chainNode) (t turn) {
 
 // void says why a run that has ended does not count; empty if it does. What it
 // applied counts whatever it planned on: applying it again would not help.
-func (r *chainRun) void(t turn, keeps bool) string {
+func (r *memberRun) void(t turn, keeps bool) string {
 	switch {
 	case strings.HasPrefix(r.Note, policy.NoteOldPlan), strings.HasPrefix(r.Note, policy.NoteGivesWay):
 		return "another one takes its place"
@@ -170,7 +170,7 @@ func (r *chainRun) void(t turn, keeps bool) string {
 }
 
 // lookLater says when a run is to be read again, if nobody tells of it before.
-func (r *chainRun) lookLater(at time.Time) {
+func (r *memberRun) lookLater(at time.Time) {
 	first := lookFirst
 	if r.Rung || r.State == "" {
 		first = lookRung
@@ -180,7 +180,7 @@ func (r *chainRun) lookLater(at time.Time) {
 }
 
 // end says how the run ended.
-func (r *chainRun) end(stack spacelift.StackID) string {
+func (r *memberRun) end(stack spacelift.StackID) string {
 	text := fmt.Sprintf("run %s of %s ended in %s", r.Run, stack, r.State)
 	if r.Actor != "" {
 		text += " by " + r.Actor
@@ -197,15 +197,15 @@ func (r *chainRun) end(stack spacelift.StackID) string {
 const unknownTwice = 2
 
 // lost reports whether Spacelift does not know the run any more.
-func (r *chainRun) lost() bool { return r.Unknown >= unknownTwice }
+func (r *memberRun) lost() bool { return r.Unknown >= unknownTwice }
 
 // byCreation orders runs; one that was not read yet is the newest.
-func byCreation(a, b chainRun) int {
+func byCreation(a, b memberRun) int {
 	return cmp.Or(cmp.Compare(managed.Rank(a.State == ""), managed.Rank(b.State == "")), a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.Run, b.Run))
 }
 
 // names takes who is behind runs of a stack. Keys and stacks are no people.
-func (c *Chain) names(n *chainNode, names ...string) {
+func (c *Chain) names(n *member, names ...string) {
 	for _, name := range names {
 		name = managed.Fit(name, managed.MaxPerson)
 		if name == "" || strings.HasPrefix(name, "api::") || c.index(spacelift.StackID(name)) >= 0 {
@@ -223,7 +223,7 @@ func (c *Chain) names(n *chainNode, names ...string) {
 
 // Triggerers are the people behind the runs that go before a stack's, and behind
 // the root: who triggered those does not approve what follows.
-func (c *Chain) Triggerers(n *chainNode) []string {
+func (c *Chain) Triggerers(n *member) []string {
 	names := slices.Clone(c.TriggeredBy)
 	seen := make([]bool, len(c.Nodes))
 	for next := slices.Clone(n.After); len(next) > 0; next = next[1:] {

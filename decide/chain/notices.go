@@ -15,7 +15,7 @@ import (
 // once for each time that happens. before is the chain before the decision was
 // recorded, and stuck are the stacks that can't be triggered since then.
 func (c *Chain) Notice(at time.Time, n Next, before chainMood, stuck []int) {
-	if n.Phase == ChainMoving {
+	if n.Phase == PhaseMoving {
 		for _, i := range stuck[:min(len(stuck), maxWhy)] {
 			c.noticeStuck(at, i)
 		}

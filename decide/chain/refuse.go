@@ -6,7 +6,7 @@ import (
 )
 
 // RefuseSkip says why a stack is not skipped for somebody; nil if it is.
-func (c *Chain) RefuseSkip(wish SkipStack) *decide.Refusal {
+func (c *Chain) RefuseSkip(wish Skip) *decide.Refusal {
 	if repeated, no := c.Keys.Check(wish.Key, wish.Content()); repeated || no != nil {
 		return no
 	}
@@ -37,7 +37,7 @@ func (c *Chain) RefuseSkip(wish SkipStack) *decide.Refusal {
 }
 
 // RefuseStop says why the chain is not stopped for somebody; nil if it is.
-func (c *Chain) RefuseStop(wish StopChain) *decide.Refusal {
+func (c *Chain) RefuseStop(wish Stop) *decide.Refusal {
 	if repeated, no := c.Keys.Check(wish.Key, wish.Content()); repeated || no != nil {
 		return no
 	}

@@ -9,9 +9,9 @@ import (
 )
 
 // Status is all that can be said of the chain now.
-func (c *Chain) Status(now time.Time) ChainStatus {
+func (c *Chain) Status(now time.Time) Status {
 	n := Decide(c, now)
-	s := ChainStatus{
+	s := Status{
 		Root: c.Root, Phase: n.Phase, Summary: n.Reason, StartedAt: c.StartedAt, HeldSince: c.HeldSince, EndedAt: c.EndedAt,
 		Timeline: slices.Clone(c.Journal),
 	}
@@ -24,9 +24,9 @@ func (c *Chain) Status(now time.Time) ChainStatus {
 	return s
 }
 
-func (c *Chain) show(i int, l line, lines []line, now time.Time) ChainNode {
+func (c *Chain) show(i int, l line, lines []line, now time.Time) Node {
 	n := &c.Nodes[i]
-	shown := ChainNode{Stack: n.Stack, After: n.After, State: l.State, Lets: l.Lets, Since: n.Since}
+	shown := Node{Stack: n.Stack, After: n.After, State: l.State, Lets: l.Lets, Since: n.Since}
 	if n.State != l.State || n.Since.IsZero() {
 		shown.Since = now
 	}
@@ -59,7 +59,7 @@ func (c *Chain) show(i int, l line, lines []line, now time.Time) ChainNode {
 const maxReason = 500
 
 // waitsFor says what keeps a stack that has not been triggered.
-func (c *Chain) waitsFor(n *chainNode, lines []line) string {
+func (c *Chain) waitsFor(n *member, lines []line) string {
 	var all []string
 	for _, p := range n.After {
 		if lines[p].Lets != EdgeReleases {
@@ -76,7 +76,7 @@ func (c *Chain) waitsFor(n *chainNode, lines []line) string {
 }
 
 // whyLets says why the node lets those go that follow it, or does not.
-func (n ChainNode) whyLets() string {
+func (n Node) whyLets() string {
 	switch {
 	case n.State == NodeSkipped && n.Lets != EdgeReleases:
 		return fmt.Sprintf("%s is skipped, and waits for what it follows", n.Stack)

@@ -30,7 +30,7 @@ type chainStory struct {
 // "app<net,dns": app follows net and dns.
 func newChainStory(fatal func(string, ...any), edges ...string) *chainStory {
 	root := spacelift.RunRef{Account: "acme", Stack: "net", Run: "net-1"}
-	s := &chainStory{fatal: fatal, now: chainBegan, c: NewChain(root, chainBegan), edges: edges, runs: map[spacelift.RunRef]spacelift.Run{}}
+	s := &chainStory{fatal: fatal, now: chainBegan, c: New(root, chainBegan), edges: edges, runs: map[spacelift.RunRef]spacelift.Run{}}
 	s.enters(root, spacelift.RunStatePlanning)
 	s.enters(root, spacelift.RunStateApplying)
 	s.enters(root, spacelift.RunStateFinished)
@@ -45,7 +45,7 @@ func graphOf(edges ...string) Graph {
 	place := map[string]int{"net": 0}
 	for _, e := range edges {
 		stack, parents, _ := strings.Cut(e, "<")
-		node := Stack{Stack: spacelift.StackID(stack), Labels: parents, Notify: []string{"#" + stack}}
+		node := Follower{Stack: spacelift.StackID(stack), Labels: parents, Notify: []string{"#" + stack}}
 		for p := range strings.SplitSeq(parents, ",") {
 			node.After = append(node.After, place[p])
 		}
@@ -121,12 +121,12 @@ func (s *chainStory) retries(stack spacelift.StackID) {
 	s.now = s.now.Add(time.Minute)
 	ref := spacelift.RunRef{Account: "acme", Stack: stack, Run: spacelift.RunID(fmt.Sprintf("%s-%d", stack, len(s.runs)))}
 	s.enters(ref, spacelift.RunStateQueued)
-	s.c.Take(s.now, ChainNews{Run: ref})
+	s.c.Take(s.now, News{Run: ref})
 	s.c.Saw(s.now, s.runs[ref])
 }
 
 func (s *chainStory) skips(stack spacelift.StackID) Next {
-	wish := SkipStack{Stack: stack, By: "jane", Note: "not needed"}
+	wish := Skip{Stack: stack, By: "jane", Note: "not needed"}
 	if no := s.c.RefuseSkip(wish); no != nil {
 		s.fatal("skip %s: %s", stack, no.Reason)
 		return Next{}

@@ -15,14 +15,14 @@ import (
 // Bounds of freezes. They travel with every continue-as-new and every query, so
 // all together must stay below the 2 MB that Temporal takes.
 const (
-	maxFreezes      = 50      // in effect or to come
-	maxFreezeBytes  = 600_000 // of those, as JSON
-	maxPastFreezes  = 50      // remembered, so that a repeat of what was asked then is known for one
-	maxPastBytes    = 400_000 // of those, as JSON
-	maxKeyBytes     = 300_000 // of the idempotency keys, as JSON
-	maxFreezeStacks = 100     // named by one freeze
-	maxFreezeText   = 500     // bytes of a reason; of an id, a name and a key, too
-	maxNotified     = 200     // stacks to notify runs of; beyond, those of all stacks are
+	maxHeld      = 50      // in effect or to come
+	maxHeldBytes = 600_000 // of those, as JSON
+	maxPast      = 50      // remembered, so that a repeat of what was asked then is known for one
+	maxPastBytes = 400_000 // of those, as JSON
+	maxKeyBytes  = 300_000 // of the idempotency keys, as JSON
+	maxStacks    = 100     // named by one freeze
+	maxText      = 500     // bytes of a reason; of an id, a name and a key, too
+	maxNotified  = 200     // stacks to notify runs of; beyond, those of all stacks are
 )
 
 // notifyAgain is how long after a change runs are notified of it a second time:
@@ -30,18 +30,18 @@ const (
 const notifyAgain = 30 * time.Second
 
 // Book is what an execution of Freezes knows. Its JSON form travels in
-// FreezesInput.
+// Input.
 type Book struct {
-	Held []freezeEntry   `json:"held,omitempty"` // oldest first
-	Past []freezeEntry   `json:"past,omitempty"` // oldest first
+	Held []entry         `json:"held,omitempty"` // oldest first
+	Past []entry         `json:"past,omitempty"` // oldest first
 	Keys decide.UsedKeys `json:"keys,omitempty"`
 
 	Turned time.Time  `json:"turned,omitzero"`  // when it was looked at last
 	Notify []audience `json:"notify,omitempty"` // soonest first, two at most
 }
 
-// freezeEntry is a freeze, and what of the wish for it the freeze does not say.
-type freezeEntry struct {
+// entry is a freeze, and what of the wish for it the freeze does not say.
+type entry struct {
 	Freeze   policy.Freeze `json:"freeze"`
 	Asked    time.Time     `json:"asked,omitzero"` // when it was to end
 	LiftedBy string        `json:"liftedBy,omitempty"`
@@ -96,7 +96,7 @@ func (b *Book) Judge(now time.Time, wish Declare) (f policy.Freeze, repeated boo
 		return e.Freeze, true, nil
 	}
 	bad := func(format string, args ...any) (policy.Freeze, bool, *decide.Refusal) {
-		return policy.Freeze{}, false, decide.Refuse(ErrTypeBadFreeze, format, args...)
+		return policy.Freeze{}, false, decide.Refuse(ErrTypeInvalid, format, args...)
 	}
 	f = policy.Freeze{
 		ID: wish.ID, Reason: wish.Reason, Stacks: wish.Stacks, From: wish.From, Until: wish.Until, DeclaredBy: wish.By, DeclaredAt: now,
@@ -109,10 +109,10 @@ func (b *Book) Judge(now time.Time, wish Declare) (f policy.Freeze, repeated boo
 		return bad("a freeze needs an id and somebody who declares it")
 	case f.Reason == "":
 		return bad("a freeze needs a reason: people will ask for it")
-	case max(len(f.ID), len(f.Reason), len(f.DeclaredBy), len(wish.Key)) > maxFreezeText:
-		return bad("the id, the reason, the name or the idempotency key of a freeze has more than %d bytes", maxFreezeText)
-	case len(f.Stacks) > maxFreezeStacks:
-		return bad("it names %d stacks, more than %d; name none for the whole account", len(f.Stacks), maxFreezeStacks)
+	case max(len(f.ID), len(f.Reason), len(f.DeclaredBy), len(wish.Key)) > maxText:
+		return bad("the id, the reason, the name or the idempotency key of a freeze has more than %d bytes", maxText)
+	case len(f.Stacks) > maxStacks:
+		return bad("it names %d stacks, more than %d; name none for the whole account", len(f.Stacks), maxStacks)
 	case slices.ContainsFunc(f.Stacks, func(s string) bool { return spacelift.ValidateStack(spacelift.StackID(s)) != nil }):
 		return bad("no stack can be called %s", managed.Fit(fmt.Sprintf("%q", f.Stacks[slices.IndexFunc(f.Stacks, func(s string) bool {
 			return spacelift.ValidateStack(spacelift.StackID(s)) != nil
@@ -130,18 +130,18 @@ func (b *Book) Judge(now time.Time, wish Declare) (f policy.Freeze, repeated boo
 
 // refuseMore refuses a freeze that there is no room for.
 func (b *Book) refuseMore(f policy.Freeze) *decide.Refusal {
-	if len(b.Held) >= maxFreezes {
-		return decide.Refuse(ErrTypeFreezesFull, "there are %d freezes already; lift one first", len(b.Held))
+	if len(b.Held) >= maxHeld {
+		return decide.Refuse(ErrTypeFull, "there are %d freezes already; lift one first", len(b.Held))
 	}
-	if size := managed.SizeOf(b.Held) + managed.SizeOf(freezeEntry{Freeze: f, Asked: f.Until}); size > maxFreezeBytes {
-		return decide.Refuse(ErrTypeFreezesFull,
-			"all freezes together would take %d bytes, more than %d; lift one first, or name fewer stacks, or none for the whole account", size, maxFreezeBytes)
+	if size := managed.SizeOf(b.Held) + managed.SizeOf(entry{Freeze: f, Asked: f.Until}); size > maxHeldBytes {
+		return decide.Refuse(ErrTypeFull,
+			"all freezes together would take %d bytes, more than %d; lift one first, or name fewer stacks, or none for the whole account", size, maxHeldBytes)
 	}
 	return nil
 }
 
 func (b *Book) Add(now time.Time, f policy.Freeze) {
-	b.Held = append(b.Held, freezeEntry{Freeze: f, Asked: f.Until})
+	b.Held = append(b.Held, entry{Freeze: f, Asked: f.Until})
 	b.changed(now, f)
 }
 
@@ -160,7 +160,7 @@ func (b *Book) Find(now time.Time, wish Lift) (f policy.Freeze, repeated bool, n
 			return e.Freeze, true, nil
 		}
 	}
-	return f, false, decide.Refuse(ErrTypeUnknownFreeze, "there is no freeze %s, or it is over", wish.ID)
+	return f, false, decide.Refuse(ErrTypeUnknown, "there is no freeze %s, or it is over", wish.ID)
 }
 
 // What a key was used for. Whose it is need not be said: two people never share
@@ -183,7 +183,7 @@ func (b *Book) Remember(key, what string) {
 
 // End lifts a freeze that find found.
 func (b *Book) End(now time.Time, wish Lift) (f policy.Freeze) {
-	b.retire(func(e *freezeEntry) bool {
+	b.retire(func(e *entry) bool {
 		if e.Freeze.ID != wish.ID {
 			return false
 		}
@@ -204,7 +204,7 @@ func (b *Book) Turn(now time.Time) {
 			edges = append(edges, e.Freeze)
 		}
 	}
-	b.retire(func(e *freezeEntry) bool {
+	b.retire(func(e *entry) bool {
 		if over(e.Freeze, now) {
 			edges = append(edges, e.Freeze)
 			return true
@@ -216,8 +216,8 @@ func (b *Book) Turn(now time.Time) {
 }
 
 // retire moves entries from those in effect to those of the past.
-func (b *Book) retire(gone func(*freezeEntry) bool) {
-	var left []freezeEntry
+func (b *Book) retire(gone func(*entry) bool) {
+	var left []entry
 	for _, e := range b.Held {
 		if !gone(&e) {
 			left = append(left, e)
@@ -226,7 +226,7 @@ func (b *Book) retire(gone func(*freezeEntry) bool) {
 		b.Past = append(b.Past, e)
 	}
 	b.Held = left
-	b.Past = b.Past[max(0, len(b.Past)-maxPastFreezes):]
+	b.Past = b.Past[max(0, len(b.Past)-maxPast):]
 	for managed.SizeOf(b.Past) > maxPastBytes {
 		b.Past = b.Past[1:]
 	}
@@ -294,7 +294,7 @@ func (w Declare) tidy() Declare {
 }
 
 // made reports whether a tidy wish is the one that the freeze was made by.
-func (e freezeEntry) made(w Declare) bool {
+func (e entry) made(w Declare) bool {
 	f := e.Freeze
 	from := f.From.Equal(w.From) || w.From.IsZero() && f.From.Equal(f.DeclaredAt)
 	return f.ID == w.ID && f.DeclaredBy == w.By && f.Reason == w.Reason && slices.Equal(f.Stacks, w.Stacks) && from && e.Asked.Equal(w.Until)

@@ -17,19 +17,19 @@ const temporalTakes = 2_000_000
 // Whatever people declare and lift, what an execution carries on and what it
 // answers stay below what Temporal takes. What there is no room for is refused.
 func TestFreezeBookStaysSmall(t *testing.T) {
-	absurd := strings.Repeat("<", maxFreezeText) // six bytes each, as JSON
+	absurd := strings.Repeat("<", maxText) // six bytes each, as JSON
 	var stacks []string
-	for i := range maxFreezeStacks {
+	for i := range maxStacks {
 		stacks = append(stacks, fmt.Sprintf("%0200d", i))
 	}
 	var b Book
 	refused := 0
 	for round := range 5 {
-		for i := range maxFreezes + 1 {
+		for i := range maxHeld + 1 {
 			wish := Declare{ID: fmt.Sprintf("%d-%d-%s", round, i, absurd[:400]), By: absurd, Reason: absurd, Stacks: stacks, Key: fmt.Sprintf("%d %d", round, i)}
 			f, _, no := b.Judge(t0, wish)
 			if no != nil {
-				if no.Type != ErrTypeFreezesFull || !strings.Contains(no.Reason, "lift one first") {
+				if no.Type != ErrTypeFull || !strings.Contains(no.Reason, "lift one first") {
 					t.Fatalf("freeze %d is refused with %v", i, no)
 				}
 				refused++
@@ -56,9 +56,9 @@ func TestFreezeBookStaysSmall(t *testing.T) {
 // As many freezes as there may be fit in, if they are of the usual size.
 func TestFreezeBookHoldsUsualFreezes(t *testing.T) {
 	var b Book
-	for i := range maxFreezes {
+	for i := range maxHeld {
 		wish := Declare{ID: fmt.Sprintf("frz_%026d", i), By: "jane@example.com", Reason: "the quarter ends, see CHG-1234"}
-		for j := range maxFreezeStacks {
+		for j := range maxStacks {
 			wish.Stacks = append(wish.Stacks, fmt.Sprintf("payments-prod-eu-central-1-service-%04d", j))
 		}
 		f, _, no := b.Judge(t0, wish)

@@ -6,13 +6,11 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// ID is the workflow id of the execution that keeps an account's
-// freezes, and FreezesQuery the query that it answers with the []policy.Freeze
-// that hold or will.
+// ID returns the workflow id of the execution that keeps an account's freezes.
 func ID(account spacelift.Account) string { return "freezes/" + string(account) }
 
-// Query is documented with FreezesID. NotifyingQuery is answered with
-// whether runs are being notified of a change of the freezes.
+// Query is answered with the []policy.Freeze that are in effect or announced.
+// NotifyingQuery is answered with whether runs are being notified of a change.
 const (
 	Query          = "freezes"
 	NotifyingQuery = "notifying"
@@ -29,8 +27,8 @@ type Input struct {
 	Known   *Book             `json:"known,omitempty"`
 }
 
-// DeclareUpdate takes a DeclareFreeze and answers with the policy.Freeze.
-// LiftFreezeUpdate takes a LiftFreeze and answers with the policy.Freeze lifted.
+// DeclareUpdate takes a Declare and answers with the policy.Freeze.
+// LiftUpdate takes a Lift and answers with the policy.Freeze lifted.
 const (
 	DeclareUpdate = "declare"
 	LiftUpdate    = "lift"
@@ -57,9 +55,9 @@ type Lift struct {
 // The types of the errors that refuse these updates. An id or a key that was
 // used for something else is refused with ErrTypeKeyReused.
 const (
-	ErrTypeUnknownFreeze = "UnknownFreeze" // there is no such freeze, or it is over
-	ErrTypeBadFreeze     = "BadFreeze"     // it ends before it begins, has no reason, or the like
-	ErrTypeFreezesFull   = "FreezesFull"   // there is no room for another one
+	ErrTypeUnknown = "UnknownFreeze" // there is no such freeze, or it is over
+	ErrTypeInvalid = "BadFreeze"     // it ends before it begins, has no reason, or the like
+	ErrTypeFull    = "FreezesFull"   // there is no room for another one
 )
 
 // ErrTypeImpossibleAccount is the type of the error for an account that cannot

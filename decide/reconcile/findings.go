@@ -139,7 +139,7 @@ func JudgeSilence(f *Found, c *carried, fresh bool, inProgress int, at time.Time
 
 // JudgeFailure notices that Spacelift's API does not serve.
 func JudgeFailure(f *Found, c *carried, r *Report, final bool) {
-	if r.Outcome != ReconcileFailed {
+	if r.Outcome != OutcomeFailed {
 		c.Failures, c.FailingSince = 0, time.Time{}
 		return
 	}

@@ -7,7 +7,9 @@ import (
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
-) // Bounds on one execution of Reconcile.
+)
+
+// Bounds on one execution of Reconcile.
 const (
 	MaxRunPages    = 400       // of 50 runs in progress, whatever their stack
 	MaxExecutions  = 20_000    // open ones

@@ -8,7 +8,9 @@ import (
 
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
-) // Type is the workflow type of Reconcile. Like all names here, a
+)
+
+// Type is the workflow type of Reconcile. Like all names here, a
 // contract: schedules hold it.
 const Type = "Reconcile"
 
@@ -54,11 +56,11 @@ type Outcome string
 
 // The outcomes.
 const (
-	ReconcileDone        Outcome = "done"
-	ReconcilePartial     Outcome = "partial"      // there was more than one tick does; the next goes on
-	ReconcileRateLimited Outcome = "rate-limited" // Spacelift wants fewer calls
-	ReconcileBackingOff  Outcome = "backing-off"  // nothing was done, because of that
-	ReconcileFailed      Outcome = "failed"       // something did not answer
+	OutcomeDone        Outcome = "done"
+	OutcomePartial     Outcome = "partial"      // there was more than one tick does; the next goes on
+	OutcomeRateLimited Outcome = "rate-limited" // Spacelift wants fewer calls
+	OutcomeBackingOff  Outcome = "backing-off"  // nothing was done, because of that
+	OutcomeFailed      Outcome = "failed"       // something did not answer
 )
 
 // WebhookStatus is how the named webhook was found, or left.
@@ -123,7 +125,7 @@ type carried struct {
 // keys.
 type Sweep struct {
 	After runKey   `json:"after,omitempty"` // the last run that was compared
-	Owed  []runKey `json:"Owed,omitempty"`  // up to it, those that could not be
+	Owed  []runKey `json:"owed,omitempty"`  // up to it, those that could not be
 }
 
 // runKey names a run within an account, as "stack/run".

@@ -30,10 +30,10 @@ var chained = []story{
 			func() error { return t.sim.SetNextPlan(app, simulator.Plan{FailIn: spacelift.RunStatePlanning}) },
 			func() error { return t.oneByOne(ctx, finished) },
 			func() error { return t.runs(ctx, app) },
-			func() error { return t.chain(ctx, chain.ChainHeld) },
-			func() error { return t.skip(ctx, chain.SkipStack{Stack: app, By: "jane", Note: "done by hand"}) },
+			func() error { return t.chain(ctx, chain.PhaseHeld) },
+			func() error { return t.skip(ctx, chain.Skip{Stack: app, By: "jane", Note: "done by hand"}) },
 			func() error { return t.runs(ctx, web) },
-			func() error { return t.chain(ctx, chain.ChainDone) },
+			func() error { return t.chain(ctx, chain.PhaseDone) },
 		)
 	}},
 }
@@ -110,7 +110,7 @@ func chainOfThree(ctx context.Context, t *player) error {
 		func() error { return t.oneByOne(ctx, finished) },
 		func() error { return t.runs(ctx, app) },
 		func() error { return t.runs(ctx, web) },
-		func() error { return t.chain(ctx, chain.ChainDone) },
+		func() error { return t.chain(ctx, chain.PhaseDone) },
 	)
 }
 
@@ -164,14 +164,14 @@ func (t *player) runs(ctx context.Context, follower spacelift.StackID) error {
 }
 
 // chain waits until the chain is in a phase.
-func (t *player) chain(ctx context.Context, phase chain.ChainPhase) error {
+func (t *player) chain(ctx context.Context, phase chain.Phase) error {
 	id := managed.ChainID(t.ref)
-	if phase == chain.ChainDone {
+	if phase == chain.PhaseDone {
 		return t.temporal.GetWorkflow(ctx, id, "").Get(ctx, nil)
 	}
 	return t.eventually(ctx, "the chain is "+string(phase), func() (bool, error) {
-		var s chain.ChainStatus
-		answer, err := t.temporal.QueryWorkflow(ctx, id, "", chain.ChainQuery)
+		var s chain.Status
+		answer, err := t.temporal.QueryWorkflow(ctx, id, "", chain.Query)
 		if err == nil {
 			err = answer.Get(&s)
 		}
@@ -179,7 +179,7 @@ func (t *player) chain(ctx context.Context, phase chain.ChainPhase) error {
 	})
 }
 
-func (t *player) skip(ctx context.Context, wish chain.SkipStack) error {
+func (t *player) skip(ctx context.Context, wish chain.Skip) error {
 	handle, err := t.temporal.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
 		WorkflowID: managed.ChainID(t.ref), UpdateName: chain.SkipUpdate, Args: []any{wish}, WaitForStage: client.WorkflowUpdateStageCompleted,
 	})

@@ -38,7 +38,7 @@ func (t *player) reconcile(ctx context.Context) error {
 	if err := run.Get(ctx, &report); err != nil {
 		return fmt.Errorf("reconcile: %w", err)
 	}
-	if report.Outcome != reconcile.ReconcileDone {
+	if report.Outcome != reconcile.OutcomeDone {
 		return fmt.Errorf("reconcile is %s: %s", report.Outcome, report.Reason)
 	}
 	t.ticks = append(t.ticks, id)

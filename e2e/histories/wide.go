@@ -114,8 +114,8 @@ func isolated(ctx context.Context, queue string, prepare func(*player) error, re
 // chains.
 func endsImmediately(ctx workflow.Context, in managed.ManageRunInput) (managed.RunStatus, error) {
 	for _, ref := range in.Chains {
-		news := chain.ChainNews{Run: in.Run, State: finished}
-		if err := workflow.SignalExternalWorkflow(ctx, managed.ChainID(ref.Root), "", chain.ChainNewsSignal, news).Get(ctx, nil); err != nil {
+		news := chain.News{Run: in.Run, State: finished}
+		if err := workflow.SignalExternalWorkflow(ctx, managed.ChainID(ref.Root), "", chain.NewsSignal, news).Get(ctx, nil); err != nil {
 			return managed.RunStatus{}, err
 		}
 	}
@@ -163,7 +163,7 @@ func (t *player) wide(ctx context.Context, w Wide) (Wide, error) {
 		return w, err
 	}
 	run := first.GetRunID() // before the wait, which changes it
-	var status chain.ChainStatus
+	var status chain.Status
 	if err := first.Get(ctx, &status); err != nil {
 		return w, fmt.Errorf("wait for the chain: %w", err)
 	}
