@@ -89,7 +89,7 @@ type Spacelift interface {
 	UpdateNamedWebhook(ctx context.Context, id string, in spacelift.NamedWebhookInput) (spacelift.NamedWebhook, error)
 }
 
-// Notifier sends a message to one channel; *notify.Sender is one.
+// Notifier sends a message to one channel; *channels.Sender is one.
 type Notifier interface {
 	Send(ctx context.Context, channel string, m notify.Message) error
 }

@@ -15,17 +15,18 @@ import (
 
 	"github.com/gantryhq/gantry/activities"
 	"github.com/gantryhq/gantry/notify"
+	"github.com/gantryhq/gantry/notify/channels"
 )
 
 var message = notify.Message{ID: "msg_1", Type: notify.RunDecisionNeeded, At: noon, Title: "A plan waits."}
 
-// channels answers every message with an error.
-type channels struct {
+// notifier answers every message with an error.
+type notifier struct {
 	err  error
 	sent []string
 }
 
-func (c *channels) Send(_ context.Context, channel string, m notify.Message) error {
+func (c *notifier) Send(_ context.Context, channel string, m notify.Message) error {
 	c.sent = append(c.sent, channel+" "+m.ID)
 	return c.err
 }
@@ -48,7 +49,7 @@ func TestNotify(t *testing.T) {
 		{name: "canceled", err: context.Canceled, fails: true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			to := &channels{err: tc.err}
+			to := &notifier{err: tc.err}
 			err := (&activities.Activities{Notifier: to}).Notify(t.Context(), activities.NotifyInput{Channel: "deploys", Message: message})
 			if diff := cmp.Diff([]string{"deploys msg_1"}, to.sent); diff != "" {
 				t.Errorf("sent (-want +got):\n%s", diff)
@@ -72,10 +73,10 @@ func TestNotifyArrives(t *testing.T) {
 	got := make(chan string, 1)
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got <- r.Header.Get("webhook-id") }))
 	t.Cleanup(server.Close)
-	sender, err := notify.New([]notify.Channel{{
-		Name: "deploys", Kind: notify.Webhook, AllowPrivate: true, URL: func() string { return server.URL },
+	sender, err := channels.New([]channels.Channel{{
+		Name: "deploys", Kind: channels.Webhook, AllowPrivate: true, URL: func() string { return server.URL },
 		Secret: func() string { return "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw" },
-	}}, notify.Options{})
+	}}, channels.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

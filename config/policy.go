@@ -8,7 +8,7 @@ import (
 	_ "time/tzdata" // windows name time zones, and images hold no database of them
 
 	"github.com/gantryhq/gantry/decide/policy"
-	"github.com/gantryhq/gantry/notify"
+	"github.com/gantryhq/gantry/notify/channels"
 	"github.com/gantryhq/gantry/server"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -204,7 +204,7 @@ func (c Config) Warnings() (warnings []string) {
 // check reports what the sender would refuse at the start of what the
 // configuration itself holds. What is in files is checked where they are.
 func (c Channel) check() error {
-	sample := notify.Channel{Name: c.Name, Kind: notify.Kind(c.Kind), AllowPrivate: c.AllowPrivate, URL: func() string { return c.URL }, Secret: func() string { return c.Secret }}
+	sample := channels.Channel{Name: c.Name, Kind: channels.Kind(c.Kind), AllowPrivate: c.AllowPrivate, URL: func() string { return c.URL }, Secret: func() string { return c.Secret }}
 	if c.URLFile != "" {
 		sample.URL = func() string { return "https://gantry.example.com/channel" }
 	}

@@ -5,13 +5,13 @@ import (
 	"log/slog"
 
 	"github.com/gantryhq/gantry/config"
-	"github.com/gantryhq/gantry/notify"
+	"github.com/gantryhq/gantry/notify/channels"
 )
 
 // openChannels returns the sender of all channels. It reads addresses and
 // secrets again when their files change.
-func openChannels(configured []config.Channel, version string, log *slog.Logger) (*notify.Sender, error) {
-	all := make([]notify.Channel, len(configured))
+func openChannels(configured []config.Channel, version string, log *slog.Logger) (*channels.Sender, error) {
+	all := make([]channels.Channel, len(configured))
 	for i, c := range configured {
 		log := log.With("channel", c.Name)
 		address, err := config.NewSecret(c.URL, c.URLFile, log)
@@ -22,9 +22,9 @@ func openChannels(configured []config.Channel, version string, log *slog.Logger)
 		if err != nil {
 			return nil, fmt.Errorf("channel %s: secret: %w", c.Name, err)
 		}
-		all[i] = notify.Channel{
-			Name: c.Name, Kind: notify.Kind(c.Kind), URL: address.Value, Secret: secret.Value, AllowPrivate: c.AllowPrivate,
+		all[i] = channels.Channel{
+			Name: c.Name, Kind: channels.Kind(c.Kind), URL: address.Value, Secret: secret.Value, AllowPrivate: c.AllowPrivate,
 		}
 	}
-	return notify.New(all, notify.Options{UserAgent: "gantry/" + version})
+	return channels.New(all, channels.Options{UserAgent: "gantry/" + version})
 }

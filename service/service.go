@@ -23,7 +23,7 @@ import (
 	"github.com/gantryhq/gantry/config"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/inbox"
-	"github.com/gantryhq/gantry/notify"
+	"github.com/gantryhq/gantry/notify/channels"
 	"github.com/gantryhq/gantry/server"
 )
 
@@ -61,7 +61,7 @@ type process struct {
 	Options
 	accounts accounts
 	rules    *policy.Rules
-	channels *notify.Sender
+	channels *channels.Sender
 	registry *prometheus.Registry
 	temporal client.Client
 	polling  atomic.Bool // the worker takes tasks

@@ -1,4 +1,4 @@
-package notify
+package channels
 
 import (
 	"errors"
@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+
+	"github.com/gantryhq/gantry/notify"
 )
 
 // Kind says how a channel is spoken to. The words are those of the
@@ -92,7 +94,7 @@ func (c *Channel) target() (*url.URL, error) {
 	}
 	if ip, err := netip.ParseAddr(u.Hostname()); err == nil && !c.AllowPrivate {
 		if err := public.SafeAddr(ip.Unmap()); err != nil {
-			return nil, &BlockedAddressError{Channel: c.Name, Address: ip}
+			return nil, &notify.BlockedAddressError{Channel: c.Name, Address: ip}
 		}
 	}
 	return u, nil

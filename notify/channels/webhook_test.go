@@ -1,4 +1,4 @@
-package notify_test
+package channels_test
 
 import (
 	"net/http"
@@ -10,11 +10,12 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"github.com/gantryhq/gantry/notify"
+	"github.com/gantryhq/gantry/notify/channels"
 )
 
 func TestWebhookBody(t *testing.T) {
 	r := newReceiver(t, answer(http.StatusNoContent, ""))
-	if err := r.sender(t, notify.Webhook).Send(t.Context(), "it", decision()); err != nil {
+	if err := r.sender(t, channels.Webhook).Send(t.Context(), "it", decision()); err != nil {
 		t.Fatal(err)
 	}
 	got := r.one(t)
@@ -33,7 +34,7 @@ func TestWebhookBody(t *testing.T) {
 
 func TestWebhookBodyOfAShortMessage(t *testing.T) {
 	r := newReceiver(t, answer(http.StatusOK, ""))
-	err := r.sender(t, notify.Webhook).Send(t.Context(), "it", notify.Message{
+	err := r.sender(t, channels.Webhook).Send(t.Context(), "it", notify.Message{
 		ID: notify.MessageID("account.finding", "acme", "webhook-disabled"), Type: notify.AccountFinding,
 		At:    happened.In(time.FixedZone("CET", 3600)), // told in UTC whatever zone it came in
 		Title: "Spacelift switched the webhook off",
@@ -59,7 +60,7 @@ func TestSignaturesPassTheReferenceVerifier(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			r := newReceiver(t, answer(http.StatusOK, ""))
-			s := r.sender(t, notify.Webhook, func(c *notify.Channel, o *notify.Options) {
+			s := r.sender(t, channels.Webhook, func(c *channels.Channel, o *channels.Options) {
 				c.Secret = text(tt.secrets)
 				o.Now = time.Now // the verifier compares the timestamp with its clock
 			})
@@ -98,7 +99,7 @@ func verifier(t *testing.T, secret string) *standardwebhooks.Webhook {
 func TestARepeatIsRecognised(t *testing.T) {
 	r := newReceiver(t, answer(http.StatusOK, ""))
 	now := sent
-	s := r.sender(t, notify.Webhook, func(_ *notify.Channel, o *notify.Options) { o.Now = func() time.Time { return now } })
+	s := r.sender(t, channels.Webhook, func(_ *channels.Channel, o *channels.Options) { o.Now = func() time.Time { return now } })
 	for range 2 {
 		if err := s.Send(t.Context(), "it", decision()); err != nil {
 			t.Fatal(err)
@@ -120,7 +121,7 @@ func TestARepeatIsRecognised(t *testing.T) {
 func TestSecretsAreReadForEachMessage(t *testing.T) {
 	r := newReceiver(t, answer(http.StatusOK, ""))
 	current := secret
-	s := r.sender(t, notify.Webhook, func(c *notify.Channel, _ *notify.Options) { c.Secret = func() string { return current } })
+	s := r.sender(t, channels.Webhook, func(c *channels.Channel, _ *channels.Options) { c.Secret = func() string { return current } })
 	current = newSecret
 	if err := s.Send(t.Context(), "it", decision()); err != nil {
 		t.Fatal(err)
@@ -135,7 +136,7 @@ func TestLongTextIsCutInWebhooks(t *testing.T) {
 	r := newReceiver(t, answer(http.StatusOK, ""))
 	m := decision()
 	m.Text = strings.Repeat("a log line\n", 10_000)
-	if err := r.sender(t, notify.Webhook).Send(t.Context(), "it", m); err != nil {
+	if err := r.sender(t, channels.Webhook).Send(t.Context(), "it", m); err != nil {
 		t.Fatal(err)
 	}
 	if n := len(r.one(t).Body); n > 20_000 {

@@ -1,4 +1,4 @@
-package notify
+package channels
 
 import (
 	"fmt"
@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/gantryhq/gantry/notify"
 )
 
 // Limits of Block Kit, in characters: docs.slack.dev/reference/block-kit/blocks,
@@ -59,12 +61,12 @@ func markdown(text string) slackText {
 	return slackText{Type: "mrkdwn", Text: text, Verbatim: new(true)}
 }
 
-func encodeSlack(m Message) ([]byte, error) {
+func encodeSlack(m notify.Message) ([]byte, error) {
 	title := clean(m.Title)
 	switch m.Urgency {
-	case Action:
+	case notify.Action:
 		title = "✋ " + title
-	case Alarm:
+	case notify.Alarm:
 		title = "🚨 " + title
 	}
 	fallback := title
@@ -93,13 +95,13 @@ func encodeSlack(m Message) ([]byte, error) {
 
 // fields shows where the message belongs and its facts, and counts the facts
 // that found no place.
-func fields(m Message) (sections []slackBlock, left int) {
+func fields(m notify.Message) (sections []slackBlock, left int) {
 	stack := m.Stack
 	if m.StackName != "" && m.StackName != m.Stack {
 		stack = strings.TrimSpace(m.StackName + " (" + m.Stack + ")")
 	}
-	facts := append([]Fact{
-		{"Stack", stack}, {"State", m.State}, {"Run", m.Run}, {"Account", m.Account},
+	facts := append([]notify.Fact{
+		{Name: "Stack", Value: stack}, {Name: "State", Value: m.State}, {Name: "Run", Value: m.Run}, {Name: "Account", Value: m.Account},
 	}, m.Facts...)
 	texts := make([]slackText, 0, len(facts))
 	for _, f := range facts {
@@ -118,10 +120,10 @@ func fields(m Message) (sections []slackBlock, left int) {
 }
 
 // links are as many of the message's links as a section holds.
-func links(m Message) string {
+func links(m notify.Message) string {
 	all := m.Links
 	if m.URL != "" {
-		all = append([]Link{{Text: "Open in Spacelift", URL: m.URL}}, all...)
+		all = append([]notify.Link{{Text: "Open in Spacelift", URL: m.URL}}, all...)
 	}
 	const between = " · "
 	line := ""
@@ -140,7 +142,7 @@ func links(m Message) string {
 
 // link is a link of mrkdwn; its text alone, if its URL is not one that a browser
 // should follow from a message.
-func link(l Link) string {
+func link(l notify.Link) string {
 	text := escape(oneLine(clean(l.Text)), maxLinkText)
 	u, err := url.Parse(oneLine(clean(l.URL)))
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || len(l.URL) > maxLinkURL {

@@ -1,4 +1,4 @@
-package notify
+package channels
 
 import (
 	"bytes"
@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/gantryhq/gantry/notify"
 )
 
 const (
@@ -101,12 +103,12 @@ func (s *Sender) CloseIdleConnections() {
 // took it. Otherwise it is an UnknownChannelError, an InvalidMessageError, a
 // RefusedError, a BlockedAddressError, an UnavailableError, or the error of ctx
 // when that ended first.
-func (s *Sender) Send(ctx context.Context, channel string, m Message) error {
+func (s *Sender) Send(ctx context.Context, channel string, m notify.Message) error {
 	c, ok := s.channels[channel]
 	if !ok {
-		return &UnknownChannelError{Channel: channel}
+		return &notify.UnknownChannelError{Channel: channel}
 	}
-	if err := m.validate(); err != nil {
+	if err := validate(&m); err != nil {
 		return err
 	}
 	limited, cancel := context.WithTimeout(ctx, s.timeout)
@@ -122,22 +124,22 @@ func (s *Sender) Send(ctx context.Context, channel string, m Message) error {
 	case ctx.Err() != nil:
 		return fmt.Errorf("notify channel %q: %w", channel, ctx.Err())
 	}
-	if blocked, ok := errors.AsType[*BlockedAddressError](err); ok {
-		return &BlockedAddressError{Channel: channel, Address: blocked.Address}
+	if blocked, ok := errors.AsType[*notify.BlockedAddressError](err); ok {
+		return &notify.BlockedAddressError{Channel: channel, Address: blocked.Address}
 	}
-	return &UnavailableError{Channel: channel, Status: status, Err: s.tellable(err)}
+	return &notify.UnavailableError{Channel: channel, Status: status, Err: s.tellable(err)}
 }
 
 // request builds what is sent. Settings that were good at the start and are
 // unreadable now make the channel unavailable: whoever is renewing them will mend
 // them.
-func (s *Sender) request(ctx context.Context, c *Channel, m Message) (*http.Request, error) {
+func (s *Sender) request(ctx context.Context, c *Channel, m notify.Message) (*http.Request, error) {
 	target, err := c.target()
 	if err != nil {
-		if blocked, ok := errors.AsType[*BlockedAddressError](err); ok {
+		if blocked, ok := errors.AsType[*notify.BlockedAddressError](err); ok {
 			return nil, blocked
 		}
-		return nil, &UnavailableError{Channel: c.Name, Err: fmt.Errorf("it %w", err)}
+		return nil, &notify.UnavailableError{Channel: c.Name, Err: fmt.Errorf("it %w", err)}
 	}
 	var body []byte
 	var keys [][]byte
@@ -146,7 +148,7 @@ func (s *Sender) request(ctx context.Context, c *Channel, m Message) (*http.Requ
 		body, err = encodeSlack(m)
 	case Webhook:
 		if keys, err = signingKeys(c.Secret()); err != nil {
-			return nil, &UnavailableError{Channel: c.Name, Err: fmt.Errorf("it %w", err)}
+			return nil, &notify.UnavailableError{Channel: c.Name, Err: fmt.Errorf("it %w", err)}
 		}
 		body, err = encodeWebhook(m)
 	}
@@ -212,24 +214,24 @@ func judge(c *Channel, status int, retryAfter time.Duration, answer []byte) erro
 		if took, refused := judgeSlack(status, answer); took {
 			return nil
 		} else if refused != "" {
-			return &RefusedError{Channel: c.Name, Status: status, Reason: refused}
+			return &notify.RefusedError{Channel: c.Name, Status: status, Reason: refused}
 		}
 	} else if status >= 200 && status < 300 {
 		return nil
 	}
 	switch {
 	case status >= 500, status == http.StatusTooManyRequests, status == http.StatusRequestTimeout, status == http.StatusTooEarly:
-		return &UnavailableError{Channel: c.Name, Status: status, RetryAfter: retryAfter}
+		return &notify.UnavailableError{Channel: c.Name, Status: status, RetryAfter: retryAfter}
 	case status >= 300 && status < 400:
-		return &RefusedError{Channel: c.Name, Status: status, Reason: "it is a redirect, and redirects are not followed; set the URL it leads to"}
+		return &notify.RefusedError{Channel: c.Name, Status: status, Reason: "it is a redirect, and redirects are not followed; set the URL it leads to"}
 	case status == http.StatusGone:
-		return &RefusedError{Channel: c.Name, Status: status, Reason: "the receiver is gone and wants no more messages; remove the channel or set its new URL"}
+		return &notify.RefusedError{Channel: c.Name, Status: status, Reason: "the receiver is gone and wants no more messages; remove the channel or set its new URL"}
 	}
 	reason := http.StatusText(status)
 	if reason == "" {
 		reason = "a status without a name"
 	}
-	return &RefusedError{Channel: c.Name, Status: status, Reason: strings.ToLower(reason)}
+	return &notify.RefusedError{Channel: c.Name, Status: status, Reason: strings.ToLower(reason)}
 }
 
 // parseRetryAfter reads seconds or a date (RFC 9110, section 10.2.3). What can't

@@ -1,4 +1,4 @@
-package notify_test
+package channels_test
 
 import (
 	"bytes"
@@ -21,6 +21,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gantryhq/gantry/notify"
+	"github.com/gantryhq/gantry/notify/channels"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden bodies")
@@ -119,20 +120,20 @@ func answer(status int, body string) http.HandlerFunc {
 }
 
 // sender has one channel "it" that leads to the receiver.
-func (r *receiver) sender(t *testing.T, kind notify.Kind, change ...func(*notify.Channel, *notify.Options)) *notify.Sender {
+func (r *receiver) sender(t *testing.T, kind channels.Kind, change ...func(*channels.Channel, *channels.Options)) *channels.Sender {
 	t.Helper()
-	channel := notify.Channel{Name: "it", Kind: kind, URL: text(r.URL + slackPath), AllowPrivate: true}
-	if kind == notify.Webhook {
+	channel := channels.Channel{Name: "it", Kind: kind, URL: text(r.URL + slackPath), AllowPrivate: true}
+	if kind == channels.Webhook {
 		channel.Secret = text(secret)
 	}
-	opts := notify.Options{
+	opts := channels.Options{
 		RootCAs: r.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs,
 		Now:     func() time.Time { return sent },
 	}
 	for _, f := range change {
 		f(&channel, &opts)
 	}
-	s, err := notify.New([]notify.Channel{channel}, opts)
+	s, err := channels.New([]channels.Channel{channel}, opts)
 	if err != nil {
 		t.Fatal(err)
 	}

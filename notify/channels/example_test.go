@@ -1,4 +1,4 @@
-package notify_test
+package channels_test
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"github.com/gantryhq/gantry/notify"
+	"github.com/gantryhq/gantry/notify/channels"
 )
 
 // receive is the handler that docs/how-to/notifications.md shows.
@@ -62,11 +63,11 @@ func Example() {
 	receiver := httptest.NewServer(handler)
 	defer receiver.Close()
 
-	sender, err := notify.New([]notify.Channel{{
-		Name: "#deploys", Kind: notify.Webhook, AllowPrivate: true, // the receiver is on this machine
+	sender, err := channels.New([]channels.Channel{{
+		Name: "#deploys", Kind: channels.Webhook, AllowPrivate: true, // the receiver is on this machine
 		URL:    func() string { return receiver.URL },
 		Secret: func() string { return secret },
-	}}, notify.Options{})
+	}}, channels.Options{})
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -1,4 +1,4 @@
-package notify
+package channels
 
 import (
 	"errors"
@@ -7,6 +7,8 @@ import (
 	"syscall"
 
 	"code.dny.dev/ssrf"
+
+	"github.com/gantryhq/gantry/notify"
 )
 
 // public knows which addresses are on the internet, from IANA's registries of
@@ -27,5 +29,5 @@ func refuseNonPublic(network, address string, conn syscall.RawConn) error {
 	if parseErr != nil {
 		return errors.Join(err, &net.AddrError{Err: "not an address", Addr: address})
 	}
-	return &BlockedAddressError{Address: target.Addr()}
+	return &notify.BlockedAddressError{Address: target.Addr()}
 }

@@ -1,4 +1,4 @@
-package notify_test
+package channels_test
 
 import (
 	"encoding/json"
@@ -10,6 +10,7 @@ import (
 	"unicode/utf16"
 
 	"github.com/gantryhq/gantry/notify"
+	"github.com/gantryhq/gantry/notify/channels"
 )
 
 // slackBody is what a receiver reads of a message.
@@ -31,7 +32,7 @@ type slackText struct {
 func post(t *testing.T, m notify.Message) ([]byte, slackBody) {
 	t.Helper()
 	r := newReceiver(t, answer(http.StatusOK, "ok"))
-	if err := r.sender(t, notify.Slack).Send(t.Context(), "it", m); err != nil {
+	if err := r.sender(t, channels.Slack).Send(t.Context(), "it", m); err != nil {
 		t.Fatal(err)
 	}
 	raw := r.one(t).Body
@@ -164,7 +165,7 @@ func TestWhatSlackAnswers(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(strconv.Itoa(tt.status)+" "+tt.body, func(t *testing.T) {
 			r := newReceiver(t, answer(tt.status, tt.body))
-			err := r.sender(t, notify.Slack).Send(t.Context(), "it", decision())
+			err := r.sender(t, channels.Slack).Send(t.Context(), "it", decision())
 			if got := outcome(err); got != tt.want {
 				t.Errorf("got %s (%v), want %s", got, err, tt.want)
 			}
@@ -174,7 +175,7 @@ func TestWhatSlackAnswers(t *testing.T) {
 
 func TestSlacksWordIsExplained(t *testing.T) {
 	r := newReceiver(t, answer(http.StatusNotFound, "no_active_hooks"))
-	err := r.sender(t, notify.Slack).Send(t.Context(), "it", decision())
+	err := r.sender(t, channels.Slack).Send(t.Context(), "it", decision())
 	want := `channel "it" refused the message with status 404: no_active_hooks: the webhook is disabled`
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)

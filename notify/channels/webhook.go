@@ -1,4 +1,4 @@
-package notify
+package channels
 
 import (
 	"bytes"
@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/gantryhq/gantry/notify"
 )
 
 // Key sizes of the specification: "At least 24 bytes (192 bits, 512 maximum)". A
@@ -50,16 +52,16 @@ type webhookBody struct {
 
 type webhookData struct {
 	Version int `json:"version"`
-	Message
+	notify.Message
 }
 
-func encodeWebhook(m Message) ([]byte, error) {
+func encodeWebhook(m notify.Message) ([]byte, error) {
 	m.At = m.At.UTC()
 	if m.Urgency == "" {
-		m.Urgency = Info
+		m.Urgency = notify.Info
 	}
 	m.Text = shorten(m.Text, maxWebhookText)
-	return encodeJSON(webhookBody{Type: m.Type, Timestamp: m.At, Data: webhookData{Version: MessageVersion, Message: m}})
+	return encodeJSON(webhookBody{Type: m.Type, Timestamp: m.At, Data: webhookData{Version: notify.MessageVersion, Message: m}})
 }
 
 // maxWebhookText keeps payloads near the 20 KB that the specification

@@ -1,4 +1,4 @@
-package notify_test
+package channels_test
 
 import (
 	"bytes"
@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/gantryhq/gantry/notify"
+	"github.com/gantryhq/gantry/notify/channels"
 )
 
 func TestWhatAWebhookAnswers(t *testing.T) {
@@ -28,7 +29,7 @@ func TestWhatAWebhookAnswers(t *testing.T) {
 	} {
 		t.Run(strconv.Itoa(status), func(t *testing.T) {
 			r := newReceiver(t, answer(status, ""))
-			err := r.sender(t, notify.Webhook).Send(t.Context(), "it", decision())
+			err := r.sender(t, channels.Webhook).Send(t.Context(), "it", decision())
 			if want != "sent" {
 				want += " with status " + strconv.Itoa(status)
 			}
@@ -42,7 +43,7 @@ func TestWhatAWebhookAnswers(t *testing.T) {
 
 func TestGoneIsSaidClearly(t *testing.T) {
 	r := newReceiver(t, answer(http.StatusGone, ""))
-	err := r.sender(t, notify.Webhook).Send(t.Context(), "it", decision())
+	err := r.sender(t, channels.Webhook).Send(t.Context(), "it", decision())
 	want := `channel "it" refused the message with status 410: the receiver is gone and wants no more messages; remove the channel or set its new URL`
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
@@ -50,7 +51,7 @@ func TestGoneIsSaidClearly(t *testing.T) {
 }
 
 func TestRetryAfter(t *testing.T) {
-	for _, kind := range []notify.Kind{notify.Slack, notify.Webhook} {
+	for _, kind := range []channels.Kind{channels.Slack, channels.Webhook} {
 		for header, want := range map[string]time.Duration{
 			"":                     0,
 			"30":                   30 * time.Second,
@@ -98,7 +99,7 @@ func TestMessagesThatLackSomething(t *testing.T) {
 		{"title", func(m *notify.Message) { m.Title = " \n\u202e" }, "the message has no title"},
 		{"urgency", func(m *notify.Message) { m.Urgency = "panic" }, "the message has an unknown urgency"},
 	} {
-		for _, kind := range []notify.Kind{notify.Slack, notify.Webhook} {
+		for _, kind := range []channels.Kind{channels.Slack, channels.Webhook} {
 			m := decision()
 			tt.change(&m)
 			err := r.sender(t, kind).Send(t.Context(), "it", m)
@@ -129,7 +130,7 @@ func TestFailuresOfTheNetwork(t *testing.T) {
 	tests := []struct {
 		name   string
 		answer http.HandlerFunc
-		change func(*notify.Channel, *notify.Options)
+		change func(*channels.Channel, *channels.Options)
 		want   string // in the error
 	}{
 		{name: "closed without an answer", answer: raw(""), want: "the connection was closed without an answer"},
@@ -137,18 +138,18 @@ func TestFailuresOfTheNetwork(t *testing.T) {
 		{name: "a header without end", answer: raw("HTTP/1.1 200 " + strings.Repeat(slackPath, 10_000)), want: "what it answered is not HTTP"},
 		{name: "an answer that breaks off", answer: raw("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\no"), want: "it answered with status 200: the connection was closed"},
 		{name: "an unknown certificate", answer: answer(200, "ok"), want: "failed to verify certificate",
-			change: func(_ *notify.Channel, o *notify.Options) { o.RootCAs = x509.NewCertPool() }},
+			change: func(_ *channels.Channel, o *channels.Options) { o.RootCAs = x509.NewCertPool() }},
 		{name: "no answer in time", answer: func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, want: "no answer within 50ms",
-			change: func(_ *notify.Channel, o *notify.Options) { o.Timeout = 50 * time.Millisecond }},
+			change: func(_ *channels.Channel, o *channels.Options) { o.Timeout = 50 * time.Millisecond }},
 		{name: "half an answer in time", want: "no answer within 50ms",
 			answer: func(w http.ResponseWriter, r *http.Request) {
 				w.WriteHeader(http.StatusOK)
 				_ = http.NewResponseController(w).Flush()
 				<-r.Context().Done()
 			},
-			change: func(_ *notify.Channel, o *notify.Options) { o.Timeout = 50 * time.Millisecond }},
+			change: func(_ *channels.Channel, o *channels.Options) { o.Timeout = 50 * time.Millisecond }},
 		{name: "an unknown host", answer: answer(200, "ok"), want: "lookup hooks.example.com",
-			change: func(c *notify.Channel, o *notify.Options) {
+			change: func(c *channels.Channel, o *channels.Options) {
 				c.URL = text("https://hooks.example.com" + slackPath)
 				o.Resolver = (&resolver{}).resolver(t)
 			}},
@@ -156,11 +157,11 @@ func TestFailuresOfTheNetwork(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			r := newReceiver(t, tt.answer)
-			var change []func(*notify.Channel, *notify.Options)
+			var change []func(*channels.Channel, *channels.Options)
 			if tt.change != nil {
 				change = append(change, tt.change)
 			}
-			err := r.sender(t, notify.Slack, change...).Send(t.Context(), "it", decision())
+			err := r.sender(t, channels.Slack, change...).Send(t.Context(), "it", decision())
 			if _, ok := errors.AsType[*notify.UnavailableError](err); !ok {
 				t.Fatalf("got %v, want an UnavailableError", err)
 			}
@@ -180,7 +181,7 @@ func TestNobodyListens(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = l.Close()
-	s, err := notify.New([]notify.Channel{{Name: "it", Kind: notify.Slack, URL: text("http://" + l.Addr().String() + slackPath), AllowPrivate: true}}, notify.Options{})
+	s, err := channels.New([]channels.Channel{{Name: "it", Kind: channels.Slack, URL: text("http://" + l.Addr().String() + slackPath), AllowPrivate: true}}, channels.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,8 +197,8 @@ func TestOldTLSIsRefused(t *testing.T) {
 	r.TLS = &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}
 	r.StartTLS()
 	defer r.Close()
-	s, err := notify.New([]notify.Channel{{Name: "it", Kind: notify.Slack, URL: text(r.URL + slackPath), AllowPrivate: true}},
-		notify.Options{RootCAs: r.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs})
+	s, err := channels.New([]channels.Channel{{Name: "it", Kind: channels.Slack, URL: text(r.URL + slackPath), AllowPrivate: true}},
+		channels.Options{RootCAs: r.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -210,7 +211,7 @@ func TestOldTLSIsRefused(t *testing.T) {
 // TestAnEndlessAnswerIsNotRead: the receiver writes until nobody reads; a Send
 // that read it all would never return.
 func TestAnEndlessAnswerIsNotRead(t *testing.T) {
-	for kind, want := range map[notify.Kind]string{notify.Slack: "refused with status 200", notify.Webhook: "sent"} {
+	for kind, want := range map[channels.Kind]string{channels.Slack: "refused with status 200", channels.Webhook: "sent"} {
 		r := newReceiver(t, func(w http.ResponseWriter, _ *http.Request) {
 			for {
 				if _, err := w.Write(bytes.Repeat([]byte("ok "), 1000)); err != nil {
@@ -233,7 +234,7 @@ func TestTheCallersContextEndsASend(t *testing.T) {
 		cancel()
 		<-r.Context().Done()
 	})
-	err := r.sender(t, notify.Webhook).Send(ctx, "it", decision())
+	err := r.sender(t, channels.Webhook).Send(ctx, "it", decision())
 	if !errors.Is(err, context.Canceled) || outcome(err) != "another error" {
 		t.Errorf("got %v, want context.Canceled", err)
 	}
@@ -244,7 +245,7 @@ func TestTheCallersContextEndsASend(t *testing.T) {
 func TestSettingsThatTurnBad(t *testing.T) {
 	r := newReceiver(t, answer(http.StatusOK, ""))
 	address, signing := r.URL+slackPath, secret
-	s := r.sender(t, notify.Webhook, func(c *notify.Channel, _ *notify.Options) {
+	s := r.sender(t, channels.Webhook, func(c *channels.Channel, _ *channels.Options) {
 		c.URL = func() string { return address }
 		c.Secret = func() string { return signing }
 	})
@@ -269,7 +270,7 @@ func TestSettingsThatTurnBad(t *testing.T) {
 
 func TestManySendsAtOnce(t *testing.T) {
 	r := newReceiver(t, answer(http.StatusOK, ""))
-	s := r.sender(t, notify.Webhook)
+	s := r.sender(t, channels.Webhook)
 	var wg sync.WaitGroup
 	for i := range 20 {
 		wg.Go(func() {

@@ -1,4 +1,4 @@
-package notify_test
+package channels_test
 
 import (
 	"errors"
@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/gantryhq/gantry/notify"
+	"github.com/gantryhq/gantry/notify/channels"
 )
 
 var inside = []string{
@@ -27,14 +28,14 @@ func TestAddressesInsideAreRefusedAtTheStart(t *testing.T) {
 	for _, address := range inside {
 		host := netip.MustParseAddr(address)
 		u := url.URL{Scheme: "https", Host: netip.AddrPortFrom(host, 443).String(), Path: "/hook"}
-		_, err := notify.New([]notify.Channel{{Name: "it", Kind: notify.Webhook, URL: text(u.String()), Secret: text(secret)}}, notify.Options{})
+		_, err := channels.New([]channels.Channel{{Name: "it", Kind: channels.Webhook, URL: text(u.String()), Secret: text(secret)}}, channels.Options{})
 		if _, ok := errors.AsType[*notify.BlockedAddressError](err); !ok {
 			t.Errorf("%s: got %v, want a BlockedAddressError", address, err)
 		}
 	}
 	for _, address := range []string{"8.8.8.8", "1.1.1.1", "2606:4700:4700::1111"} {
 		u := url.URL{Scheme: "https", Host: netip.AddrPortFrom(netip.MustParseAddr(address), 443).String(), Path: "/hook"}
-		if _, err := notify.New([]notify.Channel{{Name: "it", Kind: notify.Webhook, URL: text(u.String()), Secret: text(secret)}}, notify.Options{}); err != nil {
+		if _, err := channels.New([]channels.Channel{{Name: "it", Kind: channels.Webhook, URL: text(u.String()), Secret: text(secret)}}, channels.Options{}); err != nil {
 			t.Errorf("%s: %v", address, err)
 		}
 	}
@@ -49,8 +50,8 @@ func TestNamesThatLeadInsideAreRefused(t *testing.T) {
 		}
 		t.Run(address, func(t *testing.T) {
 			names := &resolver{address: want}
-			s, err := notify.New([]notify.Channel{{Name: "it", Kind: notify.Slack, URL: text("https://hooks.example.com" + slackPath)}},
-				notify.Options{Resolver: names.resolver(t)})
+			s, err := channels.New([]channels.Channel{{Name: "it", Kind: channels.Slack, URL: text("https://hooks.example.com" + slackPath)}},
+				channels.Options{Resolver: names.resolver(t)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -78,15 +79,15 @@ func TestANameThatTurnsInsideIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	names := &resolver{address: netip.MustParseAddr("127.0.0.1")}
-	open := func(c *notify.Channel, o *notify.Options) {
+	open := func(c *channels.Channel, o *channels.Options) {
 		c.URL = text("https://example.com:" + port + slackPath)
 		o.Resolver = names.resolver(t)
 	}
 	// The name, the port and the certificate are good: only the guard is between us.
-	if err := r.sender(t, notify.Slack, open).Send(t.Context(), "it", decision()); err != nil {
+	if err := r.sender(t, channels.Slack, open).Send(t.Context(), "it", decision()); err != nil {
 		t.Fatalf("with AllowPrivate: %v", err)
 	}
-	guarded := r.sender(t, notify.Slack, open, func(c *notify.Channel, _ *notify.Options) { c.AllowPrivate = false })
+	guarded := r.sender(t, channels.Slack, open, func(c *channels.Channel, _ *channels.Options) { c.AllowPrivate = false })
 	for range 2 {
 		err := guarded.Send(t.Context(), "it", decision())
 		if _, ok := errors.AsType[*notify.BlockedAddressError](err); !ok {
@@ -107,7 +108,7 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 		r := newReceiver(t, func(w http.ResponseWriter, req *http.Request) {
 			http.Redirect(w, req, elsewhere.URL, status)
 		})
-		for _, kind := range []notify.Kind{notify.Slack, notify.Webhook} {
+		for _, kind := range []channels.Kind{channels.Slack, channels.Webhook} {
 			err := r.sender(t, kind).Send(t.Context(), "it", decision())
 			if refused, ok := errors.AsType[*notify.RefusedError](err); !ok || refused.Status != status {
 				t.Errorf("%s: got %v, want a RefusedError with status %d", kind, err, status)

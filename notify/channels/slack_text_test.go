@@ -1,4 +1,4 @@
-package notify
+package channels
 
 import (
 	"encoding/json"
@@ -9,6 +9,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/gantryhq/gantry/notify"
 )
 
 func TestEscape(t *testing.T) {
@@ -83,12 +85,12 @@ func FuzzSlackMessage(f *testing.F) {
 	allowed := regexp.MustCompile("^<(?:https?://[^<>|\\s`]+\\|[^<>]+|!date\\^-?[0-9]+\\^\\{date_short_pretty\\} \\{time\\}\\|[-0-9: UTC]+)>$")
 	parsed := regexp.MustCompile(`<[^>]*>?`)
 	f.Fuzz(func(t *testing.T, title, text, name, value, linkText, linkURL string) {
-		m := Message{
-			ID: "msg_1", Type: RunFailed, At: time.Date(2026, 11, 23, 9, 30, 0, 0, time.UTC), Title: title, Text: text,
+		m := notify.Message{
+			ID: "msg_1", Type: notify.RunFailed, At: time.Date(2026, 11, 23, 9, 30, 0, 0, time.UTC), Title: title, Text: text,
 			Account: name, Stack: value, StackName: name, Run: text, State: value, URL: linkURL,
-			Facts: []Fact{{name, value}}, Links: []Link{{linkText, linkURL}},
+			Facts: []notify.Fact{{Name: name, Value: value}}, Links: []notify.Link{{Text: linkText, URL: linkURL}},
 		}
-		if m.validate() != nil {
+		if validate(&m) != nil {
 			return // Send refuses it
 		}
 		raw, err := encodeSlack(m)
