@@ -163,7 +163,7 @@ func (in ReviewRunInput) judge(run spacelift.Run) managed.ActResult {
 }
 
 // StopRun ends a run in the way its state allows. Where a worker is at work it
-// only asks: see spacelift.Client.StopRun.
+// only asks: see spaceliftapi.Client.StopRun.
 func (a *Activities) StopRun(ctx context.Context, in StopRunInput) (managed.ActResult, error) {
 	return a.act(ctx, in.Run, 0, in.judge, func(ctx context.Context, api Spacelift, mark spacelift.Mark) error {
 		end := map[string]func(context.Context, spacelift.RunRef, string) (spacelift.RunOutcome, error){

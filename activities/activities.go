@@ -46,7 +46,7 @@ type Activities struct {
 	viewers viewers
 }
 
-// Spacelift is what the activities call; *spacelift.Client is one.
+// Spacelift is what the activities call; *spaceliftapi.Client is one.
 type Spacelift interface {
 	// Run reads a run with its history and the stack's current labels and brakes.
 	Run(ctx context.Context, ref spacelift.RunRef) (spacelift.Run, error)

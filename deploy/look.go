@@ -10,7 +10,7 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// Spacelift is the part of an account's API that setting up uses; *spacelift.Client is one.
+// Spacelift is the part of an account's API that setting up uses; *spaceliftapi.Client is one.
 type Spacelift interface {
 	Simulator
 	Spaces(ctx context.Context) ([]spacelift.Space, error)

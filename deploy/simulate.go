@@ -28,7 +28,7 @@ import (
 // policy is evaluated alone.
 // https://docs.spacelift.io/concepts/policy/notification-policy
 
-// Simulator evaluates policies without deploying them; *spacelift.Client is one.
+// Simulator evaluates policies without deploying them; *spaceliftapi.Client is one.
 type Simulator interface {
 	Account() spacelift.Account
 	SimulatePolicy(ctx context.Context, ofType, body, input string) (string, error)
