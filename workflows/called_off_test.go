@@ -29,7 +29,7 @@ func TestWhatWasCalledOffIsNoAnswer(t *testing.T) {
 		{"canceled", temporal.NewCanceledError(), true, true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			err := calledOffOr(tc.err, tc.calledOff)
+			err := orCalledOff(tc.err, tc.calledOff)
 			if temporal.IsCanceledError(err) != tc.canceled || !tc.canceled && !errors.Is(err, tc.err) {
 				t.Errorf("the answer is %v", err)
 			}

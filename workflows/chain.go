@@ -18,9 +18,10 @@ import (
 // ChainID, started by that run's ManageRun. People skip stacks and stop chains
 // through SkipUpdate and StopUpdate.
 //
-// Query answers with a Status at any time, even after the execution has
-// closed; the last one is its result. PlaceQuery says where a run stands in it.
-// Chain fails only when it is canceled, or started for a run that cannot exist.
+// Query answers with a Status at any time, even when the execution has
+// closed; the last one is its result. PlaceQuery answers with the place of a run
+// in the chain. Chain fails only when it is canceled, or started for a run that
+// cannot exist.
 func Chain(ctx workflow.Context, in chain.Input) (chain.Status, error) {
 	r, err := newReleaser(ctx, in)
 	if err != nil {
@@ -28,32 +29,30 @@ func Chain(ctx workflow.Context, in chain.Input) (chain.Status, error) {
 	}
 	for {
 		r.takeNews(ctx)
-		n := r.decide(ctx)
-		acted, err := r.carryOut(ctx, n)
+		next := r.decide(ctx)
+		acted, err := r.carryOut(ctx, next)
 		if err != nil {
 			return chain.Status{}, err
 		}
 		if acted {
 			continue
 		}
-		r.sending.post(func() []managed.Notice { return r.known.Outbox }, r.known.Sent)
-		if err := upsert(ctx, chain.Attributes(r.known.Root, n.Phase)); err != nil {
+		if err := r.publish(ctx, next); err != nil {
 			return chain.Status{}, err
 		}
-		leaving := n.Finish || workflow.GetInfo(ctx).GetContinueAsNewSuggested() && r.triggering == 0
-		if !leaving {
-			if err := r.rest(ctx, n); err != nil {
+		if !next.Finish && (!fullHistory(ctx) || r.triggering > 0) {
+			if err := r.wait(ctx, next); err != nil {
 				return chain.Status{}, err
 			}
 			continue
 		}
-		if err := r.leave(ctx, n.Finish); err != nil {
+		if err := r.finish(ctx, next.Finish); err != nil {
 			return chain.Status{}, err
 		}
-		// Nothing was yielded since it was last looked, so nothing is left behind.
+		// Nothing has yielded since the last check, so nothing is left behind.
 		switch {
-		case r.disturbed():
-		case n.Finish:
+		case r.hasNews():
+		case next.Finish:
 			return r.known.Status(workflow.Now(ctx).UTC()), nil
 		default:
 			return chain.Status{}, workflow.NewContinueAsNewError(ctx, Chain, chain.Input{Root: in.Root, Known: &r.known})
@@ -65,20 +64,18 @@ func Chain(ctx workflow.Context, in chain.Input) (chain.Status, error) {
 type releaser struct {
 	known      chain.Chain
 	news       workflow.ReceiveChannel
-	stirred    bool // something happened that may change what to do
+	changed    bool // something happened that may change what to do
 	triggering int  // followers that are being triggered
-	sending    sending
+	sender     sender
 	log        log.Logger
 
-	// triggers is what triggering a follower goes on under, and stopTriggers
-	// ends that.
-	triggers     workflow.Context
+	triggers     workflow.Context // that followers are triggered under
 	stopTriggers workflow.CancelFunc
 }
 
-// atOnce is how many followers are triggered, and how many runs are read, at the
-// same time.
-const atOnce = 10
+// maxParallel bounds the followers that are triggered, and the runs that are read,
+// at the same time.
+const maxParallel = 10
 
 func newReleaser(ctx workflow.Context, in chain.Input) (*releaser, error) {
 	if err := in.Root.Validate(); err != nil {
@@ -89,7 +86,7 @@ func newReleaser(ctx workflow.Context, in chain.Input) (*releaser, error) {
 		news:  workflow.GetSignalChannel(ctx, chain.NewsSignal),
 		log:   workflow.GetLogger(ctx),
 
-		sending: newSending(ctx),
+		sender: newSender(ctx),
 	}
 	r.known.MovedAt = workflow.Now(ctx).UTC()
 	r.known.Commit = managed.Fit(in.Commit, managed.MaxName)
@@ -101,7 +98,7 @@ func newReleaser(ctx workflow.Context, in chain.Input) (*releaser, error) {
 	return r, r.listen(ctx)
 }
 
-// listen lets people skip and stop, and ask.
+// listen registers the queries and updates.
 func (r *releaser) listen(ctx workflow.Context) error {
 	err := workflow.SetQueryHandler(ctx, chain.Query, func() (chain.Status, error) {
 		return r.known.Status(workflow.Now(ctx).UTC()), nil
@@ -130,13 +127,13 @@ func (r *releaser) listen(ctx workflow.Context) error {
 	return nil
 }
 
-// skip lets the chain go on as if a stack's run had finished. Its validator ran
-// right before, and nothing yields between the two.
+// skip lets the chain continue as if a stack's run had finished. Nothing yields
+// between its validator and this.
 func (r *releaser) skip(ctx workflow.Context, wish chain.Skip) (chain.Status, error) {
 	now := workflow.Now(ctx).UTC()
 	if r.known.Keys.Remember(wish.Key, wish.Content()) {
 		r.known.Skip(now, wish)
-		r.stirred = true
+		r.changed = true
 	}
 	return r.known.Status(now), nil
 }
@@ -146,14 +143,14 @@ func (r *releaser) stop(ctx workflow.Context, wish chain.Stop) (chain.Status, er
 	now := workflow.Now(ctx).UTC()
 	if r.known.Keys.Remember(wish.Key, wish.Content()) {
 		r.known.Stop(now, wish)
-		r.stirred = true
+		r.changed = true
 	}
 	return r.known.Status(now), nil
 }
 
-// takeNews takes all that was told.
+// takeNews takes everything that has come in.
 func (r *releaser) takeNews(ctx workflow.Context) {
-	r.stirred = false
+	r.changed = false
 	for waiting := r.news.Len(); waiting > 0; waiting = r.news.Len() {
 		var news chain.News // fresh each time: decoding leaves absent fields alone
 		if r.news.ReceiveAsync(&news) {
@@ -162,7 +159,8 @@ func (r *releaser) takeNews(ctx workflow.Context) {
 	}
 }
 
-func (r *releaser) disturbed() bool { return r.news.Len() > 0 || r.stirred }
+// hasNews reports whether something came in that may change what to do.
+func (r *releaser) hasNews() bool { return r.news.Len() > 0 || r.changed }
 
 func (r *releaser) decide(ctx workflow.Context) chain.Next {
 	now := workflow.Now(ctx).UTC()
@@ -176,16 +174,22 @@ func (r *releaser) decide(ctx workflow.Context) chain.Next {
 	return n
 }
 
-// carryOut does what was decided, as far as that is more than waiting.
+// publish sends the messages that wait, and makes the chain findable by its phase.
+func (r *releaser) publish(ctx workflow.Context, n chain.Next) error {
+	r.sender.send(func() []managed.Notice { return r.known.Outbox }, r.known.Sent)
+	return upsert(ctx, chain.Attributes(r.known.Root, n.Phase))
+}
+
+// carryOut carries out the decision, and reports whether it was more than to wait.
 func (r *releaser) carryOut(ctx workflow.Context, n chain.Next) (acted bool, err error) {
 	switch {
 	case len(n.Look) > 0:
-		err = r.look(ctx, n.Look[:min(len(n.Look), atOnce)])
+		err = r.readRuns(ctx, n.Look[:min(len(n.Look), maxParallel)])
 	case len(n.Newer) > 0:
-		err = r.lookForNewer(ctx, n.Newer[0])
+		err = r.findNewer(ctx, n.Newer[0])
 	case n.Graph:
 		err = r.readGraph(ctx)
-	case len(n.Trigger) > 0 && r.triggering < atOnce && !workflow.GetInfo(ctx).GetContinueAsNewSuggested():
+	case len(n.Trigger) > 0 && r.triggering < maxParallel && !fullHistory(ctx):
 		r.trigger(ctx, n.Trigger[0])
 	default:
 		return false, nil
@@ -193,8 +197,8 @@ func (r *releaser) carryOut(ctx workflow.Context, n chain.Next) (acted bool, err
 	return true, err
 }
 
-// look reads runs. It returns an error only when the execution is canceled.
-func (r *releaser) look(ctx workflow.Context, refs []spacelift.RunRef) error {
+// readRuns reads runs. It returns an error only when the execution is canceled.
+func (r *releaser) readRuns(ctx workflow.Context, refs []spacelift.RunRef) error {
 	var a *activities.Activities
 	answers := make([]workflow.Future, len(refs))
 	for i, ref := range refs {
@@ -215,10 +219,9 @@ func (r *releaser) look(ctx workflow.Context, refs []spacelift.RunRef) error {
 	return nil
 }
 
-// lookForNewer reads a run that stopped the line, and whether a newer one took its
-// place without anybody saying so. It returns an error only when the execution is
-// canceled.
-func (r *releaser) lookForNewer(ctx workflow.Context, ref spacelift.RunRef) error {
+// findNewer reads a run that holds up the chain, and whether a newer run took its
+// place without a signal. It returns an error only when the execution is canceled.
+func (r *releaser) findNewer(ctx workflow.Context, ref spacelift.RunRef) error {
 	var a *activities.Activities
 	var found activities.Successor
 	err := workflow.ExecuteLocalActivity(withQuickCall(ctx), a.ReadSuccessor, ref).Get(ctx, &found)
@@ -237,7 +240,7 @@ func (r *releaser) lookForNewer(ctx workflow.Context, ref spacelift.RunRef) erro
 	return nil
 }
 
-// readGraph reads who follows. It returns an error only when the execution is
+// readGraph reads the stacks that follow. It returns an error only when the execution is
 // canceled.
 func (r *releaser) readGraph(ctx workflow.Context) error {
 	var a *activities.Activities
@@ -256,8 +259,8 @@ func (r *releaser) readGraph(ctx workflow.Context) error {
 	return nil
 }
 
-// trigger begins to trigger a run of a follower. However long that takes, the
-// others go on.
+// trigger begins to trigger a run of a follower, and doesn't wait for it: the
+// other followers continue.
 func (r *releaser) trigger(ctx workflow.Context, i int) {
 	released, node := r.known.Release(i), &r.known.Nodes[i]
 	node.Releasing = true
@@ -266,10 +269,10 @@ func (r *releaser) trigger(ctx workflow.Context, i int) {
 	in := activities.TriggerFollowerInput{
 		Account: r.known.Root.Account, Stack: stack, After: released.After, Labels: node.Labels,
 		Begun: released.Begun, Commit: r.known.Commit, Ended: released.Ended, Applied: released.Applied, Void: released.Void,
-		Asked: beside(r.known.Root.Account),
+		Asked: openWork(r.known.Root.Account),
 	}
 	workflow.Go(ctx, func(ctx workflow.Context) {
-		defer func() { r.triggering--; r.stirred = true }()
+		defer func() { r.triggering--; r.changed = true }()
 		var a *activities.Activities
 		var result activities.TriggerFollowerResult
 		err := workflow.ExecuteActivity(withSpaceliftCall(r.triggers), a.TriggerFollower, in).Get(ctx, &result)
@@ -298,59 +301,50 @@ func howTriggered(result activities.TriggerFollowerResult) string {
 	return "Gantry triggered run " + string(result.Run.Run)
 }
 
-// manage sees to it that a run of the chain is managed as one: it starts the
-// run's execution, or tells it if the first notification was faster. If that
-// fails, the chain learns of the run's end by reading it.
+// manage has a run of the chain managed as one: it starts the run's execution, or
+// signals it if the first notification was faster. If that fails, the chain reads
+// the run to learn of its end.
 func (r *releaser) manage(ctx workflow.Context, ref spacelift.RunRef) {
 	n := r.known.Node(ref.Stack)
 	in := managed.ManageRunInput{Run: ref, Chains: []managed.ChainRef{{Root: r.known.Root, After: r.known.Parents(n), TriggeredBy: r.known.Triggerers(n)}}}
-	var a *activities.Activities
-	var run spacelift.Run
-	if err := workflow.ExecuteLocalActivity(withQuickCall(ctx), a.ReadRun, ref).Get(ctx, &run); err == nil {
+	run, err := fetchRun(ctx, ref)
+	if err == nil {
 		now := workflow.Now(ctx).UTC()
 		r.known.Saw(now, run)
 		in.Events = managed.FromRead(run, now)
 	}
-	told := managed.RunEvents{Chains: in.Chains}
-	if run.State.Terminal() { // no later notification mends it if those of the end got lost
-		told.Events = in.Events
+	news := managed.RunEvents{Chains: in.Chains}
+	if run.State.Terminal() { // no later notification replaces those of the end
+		news.Events = in.Events
 	}
-	startOrTell(ctx, in, told)
+	startOrSignal(ctx, in, news)
 }
 
-// rest returns when there is something to decide anew.
-func (r *releaser) rest(ctx workflow.Context, n chain.Next) error {
+// wait returns when there is something new to decide.
+func (r *releaser) wait(ctx workflow.Context, n chain.Next) error {
 	if n.Until.IsZero() {
-		if err := workflow.Await(ctx, r.disturbed); err != nil {
-			return err
-		}
-		return ctx.Err()
+		return await(ctx, r.hasNews)
 	}
-	if _, err := workflow.AwaitWithTimeout(ctx, n.Until.Sub(workflow.Now(ctx)), r.disturbed); err != nil {
-		return err
-	}
-	return ctx.Err()
+	_, err := awaitFor(ctx, n.Until.Sub(workflow.Now(ctx)), r.hasNews)
+	return err
 }
 
-// leave waits until everybody has their answer and nothing is being triggered
-// any more; at the end what still is is stopped. Messages on their way are waited
-// for, for closingWait.
-func (r *releaser) leave(ctx workflow.Context, end bool) error {
+// finish waits until all updates have returned and no follower is being triggered;
+// at the end of the chain it stops triggering. Messages that are being sent get
+// closingWait to arrive.
+func (r *releaser) finish(ctx workflow.Context, end bool) error {
 	if end {
 		r.stopTriggers()
 	}
-	var err error
-	if len(r.sending.to) > 0 {
-		_, err = workflow.AwaitWithTimeout(ctx, closingWait, func() bool { return len(r.sending.to) == 0 || !end && r.disturbed() })
+	if r.sender.busy() {
+		if _, err := awaitFor(ctx, closingWait, func() bool { return !r.sender.busy() || !end && r.hasNews() }); err != nil {
+			return err
+		}
 	}
-	if err == nil && !end && !r.disturbed() {
-		err = r.sending.callOff(ctx) // the next execution sends what has not arrived
+	if !end && !r.hasNews() { // the next execution sends what has not arrived
+		if err := r.sender.callOff(ctx); err != nil {
+			return err
+		}
 	}
-	if err == nil {
-		err = workflow.Await(ctx, func() bool { return r.triggering == 0 && workflow.AllHandlersFinished(ctx) })
-	}
-	if err != nil {
-		return err
-	}
-	return ctx.Err()
+	return await(ctx, func() bool { return r.triggering == 0 && workflow.AllHandlersFinished(ctx) })
 }

@@ -202,7 +202,7 @@ func TestGates(t *testing.T) {
 				r.world.cold = true
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 				r.at(time.Hour, func() {
-					r.wants(managed.PhaseHolding, "could not read what holds for the run: ask for the freezes")
+					r.wants(managed.PhaseHolding, "could not read the rules in effect: ask for the freezes")
 					r.world.cold = false
 				})
 				r.at(2*time.Hour, func() { r.told(); r.moves(applying, finished) })
@@ -333,8 +333,8 @@ func TestChannelsThatFail(t *testing.T) {
 	if s.State != finished || len(r.confirmed) != 1 {
 		t.Errorf("ended in %s with %d confirmations", s.State, len(r.confirmed))
 	}
-	r.mentions(s, managed.KindNote, "run.decision_needed could not be told through deploys")
-	r.mentions(s, managed.KindNote, "run.escalated could not be told through oncall: notify: channel \"oncall\" refused")
+	r.mentions(s, managed.KindNote, "run.decision_needed could not be sent through deploys")
+	r.mentions(s, managed.KindNote, "run.escalated could not be sent through oncall: notify: channel \"oncall\" refused")
 	if end := r.env.Now().Sub(started); end > 8*time.Hour+2*time.Minute {
 		t.Errorf("the execution was open until %s, long after the run's end", end)
 	}

@@ -9,21 +9,27 @@ import (
 	"github.com/gantryhq/gantry/decide"
 )
 
-// notFound reports whether Spacelift does not know what it was asked for.
+// appError returns the error that an activity raised; nil if it is another one.
+func appError(err error) *temporal.ApplicationError {
+	app, _ := errors.AsType[*temporal.ApplicationError](err)
+	return app
+}
+
+// notFound reports whether Spacelift does not know the run or stack in question.
 func notFound(err error) bool {
-	app, ok := errors.AsType[*temporal.ApplicationError](err)
-	return ok && app.Type() == activities.ErrTypeNotFound
+	app := appError(err)
+	return app != nil && app.Type() == activities.ErrTypeNotFound
 }
 
 // final reports whether trying again cannot help.
 func final(err error) bool {
-	app, ok := errors.AsType[*temporal.ApplicationError](err)
-	return ok && app.NonRetryable()
+	app := appError(err)
+	return app != nil && app.NonRetryable()
 }
 
-// because is the part of an activity's error that people want to read.
+// because returns the part of an activity's error that people want to read.
 func because(err error) string {
-	if app, ok := errors.AsType[*temporal.ApplicationError](err); ok {
+	if app := appError(err); app != nil {
 		return app.Message()
 	}
 	if _, ok := errors.AsType[*temporal.TimeoutError](err); ok {
@@ -36,9 +42,9 @@ func because(err error) string {
 }
 
 // asError returns a refusal as the error of an update; nil for a nil refusal.
-func asError(no *decide.Refusal) error {
-	if no == nil {
+func asError(r *decide.Refusal) error {
+	if r == nil {
 		return nil
 	}
-	return temporal.NewNonRetryableApplicationError(no.Reason, no.Type, nil)
+	return temporal.NewNonRetryableApplicationError(r.Reason, r.Type, nil)
 }

@@ -17,13 +17,12 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// Freezes keeps the freezes of an account. It never ends by itself.
+// Freezes keeps the freezes of an account. It ends only when it is canceled.
 //
-// Runs that wait are notified whenever a freeze that covers their stack is
-// declared, begins, ends or is lifted, so that they look at their gate again.
-// That happens beside everything else: nobody who declares or lifts a freeze
-// waits for it. Confirming does not rely on it: that asks for the freezes
-// itself.
+// It signals runs that wait whenever a freeze that covers their stack is
+// declared, begins, ends or is lifted, so that they check their gate again. This
+// happens in the background: a person who declares or lifts a freeze doesn't wait
+// for it. Confirming doesn't rely on it: ConfirmRun reads the freezes itself.
 func Freezes(ctx workflow.Context, in freeze.Input) error {
 	k, err := newKeeper(ctx, in)
 	if err != nil {
@@ -35,8 +34,8 @@ func Freezes(ctx workflow.Context, in freeze.Input) error {
 		if stacks, due := k.book.NotifyNow(now, k.notifying); due {
 			k.notify(ctx, stacks)
 		}
-		if workflow.GetInfo(ctx).GetContinueAsNewSuggested() && !k.notifying {
-			// Handlers never yield, so what they changed is in the book already.
+		if fullHistory(ctx) && !k.notifying {
+			// Handlers never yield, so their changes are in the book already.
 			if err := workflow.Await(ctx, func() bool { return workflow.AllHandlersFinished(ctx) }); err != nil {
 				return err
 			}
@@ -52,7 +51,7 @@ func Freezes(ctx workflow.Context, in freeze.Input) error {
 type keeper struct {
 	account   spacelift.Account
 	book      freeze.Book
-	changed   bool // since the main loop looked last
+	changed   bool // since the last turn of the main loop
 	notifying bool // runs are being notified
 	log       log.Logger
 }
@@ -74,22 +73,22 @@ func newKeeper(ctx workflow.Context, in freeze.Input) (*keeper, error) {
 				return k.declare(now(ctx), wish)
 			},
 			workflow.UpdateHandlerOptions{Validator: func(ctx workflow.Context, wish freeze.Declare) error {
-				_, _, no := k.book.Judge(now(ctx), wish)
-				return asError(no)
+				_, _, r := k.book.Judge(now(ctx), wish)
+				return asError(r)
 			}}),
 		workflow.SetUpdateHandlerWithOptions(ctx, freeze.LiftUpdate,
 			func(ctx workflow.Context, wish freeze.Lift) (policy.Freeze, error) { return k.lift(now(ctx), wish) },
 			workflow.UpdateHandlerOptions{Validator: func(ctx workflow.Context, wish freeze.Lift) error {
-				_, _, no := k.book.Find(now(ctx), wish)
-				return asError(no)
+				_, _, r := k.book.Find(now(ctx), wish)
+				return asError(r)
 			}}),
 	)
 }
 
 func (k *keeper) declare(now time.Time, wish freeze.Declare) (policy.Freeze, error) {
-	f, repeated, no := k.book.Judge(now, wish)
-	if no != nil {
-		return f, asError(no)
+	f, repeated, r := k.book.Judge(now, wish)
+	if r != nil {
+		return f, asError(r)
 	}
 	k.book.Remember(wish.Key, freeze.DeclarationOf(wish.ID))
 	if repeated {
@@ -102,9 +101,9 @@ func (k *keeper) declare(now time.Time, wish freeze.Declare) (policy.Freeze, err
 }
 
 func (k *keeper) lift(now time.Time, wish freeze.Lift) (policy.Freeze, error) {
-	f, repeated, no := k.book.Find(now, wish)
-	if no != nil {
-		return f, asError(no)
+	f, repeated, r := k.book.Find(now, wish)
+	if r != nil {
+		return f, asError(r)
 	}
 	k.book.Remember(wish.Key, freeze.LiftOf(wish.ID))
 	if repeated {
@@ -116,8 +115,8 @@ func (k *keeper) lift(now time.Time, wish freeze.Lift) (policy.Freeze, error) {
 	return f, nil
 }
 
-// wait returns when a freeze was declared or lifted, when runs have been
-// notified, or when the time has come for what the book holds.
+// wait returns when a freeze was declared or lifted, when all runs have been
+// signaled, or when something in the book is due.
 func (k *keeper) wait(ctx workflow.Context) error {
 	changed := func() bool { return k.changed }
 	defer func() { k.changed = false }()
@@ -129,30 +128,31 @@ func (k *keeper) wait(ctx workflow.Context) error {
 	return err
 }
 
-// notify begins to make the runs of these stacks that wait look at their gate
-// again; of all stacks if there are none. Those that can't be reached are left
-// to Reconcile.
+// notify begins to signal the waiting runs of these stacks, or of all stacks if
+// there are none, to check their gate again. Reconcile signals those that can't be
+// reached.
 func (k *keeper) notify(ctx workflow.Context, stacks []string) {
 	k.notifying = true
 	workflow.Go(ctx, func(ctx workflow.Context) {
 		defer func() { k.notifying, k.changed = false, true }()
 		var a *activities.Activities
-		var told activities.Told
-		in := notifyOfRules(k.account)
+		var result activities.Told
+		in := rulesChanged(k.account)
 		in.Stacks, in.Stack = stacks, managed.AttrStack
-		err := workflow.ExecuteActivity(withTelling(ctx), a.TellOfRules, in).Get(ctx, &told)
+		err := workflow.ExecuteActivity(withBroadcast(ctx), a.TellOfRules, in).Get(ctx, &result)
 		switch {
 		case ctx.Err() != nil:
 		case err != nil:
-			k.log.Error("runs that wait were not notified of freezes; Reconcile does it", "error", err)
-		case !told.Complete || told.Failed > 0:
-			k.log.Warn("not every run that waits was notified of freezes; Reconcile does it", "notified", told.Executions, "failed", told.Failed)
+			k.log.Error("runs that wait were not notified of freezes; Reconcile notifies them", "error", err)
+		case !result.Complete || result.Failed > 0:
+			k.log.Warn("not every run that waits was notified of freezes; Reconcile notifies the others", "notified", result.Executions, "failed", result.Failed)
 		}
 	})
 }
 
-// notifyOfRules makes all runs of an account that wait look at their gate again.
-func notifyOfRules(account spacelift.Account) activities.TellInput {
+// rulesChanged returns how an activity signals all waiting runs of an account to
+// check their gate again.
+func rulesChanged(account spacelift.Account) activities.TellInput {
 	return activities.TellInput{
 		// An account's name holds no quote: see spacelift.ValidateAccount.
 		Query: fmt.Sprintf("WorkflowType = '%s' AND %s = '%s' AND %s IN ('%s', '%s') AND ExecutionStatus = 'Running'",

@@ -1,7 +1,6 @@
 package workflows
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
@@ -17,107 +16,73 @@ import (
 // the run's first events and fed through RunEventsSignal. People decide through
 // DecideUpdate and StopUpdate.
 //
-// StatusQuery answers with a RunStatus at any time, also when the execution has
-// closed; the last one is its result. ExplainQuery says why it is where it is.
-// ManageRun fails only when it is canceled, or started for a run that cannot
-// exist.
+// StatusQuery answers with a RunStatus at any time, even when the execution has
+// closed; the last one is its result. ExplainQuery answers why the run is where
+// it is. ManageRun fails only when it is canceled, or started for a run that
+// cannot exist.
 func ManageRun(ctx workflow.Context, in managed.ManageRunInput) (managed.RunStatus, error) {
 	m, err := newManager(ctx, in)
 	if err != nil {
 		return managed.RunStatus{}, err
 	}
-	if in.Reopened && in.Known == nil {
-		if err := m.recall(ctx); err != nil {
-			return managed.RunStatus{}, err
-		}
+	err = m.guard(ctx, func() error { return m.manage(ctx) })
+	switch {
+	case m.faulty:
+		return managed.RunStatus{}, m.restart(ctx)
+	case err != nil:
+		return managed.RunStatus{}, err
 	}
-	if m.known.Fault != nil {
-		if err := m.guard(ctx, func() error { return m.resume(ctx) }); err != nil && !m.faulty {
-			return managed.RunStatus{}, err
-		}
+	return m.status(ctx), nil
+}
+
+// manage takes what came in, decides, acts on the decision and waits, until the
+// run is finished. Its error is that the execution is canceled, or continues as
+// a new one.
+func (m *manager) manage(ctx workflow.Context) error {
+	if err := m.pauseAfterFault(ctx); err != nil {
+		return err
 	}
 	for !m.faulty {
-		done, err := m.round(ctx)
-		switch {
-		case m.faulty:
-		case err != nil:
-			return managed.RunStatus{}, err
-		case done:
-			return m.status(ctx), nil
+		if err := m.awaitObjections(ctx); err != nil {
+			return err
+		}
+		m.takeEvents(ctx)
+		next := m.decide(ctx)
+		if do := m.step(ctx, next); do != nil {
+			if err := do(ctx, next); err != nil {
+				return err
+			}
+			continue
+		}
+		if done, err := m.settle(ctx, next); done || err != nil {
+			return err
 		}
 	}
-	return managed.RunStatus{}, m.restart(ctx)
+	return nil
 }
 
-// round takes what has come in, decides, and does what was decided. It reports
-// whether the execution is done. Its error is that the execution is canceled, or
-// goes on as a new one.
-func (m *manager) round(ctx workflow.Context) (done bool, err error) {
-	err = m.guard(ctx, func() error {
-		done, err = m.proceed(ctx)
-		return err
-	})
-	return done, err
-}
-
-func (m *manager) proceed(ctx workflow.Context) (done bool, err error) {
-	if err := m.hearObjections(ctx); err != nil {
-		return false, err
-	}
-	m.takeEvents(ctx)
-	n := m.decide(ctx)
-	fullHistory := workflow.GetInfo(ctx).GetContinueAsNewSuggested()
-	if carryOut := m.step(n.Do); carryOut != nil && !fullHistory {
-		return false, carryOut(ctx, n)
-	}
+// settle publishes where the run is when there is nothing left to do, and ends
+// the execution, continues it as a new one, or waits. It reports whether the
+// execution is done.
+func (m *manager) settle(ctx workflow.Context, next managed.Next) (done bool, err error) {
 	m.known.DecidesAgain(workflow.Now(ctx).UTC())
-	m.post()
-	if err := index(ctx, m.status(ctx), m.quiet.asked > 0); err != nil {
+	m.sendMessages()
+	if err := index(ctx, m.status(ctx), m.silence.unchanged > 0); err != nil {
 		return false, err
 	}
-	// Nothing was yielded since takeEvents, so no event is left behind: one
+	// Nothing has yielded since takeEvents, so no event is left behind: one
 	// that arrives now makes Temporal refuse this task and repeat it.
 	switch {
-	case n.Do == managed.DoFinish:
-		done, err := m.leave(ctx)
+	case next.Do == managed.DoFinish:
+		done, err := m.finish(ctx)
 		if err == nil && done && m.known.Again != nil {
 			return false, workflow.NewContinueAsNewError(ctx, ManageRun, m.known.NextAttempt())
 		}
 		return done, err
-	case fullHistory:
+	case fullHistory(ctx):
 		return false, m.continueAsNew(ctx)
 	}
-	return false, m.rest(ctx, n)
-}
-
-// continueAsNew goes on as a new execution, unless something comes in meanwhile.
-// Messages that are on their way arrive first, or are called off: the next
-// execution sends those that wait, and none twice.
-func (m *manager) continueAsNew(ctx workflow.Context) error {
-	now := workflow.Now(ctx)
-	if m.leaveBy.IsZero() {
-		m.leaveBy = now.Add(closingWait)
-	}
-	if len(m.sending.to) > 0 && now.Before(m.leaveBy) {
-		err := m.atRest(func() error {
-			m.answered = m.asked
-			_, err := workflow.AwaitWithTimeout(ctx, m.leaveBy.Sub(now), func() bool { return len(m.sending.to) == 0 || m.eventsWait() })
-			return err
-		})
-		if err != nil || m.eventsWait() {
-			return err
-		}
-	}
-	if err := m.sending.callOff(ctx); err != nil {
-		return ctx.Err()
-	}
-	if err := m.answerAll(ctx); err != nil {
-		return ctx.Err()
-	}
-	if m.eventsWait() {
-		return nil
-	}
-	return workflow.NewContinueAsNewError(ctx, ManageRun, managed.ManageRunInput{Run: m.known.Run, Known: &m.known})
+	return false, m.wait(ctx, next)
 }
 
 // manager is an execution of ManageRun at work.
@@ -125,23 +90,23 @@ type manager struct {
 	known   managed.Record
 	events  workflow.ReceiveChannel
 	arrived arrivals
-	quiet   quiet
+	silence silence
 	log     log.Logger
 
-	// asked counts what people asked for, and answered how many of them the
-	// execution has done all for that it can at once.
-	asked, answered int
+	// requests counts the updates that were accepted, and handled how many of
+	// them the execution has done everything for that it can do now.
+	requests, handled int
 
-	// resting says that the execution waits for something to come in: who asks
-	// now meets all that is known, decided and done.
-	resting bool
+	// idle is true while the execution waits for something to come in: the
+	// record is up to date and nothing is in flight.
+	idle bool
 
-	// objecting counts people who want to take back what is being sent to
+	// objections counts the updates that want to take back what is being sent to
 	// Spacelift.
-	objecting int
+	objections int
 
-	sending sending
-	leaveBy time.Time // until when an execution with a full history waits for its messages
+	sender  sender
+	closeBy time.Time // until when an execution with a full history waits for its messages
 
 	faulty bool // Gantry's own code failed
 }
@@ -154,11 +119,11 @@ func newManager(ctx workflow.Context, in managed.ManageRunInput) (*manager, erro
 		known: managed.Record{
 			Run: in.Run, StartedAt: workflow.GetInfo(ctx).WorkflowStartTime.UTC(), RetryOf: in.RetryOf, Behind: in.Behind,
 		},
-		events:  workflow.GetSignalChannel(ctx, managed.RunEventsSignal),
-		log:     workflow.GetLogger(ctx),
-		sending: newSending(ctx),
+		events: workflow.GetSignalChannel(ctx, managed.RunEventsSignal),
+		log:    workflow.GetLogger(ctx),
+		sender: newSender(ctx),
 	}
-	m.quiet.since = m.known.StartedAt
+	m.silence.reset(m.known.StartedAt)
 	m.known.Join(in.Chains)
 	if in.Known != nil {
 		m.known = *in.Known
@@ -168,10 +133,16 @@ func newManager(ctx workflow.Context, in managed.ManageRunInput) (*manager, erro
 		m.arrived.batches = append(m.arrived.batches, managed.RunEvents{Events: in.Events})
 	}
 	m.takeEvents(ctx)
-	return m, m.listen(ctx)
+	if err := m.listen(ctx); err != nil {
+		return nil, err
+	}
+	if in.Reopened && in.Known == nil {
+		return m, m.readEarlier(ctx)
+	}
+	return m, nil
 }
 
-// status is what can be said of the run, whatever its record holds.
+// status returns what Gantry can say of the run, whatever its record holds.
 func (m *manager) status(ctx workflow.Context) (s managed.RunStatus) {
 	defer func() {
 		if recovered(recover()) != nil {
@@ -181,19 +152,12 @@ func (m *manager) status(ctx workflow.Context) (s managed.RunStatus) {
 	return m.known.Status(workflow.Now(ctx).UTC())
 }
 
-// disturbed reports whether something came in that may change what to do.
-func (m *manager) disturbed() bool { return m.eventsWait() || m.asked > m.answered || m.faulty }
-
-// atRest waits for something to come in, and lets those be answered meanwhile
-// who ask: they meet all that is known, decided and done.
-func (m *manager) atRest(wait func() error) error {
-	m.resting = true
-	defer func() { m.resting = false }()
-	return wait()
+func (m *manager) situation(ctx workflow.Context) managed.Situation {
+	return m.known.Situation(workflow.Now(ctx).UTC())
 }
 
-// decide decides, and writes the decision to the journal if it is another than
-// before and worth it.
+// decide decides, and writes the decision to the journal if it is a new one and
+// worth it.
 func (m *manager) decide(ctx workflow.Context) managed.Next {
 	m.known.Recount(workflow.Now(ctx).UTC())
 	s := m.situation(ctx)
@@ -220,39 +184,62 @@ func (m *manager) decide(ctx workflow.Context) managed.Next {
 	return n
 }
 
-// answerAll lets everybody who asked for something have their answer, and waits
-// until they do or events come in: those who ask then are answered after them.
-func (m *manager) answerAll(ctx workflow.Context) error {
-	err := m.atRest(func() error {
-		return workflow.Await(ctx, func() bool {
-			m.answered = m.asked
-			return workflow.AllHandlersFinished(ctx) || m.eventsWait()
-		})
-	})
-	return errors.Join(err, ctx.Err())
-}
-
-// closingWait is how long the end waits for messages that have not arrived.
-// Those that still have not are given up: a channel that does not answer is not
-// to keep executions open.
+// closingWait is the time that an execution gives its messages to arrive before
+// it ends. Later it gives them up: a channel that does not answer must not keep
+// executions open.
 const closingWait = time.Minute
 
-// leave makes ready to end, and reports whether nothing came in meanwhile that
-// may change that.
-func (m *manager) leave(ctx workflow.Context) (bool, error) {
+// finish prepares the end, and reports whether nothing came in meanwhile that
+// may change it.
+func (m *manager) finish(ctx workflow.Context) (bool, error) {
 	m.known.SendFarewell(workflow.Now(ctx).UTC())
-	m.post()
+	m.sendMessages()
 	if len(m.known.Outbox) > 0 {
-		err := m.atRest(func() error {
-			_, err := workflow.AwaitWithTimeout(ctx, closingWait, func() bool { return len(m.known.Outbox) == 0 || m.disturbed() })
-			return err
-		})
-		if err != nil {
+		if _, err := m.awaitFor(ctx, closingWait, func() bool { return len(m.known.Outbox) == 0 || m.hasNews() }); err != nil {
 			return false, err
 		}
 	}
 	if err := m.answerAll(ctx); err != nil {
-		return false, ctx.Err()
+		return false, err
 	}
 	return !m.eventsWait(), nil
+}
+
+// fullHistory reports whether the execution should continue as a new one.
+func fullHistory(ctx workflow.Context) bool { return workflow.GetInfo(ctx).GetContinueAsNewSuggested() }
+
+// continueAsNew continues the run in a new execution, unless something comes in
+// meanwhile. Messages that are being sent arrive first or are called off, so the
+// next execution sends those that wait, and none twice.
+func (m *manager) continueAsNew(ctx workflow.Context) error {
+	now := workflow.Now(ctx)
+	if m.closeBy.IsZero() {
+		m.closeBy = now.Add(closingWait)
+	}
+	if m.sender.busy() && now.Before(m.closeBy) {
+		m.handled = m.requests
+		_, err := m.awaitFor(ctx, m.closeBy.Sub(now), func() bool { return !m.sender.busy() || m.eventsWait() })
+		if err != nil || m.eventsWait() {
+			return err
+		}
+	}
+	if err := m.sender.callOff(ctx); err != nil {
+		return err
+	}
+	if err := m.answerAll(ctx); err != nil {
+		return err
+	}
+	if m.eventsWait() {
+		return nil
+	}
+	return workflow.NewContinueAsNewError(ctx, ManageRun, managed.ManageRunInput{Run: m.known.Run, Known: &m.known})
+}
+
+// answerAll lets all updates return, and waits until they have or events come
+// in: updates that come then return after those events.
+func (m *manager) answerAll(ctx workflow.Context) error {
+	return m.await(ctx, func() bool {
+		m.handled = m.requests
+		return workflow.AllHandlersFinished(ctx) || m.eventsWait()
+	})
 }

@@ -9,7 +9,8 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// act discards, reviews or stops the run.
+// act discards, reviews or stops the run. It returns an error only when the
+// execution is canceled.
 func (m *manager) act(ctx workflow.Context, n managed.Next) error {
 	var a *activities.Activities
 	var result managed.ActResult
@@ -36,20 +37,18 @@ func (m *manager) act(ctx workflow.Context, n managed.Next) error {
 	default:
 		m.known.Acted(now, key, n, result)
 		if n.Do == managed.DoReview && result.Outcome == managed.ActDone && key.State == spacelift.RunStateUnconfirmed {
-			// Whether it is enough for Spacelift shows nowhere else.
+			// Only the run shows whether the review is enough for Spacelift.
 			return m.verify(ctx, n)
 		}
 	}
 	return nil
 }
 
-// verify reads the run, and judges by it what Spacelift accepted and no
-// notification showed.
+// verify reads the run, to judge whether it shows what Spacelift accepted and no
+// notification confirmed. It returns an error only when the execution is canceled.
 func (m *manager) verify(ctx workflow.Context, _ managed.Next) error {
-	var a *activities.Activities
-	var run spacelift.Run
 	s := m.situation(ctx)
-	err := workflow.ExecuteLocalActivity(withQuickCall(ctx), a.ReadRun, s.Run).Get(ctx, &run)
+	run, err := fetchRun(ctx, s.Run)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -64,8 +63,7 @@ func (m *manager) verify(ctx workflow.Context, _ managed.Next) error {
 	return nil
 }
 
-// confirm carries out the decision to confirm a plan and records what came of
-// it. It returns an error only when the execution is canceled.
+// confirm confirms the plan and records the result. It returns an error only when the execution is canceled.
 func (m *manager) confirm(ctx workflow.Context, n managed.Next) error {
 	var a *activities.Activities
 	s := m.situation(ctx)
@@ -87,95 +85,87 @@ func (m *manager) confirm(ctx workflow.Context, n managed.Next) error {
 	return nil
 }
 
-// call does one thing at Spacelift. Mostly it answers at once. When it does
-// not, the wish is kept for as long as it makes sense: every event that comes
-// in is heard, and if it changes the decision, Gantry stops asking. Then the
+// call changes something at Spacelift, which mostly answers immediately. If it
+// doesn't, Gantry keeps asking for as long as that makes sense: it takes every
+// event that comes in, and stops asking if one changes the decision. Then the
 // error is a canceled one.
 func (m *manager) call(ctx workflow.Context, n managed.Next, activity, in, out any) error {
-	err := m.quickly(ctx, n, activity, in, out)
+	err := m.callQuickly(ctx, n, activity, in, out)
 	if err == nil || final(err) || ctx.Err() != nil {
 		return err
 	}
-	if m.objecting > 0 {
+	if m.objections > 0 {
 		return temporal.NewCanceledError()
 	}
-	m.known.Note(workflow.Now(ctx).UTC(), managed.KindNote, "Spacelift did not %s at once (%s); Gantry keeps asking", n.Do, because(err))
+	m.known.Note(workflow.Now(ctx).UTC(), managed.KindNote, "Spacelift did not %s immediately (%s); Gantry keeps asking", n.Do, because(err))
 	return m.keepAsking(ctx, n, activity, in, out)
 }
 
-// quickly calls with little patience.
+// callQuickly calls with little patience.
 //
-// What nobody decided is done within the workflow task: if that is lost, the mark
-// of the act tells whose it was. What follows from somebody's decision is not: the
-// task that accepted the decision must be in the history before Spacelift changes
-// anything, or the person may be refused what took effect.
-func (m *manager) quickly(ctx workflow.Context, n managed.Next, activity, in, out any) error {
+// A call that no person decided happens within the workflow task: if the task is
+// lost, the mark of the act shows that it was Gantry's. A call that follows from a
+// person's decision doesn't: the task that accepted the decision must be in the
+// history before Spacelift changes anything, or Gantry may refuse the person what
+// took effect.
+func (m *manager) callQuickly(ctx workflow.Context, n managed.Next, activity, in, out any) error {
 	if !n.ForPeople {
 		return workflow.ExecuteLocalActivity(withQuickCall(ctx), activity, in).Get(ctx, out)
 	}
 	asking, stopAsking := workflow.WithCancel(ctx)
 	defer stopAsking()
 	answer := workflow.ExecuteActivity(withQuickAct(asking), activity, in)
-	if err := workflow.Await(ctx, func() bool { return answer.IsReady() || m.objecting > 0 }); err != nil {
+	if err := workflow.Await(ctx, func() bool { return answer.IsReady() || m.objections > 0 }); err != nil {
 		return err
 	}
 	calledOff := !answer.IsReady()
 	if calledOff {
 		stopAsking()
 	}
-	return calledOffOr(answer.Get(ctx, out), calledOff)
+	return orCalledOff(answer.Get(ctx, out), calledOff)
 }
 
-// keepAsking calls with an activity that is retried for long, and hears events
-// meanwhile. Once Gantry has called it off, nothing but success is an answer: an
-// attempt that was under way ends with whatever error it met.
+// keepAsking calls with an activity that is retried for days, and takes events
+// meanwhile.
 func (m *manager) keepAsking(ctx workflow.Context, n managed.Next, activity, in, out any) error {
-	asking, stopAsking := workflow.WithCancel(withCall(ctx, n))
+	options := withSpaceliftCall(ctx)
+	if n.Do == managed.DoDiagnose {
+		options = withPatientRead(ctx)
+	}
+	asking, stopAsking := workflow.WithCancel(options)
 	defer stopAsking()
 	answer := workflow.ExecuteActivity(asking, activity, in)
 	calledOff := false
 	for !answer.IsReady() {
-		m.post()
+		m.sendMessages()
 		if err := index(ctx, m.status(ctx), false); err != nil {
 			return err
 		}
-		m.answered = m.asked
-		err := m.atRest(func() error {
-			return workflow.Await(ctx, func() bool { return answer.IsReady() || m.disturbed() || m.objecting > 0 })
-		})
-		if err != nil {
+		m.handled = m.requests
+		if err := m.await(ctx, func() bool { return answer.IsReady() || m.hasNews() || m.objections > 0 }); err != nil {
 			return err
 		}
-		if m.objecting > 0 {
+		if m.objections > 0 {
 			stopAsking()
 			calledOff = true
 			break
 		}
 		m.takeEvents(ctx)
-		// Another plan than the one asked for needs no care here: the activity
-		// would find that it changed.
-		if managed.Decide(m.situation(ctx)).Do != n.Do || workflow.GetInfo(ctx).GetContinueAsNewSuggested() {
+		// A new plan needs no care here: the activity would find that it changed.
+		if managed.Decide(m.situation(ctx)).Do != n.Do || fullHistory(ctx) {
 			stopAsking()
 			calledOff = true
 		}
 	}
-	return calledOffOr(answer.Get(ctx, out), calledOff)
+	return orCalledOff(answer.Get(ctx, out), calledOff)
 }
 
-// calledOffOr returns the error of an activity that Gantry may have called off. Then
-// it is a canceled one, whatever the attempt that was under way met: an error says
-// nothing about what was asked for.
-func calledOffOr(err error, calledOff bool) error {
+// orCalledOff returns the error of an activity that Gantry may have called off.
+// Then only success is an answer: the attempt that was under way ends with
+// whatever error it met, so the error is a canceled one.
+func orCalledOff(err error, calledOff bool) error {
 	if err == nil || temporal.IsCanceledError(err) || !calledOff && !activities.CalledOff(err) {
 		return err
 	}
 	return temporal.NewCanceledError()
-}
-
-// withCall is how long to keep asking for something.
-func withCall(ctx workflow.Context, n managed.Next) workflow.Context {
-	if n.Do == managed.DoDiagnose {
-		return withPatientRead(ctx)
-	}
-	return withSpaceliftCall(ctx)
 }

@@ -17,8 +17,8 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// release starts Chain for the stacks that follow the run, which outlives this
-// execution. It returns an error only when the execution is canceled.
+// release starts Chain for the stacks that follow the run; the chain outlives
+// this execution. It returns an error only when the execution is canceled.
 func (m *manager) release(ctx workflow.Context, _ managed.Next) error {
 	s := m.situation(ctx)
 	key := s.Key()
@@ -27,7 +27,7 @@ func (m *manager) release(ctx workflow.Context, _ managed.Next) error {
 		m.known.Note(s.Now, managed.KindDecision, "the run releases nothing itself, because its stack's turn has not come: %s", why)
 		return nil
 	}
-	graph, read := m.whatFollows(ctx)
+	graph, read := m.readFollowers(ctx)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -62,28 +62,28 @@ func (m *manager) release(ctx workflow.Context, _ managed.Next) error {
 	return nil
 }
 
-// whatFollows reads how many stacks follow, and which of those can't be released.
-func (m *manager) whatFollows(ctx workflow.Context) (graph chain.Graph, read bool) {
+// readFollowers reads how many stacks follow, and which of them can't be released.
+func (m *manager) readFollowers(ctx workflow.Context) (graph chain.Graph, read bool) {
 	var a *activities.Activities
 	in := activities.ReadChainInput{Account: m.known.Run.Account, Root: m.known.Run.Stack, Brief: true}
 	err := workflow.ExecuteLocalActivity(withQuickCall(ctx), a.ReadChain, in).Get(ctx, &graph)
 	return graph, err == nil
 }
 
-// readParents reads how far the stacks are that go before the run's. Chains that
-// wait for this run learn of it. It returns an error only when the execution is
-// canceled.
+// readParents reads how far the stacks are that the run's stack follows, and
+// notifies chains that wait for this run. It returns an error only when the
+// execution is canceled.
 func (m *manager) readParents(ctx workflow.Context, n managed.Next) error {
 	var a *activities.Activities
 	var found activities.Parents
 	run := m.known.Run
-	err := workflow.ExecuteLocalActivity(withGlance(ctx), a.ReadParents, askParents(run)).Get(ctx, &found)
+	err := workflow.ExecuteLocalActivity(withGlance(ctx), a.ReadParents, activities.ReadParentsInput{Run: run, Asked: openWork(run.Account)}).Get(ctx, &found)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	now := workflow.Now(ctx).UTC()
 	if err != nil {
-		why := "Gantry could not read whether the stacks that go first are through: " + because(err)
+		why := "Gantry could not read whether the stacks that go first have finished: " + because(err)
 		if m.known.RecordFailure(now, n.Do, managed.FailedFirst, managed.FailedLongest, why) {
 			m.known.Note(now, managed.KindNote, "%s", why)
 		}
@@ -104,18 +104,12 @@ func (m *manager) readParents(ctx workflow.Context, n managed.Next) error {
 	m.known.Join(joined)
 	m.known.Parents.Stale = false
 	s := m.situation(ctx)
-	tellOfRun(ctx, joined, chain.News{Run: run, State: s.State, TriggeredBy: s.Triggerers()})
+	signalChains(ctx, joined, chain.News{Run: run, State: s.State, TriggeredBy: s.Triggerers()})
 	return ctx.Err()
 }
 
-// askParents asks how far the stacks are that go before a run's.
-func askParents(run spacelift.RunRef) activities.ReadParentsInput {
-	return activities.ReadParentsInput{Run: run, Asked: beside(run.Account)}
-}
-
-// beside is how an activity asks for the chains and runs of an account that are
-// open.
-func beside(account spacelift.Account) activities.Asked {
+// openWork returns how an activity finds the open chains and runs of an account.
+func openWork(account spacelift.Account) activities.Asked {
 	return activities.Asked{Chains: chainsOf(account), Executions: managed.RunPrefix, Query: managed.StatusQuery, Done: string(managed.PhaseDone)}
 }
 
@@ -123,9 +117,9 @@ func refOf(c chain.Place) managed.ChainRef {
 	return managed.ChainRef{Root: c.Root, After: c.After, TriggeredBy: c.TriggeredBy}
 }
 
-// replace sees to it that another run takes the place of this one, whose plan is
-// old, and that it is managed as part of the same chains. It returns an error only
-// when the execution is canceled.
+// replace triggers a new run in place of this one, whose plan is old, and has it
+// managed as part of the same chains. It returns an error only when the execution
+// is canceled.
 func (m *manager) replace(ctx workflow.Context, n managed.Next) error {
 	var a *activities.Activities
 	var result activities.ReplaceRunResult
@@ -151,37 +145,42 @@ func (m *manager) replace(ctx workflow.Context, n managed.Next) error {
 	}
 	m.known.ClearBackoff(n.Do)
 	m.known.ReplacedBy(now, result.New)
-	m.manageReplacement(ctx, s, result.New)
+	chains, behind := s.Released(), managed.Bounded(s.Triggerers())
+	startOrSignal(ctx, managed.ManageRunInput{Run: result.New, Chains: chains, Behind: behind}, managed.RunEvents{Chains: chains, Behind: behind})
+	signalChains(ctx, chains, chain.News{Run: result.New, TriggeredBy: behind})
 	return ctx.Err()
 }
 
-// manageReplacement starts the execution of the run that takes the place of this
-// one, or tells it, and tells the chains.
-func (m *manager) manageReplacement(ctx workflow.Context, s managed.Situation, run spacelift.RunRef) {
-	chains, behind := s.Released(), managed.Bounded(s.Triggerers())
-	startOrTell(ctx, managed.ManageRunInput{Run: run, Chains: chains, Behind: behind}, managed.RunEvents{Chains: chains, Behind: behind})
-	tellOfRun(ctx, chains, chain.News{Run: run, TriggeredBy: behind})
-}
-
-// startOrTell starts the execution of a run, or tells it something if it has begun.
-func startOrTell(ctx workflow.Context, in managed.ManageRunInput, told managed.RunEvents) {
-	err := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
+// startRun starts the execution of a run, which outlives the one that starts it.
+func startRun(ctx workflow.Context, in managed.ManageRunInput, reuse enums.WorkflowIdReusePolicy) workflow.Future {
+	return workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
 		WorkflowID:            managed.ManageRunID(in.Run),
 		ParentClosePolicy:     enums.PARENT_CLOSE_POLICY_ABANDON,
-		WorkflowIDReusePolicy: enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
+		WorkflowIDReusePolicy: reuse,
 		TypedSearchAttributes: Typed(managed.StartAttributes(in.Run, in.Events)),
-	}), managed.ManageRunType, in).GetChildWorkflowExecution().Get(ctx, nil)
+	}), managed.ManageRunType, in).GetChildWorkflowExecution()
+}
+
+// signalRun sends events to the execution of a run.
+func signalRun(ctx workflow.Context, run spacelift.RunRef, news managed.RunEvents) workflow.Future {
+	return workflow.SignalExternalWorkflow(ctx, managed.ManageRunID(run), "", managed.RunEventsSignal, news)
+}
+
+// startOrSignal starts the execution of a run, or signals it if it has begun.
+func startOrSignal(ctx workflow.Context, in managed.ManageRunInput, news managed.RunEvents) {
+	err := startRun(ctx, in, enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE).Get(ctx, nil)
 	if temporal.IsWorkflowExecutionAlreadyStartedError(err) {
-		err = workflow.SignalExternalWorkflow(ctx, managed.ManageRunID(in.Run), "", managed.RunEventsSignal, told).Get(ctx, nil)
+		err = signalRun(ctx, in.Run, news).Get(ctx, nil)
 	}
 	if err != nil {
 		workflow.GetLogger(ctx).Info("the run does not know that it is part of a chain", "run", in.Run.String(), "error", err)
 	}
 }
 
-// tellChains tells the chains that released the run how it ended, or before that
-// who wants it stopped. One that can't be told has ended, or finds out for itself.
-func (m *manager) tellChains(ctx workflow.Context, n managed.Next) error {
+// notifyChains signals to the chains that released the run how it ended, or before
+// that who wants it stopped. A chain that can't be reached has ended, or reads the
+// run later.
+func (m *manager) notifyChains(ctx workflow.Context, n managed.Next) error {
 	s := m.situation(ctx)
 	news := chain.News{Run: s.Run, State: s.State, TriggeredBy: s.Triggerers()}
 	if s.Stop != nil {
@@ -192,15 +191,15 @@ func (m *manager) tellChains(ctx workflow.Context, n managed.Next) error {
 		key := s.Key()
 		m.known.ChainsTold, news.Outcome = &key, n.Reason
 	}
-	tellOfRun(ctx, s.Released(), news)
+	signalChains(ctx, s.Released(), news)
 	return ctx.Err()
 }
 
-// maxAskedChains bounds the open chains of an account that are asked for a run.
+// maxAskedChains bounds the open chains of an account that Gantry asks for a run.
 const maxAskedChains = 200
 
-// chainsOf are the open chains of an account, to be asked where a run stands in
-// them.
+// chainsOf returns how an activity finds the open chains of an account and asks
+// them for the place of a run.
 func chainsOf(account spacelift.Account) activities.FindChainsInput {
 	return activities.FindChainsInput{
 		// An account's name holds no quote: see spacelift.ValidateAccount.
@@ -209,16 +208,16 @@ func chainsOf(account spacelift.Account) activities.FindChainsInput {
 	}
 }
 
-// Chains that do not answer are asked again: after a process died they take some
-// ten seconds to go on, and a retry that they are not told of leaves them held.
+// Gantry asks chains that do not answer again: after a process died they take some
+// ten seconds to continue, and a retry that they do not know of leaves them held.
 const (
-	askedChains      = 4 // times, of some seconds each
-	askedChainsAfter = 3 * time.Second
+	findChainsTries = 4 // of some seconds each
+	findChainsPause = 3 * time.Second
 )
 
-// findChains finds the chains that released a run which does not know of any: its
-// execution may have ended before a chain could tell it. It finds none rather
-// than keep the run from being retried for long.
+// findChains returns the chains that released a run whose execution does not know
+// of any: it may have ended before a chain could signal it. It returns none rather
+// than delay a retry for long.
 func findChains(ctx workflow.Context, run spacelift.Run) (chains []managed.ChainRef) {
 	if !policy.MayFollow(run.StackLabels) {
 		return nil
@@ -232,11 +231,11 @@ func findChains(ctx workflow.Context, run spacelift.Run) (chains []managed.Chain
 		if err == nil && found.Complete || len(found.Chains) > 0 || ctx.Err() != nil {
 			break
 		}
-		if times == askedChains {
-			workflow.GetLogger(ctx).Warn("a run that is retried may be part of a chain that is not told", "run", run.Ref.String(), "error", err)
+		if times == findChainsTries {
+			workflow.GetLogger(ctx).Warn("a run that is retried may be part of a chain that does not know of the retry", "run", run.Ref.String(), "error", err)
 			break
 		}
-		if workflow.Sleep(ctx, askedChainsAfter) != nil {
+		if workflow.Sleep(ctx, findChainsPause) != nil {
 			break
 		}
 	}
@@ -248,19 +247,19 @@ func findChains(ctx workflow.Context, run spacelift.Run) (chains []managed.Chain
 	return chains
 }
 
-// tellOfRun tells chains of a run.
-func tellOfRun(ctx workflow.Context, chains []managed.ChainRef, news chain.News) {
-	told := make([]workflow.Future, len(chains))
+// signalChains sends news of a run to chains.
+func signalChains(ctx workflow.Context, chains []managed.ChainRef, news chain.News) {
+	sent := make([]workflow.Future, len(chains))
 	for i, c := range chains {
-		told[i] = workflow.SignalExternalWorkflow(ctx, managed.ChainID(c.Root), "", chain.NewsSignal, news)
+		sent[i] = workflow.SignalExternalWorkflow(ctx, managed.ChainID(c.Root), "", chain.NewsSignal, news)
 	}
 	var failed []string
 	for i, c := range chains {
-		if err := told[i].Get(ctx, nil); err != nil {
+		if err := sent[i].Get(ctx, nil); err != nil {
 			failed = append(failed, managed.ChainID(c.Root)+": "+because(err))
 		}
 	}
 	if len(failed) > 0 {
-		workflow.GetLogger(ctx).Info("a chain was not told", "run", news.Run.String(), "error", strings.Join(failed, "; "))
+		workflow.GetLogger(ctx).Info("a chain was not signaled", "run", news.Run.String(), "error", strings.Join(failed, "; "))
 	}
 }

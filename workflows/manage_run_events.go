@@ -9,8 +9,8 @@ import (
 	"github.com/gantryhq/gantry/decide/managed"
 )
 
-// arrivals are signals that were taken from Temporal and not folded yet: an
-// execution in the middle of something folds them when that is over.
+// arrivals are signals that were taken from Temporal and not folded yet: a busy
+// execution folds them when it is done.
 type arrivals struct {
 	batches []managed.RunEvents
 	garbled int // signals that could not be read
@@ -33,20 +33,20 @@ func (m *manager) eventsWait() bool {
 	return m.events.Len() > 0 || len(m.arrived.batches) > 0 || m.arrived.garbled > 0
 }
 
-// takeEvents folds all events that wait, before anything is decided on less
-// than what is known.
+// takeEvents folds all events that wait, so Gantry decides on everything that is
+// known.
 func (m *manager) takeEvents(ctx workflow.Context) {
 	m.receive()
 	now := workflow.Now(ctx).UTC()
 	if m.arrived.garbled > 0 {
 		m.known.Note(now, managed.KindNote, "%d signals could not be read and were dropped", m.arrived.garbled)
-		m.quiet.since = now
+		m.silence.reset(now)
 		m.arrived.garbled = 0
 	}
 	for len(m.arrived.batches) > 0 {
 		batch := m.arrived.batches[0]
 		m.arrived.batches = m.arrived.batches[1:]
-		// Events that Gantry's code fails on are lost; the run is read instead.
+		// Events that Gantry's code fails on are lost; it reads the run instead.
 		_ = m.guard(ctx, func() error { m.known.Take(now, batch.Events); return nil })
 		_ = m.guard(ctx, func() error { m.known.Deny(now, batch.Denied); m.known.TakeNews(now, batch); return nil })
 		if batch.GiveUp != "" {
@@ -54,7 +54,7 @@ func (m *manager) takeEvents(ctx workflow.Context) {
 			continue
 		}
 		m.known.Trust.Arrived(now)
-		m.quiet.since = now
+		m.silence.reset(now)
 	}
 	_ = m.guard(ctx, func() error {
 		m.known.Calm(now)
@@ -63,17 +63,17 @@ func (m *manager) takeEvents(ctx workflow.Context) {
 	})
 }
 
-// told is the state of the run by all that has come in, folded or not: what
-// somebody who asks now can mean. It is zero if nothing is known.
-func (m *manager) told() managed.StateKey {
+// newest returns the state of the run by everything that has come in, folded or
+// not: the state that a person can mean now. It is zero if nothing is known.
+func (m *manager) newest() managed.StateKey {
 	m.receive()
 	return m.known.Newest(m.arrived.batches)
 }
 
-// recall takes what an earlier execution of the run knew when it closed: what
-// people decided, whose retry the run is, and which chains it is part of. It
-// returns an error only when the execution is canceled.
-func (m *manager) recall(ctx workflow.Context) error {
+// readEarlier takes what an earlier execution of the run knew when it closed:
+// people's decisions, whose retry the run is, and the chains that it is part of.
+// It returns an error only when the execution is canceled.
+func (m *manager) readEarlier(ctx workflow.Context) error {
 	var a *activities.Activities
 	var earlier activities.Earlier
 	err := workflow.ExecuteLocalActivity(withGlance(ctx), a.ReadEarlier, activities.ReadEarlierInput{

@@ -10,8 +10,8 @@ import (
 	"github.com/gantryhq/gantry/decide/managed"
 )
 
-// guard calls a function, and takes a bug in it for a fault of the execution.
-// Panics of the SDK are none: no value but a runtime error is Gantry's own.
+// guard calls a function, and records a bug in it as a fault of the execution.
+// Only runtime errors count: the SDK panics with other values.
 func (m *manager) guard(ctx workflow.Context, do func() error) (err error) {
 	defer func() {
 		if bug := recovered(recover()); bug != nil {
@@ -24,8 +24,8 @@ func (m *manager) guard(ctx workflow.Context, do func() error) (err error) {
 	return do()
 }
 
-// recovered returns the bug that a function ended with, and panics with whatever
-// else it did; nil if it ended well.
+// recovered returns the bug that ended a function, or nil if it ended well. It
+// passes every other panic on.
 func recovered(p any) runtime.Error {
 	if p == nil {
 		return nil
@@ -37,8 +37,8 @@ func recovered(p any) runtime.Error {
 	return bug
 }
 
-// restart makes the execution go on as a new one, with all that is known and has
-// come in.
+// restart continues the run in a new execution, with everything that is known
+// and has come in.
 func (m *manager) restart(ctx workflow.Context) error {
 	m.receive()
 	return workflow.NewContinueAsNewError(ctx, ManageRun, managed.ManageRunInput{
@@ -46,10 +46,13 @@ func (m *manager) restart(ctx workflow.Context) error {
 	})
 }
 
-// resume waits after a fault, and reads the run. It returns an error only when the
-// execution is canceled.
-func (m *manager) resume(ctx workflow.Context) error {
-	m.post()
+// pauseAfterFault waits if the execution before failed on the run, and then reads
+// the run. It returns an error only when the execution is canceled.
+func (m *manager) pauseAfterFault(ctx workflow.Context) error {
+	if m.known.Fault == nil {
+		return nil
+	}
+	m.sendMessages()
 	if err := index(ctx, m.status(ctx), true); err != nil {
 		return err
 	}
@@ -57,5 +60,5 @@ func (m *manager) resume(ctx workflow.Context) error {
 	if err := workflow.Sleep(ctx, max(pause, time.Second)); err != nil {
 		return err
 	}
-	return m.step(managed.DoRead)(ctx, managed.Next{Do: managed.DoRead})
+	return m.readRun(ctx, managed.Next{Do: managed.DoRead})
 }

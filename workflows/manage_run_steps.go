@@ -1,7 +1,6 @@
 package workflows
 
 import (
-	"errors"
 	"time"
 
 	"go.temporal.io/api/enums/v1"
@@ -14,20 +13,24 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// step returns what carries an action out; nil for those that only wait or end.
-// A step returns an error only when the execution is canceled.
-func (m *manager) step(do managed.Action) func(workflow.Context, managed.Next) error {
-	switch do {
+// step returns the function that carries out an action; nil if there is nothing
+// to do but wait or end, or no room in the history for more. A step returns an
+// error only when the execution is canceled.
+func (m *manager) step(ctx workflow.Context, n managed.Next) func(workflow.Context, managed.Next) error {
+	if fullHistory(ctx) {
+		return nil
+	}
+	switch n.Do {
 	case managed.DoRules:
 		return m.readRules
 	case managed.DoRead:
-		return m.seek
+		return m.readRun
 	case managed.DoVerify:
 		return m.verify
 	case managed.DoAsk:
-		return m.ask
+		return m.announce
 	case managed.DoClock:
-		return m.clock
+		return m.fireDeadlines
 	case managed.DoConfirm:
 		return m.confirm
 	case managed.DoDiscard, managed.DoReview, managed.DoStop:
@@ -39,7 +42,7 @@ func (m *manager) step(do managed.Action) func(workflow.Context, managed.Next) e
 	case managed.DoRelease:
 		return m.release
 	case managed.DoNotifyChains:
-		return m.tellChains
+		return m.notifyChains
 	case managed.DoParents:
 		return m.readParents
 	case managed.DoReplace:
@@ -48,20 +51,20 @@ func (m *manager) step(do managed.Action) func(workflow.Context, managed.Next) e
 	return nil
 }
 
-// ask makes a state ask people.
-func (m *manager) ask(ctx workflow.Context, n managed.Next) error {
+// announce asks people for a decision.
+func (m *manager) announce(ctx workflow.Context, n managed.Next) error {
 	m.known.Announce(workflow.Now(ctx).UTC(), n)
 	return nil
 }
 
-// clock does what the clocks say.
-func (m *manager) clock(ctx workflow.Context, _ managed.Next) error {
+// fireDeadlines does what is due: it reminds, escalates or gives up.
+func (m *manager) fireDeadlines(ctx workflow.Context, _ managed.Next) error {
 	m.known.FireDeadlines(workflow.Now(ctx).UTC())
 	return nil
 }
 
-// readRules reads what holds for the run, with gate and clocks where it asks
-// for a decision.
+// readRules reads the rules in effect for the run, with gate and deadlines if the
+// run asks for a decision.
 func (m *manager) readRules(ctx workflow.Context, _ managed.Next) error {
 	var a *activities.Activities
 	s := m.situation(ctx)
@@ -76,10 +79,11 @@ func (m *manager) readRules(ctx workflow.Context, _ managed.Next) error {
 	}
 	now := workflow.Now(ctx).UTC()
 	if err != nil {
+		why := "Gantry could not read the rules in effect: " + because(err)
 		if m.known.Tries(managed.DoRules) == 0 {
-			m.known.Note(now, managed.KindNote, "Gantry could not read what holds for the run: %s", because(err))
+			m.known.Note(now, managed.KindNote, "%s", why)
 		}
-		m.known.RecordFailure(now, managed.DoRules, managed.FailedFirst, managed.FailedLongest, "Gantry could not read what holds for the run: "+because(err))
+		m.known.RecordFailure(now, managed.DoRules, managed.FailedFirst, managed.FailedLongest, why)
 		return nil
 	}
 	m.known.ClearBackoff(managed.DoRules)
@@ -89,11 +93,9 @@ func (m *manager) readRules(ctx workflow.Context, _ managed.Next) error {
 	return nil
 }
 
-// seek reads the run to see what is so and who did it.
-func (m *manager) seek(ctx workflow.Context, _ managed.Next) error {
-	var a *activities.Activities
-	var run spacelift.Run
-	err := workflow.ExecuteLocalActivity(withQuickCall(ctx), a.ReadRun, m.known.Run).Get(ctx, &run)
+// readRun reads the run to see what is true and who did it.
+func (m *manager) readRun(ctx workflow.Context, _ managed.Next) error {
+	run, err := fetchRun(ctx, m.known.Run)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -108,7 +110,7 @@ func (m *manager) seek(ctx workflow.Context, _ managed.Next) error {
 	return nil
 }
 
-// diagnose finds out why the run failed.
+// diagnose finds the cause of the run's failure.
 func (m *manager) diagnose(ctx workflow.Context, n managed.Next) error {
 	var a *activities.Activities
 	var diagnosis activities.Diagnosis
@@ -128,15 +130,15 @@ func (m *manager) diagnose(ctx workflow.Context, n managed.Next) error {
 		m.known.Failed(now, managed.Failure{
 			Cause: diagnosis.Cause, Phase: diagnosis.Phase, ApplyBegan: diagnosis.ApplyBegan, Evidence: diagnosis.Evidence, Source: diagnosis.Source,
 		})
-	default: // the API is behind what it showed before, or the run was taken up again
+	default: // the API is behind what it showed before, or the run has resumed
 		m.known.Learn(now, diagnosis.Run)
 		m.known.RecordFailure(now, managed.DoDiagnose, managed.BehindFirst, managed.BehindLongest, "the API shows the run in "+string(diagnosis.Run.State))
 	}
 	return nil
 }
 
-// retryWait is how long an execution waits for the run that tries again, to
-// name it in its status. RetryRun goes on without it.
+// retryWait bounds the wait for the new run, which the status names. RetryRun
+// continues without it.
 const retryWait = time.Minute
 
 // retry starts RetryRun, which outlives this execution.
@@ -144,7 +146,7 @@ func (m *manager) retry(ctx workflow.Context, _ managed.Next) error {
 	retry, s := m.known.Retry, m.known.Facts()
 	child := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
 		WorkflowID: managed.RetryRunID(m.known.Run),
-		// One that has ended made no run, or this execution had been told.
+		// One that has ended made no run, or it signaled this execution.
 		WorkflowIDReusePolicy: enums.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
 		ParentClosePolicy:     enums.PARENT_CLOSE_POLICY_ABANDON,
 	}), managed.RetryRunType, managed.RetryRunInput{
@@ -156,7 +158,7 @@ func (m *manager) retry(ctx workflow.Context, _ managed.Next) error {
 	}
 	now := workflow.Now(ctx).UTC()
 	if temporal.IsWorkflowExecutionAlreadyStartedError(err) {
-		why := "somebody asked for a retry before, and Spacelift has not answered yet"
+		why := "a retry was requested before, and Spacelift has not answered yet"
 		if m.known.RecordFailure(now, managed.DoRetry, managed.FailedFirst, managed.FailedLongest, why) {
 			m.known.Note(now, managed.KindNote, "Gantry does not retry the run yet: %s", why)
 		}
@@ -171,16 +173,8 @@ func (m *manager) retry(ctx workflow.Context, _ managed.Next) error {
 	}
 	retry.Start()
 	m.known.Note(now, managed.KindAction, "Gantry retries the run: %s", retry.Reason)
-	var answered bool
-	err = m.atRest(func() (err error) {
-		answered, err = workflow.AwaitWithTimeout(ctx, retryWait, child.IsReady)
-		return errors.Join(err, ctx.Err())
-	})
-	if err != nil {
-		return ctx.Err()
-	}
-	if !answered {
-		return nil
+	if answered, err := m.awaitFor(ctx, retryWait, child.IsReady); err != nil || !answered {
+		return err
 	}
 	var outcome managed.RetryRunOutcome
 	if err := child.Get(ctx, &outcome); err != nil {

@@ -1,7 +1,6 @@
 package workflows
 
 import (
-	"errors"
 	"fmt"
 
 	"go.temporal.io/sdk/workflow"
@@ -10,9 +9,8 @@ import (
 	"github.com/gantryhq/gantry/decide/managed"
 )
 
-// listen lets people decide, stop and ask why. It is called when the events
-// that wait have been taken: an approval that comes with the first of them is
-// not to meet an empty record.
+// listen registers the queries and updates. Call it after takeEvents: an approval
+// that arrives with the first events must not meet an empty record.
 func (m *manager) listen(ctx workflow.Context) error {
 	err := workflow.SetQueryHandler(ctx, managed.StatusQuery, func() (managed.RunStatus, error) { return m.status(ctx), nil })
 	if err != nil {
@@ -28,7 +26,7 @@ func (m *manager) listen(ctx workflow.Context) error {
 	}
 	err = workflow.SetUpdateHandlerWithOptions(ctx, managed.DecideUpdate, guarded(m, m.takeDecision), workflow.UpdateHandlerOptions{
 		Validator: func(ctx workflow.Context, d managed.Decision) error {
-			return m.judge(func() *decide.Refusal {
+			return m.validate(func() *decide.Refusal {
 				s := m.situation(ctx)
 				return m.known.RefuseDecision(s, d, s.Key())
 			})
@@ -39,7 +37,7 @@ func (m *manager) listen(ctx workflow.Context) error {
 	}
 	err = workflow.SetUpdateHandlerWithOptions(ctx, managed.StopUpdate, guarded(m, m.takeStop), workflow.UpdateHandlerOptions{
 		Validator: func(ctx workflow.Context, wish managed.StopRequest) error {
-			return m.judge(func() *decide.Refusal { return m.known.RefuseStop(m.situation(ctx), wish) })
+			return m.validate(func() *decide.Refusal { return m.known.RefuseStop(m.situation(ctx), wish) })
 		},
 	})
 	if err != nil {
@@ -48,9 +46,9 @@ func (m *manager) listen(ctx workflow.Context) error {
 	return nil
 }
 
-// judge refuses somebody's wish at the door, unless the execution is busy, or
-// Gantry's own code fails on it: then the wish is judged inside.
-func (m *manager) judge(refuse func() *decide.Refusal) (err error) {
+// validate refuses an update before it enters the history, unless the execution
+// is busy or Gantry's own code fails on it: then the update's handler judges it.
+func (m *manager) validate(refuse func() *decide.Refusal) (err error) {
 	if m.busy() {
 		return nil
 	}
@@ -62,7 +60,7 @@ func (m *manager) judge(refuse func() *decide.Refusal) (err error) {
 	return asError(refuse())
 }
 
-// guarded makes a bug in an update's handler a fault of the execution.
+// guarded records a bug in an update's handler as a fault of the execution.
 func guarded[W any](m *manager, take func(workflow.Context, W) (managed.RunStatus, error)) func(workflow.Context, W) (managed.RunStatus, error) {
 	return func(ctx workflow.Context, wish W) (s managed.RunStatus, err error) {
 		err = m.guard(ctx, func() error {
@@ -73,7 +71,7 @@ func guarded[W any](m *manager, take func(workflow.Context, W) (managed.RunStatu
 	}
 }
 
-// explain says why the run is where it is, whatever its record holds.
+// explain returns why the run is where it is, whatever its record holds.
 func (m *manager) explain(ctx workflow.Context) (e managed.Explanation) {
 	defer func() {
 		if recovered(recover()) != nil {
@@ -87,24 +85,20 @@ func (m *manager) explain(ctx workflow.Context) (e managed.Explanation) {
 	return managed.Explain(m.situation(ctx))
 }
 
-func (m *manager) situation(ctx workflow.Context) managed.Situation {
-	return m.known.Situation(workflow.Now(ctx).UTC())
-}
-
 // busy reports whether the execution is in the middle of something that may
-// change what a person is told: rules that are being read, an answer of
-// Spacelift's that is about to come, events that came with the question. Then
-// who asks is judged after it, and a refusal shows in the history.
-func (m *manager) busy() bool { return !m.resting || m.eventsWait() }
+// change the answer to an update: it reads rules, waits for Spacelift, or has
+// events to take that came with the update. Then the update is judged afterwards,
+// and a refusal shows in the history.
+func (m *manager) busy() bool { return !m.idle || m.eventsWait() }
 
-// turn waits until somebody who asks can be judged. Who objects to what is being
-// sent to Spacelift makes Gantry stop asking for it, and is judged when it is
-// known what became of that.
-func (m *manager) turn(ctx workflow.Context, objects bool) error {
+// awaitTurn blocks until an update can be judged. One that objects to what is
+// being sent to Spacelift makes Gantry stop asking for it, and is judged when the
+// result is known.
+func (m *manager) awaitTurn(ctx workflow.Context, objects bool) error {
 	if objects && m.situation(ctx).Sending() {
-		m.objecting++
+		m.objections++
 		err := workflow.Await(ctx, func() bool { return !m.situation(ctx).Sending() })
-		m.objecting--
+		m.objections--
 		if err != nil {
 			return err
 		}
@@ -112,26 +106,25 @@ func (m *manager) turn(ctx workflow.Context, objects bool) error {
 	return workflow.Await(ctx, func() bool { return !m.busy() })
 }
 
-// hearObjections lets those be judged who made Gantry stop asking Spacelift,
-// before it may want to ask again.
-func (m *manager) hearObjections(ctx workflow.Context) error {
-	if m.objecting == 0 {
+// awaitObjections blocks until every reject, revoke or stop that interrupted a
+// call has been judged, so the call isn't sent again first.
+func (m *manager) awaitObjections(ctx workflow.Context) error {
+	if m.objections == 0 {
 		return nil
 	}
-	err := m.atRest(func() error { return workflow.Await(ctx, func() bool { return m.objecting == 0 }) })
-	return errors.Join(err, ctx.Err())
+	return m.await(ctx, func() bool { return m.objections == 0 })
 }
 
-// takeDecision counts a decision, unless it has to be refused now. Where its
-// validator has judged already, nothing yields between the two. What comes to
-// be known after the person decided is not what was decided about.
+// takeDecision counts a decision, or refuses it. Nothing yields between its
+// validator and this, if the validator judged it. The decision is about the state
+// that was known when the person decided, not about what became known since.
 func (m *manager) takeDecision(ctx workflow.Context, d managed.Decision) (managed.RunStatus, error) {
-	told := m.told()
-	if err := m.turn(ctx, d.Verdict != managed.Approve); err != nil {
+	meant := m.newest()
+	if err := m.awaitTurn(ctx, d.Verdict != managed.Approve); err != nil {
 		return managed.RunStatus{}, err
 	}
-	if no := m.known.RefuseDecision(m.situation(ctx), d, told); no != nil {
-		return managed.RunStatus{}, asError(no)
+	if r := m.known.RefuseDecision(m.situation(ctx), d, meant); r != nil {
+		return managed.RunStatus{}, asError(r)
 	}
 	if m.known.Keys.Remember(d.Key, d.Content()) {
 		m.known.TakeDecision(workflow.Now(ctx).UTC(), d)
@@ -139,14 +132,13 @@ func (m *manager) takeDecision(ctx workflow.Context, d managed.Decision) (manage
 	return m.answer(ctx)
 }
 
-// takeStop takes the wish to end the run, unless it has to be refused now, or
-// Spacelift does.
+// takeStop takes the wish to stop the run, unless Gantry or Spacelift refuses it.
 func (m *manager) takeStop(ctx workflow.Context, wish managed.StopRequest) (managed.RunStatus, error) {
-	if err := m.turn(ctx, true); err != nil {
+	if err := m.awaitTurn(ctx, true); err != nil {
 		return managed.RunStatus{}, err
 	}
-	if no := m.known.RefuseStop(m.situation(ctx), wish); no != nil {
-		return managed.RunStatus{}, asError(no)
+	if r := m.known.RefuseStop(m.situation(ctx), wish); r != nil {
+		return managed.RunStatus{}, asError(r)
 	}
 	var wanted *managed.Stopping
 	if m.known.Keys.Remember(wish.Key, wish.Content()) {
@@ -163,12 +155,12 @@ func (m *manager) takeStop(ctx workflow.Context, wish managed.StopRequest) (mana
 	return status, err
 }
 
-// answer waits until the execution has done what follows, as far as that is
-// possible at once, and says where that led.
+// answer waits until the execution has done what follows from an update, as far
+// as that is possible now, and returns the status that it led to.
 func (m *manager) answer(ctx workflow.Context) (managed.RunStatus, error) {
-	m.asked++
-	mine := m.asked
-	if err := workflow.Await(ctx, func() bool { return m.answered >= mine }); err != nil {
+	m.requests++
+	mine := m.requests
+	if err := workflow.Await(ctx, func() bool { return m.handled >= mine }); err != nil {
 		return managed.RunStatus{}, err
 	}
 	return m.status(ctx), nil

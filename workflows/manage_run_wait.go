@@ -1,178 +1,167 @@
 package workflows
 
 import (
-	"errors"
 	"time"
 
 	"go.temporal.io/sdk/workflow"
 
-	"github.com/gantryhq/gantry/activities"
 	"github.com/gantryhq/gantry/decide/managed"
-	"github.com/gantryhq/gantry/spacelift"
 )
 
-// rest returns when there is something to take or to decide about: something
-// came in, a time has come, or the run stayed so long where it is that the
-// execution looked for itself.
-func (m *manager) rest(ctx workflow.Context, n managed.Next) error {
-	m.answered = m.asked
-	for !m.disturbed() {
+// wait returns when there is something to take or to decide: something came in,
+// a deadline passed, or the run was polled because it went so long without news.
+func (m *manager) wait(ctx workflow.Context, n managed.Next) error {
+	m.handled = m.requests
+	for !m.hasNews() {
 		now, s := workflow.Now(ctx), m.situation(ctx)
-		look := m.quiet.lookAt(s, n)
+		poll := m.silence.nextPoll(s, n)
 		switch {
 		case !n.Until.IsZero() && !now.Before(n.Until):
 			return nil
-		case !now.Before(look):
-			return m.lookAround(ctx, s, n)
+		case !now.Before(poll):
+			return m.pollRun(ctx, s, n)
 		}
-		needed := look
+		needed := poll
 		if !n.Until.IsZero() && n.Until.Before(needed) {
 			needed = n.Until
 		}
-		if m.quiet.alarm == nil {
+		if m.silence.alarm == nil {
 			// Later states may be due sooner. One alarm that is early enough for
 			// all of them costs less than one for each.
 			needed = managed.Earlier(needed, now.Add(managed.Shortest(s)))
 		}
-		m.quiet.set(ctx, needed)
-		err := m.atRest(func() error {
-			return workflow.Await(ctx, func() bool { return m.disturbed() || m.quiet.alarm.IsReady() })
-		})
-		if err = errors.Join(err, ctx.Err()); err != nil {
-			return ctx.Err()
+		m.silence.setAlarm(ctx, needed)
+		if err := m.await(ctx, func() bool { return m.hasNews() || m.silence.alarm.IsReady() }); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// lookAt is when to read the run if nothing is heard: when its deadline is over
-// while Spacelift is to go on by itself, and seldom while it waits for
-// something. Looks that tell nothing new get rarer.
-func (q *quiet) lookAt(s managed.Situation, n managed.Next) time.Time {
-	if q.key != s.Key() {
-		q.key, q.looked, q.asked, q.missed = s.Key(), time.Time{}, 0, 0
+// hasNews reports whether something came in that may change what to do.
+func (m *manager) hasNews() bool { return m.eventsWait() || m.requests > m.handled || m.faulty }
+
+// await blocks until a condition holds. Queries and updates may be served
+// meanwhile: the record is up to date and nothing is in flight.
+func (m *manager) await(ctx workflow.Context, until func() bool) error {
+	m.idle = true
+	defer func() { m.idle = false }()
+	return await(ctx, until)
+}
+
+// awaitFor is await with a timeout, and reports whether the condition holds.
+func (m *manager) awaitFor(ctx workflow.Context, timeout time.Duration, until func() bool) (bool, error) {
+	m.idle = true
+	defer func() { m.idle = false }()
+	return awaitFor(ctx, timeout, until)
+}
+
+// silence tracks how long an execution has gone without news, so it can poll
+// Spacelift itself.
+//
+// One timer runs for as long as it is useful. News moves only the time that the
+// execution compares with when the timer fires. So a run that sends news all the
+// time costs one event for it, not two for every notification.
+type silence struct {
+	since     time.Time        // when the last news arrived
+	unchanged int              // how many polls in a row showed nothing new
+	key       managed.StateKey // the state that polled and unchanged are about
+	polled    time.Time        // when the run was last polled in that state, with or without success
+	last      time.Time        // the same, whatever the state
+	failed    int              // how many polls in a row got no answer
+	alarm     workflow.Future
+	due       time.Time // when the alarm fires
+	stopAlarm workflow.CancelFunc
+}
+
+// reset records that news arrived.
+func (s *silence) reset(now time.Time) { s.since = now }
+
+// setAlarm makes the alarm fire no later than needed.
+func (s *silence) setAlarm(ctx workflow.Context, needed time.Time) {
+	if s.alarm != nil {
+		if !s.alarm.IsReady() && !s.due.After(needed) {
+			return
+		}
+		s.stopAlarm()
 	}
-	if s.Trust.Again.After(q.last) {
-		return s.Trust.Again
+	timer, stop := workflow.WithCancel(ctx)
+	s.alarm, s.due, s.stopAlarm = workflow.NewTimer(timer, needed.Sub(workflow.Now(ctx))), needed, stop
+}
+
+// nextPoll returns when to poll the run if no news arrives: after its deadline
+// while Spacelift is at work, and seldom while the run waits for something. Polls
+// that show nothing new get rarer.
+func (s *silence) nextPoll(run managed.Situation, n managed.Next) time.Time {
+	if s.key != run.Key() {
+		s.key, s.polled, s.unchanged, s.failed = run.Key(), time.Time{}, 0, 0
 	}
-	if q.missed > 0 {
-		return q.looked.Add(min(managed.PollAgain<<min(q.missed-1, 10), managed.SilenceWorking))
+	if run.Trust.Again.After(s.last) {
+		return run.Trust.Again
 	}
-	if s.Crowded {
-		return q.last.Add(crowdedLook)
+	if s.failed > 0 {
+		return s.polled.Add(min(managed.PollAgain<<min(s.failed-1, 10), managed.SilenceWorking))
 	}
-	allowed := s.Deadline()
-	if s.Ask != nil && n.What == managed.WaitSpacelift {
+	if run.Crowded {
+		return s.last.Add(crowdedPoll)
+	}
+	allowed := run.Deadline()
+	if run.Ask != nil && n.What == managed.WaitSpacelift {
 		allowed = managed.SilenceWorking // what Gantry did about it should show by then
 	}
 	if allowed <= 0 || n.What != managed.WaitSpacelift {
-		return managed.Latest(q.since, q.looked).Add(managed.SilenceWaiting)
+		return managed.Latest(s.since, s.polled).Add(managed.SilenceWaiting)
 	}
-	return managed.Latest(s.Entered.At.Add(allowed), q.looked.Add(min(allowed<<min(q.asked, 10), max(allowed, managed.SilenceWaiting))))
+	return managed.Latest(run.Entered.At.Add(allowed), s.polled.Add(min(allowed<<min(s.unchanged, 10), max(allowed, managed.SilenceWaiting))))
 }
 
-// crowdedLook is how long an execution that was told more than it can keep goes
-// without reading the run: however much is told, what is so is not forgotten.
-const crowdedLook = time.Minute
+// crowdedPoll is the interval at which an execution polls a run that sent more
+// events than its record can hold: the API shows the state that they hide.
+const crowdedPoll = time.Minute
 
-// lookAround reads the run, and takes what it shows. A run that stays in its state
-// too long is told of, once; without an answer nobody knows that it does.
-func (m *manager) lookAround(ctx workflow.Context, s managed.Situation, n managed.Next) error {
-	l, err := m.look(ctx)
-	if err != nil {
-		return err
+// pollRun reads a run that has gone without news, and takes what the API shows.
+// An overdue run is reported once. If Spacelift doesn't answer we can't tell, so
+// nothing is reported. It returns an error only when the execution is canceled.
+func (m *manager) pollRun(ctx workflow.Context, s managed.Situation, n managed.Next) error {
+	silence := &m.silence
+	run, err := fetchRun(ctx, m.known.Run)
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
-	if again := s.Trust.Again; again.After(m.quiet.last) && !l.at.Before(again) {
-		m.quiet.last = l.at
-		if l.err == nil {
-			m.known.Observe(l.at, l.run)
+	now := workflow.Now(ctx).UTC()
+	if again := s.Trust.Again; again.After(silence.last) && !now.Before(again) {
+		silence.last = now
+		if err == nil {
+			m.known.Observe(now, run)
 		}
 		return nil
 	}
-	m.quiet.looked, m.quiet.last = l.at, l.at
-	if !l.answered() {
-		if m.quiet.missed++; m.quiet.missed == 1 {
-			m.known.NoteSilence(l.at, l.silence, because(l.err))
+	silence.polled, silence.last = now, now
+	length := now.Sub(silence.since).Round(time.Minute)
+	news := false
+	switch {
+	case err == nil:
+		news = m.known.Observe(now, run)
+	case notFound(err):
+		m.known.Missing(now)
+	default:
+		if silence.failed++; silence.failed == 1 {
+			m.known.NoteSilence(now, length, because(err))
 		}
 		return nil
 	}
-	m.quiet.missed = 0
-	news := m.heard(l)
+	silence.failed = 0
+	if news {
+		silence.unchanged = 0
+		m.log.Warn("notifications are missing: the API shows more", "run", m.known.Run.String(), "silence", length)
+	} else {
+		silence.unchanged++
+	}
 	if m.known.RulesFor != nil {
 		m.known.RulesStale = true // a freeze or the configuration may have changed unnoticed
 	}
-	if l.err == nil && !news {
-		m.known.NoteOverdue(s, n, l.at)
+	if err == nil && !news {
+		m.known.NoteOverdue(s, n, now)
 	}
 	return nil
-}
-
-// quiet is the silence around an execution.
-//
-// One timer runs for as long as it can be of use: what is heard meanwhile moves
-// only the time it is compared with when it fires. So a run that is heard of all
-// the time costs one event for it, not two for every notification.
-type quiet struct {
-	since    time.Time        // when something was heard last, or asked
-	asked    int              // how often in a row asking told nothing new
-	key      managed.StateKey // the state that looked and asked are about
-	looked   time.Time        // when the run was read last while in that state, or that was tried
-	last     time.Time        // the same, whatever the state
-	missed   int              // how often in a row that was in vain: nobody answered
-	alarm    workflow.Future
-	due      time.Time // when the alarm fires
-	stopping workflow.CancelFunc
-}
-
-// set makes the alarm fire no later than is needed now.
-func (q *quiet) set(ctx workflow.Context, needed time.Time) {
-	if q.alarm != nil {
-		if !q.alarm.IsReady() && !q.due.After(needed) {
-			return
-		}
-		q.stopping()
-	}
-	timer, stop := workflow.WithCancel(ctx)
-	q.alarm, q.due, q.stopping = workflow.NewTimer(timer, needed.Sub(workflow.Now(ctx))), needed, stop
-}
-
-// look is a reading of the run that nobody asked for: nothing was heard of it
-// for so long.
-type look struct {
-	at      time.Time
-	silence time.Duration
-	run     spacelift.Run
-	err     error // what Spacelift answered in place of it
-}
-
-// answered reports whether Spacelift answered, be it that it does not know the
-// run.
-func (l look) answered() bool { return l.err == nil || notFound(l.err) }
-
-// look reads the run. It returns an error only when the execution is canceled.
-func (m *manager) look(ctx workflow.Context) (l look, err error) {
-	var a *activities.Activities
-	l.err = workflow.ExecuteLocalActivity(withQuickCall(ctx), a.ReadRun, m.known.Run).Get(ctx, &l.run)
-	l.at = workflow.Now(ctx).UTC()
-	l.silence = l.at.Sub(m.quiet.since).Round(time.Minute)
-	return l, ctx.Err()
-}
-
-// heard takes what a look showed as if it had been told, and reports whether it
-// was news.
-func (m *manager) heard(l look) bool {
-	switch {
-	case l.err == nil:
-		if m.known.Observe(l.at, l.run) {
-			m.quiet.asked = 0
-			m.log.Warn("notifications are missing: the API told more", "run", m.known.Run.String(), "silence", l.silence)
-			return true
-		}
-	case notFound(l.err):
-		m.known.Missing(l.at)
-	case m.quiet.asked == 0:
-		m.known.NoteSilence(l.at, l.silence, because(l.err))
-	}
-	m.quiet.asked++
-	return false
 }

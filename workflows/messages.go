@@ -1,7 +1,6 @@
 package workflows
 
 import (
-	"errors"
 	"slices"
 	"time"
 
@@ -11,58 +10,60 @@ import (
 	"github.com/gantryhq/gantry/decide/managed"
 )
 
-// post sends the messages that wait. The journal records what became of each.
-func (m *manager) post() {
-	m.sending.post(func() []managed.Notice { return m.known.Outbox }, func(at time.Time, n managed.Notice, why string) {
+// sendMessages sends the messages that wait. The journal records the result of
+// each.
+func (m *manager) sendMessages() {
+	m.sender.send(func() []managed.Notice { return m.known.Outbox }, func(at time.Time, n managed.Notice, why string) {
 		if why != "" {
-			m.known.Note(at, managed.KindNote, "the message %s could not be told through %s: %s", n.Message.Type, n.Channel, why)
+			m.known.Note(at, managed.KindNote, "the message %s could not be sent through %s: %s", n.Message.Type, n.Channel, why)
 		} else {
-			m.known.Note(at, managed.KindNote, "told through %s: %s", n.Channel, n.Message.Title)
+			m.known.Note(at, managed.KindNote, "sent through %s: %s", n.Channel, n.Message.Title)
 		}
 		m.known.Delivered(n.Message.ID)
 	})
 }
 
-// sending holds the channels that a message of an execution is on its way to.
-type sending struct {
-	to   map[string]bool
-	ctx  workflow.Context // that the messages are sent under
-	stop workflow.CancelFunc
+// sender sends an execution's messages to people.
+type sender struct {
+	sending map[string]bool  // channels that a message is on its way to
+	ctx     workflow.Context // that the messages are sent under
+	stop    workflow.CancelFunc
 }
 
-func newSending(ctx workflow.Context) sending {
-	s := sending{to: map[string]bool{}}
+func newSender(ctx workflow.Context) sender {
+	s := sender{sending: map[string]bool{}}
 	s.ctx, s.stop = workflow.WithCancel(ctx)
 	return s
 }
 
-// post sends the messages that wait in an outbox. It does not wait for them: a
+func (s sender) busy() bool { return len(s.sending) > 0 }
+
+// send sends the messages that wait in an outbox. It does not wait for them: a
 // channel that fails never holds up an execution. Each channel receives the
 // messages of an execution in their order. done takes each off the outbox when it
-// has arrived, or when it is given up because of why.
-func (s sending) post(outbox func() []managed.Notice, done func(at time.Time, n managed.Notice, why string)) {
+// has arrived, or when Gantry gives it up because of why.
+func (s sender) send(outbox func() []managed.Notice, done func(at time.Time, n managed.Notice, why string)) {
 	if s.ctx.Err() != nil {
 		return
 	}
 	for _, n := range outbox() {
-		if s.to[n.Channel] {
+		if s.sending[n.Channel] {
 			continue
 		}
-		s.to[n.Channel] = true
+		s.sending[n.Channel] = true
 		workflow.Go(s.ctx, func(ctx workflow.Context) {
 			for sendNext(ctx, n.Channel, outbox, done) {
 			}
-			delete(s.to, n.Channel)
+			delete(s.sending, n.Channel)
 		})
 	}
 }
 
 // callOff stops sending, and waits until it is known of every message whether it
 // arrived: those that did not stay in the outbox, for the next execution.
-func (s sending) callOff(ctx workflow.Context) error {
+func (s sender) callOff(ctx workflow.Context) error {
 	s.stop()
-	err := workflow.Await(ctx, func() bool { return len(s.to) == 0 })
-	return errors.Join(err, ctx.Err())
+	return await(ctx, func() bool { return !s.busy() })
 }
 
 // sendNext sends the oldest message for a channel and waits until it has arrived

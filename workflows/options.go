@@ -5,12 +5,15 @@ import (
 
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
+
+	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/spacelift"
 )
 
-// withQuickCall is for calls that Spacelift mostly answers at once. They run as
-// local activities inside the workflow task: one event in the history instead
-// of six, and no way through a task queue. The task stays open meanwhile, so
-// this must end well within its ten seconds; who calls falls back on
+// withQuickCall is for calls that Spacelift mostly answers immediately. They run
+// as local activities inside the workflow task: one event in the history instead
+// of six, and no detour through a task queue. The task stays open meanwhile, so a
+// call must end well within its ten seconds; callers fall back on
 // withSpaceliftCall.
 func withQuickCall(ctx workflow.Context) workflow.Context {
 	return workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{
@@ -24,7 +27,14 @@ func withQuickCall(ctx workflow.Context) workflow.Context {
 	})
 }
 
-// withQuickAct is withQuickCall for what follows from somebody's decision: an
+// fetchRun reads a run, with the patience of withQuickCall.
+func fetchRun(ctx workflow.Context, ref spacelift.RunRef) (run spacelift.Run, err error) {
+	var a *activities.Activities
+	err = workflow.ExecuteLocalActivity(withQuickCall(ctx), a.ReadRun, ref).Get(ctx, &run)
+	return run, err
+}
+
+// withQuickAct is withQuickCall for what follows from a person's decision: an
 // activity of its own, which begins when the decision is in the history.
 func withQuickAct(ctx workflow.Context) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
@@ -39,15 +49,14 @@ func withQuickAct(ctx workflow.Context) workflow.Context {
 	})
 }
 
-// withOneTry is for the calls of Reconcile: what fails is for the next tick. A
-// list of many pages may take its time; the SDK keeps the workflow task alive
-// meanwhile.
+// withOneTry is for the calls of Reconcile: the next tick is the retry. A list of
+// many pages may take its time; the SDK keeps the workflow task alive meanwhile.
 func withOneTry(ctx workflow.Context) workflow.Context { return once(ctx, 2*time.Minute) }
 
 // withSurvey is withOneTry for lists of hundreds of pages.
 func withSurvey(ctx workflow.Context) workflow.Context { return once(ctx, 5*time.Minute) }
 
-// once makes local activities take so long at most, and try once.
+// once allows local activities one attempt of limited length.
 func once(ctx workflow.Context, long time.Duration) workflow.Context {
 	return workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{
 		StartToCloseTimeout:    long,
@@ -56,8 +65,7 @@ func once(ctx workflow.Context, long time.Duration) workflow.Context {
 	})
 }
 
-// withGlance is for asking Temporal for what a retry is better with, and can do
-// without.
+// withGlance is for questions to Temporal whose answer helps but isn't required.
 func withGlance(ctx workflow.Context) workflow.Context {
 	return workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{
 		StartToCloseTimeout:    10 * time.Second,
@@ -71,11 +79,11 @@ func withGlance(ctx workflow.Context) workflow.Context {
 }
 
 // withSpaceliftCall is for calls that must get through, however long Spacelift
-// is away. After a week they are given up: a self-hosted Spacelift keeps the
+// is away. Gantry gives up after a week: a self-hosted Spacelift keeps the
 // workspace of a plan for seven days
 // (https://docs.spacelift.io/self-hosted/latest/installing-spacelift/reference-architecture/reference/object-storage).
 //
-// A canceled call is waited for, since what it did counts.
+// The workflow waits for a canceled call, since its effect counts.
 func withSpaceliftCall(ctx workflow.Context) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		StartToCloseTimeout:    30 * time.Second,
@@ -90,8 +98,7 @@ func withSpaceliftCall(ctx workflow.Context) workflow.Context {
 	})
 }
 
-// withPatientRead is for reading what a status is better with, and can do
-// without.
+// withPatientRead is for reads whose answer helps a status but isn't required.
 func withPatientRead(ctx workflow.Context) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		StartToCloseTimeout:    time.Minute,
@@ -106,12 +113,12 @@ func withPatientRead(ctx workflow.Context) workflow.Context {
 	})
 }
 
-// withNotification is for messages to people, which are given up after a time.
+// withNotification is for messages to people, which Gantry gives up after a time.
 func withNotification(ctx workflow.Context, within time.Duration) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		StartToCloseTimeout:    30 * time.Second,
 		ScheduleToCloseTimeout: within,
-		WaitForCancellation:    true, // a message that arrived is not to be sent again
+		WaitForCancellation:    true, // a message that arrived must not be sent again
 		RetryPolicy: &temporal.RetryPolicy{
 			InitialInterval:    2 * time.Second,
 			BackoffCoefficient: 2,
@@ -121,18 +128,19 @@ func withNotification(ctx workflow.Context, within time.Duration) workflow.Conte
 	})
 }
 
-// withTelling is for notifying many executions. Another worker takes over within
-// heartbeat if one dies, and goes on where that was. It is tried for a day:
-// without it a run that a freeze without an end holds would learn of its end
-// late.
-func withTelling(ctx workflow.Context) workflow.Context {
+// withBroadcast is for signaling many executions. If a worker dies, another one
+// takes over within heartbeat, and continues where it was. Gantry tries for a
+// day: otherwise a run that an open-ended freeze holds would learn late that the
+// freeze was lifted.
+func withBroadcast(ctx workflow.Context) workflow.Context {
 	options := workflow.GetActivityOptions(forADay(ctx, 30*time.Minute))
 	options.HeartbeatTimeout, options.WaitForCancellation = heartbeat, false
 	return workflow.WithActivityOptions(ctx, options)
 }
 
-// withTellingOnce is withTelling for a tick of Reconcile: the next one goes on.
-func withTellingOnce(ctx workflow.Context) workflow.Context {
+// withOneBroadcast is withBroadcast for a tick of Reconcile: the next tick
+// continues.
+func withOneBroadcast(ctx workflow.Context) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		ScheduleToStartTimeout: 30 * time.Second,
 		StartToCloseTimeout:    2 * time.Minute,
@@ -141,14 +149,14 @@ func withTellingOnce(ctx workflow.Context) workflow.Context {
 	})
 }
 
-// heartbeat is how long a worker may be silent about a long activity.
+// heartbeat bounds the silence of a worker about a long activity.
 const heartbeat = 10 * time.Second
 
-// withRetrying is for calls of a retry. After a day it is given up: nobody waits
-// for a run of yesterday.
+// withRetrying is for calls of a retry. Gantry gives up after a day: nobody waits
+// for yesterday's run.
 func withRetrying(ctx workflow.Context) workflow.Context { return forADay(ctx, time.Minute) }
 
-// forADay is for calls that may take so long each and are tried for a day.
+// forADay is for calls that are tried for a day, with a limit for each attempt.
 func forADay(ctx workflow.Context, each time.Duration) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		StartToCloseTimeout:    each,

@@ -1,7 +1,6 @@
 package workflows
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -19,18 +18,18 @@ import (
 )
 
 // Reconcile compares what Gantry follows with what Spacelift shows, once, and
-// mends the difference: notifications get lost, and Spacelift switches webhooks
+// repairs the difference: notifications get lost, and Spacelift switches webhooks
 // off. A schedule per account starts it; executions of one account never
 // overlap, and each begins with the report of the one before.
 //
-// Whatever fails ends this tick and is for the next; the report says so. It
-// returns an error only when it is canceled.
+// A failure ends this tick and shows in its report; the next tick is the retry.
+// Reconcile returns an error only when it is canceled.
 func Reconcile(ctx workflow.Context, in reconcile.Input) (reconcile.Report, error) {
 	t := newTick(ctx, in)
 	if !t.report.At.Before(t.last.Carried.NotBefore) {
-		t.watch(ctx)
+		t.checkWebhook(ctx)
 		t.compare(ctx)
-		t.carryOut(ctx)
+		t.repair(ctx)
 		t.checkParents(ctx)
 	} else {
 		t.skip()
@@ -39,7 +38,7 @@ func Reconcile(ctx workflow.Context, in reconcile.Input) (reconcile.Report, erro
 		return reconcile.Report{}, err
 	}
 	t.conclude()
-	t.tell(ctx)
+	t.sendFindings(ctx)
 	return t.report, nil
 }
 
@@ -49,13 +48,13 @@ type tick struct {
 	last     reconcile.Report // of the tick before; empty at first
 	report   reconcile.Report
 	found    reconcile.Found
-	gap      bool               // the webhook was off, so any run may have gone on untold
+	gap      bool               // the webhook was off, so notifications of any run may be missing
 	compared bool               // with Spacelift's list of runs
 	repairs  []reconcile.Repair // to carry out
 	size     int                // bytes of what was read of runs and is to be sent
-	mute     []string           // executions that can't say what they know
-	fresh    bool               // one that took effect should have been a notification's
-	final    bool               // waiting does not mend the failure
+	mute     []string           // executions that can't answer
+	fresh    bool               // a repair took effect that a notification should have made
+	final    bool               // waiting does not fix the failure
 	log      log.Logger
 }
 
@@ -75,58 +74,58 @@ func newTick(ctx workflow.Context, in reconcile.Input) *tick {
 	return t
 }
 
-// skip leaves Spacelift alone. What was found stays found.
+// skip makes no calls to Spacelift, and keeps the findings.
 func (t *tick) skip() {
 	r := &t.report
 	r.Outcome = reconcile.OutcomeBackingOff
-	r.Reason = "Spacelift wants fewer calls; it is left alone until " + t.last.Carried.NotBefore.Format(time.RFC3339)
+	r.Reason = "Spacelift wants fewer calls; Gantry makes none until " + t.last.Carried.NotBefore.Format(time.RFC3339)
 	r.InProgress, r.Open, r.Postponed = t.last.InProgress, t.last.Open, t.last.Postponed
 	t.found.Now = t.last.Findings
 }
 
-// call makes one call outside, once: the next tick is the retry. It runs inside
-// the workflow task, which costs one event instead of six.
+// call makes one call, with one attempt: the next tick is the retry. It runs
+// inside the workflow task, which costs one event instead of six.
 func (t *tick) call(ctx workflow.Context, activity, in, out any) error {
 	return workflow.ExecuteLocalActivity(withOneTry(ctx), activity, in).Get(ctx, out)
 }
 
-// limited notes that Spacelift wants fewer calls, if that is what the error
-// says: then this tick makes no more.
+// limited reports whether Spacelift answered that it wants fewer calls. Then this
+// tick makes no more.
 func (t *tick) limited(ctx workflow.Context, err error) bool {
-	app, ok := errors.AsType[*temporal.ApplicationError](err)
-	if !ok || app.Type() != activities.ErrTypeRateLimited {
+	app := appError(err)
+	if app == nil || app.Type() != activities.ErrTypeRateLimited {
 		return false
 	}
 	c := &t.report.Carried
 	c.Limits++
 	c.NotBefore = reconcile.BackOff(workflow.Now(ctx).UTC(), t.in.Interval, c.Limits, app.NextRetryDelay())
 	t.report.Outcome = reconcile.OutcomeRateLimited
-	t.report.Reason = "Spacelift wants fewer calls; it is left alone until " + c.NotBefore.Format(time.RFC3339)
+	t.report.Reason = "Spacelift wants fewer calls; Gantry makes none until " + c.NotBefore.Format(time.RFC3339)
 	return true
 }
 
-// failed notes that a call did not work out.
+// failed records that a call failed.
 func (t *tick) failed(what string, err error) {
 	t.report.Outcome, t.report.Reason = reconcile.OutcomeFailed, what+": "+because(err)
 	t.final = t.final || final(err)
 }
 
-// watchEvery is how many intervals pass before the webhook is read again, as
-// long as nothing suggests that it is switched off.
-const watchEvery = 5
+// webhookEvery counts the intervals between two reads of the webhook, as long as
+// nothing suggests that it is switched off.
+const webhookEvery = 5
 
-// watchDue reports whether it is time to read the webhook.
-func (t *tick) watchDue() bool {
+// webhookDue reports whether it is time to read the webhook.
+func (t *tick) webhookDue() bool {
 	c := t.last.Carried
 	calm := t.last.Webhook != nil && t.last.Webhook.Enabled && t.last.Webhook.ID == t.in.Webhook && c.Unheard == 0 &&
 		!slices.ContainsFunc(t.last.Findings, func(f reconcile.Finding) bool { return slices.Contains(reconcile.WebhookFindings, f.Kind) })
-	return !calm || !t.report.At.Before(c.Watched.Add(watchEvery*t.in.Interval-t.in.Interval/2))
+	return !calm || !t.report.At.Before(c.Watched.Add(webhookEvery*t.in.Interval-t.in.Interval/2))
 }
 
-// watch looks at the webhook, and switches it on if it must be and may be. It
-// comes first, so that what happens from here on is told again.
-func (t *tick) watch(ctx workflow.Context) {
-	if !t.watchDue() {
+// checkWebhook reads the webhook, and switches it on if it is off and Gantry may.
+// It comes first, so that notifications arrive again from here on.
+func (t *tick) checkWebhook(ctx workflow.Context) {
+	if !t.webhookDue() {
 		return
 	}
 	t.report.Carried.Watched = t.report.At
@@ -141,7 +140,7 @@ func (t *tick) watch(ctx workflow.Context) {
 			t.found.Keep(reconcile.WebhookFindings...)
 			return
 		}
-		g = see(hook, err)
+		g = guardOf(hook, err)
 	}
 	if t.gap = g.Saw == reconcile.SightDisabled; t.gap && t.in.Reenable {
 		err := t.call(ctx, a.EnableWebhook, in, &hook)
@@ -164,10 +163,10 @@ func (t *tick) watch(ctx workflow.Context) {
 	reconcile.JudgeWebhook(&t.found, &t.report.Carried, t.in, g, t.report.At)
 }
 
-func see(hook activities.Webhook, err error) reconcile.Guard {
-	app, _ := errors.AsType[*temporal.ApplicationError](err)
+// guardOf returns what a read of the webhook showed.
+func guardOf(hook activities.Webhook, err error) reconcile.Guard {
 	switch {
-	case app != nil && app.Type() == activities.ErrTypeNotFound:
+	case notFound(err):
 		return reconcile.Guard{Saw: reconcile.SightMissing}
 	case err != nil && final(err):
 		return reconcile.Guard{Saw: reconcile.SightRefused, Problem: because(err)}
@@ -179,7 +178,7 @@ func see(hook activities.Webhook, err error) reconcile.Guard {
 	return reconcile.Guard{Saw: reconcile.SightDisabled}
 }
 
-// compare finds what to mend.
+// compare finds the runs to repair.
 func (t *tick) compare(ctx workflow.Context) {
 	if t.report.Outcome != reconcile.OutcomeDone {
 		t.found.Keep(reconcile.SurveyFindings...)
@@ -196,9 +195,9 @@ func (t *tick) compare(ctx workflow.Context) {
 	}
 	t.compared = true
 	c.Missing = slices.DeleteFunc(c.Missing, func(m reconcile.MissingRun) bool { return !slices.Contains(s.Missing, string(m.Run)) })
-	looked := t.lookAt(ctx, s.Candidates)
-	c.Sweep = c.Sweep.Advance(s.SweptTo, s.SweptAll, s.OwedStill, looked)
-	t.report.Postponed = s.Postponed + len(looked.Rest) + len(looked.Failed)
+	checked := t.check(ctx, s.Candidates)
+	c.Sweep = c.Sweep.Advance(s.SweptTo, s.SweptAll, s.OwedStill, checked)
+	t.report.Postponed = s.Postponed + len(checked.Rest) + len(checked.Failed)
 	t.notifyBehind(ctx, s.Behind)
 	reconcile.JudgeStuck(&t.found, s.Stuck.Count, s.Stuck.First, t.mute, t.report.At)
 	reconcile.JudgeVanished(&t.found, c.Missing)
@@ -213,7 +212,7 @@ func (t *tick) compare(ctx workflow.Context) {
 	}
 }
 
-// survey compares the lists.
+// survey compares the list of runs with the list of executions.
 func (t *tick) survey(ctx workflow.Context) (s activities.Survey, ok bool) {
 	var a *activities.Activities
 	c := t.report.Carried
@@ -249,36 +248,36 @@ func (t *tick) survey(ctx workflow.Context) (s activities.Survey, ok bool) {
 	return s, true
 }
 
-// notifyBehind makes executions look at their gate that wait by other freezes
-// than those in effect: nobody reached them when that changed.
+// notifyBehind signals executions that wait by other freezes than those in effect
+// to check their gate: no signal reached them when the freezes changed.
 func (t *tick) notifyBehind(ctx workflow.Context, behind int) {
 	if behind == 0 {
 		return
 	}
 	var a *activities.Activities
-	var told activities.Told
-	in := notifyOfRules(t.in.Account)
+	var result activities.Told
+	in := rulesChanged(t.in.Account)
 	in.Behind = &activities.BehindInput{Account: t.in.Account, At: t.report.At, Fingerprint: managed.AttrFingerprint}
-	if err := workflow.ExecuteActivity(withTellingOnce(ctx), a.TellOfRules, in).Get(ctx, &told); err != nil {
-		t.log.Warn("runs that wait by freezes of before were not all notified; the next tick goes on", "behind", behind, "error", because(err))
+	if err := workflow.ExecuteActivity(withOneBroadcast(ctx), a.TellOfRules, in).Get(ctx, &result); err != nil {
+		t.log.Warn("not every run that waits by outdated freezes was notified; the next tick notifies the others", "behind", behind, "error", because(err))
 		return
 	}
-	t.report.Refreshed = told.Executions
+	t.report.Refreshed = result.Executions
 }
 
-// firstCheck is how many intervals after the first tick labels are compared with
-// the stacks there are, and checkEvery how often.
+// Labels are compared with the stacks that exist parentsFirst intervals after the
+// first tick, and every parentsEvery after that.
 const (
-	firstCheck = 5
-	checkEvery = 30 * time.Minute
+	parentsFirst = 5
+	parentsEvery = 30 * time.Minute
 )
 
-// checkParents finds labels that name a stack which nobody manages: what follows
-// it is never triggered.
+// checkParents finds labels that name a stack which Gantry doesn't manage: the
+// stacks that follow it are never triggered.
 func (t *tick) checkParents(ctx workflow.Context) {
 	c := &t.report.Carried
 	if c.CheckNext.IsZero() {
-		c.CheckNext = t.report.At.Add(firstCheck * t.in.Interval)
+		c.CheckNext = t.report.At.Add(parentsFirst * t.in.Interval)
 	}
 	done := t.report.Outcome == reconcile.OutcomeDone || t.report.Outcome == reconcile.OutcomePartial
 	if !done || t.report.At.Before(c.CheckNext) {
@@ -289,7 +288,7 @@ func (t *tick) checkParents(ctx workflow.Context) {
 	var unknown activities.UnknownParents
 	err := t.call(ctx, a.FindUnknownParents, activities.ParentsInput{Account: t.in.Account}, &unknown)
 	t.report.APICalls++
-	c.CheckNext = t.report.At.Add(checkEvery)
+	c.CheckNext = t.report.At.Add(parentsEvery)
 	if t.limited(ctx, err) || err != nil {
 		t.found.Keep(reconcile.FindingUnknownParent)
 		return
@@ -299,24 +298,24 @@ func (t *tick) checkParents(ctx workflow.Context) {
 	}
 }
 
-// indexed says where Reconcile finds what an execution is indexed with.
+// indexed names the search attributes that Reconcile reads of executions.
 var indexed = activities.Indexed{
 	State: managed.AttrRunState, Phase: managed.AttrPhase, Fingerprint: managed.AttrFingerprint,
 	Waiting: []string{string(managed.PhaseWaiting), string(managed.PhaseHolding)},
 }
 
 // stuckQuery finds the executions of an account whose workflow tasks keep
-// failing: Temporal marks them after five failures in a row, and takes the mark
-// away after the next success. Freezes and retries are not indexed by account.
+// failing: Temporal marks them after five failures in a row, and removes the mark
+// after the next success. Freezes and retries are not indexed by account.
 func stuckQuery(account spacelift.Account) string {
 	return fmt.Sprintf("(%s = '%s' OR WorkflowId = '%s' OR WorkflowId STARTS_WITH 'retry/%s/') AND ExecutionStatus = 'Running' AND TemporalReportedProblems IS NOT NULL",
 		managed.AttrAccount, account, freeze.ID(account), account)
 }
 
-// lookAt looks at runs one by one and collects what to mend. What fails is a
-// candidate of the next tick as well; after some failures in a row this tick
-// looks no further.
-func (t *tick) lookAt(ctx workflow.Context, now []activities.Candidate) (l reconcile.Looks) {
+// check checks runs one by one and collects repairs. A run that it fails on is a
+// candidate of the next tick too; after some failures in a row this tick checks no
+// more.
+func (t *tick) check(ctx workflow.Context, now []activities.Candidate) (l reconcile.Looks) {
 	failures := 0
 	for _, next := range now {
 		key := reconcile.KeyOf(next.Run)
@@ -324,14 +323,14 @@ func (t *tick) lookAt(ctx workflow.Context, now []activities.Candidate) (l recon
 			l.Rest = append(l.Rest, key)
 			continue
 		}
-		r, err := t.look(ctx, reconcile.Candidate(next))
+		r, err := t.checkRun(ctx, reconcile.Candidate(next))
 		if t.limited(ctx, err) {
 			l.Rest = append(l.Rest, key)
 			continue
 		}
 		if err != nil {
 			failures++
-			t.failed("look at run "+next.Run.String(), err)
+			t.failed("check run "+next.Run.String(), err)
 			l.Failed = append(l.Failed, key)
 			continue
 		}
@@ -347,27 +346,27 @@ func (t *tick) lookAt(ctx workflow.Context, now []activities.Candidate) (l recon
 	return l
 }
 
-// look compares one run with what its execution knows.
-func (t *tick) look(ctx workflow.Context, c reconcile.Candidate) (r reconcile.Repair, err error) {
+// checkRun compares one run with what its execution knows.
+func (t *tick) checkRun(ctx workflow.Context, c reconcile.Candidate) (r reconcile.Repair, err error) {
 	var a *activities.Activities
-	var told reconcile.Known
+	var known reconcile.Known
 	id := managed.ManageRunID(c.Run)
-	if err := t.call(ctx, a.AskExecution, activities.QueryInput{ID: id, Query: managed.StatusQuery}, &told); err != nil {
+	if err := t.call(ctx, a.AskExecution, activities.QueryInput{ID: id, Query: managed.StatusQuery}, &known); err != nil {
 		return r, err
 	}
-	if told.Mute != "" {
-		t.log.Warn("an execution can't say what it knows", "run", c.Run.String(), "error", told.Mute)
+	if known.Mute != "" {
+		t.log.Warn("an execution can't answer", "run", c.Run.String(), "error", known.Mute)
 		t.mute = append(t.mute, id)
 		return reconcile.Repair{Run: c.Run}, nil
 	}
-	k := reconcile.KnowledgeOf(told)
+	k := reconcile.KnowledgeOf(known)
 	if !reconcile.WorthReading(c, k) {
 		return reconcile.Repair{Run: c.Run}, nil
 	}
 	var run spacelift.Run
 	err = t.call(ctx, a.ReadRun, c.Run, &run)
 	t.report.APICalls++
-	if app, _ := errors.AsType[*temporal.ApplicationError](err); app != nil && app.Type() == activities.ErrTypeNotFound {
+	if notFound(err) {
 		return t.missing(c.Run, k), nil
 	}
 	if err != nil {
@@ -378,7 +377,7 @@ func (t *tick) look(ctx workflow.Context, c reconcile.Candidate) (r reconcile.Re
 	return reconcile.RepairOf(k, run, workflow.Now(ctx).UTC(), t.in.Interval, t.last.At), nil
 }
 
-// missing notes that Spacelift does not know a run.
+// missing records that Spacelift does not know a run.
 func (t *tick) missing(run spacelift.RunRef, k reconcile.Knowledge) reconcile.Repair {
 	if !k.Exists || k.Ended {
 		return reconcile.Repair{Run: run}
@@ -391,42 +390,35 @@ func (t *tick) missing(run spacelift.RunRef, k reconcile.Knowledge) reconcile.Re
 	return reconcile.Repair{Run: run, Do: reconcile.GiveUp, Reason: managed.ReasonUnknown, Ends: true}
 }
 
-// carryOut starts and tells executions, all at once, and counts what took
+// repair starts and signals executions, all at the same time, and counts what took
 // effect. An execution that has ended in the meantime needs nothing.
-func (t *tick) carryOut(ctx workflow.Context) {
-	// Once begun it is brought to its end, whoever cancels.
+func (t *tick) repair(ctx workflow.Context) {
+	// Repairs that have begun are finished, even when the tick is canceled.
 	ctx, stop := workflow.NewDisconnectedContext(ctx)
 	defer stop()
-	tell := func(r reconcile.Repair) workflow.Future {
-		return workflow.SignalExternalWorkflow(ctx, managed.ManageRunID(r.Run), "", managed.RunEventsSignal, managed.RunEvents{Events: r.Events, Denied: r.Denied, GiveUp: r.Reason})
+	signal := func(r reconcile.Repair) workflow.Future {
+		return signalRun(ctx, r.Run, managed.RunEvents{Events: r.Events, Denied: r.Denied, GiveUp: r.Reason})
 	}
 	results := make([]workflow.Future, len(t.repairs))
 	for i, r := range t.repairs {
-		reuse := enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE
+		in := managed.ManageRunInput{Run: r.Run, Events: r.Events, Reopened: r.Do == reconcile.Reopen}
 		switch r.Do {
 		case reconcile.Adopt:
+			results[i] = startRun(ctx, in, enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE)
 		case reconcile.Reopen:
-			reuse = enums.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE
+			results[i] = startRun(ctx, in, enums.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE)
 		default:
-			results[i] = tell(r)
-			continue
+			results[i] = signal(r)
 		}
-		child := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
-			WorkflowID:            managed.ManageRunID(r.Run),
-			ParentClosePolicy:     enums.PARENT_CLOSE_POLICY_ABANDON,
-			WorkflowIDReusePolicy: reuse,
-			TypedSearchAttributes: Typed(managed.StartAttributes(r.Run, r.Events)),
-		}), managed.ManageRunType, managed.ManageRunInput{Run: r.Run, Events: r.Events, Reopened: r.Do == reconcile.Reopen})
-		results[i] = child.GetChildWorkflowExecution()
 	}
 	for i, r := range t.repairs {
 		err := results[i].Get(ctx, nil)
 		if r.Do != reconcile.Notify && temporal.IsWorkflowExecutionAlreadyStartedError(err) {
-			err = tell(r).Get(ctx, nil) // its first notification was faster
+			err = signal(r).Get(ctx, nil) // its first notification was faster
 			r.Do = reconcile.Notify
 		}
 		if err != nil {
-			t.log.Info("the execution needs nothing any more", "run", r.Run.String(), "repair", r.Do, "error", err)
+			t.log.Info("the execution no longer needs the repair", "run", r.Run.String(), "repair", r.Do, "error", err)
 			continue
 		}
 		t.count(r)
@@ -446,7 +438,7 @@ func (t *tick) count(r reconcile.Repair) {
 	t.log.Info("repaired", "run", r.Run.String(), "repair", r.Do, "events", len(r.Events), "ended", r.Ends)
 }
 
-// conclude says what was found and done.
+// conclude reports the findings and the repairs.
 func (t *tick) conclude() {
 	r, c := &t.report, &t.report.Carried
 	if r.Outcome == reconcile.OutcomeBackingOff {
@@ -467,7 +459,7 @@ func (t *tick) conclude() {
 		t.log.Error("guardian: "+f.Summary, "kind", f.Kind, "fix", f.Fix)
 	}
 	if r.Outcome == reconcile.OutcomeFailed || r.Outcome == reconcile.OutcomeRateLimited {
-		t.log.Warn("reconcile did not get through", "outcome", r.Outcome, "reason", r.Reason)
+		t.log.Warn("reconcile did not finish", "outcome", r.Outcome, "reason", r.Reason)
 	}
 	if r.Adopted+r.Repaired+r.Finished > 0 {
 		t.log.Info("reconciled", "adopted", r.Adopted, "repaired", r.Repaired, "finished", r.Finished, "postponed", r.Postponed, "apiCalls", r.APICalls)

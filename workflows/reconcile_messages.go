@@ -10,18 +10,19 @@ import (
 	"github.com/gantryhq/gantry/decide/reconcile"
 )
 
-// tellTimeout bounds the telling of one channel: a tick has other things to do.
-const tellTimeout = 12 * time.Second
+// findingTimeout bounds the sending to one channel: a tick has other things to do.
+const findingTimeout = 12 * time.Second
 
-// tell tells the channels what they are owed, all at once, and once: the next
-// tick is the retry. Whatever comes of it, the tick goes on.
-func (t *tick) tell(ctx workflow.Context) {
+// sendFindings sends the channels the messages they are owed, all at the same
+// time, with one attempt: the next tick is the retry. The tick continues even if
+// all fail.
+func (t *tick) sendFindings(ctx workflow.Context) {
 	if len(t.in.Notify) == 0 {
 		t.report.Carried.Told = nil
 		return
 	}
 	var a *activities.Activities
-	ctx = once(ctx, tellTimeout)
+	ctx = once(ctx, findingTimeout)
 	due := t.report.Carried.Owe(t.in.Notify, t.found.Now)
 	sent := make([]workflow.Future, len(due))
 	for i, d := range due {
@@ -36,7 +37,7 @@ func (t *tick) tell(ctx workflow.Context) {
 			continue
 		}
 		d.Failed(final(err))
-		t.log.Warn("a channel could not be told of a finding", "channel", d.Channel, "kind", d.Finding.Kind, "over", d.Over, "givenUp", d.Tries >= reconcile.MaxTries, "error", because(err))
+		t.log.Warn("a finding could not be sent", "channel", d.Channel, "kind", d.Finding.Kind, "over", d.Over, "givenUp", d.Tries >= reconcile.MaxTries, "error", because(err))
 	}
 	c := &t.report.Carried
 	c.Told = slices.DeleteFunc(c.Told, func(t reconcile.Owed) bool { return t.Forgotten() })

@@ -9,8 +9,7 @@ import (
 	"github.com/gantryhq/gantry/decide/reconcile"
 )
 
-// Registry is what workflows are registered with: a worker, a replayer, the
-// SDK's test environment.
+// Registry is a worker, a replayer or the SDK's test environment.
 type Registry interface {
 	RegisterWorkflowWithOptions(w any, o workflow.RegisterOptions)
 }

@@ -22,7 +22,7 @@ func TestAPolicyRetriesBehindAPerson(t *testing.T) {
 		says  string
 	}{
 		{"it was refused", 0, "Gantry retries the run: the cause is transient"},
-		{"it is under way, and will be refused", 10 * time.Minute, "somebody asked for a retry before, and Spacelift has not answered yet"},
+		{"it is under way, and will be refused", 10 * time.Minute, "a retry was requested before, and Spacelift has not answered yet"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r := newRig(t, retried)

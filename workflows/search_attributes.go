@@ -11,7 +11,7 @@ func keyword(name string) temporal.SearchAttributeKeyKeyword {
 	return temporal.NewSearchAttributeKeyKeyword(name)
 }
 
-// Typed returns attributes as the SDK takes them.
+// Typed returns attributes in the form that the SDK expects.
 func Typed(all []managed.Attribute) temporal.SearchAttributes {
 	set := make([]temporal.SearchAttributeUpdate, len(all))
 	for i, a := range all {
@@ -21,9 +21,9 @@ func Typed(all []managed.Attribute) temporal.SearchAttributes {
 }
 
 // index makes the execution findable by its status. Each upsert is an event in
-// the history, so it is done in one command, and only when a value differs
-// that is worth an event: see restsIn. stays says that the run has been in its
-// state for long, whatever the state.
+// the history, so it happens in one command, and only for values that are worth an
+// event: see managed.Lasts. stays means that the run has been in its state for
+// long, whatever the state.
 func index(ctx workflow.Context, s managed.RunStatus, stays bool) error {
 	have := workflow.GetTypedSearchAttributes(ctx)
 	if phase, ok := have.GetKeyword(keyword(managed.AttrPhase)); ok && phase == string(s.Phase) && !managed.Lasts(managed.ListedState(s)) && !stays {
@@ -32,8 +32,8 @@ func index(ctx workflow.Context, s managed.RunStatus, stays bool) error {
 	return upsert(ctx, managed.Attributes(s))
 }
 
-// upsert sets the attributes that differ from what the execution has. It costs an
-// event, unless none does.
+// upsert sets the attributes whose values have changed. It costs an event, unless
+// none has.
 func upsert(ctx workflow.Context, all []managed.Attribute) error {
 	have := workflow.GetTypedSearchAttributes(ctx)
 	var updates []temporal.SearchAttributeUpdate

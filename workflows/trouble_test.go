@@ -25,7 +25,7 @@ func TestManageRunWhileTheAPIIsInTrouble(t *testing.T) {
 			},
 			state: finished, outcome: "applied", confirmed: 1, asked: 1,
 			mentions: map[string]managed.TimelineKind{
-				"did not confirm at once (dial tcp: connection refused)": managed.KindNote,
+				"did not confirm immediately (dial tcp: connection refused)": managed.KindNote,
 				"Gantry confirmed the plan":                              managed.KindAction,
 			},
 		},

@@ -93,7 +93,7 @@ var people = []story{
 	{name: "escalated", labels: ladder, plan: changes, script: func(ctx context.Context, t *player) error {
 		return steps(
 			func() error { return t.oneByOne(ctx, unconfirmed) },
-			func() error { return t.timeline(ctx, "told through oncall") },
+			func() error { return t.timeline(ctx, "sent through oncall") },
 			func() error { return t.says(ctx, "ann", managed.Approve) },
 			func() error { return t.oneByOne(ctx, finished) },
 			t.confirmedOnce,

@@ -1,0 +1,25 @@
+package workflows
+
+import (
+	"time"
+
+	"go.temporal.io/sdk/workflow"
+)
+
+// await blocks until a condition holds. It returns an error if the execution is
+// canceled, even when the condition holds by then.
+func await(ctx workflow.Context, until func() bool) error {
+	if err := workflow.Await(ctx, until); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+// awaitFor is await with a timeout, and reports whether the condition holds.
+func awaitFor(ctx workflow.Context, timeout time.Duration, until func() bool) (bool, error) {
+	ok, err := workflow.AwaitWithTimeout(ctx, timeout, until)
+	if err != nil {
+		return ok, err
+	}
+	return ok, ctx.Err()
+}
