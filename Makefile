@@ -12,7 +12,7 @@ GOLANGCI := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)
 VALE_VERSION := v3.21.0
 VALE := $(TOOLS)/vale-$(VALE_VERSION)
 # The folders whose texts `make voice` checks.
-VOICE := README.md CHANGELOG.md deploy docker docs/*.md docs/*.go docs/adr docs/how-to docs/operations hack cmd service simulator
+VOICE := README.md CHANGELOG.md deploy docker docs/*.md docs/*.go docs/adr docs/how-to docs/operations hack cmd service simulator workflows
 GOTESTSUM := go tool -modfile=tools.mod gotestsum --format pkgname --format-hide-empty-pkg --
 # The race detector needs a C compiler; CI has one.
 RACE := $(shell command -v $${CC:-gcc} >/dev/null 2>&1 && echo -race)

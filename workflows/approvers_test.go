@@ -47,7 +47,7 @@ func TestTooFewPeopleMayApprove(t *testing.T) {
 					t.Errorf("messages: %s", all)
 				}
 			})
-			r.at(time.Hour, func() { r.person("jane", discarded, ""); r.told() })
+			r.at(time.Hour, func() { r.person("jane", discarded, ""); r.notify() })
 			r.manage()
 		})
 	}
@@ -65,10 +65,10 @@ func TestMorePeopleMayApproveLater(t *testing.T) {
 		r.env.SignalWorkflow(managed.RunEventsSignal, managed.RunEvents{RulesChanged: true})
 	})
 	r.at(2*time.Hour, func() {
-		r.heard("deploys run.decision_needed: network / prod: a plan waits for 1 approval that too few people can give", "deploys run.decision_needed: network / prod: a plan waits for 1 approval")
+		r.received("deploys run.decision_needed: network / prod: a plan waits for 1 approval that too few people can give", "deploys run.decision_needed: network / prod: a plan waits for 1 approval")
 		r.says(ann, managed.Approve, "")
 	})
-	r.at(3*time.Hour, func() { r.told(); r.moves(applying, finished) })
+	r.at(3*time.Hour, func() { r.notify(); r.moves(applying, finished) })
 	if s := r.manage(); s.State != finished {
 		t.Errorf("ended in %s", s.State)
 	}

@@ -18,7 +18,7 @@ func (r *rig) unlocks() { r.set(func() { r.truth.Brakes = spacelift.Brakes{} }) 
 
 // Gantry obeys the brakes of a stack. People still decide.
 func TestABlockedStackIsLeftAlone(t *testing.T) {
-	tell(t, []story{
+	play(t, []story{
 		{
 			name: "a lock holds a plan that Gantry would confirm", labels: append([]string{"gantry:notify=deploys"}, auto...),
 			script: func(r *rig) {
@@ -32,10 +32,10 @@ func TestABlockedStackIsLeftAlone(t *testing.T) {
 					if u := r.explains().Unblock; len(u) != 2 || u[0].How != "unlock the stack in Spacelift" {
 						t.Errorf("unblocked by %+v", u)
 					}
-					r.heard("deploys run.held: network / prod: a plan is held")
+					r.received("deploys run.held: network / prod: a plan is held")
 				})
 				r.at(2*time.Hour, func() { r.unlocks() })
-				r.at(2*time.Hour+16*time.Minute, func() { r.told(); r.moves(applying, finished) })
+				r.at(2*time.Hour+16*time.Minute, func() { r.notify(); r.moves(applying, finished) })
 			},
 			state: finished, outcome: "applied", confirmed: 1, asked: 1,
 			mentions: map[string]managed.TimelineKind{"hold: jane locked the stack": managed.KindDecision},
@@ -50,7 +50,7 @@ func TestABlockedStackIsLeftAlone(t *testing.T) {
 					e.Source, e.ReceivedAt = managed.SourceReconcile, r.env.Now().UTC()
 					r.signal(e)
 				})
-				r.at(30*time.Minute+time.Second, func() { r.told(); r.moves(applying, finished) })
+				r.at(30*time.Minute+time.Second, func() { r.notify(); r.moves(applying, finished) })
 			},
 			state: finished, outcome: "applied", confirmed: 1, asked: 1,
 		},
@@ -66,7 +66,7 @@ func TestABlockedStackIsLeftAlone(t *testing.T) {
 					r.says(bob, managed.Approve, "")
 				})
 				r.at(4*time.Minute, func() { r.unlocks() })
-				r.at(10*time.Minute, func() { r.told(); r.moves(applying, finished) })
+				r.at(10*time.Minute, func() { r.notify(); r.moves(applying, finished) })
 			},
 			state: finished, outcome: "applied", confirmed: 1, asked: 1,
 		},
@@ -75,7 +75,7 @@ func TestABlockedStackIsLeftAlone(t *testing.T) {
 			script: func(r *rig) {
 				r.at(0, func() { r.locks("jane"); r.moves(queued, planning, unconfirmed) })
 				r.at(time.Minute, func() { r.says(ann, managed.Reject, "no") })
-				r.at(2*time.Minute, func() { r.told() })
+				r.at(2*time.Minute, func() { r.notify() })
 			},
 			state: discarded, outcome: "Rejected through Gantry by ann: no",
 		},
@@ -90,7 +90,7 @@ func TestABlockedStackIsLeftAlone(t *testing.T) {
 				r.at(90*time.Second, func() { r.set(func() { r.truth.Brakes = spacelift.Brakes{Blocker: "01KDXOTHER"} }) })
 				r.at(4*time.Minute, func() { r.wants(managed.PhaseHolding, "another run, 01KDXOTHER, holds the stack") })
 				r.at(5*time.Minute, func() { r.unlocks() })
-				r.at(15*time.Minute, func() { r.told(); r.moves(applying, finished) })
+				r.at(15*time.Minute, func() { r.notify(); r.moves(applying, finished) })
 			},
 			state: finished, outcome: "applied", confirmed: 1, asked: 1,
 		},
@@ -120,7 +120,7 @@ func TestARetryWaitsForALock(t *testing.T) {
 				return managed.RetryRunOutcome{New: again}
 			})
 			r.at(0, func() { r.moves(queued, planning) })
-			r.at(time.Minute, func() { r.fails("", timeout); r.told() })
+			r.at(time.Minute, func() { r.fails("", timeout); r.notify() })
 			r.at(2*time.Minute+10*time.Second, func() {
 				r.wants(managed.PhaseRetrying, "its retry waits: jane locked the stack")
 				if w := r.status().WaitingFor; w.What != managed.WaitStack {

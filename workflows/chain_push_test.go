@@ -80,7 +80,7 @@ func TestChainTakesUpThePush(t *testing.T) {
 	}
 }
 
-// applied is how often a stack applied a commit.
+// applied counts the runs by which a stack applied a commit.
 func (r *chainRig) applied(stack spacelift.StackID, commit string) (n int) {
 	r.Helper()
 	all, err := r.sim.Runs(stack)
@@ -188,7 +188,7 @@ func TestChainRefusesOnlyTheCircle(t *testing.T) {
 	}
 }
 
-// A chain that can't read who follows is held, tells people, and has an end.
+// A chain that can't read its followers is held, notifies people, and has an end.
 func TestChainWithoutAGraph(t *testing.T) {
 	r := newChainRig(t, "app<net")
 	people := &world{}
@@ -204,7 +204,7 @@ func TestChainWithoutAGraph(t *testing.T) {
 	s := r.playFrom(chain.Input{Root: r.root, Notify: []string{"deploys"}})
 	r.wants(s, chain.PhaseDone, "nothing moved for 30 days", "net finished")
 	if got := people.messages(); len(got) != 1 || got[0] != "deploys chain.held: net: the chain is held" {
-		t.Errorf("told %q", got)
+		t.Errorf("signaled %q", got)
 	}
 	if broken.asked > 800 {
 		t.Errorf("asked %d times", broken.asked)
@@ -222,7 +222,7 @@ func (b *brokenSearch) LabelsOfStacks(context.Context) ([]spacelift.LabelledStac
 	return nil, fmt.Errorf("list stacks: %w", spacelift.ErrUnauthorized)
 }
 
-// registers makes the story's activities call another API and tell people.
+// registers makes the story's activities call another API and notify people.
 func (r *chainRig) registers(api activities.Spacelift, people activities.Notifier) {
 	r.env.RegisterActivity(&activities.Activities{
 		Accounts: map[spacelift.Account]activities.Spacelift{"acme": api}, Rules: configured, Temporal: r, Now: r.clock.Now, Notifier: people,
@@ -273,9 +273,9 @@ func TestChainTakesInLabels(t *testing.T) {
 	}
 }
 
-// People are told when a chain is held, when it goes on and when it has ended,
+// People are notified when a chain is held, continues and has ended,
 // once each time, through the channels of the root and of the stack in the way.
-func TestChainTellsPeople(t *testing.T) {
+func TestChainNotifiesPeople(t *testing.T) {
 	r := newChainRig(t, "app<net", "web<app")
 	people := &world{}
 	r.registers(r.client, people)
@@ -295,9 +295,9 @@ func TestChainTellsPeople(t *testing.T) {
 		"oncall chain.ended: net: the chain has ended", "oncall chain.held: net: the chain is held", "oncall chain.resumed: net: the chain goes on",
 	}
 	if !slices.Equal(got, want) {
-		t.Errorf("told %q, want %q", got, want)
+		t.Errorf("signaled %q, want %q", got, want)
 	}
-	for _, m := range people.heard {
+	for _, m := range people.arrived {
 		if m.ID == "" || m.Text == "" || m.Run != string(r.root.Run) || m.Type == notify.ChainHeld && (m.Urgency != notify.Alarm || !strings.Contains(m.Text, "not today")) {
 			t.Errorf("%+v", m)
 		}
@@ -332,8 +332,8 @@ func TestChainCarriesNames(t *testing.T) {
 	}
 }
 
-// A chain says where a run stands in it.
-func TestChainSaysWhereARunStands(t *testing.T) {
+// A chain answers with the place of a run in it.
+func TestChainAnswersWithTheRunsPlace(t *testing.T) {
 	r := pushedTogether(t, "app<net", "web<app")
 	ask := func(stack spacelift.StackID, commit string) (p chain.Place) {
 		answer, err := r.env.QueryWorkflow(chain.PlaceQuery, chain.PlaceQuestion{Run: r.newest(stack), Commit: commit})
@@ -359,7 +359,7 @@ func TestChainSaysWhereARunStands(t *testing.T) {
 	r.play()
 }
 
-// A long history ends before more stacks are triggered: a wide chain goes on in
+// A long history ends before more stacks are triggered: a wide chain continues in
 // another execution, and triggers each once.
 func TestAWideChainContinuesAsNew(t *testing.T) {
 	var followers []string

@@ -19,7 +19,7 @@ import (
 	"github.com/gantryhq/gantry/workflows"
 )
 
-// chainRig tells a story to Chain: stacks of a simulated account that follow
+// chainRig plays a story to Chain: stacks of a simulated account that follow
 // each other, and a run of net-prod that has finished.
 type chainRig struct {
 	*accountRig
@@ -65,7 +65,7 @@ func (r *chainRig) environment() {
 	}, workflow.RegisterOptions{Name: managed.ManageRunType})
 }
 
-// at does something when the story has gone on for so long, in the account too.
+// at does something at a time of the story, in the account too.
 func (r *chainRig) at(d time.Duration, do func()) {
 	r.env.RegisterDelayedCallback(func() {
 		r.clock.Advance(r.begun.Add(d).Sub(r.clock.Now()))
@@ -84,7 +84,7 @@ func (r *chainRig) newest(stack spacelift.StackID) spacelift.RunRef {
 	return runs[len(runs)-1].Ref
 }
 
-// ends lets the newest run of a stack end, and its execution tell the chain.
+// ends lets the newest run of a stack end, and its execution signal the chain.
 func (r *chainRig) ends(stack spacelift.StackID, how func(spacelift.RunRef) error) {
 	r.Helper()
 	ref := r.newest(stack)
@@ -189,7 +189,7 @@ func (r *chainRig) wants(s chain.Status, phase chain.Phase, summary, list string
 	}
 }
 
-// runs is how many tracked runs a stack has had.
+// runs counts the tracked runs of a stack.
 func (r *chainRig) runs(stack spacelift.StackID) int {
 	r.Helper()
 	all, err := r.sim.Runs(stack)

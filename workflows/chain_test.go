@@ -34,16 +34,16 @@ func TestChainOfALine(t *testing.T) {
 			t.Errorf("edge %+v", e)
 		}
 	}
-	var told []managed.ChainRef
+	var sent []managed.ChainRef
 	for _, in := range r.managed {
 		if len(in.Events) == 0 {
 			t.Errorf("the run is managed with %+v", in)
 		}
-		told = append(told, in.Chains...)
+		sent = append(sent, in.Chains...)
 	}
 	want := []managed.ChainRef{{Root: r.root, After: []spacelift.StackID{"net"}}, {Root: r.root, After: []spacelift.StackID{"app"}}}
-	if diff := cmp.Diff(want, told); diff != "" {
-		t.Errorf("the runs are told (-want +got):\n%s", diff)
+	if diff := cmp.Diff(want, sent); diff != "" {
+		t.Errorf("the runs are signaled (-want +got):\n%s", diff)
 	}
 }
 
@@ -139,7 +139,7 @@ func TestChainTakesNobodysWord(t *testing.T) {
 	r.wants(r.play(), chain.PhaseDone, "nothing is released: run "+string(r.root.Run)+" of net ended in DISCARDED by jane", "net failed")
 }
 
-// The end of a run that nobody tells of is found.
+// A chain finds the end of a run without a signal.
 func TestChainFindsOutForItself(t *testing.T) {
 	r := newChainRig(t, "app<net")
 	r.changes("app")
@@ -150,7 +150,7 @@ func TestChainFindsOutForItself(t *testing.T) {
 	r.wants(r.play(), chain.PhaseDone, "2 runs finished", "app finished, net finished")
 }
 
-// A stack whose labels can't be read is held and says so; mended, it goes on.
+// A stack whose labels can't be read is held and says so; repaired, it continues.
 func TestChainHoldsWhatCannotBeRead(t *testing.T) {
 	r := newChainRig(t, "app<net")
 	r.must(r.sim.SetLabels("app", "gantry:managed", "gantry:after=net", "gantry:aprovals=2"))
@@ -166,8 +166,8 @@ func TestChainHoldsWhatCannotBeRead(t *testing.T) {
 }
 
 // The execution of a follower's run may have begun with a notification, and have
-// missed those of its end: the chain tells it what it saw.
-func TestChainTellsWhatItSaw(t *testing.T) {
+// missed those of its end: the chain signals what it saw.
+func TestChainSignalsWhatItSaw(t *testing.T) {
 	r := &chainRig{accountRig: newAccountRig(t, simulator.Stack{ID: "net", Labels: []string{"gantry:managed"}})}
 	r.must(r.sim.AddStack(simulator.Stack{ID: "app", Labels: []string{"gantry:managed", "gantry:after=net"}}))
 	r.must(r.sim.AddDependency("app", "net")) // so Spacelift triggers it as well
@@ -177,9 +177,9 @@ func TestChainTellsWhatItSaw(t *testing.T) {
 	r.clock.Advance(time.Minute)
 	r.environment()
 
-	var told managed.RunEvents
+	var sent managed.RunEvents
 	follows := func(ctx workflow.Context) error {
-		workflow.GetSignalChannel(ctx, managed.RunEventsSignal).Receive(ctx, &told)
+		workflow.GetSignalChannel(ctx, managed.RunEventsSignal).Receive(ctx, &sent)
 		return nil
 	}
 	r.env.RegisterWorkflowWithOptions(follows, workflow.RegisterOptions{Name: "follows"})
@@ -193,8 +193,8 @@ func TestChainTellsWhatItSaw(t *testing.T) {
 		return there.Get(ctx, nil)
 	})
 	r.must(r.env.GetWorkflowError())
-	if n := len(told.Events); len(told.Chains) != 1 || n == 0 || told.Events[n-1].State != spacelift.RunStateFailed {
-		t.Errorf("the run was told %+v", told)
+	if n := len(sent.Events); len(sent.Chains) != 1 || n == 0 || sent.Events[n-1].State != spacelift.RunStateFailed {
+		t.Errorf("the run was signaled %+v", sent)
 	}
 }
 
@@ -227,7 +227,7 @@ func TestNobodyFollows(t *testing.T) {
 	r.wants(r.play(), chain.PhaseDone, "no stack follows net", "net finished")
 }
 
-// A chain that has a long history goes on in another execution with all that it
+// A chain that has a long history continues in another execution with all that it
 // knows, and with what came in at the last moment.
 func TestChainContinuesAsNew(t *testing.T) {
 	r := newChainRig(t, "app<net", "dns<net", "web<app,dns")
@@ -263,7 +263,7 @@ func TestChainContinuesAsNew(t *testing.T) {
 	}
 }
 
-// Whoever stops a chain does not have to wait for a Spacelift that is away.
+// A person who stops a chain does not have to wait for a Spacelift that is away.
 func TestChainIsStoppedWhileSpaceliftIsAway(t *testing.T) {
 	r := newChainRig(t, "app<net")
 	_, err := r.sim.InjectAPI(simulator.APIFault{Kind: simulator.ServerError, Field: "runTrigger"})

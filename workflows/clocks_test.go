@@ -14,14 +14,14 @@ var windowed = append([]string{"gantry:window=mornings"}, auto...)
 
 // Time passes: reminders, escalations, the end of people's time, deadlines.
 func TestClocks(t *testing.T) {
-	tell(t, []story{
+	play(t, []story{
 		{
 			name: "people are reminded, somebody else is told, and the plan is discarded", labels: production,
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 				r.at(10*time.Hour, func() { r.says(ann, managed.Approve, "") }) // one of two is not enough
 				r.at(23*time.Hour, func() {
-					r.heard(
+					r.received(
 						"deploys run.decision_needed: network / prod: a plan waits for 2 approvals",
 						"deploys run.reminder: network / prod: a plan still waits for 2 approvals",
 						"oncall run.escalated: network / prod: a plan waits for 2 approvals and nobody decides",
@@ -34,7 +34,7 @@ func TestClocks(t *testing.T) {
 				r.at(24*time.Hour+time.Minute, func() {
 					r.did("discard: Discarded by Gantry: only 1 of 2 approved within 24h.")
 					r.denied(bob, managed.Approve, managed.ErrTypeTooLate, "")
-					r.told()
+					r.notify()
 				})
 			},
 			state: discarded, outcome: "only 1 of 2 approved within 24h",
@@ -49,13 +49,13 @@ func TestClocks(t *testing.T) {
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 				r.at(3*time.Hour, func() {
 					r.wants(managed.PhaseWaiting, "0 of 1 approval")
-					r.heard(
+					r.received(
 						"deploys run.decision_needed: network / prod: a plan waits for 1 approval",
 						"deploys run.escalated: network / prod: the time for a plan is over",
 					)
 					r.says(ann, managed.Approve, "late")
 				})
-				r.at(4*time.Hour, func() { r.told(); r.moves(applying, finished) })
+				r.at(4*time.Hour, func() { r.notify(); r.moves(applying, finished) })
 			},
 			state: finished, outcome: "applied", confirmed: 1, asked: 1,
 		},
@@ -65,7 +65,7 @@ func TestClocks(t *testing.T) {
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 				r.at(time.Hour, func() { r.says(ann, managed.Approve, "") })
 				r.at(2*time.Hour, func() { r.says(bob, managed.Approve, "") })
-				r.at(3*time.Hour, func() { r.told(); r.moves(applying) })
+				r.at(3*time.Hour, func() { r.notify(); r.moves(applying) })
 				r.at(4*time.Hour+30*time.Minute, func() { r.moves(finished) })
 			},
 			state: finished, outcome: "applied", confirmed: 1, asked: 1,
@@ -76,7 +76,7 @@ func TestClocks(t *testing.T) {
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 				r.at(23*time.Hour, func() { r.moves(replan, planning, unconfirmed) })
 				r.at(46*time.Hour, func() { r.wants(managed.PhaseWaiting, "0 of 2") })
-				r.at(47*time.Hour+time.Minute, func() { r.told() })
+				r.at(47*time.Hour+time.Minute, func() { r.notify() })
 			},
 			state: discarded, outcome: "nobody approved within 24h",
 		},
@@ -89,7 +89,7 @@ func TestClocks(t *testing.T) {
 					r.wants(managed.PhaseHolding, "Spacelift refuses to discard the run")
 					r.set(func() { r.refuses = nil })
 				})
-				r.at(27*time.Hour, func() { r.did("discard: Discarded by Gantry: nobody approved within 24h."); r.told() })
+				r.at(27*time.Hour, func() { r.did("discard: Discarded by Gantry: nobody approved within 24h."); r.notify() })
 			},
 			state: discarded, outcome: "nobody approved within 24h",
 		},
@@ -97,10 +97,10 @@ func TestClocks(t *testing.T) {
 			name: "a run that stays where it is is told of once", labels: append([]string{"gantry:notify=deploys"}, auto...),
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning) })
-				r.at(59*time.Minute, func() { r.heard() })
+				r.at(59*time.Minute, func() { r.received() })
 				r.at(9*time.Hour, func() {
 					r.readTimes(3) // after 1, 3 and 7 hours
-					r.heard("deploys run.held: network / prod: a run stays in PLANNING")
+					r.received("deploys run.held: network / prod: a run stays in PLANNING")
 					r.moves("STOPPED")
 				})
 			},
@@ -112,7 +112,7 @@ func TestClocks(t *testing.T) {
 
 // Windows and freezes keep Gantry from confirming, and nobody else.
 func TestGates(t *testing.T) {
-	tell(t, []story{
+	play(t, []story{
 		{
 			name: "Gantry waits for its window to open", labels: windowed,
 			script: func(r *rig) {
@@ -128,7 +128,7 @@ func TestGates(t *testing.T) {
 						r.Error("confirmed before the window opened")
 					}
 				})
-				r.at(22*time.Hour+time.Minute, func() { r.told(); r.moves(applying, finished) })
+				r.at(22*time.Hour+time.Minute, func() { r.notify(); r.moves(applying, finished) })
 			},
 			state: finished, outcome: "applied", confirmed: 1, asked: 1,
 			mentions: map[string]managed.TimelineKind{"Gantry may not confirm now: the window mornings is closed": managed.KindRules, "Gantry may confirm again": managed.KindRules},
@@ -140,7 +140,7 @@ func TestGates(t *testing.T) {
 				r.at(time.Hour, func() { r.says(ann, managed.Approve, "") })
 				r.at(2*time.Hour, func() { r.wants(managed.PhaseHolding, "mornings is closed"); r.says(ann, managed.Revoke, "") })
 				r.at(23*time.Hour, func() { r.wants(managed.PhaseWaiting, "0 of 1"); r.says(bob, managed.Approve, "") })
-				r.at(23*time.Hour+time.Minute, func() { r.told(); r.moves(applying, finished) })
+				r.at(23*time.Hour+time.Minute, func() { r.notify(); r.moves(applying, finished) })
 			},
 			state: finished, outcome: "applied", confirmed: 1, asked: 1,
 		},
@@ -158,7 +158,7 @@ func TestGates(t *testing.T) {
 					r.world.freezes = nil
 					r.env.SignalWorkflow(managed.RunEventsSignal, managed.RunEvents{RulesChanged: true})
 				})
-				r.at(time.Hour+time.Minute, func() { r.told(); r.moves(applying, finished) })
+				r.at(time.Hour+time.Minute, func() { r.notify(); r.moves(applying, finished) })
 			},
 			state: finished, outcome: "applied", confirmed: 1, asked: 1,
 		},
@@ -181,7 +181,7 @@ func TestGates(t *testing.T) {
 						r.Errorf("once the freeze is lifted, explained by %+v", e.Rules)
 					}
 					r.person("jane", discarded, "")
-					r.told()
+					r.notify()
 				})
 			},
 			state: discarded, outcome: "discarded by jane",
@@ -192,7 +192,7 @@ func TestGates(t *testing.T) {
 				r.world.freezes = []policy.Freeze{{ID: "f1", DeclaredBy: "ann", From: started}}
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 				r.at(time.Hour, func() { r.world.freezes = nil })
-				r.at(7*time.Hour, func() { r.told(); r.moves(applying, finished) })
+				r.at(7*time.Hour, func() { r.notify(); r.moves(applying, finished) })
 			},
 			state: finished, outcome: "applied", confirmed: 1, asked: 1,
 		},
@@ -205,7 +205,7 @@ func TestGates(t *testing.T) {
 					r.wants(managed.PhaseHolding, "could not read the rules in effect: ask for the freezes")
 					r.world.cold = false
 				})
-				r.at(2*time.Hour, func() { r.told(); r.moves(applying, finished) })
+				r.at(2*time.Hour, func() { r.notify(); r.moves(applying, finished) })
 			},
 			state: finished, outcome: "applied", confirmed: 1, asked: 1,
 		},
@@ -213,7 +213,7 @@ func TestGates(t *testing.T) {
 			name: "nobody who confirms in Spacelift minds a window", labels: windowed,
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
-				r.at(time.Hour, func() { r.person("jane", confirmed, "urgent"); r.told() })
+				r.at(time.Hour, func() { r.person("jane", confirmed, "urgent"); r.notify() })
 				r.at(2*time.Hour, func() { r.moves(applying, finished) })
 			},
 			state: finished, outcome: "applied",
@@ -224,16 +224,16 @@ func TestGates(t *testing.T) {
 
 // Whatever happens in Spacelift wins.
 func TestOutsideChanges(t *testing.T) {
-	tell(t, []story{
+	play(t, []story{
 		{
 			name: "somebody confirms while people are asked", labels: production,
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 				r.at(time.Hour, func() { r.says(ann, managed.Approve, "") })
-				r.at(2*time.Hour, func() { r.person("jane", confirmed, "go"); r.told() })
+				r.at(2*time.Hour, func() { r.person("jane", confirmed, "go"); r.notify() })
 				r.at(3*time.Hour, func() {
 					r.denied(bob, managed.Approve, managed.ErrTypeTooLate, "confirmed already")
-					r.heard("deploys run.decision_needed: network / prod: a plan waits for 2 approvals", "deploys run.decided: network / prod: the plan is decided")
+					r.received("deploys run.decision_needed: network / prod: a plan waits for 2 approvals", "deploys run.decided: network / prod: the plan is decided")
 					r.moves(applying, finished)
 				})
 			},
@@ -244,7 +244,7 @@ func TestOutsideChanges(t *testing.T) {
 			name: "somebody discards while people are asked", labels: production,
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
-				r.at(2*time.Hour, func() { r.person("jane", discarded, "no"); r.told() })
+				r.at(2*time.Hour, func() { r.person("jane", discarded, "no"); r.notify() })
 			},
 			state: discarded, outcome: "discarded by jane: no",
 			mentions: map[string]managed.TimelineKind{"jane discarded the plan in Spacelift": managed.KindNote},
@@ -253,7 +253,7 @@ func TestOutsideChanges(t *testing.T) {
 			name: "somebody stops it before there is a plan", labels: auto,
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning) })
-				r.at(2*time.Minute, func() { r.person("jane", spacelift.RunStateStopped, ""); r.told() })
+				r.at(2*time.Minute, func() { r.person("jane", spacelift.RunStateStopped, ""); r.notify() })
 			},
 			state: spacelift.RunStateStopped, outcome: "stopped by jane",
 		},
@@ -264,7 +264,7 @@ func TestOutsideChanges(t *testing.T) {
 				r.at(2*time.Minute, func() {
 					r.person("jane", spacelift.RunStateStopped, "")
 					r.set(func() { r.away = true })
-					r.told()
+					r.notify()
 				})
 				r.at(62*time.Minute, func() {
 					r.wants(managed.PhasePlanning, "a notification says that the run is STOPPED, and Gantry has not been able to read the run to confirm that: dial tcp")
@@ -281,7 +281,7 @@ func TestOutsideChanges(t *testing.T) {
 				r.at(2*time.Minute, func() {
 					r.person("jane", spacelift.RunStateStopped, "")
 					r.set(func() { r.away = true })
-					r.told()
+					r.notify()
 				})
 				r.at(48*time.Hour, func() {
 					r.wants(managed.PhasePlanning, "has not been able to read the run")
@@ -298,7 +298,7 @@ func TestOutsideChanges(t *testing.T) {
 				r.at(2*time.Minute, func() {
 					r.person("jane", spacelift.RunStateStopped, "")
 					r.set(func() { r.broken = spacelift.ErrUnauthorized })
-					r.told()
+					r.notify()
 				})
 				r.at(24*time.Hour, func() { r.wants(managed.PhasePlanning, "has not been able to read the run") })
 			},
@@ -314,7 +314,7 @@ func TestOutsideChanges(t *testing.T) {
 					r.signal(forged)
 				})
 				r.at(10*time.Minute, func() { r.wants(managed.PhasePlanning, "planning"); r.moves(unconfirmed) })
-				r.at(11*time.Minute, func() { r.told(); r.moves(applying, finished) })
+				r.at(11*time.Minute, func() { r.notify(); r.moves(applying, finished) })
 			},
 			state: finished, outcome: "applied", confirmed: 1, asked: 1,
 			mentions: map[string]managed.TimelineKind{"is not believed": managed.KindRepair},
@@ -328,7 +328,7 @@ func TestChannelsThatFail(t *testing.T) {
 	r.world.deaf = map[string]error{"deploys": &notify.UnavailableError{Channel: "deploys", Status: 503}, "oncall": &notify.RefusedError{Channel: "oncall", Status: 404, Reason: "no such hook"}}
 	r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 	r.at(7*time.Hour, func() { r.says(ann, managed.Approve, ""); r.says(bob, managed.Approve, "") })
-	r.at(8*time.Hour, func() { r.told(); r.moves(applying, finished) })
+	r.at(8*time.Hour, func() { r.notify(); r.moves(applying, finished) })
 	s := r.manage()
 	if s.State != finished || len(r.confirmed) != 1 {
 		t.Errorf("ended in %s with %d confirmations", s.State, len(r.confirmed))

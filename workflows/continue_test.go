@@ -85,12 +85,12 @@ func TestContinueAsNewKeepsTheWishToConfirm(t *testing.T) {
 	r.at(time.Minute, func() { r.set(func() { r.away = true }); r.moves(unconfirmed) })
 	r.at(time.Hour, func() {
 		r.env.SetContinueAsNewSuggested(true)
-		r.toldOf(0)
+		r.notifyOf(0)
 	})
 	carried := r.continued()
 
 	second := r.next()
-	second.at(time.Hour, func() { second.told(); second.moves(applying, finished) })
+	second.at(time.Hour, func() { second.notify(); second.moves(applying, finished) })
 	end := second.manageFrom(carried)
 
 	if end.State != finished || len(second.confirmed) != 1 {
@@ -138,23 +138,23 @@ func TestUnknownAccountHolds(t *testing.T) {
 	r := newRig(t, auto)
 	r.at(0, func() {
 		r.goes(queued, planning, unconfirmed)
-		told := r.notification(2)
-		told.Run = other
-		r.signal(told)
+		sent := r.notification(2)
+		sent.Run = other
+		r.signal(sent)
 	})
 	r.at(time.Hour, func() {
 		r.wants(managed.PhaseHolding, "no API key for the account other")
 		r.person("jane", discarded, "")
-		told := r.notification(-1)
-		told.Run = other
-		r.signal(told)
+		sent := r.notification(-1)
+		sent.Run = other
+		r.signal(sent)
 	})
 	if s := r.manageFrom(managed.ManageRunInput{Run: other}); s.State != unconfirmed || !strings.Contains(s.Outcome, "a notification says that it is DISCARDED") {
 		t.Errorf("ended in %s: %s", s.State, s.Outcome)
 	}
 }
 
-// An execution that was told of no event reads the run; until Spacelift shows it,
+// An execution without events reads the run; until Spacelift shows it,
 // nothing is known of it.
 func TestStatusBeforeTheFirstEvent(t *testing.T) {
 	r := newRig(t, auto)
@@ -185,8 +185,8 @@ func TestSearchAttributesAreKeywords(t *testing.T) {
 	}
 }
 
-// A message that is on its way when an execution goes on as a new one arrives, or
-// is left to that one: people hear nothing twice.
+// A message that is being sent when an execution continues as a new one arrives, or
+// is left to that one: people receive nothing twice.
 func TestContinueAsNewSendsNothingTwice(t *testing.T) {
 	for _, tc := range []struct {
 		name string
@@ -203,7 +203,7 @@ func TestContinueAsNewSendsNothingTwice(t *testing.T) {
 			second := r.next()
 			carried := r.continued()
 			second.truth = r.truth
-			second.at(time.Hour, func() { second.person("jane", discarded, ""); second.told() })
+			second.at(time.Hour, func() { second.person("jane", discarded, ""); second.notify() })
 			second.manageFrom(carried)
 			asked := 0
 			for _, m := range append(r.world.messages(), second.world.messages()...) {

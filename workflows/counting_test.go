@@ -9,7 +9,7 @@ import (
 	"github.com/gantryhq/gantry/decide/managed"
 )
 
-// An approval is worth what it is worth by what holds when the plan is
+// An approval counts by the rules in effect when the plan is
 // confirmed, not when it was given.
 func TestApprovalsAreJudgedAnew(t *testing.T) {
 	two := []string{"gantry:approvals=2", "gantry:confirm=manual", "gantry:managed"}
@@ -27,7 +27,7 @@ func TestApprovalsAreJudgedAnew(t *testing.T) {
 				r.at(time.Minute, func() { r.says(eve, managed.Approve, "") })
 				r.at(2*time.Minute, func() {
 					r.set(func() { r.truth.StackLabels = append([]string{"gantry:approvers=platform"}, two...) })
-					r.told()
+					r.notify()
 				})
 				r.at(3*time.Minute, func() { r.says(ann, managed.Approve, "") })
 			},
@@ -66,7 +66,7 @@ func TestApprovalsAreJudgedAnew(t *testing.T) {
 				r.wants(managed.PhaseWaiting, tc.waits)
 				r.says(tc.then, managed.Approve, "")
 			})
-			r.at(2*time.Hour, func() { r.told(); r.moves(applying, finished) })
+			r.at(2*time.Hour, func() { r.notify(); r.moves(applying, finished) })
 			if s := r.manage(); s.State != finished || len(r.confirmed) != 1 {
 				t.Errorf("ended in %s with %d confirmations", s.State, len(r.confirmed))
 			}
@@ -74,7 +74,7 @@ func TestApprovalsAreJudgedAnew(t *testing.T) {
 	}
 }
 
-// Somebody with two names is one person, also when the configuration says so
+// Somebody with two names is one person, even when the configuration says so
 // only after both have been used.
 func TestTwoNamesOfOnePersonCountOnce(t *testing.T) {
 	r := newRig(t, production)
@@ -91,7 +91,7 @@ func TestTwoNamesOfOnePersonCountOnce(t *testing.T) {
 			t.Errorf("approvals (-want +got):\n%s", diff)
 		}
 		r.person("jane", discarded, "")
-		r.told()
+		r.notify()
 	})
 	r.manage()
 }

@@ -22,21 +22,21 @@ func TestRetriesFollowTheRulesInEffect(t *testing.T) {
 	}{
 		{
 			name: "a label that can't be followed may have forbidden it", labels: append([]string{"gantry:retries=none"}, retried...),
-			script: func(r *rig) { r.at(time.Minute, func() { r.fails("", timeout); r.told() }) },
+			script: func(r *rig) { r.at(time.Minute, func() { r.fails("", timeout); r.notify() }) },
 			says:   "gantry:retries=none can't be followed", rule: "labels",
 		},
 		{
 			name: "the labels changed while the run planned", labels: retried,
 			script: func(r *rig) {
 				r.at(30*time.Second, func() { r.set(func() { r.truth.StackLabels = append([]string{"gantry:retries=0"}, retried...) }) })
-				r.at(time.Minute, func() { r.fails("", timeout); r.told() })
+				r.at(time.Minute, func() { r.fails("", timeout); r.notify() })
 			},
 			rule: "retries",
 		},
 		{
 			name: "the labels changed while the retry waited", labels: retried,
 			script: func(r *rig) {
-				r.at(time.Minute, func() { r.fails("", timeout); r.told() })
+				r.at(time.Minute, func() { r.fails("", timeout); r.notify() })
 				r.at(90*time.Second, func() {
 					r.wants(managed.PhaseRetrying, "attempt 2 of 3")
 					r.set(func() { r.truth.StackLabels = append([]string{"gantry:retries=0"}, retried...) })
@@ -47,7 +47,7 @@ func TestRetriesFollowTheRulesInEffect(t *testing.T) {
 		{
 			name: "the configuration changed while the retry waited", labels: retried,
 			script: func(r *rig) {
-				r.at(time.Minute, func() { r.fails("", timeout); r.told() })
+				r.at(time.Minute, func() { r.fails("", timeout); r.notify() })
 				r.at(90*time.Second, func() {
 					r.acts.Rules = compiled(policy.Config{Channels: []string{"deploys"}, Profiles: []policy.Profile{{
 						Name: "retried", Confirm: new(policy.ConfirmAuto), Retries: new(2), RetryCauses: []policy.Cause{policy.CauseCapacity},
@@ -59,7 +59,7 @@ func TestRetriesFollowTheRulesInEffect(t *testing.T) {
 		{
 			name: "the run no longer is failed when the time comes", labels: retried,
 			script: func(r *rig) {
-				r.at(time.Minute, func() { r.fails("", timeout); r.told() })
+				r.at(time.Minute, func() { r.fails("", timeout); r.notify() })
 				r.at(90*time.Second, func() { r.set(func() { r.truth.StackLabels = []string{"env:prod"} }) })
 			},
 		},
@@ -69,7 +69,7 @@ func TestRetriesFollowTheRulesInEffect(t *testing.T) {
 				r.set(func() { r.truth.Type, r.truth.NeedsApproval = spacelift.RunTypeProposed, true })
 				r.at(time.Minute, func() { r.moves(spacelift.RunStatePendingReview) })
 				r.at(time.Hour, func() { r.says(ann, managed.Reject, "not today: the registry answers 503 Service Unavailable") })
-				r.at(time.Hour+time.Minute, func() { r.told() })
+				r.at(time.Hour+time.Minute, func() { r.notify() })
 			},
 			rule: "endedBy",
 		},
@@ -106,7 +106,7 @@ func TestExplainNamesTheRuleThatForbidsARetry(t *testing.T) {
 	r := newRig(t, append([]string{"gantry:confirm=auto"}, retried...))
 	r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 	r.at(time.Minute, func() { r.moves(applying) })
-	r.at(2*time.Minute, func() { r.fails("", "Error: 429 Too Many Requests\n"); r.told() })
+	r.at(2*time.Minute, func() { r.fails("", "Error: 429 Too Many Requests\n"); r.notify() })
 	s := r.manage()
 	r.mentions(s, managed.KindDecision, "the run is not tried again: an apply phase had begun, or may have (default)")
 	e := r.explains()
@@ -149,7 +149,7 @@ func TestAChangedProfileReachesWaitingRuns(t *testing.T) {
 		}
 		r.says(eve, managed.Approve, "")
 	})
-	r.at(8*time.Hour, func() { r.told(); r.moves(applying, finished) })
+	r.at(8*time.Hour, func() { r.notify(); r.moves(applying, finished) })
 	s := r.manage()
 	if s.State != finished || len(r.confirmed) != 1 {
 		t.Errorf("ended in %s with %d confirmations", s.State, len(r.confirmed))
@@ -167,7 +167,7 @@ func TestADeadlineThatWasLiftedDiscardsNothing(t *testing.T) {
 		r.did()
 		r.says(ann, managed.Approve, "")
 	})
-	r.at(4*time.Hour, func() { r.told(); r.moves(applying, finished) })
+	r.at(4*time.Hour, func() { r.notify(); r.moves(applying, finished) })
 	if s := r.manage(); s.State != finished || len(r.confirmed) != 1 {
 		t.Errorf("ended in %s with %d confirmations", s.State, len(r.confirmed))
 	}
@@ -206,7 +206,7 @@ func TestAnApprovalThatStopsCountingSaysWhy(t *testing.T) {
 		}
 		r.says(ann, managed.Approve, "")
 	})
-	r.at(4*time.Hour, func() { r.told(); r.moves(applying, finished) })
+	r.at(4*time.Hour, func() { r.notify(); r.moves(applying, finished) })
 	if s := r.manage(); s.State != finished || len(r.confirmed) != 1 {
 		t.Errorf("ended in %s with %d confirmations", s.State, len(r.confirmed))
 	}

@@ -28,7 +28,7 @@ func TestARepairOfDriftIsNotConfirmedForLackOfAFlag(t *testing.T) {
 	r.at(time.Minute, func() {
 		r.wants(managed.PhaseWaiting, "drift")
 		r.person("jane", spacelift.RunStateDiscarded, "no")
-		r.told()
+		r.notify()
 	})
 	s := r.manage()
 	if len(r.confirmed) > 0 || s.State != spacelift.RunStateDiscarded {

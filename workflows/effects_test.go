@@ -8,7 +8,7 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// reconciled tells the execution what the API shows of the run's state, as
+// reconciled signals to the execution what the API shows of the run's state, as
 // Reconcile does.
 func (r *rig) reconciled() {
 	e := r.notification(-1)
@@ -18,10 +18,10 @@ func (r *rig) reconciled() {
 }
 
 // What Spacelift accepts and does not do is asked for once more, and then is for
-// people. Nothing waits without an end for Spacelift to go on.
+// people. Nothing waits without an end for Spacelift to continue.
 func TestWhatSpaceliftAcceptsAndDoesNotDo(t *testing.T) {
 	deployed := func(labels ...string) []string { return append([]string{"gantry:notify=deploys"}, labels...) }
-	tell(t, []story{
+	play(t, []story{
 		{
 			name: "a confirmation without an effect", labels: deployed(auto...),
 			script: func(r *rig) {
@@ -30,7 +30,7 @@ func TestWhatSpaceliftAcceptsAndDoesNotDo(t *testing.T) {
 				r.at(9*time.Minute, func() { r.wants(managed.PhaseApplying, "the plan is confirmed") })
 				r.at(25*time.Minute, func() {
 					r.wants(managed.PhaseHolding, "Spacelift accepted 2 times that Gantry wants to confirm the plan, and the run is still UNCONFIRMED (2)")
-					r.heard("deploys run.held: network / prod: a plan is held")
+					r.received("deploys run.held: network / prod: a plan is held")
 					if r.asked != 2 {
 						t.Errorf("asked %d times to confirm", r.asked)
 					}
@@ -43,7 +43,7 @@ func TestWhatSpaceliftAcceptsAndDoesNotDo(t *testing.T) {
 						t.Errorf("asked %d times, and waits for %+v", r.asked, w)
 					}
 					r.person("jane", discarded, "")
-					r.told()
+					r.notify()
 				})
 			},
 			state: discarded, outcome: "discarded by jane", asked: 2,
@@ -58,7 +58,7 @@ func TestWhatSpaceliftAcceptsAndDoesNotDo(t *testing.T) {
 				r.set(func() { r.deafToConfirms = true })
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 				r.at(5*time.Minute, func() { r.set(func() { r.deafToConfirms = false }) })
-				r.at(11*time.Minute, func() { r.told(); r.moves(applying, finished) })
+				r.at(11*time.Minute, func() { r.notify(); r.moves(applying, finished) })
 			},
 			state: finished, outcome: "applied", confirmed: 1, asked: 2,
 		},
@@ -72,7 +72,7 @@ func TestWhatSpaceliftAcceptsAndDoesNotDo(t *testing.T) {
 					r.denied(bob, managed.Approve, managed.ErrTypeTooLate, "confirm or discard it in Spacelift, or reject it")
 					r.says(bob, managed.Reject, "enough")
 				})
-				r.at(31*time.Minute, func() { r.did("discard: Rejected through Gantry by bob: enough"); r.told() })
+				r.at(31*time.Minute, func() { r.did("discard: Rejected through Gantry by bob: enough"); r.notify() })
 			},
 			state: discarded, outcome: "Rejected through Gantry by bob: enough", asked: 2,
 		},
@@ -84,7 +84,7 @@ func TestWhatSpaceliftAcceptsAndDoesNotDo(t *testing.T) {
 				r.at(time.Minute, func() { r.says(ann, managed.Approve, "") })
 				r.at(5*time.Minute, func() {
 					r.wants(managed.PhaseHolding, "an approval policy there asks for more reviews than Gantry can give")
-					r.heard("deploys run.decision_needed: network / prod: a run waits for 1 approval", "deploys run.held: network / prod: a run is held")
+					r.received("deploys run.decision_needed: network / prod: a run waits for 1 approval", "deploys run.held: network / prod: a run is held")
 					if w := r.status().WaitingFor; w.What != managed.WaitPerson || w.Who != "anyone who may review runs of this stack in Spacelift" {
 						t.Errorf("waits for %+v", w)
 					}
@@ -103,7 +103,7 @@ func TestWhatSpaceliftAcceptsAndDoesNotDo(t *testing.T) {
 				r.at(time.Hour, func() { r.says(bob, managed.Reject, "no") })
 				r.at(time.Hour+time.Minute, func() {
 					r.did("approve: Approved through Gantry by ann.", "approve: Approved through Gantry by ann.", "reject: Rejected through Gantry by bob: no")
-					r.told()
+					r.notify()
 				})
 			},
 			state: spacelift.RunStateFailed, outcome: "the run failed",
@@ -117,7 +117,7 @@ func TestWhatSpaceliftAcceptsAndDoesNotDo(t *testing.T) {
 				r.at(time.Minute, func() { r.set(func() { r.truth.NeedsApproval = true }); r.moves(unconfirmed) })
 				r.at(2*time.Minute, func() { r.says(ann, managed.Approve, "") })
 				r.at(time.Hour, func() { r.set(func() { r.truth.NeedsApproval = false }); r.reconciled() })
-				r.at(time.Hour+time.Second, func() { r.told(); r.moves(applying, finished) })
+				r.at(time.Hour+time.Second, func() { r.notify(); r.moves(applying, finished) })
 			},
 			state: finished, outcome: "applied", confirmed: 1, asked: 1,
 		},
@@ -130,7 +130,7 @@ func TestWhatSpaceliftAcceptsAndDoesNotDo(t *testing.T) {
 				r.at(time.Hour, func() {
 					r.wants(managed.PhaseHolding, "Spacelift accepted 2 times that Gantry wants to discard the plan")
 					r.person("jane", discarded, "")
-					r.told()
+					r.notify()
 				})
 			},
 			state: discarded, outcome: "discarded by jane",
@@ -141,7 +141,7 @@ func TestWhatSpaceliftAcceptsAndDoesNotDo(t *testing.T) {
 				r.at(0, func() { r.moves(queued, planning, "SOAKING") })
 				r.at(3*time.Hour, func() {
 					r.wants(managed.PhaseFollowing, "does not know the state SOAKING")
-					r.heard("deploys run.held: network / prod: a run stays in SOAKING")
+					r.received("deploys run.held: network / prod: a run stays in SOAKING")
 					r.moves(finished)
 				})
 			},
@@ -155,9 +155,9 @@ func TestWhatSpaceliftAcceptsAndDoesNotDo(t *testing.T) {
 				r.at(time.Minute, func() { r.stops(ann, "", "") })
 				r.at(30*time.Minute, func() {
 					r.wants(managed.PhaseHolding, "Spacelift accepted that 2 times, and the run stays in PLANNING")
-					r.heard("deploys run.held: network / prod: a run is held")
+					r.received("deploys run.held: network / prod: a run is held")
 					r.person("jane", spacelift.RunStateStopped, "")
-					r.told()
+					r.notify()
 				})
 			},
 			state: spacelift.RunStateStopped, outcome: "stopped",
@@ -166,9 +166,9 @@ func TestWhatSpaceliftAcceptsAndDoesNotDo(t *testing.T) {
 }
 
 // A reason for which Spacelift refuses is not shown once it is over, and Gantry
-// goes on at once.
+// continues immediately.
 func TestARefusalEndsWithItsCause(t *testing.T) {
-	tell(t, []story{
+	play(t, []story{
 		{
 			name: "a review was missing, and is given in Spacelift", labels: append([]string{"gantry:notify=deploys"}, auto...),
 			script: func(r *rig) {
@@ -177,10 +177,10 @@ func TestARefusalEndsWithItsCause(t *testing.T) {
 				r.at(time.Minute, func() { r.set(func() { r.truth.NeedsApproval = true }); r.moves(unconfirmed) })
 				r.at(2*time.Minute, func() {
 					r.wants(managed.PhaseWaiting, "an approval policy in Spacelift asks for a review")
-					r.heard("deploys run.decision_needed: network / prod: a plan waits for 1 approval")
+					r.received("deploys run.decision_needed: network / prod: a plan waits for 1 approval")
 				})
 				r.at(3*time.Minute, func() { r.set(func() { r.truth.NeedsApproval = false }); r.reconciled() })
-				r.at(3*time.Minute+time.Second, func() { r.told(); r.moves(applying, finished) })
+				r.at(3*time.Minute+time.Second, func() { r.notify(); r.moves(applying, finished) })
 			},
 			state: finished, outcome: "applied", confirmed: 1, asked: 1,
 		},
@@ -196,7 +196,7 @@ func TestARefusalEndsWithItsCause(t *testing.T) {
 					r.set(func() { r.refuses = nil; r.truth.StackLabels = append([]string{"gantry:retries=1"}, auto...) })
 					r.reconciled()
 				})
-				r.at(time.Minute+time.Second, func() { r.told(); r.moves(applying, finished) })
+				r.at(time.Minute+time.Second, func() { r.notify(); r.moves(applying, finished) })
 			},
 			state: finished, outcome: "applied", confirmed: 1, asked: 2,
 		},
@@ -207,7 +207,7 @@ func TestARefusalEndsWithItsCause(t *testing.T) {
 // whatever the policy says.
 func TestARejectionBindsUntilTheRunHasEnded(t *testing.T) {
 	small := []string{"gantry:managed", "gantry:profile=small"} // alone up to two deletions
-	tell(t, []story{
+	play(t, []story{
 		{
 			name: "the next plan is for people", labels: small,
 			script: func(r *rig) {
@@ -221,13 +221,13 @@ func TestARejectionBindsUntilTheRunHasEnded(t *testing.T) {
 					r.set(func() { r.refuses = nil })
 					r.goes(unconfirmed)
 					r.set(func() { r.truth.Delta = &spacelift.Delta{Added: 1} })
-					r.told()
+					r.notify()
 				})
 				r.at(time.Hour, func() {
 					r.wants(managed.PhaseWaiting, "ann rejected the plan, which binds until the run has ended; 0 of 1 approval")
 					r.says(bob, managed.Approve, "this one is fine")
 				})
-				r.at(time.Hour+time.Minute, func() { r.told(); r.moves(applying, finished) })
+				r.at(time.Hour+time.Minute, func() { r.notify(); r.moves(applying, finished) })
 			},
 			state: finished, outcome: "applied", confirmed: 1, asked: 1,
 		},
@@ -242,13 +242,13 @@ func TestARejectionBindsUntilTheRunHasEnded(t *testing.T) {
 					r.moves(replan, planning)
 					r.goes(unconfirmed)
 					r.set(func() { r.truth.Delta = &spacelift.Delta{Added: 1} })
-					r.told()
+					r.notify()
 				})
 				r.at(time.Hour, func() {
 					r.wants(managed.PhaseWaiting, "ann took back the approval, which binds until the run has ended; 0 of 1 approval")
 					r.says(ann, managed.Reject, "")
 				})
-				r.at(time.Hour+time.Minute, func() { r.told() })
+				r.at(time.Hour+time.Minute, func() { r.notify() })
 			},
 			state: discarded, outcome: "discarded",
 		},

@@ -26,13 +26,13 @@ func TestFailures(t *testing.T) {
 		r := newRig(t, retried)
 		started := r.retries(managed.RetryRunOutcome{New: again})
 		r.at(0, func() { r.moves(queued, ready, preparing, initializing, planning) })
-		r.at(time.Minute, func() { r.fails("", timeout); r.told() })
+		r.at(time.Minute, func() { r.fails("", timeout); r.notify() })
 		r.at(90*time.Second, func() {
 			r.wants(managed.PhaseRetrying, "tried again, attempt 2 of 3")
 			if len(*started) != 0 {
 				t.Error("tried again before the time")
 			}
-			r.heard("deploys run.failed: network / prod: the run failed")
+			r.received("deploys run.failed: network / prod: the run failed")
 		})
 		s := r.manage()
 		if s.State != hasFailed || s.Failure == nil || s.Failure.Cause != policy.CauseTransient || s.Failure.Source != "log" {
@@ -83,8 +83,8 @@ func TestFailures(t *testing.T) {
 			r := newRig(t, tc.labels)
 			started := r.retries(managed.RetryRunOutcome{New: again})
 			r.goes(tc.states...)
-			r.at(0, func() { r.toldOf(len(tc.states) - 2) })
-			r.at(time.Minute, func() { r.fails(tc.note, tc.log); r.told() })
+			r.at(0, func() { r.notifyOf(len(tc.states) - 2) })
+			r.at(time.Minute, func() { r.fails(tc.note, tc.log); r.notify() })
 			r.retryOf = tc.retryOf
 			s := r.manage()
 			if s.State != hasFailed || s.Failure == nil || s.Failure.Cause != tc.cause || s.Retry != nil || len(*started) != 0 {
@@ -99,7 +99,7 @@ func TestFailures(t *testing.T) {
 		r := newRig(t, retried)
 		started := r.retries(managed.RetryRunOutcome{New: again})
 		r.at(0, func() { r.moves(queued, ready, preparing, initializing, planning) })
-		r.at(time.Minute, func() { r.fails("", timeout); r.told() })
+		r.at(time.Minute, func() { r.fails("", timeout); r.notify() })
 		r.at(90*time.Second, func() { r.stops(ann, "I know why", "") })
 		s := r.manage()
 		if len(*started) != 0 || s.Retry == nil || s.Retry.State != managed.RetryCalledOff || s.Retry.Reason != "ann stopped it: I know why" || !strings.HasSuffix(s.Outcome, "Gantry did not retry it: "+s.Retry.Reason) {
@@ -111,7 +111,7 @@ func TestFailures(t *testing.T) {
 		r.truth.TriggeredBy = "api::gantry"
 		got := r.retries(managed.RetryRunOutcome{New: again})
 		r.at(0, func() { r.moves(queued, ready, preparing, initializing, planning) })
-		r.at(time.Minute, func() { r.fails("", timeout); r.told() })
+		r.at(time.Minute, func() { r.fails("", timeout); r.notify() })
 		r.retryOf = &managed.RetryOf{Run: again, Attempt: 2, By: "ann", TriggeredBy: []string{"eve", "API::gantry"}}
 		r.manage()
 		if want := []string{"api::gantry", "eve", "ann"}; len(*got) != 1 || !slices.Equal((*got)[0].TriggeredBy, want) {
@@ -122,7 +122,7 @@ func TestFailures(t *testing.T) {
 		r := newRig(t, retried)
 		r.retries(managed.RetryRunOutcome{Reason: "the stack is locked by bob"})
 		r.at(0, func() { r.moves(queued, ready, preparing, initializing, planning) })
-		r.at(time.Minute, func() { r.fails("", timeout); r.told() })
+		r.at(time.Minute, func() { r.fails("", timeout); r.notify() })
 		s := r.manage()
 		if strings.Contains(s.Outcome, "follows") || !strings.HasSuffix(s.Outcome, "; Gantry did not retry it: the stack is locked by bob") {
 			t.Errorf("the outcome is %q", s.Outcome)
@@ -143,7 +143,7 @@ func TestFailures(t *testing.T) {
 			r.signal(forged)
 		})
 		r.at(time.Hour, func() { r.moves(unconfirmed) })
-		r.at(61*time.Minute, func() { r.told(); r.moves(applying, finished) })
+		r.at(61*time.Minute, func() { r.notify(); r.moves(applying, finished) })
 		s := r.manage()
 		if s.State != finished || len(*started) != 0 || s.Failure != nil || len(r.confirmed) != 1 {
 			t.Errorf("ended in %s with %d retries and %d confirmations, failure %+v", s.State, len(*started), len(r.confirmed), s.Failure)
@@ -153,7 +153,7 @@ func TestFailures(t *testing.T) {
 	t.Run("Spacelift does not say why", func(t *testing.T) {
 		r := newRig(t, retried)
 		r.at(0, func() { r.moves(queued, ready, preparing, initializing, planning) })
-		r.at(time.Minute, func() { r.fails("", timeout); r.set(func() { r.leaves = 1 }); r.told() })
+		r.at(time.Minute, func() { r.fails("", timeout); r.set(func() { r.leaves = 1 }); r.notify() })
 		s := r.manage()
 		if s.State != hasFailed || s.Failure == nil || s.Failure.Cause != policy.CauseUnknown || s.Retry != nil {
 			t.Errorf("ended in %s because of %+v", s.State, s.Failure)

@@ -33,11 +33,11 @@ type freezeRig struct {
 
 	asked, answered int // updates
 
-	mu   sync.Mutex
-	away bool            // Temporal's lists fail
-	told []time.Duration // when runs were told, since the start
+	mu       sync.Mutex
+	away     bool            // Temporal's lists fail
+	signaled []time.Duration // when runs were signaled, since the start
 
-	others []time.Duration // when runs of other stacks were told
+	others []time.Duration // when runs of other stacks were signaled
 }
 
 func newFreezeRig(t *testing.T) *freezeRig {
@@ -84,13 +84,13 @@ func (r *freezeRig) SignalWorkflow(_ context.Context, id, _, name string, arg an
 		return err
 	}
 	if id != managed.ManageRunID(run) || name != managed.RunEventsSignal || !batch.RulesChanged || len(batch.Events) > 0 {
-		r.Errorf("%s was told %s of %+v", id, name, batch)
+		r.Errorf("%s was signaled %s of %+v", id, name, batch)
 	}
-	r.told = append(r.told, r.env.Now().Sub(started))
+	r.signaled = append(r.signaled, r.env.Now().Sub(started))
 	return nil
 }
 
-// at does something when the story has gone on for so long.
+// at does something at a time of the story.
 func (r *freezeRig) at(d time.Duration, do func()) { r.env.RegisterDelayedCallback(do, d) }
 
 // asks sends an update, and checks what came of it once it is answered: that is
@@ -184,10 +184,10 @@ func (r *freezeRig) ends(d time.Duration) {
 	})
 }
 
-func (r *freezeRig) wasTold(at ...time.Duration) {
+func (r *freezeRig) wasSignaledAt(at ...time.Duration) {
 	r.Helper()
-	if diff := cmp.Diff(at, r.told); diff != "" {
-		r.Errorf("runs were told at (-want +got):\n%s", diff)
+	if diff := cmp.Diff(at, r.signaled); diff != "" {
+		r.Errorf("runs were signaled at (-want +got):\n%s", diff)
 	}
 }
 

@@ -51,10 +51,10 @@ func TestFreezesAreDeclaredAndLifted(t *testing.T) {
 	r.ends(2 * time.Hour)
 	r.keeps(freeze.Input{Account: "acme"})
 	second := 30 * time.Second
-	r.wasTold(time.Minute, time.Minute+second, 2*time.Minute, 2*time.Minute+second, time.Hour, time.Hour+second, 2*time.Hour)
+	r.wasSignaledAt(time.Minute, time.Minute+second, 2*time.Minute, 2*time.Minute+second, time.Hour, time.Hour+second, 2*time.Hour)
 }
 
-// Runs are told when a freeze begins and when it ends, by themselves.
+// Runs are signaled when a freeze begins and when it ends.
 func TestFreezesBeginAndEnd(t *testing.T) {
 	r := newFreezeRig(t)
 	r.at(0, func() {
@@ -68,7 +68,7 @@ func TestFreezesBeginAndEnd(t *testing.T) {
 	r.ends(24 * time.Hour)
 	r.keeps(freeze.Input{Account: "acme"})
 	second := 30 * time.Second
-	r.wasTold(0, second, time.Hour, time.Hour+second, 3*time.Hour, 3*time.Hour+second, 24*time.Hour)
+	r.wasSignaledAt(0, second, time.Hour, time.Hour+second, 3*time.Hour, 3*time.Hour+second, 24*time.Hour)
 }
 
 // Asked twice, it is one freeze: before and after its end, and in the next
@@ -99,7 +99,7 @@ func TestFreezesKnowARepeat(t *testing.T) {
 	r.ends(5 * time.Minute)
 	next := r.keeps(freeze.Input{Account: "acme"})
 	second := 30 * time.Second
-	r.wasTold(time.Minute, time.Minute+second, 3*time.Minute, 3*time.Minute+second, 5*time.Minute)
+	r.wasSignaledAt(time.Minute, time.Minute+second, 3*time.Minute, 3*time.Minute+second, 5*time.Minute)
 
 	r2 := newFreezeRig(t)
 	r2.env.SetStartTime(started.Add(5 * time.Minute))
@@ -116,7 +116,7 @@ func TestFreezesKnowARepeat(t *testing.T) {
 	})
 	r2.keeps(next)
 	// The second time of the execution before, and what happened in this one.
-	r2.wasTold(5*time.Minute+second, 6*time.Minute)
+	r2.wasSignaledAt(5*time.Minute+second, 6*time.Minute)
 }
 
 // A key stands for one wish: for lifting one freeze, or declaring one.
@@ -212,12 +212,12 @@ func TestFreezesRefuse(t *testing.T) {
 		r.lifts(freeze.Lift{ID: "f1", By: "jane"})
 	})
 	r.keeps(freeze.Input{Account: "acme"})
-	if len(r.told) == 0 || r.told[0] != time.Hour {
-		t.Errorf("runs were told at %v", r.told)
+	if len(r.signaled) == 0 || r.signaled[0] != time.Hour {
+		t.Errorf("runs were signaled at %v", r.signaled)
 	}
 }
 
-// While runs can't be told, people go on declaring and lifting; once they can,
+// While runs can't be signaled, people still declare and lift; once they can,
 // they are.
 func TestFreezesWhileListsAreAway(t *testing.T) {
 	r := newFreezeRig(t)
@@ -239,8 +239,8 @@ func TestFreezesWhileListsAreAway(t *testing.T) {
 	})
 	r.ends(time.Hour)
 	r.keeps(freeze.Input{Account: "acme"})
-	if len(r.told) < 2 || r.told[0] < 11*time.Minute || r.told[0] > 13*time.Minute {
-		t.Errorf("runs were told at %v", r.told)
+	if len(r.signaled) < 2 || r.signaled[0] < 11*time.Minute || r.signaled[0] > 13*time.Minute {
+		t.Errorf("runs were signaled at %v", r.signaled)
 	}
 }
 
@@ -255,10 +255,10 @@ func TestFreezesOfOneStackDisturbNoOther(t *testing.T) {
 	r.at(time.Hour, func() { r.lifts(freeze.Lift{ID: "f1", By: "jane"}) })
 	r.ends(2 * time.Hour)
 	r.keeps(freeze.Input{Account: "acme"})
-	r.wasTold(2 * time.Hour) // of the last one
+	r.wasSignaledAt(2 * time.Hour) // of the last one
 	second := 30 * time.Second
 	if want := []time.Duration{0, second, time.Hour, time.Hour + second}; !slices.Equal(r.others, want) {
-		t.Errorf("runs of the stack were told at %v, want %v", r.others, want)
+		t.Errorf("runs of the stack were signaled at %v, want %v", r.others, want)
 	}
 }
 

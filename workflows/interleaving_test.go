@@ -60,8 +60,8 @@ func TestAnyInterleavingObeysThePolicy(t *testing.T) {
 			"locked":                    func() { r.set(func() { r.refuses = illegal("stack is locked") }) },
 			"unlocked":                  func() { r.set(func() { r.refuses = nil }) },
 			"lost answer":               func() { r.set(func() { r.loses = 1 }) },
-			"old news":                  func() { r.toldOf(0, 1) },
-			"told":                      func() { r.told() },
+			"old news":                  func() { r.notifyOf(0, 1) },
+			"told":                      func() { r.notify() },
 			"forged end":                func() { r.forges(ends(finished, len(r.truth.History))) },
 			"forged failure, far ahead": func() { r.forges(ends(hasFailed, 500)) },
 			"forged plan":               func() { r.forges(ends(unconfirmed, len(r.truth.History)+1)) },
@@ -96,12 +96,12 @@ func TestAnyInterleavingObeysThePolicy(t *testing.T) {
 			r.at(at, steps[name])
 			at += rapid.SampledFrom([]time.Duration{0, time.Second, 7 * time.Minute, 3 * time.Hour}).Draw(rt, "then after")
 		}
-		r.at(at+30*time.Hour, func() { // all is well again, and the end is told
+		r.at(at+30*time.Hour, func() { // all is well again, and the end is notified
 			r.set(func() { r.away, r.refuses = false, nil })
 			if !r.truth.State.Terminal() {
 				r.goes(finished)
 			}
-			r.told()
+			r.notify()
 		})
 
 		s := r.manage()
@@ -147,8 +147,8 @@ func TestAnyInterleavingObeysThePolicy(t *testing.T) {
 	})
 }
 
-// A long life goes on in another execution, and nothing that people said or
-// heard is lost on the way.
+// A long life continues in another execution, and nothing that people said or
+// received is lost on the way.
 func TestContinueAsNewKeepsWhatPeopleSaid(t *testing.T) {
 	r := newRig(t, production)
 	r.world.deaf = map[string]error{"deploys": errors.New("connection refused")}
@@ -156,7 +156,7 @@ func TestContinueAsNewKeepsWhatPeopleSaid(t *testing.T) {
 	r.at(time.Minute, func() { r.decides(managed.Decision{Verdict: managed.Approve, By: ann, Key: "k"}, "") })
 	r.at(2*time.Minute, func() {
 		r.env.SetContinueAsNewSuggested(true)
-		r.toldOf(0)
+		r.notifyOf(0)
 	})
 	carried := r.continued()
 	for _, check := range r.checks {
@@ -165,25 +165,25 @@ func TestContinueAsNewKeepsWhatPeopleSaid(t *testing.T) {
 
 	second := r.next()
 	second.at(time.Minute, func() {
-		second.heard("deploys run.decision_needed: network / prod: a plan waits for 2 approvals") // once the channel works
+		second.received("deploys run.decision_needed: network / prod: a plan waits for 2 approvals") // once the channel works
 		second.denied(ann, managed.Approve, managed.ErrTypeAlreadyDecided, "already")
 		second.decides(managed.Decision{Verdict: managed.Approve, By: bob, Key: "k"}, decide.ErrTypeKeyReused)
 	})
 	second.at(5*time.Hour, func() {
-		second.heard(
+		second.received(
 			"deploys run.decision_needed: network / prod: a plan waits for 2 approvals",
 			"deploys run.reminder: network / prod: a plan still waits for 1 approval",
 		)
 		second.says(bob, managed.Approve, "")
 	})
-	second.at(6*time.Hour, func() { second.told(); second.moves(applying, finished) })
+	second.at(6*time.Hour, func() { second.notify(); second.moves(applying, finished) })
 	if s := second.manageFrom(carried); s.State != finished || len(second.confirmed) != 1 || len(s.Decisions) != 2 {
 		t.Errorf("ended in %s with %d confirmations after %d decisions", s.State, len(second.confirmed), len(s.Decisions))
 	}
 }
 
 // An update that comes while the history is full gets its answer, and what it
-// said goes on.
+// said continues.
 func TestContinueAsNewAnswersUpdates(t *testing.T) {
 	r := newRig(t, production)
 	r.at(0, func() { r.moves(queued, planning, unconfirmed) })
@@ -197,7 +197,7 @@ func TestContinueAsNewAnswersUpdates(t *testing.T) {
 	}
 	second := r.next()
 	second.at(time.Minute, func() { second.says(bob, managed.Approve, "") })
-	second.at(time.Hour, func() { second.told(); second.moves(applying, finished) })
+	second.at(time.Hour, func() { second.notify(); second.moves(applying, finished) })
 	if s := second.manageFrom(carried); s.State != finished || len(second.confirmed) != 1 {
 		t.Errorf("ended in %s with %d confirmations", s.State, len(second.confirmed))
 	}

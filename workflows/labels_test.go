@@ -10,13 +10,13 @@ import (
 
 // Labels that Gantry cannot follow, or that change under its eyes.
 func TestManageRunObeysLabels(t *testing.T) {
-	tell(t, []story{
+	play(t, []story{
 		{
 			name: "an unreadable label holds the run", labels: append([]string{"gantry:aprovals=2"}, auto...),
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 				r.at(time.Hour, func() { r.wants(managed.PhaseHolding, "gantry:aprovals=2 can't be followed") })
-				r.at(2*time.Hour, func() { r.person("jane", discarded, ""); r.told() })
+				r.at(2*time.Hour, func() { r.person("jane", discarded, ""); r.notify() })
 			},
 			state: discarded, outcome: "discarded",
 			mentions: map[string]managed.TimelineKind{"hold: gantry:aprovals=2": managed.KindDecision},
@@ -34,7 +34,7 @@ func TestManageRunObeysLabels(t *testing.T) {
 					e.Source = managed.SourceReconcile
 					r.signal(e)
 				})
-				r.at(2*time.Minute, func() { r.told(); r.moves(applying, finished) })
+				r.at(2*time.Minute, func() { r.notify(); r.moves(applying, finished) })
 			},
 			state: finished, outcome: "applied", confirmed: 1, asked: 1,
 		},
@@ -43,7 +43,7 @@ func TestManageRunObeysLabels(t *testing.T) {
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 				r.at(time.Minute, func() { r.set(func() { r.truth.StackLabels = auto }) })
-				r.at(6*time.Hour+time.Minute, func() { r.told(); r.moves(applying, finished) })
+				r.at(6*time.Hour+time.Minute, func() { r.notify(); r.moves(applying, finished) })
 			},
 			state: finished, outcome: "applied", confirmed: 1, asked: 1,
 		},
@@ -52,7 +52,7 @@ func TestManageRunObeysLabels(t *testing.T) {
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 				r.at(time.Hour, func() { r.wants(managed.PhaseHolding, "there is no window \"business-hours\"") })
-				r.at(2*time.Hour, func() { r.person("jane", confirmed, ""); r.told(); r.moves(finished) })
+				r.at(2*time.Hour, func() { r.person("jane", confirmed, ""); r.notify(); r.moves(finished) })
 			},
 			state: finished, outcome: "applied",
 		},
@@ -62,12 +62,12 @@ func TestManageRunObeysLabels(t *testing.T) {
 				r.at(0, func() { r.moves(queued, planning) })
 				r.at(time.Minute, func() {
 					r.goes(unconfirmed)
-					told := r.notification(2)
+					sent := r.notification(2)
 					r.set(func() { r.truth.StackLabels = manual })
-					r.signal(told)
+					r.signal(sent)
 				})
 				r.at(time.Hour, func() { r.wants(managed.PhaseWaiting, "confirm by hand (default)") })
-				r.at(2*time.Hour, func() { r.person("jane", discarded, ""); r.told() })
+				r.at(2*time.Hour, func() { r.person("jane", discarded, ""); r.notify() })
 			},
 			state: discarded, outcome: "discarded",
 			mentions: map[string]managed.TimelineKind{"Gantry did not confirm: the policy is not the one": managed.KindAction, "the policy is another now: confirm=manual (default)": managed.KindRules},
@@ -78,12 +78,12 @@ func TestManageRunObeysLabels(t *testing.T) {
 				r.at(0, func() { r.moves(queued, planning) })
 				r.at(time.Minute, func() {
 					r.goes(unconfirmed)
-					told := r.notification(2)
+					sent := r.notification(2)
 					r.set(func() { r.truth.StackLabels = []string{"env:prod"} })
-					r.signal(told)
+					r.signal(sent)
 				})
 				r.at(time.Hour, func() { r.wants(managed.PhaseWaiting, "no longer carries gantry:managed") })
-				r.at(2*time.Hour, func() { r.person("jane", confirmed, ""); r.told(); r.moves(finished) })
+				r.at(2*time.Hour, func() { r.person("jane", confirmed, ""); r.notify(); r.moves(finished) })
 			},
 			state: finished, outcome: "applied",
 		},
@@ -97,7 +97,7 @@ func TestManageRunObeysLabels(t *testing.T) {
 					r.set(func() { r.truth.StackLabels = auto })
 					r.moves(replan, planning, unconfirmed)
 				})
-				r.at(2*time.Hour, func() { r.told(); r.moves(applying, finished) })
+				r.at(2*time.Hour, func() { r.notify(); r.moves(applying, finished) })
 			},
 			state: finished, outcome: "applied", confirmed: 1, asked: 1,
 		},

@@ -121,7 +121,7 @@ func (t temporalOf) ListWorkflow(_ context.Context, req *workflowservice.ListWor
 	return &page, nil
 }
 
-// place answers like a chain that is asked where a run stands in it.
+// place answers like a chain that is asked for the place of a run in it.
 func (w *world) place(id string) (converter.EncodedValue, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -99,7 +99,7 @@ func TestARunThatAChainMayHaveTriggered(t *testing.T) {
 	root := spacelift.RunRef{Account: "acme", Stack: "account-prod", Run: "01KDXROOT0000000000000000"}
 	for _, tc := range []struct {
 		name, by string
-		told     bool
+		sent     bool
 		after    time.Duration // it begins a chain so long after it finished; 0: it begins none
 	}{
 		{"a chain's", "api::01KEY", true, 0},
@@ -115,22 +115,22 @@ func TestARunThatAChainMayHaveTriggered(t *testing.T) {
 				began = workflow.Now(ctx)
 				return chain.Status{}, nil
 			}, workflow.RegisterOptions{Name: chain.Type})
-			told := 0
+			sent := 0
 			r.env.OnSignalExternalWorkflow(anyArg, managed.ChainID(root), anyArg, chain.NewsSignal, anyArg).Return(
-				func(_, _, _, _ string, _ any) error { told++; return nil }).Maybe()
+				func(_, _, _, _ string, _ any) error { sent++; return nil }).Maybe()
 			var ended time.Time
 			r.at(time.Minute, func() {
 				r.moves(queued, planning, finished)
 				ended = r.env.Now()
 			})
 			r.at(80*time.Second, func() {
-				if tc.told {
+				if tc.sent {
 					r.env.SignalWorkflow(managed.RunEventsSignal, managed.RunEvents{Chains: []managed.ChainRef{{Root: root}}})
 				}
 			})
 			s := r.manage()
-			if tc.after == 0 && (!began.IsZero() || told != 1) {
-				t.Errorf("began a chain %s after it finished, and told its own %d times", began.Sub(ended), told)
+			if tc.after == 0 && (!began.IsZero() || sent != 1) {
+				t.Errorf("began a chain %s after it finished, and signaled its own %d times", began.Sub(ended), sent)
 			}
 			if after := began.Sub(ended); tc.after > 0 && (after < tc.after-time.Second || after > tc.after+time.Second) {
 				t.Errorf("began a chain %s after it finished, want %s", after, tc.after)
@@ -142,7 +142,7 @@ func TestARunThatAChainMayHaveTriggered(t *testing.T) {
 	}
 }
 
-// A run that a chain released knows it, says so, and tells the chain its end; it
+// A run that a chain released knows it, says so, and signals its end to the chain; it
 // begins none of its own.
 func TestARunOfAChain(t *testing.T) {
 	root := spacelift.RunRef{Account: "acme", Stack: "account-prod", Run: "01KDXROOT0000000000000000"}
@@ -166,10 +166,10 @@ func TestARunOfAChain(t *testing.T) {
 					}
 				})
 			}
-			var told []chain.News
+			var sent []chain.News
 			r.env.OnSignalExternalWorkflow(anyArg, managed.ChainID(root), anyArg, chain.NewsSignal, anyArg).Return(
 				func(_, _, _, _ string, arg any) error {
-					told = append(told, arg.(chain.News))
+					sent = append(sent, arg.(chain.News))
 					return nil
 				}).Maybe()
 			r.at(time.Minute, func() { r.moves(queued, planning, unconfirmed) })
@@ -189,11 +189,11 @@ func TestARunOfAChain(t *testing.T) {
 					t.Errorf("explains %+v, want who follows", e.Next)
 				}
 				r.person("jane", tc.ends, "")
-				r.told()
+				r.notify()
 			})
 			s := r.manageFrom(in)
-			if len(told) != 1 || told[0].Run != run || told[0].State != tc.ends || told[0].Outcome == "" {
-				t.Errorf("the chain was told %+v", told)
+			if len(sent) != 1 || sent[0].Run != run || sent[0].State != tc.ends || sent[0].Outcome == "" {
+				t.Errorf("the chain was signaled %+v", sent)
 			}
 			if len(*begun) > 0 || len(s.Chains) != 1 {
 				t.Errorf("began %+v, and is part of %+v", *begun, s.Chains)

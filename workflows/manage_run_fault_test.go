@@ -20,7 +20,7 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// broken is what an execution knows whose code fails on it: a retry is planned,
+// broken returns a record that Gantry's code fails on: a retry is planned,
 // and the failure that it is for is missing.
 func broken() managed.Record {
 	r := fresh()
@@ -33,8 +33,8 @@ func broken() managed.Record {
 	return r
 }
 
-// faulty runs an execution that knows this until it ends or goes on as a new one.
-func faulty(t *testing.T, known managed.Record, during func(*testsuite.TestWorkflowEnvironment)) (next *managed.ManageRunInput, heard []notify.Message) {
+// faulty runs an execution that knows this until it ends or continues as a new one.
+func faulty(t *testing.T, known managed.Record, during func(*testsuite.TestWorkflowEnvironment)) (next *managed.ManageRunInput, arrived []notify.Message) {
 	t.Helper()
 	const anything = "mock.Anything" // of the SDK's mocks
 	var suite testsuite.WorkflowTestSuite
@@ -44,7 +44,7 @@ func faulty(t *testing.T, known managed.Record, during func(*testsuite.TestWorkf
 	env.RegisterActivity(&activities.Activities{})
 	env.OnActivity(a.ReadRun, anything, anything).Return(spacelift.Run{}, errors.New("connection refused")).Maybe()
 	env.OnActivity(a.Notify, anything, anything).Return(func(_ context.Context, in activities.NotifyInput) error {
-		heard = append(heard, in.Message)
+		arrived = append(arrived, in.Message)
 		return nil
 	}).Maybe()
 	if during != nil {
@@ -56,13 +56,13 @@ func faulty(t *testing.T, known managed.Record, during func(*testsuite.TestWorkf
 		if err := env.GetWorkflowError(); err != nil {
 			t.Fatalf("the execution ended with %v", err)
 		}
-		return nil, heard
+		return nil, arrived
 	}
 	next = &managed.ManageRunInput{}
 	if err := converter.GetDefaultDataConverter().FromPayloads(again.Input, next); err != nil {
 		t.Fatal(err)
 	}
-	return next, heard
+	return next, arrived
 }
 
 // A bug in Gantry's own code ends no execution and blocks none: the run shows
@@ -76,7 +76,7 @@ func TestAFaultIsShownAndRetried(t *testing.T) {
 	begun := time.Now()
 	next.Known.Fault.At = begun // the test's clock begins now
 	looked := false
-	second, heard := faulty(t, *next.Known, func(env *testsuite.TestWorkflowEnvironment) {
+	second, arrived := faulty(t, *next.Known, func(env *testsuite.TestWorkflowEnvironment) {
 		looked = true
 		var s managed.RunStatus
 		answer, err := env.QueryWorkflow(managed.StatusQuery)
@@ -104,15 +104,15 @@ func TestAFaultIsShownAndRetried(t *testing.T) {
 	if first, then := next.Known.Fault.Until().Sub(next.Known.Fault.At), second.Known.Fault.Until().Sub(second.Known.Fault.At); then <= first {
 		t.Errorf("tries again after %s, and then after %s", first, then)
 	}
-	if len(heard) != 1 || heard[0].Type != notify.RunHeld || heard[0].Urgency != notify.Alarm {
-		t.Errorf("%d messages were sent: %+v, want one alarm", len(heard), heard)
+	if len(arrived) != 1 || arrived[0].Type != notify.RunHeld || arrived[0].Urgency != notify.Alarm {
+		t.Errorf("%d messages were sent: %+v, want one alarm", len(arrived), arrived)
 	}
 
-	// The bug is fixed, and the execution goes on where it was.
-	mended := *second.Known
-	mended.Retry, mended.Failure = nil, &managed.Failure{Cause: policy.CauseCode}
-	if third, heard := faulty(t, mended, nil); third != nil || len(heard) > 1 {
-		t.Errorf("goes on with %+v after %d messages, want the end", third, len(heard))
+	// The bug is fixed, and the execution continues where it was.
+	repaired := *second.Known
+	repaired.Retry, repaired.Failure = nil, &managed.Failure{Cause: policy.CauseCode}
+	if third, arrived := faulty(t, repaired, nil); third != nil || len(arrived) > 1 {
+		t.Errorf("goes on with %+v after %d messages, want the end", third, len(arrived))
 	}
 }
 

@@ -26,7 +26,7 @@ func followsAccount(labels []string) []string {
 	return append([]string{"gantry:after=" + string(account)}, labels...)
 }
 
-// placeOf is how a chain that account-prod began answers of the run.
+// placeOf returns the place of the run in a chain that account-prod began.
 func placeOf(change func(*chain.Place)) chain.Place {
 	p := chain.Place{
 		Root: spacelift.RunRef{Account: "acme", Stack: account, Run: ownerRoot}, After: []spacelift.StackID{account}, In: true, Open: true,
@@ -73,13 +73,13 @@ func TestAPlanWaitsForTheStacksThatGoFirst(t *testing.T) {
 }
 
 // Somebody else who goes first may have ended otherwise, and a chain may not have
-// come to the run: neither is confirmed, and people are told of a failure.
+// reach the run: neither is confirmed, and people are notified of a failure.
 func TestWhatAPlanWaitsFor(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		before func(*rig)
 		says   string
-		told   bool
+		sent   bool
 	}{
 		{"a run that failed", func(r *rig) { r.goesFirst(account, pushed, queued, planning, spacelift.RunStateFailed) }, "ended in FAILED", true},
 		{"a chain that is open", func(r *rig) {
@@ -93,10 +93,10 @@ func TestWhatAPlanWaitsFor(t *testing.T) {
 			r.at(24*time.Hour, func() {
 				r.wants(managed.PhaseHolding, tc.says)
 				if messages := r.world.messages(); len(messages) != 1 || !strings.Contains(messages[0], "run.held") {
-					t.Errorf("told %q", messages)
+					t.Errorf("signaled %q", messages)
 				}
 				r.person("jane", discarded, "")
-				r.told()
+				r.notify()
 			})
 			r.manage()
 			if len(r.confirmed) > 0 {
@@ -144,7 +144,7 @@ func TestAnOldPlanIsReplaced(t *testing.T) {
 				if r.truth.State != discarded {
 					t.Fatalf("the run is %s: %+v", r.truth.State, r.status().WaitingFor)
 				}
-				r.told()
+				r.notify()
 			})
 			in := r.input()
 			in.Chains = []managed.ChainRef{{Root: root, After: []spacelift.StackID{account}}}
@@ -180,11 +180,11 @@ func TestAnOldPlanThatCannotBeReplaced(t *testing.T) {
 	r.at(4*time.Hour, func() {
 		r.wants(managed.PhaseHolding, "the worker pool is gone")
 		if messages := r.world.messages(); len(messages) != 1 || !strings.Contains(messages[0], "run.held") {
-			t.Errorf("told %q", messages)
+			t.Errorf("signaled %q", messages)
 		}
 		r.set(func() { r.refuses = nil })
 	})
-	r.at(8*time.Hour, func() { r.told() })
+	r.at(8*time.Hour, func() { r.notify() })
 	s := r.manage()
 	if s.State != discarded || len(r.queued) != 1 || len(r.confirmed) > 0 {
 		t.Errorf("ended in %s, triggered %+v, confirmed %q", s.State, r.queued, r.confirmed)
@@ -253,7 +253,7 @@ func TestWhoReleasesWhatFollows(t *testing.T) {
 			r.at(time.Minute, func() { r.moves(queued, planning, finished) }) // without changes
 			s := r.manage()
 			if (len(*begun) == 1) != tc.begins || (len(news) > 0) != tc.joins || (len(s.Chains) > 0) != (tc.begins || tc.joins) {
-				t.Errorf("began %+v, told %+v, is part of %+v", *begun, news, s.Chains)
+				t.Errorf("began %+v, signaled %+v, is part of %+v", *begun, news, s.Chains)
 			}
 			if tc.says != "" {
 				r.mentions(s, managed.KindDecision, tc.says)
@@ -294,7 +294,7 @@ func TestWhoTriggeredAnOldPlanDoesNotApproveTheNewOne(t *testing.T) {
 	})
 	r.at(4*time.Minute, func() {
 		r.person("joe", discarded, "")
-		r.told()
+		r.notify()
 	})
 	if s := r.manageFrom(in); !slices.Equal(s.Behind, []string{"ann", "bob"}) {
 		t.Errorf("behind it are %q", s.Behind)

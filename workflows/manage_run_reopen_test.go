@@ -52,25 +52,25 @@ func TestARunThatIsFollowedAgainForgetsNothing(t *testing.T) {
 
 	second := first.next()
 	second.world.earlier = known
-	told := 0
+	sent := 0
 	second.env.OnSignalExternalWorkflow(anyArg, managed.ChainID(root), anyArg, chain.NewsSignal, anyArg).Return(
-		func(_, _, _, _ string, _ any) error { told++; return nil }).Maybe()
+		func(_, _, _, _ string, _ any) error { sent++; return nil }).Maybe()
 	second.at(time.Minute, func() {
 		second.wants(managed.PhaseWaiting, "1 of 2 approvals: ann approved")
 		second.denied(ann, managed.Approve, managed.ErrTypeAlreadyDecided, "already")
 		second.denied(bob, managed.Approve, managed.ErrTypeSelfApproval, "bob")
 		second.decides(managed.Decision{Verdict: managed.Approve, By: jane, Key: "k"}, decide.ErrTypeKeyReused)
-		for _, m := range second.world.heard {
+		for _, m := range second.world.arrived {
 			if m.Type == notify.RunDecisionNeeded {
 				t.Errorf("people were asked again: %q", second.world.messages())
 			}
 		}
 	})
-	second.at(time.Hour, func() { second.person("jane", discarded, "no"); second.told() })
+	second.at(time.Hour, func() { second.person("jane", discarded, "no"); second.notify() })
 	in := managed.ManageRunInput{Run: run, Reopened: true}
 	s := second.manageFrom(in)
-	if s.RetryOf == nil || s.RetryOf.Attempt != 2 || len(s.Chains) != 1 || told != 1 || len(s.Decisions) != 1 || s.StartedAt != started {
-		t.Errorf("ended with retry of %+v, chains %+v (told %d times), decisions %+v, begun %s", s.RetryOf, s.Chains, told, s.Decisions, s.StartedAt)
+	if s.RetryOf == nil || s.RetryOf.Attempt != 2 || len(s.Chains) != 1 || sent != 1 || len(s.Decisions) != 1 || s.StartedAt != started {
+		t.Errorf("ended with retry of %+v, chains %+v (signaled %d times), decisions %+v, begun %s", s.RetryOf, s.Chains, sent, s.Decisions, s.StartedAt)
 	}
 	second.mentions(s, managed.KindPerson, "ann approved the plan")
 	second.mentions(s, managed.KindNote, "Gantry follows the run again")

@@ -27,7 +27,7 @@ const (
 )
 
 func TestManageRun(t *testing.T) {
-	tell(t, []story{
+	play(t, []story{
 		{
 			name: "a plan is confirmed automatically, once", labels: auto,
 			script: func(r *rig) {
@@ -41,7 +41,7 @@ func TestManageRun(t *testing.T) {
 				r.at(60*time.Second, func() { r.moves(unconfirmed) })
 				r.at(61*time.Second, func() {
 					r.wants(managed.PhaseApplying, "plan is confirmed")
-					r.told() // CONFIRMED
+					r.notify() // CONFIRMED
 				})
 				r.at(70*time.Second, func() { r.moves(preparingApply, applying) })
 				r.at(90*time.Second, func() { r.moves(finished) })
@@ -77,7 +77,7 @@ func TestManageRun(t *testing.T) {
 				})
 				r.at(3*24*time.Hour, func() {
 					r.person("jane", confirmed, "go")
-					r.told()
+					r.notify()
 					r.moves(applying, finished)
 				})
 			},
@@ -88,9 +88,9 @@ func TestManageRun(t *testing.T) {
 			name: "everything arrives in one signal, backwards and twice", labels: auto,
 			script: func(r *rig) {
 				r.goes(queued, ready, preparing, initializing, planning, unconfirmed)
-				r.at(0, func() { r.toldOf(5, 4, 5, 3, 2, 1, 0, 5) })
-				r.at(time.Minute, func() { r.toldOf(6, 5) })
-				r.at(2*time.Minute, func() { r.goes(applying, finished); r.toldOf(8, 7, 5) })
+				r.at(0, func() { r.notifyOf(5, 4, 5, 3, 2, 1, 0, 5) })
+				r.at(time.Minute, func() { r.notifyOf(6, 5) })
+				r.at(2*time.Minute, func() { r.goes(applying, finished); r.notifyOf(8, 7, 5) })
 			},
 			state: finished, outcome: "applied", confirmed: 1, asked: 1,
 		},
@@ -98,9 +98,9 @@ func TestManageRun(t *testing.T) {
 			name: "an old UNCONFIRMED arrives while the run is applying", labels: auto,
 			script: func(r *rig) {
 				r.goes(queued, planning, unconfirmed)
-				r.at(0, func() { r.toldOf(0) })
-				r.at(time.Minute, func() { r.person("jane", confirmed, ""); r.goes(applying); r.toldOf(4) })
-				r.at(2*time.Minute, func() { r.toldOf(2) })
+				r.at(0, func() { r.notifyOf(0) })
+				r.at(time.Minute, func() { r.person("jane", confirmed, ""); r.goes(applying); r.notifyOf(4) })
+				r.at(2*time.Minute, func() { r.notifyOf(2) })
 				r.at(3*time.Minute, func() { r.moves(finished) })
 			},
 			state: finished, outcome: "applied",
@@ -112,9 +112,9 @@ func TestManageRun(t *testing.T) {
 				r.at(time.Minute, func() {
 					r.goes(unconfirmed)
 					r.person("jane", confirmed, "go")
-					r.toldOf(2)
+					r.notifyOf(2)
 				})
-				r.at(2*time.Minute, func() { r.told(); r.moves(applying, finished) })
+				r.at(2*time.Minute, func() { r.notify(); r.moves(applying, finished) })
 			},
 			state: finished, outcome: "applied",
 			mentions: map[string]managed.TimelineKind{
@@ -129,7 +129,7 @@ func TestManageRun(t *testing.T) {
 				r.at(time.Minute, func() {
 					r.goes(unconfirmed)
 					r.person("jane", discarded, "not today")
-					r.toldOf(2) // the DISCARDED one is lost
+					r.notifyOf(2) // the DISCARDED one is lost
 				})
 			},
 			state: discarded, outcome: "discarded by jane: not today",
@@ -139,7 +139,7 @@ func TestManageRun(t *testing.T) {
 			name: "the end arrives first, and with a stale version", labels: auto,
 			script: func(r *rig) {
 				r.goes(queued, planning, unconfirmed)
-				r.at(0, func() { r.toldOf(2) })
+				r.at(0, func() { r.notifyOf(2) })
 				r.at(time.Minute, func() {
 					r.goes(applying, finished)
 					end := r.notification(-1)
@@ -173,7 +173,7 @@ func TestManageRun(t *testing.T) {
 					r.signal(other, other)
 				})
 				r.at(2*time.Minute, func() { r.wants(managed.PhaseQueued, "queue") })
-				r.at(time.Hour, func() { r.person("jane", spacelift.RunStateCanceled, ""); r.told() })
+				r.at(time.Hour, func() { r.person("jane", spacelift.RunStateCanceled, ""); r.notify() })
 			},
 			state: spacelift.RunStateCanceled, outcome: "cancelled",
 			mentions: map[string]managed.TimelineKind{"2 events of other runs were dropped": managed.KindNote},
@@ -183,7 +183,7 @@ func TestManageRun(t *testing.T) {
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued) })
 				r.at(time.Minute, func() { r.env.SignalWorkflow(managed.RunEventsSignal, "nonsense") })
-				r.at(time.Hour, func() { r.person("jane", spacelift.RunStateCanceled, ""); r.told() })
+				r.at(time.Hour, func() { r.person("jane", spacelift.RunStateCanceled, ""); r.notify() })
 			},
 			state: spacelift.RunStateCanceled, outcome: "cancelled",
 			mentions: map[string]managed.TimelineKind{"could not be read": managed.KindNote},
@@ -191,12 +191,12 @@ func TestManageRun(t *testing.T) {
 	})
 }
 
-func TestStatusTellsTheWholeStory(t *testing.T) {
+func TestStatusHasTheWholeStory(t *testing.T) {
 	r := newRig(t, auto)
 	r.at(0, func() { r.moves(queued) })
 	r.at(30*time.Second, func() { r.moves(planning) })
 	r.at(60*time.Second, func() { r.moves(unconfirmed) })
-	r.at(65*time.Second, func() { r.told() })
+	r.at(65*time.Second, func() { r.notify() })
 	r.at(90*time.Second, func() { r.moves(finished) })
 
 	s := r.manage()

@@ -10,8 +10,8 @@ import (
 )
 
 // Notifications stop. The execution asks for itself, sooner or later.
-func TestManageRunThatHearsNothing(t *testing.T) {
-	tell(t, []story{
+func TestManageRunPollsASilentRun(t *testing.T) {
+	play(t, []story{
 		{
 			name: "the end is never told", labels: auto,
 			script: func(r *rig) {
@@ -27,7 +27,7 @@ func TestManageRunThatHearsNothing(t *testing.T) {
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued) })
 				r.at(time.Minute, func() { r.goes(ready, planning, unconfirmed) })
-				r.at(31*time.Minute, func() { r.told(); r.moves(applying, finished) })
+				r.at(31*time.Minute, func() { r.notify(); r.moves(applying, finished) })
 			},
 			state: finished, outcome: "applied", confirmed: 1, asked: 1,
 			mentions: map[string]managed.TimelineKind{"READY (1), PLANNING (2), UNCONFIRMED (3)": managed.KindRepair},
@@ -38,7 +38,7 @@ func TestManageRunThatHearsNothing(t *testing.T) {
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 				r.at(5*time.Hour+59*time.Minute, func() { r.readTimes(1) }) // the plan that waits
 				r.at(25*time.Hour, func() { r.readTimes(5); r.wants(managed.PhaseWaiting, "confirm by hand") })
-				r.at(26*time.Hour, func() { r.person("jane", discarded, ""); r.told() })
+				r.at(26*time.Hour, func() { r.person("jane", discarded, ""); r.notify() })
 			},
 			state: discarded, outcome: "discarded",
 		},
@@ -48,7 +48,7 @@ func TestManageRunThatHearsNothing(t *testing.T) {
 				r.at(0, func() { r.moves(queued) })
 				r.at(31*time.Minute, func() { r.readTimes(1) })
 				r.at(24*time.Hour, func() { r.readTimes(6) }) // after 0.5, 1.5, 3.5, 7.5, 13.5 and 19.5 hours
-				r.at(25*time.Hour, func() { r.person("jane", spacelift.RunStateCanceled, ""); r.told() })
+				r.at(25*time.Hour, func() { r.person("jane", spacelift.RunStateCanceled, ""); r.notify() })
 			},
 			state: spacelift.RunStateCanceled, outcome: "cancelled",
 		},
@@ -56,7 +56,7 @@ func TestManageRunThatHearsNothing(t *testing.T) {
 			name: "once a person has decided, the deadlines count", labels: manual,
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
-				r.at(time.Hour, func() { r.person("jane", confirmed, ""); r.told() })
+				r.at(time.Hour, func() { r.person("jane", confirmed, ""); r.notify() })
 				r.at(61*time.Minute, func() { r.goes(applying, finished) })
 				r.at(179*time.Minute, func() { r.readTimes(2) }) // the plan that waits, and who it was
 				r.at(181*time.Minute, func() { r.Error("the execution did not look when the run had been CONFIRMED for two hours") })
@@ -68,7 +68,7 @@ func TestManageRunThatHearsNothing(t *testing.T) {
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning) })
 				for i := range 10 {
-					r.at(time.Duration(i)*20*time.Minute, func() { r.toldOf(0) })
+					r.at(time.Duration(i)*20*time.Minute, func() { r.notifyOf(0) })
 				}
 				r.at(59*time.Minute, func() { r.readTimes(0) })
 				r.at(185*time.Minute, func() { r.readTimes(2); r.moves("SKIPPED") }) // after one hour, and two more
@@ -85,7 +85,7 @@ func TestManageRunThatHearsNothing(t *testing.T) {
 					r.signal(forged)
 				})
 				r.at(time.Minute+time.Second, func() { r.wants(managed.PhaseWaiting, "confirm by hand") })
-				r.at(time.Hour, func() { r.person("jane", discarded, ""); r.told() })
+				r.at(time.Hour, func() { r.person("jane", discarded, ""); r.notify() })
 			},
 			state: discarded, outcome: "discarded",
 			mentions: map[string]managed.TimelineKind{"not believed: APPLYING (95)": managed.KindRepair},
@@ -119,8 +119,8 @@ func TestManageRunThatHearsNothing(t *testing.T) {
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning) })
 				r.at(10*time.Minute, func() { r.set(func() { r.away = true }) })
-				r.at(2*time.Hour, func() { r.heard(); r.set(func() { r.away = false }) })
-				r.at(2*time.Hour+2*time.Minute, func() { r.heard("deploys run.held: network / prod: a run stays in PLANNING") })
+				r.at(2*time.Hour, func() { r.received(); r.set(func() { r.away = false }) })
+				r.at(2*time.Hour+2*time.Minute, func() { r.received("deploys run.held: network / prod: a run stays in PLANNING") })
 				r.at(4*time.Hour-2*time.Minute, func() { r.readTimes(3*6 + 1) }) // each of the six was tried three times
 				r.at(4*time.Hour, func() { r.moves("SKIPPED") })
 			},
@@ -240,7 +240,7 @@ func TestManageRunStartsWithEvents(t *testing.T) {
 		e.Source = managed.SourceReconcile
 		known = append(known, e)
 	}
-	r.at(time.Minute, func() { r.told(); r.moves(applying, finished) })
+	r.at(time.Minute, func() { r.notify(); r.moves(applying, finished) })
 	s := r.manageFrom(managed.ManageRunInput{Run: run, Events: known})
 	if s.State != finished || len(r.confirmed) != 1 || len(s.States) != 6 {
 		t.Errorf("ended in %s with %d confirmations after %d states, want FINISHED, 1 and 6", s.State, len(r.confirmed), len(s.States))

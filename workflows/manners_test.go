@@ -14,14 +14,14 @@ type manner struct {
 	name    string
 	labels  []string
 	freezes []policy.Freeze
-	delta   *spacelift.Delta // of plans; nil: Spacelift does not tell
-	alone   bool             // Gantry confirms a plan once it hears of it
+	delta   *spacelift.Delta // of plans; nil: Spacelift does not say
+	alone   bool             // Gantry confirms a plan once it knows of it
 
 	plan   course // of a plan with changes
 	review course // of a preview that has to be reviewed
 }
 
-// course is how a state that waits goes on.
+// course is the way a state that waits continues.
 type course struct {
 	stop             // soon after it began
 	steps     []step // after that
@@ -52,7 +52,7 @@ var (
 	// annRefused is an approval that the policy has no use for.
 	annRefused = step{time.Minute, func(r *rig) { r.denied(ann, managed.Approve, managed.ErrTypeNotAsked, "") }}
 
-	// alone is a plan that Gantry confirms once it hears of it.
+	// alone is a plan that Gantry confirms once it knows of it.
 	alone = course{stop: stop{managed.PhaseApplying, "the plan is confirmed; Spacelift has not told yet", "confirm allows"}, confirmed: 1}
 
 	// reviewed is a preview that one person reviews through Gantry.
@@ -91,7 +91,7 @@ func (c course) confirms() course {
 	return c
 }
 
-// elsewhere is what people decide in Spacelift, for nothing counts here.
+// elsewhere returns a course that people decide in Spacelift, for nothing counts here.
 func elsewhere(phase managed.Phase, reason, rule string) course {
 	return course{stop: stop{phase, reason, rule}, steps: []step{annRefused}}
 }

@@ -14,7 +14,7 @@ import (
 var autoNotified = append([]string{"gantry:notify=deploys"}, auto...)
 
 // The table of docs/how-to/notifications.md: which runs end with a message.
-func TestWhoHearsOfTheEndOfARun(t *testing.T) {
+func TestTheEndOfARunNotifiesPeople(t *testing.T) {
 	preview := func(r *rig) { r.set(func() { r.truth.Type = spacelift.RunTypeProposed }) }
 	for _, tc := range []struct {
 		name   string
@@ -26,7 +26,7 @@ func TestWhoHearsOfTheEndOfARun(t *testing.T) {
 			name: "Gantry alone confirmed it", labels: autoNotified,
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
-				r.at(time.Minute, func() { r.told(); r.moves(applying, finished) })
+				r.at(time.Minute, func() { r.notify(); r.moves(applying, finished) })
 			},
 			want: []string{"deploys run.ended: network / prod: the run is FINISHED"},
 		},
@@ -48,7 +48,7 @@ func TestWhoHearsOfTheEndOfARun(t *testing.T) {
 			script: func(r *rig) {
 				preview(r)
 				r.at(0, func() { r.moves(queued, planning) })
-				r.at(time.Minute, func() { r.fails("", "Error: Unsupported argument\n"); r.told() })
+				r.at(time.Minute, func() { r.fails("", "Error: Unsupported argument\n"); r.notify() })
 			},
 		},
 		{
@@ -56,14 +56,14 @@ func TestWhoHearsOfTheEndOfARun(t *testing.T) {
 			script: func(r *rig) {
 				r.set(func() { r.truth.Type = spacelift.RunTypeTesting })
 				r.at(0, func() { r.moves(queued, planning) })
-				r.at(time.Minute, func() { r.fails("", "Error: Unsupported argument\n"); r.told() })
+				r.at(time.Minute, func() { r.fails("", "Error: Unsupported argument\n"); r.notify() })
 			},
 		},
 		{
 			name: "a tracked run failed", labels: autoNotified,
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning) })
-				r.at(time.Minute, func() { r.fails("", "Error: Unsupported argument\n"); r.told() })
+				r.at(time.Minute, func() { r.fails("", "Error: Unsupported argument\n"); r.notify() })
 			},
 			want: []string{"deploys run.failed: network / prod: the run failed"},
 		},
@@ -71,14 +71,14 @@ func TestWhoHearsOfTheEndOfARun(t *testing.T) {
 			name: "somebody discarded a plan that nobody was asked about", labels: append([]string{"gantry:notify=deploys"}, manual...),
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
-				r.at(time.Minute, func() { r.person("jane", discarded, ""); r.told() })
+				r.at(time.Minute, func() { r.person("jane", discarded, ""); r.notify() })
 			},
 		},
 		{
 			name: "nobody is to be told", labels: auto,
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
-				r.at(time.Minute, func() { r.told(); r.moves(applying, finished) })
+				r.at(time.Minute, func() { r.notify(); r.moves(applying, finished) })
 			},
 		},
 	} {
@@ -86,7 +86,7 @@ func TestWhoHearsOfTheEndOfARun(t *testing.T) {
 			r := newRig(t, tc.labels)
 			tc.script(r)
 			r.manage()
-			r.heard(tc.want...)
+			r.received(tc.want...)
 		})
 	}
 }
@@ -100,15 +100,15 @@ func TestMessagesKeepTheirOrderAndNameWhoDecided(t *testing.T) {
 		r.world.set(func() { r.world.deaf = map[string]error{"deploys": errors.New("503 Service Unavailable")} })
 	})
 	r.at(2*time.Minute, func() { r.says(ann, managed.Approve, "") })
-	r.at(3*time.Minute, func() { r.told(); r.moves(applying, finished) })
+	r.at(3*time.Minute, func() { r.notify(); r.moves(applying, finished) })
 	r.at(3*time.Minute+10*time.Second, func() { r.world.set(func() { r.world.deaf = nil }) })
 	r.manage()
-	r.heard(
+	r.received(
 		"deploys run.decision_needed: network / prod: a plan waits for 1 approval",
 		"deploys run.decided: network / prod: the plan is decided",
 		"deploys run.ended: network / prod: the run is FINISHED",
 	)
-	if text := r.world.heard[1].Text; text != "Gantry confirmed the plan, which ann approved." {
+	if text := r.world.arrived[1].Text; text != "Gantry confirmed the plan, which ann approved." {
 		t.Errorf("it was decided: %s", text)
 	}
 }
@@ -117,11 +117,11 @@ func TestARejectionIsReportedWithWhoAndWhy(t *testing.T) {
 	r := newRig(t, asked)
 	r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 	r.at(time.Minute, func() { r.says(bob, managed.Reject, "not on a Friday") })
-	r.at(2*time.Minute, func() { r.told() })
+	r.at(2*time.Minute, func() { r.notify() })
 	r.manage()
 	i := slices.IndexFunc(r.world.messages(), func(m string) bool { return strings.Contains(m, "run.decided") })
-	if i < 0 || r.world.heard[i].Text != "Gantry discarded the plan, which bob rejected: not on a Friday." {
-		t.Errorf("messages are %+v", r.world.heard)
+	if i < 0 || r.world.arrived[i].Text != "Gantry discarded the plan, which bob rejected: not on a Friday." {
+		t.Errorf("messages are %+v", r.world.arrived)
 	}
 }
 
@@ -130,7 +130,7 @@ func TestSentencesSayThingsOnce(t *testing.T) {
 	t.Run("a failure that Spacelift's note explains", func(t *testing.T) {
 		r := newRig(t, auto)
 		r.at(0, func() { r.moves(queued, planning) })
-		r.at(time.Minute, func() { r.fails("Error: 429 Too Many Requests", ""); r.told() })
+		r.at(time.Minute, func() { r.fails("Error: 429 Too Many Requests", ""); r.notify() })
 		s := r.manage()
 		if n := strings.Count(s.Outcome, "Too Many Requests"); n != 1 {
 			t.Errorf("the outcome says it %d times: %s", n, s.Outcome)
@@ -145,7 +145,7 @@ func TestSentencesSayThingsOnce(t *testing.T) {
 				t.Errorf("it waits for %s", who)
 			}
 			r.person("jane", discarded, "")
-			r.told()
+			r.notify()
 		})
 		r.manage()
 	})

@@ -134,7 +134,7 @@ func (m *monorepo) notices() {
 	}
 }
 
-// manage starts the execution of a run, or tells it of its chains.
+// manage starts the execution of a run, or signals its chains to it.
 func (m *monorepo) manage(ref spacelift.RunRef, chains []managed.ChainRef) {
 	r := m.runs[ref]
 	if r == nil {
@@ -147,7 +147,7 @@ func (m *monorepo) manage(ref spacelift.RunRef, chains []managed.ChainRef) {
 	}
 }
 
-func (m *monorepo) tell(chains []managed.ChainRef, news chain.News) {
+func (m *monorepo) signalChains(chains []managed.ChainRef, news chain.News) {
 	for _, ref := range chains {
 		for _, c := range m.chains {
 			if c.Root == ref.Root && c.EndedAt.IsZero() && !m.loses("news") {
@@ -187,7 +187,7 @@ func (m *monorepo) runActs(ref spacelift.RunRef) {
 			m.replaced[result.New] = run.Run
 			chains := s.Released()
 			m.manage(result.New, chains)
-			m.tell(chains, chain.News{Run: result.New})
+			m.signalChains(chains, chain.News{Run: result.New})
 		case managed.DoDiscard:
 			rec.Send(s.Key(), n)
 			m.must(m.sim.Discard(ourKey, ref.Stack, ref.Run, n.Note))
@@ -215,7 +215,7 @@ func (m *monorepo) runActs(ref spacelift.RunRef) {
 			c.Commit = s.Commit.Hash
 			m.chains = append(m.chains, &c)
 		case managed.DoNotifyChains:
-			m.tell(s.Released(), chain.News{Run: ref, State: s.State})
+			m.signalChains(s.Released(), chain.News{Run: ref, State: s.State})
 			rec.ChainsTold = new(s.Key())
 		case managed.DoFinish:
 			r.ended = true
@@ -239,7 +239,7 @@ func (m *monorepo) readsParents(rec *managed.Record) {
 	}
 	rec.Join(joined)
 	rec.Parents.Stale = false
-	m.tell(joined, chain.News{Run: rec.Run, State: rec.Facts().State})
+	m.signalChains(joined, chain.News{Run: rec.Run, State: rec.Facts().State})
 }
 
 // accountOf is the commit on account of which a run is there: its own where a push
@@ -435,7 +435,7 @@ func (m *monorepo) CancelRun(_ context.Context, ref spacelift.RunRef, note strin
 	return spacelift.RunOutcome{Ref: ref}, m.sim.Cancel(ourKey, ref.Stack, ref.Run, note)
 }
 
-// placesOf is a Temporal whose chains say where a run stands in them.
+// placesOf is a Temporal whose chains answer with the place of a run in them.
 type placesOf struct {
 	activities.Temporal
 

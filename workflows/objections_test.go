@@ -16,7 +16,7 @@ func TestPeopleObject(t *testing.T) {
 		r.at(2*time.Minute, func() { r.says(ann, managed.Approve, "") })
 	}
 	back := func(r *rig) { r.at(2*time.Hour, func() { r.set(func() { r.away = false }) }) }
-	tell(t, []story{
+	play(t, []story{
 		{
 			name: "a rejection", labels: asked,
 			script: func(r *rig) {
@@ -24,7 +24,7 @@ func TestPeopleObject(t *testing.T) {
 				r.at(time.Hour, func() { r.denied(bob, managed.Approve, managed.ErrTypeTooLate, "is asking Spacelift to confirm") })
 				r.at(time.Hour+time.Minute, func() { r.says(bob, managed.Reject, "not today") })
 				back(r)
-				r.at(3*time.Hour, func() { r.did("discard: Rejected through Gantry by bob: not today"); r.told() })
+				r.at(3*time.Hour, func() { r.did("discard: Rejected through Gantry by bob: not today"); r.notify() })
 			},
 			state: discarded, outcome: "discarded",
 			mentions: map[string]managed.TimelineKind{"Gantry no longer asks Spacelift to confirm": managed.KindNote, "bob rejected the plan": managed.KindPerson},
@@ -36,7 +36,7 @@ func TestPeopleObject(t *testing.T) {
 				r.at(time.Hour, func() { r.says(ann, managed.Revoke, "") })
 				back(r)
 				r.at(3*time.Hour, func() { r.wants(managed.PhaseWaiting, "0 of 1 approval"); r.says(bob, managed.Approve, "") })
-				r.at(4*time.Hour, func() { r.told(); r.moves(applying, finished) })
+				r.at(4*time.Hour, func() { r.notify(); r.moves(applying, finished) })
 			},
 			state: finished, outcome: "applied", confirmed: 1, asked: 1,
 		},
@@ -46,7 +46,7 @@ func TestPeopleObject(t *testing.T) {
 				r.at(0, func() { r.moves(queued, planning); r.set(func() { r.away = true }); r.moves(unconfirmed) })
 				r.at(time.Hour, func() { r.update(managed.StopUpdate, managed.StopRequest{By: ann}) })
 				back(r)
-				r.at(3*time.Hour, func() { r.did("discard: Stopped through Gantry by ann"); r.told() })
+				r.at(3*time.Hour, func() { r.did("discard: Stopped through Gantry by ann"); r.notify() })
 			},
 			state: discarded, outcome: "discarded",
 		},
@@ -61,7 +61,7 @@ func TestPeopleObject(t *testing.T) {
 				})
 				r.at(time.Hour, func() { r.update(managed.DecideUpdate, managed.Decision{Verdict: managed.Reject, By: bob}) })
 				back(r)
-				r.at(3*time.Hour, func() { r.did(); r.told(); r.moves(applying, finished) })
+				r.at(3*time.Hour, func() { r.did(); r.notify(); r.moves(applying, finished) })
 			},
 			state: finished, outcome: "applied", confirmed: 1, asked: 1,
 			mentions: map[string]managed.TimelineKind{"confirmed the plan in Spacelift": managed.KindNote},
@@ -84,11 +84,11 @@ func TestARevokedApprovalBeginsTheClocksAnew(t *testing.T) {
 		if until := r.status().WaitingFor.Until; !until.Equal(started.Add(7 * time.Hour)) {
 			t.Errorf("the time is over at %s, want two hours after the approval was taken back", until)
 		}
-		r.heard(
+		r.received(
 			"deploys run.decision_needed: network / prod: a plan waits for 1 approval",
 			"deploys run.decision_needed: network / prod: a plan waits for 1 approval",
 		)
 	})
-	r.at(8*time.Hour, func() { r.did("discard: Discarded by Gantry: nobody approved within 2h."); r.told() })
+	r.at(8*time.Hour, func() { r.did("discard: Discarded by Gantry: nobody approved within 2h."); r.notify() })
 	r.manage()
 }

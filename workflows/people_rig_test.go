@@ -24,7 +24,7 @@ var (
 	production = []string{"gantry:managed", "gantry:profile=production"}
 )
 
-// answer is what somebody got who decided or stopped.
+// answer is the result of an update.
 type answer struct {
 	done    bool   // there is one
 	refused string // the type of the error; empty if it was taken
@@ -68,7 +68,7 @@ func (*updateCallback) Accept()                          {}
 func (c *updateCallback) Reject(err error)               { c.reject(err) }
 func (c *updateCallback) Complete(result any, err error) { c.complete(result, err) }
 
-// later checks something when the story is told: the test environment takes
+// later checks something after the story: the test environment takes
 // updates only after the script's step has returned.
 func (r *rig) later(check func()) { r.checks = append(r.checks, check) }
 
@@ -112,9 +112,9 @@ func (r *rig) stops(who managed.Person, note, refused string) {
 	})
 }
 
-// heard checks which messages have arrived, by channel, type and a part of the
+// received checks which messages have arrived, by channel, type and a part of the
 // title.
-func (r *rig) heard(want ...string) {
+func (r *rig) received(want ...string) {
 	r.Helper()
 	if diff := cmp.Diff(want, r.world.messages()); diff != "" {
 		r.Errorf("messages (-want +got):\n%s", diff)

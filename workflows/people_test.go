@@ -12,7 +12,7 @@ import (
 
 // People decide: who counts, what for, and until when.
 func TestPeopleDecide(t *testing.T) {
-	tell(t, []story{
+	play(t, []story{
 		{
 			name: "two different people of the group approve, and nobody else counts", labels: production,
 			script: func(r *rig) {
@@ -30,7 +30,7 @@ func TestPeopleDecide(t *testing.T) {
 				r.at(3*time.Minute, func() {
 					r.wants(managed.PhaseWaiting, "1 of 2 approvals: ann approved")
 					r.denied(ann, managed.Approve, managed.ErrTypeAlreadyDecided, "already")
-					r.heard("deploys run.decision_needed: network / prod: a plan waits for 2 approvals")
+					r.received("deploys run.decision_needed: network / prod: a plan waits for 2 approvals")
 					a := r.status().Approvals
 					if a == nil || a.Needed != 2 || a.Given != 1 || a.Group != "platform" || len(a.Excluded) != 1 || a.Excluded[0] != "Jane Doe" {
 						r.Errorf("approvals are %+v", a)
@@ -39,7 +39,7 @@ func TestPeopleDecide(t *testing.T) {
 				r.at(4*time.Minute, func() { r.says(bob, managed.Approve, "") })
 				r.at(5*time.Minute, func() {
 					r.denied(eve, managed.Reject, managed.ErrTypeTooLate, "confirmed already")
-					r.told()
+					r.notify()
 					r.denied(bob, managed.Revoke, managed.ErrTypeTooLate, "confirmed already")
 					r.moves(applying, finished)
 				})
@@ -58,7 +58,7 @@ func TestPeopleDecide(t *testing.T) {
 				r.at(2*time.Minute, func() {
 					r.did("discard: Rejected through Gantry by jane: not on a Friday")
 					r.denied(ann, managed.Approve, managed.ErrTypeTooLate, "decided already")
-					r.told()
+					r.notify()
 				})
 			},
 			state: discarded, outcome: "discarded",
@@ -74,7 +74,7 @@ func TestPeopleDecide(t *testing.T) {
 					r.denied(ann, managed.Approve, managed.ErrTypeSelfApproval, "somebody else has to approve")
 					r.denied(bob, managed.Approve, managed.ErrTypeSelfApproval, "somebody else has to approve")
 				})
-				r.at(2*time.Minute, func() { // the policy's own retry was told of later: nobody is forgotten
+				r.at(2*time.Minute, func() { // the policy's own retry was signaled later: nobody is forgotten
 					of := managed.RetryOf{Run: again, Attempt: 3, By: "gantry", TriggeredBy: []string{"joe"}}
 					r.env.SignalWorkflow(managed.RunEventsSignal, managed.RunEvents{RetryOf: &of})
 				})
@@ -85,7 +85,7 @@ func TestPeopleDecide(t *testing.T) {
 					}
 					r.says(eve, managed.Approve, "")
 				})
-				r.at(4*time.Minute, func() { r.told(); r.moves(applying, finished) })
+				r.at(4*time.Minute, func() { r.notify(); r.moves(applying, finished) })
 			},
 			state: finished, outcome: "applied", confirmed: 1, asked: 1,
 		},
@@ -99,7 +99,7 @@ func TestPeopleDecide(t *testing.T) {
 				r.at(4*time.Minute, func() { r.says(bob, managed.Approve, "") })
 				r.at(5*time.Minute, func() { r.wants(managed.PhaseWaiting, "1 of 2 approvals: bob approved") })
 				r.at(6*time.Minute, func() { r.says(ann, managed.Approve, "the right one") })
-				r.at(7*time.Minute, func() { r.told(); r.moves(applying, finished) })
+				r.at(7*time.Minute, func() { r.notify(); r.moves(applying, finished) })
 			},
 			state: finished, outcome: "applied", confirmed: 1, asked: 1,
 			mentions: map[string]managed.TimelineKind{"ann took back the approval: wrong run": managed.KindPerson},
@@ -122,7 +122,7 @@ func TestPeopleDecide(t *testing.T) {
 					}
 				})
 				r.at(6*time.Minute, func() { r.says(ann, managed.Approve, "") })
-				r.at(7*time.Minute, func() { r.told(); r.moves(applying, finished) })
+				r.at(7*time.Minute, func() { r.notify(); r.moves(applying, finished) })
 			},
 			state: finished, outcome: "applied", confirmed: 1, asked: 1,
 			mentions: map[string]managed.TimelineKind{"somebody asked for another plan in Spacelift": managed.KindNote},
@@ -135,7 +135,7 @@ func TestPeopleDecide(t *testing.T) {
 					r.denied(ann, managed.Approve, managed.ErrTypeNotAsked, "gantry:confirm=manual")
 					r.denied(ann, managed.Reject, managed.ErrTypeNotAsked, "gantry:confirm=manual")
 					r.person("jane", discarded, "")
-					r.told()
+					r.notify()
 				})
 			},
 			state: discarded, outcome: "discarded by jane",
@@ -147,10 +147,10 @@ func TestPeopleDecide(t *testing.T) {
 				r.at(time.Minute, func() {
 					r.wants(managed.PhaseHolding, "gantry:aprovals=2 can't be followed")
 					r.denied(ann, managed.Approve, managed.ErrTypeNotAsked, "gantry:aprovals=2")
-					r.heard("deploys run.held: network / prod: a plan is held")
+					r.received("deploys run.held: network / prod: a plan is held")
 					r.says(ann, managed.Reject, "")
 				})
-				r.at(2*time.Minute, func() { r.told() })
+				r.at(2*time.Minute, func() { r.notify() })
 			},
 			state: discarded, outcome: "discarded",
 		},
@@ -163,7 +163,7 @@ func TestPeopleDecide(t *testing.T) {
 					r.denied(ann, managed.Approve, managed.ErrTypeSelfApproval, "cannot be ruled out")
 					r.says(ann, managed.Reject, "")
 				})
-				r.at(2*time.Minute, func() { r.told() })
+				r.at(2*time.Minute, func() { r.notify() })
 			},
 			state: discarded, outcome: "discarded",
 		},
@@ -175,14 +175,14 @@ func TestPeopleDecide(t *testing.T) {
 					r.wants(managed.PhaseWaiting, "has changes and people decide, because it deletes 3 resources, more than 2 (profile small); 0 of 1 approval")
 					r.set(func() { r.truth.History = r.truth.History[:2] }) // so that the next deletes 3 as well
 					r.goes(replan)
-					r.toldOf(2)
+					r.notifyOf(2)
 				})
 				r.at(2*time.Minute, func() {
 					r.goes(unconfirmed)
 					r.set(func() { r.truth.Delta.Deleted = 2 })
-					r.told()
+					r.notify()
 				})
-				r.at(3*time.Minute, func() { r.told(); r.moves(applying, finished) })
+				r.at(3*time.Minute, func() { r.notify(); r.moves(applying, finished) })
 			},
 			state: finished, outcome: "applied", confirmed: 1, asked: 1,
 		},
@@ -194,7 +194,7 @@ func TestPeopleDecide(t *testing.T) {
 					r.wants(managed.PhaseWaiting, "has changes and people decide, because it deletes 3 resources (gantry:confirm=no-deletes); 0 of 1 approval")
 					r.says(ann, managed.Approve, "")
 				})
-				r.at(3*time.Minute, func() { r.told(); r.moves(applying, finished) })
+				r.at(3*time.Minute, func() { r.notify(); r.moves(applying, finished) })
 			},
 			state: finished, outcome: "applied", confirmed: 1, asked: 1,
 		},
@@ -204,9 +204,9 @@ func TestPeopleDecide(t *testing.T) {
 				r.at(0, func() {
 					r.goes(queued, planning, unconfirmed)
 					r.set(func() { r.truth.Delta.Deleted = 0 })
-					r.told()
+					r.notify()
 				})
-				r.at(3*time.Minute, func() { r.told(); r.moves(applying, finished) })
+				r.at(3*time.Minute, func() { r.notify(); r.moves(applying, finished) })
 			},
 			state: finished, outcome: "applied", confirmed: 1, asked: 1,
 		},
@@ -219,7 +219,7 @@ func TestPeopleDecide(t *testing.T) {
 					r.denied(ann, managed.Approve, managed.ErrTypeNotAsked, "Gantry confirms this plan alone")
 					r.says(ann, managed.Reject, "stop it")
 				})
-				r.at(2*time.Minute, func() { r.told() })
+				r.at(2*time.Minute, func() { r.notify() })
 			},
 			state: discarded, outcome: "discarded",
 		},
@@ -236,7 +236,7 @@ func TestPeopleDecide(t *testing.T) {
 					r.denied(jane, managed.Approve, managed.ErrTypeSelfApproval, "")
 					r.says(ann, managed.Approve, "")
 				})
-				r.at(3*time.Minute, func() { r.told(); r.moves(applying, finished) })
+				r.at(3*time.Minute, func() { r.notify(); r.moves(applying, finished) })
 			},
 			state: finished, outcome: "applied", confirmed: 1, asked: 1,
 		},
@@ -271,7 +271,7 @@ func TestIdempotencyKeys(t *testing.T) {
 		})
 		r.decides(managed.Decision{Verdict: "maybe", By: ann}, managed.ErrTypeUnknownVerdict)
 	})
-	r.at(3*time.Minute, func() { r.person("jane", discarded, ""); r.told() })
+	r.at(3*time.Minute, func() { r.person("jane", discarded, ""); r.notify() })
 	if s := r.manage(); len(s.Decisions) != 1 {
 		t.Errorf("%d decisions counted, want 1", len(s.Decisions))
 	}
@@ -285,14 +285,14 @@ func TestApprovalRightBehindThePlan(t *testing.T) {
 		r.env.SignalWorkflowSkippingWorkflowTask(managed.RunEventsSignal, managed.RunEvents{Events: []managed.RunEvent{r.notification(2)}})
 		r.says(ann, managed.Approve, "")
 	})
-	r.at(time.Minute, func() { r.told(); r.moves(applying, finished) })
+	r.at(time.Minute, func() { r.notify(); r.moves(applying, finished) })
 	if s := r.manage(); s.State != finished || len(r.confirmed) != 1 {
 		t.Errorf("ended in %s with %d confirmations", s.State, len(r.confirmed))
 	}
 }
 
 // A decision that comes while the execution does something else is about the plan
-// that there was when it came: whoever gave it has not seen a later one.
+// that there was when it came: its approver has not seen a later one.
 func TestADecisionIsAboutThePlanThereWasWhenItCame(t *testing.T) {
 	r := newRig(t, production)
 	var early *answer
@@ -310,7 +310,7 @@ func TestADecisionIsAboutThePlanThereWasWhenItCame(t *testing.T) {
 	r.at(time.Minute, func() { r.wants(managed.PhaseWaiting, "0 of 2 approvals: nobody has approved yet") })
 	r.at(2*time.Minute, func() { r.says(ann, managed.Approve, "") })
 	r.at(3*time.Minute, func() { r.says(bob, managed.Approve, "") })
-	r.at(time.Hour, func() { r.told(); r.moves(applying, finished) })
+	r.at(time.Hour, func() { r.notify(); r.moves(applying, finished) })
 	s := r.manage()
 	if want := "the run went on to UNCONFIRMED (5) while your decision was on its way, look again"; early.refused != managed.ErrTypeStalePlan || early.says != want {
 		t.Errorf("refused with %q: %s", early.refused, early.says)
@@ -351,7 +351,7 @@ func TestExplain(t *testing.T) {
 		}
 	})
 	r.at(23*time.Hour, func() {
-		r.told()
+		r.notify()
 		r.moves(applying, finished)
 	})
 	if s := r.manage(); s.State != finished || len(r.confirmed) != 1 {

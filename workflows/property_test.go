@@ -37,28 +37,28 @@ func TestAnyDeliveryConfirmsAWaitingPlanOnce(t *testing.T) {
 				if tc.world != nil {
 					tc.world(r)
 				}
-				told := []managed.RunEvent{r.notification(5)}
+				sent := []managed.RunEvent{r.notification(5)}
 				for version := range 5 {
 					if rapid.Bool().Draw(rt, "arrives") {
-						told = append(told, r.notification(version))
+						sent = append(sent, r.notification(version))
 					}
 				}
 				if tc.decided != "" {
 					r.person("jane", tc.decided, "")
 				}
-				told = append(told, rapid.SliceOfN(rapid.SampledFrom(told), 0, 4).Draw(rt, "repeats")...)
-				told = rapid.Permutation(told).Draw(rt, "order")
-				for i := 0; len(told) > 0; i++ {
-					n := rapid.IntRange(1, len(told)).Draw(rt, "batch")
-					batch := told[:n]
+				sent = append(sent, rapid.SliceOfN(rapid.SampledFrom(sent), 0, 4).Draw(rt, "repeats")...)
+				sent = rapid.Permutation(sent).Draw(rt, "order")
+				for i := 0; len(sent) > 0; i++ {
+					n := rapid.IntRange(1, len(sent)).Draw(rt, "batch")
+					batch := sent[:n]
 					r.at(time.Duration(i)*time.Minute, func() { r.signal(batch...) })
-					told = told[n:]
+					sent = sent[n:]
 				}
 				r.at(time.Hour, func() {
 					if r.truth.State != discarded {
 						r.moves(applying, finished)
 					} else {
-						r.told()
+						r.notify()
 					}
 				})
 
@@ -96,7 +96,7 @@ func TestAStoppedRunIsNeverConfirmed(t *testing.T) {
 					r.goes(s)
 				}
 				if arrives {
-					r.told()
+					r.notify()
 				}
 			})
 		}
@@ -108,14 +108,14 @@ func TestAStoppedRunIsNeverConfirmed(t *testing.T) {
 			if !r.truth.State.Terminal() {
 				r.moves(unconfirmed)
 			} else {
-				r.told()
+				r.notify()
 			}
 		})
 		r.at(3*time.Hour, func() {
 			if !r.truth.State.Terminal() {
 				r.person("jane", discarded, "")
 			}
-			r.told()
+			r.notify()
 		})
 
 		s := r.manage()

@@ -15,14 +15,14 @@ import (
 	"github.com/gantryhq/gantry/simulator"
 )
 
-// people are told things.
+// people receive messages.
 type people struct {
-	mu    sync.Mutex
-	fails map[string]error // by channel
-	heard []string         // "channel: title"
-	last  notify.Message
-	ids   map[string]int
-	tries int
+	mu      sync.Mutex
+	fails   map[string]error // by channel
+	arrived []string         // "channel: title"
+	last    notify.Message
+	ids     map[string]int
+	tries   int
 }
 
 func (p *people) Send(_ context.Context, channel string, m notify.Message) error {
@@ -36,28 +36,28 @@ func (p *people) Send(_ context.Context, channel string, m notify.Message) error
 		p.ids = map[string]int{}
 	}
 	p.ids[m.ID]++
-	p.heard, p.last = append(p.heard, channel+": "+m.Title), m
+	p.arrived, p.last = append(p.arrived, channel+": "+m.Title), m
 	return nil
 }
 
-func (p *people) heardNow(t *testing.T, want ...string) {
+func (p *people) receive(t *testing.T, want ...string) {
 	t.Helper()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	slices.Sort(p.heard) // channels are told at the same time
-	if diff := cmp.Diff(want, p.heard); diff != "" {
-		t.Errorf("people heard (-want +got):\n%s", diff)
+	slices.Sort(p.arrived) // channels receive at the same time
+	if diff := cmp.Diff(want, p.arrived); diff != "" {
+		t.Errorf("people received (-want +got):\n%s", diff)
 	}
 	for id, n := range p.ids {
 		if n > 1 {
 			t.Errorf("message %s was sent %d times", id, n)
 		}
 	}
-	p.heard = nil
+	p.arrived = nil
 }
 
 // guarded is an account whose webhook Gantry may not switch on, and people who
-// are told.
+// are notified.
 func guarded(t *testing.T, channels ...string) *accountRig {
 	r := newAccountRig(t)
 	r.in.Reenable, r.in.Notify = false, channels
@@ -69,38 +69,38 @@ func (r *accountRig) enable() {
 	r.must(r.sim.EnableNamedWebhook("gantry"))
 }
 
-// People hear of a finding once, and once that it is over.
-func TestFindingsAreTold(t *testing.T) {
+// People are notified of a finding once, and once that it is over.
+func TestFindingsAreSent(t *testing.T) {
 	r := guarded(t, "deploys", "oncall")
 	r.tick()
-	r.people.heardNow(t)
+	r.people.receive(t)
 	r.switchOff()
 	r.tick()
-	r.people.heardNow(t, "deploys: Spacelift switched Gantry's webhook off", "oncall: Spacelift switched Gantry's webhook off")
+	r.people.receive(t, "deploys: Spacelift switched Gantry's webhook off", "oncall: Spacelift switched Gantry's webhook off")
 	if m := r.people.last; m.Type != notify.AccountFinding || m.Urgency != notify.Alarm || m.Account != "acme" || !strings.Contains(m.Text, "enable it in Spacelift") {
-		t.Errorf("people heard %+v", m)
+		t.Errorf("people received %+v", m)
 	}
 	r.tick()
 	r.tick()
-	r.people.heardNow(t)
+	r.people.receive(t)
 	r.enable()
 	r.tick()
-	r.people.heardNow(t, "deploys: Over: Spacelift switched Gantry's webhook off", "oncall: Over: Spacelift switched Gantry's webhook off")
+	r.people.receive(t, "deploys: Over: Spacelift switched Gantry's webhook off", "oncall: Over: Spacelift switched Gantry's webhook off")
 	if m := r.people.last; m.Urgency != notify.Info {
-		t.Errorf("people heard %+v", m)
+		t.Errorf("people received %+v", m)
 	}
 	r.tick()
-	r.people.heardNow(t)
+	r.people.receive(t)
 
 	// The next time is another one.
 	r.switchOff()
 	r.tick()
-	r.people.heardNow(t, "deploys: Spacelift switched Gantry's webhook off", "oncall: Spacelift switched Gantry's webhook off")
+	r.people.receive(t, "deploys: Spacelift switched Gantry's webhook off", "oncall: Spacelift switched Gantry's webhook off")
 }
 
-// A channel that is away is told later; it keeps neither the others nor
+// A channel that is away is notified later; it keeps neither the others nor
 // Reconcile.
-func TestFindingsAreToldLater(t *testing.T) {
+func TestFindingsAreSentLater(t *testing.T) {
 	r := guarded(t, "deploys", "oncall")
 	r.people.fails = map[string]error{"deploys": &notify.UnavailableError{Channel: "deploys", Status: 503}}
 	r.switchOff()
@@ -109,15 +109,15 @@ func TestFindingsAreToldLater(t *testing.T) {
 			t.Errorf("the tick ended %s: %s", report.Outcome, report.Reason)
 		}
 	}
-	r.people.heardNow(t, "oncall: Spacelift switched Gantry's webhook off")
+	r.people.receive(t, "oncall: Spacelift switched Gantry's webhook off")
 	r.people.fails = nil
 	r.tick()
-	r.people.heardNow(t, "deploys: Spacelift switched Gantry's webhook off")
+	r.people.receive(t, "deploys: Spacelift switched Gantry's webhook off")
 
-	// What is over before it could be told needs no telling.
+	// A finding that is over before it could be sent needs no message.
 	r.enable()
 	r.tick()
-	r.people.heardNow(t, "deploys: Over: Spacelift switched Gantry's webhook off", "oncall: Over: Spacelift switched Gantry's webhook off")
+	r.people.receive(t, "deploys: Over: Spacelift switched Gantry's webhook off", "oncall: Over: Spacelift switched Gantry's webhook off")
 	r.people.fails = map[string]error{"deploys": errors.New("no route to host")}
 	r.switchOff()
 	r.tick()
@@ -125,25 +125,25 @@ func TestFindingsAreToldLater(t *testing.T) {
 	r.tick()
 	r.people.fails = nil
 	r.tick()
-	r.people.heardNow(t, "oncall: Over: Spacelift switched Gantry's webhook off", "oncall: Spacelift switched Gantry's webhook off")
+	r.people.receive(t, "oncall: Over: Spacelift switched Gantry's webhook off", "oncall: Spacelift switched Gantry's webhook off")
 }
 
-// What comes back before people heard that it was over has gone on.
+// A finding that comes back before people knew that it was over has continued.
 func TestFindingsThatComeBack(t *testing.T) {
 	r := guarded(t, "deploys")
 	r.switchOff()
 	r.tick()
-	r.people.heardNow(t, "deploys: Spacelift switched Gantry's webhook off")
+	r.people.receive(t, "deploys: Spacelift switched Gantry's webhook off")
 	r.people.fails = map[string]error{"deploys": errors.New("no route to host")}
 	r.enable()
 	r.tick()
 	r.switchOff()
 	r.people.fails = nil
 	r.tick()
-	r.people.heardNow(t)
+	r.people.receive(t)
 	r.enable()
 	r.tick()
-	r.people.heardNow(t, "deploys: Over: Spacelift switched Gantry's webhook off")
+	r.people.receive(t, "deploys: Over: Spacelift switched Gantry's webhook off")
 }
 
 // A channel that will not take it is not asked again; one that is always away
@@ -170,8 +170,8 @@ func TestFindingsAreGivenUp(t *testing.T) {
 	}
 }
 
-// While Spacelift is left alone, channels are told all the same.
-func TestFindingsAreToldWhileBackingOff(t *testing.T) {
+// While Gantry makes no calls to Spacelift, channels are notified all the same.
+func TestFindingsAreSentWhileBackingOff(t *testing.T) {
 	r := guarded(t, "deploys")
 	r.people.fails = map[string]error{"deploys": errors.New("no route to host")}
 	r.switchOff()
@@ -181,23 +181,23 @@ func TestFindingsAreToldWhileBackingOff(t *testing.T) {
 	r.tick()
 	r.people.fails = nil
 	r.tick()
-	r.people.heardNow(t, "deploys: Spacelift switched Gantry's webhook off")
+	r.people.receive(t, "deploys: Spacelift switched Gantry's webhook off")
 }
 
-// A channel that is no longer to be told hears no more of it.
+// A channel that is no longer configured receives no more of it.
 func TestFindingsOfAChannelThatIsGone(t *testing.T) {
 	r := guarded(t, "deploys", "oncall")
 	r.switchOff()
 	r.tick()
-	r.people.heardNow(t, "deploys: Spacelift switched Gantry's webhook off", "oncall: Spacelift switched Gantry's webhook off")
+	r.people.receive(t, "deploys: Spacelift switched Gantry's webhook off", "oncall: Spacelift switched Gantry's webhook off")
 	r.in.Notify = []string{"oncall"}
 	r.enable()
 	r.tick()
-	r.people.heardNow(t, "oncall: Over: Spacelift switched Gantry's webhook off")
+	r.people.receive(t, "oncall: Over: Spacelift switched Gantry's webhook off")
 	r.in.Notify = nil
 	r.switchOff()
 	if report := r.tick(); len(report.Carried.Told) > 0 {
 		t.Errorf("carried on: %+v", report.Carried.Told)
 	}
-	r.people.heardNow(t)
+	r.people.receive(t)
 }

@@ -37,11 +37,11 @@ const (
 	webhookSecret = "the-secret"
 )
 
-// opened is when the account's stories begin: in the future like started, but
+// opened is the time at which the account's stories begin: in the future like started, but
 // within what a GraphQL Int can count in seconds.
 var opened = time.Date(2037, 1, 1, 10, 0, 0, 0, time.UTC)
 
-// anyArg is what the SDK's mocks take for any argument.
+// anyArg matches any argument in the SDK's mocks.
 const anyArg = "mock.Anything"
 
 // accountRig is a simulated account, the executions that follow its runs, and
@@ -70,7 +70,7 @@ type accountRig struct {
 	asked   int             // queries of executions
 	adopted []managed.ManageRunInput
 	listed  []temporal.SearchAttributes // that the adopted began with
-	told    map[string][]managed.RunEvents
+	sent    map[string][]managed.RunEvents
 	refresh map[string]int // how often executions were notified of freezes
 }
 
@@ -78,7 +78,7 @@ func newAccountRig(t *testing.T, stacks ...simulator.Stack) *accountRig {
 	t.Helper()
 	r := &accountRig{
 		T: t, clock: simulator.NewManualClock(opened), in: reconcile.Input{Account: "acme", Interval: interval, Webhook: "gantry", Reenable: true},
-		known: map[string]managed.RunStatus{}, lists: map[string]spacelift.RunState{}, mute: map[string]bool{}, told: map[string][]managed.RunEvents{},
+		known: map[string]managed.RunStatus{}, lists: map[string]spacelift.RunState{}, mute: map[string]bool{}, sent: map[string][]managed.RunEvents{},
 		knows: map[string]string{}, lingers: map[string]bool{}, stuck: map[string]bool{}, refresh: map[string]int{},
 	}
 	r.sim = simulator.New(simulator.Options{Account: "acme", Seed: 1, Clock: r.clock, Phases: simulator.Instant()})
@@ -148,7 +148,7 @@ func (r *accountRig) follows(ref spacelift.RunRef, but ...spacelift.RunState) {
 	var s managed.RunStatus
 	for _, h := range now.History {
 		if !slices.Contains(but, h.State) {
-			s = heard(s, h.State, h.StateVersion, managed.SourceWebhook)
+			s = inState(s, h.State, h.StateVersion, managed.SourceWebhook)
 		}
 	}
 	s.Labels, s.NeedsApproval, s.Block = spacelift.OurLabels(now.StackLabels), now.NeedsApproval, now.Brakes.ConfirmBlock(now.Ref.Run)
@@ -168,7 +168,7 @@ func (r *accountRig) waits(ref spacelift.RunRef, in managed.Phase) {
 	r.set(ref, func(s *managed.RunStatus) { s.Phase = in })
 }
 
-func heard(s managed.RunStatus, state spacelift.RunState, version int, from managed.EventSource) managed.RunStatus {
+func inState(s managed.RunStatus, state spacelift.RunState, version int, from managed.EventSource) managed.RunStatus {
 	s.States = append(slices.DeleteFunc(slices.Clone(s.States), func(e managed.StateEntry) bool {
 		return e.State == state && e.StateVersion == version
 	}), managed.StateEntry{State: state, StateVersion: version, Source: from})
@@ -233,7 +233,7 @@ func (r *accountRig) adopt(ctx workflow.Context, in managed.ManageRunInput) (man
 	r.listed = append(r.listed, workflow.GetTypedSearchAttributes(ctx))
 	s := managed.RunStatus{Run: in.Run}
 	for _, e := range in.Events {
-		s = heard(s, e.State, e.StateVersion, e.Source)
+		s = inState(s, e.State, e.StateVersion, e.Source)
 		s.Labels, s.NeedsApproval, s.Block = e.Labels, e.NeedsApproval, e.Block
 	}
 	r.known[managed.ManageRunID(in.Run)] = s
@@ -249,7 +249,7 @@ func (r *accountRig) signal(_, id, _, name string, arg any) error {
 		return errors.New("unknown external workflow execution")
 	}
 	for _, e := range batch.Events {
-		s = heard(s, e.State, e.StateVersion, e.Source)
+		s = inState(s, e.State, e.StateVersion, e.Source)
 		s.Labels, s.NeedsApproval, s.Block = e.Labels, e.NeedsApproval, e.Block
 	}
 	if len(batch.Denied) > 0 {
@@ -262,7 +262,7 @@ func (r *accountRig) signal(_, id, _, name string, arg any) error {
 		s.Phase = managed.PhaseDone
 	}
 	r.known[id] = s
-	r.told[id] = append(r.told[id], batch)
+	r.sent[id] = append(r.sent[id], batch)
 	return nil
 }
 
@@ -395,7 +395,7 @@ func (r *accountRig) apiCalls() int {
 	return all
 }
 
-// did is what a tick did, for comparison. Calls are those to list and read runs.
+// did is a summary of a tick, for comparison. Calls are those to list and read runs.
 type did struct {
 	Outcome                            reconcile.Outcome
 	Adopted, Repaired, Finished, Calls int
@@ -431,10 +431,10 @@ func (r *accountRig) finds(report reconcile.Report, kinds ...reconcile.FindingKi
 	}
 }
 
-// toldStates are the states that an execution was told of, in signals.
-func (r *accountRig) toldStates(ref spacelift.RunRef) string {
+// signaledStates returns the states that an execution was signaled.
+func (r *accountRig) signaledStates(ref spacelift.RunRef) string {
 	var list []string
-	for _, batch := range r.told[managed.ManageRunID(ref)] {
+	for _, batch := range r.sent[managed.ManageRunID(ref)] {
 		for _, e := range batch.Events {
 			list = append(list, string(e.State))
 		}

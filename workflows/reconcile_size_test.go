@@ -110,7 +110,7 @@ func (c *crowd) QueryWorkflow(_ context.Context, id, _, _ string, _ ...any) (con
 		return nil, serviceerror.NewNotFound("no execution " + id)
 	}
 	s := managed.RunStatus{Labels: crowdLabels}
-	s = heard(s, planning, 0, managed.SourceReconcile)
+	s = inState(s, planning, 0, managed.SourceReconcile)
 	payloads, err := converter.GetDefaultDataConverter().ToPayloads(s)
 	return encoded{payloads}, err
 }
@@ -165,16 +165,16 @@ func (c *crowd) tick() int {
 }
 
 // A tick with nothing to do writes a few KB into its history, at any size.
-func TestSizeOfAQuietTick(t *testing.T) {
+func TestSizeOfAnIdleTick(t *testing.T) {
 	for _, n := range []int{0, 2_000, 5_000} {
 		c := newCrowd(t, n)
 		c.tick()
 		for range 6 { // some of which read the webhook
 			if size := c.tick(); size > 4_096 || c.last.Outcome != done || c.last.InProgress != n || c.last.Open != n {
-				t.Errorf("a quiet tick with %d runs in progress writes %d bytes: %+v", n, size, c.last)
+				t.Errorf("an idle tick with %d runs in progress writes %d bytes: %+v", n, size, c.last)
 			}
 		}
-		t.Logf("%d runs in progress: a quiet tick writes %d bytes", n, c.tick())
+		t.Logf("%d runs in progress: an idle tick writes %d bytes", n, c.tick())
 	}
 }
 

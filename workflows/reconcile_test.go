@@ -33,7 +33,7 @@ var (
 	sandbox     = simulator.Stack{ID: "sandbox", Labels: []string{"env:dev"}}
 )
 
-func TestReconcileAdoptsRunsNobodyToldOf(t *testing.T) {
+func TestReconcileAdoptsRunsWithoutNotifications(t *testing.T) {
 	r := newAccountRig(t, networkProd, sandbox)
 	ref := r.push("network-prod")
 	r.push("sandbox")
@@ -46,7 +46,7 @@ func TestReconcileAdoptsRunsNobodyToldOf(t *testing.T) {
 	if newest.State != unconfirmed || newest.StateVersion != 5 || newest.Delta == nil || newest.Source != managed.SourceReconcile || !spacelift.Managed(newest.Labels) {
 		t.Errorf("the newest event is %+v", newest)
 	}
-	// Lists find it at once, as they find those that a notification began.
+	// Lists find it immediately, as they find those that a notification began.
 	for key, want := range map[string]string{
 		managed.AttrAccount: "acme", managed.AttrStack: "network-prod", managed.AttrRunState: "UNCONFIRMED", managed.AttrRunType: "TRACKED",
 	} {
@@ -75,13 +75,13 @@ func TestReconcileLeavesNewRunsToNotifications(t *testing.T) {
 	r.ticks(did{done, 1, 0, 0, 2})
 }
 
-func TestReconcileTellsWhatAnExecutionMissed(t *testing.T) {
+func TestReconcileSignalsWhatAnExecutionMissed(t *testing.T) {
 	r := newAccountRig(t, networkProd)
 	ref := r.push("network-prod")
 	r.follows(ref, planning, unconfirmed)
 	r.ticks(did{done, 0, 1, 0, 2})
-	if told := r.toldStates(ref); told != "PLANNING UNCONFIRMED" {
-		t.Errorf("told of %s", told)
+	if sent := r.signaledStates(ref); sent != "PLANNING UNCONFIRMED" {
+		t.Errorf("signaled of %s", sent)
 	}
 	r.ticks(did{done, 0, 0, 0, 1})
 }
@@ -110,19 +110,19 @@ func TestReconcileAsksTheExecutionFirst(t *testing.T) {
 	}
 }
 
-func TestReconcileTellsTheEnd(t *testing.T) {
+func TestReconcileSignalsTheEnd(t *testing.T) {
 	r := newAccountRig(t, networkProd)
 	ref := r.push("network-prod")
 	r.follows(ref)
 	r.discard(ref)
 	r.ticks(did{done, 0, 0, 1, 2})
-	if told := r.toldStates(ref); told != "DISCARDED" {
-		t.Errorf("told of %s", told)
+	if sent := r.signaledStates(ref); sent != "DISCARDED" {
+		t.Errorf("signaled of %s", sent)
 	}
 	r.ticks(did{done, 0, 0, 0, 1})
 }
 
-// An execution that ended though its run goes on, by what the API shows, took a
+// An execution that ended though its run continues, by what the API shows, took a
 // forgery for the end, or the run was taken up again: another one follows it. One
 // whose run has ended, or is no longer managed, is left alone.
 func TestReconcileFollowsAgainWhatGoesOn(t *testing.T) {
@@ -150,7 +150,7 @@ func TestReconcileEndsExecutionsOfRunsThatNeverWere(t *testing.T) {
 	const forged = 120
 	for i := range forged {
 		ref := spacelift.RunRef{Account: "acme", Stack: spacelift.StackID(fmt.Sprintf("gone-%03d", i)), Run: "01KDXFORGED000000000000000"}
-		r.known[managed.ManageRunID(ref)] = heard(managed.RunStatus{Run: ref}, unconfirmed, 5, managed.SourceWebhook)
+		r.known[managed.ManageRunID(ref)] = inState(managed.RunStatus{Run: ref}, unconfirmed, 5, managed.SourceWebhook)
 	}
 	finished, calls, ticks := 0, 0, 0
 	for finished < forged && ticks < 30 {
@@ -164,9 +164,9 @@ func TestReconcileEndsExecutionsOfRunsThatNeverWere(t *testing.T) {
 	if finished < forged || calls > 4*forged+3*ticks {
 		t.Errorf("%d of %d runs were given up by %d ticks with %d calls", finished, forged, ticks, calls)
 	}
-	for id, told := range r.told {
-		if len(told) != 1 || told[0].GiveUp == "" {
-			t.Errorf("%s was told %+v, want to give up and why", id, told)
+	for id, sent := range r.sent {
+		if len(sent) != 1 || sent[0].GiveUp == "" {
+			t.Errorf("%s was signaled %+v, want to give up and why", id, sent)
 		}
 	}
 	r.ticks(did{done, 0, 0, 0, 1})
@@ -179,7 +179,7 @@ func TestReconcileIsPatientWithRunsThatVanish(t *testing.T) {
 	vanish := func(t *testing.T) (*accountRig, spacelift.RunRef) {
 		r := newAccountRig(t, networkProd)
 		ref := spacelift.RunRef{Account: "acme", Stack: "secret-prod", Run: "01KDXVANISHED0000000000000"}
-		r.known[managed.ManageRunID(ref)] = heard(managed.RunStatus{Run: ref}, unconfirmed, 5, managed.SourceReconcile)
+		r.known[managed.ManageRunID(ref)] = inState(managed.RunStatus{Run: ref}, unconfirmed, 5, managed.SourceReconcile)
 		r.finds(r.ticks(did{done, 0, 0, 0, 2}))
 		r.finds(r.ticks(did{done, 0, 0, 0, 2}), reconcile.FindingRunsVanished)
 		return r, ref
@@ -206,8 +206,8 @@ func TestReconcileIsPatientWithRunsThatVanish(t *testing.T) {
 		r.known[managed.ManageRunID(found)], r.known[managed.ManageRunID(ref)] = r.known[managed.ManageRunID(ref)], r.known[managed.ManageRunID(found)]
 		delete(r.known, managed.ManageRunID(ref)) // the same execution, of a run that is there again
 		r.finds(r.tick())
-		if told := r.told[managed.ManageRunID(found)]; len(told) > 0 && told[0].GiveUp != "" {
-			t.Errorf("it was told %+v", told)
+		if sent := r.sent[managed.ManageRunID(found)]; len(sent) > 0 && sent[0].GiveUp != "" {
+			t.Errorf("it was signaled %+v", sent)
 		}
 	})
 }
@@ -225,7 +225,7 @@ func TestReconcileFollowsRunsWhoseStackLostItsLabel(t *testing.T) {
 	r.clock.Advance(time.Minute)
 	next := r.push("network-prod")
 	r.ticks(did{done, 0, 0, 1, 2})
-	for _, e := range r.told[managed.ManageRunID(ref)][0].Events {
+	for _, e := range r.sent[managed.ManageRunID(ref)][0].Events {
 		if spacelift.Managed(e.Labels) {
 			t.Errorf("%s still carries %v", e.State, e.Labels)
 		}
@@ -303,10 +303,10 @@ func TestReconcileGetsPastRunsThatCannotBeRead(t *testing.T) {
 func TestReconcileDeniesWhatIsBeyondTheAPI(t *testing.T) {
 	for name, forge := range map[string]func(managed.RunStatus) managed.RunStatus{
 		"a version far ahead": func(s managed.RunStatus) managed.RunStatus {
-			return heard(s, planning, 500, managed.SourceWebhook)
+			return inState(s, planning, 500, managed.SourceWebhook)
 		},
 		"an end that is none": func(s managed.RunStatus) managed.RunStatus {
-			s = heard(s, "FAILED", 5, managed.SourceWebhook)
+			s = inState(s, "FAILED", 5, managed.SourceWebhook)
 			s.Phase = managed.PhaseRetrying
 			return s
 		},
@@ -319,8 +319,8 @@ func TestReconcileDeniesWhatIsBeyondTheAPI(t *testing.T) {
 			r.set(ref, func(s *managed.RunStatus) { *s = forge(*s) })
 			r.lingers[id] = true
 			r.ticks(did{done, 0, 1, 0, 2})
-			if told := r.told[id]; len(told) != 1 || len(told[0].Denied) != 1 || told[0].Events[0].State != unconfirmed {
-				t.Fatalf("told %+v, want what is so, and what is denied", told)
+			if sent := r.sent[id]; len(sent) != 1 || len(sent[0].Denied) != 1 || sent[0].Events[0].State != unconfirmed {
+				t.Fatalf("signaled %+v, want what is so, and what is denied", sent)
 			}
 			if s := r.known[id]; s.State != unconfirmed || s.StateVersion != 5 {
 				t.Errorf("the execution takes it for %s (%d)", s.State, s.StateVersion)
@@ -476,7 +476,7 @@ func TestReconcileSaysWhenItsKeyIsRefused(t *testing.T) {
 // What a tick costs Spacelift and Temporal, for any account: the numbers are in
 // docs/operations/reconcile.md.
 func TestCostOfATick(t *testing.T) {
-	for _, tc := range []struct{ runs, quiet, adopting int }{{0, 1, 2}, {10, 1, 12}, {100, 2, 53}, {2000, 40, 91}} {
+	for _, tc := range []struct{ runs, idle, adopting int }{{0, 1, 2}, {10, 1, 12}, {100, 2, 53}, {2000, 40, 91}} {
 		t.Run(fmt.Sprintf("%d managed runs", tc.runs), func(t *testing.T) {
 			r := newAccountRig(t)
 			for i := range 2000 - tc.runs {
@@ -493,10 +493,10 @@ func TestCostOfATick(t *testing.T) {
 			}
 			before = r.apiCalls()
 			report := r.tick()
-			if n := r.apiCalls() - before; n != tc.quiet || report.Outcome != done {
-				t.Errorf("%d API calls with nothing to do (%s), want %d", n, report.Outcome, tc.quiet)
+			if n := r.apiCalls() - before; n != tc.idle || report.Outcome != done {
+				t.Errorf("%d API calls with nothing to do (%s), want %d", n, report.Outcome, tc.idle)
 			}
-			wantInTable(t, "../docs/operations/reconcile.md", tc.runs, tc.quiet, tc.adopting)
+			wantInTable(t, "../docs/operations/reconcile.md", tc.runs, tc.idle, tc.adopting)
 		})
 	}
 }
@@ -569,27 +569,27 @@ func TestReconcileFindsUnknownParents(t *testing.T) {
 }
 
 // wantInTable checks that a document has a row with these numbers.
-func wantInTable(t *testing.T, file string, runs, quiet, adopting int) {
+func wantInTable(t *testing.T, file string, runs, idle, adopting int) {
 	t.Helper()
 	content, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	row := fmt.Sprintf("| %d | %d | %d |", runs, quiet, adopting)
+	row := fmt.Sprintf("| %d | %d | %d |", runs, idle, adopting)
 	if !strings.Contains(string(content), row) {
 		t.Errorf("%s has no row %q", file, row)
 	}
 }
 
 // Between the question and the start of an execution its first notification may
-// arrive. Then the execution is told instead.
+// arrive. Then the execution is signaled instead.
 func TestReconcileLosesARaceWithTheFirstNotification(t *testing.T) {
 	r := newAccountRig(t, networkProd)
 	ref := r.push("network-prod")
-	var told managed.RunEvents
+	var sent managed.RunEvents
 	env := r.environment()
 	env.RegisterWorkflowWithOptions(func(ctx workflow.Context, _ managed.ManageRunInput) error {
-		workflow.GetSignalChannel(ctx, managed.RunEventsSignal).Receive(ctx, &told)
+		workflow.GetSignalChannel(ctx, managed.RunEventsSignal).Receive(ctx, &sent)
 		return nil
 	}, workflow.RegisterOptions{Name: managed.ManageRunType})
 	race := func(ctx workflow.Context, in reconcile.Input) (reconcile.Report, error) {
@@ -608,7 +608,7 @@ func TestReconcileLosesARaceWithTheFirstNotification(t *testing.T) {
 	if report.Outcome != done || report.Adopted != 0 || report.Repaired != 1 {
 		t.Errorf("the tick did %+v, want one repair", report)
 	}
-	if len(told.Events) != 6 {
-		t.Errorf("the execution was told %+v, want all six states", told)
+	if len(sent.Events) != 6 {
+		t.Errorf("the execution was signaled %+v, want all six states", sent)
 	}
 }

@@ -9,9 +9,9 @@ import (
 	"github.com/gantryhq/gantry/simulator"
 )
 
-// No notification tells that labels were mended. The list shows it, and while
+// No notification says that labels were repaired. The list shows it, and while
 // they stay as they are that costs nothing.
-func TestReconcileTellsOfMendedLabels(t *testing.T) {
+func TestReconcileSignalsRepairedLabels(t *testing.T) {
 	for _, phase := range []managed.Phase{managed.PhaseHolding, managed.PhaseWaiting} {
 		t.Run(string(phase), func(t *testing.T) {
 			r := newAccountRig(t, networkProd)
@@ -27,16 +27,16 @@ func TestReconcileTellsOfMendedLabels(t *testing.T) {
 
 			r.must(r.sim.SetLabels("network-prod", "gantry:managed", "gantry:approvals=2", "env:prod"))
 			r.finds(r.ticks(did{done, 0, 1, 0, 2}))
-			told := r.told[managed.ManageRunID(ref)]
-			if len(told) != 1 || len(told[0].Events) != 1 {
-				t.Fatalf("told %+v, want the newest state alone", told)
+			sent := r.sent[managed.ManageRunID(ref)]
+			if len(sent) != 1 || len(sent[0].Events) != 1 {
+				t.Fatalf("signaled %+v, want the newest state alone", sent)
 			}
-			if e := told[0].Events[0]; e.State != unconfirmed || e.StateVersion != 5 || e.Delta == nil || !slices.Equal(e.Labels, []string{"gantry:approvals=2", "gantry:managed"}) {
-				t.Errorf("told %+v", e)
+			if e := sent[0].Events[0]; e.State != unconfirmed || e.StateVersion != 5 || e.Delta == nil || !slices.Equal(e.Labels, []string{"gantry:approvals=2", "gantry:managed"}) {
+				t.Errorf("signaled %+v", e)
 			}
 			r.ticks(did{done, 0, 0, 0, 1})
-			if told = r.told[managed.ManageRunID(ref)]; len(told) != 1 || r.asked != 1 {
-				t.Errorf("told %d times, asked %d times", len(told), r.asked)
+			if sent = r.sent[managed.ManageRunID(ref)]; len(sent) != 1 || r.asked != 1 {
+				t.Errorf("signaled %d times, asked %d times", len(sent), r.asked)
 			}
 
 			r.must(r.sim.SetLabels("network-prod", "gantry:managed", "gantry:aprovals=2"))
@@ -45,16 +45,16 @@ func TestReconcileTellsOfMendedLabels(t *testing.T) {
 	}
 }
 
-// No notification tells that an approval policy keeps a run in the queue, or
+// No notification says that an approval policy keeps a run in the queue, or
 // that it no longer does. The list shows both.
-func TestReconcileTellsOfReviews(t *testing.T) {
+func TestReconcileSignalsReviews(t *testing.T) {
 	r := newAccountRig(t, simulator.Stack{ID: "network-prod", Labels: auto, Approvals: 1, ApproveQueued: true})
 	ref := r.push("network-prod")
 	r.follows(ref)
 	r.set(ref, func(s *managed.RunStatus) { s.NeedsApproval = false }) // all it had was a notification
 	r.ticks(did{done, 0, 1, 0, 2})
-	if told := r.told[managed.ManageRunID(ref)]; len(told) != 1 || len(told[0].Events) != 1 || !told[0].Events[0].NeedsApproval {
-		t.Fatalf("told %+v, want that an approval policy asks", told)
+	if sent := r.sent[managed.ManageRunID(ref)]; len(sent) != 1 || len(sent[0].Events) != 1 || !sent[0].Events[0].NeedsApproval {
+		t.Fatalf("signaled %+v, want that an approval policy asks", sent)
 	}
 	r.waits(ref, managed.PhaseWaiting)
 	r.ticks(did{done, 0, 0, 0, 1})
@@ -68,13 +68,13 @@ func TestReconcileTellsOfReviews(t *testing.T) {
 	r.must(r.sim.Lock("jane", "network-prod", ""))
 	r.must(r.sim.Review("jane", "network-prod", ref.Run, "APPROVE", ""))
 	r.ticks(did{done, 0, 1, 0, 2})
-	if told := r.told[managed.ManageRunID(ref)]; len(told) != 2 || told[1].Events[0].State != queued || told[1].Events[0].NeedsApproval {
-		t.Errorf("told %+v, want that nobody asks any more", told)
+	if sent := r.sent[managed.ManageRunID(ref)]; len(sent) != 2 || sent[1].Events[0].State != queued || sent[1].Events[0].NeedsApproval {
+		t.Errorf("signaled %+v, want that nobody asks any more", sent)
 	}
 }
 
-// What could not be told is told by the next tick.
-func TestReconcileTellsOfMendedLabelsUntilThatIsKnown(t *testing.T) {
+// The next tick sends what could not be sent.
+func TestReconcileSignalsRepairedLabelsUntilTheyAreKnown(t *testing.T) {
 	r := newAccountRig(t, networkProd)
 	ref := r.push("network-prod")
 	r.follows(ref)
@@ -90,9 +90,9 @@ func TestReconcileTellsOfMendedLabelsUntilThatIsKnown(t *testing.T) {
 	r.ticks(did{done, 0, 0, 0, 1})
 }
 
-// No notification tells that somebody locked the stack of a run that waits, or
+// No notification says that somebody locked the stack of a run that waits, or
 // unlocked it. The list shows both.
-func TestReconcileTellsOfLocks(t *testing.T) {
+func TestReconcileSignalsLocks(t *testing.T) {
 	r := newAccountRig(t, networkProd)
 	ref := r.push("network-prod")
 	r.follows(ref)
@@ -100,9 +100,9 @@ func TestReconcileTellsOfLocks(t *testing.T) {
 	r.ticks(did{done, 0, 0, 0, 1})
 	r.must(r.sim.Lock("jane", "network-prod", "hands off"))
 	r.ticks(did{done, 0, 1, 0, 2})
-	told := r.told[managed.ManageRunID(ref)]
-	if len(told) != 1 || len(told[0].Events) != 1 || told[0].Events[0].Block == nil || told[0].Events[0].Block.By != "jane" {
-		t.Fatalf("told %+v, want that jane locked the stack", told)
+	sent := r.sent[managed.ManageRunID(ref)]
+	if len(sent) != 1 || len(sent[0].Events) != 1 || sent[0].Events[0].Block == nil || sent[0].Events[0].Block.By != "jane" {
+		t.Fatalf("signaled %+v, want that jane locked the stack", sent)
 	}
 	asked := r.asked
 	r.ticks(did{done, 0, 0, 0, 1})
@@ -111,7 +111,7 @@ func TestReconcileTellsOfLocks(t *testing.T) {
 	}
 	r.must(r.sim.Unlock("jane", "network-prod"))
 	r.ticks(did{done, 0, 1, 0, 2})
-	if told := r.told[managed.ManageRunID(ref)]; len(told) != 2 || told[1].Events[0].Block != nil {
-		t.Errorf("told %+v, want that nothing blocks the stack", told)
+	if sent := r.sent[managed.ManageRunID(ref)]; len(sent) != 2 || sent[1].Events[0].Block != nil {
+		t.Errorf("signaled %+v, want that nothing blocks the stack", sent)
 	}
 }

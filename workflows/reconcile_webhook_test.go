@@ -26,7 +26,7 @@ func (r *accountRig) switchOff() {
 }
 
 // A webhook that was switched off is switched on with all its settings and its
-// secret, and everything followed is compared, also where states agree.
+// secret, and everything followed is compared, even where states agree.
 func TestGuardianSwitchesTheWebhookOnAndCatchesUp(t *testing.T) {
 	r := newAccountRig(t, networkProd, simulator.Stack{ID: "app-prod", Labels: manual})
 	before, err := r.client.NamedWebhook(t.Context(), "gantry")
@@ -41,8 +41,8 @@ func TestGuardianSwitchesTheWebhookOnAndCatchesUp(t *testing.T) {
 	if report.Webhook == nil || !report.Webhook.Enabled || !strings.Contains(report.Findings[0].Summary, "switched it on again") {
 		t.Errorf("report says %+v, %s", report.Webhook, report.Findings[0].Summary)
 	}
-	if r.adopted[0].Run != missed || r.toldStates(known) != "PLANNING" {
-		t.Errorf("adopted %+v, told %s", r.adopted, r.toldStates(known))
+	if r.adopted[0].Run != missed || r.signaledStates(known) != "PLANNING" {
+		t.Errorf("adopted %+v, signaled %s", r.adopted, r.signaledStates(known))
 	}
 	after, err := r.client.NamedWebhook(t.Context(), "gantry")
 	r.must(err)
@@ -53,7 +53,7 @@ func TestGuardianSwitchesTheWebhookOnAndCatchesUp(t *testing.T) {
 		t.Errorf("its secret is another one now (%v)", err)
 	}
 
-	// It stays known for an hour, for whoever looks.
+	// It stays known for an hour, for operators who look.
 	report = r.ticks(did{done, 0, 0, 0, 1})
 	r.finds(report, reconcile.FindingWebhookDisabled)
 	since := report.Findings[0].Since
@@ -67,7 +67,7 @@ func TestGuardianSwitchesTheWebhookOnAndCatchesUp(t *testing.T) {
 	r.finds(r.tick())
 }
 
-// With more to compare than one tick does, the next ones go on with it.
+// With more to compare than one tick does, the next ones continue.
 func TestGuardianComparesEverythingInTurns(t *testing.T) {
 	r := newAccountRig(t)
 	refs := r.pushes(60, auto...)
@@ -80,7 +80,7 @@ func TestGuardianComparesEverythingInTurns(t *testing.T) {
 	r.ticks(did{done, 0, 0, 0, 2})
 }
 
-func TestGuardianMayBeToldToKeepItsHandsOff(t *testing.T) {
+func TestGuardianMayBeConfiguredToOnlyReport(t *testing.T) {
 	r := newAccountRig(t, networkProd)
 	r.in.Reenable = false
 	r.switchOff()
@@ -134,7 +134,7 @@ func TestGuardianMissesTheWebhook(t *testing.T) {
 }
 
 // What Reconcile has to find out itself tick after tick, notifications should
-// have told.
+// have reported.
 func TestGuardianNoticesSilence(t *testing.T) {
 	r := newAccountRig(t, networkProd)
 	ref := r.push("network-prod")

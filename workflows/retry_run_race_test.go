@@ -57,7 +57,7 @@ func TestAPersonRetriesBeforeThePolicy(t *testing.T) {
 			r := newRig(t, retried)
 			asked := r.retries(managed.RetryRunOutcome{})
 			r.at(0, func() { r.moves(queued, ready, preparing, initializing, planning) })
-			r.at(time.Minute, func() { r.fails("", timeout); r.told() })
+			r.at(time.Minute, func() { r.fails("", timeout); r.notify() })
 			r.at(tc.after, func() {
 				r.env.SignalWorkflow(managed.RunEventsSignal, managed.RunEvents{Retried: &managed.Retried{By: "ann", As: again}})
 			})

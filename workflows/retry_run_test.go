@@ -33,15 +33,15 @@ type retryRig struct {
 	env                  *testsuite.TestWorkflowEnvironment
 	activities           *activities.Activities
 
-	failed  spacelift.Run
-	again   spacelift.RunRef // what Spacelift makes of a retry
-	away    time.Duration    // how long Spacelift does not answer
-	loses   int              // how many answers get lost
-	gone    bool             // Spacelift does not know the run
-	sent    int
-	made    []spacelift.RunLine
-	managed []managed.ManageRunInput
-	told    managed.RunEvents
+	failed   spacelift.Run
+	again    spacelift.RunRef // what Spacelift makes of a retry
+	away     time.Duration    // how long Spacelift does not answer
+	loses    int              // how many answers get lost
+	gone     bool             // Spacelift does not know the run
+	sent     int
+	made     []spacelift.RunLine
+	managed  []managed.ManageRunInput
+	signaled managed.RunEvents
 }
 
 func newRetryRig(t *testing.T) *retryRig {
@@ -158,8 +158,8 @@ func TestRetryRun(t *testing.T) {
 			if r.again == run {
 				of.After = 1
 				want[0].Reopened = true
-				if told := r.managed[0].Events; len(told) != 1 || told[0].State != queued || told[0].StateVersion != 2 {
-					t.Errorf("the execution begins with %+v, want what came after the failure", told)
+				if sent := r.managed[0].Events; len(sent) != 1 || sent[0].State != queued || sent[0].StateVersion != 2 {
+					t.Errorf("the execution begins with %+v, want what came after the failure", sent)
 				}
 			}
 			if diff := cmp.Diff(want, r.managed, cmpopts.IgnoreFields(managed.ManageRunInput{}, "Events")); diff != "" {
@@ -170,7 +170,7 @@ func TestRetryRun(t *testing.T) {
 }
 
 // The new run's first notification may be faster than we are.
-func TestRetryRunTellsTheExecutionThatIsThere(t *testing.T) {
+func TestRetryRunSignalsTheExecutionThatIsThere(t *testing.T) {
 	r := newRetryRig(t)
 	r.env.ExecuteWorkflow(r.beaten)
 	var out managed.RetryRunOutcome
@@ -181,28 +181,28 @@ func TestRetryRunTellsTheExecutionThatIsThere(t *testing.T) {
 		t.Errorf("another execution was started: %+v", r.managed)
 	}
 	want := managed.RunEvents{RetryOf: &managed.RetryOf{Run: run, Attempt: 2, By: "gantry", TriggeredBy: []string{"ann"}}}
-	if diff := cmp.Diff(want, r.told); diff != "" {
-		t.Errorf("told (-want +got):\n%s", diff)
+	if diff := cmp.Diff(want, r.signaled); diff != "" {
+		t.Errorf("signaled (-want +got):\n%s", diff)
 	}
 }
 
 // The execution of the run that failed may wait for the time of the policy's own
 // retry.
-func TestRetryRunTellsTheExecutionThatWaits(t *testing.T) {
+func TestRetryRunSignalsTheExecutionThatWaits(t *testing.T) {
 	r := newRetryRig(t)
 	r.env.ExecuteWorkflow(r.awaited)
 	if err := r.env.GetWorkflowError(); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(managed.RunEvents{Retried: &managed.Retried{By: "jane", As: r.again}}, r.told); diff != "" {
-		t.Errorf("told (-want +got):\n%s", diff)
+	if diff := cmp.Diff(managed.RunEvents{Retried: &managed.Retried{By: "jane", As: r.again}}, r.signaled); diff != "" {
+		t.Errorf("signaled (-want +got):\n%s", diff)
 	}
 	if len(r.managed) != 1 || r.managed[0].Run != r.again {
 		t.Errorf("executions started: %+v", r.managed)
 	}
 }
 
-// awaited retries a run while its execution goes on.
+// awaited retries a run while its execution continues.
 func (r *retryRig) awaited(ctx workflow.Context) error {
 	there := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{WorkflowID: managed.ManageRunID(run)}), r.follows)
 	if err := there.GetChildWorkflowExecution().Get(ctx, nil); err != nil {
@@ -222,13 +222,13 @@ func (r *retryRig) beaten(ctx workflow.Context) (out managed.RetryRunOutcome, er
 	return out, errors.Join(err, there.Get(ctx, nil))
 }
 
-// follows is an execution that is told something once.
+// follows is an execution that receives one signal.
 func (r *retryRig) follows(ctx workflow.Context) error {
-	workflow.GetSignalChannel(ctx, managed.RunEventsSignal).Receive(ctx, &r.told)
+	workflow.GetSignalChannel(ctx, managed.RunEventsSignal).Receive(ctx, &r.signaled)
 	return nil
 }
 
-// The execution of the run that failed may have ended before a chain could tell
+// The execution of the run that failed may have ended before a chain could signal
 // it that it is part of one: then the chain is asked for. That nobody answers
 // keeps no run from being managed.
 func TestRetryRunFindsTheChain(t *testing.T) {
@@ -256,9 +256,9 @@ func TestRetryRunFindsTheChain(t *testing.T) {
 			r.failed.StackLabels = tc.labels
 			there := &chainThere{away: tc.away, silent: tc.silent, place: chain.Place{Root: root, After: ref.After, In: true, Ours: true, Open: true}}
 			r.activities.Temporal = there
-			var told []chain.News
+			var sent []chain.News
 			r.env.OnSignalExternalWorkflow(anyArg, managed.ChainID(root), anyArg, chain.NewsSignal, anyArg).Return(
-				func(_, _, _, _ string, news any) error { told = append(told, news.(chain.News)); return nil }).Maybe()
+				func(_, _, _, _ string, news any) error { sent = append(sent, news.(chain.News)); return nil }).Maybe()
 			r.env.ExecuteWorkflow(workflows.RetryRun, managed.RetryRunInput{Run: run, By: "jane", Attempt: 2, Chains: tc.known})
 			var out managed.RetryRunOutcome
 			if err := r.env.GetWorkflowResult(&out); err != nil || out.New != r.again {
@@ -270,8 +270,8 @@ func TestRetryRunFindsTheChain(t *testing.T) {
 			if diff := cmp.Diff(tc.want, r.managed[0].Chains); diff != "" {
 				t.Errorf("chains (-want +got):\n%s", diff)
 			}
-			if len(told) != len(tc.want) || len(told) > 0 && told[0].Run != r.again {
-				t.Errorf("the chain is told %+v", told)
+			if len(sent) != len(tc.want) || len(sent) > 0 && sent[0].Run != r.again {
+				t.Errorf("the chain is signaled %+v", sent)
 			}
 			if (there.listed != "") != tc.asked {
 				t.Errorf("asked for chains with %q", there.listed)

@@ -10,14 +10,14 @@ import (
 
 // Spacelift's own approval policies are served.
 func TestReviews(t *testing.T) {
-	tell(t, []story{
+	play(t, []story{
 		{
 			name: "a preview that drew a warning is approved", labels: asked,
 			script: func(r *rig) {
 				r.set(func() { r.truth.Type, r.truth.NeedsApproval = spacelift.RunTypeProposed, true })
 				r.at(0, func() { r.moves(queued, planning, spacelift.RunStatePendingReview) })
 				r.at(time.Minute, func() { r.wants(managed.PhaseWaiting, "drew a warning"); r.says(ann, managed.Approve, "") })
-				r.at(2*time.Minute, func() { r.did("approve: Approved through Gantry by ann."); r.told() })
+				r.at(2*time.Minute, func() { r.did("approve: Approved through Gantry by ann."); r.notify() })
 			},
 			state: finished, outcome: "preview finished",
 		},
@@ -27,7 +27,7 @@ func TestReviews(t *testing.T) {
 				r.set(func() { r.truth.Type, r.truth.NeedsApproval = spacelift.RunTypeProposed, true })
 				r.at(0, func() { r.moves(queued, planning, spacelift.RunStatePendingReview) })
 				r.at(time.Minute, func() { r.says(ann, managed.Reject, "too much") })
-				r.at(2*time.Minute, func() { r.did("reject: Rejected through Gantry by ann: too much"); r.told() })
+				r.at(2*time.Minute, func() { r.did("reject: Rejected through Gantry by ann: too much"); r.notify() })
 			},
 			state: spacelift.RunStateFailed, outcome: "the run failed",
 		},
@@ -41,25 +41,25 @@ func TestReviews(t *testing.T) {
 					r.wants(managed.PhaseWaiting, "keeps the run in the queue")
 					r.says(ann, managed.Approve, "")
 				})
-				r.at(32*time.Minute, func() { r.did("approve: Approved through Gantry by ann."); r.told(); r.moves("SKIPPED") })
+				r.at(32*time.Minute, func() { r.did("approve: Approved through Gantry by ann."); r.notify(); r.moves("SKIPPED") })
 			},
 			state: "SKIPPED",
 		},
 		{
 			name: "Reconcile tells that an approval policy keeps a run in the queue, and that it no longer does", labels: asked,
 			script: func(r *rig) {
-				tells := func(needs bool) {
+				reports := func(needs bool) {
 					e := r.notification(0)
 					e.Source, e.NeedsApproval = managed.SourceReconcile, needs
 					r.signal(e)
 				}
 				r.set(func() { r.truth.NeedsApproval = true })
 				r.at(0, func() { r.moves(queued) })
-				r.at(time.Minute, func() { r.denied(ann, managed.Approve, managed.ErrTypeNotAsked, "asks nobody"); tells(true) })
-				r.at(2*time.Minute, func() { r.wants(managed.PhaseWaiting, "keeps the run in the queue"); tells(false) })
-				r.at(3*time.Minute, func() { r.wants(managed.PhaseQueued, "queue"); tells(true) })
+				r.at(time.Minute, func() { r.denied(ann, managed.Approve, managed.ErrTypeNotAsked, "asks nobody"); reports(true) })
+				r.at(2*time.Minute, func() { r.wants(managed.PhaseWaiting, "keeps the run in the queue"); reports(false) })
+				r.at(3*time.Minute, func() { r.wants(managed.PhaseQueued, "queue"); reports(true) })
 				r.at(4*time.Minute, func() { r.says(ann, managed.Approve, "") })
-				r.at(5*time.Minute, func() { r.did("approve: Approved through Gantry by ann."); r.told(); r.moves("SKIPPED") })
+				r.at(5*time.Minute, func() { r.did("approve: Approved through Gantry by ann."); r.notify(); r.moves("SKIPPED") })
 			},
 			state: "SKIPPED",
 		},
@@ -75,7 +75,7 @@ func TestReviews(t *testing.T) {
 				r.at(2*time.Hour+31*time.Minute, func() {
 					r.did()
 					r.wants(managed.PhaseQueued, "the run is in the stack's queue")
-					r.heard("deploys run.decision_needed: network / prod: a run waits for 1 approval", "deploys run.decided: network / prod: the run is decided")
+					r.received("deploys run.decision_needed: network / prod: a run waits for 1 approval", "deploys run.decided: network / prod: the run is decided")
 					r.denied(ann, managed.Approve, managed.ErrTypeNotAsked, "asks nobody")
 				})
 				r.at(3*time.Hour, func() { r.moves("SKIPPED") })
@@ -111,7 +111,7 @@ func TestReviews(t *testing.T) {
 					r.set(func() { r.truth.NeedsApproval = true })
 				})
 				r.at(4*time.Hour, func() { r.did(); r.wants(managed.PhaseWaiting, "keeps the run in the queue") })
-				r.at(6*time.Hour, func() { r.did("reject: Rejected by Gantry: nobody approved within 2h."); r.told() })
+				r.at(6*time.Hour, func() { r.did("reject: Rejected by Gantry: nobody approved within 2h."); r.notify() })
 			},
 			state: spacelift.RunStateFailed, outcome: "the run failed",
 		},
@@ -121,7 +121,7 @@ func TestReviews(t *testing.T) {
 				r.at(0, func() { r.moves(queued, planning) })
 				r.at(time.Minute, func() { r.set(func() { r.truth.NeedsApproval = true }); r.moves(unconfirmed) })
 				r.at(2*time.Minute, func() { r.says(ann, managed.Approve, "") })
-				r.at(3*time.Minute, func() { r.did("approve: Approved through Gantry by ann."); r.told(); r.moves(applying, finished) })
+				r.at(3*time.Minute, func() { r.did("approve: Approved through Gantry by ann."); r.notify(); r.moves(applying, finished) })
 			},
 			state: finished, outcome: "applied", confirmed: 1, asked: 1,
 		},
@@ -130,7 +130,7 @@ func TestReviews(t *testing.T) {
 			script: func(r *rig) {
 				r.set(func() { r.truth.Type, r.truth.NeedsApproval = spacelift.RunTypeProposed, true })
 				r.at(0, func() { r.moves(queued, planning, spacelift.RunStatePendingReview) })
-				r.at(25*time.Hour, func() { r.did("reject: Rejected by Gantry: nobody approved within 24h."); r.told() })
+				r.at(25*time.Hour, func() { r.did("reject: Rejected by Gantry: nobody approved within 24h."); r.notify() })
 			},
 			state: spacelift.RunStateFailed, outcome: "the run failed",
 		},

@@ -29,7 +29,7 @@ var (
 	manual = []string{"env:prod", "gantry:managed"}
 )
 
-// rig tells a story to ManageRun: a run in Spacelift moves, notifications of it
+// rig plays a story to ManageRun: a run in Spacelift moves, notifications of it
 // arrive or don't, people act, Spacelift's API answers or doesn't.
 type rig struct {
 	*testing.T
@@ -95,7 +95,7 @@ func newEnvironment() *testsuite.TestWorkflowEnvironment {
 	return env
 }
 
-// at does something when the story has gone on for so long.
+// at does something at a time of the story.
 func (r *rig) at(d time.Duration, do func()) { r.env.RegisterDelayedCallback(do, d) }
 
 // set changes the world while nobody looks.
@@ -105,7 +105,7 @@ func (r *rig) set(change func()) {
 	change()
 }
 
-// goes moves the run on in Spacelift, without telling anybody.
+// goes moves the run on in Spacelift, without a notification.
 func (r *rig) goes(states ...spacelift.RunState) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -131,11 +131,11 @@ func (r *rig) person(who string, s spacelift.RunState, note string) {
 	r.enter(s, who, note)
 }
 
-// told sends a notification of the run's newest state.
-func (r *rig) told() { r.signal(r.notification(-1)) }
+// notify sends a notification of the run's newest state.
+func (r *rig) notify() { r.signal(r.notification(-1)) }
 
-// toldOf sends notifications of states by their version, in one signal.
-func (r *rig) toldOf(versions ...int) {
+// notifyOf sends notifications of states by their version, in one signal.
+func (r *rig) notifyOf(versions ...int) {
 	var events []managed.RunEvent
 	for _, v := range versions {
 		events = append(events, r.notification(v))
@@ -147,7 +147,7 @@ func (r *rig) toldOf(versions ...int) {
 func (r *rig) moves(states ...spacelift.RunState) {
 	for _, s := range states {
 		r.goes(s)
-		r.told()
+		r.notify()
 	}
 }
 
@@ -155,7 +155,7 @@ func (r *rig) signal(events ...managed.RunEvent) {
 	r.env.SignalWorkflow(managed.RunEventsSignal, managed.RunEvents{Events: events})
 }
 
-// notification is what Spacelift sends when the run enters a state; -1 is the
+// notification is the event that Spacelift sends when the run enters a state; -1 is the
 // newest.
 func (r *rig) notification(version int) managed.RunEvent {
 	r.mu.Lock()
@@ -319,7 +319,7 @@ func (r *rig) mentions(s managed.RunStatus, kind managed.TimelineKind, text stri
 	r.Errorf("no %s in the timeline mentions %q:\n%s", kind, text, strings.Join(timeline(s, kind), "\n"))
 }
 
-// testLogger keeps the SDK quiet; what matters shows in a status.
+// testLogger silences the SDK; what matters shows in a status.
 type testLogger struct{}
 
 func (testLogger) Debug(string, ...any) {}

@@ -20,13 +20,13 @@ import (
 
 // Whether Spacelift retries under a new id is not documented. Under the same one
 // the execution that saw the run fail makes room for the one of the new attempt,
-// whoever is faster: that is managed to its end, and what failed is past.
+// in any order: that is managed to its end, and what failed is past.
 func TestARetryUnderTheSameIDIsManaged(t *testing.T) {
 	root := spacelift.RunRef{Account: "acme", Stack: "account-prod", Run: "01KDXROOT0000000000000000"}
 	chains := []managed.ChainRef{{Root: root, After: []spacelift.StackID{"account-prod"}}}
 	planFails := func(r *rig) {
 		r.at(0, func() { r.moves(queued, ready, preparing, initializing, planning) })
-		r.at(time.Minute, func() { r.fails("", timeout); r.told() })
+		r.at(time.Minute, func() { r.fails("", timeout); r.notify() })
 	}
 	byAnn := managed.RetryOf{Run: run, Attempt: 2, By: "ann", After: 5}
 	for _, tc := range []struct {
@@ -48,7 +48,7 @@ func TestARetryUnderTheSameIDIsManaged(t *testing.T) {
 				planFails(r)
 				r.at(90*time.Second, func() {
 					r.goes(queued)
-					r.told() // faster than the retry's own word
+					r.notify() // faster than the retry's own word
 					r.env.SignalWorkflow(managed.RunEventsSignal, managed.RunEvents{RetryOf: &byAnn, Chains: chains})
 				})
 			},
@@ -63,7 +63,7 @@ func TestARetryUnderTheSameIDIsManaged(t *testing.T) {
 					r.goes(queued)
 					r.env.SignalWorkflow(managed.RunEventsSignal, managed.RunEvents{RetryOf: &byAnn, Chains: chains})
 				})
-				r.at(2*time.Minute, func() { r.toldOf(6, 5) })
+				r.at(2*time.Minute, func() { r.notifyOf(6, 5) })
 			},
 			want: byAnn,
 		},
@@ -94,10 +94,10 @@ func TestARetryUnderTheSameIDIsManaged(t *testing.T) {
 			}
 			second.at(time.Second, func() { // the same again
 				second.env.SignalWorkflow(managed.RunEventsSignal, managed.RunEvents{RetryOf: in.RetryOf})
-				second.toldOf(5)
+				second.notifyOf(5)
 			})
 			second.at(time.Minute, func() { second.moves(planning, unconfirmed) })
-			second.at(2*time.Minute, func() { second.told(); second.moves(applying, finished) })
+			second.at(2*time.Minute, func() { second.notify(); second.moves(applying, finished) })
 			s := second.manageFrom(in)
 			if s.State != finished || len(second.confirmed) != 1 || s.Failure != nil {
 				t.Errorf("the new attempt ended in %s with %d confirmations: %s", s.State, len(second.confirmed), s.Outcome)

@@ -11,8 +11,8 @@ import (
 )
 
 // scenario is one of the ways that runs go in Spacelift. A plan or a preview
-// that waits goes on as the policy has it; where nothing of Gantry's moves it,
-// joe moves it in Spacelift, as the scenario goes on.
+// that waits continues as the policy has it; where nothing of Gantry's moves it,
+// joe moves it in Spacelift, as the scenario has it.
 type scenario struct {
 	name   string
 	typ    spacelift.RunType
@@ -49,7 +49,7 @@ func states(list string) (all []spacelift.RunState) {
 	return all
 }
 
-// stop is where a run stands: its phase, a part of the reason, and a rule that
+// stop is a point that a run reaches: its phase, a part of the reason, and a rule that
 // matched, as "name effect"; empty for none in particular.
 type stop struct {
 	phase  managed.Phase
@@ -89,7 +89,7 @@ func TestScenariosWithEveryPolicy(t *testing.T) {
 	}
 }
 
-// walk tells one scenario with one policy.
+// walk plays one scenario with one policy.
 type walk struct {
 	*rig
 	manner   manner
@@ -114,7 +114,7 @@ func (w *walk) script() {
 			i++
 			w.decided(w.manner.review, s, all[i])
 		default:
-			w.after(10*time.Second, func() { w.enters(s); w.told() })
+			w.after(10*time.Second, func() { w.enters(s); w.notify() })
 			w.after(time.Second, w.looks)
 		}
 	}
@@ -126,14 +126,14 @@ func (w *walk) overruled(next spacelift.RunState) {
 		w.enters(unconfirmed)
 		if w.manner.alone {
 			w.person("joe", next, "")
-			w.toldOf(len(w.truth.History) - 2) // of what is over by now
+			w.notifyOf(len(w.truth.History) - 2) // of what is over by now
 			return
 		}
-		w.told()
+		w.notify()
 	})
 	if !w.manner.alone {
-		w.after(time.Minute, func() { w.stands(w.manner.plan.stop) })
-		w.after(time.Minute, func() { w.person("joe", next, ""); w.told() })
+		w.after(time.Minute, func() { w.isAt(w.manner.plan.stop) })
+		w.after(time.Minute, func() { w.person("joe", next, ""); w.notify() })
 	}
 	w.after(time.Second, w.looks)
 }
@@ -142,8 +142,8 @@ func (w *walk) overruled(next spacelift.RunState) {
 // people in Spacelift.
 func (w *walk) decided(c course, s, next spacelift.RunState) {
 	w.course = c
-	w.after(10*time.Second, func() { w.enters(s); w.told() })
-	w.after(time.Minute, func() { w.stands(c.stop) })
+	w.after(10*time.Second, func() { w.enters(s); w.notify() })
+	w.after(time.Minute, func() { w.isAt(c.stop) })
 	for _, step := range c.steps {
 		w.after(step.after, func() { step.do(w.rig) })
 	}
@@ -152,12 +152,12 @@ func (w *walk) decided(c course, s, next spacelift.RunState) {
 		if w.state() == s {
 			w.person("joe", next, "")
 		}
-		w.told()
+		w.notify()
 	})
 	w.after(time.Second, w.looks)
 }
 
-// after goes on with the script after some time, unless the run has ended.
+// after continues the script after some time, unless the run has ended.
 func (w *walk) after(d time.Duration, do func()) {
 	w.clock += d
 	w.at(w.clock, func() {
@@ -187,14 +187,14 @@ func (w *walk) state() spacelift.RunState {
 	return w.truth.State
 }
 
-// looks checks where a run stands that nobody has to do anything about.
+// looks checks the state of a run that needs nobody.
 func (w *walk) looks() {
 	w.Helper()
-	w.stands(passes[w.state()])
+	w.isAt(passes[w.state()])
 }
 
-// stands checks where the run stands, and that somebody who asks learns why.
-func (w *walk) stands(want stop) {
+// isAt checks where the run is, and that Explain says why.
+func (w *walk) isAt(want stop) {
 	w.Helper()
 	w.stops++
 	w.wants(want.phase, want.reason)

@@ -21,13 +21,13 @@ func TestAStopBindsUntilTheRunHasEnded(t *testing.T) {
 		r.at(time.Minute, func() { r.stops(ann, "do not apply this", "") })
 		r.at(2*time.Minute, func() { r.wants(managed.PhaseFollowing, "asked to stop the run") })
 	}
-	tell(t, []story{
+	play(t, []story{
 		{
 			name: "the plan is discarded in place of being confirmed", labels: auto,
 			script: func(r *rig) {
 				ignored(r)
 				r.at(3*time.Minute, func() { r.moves(unconfirmed) })
-				r.at(4*time.Minute, func() { r.did("stop: "+note, "discard: "+note); r.told() })
+				r.at(4*time.Minute, func() { r.did("stop: "+note, "discard: "+note); r.notify() })
 			},
 			state: discarded, outcome: "discarded by Gantry: " + note,
 		},
@@ -38,7 +38,7 @@ func TestAStopBindsUntilTheRunHasEnded(t *testing.T) {
 				r.at(3*time.Minute, func() { r.moves(unconfirmed) })
 				r.at(4*time.Minute, func() {
 					r.denied(bob, managed.Approve, managed.ErrTypeTooLate, "ann has stopped the run")
-					r.told()
+					r.notify()
 				})
 			},
 			state: discarded, outcome: note,
@@ -49,7 +49,7 @@ func TestAStopBindsUntilTheRunHasEnded(t *testing.T) {
 				r.set(func() { r.truth.Type = spacelift.RunTypeProposed })
 				ignored(r)
 				r.at(3*time.Minute, func() { r.moves(spacelift.RunStatePendingReview) })
-				r.at(4*time.Minute, func() { r.did("stop: "+note, "reject: "+note); r.told() })
+				r.at(4*time.Minute, func() { r.did("stop: "+note, "reject: "+note); r.notify() })
 			},
 			state: spacelift.RunStateFailed, outcome: "the run failed",
 		},
@@ -64,7 +64,7 @@ func TestAStopBindsUntilTheRunHasEnded(t *testing.T) {
 				r.at(4*time.Minute, func() { r.wants(managed.PhaseHolding, "you have no right to do that") })
 				r.at(5*time.Minute, func() { r.denied(bob, managed.Approve, managed.ErrTypeTooLate, "ann has stopped the run") })
 				r.at(6*time.Minute, func() { r.set(func() { r.refuses = nil }) })
-				r.at(10*time.Minute, func() { r.did("stop: "+note, "discard: "+note); r.told() })
+				r.at(10*time.Minute, func() { r.did("stop: "+note, "discard: "+note); r.notify() })
 			},
 			state: discarded, outcome: note,
 		},
@@ -74,7 +74,7 @@ func TestAStopBindsUntilTheRunHasEnded(t *testing.T) {
 				r.at(0, func() { r.moves(queued, planning) })
 				r.at(time.Minute, func() {
 					r.set(func() { r.deafToDiscards = true })
-					r.goes(unconfirmed) // and nobody tells
+					r.goes(unconfirmed) // without a notification
 					got := r.update(managed.StopUpdate, managed.StopRequest{By: ann})
 					r.later(func() {
 						if w := got.status.WaitingFor; w == nil || w.Reason != "Spacelift was asked to discard the run and has not told yet that it did" {
@@ -85,7 +85,7 @@ func TestAStopBindsUntilTheRunHasEnded(t *testing.T) {
 				r.at(2*time.Minute, func() {
 					r.wants(managed.PhaseFollowing, "asked to discard the run")
 					r.person("api::gantry", discarded, "Stopped through Gantry by ann")
-					r.told()
+					r.notify()
 				})
 			},
 			state: discarded, outcome: "Stopped through Gantry by ann",
@@ -99,7 +99,7 @@ func TestAStopBindsUntilTheRunHasEnded(t *testing.T) {
 					r.set(func() { r.deafToDiscards = false })
 					r.moves(replan, planning, unconfirmed)
 				})
-				r.at(5*time.Minute, func() { r.told() })
+				r.at(5*time.Minute, func() { r.notify() })
 			},
 			state: discarded, outcome: note,
 		},
@@ -126,7 +126,7 @@ func TestAStoppedRunIsNotTriedAgain(t *testing.T) {
 	r.set(func() { r.deafToStops = true })
 	r.at(0, func() { r.moves(queued, planning) })
 	r.at(time.Minute, func() { r.stops(ann, "wrong branch", "") })
-	r.at(2*time.Minute, func() { r.fails("", timeout); r.told() })
+	r.at(2*time.Minute, func() { r.fails("", timeout); r.notify() })
 	s := r.manage()
 	if len(*started) > 0 || s.Retry != nil {
 		t.Errorf("tried again: %+v", s.Retry)
@@ -148,13 +148,13 @@ func TestAChainLearnsOfAStop(t *testing.T) {
 	r.at(time.Minute, func() { r.stops(ann, "", "") })
 	r.at(2*time.Minute, func() {
 		if want := []chain.News{{Run: run, State: planning, StoppedBy: "ann"}}; !reflect.DeepEqual(news, want) {
-			t.Errorf("the chain heard %+v, want %+v", news, want)
+			t.Errorf("the chain received %+v, want %+v", news, want)
 		}
 		r.moves(applying, finished)
 	})
 	s := r.manageFrom(in)
 	if n := len(news); n != 2 || news[1].StoppedBy != "ann" || news[1].State != finished {
-		t.Errorf("the chain heard %+v", news)
+		t.Errorf("the chain received %+v", news)
 	}
 	if !strings.Contains(s.Outcome, "so Gantry releases nothing that follows it") {
 		t.Errorf("outcome %q", s.Outcome)

@@ -22,8 +22,8 @@ type story struct {
 	mentions  map[string]managed.TimelineKind // parts of the timeline
 }
 
-// tell tells each story and checks how it ends.
-func tell(t *testing.T, stories []story) {
+// play plays each story and checks its end.
+func play(t *testing.T, stories []story) {
 	t.Helper()
 	for _, tc := range stories {
 		t.Run(tc.name, func(t *testing.T) {

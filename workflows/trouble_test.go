@@ -11,7 +11,7 @@ import (
 
 // Spacelift's API is away, slow, behind, refuses, or loses its answers.
 func TestManageRunWhileTheAPIIsInTrouble(t *testing.T) {
-	tell(t, []story{
+	play(t, []story{
 		{
 			name: "Spacelift is away for hours and comes back", labels: auto,
 			script: func(r *rig) {
@@ -21,12 +21,12 @@ func TestManageRunWhileTheAPIIsInTrouble(t *testing.T) {
 					r.wants(managed.PhaseConfirming, "gantry:confirm=auto")
 					r.set(func() { r.away = false })
 				})
-				r.at(3*time.Hour+5*time.Minute, func() { r.told(); r.moves(applying, finished) })
+				r.at(3*time.Hour+5*time.Minute, func() { r.notify(); r.moves(applying, finished) })
 			},
 			state: finished, outcome: "applied", confirmed: 1, asked: 1,
 			mentions: map[string]managed.TimelineKind{
 				"did not confirm immediately (dial tcp: connection refused)": managed.KindNote,
-				"Gantry confirmed the plan":                              managed.KindAction,
+				"Gantry confirmed the plan":                                  managed.KindAction,
 			},
 		},
 		{
@@ -34,7 +34,7 @@ func TestManageRunWhileTheAPIIsInTrouble(t *testing.T) {
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning) })
 				r.at(time.Minute, func() { r.set(func() { r.away = true }); r.moves(unconfirmed) })
-				r.at(time.Hour, func() { r.person("jane", discarded, ""); r.told() })
+				r.at(time.Hour, func() { r.person("jane", discarded, ""); r.notify() })
 				r.at(2*time.Hour, func() { r.set(func() { r.away = false }) })
 			},
 			state: discarded, outcome: "discarded",
@@ -45,7 +45,7 @@ func TestManageRunWhileTheAPIIsInTrouble(t *testing.T) {
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning) })
 				r.at(time.Minute, func() { r.set(func() { r.away = true }); r.moves(unconfirmed) })
-				r.at(time.Hour, func() { r.person("jane", confirmed, ""); r.told() })
+				r.at(time.Hour, func() { r.person("jane", confirmed, ""); r.notify() })
 				r.at(2*time.Hour, func() { r.set(func() { r.away = false }); r.moves(applying, finished) })
 			},
 			state: finished, outcome: "applied",
@@ -58,7 +58,7 @@ func TestManageRunWhileTheAPIIsInTrouble(t *testing.T) {
 				r.at(time.Minute, func() { r.set(func() { r.away = true }); r.moves(unconfirmed) })
 				r.at(time.Hour, func() { r.moves(replan, planning, unconfirmed) })
 				r.at(2*time.Hour, func() { r.set(func() { r.away = false }) })
-				r.at(3*time.Hour, func() { r.told(); r.moves(applying, finished) })
+				r.at(3*time.Hour, func() { r.notify(); r.moves(applying, finished) })
 			},
 			state: finished, outcome: "3 added, 1 changed, 6 deleted", confirmed: 1, asked: 1,
 			mentions: map[string]managed.TimelineKind{"confirm: the plan (3 to add, 1 to change, 6 to delete)": managed.KindDecision},
@@ -68,7 +68,7 @@ func TestManageRunWhileTheAPIIsInTrouble(t *testing.T) {
 			script: func(r *rig) {
 				r.set(func() { r.loses = 1 })
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
-				r.at(time.Minute, func() { r.told(); r.moves(applying, finished) })
+				r.at(time.Minute, func() { r.notify(); r.moves(applying, finished) })
 			},
 			state: finished, outcome: "applied", confirmed: 1, asked: 1,
 			mentions: map[string]managed.TimelineKind{"an earlier attempt confirmed the plan": managed.KindAction},
@@ -82,7 +82,7 @@ func TestManageRunWhileTheAPIIsInTrouble(t *testing.T) {
 					r.wants(managed.PhaseConfirming, "gantry:confirm=auto")
 					r.set(func() { r.lags = false })
 				})
-				r.at(3*time.Minute, func() { r.told(); r.moves(applying, finished) })
+				r.at(3*time.Minute, func() { r.notify(); r.moves(applying, finished) })
 			},
 			state: finished, outcome: "applied", confirmed: 1, asked: 1,
 			mentions: map[string]managed.TimelineKind{"the API shows run acme/network-prod/01KDX3V4T8Q2M5N7P9R1S3T5V7 in PLANNING (1)": managed.KindNote},
@@ -93,15 +93,15 @@ func TestManageRunWhileTheAPIIsInTrouble(t *testing.T) {
 				r.set(func() { r.refuses = illegal("stack is locked") })
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 				r.at(time.Hour, func() {
-					r.told()
+					r.notify()
 					r.wants(managed.PhaseHolding, "stack is locked")
 					if until := r.status().WaitingFor.Until; until.IsZero() {
 						r.Error("it does not say when Gantry tries again")
 					}
 				})
-				r.at(2*time.Hour, func() { r.person("jane", discarded, ""); r.told() })
+				r.at(2*time.Hour, func() { r.person("jane", discarded, ""); r.notify() })
 			},
-			state: discarded, outcome: "discarded", asked: 5, // at once, and 5, 15, 35 and 75 minutes later
+			state: discarded, outcome: "discarded", asked: 5, // immediately, and 5, 15, 35 and 75 minutes later
 			mentions: map[string]managed.TimelineKind{"Spacelift refused to confirm": managed.KindAction},
 		},
 		{
@@ -110,9 +110,9 @@ func TestManageRunWhileTheAPIIsInTrouble(t *testing.T) {
 				r.set(func() { r.refuses = &spacelift.GraphQLError{Messages: []string{"internal failure"}} })
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 				r.at(time.Minute, func() { r.wants(managed.PhaseConfirming, "gantry:confirm=auto") })
-				r.at(7*time.Minute, func() { r.wants(managed.PhaseHolding, "internal failure"); r.person("jane", discarded, ""); r.told() })
+				r.at(7*time.Minute, func() { r.wants(managed.PhaseHolding, "internal failure"); r.person("jane", discarded, ""); r.notify() })
 			},
-			state: discarded, outcome: "discarded", asked: 13, // 3 at once, then 10
+			state: discarded, outcome: "discarded", asked: 13, // 3 quick ones, then 10
 			mentions: map[string]managed.TimelineKind{"Spacelift refused to confirm": managed.KindAction},
 		},
 		{
@@ -120,9 +120,9 @@ func TestManageRunWhileTheAPIIsInTrouble(t *testing.T) {
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning) })
 				r.at(time.Minute, func() { r.set(func() { r.away = true }); r.moves(unconfirmed) })
-				r.at(time.Hour, func() { r.goes(replan, planning, unconfirmed); r.told() })
+				r.at(time.Hour, func() { r.goes(replan, planning, unconfirmed); r.notify() })
 				r.at(2*time.Hour, func() { r.set(func() { r.away = false }) })
-				r.at(3*time.Hour, func() { r.told(); r.moves(applying, finished) })
+				r.at(3*time.Hour, func() { r.notify(); r.moves(applying, finished) })
 			},
 			state: finished, outcome: "3 added, 1 changed, 6 deleted", confirmed: 1, asked: 1,
 			mentions: map[string]managed.TimelineKind{"confirm: the plan (3 to add, 1 to change, 6 to delete)": managed.KindDecision},
@@ -133,7 +133,7 @@ func TestManageRunWhileTheAPIIsInTrouble(t *testing.T) {
 				r.at(0, func() { r.moves(queued, planning) })
 				r.at(time.Minute, func() { r.set(func() { r.truth.NeedsApproval = true }); r.moves(unconfirmed) })
 				r.at(time.Hour, func() { r.wants(managed.PhaseWaiting, "an approval policy in Spacelift") })
-				r.at(2*time.Hour, func() { r.person("jane", discarded, ""); r.told() })
+				r.at(2*time.Hour, func() { r.person("jane", discarded, ""); r.notify() })
 			},
 			state: discarded, outcome: "discarded",
 		},
@@ -147,7 +147,7 @@ func TestManageRunWhileTheAPIIsInTrouble(t *testing.T) {
 				r.at(2*time.Hour, func() {
 					r.set(func() { r.broken = nil })
 					r.person("jane", discarded, "")
-					r.told()
+					r.notify()
 				})
 			},
 			state: discarded, outcome: "discarded by jane",
@@ -172,7 +172,7 @@ func TestForgedNotifications(t *testing.T) {
 		}
 	})
 	r.at(2*time.Hour, func() { r.moves(unconfirmed) })
-	r.at(3*time.Hour, func() { r.told(); r.moves(applying, finished) })
+	r.at(3*time.Hour, func() { r.notify(); r.moves(applying, finished) })
 
 	s := r.manage()
 
@@ -182,7 +182,7 @@ func TestForgedNotifications(t *testing.T) {
 	r.mentions(s, managed.KindRepair, "is not believed: UNCONFIRMED (1000)")
 }
 
-// However many notifications somebody forges, what is so is heard of, within a
+// However many notifications somebody forges, Gantry reads the real state, within a
 // minute of the API's answering.
 func TestAFloodOfForgeriesDeafensNobody(t *testing.T) {
 	r := newRig(t, auto)
@@ -204,7 +204,7 @@ func TestAFloodOfForgeriesDeafensNobody(t *testing.T) {
 		if len(r.confirmed) != 1 {
 			t.Errorf("the plan is not confirmed: %+v", r.status().WaitingFor)
 		}
-		r.told()
+		r.notify()
 		r.moves(applying, finished)
 	})
 	if s := r.manage(); s.State != finished {
@@ -212,7 +212,7 @@ func TestAFloodOfForgeriesDeafensNobody(t *testing.T) {
 	}
 }
 
-// A plan that waits goes on waiting though somebody forges the run's end, also
+// A plan that waits keeps waiting though somebody forges the run's end, even
 // while the API is away.
 func TestAForgedEndOfAPlanThatWaits(t *testing.T) {
 	for _, end := range []spacelift.RunState{finished, spacelift.RunStateSkipped, discarded} {
@@ -231,7 +231,7 @@ func TestAForgedEndOfAPlanThatWaits(t *testing.T) {
 					r.wants(managed.PhaseWaiting, "0 of 1 approval")
 					r.says(ann, managed.Approve, "")
 				})
-				r.at(time.Hour, func() { r.told(); r.moves(applying, finished) })
+				r.at(time.Hour, func() { r.notify(); r.moves(applying, finished) })
 				if s := r.manage(); s.State != finished || len(r.confirmed) != 1 {
 					t.Errorf("ended in %s with %d confirmations", s.State, len(r.confirmed))
 				}
@@ -247,11 +247,11 @@ func TestASizeThatTheAPIDoesNotShow(t *testing.T) {
 	r.at(0, func() { r.moves(queued, planning) })
 	r.at(time.Minute, func() {
 		r.goes(unconfirmed)
-		told := r.notification(2)
+		sent := r.notification(2)
 		r.set(func() { r.truth.Delta = nil })
-		r.signal(told)
+		r.signal(sent)
 	})
-	r.at(time.Hour, func() { r.told(); r.moves(applying, finished) })
+	r.at(time.Hour, func() { r.notify(); r.moves(applying, finished) })
 	if s := r.manage(); len(r.confirmed) != 1 || s.Delta != nil {
 		t.Errorf("%d confirmations of a plan of %+v, want one of unknown size", len(r.confirmed), s.Delta)
 	}
@@ -263,7 +263,7 @@ func TestContradictionEndsInAHold(t *testing.T) {
 	r.set(func() { r.shifts = true })
 	r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 	r.at(time.Hour, func() { r.wants(managed.PhaseHolding, "keep telling different things") })
-	r.at(2*time.Hour, func() { r.person("jane", discarded, ""); r.told() })
+	r.at(2*time.Hour, func() { r.person("jane", discarded, ""); r.notify() })
 
 	r.manage()
 

@@ -42,14 +42,14 @@ func TestAForgedEndEndsNothing(t *testing.T) {
 						t.Errorf("shows %s, phase %s, outcome %q", s.State, s.Phase, s.Outcome)
 					}
 				})
-				r.at(90*time.Second, func() { r.goes(states[n+1:]...); r.fails("", "Error: Unsupported argument\n"); r.told() })
+				r.at(90*time.Second, func() { r.goes(states[n+1:]...); r.fails("", "Error: Unsupported argument\n"); r.notify() })
 				s := r.manage()
 				if s.State != hasFailed || s.Failure == nil {
 					t.Errorf("ended in %s because of %+v, want FAILED and why", s.State, s.Failure)
 				}
 				r.mentions(s, managed.KindRepair, fmt.Sprintf("is not believed: %s (%d)", end, n+1))
-				if n := len(r.world.heard); n != 1 || r.world.heard[0].Type != notify.RunFailed {
-					t.Errorf("people were told %q, want one failure", r.world.messages())
+				if n := len(r.world.arrived); n != 1 || r.world.arrived[0].Type != notify.RunFailed {
+					t.Errorf("people were notified %q, want one failure", r.world.messages())
 				}
 			})
 		}
@@ -86,8 +86,8 @@ func TestForgedEndsKeepNobodyFromApproving(t *testing.T) {
 	}
 }
 
-// While Spacelift does not answer, a plan goes on waiting though somebody forges
-// an end of its run. Once it answers, people hear nothing of the forgery.
+// While Spacelift does not answer, a plan keeps waiting though somebody forges
+// an end of its run. Once it answers, people receive nothing of the forgery.
 func TestAForgedEndDuringAnOutage(t *testing.T) {
 	r := newRig(t, asked)
 	r.at(0, func() { r.moves(queued, planning, unconfirmed) })
@@ -98,11 +98,11 @@ func TestAForgedEndDuringAnOutage(t *testing.T) {
 		r.mentions(r.status(), managed.KindRepair, "is not believed: DISCARDED (3)")
 		r.says(ann, managed.Approve, "")
 	})
-	r.at(time.Hour, func() { r.told(); r.moves(applying, finished) })
+	r.at(time.Hour, func() { r.notify(); r.moves(applying, finished) })
 	if s := r.manage(); s.State != finished || len(r.confirmed) != 1 {
 		t.Errorf("ended in %s with %d confirmations", s.State, len(r.confirmed))
 	}
-	r.heard("deploys run.decision_needed: network / prod: a plan waits for 1 approval",
+	r.received("deploys run.decision_needed: network / prod: a plan waits for 1 approval",
 		"deploys run.decided: network / prod: the plan is decided", "deploys run.ended: network / prod: the run is FINISHED")
 }
 
@@ -119,7 +119,7 @@ func TestAVersionAheadHidesNoPlan(t *testing.T) {
 				if len(r.confirmed) != 1 {
 					t.Errorf("the plan is not confirmed: %+v", r.status().WaitingFor)
 				}
-				r.told()
+				r.notify()
 				r.moves(applying, finished)
 			})
 			if s := r.manage(); s.State != finished {
@@ -139,7 +139,7 @@ func TestAnAPIThatIsBehindCatchesUp(t *testing.T) {
 		{"with a plan that people decide about", []spacelift.RunState{unconfirmed}, func(r *rig) {
 			r.wants(managed.PhaseWaiting, "0 of 1 approval")
 			r.person("jane", discarded, "")
-			r.told()
+			r.notify()
 		}},
 		{"with the end", []spacelift.RunState{finished}, func(r *rig) { r.Error("the execution goes on") }},
 	} {
@@ -169,22 +169,22 @@ func TestGantrySpeaksInTheAPIsWords(t *testing.T) {
 		e.Labels = append(slices.Clone(e.Labels), "gantry:confirm=atuo") // it would be held
 	}
 	r.at(time.Minute, func() { r.forges(forged) })
-	r.at(2*time.Minute, func() { r.heard() })
+	r.at(2*time.Minute, func() { r.received() })
 	r.at(3*time.Minute, func() { r.moves(unconfirmed) })
 	r.at(4*time.Minute, func() {
-		r.heard("deploys run.decision_needed: network / prod: a plan waits for 1 approval")
+		r.received("deploys run.decision_needed: network / prod: a plan waits for 1 approval")
 		for _, state := range []spacelift.RunState{confirmed, applying, replan, planning} {
 			r.forges(func(e *managed.RunEvent) { forged(e); e.State, e.StateVersion = state, 3 })
 		}
 	})
 	r.at(5*time.Minute, func() {
 		r.wants(managed.PhaseWaiting, "0 of 1 approval")
-		r.heard("deploys run.decision_needed: network / prod: a plan waits for 1 approval") // and not that it is decided
+		r.received("deploys run.decision_needed: network / prod: a plan waits for 1 approval") // and not that it is decided
 		r.person("jane", discarded, "no")
-		r.told()
+		r.notify()
 	})
 	s := r.manage()
-	for _, m := range r.world.heard {
+	for _, m := range r.world.arrived {
 		if m.URL != "https://acme.app.spacelift.io/stack/network-prod/run/"+string(run.Run) {
 			t.Errorf("%s leads to %s", m.Type, m.URL)
 		}
@@ -204,12 +204,12 @@ func TestGantrySpeaksInTheAPIsWords(t *testing.T) {
 func TestClocksReadBeforeTheySpeak(t *testing.T) {
 	r := newRig(t, production)
 	r.at(0, func() { r.moves(queued, planning, unconfirmed) })
-	r.at(time.Hour, func() { r.person("jane", discarded, "no") }) // nobody tells of it
+	r.at(time.Hour, func() { r.person("jane", discarded, "no") }) // without a notification
 	r.at(5*time.Hour, func() { r.Error("the execution did not read the run before it reminded people") })
 	r.manage()
-	for _, m := range r.world.heard {
+	for _, m := range r.world.arrived {
 		if m.Type == notify.RunReminder || m.Type == notify.RunEscalated {
-			t.Errorf("people were told %q", m.Title)
+			t.Errorf("people were notified %q", m.Title)
 		}
 	}
 }

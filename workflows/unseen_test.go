@@ -24,11 +24,11 @@ func TestAConfirmationThatStrikesAnotherPlan(t *testing.T) {
 	}
 	r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 	r.at(time.Minute, func() {
-		r.toldOf(3, 4, 5)
-		r.told()
+		r.notifyOf(3, 4, 5)
+		r.notify()
 	})
 	r.at(90*time.Second, func() {
-		r.heard("deploys run.confirmed_unseen: network / prod: a plan was confirmed that nobody had judged")
+		r.received("deploys run.confirmed_unseen: network / prod: a plan was confirmed that nobody had judged")
 		r.moves(applying, finished)
 	})
 	s := r.manage()
@@ -47,7 +47,7 @@ func TestAConfirmationThatStrikesAnotherPlan(t *testing.T) {
 	}
 }
 
-// What an act of Gantry's left in Spacelift proves whose it was, also where the
+// What an act of Gantry's left in Spacelift proves whose it was, even where the
 // execution knows nothing of it any more: its workflow task was lost.
 func TestAnActIsRecognizedByItsMark(t *testing.T) {
 	for _, tc := range []struct {
@@ -64,7 +64,7 @@ func TestAnActIsRecognizedByItsMark(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			r := newRig(t, asked)
 			r.at(0, func() { r.moves(queued, planning, unconfirmed) })
-			r.at(time.Minute, func() { r.person(tc.who, tc.to, tc.note); r.told() })
+			r.at(time.Minute, func() { r.person(tc.who, tc.to, tc.note); r.notify() })
 			r.at(2*time.Minute, func() { r.moves(applying, finished) })
 			s := r.manage()
 			if all := strings.Join(timeline(s, managed.KindAction, managed.KindAlarm, managed.KindNote), "\n"); !strings.Contains(all, tc.says) {

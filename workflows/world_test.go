@@ -20,7 +20,7 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// configured is what the stories' configuration says.
+// configured is the stories' configuration.
 var configured = compiled(policy.Config{
 	Channels: []string{"deploys", "oncall"},
 	Profiles: []policy.Profile{
@@ -53,17 +53,17 @@ func compiled(c policy.Config) *policy.Rules {
 	return rules
 }
 
-// world is what the stories' executions meet besides the run itself.
+// world is everything that the stories' executions meet besides the run itself.
 type world struct {
 	mu      sync.Mutex
 	freezes []policy.Freeze
 	cold    bool             // Temporal does not answer when asked for the freezes
-	heard   []notify.Message // messages that arrived
+	arrived []notify.Message // messages that arrived
 	deaf    map[string]error // what channels answer to every message
 	earlier json.RawMessage  // what an execution of the run that has closed knows
 	blind   bool             // Temporal does not answer when asked for executions that closed
 
-	chains []chain.Place // that are open, and where the run stands in each
+	chains []chain.Place // that are open, and the run's place in each
 }
 
 // set changes the world while nobody looks.
@@ -100,7 +100,7 @@ func (w *world) Send(_ context.Context, channel string, m notify.Message) error 
 		return err
 	}
 	m.Facts = append(m.Facts, notify.Fact{Name: "channel", Value: channel})
-	w.heard = append(w.heard, m)
+	w.arrived = append(w.arrived, m)
 	return nil
 }
 
@@ -108,7 +108,7 @@ func (w *world) Send(_ context.Context, channel string, m notify.Message) error 
 func (w *world) messages() (list []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, m := range w.heard {
+	for _, m := range w.arrived {
 		list = append(list, m.Facts[len(m.Facts)-1].Value+" "+m.Type+": "+m.Title)
 	}
 	return list
