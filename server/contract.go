@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"unicode"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -29,16 +30,26 @@ type contract struct {
 	unrouted http.HandlerFunc
 }
 
-// loadContract reads the document. Its version is set to 3.0.3 in this copy
-// alone: for 3.1 the validator compiles every schema anew on each request, some
-// twenty times slower, and the document uses no keyword that the 3.0 rules pass
-// over (a test makes sure). What no operation matches is left to unrouted.
-func loadContract(unrouted http.HandlerFunc) (*contract, error) {
+// document returns the OpenAPI document, which is read once per process. Its
+// version is set to 3.0.3 in this copy alone: for 3.1 the validator compiles
+// every schema anew on each request, some twenty times slower, and the document
+// uses no keyword that the 3.0 rules pass over (a test makes sure).
+var document = sync.OnceValues(func() (*openapi3.T, error) {
 	doc, err := openapi3.NewLoader().LoadFromData(openapi.Document)
 	if err != nil {
 		return nil, fmt.Errorf("read the contract: %w", err)
 	}
 	doc.OpenAPI, doc.Servers = "3.0.3", nil
+	return doc, nil
+})
+
+// loadContract prepares the document's operations. Requests that match none are
+// left to unrouted.
+func loadContract(unrouted http.HandlerFunc) (*contract, error) {
+	doc, err := document()
+	if err != nil {
+		return nil, err
+	}
 	roles, err := rolesOf(doc)
 	if err != nil {
 		return nil, err
