@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	commonpb "go.temporal.io/api/common/v1"
@@ -83,8 +85,6 @@ func newAccountRig(t *testing.T, stacks ...simulator.Stack) *accountRig {
 	}
 	r.sim = simulator.New(simulator.Options{Account: "acme", Seed: 1, Clock: r.clock, Phases: simulator.Instant()})
 	t.Cleanup(r.sim.Close)
-	server := httptest.NewServer(r.sim)
-	t.Cleanup(server.Close)
 	key := r.sim.AddAPIKey(simulator.APIKey{})
 	r.key = key.ID
 	r.must(r.sim.AddNamedWebhook(simulator.NamedWebhook{
@@ -95,10 +95,28 @@ func newAccountRig(t *testing.T, stacks ...simulator.Stack) *accountRig {
 	}
 	var err error
 	r.client, err = spaceliftapi.NewClient(spaceliftapi.Config{
-		Account: "acme", Endpoint: server.URL, Credentials: spaceliftapi.APIKey{ID: key.ID, Secret: key.Secret}, Timeout: 10 * time.Second,
+		Account: "acme", Endpoint: "http://spacelift", HTTPClient: &http.Client{Transport: inProcess{r.sim}},
+		Credentials: spaceliftapi.APIKey{ID: key.ID, Secret: key.Secret}, Timeout: 10 * time.Second,
 	})
 	r.must(err)
 	return r
+}
+
+// inBubble gives a test a rig in a synctest bubble, where the pauses between the
+// client's attempts take no time.
+func inBubble(t *testing.T, test func(t *testing.T, r *accountRig)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) { test(t, newAccountRig(t)) })
+}
+
+// inProcess hands requests to a handler without a network, so they also work in
+// a synctest bubble.
+type inProcess struct{ http.Handler }
+
+func (h inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w.Result(), nil
 }
 
 func (r *accountRig) must(err error) {

@@ -283,19 +283,20 @@ func TestReconcileNamesStuckExecutions(t *testing.T) {
 // Runs that can't be read keep nobody waiting either: after three in a row the
 // tick ends, and the next one begins with others.
 func TestReconcileGetsPastRunsThatCannotBeRead(t *testing.T) {
-	r := newAccountRig(t)
-	for _, ref := range r.pushes(60, auto...) {
-		r.follows(ref, unconfirmed)
-	}
-	_, err := r.sim.InjectAPI(simulator.APIFault{Kind: simulator.NotExecutable, Field: "stack", Message: "internal error", Probability: 0.5})
-	r.must(err)
-	repaired := 0
-	for range 60 {
-		repaired += r.tick().Repaired
-	}
-	if repaired != 60 {
-		t.Errorf("%d executions learned what they had missed, want 60", repaired)
-	}
+	inBubble(t, func(t *testing.T, r *accountRig) {
+		for _, ref := range r.pushes(60, auto...) {
+			r.follows(ref, unconfirmed)
+		}
+		_, err := r.sim.InjectAPI(simulator.APIFault{Kind: simulator.NotExecutable, Field: "stack", Message: "internal error", Probability: 0.5})
+		r.must(err)
+		repaired := 0
+		for range 60 {
+			repaired += r.tick().Repaired
+		}
+		if repaired != 60 {
+			t.Errorf("%d executions learned what they had missed, want 60", repaired)
+		}
+	})
 }
 
 // A notification that is beyond what the API shows hides what is so: the plan
@@ -409,35 +410,37 @@ func TestReconcileBacksOff(t *testing.T) {
 
 // Without a time to come back, each refusal doubles the wait.
 func TestReconcileBacksOffLonger(t *testing.T) {
-	r := newAccountRig(t)
-	_, err := r.sim.InjectAPI(simulator.APIFault{Kind: simulator.RateLimited})
-	r.must(err)
-	var story strings.Builder
-	for range 16 {
-		story.WriteString(map[reconcile.Outcome]string{rateLimited: "!", backingOff: "."}[r.tick().Outcome])
-	}
-	if want := "!!.!...!.......!"; story.String() != want { // after 2, 4, 8 and 15 minutes
-		t.Errorf("it went %s, want %s", story.String(), want)
-	}
+	inBubble(t, func(t *testing.T, r *accountRig) {
+		_, err := r.sim.InjectAPI(simulator.APIFault{Kind: simulator.RateLimited})
+		r.must(err)
+		var story strings.Builder
+		for range 16 {
+			story.WriteString(map[reconcile.Outcome]string{rateLimited: "!", backingOff: "."}[r.tick().Outcome])
+		}
+		if want := "!!.!...!.......!"; story.String() != want { // after 2, 4, 8 and 15 minutes
+			t.Errorf("it went %s, want %s", story.String(), want)
+		}
+	})
 }
 
 // What one tick found out before the limit struck is carried out, and the rest
 // goes first next time.
 func TestReconcileGoesOnWhereTheLimitStruck(t *testing.T) {
-	r := newAccountRig(t)
-	r.pushes(5, auto...)
-	_, err := r.sim.InjectAPI(simulator.APIFault{Kind: simulator.RateLimited, Field: "stack", Probability: 0.4})
-	r.must(err)
-	adopted := 0
-	for range 40 {
-		report := r.tick()
-		if adopted += report.Adopted; report.Outcome == rateLimited && adopted+report.Postponed != 5 {
-			t.Errorf("%d adopted and %d postponed, want 5 together", adopted, report.Postponed)
+	inBubble(t, func(t *testing.T, r *accountRig) {
+		r.pushes(5, auto...)
+		_, err := r.sim.InjectAPI(simulator.APIFault{Kind: simulator.RateLimited, Field: "stack", Probability: 0.4})
+		r.must(err)
+		adopted := 0
+		for range 40 {
+			report := r.tick()
+			if adopted += report.Adopted; report.Outcome == rateLimited && adopted+report.Postponed != 5 {
+				t.Errorf("%d adopted and %d postponed, want 5 together", adopted, report.Postponed)
+			}
 		}
-	}
-	if adopted != 5 {
-		t.Errorf("%d runs were adopted, want 5", adopted)
-	}
+		if adopted != 5 {
+			t.Errorf("%d runs were adopted, want 5", adopted)
+		}
+	})
 }
 
 func TestReconcileSaysWhenItDoesNotGetThrough(t *testing.T) {
@@ -449,18 +452,20 @@ func TestReconcileSaysWhenItDoesNotGetThrough(t *testing.T) {
 		"Temporal is away": func(r *accountRig) { r.away = true },
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newAccountRig(t, networkProd)
-			r.push("network-prod")
-			breakIt(r)
-			report := r.tick()
-			r.finds(report) // once may happen
-			if report.Outcome != failed || report.Reason == "" {
-				t.Errorf("outcome is %s: %s", report.Outcome, report.Reason)
-			}
-			r.finds(r.tick(), reconcile.FindingSpaceliftFails)
-			r.sim.ClearFaults()
-			r.away = false
-			r.finds(r.ticks(did{done, 1, 0, 0, 2}))
+			inBubble(t, func(t *testing.T, r *accountRig) {
+				r.must(r.sim.AddStack(networkProd))
+				r.push("network-prod")
+				breakIt(r)
+				report := r.tick()
+				r.finds(report) // once may happen
+				if report.Outcome != failed || report.Reason == "" {
+					t.Errorf("outcome is %s: %s", report.Outcome, report.Reason)
+				}
+				r.finds(r.tick(), reconcile.FindingSpaceliftFails)
+				r.sim.ClearFaults()
+				r.away = false
+				r.finds(r.ticks(did{done, 1, 0, 0, 2}))
+			})
 		})
 	}
 }

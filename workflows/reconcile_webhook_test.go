@@ -177,16 +177,17 @@ func TestGuardianDoesNotTakeABacklogForSilence(t *testing.T) {
 
 // While Spacelift does not answer, what was found stays found.
 func TestGuardianKeepsWhatItKnows(t *testing.T) {
-	r := newAccountRig(t)
-	r.in.Reenable = false
-	r.switchOff()
-	r.finds(r.tick(), reconcile.FindingWebhookDisabled)
-	_, err := r.sim.InjectAPI(simulator.APIFault{Kind: simulator.RateLimited, RetryAfter: simulator.Duration(3 * time.Minute)})
-	r.must(err)
-	r.finds(r.tick(), reconcile.FindingWebhookDisabled)
-	r.finds(r.tick(), reconcile.FindingWebhookDisabled)
-	r.sim.ClearFaults()
-	_, err = r.sim.InjectAPI(simulator.APIFault{Kind: simulator.NotExecutable, Message: "internal error"})
-	r.must(err)
-	r.finds(r.tick(), reconcile.FindingWebhookDisabled)
+	inBubble(t, func(_ *testing.T, r *accountRig) {
+		r.in.Reenable = false
+		r.switchOff()
+		r.finds(r.tick(), reconcile.FindingWebhookDisabled)
+		_, err := r.sim.InjectAPI(simulator.APIFault{Kind: simulator.RateLimited, RetryAfter: simulator.Duration(3 * time.Minute)})
+		r.must(err)
+		r.finds(r.tick(), reconcile.FindingWebhookDisabled)
+		r.finds(r.tick(), reconcile.FindingWebhookDisabled)
+		r.sim.ClearFaults()
+		_, err = r.sim.InjectAPI(simulator.APIFault{Kind: simulator.NotExecutable, Message: "internal error"})
+		r.must(err)
+		r.finds(r.tick(), reconcile.FindingWebhookDisabled)
+	})
 }
