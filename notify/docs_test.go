@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestMessagesAreListed compares the table of messages with the constants.
+// TestMessagesAreListed compares the documented types with the constants.
 func TestMessagesAreListed(t *testing.T) {
 	howTo, err := os.ReadFile("../docs/how-to/notifications.md")
 	if err != nil {

@@ -6,16 +6,17 @@ import (
 	"time"
 )
 
-// UnknownChannelError: no channel has this name. Final.
+// UnknownChannelError reports that no channel has this name. It is final.
 type UnknownChannelError struct {
 	Channel string
 }
 
 func (e *UnknownChannelError) Error() string {
-	return fmt.Sprintf("there is no notification channel %q", e.Channel)
+	return fmt.Sprintf("unknown notification channel %q", e.Channel)
 }
 
-// InvalidMessageError: the message lacks what every message has. Final.
+// InvalidMessageError reports that a field of the message is missing or invalid.
+// It is final.
 type InvalidMessageError struct {
 	Reason string
 }
@@ -24,26 +25,26 @@ func (e *InvalidMessageError) Error() string {
 	return "the message " + e.Reason
 }
 
-// RefusedError: the other side doesn't want this message, and won't want it when
-// it is sent again: 4xx, a redirect, or one of Slack's words for it. Final.
+// RefusedError reports that the receiver refused the message and would refuse it
+// again: 4xx, a redirect, or a refusal that Slack names. It is final.
 type RefusedError struct {
 	Channel string
 	Status  int
-	Reason  string // a sentence of ours; never text of the answer, but for Slack's own words
+	Reason  string // our own sentence; of the answer it quotes Slack's error codes only
 }
 
 func (e *RefusedError) Error() string {
 	return fmt.Sprintf("channel %q refused the message with status %d: %s", e.Channel, e.Status, e.Reason)
 }
 
-// UnavailableError: the message did not arrive, or nobody knows whether it did;
-// sending it again may help. 5xx, 408, 425, 429, a failing network, or settings
-// that are unreadable for now.
+// UnavailableError reports that the message did not arrive, or may not have. A
+// retry may help. The cause is a status of 5xx, 408, 425 or 429, the network, or
+// settings that can't be read now.
 type UnavailableError struct {
 	Channel    string
 	Status     int           // 0 without an answer
-	RetryAfter time.Duration // what the other side asked for, an hour at most; 0 when it named no time
-	Err        error         // without an answer: why
+	RetryAfter time.Duration // the wait that the receiver asked for, at most an hour; 0 if it named none
+	Err        error         // the cause, when there was no answer
 }
 
 func (e *UnavailableError) Error() string {
@@ -55,21 +56,21 @@ func (e *UnavailableError) Error() string {
 		text += ": " + e.Err.Error()
 	}
 	if e.RetryAfter > 0 {
-		text += fmt.Sprintf(", and asks to come back in %s", e.RetryAfter)
+		text += fmt.Sprintf("; retry in %s", e.RetryAfter)
 	}
 	return text
 }
 
 func (e *UnavailableError) Unwrap() error { return e.Err }
 
-// BlockedAddressError: the channel's host leads to an address that isn't public,
-// and the channel may not use such. Nothing was sent. Final, as far as names
-// don't change where they lead.
+// BlockedAddressError reports that the channel's host resolves to an address that
+// isn't public, and that the channel may not use such addresses. Nothing was
+// sent. It is final unless the name resolves to another address later.
 type BlockedAddressError struct {
 	Channel string
 	Address netip.Addr
 }
 
 func (e *BlockedAddressError) Error() string {
-	return fmt.Sprintf("channel %q leads to %s, which is not a public address", e.Channel, e.Address)
+	return fmt.Sprintf("channel %q resolves to %s, which is not a public address", e.Channel, e.Address)
 }

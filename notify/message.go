@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// What messages there are: the type of a Message. A wire contract with the
-// receivers of webhooks, listed in docs/how-to/notifications.md.
+// The types of messages. They are a wire contract with the receivers of webhooks;
+// docs/how-to/notifications.md lists them.
 const (
 	RunDecisionNeeded = "run.decision_needed"
 	RunReminder       = "run.reminder"
@@ -19,7 +19,7 @@ const (
 	RunFailed         = "run.failed"
 
 	// RunConfirmedUnseen is an alarm: a confirmation took effect on another plan
-	// than the one that was judged.
+	// than the one that Gantry had checked.
 	RunConfirmedUnseen = "run.confirmed_unseen"
 
 	ChainHeld    = "chain.held"
@@ -29,28 +29,28 @@ const (
 	AccountFinding = "account.finding"
 )
 
-// Urgency says what a message wants of its reader.
+// Urgency says whether a message asks something of its reader.
 type Urgency string
 
 const (
-	Info   Urgency = "info"   // to know; the zero value means this as well
+	Info   Urgency = "info"   // for information; the zero value means this too
 	Action Urgency = "action" // something waits for a person
 	Alarm  Urgency = "alarm"  // something is wrong
 )
 
-// MessageVersion is the version of a message's JSON, told with each webhook.
-// Fields are added without a new one; a field that changes its meaning gets one.
+// MessageVersion is the version of a message's JSON; every webhook carries it. A
+// new field keeps the version, and a field that changes its meaning raises it.
 const MessageVersion = 1
 
-// Message is what is told. Its JSON is a wire contract: the data of webhooks,
-// and the input of activities in open executions.
+// Message is a notification to people or programs. Its JSON is a wire contract:
+// the data of webhooks, and the input of activities in open executions.
 type Message struct {
-	// ID is the same whenever the same message is sent again: see MessageID. Its
-	// characters are letters, digits, "_" and "-".
+	// ID stays the same when the message is sent again: see MessageID. It consists of
+	// letters, digits, "_" and "-".
 	ID string `json:"id"`
 
 	Type string    `json:"type"`
-	At   time.Time `json:"at"` // when it came to be, not when it is sent
+	At   time.Time `json:"at"` // of the event, not of sending
 
 	// Title and Text are sentences. They may quote what people wrote.
 	Title string `json:"title"`
@@ -58,7 +58,7 @@ type Message struct {
 
 	Account   string `json:"account,omitempty"`
 	Stack     string `json:"stack,omitempty"`     // the stack's id
-	StackName string `json:"stackName,omitempty"` // as people call it
+	StackName string `json:"stackName,omitempty"` // for people
 	Run       string `json:"run,omitempty"`
 	URL       string `json:"url,omitempty"` // of the run or account in Spacelift
 	State     string `json:"state,omitempty"`
@@ -74,15 +74,15 @@ type Fact struct {
 	Value string `json:"value"`
 }
 
-// Link leads to where the reader can act or learn more.
+// Link is a page where the reader can act or learn more.
 type Link struct {
 	Text string `json:"text"`
 	URL  string `json:"url"`
 }
 
-// MessageID makes the id of a message from what makes it the one it is, such as
-// its type, its run and the version of the state it tells of. The same parts
-// make the same id, at any time and in any process.
+// MessageID returns the id of the message that these parts identify, such as its
+// type, its run and the version of the state it reports. The same parts return
+// the same id, at any time and in any process.
 func MessageID(parts ...string) string {
 	h := sha256.New()
 	for _, part := range parts {

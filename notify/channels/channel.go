@@ -10,47 +10,46 @@ import (
 	"github.com/gantryhq/gantry/notify"
 )
 
-// Kind says how a channel is spoken to. The words are those of the
-// configuration file.
+// Kind is the protocol of a channel, spelled as in the configuration file.
 type Kind string
 
 const (
-	Slack   Kind = "slack"   // an incoming webhook of Slack, or of what speaks like it
+	Slack   Kind = "slack"   // an incoming webhook of Slack, or of a service that imitates it
 	Webhook Kind = "webhook" // JSON, signed by the Standard Webhooks specification
 )
 
-// Channel is where people or programs are told.
+// Channel is a destination of messages.
 type Channel struct {
-	// Name is what policies and Send call it.
+	// Name identifies the channel in policies and for Send.
 	Name string
 
 	Kind Kind
 
-	// URL is asked for each message, so that a secret may be renewed while we run.
-	// A Slack URL is a secret: whoever knows it may post. It has to be https,
-	// unless AllowPrivate.
+	// URL is called for every message, so that a secret can be rotated without a
+	// restart. A Slack URL is a secret: it is all that posting takes. It must be
+	// https unless AllowPrivate is set.
 	URL func() string
 
-	// Secret is what a webhook is signed with: "whsec_" and base64, or base64
-	// alone, of 24 to 64 bytes. Several, with space between them, each sign, so
-	// that the receiver can go from one to the next. It is asked for each message.
-	// Slack has none.
+	// Secret returns the key that signs a webhook: 24 to 64 bytes in base64, with or
+	// without "whsec_" before it. Of several keys with space between them each signs,
+	// so that the receiver can rotate them. It is called for every message. Slack has
+	// none.
 	Secret func() string
 
-	// AllowPrivate lets the channel be in the own network, on this machine, or
-	// speak plain http. Whoever may write the configuration may then reach
-	// whatever Gantry reaches.
+	// AllowPrivate permits plain http and addresses in Gantry's own network or on its
+	// machine. Anyone who can write the configuration can then reach everything that
+	// Gantry reaches.
 	AllowPrivate bool
 }
 
-// Validate reports what keeps a channel from being used. The error continues a
-// sentence that names the channel, and holds no secret.
+// Validate reports why the channel can't be used. The error continues a sentence
+// that names the channel, and holds no secret.
 func (c *Channel) Validate() error {
 	switch {
 	case c.Name == "":
 		return errors.New("has no name")
 	case c.Kind != Slack && c.Kind != Webhook:
-		return fmt.Errorf("is of the unknown kind %q: it is slack or webhook", c.Kind)
+		return fmt.Errorf("has the unknown kind %q; use slack or webhook", c.Kind)
 	case c.Kind == Webhook && c.Secret == nil:
 		return errors.New("has no signing secret")
 	}
@@ -64,7 +63,7 @@ func (c *Channel) Validate() error {
 	return nil
 }
 
-// target returns where the channel is now. Its errors name the host at most:
+// target returns the channel's current URL. Its errors name the host at most;
 // those of net/url quote the whole URL.
 func (c *Channel) target() (*url.URL, error) {
 	raw := ""
@@ -88,7 +87,7 @@ func (c *Channel) target() (*url.URL, error) {
 	case u.Fragment != "":
 		return nil, fmt.Errorf("has a # in its URL %s", redacted(u))
 	case u.Scheme == "http" && !c.AllowPrivate:
-		return nil, fmt.Errorf("has the URL %s: it has to be https", redacted(u))
+		return nil, fmt.Errorf("has the URL %s; it must be https", redacted(u))
 	case c.Kind == Slack && strings.Trim(u.Path, "/") == "":
 		return nil, fmt.Errorf("has the URL %s, without the path that Slack gave", redacted(u))
 	}
@@ -100,8 +99,8 @@ func (c *Channel) target() (*url.URL, error) {
 	return u, nil
 }
 
-// redacted is what may be told of a URL: the path of Slack's is its password, and
-// others put tokens into their queries.
+// redacted returns the part of a URL that is no secret: the path of a Slack URL is
+// its password, and other services put tokens into the query.
 func redacted(u *url.URL) string {
 	return u.Scheme + "://" + u.Host + "/…"
 }

@@ -28,9 +28,9 @@ func fenced(t *testing.T, document, language string) string {
 	return blocks[0][1]
 }
 
-// TestDocumentedBodyIsWhatIsSent: the golden body is compared with what is sent
-// in TestWebhookBody.
-func TestDocumentedBodyIsWhatIsSent(t *testing.T) {
+// TestDocumentedBody relies on TestWebhookBody, which compares the golden body with
+// the one that is sent.
+func TestDocumentedBody(t *testing.T) {
 	want, err := os.ReadFile("testdata/webhook_decision.json")
 	if err != nil {
 		t.Fatal(err)
@@ -40,8 +40,8 @@ func TestDocumentedBodyIsWhatIsSent(t *testing.T) {
 	}
 }
 
-// TestDocumentedReceiverRuns: the documented receiver is the one of Example.
-func TestDocumentedReceiverRuns(t *testing.T) {
+// TestDocumentedReceiver compares the documented receiver with the one of Example.
+func TestDocumentedReceiver(t *testing.T) {
 	example, err := os.ReadFile("example_test.go")
 	if err != nil {
 		t.Fatal(err)

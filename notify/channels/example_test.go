@@ -82,12 +82,12 @@ func Example() {
 	}
 	fmt.Println(sender.Send(context.Background(), "#deploys", message))
 
-	// What an error says decides whether to try again.
+	// The type of an error decides whether to retry.
 	err = sender.Send(context.Background(), "#nowhere", message)
 	_, again := errors.AsType[*notify.UnavailableError](err)
 	fmt.Println(err, again)
 	// Output:
 	// run.ended: network: the run finished
 	// <nil>
-	// there is no notification channel "#nowhere" false
+	// unknown notification channel "#nowhere" false
 }

@@ -11,15 +11,15 @@ import (
 	"github.com/gantryhq/gantry/notify"
 )
 
-// public knows which addresses are on the internet, from IANA's registries of
-// special addresses: not private, link-local (where clouds keep their metadata),
-// loopback, multicast, unspecified, shared by carriers, or one that hides an
-// IPv4 address.
+// public accepts addresses on the internet only, by IANA's registries of special
+// addresses: none that is private, link-local (where clouds keep their metadata),
+// loopback, multicast, unspecified, shared by carriers, or that hides an IPv4
+// address.
 var public = ssrf.New(ssrf.WithAnyPort())
 
-// refuseNonPublic is a Control of net.Dialer: it sees the address after the name
-// was resolved and before anything is sent, for each address that is tried. A
-// name that changes between a check and its use gains nothing.
+// refuseNonPublic is a Control for net.Dialer. It sees each address that is tried,
+// after the name was resolved and before anything is sent, so a name that
+// resolves differently after a check gains nothing.
 func refuseNonPublic(network, address string, conn syscall.RawConn) error {
 	err := public.Safe(network, address, conn)
 	if err == nil {

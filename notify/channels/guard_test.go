@@ -41,7 +41,7 @@ func TestAddressesInsideAreRefusedAtTheStart(t *testing.T) {
 	}
 }
 
-// TestNamesThatLeadInsideAreRefused: it is the address that counts, not the name.
+// TestNamesThatLeadInsideAreRefused shows that the address counts, not the name.
 func TestNamesThatLeadInsideAreRefused(t *testing.T) {
 	for _, address := range inside {
 		want := netip.MustParseAddr(address)
@@ -70,8 +70,8 @@ func TestNamesThatLeadInsideAreRefused(t *testing.T) {
 	}
 }
 
-// TestANameThatTurnsInsideIsRefused: a name that led to a good address before,
-// and now leads to a service of ours, gets nothing.
+// TestANameThatTurnsInsideIsRefused shows that a name that resolved to a public
+// address and now resolves to an internal one receives nothing.
 func TestANameThatTurnsInsideIsRefused(t *testing.T) {
 	r := newReceiver(t, answer(http.StatusOK, "ok"))
 	_, port, err := net.SplitHostPort(r.Listener.Addr().String())
@@ -83,7 +83,7 @@ func TestANameThatTurnsInsideIsRefused(t *testing.T) {
 		c.URL = text("https://example.com:" + port + slackPath)
 		o.Resolver = names.resolver(t)
 	}
-	// The name, the port and the certificate are good: only the guard is between us.
+	// The name, the port and the certificate are valid: only the guard can refuse.
 	if err := r.sender(t, channels.Slack, open).Send(t.Context(), "it", decision()); err != nil {
 		t.Fatalf("with AllowPrivate: %v", err)
 	}

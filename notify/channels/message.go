@@ -7,10 +7,10 @@ import (
 	"github.com/gantryhq/gantry/notify"
 )
 
-// maxID bounds ids; receivers keep them to recognise repeats.
+// maxID limits ids, because receivers keep them to recognise repeats.
 const maxID = 128
 
-// validate returns an InvalidMessageError for a message that no channel can take.
+// validate returns an InvalidMessageError for a message that no channel can send.
 func validate(m *notify.Message) error {
 	var reason string
 	switch {
@@ -19,7 +19,7 @@ func validate(m *notify.Message) error {
 	case len(m.ID) > maxID:
 		reason = "has an id of more than " + strconv.Itoa(maxID) + " characters"
 	case strings.ContainsFunc(m.ID, func(r rune) bool { return !isWord(r) && r != '-' }):
-		// A full stop would make the signed text ambiguous; the specification
+		// A full stop would make the signed text ambiguous, so the specification
 		// forbids it.
 		reason = "has an id with other characters than letters, digits, _ and -"
 	case m.Type == "":

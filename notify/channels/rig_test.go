@@ -29,7 +29,7 @@ var update = flag.Bool("update", false, "rewrite the golden bodies")
 // slackPath is the secret part of the channels' URLs in these tests.
 const slackPath = "/services/T0000/B0000/hushhushhush"
 
-// Two secrets of the specification's reference library.
+// Two secrets from the specification's reference library.
 const (
 	secret    = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 	newSecret = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
@@ -40,7 +40,7 @@ var (
 	sent     = time.Date(2026, 11, 23, 9, 30, 5, 0, time.UTC)
 )
 
-// decision is a message with everything in it.
+// decision returns a message with every field set.
 func decision() notify.Message {
 	return notify.Message{
 		ID:        "msg_0123456789abcdef",
@@ -63,7 +63,7 @@ func decision() notify.Message {
 	}
 }
 
-// receiver is the other side of a channel.
+// receiver records the requests that a channel sends.
 type receiver struct {
 	*httptest.Server
 	mu       sync.Mutex
@@ -82,7 +82,7 @@ func (r *receiver) received() []request {
 	return r.requests
 }
 
-// one returns the only request there was.
+// one returns the only request.
 func (r *receiver) one(t *testing.T) request {
 	t.Helper()
 	got := r.received()
@@ -119,7 +119,7 @@ func answer(status int, body string) http.HandlerFunc {
 	}
 }
 
-// sender has one channel "it" that leads to the receiver.
+// sender returns a sender with one channel, "it", that posts to the receiver.
 func (r *receiver) sender(t *testing.T, kind channels.Kind, change ...func(*channels.Channel, *channels.Options)) *channels.Sender {
 	t.Helper()
 	channel := channels.Channel{Name: "it", Kind: kind, URL: text(r.URL + slackPath), AllowPrivate: true}
@@ -143,7 +143,7 @@ func (r *receiver) sender(t *testing.T, kind channels.Kind, change ...func(*chan
 
 func text(s string) func() string { return func() string { return s } }
 
-// golden compares a body with testdata/name, as people read JSON.
+// golden compares an indented body with testdata/name.
 func golden(t *testing.T, name string, body []byte) {
 	t.Helper()
 	var indented bytes.Buffer
@@ -166,8 +166,8 @@ func golden(t *testing.T, name string, body []byte) {
 	}
 }
 
-// resolver is a name server that knows each host by the same address, and can
-// change its mind.
+// resolver is a name server that gives every host the same address, which a test
+// can change.
 type resolver struct {
 	mu      sync.Mutex
 	address netip.Addr
@@ -212,8 +212,8 @@ func (r *resolver) resolver(t *testing.T) *net.Resolver {
 	}}
 }
 
-// answer holds one record if the query is for the kind of address we have, and
-// none otherwise.
+// answer returns one record if the query is for the address's family, and none
+// otherwise.
 func (r *resolver) answer(query []byte) []byte {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -21,30 +21,31 @@ import (
 const (
 	defaultTimeout = 10 * time.Second
 	maxAnswer      = 64 << 10
-	maxRetryAfter  = time.Hour // a target that names more is asked again after it
+	maxRetryAfter  = time.Hour // a longer wait that the receiver asks for is cut to this
 )
 
-// Options of New. The zero value is ready for use.
+// Options are optional settings of New.
 type Options struct {
-	Resolver  *net.Resolver    // looks up hosts; nil for the system's
-	RootCAs   *x509.CertPool   // who may sign certificates; nil for the system's
-	Now       func() time.Time // nil for time.Now
-	UserAgent string           // "gantry" when empty
-	Timeout   time.Duration    // of one Send, from look-up to the answer's end; 10 s when 0
+	Resolver  *net.Resolver    // nil means the system's
+	RootCAs   *x509.CertPool   // authorities that may sign certificates; nil means the system's
+	Now       func() time.Time // nil means time.Now
+	UserAgent string           // empty means "gantry"
+	Timeout   time.Duration    // of one Send, from the name's resolution to the end of the answer; 0 means 10 s
 }
 
-// Sender sends messages to its channels. It may be used concurrently.
+// Sender sends messages to its channels. It is safe for concurrent use.
 type Sender struct {
 	channels  map[string]Channel
-	guarded   *http.Client // dials public addresses alone
-	unguarded *http.Client // for channels that AllowPrivate
+	guarded   *http.Client // dials public addresses only
+	unguarded *http.Client // for channels with AllowPrivate
 	now       func() time.Time
 	userAgent string
 	timeout   time.Duration
 }
 
-// New checks each channel's settings, with its URL and secret as they are now.
-// Its error names all channels that can't be used, and why; it holds no secret.
+// New returns a sender, or an error that names every channel that can't be used,
+// with its reason. It checks each channel with its current URL and secret. The
+// error holds no secret.
 func New(channels []Channel, opts Options) (*Sender, error) {
 	s := &Sender{
 		channels:  make(map[string]Channel, len(channels)),
@@ -57,23 +58,23 @@ func New(channels []Channel, opts Options) (*Sender, error) {
 	if s.now == nil {
 		s.now = time.Now
 	}
-	var wrong []error
+	var problems []error
 	for _, c := range channels {
 		if err := c.Validate(); err != nil {
-			wrong = append(wrong, fmt.Errorf("notification channel %q: %w", c.Name, err))
+			problems = append(problems, fmt.Errorf("notification channel %q: %w", c.Name, err))
 		} else if _, twice := s.channels[c.Name]; twice {
-			wrong = append(wrong, fmt.Errorf("notification channel %q: there are two of this name", c.Name))
+			problems = append(problems, fmt.Errorf("notification channel %q: the name is used twice", c.Name))
 		}
 		s.channels[c.Name] = c
 	}
-	if err := errors.Join(wrong...); err != nil {
+	if err := errors.Join(problems...); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
-// client makes a client that asks no proxy: a proxy would dial in our place, and
-// the guard would see the proxy's address alone.
+// client returns a client that uses no proxy: a proxy would dial in our place, and
+// the guard would see only the proxy's address.
 func client(opts Options, guard bool) *http.Client {
 	dialer := &net.Dialer{Resolver: opts.Resolver}
 	if guard {
@@ -93,16 +94,16 @@ func client(opts Options, guard bool) *http.Client {
 	}
 }
 
-// CloseIdleConnections closes connections that are kept for the next message.
+// CloseIdleConnections closes the connections that are kept for the next message.
 func (s *Sender) CloseIdleConnections() {
 	s.guarded.CloseIdleConnections()
 	s.unguarded.CloseIdleConnections()
 }
 
-// Send sends one message to one channel, once. Nil means that the other side
-// took it. Otherwise it is an UnknownChannelError, an InvalidMessageError, a
-// RefusedError, a BlockedAddressError, an UnavailableError, or the error of ctx
-// when that ended first.
+// Send sends one message to one channel, once. Nil means that the receiver
+// accepted it. Other results are an UnknownChannelError, an InvalidMessageError, a
+// RefusedError, a BlockedAddressError, an UnavailableError, or the error of ctx if
+// it ended first.
 func (s *Sender) Send(ctx context.Context, channel string, m notify.Message) error {
 	c, ok := s.channels[channel]
 	if !ok {
@@ -113,27 +114,27 @@ func (s *Sender) Send(ctx context.Context, channel string, m notify.Message) err
 	}
 	limited, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	req, err := s.request(limited, &c, m)
+	req, err := s.newRequest(limited, &c, m)
 	if err != nil {
 		return err
 	}
 	status, retryAfter, answer, err := s.do(&c, req)
 	switch {
 	case err == nil:
-		return judge(&c, status, retryAfter, answer)
+		return answerError(&c, status, retryAfter, answer)
 	case ctx.Err() != nil:
 		return fmt.Errorf("notify channel %q: %w", channel, ctx.Err())
 	}
 	if blocked, ok := errors.AsType[*notify.BlockedAddressError](err); ok {
 		return &notify.BlockedAddressError{Channel: channel, Address: blocked.Address}
 	}
-	return &notify.UnavailableError{Channel: channel, Status: status, Err: s.tellable(err)}
+	return &notify.UnavailableError{Channel: channel, Status: status, Err: s.redactError(err)}
 }
 
-// request builds what is sent. Settings that were good at the start and are
-// unreadable now make the channel unavailable: whoever is renewing them will mend
-// them.
-func (s *Sender) request(ctx context.Context, c *Channel, m notify.Message) (*http.Request, error) {
+// newRequest returns the request that sends a message. Settings that were valid at
+// the start and can't be read now make the channel unavailable: the operator is
+// probably replacing them.
+func (s *Sender) newRequest(ctx context.Context, c *Channel, m notify.Message) (*http.Request, error) {
 	target, err := c.target()
 	if err != nil {
 		if blocked, ok := errors.AsType[*notify.BlockedAddressError](err); ok {
@@ -168,8 +169,8 @@ func (s *Sender) request(ctx context.Context, c *Channel, m notify.Message) (*ht
 	return req, nil
 }
 
-// do returns the status and the beginning of the answer. With an error, the
-// status is 0 unless the answer broke off after it.
+// do returns the status and the beginning of the answer. With an error, the status
+// is 0, or the one that arrived before the connection broke.
 func (s *Sender) do(c *Channel, req *http.Request) (status int, retryAfter time.Duration, answer []byte, err error) {
 	client := s.guarded
 	if c.AllowPrivate {
@@ -182,17 +183,17 @@ func (s *Sender) do(c *Channel, req *http.Request) (status int, retryAfter time.
 	defer func() { _ = resp.Body.Close() }() // read as far as we want
 	answer, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err == nil {
-		err = req.Context().Err() // a server that notices our time-out may end its answer as if it were whole
+		err = req.Context().Err() // a server that notices our timeout may end its answer as if it were complete
 	}
 	if c.Kind == Webhook || resp.StatusCode != http.StatusOK {
-		err = nil // the status says it all; only Slack's success is told in the body
+		err = nil // the status is enough; only Slack reports success in the body
 	}
 	return resp.StatusCode, parseRetryAfter(resp.Header.Get("Retry-After"), s.now()), answer, err
 }
 
-// tellable leaves out what an error may not tell: the URL that url.Error quotes,
-// and bytes of the answer, in which the other side could repeat it.
-func (s *Sender) tellable(err error) error {
+// redactError returns an error without the URL that url.Error quotes and without
+// bytes of the answer, which could repeat it.
+func (s *Sender) redactError(err error) error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("no answer within %s: %w", s.timeout, context.DeadlineExceeded)
 	}
@@ -205,16 +206,16 @@ func (s *Sender) tellable(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return fmt.Errorf("the connection was closed without an answer: %w", io.ErrUnexpectedEOF)
 	}
-	return errors.New("what it answered is not HTTP, or the connection broke")
+	return errors.New("the answer is not HTTP, or the connection broke")
 }
 
-// judge tells what an answer means.
-func judge(c *Channel, status int, retryAfter time.Duration, answer []byte) error {
+// answerError returns the error that an answer reports, or nil.
+func answerError(c *Channel, status int, retryAfter time.Duration, answer []byte) error {
 	if c.Kind == Slack {
-		if took, refused := judgeSlack(status, answer); took {
+		if accepted, refusal := readSlackAnswer(status, answer); accepted {
 			return nil
-		} else if refused != "" {
-			return &notify.RefusedError{Channel: c.Name, Status: status, Reason: refused}
+		} else if refusal != "" {
+			return &notify.RefusedError{Channel: c.Name, Status: status, Reason: refusal}
 		}
 	} else if status >= 200 && status < 300 {
 		return nil
@@ -234,8 +235,8 @@ func judge(c *Channel, status int, retryAfter time.Duration, answer []byte) erro
 	return &notify.RefusedError{Channel: c.Name, Status: status, Reason: strings.ToLower(reason)}
 }
 
-// parseRetryAfter reads seconds or a date (RFC 9110, section 10.2.3). What can't
-// be read, or lies in the past, is 0.
+// parseRetryAfter returns the wait of a header that holds seconds or a date (RFC
+// 9110, section 10.2.3), and 0 if it is invalid or in the past.
 func parseRetryAfter(value string, now time.Time) time.Duration {
 	if seconds, err := strconv.ParseUint(strings.TrimSpace(value), 10, 31); err == nil {
 		return min(time.Duration(seconds)*time.Second, maxRetryAfter)

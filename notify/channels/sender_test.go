@@ -21,7 +21,7 @@ import (
 	"github.com/gantryhq/gantry/notify/channels"
 )
 
-func TestWhatAWebhookAnswers(t *testing.T) {
+func TestWebhookAnswers(t *testing.T) {
 	for status, want := range map[int]string{
 		200: "sent", 201: "sent", 202: "sent", 204: "sent", 299: "sent",
 		304: "refused", 400: "refused", 401: "refused", 403: "refused", 404: "refused", 409: "refused", 410: "refused", 422: "refused", 499: "refused",
@@ -36,12 +36,12 @@ func TestWhatAWebhookAnswers(t *testing.T) {
 			if got := outcome(err); got != want {
 				t.Errorf("got %s (%v), want %s", got, err, want)
 			}
-			r.one(t) // Send itself never tries again
+			r.one(t) // Send never retries
 		})
 	}
 }
 
-func TestGoneIsSaidClearly(t *testing.T) {
+func TestGoneIsExplained(t *testing.T) {
 	r := newReceiver(t, answer(http.StatusGone, ""))
 	err := r.sender(t, channels.Webhook).Send(t.Context(), "it", decision())
 	want := `channel "it" refused the message with status 410: the receiver is gone and wants no more messages; remove the channel or set its new URL`
@@ -74,14 +74,14 @@ func TestRetryAfter(t *testing.T) {
 				err := r.sender(t, kind).Send(t.Context(), "it", decision())
 				unavailable, ok := errors.AsType[*notify.UnavailableError](err)
 				if !ok || unavailable.RetryAfter != want {
-					t.Errorf("%s, status %d, Retry-After %q: got %v, want to come back in %s", kind, status, header, err, want)
+					t.Errorf("%s, status %d, Retry-After %q: got %v, want a retry in %s", kind, status, header, err, want)
 				}
 			}
 		}
 	}
 }
 
-func TestMessagesThatLackSomething(t *testing.T) {
+func TestInvalidMessages(t *testing.T) {
 	r := newReceiver(t, answer(http.StatusOK, "ok"))
 	for _, tt := range []struct {
 		name   string
@@ -113,9 +113,9 @@ func TestMessagesThatLackSomething(t *testing.T) {
 	}
 }
 
-// TestFailuresOfTheNetwork: each may pass, and none tells the channel's URL,
-// though the other side repeats it wherever it can.
-func TestFailuresOfTheNetwork(t *testing.T) {
+// TestNetworkFailures checks that every failure is temporary, and that no error
+// holds the channel's URL, though the receiver repeats it wherever it can.
+func TestNetworkFailures(t *testing.T) {
 	raw := func(bytes string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
 			conn, _, err := w.(http.Hijacker).Hijack()
@@ -134,8 +134,8 @@ func TestFailuresOfTheNetwork(t *testing.T) {
 		want   string // in the error
 	}{
 		{name: "closed without an answer", answer: raw(""), want: "the connection was closed without an answer"},
-		{name: "not HTTP", answer: raw("SSH-2.0-" + slackPath + "\r\n\r\n"), want: "what it answered is not HTTP"},
-		{name: "a header without end", answer: raw("HTTP/1.1 200 " + strings.Repeat(slackPath, 10_000)), want: "what it answered is not HTTP"},
+		{name: "not HTTP", answer: raw("SSH-2.0-" + slackPath + "\r\n\r\n"), want: "the answer is not HTTP"},
+		{name: "a header without end", answer: raw("HTTP/1.1 200 " + strings.Repeat(slackPath, 10_000)), want: "the answer is not HTTP"},
 		{name: "an answer that breaks off", answer: raw("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\no"), want: "it answered with status 200: the connection was closed"},
 		{name: "an unknown certificate", answer: answer(200, "ok"), want: "failed to verify certificate",
 			change: func(_ *channels.Channel, o *channels.Options) { o.RootCAs = x509.NewCertPool() }},
@@ -166,16 +166,16 @@ func TestFailuresOfTheNetwork(t *testing.T) {
 				t.Fatalf("got %v, want an UnavailableError", err)
 			}
 			if !strings.Contains(err.Error(), tt.want) {
-				t.Errorf("got %v, want it to say %q", err, tt.want)
+				t.Errorf("got %v, want it to contain %q", err, tt.want)
 			}
 			if strings.Contains(err.Error(), "hush") || strings.Contains(err.Error(), "T0000") {
-				t.Errorf("the error tells the URL: %v", err)
+				t.Errorf("the error holds the URL: %v", err)
 			}
 		})
 	}
 }
 
-func TestNobodyListens(t *testing.T) {
+func TestConnectionRefused(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -208,8 +208,8 @@ func TestOldTLSIsRefused(t *testing.T) {
 	}
 }
 
-// TestAnEndlessAnswerIsNotRead: the receiver writes until nobody reads; a Send
-// that read it all would never return.
+// TestAnEndlessAnswerIsNotRead has a receiver that writes as long as Gantry reads: a
+// Send that read all of it would never return.
 func TestAnEndlessAnswerIsNotRead(t *testing.T) {
 	for kind, want := range map[channels.Kind]string{channels.Slack: "refused with status 200", channels.Webhook: "sent"} {
 		r := newReceiver(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -226,9 +226,9 @@ func TestAnEndlessAnswerIsNotRead(t *testing.T) {
 	}
 }
 
-// TestTheCallersContextEndsASend: that is the caller's own wish, not a channel
-// that is unavailable.
-func TestTheCallersContextEndsASend(t *testing.T) {
+// TestContextEndsASend checks that a canceled context isn't reported as an
+// unavailable channel.
+func TestContextEndsASend(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	r := newReceiver(t, func(_ http.ResponseWriter, r *http.Request) {
 		cancel()
@@ -240,9 +240,9 @@ func TestTheCallersContextEndsASend(t *testing.T) {
 	}
 }
 
-// TestSettingsThatTurnBad: a secret file that is being replaced must not lose a
-// message for good.
-func TestSettingsThatTurnBad(t *testing.T) {
+// TestUnreadableSettings checks that a message isn't lost while a secret file is
+// being replaced.
+func TestUnreadableSettings(t *testing.T) {
 	r := newReceiver(t, answer(http.StatusOK, ""))
 	address, signing := r.URL+slackPath, secret
 	s := r.sender(t, channels.Webhook, func(c *channels.Channel, _ *channels.Options) {
@@ -268,7 +268,7 @@ func TestSettingsThatTurnBad(t *testing.T) {
 	send("")
 }
 
-func TestManySendsAtOnce(t *testing.T) {
+func TestConcurrentSends(t *testing.T) {
 	r := newReceiver(t, answer(http.StatusOK, ""))
 	s := r.sender(t, channels.Webhook)
 	var wg sync.WaitGroup

@@ -13,9 +13,9 @@ import (
 )
 
 // Limits of Block Kit, in characters: docs.slack.dev/reference/block-kit/blocks,
-// header-block and section-block. Assumption: they count what is sent, with
-// "&lt;" for "<" as four, and in UTF-16 as JavaScript counts. Counting so is never
-// too long, whatever Slack counts.
+// header-block and section-block. Assumption: Slack counts the text as sent, with
+// "&lt;" for "<" as four characters, and in UTF-16 as JavaScript counts. Other ways
+// of counting give less.
 const (
 	maxHeader        = 150
 	maxSection       = 3000
@@ -24,13 +24,13 @@ const (
 	maxFieldSections = 4
 	maxLinkText      = 200
 	maxLinkURL       = 1000
-	maxFallback      = 3000 // of 40,000: it is what a notification's preview shows
+	maxFallback      = 3000 // of 40,000; previews of notifications show it
 )
 
 // slackMessage is the JSON of an incoming webhook:
 // docs.slack.dev/messaging/sending-messages-using-incoming-webhooks.
 type slackMessage struct {
-	Text        string       `json:"text"` // what notifications and screen readers show
+	Text        string       `json:"text"` // for previews and screen readers
 	Markdown    bool         `json:"mrkdwn"`
 	UnfurlLinks bool         `json:"unfurl_links"` // Slack's crawler would fetch what a message links to
 	UnfurlMedia bool         `json:"unfurl_media"`
@@ -44,13 +44,13 @@ type slackBlock struct {
 	Elements []slackText `json:"elements,omitempty"`
 }
 
-// slackText is plain text, or mrkdwn. All that others wrote is plain: mrkdwn is
-// for links and dates alone.
+// slackText is plain text or mrkdwn. Text from others is always plain; mrkdwn is
+// for links and dates only.
 type slackText struct {
 	Type     string `json:"type"`
 	Text     string `json:"text"`
-	Emoji    *bool  `json:"emoji,omitempty"`    // plain: whether ":fire:" is a picture
-	Verbatim *bool  `json:"verbatim,omitempty"` // mrkdwn: whether "@here" and "#general" stay words
+	Emoji    *bool  `json:"emoji,omitempty"`    // of plain text: whether ":fire:" becomes a picture
+	Verbatim *bool  `json:"verbatim,omitempty"` // of mrkdwn: whether "@here" and "#general" stay words
 }
 
 func plain(text string) slackText {
@@ -93,8 +93,8 @@ func encodeSlack(m notify.Message) ([]byte, error) {
 	return encodeJSON(out)
 }
 
-// fields shows where the message belongs and its facts, and counts the facts
-// that found no place.
+// fields returns the sections with the message's stack, run, account and facts,
+// and how many facts had no space.
 func fields(m notify.Message) (sections []slackBlock, left int) {
 	stack := m.Stack
 	if m.StackName != "" && m.StackName != m.Stack {
@@ -119,7 +119,7 @@ func fields(m notify.Message) (sections []slackBlock, left int) {
 	return sections, left
 }
 
-// links are as many of the message's links as a section holds.
+// links returns as many of the message's links as fit into a section.
 func links(m notify.Message) string {
 	all := m.Links
 	if m.URL != "" {
@@ -140,8 +140,8 @@ func links(m notify.Message) string {
 	return line
 }
 
-// link is a link of mrkdwn; its text alone, if its URL is not one that a browser
-// should follow from a message.
+// link returns a link in mrkdwn, or only its text if the URL isn't one that a
+// browser should open from a message.
 func link(l notify.Link) string {
 	text := escape(oneLine(clean(l.Text)), maxLinkText)
 	u, err := url.Parse(oneLine(clean(l.URL)))
@@ -154,16 +154,16 @@ func link(l notify.Link) string {
 	return "<" + escapeURL(u.String()) + "|" + text + ">"
 }
 
-// date is shown in the reader's time zone:
+// date returns mrkdwn that Slack shows in the reader's time zone:
 // docs.slack.dev/messaging/formatting-message-text#date-formatting.
 func date(at time.Time) string {
 	return "<!date^" + strconv.FormatInt(at.Unix(), 10) + "^{date_short_pretty} {time}|" + at.UTC().Format("2006-01-02 15:04 UTC") + ">"
 }
 
-// slackRefusals are Slack's words for what sending again doesn't mend:
+// slackRefusals maps Slack's error codes that a retry can't fix to their meanings:
 // docs.slack.dev/messaging/sending-messages-using-incoming-webhooks#handling-errors
 // and docs.slack.dev/changelog/2016-05-17-changes-to-errors-for-incoming-webhooks.
-var slackRefusals = map[string]string{ //nolint:gosec // words of an answer, one of which speaks of a token
+var slackRefusals = map[string]string{ //nolint:gosec // error codes, one of which mentions a token
 	"action_prohibited":                       "an administrator restricts what this webhook may post",
 	"channel_is_archived":                     "the Slack channel is archived",
 	"channel_not_found":                       "the Slack channel is gone",
@@ -182,18 +182,18 @@ var slackRefusals = map[string]string{ //nolint:gosec // words of an answer, one
 	"user_not_found":                          "the Slack user is gone",
 }
 
-// judgeSlack tells whether Slack took the message, or else why it never will. An
-// answer that is neither is judged by its status.
-func judgeSlack(status int, answer []byte) (took bool, refused string) {
-	word := strings.TrimSpace(string(answer))
+// readSlackAnswer reports whether Slack accepted the message, or why it always
+// will refuse it. For other answers, the status decides.
+func readSlackAnswer(status int, answer []byte) (accepted bool, refusal string) {
+	code := strings.TrimSpace(string(answer))
 	if status >= http.StatusOK && status < http.StatusMultipleChoices {
-		if word == "ok" {
+		if code == "ok" {
 			return true, ""
 		}
-		return false, "it didn't answer ok: is this the URL of an incoming webhook?"
+		return false, "the answer is not ok; check that this is the URL of an incoming webhook"
 	}
-	if meaning, known := slackRefusals[word]; known {
-		return false, word + ": " + meaning
+	if meaning, known := slackRefusals[code]; known {
+		return false, code + ": " + meaning
 	}
 	return false, ""
 }

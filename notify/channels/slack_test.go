@@ -13,7 +13,7 @@ import (
 	"github.com/gantryhq/gantry/notify/channels"
 )
 
-// slackBody is what a receiver reads of a message.
+// slackBody is the part of a message that these tests check.
 type slackBody struct {
 	Text   string
 	Blocks []struct {
@@ -28,7 +28,7 @@ type slackText struct {
 	Type, Text string
 }
 
-// post sends a message to Slack and returns what arrived.
+// post sends a message to Slack and returns the body that arrived.
 func post(t *testing.T, m notify.Message) ([]byte, slackBody) {
 	t.Helper()
 	r := newReceiver(t, answer(http.StatusOK, "ok"))
@@ -55,7 +55,8 @@ func TestSlackBodyOfAShortMessage(t *testing.T) {
 	golden(t, "slack_finding.json", raw)
 }
 
-// TestSlackLimits: Slack refuses the whole message when one part is too long.
+// TestSlackLimits covers every limit: Slack refuses a message of which one part is
+// too long.
 func TestSlackLimits(t *testing.T) {
 	for name, filler := range map[string]string{"letters": "a", "entities": "&", "pairs of UTF-16": "🚀"} {
 		t.Run(name, func(t *testing.T) {
@@ -94,14 +95,14 @@ func TestSlackLimits(t *testing.T) {
 			}
 			last := body.Blocks[len(body.Blocks)-1].Elements
 			if got, want := last[len(last)-1].Text, "26 more facts are not shown"; got != want {
-				t.Errorf("the end says %q, want %q", got, want)
+				t.Errorf("the end is %q, want %q", got, want)
 			}
 		})
 	}
 }
 
-// TestSlackLinks: only what a person may follow becomes a link, and a link is
-// never cut in the middle.
+// TestSlackLinks checks that only http addresses become links, and that no link is
+// cut.
 func TestSlackLinks(t *testing.T) {
 	tests := []struct {
 		name string
@@ -136,7 +137,7 @@ func TestSlackLinks(t *testing.T) {
 	}
 }
 
-func TestWhatSlackAnswers(t *testing.T) {
+func TestSlackAnswers(t *testing.T) {
 	refused := func(status int) string { return "refused with status " + strconv.Itoa(status) }
 	unavailable := func(status int) string { return "unavailable with status " + strconv.Itoa(status) }
 	tests := []struct {
@@ -173,7 +174,7 @@ func TestWhatSlackAnswers(t *testing.T) {
 	}
 }
 
-func TestSlacksWordIsExplained(t *testing.T) {
+func TestSlackRefusalIsExplained(t *testing.T) {
 	r := newReceiver(t, answer(http.StatusNotFound, "no_active_hooks"))
 	err := r.sender(t, channels.Slack).Send(t.Context(), "it", decision())
 	want := `channel "it" refused the message with status 404: no_active_hooks: the webhook is disabled`
@@ -182,7 +183,7 @@ func TestSlacksWordIsExplained(t *testing.T) {
 	}
 }
 
-// outcome says in a word what an error of Send means.
+// outcome returns an error of Send as one word.
 func outcome(err error) string {
 	if refused, ok := errors.AsType[*notify.RefusedError](err); ok {
 		return "refused with status " + strconv.Itoa(refused.Status)

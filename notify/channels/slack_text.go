@@ -10,11 +10,11 @@ const ellipsis = "…"
 
 var slackEscapes = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
 
-// escape makes text that Slack shows as it was written, cut to a length that is
-// counted as Slack may count it. "<!channel>", "<@U012>" and
-// "<https://evil.example|your bank>" stay letters: Slack parses nothing without
-// a "<" (docs.slack.dev/messaging/formatting-message-text#escaping, for all text
-// objects, whether plain or mrkdwn).
+// escape returns text that Slack shows as it was written, cut to a length.
+// "<!channel>", "<@U012>" and "<https://evil.example|your bank>" stay plain letters:
+// Slack parses nothing without a "<"
+// (docs.slack.dev/messaging/formatting-message-text#escaping, for plain text and
+// mrkdwn).
 func escape(text string, limit int) string {
 	text = clean(text)
 	if whole := slackEscapes.Replace(text); length(whole) <= limit {
@@ -32,15 +32,14 @@ func escape(text string, limit int) string {
 	return b.String() + ellipsis
 }
 
-// escapeURL writes the characters of a URL that end it in mrkdwn's
-// "<url|text>" as percent codes. url.URL.String leaves them in queries.
+// escapeURL percent-encodes the characters that would end a URL in mrkdwn's
+// "<url|text>". url.URL.String leaves them in queries.
 func escapeURL(u string) string {
 	return strings.NewReplacer("<", "%3C", ">", "%3E", "|", "%7C", " ", "%20", "\"", "%22", "`", "%60", "&", "&amp;").Replace(u)
 }
 
-// clean leaves out what can't be seen and makes others see something else: bytes
-// that are not UTF-8, control characters, and characters that turn the direction
-// of text. Lines end in "\n".
+// clean replaces bytes that aren't UTF-8 and drops control characters and those
+// that change the direction of text, which can disguise it. Lines end in "\n".
 func clean(text string) string {
 	text = strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\r\n", "\n")
 	return strings.TrimSpace(strings.Map(func(r rune) rune {
@@ -58,12 +57,12 @@ func clean(text string) string {
 	}, text))
 }
 
-// oneLine keeps a value from looking like several.
+// oneLine joins lines, so that a value can't look like several.
 func oneLine(text string) string {
 	return strings.Join(strings.Fields(text), " ")
 }
 
-// shorten cuts text to a length.
+// shorten cuts text to a length and marks the cut.
 func shorten(text string, limit int) string {
 	if length(text) <= limit {
 		return text

@@ -46,8 +46,8 @@ func TestEscape(t *testing.T) {
 
 var unescape = strings.NewReplacer("&lt;", "<", "&gt;", ">", "&amp;", "&")
 
-// FuzzEscape: no text, whatever it holds, brings a character that Slack parses;
-// and what people read is what was written, or its beginning.
+// FuzzEscape checks that escaped text has no character that Slack parses, and that
+// people read the text as written, or its beginning.
 func FuzzEscape(f *testing.F) {
 	for _, text := range []string{"", "plain", "<!channel>", "&lt;!here&gt;", "a&b<c>d", "🚀\u202e<@U1>\xff", "&&&&&&&&&&", "line\r\nline"} {
 		f.Add(text, uint16(20))
@@ -75,8 +75,8 @@ func FuzzEscape(f *testing.F) {
 	})
 }
 
-// FuzzSlackMessage: whatever the parts of a message hold, the only things Slack
-// parses in it are our date and links to http addresses.
+// FuzzSlackMessage checks that Slack parses nothing in a message but our date and
+// links to http addresses.
 func FuzzSlackMessage(f *testing.F) {
 	f.Add("title", "text", "name", "value", "link", "https://example.com/")
 	f.Add("<!channel>", "<!here|x>", "<@U1>", "<#C1>", "<!subteam^S1>", "https://example.com/?<!channel>")

@@ -17,14 +17,14 @@ import (
 )
 
 // Key sizes of the specification: "At least 24 bytes (192 bits, 512 maximum)". A
-// shorter one can be guessed; a longer one is a file of something else.
+// shorter key can be guessed; a longer one is probably the wrong file.
 const (
 	minKey = 24
 	maxKey = 64
 )
 
-// signingKeys reads secrets with space between them. Errors tell which one is
-// wrong and never what it is.
+// signingKeys returns the keys in a text with space between them. Errors name the
+// number of an invalid key, never its content.
 func signingKeys(secrets string) ([][]byte, error) {
 	var keys [][]byte
 	for i, secret := range strings.Fields(secrets) {
@@ -33,7 +33,7 @@ func signingKeys(secrets string) ([][]byte, error) {
 			return nil, fmt.Errorf("has a signing secret (number %d) that is not base64", i+1)
 		}
 		if len(key) < minKey || len(key) > maxKey {
-			return nil, fmt.Errorf("has a signing secret (number %d) of %d bytes: it has to have %d to %d", i+1, len(key), minKey, maxKey)
+			return nil, fmt.Errorf("has a signing secret (number %d) of %d bytes; it must have %d to %d", i+1, len(key), minKey, maxKey)
 		}
 		keys = append(keys, key)
 	}
@@ -68,8 +68,8 @@ func encodeWebhook(m notify.Message) ([]byte, error) {
 // recommends; a note or a log's tail may be of any length.
 const maxWebhookText = 16_000
 
-// sign sets the headers of the specification: the id of the message, the time of
-// this attempt, and one signature for each key over both and the body.
+// sign sets the headers of the specification: the message's id, the time of this
+// attempt, and each key's signature over both and the body.
 func sign(h http.Header, keys [][]byte, id string, at time.Time, body []byte) {
 	timestamp := strconv.FormatInt(at.Unix(), 10)
 	signatures := make([]string, 0, len(keys))
@@ -84,7 +84,7 @@ func sign(h http.Header, keys [][]byte, id string, at time.Time, body []byte) {
 	h.Set("webhook-signature", strings.Join(signatures, " "))
 }
 
-// encodeJSON leaves <, > and & as they are: nobody puts these bodies into HTML.
+// encodeJSON doesn't escape <, > and &: these bodies don't go into HTML.
 func encodeJSON(v any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
