@@ -18,7 +18,6 @@ const (
 	mainStore       = "main"
 	visibilityStore = "visibility"
 
-	// archival is switched off in two places that spell it the same.
 	archivalDisabled = "disabled"
 )
 
@@ -29,11 +28,11 @@ var services = []primitives.ServiceName{
 	primitives.WorkerService,
 }
 
-// settings are Temporal's dynamic configuration. Its defaults are made for
-// clusters with many users and a database elsewhere; here everybody shares one
-// process, and an unhurried poll or a rate limit is only a delay.
+// settings is Temporal's dynamic configuration. Temporal's defaults suit clusters
+// with many users and a remote database. Here everything shares one process, so a
+// slow poll or a rate limit only adds delay.
 var settings = dynamicconfig.StaticClient{
-	// One partition: a task is where the poller looks, without forwarding.
+	// With one partition, pollers find every task without forwarding.
 	dynamicconfig.MatchingNumTaskqueueReadPartitions.Key():  1,
 	dynamicconfig.MatchingNumTaskqueueWritePartitions.Key(): 1,
 
@@ -43,10 +42,10 @@ var settings = dynamicconfig.StaticClient{
 	dynamicconfig.VisibilityProcessorMaxPollRPS.Key(): 1000,
 	dynamicconfig.OutboundProcessorMaxPollRPS.Key():   1000,
 
-	// A search attribute added by an operator can be used at once.
+	// A search attribute that an operator adds can be used immediately.
 	dynamicconfig.ForceSearchAttributesCacheRefreshOnRead.Key(): true,
 
-	// Lists and counts are otherwise refused above ten a second.
+	// By default, Temporal refuses more than ten lists and counts a second.
 	dynamicconfig.FrontendMaxNamespaceVisibilityRPSPerInstance.Key(): 10_000,
 	dynamicconfig.FrontendRPS.Key():                                  100_000,
 	dynamicconfig.FrontendMaxNamespaceRPSPerInstance.Key():           100_000,
@@ -61,18 +60,19 @@ var settings = dynamicconfig.StaticClient{
 	// The default keeps up to 128,000 executions in memory.
 	dynamicconfig.HistoryCacheHostLevelMaxSize.Key(): 8_192,
 
-	// This worker is never stopped. Without it the history service itself closes
-	// the children of closed parents.
+	// Temporal never stops this worker. Without it, the history service closes the
+	// children of closed parents.
 	dynamicconfig.EnableParentClosePolicyWorker.Key(): false,
 
-	// The check asks a server of Temporal's on the internet.
+	// The check calls a server on the internet.
 	dynamicconfig.EnableServerVersionCheck.Key(): false,
 }
 
-// dynamic completes the settings. The scanners remove what long-gone executions
-// leave in the store. Their workers are never stopped: they would go on polling,
-// with a closed database, whatever server takes the port next.
-func dynamic(housekeeping bool) dynamicconfig.StaticClient {
+// dynamicSettings returns the settings with or without the scanners, which remove
+// the remains of deleted executions from the store. Temporal never stops their
+// workers: after Stop they would continue to poll the next server on the port,
+// with a closed database.
+func dynamicSettings(housekeeping bool) dynamicconfig.StaticClient {
 	all := maps.Clone(settings)
 	all[dynamicconfig.TaskQueueScannerEnabled.Key()] = housekeeping
 	all[dynamicconfig.HistoryScannerEnabled.Key()] = housekeeping
@@ -96,12 +96,12 @@ func serverOptions(store *store, ports *ports, housekeeping bool, log *serverLog
 		temporal.WithClaimMapper(func(*config.Config) authorization.ClaimMapper {
 			return authorization.NewNoopClaimMapper()
 		}),
-		temporal.WithDynamicConfigClient(dynamic(housekeeping)),
+		temporal.WithDynamicConfigClient(dynamicSettings(housekeeping)),
 	}
 }
 
-// serverConfig has no metrics and no pprof: both are global to the process,
-// which may hold several servers.
+// serverConfig returns the static configuration, without metrics and pprof: both
+// are global to the process, which may run several servers.
 func serverConfig(store *store, ports *ports) *config.Config {
 	rpc := make(map[string]config.Service, len(services))
 	for _, service := range services {

@@ -98,7 +98,7 @@ func TestStartSaysWhatIsWrong(t *testing.T) {
 			temporalserver.Options{DataDir: typed, SearchAttributes: map[string]enums.IndexedValueType{
 				stack.GetName(): enums.INDEXED_VALUE_TYPE_INT,
 			}},
-			[]string{"TestStack", "is of type Keyword already"},
+			[]string{"TestStack", "has type Keyword"},
 		},
 		{
 			"search attribute without a type",
@@ -106,11 +106,11 @@ func TestStartSaysWhatIsWrong(t *testing.T) {
 			[]string{"Nothing", "no type"},
 		},
 		{
-			"search attribute of Temporal's own",
+			"reserved search attribute",
 			temporalserver.Options{SearchAttributes: map[string]enums.IndexedValueType{
 				"WorkflowId": enums.INDEXED_VALUE_TYPE_KEYWORD,
 			}},
-			[]string{"WorkflowId", "Temporal's own"},
+			[]string{"WorkflowId", "reserved by Temporal"},
 		},
 		{
 			"negative retention", temporalserver.Options{Retention: -time.Hour},
@@ -125,7 +125,7 @@ func TestStartSaysWhatIsWrong(t *testing.T) {
 			}
 			for _, want := range test.want {
 				if !strings.Contains(err.Error(), want) {
-					t.Errorf("error %q does not say %q", err, want)
+					t.Errorf("error %q lacks %q", err, want)
 				}
 			}
 		})
@@ -159,7 +159,7 @@ func TestFailedStartLeavesNothingBehind(t *testing.T) {
 	}
 }
 
-// However far it got.
+// At any stage of the start.
 func TestStartEndsWithItsContext(t *testing.T) {
 	dir := t.TempDir()
 	s := start(t, temporalserver.Options{DataDir: dir})
@@ -187,7 +187,7 @@ func write(t *testing.T, path, content string) {
 	}
 }
 
-// execSQL uses the SQLite driver that temporalserver brings along.
+// execSQL uses the SQLite driver that temporalserver links.
 func execSQL(t *testing.T, dir, statement string) {
 	t.Helper()
 	db, err := sql.Open("sqlite", filepath.Join(dir, "temporal.db"))

@@ -11,7 +11,7 @@ import (
 	"go.temporal.io/server/service/history/shard"
 )
 
-// Temporal reports this by ending the process.
+// On its own, Temporal ends the process then.
 func TestPortTakenAtTheLastMomentIsAnError(t *testing.T) {
 	db, err := openMemory()
 	if err != nil {

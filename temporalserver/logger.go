@@ -11,22 +11,22 @@ import (
 	"go.temporal.io/server/common/log/tag"
 )
 
-// serverLog is Temporal's logger: errors go to slog, the rest is dropped.
+// serverLog is Temporal's logger. It passes errors to slog and drops the rest.
 //
-// Temporal ends the process when it logs at level fatal. Here that would be
-// the lab, or the tests of a package, so Fatal ends only the goroutine, which
-// keeps its promise not to return, and Start learns of it.
+// Temporal ends the process when it logs at level fatal. Here that would end the
+// lab, or a package's tests. So Fatal ends only its goroutine, which keeps the
+// promise not to return, and reports the failure to Start.
 type serverLog struct {
 	slog  *slog.Logger
 	state *logState
 }
 
-// logState is common to a server's loggers.
+// logState is shared by a server's loggers.
 type logState struct {
 	muted atomic.Bool
 	fatal atomic.Pointer[error]
 
-	failed chan struct{} // closed once fatal is set
+	failed chan struct{} // closed when fatal is set
 }
 
 var (
@@ -41,10 +41,10 @@ func newServerLog(l *slog.Logger) *serverLog {
 	return &serverLog{slog: l.With("component", "temporal"), state: &logState{failed: make(chan struct{})}}
 }
 
-// mute drops everything from now on.
+// mute drops all later messages.
 func (l *serverLog) mute() { l.state.muted.Store(true) }
 
-// fatal returns what was first logged at level fatal, or nil.
+// fatal returns the first message logged at level fatal, or nil.
 func (l *serverLog) fatal() error {
 	if err := l.state.fatal.Load(); err != nil {
 		return *err
@@ -60,17 +60,17 @@ func (*serverLog) Debug(string, ...tag.Tag) {}
 func (*serverLog) Info(string, ...tag.Tag)  {}
 func (*serverLog) Warn(string, ...tag.Tag)  {}
 
-// selfMending is what Temporal's queues log at level error when they look at their
-// shard in the moment it is acquired, which a slow machine makes longer. They
-// look again at once (service/history/shard, ErrShardStatusUnknown).
-const selfMending = "shard status unknown"
+// shardNotReady is the error that Temporal's queues log when they read their shard
+// while it is being acquired, which takes longer on a slow machine. They retry
+// immediately (service/history/shard, ErrShardStatusUnknown).
+const shardNotReady = "shard status unknown"
 
 func (l *serverLog) Error(msg string, tags ...tag.Tag) {
 	if l.state.muted.Load() {
 		return
 	}
 	for _, t := range tags {
-		if cause, ok := causeOf(t); ok && cause.Error() == selfMending {
+		if cause, ok := causeOf(t); ok && cause.Error() == shardNotReady {
 			return
 		}
 	}

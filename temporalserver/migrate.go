@@ -12,9 +12,9 @@ import (
 	"go.temporal.io/server/tools/common/schema"
 )
 
-// migrate brings a database from whatever version of the schema it has, or
-// from nothing, to the one this program needs, all or nothing. A database with
-// a newer schema is left as it is: Temporal works with it.
+// migrate updates a database, empty or with any older version of the schema, to
+// the version that this program needs, in one transaction. It doesn't change a
+// database with a newer schema: Temporal works with it.
 func (p Postgres) migrate(ctx context.Context, database, name string) (err error) {
 	conn, err := p.connect(ctx, database)
 	if err != nil {
@@ -43,9 +43,9 @@ func (p Postgres) migrate(ctx context.Context, database, name string) (err error
 	return nil
 }
 
-// migration lets Temporal's schema tool work inside a transaction. By itself it
-// commits each statement, so that a set-up which is killed can leave a version
-// that is neither here nor there and cannot be repeated.
+// migration runs Temporal's schema tool inside a transaction. Without one, the tool
+// commits each statement, and a migration that is killed can leave the database
+// between two versions, where it can't be repeated.
 type migration struct {
 	ctx      context.Context //nolint:containedctx // schema.DB has none, and a migration is one call
 	tx       pgx.Tx
@@ -54,8 +54,8 @@ type migration struct {
 
 var _ schema.DB = (*migration)(nil)
 
-// Exec runs a statement. Indexes are made inside the transaction, which cannot
-// be done "concurrently": no server uses the tables meanwhile.
+// Exec runs a statement. Indexes are created inside the transaction, so not
+// "concurrently"; no server uses the tables meanwhile.
 func (m *migration) Exec(statement string, args ...any) error {
 	statement = strings.Replace(statement, "CREATE INDEX CONCURRENTLY ", "CREATE INDEX ", 1)
 	statement = strings.Replace(statement, "DROP INDEX CONCURRENTLY ", "DROP INDEX ", 1)
@@ -63,7 +63,7 @@ func (m *migration) Exec(statement string, args ...any) error {
 	return err
 }
 
-// CreateSchemaVersionTables makes the tables as Temporal's plugin does
+// CreateSchemaVersionTables creates the tables as Temporal's plugin does
 // (common/persistence/sql/sqlplugin/postgresql/admin.go).
 func (m *migration) CreateSchemaVersionTables() error {
 	return errors.Join(
@@ -95,6 +95,6 @@ func (m *migration) WriteSchemaUpdateLog(before, after, md5, description string)
 		VALUES (0, $1, $2, $3, $4, $5, $6, $7)`, now.Year(), int(now.Month()), now, before, after, md5, description)
 }
 
-func (m *migration) DropAllTables() error { return errors.New("nothing is ever dropped") }
+func (m *migration) DropAllTables() error { return errors.New("drop tables: not supported") }
 func (m *migration) Close()               {} // migrate closes the connection
 func (m *migration) Type() string         { return "sql" }

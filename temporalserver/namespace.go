@@ -21,9 +21,9 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 )
 
-// ensureNamespace creates the namespace or adds to it what it lacks. It writes
-// to the database, before Temporal starts: a search attribute added through
-// the running server takes seconds to reach all of its caches.
+// ensureNamespace creates the namespace, or adds its missing settings. It writes
+// to the database before Temporal starts: a search attribute that is added through
+// the running server takes seconds to reach all caches.
 func (s *store) ensureNamespace(ctx context.Context, name string, retention time.Duration, attributes map[string]enums.IndexedValueType) error {
 	if retention < 0 {
 		return fmt.Errorf("retention %v is negative", retention)
@@ -73,8 +73,8 @@ func (s *store) ensureNamespace(ctx context.Context, name string, retention time
 	return nil
 }
 
-// withAttributes gives every attribute without a column one of its type. On
-// SQL, a custom search attribute is a namespace's name for one of the
+// withAttributes assigns a column of its type to every attribute that has none. In
+// SQL stores, a custom search attribute is a namespace's name for one of the
 // prepared columns Keyword01, Int02 and so on.
 func withAttributes(names map[string]string, attributes map[string]enums.IndexedValueType) (map[string]string, error) {
 	columns := sadefs.GetDBIndexSearchAttributes(nil).GetCustomSearchAttributes()
@@ -94,11 +94,11 @@ func withAttributes(names map[string]string, attributes map[string]enums.Indexed
 	for _, name := range slices.Sorted(maps.Keys(attributes)) {
 		kind := attributes[name]
 		if sadefs.IsReserved(name) {
-			return nil, fmt.Errorf("search attribute %q: the name is Temporal's own", name)
+			return nil, fmt.Errorf("search attribute %q: the name is reserved by Temporal", name)
 		}
 		if column, ok := columnOf[name]; ok {
 			if columns[column] != kind {
-				return nil, fmt.Errorf("search attribute %q is of type %v already and cannot become %v", name, columns[column], kind)
+				return nil, fmt.Errorf("search attribute %q has type %v and cannot become %v", name, columns[column], kind)
 			}
 			continue
 		}

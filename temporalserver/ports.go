@@ -14,25 +14,25 @@ import (
 	"go.temporal.io/server/common/primitives"
 )
 
-// Everything listens on loopback unless told otherwise: the server
-// authenticates nobody.
+// Everything listens on loopback by default, because the server has no
+// authentication.
 const loopback = "127.0.0.1"
 
-// Free ports are picked below the ranges that systems take outgoing
-// connections from (32768 and up on Linux, 49152 and up elsewhere). In those
-// ranges a client that keeps dialling a stopped server can end up connected to
-// itself and hold the port when the server comes back.
+// Free ports are picked below the ranges that systems use for outgoing connections
+// (32768 and up on Linux, 49152 and up elsewhere). In those ranges, a client that
+// keeps dialling a stopped server can connect to itself and occupy the port when
+// the server starts again.
 const (
 	firstFreePort = 20_000
 	lastFreePort  = 31_999
 )
 
-// busyPatience is how long a named port may stay busy: a server that was just
-// killed can take a moment to let go of it.
+// busyPatience limits the wait for a given port that is busy: a server that was
+// just killed can take a moment to release it.
 const busyPatience = 500 * time.Millisecond
 
-// ports holds one port per Temporal service, bound until release, so that
-// servers starting side by side do not pick the same.
+// ports holds one port for each of Temporal's services, bound until release, so
+// that servers that start at the same time pick different ones.
 type ports struct {
 	frontendHost string
 	number       map[primitives.ServiceName]int
@@ -61,7 +61,7 @@ func reservePorts(ctx context.Context, host string, frontend int) (_ *ports, err
 	return p, nil
 }
 
-// host is the IP address that a service listens on.
+// host returns the IP address that a service listens on.
 func (p *ports) host(service primitives.ServiceName) string {
 	if service == primitives.FrontendService {
 		return p.frontendHost
@@ -71,7 +71,7 @@ func (p *ports) host(service primitives.ServiceName) string {
 
 func (p *ports) frontend() string { return p.address(primitives.FrontendService) }
 
-// address is where others on this machine reach a service.
+// address returns the address of a service for clients on this machine.
 func (p *ports) address(service primitives.ServiceName) string {
 	host := p.host(service)
 	if ip := net.ParseIP(host); ip.IsUnspecified() {
@@ -83,7 +83,7 @@ func (p *ports) address(service primitives.ServiceName) string {
 	return net.JoinHostPort(host, strconv.Itoa(p.number[service]))
 }
 
-// release makes room for Temporal, which binds its ports itself.
+// release closes the listeners, so that Temporal can bind the ports.
 func (p *ports) release() {
 	for _, l := range p.held {
 		_ = l.Close()
@@ -91,7 +91,7 @@ func (p *ports) release() {
 	p.held = nil
 }
 
-// listen binds the port of an IP address, or any free one for 0.
+// listen binds a port of an IP address; 0 means any free one.
 func listen(ctx context.Context, host string, port int) (net.Listener, error) {
 	if net.ParseIP(host) == nil {
 		return nil, fmt.Errorf("%q is not an IP address to listen on, such as %s or 0.0.0.0", host, loopback)
@@ -110,7 +110,8 @@ func listen(ctx context.Context, host string, port int) (net.Listener, error) {
 	return nil, fmt.Errorf("no free port found between %d and %d on %s", firstFreePort, lastFreePort, host)
 }
 
-// network is exact: 0.0.0.0 alone would be IPv6 as well.
+// network returns the network of one IP version: with "tcp", 0.0.0.0 would include
+// IPv6.
 func network(host string) string {
 	if net.ParseIP(host).To4() == nil {
 		return "tcp6"
@@ -120,7 +121,7 @@ func network(host string) string {
 
 func listenOn(ctx context.Context, host string, port int) (net.Listener, error) {
 	if port < 0 || port > 65535 {
-		return nil, fmt.Errorf("%d is not a port: use 1 to 65535, or 0 for any free one", port)
+		return nil, fmt.Errorf("%d is not a port; use 1 to 65535, or 0 for any free one", port)
 	}
 	patience, cancel := context.WithTimeout(ctx, busyPatience)
 	defer cancel()
@@ -134,7 +135,7 @@ func listenOn(ctx context.Context, host string, port int) (net.Listener, error) 
 		}
 		select {
 		case <-patience.Done():
-			return nil, fmt.Errorf("port %d on %s is busy: stop the program that listens there (another Temporal?), choose another port, or 0 for any free one: %w",
+			return nil, fmt.Errorf("port %d on %s is busy; stop the program that listens there (another Temporal?), choose another port, or 0 for any free one: %w",
 				port, host, err)
 		case <-tick.C:
 		}

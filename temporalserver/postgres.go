@@ -14,43 +14,42 @@ import (
 	"go.temporal.io/server/common/persistence/sql/sqlplugin/postgresql"
 )
 
-// Names of the two databases unless [Postgres] names others. They are those of
-// Temporal's own images, which can take over the databases and give them back.
+// The default names of the two databases. Temporal's own images use the same, so
+// they can take over the databases and give them back.
 const (
 	DefaultDatabase           = "temporal"
 	DefaultVisibilityDatabase = "temporal_visibility"
 )
 
-// Postgres says which PostgreSQL server to use, of version 12 or later. The
-// connection is not encrypted.
+// Postgres is a PostgreSQL server of version 12 or later. The connection isn't
+// encrypted.
 type Postgres struct {
 	Address  string // host:port
 	User     string
 	Password string
 
-	// Databases that lack are created, which takes a user who may do so.
+	// Missing databases are created, if the user may do so.
 	Database           string
 	VisibilityDatabase string
 }
 
-// postgresShards is what was measured to be as good as any number between 1
-// and 512 on small machines, and leaves room for some processors more. It is
-// also what Temporal's images set.
+// postgresShards is the number of history shards. On small machines, measurements
+// showed no difference between 1 and 512; 4 leaves room for a few more processors,
+// and Temporal's images use it too.
 const postgresShards = 4
 
-// Connections of each of Temporal's four services: at most 80 in all, because
-// PostgreSQL takes 100 unless told otherwise.
+// The connections of each of Temporal's four services: at most 80 in all, because
+// PostgreSQL accepts 100 by default.
 const (
 	mainConnections       = 15
 	visibilityConnections = 5
 )
 
-// serverLock is the key of the advisory lock that a server holds in its
-// database. The number is part of the contract between servers; it means
-// nothing.
+// serverLock is the key of the advisory lock that a server holds in its database.
+// The number has no meaning, but all servers must use the same.
 const serverLock = 7_233_700_001
 
-// Waits between attempts to reach the database, and between reports of that.
+// The waits between attempts to reach the database, and between reports of them.
 const (
 	retryEvery  = 250 * time.Millisecond
 	reportEvery = 10 * time.Second
@@ -64,7 +63,7 @@ func openPostgres(ctx context.Context, p Postgres, log *serverLog) (_ *store, er
 		p.VisibilityDatabase = DefaultVisibilityDatabase
 	}
 	if p.Database == p.VisibilityDatabase {
-		return nil, fmt.Errorf("use PostgreSQL at %s: %q is given for both databases, but their tables have the same names: give two", p.Address, p.Database)
+		return nil, fmt.Errorf("use PostgreSQL at %s: %q is given for both databases, but their tables have the same names; give two names", p.Address, p.Database)
 	}
 	defer func() {
 		if err != nil {
@@ -88,7 +87,7 @@ func openPostgres(ctx context.Context, p Postgres, log *serverLog) (_ *store, er
 	for database, schema := range map[string]string{p.Database: "temporal", p.VisibilityDatabase: "visibility"} {
 		if err := p.migrate(ctx, database, "postgresql/v12/"+schema); err != nil {
 			s.close()
-			return nil, fmt.Errorf("bring the tables of database %s up to date: %w", database, err)
+			return nil, fmt.Errorf("migrate database %s: %w", database, err)
 		}
 	}
 	return s, nil
@@ -111,8 +110,8 @@ func (p Postgres) connect(ctx context.Context, database string) (*pgx.Conn, erro
 	return pgx.Connect(ctx, address.String())
 }
 
-// ensureDatabase waits for PostgreSQL and creates the database when it lacks.
-// A user who may not create databases can use one that is there.
+// ensureDatabase waits for PostgreSQL and creates the database if it is missing. A
+// user who may not create databases can use an existing one.
 func (p Postgres) ensureDatabase(ctx context.Context, database string, log *serverLog) error {
 	var reported time.Time
 	for {
@@ -126,12 +125,12 @@ func (p Postgres) ensureDatabase(ctx context.Context, database string, log *serv
 				return fmt.Errorf("create database %s: %w", database, err)
 			}
 			continue
-		case code != "" && !passing(code):
+		case code != "" && !temporary(code):
 			return err
 		}
 		if time.Since(reported) > reportEvery {
 			reported = time.Now()
-			log.slog.WarnContext(ctx, "PostgreSQL does not answer yet; trying again", "address", p.Address, "error", err)
+			log.slog.WarnContext(ctx, "PostgreSQL does not answer yet; retrying", "address", p.Address, "error", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -148,13 +147,13 @@ func (p Postgres) create(ctx context.Context, database string) error {
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	_, err = conn.Exec(ctx, "CREATE DATABASE "+pgx.Identifier{database}.Sanitize())
-	if codeOf(err) == "42P04" { // duplicate_database: another server was quicker
+	if codeOf(err) == "42P04" { // duplicate_database: another server created it first
 		return nil
 	}
 	return err
 }
 
-// codeOf returns what PostgreSQL answered, or nothing when there is no answer.
+// codeOf returns the error code of PostgreSQL's answer, or "" if there is none.
 // https://www.postgresql.org/docs/current/errcodes-appendix.html
 func codeOf(err error) string {
 	if answer, ok := errors.AsType[*pgconn.PgError](err); ok {
@@ -163,15 +162,16 @@ func codeOf(err error) string {
 	return ""
 }
 
-// passing are answers that end by themselves: starting up, shutting down, too
-// many connections.
-func passing(code string) bool {
+// temporary reports whether PostgreSQL refuses only for now: it is starting,
+// shutting down or has too many connections.
+func temporary(code string) bool {
 	return strings.HasPrefix(code, "57P") || strings.HasPrefix(code, "53")
 }
 
-// lock keeps other servers away: two on one database would take each shard from
-// each other all the time. It is held by a connection, so a server that dies
-// lets go of it, and one that lost its host does when PostgreSQL notices.
+// lock waits until no other server uses the database, and keeps others away: two
+// servers would keep taking the shards from each other. The returned connection
+// holds the lock, so PostgreSQL releases it when a server dies, or when it notices
+// that the server's host is gone.
 func (p Postgres) lock(ctx context.Context, log *serverLog) (*pgx.Conn, error) {
 	conn, err := p.connect(ctx, p.Database)
 	if err != nil {

@@ -42,8 +42,8 @@ func greet(ctx workflow.Context) (string, error) {
 	return "hello " + name, nil
 }
 
-// start fails the test when the server cannot be started or logs an error
-// before it is stopped.
+// start returns a running server. The test fails if the server doesn't start, or
+// logs an error before it is stopped.
 func start(t *testing.T, o temporalserver.Options) *temporalserver.Server {
 	t.Helper()
 	o.Logger = slog.New(slog.NewTextHandler(faults{t}, nil))
@@ -122,8 +122,8 @@ func wantResult(t *testing.T, run client.WorkflowRun, want string) {
 	}
 }
 
-// wantListed waits until the query finds exactly these executions: lists
-// follow the executions by some milliseconds.
+// wantListed waits until the query finds exactly these executions: lists are some
+// milliseconds late.
 func wantListed(t *testing.T, c client.Client, query string, want ...string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -180,7 +180,7 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// serve tells its address on the first extra file and ends with its input.
+// serve writes its address to the first extra file and ends with its input.
 func serve(dir string) error {
 	s, err := temporalserver.Start(context.Background(), temporalserver.Options{DataDir: dir, UI: true, SearchAttributes: attributes})
 	if err != nil {
@@ -231,7 +231,7 @@ func startChild(t *testing.T, dir string) *child {
 	return c
 }
 
-// stop lets the child end by itself.
+// stop closes the child's input and waits until it ends.
 func (c *child) stop(t *testing.T) {
 	t.Helper()
 	if err := errors.Join(c.stdin.Close(), c.command.Wait()); err != nil {

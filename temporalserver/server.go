@@ -18,64 +18,64 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// maxMessageSize is what ui-server allows: long histories come in one piece.
+// maxMessageSize is ui-server's limit, which allows for long histories in one
+// message.
 const maxMessageSize = 64 << 20
 
-// The namespace and retention of a server whose options name none. Retention
-// bounds for how long a workflow ID cannot be started again.
+// The default namespace and retention. Retention also limits for how long a
+// workflow ID can't be started again.
 const (
 	DefaultNamespace = "default"
 	DefaultRetention = 7 * 24 * time.Hour
 )
 
-// Options say what to start. The zero value is a server in memory on free
-// ports, with the namespace "default" and without the UI.
+// Options are the settings of a server. The zero value is a server in memory on
+// free ports, with the namespace "default" and without the UI.
 type Options struct {
-	// DataDir keeps everything in this directory across restarts; it is created
-	// when missing. One server at a time can use it. Empty keeps everything in
-	// memory until Stop.
+	// DataDir is the directory that keeps all data across restarts. It is created if
+	// missing, and one server at a time can use it. Empty keeps the data in memory
+	// until Stop.
 	DataDir string
 
-	// Durable makes every change of DataDir wait for the disk. Without it the
-	// last moments may be lost when the machine, not only this process, dies.
+	// Durable makes every change in DataDir wait for the disk. Without it, the last
+	// moments may be lost if the machine dies, not only this process.
 	Durable bool
 
-	// Postgres keeps everything there, in place of DataDir. Start waits for it
-	// until ctx ends, and until no other server uses the database.
+	// Postgres keeps all data instead of DataDir. Start waits until it answers and no
+	// other server uses the database, but no longer than ctx.
 	Postgres *Postgres
 
-	// FrontendPort is where clients connect. 0 takes any free port.
-	// FrontendHost is the IP address to listen on; empty is loopback. Whoever
-	// reaches it can do everything: the server authenticates nobody.
+	// FrontendPort is the port for clients; 0 takes any free one. FrontendHost is the
+	// IP address to listen on; empty means loopback. Anyone who reaches it can do
+	// everything: the server has no authentication.
 	FrontendHost string
 	FrontendPort int
 
-	// UI serves Temporal's web interface on UIHost and UIPort, which are as
+	// UI serves Temporal's web interface on UIHost and UIPort, which default like
 	// those of the frontend.
 	UI     bool
 	UIHost string
 	UIPort int
 
-	// Housekeeping removes what long-gone executions leave in the store. It is
-	// for servers that run for weeks. Its goroutines outlive Stop, so only for
+	// Housekeeping removes the remains of deleted executions from the store, for
+	// servers that run for weeks. Its goroutines outlive Stop, so use it only in
 	// programs that end with their one server.
 	Housekeeping bool
 
-	// Namespace is created when missing.
+	// Namespace is created if missing.
 	Namespace string
 
-	// SearchAttributes are the namespace's custom ones. Those it lacks are
-	// added, also to a DataDir that exists already; none is ever removed.
-	// Temporal allows ten keywords and three of every other type.
+	// SearchAttributes are the namespace's custom ones. Missing ones are added, even
+	// to existing data; none is ever removed. Temporal allows ten keywords and three
+	// of every other type.
 	SearchAttributes map[string]enums.IndexedValueType
 
-	// Retention is how long closed executions are kept. 0 means
-	// [DefaultRetention] for a new namespace and what it has for one that
-	// exists.
+	// Retention is the time that closed executions are kept. 0 means
+	// [DefaultRetention] for a new namespace, and no change for an existing one.
 	Retention time.Duration
 
-	// Logger receives what the server logs at error level, and what Start waits
-	// for. Nil drops it.
+	// Logger receives the server's errors, and the reasons why Start waits. Nil
+	// drops them.
 	Logger *slog.Logger
 }
 
@@ -90,12 +90,12 @@ type Server struct {
 	stop     sync.Once
 }
 
-// Start returns when clients can use the server: the namespace exists, its
-// search attributes can be set and listed by, and executions can start. When
-// ctx ends first, nothing is left running.
+// Start returns when clients can use the server: the namespace exists, executions
+// can start, and its search attributes can be set and searched. If ctx ends first,
+// nothing keeps running.
 //
-// Errors that a person can mend say how: a busy port, a data directory in use
-// or not writable, too many search attributes of a type.
+// Errors that an operator can fix name the remedy: a busy port, a data directory
+// in use or not writable, too many search attributes of a type.
 func Start(ctx context.Context, o Options) (_ *Server, err error) {
 	if o.Namespace == "" {
 		o.Namespace = DefaultNamespace
@@ -107,8 +107,8 @@ func Start(ctx context.Context, o Options) (_ *Server, err error) {
 		}
 	}()
 
-	// The ports come first: when a server runs already, its port is the better
-	// news than its lock on the data directory.
+	// The ports come first: if a server runs already, an error about its port helps
+	// more than one about its lock on the data directory.
 	ports, err := reservePorts(ctx, o.FrontendHost, o.FrontendPort)
 	if err != nil {
 		return nil, err
@@ -149,18 +149,19 @@ func Start(ctx context.Context, o Options) (_ *Server, err error) {
 	return s, nil
 }
 
-// Failed is closed when the server can't go on, for a reason that Err tells:
-// what ends the process of a Temporal server by itself.
+// Failed returns a channel that is closed when the server can't continue, for the
+// reason that Err returns. A Temporal server with a process of its own would end
+// the process.
 func (s *Server) Failed() <-chan struct{} { return s.log.state.failed }
 
-// Err is why the server failed, or nil.
+// Err returns the reason why the server failed, or nil.
 func (s *Server) Err() error { return s.log.fatal() }
 
-// HostPort is the address for clients on this machine, as in
+// HostPort returns the address for clients on this machine, as in
 // client.Options.HostPort.
 func (s *Server) HostPort() string { return s.frontend }
 
-// UIURL is the address of the web interface, or empty without one.
+// UIURL returns the address of the web interface, or "" without one.
 func (s *Server) UIURL() string {
 	if s.ui == nil {
 		return ""
@@ -168,13 +169,12 @@ func (s *Server) UIURL() string {
 	return s.ui.url()
 }
 
-// Stop ends the server and closes the database; a data directory can be opened
-// again, and the ports bound again, when it returns. Stop workers and clients
-// first where possible: a worker that still polls costs a second. Further calls
-// do nothing.
+// Stop ends the server and closes the database. When it returns, the data
+// directory and the ports can be used again. Stop workers and clients first where
+// possible: a worker that still polls costs a second. Further calls do nothing.
 func (s *Server) Stop() {
 	s.stop.Do(func() {
-		// Whatever a server says while it is being taken apart is no fault.
+		// Errors that a server logs while it stops are no faults.
 		s.log.mute()
 		if s.ui != nil {
 			s.ui.close()
@@ -191,14 +191,14 @@ func (s *Server) Stop() {
 	})
 }
 
-// startTemporal runs Temporal's constructors and start hooks on a goroutine of
-// their own, because they report some failures, such as a port taken at the
-// last moment, only by logging at level fatal. [serverLog.Fatal] ends the
-// goroutine that logs instead of the process.
+// startTemporal runs Temporal's constructors and start hooks in a goroutine of
+// their own. They report some failures, such as a port that was taken at the last
+// moment, only by logging at level fatal, and [serverLog.Fatal] then ends the
+// goroutine instead of the process.
 func (s *Server) startTemporal(ports *ports, housekeeping bool) error {
 	result := make(chan error, 1)
 	go func() {
-		err := errors.New("stopped without saying why")
+		err := errors.New("stopped without a reason")
 		defer func() {
 			if cause := s.log.fatal(); cause != nil {
 				// sync.OnceValue panics when the goroutine ends inside it.
@@ -218,8 +218,8 @@ func (s *Server) startTemporal(ports *ports, housekeeping bool) error {
 	return <-result
 }
 
-// waitReady asks for an execution that does not exist: "not found" takes the
-// answer of the frontend, of the namespace and of the history shard.
+// waitReady asks for an execution that doesn't exist. "Not found" proves that the
+// frontend, the namespace and the history shard answer.
 func (s *Server) waitReady(ctx context.Context, namespace string) error {
 	client := workflowservice.NewWorkflowServiceClient(s.conn)
 	tick := time.NewTicker(10 * time.Millisecond)

@@ -33,7 +33,7 @@ func TestExecutionIsFoundByItsSearchAttributes(t *testing.T) {
 	wantListed(t, c, `TestStack = "network" AND TestTries < 2 AND ExecutionStatus = "Completed"`, "wanted")
 }
 
-// Without the SDK, whose client waits and tries again when refused.
+// Without the SDK, whose client waits and retries when it is refused.
 func TestListsAreNotRateLimited(t *testing.T) {
 	s := start(t, temporalserver.Options{})
 	conn, err := grpc.NewClient(s.HostPort(), grpc.WithTransportCredentials(insecure.NewCredentials()))
@@ -131,8 +131,8 @@ func TestServersInOneProcessShareNothing(t *testing.T) {
 	wantResult(t, run, "hello second")
 }
 
-// An orchestrator's view of an outage: worker and client stay while Temporal
-// is away and go on when it is back.
+// The worker and the client keep running during an outage of Temporal, and continue
+// afterwards.
 func TestClientsOutliveRestartsOnTheSamePort(t *testing.T) {
 	dir := t.TempDir()
 	s := start(t, temporalserver.Options{DataDir: dir})
@@ -188,7 +188,7 @@ func TestStopIsQuickAndComplete(t *testing.T) {
 	}
 }
 
-// A worker left behind would poll whatever server takes the port next.
+// A remaining worker would poll the next server on the port.
 func TestStoppedServerLeavesNoWorkers(t *testing.T) {
 	s := start(t, temporalserver.Options{})
 	if !polling(t) {
@@ -219,20 +219,20 @@ func polling(t *testing.T) bool {
 }
 
 func TestServerIsSilent(t *testing.T) {
-	quiet := startChild(t, "memory")
-	c := dial(t, quiet.address)
+	silent := startChild(t, "memory")
+	c := dial(t, silent.address)
 	work(t, c)
 	run := begin(t, c, "done", stack.ValueSet("network"))
 	signal(t, c, "done", "world")
 	wantResult(t, run, "hello world")
 
-	quiet.stop(t)
-	if quiet.output.Len() > 0 {
-		t.Errorf("server wrote: %s", quiet.output)
+	silent.stop(t)
+	if silent.output.Len() > 0 {
+		t.Errorf("server wrote: %s", silent.output)
 	}
 }
 
-// brief is for calls that cannot succeed.
+// brief returns a context for calls that can't succeed.
 func brief(t *testing.T) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
@@ -240,7 +240,7 @@ func brief(t *testing.T) context.Context {
 	return ctx
 }
 
-// portOf is for starting a server again where it was.
+// portOf returns a server's port, to start another there.
 func portOf(t *testing.T, s *temporalserver.Server) int {
 	t.Helper()
 	_, port, err := net.SplitHostPort(s.HostPort())

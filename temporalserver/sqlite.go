@@ -23,7 +23,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// fileName is the database in Options.DataDir.
+// fileName is the name of the database in Options.DataDir.
 const fileName = "temporal.db"
 
 // Names of the two schemas in the table of schema versions.
@@ -32,10 +32,10 @@ const (
 	visibilitySchema = "temporal_visibility"
 )
 
-// opened numbers the databases that this process opened.
+// opened counts the databases that this process opened.
 var opened atomic.Int64
 
-// synchronous are SQLite's words for what a commit waits for, in WAL mode.
+// SQLite's values of synchronous: what a commit waits for, in WAL mode.
 const (
 	untilWritten = "1" // NORMAL: the operating system has it
 	untilOnDisk  = "2" // FULL: the disk has it
@@ -69,11 +69,11 @@ func openFile(dir, synchronous string) (*store, error) {
 			// Five times the writes of the default journal; survives kill -9.
 			"journal_mode": "wal",
 			"synchronous":  synchronous,
-			// Two servers on one database would each believe to own its shard.
+			// Two servers on one database would both act as owner of its shard.
 			"locking_mode": "exclusive",
 			"busy_timeout": "500",
-			// Unknown to SQLite, which ignores it. It tells this opening from an
-			// earlier one of the same file, which the plugin never forgets.
+			// SQLite ignores this attribute. The plugin keeps every database it opened, by
+			// its attributes, and would return an earlier, closed one of the same file.
 			"gantry_opened": strconv.FormatInt(opened.Add(1), 10),
 		},
 	})
@@ -87,8 +87,8 @@ func openFile(dir, synchronous string) (*store, error) {
 	return s, nil
 }
 
-// prepareFile makes the directory and the file, because the operating system
-// says better than SQLite why it cannot be done.
+// prepareFile creates the directory and the file, because the operating system's
+// errors are clearer than SQLite's.
 func prepareFile(dir string) (string, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", err
@@ -113,14 +113,13 @@ func connect(cfg *config.SQL) (*store, error) {
 	if err != nil {
 		return nil, err
 	}
-	// close makes every later use, by whatever of Temporal still runs, fail with
-	// "database is closed".
+	// After close, parts of Temporal that still run get "database is closed".
 	return &store{main: cfg, visibility: cfg, shards: 1, close: func() { _ = raw.Close() }}, nil
 }
 
-// rawDB finds the connection pool inside the plugin's database. The plugin
-// never closes it: its own Close only counts. Left open it would hold the lock
-// on the file, or all the data of a server in memory, until the process ends.
+// rawDB returns the connection pool inside the plugin's database. The plugin never
+// closes it: its Close only counts. If it stayed open, it would hold the lock on
+// the file, or all data of a server in memory, until the process ends.
 func rawDB(db sqlplugin.GenericDB) (*sqlx.DB, error) {
 	if v := reflect.ValueOf(db); v.Kind() == reflect.Pointer {
 		field := v.Elem().FieldByName("db")
@@ -131,9 +130,8 @@ func rawDB(db sqlplugin.GenericDB) (*sqlx.DB, error) {
 	return nil, fmt.Errorf("this version of temporal's sqlite plugin (%T) hides its database", db)
 }
 
-// ensureFileSchema creates the tables of a new database, all or none, and refuses
-// one that another version of Temporal made: its SQLite plugin has no
-// migrations.
+// ensureFileSchema creates the tables of a new database, all or none. It refuses a
+// database of another version of Temporal, whose SQLite plugin has no migrations.
 func ensureFileSchema(cfg *config.SQL) (err error) {
 	db, err := sql.NewSQLAdminDB(sqlplugin.DbKindMain, cfg, resolver.NewNoopResolver(), log.NewNoopLogger(), metrics.NoopMetricsHandler)
 	if err != nil {
@@ -147,8 +145,7 @@ func ensureFileSchema(cfg *config.SQL) (err error) {
 		return checkSchema(db)
 	}
 
-	// The plugin's pool is a single connection, so these statements follow each
-	// other on it.
+	// The plugin's pool has a single connection, so these statements share it.
 	if err := db.Exec("BEGIN IMMEDIATE"); err != nil {
 		return fmt.Errorf("create tables: %w", err)
 	}
@@ -185,25 +182,25 @@ func checkSchema(db sqlplugin.AdminDB) error {
 			return fmt.Errorf("read schema version of %s, which this program did not create: %w", fileName, err)
 		}
 		if have != want {
-			return fmt.Errorf("%s has version %s of schema %s and this program needs %s: use the program that created it, or another directory",
+			return fmt.Errorf("%s has version %s of schema %s and this program needs %s; use the program that created it, or another directory",
 				fileName, have, name, want)
 		}
 	}
 	return nil
 }
 
-// explain puts into words what SQLite says in codes.
+// explain adds a remedy to the errors of SQLite that an operator can fix.
 func explain(err error) error {
 	code, ok := errors.AsType[*driver.Error](err)
 	if !ok {
 		return err
 	}
-	// The low byte is the code, the rest says more of the same kind.
+	// The low byte is the primary code; the others refine it.
 	switch code.Code() & 0xff {
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
-		return fmt.Errorf("another server is using it: stop that one, or choose another directory: %w", err)
+		return fmt.Errorf("another server is using it; stop that one, or choose another directory: %w", err)
 	case sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT:
-		return fmt.Errorf("%s is damaged or no database: move it away to start empty: %w", fileName, err)
+		return fmt.Errorf("%s is damaged or no database; move it away to start empty: %w", fileName, err)
 	}
 	return err
 }

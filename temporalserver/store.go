@@ -6,18 +6,18 @@ import (
 	"go.temporal.io/server/common/config"
 )
 
-// store is where one server keeps everything, open until close.
+// store holds all data of one server. It is open until close.
 type store struct {
 	main, visibility *config.SQL
 
-	// shards is the number of history shards. It is part of the data: it cannot
-	// be changed once the first server has used the store.
+	// shards is the number of history shards. It can't change after the first server
+	// has used the store.
 	shards int32
 
 	close func()
 }
 
-// openStore returns with the tables in place. No other server uses them until
+// openStore returns a store with its tables. No other server can use it until
 // close.
 func openStore(ctx context.Context, o Options, log *serverLog) (*store, error) {
 	switch {

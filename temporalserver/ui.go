@@ -62,11 +62,11 @@ func (u *ui) close() {
 	_ = u.listener.Close()
 }
 
-// uiHandler assembles the interface from the parts of ui-server's
-// server.NewServer, in the same order, without what is for other deployments
-// (sign-in, a public path, assets from disk). Its Start would end the process
-// when the port is taken, and neither says when it serves nor lets go of its
-// connection to Temporal.
+// uiHandler builds the interface from the parts of ui-server's server.NewServer, in
+// the same order, without those for other deployments (sign-in, a public path,
+// assets from disk). NewServer's own Start would end the process if the port is
+// taken, and it doesn't report when it serves, nor closes its connection to
+// Temporal.
 func uiHandler(conn *grpc.ClientConn, namespace, frontend string) (http.Handler, error) {
 	settings, err := config.NewConfigProviderWithRefresh(&config.Config{
 		TemporalGRPCAddress: frontend,

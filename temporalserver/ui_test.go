@@ -44,8 +44,8 @@ func TestUIServesItsScripts(t *testing.T) {
 	}
 }
 
-// The interface can end executions and asks nobody who they are, so a page
-// from elsewhere in the same browser must not be able to use it.
+// The interface can end executions and has no authentication, so pages of other
+// sites in the same browser must not be able to use it.
 func TestUIRefusesOtherSites(t *testing.T) {
 	s := start(t, temporalserver.Options{UI: true})
 	c := dial(t, s.HostPort())
