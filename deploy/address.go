@@ -7,13 +7,13 @@ import (
 	"strings"
 )
 
-// WebhookPath is the path at which Gantry receives notifications. It answers at this path
-// alone: with a slash behind it, the same path is not found.
+// WebhookPath is the path at which Gantry receives notifications. With a slash
+// after it, Gantry answers 404.
 const WebhookPath = "/webhook"
 
-// NormalAddress spells an address as Gantry is asked at it: scheme and host in
-// small letters, no port that the scheme implies, no dots or doubled slashes in
-// the path, and none behind WebhookPath. What is no address stays as it is.
+// NormalAddress returns an address in its normal form: scheme and host in lower
+// case, no port that the scheme implies, no dots or doubled slashes in the path,
+// and no slash after WebhookPath. It returns other text as it is.
 func NormalAddress(address string) string {
 	u, ok := plainAddress(address)
 	if !ok {
@@ -29,9 +29,9 @@ func NormalAddress(address string) string {
 	return u.String()
 }
 
-// SameAddress reports whether requests to both addresses are the same: in
-// whatever case the host is written, with or without the port that the scheme
-// implies. A slash at the end of a path makes another address.
+// SameAddress reports whether requests to both addresses are the same. The case of
+// the host and the port that the scheme implies don't count. A slash at the end of
+// the path makes another address.
 func SameAddress(a, b string) bool {
 	ua, okA := plainAddress(a)
 	ub, okB := plainAddress(b)
@@ -41,7 +41,7 @@ func SameAddress(a, b string) bool {
 	return *ua == *ub
 }
 
-// plainAddress spells what HTTP takes for the same in one way.
+// plainAddress returns one spelling for all that are the same in HTTP.
 func plainAddress(address string) (*url.URL, bool) {
 	u, err := url.Parse(strings.TrimSpace(address))
 	if err != nil || u.Host == "" || u.User != nil {

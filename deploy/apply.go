@@ -8,25 +8,25 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// maxAttempts bounds how often a plan is made anew after a change of which
-// nobody knows whether it happened.
+// maxAttempts limits the plans that follow a change that may or may not have
+// happened.
 const maxAttempts = 3
 
-// Apply carries a plan out and reports to done each change that happened, as it
-// happens. It may be repeated: the next [Look] finds what was done before.
+// Apply carries out a plan and calls done after each change. You may repeat it:
+// the next [Inspect] finds the changes made before.
 //
-// A change that may or may not have happened is looked for, not repeated
-// blindly. An error that Spacelift took a change and shows it differently means
-// that everything before was done.
+// After a change that may or may not have happened, Apply inspects the account
+// again instead of repeating it blindly. If Spacelift shows a change differently
+// from what was sent, Apply returns an error; all changes before it were made.
 func Apply(ctx context.Context, api Spacelift, p Plan, done func(what string)) error {
 	for attempt := 1; ; attempt++ {
 		err := p.apply(ctx, api, done)
 		if !errors.Is(err, spacelift.ErrAmbiguous) || attempt == maxAttempts {
 			return err
 		}
-		found, lookErr := Look(ctx, api, *p.wanted)
-		if lookErr != nil {
-			return errors.Join(err, lookErr)
+		found, inspectErr := Inspect(ctx, api, *p.wanted)
+		if inspectErr != nil {
+			return errors.Join(err, inspectErr)
 		}
 		if p, err = Compare(*p.wanted, found); err != nil {
 			return err
@@ -34,9 +34,9 @@ func Apply(ctx context.Context, api Spacelift, p Plan, done func(what string)) e
 	}
 }
 
-// apply works in an order in which no notification is sent that Gantry would
-// refuse: what it asks for is there before the webhook is on, and the webhook
-// before the policy.
+// apply makes the changes in an order in which Spacelift sends no notification that
+// Gantry would refuse: the header before the webhook is on, and the webhook before
+// the policy.
 func (p Plan) apply(ctx context.Context, api Spacelift, done func(string)) error {
 	steps := []func(context.Context, Spacelift, func(string)) error{p.sendHeader, p.updateWebhook, p.setPolicy}
 	if p.webhook != nil && p.webhook.id == "" {
@@ -50,11 +50,11 @@ func (p Plan) apply(ctx context.Context, api Spacelift, done func(string)) error
 	return nil
 }
 
-// createWebhook sets the header as well: that needs the id.
+// createWebhook sets the header too, because that needs the id.
 func (p Plan) createWebhook(ctx context.Context, api Spacelift, done func(string)) error {
 	in := p.send()
 	if in.Endpoint == "" {
-		return fmt.Errorf("create webhook %q: no address is given", in.Name)
+		return fmt.Errorf("create webhook %q: it needs an address", in.Name)
 	}
 	made, err := api.CreateNamedWebhook(ctx, in)
 	if err != nil {
@@ -116,19 +116,19 @@ func (p Plan) setPolicy(ctx context.Context, api Spacelift, done func(string)) e
 	return stuck(func(again *Plan) { again.comparePolicy(Wanted{Policy: in.Name, Space: in.Space}, &now) })
 }
 
-// send is the webhook's input with the secret, which every update must carry.
+// send returns the webhook's input with the secret, which every update needs.
 func (p Plan) send() spacelift.NamedWebhookInput {
 	in := p.webhook.input
 	in.Secret = string(p.wanted.Secret)
 	return in
 }
 
-// shown returns the expected answer to this input: without its secret.
+// shown returns the expected answer to this input, which has no secret.
 func shown(in spacelift.NamedWebhookInput) Wanted {
 	return Wanted{Webhook: in.Name, Space: in.Space, Endpoint: in.Endpoint}
 }
 
-// stuck reports what Spacelift's answer to a change still shows to differ.
+// stuck returns an error if Spacelift's answer to a change still shows a difference.
 func stuck(compare func(again *Plan)) error {
 	var again Plan
 	compare(&again)
@@ -138,11 +138,11 @@ func stuck(compare func(again *Plan)) error {
 	return nil
 }
 
-// explainIn adds what an unauthorized or not found is about: a change of
-// webhooks or policies in a space.
+// explainIn adds the remedy to an error of changing webhooks or policies in a
+// space.
 func explainIn(err error, space string) error {
 	if errors.Is(err, spacelift.ErrNotFound) {
-		return fmt.Errorf("%w; is there a space %s, and may the key see it?", err, space)
+		return fmt.Errorf("%w; check that space %s exists and that the key has access to it", err, space)
 	}
 	return explain(err, "changing webhooks and policies takes an API key with the space admin role in space "+space)
 }

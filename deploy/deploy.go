@@ -1,5 +1,5 @@
 // Package deploy holds what Gantry needs on Spacelift's side, a named webhook
-// and a notification policy, and sets it up: [Look] reads what is there,
+// and a notification policy, and sets it up: [Inspect] reads what is there,
 // [Compare] says what to change and why, [Apply] does it. The folder terraform/
 // sets up the same as code.
 //

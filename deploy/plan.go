@@ -10,11 +10,11 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// Item names what a change is about. The names are a contract with scripts that
-// read plans and with the checks of gantry doctor.
+// Item is the subject of a change. Scripts that read plans and the checks of gantry
+// doctor rely on the names.
 type Item string
 
-// What a plan can change.
+// The items of a plan.
 const (
 	ItemWebhook         Item = "webhook" // it is missing
 	ItemWebhookEndpoint Item = "webhook.endpoint"
@@ -30,12 +30,12 @@ const (
 	ItemPolicySpace     Item = "policy.space"
 )
 
-// Change is one difference between what is there and what is wanted. It holds no
+// Change is one difference between the present and the desired setup. It holds no
 // secrets.
 type Change struct {
 	Item   Item   `json:"item"`
 	Name   string `json:"name"`             // of the webhook or policy
-	Now    string `json:"now,omitempty"`    // empty: nothing is there
+	Now    string `json:"now,omitempty"`    // empty if it is missing
 	Wanted string `json:"wanted,omitempty"` // in a form for people
 	Why    string `json:"why"`
 }
@@ -51,23 +51,23 @@ type NoteKind string
 
 // The kinds of notes.
 const (
-	NoteNotCompared NoteKind = "not-compared" // Spacelift doesn't show what it has
-	NoteNotAsked    NoteKind = "not-asked"    // Spacelift doesn't say what a policy sends
-	NoteDouble      NoteKind = "double"       // notifications come twice
-	NotePayload     NoteKind = "payload"      // something else is sent than Gantry reads
-	NoteRefused     NoteKind = "refused"      // Gantry refuses what is sent, which switches the webhook off
-	NoteUnasked     NoteKind = "unasked"      // more is sent than Gantry asks for
+	NoteNotCompared NoteKind = "not-compared" // Spacelift doesn't show the present value
+	NoteNotAsked    NoteKind = "not-asked"    // the effect of a policy is unknown
+	NoteDouble      NoteKind = "double"       // notifications arrive twice
+	NotePayload     NoteKind = "payload"      // a policy sends another payload than Gantry reads
+	NoteRefused     NoteKind = "refused"      // Gantry refuses the request, and refusals switch the webhook off
+	NoteUnasked     NoteKind = "unasked"      // the webhook sends headers that Gantry doesn't require
 )
 
-// Plan is a list of changes that make an account as wanted.
+// Plan is the list of changes that an account needs.
 type Plan struct {
 	Changes []Change `json:"changes"`
 	Notes   []Note   `json:"notes,omitempty"`
 
-	// A pointer: printing follows none, while it would pass over the methods of
-	// a Secret in a field that isn't exported.
+	// A pointer, because printing doesn't follow pointers, and ignores the methods of
+	// a Secret in an unexported field.
 	wanted    *Wanted
-	webhookID string // of the one that is there
+	webhookID string // of the existing one
 	webhook   *webhookStep
 	setHeader bool
 	policy    *policyStep
@@ -76,7 +76,7 @@ type Plan struct {
 // Empty reports whether there is nothing to do.
 func (p Plan) Empty() bool { return len(p.Changes) == 0 }
 
-// Unchecked returns what could not be checked.
+// Unchecked returns the notes about things that could not be checked.
 func (p Plan) Unchecked() []Note { return p.Of(NoteNotCompared, NoteNotAsked) }
 
 // Of returns the notes of some kinds.
@@ -89,7 +89,7 @@ func (p Plan) Of(kinds ...NoteKind) (notes []Note) {
 	return notes
 }
 
-// Change returns the plan's change of an item, nil if there is none.
+// Change returns the plan's change of an item, or nil.
 func (p Plan) Change(of Item) *Change {
 	i := slices.IndexFunc(p.Changes, func(c Change) bool { return c.Item == of })
 	if i < 0 {
@@ -98,34 +98,34 @@ func (p Plan) Change(of Item) *Change {
 	return &p.Changes[i]
 }
 
-// webhookStep creates or updates a webhook. The secret joins its input when it is
-// sent.
+// webhookStep creates or updates a webhook. The secret is added to its input only
+// for sending.
 type webhookStep struct {
-	id    string // empty: create it
+	id    string // empty means create it
 	input spacelift.NamedWebhookInput
 }
 
 type policyStep struct {
-	id    string // empty: create it
+	id    string // empty means create it
 	input spacelift.PolicyInput
 }
 
-// Compare plans the way from what is there to what is wanted. It returns an
-// error when that is unknown or must not be done.
+// Compare returns the plan that changes an account to the desired setup. It
+// returns an error if the plan is unknown or would be harmful.
 func Compare(w Wanted, f Found) (Plan, error) {
 	plan := Plan{Changes: []Change{}, wanted: &w}
 	hook, policy := f.Webhook(w.Webhook), f.Policy(w.Policy)
 	switch {
 	case (hook == nil || policy == nil) && !f.Complete:
-		return Plan{}, errors.New("the account has more webhooks or policies than could be listed, and ours is not among those: it can't be told whether it exists")
+		return Plan{}, errors.New("the account has more webhooks or policies than could be listed, and ours is not among those listed; it may or may not exist")
 	case f.Taken != nil:
-		return Plan{}, fmt.Errorf("the name %q belongs to a policy of type %s: choose another name for ours", w.Policy, f.Taken.Type)
+		return Plan{}, fmt.Errorf("the name %q belongs to a policy of type %s; choose another name for ours", w.Policy, f.Taken.Type)
 	}
 	plan.compareWebhook(w, hook, f.Secret, f.Header)
 	plan.comparePolicy(w, policy)
-	plan.lookAround(w, f, hook)
+	plan.noteOthers(w, f, hook)
 	if !f.Complete {
-		plan.note(NoteNotAsked, "the account has more webhooks or policies than could be listed: what the others send to Gantry is not known")
+		plan.note(NoteNotAsked, "the account has more webhooks or policies than could be listed; the others may send to Gantry too")
 	}
 	return plan, nil
 }
@@ -176,16 +176,16 @@ func (p *Plan) compareWebhook(w Wanted, have *spacelift.NamedWebhook, secret, he
 		p.change(ItemWebhookLabels, have.Name, list(have.Labels), list(in.Labels), "the policy picks webhooks by the label "+WebhookLabel)
 	}
 	if in.Space != have.Space {
-		p.change(ItemWebhookSpace, have.Name, have.Space, in.Space, "another space is asked for")
+		p.change(ItemWebhookSpace, have.Name, have.Space, in.Space, "the configured space is another one")
 	}
 	switch {
 	case w.Secret == "":
 	case secret == SecretOther, secret == SecretRefused:
 		p.change(ItemWebhookSecret, have.Name, "another one", "the first one configured", "Gantry refuses what is signed with a secret it doesn't know")
 	case secret == SecretNotShown && w.SendSecrets:
-		p.change(ItemWebhookSecret, have.Name, "not shown", "the first one configured", "it is to be sent in any case")
+		p.change(ItemWebhookSecret, have.Name, "not shown", "the first one configured", "you asked to send it in any case")
 	case secret == SecretNotShown:
-		p.note(NoteNotCompared, "the secret of webhook %s can't be compared: Spacelift shows none, because it hides it from this key or because there is none, "+
+		p.note(NoteNotCompared, "the secret of webhook %s can't be compared: Spacelift hides it from this key, or there is none, "+
 			"and without one Gantry refuses everything; gantry setup --send-secrets --yes sends it again", have.Name)
 	}
 	if len(p.Changes) > before {
@@ -209,7 +209,7 @@ func (p *Plan) compareHeader(w Wanted, have *spacelift.NamedWebhook, match Secre
 	case match == SecretRefused:
 		p.change(ItemWebhookHeader, w.Webhook, "another value of "+w.Header, "the one configured", "Gantry refuses notifications that come with another value")
 	case w.SendSecrets:
-		p.change(ItemWebhookHeader, w.Webhook, w.Header, w.Header, "its value is to be sent in any case")
+		p.change(ItemWebhookHeader, w.Webhook, w.Header, w.Header, "you asked to send its value in any case")
 	case match == SecretSame:
 		return
 	default:
@@ -219,7 +219,7 @@ func (p *Plan) compareHeader(w Wanted, have *spacelift.NamedWebhook, match Secre
 	p.setHeader = true
 }
 
-// policyDescription is for people who come upon the policy in Spacelift.
+// policyDescription explains the policy to people who find it in Spacelift.
 const policyDescription = "Routes the runs of stacks labelled gantry:managed to webhooks labelled gantry."
 
 func (p *Plan) comparePolicy(w Wanted, have *spacelift.Policy) {
@@ -239,21 +239,21 @@ func (p *Plan) comparePolicy(w Wanted, have *spacelift.Policy) {
 	before := len(p.Changes)
 	if line := firstDifference(have.Body, Policy); line > 0 {
 		p.change(ItemPolicyBody, have.Name, fmt.Sprintf("another one, from line %d on", line), "the one of this version of Gantry",
-			"it decides which runs Gantry hears of")
+			"it selects the runs that Gantry receives")
 	}
 	if have.Engine != in.Engine {
 		p.change(ItemPolicyEngine, have.Name, have.Engine, in.Engine, "the policy is written and tested for "+in.Engine)
 	}
 	if in.Space != have.Space {
-		p.change(ItemPolicySpace, have.Name, have.Space, in.Space, "another space is asked for")
+		p.change(ItemPolicySpace, have.Name, have.Space, in.Space, "the configured space is another one")
 	}
 	if len(p.Changes) > before {
 		p.policy = &policyStep{id: have.ID, input: in}
 	}
 }
 
-// firstDifference is the number of the first line that differs, 0 if none does.
-// Line ends and surrounding space don't count: forms and APIs change them.
+// firstDifference returns the number of the first line that differs, or 0. Line
+// ends and surrounding space don't count: forms and APIs change them.
 func firstDifference(a, b string) int {
 	lines := func(s string) []string {
 		return strings.Split(strings.TrimSpace(strings.ReplaceAll(s, "\r\n", "\n")), "\n")

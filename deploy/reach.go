@@ -6,9 +6,9 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// Reaches reports whether what lives in one space, such as a webhook or a
-// notification policy, has effect in another: in the space itself and in those
-// below that inherit from it, link by link.
+// Reaches reports whether a webhook or notification policy in one space has effect
+// in another: it has in its own space and in the spaces below that inherit from it,
+// link by link.
 // https://docs.spacelift.io/concepts/spaces/
 func Reaches(spaces []spacelift.Space, from, to string) bool {
 	for range len(spaces) + 1 { // a tree has no longer way up
@@ -24,8 +24,8 @@ func Reaches(spaces []spacelift.Space, from, to string) bool {
 	return false
 }
 
-// WayIsKnown reports whether all spaces are listed from which something may have
-// effect in a space: itself and those that it inherits from.
+// WayIsKnown reports whether the list has all spaces from which a policy may have
+// effect in a space: the space itself and those that it inherits from.
 func WayIsKnown(spaces []spacelift.Space, in string) bool {
 	for range len(spaces) + 1 {
 		i := slices.IndexFunc(spaces, func(s spacelift.Space) bool { return s.ID == in })

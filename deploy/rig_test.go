@@ -67,7 +67,7 @@ func (r *rig) wanted() deploy.Wanted {
 
 func (r *rig) plan(w deploy.Wanted) deploy.Plan {
 	r.t.Helper()
-	found, err := deploy.Look(r.t.Context(), r.admin, w)
+	found, err := deploy.Inspect(r.t.Context(), r.admin, w)
 	r.ok(err)
 	plan, err := deploy.Compare(w, found)
 	r.ok(err)

@@ -10,27 +10,26 @@ import (
 
 type object = map[string]any
 
-// sample is an event to ask a policy about.
+// sample is an event on which policies are simulated.
 type sample struct {
 	event string // for people
 	run   bool   // of a managed stack
 	input func(spacelift.Account) object
 }
 
-// Bounds of how much is asked: sampled stacks, and simulations of all policies
-// together.
+// Limits of the sampled stacks, and of the simulations of all policies together.
 const (
 	maxSampleStacks = 4
 	maxSimulations  = 400
 )
 
-// sampleStates are states that policies commonly pick.
+// sampleStates are the states that policies commonly select.
 var sampleStates = []spacelift.RunState{
 	spacelift.RunStateQueued, spacelift.RunStateUnconfirmed, spacelift.RunStateApplying, spacelift.RunStateFinished, spacelift.RunStateFailed,
 }
 
-// samples are the events to ask each of some policies about: runs of stacks that
-// differ, and what is no run.
+// samples returns the events on which each policy is simulated: runs of different
+// stacks, and events that aren't runs.
 func samples(stacks []spacelift.Stack, hooks []spacelift.NamedWebhook, policies int) []sample {
 	n := min(maxSampleStacks, max(1, maxSimulations/max(1, policies*len(sampleStates))))
 	var all []sample
@@ -52,8 +51,8 @@ func samples(stacks []spacelift.Stack, hooks []spacelift.NamedWebhook, policies 
 	return append(all, internal, version)
 }
 
-// differing picks at most n stacks that have the most labels and spaces between
-// them: policies distinguish stacks by those. Without any it makes one up.
+// differing selects at most n stacks that together have the most labels and spaces,
+// by which policies distinguish stacks. Without any stack, it invents one.
 func differing(stacks []spacelift.Stack, n int) []spacelift.Stack {
 	if len(stacks) == 0 {
 		return []spacelift.Stack{{ID: "gantry-sample", Name: "gantry sample", Labels: []string{spacelift.LabelManaged}, Space: rootSpace}}
@@ -85,7 +84,7 @@ func differing(stacks []spacelift.Stack, n int) []spacelift.Stack {
 	return picked
 }
 
-// runSample is a change of a run's state.
+// runSample returns the event of a run that enters a state.
 func runSample(s spacelift.Stack, ofType spacelift.RunType, state spacelift.RunState, hooks []spacelift.NamedWebhook) sample {
 	return sample{
 		event: fmt.Sprintf("a %s run of %s in %s", ofType, s.ID, state), run: true,
@@ -110,11 +109,11 @@ func withEndpoints(a spacelift.Account, hooks []spacelift.NamedWebhook, kind str
 
 const sampleRun = "01GANTRYSAMPLERUN000000000"
 
-// sampleTime makes samples the same each time.
+// sampleTime is fixed, so that samples never differ.
 var sampleTime = time.Date(2026, 1, 5, 9, 0, 0, 0, time.UTC)
 
-// The parts below have every field that the documented input has: a missing one
-// would make a rule that reads it undefined.
+// The parts below have every field of the documented input: a missing field would
+// make a rule that reads it undefined.
 // https://docs.spacelift.io/concepts/policy/notification-policy
 
 func runInput(ofType spacelift.RunType, state spacelift.RunState) object {

@@ -147,7 +147,7 @@ func TestEveryDriftIsSeenAndMended(t *testing.T) {
 			drift: hookDrift(func(in *spacelift.NamedWebhookInput) { in.Secret = "an old one" }),
 		},
 		{
-			name: "another space is asked for", want: deploy.ItemWebhookSpace,
+			name: "another space is configured", want: deploy.ItemWebhookSpace,
 			drift: func(r *rig) {
 				r.ok(r.AddSpace(simulator.Space{ID: "prod", InheritEntities: true}))
 				policyDrift(func(in *spacelift.PolicyInput) { in.Space = "prod" })(r)
@@ -341,7 +341,7 @@ func TestMissingRightsAreNamed(t *testing.T) {
 		r := newRig(t)
 		_, err := r.InjectAPI(simulator.APIFault{Kind: simulator.Unauthorized, Field: "searchNamedWebhooksIntegrations"})
 		r.ok(err)
-		_, err = deploy.Look(t.Context(), r.admin, r.wanted())
+		_, err = deploy.Inspect(t.Context(), r.admin, r.wanted())
 		if !errors.Is(err, spacelift.ErrForbidden) || !strings.Contains(err.Error(), "reading webhooks takes read access") {
 			t.Errorf("got %v", err)
 		}
@@ -351,7 +351,7 @@ func TestMissingRightsAreNamed(t *testing.T) {
 		w := r.wanted()
 		w.Space = "prdo"
 		err := deploy.Apply(t.Context(), r.admin, r.plan(w), func(what string) { t.Errorf("did %s", what) })
-		if !errors.Is(err, spacelift.ErrNotFound) || !strings.Contains(err.Error(), "is there a space prdo") {
+		if !errors.Is(err, spacelift.ErrNotFound) || !strings.Contains(err.Error(), "check that space prdo exists") {
 			t.Errorf("got %v", err)
 		}
 	})
@@ -360,7 +360,7 @@ func TestMissingRightsAreNamed(t *testing.T) {
 func TestTheNameOfAnotherPolicyIsNotTaken(t *testing.T) {
 	r := newRig(t)
 	r.ok(r.AddPolicy(simulator.Policy{ID: "gantry", Type: "PLAN", Body: "package spacelift"}))
-	found, err := deploy.Look(t.Context(), r.admin, r.wanted())
+	found, err := deploy.Inspect(t.Context(), r.admin, r.wanted())
 	r.ok(err)
 	if _, err := deploy.Compare(r.wanted(), found); err == nil || !strings.Contains(err.Error(), `"gantry" belongs to a policy of type PLAN`) {
 		t.Errorf("got %v", err)

@@ -15,13 +15,13 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// What is not documented of policySimulatev2, and assumed here alone:
+// Assumptions about policySimulatev2, which is not documented:
 //
-//   - The shape of its answer. Every webhook rule has an endpoint_id, so rules
-//     are found wherever in the answer an object has one.
-//   - The engine it uses. The operation takes none. A body that is written for
-//     the newer engine is asked with import rego.v1, which makes the older one
-//     read it alike; one that the simulation can't compile counts as not asked.
+//   - The shape of its answer. Every webhook rule has an endpoint_id, so every
+//     object of the answer that has one counts as a rule.
+//   - The engine it uses. The operation has no parameter for it. A body for the newer
+//     engine is sent with import rego.v1, which makes the older engine read it alike.
+//     If the simulation can't compile a body, its effect is unknown.
 //   - It changes nothing, and has no helper that the policy itself lacks.
 //
 // Rules that name one webhook in several ways are several deliveries, and each
@@ -34,32 +34,32 @@ type Simulator interface {
 	SimulatePolicy(ctx context.Context, ofType, body, input string) (string, error)
 }
 
-// Effect is the set of messages that a notification policy sends, as far as samples of events show
-// it.
+// Effect is the set of messages that a notification policy sends for sampled
+// events.
 type Effect struct {
 	Sends   []Sending
-	Problem string // why Spacelift could not be asked; empty if it answered
+	Problem string // why Spacelift could not simulate it; empty if it did
 }
 
-// Sending is one delivery that a policy asks for.
+// Sending is one delivery by a policy.
 type Sending struct {
 	Webhook string   // id
-	Event   string   // the sample it is sent for, for people
-	Run     bool     // whether that is a run of a managed stack
+	Event   string   // the sampled event, for people
+	Run     bool     // whether the event is a run of a managed stack
 	Payload bool     // whether it replaces Spacelift's own notification
-	Method  string   // POST unless the policy says otherwise
-	Headers []string // names of those it adds or replaces, sorted
+	Method  string   // POST unless the policy sets another
+	Headers []string // names of added or replaced headers, sorted
 }
 
-// effectsAtOnce bounds the simulations under way.
-const effectsAtOnce = 4
+// maxConcurrent limits concurrent simulations.
+const maxConcurrent = 4
 
-// ask simulates a policy on each sample.
-func ask(ctx context.Context, api Simulator, p spacelift.Policy, samples []sample) Effect {
+// effectOf simulates a policy on the samples.
+func effectOf(ctx context.Context, api Simulator, p spacelift.Policy, samples []sample) Effect {
 	body := forAnyEngine(p)
 	sent := make([][]Sending, len(samples))
 	run, ctx := errgroup.WithContext(ctx)
-	run.SetLimit(effectsAtOnce)
+	run.SetLimit(maxConcurrent)
 	for i, s := range samples {
 		run.Go(func() error {
 			var err error
@@ -73,8 +73,8 @@ func ask(ctx context.Context, api Simulator, p spacelift.Policy, samples []sampl
 	return Effect{Sends: slices.Concat(sent...)}
 }
 
-// Routes asks Spacelift whether a notification policy with this body would route
-// a run of a stack with these labels to the webhook.
+// Routes reports whether a notification policy with this body would route a run of
+// a stack with these labels to the webhook, by Spacelift's simulation.
 func Routes(ctx context.Context, api Simulator, body string, to spacelift.NamedWebhook, stackLabels ...string) (bool, error) {
 	stack := spacelift.Stack{ID: "gantry-sample", Name: "gantry sample", Labels: stackLabels, Space: to.Space}
 	sends, err := simulate(ctx, api, body, runSample(stack, spacelift.RunTypeTracked, spacelift.RunStateUnconfirmed, []spacelift.NamedWebhook{to}))
@@ -92,7 +92,7 @@ func simulate(ctx context.Context, api Simulator, body string, s sample) ([]Send
 	}
 	var document any
 	if err := json.Unmarshal([]byte(said), &document); err != nil {
-		return nil, fmt.Errorf("read what the policy said: %w", err)
+		return nil, fmt.Errorf("read the simulation's answer: %w", err)
 	}
 	rules := map[string]map[string]any{}
 	collectRules(document, rules)
@@ -106,7 +106,7 @@ func simulate(ctx context.Context, api Simulator, body string, s sample) ([]Send
 	return sends, nil
 }
 
-// collectRules finds webhook rules wherever they stand, each once.
+// collectRules collects the webhook rules anywhere in an answer, each once.
 func collectRules(v any, into map[string]map[string]any) {
 	switch v := v.(type) {
 	case map[string]any:
@@ -153,7 +153,7 @@ var (
 	importsV1   = regexp.MustCompile(`(?m)^[ \t]*import[ \t]+rego\.v1\b`)
 )
 
-// forAnyEngine returns the policy's body as both engines read it alike.
+// forAnyEngine returns the policy's body in a form that both engines read alike.
 func forAnyEngine(p spacelift.Policy) string {
 	at := packageLine.FindStringIndex(p.Body)
 	if p.Engine != spacelift.PolicyEngineRegoV1 || at == nil || importsV1.MatchString(p.Body) {

@@ -139,7 +139,7 @@ func checkRights(ctx context.Context, a *accountState) finding {
 		}
 		return err == nil
 	}
-	if found, err := deploy.Look(ctx, a.api, a.wanted); try(err) {
+	if found, err := deploy.Inspect(ctx, a.api, a.wanted); try(err) {
 		a.found, a.hook, a.policy = &found, found.Webhook(a.wanted.Webhook), found.Policy(a.wanted.Policy)
 		plan, err := deploy.Compare(a.wanted, found)
 		a.plan, a.planErr = &plan, err

@@ -162,7 +162,7 @@ func planSetup(ctx context.Context, api deploy.Spacelift, o setupOptions, known 
 		Webhook: o.webhook, Policy: o.policy, Space: o.space, Endpoint: o.url, Secret: known.live[0],
 		Header: known.header, HeaderValue: known.headerValue, SendSecrets: o.sendSecrets,
 	}
-	found, err := deploy.Look(ctx, api, wanted)
+	found, err := deploy.Inspect(ctx, api, wanted)
 	if err != nil {
 		return deploy.Plan{}, err
 	}

@@ -8,8 +8,9 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// lookAround notes what others do to the notifications that Gantry gets.
-func (p *Plan) lookAround(w Wanted, f Found, hook *spacelift.NamedWebhook) {
+// noteOthers adds notes about other webhooks and policies that send notifications
+// to Gantry.
+func (p *Plan) noteOthers(w Wanted, f Found, hook *spacelift.NamedWebhook) {
 	gantrys := []spacelift.NamedWebhook{f.target(w)}
 	for _, other := range f.Webhooks {
 		if hook != nil && other.ID == hook.ID || !other.Enabled || !SameAddress(other.Endpoint, gantrys[0].Endpoint) {
@@ -20,7 +21,7 @@ func (p *Plan) lookAround(w Wanted, f Found, hook *spacelift.NamedWebhook) {
 			p.note(NoteDouble, "webhook %s has the label %s and the same address: every notification comes twice", other.Name, WebhookLabel)
 		}
 	}
-	unasked := map[string][]string{} // policies, by why
+	unknown := map[string][]string{} // policies, by the reason
 	var reasons []string
 	for _, policy := range f.Policies {
 		effect, asked := f.Effects[policy.ID]
@@ -28,25 +29,25 @@ func (p *Plan) lookAround(w Wanted, f Found, hook *spacelift.NamedWebhook) {
 		case !asked:
 		case effect.Problem == "":
 			for _, to := range gantrys {
-				p.judge(policy, to, effect.Sends, w)
+				p.noteSendings(policy, to, effect.Sends, w)
 			}
 		default:
-			if unasked[effect.Problem] == nil {
+			if unknown[effect.Problem] == nil {
 				reasons = append(reasons, effect.Problem)
 			}
-			unasked[effect.Problem] = append(unasked[effect.Problem], policy.Name)
+			unknown[effect.Problem] = append(unknown[effect.Problem], policy.Name)
 		}
 	}
-	for _, why := range reasons {
-		p.note(NoteNotAsked, "Spacelift could not be asked whether it sends notifications to Gantry by the policies %s: %s", list(unasked[why]), why)
+	for _, reason := range reasons {
+		p.note(NoteNotAsked, "Spacelift could not simulate the policies %s, so they may send notifications to Gantry too: %s", list(unknown[reason]), reason)
 	}
 }
 
-// judge notes what a policy sends to a webhook of Gantry's, beside the one
-// notification that our own is for.
-func (p *Plan) judge(policy spacelift.Policy, to spacelift.NamedWebhook, sends []Sending, w Wanted) {
+// noteSendings adds notes about a policy's deliveries to a webhook of Gantry's, but
+// not about the one notification of each event that our own policy sends.
+func (p *Plan) noteSendings(policy spacelift.Policy, to spacelift.NamedWebhook, sends []Sending, w Wanted) {
 	secretHeader, noted := w.Header, map[string]bool{}
-	owed := map[string]bool{} // events that our own policy sent once
+	sent := map[string]bool{} // events that our own policy sent once
 	ours := policy.Name == w.Policy || policy.ID == w.Policy
 	note := func(kind NoteKind, about string, s Sending, means string) {
 		if !noted[about] {
@@ -58,12 +59,12 @@ func (p *Plan) judge(policy spacelift.Policy, to spacelift.NamedWebhook, sends [
 		if s.Webhook != to.ID {
 			continue
 		}
-		if s.Run && (!ours || owed[s.Event]) {
+		if s.Run && (!ours || sent[s.Event]) {
 			note(NoteDouble, "routes runs of managed stacks to webhook "+to.Name+" too", s, "every such notification comes twice")
 		}
-		owed[s.Event] = true
+		sent[s.Event] = true
 		if s.Method != http.MethodPost {
-			note(NoteRefused, "calls webhook "+to.Name+" by "+s.Method, s, "Gantry takes POST alone and answers 405, and ten failures in a row switch the webhook off")
+			note(NoteRefused, "calls webhook "+to.Name+" by "+s.Method, s, "Gantry accepts only POST and answers 405, and ten failures in a row switch the webhook off")
 		}
 		if i := slices.IndexFunc(s.Headers, func(h string) bool { return secretHeader != "" && strings.EqualFold(h, secretHeader) }); i >= 0 {
 			note(NoteRefused, "replaces the secret header "+s.Headers[i]+" of webhook "+to.Name, s, "Gantry refuses the notification, and ten failures in a row switch the webhook off")

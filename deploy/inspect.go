@@ -10,7 +10,8 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// Spacelift is the part of an account's API that setting up uses; *spaceliftapi.Client is one.
+// Spacelift is the part of an account's API that this package uses;
+// *spaceliftapi.Client is one.
 type Spacelift interface {
 	Simulator
 	Spaces(ctx context.Context) ([]spacelift.Space, error)
@@ -26,7 +27,7 @@ type Spacelift interface {
 	UpdatePolicy(ctx context.Context, id string, in spacelift.PolicyInput) (spacelift.Policy, error)
 }
 
-// Secret is a string that no form of printing shows.
+// Secret is a string that fmt, JSON and YAML don't show.
 type Secret string
 
 // String hides the secret.
@@ -43,22 +44,22 @@ func (s Secret) GoString() string { return s.String() }
 // MarshalText hides the secret from JSON and YAML.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// Wanted is the desired setup of an account. Empty fields are not compared,
-// unless they say otherwise.
+// Wanted is the desired setup of an account. Empty fields aren't compared, unless
+// noted.
 type Wanted struct {
 	Webhook  string // name of the named webhook; required
 	Policy   string // name of the notification policy; required
-	Space    string // id of the space of both; empty leaves them where they are, root when they are new
-	Endpoint string // where notifications go; a webhook can't be created without
+	Space    string // id of the space of both; empty means no change, and root for new ones
+	Endpoint string // address of Gantry's webhook; required to create one
 	Secret   Secret // signs the notifications
 
-	// Header is the secret header that comes with every notification, with its
-	// value; empty when Gantry asks for none.
+	// Header is the secret header of every notification; empty if Gantry requires
+	// none.
 	Header      string
 	HeaderValue Secret
 
-	// SendSecrets sends secret and header value even if nothing is seen to
-	// differ: Spacelift may not show what it has.
+	// SendSecrets sends the secret and the header's value even without a visible
+	// difference: Spacelift may not show its own.
 	SendSecrets bool
 }
 
@@ -66,30 +67,31 @@ type Wanted struct {
 type Found struct {
 	Webhooks []spacelift.NamedWebhook
 	Policies []spacelift.Policy // those of type NOTIFICATION
-	Complete bool               // false when the account has more than was listed
+	Complete bool               // false if the account has more than the lists hold
 
-	Secret SecretMatch       // of the webhook that is wanted
+	Secret SecretMatch       // of the wanted webhook
 	Header SecretMatch       // of its secret header, which Spacelift never shows
-	Taken  *spacelift.Policy // a policy of another type has the name we want
+	Taken  *spacelift.Policy // a policy of another type that has the wanted name
 
-	// Effects say what policies send, by id. Ours is left out as it is shipped,
-	// and so are those that reach no event that the webhook could get.
+	// Effects holds the effect of each policy, by id. Our own unmodified policy is
+	// left out, and so are policies that can't send events to the webhook.
 	Effects map[string]Effect
 }
 
-// SecretMatch says how a webhook's secret compares with ours.
+// SecretMatch is the result of comparing a webhook's secret with ours.
 type SecretMatch string
 
-// The ways secrets compare.
+// The results of comparing secrets.
 const (
-	SecretNotShown SecretMatch = ""        // Spacelift shows none: it hides it from this key, or there is none
+	SecretNotShown SecretMatch = ""        // Spacelift hides it from this key, or there is none
 	SecretSame     SecretMatch = "same"    //
-	SecretOther    SecretMatch = "other"   // notifications would be refused
-	SecretRefused  SecretMatch = "refused" // a running Gantry refuses what comes
+	SecretOther    SecretMatch = "other"   // Gantry would refuse notifications
+	SecretRefused  SecretMatch = "refused" // a running Gantry refuses notifications
 )
 
-// Look reads what is there. It needs a key that may read webhooks and policies.
-func Look(ctx context.Context, api Spacelift, w Wanted) (Found, error) {
+// Inspect reads the webhooks and policies of an account. It needs a key that may
+// read them.
+func Inspect(ctx context.Context, api Spacelift, w Wanted) (Found, error) {
 	hooks, err := api.NamedWebhooks(ctx)
 	if err != nil {
 		return Found{}, explain(err, "reading webhooks takes read access to their space")
@@ -111,8 +113,8 @@ func Look(ctx context.Context, api Spacelift, w Wanted) (Found, error) {
 		}
 	}
 	if found.Policy(w.Policy) == nil {
-		// Ids are slugs of names. The name may belong to a policy that the listing
-		// leaves out because it is of another type.
+		// Ids are slugs of names. The name may belong to a policy of another type, which
+		// the list leaves out.
 		taken, err := api.Policy(ctx, w.Policy)
 		switch {
 		case err == nil && taken.Type == spacelift.PolicyTypeNotification:
@@ -123,13 +125,13 @@ func Look(ctx context.Context, api Spacelift, w Wanted) (Found, error) {
 			return Found{}, err
 		}
 	}
-	found.askPolicies(ctx, api, w)
+	found.simulatePolicies(ctx, api, w)
 	return found, nil
 }
 
-// askPolicies asks each policy in reach what it sends. What can't be read for
-// that only makes samples less like the account.
-func (f *Found) askPolicies(ctx context.Context, api Spacelift, w Wanted) {
+// simulatePolicies sets the effects of the policies in reach. If spaces or stacks
+// can't be read, the sampled events only resemble the account less.
+func (f *Found) simulatePolicies(ctx context.Context, api Spacelift, w Wanted) {
 	ours, target := f.Policy(w.Policy), f.target(w)
 	others := slices.DeleteFunc(slices.Clone(f.Policies), func(p spacelift.Policy) bool {
 		return ours != nil && p.ID == ours.ID && firstDifference(p.Body, Policy) == 0
@@ -147,14 +149,14 @@ func (f *Found) askPolicies(ctx context.Context, api Spacelift, w Wanted) {
 		managed = found.Items
 	}
 	hooks := append(slices.DeleteFunc(slices.Clone(f.Webhooks), func(h spacelift.NamedWebhook) bool { return h.ID == target.ID || !h.Enabled }), target)
-	questions := samples(managed, hooks, len(others))
+	events := samples(managed, hooks, len(others))
 	f.Effects = map[string]Effect{}
 	for _, p := range others {
-		f.Effects[p.ID] = ask(ctx, api, p, questions)
+		f.Effects[p.ID] = effectOf(ctx, api, p, events)
 	}
 }
 
-// target is the webhook as it will be.
+// target returns the webhook as the plan will leave it.
 func (f *Found) target(w Wanted) spacelift.NamedWebhook {
 	have := f.Webhook(w.Webhook)
 	if have == nil {
@@ -170,8 +172,7 @@ func (f *Found) target(w Wanted) spacelift.NamedWebhook {
 	return will
 }
 
-// Webhook returns the webhook with a name, or with an id of that spelling; nil
-// if there is none.
+// Webhook returns the webhook with this name or id, or nil.
 func (f Found) Webhook(name string) *spacelift.NamedWebhook {
 	i := slices.IndexFunc(f.Webhooks, func(w spacelift.NamedWebhook) bool { return w.Name == name })
 	if i < 0 {
@@ -183,8 +184,7 @@ func (f Found) Webhook(name string) *spacelift.NamedWebhook {
 	return &f.Webhooks[i]
 }
 
-// Policy returns the notification policy with a name, or with an id of that
-// spelling; nil if there is none.
+// Policy returns the notification policy with this name or id, or nil.
 func (f Found) Policy(name string) *spacelift.Policy {
 	i := slices.IndexFunc(f.Policies, func(p spacelift.Policy) bool { return p.Name == name })
 	if i < 0 {
@@ -196,7 +196,7 @@ func (f Found) Policy(name string) *spacelift.Policy {
 	return &f.Policies[i]
 }
 
-// explain says which right is missing where Spacelift only says unauthorized.
+// explain adds the missing right where Spacelift only answers "unauthorized".
 func explain(err error, right string) error {
 	if errors.Is(err, spacelift.ErrForbidden) {
 		return fmt.Errorf("%w; %s", err, right)

@@ -52,7 +52,7 @@ func TestOtherPoliciesAreAskedWhatTheySend(t *testing.T) {
 			other: simulator.Policy{Engine: simulator.RegoV1, Body: v1("webhook contains {\"endpoint_id\": \"gantry\", \"payload\": {\"text\": input.run_updated.run.id}}")},
 		},
 		{
-			name: "by another method", want: []deploy.NoteKind{deploy.NoteDouble, deploy.NoteRefused}, says: "calls webhook gantry by PUT, such as for a TRACKED run of network in QUEUED: Gantry takes POST alone and answers 405",
+			name: "by another method", want: []deploy.NoteKind{deploy.NoteDouble, deploy.NoteRefused}, says: "calls webhook gantry by PUT, such as for a TRACKED run of network in QUEUED: Gantry accepts only POST and answers 405",
 			other: simulator.Policy{Engine: simulator.RegoV1, Body: v1("webhook contains {\"endpoint_id\": \"gantry\", \"method\": \"put\"} if input.run_updated")},
 		},
 		{
@@ -125,7 +125,7 @@ func TestPoliciesThatCanNotBeAskedAreNamed(t *testing.T) {
 	_, err := r.InjectAPI(simulator.APIFault{Kind: simulator.Unauthorized, Field: "policySimulatev2"})
 	r.ok(err)
 	plan := r.plan(r.wanted())
-	if notes := plan.Unchecked(); len(notes) != 1 || len(plan.Notes) != 1 || !strings.Contains(notes[0].Text, "by the policies one, two") {
+	if notes := plan.Unchecked(); len(notes) != 1 || len(plan.Notes) != 1 || !strings.Contains(notes[0].Text, "simulate the policies one, two") {
 		t.Errorf("notes %+v", plan.Notes)
 	}
 }
@@ -166,7 +166,7 @@ func TestASimulationOfAnyEngineWillDo(t *testing.T) {
 	r := newRig(t)
 	r.setUp(r.wanted())
 	r.ok(r.AddPolicy(simulator.Policy{ID: "new", Engine: simulator.RegoV1, Body: "# a comment\npackage spacelift # ours\n\nwebhook contains {\"endpoint_id\": \"gantry\"} if input.run_updated\n"}))
-	found, err := deploy.Look(t.Context(), oldEngine{r.admin}, r.wanted())
+	found, err := deploy.Inspect(t.Context(), oldEngine{r.admin}, r.wanted())
 	r.ok(err)
 	plan, err := deploy.Compare(r.wanted(), found)
 	r.ok(err)
