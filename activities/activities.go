@@ -26,7 +26,7 @@ type Activities struct {
 
 	// Rules are what the configuration says of profiles and windows; nil is a
 	// configuration without any.
-	Rules *policy.Rules
+	Definitions *policy.Definitions
 
 	// Temporal is where the executions are.
 	Temporal Temporal

@@ -157,7 +157,7 @@ func (a *Activities) checkRules(ctx context.Context, in managed.ConfirmRunInput,
 // whyPeople says why the policy leaves a run to people, as the run was just
 // read; empty if it does not.
 func whyPeople(p policy.Policy, run spacelift.Run) string {
-	alone, rules := p.Alone(policy.PlanFacts{Type: run.Type, Drift: run.DriftDetection, Delta: run.Delta})
+	alone, rules := p.AutoConfirms(policy.PlanFacts{Type: run.Type, Drift: run.DriftDetection, Delta: run.Delta})
 	if alone {
 		return ""
 	}

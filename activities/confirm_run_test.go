@@ -97,7 +97,7 @@ func (r *rig) judged() managed.ConfirmRunInput {
 			Type: run.Type, State: spacelift.RunStateUnconfirmed, StateVersion: 5,
 			CommitHash: run.Commit.Hash, Delta: run.Delta,
 		},
-		Policy: r.acts.Rules.Resolve(auto), PlanSince: noon.Add(-time.Hour),
+		Policy: r.acts.Definitions.Resolve(auto), PlanSince: noon.Add(-time.Hour),
 		Note: "Confirmed by Gantry because of gantry:confirm=auto (state version 5).",
 	}
 }
@@ -289,7 +289,7 @@ func TestConfirmRunLosesTheRace(t *testing.T) {
 	}
 	in := managed.ConfirmRunInput{
 		Run: ref, Expect: managed.Expect{Type: plan.Type, State: plan.State},
-		Policy: (*policy.Rules)(nil).Resolve(auto), Note: "Confirmed by Gantry.",
+		Policy: (*policy.Definitions)(nil).Resolve(auto), Note: "Confirmed by Gantry.",
 	}
 	for _, tc := range []struct {
 		name   string

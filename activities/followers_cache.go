@@ -167,7 +167,7 @@ func (a *Activities) parents(stacks []spacelift.LabelledStack) map[spacelift.Sta
 	all := map[spacelift.StackID]chain.Following{}
 	for _, s := range stacks {
 		if spacelift.Managed(s.Labels) {
-			policy := a.Rules.Resolve(s.Labels)
+			policy := a.Definitions.Resolve(s.Labels)
 			all[s.ID] = chain.Following{After: chain.ParentsOf(s.ID, policy.After.Value), Notify: policy.Notify.Value}
 		}
 	}

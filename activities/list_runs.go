@@ -143,7 +143,7 @@ func (a *Activities) Survey(ctx context.Context, in SurveyInput) (Survey, error)
 	}
 	found.Open = len(c.open)
 	if freezes, err := a.freezes(ctx, in.Account); err == nil { // else the next survey finds it
-		found.Behind = c.behind(a.Rules, freezes)
+		found.Behind = c.behind(a.Definitions, freezes)
 	}
 	if found.Behind > 0 && a.notifying(ctx, in.Account) {
 		found.Behind = 0 // they are about to learn of it
@@ -195,11 +195,11 @@ func (o openRun) gate() string  { _, gate, _ := strings.Cut(o.Fingerprint, "/");
 
 // behind reports whether a run waits by other freezes, or another configuration,
 // than those in effect.
-func (o openRun) behind(rules *policy.Rules, freezes []policy.Freeze, at time.Time) bool {
+func (o openRun) behind(rules *policy.Definitions, freezes []policy.Freeze, at time.Time) bool {
 	return o.gate() != "" && o.gate() != rules.GateFingerprint(freezes, string(o.Run.Stack), at)
 }
 
-func (c comparison) behind(rules *policy.Rules, freezes []policy.Freeze) (n int) {
+func (c comparison) behind(rules *policy.Definitions, freezes []policy.Freeze) (n int) {
 	for _, o := range c.open {
 		if !o.Stuck && o.behind(rules, freezes, c.in.At) {
 			n++

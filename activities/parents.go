@@ -232,7 +232,7 @@ func (u *upstream) conclude(ctx context.Context, found upstreamFindings) (Parent
 }
 
 func (u *upstream) parents(stack spacelift.StackID, labels []string) []spacelift.StackID {
-	return chain.ParentsOf(stack, u.a.Rules.Resolve(labels).After.Value)
+	return chain.ParentsOf(stack, u.a.Definitions.Resolve(labels).After.Value)
 }
 
 // runs reads a stack's newest tracked runs, and its labels. One that is not there

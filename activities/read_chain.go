@@ -33,7 +33,7 @@ func (a *Activities) ReadChain(ctx context.Context, in ReadChainInput) (chain.Gr
 // whyNotTriggered says why Gantry triggers no run of a stack, by how the stack is
 // now; empty if nothing speaks against it. A brake of Spacelift's is named beside.
 func (a *Activities) whyNotTriggered(ctx context.Context, account spacelift.Account, s spacelift.Stack) (why string, block *managed.Block) {
-	policy := a.Rules.Resolve(s.Labels).Of(s.ID)
+	policy := a.Definitions.Resolve(s.Labels).Of(s.ID)
 	switch {
 	case !spacelift.Managed(s.Labels):
 		return fmt.Sprintf("the stack %s no longer carries %s", s.ID, spacelift.LabelManaged), nil

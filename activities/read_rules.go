@@ -43,7 +43,7 @@ func (a *Activities) ReadRules(ctx context.Context, in ReadRulesInput) (managed.
 
 func (a *Activities) rules(stack spacelift.StackID, labels []string) managed.Rules {
 	labels = spacelift.OurLabels(labels)
-	return managed.Rules{Labels: labels, Policy: a.Rules.Resolve(labels).Of(stack)}
+	return managed.Rules{Labels: labels, Policy: a.Definitions.Resolve(labels).Of(stack)}
 }
 
 // timed adds what depends on the time: the gate as it is now, and the clocks of
@@ -53,10 +53,10 @@ func (a *Activities) timed(ctx context.Context, run spacelift.RunRef, planSince 
 	if err != nil {
 		return managed.Rules{}, err
 	}
-	rules.Gate = a.Rules.Gate(rules.Policy, string(run.Stack), freezes, a.now())
+	rules.Gate = a.Definitions.Gate(rules.Policy, string(run.Stack), freezes, a.now())
 	if !planSince.IsZero() {
-		rules.Dues = a.Rules.Dues(rules.Policy, planSince)
-		rules.Approvers = a.Rules.Approvers(rules.Policy.Approvers.Value)
+		rules.Schedule = a.Definitions.Schedule(rules.Policy, planSince)
+		rules.Approvers = a.Definitions.Approvers(rules.Policy.Approvers.Value)
 	}
 	return rules, nil
 }

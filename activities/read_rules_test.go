@@ -29,7 +29,7 @@ func (r *rig) configured() {
 		},
 	})
 	r.must(err)
-	r.acts.Rules = rules
+	r.acts.Definitions = rules
 	r.clock(noon)
 }
 
@@ -48,16 +48,16 @@ func TestReadRules(t *testing.T) {
 	if diff := cmp.Diff([]string{"gantry:approval-timeout=24h", "gantry:approvals=2", "gantry:managed", "gantry:profile=production"}, start.Labels); diff != "" {
 		t.Errorf("read from (-want +got):\n%s", diff)
 	}
-	if !start.Gate.At.IsZero() || start.Dues != nil || len(r.temporal.queries) > 0 {
-		t.Errorf("without a plan there is gate %+v and %d dues", start.Gate, len(start.Dues))
+	if !start.Gate.At.IsZero() || start.Schedule != nil || len(r.temporal.queries) > 0 {
+		t.Errorf("without a plan there is gate %+v and %d dues", start.Gate, len(start.Schedule))
 	}
 
 	plan := done[managed.Rules](r, r.acts.ReadRules, activities.ReadRulesInput{Run: r.ref, Labels: labels, PlanSince: noon.Add(-time.Hour)})
 	if plan.Gate.Open || plan.Gate.Freeze != "f1" || !plan.Gate.At.Equal(noon) {
 		t.Errorf("the gate is %+v in spite of a freeze", plan.Gate)
 	}
-	if want := []policy.Due{{At: noon.Add(23 * time.Hour), Kind: policy.DueDiscard}}; !cmp.Equal(want, plan.Dues) {
-		t.Errorf("dues (-want +got):\n%s", cmp.Diff(want, plan.Dues))
+	if want := []policy.Deadline{{At: noon.Add(23 * time.Hour), Kind: policy.DeadlineDiscard}}; !cmp.Equal(want, plan.Schedule) {
+		t.Errorf("dues (-want +got):\n%s", cmp.Diff(want, plan.Schedule))
 	}
 }
 
@@ -115,7 +115,7 @@ func TestConfirmRunByPolicy(t *testing.T) {
 			},
 			want: managed.RulesChanged, reason: "gantry:confirm=manual",
 			check: func(t *testing.T, got managed.ConfirmResult) {
-				if got.Rules.Policy.Confirm.Value != policy.ConfirmManual || !got.Rules.Gate.Open || len(got.Rules.Dues) != 1 {
+				if got.Rules.Policy.Confirm.Value != policy.ConfirmManual || !got.Rules.Gate.Open || len(got.Rules.Schedule) != 1 {
 					t.Errorf("the rules now are %+v", got.Rules)
 				}
 			},

@@ -170,7 +170,7 @@ func (a *Activities) audience(ctx context.Context, in TellInput) (ids []string, 
 		}
 		complete = complete && all
 		for _, e := range found {
-			if in.Behind == nil || outdated(e, a.Rules, freezes, in.Behind.At) {
+			if in.Behind == nil || outdated(e, a.Definitions, freezes, in.Behind.At) {
 				ids = append(ids, e.ID)
 			}
 		}
@@ -181,7 +181,7 @@ func (a *Activities) audience(ctx context.Context, in TellInput) (ids []string, 
 
 // outdated reports whether an execution that follows a run waits by other freezes,
 // or another configuration, than those in effect.
-func outdated(e execution, rules *policy.Rules, freezes []policy.Freeze, at time.Time) bool {
+func outdated(e execution, rules *policy.Definitions, freezes []policy.Freeze, at time.Time) bool {
 	run, ok := runFollowedBy(e.ID)
 	return ok && openRun{Run: run, Fingerprint: e.Values[0]}.behind(rules, freezes, at)
 }

@@ -91,7 +91,7 @@ func TestTellOfRulesOfSomeStacks(t *testing.T) {
 func TestTellOfRulesWhoIsBehind(t *testing.T) {
 	held := policy.Freeze{ID: "audit", Stacks: []string{"a", "b"}, From: noon.Add(-time.Hour)}
 	at := func(freezes ...policy.Freeze) string {
-		return "x/" + (*policy.Rules)(nil).GateFingerprint(freezes, "a", noon)
+		return "x/" + (*policy.Definitions)(nil).GateFingerprint(freezes, "a", noon)
 	}
 	f := &fakeTemporal{
 		freezes: []policy.Freeze{held}, open: runsOf("a", "b", "c", "d"),

@@ -86,7 +86,7 @@ func (a *Activities) follow(ctx context.Context, api Spacelift, in TriggerFollow
 	if err != nil {
 		return TriggerFollowerResult{}, err
 	}
-	rules := a.Rules.Resolve(labels)
+	rules := a.Definitions.Resolve(labels)
 	parents := chain.ParentsOf(in.Stack, rules.After.Value)
 	if !spacelift.Managed(labels) || in.Labels != "" && chain.LabelsFingerprint(parents) != in.Labels {
 		return TriggerFollowerResult{Outcome: FollowRelabelled, Reason: fmt.Sprintf("the labels of the stack %s have changed", in.Stack)}, nil

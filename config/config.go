@@ -151,7 +151,7 @@ func (c Config) validate(withoutAccount bool, origins map[string]string) error {
 		problems = append(problems, err)
 	}
 	problems = append(problems, c.channelProblems()...)
-	if _, err := c.Rules(); err != nil {
+	if _, err := c.Definitions(); err != nil {
 		problems = append(problems, err)
 	}
 	if len(c.Accounts) == 0 && !withoutAccount {

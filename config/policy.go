@@ -118,9 +118,9 @@ type Deadlines struct {
 	Applying *policy.Duration `koanf:"applying" doc:"How long it may apply. 2h, if nothing is said."`
 }
 
-// Rules compiles profiles, windows and what they refer to. Each of its problems
+// Definitions compiles profiles, windows and what they refer to. Each of its problems
 // begins with the setting it is about.
-func (c Config) Rules() (*policy.Rules, error) {
+func (c Config) Definitions() (*policy.Definitions, error) {
 	all := policy.Config{DependsOnLabels: c.Labels.DependsOn, ReadLogs: c.Logs.Read, Approvers: server.Approvers(c.TokensAndPeople())}
 	for _, channel := range c.Channels {
 		all.Channels = append(all.Channels, channel.Name)
@@ -188,7 +188,7 @@ func (c Config) channelProblems() (problems []error) {
 // Warnings are what Gantry starts with although nothing can come of it: profiles
 // whose approvers nobody with a token is.
 func (c Config) Warnings() (warnings []string) {
-	rules, err := c.Rules()
+	rules, err := c.Definitions()
 	if err != nil {
 		return nil // Validate says so
 	}

@@ -29,7 +29,7 @@ func TestExampleIsValidAndComplete(t *testing.T) {
 	if err := loaded.Validate(); err != nil {
 		t.Error(err)
 	}
-	rules, err := loaded.Rules()
+	rules, err := loaded.Definitions()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -240,7 +240,7 @@ profiles: [{name: p, approvals: "2", reminders: 0, approvalTimeout: 2d, drift: f
 	if diff := cmp.Diff([]string{"2026-01-06", "2026-01-07", "2026-01-08T09:00"}, loaded.Windows[0].Allow[0].ExDates); diff != "" {
 		t.Errorf("exDates (-want +got):\n%s", diff)
 	}
-	rules, err := loaded.Rules()
+	rules, err := loaded.Definitions()
 	if err != nil {
 		t.Fatal(err)
 	}

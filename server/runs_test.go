@@ -28,7 +28,7 @@ func TestGetRun(t *testing.T) {
 	ref := spacelift.RunRef{Account: "acme", Stack: "network-prod", Run: "01KDX3V4T8Q2M5N7P9R1S3T5V7"}
 	at := time.Date(2026, 1, 1, 10, 1, 1, 0, time.UTC)
 	r := newRig(t)
-	resolved := (*policy.Rules)(nil).Resolve([]string{"gantry:managed"})
+	resolved := (*policy.Definitions)(nil).Resolve([]string{"gantry:managed"})
 	resolved.Problems = []policy.Problem{{Label: "gantry:confirm=atuo", Problem: "its value is wrong", Remedy: "write auto"}}
 	r.temporal.status[managed.ManageRunID(ref)] = managed.RunStatus{
 		Run: ref, Type: "TRACKED", State: "UNCONFIRMED", StateVersion: 5, Phase: managed.PhaseHolding, Managed: true,

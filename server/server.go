@@ -40,7 +40,7 @@ func New(cfg Config, box Inbox, temporal Temporal, registry *prometheus.Registry
 	}
 
 	if cfg.Rules == nil {
-		cfg.Rules = (*policy.Rules)(nil)
+		cfg.Rules = (*policy.Definitions)(nil)
 	}
 	h := &handlers{
 		gate: gate, inbox: box, temporal: temporal, registry: registry, rules: cfg.Rules, taskQueue: cfg.TaskQueue, reconcile: cfg.Reconcile,

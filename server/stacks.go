@@ -20,7 +20,7 @@ type Stacks interface {
 	StacksByLabel(ctx context.Context, label string) (spacelift.Listing[spacelift.Stack], error)
 }
 
-// Rules resolves the labels of a stack to a policy: a *policy.Rules.
+// Rules resolves the labels of a stack to a policy: a *policy.Definitions.
 type Rules interface {
 	Resolve(labels []string) policy.Policy
 	Gate(p policy.Policy, stack string, freezes []policy.Freeze, at time.Time) policy.Gate

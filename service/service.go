@@ -60,7 +60,7 @@ type Options struct {
 type process struct {
 	Options
 	accounts accounts
-	rules    *policy.Rules
+	rules    *policy.Definitions
 	channels *channels.Sender
 	registry *prometheus.Registry
 	temporal client.Client
@@ -121,7 +121,7 @@ func prepare(o Options) (*process, error) {
 	if p.accounts, err = openAccounts(o.Config.Accounts, o.Version, checkToAct(p.registry), o.Log); err != nil {
 		return nil, err
 	}
-	if p.rules, err = o.Config.Rules(); err != nil {
+	if p.rules, err = o.Config.Definitions(); err != nil {
 		return nil, fmt.Errorf("configuration:\n%w", err)
 	}
 	if p.channels, err = openChannels(o.Config.Channels, o.Version, o.Log); err != nil {
@@ -155,7 +155,7 @@ func (p *process) forwarder(box *inbox.Inbox) *inbox.Forwarder {
 
 func (p *process) worker() func(context.Context) error {
 	acts := &activities.Activities{
-		Accounts: p.accounts.clients, WebhookSecrets: p.accounts.secrets, Rules: p.rules, Notifier: p.channels, Temporal: p.temporal,
+		Accounts: p.accounts.clients, WebhookSecrets: p.accounts.secrets, Definitions: p.rules, Notifier: p.channels, Temporal: p.temporal,
 		OnConfirmedUnseen: confirmedUnseen(p.registry).Inc,
 	}
 	return func(ctx context.Context) error { return work(ctx, p.temporal, acts, &p.polling, p.Options) }

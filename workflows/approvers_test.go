@@ -30,7 +30,7 @@ func TestTooFewPeopleMayApprove(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r := newRig(t, append([]string{"gantry:approvers=platform"}, append(tc.labels, asked...)...))
-			r.acts.Rules = compiled(policy.Config{Channels: []string{"deploys"}, Approvers: tc.approvers})
+			r.acts.Definitions = compiled(policy.Config{Channels: []string{"deploys"}, Approvers: tc.approvers})
 			r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 			r.at(time.Minute, func() {
 				s, e := r.status(), r.explains()
@@ -58,10 +58,10 @@ func TestTooFewPeopleMayApprove(t *testing.T) {
 func TestMorePeopleMayApproveLater(t *testing.T) {
 	r := newRig(t, asked)
 	jane := policy.Approver{Name: "jane", Aliases: []string{"Jane Doe"}}
-	r.acts.Rules = compiled(policy.Config{Channels: []string{"deploys"}, Approvers: []policy.Approver{jane}})
+	r.acts.Definitions = compiled(policy.Config{Channels: []string{"deploys"}, Approvers: []policy.Approver{jane}})
 	r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 	r.at(time.Hour, func() {
-		r.acts.Rules = compiled(policy.Config{Channels: []string{"deploys"}, Approvers: []policy.Approver{jane, {Name: "ann"}}})
+		r.acts.Definitions = compiled(policy.Config{Channels: []string{"deploys"}, Approvers: []policy.Approver{jane, {Name: "ann"}}})
 		r.env.SignalWorkflow(managed.RunEventsSignal, managed.RunEvents{RulesChanged: true})
 	})
 	r.at(2*time.Hour, func() {

@@ -57,7 +57,7 @@ func (r *chainRig) environment() {
 	r.env.SetTestTimeout(time.Minute)
 	r.env.RegisterWorkflow(workflows.Chain)
 	r.env.RegisterActivity(&activities.Activities{
-		Accounts: map[spacelift.Account]activities.Spacelift{"acme": r.client}, Rules: configured, Temporal: r, Now: r.clock.Now,
+		Accounts: map[spacelift.Account]activities.Spacelift{"acme": r.client}, Definitions: configured, Temporal: r, Now: r.clock.Now,
 	})
 	r.env.RegisterWorkflowWithOptions(func(_ workflow.Context, in managed.ManageRunInput) (managed.RunStatus, error) {
 		r.managed = append(r.managed, in)

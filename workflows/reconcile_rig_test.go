@@ -65,11 +65,11 @@ type accountRig struct {
 	stuck   map[string]bool               // executions that Temporal marks as failing
 	lingers map[string]bool               // executions that are open though they know an end
 	freezes []policy.Freeze
-	rules   *policy.Rules   // the configuration of the worker; nil for none
-	busy    bool            // runs are being notified of freezes
-	mute    map[string]bool // executions that do not answer
-	away    bool            // Temporal's lists fail
-	asked   int             // queries of executions
+	rules   *policy.Definitions // the configuration of the worker; nil for none
+	busy    bool                // runs are being notified of freezes
+	mute    map[string]bool     // executions that do not answer
+	away    bool                // Temporal's lists fail
+	asked   int                 // queries of executions
 	adopted []managed.ManageRunInput
 	listed  []temporal.SearchAttributes // that the adopted began with
 	sent    map[string][]managed.RunEvents
@@ -224,7 +224,7 @@ func (r *accountRig) environment() *testsuite.TestWorkflowEnvironment {
 		WebhookSecrets: map[spacelift.Account]func() string{"acme": func() string { return webhookSecret }},
 		Temporal:       r,
 		Notifier:       &r.people,
-		Rules:          r.rules,
+		Definitions:    r.rules,
 	})
 	return env
 }
@@ -380,7 +380,7 @@ func (r *accountRig) SignalWorkflow(_ context.Context, id, _, _ string, arg any)
 	}
 	r.refresh[id]++
 	s := r.known[id]
-	gate := (*policy.Rules)(nil).Gate(policy.Policy{}, strings.Split(id, "/")[2], r.freezes, r.clock.Now())
+	gate := (*policy.Definitions)(nil).Gate(policy.Policy{}, strings.Split(id, "/")[2], r.freezes, r.clock.Now())
 	s.Gate = &gate
 	r.known[id] = s
 	return nil

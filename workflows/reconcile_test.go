@@ -341,7 +341,7 @@ func TestReconcileNotifiesOfFreezes(t *testing.T) {
 	refs := r.pushes(4, manual...)
 	for _, ref := range refs {
 		r.follows(ref)
-		gate := (*policy.Rules)(nil).Gate(policy.Policy{}, string(ref.Stack), r.freezes, r.clock.Now())
+		gate := (*policy.Definitions)(nil).Gate(policy.Policy{}, string(ref.Stack), r.freezes, r.clock.Now())
 		r.set(ref, func(s *managed.RunStatus) { s.Phase, s.Gate = managed.PhaseWaiting, &gate })
 	}
 	r.ticks(did{done, 0, 0, 0, 1})

@@ -115,8 +115,8 @@ func (r *rig) retriesItself() {
 	r.truth.CanRetry = true
 	r.env.SetStartWorkflowOptions(client.StartWorkflowOptions{ID: managed.ManageRunID(run), TaskQueue: "gantry"})
 	r.env.RegisterActivityWithOptions(&activities.Activities{
-		Accounts: map[spacelift.Account]activities.Spacelift{"acme": &sameID{r}},
-		Rules:    configured, Temporal: temporalOf{world: &r.world}, Notifier: &r.world, Now: r.env.Now,
+		Accounts:    map[spacelift.Account]activities.Spacelift{"acme": &sameID{r}},
+		Definitions: configured, Temporal: temporalOf{world: &r.world}, Notifier: &r.world, Now: r.env.Now,
 	}, activity.RegisterOptions{DisableAlreadyRegisteredCheck: true})
 	r.env.RegisterWorkflow(workflows.ManageRun)
 	r.env.RegisterWorkflow(workflows.RetryRun)

@@ -45,7 +45,7 @@ var configured = compiled(policy.Config{
 	}},
 })
 
-func compiled(c policy.Config) *policy.Rules {
+func compiled(c policy.Config) *policy.Definitions {
 	rules, err := policy.Compile(c)
 	if err != nil {
 		panic(err)

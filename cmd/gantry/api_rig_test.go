@@ -172,7 +172,7 @@ func asking() managed.RunStatus {
 		Approvals: &managed.Approvals{Needed: 2, Given: 1, Group: "platform", Excluded: []string{"jdoe"}, Decided: []managed.Decided{
 			{Verdict: managed.Approve, By: "bob", Note: "fine by me", At: began, State: "UNCONFIRMED", StateVersion: 5},
 		}},
-		Policy: (*policy.Rules)(nil).Resolve([]string{"gantry:managed", "gantry:approvals=2", "gantry:confirm=manual"}),
+		Policy: (*policy.Definitions)(nil).Resolve([]string{"gantry:managed", "gantry:approvals=2", "gantry:confirm=manual"}),
 		Timeline: []managed.TimelineEntry{
 			{At: began, Kind: managed.KindEvent, Source: "webhook", Summary: "the run is UNCONFIRMED"},
 			{At: began, Kind: managed.KindDecision, Source: "gantry", Actor: "bob", Summary: "bob approves"},

@@ -42,13 +42,13 @@ type accountState struct {
 	planErr error // why the two can't be compared
 	spaces  []spacelift.Space
 	stacks  *spacelift.Listing[spacelift.Stack]
-	rules   *policy.Rules // nil if the configuration has mistakes
+	rules   *policy.Definitions // nil if the configuration has mistakes
 
 	approvers []policy.Approver
 }
 
 func newAccountState(c config.Account, p *localState) *accountState {
-	rules, _ := p.loaded.Rules() // the configuration has a check of its own
+	rules, _ := p.loaded.Definitions() // the configuration has a check of its own
 	a := &accountState{
 		Account: c, rules: rules, approvers: server.Approvers(p.loaded.TokensAndPeople()),
 		wanted:   deploy.Wanted{Webhook: p.webhook, Policy: p.policy, Endpoint: p.url},

@@ -57,7 +57,7 @@ func lint(w io.Writer, config configFile, labels []string, withLabels bool) erro
 	if !withLabels {
 		return nil
 	}
-	rules, err := loaded.Rules()
+	rules, err := loaded.Definitions()
 	if err != nil {
 		return fmt.Errorf("configuration:\n%w", err)
 	}

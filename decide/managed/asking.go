@@ -341,22 +341,22 @@ func (r *Record) FireDeadlines(at time.Time) {
 	if ask == nil {
 		return
 	}
-	var remind *policy.Due
+	var remind *policy.Deadline
 	for _, due := range s.dues() {
 		if due.At.After(at) {
 			break
 		}
 		switch due.Kind {
-		case policy.DueRemind:
+		case policy.DeadlineRemind:
 			remind = &due
-		case policy.DueEscalate:
+		case policy.DeadlineEscalate:
 			r.journal(at, KindClock, "", "nobody has decided for %s: %s is told", span(ask.Since, due.At), strings.Join(due.Notify, ", "))
 			r.tellEscalated(s, at, due)
-		case policy.DueTimeout:
+		case policy.DeadlineTimeout:
 			ask.keep()
 			r.journal(at, KindClock, "", "%s; the plan is kept", s.tooFew(due.Kind))
 			r.tellKept(s, at, due)
-		case policy.DueDiscard:
+		case policy.DeadlineDiscard:
 			ask.expire(s.tooFew(due.Kind))
 			r.journal(at, KindClock, "", "%s", ask.Why)
 		}

@@ -10,7 +10,7 @@ import (
 // Lists show what an execution knows, and at a gate by which freezes it waits.
 func TestFactsFingerprint(t *testing.T) {
 	freezes := []policy.Freeze{{ID: "audit", From: t0}}
-	gate := (*policy.Rules)(nil).Gate(policy.Policy{}, "app", freezes, t0)
+	gate := (*policy.Definitions)(nil).Gate(policy.Policy{}, "app", freezes, t0)
 	known := policy.Facts{Labels: []string{"gantry:managed"}}.Fingerprint()
 	for _, tc := range []struct {
 		name string
@@ -19,7 +19,7 @@ func TestFactsFingerprint(t *testing.T) {
 	}{
 		{"planning", RunStatus{Phase: PhasePlanning}, known},
 		{"waiting", RunStatus{Phase: PhaseWaiting}, known},
-		{"at a gate that a freeze closes", RunStatus{Phase: PhaseHolding, Gate: &gate}, known + "/" + (*policy.Rules)(nil).GateFingerprint(freezes, "app", t0)},
+		{"at a gate that a freeze closes", RunStatus{Phase: PhaseHolding, Gate: &gate}, known + "/" + (*policy.Definitions)(nil).GateFingerprint(freezes, "app", t0)},
 		{"at an open gate", RunStatus{Phase: PhaseWaiting, Gate: &policy.Gate{Open: true}}, known + "/0"},
 		{"behind the gate", RunStatus{Phase: PhaseApplying, Gate: &gate}, known},
 	} {

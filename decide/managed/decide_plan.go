@@ -206,7 +206,7 @@ func (s Situation) whyPeople() string {
 	if s.Policy.Confirm.Value == policy.ConfirmManual {
 		why, because = fmt.Sprintf("%s (%s)", why, s.Policy.Confirm.Origin), ", also because "
 	} else {
-		_, rules := s.Policy.Alone(s.plan())
+		_, rules := s.Policy.AutoConfirms(s.plan())
 		for _, r := range rules {
 			if r.Effect == policy.EffectAsks {
 				reasons = append(reasons, fmt.Sprintf("%s (%s)", strings.Replace(r.Detail, "the plan", "it", 1), r.Origin))

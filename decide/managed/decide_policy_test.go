@@ -13,7 +13,7 @@ import (
 )
 
 // rulebook is what the labels of these tests may refer to.
-var rulebook = func() *policy.Rules {
+var rulebook = func() *policy.Definitions {
 	rules, err := policy.Compile(policy.Config{Profiles: []policy.Profile{
 		{Name: "small", Confirm: new(policy.ConfirmAuto), MaxDeleted: new(1)},
 		{Name: "two", Confirm: new(policy.ConfirmManual), Approvals: new(2), ApprovalTimeout: new(policy.Duration(time.Hour))},
@@ -41,7 +41,7 @@ func with(l ...string) func(*Situation) {
 	return func(s *Situation) {
 		slices.Sort(l)
 		s.Labels, s.Managed, s.Policy = l, spacelift.Managed(l), rulebook.Resolve(l)
-		s.rules = &Rules{Labels: l, Policy: s.Policy, Gate: policy.Gate{Open: true, At: t0}, Dues: rulebook.Dues(s.Policy, t0)}
+		s.rules = &Rules{Labels: l, Policy: s.Policy, Gate: policy.Gate{Open: true, At: t0}, Schedule: rulebook.Schedule(s.Policy, t0)}
 		s.rulesFor, s.rulesRead = new(s.Key()), t0
 	}
 }
@@ -313,7 +313,7 @@ func TestGantryNeverConfirmsAgainstPolicy(t *testing.T) {
 		if Decide(s).Do != DoConfirm {
 			return
 		}
-		alone, _ := s.Policy.Alone(s.plan())
+		alone, _ := s.Policy.AutoConfirms(s.plan())
 		needed := s.Policy.Approvals.Value
 		if s.objection != nil {
 			needed = max(needed, 1)

@@ -122,18 +122,18 @@ func (s Situation) upcoming(n Next) []NextStep {
 	return all[:min(len(all), maxNext)]
 }
 
-func (s Situation) dueMeans(d policy.Due) string {
+func (s Situation) dueMeans(d policy.Deadline) string {
 	switch d.Kind {
-	case policy.DueRemind:
+	case policy.DeadlineRemind:
 		return "people are reminded"
-	case policy.DueEscalate:
+	case policy.DeadlineEscalate:
 		return "escalation: " + strings.Join(d.Notify, ", ") + " is told"
-	case policy.DueDiscard:
+	case policy.DeadlineDiscard:
 		if s.State != spacelift.RunStateUnconfirmed {
 			return "Gantry rejects the run"
 		}
 		return "Gantry discards the plan"
-	case policy.DueTimeout:
+	case policy.DeadlineTimeout:
 		return "people are told that the time is over; the plan is kept"
 	}
 	return string(d.Kind)
@@ -151,7 +151,7 @@ func rulesOf(s Situation) []Rule {
 	all := []Rule{{Name: "managed", Value: "true", Origin: spacelift.LabelManaged, Effect: EffectApplies}}
 	p := s.Policy
 	if s.State == spacelift.RunStateUnconfirmed {
-		_, rules := p.Alone(s.plan())
+		_, rules := p.AutoConfirms(s.plan())
 		all = append(all, rules...)
 	}
 	if s.Approvals != nil {

@@ -82,7 +82,7 @@ func (r *Record) Facts() RunStatus {
 // was, what labels alone say.
 func (r *Record) policy(labels []string) policy.Policy {
 	if r.Rules == nil {
-		return (*policy.Rules)(nil).Resolve(labels).Of(r.Run.Stack)
+		return (*policy.Definitions)(nil).Resolve(labels).Of(r.Run.Stack)
 	}
 	return r.Rules.Policy
 }

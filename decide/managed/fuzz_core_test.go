@@ -57,7 +57,7 @@ func (c *chaos) happens(b []byte) {
 	case 3:
 		rules := Rules{Labels: s.Labels, Policy: rulebook.Resolve(s.Labels), Gate: policy.Gate{Open: b[1]&1 == 0, Reason: "frozen"}}
 		if s.Ask != nil {
-			rules.Dues = rulebook.Dues(rules.Policy, s.Ask.Since)
+			rules.Schedule = rulebook.Schedule(rules.Policy, s.Ask.Since)
 		}
 		c.r.TakeRules(c.now, rules, b[2]&1 == 0)
 	case 4:

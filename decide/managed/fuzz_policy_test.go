@@ -144,7 +144,7 @@ func (g *gamble) settles() {
 			p := rulebook.Resolve(s.Labels)
 			rules := Rules{Labels: s.Labels, Policy: p, Gate: policy.Gate{Open: !g.shut, At: g.now, Reason: "frozen"}}
 			if s.Ask != nil {
-				rules.Dues = rulebook.Dues(p, s.Ask.Since)
+				rules.Schedule = rulebook.Schedule(p, s.Ask.Since)
 			}
 			g.r.TakeRules(g.now, rules, s.Ask != nil)
 		case DoRead:
@@ -200,7 +200,7 @@ func (g *gamble) confirms(s Situation) {
 			approved++
 		}
 	}
-	alone, _ := p.Alone(policy.PlanFacts{Type: s.Type, Delta: s.Delta})
+	alone, _ := p.AutoConfirms(policy.PlanFacts{Type: s.Type, Delta: s.Delta})
 	needed, before := p.Approvals.Value, g.confirmed[s.Key()]
 	if g.objected {
 		alone, needed = false, max(needed, 1)

@@ -128,16 +128,16 @@ func (r *Record) Announce(at time.Time, n Next) {
 }
 
 // due tells when the time is over, if it ever is.
-func due(dues []policy.Due) []notify.Fact {
+func due(dues []policy.Deadline) []notify.Fact {
 	for _, d := range dues {
-		if d.Kind == policy.DueDiscard || d.Kind == policy.DueTimeout {
+		if d.Kind == policy.DeadlineDiscard || d.Kind == policy.DeadlineTimeout {
 			return []notify.Fact{{Name: "Until", Value: d.At.UTC().Format("2006-01-02 15:04 MST")}}
 		}
 	}
 	return nil
 }
 
-func (r *Record) tellReminder(s Situation, at time.Time, d policy.Due) {
+func (r *Record) tellReminder(s Situation, at time.Time, d policy.Deadline) {
 	r.tell(s, at, channelsOf(s, d), notify.Message{
 		Type: notify.RunReminder, Urgency: notify.Action,
 		Title: fmt.Sprintf("%s: a %s still waits for %s", s.stack(), s.Key().what(), approvalsOf(s.needed()-len(s.approved))),
@@ -145,7 +145,7 @@ func (r *Record) tellReminder(s Situation, at time.Time, d policy.Due) {
 	}, s.Key().String(), d.At.UTC().Format(time.RFC3339))
 }
 
-func (r *Record) tellEscalated(s Situation, at time.Time, d policy.Due) {
+func (r *Record) tellEscalated(s Situation, at time.Time, d policy.Deadline) {
 	r.tell(s, at, channelsOf(s, d), notify.Message{
 		Type: notify.RunEscalated, Urgency: notify.Alarm,
 		Title: fmt.Sprintf("%s: a %s waits for %s and nobody decides", s.stack(), s.Key().what(), approvalsOf(s.needed()-len(s.approved))),
@@ -153,7 +153,7 @@ func (r *Record) tellEscalated(s Situation, at time.Time, d policy.Due) {
 	}, s.Key().String(), d.At.UTC().Format(time.RFC3339))
 }
 
-func (r *Record) tellKept(s Situation, at time.Time, d policy.Due) {
+func (r *Record) tellKept(s Situation, at time.Time, d policy.Deadline) {
 	r.tell(s, at, channelsOf(s, d), notify.Message{
 		Type: notify.RunEscalated, Urgency: notify.Alarm,
 		Title: fmt.Sprintf("%s: the time for a %s is over", s.stack(), s.Key().what()),
@@ -162,7 +162,7 @@ func (r *Record) tellKept(s Situation, at time.Time, d policy.Due) {
 }
 
 // channelsOf are the channels of a due.
-func channelsOf(s Situation, d policy.Due) []string {
+func channelsOf(s Situation, d policy.Deadline) []string {
 	if len(d.Notify) > 0 {
 		return d.Notify
 	}

@@ -9,10 +9,10 @@ type Rules struct {
 	Labels []string      `json:"labels,omitempty"` // what they were read from
 	Policy policy.Policy `json:"policy"`
 
-	// Gate and Dues are for the plan that was asked about; Dues are sorted by
+	// Gate and Schedule are for the plan that was asked about; Schedule is sorted by
 	// time.
-	Gate policy.Gate  `json:"gate,omitzero"`
-	Dues []policy.Due `json:"dues,omitempty"`
+	Gate     policy.Gate       `json:"gate,omitzero"`
+	Schedule []policy.Deadline `json:"dues,omitempty"`
 
 	// Approvers are who may approve the plan that was asked about; nil when that is
 	// not known.

@@ -103,7 +103,7 @@ func (s Situation) plan() policy.PlanFacts {
 // alone reports whether Gantry confirms the plan without people. Where
 // Spacelift's own approval policies ask for somebody, it does not.
 func (s Situation) alone() bool {
-	ok, _ := s.Policy.Alone(s.plan())
+	ok, _ := s.Policy.AutoConfirms(s.plan())
 	return ok && s.State == spacelift.RunStateUnconfirmed && !s.needsApproval && s.objection == nil
 }
 
@@ -199,15 +199,15 @@ func (s Situation) rulesHere() bool { return s.rulesFor != nil && *s.rulesFor ==
 
 // dues are the clocks of the present state that have not struck yet, soonest
 // first. What ends the waiting stays due until it did.
-func (s Situation) dues() []policy.Due {
+func (s Situation) dues() []policy.Deadline {
 	if s.Ask == nil || !s.rulesHere() || s.Ask.Stage == stageExpired {
 		return nil
 	}
-	return slices.DeleteFunc(slices.Clone(s.rules.Dues), func(d policy.Due) bool {
+	return slices.DeleteFunc(slices.Clone(s.rules.Schedule), func(d policy.Deadline) bool {
 		switch d.Kind {
-		case policy.DueDiscard:
+		case policy.DeadlineDiscard:
 			return false
-		case policy.DueTimeout:
+		case policy.DeadlineTimeout:
 			return s.Ask.Stage == stageKept
 		}
 		return !d.At.After(s.Ask.DuesDone)
@@ -215,9 +215,9 @@ func (s Situation) dues() []policy.Due {
 }
 
 // tooFew says that the time was over before enough people approved.
-func (s Situation) tooFew(kind policy.DueKind) string {
+func (s Situation) tooFew(kind policy.DeadlineKind) string {
 	within := s.Policy.ApprovalTimeout.Value
-	if kind == policy.DueDiscard {
+	if kind == policy.DeadlineDiscard {
 		for _, step := range s.Policy.Escalation.Value {
 			if step.Discard && (within == 0 || s.Policy.OnTimeout.Value == policy.TimeoutKeep || step.After < within) {
 				within = step.After

@@ -21,7 +21,7 @@ const maxApprovers = 30
 // Approvers returns who may approve for a group by what the configuration says;
 // an empty group is anyone. It returns nil where that is not known: the
 // configuration names no tokens, which other processes may do, or too many.
-func (r *Rules) Approvers(group string) *Approvers {
+func (r *Definitions) Approvers(group string) *Approvers {
 	if r == nil || len(r.approvers) == 0 {
 		return nil
 	}

@@ -38,7 +38,7 @@ func TestApprovers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, r := range map[string]*policy.Rules{"no tokens": none, "no configuration": nil, "too many": many} {
+	for name, r := range map[string]*policy.Definitions{"no tokens": none, "no configuration": nil, "too many": many} {
 		if got := r.Approvers(""); got != nil {
 			t.Errorf("%s: %d are known", name, len(got.People))
 		}

@@ -36,9 +36,9 @@ type PlanFacts struct {
 	Delta *spacelift.Delta // nil: not known
 }
 
-// Alone reports whether Gantry confirms a plan alone, and every rule that was
+// AutoConfirms reports whether Gantry confirms a plan alone, and every rule that was
 // looked at. A policy with problems never lets it: such labels forbid.
-func (p Policy) Alone(plan PlanFacts) (alone bool, rules []Rule) {
+func (p Policy) AutoConfirms(plan PlanFacts) (alone bool, rules []Rule) {
 	alone = true
 	look := func(name, value, origin string, effect Effect, format string, args ...any) {
 		alone = alone && effect == EffectAllows
@@ -131,8 +131,8 @@ func orNil[S ~[]E, E any](s S) S {
 	return s
 }
 
-// Safe reports whether retrying can mend a cause.
-func Safe(c Cause) bool { return c == CauseTransient || c == CauseCapacity }
+// Retryable reports whether retrying can mend a cause.
+func Retryable(c Cause) bool { return c == CauseTransient || c == CauseCapacity }
 
 type limitRule struct {
 	name, verb string

@@ -93,7 +93,7 @@ func TestAlone(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := rules.Resolve(tt.labels)
-			alone, looked := p.Alone(tt.plan)
+			alone, looked := p.AutoConfirms(tt.plan)
 			var says []string
 			for _, r := range looked {
 				says = append(says, r.Name+" "+string(r.Effect)+": "+r.Detail)
@@ -131,7 +131,7 @@ func TestNothingUnreadableConfirms(t *testing.T) {
 		if rapid.Bool().Draw(t, "known") {
 			plan.Delta = &spacelift.Delta{Added: rapid.IntRange(0, 20).Draw(t, "added"), Deleted: rapid.IntRange(0, 2).Draw(t, "deleted")}
 		}
-		alone, looked := p.Alone(plan)
+		alone, looked := p.AutoConfirms(plan)
 		if alone && len(p.Problems) > 0 {
 			t.Fatalf("%q are confirmed in spite of %+v", labels, p.Problems)
 		}

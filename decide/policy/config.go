@@ -62,9 +62,9 @@ type Profile struct {
 // ProfileDeadlines are the deadlines of a profile, each nil where not said.
 type ProfileDeadlines struct{ Queued, Starting, Planning, Applying *Duration }
 
-// Rules is a configuration that was checked. It is safe for concurrent use. A
+// Definitions is a configuration that was checked. It is safe for concurrent use. A
 // nil *Rules knows no profiles, windows or channels.
-type Rules struct {
+type Definitions struct {
 	profiles  map[string]Profile
 	windows   map[string]*window
 	channels  []string
@@ -109,8 +109,8 @@ var validName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 
 // Compile checks a configuration. Its error joins one for each problem, which
 // begins with where it is, such as "profiles[0] production: approvals".
-func Compile(c Config) (*Rules, error) {
-	r := &Rules{profiles: map[string]Profile{}, windows: map[string]*window{}, dependsOn: c.DependsOnLabels, readLogs: c.ReadLogs, approvers: c.Approvers}
+func Compile(c Config) (*Definitions, error) {
+	r := &Definitions{profiles: map[string]Profile{}, windows: map[string]*window{}, dependsOn: c.DependsOnLabels, readLogs: c.ReadLogs, approvers: c.Approvers}
 	var problems []error
 	for i, w := range c.Windows {
 		at := fmt.Sprintf("windows[%d] %s", i, w.Name)
@@ -171,7 +171,7 @@ func checkName(s string) error {
 }
 
 // check reports everything wrong with a profile.
-func (p Profile) check(r *Rules) []error {
+func (p Profile) check(r *Definitions) []error {
 	c := profileCheck{rules: r}
 	c.confirmation(p)
 	c.approval(p)
@@ -188,7 +188,7 @@ func (p Profile) check(r *Rules) []error {
 
 // profileCheck collects what is wrong with a profile.
 type profileCheck struct {
-	rules *Rules
+	rules *Definitions
 	errs  []error
 }
 
@@ -235,7 +235,7 @@ func (c *profileCheck) following(p Profile) {
 	c.notifies("notify", p.Notify)
 	c.within("retries", p.Retries, 0, maxRetries)
 	for _, cause := range p.RetryCauses {
-		if !Safe(cause) {
+		if !Retryable(cause) {
 			c.bad("retryCauses: %q is neither %s nor %s; trying again mends nothing else", cause, CauseTransient, CauseCapacity)
 		}
 	}

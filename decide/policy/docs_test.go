@@ -45,7 +45,7 @@ func TestReferenceListsEveryLabel(t *testing.T) {
 // TestGuidesSpeakTheGrammar: every label that a guide tells to write can be
 // followed, given the names it mentions.
 func TestGuidesSpeakTheGrammar(t *testing.T) {
-	rules := &Rules{
+	rules := &Definitions{
 		profiles: map[string]Profile{"production": {Name: "production"}}, windows: map[string]*window{"office-hours": {}}, channels: []string{"deploys"},
 	}
 	label := regexp.MustCompile("(?m)(?:^|`)(gantry:[a-z-]+(?:=[a-z0-9#-]+)?)(?:$|`)")

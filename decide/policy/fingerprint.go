@@ -53,18 +53,18 @@ func (f Facts) Fingerprint() string {
 
 // GateFingerprint identifies what a gate depends on beside labels: the freezes that
 // are in effect for a stack, and this configuration.
-func (r *Rules) GateFingerprint(freezes []Freeze, stack string, at time.Time) string {
+func (r *Definitions) GateFingerprint(freezes []Freeze, stack string, at time.Time) string {
 	var ids []string
 	for _, f := range freezes {
 		if f.covers(stack) && f.holds(at) {
 			ids = append(ids, f.ID)
 		}
 	}
-	return gateDigest(ids, r.fingerprint())
+	return fingerprintOf(ids, r.fingerprint())
 }
 
 // fingerprint identifies a configuration; empty without one.
-func (r *Rules) fingerprint() string {
+func (r *Definitions) fingerprint() string {
 	if r == nil {
 		return ""
 	}
@@ -79,10 +79,10 @@ func (g Gate) Fingerprint() string {
 			ids = append(ids, c.Freeze)
 		}
 	}
-	return gateDigest(ids, g.Config)
+	return fingerprintOf(ids, g.Config)
 }
 
-func gateDigest(freezes []string, config string) string {
+func fingerprintOf(freezes []string, config string) string {
 	of := "0"
 	if len(freezes) > 0 {
 		slices.Sort(freezes)

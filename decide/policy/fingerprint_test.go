@@ -50,7 +50,7 @@ func TestGateFingerprint(t *testing.T) {
 	one := policy.Freeze{ID: "one", Stacks: []string{"app"}, From: at.Add(-time.Hour)}
 	later := policy.Freeze{ID: "later", From: at.Add(time.Hour)}
 	gate := func(stack string, freezes ...policy.Freeze) string {
-		return (*policy.Rules)(nil).Gate(policy.Policy{}, stack, freezes, at).Fingerprint()
+		return (*policy.Definitions)(nil).Gate(policy.Policy{}, stack, freezes, at).Fingerprint()
 	}
 	for _, tc := range []struct {
 		stack string
@@ -66,7 +66,7 @@ func TestGateFingerprint(t *testing.T) {
 		{"net", nil, []policy.Freeze{one}, true},
 		{"net", []policy.Freeze{all}, []policy.Freeze{all, one}, true},
 	} {
-		if got := gate(tc.stack, tc.knows...) == (*policy.Rules)(nil).GateFingerprint(tc.are, tc.stack, at); got != tc.same {
+		if got := gate(tc.stack, tc.knows...) == (*policy.Definitions)(nil).GateFingerprint(tc.are, tc.stack, at); got != tc.same {
 			t.Errorf("%s knows %v, there are %v: same is %t", tc.stack, tc.knows, tc.are, got)
 		}
 	}
@@ -76,7 +76,7 @@ func TestGateFingerprint(t *testing.T) {
 	}
 }
 
-func profiled(t *testing.T, approvals int) *policy.Rules {
+func profiled(t *testing.T, approvals int) *policy.Definitions {
 	t.Helper()
 	rules, err := policy.Compile(policy.Config{Profiles: []policy.Profile{{Name: "production", Approvals: &approvals}}})
 	if err != nil {

@@ -39,20 +39,20 @@ type Freeze struct {
 	DeclaredAt time.Time `json:"declaredAt"`
 }
 
-// Due is something to do when nobody decided by a time.
-type Due struct {
-	At     time.Time `json:"at"`
-	Kind   DueKind   `json:"kind"`
-	Notify []string  `json:"notify,omitempty"` // channels; empty: those of the policy
+// Deadline is something to do when nobody decided by a time.
+type Deadline struct {
+	At     time.Time    `json:"at"`
+	Kind   DeadlineKind `json:"kind"`
+	Notify []string     `json:"notify,omitempty"` // channels; empty: those of the policy
 }
 
-// DueKind is what to do.
-type DueKind string
+// DeadlineKind is what to do.
+type DeadlineKind string
 
 // The kinds.
 const (
-	DueRemind   DueKind = "remind"
-	DueEscalate DueKind = "escalate"
-	DueDiscard  DueKind = "discard"
-	DueTimeout  DueKind = "timeout" // the time is over and the plan is kept: people are told once
+	DeadlineRemind   DeadlineKind = "remind"
+	DeadlineEscalate DeadlineKind = "escalate"
+	DeadlineDiscard  DeadlineKind = "discard"
+	DeadlineTimeout  DeadlineKind = "timeout" // the time is over and the plan is kept: people are told once
 )

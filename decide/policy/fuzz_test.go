@@ -19,7 +19,7 @@ func FuzzResolve(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, labels string) {
 		p := rules.Resolve(strings.Split(labels, "\n"))
-		alone, looked := p.Alone(policy.PlanFacts{Type: spacelift.RunTypeTracked, Delta: &spacelift.Delta{}})
+		alone, looked := p.AutoConfirms(policy.PlanFacts{Type: spacelift.RunTypeTracked, Delta: &spacelift.Delta{}})
 		if alone && len(p.Problems) > 0 || len(looked) == 0 {
 			t.Errorf("alone is %t by %+v, with problems %+v", alone, looked, p.Problems)
 		}

@@ -11,9 +11,9 @@ import (
 // Gate says whether Gantry may confirm a stack's plan at a time: all windows of
 // the policy must be open and no freeze may hold. What is said of Until counts
 // all of them together, as far as ten years ahead.
-func (r *Rules) Gate(p Policy, stack string, freezes []Freeze, at time.Time) Gate {
+func (r *Definitions) Gate(p Policy, stack string, freezes []Freeze, at time.Time) Gate {
 	at = at.UTC().Round(0)
-	g := gate{freezes: slices.DeleteFunc(slices.Clone(freezes), func(f Freeze) bool { return !f.covers(stack) })}
+	g := passage{freezes: slices.DeleteFunc(slices.Clone(freezes), func(f Freeze) bool { return !f.covers(stack) })}
 	result := Gate{At: at, Config: r.fingerprint()}
 	var reasons []string
 	var untils []time.Time // of each reason; zero for ever
@@ -55,22 +55,22 @@ func (r *Rules) Gate(p Policy, stack string, freezes []Freeze, at time.Time) Gat
 	return result
 }
 
-func (r *Rules) window(name string) *window {
+func (r *Definitions) window(name string) *window {
 	if r == nil {
 		return nil
 	}
 	return r.windows[name]
 }
 
-// gate is what must let a plan pass together.
-type gate struct {
+// passage is what must let a plan pass together.
+type passage struct {
 	windows []*window
 	freezes []Freeze
 	shut    bool // something is missing, and time does not bring it
 }
 
 // look is like window.look.
-func (g gate) look(at time.Time) (open bool, until time.Time) {
+func (g passage) look(at time.Time) (open bool, until time.Time) {
 	open = !g.shut
 	sooner := func(t time.Time) {
 		if t.After(at) && (until.IsZero() || t.Before(until)) {

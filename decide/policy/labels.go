@@ -21,7 +21,7 @@ type key struct {
 	value  string // what stands after the =, for people
 	does   string // a sentence, for people
 	many   bool   // several labels of this kind add up
-	follow func(r *Rules, p *Policy, value, label string) (problem, remedy string)
+	follow func(r *Definitions, p *Policy, value, label string) (problem, remedy string)
 }
 
 // grammar is every kind of label that takes a value, in the order in which they
@@ -86,7 +86,7 @@ func readLabels(labels []string, dependsOn bool) reading {
 	return r
 }
 
-func followProfile(r *Rules, p *Policy, value, label string) (problem, remedy string) {
+func followProfile(r *Definitions, p *Policy, value, label string) (problem, remedy string) {
 	if r != nil {
 		if profile, ok := r.profiles[value]; ok {
 			p.follow(r, profile)
@@ -97,7 +97,7 @@ func followProfile(r *Rules, p *Policy, value, label string) (problem, remedy st
 	return fmt.Sprintf("there is no profile %q", value), "name one that is configured under profiles" + r.profileList()
 }
 
-func followConfirm(_ *Rules, p *Policy, value, label string) (problem, remedy string) {
+func followConfirm(_ *Definitions, p *Policy, value, label string) (problem, remedy string) {
 	switch mode := ConfirmMode(value); mode {
 	case ConfirmAuto, ConfirmManual, ConfirmNoDeletes:
 		p.Confirm = Setting[ConfirmMode]{mode, label}
@@ -106,7 +106,7 @@ func followConfirm(_ *Rules, p *Policy, value, label string) (problem, remedy st
 	return "its value is none of auto, manual and no-deletes", "write gantry:confirm=auto, gantry:confirm=manual or gantry:confirm=no-deletes"
 }
 
-func followApprovals(_ *Rules, p *Policy, value, label string) (problem, remedy string) {
+func followApprovals(_ *Definitions, p *Policy, value, label string) (problem, remedy string) {
 	n, ok := number(value, 1, maxApprovals)
 	if !ok {
 		return fmt.Sprintf("its value is not a number within 1 and %d", maxApprovals), "write how many people must approve, such as gantry:approvals=2"
@@ -115,7 +115,7 @@ func followApprovals(_ *Rules, p *Policy, value, label string) (problem, remedy 
 	return "", ""
 }
 
-func followApprovers(_ *Rules, p *Policy, value, label string) (problem, remedy string) {
+func followApprovers(_ *Definitions, p *Policy, value, label string) (problem, remedy string) {
 	if !isGroup(value) {
 		return "its value is not the name of a group", "write the name of a group as tokens carry it, such as gantry:approvers=platform"
 	}
@@ -123,7 +123,7 @@ func followApprovers(_ *Rules, p *Policy, value, label string) (problem, remedy 
 	return "", ""
 }
 
-func followApprovalTimeout(_ *Rules, p *Policy, value, label string) (problem, remedy string) {
+func followApprovalTimeout(_ *Definitions, p *Policy, value, label string) (problem, remedy string) {
 	d, err := ParseDuration(value)
 	if err != nil || !approvalTimeouts.holds(d) {
 		return fmt.Sprintf("its value is not a duration within %s", approvalTimeouts), "write a duration such as gantry:approval-timeout=24h, with the units d, h and m"
@@ -132,7 +132,7 @@ func followApprovalTimeout(_ *Rules, p *Policy, value, label string) (problem, r
 	return "", ""
 }
 
-func followWindow(r *Rules, p *Policy, value, label string) (problem, remedy string) {
+func followWindow(r *Definitions, p *Policy, value, label string) (problem, remedy string) {
 	if r == nil || r.windows[value] == nil {
 		return fmt.Sprintf("there is no window %q", value), "name one that is configured under windows" + r.windowList()
 	}
@@ -140,7 +140,7 @@ func followWindow(r *Rules, p *Policy, value, label string) (problem, remedy str
 	return "", ""
 }
 
-func followRetries(_ *Rules, p *Policy, value, label string) (problem, remedy string) {
+func followRetries(_ *Definitions, p *Policy, value, label string) (problem, remedy string) {
 	n, ok := number(value, 0, maxRetries)
 	if !ok {
 		return fmt.Sprintf("its value is not a number within 0 and %d", maxRetries), "write how often a failed run may be tried again, such as gantry:retries=2"
@@ -149,7 +149,7 @@ func followRetries(_ *Rules, p *Policy, value, label string) (problem, remedy st
 	return "", ""
 }
 
-func followAfter(_ *Rules, p *Policy, value, label string) (problem, remedy string) {
+func followAfter(_ *Definitions, p *Policy, value, label string) (problem, remedy string) {
 	if err := spacelift.ValidateStack(spacelift.StackID(value)); err != nil {
 		return fmt.Sprintf("its value is not the id of a stack: it %v", err), "write the stack's id as its address in Spacelift shows it, such as gantry:after=network-prod"
 	}
@@ -157,7 +157,7 @@ func followAfter(_ *Rules, p *Policy, value, label string) (problem, remedy stri
 	return "", ""
 }
 
-func followNotify(r *Rules, p *Policy, value, label string) (problem, remedy string) {
+func followNotify(r *Definitions, p *Policy, value, label string) (problem, remedy string) {
 	channel, ok := r.channel(value)
 	if !ok {
 		return fmt.Sprintf("there is no channel %q", value), "name one that is configured under channels" + r.channelList()

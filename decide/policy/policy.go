@@ -61,7 +61,7 @@ type Policy struct {
 	Notify Setting[[]string] `json:"notify"` // channels people are told through
 
 	// Deadlines is how long a run may stay in a phase before Gantry looks.
-	Deadlines Setting[Deadlines] `json:"deadlines"`
+	Deadlines Setting[PhaseDeadlines] `json:"deadlines"`
 
 	// Problems are the labels that can't be followed. While there is one, Gantry
 	// holds plans: what it cannot read may have been meant to forbid something.
@@ -135,9 +135,9 @@ const (
 	CauseUnknown     Cause = "unknown"
 )
 
-// Deadlines is how long a run may stay in each phase before Gantry looks for
+// PhaseDeadlines is how long a run may stay in each phase before Gantry looks for
 // itself and, if it stays, tells people. 0 is never.
-type Deadlines struct {
+type PhaseDeadlines struct {
 	Queued   Duration `json:"queued"`   // in the queue
 	Starting Duration `json:"starting"` // READY, PREPARING, INITIALIZING and their like
 	Planning Duration `json:"planning"`

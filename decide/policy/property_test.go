@@ -159,7 +159,7 @@ func TestDuesAgreeWithAStopwatch(t *testing.T) {
 		p.ApprovalTimeout.Value = policy.Duration(rapid.IntRange(1, 3000).Draw(t, "timeout")) * policy.Duration(time.Minute)
 		p.Reminders.Value = policy.Duration(rapid.IntRange(60, 3000).Draw(t, "reminders")) * policy.Duration(time.Minute)
 
-		var want []policy.Due
+		var want []policy.Deadline
 		passed := time.Duration(0)
 		const horizon = 21 * 24 * 60
 		end := since.Add(horizon * time.Minute)
@@ -169,15 +169,15 @@ func TestDuesAgreeWithAStopwatch(t *testing.T) {
 				continue
 			}
 			if passed += time.Minute; policy.Duration(passed) == p.ApprovalTimeout.Value {
-				want = append(want, policy.Due{At: at.Add(time.Minute), Kind: policy.DueDiscard})
+				want = append(want, policy.Deadline{At: at.Add(time.Minute), Kind: policy.DeadlineDiscard})
 				break
 			}
 			if policy.Duration(passed)%p.Reminders.Value == 0 {
-				want = append(want, policy.Due{At: at.Add(time.Minute), Kind: policy.DueRemind})
+				want = append(want, policy.Deadline{At: at.Add(time.Minute), Kind: policy.DeadlineRemind})
 			}
 		}
-		got := slices.DeleteFunc(rules.Dues(p, since), func(d policy.Due) bool { return d.At.After(end) })
-		same := func(a, b policy.Due) bool { return a.At.Equal(b.At) && a.Kind == b.Kind }
+		got := slices.DeleteFunc(rules.Schedule(p, since), func(d policy.Deadline) bool { return d.At.After(end) })
+		same := func(a, b policy.Deadline) bool { return a.At.Equal(b.At) && a.Kind == b.Kind }
 		if !slices.EqualFunc(want, got, same) {
 			t.Fatalf("since %s: got %+v, want %+v", since, got, want)
 		}

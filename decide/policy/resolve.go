@@ -37,7 +37,7 @@ func byDefault() Policy {
 		After:           defaultly([]string(nil)),
 		OldPlans:        defaultly(OldPlansReplace),
 		Notify:          defaultly([]string(nil)),
-		Deadlines: defaultly(Deadlines{
+		Deadlines: defaultly(PhaseDeadlines{
 			Queued: Duration(30 * time.Minute), Starting: Duration(20 * time.Minute),
 			Planning: Duration(time.Hour), Applying: Duration(2 * time.Hour),
 		}),
@@ -50,7 +50,7 @@ func defaultly[T any](value T) Setting[T] { return Setting[T]{value, OriginDefau
 // can't be followed becomes a problem of the policy, which then confirms
 // nothing. Labels that are not Gantry's are passed over; their order does not
 // matter.
-func (r *Rules) Resolve(labels []string) Policy {
+func (r *Definitions) Resolve(labels []string) Policy {
 	p := byDefault()
 	if r != nil && r.readLogs {
 		p.ReadLogs = Setting[bool]{true, "logs.read"}
@@ -106,7 +106,7 @@ func (p Policy) Of(stack spacelift.StackID) Policy {
 }
 
 // follow lays a profile over the policy. It must be valid.
-func (p *Policy) follow(r *Rules, profile Profile) {
+func (p *Policy) follow(r *Definitions, profile Profile) {
 	origin := "profile " + profile.Name
 	over(&p.Confirm, profile.Confirm, origin)
 	for limit, value := range map[**Setting[int]]*int{
@@ -204,7 +204,7 @@ func (p Policy) contradictions() (problems []Problem) {
 }
 
 // Profiles returns the names of the profiles, sorted.
-func (r *Rules) Profiles() []string {
+func (r *Definitions) Profiles() []string {
 	if r == nil {
 		return nil
 	}
@@ -212,17 +212,17 @@ func (r *Rules) Profiles() []string {
 }
 
 // Windows returns the names of the windows, sorted.
-func (r *Rules) Windows() []string {
+func (r *Definitions) Windows() []string {
 	if r == nil {
 		return nil
 	}
 	return slices.Sorted(maps.Keys(r.windows))
 }
 
-func (r *Rules) windowList() string  { return known(r.Windows()) }
-func (r *Rules) profileList() string { return known(r.Profiles()) }
+func (r *Definitions) windowList() string  { return known(r.Windows()) }
+func (r *Definitions) profileList() string { return known(r.Profiles()) }
 
-func (r *Rules) channelList() string {
+func (r *Definitions) channelList() string {
 	if r == nil {
 		return known(nil)
 	}
@@ -238,12 +238,12 @@ func known(names []string) string {
 
 // channel finds a channel by its name, which may be written with the # that
 // Slack puts before it.
-func (r *Rules) channel(written string) (string, bool) {
+func (r *Definitions) channel(written string) (string, bool) {
 	channel := strings.TrimPrefix(written, "#")
 	return channel, r != nil && slices.Contains(r.channels, channel)
 }
 
-func (r *Rules) channelNames(written []string) []string {
+func (r *Definitions) channelNames(written []string) []string {
 	names := make([]string, len(written))
 	for i, w := range written {
 		names[i], _ = r.channel(w)

@@ -44,7 +44,7 @@ func officeHours() policy.Window {
 	}}
 }
 
-func compile(t testing.TB, c policy.Config) *policy.Rules {
+func compile(t testing.TB, c policy.Config) *policy.Definitions {
 	t.Helper()
 	r, err := policy.Compile(c)
 	if err != nil {
@@ -233,7 +233,7 @@ func TestLabelsThatCannotBeFollowed(t *testing.T) {
 					t.Errorf("problem %+v, want label %q and %q", p, label, words)
 				}
 			}
-			if alone, _ := got.Alone(policy.PlanFacts{Type: spacelift.RunTypeTracked, Delta: &spacelift.Delta{Added: 1}}); alone {
+			if alone, _ := got.AutoConfirms(policy.PlanFacts{Type: spacelift.RunTypeTracked, Delta: &spacelift.Delta{Added: 1}}); alone {
 				t.Error("Gantry would confirm alone")
 			}
 			if !got.AsksPeople() {
@@ -247,7 +247,7 @@ func TestLabelsThatCannotBeFollowed(t *testing.T) {
 // TestNoConfiguration: without one, labels that need it can't be followed and
 // the others can.
 func TestNoConfiguration(t *testing.T) {
-	var none *policy.Rules
+	var none *policy.Definitions
 	got := none.Resolve([]string{"gantry:managed", "gantry:confirm=auto", "gantry:after=network", "depends-on:vpc"})
 	want := map[string]string{"confirm": "auto (gantry:confirm=auto)", "after": `["network"] (gantry:after=network)`}
 	if diff := cmp.Diff(want, values(t, got)); diff != "" || len(got.Problems) > 0 {

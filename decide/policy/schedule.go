@@ -9,22 +9,22 @@ import (
 // maxReminders bounds how often people are reminded of one plan.
 const maxReminders = 50
 
-// dueOrder is the order of what falls due at the same time.
-var dueOrder = []DueKind{DueRemind, DueEscalate, DueTimeout, DueDiscard}
+// deadlineOrder is the order of what falls due at the same time.
+var deadlineOrder = []DeadlineKind{DeadlineRemind, DeadlineEscalate, DeadlineTimeout, DeadlineDiscard}
 
-// Dues returns what is to be done while nobody decides about a plan that has
+// Schedule returns what is to be done while nobody decides about a plan that has
 // asked since a time, sorted by time: at most 50 reminders, none of them at or
 // after the time-out; the steps of the escalation; the time-out. Nothing comes
 // after the plan is discarded. On a Clock, time counts only while that window
 // is open, and what would take more than ten years is left out.
-func (r *Rules) Dues(p Policy, since time.Time) []Due {
+func (r *Definitions) Schedule(p Policy, since time.Time) []Deadline {
 	since = since.UTC().Round(0)
-	all := schedule(p)
+	all := timers(p)
 	times, ok := r.times(p.Clock.Value, since, all)
 	if !ok {
 		return nil // no time passes on a clock that is not there
 	}
-	var dues []Due
+	var dues []Deadline
 	for i, d := range all {
 		if !times[i].IsZero() {
 			d.due.At = times[i]
@@ -34,32 +34,32 @@ func (r *Rules) Dues(p Policy, since time.Time) []Due {
 	return dues
 }
 
-// dueAfter is something that falls due when a plan has asked for so long.
-type dueAfter struct {
+// timer is something that falls due when a plan has asked for so long.
+type timer struct {
 	after time.Duration
-	due   Due
+	due   Deadline
 }
 
-// schedule returns what falls due by a policy, in order, up to a discard.
-func schedule(p Policy) []dueAfter {
-	var all []dueAfter
-	add := func(d Duration, kind DueKind, notify []string) {
-		all = append(all, dueAfter{time.Duration(d), Due{Kind: kind, Notify: orNil(slices.Clone(notify))}})
+// timers returns what falls due by a policy, in order, up to a discard.
+func timers(p Policy) []timer {
+	var all []timer
+	add := func(d Duration, kind DeadlineKind, notify []string) {
+		all = append(all, timer{time.Duration(d), Deadline{Kind: kind, Notify: orNil(slices.Clone(notify))}})
 	}
 	timeout := p.ApprovalTimeout.Value
 	if timeout > 0 {
-		kind := DueDiscard
+		kind := DeadlineDiscard
 		if p.OnTimeout.Value == TimeoutKeep {
-			kind = DueTimeout
+			kind = DeadlineTimeout
 		}
 		add(timeout, kind, nil)
 	}
 	for _, step := range p.Escalation.Value {
 		if len(step.Notify) > 0 {
-			add(step.After, DueEscalate, step.Notify)
+			add(step.After, DeadlineEscalate, step.Notify)
 		}
 		if step.Discard {
-			add(step.After, DueDiscard, nil)
+			add(step.After, DeadlineDiscard, nil)
 		}
 	}
 	if pause := p.Reminders.Value; pause > 0 {
@@ -68,13 +68,13 @@ func schedule(p Policy) []dueAfter {
 			if timeout > 0 && at >= timeout {
 				break
 			}
-			add(at, DueRemind, nil)
+			add(at, DeadlineRemind, nil)
 		}
 	}
-	slices.SortStableFunc(all, func(a, b dueAfter) int {
-		return cmp.Or(cmp.Compare(a.after, b.after), cmp.Compare(slices.Index(dueOrder, a.due.Kind), slices.Index(dueOrder, b.due.Kind)))
+	slices.SortStableFunc(all, func(a, b timer) int {
+		return cmp.Or(cmp.Compare(a.after, b.after), cmp.Compare(slices.Index(deadlineOrder, a.due.Kind), slices.Index(deadlineOrder, b.due.Kind)))
 	})
-	if i := slices.IndexFunc(all, func(d dueAfter) bool { return d.due.Kind == DueDiscard }); i >= 0 {
+	if i := slices.IndexFunc(all, func(d timer) bool { return d.due.Kind == DeadlineDiscard }); i >= 0 {
 		all = all[:i+1]
 	}
 	return all
@@ -82,7 +82,7 @@ func schedule(p Policy) []dueAfter {
 
 // times returns when each is due, on the clock of a window if one is named: zero for
 // never. It reports false if there is no such window.
-func (r *Rules) times(clock string, since time.Time, all []dueAfter) (times []time.Time, ok bool) {
+func (r *Definitions) times(clock string, since time.Time, all []timer) (times []time.Time, ok bool) {
 	if clock == "" {
 		for _, d := range all {
 			times = append(times, since.Add(d.after))

@@ -15,53 +15,53 @@ func TestDues(t *testing.T) {
 		{Name: "once", TimeZone: "UTC", Allow: []policy.Recurrence{{Start: "2026-11-23T15:00", Duration: 3 * h}}},
 	}})
 	const since = "2026-11-20T14:00:00Z" // a Friday, 15:00 in Berlin
-	due := func(when string, kind policy.DueKind, notify ...string) policy.Due {
-		return policy.Due{At: at(t, when), Kind: kind, Notify: notify}
+	due := func(when string, kind policy.DeadlineKind, notify ...string) policy.Deadline {
+		return policy.Deadline{At: at(t, when), Kind: kind, Notify: notify}
 	}
 	steps := []policy.Step{{After: h, Notify: []string{"x"}}, {After: 4 * h, Notify: []string{"y", "z"}}, {After: 24 * h, Discard: true}}
 	for _, tt := range []struct {
 		name string
 		set  func(*policy.Policy)
-		want []policy.Due
+		want []policy.Deadline
 	}{
 		{"nothing by default", func(*policy.Policy) {}, nil},
-		{"a time-out discards", func(p *policy.Policy) { p.ApprovalTimeout.Value = 24 * h }, []policy.Due{due("2026-11-21T14:00:00Z", policy.DueDiscard)}},
+		{"a time-out discards", func(p *policy.Policy) { p.ApprovalTimeout.Value = 24 * h }, []policy.Deadline{due("2026-11-21T14:00:00Z", policy.DeadlineDiscard)}},
 		{
 			"or keeps", func(p *policy.Policy) { p.ApprovalTimeout.Value, p.OnTimeout.Value = 24*h, policy.TimeoutKeep },
-			[]policy.Due{due("2026-11-21T14:00:00Z", policy.DueTimeout)},
+			[]policy.Deadline{due("2026-11-21T14:00:00Z", policy.DeadlineTimeout)},
 		},
 		{
 			"reminders end with the time-out", func(p *policy.Policy) { p.ApprovalTimeout.Value, p.Reminders.Value = 6*h, 2*h },
-			[]policy.Due{due("2026-11-20T16:00:00Z", policy.DueRemind), due("2026-11-20T18:00:00Z", policy.DueRemind), due("2026-11-20T20:00:00Z", policy.DueDiscard)},
+			[]policy.Deadline{due("2026-11-20T16:00:00Z", policy.DeadlineRemind), due("2026-11-20T18:00:00Z", policy.DeadlineRemind), due("2026-11-20T20:00:00Z", policy.DeadlineDiscard)},
 		},
 		{
 			"a ladder", func(p *policy.Policy) { p.Escalation.Value = steps },
-			[]policy.Due{
-				due("2026-11-20T15:00:00Z", policy.DueEscalate, "x"), due("2026-11-20T18:00:00Z", policy.DueEscalate, "y", "z"), due("2026-11-21T14:00:00Z", policy.DueDiscard),
+			[]policy.Deadline{
+				due("2026-11-20T15:00:00Z", policy.DeadlineEscalate, "x"), due("2026-11-20T18:00:00Z", policy.DeadlineEscalate, "y", "z"), due("2026-11-21T14:00:00Z", policy.DeadlineDiscard),
 			},
 		},
 		{
 			"nothing comes after the plan is discarded", func(p *policy.Policy) { p.Escalation.Value, p.ApprovalTimeout.Value, p.Reminders.Value = steps, 2*h, h },
-			[]policy.Due{due("2026-11-20T15:00:00Z", policy.DueRemind), due("2026-11-20T15:00:00Z", policy.DueEscalate, "x"), due("2026-11-20T16:00:00Z", policy.DueDiscard)},
+			[]policy.Deadline{due("2026-11-20T15:00:00Z", policy.DeadlineRemind), due("2026-11-20T15:00:00Z", policy.DeadlineEscalate, "x"), due("2026-11-20T16:00:00Z", policy.DeadlineDiscard)},
 		},
 		{
 			"in office hours alone time passes", func(p *policy.Policy) {
 				p.Escalation.Value, p.ApprovalTimeout.Value, p.Clock.Value = steps[:2], 10*h, "office-hours"
 			},
-			[]policy.Due{
-				due("2026-11-20T15:00:00Z", policy.DueEscalate, "x"), due("2026-11-23T10:00:00Z", policy.DueEscalate, "y", "z"), due("2026-11-23T16:00:00Z", policy.DueDiscard),
+			[]policy.Deadline{
+				due("2026-11-20T15:00:00Z", policy.DeadlineEscalate, "x"), due("2026-11-23T10:00:00Z", policy.DeadlineEscalate, "y", "z"), due("2026-11-23T16:00:00Z", policy.DeadlineDiscard),
 			},
 		},
 		{
 			"time that never comes", func(p *policy.Policy) { p.Escalation.Value, p.Clock.Value = steps[:2], "once" },
-			[]policy.Due{due("2026-11-23T16:00:00Z", policy.DueEscalate, "x")},
+			[]policy.Deadline{due("2026-11-23T16:00:00Z", policy.DeadlineEscalate, "x")},
 		},
 		{"a clock that is gone", func(p *policy.Policy) { p.ApprovalTimeout.Value, p.Clock.Value = h, "gone" }, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := rules.Resolve(nil)
 			tt.set(&p)
-			if diff := cmp.Diff(tt.want, rules.Dues(p, at(t, since))); diff != "" {
+			if diff := cmp.Diff(tt.want, rules.Schedule(p, at(t, since))); diff != "" {
 				t.Errorf("dues (-want +got):\n%s", diff)
 			}
 		})
@@ -69,7 +69,7 @@ func TestDues(t *testing.T) {
 	t.Run("reminders are bounded", func(t *testing.T) {
 		p := rules.Resolve(nil)
 		p.Reminders.Value = policy.Duration(time.Minute)
-		dues := rules.Dues(p, at(t, since))
+		dues := rules.Schedule(p, at(t, since))
 		if len(dues) != 50 || !dues[49].At.Equal(at(t, since).Add(50*time.Minute)) {
 			t.Errorf("%d reminders", len(dues))
 		}
