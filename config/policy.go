@@ -7,6 +7,7 @@ import (
 	"strings"
 	_ "time/tzdata" // windows name time zones, and images hold no database of them
 
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/notify/channels"
 	"github.com/gantryhq/gantry/server"
@@ -215,13 +216,13 @@ func (c Channel) check() error {
 }
 
 // TokensAndPeople are what the API's server is told about them.
-func (c Config) TokensAndPeople() ([]server.Token, []server.Person) {
-	tokens, people := make([]server.Token, len(c.Tokens)), make([]server.Person, len(c.People))
+func (c Config) TokensAndPeople() ([]server.Token, []decide.Person) {
+	tokens, people := make([]server.Token, len(c.Tokens)), make([]decide.Person, len(c.People))
 	for i, t := range c.Tokens {
 		tokens[i] = server.Token{Name: t.Name, Role: server.Role(t.Role), Groups: t.Groups, Hash: t.Hash}
 	}
 	for i, p := range c.People {
-		people[i] = server.Person(p)
+		people[i] = decide.Person{Name: p.Name, Aliases: p.Aliases}
 	}
 	return tokens, people
 }

@@ -11,8 +11,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/gantryhq/gantry/decide/managed"
-	"github.com/gantryhq/gantry/decide/policy"
+	"github.com/gantryhq/gantry/decide"
 )
 
 // Role is a set of rights of a token. Each role may also do what those before it may.
@@ -60,11 +59,11 @@ type key struct {
 // principal is who makes a request, and what with.
 type principal struct {
 	token  Token
-	person managed.Person
+	person decide.Person
 }
 
 // newKeyring fails where CheckTokens does, and only there.
-func newKeyring(tokens []Token, people []Person) (*keyring, error) {
+func newKeyring(tokens []Token, people []decide.Person) (*keyring, error) {
 	if err := CheckTokens(tokens, people); err != nil {
 		return nil, err
 	}
@@ -86,44 +85,39 @@ func hashOf(t Token) (hash [sha256.Size]byte, ok bool) {
 }
 
 // personOf returns who bears a token. Its groups are those of the token.
-func personOf(t Token, people []Person) managed.Person {
+func personOf(t Token, people []decide.Person) decide.Person {
 	for _, p := range people {
-		if p.known(t.Name) {
-			return managed.Person{Name: p.Name, Aliases: p.Aliases, Groups: t.Groups}
+		if p.IsCalled(t.Name) {
+			return decide.Person{Name: p.Name, Aliases: p.Aliases, Groups: t.Groups}
 		}
 	}
-	return managed.Person{Name: t.Name, Groups: t.Groups}
+	return decide.Person{Name: t.Name, Groups: t.Groups}
 }
 
 // Approvers lists everybody whose tokens may approve, by name. Several tokens of
 // one person are one approver.
-func Approvers(tokens []Token, people []Person) []policy.Approver {
-	all := []policy.Approver{}
+func Approvers(tokens []Token, people []decide.Person) []decide.Person {
+	all := []decide.Person{}
 	for _, t := range tokens {
 		if !t.Role.Includes(RoleApprover) {
 			continue
 		}
 		p := personOf(t, people)
-		i := slices.IndexFunc(all, func(a policy.Approver) bool { return strings.EqualFold(a.Name, p.Name) })
+		i := slices.IndexFunc(all, func(a decide.Person) bool { return strings.EqualFold(a.Name, p.Name) })
 		if i < 0 {
-			all = append(all, policy.Approver{Name: p.Name, Aliases: p.Aliases})
+			all = append(all, decide.Person{Name: p.Name, Aliases: p.Aliases})
 			i = len(all) - 1
 		}
 		all[i].Groups = append(all[i].Groups, p.Groups...)
 	}
-	slices.SortFunc(all, func(a, b policy.Approver) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(all, func(a, b decide.Person) int { return strings.Compare(a.Name, b.Name) })
 	return all
-}
-
-// known reports whether a person goes by a name, in any spelling of case.
-func (p Person) known(name string) bool {
-	return strings.EqualFold(p.Name, name) || slices.ContainsFunc(p.Aliases, func(a string) bool { return strings.EqualFold(a, name) })
 }
 
 // CheckTokens reports everything that keeps tokens and people from being used.
 // Each of its problems begins with the setting it is about: a check of
 // the configuration refuses what New would refuse.
-func CheckTokens(tokens []Token, people []Person) error {
+func CheckTokens(tokens []Token, people []decide.Person) error {
 	var problems []error
 	for i, t := range tokens {
 		bad := func(format string, args ...any) {
@@ -147,7 +141,7 @@ func CheckTokens(tokens []Token, people []Person) error {
 
 // peopleProblems are names that belong to nobody or to two: whoever bore one
 // could approve as somebody else.
-func peopleProblems(people []Person) (problems []error) {
+func peopleProblems(people []decide.Person) (problems []error) {
 	for i, p := range people {
 		bad := func(format string, args ...any) {
 			problems = append(problems, fmt.Errorf("people[%d] %s: %w", i, p.Name, fmt.Errorf(format, args...)))
@@ -160,7 +154,7 @@ func peopleProblems(people []Person) (problems []error) {
 		}
 		for _, name := range append([]string{p.Name}, p.Aliases...) {
 			for _, other := range people[:i] {
-				if name != "" && other.known(name) {
+				if name != "" && other.IsCalled(name) {
 					bad("%s is a name of %s too; a name belongs to one person", name, other.Name)
 				}
 			}
@@ -172,7 +166,7 @@ func peopleProblems(people []Person) (problems []error) {
 type principalKey struct{}
 
 // principalOf returns the person who makes the request: the bearer of its token.
-func principalOf(ctx context.Context) managed.Person {
+func principalOf(ctx context.Context) decide.Person {
 	p, _ := ctx.Value(principalKey{}).(principal)
 	return p.person
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/gantryhq/gantry/decide/policy"
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/server"
 )
 
@@ -91,8 +91,8 @@ func TestApprovers(t *testing.T) {
 	got := server.Approvers([]server.Token{
 		{Name: "jane", Role: server.RoleApprover, Groups: []string{"platform"}}, {Name: "jane-laptop", Role: server.RoleAdmin, Groups: []string{"leads"}},
 		{Name: "dashboards", Role: server.RoleViewer}, {Name: "ann", Role: server.RoleOperator},
-	}, []server.Person{{Name: "jane", Aliases: []string{"jane-laptop", "jane-gh"}}})
-	want := []policy.Approver{{Name: "ann"}, {Name: "jane", Aliases: []string{"jane-laptop", "jane-gh"}, Groups: []string{"platform", "leads"}}}
+	}, []decide.Person{{Name: "jane", Aliases: []string{"jane-laptop", "jane-gh"}}})
+	want := []decide.Person{{Name: "ann"}, {Name: "jane", Aliases: []string{"jane-laptop", "jane-gh"}, Groups: []string{"platform", "leads"}}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}

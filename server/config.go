@@ -8,6 +8,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
 
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/inbox"
 	"github.com/gantryhq/gantry/spacelift"
@@ -54,12 +55,6 @@ type Account struct {
 	Stacks Stacks
 }
 
-// Person is a person with more than one name.
-type Person struct {
-	Name    string
-	Aliases []string // names of their tokens, and their logins at Spacelift and in version control
-}
-
 // Config holds the settings of the server.
 type Config struct {
 	// Accounts must not be empty, and each must have a live secret.
@@ -70,7 +65,7 @@ type Config struct {
 
 	// People says which names are the same person: who bears a token with one of
 	// them counts as that person, however many tokens they have.
-	People []Person
+	People []decide.Person
 
 	// Rules resolves labels to a policy. Nil means no profiles and no windows:
 	// labels alone.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/inbox"
@@ -91,7 +92,7 @@ func ordinary() server.Config {
 			{Name: "ann", Role: server.RoleApprover, Groups: []string{"platform"}, Hash: server.TokenHash(approverToken)},
 			{Name: "ann-laptop", Role: server.RoleApprover, Hash: server.TokenHash(otherToken)},
 		},
-		People:    []server.Person{{Name: "Ann", Aliases: []string{"ann", "ann-laptop", "acook"}}},
+		People:    []decide.Person{{Name: "Ann", Aliases: []string{"ann", "ann-laptop", "acook"}}},
 		TaskQueue: "gantry",
 	}
 }

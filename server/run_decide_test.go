@@ -98,7 +98,7 @@ func TestADecisionReachesItsRun(t *testing.T) {
 	}
 	decision := managed.Decision{
 		Verdict: managed.Approve, Note: "fine", StateVersion: new(5),
-		By: managed.Person{Name: "Ann", Aliases: []string{"ann", "ann-laptop", "acook"}, Groups: []string{"platform"}},
+		By: decide.Person{Name: "Ann", Aliases: []string{"ann", "ann-laptop", "acook"}, Groups: []string{"platform"}},
 	}
 	if diff := cmp.Diff([]any{decision}, sent.Args); diff != "" {
 		t.Errorf("decision (-want +got):\n%s", diff)
@@ -322,7 +322,7 @@ func TestStop(t *testing.T) {
 			t.Errorf("%q: %d %s", body, w.Code, w.Body)
 		}
 	}
-	want := []any{managed.StopRequest{By: managed.Person{Name: "otto"}, Note: "wrong branch"}}
+	want := []any{managed.StopRequest{By: decide.Person{Name: "otto"}, Note: "wrong branch"}}
 	if diff := cmp.Diff(want, r.temporal.updates[2].Args); diff != "" || r.temporal.updates[2].UpdateName != managed.StopUpdate {
 		t.Errorf("sent %s (-want +got):\n%s", r.temporal.updates[2].UpdateName, diff)
 	}
@@ -339,13 +339,13 @@ func TestPeopleThatCannotBe(t *testing.T) {
 	}
 	for name, tt := range map[string]struct {
 		tokens []server.Token
-		people []server.Person
+		people []decide.Person
 		says   string
 	}{
-		"a name of two people":       {people: []server.Person{{Name: "ann", Aliases: []string{"acook"}}, {Name: "bob", Aliases: []string{"ACook"}}}, says: "people[1] bob: ACook is a name of ann too"},
-		"a name that is an alias":    {people: []server.Person{{Name: "ann", Aliases: []string{"bob"}}, {Name: "Bob"}}, says: "people[1] Bob: Bob is a name of ann too"},
-		"no name":                    {people: []server.Person{{Aliases: []string{"x"}}}, says: "people[0] : name"},
-		"an empty alias":             {people: []server.Person{{Name: "ann", Aliases: []string{""}}}, says: "people[0] ann: aliases: one is empty"},
+		"a name of two people":       {people: []decide.Person{{Name: "ann", Aliases: []string{"acook"}}, {Name: "bob", Aliases: []string{"ACook"}}}, says: "people[1] bob: ACook is a name of ann too"},
+		"a name that is an alias":    {people: []decide.Person{{Name: "ann", Aliases: []string{"bob"}}, {Name: "Bob"}}, says: "people[1] Bob: Bob is a name of ann too"},
+		"no name":                    {people: []decide.Person{{Aliases: []string{"x"}}}, says: "people[0] : name"},
+		"an empty alias":             {people: []decide.Person{{Name: "ann", Aliases: []string{""}}}, says: "people[0] ann: aliases: one is empty"},
 		"tokens that differ in case": {tokens: []server.Token{token("ann"), token("Ann")}, says: "tokens[1] Ann: name: it is configured twice"},
 	} {
 		_, err := server.New(server.Config{

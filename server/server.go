@@ -15,6 +15,7 @@ import (
 	"github.com/go-chi/chi/v5"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/policy"
 	genserver "github.com/gantryhq/gantry/gen/server"
 )
@@ -66,7 +67,7 @@ type handlers struct {
 	temporal  Temporal
 	registry  *prometheus.Registry
 	rules     Rules
-	approvers []policy.Approver // whose tokens may approve
+	approvers []decide.Person // whose tokens may approve
 	taskQueue string
 	reconcile time.Duration // between comparisons with Spacelift
 	repeats   *repeats

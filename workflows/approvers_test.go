@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 )
@@ -12,20 +13,20 @@ import (
 // If too few people may approve a plan, Gantry says so immediately and names the
 // ways out.
 func TestTooFewPeopleMayApprove(t *testing.T) {
-	person := func(name string, aliases ...string) policy.Approver {
-		return policy.Approver{Name: name, Aliases: aliases, Groups: []string{"platform"}}
+	person := func(name string, aliases ...string) decide.Person {
+		return decide.Person{Name: name, Aliases: aliases, Groups: []string{"platform"}}
 	}
 	for _, tc := range []struct {
 		name      string
 		labels    []string
-		approvers []policy.Approver
+		approvers []decide.Person
 		says      string // empty: nothing
 	}{
-		{"the author is the only one", nil, []policy.Approver{person("jane", "Jane Doe")}, "nobody can approve it: everyone in the group platform triggered the run or wrote its commit"},
-		{"the group is empty", nil, []policy.Approver{{Name: "ann", Groups: []string{"leads"}}}, "nobody can approve it: there is nobody in the group platform"},
-		{"one is left, and two must", []string{"gantry:approvals=2"}, []policy.Approver{person("ann"), person("jane", "Jane Doe")}, "only ann can approve it, and 2 approvals are needed: everyone else in the group platform triggered"},
-		{"there are not as many", []string{"gantry:approvals=2"}, []policy.Approver{person("ann")}, "only ann can approve it, and 2 approvals are needed"},
-		{"somebody is left", nil, []policy.Approver{person("ann"), person("jane", "Jane Doe")}, ""},
+		{"the author is the only one", nil, []decide.Person{person("jane", "Jane Doe")}, "nobody can approve it: everyone in the group platform triggered the run or wrote its commit"},
+		{"the group is empty", nil, []decide.Person{{Name: "ann", Groups: []string{"leads"}}}, "nobody can approve it: there is nobody in the group platform"},
+		{"one is left, and two must", []string{"gantry:approvals=2"}, []decide.Person{person("ann"), person("jane", "Jane Doe")}, "only ann can approve it, and 2 approvals are needed: everyone else in the group platform triggered"},
+		{"there are not as many", []string{"gantry:approvals=2"}, []decide.Person{person("ann")}, "only ann can approve it, and 2 approvals are needed"},
+		{"somebody is left", nil, []decide.Person{person("ann"), person("jane", "Jane Doe")}, ""},
 		{"nobody knows who may", nil, nil, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -57,11 +58,11 @@ func TestTooFewPeopleMayApprove(t *testing.T) {
 // again.
 func TestMorePeopleMayApproveLater(t *testing.T) {
 	r := newRig(t, asked)
-	jane := policy.Approver{Name: "jane", Aliases: []string{"Jane Doe"}}
-	r.acts.Definitions = compiled(policy.Config{Channels: []string{"deploys"}, Approvers: []policy.Approver{jane}})
+	jane := decide.Person{Name: "jane", Aliases: []string{"Jane Doe"}}
+	r.acts.Definitions = compiled(policy.Config{Channels: []string{"deploys"}, Approvers: []decide.Person{jane}})
 	r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 	r.at(time.Hour, func() {
-		r.acts.Definitions = compiled(policy.Config{Channels: []string{"deploys"}, Approvers: []policy.Approver{jane, {Name: "ann"}}})
+		r.acts.Definitions = compiled(policy.Config{Channels: []string{"deploys"}, Approvers: []decide.Person{jane, {Name: "ann"}}})
 		r.env.SignalWorkflow(managed.RunEventsSignal, managed.RunEvents{RulesChanged: true})
 	})
 	r.at(2*time.Hour, func() {

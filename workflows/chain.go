@@ -8,6 +8,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/chain"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
@@ -89,7 +90,7 @@ func newReleaser(ctx workflow.Context, in chain.Input) (*releaser, error) {
 		sender: newSender(ctx),
 	}
 	r.known.MovedAt = workflow.Now(ctx).UTC()
-	r.known.Commit = managed.Fit(in.Commit, managed.MaxName)
+	r.known.Commit = decide.Fit(in.Commit, decide.MaxName)
 	r.known.TriggeredBy, r.known.Notify = managed.Bounded(managed.Distinct(in.TriggeredBy)), in.Notify
 	if in.Known != nil {
 		r.known = *in.Known

@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/managed"
 )
 
@@ -17,7 +18,7 @@ func TestApprovalsAreJudgedAnew(t *testing.T) {
 		name   string
 		script func(*rig)
 		waits  string // an hour later, nothing being confirmed
-		then   managed.Person
+		then   decide.Person
 	}{
 		{
 			name: "a group has to approve from now on",
@@ -78,7 +79,7 @@ func TestApprovalsAreJudgedAnew(t *testing.T) {
 // only after both have been used.
 func TestTwoNamesOfOnePersonCountOnce(t *testing.T) {
 	r := newRig(t, production)
-	again := managed.Person{Name: "ann-laptop", Aliases: []string{"Ann"}, Groups: []string{"platform"}}
+	again := decide.Person{Name: "ann-laptop", Aliases: []string{"Ann"}, Groups: []string{"platform"}}
 	r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 	r.at(time.Minute, func() { r.says(ann, managed.Approve, "") })
 	r.at(2*time.Minute, func() {

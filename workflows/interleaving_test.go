@@ -29,7 +29,7 @@ func TestAnyInterleavingObeysThePolicy(t *testing.T) {
 			defer r.mu.Unlock()
 			return r.truth.StateVersion
 		}
-		says := func(who managed.Person, v managed.Verdict) {
+		says := func(who decide.Person, v managed.Verdict) {
 			if v == managed.Approve {
 				approved[plan()] = append(approved[plan()], who.Name)
 			}

@@ -5,6 +5,7 @@ import (
 
 	"go.temporal.io/sdk/workflow"
 
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/managed"
 )
 
@@ -21,14 +22,11 @@ func (m *manager) wait(ctx workflow.Context, n managed.Next) error {
 		case !now.Before(poll):
 			return m.pollRun(ctx, s, n)
 		}
-		needed := poll
-		if !n.Until.IsZero() && n.Until.Before(needed) {
-			needed = n.Until
-		}
+		needed := decide.Earlier(poll, n.Until)
 		if m.silence.alarm == nil {
 			// Later states may be due sooner. One alarm that is early enough for
 			// all of them costs less than one for each.
-			needed = managed.Earlier(needed, now.Add(managed.Shortest(s)))
+			needed = decide.Earlier(needed, now.Add(managed.Shortest(s)))
 		}
 		m.silence.setAlarm(ctx, needed)
 		if err := m.await(ctx, func() bool { return m.hasNews() || m.silence.alarm.IsReady() }); err != nil {
@@ -100,7 +98,7 @@ func (s *silence) nextPoll(run managed.Situation, n managed.Next) time.Time {
 		return run.Trust.Again
 	}
 	if s.failed > 0 {
-		return s.polled.Add(min(managed.PollAgain<<min(s.failed-1, 10), managed.SilenceWorking))
+		return s.polled.Add(decide.Backoff(managed.PollAgain, s.failed-1, managed.SilenceWorking))
 	}
 	if run.Crowded {
 		return s.last.Add(crowdedPoll)
@@ -110,9 +108,9 @@ func (s *silence) nextPoll(run managed.Situation, n managed.Next) time.Time {
 		allowed = managed.SilenceWorking // what Gantry did about it should show by then
 	}
 	if allowed <= 0 || n.What != managed.WaitSpacelift {
-		return managed.Latest(s.since, s.polled).Add(managed.SilenceWaiting)
+		return decide.Later(s.since, s.polled).Add(managed.SilenceWaiting)
 	}
-	return managed.Latest(run.Entered.At.Add(allowed), s.polled.Add(min(allowed<<min(s.unchanged, 10), max(allowed, managed.SilenceWaiting))))
+	return decide.Later(run.Entered.At.Add(allowed), s.polled.Add(decide.Backoff(allowed, s.unchanged, max(allowed, managed.SilenceWaiting))))
 }
 
 // crowdedPoll is the interval at which an execution polls a run that sent more

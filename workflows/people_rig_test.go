@@ -10,15 +10,16 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
 var (
-	ann  = managed.Person{Name: "ann", Groups: []string{"platform"}}
-	bob  = managed.Person{Name: "bob", Groups: []string{"platform"}}
-	eve  = managed.Person{Name: "eve", Groups: []string{"interns"}}
-	jane = managed.Person{Name: "jane", Aliases: []string{"jane doe"}, Groups: []string{"platform"}} // she wrote the commit
+	ann  = decide.Person{Name: "ann", Groups: []string{"platform"}}
+	bob  = decide.Person{Name: "bob", Groups: []string{"platform"}}
+	eve  = decide.Person{Name: "eve", Groups: []string{"interns"}}
+	jane = decide.Person{Name: "jane", Aliases: []string{"jane doe"}, Groups: []string{"platform"}} // she wrote the commit
 
 	asked      = []string{"gantry:confirm=manual", "gantry:managed", "gantry:notify=deploys"}
 	production = []string{"gantry:managed", "gantry:profile=production"}
@@ -73,14 +74,14 @@ func (c *updateCallback) Complete(result any, err error) { c.complete(result, er
 func (r *rig) later(check func()) { r.checks = append(r.checks, check) }
 
 // says makes somebody decide, and expects it to be taken.
-func (r *rig) says(who managed.Person, v managed.Verdict, note string) {
+func (r *rig) says(who decide.Person, v managed.Verdict, note string) {
 	r.Helper()
 	r.decides(managed.Decision{Verdict: v, By: who, Note: note}, "")
 }
 
 // denied makes somebody decide, and expects a refusal of a type that says
 // something.
-func (r *rig) denied(who managed.Person, v managed.Verdict, kind, says string) {
+func (r *rig) denied(who decide.Person, v managed.Verdict, kind, says string) {
 	r.Helper()
 	got := r.decides(managed.Decision{Verdict: v, By: who}, kind)
 	r.later(func() {
@@ -102,7 +103,7 @@ func (r *rig) decides(d managed.Decision, refused string) *answer {
 }
 
 // stops makes somebody stop the run.
-func (r *rig) stops(who managed.Person, note, refused string) {
+func (r *rig) stops(who decide.Person, note, refused string) {
 	r.Helper()
 	got, at := r.update(managed.StopUpdate, managed.StopRequest{By: who, Note: note}), r.env.Now().Sub(started)
 	r.later(func() {

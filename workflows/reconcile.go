@@ -11,6 +11,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/freeze"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/reconcile"
@@ -339,7 +340,7 @@ func (t *tick) check(ctx workflow.Context, now []activities.Candidate) (l reconc
 			l.Swept = append(l.Swept, key)
 		}
 		if r.Do != reconcile.Nothing {
-			t.size += managed.SizeOf(r.Events)
+			t.size += decide.SizeOf(r.Events)
 			t.repairs = append(t.repairs, r)
 		}
 	}
@@ -372,7 +373,7 @@ func (t *tick) checkRun(ctx workflow.Context, c reconcile.Candidate) (r reconcil
 	if err != nil {
 		return r, err
 	}
-	t.size += managed.SizeOf(run)
+	t.size += decide.SizeOf(run)
 	t.report.Carried.Forget(c.Run)
 	return reconcile.RepairOf(k, run, workflow.Now(ctx).UTC(), t.in.Interval, t.last.At), nil
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gantryhq/gantry/config"
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/deploy"
 	"github.com/gantryhq/gantry/server"
@@ -44,7 +45,7 @@ type accountState struct {
 	stacks  *spacelift.Listing[spacelift.Stack]
 	rules   *policy.Definitions // nil if the configuration has mistakes
 
-	approvers []policy.Approver
+	approvers []decide.Person
 }
 
 func newAccountState(c config.Account, p *localState) *accountState {

@@ -13,6 +13,7 @@ import (
 	"go.temporal.io/sdk/client"
 	sdk "go.temporal.io/sdk/temporal"
 
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/spacelift"
@@ -141,7 +142,7 @@ func TestDecideCommands(t *testing.T) {
 		if got.Key == "" {
 			t.Errorf("%v was sent without a key", tt.args)
 		}
-		got.Key, tt.want.By = "", managed.Person{Name: "ann"}
+		got.Key, tt.want.By = "", decide.Person{Name: "ann"}
 		if diff := cmp.Diff(tt.want, got); diff != "" {
 			t.Errorf("%v (-want +got):\n%s", tt.args, diff)
 		}

@@ -119,7 +119,7 @@ func (c *Chain) Parents(n *member) []spacelift.StackID {
 func (c *Chain) Take(at time.Time, news News) {
 	n := c.Node(news.Run.Stack)
 	if n == nil || news.Run.Account != c.Root.Account {
-		c.note(at, managed.KindNote, "", "", "news of run %s were dropped: it is none of this chain", managed.Fit(news.Run.String(), managed.MaxName))
+		c.note(at, managed.KindNote, "", "", "news of run %s were dropped: it is none of this chain", decide.Fit(news.Run.String(), decide.MaxName))
 		return
 	}
 	c.names(n, managed.Bounded(news.TriggeredBy)...)
@@ -138,7 +138,7 @@ func (c *Chain) Take(at time.Time, news News) {
 		c.MovedAt = at
 		r = c.add(n, memberRun{Run: news.Run.Run, How: "it takes the place of an earlier run"})
 	}
-	if by := managed.Fit(news.StoppedBy, managed.MaxPerson); by != "" && r.StoppedBy == "" {
+	if by := decide.Fit(news.StoppedBy, managed.MaxPerson); by != "" && r.StoppedBy == "" {
 		r.StoppedBy, c.MovedAt = by, at
 		c.person(at, n.Stack, by, "%s wants run %s of %s stopped: what follows it is not released without asking", by, r.Run, n.Stack)
 	}
@@ -181,7 +181,7 @@ func (c *Chain) Triggered(at time.Time, run spacelift.RunRef, how string, keeps 
 	c.MovedAt = at
 	c.note(at, managed.KindAction, run.Stack, run.Run, "%s", how)
 	if n.run(run.Run) == nil {
-		c.add(n, memberRun{Run: run.Run, How: managed.Fit(how, maxHow), Look: at})
+		c.add(n, memberRun{Run: run.Run, How: decide.Fit(how, maxHow), Look: at})
 	}
 }
 
@@ -189,7 +189,7 @@ func (c *Chain) Triggered(at time.Time, run spacelift.RunRef, how string, keeps 
 func (c *Chain) Untriggered(at time.Time, stack spacelift.StackID, reason string) {
 	n := c.Node(stack)
 	n.Releasing = false
-	if n.Trouble == nil || n.Trouble.Reason != managed.Fit(reason, maxText) {
+	if n.Trouble == nil || n.Trouble.Reason != decide.Fit(reason, maxText) {
 		c.note(at, managed.KindDecision, stack, "", "not triggered: %s", reason)
 	}
 	n.Trouble = n.Trouble.again(at, reason)
@@ -221,7 +221,7 @@ func (l *later) again(at time.Time, reason string) *later {
 	if l != nil {
 		tries = l.Tries
 	}
-	return &later{Reason: managed.Fit(reason, maxText), Until: at.Add(managed.Doubled(tryFirst, tries, tryMost)), Tries: tries + 1}
+	return &later{Reason: decide.Fit(reason, maxText), Until: at.Add(decide.Backoff(tryFirst, tries, tryMost)), Tries: tries + 1}
 }
 
 // Saw takes a run as the API shows it. It does not matter how often that
@@ -257,7 +257,7 @@ func (c *Chain) Saw(at time.Time, run spacelift.Run) {
 }
 
 func (c *Chain) sawRoot(run spacelift.Run) {
-	c.Commit = managed.Fit(run.Commit.Hash, managed.MaxName)
+	c.Commit = decide.Fit(run.Commit.Hash, decide.MaxName)
 	if run.Type != spacelift.RunTypeTracked || run.DriftDetection {
 		c.Refused = "nothing is released: only tracked runs that no drift detection made begin a chain"
 	}
@@ -296,18 +296,18 @@ func (c *Chain) Succeeded(at time.Time, run spacelift.RunRef) {
 
 // Skip takes a person's wish that was not refused.
 func (c *Chain) Skip(at time.Time, wish Skip) {
-	wish.By, wish.Note, wish.Key = managed.Fit(wish.By, managed.MaxName), managed.Fit(wish.Note, maxText), ""
+	wish.By, wish.Note, wish.Key = decide.Fit(wish.By, decide.MaxName), decide.Fit(wish.Note, maxText), ""
 	c.Node(wish.Stack).Skipped = &wish
 	c.MovedAt = at
-	c.person(at, wish.Stack, wish.By, "%s skipped %s%s", wish.By, wish.Stack, managed.AfterColon(wish.Note))
+	c.person(at, wish.Stack, wish.By, "%s skipped %s%s", wish.By, wish.Stack, decide.AfterColon(wish.Note))
 }
 
 // Stop takes a person's wish that was not refused.
 func (c *Chain) Stop(at time.Time, wish Stop) {
-	wish.By, wish.Note = managed.Fit(wish.By, managed.MaxName), managed.Fit(wish.Note, managed.MaxText)
+	wish.By, wish.Note = decide.Fit(wish.By, decide.MaxName), decide.Fit(wish.Note, decide.MaxText)
 	c.Stopped = &wish
 	c.MovedAt = at
-	c.person(at, "", wish.By, "%s stopped the chain%s", wish.By, managed.AfterColon(wish.Note))
+	c.person(at, "", wish.By, "%s stopped the chain%s", wish.By, decide.AfterColon(wish.Note))
 }
 
 // note writes an entry to the journal. When that is full the oldest goes.
@@ -320,7 +320,7 @@ func (c *Chain) person(at time.Time, stack spacelift.StackID, who, format string
 }
 
 func (c *Chain) write(e Entry) {
-	e.Summary = managed.Fit(e.Summary, managed.MaxText)
+	e.Summary = decide.Fit(e.Summary, decide.MaxText)
 	c.Journal = append(c.Journal, e)
 	for c.Written += e.size(); c.Written > maxJournalSize || len(c.Journal) > maxJournal; {
 		c.Written -= c.Journal[0].size()
@@ -331,5 +331,5 @@ func (c *Chain) write(e Entry) {
 // size is about what an entry takes as JSON.
 func (e Entry) size() int {
 	const beside = 100
-	return beside + managed.JsonSize(e.Summary) + managed.JsonSize(e.Actor) + len(e.Stack) + len(e.Run)
+	return beside + decide.TextSize(e.Summary) + decide.TextSize(e.Actor) + len(e.Stack) + len(e.Run)
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -44,7 +45,7 @@ func Decide(c *Chain, now time.Time) Next {
 		return n.finish("%s", c.Outcome)
 	}
 	if c.Stopped != nil {
-		return n.finish("%s stopped the chain%s", c.Stopped.By, managed.AfterColon(c.Stopped.Note))
+		return n.finish("%s stopped the chain%s", c.Stopped.By, decide.AfterColon(c.Stopped.Note))
 	}
 	if c.Refused != "" {
 		return n.finish("%s", c.Refused)
@@ -250,7 +251,7 @@ func (c *Chain) Apply(at time.Time, n Next) (stuck []int) {
 	switch {
 	case n.Finish && !c.EndedAt.IsZero():
 	case n.Finish:
-		c.EndedAt, c.Outcome, c.HeldSince = at, managed.Fit(n.Reason, managed.MaxText), time.Time{}
+		c.EndedAt, c.Outcome, c.HeldSince = at, decide.Fit(n.Reason, decide.MaxText), time.Time{}
 		c.note(at, managed.KindDecision, "", "", "the chain has ended: %s", n.Reason)
 	case n.Phase != PhaseHeld:
 		c.HeldSince = time.Time{}
@@ -277,7 +278,7 @@ func fewNames(names []string) string {
 	if more := len(names) - maxWhy; more > 0 {
 		names = append(names[:maxWhy:maxWhy], fmt.Sprintf("%d more", more))
 	}
-	return managed.Enumerate(names)
+	return decide.Enumerate(names)
 }
 
 // whyReleased says what let a stack go.
@@ -370,14 +371,14 @@ func (c *Chain) why(i int, l line) string {
 	switch l.State {
 	case NodeFinished:
 		if r.State == spacelift.RunStateSkipped {
-			return fmt.Sprintf("Spacelift skipped run %s of %s%s", r.Run, n.Stack, managed.AfterColon(r.Note))
+			return fmt.Sprintf("Spacelift skipped run %s of %s%s", r.Run, n.Stack, decide.AfterColon(r.Note))
 		}
 		return fmt.Sprintf("run %s of %s finished", r.Run, n.Stack)
 	case NodeSkipped:
 		if !l.Released {
 			return fmt.Sprintf("%s is skipped, and waits for what it follows", n.Stack)
 		}
-		return fmt.Sprintf("%s skipped %s%s", n.Skipped.By, n.Stack, managed.AfterColon(n.Skipped.Note))
+		return fmt.Sprintf("%s skipped %s%s", n.Skipped.By, n.Stack, decide.AfterColon(n.Skipped.Note))
 	case NodeFailed:
 		if r.lost() {
 			return fmt.Sprintf("Spacelift does not know run %s of %s any more", r.Run, n.Stack)

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -38,7 +39,7 @@ func (g *graphClock) due(now time.Time) bool {
 
 // heldDue is when a held chain reads it.
 func (g *graphClock) heldDue() time.Time {
-	return g.ReadAt.Add(managed.Doubled(graphFresh, g.Looks, graphMost))
+	return g.ReadAt.Add(decide.Backoff(graphFresh, g.Looks, graphMost))
 }
 
 // RefusalSentence says that the stacks of a refusal are not released.
@@ -54,7 +55,7 @@ func RefusalSentence(r Exclusion) string {
 	if len(names) > 1 {
 		verb = "are"
 	}
-	return managed.Enumerate(names) + " " + verb + " not released: " + r.Reason
+	return decide.Enumerate(names) + " " + verb + " not released: " + r.Reason
 }
 
 // excluded says what is not released, and why.

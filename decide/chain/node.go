@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
@@ -116,7 +117,7 @@ func (r *memberRun) take(run spacelift.Run) {
 	r.EndedAt, r.Actor, r.Note, r.Looks, r.Void = time.Time{}, "", "", 0, false
 	if end, ended := run.End(); ended {
 		r.Rung = false
-		r.EndedAt, r.Actor, r.Note = end.At, managed.Fit(end.Username, managed.MaxPerson), managed.Fit(spacelift.Unsigned(end.Note), maxRunNote)
+		r.EndedAt, r.Actor, r.Note = end.At, decide.Fit(end.Username, managed.MaxPerson), decide.Fit(spacelift.Unsigned(end.Note), maxRunNote)
 	}
 }
 
@@ -146,9 +147,9 @@ func (c *Chain) turn(n *member) (t turn) {
 		if r == nil || !r.passes() {
 			continue
 		}
-		t.Ended = managed.Latest(t.Ended, r.EndedAt)
+		t.Ended = decide.Later(t.Ended, r.EndedAt)
 		if r.Applied {
-			t.Applied = managed.Latest(t.Applied, r.EndedAt)
+			t.Applied = decide.Later(t.Applied, r.EndedAt)
 		}
 	}
 	return t
@@ -175,7 +176,7 @@ func (r *memberRun) lookLater(at time.Time) {
 	if r.Rung || r.State == "" {
 		first = lookRung
 	}
-	r.Look = at.Add(managed.Doubled(first, r.Looks, lookMost))
+	r.Look = at.Add(decide.Backoff(first, r.Looks, lookMost))
 	r.Looks++
 }
 
@@ -185,7 +186,7 @@ func (r *memberRun) end(stack spacelift.StackID) string {
 	if r.Actor != "" {
 		text += " by " + r.Actor
 	}
-	text += managed.AfterColon(r.Note)
+	text += decide.AfterColon(r.Note)
 	if r.StoppedBy != "" && r.State == spacelift.RunStateFinished {
 		text += fmt.Sprintf(", though %s wanted it stopped", r.StoppedBy)
 	}
@@ -207,7 +208,7 @@ func byCreation(a, b memberRun) int {
 // names takes who is behind runs of a stack. Keys and stacks are no people.
 func (c *Chain) names(n *member, names ...string) {
 	for _, name := range names {
-		name = managed.Fit(name, managed.MaxPerson)
+		name = decide.Fit(name, managed.MaxPerson)
 		if name == "" || strings.HasPrefix(name, "api::") || c.index(spacelift.StackID(name)) >= 0 {
 			continue
 		}

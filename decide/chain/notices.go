@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/notify"
 	"github.com/gantryhq/gantry/spacelift"
@@ -30,11 +31,11 @@ func (c *Chain) Notice(at time.Time, n Next, before chainMood, stuck []int) {
 		c.send(at, channels, notify.Message{
 			Type: notify.ChainHeld, Urgency: notify.Alarm,
 			Title: fmt.Sprintf("%s: the chain is held", c.Root.Stack),
-			Text:  managed.Sentence(n.Reason) + fmt.Sprintf(" Until somebody acts nothing more of it is released; it ends by itself at %s.", c.MovedAt.Add(quietAtMost).UTC().Format("2006-01-02 15:04 MST")),
+			Text:  decide.Sentence(n.Reason) + fmt.Sprintf(" Until somebody acts nothing more of it is released; it ends by itself at %s.", c.MovedAt.Add(quietAtMost).UTC().Format("2006-01-02 15:04 MST")),
 		}, c.HeldSince)
 	case !before.HeldSince.IsZero() && c.HeldSince.IsZero():
 		c.send(at, managed.Distinct(append(slices.Clone(c.Notify), c.ToldHeld...)), notify.Message{
-			Type: notify.ChainResumed, Title: fmt.Sprintf("%s: the chain goes on", c.Root.Stack), Text: managed.Sentence(n.Reason),
+			Type: notify.ChainResumed, Title: fmt.Sprintf("%s: the chain goes on", c.Root.Stack), Text: decide.Sentence(n.Reason),
 		}, before.HeldSince)
 	}
 }
@@ -47,7 +48,7 @@ func (c *Chain) noticeStuck(at time.Time, i int) {
 	c.ToldHeld = managed.Distinct(append(slices.Clone(c.ToldHeld), channels...))
 	c.send(at, channels, notify.Message{
 		Type: notify.ChainHeld, Urgency: notify.Alarm, Title: fmt.Sprintf("%s: the chain can't release %s", c.Root.Stack, node.Stack),
-		Text: managed.Sentence(node.Trouble.Reason) + " Gantry tries again, less and less often. An operator may skip the stack; the rest of the chain goes on.",
+		Text: decide.Sentence(node.Trouble.Reason) + " Gantry tries again, less and less often. An operator may skip the stack; the rest of the chain goes on.",
 	}, node.Since)
 }
 
@@ -75,7 +76,7 @@ func (c *Chain) noticeEnded(at time.Time, n Next) {
 		urgency = notify.Alarm
 	}
 	c.send(at, managed.Distinct(channels), notify.Message{
-		Type: notify.ChainEnded, Urgency: urgency, Title: fmt.Sprintf("%s: the chain has ended", c.Root.Stack), Text: managed.Sentence(c.Outcome),
+		Type: notify.ChainEnded, Urgency: urgency, Title: fmt.Sprintf("%s: the chain has ended", c.Root.Stack), Text: decide.Sentence(c.Outcome),
 	}, c.EndedAt)
 }
 

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/gantryhq/gantry/decide/managed"
+	"github.com/gantryhq/gantry/decide"
 )
 
 // Status is all that can be said of the chain now.
@@ -51,7 +51,7 @@ func (c *Chain) show(i int, l line, lines []line, now time.Time) Node {
 	default:
 		shown.Reason = c.why(i, line{State: l.State, Released: true})
 	}
-	shown.Reason = managed.Fit(shown.Reason, maxReason)
+	shown.Reason = decide.Fit(shown.Reason, maxReason)
 	return shown
 }
 

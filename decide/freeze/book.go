@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/gantryhq/gantry/decide"
-	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -114,9 +113,9 @@ func (b *Book) Judge(now time.Time, wish Declare) (f policy.Freeze, repeated boo
 	case len(f.Stacks) > maxStacks:
 		return bad("it names %d stacks, more than %d; name none for the whole account", len(f.Stacks), maxStacks)
 	case slices.ContainsFunc(f.Stacks, func(s string) bool { return spacelift.ValidateStack(spacelift.StackID(s)) != nil }):
-		return bad("no stack can be called %s", managed.Fit(fmt.Sprintf("%q", f.Stacks[slices.IndexFunc(f.Stacks, func(s string) bool {
+		return bad("no stack can be called %s", decide.Fit(fmt.Sprintf("%q", f.Stacks[slices.IndexFunc(f.Stacks, func(s string) bool {
 			return spacelift.ValidateStack(spacelift.StackID(s)) != nil
-		})]), managed.MaxName))
+		})]), decide.MaxName))
 	case !f.Until.IsZero() && !f.Until.After(f.From):
 		return bad("it ends at %s, before it begins at %s", f.Until.Format(time.RFC3339), f.From.Format(time.RFC3339))
 	case !f.Until.IsZero() && !f.Until.After(now):
@@ -133,7 +132,7 @@ func (b *Book) refuseMore(f policy.Freeze) *decide.Refusal {
 	if len(b.Held) >= maxHeld {
 		return decide.Refuse(ErrTypeFull, "there are %d freezes already; lift one first", len(b.Held))
 	}
-	if size := managed.SizeOf(b.Held) + managed.SizeOf(entry{Freeze: f, Asked: f.Until}); size > maxHeldBytes {
+	if size := decide.SizeOf(b.Held) + decide.SizeOf(entry{Freeze: f, Asked: f.Until}); size > maxHeldBytes {
 		return decide.Refuse(ErrTypeFull,
 			"all freezes together would take %d bytes, more than %d; lift one first, or name fewer stacks, or none for the whole account", size, maxHeldBytes)
 	}
@@ -176,7 +175,7 @@ func (b *Book) refuseKey(key, what string) *decide.Refusal {
 
 func (b *Book) Remember(key, what string) {
 	b.Keys.Remember(key, what)
-	for managed.SizeOf(b.Keys) > maxKeyBytes {
+	for decide.SizeOf(b.Keys) > maxKeyBytes {
 		b.Keys = slices.Delete(b.Keys, 0, 1)
 	}
 }
@@ -227,7 +226,7 @@ func (b *Book) retire(gone func(*entry) bool) {
 	}
 	b.Held = left
 	b.Past = b.Past[max(0, len(b.Past)-maxPast):]
-	for managed.SizeOf(b.Past) > maxPastBytes {
+	for decide.SizeOf(b.Past) > maxPastBytes {
 		b.Past = b.Past[1:]
 	}
 }

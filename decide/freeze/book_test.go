@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gantryhq/gantry/decide/managed"
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/policy"
 )
 
@@ -41,7 +41,7 @@ func TestFreezeBookStaysSmall(t *testing.T) {
 		if len(b.Held) < 15 {
 			t.Errorf("there was room for %d absurd freezes", len(b.Held))
 		}
-		if carried, answer := managed.SizeOf(Input{Account: "acme", Known: &b}), managed.SizeOf(b.Freezes()); max(carried, answer) > temporalTakes {
+		if carried, answer := decide.SizeOf(Input{Account: "acme", Known: &b}), decide.SizeOf(b.Freezes()); max(carried, answer) > temporalTakes {
 			t.Errorf("%d bytes are carried on and %d answered, more than %d", carried, answer, temporalTakes)
 		}
 		for _, e := range b.Held {

@@ -3,7 +3,8 @@ package managed
 import (
 	"fmt"
 	"slices"
-	"strings"
+
+	"github.com/gantryhq/gantry/decide"
 )
 
 // count says which decisions count about the present state, by what holds now:
@@ -65,28 +66,16 @@ func noun(v Verdict) string {
 }
 
 // approvedBy reports whether an approval of somebody's counts.
-func (s Situation) approvedBy(who Person) bool {
-	return slices.ContainsFunc(s.approved, func(d decision) bool { return d.person().is(who) })
+func (s Situation) approvedBy(who decide.Person) bool {
+	return slices.ContainsFunc(s.approved, func(d decision) bool { return d.person().Is(who) })
 }
 
 // approves reports whether it is somebody's approval of a state, and was not
 // taken back.
-func (d decision) approves(key StateKey, who Person) bool {
-	return d.Verdict == Approve && !d.Revoked && StateKey{d.StateVersion, d.State} == key && d.person().is(who)
+func (d decision) approves(key StateKey, who decide.Person) bool {
+	return d.Verdict == Approve && !d.Revoked && StateKey{d.StateVersion, d.State} == key && d.person().Is(who)
 }
 
-func (d decision) person() Person { return Person{Name: d.By, Aliases: d.Aliases, Groups: d.Groups} }
-
-// is reports whether two are one person, as far as their names tell.
-func (p Person) is(other Person) bool {
-	return slices.ContainsFunc(p.names(), other.called)
+func (d decision) person() decide.Person {
+	return decide.Person{Name: d.By, Aliases: d.Aliases, Groups: d.Groups}
 }
-
-// called reports whether a name is one of the person's.
-func (p Person) called(name string) bool {
-	return slices.ContainsFunc(p.names(), func(n string) bool {
-		return strings.EqualFold(strings.TrimSpace(n), strings.TrimSpace(name))
-	})
-}
-
-func (p Person) names() []string { return append([]string{p.Name}, p.Aliases...) }

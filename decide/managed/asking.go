@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -263,7 +264,7 @@ func (r *Record) TakeDecision(at time.Time, d Decision) {
 	}
 	taken := decision{
 		Decided: Decided{
-			Verdict: d.Verdict, By: Fit(d.By.Name, MaxName), Note: Fit(d.Note, MaxText), At: at, State: s.State, StateVersion: s.StateVersion,
+			Verdict: d.Verdict, By: decide.Fit(d.By.Name, decide.MaxName), Note: decide.Fit(d.Note, decide.MaxText), At: at, State: s.State, StateVersion: s.StateVersion,
 		},
 		Aliases: d.By.Aliases, Groups: d.By.Groups, Delta: s.Delta, Commit: s.Commit.Hash,
 	}
@@ -273,7 +274,7 @@ func (r *Record) TakeDecision(at time.Time, d Decision) {
 		oldest := max(0, slices.IndexFunc(r.Decisions, func(d decision) bool { return d.Verdict == Approve }))
 		r.Decisions = slices.Delete(r.Decisions, oldest, oldest+1)
 	}
-	r.journal(at, KindPerson, taken.By, "%s %s%s", taken.By, pastTense(d.Verdict, s.State), AfterColon(taken.Note))
+	r.journal(at, KindPerson, taken.By, "%s %s%s", taken.By, pastTense(d.Verdict, s.State), decide.AfterColon(taken.Note))
 }
 
 func pastTense(v Verdict, state spacelift.RunState) string {
@@ -290,13 +291,6 @@ func pastTense(v Verdict, state spacelift.RunState) string {
 		return "took back the approval"
 	}
 	return string(v)
-}
-
-func AfterColon(note string) string {
-	if note == "" {
-		return ""
-	}
-	return ": " + note
 }
 
 // Recount notes whether enough people have approved.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -172,7 +173,7 @@ func (s Situation) decidedBy(key StateKey) string {
 		switch {
 		case (StateKey{d.StateVersion, d.State}) != key || d.Revoked || d.Discounted != "":
 		case d.Verdict == Reject:
-			return ", which " + d.By + " rejected" + AfterColon(d.Note)
+			return ", which " + d.By + " rejected" + decide.AfterColon(d.Note)
 		case d.Verdict == Approve:
 			approved = append(approved, d.By)
 		}
@@ -180,7 +181,7 @@ func (s Situation) decidedBy(key StateKey) string {
 	if len(approved) == 0 {
 		return ""
 	}
-	return ", which " + Enumerate(Distinct(approved)) + " approved"
+	return ", which " + decide.Enumerate(Distinct(approved)) + " approved"
 }
 
 // Failed records why the run failed. A run that has not failed, by what is known
@@ -189,8 +190,8 @@ func (r *Record) Failed(at time.Time, why Failure) {
 	if now, _ := r.current(); now.State != spacelift.RunStateFailed {
 		return
 	}
-	why.Evidence = Fit(why.Evidence, MaxText)
+	why.Evidence = decide.Fit(why.Evidence, decide.MaxText)
 	r.Diagnosed, r.Failure = true, &why
-	r.Note(at, KindNote, "the run failed, and the cause is %s%s", why.Cause, AfterColon(why.Evidence))
+	r.Note(at, KindNote, "the run failed, and the cause is %s%s", why.Cause, decide.AfterColon(why.Evidence))
 	r.ConsiderRetry(at)
 }

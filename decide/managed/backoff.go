@@ -38,8 +38,8 @@ func (r *Record) RecordFailure(at time.Time, do Action, first, longest time.Dura
 	if !ok {
 		return true
 	}
-	t := Backoff{Do: do, Key: keyOfState(now), Reason: Fit(reason, MaxText), Tries: r.Tries(do)}
-	t.Until = at.Add(min(first<<min(t.Tries, 16), longest))
+	t := Backoff{Do: do, Key: keyOfState(now), Reason: decide.Fit(reason, decide.MaxText), Tries: r.Tries(do)}
+	t.Until = at.Add(decide.Backoff(first, t.Tries, longest))
 	news = t.Tries == 0 || r.Backoff.Reason != t.Reason
 	t.Tries++
 	r.Backoff = &t
@@ -88,11 +88,7 @@ func (r *Record) ClearBackoff(do Action) {
 func Bounded(names []string) []string {
 	names = names[:min(len(names), maxTriggerers)]
 	for i, name := range names {
-		names[i] = Fit(name, MaxPerson)
+		names[i] = decide.Fit(name, MaxPerson)
 	}
 	return names
-}
-
-func Doubled(first time.Duration, times int, most time.Duration) time.Duration {
-	return min(first<<min(times, 20), most)
 }

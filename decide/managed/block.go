@@ -3,6 +3,7 @@ package managed
 import (
 	"time"
 
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -28,7 +29,7 @@ func braked(s Situation) (n Next, holds bool) {
 		return Next{}, false
 	}
 	n = hold(WaitStack, whoFrees(s.Block), "Gantry confirms the plan", "%s", s.Block.Reason)
-	n.Until = s.blockRead.Add(min(max(s.blockRead.Sub(s.Entered.At), BlockFirst), BlockMost))
+	n.Until = s.blockRead.Add(decide.Clamp(s.blockRead.Sub(s.Entered.At), BlockFirst, BlockMost))
 	if s.Now.Before(n.Until) {
 		return n, true
 	}

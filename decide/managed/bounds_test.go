@@ -9,6 +9,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -74,14 +75,14 @@ func TestFitKeepsShortTextsAndCutsAtRunes(t *testing.T) {
 		{"<<<", "<…"},
 		{"a\xff", "a\uFFFD"},
 	} {
-		if got := Fit(tc.in, 10); got != tc.want {
+		if got := decide.Fit(tc.in, 10); got != tc.want {
 			t.Errorf("fit(%q) = %q, want %q", tc.in, got, tc.want)
 		}
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		s := rapid.String().Draw(t, "s")
 		limit := rapid.IntRange(4, 50).Draw(t, "limit")
-		b, err := json.Marshal(Fit(s, limit))
+		b, err := json.Marshal(decide.Fit(s, limit))
 		if err != nil || len(b)-2 > limit {
 			t.Fatalf("fit(%q, %d) needs %d bytes (%v)", s, limit, len(b)-2, err)
 		}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -117,7 +118,7 @@ func (s Situation) whatFollows() string {
 	if s.followers.More > 0 {
 		names = append(names, fmt.Sprintf("%d more", s.followers.More))
 	}
-	return "when the run finishes, what follows its stack is released: " + Enumerate(names)
+	return "when the run finishes, what follows its stack is released: " + decide.Enumerate(names)
 }
 
 // maxTriggerers bounds the people that a chain names to one run, and maxPerson the

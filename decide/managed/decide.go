@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -249,7 +250,9 @@ func approvalsOf(n int) string {
 }
 
 // noteOf is what Spacelift shows with what Gantry did for somebody.
-func noteOf(what, note string) string { return Fit(what+AfterColon(note), MaxText) }
+func noteOf(what, note string) string {
+	return decide.Fit(what+decide.AfterColon(note), decide.MaxText)
+}
 
 // planOf returns what Gantry did about the plan the run shows now.
 func planOf(s RunStatus) *Plan {

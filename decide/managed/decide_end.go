@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -139,7 +140,7 @@ func (r *Record) ConsiderRetry(at time.Time) {
 // nextRetry is the attempt that follows a failed one: its wait doubles with each.
 func (s Situation) nextRetry(at time.Time) Retry {
 	attempt, most := s.RetryOf.attempt(), s.Policy.Retries.Value+1
-	wait := min(time.Duration(s.Policy.RetryBackoff.Value)<<min(attempt-1, 10), longestRetry)
+	wait := decide.Backoff(time.Duration(s.Policy.RetryBackoff.Value), attempt-1, longestRetry)
 	return Retry{
 		State: RetryPlanned, Attempt: attempt + 1, Of: most, At: at.Add(wait),
 		Reason: fmt.Sprintf("the cause is %s, and %s allows %d attempts", s.Failure.Cause, s.Policy.Retries.Origin, most),

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -24,7 +25,7 @@ func decidePlan(s Situation) Next {
 	case !s.Managed:
 		return inSpacelift(reasonUnmanaged)
 	case s.rejected != nil:
-		return s.discard(discarding(s, s.rejected.By+" rejected the plan"+AfterColon(s.rejected.Note), noteOf("Rejected through Gantry by "+s.rejected.By, s.rejected.Note)))
+		return s.discard(discarding(s, s.rejected.By+" rejected the plan"+decide.AfterColon(s.rejected.Note), noteOf("Rejected through Gantry by "+s.rejected.By, s.rejected.Note)))
 	case s.Ask.Stage == stageExpired:
 		return s.discard(discarding(s, s.Ask.Why, "Discarded by Gantry: "+s.Ask.Why+"."))
 	case s.Ask.Act.is(requestIneffective):
@@ -73,7 +74,7 @@ func decideReview(s Situation, what string) Next {
 		n.Who = whoReviewer
 		return n
 	case s.rejected != nil:
-		return reviewed(s, reviewing(s, spacelift.ReviewReject, s.rejected.By+" rejected the run"+AfterColon(s.rejected.Note),
+		return reviewed(s, reviewing(s, spacelift.ReviewReject, s.rejected.By+" rejected the run"+decide.AfterColon(s.rejected.Note),
 			noteOf("Rejected through Gantry by "+s.rejected.By, s.rejected.Note)))
 	case s.Ask.Stage == stageExpired:
 		return reviewed(s, reviewing(s, spacelift.ReviewReject, s.Ask.Why, "Rejected by Gantry: "+s.Ask.Why+"."))
@@ -220,7 +221,7 @@ func (s Situation) whyPeople() string {
 		reasons = append(reasons, "an approval policy in Spacelift asks for a review")
 	}
 	if len(reasons) > 0 {
-		why += because + Enumerate(reasons)
+		why += because + decide.Enumerate(reasons)
 	}
 	return why + progress
 }
@@ -235,7 +236,7 @@ func (s Situation) whoApproves() string {
 		who = "anyone in the group " + group
 	}
 	if len(s.named) > 0 && !s.Policy.SelfApproval.Value {
-		who += ", but not " + Enumerate(s.excludedPeople())
+		who += ", but not " + decide.Enumerate(s.excludedPeople())
 	}
 	return who
 }
@@ -324,7 +325,7 @@ func reviewing(s Situation, verdict spacelift.ReviewDecision, why, note string) 
 		phase = PhaseConfirming
 	}
 	return Next{
-		Do: DoReview, Phase: phase, Journal: true, ForPeople: s.Ask.Stage != stageExpired, Reason: why, Note: Fit(note, MaxText), Review: verdict,
+		Do: DoReview, Phase: phase, Journal: true, ForPeople: s.Ask.Stage != stageExpired, Reason: why, Note: decide.Fit(note, decide.MaxText), Review: verdict,
 		What: WaitAnswer, Who: whoReviewer, Then: then,
 	}
 }

@@ -13,9 +13,9 @@ const DecideUpdate = "decide"
 
 // Decision is what a person decides about a run that asks for it.
 type Decision struct {
-	Verdict Verdict `json:"verdict"`
-	By      Person  `json:"by"`
-	Note    string  `json:"note,omitempty"`
+	Verdict Verdict       `json:"verdict"`
+	By      decide.Person `json:"by"`
+	Note    string        `json:"note,omitempty"`
 
 	// StateVersion is that of the plan the person saw; nil: the one there is now.
 	StateVersion *int `json:"stateVersion,omitempty"`
@@ -34,13 +34,6 @@ const (
 	Reject  Verdict = "reject"
 	Revoke  Verdict = "revoke" // of one's own approval, until the confirmation is sent
 )
-
-// Person is who decides: always the bearer of a token, never what a body says.
-type Person struct {
-	Name    string   `json:"name"`
-	Aliases []string `json:"aliases,omitempty"` // other names and logins of the same person, at Spacelift and in version control
-	Groups  []string `json:"groups,omitempty"`
-}
 
 // Decided is a decision that was taken and counted.
 type Decided struct {
@@ -62,9 +55,9 @@ const StopUpdate = "stop"
 
 // StopRequest is a person's wish to end a run.
 type StopRequest struct {
-	By   Person `json:"by"`
-	Note string `json:"note,omitempty"`
-	Key  string `json:"key,omitempty"` // see Decision.Key
+	By   decide.Person `json:"by"`
+	Note string        `json:"note,omitempty"`
+	Key  string        `json:"key,omitempty"` // see Decision.Key
 }
 
 // The types of the errors that refuse an update. Each message is a sentence for

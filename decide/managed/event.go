@@ -1,7 +1,6 @@
 package managed
 
 import (
-	"encoding/json"
 	"slices"
 	"time"
 
@@ -136,13 +135,4 @@ func (r *Record) TakeNews(at time.Time, batch RunEvents) {
 	if batch.RulesChanged {
 		r.RulesStale = r.Rules != nil && r.RulesFor != nil
 	}
-}
-
-// SizeOf is the size of a value as JSON.
-func SizeOf(v any) int {
-	text, err := json.Marshal(v) //workflowcheck:ignore structs of plain values have one JSON form
-	if err != nil {
-		return 0 // no value here lacks a JSON form
-	}
-	return len(text)
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/notify"
 )
 
@@ -32,7 +33,7 @@ func (r *Record) Broke(at time.Time, bug error) {
 	if r.Fault != nil {
 		tries = r.Fault.Tries + 1
 	}
-	r.Fault = &fault{At: at, Reason: Fit(bug.Error(), MaxText), Tries: tries}
+	r.Fault = &fault{At: at, Reason: decide.Fit(bug.Error(), decide.MaxText), Tries: tries}
 	for i := range r.Askings {
 		if q := r.Askings[i].sending(); q != nil {
 			q.drop() // its answer is lost
@@ -50,7 +51,7 @@ func (r *Record) Broke(at time.Time, bug error) {
 			ID: notify.MessageID(ManageRunID(r.Run), notify.RunHeld, channel, "fault", at.Format(time.RFC3339)), At: at,
 			Type: notify.RunHeld, Urgency: notify.Alarm, Account: string(r.Run.Account), Stack: string(r.Run.Stack), Run: string(r.Run.Run), URL: r.Rules.URL,
 			Title: fmt.Sprintf("%s: Gantry can't manage a run", r.Run.Stack),
-			Text:  "Gantry's own code failed on this run. " + Sentence(faultWho+" can repair that: "+r.Fault.Reason),
+			Text:  "Gantry's own code failed on this run. " + decide.Sentence(faultWho+" can repair that: "+r.Fault.Reason),
 		}})
 	}
 }
@@ -59,7 +60,7 @@ const faultWho = "the operator of Gantry, or anyone who may confirm or discard t
 
 // Until is when the next try begins.
 func (f fault) Until() time.Time {
-	return f.At.Add(min(faultFirst<<min(f.Tries-1, 20), faultLongest))
+	return f.At.Add(decide.Backoff(faultFirst, f.Tries-1, faultLongest))
 }
 
 // waitingFor says that a run waits for Gantry to be repaired.

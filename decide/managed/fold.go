@@ -3,10 +3,9 @@ package managed
 import (
 	"cmp"
 	"slices"
-	"strings"
 	"time"
-	"unicode/utf8"
 
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -15,10 +14,8 @@ import (
 // comes from somebody who wants to fill Temporal's histories, whose payloads
 // must stay under 2 MB.
 const (
-	MaxEvents = 200   // a run passes some ten states, a replan adds four
-	MaxText   = 1_000 // bytes of a note, a message, a reason, as JSON
-	MaxName   = 300   // bytes of a branch, a login, a URL, as JSON
-	maxState  = 100   // bytes of the name of a state or type
+	MaxEvents = 200 // a run passes some ten states, a replan adds four
+	maxState  = 100 // bytes of the name of a state or type
 )
 
 // fold adds what events say to what is known.
@@ -273,56 +270,20 @@ func Trim(e RunEvent) RunEvent {
 	if e.Source != SourceReconcile {
 		e.Source, e.Whole = SourceWebhook, false
 	}
-	e.Note, e.Commit.Message = Fit(e.Note, MaxText), Fit(e.Commit.Message, MaxText)
+	e.Note, e.Commit.Message = decide.Fit(e.Note, decide.MaxText), decide.Fit(e.Commit.Message, decide.MaxText)
 	for _, s := range []*string{
 		&e.Actor, &e.Branch, &e.TriggeredBy, &e.StackName, &e.Delivery,
 		&e.Commit.Hash, &e.Commit.AuthorLogin, &e.Commit.AuthorName, &e.Commit.URL,
 	} {
-		*s = Fit(*s, MaxName)
+		*s = decide.Fit(*s, decide.MaxName)
 	}
 	if e.Block != nil {
 		e.Block = new(*e.Block)
-		e.Block.By, e.Block.Note, e.Block.Reason = Fit(e.Block.By, MaxName), Fit(e.Block.Note, MaxName), Fit(e.Block.Reason, MaxText)
+		e.Block.By, e.Block.Note, e.Block.Reason = decide.Fit(e.Block.By, decide.MaxName), decide.Fit(e.Block.Note, decide.MaxName), decide.Fit(e.Block.Reason, decide.MaxText)
 	}
-	e.Type = spacelift.RunType(Fit(string(e.Type), maxState))
+	e.Type = spacelift.RunType(decide.Fit(string(e.Type), maxState))
 	e.Labels = policy.TrimLabels(e.Labels)
 	return e
-}
-
-// Fit cuts a text that would need more than limit bytes as JSON, at a rune's
-// end.
-func Fit(s string, limit int) string {
-	s = strings.ToValidUTF8(s, "\uFFFD")
-	size, fits := 0, 0
-	for i, r := range s {
-		if size <= limit-len("…") {
-			fits = i
-		}
-		if size += jsonSizeOf(r); size > limit {
-			return s[:fits] + "…"
-		}
-	}
-	return s
-}
-
-// JsonSize is the number of bytes of a string as JSON,
-// without the quotes.
-func JsonSize(s string) int {
-	size := 0
-	for _, r := range s {
-		size += jsonSizeOf(r)
-	}
-	return size
-}
-
-func jsonSizeOf(r rune) int {
-	switch {
-	case r == '"' || r == '\\':
-		return 2
-	case r < ' ' || strings.ContainsRune("<>&\u2028\u2029", r):
-		return len(`\u0000`)
-	}
-	return utf8.RuneLen(r)
 }
 
 // Newest is the state that batches come to which are not folded yet; zero if nothing

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -78,12 +79,12 @@ func (c *chaos) happens(b []byte) {
 	case 5:
 		c.r.Failed(c.now, Failure{Cause: policy.CauseTransient, ApplyBegan: b[1]&1 != 0})
 	case 6:
-		d := Decision{Verdict: []Verdict{Approve, Reject, Revoke}[b[1]%3], By: Person{Name: []string{"ann", "bob", "jdoe"}[b[2]%3]}}
+		d := Decision{Verdict: []Verdict{Approve, Reject, Revoke}[b[1]%3], By: decide.Person{Name: []string{"ann", "bob", "jdoe"}[b[2]%3]}}
 		if c.r.RefuseDecision(s, d, s.Key()) == nil {
 			c.r.TakeDecision(c.now, d)
 		}
 	case 7:
-		wish := StopRequest{By: Person{Name: "ann"}}
+		wish := StopRequest{By: decide.Person{Name: "ann"}}
 		if c.r.RefuseStop(s, wish) == nil {
 			c.r.Stop(c.now, wish)
 		}

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -110,7 +111,7 @@ func (g *gamble) brakes() (b spacelift.Brakes) {
 
 // stops lets ann stop the run, who is answered at once.
 func (g *gamble) stops() {
-	wish := StopRequest{By: Person{Name: "ann"}}
+	wish := StopRequest{By: decide.Person{Name: "ann"}}
 	if g.r.RefuseStop(g.r.Situation(g.now), wish) != nil {
 		return
 	}
@@ -122,7 +123,7 @@ func (g *gamble) stops() {
 // decides lets ann, bob, eve or the author say something.
 func (g *gamble) decides(v Verdict, who byte) {
 	s := g.r.Situation(g.now)
-	d := Decision{Verdict: v, By: Person{Name: []string{"ann", "bob", "eve", "jdoe"}[who%4]}}
+	d := Decision{Verdict: v, By: decide.Person{Name: []string{"ann", "bob", "eve", "jdoe"}[who%4]}}
 	if g.r.RefuseDecision(s, d, s.Key()) != nil {
 		return
 	}

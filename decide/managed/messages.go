@@ -6,9 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/notify"
 	"github.com/gantryhq/gantry/spacelift"
@@ -122,7 +121,7 @@ func (r *Record) Announce(at time.Time, n Next) {
 	r.tell(s, at, s.Policy.Notify.Value, notify.Message{
 		Type: notify.RunDecisionNeeded, Urgency: urgency,
 		Title: fmt.Sprintf("%s: a %s waits for %s", s.stack(), ask.Key.what(), needs),
-		Text:  Sentence(n.Reason) + " " + Sentence(who),
+		Text:  decide.Sentence(n.Reason) + " " + decide.Sentence(who),
 		Facts: due(s.dues()),
 	}, ask.Key.String(), strconv.Itoa(ask.Asked))
 }
@@ -141,7 +140,7 @@ func (r *Record) tellReminder(s Situation, at time.Time, d policy.Deadline) {
 	r.tell(s, at, channelsOf(s, d), notify.Message{
 		Type: notify.RunReminder, Urgency: notify.Action,
 		Title: fmt.Sprintf("%s: a %s still waits for %s", s.stack(), s.Key().what(), approvalsOf(s.needed()-len(s.approved))),
-		Text:  Sentence("nobody has decided for " + span(s.Ask.Since, d.At)), Facts: due(s.dues()),
+		Text:  decide.Sentence("nobody has decided for " + span(s.Ask.Since, d.At)), Facts: due(s.dues()),
 	}, s.Key().String(), d.At.UTC().Format(time.RFC3339))
 }
 
@@ -149,7 +148,7 @@ func (r *Record) tellEscalated(s Situation, at time.Time, d policy.Deadline) {
 	r.tell(s, at, channelsOf(s, d), notify.Message{
 		Type: notify.RunEscalated, Urgency: notify.Alarm,
 		Title: fmt.Sprintf("%s: a %s waits for %s and nobody decides", s.stack(), s.Key().what(), approvalsOf(s.needed()-len(s.approved))),
-		Text:  Sentence("nobody has decided for " + span(s.Ask.Since, d.At)), Facts: due(s.dues()),
+		Text:  decide.Sentence("nobody has decided for " + span(s.Ask.Since, d.At)), Facts: due(s.dues()),
 	}, s.Key().String(), d.At.UTC().Format(time.RFC3339))
 }
 
@@ -157,7 +156,7 @@ func (r *Record) tellKept(s Situation, at time.Time, d policy.Deadline) {
 	r.tell(s, at, channelsOf(s, d), notify.Message{
 		Type: notify.RunEscalated, Urgency: notify.Alarm,
 		Title: fmt.Sprintf("%s: the time for a %s is over", s.stack(), s.Key().what()),
-		Text:  Sentence(s.tooFew(d.Kind)) + " It is kept and goes on waiting.",
+		Text:  decide.Sentence(s.tooFew(d.Kind)) + " It is kept and goes on waiting.",
 	}, s.Key().String(), "kept")
 }
 
@@ -179,7 +178,7 @@ func (r *Record) NotifyHeld(at time.Time, n Next) {
 	r.tell(s, at, s.Policy.Notify.Value, notify.Message{
 		Type: notify.RunHeld, Urgency: notify.Alarm,
 		Title: fmt.Sprintf("%s: a %s is held", s.stack(), s.Key().what()),
-		Text:  Sentence(n.Reason) + " " + Sentence(n.Who+" can mend that"),
+		Text:  decide.Sentence(n.Reason) + " " + decide.Sentence(n.Who+" can mend that"),
 	}, s.Key().String())
 }
 
@@ -190,7 +189,7 @@ func (r *Record) tellUnseen(at time.Time, plan int, why string) {
 	r.tell(s, at, s.Policy.Notify.Value, notify.Message{
 		Type: notify.RunConfirmedUnseen, Urgency: notify.Alarm,
 		Title: s.stack() + ": a plan was confirmed that nobody had judged",
-		Text:  Sentence(why) + " Look at what it changes, and stop the run in Spacelift if need be.",
+		Text:  decide.Sentence(why) + " Look at what it changes, and stop the run in Spacelift if need be.",
 	}, strconv.Itoa(plan))
 }
 
@@ -199,7 +198,7 @@ func (r *Record) tellOverdue(s Situation, at time.Time) {
 	r.tell(s, at, s.Policy.Notify.Value, notify.Message{
 		Type: notify.RunHeld, Urgency: notify.Alarm,
 		Title: fmt.Sprintf("%s: a run stays in %s", s.stack(), s.State),
-		Text:  Sentence(fmt.Sprintf("it has been there for %s, longer than %s (%s)", span(s.Entered.At, at), policy.Duration(s.Deadline()), s.Policy.Deadlines.Origin)),
+		Text:  decide.Sentence(fmt.Sprintf("it has been there for %s, longer than %s (%s)", span(s.Entered.At, at), policy.Duration(s.Deadline()), s.Policy.Deadlines.Origin)),
 	}, s.Key().String(), "overdue")
 }
 
@@ -208,9 +207,9 @@ func (r *Record) tellResolved(s Situation, at time.Time, a asking) {
 	if !a.Notified {
 		return
 	}
-	text := Sentence(a.Resolved)
+	text := decide.Sentence(a.Resolved)
 	if a.Stage == stageExpired {
-		text = Sentence(a.Why) + " " + text
+		text = decide.Sentence(a.Why) + " " + text
 	}
 	r.tell(s, at, s.Policy.Notify.Value, notify.Message{
 		Type: notify.RunDecided, Title: fmt.Sprintf("%s: the %s is decided", s.stack(), a.Key.what()), Text: text,
@@ -225,7 +224,7 @@ func (r *Record) tellFailed(s Situation, at time.Time) {
 	if s.Type == spacelift.RunTypeProposed || s.Type == spacelift.RunTypeTesting {
 		return
 	}
-	text := Sentence(outcome(s.RunStatus))
+	text := decide.Sentence(outcome(s.RunStatus))
 	if s.Retry != nil && s.Retry.State == RetryPlanned {
 		text += fmt.Sprintf(" It is tried again at %s, attempt %d of %d.", s.Retry.At.UTC().Format("15:04 MST"), s.Retry.Attempt, s.Retry.Of)
 	}
@@ -246,7 +245,7 @@ func (r *Record) SendFarewell(at time.Time) {
 	}
 	r.Farewell = true
 	r.tell(s, at, s.Policy.Notify.Value, notify.Message{
-		Type: notify.RunEnded, Title: fmt.Sprintf("%s: the run is %s", s.stack(), s.State), Text: Sentence(Decide(s).Reason),
+		Type: notify.RunEnded, Title: fmt.Sprintf("%s: the run is %s", s.stack(), s.State), Text: decide.Sentence(Decide(s).Reason),
 	}, s.Key().String())
 }
 
@@ -262,17 +261,4 @@ func (s Situation) applied() bool {
 		return true
 	}
 	return false
-}
-
-// Sentence makes one of a reason.
-func Sentence(s string) string {
-	if s == "" {
-		return ""
-	}
-	first, size := utf8.DecodeRuneInString(s)
-	s = string(unicode.ToUpper(first)) + s[size:]
-	if !strings.HasSuffix(s, ".") {
-		s += "."
-	}
-	return s
 }

@@ -3,6 +3,7 @@ package managed
 import (
 	"fmt"
 
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -32,7 +33,7 @@ func outcome(s RunStatus) string {
 		text = "Spacelift skipped the run"
 	}
 	if end.Note != "" && (s.Failure == nil || s.Failure.Source != "note") {
-		text += AfterColon(spacelift.Unsigned(end.Note))
+		text += decide.AfterColon(spacelift.Unsigned(end.Note))
 	}
 	return text
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -167,14 +168,14 @@ func (s Situation) LeavesReleasing() string {
 func (r *Record) TakeParents(at time.Time, p Parents) {
 	s := r.Situation(at)
 	p.Key, p.After, p.At, p.Since = s.Key(), s.Policy.After.Value, at, at
-	p.Reason, p.How = Fit(p.Reason, MaxText), howGoOn
+	p.Reason, p.How = decide.Fit(p.Reason, decide.MaxText), howGoOn
 	if p.State == parentsFailed {
 		p.How = howRetry
 	}
 	if was := r.Parents; was != nil && was.Key == p.Key && was.State == p.State && was.Of == p.Of {
 		p.Since, p.Looks, p.Told = was.Since, was.Looks+1, was.Told
 	}
-	p.Until = at.Add(Doubled(parentsFirst, p.Looks, parentsMost))
+	p.Until = at.Add(decide.Backoff(parentsFirst, p.Looks, parentsMost))
 	r.Parents = &p
 	waits := p.State == parentsFailed || p.State == parentsGoOn && !at.Before(p.Since.Add(parentsTold))
 	if s.Ask == nil || p.Told || !waits {

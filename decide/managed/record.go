@@ -113,7 +113,7 @@ func (r *Record) Note(at time.Time, kind TimelineKind, format string, args ...an
 
 // journal is note, with who did it.
 func (r *Record) journal(at time.Time, kind TimelineKind, actor, format string, args ...any) {
-	e := TimelineEntry{At: at, Kind: kind, Source: SourceGantry, Actor: actor, Summary: Fit(fmt.Sprintf(format, args...), MaxText)}
+	e := TimelineEntry{At: at, Kind: kind, Source: SourceGantry, Actor: actor, Summary: decide.Fit(fmt.Sprintf(format, args...), decide.MaxText)}
 	if now, ok := r.current(); ok {
 		e.State, e.StateVersion = now.State, now.StateVersion
 	}
@@ -225,6 +225,6 @@ func unheard(known RunStatus, read []RunEvent) []RunEvent {
 
 // giveUp ends the following of a run for a reason, unless it has ended itself.
 func (r *Record) giveUp(at time.Time, reason string) {
-	r.GivenUp = Fit(reason, MaxText)
+	r.GivenUp = decide.Fit(reason, decide.MaxText)
 	r.Note(at, KindNote, "Gantry stops following the run: %s", r.GivenUp)
 }

@@ -105,7 +105,7 @@ func (s Situation) refuseUnasked() *decide.Refusal {
 	return decide.Refuse(ErrTypeNotAsked, "the run is %s and asks nobody for a decision; decisions count from the moment its plan waits for one", s.State)
 }
 
-func (s Situation) refuseApproval(by Person) *decide.Refusal {
+func (s Situation) refuseApproval(by decide.Person) *decide.Refusal {
 	switch {
 	case len(s.Policy.Problems) > 0:
 		return decide.Refuse(ErrTypeNotAsked, "the plan is held and cannot be approved: %s", objection(s.Policy.Problems))
@@ -119,7 +119,7 @@ func (s Situation) refuseApproval(by Person) *decide.Refusal {
 }
 
 // refusePerson says why an approval of somebody's does not count.
-func (s Situation) refusePerson(by Person) *decide.Refusal {
+func (s Situation) refusePerson(by decide.Person) *decide.Refusal {
 	if no := s.refuseGroup(by); no != nil {
 		return no
 	}
@@ -129,15 +129,15 @@ func (s Situation) refusePerson(by Person) *decide.Refusal {
 	if len(s.excluded) == 0 {
 		return decide.Refuse(ErrTypeSelfApproval, "nobody knows who triggered this run or wrote its commit, so it cannot be ruled out that it was %s", by.Name)
 	}
-	for _, name := range by.names() {
-		if slices.ContainsFunc(s.excluded, Person{Name: name}.called) {
+	for _, name := range by.Names() {
+		if slices.ContainsFunc(s.excluded, decide.Person{Name: name}.IsCalled) {
 			return decide.Refuse(ErrTypeSelfApproval, "%s triggered this run or wrote its commit (as %s), and somebody else has to approve it", by.Name, name)
 		}
 	}
 	return nil
 }
 
-func (s Situation) refuseGroup(by Person) *decide.Refusal {
+func (s Situation) refuseGroup(by decide.Person) *decide.Refusal {
 	if group := s.Policy.Approvers.Value; group != "" && !slices.Contains(by.Groups, group) {
 		return decide.Refuse(ErrTypeNotEntitled, "only the group %s decides about this stack's runs (%s), and %s is not in it", group, s.Policy.Approvers.Origin, by.Name)
 	}

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -85,8 +86,8 @@ func (r *Record) HeldRetry(at time.Time, why string) bool {
 		return false
 	}
 	news := r.Retry.Held != why
-	until := at.Add(min(max(at.Sub(since), BlockFirst), BlockMost))
-	if r.Retry.postpone(at, until, Fit(why, MaxText)) && news {
+	until := at.Add(decide.Clamp(at.Sub(since), BlockFirst, BlockMost))
+	if r.Retry.postpone(at, until, decide.Fit(why, decide.MaxText)) && news {
 		r.Note(at, KindNote, "the retry waits: %s", why)
 	}
 	return true

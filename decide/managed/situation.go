@@ -3,9 +3,9 @@ package managed
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -157,7 +157,7 @@ func (s Situation) tooFewMay() string {
 	}
 	var may []string
 	for _, p := range known.People {
-		if who := (Person{Name: p.Name, Aliases: p.Aliases}); self || !slices.ContainsFunc(s.excluded, who.called) {
+		if who := (decide.Person{Name: p.Name, Aliases: p.Aliases}); self || !slices.ContainsFunc(s.excluded, who.IsCalled) {
 			may = append(may, p.Name)
 		}
 	}
@@ -170,9 +170,9 @@ func (s Situation) tooFewMay() string {
 	case len(may) == 0:
 		return fmt.Sprintf("nobody can approve it: everyone %s %s", group, own)
 	case len(may) == len(known.People):
-		return fmt.Sprintf("only %s can approve it, and %s are needed", Enumerate(may), approvalsOf(s.needed()))
+		return fmt.Sprintf("only %s can approve it, and %s are needed", decide.Enumerate(may), approvalsOf(s.needed()))
 	}
-	return fmt.Sprintf("only %s can approve it, and %s are needed: everyone else %s %s", Enumerate(may), approvalsOf(s.needed()), group, own)
+	return fmt.Sprintf("only %s can approve it, and %s are needed: everyone else %s %s", decide.Enumerate(may), approvalsOf(s.needed()), group, own)
 }
 
 // enough reports whether as many people approved as must.
@@ -238,19 +238,7 @@ func (s Situation) approvers() string {
 	for i, d := range s.approved {
 		names[i] = d.By
 	}
-	return Enumerate(names)
-}
-
-// Enumerate writes a list as in a sentence.
-func Enumerate(names []string) string {
-	switch n := len(names); n {
-	case 0:
-		return "nobody"
-	case 1:
-		return names[0]
-	default:
-		return strings.Join(names[:n-1], ", ") + " and " + names[n-1]
-	}
+	return decide.Enumerate(names)
 }
 
 // Deadline is how long a run may be in the present state; 0 is for ever.
@@ -286,13 +274,6 @@ const (
 // looks, of 6 events each.
 const PollAgain = time.Minute
 
-func Earlier(a, b time.Time) time.Time {
-	if b.Before(a) {
-		return b
-	}
-	return a
-}
-
 // Shortest is the deadline that is over first.
 func Shortest(s Situation) time.Duration {
 	least := min(SilenceWaiting, effectWithin)
@@ -303,13 +284,6 @@ func Shortest(s Situation) time.Duration {
 		}
 	}
 	return least
-}
-
-func Latest(a, b time.Time) time.Time {
-	if b.After(a) {
-		return b
-	}
-	return a
 }
 
 // NoteOverdue tells people, once, that the run stays where it is for longer than its

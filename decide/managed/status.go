@@ -3,6 +3,7 @@ package managed
 import (
 	"time"
 
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -307,7 +308,7 @@ func (p *Plan) settle(at time.Time, result PlanResult, reason string) bool {
 			return false
 		}
 	}
-	p.Result, p.Reason, p.At = result, Fit(reason, MaxText), at
+	p.Result, p.Reason, p.At = result, decide.Fit(reason, decide.MaxText), at
 	if result != PlanPostponed && result != PlanRefused { // what may pass is no contradiction
 		p.Looks++
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -35,7 +36,7 @@ type Stop struct {
 	At   time.Time `json:"at"`
 }
 
-func (s Stop) String() string { return s.By + " wants the run stopped" + AfterColon(s.Note) }
+func (s Stop) String() string { return s.By + " wants the run stopped" + decide.AfterColon(s.Note) }
 
 // ask begins to ask Spacelift in a state of the run. It reports whether Gantry
 // may ask.
@@ -131,10 +132,10 @@ func (s Situation) tellingOfStop(n Next) Next {
 // Stop takes a person's wish to end the run. A run that waits to be tried again
 // has ended: then the retry is what is stopped, and the answer is nil.
 func (r *Record) Stop(at time.Time, wish StopRequest) *Stopping {
-	by, note := Fit(wish.By.Name, MaxName), Fit(wish.Note, MaxText)
-	r.journal(at, KindPerson, by, "%s wants the run stopped%s", by, AfterColon(note))
+	by, note := decide.Fit(wish.By.Name, decide.MaxName), decide.Fit(wish.Note, decide.MaxText)
+	r.journal(at, KindPerson, by, "%s wants the run stopped%s", by, decide.AfterColon(note))
 	if s := r.Facts(); s.State == spacelift.RunStateFailed && s.Retry != nil {
-		r.Retry.CallOff(by + " stopped it" + AfterColon(note))
+		r.Retry.CallOff(by + " stopped it" + decide.AfterColon(note))
 		return nil
 	}
 	r.Stopping = &Stopping{Stop: Stop{By: by, Note: note, At: at}}
@@ -151,7 +152,7 @@ func (r *Record) unstopped(why string) {
 	if r.Stopping.Promised {
 		return
 	}
-	r.Stopping.Not = Fit(why, MaxText)
+	r.Stopping.Not = decide.Fit(why, decide.MaxText)
 	r.Stopping = nil
 	r.ClearBackoff(DoStop)
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -366,7 +367,7 @@ func (t *trust) deny(at time.Time) {
 		t.Denied = 0
 	}
 	t.Denied, t.DeniedAt = t.Denied+1, at
-	t.Next = at.Add(min(deniedFirst<<min(t.Denied-1, 10), deniedLongest))
+	t.Next = at.Add(decide.Backoff(deniedFirst, t.Denied-1, deniedLongest))
 	t.Reason = "the API denied what notifications said of it before"
 	if at.Sub(t.CheckedSince) > waryFor {
 		t.Checks, t.CheckedSince = maxChecks, at
@@ -429,7 +430,7 @@ func (r *Record) Unanswered(at time.Time, why string, final bool) {
 	}
 	t.Failed++
 	t.TriedAt = at
-	t.Next, t.Reason = at.Add(min(max(at.Sub(t.FailedSince)/2, unreadFirst), unreadLongest)), Fit(why, MaxText)
+	t.Next, t.Reason = at.Add(decide.Clamp(at.Sub(t.FailedSince)/2, unreadFirst, unreadLongest)), decide.Fit(why, decide.MaxText)
 	if claim, ok := r.unread(); final && ok && claim.State.Terminal() && at.Sub(t.FailedSince) >= unreadEnd {
 		r.giveUp(at, fmt.Sprintf("a notification says that it is %s, and Gantry could not read it for %s to confirm that: %s", claim.State, span(t.FailedSince, at), why))
 	}
@@ -445,7 +446,7 @@ func (r *Record) Missing(at time.Time) {
 	}
 	t.Failed++
 	t.TriedAt = at
-	t.Next, t.Reason = at.Add(min(max(at.Sub(t.MissingSince)/2, missingFirst), missingLongest)), ReasonUnknown
+	t.Next, t.Reason = at.Add(decide.Clamp(at.Sub(t.MissingSince)/2, missingFirst, missingLongest)), ReasonUnknown
 	if until := r.missingUntil(); !at.Before(until) {
 		r.giveUp(at, ReasonUnknown)
 	} else if t.Next.After(until) {
@@ -523,7 +524,7 @@ func (s Situation) verify(n Next) Next {
 	case !s.Now.Before(s.Trust.Next):
 		return s.reading(n)
 	}
-	n.Until = soonest(n.Until, s.Trust.Next)
+	n.Until = decide.Earlier(n.Until, s.Trust.Next)
 	if n.What == WaitSpacelift {
 		n.What, n.Who, n.Then = WaitAnswer, whoOperator, "Gantry reads the run again"
 		n.Reason = fmt.Sprintf("%s; %s, and Gantry has not been able to read the run to confirm that: %s", n.Reason, s.whyRead, s.Trust.Reason)
@@ -541,11 +542,11 @@ func (s Situation) reading(n Next) Next {
 		n.Until = time.Time{}
 	}
 	if n.Do == DoHold {
-		n.Until = soonest(n.Until, s.Trust.Next)
+		n.Until = decide.Earlier(n.Until, s.Trust.Next)
 		return n
 	}
 	held := hold(WaitAnswer, whoOperator, thenAgain, "Gantry could not read the run, and acts on no notification alone: %s", s.Trust.Reason)
-	held.Until = soonest(n.Until, s.Trust.Next)
+	held.Until = decide.Earlier(n.Until, s.Trust.Next)
 	if n.What == WaitSpacelift { // nothing of Gantry's own is in the way
 		held.Do, held.Phase, held.What, held.Who, held.Journal = doWait, n.Phase, n.What, n.Who, false
 		held.Reason, held.Then = n.Reason, n.Then
@@ -581,14 +582,6 @@ func (s Situation) notKnown() Next {
 	}
 	held.Until = s.Trust.Next
 	return held
-}
-
-// soonest is the earlier of two times, of which either may be zero for none.
-func soonest(a, b time.Time) time.Time {
-	if a.IsZero() || !b.IsZero() && b.Before(a) {
-		return b
-	}
-	return a
 }
 
 func (r *Record) NoteSilence(at time.Time, silence time.Duration, why string) {

@@ -1,17 +1,14 @@
 package policy
 
-import "slices"
+import (
+	"slices"
 
-// Approver is a person, or a machine, whose token may approve.
-type Approver struct {
-	Name    string   `json:"name"`
-	Aliases []string `json:"aliases,omitempty"` // other names and logins of the same person
-	Groups  []string `json:"groups,omitempty"`
-}
+	"github.com/gantryhq/gantry/decide"
+)
 
 // Approvers are those who may approve for one policy, sorted by name.
 type Approvers struct {
-	People []Approver `json:"people,omitempty"` // without their groups
+	People []decide.Person `json:"people,omitempty"` // without their groups
 }
 
 // maxApprovers bounds how many are listed: with more, nobody needs to know that
@@ -28,7 +25,7 @@ func (r *Definitions) Approvers(group string) *Approvers {
 	found := &Approvers{}
 	for _, a := range r.approvers {
 		if group == "" || slices.Contains(a.Groups, group) {
-			found.People = append(found.People, Approver{Name: a.Name, Aliases: a.Aliases})
+			found.People = append(found.People, decide.Person{Name: a.Name, Aliases: a.Aliases})
 		}
 	}
 	if len(found.People) > maxApprovers {

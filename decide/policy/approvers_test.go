@@ -6,19 +6,20 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/policy"
 )
 
 // Who may approve is known from the tokens of the configuration, where it has any.
 func TestApprovers(t *testing.T) {
-	people := []policy.Approver{
+	people := []decide.Person{
 		{Name: "ann", Aliases: []string{"ann-gh"}, Groups: []string{"platform", "leads"}}, {Name: "bob", Groups: []string{"platform"}}, {Name: "eve"},
 	}
 	rules, err := policy.Compile(policy.Config{Approvers: people})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for group, want := range map[string][]policy.Approver{
+	for group, want := range map[string][]decide.Person{
 		"":         {{Name: "ann", Aliases: []string{"ann-gh"}}, {Name: "bob"}, {Name: "eve"}},
 		"platform": {{Name: "ann", Aliases: []string{"ann-gh"}}, {Name: "bob"}},
 		"nobodies": nil,
@@ -28,7 +29,7 @@ func TestApprovers(t *testing.T) {
 		}
 	}
 	for i := range 40 {
-		people = append(people, policy.Approver{Name: fmt.Sprint("person-", i)})
+		people = append(people, decide.Person{Name: fmt.Sprint("person-", i)})
 	}
 	many, err := policy.Compile(policy.Config{Approvers: people})
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -26,7 +27,7 @@ type Config struct {
 
 	// Approvers are all whose tokens may approve, by name; none where this process
 	// is not configured with tokens.
-	Approvers []Approver
+	Approvers []decide.Person
 }
 
 // Profile is a set of policy values that a label names. Nil is not said: the
@@ -70,7 +71,7 @@ type Definitions struct {
 	channels  []string
 	dependsOn bool
 	readLogs  bool
-	approvers []Approver
+	approvers []decide.Person
 	digest    string // of the Config
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -27,7 +28,7 @@ type Known struct {
 	Stacks map[spacelift.StackID]Presence
 
 	// Approvers are the people whose tokens may approve; nil if that is not known.
-	Approvers []Approver
+	Approvers []decide.Person
 }
 
 // References returns what a policy refers to that the account or the

@@ -5,6 +5,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -15,7 +16,7 @@ func TestReferencesThatLeadNowhere(t *testing.T) {
 		"network-prod": policy.PresenceManaged, "app": policy.PresenceManaged, "legacy": policy.PresenceUnmanaged,
 		"netwok-prod": policy.PresenceMissing, "does-not-exist": policy.PresenceMissing,
 	}
-	people := []policy.Approver{
+	people := []decide.Person{
 		{Name: "ann", Groups: []string{"platform"}}, {Name: "Ann", Groups: []string{"platform"}}, {Name: "bob", Groups: []string{"platform", "dba"}}, {Name: "cy"},
 	}
 	const missing = `, or Gantry's API key may not see it: this stack is never triggered after it`
@@ -44,7 +45,7 @@ func TestReferencesThatLeadNowhere(t *testing.T) {
 			{"gantry:approvers=platform", `it takes 3 people of the group "platform" to approve, and 2 have a token that may`, "give more people of the group tokens with the role approver, or ask for fewer approvals"},
 		}},
 		{"no group", []string{"gantry:approvals=4"}, policy.Known{Approvers: people}, nil},
-		{"nobody is asked", []string{"gantry:confirm=auto"}, policy.Known{Approvers: []policy.Approver{}}, nil},
+		{"nobody is asked", []string{"gantry:confirm=auto"}, policy.Known{Approvers: []decide.Person{}}, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			rules, err := policy.Compile(policy.Config{DependsOnLabels: true})

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/gantryhq/gantry/decide"
 )
 
 // remembered is how long a webhook that was switched off stays a finding after
@@ -202,5 +204,5 @@ func JudgeVanished(f *Found, missing []MissingRun) {
 // BackOff is until when Spacelift is left alone after it asked for fewer calls
 // so many times in a row.
 func BackOff(at time.Time, interval time.Duration, limits int, asked time.Duration) time.Time {
-	return at.Add(max(asked, min(interval<<min(limits-1, 10), longestBackOff)))
+	return at.Add(max(asked, decide.Backoff(interval, limits-1, longestBackOff)))
 }

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gantryhq/gantry/decide/managed"
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -134,7 +134,7 @@ type runKey string
 func KeyOf(r spacelift.RunRef) runKey { return runKey(string(r.Stack) + "/" + string(r.Run)) }
 
 // RoomForMissing reports whether another missing run can be remembered.
-func (c *carried) RoomForMissing() bool { return managed.SizeOf(c.Missing) < maxMissing }
+func (c *carried) RoomForMissing() bool { return decide.SizeOf(c.Missing) < maxMissing }
 
 // TakeMissing returns what is remembered of a run that Spacelift does not know; nil
 // if there is no room for it.

@@ -11,6 +11,7 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/freeze"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
@@ -159,7 +160,7 @@ var people = []story{
 		return steps(
 			func() error { return t.oneByOne(ctx, spacelift.RunStatePlanning) },
 			func() error {
-				return t.asks(ctx, managed.StopUpdate, managed.StopRequest{By: managed.Person{Name: "ann"}, Note: "the wrong branch"})
+				return t.asks(ctx, managed.StopUpdate, managed.StopRequest{By: decide.Person{Name: "ann"}, Note: "the wrong branch"})
 			},
 			func() error { return t.oneByOne(ctx, spacelift.RunStateStopped) },
 		)
@@ -176,7 +177,7 @@ var people = []story{
 
 // says sends a person's decision.
 func (t *player) says(ctx context.Context, who string, v managed.Verdict) error {
-	return t.asks(ctx, managed.DecideUpdate, managed.Decision{Verdict: v, By: managed.Person{Name: who}, Note: "recorded"})
+	return t.asks(ctx, managed.DecideUpdate, managed.Decision{Verdict: v, By: decide.Person{Name: who}, Note: "recorded"})
 }
 
 // asks sends an update to the run's execution and waits for its answer.
