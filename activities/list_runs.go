@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gantryhq/gantry/decide/freeze"
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -135,7 +136,7 @@ func (a *Activities) Survey(ctx context.Context, in SurveyInput) (Survey, error)
 		}
 	}
 	for _, e := range open {
-		if run, ok := runFollowedBy(e.ID); ok {
+		if run, err := managed.ParseRunID(e.ID); err == nil {
 			c.open = append(c.open, openRun{
 				Run: run, Stuck: c.stuck[e.ID], State: spacelift.RunState(e.Values[0]), Phase: e.Values[1], Fingerprint: e.Values[2],
 			})
@@ -156,16 +157,6 @@ func (a *Activities) Survey(ctx context.Context, in SurveyInput) (Survey, error)
 func (a *Activities) notifying(ctx context.Context, account spacelift.Account) (busy bool) {
 	answer, err := a.Temporal.QueryWorkflow(ctx, freeze.ID(account), "", freeze.NotifyingQuery)
 	return err == nil && answer.Get(&busy) == nil && busy
-}
-
-// runFollowedBy reads the run from the workflow id of its execution.
-func runFollowedBy(workflowID string) (run spacelift.RunRef, ok bool) {
-	parts := strings.Split(workflowID, "/")
-	if len(parts) != 4 || parts[0] != "run" {
-		return run, false
-	}
-	run = spacelift.RunRef{Account: spacelift.Account(parts[1]), Stack: spacelift.StackID(parts[2]), Run: spacelift.RunID(parts[3])}
-	return run, run.Validate() == nil
 }
 
 // comparison is a survey at work: two lists, each a moment old.

@@ -11,6 +11,7 @@ import (
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/activity"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -182,8 +183,8 @@ func (a *Activities) audience(ctx context.Context, in TellInput) (ids []string, 
 // outdated reports whether an execution that follows a run waits by other freezes,
 // or another configuration, than those in effect.
 func outdated(e execution, rules *policy.Definitions, freezes []policy.Freeze, at time.Time) bool {
-	run, ok := runFollowedBy(e.ID)
-	return ok && openRun{Run: run, Fingerprint: e.Values[0]}.behind(rules, freezes, at)
+	run, err := managed.ParseRunID(e.ID)
+	return err == nil && openRun{Run: run, Fingerprint: e.Values[0]}.behind(rules, freezes, at)
 }
 
 // queries splits the query by the stacks. What no stack can be called is left

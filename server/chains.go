@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"go.temporal.io/api/serviceerror"
 	workflowpb "go.temporal.io/api/workflow/v1"
@@ -169,13 +168,13 @@ func toAPIChainList(page []*workflowpb.WorkflowExecutionInfo, nextPageToken *str
 // attributes.
 func toAPIChainSummary(e *workflowpb.WorkflowExecutionInfo) (api.ChainSummary, error) {
 	id := e.GetExecution().GetWorkflowId()
-	parts := strings.Split(id, "/")
-	if len(parts) != 3 {
-		return api.ChainSummary{}, fmt.Errorf("execution %q is not that of a chain", id)
+	root, err := managed.ParseChainID(id)
+	if err != nil {
+		return api.ChainSummary{}, err
 	}
 	attrs := e.GetSearchAttributes()
 	c := api.ChainSummary{
-		Account: parts[1], Stack: keyword(attrs, managed.AttrStack), Run: parts[2],
+		Account: string(root.Account), Stack: keyword(attrs, managed.AttrStack), Run: string(root.Run),
 		Phase: toAPIChainPhase(chain.Phase(keyword(attrs, managed.AttrPhase))), StartedAt: e.GetStartTime().AsTime(),
 		Execution: api.Execution{WorkflowID: id, TemporalRunID: e.GetExecution().GetRunId(), Status: e.GetStatus().String()},
 	}

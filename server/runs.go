@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"strings"
 
 	workflowpb "go.temporal.io/api/workflow/v1"
 
@@ -126,13 +125,13 @@ func toAPIRunList(page []*workflowpb.WorkflowExecutionInfo, nextPageToken *strin
 // yet; its identity says enough.
 func toAPIRunSummary(e *workflowpb.WorkflowExecutionInfo) (api.RunSummary, error) {
 	id := e.GetExecution().GetWorkflowId()
-	parts := strings.Split(id, "/")
-	if len(parts) != 4 {
-		return api.RunSummary{}, fmt.Errorf("execution %q is not that of a run", id)
+	run, err := managed.ParseRunID(id)
+	if err != nil {
+		return api.RunSummary{}, err
 	}
 	attrs := e.GetSearchAttributes()
 	r := api.RunSummary{
-		Account: parts[1], Stack: parts[2], Run: parts[3],
+		Account: string(run.Account), Stack: string(run.Stack), Run: string(run.Run),
 		State: keyword(attrs, managed.AttrRunState), Type: keyword(attrs, managed.AttrRunType), Phase: toAPIPhase(managed.Phase(keyword(attrs, managed.AttrPhase))),
 		StartedAt: e.GetStartTime().AsTime(),
 		Execution: api.Execution{WorkflowID: id, TemporalRunID: e.GetExecution().GetRunId(), Status: e.GetStatus().String()},

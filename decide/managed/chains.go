@@ -128,12 +128,6 @@ const (
 	MaxPerson     = 60
 )
 
-// ChainID is the workflow id of the chain that a run begins. A chain is named
-// by that run alone: Spacelift's run ids are unique within an account.
-func ChainID(root spacelift.RunRef) string {
-	return "chain/" + string(root.Account) + "/" + string(root.Run)
-}
-
 // ChainRef says that a run is part of a chain.
 type ChainRef struct {
 	Root  spacelift.RunRef    `json:"root"`            // the run that began it

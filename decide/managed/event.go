@@ -116,12 +116,6 @@ type ManageRunInput struct {
 	Reopened bool `json:"reopened,omitempty"`
 }
 
-// ManageRunID is the workflow id of the one execution that manages a run.
-func ManageRunID(run spacelift.RunRef) string { return RunPrefix + run.String() }
-
-// RunPrefix is what ManageRunID begins with.
-const RunPrefix = "run/"
-
 // TakeNews takes what a batch says besides events.
 func (r *Record) TakeNews(at time.Time, batch RunEvents) {
 	if batch.RetryOf != nil {

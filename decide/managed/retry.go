@@ -15,9 +15,6 @@ import (
 // made no run.
 const RetryRunType = "RetryRun"
 
-// RetryRunID is the workflow id of the retry of a run.
-func RetryRunID(run spacelift.RunRef) string { return "retry/" + run.String() }
-
 // RetryRunInput says which run and why.
 type RetryRunInput struct {
 	Run     spacelift.RunRef `json:"run"`
