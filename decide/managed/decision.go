@@ -1,13 +1,16 @@
 package managed
 
 import (
+	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/gantryhq/gantry/decide"
-	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
-) // DecideUpdate takes a Decision and answers with the RunStatus once Gantry has
+)
+
+// DecideUpdate takes a Decision and answers with the RunStatus once Gantry has
 // done what follows from it, as far as that is possible at once.
 const DecideUpdate = "decide"
 
@@ -60,76 +63,6 @@ type StopRequest struct {
 	Key  string        `json:"key,omitempty"` // see Decision.Key
 }
 
-// The types of the errors that refuse an update. Each message is a sentence for
-// the person who asked.
-const (
-	ErrTypeNotAsked        = "NotAsked"        // the run does not ask for a decision now, or not for one of Gantry's
-	ErrTypeNotEntitled     = "NotEntitled"     // the person is not in the group that approves
-	ErrTypeSelfApproval    = "SelfApproval"    // the person triggered the run or wrote its commit, or nobody can tell
-	ErrTypeAlreadyDecided  = "AlreadyDecided"  // the person has said so already
-	ErrTypeStalePlan       = "StalePlan"       // the person saw another plan
-	ErrTypeNothingToRevoke = "NothingToRevoke" // the person has not approved this plan
-	ErrTypeTooLate         = "TooLate"         // the plan is being confirmed or discarded, or was
-	ErrTypeNotStoppable    = "NotStoppable"    // a run in this state can't be stopped
-	ErrTypeUnknownVerdict  = "UnknownVerdict"  // no such verdict
-)
-
-// ExplainQuery answers with an Explanation.
-const ExplainQuery = "explain"
-
-// Explanation says why a run is where it is: computed by the same pure
-// functions that decide.
-type Explanation struct {
-	Run     spacelift.RunRef   `json:"run"`
-	State   spacelift.RunState `json:"state,omitempty"`
-	Phase   Phase              `json:"phase"`
-	Summary string             `json:"summary"` // one sentence: what it waits for, or how it ended
-
-	WaitingFor *WaitingFor         `json:"waitingFor,omitempty"` // nil once the run has ended
-	Unblock    []Unblock           `json:"unblock,omitempty"`    // who can do what to move it on
-	Next       []NextStep          `json:"next,omitempty"`       // what happens if nobody does anything, soonest first
-	Approvals  *Approvals          `json:"approvals,omitempty"`  // where people are asked
-	Chains     []ChainRef          `json:"chains,omitempty"`     // see RunStatus
-	Followers  []spacelift.StackID `json:"followers,omitempty"`  // see RunStatus
-	Rules      []Rule              `json:"rules,omitempty"`      // every rule that matched, in the order it was looked at
-}
-
-// Unblock is somebody who can move a run on.
-type Unblock struct {
-	Who string `json:"who"`
-	How string `json:"how"`
-}
-
-// NextStep is what will happen by itself.
-type NextStep struct {
-	At   time.Time `json:"at,omitzero"` // zero: not at a known time
-	What string    `json:"what"`
-}
-
-// Approvals is how far people have decided about the plan there is now.
-type Approvals struct {
-	Needed   int       `json:"needed"`
-	Given    int       `json:"given"`
-	Group    string    `json:"group,omitempty"`    // empty: anyone whose token may approve
-	Excluded []string  `json:"excluded,omitempty"` // who may not, being the author or having triggered it
-	Decided  []Decided `json:"decided,omitempty"`
-}
-
-// Rule is one rule that was looked at and what it says of this run, and Effect
-// is what it says.
-type (
-	Rule   = policy.Rule
-	Effect = policy.Effect
-)
-
-// The effects.
-const (
-	EffectAllows  = policy.EffectAllows
-	EffectAsks    = policy.EffectAsks
-	EffectForbids = policy.EffectForbids
-	EffectApplies = policy.EffectApplies
-)
-
 // Content identifies what an idempotency key was used for. The caller counts by
 // name alone: groups and aliases belong to the configuration.
 func (d Decision) Content() string {
@@ -142,5 +75,130 @@ func (d Decision) Content() string {
 
 func (r StopRequest) Content() string { return decide.Digest("stop run", r.By.Name, r.Note) }
 
-// ErrTypeImpossibleRun is the type of the error for a run that cannot exist.
-const ErrTypeImpossibleRun = "ImpossibleRun"
+// decision is one that a person took, bound to what the person could see, and
+// with what the person was then.
+type decision struct {
+	Decided
+
+	Aliases []string         `json:"aliases,omitempty"`
+	Groups  []string         `json:"groups,omitempty"`
+	Delta   *spacelift.Delta `json:"delta,omitempty"`
+	Commit  string           `json:"commit,omitempty"`
+}
+
+// maxDecisions bounds how many decisions are kept.
+const maxDecisions = 100
+
+// take counts a decision that was not refused.
+func (r *Record) TakeDecision(at time.Time, d Decision) {
+	s := r.Facts()
+	if d.Verdict == Revoke {
+		for i := range r.Decisions {
+			if was := &r.Decisions[i]; was.approves(StateKey{s.StateVersion, s.State}, d.By) {
+				was.Revoked = true
+			}
+		}
+	}
+	taken := decision{
+		Decided: Decided{
+			Verdict: d.Verdict, By: decide.Fit(d.By.Name, decide.MaxName), Note: decide.Fit(d.Note, decide.MaxText), At: at, State: s.State, StateVersion: s.StateVersion,
+		},
+		Aliases: d.By.Aliases, Groups: d.By.Groups, Delta: s.Delta, Commit: s.Commit.Hash,
+	}
+	r.Decisions = append(r.Decisions, taken)
+	if len(r.Decisions) > maxDecisions {
+		// Rejections and revocations bind until the run has ended.
+		oldest := max(0, slices.IndexFunc(r.Decisions, func(d decision) bool { return d.Verdict == Approve }))
+		r.Decisions = slices.Delete(r.Decisions, oldest, oldest+1)
+	}
+	r.journal(at, KindPerson, taken.By, "%s %s%s", taken.By, pastTense(d.Verdict, s.State), decide.AfterColon(taken.Note))
+}
+
+func pastTense(v Verdict, state spacelift.RunState) string {
+	what := "the plan"
+	if state != spacelift.RunStateUnconfirmed {
+		what = "the run"
+	}
+	switch v {
+	case Approve:
+		return "approved " + what
+	case Reject:
+		return "rejected " + what
+	case Revoke:
+		return "took back the approval"
+	}
+	return string(v)
+}
+
+// count says which decisions count about the present state, by what holds now:
+// a rule that changed after somebody decided, or an author who became known
+// then, changes what the decision is worth. Those about another delta or commit
+// were about something else.
+//
+// A rejection or a revocation binds until the run has ended: Gantry confirms no
+// later plan of the run by itself, and none that people do not approve.
+func (s *Situation) count(all []decision) {
+	for i, d := range all {
+		if d.Verdict == Reject || d.Verdict == Revoke {
+			s.objection = &all[i]
+		}
+		s.Decisions[i].Discounted = ""
+		if (StateKey{d.StateVersion, d.State}) != s.Key() || d.Revoked || d.Verdict == Revoke {
+			continue
+		}
+		if why := s.discounts(d); why != "" {
+			s.Decisions[i].Discounted = why
+			s.discounted = append(s.discounted, fmt.Sprintf("%s's %s does not count: %s", d.By, noun(d.Verdict), why))
+			continue
+		}
+		switch {
+		case d.Verdict == Reject:
+			s.rejected = &all[i]
+		case !s.approvedBy(d.person()):
+			s.approved = append(s.approved, d)
+		}
+	}
+}
+
+// discounts is why a decision about the present state does not count; empty if
+// it does.
+func (s Situation) discounts(d decision) string {
+	if d.Verdict == Reject {
+		if no := s.refuseGroup(d.person()); no != nil {
+			return no.Reason
+		}
+		return ""
+	}
+	switch {
+	case d.Commit != s.Commit.Hash:
+		return fmt.Sprintf("it was given for commit %s, and the run works on %s", shortHash(d.Commit), shortHash(s.Commit.Hash))
+	case bySize(d.Delta, s.Delta) != 0:
+		return fmt.Sprintf("it was given for another plan (%s)", describeDelta(d.Delta))
+	}
+	if no := s.refusePerson(d.person()); no != nil {
+		return no.Reason
+	}
+	return ""
+}
+
+func noun(v Verdict) string {
+	if v == Reject {
+		return "rejection"
+	}
+	return "approval"
+}
+
+// approvedBy reports whether an approval of somebody's counts.
+func (s Situation) approvedBy(who decide.Person) bool {
+	return slices.ContainsFunc(s.approved, func(d decision) bool { return d.person().Is(who) })
+}
+
+// approves reports whether it is somebody's approval of a state, and was not
+// taken back.
+func (d decision) approves(key StateKey, who decide.Person) bool {
+	return d.Verdict == Approve && !d.Revoked && StateKey{d.StateVersion, d.State} == key && d.person().Is(who)
+}
+
+func (d decision) person() decide.Person {
+	return decide.Person{Name: d.By, Aliases: d.Aliases, Groups: d.Groups}
+}

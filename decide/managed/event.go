@@ -5,21 +5,6 @@ import (
 	"time"
 
 	"github.com/gantryhq/gantry/spacelift"
-) // The names below are a contract with open executions and with every replica
-// of another version: add, never rename.
-const (
-	// ManageRunType is the workflow type of ManageRun: the name it is started by.
-	ManageRunType = "ManageRun"
-
-	// RunEventsSignal carries a RunEvents batch to ManageRun.
-	RunEventsSignal = "run-events"
-
-	// StatusQuery answers with the RunStatus of an execution.
-	StatusQuery = "status"
-
-	// RecordQuery answers with all that an execution knows, for the next execution
-	// of the same run.
-	RecordQuery = "record"
 )
 
 // RunEvents is what one signal carries: every event of one run that was
@@ -97,23 +82,6 @@ type RunEvent struct {
 	Source     EventSource `json:"source"`
 	Delivery   string      `json:"delivery,omitempty"` // id in the delivery log, for webhooks
 	ReceivedAt time.Time   `json:"receivedAt"`         // by our clock
-}
-
-// ManageRunInput starts ManageRun, and carries what it knows when it continues
-// as new. A caller that starts an execution with a signal sets Run alone; one that
-// starts it without a signal may give the events that are known already.
-type ManageRunInput struct {
-	Run     spacelift.RunRef `json:"run"`
-	Events  []RunEvent       `json:"events,omitempty"`
-	RetryOf *RetryOf         `json:"retryOf,omitempty"` // nil: it tries no other run again, as far as is known
-	Chains  []ChainRef       `json:"chains,omitempty"`  // that the run is part of, as far as is known
-	Behind  []string         `json:"behind,omitempty"`  // see RunStatus
-	Known   *Record          `json:"known,omitempty"`
-	Late    []RunEvents      `json:"late,omitempty"` // that had come in when it continued as new, and were not taken
-
-	// Reopened says that an earlier execution of the run has closed. What people
-	// decided then, and whose retry the run is, is read from that one first.
-	Reopened bool `json:"reopened,omitempty"`
 }
 
 // TakeNews takes what a batch says besides events.

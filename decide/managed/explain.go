@@ -5,9 +5,66 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
+)
+
+// ExplainQuery answers with an Explanation.
+const ExplainQuery = "explain"
+
+// Explanation says why a run is where it is: computed by the same pure
+// functions that decide.
+type Explanation struct {
+	Run     spacelift.RunRef   `json:"run"`
+	State   spacelift.RunState `json:"state,omitempty"`
+	Phase   Phase              `json:"phase"`
+	Summary string             `json:"summary"` // one sentence: what it waits for, or how it ended
+
+	WaitingFor *WaitingFor         `json:"waitingFor,omitempty"` // nil once the run has ended
+	Unblock    []Unblock           `json:"unblock,omitempty"`    // who can do what to move it on
+	Next       []NextStep          `json:"next,omitempty"`       // what happens if nobody does anything, soonest first
+	Approvals  *Approvals          `json:"approvals,omitempty"`  // where people are asked
+	Chains     []ChainRef          `json:"chains,omitempty"`     // see RunStatus
+	Followers  []spacelift.StackID `json:"followers,omitempty"`  // see RunStatus
+	Rules      []Rule              `json:"rules,omitempty"`      // every rule that matched, in the order it was looked at
+}
+
+// Unblock is somebody who can move a run on.
+type Unblock struct {
+	Who string `json:"who"`
+	How string `json:"how"`
+}
+
+// NextStep is what will happen by itself.
+type NextStep struct {
+	At   time.Time `json:"at,omitzero"` // zero: not at a known time
+	What string    `json:"what"`
+}
+
+// Approvals is how far people have decided about the plan there is now.
+type Approvals struct {
+	Needed   int       `json:"needed"`
+	Given    int       `json:"given"`
+	Group    string    `json:"group,omitempty"`    // empty: anyone whose token may approve
+	Excluded []string  `json:"excluded,omitempty"` // who may not, being the author or having triggered it
+	Decided  []Decided `json:"decided,omitempty"`
+}
+
+// Rule is one rule that was looked at and what it says of this run, and Effect
+// is what it says.
+type (
+	Rule   = policy.Rule
+	Effect = policy.Effect
+)
+
+// The effects.
+const (
+	EffectAllows  = policy.EffectAllows
+	EffectAsks    = policy.EffectAsks
+	EffectForbids = policy.EffectForbids
+	EffectApplies = policy.EffectApplies
 )
 
 // Explain says why a run is where it is, by the same functions that decide.

@@ -7,6 +7,23 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
+// The types of the errors that refuse an update. Each message is a sentence for
+// the person who asked.
+const (
+	ErrTypeNotAsked        = "NotAsked"        // the run does not ask for a decision now, or not for one of Gantry's
+	ErrTypeNotEntitled     = "NotEntitled"     // the person is not in the group that approves
+	ErrTypeSelfApproval    = "SelfApproval"    // the person triggered the run or wrote its commit, or nobody can tell
+	ErrTypeAlreadyDecided  = "AlreadyDecided"  // the person has said so already
+	ErrTypeStalePlan       = "StalePlan"       // the person saw another plan
+	ErrTypeNothingToRevoke = "NothingToRevoke" // the person has not approved this plan
+	ErrTypeTooLate         = "TooLate"         // the plan is being confirmed or discarded, or was
+	ErrTypeNotStoppable    = "NotStoppable"    // a run in this state can't be stopped
+	ErrTypeUnknownVerdict  = "UnknownVerdict"  // no such verdict
+)
+
+// ErrTypeImpossibleRun is the type of the error for a run that cannot exist.
+const ErrTypeImpossibleRun = "ImpossibleRun"
+
 // RefuseDecision says why a decision is not taken; nil if it is. A decision that
 // names no plan is about the state that Gantry had been told of when it came.
 // It changes nothing.

@@ -183,3 +183,15 @@ type Retried struct {
 // RetryHeld is how long a retry waits for a lock, or whatever else blocks the
 // stack, before it is given up.
 const RetryHeld = 24 * time.Hour
+
+// Failed records why the run failed. A run that has not failed, by what is known
+// now, needs no reason.
+func (r *Record) Failed(at time.Time, why Failure) {
+	if now, _ := r.current(); now.State != spacelift.RunStateFailed {
+		return
+	}
+	why.Evidence = decide.Fit(why.Evidence, decide.MaxText)
+	r.Diagnosed, r.Failure = true, &why
+	r.Note(at, KindNote, "the run failed, and the cause is %s%s", why.Cause, decide.AfterColon(why.Evidence))
+	r.ConsiderRetry(at)
+}

@@ -1,6 +1,11 @@
 package managed
 
 import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
 	"github.com/gantryhq/gantry/decide/policy"
 )
 
@@ -24,4 +29,65 @@ type Rules struct {
 	// Followers are the stacks that follow the run's; nil when that is not known,
 	// or nobody asked.
 	Followers *Followers `json:"followers,omitempty"`
+}
+
+// TakeRules takes what holds, read from the labels it names, and notes what
+// became another. With here it speaks of the present state, gate and clocks
+// included.
+func (r *Record) TakeRules(at time.Time, rules Rules, here bool) {
+	was := r.Rules
+	if was != nil {
+		if now := differences(was.Policy, rules.Policy); now != "" {
+			r.Note(at, KindRules, "the policy is another now: %s", now)
+		}
+	}
+	if now, ok := r.current(); ok && here {
+		key := keyOfState(now)
+		before := was != nil && r.RulesFor != nil && *r.RulesFor == key
+		switch {
+		case !rules.Gate.Open && (!before || was.Gate.Open || was.Gate.Reason != rules.Gate.Reason):
+			r.Note(at, KindRules, "Gantry may not confirm now: %s", rules.Gate.Reason)
+		case rules.Gate.Open && before && !was.Gate.Open:
+			r.Note(at, KindRules, "Gantry may confirm again")
+		}
+		r.RulesFor = &key
+	} else {
+		r.RulesFor = nil
+	}
+	rules.Followers = nil // the record has its own
+	r.Rules, r.RulesRead, r.RulesStale = &rules, at, false
+	if ask := r.present(); ask != nil && was != nil && asksOthers(was.Policy, rules.Policy) {
+		ask.askAgain()
+	}
+	r.ConsiderRetry(at)
+}
+
+// asksOthers reports whether another policy asks other people, more of them, or
+// in other channels.
+func asksOthers(was, is policy.Policy) bool {
+	return was.Approvals.Value != is.Approvals.Value || was.Approvers.Value != is.Approvers.Value ||
+		!slices.Equal(was.Notify.Value, is.Notify.Value)
+}
+
+// differences names the values that differ, as name=value, and the labels that
+// can't be followed any more or again; empty for none.
+func differences(was, is policy.Policy) string {
+	var all []string
+	before := was.Values()
+	for _, v := range is.Values() {
+		if !slices.Contains(before, v) {
+			all = append(all, fmt.Sprintf("%s=%s (%s)", v.Name, v.Value, v.Origin))
+		}
+	}
+	for _, bad := range is.Problems {
+		if !slices.Contains(was.Problems, bad) {
+			all = append(all, objection([]policy.Problem{bad}))
+		}
+	}
+	for _, bad := range was.Problems {
+		if !slices.Contains(is.Problems, bad) {
+			all = append(all, "no longer: "+objection([]policy.Problem{bad}))
+		}
+	}
+	return strings.Join(all, ", ")
 }

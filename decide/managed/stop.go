@@ -109,16 +109,6 @@ func decideStop(s Situation) Next {
 // whoEnds can end a run that Gantry could not.
 const whoEnds = "anyone who may stop, confirm or discard runs of this stack in Spacelift"
 
-// applies reports whether a run in this state is past its plan.
-func applies(s spacelift.RunState) bool {
-	switch s {
-	case spacelift.RunStateConfirmed, spacelift.RunStatePreparingApply, spacelift.RunStateApplying,
-		spacelift.RunStatePerforming, spacelift.RunStateDestroying:
-		return true
-	}
-	return false
-}
-
 // tellingOfStop lets the chains that released the run know of the wish first:
 // they read the run's end by themselves, and must not release anything below it.
 func (s Situation) tellingOfStop(n Next) Next {
@@ -155,4 +145,14 @@ func (r *Record) unstopped(why string) {
 	r.Stopping.Not = decide.Fit(why, decide.MaxText)
 	r.Stopping = nil
 	r.ClearBackoff(DoStop)
+}
+
+// applies reports whether a run in this state is past its plan.
+func applies(s spacelift.RunState) bool {
+	switch s {
+	case spacelift.RunStateConfirmed, spacelift.RunStatePreparingApply, spacelift.RunStateApplying,
+		spacelift.RunStatePerforming, spacelift.RunStateDestroying:
+		return true
+	}
+	return false
 }

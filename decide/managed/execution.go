@@ -1,11 +1,86 @@
 package managed
 
 import (
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
+
+// The names below are a contract with open executions and with every replica
+// of another version: add, never rename.
+const (
+	// ManageRunType is the workflow type of ManageRun: the name it is started by.
+	ManageRunType = "ManageRun"
+
+	// RunEventsSignal carries a RunEvents batch to ManageRun.
+	RunEventsSignal = "run-events"
+
+	// StatusQuery answers with the RunStatus of an execution.
+	StatusQuery = "status"
+
+	// RecordQuery answers with all that an execution knows, for the next execution
+	// of the same run.
+	RecordQuery = "record"
+)
+
+// ManageRunInput starts ManageRun, and carries what it knows when it continues
+// as new. A caller that starts an execution with a signal sets Run alone; one that
+// starts it without a signal may give the events that are known already.
+type ManageRunInput struct {
+	Run     spacelift.RunRef `json:"run"`
+	Events  []RunEvent       `json:"events,omitempty"`
+	RetryOf *RetryOf         `json:"retryOf,omitempty"` // nil: it tries no other run again, as far as is known
+	Chains  []ChainRef       `json:"chains,omitempty"`  // that the run is part of, as far as is known
+	Behind  []string         `json:"behind,omitempty"`  // see RunStatus
+	Known   *Record          `json:"known,omitempty"`
+	Late    []RunEvents      `json:"late,omitempty"` // that had come in when it continued as new, and were not taken
+
+	// Reopened says that an earlier execution of the run has closed. What people
+	// decided then, and whose retry the run is, is read from that one first.
+	Reopened bool `json:"reopened,omitempty"`
+}
+
+// The prefixes of workflow ids. They are a contract with open executions.
+const (
+	RunPrefix   = "run/"
+	chainPrefix = "chain/"
+	retryPrefix = "retry/"
+)
+
+// ManageRunID returns the workflow id of the one execution that manages a run.
+func ManageRunID(run spacelift.RunRef) string { return RunPrefix + run.String() }
+
+// ParseRunID returns the run that the execution with a workflow id manages.
+func ParseRunID(id string) (run spacelift.RunRef, err error) {
+	parts := strings.Split(strings.TrimPrefix(id, RunPrefix), "/")
+	if !strings.HasPrefix(id, RunPrefix) || len(parts) != 3 {
+		return run, fmt.Errorf("execution %q is not that of a run", id)
+	}
+	run = spacelift.RunRef{Account: spacelift.Account(parts[0]), Stack: spacelift.StackID(parts[1]), Run: spacelift.RunID(parts[2])}
+	return run, run.Validate()
+}
+
+// RetryRunID returns the workflow id of the retry of a run.
+func RetryRunID(run spacelift.RunRef) string { return retryPrefix + run.String() }
+
+// ChainID returns the workflow id of the chain that a run begins. A chain is named
+// by that run alone: Spacelift's run ids are unique within an account.
+func ChainID(root spacelift.RunRef) string {
+	return chainPrefix + string(root.Account) + "/" + string(root.Run)
+}
+
+// ParseChainID returns the run that began the chain with a workflow id, without its
+// stack.
+func ParseChainID(id string) (root spacelift.RunRef, err error) {
+	parts := strings.Split(strings.TrimPrefix(id, chainPrefix), "/")
+	if !strings.HasPrefix(id, chainPrefix) || len(parts) != 2 {
+		return root, fmt.Errorf("execution %q is not that of a chain", id)
+	}
+	return spacelift.RunRef{Account: spacelift.Account(parts[0]), Run: spacelift.RunID(parts[1])}, nil
+}
 
 // Search attributes of executions, all of them keywords. Their names are a contract
 // with the Temporal namespace, with lists and with people's saved queries.
