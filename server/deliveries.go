@@ -37,11 +37,7 @@ func (h *handlers) ListDeliveries(ctx context.Context, req genserver.ListDeliver
 	if err != nil {
 		return nil, fmt.Errorf("list deliveries: %w", err)
 	}
-	list := api.DeliveryList{Deliveries: make([]api.Delivery, len(found)), NextPageToken: listing.token(next)}
-	for i, d := range found {
-		list.Deliveries[i] = toAPIDelivery(d)
-	}
-	return genserver.ListDeliveries200JSONResponse(list), nil
+	return genserver.ListDeliveries200JSONResponse{Deliveries: toAPIList(found, toAPIDelivery), NextPageToken: listing.token(next)}, nil
 }
 
 // GetDelivery shows a delivery and, where it was kept, its body.
@@ -75,35 +71,21 @@ func (h *handlers) shows(d inbox.Delivery) bool {
 
 // Redeliver forwards one delivery again.
 func (h *handlers) Redeliver(ctx context.Context, req genserver.RedeliverRequestObject) (genserver.RedeliverResponseObject, error) {
-	this, err := changeOf(ctx, "redeliver", req.Params.IdempotencyKey, req.Delivery)
-	if err != nil {
-		return nil, err
-	}
-	d, err := once(ctx, h.repeats, this, func() (inbox.Delivery, error) {
+	d, err := once(ctx, h.repeats, callOf(ctx).change, func() (inbox.Delivery, error) {
 		if d, _, err := h.delivery(ctx, req.Delivery); err != nil {
 			return d, err
 		}
 		return h.inbox.Redeliver(ctx, req.Delivery)
 	})
-	if err != nil {
-		return nil, fmt.Errorf("redeliver %s: %w", req.Delivery, err)
-	}
-	h.log.InfoContext(ctx, "redelivery", "delivery", d.ID, "by", principalOf(ctx).Name)
-	return genserver.Redeliver202JSONResponse(toAPIDelivery(d)), nil
+	return genserver.Redeliver202JSONResponse(toAPIDelivery(d)), err
 }
 
 // RedeliverDead forwards every dead delivery again.
-func (h *handlers) RedeliverDead(ctx context.Context, req genserver.RedeliverDeadRequestObject) (genserver.RedeliverDeadResponseObject, error) {
-	this, err := changeOf(ctx, "redeliver all dead", req.Params.IdempotencyKey, nil)
-	if err != nil {
-		return nil, err
-	}
-	n, err := once(ctx, h.repeats, this, func() (int, error) { return h.inbox.RedeliverDead(ctx, h.shows) })
-	if err != nil {
-		return nil, fmt.Errorf("redeliver all dead: %w", err)
-	}
-	h.log.InfoContext(ctx, "redelivery of all dead", "count", n, "by", principalOf(ctx).Name)
-	return genserver.RedeliverDead202JSONResponse{Redelivered: n}, nil
+func (h *handlers) RedeliverDead(ctx context.Context, _ genserver.RedeliverDeadRequestObject) (genserver.RedeliverDeadResponseObject, error) {
+	c := callOf(ctx)
+	n, err := once(ctx, h.repeats, c.change, func() (int, error) { return h.inbox.RedeliverDead(ctx, h.shows) })
+	c.note = []any{"count", n}
+	return genserver.RedeliverDead202JSONResponse{Redelivered: n}, err
 }
 
 func toAPIDelivery(d inbox.Delivery) api.Delivery {

@@ -40,7 +40,7 @@ func TestDeliveriesAreListedShownAndRedelivered(t *testing.T) {
 	if w := r.send(http.MethodPost, "/v1/redeliveries", "", "Authorization", "Bearer "+operatorToken); w.Code != http.StatusAccepted || decode[api.RedeliveryCount](t, w).Redelivered != 0 {
 		t.Errorf("redeliver all dead: %d %s", w.Code, w.Body)
 	}
-	if lines := r.log.entries(t, "redelivery"); len(lines) != 1 || lines[0]["by"] != "otto" {
+	if lines := r.log.entries(t, "change"); len(lines) != 2 || lines[0]["by"] != "otto" || lines[0]["delivery"] != accepted.Delivery || lines[1]["count"] != 0.0 {
 		t.Errorf("the log does not say who redelivered: %v", lines)
 	}
 }

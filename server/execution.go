@@ -2,90 +2,238 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/oklog/ulid/v2"
 	commonpb "go.temporal.io/api/common/v1"
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
 	workflowpb "go.temporal.io/api/workflow/v1"
 	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
 
 	"github.com/gantryhq/gantry/decide/managed"
-	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/gen/api"
 )
 
 // temporalTimeout bounds one call to Temporal on behalf of a caller.
 const temporalTimeout = 10 * time.Second
 
-// status asks the execution of a run for its status.
-func (h *handlers) status(ctx context.Context, ref spacelift.RunRef) (managed.RunStatus, error) {
-	var status managed.RunStatus
-	err := h.ask(ctx, ref, managed.StatusQuery, &status)
+// updateTimeout bounds how long a caller waits for an execution to take a
+// decision and to do what follows from it.
+const updateTimeout = 10 * time.Second
+
+// Waits before an update without an answer is sent again. An execution that
+// begins, or continues as new, takes updates within milliseconds.
+const (
+	firstResend = 50 * time.Millisecond
+	lastResend  = time.Second
+)
+
+// errTypeClosedMeanwhile is Temporal's own refusal of updates that an execution
+// had taken but not done when it ended.
+const errTypeClosedMeanwhile = "AcceptedUpdateCompletedWorkflow"
+
+// execution is the workflow execution of a run or a chain. S is the status that it
+// answers with.
+type execution[S any] struct {
+	h     *handlers
+	id    string
+	query string
+	ended string // slug of the problem that reports its end
+	none  string // detail of the problem that reports that there is none; empty for that of runs
+
+	// end returns how it ended, if it is done, and its state.
+	end func(S) (outcome string, done bool, state string)
+}
+
+// status asks the execution for its status.
+func (e execution[S]) status(ctx context.Context) (S, error) {
+	status, err := ask[S](ctx, e.h, e.id, e.query)
+	if e.none != "" && is[*serviceerror.NotFound](err) {
+		err = &refusal{notFound(e.none)}
+	}
 	return status, err
 }
 
-// ask sends a query to the execution of a run.
-func (h *handlers) ask(ctx context.Context, ref spacelift.RunRef, query string, into any) error {
-	ctx, cancel := context.WithTimeout(ctx, temporalTimeout)
-	defer cancel()
-	answer, err := h.temporal.QueryWorkflow(ctx, managed.ManageRunID(ref), "", query)
-	if err == nil {
-		err = answer.Get(into)
-	}
-	if err != nil {
-		return fmt.Errorf("%s of %s: %w", query, ref, err)
-	}
-	return nil
+// update sends an update to the execution and waits until it is done.
+func (e execution[S]) update(ctx context.Context, this change, name string, content any) (S, error) {
+	return update[S](ctx, e.h, e.id, this, name, content, func(ctx context.Context, closed error) error {
+		return e.whyClosed(ctx, this, closed)
+	})
 }
 
-// listExecutions reads a page of a workflow's executions from Temporal's
-// visibility store, newest first, all of accounts that Gantry serves. Of those with one id it keeps the newest: the
-// others continued as new, or ended too early and were started again.
-func (h *handlers) listExecutions(
-	ctx context.Context, workflowType string, accounts []string, filters []filter, size *int, pageToken *string,
-) (executions []*workflowpb.WorkflowExecutionInfo, nextPageToken *string, err error) {
-	query, err := visibilityQuery(workflowType, accounts, filters)
+// whyClosed explains an update that found no open execution: it has ended, or
+// Gantry doesn't know it.
+func (e execution[S]) whyClosed(ctx context.Context, this change, closed error) error {
+	ctx, cancel := context.WithTimeout(ctx, temporalTimeout)
+	defer cancel()
+	status, err := e.status(ctx)
+	if err != nil {
+		return err
+	}
+	outcome, done, state := e.end(status)
+	if done {
+		return &refusal{problem(e.ended, outcome)}
+	}
+	found, err := e.h.temporal.DescribeWorkflowExecution(ctx, e.id, "")
+	switch {
+	case err != nil:
+		return fmt.Errorf("describe %s: %w", e.id, err)
+	case found.GetWorkflowExecutionInfo().GetStatus() == enums.WORKFLOW_EXECUTION_STATUS_RUNNING: // it was continuing as new
+		return &unansweredError{err: closed, repeatable: this.key != ""}
+	}
+	return &refusal{problem(e.ended, "an operator closed its execution in Temporal while it was "+state)}
+}
+
+// ask sends a query to an execution and returns the answer.
+func ask[T any](ctx context.Context, h *handlers, id, query string) (answer T, err error) {
+	ctx, cancel := context.WithTimeout(ctx, temporalTimeout)
+	defer cancel()
+	value, err := h.temporal.QueryWorkflow(ctx, id, "", query)
+	if err == nil {
+		err = value.Get(&answer)
+	}
+	if err != nil {
+		return answer, fmt.Errorf("%s of %s: %w", query, id, err)
+	}
+	return answer, nil
+}
+
+// update sends an update to an execution and returns the result. whyClosed
+// explains that there is no open execution; it may report that the answer is
+// open still, with an *unansweredError.
+//
+// While it is open, the update is sent again until updateTimeout. Temporal does
+// an update of one id once, in one execution. In one that continued as new our
+// own keys identify a repeat; a request without a key is at worst refused there,
+// because the person has said so already: nothing counts twice.
+func update[T any](
+	ctx context.Context, h *handlers, id string, this change, name string, content any, whyClosed func(context.Context, error) error,
+) (result T, err error) {
+	ctx, cancel := context.WithTimeout(ctx, updateTimeout)
+	defer cancel()
+	o := updateOptions(id, this, name, content)
+	if o.UpdateID == "" {
+		o.UpdateID = ulid.Make().String()
+	}
+	for wait := firstResend; ; wait = min(2*wait, lastResend) {
+		handle, err := h.temporal.UpdateWorkflow(ctx, o)
+		if err == nil {
+			err = handle.Get(ctx, &result)
+		}
+		err = answered(err, this.key)
+		if _, closed := errors.AsType[*serviceerror.NotFound](err); closed || isType(err, errTypeClosedMeanwhile) {
+			err = answered(whyClosed(ctx, err), this.key)
+		}
+		if !is[*unansweredError](err) {
+			return result, err
+		}
+		select {
+		case <-ctx.Done():
+			return result, err
+		case <-time.After(wait):
+		}
+	}
+}
+
+func updateOptions(id string, this change, name string, content any) client.UpdateWorkflowOptions {
+	return client.UpdateWorkflowOptions{
+		WorkflowID: id, UpdateName: name, UpdateID: this.updateID(), Args: []any{content}, WaitForStage: client.WorkflowUpdateStageCompleted,
+	}
+}
+
+// answered marks the errors that leave open whether a change will count: it
+// was sent, and the worker or Temporal was too slow or away.
+func answered(err error, key string) error {
+	if err == nil || !temporalAway(err) {
+		return err
+	}
+	return &unansweredError{err: err, repeatable: key != ""}
+}
+
+// unansweredError reports that a change was sent and may still happen.
+type unansweredError struct {
+	err        error
+	repeatable bool // it has a key, so a repeat counts once
+}
+
+func (e *unansweredError) Error() string { return "no answer yet: " + e.err.Error() }
+
+func (e *unansweredError) Unwrap() error { return e.err }
+
+func (e *unansweredError) remedy() string {
+	if e.repeatable {
+		return "the request was sent and may still count; send it again with the same Idempotency-Key, and it counts once"
+	}
+	return "the request was sent and may still count; check the result before sending it again. With an Idempotency-Key, sending it again is safe"
+}
+
+// search selects executions in Temporal's visibility store.
+type search struct {
+	workflowType string
+	accounts     []string // which Gantry serves
+	filters      []filter
+	pageSize     *int
+	pageToken    *string
+}
+
+// filter selects the executions with one value of a search attribute; empty selects all.
+type filter struct{ parameter, attribute, value string }
+
+// listExecutions returns a page of the executions that a search selects, newest
+// first. Of those with one id it keeps the newest: the others continued as new, or
+// ended too early and were started again.
+func listExecutions[T any](
+	ctx context.Context, h *handlers, s search, convert func(*workflowpb.WorkflowExecutionInfo) (T, error),
+) (page []T, nextPageToken *string, err error) {
+	query, err := s.query()
 	if err != nil {
 		return nil, nil, err
 	}
 	listing := listingOf(query)
-	token, err := listing.place(pageToken)
+	token, err := listing.place(s.pageToken)
 	if err != nil {
 		return nil, nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, temporalTimeout)
 	defer cancel()
-	page, err := h.temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
-		PageSize: int32(pageSize(size)), NextPageToken: []byte(token), Query: query,
+	found, err := h.temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
+		PageSize: int32(pageSize(s.pageSize)), NextPageToken: []byte(token), Query: query,
 	})
 	if err != nil {
 		return nil, nil, err
 	}
-	listed := map[string]bool{}
-	executions = slices.DeleteFunc(page.GetExecutions(), func(e *workflowpb.WorkflowExecutionInfo) bool {
+	page = []T{}
+	var listed []string
+	for _, e := range found.GetExecutions() {
 		id := e.GetExecution().GetWorkflowId()
-		again := listed[id]
-		listed[id] = true
-		return again
-	})
-	return executions, listing.token(string(page.GetNextPageToken())), nil
+		if slices.Contains(listed, id) {
+			continue
+		}
+		item, err := convert(e)
+		if err != nil {
+			return nil, nil, err
+		}
+		page, listed = append(page, item), append(listed, id)
+	}
+	return page, listing.token(string(found.GetNextPageToken())), nil
 }
 
-// filter narrows a list down to what carries a search attribute; empty does not.
-type filter struct{ parameter, attribute, value string }
-
-// visibilityQuery writes a query for the executions of a workflow type in some
-// accounts, whose configured names hold no quote
-// (https://docs.temporal.io/list-filter). Values are quoted there, so those
+// query writes the search in Temporal's language (https://docs.temporal.io/list-filter).
+// Configured names of accounts hold no quote. Values are quoted there, so those
 // that hold a quote or a backslash, which no id of Spacelift does, are refused.
-func visibilityQuery(workflowType string, accounts []string, filters []filter) (string, error) {
+func (s search) query() (string, error) {
 	query := []string{
-		fmt.Sprintf("WorkflowType = '%s'", workflowType), "ExecutionStatus != 'ContinuedAsNew'",
-		fmt.Sprintf("%s IN ('%s')", managed.AttrAccount, strings.Join(accounts, "', '")),
+		fmt.Sprintf("WorkflowType = '%s'", s.workflowType), "ExecutionStatus != 'ContinuedAsNew'",
+		fmt.Sprintf("%s IN ('%s')", managed.AttrAccount, strings.Join(s.accounts, "', '")),
 	}
-	for _, f := range filters {
+	for _, f := range s.filters {
 		if f.value == "" {
 			continue
 		}
@@ -95,6 +243,18 @@ func visibilityQuery(workflowType string, accounts []string, filters []filter) (
 		query = append(query, fmt.Sprintf("%s = '%s'", f.attribute, f.value))
 	}
 	return strings.Join(query, " AND "), nil
+}
+
+func toAPIExecution(e *workflowpb.WorkflowExecutionInfo) api.Execution {
+	return api.Execution{WorkflowID: e.GetExecution().GetWorkflowId(), TemporalRunID: e.GetExecution().GetRunId(), Status: e.GetStatus().String()}
+}
+
+// endedAt returns when an execution closed; nil while it is open.
+func endedAt(e *workflowpb.WorkflowExecutionInfo) *time.Time {
+	if e.GetCloseTime() == nil {
+		return nil
+	}
+	return new(e.GetCloseTime().AsTime())
 }
 
 func keyword(attrs *commonpb.SearchAttributes, name string) string {

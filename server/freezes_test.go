@@ -103,9 +103,10 @@ func TestAFreezeIsDeclaredAndLifted(t *testing.T) {
 		t.Errorf("lift: %d %s, left %v", w.Code, w.Body, r.freezes())
 	}
 	wantProblem(t, r.send(http.MethodDelete, location, "", "Authorization", "Bearer "+operatorToken), http.StatusNotFound, "unknown-freeze")
-	for _, message := range []string{"freeze declared", "freeze lifted"} {
-		if lines := r.log.entries(t, message); len(lines) != 1 || lines[0]["by"] != "otto" {
-			t.Errorf("%s: logged %v", message, lines)
+	lines := r.log.entries(t, "change")
+	for i, operation := range []string{"DeclareFreeze", "LiftFreeze"} {
+		if len(lines) != 2 || lines[i]["operation"] != operation || lines[i]["by"] != "otto" || lines[i]["freeze"] != declared.ID {
+			t.Errorf("%s: logged %v", operation, lines)
 		}
 	}
 }

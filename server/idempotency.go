@@ -27,18 +27,18 @@ type change struct {
 	content string
 }
 
-// changeOf names the request of an operation. what is everything the caller
-// gave beside the key.
-func changeOf(ctx context.Context, operation string, key *string, what any) (change, error) {
-	if key == nil {
+// changeOf names the request of an operation, made under the keys of its header;
+// the contract allows one at most.
+func changeOf(caller string, keys []string, operation string, request any) (change, error) {
+	if len(keys) == 0 {
 		return change{}, nil
 	}
-	content, err := json.Marshal(what)
+	content, err := json.Marshal(request)
 	if err != nil {
 		return change{}, fmt.Errorf("name the request: %w", err)
 	}
 	return change{
-		key:     digest([]byte(principalOf(ctx).Name), []byte(*key)),
+		key:     digest([]byte(caller), []byte(keys[0])),
 		content: digest([]byte(operation), content),
 	}, nil
 }

@@ -2,51 +2,29 @@ package server
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/gen/api"
 	genserver "github.com/gantryhq/gantry/gen/server"
 )
 
-// DecideRun hands the bearer's decision to the run's execution.
+// DecideRun sends the caller's decision to the run's execution.
 func (h *handlers) DecideRun(ctx context.Context, req genserver.DecideRunRequestObject) (genserver.DecideRunResponseObject, error) {
-	ref, err := h.runRef(req.Account, req.Stack, req.Run)
-	if err != nil {
-		return nil, err
-	}
-	this, err := changeOf(ctx, managed.DecideUpdate, req.Params.IdempotencyKey, req.Body)
-	if err != nil {
-		return nil, err
-	}
+	c := callOf(ctx)
 	decision := fromAPIDecisionRequest(*req.Body)
-	decision.By, decision.Key = principalOf(ctx), this.key
-	status, err := h.updateRun(ctx, ref, managed.DecideUpdate, this, decision)
+	decision.By, decision.Key = c.by, c.key
+	c.note = []any{"verdict", decision.Verdict}
+	status, err := h.run(c.run).update(ctx, c.change, managed.DecideUpdate, decision)
 	h.gate.metrics.decided(decision.Verdict, err)
-	if err != nil {
-		return nil, fmt.Errorf("%s %s: %w", decision.Verdict, ref, err)
-	}
-	h.log.InfoContext(ctx, "decision", "run", ref.String(), "verdict", decision.Verdict, "by", decision.By.Name)
-	return genserver.DecideRun200JSONResponse(toAPIRun(status)), nil
+	return genserver.DecideRun200JSONResponse(toAPIRun(status)), err
 }
 
-// StopRun hands the bearer's wish to end the run to its execution.
+// StopRun sends the caller's request to stop to the run's execution.
 func (h *handlers) StopRun(ctx context.Context, req genserver.StopRunRequestObject) (genserver.StopRunResponseObject, error) {
-	ref, err := h.runRef(req.Account, req.Stack, req.Run)
-	if err != nil {
-		return nil, err
-	}
-	this, err := changeOf(ctx, managed.StopUpdate, req.Params.IdempotencyKey, req.Body)
-	if err != nil {
-		return nil, err
-	}
-	by := principalOf(ctx)
-	status, err := h.updateRun(ctx, ref, managed.StopUpdate, this, managed.StopRequest{By: by, Note: noteOf(req.Body), Key: this.key})
-	if err != nil {
-		return nil, fmt.Errorf("stop %s: %w", ref, err)
-	}
-	h.log.InfoContext(ctx, "stop", "run", ref.String(), "by", by.Name)
-	return genserver.StopRun200JSONResponse(toAPIRun(status)), nil
+	c := callOf(ctx)
+	stop := managed.StopRequest{By: c.by, Note: noteOf(req.Body), Key: c.key}
+	status, err := h.run(c.run).update(ctx, c.change, managed.StopUpdate, stop)
+	return genserver.StopRun200JSONResponse(toAPIRun(status)), err
 }
 
 func fromAPIDecisionRequest(r api.DecisionRequest) managed.Decision {
@@ -61,20 +39,19 @@ func noteOf(body *api.ActionRequest) string {
 	return deref(body.Note)
 }
 
-func toAPIApprovals(a managed.Approvals) *api.Approvals {
-	return &api.Approvals{Needed: a.Needed, Given: a.Given, Group: nonEmpty(a.Group), Excluded: a.Excluded, Decided: toAPIDecisions(a.Decided)}
+func toAPIApprovals(a managed.Approvals) api.Approvals {
+	return api.Approvals{
+		Needed: a.Needed, Given: a.Given, Group: nonEmpty(a.Group), Excluded: a.Excluded, Decided: toAPIList(a.Decided, toAPIDecided),
+	}
 }
 
-func toAPIDecisions(decided []managed.Decided) []api.Decided {
-	all := make([]api.Decided, len(decided))
-	for i, d := range decided {
-		all[i] = api.Decided{
-			Verdict: api.Verdict(d.Verdict), By: d.By, Note: nonEmpty(d.Note), At: d.At, State: string(d.State), StateVersion: d.StateVersion,
-			Discounted: nonEmpty(d.Discounted),
-		}
-		if d.Revoked {
-			all[i].Revoked = new(true)
-		}
+func toAPIDecided(d managed.Decided) api.Decided {
+	decided := api.Decided{
+		Verdict: api.Verdict(d.Verdict), By: d.By, Note: nonEmpty(d.Note), At: d.At, State: string(d.State), StateVersion: d.StateVersion,
+		Discounted: nonEmpty(d.Discounted),
 	}
-	return all
+	if d.Revoked {
+		decided.Revoked = new(true)
+	}
+	return decided
 }

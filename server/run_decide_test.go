@@ -103,7 +103,7 @@ func TestADecisionReachesItsRun(t *testing.T) {
 	if diff := cmp.Diff([]any{decision}, sent.Args); diff != "" {
 		t.Errorf("decision (-want +got):\n%s", diff)
 	}
-	if lines := r.log.entries(t, "decision"); len(lines) != 1 || lines[0]["by"] != "Ann" || lines[0]["verdict"] != "approve" {
+	if lines := r.log.entries(t, "change"); len(lines) != 1 || lines[0]["by"] != "Ann" || lines[0]["verdict"] != "approve" || lines[0]["run"] != string(theRun.Run) {
 		t.Errorf("the log does not say who decided what: %v", lines)
 	}
 	if diff := cmp.Diff(map[string]float64{"result=counted,verdict=approve": 1}, r.counter("gantry_decisions_total")); diff != "" {
@@ -326,7 +326,7 @@ func TestStop(t *testing.T) {
 	if diff := cmp.Diff(want, r.temporal.updates[2].Args); diff != "" || r.temporal.updates[2].UpdateName != managed.StopUpdate {
 		t.Errorf("sent %s (-want +got):\n%s", r.temporal.updates[2].UpdateName, diff)
 	}
-	if lines := r.log.entries(t, "stop"); len(lines) != 3 || lines[0]["by"] != "otto" {
+	if lines := r.log.entries(t, "change"); len(lines) != 3 || lines[0]["operation"] != "StopRun" || lines[0]["by"] != "otto" {
 		t.Errorf("the log does not say who stopped it: %v", lines)
 	}
 	wantProblem(t, r.post(operatorToken, runPath+"/stop", `{"force":true}`), http.StatusBadRequest, "bad-request")

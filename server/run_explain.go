@@ -9,44 +9,28 @@ import (
 	genserver "github.com/gantryhq/gantry/gen/server"
 )
 
-// ExplainRun asks the run's execution why the run is where it is.
-func (h *handlers) ExplainRun(ctx context.Context, req genserver.ExplainRunRequestObject) (genserver.ExplainRunResponseObject, error) {
-	ref, err := h.runRef(req.Account, req.Stack, req.Run)
-	if err != nil {
-		return nil, err
-	}
-	var e managed.Explanation
-	if err := h.ask(ctx, ref, managed.ExplainQuery, &e); err != nil {
-		return nil, err
-	}
-	return genserver.ExplainRun200JSONResponse(toAPIExplanation(e)), nil
+// ExplainRun returns why the run is where it is.
+func (h *handlers) ExplainRun(ctx context.Context, _ genserver.ExplainRunRequestObject) (genserver.ExplainRunResponseObject, error) {
+	e, err := ask[managed.Explanation](ctx, h, managed.ManageRunID(callOf(ctx).run), managed.ExplainQuery)
+	return genserver.ExplainRun200JSONResponse(toAPIExplanation(e)), err
 }
 
 func toAPIExplanation(e managed.Explanation) api.Explanation {
-	a := api.Explanation{
+	return api.Explanation{
 		Account: string(e.Run.Account), Stack: string(e.Run.Stack), Run: string(e.Run.Run), State: nonEmpty(string(e.State)),
 		Phase: toAPIPhase(e.Phase), Summary: e.Summary, Chains: toAPIChainRefs(e.Chains), Followers: followers(e.Followers),
-		Unblock: toAPIUnblock(e.Unblock), Next: make([]api.NextStep, len(e.Next)), Rules: make([]api.Rule, len(e.Rules)),
+		WaitingFor: optional(e.WaitingFor, toAPIWaitingFor), Approvals: optional(e.Approvals, toAPIApprovals), Unblock: toAPIUnblock(e.Unblock),
+		Next: toAPIList(e.Next, func(n managed.NextStep) api.NextStep { return api.NextStep{At: nonZero(n.At), What: n.What} }),
+		Rules: toAPIList(e.Rules, func(r managed.Rule) api.Rule {
+			return api.Rule{Name: r.Name, Value: r.Value, Origin: r.Origin, Effect: string(r.Effect), Detail: nonEmpty(r.Detail)}
+		}),
 	}
-	if e.WaitingFor != nil {
-		a.WaitingFor = toAPIWaitingFor(*e.WaitingFor)
-	}
-	if e.Approvals != nil {
-		a.Approvals = toAPIApprovals(*e.Approvals)
-	}
-	for i, n := range e.Next {
-		a.Next[i] = api.NextStep{At: nonZero(n.At), What: n.What}
-	}
-	for i, r := range e.Rules {
-		a.Rules[i] = api.Rule{Name: r.Name, Value: r.Value, Origin: r.Origin, Effect: string(r.Effect), Detail: nonEmpty(r.Detail)}
-	}
-	return a
 }
 
 // toAPIWaitingFor converts the reason why a run waits. A run that waits for nothing
 // outside waits for Gantry itself.
-func toAPIWaitingFor(w managed.WaitingFor) *api.WaitingFor {
-	return &api.WaitingFor{
+func toAPIWaitingFor(w managed.WaitingFor) api.WaitingFor {
+	return api.WaitingFor{
 		What: string(cmp.Or(w.What, managed.WaitGantry)), Reason: w.Reason, Since: w.Since, Until: nonZero(w.Until), Who: nonEmpty(w.Who), Next: nonEmpty(w.Next),
 	}
 }

@@ -40,67 +40,55 @@ type retryRequest struct {
 // RetryRun starts the one retry of a failed run, and waits for a moment for
 // what Spacelift says.
 func (h *handlers) RetryRun(ctx context.Context, req genserver.RetryRunRequestObject) (genserver.RetryRunResponseObject, error) {
-	ref, err := h.runRef(req.Account, req.Stack, req.Run)
-	if err != nil {
-		return nil, err
-	}
-	this, err := changeOf(ctx, "retry", req.Params.IdempotencyKey, req.Body)
-	if err != nil {
-		return nil, err
-	}
+	c := callOf(ctx)
 	ctx, cancel := context.WithTimeout(ctx, retryTimeout)
 	defer cancel()
-	outcome, done, err := h.retry(ctx, ref, this, noteOf(req.Body))
-	if err != nil {
-		return nil, fmt.Errorf("retry %s: %w", ref, err)
-	}
+	outcome, done, err := h.retry(ctx, c, noteOf(req.Body))
 	if !done {
-		return genserver.RetryRun202JSONResponse(toAPIRetry(ref, outcome)), nil
+		return genserver.RetryRun202JSONResponse(toAPIRetry(c.run, outcome)), err
 	}
-	return genserver.RetryRun200JSONResponse(toAPIRetry(ref, outcome)), nil
+	return genserver.RetryRun200JSONResponse(toAPIRetry(c.run, outcome)), err
 }
 
 // retry starts a retry, or finds the one that this change started before.
 // done is false while nobody knows what came of it.
-func (h *handlers) retry(ctx context.Context, ref spacelift.RunRef, this change, note string) (o managed.RetryRunOutcome, done bool, err error) {
+func (h *handlers) retry(ctx context.Context, c *call, note string) (o managed.RetryRunOutcome, done bool, err error) {
 	// The one retry that a run has is not spent on one that has not failed.
-	status, err := h.status(ctx, ref)
+	status, err := h.run(c.run).status(ctx)
 	if err != nil {
 		return o, false, err
 	}
 	if status.State != spacelift.RunStateFailed {
-		return o, false, &notFailedError{status.State}
+		return o, false, &refusal{problem("not-failed", "the run is "+string(status.State)+", not FAILED")}
 	}
-	by := principalOf(ctx).Name
-	in := retryInput(ref, status, by, note)
-	id := managed.RetryRunID(ref)
+	in := retryInput(c.run, status, c.by.Name, note)
+	id := managed.RetryRunID(c.run)
 	start := client.StartWorkflowOptions{
 		ID: id, TaskQueue: h.taskQueue,
 		WorkflowIDReusePolicy:                    enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
 		WorkflowExecutionErrorWhenAlreadyStarted: true,
-		Memo:                                     map[string]any{retryMemo: retryRequest{By: by, Key: this.key, Content: this.content}},
+		Memo:                                     map[string]any{retryMemo: retryRequest{By: c.by.Name, Key: c.key, Content: c.content}},
 	}
 	for {
 		err := h.startRetry(ctx, start, in)
 		if err == nil {
-			h.log.InfoContext(ctx, "retry", "run", ref.String(), "by", by)
 			return h.retryOutcome(ctx, id)
 		}
 		if _, started := errors.AsType[*serviceerror.WorkflowExecutionAlreadyStarted](err); !started {
-			return o, false, answered(err, this.key)
+			return o, false, answered(err, c.key)
 		}
 		asked, err := h.retryRequest(ctx, id)
 		switch {
 		case err != nil:
 			return o, false, err
-		case this.key != "" && asked.Key == this.key && asked.Content != this.content:
+		case c.key != "" && asked.Key == c.key && asked.Content != c.content:
 			return o, false, errKeyReused
-		case this.key != "" && asked.Key == this.key:
+		case c.key != "" && asked.Key == c.key:
 			return h.retryOutcome(ctx, id)
 		}
 		o, done, err = h.retryOutcome(ctx, id)
 		_, refused := errors.AsType[*retryRefusedError](err)
-		past := err == nil && done && o.New == ref && status.RetryOf != nil && status.RetryOf.Run == ref
+		past := err == nil && done && o.New == c.run && status.RetryOf != nil && status.RetryOf.Run == c.run
 		if (refused || past) && start.WorkflowIDReusePolicy != enums.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE {
 			// Nothing was retried then, and what was in the way may be gone; or it was,
 			// under the same id, and has failed again. The activity looks for a retry
@@ -112,7 +100,10 @@ func (h *handlers) retry(ctx context.Context, ref spacelift.RunRef, this change,
 		if err != nil {
 			return o, false, err
 		}
-		return o, false, &alreadyRetriedError{by: asked.By, new: o.New, done: done}
+		if !done {
+			return o, false, &refusal{problem("already-retried", asked.By+" asked for it before, and Spacelift has not answered yet")}
+		}
+		return o, false, &refusal{problem("already-retried", fmt.Sprintf("%s retried it as run %s", asked.By, o.New.Run))}
 	}
 }
 
@@ -175,51 +166,23 @@ func (h *handlers) retryOutcome(ctx context.Context, id string) (o managed.Retry
 	return o, true, nil
 }
 
-// notFailedError reports that a run can't be retried, being in that state.
-type notFailedError struct{ state spacelift.RunState }
-
-func (e *notFailedError) Error() string { return "the run is " + string(e.state) + ", not FAILED" }
-
 // retryRefusedError explains why a run was not retried.
 type retryRefusedError struct{ reason string }
 
 func (e *retryRefusedError) Error() string { return "not retried: " + e.reason }
 
-// alreadyRetriedError reports that another retry came first.
-type alreadyRetriedError struct {
-	by   string
-	new  spacelift.RunRef
-	done bool
-}
-
-func (e *alreadyRetriedError) Error() string {
-	if !e.done {
-		return e.by + " asked for it before, and Spacelift has not answered yet"
-	}
-	return fmt.Sprintf("%s retried it as run %s", e.by, e.new.Run)
-}
-
-func toAPIFailure(f *managed.Failure) *api.Failure {
-	if f == nil {
-		return nil
-	}
-	return &api.Failure{
+func toAPIFailure(f managed.Failure) api.Failure {
+	return api.Failure{
 		Cause: string(f.Cause), Phase: nonEmpty(string(f.Phase)), ApplyBegan: f.ApplyBegan, Evidence: nonEmpty(f.Evidence), Source: nonEmpty(f.Source),
 	}
 }
 
-func toAPIRetryState(r *managed.Retry) *api.RetryState {
-	if r == nil {
-		return nil
-	}
-	return &api.RetryState{Attempt: r.Attempt, Of: r.Of, At: r.At, By: nonEmpty(r.By), New: nonEmpty(string(r.As.Run)), Reason: cmp.Or(r.Reason, "Gantry retried it")}
+func toAPIRetryState(r managed.Retry) api.RetryState {
+	return api.RetryState{Attempt: r.Attempt, Of: r.Of, At: r.At, By: nonEmpty(r.By), New: nonEmpty(string(r.As.Run)), Reason: cmp.Or(r.Reason, "Gantry retried it")}
 }
 
-func toAPIRetryOf(r *managed.RetryOf) *api.RetryOf {
-	if r == nil {
-		return nil
-	}
-	return &api.RetryOf{Run: string(r.Run.Run), Attempt: r.Attempt, By: r.By}
+func toAPIRetryOf(r managed.RetryOf) api.RetryOf {
+	return api.RetryOf{Run: string(r.Run.Run), Attempt: r.Attempt, By: r.By}
 }
 
 // toAPIRetry says what came of a retry; outcome is empty while nobody knows.

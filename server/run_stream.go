@@ -27,16 +27,10 @@ const (
 )
 
 // StreamRun follows a run until it ends or the client disconnects.
-func (h *handlers) StreamRun(ctx context.Context, req genserver.StreamRunRequestObject) (genserver.StreamRunResponseObject, error) {
-	ref, err := h.runRef(req.Account, req.Stack, req.Run)
-	if err != nil {
-		return nil, err
-	}
-	status, err := h.status(ctx, ref)
-	if err != nil {
-		return nil, err
-	}
-	return &runStream{ctx: ctx, h: h, ref: ref, status: status}, nil
+func (h *handlers) StreamRun(ctx context.Context, _ genserver.StreamRunRequestObject) (genserver.StreamRunResponseObject, error) {
+	ref := callOf(ctx).run
+	status, err := h.run(ref).status(ctx)
+	return &runStream{ctx: ctx, h: h, ref: ref, status: status}, err
 }
 
 // runStream answers with the events of one run.
@@ -94,7 +88,7 @@ func (s *runStream) follow() error {
 			return nil
 		case <-time.After(wait):
 		}
-		next, err := s.h.status(s.ctx, s.ref)
+		next, err := s.h.run(s.ref).status(s.ctx)
 		if _, gone := errors.AsType[*serviceerror.NotFound](err); gone {
 			return err
 		}

@@ -11,21 +11,15 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// ListTimeline shows a page of the run's timeline.
+// ListTimeline returns a page of the run's timeline.
 func (h *handlers) ListTimeline(ctx context.Context, req genserver.ListTimelineRequestObject) (genserver.ListTimelineResponseObject, error) {
-	ref, err := h.runRef(req.Account, req.Stack, req.Run)
+	c := callOf(ctx)
+	status, err := h.run(c.run).status(ctx)
 	if err != nil {
 		return nil, err
 	}
-	status, err := h.status(ctx, ref)
-	if err != nil {
-		return nil, err
-	}
-	page, err := pageOfTimeline(ref, status.Timeline, deref(req.Params.Kind), pageSize(req.Params.PageSize), req.Params.PageToken)
-	if err != nil {
-		return nil, err
-	}
-	return genserver.ListTimeline200JSONResponse(page), nil
+	page, err := pageOfTimeline(c.run, status.Timeline, deref(req.Params.Kind), pageSize(req.Params.PageSize), req.Params.PageToken)
+	return genserver.ListTimeline200JSONResponse(page), err
 }
 
 // pageOfTimeline cuts a page out of a timeline. A page token names the last

@@ -3,7 +3,6 @@ package server
 import (
 	"cmp"
 	"context"
-	"fmt"
 
 	workflowpb "go.temporal.io/api/workflow/v1"
 
@@ -13,42 +12,35 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// GetRun asks the run's execution for its status.
-func (h *handlers) GetRun(ctx context.Context, req genserver.GetRunRequestObject) (genserver.GetRunResponseObject, error) {
-	ref, err := h.runRef(req.Account, req.Stack, req.Run)
-	if err != nil {
-		return nil, err
-	}
-	status, err := h.status(ctx, ref)
-	if err != nil {
-		return nil, err
-	}
-	return genserver.GetRun200JSONResponse(toAPIRun(status)), nil
+// GetRun returns the status of a run.
+func (h *handlers) GetRun(ctx context.Context, _ genserver.GetRunRequestObject) (genserver.GetRunResponseObject, error) {
+	status, err := h.run(callOf(ctx).run).status(ctx)
+	return genserver.GetRun200JSONResponse(toAPIRun(status)), err
 }
 
-// ListRuns lists executions from Temporal's visibility store.
+// ListRuns lists the executions of runs.
 func (h *handlers) ListRuns(ctx context.Context, req genserver.ListRunsRequestObject) (genserver.ListRunsResponseObject, error) {
-	accounts, err := h.accounts(req.Params.Account)
+	p := req.Params
+	accounts, err := h.accounts(p.Account)
 	if err != nil {
 		return nil, err
 	}
-	page, next, err := h.listExecutions(ctx, managed.ManageRunType, accounts, runFilters(req.Params), req.Params.PageSize, req.Params.PageToken)
-	if err != nil {
-		return nil, fmt.Errorf("list runs: %w", err)
-	}
-	list, err := toAPIRunList(page, next)
-	if err != nil {
-		return nil, fmt.Errorf("list runs: %w", err)
-	}
-	return genserver.ListRuns200JSONResponse(list), nil
-}
-
-// runFilters are what a list of runs is filtered by.
-func runFilters(p api.ListRunsParams) []filter {
-	return []filter{
+	filters := []filter{
 		{"stack", managed.AttrStack, deref(p.Stack)},
 		{"state", managed.AttrRunState, deref(p.State)},
 		{"phase", managed.AttrPhase, string(deref(p.Phase))},
+	}
+	runs, next, err := listExecutions(ctx, h, search{managed.ManageRunType, accounts, filters, p.PageSize, p.PageToken}, toAPIRunSummary)
+	return genserver.ListRuns200JSONResponse{Runs: runs, NextPageToken: next}, err
+}
+
+// run is the execution that manages a run.
+func (h *handlers) run(ref spacelift.RunRef) execution[managed.RunStatus] {
+	return execution[managed.RunStatus]{
+		h: h, id: managed.ManageRunID(ref), query: managed.StatusQuery, ended: "run-ended",
+		end: func(s managed.RunStatus) (string, bool, string) {
+			return s.Outcome, s.Phase == managed.PhaseDone, string(s.State)
+		},
 	}
 }
 
@@ -58,23 +50,14 @@ func toAPIRun(s managed.RunStatus) api.Run {
 		Type: string(s.Type), State: string(s.State), StateVersion: s.StateVersion, Phase: toAPIPhase(s.Phase),
 		Managed: s.Managed, Labels: s.Labels, Policy: toAPIPolicy(s.Policy), Outcome: nonEmpty(s.Outcome),
 		Branch: nonEmpty(s.Branch), TriggeredBy: nonEmpty(s.TriggeredBy), URL: nonEmpty(s.URL), StackName: nonEmpty(s.StackName),
-		StartedAt: s.StartedAt,
-		States:    make([]api.StateEntry, len(s.States)),
-		Timeline:  make([]api.TimelineEntry, len(s.Timeline)),
-	}
-	if w := s.WaitingFor; w != nil {
-		r.WaitingFor = toAPIWaitingFor(*w)
-	}
-	if s.Gate != nil {
-		r.Gate = new(toAPIGate(*s.Gate))
-	}
-	if s.Approvals != nil {
-		r.Approvals = toAPIApprovals(*s.Approvals)
+		StartedAt: s.StartedAt, LastEventAt: nonZero(s.LastEventAt),
+		WaitingFor: optional(s.WaitingFor, toAPIWaitingFor), Gate: optional(s.Gate, toAPIGate), Approvals: optional(s.Approvals, toAPIApprovals),
+		Failure: optional(s.Failure, toAPIFailure), Retry: optional(s.Retry, toAPIRetryState), RetryOf: optional(s.RetryOf, toAPIRetryOf),
+		States: toAPIList(s.States, toAPIStateEntry), Timeline: toAPIList(s.Timeline, toAPITimelineEntry),
 	}
 	if len(s.Decisions) > 0 {
-		r.Decisions = toAPIDecisions(s.Decisions)
+		r.Decisions = toAPIList(s.Decisions, toAPIDecided)
 	}
-	r.Failure, r.Retry, r.RetryOf = toAPIFailure(s.Failure), toAPIRetryState(s.Retry), toAPIRetryOf(s.RetryOf)
 	r.Chains, r.Followers = toAPIChainRefs(s.Chains), followers(s.Followers)
 	if s.Commit != (spacelift.Commit{}) {
 		r.Commit = &api.Commit{
@@ -88,16 +71,11 @@ func toAPIRun(s managed.RunStatus) api.Run {
 	if s.DriftDetection {
 		r.DriftDetection = new(true)
 	}
-	if !s.LastEventAt.IsZero() {
-		r.LastEventAt = new(s.LastEventAt)
-	}
-	for i, e := range s.States {
-		r.States[i] = api.StateEntry{State: string(e.State), StateVersion: e.StateVersion, At: e.At, Note: nonEmpty(e.Note)}
-	}
-	for i, e := range s.Timeline {
-		r.Timeline[i] = toAPITimelineEntry(e)
-	}
 	return r
+}
+
+func toAPIStateEntry(e managed.StateEntry) api.StateEntry {
+	return api.StateEntry{State: string(e.State), StateVersion: e.StateVersion, At: e.At, Note: nonEmpty(e.Note)}
 }
 
 func toAPITimelineEntry(e managed.TimelineEntry) api.TimelineEntry {
@@ -108,38 +86,20 @@ func toAPITimelineEntry(e managed.TimelineEntry) api.TimelineEntry {
 	return entry
 }
 
-func toAPIRunList(page []*workflowpb.WorkflowExecutionInfo, nextPageToken *string) (api.RunList, error) {
-	list := api.RunList{Runs: make([]api.RunSummary, len(page)), NextPageToken: nextPageToken}
-	for i, e := range page {
-		run, err := toAPIRunSummary(e)
-		if err != nil {
-			return api.RunList{}, err
-		}
-		list.Runs[i] = run
-	}
-	return list, nil
-}
-
 // toAPIRunSummary reads a run from its execution's identity and search
 // attributes. An execution that has not run its first task has no attributes
 // yet; its identity says enough.
-func toAPIRunSummary(e *workflowpb.WorkflowExecutionInfo) (api.RunSummary, error) {
-	id := e.GetExecution().GetWorkflowId()
-	run, err := managed.ParseRunID(id)
+func toAPIRunSummary(e *workflowpb.WorkflowExecutionInfo) (r api.RunSummary, err error) {
+	run, err := managed.ParseRunID(e.GetExecution().GetWorkflowId())
 	if err != nil {
-		return api.RunSummary{}, err
+		return r, err
 	}
 	attrs := e.GetSearchAttributes()
-	r := api.RunSummary{
+	return api.RunSummary{
 		Account: string(run.Account), Stack: string(run.Stack), Run: string(run.Run),
 		State: keyword(attrs, managed.AttrRunState), Type: keyword(attrs, managed.AttrRunType), Phase: toAPIPhase(managed.Phase(keyword(attrs, managed.AttrPhase))),
-		StartedAt: e.GetStartTime().AsTime(),
-		Execution: api.Execution{WorkflowID: id, TemporalRunID: e.GetExecution().GetRunId(), Status: e.GetStatus().String()},
-	}
-	if e.GetCloseTime() != nil {
-		r.EndedAt = new(e.GetCloseTime().AsTime())
-	}
-	return r, nil
+		StartedAt: e.GetStartTime().AsTime(), EndedAt: endedAt(e), Execution: toAPIExecution(e),
+	}, nil
 }
 
 // toAPIPhase returns the phase of a run, which is queued until its execution says

@@ -54,7 +54,7 @@ func New(cfg Config, box Inbox, temporal Temporal, registry *prometheus.Registry
 	docs.mount(r)
 
 	strict := genserver.NewStrictHandlerWithOptions(h,
-		[]genserver.StrictMiddlewareFunc{contract.authorize},
+		[]genserver.StrictMiddlewareFunc{h.begin, contract.authorize},
 		genserver.StrictHTTPServerOptions{RequestErrorHandlerFunc: h.unreadable, ResponseErrorHandlerFunc: h.failed})
 	genserver.HandlerWithOptions(strict, genserver.ChiServerOptions{BaseRouter: r, ErrorHandlerFunc: h.unbindable})
 	return r, nil

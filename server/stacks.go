@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -31,15 +30,12 @@ const stacksTimeout = 15 * time.Second
 
 // GetStackPolicy resolves the labels that a stack carries now.
 func (h *handlers) GetStackPolicy(ctx context.Context, req genserver.GetStackPolicyRequestObject) (genserver.GetStackPolicyResponseObject, error) {
-	account, err := h.account(req.Account)
-	if err != nil {
-		return nil, err
-	}
+	account := callOf(ctx).account
 	ctx, cancel := context.WithTimeout(ctx, stacksTimeout)
 	defer cancel()
 	stack, err := account.Stacks.Stack(ctx, spacelift.StackID(req.Stack))
 	if err != nil {
-		return nil, fmt.Errorf("policy of stack %s/%s: %w", account.Name, req.Stack, &spaceliftError{err})
+		return nil, &spaceliftError{err}
 	}
 	freezes, err := h.freezes(ctx, account.Name)
 	if err != nil {
@@ -50,33 +46,23 @@ func (h *handlers) GetStackPolicy(ctx context.Context, req genserver.GetStackPol
 }
 
 // ListStacks lists the managed stacks with the policies of their labels.
-func (h *handlers) ListStacks(ctx context.Context, req genserver.ListStacksRequestObject) (genserver.ListStacksResponseObject, error) {
-	account, err := h.account(req.Account)
-	if err != nil {
-		return nil, err
-	}
+func (h *handlers) ListStacks(ctx context.Context, _ genserver.ListStacksRequestObject) (genserver.ListStacksResponseObject, error) {
+	account := callOf(ctx).account
 	ctx, cancel := context.WithTimeout(ctx, stacksTimeout)
 	defer cancel()
 	found, err := account.Stacks.StacksByLabel(ctx, spacelift.LabelManaged)
 	if err != nil {
-		return nil, fmt.Errorf("stacks of account %s: %w", account.Name, &spaceliftError{err})
+		return nil, &spaceliftError{err}
 	}
 	freezes, err := h.freezes(ctx, account.Name)
 	if err != nil {
 		return nil, err
 	}
 	slices.SortFunc(found.Items, func(a, b spacelift.Stack) int { return cmp.Compare(a.ID, b.ID) })
-	list := api.StackList{Stacks: make([]api.Stack, len(found.Items)), Complete: found.Complete}
-	now := time.Now()
-	policies := make([]policy.Policy, len(found.Items))
-	for i, s := range found.Items {
-		policies[i] = h.rules.Resolve(s.Labels)
-	}
-	known := h.known(ctx, account, found.Items, policy.Parents(policies...))
-	for i, s := range found.Items {
-		list.Stacks[i] = h.toAPIStack(s, known, freezes, now)
-	}
-	return genserver.ListStacks200JSONResponse(list), nil
+	policies := toAPIList(found.Items, func(s spacelift.Stack) policy.Policy { return h.rules.Resolve(s.Labels) })
+	known, now := h.known(ctx, account, found.Items, policy.Parents(policies...)), time.Now()
+	stacks := toAPIList(found.Items, func(s spacelift.Stack) api.Stack { return h.toAPIStack(s, known, freezes, now) })
+	return genserver.ListStacks200JSONResponse{Stacks: stacks, Complete: found.Complete}, nil
 }
 
 // maxParentReads bounds how many stacks that others follow are read for one
@@ -125,20 +111,14 @@ func (h *handlers) toAPIStack(s spacelift.Stack, known policy.Known, freezes []p
 	p := h.rules.Resolve(labels).Of(s.ID)
 	stack := api.Stack{
 		Account: string(s.Account), Stack: string(s.ID), Name: s.Name, Managed: spacelift.Managed(s.Labels),
-		Labels: labels, Policy: toAPIPolicyValues(p), Problems: make([]api.PolicyProblem, len(p.Problems)),
+		Labels: append([]string{}, labels...), Policy: toAPIPolicyValues(p), Problems: toAPIList(p.Problems, toAPIPolicyProblem),
 		Gate: toAPIGate(h.rules.Gate(p, string(s.ID), freezes, now)),
-	}
-	if labels == nil {
-		stack.Labels = []string{}
-	}
-	for i, bad := range p.Problems {
-		stack.Problems[i] = api.PolicyProblem{Label: bad.Label, Problem: bad.Problem, Remedy: bad.Remedy}
 	}
 	if !stack.Managed {
 		return stack
 	}
-	for _, bad := range p.References(known) {
-		stack.Warnings = append(stack.Warnings, api.PolicyProblem{Label: bad.Label, Problem: bad.Problem, Remedy: bad.Remedy})
+	if warnings := p.References(known); len(warnings) > 0 {
+		stack.Warnings = toAPIList(warnings, toAPIPolicyProblem)
 	}
 	return stack
 }
@@ -164,11 +144,13 @@ func toAPIPolicy(p policy.Policy) []api.PolicyValue {
 
 // toAPIPolicyValues lists each value of a policy with its origin.
 func toAPIPolicyValues(p policy.Policy) []api.PolicyValue {
-	values := []api.PolicyValue{}
-	for _, v := range p.Values() {
-		values = append(values, api.PolicyValue{Name: v.Name, Value: v.Value, Origin: v.Origin})
-	}
-	return values
+	return toAPIList(p.Values(), func(v policy.Value) api.PolicyValue {
+		return api.PolicyValue{Name: v.Name, Value: v.Value, Origin: v.Origin}
+	})
+}
+
+func toAPIPolicyProblem(p policy.Problem) api.PolicyProblem {
+	return api.PolicyProblem{Label: p.Label, Problem: p.Problem, Remedy: p.Remedy}
 }
 
 func toAPIGate(g policy.Gate) api.Gate {

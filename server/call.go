@@ -1,0 +1,117 @@
+package server
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/gantryhq/gantry/decide"
+	genserver "github.com/gantryhq/gantry/gen/server"
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// call is a request to the API: the caller, the things that its path names and the
+// change it asks for.
+type call struct {
+	by      decide.Person
+	account *Account         // nil if the path names none
+	run     spacelift.RunRef // without a stack, it is the run that began a chain
+	change
+
+	path []any // names and values for the log
+	note []any // the same of what the handler adds
+}
+
+type callKey struct{}
+
+// callOf returns the call that a handler answers.
+func callOf(ctx context.Context) *call {
+	c, _ := ctx.Value(callKey{}).(*call)
+	return c
+}
+
+// begin prepares the call for a handler of the API, and logs the change if it
+// counted.
+func (h *handlers) begin(next genserver.StrictHandlerFunc, operation string) genserver.StrictHandlerFunc {
+	return func(ctx context.Context, w http.ResponseWriter, r *http.Request, request any) (any, error) {
+		c, err := h.readCall(r, operation, request)
+		if err != nil {
+			return nil, err
+		}
+		answer, err := next(context.WithValue(ctx, callKey{}, c), w, r, request)
+		if err == nil && r.Method != http.MethodGet && c.by.Name != "" {
+			h.log.InfoContext(ctx, "change", append(append([]any{"operation", operation, "by", c.by.Name}, c.path...), c.note...)...)
+		}
+		return answer, err
+	}
+}
+
+func (h *handlers) readCall(r *http.Request, operation string, request any) (*call, error) {
+	c := &call{by: principalOf(r.Context())}
+	var err error
+	if c.change, err = changeOf(c.by.Name, r.Header.Values("Idempotency-Key"), operation, request); err != nil {
+		return nil, err
+	}
+	named := map[string]string{}
+	for i, name := range chi.RouteContext(r.Context()).URLParams.Keys {
+		value := chi.RouteContext(r.Context()).URLParams.Values[i]
+		if r.URL.RawPath != "" {
+			if value, err = url.PathUnescape(value); err != nil {
+				return nil, &refusal{badPlaces(parameterError(name, "can't be read; percent-encode it"))}
+			}
+		}
+		if name != "*" { // the rest of a path, which the router above left to the one below
+			named[name] = value
+			c.path = append(c.path, name, value)
+		}
+	}
+	if name, ok := named["account"]; ok {
+		if c.account, err = h.account(name); err != nil {
+			return nil, err
+		}
+	}
+	if run, ok := named["run"]; ok {
+		c.run = spacelift.RunRef{Account: c.account.Name, Stack: spacelift.StackID(named["stack"]), Run: spacelift.RunID(run)}
+		if err := validRun(c.run); err != nil {
+			return nil, &refusal{badRequest(err.Error())}
+		}
+	}
+	return c, nil
+}
+
+// validRun checks the ids of a run; only that which began a chain has no stack.
+func validRun(ref spacelift.RunRef) error {
+	if ref.Stack == "" {
+		ref.Stack = "any"
+	}
+	return ref.Validate()
+}
+
+// account returns an account that Gantry serves. Another installation may manage
+// the runs of others in the same namespace of Temporal.
+func (h *handlers) account(name string) (*Account, error) {
+	if a := h.gate.account(spacelift.Account(name)); a != nil {
+		return a, nil
+	}
+	return nil, &refusal{notFound("Gantry serves no account of this name; GET /v1/accounts lists those it does")}
+}
+
+// accounts returns the accounts that a list covers: the one it is filtered by,
+// or all that Gantry serves. Another installation may use the same namespace of
+// Temporal, so every list is filtered by account.
+func (h *handlers) accounts(only *string) ([]string, error) {
+	if only != nil {
+		a, err := h.account(*only)
+		if err != nil {
+			return nil, err
+		}
+		return []string{string(a.Name)}, nil
+	}
+	all := make([]string, len(h.gate.accounts))
+	for i, a := range h.gate.accounts {
+		all[i] = string(a.Name)
+	}
+	return all, nil
+}
