@@ -10,22 +10,6 @@ import (
 	"github.com/go-chi/chi/v5"
 )
 
-// on applies middlewares to the paths under a prefix, the outermost first. They run ahead of
-// parameter binding, where the generated code's own middlewares would come too
-// late to answer 401 before 400.
-func on(prefix string, middlewares ...func(http.Handler) http.Handler) func(http.Handler) http.Handler {
-	return func(next http.Handler) http.Handler {
-		guarded := chi.Chain(middlewares...).Handler(next)
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.URL.Path == prefix || (strings.HasSuffix(prefix, "/") && strings.HasPrefix(r.URL.Path, prefix)) {
-				guarded.ServeHTTP(w, r)
-				return
-			}
-			next.ServeHTTP(w, r)
-		})
-	}
-}
-
 // maxAPIBody bounds the body of a request to the API: the longest notes and lists
 // that the contract allows fit in it.
 const maxAPIBody = 128 << 10

@@ -26,8 +26,8 @@ func New(cfg Config, box Inbox, temporal Temporal, registry *prometheus.Registry
 	if err != nil {
 		return nil, err
 	}
-	r := chi.NewRouter()
-	contract, err := loadContract(unrouted(r))
+	routes := chi.NewRouter()
+	contract, err := loadContract(unrouted(routes))
 	if err != nil {
 		return nil, err
 	}
@@ -48,15 +48,21 @@ func New(cfg Config, box Inbox, temporal Temporal, registry *prometheus.Registry
 		repeats: newRepeats(), streams: make(chan struct{}, maxStreams), stopping: cfg.Stopping,
 		started: time.Now(), version: cfg.Version, log: log, approvers: Approvers(cfg.Tokens, cfg.People),
 	}
-	r.NotFound(unrouted(r))
-	r.MethodNotAllowed(unrouted(r))
-	r.Use(recoverPanics(log), securityHeaders, placed, headAsGet(r), on("/webhook", gate.admit), on("/v1/", keys.authenticate, limitBody, contract.validate))
-	docs.mount(r)
-
+	routes.NotFound(unrouted(routes))
+	routes.MethodNotAllowed(unrouted(routes))
+	docs.mount(routes)
 	strict := genserver.NewStrictHandlerWithOptions(h,
 		[]genserver.StrictMiddlewareFunc{h.begin, contract.authorize},
 		genserver.StrictHTTPServerOptions{RequestErrorHandlerFunc: h.unreadable, ResponseErrorHandlerFunc: h.failed})
-	genserver.HandlerWithOptions(strict, genserver.ChiServerOptions{BaseRouter: r, ErrorHandlerFunc: h.unbindable})
+	genserver.HandlerWithOptions(strict, genserver.ChiServerOptions{BaseRouter: routes, ErrorHandlerFunc: h.unbindable})
+
+	// The generated code registers whole paths and runs its own middlewares after it has
+	// bound parameters, too late to answer 401 before 400. So the guards come before its router.
+	r := chi.NewRouter()
+	r.Use(recoverPanics(log), securityHeaders, placed, headAsGet(routes))
+	r.Handle(webhookPath, gate.admit(routes))
+	r.Handle("/v1/*", chi.Chain(keys.authenticate, limitBody, contract.validate).Handler(routes))
+	r.Handle("/*", routes)
 	return r, nil
 }
 
