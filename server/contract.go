@@ -1,11 +1,16 @@
 package server
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"unicode"
@@ -189,4 +194,165 @@ func placesOf(err error) []api.ProblemError {
 		}
 	}
 	return places
+}
+
+// badQuery is the problem of a query that is not made of names and values.
+func badQuery(raw string) api.Problem {
+	p := badRequest("the query must be name=value, joined by &, with other characters percent-encoded")
+	for piece := range strings.SplitSeq(raw, "&") {
+		if _, err := url.ParseQuery(piece); err == nil {
+			continue
+		}
+		name, _, _ := strings.Cut(piece, "=")
+		if name, err := url.QueryUnescape(name); err == nil && !strings.Contains(name, ";") {
+			p.Errors = append(p.Errors, parameterError(name, "can't be read; write ; as %3B and % as %25"))
+		}
+	}
+	return p
+}
+
+// wrongQuery names the parameters of a query that an operation does not have,
+// and those that are given more than once: a filter with a typing error must not
+// select everything.
+func wrongQuery(query url.Values, known openapi3.Parameters) (wrong []api.ProblemError) {
+	var names []string
+	for _, p := range known {
+		if p.Value.In == openapi3.ParameterInQuery {
+			names = append(names, p.Value.Name)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(query)) {
+		switch {
+		case !slices.Contains(names, name):
+			wrong = append(wrong, parameterError(name, "is no parameter here; "+instead(name, names)))
+		case len(query[name]) > 1:
+			wrong = append(wrong, parameterError(name, "is given more than once; give it once"))
+		}
+	}
+	return wrong
+}
+
+// wrongHeaders names the headers of an operation that are given more than once.
+func wrongHeaders(headers http.Header, known openapi3.Parameters) (wrong []api.ProblemError) {
+	for _, p := range known {
+		if p.Value.In == openapi3.ParameterInHeader && len(headers.Values(p.Value.Name)) > 1 {
+			wrong = append(wrong, parameterError(p.Value.Name, "is given more than once; give it once"))
+		}
+	}
+	return wrong
+}
+
+// instead says which parameter a caller may have meant.
+func instead(name string, known []string) string {
+	if len(known) == 0 {
+		return "this takes none"
+	}
+	nearest := slices.MinFunc(known, func(a, b string) int { return typos(name, a) - typos(name, b) })
+	if typos(name, nearest) <= max(1, len(nearest)/3) {
+		return "is " + nearest + " meant?"
+	}
+	return "this takes " + strings.Join(known, ", ")
+}
+
+// typos counts the letters to insert, delete or replace to make one name of
+// another, whatever their case: the Levenshtein distance.
+func typos(a, b string) int {
+	a, b = strings.ToLower(a), strings.ToLower(b)
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		corner := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			replaced := corner
+			if a[i] != b[j] {
+				replaced++
+			}
+			corner = row[j+1]
+			row[j+1] = min(replaced, row[j]+1, corner+1)
+		}
+	}
+	return row[len(b)]
+}
+
+// checkBody compares what a request's body is made of with what its operation
+// takes; the validator looks at the values in it. It is not ok, with the problem
+// to answer, when the two differ.
+func checkBody(r *http.Request, op *openapi3.Operation) (p api.Problem, ok bool) {
+	body, err := io.ReadAll(r.Body)
+	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return problem(reasonBodyTooLarge, fmt.Sprintf("a request to the API has at most %d bytes", tooLarge.Limit)), false
+	}
+	if err != nil {
+		return badRequest("the body broke off; send it again"), false
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	switch {
+	case len(body) == 0:
+		return api.Problem{}, true // the validator knows whether it may be
+	case op.RequestBody == nil:
+		return badRequest("this takes no body; send it without one"), false
+	case op.RequestBody.Value.Content.Get(r.Header.Get("Content-Type")) == nil:
+		return problem("unsupported-media-type", "send JSON, with the header Content-Type: application/json"), false
+	}
+	if detail := ambiguous(body); detail != "" {
+		return badRequest(detail), false
+	}
+	return api.Problem{}, true
+}
+
+// maxNesting bounds how deep the values of a body are nested.
+const maxNesting = 100
+
+// ambiguous says what keeps a body from being one JSON value that every reader
+// understands alike; nothing if it is one. Of two members with one name, or of two
+// values, some readers take the first and others the last.
+func ambiguous(body []byte) string {
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.UseNumber()
+	if detail := repeated(d, maxNesting); detail != "" {
+		return detail
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return "the body is more than one JSON value; send one object"
+	}
+	return ""
+}
+
+// repeated reads a value, and says what is wrong if it is no JSON, if an object in
+// it has two members with one name, or if it is nested deeper than the levels left.
+func repeated(d *json.Decoder, levels int) string {
+	token, err := d.Token()
+	if err != nil {
+		return "the body can't be read: " + decodeProblem(err)
+	}
+	opening, nested := token.(json.Delim)
+	if !nested {
+		return ""
+	}
+	if levels == 0 {
+		return fmt.Sprintf("the body is nested deeper than %d levels", maxNesting)
+	}
+	names := map[json.Token]bool{}
+	for d.More() {
+		if opening == '{' {
+			name, err := d.Token()
+			if err != nil {
+				return "the body can't be read: " + decodeProblem(err)
+			}
+			if names[name] {
+				return fmt.Sprintf("the body has %q more than once; give it once", name)
+			}
+			names[name] = true
+		}
+		if detail := repeated(d, levels-1); detail != "" {
+			return detail
+		}
+	}
+	if _, err := d.Token(); err != nil { // the closing delimiter
+		return "the body can't be read: " + decodeProblem(err)
+	}
+	return ""
 }
