@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
 
 	"github.com/getkin/kin-openapi/openapi3"
 	enumspb "go.temporal.io/api/enums/v1"
@@ -20,6 +20,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/gantryhq/gantry/decide/managed"
+	"github.com/gantryhq/gantry/e2e/program"
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/inbox"
 	"github.com/gantryhq/gantry/simulator"
@@ -125,7 +126,10 @@ func TestPhase2Payload(t *testing.T) {
 func TestPhase3Temporal(t *testing.T) {
 	w := &world{t: t, dir: t.TempDir()}
 	if temporalBinary == "" {
-		temporalBinary = buildTemporal(t)
+		var err error
+		if temporalBinary, err = program.Build("docker/temporal"); err != nil {
+			t.Fatal(err)
+		}
 		t.Cleanup(func() { temporalBinary = "" })
 	}
 	w.startTemporal()
@@ -296,14 +300,4 @@ func logLine(t *testing.T, p *process, text string) (found string) {
 		return fmt.Errorf("it says %s", p.Out)
 	})
 	return found
-}
-
-// buildTemporal builds the Temporal server that docker/compose.yaml runs.
-func buildTemporal(t *testing.T) string {
-	t.Helper()
-	binary := filepath.Join(filepath.Dir(labBinary), "temporal-server")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "../docker/temporal").CombinedOutput(); err != nil {
-		t.Fatalf("build the Temporal server: %v\n%s", err, out)
-	}
-	return binary
 }

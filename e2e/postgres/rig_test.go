@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -27,20 +26,12 @@ var binary string
 const patience = 60 * time.Second
 
 func TestMain(m *testing.M) {
-	os.Exit(func() int {
-		dir, err := os.MkdirTemp("", "gantry-e2e-")
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		defer os.RemoveAll(dir)
-		binary = filepath.Join(dir, "temporal-server")
-		if out, err := exec.Command("go", "build", "-o", binary, "../../docker/temporal").CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "build docker/temporal: %v\n%s", err, out)
-			return 1
-		}
-		return m.Run()
-	}())
+	var err error
+	if binary, err = program.Build("docker/temporal"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
 }
 
 func newCluster(t *testing.T) *postgres.Cluster {
