@@ -110,18 +110,11 @@ func (r *apiRig) as(token string) { r.t.Setenv("GANTRY_TOKEN", token) }
 func (r *apiRig) run(args ...string) (out, errors string, code int) {
 	r.t.Helper()
 	var printed, complained bytes.Buffer
-	root := newRootCommand()
-	root.SetArgs(args)
-	root.SetOut(&printed)
-	root.SetErr(&complained)
-	err := root.ExecuteContext(r.t.Context())
-	if err != nil {
-		complained.WriteString("gantry: " + err.Error())
-	}
+	code = run(r.t.Context(), args, &printed, &complained)
 	if all := printed.String() + complained.String(); strings.Contains(all, annToken) || strings.Contains(all, ottoToken) {
 		r.t.Errorf("the token is printed:\n%s", all)
 	}
-	return printed.String(), complained.String(), exitCode(err)
+	return printed.String(), complained.String(), code
 }
 
 // wants runs the program and checks that it does well and prints each text.

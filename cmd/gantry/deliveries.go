@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"time"
@@ -93,15 +94,15 @@ func newDeliveriesShowCommand(r *remote) *cobra.Command {
 			case body && detail.Body == nil:
 				return errors.New("the body was not kept")
 			case body:
-				fmt.Fprint(s.out, *detail.Body) // exactly as it arrived
-				return nil
+				_, err := io.WriteString(exact(s.out), *detail.Body)
+				return err
 			case s.json:
 				return printJSON(s.out, detail)
 			}
 			return printDelivery(s, detail.Delivery)
 		},
 	}
-	cmd.Flags().BoolVar(&body, "body", false, "print only the body, exactly as it arrived")
+	cmd.Flags().BoolVar(&body, "body", false, "print only the body: into a file or pipe exactly as it arrived")
 	return cmd
 }
 

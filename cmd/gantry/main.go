@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"strings"
@@ -22,12 +23,22 @@ func main() {
 	// A file that can't grow is an error to answer with 503, not a reason to exit.
 	signal.Ignore(syscall.SIGXFSZ)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// run runs the program and returns its exit code.
+func run(ctx context.Context, args []string, out, complaints io.Writer) int {
 	root := newRootCommand()
-	if err := root.ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "gantry: "+err.Error())
-		os.Exit(exitCode(err))
+	root.SetArgs(args)
+	root.SetOut(printable{out})
+	root.SetErr(printable{complaints})
+	err := root.ExecuteContext(ctx)
+	if err != nil {
+		fmt.Fprintln(root.ErrOrStderr(), "gantry: "+err.Error())
 	}
+	return exitCode(err)
 }
 
 func newRootCommand() *cobra.Command {

@@ -94,20 +94,13 @@ func (r *rig) ok(err error) {
 func (r *rig) run(args ...string) (out string, code int) {
 	r.t.Helper()
 	var printed bytes.Buffer
-	root := newRootCommand()
-	root.SetArgs(args)
-	root.SetOut(&printed)
-	root.SetErr(&printed)
-	err := root.ExecuteContext(r.t.Context())
-	if err != nil {
-		printed.WriteString("gantry: " + err.Error())
-	}
+	code = run(r.t.Context(), args, &printed, &printed)
 	for _, secret := range []string{testSecret, testHeaderValue, testKeySecret, testToken} {
 		if strings.Contains(printed.String(), secret) {
 			r.t.Errorf("a secret is printed:\n%s", printed.String())
 		}
 	}
-	return printed.String(), exitCode(err)
+	return printed.String(), code
 }
 
 // setUp makes the account as it should be.

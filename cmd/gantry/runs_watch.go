@@ -62,7 +62,7 @@ it exits with 0 as soon as the run is in that phase.`,
 // printLine prints a run on one line.
 func (s *session) printLine(run api.Run) error {
 	if s.json {
-		return json.NewEncoder(s.out).Encode(run)
+		return writeJSON(s.out, run, "")
 	}
 	why := deref(run.Outcome)
 	if run.WaitingFor != nil {

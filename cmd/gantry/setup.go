@@ -127,7 +127,7 @@ func runSetup(ctx context.Context, api deploy.Spacelift, o setupOptions, known s
 	if o.yes {
 		err = deploy.Apply(ctx, api, plan, func(what string) {
 			report.Applied = append(report.Applied, what)
-			fmt.Fprintln(text, "done: "+what)
+			fmt.Fprintln(text, clean("done: "+what))
 		})
 	}
 	unchecked, refused := append(plan.Unchecked(), plan.Of(noteUnanswered)...), plan.Of(deploy.NoteRefused)
@@ -212,17 +212,19 @@ type setupReport struct {
 }
 
 func (r setupReport) print(out io.Writer) {
-	fmt.Fprintf(out, "account %s\n\n", r.Account)
+	line := func(format string, args ...any) { fmt.Fprintln(out, clean(fmt.Sprintf(format, args...))) }
+	line("account %s", r.Account)
+	fmt.Fprintln(out)
 	for _, c := range r.Changes {
 		object, setting, found := strings.Cut(string(c.Item), ".")
 		if found {
-			fmt.Fprintf(out, "~ %s %s, %s: %s → %s\n", object, c.Name, setting, cmp.Or(c.Now, "none"), c.Wanted)
+			line("~ %s %s, %s: %s → %s", object, c.Name, setting, cmp.Or(c.Now, "none"), c.Wanted)
 		} else {
-			fmt.Fprintf(out, "+ %s %s: %s\n", object, c.Name, c.Wanted)
+			line("+ %s %s: %s", object, c.Name, c.Wanted)
 		}
-		fmt.Fprintf(out, "    %s\n", c.Why)
+		line("    %s", c.Why)
 	}
 	for _, n := range r.Notes {
-		fmt.Fprintln(out, "note: "+n.Text)
+		line("note: %s", n.Text)
 	}
 }

@@ -2,25 +2,14 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
 	"text/tabwriter"
 	"time"
-	"unicode"
 )
 
-// printJSON writes a value as indented JSON.
-func printJSON(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
-	return e.Encode(v)
-}
-
-// table writes rows in columns. It cleans the cells: anyone who can push a commit
-// or name a stack may have written them.
+// table writes rows in columns. Each cell is one line.
 type table struct {
 	columns *tabwriter.Writer
 	lines   bytes.Buffer
@@ -65,20 +54,6 @@ func (t *table) flush() error {
 	}
 	t.lines.Reset()
 	return nil
-}
-
-// clean returns a text without the characters that could move a terminal's
-// cursor, change its colours or reverse its reading order.
-func clean(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r == '\n' || r == '\t' || r == '\r' {
-			return ' '
-		}
-		if unicode.IsControl(r) || unicode.In(r, unicode.Bidi_Control) {
-			return '�'
-		}
-		return r
-	}, s)
 }
 
 // when returns a time in UTC, in the format of the API's sentences and of flags;
