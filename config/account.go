@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 
@@ -118,4 +119,59 @@ func (a Account) problems(spelt spelling, i int, before []Account) (problems []e
 		bad("a value for a secret header is given, but %s does not name the header", spelt("secretHeader"))
 	}
 	return problems
+}
+
+// Secrets authenticate the notifications of an account.
+type Secrets struct {
+	signing []*Secret
+	header  *Secret
+}
+
+// OpenSecrets opens the webhook secrets and the secret header of an account.
+func (a Account) OpenSecrets(log *slog.Logger) (*Secrets, error) {
+	var opened Secrets
+	add := func(value, file string) error {
+		secret, err := NewSecret(value, file, log)
+		opened.signing = append(opened.signing, secret)
+		return err
+	}
+	for _, file := range a.WebhookSecretFiles {
+		if err := add("", file); err != nil {
+			return nil, fmt.Errorf("webhook %w", err)
+		}
+	}
+	for _, value := range a.WebhookSecrets {
+		if err := add(value, ""); err != nil {
+			return nil, fmt.Errorf("webhook %w", err)
+		}
+	}
+	var err error
+	if opened.header, err = NewSecret(a.SecretHeaderValue, a.SecretHeaderFile, log); err != nil {
+		return nil, fmt.Errorf("value of the secret header: %w", err)
+	}
+	return &opened, nil
+}
+
+// Signing returns the live webhook secrets, the current one first.
+func (s *Secrets) Signing() []string {
+	live := make([]string, len(s.signing))
+	for i, secret := range s.signing {
+		live[i] = secret.Value()
+	}
+	return live
+}
+
+// Header returns the value of the secret header; empty for none.
+func (s *Secrets) Header() string { return s.header.Value() }
+
+// NewClient returns a client of the account. It calls observe, unless it is nil,
+// for each call of Spacelift.
+func (a Account) NewClient(version string, observe func(spaceliftapi.Call)) (*spaceliftapi.Client, error) {
+	var key spaceliftapi.Credentials = spaceliftapi.APIKey{ID: a.APIKeyID, Secret: a.APIKeySecret}
+	if a.APIKeySecretFile != "" {
+		key = spaceliftapi.FileCredentials{ID: a.APIKeyID, SecretFile: a.APIKeySecretFile}
+	}
+	return spaceliftapi.NewClient(spaceliftapi.Config{
+		Account: spacelift.Account(a.Name), Endpoint: a.Endpoint, Credentials: key, UserAgent: "gantry/" + version, Observe: observe,
+	})
 }

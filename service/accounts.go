@@ -34,47 +34,15 @@ func openAccounts(configured []config.Account, version string, observe func(spac
 }
 
 func openAccount(c config.Account, version string, observe func(spaceliftapi.Call), log *slog.Logger) (server.Account, *spaceliftapi.Client, error) {
-	var signing []*config.Secret
-	for _, file := range c.WebhookSecretFiles {
-		s, err := config.NewSecret("", file, log)
-		if err != nil {
-			return server.Account{}, nil, err
-		}
-		signing = append(signing, s)
-	}
-	for _, value := range c.WebhookSecrets {
-		s, err := config.NewSecret(value, "", log)
-		if err != nil {
-			return server.Account{}, nil, err
-		}
-		signing = append(signing, s)
-	}
-	header, err := config.NewSecret(c.SecretHeaderValue, c.SecretHeaderFile, log)
+	secrets, err := c.OpenSecrets(log)
 	if err != nil {
 		return server.Account{}, nil, err
 	}
-	client, err := spaceliftapi.NewClient(spaceliftapi.Config{
-		Account: spacelift.Account(c.Name), Endpoint: c.Endpoint, Credentials: credentials(c), UserAgent: "gantry/" + version,
-		Observe: observe,
-	})
+	client, err := c.NewClient(version, observe)
 	if err != nil {
 		return server.Account{}, nil, err
 	}
 	return server.Account{
-		Name: spacelift.Account(c.Name), SecretHeader: c.SecretHeader, SecretHeaderValue: header.Value, Stacks: client,
-		Secrets: func() []string {
-			live := make([]string, len(signing))
-			for i, s := range signing {
-				live[i] = s.Value()
-			}
-			return live
-		},
+		Name: spacelift.Account(c.Name), SecretHeader: c.SecretHeader, SecretHeaderValue: secrets.Header, Stacks: client, Secrets: secrets.Signing,
 	}, client, nil
-}
-
-func credentials(c config.Account) spaceliftapi.Credentials {
-	if c.APIKeySecretFile != "" {
-		return spaceliftapi.FileCredentials{ID: c.APIKeyID, SecretFile: c.APIKeySecretFile}
-	}
-	return spaceliftapi.APIKey{ID: c.APIKeyID, Secret: c.APIKeySecret}
 }

@@ -11,8 +11,6 @@ import (
 
 	"github.com/gantryhq/gantry/config"
 	"github.com/gantryhq/gantry/deploy"
-	"github.com/gantryhq/gantry/spacelift"
-	"github.com/gantryhq/gantry/spacelift/spaceliftapi"
 )
 
 // chooseAccount returns the named account, or the only one.
@@ -33,16 +31,6 @@ func chooseAccount(accounts []config.Account, name string) (config.Account, erro
 	return config.Account{}, fmt.Errorf("account %s is not configured; there are %s", name, strings.Join(names, ", "))
 }
 
-func newSpaceliftClient(a config.Account) (*spaceliftapi.Client, error) {
-	var key spaceliftapi.Credentials = spaceliftapi.APIKey{ID: a.APIKeyID, Secret: a.APIKeySecret}
-	if a.APIKeySecretFile != "" {
-		key = spaceliftapi.FileCredentials{ID: a.APIKeyID, SecretFile: a.APIKeySecretFile}
-	}
-	return spaceliftapi.NewClient(spaceliftapi.Config{
-		Account: spacelift.Account(a.Name), Endpoint: a.Endpoint, Credentials: key, UserAgent: "gantry/" + version,
-	})
-}
-
 // secrets authenticate the notifications of an account.
 type secrets struct {
 	live        []deploy.Secret // the current one first
@@ -51,27 +39,16 @@ type secrets struct {
 }
 
 func readSecrets(a config.Account) (secrets, error) {
-	found := secrets{header: a.SecretHeader}
-	discard := slog.New(slog.DiscardHandler) // the files are read once
-	for _, file := range a.WebhookSecretFiles {
-		s, err := config.NewSecret("", file, discard)
-		if err != nil {
-			return secrets{}, fmt.Errorf("webhook %w", err)
-		}
-		found.live = append(found.live, deploy.Secret(s.Value()))
+	opened, err := a.OpenSecrets(slog.New(slog.DiscardHandler)) // the files are read once
+	if err != nil {
+		return secrets{}, err
 	}
-	for _, s := range a.WebhookSecrets {
+	found := secrets{header: a.SecretHeader, headerValue: deploy.Secret(opened.Header())}
+	for _, s := range opened.Signing() {
 		found.live = append(found.live, deploy.Secret(s))
 	}
 	if len(found.live) == 0 || slices.Contains(found.live, "") {
 		return secrets{}, errors.New("a webhook secret is missing or empty")
-	}
-	if a.SecretHeader != "" {
-		value, err := config.NewSecret(a.SecretHeaderValue, a.SecretHeaderFile, discard)
-		if err != nil {
-			return secrets{}, fmt.Errorf("value of the secret header: %w", err)
-		}
-		found.headerValue = deploy.Secret(value.Value())
 	}
 	return found, nil
 }

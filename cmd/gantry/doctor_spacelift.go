@@ -108,7 +108,7 @@ var accountChecks = []check[*accountState]{
 
 func checkKey(ctx context.Context, a *accountState) finding {
 	const fix = "check endpoint, apiKeyId and the secret of the key; in Spacelift: Organization settings, API keys"
-	api, err := newSpaceliftClient(a.Account)
+	api, err := a.Account.NewClient(version, nil)
 	if err != nil {
 		return fail(fix, "%s", err)
 	}

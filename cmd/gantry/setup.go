@@ -87,7 +87,7 @@ func prepareSetup(ctx context.Context, file configFile, o setupOptions, out io.W
 	if err != nil {
 		return fmt.Errorf("account %s: %w", a.Name, err)
 	}
-	api, err := newSpaceliftClient(a)
+	api, err := a.NewClient(version, nil)
 	if err != nil {
 		return err
 	}
