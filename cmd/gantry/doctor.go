@@ -54,12 +54,45 @@ func fail(fix, format string, args ...any) finding {
 
 var leftOut finding
 
-// check answers one question. Checks run in order, and each may use the state
-// that earlier ones recorded.
-type check[P any] struct {
+// check answers one question about this machine, or about each account. Checks run
+// in order, and each may use the state that earlier ones recorded.
+type check struct {
 	id       string
 	question string // the same as in docs/reference/doctor.md
-	run      func(context.Context, P) finding
+	local    func(context.Context, *localState) finding
+	account  func(context.Context, *accountState) finding
+}
+
+var checks = []check{
+	{"configuration", "Would `gantry serve` start with it, and can its secrets be read?", checkConfiguration, nil},
+	{"inbox", "Can the folder of the inbox be written?", checkInbox, nil},
+	{"temporal-reachable", "Does Temporal answer?", checkTemporal, nil},
+	{"temporal-namespace", "Does the namespace exist?", checkNamespace, nil},
+	{"temporal-search-attributes", "Does the namespace have Gantry's search attributes?", checkSearchAttributes, nil},
+	{"temporal-worker", "Does a worker poll the task queue?", checkWorker, nil},
+	{"gantry-ready", "Does the Gantry at `--url` say it is ready?", checkReady, nil},
+	{"spacelift-key", "Does Spacelift know the API key?", nil, checkKey},
+	{"spacelift-rights", "May the key read what Gantry reads?", nil, checkRights},
+	{"spacelift-acts", "May the key do what Gantry does to runs?", nil, checkActs},
+	{"clock", "Does this machine's clock agree with Spacelift's?", nil, checkClock},
+	{"gantry-signature", "Does the Gantry at `--url` accept a signed notification?", nil, checkSignature},
+	{"webhook-present", "Is there a named webhook?", nil, checkPresent(deploy.ItemWebhook)},
+	{"webhook-enabled", "Is it on?", nil, checkSetting(deploy.ItemWebhookEnabled, "it is on")},
+	{"webhook-address", "Does it point at `--url`?", nil, checkAddress},
+	{"webhook-retry", "Does Spacelift retry what Gantry could not store?", nil, checkSetting(deploy.ItemWebhookRetry, "Spacelift retries what fails")},
+	{"webhook-label", "Does it have the label that the policy selects it by?", nil, checkSetting(deploy.ItemWebhookLabels, "it is labelled "+deploy.WebhookLabel)},
+	{"webhook-secret", "Does it sign with a secret that Gantry knows?", nil, checkSecret},
+	{"webhook-header", "Does it send the secret header that Gantry requires?", nil, checkHeader},
+	{"policy-present", "Is there a notification policy?", nil, checkPresent(deploy.ItemPolicy)},
+	{"policy-current", "Is it this version's policy, on the engine it is written for?", nil, checkPolicyCurrent},
+	{"policy-routes", "By simulation: does it route a labelled stack to the webhook, and no other?", nil, checkRoutes},
+	{"single-delivery", "By simulation: does every notification come once?", nil, checkSingle},
+	{"delivery-form", "By simulation: does every policy send Spacelift's own notification, by POST?", nil, checkForm},
+	{"guardian-webhook", "Does `guardian.webhook` name the webhook that points here?", nil, checkGuardian},
+	{"stacks-managed", "Does any stack have the label `gantry:managed`?", nil, checkManaged},
+	{"stacks-labels", "Can Gantry follow the `gantry:` labels of every stack?", nil, checkLabels},
+	{"stacks-references", "Do the stacks that others follow exist and carry `gantry:managed`, and do the approving groups have members?", nil, checkReferences},
+	{"stacks-reach", "Do webhook and policy reach the space of every managed stack?", nil, checkReach},
 }
 
 // checkTimeout bounds one check; listing thousands of stacks takes the longest.
@@ -117,10 +150,19 @@ and checks that could not be made are not failures), 1 if one did.`,
 // examine runs all checks and prints their findings.
 func examine(ctx context.Context, p *localState, asJSON bool, out io.Writer) error {
 	r := doctorReport{Verdict: verdictOK, Findings: []finding{}}
-	runAll(ctx, &r, "", p, localChecks)
 	defer p.close()
-	for _, a := range p.loaded.Accounts {
-		runAll(ctx, &r, a.Name, newAccountState(a, p), accountChecks)
+	for _, c := range checks {
+		if c.local != nil {
+			r.add(ctx, c.id, "", func(ctx context.Context) finding { return c.local(ctx, p) })
+		}
+	}
+	for _, configured := range p.loaded.Accounts {
+		a := newAccountState(configured, p)
+		for _, c := range checks {
+			if c.account != nil {
+				r.add(ctx, c.id, a.Name, func(ctx context.Context) finding { return c.account(ctx, a) })
+			}
+		}
 	}
 	var err error
 	if asJSON {
@@ -134,16 +176,6 @@ func examine(ctx context.Context, p *localState, asJSON bool, out io.Writer) err
 	return err
 }
 
-func runAll[P any](ctx context.Context, r *doctorReport, account string, p P, checks []check[P]) {
-	for _, c := range checks {
-		ctx, cancel := context.WithTimeout(ctx, checkTimeout)
-		f := c.run(ctx, p)
-		cancel()
-		f.Check, f.Account = c.id, account
-		r.add(f)
-	}
-}
-
 // doctorReport lists the findings. It holds no secrets.
 type doctorReport struct {
 	Verdict  verdict   `json:"verdict"` // the worst of all
@@ -151,7 +183,12 @@ type doctorReport struct {
 	LeftOut  []string  `json:"leftOut,omitempty"` // checks that don't apply, or depend on one that failed
 }
 
-func (r *doctorReport) add(f finding) {
+// add runs a check and adds its finding.
+func (r *doctorReport) add(ctx context.Context, id, account string, run func(context.Context) finding) {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	f := run(ctx)
+	f.Check, f.Account = id, account
 	if f.Verdict == "" {
 		name := f.Check
 		if f.Account != "" {

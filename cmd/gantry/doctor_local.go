@@ -46,16 +46,6 @@ func (p *localState) close() {
 	}
 }
 
-var localChecks = []check[*localState]{
-	{"configuration", "Would `gantry serve` start with it, and can its secrets be read?", checkConfiguration},
-	{"inbox", "Can the folder of the inbox be written?", checkInbox},
-	{"temporal-reachable", "Does Temporal answer?", checkTemporal},
-	{"temporal-namespace", "Does the namespace exist?", checkNamespace},
-	{"temporal-search-attributes", "Does the namespace have Gantry's search attributes?", checkSearchAttributes},
-	{"temporal-worker", "Does a worker poll the task queue?", checkWorker},
-	{"gantry-ready", "Does the Gantry at `--url` say it is ready?", checkReady},
-}
-
 func checkConfiguration(_ context.Context, p *localState) finding {
 	const fix = "correct it; gantry serve --print-config shows each value and where it comes from"
 	if p.loadErr != nil {

@@ -81,31 +81,6 @@ func (a *accountState) fix(flags ...string) string {
 	return command + a.wanted.Endpoint
 }
 
-var accountChecks = []check[*accountState]{
-	{"spacelift-key", "Does Spacelift know the API key?", checkKey},
-	{"spacelift-rights", "May the key read what Gantry reads?", checkRights},
-	{"spacelift-acts", "May the key do what Gantry does to runs?", checkActs},
-	{"clock", "Does this machine's clock agree with Spacelift's?", checkClock},
-	{"gantry-signature", "Does the Gantry at `--url` accept a signed notification?", checkSignature},
-	{"webhook-present", "Is there a named webhook?", checkPresent(deploy.ItemWebhook)},
-	{"webhook-enabled", "Is it on?", checkSetting(deploy.ItemWebhookEnabled, "it is on")},
-	{"webhook-address", "Does it point at `--url`?", checkAddress},
-	{"webhook-retry", "Does Spacelift retry what Gantry could not store?", checkSetting(deploy.ItemWebhookRetry, "Spacelift retries what fails")},
-	{"webhook-label", "Does it have the label that the policy selects it by?", checkSetting(deploy.ItemWebhookLabels, "it is labelled "+deploy.WebhookLabel)},
-	{"webhook-secret", "Does it sign with a secret that Gantry knows?", checkSecret},
-	{"webhook-header", "Does it send the secret header that Gantry requires?", checkHeader},
-	{"policy-present", "Is there a notification policy?", checkPresent(deploy.ItemPolicy)},
-	{"policy-current", "Is it this version's policy, on the engine it is written for?", checkPolicyCurrent},
-	{"policy-routes", "By simulation: does it route a labelled stack to the webhook, and no other?", checkRoutes},
-	{"single-delivery", "By simulation: does every notification come once?", checkSingle},
-	{"delivery-form", "By simulation: does every policy send Spacelift's own notification, by POST?", checkForm},
-	{"guardian-webhook", "Does `guardian.webhook` name the webhook that points here?", checkGuardian},
-	{"stacks-managed", "Does any stack have the label `gantry:managed`?", checkManaged},
-	{"stacks-labels", "Can Gantry follow the `gantry:` labels of every stack?", checkLabels},
-	{"stacks-references", "Do the stacks that others follow exist and carry `gantry:managed`, and do the approving groups have members?", checkReferences},
-	{"stacks-reach", "Do webhook and policy reach the space of every managed stack?", checkReach},
-}
-
 func checkKey(ctx context.Context, a *accountState) finding {
 	const fix = "check endpoint, apiKeyId and the secret of the key; in Spacelift: Organization settings, API keys"
 	api, err := a.Account.NewClient(version, nil)
