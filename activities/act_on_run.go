@@ -89,20 +89,6 @@ func actOnce(ctx context.Context, api Spacelift, patient bool, see func() (manag
 	return found, nil
 }
 
-// upToDate reads a run. While it is older than a state we heard of, that is an
-// error worth another attempt, unless patience is at its end.
-func (a *Activities) upToDate(ctx context.Context, api Spacelift, ref spacelift.RunRef, stateVersion int, patient bool) (spacelift.Run, error) {
-	run, err := a.read(ctx, api, ref)
-	if err != nil {
-		return spacelift.Run{}, err
-	}
-	if patient && run.StateVersion < stateVersion && !run.State.Terminal() {
-		return spacelift.Run{}, fmt.Errorf("the API shows run %s in %s (%d), older than the state version %d we heard of",
-			ref, run.State, run.StateVersion, stateVersion)
-	}
-	return run, nil
-}
-
 // DiscardRun discards a plan.
 func (a *Activities) DiscardRun(ctx context.Context, in DiscardRunInput) (managed.ActResult, error) {
 	return a.act(ctx, in.Run, in.StateVersion, in.judge, func(ctx context.Context, api Spacelift, mark spacelift.Mark) error {

@@ -1,8 +1,13 @@
+// Package activities holds what Gantry does outside: each activity is one piece
+// of work with the world that is safe to repeat.
+//
+// Activities hold no retry loops; the policy of the workflow retries them. They
+// hold no decisions either: what a run should become is decided in workflows.
+// An error says whether trying again may help: see classify.
 package activities
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -101,23 +106,6 @@ type Temporal interface {
 	SignalWorkflow(ctx context.Context, workflowID, runID, signal string, arg any) error
 }
 
-// The types of application errors that end an activity for good.
-const (
-	ErrTypeUnknownAccount = "UnknownAccount"
-	ErrTypeNotFound       = "NotFound"
-	ErrTypeUnauthorized   = "Unauthorized"
-	ErrTypeSchemaMismatch = "SchemaMismatch"
-	ErrTypeNotTold        = "NotTold" // a channel will not take the message
-)
-
-// ErrTypeUnavailable is the type of the error when a channel wants to be left
-// alone for a time. It does not end an activity.
-const ErrTypeUnavailable = "Unavailable"
-
-// ErrTypeRateLimited is the type of the error when Spacelift wants to be left
-// alone, for NextRetryDelay where it named a time. It does not end an activity.
-const ErrTypeRateLimited = "RateLimited"
-
 // account returns the client of an account. The error for one that is not
 // configured is final: configuration is read at start.
 func (a *Activities) account(name spacelift.Account) (Spacelift, error) {
@@ -126,31 +114,4 @@ func (a *Activities) account(name spacelift.Account) (Spacelift, error) {
 	}
 	return nil, temporal.NewNonRetryableApplicationError(
 		fmt.Sprintf("Gantry has no API key for the account %s", name), ErrTypeUnknownAccount, nil)
-}
-
-// classify tells an activity that was called off from one that failed. It marks
-// errors that trying again cannot mend, and passes on how long
-// Spacelift wants to be left alone. All others are retried by the policy,
-// ErrAmbiguous among them, since each attempt looks before it acts.
-func classify(ctx context.Context, err error) error {
-	if off := endedBy(ctx, err); off != nil {
-		return off
-	}
-	for _, final := range []struct {
-		is   error
-		kind string
-	}{
-		{spacelift.ErrNotFound, ErrTypeNotFound},
-		{spacelift.ErrUnauthorized, ErrTypeUnauthorized},
-		{spacelift.ErrSchemaMismatch, ErrTypeSchemaMismatch},
-	} {
-		if errors.Is(err, final.is) {
-			return temporal.NewNonRetryableApplicationError(err.Error(), final.kind, err)
-		}
-	}
-	if limited, ok := errors.AsType[*spacelift.RateLimitedError](err); ok {
-		return temporal.NewApplicationErrorWithOptions(err.Error(), ErrTypeRateLimited,
-			temporal.ApplicationErrorOptions{Cause: err, NextRetryDelay: limited.RetryAfter})
-	}
-	return err
 }

@@ -36,10 +36,6 @@ func (a *Activities) ReadWebhook(ctx context.Context, in WebhookInput) (Webhook,
 	return Webhook{ID: hook.ID, Enabled: hook.Enabled, Calls: 1}, nil
 }
 
-// ErrTypeNoSecret is the type of the error when a webhook can't be updated,
-// because its secret is not known.
-const ErrTypeNoSecret = "NoSecret"
-
 // EnableWebhook switches a webhook on. It sends all that Spacelift shows of the
 // webhook back and the secret from Gantry's configuration: an update replaces
 // the whole, and what it does to a secret left out is not documented. Secret

@@ -49,8 +49,3 @@ func (a *Activities) Notify(ctx context.Context, in NotifyInput) error {
 func notTold(err error) error {
 	return temporal.NewNonRetryableApplicationError("notify: "+err.Error(), ErrTypeNotTold, err)
 }
-
-func is[E error](err error) bool {
-	_, ok := errors.AsType[E](err)
-	return ok
-}

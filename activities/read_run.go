@@ -2,11 +2,15 @@ package activities
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/spacelift/spaceliftapi"
 )
 
 // ReadRun reads a run with its history and the stack's current labels and
@@ -54,4 +58,46 @@ func shorten(s string, limit int) string {
 		return s
 	}
 	return strings.ToValidUTF8(s[:limit-len("…")], "") + "…"
+}
+
+// upToDate reads a run. While it is older than a state we heard of, that is an
+// error worth another attempt, unless patience is at its end.
+func (a *Activities) upToDate(ctx context.Context, api Spacelift, ref spacelift.RunRef, stateVersion int, patient bool) (spacelift.Run, error) {
+	run, err := a.read(ctx, api, ref)
+	if err != nil {
+		return spacelift.Run{}, err
+	}
+	if patient && run.StateVersion < stateVersion && !run.State.Terminal() {
+		return spacelift.Run{}, fmt.Errorf("the API shows run %s in %s (%d), older than the state version %d we heard of",
+			ref, run.State, run.StateVersion, stateVersion)
+	}
+	return run, nil
+}
+
+const (
+	// freshFor is how long what an activity has just read of Spacelift counts as the
+	// reason for an act, from the arrival of the answer to the sending of the act. In
+	// between are Gantry's own rules and freezes and, at times, a token and a
+	// connection: milliseconds, unless the process is paused.
+	freshFor = time.Second
+
+	// freshTries is how often an activity checks anew before it leaves that to its
+	// next attempt.
+	freshTries = 3
+)
+
+// fresh marks the acts of ctx as resting on what was read at a time.
+func fresh(ctx context.Context, read time.Time) context.Context {
+	return spaceliftapi.WithCheck(ctx, read, freshFor)
+}
+
+// checkedAnew carries out an activity, and does so again from its check on while
+// nothing was sent because that had grown old, or Spacelift refused the token.
+func checkedAnew[T any](carryOut func() (T, error)) (T, error) {
+	for try := 1; ; try++ {
+		result, err := carryOut()
+		if try == freshTries || !errors.Is(err, spacelift.ErrStale) && !errors.Is(err, spacelift.ErrTokenRefused) {
+			return result, err
+		}
+	}
 }

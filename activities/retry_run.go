@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"go.temporal.io/sdk/activity"
-	"go.temporal.io/sdk/temporal"
 
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
@@ -28,20 +27,6 @@ type RetryRunResult struct {
 	Actor   string             `json:"actor,omitempty"` // who started it before this attempt, where known
 	Block   *managed.Block     `json:"block,omitempty"` // with ActBlocked
 	New     spacelift.RunRef   `json:"new,omitzero"`    // the run that tries again; may be the same run
-}
-
-// ErrTypeAmbiguous is the type of the error when nobody knows whether a run was
-// retried. It does not end an activity: the next attempt looks.
-const ErrTypeAmbiguous = "Ambiguous"
-
-// unclear is the error of an act that may have happened. The next attempt looks
-// once that must show.
-func unclear(ctx context.Context, err error) error {
-	if off := endedBy(ctx, err); off != nil {
-		return off
-	}
-	return temporal.NewApplicationErrorWithOptions(err.Error(), ErrTypeAmbiguous,
-		temporal.ApplicationErrorOptions{Cause: err, NextRetryDelay: settled})
 }
 
 const (

@@ -217,13 +217,6 @@ func (a *Activities) signal(ctx context.Context, id string, in TellInput) error 
 	return err
 }
 
-// unanswered reports whether an error says that Temporal itself did not answer.
-func unanswered(err error) bool {
-	_, unavailable := errors.AsType[*serviceerror.Unavailable](err)
-	_, late := errors.AsType[*serviceerror.DeadlineExceeded](err)
-	return unavailable || late || errors.Is(err, context.DeadlineExceeded)
-}
-
 // wait waits for a time, unless the context ends before.
 func wait(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
