@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash"
 	"strings"
+	"sync"
 )
 
 // The headers that sign a delivery: the HMAC of the raw body, keyed with the
@@ -75,6 +76,37 @@ func ParseSignature(header string) ([]byte, error) {
 // secret never matches.
 func SignatureMatches(secret, body, signature []byte) bool {
 	return len(secret) > 0 && hmac.Equal(sum(sha256.New, secret, body), signature)
+}
+
+// Verifier checks signatures that one secret made. It is safe for concurrent use,
+// and checks a signature without allocating.
+type Verifier struct {
+	secret string
+	macs   sync.Pool // of hash.Hash
+}
+
+// NewVerifier returns a verifier of a secret's signatures. With an empty secret
+// nothing matches.
+func NewVerifier(secret string) *Verifier {
+	v := &Verifier{secret: secret}
+	v.macs.New = func() any { return hmac.New(sha256.New, []byte(secret)) }
+	return v
+}
+
+// Secret returns the secret.
+func (v *Verifier) Secret() string { return v.secret }
+
+// Matches is like SignatureMatches.
+func (v *Verifier) Matches(body, signature []byte) bool {
+	if v.secret == "" {
+		return false
+	}
+	mac := v.macs.Get().(hash.Hash)
+	defer v.macs.Put(mac)
+	mac.Reset()
+	mac.Write(body)
+	var sum [sha256.Size]byte
+	return hmac.Equal(mac.Sum(sum[:0]), signature)
 }
 
 // Sign returns the value of SignatureHeader for a body.
