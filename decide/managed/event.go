@@ -74,6 +74,10 @@ type RunEvent struct {
 	// Labels are the stack's labels that Gantry reads; the others are left out.
 	Labels []string `json:"labels,omitempty"`
 
+	// Unread are the notification's members that could not be read, such as
+	// run.delta.added. The event lacks what they said.
+	Unread []string `json:"unread,omitempty"`
+
 	// Whole says that the API showed the run in this state, so that every
 	// particular of the event is the API's, an empty one too. Other events of the
 	// same reading only say that the run has been in a state.

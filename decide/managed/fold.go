@@ -16,6 +16,7 @@ import (
 const (
 	MaxEvents = 200 // a run passes some ten states, a replan adds four
 	maxState  = 100 // bytes of the name of a state or type
+	MaxUnread = 10  // members of a notification that could not be read
 )
 
 // fold adds what events say to what is known.
@@ -170,6 +171,7 @@ func byContent(a, b RunEvent) int {
 		cmp.Compare(Rank(a.Whole), Rank(b.Whole)),
 		cmp.Compare(a.StackName, b.StackName),
 		slices.Compare(a.Labels, b.Labels),
+		slices.Compare(a.Unread, b.Unread),
 		cmp.Compare(a.Delivery, b.Delivery),
 		a.ReceivedAt.Compare(b.ReceivedAt),
 	)
@@ -283,6 +285,12 @@ func Trim(e RunEvent) RunEvent {
 	}
 	e.Type = spacelift.RunType(decide.Fit(string(e.Type), maxState))
 	e.Labels = policy.TrimLabels(e.Labels)
+	if len(e.Unread) > 0 {
+		e.Unread = slices.Clone(e.Unread[:min(len(e.Unread), MaxUnread)])
+		for i, member := range e.Unread {
+			e.Unread[i] = decide.Fit(member, maxState)
+		}
+	}
 	return e
 }
 

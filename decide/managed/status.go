@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gantryhq/gantry/decide"
@@ -482,6 +483,7 @@ func (r *Record) timeline(states []StateEntry) []TimelineEntry {
 		}
 		all = append(all, e)
 	}
+	all = append(all, unread(r.Events)...)
 	all = append(all, r.Journal...)
 	slices.SortStableFunc(all, func(a, b TimelineEntry) int {
 		return cmp.Or(
@@ -491,6 +493,26 @@ func (r *Record) timeline(states []StateEntry) []TimelineEntry {
 		)
 	})
 	return all
+}
+
+// unread notes what could not be read of notifications: each member once, at the
+// first state whose notification had it.
+func unread(events []RunEvent) (notes []TimelineEntry) {
+	noted := map[string]bool{}
+	for _, e := range events {
+		fresh := slices.DeleteFunc(slices.Clone(e.Unread), func(member string) bool { return noted[member] })
+		if len(fresh) == 0 {
+			continue
+		}
+		for _, member := range fresh {
+			noted[member] = true
+		}
+		notes = append(notes, TimelineEntry{
+			At: e.At, Kind: KindNote, Source: SourceGantry, State: e.State, StateVersion: e.StateVersion,
+			Summary: "Gantry could not read these members of the notification and ignored them: " + strings.Join(fresh, ", "),
+		})
+	}
+	return notes
 }
 
 func forgotten(r *Record) string {
