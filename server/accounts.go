@@ -76,6 +76,9 @@ func (h *handlers) findings(account spacelift.Account, report *reconcile.Report,
 	if f, ok := h.gate.mismatches.finding(account, now); ok {
 		all = append(all, f)
 	}
+	if f, ok := h.gate.unreadable.finding(account, now); ok {
+		all = append(all, f)
+	}
 	if h.reconcile > 0 && now.Sub(last) > max(overdueAfter*h.reconcile, overdueAtLeast) {
 		all = append(all, reconcile.Finding{
 			Kind: reconcile.FindingReconcileOverdue, Since: last,
@@ -102,7 +105,7 @@ func (h *handlers) measureFindings(ctx context.Context) {
 			found[f.Kind] = 1
 		}
 		for _, kind := range reconcile.FindingKinds {
-			if err == nil || kind == reconcile.FindingSecretMismatch {
+			if err == nil || kind == reconcile.FindingSecretMismatch || kind == reconcile.FindingUnreadableEvents {
 				h.gate.metrics.findings.WithLabelValues(string(a.Name), string(kind)).Set(found[kind])
 			}
 		}

@@ -93,6 +93,11 @@ func TestReconcileIsOverdue(t *testing.T) {
 func TestWebhookWithAnotherSecretIsNoticed(t *testing.T) {
 	r := newRig(t)
 	body := example(t, "run_tracked_queued")
+	for range 10 { // anybody can send these
+		r.deliver("not-the-secret", `{"account":"nobody","run":{}}`)
+		r.deliver("not-the-secret", `{"stack":"on fire"}`)
+		r.deliver("not-the-secret", `{"account":"acme"`)
+	}
 	for range 4 {
 		r.deliver("not-the-secret", body)
 	}
@@ -121,7 +126,7 @@ func TestWebhookWithAnotherSecretIsNoticed(t *testing.T) {
 	}
 	r.receipt(body)
 	accounts = r.accounts()
-	if len(accounts[0].Findings) != 0 || len(accounts[1].Findings) != 1 {
+	if len(accounts[0].Findings) != 0 || len(accounts[1].Findings) != 0 {
 		t.Errorf("after a good signature of acme: %+v, %+v", accounts[0].Findings, accounts[1].Findings)
 	}
 }

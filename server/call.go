@@ -62,10 +62,8 @@ func (h *handlers) readCall(r *http.Request, operation string, request any) (*ca
 				return nil, &refusal{badPlaces(parameterError(name, "can't be read; percent-encode it"))}
 			}
 		}
-		if name != "*" { // the rest of a path, which the router above left to the one below
-			named[name] = value
-			c.path = append(c.path, name, value)
-		}
+		named[name] = value
+		c.path = append(c.path, name, value)
 	}
 	if name, ok := named["account"]; ok {
 		if c.account, err = h.account(name); err != nil {
@@ -93,7 +91,7 @@ func validRun(ref spacelift.RunRef) error {
 // the runs of others in the same namespace of Temporal.
 func (h *handlers) account(name string) (*Account, error) {
 	if a := h.gate.account(spacelift.Account(name)); a != nil {
-		return a, nil
+		return &a.Account, nil
 	}
 	return nil, &refusal{notFound("Gantry serves no account of this name; GET /v1/accounts lists those it does")}
 }

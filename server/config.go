@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"net/netip"
 	"time"
 
 	"go.temporal.io/api/workflowservice/v1"
@@ -83,6 +84,10 @@ type Config struct {
 
 	// Version is the version that /healthz reports.
 	Version string
+
+	// TrustedProxies are the addresses whose X-Forwarded-For and Forwarded headers
+	// name the source of a request to the webhook.
+	TrustedProxies []netip.Prefix
 
 	// Refusals bounds what one source may spend on requests that are not
 	// authentic. The zero value means the defaults.

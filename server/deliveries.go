@@ -69,11 +69,16 @@ func (h *handlers) shows(d inbox.Delivery) bool {
 	return d.Run.Account == "" || d.Reason == reasonUnknownAccount || h.gate.account(d.Run.Account) != nil
 }
 
-// Redeliver forwards one delivery again.
+// Redeliver forwards one delivery again. One that could not be read is read again
+// first: a newer Gantry may be able to.
 func (h *handlers) Redeliver(ctx context.Context, req genserver.RedeliverRequestObject) (genserver.RedeliverResponseObject, error) {
 	d, err := once(ctx, h.repeats, callOf(ctx).change, func() (inbox.Delivery, error) {
-		if d, _, err := h.delivery(ctx, req.Delivery); err != nil {
+		d, body, err := h.delivery(ctx, req.Delivery)
+		if err != nil {
 			return d, err
+		}
+		if d.Outcome == inbox.OutcomeIgnored && len(body) > 0 {
+			return h.gate.readAgain(ctx, d, body)
 		}
 		return h.inbox.Redeliver(ctx, req.Delivery)
 	})

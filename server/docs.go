@@ -87,7 +87,7 @@ func (d *docs) mount(r chi.Router) {
 // redirectToDocs leads to the page at the one address that its links are relative to.
 // http.Redirect would make the address absolute, and so lead out of a path prefix.
 func redirectToDocs(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Location", relative(r.Context(), "docs"))
+	w.Header().Set("Location", relative(depth(r.Context()), "docs"))
 	w.WriteHeader(http.StatusFound)
 }
 

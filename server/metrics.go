@@ -2,7 +2,6 @@ package server
 
 import (
 	"net/http"
-	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -50,13 +49,6 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	}
 	r.MustRegister(m.received, m.accepted, m.duplicate, m.unavailable, m.ignored, m.refused, m.secrets, m.ackLatency, m.findings, m.decisions)
 	return m
-}
-
-// secretUsed lets an operator see when an old secret is no longer in use.
-func (m *metrics) secretUsed(by []signer) {
-	for _, s := range by {
-		m.secrets.WithLabelValues(string(s.account), strconv.Itoa(s.secret)).Inc()
-	}
 }
 
 // decided counts a decision by what its maker was answered.

@@ -11,6 +11,33 @@ import (
 	"github.com/go-chi/chi/v5"
 )
 
+// split gives each part of the surface its own chain of middlewares. They run ahead
+// of parameter binding, where the generated code's own middlewares would come too
+// late to answer 401 before 400.
+func split(webhook, api, public http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch path := r.URL.Path; {
+		case path == webhookPath || path == webhookPath+"/":
+			webhook.ServeHTTP(w, r)
+		case strings.HasPrefix(path, "/v1/"):
+			api.ServeHTTP(w, r)
+		default:
+			public.ServeHTTP(w, r)
+		}
+	})
+}
+
+// onlyPost passes the other methods on to unrouted.
+func onlyPost(next, unrouted http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodPost {
+			unrouted(w, r)
+			return
+		}
+		next(w, r)
+	}
+}
+
 // maxAPIBody bounds the body of a request to the API: the longest notes and lists
 // that the contract allows fit in it.
 const maxAPIBody = 128 << 10
@@ -74,27 +101,28 @@ const webhookPath = "/webhook"
 
 type depthKey struct{}
 
-// placed notes how deep the request's path is, and takes the webhook's path with
-// a slash at its end for the one without.
+// placed notes how deep the request's path is.
 func placed(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		depth := strings.Count(strings.TrimPrefix(r.URL.EscapedPath(), "/"), "/")
-		r = r.WithContext(context.WithValue(r.Context(), depthKey{}, depth))
-		if r.URL.Path == webhookPath+"/" {
-			u := *r.URL
-			u.Path, u.RawPath = webhookPath, ""
-			r.URL = &u
-		}
-		next.ServeHTTP(w, r)
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), depthKey{}, depthOf(r))))
 	})
 }
 
-// relative returns the address of a path of this server, relative to that of the
-// request: a proxy may serve Gantry below a path prefix that Gantry does not know.
-func relative(ctx context.Context, path string) string {
-	depth, _ := ctx.Value(depthKey{}).(int)
-	return strings.Repeat("../", depth) + path
+// depthOf returns how deep the request's path is.
+func depthOf(r *http.Request) int {
+	return strings.Count(strings.TrimPrefix(r.URL.EscapedPath(), "/"), "/")
 }
+
+// depth returns how deep the path of ctx's request is.
+func depth(ctx context.Context) int {
+	d, _ := ctx.Value(depthKey{}).(int)
+	return d
+}
+
+// relative returns the address of a path of this server, relative to that of a
+// request of this depth: a proxy may serve Gantry below a path prefix that Gantry
+// does not know.
+func relative(depth int, path string) string { return strings.Repeat("../", depth) + path }
 
 type headKey struct{}
 

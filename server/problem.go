@@ -71,6 +71,7 @@ var kinds = []kind{
 	{status: 409, slug: "not-failed", title: "Run not retryable"},
 	{status: 409, slug: "retry-refused", title: "Retry refused", of: as(func(e *retryRefusedError) string { return e.reason })},
 	{status: 409, slug: "already-retried", title: "Already retried"},
+	{status: 409, slug: "still-unreadable", title: "Event still unreadable", of: as((*stillUnreadableError).Error)},
 	{status: 409, slug: "not-redeliverable", title: "Nothing to forward", of: matching(wraps(inbox.ErrNotRedeliverable),
 		"the delivery was not accepted, so it carries no event")},
 	{status: 413, slug: reasonBodyTooLarge, title: "Body too large"},
@@ -88,6 +89,7 @@ var kinds = []kind{
 	{status: 500, slug: "internal", title: "Internal error", of: matching(spaceliftCanceled, causeInLog)},
 	{status: 503, slug: "spacelift-unavailable", title: "Spacelift unavailable", of: matching(is[*spaceliftError],
 		"Spacelift's API did not answer or limits Gantry's calls; try again"), retryAfter: 10 * time.Second},
+	{status: 503, slug: reasonLargeBodies, title: "Too many large bodies", retryAfter: retryBodies},
 	{status: 503, slug: reasonNotStored, title: "Event not stored", of: matching(wraps(inbox.ErrUnavailable),
 		"the inbox can't be written now; send the event again. /readyz says why"), retryAfter: retryStore},
 	{status: 503, slug: "temporal-unavailable", title: "Temporal unavailable", of: matching(temporalAway,
@@ -98,6 +100,7 @@ var kinds = []kind{
 const (
 	retryStore    = 5 * time.Second // the inbox can't be written until a person frees space
 	retryTemporal = 2 * time.Second // Temporal is away
+	retryBodies   = 5 * time.Second // large bodies use up the memory set aside for them
 )
 
 // causeInLog is the detail of every unexpected error: its text stays in the log.

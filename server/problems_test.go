@@ -74,6 +74,22 @@ var provoked = map[string]func(t *testing.T) *httptest.ResponseRecorder{
 		r := newRig(t)
 		return r.post(operatorToken, "/v1/deliveries/"+r.receipt("{}").Delivery+"/redeliveries", "")
 	},
+	"still-unreadable": func(t *testing.T) *httptest.ResponseRecorder {
+		r := newRig(t)
+		r.keepBodies()
+		got := r.receipt(edited(t, func(b map[string]any) { b["stateVersion"] = "five" }))
+		return r.post(operatorToken, "/v1/deliveries/"+got.Delivery+"/redeliveries", "")
+	},
+	"too-many-large-bodies": func(t *testing.T) (w *httptest.ResponseRecorder) {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t)
+			leave := r.stall(8) // as many megabytes as one source may have in flight
+			synctest.Wait()
+			w = r.deliver(acmeSecret, sized(t, 6, 17<<10))
+			leave()
+		})
+		return w
+	},
 	"run-ended": func(t *testing.T) *httptest.ResponseRecorder {
 		r := newRig(t)
 		ended := asking()

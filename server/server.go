@@ -22,7 +22,7 @@ import (
 
 // New returns the handler of the whole HTTP surface.
 func New(cfg Config, box Inbox, temporal Temporal, registry *prometheus.Registry, log *slog.Logger) (http.Handler, error) {
-	gate, err := newGate(cfg.Accounts, cfg.Refusals, box, newMetrics(registry), log)
+	gate, err := newGate(cfg, box, newMetrics(registry), log)
 	if err != nil {
 		return nil, err
 	}
@@ -51,19 +51,16 @@ func New(cfg Config, box Inbox, temporal Temporal, registry *prometheus.Registry
 	routes.NotFound(unrouted(routes))
 	routes.MethodNotAllowed(unrouted(routes))
 	docs.mount(routes)
-	strict := genserver.NewStrictHandlerWithOptions(h,
-		[]genserver.StrictMiddlewareFunc{h.begin, contract.authorize},
-		genserver.StrictHTTPServerOptions{RequestErrorHandlerFunc: h.unreadable, ResponseErrorHandlerFunc: h.failed})
+	answers := genserver.StrictHTTPServerOptions{RequestErrorHandlerFunc: h.unreadable, ResponseErrorHandlerFunc: h.failed}
+	strict := genserver.NewStrictHandlerWithOptions(h, []genserver.StrictMiddlewareFunc{h.begin, contract.authorize}, answers)
 	genserver.HandlerWithOptions(strict, genserver.ChiServerOptions{BaseRouter: routes, ErrorHandlerFunc: h.unbindable})
 
-	// The generated code registers whole paths and runs its own middlewares after it has
-	// bound parameters, too late to answer 401 before 400. So the guards come before its router.
-	r := chi.NewRouter()
-	r.Use(recoverPanics(log), securityHeaders, placed, headAsGet(routes))
-	r.Handle(webhookPath, gate.admit(routes))
-	r.Handle("/v1/*", chi.Chain(keys.authenticate, limitBody, contract.validate).Handler(routes))
-	r.Handle("/*", routes)
-	return r, nil
+	// The webhook has no token and no parameters, so neither a router nor the API's
+	// middlewares copy its request.
+	webhook := onlyPost(gate.admit(genserver.NewStrictHandlerWithOptions(h, nil, answers).ReceiveNotification), unrouted(routes))
+	api := chi.Chain(placed, headAsGet(routes), keys.authenticate, limitBody, contract.validate).Handler(routes)
+	public := chi.Chain(placed, headAsGet(routes)).Handler(routes)
+	return chi.Chain(recoverPanics(log), securityHeaders).Handler(split(webhook, api, public)), nil
 }
 
 // handlers implements the generated interface.
@@ -87,11 +84,7 @@ type handlers struct {
 var _ genserver.StrictServerInterface = (*handlers)(nil)
 
 // unreadable answers a body that could not be decoded.
-func (h *handlers) unreadable(w http.ResponseWriter, r *http.Request, err error) {
-	if req := admitted(r.Context()); req != nil {
-		h.receiveUnreadable(w, r, req, err)
-		return
-	}
+func (h *handlers) unreadable(w http.ResponseWriter, _ *http.Request, err error) {
 	writeProblem(w, badRequest("the body can't be read: "+decodeProblem(err)))
 }
 

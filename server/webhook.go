@@ -5,73 +5,79 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"slices"
 	"time"
 
-	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/gen/api"
 	genserver "github.com/gantryhq/gantry/gen/server"
 	"github.com/gantryhq/gantry/inbox"
-	"github.com/gantryhq/gantry/spacelift"
 )
 
 // ReceiveNotification stores a run event durably and answers; the inbox takes
 // it to the execution that manages the run.
 func (h *handlers) ReceiveNotification(ctx context.Context, req genserver.ReceiveNotificationRequestObject) (genserver.ReceiveNotificationResponseObject, error) {
-	r := admitted(ctx)
-	event, err := fromAPINotification(*req.Body, r.delivery.ReceivedAt)
-	d := describe(r.delivery, event)
-	if err == nil {
-		err = h.gate.vouch(r, &d, event.Run.Account)
+	r, ok := req.Body.(*request)
+	if !ok {
+		return nil, errors.New("the webhook's request did not pass its gate")
 	}
-	if notForUs, ok := errors.AsType[*notForUs](err); ok {
-		return toAPIReceipt(h.gate.ignore(ctx, d, notForUs)), nil
+	d, why, err := h.gate.identify(r)
+	if err != nil {
+		return nil, h.gate.refuseSigned(ctx, d, r.depth, err)
 	}
-	if refused, ok := errors.AsType[*refused](err); ok {
-		return nil, h.gate.refuseSigned(ctx, d, refused)
+	if why != nil {
+		return toAPIReceipt(h.gate.ignore(ctx, d, r.body, why)), nil
 	}
-	if d, err = h.gate.accept(ctx, d, event, r.body); err != nil {
-		return nil, fmt.Errorf("accept %s: %w", event.Run, err)
+	stored, failed := h.gate.accept(ctx, d, r.body)
+	if failed != nil {
+		return nil, fmt.Errorf("accept %s: %w", d.Run, failed)
 	}
-	return toAPIReceipt(d), nil
+	return toAPIReceipt(stored), nil
 }
 
-// receiveUnreadable answers an authentic body that is not a notification. It
-// is a 202 as well: Spacelift counts everything else as a failure of ours.
-func (h *handlers) receiveUnreadable(w http.ResponseWriter, r *http.Request, req *request, err error) {
-	why := &notForUs{reasonUnreadable, decodeProblem(err)}
-	switch {
-	case len(req.body) == 0:
-		why = &notForUs{reasonBodyEmpty, "the body is empty"}
-	case !looksLikeJSON(req.body):
-		why.reason = reasonNotJSON
+// identify reads what an authentic request is about. It is ignored for the
+// reason in why, or refused if another account would have had to sign it.
+func (g *gate) identify(r *request) (d inbox.Delivery, why *notForUs, err *refused) {
+	d = r.delivery
+	if len(r.body) == 0 {
+		return d, &notForUs{reasonBodyEmpty, "the body is empty"}, nil
 	}
-	d := h.gate.ignore(r.Context(), req.delivery, why)
-	writeJSON(w, "application/json", http.StatusAccepted, receiptOf(d))
+	n, broken := readNotification(r.body)
+	if broken != nil {
+		return d, &notForUs{reasonNotJSON, "the body is not one JSON value"}, nil
+	}
+	n.describe(&d)
+	why = n.unusable(r.body)
+	if !n.account.known || why != nil && !why.mayBecomeReadable() {
+		return d, why, nil
+	}
+	unknown, err := g.vouch(r, &d)
+	if unknown != nil {
+		why = unknown
+	}
+	return d, why, err
 }
 
 // vouch makes sure that a secret of the account signed for it: an account's
 // secret can't sign for another.
-func (g *gate) vouch(r *request, d *inbox.Delivery, account spacelift.Account) error {
-	if i := slices.IndexFunc(r.signers, func(s signer) bool { return s.account == account }); i >= 0 {
-		d.Secret = r.signers[i].secret
-		return nil
+func (g *gate) vouch(r *request, d *inbox.Delivery) (*notForUs, *refused) {
+	if i := slices.IndexFunc(r.signers, func(s signer) bool { return s.Name == d.Run.Account }); i >= 0 {
+		d.Secret = r.signers[i].key.place
+		return nil, nil
 	}
-	if g.account(account) == nil {
-		return &notForUs{reasonUnknownAccount, fmt.Sprintf("account %s is not configured", account)}
+	if g.account(d.Run.Account) == nil {
+		return &notForUs{reasonUnknownAccount, fmt.Sprintf("account %s is not configured", clean(string(d.Run.Account)))}, nil
 	}
-	return notAuthentic(reasonOtherAccount, fmt.Sprintf("a secret of account %s signed a notification of account %s", r.signers[0].account, account))
+	return nil, notAuthentic(reasonOtherAccount, fmt.Sprintf("a secret of account %s signed a notification of account %s", r.signers[0].Name, d.Run.Account))
 }
 
-func (g *gate) accept(ctx context.Context, d inbox.Delivery, event managed.RunEvent, body []byte) (inbox.Delivery, error) {
+func (g *gate) accept(ctx context.Context, d inbox.Delivery, body []byte) (inbox.Delivery, error) {
 	d.Latency = time.Since(d.ReceivedAt)
-	stored, err := g.inbox.Accept(ctx, d, event, body)
+	stored, err := g.store(ctx, d, body)
 	if err != nil {
 		g.metrics.unavailable.Inc()
 		d.Outcome, d.Reason, d.Detail = inbox.OutcomeUnavailable, reasonNotStored, "the inbox can't be written"
 		d = g.inbox.Log(d)
-		g.log.ErrorContext(ctx, "notification", append(logAttrs(d), "error", err)...)
+		g.logDelivery(ctx, slog.LevelError, d, slog.Any("error", err))
 		return d, err
 	}
 	if stored.Outcome == inbox.OutcomeDuplicate {
@@ -80,57 +86,96 @@ func (g *gate) accept(ctx context.Context, d inbox.Delivery, event managed.RunEv
 		g.metrics.accepted.Inc()
 	}
 	g.metrics.ackLatency.Observe(time.Since(d.ReceivedAt).Seconds())
-	g.log.InfoContext(ctx, "notification", logAttrs(stored)...)
+	g.logDelivery(ctx, slog.LevelInfo, stored)
 	return stored, nil
 }
 
-func (g *gate) ignore(ctx context.Context, d inbox.Delivery, why *notForUs) inbox.Delivery {
+func (g *gate) ignore(ctx context.Context, d inbox.Delivery, body []byte, why *notForUs) inbox.Delivery {
 	g.metrics.ignored.WithLabelValues(why.reason).Inc()
 	g.metrics.ackLatency.Observe(time.Since(d.ReceivedAt).Seconds())
 	d.Outcome, d.Reason, d.Detail, d.Latency = inbox.OutcomeIgnored, why.reason, why.detail, time.Since(d.ReceivedAt)
-	d = g.inbox.Log(d)
-	g.log.InfoContext(ctx, "notification", logAttrs(d)...)
+	if why.mayBecomeReadable() {
+		d = g.keep(d, body)
+		g.unreadable.add(d)
+	} else {
+		d = g.inbox.Log(d)
+	}
+	g.logDelivery(ctx, slog.LevelInfo, d)
 	return d
 }
 
 // refuseSigned refuses a request that some secret did sign.
-func (g *gate) refuseSigned(ctx context.Context, d inbox.Delivery, why *refused) error {
+func (g *gate) refuseSigned(ctx context.Context, d inbox.Delivery, depth int, why *refused) error {
 	g.metrics.refused.WithLabelValues(why.reason).Inc()
 	d.Outcome, d.Reason, d.Detail, d.Latency = inbox.OutcomeRefused, why.reason, *why.problem.Detail, time.Since(d.ReceivedAt)
 	d = g.inbox.Log(d)
-	g.log.WarnContext(ctx, "notification", logAttrs(d)...)
+	g.logDelivery(ctx, slog.LevelWarn, d)
 	p := why.problem
-	p.Instance = new(relative(ctx, "v1/deliveries/"+d.ID))
+	p.Instance = new(relative(depth, "v1/deliveries/"+d.ID))
 	return &refusal{p}
 }
 
-// describe adds what the event says to the delivery.
-func describe(d inbox.Delivery, e managed.RunEvent) inbox.Delivery {
-	if e.Run.Account == "" {
-		e.Run.Account = d.Run.Account
+// logDelivery writes the log line of a request to the webhook.
+func (g *gate) logDelivery(ctx context.Context, level slog.Level, d inbox.Delivery, more ...slog.Attr) {
+	if !g.log.Enabled(ctx, level) {
+		return
 	}
-	d.Run, d.Type, d.State, d.StateVersion = e.Run, e.Type, e.State, e.StateVersion
-	return d
-}
-
-// logAttrs is what every notification's log line says.
-func logAttrs(d inbox.Delivery) []any {
-	attrs := []any{
+	attrs := [14]slog.Attr{
 		slog.String("delivery", d.ID), slog.String("outcome", string(d.Outcome)), slog.String("source", d.Source),
 		slog.String("account", string(d.Run.Account)), slog.String("stack", string(d.Run.Stack)), slog.String("run", string(d.Run.Run)),
 		slog.String("type", string(d.Type)), slog.String("state", string(d.State)), slog.Int("stateVersion", d.StateVersion),
 		slog.Int("secret", d.Secret), slog.Int("size", d.Size),
 	}
+	line := attrs[:11]
 	if d.Reason != "" {
-		attrs = append(attrs, slog.String("reason", d.Reason), slog.String("detail", d.Detail))
+		line = append(line, slog.String("reason", d.Reason), slog.String("detail", d.Detail))
 	}
-	return attrs
+	g.log.LogAttrs(ctx, level, "notification", append(line, more...)...)
 }
 
 func toAPIReceipt(d inbox.Delivery) genserver.ReceiveNotificationResponseObject {
-	return genserver.ReceiveNotification202JSONResponse(receiptOf(d))
+	return genserver.ReceiveNotification202JSONResponse{
+		Delivery: d.ID, Outcome: api.Outcome(d.Outcome), Reason: nonEmpty(d.Reason), Detail: nonEmpty(d.Detail),
+	}
 }
 
-func receiptOf(d inbox.Delivery) api.Receipt {
-	return api.Receipt{Delivery: d.ID, Outcome: api.Outcome(d.Outcome), Reason: nonEmpty(d.Reason), Detail: nonEmpty(d.Detail)}
+// readAgain accepts an unreadable delivery whose body was kept, as a new one.
+// Otherwise the error is a *stillUnreadableError.
+func (g *gate) readAgain(ctx context.Context, d inbox.Delivery, body []byte) (inbox.Delivery, error) {
+	signer := d.Run.Account
+	n, err := readNotification(body)
+	if err != nil {
+		return d, &stillUnreadableError{"the body is not one JSON value"}
+	}
+	n.describe(&d)
+	if why := n.unusable(body); why != nil {
+		return d, &stillUnreadableError{why.detail}
+	}
+	if d.Run.Account != signer {
+		return d, &stillUnreadableError{fmt.Sprintf("a secret of account %s signed a notification of account %s", signer, d.Run.Account)}
+	}
+	d.ID, d.Reason, d.Detail = "", "", ""
+	return g.accept(ctx, d, body)
+}
+
+// stillUnreadableError says why a delivery can't be accepted now either.
+type stillUnreadableError struct{ why string }
+
+func (e *stillUnreadableError) Error() string {
+	return "this Gantry can't accept the body either: " + e.why
+}
+
+// store hands an event to the inbox.
+func (g *gate) store(ctx context.Context, d inbox.Delivery, body []byte) (inbox.Delivery, error) {
+	return g.inbox.Accept(ctx, d, DecodeNotification(d, body), body)
+}
+
+// keep logs an unreadable event with its body.
+func (g *gate) keep(d inbox.Delivery, body []byte) inbox.Delivery {
+	if box, ok := g.inbox.(interface {
+		LogUnreadable(inbox.Delivery, []byte) inbox.Delivery
+	}); ok {
+		return box.LogUnreadable(d, body)
+	}
+	return g.inbox.Log(d)
 }

@@ -1,14 +1,12 @@
 package server
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
 	"unicode"
 
-	"github.com/gantryhq/gantry/decide/managed"
-	"github.com/gantryhq/gantry/gen/api"
+	"github.com/gantryhq/gantry/inbox"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -41,72 +39,81 @@ const (
 // notForUs says why an authentic notification starts no work.
 type notForUs struct{ reason, detail string }
 
-func (e *notForUs) Error() string { return e.detail }
-
-// fromAPINotification maps a notification to a run event. The error is a
-// *notForUs; the event then holds what could be read all the same, for the
-// delivery log.
-func fromAPINotification(n api.Notification, received time.Time) (managed.RunEvent, error) {
-	e := managed.RunEvent{
-		Run:        spacelift.RunRef{Account: spacelift.Account(deref(n.Account))},
-		State:      spacelift.RunState(deref(n.State)),
-		At:         instant(n.Timestamp, n.TimestampMillis, received),
-		Note:       cut(deref(n.Note)),
-		Source:     managed.SourceWebhook,
-		ReceivedAt: received,
+// mayBecomeReadable reports whether a newer Gantry may read what this one can't:
+// the event may be about a managed run, so its body is kept.
+func (e *notForUs) mayBecomeReadable() bool {
+	switch e.reason {
+	case reasonNotJSON, reasonUnreadable, reasonRunMissing, reasonStackMissing,
+		reasonInvalidID, reasonInvalidState, reasonInvalidStateVersion:
+		return true
 	}
-	if n.StateVersion != nil && *n.StateVersion >= 0 && *n.StateVersion <= maxStateVersion {
-		e.StateVersion = int(*n.StateVersion)
-	}
-	if n.Run != nil {
-		e.Run.Run, e.Type = spacelift.RunID(deref(n.Run.ID)), spacelift.RunType(deref(n.Run.Type))
-		e.Branch, e.TriggeredBy = cut(deref(n.Run.Branch)), cut(deref(n.Run.TriggeredBy))
-		e.DriftDetection = deref(n.Run.DriftDetection)
-		e.Commit, e.Delta = fromAPINotificationCommit(n.Run.Commit), fromAPINotificationDelta(n.Run.Delta)
-	}
-	if n.Stack != nil {
-		e.Run.Stack, e.StackName = spacelift.StackID(deref(n.Stack.ID)), cut(deref(n.Stack.Name))
-		// Only our own labels travel on: a stack may carry thousands of others,
-		// and all would go into Temporal's history with each event.
-		e.Labels = spacelift.OurLabels(n.Stack.Labels)
-	}
-	return e, unusable(n, e)
+	return false
 }
 
-// unusable returns the *notForUs that keeps an event from being managed, nil
-// if nothing does.
-func unusable(n api.Notification, e managed.RunEvent) error {
-	switch {
-	case n.State == nil && n.Action != nil:
-		return &notForUs{reasonAudit, fmt.Sprintf("an audit event (%s); Gantry manages runs", clean(*n.Action))}
-	case n.Run == nil && (n.Severity != nil || n.Error != nil || n.Title != nil):
-		return &notForUs{reasonInternalError, fmt.Sprintf("Spacelift reports an error of its own: %s: %s", clean(deref(n.Title)), clean(deref(n.Error)))}
-	case n.State == nil && n.Run == nil:
-		return &notForUs{reasonNotARunEvent, "the body has neither a state nor a run"}
-	case n.Run == nil:
-		return &notForUs{reasonRunMissing, "the body has no run"}
-	case n.Stack == nil:
+// unusable returns the *notForUs that keeps a notification from being accepted,
+// nil if nothing does.
+func (n *notification) unusable(body []byte) *notForUs {
+	if !n.state.known && n.action.known {
+		return &notForUs{reasonAudit, fmt.Sprintf("an audit event (%s); Gantry manages runs", clean(n.action.value))}
+	}
+	if n.mistyped != "" {
+		return &notForUs{reasonUnreadable, n.mistyped}
+	}
+	if !n.run {
+		return withoutRun(n, body)
+	}
+	if !n.stack {
 		return &notForUs{reasonStackMissing, "the body has no stack"}
 	}
-	if err := e.Run.Validate(); err != nil {
+	if err := n.ref().Validate(); err != nil {
 		return &notForUs{reasonInvalidID, err.Error()}
 	}
-	if problem := invalidName(string(e.State)); problem != "" {
+	if problem := invalidName(n.state.value); problem != "" {
 		return &notForUs{reasonInvalidState, "state " + problem}
 	}
-	if problem := invalidName(string(e.Type)); problem != "" {
+	if problem := invalidName(n.runType.value); problem != "" {
 		return &notForUs{reasonInvalidState, "run.type " + problem}
 	}
-	if n.StateVersion == nil {
+	if !n.hasStateVersion {
 		return &notForUs{reasonInvalidStateVersion, "stateVersion is missing: the event has no place in the run"}
 	}
-	if *n.StateVersion < 0 || *n.StateVersion > maxStateVersion {
-		return &notForUs{reasonInvalidStateVersion, fmt.Sprintf("stateVersion is %d, not within 0 and %d", *n.StateVersion, maxStateVersion)}
+	if n.stateVersion < 0 || n.stateVersion > maxStateVersion {
+		return &notForUs{reasonInvalidStateVersion, fmt.Sprintf("stateVersion is %d, not within 0 and %d", n.stateVersion, maxStateVersion)}
 	}
-	if !spacelift.Managed(n.Stack.Labels) {
-		return &notForUs{reasonUnmanaged, fmt.Sprintf("stack %s does not carry the label %s", e.Run.Stack, spacelift.LabelManaged)}
+	if !n.managed {
+		return &notForUs{reasonUnmanaged, fmt.Sprintf("stack %s does not carry the label %s", n.stackID.value, spacelift.LabelManaged)}
 	}
 	return nil
+}
+
+// withoutRun says what a body without a run is.
+func withoutRun(n *notification, body []byte) *notForUs {
+	all, _ := decodeNotification(body)
+	switch {
+	case all.Severity != nil || all.Error != nil || all.Title != nil:
+		return &notForUs{reasonInternalError, fmt.Sprintf("Spacelift reports an error of its own: %s: %s", clean(deref(all.Title)), clean(deref(all.Error)))}
+	case !n.state.known:
+		return &notForUs{reasonNotARunEvent, "the body has neither a state nor a run"}
+	default:
+		return &notForUs{reasonRunMissing, "the body has no run"}
+	}
+}
+
+// ref returns the run that the notification names. Parts of it may be missing.
+func (n *notification) ref() spacelift.RunRef {
+	return spacelift.RunRef{Account: spacelift.Account(n.account.value), Stack: spacelift.StackID(n.stackID.value), Run: spacelift.RunID(n.runID.value)}
+}
+
+// describe adds what the notification says to the delivery.
+func (n *notification) describe(d *inbox.Delivery) {
+	signer := d.Run.Account
+	if d.Run = n.ref(); d.Run.Account == "" {
+		d.Run.Account = signer
+	}
+	d.Type, d.State = spacelift.RunType(n.runType.value), spacelift.RunState(n.state.value)
+	if n.stateVersion >= 0 && n.stateVersion <= maxStateVersion {
+		d.StateVersion = int(n.stateVersion)
+	}
 }
 
 // invalidName returns what is wrong with the name of a state or type, even an
@@ -123,23 +130,6 @@ func invalidName(s string) string {
 		return fmt.Sprintf("%q is not a word", s)
 	}
 	return ""
-}
-
-func fromAPINotificationCommit(c *api.NotificationCommit) spacelift.Commit {
-	if c == nil {
-		return spacelift.Commit{}
-	}
-	return spacelift.Commit{
-		Hash: cut(deref(c.Hash)), Message: cut(deref(c.Message)), URL: cut(deref(c.URL)),
-		AuthorLogin: cut(deref(c.AuthorLogin)), AuthorName: cut(deref(c.AuthorName)),
-	}
-}
-
-func fromAPINotificationDelta(d *api.NotificationDelta) *spacelift.Delta {
-	if d == nil {
-		return nil
-	}
-	return &spacelift.Delta{Added: deref(d.Added), Changed: deref(d.Changed), Deleted: deref(d.Deleted), Resources: deref(d.Resources)}
 }
 
 // instant prefers milliseconds, which older bodies lack. A time that no
@@ -176,5 +166,3 @@ func clean(s string) string {
 		return r
 	}, s))
 }
-
-func looksLikeJSON(body []byte) bool { return json.Valid(body) }

@@ -1,26 +1,24 @@
 package server
 
 import (
-	"bytes"
-	"context"
 	"crypto/subtle"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"net"
 	"net/http"
+	"net/netip"
+	"slices"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/inbox"
 	"github.com/gantryhq/gantry/spacelift"
 )
-
-// maxBody bounds a notification. Spacelift publishes no limit; bodies seen are
-// a few KB.
-const maxBody = 1 << 20
 
 // Reasons of refusals, as the delivery log shows them.
 const (
@@ -32,37 +30,44 @@ const (
 	reasonSecretHeader       = "secret-header-mismatch"
 	reasonBodyTooLarge       = "body-too-large"
 	reasonBodyUnreadable     = "body-unreadable"
+	reasonLargeBodies        = "too-many-large-bodies"
 )
 
 // gate lets authentic requests through to the webhook handler, and counts and
 // logs all of them.
 type gate struct {
-	accounts   []Account
+	accounts   []*guarded
+	sources    sources
 	refusals   *refusalLimiter
+	bodies     *budget
 	mismatches *mismatchDetector
+	unreadable *unreadableEvents
 	inbox      Inbox
 	metrics    *metrics
 	log        *slog.Logger
 }
 
-func newGate(accounts []Account, limit RefusalLimit, box Inbox, m *metrics, log *slog.Logger) (*gate, error) {
-	if len(accounts) == 0 {
+func newGate(cfg Config, box Inbox, m *metrics, log *slog.Logger) (*gate, error) {
+	if len(cfg.Accounts) == 0 {
 		return nil, errors.New("no accounts configured; every webhook would be rejected")
 	}
-	seen := map[spacelift.Account]bool{}
-	for _, a := range accounts {
-		if seen[a.Name] {
+	g := &gate{
+		sources: sources{cfg.TrustedProxies}, refusals: newRefusalLimiter(cfg.Refusals), bodies: newBudget(),
+		mismatches: newMismatchDetector(cfg.Accounts, log), unreadable: newUnreadableEvents(), inbox: box, metrics: m, log: log,
+	}
+	for _, a := range cfg.Accounts {
+		if g.account(a.Name) != nil {
 			return nil, fmt.Errorf("account %s is configured twice", a.Name)
 		}
-		seen[a.Name] = true
 		if !hasSecret(a.Secrets()) {
 			return nil, fmt.Errorf("account %s has no webhook secret; set one, or anybody could sign", a.Name)
 		}
 		if a.SecretHeader != "" && a.SecretHeaderValue() == "" {
 			return nil, fmt.Errorf("account %s asks for the header %s but has no value for it", a.Name, a.SecretHeader)
 		}
+		g.accounts = append(g.accounts, &guarded{Account: a, metrics: m})
 	}
-	return &gate{accounts: accounts, refusals: newRefusalLimiter(limit), mismatches: newMismatchDetector(accounts, log), inbox: box, metrics: m, log: log}, nil
+	return g, nil
 }
 
 func hasSecret(secrets []string) bool {
@@ -74,56 +79,88 @@ func hasSecret(secrets []string) bool {
 	return false
 }
 
-// request is an authentic request to the webhook on its way to the handler.
+// guarded is an account with what checking its signatures needs.
+type guarded struct {
+	Account
+	metrics *metrics
+	keys    atomic.Pointer[[]*signingKey] // for the secrets that were live last
+}
+
+// signingKey checks the signatures of one secret.
+type signingKey struct {
+	*spacelift.Verifier
+	place int // among the account's secrets, from 1
+	used  prometheus.Counter
+}
+
+// liveKeys returns the keys of the secrets that are live now.
+func (a *guarded) liveKeys() []*signingKey {
+	secrets := a.Secrets()
+	if keys := a.keys.Load(); keys != nil && slices.EqualFunc(*keys, secrets, func(k *signingKey, secret string) bool { return k.Secret() == secret }) {
+		return *keys
+	}
+	keys := make([]*signingKey, len(secrets))
+	for i, secret := range secrets {
+		keys[i] = &signingKey{spacelift.NewVerifier(secret), i + 1, a.metrics.secrets.WithLabelValues(string(a.Name), strconv.Itoa(i+1))}
+	}
+	a.keys.Store(&keys)
+	return keys
+}
+
+// request is an authentic request to the webhook. On its way through the generated
+// server it is the request's body.
 type request struct {
 	body     []byte
-	delivery inbox.Delivery // what is known so far
+	held     int64          // of the budget for bodies
+	delivery inbox.Delivery // as far as it is known
+	from     netip.Prefix   // the source
 	signers  []signer
+	depth    int // of the request's path
 }
 
 // signer is an account one of whose secrets made the signature.
 type signer struct {
-	account spacelift.Account
-	secret  int // its place among the account's secrets, from 1
+	*guarded
+	key *signingKey
 }
 
-type requestKey struct{}
+// Read fails: what needs the body has all of it.
+func (*request) Read([]byte) (int, error) { return 0, errors.ErrUnsupported }
 
-// admitted returns the request that passed the gate, nil elsewhere than behind
-// the webhook.
-func admitted(ctx context.Context) *request {
-	r, _ := ctx.Value(requestKey{}).(*request)
-	return r
-}
+// Close does nothing.
+func (*request) Close() error { return nil }
 
 // admit reads the body once, checks its signature and lets the request through.
 // The cheap checks come first: a flood without a plausible signature costs no
 // read and no hash.
-func (g *gate) admit(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodPost {
-			next.ServeHTTP(w, r) // the router says 405
-			return
-		}
+func (g *gate) admit(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
 		g.metrics.received.Inc()
-		req := &request{delivery: inbox.Delivery{ReceivedAt: time.Now(), Source: sourceOf(r), Size: int(max(0, r.ContentLength))}}
-		if err := g.authenticate(w, r, req); err != nil {
+		source := g.sources.of(r)
+		req := &request{
+			delivery: inbox.Delivery{ReceivedAt: time.Now(), Source: sourceName(source, r), Size: int(max(0, r.ContentLength))},
+			from:     neighborhood(source), depth: depthOf(r),
+		}
+		err := g.authenticate(r, req)
+		defer g.bodies.release(req.from, req.held)
+		if err != nil {
 			g.refuse(w, r, req, err)
 			return
 		}
-		g.metrics.secretUsed(req.signers)
-		if !strings.HasPrefix(r.UserAgent(), TestUserAgent+"/") {
-			for _, s := range req.signers {
-				g.mismatches.authentic(s.account, req.delivery.ReceivedAt)
+		doctor := strings.HasPrefix(r.UserAgent(), TestUserAgent+"/")
+		for _, s := range req.signers {
+			s.key.used.Inc()
+			if !doctor {
+				g.mismatches.authentic(s.Name)
 			}
 		}
-		r.Body = io.NopCloser(bytes.NewReader(req.body))
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), requestKey{}, req)))
-	})
+		r.Body = req
+		next(w, r)
+	}
 }
 
 // authenticate fills in req, or says why the request is refused.
-func (g *gate) authenticate(w http.ResponseWriter, r *http.Request, req *request) *refused {
+func (g *gate) authenticate(r *http.Request, req *request) *refused {
 	header, why := signatureHeader(r.Header)
 	if why != nil {
 		return why
@@ -132,24 +169,32 @@ func (g *gate) authenticate(w http.ResponseWriter, r *http.Request, req *request
 	if err != nil {
 		return notAuthentic(reasonSignatureMalformed, spacelift.SignatureHeader+": "+err.Error())
 	}
-	if r.ContentLength > maxBody {
-		return tooLarge()
-	}
-	req.body, err = readBody(w, r)
-	req.delivery.Size = len(req.body)
-	if _, over := errors.AsType[*http.MaxBytesError](err); over {
-		return tooLarge()
-	}
+	req.body, req.held, err = g.readBody(r, req.from)
 	if err != nil {
-		return &refused{reasonBodyUnreadable, badRequest("the body broke off; send it again")}
+		return bodyProblem(err)
 	}
+	req.delivery.Size = len(req.body)
 	if req.signers = g.signersOf(signature, req.body); len(req.signers) == 0 {
 		return notAuthentic(reasonSignatureMismatch,
 			"no live secret of any configured account made this signature over this body; "+
 				"compare the webhook's secret with Gantry's, and sign the raw bytes, not a re-encoded body")
 	}
-	req.delivery.Run.Account, req.delivery.Secret = req.signers[0].account, req.signers[0].secret
+	req.delivery.Run.Account, req.delivery.Secret = req.signers[0].Name, req.signers[0].key.place
 	return g.secondFactor(r.Header, req)
+}
+
+// bodyProblem says why a body was not read.
+func bodyProblem(err error) *refused {
+	switch {
+	case errors.Is(err, errBodyTooLarge):
+		return &refused{reasonBodyTooLarge, problem(reasonBodyTooLarge, "a notification has at most 1 MiB")}
+	case errors.Is(err, errSourceLimited):
+		return &refused{reasonTooMany, problem(reasonTooMany, "bodies over 64 KiB are not read from this source now")}
+	case errors.Is(err, errNoBudget):
+		return &refused{reasonLargeBodies, problem(reasonLargeBodies, "Gantry is reading as many large bodies as it has memory for; send the event again")}
+	default:
+		return &refused{reasonBodyUnreadable, badRequest("the body broke off; send it again")}
+	}
 }
 
 func signatureHeader(h http.Header) (string, *refused) {
@@ -171,9 +216,9 @@ func signatureHeader(h http.Header) (string, *refused) {
 func (g *gate) signersOf(signature, body []byte) []signer {
 	var found []signer
 	for _, a := range g.accounts {
-		for i, secret := range a.Secrets() {
-			if secret != "" && spacelift.SignatureMatches([]byte(secret), body, signature) {
-				found = append(found, signer{a.Name, i + 1})
+		for _, k := range a.liveKeys() {
+			if k.Matches(body, signature) {
+				found = append(found, signer{a, k})
 				break
 			}
 		}
@@ -186,12 +231,11 @@ func (g *gate) secondFactor(h http.Header, req *request) *refused {
 	kept := req.signers[:0]
 	missing := ""
 	for _, s := range req.signers {
-		a := g.account(s.account)
-		if a.SecretHeader == "" || subtle.ConstantTimeCompare([]byte(h.Get(a.SecretHeader)), []byte(a.SecretHeaderValue())) == 1 {
+		if s.SecretHeader == "" || subtle.ConstantTimeCompare([]byte(h.Get(s.SecretHeader)), []byte(s.SecretHeaderValue())) == 1 {
 			kept = append(kept, s)
 			continue
 		}
-		missing = a.SecretHeader
+		missing = s.SecretHeader
 	}
 	if req.signers = kept; len(kept) == 0 {
 		return notAuthentic(reasonSecretHeader, "the signature fits, but the header "+missing+" is missing or wrong; set it on the webhook in Spacelift")
@@ -199,10 +243,10 @@ func (g *gate) secondFactor(h http.Header, req *request) *refused {
 	return nil
 }
 
-func (g *gate) account(name spacelift.Account) *Account {
-	for i := range g.accounts {
-		if g.accounts[i].Name == name {
-			return &g.accounts[i]
+func (g *gate) account(name spacelift.Account) *guarded {
+	for _, a := range g.accounts {
+		if a.Name == name {
+			return a
 		}
 	}
 	return nil
@@ -220,46 +264,67 @@ func notAuthentic(reason, detail string) *refused {
 	return &refused{reason, problem(reason, detail)}
 }
 
-func tooLarge() *refused {
-	return &refused{reasonBodyTooLarge, problem(reasonBodyTooLarge, "a notification has at most 1 MiB")}
-}
-
 // refuse answers a request that was not let in. Beyond what its source may
 // spend it leaves no trace but a counter, so that a flood can't fill the log.
 func (g *gate) refuse(w http.ResponseWriter, r *http.Request, req *request, why *refused) {
+	d := req.delivery
+	bucket := bucketKey{source: req.from}
 	if why.reason == reasonSignatureMismatch {
-		g.mismatches.mismatch(req.delivery.ReceivedAt)
+		if bucket.account = g.named(req.body); bucket.account != "" {
+			d.Run.Account = bucket.account
+			g.mismatches.mismatch(bucket.account, d.ReceivedAt)
+		}
 	}
-	if wait := g.refusals.spend(req.delivery.Source); wait > 0 {
-		g.metrics.refused.WithLabelValues(reasonTooMany).Inc()
-		writeProblemAfter(w, problem(reasonTooMany, "the last one: "+why.reason+"; requests that are signed correctly are never slowed down"), wait)
+	switch {
+	case why.reason == reasonLargeBodies: // it may be authentic
+	case why.reason == reasonTooMany:
+		g.refuseLimited(w, why, g.refusals.refill())
 		return
+	default:
+		if bucket.account != "" && len(req.body) > trustBody {
+			g.refusals.spend(bucketKey{source: req.from}) // the one that readBody asks
+		}
+		if wait := g.refusals.spend(bucket); wait > 0 {
+			g.refuseLimited(w, &refused{reasonTooMany, problem(reasonTooMany,
+				"the last one: "+why.reason+"; requests that are signed correctly and have at most 64 KiB are never slowed down")}, wait)
+			return
+		}
 	}
 	g.metrics.refused.WithLabelValues(why.reason).Inc()
-	d := req.delivery
 	d.Outcome, d.Reason, d.Detail, d.Latency = inbox.OutcomeRefused, why.reason, *why.problem.Detail, time.Since(d.ReceivedAt)
 	d = g.inbox.Log(d)
-	g.log.WarnContext(r.Context(), "notification", logAttrs(d)...)
+	g.logDelivery(r.Context(), slog.LevelWarn, d)
 	p := why.problem
-	p.Instance = new(relative(r.Context(), "v1/deliveries/"+d.ID))
+	p.Instance = new(relative(req.depth, "v1/deliveries/"+d.ID))
+	if why.reason == reasonLargeBodies {
+		writeProblemAfter(w, p, retryBodies)
+		return
+	}
 	writeProblem(w, p)
 }
 
-// readBody reads the whole body. The buffer begins no larger than ordinary
-// notifications are, whatever the request announces: a thousand connections
-// that promise a megabyte each and send nothing must not cost a gigabyte.
-func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	size := min(max(r.ContentLength, 4<<10), 32<<10)
-	buf := bytes.NewBuffer(make([]byte, 0, size+bytes.MinRead))
-	_, err := buf.ReadFrom(http.MaxBytesReader(w, r.Body, maxBody))
-	return buf.Bytes(), err
+func (g *gate) refuseLimited(w http.ResponseWriter, why *refused, wait time.Duration) {
+	g.metrics.refused.WithLabelValues(reasonTooMany).Inc()
+	writeProblemAfter(w, why.problem, wait)
 }
 
-// sourceOf is the address the connection came from, without its port.
-func sourceOf(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
+// named returns the configured account that a body without a valid signature
+// names; empty if it names none.
+func (g *gate) named(body []byte) spacelift.Account {
+	n, err := readNotification(body)
+	if err != nil || !n.run {
+		return ""
+	}
+	if a := g.account(spacelift.Account(n.account.value)); a != nil {
+		return a.Name
+	}
+	return ""
+}
+
+// sourceName returns the source as the delivery log has it.
+func sourceName(a netip.Addr, r *http.Request) string {
+	if !a.IsValid() {
 		return r.RemoteAddr
 	}
-	return host
+	return a.String()
 }

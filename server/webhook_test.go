@@ -200,6 +200,7 @@ func TestBodiesOverAMegabyteAreRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	req.ContentLength = -1
 	req.Header.Set(spacelift.SignatureHeader, spacelift.Sign([]byte(acmeSecret), []byte(body)))
 	w := newRecorder()
 	r.handler.ServeHTTP(w, req)

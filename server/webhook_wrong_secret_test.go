@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-func TestKnocks(t *testing.T) {
+func TestWrongSecrets(t *testing.T) {
 	noon := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 	at := func(minutes float64) time.Time { return noon.Add(time.Duration(minutes * float64(time.Minute))) }
 	for name, tc := range map[string]struct {
@@ -26,18 +26,21 @@ func TestKnocks(t *testing.T) {
 		"and then is forgotten":              {refused: []float64{1, 2, 3, 4, 5}, asked: 66, since: -1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			k := newMismatchDetector([]Account{{Name: "acme"}}, slog.New(slog.DiscardHandler))
+			k := newMismatchDetector([]Account{{Name: "acme"}, {Name: "globex"}}, slog.New(slog.DiscardHandler))
 			for minute := 0.0; minute <= tc.asked; minute += 0.5 {
 				for _, m := range tc.refused {
 					if m == minute {
-						k.mismatch(at(m))
+						k.mismatch("acme", at(m))
 					}
 				}
 				for _, m := range tc.authentic {
 					if m == minute {
-						k.authentic("acme", at(m))
+						k.authentic("acme")
 					}
 				}
+			}
+			if _, ok := k.finding("globex", at(tc.asked)); ok {
+				t.Error("an account that no body named is suspected")
 			}
 			f, ok := k.finding("acme", at(tc.asked))
 			if ok != (tc.since >= 0) || ok && !f.Since.Equal(at(tc.since)) {

@@ -97,6 +97,7 @@ var headlines = map[FindingKind]string{
 	FindingSilence:           "Notifications of managed runs don't arrive",
 	FindingSpaceliftFails:    "Gantry can't compare its runs with Spacelift",
 	FindingSecretMismatch:    "Notifications are signed with another secret",
+	FindingUnreadableEvents:  "Gantry can't read notifications",
 	FindingReconcileOverdue:  "Gantry no longer compares its runs with Spacelift",
 	FindingExecutionStuck:    "Executions of Gantry can't go on",
 	FindingRunsVanished:      "Spacelift no longer knows runs that it showed",

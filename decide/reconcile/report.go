@@ -80,8 +80,9 @@ type Finding struct {
 // FindingKind sorts findings. Alerts are written against it: add, never rename.
 type FindingKind string
 
-// The kinds of findings. A replica notices FindingSecretMismatch and
-// FindingReconcileOverdue itself; Reconcile finds the others.
+// The kinds of findings. A replica notices FindingSecretMismatch,
+// FindingUnreadableEvents and FindingReconcileOverdue itself; Reconcile finds the
+// others.
 const (
 	FindingWebhookMissing    FindingKind = "webhook-missing"
 	FindingWebhookUnreadable FindingKind = "webhook-unreadable"
@@ -89,6 +90,7 @@ const (
 	FindingSilence           FindingKind = "silence"
 	FindingSpaceliftFails    FindingKind = "spacelift-fails"
 	FindingSecretMismatch    FindingKind = "secret-mismatch"
+	FindingUnreadableEvents  FindingKind = "unreadable-events"
 	FindingReconcileOverdue  FindingKind = "reconcile-overdue"
 	FindingExecutionStuck    FindingKind = "execution-stuck"
 	FindingRunsVanished      FindingKind = "runs-vanished"
@@ -98,7 +100,7 @@ const (
 // FindingKinds lists them all.
 var FindingKinds = []FindingKind{
 	FindingWebhookMissing, FindingWebhookUnreadable, FindingWebhookDisabled, FindingSilence, FindingSpaceliftFails,
-	FindingSecretMismatch, FindingReconcileOverdue, FindingExecutionStuck, FindingRunsVanished, FindingUnknownParent,
+	FindingSecretMismatch, FindingUnreadableEvents, FindingReconcileOverdue, FindingExecutionStuck, FindingRunsVanished, FindingUnknownParent,
 }
 
 // carried is what one execution of Reconcile leaves to the next. Its size does

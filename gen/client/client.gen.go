@@ -116,8 +116,8 @@ type ClientInterface interface {
 	// ListAccounts Show each account's health
 	//
 	// The configured accounts in order: when Gantry last compared their runs with Spacelift and what it repaired,
-	// whether the webhook is on, and what a person should see to. `secret-mismatch` and `reconcile-overdue` are
-	// what this replica noticed; everything else is the same on all.
+	// whether the webhook is on, and what a person should see to. `secret-mismatch`, `unreadable-events` and
+	// `reconcile-overdue` are what this replica noticed; everything else is the same on all.
 	//
 	// Corresponds with GET /v1/accounts (the `ListAccounts` operationId).
 	ListAccounts(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -355,8 +355,10 @@ type ClientInterface interface {
 	// Redeliver Forward one delivery again
 	//
 	// Hands an accepted or dead delivery to its run's execution once more. The execution recognises events it
-	// has seen, so a repeat changes nothing. Ignored and refused deliveries hold no event and can't be
-	// forwarded.
+	// has seen, so a repeat changes nothing.
+	//
+	// An ignored delivery whose body was kept could not be read. It is read again: a newer Gantry may accept it, as a
+	// delivery of its own, which is the answer. Other ignored deliveries and refused ones hold no event.
 	//
 	// Corresponds with POST /v1/deliveries/{delivery}/redeliveries (the `Redeliver` operationId).
 	Redeliver(ctx context.Context, delivery DeliveryPath, params *RedeliverParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -383,7 +385,7 @@ type ClientInterface interface {
 	//
 	// Spacelift switches a webhook off after ten failures in a row, so everything authentic is answered with
 	// 202, also what Gantry has no use for: `outcome` says what became of it and `reason` why. Unknown fields,
-	// states and run types are kept. Only what could not be stored is a 503; Spacelift then sends it again
+	// states and run types are kept, and a member that Gantry needs for nothing may have any type. Only what could not be stored is a 503; Spacelift then sends it again
 	// when the webhook's *retry on failure* is on.
 	//
 	// A repeat of the same run, `stateVersion` and `state` is a `duplicate`.
@@ -401,7 +403,7 @@ type ClientInterface interface {
 	//
 	// Spacelift switches a webhook off after ten failures in a row, so everything authentic is answered with
 	// 202, also what Gantry has no use for: `outcome` says what became of it and `reason` why. Unknown fields,
-	// states and run types are kept. Only what could not be stored is a 503; Spacelift then sends it again
+	// states and run types are kept, and a member that Gantry needs for nothing may have any type. Only what could not be stored is a 503; Spacelift then sends it again
 	// when the webhook's *retry on failure* is on.
 	//
 	// A repeat of the same run, `stateVersion` and `state` is a `duplicate`.
@@ -469,8 +471,8 @@ func (c *Client) GetReadiness(ctx context.Context, reqEditors ...RequestEditorFn
 // ListAccounts Show each account's health
 //
 // The configured accounts in order: when Gantry last compared their runs with Spacelift and what it repaired,
-// whether the webhook is on, and what a person should see to. `secret-mismatch` and `reconcile-overdue` are
-// what this replica noticed; everything else is the same on all.
+// whether the webhook is on, and what a person should see to. `secret-mismatch`, `unreadable-events` and
+// `reconcile-overdue` are what this replica noticed; everything else is the same on all.
 //
 // Corresponds with GET /v1/accounts (the `ListAccounts` operationId).
 func (c *Client) ListAccounts(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -958,8 +960,10 @@ func (c *Client) GetDelivery(ctx context.Context, delivery DeliveryPath, reqEdit
 // Redeliver Forward one delivery again
 //
 // Hands an accepted or dead delivery to its run's execution once more. The execution recognises events it
-// has seen, so a repeat changes nothing. Ignored and refused deliveries hold no event and can't be
-// forwarded.
+// has seen, so a repeat changes nothing.
+//
+// An ignored delivery whose body was kept could not be read. It is read again: a newer Gantry may accept it, as a
+// delivery of its own, which is the answer. Other ignored deliveries and refused ones hold no event.
 //
 // Corresponds with POST /v1/deliveries/{delivery}/redeliveries (the `Redeliver` operationId).
 func (c *Client) Redeliver(ctx context.Context, delivery DeliveryPath, params *RedeliverParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1016,7 +1020,7 @@ func (c *Client) ListRuns(ctx context.Context, params *ListRunsParams, reqEditor
 //
 // Spacelift switches a webhook off after ten failures in a row, so everything authentic is answered with
 // 202, also what Gantry has no use for: `outcome` says what became of it and `reason` why. Unknown fields,
-// states and run types are kept. Only what could not be stored is a 503; Spacelift then sends it again
+// states and run types are kept, and a member that Gantry needs for nothing may have any type. Only what could not be stored is a 503; Spacelift then sends it again
 // when the webhook's *retry on failure* is on.
 //
 // A repeat of the same run, `stateVersion` and `state` is a `duplicate`.
@@ -1044,7 +1048,7 @@ func (c *Client) ReceiveNotificationWithBody(ctx context.Context, contentType st
 //
 // Spacelift switches a webhook off after ten failures in a row, so everything authentic is answered with
 // 202, also what Gantry has no use for: `outcome` says what became of it and `reason` why. Unknown fields,
-// states and run types are kept. Only what could not be stored is a 503; Spacelift then sends it again
+// states and run types are kept, and a member that Gantry needs for nothing may have any type. Only what could not be stored is a 503; Spacelift then sends it again
 // when the webhook's *retry on failure* is on.
 //
 // A repeat of the same run, `stateVersion` and `state` is a `duplicate`.
@@ -2664,8 +2668,8 @@ type ClientWithResponsesInterface interface {
 	// ListAccountsWithResponse Show each account's health
 	//
 	// The configured accounts in order: when Gantry last compared their runs with Spacelift and what it repaired,
-	// whether the webhook is on, and what a person should see to. `secret-mismatch` and `reconcile-overdue` are
-	// what this replica noticed; everything else is the same on all.
+	// whether the webhook is on, and what a person should see to. `secret-mismatch`, `unreadable-events` and
+	// `reconcile-overdue` are what this replica noticed; everything else is the same on all.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -2929,8 +2933,10 @@ type ClientWithResponsesInterface interface {
 	// RedeliverWithResponse Forward one delivery again
 	//
 	// Hands an accepted or dead delivery to its run's execution once more. The execution recognises events it
-	// has seen, so a repeat changes nothing. Ignored and refused deliveries hold no event and can't be
-	// forwarded.
+	// has seen, so a repeat changes nothing.
+	//
+	// An ignored delivery whose body was kept could not be read. It is read again: a newer Gantry may accept it, as a
+	// delivery of its own, which is the answer. Other ignored deliveries and refused ones hold no event.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -2963,7 +2969,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Spacelift switches a webhook off after ten failures in a row, so everything authentic is answered with
 	// 202, also what Gantry has no use for: `outcome` says what became of it and `reason` why. Unknown fields,
-	// states and run types are kept. Only what could not be stored is a 503; Spacelift then sends it again
+	// states and run types are kept, and a member that Gantry needs for nothing may have any type. Only what could not be stored is a 503; Spacelift then sends it again
 	// when the webhook's *retry on failure* is on.
 	//
 	// A repeat of the same run, `stateVersion` and `state` is a `duplicate`.
@@ -2981,7 +2987,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Spacelift switches a webhook off after ten failures in a row, so everything authentic is answered with
 	// 202, also what Gantry has no use for: `outcome` says what became of it and `reason` why. Unknown fields,
-	// states and run types are kept. Only what could not be stored is a 503; Spacelift then sends it again
+	// states and run types are kept, and a member that Gantry needs for nothing may have any type. Only what could not be stored is a 503; Spacelift then sends it again
 	// when the webhook's *retry on failure* is on.
 	//
 	// A repeat of the same run, `stateVersion` and `state` is a `duplicate`.
@@ -5390,8 +5396,8 @@ func (c *ClientWithResponses) GetReadinessWithResponse(ctx context.Context, reqE
 // ListAccountsWithResponse Show each account's health
 //
 // The configured accounts in order: when Gantry last compared their runs with Spacelift and what it repaired,
-// whether the webhook is on, and what a person should see to. `secret-mismatch` and `reconcile-overdue` are
-// what this replica noticed; everything else is the same on all.
+// whether the webhook is on, and what a person should see to. `secret-mismatch`, `unreadable-events` and
+// `reconcile-overdue` are what this replica noticed; everything else is the same on all.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5805,8 +5811,10 @@ func (c *ClientWithResponses) GetDeliveryWithResponse(ctx context.Context, deliv
 // RedeliverWithResponse Forward one delivery again
 //
 // Hands an accepted or dead delivery to its run's execution once more. The execution recognises events it
-// has seen, so a repeat changes nothing. Ignored and refused deliveries hold no event and can't be
-// forwarded.
+// has seen, so a repeat changes nothing.
+//
+// An ignored delivery whose body was kept could not be read. It is read again: a newer Gantry may accept it, as a
+// delivery of its own, which is the answer. Other ignored deliveries and refused ones hold no event.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5857,7 +5865,7 @@ func (c *ClientWithResponses) ListRunsWithResponse(ctx context.Context, params *
 //
 // Spacelift switches a webhook off after ten failures in a row, so everything authentic is answered with
 // 202, also what Gantry has no use for: `outcome` says what became of it and `reason` why. Unknown fields,
-// states and run types are kept. Only what could not be stored is a 503; Spacelift then sends it again
+// states and run types are kept, and a member that Gantry needs for nothing may have any type. Only what could not be stored is a 503; Spacelift then sends it again
 // when the webhook's *retry on failure* is on.
 //
 // A repeat of the same run, `stateVersion` and `state` is a `duplicate`.
@@ -5881,7 +5889,7 @@ func (c *ClientWithResponses) ReceiveNotificationWithBodyWithResponse(ctx contex
 //
 // Spacelift switches a webhook off after ten failures in a row, so everything authentic is answered with
 // 202, also what Gantry has no use for: `outcome` says what became of it and `reason` why. Unknown fields,
-// states and run types are kept. Only what could not be stored is a 503; Spacelift then sends it again
+// states and run types are kept, and a member that Gantry needs for nothing may have any type. Only what could not be stored is a 503; Spacelift then sends it again
 // when the webhook's *retry on failure* is on.
 //
 // A repeat of the same run, `stateVersion` and `state` is a `duplicate`.

@@ -1669,40 +1669,16 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 	}
 
 	r.Group(func(r chi.Router) {
-		r.Post(options.BaseURL+"/webhook", wrapper.ReceiveNotification)
+		r.Get(options.BaseURL+"/healthz", wrapper.GetHealth)
 	})
 	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/v1/runs", wrapper.ListRuns)
+		r.Get(options.BaseURL+"/metrics", wrapper.GetMetrics)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/readyz", wrapper.GetReadiness)
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/accounts", wrapper.ListAccounts)
-	})
-	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/v1/accounts/{account}/stacks/{stack}/runs/{run}", wrapper.GetRun)
-	})
-	r.Group(func(r chi.Router) {
-		r.Post(options.BaseURL+"/v1/accounts/{account}/stacks/{stack}/runs/{run}/decisions", wrapper.DecideRun)
-	})
-	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/v1/accounts/{account}/stacks/{stack}/runs/{run}/explain", wrapper.ExplainRun)
-	})
-	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/v1/accounts/{account}/stacks/{stack}/runs/{run}/timeline", wrapper.ListTimeline)
-	})
-	r.Group(func(r chi.Router) {
-		r.Post(options.BaseURL+"/v1/accounts/{account}/stacks/{stack}/runs/{run}/retry", wrapper.RetryRun)
-	})
-	r.Group(func(r chi.Router) {
-		r.Post(options.BaseURL+"/v1/accounts/{account}/stacks/{stack}/runs/{run}/stop", wrapper.StopRun)
-	})
-	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/v1/accounts/{account}/stacks/{stack}/runs/{run}/events", wrapper.StreamRun)
-	})
-	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/v1/accounts/{account}/stacks", wrapper.ListStacks)
-	})
-	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/v1/accounts/{account}/stacks/{stack}/policy", wrapper.GetStackPolicy)
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/accounts/{account}/chains", wrapper.ListChains)
@@ -1726,6 +1702,33 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Delete(options.BaseURL+"/v1/accounts/{account}/freezes/{freeze}", wrapper.LiftFreeze)
 	})
 	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/accounts/{account}/stacks", wrapper.ListStacks)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/accounts/{account}/stacks/{stack}/policy", wrapper.GetStackPolicy)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/accounts/{account}/stacks/{stack}/runs/{run}", wrapper.GetRun)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/accounts/{account}/stacks/{stack}/runs/{run}/decisions", wrapper.DecideRun)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/accounts/{account}/stacks/{stack}/runs/{run}/events", wrapper.StreamRun)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/accounts/{account}/stacks/{stack}/runs/{run}/explain", wrapper.ExplainRun)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/accounts/{account}/stacks/{stack}/runs/{run}/retry", wrapper.RetryRun)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/accounts/{account}/stacks/{stack}/runs/{run}/stop", wrapper.StopRun)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/accounts/{account}/stacks/{stack}/runs/{run}/timeline", wrapper.ListTimeline)
+	})
+	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/deliveries", wrapper.ListDeliveries)
 	})
 	r.Group(func(r chi.Router) {
@@ -1738,13 +1741,10 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Post(options.BaseURL+"/v1/redeliveries", wrapper.RedeliverDead)
 	})
 	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/healthz", wrapper.GetHealth)
+		r.Get(options.BaseURL+"/v1/runs", wrapper.ListRuns)
 	})
 	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/readyz", wrapper.GetReadiness)
-	})
-	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/metrics", wrapper.GetMetrics)
+		r.Post(options.BaseURL+"/webhook", wrapper.ReceiveNotification)
 	})
 
 	return r
@@ -4972,7 +4972,7 @@ func (response ListRunsdefaultApplicationProblemPlusJSONResponse) VisitListRunsR
 }
 
 type ReceiveNotificationRequestObject struct {
-	Body *ReceiveNotificationJSONRequestBody
+	Body io.Reader
 }
 
 type ReceiveNotificationResponseObject interface {
@@ -5933,12 +5933,7 @@ func (sh *strictHandler) ListRuns(w http.ResponseWriter, r *http.Request, params
 func (sh *strictHandler) ReceiveNotification(w http.ResponseWriter, r *http.Request) {
 	var request ReceiveNotificationRequestObject
 
-	var body ReceiveNotificationJSONRequestBody
-	if err := runtime.BindJSONBody(r, &body); err != nil {
-		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
-		return
-	}
-	request.Body = &body
+	request.Body = r.Body
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.ReceiveNotification(ctx, request.(ReceiveNotificationRequestObject))

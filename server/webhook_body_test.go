@@ -1,0 +1,198 @@
+package server_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/gantryhq/gantry/gen/api"
+	"github.com/gantryhq/gantry/server"
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// sized returns a notification of this many bytes.
+func sized(t *testing.T, version, size int) string {
+	t.Helper()
+	build := func(note string) string {
+		return edited(t, func(b map[string]any) { b["stateVersion"], b["note"] = version, note })
+	}
+	return build(strings.Repeat("x", size-len(build(""))))
+}
+
+// TestBodiesOfEverySizeAreRead: with a length and without.
+func TestBodiesOfEverySizeAreRead(t *testing.T) {
+	r := newRig(t)
+	version := 100
+	for _, size := range []int{1200, 4 << 10, 4<<10 + 1, 16 << 10, 16<<10 + 1, 64 << 10, 64<<10 + 1, 1<<20 - 1, 1 << 20} {
+		for _, announced := range []bool{true, false} {
+			version++
+			body := sized(t, version, size)
+			req := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/webhook", strings.NewReader(body))
+			if !announced {
+				req.ContentLength = -1
+			}
+			req.Header.Set(spacelift.SignatureHeader, spacelift.Sign([]byte(acmeSecret), []byte(body)))
+			w := newRecorder()
+			r.handler.ServeHTTP(w, req)
+			if w.Code != http.StatusAccepted {
+				t.Errorf("%d bytes, announced %t: %d %s", size, announced, w.Code, w.Body)
+				continue
+			}
+			kept := decode[api.DeliveryDetail](t, r.get("/v1/deliveries/"+decode[api.Receipt](t, w).Delivery, viewerToken))
+			if kept.Body == nil || *kept.Body != body || kept.Delivery.Size != size {
+				t.Errorf("%d bytes, announced %t: not kept as they came", size, announced)
+			}
+		}
+	}
+}
+
+// TestABodyThatBreaksOff is neither stored nor answered as too large.
+func TestABodyThatBreaksOff(t *testing.T) {
+	for _, size := range []int{100, 5000, 20_000, 100_000} {
+		r := newRig(t)
+		req := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/webhook", strings.NewReader(strings.Repeat("x", size-1)))
+		req.ContentLength = int64(size)
+		req.Header.Set(spacelift.SignatureHeader, spacelift.Sign([]byte(acmeSecret), nil))
+		w := newRecorder()
+		r.handler.ServeHTTP(w, req)
+		wantProblem(t, w, http.StatusBadRequest, "bad-request")
+	}
+}
+
+// TestLargeBodiesOfABadSourceAreNotRead: a source that has spent its refusals is
+// not read beyond 64 KiB, whoever signed. Its smaller events still come through.
+func TestLargeBodiesOfABadSourceAreNotRead(t *testing.T) {
+	r := newRig(t, func(c *server.Config) { c.Refusals = server.RefusalLimit{PerSecond: 0.001, Burst: 2} })
+	large, small := sized(t, 6, 65<<10), sized(t, 7, 63<<10)
+	for range 3 {
+		r.deliver("guess", "{}")
+	}
+	req := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/webhook", nil)
+	read := &countingReader{in: strings.NewReader(large)}
+	req.Body, req.ContentLength = io.NopCloser(read), int64(len(large))
+	req.Header.Set(spacelift.SignatureHeader, spacelift.Sign([]byte(acmeSecret), []byte(large)))
+	w := newRecorder()
+	r.handler.ServeHTTP(w, req)
+	if wantProblem(t, w, http.StatusTooManyRequests, "too-many-failures"); read.n > 64<<10 || w.Header().Get("Retry-After") == "" {
+		t.Errorf("%d bytes of it were read; Retry-After %q", read.n, w.Header().Get("Retry-After"))
+	}
+	if got := r.receipt(small); got.Outcome != api.OutcomeAccepted {
+		t.Errorf("63 KiB got %s", show(got))
+	}
+}
+
+type countingReader struct {
+	in io.Reader
+	n  int
+}
+
+func (c *countingReader) Read(p []byte) (int, error) {
+	n, err := c.in.Read(p)
+	c.n += n
+	return n, err
+}
+
+// TestStrangersBehindTheSameProxy: what they send doesn't keep a wrong secret out
+// of the delivery log, nor make it known for accounts that they don't name.
+func TestStrangersBehindTheSameProxy(t *testing.T) {
+	r := newRig(t, func(c *server.Config) { c.Refusals = server.RefusalLimit{PerSecond: 0.001, Burst: 2} })
+	for range 10 {
+		r.deliver("guess", "{}")
+	}
+	wantProblem(t, r.deliver("guess", example(t, "run_tracked_queued")), http.StatusUnauthorized, "signature-mismatch")
+	logged := r.deliveries("?outcome=refused&account=acme")
+	if len(logged) != 1 || *logged[0].Reason != "signature-mismatch" {
+		t.Errorf("the log shows %+v", logged)
+	}
+}
+
+// TestSourcesBehindTrustedProxies: each client of a trusted proxy has a bucket of
+// its own, and is the source in the delivery log.
+func TestSourcesBehindTrustedProxies(t *testing.T) {
+	r := newRig(t, func(c *server.Config) {
+		c.Refusals = server.RefusalLimit{PerSecond: 0.001, Burst: 1}
+		c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")} // httptest's address is of it
+	})
+	send := func(from string) *httptest.ResponseRecorder {
+		return r.send(http.MethodPost, "/webhook", "{}", spacelift.SignatureHeader, spacelift.Sign([]byte("guess"), []byte("{}")), "X-Forwarded-For", from)
+	}
+	wantProblem(t, send("198.51.100.7"), http.StatusUnauthorized, "signature-mismatch")
+	wantProblem(t, send("198.51.100.7"), http.StatusTooManyRequests, "too-many-failures")
+	wantProblem(t, send("198.51.100.8"), http.StatusUnauthorized, "signature-mismatch")
+	wantProblem(t, send("2001:db8::1"), http.StatusUnauthorized, "signature-mismatch")
+	wantProblem(t, send("2001:db8::2"), http.StatusTooManyRequests, "too-many-failures") // of the same /64
+	wantProblem(t, send("2001:db8:0:1::1"), http.StatusUnauthorized, "signature-mismatch")
+	if logged := r.deliveries("?outcome=refused"); len(logged) != 4 || logged[3].Source != "198.51.100.7" {
+		t.Errorf("the log shows %+v", logged)
+	}
+}
+
+// TestMemoryIsBounded: 400 connections that send a megabyte but a byte cost a
+// bounded share of memory, and small signed events still come through.
+func TestMemoryIsBounded(t *testing.T) {
+	r := newRig(t)
+	var before, during runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	leave := r.stall(400)
+	defer leave()
+	for i := range 20 {
+		body := sized(t, 200+i, 2000)
+		if got := r.receipt(body); got.Outcome != api.OutcomeAccepted {
+			t.Errorf("a small event got %s", show(got))
+		}
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&during)
+	if grown := int64(during.HeapAlloc) - int64(before.HeapAlloc); grown > 30<<20 {
+		t.Errorf("400 connections that stall use %d MB", grown>>20)
+	}
+}
+
+// stall sends megabytes that lack their last byte, until leave is called. It
+// returns once the server waits for all of them, or for room for them.
+func (r *rig) stall(senders int) (leave func()) {
+	megabyte := bytes.Repeat([]byte("x"), 1<<20-1)
+	left := make(chan struct{})
+	var all, begun sync.WaitGroup
+	for range senders {
+		begun.Add(1)
+		all.Go(func() {
+			body := &stalling{in: bytes.NewReader(megabyte), left: left, begun: begun.Done}
+			req := httptest.NewRequestWithContext(context.Background(), http.MethodPost, "/webhook", body) //nolint:usetesting // it outlives the test's context
+			req.ContentLength = 1 << 20
+			req.Header.Set(spacelift.SignatureHeader, spacelift.Sign([]byte(acmeSecret), nil))
+			r.handler.ServeHTTP(newRecorder(), req)
+		})
+	}
+	begun.Wait()
+	return func() {
+		close(left)
+		all.Wait()
+	}
+}
+
+// stalling is a body that never ends.
+type stalling struct {
+	in    io.Reader
+	left  chan struct{}
+	begun func()
+	once  sync.Once
+}
+
+func (s *stalling) Read(p []byte) (int, error) {
+	s.once.Do(s.begun)
+	n, err := s.in.Read(p)
+	if n > 0 {
+		return n, nil
+	}
+	<-s.left
+	return 0, err
+}
