@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -19,22 +20,24 @@ import (
 // docs/reference/configuration.md is checked against it by a test: the `doc`
 // tags are its text.
 type Config struct {
-	Listen    string    `koanf:"listen" doc:"Address to serve HTTP on."`
-	Role      string    `koanf:"role" doc:"What this process does: api takes webhooks and serves the API, worker runs the workflows and takes nothing, all does both."`
-	Data      string    `koanf:"data" doc:"Folder of the inbox. Each replica needs its own, on a disk that outlives it."`
-	Log       Log       `koanf:"log"`
-	Temporal  Temporal  `koanf:"temporal"`
-	Inbox     Inbox     `koanf:"inbox"`
-	Reconcile Reconcile `koanf:"reconcile"`
-	Guardian  Guardian  `koanf:"guardian"`
-	Labels    Labels    `koanf:"labels"`
-	Logs      Logs      `koanf:"logs"`
-	Accounts  []Account `koanf:"accounts" doc:"Spacelift accounts. At least one is needed, each with a webhook secret."`
-	Tokens    []Token   `koanf:"tokens" doc:"Who may use the API under /v1. Made by gantry token create."`
-	People    []Person  `koanf:"people" doc:"Who goes by several names. Nobody approves what another name of theirs triggered or wrote."`
-	Channels  []Channel `koanf:"channels" doc:"Where people and programs are told: Slack and signed webhooks."`
-	Windows   []Window  `koanf:"windows" doc:"When Gantry may confirm. A label or profile names them."`
-	Profiles  []Profile `koanf:"profiles" doc:"Sets of values that gantry:profile=NAME starts from. What one leaves out keeps its default."`
+	Listen         string    `koanf:"listen" doc:"Address to serve HTTP on."`
+	TrustedProxies Names     `koanf:"trustedProxies" doc:"Addresses or networks (10.0.0.0/8) of the proxies in front of Gantry. Their X-Forwarded-For or Forwarded header names the source of a request to the webhook. In the environment, with commas between."`
+	ProxyProtocol  bool      `koanf:"proxyProtocol" doc:"Whether connections from trustedProxies begin with a PROXY header, version 1 or 2, that names the source."`
+	Role           string    `koanf:"role" doc:"What this process does: api takes webhooks and serves the API, worker runs the workflows and takes nothing, all does both."`
+	Data           string    `koanf:"data" doc:"Folder of the inbox. Each replica needs its own, on a disk that outlives it."`
+	Log            Log       `koanf:"log"`
+	Temporal       Temporal  `koanf:"temporal"`
+	Inbox          Inbox     `koanf:"inbox"`
+	Reconcile      Reconcile `koanf:"reconcile"`
+	Guardian       Guardian  `koanf:"guardian"`
+	Labels         Labels    `koanf:"labels"`
+	Logs           Logs      `koanf:"logs"`
+	Accounts       []Account `koanf:"accounts" doc:"Spacelift accounts. At least one is needed, each with a webhook secret."`
+	Tokens         []Token   `koanf:"tokens" doc:"Who may use the API under /v1. Made by gantry token create."`
+	People         []Person  `koanf:"people" doc:"Who goes by several names. Nobody approves what another name of theirs triggered or wrote."`
+	Channels       []Channel `koanf:"channels" doc:"Where people and programs are told: Slack and signed webhooks."`
+	Windows        []Window  `koanf:"windows" doc:"When Gantry may confirm. A label or profile names them."`
+	Profiles       []Profile `koanf:"profiles" doc:"Sets of values that gantry:profile=NAME starts from. What one leaves out keeps its default."`
 }
 
 // Log says how to log.
@@ -115,6 +118,21 @@ func Default() Config {
 	}
 }
 
+// Proxies returns the networks of the trusted proxies.
+func (c Config) Proxies() (all []netip.Prefix, err error) {
+	for _, p := range c.TrustedProxies {
+		network, err := netip.ParsePrefix(p)
+		if a, addrErr := netip.ParseAddr(p); addrErr == nil {
+			network, err = a.Prefix(a.BitLen())
+		}
+		if err != nil {
+			return nil, fmt.Errorf("trustedProxies: %q is neither an address nor a network such as 10.0.0.0/8", p)
+		}
+		all = append(all, network.Masked())
+	}
+	return all, nil
+}
+
 // Validate reports everything that keeps Gantry from starting, each with what
 // to do about it.
 func (c Config) Validate() error { return c.validate(false, nil) }
@@ -127,6 +145,12 @@ func (c Config) validate(withoutAccount bool, origins map[string]string) error {
 
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		bad("listen: %q is not an address such as 127.0.0.1:8080", c.Listen)
+	}
+	if _, err := c.Proxies(); err != nil {
+		bad("%w", err)
+	}
+	if c.ProxyProtocol && len(c.TrustedProxies) == 0 {
+		bad("proxyProtocol: name the proxies in trustedProxies; anybody else could claim any source")
 	}
 	if !slices.Contains([]string{RoleAll, RoleAPI, RoleWorker}, c.Role) {
 		bad("role: %q is none of all, api and worker", c.Role)

@@ -91,6 +91,8 @@ func TestMistakesAreNamed(t *testing.T) {
 		"no account":          {"", nil, "GANTRY_ACCOUNT"},
 		"unknown part":        {account("") + "role: king\n", nil, "role"},
 		"bad address":         {account("") + "listen: nowhere\n", nil, "listen"},
+		"no proxy":            {account("") + "trustedProxies: [10.0.0.0/8, balancer]\n", nil, "balancer"},
+		"any proxy":           {account("") + "proxyProtocol: true\n", nil, "trustedProxies"},
 		"bad level":           {account("") + "log: {level: loud}\n", nil, "log.level"},
 		"bad format":          {account("") + "log: {format: xml}\n", nil, "log.format"},
 		"no data":             {account("") + "data: ''\n", nil, "data"},
@@ -115,6 +117,17 @@ func TestMistakesAreNamed(t *testing.T) {
 	}
 	if _, err := config.Load("/nowhere/gantry.yaml", nil, nil); err == nil || !strings.Contains(err.Error(), "/nowhere/gantry.yaml") {
 		t.Errorf("a missing file: %v", err)
+	}
+}
+
+func TestProxiesAreAddressesOrNetworks(t *testing.T) {
+	loaded, err := config.Load("", []string{"GANTRY_TRUSTED_PROXIES=10.1.2.3/8, 192.0.2.7,fd00::/8"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := loaded.Proxies()
+	if want := "[10.0.0.0/8 192.0.2.7/32 fd00::/8]"; err != nil || fmt.Sprint(got) != want {
+		t.Errorf("got %v, %v, want %s", got, err, want)
 	}
 }
 

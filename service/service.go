@@ -14,9 +14,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pires/go-proxyproto"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"go.temporal.io/sdk/client"
+	"golang.org/x/net/netutil"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/gantryhq/gantry/activities"
@@ -35,6 +37,7 @@ const (
 	writeTimeout      = 30 * time.Second
 	idleTimeout       = 2 * time.Minute
 	maxHeaderBytes    = 32 << 10
+	maxConnections    = 1024 // more wait until others end
 )
 
 // shutdownGrace bounds the time that requests and workflow tasks under way take to
@@ -142,9 +145,13 @@ func (p *process) probes() http.Handler {
 
 func (p *process) server(ctx context.Context, box *inbox.Inbox) (http.Handler, error) {
 	tokens, people := p.Config.TokensAndPeople()
+	proxies, err := p.Config.Proxies()
+	if err != nil {
+		return nil, fmt.Errorf("configuration:\n%w", err)
+	}
 	return server.New(server.Config{
 		Accounts: p.accounts.server, Tokens: tokens, People: people, Rules: p.rules, Reconcile: p.Config.Reconcile.Interval, Version: p.Version,
-		TaskQueue: p.Config.Temporal.TaskQueue, Stopping: ctx.Done(),
+		TaskQueue: p.Config.Temporal.TaskQueue, Stopping: ctx.Done(), TrustedProxies: proxies,
 	}, box, p.temporal, p.registry, p.Log)
 }
 
@@ -161,15 +168,25 @@ func (p *process) worker() func(context.Context) error {
 	return func(ctx context.Context) error { return work(ctx, p.temporal, acts, &p.polling, p.Options) }
 }
 
+// listen returns a listener of a bounded number of connections.
 func (p *process) listen(ctx context.Context) (net.Listener, error) {
-	if p.Listener != nil {
-		return p.Listener, nil
+	listener := p.Listener
+	if listener == nil {
+		var err error
+		if listener, err = new(net.ListenConfig).Listen(ctx, "tcp", p.Config.Listen); err != nil {
+			return nil, fmt.Errorf("serve HTTP on %s: %w; is another process using it? set listen to another address", p.Config.Listen, err)
+		}
 	}
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", p.Config.Listen)
+	listener = netutil.LimitListener(listener, maxConnections)
+	if !p.Config.ProxyProtocol {
+		return listener, nil
+	}
+	// Only proxies name a source; probes come without one.
+	policy, err := proxyproto.PolicyFromRanges(p.Config.TrustedProxies, proxyproto.REQUIRE, proxyproto.SKIP)
 	if err != nil {
-		return nil, fmt.Errorf("serve HTTP on %s: %w; is another process using it? set listen to another address", p.Config.Listen, err)
+		return nil, fmt.Errorf("trustedProxies: %w", err)
 	}
-	return listener, nil
+	return &proxyproto.Listener{Listener: listener, ConnPolicy: policy, ReadHeaderTimeout: readHeaderTimeout}, nil
 }
 
 func (p *process) openInbox(ctx context.Context) (*inbox.Inbox, error) {
