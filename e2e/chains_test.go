@@ -137,6 +137,7 @@ func TestAPushToAMonorepoAppliesOnce(t *testing.T) {
 // A run that fails stops what follows it. A retry that finishes resumes the
 // line where it stopped, and so does skipping the stack.
 func TestAChainIsResumedWhereItStopped(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, autoStack, follower("app-prod", "network-prod"), follower("web-prod", "app-prod"))
 	p := w.serve()
 	fails := simulator.Plan{FailIn: spacelift.RunStatePlanning, FailNote: "it does not compile"}

@@ -64,6 +64,7 @@ func (w *world) begin(c *contest, at time.Time) {
 // a confirmation or a discard in Spacelift. One of the two wins, the plan is
 // confirmed or discarded once, and all of Gantry's records agree.
 func TestTimeoutAgainstADecision(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	who, _ := w.servePeople("")
 	approves := func(c *contest) bool {

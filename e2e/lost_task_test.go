@@ -15,6 +15,7 @@ import (
 // record it. The decision is recorded all the same, its repeat isn't refused, and
 // no other person is named for it.
 func TestADecisionOutlivesItsLostTask(t *testing.T) {
+	t.Parallel()
 	note := "as discussed"
 	approve := func(v api.Verdict) func(context.Context, people, *world, runID) (int, string, error) {
 		return func(ctx context.Context, who people, _ *world, id runID) (int, string, error) {
@@ -46,6 +47,7 @@ func TestADecisionOutlivesItsLostTask(t *testing.T) {
 		}, "DISCARDED", "e2e wants the run stopped: as discussed"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t, oneApproves)
 			who, p := w.servePeople("")
 			id := w.change("billing-dev", 1)

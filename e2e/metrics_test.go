@@ -22,6 +22,7 @@ import (
 // Every metric in docs/reference/metrics.md is exposed, with the documented labels,
 // after a story that moves all of them.
 func TestMetricsInTheTablesAreExposed(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, simulator.Stack{ID: "network-prod", Labels: []string{"gantry:managed", "gantry:confirm=auto"}})
 	w.serveAs("all")
 	c := w.dialTemporal()

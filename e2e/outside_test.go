@@ -73,6 +73,7 @@ var confirmedAlone = []string{"gantry:managed", "gantry:confirm=auto"}
 // A freeze declared through the API holds a plan that Gantry would confirm
 // automatically, and outlives the process; lifting it releases the run immediately.
 func TestFreezeHoldsUntilItIsLifted(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, simulator.Stack{ID: "network-prod", Labels: confirmedAlone})
 	gantry := w.serve()
 	declared, err := w.client.DeclareFreezeWithResponse(t.Context(), "acme", nil, api.FreezeRequest{Reason: "year-end audit"})

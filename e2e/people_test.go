@@ -158,6 +158,7 @@ func TestRejectionDiscardsThePlan(t *testing.T) {
 
 // Decisions outlive the process that took them.
 func TestDecisionsSurviveARestart(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, twoApprove)
 	who, p := w.servePeople("")
 	id := w.change("billing-prod", 1)

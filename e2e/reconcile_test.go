@@ -189,6 +189,7 @@ func TestReconcileGivesUpForgeries(t *testing.T) {
 // An execution whose every workflow task fails is reported until a worker gets past
 // the step.
 func TestReconcileNoticesExecutionsThatAreStuck(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, autoStack)
 	w.serveReconciling()
 	c := w.dialTemporal()
@@ -250,6 +251,7 @@ func TestAForgedEndMakesGantryReadTheRun(t *testing.T) {
 // Gantry is down, ten notifications fail, and Spacelift switches the webhook
 // off. Gantry comes back, switches it on, says so, and catches up.
 func TestGuardianSwitchesTheWebhookOnAgain(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, autoStack, manualStack)
 	p := w.serveReconciling()
 	before := w.push("app-prod", 1)
@@ -304,6 +306,7 @@ func TestGuardianSwitchesTheWebhookOnAgain(t *testing.T) {
 
 // While Spacelift wants fewer calls, Gantry makes none, and says so.
 func TestReconcileBacksOffWhenRateLimited(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, manualStack)
 	w.silence()
 	_, err := w.spacelift.InjectAPI(simulator.APIFault{Kind: simulator.RateLimited, RetryAfter: simulator.Duration(8 * time.Second)})

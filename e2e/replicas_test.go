@@ -22,6 +22,7 @@ import (
 // with their inboxes while the load continues. No sender notices, no accepted event
 // is lost, and every plan is confirmed once.
 func TestReplicasAreKilledInTurn(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	replicas := []*world{w.beside(), w.beside()}
 	balancer := w.balance(replicas...)

@@ -14,8 +14,10 @@ import (
 // A stop doesn't wait for Spacelift: Gantry abandons unanswered calls, and the next
 // process repeats them. Nothing is lost and nothing is done twice.
 func TestAStopDoesNotWaitForSpacelift(t *testing.T) {
+	t.Parallel()
 	for name, field := range map[string]string{"while a run is read": "query", "while a run is confirmed": "runConfirm"} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t, simulator.Stack{ID: "network-prod", Labels: []string{"gantry:managed", "gantry:confirm=auto"}})
 			p := w.serve()
 			fault, err := w.spacelift.InjectAPI(simulator.APIFault{Kind: simulator.Slow, Field: field, Delay: simulator.Duration(time.Hour)})
@@ -27,7 +29,7 @@ func TestAStopDoesNotWaitForSpacelift(t *testing.T) {
 				}
 				return nil
 			})
-			if took := p.interrupt(); took > 2500*time.Millisecond {
+			if took := p.interrupt(); took > 10*time.Second { // a call to Spacelift may take 30 s
 				t.Errorf("the stop took %s", took)
 			}
 
