@@ -47,7 +47,7 @@ func newTown(t *testing.T, stacks ...string) *town {
 	}
 	key := c.sim.AddAPIKey(simulator.APIKey{})
 	client, err := spaceliftapi.NewClient(spaceliftapi.Config{
-		Account: "acme", Endpoint: server.URL, Credentials: spaceliftapi.APIKey{ID: key.ID, Secret: key.Secret}, Timeout: 5 * time.Second,
+		Account: "acme", Endpoint: server.URL, Credentials: spaceliftapi.APIKey{ID: key.ID, Secret: key.Secret}, Timeout: wait,
 	})
 	c.must(err)
 	rules, err := policy.Compile(policy.Config{Profiles: []policy.Profile{{Name: "patient", OldPlans: new(policy.OldPlansKeep)}}})

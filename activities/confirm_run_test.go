@@ -22,7 +22,7 @@ import (
 const stack = spacelift.StackID("network-prod")
 
 // wait is how long a test waits for what happens at once.
-const wait = 10 * time.Second
+const wait = time.Minute
 
 var auto = []string{"gantry:confirm=auto", "gantry:managed"}
 
@@ -53,7 +53,7 @@ func newRig(t *testing.T, shape ...func(*simulator.Stack)) *rig {
 	r.must(r.sim.AddStack(st))
 	key := r.sim.AddAPIKey(simulator.APIKey{})
 	client, err := spaceliftapi.NewClient(spaceliftapi.Config{
-		Account: "acme", Endpoint: server.URL, Credentials: spaceliftapi.APIKey{ID: key.ID, Secret: key.Secret}, Timeout: 5 * time.Second,
+		Account: "acme", Endpoint: server.URL, Credentials: spaceliftapi.APIKey{ID: key.ID, Secret: key.Secret}, Timeout: wait,
 	})
 	r.must(err)
 

@@ -99,7 +99,7 @@ func (r *rig) policy() spacelift.Policy {
 // push lets a run without changes pass from the push to its end.
 func (r *rig) push(stack spacelift.StackID) {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(r.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(r.t.Context(), time.Minute)
 	defer cancel()
 	run, err := r.Push(stack, simulator.Commit{}, simulator.Plan{})
 	r.ok(err)

@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-
 	"github.com/getkin/kin-openapi/openapi3"
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"

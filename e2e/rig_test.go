@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -203,12 +204,12 @@ func (w *world) run(ctx context.Context, stack spacelift.StackID, id spacelift.R
 	return *r.JSON200, nil
 }
 
-// phase waits until Gantry shows a run in a phase.
-func (w *world) phase(stack spacelift.StackID, id spacelift.RunID, phase api.Phase) api.Run {
+// phase waits until Gantry shows a run in one of the phases.
+func (w *world) phase(stack spacelift.StackID, id spacelift.RunID, phases ...api.Phase) api.Run {
 	w.t.Helper()
 	var run api.Run
-	w.eventually(fmt.Sprintf("run %s is %s", id, phase), func(ctx context.Context) (err error) {
-		if run, err = w.run(ctx, stack, id); err == nil && run.Phase != phase {
+	w.eventually(fmt.Sprintf("run %s is %s", id, phases), func(ctx context.Context) (err error) {
+		if run, err = w.run(ctx, stack, id); err == nil && !slices.Contains(phases, run.Phase) {
 			err = fmt.Errorf("it is %s (%s)", run.Phase, run.State)
 		}
 		return err

@@ -64,7 +64,7 @@ func TestChangesAreAnnounced(t *testing.T) {
 			if name == "EnableNamedWebhook" {
 				r.ok(r.AddNamedWebhook(simulator.NamedWebhook{ID: "off", Disabled: true}))
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			r.ok(r.Flush(ctx))
 			changed, before := r.Changed(), r.saved()

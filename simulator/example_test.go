@@ -35,7 +35,7 @@ webhook contains {"endpoint_id": "gantry"} if {
 	input.run_updated.state == "UNCONFIRMED"
 }`}))
 
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	run, err := sim.Push("network", simulator.Commit{}, simulator.Plan{Delta: spacelift.Delta{Added: 1}})
 	check(err)

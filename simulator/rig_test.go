@@ -87,7 +87,7 @@ func (r *rig) advance(d time.Duration) {
 	for range 4 { // an answer may schedule more
 		r.clock.Advance(d)
 		d = 0
-		ctx, cancel := context.WithTimeout(r.t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(r.t.Context(), time.Minute)
 		r.ok(r.Flush(ctx))
 		cancel()
 	}

@@ -113,7 +113,7 @@ func runIn(t *testing.T, stack spacelift.StackID, state spacelift.RunState) (*si
 	}
 	waits := func(run spacelift.RunID, states ...spacelift.RunState) {
 		t.Helper()
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		_, err := sim.WaitState(ctx, stack, run, states...)
 		must(err)

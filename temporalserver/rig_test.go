@@ -126,7 +126,7 @@ func wantResult(t *testing.T, run client.WorkflowRun, want string) {
 // milliseconds late.
 func wantListed(t *testing.T, c client.Client, query string, want ...string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()

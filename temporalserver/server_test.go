@@ -170,7 +170,7 @@ func TestStopIsQuickAndComplete(t *testing.T) {
 	begun := time.Now()
 	s.Stop()
 	s.Stop()
-	if took := time.Since(begun); took > 5*time.Second {
+	if took := time.Since(begun); took > 20*time.Second {
 		t.Errorf("stop with a polling worker took %v", took)
 	}
 
@@ -196,7 +196,7 @@ func TestStoppedServerLeavesNoWorkers(t *testing.T) {
 	}
 	s.Stop()
 
-	patience := time.NewTimer(10 * time.Second)
+	patience := time.NewTimer(time.Minute)
 	defer patience.Stop()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()

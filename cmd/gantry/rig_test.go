@@ -278,7 +278,7 @@ func (g *receiver) received(stack string) int {
 // push lets a run without changes pass from the push to its end.
 func (r *rig) push(stack spacelift.StackID) {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(r.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(r.t.Context(), time.Minute)
 	defer cancel()
 	run, err := r.spacelift.Push(stack, simulator.Commit{}, simulator.Plan{})
 	r.ok(err)

