@@ -8,7 +8,7 @@ import (
 	"github.com/gantryhq/gantry/decide/managed"
 )
 
-// metrics counts what arrives at the webhook, and what is wrong with accounts.
+// metrics counts webhook requests, decisions and the findings of accounts.
 // docs/reference/metrics.md lists them for operators.
 type metrics struct {
 	received    prometheus.Counter
@@ -33,25 +33,25 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	m := &metrics{
 		received:    counter("gantry_webhook_received_total", "Requests to the webhook."),
 		accepted:    counter("gantry_webhook_accepted_total", "Notifications stored for forwarding."),
-		duplicate:   counter("gantry_webhook_duplicate_total", "Notifications that had been stored before."),
+		duplicate:   counter("gantry_webhook_duplicate_total", "Notifications that Gantry had already stored."),
 		unavailable: counter("gantry_webhook_unavailable_total", "Notifications answered 503 because they could not be stored."),
 		ignored:     vector("gantry_webhook_ignored_total", "Authentic notifications that start no work, by reason.", "reason"),
-		refused:     vector("gantry_webhook_refused_total", "Requests that were refused, by reason.", "reason"),
-		secrets:     vector("gantry_webhook_secret_used_total", "Authentic notifications by account and place of the secret that signed them, from 1.", "account", "secret"),
+		refused:     vector("gantry_webhook_refused_total", "Refused requests, by reason.", "reason"),
+		secrets:     vector("gantry_webhook_secret_used_total", "Authentic notifications, by account and the position of the secret that signed them, from 1.", "account", "secret"),
 		ackLatency: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "gantry_webhook_ack_seconds", Help: "Time from an authentic request to its answer.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 16),
 		}),
 		findings: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "gantry_guardian_findings", Help: "1 while something is wrong with an account, by kind: see GET /v1/accounts.",
+			Name: "gantry_guardian_findings", Help: "1 while an account has a finding of this kind; GET /v1/accounts has the details.",
 		}, []string{"account", "kind"}),
-		decisions: vector("gantry_decisions_total", "Decisions of people, by verdict and what came of them.", "verdict", "result"),
+		decisions: vector("gantry_decisions_total", "Decisions of people, by verdict and result.", "verdict", "result"),
 	}
 	r.MustRegister(m.received, m.accepted, m.duplicate, m.unavailable, m.ignored, m.refused, m.secrets, m.ackLatency, m.findings, m.decisions)
 	return m
 }
 
-// decided counts a decision by what its maker was answered.
+// decided counts a decision by the answer to it.
 func (m *metrics) decided(v managed.Verdict, err error) {
 	result := "counted"
 	if err != nil {

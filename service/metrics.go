@@ -47,11 +47,11 @@ func slim(i metric.Instrument) (metric.Stream, bool) {
 	return s, true
 }
 
-// checkToAct measures the age of Spacelift's answer when Gantry sends the act
+// checkToAct measures the age of Spacelift's answer when Gantry sends the action
 // that depends on it.
 func checkToAct(r prometheus.Registerer) func(spaceliftapi.Call) {
 	ages := prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Name: "gantry_check_to_act_seconds", Help: "Time from Spacelift's answer that an act rests on to the sending of the act.",
+		Name: "gantry_check_to_act_seconds", Help: "Time from an answer of Spacelift to the action that depends on it.",
 		Buckets: []float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1},
 	}, []string{"operation"})
 	r.MustRegister(ages)
@@ -62,11 +62,11 @@ func checkToAct(r prometheus.Registerer) func(spaceliftapi.Call) {
 	}
 }
 
-// confirmedUnseen counts confirmations that took effect on plans that nobody had
-// judged. It must stay at 0.
+// confirmedUnseen counts confirmations that took effect on a newer plan than the
+// one Gantry had checked. It must stay at 0.
 func confirmedUnseen(r prometheus.Registerer) prometheus.Counter {
 	c := prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "gantry_confirmed_unseen_total", Help: "Confirmations that took effect on a plan that nobody had judged, since a replan came in between.",
+		Name: "gantry_confirmed_unseen_total", Help: "Confirmations that took effect on a newer plan than the one Gantry had checked.",
 	})
 	r.MustRegister(c)
 	return c
