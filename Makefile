@@ -12,7 +12,7 @@ GOLANGCI := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)
 VALE_VERSION := v3.21.0
 VALE := $(TOOLS)/vale-$(VALE_VERSION)
 # The folders whose texts `make voice` checks.
-VOICE := README.md CHANGELOG.md deploy docker docs/*.md docs/*.go docs/adr docs/how-to docs/operations hack cmd service simulator workflows
+VOICE := README.md CHANGELOG.md deploy docker docs/*.md docs/*.go docs/adr docs/how-to docs/operations hack cmd e2e service simulator workflows
 # Lint vets.
 GOTESTSUM := go tool -modfile=tools.mod gotestsum --format pkgname --format-hide-empty-pkg -- -vet=off
 # The race detector needs a C compiler; CI has one.
@@ -132,7 +132,7 @@ e2e-postgres: ## The same with Temporal on PostgreSQL, and what that store promi
 	GANTRY_E2E_TEMPORAL=postgres $(GOTESTSUM) -count=1 -p 1 -parallel 4 -timeout 20m -skip '^TestWalkthrough$$|^TestReadme|^TestLab' ./e2e ./e2e/postgres
 
 .PHONY: e2e-browser
-e2e-browser: ## Tell the stories of Swagger UI in a headless Chromium, which must be installed
+e2e-browser: ## Drive Swagger UI in a headless Chromium, which must be installed
 	$(GOTESTSUM) -tags browser -count=1 -timeout 10m -run '^TestBrowser' ./e2e
 
 .PHONY: screenshots

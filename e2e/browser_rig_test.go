@@ -171,8 +171,7 @@ func on(element chromedp.CSS, method string) chromedp.Action[chromedp.Void] {
 	}
 }
 
-// screenshots is where pictures for the documents go; there are none when it is
-// empty.
+// screenshots is the folder for the documents' pictures. Empty takes none.
 var screenshots = os.Getenv("SCREENSHOTS")
 
 // startPictured starts a lab that, in pictures, has the address it has for

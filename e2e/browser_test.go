@@ -131,10 +131,10 @@ func TestBrowserHearsWhatGoesWrong(t *testing.T) {
 	t.Cleanup(page.Close)
 	b := openBrowser(t)
 	b.do(chromedp.Navigate(page.URL))
-	heard := strings.Join(b.complaints(), "\n")
+	complaints := strings.Join(b.complaints(), "\n")
 	for _, want := range []string{"console speaks", "policy: ", "request to http://example.com/x.png"} {
-		if !strings.Contains(heard, want) {
-			t.Errorf("nothing of %q in what was heard:\n%s", want, heard)
+		if !strings.Contains(complaints, want) {
+			t.Errorf("no complaint about %q:\n%s", want, complaints)
 		}
 	}
 }
@@ -177,7 +177,7 @@ func (b *browser) operation(tag, id string) operation {
 	return o
 }
 
-// answer is what the page shows of a request and its answer.
+// answer is a request and its answer, as the page shows them.
 type answer struct{ curl, status, body string }
 
 // execute presses Execute.

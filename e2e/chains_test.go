@@ -42,7 +42,7 @@ func (w *world) chain(root runID, what string, wanted func(api.Chain) bool) api.
 	return chain
 }
 
-// runsOf is how many runs a stack has had.
+// runsOf returns all runs of a stack.
 func (w *world) runsOf(stack spacelift.StackID) []simulator.Run {
 	w.t.Helper()
 	all, err := w.spacelift.Runs(stack)

@@ -21,8 +21,8 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// kills is how often TestKill kills Gantry; with SOAK=10m in the environment it
-// continues for that long instead.
+// kills counts the times that TestKill kills Gantry. With SOAK=10m in the
+// environment it continues for at least that long.
 const kills = 20
 
 // Gantry is killed under load again and again. Afterwards Temporal has every event

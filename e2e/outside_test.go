@@ -160,7 +160,7 @@ func TestGuardianTellsPeople(t *testing.T) {
 	hook.ID, hook.Endpoint, hook.Secret = "nowhere", w.url()+"/webhook", secret
 	w.must(w.spacelift.AddNamedWebhook(hook))
 	w.account("the webhook is there", func(a api.Account) bool { return !finding(a, "webhook-missing") })
-	w.eventually("people hear that it is over", func(context.Context) error {
+	w.eventually("people are notified that it is over", func(context.Context) error {
 		to.mu.Lock()
 		defer to.mu.Unlock()
 		if len(to.received) < 2 {

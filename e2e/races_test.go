@@ -15,7 +15,7 @@ import (
 // Messages race only against a real server. Each test below sends two of them back
 // to back, many times, and checks what must never happen.
 
-// rounds is how often each race is run.
+// rounds counts the repetitions of each race.
 const rounds = 8
 
 // oneApproves is a stack whose every plan one person must approve.

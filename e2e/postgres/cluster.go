@@ -25,8 +25,8 @@ import (
 // User may do everything in the cluster.
 const User = "temporal"
 
-// startTimeout is how long a server may take until it answers.
-const startTimeout = 30 * time.Second
+// startTimeout limits the wait for a server's first answer.
+const startTimeout = 2 * time.Minute
 
 // Cluster is a PostgreSQL server and its data.
 type Cluster struct {
@@ -154,7 +154,7 @@ func (c *Cluster) Close() error {
 	return os.RemoveAll(c.dir)
 }
 
-// Log is what the server has said so far.
+// Log returns the server's log so far.
 func (c *Cluster) Log() string {
 	b, err := os.ReadFile(filepath.Join(c.dir, "log"))
 	if err != nil {
@@ -230,8 +230,8 @@ func programs() (string, error) {
 	return filepath.Dir(initdb), nil
 }
 
-// unprivileged is who runs the server when this program runs as root, which
-// PostgreSQL refuses to.
+// unprivileged returns the account for the server when this program runs as root,
+// as which PostgreSQL refuses to run.
 func unprivileged() (*syscall.Credential, error) {
 	if os.Geteuid() != 0 {
 		return nil, nil //nolint:nilnil // nobody else is needed

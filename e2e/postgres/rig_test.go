@@ -22,7 +22,7 @@ import (
 // binary is docker/temporal's program.
 var binary string
 
-// patience is how long a test waits for what must happen.
+// patience limits the wait for an expected event.
 const patience = 60 * time.Second
 
 func TestMain(m *testing.M) {
