@@ -29,7 +29,7 @@ const (
 	stack   = spacelift.StackID("network-prod")
 )
 
-// begin is when the simulated account's clock starts.
+// begin is the start of the simulated account's clock.
 var begin = time.Date(2026, 1, 1, 10, 0, 0, 0, time.UTC)
 
 // story is one course that a run can take.
