@@ -11,15 +11,15 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// DiscardRunInput asks to discard a plan, if it still is the one judged.
+// DiscardRunInput is a request to discard a plan, if it still is the one judged.
 type DiscardRunInput struct {
 	Run          spacelift.RunRef `json:"run"`
 	StateVersion int              `json:"stateVersion"` // of UNCONFIRMED
 	Note         string           `json:"note"`
 }
 
-// ReviewRunInput asks to pass people's decision on to Spacelift's own approval
-// policies, if the run still waits for it in that state.
+// ReviewRunInput is a request to pass people's decision on to Spacelift's own
+// approval policies, if the run still waits for it in that state.
 type ReviewRunInput struct {
 	Run          spacelift.RunRef         `json:"run"`
 	StateVersion int                      `json:"stateVersion"`
@@ -27,19 +27,18 @@ type ReviewRunInput struct {
 	Note         string                   `json:"note"`
 }
 
-// StopRunInput asks to stop a run in the way its state allows: cancel, stop or
-// discard.
+// StopRunInput is a request to stop a run in the way its state allows: cancel, stop
+// or discard.
 type StopRunInput struct {
 	Run  spacelift.RunRef `json:"run"`
 	Note string           `json:"note"`
 }
 
-// act looks at a run and does what judge wants, if it still wants anything.
-// judge leaves the outcome empty and names the verb to go ahead. stateVersion is
-// the oldest that the API must show; what it shows before that is waited for,
-// within reason.
+// act reads a run and does what judge wants, if anything. judge leaves the outcome
+// empty and names the verb to go ahead. stateVersion is the oldest state that the
+// API must show; for a while, an older one is an error.
 //
-// Like ConfirmRun it is safe to repeat, because each attempt looks first.
+// Like ConfirmRun it is safe to repeat, because each attempt checks first.
 func (a *Activities) act(ctx context.Context, ref spacelift.RunRef, stateVersion int,
 	judge func(spacelift.Run) managed.ActResult, do func(ctx context.Context, api Spacelift, mark spacelift.Mark) error,
 ) (managed.ActResult, error) {
@@ -48,7 +47,7 @@ func (a *Activities) act(ctx context.Context, ref spacelift.RunRef, stateVersion
 		return managed.ActResult{}, err
 	}
 	patient := activity.GetInfo(ctx).Attempt < patience
-	see := func() (managed.ActResult, time.Time, error) {
+	check := func() (managed.ActResult, time.Time, error) {
 		run, err := a.upToDate(ctx, api, ref, stateVersion, patient)
 		if err != nil {
 			return managed.ActResult{}, time.Time{}, err
@@ -58,14 +57,14 @@ func (a *Activities) act(ctx context.Context, ref spacelift.RunRef, stateVersion
 		result.Run = run
 		return result, read, nil
 	}
-	return checkedAnew(func() (managed.ActResult, error) { return actOnce(ctx, api, patient, see, do) })
+	return checkedAnew(func() (managed.ActResult, error) { return actOnce(ctx, api, patient, check, do) })
 }
 
-// actOnce sees and acts once.
-func actOnce(ctx context.Context, api Spacelift, patient bool, see func() (managed.ActResult, time.Time, error),
+// actOnce checks and acts once.
+func actOnce(ctx context.Context, api Spacelift, patient bool, check func() (managed.ActResult, time.Time, error),
 	do func(ctx context.Context, api Spacelift, mark spacelift.Mark) error,
 ) (managed.ActResult, error) {
-	found, read, err := see()
+	found, read, err := check()
 	if err != nil || found.Outcome != "" {
 		return found, err
 	}
@@ -77,10 +76,10 @@ func actOnce(ctx context.Context, api Spacelift, patient bool, see func() (manag
 	if !refusal(err) {
 		return managed.ActResult{}, classify(ctx, err)
 	}
-	// Most likely the run went on in the meantime: then it shows.
-	found, _, lookErr := see()
-	if lookErr != nil || found.Outcome != "" {
-		return found, lookErr
+	// Most likely the run has changed in the meantime: then it shows.
+	found, _, checkErr := check()
+	if checkErr != nil || found.Outcome != "" {
+		return found, checkErr
 	}
 	if patient && (found.Verb != tried || !is[*spacelift.IllegalStateError](err)) {
 		return managed.ActResult{}, err
@@ -112,8 +111,8 @@ func (in DiscardRunInput) judge(run spacelift.Run) managed.ActResult {
 	return managed.ActResult{Verb: spacelift.VerbDiscard}
 }
 
-// ReviewRun passes a decision on to Spacelift's approval policies. That may not
-// be enough for them: whether they still ask shows when the run is read again.
+// ReviewRun passes a decision on to Spacelift's approval policies. They may need
+// more reviews: the run shows whether they still ask.
 //
 // Repeating it changes nothing, since the latest review of each reviewer counts
 // (https://docs.spacelift.io/concepts/policy/approval-policy).
@@ -128,7 +127,7 @@ func (in ReviewRunInput) judge(run spacelift.Run) managed.ActResult {
 	if in.Decision == spacelift.ReviewReject {
 		verb = spacelift.VerbReject
 	}
-	// A rejection fails the run at once. Whose it was mostly does not show.
+	// A rejection fails the run immediately. Mostly the run does not show whose it was.
 	if after, moved := next(in.StateVersion, run); moved && after.State == spacelift.RunStateFailed && in.Decision == spacelift.ReviewReject {
 		found := before(after, verb, "rejected the run")
 		return managed.ActResult{Outcome: managed.ActDone, Verb: verb, ByUs: found.ByUs, Actor: found.Actor}
@@ -139,16 +138,16 @@ func (in ReviewRunInput) judge(run spacelift.Run) managed.ActResult {
 	if !run.State.Reviewable() {
 		return moot("a run in %s can't be reviewed", run.State)
 	}
-	// Who approved in Spacelift may have done so long ago: a run can stay QUEUED
-	// behind another, and a rejection would fail it all the same. PENDING_REVIEW
-	// is nothing but waiting for a review: a run that got it is elsewhere.
+	// The approval in Spacelift may be old: a run can stay QUEUED behind another,
+	// and a rejection would still fail it. PENDING_REVIEW means waiting for a review
+	// and nothing else: a run that got its review has left it.
 	if !run.NeedsApproval && run.State != spacelift.RunStatePendingReview {
 		return moot("no approval policy in Spacelift asks for a review of it any more")
 	}
 	return managed.ActResult{Verb: verb}
 }
 
-// StopRun ends a run in the way its state allows. Where a worker is at work it
+// StopRun stops a run in the way its state allows. While a worker is at work it
 // only asks: see spaceliftapi.Client.StopRun.
 func (a *Activities) StopRun(ctx context.Context, in StopRunInput) (managed.ActResult, error) {
 	return a.act(ctx, in.Run, 0, in.judge, func(ctx context.Context, api Spacelift, mark spacelift.Mark) error {
@@ -185,8 +184,8 @@ var verbOf = map[spacelift.RunState]string{
 	spacelift.RunStateCanceled: spacelift.VerbCancel, spacelift.RunStateStopped: spacelift.VerbStop, spacelift.RunStateDiscarded: spacelift.VerbDiscard,
 }
 
-// before says who did what is asked for before this attempt: Gantry, then it is
-// done, or somebody else, then it is moot.
+// before returns the result of an act that happened before this attempt: done if it
+// was Gantry's, moot if it was another person's.
 func before(t spacelift.Transition, verb, did string) managed.ActResult {
 	found := managed.ActResult{Outcome: managed.ActDone, Verb: verb, Actor: t.Username}
 	if mark, ours := spacelift.MarkOf(t); ours && mark.Verb == verb {
@@ -197,7 +196,7 @@ func before(t spacelift.Transition, verb, did string) managed.ActResult {
 	return found
 }
 
-// newest is the last entry of a run's history.
+// newest returns the last entry of a run's history.
 func newest(run spacelift.Run) spacelift.Transition {
 	if len(run.History) == 0 {
 		return spacelift.Transition{}

@@ -13,7 +13,7 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// acted is what came of an activity and what Spacelift saw of it.
+// acted is the result of an activity and what Spacelift saw of it.
 type acted struct {
 	outcome managed.ActOutcome
 	reason  string // part of it
@@ -225,7 +225,7 @@ func TestStopRun(t *testing.T) {
 	}
 }
 
-// Between looking and acting the run goes on: another attempt looks again.
+// The run changes between check and act: another attempt checks again.
 func TestStopRunLosesTheRace(t *testing.T) {
 	ref := spacelift.RunRef{Account: "acme", Stack: stack, Run: "01KDX3V4T8Q2M5N7P9R1S3T5V7"}
 	api := &moving{states: []spacelift.RunState{"READY", "INITIALIZING", "INITIALIZING"}, ref: ref}
@@ -243,20 +243,20 @@ func TestStopRunLosesTheRace(t *testing.T) {
 	}
 }
 
-// moving is an account where a run goes on with every look, and that refuses
+// moving is an account where a run changes with every read, and that refuses
 // what the new state does not allow.
 type moving struct {
 	activities.Spacelift // nothing else is called
 
 	ref    spacelift.RunRef
 	states []spacelift.RunState
-	looks  int
+	reads  int
 }
 
 func (m *moving) Run(context.Context, spacelift.RunRef) (spacelift.Run, error) {
-	state := m.states[m.looks]
-	m.looks++
-	return spacelift.Run{Ref: m.ref, State: state, StateVersion: m.looks, History: []spacelift.Transition{{State: state, StateVersion: m.looks}}}, nil
+	state := m.states[m.reads]
+	m.reads++
+	return spacelift.Run{Ref: m.ref, State: state, StateVersion: m.reads, History: []spacelift.Transition{{State: state, StateVersion: m.reads}}}, nil
 }
 
 func (m *moving) CancelRun(context.Context, spacelift.RunRef, string) (spacelift.RunOutcome, error) {
@@ -267,7 +267,7 @@ func (m *moving) StopRun(context.Context, spacelift.RunRef, string) (spacelift.R
 	return spacelift.RunOutcome{Ref: m.ref, State: "INITIALIZING"}, nil
 }
 
-// What Spacelift would not do is told in its own words.
+// A refusal of Spacelift's is reported in its own words.
 func TestDiscardRunRefused(t *testing.T) {
 	r := newRig(t)
 	r.fault(simulator.APIFault{Kind: simulator.NotExecutable, Field: "runDiscard", Message: "the stack is locked by joe"})

@@ -1,9 +1,9 @@
-// Package activities holds what Gantry does outside: each activity is one piece
-// of work with the world that is safe to repeat.
+// Package activities holds Gantry's calls to the outside: each activity is one
+// piece of work that is safe to repeat.
 //
-// Activities hold no retry loops; the policy of the workflow retries them. They
-// hold no decisions either: what a run should become is decided in workflows.
-// An error says whether trying again may help: see classify.
+// Activities hold no retry loops; the workflow's policy retries them. They hold no
+// decisions either: those are in the packages below decide. An error says whether
+// trying again may help: see classify.
 package activities
 
 import (
@@ -25,44 +25,43 @@ type Activities struct {
 	// Accounts holds a client for each Spacelift account that Gantry serves.
 	Accounts map[spacelift.Account]Spacelift
 
-	// WebhookSecrets holds, for each account, what its webhook is to sign with.
-	// The secrets may change while Gantry runs.
+	// WebhookSecrets holds, for each account, the secret that its webhook signs
+	// with. Secrets may change while Gantry runs.
 	WebhookSecrets map[spacelift.Account]func() string
 
-	// Rules are what the configuration says of profiles and windows; nil is a
-	// configuration without any.
+	// Definitions holds the configured profiles and windows; nil is a configuration
+	// without any.
 	Definitions *policy.Definitions
 
-	// Temporal is where the executions are.
+	// Temporal lists, queries and signals executions.
 	Temporal Temporal
 
-	// Notifier tells people.
+	// Notifier sends messages to people.
 	Notifier Notifier
 
 	// OnConfirmedUnseen is called when a confirmation took effect on a plan that
-	// nobody had judged; nil is nobody to call.
+	// Gantry had not judged; nil calls nothing.
 	OnConfirmedUnseen func()
 
-	// Now is the clock that windows and freezes are looked up by; nil is the
-	// machine's.
+	// Now is the clock for windows and freezes; nil is the machine's.
 	Now func() time.Time
 
 	graphs  graphCache
 	viewers viewers
 }
 
-// Spacelift is what the activities call; *spaceliftapi.Client is one.
+// Spacelift is the subset of *spaceliftapi.Client that the activities use.
 type Spacelift interface {
 	// Run reads a run with its history and the stack's current labels and brakes.
 	Run(ctx context.Context, ref spacelift.RunRef) (spacelift.Run, error)
 
-	// RunURL returns the address of a run in Spacelift's user interface. It calls
-	// nobody.
+	// RunURL returns the address of a run in Spacelift's user interface, without a
+	// call.
 	RunURL(ref spacelift.RunRef) string
 
-	// The verbs change a run, and are sent once: see spacelift.WithCheck. An error
-	// that is not ErrAmbiguous means that it did not happen. StopRun only asks; RetryRun answers with the run that tries
-	// again, a new one or the same.
+	// The verbs change a run, and are sent once: see spaceliftapi.WithCheck. An
+	// error that is not ErrAmbiguous means that nothing happened. StopRun only asks;
+	// RetryRun returns the retry, which may be the same run.
 	ConfirmRun(ctx context.Context, ref spacelift.RunRef, note string) (spacelift.RunOutcome, error)
 	DiscardRun(ctx context.Context, ref spacelift.RunRef, note string) (spacelift.RunOutcome, error)
 	CancelRun(ctx context.Context, ref spacelift.RunRef, note string) (spacelift.RunOutcome, error)
@@ -70,7 +69,7 @@ type Spacelift interface {
 	ReviewRun(ctx context.Context, ref spacelift.RunRef, decision spacelift.ReviewDecision, note string) error
 	RetryRun(ctx context.Context, ref spacelift.RunRef) (spacelift.RunOutcome, error)
 
-	// RunLogs reads the end of what a run wrote in one of its states.
+	// RunLogs reads the end of a run's log of one state.
 	RunLogs(ctx context.Context, ref spacelift.RunRef, in spacelift.Transition, maxBytes int) (spacelift.LogTail, error)
 
 	// RunsOfStack lists a stack's runs of one type, newest first.
@@ -83,7 +82,7 @@ type Spacelift interface {
 	Stack(ctx context.Context, id spacelift.StackID) (spacelift.Stack, error)
 	LabelsOfStacks(ctx context.Context) ([]spacelift.LabelledStack, error)
 
-	// Viewer is whom Spacelift takes us for.
+	// Viewer returns the identity of Gantry's API key.
 	Viewer(ctx context.Context) (spacelift.Viewer, error)
 
 	// RunsInProgress finds the account's runs that have not ended.
@@ -99,15 +98,15 @@ type Notifier interface {
 	Send(ctx context.Context, channel string, m notify.Message) error
 }
 
-// Temporal is what the activities call of a Temporal client.
+// Temporal is the subset of a Temporal client that the activities use.
 type Temporal interface {
 	ListWorkflow(context.Context, *workflowservice.ListWorkflowExecutionsRequest) (*workflowservice.ListWorkflowExecutionsResponse, error)
 	QueryWorkflow(ctx context.Context, workflowID, runID, queryType string, args ...any) (converter.EncodedValue, error)
 	SignalWorkflow(ctx context.Context, workflowID, runID, signal string, arg any) error
 }
 
-// account returns the client of an account. The error for one that is not
-// configured is final: configuration is read at start.
+// account returns the client of an account. The error for an account that is not
+// configured is final: the configuration is read at start.
 func (a *Activities) account(name spacelift.Account) (Spacelift, error) {
 	if api, ok := a.Accounts[name]; ok {
 		return api, nil

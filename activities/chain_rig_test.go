@@ -17,7 +17,7 @@ import (
 )
 
 // town is an account of stacks that follow each other, on a clock of its own, so
-// that plans and applies have times that can be told apart.
+// that plans and applies have different times.
 type town struct {
 	*testing.T
 	sim   *simulator.Simulator
@@ -66,8 +66,8 @@ func (c *town) must(err error) {
 	}
 }
 
-// besides is how Temporal is asked.
-var besides = activities.Asked{Chains: activities.FindChainsInput{List: "chains", Query: "place", Limit: 10}, Executions: "run/", Query: "status", Done: "done"}
+// besides names the queries to Temporal.
+var besides = activities.OpenWork{Chains: activities.FindChainsInput{List: "chains", Query: "place", Limit: 10}, Executions: "run/", Query: "status", Done: "done"}
 
 var (
 	changes   = simulator.Plan{Delta: spacelift.Delta{Added: 1}}
@@ -114,12 +114,12 @@ func (c *town) applies(stack spacelift.StackID) {
 	c.passes(5 * time.Minute)
 }
 
-// turn is what a chain asks that net's newest run began, which has ended, when it
-// is the turn of a stack that follows net.
+// turn returns the input of a chain that net's newest run began, which has ended,
+// when the turn of a stack that follows net has come.
 func (c *town) turn(stack spacelift.StackID, parents ...spacelift.StackID) activities.TriggerFollowerInput {
 	c.Helper()
 	root := c.run("net", -1).Run
-	in := activities.TriggerFollowerInput{Account: "acme", Stack: stack, After: parents, Begun: root.CreatedAt, Commit: root.Commit.Hash, Asked: besides}
+	in := activities.TriggerFollowerInput{Account: "acme", Stack: stack, After: parents, Begun: root.CreatedAt, Commit: root.Commit.Hash, OpenWork: besides}
 	for _, p := range parents {
 		run := c.run(p, -1).Run
 		end, ended := run.End()
@@ -147,7 +147,7 @@ func (c *town) triggers(in activities.TriggerFollowerInput) activities.TriggerFo
 func (c *town) waits(stack spacelift.StackID) activities.Parents {
 	c.Helper()
 	result, err := do[activities.Parents](c.env, c.acts.ReadParents, activities.ReadParentsInput{
-		Run: c.run(stack, -1).Ref, Asked: besides,
+		Run: c.run(stack, -1).Ref, OpenWork: besides,
 	})
 	c.must(err)
 	return result

@@ -15,20 +15,19 @@ import (
 	"github.com/gantryhq/gantry/spacelift/spaceliftapi"
 )
 
-// patience is how many attempts wait for something that is likely to pass: an
+// patience bounds the attempts that wait for something that is likely to pass: an
 // API that is behind its own notifications, or a refusal without a known cause.
-// With the retry policy of the workflows that is some minutes.
+// With the retry policy of the workflows they take some minutes.
 const patience = 10
 
-// ConfirmRun looks at the run, and confirms its plan if it is what was judged:
-// state, version, commit, delta, and the policy that says who confirms, if no
-// lock or other brake of the stack, no window and no freeze forbids it now. It
-// does both, because nothing may come between them: what it read is at most
-// freshFor old when the confirmation is sent.
+// ConfirmRun reads the run and confirms its plan, if state, version, commit, delta
+// and policy are those that were judged, and no lock or other brake of the stack,
+// no window and no freeze forbids it now. It does both, because nothing may come
+// between them: its reading is at most freshFor old when it sends the confirmation.
 //
-// It is safe to repeat: each attempt looks first, so that an answer that was
-// lost is found and nothing is sent blindly. While the API shows an older state
-// than notifications told, it fails in order to be tried again.
+// It is safe to repeat: each attempt checks first, so it finds an answer that was
+// lost and sends nothing blindly. While the API shows an older state than
+// notifications did, it fails in order to be tried again.
 func (a *Activities) ConfirmRun(ctx context.Context, in managed.ConfirmRunInput) (managed.ConfirmResult, error) {
 	result, err := checkedAnew(func() (managed.ConfirmResult, error) { return a.confirmRun(ctx, in) })
 	if err == nil && result.Outcome == managed.ConfirmedUnseen && a.OnConfirmedUnseen != nil {
@@ -46,7 +45,7 @@ func (a *Activities) confirmRun(ctx context.Context, in managed.ConfirmRunInput)
 		return managed.ConfirmResult{}, err
 	}
 	patient := activity.GetInfo(ctx).Attempt < patience
-	found, read, err := a.look(ctx, api, in, patient)
+	found, read, err := a.check(ctx, api, in, patient)
 	if err != nil || found.Outcome != "" {
 		return found, err
 	}
@@ -57,9 +56,9 @@ func (a *Activities) confirmRun(ctx context.Context, in managed.ConfirmRunInput)
 	answer, err := api.ConfirmRun(fresh(marked, read), in.Run, mark.Sign(in.Note))
 	if err == nil {
 		if u := unseen(answer.History); u != nil && u.Confirmed >= in.Expect.StateVersion {
-			struck := confirmedUnseen(*u, nil)
-			struck.Run = found.Run
-			return struck, nil
+			result := confirmedUnseen(*u, nil)
+			result.Run = found.Run
+			return result, nil
 		}
 		found.Outcome, found.ByUs = managed.Confirmed, true
 		return found, nil
@@ -67,10 +66,10 @@ func (a *Activities) confirmRun(ctx context.Context, in managed.ConfirmRunInput)
 	if !refusal(err) {
 		return managed.ConfirmResult{}, classify(ctx, err)
 	}
-	// Most likely somebody was faster: then the run shows it.
-	found, _, lookErr := a.look(ctx, api, in, patient)
-	if lookErr != nil || found.Outcome != "" {
-		return found, lookErr
+	// Most likely a person was faster: then the run shows it.
+	found, _, checkErr := a.check(ctx, api, in, patient)
+	if checkErr != nil || found.Outcome != "" {
+		return found, checkErr
 	}
 	if _, illegal := errors.AsType[*spacelift.IllegalStateError](err); !illegal && patient {
 		return managed.ConfirmResult{}, err
@@ -79,20 +78,20 @@ func (a *Activities) confirmRun(ctx context.Context, in managed.ConfirmRunInput)
 	return found, nil
 }
 
-// look reads the run, and checks it and the rules. An empty outcome means: go
-// ahead. read is when the answer came.
-func (a *Activities) look(ctx context.Context, api Spacelift, in managed.ConfirmRunInput, patient bool) (result managed.ConfirmResult, read time.Time, err error) {
+// check reads the run, and checks it and the rules. An empty outcome means: go
+// ahead. read is the time of the answer.
+func (a *Activities) check(ctx context.Context, api Spacelift, in managed.ConfirmRunInput, patient bool) (result managed.ConfirmResult, read time.Time, err error) {
 	run, err := api.Run(ctx, in.Run)
 	if err != nil {
 		return managed.ConfirmResult{}, read, classify(ctx, err)
 	}
 	read = time.Now()
 	if behind(in.Expect, run) && patient {
-		return managed.ConfirmResult{}, read, fmt.Errorf("the API shows run %s in %s (%d), older than the %s (%d) we heard of",
+		return managed.ConfirmResult{}, read, fmt.Errorf("the API shows run %s in %s (%d), older than the %s (%d) we know of",
 			in.Run, run.State, run.StateVersion, in.Expect.State, in.Expect.StateVersion)
 	}
 	a.dropOwnLock(ctx, in.Run.Account, &run.Brakes)
-	result = check(in, run)
+	result = checkPlan(in, run)
 	if result.Outcome == "" || result.Outcome == managed.ConfirmRefused {
 		judged, err := a.checkRules(ctx, in, run)
 		if err != nil {
@@ -106,9 +105,9 @@ func (a *Activities) look(ctx context.Context, api Spacelift, in managed.Confirm
 	return result, read, nil
 }
 
-// checkRules compares the policy that holds now with the one that the plan was
-// judged by, and checks the stack's brakes, windows and freezes. An empty outcome means that they
-// allow it.
+// checkRules compares the policy in effect with the one that the plan was judged
+// by, and checks the stack's brakes, windows and freezes. An empty outcome means
+// that they allow the confirmation.
 func (a *Activities) checkRules(ctx context.Context, in managed.ConfirmRunInput, run spacelift.Run) (managed.ConfirmResult, error) {
 	rules, err := a.timed(ctx, in.Run, in.PlanSince, a.rules(in.Run.Stack, run.StackLabels))
 	if err != nil {
@@ -138,8 +137,7 @@ func (a *Activities) checkRules(ctx context.Context, in managed.ConfirmRunInput,
 	return result, nil
 }
 
-// whyPeople says why the policy leaves a run to people, as the run was just
-// read; empty if it does not.
+// whyPeople returns why the policy leaves a run to people; empty if it does not.
 func whyPeople(p policy.Policy, run spacelift.Run) string {
 	alone, rules := p.AutoConfirms(policy.PlanFacts{Type: run.Type, Drift: run.DriftDetection, Delta: run.Delta})
 	if alone {
@@ -153,11 +151,11 @@ func whyPeople(p policy.Policy, run spacelift.Run) string {
 	return "the policy leaves it to people"
 }
 
-// check compares a run with what was judged, all but the policy. An empty
-// outcome means that the plan is exactly that and nobody has decided about it.
+// checkPlan compares a run with the plan that was judged, all but the policy. An
+// empty outcome means that the plan is the same and no one has decided about it.
 //
-// What was confirmed counts as such however far the run has gone since.
-func check(in managed.ConfirmRunInput, run spacelift.Run) managed.ConfirmResult {
+// A confirmed plan counts as confirmed, however far the run is by now.
+func checkPlan(in managed.ConfirmRunInput, run spacelift.Run) managed.ConfirmResult {
 	want := in.Expect
 	if u := unseen(run.History); u != nil && u.Confirmed >= want.StateVersion {
 		return confirmedUnseen(*u, run.Delta)
@@ -189,8 +187,8 @@ func behind(want managed.Expect, run spacelift.Run) bool {
 	return run.StateVersion < want.StateVersion && !run.State.Terminal()
 }
 
-// confirmation finds how a plan was confirmed: its next state says so. Without
-// a history the state alone has to do.
+// confirmation returns the state by which a plan was confirmed, which is its next.
+// Without a history, the run's own state has to do.
 func confirmation(planVersion int, run spacelift.Run) (spacelift.Transition, bool) {
 	t, ok := next(planVersion, run)
 	if !ok || !confirms(t.State) {
@@ -199,8 +197,8 @@ func confirmation(planVersion int, run spacelift.Run) (spacelift.Transition, boo
 	return t, true
 }
 
-// unseen finds a confirmation of Gantry's that took effect on another plan than
-// the one that it was decided for, the last if there are several.
+// unseen returns a confirmation of Gantry's that took effect on another plan than
+// the one it was decided for, the last if there are several.
 func unseen(history []spacelift.Transition) (found *managed.UnseenPlan) {
 	plan, waiting := 0, false
 	for _, t := range history {
@@ -220,7 +218,8 @@ func confirmedUnseen(u managed.UnseenPlan, delta *spacelift.Delta) managed.Confi
 		"Gantry's confirmation of the plan of state version %d took effect on the plan of state version %d, which nobody had judged", u.Judged, u.Confirmed)}
 }
 
-// next is what a run did after a state, as far as its history tells.
+// next returns the state that a run entered after another, as far as its history
+// shows.
 func next(stateVersion int, run spacelift.Run) (spacelift.Transition, bool) {
 	after := spacelift.Transition{State: run.State, StateVersion: run.StateVersion}
 	for _, t := range run.History {
@@ -231,7 +230,7 @@ func next(stateVersion int, run spacelift.Run) (spacelift.Transition, bool) {
 	return after, after.StateVersion > stateVersion
 }
 
-// confirms reports whether a plan was confirmed that is followed by the state.
+// confirms reports whether a plan that is followed by this state was confirmed.
 func confirms(s spacelift.RunState) bool {
 	return s == spacelift.RunStateConfirmed || s == spacelift.RunStatePreparingApply || s == spacelift.RunStateApplying
 }

@@ -100,7 +100,7 @@ func TestCheck(t *testing.T) {
 			if tc.expect != nil {
 				tc.expect(&asked.Expect)
 			}
-			got := check(asked, run)
+			got := checkPlan(asked, run)
 			if got.Outcome != tc.want || got.ByUs != tc.byUs {
 				t.Errorf("outcome %q (by us %t), want %q (%t)", got.Outcome, got.ByUs, tc.want, tc.byUs)
 			}

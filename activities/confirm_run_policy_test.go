@@ -35,7 +35,7 @@ func TestConfirmRunWithoutPeopleJudgesWhatItReads(t *testing.T) {
 		want     managed.ConfirmOutcome
 		reason   string
 	}{
-		{name: "as it was told", labels: auto, want: managed.Confirmed},
+		{name: "as judged", labels: auto, want: managed.Confirmed},
 		{
 			name: "it repairs drift, and nobody said so", labels: noDrift, change: func(r *spacelift.Run) { r.DriftDetection = true },
 			want: managed.AnotherPlan, reason: "people confirm repairs of drift (profile no-drift)",

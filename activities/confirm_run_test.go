@@ -21,7 +21,7 @@ import (
 
 const stack = spacelift.StackID("network-prod")
 
-// wait is how long a test waits for what happens at once.
+// wait bounds a test's wait for what happens immediately.
 const wait = time.Minute
 
 var auto = []string{"gantry:confirm=auto", "gantry:managed"}
@@ -86,7 +86,7 @@ func (r *rig) reaches(s spacelift.RunState) {
 	r.must(err)
 }
 
-// judged is what a workflow would ask, given what it heard.
+// judged returns the input of a workflow that received these events.
 func (r *rig) judged() managed.ConfirmRunInput {
 	r.Helper()
 	run, err := r.sim.Run(stack, r.ref.Run)
@@ -238,7 +238,7 @@ func TestConfirmRunNotesWhatDidIt(t *testing.T) {
 	}
 }
 
-// What trying again can mend is tried again; what it cannot ends the activity.
+// An error that trying again can fix is retried; others end the activity.
 func TestConfirmRunErrors(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
@@ -327,7 +327,7 @@ func TestConfirmRunLosesTheRace(t *testing.T) {
 	}
 }
 
-// racing is an account where somebody acts between the look and the act.
+// racing is an account where a person acts between check and act.
 type racing struct {
 	activities.Spacelift // nothing else is called
 

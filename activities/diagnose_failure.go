@@ -7,44 +7,41 @@ import (
 
 	"go.temporal.io/sdk/activity"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// DiagnoseFailureInput asks why a run failed.
+// DiagnoseFailureInput names a failed run.
 type DiagnoseFailureInput struct {
 	Run      spacelift.RunRef `json:"run"`
 	ReadLogs bool             `json:"readLogs,omitempty"` // whether the end of the failed phase's log may be read
 
-	// StateVersion is that of FAILED, as far as it was told: what the API shows
-	// before that is waited for, within reason. 0 takes what it shows.
+	// StateVersion is that of FAILED, if known: for a while, an older state is an
+	// error. 0 takes what the API shows.
 	StateVersion int `json:"stateVersion,omitempty"`
 }
 
-// Diagnosis is why a run failed, as far as Spacelift tells. For a run that has
-// not failed it holds the run alone, and ApplyBegan.
+// Diagnosis is the cause of a run's failure, as far as Spacelift shows it. For a run
+// that has not failed it holds only the run and ApplyBegan.
 type Diagnosis struct {
-	Cause      policy.Cause       `json:"cause"`
-	Phase      spacelift.RunState `json:"phase,omitempty"`    // the state it failed in
-	ApplyBegan bool               `json:"applyBegan"`         // an apply phase had begun, or may have
-	Evidence   string             `json:"evidence,omitempty"` // quoted from Spacelift, at most 300 bytes
-	Source     string             `json:"source,omitempty"`   // where the evidence stands: "note", "log", "history"
-	Actor      string             `json:"actor,omitempty"`    // who failed the run, where Spacelift names somebody
-	ByUs       bool               `json:"byUs,omitempty"`     // Gantry's own act failed it, as Gantry's mark proves
-	Run        spacelift.Run      `json:"run"`
+	managed.Failure
+	Actor string        `json:"actor,omitempty"` // the person who failed the run, if Spacelift names one
+	ByUs  bool          `json:"byUs,omitempty"`  // Gantry's own act failed it, as Gantry's mark proves
+	Run   spacelift.Run `json:"run"`
 }
 
-// maxLogTail is how much of a log is looked at. What failed is said at its end.
+// maxLogTail bounds the part of a log that is read. Failures are at its end.
 const maxLogTail = 64 << 10
 
-// logPatience is how many attempts insist on the log. A diagnosis without it is
-// better than none.
+// logPatience bounds the attempts that insist on the log. A diagnosis without it
+// is better than none.
 const logPatience = 5
 
-// DiagnoseFailure reads a failed run and says why it failed. It changes nothing.
+// DiagnoseFailure reads a failed run and returns the cause. It changes nothing.
 //
-// A notification that a run failed may be forged: Diagnosis.Run shows what the
-// API says of it.
+// A notification that a run failed may be forged: Diagnosis.Run is the run as the
+// API shows it.
 func (a *Activities) DiagnoseFailure(ctx context.Context, in DiagnoseFailureInput) (Diagnosis, error) {
 	api, err := a.account(in.Run.Account)
 	if err != nil {
@@ -56,7 +53,7 @@ func (a *Activities) DiagnoseFailure(ctx context.Context, in DiagnoseFailureInpu
 		return Diagnosis{}, err
 	}
 	if run.State != spacelift.RunStateFailed {
-		return Diagnosis{Cause: policy.CauseUnknown, ApplyBegan: applyBegan(run), Run: run}, nil
+		return unknownCause(run), nil
 	}
 	var tail spacelift.LogTail
 	if phase, ok := failedPhase(run); ok && in.ReadLogs && !decided(phase, newest(run)) {
@@ -68,14 +65,18 @@ func (a *Activities) DiagnoseFailure(ctx context.Context, in DiagnoseFailureInpu
 	return diagnose(run, newest(run).Note, tail.Text), nil
 }
 
-// worthInsisting reports whether a log that could not be read may be there when
-// asked for again.
+func unknownCause(run spacelift.Run) Diagnosis {
+	return Diagnosis{Failure: managed.Failure{Cause: policy.CauseUnknown, ApplyBegan: applyBegan(run)}, Run: run}
+}
+
+// worthInsisting reports whether another attempt may read a log that could not be
+// read.
 func worthInsisting(err error) bool {
 	return !slices.ContainsFunc([]error{spacelift.ErrNotFound, spacelift.ErrUnauthorized, spacelift.ErrSchemaMismatch},
 		func(final error) bool { return errors.Is(err, final) })
 }
 
-// failedPhase is the history's entry before FAILED.
+// failedPhase returns the history's entry before FAILED.
 func failedPhase(run spacelift.Run) (spacelift.Transition, bool) {
 	n := len(run.History)
 	if n < 2 || run.History[n-1].State != spacelift.RunStateFailed {

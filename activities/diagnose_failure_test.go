@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
@@ -43,21 +44,21 @@ func TestDiagnoseFailure(t *testing.T) {
 		want  activities.Diagnosis
 		logs  int // how often logs were read
 	}{
-		{name: "by its log", plan: planFails("exit status 1", lock...), logs: 1, want: activities.Diagnosis{
+		{name: "by its log", plan: planFails("exit status 1", lock...), logs: 1, want: activities.Diagnosis{Failure: managed.Failure{
 			Cause: policy.CauseTransient, Phase: "PLANNING", Evidence: "Error: Error acquiring the state lock", Source: "log",
-		}},
-		{name: "logs may not be read", plan: planFails("exit status 1", lock...), blind: true, want: activities.Diagnosis{
+		}}},
+		{name: "logs may not be read", plan: planFails("exit status 1", lock...), blind: true, want: activities.Diagnosis{Failure: managed.Failure{
 			Cause: policy.CauseUnknown, Phase: "PLANNING", Evidence: "exit status 1", Source: "note",
-		}},
-		{name: "by its note", plan: planFails("no available workers", "fine"), blind: true, want: activities.Diagnosis{
+		}}},
+		{name: "by its note", plan: planFails("no available workers", "fine"), blind: true, want: activities.Diagnosis{Failure: managed.Failure{
 			Cause: policy.CauseCapacity, Phase: "PLANNING", Evidence: "no available workers", Source: "note",
-		}},
-		{name: "while applying", plan: applying, logs: 1, want: activities.Diagnosis{
+		}}},
+		{name: "while applying", plan: applying, logs: 1, want: activities.Diagnosis{Failure: managed.Failure{
 			Cause: policy.CauseCapacity, Phase: "APPLYING", ApplyBegan: true, Evidence: "Error: ThrottlingException: Rate exceeded", Source: "log",
-		}},
-		{name: "denied", plan: simulator.Plan{Delta: spacelift.Delta{Added: 1}, Verdict: simulator.Deny}, logs: 1, want: activities.Diagnosis{
+		}}},
+		{name: "denied", plan: simulator.Plan{Delta: spacelift.Delta{Added: 1}, Verdict: simulator.Deny}, logs: 1, want: activities.Diagnosis{Failure: managed.Failure{
 			Cause: policy.CausePolicy, Phase: "PLANNING", Evidence: "denied by a plan policy", Source: "note",
-		}},
+		}}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r := newRig(t)
@@ -95,7 +96,7 @@ func TestDiagnoseFailureThatWasNot(t *testing.T) {
 	if got.Run.State != spacelift.RunStateUnconfirmed || got.Phase != "" || got.Evidence != "" || r.reads("RunLogs") > 0 {
 		t.Errorf("%+v", got)
 	}
-	// What was told may be ahead of the API.
+	// Notifications may be ahead of the API.
 	in.StateVersion = 6
 	if _, err := do[activities.Diagnosis](r.env, r.acts.DiagnoseFailure, in); err == nil || nonRetryable(err) {
 		t.Errorf("%v, want an error worth another attempt", err)

@@ -11,17 +11,17 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// CalledOffDetails travel in the canceled error of an activity that its workflow
+// CalledOffDetails is part of the canceled error of an activity that its workflow
 // called off.
 type CalledOffDetails struct {
-	// Sent says that an act had been sent, and nobody knows whether it happened.
+	// Sent is true if an act had been sent, and it is unknown whether it happened.
 	Sent   bool   `json:"sent,omitempty"`
 	Reason string `json:"reason"` // the error that the activity met
 }
 
 // endedBy returns the canceled error of an activity that its workflow called off
-// while it met an error; nil if it was not. A process that stops, and a time-out,
-// call nothing off: the activity is tried again.
+// while it met an error; nil if it was not. A process that stops and a time-out
+// call nothing off: Temporal tries the activity again.
 func endedBy(ctx context.Context, err error) error {
 	if ctx.Err() == nil || !temporal.IsCanceledError(context.Cause(ctx)) {
 		return nil
@@ -30,9 +30,9 @@ func endedBy(ctx context.Context, err error) error {
 }
 
 // CalledOff reports whether an activity's error means that its workflow called
-// the activity off, so that the error says nothing about what it was asked for.
-// An attempt that did not notice, because it does not heartbeat, ends with its own
-// error. Temporal then does not try it again, and says why.
+// the activity off, so that the error says nothing about the act. An attempt that
+// did not notice, because it does not heartbeat, ends with its own error, and
+// Temporal does not try it again.
 func CalledOff(err error) bool {
 	if temporal.IsCanceledError(err) {
 		return true
@@ -41,27 +41,27 @@ func CalledOff(err error) bool {
 	return ok && ended.RetryState() == enums.RETRY_STATE_CANCEL_REQUESTED
 }
 
-// The types of application errors that end an activity for good.
+// The types of application errors that end an activity permanently.
 const (
 	ErrTypeUnknownAccount = "UnknownAccount"
 	ErrTypeNotFound       = "NotFound"
 	ErrTypeUnauthorized   = "Unauthorized"
 	ErrTypeSchemaMismatch = "SchemaMismatch"
-	ErrTypeNotTold        = "NotTold" // a channel will not take the message
+	ErrTypeUndeliverable  = "Undeliverable" // a channel will not take the message
 )
 
-// ErrTypeUnavailable is the type of the error when a channel wants to be left
-// alone for a time. It does not end an activity.
+// ErrTypeUnavailable is the type of the error when a channel takes no messages for
+// a time. It does not end an activity.
 const ErrTypeUnavailable = "Unavailable"
 
-// ErrTypeRateLimited is the type of the error when Spacelift wants to be left
-// alone, for NextRetryDelay where it named a time. It does not end an activity.
+// ErrTypeRateLimited is the type of the error when Spacelift wants fewer calls:
+// none for NextRetryDelay, if it named a time. It does not end an activity.
 const ErrTypeRateLimited = "RateLimited"
 
-// classify tells an activity that was called off from one that failed. It marks
-// errors that trying again cannot mend, and passes on how long
-// Spacelift wants to be left alone. All others are retried by the policy,
-// ErrAmbiguous among them, since each attempt looks before it acts.
+// classify distinguishes an activity that was called off from one that failed. It
+// marks errors that trying again cannot fix, and passes on the delay that
+// Spacelift asks for. The policy retries all others, ErrAmbiguous among them, since
+// each attempt checks before it acts.
 func classify(ctx context.Context, err error) error {
 	if off := endedBy(ctx, err); off != nil {
 		return off
@@ -85,7 +85,7 @@ func classify(ctx context.Context, err error) error {
 	return err
 }
 
-// refusal reports whether Spacelift understood and said no.
+// refusal reports whether Spacelift understood a request and refused it.
 func refusal(err error) bool {
 	for _, other := range []error{
 		spacelift.ErrAmbiguous, spacelift.ErrNotFound, spacelift.ErrUnauthorized, spacelift.ErrSchemaMismatch,
@@ -111,12 +111,12 @@ func is[E error](err error) bool {
 	return ok
 }
 
-// ErrTypeAmbiguous is the type of the error when nobody knows whether a run was
-// retried. It does not end an activity: the next attempt looks.
+// ErrTypeAmbiguous is the type of the error when it is unknown whether an act
+// happened. It does not end an activity: the next attempt checks.
 const ErrTypeAmbiguous = "Ambiguous"
 
-// unclear is the error of an act that may have happened. The next attempt looks
-// once that must show.
+// unclear returns the error of an act that may have happened. The next attempt
+// starts when the API must show it.
 func unclear(ctx context.Context, err error) error {
 	if off := endedBy(ctx, err); off != nil {
 		return off

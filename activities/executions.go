@@ -13,8 +13,7 @@ import (
 	"github.com/gantryhq/gantry/decide/reconcile"
 )
 
-// execution is one that Temporal's visibility store lists. What the store knows
-// may be a moment old.
+// execution is an entry of Temporal's visibility store, which may be a moment old.
 type execution struct {
 	ID     string   // workflow id
 	Values []string // of the search attributes asked for, in their order
@@ -60,14 +59,14 @@ func keyword(attrs *commonpb.SearchAttributes, name string) string {
 	return value
 }
 
-// QueryInput asks an execution.
+// QueryInput is a query to an execution.
 type QueryInput struct {
 	ID    string `json:"id"` // workflow id
 	Query string `json:"query"`
 }
 
-// AskExecution asks an execution what it knows. That there is none is an answer,
-// and so is that it can't say.
+// AskExecution queries an execution for what it knows. That there is none is an
+// answer, and so is that it can't answer.
 func (a *Activities) AskExecution(ctx context.Context, in QueryInput) (reconcile.Known, error) {
 	answer, err := a.Temporal.QueryWorkflow(ctx, in.ID, "", in.Query)
 	if _, missing := errors.AsType[*serviceerror.NotFound](err); missing {
@@ -77,19 +76,19 @@ func (a *Activities) AskExecution(ctx context.Context, in QueryInput) (reconcile
 		return reconcile.Known{Exists: true, Mute: err.Error()}, nil
 	}
 	if err != nil {
-		return reconcile.Known{}, fmt.Errorf("ask %s: %w", in.ID, err)
+		return reconcile.Known{}, fmt.Errorf("query %s: %w", in.ID, err)
 	}
 	var known reconcile.Known
 	if err := answer.Get(&known); err != nil {
-		return reconcile.Known{}, fmt.Errorf("ask %s: %w", in.ID, err)
+		return reconcile.Known{}, fmt.Errorf("query %s: %w", in.ID, err)
 	}
 	known.Exists = true
 	return known, nil
 }
 
-// mute reports whether an error of a query says that the execution itself can't
-// answer. Temporal refuses queries to executions whose workflow tasks keep
-// failing; on a worker, the query meets the same failure.
+// mute reports whether a query failed because the execution itself can't answer.
+// Temporal refuses queries to executions whose workflow tasks keep failing; on a
+// worker, the query meets the same failure.
 func mute(err error) bool {
 	_, notReady := errors.AsType[*serviceerror.WorkflowNotReady](err)
 	_, failed := errors.AsType[*serviceerror.QueryFailed](err)

@@ -11,22 +11,21 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// Where evidence stands.
+// Where evidence was found.
 const (
 	sourceNote    = "note"
 	sourceLog     = "log"
 	sourceHistory = "history"
 )
 
-// diagnose says why a failed run failed, from the note of its last state and,
-// where there is one, the end of the failed phase's log.
+// diagnose returns why a run failed, from the note of its last state and the end
+// of the failed phase's log, if there is one.
 //
-// Whose act failed it comes before any text: a person's words may name any
-// trouble. When several causes show in texts, the one that retrying cannot mend
-// wins: a run that is tried again for nothing is worse than one that a person
-// looks at.
+// The person or policy that failed the run comes before any text: a person's words
+// may name any trouble. When several causes show in texts, the one that retrying
+// cannot fix wins: a useless retry is worse than one more run that a person checks.
 func diagnose(run spacelift.Run, note, log string) Diagnosis {
-	d := Diagnosis{Cause: policy.CauseUnknown, ApplyBegan: applyBegan(run), Run: run}
+	d := unknownCause(run)
 	phase, known := failedPhase(run)
 	if known {
 		d.Phase = phase.State
@@ -57,8 +56,8 @@ func diagnose(run spacelift.Run, note, log string) Diagnosis {
 	return d
 }
 
-// decided reports whether somebody's act, or a policy, failed a run rather than
-// trouble. Spacelift names who made a transition, and nobody where a machine did
+// decided reports whether a person's act or a policy failed a run, rather than
+// trouble. Spacelift names the person who made a transition, and none for a machine
 // (https://docs.spacelift.io/concepts/policy/notification-policy).
 //
 // Nothing but a rejection fails a run that waits for people
@@ -75,7 +74,7 @@ func decided(phase, end spacelift.Transition) bool {
 	return false
 }
 
-// decidedBy is the diagnosis of a run that somebody's act failed.
+// decidedBy returns the diagnosis of a run that a person or a policy failed.
 func (d Diagnosis) decidedBy(phase, end spacelift.Transition) Diagnosis {
 	d.Cause, d.Source, d.Actor = policy.CausePolicy, sourceHistory, end.Username
 	_, d.ByUs = spacelift.MarkOf(end)
@@ -92,22 +91,22 @@ func (d Diagnosis) decidedBy(phase, end spacelift.Transition) Diagnosis {
 
 const (
 	maxEvidence = 300  // bytes
-	maxLine     = 4096 // bytes of a line that are looked at
+	maxLine     = 4096 // bytes of a line that are searched
 	lastLines   = 20   // of a log without an error that is marked as one
 )
 
 var (
-	// errorLine begins what Terraform, OpenTofu, Pulumi, Ansible and most tools
-	// say about their failure.
+	// errorLine matches the first line that Terraform, OpenTofu, Pulumi, Ansible and
+	// most tools write about their failure.
 	errorLine = regexp.MustCompile(`(?i)^\W*(error\b|fatal\b|failed\b|panic:)`)
 
-	// escapes colour terminals (ECMA-48 control sequences).
+	// escapes matches what colours terminals (ECMA-48 control sequences).
 	escapes = regexp.MustCompile(`\x1b\[[0-9;?]*[ -/]*[@-~]`)
 )
 
-// failing are the lines of a log that tell of its failure: from the first that
-// says so of itself, or else the last ones. What came before may name troubles
-// that passed, or quote a plan.
+// failing returns the lines of a log that describe the failure: from the first
+// error line on, or else the last ones. Earlier lines may name troubles that
+// passed, or quote a plan.
 func failing(log string) []string {
 	all := lines(log)
 	for i, line := range all {
@@ -118,8 +117,8 @@ func failing(log string) []string {
 	return all[max(0, len(all)-lastLines):]
 }
 
-// lines splits text into what can be read of it: no colours, no frames, no
-// control characters, no empty lines.
+// lines splits text into its readable lines: no colours, no frames, no control
+// characters, no empty lines.
 func lines(text string) []string {
 	var list []string
 	for line := range strings.Lines(text) {
@@ -140,8 +139,8 @@ func lines(text string) []string {
 	return list
 }
 
-// quote makes evidence of a line: without what looks like a secret, and around
-// what was recognized if it is long.
+// quote returns a line as evidence: without what looks like a secret, and cut to
+// the part that was recognized if it is long.
 func quote(line string, shows *regexp.Regexp) string {
 	line = mask(line)
 	if len(line) <= maxEvidence {
@@ -164,17 +163,17 @@ func quote(line string, shows *regexp.Regexp) string {
 	return strings.ToValidUTF8(text, "")
 }
 
-// secrets are what must not be quoted. Evidence is read by more people than
-// logs are.
+// secrets matches text that must not be quoted. More people read evidence than
+// logs.
 var secrets = []struct {
-	looks *regexp.Regexp
+	match *regexp.Regexp
 	shown string
 }{
 	{regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY-----.*`), "***"},
 	{regexp.MustCompile(`(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}`), "$1 ***"},
 	{regexp.MustCompile(`://[^/\s@]+@`), "://***@"},
-	// What follows such a name, also within a longer one. A token or credential
-	// is spoken of more often than it is shown: "InvalidToken: it has expired".
+	// The value after such a name, even within a longer one. Texts mention a token
+	// or credential more often than they show it: "InvalidToken: it has expired".
 	{regexp.MustCompile(`(?i)((?:passw(?:or)?d|passphrase|secret|api[_-]?key|access[_-]?key|private[_-]?key)[\w.-]*"?\s*(?:[:=]|\bis\b)\s*"?)[^\s"',;&]{4,}`), "$1***"},
 	{regexp.MustCompile(`(?i)((?:token|credential|signature|authorization|cookie)[\w.-]*"?\s*=\s*"?)[^\s"',;&]{4,}`), "$1***"},
 	{regexp.MustCompile(`(?i)((?:token|credential|signature|authorization|cookie)[\w.-]*"?\s*:\s*"?)[^\s"',;&]*\d[^\s"',;&]*`), "$1***"},
@@ -190,7 +189,7 @@ var candidates = regexp.MustCompile(`[A-Za-z0-9+/_=-]{20,}`)
 
 func mask(line string) string {
 	for _, s := range secrets {
-		line = s.looks.ReplaceAllString(line, s.shown)
+		line = s.match.ReplaceAllString(line, s.shown)
 	}
 	return candidates.ReplaceAllStringFunc(line, func(text string) string {
 		if random(text) {
@@ -200,9 +199,9 @@ func mask(line string) string {
 	})
 }
 
-// random reports whether a text looks drawn by lot: upper case, lower case and
-// digits change all the time, which they do in no name or path. Ids such as
-// Spacelift's, and UUIDs, know one case only.
+// random reports whether a text looks random: upper case, lower case and digits
+// alternate all the time, unlike in names and paths. Ids such as Spacelift's, and
+// UUIDs, have one case only.
 func random(text string) bool {
 	var upper, lower bool
 	changes, before := 0, byte(0)

@@ -63,7 +63,7 @@ func TestDiagnose(t *testing.T) {
 		{name: "something else in the log", log: "$ make\nfine so far\nError: the moon is full", cause: policy.CauseUnknown, evidence: "Error: the moon is full", source: "log"},
 		{name: "an account's limit, which waiting does not raise", log: "Error: VpcLimitExceeded: The maximum number of VPCs has been reached.", cause: policy.CauseUnknown, evidence: "VpcLimitExceeded", source: "log"},
 
-		{name: "what can't be mended wins", log: "Error: connection reset by peer\nError: Unsupported argument", cause: policy.CauseCode, evidence: "Unsupported argument", source: "log"},
+		{name: "what can't be fixed wins", log: "Error: connection reset by peer\nError: Unsupported argument", cause: policy.CauseCode, evidence: "Unsupported argument", source: "log"},
 		{name: "trouble that passed does not count", log: "connection reset by peer, retrying\nok\nError: the moon is full", cause: policy.CauseUnknown, evidence: "the moon is full", source: "log"},
 		{name: "what a plan quotes does not count", log: "  + policy = \"AccessDenied\"\nError: Error acquiring the state lock", cause: policy.CauseTransient, evidence: "state lock", source: "log"},
 		{name: "words within words don't count", log: "Error: my-slowdown-alarm is red", cause: policy.CauseUnknown, evidence: "my-slowdown-alarm", source: "log"},

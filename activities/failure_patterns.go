@@ -7,19 +7,18 @@ import (
 	"github.com/gantryhq/gantry/decide/policy"
 )
 
-// cause is what a text shows of why a run failed.
+// cause is a cause of failures with the text that shows it.
 type cause struct {
 	is    policy.Cause
 	shows *regexp.Regexp
 }
 
-// byWeight is the order in which causes are looked for: first those that
-// retrying can't mend.
+// byWeight orders the search for causes: first those that retrying can't fix.
 var byWeight = []policy.Cause{
 	policy.CausePolicy, policy.CauseCredentials, policy.CauseCode, policy.CauseCapacity, policy.CauseTransient,
 }
 
-// shown returns how a line shows a cause, nil if it does not.
+// shown returns the pattern by which a line shows a cause, nil if it does not.
 func shown(is policy.Cause, line string) *regexp.Regexp {
 	for _, c := range causes {
 		if c.is == is && c.shows.MatchString(line) {
@@ -29,8 +28,8 @@ func shown(is policy.Cause, line string) *regexp.Regexp {
 	return nil
 }
 
-// causes are how the causes show. A quota that somebody must raise is none of
-// them: waiting does not refill it.
+// causes lists the texts that show causes. A quota that an operator must raise is
+// not among them: waiting does not refill it.
 //
 // Terraform and OpenTofu word their errors alike; the texts are those of their
 // sources (internal/configs, internal/terraform, internal/command/clistate).
@@ -97,11 +96,11 @@ var causes = []cause{
 	// Assumption: how Spacelift words that it had no worker is not documented.
 	{policy.CauseCapacity, words(`no (available |free |idle )?workers?( is| are)?( available)?`, `worker pool (is )?(exhausted|full|at capacity)`)},
 
-	// A lock that somebody else's run holds and gives back:
+	// A lock that another run holds and returns:
 	// https://developer.hashicorp.com/terraform/language/state/locking
 	{policy.CauseTransient, words(`error acquiring the state lock`)},
-	// The network, as Go's net, net/http and golang.org/x/net/http2 say it: most
-	// tools that run here are written in Go.
+	// Network errors in the words of Go's net, net/http and golang.org/x/net/http2:
+	// most tools that run here are written in Go.
 	{policy.CauseTransient, words(
 		`connection (refused|reset by peer|timed out)`, `i/o timeout`, `TLS handshake timeout`, `no route to host`, `network is unreachable`,
 		`temporary failure in name resolution`, `server misbehaving`, `unexpected EOF`, `broken pipe`, `http2: (client connection lost|server sent GOAWAY).*`,

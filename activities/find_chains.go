@@ -13,31 +13,31 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// FindChainsInput asks which open chains a run is part of.
+// FindChainsInput names a run and the open chains to ask for it.
 type FindChainsInput struct {
 	Run    spacelift.RunRef `json:"run"`
 	Commit string           `json:"commit,omitempty"` // what it works on
 	List   string           `json:"list"`             // the chains to ask, https://docs.temporal.io/list-filter
-	Query  string           `json:"query"`            // takes a PlaceQuestion and answers with a ChainPlace
+	Query  string           `json:"query"`            // takes a PlaceQuestion and answers with a Place
 	Limit  int              `json:"limit"`            // chains at most, the newest
 	But    string           `json:"but,omitempty"`    // a chain that is not asked, by its workflow id
 }
 
-// FoundChains are the chains that a run is part of.
+// FoundChains lists the chains that a run is part of.
 type FoundChains struct {
 	Chains   []chain.Place `json:"chains,omitempty"`
 	Complete bool          `json:"complete"`         // false: there were more than the limit, or some did not answer in time
 	Silent   int           `json:"silent,omitempty"` // how many did not answer
 }
 
-// chainsAnswer is how long chains have for their answers, all together: a retry
-// waits for them.
-const chainsAnswer = 8 * time.Second
+// chainsTimeout bounds the time for the answers of all chains: a retry waits for
+// them.
+const chainsTimeout = 8 * time.Second
 
-// FindChains asks chains whether a run is part of them. Those that do not answer
-// are left out; those that ended meanwhile need no news.
+// FindChains asks chains whether a run is part of them. It leaves out those that do
+// not answer, and those that have ended, which need no news.
 func (a *Activities) FindChains(ctx context.Context, in FindChainsInput) (FoundChains, error) {
-	ctx, cancel := context.WithTimeout(ctx, chainsAnswer)
+	ctx, cancel := context.WithTimeout(ctx, chainsTimeout)
 	defer cancel()
 	listed, complete, err := a.executions(ctx, in.List, in.Limit)
 	if err != nil {
@@ -45,7 +45,7 @@ func (a *Activities) FindChains(ctx context.Context, in FindChainsInput) (FoundC
 	}
 	answers, failed := make([]chain.Place, len(listed)), make([]error, len(listed))
 	var group errgroup.Group
-	group.SetLimit(tellers)
+	group.SetLimit(parallelCalls)
 	for i, e := range listed {
 		if e.ID == in.But {
 			continue
@@ -69,7 +69,7 @@ func (a *Activities) FindChains(ctx context.Context, in FindChainsInput) (FoundC
 	return found, nil
 }
 
-// placeIn asks a chain where a run stands in it.
+// placeIn asks a chain for the place of a run in it.
 func (a *Activities) placeIn(ctx context.Context, id string, in FindChainsInput) (chain.Place, error) {
 	answer, err := a.Temporal.QueryWorkflow(ctx, id, "", in.Query, chain.PlaceQuestion{Run: in.Run, Commit: in.Commit})
 	if _, gone := errors.AsType[*serviceerror.NotFound](err); gone {
@@ -80,7 +80,7 @@ func (a *Activities) placeIn(ctx context.Context, id string, in FindChainsInput)
 		err = answer.Get(&place)
 	}
 	if err != nil {
-		return chain.Place{}, fmt.Errorf("ask %s: %w", id, err)
+		return chain.Place{}, fmt.Errorf("query %s: %w", id, err)
 	}
 	return place, nil
 }

@@ -8,13 +8,12 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// ParentsInput asks which managed stacks of an account follow stacks that it
-// lacks, or that are not managed.
+// ParentsInput names an account whose labels to check.
 type ParentsInput struct {
 	Account spacelift.Account `json:"account"`
 }
 
-// UnknownParents are labels that name stacks nobody manages.
+// UnknownParents lists labels that name stacks which don't exist or aren't managed.
 type UnknownParents struct {
 	Count int      `json:"count"`           // labels
 	First []string `json:"first,omitempty"` // what is wrong with some, as sentences
@@ -26,8 +25,8 @@ const (
 	maxSentence  = 600 // bytes of a description
 )
 
-// FindUnknownParents compares the labels of all managed stacks with the stacks
-// that there are. It costs Spacelift one call.
+// FindUnknownParents compares the labels of all managed stacks with the stacks that
+// exist. It costs one call to Spacelift.
 func (a *Activities) FindUnknownParents(ctx context.Context, in ParentsInput) (UnknownParents, error) {
 	api, err := a.account(in.Account)
 	if err != nil {

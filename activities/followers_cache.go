@@ -12,44 +12,44 @@ import (
 )
 
 const (
-	// maxFollowers is how many are named: they end up in every history.
+	// maxFollowers bounds the followers that are named: they end up in every history.
 	maxFollowers = 20
 
-	// graphFresh is how old a list of stacks may be before it is read again, if
-	// there is a call left for it.
+	// graphFresh is the age at which a list of stacks is read again, if there is a
+	// call left for it.
 	graphFresh = 10 * time.Second
 
 	// A replica may read the list once in graphEvery, and saves up to graphSaved
-	// calls for times in which many runs begin: at most 500 calls a day. So three
+	// calls for times when many runs begin: at most 500 calls a day. So three
 	// replicas stay below 1,500, however many runs there are.
 	graphEvery = 3 * time.Minute
 	graphSaved = 20
 
-	// followersGood is how long a list counts that says who follows.
-	// nobodyGood is how long one counts that says that nobody does: acting on that
-	// means to forget a chain, so that an older list is no answer.
+	// followersGood is the lifetime of a list for a stack that has followers in it.
+	// nobodyGood is the lifetime for a stack without followers: acting on an outdated
+	// list would forget a chain.
 	followersGood = 10 * time.Minute
 	nobodyGood    = 5 * time.Minute
 
-	// followersWait is how long an activity waits for a list that is being read,
-	// and graphRead how long reading it may take.
+	// followersWait bounds an activity's wait for a list that is being read, and
+	// graphRead bounds the reading.
 	followersWait = time.Second
 	graphRead     = time.Minute
 )
 
-// graphCache is what a replica knows of who follows whom. Every run asks when it
-// begins to be managed, so that one that nobody follows need not ask when it
-// ends, and every chain when it begins. Replicas share nothing: what they would
-// share it through costs more than the calls.
+// graphCache is a replica's knowledge of which stack follows which. Every run asks
+// it at its start, so a run without followers need not ask at its end, and every
+// chain asks it at its start. Replicas share nothing: sharing would cost more than
+// the calls.
 type graphCache struct {
 	mu       sync.Mutex
 	accounts map[spacelift.Account]*knownGraph
 }
 
 type knownGraph struct {
-	after   map[spacelift.StackID]chain.Following     // whom each managed stack follows; nil: not known
-	by      map[spacelift.StackID][]spacelift.StackID // who follows each stack
-	at      time.Time                                 // when the list was asked for
+	after   map[spacelift.StackID]chain.Following     // the stacks that each managed stack follows; nil: not known
+	by      map[spacelift.StackID][]spacelift.StackID // the followers of each stack
+	at      time.Time                                 // when the reading of the list began
 	err     error                                     // of the last attempt to read it
 	tried   time.Time                                 // when that began
 	reading chan struct{}                             // closed once that has ended; nil when nobody reads
@@ -73,8 +73,8 @@ func (k *knownGraph) spend(now time.Time) bool {
 	return true
 }
 
-// followersOf says who follows a stack; nil when that is not known, because
-// Spacelift does not say in time, or because nobody followed a while ago.
+// followersOf returns the followers of a stack; nil when they are not known:
+// Spacelift did not answer in time, or the list without followers is outdated.
 func (a *Activities) followersOf(ctx context.Context, account spacelift.Account, stack spacelift.StackID) *managed.Followers {
 	if _, ok := a.Accounts[account]; !ok {
 		return nil
@@ -88,10 +88,10 @@ func (a *Activities) followersOf(ctx context.Context, account spacelift.Account,
 	return &managed.Followers{Stacks: named, More: len(all) - len(named), At: graph.at}
 }
 
-// errListOld is that the stacks could not be listed for too long.
+// errListOld means that the last list of stacks is too old.
 var errListOld = errors.New("spacelift did not list the stacks in time")
 
-// follows says which stacks each managed stack of an account follows.
+// follows returns the stacks that each managed stack of an account follows.
 func (a *Activities) follows(ctx context.Context, account spacelift.Account) (map[spacelift.StackID]chain.Following, error) {
 	if _, err := a.account(account); err != nil {
 		return nil, err
@@ -108,8 +108,8 @@ func (a *Activities) follows(ctx context.Context, account spacelift.Account) (ma
 	return nil, errListOld
 }
 
-// graph is what is known of who follows whom, once a list that is due has been
-// read or the patience is over. It is shared: nobody changes its maps.
+// graph returns which stack follows which, once a list that is due has been read or
+// patience has run out. Its maps are shared and must not be changed.
 func (a *Activities) graph(ctx context.Context, account spacelift.Account, patience time.Duration) knownGraph {
 	c := &a.graphs
 	c.mu.Lock()
@@ -124,7 +124,7 @@ func (a *Activities) graph(ctx context.Context, account spacelift.Account, patie
 	now := a.now()
 	if known.reading == nil && now.Sub(known.tried) >= graphFresh && known.spend(now) {
 		known.tried, known.reading = now, make(chan struct{})
-		go a.readGraph(context.WithoutCancel(ctx), account, known) // it serves those who come later too
+		go a.readGraph(context.WithoutCancel(ctx), account, known) // it serves later callers too
 	}
 	reading := known.reading
 	c.mu.Unlock()
@@ -160,9 +160,9 @@ func (a *Activities) readGraph(ctx context.Context, account spacelift.Account, k
 	known.reading = nil
 }
 
-// parents says whom each managed stack follows by its labels. A stack that names
-// itself does not follow itself: its labels are a problem of its own, which holds
-// it when it is its turn.
+// parents returns the stacks that each managed stack follows by its labels. A stack
+// that names itself does not follow itself: its labels are a problem of its own,
+// which holds it when its turn comes.
 func (a *Activities) parents(stacks []spacelift.LabelledStack) map[spacelift.StackID]chain.Following {
 	all := map[spacelift.StackID]chain.Following{}
 	for _, s := range stacks {

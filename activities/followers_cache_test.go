@@ -46,7 +46,7 @@ var appFollows = []spacelift.LabelledStack{
 	{ID: "web-prod", Labels: []string{"gantry:after=network-prod"}}, // not managed
 }
 
-// whoFollows is what a run of network-prod learns when it begins.
+// whoFollows returns the followers that a run of network-prod reads at its start.
 func whoFollows(t *testing.T, a *Activities) *managed.Followers {
 	t.Helper()
 	rules, err := a.ReadRules(t.Context(), ReadRulesInput{

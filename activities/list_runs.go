@@ -14,7 +14,7 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// SurveyInput asks to compare the runs in progress of an account with the
+// SurveyInput is a request to compare the runs in progress of an account with the
 // executions that follow runs.
 type SurveyInput struct {
 	Account spacelift.Account `json:"account"`
@@ -32,7 +32,7 @@ type SurveyInput struct {
 	Missing []MissingRun `json:"missing,omitempty"` // runs that Spacelift did not know before
 	Unknown int          `json:"unknown"`           // how many other runs that Spacelift does not list become candidates, at most
 
-	Sweep *Sweep `json:"sweep,omitempty"` // nil: no run is to be compared whole
+	Sweep *Sweep `json:"sweep,omitempty"` // nil: no sweep is under way
 }
 
 // Indexed names the search attributes of executions that follow runs, and the
@@ -57,7 +57,7 @@ type Sweep struct {
 	Owed  []string `json:"owed,omitempty"` // up to it, those that could not be
 }
 
-// Survey is what the comparison found. It becomes part of a history, so its size
+// Survey is the result of the comparison. It becomes part of a history, so its size
 // does not depend on the number of runs.
 type Survey struct {
 	InProgress int  `json:"inProgress"`        // managed runs in progress
@@ -90,22 +90,22 @@ type Candidate struct {
 	Fingerprint string             `json:"fingerprint,omitempty"` // of what is listed
 }
 
-// StuckList are executions whose workflow tasks keep failing.
+// StuckList lists executions whose workflow tasks keep failing.
 type StuckList struct {
 	Count int      `json:"count"`
 	First []string `json:"first"` // workflow ids of some
 }
 
-// runsPerPage is how many runs the client asks for in one call, and stuckNamed
-// how many stuck executions are named.
+// runsPerPage is the size of the client's pages, and stuckNamed bounds the stuck
+// executions that are named.
 const (
 	runsPerPage = 50
 	stuckNamed  = 3
 )
 
-// Survey compares both lists where they are, so that only what differs becomes
-// part of a history. Executions are listed first: what ends between the two
-// lists is then open in one and gone from the other, and is a candidate.
+// Survey compares the lists, so only differences become part of a history. It lists
+// executions first: a run that ends between the two lists is then open in one and
+// gone from the other, which makes it a candidate.
 func (a *Activities) Survey(ctx context.Context, in SurveyInput) (Survey, error) {
 	api, err := a.account(in.Account)
 	if err != nil {
@@ -124,8 +124,8 @@ func (a *Activities) Survey(ctx context.Context, in SurveyInput) (Survey, error)
 	}
 	c := comparison{in: in, lines: runs.Items, stuck: map[string]bool{}}
 	found := Survey{Partial: !complete || !runs.Complete, Calls: max(1, (len(runs.Items)+runsPerPage-1)/runsPerPage)}
-	// Older servers don't know the attribute that this query is about. Then an
-	// execution shows that it is stuck when it is asked.
+	// Older servers don't know this query's attribute. Then Gantry learns that an
+	// execution is stuck when it queries it.
 	if stuck, _, err := a.executions(ctx, in.Stuck, in.Executions); err == nil {
 		for _, e := range stuck {
 			c.stuck[e.ID] = true
@@ -147,7 +147,7 @@ func (a *Activities) Survey(ctx context.Context, in SurveyInput) (Survey, error)
 		found.Behind = c.behind(a.Definitions, freezes)
 	}
 	if found.Behind > 0 && a.notifying(ctx, in.Account) {
-		found.Behind = 0 // they are about to learn of it
+		found.Behind = 0 // the signals are under way
 	}
 	c.compare(&found)
 	return found, nil
@@ -184,8 +184,8 @@ func key(run spacelift.RunRef) string { return string(run.Stack) + "/" + string(
 func (o openRun) facts() string { facts, _, _ := strings.Cut(o.Fingerprint, "/"); return facts }
 func (o openRun) gate() string  { _, gate, _ := strings.Cut(o.Fingerprint, "/"); return gate }
 
-// behind reports whether a run waits by other freezes, or another configuration,
-// than those in effect.
+// behind reports whether a run waits by freezes or a configuration that are no
+// longer in effect.
 func (o openRun) behind(rules *policy.Definitions, freezes []policy.Freeze, at time.Time) bool {
 	return o.gate() != "" && o.gate() != rules.GateFingerprint(freezes, string(o.Run.Stack), at)
 }
@@ -200,16 +200,15 @@ func (c comparison) behind(rules *policy.Definitions, freezes []policy.Freeze) (
 }
 
 // compare picks the runs to compare closely. Each kind gets its share of the
-// room, and those of a kind come in an order that differs from one survey to
-// the next: however many runs there are, each has its turn, nothing has to be
-// remembered of those that wait, and nobody can crowd out others by inventing
-// runs.
+// room, and the order within a kind differs from one survey to the next: however
+// many runs there are, each has its turn, nothing has to be remembered of those
+// that wait, and invented runs can't crowd out others.
 //
 // The states that lists show of executions lag and leave out short ones, so a
-// difference is only a reason to look. No notification says that labels changed,
-// that an approval policy asks for a review, or that somebody locked the stack. So a run that
-// waits, or is to, is a candidate as well if its execution's fingerprint shows
-// that it does not know what is listed.
+// difference is only a reason to check. No notification says that labels changed,
+// that an approval policy asks for a review, or that a person locked the stack. So
+// a run that waits, or should, is a candidate too if its execution's fingerprint
+// shows that the execution doesn't know what is listed.
 func (c comparison) compare(found *Survey) {
 	opened := map[spacelift.RunRef]openRun{}
 	for _, o := range c.open {
@@ -268,15 +267,15 @@ func (c comparison) compare(found *Survey) {
 	c.markSwept(found, swept)
 }
 
-// facts are the facts that the list shows of a run.
+// facts returns the facts that the list shows of a run.
 func facts(line spacelift.RunLine) policy.Facts {
 	return policy.Facts{
 		State: line.State, Labels: line.StackLabels, NeedsApproval: line.NeedsApproval, Block: line.Brakes.ConfirmBlock(line.Ref.Run),
 	}
 }
 
-// waits reports whether a run waits for people or for what holds it, or would
-// if its execution knew what is listed.
+// waits reports whether a run waits, or would if its execution knew what is
+// listed.
 func (c comparison) waits(o openRun, line spacelift.RunLine) bool {
 	return line.NeedsApproval || slices.Contains(c.in.Index.Waiting, o.Phase)
 }
@@ -286,7 +285,7 @@ func (c comparison) owes(key string) bool {
 	return c.in.Sweep != nil && (key > c.in.Sweep.After || slices.Contains(c.in.Sweep.Owed, key))
 }
 
-// sweep returns the runs whose turn it is to be compared whole, in order.
+// sweep returns the runs that are next to be compared whole, in order.
 func (c comparison) sweep(found *Survey, listed map[spacelift.RunRef]Candidate) []Candidate {
 	var owed, next []Candidate
 	for _, o := range c.open {
@@ -310,7 +309,7 @@ func (c comparison) sweep(found *Survey, listed map[spacelift.RunRef]Candidate) 
 	return append(owed, next...)
 }
 
-// markSwept says how far the candidates take the sweep.
+// markSwept records how far the candidates take the sweep.
 func (c comparison) markSwept(found *Survey, swept []Candidate) {
 	if c.in.Sweep == nil {
 		return

@@ -69,7 +69,7 @@ func TestEnableWebhookNeedsTheSecret(t *testing.T) {
 }
 
 // Somebody else may have switched it on: then nothing is sent.
-func TestEnableWebhookLooksFirst(t *testing.T) {
+func TestEnableWebhookReadsFirst(t *testing.T) {
 	r := newRig(t)
 	r.must(r.sim.AddNamedWebhook(simulator.NamedWebhook{ID: "gantry", Endpoint: "https://gantry.example/webhook", Secret: "x"}))
 	r.secrets["acme"] = func() string { return "x" }
@@ -102,7 +102,7 @@ func TestAskExecutionThatDoesNotAnswer(t *testing.T) {
 	}
 }
 
-// surveyed is what a survey shows of an account: its runs in progress, and the
+// surveyed is an account for a survey: its runs in progress, and the
 // executions in Temporal's index.
 type surveyed struct {
 	activities.Spacelift
@@ -287,7 +287,7 @@ func TestSurveyOfMany(t *testing.T) {
 	}
 }
 
-// However many runs there are and however they come and go, one that needs a look
+// However many runs there are and however they come and go, one that needs a check
 // gets it: inventing thousands of runs keeps none that is in progress waiting.
 func TestNoRunStarves(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {

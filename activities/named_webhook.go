@@ -15,15 +15,15 @@ type WebhookInput struct {
 	ID      string            `json:"id"`
 }
 
-// Webhook is what matters of a named webhook. Its address and its secret stay
-// out of histories.
+// Webhook is a named webhook without its address and secret, which stay out of
+// histories.
 type Webhook struct {
 	ID      string `json:"id"`
 	Enabled bool   `json:"enabled"`
 	Calls   int    `json:"calls"` // to Spacelift's API
 }
 
-// ReadWebhook looks at a named webhook.
+// ReadWebhook reads a named webhook.
 func (a *Activities) ReadWebhook(ctx context.Context, in WebhookInput) (Webhook, error) {
 	api, err := a.account(in.Account)
 	if err != nil {
@@ -36,10 +36,10 @@ func (a *Activities) ReadWebhook(ctx context.Context, in WebhookInput) (Webhook,
 	return Webhook{ID: hook.ID, Enabled: hook.Enabled, Calls: 1}, nil
 }
 
-// EnableWebhook switches a webhook on. It sends all that Spacelift shows of the
-// webhook back and the secret from Gantry's configuration: an update replaces
-// the whole, and what it does to a secret left out is not documented. Secret
-// headers are not part of it and stay.
+// EnableWebhook switches a webhook on. It sends back everything that Spacelift shows
+// of the webhook, with the secret from Gantry's configuration: an update replaces
+// the whole, and Spacelift doesn't document what happens to a missing secret.
+// Secret headers are not part of the update and stay.
 func (a *Activities) EnableWebhook(ctx context.Context, in WebhookInput) (Webhook, error) {
 	api, err := a.account(in.Account)
 	if err != nil {

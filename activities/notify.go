@@ -10,21 +10,21 @@ import (
 	"github.com/gantryhq/gantry/notify"
 )
 
-// NotifyInput asks to tell people through one channel.
+// NotifyInput is a message for one channel.
 type NotifyInput struct {
 	Channel string         `json:"channel"`
 	Message notify.Message `json:"message"`
 }
 
-// Notify sends a message to a channel. It is safe to repeat: receivers know a
+// Notify sends a message to a channel. It is safe to repeat: receivers recognize a
 // repeat by the message's id, and Slack, which doesn't, shows it twice at worst.
 //
-// What the other side refuses, and a channel that is not configured or leads to
-// where it may not, ends it with ErrTypeNotTold. What is only unavailable is
-// tried again, after the time it asked for.
+// A refusal, and a channel that is not configured or has a forbidden address, end
+// it with ErrTypeUndeliverable. A channel that is unavailable is tried again, after
+// the delay it asked for.
 func (a *Activities) Notify(ctx context.Context, in NotifyInput) error {
 	if a.Notifier == nil {
-		return notTold(&notify.UnknownChannelError{Channel: in.Channel})
+		return undeliverable(&notify.UnknownChannelError{Channel: in.Channel})
 	}
 	err := a.Notifier.Send(ctx, in.Channel, in.Message)
 	if err == nil {
@@ -35,7 +35,7 @@ func (a *Activities) Notify(ctx context.Context, in NotifyInput) error {
 		is[*notify.RefusedError](err), is[*notify.BlockedAddressError](err),
 	} {
 		if final {
-			return notTold(err)
+			return undeliverable(err)
 		}
 	}
 	err = fmt.Errorf("notify: %w", err)
@@ -46,6 +46,6 @@ func (a *Activities) Notify(ctx context.Context, in NotifyInput) error {
 	return err
 }
 
-func notTold(err error) error {
-	return temporal.NewNonRetryableApplicationError("notify: "+err.Error(), ErrTypeNotTold, err)
+func undeliverable(err error) error {
+	return temporal.NewNonRetryableApplicationError("notify: "+err.Error(), ErrTypeUndeliverable, err)
 }

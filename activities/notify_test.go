@@ -39,7 +39,7 @@ func TestNotify(t *testing.T) {
 		final bool
 		delay time.Duration
 	}{
-		{name: "told"},
+		{name: "sent"},
 		{name: "no such channel", err: &notify.UnknownChannelError{Channel: "deploys"}, fails: true, final: true},
 		{name: "refused", err: fmt.Errorf("send: %w", &notify.RefusedError{Channel: "deploys", Status: 410}), fails: true, final: true},
 		{name: "blocked", err: &notify.BlockedAddressError{Channel: "deploys", Address: netip.MustParseAddr("10.0.0.1")}, fails: true, final: true},
@@ -58,7 +58,7 @@ func TestNotify(t *testing.T) {
 				t.Errorf("%v, final: %t", err, nonRetryable(err))
 			}
 			app, _ := errors.AsType[*temporal.ApplicationError](err)
-			if tc.final && app.Type() != activities.ErrTypeNotTold {
+			if tc.final && app.Type() != activities.ErrTypeUndeliverable {
 				t.Errorf("the type is %s", app.Type())
 			}
 			if app != nil && app.NextRetryDelay() != tc.delay || app == nil && tc.delay > 0 {

@@ -7,8 +7,8 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// viewers remembers as whom Spacelift knows Gantry's API keys. A client keeps its
-// key's id for as long as it lives.
+// viewers remembers the ids of Gantry's API keys. A client keeps its key's id for
+// as long as it lives.
 type viewers struct {
 	mu  sync.Mutex
 	ids map[spacelift.Account]string
@@ -51,9 +51,9 @@ func (a *Activities) viewerID(ctx context.Context, account spacelift.Account) (s
 	return viewer.ID, nil
 }
 
-// dropOwnLock forgets a lock that Gantry's own key holds: it keeps Gantry from
-// nothing. When Spacelift does not say whose key Gantry's is, the lock counts as
-// somebody else's.
+// dropOwnLock removes a lock that Gantry's own key holds: it doesn't hold up Gantry.
+// If Spacelift does not return the id of Gantry's key, the lock counts as another
+// person's.
 func (a *Activities) dropOwnLock(ctx context.Context, account spacelift.Account, brakes *spacelift.Brakes) {
 	if brakes.Lock == nil {
 		return

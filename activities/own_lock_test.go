@@ -127,7 +127,7 @@ func TestALockKeepsNobodyFromStopping(t *testing.T) {
 	}
 }
 
-// Whoever reads a run sees the stack's brakes, but for Gantry's own lock.
+// Every reader of a run sees the stack's brakes, but for Gantry's own lock.
 func TestReadRunShowsBrakes(t *testing.T) {
 	r := newRig(t)
 	r.must(r.sim.Lock("jane", stack, "moving the state"))

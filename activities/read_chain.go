@@ -7,15 +7,15 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// ReadChainInput asks which stacks follow one, directly or not.
+// ReadChainInput names a stack whose followers to read, direct or not.
 type ReadChainInput struct {
 	Account spacelift.Account `json:"account"`
 	Root    spacelift.StackID `json:"root"`
-	Brief   bool              `json:"brief,omitempty"` // how many follow, and which are refused, is enough
+	Brief   bool              `json:"brief,omitempty"` // the number of followers, and those that are refused, are enough
 }
 
-// ReadChain reads which managed stacks follow a stack. What their other labels
-// say, and whether those can be read, is looked at when it is their turn.
+// ReadChain reads which managed stacks follow a stack. Their other labels are read
+// when their turn comes.
 func (a *Activities) ReadChain(ctx context.Context, in ReadChainInput) (chain.Graph, error) {
 	all, err := a.follows(ctx, in.Account)
 	if err != nil {

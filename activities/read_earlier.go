@@ -12,32 +12,33 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 )
 
-// ReadEarlierInput asks the execution that closed last under a workflow id.
+// ReadEarlierInput is a question to the execution that closed last under a workflow
+// id.
 type ReadEarlierInput struct {
 	ID    string `json:"id"` // workflow id
 	Query string `json:"query"`
 }
 
-// Earlier is what the execution answered; Found is false when Temporal keeps none
-// that closed.
+// Earlier is the answer of the execution; Found is false when Temporal keeps no
+// closed one.
 type Earlier struct {
 	Found  bool            `json:"found"`
 	Answer json.RawMessage `json:"answer,omitempty"`
 }
 
-// maxEarlier bounds the closed executions of one workflow id that are looked
-// through. There is mostly one; each continuation as new is another.
+// maxEarlier bounds the closed executions of one workflow id that are listed. There
+// is mostly one; each continuation as new is another.
 const maxEarlier = 100
 
-// ReadEarlier asks the execution that closed last under a workflow id, while
-// another is open under the same one.
+// ReadEarlier queries the execution that closed last under a workflow id, while
+// another one is open under the same id.
 func (a *Activities) ReadEarlier(ctx context.Context, in ReadEarlierInput) (Earlier, error) {
 	page, err := a.Temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
 		// A workflow id holds no quote: see spacelift.RunRef.Validate.
 		Query: fmt.Sprintf("WorkflowId = '%s' AND ExecutionStatus != 'Running'", in.ID), PageSize: maxEarlier,
 	})
 	if err != nil {
-		return Earlier{}, fmt.Errorf("list what closed of %s: %w", in.ID, err)
+		return Earlier{}, fmt.Errorf("list closed executions of %s: %w", in.ID, err)
 	}
 	last := closedLast(page.GetExecutions())
 	if last == nil {
@@ -48,17 +49,17 @@ func (a *Activities) ReadEarlier(ctx context.Context, in ReadEarlierInput) (Earl
 		return Earlier{}, nil
 	}
 	if err != nil {
-		return Earlier{}, fmt.Errorf("ask what closed of %s: %w", in.ID, err)
+		return Earlier{}, fmt.Errorf("query the closed execution of %s: %w", in.ID, err)
 	}
 	found := Earlier{Found: true}
 	if err := answer.Get(&found.Answer); err != nil {
-		return Earlier{}, fmt.Errorf("ask what closed of %s: %w", in.ID, err)
+		return Earlier{}, fmt.Errorf("query the closed execution of %s: %w", in.ID, err)
 	}
 	return found, nil
 }
 
-// closedLast returns the execution that closed last, nil if there is none. One
-// that continued as new is none: what it knew went on to the next.
+// closedLast returns the execution that closed last, nil if there is none. It skips
+// executions that continued as new: the next one has their knowledge.
 func closedLast(all []*workflowpb.WorkflowExecutionInfo) (last *workflowpb.WorkflowExecutionInfo) {
 	for _, e := range all {
 		switch {

@@ -29,7 +29,7 @@ func (r *rig) finishes() {
 	r.reaches(spacelift.RunStateFinished)
 }
 
-// release is what a chain asks once the rig's run has finished.
+// release returns the input of a chain once the rig's run has finished.
 func (r *rig) release() activities.TriggerFollowerInput {
 	r.Helper()
 	run, err := r.sim.Run(stack, r.ref.Run)
@@ -37,7 +37,7 @@ func (r *rig) release() activities.TriggerFollowerInput {
 	end, _ := run.End()
 	return activities.TriggerFollowerInput{
 		Account: "acme", Stack: follower, After: []spacelift.StackID{stack}, Begun: run.CreatedAt, Commit: run.Commit.Hash,
-		Ended: end.At, Applied: end.At, Asked: besides,
+		Ended: end.At, Applied: end.At, OpenWork: besides,
 	}
 }
 
@@ -77,7 +77,7 @@ func TestReadRulesKnowsWhoFollows(t *testing.T) {
 	}
 }
 
-// However many runs begin at once, one list answers them all.
+// However many runs begin at the same time, one list answers them all.
 func TestWhoFollowsIsAskedOnce(t *testing.T) {
 	r := newFollowersRig(t)
 	before := len(r.lists())

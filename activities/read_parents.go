@@ -13,64 +13,64 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// ReadParentsInput asks whether the stacks that go before a run's are through.
+// ReadParentsInput names a run whose stack follows others.
 type ReadParentsInput struct {
 	Run spacelift.RunRef `json:"run"`
-	Asked
+	OpenWork
 }
 
-// Asked is how Temporal is asked for what goes on beside a run.
-type Asked struct {
+// OpenWork names the queries to Temporal for chains and runs that are open.
+type OpenWork struct {
 	Chains FindChainsInput `json:"chains"` // the open chains; see FindChains
 
-	// Executions is what the workflow ids of runs begin with, and Query what such
-	// an execution answers with a status that holds a phase; Done is the last one.
+	// Executions is the prefix of the workflow ids of runs. Query is the query that
+	// such an execution answers with a status that has a phase; Done is the last
+	// phase.
 	Executions string `json:"executions"`
 	Query      string `json:"query"`
 	Done       string `json:"done"`
 }
 
-// Parents says how far the stacks are that go before a run's.
+// Parents is the progress of the stacks that go before a run's.
 type Parents struct {
 	State  ParentsState     `json:"state"`
-	Reason string           `json:"reason,omitempty"` // a sentence, unless through
+	Reason string           `json:"reason,omitempty"` // a sentence, unless they have finished
 	Of     spacelift.RunRef `json:"of,omitzero"`      // the run that it speaks of, if it is one
 
 	// Chains are open chains of the run's commit that its stack is part of.
 	Chains []chain.Place `json:"chains,omitempty"`
 
-	// Chain says that the state is GoOn because a chain has not come to the run's
+	// Chain is true if the state is GoOn because a chain has not reached the run's
 	// stack.
 	Chain bool `json:"chain,omitempty"`
 
-	// Applied says that the run itself has begun to apply.
+	// Applied is true if the run itself has begun to apply.
 	Applied bool `json:"applied,omitempty"`
 }
 
-// ParentsState says in one word how far they are.
+// ParentsState is the progress of the parents in one word.
 type ParentsState string
 
 // The states.
 const (
 	ParentsThrough ParentsState = "through" // nothing speaks against the run
-	ParentsGoOn    ParentsState = "go-on"   // one works on the same commit, or a chain has not come to the run yet
+	ParentsGoOn    ParentsState = "go-on"   // one works on the same commit, or a chain has not reached the run yet
 	ParentsFailed  ParentsState = "failed"  // one that works on the same commit did not finish
 	ParentsNewer   ParentsState = "newer"   // one has applied changes since the run planned
 )
 
-// Bounds of what ReadParents reads: so many stacks upstream, and of each so many
-// runs.
+// Bounds of what ReadParents reads: stacks upstream, and runs of each.
 const (
 	maxUpstream     = 20
 	maxUpstreamRuns = 20
 )
 
-// ReadParents reads how far the stacks are that go before a run's, by the stack's
-// labels as they are now.
+// ReadParents reads the progress of the stacks that go before a run's, by the
+// stack's labels as they are now.
 //
-// Where a stack upstream has no run of the run's commit that applied, those above it
-// are looked at in its place: a push need not reach every stack of a line.
-// Open chains are asked too, since a stack that waits in one has no run to show.
+// If a stack upstream has no run of the commit that applied, ReadParents reads those
+// above it too: a push need not reach every stack of a line. It asks open chains
+// too, since a stack that waits in one has no run yet.
 func (a *Activities) ReadParents(ctx context.Context, in ReadParentsInput) (Parents, error) {
 	api, err := a.account(in.Run.Account)
 	if err != nil {
@@ -80,7 +80,7 @@ func (a *Activities) ReadParents(ctx context.Context, in ReadParentsInput) (Pare
 	if err != nil {
 		return Parents{}, classify(ctx, err)
 	}
-	up := upstream{a: a, api: api, run: run, in: in.Asked}
+	up := upstream{a: a, api: api, run: run, in: in.OpenWork}
 	parents, err := up.read(ctx, up.parents(run.Ref.Stack, run.StackLabels))
 	if err != nil {
 		return Parents{}, err
@@ -89,8 +89,8 @@ func (a *Activities) ReadParents(ctx context.Context, in ReadParentsInput) (Pare
 	return up.chains(ctx, parents)
 }
 
-// chains adds what open chains say, after the stacks were read: a chain that one
-// of their runs was about to begin is open then.
+// chains adds the answers of open chains, after the stacks were read: a chain that
+// one of their runs was about to begin is open by then.
 func (u *upstream) chains(ctx context.Context, p Parents) (Parents, error) {
 	u.in.Chains.Run, u.in.Chains.Commit = u.run.Ref, u.run.Commit.Hash
 	found, err := u.a.FindChains(ctx, u.in.Chains)
@@ -104,18 +104,18 @@ func (u *upstream) chains(ctx context.Context, p Parents) (Parents, error) {
 	for _, c := range found.Chains {
 		if c.Waits && p.State != ParentsGoOn {
 			p.State, p.Of, p.Chain = ParentsGoOn, c.Root, true
-			p.Reason = fmt.Sprintf("the chain that run %s of %s began has not come to this stack: %s", c.Root.Run, c.Root.Stack, c.Reason)
+			p.Reason = fmt.Sprintf("the chain that run %s of %s began has not reached this stack: %s", c.Root.Run, c.Root.Stack, c.Reason)
 		}
 	}
 	return p, nil
 }
 
-// upstream looks at what goes before a run.
+// upstream reads the stacks that go before a run's.
 type upstream struct {
 	a   *Activities
 	api Spacelift
 	run spacelift.Run
-	in  Asked
+	in  OpenWork
 
 	details map[spacelift.RunRef]spacelift.Run // as read so far
 }
@@ -137,16 +137,16 @@ func (u *upstream) detail(ctx context.Context, ref spacelift.RunRef) (spacelift.
 	return run, nil
 }
 
-// upstreamFindings are what a search upstream has found so far.
+// upstreamFindings is the result of a search upstream so far.
 type upstreamFindings struct {
 	failed, newer Parents
 	passed        []spacelift.RunLine // runs of the commit that finished
 	gap           bool                // a stack that others go before has none that applied
 }
 
-// read reads stacks that the run's follows, and those above them that have no run of
-// its commit that applied: one without changes may have planned too early. Of what
-// it finds, the first of going on, failed and newer counts.
+// read reads the stacks that the run's follows, and those above stacks without a run
+// of its commit that applied: a run without changes may have planned too early. Of
+// its findings the first of GoOn, Failed and Newer counts.
 func (u *upstream) read(ctx context.Context, next []spacelift.StackID) (Parents, error) {
 	var found upstreamFindings
 	seen := map[spacelift.StackID]bool{u.run.Ref.Stack: true}
@@ -179,8 +179,8 @@ func (u *upstream) read(ctx context.Context, next []spacelift.StackID) (Parents,
 	return u.conclude(ctx, found)
 }
 
-// readStack reads what a stack's newest runs say of the commit, and returns the stacks
-// to read above it.
+// readStack returns what a stack's newest runs show of the commit, and the stacks to
+// read above it.
 func (u *upstream) readStack(ctx context.Context, found *upstreamFindings, stack spacelift.StackID, labels []string, lines []spacelift.RunLine) (p Parents, above []spacelift.StackID, err error) {
 	same := slices.IndexFunc(lines, func(l spacelift.RunLine) bool {
 		return !l.DriftDetection && l.CommitHash == u.run.Commit.Hash && l.CommitHash != ""
@@ -209,14 +209,14 @@ func (u *upstream) readStack(ctx context.Context, found *upstreamFindings, stack
 	return Parents{}, above, nil
 }
 
-// conclude returns what counts of the findings.
+// conclude returns the finding that counts.
 func (u *upstream) conclude(ctx context.Context, found upstreamFindings) (Parents, error) {
 	passed := found.passed
 	if !found.gap {
 		passed = nil
 	}
 	if u.run.State.Terminal() && found.newer.State != "" {
-		passed = append(passed, spacelift.RunLine{Ref: found.newer.Of}) // its chain comes to this stack too
+		passed = append(passed, spacelift.RunLine{Ref: found.newer.Of}) // its chain reaches this stack too
 	}
 	for _, line := range passed {
 		if p, err := u.begins(ctx, line.Ref); err != nil || p.State == ParentsGoOn {
@@ -235,8 +235,8 @@ func (u *upstream) parents(stack spacelift.StackID, labels []string) []spacelift
 	return chain.ParentsOf(stack, u.a.Definitions.Resolve(labels).After.Value)
 }
 
-// runs reads a stack's newest tracked runs, and its labels. One that is not there
-// has neither.
+// runs reads a stack's newest tracked runs, and its labels. A stack that does not
+// exist has neither.
 func (u *upstream) runs(ctx context.Context, stack spacelift.StackID) (labels []string, lines []spacelift.RunLine, err error) {
 	labels, lines, err = runsOf(ctx, u.api, stack, maxUpstreamRuns)
 	if errors.Is(err, spacelift.ErrNotFound) {
@@ -245,13 +245,13 @@ func (u *upstream) runs(ctx context.Context, stack spacelift.StackID) (labels []
 	return labels, lines, err
 }
 
-// judgeParent says how a stack's newest run of a commit, lines[same], stands to a
+// judgeParent judges what a stack's newest run of a commit, lines[same], means for a
 // run of the same commit. A newer run that finished makes up for one that did not.
 func judgeParent(lines []spacelift.RunLine, same int) Parents {
 	line := lines[same]
 	switch {
 	case !line.State.Terminal():
-		return Parents{State: ParentsGoOn, Of: line.Ref, Reason: fmt.Sprintf("run %s of %s works on the same commit and goes on", line.Ref.Run, line.Ref.Stack)}
+		return Parents{State: ParentsGoOn, Of: line.Ref, Reason: fmt.Sprintf("run %s of %s works on the same commit and has not ended", line.Ref.Run, line.Ref.Stack)}
 	case line.State == spacelift.RunStateFinished, line.State == spacelift.RunStateSkipped:
 		return Parents{}
 	}
@@ -263,8 +263,8 @@ func judgeParent(lines []spacelift.RunLine, same int) Parents {
 	return Parents{State: ParentsFailed, Of: line.Ref, Reason: fmt.Sprintf("run %s of %s, which works on the same commit, ended in %s", line.Ref.Run, line.Ref.Stack, line.State)}
 }
 
-// begins reports that the execution of a run that has ended upstream is still open:
-// it may be about to begin the chain that comes to the stacks between.
+// begins returns GoOn while the execution of a run that has ended upstream is open:
+// it may be about to begin the chain that reaches the stacks between.
 func (u *upstream) begins(ctx context.Context, run spacelift.RunRef) (Parents, error) {
 	answer, err := u.a.Temporal.QueryWorkflow(ctx, u.in.Executions+run.String(), "", u.in.Query)
 	if _, none := errors.AsType[*serviceerror.NotFound](err); none {
@@ -285,10 +285,9 @@ func (u *upstream) begins(ctx context.Context, run spacelift.RunRef) (Parents, e
 	return Parents{State: ParentsGoOn, Of: run, Reason: fmt.Sprintf("run %s of %s, which goes first, is about to release what follows it", run.Run, run.Stack)}, nil
 }
 
-// appliedSince finds a run that ended after the plan began, having applied
-// changes. A run that failed while it applied counts, and so does a repair of
-// drift. A stack's runs end in their order, so that the first one that ended
-// before ends the search.
+// appliedSince finds a run that applied changes and ended after the plan began. A
+// run that failed while it applied counts, and so does a repair of drift. A stack's
+// runs end in their order, so the first one that ended earlier ends the search.
 func (u *upstream) appliedSince(ctx context.Context, lines []spacelift.RunLine) (Parents, error) {
 	planned := u.run.PlannedAt()
 	if planned.IsZero() {

@@ -115,8 +115,8 @@ func TestReadParents(t *testing.T) {
 	}
 }
 
-// An open chain that has not come to the stack is waited for, even where no stack
-// that goes first has a run to show; one that has come to it is only named.
+// Gantry waits for an open chain that has not reached the stack, even where no stack
+// that goes first has a run to show; one that has reached it is only named.
 func TestReadParentsAsksChains(t *testing.T) {
 	c := newTown(t, "net", "app<net", "web<app")
 	c.push("c1", changes, "web")
@@ -139,7 +139,7 @@ func TestReadParentsAsksChains(t *testing.T) {
 	}
 }
 
-// A run further up that has ended may be about to begin the chain that comes to
+// A run further up that has ended may be about to begin the chain that reaches
 // the stacks between.
 func TestReadParentsWaitsForAChainToBegin(t *testing.T) {
 	c := newTown(t, "net", "app<net", "web<app")

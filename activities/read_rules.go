@@ -14,19 +14,19 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// ReadRulesInput asks what the labels of a run's stack come to.
+// ReadRulesInput names a run and the labels of its stack.
 type ReadRulesInput struct {
 	Run    spacelift.RunRef `json:"run"`
 	Labels []string         `json:"labels,omitempty"` // as OurLabels gives them
 
-	// PlanSince is when a plan began to ask for a decision. With it the gate and
-	// the clocks are read too.
+	// PlanSince is the time at which a plan began to ask for a decision. With it,
+	// ReadRules reads the gate and the deadlines too.
 	PlanSince time.Time `json:"planSince,omitzero"`
 }
 
-// ReadRules reads what labels come to by the configuration of this replica.
-// Labels that can't be followed are no error: they are the policy's Problems.
-// With PlanSince it asks Temporal for the account's freezes.
+// ReadRules resolves labels to rules by the configuration of this replica. Labels
+// that can't be followed are no error: they are the policy's Problems. With
+// PlanSince it asks Temporal for the account's freezes.
 func (a *Activities) ReadRules(ctx context.Context, in ReadRulesInput) (managed.Rules, error) {
 	rules := a.rules(in.Run.Stack, in.Labels)
 	if api, ok := a.Accounts[in.Run.Account]; ok {
@@ -46,8 +46,8 @@ func (a *Activities) rules(stack spacelift.StackID, labels []string) managed.Rul
 	return managed.Rules{Labels: labels, Policy: a.Definitions.Resolve(labels).Of(stack)}
 }
 
-// timed adds what depends on the time: the gate as it is now, and the clocks of
-// a plan.
+// timed adds the rules that depend on the time: the gate as it is now, and the
+// deadlines of a plan.
 func (a *Activities) timed(ctx context.Context, run spacelift.RunRef, planSince time.Time, rules managed.Rules) (managed.Rules, error) {
 	freezes, err := a.freezes(ctx, run.Account)
 	if err != nil {
@@ -61,8 +61,8 @@ func (a *Activities) timed(ctx context.Context, run spacelift.RunRef, planSince 
 	return rules, nil
 }
 
-// freezes are those of an account. Nobody having ever declared one is an
-// answer; not knowing is an error, since one may forbid what is asked for.
+// freezes returns the freezes of an account. An account without any is an answer;
+// not knowing is an error, since a freeze may forbid the act.
 func (a *Activities) freezes(ctx context.Context, account spacelift.Account) ([]policy.Freeze, error) {
 	answer, err := a.Temporal.QueryWorkflow(ctx, freeze.ID(account), "", freeze.Query)
 	if _, none := errors.AsType[*serviceerror.NotFound](err); none {
@@ -78,7 +78,7 @@ func (a *Activities) freezes(ctx context.Context, account spacelift.Account) ([]
 	return freezes, nil
 }
 
-// now is the time on this replica's clock.
+// now returns the time by this replica's clock.
 func (a *Activities) now() time.Time {
 	if a.Now != nil {
 		return a.Now().UTC()

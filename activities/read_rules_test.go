@@ -82,7 +82,7 @@ func TestReadRulesWhileTemporalIsAway(t *testing.T) {
 	}
 }
 
-// judgedBy is what a workflow asks about a stack with these labels.
+// judgedBy returns a workflow's input for a stack with these labels.
 func (r *rig) judgedBy(labels ...string) managed.ConfirmRunInput {
 	r.Helper()
 	in := r.judged()

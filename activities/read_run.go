@@ -14,7 +14,7 @@ import (
 )
 
 // ReadRun reads a run with its history and the stack's current labels and
-// brakes. A lock that Gantry's own key holds is left out.
+// brakes. It leaves out a lock that Gantry's own key holds.
 func (a *Activities) ReadRun(ctx context.Context, ref spacelift.RunRef) (spacelift.Run, error) {
 	api, err := a.account(ref.Account)
 	if err != nil {
@@ -34,14 +34,13 @@ func (a *Activities) read(ctx context.Context, api Spacelift, ref spacelift.RunR
 	return bounded(run), nil
 }
 
-// Bounds of a run that is read, far above those of a real one: Temporal takes no
-// more than 2 MB.
+// Bounds of a run, far above those of a real one: Temporal takes at most 2 MB.
 const (
 	maxHistory = 200   // transitions, the newest
 	maxText    = 1_000 // bytes of a note and a message
 )
 
-// bounded cuts what people may have written without end.
+// bounded cuts texts and lists that people can make as long as they like.
 func bounded(run spacelift.Run) spacelift.Run {
 	run.History = slices.Clone(run.History[max(0, len(run.History)-maxHistory):])
 	for i := range run.History {
@@ -60,39 +59,37 @@ func shorten(s string, limit int) string {
 	return strings.ToValidUTF8(s[:limit-len("…")], "") + "…"
 }
 
-// upToDate reads a run. While it is older than a state we heard of, that is an
-// error worth another attempt, unless patience is at its end.
+// upToDate reads a run. A run that is older than a state we know of is an error
+// worth another attempt, unless patience has run out.
 func (a *Activities) upToDate(ctx context.Context, api Spacelift, ref spacelift.RunRef, stateVersion int, patient bool) (spacelift.Run, error) {
 	run, err := a.read(ctx, api, ref)
 	if err != nil {
 		return spacelift.Run{}, err
 	}
 	if patient && run.StateVersion < stateVersion && !run.State.Terminal() {
-		return spacelift.Run{}, fmt.Errorf("the API shows run %s in %s (%d), older than the state version %d we heard of",
+		return spacelift.Run{}, fmt.Errorf("the API shows run %s in %s (%d), older than the state version %d we know of",
 			ref, run.State, run.StateVersion, stateVersion)
 	}
 	return run, nil
 }
 
 const (
-	// freshFor is how long what an activity has just read of Spacelift counts as the
-	// reason for an act, from the arrival of the answer to the sending of the act. In
-	// between are Gantry's own rules and freezes and, at times, a token and a
-	// connection: milliseconds, unless the process is paused.
+	// freshFor bounds the time between the answer that an act is based on and the
+	// sending of the act. In between are Gantry's own rules and freezes and, at times,
+	// a token and a connection: milliseconds, unless the process is paused.
 	freshFor = time.Second
 
-	// freshTries is how often an activity checks anew before it leaves that to its
-	// next attempt.
+	// freshTries bounds the checks of one attempt.
 	freshTries = 3
 )
 
-// fresh marks the acts of ctx as resting on what was read at a time.
+// fresh marks the acts of ctx as based on what was read at a time.
 func fresh(ctx context.Context, read time.Time) context.Context {
 	return spaceliftapi.WithCheck(ctx, read, freshFor)
 }
 
-// checkedAnew carries out an activity, and does so again from its check on while
-// nothing was sent because that had grown old, or Spacelift refused the token.
+// checkedAnew carries out an activity, and repeats it from its check on while
+// nothing was sent because the check had grown old, or Spacelift refused the token.
 func checkedAnew[T any](carryOut func() (T, error)) (T, error) {
 	for try := 1; ; try++ {
 		result, err := carryOut()

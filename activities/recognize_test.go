@@ -64,7 +64,7 @@ func TestAConfirmationOfAPlanThatNobodyJudged(t *testing.T) {
 	}
 }
 
-// showsVersion waits until the run has come to a state version.
+// showsVersion waits until the run has reached a state version.
 func (r *rig) showsVersion(version int) {
 	r.Helper()
 	over := time.After(wait)
@@ -83,7 +83,7 @@ func (r *rig) showsVersion(version int) {
 	}
 }
 
-// What Gantry did is Gantry's, though the answer got lost and whoever asks now
+// What Gantry did is Gantry's, though the answer got lost and the caller
 // does not know that it had been asked for before, with which words.
 func TestWhatGantryDidIsRecognized(t *testing.T) {
 	for _, tc := range []struct {

@@ -11,13 +11,13 @@ import (
 	"github.com/gantryhq/gantry/spacelift/spaceliftapi"
 )
 
-// ReplaceRunInput asks for a run in the place of one whose plan is old.
+// ReplaceRunInput names a run whose plan is old.
 type ReplaceRunInput struct {
 	Run          spacelift.RunRef `json:"run"`
 	StateVersion int              `json:"stateVersion"` // of UNCONFIRMED
 }
 
-// ReplaceRunResult says what came of it.
+// ReplaceRunResult is the result of ReplaceRun.
 type ReplaceRunResult struct {
 	Outcome managed.ActOutcome `json:"outcome"`
 	Reason  string             `json:"reason,omitempty"` // a sentence, unless done
@@ -25,11 +25,11 @@ type ReplaceRunResult struct {
 	Run     spacelift.Run      `json:"run"`
 }
 
-// ReplaceRun sees to it that a run waits in the queue behind one that waits to be
-// confirmed, on the same commit: one that is there already, of whatever commit
-// since it is newer, or else a new one. The run itself is left as it is.
+// ReplaceRun has a newer run wait in the queue behind one that waits to be
+// confirmed: one that exists, of any commit, or else a new one on the same commit.
+// It leaves the run itself as it is.
 //
-// It is safe to repeat: each attempt looks for what an earlier one did.
+// It is safe to repeat: each attempt looks for the run of an earlier one.
 func (a *Activities) ReplaceRun(ctx context.Context, in ReplaceRunInput) (ReplaceRunResult, error) {
 	api, err := a.account(in.Run.Account)
 	if err != nil {

@@ -13,38 +13,38 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// RetryRunInput asks to retry a failed run.
+// RetryRunInput names a failed run.
 type RetryRunInput struct {
 	Run      spacelift.RunRef `json:"run"`
 	FailedAt time.Time        `json:"failedAt"` // by Spacelift's clock, to find what an earlier attempt began; must be set
 }
 
-// RetryRunResult says what came of it.
+// RetryRunResult is the result of RetryRun.
 type RetryRunResult struct {
 	Outcome managed.ActOutcome `json:"outcome"`
 	Reason  string             `json:"reason,omitempty"`
 	ByUs    bool               `json:"byUs,omitempty"`  // Gantry's key started the new run: by this attempt or an earlier one
 	Actor   string             `json:"actor,omitempty"` // who started it before this attempt, where known
 	Block   *managed.Block     `json:"block,omitempty"` // with ActBlocked
-	New     spacelift.RunRef   `json:"new,omitzero"`    // the run that tries again; may be the same run
+	New     spacelift.RunRef   `json:"new,omitzero"`    // the retry; may be the same run
 }
 
 const (
-	// settled is how long after a lost answer the lists must show what it did.
-	// Assumption: Spacelift documents no such time.
+	// settled is the time after a lost answer by which the lists must show its
+	// effect. Assumption: Spacelift documents no such time.
 	settled = 30 * time.Second
 
-	// newerRuns is how many of a stack's newest runs are looked at.
+	// newerRuns bounds the newest runs of a stack that are read.
 	newerRuns = 100
 )
 
-// RetryRun tries a failed run again, once, however often it is attempted:
-// Spacelift has no idempotency keys, so each attempt first looks for what an
-// earlier one began. That is a run of the same stack, type and commit from after
-// the failure. One that somebody else started serves as well, and is moot.
+// RetryRun retries a failed run once, however often it is attempted: Spacelift has
+// no idempotency keys, so each attempt first looks for the retry of an earlier one.
+// That is a run of the same stack, type and commit from after the failure. A run
+// that another person started serves too, and makes the retry moot.
 //
-// Nothing is retried that would take a stack back to an older commit than one
-// that a newer run works on, or on a stack that somebody locked.
+// RetryRun doesn't take a stack back to an older commit than that of a newer run,
+// and doesn't retry on a locked stack.
 func (a *Activities) RetryRun(ctx context.Context, in RetryRunInput) (RetryRunResult, error) {
 	api, err := a.account(in.Run.Account)
 	if err != nil {
@@ -63,8 +63,8 @@ func (a *Activities) retryRun(ctx context.Context, api Spacelift, in RetryRunInp
 	if err != nil || found.Outcome != "" {
 		return found, err
 	}
-	// Looking for what was begun takes calls of its own, and what is read last is to
-	// be what speaks for the retry.
+	// The search takes calls of its own, and the retry must be based on the last
+	// reading.
 	if run, err = a.read(ctx, api, in.Run); err != nil {
 		return RetryRunResult{}, err
 	}
@@ -81,7 +81,7 @@ func (a *Activities) retryRun(ctx context.Context, api Spacelift, in RetryRunInp
 	case !refusal(err):
 		return RetryRunResult{}, classify(ctx, err)
 	}
-	// Somebody may have locked the stack in the meantime: then it shows.
+	// A person may have locked the stack in the meantime: then it shows.
 	if run, readErr := a.read(ctx, api, in.Run); readErr == nil {
 		if block := run.Brakes.StartBlock(); block != nil {
 			return RetryRunResult{Outcome: managed.ActBlocked, Reason: block.Reason, Block: block}, nil
@@ -93,10 +93,10 @@ func (a *Activities) retryRun(ctx context.Context, api Spacelift, in RetryRunInp
 	return RetryRunResult{Outcome: managed.ActRefused, Reason: err.Error()}, nil
 }
 
-// retryable says why a run should not be retried as it is now. An empty outcome
-// means that nothing speaks against it.
+// retryable returns why a run should not be retried as it is now. An empty outcome
+// means that it may be.
 func retryable(in RetryRunInput, run spacelift.Run) RetryRunResult {
-	_, again := wentOn(run, in.FailedAt)
+	_, again := resumed(run, in.FailedAt)
 	block := run.Brakes.StartBlock()
 	switch {
 	case again, run.State != spacelift.RunStateFailed:
@@ -109,12 +109,12 @@ func retryable(in RetryRunInput, run spacelift.Run) RetryRunResult {
 	return RetryRunResult{}
 }
 
-// begun finds what makes a retry needless or wrong. An empty outcome means: go
+// begun finds a run that makes a retry needless or wrong. An empty outcome means: go
 // ahead.
 func (a *Activities) begun(ctx context.Context, api Spacelift, in RetryRunInput, run spacelift.Run) (RetryRunResult, error) {
-	if t, ok := wentOn(run, in.FailedAt); ok {
-		// Whether Spacelift retries under the same id is not documented. Nobody
-		// else being named, it was us.
+	if t, ok := resumed(run, in.FailedAt); ok {
+		// Spacelift doesn't document whether a retry keeps its id. If it names no one
+		// else, it was Gantry.
 		us, err := a.ours(ctx, in.Run.Account, t.Username)
 		if err != nil {
 			return RetryRunResult{}, err
@@ -168,7 +168,7 @@ func newerThan(ctx context.Context, api Spacelift, run spacelift.Run) ([]spaceli
 	return listed.Items[:itself], nil
 }
 
-// sameWork reports whether a listed run does what another one did.
+// sameWork reports whether a listed run does the same work as another one.
 func sameWork(run spacelift.Run, line spacelift.RunLine) bool {
 	return line.Type == run.Type && line.CommitHash == run.Commit.Hash && line.Branch == run.Branch &&
 		line.DriftDetection == run.DriftDetection && (run.Type != spacelift.RunTypeTask || line.Title == run.Title)
@@ -184,8 +184,8 @@ func takesPlace(s spacelift.RunState) bool {
 	return true
 }
 
-// wentOn finds the state that a run entered after it failed.
-func wentOn(run spacelift.Run, failedAt time.Time) (spacelift.Transition, bool) {
+// resumed returns the state that a run entered after it failed.
+func resumed(run spacelift.Run, failedAt time.Time) (spacelift.Transition, bool) {
 	for i, t := range slices.Backward(run.History) {
 		switch {
 		case t.State != spacelift.RunStateFailed || t.At.After(failedAt):
@@ -203,7 +203,7 @@ func startedBy(us bool, who string, run spacelift.RunRef) RetryRunResult {
 	case us:
 		return RetryRunResult{Outcome: managed.ActDone, ByUs: true, Actor: who, New: run} // by an earlier attempt
 	case who == "":
-		return RetryRunResult{Outcome: managed.ActMoot, New: run, Reason: fmt.Sprintf("somebody started it again already, as run %s", run.Run)}
+		return RetryRunResult{Outcome: managed.ActMoot, New: run, Reason: fmt.Sprintf("it was started again already, as run %s", run.Run)}
 	}
 	return RetryRunResult{Outcome: managed.ActMoot, Actor: who, New: run, Reason: fmt.Sprintf("%s started it again already, as run %s", who, run.Run)}
 }

@@ -16,83 +16,85 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// TellInput asks to send a signal to each execution that a query finds.
-type TellInput struct {
+// SignalInput is a signal for each execution that a query finds.
+type SignalInput struct {
 	Query   string `json:"query"` // https://docs.temporal.io/list-filter
 	Signal  string `json:"signal"`
 	Payload any    `json:"payload"`
 	Limit   int    `json:"limit"` // executions at most
 
-	// Stacks are those whose runs' executions are signaled, by the search
-	// attribute Stack; empty for all.
+	// Stacks limits the signal to runs of these stacks, by the search attribute
+	// Stack; empty for all.
 	Stacks []string `json:"stacks,omitempty"`
 	Stack  string   `json:"stack,omitempty"`
 
-	// Behind, if set, leaves out executions that know which freezes are in
-	// effect.
+	// Behind, if set, leaves out executions that know the freezes in effect.
 	Behind *BehindInput `json:"behind,omitempty"`
 }
 
-// BehindInput says how to find out which freezes an execution knows.
+// BehindInput names the search attribute that shows which freezes an execution
+// knows.
 type BehindInput struct {
 	Account     spacelift.Account `json:"account"`
 	At          time.Time         `json:"at"`          // now
 	Fingerprint string            `json:"fingerprint"` // search attribute
 }
 
-// Told says how many executions were signaled.
-type Told struct {
+// SignalResult counts the executions that were signaled.
+type SignalResult struct {
 	Executions int  `json:"executions"`
 	Failed     int  `json:"failed,omitempty"` // could not be signaled
 	Complete   bool `json:"complete"`         // false: there were more than the limit
 }
 
 const (
-	// tellers is how many executions are asked at the same time.
-	tellers = 8
+	// parallelCalls bounds the executions that are queried at the same time.
+	parallelCalls = 8
 
-	// tellPause is the time from one signal to the next. Each signal makes a run
-	// read its rules, and maybe the run itself: a freeze that is lifted is no
-	// reason for thousands of calls in one second.
-	tellPause = 40 * time.Millisecond
+	// signalPause is the time from one signal to the next. Each signal makes
+	// ManageRun read its rules, and maybe the run: lifting a freeze must not cause
+	// thousands of calls in one second.
+	signalPause = 40 * time.Millisecond
 
-	// tellTimeout bounds one signal, and tellTries is how often it is tried.
-	tellTimeout = 5 * time.Second
-	tellTries   = 3
+	// signalTimeout bounds one signal, and signalTries its attempts.
+	signalTimeout = 5 * time.Second
+	signalTries   = 3
 
-	// tellAway is how many signals in a row Temporal may leave without an answer
-	// before the attempt ends.
-	tellAway = 5
+	// maxUnanswered bounds the signals in a row that Temporal doesn't answer: then
+	// the attempt ends.
+	maxUnanswered = 5
 
 	// stacksPerQuery bounds the length of a query.
 	stacksPerQuery = 20
 )
 
-// telling is how far TellOfRules has come: the next attempt goes on there.
-type telling struct {
+// progress is the progress of TellOfRules: the next attempt continues there.
+type progress struct {
 	After string   `json:"after"` // executions up to this id, in order, were signaled, or failed
 	Sent  int      `json:"sent"`
 	Lost  []string `json:"lost,omitempty"` // of those, the ones to try again
 }
 
-// maxLost is how many executions are tried again; those beyond count as failed.
+// maxLost bounds the executions that are tried again; those beyond count as failed.
 const maxLost = 100
 
-// TellOfRules makes executions look again at the rules in effect. Those that the
-// visibility store does not list yet are missed; those that ended meanwhile need
-// nothing. An execution that can't be signaled does not keep the others waiting:
+// TellOfRules signals executions to check the rules in effect again. It misses
+// executions that the visibility store does not list yet; those that have ended
+// need nothing. An execution that can't be signaled does not hold up the others:
 // it is tried again at the end, and then counted.
-func (a *Activities) TellOfRules(ctx context.Context, in TellInput) (Told, error) {
-	var at telling
+//
+// The name is a contract with open executions.
+func (a *Activities) TellOfRules(ctx context.Context, in SignalInput) (SignalResult, error) {
+	var at progress
 	if activity.HasHeartbeatDetails(ctx) {
 		if err := activity.GetHeartbeatDetails(ctx, &at); err != nil {
-			at = telling{} // signals may be repeated
+			at = progress{} // signals may be repeated
 		}
 	}
 	activity.RecordHeartbeat(ctx, at)
 	ids, complete, err := a.audience(ctx, in)
 	if err != nil {
-		return Told{}, err
+		return SignalResult{}, err
 	}
 	failed, away := 0, 0
 	for _, id := range ids {
@@ -102,10 +104,10 @@ func (a *Activities) TellOfRules(ctx context.Context, in TellInput) (Told, error
 		err := a.signal(ctx, id, in)
 		switch {
 		case ctx.Err() != nil:
-			return Told{}, ctx.Err()
+			return SignalResult{}, ctx.Err()
 		case unanswered(err):
-			if away++; away >= tellAway {
-				return Told{}, fmt.Errorf("signal %s: %w", id, err)
+			if away++; away >= maxUnanswered {
+				return SignalResult{}, fmt.Errorf("signal %s: %w", id, err)
 			}
 		default:
 			away = 0
@@ -119,21 +121,21 @@ func (a *Activities) TellOfRules(ctx context.Context, in TellInput) (Told, error
 			failed++
 		}
 		at.After = id
-		if away == 0 { // an attempt that ends goes on before what got no answer
+		if away == 0 { // the next attempt repeats the signals without an answer
 			activity.RecordHeartbeat(ctx, at)
 		}
-		if err := wait(ctx, tellPause); err != nil {
-			return Told{}, err
+		if err := wait(ctx, signalPause); err != nil {
+			return SignalResult{}, err
 		}
 	}
 	sent, err := a.signalAgain(ctx, at, in)
-	return Told{Executions: at.Sent + sent, Failed: failed + len(at.Lost) - sent, Complete: complete}, err
+	return SignalResult{Executions: at.Sent + sent, Failed: failed + len(at.Lost) - sent, Complete: complete}, err
 }
 
-// signalAgain tries those again that could not be signaled.
-func (a *Activities) signalAgain(ctx context.Context, at telling, in TellInput) (sent int, err error) {
+// signalAgain signals the executions that could not be signaled.
+func (a *Activities) signalAgain(ctx context.Context, at progress, in SignalInput) (sent int, err error) {
 	ids := at.Lost
-	for try := 1; try < tellTries && len(ids) > 0; try++ {
+	for try := 1; try < signalTries && len(ids) > 0; try++ {
 		if err := wait(ctx, time.Duration(try)*time.Second); err != nil {
 			return 0, err
 		}
@@ -152,7 +154,7 @@ func (a *Activities) signalAgain(ctx context.Context, at telling, in TellInput) 
 }
 
 // audience lists the executions to signal, by their ids.
-func (a *Activities) audience(ctx context.Context, in TellInput) (ids []string, complete bool, err error) {
+func (a *Activities) audience(ctx context.Context, in SignalInput) (ids []string, complete bool, err error) {
 	var freezes []policy.Freeze
 	if in.Behind != nil {
 		if freezes, err = a.freezes(ctx, in.Behind.Account); err != nil {
@@ -180,16 +182,16 @@ func (a *Activities) audience(ctx context.Context, in TellInput) (ids []string, 
 	return slices.Compact(ids), complete, nil
 }
 
-// outdated reports whether an execution that follows a run waits by other freezes,
-// or another configuration, than those in effect.
+// outdated reports whether an execution waits by freezes or a configuration that
+// are no longer in effect.
 func outdated(e execution, rules *policy.Definitions, freezes []policy.Freeze, at time.Time) bool {
 	run, err := managed.ParseRunID(e.ID)
 	return err == nil && openRun{Run: run, Fingerprint: e.Values[0]}.behind(rules, freezes, at)
 }
 
-// queries splits the query by the stacks. What no stack can be called is left
-// out: nothing follows its runs.
-func (in TellInput) queries() []string {
+// queries splits the query by the stacks. It leaves out names that no stack can
+// have.
+func (in SignalInput) queries() []string {
 	if len(in.Stacks) == 0 {
 		return []string{in.Query}
 	}
@@ -207,8 +209,8 @@ func (in TellInput) queries() []string {
 }
 
 // signal sends the signal to one execution. One that has ended needs none.
-func (a *Activities) signal(ctx context.Context, id string, in TellInput) error {
-	ctx, cancel := context.WithTimeout(ctx, tellTimeout)
+func (a *Activities) signal(ctx context.Context, id string, in SignalInput) error {
+	ctx, cancel := context.WithTimeout(ctx, signalTimeout)
 	defer cancel()
 	err := a.Temporal.SignalWorkflow(ctx, id, "", in.Signal, in.Payload)
 	if _, ended := errors.AsType[*serviceerror.NotFound](err); ended {

@@ -17,17 +17,17 @@ import (
 // fakeTemporal has an execution that keeps freezes, and others that take
 // signals.
 type fakeTemporal struct {
-	mu      sync.Mutex
-	freezes []policy.Freeze
-	never   bool             // nobody has ever declared a freeze
-	away    error            // what it answers to everything
-	open    []string         // workflow ids that lists show
-	ended   map[string]bool  // of those, the ones that have ended meanwhile
-	fails   map[string]error // of those, the ones that can't be told
-	queries []string         // of lists
-	told    map[string][]byte
-	tries   []string          // workflow ids of signals, in order
-	knows   map[string]string // fingerprints, by workflow id
+	mu       sync.Mutex
+	freezes  []policy.Freeze
+	never    bool             // nobody has ever declared a freeze
+	away     error            // what it answers to everything
+	open     []string         // workflow ids that lists show
+	ended    map[string]bool  // of those, the ones that have ended meanwhile
+	fails    map[string]error // of those, the ones that can't be signaled
+	queries  []string         // of lists
+	signaled map[string][]byte
+	tries    []string          // workflow ids of signals, in order
+	knows    map[string]string // fingerprints, by workflow id
 }
 
 func (f *fakeTemporal) QueryWorkflow(_ context.Context, id, _, query string, _ ...any) (converter.EncodedValue, error) {
@@ -89,9 +89,9 @@ func (f *fakeTemporal) SignalWorkflow(_ context.Context, id, _, signal string, a
 	if err := converter.GetDefaultDataConverter().FromPayload(payload, &text); err != nil {
 		return err
 	}
-	if f.told == nil {
-		f.told = map[string][]byte{}
+	if f.signaled == nil {
+		f.signaled = map[string][]byte{}
 	}
-	f.told[id] = append([]byte(signal+" "), text...)
+	f.signaled[id] = append([]byte(signal+" "), text...)
 	return nil
 }

@@ -18,30 +18,30 @@ import (
 	"github.com/gantryhq/gantry/spacelift/spaceliftapi"
 )
 
-// TriggerFollowerInput asks for a tracked run of a stack whose turn it is.
+// TriggerFollowerInput names a stack whose turn has come.
 type TriggerFollowerInput struct {
 	Account spacelift.Account   `json:"account"`
 	Stack   spacelift.StackID   `json:"stack"`
 	After   []spacelift.StackID `json:"after"`            // the stacks of the chain that it follows
 	Labels  string              `json:"labels,omitempty"` // Follower.Labels as the chain knows them; empty: any will do
 
-	// Begun is when the run that begins the chain was created, and Commit what it
-	// works on.
+	// Begun is the time at which the run that begins the chain was created, and
+	// Commit the commit that it works on.
 	Begun  time.Time `json:"begun"`
 	Commit string    `json:"commit,omitempty"`
 
-	// Ended is when the last of the runs ended that the stack waited for, and
-	// Applied when the last of those ended that applied changes: a plan from before
-	// that is old. Zero: none applied any.
+	// Ended is the end of the last run that the stack waited for, and Applied the end
+	// of the last of them that applied changes: an earlier plan is old. Zero: none
+	// applied any.
 	Ended   time.Time `json:"ended,omitzero"`
 	Applied time.Time `json:"applied,omitzero"`
 
 	Void []spacelift.RunID `json:"void,omitempty"` // runs of the stack that the chain had and that do not count
 
-	Asked
+	OpenWork
 }
 
-// FollowOutcome says what came of TriggerFollower.
+// FollowOutcome is the outcome of TriggerFollower.
 type FollowOutcome string
 
 // The outcomes.
@@ -53,7 +53,7 @@ const (
 	FollowRelabelled FollowOutcome = "relabelled" // nothing was done: the stack follows others than the chain knows
 )
 
-// TriggerFollowerResult says what came of it.
+// TriggerFollowerResult is the result of TriggerFollower.
 type TriggerFollowerResult struct {
 	Outcome FollowOutcome    `json:"outcome"`
 	Reason  string           `json:"reason,omitempty"` // a sentence, unless triggered
@@ -62,15 +62,15 @@ type TriggerFollowerResult struct {
 	Keeps   bool             `json:"keeps,omitempty"`  // the stack's policy keeps old plans
 }
 
-// TriggerFollower sees to it that a stack has a tracked run that plans after all
-// that it waited for: one that is there already, or else a new one, once however
-// often it is attempted. Spacelift has no idempotency keys, so each attempt looks
+// TriggerFollower makes sure that a stack has a tracked run that plans after
+// everything that it waited for: one that exists, or else a new one, once however
+// often it is attempted. Spacelift has no idempotency keys, so each attempt checks
 // before it triggers.
 //
-// Which run counts is said by adopt; who triggered it does not matter. So a run of
-// the same push, one that Spacelift made because the stack depends on a parent
-// there too, one of another chain and one that an earlier attempt triggered
-// without learning of it all do.
+// adopt decides which run counts; it does not matter who triggered it. So a run of
+// the same push, a run that Spacelift made because the stack depends on a parent
+// there too, a run of another chain, and a run that an earlier attempt triggered
+// without getting an answer all count.
 func (a *Activities) TriggerFollower(ctx context.Context, in TriggerFollowerInput) (TriggerFollowerResult, error) {
 	api, err := a.account(in.Account)
 	if err != nil {
@@ -82,7 +82,7 @@ func (a *Activities) TriggerFollower(ctx context.Context, in TriggerFollowerInpu
 func (a *Activities) follow(ctx context.Context, api Spacelift, in TriggerFollowerInput) (TriggerFollowerResult, error) {
 	labels, lines, err := trackedRuns(ctx, api, in.Stack, in.Void)
 	if errors.Is(err, spacelift.ErrNotFound) {
-		return heldBack("the stack %s is not there: it was deleted, or Gantry's API key may not see it", in.Stack), nil
+		return heldBack("the stack %s does not exist: it was deleted, or Gantry's API key may not read it", in.Stack), nil
 	}
 	if err != nil {
 		return TriggerFollowerResult{}, err
@@ -96,7 +96,7 @@ func (a *Activities) follow(ctx context.Context, api Spacelift, in TriggerFollow
 	if keeps {
 		in.Applied = time.Time{}
 	}
-	result, err := a.beside(ctx, api, in, parents)
+	result, err := a.waitsOutside(ctx, api, in, parents)
 	if err == nil && result.Outcome == "" {
 		result, err = a.adopt(ctx, api, in, lines)
 	}
@@ -120,16 +120,16 @@ func (a *Activities) triggerFollower(ctx context.Context, api Spacelift, in Trig
 	}
 	first, err := giveWay(ctx, api, started.run, in.Void)
 	if err != nil || first.Run == "" {
-		// The run is there: what went wrong afterwards is no reason to trigger another.
+		// The run exists: a later failure is no reason to trigger another.
 		return TriggerFollowerResult{Outcome: FollowTriggered, Run: started.run}, nil //nolint:nilerr // see above
 	}
 	return adopted(first, "another chain triggered run %s of %s at the same time", first.Run, in.Stack), nil
 }
 
-// sameCommit is the commit to trigger a run on: that of the chain where the
-// stack's newest run works on it. Empty is what the stack tracks: a stack of
-// another repository knows no other, and one that has newer commits does not go
-// back.
+// sameCommit returns the commit to trigger a run on: that of the chain if the stack's
+// newest run works on it. Empty means the head of what the stack tracks: a stack of
+// another repository doesn't know the commit, and a stack with newer commits must
+// not go back.
 func sameCommit(commit string, lines []spacelift.RunLine) string {
 	if len(lines) > 0 && lines[0].CommitHash == commit {
 		return commit
@@ -137,16 +137,15 @@ func sameCommit(commit string, lines []spacelift.RunLine) string {
 	return ""
 }
 
-// triggering is what came of a trigger that is not worth another attempt.
+// triggering is the final result of a trigger.
 type triggering struct {
 	run   spacelift.RunRef
 	why   string         // no run was triggered, as a sentence
 	block *managed.Block // when a brake in Spacelift, such as a lock, is why
 }
 
-// trigger reads a stack, and triggers a tracked run of it if nothing speaks
-// against that. An error is worth another attempt, which must look for what this
-// one did.
+// trigger reads a stack, and triggers a tracked run of it if nothing forbids that.
+// An error is worth another attempt, which must look for the run of this one.
 func (a *Activities) trigger(ctx context.Context, api Spacelift, account spacelift.Account, id spacelift.StackID, commit string) (triggering, error) {
 	stack, err := api.Stack(ctx, id)
 	if err != nil {
@@ -169,8 +168,8 @@ func (a *Activities) trigger(ctx context.Context, api Spacelift, account spaceli
 }
 
 // giveWay cancels a run that was just triggered if another chain triggered one of
-// the same stack and commit at the same time: of two the older stays, and returns
-// that. The newer one is in the queue behind it.
+// the same stack and commit at the same time. It returns the older one, which
+// stays; the newer one is in the queue behind it.
 func giveWay(ctx context.Context, api Spacelift, run spacelift.RunRef, void []spacelift.RunID) (first spacelift.RunRef, err error) {
 	_, lines, err := trackedRuns(ctx, api, run.Stack, void)
 	if err != nil {
@@ -192,7 +191,7 @@ func giveWay(ctx context.Context, api Spacelift, run spacelift.RunRef, void []sp
 	return first, nil
 }
 
-// trackedRuns lists the newest tracked runs of a stack, repairs of drift left out,
+// trackedRuns lists the newest tracked runs of a stack, without repairs of drift,
 // newest first, and the stack's labels.
 func trackedRuns(ctx context.Context, api Spacelift, stack spacelift.StackID, void []spacelift.RunID) (labels []string, lines []spacelift.RunLine, err error) {
 	labels, lines, err = runsOf(ctx, api, stack, newerRuns)
@@ -204,7 +203,7 @@ func trackedRuns(ctx context.Context, api Spacelift, stack spacelift.StackID, vo
 }
 
 // runsOf lists the newest tracked runs of a stack, newest first, and the stack's
-// labels, which a stack without runs has as well.
+// labels, which even a stack without runs has.
 func runsOf(ctx context.Context, api Spacelift, stack spacelift.StackID, limit int) (labels []string, lines []spacelift.RunLine, err error) {
 	listed, err := api.RunsOfStack(ctx, stack, spacelift.RunTypeTracked, limit)
 	if err == nil && len(listed.Items) == 0 {
@@ -221,13 +220,13 @@ func runsOf(ctx context.Context, api Spacelift, stack spacelift.StackID, limit i
 	return labels, listed.Items, nil
 }
 
-// beside says what keeps a stack from being triggered that goes on outside the
-// chain: a stack that it follows too and that works on the same commit, or did not
-// finish, and another chain of the commit that has not come to it.
-func (a *Activities) beside(ctx context.Context, api Spacelift, in TriggerFollowerInput, parents []spacelift.StackID) (TriggerFollowerResult, error) {
+// waitsOutside returns what outside the chain keeps a stack from being triggered: a
+// stack that it follows too and that works on the same commit or did not finish, or
+// another chain of the commit that has not reached it.
+func (a *Activities) waitsOutside(ctx context.Context, api Spacelift, in TriggerFollowerInput, parents []spacelift.StackID) (TriggerFollowerResult, error) {
 	var run spacelift.Run
 	run.Ref, run.Commit.Hash = spacelift.RunRef{Account: in.Account, Stack: in.Stack}, in.Commit
-	up := upstream{a: a, api: api, run: run, in: in.Asked}
+	up := upstream{a: a, api: api, run: run, in: in.OpenWork}
 	up.in.Chains.But = activity.GetInfo(ctx).WorkflowExecution.ID
 	outside := slices.DeleteFunc(slices.Clone(parents), func(p spacelift.StackID) bool { return slices.Contains(in.After, p) })
 	p, err := up.read(ctx, outside)
@@ -253,8 +252,8 @@ func adopted(run spacelift.RunRef, format string, args ...any) TriggerFollowerRe
 	return TriggerFollowerResult{Outcome: FollowAdopted, Run: run, Reason: fmt.Sprintf(format, args...)}
 }
 
-// whyNotTriggered says why Gantry triggers no run of a stack, by how the stack is
-// now; empty if nothing speaks against it. A brake of Spacelift's is named beside.
+// whyNotTriggered returns why Gantry triggers no run of a stack as it is now; empty
+// if nothing forbids it. It names a brake of Spacelift's too.
 func (a *Activities) whyNotTriggered(ctx context.Context, account spacelift.Account, s spacelift.Stack) (why string, block *managed.Block) {
 	policy := a.Definitions.Resolve(s.Labels).Of(s.ID)
 	switch {
@@ -271,21 +270,23 @@ func (a *Activities) whyNotTriggered(ctx context.Context, account spacelift.Acco
 	return "", nil
 }
 
-// maxAdoptable is how many of a stack's newest runs are looked at for one that
-// counts. A stack has one run that goes on, and what ended before is older.
+// maxAdoptable bounds the newest runs of a stack among which adopt searches. A stack
+// has one run that has not ended, and the others are older.
 const maxAdoptable = 5
 
 // adopt finds the run of a follower that counts for a chain, newest first; an
 // empty outcome if a new one must be triggered.
 //
-//   - One that goes on counts, unless it applies a plan from before its turn.
-//   - One that has ended since the chain's own first run was created counts as it
-//     ended, unless it planned before its turn. What people stopped counts for
+//   - A run that has not ended counts, unless it applies a plan from before its
+//     turn.
+//   - A run that has ended since the chain's own first run was created counts as it
+//     ended, unless it planned before its turn. A run that people stopped counts for
 //     the commit that they stopped it on.
-//   - One that Spacelift skipped when it was its turn counts: nothing that it
-//     refers to has changed.
+//   - A run that Spacelift skipped in its turn counts: nothing that it refers to has
+//     changed.
 //
-// A run of the chain's commit that goes on or finished comes before newer ones.
+// A run of the chain's commit that has not ended or finished comes before newer
+// ones.
 func (a *Activities) adopt(ctx context.Context, api Spacelift, in TriggerFollowerInput, lines []spacelift.RunLine) (result TriggerFollowerResult, err error) {
 	lines = slices.SortedStableFunc(slices.Values(lines), func(a, b spacelift.RunLine) int { return in.rank(a) - in.rank(b) })
 	for _, line := range lines[:min(len(lines), maxAdoptable)] {
@@ -315,8 +316,8 @@ func (a *Activities) adopt(ctx context.Context, api Spacelift, in TriggerFollowe
 	return result, nil
 }
 
-// rank is 0 for runs of the chain's commit that go on or finished, and 1 for all
-// others.
+// rank returns 0 for runs of the chain's commit that have not ended or finished, and
+// 1 for all others.
 func (in TriggerFollowerInput) rank(l spacelift.RunLine) int {
 	if l.CommitHash == in.Commit && (!l.State.Terminal() || l.State == spacelift.RunStateFinished) {
 		return 0
@@ -325,7 +326,7 @@ func (in TriggerFollowerInput) rank(l spacelift.RunLine) int {
 }
 
 // before reports whether a run ended before the chain began. The API's times are
-// whole seconds: within the same one the commit tells.
+// whole seconds: within the same second the commit decides.
 func (in TriggerFollowerInput) before(ended time.Time, run spacelift.Run) bool {
 	begun := in.Begun.Truncate(time.Second)
 	return ended.Before(begun) || ended.Equal(begun) && run.Commit.Hash != in.Commit
@@ -343,8 +344,8 @@ func (in TriggerFollowerInput) tooEarly(run spacelift.Run) bool {
 	return !in.Applied.IsZero() && !run.PlannedAt().IsZero() && run.PlannedAt().Before(in.Applied.Truncate(time.Second))
 }
 
-// counts reports whether a run that has ended is the one that the chain waits
-// for. us says that Gantry triggered it when it was its turn.
+// counts reports whether a run that has ended is the one that the chain waits for.
+// us is true if Gantry triggered it in its turn.
 func (in TriggerFollowerInput) counts(run spacelift.Run, end spacelift.Transition, us bool) bool {
 	_, native := in.native(run)
 	same := run.Commit.Hash == in.Commit || native || us
@@ -361,7 +362,7 @@ func (in TriggerFollowerInput) counts(run spacelift.Run, end spacelift.Transitio
 }
 
 // native reports whether Spacelift made the run because the stack depends on a
-// parent there too, and which. It names the parent's stack as who triggered it
+// parent there too, and which. It names the parent's stack as the triggerer
 // (https://docs.spacelift.io/concepts/stack/stack-dependencies).
 func (in TriggerFollowerInput) native(run spacelift.Run) (parent spacelift.StackID, ok bool) {
 	by := spacelift.StackID(run.TriggeredBy)

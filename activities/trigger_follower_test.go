@@ -29,7 +29,7 @@ func TestTriggerFollower(t *testing.T) {
 	}
 }
 
-// Which of a stack's runs count when its turn comes: each story tells what
+// Which of a stack's runs count when its turn comes: each story shows what
 // happened before, and whether the stack's newest run is taken or a new one is
 // triggered.
 func TestWhichRunOfAFollowerCounts(t *testing.T) {
@@ -170,7 +170,7 @@ func TestTriggerFollowerAfterALostAnswer(t *testing.T) {
 	if !ok || app.Type() != activities.ErrTypeAmbiguous || app.NonRetryable() || app.NextRetryDelay() == 0 {
 		t.Fatalf("the first attempt ended with %v, want an error worth another attempt later", err)
 	}
-	for _, later := range []time.Duration{0, time.Hour} { // while it goes on, and when it has ended
+	for _, later := range []time.Duration{0, time.Hour} { // while it runs, and when it has ended
 		c.passes(later)
 		if got := c.triggers(in); got.Outcome != activities.FollowAdopted || c.runs("app") != 1 || c.run("app", 0).Ref != got.Run {
 			t.Errorf("%+v, and app has %d runs", got, c.runs("app"))
@@ -201,7 +201,7 @@ func TestTwoChainsTriggerTheSameStack(t *testing.T) {
 	}
 }
 
-// rival does something between the look and the first trigger.
+// rival does something between the check and the first trigger.
 type rival struct {
 	activities.Spacelift
 	first func()
@@ -263,7 +263,7 @@ func TestTriggerFollowerTakesSpaceliftsOwnRun(t *testing.T) {
 }
 
 // A stack that also follows one outside the chain waits while that one works on
-// the same commit: its chain comes to the stack as well.
+// the same commit: its chain reaches the stack too.
 func TestTriggerFollowerYieldsToAnotherChain(t *testing.T) {
 	c := newTown(t, "net", "dns", "app<net,dns")
 	c.push("c1", changes, "net", "dns")
@@ -323,7 +323,7 @@ func TestTriggerFollowerHolds(t *testing.T) {
 			_, err := c.sim.InjectAPI(simulator.APIFault{Kind: simulator.NotExecutable, Field: "runTrigger", Message: "the worker pool is full"})
 			c.must(err)
 		}, activities.FollowHeld, "the worker pool is full"},
-		{"the stack is gone", func(_ *town, in *activities.TriggerFollowerInput) { in.Stack = "gone" }, activities.FollowHeld, "is not there"},
+		{"the stack is gone", func(_ *town, in *activities.TriggerFollowerInput) { in.Stack = "gone" }, activities.FollowHeld, "does not exist"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := newTown(t, "net", "app<net")
@@ -346,7 +346,7 @@ func (c *town) graph(brief bool) chain.Graph {
 	return got
 }
 
-// fingerprint is what the graph of net says of a stack's labels.
+// fingerprint returns the fingerprint of a stack's labels in the graph of net.
 func (c *town) fingerprint(stack spacelift.StackID) string {
 	c.Helper()
 	for _, s := range c.graph(false).Stacks {

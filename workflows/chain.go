@@ -270,7 +270,7 @@ func (r *releaser) trigger(ctx workflow.Context, i int) {
 	in := activities.TriggerFollowerInput{
 		Account: r.known.Root.Account, Stack: stack, After: released.After, Labels: node.Labels,
 		Begun: released.Begun, Commit: r.known.Commit, Ended: released.Ended, Applied: released.Applied, Void: released.Void,
-		Asked: openWork(r.known.Root.Account),
+		OpenWork: openWork(r.known.Root.Account),
 	}
 	workflow.Go(ctx, func(ctx workflow.Context) {
 		defer func() { r.triggering--; r.changed = true }()

@@ -136,7 +136,7 @@ func (k *keeper) notify(ctx workflow.Context, stacks []string) {
 	workflow.Go(ctx, func(ctx workflow.Context) {
 		defer func() { k.notifying, k.changed = false, true }()
 		var a *activities.Activities
-		var result activities.Told
+		var result activities.SignalResult
 		in := rulesChanged(k.account)
 		in.Stacks, in.Stack = stacks, managed.AttrStack
 		err := workflow.ExecuteActivity(withBroadcast(ctx), a.TellOfRules, in).Get(ctx, &result)
@@ -152,8 +152,8 @@ func (k *keeper) notify(ctx workflow.Context, stacks []string) {
 
 // rulesChanged returns how an activity signals all waiting runs of an account to
 // check their gate again.
-func rulesChanged(account spacelift.Account) activities.TellInput {
-	return activities.TellInput{
+func rulesChanged(account spacelift.Account) activities.SignalInput {
+	return activities.SignalInput{
 		// An account's name holds no quote: see spacelift.ValidateAccount.
 		Query: fmt.Sprintf("WorkflowType = '%s' AND %s = '%s' AND %s IN ('%s', '%s') AND ExecutionStatus = 'Running'",
 			managed.ManageRunType, managed.AttrAccount, account, managed.AttrPhase, managed.PhaseWaiting, managed.PhaseHolding),

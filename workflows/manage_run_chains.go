@@ -77,7 +77,7 @@ func (m *manager) readParents(ctx workflow.Context, n managed.Next) error {
 	var a *activities.Activities
 	var found activities.Parents
 	run := m.known.Run
-	err := workflow.ExecuteLocalActivity(withGlance(ctx), a.ReadParents, activities.ReadParentsInput{Run: run, Asked: openWork(run.Account)}).Get(ctx, &found)
+	err := workflow.ExecuteLocalActivity(withGlance(ctx), a.ReadParents, activities.ReadParentsInput{Run: run, OpenWork: openWork(run.Account)}).Get(ctx, &found)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -109,8 +109,8 @@ func (m *manager) readParents(ctx workflow.Context, n managed.Next) error {
 }
 
 // openWork returns how an activity finds the open chains and runs of an account.
-func openWork(account spacelift.Account) activities.Asked {
-	return activities.Asked{Chains: chainsOf(account), Executions: managed.RunPrefix, Query: managed.StatusQuery, Done: string(managed.PhaseDone)}
+func openWork(account spacelift.Account) activities.OpenWork {
+	return activities.OpenWork{Chains: chainsOf(account), Executions: managed.RunPrefix, Query: managed.StatusQuery, Done: string(managed.PhaseDone)}
 }
 
 func refOf(c chain.Place) managed.ChainRef {

@@ -55,7 +55,7 @@ func TestAPlanWaitsForTheStacksThatGoFirst(t *testing.T) {
 	r.goesFirst(account, pushed, queued, planning, unconfirmed)
 	r.at(time.Minute, func() { r.moves(queued, planning, unconfirmed) })
 	r.at(time.Hour, func() {
-		r.wants(managed.PhaseHolding, "works on the same commit and goes on")
+		r.wants(managed.PhaseHolding, "works on the same commit and has not ended")
 		e := r.explains()
 		if e.WaitingFor.What != managed.WaitChain || e.WaitingFor.Until.IsZero() || len(e.Unblock) < 2 || !strings.Contains(e.Unblock[0].How, "remove the label") {
 			t.Errorf("explains %+v, unblocked by %+v", e.WaitingFor, e.Unblock)

@@ -127,9 +127,7 @@ func (m *manager) diagnose(ctx workflow.Context, n managed.Next) error {
 		m.known.Failed(now, managed.Failure{Cause: policy.CauseUnknown, ApplyBegan: true})
 	case diagnosis.Run.State == spacelift.RunStateFailed:
 		m.known.Learn(now, diagnosis.Run)
-		m.known.Failed(now, managed.Failure{
-			Cause: diagnosis.Cause, Phase: diagnosis.Phase, ApplyBegan: diagnosis.ApplyBegan, Evidence: diagnosis.Evidence, Source: diagnosis.Source,
-		})
+		m.known.Failed(now, diagnosis.Failure)
 	default: // the API is behind what it showed before, or the run has resumed
 		m.known.Learn(now, diagnosis.Run)
 		m.known.RecordFailure(now, managed.DoDiagnose, managed.BehindFirst, managed.BehindLongest, "the API shows the run in "+string(diagnosis.Run.State))

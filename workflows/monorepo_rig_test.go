@@ -228,7 +228,7 @@ func (m *monorepo) runActs(ref spacelift.RunRef) {
 }
 
 func (m *monorepo) readsParents(rec *managed.Record) {
-	found, err := does[activities.Parents](m, m.acts.ReadParents, activities.ReadParentsInput{Run: rec.Run, Asked: openWork(rec.Run.Account)})
+	found, err := does[activities.Parents](m, m.acts.ReadParents, activities.ReadParentsInput{Run: rec.Run, OpenWork: openWork(rec.Run.Account)})
 	m.must(err)
 	rec.TakeParents(m.now(), managed.Parents{State: managed.ParentsState(found.State), Reason: found.Reason, Of: found.Of, Chain: found.Chain, Applied: found.Applied})
 	var joined []managed.ChainRef
@@ -350,7 +350,7 @@ func (m *monorepo) triggers(c *chain.Chain, i int) {
 	defer func() { m.making = "" }()
 	result, err := does[activities.TriggerFollowerResult](m, m.acts.TriggerFollower, activities.TriggerFollowerInput{
 		Account: "acme", Stack: node.Stack, After: released.After, Labels: node.Labels, Begun: released.Begun, Commit: c.Commit,
-		Ended: released.Ended, Applied: released.Applied, Void: released.Void, Asked: openWork("acme"),
+		Ended: released.Ended, Applied: released.Applied, Void: released.Void, OpenWork: openWork("acme"),
 	})
 	switch {
 	case err != nil:

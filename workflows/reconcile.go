@@ -256,7 +256,7 @@ func (t *tick) notifyBehind(ctx workflow.Context, behind int) {
 		return
 	}
 	var a *activities.Activities
-	var result activities.Told
+	var result activities.SignalResult
 	in := rulesChanged(t.in.Account)
 	in.Behind = &activities.BehindInput{Account: t.in.Account, At: t.report.At, Fingerprint: managed.AttrFingerprint}
 	if err := workflow.ExecuteActivity(withOneBroadcast(ctx), a.TellOfRules, in).Get(ctx, &result); err != nil {
