@@ -9,6 +9,7 @@ import (
 
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/gantryhq/gantry/spacelift"
@@ -56,6 +57,7 @@ func TestCalledOffIsNotFailed(t *testing.T) {
 func TestAnActivityErrorIsAFailureUnlessItWasCalledOff(t *testing.T) {
 	var suite testsuite.WorkflowTestSuite
 	env := suite.NewTestWorkflowEnvironment()
+	env.SetWorkerOptions(worker.Options{DeadlockDetectionTimeout: time.Minute}) // a busy machine takes longer than a second
 	fails := func(context.Context) error {
 		return temporal.NewNonRetryableApplicationError("no such run", ErrTypeNotFound, nil)
 	}
