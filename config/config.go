@@ -20,81 +20,73 @@ import (
 // docs/reference/configuration.md is checked against it by a test: the `doc`
 // tags are its text.
 type Config struct {
-	Listen         string    `koanf:"listen" doc:"Address to serve HTTP on."`
-	TrustedProxies Names     `koanf:"trustedProxies" doc:"Addresses or networks (10.0.0.0/8) of the proxies in front of Gantry. Their X-Forwarded-For or Forwarded header names the source of a request to the webhook. In the environment, with commas between."`
-	ProxyProtocol  bool      `koanf:"proxyProtocol" doc:"Whether connections from trustedProxies begin with a PROXY header, version 1 or 2, that names the source."`
-	Role           string    `koanf:"role" doc:"What this process does: api takes webhooks and serves the API, worker runs the workflows and takes nothing, all does both."`
-	Data           string    `koanf:"data" doc:"Folder of the inbox. Each replica needs its own, on a disk that outlives it."`
-	Log            Log       `koanf:"log"`
-	Temporal       Temporal  `koanf:"temporal"`
-	Inbox          Inbox     `koanf:"inbox"`
-	Reconcile      Reconcile `koanf:"reconcile"`
-	Guardian       Guardian  `koanf:"guardian"`
-	Labels         Labels    `koanf:"labels"`
-	Logs           Logs      `koanf:"logs"`
-	Accounts       []Account `koanf:"accounts" doc:"Spacelift accounts. At least one is needed, each with a webhook secret."`
-	Tokens         []Token   `koanf:"tokens" doc:"Who may use the API under /v1. Made by gantry token create."`
-	People         []Person  `koanf:"people" doc:"Who goes by several names. Nobody approves what another name of theirs triggered or wrote."`
-	Channels       []Channel `koanf:"channels" doc:"Where people and programs are told: Slack and signed webhooks."`
-	Windows        []Window  `koanf:"windows" doc:"When Gantry may confirm. A label or profile names them."`
-	Profiles       []Profile `koanf:"profiles" doc:"Sets of values that gantry:profile=NAME starts from. What one leaves out keeps its default."`
+	Listen         string         `setting:"listen" doc:"Address to serve HTTP on."`
+	TrustedProxies Names          `setting:"trustedProxies" doc:"Addresses or networks (10.0.0.0/8) of the proxies in front of Gantry. Their X-Forwarded-For or Forwarded header names the source of a request to the webhook. In the environment, with commas between."`
+	ProxyProtocol  bool           `setting:"proxyProtocol" doc:"Whether connections from trustedProxies begin with a PROXY header, version 1 or 2, that names the source."`
+	Role           string         `setting:"role" doc:"What this process does: api takes webhooks and serves the API, worker runs the workflows and takes nothing, all does both."`
+	Data           string         `setting:"data" doc:"Folder of the inbox. Each replica needs its own, on a disk that outlives it."`
+	Log            Log            `setting:"log"`
+	Temporal       Temporal       `setting:"temporal"`
+	Inbox          Inbox          `setting:"inbox"`
+	Reconcile      Reconcile      `setting:"reconcile"`
+	Guardian       Guardian       `setting:"guardian"`
+	Labels         Labels         `setting:"labels"`
+	Logs           Logs           `setting:"logs"`
+	Accounts       []Account      `setting:"accounts" doc:"Spacelift accounts. At least one is needed, each with a webhook secret."`
+	Tokens         []server.Token `setting:"tokens" doc:"Who may use the API under /v1. Made by gantry token create."`
+	People         []Person       `setting:"people" doc:"Who goes by several names. Nobody approves what another name of theirs triggered or wrote."`
+	Channels       []Channel      `setting:"channels" doc:"Where people and programs are told: Slack and signed webhooks."`
+	Windows        []Window       `setting:"windows" doc:"When Gantry may confirm. A label or profile names them."`
+	Profiles       []Profile      `setting:"profiles" doc:"Sets of values that gantry:profile=NAME starts from. What one leaves out keeps its default."`
 }
 
 // Log says how to log.
 type Log struct {
-	Level  string `koanf:"level" doc:"debug, info, warn or error."`
-	Format string `koanf:"format" doc:"json or text."`
+	Level  string `setting:"level" doc:"debug, info, warn or error."`
+	Format string `setting:"format" doc:"json or text."`
 }
 
 // Temporal says how to use Temporal. How to reach it is told by the SDK's own
 // TEMPORAL_* variables and temporal.toml.
 type Temporal struct {
-	TaskQueue string `koanf:"taskQueue" doc:"Task queue of the workflows. All replicas that share a namespace share it."`
+	TaskQueue string `setting:"taskQueue" doc:"Task queue of the workflows. All replicas that share a namespace share it."`
 }
 
 // Inbox bounds the durable store of accepted events.
 type Inbox struct {
-	Linger      time.Duration `koanf:"linger" doc:"How long an event that needs no decision may wait for more events of its run, to be forwarded together. 0 forwards each at once."`
-	Concurrency int           `koanf:"concurrency" doc:"Runs forwarded to Temporal at the same time."`
-	EntryCount  int           `koanf:"entryCount" doc:"Forwarded deliveries to keep, which is also the window in which a repeat is recognised. What waits to be forwarded is always kept."`
-	EntryBytes  int64         `koanf:"entryBytes" doc:"Bytes of forwarded deliveries to keep, without their bodies."`
-	BodyCount   int           `koanf:"bodyCount" doc:"Bodies of forwarded deliveries to keep; the oldest go first, before their entries."`
-	BodyBytes   int64         `koanf:"bodyBytes" doc:"Bytes of the bodies of forwarded deliveries to keep."`
-	LogCount    int           `koanf:"logCount" doc:"Ignored deliveries to keep in the log, and as many refused ones."`
+	Linger      time.Duration `setting:"linger" doc:"How long an event that needs no decision may wait for more events of its run, to be forwarded together. 0 forwards each at once."`
+	Concurrency int           `setting:"concurrency" doc:"Runs forwarded to Temporal at the same time."`
+	EntryCount  int           `setting:"entryCount" doc:"Forwarded deliveries to keep, which is also the window in which a repeat is recognised. What waits to be forwarded is always kept."`
+	EntryBytes  int64         `setting:"entryBytes" doc:"Bytes of forwarded deliveries to keep, without their bodies."`
+	BodyCount   int           `setting:"bodyCount" doc:"Bodies of forwarded deliveries to keep; the oldest go first, before their entries."`
+	BodyBytes   int64         `setting:"bodyBytes" doc:"Bytes of the bodies of forwarded deliveries to keep."`
+	LogCount    int           `setting:"logCount" doc:"Ignored deliveries to keep in the log, and as many refused ones."`
 }
 
 // Reconcile says how to look for what no notification told.
 type Reconcile struct {
-	Interval time.Duration `koanf:"interval" doc:"How often to compare each account's runs with Spacelift. 0 switches it off, and the guardian with it."`
+	Interval time.Duration `setting:"interval" doc:"How often to compare each account's runs with Spacelift. 0 switches it off, and the guardian with it."`
 }
 
 // Guardian says how to watch the webhook that notifications come through.
 type Guardian struct {
-	Webhook  string `koanf:"webhook" doc:"Id of the named webhook to watch in each account."`
-	Reenable bool   `koanf:"reenable" doc:"Whether to switch the webhook on again when Spacelift switched it off."`
-	Notify   Names  `koanf:"notify" doc:"Channels that are told what the guardian finds, and when it is over. In the environment, with commas between."`
+	Webhook  string `setting:"webhook" doc:"Id of the named webhook to watch in each account."`
+	Reenable bool   `setting:"reenable" doc:"Whether to switch the webhook on again when Spacelift switched it off."`
+	Notify   Names  `setting:"notify" doc:"Channels that are told what the guardian finds, and when it is over. In the environment, with commas between."`
 }
 
 // Account is a Spacelift account.
 type Account struct {
-	Name               string   `koanf:"name" doc:"Account name: the subdomain at app.spacelift.io, as notifications spell it."`
-	Endpoint           string   `koanf:"endpoint" doc:"Base address of the account, such as https://acme.app.spacelift.io."`
-	APIKeyID           string   `koanf:"apiKeyId" doc:"Id of the API key Gantry acts with."`
-	APIKeySecret       string   `koanf:"apiKeySecret" secret:"true" doc:"Secret of the API key; better in a file."`
-	APIKeySecretFile   string   `koanf:"apiKeySecretFile" doc:"File that holds the secret of the API key; read again when it changes."`
-	WebhookSecrets     []string `koanf:"webhookSecrets" secret:"true" doc:"Live webhook secrets, the current one first; better in files."`
-	WebhookSecretFiles []string `koanf:"webhookSecretFiles" doc:"Files that hold live webhook secrets, the current one first; read again when they change. They come before webhookSecrets."`
-	SecretHeader       string   `koanf:"secretHeader" doc:"Header that must come with every notification, as a second factor."`
-	SecretHeaderValue  string   `koanf:"secretHeaderValue" secret:"true" doc:"Value of that header; better in a file."`
-	SecretHeaderFile   string   `koanf:"secretHeaderFile" doc:"File that holds the value of that header; read again when it changes."`
-}
-
-// Token lets a person or machine use the API.
-type Token struct {
-	Name   string   `koanf:"name" doc:"Who bears the token."`
-	Role   string   `koanf:"role" doc:"viewer, approver, operator or admin."`
-	Groups []string `koanf:"groups" doc:"Groups the bearer belongs to."`
-	Hash   string   `koanf:"hash" secret:"true" doc:"Hash of the token, as gantry token create prints it."`
+	Name               string   `setting:"name" doc:"Account name: the subdomain at app.spacelift.io, as notifications spell it."`
+	Endpoint           string   `setting:"endpoint" doc:"Base address of the account, such as https://acme.app.spacelift.io."`
+	APIKeyID           string   `setting:"apiKeyId" doc:"Id of the API key Gantry acts with."`
+	APIKeySecret       string   `setting:"apiKeySecret" secret:"true" doc:"Secret of the API key; better in a file."`
+	APIKeySecretFile   string   `setting:"apiKeySecretFile" doc:"File that holds the secret of the API key; read again when it changes."`
+	WebhookSecrets     []string `setting:"webhookSecrets" secret:"true" doc:"Live webhook secrets, the current one first; better in files."`
+	WebhookSecretFiles []string `setting:"webhookSecretFiles" doc:"Files that hold live webhook secrets, the current one first; read again when they change. They come before webhookSecrets."`
+	SecretHeader       string   `setting:"secretHeader" doc:"Header that must come with every notification, as a second factor."`
+	SecretHeaderValue  string   `setting:"secretHeaderValue" secret:"true" doc:"Value of that header; better in a file."`
+	SecretHeaderFile   string   `setting:"secretHeaderFile" doc:"File that holds the value of that header; read again when it changes."`
 }
 
 // What a process can be told to do, as Config.Role.
@@ -171,7 +163,7 @@ func (c Config) validate(withoutAccount bool, origins map[string]string) error {
 		bad("reconcile.interval: %s is neither 0 nor within 1s and 24h", i)
 	}
 	problems = append(problems, c.Inbox.problems()...)
-	if err := server.CheckTokens(c.TokensAndPeople()); err != nil {
+	if err := server.CheckTokens(c.Tokens, c.Persons()); err != nil {
 		problems = append(problems, err)
 	}
 	problems = append(problems, c.channelProblems()...)

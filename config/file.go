@@ -178,7 +178,7 @@ func (f *file) merge(n *yaml.Node, v reflect.Value, setting string) {
 // fieldOf returns the field of a setting.
 func fieldOf(v reflect.Value, name string) (reflect.Value, bool) {
 	for f, value := range v.Fields() {
-		if f.Tag.Get("koanf") == name {
+		if f.Tag.Get("setting") == name {
 			return value, true
 		}
 	}
@@ -189,7 +189,7 @@ func fieldOf(v reflect.Value, name string) (reflect.Value, bool) {
 func meant(t reflect.Type, name string) string {
 	var names []string
 	for f := range t.Fields() {
-		names = append(names, f.Tag.Get("koanf"))
+		names = append(names, f.Tag.Get("setting"))
 	}
 	if near, ok := policy.Nearest(name, names); ok {
 		return " (meant " + near + "?)"

@@ -111,7 +111,7 @@ func Settings() []Setting {
 
 func settings(t reflect.Type, prefix string) (all []Setting) {
 	for f := range t.Fields() {
-		name := prefix + f.Tag.Get("koanf")
+		name := prefix + f.Tag.Get("setting")
 		switch {
 		case f.Type.Kind() == reflect.Struct:
 			all = append(all, settings(f.Type, name+".")...)
@@ -132,7 +132,7 @@ func settings(t reflect.Type, prefix string) (all []Setting) {
 func values(v reflect.Value, prefix string) map[string]string {
 	all := map[string]string{}
 	for i := range v.NumField() {
-		f, name := v.Field(i), prefix+v.Type().Field(i).Tag.Get("koanf")
+		f, name := v.Field(i), prefix+v.Type().Field(i).Tag.Get("setting")
 		switch {
 		case f.Kind() == reflect.Struct:
 			maps.Copy(all, values(f, name+"."))

@@ -23,7 +23,7 @@ func (l Loaded) Print(w io.Writer) error {
 	lists := reflect.ValueOf(l.Config)
 	for f := range lists.Type().Fields() {
 		if f.Type.Kind() == reflect.Slice && f.Type.Elem().Kind() == reflect.Struct {
-			name := f.Tag.Get("koanf")
+			name := f.Tag.Get("setting")
 			for _, line := range said(name, lists.FieldByIndex(f.Index), false) {
 				fmt.Fprintf(t, "%s\t%s\t%s\n", line[0], line[1], cmp.Or(l.Origins[line[0]], l.Origins[name]))
 			}
@@ -44,7 +44,7 @@ func said(name string, v reflect.Value, secret bool) (lines [][2]string) {
 	switch {
 	case v.Kind() == reflect.Struct:
 		for f, value := range v.Fields() {
-			lines = append(lines, said(name+"."+f.Tag.Get("koanf"), value, f.Tag.Get("secret") != "")...)
+			lines = append(lines, said(name+"."+f.Tag.Get("setting"), value, f.Tag.Get("secret") != "")...)
 		}
 		return lines
 	case v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Struct:

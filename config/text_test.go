@@ -34,7 +34,7 @@ func settingsOf(t reflect.Type, s setting) []setting {
 	switch {
 	case t.Kind() == reflect.Struct:
 		for f := range t.Fields() {
-			name := f.Tag.Get("koanf")
+			name := f.Tag.Get("setting")
 			all = append(all, settingsOf(f.Type, setting{
 				name:  strings.TrimPrefix(s.name+"."+name, "."),
 				write: func(text string) string { return s.write("{" + name + ": " + text + "}") },

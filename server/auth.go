@@ -35,12 +35,13 @@ func (r Role) Includes(needed Role) bool {
 }
 
 // Token lets its bearer use the API. Only its hash is stored: tokens are 32
-// random bytes, so a plain SHA-256 can't be guessed back.
+// random bytes, so a plain SHA-256 can't be guessed back. Its tags are those of the
+// settings in package config.
 type Token struct {
-	Name   string   // who bears it: a person or a machine
-	Role   Role     //
-	Groups []string // groups the bearer belongs to
-	Hash   string   // TokenHash of the token, in hex
+	Name   string   `setting:"name" doc:"Who bears the token."`
+	Role   Role     `setting:"role" doc:"viewer, approver, operator or admin."`
+	Groups []string `setting:"groups" doc:"Groups the bearer belongs to."`
+	Hash   string   `setting:"hash" secret:"true" doc:"Hash of the token, as gantry token create prints it."` // TokenHash
 }
 
 // TokenHash is what the configuration holds in place of a token.

@@ -62,7 +62,7 @@ func newRig(t *testing.T) *rig {
 	r.config.Accounts = []config.Account{{
 		Name: "acme", Endpoint: api.URL, APIKeyID: key.ID, APIKeySecretFile: r.file("api-key", key.Secret), WebhookSecretFiles: []string{r.file("webhook", webhookSecret)},
 	}}
-	r.config.Tokens = []config.Token{{Name: "vera", Role: string(server.RoleViewer), Hash: server.TokenHash(viewerToken)}}
+	r.config.Tokens = []server.Token{{Name: "vera", Role: server.RoleViewer, Hash: server.TokenHash(viewerToken)}}
 	r.options = service.Options{Temporal: client.Options{HostPort: r.temporal.address}, Version: "1.2.3"}
 	return r
 }

@@ -144,13 +144,12 @@ func (p *process) probes() http.Handler {
 }
 
 func (p *process) server(ctx context.Context, box *inbox.Inbox) (http.Handler, error) {
-	tokens, people := p.Config.TokensAndPeople()
 	proxies, err := p.Config.Proxies()
 	if err != nil {
 		return nil, fmt.Errorf("configuration:\n%w", err)
 	}
 	return server.New(server.Config{
-		Accounts: p.accounts.server, Tokens: tokens, People: people, Rules: p.rules, Reconcile: p.Config.Reconcile.Interval, Version: p.Version,
+		Accounts: p.accounts.server, Tokens: p.Config.Tokens, People: p.Config.Persons(), Rules: p.rules, Reconcile: p.Config.Reconcile.Interval, Version: p.Version,
 		TaskQueue: p.Config.Temporal.TaskQueue, Stopping: ctx.Done(), TrustedProxies: proxies,
 	}, box, p.temporal, p.registry, p.Log)
 }

@@ -141,10 +141,10 @@ func labConfig(data, spaceliftURL string) config.Config {
 	c.Accounts = []config.Account{{
 		Name: labAccount, Endpoint: spaceliftURL, APIKeyID: labKeyID, APIKeySecret: labKeySecret, WebhookSecrets: []string{labWebhookSecret},
 	}}
-	c.Tokens = []config.Token{{Name: "lab", Role: string(server.RoleAdmin), Hash: server.TokenHash(labToken)}}
+	c.Tokens = []server.Token{{Name: "lab", Role: server.RoleAdmin, Hash: server.TokenHash(labToken)}}
 	for _, name := range labPeople {
-		c.Tokens = append(c.Tokens, config.Token{
-			Name: name, Role: string(server.RoleApprover), Groups: []string{"platform"}, Hash: server.TokenHash(labTokenOf(name)),
+		c.Tokens = append(c.Tokens, server.Token{
+			Name: name, Role: server.RoleApprover, Groups: []string{"platform"}, Hash: server.TokenHash(labTokenOf(name)),
 		})
 	}
 	return c

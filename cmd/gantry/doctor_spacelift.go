@@ -14,7 +14,6 @@ import (
 	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/deploy"
-	"github.com/gantryhq/gantry/server"
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/spacelift/spaceliftapi"
 )
@@ -51,7 +50,7 @@ type accountState struct {
 func newAccountState(c config.Account, p *localState) *accountState {
 	rules, _ := p.loaded.Definitions() // the configuration has a check of its own
 	a := &accountState{
-		Account: c, rules: rules, approvers: server.Approvers(p.loaded.TokensAndPeople()),
+		Account: c, rules: rules, approvers: p.loaded.Approvers(),
 		wanted:   deploy.Wanted{Webhook: p.webhook, Policy: p.policy, Endpoint: p.url},
 		guardian: p.loaded.Guardian.Webhook, watches: p.loaded.Reconcile.Interval > 0,
 	}

@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gantryhq/gantry/decide/policy"
-	"github.com/gantryhq/gantry/server"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -70,7 +69,7 @@ func lint(w io.Writer, config configFile, labels []string, withLabels bool) erro
 	}
 	// Only a file knows tokens, and nothing offline knows stacks.
 	if file != "" {
-		for _, bad := range p.References(policy.Known{Approvers: server.Approvers(loaded.TokensAndPeople())}) {
+		for _, bad := range p.References(policy.Known{Approvers: loaded.Approvers()}) {
 			if strings.HasPrefix(bad.Label, "profile ") {
 				continue // the file's own warning
 			}
