@@ -11,9 +11,9 @@ import (
 	"github.com/gantryhq/gantry/spacelift/spaceliftapi"
 )
 
-// accountVariables describe the one account that the environment can give, by
-// setting: those of a list in its order, the one that counts first in front. The
-// SPACELIFT_API_KEY_* variables are those of Spacelift's own tools.
+// accountVariables lists the variables of the one account that the environment can
+// give, by setting. Those of a list are in its order, the current one first.
+// Spacelift's own tools use the SPACELIFT_API_KEY_* variables too.
 var accountVariables = map[string][]string{
 	"name":               {"GANTRY_ACCOUNT"},
 	"endpoint":           {"SPACELIFT_API_KEY_ENDPOINT"},
@@ -27,7 +27,7 @@ var accountVariables = map[string][]string{
 	"secretHeaderFile":   {"GANTRY_SECRET_HEADER_FILE"},
 }
 
-// describesAccount reports whether a variable is about that account.
+// describesAccount reports whether a variable belongs to that account.
 func describesAccount(variable string) bool {
 	for _, variables := range accountVariables {
 		if slices.Contains(variables, variable) {
@@ -37,8 +37,8 @@ func describesAccount(variable string) bool {
 	return false
 }
 
-// accountFromEnvironment reads the account that GANTRY_ACCOUNT names, and which
-// variables gave each of its settings.
+// accountFromEnvironment returns the account that GANTRY_ACCOUNT names, and the
+// variables that gave each of its settings.
 func accountFromEnvironment(environ []string) (a Account, origins map[string]string, err error) {
 	env := map[string]string{}
 	for _, e := range environ {
@@ -65,24 +65,23 @@ func accountFromEnvironment(environ []string) (a Account, origins map[string]str
 		SecretHeader: one("secretHeader"), SecretHeaderValue: one("secretHeaderValue"), SecretHeaderFile: one("secretHeaderFile"),
 	}
 	if a.Name == "" && len(a.WebhookSecrets)+len(a.WebhookSecretFiles) > 0 {
-		return Account{}, nil, errors.New("environment: a webhook secret is given, but GANTRY_ACCOUNT does not name the account")
+		return Account{}, nil, errors.New("environment: a webhook secret needs an account; set GANTRY_ACCOUNT")
 	}
 	return a, origins, nil
 }
 
-// accountSetting names a setting of an account as --print-config does.
+// accountSetting returns the name of an account's setting in --print-config.
 func accountSetting(i int, setting string) string { return fmt.Sprintf("accounts[%d].%s", i, setting) }
 
-// spelling is how who gives an account knows its settings.
-type spelling func(setting string) string
-
+// inFile and inEnvironment return the name of an account's setting in the file and
+// in the environment.
 func inFile(setting string) string        { return setting }
 func inEnvironment(setting string) string { return accountVariables[setting][0] }
 
-func (a Account) problems(spelt spelling, i int, before []Account) (problems []error) {
+func (a Account) problems(nameOf func(setting string) string, i int, before []Account) (problems []error) {
 	place := fmt.Sprintf("accounts[%d]", i)
-	if spelt("name") != "name" {
-		place = spelt("name")
+	if nameOf("name") != "name" {
+		place = nameOf("name")
 	}
 	bad := func(format string, args ...any) {
 		problems = append(problems, fmt.Errorf("%s %s: %w", place, a.Name, fmt.Errorf(format, args...)))
@@ -91,32 +90,32 @@ func (a Account) problems(spelt spelling, i int, before []Account) (problems []e
 		bad("name %w", err)
 	}
 	if slices.ContainsFunc(before, func(b Account) bool { return b.Name == a.Name }) {
-		bad("is configured twice")
+		bad("the account is configured twice; remove one")
 	}
 	if err := spaceliftapi.CheckEndpoint(a.Endpoint); err != nil {
 		shown := fmt.Sprintf(" %q", a.Endpoint)
 		if strings.Contains(shown, "@") { // it may hold a password
 			shown = ""
 		}
-		bad("%s%s is not an address such as https://%s.app.spacelift.io: it %w", spelt("endpoint"), shown, a.Name, err)
+		bad("%s%s is not an address such as https://%s.app.spacelift.io: it %w", nameOf("endpoint"), shown, a.Name, err)
 	}
 	if a.APIKeyID == "" {
-		bad("%s is missing: Gantry reads and confirms runs with an API key", spelt("apiKeyId"))
+		bad("%s is missing; Gantry needs an API key to read and confirm runs", nameOf("apiKeyId"))
 	}
 	if (a.APIKeySecret == "") == (a.APIKeySecretFile == "") {
-		bad("give one of %s and %s", spelt("apiKeySecret"), spelt("apiKeySecretFile"))
+		bad("give one of %s and %s", nameOf("apiKeySecret"), nameOf("apiKeySecretFile"))
 	}
 	if len(a.WebhookSecrets)+len(a.WebhookSecretFiles) == 0 || slices.Contains(a.WebhookSecrets, "") {
-		bad("a webhook secret is missing or empty: without one anybody could sign. Give %s (or %s) with the secret of the webhook in Spacelift", spelt("webhookSecretFiles"), spelt("webhookSecrets"))
+		bad("a webhook secret is missing or empty, and without one anyone could sign; give %s (or %s) with the secret of the webhook in Spacelift", nameOf("webhookSecretFiles"), nameOf("webhookSecrets"))
 	}
 	if len(a.WebhookSecrets) > 0 && len(a.WebhookSecretFiles) > 0 {
-		bad("webhook secrets are given both as text (%s) and in files (%s), which leaves open which one is current: give them all in one way", spelt("webhookSecrets"), spelt("webhookSecretFiles"))
+		bad("webhook secrets are given both as text (%s) and in files (%s), so it is unclear which one is current; give all in one way", nameOf("webhookSecrets"), nameOf("webhookSecretFiles"))
 	}
 	if a.SecretHeader != "" && (a.SecretHeaderValue == "") == (a.SecretHeaderFile == "") {
-		bad("give one of %s and %s for the header %s", spelt("secretHeaderValue"), spelt("secretHeaderFile"), a.SecretHeader)
+		bad("give one of %s and %s for the header %s", nameOf("secretHeaderValue"), nameOf("secretHeaderFile"), a.SecretHeader)
 	}
 	if a.SecretHeader == "" && (a.SecretHeaderValue != "" || a.SecretHeaderFile != "") {
-		bad("a value for a secret header is given, but %s does not name the header", spelt("secretHeader"))
+		bad("the value of a secret header needs the header's name; give %s", nameOf("secretHeader"))
 	}
 	return problems
 }

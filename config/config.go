@@ -1,5 +1,5 @@
-// Package config reads Gantry's configuration: one YAML file, the environment
-// and flags, each over the one before, with secrets from files.
+// Package config reads Gantry's configuration: a YAML file, the environment and
+// flags, each over the one before, and secrets from files.
 package config
 
 import (
@@ -13,17 +13,17 @@ import (
 	"github.com/gantryhq/gantry/server"
 )
 
-// Config is everything `gantry serve` can be told. Each scalar setting has one
-// name: `inbox.linger` in the file is GANTRY_INBOX_LINGER in the environment,
-// and where there is a flag it is --inbox-linger.
+// Config holds all settings of `gantry serve`. Each scalar setting has one name:
+// `inbox.linger` in the file is GANTRY_INBOX_LINGER in the environment, and
+// --inbox-linger as a flag.
 //
-// docs/reference/configuration.md is checked against it by a test: the `doc`
-// tags are its text.
+// The `doc` tags are the text of docs/reference/configuration.md; a test compares
+// the two.
 type Config struct {
 	Listen         string         `setting:"listen" doc:"Address to serve HTTP on."`
 	TrustedProxies Names          `setting:"trustedProxies" doc:"Addresses or networks (10.0.0.0/8) of the proxies in front of Gantry. Their X-Forwarded-For or Forwarded header names the source of a request to the webhook. In the environment, with commas between."`
 	ProxyProtocol  bool           `setting:"proxyProtocol" doc:"Whether connections from trustedProxies begin with a PROXY header, version 1 or 2, that names the source."`
-	Role           string         `setting:"role" doc:"What this process does: api takes webhooks and serves the API, worker runs the workflows and takes nothing, all does both."`
+	Role           string         `setting:"role" doc:"Work of this process: api receives webhooks and serves the API, worker runs the workflows and has no API, all does both."`
 	Data           string         `setting:"data" doc:"Folder of the inbox. Each replica needs its own, on a disk that outlives it."`
 	Log            Log            `setting:"log"`
 	Temporal       Temporal       `setting:"temporal"`
@@ -33,70 +33,71 @@ type Config struct {
 	Labels         Labels         `setting:"labels"`
 	Logs           Logs           `setting:"logs"`
 	Accounts       []Account      `setting:"accounts" doc:"Spacelift accounts. At least one is needed, each with a webhook secret."`
-	Tokens         []server.Token `setting:"tokens" doc:"Who may use the API under /v1. Made by gantry token create."`
-	People         []Person       `setting:"people" doc:"Who goes by several names. Nobody approves what another name of theirs triggered or wrote."`
-	Channels       []Channel      `setting:"channels" doc:"Where people and programs are told: Slack and signed webhooks."`
-	Windows        []Window       `setting:"windows" doc:"When Gantry may confirm. A label or profile names them."`
-	Profiles       []Profile      `setting:"profiles" doc:"Sets of values that gantry:profile=NAME starts from. What one leaves out keeps its default."`
+	Tokens         []server.Token `setting:"tokens" doc:"Tokens of the API under /v1. gantry token create makes them."`
+	People         []Person       `setting:"people" doc:"People with several names. Nobody can approve a run that another name of theirs triggered or wrote."`
+	Channels       []Channel      `setting:"channels" doc:"Channels of notifications: Slack and signed webhooks."`
+	Windows        []Window       `setting:"windows" doc:"Times at which Gantry may confirm. A label or profile names them."`
+	Profiles       []Profile      `setting:"profiles" doc:"Sets of values that gantry:profile=NAME starts from. A value that one leaves out keeps its default."`
 }
 
-// Log says how to log.
+// Log holds the settings of logging.
 type Log struct {
 	Level  string `setting:"level" doc:"debug, info, warn or error."`
 	Format string `setting:"format" doc:"json or text."`
 }
 
-// Temporal says how to use Temporal. How to reach it is told by the SDK's own
-// TEMPORAL_* variables and temporal.toml.
+// Temporal holds the settings of using Temporal. Its address and credentials come
+// from the SDK's own TEMPORAL_* variables and temporal.toml.
 type Temporal struct {
 	TaskQueue string `setting:"taskQueue" doc:"Task queue of the workflows. All replicas that share a namespace share it."`
 }
 
-// Inbox bounds the durable store of accepted events.
+// Inbox holds the settings and limits of the durable store of accepted events.
 type Inbox struct {
-	Linger      time.Duration `setting:"linger" doc:"How long an event that needs no decision may wait for more events of its run, to be forwarded together. 0 forwards each at once."`
+	Linger      time.Duration `setting:"linger" doc:"Longest wait of an event that needs no decision for more events of its run, to be forwarded together. 0 forwards each immediately."`
 	Concurrency int           `setting:"concurrency" doc:"Runs forwarded to Temporal at the same time."`
-	EntryCount  int           `setting:"entryCount" doc:"Forwarded deliveries to keep, which is also the window in which a repeat is recognised. What waits to be forwarded is always kept."`
+	EntryCount  int           `setting:"entryCount" doc:"Forwarded deliveries to keep; Gantry recognises repeats among these. It always keeps events that wait to be forwarded."`
 	EntryBytes  int64         `setting:"entryBytes" doc:"Bytes of forwarded deliveries to keep, without their bodies."`
-	BodyCount   int           `setting:"bodyCount" doc:"Bodies of forwarded deliveries to keep; the oldest go first, before their entries."`
+	BodyCount   int           `setting:"bodyCount" doc:"Bodies of forwarded deliveries to keep; Gantry removes the oldest first, before their entries."`
 	BodyBytes   int64         `setting:"bodyBytes" doc:"Bytes of the bodies of forwarded deliveries to keep."`
 	LogCount    int           `setting:"logCount" doc:"Ignored deliveries to keep in the log, and as many refused ones."`
 }
 
-// Reconcile says how to look for what no notification told.
+// Reconcile holds the settings of Reconcile, which finds changes without a
+// notification.
 type Reconcile struct {
-	Interval time.Duration `setting:"interval" doc:"How often to compare each account's runs with Spacelift. 0 switches it off, and the guardian with it."`
+	Interval time.Duration `setting:"interval" doc:"Time between comparisons of each account's runs with Spacelift. 0 switches them off, and the guardian too."`
 }
 
-// Guardian says how to watch the webhook that notifications come through.
+// Guardian holds the settings of watching the webhook that sends notifications.
 type Guardian struct {
 	Webhook  string `setting:"webhook" doc:"Id of the named webhook to watch in each account."`
-	Reenable bool   `setting:"reenable" doc:"Whether to switch the webhook on again when Spacelift switched it off."`
-	Notify   Names  `setting:"notify" doc:"Channels that are told what the guardian finds, and when it is over. In the environment, with commas between."`
+	Reenable bool   `setting:"reenable" doc:"Whether to switch the webhook on again after Spacelift switched it off."`
+	Notify   Names  `setting:"notify" doc:"Channels that receive the guardian's findings, and their ends. In the environment, with commas between."`
 }
 
-// Account is a Spacelift account.
+// Account holds the settings of a Spacelift account.
 type Account struct {
 	Name               string   `setting:"name" doc:"Account name: the subdomain at app.spacelift.io, as notifications spell it."`
 	Endpoint           string   `setting:"endpoint" doc:"Base address of the account, such as https://acme.app.spacelift.io."`
-	APIKeyID           string   `setting:"apiKeyId" doc:"Id of the API key Gantry acts with."`
-	APIKeySecret       string   `setting:"apiKeySecret" secret:"true" doc:"Secret of the API key; better in a file."`
-	APIKeySecretFile   string   `setting:"apiKeySecretFile" doc:"File that holds the secret of the API key; read again when it changes."`
-	WebhookSecrets     []string `setting:"webhookSecrets" secret:"true" doc:"Live webhook secrets, the current one first; better in files."`
-	WebhookSecretFiles []string `setting:"webhookSecretFiles" doc:"Files that hold live webhook secrets, the current one first; read again when they change. They come before webhookSecrets."`
-	SecretHeader       string   `setting:"secretHeader" doc:"Header that must come with every notification, as a second factor."`
-	SecretHeaderValue  string   `setting:"secretHeaderValue" secret:"true" doc:"Value of that header; better in a file."`
-	SecretHeaderFile   string   `setting:"secretHeaderFile" doc:"File that holds the value of that header; read again when it changes."`
+	APIKeyID           string   `setting:"apiKeyId" doc:"Id of Gantry's API key."`
+	APIKeySecret       string   `setting:"apiKeySecret" secret:"true" doc:"Secret of the API key; prefer a file."`
+	APIKeySecretFile   string   `setting:"apiKeySecretFile" doc:"File with the secret of the API key; Gantry reads it again when it changes."`
+	WebhookSecrets     []string `setting:"webhookSecrets" secret:"true" doc:"Live webhook secrets, the current one first; prefer files."`
+	WebhookSecretFiles []string `setting:"webhookSecretFiles" doc:"Files with live webhook secrets, the current one first; Gantry reads them again when they change. Give all secrets in files, or all as text."`
+	SecretHeader       string   `setting:"secretHeader" doc:"Header that every notification must have, as a second factor."`
+	SecretHeaderValue  string   `setting:"secretHeaderValue" secret:"true" doc:"Value of that header; prefer a file."`
+	SecretHeaderFile   string   `setting:"secretHeaderFile" doc:"File with the value of that header; Gantry reads it again when it changes."`
 }
 
-// What a process can be told to do, as Config.Role.
+// The values of Config.Role.
 const (
 	RoleAll    = "all"
 	RoleAPI    = "api"
 	RoleWorker = "worker"
 )
 
-// Default is what holds where nothing else is said.
+// Default returns the configuration that file, environment and flags change.
 func Default() Config {
 	return Config{
 		Listen:    "127.0.0.1:8080",
@@ -125,12 +126,12 @@ func (c Config) Proxies() (all []netip.Prefix, err error) {
 	return all, nil
 }
 
-// Validate reports everything that keeps Gantry from starting, each with what
-// to do about it.
+// Validate reports everything that keeps Gantry from starting, each with its
+// remedy.
 func (c Config) Validate() error { return c.validate(false, nil) }
 
-// validate takes where each value came from, as far as it is known, to name
-// settings as they were given.
+// validate uses the origins of values, if known, to name settings as the operator
+// gave them.
 func (c Config) validate(withoutAccount bool, origins map[string]string) error {
 	var problems []error
 	bad := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
@@ -174,16 +175,16 @@ func (c Config) validate(withoutAccount bool, origins map[string]string) error {
 		bad("accounts: none is configured. Set GANTRY_ACCOUNT, GANTRY_WEBHOOK_SECRET_FILE, SPACELIFT_API_KEY_ENDPOINT, SPACELIFT_API_KEY_ID and SPACELIFT_API_KEY_SECRET, or list accounts in the configuration file")
 	}
 	for i, a := range c.Accounts {
-		spelt := inFile
+		name := inFile
 		if origins[accountSetting(i, "name")] == accountVariables["name"][0] {
-			spelt = inEnvironment
+			name = inEnvironment
 		}
-		problems = append(problems, a.problems(spelt, i, c.Accounts[:i])...)
+		problems = append(problems, a.problems(name, i, c.Accounts[:i])...)
 	}
 	return errors.Join(problems...)
 }
 
-// problems reports the bounds that can't be used.
+// problems reports invalid limits.
 func (i Inbox) problems() (problems []error) {
 	if i.Linger < 0 || i.Linger > time.Minute {
 		problems = append(problems, fmt.Errorf("inbox.linger: %s is not within 0 and 1m", i.Linger))

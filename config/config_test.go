@@ -26,8 +26,8 @@ func write(t *testing.T, content string) string {
 	return file
 }
 
-// TestLayers: a flag goes over the environment, the environment over the file,
-// the file over the default, and each value says where it came from.
+// TestLayers checks that flags replace values of the environment, the environment
+// those of the file, and the file defaults, and that each value has its origin.
 func TestLayers(t *testing.T) {
 	file := write(t, `
 listen: 127.0.0.1:1
@@ -151,9 +151,8 @@ func TestPrintShowsOriginsAndNoSecrets(t *testing.T) {
 	}
 }
 
-// Who gives the account by the environment reads the names of its variables in
-// what is wrong, and where each value came from.
-func TestTheEnvironmentsAccountSpeaksOfVariables(t *testing.T) {
+// Problems and origins of an account from the environment name its variables.
+func TestProblemsNameVariables(t *testing.T) {
 	loaded, err := config.Load("", []string{"GANTRY_ACCOUNT=acme", "GANTRY_SECRET_HEADER=X"}, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -161,7 +160,7 @@ func TestTheEnvironmentsAccountSpeaksOfVariables(t *testing.T) {
 	err = loaded.Validate()
 	for _, says := range []string{
 		`GANTRY_ACCOUNT acme: SPACELIFT_API_KEY_ENDPOINT "" is not an address`, "SPACELIFT_API_KEY_ID is missing",
-		"give one of SPACELIFT_API_KEY_SECRET and SPACELIFT_API_KEY_SECRET_FILE", "Give GANTRY_WEBHOOK_SECRET_FILE (or GANTRY_WEBHOOK_SECRET)",
+		"give one of SPACELIFT_API_KEY_SECRET and SPACELIFT_API_KEY_SECRET_FILE", "give GANTRY_WEBHOOK_SECRET_FILE (or GANTRY_WEBHOOK_SECRET)",
 		"give one of GANTRY_SECRET_HEADER_VALUE and GANTRY_SECRET_HEADER_FILE for the header X",
 	} {
 		if err == nil || !strings.Contains(err.Error(), says) {
@@ -196,16 +195,16 @@ func TestTheEnvironmentsAccountSpeaksOfVariables(t *testing.T) {
 	}
 }
 
-// A file with a token is for the commands that ask a Gantry. Where it is set for
-// a whole machine, it is no mistake.
+// GANTRY_TOKEN_FILE is for the commands that call a Gantry. Set for a whole machine,
+// it is no mistake.
 func TestVariablesOfOtherCommands(t *testing.T) {
 	if _, err := config.Load("", []string{"GANTRY_URL=https://x", "GANTRY_TOKEN=t", "GANTRY_TOKEN_FILE=/run/token"}, nil); err != nil {
 		t.Error(err)
 	}
 }
 
-// TestSecretFollowsItsFile: a rotated secret counts within a second; a file
-// that is gone keeps its last value.
+// TestSecretFollowsItsFile checks that a rotated secret counts within a second, and
+// that the last value remains when the file is gone.
 func TestSecretFollowsItsFile(t *testing.T) {
 	file := write(t, "first\n")
 	synctest.Test(t, func(t *testing.T) {
@@ -252,7 +251,7 @@ func TestSecretFileMustBeReadable(t *testing.T) {
 }
 
 // TestReferenceListsEverySetting keeps docs/reference/configuration.md equal to
-// what Config says. Run it with UPDATE=1 to write the table anew.
+// the tags of Config. Run it with UPDATE=1 to write the table.
 func TestReferenceListsEverySetting(t *testing.T) {
 	const file = "../docs/reference/configuration.md"
 	const begin, end = "<!-- settings -->\n", "<!-- /settings -->"
@@ -283,6 +282,6 @@ func TestReferenceListsEverySetting(t *testing.T) {
 		return
 	}
 	if diff := cmp.Diff(table.String(), shown); diff != "" {
-		t.Errorf("%s is not what Config says (-Config +document); run UPDATE=1 go test ./config:\n%s", file, diff)
+		t.Errorf("%s differs from Config (-Config +document); run UPDATE=1 go test ./config:\n%s", file, diff)
 	}
 }

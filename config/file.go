@@ -14,21 +14,20 @@ import (
 	"github.com/gantryhq/gantry/decide/policy"
 )
 
-// file is a configuration file that is being read. It takes every value as the
-// text that is written there: what YAML makes of 00012345, 09:00 or no without
-// quotes is not what its author meant.
+// file reads a configuration file. It takes every value as the text in the file:
+// without quotes, YAML would turn 00012345, 09:00 or no into something else.
 type file struct {
 	name     string
 	origins  map[string]string
 	problems []error
 }
 
-// readFile reads a file over the values that c has. Each problem names the file,
-// the line and the setting, and no value of a secret.
+// readFile reads a file into c, over the values that c has. Each problem names the
+// file, the line and the setting, and never the value of a secret.
 func readFile(name string, c *Config, origins map[string]string) error {
 	content, err := os.ReadFile(name)
 	if err != nil {
-		return fmt.Errorf("configuration file: %w", err)
+		return fmt.Errorf("read configuration file: %w", err)
 	}
 	f := &file{name: name, origins: origins}
 	document, err := parse(content)
@@ -42,7 +41,7 @@ func readFile(name string, c *Config, origins map[string]string) error {
 	return errors.Join(f.problems...)
 }
 
-// parse reads the one document of a file; nil if there is nothing in it.
+// parse returns the one document of a file, or nil if the file is empty.
 func parse(content []byte) (*yaml.Node, error) {
 	decoder := yaml.NewDecoder(bytes.NewReader(content))
 	var document, another yaml.Node
@@ -50,14 +49,14 @@ func parse(content []byte) (*yaml.Node, error) {
 		return nil, nil
 	} else if err != nil {
 		if strings.Contains(err.Error(), "unknown anchor") { // its name may be a secret
-			err = errors.New("a value begins with * and is no alias of an anchor (&); write it in quotes if it is text")
+			err = errors.New("a value begins with * but is no alias of an anchor (&); write it in quotes if it is text")
 		}
 		return nil, err
 	}
 	if err := decoder.Decode(&another); !errors.Is(err, io.EOF) {
-		return nil, errors.New("it holds more than one YAML document: keep one, without a line of --- in it")
+		return nil, errors.New("it holds more than one YAML document; keep one, without a line of --- in it")
 	}
-	// This refuses keys that are there twice, and aliases without end.
+	// This refuses duplicate keys, and aliases without end.
 	var all any
 	if err := document.Decode(&all); err != nil {
 		return nil, err
@@ -72,7 +71,7 @@ func (f *file) bad(n *yaml.Node, setting, format string, args ...any) {
 	f.problems = append(f.problems, fmt.Errorf("configuration file %s, line %d: %s: %w", f.name, n.Line, setting, fmt.Errorf(format, args...)))
 }
 
-// value reads a node into what a setting holds.
+// value reads a node into the value of a setting.
 func (f *file) value(n *yaml.Node, v reflect.Value, setting string) {
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
@@ -84,28 +83,28 @@ func (f *file) value(n *yaml.Node, v reflect.Value, setting string) {
 	case v.Kind() == reflect.Struct && n.Kind == yaml.MappingNode:
 		f.section(n, v, setting)
 	case v.Kind() == reflect.Struct:
-		f.bad(n, setting, "settings are expected here, such as name: value, each on a line of its own")
+		f.bad(n, setting, "it needs settings, such as name: value, each on its own line")
 	case v.Kind() == reflect.Slice && nothing: // a list without entries
 		f.from(setting)
 	case v.Kind() == reflect.Slice && n.Kind == yaml.SequenceNode:
 		f.list(n, v, setting)
 	case v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Struct:
-		f.bad(n, setting, "a list is expected here: begin each entry with a dash")
+		f.bad(n, setting, "it needs a list; begin each entry with a dash")
 	case nothing:
 		f.bad(n, setting, "it has no value; write one, in quotes if it is the text %q, or remove the line", n.Value)
 	case !isText:
-		f.bad(n, setting, "one value is expected here; write it in quotes if it is text")
+		f.bad(n, setting, "it needs one value; write it in quotes if it is text")
 	default:
 		f.text(n, v, setting)
 	}
 }
 
-// text reads a value as it is written.
+// text reads a value as the text in the file.
 func (f *file) text(n *yaml.Node, v reflect.Value, setting string) {
 	switch n.ShortTag() {
 	case "!!str", "!!int", "!!float", "!!bool", "!!timestamp", "!!merge":
 	default:
-		f.bad(n, setting, "it begins with !, which YAML takes for a tag; write it in quotes if it is text, or remove the tag")
+		f.bad(n, setting, "it begins with !, which is a tag in YAML; write it in quotes if it is text, or remove the tag")
 		return
 	}
 	if err := setText(v, n.Value); err != nil {
@@ -115,8 +114,7 @@ func (f *file) text(n *yaml.Node, v reflect.Value, setting string) {
 	f.from(setting)
 }
 
-// from notes that the file gave a setting. What is within a list is covered by
-// the list.
+// from records that the file gave a setting. A list covers everything in it.
 func (f *file) from(setting string) {
 	if !strings.Contains(setting, "[") {
 		f.origins[setting] = f.name
@@ -137,8 +135,8 @@ func (f *file) list(n *yaml.Node, v reflect.Value, setting string) {
 	v.Set(all)
 }
 
-// section reads the settings of a mapping. Those that it merges in (<<) come
-// first, so that its own go over them.
+// section reads the settings of a mapping. Merged mappings (<<) come first, so that
+// the mapping's own settings replace theirs.
 func (f *file) section(n *yaml.Node, v reflect.Value, setting string) {
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		if key, value := n.Content[i], n.Content[i+1]; key.ShortTag() == "!!merge" {
@@ -153,15 +151,15 @@ func (f *file) section(n *yaml.Node, v reflect.Value, setting string) {
 		name := below(setting, key.Value)
 		field, known := fieldOf(v, key.Value)
 		if !known {
-			f.bad(key, name, "there is no such setting%s; docs/reference/configuration.md lists them", meant(v.Type(), key.Value))
+			f.bad(key, name, "there is no such setting%s; docs/reference/configuration.md lists all", suggestion(v.Type(), key.Value))
 			continue
 		}
 		f.value(value, field, name)
 	}
 }
 
-// merge reads what another mapping, or several, lend. The earlier of several
-// goes over the later.
+// merge reads one or several merged mappings. Of several, the earlier replaces the
+// settings of the later.
 func (f *file) merge(n *yaml.Node, v reflect.Value, setting string) {
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
@@ -185,8 +183,8 @@ func fieldOf(v reflect.Value, name string) (reflect.Value, bool) {
 	return reflect.Value{}, false
 }
 
-// meant guesses which setting a misspelt one is.
-func meant(t reflect.Type, name string) string {
+// suggestion returns the setting that a misspelt one resembles, for an error.
+func suggestion(t reflect.Type, name string) string {
 	var names []string
 	for f := range t.Fields() {
 		names = append(names, f.Tag.Get("setting"))

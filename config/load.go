@@ -10,29 +10,29 @@ import (
 	"unicode"
 )
 
-// envPrefix starts the names of our environment variables.
+// envPrefix is the prefix of our environment variables.
 const envPrefix = "GANTRY_"
 
-// Loaded is a configuration and where each value came from.
+// Loaded is a configuration with the origin of each value.
 type Loaded struct {
 	Config
 
-	// Origins is by setting, such as "inbox.linger": default, a file's name, a
-	// variable or a flag. What of a list came from elsewhere than the rest of it
-	// is there too, such as "accounts[0].name".
+	// Origins maps a setting, such as "inbox.linger", to its origin: default, a file's
+	// name, a variable or a flag. A setting within a list, such as "accounts[0].name",
+	// is in it only if its origin isn't that of the list.
 	Origins map[string]string
 }
 
-// Validate is Config's, and names settings as they were given.
+// Validate is Config.Validate, but names settings as the operator gave them.
 func (l Loaded) Validate() error { return l.validate(false, l.Origins) }
 
-// ValidateShared is Validate for a file that leaves accounts to the environment
-// of each place.
+// ValidateShared is Validate for a file that leaves the accounts to the environment
+// of each process.
 func (l Loaded) ValidateShared() error { return l.validate(true, l.Origins) }
 
-// Load reads the file (none if empty), then the environment, then flags given
-// as setting → value. It does not validate. Settings nobody knows are errors:
-// a misspelt one must not pass in silence.
+// Load reads the file (none if empty), then the environment, then the flags, given
+// as setting → value. It doesn't validate, but returns an error for an unknown
+// setting, because a misspelt one would have no effect.
 func Load(file string, environ []string, flags map[string]string) (Loaded, error) {
 	loaded := Loaded{Config: Default(), Origins: map[string]string{}}
 	for _, s := range settings(reflect.TypeFor[Config](), "") {
@@ -70,31 +70,31 @@ func Load(file string, environ []string, flags map[string]string) (Loaded, error
 	return loaded, nil
 }
 
-// set lays values over the configuration, by setting. spell names a setting as
-// it was given.
-func (l *Loaded) set(values map[string]string, spell func(setting string) string) error {
+// set replaces values of the configuration, by setting. nameOf returns the name by
+// which the operator gave a setting.
+func (l *Loaded) set(values map[string]string, nameOf func(setting string) string) error {
 	var problems []error
 	for _, setting := range slices.Sorted(maps.Keys(values)) {
 		field := reflect.ValueOf(&l.Config).Elem()
 		for name := range strings.SplitSeq(setting, ".") {
 			var known bool
 			if field, known = fieldOf(field, name); !known {
-				return fmt.Errorf("there is no setting %s; docs/reference/configuration.md lists them", setting)
+				return fmt.Errorf("there is no setting %s; docs/reference/configuration.md lists all", setting)
 			}
 		}
 		if err := setText(field, values[setting]); err != nil {
-			problems = append(problems, fmt.Errorf("%s: %w", spell(setting), err))
+			problems = append(problems, fmt.Errorf("%s: %w", nameOf(setting), err))
 			continue
 		}
-		l.Origins[setting] = spell(setting)
+		l.Origins[setting] = nameOf(setting)
 	}
 	return errors.Join(problems...)
 }
 
-// Setting is one thing that can be configured.
+// Setting is one setting.
 type Setting struct {
 	Name     string // in the file, such as "inbox.linger"
-	Variable string // in the environment; empty for what only a file can say
+	Variable string // in the environment; empty if only a file can give it
 	Default  string
 	Doc      string
 }
@@ -128,7 +128,7 @@ func settings(t reflect.Type, prefix string) (all []Setting) {
 	return all
 }
 
-// values renders every scalar setting of a configuration.
+// values returns the text of every scalar setting of a configuration.
 func values(v reflect.Value, prefix string) map[string]string {
 	all := map[string]string{}
 	for i := range v.NumField() {
@@ -145,7 +145,7 @@ func values(v reflect.Value, prefix string) map[string]string {
 	return all
 }
 
-// words renders a list of strings.
+// words returns the text of a list of strings.
 func words(list reflect.Value) string {
 	all := make([]string, list.Len())
 	for i := range all {
@@ -154,7 +154,7 @@ func words(list reflect.Value) string {
 	return strings.Join(all, ", ")
 }
 
-// variable spells a setting's name as an environment variable.
+// variable returns the environment variable of a setting.
 func variable(setting string) string {
 	var b strings.Builder
 	b.WriteString(envPrefix)
@@ -172,10 +172,10 @@ func variable(setting string) string {
 	return b.String()
 }
 
-// otherVariables are those that other commands read.
+// otherVariables lists the variables that other commands read.
 var otherVariables = []string{"GANTRY_CONFIG", "GANTRY_URL", "GANTRY_TOKEN", "GANTRY_TOKEN_FILE"}
 
-// fromEnvironment returns what the environment says of each setting.
+// fromEnvironment returns the values in the environment, by setting.
 func fromEnvironment(environ []string) (map[string]string, error) {
 	values := map[string]string{}
 	known := map[string]string{}
@@ -191,15 +191,15 @@ func fromEnvironment(environ []string) (map[string]string, error) {
 		}
 		setting, ok := known[name]
 		if !ok {
-			return nil, fmt.Errorf("environment: there is no setting %s; docs/reference/configuration.md lists them", name)
+			return nil, fmt.Errorf("environment: there is no setting %s; docs/reference/configuration.md lists all", name)
 		}
 		values[setting] = value
 	}
 	return values, nil
 }
 
-// Flag is the setting's flag without its dashes; empty for what only a file
-// can say.
+// Flag returns the setting's flag without its dashes, or "" if only a file can give
+// it.
 func (s Setting) Flag() string {
 	if s.Variable == "" {
 		return ""

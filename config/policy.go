@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	_ "time/tzdata" // windows name time zones, and images hold no database of them
+	_ "time/tzdata" // windows name time zones, and images have no database of them
 
 	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/policy"
@@ -28,99 +28,100 @@ func (n *Names) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Labels says which labels of others count.
+// Labels holds the settings of labels that aren't Gantry's own.
 type Labels struct {
 	DependsOn bool `setting:"dependsOn" doc:"Whether labels such as depends-on:network-prod count as gantry:after=network-prod."`
 }
 
-// Logs says what may be read of runs' logs.
+// Logs holds the settings of reading runs' logs.
 type Logs struct {
-	Read bool `setting:"read" doc:"Whether the end of a failed phase's log may be read for its cause, where a profile does not say."`
+	Read bool `setting:"read" doc:"Whether Gantry may read the end of a failed phase's log for its cause, unless a profile says otherwise."`
 }
 
-// Person is somebody with several names.
+// Person holds the settings of a person with several names.
 type Person struct {
-	Name    string   `setting:"name" doc:"Who it is: the name that decisions carry."`
-	Aliases []string `setting:"aliases" doc:"Other names of the same person: of tokens, logins at Spacelift and in version control. Case does not matter."`
+	Name    string   `setting:"name" doc:"Name of the person in decisions."`
+	Aliases []string `setting:"aliases" doc:"Other names of the same person: of tokens, logins at Spacelift and in version control. Case doesn't matter."`
 }
 
-// Channel is where people or programs are told.
+// Channel holds the settings of a channel of notifications.
 type Channel struct {
-	Name         string `setting:"name" doc:"What labels, profiles and guardian.notify call it, with or without a # before it."`
+	Name         string `setting:"name" doc:"Name of the channel in labels, profiles and guardian.notify, with or without a # before it."`
 	Kind         string `setting:"kind" doc:"slack (an incoming webhook) or webhook (JSON, signed by the Standard Webhooks specification)."`
-	URL          string `setting:"url" secret:"true" doc:"Address to post to; better in a file, as Slack's is a secret."`
-	URLFile      string `setting:"urlFile" doc:"File that holds the address; read again when it changes."`
-	Secret       string `setting:"secret" secret:"true" doc:"Secret that a webhook is signed with: base64 of 24 to 64 bytes, with whsec_ before it or not; better in a file."`
-	SecretFile   string `setting:"secretFile" doc:"File that holds the secret; read again when it changes."`
-	AllowPrivate bool   `setting:"allowPrivate" doc:"Whether it may be in the own network or on this machine, or speak plain http."`
+	URL          string `setting:"url" secret:"true" doc:"Address to post to; prefer a file, because Slack's is a secret."`
+	URLFile      string `setting:"urlFile" doc:"File with the address; Gantry reads it again when it changes."`
+	Secret       string `setting:"secret" secret:"true" doc:"Secret that signs a webhook: 24 to 64 bytes in base64, with or without whsec_ before it; prefer a file."`
+	SecretFile   string `setting:"secretFile" doc:"File with the secret; Gantry reads it again when it changes."`
+	AllowPrivate bool   `setting:"allowPrivate" doc:"Whether the channel may be in Gantry's own network or on its machine, or use plain http."`
 }
 
-// Window is when Gantry may confirm.
+// Window holds the settings of a window in which Gantry may confirm.
 type Window struct {
-	Name     string       `setting:"name" doc:"What labels and profiles call it."`
-	TimeZone string       `setting:"timeZone" doc:"Time zone of all its times, such as Europe/Berlin or UTC."`
-	Allow    []Recurrence `setting:"allow" doc:"When it is open; always, if there is none."`
-	Deny     []Recurrence `setting:"deny" doc:"When it is closed in spite of allow."`
+	Name     string       `setting:"name" doc:"Name of the window in labels and profiles."`
+	TimeZone string       `setting:"timeZone" doc:"Time zone of the window's times, such as Europe/Berlin or UTC."`
+	Allow    []Recurrence `setting:"allow" doc:"When the window is open. Without any, it is always open."`
+	Deny     []Recurrence `setting:"deny" doc:"When the window is closed, even if allow opens it."`
 }
 
-// Recurrence is a stretch of time, once or by a rule.
+// Recurrence holds the settings of a period, once or recurring.
 type Recurrence struct {
-	Start    string          `setting:"start" doc:"Local time of the first occurrence, or from which the rule counts, such as 2026-01-05T09:00."`
-	Duration policy.Duration `setting:"duration" doc:"How long each occurrence lasts by the clock, such as 8h or 2d: 1m to 366d."`
-	RRule    string          `setting:"rrule" doc:"Recurrence rule of RFC 5545, such as FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR. Nothing: once."`
-	ExDates  []string        `setting:"exDates" doc:"Occurrences left out: local starts, or days such as 2026-12-24."`
+	Start    string          `setting:"start" doc:"Local time of the first occurrence, from which the rule counts, such as 2026-01-05T09:00."`
+	Duration policy.Duration `setting:"duration" doc:"Length of each occurrence by the clock, such as 8h or 2d: 1m to 366d."`
+	RRule    string          `setting:"rrule" doc:"Recurrence rule of RFC 5545, such as FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR. Without one, there is one occurrence."`
+	ExDates  []string        `setting:"exDates" doc:"Occurrences to leave out: local starts, or days such as 2026-12-24."`
 }
 
-// Profile is a set of policy values.
+// Profile holds the settings of a profile, a set of policy values.
 type Profile struct {
-	Name            string                `setting:"name" doc:"What gantry:profile calls it."`
-	Confirm         *policy.ConfirmMode   `setting:"confirm" doc:"Who confirms a plan with changes: manual (people), auto (Gantry) or no-deletes (Gantry as long as nothing is deleted)."`
+	Name            string                `setting:"name" doc:"Name of the profile in gantry:profile."`
+	Confirm         *policy.ConfirmMode   `setting:"confirm" doc:"Confirmation of a plan with changes: manual (by people), auto (by Gantry) or no-deletes (by Gantry unless it deletes something)."`
 	Limits          Limits                `setting:"limits"`
-	Types           []spacelift.RunType   `setting:"types" doc:"Types of run that Gantry confirms alone; others come to people. TRACKED, if nothing is said."`
-	Drift           *bool                 `setting:"drift" doc:"Whether Gantry confirms repairs of drift alone; true, if nothing is said."`
-	Approvals       *int                  `setting:"approvals" doc:"How many different people must approve where people are asked: 1 to 20."`
-	Approvers       *string               `setting:"approvers" doc:"Group they must belong to; anyone whose token may approve, if nothing is said."`
-	SelfApproval    *bool                 `setting:"selfApproval" doc:"Whether who triggered a run or wrote its commit may approve it."`
-	ApprovalTimeout *policy.Duration      `setting:"approvalTimeout" doc:"How long people may take: 1m to 30d, 0 for as long as they like."`
-	OnTimeout       *policy.TimeoutAction `setting:"onTimeout" doc:"What happens then: discard, or keep, which tells people once."`
-	Reminders       *policy.Duration      `setting:"reminders" doc:"Time between reminders: 1m to 30d, 0 for none. There are at most 50 for a plan."`
-	Escalation      []Step                `setting:"escalation" doc:"What happens, step by step, while nobody decides."`
-	Clock           *string               `setting:"clock" doc:"Window within which alone time passes for approvalTimeout, reminders and escalation; always, if nothing is said."`
-	Windows         []string              `setting:"windows" doc:"Windows that must all be open for Gantry to confirm."`
-	Notify          []string              `setting:"notify" doc:"Channels people are told through."`
-	Retries         *int                  `setting:"retries" doc:"How often a failed run is tried again at most: 0 to 10."`
-	RetryCauses     []policy.Cause        `setting:"retryCauses" doc:"Causes for which it is: transient, capacity. Both, if nothing is said."`
-	RetryBackoff    *policy.Duration      `setting:"retryBackoff" doc:"Wait before the first retry, doubled before each other: 1s to 24h. 1m, if nothing is said."`
-	RetryAfterApply *bool                 `setting:"retryAfterApply" doc:"Whether a run may be tried again although it had begun to apply."`
-	ReadLogs        *bool                 `setting:"readLogs" doc:"Whether the end of a failed phase's log may be read for its cause; as logs.read says, if nothing is said."`
-	OldPlans        *policy.OldPlans      `setting:"oldPlans" doc:"What becomes of a plan that is older than what a stack that goes first applied: replace (discard it and trigger a run of the same commit) or keep. replace, if nothing is said."`
+	Types           []spacelift.RunType   `setting:"types" doc:"Types of run that Gantry confirms alone; people decide about others. TRACKED by default."`
+	Drift           *bool                 `setting:"drift" doc:"Whether Gantry confirms repairs of drift alone. true by default."`
+	Approvals       *int                  `setting:"approvals" doc:"Number of different people who must approve a run that people decide about: 1 to 20."`
+	Approvers       *string               `setting:"approvers" doc:"Group of the approvers. By default, anyone whose token may approve."`
+	SelfApproval    *bool                 `setting:"selfApproval" doc:"Whether the person who triggered a run or wrote its commit may approve it."`
+	ApprovalTimeout *policy.Duration      `setting:"approvalTimeout" doc:"Time that people have to decide: 1m to 30d, 0 for no limit."`
+	OnTimeout       *policy.TimeoutAction `setting:"onTimeout" doc:"Action after that time: discard, or keep, which notifies people once."`
+	Reminders       *policy.Duration      `setting:"reminders" doc:"Time between reminders: 1m to 30d, 0 for none. A plan has at most 50."`
+	Escalation      []Step                `setting:"escalation" doc:"Steps that Gantry takes, one after the other, while nobody decides."`
+	Clock           *string               `setting:"clock" doc:"Window in which time counts for approvalTimeout, reminders and escalation. By default, all time counts."`
+	Windows         []string              `setting:"windows" doc:"Windows; Gantry confirms only while all are open."`
+	Notify          []string              `setting:"notify" doc:"Channels that receive notifications."`
+	Retries         *int                  `setting:"retries" doc:"Most retries of a failed run: 0 to 10."`
+	RetryCauses     []policy.Cause        `setting:"retryCauses" doc:"Causes of failure that Gantry retries: transient, capacity. Both by default."`
+	RetryBackoff    *policy.Duration      `setting:"retryBackoff" doc:"Wait before the first retry, doubled before each later one: 1s to 24h. 1m by default."`
+	RetryAfterApply *bool                 `setting:"retryAfterApply" doc:"Whether Gantry may retry a run that had begun to apply."`
+	ReadLogs        *bool                 `setting:"readLogs" doc:"Whether Gantry may read the end of a failed phase's log for its cause. logs.read is the default."`
+	OldPlans        *policy.OldPlans      `setting:"oldPlans" doc:"Action on a plan that is older than the last apply of a stack upstream: replace (discard it and trigger a run of the same commit) or keep. replace by default."`
 	Deadlines       Deadlines             `setting:"deadlines"`
 }
 
-// Limits bound the plans that Gantry confirms alone.
+// Limits holds the limits of plans that Gantry confirms alone.
 type Limits struct {
 	MaxAdded   *int `setting:"maxAdded" doc:"Most resources that a plan may add for Gantry to confirm it alone."`
-	MaxChanged *int `setting:"maxChanged" doc:"Most resources that it may change."`
-	MaxDeleted *int `setting:"maxDeleted" doc:"Most resources that it may delete."`
+	MaxChanged *int `setting:"maxChanged" doc:"Most resources that such a plan may change."`
+	MaxDeleted *int `setting:"maxDeleted" doc:"Most resources that such a plan may delete."`
 }
 
-// Step is one rung of an escalation.
+// Step holds the settings of one step of an escalation.
 type Step struct {
-	After   policy.Duration `setting:"after" doc:"When, counted from when people were asked: 1m to 30d, each later than the one before."`
-	Notify  []string        `setting:"notify" doc:"Channels to tell."`
-	Discard bool            `setting:"discard" doc:"Whether to discard the plan, as the last step."`
+	After   policy.Duration `setting:"after" doc:"Time since Gantry asked people: 1m to 30d, each later than the one before."`
+	Notify  []string        `setting:"notify" doc:"Channels to notify."`
+	Discard bool            `setting:"discard" doc:"Whether to discard the plan; only the last step may."`
 }
 
-// Deadlines say when Gantry looks at a run that stays where it is.
+// Deadlines holds the times after which Gantry checks a run that stays in its
+// phase.
 type Deadlines struct {
-	Queued   *policy.Duration `setting:"queued" doc:"How long a run may be in the queue before Gantry looks: 1m to 7d, 0 for ever. 30m, if nothing is said."`
-	Starting *policy.Duration `setting:"starting" doc:"How long it may take to start. 20m, if nothing is said."`
-	Planning *policy.Duration `setting:"planning" doc:"How long it may plan. 1h, if nothing is said."`
-	Applying *policy.Duration `setting:"applying" doc:"How long it may apply. 2h, if nothing is said."`
+	Queued   *policy.Duration `setting:"queued" doc:"Time that a run may be in the queue before Gantry checks it: 1m to 7d, 0 for no limit. 30m by default."`
+	Starting *policy.Duration `setting:"starting" doc:"Time that a run may take to start. 20m by default."`
+	Planning *policy.Duration `setting:"planning" doc:"Time that a run may plan. 1h by default."`
+	Applying *policy.Duration `setting:"applying" doc:"Time that a run may apply. 2h by default."`
 }
 
-// Definitions compiles profiles, windows and what they refer to. Each of its problems
-// begins with the setting it is about.
+// Definitions compiles profiles and windows. Each problem in its error begins with
+// the setting.
 func (c Config) Definitions() (*policy.Definitions, error) {
 	all := policy.Config{DependsOnLabels: c.Labels.DependsOn, ReadLogs: c.Logs.Read, Approvers: c.Approvers()}
 	for _, channel := range c.Channels {
@@ -154,7 +155,7 @@ func recurrences(configured []Recurrence) []policy.Recurrence {
 	return all
 }
 
-// channelProblems leaves names to Rules.
+// channelProblems reports what is wrong with channels. Definitions reports invalid names.
 func (c Config) channelProblems() (problems []error) {
 	for i, channel := range c.Channels {
 		before := len(problems)
@@ -170,9 +171,9 @@ func (c Config) channelProblems() (problems []error) {
 		signed := (channel.Secret == "") != (channel.SecretFile == "")
 		switch {
 		case channel.Kind == "webhook" && !signed:
-			bad("give one of secret and secretFile: a webhook is signed")
+			bad("give one of secret and secretFile to sign the webhook")
 		case channel.Kind == "slack" && (channel.Secret != "" || channel.SecretFile != ""):
-			bad("secret: Slack's webhooks are not signed; remove it")
+			bad("secret: Slack has no signatures; remove it")
 		}
 		if err := channel.check(); err != nil && len(problems) == before && channel.Name != "" {
 			bad("%w", err)
@@ -186,12 +187,12 @@ func (c Config) channelProblems() (problems []error) {
 	return problems
 }
 
-// Warnings are what Gantry starts with although nothing can come of it: profiles
-// whose approvers nobody with a token is.
+// Warnings returns problems that don't keep Gantry from starting: profiles whose
+// approvers have no token.
 func (c Config) Warnings() (warnings []string) {
 	rules, err := c.Definitions()
 	if err != nil {
-		return nil // Validate says so
+		return nil // Validate reports it
 	}
 	known := policy.Known{Approvers: c.Approvers()}
 	for i, p := range c.Profiles {
@@ -202,8 +203,8 @@ func (c Config) Warnings() (warnings []string) {
 	return warnings
 }
 
-// check reports what the sender would refuse at the start of what the
-// configuration itself holds. What is in files is checked where they are.
+// check reports problems that would make the sender refuse the channel at the
+// start, except those of secret files.
 func (c Channel) check() error {
 	sample := channels.Channel{Name: c.Name, Kind: channels.Kind(c.Kind), AllowPrivate: c.AllowPrivate, URL: func() string { return c.URL }, Secret: func() string { return c.Secret }}
 	if c.URLFile != "" {

@@ -19,8 +19,8 @@ import (
 
 const example = "../docs/reference/gantry.example.yaml"
 
-// TestExampleIsValidAndComplete: the documented example can be used, its
-// policies are what it says, and it shows every setting.
+// TestExampleIsValidAndComplete checks that the documented example is valid, has the
+// policies that its comments describe, and shows every setting.
 func TestExampleIsValidAndComplete(t *testing.T) {
 	loaded, err := config.Load(example, nil, nil)
 	if err != nil {
@@ -35,7 +35,7 @@ func TestExampleIsValidAndComplete(t *testing.T) {
 	}
 	p := rules.Resolve([]string{"gantry:managed", "gantry:profile=production", "depends-on:network"})
 	if len(p.Problems) > 0 || p.Approvals.Value != 2 || *p.Limits.MaxDeleted != (policy.Setting[int]{Value: 0, Origin: "profile production"}) || len(p.After.Value) != 1 {
-		t.Errorf("its production profile comes to %+v", p)
+		t.Errorf("its production profile resolves to %+v", p)
 	}
 	if g := rules.Gate(p, "app", nil, time.Date(2026, 12, 24, 11, 0, 0, 0, time.UTC)); g.Open || !g.Until.Equal(time.Date(2026, 12, 28, 8, 0, 0, 0, time.UTC)) {
 		t.Errorf("at Christmas its gate is %+v", g)
@@ -176,7 +176,7 @@ channels:
 				`channels[2] b: give one of secret and secretFile`,
 				`channels[2] b: name: another channel has it`,
 				`channels[3] #c: name: "#c" must be letters`,
-				`channels[3] #c: secret: Slack's webhooks are not signed`,
+				`channels[3] #c: secret: Slack has no signatures`,
 				`guardian.notify: there is no channel "gone"`,
 			},
 		},
@@ -219,8 +219,8 @@ people:
 	}
 }
 
-// TestPolicySettingsFromEverywhere: what has no list can come from the
-// environment, and YAML's own reading of dates and numbers does not matter.
+// TestPolicySettingsFromEverywhere checks that settings outside lists can come from
+// the environment, and that YAML's own reading of dates and numbers doesn't count.
 func TestPolicySettingsFromEverywhere(t *testing.T) {
 	file := write(t, `
 channels: [{name: a, kind: slack, url: "https://x/y"}, {name: b, kind: slack, url: "https://x/y"}]

@@ -9,8 +9,8 @@ import (
 	"text/tabwriter"
 )
 
-// Print writes every value and where it came from, with secrets left out. Of
-// lists it writes what is said.
+// Print writes every value with its origin, without secrets. Of lists it writes
+// only the values that are set.
 func (l Loaded) Print(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(t, "SETTING\tVALUE\tFROM")
@@ -24,7 +24,7 @@ func (l Loaded) Print(w io.Writer) error {
 	for f := range lists.Type().Fields() {
 		if f.Type.Kind() == reflect.Slice && f.Type.Elem().Kind() == reflect.Struct {
 			name := f.Tag.Get("setting")
-			for _, line := range said(name, lists.FieldByIndex(f.Index), false) {
+			for _, line := range nonZero(name, lists.FieldByIndex(f.Index), false) {
 				fmt.Fprintf(t, "%s\t%s\t%s\n", line[0], line[1], cmp.Or(l.Origins[line[0]], l.Origins[name]))
 			}
 		}
@@ -32,24 +32,23 @@ func (l Loaded) Print(w io.Writer) error {
 	return t.Flush()
 }
 
-// said renders everything within a value that is not left out, as pairs of name
-// and value.
-func said(name string, v reflect.Value, secret bool) (lines [][2]string) {
+// nonZero returns every set value within a value, as pairs of name and text.
+func nonZero(name string, v reflect.Value, secret bool) (lines [][2]string) {
 	switch {
 	case v.IsZero():
 		return nil
-	case v.Kind() == reflect.Pointer: // to a scalar; zero is said too
+	case v.Kind() == reflect.Pointer: // to a scalar, which may be zero
 		v = v.Elem()
 	}
 	switch {
 	case v.Kind() == reflect.Struct:
 		for f, value := range v.Fields() {
-			lines = append(lines, said(name+"."+f.Tag.Get("setting"), value, f.Tag.Get("secret") != "")...)
+			lines = append(lines, nonZero(name+"."+f.Tag.Get("setting"), value, f.Tag.Get("secret") != "")...)
 		}
 		return lines
 	case v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Struct:
 		for i := range v.Len() {
-			lines = append(lines, said(fmt.Sprintf("%s[%d]", name, i), v.Index(i), secret)...)
+			lines = append(lines, nonZero(fmt.Sprintf("%s[%d]", name, i), v.Index(i), secret)...)
 		}
 		return lines
 	case v.Kind() == reflect.Slice && secret:

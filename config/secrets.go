@@ -9,16 +9,16 @@ import (
 	"time"
 )
 
-// recheck is how often a secret's file is looked at: a rotated secret counts
-// after at most this long.
+// recheck is the time between two checks of a secret's file. A rotated secret
+// counts after at most this time.
 const recheck = time.Second
 
-// Secret is a value given directly or in a file that may change.
+// Secret is a value given as text or in a file that may change.
 type Secret struct {
-	file    string
-	log     *slog.Logger
-	current atomic.Pointer[secretVersion]
-	looking atomic.Bool
+	file     string
+	log      *slog.Logger
+	current  atomic.Pointer[secretVersion]
+	checking atomic.Bool
 }
 
 type secretVersion struct {
@@ -28,8 +28,8 @@ type secretVersion struct {
 	checked  time.Time
 }
 
-// NewSecret returns a secret with a fixed value, or, if file is not empty, one
-// that follows the file. It fails if the file can't be read or is empty.
+// NewSecret returns a secret with a fixed value, or one that follows the file if
+// file isn't empty. It returns an error if the file is empty or can't be read.
 func NewSecret(value, file string, log *slog.Logger) (*Secret, error) {
 	s := &Secret{file: file, log: log}
 	if file == "" {
@@ -44,14 +44,14 @@ func NewSecret(value, file string, log *slog.Logger) (*Secret, error) {
 	return s, nil
 }
 
-// Value returns the secret as it is now. A file that can't be read any more
-// keeps its last value and is reported once per change.
+// Value returns the current secret. If the file can't be read any more, the last
+// value remains, and each check logs the error.
 func (s *Secret) Value() string {
 	v := s.current.Load()
-	if s.file == "" || time.Since(v.checked) < recheck || !s.looking.CompareAndSwap(false, true) {
+	if s.file == "" || time.Since(v.checked) < recheck || !s.checking.CompareAndSwap(false, true) {
 		return v.value
 	}
-	defer s.looking.Store(false)
+	defer s.checking.Store(false)
 	info, err := os.Stat(s.file)
 	if err == nil && info.ModTime().Equal(v.modified) && info.Size() == v.size {
 		same := *v
@@ -64,7 +64,7 @@ func (s *Secret) Value() string {
 		same := *v
 		same.checked = time.Now()
 		s.current.Store(&same)
-		s.log.Error("secret can't be read again; the last value stays in force", "file", s.file, "error", err)
+		s.log.Error("secret can't be read again; the last value remains in effect", "file", s.file, "error", err)
 		return v.value
 	}
 	if fresh.value != v.value {

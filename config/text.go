@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// setText reads a setting from text: that of the file, of a variable or of a
-// flag. Text settings take it as it is, without the line end that a block of
-// YAML or an exported file leaves behind.
+// setText sets a setting from the text in the file, a variable or a flag. Settings
+// that hold text take it as it is, without the line break at the end that a block
+// of YAML or an exported file leaves.
 func setText(v reflect.Value, text string) error {
 	text = trimLineEnd(text)
 	if v.Kind() == reflect.Pointer {
@@ -44,13 +44,12 @@ func setText(v reflect.Value, text string) error {
 		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
 		v.Index(0).SetString(text)
 	default:
-		return errors.New("it can't be given as text")
+		return errors.New("it cannot be given as text")
 	}
 	return nil
 }
 
-// trimLineEnd removes the line end of text whose last line has one, as secrets
-// from files do.
+// trimLineEnd removes line breaks at the end of text, as secrets in files have them.
 func trimLineEnd(text string) string { return strings.TrimRight(text, "\r\n") }
 
 func setBool(v reflect.Value, text string) error {
@@ -62,8 +61,8 @@ func setBool(v reflect.Value, text string) error {
 	return nil
 }
 
-// wholeNumber leaves out what different readers take for different numbers:
-// 010, 0o10, 1e3, 1_000.
+// wholeNumber excludes forms that readers take for different numbers: 010, 0o10,
+// 1e3, 1_000.
 var wholeNumber = regexp.MustCompile(`^-?(0|[1-9][0-9]*)$`)
 
 func setNumber(v reflect.Value, text string) error {

@@ -11,15 +11,15 @@ import (
 	"github.com/gantryhq/gantry/config"
 )
 
-// oddTexts are texts that YAML reads as something else when no quotes are around
-// them: numbers, times, truths.
+// oddTexts are texts that YAML reads as something else without quotes: numbers,
+// times, truths.
 var oddTexts = []string{
 	"00012345", "5349", "0x1F", "0o17", "0b11", "1e3", "1E400", "1_000", "3.10", ".5", "-007", "+1", "12345678901234567890123", "685e890",
 	"1:30", "09:00", "2026-01-05", "2026-01-05T09:00:00Z", "2026-01-05 09:00:00", "yes", "no", "on", "off", "y", "N", "true", "False", ".inf", ".NaN", "=", "<<",
 }
 
-// setting is one value within Config: how to write it in a file, and to find it
-// again.
+// setting is one value within Config, with the ways to write it in a file and to
+// find it.
 type setting struct {
 	name  string
 	kind  reflect.Type
@@ -56,7 +56,7 @@ func settingsOf(t reflect.Type, s setting) []setting {
 	return all
 }
 
-// over writes another content into a file.
+// over replaces the content of a file.
 func over(t *testing.T, file, content string) {
 	t.Helper()
 	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
@@ -71,9 +71,9 @@ func allSettings() []setting {
 	})
 }
 
-// Without quotes, each setting that holds text takes what is written, whatever
-// YAML makes of it: a secret of digits stays the secret that signs. Everything
-// else reads the same text strictly, or says on which line it can't.
+// Without quotes, each setting that holds text takes the text in the file, whatever
+// YAML makes of it: a secret of digits stays the secret that signs. Other settings
+// read the same text strictly, or name the line with the problem.
 func TestEverySettingTakesWhatIsWritten(t *testing.T) {
 	texts, file := 0, write(t, "")
 	for _, s := range allSettings() {
@@ -106,7 +106,7 @@ func TestEverySettingTakesWhatIsWritten(t *testing.T) {
 	}
 }
 
-// Nothing is no text: whoever means a secret of the word null writes quotes.
+// A missing value is no text: a secret that is the word null needs quotes.
 func TestNothingIsNoValue(t *testing.T) {
 	file := write(t, "")
 	for _, s := range allSettings() {
@@ -130,7 +130,8 @@ func TestNothingIsNoValue(t *testing.T) {
 	}
 }
 
-// The environment and flags take the same texts, and read the others as strictly.
+// The environment and flags take the same texts, and read other settings as
+// strictly.
 func TestVariablesAndFlagsTakeWhatIsWritten(t *testing.T) {
 	byName := map[string]setting{}
 	for _, s := range allSettings() {
@@ -185,9 +186,9 @@ func TestTheEnvironmentsAccountTakesWhatIsWritten(t *testing.T) {
 	}
 }
 
-// Each of these would be read as something that nobody wrote, or in silence not
-// at all.
-func TestWhatCanNotBeMeantIsRefused(t *testing.T) {
+// Without a refusal, each of these would have another meaning than its author's, or
+// none.
+func TestAmbiguousValuesAreRefused(t *testing.T) {
 	for name, tt := range map[string]struct{ file, says string }{
 		"a fraction for a number":      {"inbox: {concurrency: 2.9}", `line 1: inbox.concurrency: "2.9" is not a whole number`},
 		"true for a number":            {"inbox: {concurrency: true}", "inbox.concurrency"},
@@ -195,12 +196,12 @@ func TestWhatCanNotBeMeantIsRefused(t *testing.T) {
 		"a duration without a unit":    {"reconcile:\n  interval: 5", `line 2: reconcile.interval: "5" is not a duration such as`},
 		"a policy's, too":              {"profiles:\n  - name: p\n    reminders: 5", `line 3: profiles[0].reminders: "5" is not a duration such as`},
 		"a word for a truth":           {"labels: {dependsOn: on}", `labels.dependsOn: "on" is neither true nor false`},
-		"an account that is no list":   {"accounts:\n  name: acme", "line 2: accounts: a list is expected here"},
-		"text for a section":           {"inbox: 5s", "line 1: inbox: settings are expected here"},
-		"a mapping for a secret":       {"accounts:\n  - webhookSecrets: [hush: hush]", "line 2: accounts[0].webhookSecrets[0]: one value is expected here; write it in quotes"},
-		"a tag":                        {"accounts:\n  - apiKeySecret: !!binary aHVzaA==", "line 2: accounts[0].apiKeySecret: it begins with !, which YAML takes for a tag; write it in quotes"},
+		"an account that is no list":   {"accounts:\n  name: acme", "line 2: accounts: it needs a list"},
+		"text for a section":           {"inbox: 5s", "line 1: inbox: it needs settings"},
+		"a mapping for a secret":       {"accounts:\n  - webhookSecrets: [hush: hush]", "line 2: accounts[0].webhookSecrets[0]: it needs one value; write it in quotes"},
+		"a tag":                        {"accounts:\n  - apiKeySecret: !!binary aHVzaA==", "line 2: accounts[0].apiKeySecret: it begins with !, which is a tag in YAML; write it in quotes"},
 		"a secret that is a tag":       {"accounts:\n  - apiKeySecret: !hush", "line 2: accounts[0].apiKeySecret: it begins with !"},
-		"a secret that is an alias":    {"accounts:\n  - apiKeySecret: *hush", "begins with * and is no alias"},
+		"a secret that is an alias":    {"accounts:\n  - apiKeySecret: *hush", "begins with * but is no alias"},
 		"a secret that is an anchor":   {"accounts:\n  - apiKeySecret: &hush", "line 2: accounts[0].apiKeySecret: it has no value"},
 		"a secret that is a comment":   {"accounts:\n  - apiKeySecret: #hush", "line 2: accounts[0].apiKeySecret: it has no value"},
 		"an entry without a value":     {"accounts:\n  - webhookSecrets:\n      -", "line 3: accounts[0].webhookSecrets[0]: the entry is empty"},
@@ -208,7 +209,7 @@ func TestWhatCanNotBeMeantIsRefused(t *testing.T) {
 		"a setting with a dot":         {"inbox.linger: 5s", "line 1: inbox.linger: there is no such setting"},
 		"a setting twice":              {"data: a\ndata: b", `mapping key "data" already defined at line 1`},
 		"a second document":            {"data: a\n---\ndata: b", "more than one YAML document"},
-		"a list for the whole":         {"- data", "line 1: the file: settings are expected here"},
+		"a list for the whole":         {"- data", "line 1: the file: it needs settings"},
 		"everything wrong at one time": {"data:\ninbox: {linger: soon}\n", "line 1: data: it has no value"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -220,7 +221,7 @@ func TestWhatCanNotBeMeantIsRefused(t *testing.T) {
 	}
 }
 
-// YAML's ways of saying things once work as everywhere.
+// Anchors, aliases and merged mappings work.
 func TestAnchorsMergesAndBlocks(t *testing.T) {
 	loaded, err := config.Load(write(t, `
 profiles:

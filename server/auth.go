@@ -38,7 +38,7 @@ func (r Role) Includes(needed Role) bool {
 // random bytes, so a plain SHA-256 can't be guessed back. Its tags are those of the
 // settings in package config.
 type Token struct {
-	Name   string   `setting:"name" doc:"Who bears the token."`
+	Name   string   `setting:"name" doc:"Name of the person or machine that bears the token."`
 	Role   Role     `setting:"role" doc:"viewer, approver, operator or admin."`
 	Groups []string `setting:"groups" doc:"Groups the bearer belongs to."`
 	Hash   string   `setting:"hash" secret:"true" doc:"Hash of the token, as gantry token create prints it."` // TokenHash

@@ -241,7 +241,7 @@ func TestSetupSaysWhatIsMissing(t *testing.T) {
 		{name: "no configuration", env: map[string]string{"GANTRY_WEBHOOK_SECRET": "", "GANTRY_ACCOUNT": ""}, args: []string{"--url", r.gantry.url}, want: "accounts: none is configured"},
 		{
 			name: "which secret is current", env: map[string]string{"GANTRY_PREVIOUS_WEBHOOK_SECRET_FILE": fromFile},
-			args: []string{"--url", r.gantry.url}, want: "which leaves open which one is current",
+			args: []string{"--url", r.gantry.url}, want: "so it is unclear which one is current",
 		},
 		{name: "both modes", args: []string{"--url", r.gantry.url, "--yes", "--check"}, want: "none of the others can be"},
 		{name: "an unknown format", args: []string{"--url", r.gantry.url, "-o", "yaml"}, want: `"yaml" is neither table nor json`},
