@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// The errors of a Client's calls. Other errors come from the context, the network
-// or a server in trouble: a later attempt may succeed. Test with errors.Is and
-// errors.AsType.
+// The errors that package spaceliftapi returns. Other errors come from the context,
+// the network or a server in trouble: a later attempt may succeed. Test with
+// errors.Is and errors.AsType.
 var (
 	// ErrNotFound: the stack, run, webhook or policy doesn't exist, or the API key
 	// has no access to it. Spacelift doesn't distinguish the two.
@@ -38,8 +38,8 @@ var (
 	// Check the mutation's preconditions again, and send it again.
 	ErrTokenRefused = errors.New("token refused; the next attempt uses a new one")
 
-	// ErrStale: a mutation was not sent, because the check before it was too old:
-	// see WithCheck. Check again.
+	// ErrStale: a mutation was not sent, because the check before it was too old: see
+	// spaceliftapi.WithCheck. Check again.
 	ErrStale = errors.New("not sent: the check before it was too long ago")
 )
 

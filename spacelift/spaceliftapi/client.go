@@ -48,10 +48,10 @@ type Call struct {
 
 // Client calls one Spacelift account. It is safe for concurrent use.
 //
-// A call that returns a nil error did its work. The errors to expect are in
-// errors.go. The client retries reads for a few seconds; Temporal's retry
-// policy, or the caller, waits out longer trouble. It sends mutations once:
-// the caller checks their preconditions before it sends one again.
+// A call that returns a nil error did its work. Package spacelift documents the
+// errors. The client retries reads for a few seconds; Temporal's retry policy, or
+// the caller, waits out longer trouble. It sends mutations once: the caller checks
+// their preconditions before it sends one again.
 type Client struct {
 	account spacelift.Account
 	api     *signedIn

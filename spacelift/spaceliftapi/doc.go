@@ -1,5 +1,10 @@
-// Package spaceliftapi is the client of Spacelift's GraphQL API.
+// Package spaceliftapi is the client of Spacelift's GraphQL API. It signs in with
+// an API key, retries reads for a few seconds, and sends each mutation once.
 //
-// Its types, states and errors are those of package spacelift, which doesn't
-// need the network. Both import no other package of Gantry.
+// Its methods take and return the types of package spacelift, and return its
+// errors, such as spacelift.ErrNotFound. That package doesn't need the network, so
+// decide can import it. Neither package imports another one of Gantry.
+//
+// The operations are in operations.graphql. `make generate` writes
+// internal/operations from them and from spacelift/schema.graphql.
 package spaceliftapi

@@ -79,6 +79,17 @@ func (c *Client) fromStackDetails(s operations.StackDetails) spacelift.Stack {
 	return stack
 }
 
+func fromStackBrakes(s operations.StackBrakes) spacelift.Brakes {
+	b := spacelift.Brakes{Disabled: s.IsDisabled, Deleting: s.Deleting}
+	if by := orZero(s.LockedBy); by != "" {
+		b.Lock = &spacelift.Lock{By: by, Since: unixTime(orZero(s.LockedAt)), Note: orZero(s.LockNote)}
+	}
+	if s.Blocker != nil {
+		b.Blocker = spacelift.RunID(s.Blocker.Id)
+	}
+	return b
+}
+
 // LabelsOfStacks lists the labels of every stack that the key can see, in one
 // call however many there are.
 //
