@@ -36,7 +36,7 @@ attributes, else with 1 and the reason. Any Temporal server can be asked.`,
 	}
 	cmd.Flags().StringVar(&address, "address", "127.0.0.1:7233", "address of the server")
 	cmd.Flags().StringVar(&namespace, "namespace", temporalserver.DefaultNamespace, "namespace that must be ready")
-	cmd.Flags().DurationVar(&timeout, "timeout", 5*time.Second, "how long to wait for an answer")
+	cmd.Flags().DurationVar(&timeout, "timeout", 5*time.Second, "longest wait for an answer")
 	return cmd
 }
 

@@ -1,9 +1,9 @@
 // Command temporal-server is a Temporal server in one process, built from
-// Temporal's Go module: what docker/compose.yaml runs unless configured to use
+// Temporal's Go module: docker/compose.yaml runs it unless configured to use
 // Temporal's own images. It keeps its data in a SQLite file or in PostgreSQL,
 // and makes the namespace and the search attributes that Gantry needs.
 //
-// It authenticates nobody: anyone who reaches its ports can do everything.
+// It has no authentication: anyone who reaches its ports can do everything.
 package main
 
 import (

@@ -22,14 +22,14 @@ import (
 	"github.com/gantryhq/gantry/temporalserver"
 )
 
-// The program's own words: serve until stopped, health meanwhile, and
-// everything there again after a restart.
+// TestServeAndHealth runs serve until it is stopped, health meanwhile, and checks that all
+// data is there after a restart.
 func TestServeAndHealth(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "made", "by", "serve")
 	address, ui := freeAddress(t), freeAddress(t)
 	flags := []string{"serve", "--listen", address, "--ui", ui, "--store", "sqlite", "--data", data, "--retention", "48h"}
 	if err := run(t.Context(), "health", "--address", address); err == nil || !strings.Contains(err.Error(), address) {
-		t.Errorf("nobody listens, and health says %v", err)
+		t.Errorf("without a server, health returned %v", err)
 	}
 
 	stop := start(t, address, flags...)
@@ -57,8 +57,8 @@ func TestServeAndHealth(t *testing.T) {
 	stop()
 }
 
-// A Temporal server that somebody else set up is not ready for Gantry until it
-// has what Gantry needs.
+// Another Temporal server isn't ready for Gantry until it has Gantry's namespace and
+// search attributes.
 func TestHealthSaysWhatLacks(t *testing.T) {
 	s, err := temporalserver.Start(t.Context(), temporalserver.Options{})
 	if err != nil {
@@ -100,7 +100,7 @@ func TestServeRefuses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			flags := append([]string{"serve", "--listen", freeAddress(t), "--ui", "", "--data", t.TempDir()}, tt.flags...)
 			if err := run(t.Context(), flags...); err == nil || !strings.Contains(err.Error(), tt.says) {
-				t.Errorf("got %v, want something about %q", err, tt.says)
+				t.Errorf("got %v, want an error with %q", err, tt.says)
 			}
 		})
 	}

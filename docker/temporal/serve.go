@@ -52,7 +52,7 @@ Nobody is authenticated: listen where only Gantry and its operators can reach.`,
 	cmd.Flags().StringVar(&o.data, "data", "temporal-data", "folder of the SQLite file")
 	cmd.Flags().StringVar(&o.postgres.Address, "postgres-address", "127.0.0.1:5432", "address of PostgreSQL")
 	cmd.Flags().StringVar(&o.postgres.User, "postgres-user", "temporal", "user; may create databases, or finds them created")
-	cmd.Flags().StringVar(&o.passwordFile, "postgres-password-file", "", "file that holds the user's password")
+	cmd.Flags().StringVar(&o.passwordFile, "postgres-password-file", "", "file with the user's password")
 	cmd.Flags().StringVar(&o.postgres.Database, "postgres-database", temporalserver.DefaultDatabase, "database of executions")
 	cmd.Flags().StringVar(&o.postgres.VisibilityDatabase, "postgres-visibility-database", temporalserver.DefaultVisibilityDatabase, "database of lists and searches")
 	return cmd
@@ -68,7 +68,7 @@ func serve(ctx context.Context, o serveOptions, logs io.Writer) error {
 	server, err := temporalserver.Start(ctx, options)
 	if err != nil {
 		if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
-			return nil // asked to stop while it was waiting for its database
+			return nil // stopped while it was waiting for its database
 		}
 		return err
 	}
@@ -79,7 +79,7 @@ func serve(ctx context.Context, o serveOptions, logs io.Writer) error {
 		log.InfoContext(ctx, "stopping")
 		return nil
 	case <-server.Failed():
-		return fmt.Errorf("temporal cannot go on: %w", server.Err())
+		return fmt.Errorf("temporal failed: %w", server.Err())
 	}
 }
 
