@@ -1,10 +1,9 @@
-// Package deploy holds what Gantry needs on Spacelift's side, a named webhook
-// and a notification policy, and sets it up: [Inspect] reads what is there,
-// [Compare] says what to change and why, [Apply] does it. The folder terraform/
-// sets up the same as code.
+// Package deploy sets up Gantry's webhook and notification policy in Spacelift:
+// [Inspect] reads the account, [Compare] returns the changes with their reasons,
+// and [Apply] makes them. The folder terraform/ does the same as code.
 //
-// Stacks are left alone. Updating one replaces all its settings, so labels are
-// for the stack's owner to write.
+// It never changes stacks. An update replaces all settings of a stack, so its
+// owner writes the labels.
 package deploy
 
 import _ "embed"
@@ -15,10 +14,9 @@ import _ "embed"
 //go:embed terraform/gantry.rego
 var Policy string
 
-// WebhookLabel is the label by which the policy picks the named webhooks it
-// routes to, so that one policy serves several.
+// WebhookLabel is the label by which the policy selects named webhooks, so that
+// one policy serves several.
 const WebhookLabel = "gantry"
 
-// DefaultName is the name of webhook and policy unless somebody says
-// otherwise.
+// DefaultName is the default name of the webhook and the policy.
 const DefaultName = "gantry"

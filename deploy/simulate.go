@@ -25,7 +25,7 @@ import (
 //   - It changes nothing, and has no helper that the policy itself lacks.
 //
 // Rules that name one webhook in several ways are several deliveries, and each
-// policy is evaluated alone.
+// policy is evaluated separately.
 // https://docs.spacelift.io/concepts/policy/notification-policy
 
 // Simulator evaluates policies without deploying them; *spaceliftapi.Client is one.
@@ -111,7 +111,7 @@ func collectRules(v any, into map[string]map[string]any) {
 	switch v := v.(type) {
 	case map[string]any:
 		if _, ok := v["endpoint_id"].(string); ok {
-			same, _ := json.Marshal(v) // keys are sorted; what was decoded can be encoded
+			same, _ := json.Marshal(v) // keys are sorted; a decoded value can be encoded
 			into[string(same)] = v
 			return
 		}

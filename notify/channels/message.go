@@ -28,7 +28,7 @@ func validate(m *notify.Message) error {
 		reason = "has a type with other characters than letters, digits, _ and full stops"
 	case m.At.IsZero():
 		reason = "has no time"
-	case m.At.Year() < 0 || m.At.Year() > 9999: // what RFC 3339 can't write
+	case m.At.Year() < 0 || m.At.Year() > 9999: // RFC 3339 has no others
 		reason = "has a time outside the years 0 to 9999"
 	case clean(m.Title) == "":
 		reason = "has no title"
