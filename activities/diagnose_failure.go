@@ -92,12 +92,7 @@ func applyBegan(run spacelift.Run) bool {
 		return true
 	}
 	for i, t := range run.History {
-		if t.StateVersion != i || !t.State.Known() {
-			return true
-		}
-		switch t.State {
-		case spacelift.RunStateConfirmed, spacelift.RunStatePreparingApply, spacelift.RunStateApplying,
-			spacelift.RunStatePerforming, spacelift.RunStateDestroying:
+		if t.StateVersion != i || !t.State.Known() || t.State.Applies() {
 			return true
 		}
 	}

@@ -81,9 +81,9 @@ func (s RunState) Reviewable() bool {
 	return s == RunStateQueued || s == RunStateUnconfirmed || s == RunStatePendingReview
 }
 
-// Asks reports whether a run in this state waits for a decision. needsApproval is
-// true when an approval policy keeps the run there.
-func (s RunState) Asks(needsApproval bool) bool {
+// NeedsDecision reports whether a run in this state waits for a decision.
+// needsApproval is true when an approval policy keeps the run there.
+func (s RunState) NeedsDecision(needsApproval bool) bool {
 	return s == RunStateUnconfirmed || s == RunStatePendingReview || s == RunStateQueued && needsApproval
 }
 
@@ -115,6 +115,16 @@ func (s RunState) EndVerb() string {
 		return VerbDiscard
 	}
 	return ""
+}
+
+// Applies reports whether a run in this state is past its plan: it changes
+// resources, or is about to.
+func (s RunState) Applies() bool {
+	switch s {
+	case RunStateConfirmed, RunStatePreparingApply, RunStateApplying, RunStatePerforming, RunStateDestroying:
+		return true
+	}
+	return false
 }
 
 // HandedOver reports whether the run is between two states in which it can be

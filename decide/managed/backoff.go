@@ -7,9 +7,9 @@ import (
 	"github.com/gantryhq/gantry/decide"
 )
 
-// Backoff is why something that Gantry wants is not done, and when it tries
+// backoff is why something that Gantry wants is not done, and when it tries
 // again. It is about one state of the run, and over in the next.
-type Backoff struct {
+type backoff struct {
 	Do     Action    `json:"do"`
 	Key    StateKey  `json:"key"`
 	Reason string    `json:"reason"`
@@ -38,7 +38,7 @@ func (r *Record) RecordFailure(at time.Time, do Action, first, longest time.Dura
 	if !ok {
 		return true
 	}
-	t := Backoff{Do: do, Key: keyOfState(now), Reason: decide.Fit(reason, decide.MaxText), Tries: r.Tries(do)}
+	t := backoff{Do: do, Key: keyOfState(now), Reason: decide.Fit(reason, decide.MaxText), Tries: r.Tries(do)}
 	t.Until = at.Add(decide.Backoff(first, t.Tries, longest))
 	news = t.Tries == 0 || r.Backoff.Reason != t.Reason
 	t.Tries++
@@ -46,26 +46,26 @@ func (r *Record) RecordFailure(at time.Time, do Action, first, longest time.Dura
 	return news
 }
 
-// refuses is fails for a refusal, whose cause may show in what stands around the
+// recordRefusal is fails for a refusal, whose cause may show in what stands around the
 // state.
-func (r *Record) refuses(at time.Time, do Action, first time.Duration, reason string) (news bool) {
+func (r *Record) recordRefusal(at time.Time, do Action, first time.Duration, reason string) (news bool) {
 	news = r.RecordFailure(at, do, first, RefusedLongest, reason)
 	if r.Backoff != nil {
 		s := r.Situation(at)
-		r.Backoff.Around = s.around()
+		r.Backoff.Around = s.surroundings()
 	}
 	return news
 }
 
-// around digests what the API shows of a run that may be why Spacelift refuses
+// surroundings digests what the API shows of a run that may be why Spacelift refuses
 // something: a review that is missing, a stack that is blocked, labels.
-func (s Situation) around() string {
+func (s Situation) surroundings() string {
 	return decide.Digest(append([]string{strconv.FormatBool(s.needsApproval), blockReason(s.Block)}, s.Labels...)...)
 }
 
 // holds reports whether a trouble keeps Gantry from doing something now.
-func (t *Backoff) holds(s Situation, do Action) bool {
-	return t != nil && t.Do == do && t.Key == s.Key() && s.Now.Before(t.Until) && (t.Around == "" || t.Around == s.around())
+func (t *backoff) holds(s Situation, do Action) bool {
+	return t != nil && t.Do == do && t.Key == s.Key() && s.Now.Before(t.Until) && (t.Around == "" || t.Around == s.surroundings())
 }
 
 // Tries is how often in a row something failed in the present state.

@@ -86,10 +86,10 @@ func (s Situation) releases() bool {
 // an outage both go on at the same time.
 const chainGrace = time.Minute
 
-// chainMayTell is until when a chain may say that it triggered the run: runs that
+// chainGraceUntil is until when a chain may say that it triggered the run: runs that
 // an API key triggered, and those that Spacelift made itself for a stack that
 // this one follows.
-func (s Situation) chainMayTell() time.Time {
+func (s Situation) chainGraceUntil() time.Time {
 	if !strings.HasPrefix(s.TriggeredBy, "api::") && !slices.Contains(s.Policy.After.Value, s.TriggeredBy) {
 		return time.Time{}
 	}

@@ -93,7 +93,7 @@ func Confirmation(s Situation, n Next) ConfirmRunInput {
 		Expect: Expect{
 			Type: s.Type, State: s.State, StateVersion: s.StateVersion, CommitHash: s.Commit.Hash, Delta: s.Delta,
 		},
-		Policy: s.rules.Policy, Approved: !s.alone(), PlanSince: s.Ask.Since, Note: n.Note,
+		Policy: s.rules.Policy, Approved: !s.autoConfirms(), PlanSince: s.Ask.Since, Note: n.Note,
 	}
 }
 
@@ -136,11 +136,11 @@ func (r *Record) Confirmed(now time.Time, in ConfirmRunInput, result ConfirmResu
 		r.Settle(now, plan, PlanPostponed, result.Reason)
 		r.ClearBackoff(DoConfirm)
 		if r.Facts().Block == nil { // the run went on meanwhile
-			r.refused(now, result.Reason)
+			r.confirmRefused(now, result.Reason)
 		}
 	default:
 		r.Settle(now, plan, PlanRefused, result.Reason)
-		r.refused(now, "Spacelift refused to confirm: "+result.Reason)
+		r.confirmRefused(now, "Spacelift refused to confirm: "+result.Reason)
 	}
 	request.drop()
 	request.Note = "" // Spacelift answered that no attempt worked
@@ -150,19 +150,19 @@ func (r *Record) Confirmed(now time.Time, in ConfirmRunInput, result ConfirmResu
 func (r *Record) NotConfirmed(at time.Time, key StateKey, why string) {
 	r.Request(key, DoConfirm).drop()
 	r.Settle(at, key.StateVersion, PlanRefused, why)
-	r.refused(at, "Gantry could not confirm the plan: "+why)
+	r.confirmRefused(at, "Gantry could not confirm the plan: "+why)
 }
 
-// refused lets Gantry ask again later: what keeps Spacelift from confirming, a
+// confirmRefused lets Gantry ask again later: what keeps Spacelift from confirming, a
 // policy, the rights of a key, may pass. What shows in the run, such as a review
 // that is missing, is waited for as that and not for a time.
-func (r *Record) refused(at time.Time, reason string) {
+func (r *Record) confirmRefused(at time.Time, reason string) {
 	if now, ok := r.current(); ok && r.needsApproval(keyOfState(now)) {
 		r.Note(at, KindAction, "%s", reason)
 		r.ClearBackoff(DoConfirm)
 		return
 	}
-	if r.refuses(at, DoConfirm, RefusedFirst, reason) {
+	if r.recordRefusal(at, DoConfirm, RefusedFirst, reason) {
 		r.Note(at, KindAction, "%s", reason)
 	}
 }
@@ -207,26 +207,26 @@ const (
 // block is what keeps Gantry from confirming, as far as the API told of the
 // state; nil if nothing is known to.
 func (r *Record) block(key StateKey) *spacelift.Block {
-	e, _ := r.apiTold(key)
+	e, _ := r.apiShowed(key)
 	return e.Block
 }
 
-// braked reports whether a brake of the stack keeps Gantry from confirming, and
+// blocked reports whether a brake of the stack keeps Gantry from confirming, and
 // what to do then. People may decide meanwhile.
-func braked(s Situation) (n Next, holds bool) {
+func blocked(s Situation) (n Next, holds bool) {
 	if s.Block == nil {
 		return Next{}, false
 	}
-	n = hold(WaitStack, whoFrees(s.Block), "Gantry confirms the plan", "%s", s.Block.Reason)
+	n = hold(WaitStack, whoUnblocks(s.Block), "Gantry confirms the plan", "%s", s.Block.Reason)
 	n.Until = s.blockRead.Add(decide.Clamp(s.blockRead.Sub(s.Entered.At), BlockFirst, BlockMost))
 	if s.Now.Before(n.Until) {
 		return n, true
 	}
-	return s.reading(n), true
+	return s.readFirst(n), true
 }
 
-// whoFrees says who can take a block away.
-func whoFrees(b *spacelift.Block) string {
+// whoUnblocks says who can take a block away.
+func whoUnblocks(b *spacelift.Block) string {
 	switch b.What {
 	case spacelift.BlockLock:
 		return b.By + ", or an administrator of the stack in Spacelift"
@@ -238,8 +238,8 @@ func whoFrees(b *spacelift.Block) string {
 	return "an administrator of the stack in Spacelift"
 }
 
-// howFreed says what takes a block away.
-func howFreed(b *spacelift.Block) string {
+// howToUnblock says what takes a block away.
+func howToUnblock(b *spacelift.Block) string {
 	switch b.What {
 	case spacelift.BlockLock:
 		return "unlock the stack in Spacelift"

@@ -78,7 +78,7 @@ const (
 	thenLabels          = "mended labels count once Reconcile sees them, within minutes; where that is off, at the next notification of this run or when Gantry looks for itself, within 6 hours"
 	thenNever           = "Gantry does not try this plan again"
 	thenFollow          = "Gantry follows what they decide"
-	thenAgain           = "Gantry tries again"
+	thenRetries         = "Gantry tries again"
 	reasonConfirmed     = "the plan is confirmed; Spacelift has not told yet that it goes on"
 	reasonUnmanaged     = "the stack no longer carries " + spacelift.LabelManaged + ", so Gantry only watches; somebody confirms or discards the plan in Spacelift"
 	reasonContradiction = "the notifications of this run and Spacelift's API keep telling different things: %s"
@@ -94,7 +94,7 @@ const maxLooks = 3
 //
 // What it wants never rests on a notification alone: acting means asking the
 // API first, and doing nothing if that differs from the facts.
-func Decide(s Situation) Next { return s.verify(decideState(s)) }
+func Decide(s Situation) Next { return s.readIfDoubted(decideState(s)) }
 
 // decideState is decide, as if all that is known were so.
 func decideState(s Situation) Next {
@@ -127,14 +127,14 @@ func decideState(s Situation) Next {
 		}
 	case s.stopping != nil:
 		return decideStop(s)
-	case s.outsider():
-		return s.reading(passing(s, PhaseApplying, "the run goes on, and Gantry looks who decided"))
+	case s.decidedElsewhere():
+		return s.readFirst(passing(s, PhaseApplying, "the run goes on, and Gantry looks who decided"))
 	}
 	switch s.State {
 	case spacelift.RunStateUnconfirmed:
-		return s.seen(decidePlan(s))
+		return s.readBeforeShowing(decidePlan(s))
 	case spacelift.RunStatePendingReview:
-		return s.seen(decideReview(s, "the plan drew a warning and has to be reviewed"))
+		return s.readBeforeShowing(decideReview(s, "the plan drew a warning and has to be reviewed"))
 	case spacelift.RunStateQueued:
 		if s.needsApproval {
 			return decideReview(s, "an approval policy in Spacelift keeps the run in the queue")
@@ -143,14 +143,14 @@ func decideState(s Situation) Next {
 		n.Who = "Spacelift, unless the queue is held by a lock, an approval or a run that waits for somebody"
 		return n
 	}
-	if p, ok := passes[s.State]; ok {
+	if p, ok := passingStates[s.State]; ok {
 		return passing(s, p.phase, p.reason)
 	}
 	return passing(s, PhaseFollowing, fmt.Sprintf("the run is %s", s.State))
 }
 
-// passes are the states that go by without anybody, and what is said of them.
-var passes = map[spacelift.RunState]struct {
+// passingStates are the states that go by without anybody, and what is said of them.
+var passingStates = map[spacelift.RunState]struct {
 	phase  Phase
 	reason string
 }{
@@ -199,7 +199,7 @@ func hold(what Wait, who, then, format string, args ...any) Next {
 // confirming is confirming the plan.
 func confirming(s Situation, format string, args ...any) Next {
 	n := Next{
-		Do: DoConfirm, Phase: PhaseConfirming, Journal: true, ForPeople: !s.alone(), Reason: fmt.Sprintf(format, args...),
+		Do: DoConfirm, Phase: PhaseConfirming, Journal: true, ForPeople: !s.autoConfirms(), Reason: fmt.Sprintf(format, args...),
 		What: WaitAnswer, Who: whoAnswer, Then: "Gantry keeps asking until Spacelift answers or somebody decides there",
 	}
 	if n.Note = confirmNote(s); s.Ask != nil && s.Ask.Act.Do == DoConfirm && s.Ask.Act.Note != "" {
@@ -210,11 +210,11 @@ func confirming(s Situation, format string, args ...any) Next {
 
 // attempt is doing what failed before not sooner than its time has come.
 func (s Situation) attempt(n Next) Next {
-	t := s.trouble
+	t := s.backoff
 	if !t.holds(s, n.Do) {
 		return n
 	}
-	held := hold(WaitAnswer, whoOperator, thenAgain, "%s", t.Reason)
+	held := hold(WaitAnswer, whoOperator, thenRetries, "%s", t.Reason)
 	held.Until = t.Until
 	if n.What == WaitSpacelift { // nothing of Gantry's own is in the way
 		held.Do, held.Phase, held.What, held.Who, held.Journal = doWait, n.Phase, n.What, n.Who, false

@@ -25,7 +25,7 @@ func decideEnd(s Situation) Next {
 		return end
 	}
 	if s.releases() {
-		if until := s.chainMayTell(); s.Now.Before(until) {
+		if until := s.chainGraceUntil(); s.Now.Before(until) {
 			wait := end.to(doWait)
 			wait.What, wait.Who, wait.Until = WaitAnswer, whoNobody, until
 			wait.Then = "Gantry releases the stacks that follow, unless a chain says that this run is one of its own"
@@ -66,7 +66,7 @@ func decideEnd(s Situation) Next {
 	n.Journal = false
 	switch {
 	case s.readAt.Before(s.Retry.At):
-		return s.reading(n)
+		return s.readFirst(n)
 	case s.outdated() || s.rulesRead.Before(s.Retry.At):
 		return s.attempt(n.to(DoRules))
 	}
@@ -74,9 +74,9 @@ func decideEnd(s Situation) Next {
 	return n.to(DoRetry)
 }
 
-// outsider reports whether the run went on from a state that asked for a
+// decidedElsewhere reports whether the run went on from a state that asked for a
 // decision, without Gantry, and the API has not shown yet who decided.
-func (s Situation) outsider() bool {
+func (s Situation) decidedElsewhere() bool {
 	return s.Managed && s.rules != nil && s.open != nil && s.didAbout(*s.open) == "" && !s.read
 }
 
@@ -133,7 +133,7 @@ func (r *Record) ConsiderRetry(at time.Time) {
 	}
 	if !r.RetryJudged {
 		r.RetryJudged = true
-		r.tellFailed(r.Situation(at), at)
+		r.notifyFailed(r.Situation(at), at)
 	}
 }
 

@@ -39,13 +39,13 @@ func decidePlan(s Situation) Next {
 		return n
 	}
 	why := fmt.Sprintf("the plan (%s) has changes and %s confirms them", describePlan(s.RunStatus), s.Policy.Confirm.Origin)
-	if !s.alone() {
+	if !s.autoConfirms() {
 		if n, enough := askPeople(s, fmt.Sprintf("the plan (%s) has changes", describePlan(s.RunStatus))); !enough {
 			return n
 		}
 		why = fmt.Sprintf("the plan (%s) has changes and %s approved it", describePlan(s.RunStatus), s.approvers())
 	}
-	if n, holds := braked(s); holds {
+	if n, holds := blocked(s); holds {
 		return n
 	}
 	if s.needsApproval {
@@ -156,7 +156,7 @@ func askPeople(s Situation, what string) (n Next, enough bool) {
 		return n, false
 	}
 	wait := Next{
-		Do: doWait, Phase: PhaseWaiting, Journal: true, Reason: what + s.whyPeople(),
+		Do: doWait, Phase: PhaseWaiting, Journal: true, Reason: what + s.whyAsked(),
 		What: WaitPerson, Who: s.whoApproves(), Then: s.thenApproved(),
 	}
 	switch {
@@ -169,13 +169,13 @@ func askPeople(s Situation, what string) (n Next, enough bool) {
 		asking.Journal = false // the waiting that follows says the same
 		return asking, false
 	}
-	if dues := s.dues(); len(dues) > 0 {
+	if dues := s.schedule(); len(dues) > 0 {
 		if due := dues[0].At; !due.After(s.Now) {
 			striking := wait.to(DoClock)
 			striking.Journal = false // what strikes has an entry of its own
 			switch {                 // what the API and the configuration say by now decides whether it strikes
 			case s.readAt.Before(due):
-				return s.reading(striking), false
+				return s.readFirst(striking), false
 			case s.rulesRead.Before(due):
 				striking.Do = DoRules
 			}
@@ -186,9 +186,9 @@ func askPeople(s Situation, what string) (n Next, enough bool) {
 	return wait, false
 }
 
-// whyPeople goes on with the sentence that a run asks people: why, and how far
+// whyAsked goes on with the sentence that a run asks people: why, and how far
 // they are.
-func (s Situation) whyPeople() string {
+func (s Situation) whyAsked() string {
 	given := "nobody has approved yet"
 	if len(s.approved) > 0 {
 		given = s.approvers() + " approved"
@@ -196,7 +196,7 @@ func (s Situation) whyPeople() string {
 	progress := strings.Join(append([]string{
 		fmt.Sprintf("; %d of %s: %s", len(s.approved), approvalsOf(s.needed()), given),
 	}, s.discounted...), "; ")
-	if why := s.tooFewMay(); why != "" {
+	if why := s.tooFewApprovers(); why != "" {
 		progress += "; " + why
 	}
 	if s.State != spacelift.RunStateUnconfirmed {
@@ -228,7 +228,7 @@ func (s Situation) whyPeople() string {
 
 // whoApproves says who may, or what else is possible where that is too few.
 func (s Situation) whoApproves() string {
-	if s.tooFewMay() != "" {
+	if s.tooFewApprovers() != "" {
 		return whoMore
 	}
 	who := "anyone whose token may approve"
@@ -333,7 +333,7 @@ func reviewing(s Situation, verdict spacelift.ReviewDecision, why, note string) 
 // confirmNote is what Spacelift shows with a confirmation. It differs between
 // plans.
 func confirmNote(s Situation) string {
-	if !s.alone() {
+	if !s.autoConfirms() {
 		return fmt.Sprintf("Confirmed by Gantry: approved by %s (state version %d).", s.approvers(), s.StateVersion)
 	}
 	return fmt.Sprintf("Confirmed by Gantry because of %s (state version %d).", s.Policy.Confirm.Origin, s.StateVersion)

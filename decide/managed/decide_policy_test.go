@@ -50,7 +50,7 @@ func with(l ...string) func(*Situation) {
 func needing(s *Situation) {
 	s.needsApproval = true
 	if s.Ask == nil {
-		s.Ask = &asking{Key: s.Key(), Since: t0, Stage: stageAsked, Notified: true}
+		s.Ask = &pendingDecision{Key: s.Key(), Since: t0, Stage: stageAsked, Notified: true}
 	}
 }
 
@@ -78,7 +78,7 @@ func justRead(s *Situation) { s.readAt, s.rulesRead = s.Now, s.Now }
 
 func failedBefore(do Action, d time.Duration) func(*Situation) {
 	return func(s *Situation) {
-		s.trouble = &Backoff{Do: do, Key: s.Key(), Reason: "it is locked", Until: t0.Add(d), Tries: 1}
+		s.backoff = &backoff{Do: do, Key: s.Key(), Reason: "it is locked", Until: t0.Add(d), Tries: 1}
 	}
 }
 
@@ -167,11 +167,11 @@ func TestDecideWithPolicies(t *testing.T) {
 
 		{"stopped, Spacelift has not told", in("UNCONFIRMED", with(mng, two), stoppedBy("ann"), func(s *Situation) { s.stopping.ask(s.Key()); s.stopping.accept(t0, s.Key(), "discard") }), doWait, PhaseFollowing, "asked to discard"},
 
-		{"CONFIRMED elsewhere", in("CONFIRMED", func(s *Situation) { s.read, s.open = false, &asking{Key: StateKey{4, "UNCONFIRMED"}} }), DoRead, PhaseApplying, "who decided"},
+		{"CONFIRMED elsewhere", in("CONFIRMED", func(s *Situation) { s.read, s.open = false, &pendingDecision{Key: StateKey{4, "UNCONFIRMED"}} }), DoRead, PhaseApplying, "who decided"},
 		{"CONFIRMED by us", in("CONFIRMED", func(s *Situation) {
-			s.read, s.open = false, &asking{Key: StateKey{4, "UNCONFIRMED"}, Act: request{State: requestAccepted, Do: DoConfirm}}
+			s.read, s.open = false, &pendingDecision{Key: StateKey{4, "UNCONFIRMED"}, Act: request{State: requestAccepted, Do: DoConfirm}}
 		}), doWait, PhaseApplying, "confirmed"},
-		{"asked for another plan elsewhere", in("REPLAN_REQUESTED", func(s *Situation) { s.read, s.open = false, &asking{Key: StateKey{4, "UNCONFIRMED"}} }), DoRead, PhaseApplying, "who decided"},
+		{"asked for another plan elsewhere", in("REPLAN_REQUESTED", func(s *Situation) { s.read, s.open = false, &pendingDecision{Key: StateKey{4, "UNCONFIRMED"}} }), DoRead, PhaseApplying, "who decided"},
 		{"an end is only told", in("PLANNING", claimed), DoRead, PhasePlanning, ""},
 		{"an end is only told, Spacelift is away", in("PLANNING", claimed, unanswered), doWait, PhasePlanning, "a notification says that the run is FINISHED, and Gantry has not been able to read the run to confirm that: no answer"},
 		{"a plan waits, an end is only told, Spacelift is away", in("UNCONFIRMED", with(mng, manual), claimed, func(s *Situation) { s.Trust.Next = t0.Add(time.Minute) }), doWait, PhaseWaiting, "0 of 1"},
@@ -297,7 +297,7 @@ func TestGantryNeverConfirmsAgainstPolicy(t *testing.T) {
 			needing(&s)
 		}
 		if s.Ask != nil {
-			s.Ask.Stage = rapid.SampledFrom(askingStages).Draw(t, "stage")
+			s.Ask.Stage = rapid.SampledFrom(decisionStages).Draw(t, "stage")
 			s.Ask.Act = anyRequest(t, "act", DoConfirm, DoDiscard)
 			s.Ask.Review = anyRequest(t, "review", DoReview)
 		}

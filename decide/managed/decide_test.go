@@ -34,8 +34,8 @@ func about(facts RunStatus) Situation {
 	s := Situation{RunStatus: facts, Now: t0, read: true}
 	s.readAt, s.shown = t0, s.Key()
 	s.Entered = entrance{Key: s.Key(), At: t0}
-	if asks(s.State, false) {
-		s.Ask = &asking{Key: s.Key(), Since: t0, Stage: stageAsked, Notified: true}
+	if s.State.NeedsDecision(false) {
+		s.Ask = &pendingDecision{Key: s.Key(), Since: t0, Stage: stageAsked, Notified: true}
 	}
 	s.excluded = []string{"jane"}
 	s.followers = &Followers{At: t0}

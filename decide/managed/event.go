@@ -91,7 +91,7 @@ type RunEvent struct {
 // TakeNews takes what a batch says besides events.
 func (r *Record) TakeNews(at time.Time, batch RunEvents) {
 	if batch.RetryOf != nil {
-		r.triesAgain(at, *batch.RetryOf)
+		r.setRetryOf(at, *batch.RetryOf)
 	}
 	if batch.Retried != nil {
 		r.retried(at, batch.Retried.By, batch.Retried.As)

@@ -99,7 +99,7 @@ func unblock(s Situation, n Next) []Unblock {
 		return append(all, inSpacelift)
 	case WaitPerson:
 		switch {
-		case s.Approvals != nil && s.tooFewMay() != "":
+		case s.Approvals != nil && s.tooFewApprovers() != "":
 			all = append(all,
 				Unblock{Who: "an operator", How: "give somebody else a token: " + s.tokenCommand()},
 				Unblock{Who: "an operator", How: "set selfApproval: true in the stack's profile"})
@@ -121,7 +121,7 @@ func unblock(s Situation, n Next) []Unblock {
 		if s.Block == nil { // a retry
 			return []Unblock{{Who: n.Who, How: s.Retry.Held}}
 		}
-		all = append(all, Unblock{Who: n.Who, How: howFreed(s.Block)})
+		all = append(all, Unblock{Who: n.Who, How: howToUnblock(s.Block)})
 	case WaitChain:
 		all = append(all, Unblock{Who: n.Who, How: s.parents.How})
 	case WaitRetry:
@@ -162,7 +162,7 @@ func (s Situation) upcoming(n Next) []NextStep {
 	var all []NextStep
 	switch {
 	case n.What == WaitPerson && n.Phase == PhaseWaiting:
-		for _, d := range s.dues() {
+		for _, d := range s.schedule() {
 			all = append(all, NextStep{At: d.At, What: s.dueMeans(d)})
 		}
 	case !n.Until.IsZero():

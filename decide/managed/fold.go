@@ -41,17 +41,17 @@ func fold(r Record, events ...RunEvent) Record {
 		}
 		r.Events = slices.Insert(r.Events, i, e)
 		if len(r.Events) > MaxEvents {
-			i := r.least()
+			i := r.evictable()
 			r.Events, r.Dropped = slices.Delete(r.Events, i, i+1), true
 		}
 	}
 	return r
 }
 
-// least is which event goes when there are too many: the lowest of those that
+// evictable is which event goes when there are too many: the lowest of those that
 // only a notification told. It is the same one whatever came first; what the API
 // told, the newest states and the end are always kept.
-func (r *Record) least() int {
+func (r *Record) evictable() int {
 	return max(0, slices.IndexFunc(r.Events, func(e RunEvent) bool { return e.Source != SourceReconcile }))
 }
 

@@ -89,7 +89,7 @@ func (c *chaos) happens(b []byte) {
 			c.r.Stop(c.now, wish)
 		}
 	case 8:
-		if n.Do == DoAsk || n.Do == DoClock || c.r.asking(s.Key()) != nil {
+		if n.Do == DoAsk || n.Do == DoClock || c.r.pending(s.Key()) != nil {
 			c.r.FireDeadlines(c.now)
 		}
 	case 9:
@@ -156,7 +156,7 @@ func (c *chaos) fits() {
 		}
 	}
 	if s.State.Terminal() {
-		if _, shown := c.r.apiTold(StateKey{s.StateVersion, s.State}); !shown {
+		if _, shown := c.r.apiShowed(StateKey{s.StateVersion, s.State}); !shown {
 			c.Errorf("ended in %s (%d), which only a notification says", s.State, s.StateVersion)
 		}
 	}

@@ -23,11 +23,11 @@ type Notice struct {
 // more.
 const MaxOutbox = 50
 
-// tell puts a message on its way to channels. What makes it the one it is, in
+// enqueue puts a message on its way to channels. What makes it the one it is, in
 // about, makes its id: the same message is never told twice, and a receiver
 // recognizes one that is sent again.
-func (r *Record) tell(s Situation, at time.Time, channels []string, m notify.Message, about ...string) {
-	shown := r.shownFacts()
+func (r *Record) enqueue(s Situation, at time.Time, channels []string, m notify.Message, about ...string) {
+	shown := r.readFacts()
 	m.At = at
 	m.Account, m.Stack, m.StackName, m.Run = string(s.Run.Account), string(s.Run.Stack), shown.StackName, string(s.Run.Run)
 	m.URL, m.State = shown.URL, string(shown.State)
@@ -112,17 +112,17 @@ func (k StateKey) String() string { return fmt.Sprintf("%s (%d)", k.State, k.Sta
 // Announce asks people for a decision.
 func (r *Record) Announce(at time.Time, n Next) {
 	s := r.Situation(at)
-	ask := r.asking(s.Key())
-	ask.ask()
+	ask := r.pending(s.Key())
+	ask.markAsked()
 	needs, who, urgency := approvalsOf(s.needed()), n.Who+" may decide", notify.Action
-	if s.tooFewMay() != "" {
+	if s.tooFewApprovers() != "" {
 		needs, who, urgency = needs+" that too few people can give", n.Who+", can help", notify.Alarm
 	}
-	r.tell(s, at, s.Policy.Notify.Value, notify.Message{
+	r.enqueue(s, at, s.Policy.Notify.Value, notify.Message{
 		Type: notify.RunDecisionNeeded, Urgency: urgency,
 		Title: fmt.Sprintf("%s: a %s waits for %s", s.stack(), ask.Key.what(), needs),
 		Text:  decide.Sentence(n.Reason) + " " + decide.Sentence(who),
-		Facts: due(s.dues()),
+		Facts: due(s.schedule()),
 	}, ask.Key.String(), strconv.Itoa(ask.Asked))
 }
 
@@ -136,27 +136,27 @@ func due(dues []policy.Deadline) []notify.Fact {
 	return nil
 }
 
-func (r *Record) tellReminder(s Situation, at time.Time, d policy.Deadline) {
-	r.tell(s, at, channelsOf(s, d), notify.Message{
+func (r *Record) notifyReminder(s Situation, at time.Time, d policy.Deadline) {
+	r.enqueue(s, at, channelsOf(s, d), notify.Message{
 		Type: notify.RunReminder, Urgency: notify.Action,
 		Title: fmt.Sprintf("%s: a %s still waits for %s", s.stack(), s.Key().what(), approvalsOf(s.needed()-len(s.approved))),
-		Text:  decide.Sentence("nobody has decided for " + span(s.Ask.Since, d.At)), Facts: due(s.dues()),
+		Text:  decide.Sentence("nobody has decided for " + span(s.Ask.Since, d.At)), Facts: due(s.schedule()),
 	}, s.Key().String(), d.At.UTC().Format(time.RFC3339))
 }
 
-func (r *Record) tellEscalated(s Situation, at time.Time, d policy.Deadline) {
-	r.tell(s, at, channelsOf(s, d), notify.Message{
+func (r *Record) notifyEscalated(s Situation, at time.Time, d policy.Deadline) {
+	r.enqueue(s, at, channelsOf(s, d), notify.Message{
 		Type: notify.RunEscalated, Urgency: notify.Alarm,
 		Title: fmt.Sprintf("%s: a %s waits for %s and nobody decides", s.stack(), s.Key().what(), approvalsOf(s.needed()-len(s.approved))),
-		Text:  decide.Sentence("nobody has decided for " + span(s.Ask.Since, d.At)), Facts: due(s.dues()),
+		Text:  decide.Sentence("nobody has decided for " + span(s.Ask.Since, d.At)), Facts: due(s.schedule()),
 	}, s.Key().String(), d.At.UTC().Format(time.RFC3339))
 }
 
-func (r *Record) tellKept(s Situation, at time.Time, d policy.Deadline) {
-	r.tell(s, at, channelsOf(s, d), notify.Message{
+func (r *Record) notifyKept(s Situation, at time.Time, d policy.Deadline) {
+	r.enqueue(s, at, channelsOf(s, d), notify.Message{
 		Type: notify.RunEscalated, Urgency: notify.Alarm,
 		Title: fmt.Sprintf("%s: the time for a %s is over", s.stack(), s.Key().what()),
-		Text:  decide.Sentence(s.tooFew(d.Kind)) + " It is kept and goes on waiting.",
+		Text:  decide.Sentence(s.timeOver(d.Kind)) + " It is kept and goes on waiting.",
 	}, s.Key().String(), "kept")
 }
 
@@ -175,35 +175,35 @@ func (r *Record) NotifyHeld(at time.Time, n Next) {
 		return
 	}
 	r.Entered.Held = true
-	r.tell(s, at, s.Policy.Notify.Value, notify.Message{
+	r.enqueue(s, at, s.Policy.Notify.Value, notify.Message{
 		Type: notify.RunHeld, Urgency: notify.Alarm,
 		Title: fmt.Sprintf("%s: a %s is held", s.stack(), s.Key().what()),
 		Text:  decide.Sentence(n.Reason) + " " + decide.Sentence(n.Who+" can mend that"),
 	}, s.Key().String())
 }
 
-// tellUnseen raises the alarm about a plan that was confirmed and that nobody had
+// notifyUnseen raises the alarm about a plan that was confirmed and that nobody had
 // judged.
-func (r *Record) tellUnseen(at time.Time, plan int, why string) {
+func (r *Record) notifyUnseen(at time.Time, plan int, why string) {
 	s := r.Situation(at)
-	r.tell(s, at, s.Policy.Notify.Value, notify.Message{
+	r.enqueue(s, at, s.Policy.Notify.Value, notify.Message{
 		Type: notify.RunConfirmedUnseen, Urgency: notify.Alarm,
 		Title: s.stack() + ": a plan was confirmed that nobody had judged",
 		Text:  decide.Sentence(why) + " Look at what it changes, and stop the run in Spacelift if need be.",
 	}, strconv.Itoa(plan))
 }
 
-// tellOverdue says once for each state that the run stays in it.
-func (r *Record) tellOverdue(s Situation, at time.Time) {
-	r.tell(s, at, s.Policy.Notify.Value, notify.Message{
+// notifyOverdue says once for each state that the run stays in it.
+func (r *Record) notifyOverdue(s Situation, at time.Time) {
+	r.enqueue(s, at, s.Policy.Notify.Value, notify.Message{
 		Type: notify.RunHeld, Urgency: notify.Alarm,
 		Title: fmt.Sprintf("%s: a run stays in %s", s.stack(), s.State),
 		Text:  decide.Sentence(fmt.Sprintf("it has been there for %s, longer than %s (%s)", span(s.Entered.At, at), policy.Duration(s.Deadline()), s.Policy.Deadlines.Origin)),
 	}, s.Key().String(), "overdue")
 }
 
-// tellResolved follows up where people were asked.
-func (r *Record) tellResolved(s Situation, at time.Time, a asking) {
+// notifyResolved follows up where people were asked.
+func (r *Record) notifyResolved(s Situation, at time.Time, a pendingDecision) {
 	if !a.Notified {
 		return
 	}
@@ -211,16 +211,16 @@ func (r *Record) tellResolved(s Situation, at time.Time, a asking) {
 	if a.Stage == stageExpired {
 		text = decide.Sentence(a.Why) + " " + text
 	}
-	r.tell(s, at, s.Policy.Notify.Value, notify.Message{
+	r.enqueue(s, at, s.Policy.Notify.Value, notify.Message{
 		Type: notify.RunDecided, Title: fmt.Sprintf("%s: the %s is decided", s.stack(), a.Key.what()), Text: text,
 	}, a.Key.String())
 }
 
-// tellFailed reports the failure of a run that changes, or was about to change,
+// notifyFailed reports the failure of a run that changes, or was about to change,
 // resources. The failure of a preview or a module test is its author's, whom
 // Spacelift and version control inform: it goes into no channel unless Gantry
 // asked people about the run, and then as its end.
-func (r *Record) tellFailed(s Situation, at time.Time) {
+func (r *Record) notifyFailed(s Situation, at time.Time) {
 	if s.Type == spacelift.RunTypeProposed || s.Type == spacelift.RunTypeTesting {
 		return
 	}
@@ -232,7 +232,7 @@ func (r *Record) tellFailed(s Situation, at time.Time) {
 		Type: notify.RunFailed, Urgency: notify.Alarm, Title: s.stack() + ": the run failed", Text: text,
 		Facts: []notify.Fact{{Name: "Cause", Value: string(s.Failure.Cause)}},
 	}
-	r.tell(s, at, s.Policy.Notify.Value, m, s.Key().String())
+	r.enqueue(s, at, s.Policy.Notify.Value, m, s.Key().String())
 	r.Farewell = true
 }
 
@@ -244,7 +244,7 @@ func (r *Record) SendFarewell(at time.Time) {
 		return
 	}
 	r.Farewell = true
-	r.tell(s, at, s.Policy.Notify.Value, notify.Message{
+	r.enqueue(s, at, s.Policy.Notify.Value, notify.Message{
 		Type: notify.RunEnded, Title: fmt.Sprintf("%s: the run is %s", s.stack(), s.State), Text: decide.Sentence(Decide(s).Reason),
 	}, s.Key().String())
 }

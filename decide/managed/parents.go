@@ -33,7 +33,7 @@ type ParentsState string
 
 const (
 	parentsThrough ParentsState = "through" // nothing speaks against the run
-	parentsGoOn    ParentsState = "go-on"   // one works on the same commit, or a chain has not come to the run yet
+	parentsBusy    ParentsState = "go-on"   // one works on the same commit, or a chain has not come to the run yet
 	parentsFailed  ParentsState = "failed"  // one that works on the same commit did not finish
 	parentsNewer   ParentsState = "newer"   // one has applied changes since the run planned
 )
@@ -58,7 +58,7 @@ const (
 
 	// parentsTold is how long a run waits for stacks that go on before people are
 	// told of it.
-	parentsTold = 6 * time.Hour
+	parentsNotifyAfter = 6 * time.Hour
 
 	// lateChain is how long a run that has ended waits for the chain that is to
 	// replace it, before it begins one of its own.
@@ -67,7 +67,7 @@ const (
 
 const (
 	whoChain = "anyone whose token may operate, or anyone who may edit the stack's labels, or confirm or discard the run in Spacelift"
-	howGoOn  = "wait for the run or the chain that goes first; skip this stack in its chain, or stop the chain; or remove the label gantry:after"
+	howBusy  = "wait for the run or the chain that goes first; skip this stack in its chain, or stop the chain; or remove the label gantry:after"
 	howRetry = "retry the run that did not finish; discard this one; or remove the label gantry:after"
 )
 
@@ -158,7 +158,7 @@ func (s Situation) LeavesReleasing() string {
 		return ""
 	}
 	p := s.parents
-	if p.Chain || !p.Applied && (p.State == parentsGoOn || p.State == parentsFailed) {
+	if p.Chain || !p.Applied && (p.State == parentsBusy || p.State == parentsFailed) {
 		return p.Reason
 	}
 	return ""
@@ -168,7 +168,7 @@ func (s Situation) LeavesReleasing() string {
 func (r *Record) TakeParents(at time.Time, p Parents) {
 	s := r.Situation(at)
 	p.Key, p.After, p.At, p.Since = s.Key(), s.Policy.After.Value, at, at
-	p.Reason, p.How = decide.Fit(p.Reason, decide.MaxText), howGoOn
+	p.Reason, p.How = decide.Fit(p.Reason, decide.MaxText), howBusy
 	if p.State == parentsFailed {
 		p.How = howRetry
 	}
@@ -177,7 +177,7 @@ func (r *Record) TakeParents(at time.Time, p Parents) {
 	}
 	p.Until = at.Add(decide.Backoff(parentsFirst, p.Looks, parentsMost))
 	r.Parents = &p
-	waits := p.State == parentsFailed || p.State == parentsGoOn && !at.Before(p.Since.Add(parentsTold))
+	waits := p.State == parentsFailed || p.State == parentsBusy && !at.Before(p.Since.Add(parentsNotifyAfter))
 	if s.Ask == nil || p.Told || !waits {
 		return
 	}

@@ -12,18 +12,18 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// asking is one state of the run that asks for a decision, and how far Gantry
+// pendingDecision is one state of the run that asks for a decision, and how far Gantry
 // is with it: a plan, or a review for Spacelift's own approval policies. A replan
 // asks anew.
-type asking struct {
+type pendingDecision struct {
 	Key   StateKey  `json:"key"`
 	Since time.Time `json:"since"` // when Gantry took it up, or had to ask anew: clocks count from here
 
-	Stage    askingStage `json:"stage,omitempty"`
-	Why      string      `json:"why,omitempty"`       // why the time is over, with stageExpired
-	DuesDone time.Time   `json:"duesDone,omitzero"`   // reminders and escalations until then are done
-	Notified bool        `json:"announced,omitempty"` // people were asked
-	Asked    int         `json:"asked,omitempty"`     // how often: again when other people are asked, or an approval stopped counting
+	Stage    decisionStage `json:"stage,omitempty"`
+	Why      string        `json:"why,omitempty"`       // why the time is over, with stageExpired
+	DuesDone time.Time     `json:"duesDone,omitzero"`   // reminders and escalations until then are done
+	Notified bool          `json:"announced,omitempty"` // people were asked
+	Asked    int           `json:"asked,omitempty"`     // how often: again when other people are asked, or an approval stopped counting
 
 	// Review is the review that Gantry passes on to Spacelift's approval policies,
 	// and Act what it asks Spacelift to do about the plan itself.
@@ -34,23 +34,23 @@ type asking struct {
 	Resolved string `json:"resolved,omitempty"` // how it ended, once the run has gone on
 }
 
-// askingStage is how far people are with a state that asks for a decision.
-type askingStage string
+// decisionStage is how far people are with a state that asks for a decision.
+type decisionStage string
 
 // The stages.
 const (
-	stageNew     askingStage = ""        // nothing but notifications told of it
-	stageSeen    askingStage = "seen"    // the run was read
-	stageAsked   askingStage = "asked"   // people are to decide
-	stageKept    askingStage = "kept"    // the same, and the time is over
-	stageEnough  askingStage = "enough"  // as many as must have approved: no clock runs
-	stageExpired askingStage = "expired" // the time is over: the plan is to be discarded, or the run rejected
+	stageNew     decisionStage = ""        // nothing but notifications told of it
+	stageSeen    decisionStage = "seen"    // the run was read
+	stageAsked   decisionStage = "asked"   // people are to decide
+	stageKept    decisionStage = "kept"    // the same, and the time is over
+	stageEnough  decisionStage = "enough"  // as many as must have approved: no clock runs
+	stageExpired decisionStage = "expired" // the time is over: the plan is to be discarded, or the run rejected
 )
 
-var askingStages = []askingStage{stageNew, stageSeen, stageAsked, stageKept, stageEnough, stageExpired}
+var decisionStages = []decisionStage{stageNew, stageSeen, stageAsked, stageKept, stageEnough, stageExpired}
 
-// see takes that the run was read.
-func (a *asking) see() bool {
+// markRead takes that the run was read.
+func (a *pendingDecision) markRead() bool {
 	if a.Stage != stageNew {
 		return false
 	}
@@ -58,8 +58,8 @@ func (a *asking) see() bool {
 	return true
 }
 
-// ask takes that people are asked.
-func (a *asking) ask() bool {
+// markAsked takes that people are asked.
+func (a *pendingDecision) markAsked() bool {
 	if a.Notified || a.Stage == stageEnough || a.Stage == stageExpired {
 		return false
 	}
@@ -71,9 +71,9 @@ func (a *asking) ask() bool {
 	return true
 }
 
-// askAgain takes that other people are to be asked, or the same about something
+// reask takes that other people are to be asked, or the same about something
 // else: an approval no longer counts, or the group is another.
-func (a *asking) askAgain() bool {
+func (a *pendingDecision) reask() bool {
 	if a.Stage == stageNew || a.Stage == stageSeen || a.Stage == stageExpired {
 		return false
 	}
@@ -84,8 +84,8 @@ func (a *asking) askAgain() bool {
 	return true
 }
 
-// approve takes that enough people have approved.
-func (a *asking) approve() bool {
+// markEnough takes that enough people have approved.
+func (a *pendingDecision) markEnough() bool {
 	if a.Stage == stageEnough || a.Stage == stageExpired {
 		return false
 	}
@@ -93,9 +93,9 @@ func (a *asking) approve() bool {
 	return true
 }
 
-// doubt takes that fewer people approve than must, though enough had: people are
+// reopen takes that fewer people approve than must, though enough had: people are
 // asked anew and have the whole time, since no clock ran for them.
-func (a *asking) doubt(at time.Time) bool {
+func (a *pendingDecision) reopen(at time.Time) bool {
 	if a.Stage != stageEnough {
 		return false
 	}
@@ -103,8 +103,8 @@ func (a *asking) doubt(at time.Time) bool {
 	return true
 }
 
-// keep takes that the time is over and that the state goes on asking.
-func (a *asking) keep() bool {
+// markKept takes that the time is over and that the state goes on asking.
+func (a *pendingDecision) markKept() bool {
 	if a.Stage == stageKept || a.Stage == stageEnough || a.Stage == stageExpired {
 		return false
 	}
@@ -113,7 +113,7 @@ func (a *asking) keep() bool {
 }
 
 // expire takes that the time is over, and why nothing more is waited for.
-func (a *asking) expire(why string) bool {
+func (a *pendingDecision) expire(why string) bool {
 	if a.Stage == stageEnough || a.Stage == stageExpired {
 		return false
 	}
@@ -122,7 +122,7 @@ func (a *asking) expire(why string) bool {
 }
 
 // sending is the request that is on its way to Spacelift; nil if none is.
-func (a *asking) sending() *request {
+func (a *pendingDecision) sending() *request {
 	for _, q := range []*request{&a.Review, &a.Act} {
 		if q.State == requestSending {
 			return q
@@ -133,7 +133,7 @@ func (a *asking) sending() *request {
 
 // did is what Spacelift was asked about the state as a whole, and accepted; empty
 // for nothing. An approval of a plan is not: the plan is still to be confirmed.
-func (a *asking) did() Action {
+func (a *pendingDecision) did() Action {
 	switch {
 	case a.Act.is(requestAccepted):
 		return a.Act.Do
@@ -145,14 +145,11 @@ func (a *asking) did() Action {
 	return ""
 }
 
-// maxAskings bounds how many are kept. Only the newest matters for decisions.
-const maxAskings = 20
+// maxPending bounds how many are kept. Only the newest matters for decisions.
+const maxPending = 20
 
-// asks reports whether a state asks for a decision.
-func asks(state spacelift.RunState, needsApproval bool) bool { return state.Asks(needsApproval) }
-
-// asking returns what is kept of a state, nil if it never asked.
-func (r *Record) asking(key StateKey) *asking {
+// pending returns what is kept of a state, nil if it never asked.
+func (r *Record) pending(key StateKey) *pendingDecision {
 	for i := range r.Askings {
 		if r.Askings[i].Key == key {
 			return &r.Askings[i]
@@ -161,13 +158,13 @@ func (r *Record) asking(key StateKey) *asking {
 	return nil
 }
 
-// present is what is kept of the state that the run is in, nil if it never asked.
-func (r *Record) present() *asking {
+// currentPending is what is kept of the state that the run is in, nil if it never asked.
+func (r *Record) currentPending() *pendingDecision {
 	now, ok := r.current()
 	if !ok {
 		return nil
 	}
-	return r.asking(keyOfState(now))
+	return r.pending(keyOfState(now))
 }
 
 // Arrive notes when the run came into the state it is in, as far as Gantry
@@ -181,9 +178,9 @@ func (r *Record) Arrive(at time.Time) {
 	if r.Entered.Key != key || r.Entered.At.IsZero() {
 		r.Entered = entrance{Key: key, At: at}
 	}
-	if asks(now.State, r.needsApproval(key)) && r.asking(key) == nil {
-		r.Askings = append(r.Askings, asking{Key: key, Since: at})
-		if len(r.Askings) > maxAskings {
+	if now.State.NeedsDecision(r.needsApproval(key)) && r.pending(key) == nil {
+		r.Askings = append(r.Askings, pendingDecision{Key: key, Since: at})
+		if len(r.Askings) > maxPending {
 			r.Askings = slices.Delete(r.Askings, 0, 1)
 		}
 	}
@@ -196,8 +193,8 @@ func (r *Record) Arrive(at time.Time) {
 
 func keyOfState(e RunEvent) StateKey { return StateKey{e.StateVersion, e.State} }
 
-// apiTold returns what the API told of a state, if it did.
-func (r *Record) apiTold(key StateKey) (RunEvent, bool) {
+// apiShowed returns what the API told of a state, if it did.
+func (r *Record) apiShowed(key StateKey) (RunEvent, bool) {
 	i := slices.IndexFunc(r.Events, func(e RunEvent) bool {
 		return e.Source == SourceReconcile && keyOfState(e) == key
 	})
@@ -210,7 +207,7 @@ func (r *Record) apiTold(key StateKey) (RunEvent, bool) {
 // needsApproval reports whether Spacelift's own approval policies keep the run
 // in this state, as far as the API told.
 func (r *Record) needsApproval(key StateKey) bool {
-	e, ok := r.apiTold(key)
+	e, ok := r.apiShowed(key)
 	return ok && e.NeedsApproval
 }
 
@@ -241,7 +238,7 @@ func (r *Record) behind(commit string, events []RunEvent) []string {
 
 // Recount notes whether enough people have approved.
 func (r *Record) Recount(at time.Time) {
-	ask := r.present()
+	ask := r.currentPending()
 	if ask == nil {
 		return
 	}
@@ -254,19 +251,19 @@ func (r *Record) Recount(at time.Time) {
 		if d.Discounted != "" && *was == "" {
 			r.Note(at, KindRules, "%s's %s no longer counts: %s", d.By, noun(d.Verdict), d.Discounted)
 			if d.Verdict != Reject {
-				ask.askAgain()
+				ask.reask()
 			}
 		}
 		*was = d.Discounted
 	}
-	if tooFew := s.tooFewMay() != ""; tooFew != ask.TooFew {
+	if tooFew := s.tooFewApprovers() != ""; tooFew != ask.TooFew {
 		ask.TooFew = tooFew
-		ask.askAgain()
+		ask.reask()
 	}
 	switch {
 	case s.enough():
-		ask.approve()
-	case ask.doubt(at):
+		ask.markEnough()
+	case ask.reopen(at):
 		r.RulesStale = true
 		r.Note(at, KindClock, "fewer have approved than must: people are asked anew, and the clocks begin anew")
 	}
@@ -277,12 +274,12 @@ func (r *Record) Recount(at time.Time) {
 // of the time.
 func (r *Record) FireDeadlines(at time.Time) {
 	s := r.Situation(at)
-	ask := r.asking(s.Key())
+	ask := r.pending(s.Key())
 	if ask == nil {
 		return
 	}
 	var remind *policy.Deadline
-	for _, due := range s.dues() {
+	for _, due := range s.schedule() {
 		if due.At.After(at) {
 			break
 		}
@@ -291,19 +288,19 @@ func (r *Record) FireDeadlines(at time.Time) {
 			remind = &due
 		case policy.DeadlineEscalate:
 			r.journal(at, KindClock, "", "nobody has decided for %s: %s is told", span(ask.Since, due.At), strings.Join(due.Notify, ", "))
-			r.tellEscalated(s, at, due)
+			r.notifyEscalated(s, at, due)
 		case policy.DeadlineTimeout:
-			ask.keep()
-			r.journal(at, KindClock, "", "%s; the plan is kept", s.tooFew(due.Kind))
-			r.tellKept(s, at, due)
+			ask.markKept()
+			r.journal(at, KindClock, "", "%s; the plan is kept", s.timeOver(due.Kind))
+			r.notifyKept(s, at, due)
 		case policy.DeadlineDiscard:
-			ask.expire(s.tooFew(due.Kind))
+			ask.expire(s.timeOver(due.Kind))
 			r.journal(at, KindClock, "", "%s", ask.Why)
 		}
 	}
 	if remind != nil && ask.Stage != stageExpired {
 		r.journal(at, KindClock, "", "people are reminded: nobody has decided for %s", span(ask.Since, remind.At))
-		r.tellReminder(s, at, *remind)
+		r.notifyReminder(s, at, *remind)
 	}
 	ask.DuesDone = at
 }
@@ -327,14 +324,14 @@ func (r *Record) resolve(at time.Time) {
 		if s.didAbout(*a) == "" && s.Managed {
 			r.journal(at, KindNote, actor, "%s; Gantry wants nothing more of it", how)
 		}
-		r.tellResolved(s, at, *a)
+		r.notifyResolved(s, at, *a)
 	}
 }
 
 // recognize takes what the mark of the state after one that asked proves: a
 // confirmation whose answer got lost is Gantry's, and one that was decided for
 // another plan is an alarm.
-func (r *Record) recognize(at time.Time, s Situation, a asking) {
+func (r *Record) recognize(at time.Time, s Situation, a pendingDecision) {
 	mark, ok := s.markAfter(a.Key)
 	switch {
 	case !ok || mark.Verb != spacelift.VerbConfirm || a.Key.State != spacelift.RunStateUnconfirmed:
@@ -355,15 +352,15 @@ func (r *Record) confirmedUnseen(at time.Time, judged, struck int) {
 	why := fmt.Sprintf("Gantry's confirmation of the plan of state version %d took effect on the plan of state version %d, which nobody had judged", judged, struck)
 	r.Settle(at, struck, PlanUnseen, why)
 	r.Note(at, KindAlarm, "%s", why)
-	r.tellUnseen(at, struck, why)
+	r.notifyUnseen(at, struck, why)
 }
 
 // withdraw stops asking about the state the run is in, once it asks nothing any
 // more: somebody approved in Spacelift, and the run stays in the queue behind
 // another. Should it ask again, then anew, with time of its own.
 func (r *Record) withdraw(at time.Time) {
-	a := r.present()
-	if a == nil || asks(a.Key.State, r.needsApproval(a.Key)) {
+	a := r.currentPending()
+	if a == nil || a.Key.State.NeedsDecision(r.needsApproval(a.Key)) {
 		return
 	}
 	s := r.Situation(at)
@@ -373,15 +370,15 @@ func (r *Record) withdraw(at time.Time) {
 	} else if s.Managed {
 		r.journal(at, KindNote, "", "%s; Gantry wants nothing more of it", a.Resolved)
 	}
-	r.tellResolved(s, at, *a)
-	r.Askings = slices.DeleteFunc(r.Askings, func(a asking) bool { return a.Key == s.Key() })
+	r.notifyResolved(s, at, *a)
+	r.Askings = slices.DeleteFunc(r.Askings, func(a pendingDecision) bool { return a.Key == s.Key() })
 	r.RulesFor = nil                           // their clocks count from when it asked
 	r.Entered = entrance{Key: s.Key(), At: at} // the deadline is Spacelift's, and people had the time before
 }
 
 // didAbout is what Gantry did about a state that asked; empty if that was
 // somebody else. What Spacelift accepted counts only if the run went that way.
-func (s Situation) didAbout(a asking) Action {
+func (s Situation) didAbout(a pendingDecision) Action {
 	if s.stopping.did(a.Key) {
 		return DoStop
 	}
@@ -389,7 +386,7 @@ func (s Situation) didAbout(a asking) Action {
 		return s.didByMark(mark)
 	}
 	switch did := a.did(); {
-	case did == DoConfirm && s.endedByPeople(), did == DoDiscard && applies(s.State):
+	case did == DoConfirm && s.endedByPeople(), did == DoDiscard && s.State.Applies():
 		return ""
 	default:
 		return did
@@ -400,7 +397,7 @@ func (s Situation) didAbout(a asking) Action {
 // far as the API showed it. A notification proves nothing: whoever can sign one
 // can copy a mark.
 func (s Situation) markAfter(key StateKey) (spacelift.Mark, bool) {
-	for _, e := range s.told { // an end is the last, whatever its version
+	for _, e := range s.readEvents { // an end is the last, whatever its version
 		if e.StateVersion > key.StateVersion || e.State.Terminal() {
 			return spacelift.MarkOf(spacelift.Transition{State: e.State, StateVersion: e.StateVersion, Note: e.Note, Username: e.Actor})
 		}
@@ -432,7 +429,7 @@ func (s Situation) endedByPeople() bool {
 }
 
 // ending says how a state that asked came to its end, and who did it.
-func (s Situation) ending(a asking) (how, actor string) {
+func (s Situation) ending(a pendingDecision) (how, actor string) {
 	switch s.didAbout(a) {
 	case DoConfirm:
 		return "Gantry confirmed the plan" + s.decidedBy(a.Key), ""

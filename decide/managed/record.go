@@ -50,12 +50,12 @@ type Record struct {
 	RulesFor   *StateKey `json:"rulesFor,omitempty"`
 	RulesStale bool      `json:"rulesStale,omitempty"`
 
-	Entered   entrance        `json:"entered,omitzero"`
-	Askings   []asking        `json:"askings,omitempty"`
-	Decisions []decision      `json:"decisions,omitempty"`
-	Keys      decide.UsedKeys `json:"keys,omitempty"`
-	Stopping  *Stopping       `json:"stopping,omitempty"`
-	Backoff   *Backoff        `json:"trouble,omitempty"`
+	Entered   entrance          `json:"entered,omitzero"`
+	Askings   []pendingDecision `json:"askings,omitempty"`
+	Decisions []decision        `json:"decisions,omitempty"`
+	Keys      decide.UsedKeys   `json:"keys,omitempty"`
+	Stopping  *Stopping         `json:"stopping,omitempty"`
+	Backoff   *backoff          `json:"trouble,omitempty"`
 
 	Diagnosed bool     `json:"diagnosed,omitempty"` // the failure was looked into, or that was given up
 	Failure   *Failure `json:"failure,omitempty"`
@@ -159,7 +159,7 @@ func (r *Record) Learn(at time.Time, run spacelift.Run) {
 		return // a call that failed shows nothing
 	}
 	before := r.Events
-	r.showed(at, run)
+	r.noteReading(at, run)
 	*r = fold(*r, FromRead(run, r.reading(at, run))...)
 	r.noteRepair(at, before)
 }
@@ -167,15 +167,15 @@ func (r *Record) Learn(at time.Time, run spacelift.Run) {
 // reading is when a run was read. Of two readings the later counts, also where
 // both fall into one instant of the execution's clock.
 func (r *Record) reading(at time.Time, run spacelift.Run) time.Time {
-	if was, ok := r.apiTold(StateKey{run.StateVersion, run.State}); ok && !was.ReceivedAt.Before(at) {
+	if was, ok := r.apiShowed(StateKey{run.StateVersion, run.State}); ok && !was.ReceivedAt.Before(at) {
 		return was.ReceivedAt.Add(time.Nanosecond)
 	}
 	return at
 }
 
-// showed notes a reading of the run. An end that the API showed and the run went
+// noteReading notes a reading of the run. An end that the API showed and the run went
 // on from was none.
-func (r *Record) showed(at time.Time, run spacelift.Run) {
+func (r *Record) noteReading(at time.Time, run spacelift.Run) {
 	r.ReadAt, r.Shown = at, &StateKey{run.StateVersion, run.State}
 	if !run.State.Terminal() {
 		r.Events = slices.DeleteFunc(slices.Clone(r.Events), func(e RunEvent) bool {
@@ -204,14 +204,14 @@ func (r *Record) noteRepair(at time.Time, before []RunEvent) {
 func (r *Record) Observe(at time.Time, run spacelift.Run) (news bool) {
 	key := StateKey{run.StateVersion, run.State}
 	before, needed, block := r.Facts(), r.needsApproval(key), r.block(key)
-	told := unheard(before, slices.DeleteFunc(FromRead(run, at), r.Past))
+	told := newsIn(before, slices.DeleteFunc(FromRead(run, at), r.Past))
 	denied := r.Compare(at, run)
 	return denied || len(told) > 0 || run.NeedsApproval != needed || byBlock(run.Brakes.ConfirmBlock(run.Ref.Run), block) != 0
 }
 
-// unheard returns the events that say more than is known: of states that are
+// newsIn returns the events that say more than is known: of states that are
 // not known, and the newest if the stack's labels have changed.
-func unheard(known RunStatus, read []RunEvent) []RunEvent {
+func newsIn(known RunStatus, read []RunEvent) []RunEvent {
 	var news []RunEvent
 	for _, e := range read {
 		heard := slices.ContainsFunc(known.States, func(s StateEntry) bool { return s.State == e.State && s.StateVersion == e.StateVersion })
@@ -248,7 +248,7 @@ func (r *Record) Follow(at time.Time, was Record) {
 	r.ReadAt, r.Shown = begun.ReadAt, begun.Shown
 	r.Join(begun.Chains)
 	if begun.RetryOf != nil {
-		r.triesAgain(at, *begun.RetryOf)
+		r.setRetryOf(at, *begun.RetryOf)
 	}
 	r.Journal = append(r.Journal, begun.Journal...)
 	r.Note(at, KindNote, "Gantry follows the run again: it goes on in Spacelift, and an earlier execution had ended")

@@ -38,7 +38,7 @@ func (r *Record) RefuseDecision(s Situation, d Decision, told StateKey) *decide.
 		return no
 	}
 	if s.Sending() && d.Verdict == Approve {
-		return s.refuseClaimed()
+		return s.refuseSending()
 	}
 	switch seen := d.StateVersion; {
 	case seen != nil && *seen != s.StateVersion:
@@ -74,7 +74,7 @@ func (s Situation) refuseAnyDecision() *decide.Refusal {
 	case s.Ask.Act.is(requestAccepted, DoConfirm):
 		return decide.Refuse(ErrTypeTooLate, "the plan is confirmed already")
 	case s.Ask.sending() != nil && !s.Sending():
-		return s.refuseClaimed()
+		return s.refuseSending()
 	case s.Ask.Act.is(requestAccepted), s.Ask.Review.is(requestAccepted) && s.Ask.Review.Review == spacelift.ReviewReject:
 		return decide.Refuse(ErrTypeTooLate, "it is decided already: Spacelift was asked to %s the run", s.Ask.did())
 	case s.rejected != nil:
@@ -103,7 +103,7 @@ func (s Situation) refusePassedOn() *decide.Refusal {
 	return decide.Refuse(ErrTypeTooLate, "the approval is passed on to Spacelift already")
 }
 
-func (s Situation) refuseClaimed() *decide.Refusal {
+func (s Situation) refuseSending() *decide.Refusal {
 	do := DoStop
 	if q := s.Ask.sending(); q != nil {
 		do = q.Do
@@ -126,7 +126,7 @@ func (s Situation) refuseApproval(by decide.Person) *decide.Refusal {
 	switch {
 	case len(s.Policy.Problems) > 0:
 		return decide.Refuse(ErrTypeNotAsked, "the plan is held and cannot be approved: %s", objection(s.Policy.Problems))
-	case s.alone():
+	case s.autoConfirms():
 		return decide.Refuse(ErrTypeNotAsked, "nobody has to approve: Gantry confirms this plan alone (%s)", s.Policy.Confirm.Origin)
 	}
 	if s.approvedBy(by) {
@@ -177,7 +177,7 @@ func (r *Record) RefuseStop(s Situation, wish StopRequest) *decide.Refusal {
 	case s.stopping != nil:
 		return decide.Refuse(ErrTypeTooLate, "%s has stopped the run already", s.stopping.By)
 	case s.Ask != nil && s.Ask.sending() != nil && !s.Sending():
-		return s.refuseClaimed()
+		return s.refuseSending()
 	}
 	switch {
 	case s.State.Stoppable():

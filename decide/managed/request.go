@@ -124,7 +124,7 @@ func (r *Record) Send(key StateKey, n Next) bool {
 	if n.Do == DoStop {
 		return r.Stopping != nil && r.Stopping.ask(key)
 	}
-	ask := r.asking(key)
+	ask := r.pending(key)
 	switch {
 	case ask == nil:
 		return false
@@ -139,7 +139,7 @@ func (r *Record) Send(key StateKey, n Next) bool {
 // Request is what Gantry asks Spacelift about a state with this action. It is
 // one of its own where nothing is kept of the state any more.
 func (r *Record) Request(key StateKey, do Action) *request {
-	ask := r.asking(key)
+	ask := r.pending(key)
 	switch {
 	case do == DoStop && r.Stopping != nil:
 		return &r.Stopping.Request
@@ -181,7 +181,7 @@ func (r *Record) Unmet(at time.Time, key StateKey) {
 
 // requests are those about a state.
 func (r *Record) requests(key StateKey) (all []*request) {
-	if ask := r.asking(key); ask != nil {
+	if ask := r.pending(key); ask != nil {
 		all = append(all, &ask.Review, &ask.Act)
 	}
 	if r.Stopping != nil && r.Stopping.Key == key {
@@ -259,15 +259,15 @@ func (r *Record) Acted(at time.Time, key StateKey, n Next, result ActResult) {
 			r.Settle(at, key.StateVersion, PlanDiscarded, n.Reason)
 		}
 	case ActMoot:
-		if r.refuses(at, n.Do, BehindFirst, "Gantry wants to "+string(n.Do)+" the run, and it is not where it was: "+result.Reason) {
+		if r.recordRefusal(at, n.Do, BehindFirst, "Gantry wants to "+string(n.Do)+" the run, and it is not where it was: "+result.Reason) {
 			r.Note(at, KindNote, "Gantry did not %s the run: %s", n.Do, result.Reason)
 		}
-		r.undone(key, n, result.Reason)
+		r.actFailed(key, n, result.Reason)
 	default:
-		if r.refuses(at, n.Do, RefusedFirst, "Spacelift refuses to "+string(n.Do)+" the run: "+result.Reason) {
+		if r.recordRefusal(at, n.Do, RefusedFirst, "Spacelift refuses to "+string(n.Do)+" the run: "+result.Reason) {
 			r.Note(at, KindAction, "Spacelift refused to %s the run: %s", n.Do, result.Reason)
 		}
-		r.undone(key, n, result.Reason)
+		r.actFailed(key, n, result.Reason)
 	}
 }
 
@@ -291,16 +291,16 @@ func (r *Record) CalledOff(at time.Time, key StateKey, n Next) {
 
 // CouldNot records that Spacelift gave no answer to what Gantry wanted.
 func (r *Record) CouldNot(at time.Time, key StateKey, n Next, why string) {
-	if r.refuses(at, n.Do, RefusedFirst, "Gantry could not "+string(n.Do)+" the run: "+why) {
+	if r.recordRefusal(at, n.Do, RefusedFirst, "Gantry could not "+string(n.Do)+" the run: "+why) {
 		r.Note(at, KindAction, "Gantry could not %s the run: %s", n.Do, why)
 	}
-	r.undone(key, n, why)
+	r.actFailed(key, n, why)
 }
 
-// undone takes that nothing came of a request.
-func (r *Record) undone(key StateKey, n Next, why string) {
+// actFailed takes that nothing came of a request.
+func (r *Record) actFailed(key StateKey, n Next, why string) {
 	if n.Do == DoStop {
-		r.unstopped(why)
+		r.stopFailed(why)
 		return
 	}
 	r.Request(key, n.Do).drop()

@@ -132,10 +132,10 @@ func Distinct(names []string) (list []string) {
 	return list
 }
 
-// triesAgain takes that the run tries another one again, or under the same id
+// setRetryOf takes that the run tries another one again, or under the same id
 // itself. More than one retry may end up with the same run, and whoever is
 // behind one of them stays it.
-func (r *Record) triesAgain(at time.Time, of RetryOf) {
+func (r *Record) setRetryOf(at time.Time, of RetryOf) {
 	if of.Run == r.Run && of.After > r.after() {
 		r.Again = &of
 		r.retried(at, of.By, of.Run)

@@ -56,8 +56,8 @@ func (r *Record) TakeRules(at time.Time, rules Rules, here bool) {
 	}
 	rules.Followers = nil // the record has its own
 	r.Rules, r.RulesRead, r.RulesStale = &rules, at, false
-	if ask := r.present(); ask != nil && was != nil && asksOthers(was.Policy, rules.Policy) {
-		ask.askAgain()
+	if ask := r.currentPending(); ask != nil && was != nil && asksOthers(was.Policy, rules.Policy) {
+		ask.reask()
 	}
 	r.ConsiderRetry(at)
 }

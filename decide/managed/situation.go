@@ -27,12 +27,12 @@ type Situation struct {
 	Trust         trust
 	whyRead       string     // why notifications make it necessary to read the run; empty if they don't
 	missingUntil  time.Time  // when a run that Spacelift does not know is given up
-	told          []RunEvent // by the API, in the run's order
+	readEvents    []RunEvent // by the API, in the run's order
 	blockRead     time.Time  // when it told of Block
 	Crowded       bool       // it did not, and more was told of the run than can be kept
 	Entered       entrance
-	Ask           *asking // about the present state; nil when it asks nothing
-	open          *asking // about an earlier state, and nobody knows yet how it ended
+	Ask           *pendingDecision // about the present state; nil when it asks nothing
+	open          *pendingDecision // about an earlier state, and nobody knows yet how it ended
 	excluded      []string
 	named         []string   // of the excluded, those that the API named
 	approved      []decision // that count; see count
@@ -40,7 +40,7 @@ type Situation struct {
 	objection     *decision // that binds whatever becomes of the plan it was about: see count
 	discounted    []string  // why approvals do not count, as sentences
 	stopping      *Stopping
-	trouble       *Backoff
+	backoff       *backoff
 	diagnosed     bool
 	retryJudged   bool
 	readAt        time.Time // when the API last showed the run
@@ -58,24 +58,24 @@ func (r *Record) Situation(at time.Time) Situation {
 	s := Situation{
 		RunStatus: r.Facts(), Now: at,
 		rules: r.Rules, rulesRead: r.RulesRead, rulesFor: r.RulesFor, rulesStale: r.RulesStale,
-		Entered: r.Entered, stopping: r.Stopping, trouble: r.Backoff, diagnosed: r.Diagnosed, retryJudged: r.RetryJudged, readAt: r.ReadAt,
+		Entered: r.Entered, stopping: r.Stopping, backoff: r.Backoff, diagnosed: r.Diagnosed, retryJudged: r.RetryJudged, readAt: r.ReadAt,
 		Trust: r.Trust, again: r.Again != nil,
 		chainsTold: r.ChainsTold, released: r.Released, followers: r.Followers,
 		parents: r.Parents, replaced: r.Replaced,
 	}
 	key := s.Key()
-	now, read := r.apiTold(key)
+	now, read := r.apiShowed(key)
 	s.read, s.blockRead = read, now.ReceivedAt
-	s.told = slices.DeleteFunc(slices.Clone(r.Events), func(e RunEvent) bool { return e.Source != SourceReconcile })
+	s.readEvents = slices.DeleteFunc(slices.Clone(r.Events), func(e RunEvent) bool { return e.Source != SourceReconcile })
 	s.Crowded = r.Dropped && !s.read
 	if r.Shown != nil {
 		s.shown = *r.Shown
 	}
 	s.whyRead, s.missingUntil = r.whyRead(), r.missingUntil()
 	s.needsApproval = r.needsApproval(key)
-	if asks(s.State, s.needsApproval) {
-		if s.Ask = r.asking(key); s.Ask == nil {
-			s.Ask = &asking{Key: key, Since: at} // nothing has happened about it yet
+	if s.State.NeedsDecision(s.needsApproval) {
+		if s.Ask = r.pending(key); s.Ask == nil {
+			s.Ask = &pendingDecision{Key: key, Since: at} // nothing has happened about it yet
 		}
 	}
 	for i := range r.Askings {
@@ -84,7 +84,7 @@ func (r *Record) Situation(at time.Time) Situation {
 		}
 	}
 	s.excluded = r.excluded(s.Commit.Hash)
-	s.named = r.behind(s.Commit.Hash, s.told)
+	s.named = r.behind(s.Commit.Hash, s.readEvents)
 	s.count(slices.Clone(r.Decisions))
 	s.Approvals = s.approvals()
 	if s.rulesFor != nil && *s.rulesFor == key {
@@ -100,9 +100,9 @@ func (s Situation) plan() policy.PlanFacts {
 	return policy.PlanFacts{Type: s.Type, Drift: s.DriftDetection, Delta: s.Delta}
 }
 
-// alone reports whether Gantry confirms the plan without people. Where
+// autoConfirms reports whether Gantry confirms the plan without people. Where
 // Spacelift's own approval policies ask for somebody, it does not.
-func (s Situation) alone() bool {
+func (s Situation) autoConfirms() bool {
 	ok, _ := s.Policy.AutoConfirms(s.plan())
 	return ok && s.State == spacelift.RunStateUnconfirmed && !s.needsApproval && s.objection == nil
 }
@@ -118,7 +118,7 @@ func (s Situation) needed() int {
 
 // peopleDecide reports whether the present state asks people, through Gantry.
 func (s Situation) peopleDecide() bool {
-	return s.Ask != nil && s.Managed && len(s.Policy.Problems) == 0 && s.needed() > 0 && !s.alone()
+	return s.Ask != nil && s.Managed && len(s.Policy.Problems) == 0 && s.needed() > 0 && !s.autoConfirms()
 }
 
 // approvals is how far people are; nil when nobody is asked through Gantry.
@@ -138,9 +138,9 @@ func (s Situation) approvals() *Approvals {
 	return a
 }
 
-// tooFewMay says why people can't give as many approvals as are needed, as far as
+// tooFewApprovers says why people can't give as many approvals as are needed, as far as
 // it is known who may; empty if they can.
-func (s Situation) tooFewMay() string {
+func (s Situation) tooFewApprovers() string {
 	if !s.peopleDecide() || !s.read || !s.rulesHere() {
 		return ""
 	}
@@ -197,9 +197,9 @@ func (s Situation) outdated() bool {
 // state.
 func (s Situation) rulesHere() bool { return s.rulesFor != nil && *s.rulesFor == s.Key() }
 
-// dues are the clocks of the present state that have not struck yet, soonest
+// schedule are the clocks of the present state that have not struck yet, soonest
 // first. What ends the waiting stays due until it did.
-func (s Situation) dues() []policy.Deadline {
+func (s Situation) schedule() []policy.Deadline {
 	if s.Ask == nil || !s.rulesHere() || s.Ask.Stage == stageExpired {
 		return nil
 	}
@@ -214,8 +214,8 @@ func (s Situation) dues() []policy.Deadline {
 	})
 }
 
-// tooFew says that the time was over before enough people approved.
-func (s Situation) tooFew(kind policy.DeadlineKind) string {
+// timeOver says that the time was over before enough people approved.
+func (s Situation) timeOver(kind policy.DeadlineKind) string {
 	within := s.Policy.ApprovalTimeout.Value
 	if kind == policy.DeadlineDiscard {
 		for _, step := range s.Policy.Escalation.Value {
@@ -244,8 +244,8 @@ func (s Situation) approvers() string {
 // Deadline is how long a run may be in the present state; 0 is for ever.
 func (s Situation) Deadline() time.Duration {
 	d := s.Policy.Deadlines.Value
-	if s.State != "" && !s.State.Known() {
-		return time.Duration(d.Applying) // it may be an apply
+	if s.State.Applies() || s.State != "" && !s.State.Known() { // an unknown state may be an apply
+		return time.Duration(d.Applying)
 	}
 	switch s.State {
 	case spacelift.RunStateQueued:
@@ -254,9 +254,6 @@ func (s Situation) Deadline() time.Duration {
 		return time.Duration(d.Starting)
 	case spacelift.RunStatePlanning, spacelift.RunStateReplanRequested, spacelift.RunStatePreparingReplan:
 		return time.Duration(d.Planning)
-	case spacelift.RunStateConfirmed, spacelift.RunStatePreparingApply, spacelift.RunStateApplying,
-		spacelift.RunStatePerforming, spacelift.RunStateDestroying:
-		return time.Duration(d.Applying)
 	}
 	return 0
 }
@@ -294,5 +291,5 @@ func (r *Record) NoteOverdue(s Situation, n Next, at time.Time) {
 	}
 	r.Entered.Overdue = true
 	r.Note(at, KindClock, "the run stays in %s for longer than %s (%s)", s.State, span(at, at.Add(s.Deadline())), s.Policy.Deadlines.Origin)
-	r.tellOverdue(s, at)
+	r.notifyOverdue(s, at)
 }

@@ -113,13 +113,13 @@ func TestARequestIsOverdue(t *testing.T) {
 // A state that asks people, as far as people are with it.
 func TestStagesOfAnAsking(t *testing.T) {
 	machine{
-		states: names(askingStages),
+		states: names(decisionStages),
 		events: []string{"see", "ask", "ask again", "approve", "doubt", "keep", "expire"},
 		happens: func(state, event string) (string, bool) {
-			a := asking{Stage: askingStage(state), Notified: state == string(stageAsked) || state == string(stageKept)}
+			a := pendingDecision{Stage: decisionStage(state), Notified: state == string(stageAsked) || state == string(stageKept)}
 			possible := map[string]func() bool{
-				"see": a.see, "ask": a.ask, "ask again": a.askAgain, "approve": a.approve, "keep": a.keep,
-				"doubt":  func() bool { return a.doubt(t0) },
+				"see": a.markRead, "ask": a.markAsked, "ask again": a.reask, "approve": a.markEnough, "keep": a.markKept,
+				"doubt":  func() bool { return a.reopen(t0) },
 				"expire": func() bool { return a.expire("nobody approved") },
 			}[event]()
 			if (a.Stage == stageExpired) != (a.Why != "" || state == "expired") {

@@ -396,9 +396,9 @@ func (r *Record) policy(labels []string) policy.Policy {
 	return r.Rules.Policy
 }
 
-// shownFacts is what the readings of the run add up to, without anything that
+// readFacts is what the readings of the run add up to, without anything that
 // only a notification said: what Gantry says to people.
-func (r *Record) shownFacts() RunStatus {
+func (r *Record) readFacts() RunStatus {
 	read := *r
 	read.Events = slices.DeleteFunc(slices.Clone(r.Events), func(e RunEvent) bool { return e.Source != SourceReconcile })
 	return read.Facts()
@@ -421,7 +421,7 @@ func delta(events []RunEvent, read bool) *spacelift.Delta {
 	for _, e := range events {
 		switch {
 		case e.Whole:
-		case e.Delta == nil, e.Source == SourceReconcile, read && !asks(e.State, false):
+		case e.Delta == nil, e.Source == SourceReconcile, read && !e.State.NeedsDecision(false):
 			continue
 		}
 		if e.Delta == nil {

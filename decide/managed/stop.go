@@ -82,36 +82,36 @@ func decideStop(s Situation) Next {
 	switch {
 	case s.State == spacelift.RunStatePendingReview && s.Ask != nil:
 		n := reviewed(s, reviewing(s, spacelift.ReviewReject, why, note))
-		return s.tellingOfStop(n)
+		return s.notifyChainsOfStop(n)
 	case st.Request.overdue(s.Now):
 		return s.attempt(verifying(ending))
 	case st.Request.is(requestAccepted):
 		n := passing(s, PhaseFollowing, fmt.Sprintf("Spacelift was asked to %s the run and has not told yet that it did", st.Verb))
 		n.Until = st.Request.due()
-		return s.tellingOfStop(n)
+		return s.notifyChainsOfStop(n)
 	case st.Request.is(requestIneffective) && s.State.Stoppable():
-		return s.tellingOfStop(hold(WaitPerson, whoEnds, "Gantry confirms nothing, and asks again in the next state of the run",
+		return s.notifyChainsOfStop(hold(WaitPerson, whoEnds, "Gantry confirms nothing, and asks again in the next state of the run",
 			"%s; Spacelift accepted that %d times, and the run stays in %s", why, mostRequests, s.State))
 	case s.State.Stoppable():
 		n := s.attempt(ending)
 		if n.Do == DoStop {
 			return n
 		}
-		return s.tellingOfStop(n)
+		return s.notifyChainsOfStop(n)
 	}
 	n := passing(s, PhaseFollowing, fmt.Sprintf("%s; Spacelift does not stop a run in %s, so Gantry asks again in the next state", why, s.State))
-	if applies(s.State) {
+	if s.State.Applies() {
 		n = passing(s, PhaseApplying, fmt.Sprintf("%s; Spacelift does not stop a run in %s", why, s.State))
 	}
-	return s.tellingOfStop(n)
+	return s.notifyChainsOfStop(n)
 }
 
 // whoEnds can end a run that Gantry could not.
 const whoEnds = "anyone who may stop, confirm or discard runs of this stack in Spacelift"
 
-// tellingOfStop lets the chains that released the run know of the wish first:
+// notifyChainsOfStop lets the chains that released the run know of the wish first:
 // they read the run's end by themselves, and must not release anything below it.
-func (s Situation) tellingOfStop(n Next) Next {
+func (s Situation) notifyChainsOfStop(n Next) Next {
 	if s.stopping.ChainsTold || !s.follows() {
 		return n
 	}
@@ -132,9 +132,9 @@ func (r *Record) Stop(at time.Time, wish StopRequest) *Stopping {
 	return r.Stopping
 }
 
-// unstopped takes that Spacelift did not stop the run. Nobody is promised
+// stopFailed takes that Spacelift did not stop the run. Nobody is promised
 // anything yet: the wish is over, and its author learns why. Otherwise it binds.
-func (r *Record) unstopped(why string) {
+func (r *Record) stopFailed(why string) {
 	if r.Stopping == nil {
 		return
 	}
@@ -145,14 +145,4 @@ func (r *Record) unstopped(why string) {
 	r.Stopping.Not = decide.Fit(why, decide.MaxText)
 	r.Stopping = nil
 	r.ClearBackoff(DoStop)
-}
-
-// applies reports whether a run in this state is past its plan.
-func applies(s spacelift.RunState) bool {
-	switch s {
-	case spacelift.RunStateConfirmed, spacelift.RunStatePreparingApply, spacelift.RunStateApplying,
-		spacelift.RunStatePerforming, spacelift.RunStateDestroying:
-		return true
-	}
-	return false
 }

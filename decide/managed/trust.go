@@ -110,7 +110,7 @@ func (r *Record) believes(e RunEvent) bool {
 	case r.doubts(e):
 		return false
 	case e.State.Terminal():
-		_, shown := r.apiTold(keyOfState(e))
+		_, shown := r.apiShowed(keyOfState(e))
 		return shown
 	}
 	return !r.beyond(e)
@@ -152,7 +152,7 @@ func (r *Record) whyRead() string {
 		return fmt.Sprintf("a notification says that the run is %s", claim.State)
 	}
 	now, ok := r.current()
-	switch _, shown := r.apiTold(keyOfState(now)); {
+	switch _, shown := r.apiShowed(keyOfState(now)); {
 	case !ok:
 		return "nothing is known of the run's state yet"
 	case now.State.Terminal():
@@ -227,7 +227,7 @@ func (r *Record) overtaken(late []RunEvent) {
 // to one of them by now, or a forgery may have been faster than the genuine one.
 func (r *Record) repeats(batch []RunEvent) {
 	for _, e := range batch {
-		if _, shown := r.apiTold(keyOfState(e)); e.Run != r.Run || shown || !r.doubts(e) {
+		if _, shown := r.apiShowed(keyOfState(e)); e.Run != r.Run || shown || !r.doubts(e) {
 			continue
 		}
 		if r.Shown == nil || e.State.Terminal() || e.StateVersion > r.Shown.StateVersion {
@@ -243,7 +243,7 @@ func (r *Record) Deny(at time.Time, states []StateKey) {
 	var names []string
 	for _, key := range states {
 		claimed := slices.ContainsFunc(r.Events, func(e RunEvent) bool { return e.Source != SourceReconcile && keyOfState(e) == key })
-		if _, shown := r.apiTold(key); claimed && !shown {
+		if _, shown := r.apiShowed(key); claimed && !shown {
 			wrong, names = append(wrong, key), append(names, key.String())
 		}
 	}
@@ -260,7 +260,7 @@ func (r *Record) Deny(at time.Time, states []StateKey) {
 func (r *Record) contradict(newest StateKey) {
 	now, ok := r.current()
 	_, claimed := r.unread()
-	switch _, known := r.apiTold(newest); {
+	switch _, known := r.apiShowed(newest); {
 	case claimed:
 	case !ok, !now.State.Terminal() && now.StateVersion > newest.StateVersion, !known && keyOfState(now) != newest:
 		r.Trust.Disputed = true
@@ -291,8 +291,8 @@ func (r *Record) Compare(at time.Time, run spacelift.Run) (denied bool) {
 	} else {
 		t.Repeats = 0
 	}
-	if ask := r.asking(*r.Shown); ask != nil {
-		ask.see()
+	if ask := r.pending(*r.Shown); ask != nil {
+		ask.markRead()
 	}
 	wrong, over := r.contradictions(run)
 	r.disbelieve(append(slices.Clone(wrong), over...))
@@ -323,7 +323,7 @@ func (r *Record) contradictions(run spacelift.Run) (wrong, over []StateKey) {
 	}
 	for _, e := range r.Events {
 		key := keyOfState(e)
-		if _, told := r.apiTold(key); told || e.Source == SourceReconcile {
+		if _, told := r.apiShowed(key); told || e.Source == SourceReconcile {
 			continue
 		}
 		state, known := shown[e.StateVersion]
@@ -345,7 +345,7 @@ func (r *Record) repeatedFalsely() bool {
 	if r.Trust.Repeated == nil {
 		return false
 	}
-	_, shown := r.apiTold(*r.Trust.Repeated)
+	_, shown := r.apiShowed(*r.Trust.Repeated)
 	return !shown
 }
 
@@ -500,10 +500,10 @@ func (s Situation) Fresh() bool {
 	return s.read && s.shown == s.Key() && s.Now.Sub(s.readAt) < freshFor
 }
 
-// verify makes Gantry read the run where notifications give a reason to, before it
+// readIfDoubted makes Gantry read the run where notifications give a reason to, before it
 // waits or speaks. Acts read the run themselves, right before they change
 // anything.
-func (s Situation) verify(n Next) Next {
+func (s Situation) readIfDoubted(n Next) Next {
 	if n.Do != DoFinish && n.What == "" { // the run has ended, and something follows from that
 		n.What, n.Who, n.Then = WaitAnswer, "the operator of Gantry, if it takes long", "Gantry records how it ended"
 	}
@@ -511,10 +511,10 @@ func (s Situation) verify(n Next) Next {
 	case n.Do == DoFinish || n.Do == DoRules:
 		return n
 	case !s.Trust.MissingSince.IsZero() && !s.State.Terminal():
-		return s.notKnown()
+		return s.awaitKnown()
 	case s.Fresh():
 	case n.Do == DoAsk || n.Do == DoClock, n.Do == DoHold && s.Ask != nil && n.What != WaitGate && !s.Entered.Held && s.Trust.Failed == 0:
-		return s.reading(n)
+		return s.readFirst(n)
 	}
 	switch {
 	case s.whyRead == "":
@@ -522,7 +522,7 @@ func (s Situation) verify(n Next) Next {
 	case n.Do != doWait && n.Do != DoHold && n.Do != DoAsk && n.Do != DoClock:
 		return n
 	case !s.Now.Before(s.Trust.Next):
-		return s.reading(n)
+		return s.readFirst(n)
 	}
 	n.Until = decide.Earlier(n.Until, s.Trust.Next)
 	if n.What == WaitSpacelift {
@@ -532,8 +532,8 @@ func (s Situation) verify(n Next) Next {
 	return n
 }
 
-// reading is to read the run first, or to wait until it may be read.
-func (s Situation) reading(n Next) Next {
+// readFirst is to read the run first, or to wait until it may be read.
+func (s Situation) readFirst(n Next) Next {
 	if !s.Now.Before(s.Trust.Next) {
 		n.Journal = false
 		return n.to(DoRead)
@@ -545,7 +545,7 @@ func (s Situation) reading(n Next) Next {
 		n.Until = decide.Earlier(n.Until, s.Trust.Next)
 		return n
 	}
-	held := hold(WaitAnswer, whoOperator, thenAgain, "Gantry could not read the run, and acts on no notification alone: %s", s.Trust.Reason)
+	held := hold(WaitAnswer, whoOperator, thenRetries, "Gantry could not read the run, and acts on no notification alone: %s", s.Trust.Reason)
 	held.Until = decide.Earlier(n.Until, s.Trust.Next)
 	if n.What == WaitSpacelift { // nothing of Gantry's own is in the way
 		held.Do, held.Phase, held.What, held.Who, held.Journal = doWait, n.Phase, n.What, n.Who, false
@@ -554,9 +554,9 @@ func (s Situation) reading(n Next) Next {
 	return held
 }
 
-// seen makes what people see of a state that asks for a decision wait until the
+// readBeforeShowing makes what people see of a state that asks for a decision wait until the
 // API has shown that state.
-func (s Situation) seen(n Next) Next {
+func (s Situation) readBeforeShowing(n Next) Next {
 	switch n.Do {
 	case DoHold:
 		if s.Trust.Failed > 0 && !n.Until.IsZero() {
@@ -569,11 +569,11 @@ func (s Situation) seen(n Next) Next {
 	if s.read {
 		return n
 	}
-	return s.reading(n)
+	return s.readFirst(n)
 }
 
-// notKnown is waiting for Spacelift to know the run.
-func (s Situation) notKnown() Next {
+// awaitKnown is waiting for Spacelift to know the run.
+func (s Situation) awaitKnown() Next {
 	held := hold(WaitAnswer, whoOperator, "Gantry stops following the run, unless Spacelift knows it again before "+s.missingUntil.Format("2006-01-02 15:04 MST"),
 		"%s (since %s)", ReasonUnknown, s.Trust.MissingSince.Format("2006-01-02 15:04 MST"))
 	if !s.Now.Before(s.Trust.Next) {

@@ -45,7 +45,7 @@ type Facts struct {
 // list shows which of them know less than Spacelift does.
 func (f Facts) Fingerprint() string {
 	block := ""
-	if f.Block != nil && f.State.Asks(f.NeedsApproval) {
+	if f.Block != nil && f.State.NeedsDecision(f.NeedsApproval) {
 		block = f.Block.Reason
 	}
 	return digest(fmt.Sprintf("%t %q %q", f.NeedsApproval, TrimLabels(f.Labels), block))
