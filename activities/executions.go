@@ -67,20 +67,20 @@ type QueryInput struct {
 
 // AskExecution queries an execution for what it knows. That there is none is an
 // answer, and so is that it can't answer.
-func (a *Activities) AskExecution(ctx context.Context, in QueryInput) (reconcile.Known, error) {
+func (a *Activities) AskExecution(ctx context.Context, in QueryInput) (reconcile.Knowledge, error) {
 	answer, err := a.Temporal.QueryWorkflow(ctx, in.ID, "", in.Query)
 	if _, missing := errors.AsType[*serviceerror.NotFound](err); missing {
-		return reconcile.Known{}, nil
+		return reconcile.Knowledge{}, nil
 	}
 	if mute(err) {
-		return reconcile.Known{Exists: true, Mute: err.Error()}, nil
+		return reconcile.Knowledge{Exists: true, Mute: err.Error()}, nil
 	}
 	if err != nil {
-		return reconcile.Known{}, fmt.Errorf("query %s: %w", in.ID, err)
+		return reconcile.Knowledge{}, fmt.Errorf("query %s: %w", in.ID, err)
 	}
-	var known reconcile.Known
+	var known reconcile.Knowledge
 	if err := answer.Get(&known); err != nil {
-		return reconcile.Known{}, fmt.Errorf("query %s: %w", in.ID, err)
+		return reconcile.Knowledge{}, fmt.Errorf("query %s: %w", in.ID, err)
 	}
 	known.Exists = true
 	return known, nil

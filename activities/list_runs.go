@@ -11,6 +11,7 @@ import (
 	"github.com/gantryhq/gantry/decide/freeze"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
+	"github.com/gantryhq/gantry/decide/reconcile"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -32,7 +33,7 @@ type SurveyInput struct {
 	Missing []MissingRun `json:"missing,omitempty"` // runs that Spacelift did not know before
 	Unknown int          `json:"unknown"`           // how many other runs that Spacelift does not list become candidates, at most
 
-	Sweep *Sweep `json:"sweep,omitempty"` // nil: no sweep is under way
+	Sweep *reconcile.Sweep `json:"sweep,omitempty"` // nil: no sweep is under way
 }
 
 // Indexed names the search attributes of executions that follow runs, and the
@@ -50,13 +51,6 @@ type MissingRun struct {
 	Due bool   `json:"due"` // it is time to read it again
 }
 
-// Sweep compares all open executions whole, whatever the lists show, in the
-// order of their runs' keys.
-type Sweep struct {
-	After string   `json:"after"`          // the key of the last run that was compared
-	Owed  []string `json:"owed,omitempty"` // up to it, those that could not be
-}
-
 // Survey is the result of the comparison. It becomes part of a history, so its size
 // does not depend on the number of runs.
 type Survey struct {
@@ -65,8 +59,8 @@ type Survey struct {
 	Partial    bool `json:"partial,omitempty"` // there are more than the lists hold
 	Calls      int  `json:"calls"`             // to Spacelift's API
 
-	Candidates []Candidate `json:"candidates,omitempty"`
-	Postponed  int         `json:"postponed,omitempty"` // more runs that are candidates
+	Candidates []reconcile.Candidate `json:"candidates,omitempty"`
+	Postponed  int                   `json:"postponed,omitempty"` // more runs that are candidates
 
 	Missing   []string `json:"missing,omitempty"`   // runs of the input that are still open and not listed
 	Unlisted  int      `json:"unlisted,omitempty"`  // executions whose run Spacelift does not list
@@ -76,18 +70,6 @@ type Survey struct {
 
 	Behind int       `json:"behind,omitempty"` // executions that wait by other freezes than those in effect
 	Stuck  StuckList `json:"stuck,omitzero"`
-}
-
-// Candidate is a run to compare closely.
-type Candidate struct {
-	Run     spacelift.RunRef `json:"run"`
-	Listed  bool             `json:"listed,omitempty"` // Spacelift lists it among those in progress
-	Managed bool             `json:"managed,omitempty"`
-	Whole   bool             `json:"whole,omitempty"` // compare its whole history, whatever the lists show
-	Swept   bool             `json:"swept,omitempty"` // it is the turn of this run in the sweep
-
-	State       spacelift.RunState `json:"state,omitempty"`       // as listed
-	Fingerprint string             `json:"fingerprint,omitempty"` // of what is listed
 }
 
 // StuckList lists executions whose workflow tasks keep failing.
@@ -176,9 +158,6 @@ type openRun struct {
 	Fingerprint string
 }
 
-// key names a run within its account.
-func key(run spacelift.RunRef) string { return string(run.Stack) + "/" + string(run.Run) }
-
 // facts is the part of the fingerprint about labels and reviews; gate is the part
 // about freezes and the configuration, which is empty unless the run is at a gate.
 func (o openRun) facts() string { facts, _, _ := strings.Cut(o.Fingerprint, "/"); return facts }
@@ -214,12 +193,12 @@ func (c comparison) compare(found *Survey) {
 	for _, o := range c.open {
 		opened[o.Run] = o
 	}
-	listed := map[spacelift.RunRef]Candidate{}
-	var differ, missing, unknown []Candidate
+	listed := map[spacelift.RunRef]reconcile.Candidate{}
+	var differ, missing, unknown []reconcile.Candidate
 	for _, line := range c.lines {
 		o, open := opened[line.Ref]
-		now := Candidate{
-			Run: line.Ref, Listed: true, Managed: spacelift.Managed(line.StackLabels), Whole: open && c.owes(key(line.Ref)),
+		now := reconcile.Candidate{
+			Run: line.Ref, Listed: true, Managed: spacelift.Managed(line.StackLabels), Whole: open && c.owes(reconcile.KeyOf(line.Ref)),
 			State: line.State, Fingerprint: facts(line).Fingerprint(),
 		}
 		listed[line.Ref] = now
@@ -243,10 +222,10 @@ func (c comparison) compare(found *Survey) {
 			continue
 		}
 		found.Unlisted++
-		this := Candidate{Run: o.Run, Whole: c.owes(key(o.Run))}
-		again, before := due[key(o.Run)]
+		this := reconcile.Candidate{Run: o.Run, Whole: c.owes(reconcile.KeyOf(o.Run))}
+		again, before := due[reconcile.KeyOf(o.Run)]
 		if before {
-			found.Missing = append(found.Missing, key(o.Run))
+			found.Missing = append(found.Missing, reconcile.KeyOf(o.Run))
 		}
 		switch {
 		case again:
@@ -286,31 +265,31 @@ func (c comparison) owes(key string) bool {
 }
 
 // sweep returns the runs that are next to be compared whole, in order.
-func (c comparison) sweep(found *Survey, listed map[spacelift.RunRef]Candidate) []Candidate {
-	var owed, next []Candidate
+func (c comparison) sweep(found *Survey, listed map[spacelift.RunRef]reconcile.Candidate) []reconcile.Candidate {
+	var owed, next []reconcile.Candidate
 	for _, o := range c.open {
-		if o.Stuck || !c.owes(key(o.Run)) {
+		if o.Stuck || !c.owes(reconcile.KeyOf(o.Run)) {
 			continue
 		}
 		this, ok := listed[o.Run]
 		if !ok {
-			this = Candidate{Run: o.Run}
+			this = reconcile.Candidate{Run: o.Run}
 		}
 		this.Whole, this.Swept = true, true
-		if key(o.Run) > c.in.Sweep.After {
+		if reconcile.KeyOf(o.Run) > c.in.Sweep.After {
 			next = append(next, this)
 			continue
 		}
 		owed = append(owed, this)
-		found.OwedStill = append(found.OwedStill, key(o.Run))
+		found.OwedStill = append(found.OwedStill, reconcile.KeyOf(o.Run))
 	}
 	slices.Sort(found.OwedStill)
-	slices.SortFunc(next, func(a, b Candidate) int { return cmp.Compare(key(a.Run), key(b.Run)) })
+	slices.SortFunc(next, func(a, b reconcile.Candidate) int { return cmp.Compare(reconcile.KeyOf(a.Run), reconcile.KeyOf(b.Run)) })
 	return append(owed, next...)
 }
 
 // markSwept records how far the candidates take the sweep.
-func (c comparison) markSwept(found *Survey, swept []Candidate) {
+func (c comparison) markSwept(found *Survey, swept []reconcile.Candidate) {
 	if c.in.Sweep == nil {
 		return
 	}
@@ -326,24 +305,24 @@ func (c comparison) markSwept(found *Survey, swept []Candidate) {
 			break
 		}
 		found.Candidates[i-1].Swept = true
-		found.SweptTo = max(found.SweptTo, key(s.Run))
+		found.SweptTo = max(found.SweptTo, reconcile.KeyOf(s.Run))
 	}
 }
 
 // shuffle orders candidates by a hash of their run and the time.
-func (c comparison) shuffle(all []Candidate) {
+func (c comparison) shuffle(all []reconcile.Candidate) {
 	seed := c.in.At.UTC().Format(time.RFC3339Nano)
 	places := map[spacelift.RunRef]string{}
 	for _, one := range all {
-		sum := sha256.Sum256([]byte(seed + key(one.Run)))
+		sum := sha256.Sum256([]byte(seed + reconcile.KeyOf(one.Run)))
 		places[one.Run] = string(sum[:])
 	}
-	slices.SortFunc(all, func(a, b Candidate) int { return cmp.Compare(places[a.Run], places[b.Run]) })
+	slices.SortFunc(all, func(a, b reconcile.Candidate) int { return cmp.Compare(places[a.Run], places[b.Run]) })
 }
 
 // share takes candidates from each kind in turn, each run once, up to a limit,
 // and counts the others.
-func share(limit int, kinds ...[]Candidate) (picked []Candidate, left int) {
+func share(limit int, kinds ...[]reconcile.Candidate) (picked []reconcile.Candidate, left int) {
 	seen := map[spacelift.RunRef]bool{}
 	for more := true; more; {
 		more = false

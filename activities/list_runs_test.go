@@ -23,6 +23,7 @@ import (
 	"github.com/gantryhq/gantry/activities"
 	"github.com/gantryhq/gantry/decide/freeze"
 	"github.com/gantryhq/gantry/decide/policy"
+	"github.com/gantryhq/gantry/decide/reconcile"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -198,16 +199,16 @@ func TestSurvey(t *testing.T) {
 	open := func(state, phase string, labels []string, review bool) []indexed {
 		return []indexed{{surveyRun("a"), state, phase, policy.Facts{Labels: labels, NeedsApproval: review}.Fingerprint()}}
 	}
-	listed := &activities.Candidate{Listed: true, Managed: true, State: spacelift.RunStatePlanning}
-	unmanaged := &activities.Candidate{Listed: true, State: spacelift.RunStatePlanning}
-	whole := &activities.Candidate{Listed: true, Managed: true, State: spacelift.RunStatePlanning, Whole: true, Swept: true}
+	listed := &reconcile.Candidate{Listed: true, Managed: true, State: spacelift.RunStatePlanning}
+	unmanaged := &reconcile.Candidate{Listed: true, State: spacelift.RunStatePlanning}
+	whole := &reconcile.Candidate{Listed: true, Managed: true, State: spacelift.RunStatePlanning, Whole: true, Swept: true}
 	for name, tc := range map[string]struct {
 		lines   []spacelift.RunLine
 		open    []indexed
 		stuck   bool
-		sweep   *activities.Sweep
+		sweep   *reconcile.Sweep
 		missing []activities.MissingRun
-		want    *activities.Candidate
+		want    *reconcile.Candidate
 	}{
 		"nothing is known of it":                    {lines: line(ours, time.Hour), want: listed},
 		"nothing is known of it yet":                {lines: line(ours, 20*time.Second)},
@@ -223,15 +224,15 @@ func TestSurvey(t *testing.T) {
 		"an approval policy asks for a review":      {lines: asking(line(ours, time.Hour)), open: open("PLANNING", "planning", ours, false), want: listed},
 		"that is known":                             {lines: asking(line(ours, time.Hour)), open: open("PLANNING", "waiting", ours, true)},
 		"it no longer does":                         {lines: line(ours, time.Hour), open: open("PLANNING", "waiting", ours, true), want: listed},
-		"every run is to be compared":               {lines: line(ours, time.Hour), open: open("PLANNING", "planning", ours, false), sweep: &activities.Sweep{}, want: whole},
-		"it was compared":                           {lines: line(ours, time.Hour), open: open("PLANNING", "planning", ours, false), sweep: &activities.Sweep{After: "app/b"}},
-		"it was to be compared, and could not be":   {lines: line(ours, time.Hour), open: open("PLANNING", "planning", ours, false), sweep: &activities.Sweep{After: "app/b", Owed: []string{"app/a"}}, want: whole},
-		"to be compared, and followed by nothing":   {lines: line(nil, time.Hour), sweep: &activities.Sweep{}},
-		"it is followed and no longer in progress":  {open: open("APPLYING", "applying", ours, false), want: &activities.Candidate{}},
+		"every run is to be compared":               {lines: line(ours, time.Hour), open: open("PLANNING", "planning", ours, false), sweep: &reconcile.Sweep{}, want: whole},
+		"it was compared":                           {lines: line(ours, time.Hour), open: open("PLANNING", "planning", ours, false), sweep: &reconcile.Sweep{After: "app/b"}},
+		"it was to be compared, and could not be":   {lines: line(ours, time.Hour), open: open("PLANNING", "planning", ours, false), sweep: &reconcile.Sweep{After: "app/b", Owed: []string{"app/a"}}, want: whole},
+		"to be compared, and followed by nothing":   {lines: line(nil, time.Hour), sweep: &reconcile.Sweep{}},
+		"it is followed and no longer in progress":  {open: open("APPLYING", "applying", ours, false), want: &reconcile.Candidate{}},
 		"it has ended, and its execution knows":     {open: open("FAILED", "retrying", ours, false)},
 		"an end is known, and it goes on":           {lines: line(ours, time.Hour), open: open("FAILED", "retrying", ours, false), want: listed},
 		"Spacelift did not know it a moment ago":    {open: open("APPLYING", "applying", ours, false), missing: []activities.MissingRun{{Key: "app/a"}}},
-		"it is time to look for it again":           {open: open("APPLYING", "applying", ours, false), missing: []activities.MissingRun{{Key: "app/a", Due: true}}, want: &activities.Candidate{}},
+		"it is time to look for it again":           {open: open("APPLYING", "applying", ours, false), missing: []activities.MissingRun{{Key: "app/a", Due: true}}, want: &reconcile.Candidate{}},
 		"its execution can't go on":                 {lines: line(ours, time.Hour), open: open("QUEUED", "queued", ours, false), stuck: true},
 		"nothing is in progress":                    {},
 	} {
@@ -243,13 +244,13 @@ func TestSurvey(t *testing.T) {
 			in := surveyInput
 			in.Sweep, in.Missing = tc.sweep, tc.missing
 			found := s.survey(t, in)
-			var want []activities.Candidate
+			var want []reconcile.Candidate
 			if tc.want != nil {
 				one := *tc.want
 				one.Run = surveyRun("a")
-				want = []activities.Candidate{one}
+				want = []reconcile.Candidate{one}
 			}
-			if diff := cmp.Diff(want, found.Candidates, cmpopts.IgnoreFields(activities.Candidate{}, "Fingerprint")); diff != "" || found.Postponed != 0 {
+			if diff := cmp.Diff(want, found.Candidates, cmpopts.IgnoreFields(reconcile.Candidate{}, "Fingerprint")); diff != "" || found.Postponed != 0 {
 				t.Errorf("%d more; candidates (-want +got):\n%s", found.Postponed, diff)
 			}
 			if len(found.Missing) != len(tc.missing) || found.Open != len(tc.open) {
@@ -335,7 +336,7 @@ func TestSurveySweeps(t *testing.T) {
 		s.open = append(s.open, indexed{run, state, "planning", policy.Facts{Labels: []string{"gantry:managed"}}.Fingerprint()})
 	}
 	in, swept := surveyInput, map[string]int{}
-	in.Sweep = &activities.Sweep{}
+	in.Sweep = &reconcile.Sweep{}
 	for ticks := 0; in.Sweep != nil; ticks++ {
 		in.At = in.At.Add(time.Minute)
 		found := s.survey(t, in)

@@ -48,7 +48,7 @@ type tick struct {
 	in       reconcile.Input
 	last     reconcile.Report // of the tick before; empty at first
 	report   reconcile.Report
-	found    reconcile.Found
+	found    reconcile.Findings
 	gap      bool               // the webhook was off, so notifications of any run may be missing
 	compared bool               // with Spacelift's list of runs
 	repairs  []reconcile.Repair // to carry out
@@ -118,7 +118,7 @@ const webhookEvery = 5
 // webhookDue reports whether it is time to read the webhook.
 func (t *tick) webhookDue() bool {
 	c := t.last.Carried
-	calm := t.last.Webhook != nil && t.last.Webhook.Enabled && t.last.Webhook.ID == t.in.Webhook && c.Unheard == 0 &&
+	calm := t.last.Webhook != nil && t.last.Webhook.Enabled && t.last.Webhook.ID == t.in.Webhook && c.Silent == 0 &&
 		!slices.ContainsFunc(t.last.Findings, func(f reconcile.Finding) bool { return slices.Contains(reconcile.WebhookFindings, f.Kind) })
 	return !calm || !t.report.At.Before(c.Watched.Add(webhookEvery*t.in.Interval-t.in.Interval/2))
 }
@@ -133,7 +133,7 @@ func (t *tick) checkWebhook(ctx workflow.Context) {
 	var a *activities.Activities
 	var hook activities.Webhook
 	in := activities.WebhookInput{Account: t.in.Account, ID: t.in.Webhook}
-	g := reconcile.Guard{Saw: reconcile.SightNone}
+	g := reconcile.WebhookCheck{State: reconcile.WebhookUnset}
 	if in.ID != "" {
 		err := t.call(ctx, a.ReadWebhook, in, &hook)
 		t.report.APICalls++
@@ -141,9 +141,9 @@ func (t *tick) checkWebhook(ctx workflow.Context) {
 			t.found.Keep(reconcile.WebhookFindings...)
 			return
 		}
-		g = guardOf(hook, err)
+		g = checkOf(hook, err)
 	}
-	if t.gap = g.Saw == reconcile.SightDisabled; t.gap && t.in.Reenable {
+	if t.gap = g.State == reconcile.WebhookDisabled; t.gap && t.in.Reenable {
 		err := t.call(ctx, a.EnableWebhook, in, &hook)
 		t.report.APICalls += max(1, hook.Calls)
 		if err != nil {
@@ -152,31 +152,31 @@ func (t *tick) checkWebhook(ctx workflow.Context) {
 		}
 		g.Switched = err == nil && hook.Enabled
 	}
-	switch g.Saw {
-	case reconcile.SightEnabled, reconcile.SightDisabled:
+	switch g.State {
+	case reconcile.WebhookEnabled, reconcile.WebhookDisabled:
 		t.report.Webhook = &reconcile.WebhookStatus{ID: in.ID, Enabled: hook.Enabled}
-	case reconcile.SightNone, reconcile.SightMissing:
+	case reconcile.WebhookUnset, reconcile.WebhookMissing:
 		t.report.Webhook = nil
 	}
 	if g.Switched {
 		t.log.Error("Spacelift had switched the webhook off; Gantry switched it on again", "webhook", in.ID)
 	}
-	reconcile.JudgeWebhook(&t.found, &t.report.Carried, t.in, g, t.report.At)
+	t.found.AddWebhook(&t.report.Carried, t.in, g, t.report.At)
 }
 
-// guardOf returns what a read of the webhook showed.
-func guardOf(hook activities.Webhook, err error) reconcile.Guard {
+// checkOf returns what a read of the webhook showed.
+func checkOf(hook activities.Webhook, err error) reconcile.WebhookCheck {
 	switch {
 	case notFound(err):
-		return reconcile.Guard{Saw: reconcile.SightMissing}
+		return reconcile.WebhookCheck{State: reconcile.WebhookMissing}
 	case err != nil && final(err):
-		return reconcile.Guard{Saw: reconcile.SightRefused, Problem: because(err)}
+		return reconcile.WebhookCheck{State: reconcile.WebhookUnreadable, Problem: because(err)}
 	case err != nil:
-		return reconcile.Guard{Saw: reconcile.SightUnclear}
+		return reconcile.WebhookCheck{State: reconcile.WebhookUnclear}
 	case hook.Enabled:
-		return reconcile.Guard{Saw: reconcile.SightEnabled}
+		return reconcile.WebhookCheck{State: reconcile.WebhookEnabled}
 	}
-	return reconcile.Guard{Saw: reconcile.SightDisabled}
+	return reconcile.WebhookCheck{State: reconcile.WebhookDisabled}
 }
 
 // compare finds the runs to repair.
@@ -195,13 +195,13 @@ func (t *tick) compare(ctx workflow.Context) {
 		return
 	}
 	t.compared = true
-	c.Missing = slices.DeleteFunc(c.Missing, func(m reconcile.MissingRun) bool { return !slices.Contains(s.Missing, string(m.Run)) })
+	c.Missing = slices.DeleteFunc(c.Missing, func(m reconcile.MissingRun) bool { return !slices.Contains(s.Missing, m.Run) })
 	checked := t.check(ctx, s.Candidates)
 	c.Sweep = c.Sweep.Advance(s.SweptTo, s.SweptAll, s.OwedStill, checked)
-	t.report.Postponed = s.Postponed + len(checked.Rest) + len(checked.Failed)
+	t.report.Postponed = s.Postponed + len(checked.Left) + len(checked.Failed)
 	t.notifyBehind(ctx, s.Behind)
-	reconcile.JudgeStuck(&t.found, s.Stuck.Count, s.Stuck.First, t.mute, t.report.At)
-	reconcile.JudgeVanished(&t.found, c.Missing)
+	t.found.AddStuck(s.Stuck.Count, s.Stuck.First, t.mute, t.report.At)
+	t.found.AddVanished(c.Missing)
 	switch {
 	case t.report.Outcome != reconcile.OutcomeDone:
 	case t.report.Postponed > 0:
@@ -223,18 +223,13 @@ func (t *tick) survey(ctx workflow.Context) (s activities.Survey, ok bool) {
 		Open:  fmt.Sprintf("WorkflowType = '%s' AND %s = '%s' AND ExecutionStatus = 'Running'", managed.ManageRunType, managed.AttrAccount, t.in.Account),
 		Stuck: stuckQuery(t.in.Account), Index: indexed,
 		Pages: reconcile.MaxRunPages, Executions: reconcile.MaxExecutions, Candidates: reconcile.MaxRunsPerTick, Unknown: reconcile.MaxRunsPerTick,
+		Sweep: c.Sweep,
 	}
 	for _, m := range c.Missing {
-		in.Missing = append(in.Missing, activities.MissingRun{Key: string(m.Run), Due: m.Due(t.report.At)})
+		in.Missing = append(in.Missing, activities.MissingRun{Key: m.Run, Due: m.Due(t.report.At)})
 	}
 	if !c.RoomForMissing() {
 		in.Unknown = 0
-	}
-	if c.Sweep != nil {
-		in.Sweep = &activities.Sweep{After: string(c.Sweep.After)}
-		for _, k := range c.Sweep.Owed {
-			in.Sweep.Owed = append(in.Sweep.Owed, string(k))
-		}
 	}
 	err := workflow.ExecuteLocalActivity(withSurvey(ctx), a.Survey, in).Get(ctx, &s)
 	t.report.APICalls += max(1, s.Calls)
@@ -316,17 +311,17 @@ func stuckQuery(account spacelift.Account) string {
 // check checks runs one by one and collects repairs. A run that it fails on is a
 // candidate of the next tick too; after some failures in a row this tick checks no
 // more.
-func (t *tick) check(ctx workflow.Context, now []activities.Candidate) (l reconcile.Looks) {
+func (t *tick) check(ctx workflow.Context, now []reconcile.Candidate) (l reconcile.Progress) {
 	failures := 0
 	for _, next := range now {
 		key := reconcile.KeyOf(next.Run)
 		if t.report.Outcome == reconcile.OutcomeRateLimited || failures >= reconcile.MaxFailures || t.size >= reconcile.MaxRepairs || ctx.Err() != nil {
-			l.Rest = append(l.Rest, key)
+			l.Left = append(l.Left, key)
 			continue
 		}
-		r, err := t.checkRun(ctx, reconcile.Candidate(next))
+		r, err := t.checkRun(ctx, next)
 		if t.limited(ctx, err) {
-			l.Rest = append(l.Rest, key)
+			l.Left = append(l.Left, key)
 			continue
 		}
 		if err != nil {
@@ -350,18 +345,17 @@ func (t *tick) check(ctx workflow.Context, now []activities.Candidate) (l reconc
 // checkRun compares one run with what its execution knows.
 func (t *tick) checkRun(ctx workflow.Context, c reconcile.Candidate) (r reconcile.Repair, err error) {
 	var a *activities.Activities
-	var known reconcile.Known
+	var k reconcile.Knowledge
 	id := managed.ManageRunID(c.Run)
-	if err := t.call(ctx, a.AskExecution, activities.QueryInput{ID: id, Query: managed.StatusQuery}, &known); err != nil {
+	if err := t.call(ctx, a.AskExecution, activities.QueryInput{ID: id, Query: managed.StatusQuery}, &k); err != nil {
 		return r, err
 	}
-	if known.Mute != "" {
-		t.log.Warn("an execution can't answer", "run", c.Run.String(), "error", known.Mute)
+	if k.Mute != "" {
+		t.log.Warn("an execution can't answer", "run", c.Run.String(), "error", k.Mute)
 		t.mute = append(t.mute, id)
 		return reconcile.Repair{Run: c.Run}, nil
 	}
-	k := reconcile.KnowledgeOf(known)
-	if !reconcile.WorthReading(c, k) {
+	if !c.WorthReading(k) {
 		return reconcile.Repair{Run: c.Run}, nil
 	}
 	var run spacelift.Run
@@ -380,7 +374,7 @@ func (t *tick) checkRun(ctx workflow.Context, c reconcile.Candidate) (r reconcil
 
 // missing records that Spacelift does not know a run.
 func (t *tick) missing(run spacelift.RunRef, k reconcile.Knowledge) reconcile.Repair {
-	if !k.Exists || k.Ended {
+	if !k.Exists || k.Ended() {
 		return reconcile.Repair{Run: run}
 	}
 	m := t.report.Carried.TakeMissing(run, k.Shown())
@@ -450,11 +444,11 @@ func (t *tick) conclude() {
 		c.Limits, c.NotBefore = 0, time.Time{}
 	}
 	if t.compared {
-		reconcile.JudgeSilence(&t.found, c, t.fresh, r.InProgress, r.At)
+		t.found.AddSilence(c, t.fresh, r.InProgress, r.At)
 	} else {
 		t.found.Keep(reconcile.FindingSilence)
 	}
-	reconcile.JudgeFailure(&t.found, c, r, t.final)
+	t.found.AddFailure(c, r, t.final)
 	r.Findings = t.found.Now
 	for _, f := range t.found.Fresh() {
 		t.log.Error("guardian: "+f.Summary, "kind", f.Kind, "fix", f.Fix)

@@ -18,12 +18,12 @@ const findingTimeout = 12 * time.Second
 // all fail.
 func (t *tick) sendFindings(ctx workflow.Context) {
 	if len(t.in.Notify) == 0 {
-		t.report.Carried.Told = nil
+		t.report.Carried.Announcements = nil
 		return
 	}
 	var a *activities.Activities
 	ctx = once(ctx, findingTimeout)
-	due := t.report.Carried.Owe(t.in.Notify, t.found.Now)
+	due := t.report.Carried.Announce(t.in.Notify, t.found.Now)
 	sent := make([]workflow.Future, len(due))
 	for i, d := range due {
 		sent[i] = workflow.ExecuteLocalActivity(ctx, a.Notify, activities.NotifyInput{
@@ -33,12 +33,12 @@ func (t *tick) sendFindings(ctx workflow.Context) {
 	for i, d := range due {
 		err := sent[i].Get(ctx, nil)
 		if err == nil {
-			d.Took()
+			d.Delivered()
 			continue
 		}
 		d.Failed(final(err))
 		t.log.Warn("a finding could not be sent", "channel", d.Channel, "kind", d.Finding.Kind, "over", d.Over, "givenUp", d.Tries >= reconcile.MaxTries, "error", because(err))
 	}
 	c := &t.report.Carried
-	c.Told = slices.DeleteFunc(c.Told, func(t reconcile.Owed) bool { return t.Forgotten() })
+	c.Announcements = slices.DeleteFunc(c.Announcements, func(t reconcile.Announcement) bool { return t.Settled() })
 }

@@ -196,8 +196,8 @@ func TestFindingsOfAChannelThatIsGone(t *testing.T) {
 	r.people.receive(t, "oncall: Over: Spacelift switched Gantry's webhook off")
 	r.in.Notify = nil
 	r.switchOff()
-	if report := r.tick(); len(report.Carried.Told) > 0 {
-		t.Errorf("carried on: %+v", report.Carried.Told)
+	if report := r.tick(); len(report.Carried.Announcements) > 0 {
+		t.Errorf("carried on: %+v", report.Carried.Announcements)
 	}
 	r.people.receive(t)
 }

@@ -9,7 +9,6 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/gantryhq/gantry/decide/managed"
-	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -23,7 +22,7 @@ func runNamed(name string) spacelift.RunRef {
 	return spacelift.RunRef{Account: "acme", Stack: "network-prod", Run: spacelift.RunID(name)}
 }
 
-func TestMend(t *testing.T) {
+func TestRepair(t *testing.T) {
 	at := func(ago time.Duration) time.Time { return noon.Add(-ago) }
 	history := func(states ...spacelift.Transition) spacelift.Run {
 		newest := states[len(states)-1]
@@ -38,28 +37,29 @@ func TestMend(t *testing.T) {
 	entered := func(s spacelift.RunState, ago time.Duration) spacelift.Transition {
 		return spacelift.Transition{State: s, At: at(ago)}
 	}
+	notified := func(version int, state spacelift.RunState, k Knowledge) Knowledge {
+		k.States = append(slices.Clone(k.States), KnownState{StateKey: managed.StateKey{StateVersion: version, State: state}})
+		k.State, k.StateVersion = state, version
+		return k
+	}
 	knows := func(states ...spacelift.RunState) Knowledge {
-		k := Knowledge{Exists: true, fingerprint: policy.Facts{Labels: ours}.Fingerprint()}
+		k := Knowledge{Exists: true, Labels: ours}
 		for i, s := range states {
-			k.states, k.state, k.version = append(k.states, managed.StateKey{StateVersion: i, State: s}), s, i
+			k = notified(i, s, k)
 		}
-		k.notified = k.states
 		return k
 	}
 	labelled := func(k Knowledge, labels []string) Knowledge {
-		k.fingerprint = policy.Facts{Labels: labels}.Fingerprint()
+		k.Labels = labels
 		return k
 	}
 	shown := func(k Knowledge) Knowledge { // the API showed all of it
-		k.notified = nil
+		for i := range k.States {
+			k.States[i].Source = managed.SourceReconcile
+		}
 		return k
 	}
-	tells := func(version int, state spacelift.RunState, k Knowledge) Knowledge { // a notification
-		k.states = append(slices.Clone(k.states), managed.StateKey{StateVersion: version, State: state})
-		k.notified = append(slices.Clone(k.notified), managed.StateKey{StateVersion: version, State: state})
-		k.state, k.version = state, version
-		return k
-	}
+	hole := shown(notified(2, "PLANNING", knows("QUEUED")))
 	last := at(every)
 	for name, tc := range map[string]struct {
 		known    Knowledge
@@ -67,7 +67,7 @@ func TestMend(t *testing.T) {
 		unlabel  bool
 		asks     bool // an approval policy asks for a review
 		do       Action
-		versions []int // told
+		versions []int // sent
 		denied   []managed.StateKey
 		ends     bool
 		fresh    bool
@@ -81,19 +81,19 @@ func TestMend(t *testing.T) {
 		"all is known":                                {known: knows("QUEUED", "READY"), run: history(entered("QUEUED", time.Hour), entered("READY", time.Minute))},
 		"what is missing is on its way":               {known: knows("QUEUED"), run: history(entered("QUEUED", time.Hour), entered("READY", 10*time.Second))},
 		"what is missing is overdue":                  {known: knows("QUEUED"), run: history(entered("QUEUED", time.Hour), entered("READY", time.Minute)), do: Notify, versions: []int{1}, fresh: true},
-		"one is overdue, so all are told":             {known: knows("QUEUED"), run: history(entered("QUEUED", time.Hour), entered("READY", time.Minute), entered("PLANNING", 0)), do: Notify, versions: []int{1, 2}, fresh: true},
+		"one is overdue, so all are sent":             {known: knows("QUEUED"), run: history(entered("QUEUED", time.Hour), entered("READY", time.Minute), entered("PLANNING", 0)), do: Notify, versions: []int{1, 2}, fresh: true},
 		"overdue since before the last tick":          {known: knows("QUEUED"), run: history(entered("QUEUED", time.Hour), entered("READY", 10*time.Minute)), do: Notify, versions: []int{1}},
-		"a hole in the middle":                        {known: Knowledge{Exists: true, state: "PLANNING", version: 2, states: []managed.StateKey{{StateVersion: 0, State: "QUEUED"}, {StateVersion: 2, State: "PLANNING"}}, fingerprint: policy.Facts{Labels: ours}.Fingerprint()}, run: history(entered("QUEUED", time.Hour), entered("READY", time.Hour), entered("PLANNING", 0)), do: Notify, versions: []int{1}},
+		"a hole in the middle":                        {known: hole, run: history(entered("QUEUED", time.Hour), entered("READY", time.Hour), entered("PLANNING", 0)), do: Notify, versions: []int{1}},
 		"the end":                                     {known: knows("QUEUED"), run: history(entered("QUEUED", time.Hour), entered("SKIPPED", time.Minute)), do: Notify, versions: []int{1}, ends: true, fresh: true},
-		"the end, without a label nobody would tell":  {known: knows("QUEUED"), run: history(entered("QUEUED", time.Hour), entered("SKIPPED", time.Minute)), unlabel: true, do: Notify, versions: []int{1}, ends: true},
-		"its labels were mended":                      {known: labelled(knows("QUEUED", "READY"), nil), run: history(entered("QUEUED", time.Hour), entered("READY", time.Minute)), do: Notify, versions: []int{1}},
+		"the end, without a label no notification":    {known: knows("QUEUED"), run: history(entered("QUEUED", time.Hour), entered("SKIPPED", time.Minute)), unlabel: true, do: Notify, versions: []int{1}, ends: true},
+		"its labels were repaired":                    {known: labelled(knows("QUEUED", "READY"), nil), run: history(entered("QUEUED", time.Hour), entered("READY", time.Minute)), do: Notify, versions: []int{1}},
 		"they were a moment after it moved on":        {known: labelled(knows("QUEUED"), nil), run: history(entered("QUEUED", time.Hour), entered("READY", 10*time.Second))},
-		"they were, and a hole is in the middle":      {known: labelled(Knowledge{Exists: true, state: "PLANNING", version: 2, states: []managed.StateKey{{StateVersion: 0, State: "QUEUED"}, {StateVersion: 2, State: "PLANNING"}}}, nil), run: history(entered("QUEUED", time.Hour), entered("READY", time.Hour), entered("PLANNING", 0)), do: Notify, versions: []int{1, 2}},
+		"they were, and a hole is in the middle":      {known: labelled(hole, nil), run: history(entered("QUEUED", time.Hour), entered("READY", time.Hour), entered("PLANNING", 0)), do: Notify, versions: []int{1, 2}},
 		"an approval policy asks for a review":        {known: knows("QUEUED"), asks: true, run: history(entered("QUEUED", time.Second)), do: Notify, versions: []int{0}},
 		"a notification is beyond what the API shows": {known: knows("QUEUED", "READY", "PLANNING"), run: history(entered("QUEUED", time.Hour), entered("READY", time.Minute)), do: Notify, versions: []int{1}, denied: []managed.StateKey{{StateVersion: 2, State: "PLANNING"}}},
-		"it is far beyond, and hides what is so":      {known: tells(500, "PLANNING", knows("QUEUED")), run: history(entered("QUEUED", time.Hour), entered("READY", time.Minute)), do: Notify, versions: []int{1}, denied: []managed.StateKey{{StateVersion: 500, State: "PLANNING"}}, fresh: true},
-		"a notification of an end that is none":       {known: tells(1, "FAILED", knows("QUEUED")), run: history(entered("QUEUED", time.Hour)), do: Notify, versions: []int{0}, denied: []managed.StateKey{{StateVersion: 1, State: "FAILED"}}},
-		"an end, and the run has ended otherwise":     {known: tells(1, "FAILED", knows("QUEUED")), run: history(entered("QUEUED", time.Hour), entered("SKIPPED", time.Hour)), do: Notify, versions: []int{1}, ends: true},
+		"it is far beyond, and hides what is so":      {known: notified(500, "PLANNING", knows("QUEUED")), run: history(entered("QUEUED", time.Hour), entered("READY", time.Minute)), do: Notify, versions: []int{1}, denied: []managed.StateKey{{StateVersion: 500, State: "PLANNING"}}, fresh: true},
+		"a notification of an end that is none":       {known: notified(1, "FAILED", knows("QUEUED")), run: history(entered("QUEUED", time.Hour)), do: Notify, versions: []int{0}, denied: []managed.StateKey{{StateVersion: 1, State: "FAILED"}}},
+		"an end, and the run has ended otherwise":     {known: notified(1, "FAILED", knows("QUEUED")), run: history(entered("QUEUED", time.Hour), entered("SKIPPED", time.Hour)), do: Notify, versions: []int{1}, ends: true},
 		"the API showed more before":                  {known: shown(knows("QUEUED", "READY", "PLANNING")), run: history(entered("QUEUED", time.Hour), entered("READY", time.Minute))},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -115,7 +115,7 @@ func TestMend(t *testing.T) {
 				t.Errorf("repair (-want +got):\n%s", diff)
 			}
 			if !slices.Equal(versions, tc.versions) {
-				t.Errorf("told of versions %v, want %v", versions, tc.versions)
+				t.Errorf("sent versions %v, want %v", versions, tc.versions)
 			}
 		})
 	}
