@@ -73,43 +73,31 @@ func newKeeper(ctx workflow.Context, in freeze.Input) (*keeper, error) {
 				return k.declare(now(ctx), wish)
 			},
 			workflow.UpdateHandlerOptions{Validator: func(ctx workflow.Context, wish freeze.Declare) error {
-				_, _, r := k.book.Judge(now(ctx), wish)
-				return asError(r)
+				return asError(k.book.RefuseDeclare(now(ctx), wish))
 			}}),
 		workflow.SetUpdateHandlerWithOptions(ctx, freeze.LiftUpdate,
 			func(ctx workflow.Context, wish freeze.Lift) (policy.Freeze, error) { return k.lift(now(ctx), wish) },
 			workflow.UpdateHandlerOptions{Validator: func(ctx workflow.Context, wish freeze.Lift) error {
-				_, _, r := k.book.Find(now(ctx), wish)
-				return asError(r)
+				return asError(k.book.RefuseLift(now(ctx), wish))
 			}}),
 	)
 }
 
 func (k *keeper) declare(now time.Time, wish freeze.Declare) (policy.Freeze, error) {
-	f, repeated, r := k.book.Judge(now, wish)
-	if r != nil {
+	f, fresh, r := k.book.Declare(now, wish)
+	if r != nil || !fresh {
 		return f, asError(r)
 	}
-	k.book.Remember(wish.Key, freeze.DeclarationOf(wish.ID))
-	if repeated {
-		return f, nil
-	}
-	k.book.Add(now, f)
 	k.changed = true
 	k.log.Info("freeze declared", "freeze", f.ID, "by", f.DeclaredBy, "from", f.From, "until", f.Until, "stacks", len(f.Stacks))
 	return f, nil
 }
 
 func (k *keeper) lift(now time.Time, wish freeze.Lift) (policy.Freeze, error) {
-	f, repeated, r := k.book.Find(now, wish)
-	if r != nil {
+	f, fresh, r := k.book.Lift(now, wish)
+	if r != nil || !fresh {
 		return f, asError(r)
 	}
-	k.book.Remember(wish.Key, freeze.LiftOf(wish.ID))
-	if repeated {
-		return f, nil
-	}
-	f = k.book.End(now, wish)
 	k.changed = true
 	k.log.Info("freeze lifted", "freeze", f.ID, "by", wish.By)
 	return f, nil

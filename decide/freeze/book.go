@@ -16,7 +16,7 @@ import (
 const (
 	maxHeld      = 50      // in effect or to come
 	maxHeldBytes = 600_000 // of those, as JSON
-	maxPast      = 50      // remembered, so that a repeat of what was asked then is known for one
+	maxPast      = 50      // remembered, so that a repeated request is recognized
 	maxPastBytes = 400_000 // of those, as JSON
 	maxKeyBytes  = 300_000 // of the idempotency keys, as JSON
 	maxStacks    = 100     // named by one freeze
@@ -24,32 +24,31 @@ const (
 	maxNotified  = 200     // stacks to notify runs of; beyond, those of all stacks are
 )
 
-// notifyAgain is how long after a change runs are notified of it a second time:
-// one that began to wait at that very moment is not listed yet.
+// notifyAgain is the time after which runs are notified of a change again: a run
+// that began to wait at that very moment is not listed yet.
 const notifyAgain = 30 * time.Second
 
-// Book is what an execution of Freezes knows. Its JSON form travels in
-// Input.
+// Book is the state of an execution of Freezes. Its JSON form travels in Input.
 type Book struct {
 	Held []entry         `json:"held,omitempty"` // oldest first
 	Past []entry         `json:"past,omitempty"` // oldest first
 	Keys decide.UsedKeys `json:"keys,omitempty"`
 
-	Turned time.Time  `json:"turned,omitzero"`  // when it was looked at last
+	Turned time.Time  `json:"turned,omitzero"`  // when Turn was called last
 	Notify []audience `json:"notify,omitempty"` // soonest first, two at most
 }
 
-// entry is a freeze, and what of the wish for it the freeze does not say.
+// entry is a freeze, and the parts of its wish that the freeze lacks.
 type entry struct {
 	Freeze   policy.Freeze `json:"freeze"`
-	Asked    time.Time     `json:"asked,omitzero"` // when it was to end
+	Asked    time.Time     `json:"asked,omitzero"` // the end that the wish asked for
 	LiftedBy string        `json:"liftedBy,omitempty"`
 }
 
-// audience is whom to notify of a change: runs of these stacks that wait, or of
+// audience is a set of waiting runs to notify of a change: those of some stacks, or of
 // all.
 type audience struct {
-	At     time.Time `json:"at"` // when
+	At     time.Time `json:"at"`
 	Stacks []string  `json:"stacks,omitempty"`
 	All    bool      `json:"all,omitempty"`
 }
@@ -69,7 +68,7 @@ func (a *audience) merge(other audience) {
 	}
 }
 
-// Freezes are those that hold or will.
+// Freezes returns the freezes that are in effect or announced.
 func (b *Book) Freezes() []policy.Freeze {
 	all := make([]policy.Freeze, 0, len(b.Held)) // empty, not null
 	for _, e := range b.Held {
@@ -78,11 +77,31 @@ func (b *Book) Freezes() []policy.Freeze {
 	return all
 }
 
-// Judge says what a wish comes to: a freeze to add, or the one that the same
-// wish made before.
-func (b *Book) Judge(now time.Time, wish Declare) (f policy.Freeze, repeated bool, no *decide.Refusal) {
+// Declare adds the freeze that a person wishes, unless the same wish made it before:
+// then fresh is false. It returns the freeze, or why there will be none.
+func (b *Book) Declare(now time.Time, wish Declare) (f policy.Freeze, fresh bool, no *decide.Refusal) {
+	f, fresh, no = b.declared(now, wish)
+	if no != nil {
+		return f, false, no
+	}
+	b.remember(wish.Key, declareContent(wish.ID))
+	if fresh {
+		b.Held = append(b.Held, entry{Freeze: f, Asked: f.Until})
+		b.changed(now, f)
+	}
+	return f, fresh, nil
+}
+
+// RefuseDeclare returns why Declare would refuse a wish; nil if it would not.
+func (b *Book) RefuseDeclare(now time.Time, wish Declare) *decide.Refusal {
+	_, _, no := b.declared(now, wish)
+	return no
+}
+
+// declared returns the freeze that a wish makes, or made before.
+func (b *Book) declared(now time.Time, wish Declare) (f policy.Freeze, fresh bool, no *decide.Refusal) {
 	wish = wish.tidy()
-	if no := b.refuseKey(wish.Key, DeclarationOf(wish.ID)); no != nil {
+	if _, no := b.Keys.Check(wish.Key, declareContent(wish.ID)); no != nil {
 		return f, false, no
 	}
 	for _, e := range slices.Concat(b.Held, b.Past) {
@@ -92,10 +111,7 @@ func (b *Book) Judge(now time.Time, wish Declare) (f policy.Freeze, repeated boo
 		if !e.made(wish) {
 			return f, false, decide.Refuse(decide.ErrTypeKeyReused, "another freeze has the id %s", wish.ID)
 		}
-		return e.Freeze, true, nil
-	}
-	bad := func(format string, args ...any) (policy.Freeze, bool, *decide.Refusal) {
-		return policy.Freeze{}, false, decide.Refuse(ErrTypeInvalid, format, args...)
+		return e.Freeze, false, nil
 	}
 	f = policy.Freeze{
 		ID: wish.ID, Reason: wish.Reason, Stacks: wish.Stacks, From: wish.From, Until: wish.Until, DeclaredBy: wish.By, DeclaredAt: now,
@@ -103,32 +119,42 @@ func (b *Book) Judge(now time.Time, wish Declare) (f policy.Freeze, repeated boo
 	if f.From.IsZero() {
 		f.From = now
 	}
+	if no = wish.invalid(f, now); no == nil {
+		no = b.full(f)
+	}
+	if no != nil {
+		return policy.Freeze{}, false, no
+	}
+	return f, true, nil
+}
+
+// invalid refuses a wish that makes no freeze.
+func (w Declare) invalid(f policy.Freeze, now time.Time) *decide.Refusal {
+	bad := func(format string, args ...any) *decide.Refusal {
+		return decide.Refuse(ErrTypeInvalid, format, args...)
+	}
+	impossible := slices.IndexFunc(f.Stacks, func(s string) bool { return spacelift.ValidateStack(spacelift.StackID(s)) != nil })
 	switch {
 	case f.ID == "" || f.DeclaredBy == "":
-		return bad("a freeze needs an id and somebody who declares it")
+		return bad("a freeze needs an id and the name of the person who declares it")
 	case f.Reason == "":
-		return bad("a freeze needs a reason: people will ask for it")
-	case max(len(f.ID), len(f.Reason), len(f.DeclaredBy), len(wish.Key)) > maxText:
+		return bad("a freeze needs a reason")
+	case max(len(f.ID), len(f.Reason), len(f.DeclaredBy), len(w.Key)) > maxText:
 		return bad("the id, the reason, the name or the idempotency key of a freeze has more than %d bytes", maxText)
 	case len(f.Stacks) > maxStacks:
 		return bad("it names %d stacks, more than %d; name none for the whole account", len(f.Stacks), maxStacks)
-	case slices.ContainsFunc(f.Stacks, func(s string) bool { return spacelift.ValidateStack(spacelift.StackID(s)) != nil }):
-		return bad("no stack can be called %s", decide.Fit(fmt.Sprintf("%q", f.Stacks[slices.IndexFunc(f.Stacks, func(s string) bool {
-			return spacelift.ValidateStack(spacelift.StackID(s)) != nil
-		})]), decide.MaxName))
+	case impossible >= 0:
+		return bad("no stack can have the id %s", decide.Fit(fmt.Sprintf("%q", f.Stacks[impossible]), decide.MaxName))
 	case !f.Until.IsZero() && !f.Until.After(f.From):
 		return bad("it ends at %s, before it begins at %s", f.Until.Format(time.RFC3339), f.From.Format(time.RFC3339))
 	case !f.Until.IsZero() && !f.Until.After(now):
-		return bad("it ends at %s, which is over", f.Until.Format(time.RFC3339))
+		return bad("it ends at %s, which is in the past", f.Until.Format(time.RFC3339))
 	}
-	if no := b.refuseMore(f); no != nil {
-		return policy.Freeze{}, false, no
-	}
-	return f, false, nil
+	return nil
 }
 
-// refuseMore refuses a freeze that there is no room for.
-func (b *Book) refuseMore(f policy.Freeze) *decide.Refusal {
+// full refuses a freeze that there is no room for.
+func (b *Book) full(f policy.Freeze) *decide.Refusal {
 	if len(b.Held) >= maxHeld {
 		return decide.Refuse(ErrTypeFull, "there are %d freezes already; lift one first", len(b.Held))
 	}
@@ -139,49 +165,17 @@ func (b *Book) refuseMore(f policy.Freeze) *decide.Refusal {
 	return nil
 }
 
-func (b *Book) Add(now time.Time, f policy.Freeze) {
-	b.Held = append(b.Held, entry{Freeze: f, Asked: f.Until})
-	b.changed(now, f)
-}
-
-// Find returns the freeze to lift, or the one that was lifted before.
-func (b *Book) Find(now time.Time, wish Lift) (f policy.Freeze, repeated bool, no *decide.Refusal) {
-	if no := b.refuseKey(wish.Key, LiftOf(wish.ID)); no != nil {
+// Lift ends the freeze that a person wishes to end, unless the same wish ended it
+// before: then fresh is false. It returns the freeze, or why none is lifted.
+func (b *Book) Lift(now time.Time, wish Lift) (f policy.Freeze, fresh bool, no *decide.Refusal) {
+	f, fresh, no = b.lifted(now, wish)
+	if no != nil {
 		return f, false, no
 	}
-	for _, e := range b.Held {
-		if e.Freeze.ID == wish.ID && !over(e.Freeze, now) {
-			return e.Freeze, false, nil
-		}
+	b.remember(wish.Key, liftContent(wish.ID))
+	if !fresh {
+		return f, false, nil
 	}
-	for _, e := range b.Past {
-		if e.Freeze.ID == wish.ID && e.LiftedBy != "" {
-			return e.Freeze, true, nil
-		}
-	}
-	return f, false, decide.Refuse(ErrTypeUnknown, "there is no freeze %s, or it is over", wish.ID)
-}
-
-// What a key was used for. Whose it is need not be said: two people never share
-// a key. A declaration's particulars are compared where its id is.
-func DeclarationOf(id string) string { return "declare " + id }
-func LiftOf(id string) string        { return "lift " + id }
-
-// refuseKey refuses a key that was used for something else.
-func (b *Book) refuseKey(key, what string) *decide.Refusal {
-	_, no := b.Keys.Check(key, what)
-	return no
-}
-
-func (b *Book) Remember(key, what string) {
-	b.Keys.Remember(key, what)
-	for decide.SizeOf(b.Keys) > maxKeyBytes {
-		b.Keys = slices.Delete(b.Keys, 0, 1)
-	}
-}
-
-// End lifts a freeze that find found.
-func (b *Book) End(now time.Time, wish Lift) (f policy.Freeze) {
 	b.retire(func(e *entry) bool {
 		if e.Freeze.ID != wish.ID {
 			return false
@@ -191,11 +185,48 @@ func (b *Book) End(now time.Time, wish Lift) (f policy.Freeze) {
 		return true
 	})
 	b.changed(now, f)
-	return f
+	return f, true, nil
 }
 
-// Turn takes out what is over, and notes that runs are to be notified when a
-// freeze has begun or ended since the last time.
+// RefuseLift returns why Lift would refuse a wish; nil if it would not.
+func (b *Book) RefuseLift(now time.Time, wish Lift) *decide.Refusal {
+	_, _, no := b.lifted(now, wish)
+	return no
+}
+
+// lifted returns the freeze that a wish is to end, or ended before.
+func (b *Book) lifted(now time.Time, wish Lift) (f policy.Freeze, fresh bool, no *decide.Refusal) {
+	if _, no := b.Keys.Check(wish.Key, liftContent(wish.ID)); no != nil {
+		return f, false, no
+	}
+	for _, e := range b.Held {
+		if e.Freeze.ID == wish.ID && !over(e.Freeze, now) {
+			return e.Freeze, true, nil
+		}
+	}
+	for _, e := range b.Past {
+		if e.Freeze.ID == wish.ID && e.LiftedBy != "" {
+			return e.Freeze, false, nil
+		}
+	}
+	return f, false, decide.Refuse(ErrTypeUnknown, "there is no freeze %s, or it is over", wish.ID)
+}
+
+// An idempotency key is remembered with the kind of the request and the id of the
+// freeze. The person need not be part of it: two people never share a key. The rest
+// of a declaration is compared with the freeze of its id.
+func declareContent(id string) string { return "declare " + id }
+func liftContent(id string) string    { return "lift " + id }
+
+func (b *Book) remember(key, content string) {
+	b.Keys.Remember(key, content)
+	for decide.SizeOf(b.Keys) > maxKeyBytes {
+		b.Keys = slices.Delete(b.Keys, 0, 1)
+	}
+}
+
+// Turn removes freezes that are over, and schedules notifications for those that
+// began or ended since the last call.
 func (b *Book) Turn(now time.Time) {
 	var edges []policy.Freeze
 	for _, e := range b.Held {
@@ -231,7 +262,7 @@ func (b *Book) retire(gone func(*entry) bool) {
 	}
 }
 
-// changed makes the runs that freezes cover be notified, now and once more.
+// changed schedules that the runs which freezes cover are notified, now and once more.
 func (b *Book) changed(now time.Time, freezes ...policy.Freeze) {
 	if len(freezes) == 0 {
 		return
@@ -251,8 +282,8 @@ func (b *Book) changed(now time.Time, freezes ...policy.Freeze) {
 	b.Notify = []audience{soon, again}
 }
 
-// NotifyNow returns the stacks whose runs are to be notified now, none for all,
-// and takes that as done. While runs are being notified nothing is due.
+// NotifyNow returns the stacks whose runs must be notified now, none for all, and
+// counts that as done. While runs are being notified (busy), nothing is due.
 func (b *Book) NotifyNow(now time.Time, busy bool) (stacks []string, due bool) {
 	if busy || len(b.Notify) == 0 || b.Notify[0].At.After(now) {
 		return nil, false
@@ -262,7 +293,7 @@ func (b *Book) NotifyNow(now time.Time, busy bool) (stacks []string, due bool) {
 	return stacks, true
 }
 
-// Due is when there is something to do next; zero if nothing is.
+// Due returns the time at which there is something to do next; zero for none.
 func (b *Book) Due(busy bool) time.Time {
 	var times []time.Time
 	if len(b.Notify) > 0 && !busy {
@@ -284,7 +315,7 @@ func (b *Book) Due(busy bool) time.Time {
 
 func over(f policy.Freeze, now time.Time) bool { return !f.Until.IsZero() && !f.Until.After(now) }
 
-// tidy is the same wish in one form, so that wishes can be compared.
+// tidy returns the same wish in one form, so that wishes can be compared.
 func (w Declare) tidy() Declare {
 	w.Reason = strings.TrimSpace(w.Reason)
 	w.Stacks = slices.Compact(slices.Sorted(slices.Values(w.Stacks)))

@@ -11,11 +11,11 @@ import (
 	"github.com/gantryhq/gantry/decide/policy"
 )
 
-// temporalTakes is how large a payload may be.
+// temporalTakes is the size that Temporal accepts for a payload, in bytes.
 const temporalTakes = 2_000_000
 
-// Whatever people declare and lift, what an execution carries on and what it
-// answers stay below what Temporal takes. What there is no room for is refused.
+// Whatever people declare and lift, the input of the next execution and the answer to
+// a query stay below the size that Temporal accepts. A freeze without room is refused.
 func TestFreezeBookStaysSmall(t *testing.T) {
 	absurd := strings.Repeat("<", maxText) // six bytes each, as JSON
 	var stacks []string
@@ -27,7 +27,7 @@ func TestFreezeBookStaysSmall(t *testing.T) {
 	for round := range 5 {
 		for i := range maxHeld + 1 {
 			wish := Declare{ID: fmt.Sprintf("%d-%d-%s", round, i, absurd[:400]), By: absurd, Reason: absurd, Stacks: stacks, Key: fmt.Sprintf("%d %d", round, i)}
-			f, _, no := b.Judge(t0, wish)
+			_, _, no := b.Declare(t0, wish)
 			if no != nil {
 				if no.Type != ErrTypeFull || !strings.Contains(no.Reason, "lift one first") {
 					t.Fatalf("freeze %d is refused with %v", i, no)
@@ -35,17 +35,17 @@ func TestFreezeBookStaysSmall(t *testing.T) {
 				refused++
 				break
 			}
-			b.Remember(wish.Key, DeclarationOf(wish.ID))
-			b.Add(t0, f)
 		}
 		if len(b.Held) < 15 {
 			t.Errorf("there was room for %d absurd freezes", len(b.Held))
 		}
 		if carried, answer := decide.SizeOf(Input{Account: "acme", Known: &b}), decide.SizeOf(b.Freezes()); max(carried, answer) > temporalTakes {
-			t.Errorf("%d bytes are carried on and %d answered, more than %d", carried, answer, temporalTakes)
+			t.Errorf("%d bytes are carried and %d answered, more than %d", carried, answer, temporalTakes)
 		}
 		for _, e := range b.Held {
-			b.End(t0, Lift{ID: e.Freeze.ID, By: absurd})
+			if _, _, no := b.Lift(t0, Lift{ID: e.Freeze.ID, By: absurd}); no != nil {
+				t.Fatal(no)
+			}
 		}
 	}
 	if refused != 5 {
@@ -61,11 +61,9 @@ func TestFreezeBookHoldsUsualFreezes(t *testing.T) {
 		for j := range maxStacks {
 			wish.Stacks = append(wish.Stacks, fmt.Sprintf("payments-prod-eu-central-1-service-%04d", j))
 		}
-		f, _, no := b.Judge(t0, wish)
-		if no != nil {
+		if _, _, no := b.Declare(t0, wish); no != nil {
 			t.Fatalf("freeze %d: %v", i, no)
 		}
-		b.Add(t0, f)
 	}
 }
 
@@ -78,12 +76,12 @@ func TestFreezeBookKnowsTheWish(t *testing.T) {
 		{ID: "a", By: "jane", Reason: "audit", Stacks: []string{"b", "a"}, From: at, Until: at.Add(time.Hour)},
 	} {
 		var b, read Book
-		f, _, no := b.Judge(t0, wish)
-		if no != nil {
+		if _, _, no := b.Declare(t0, wish); no != nil {
 			t.Fatal(no)
 		}
-		b.Add(t0, f)
-		b.End(t0.Add(time.Minute), Lift{ID: "a", By: "joe"})
+		if _, _, no := b.Lift(t0.Add(time.Minute), Lift{ID: "a", By: "joe"}); no != nil {
+			t.Fatal(no)
+		}
 		text, err := json.Marshal(b)
 		if err != nil {
 			t.Fatal(err)
@@ -91,18 +89,17 @@ func TestFreezeBookKnowsTheWish(t *testing.T) {
 		if err := json.Unmarshal(text, &read); err != nil {
 			t.Fatal(err)
 		}
-		if _, repeated, no := read.Judge(t0.Add(2*time.Minute), wish); no != nil || !repeated {
-			t.Errorf("%+v is repeated: %t, %v", wish, repeated, no)
+		if _, fresh, no := read.Declare(t0.Add(2*time.Minute), wish); no != nil || fresh {
+			t.Errorf("%+v is fresh: %t, %v", wish, fresh, no)
 		}
 		wish.Until = at.Add(9 * time.Hour)
-		if _, _, no := read.Judge(t0.Add(2*time.Minute), wish); no == nil {
-			t.Errorf("%+v is taken for the one of before", wish)
+		if _, _, no := read.Declare(t0.Add(2*time.Minute), wish); no == nil {
+			t.Errorf("%+v is taken for the earlier one", wish)
 		}
 	}
 }
 
-// Changes that come close together are notified of together, each to the runs
-// that it covers and twice.
+// Runs are notified together of changes that come close together, and a second time.
 func TestFreezeBookNotifies(t *testing.T) {
 	freeze := func(stacks ...string) policy.Freeze { return policy.Freeze{Stacks: stacks} }
 	for _, tc := range []struct {
@@ -113,7 +110,7 @@ func TestFreezeBookNotifies(t *testing.T) {
 	}{
 		{"one stack", func(b *Book) { b.changed(t0, freeze("a")) }, 0, "[a]"},
 		{"again", func(b *Book) { b.changed(t0, freeze("a")); b.NotifyNow(t0, false) }, notifyAgain, "[a]"},
-		{"two at once", func(b *Book) { b.changed(t0, freeze("b")); b.changed(t0, freeze("a")) }, 0, "[a b]"},
+		{"two together", func(b *Book) { b.changed(t0, freeze("b")); b.changed(t0, freeze("a")) }, 0, "[a b]"},
 		{"one and all", func(b *Book) { b.changed(t0, freeze("b")); b.changed(t0, freeze()) }, 0, "[]"},
 		{"the second time of both", func(b *Book) {
 			b.changed(t0, freeze("b"))

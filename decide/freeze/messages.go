@@ -16,12 +16,12 @@ const (
 	NotifyingQuery = "notifying"
 )
 
-// Type is the workflow type of Freezes: one execution per account, which
-// is the durable store of its freezes. It starts with the first one declared.
+// Type is the workflow type of Freezes: one execution per account, which is the
+// durable store of its freezes. It starts with the first one declared.
 const Type = "Freezes"
 
-// Input starts Freezes, and carries what it knows when it continues as
-// new. Who starts it sets Account alone.
+// Input starts Freezes, and carries what it knows when it continues as new. The
+// caller that starts it sets Account alone.
 type Input struct {
 	Account spacelift.Account `json:"account"`
 	Known   *Book             `json:"known,omitempty"`
@@ -34,7 +34,7 @@ const (
 	LiftUpdate    = "lift"
 )
 
-// Declare is a person's wish that Gantry confirm nothing for a time.
+// Declare is a person's request that Gantry confirm nothing for a time.
 type Declare struct {
 	ID     string    `json:"id"` // chosen by the caller, so that a repeat is the same freeze
 	By     string    `json:"by"`
@@ -45,7 +45,7 @@ type Declare struct {
 	Key    string    `json:"key,omitempty"`    // idempotency key; empty for none
 }
 
-// Lift ends a freeze before its time.
+// Lift is a person's request to end a freeze early.
 type Lift struct {
 	ID  string `json:"id"`
 	By  string `json:"by"`
@@ -53,7 +53,7 @@ type Lift struct {
 }
 
 // The types of the errors that refuse these updates. An id or a key that was
-// used for something else is refused with ErrTypeKeyReused.
+// used for something else is refused with decide.ErrTypeKeyReused.
 const (
 	ErrTypeUnknown = "UnknownFreeze" // there is no such freeze, or it is over
 	ErrTypeInvalid = "BadFreeze"     // it ends before it begins, has no reason, or the like
