@@ -127,13 +127,13 @@ func TestReadParentsAsksChains(t *testing.T) {
 		want         activities.ParentsState
 		chains       int
 	}{
-		{"it waits in a chain", `{` + root + `,"in":true,"waits":true,"open":true,"reason":"run 01A of app goes on"}`, activities.ParentsGoOn, 1},
+		{"it waits in a chain", `{` + root + `,"in":true,"waits":true,"open":true,"reason":"run 01A of app is in progress"}`, activities.ParentsGoOn, 1},
 		{"a chain has come to it", `{` + root + `,"in":true,"open":true}`, activities.ParentsThrough, 1},
 		{"it is none of the chain's", `{}`, activities.ParentsThrough, 0},
 	} {
 		c.acts.Temporal = chains{ids: []string{"it"}, answers: map[string]string{"it": tc.answer}}
 		got := c.waits("web")
-		if got.State != tc.want || len(got.Chains) != tc.chains || tc.want == activities.ParentsGoOn && (!got.Chain || !strings.Contains(got.Reason, "run 01A of app goes on")) {
+		if got.State != tc.want || len(got.Chains) != tc.chains || tc.want == activities.ParentsGoOn && (!got.Chain || !strings.Contains(got.Reason, "run 01A of app is in progress")) {
 			t.Errorf("%s: %+v", tc.name, got)
 		}
 	}

@@ -63,7 +63,7 @@ func TestAPushGoesThroughAChain(t *testing.T) {
 	}
 	w.serve()
 	root := w.push("network-prod", 2)
-	chain := w.chain(root, "is through", inPhase(api.ChainPhaseDone))
+	chain := w.chain(root, "is complete", inPhase(api.ChainPhaseDone))
 
 	var states []string
 	for _, n := range chain.Nodes {
@@ -109,7 +109,7 @@ func TestAPushToAMonorepoAppliesOnce(t *testing.T) {
 	w.serve()
 	ids, err := w.spacelift.PushAll(simulator.Commit{Hash: "4b825dc642cb6eb9a060e54bf8d69288fbee4904"}, plan, stacks...)
 	w.must(err)
-	w.chain(ids[0], "is through", inPhase(api.ChainPhaseDone))
+	w.chain(ids[0], "is complete", inPhase(api.ChainPhaseDone))
 
 	ended := map[spacelift.StackID]time.Time{}
 	for _, s := range stacks {
@@ -160,7 +160,7 @@ func TestAChainIsResumedWhereItStopped(t *testing.T) {
 		}
 		return err
 	})
-	chain = w.chain(root, "is through", inPhase(api.ChainPhaseDone))
+	chain = w.chain(root, "is complete", inPhase(api.ChainPhaseDone))
 	if n := chain.Nodes[1]; n.State != "finished" || len(n.Runs) != 2 || len(w.runsOf("web-prod")) != 1 {
 		t.Errorf("app-prod is %+v, and web-prod had %d runs", n, len(w.runsOf("web-prod")))
 	}
@@ -173,7 +173,7 @@ func TestAChainIsResumedWhereItStopped(t *testing.T) {
 	if skip.JSON200 == nil {
 		t.Fatalf("skip: %d %s", skip.StatusCode(), skip.Body)
 	}
-	w.chain(root, "is through", inPhase(api.ChainPhaseDone))
+	w.chain(root, "is complete", inPhase(api.ChainPhaseDone))
 	if again, err := w.skips(root, "app-prod"); err != nil || again.StatusCode() != 409 {
 		t.Errorf("skipping in a chain that has ended: %v", again)
 	}

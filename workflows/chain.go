@@ -166,10 +166,7 @@ func (r *releaser) hasNews() bool { return r.news.Len() > 0 || r.changed }
 func (r *releaser) decide(ctx workflow.Context) chain.Next {
 	now := workflow.Now(ctx).UTC()
 	n := chain.Decide(&r.known, now)
-	before := r.known.Mood()
-	stuck := r.known.Apply(now, n)
-	r.known.Notice(now, n, before, stuck)
-	if before.EndedAt.IsZero() && n.Finish || before.HeldSince.IsZero() && !r.known.HeldSince.IsZero() {
+	if r.known.Apply(now, n) {
 		r.log.Info("chain", "root", r.known.Root.String(), "phase", n.Phase, "reason", n.Reason)
 	}
 	return n
@@ -184,8 +181,8 @@ func (r *releaser) publish(ctx workflow.Context, n chain.Next) error {
 // carryOut carries out the decision, and reports whether it was more than to wait.
 func (r *releaser) carryOut(ctx workflow.Context, n chain.Next) (acted bool, err error) {
 	switch {
-	case len(n.Look) > 0:
-		err = r.readRuns(ctx, n.Look[:min(len(n.Look), maxParallel)])
+	case len(n.Read) > 0:
+		err = r.readRuns(ctx, n.Read[:min(len(n.Read), maxParallel)])
 	case len(n.Newer) > 0:
 		err = r.findNewer(ctx, n.Newer[0])
 	case n.Graph:
@@ -212,10 +209,10 @@ func (r *releaser) readRuns(ctx workflow.Context, refs []spacelift.RunRef) error
 			return ctx.Err()
 		}
 		if err != nil {
-			r.known.Unseen(workflow.Now(ctx).UTC(), ref, notFound(err))
+			r.known.RecordUnread(workflow.Now(ctx).UTC(), ref, notFound(err))
 			continue
 		}
-		r.known.Saw(workflow.Now(ctx).UTC(), run)
+		r.known.Observe(workflow.Now(ctx).UTC(), run)
 	}
 	return nil
 }
@@ -231,12 +228,12 @@ func (r *releaser) findNewer(ctx workflow.Context, ref spacelift.RunRef) error {
 	}
 	now := workflow.Now(ctx).UTC()
 	if err != nil {
-		r.known.Unseen(now, ref, notFound(err))
+		r.known.RecordUnread(now, ref, notFound(err))
 		return nil
 	}
-	r.known.Saw(now, found.Run)
+	r.known.Observe(now, found.Run)
 	if found.Newer.Run != "" {
-		r.known.Succeeded(now, found.Newer)
+		r.known.RecordNewer(now, found.Newer)
 	}
 	return nil
 }
@@ -253,7 +250,7 @@ func (r *releaser) readGraph(ctx workflow.Context) error {
 	}
 	now := workflow.Now(ctx).UTC()
 	if err != nil {
-		r.known.NoGraph(now, because(err))
+		r.known.RecordNoGraph(now, because(err))
 		return nil
 	}
 	r.known.TakeGraph(now, graph)
@@ -263,7 +260,7 @@ func (r *releaser) readGraph(ctx workflow.Context) error {
 // trigger begins to trigger a run of a follower, and doesn't wait for it: the
 // other followers continue.
 func (r *releaser) trigger(ctx workflow.Context, i int) {
-	released, node := r.known.Release(i), &r.known.Nodes[i]
+	released, node := r.known.ReleaseOf(i), &r.known.Nodes[i]
 	node.Releasing = true
 	r.triggering++
 	stack := node.Stack
@@ -280,16 +277,16 @@ func (r *releaser) trigger(ctx workflow.Context, i int) {
 		now := workflow.Now(ctx).UTC()
 		switch {
 		case err != nil:
-			r.known.Untriggered(now, stack, because(err))
+			r.known.RecordFailure(now, stack, because(err))
 		case result.Outcome == activities.FollowHeld:
-			r.known.Untriggered(now, stack, result.Reason)
+			r.known.RecordFailure(now, stack, result.Reason)
 		case result.Outcome == activities.FollowWaits:
-			r.known.Yields(now, stack, result.Reason)
+			r.known.RecordWait(now, stack, result.Reason)
 		case result.Outcome == activities.FollowRelabelled:
-			r.known.Relabelled(now, stack, result.Reason)
+			r.known.RecordRelabeled(now, stack, result.Reason)
 		default:
 			run := r.known.Ref(stack, result.Run.Run)
-			r.known.Triggered(now, run, howTriggered(result), result.Keeps)
+			r.known.RecordTriggered(now, run, howTriggered(result), result.Keeps)
 			r.manage(ctx, run)
 		}
 	})
@@ -311,7 +308,7 @@ func (r *releaser) manage(ctx workflow.Context, ref spacelift.RunRef) {
 	run, err := fetchRun(ctx, ref)
 	if err == nil {
 		now := workflow.Now(ctx).UTC()
-		r.known.Saw(now, run)
+		r.known.Observe(now, run)
 		in.Events = managed.FromRead(run, now)
 	}
 	news := managed.RunEvents{Chains: in.Chains}

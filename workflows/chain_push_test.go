@@ -196,7 +196,7 @@ func TestChainWithoutAGraph(t *testing.T) {
 	r.registers(broken, people)
 	r.at(24*time.Hour, func() {
 		s := r.status()
-		r.wants(s, chain.PhaseHeld, "can't read who follows", "net finished")
+		r.wants(s, chain.PhaseHeld, "can't read which stacks follow", "net finished")
 		if s.HeldSince.IsZero() || s.GivesUpAt.Before(r.begun.Add(29*24*time.Hour)) {
 			t.Errorf("held since %s, gives up at %s", s.HeldSince, s.GivesUpAt)
 		}
@@ -291,8 +291,8 @@ func TestChainNotifiesPeople(t *testing.T) {
 	got := people.messages()
 	slices.Sort(got)
 	want := []string{
-		"deploys chain.ended: net: the chain has ended", "deploys chain.held: net: the chain is held", "deploys chain.resumed: net: the chain goes on",
-		"oncall chain.ended: net: the chain has ended", "oncall chain.held: net: the chain is held", "oncall chain.resumed: net: the chain goes on",
+		"deploys chain.ended: net: the chain has ended", "deploys chain.held: net: the chain is held", "deploys chain.resumed: net: the chain continues",
+		"oncall chain.ended: net: the chain has ended", "oncall chain.held: net: the chain is held", "oncall chain.resumed: net: the chain continues",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("signaled %q, want %q", got, want)
@@ -345,7 +345,7 @@ func TestChainAnswersWithTheRunsPlace(t *testing.T) {
 		if p := ask("app", "c1"); !p.In || !p.Ours || !p.Open || p.Waits || p.Root != r.root {
 			t.Errorf("app: %+v", p)
 		}
-		if p := ask("web", "c1"); !p.In || p.Ours || !p.Waits || !strings.Contains(p.Reason, "of app goes on") {
+		if p := ask("web", "c1"); !p.In || p.Ours || !p.Waits || !strings.Contains(p.Reason, "of app is in progress") {
 			t.Errorf("web: %+v", p)
 		}
 		if p := ask("web", "c2"); p.In {

@@ -57,7 +57,7 @@ func (m *manager) release(ctx workflow.Context, _ managed.Next) error {
 		m.known.Note(now, managed.KindAction, "Gantry releases the stacks that follow: %s", managed.ChainID(s.Run))
 	}
 	for _, f := range graph.Refused {
-		m.known.Note(now, managed.KindDecision, "%s", chain.RefusalSentence(f))
+		m.known.Note(now, managed.KindDecision, "%s", f.Sentence())
 	}
 	return nil
 }

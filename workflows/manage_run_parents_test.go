@@ -83,8 +83,8 @@ func TestWhatAPlanWaitsFor(t *testing.T) {
 	}{
 		{"a run that failed", func(r *rig) { r.goesFirst(account, pushed, queued, planning, spacelift.RunStateFailed) }, "ended in FAILED", true},
 		{"a chain that is open", func(r *rig) {
-			r.opens(placeOf(func(p *chain.Place) { p.Waits, p.Reason = true, "run 01A of dns-prod goes on" }))
-		}, "run 01A of dns-prod goes on", true}, // after six hours
+			r.opens(placeOf(func(p *chain.Place) { p.Waits, p.Reason = true, "run 01A of dns-prod is in progress" }))
+		}, "run 01A of dns-prod is in progress", true}, // after six hours
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r := newRig(t, followsAccount(append([]string{"gantry:notify=deploys"}, auto...)))
@@ -238,8 +238,8 @@ func TestWhoReleasesWhatFollows(t *testing.T) {
 		{"a stack that goes first works on the same commit", func(r *rig) { r.goesFirst(account, pushed, queued, planning) }, false, false, "its stack's turn has not come"},
 		{"it failed", func(r *rig) { r.goesFirst(account, pushed, spacelift.RunStateFailed) }, false, false, "ended in FAILED"},
 		{"an open chain waits for others before the stack", func(r *rig) {
-			r.opens(placeOf(func(p *chain.Place) { p.Waits, p.Reason = true, "run 01A of dns-prod goes on" }))
-		}, false, false, "run 01A of dns-prod goes on"},
+			r.opens(placeOf(func(p *chain.Place) { p.Waits, p.Reason = true, "run 01A of dns-prod is in progress" }))
+		}, false, false, "run 01A of dns-prod is in progress"},
 		{"an open chain is held at the stack", func(r *rig) { r.opens(placeOf(func(*chain.Place) {})) }, false, true, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

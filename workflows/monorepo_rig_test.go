@@ -302,17 +302,17 @@ func (m *monorepo) chainActs(c *chain.Chain) {
 		switch {
 		case n.Finish:
 			return
-		case len(n.Look) > 0:
-			for _, ref := range n.Look {
+		case len(n.Read) > 0:
+			for _, ref := range n.Read {
 				m.reads(c, ref)
 			}
 		case len(n.Newer) > 0:
 			for _, ref := range n.Newer {
 				found, err := does[activities.Successor](m, m.acts.ReadSuccessor, ref)
 				m.must(err)
-				c.Saw(at, found.Run)
+				c.Observe(at, found.Run)
 				if found.Newer.Run != "" {
-					c.Succeeded(at, found.Newer)
+					c.RecordNewer(at, found.Newer)
 				}
 			}
 		case n.Graph:
@@ -329,7 +329,7 @@ func (m *monorepo) chainActs(c *chain.Chain) {
 func (m *monorepo) reads(c *chain.Chain, ref spacelift.RunRef) {
 	run, err := m.sim.Run(ref.Stack, ref.Run)
 	m.must(err)
-	c.Saw(m.now(), run.Run)
+	c.Observe(m.now(), run.Run)
 }
 
 func (m *monorepo) readsGraph(c *chain.Chain) {
@@ -343,7 +343,7 @@ func (m *monorepo) readsGraph(c *chain.Chain) {
 }
 
 func (m *monorepo) triggers(c *chain.Chain, i int) {
-	released, node := c.Release(i), &c.Nodes[i]
+	released, node := c.ReleaseOf(i), &c.Nodes[i]
 	node.Releasing = true
 	c.Apply(m.now(), chain.Decide(c, m.now()))
 	m.making = c.Commit
@@ -354,13 +354,13 @@ func (m *monorepo) triggers(c *chain.Chain, i int) {
 	})
 	switch {
 	case err != nil:
-		c.Untriggered(m.now(), node.Stack, err.Error())
+		c.RecordFailure(m.now(), node.Stack, err.Error())
 	case result.Outcome == activities.FollowHeld:
-		c.Untriggered(m.now(), node.Stack, result.Reason)
+		c.RecordFailure(m.now(), node.Stack, result.Reason)
 	case result.Outcome == activities.FollowWaits:
-		c.Yields(m.now(), node.Stack, result.Reason)
+		c.RecordWait(m.now(), node.Stack, result.Reason)
 	case result.Outcome == activities.FollowTriggered, result.Outcome == activities.FollowAdopted:
-		c.Triggered(m.now(), result.Run, howTriggered(result), result.Keeps)
+		c.RecordTriggered(m.now(), result.Run, howTriggered(result), result.Keeps)
 		if !m.loses("chain") {
 			m.manage(result.Run, []managed.ChainRef{{Root: c.Root, After: c.Parents(node), TriggeredBy: c.Triggerers(node)}})
 		}

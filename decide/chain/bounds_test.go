@@ -31,7 +31,7 @@ func greatest() Chain {
 		for i, s := range []spacelift.RunState{spacelift.RunStateQueued, spacelift.RunStatePlanning, spacelift.RunStateApplying, state} {
 			run.History = append(run.History, spacelift.Transition{State: s, StateVersion: i, At: at, Username: text, Note: text})
 		}
-		c.Saw(at, run)
+		c.Observe(at, run)
 	}
 	reads(root, runFinished)
 	var g Graph
@@ -59,7 +59,7 @@ func greatest() Chain {
 			ref := c.Ref(stack, spacelift.RunID(longest("run", 2*i+attempt+1)))
 			if attempt == 0 {
 				c.Node(stack).Releasing = true
-				c.Triggered(at, ref, text, false)
+				c.RecordTriggered(at, ref, text, false)
 			} else {
 				c.Take(at, News{Run: ref})
 			}
@@ -71,7 +71,7 @@ func greatest() Chain {
 		c.Keys.Remember(longest("key", i), wish.Content())
 	}
 	n := Decide(&c, at.Add(time.Minute))
-	c.Notice(at, n, c.Mood(), c.Apply(at, n))
+	c.Apply(at, n)
 	return c
 }
 

@@ -10,24 +10,24 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// Chain is what an execution of the Chain workflow knows. Everything else, Status
-// above all, is computed from it. Its JSON form travels in Input and is
-// bounded: see MaxStacks and the bounds below.
+// Chain is the state of an execution of the workflow. Everything else, Status above
+// all, is computed from it. Its JSON form travels in Input and is bounded: see
+// MaxStacks and the bounds below.
 type Chain struct {
 	Root        spacelift.RunRef `json:"root"`
 	StartedAt   time.Time        `json:"startedAt"`
 	TriggeredBy []string         `json:"triggeredBy,omitempty"` // the people behind the root
 	Notify      []string         `json:"notify,omitempty"`      // the channels of the root's stack
-	Commit      string           `json:"commit,omitempty"`      // what the root works on
+	Commit      string           `json:"commit,omitempty"`      // of the root
 
 	// Nodes are the root and, once they are Known, all that follows it, parents
 	// before their followers.
 	Nodes  []member   `json:"nodes"`
-	People []string   `json:"people,omitempty"` // who is behind runs of the nodes
+	People []string   `json:"people,omitempty"` // the people behind runs of the nodes
 	Known  bool       `json:"known,omitempty"`
 	Graph  graphClock `json:"graph,omitzero"`
 
-	Refusals []Exclusion `json:"refusals,omitempty"` // what follows and is not released
+	Refusals []Exclusion `json:"refusals,omitempty"` // stacks that follow and are not released
 	Refused  string      `json:"refused,omitempty"`  // why nothing is released, ever
 
 	Stopped   *Stop           `json:"stopped,omitempty"`
@@ -39,18 +39,18 @@ type Chain struct {
 	Journal   []Entry         `json:"journal,omitempty"`
 	Written   int             `json:"written,omitempty"` // about the bytes of the journal
 
-	Outbox   []managed.Notice `json:"outbox,omitempty"`   // messages that have not arrived yet
-	ToldHeld []string         `json:"toldHeld,omitempty"` // the channels that know that it is, or was, held
+	Outbox       []managed.Notice `json:"outbox,omitempty"`   // messages that have not arrived yet
+	NotifiedHeld []string         `json:"toldHeld,omitempty"` // the channels that know that it is, or was, held
 }
 
-// later is something that could not be done, and when it is tried again.
-type later struct {
+// backoff stores why something failed, and when it is tried again.
+type backoff struct {
 	Reason string    `json:"reason"`
 	Until  time.Time `json:"until"`
 	Tries  int       `json:"tries"`
 
-	// Waits says that a run of another chain is in the way, which nobody has to
-	// do anything about.
+	// Waits says that a run outside this chain is in the way, which needs no
+	// operator.
 	Waits bool `json:"waits,omitempty"`
 }
 
@@ -60,42 +60,44 @@ const (
 	maxNodeRuns  = 20
 	maxSpareRuns = 1000
 
-	// maxChainJournal and maxChainJournalSize bound the journal of a chain, in
+	// maxJournal and maxJournalSize bound the journal of a chain, in
 	// entries and in bytes.
 	maxJournal     = 1000
 	maxJournalSize = 100_000
 
-	// quietAtMost is how long a chain in which nothing moves is kept.
-	quietAtMost = 30 * 24 * time.Hour
+	// patience is the time after which a chain in which nothing moves is given up.
+	patience = 30 * 24 * time.Hour
 )
 
-// How often a chain reads the runs it waits for without being told of anything,
-// and how soon it tries again what it could not do. Both waits double.
+// The pauses between reads of a run that sends no news, and between tries of
+// something that failed. Both double.
 const (
-	lookFirst = 10 * time.Minute
-	lookRung  = 15 * time.Second // the API may be behind its own notifications
-	lookMost  = 6 * time.Hour
-	tryFirst  = time.Minute
-	tryMost   = time.Hour
+	readFirst      = 10 * time.Minute
+	readAnnounced  = 15 * time.Second // the API may be behind its own notifications
+	readLongest    = 6 * time.Hour
+	triggerFirst   = time.Minute
+	triggerLongest = time.Hour
 )
 
+// New returns a chain that begins with a run.
 func New(root spacelift.RunRef, at time.Time) Chain {
 	return Chain{
 		Root: root, StartedAt: at, MovedAt: at,
-		Nodes: []member{{Stack: root.Stack, Runs: []memberRun{{Run: root.Run, Look: at, Rung: true}}}},
+		Nodes: []member{{Follower: Follower{Stack: root.Stack}, Runs: []memberRun{{Run: root.Run, NextRead: at, Announced: true}}}},
 	}
 }
 
-// Ref names a run of the chain.
+// Ref returns the full name of a run of the chain.
 func (c *Chain) Ref(stack spacelift.StackID, run spacelift.RunID) spacelift.RunRef {
 	return spacelift.RunRef{Account: c.Root.Account, Stack: stack, Run: run}
 }
 
-// index is where a stack is among the nodes; -1 if it is not part of the chain.
+// index returns the index of a stack among the nodes; -1 if the chain lacks it.
 func (c *Chain) index(stack spacelift.StackID) int {
 	return slices.IndexFunc(c.Nodes, func(n member) bool { return n.Stack == stack })
 }
 
+// Node returns the node of a stack; nil if the chain lacks it.
 func (c *Chain) Node(stack spacelift.StackID) *member {
 	if i := c.index(stack); i >= 0 {
 		return &c.Nodes[i]
@@ -103,7 +105,7 @@ func (c *Chain) Node(stack spacelift.StackID) *member {
 	return nil
 }
 
-// Parents are the ids of the stacks that a node follows.
+// Parents returns the ids of the stacks that a node follows.
 func (c *Chain) Parents(n *member) []spacelift.StackID {
 	ids := make([]spacelift.StackID, len(n.After))
 	for i, p := range n.After {
@@ -112,47 +114,45 @@ func (c *Chain) Parents(n *member) []spacelift.StackID {
 	return ids
 }
 
-// Take takes that there is something new about a run, and makes the chain look
-// at it. A run that it has not heard of tries another one again, or takes its
-// place. For a stack that has none yet it may be the one that counts: that is
-// decided when the stack's turn comes, or anew if it has.
+// Take takes news of a run, and makes the chain read the run. An unknown run
+// retries another one, or replaces it. For a stack without a run it may be the one
+// that counts: that is decided when the stack's turn comes, or again if it has.
 func (c *Chain) Take(at time.Time, news News) {
 	n := c.Node(news.Run.Stack)
 	if n == nil || news.Run.Account != c.Root.Account {
-		c.note(at, managed.KindNote, "", "", "news of run %s were dropped: it is none of this chain", decide.Fit(news.Run.String(), decide.MaxName))
+		c.note(at, managed.KindNote, "", "", "dropped news of run %s: it is not part of this chain", decide.Fit(news.Run.String(), decide.MaxName))
 		return
 	}
-	c.names(n, managed.Bounded(news.TriggeredBy)...)
+	c.addPeople(n, managed.Bounded(news.TriggeredBy)...)
 	r := n.run(news.Run.Run)
 	switch {
 	case r != nil:
-	case n.Stack == c.Root.Stack: // what tries the root again begins a chain of its own
+	case n.Stack == c.Root.Stack: // a retry of the root begins a chain of its own
 		return
 	case len(n.Runs) == 0:
-		if n.Trouble != nil {
-			n.Trouble.Until = at
+		if n.Backoff != nil {
+			n.Backoff.Until = at
 		}
 		return
 	default:
-		c.note(at, managed.KindEvent, n.Stack, news.Run.Run, "run %s takes the place of an earlier one", news.Run.Run)
+		c.note(at, managed.KindEvent, n.Stack, news.Run.Run, "run %s replaces an earlier one", news.Run.Run)
 		c.MovedAt = at
-		r = c.add(n, memberRun{Run: news.Run.Run, How: "it takes the place of an earlier run"})
+		r = c.add(n, memberRun{Run: news.Run.Run, How: "it replaces an earlier run"})
 	}
 	if by := decide.Fit(news.StoppedBy, managed.MaxPerson); by != "" && r.StoppedBy == "" {
 		r.StoppedBy, c.MovedAt = by, at
-		c.person(at, n.Stack, by, "%s wants run %s of %s stopped: what follows it is not released without asking", by, r.Run, n.Stack)
+		c.person(at, n.Stack, by, "%s wants run %s of %s stopped: Gantry asks before it releases the stacks that follow", by, r.Run, n.Stack)
 	}
 	if r.State == spacelift.RunStateFinished || r.passes() {
 		return
 	}
-	r.Look, r.Looks, r.Rung = at, 0, r.Rung || news.State.Terminal()
+	r.NextRead, r.Reads, r.Announced = at, 0, r.Announced || news.State.Terminal()
 }
 
 // maxPeople bounds the people that a chain keeps.
 const maxPeople = 2000
 
-// add adds a run to a node. Where there is no room, the node's oldest one that has
-// ended goes.
+// add adds a run to a node. If there is no room, it drops the node's oldest run.
 func (c *Chain) add(n *member, r memberRun) *memberRun {
 	for i := range n.Runs {
 		n.Runs[i].slim()
@@ -174,59 +174,61 @@ func (c *Chain) add(n *member, r memberRun) *memberRun {
 	return &n.Runs[len(n.Runs)-1]
 }
 
-// Triggered takes a run that was triggered for a stack, or adopted, and how.
-func (c *Chain) Triggered(at time.Time, run spacelift.RunRef, how string, keeps bool) {
+// RecordTriggered records the run that was triggered for a stack, or adopted. how is
+// a sentence about it; keeps says that the stack's policy keeps old plans.
+func (c *Chain) RecordTriggered(at time.Time, run spacelift.RunRef, how string, keeps bool) {
 	n := c.Node(run.Stack)
-	n.Releasing, n.Trouble, n.Keeps = false, nil, keeps
+	n.Releasing, n.Backoff, n.Keeps = false, nil, keeps
 	c.MovedAt = at
 	c.note(at, managed.KindAction, run.Stack, run.Run, "%s", how)
 	if n.run(run.Run) == nil {
-		c.add(n, memberRun{Run: run.Run, How: decide.Fit(how, maxHow), Look: at})
+		c.add(n, memberRun{Run: run.Run, How: decide.Fit(how, maxHow), NextRead: at})
 	}
 }
 
-// Untriggered takes why no run of a stack was triggered.
-func (c *Chain) Untriggered(at time.Time, stack spacelift.StackID, reason string) {
+// RecordFailure records why no run of a stack was triggered, and schedules the next
+// try.
+func (c *Chain) RecordFailure(at time.Time, stack spacelift.StackID, reason string) {
 	n := c.Node(stack)
 	n.Releasing = false
-	if n.Trouble == nil || n.Trouble.Reason != decide.Fit(reason, maxText) {
+	if n.Backoff == nil || n.Backoff.Reason != decide.Fit(reason, maxText) {
 		c.note(at, managed.KindDecision, stack, "", "not triggered: %s", reason)
 	}
-	n.Trouble = n.Trouble.again(at, reason)
+	n.Backoff = n.Backoff.again(at, reason)
 }
 
-// Yields takes that a stack waits for a run of another chain.
-func (c *Chain) Yields(at time.Time, stack spacelift.StackID, reason string) {
-	c.Untriggered(at, stack, reason)
-	c.Node(stack).Trouble.Waits = true
+// RecordWait records that a stack waits for a run outside this chain.
+func (c *Chain) RecordWait(at time.Time, stack spacelift.StackID, reason string) {
+	c.RecordFailure(at, stack, reason)
+	c.Node(stack).Backoff.Waits = true
 }
 
-// Relabelled takes that a stack's labels are others than the chain knows, so that
-// those are read before anything is triggered for it.
-func (c *Chain) Relabelled(at time.Time, stack spacelift.StackID, reason string) {
-	c.Yields(at, stack, reason)
+// RecordRelabeled records that a stack's labels have changed. The chain reads them
+// before it triggers a run of the stack.
+func (c *Chain) RecordRelabeled(at time.Time, stack spacelift.StackID, reason string) {
+	c.RecordWait(at, stack, reason)
 	c.Graph.Stale = true
 }
 
-// maxText bounds the reasons and notes that a chain carries, in bytes.
+// Bounds of the reasons and notes that a chain carries, in bytes.
 const (
 	maxText    = 300
 	maxRunNote = 150
 	maxHow     = 100
 )
 
-// again is the next try of something that failed once more.
-func (l *later) again(at time.Time, reason string) *later {
+// again returns the back-off after one more failure.
+func (l *backoff) again(at time.Time, reason string) *backoff {
 	tries := 0
 	if l != nil {
 		tries = l.Tries
 	}
-	return &later{Reason: decide.Fit(reason, maxText), Until: at.Add(decide.Backoff(tryFirst, tries, tryMost)), Tries: tries + 1}
+	return &backoff{Reason: decide.Fit(reason, maxText), Until: at.Add(decide.Backoff(triggerFirst, tries, triggerLongest)), Tries: tries + 1}
 }
 
-// Saw takes a run as the API shows it. It does not matter how often that
-// happens, or in which order the readings come.
-func (c *Chain) Saw(at time.Time, run spacelift.Run) {
+// Observe takes a run as the API shows it. Readings may be repeated, and arrive in
+// any order.
+func (c *Chain) Observe(at time.Time, run spacelift.Run) {
 	i := c.index(run.Ref.Stack)
 	if i < 0 {
 		return
@@ -240,10 +242,10 @@ func (c *Chain) Saw(at time.Time, run spacelift.Run) {
 	older := r.State != "" && (run.StateVersion < r.StateVersion || run.StateVersion == r.StateVersion && r.State.Terminal())
 	if !older && (run.State != r.State || run.StateVersion != r.StateVersion) {
 		r.take(run)
-		c.names(n, run.TriggeredBy)
+		c.addPeople(n, run.TriggeredBy)
 		c.MovedAt = at
 		if i == 0 {
-			c.sawRoot(run)
+			c.observeRoot(run)
 		}
 		if r.State.Terminal() {
 			c.note(at, managed.KindEvent, n.Stack, run.Ref.Run, "%s", r.end(n.Stack))
@@ -253,18 +255,19 @@ func (c *Chain) Saw(at time.Time, run spacelift.Run) {
 			}
 		}
 	}
-	r.lookLater(at)
+	r.scheduleRead(at)
 }
 
-func (c *Chain) sawRoot(run spacelift.Run) {
+func (c *Chain) observeRoot(run spacelift.Run) {
 	c.Commit = decide.Fit(run.Commit.Hash, decide.MaxName)
 	if run.Type != spacelift.RunTypeTracked || run.DriftDetection {
-		c.Refused = "nothing is released: only tracked runs that no drift detection made begin a chain"
+		c.Refused = "nothing is released: only tracked runs begin a chain, and no runs of drift detection"
 	}
 }
 
-// Unseen takes that a run could not be read.
-func (c *Chain) Unseen(at time.Time, ref spacelift.RunRef, unknown bool) {
+// RecordUnread records that a run could not be read. If unknown, Spacelift says that
+// there is no such run.
+func (c *Chain) RecordUnread(at time.Time, ref spacelift.RunRef, unknown bool) {
 	n := c.Node(ref.Stack)
 	if n == nil {
 		return
@@ -274,27 +277,27 @@ func (c *Chain) Unseen(at time.Time, ref spacelift.RunRef, unknown bool) {
 		return
 	}
 	if unknown {
-		if r.Unknown++; r.Unknown == unknownTwice {
+		if r.Unknown++; r.Unknown == lostAfter {
 			c.MovedAt = at
 			c.note(at, managed.KindEvent, n.Stack, ref.Run, "Spacelift does not know run %s any more", ref.Run)
 		}
 	}
-	r.lookLater(at)
+	r.scheduleRead(at)
 }
 
-// Succeeded takes that a stack has a newer run than the one that stopped the
-// line, which nobody announced: it was made in Spacelift's own pages.
-func (c *Chain) Succeeded(at time.Time, run spacelift.RunRef) {
+// RecordNewer records that a stack has a newer run than the failed one. It came
+// without news, so it was made in Spacelift's own pages.
+func (c *Chain) RecordNewer(at time.Time, run spacelift.RunRef) {
 	n := c.Node(run.Stack)
 	if n == nil || n.run(run.Run) != nil || len(n.Runs) == 0 {
 		return
 	}
 	c.MovedAt = at
-	c.note(at, managed.KindEvent, n.Stack, run.Run, "run %s is newer than the one that stopped the line", run.Run)
-	c.add(n, memberRun{Run: run.Run, How: "it is newer than the run that stopped the line", Look: at})
+	c.note(at, managed.KindEvent, n.Stack, run.Run, "run %s is newer than the failed one", run.Run)
+	c.add(n, memberRun{Run: run.Run, How: "it is newer than the failed run", NextRead: at})
 }
 
-// Skip takes a person's wish that was not refused.
+// Skip skips a stack, as a person wishes. RefuseSkip must have accepted it.
 func (c *Chain) Skip(at time.Time, wish Skip) {
 	wish.By, wish.Note, wish.Key = decide.Fit(wish.By, decide.MaxName), decide.Fit(wish.Note, maxText), ""
 	c.Node(wish.Stack).Skipped = &wish
@@ -302,7 +305,7 @@ func (c *Chain) Skip(at time.Time, wish Skip) {
 	c.person(at, wish.Stack, wish.By, "%s skipped %s%s", wish.By, wish.Stack, decide.AfterColon(wish.Note))
 }
 
-// Stop takes a person's wish that was not refused.
+// Stop ends the chain, as a person wishes. RefuseStop must have accepted it.
 func (c *Chain) Stop(at time.Time, wish Stop) {
 	wish.By, wish.Note = decide.Fit(wish.By, decide.MaxName), decide.Fit(wish.Note, decide.MaxText)
 	c.Stopped = &wish
@@ -310,7 +313,7 @@ func (c *Chain) Stop(at time.Time, wish Stop) {
 	c.person(at, "", wish.By, "%s stopped the chain%s", wish.By, decide.AfterColon(wish.Note))
 }
 
-// note writes an entry to the journal. When that is full the oldest goes.
+// note writes an entry to the journal. A full journal loses its oldest entry.
 func (c *Chain) note(at time.Time, kind managed.TimelineKind, stack spacelift.StackID, run spacelift.RunID, format string, args ...any) {
 	c.write(Entry{At: at, Kind: kind, Stack: stack, Run: run, Summary: fmt.Sprintf(format, args...)})
 }
@@ -328,7 +331,7 @@ func (c *Chain) write(e Entry) {
 	}
 }
 
-// size is about what an entry takes as JSON.
+// size returns about the bytes that an entry takes as JSON.
 func (e Entry) size() int {
 	const beside = 100
 	return beside + decide.TextSize(e.Summary) + decide.TextSize(e.Actor) + len(e.Stack) + len(e.Run)

@@ -19,11 +19,11 @@ func TestALineOfThree(t *testing.T) {
 	s := newChainStory(t.Fatalf, "app<net", "web<app")
 	s.goes()
 	s.shows(t, nodes{"net": NodeFinished, "app": NodeRunning, "web": NodeWaiting})
-	s.decided(t, "app", "web", EdgeWaits, "goes on")
+	s.decided(t, "app", "web", EdgeWaits, "is in progress")
 	s.ends("app", runFinished)
 	s.shows(t, nodes{"net": NodeFinished, "app": NodeFinished, "web": NodeRunning})
 	s.decided(t, "app", "web", EdgeReleases, "finished")
-	if n := s.ends("web", runFinished); !n.Finish || n.Reason != "all of it is through: 3 runs finished" {
+	if n := s.ends("web", runFinished); !n.Finish || n.Reason != "the chain is complete: 3 runs finished" {
 		t.Errorf("%+v, want the chain to be through", n)
 	}
 }
@@ -81,12 +81,12 @@ func TestARetryUnderTheSameIDResumes(t *testing.T) {
 		t.Fatalf("%+v, want it held and looked at again", n)
 	}
 	ref := s.current("app")
-	s.now = s.now.Add(lookFirst)
+	s.now = s.now.Add(readFirst)
 	if n = s.goes(); !slices.Contains(n.Newer, ref) || n.Phase != PhaseHeld {
 		t.Fatalf("%+v, want a look at %s", n, ref)
 	}
 	s.enters(ref, spacelift.RunStateQueued)
-	s.c.Saw(s.now, s.runs[ref])
+	s.c.Observe(s.now, s.runs[ref])
 	s.shows(t, nodes{"net": NodeFinished, "app": NodeRunning, "web": NodeWaiting})
 	s.ends("app", runFinished)
 	s.shows(t, nodes{"net": NodeFinished, "app": NodeFinished, "web": NodeRunning})
@@ -127,7 +127,7 @@ func TestAFollowerThatCannotBeTriggered(t *testing.T) {
 		case len(n.Trigger) == 1:
 			tries++
 			s.c.Node("app").Releasing = true
-			s.c.Untriggered(s.now, "app", "it is locked")
+			s.c.RecordFailure(s.now, "app", "it is locked")
 			s.shows(t, nodes{"net": NodeFinished, "app": NodeHeld, "web": NodeWaiting})
 		case n.Until.After(s.now):
 			s.now = n.Until
@@ -136,7 +136,7 @@ func TestAFollowerThatCannotBeTriggered(t *testing.T) {
 		}
 	}
 	s.decided(t, "app", "web", EdgeStops, "it is locked")
-	if held := s.now.Sub(chainBegan); held != quietAtMost || tries < 700 || tries > 740 || reads > 150 {
+	if held := s.now.Sub(chainBegan); held != patience || tries < 700 || tries > 740 || reads > 150 {
 		t.Errorf("given up after %s and %d tries, having read the labels %d times", held, tries, reads)
 	}
 	if n := Decide(&s.c, s.now); !strings.Contains(n.Reason, "30 days") {
@@ -150,7 +150,7 @@ func TestWhatReleasesNothing(t *testing.T) {
 		c := New(root, chainBegan)
 		run := spacelift.Run{Ref: root, Type: spacelift.RunTypeTracked, State: runFinished, StateVersion: 9, CreatedAt: chainBegan}
 		change(&run)
-		c.Saw(chainBegan, run)
+		c.Observe(chainBegan, run)
 		c.TakeGraph(chainBegan, graphOf("app<net"))
 		return c
 	}
@@ -262,7 +262,7 @@ func TestAnyOrderReleasesTheSame(t *testing.T) {
 				if state == NodeRunning {
 					end := rapid.SampledFrom([]spacelift.RunState{runFinished, runFailed, spacelift.RunStateDiscarded}).Draw(rt, "end")
 					s.enters(s.current(stack), end)
-					s.c.Saw(s.now, s.runs[s.current(stack)])
+					s.c.Observe(s.now, s.runs[s.current(stack)])
 					done[stack] = done[stack] || end == runFinished
 				}
 			case 1: // it is tried again
@@ -276,7 +276,7 @@ func TestAnyOrderReleasesTheSame(t *testing.T) {
 				}
 			case 3: // something is read late, or twice
 				if len(old) > 0 {
-					s.c.Saw(s.now, rapid.SampledFrom(old).Draw(rt, "late"))
+					s.c.Observe(s.now, rapid.SampledFrom(old).Draw(rt, "late"))
 				}
 			}
 			for _, run := range s.runs {

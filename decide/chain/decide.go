@@ -11,36 +11,35 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// Next is what to do about a chain, and why.
+// Next is the next step of a chain, and its reason.
 type Next struct {
 	Phase  Phase
 	Reason string // a sentence for people
 	Finish bool
 
-	Graph   bool               // read who follows
-	Look    []spacelift.RunRef // read these runs
-	Newer   []spacelift.RunRef // and these, and whether newer ones took their place
+	Graph   bool               // read which stacks follow
+	Read    []spacelift.RunRef // read these runs
+	Newer   []spacelift.RunRef // and these, and whether newer ones replace them
 	Trigger []int              // trigger a run of each of these nodes
 
-	// Until is when to decide anew at the latest; zero for no such time.
+	// Until is the time by which to decide again; zero for none.
 	Until time.Time
 
-	Lines []line // of each node
+	Conditions []condition // of each node
 }
 
-// line is how a node stands in the chain.
-type line struct {
+// condition is the state of a node within its chain.
+type condition struct {
 	State    NodeState
-	Released bool         // all that it follows lets it go
-	Lets     EdgeDecision // whether it lets those go that follow it
+	Released bool         // every stack that it follows releases it
+	Lets     EdgeDecision // whether it releases the stacks that follow it
 }
 
-// Decide says what to do about a chain. It is the only place where a
-// follower is released: a stack is triggered once all that it follows in the
-// chain has finished, by what the API shows, or was skipped, and has no run that
-// counts.
+// Decide returns the next step of a chain. It is the only place that releases a
+// follower: a stack is triggered once every stack that it follows in the chain has
+// finished, as the API shows, or was skipped, and it has no run that counts.
 func Decide(c *Chain, now time.Time) Next {
-	n := Next{Lines: c.lines()}
+	n := Next{Conditions: c.conditions()}
 	if !c.EndedAt.IsZero() {
 		return n.finish("%s", c.Outcome)
 	}
@@ -61,23 +60,23 @@ func Decide(c *Chain, now time.Time) Next {
 	if n.Finish {
 		return n
 	}
-	over := c.MovedAt.Add(quietAtMost)
+	over := c.MovedAt.Add(patience)
 	if !now.Before(over) {
-		return n.finish("Gantry gave the chain up: nothing moved for %d days; %s", int(quietAtMost.Hours()/24), n.Reason)
+		return n.finish("Gantry gave the chain up: nothing moved for %d days; %s", int(patience.Hours()/24), n.Reason)
 	}
-	releasing := slices.ContainsFunc(n.Lines, func(l line) bool { return l.State == NodeReleasing })
+	releasing := slices.ContainsFunc(n.Conditions, func(l condition) bool { return l.State == NodeReleasing })
 	if !releasing { // triggering has an end of its own, sooner
 		n.by(over)
 	}
 	return n
 }
 
-// decide says what to do about a chain that may go on.
+// decide decides about a chain that may continue.
 func (n *Next) decide(c *Chain, now time.Time) {
-	n.look(c, now)
+	n.reads(c, now)
 	root := c.Nodes[0].current()
 	switch {
-	case root.State == "" && root.Looks >= rootTries:
+	case root.State == "" && root.Reads >= rootTries:
 		n.held("Gantry can't read the run that begins the chain; it tries again")
 		return
 	case root.State == "":
@@ -90,69 +89,69 @@ func (n *Next) decide(c *Chain, now time.Time) {
 		n.unknown(c, now)
 		return
 	case len(c.Nodes) == 1:
-		*n = n.finish("%s", c.nobody())
+		*n = n.finish("%s", c.withoutFollowers())
 		return
 	}
 	through, moving := n.trigger(c, now)
 	for _, i := range n.Trigger {
-		// One that could not be triggered before is looked at by whoever tries again.
-		n.Graph = n.Graph || c.Graph.due(now) && c.Nodes[i].Trouble == nil
+		// A stack that could not be triggered before is checked by the next try.
+		n.Graph = n.Graph || c.Graph.due(now) && c.Nodes[i].Backoff == nil
 	}
 	n.Graph = n.Graph || c.Graph.Stale
 	switch {
 	case through:
-		*n = n.finish("%s", c.through(n.Lines))
+		*n = n.finish("%s", c.through(n.Conditions))
 	case moving:
-		n.moving("%s", c.progress(n.Lines))
+		n.moving("%s", c.progress(n.Conditions))
 	default:
-		n.held("%s", c.whyHeld(n.Lines))
+		n.held("%s", c.whyHeld(n.Conditions))
 		again := c.Graph.heldDue()
 		n.Graph = n.Graph || !now.Before(again)
 		n.by(again)
 	}
 }
 
-// rootTries is how often the run that begins a chain may fail to be read before
-// the chain counts as held.
+// rootTries is the number of failed reads of the root after which the chain counts
+// as held.
 const rootTries = 5
 
-// unknown is reading who follows, and trying again when that fails.
+// unknown decides about a chain that has not read yet which stacks follow.
 func (n *Next) unknown(c *Chain, now time.Time) {
-	t := c.Graph.Trouble
+	t := c.Graph.Backoff
 	if n.Graph = t == nil || !now.Before(t.Until); !n.Graph {
 		n.by(t.Until)
 	}
 	switch {
 	case t == nil:
-		n.moving("Gantry reads who follows")
+		n.moving("Gantry reads which stacks follow")
 	case t.Tries < graphTries:
-		n.moving("Gantry does not know yet who follows: %s", t.Reason)
+		n.moving("Gantry does not know yet which stacks follow: %s", t.Reason)
 	default:
-		n.held("Gantry can't read who follows, and goes on trying: %s", t.Reason)
+		n.held("Gantry can't read which stacks follow; it tries again: %s", t.Reason)
 	}
 }
 
-// trigger finds the stacks whose turn it is. It reports whether nothing is left
+// trigger finds the stacks whose turn has come. It reports whether nothing is left
 // to do, and whether anything moves.
 func (n *Next) trigger(c *Chain, now time.Time) (through, moving bool) {
 	through = true
 	for i := range c.Nodes {
-		node, line := &c.Nodes[i], n.Lines[i]
-		switch line.State {
+		node, condition := &c.Nodes[i], n.Conditions[i]
+		switch condition.State {
 		case NodeFinished, NodeSkipped:
 			continue
 		case NodeRunning, NodeReleasing:
 			moving = true
 		case NodeWaiting, NodeHeld:
-			t := node.Trouble
+			t := node.Backoff
 			switch {
-			case node.Releasing || !line.Released:
+			case node.Releasing || !condition.Released:
 			case t == nil:
 				n.Trigger, moving = append(n.Trigger, i), true
 			case now.Before(t.Until):
 				n.by(t.Until)
 				moving = moving || t.Waits
-			default: // another try does not end the holding
+			default: // another try doesn't end the hold
 				n.Trigger = append(n.Trigger, i)
 				moving = moving || t.Waits
 			}
@@ -163,7 +162,7 @@ func (n *Next) trigger(c *Chain, now time.Time) (through, moving bool) {
 }
 
 func (n Next) finish(format string, args ...any) Next {
-	return Next{Phase: PhaseDone, Finish: true, Reason: fmt.Sprintf(format, args...), Lines: n.Lines}
+	return Next{Phase: PhaseDone, Finish: true, Reason: fmt.Sprintf(format, args...), Conditions: n.Conditions}
 }
 
 func (n *Next) moving(format string, args ...any) {
@@ -180,13 +179,12 @@ func (n *Next) by(t time.Time) {
 	}
 }
 
-// look finds the runs to read: those that go on, and those that stopped the
-// line, in case Spacelift takes one up again under the same id, or somebody made
-// another there.
-func (n *Next) look(c *Chain, now time.Time) {
+// reads finds the runs to read: those in progress, and failed ones, in case Spacelift
+// resumes one under the same id, or somebody made another one there.
+func (n *Next) reads(c *Chain, now time.Time) {
 	for i := range c.Nodes {
 		node := &c.Nodes[i]
-		if s := n.Lines[i].State; s == NodeFinished || s == NodeSkipped {
+		if s := n.Conditions[i].State; s == NodeFinished || s == NodeSkipped {
 			continue
 		}
 		current := node.current()
@@ -194,24 +192,24 @@ func (n *Next) look(c *Chain, now time.Time) {
 			r := &node.Runs[j]
 			switch {
 			case r.lost() || r.Void:
-			case r.Look.After(now):
-				n.by(r.Look)
-			case i > 0 && r == current && n.Lines[i].State == NodeFailed:
+			case r.NextRead.After(now):
+				n.by(r.NextRead)
+			case i > 0 && r == current && n.Conditions[i].State == NodeFailed:
 				n.Newer = append(n.Newer, c.Ref(node.Stack, r.Run))
 			default:
-				n.Look = append(n.Look, c.Ref(node.Stack, r.Run))
+				n.Read = append(n.Read, c.Ref(node.Stack, r.Run))
 			}
 		}
 	}
 }
 
-// lines says how all nodes stand. Parents come before those that follow them.
-func (c *Chain) lines() []line {
-	lines := make([]line, len(c.Nodes))
+// conditions returns the state of every node. Parents come before their followers.
+func (c *Chain) conditions() []condition {
+	conditions := make([]condition, len(c.Nodes))
 	for i := range c.Nodes {
-		l := line{State: c.Nodes[i].state(), Released: true, Lets: EdgeWaits}
+		l := condition{State: c.Nodes[i].state(), Released: true, Lets: EdgeWaits}
 		for _, p := range c.Nodes[i].After {
-			l.Released = l.Released && lines[p].Lets == EdgeReleases
+			l.Released = l.Released && conditions[p].Lets == EdgeReleases
 		}
 		switch l.State {
 		case NodeFinished:
@@ -223,16 +221,25 @@ func (c *Chain) lines() []line {
 		case NodeFailed, NodeHeld:
 			l.Lets = EdgeStops
 		}
-		lines[i] = l
+		conditions[i] = l
 	}
-	return lines
+	return conditions
 }
 
-// Apply keeps since when each stack is as it is, and since when nothing moves.
-// What stops the line, and the stacks that are let go, are written to the journal.
-// It returns the stacks that can't be triggered and could before.
-func (c *Chain) Apply(at time.Time, n Next) (stuck []int) {
-	for i, l := range n.Lines {
+// Apply records a decision: since when each stack is in its state and since when
+// nothing moves, journal entries, and the messages that the change calls for. It
+// reports whether the chain is held or has ended since then.
+func (c *Chain) Apply(at time.Time, n Next) (news bool) {
+	heldSince, ended := c.HeldSince, !c.EndedAt.IsZero()
+	stuck := c.record(at, n)
+	c.notify(at, n, heldSince, ended, stuck)
+	return !ended && n.Finish || heldSince.IsZero() && !c.HeldSince.IsZero()
+}
+
+// record records a decision. It returns the stacks that can't be triggered and could
+// before.
+func (c *Chain) record(at time.Time, n Next) (stuck []int) {
+	for i, l := range n.Conditions {
 		node := &c.Nodes[i]
 		if node.State == l.State {
 			continue
@@ -245,7 +252,7 @@ func (c *Chain) Apply(at time.Time, n Next) (stuck []int) {
 		case l.State == NodeReleasing:
 			c.note(at, managed.KindDecision, node.Stack, "", "%s is released: %s", node.Stack, c.whyReleased(node))
 		case l.Lets == EdgeStops:
-			c.note(at, managed.KindDecision, node.Stack, "", "what follows %s is stopped: %s", node.Stack, c.why(i, l))
+			c.note(at, managed.KindDecision, node.Stack, "", "nothing behind %s is released: %s", node.Stack, c.why(i, l))
 		}
 	}
 	switch {
@@ -262,10 +269,10 @@ func (c *Chain) Apply(at time.Time, n Next) (stuck []int) {
 	return stuck
 }
 
-// maxWhy bounds how many stacks a sentence about a chain speaks of.
+// maxWhy bounds the stacks that a sentence names.
 const maxWhy = 5
 
-// few joins the first of many sentences.
+// few joins the first sentences of many.
 func few(all []string) string {
 	if more := len(all) - maxWhy; more > 0 {
 		all = append(all[:maxWhy:maxWhy], fmt.Sprintf("%d more", more))
@@ -273,7 +280,7 @@ func few(all []string) string {
 	return strings.Join(all, "; ")
 }
 
-// fewNames writes the first of many names as in a sentence.
+// fewNames lists the first names of many.
 func fewNames(names []string) string {
 	if more := len(names) - maxWhy; more > 0 {
 		names = append(names[:maxWhy:maxWhy], fmt.Sprintf("%d more", more))
@@ -281,17 +288,17 @@ func fewNames(names []string) string {
 	return decide.Enumerate(names)
 }
 
-// whyReleased says what let a stack go.
+// whyReleased returns why a stack is released.
 func (c *Chain) whyReleased(n *member) string {
 	var all []string
 	for _, p := range n.After {
-		all = append(all, c.why(p, line{State: c.Nodes[p].state(), Released: true}))
+		all = append(all, c.why(p, condition{State: c.Nodes[p].state(), Released: true}))
 	}
 	return few(all)
 }
 
-// nobody says how a chain ended that has no stacks.
-func (c *Chain) nobody() string {
+// withoutFollowers returns the outcome of a chain without stacks.
+func (c *Chain) withoutFollowers() string {
 	text := "no stack follows " + string(c.Root.Stack)
 	if len(c.Refusals) > 0 {
 		text = excluded(c.Refusals)
@@ -299,10 +306,10 @@ func (c *Chain) nobody() string {
 	return text
 }
 
-// through says how a chain ended that nothing is left of.
-func (c *Chain) through(lines []line) string {
-	finished, skipped := c.count(lines)
-	text := fmt.Sprintf("all of it is through: %s finished", runs(finished))
+// through returns the outcome of a chain in which every stack finished or was skipped.
+func (c *Chain) through(conditions []condition) string {
+	finished, skipped := c.count(conditions)
+	text := fmt.Sprintf("the chain is complete: %s finished", runs(finished))
 	if len(skipped) > 0 {
 		text += ", and " + fewNames(skipped) + " was skipped"
 	}
@@ -312,20 +319,20 @@ func (c *Chain) through(lines []line) string {
 	return text
 }
 
-// progress says how far a chain is that moves.
-func (c *Chain) progress(lines []line) string {
-	finished, _ := c.count(lines)
+// progress returns a sentence about a chain that moves.
+func (c *Chain) progress(conditions []condition) string {
+	finished, _ := c.count(conditions)
 	text := fmt.Sprintf("%d of %s finished", finished, runs(len(c.Nodes)))
 	var going []string
 	for i := range c.Nodes {
 		node := &c.Nodes[i]
 		switch {
-		case lines[i].State == NodeRunning:
+		case conditions[i].State == NodeRunning:
 			going = append(going, string(node.Stack))
-		case lines[i].State == NodeReleasing:
+		case conditions[i].State == NodeReleasing:
 			going = append(going, fmt.Sprintf("%s (being triggered)", node.Stack))
-		case lines[i].State == NodeWaiting && node.Trouble != nil && lines[i].Released:
-			going = append(going, fmt.Sprintf("%s (%s)", node.Stack, node.Trouble.Reason))
+		case conditions[i].State == NodeWaiting && node.Backoff != nil && conditions[i].Released:
+			going = append(going, fmt.Sprintf("%s (%s)", node.Stack, node.Backoff.Reason))
 		}
 	}
 	if len(going) > 0 {
@@ -334,8 +341,8 @@ func (c *Chain) progress(lines []line) string {
 	return text
 }
 
-func (c *Chain) count(lines []line) (finished int, skipped []string) {
-	for i, l := range lines {
+func (c *Chain) count(conditions []condition) (finished int, skipped []string) {
+	for i, l := range conditions {
 		switch l.State {
 		case NodeFinished:
 			finished++
@@ -353,19 +360,19 @@ func runs(n int) string {
 	return fmt.Sprintf("%d runs", n)
 }
 
-// whyHeld says what keeps a chain in which nothing moves, and what would mend it.
-func (c *Chain) whyHeld(lines []line) string {
+// whyHeld returns why nothing moves in a chain, and the remedies.
+func (c *Chain) whyHeld(conditions []condition) string {
 	var all []string
-	for i, l := range lines {
+	for i, l := range conditions {
 		if l.Lets == EdgeStops {
 			all = append(all, c.why(i, l))
 		}
 	}
-	return few(all) + "; the line goes on when a retry finishes, what is in the way is mended, or an operator skips it"
+	return few(all) + "; the chain continues when a retry finishes, the problem is fixed, or an operator skips the stack"
 }
 
-// why says why a node stands as it does, as those see it that follow it.
-func (c *Chain) why(i int, l line) string {
+// why returns why a node does or does not release the stacks that follow it.
+func (c *Chain) why(i int, l condition) string {
 	n := &c.Nodes[i]
 	r := n.current()
 	switch l.State {
@@ -385,14 +392,14 @@ func (c *Chain) why(i int, l line) string {
 		}
 		return r.end(n.Stack)
 	case NodeHeld:
-		return fmt.Sprintf("%s is not triggered: %s", n.Stack, n.Trouble.Reason)
+		return fmt.Sprintf("%s is not triggered: %s", n.Stack, n.Backoff.Reason)
 	case NodeRunning:
-		return fmt.Sprintf("run %s of %s goes on", r.Run, n.Stack)
+		return fmt.Sprintf("run %s of %s is in progress", r.Run, n.Stack)
 	}
 	return fmt.Sprintf("%s has not run yet", n.Stack)
 }
 
-// release is what triggering a follower needs to know.
+// release is the input for triggering a follower.
 type release struct {
 	turn
 	After []spacelift.StackID
@@ -400,7 +407,8 @@ type release struct {
 	Void  []spacelift.RunID
 }
 
-func (c *Chain) Release(i int) release {
+// ReleaseOf returns what triggering the node with an index needs to know.
+func (c *Chain) ReleaseOf(i int) release {
 	n := &c.Nodes[i]
 	return release{turn: c.turn(n), After: c.Parents(n), Begun: c.Nodes[0].current().CreatedAt, Void: n.voids()}
 }

@@ -10,13 +10,13 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// Following is what the labels of a managed stack say about chains.
+// Following is the part of a managed stack's policy that chains need.
 type Following struct {
-	After  []spacelift.StackID // that it follows, sorted
+	After  []spacelift.StackID // the stacks that it follows, sorted
 	Notify []string            // its channels
 }
 
-// ParentsOf are the stacks that a stack follows, by its policy, without itself.
+// ParentsOf returns the stacks that a stack follows by its policy, without itself.
 func ParentsOf(stack spacelift.StackID, after []string) []spacelift.StackID {
 	var parents []spacelift.StackID
 	for _, parent := range after {
@@ -28,14 +28,13 @@ func ParentsOf(stack spacelift.StackID, after []string) []spacelift.StackID {
 	return slices.Compact(parents)
 }
 
-// LabelsFingerprint tells lists of stacks apart.
+// LabelsFingerprint identifies a list of stacks.
 func LabelsFingerprint(stacks []spacelift.StackID) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%q", stacks))
 	return hex.EncodeToString(sum[:8])
 }
 
-// FollowedBy turns "follows" around: for each stack, those that follow it,
-// sorted.
+// FollowedBy returns, for each stack, the stacks that follow it, sorted.
 func FollowedBy(all map[spacelift.StackID]Following) map[spacelift.StackID][]spacelift.StackID {
 	by := map[spacelift.StackID][]spacelift.StackID{}
 	for stack, f := range all {
@@ -49,9 +48,9 @@ func FollowedBy(all map[spacelift.StackID]Following) map[spacelift.StackID][]spa
 	return by
 }
 
-// GraphOf finds what follows the root. Stacks on a circle, and those behind it,
-// are refused: nothing can say which of them goes first. All others are released
-// as if those were not there.
+// GraphOf finds the stacks that follow the root. Stacks on a circle, and those behind
+// it, are excluded: none of them can go first. All others are released as if those
+// were not there.
 func GraphOf(root spacelift.StackID, all map[spacelift.StackID]Following) Graph {
 	by := FollowedBy(all)
 	reached := reach(by, root)
@@ -99,12 +98,12 @@ func GraphOf(root spacelift.StackID, all map[spacelift.StackID]Following) Graph 
 		place[s] = len(graph.Stacks)
 	}
 	graph.Size = len(graph.Stacks)
-	graph.refuseCircles(reached, all, by)
-	graph.refuse(tooMany, fmt.Sprintf("a chain holds at most %d stacks that follow each other by at most %d labels; split it, or let fewer stacks follow", MaxStacks, MaxEdges))
+	graph.excludeCircles(reached, all, by)
+	graph.exclude(tooMany, fmt.Sprintf("a chain holds at most %d stacks that follow each other by at most %d labels; split it, or let fewer stacks follow", MaxStacks, MaxEdges))
 	return graph
 }
 
-// waitsIn counts for how many others of some stacks each of them waits.
+// waitsIn counts, for each of some stacks, the others that it waits for.
 func waitsIn(stacks map[spacelift.StackID]bool, all map[spacelift.StackID]Following) map[spacelift.StackID]int {
 	waits := map[spacelift.StackID]int{}
 	for s := range stacks {
@@ -117,7 +116,7 @@ func waitsIn(stacks map[spacelift.StackID]bool, all map[spacelift.StackID]Follow
 	return waits
 }
 
-// reach finds a stack and all that follow it, directly or not.
+// reach returns a stack and all that follow it, directly or not.
 func reach(by map[spacelift.StackID][]spacelift.StackID, root spacelift.StackID) map[spacelift.StackID]bool {
 	reached := map[spacelift.StackID]bool{root: true}
 	for next := []spacelift.StackID{root}; len(next) > 0; next = next[1:] {
@@ -131,9 +130,9 @@ func reach(by map[spacelift.StackID][]spacelift.StackID, root spacelift.StackID)
 	return reached
 }
 
-// refuseCircles refuses stacks that are on a circle or behind one: each of them
+// excludeCircles excludes stacks that are on a circle or behind one: each of them
 // follows another of them.
-func (g *Graph) refuseCircles(left map[spacelift.StackID]bool, all map[spacelift.StackID]Following, by map[spacelift.StackID][]spacelift.StackID) {
+func (g *Graph) excludeCircles(left map[spacelift.StackID]bool, all map[spacelift.StackID]Following, by map[spacelift.StackID][]spacelift.StackID) {
 	for len(left) > 0 {
 		circle := circleIn(left, all)
 		var stacks []spacelift.StackID
@@ -143,11 +142,11 @@ func (g *Graph) refuseCircles(left map[spacelift.StackID]bool, all map[spacelift
 				delete(left, s)
 			}
 		}
-		g.refuse(stacks, "the labels lead in a circle: "+arrows(circle))
+		g.exclude(stacks, "the labels lead in a circle: "+arrows(circle))
 	}
 }
 
-// circleIn finds a circle among stacks that each follow another of them, as a
+// circleIn returns a circle among stacks that each follow another of them, as a
 // path that ends where it begins.
 func circleIn(left map[spacelift.StackID]bool, all map[spacelift.StackID]Following) []spacelift.StackID {
 	at := spacelift.StackID("")
@@ -172,8 +171,8 @@ func circleIn(left map[spacelift.StackID]bool, all map[spacelift.StackID]Followi
 	return append(path, path[0])
 }
 
-// refuse notes that stacks are not released. Beyond maxRefusals they add up.
-func (g *Graph) refuse(stacks []spacelift.StackID, reason string) {
+// exclude records that stacks are not released. Beyond maxExclusions they add up.
+func (g *Graph) exclude(stacks []spacelift.StackID, reason string) {
 	if len(stacks) == 0 {
 		return
 	}
@@ -188,7 +187,7 @@ func (g *Graph) refuse(stacks []spacelift.StackID, reason string) {
 	g.Refused = append(g.Refused, Exclusion{Stacks: named, More: len(stacks) - len(named), Reason: reason})
 }
 
-// arrows writes a way through stacks. Of a long one the middle is left out.
+// arrows writes a path through stacks. The middle of a long one is left out.
 func arrows(stacks []spacelift.StackID) string {
 	words := make([]string, len(stacks))
 	for i, s := range stacks {

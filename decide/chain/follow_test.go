@@ -27,7 +27,7 @@ func edges(t *testing.T, list ...string) map[spacelift.StackID]Following {
 	return labelled(after)
 }
 
-// labelled is what labels that name those stacks come to.
+// labelled returns what chains need of labels that name those stacks.
 func labelled(after map[spacelift.StackID][]spacelift.StackID) map[spacelift.StackID]Following {
 	all := map[spacelift.StackID]Following{}
 	for stack, parents := range after {

@@ -11,39 +11,37 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// graphClock says when the graph was read, and when it is to be read again.
+// graphClock schedules reads of the graph.
 type graphClock struct {
-	ReadAt  time.Time `json:"readAt,omitzero"`
-	Stale   bool      `json:"stale,omitempty"`   // labels are known to have changed since
-	Looks   int       `json:"looks,omitempty"`   // how often in a row that told nothing new
-	Trouble *later    `json:"trouble,omitempty"` // why it could not be read, the last time
+	ReadAt    time.Time `json:"readAt,omitzero"`
+	Stale     bool      `json:"stale,omitempty"`   // labels are known to have changed since
+	Unchanged int       `json:"looks,omitempty"`   // reads in a row without a change
+	Backoff   *backoff  `json:"trouble,omitempty"` // why it could not be read, the last time
 }
 
 const (
-	// graphFresh is how long the graph is not read again before stacks are
-	// triggered. In a held chain that doubles with each reading that tells nothing
-	// new, up to graphMost.
-	graphFresh = 10 * time.Minute
-	graphMost  = 6 * time.Hour
+	// graphFresh is the age up to which a graph is good enough to trigger stacks by. A
+	// held chain reads it that often; the pause doubles with each reading without a
+	// change, up to graphLongest.
+	graphFresh   = 10 * time.Minute
+	graphLongest = 6 * time.Hour
 
-	// graphTries is how often the graph may fail to be read before the chain
-	// counts as held.
+	// graphTries is the number of failed reads after which the chain counts as held.
 	graphTries = 3
 )
 
-// due reports whether the graph is to be read before stacks are triggered, which
-// are those whose labels the chain is about to act on.
+// due reports whether the graph must be read before stacks are triggered by it.
 func (g *graphClock) due(now time.Time) bool {
 	return g.Stale || !now.Before(g.ReadAt.Add(graphFresh))
 }
 
-// heldDue is when a held chain reads it.
+// heldDue returns the time at which a held chain reads the graph again.
 func (g *graphClock) heldDue() time.Time {
-	return g.ReadAt.Add(decide.Backoff(graphFresh, g.Looks, graphMost))
+	return g.ReadAt.Add(decide.Backoff(graphFresh, g.Unchanged, graphLongest))
 }
 
-// RefusalSentence says that the stacks of a refusal are not released.
-func RefusalSentence(r Exclusion) string {
+// Sentence returns that the stacks are not released, and why.
+func (r Exclusion) Sentence() string {
 	names := make([]string, len(r.Stacks))
 	for i, s := range r.Stacks {
 		names[i] = string(s)
@@ -58,36 +56,35 @@ func RefusalSentence(r Exclusion) string {
 	return decide.Enumerate(names) + " " + verb + " not released: " + r.Reason
 }
 
-// excluded says what is not released, and why.
+// excluded returns which stacks are not released, and why.
 func excluded(all []Exclusion) string {
 	texts := make([]string, len(all))
 	for i, r := range all {
-		texts[i] = RefusalSentence(r)
+		texts[i] = r.Sentence()
 	}
 	return strings.Join(texts, "; ")
 }
 
-// NoGraph takes that nobody could say who follows.
-func (c *Chain) NoGraph(at time.Time, reason string) {
-	c.Graph.Trouble = c.Graph.Trouble.again(at, reason)
-	if c.Graph.Trouble.Tries == 1 {
-		c.note(at, managed.KindNote, "", "", "Gantry could not read who follows: %s", reason)
+// RecordNoGraph records that the graph could not be read.
+func (c *Chain) RecordNoGraph(at time.Time, reason string) {
+	c.Graph.Backoff = c.Graph.Backoff.again(at, reason)
+	if c.Graph.Backoff.Tries == 1 {
+		c.note(at, managed.KindNote, "", "", "Gantry could not read which stacks follow: %s", reason)
 	}
-	if c.Known { // what is known will do, and each stack is looked at when it is its turn
-		c.Graph.ReadAt, c.Graph.Stale, c.Graph.Looks = at, false, c.Graph.Looks+1
+	if c.Known { // the known graph is good enough: each stack's labels are checked when its turn comes
+		c.Graph.ReadAt, c.Graph.Stale, c.Graph.Unchanged = at, false, c.Graph.Unchanged+1
 	}
 }
 
-// TakeGraph takes what follows the root. What was not known before joins the
-// chain. What is no longer there leaves it, unless it has a run: then that is
-// waited for, and nothing else.
+// TakeGraph takes the stacks that follow the root. New ones join the chain. Stacks that
+// no longer follow leave it, unless they have a run: the chain waits for that run alone.
 func (c *Chain) TakeGraph(at time.Time, g Graph) {
 	first := !c.Known
-	c.Graph = graphClock{ReadAt: at, Looks: c.Graph.Looks + 1}
+	c.Graph = graphClock{ReadAt: at, Unchanged: c.Graph.Unchanged + 1}
 	c.Known, c.Notify = true, g.Notify
 	if said := excluded(g.Refused); said != "" && said != excluded(c.Refusals) {
 		c.note(at, managed.KindDecision, "", "", "%s", said)
-		c.Graph.Looks = 0
+		c.Graph.Unchanged = 0
 	}
 	c.Refusals = g.Refused
 	known := map[spacelift.StackID]int{}
@@ -97,21 +94,20 @@ func (c *Chain) TakeGraph(at time.Time, g Graph) {
 	nodes := c.without(at, g.Stacks)
 	shift := len(nodes) - 1 // the nth stack of the graph is at this and n
 	for _, s := range g.Stacks {
-		node := member{Stack: s.Stack}
+		var node member
 		if i, ok := known[s.Stack]; ok {
 			node = c.Nodes[i]
 		} else if !first {
 			c.note(at, managed.KindNote, s.Stack, "", "%s joins the chain", s.Stack)
-			c.MovedAt, c.Graph.Looks = at, 0
+			c.MovedAt, c.Graph.Unchanged = at, 0
 		}
 		if node.Labels != s.Labels {
-			node.Trouble = nil
+			node.Backoff = nil
 			if node.Labels != "" {
-				c.Graph.Looks = 0
+				c.Graph.Unchanged = 0
 			}
 		}
-		node.Labels, node.Notify = s.Labels, s.Notify
-		node.After = slices.Clone(s.After)
+		node.Follower, node.After = s, slices.Clone(s.After)
 		for i, p := range node.After {
 			if p > 0 {
 				node.After[i] = p + shift
@@ -141,42 +137,43 @@ func (c *Chain) without(at time.Time, graph []Follower) []member {
 			nodes = append(nodes, n)
 		default:
 			c.note(at, managed.KindNote, n.Stack, "", "%s leaves the chain: it no longer follows, or is no longer managed", n.Stack)
-			c.MovedAt, c.Graph.Looks = at, 0
+			c.MovedAt, c.Graph.Unchanged = at, 0
 		}
 	}
 	return nodes
 }
 
-// Graph is what follows a stack, by the labels of all managed stacks as
-// they are now.
+// Graph is the set of stacks that follow a stack, by the labels that all managed stacks
+// have now.
 type Graph struct {
 	// Stacks follow the root, directly or not, parents before those that follow
 	// them. A brief graph has none.
 	Stacks []Follower `json:"stacks,omitempty"`
 
-	// Size is how many stacks follow, those that are refused left out.
+	// Size is the number of stacks that follow, without the excluded ones.
 	Size int `json:"size,omitempty"`
 
-	// Refused are stacks that follow and are not released.
+	// Refused are the stacks that follow and are not released.
 	Refused []Exclusion `json:"refused,omitempty"`
 
 	// Notify are the channels of the root's stack.
 	Notify []string `json:"notify,omitempty"`
 }
 
-// Follower is a stack that follows others.
+// Follower is a stack that may follow others.
 type Follower struct {
 	Stack spacelift.StackID `json:"stack"`
 
-	// After are the stacks of the same chain that it follows, ascending: 0 is the
-	// root and n the nth of Graph.Stacks. Ids would make a graph of thousands
+	// After are the stacks of the same chain that it follows, ascending. In a graph, 0
+	// is the root and n the nth of Graph.Stacks; in a chain they are indexes of
+	// Chain.Nodes. Ids would make a graph of thousands
 	// of labels too long for a history. Stacks outside the chain are not waited
 	// for.
-	After []int `json:"after"`
+	After []int `json:"after,omitempty"`
 
 	// Labels is a fingerprint of all that the stack follows, outside the chain
 	// too.
-	Labels string `json:"labels"`
+	Labels string `json:"labels,omitempty"`
 
 	Notify []string `json:"notify,omitempty"` // its channels
 }
@@ -185,7 +182,7 @@ type Follower struct {
 type Exclusion struct {
 	Stacks []spacelift.StackID `json:"stacks"`         // sorted; the first of them, if there are many
 	More   int                 `json:"more,omitempty"` // how many are left out
-	Reason string              `json:"reason"`         // goes on with the sentence "… is not released: "
+	Reason string              `json:"reason"`         // continues the sentence "… is not released: "
 }
 
 // Bounds of one chain: its state travels in histories. With ids of the greatest

@@ -38,9 +38,8 @@ type Input struct {
 	Known       *Chain           `json:"known,omitempty"`
 }
 
-// News says that there is something new about a run of a chain: it ended,
-// or it tries another one again. A chain takes no one's word for it and reads
-// the run.
+// News is a hint that a run of a chain has changed: it ended, or it retries another
+// one. The chain doesn't rely on it and reads the run.
 type News struct {
 	Run     spacelift.RunRef   `json:"run"`
 	State   spacelift.RunState `json:"state,omitempty"`
@@ -48,13 +47,12 @@ type News struct {
 
 	TriggeredBy []string `json:"triggeredBy,omitempty"` // the people behind the run
 
-	// StoppedBy is who wants the run stopped, a wish that binds until it has ended:
-	// if the run finishes all the same, nothing below it is released without asking.
+	// StoppedBy is the person who wants the run stopped, a wish that binds until it
+	// has ended: if it finishes all the same, Gantry asks before it releases followers.
 	StoppedBy string `json:"stoppedBy,omitempty"`
 }
 
-// Skip is a person's wish that a chain go on as if a stack's run had
-// finished.
+// Skip is a person's wish that a chain continue as if a stack's run had finished.
 type Skip struct {
 	Stack spacelift.StackID `json:"stack"`
 	By    string            `json:"by"`
@@ -62,8 +60,8 @@ type Skip struct {
 	Key   string            `json:"key,omitempty"` // see Decision.Key
 }
 
-// Stop is a person's wish that a chain trigger nothing more. Runs that are
-// on their way go on.
+// Stop is a person's wish that a chain trigger nothing more. Runs in progress
+// continue.
 type Stop struct {
 	By   string `json:"by"`
 	Note string `json:"note,omitempty"`
@@ -78,12 +76,11 @@ const (
 	ErrTypeNotSkippable = "NotSkippable" // the stack can't be skipped now
 )
 
-// Status is all that Gantry can say of a chain: the answer to Query
-// and the result of Chain.
+// Status is a report on a chain: the answer to Query and the result of Chain.
 type Status struct {
 	Root      spacelift.RunRef `json:"root"`
 	Phase     Phase            `json:"phase"`
-	Summary   string           `json:"summary"` // a sentence: what it does or waits for, or how it ended
+	Summary   string           `json:"summary"` // a sentence about its present step or its end
 	StartedAt time.Time        `json:"startedAt"`
 	HeldSince time.Time        `json:"heldSince,omitzero"` // since when nothing moves; zero while something does
 	GivesUpAt time.Time        `json:"givesUpAt,omitzero"` // when it ends if nothing moves until then
@@ -93,9 +90,8 @@ type Status struct {
 	Timeline []Entry `json:"timeline,omitempty"` // oldest first
 }
 
-// Edges are what was decided about each stack that follows another. They are
-// computed from the nodes: written out they would not fit into an answer of
-// Temporal's.
+// Edges returns the decision about each stack that follows another. Edges are
+// computed from the nodes: a query of Temporal's could not carry them all.
 func (s Status) Edges() []Edge {
 	var edges []Edge
 	for _, to := range s.Nodes {
@@ -107,7 +103,7 @@ func (s Status) Edges() []Edge {
 	return edges
 }
 
-// Parents are the stacks that a node follows.
+// Parents returns the stacks that a node follows.
 func (s Status) Parents(n Node) []spacelift.StackID {
 	ids := make([]spacelift.StackID, len(n.After))
 	for i, p := range n.After {
@@ -116,17 +112,17 @@ func (s Status) Parents(n Node) []spacelift.StackID {
 	return ids
 }
 
-// Phase says in one word how a chain is. Lists are filtered by it.
+// Phase is the state of a chain in one word. Lists are filtered by it.
 type Phase string
 
 // The phases of a chain.
 const (
 	PhaseMoving Phase = "moving" // runs are on their way
-	PhaseHeld   Phase = "held"   // nothing moves before somebody mends, retries or skips something
+	PhaseHeld   Phase = "held"   // nothing moves until somebody fixes, retries or skips something
 	PhaseDone   Phase = "done"   // ended, however
 )
 
-// Phases lists them all.
+// Phases lists all phases.
 var Phases = []Phase{PhaseMoving, PhaseHeld, PhaseDone}
 
 // Node is a stack of a chain.
@@ -136,10 +132,9 @@ type Node struct {
 	State NodeState         `json:"state"`
 	Since time.Time         `json:"since"` // since when it is in that state
 
-	// Reason is why, as a sentence.
-	Reason string `json:"reason"`
+	Reason string `json:"reason"` // for the state, as a sentence
 
-	Lets EdgeDecision `json:"lets"` // whether it lets those go that follow it
+	Lets EdgeDecision `json:"lets"` // whether it releases the stacks that follow it
 
 	Run      spacelift.RunID    `json:"run,omitempty"`      // the one that counts; empty before there is one
 	RunState spacelift.RunState `json:"runState,omitempty"` // as Spacelift showed it last
@@ -147,7 +142,7 @@ type Node struct {
 	Until    time.Time          `json:"until,omitzero"`     // when Gantry tries to trigger it again
 }
 
-// NodeState says how a stack of a chain is.
+// NodeState is the state of a stack of a chain.
 type NodeState string
 
 // The states of a stack of a chain.
@@ -157,14 +152,14 @@ const (
 	NodeHeld      NodeState = "held"      // Gantry can't trigger one
 	NodeRunning   NodeState = "running"
 	NodeFinished  NodeState = "finished"
-	NodeFailed    NodeState = "failed"  // its run ended without finishing, which stops the line
+	NodeFailed    NodeState = "failed"  // its run ended without finishing, so nothing behind it is released
 	NodeSkipped   NodeState = "skipped" // by a person
 )
 
-// NodeStates lists them all.
+// NodeStates lists all states.
 var NodeStates = []NodeState{NodeWaiting, NodeReleasing, NodeHeld, NodeRunning, NodeFinished, NodeFailed, NodeSkipped}
 
-// Edge is what was decided about one stack following another, last.
+// Edge is the last decision about one stack that follows another.
 type Edge struct {
 	From     spacelift.StackID `json:"from"`
 	To       spacelift.StackID `json:"to"`
@@ -173,7 +168,7 @@ type Edge struct {
 	At       time.Time         `json:"at"`     // since when that is so
 }
 
-// EdgeDecision says whether a stack lets another that follows it go.
+// EdgeDecision says whether a stack releases another one that follows it.
 type EdgeDecision string
 
 // The decisions about an edge.
@@ -183,7 +178,7 @@ const (
 	EdgeStops    EdgeDecision = "stops"    // that run did not finish, or could not be triggered
 )
 
-// EdgeDecisions lists them all.
+// EdgeDecisions lists all decisions.
 var EdgeDecisions = []EdgeDecision{EdgeWaits, EdgeReleases, EdgeStops}
 
 // Entry is something that happened in a chain.
@@ -196,7 +191,7 @@ type Entry struct {
 	Summary string               `json:"summary"`
 }
 
-// Attributes are what lists find a chain by.
+// Attributes returns the search attributes by which lists find a chain.
 func Attributes(root spacelift.RunRef, phase Phase) []managed.Attribute {
 	return []managed.Attribute{
 		{Name: managed.AttrAccount, Value: string(root.Account)},
@@ -205,6 +200,8 @@ func Attributes(root spacelift.RunRef, phase Phase) []managed.Attribute {
 	}
 }
 
+// Content returns the content that an idempotency key was used for.
 func (w Skip) Content() string { return decide.Digest("skip", string(w.Stack), w.By, w.Note) }
 
+// Content returns the content that an idempotency key was used for.
 func (w Stop) Content() string { return decide.Digest("stop", w.By, w.Note) }

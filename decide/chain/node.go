@@ -13,18 +13,15 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// member is a stack of a chain.
+// member is a stack of a chain, the root or a follower.
 type member struct {
-	Stack  spacelift.StackID `json:"stack"`
-	After  []int             `json:"after,omitempty"`  // the nodes that it follows, ascending
-	Labels string            `json:"labels,omitempty"` // a fingerprint of all that it follows: Stack
-	Notify []string          `json:"notify,omitempty"` // its channels
-	Runs   []memberRun       `json:"runs,omitempty"`
+	Follower
+	Runs []memberRun `json:"runs,omitempty"`
 
-	Releasing bool   `json:"releasing,omitempty"` // a run is being triggered right now
-	Trouble   *later `json:"trouble,omitempty"`   // why none was, the last time
-	Keeps     bool   `json:"keeps,omitempty"`     // the stack's policy keeps old plans
-	Skipped   *Skip  `json:"skipped,omitempty"`
+	Releasing bool     `json:"releasing,omitempty"` // a run is being triggered right now
+	Backoff   *backoff `json:"trouble,omitempty"`   // why none was, the last time
+	Keeps     bool     `json:"keeps,omitempty"`     // the stack's policy keeps old plans
+	Skipped   *Skip    `json:"skipped,omitempty"`
 
 	By []int `json:"by,omitempty"` // the people behind its runs, of chain.People
 
@@ -32,7 +29,7 @@ type member struct {
 	Since time.Time `json:"since,omitzero"`
 }
 
-// memberRun is a run of a stack, as the API showed it. Nothing here rests on a
+// memberRun is a run of a stack, as the API showed it. Nothing here comes from a
 // notification.
 type memberRun struct {
 	Run          spacelift.RunID    `json:"run"`
@@ -42,16 +39,16 @@ type memberRun struct {
 	PlannedAt    time.Time          `json:"plannedAt,omitzero"` // when its plan began
 	EndedAt      time.Time          `json:"endedAt,omitzero"`   // all by Spacelift's clock
 	Applied      bool               `json:"applied,omitempty"`  // it began to apply
-	Actor        string             `json:"actor,omitempty"`    // who ended it, if somebody did
+	Actor        string             `json:"actor,omitempty"`    // the person who ended it
 	Note         string             `json:"note,omitempty"`
-	How          string             `json:"how,omitempty"`       // it came about, as a sentence
-	StoppedBy    string             `json:"stoppedBy,omitempty"` // who wanted it stopped
+	How          string             `json:"how,omitempty"`       // the run was made, as a sentence
+	StoppedBy    string             `json:"stoppedBy,omitempty"` // the person who wanted it stopped
 	Void         bool               `json:"void,omitempty"`      // it ended and does not count: the stack needs another one
 
-	Look    time.Time `json:"look,omitzero"`     // when to read it next
-	Looks   int       `json:"looks,omitempty"`   // how often in a row that told nothing new
-	Rung    bool      `json:"rung,omitempty"`    // somebody said that it ended, and the API did not show it yet
-	Unknown int       `json:"unknown,omitempty"` // how often in a row Spacelift did not know it
+	NextRead  time.Time `json:"look,omitzero"`     // when to read it next
+	Reads     int       `json:"looks,omitempty"`   // reads in a row without a change
+	Announced bool      `json:"rung,omitempty"`    // somebody said that it ended, and the API did not show it yet
+	Unknown   int       `json:"unknown,omitempty"` // how often in a row Spacelift did not know it
 }
 
 func (n *member) run(id spacelift.RunID) *memberRun {
@@ -62,7 +59,7 @@ func (n *member) run(id spacelift.RunID) *memberRun {
 	return &n.Runs[i]
 }
 
-// current is the run of a stack that counts: one that passes, or else the
+// current returns the run of a stack that counts: one that passes, or else the
 // newest; nil if there is none.
 func (n *member) current() *memberRun {
 	var newest *memberRun
@@ -79,7 +76,7 @@ func (n *member) current() *memberRun {
 	return newest
 }
 
-// state says how a stack is, by itself: what it follows is not looked at.
+// state returns the state of a stack, whatever it follows.
 func (n *member) state() NodeState {
 	r := n.current()
 	switch {
@@ -91,9 +88,9 @@ func (n *member) state() NodeState {
 		return NodeFailed
 	case r != nil:
 		return NodeRunning
-	case n.Trouble != nil && n.Trouble.Waits:
+	case n.Backoff != nil && n.Backoff.Waits:
 		return NodeWaiting
-	case n.Trouble != nil:
+	case n.Backoff != nil:
 		return NodeHeld
 	case n.Releasing:
 		return NodeReleasing
@@ -101,7 +98,7 @@ func (n *member) state() NodeState {
 	return NodeWaiting
 }
 
-// voids are the runs of a stack that do not count.
+// voids returns the runs of a stack that do not count.
 func (n *member) voids() (ids []spacelift.RunID) {
 	for _, r := range n.Runs {
 		if r.Void {
@@ -114,28 +111,28 @@ func (n *member) voids() (ids []spacelift.RunID) {
 func (r *memberRun) take(run spacelift.Run) {
 	r.State, r.StateVersion, r.CreatedAt = run.State, run.StateVersion, run.CreatedAt
 	r.PlannedAt, r.Applied = run.PlannedAt(), run.BeganToApply()
-	r.EndedAt, r.Actor, r.Note, r.Looks, r.Void = time.Time{}, "", "", 0, false
+	r.EndedAt, r.Actor, r.Note, r.Reads, r.Void = time.Time{}, "", "", 0, false
 	if end, ended := run.End(); ended {
-		r.Rung = false
+		r.Announced = false
 		r.EndedAt, r.Actor, r.Note = end.At, decide.Fit(end.Username, managed.MaxPerson), decide.Fit(spacelift.Unsigned(end.Note), maxRunNote)
 	}
 }
 
-// slim leaves out what only the newest run of a stack is asked for.
+// slim drops the texts that are only shown of the newest run of a stack.
 func (r *memberRun) slim() {
 	if r.State.Terminal() {
 		r.Actor, r.Note, r.How = "", "", ""
 	}
 }
 
-// passes reports whether the run lets those go that follow its stack: it finished,
-// and nobody wanted it stopped. A run that Spacelift skipped does as well, unless it
-// is void: nothing that it refers to has changed.
+// passes reports whether the run releases the stacks that follow: it finished, and
+// nobody wanted it stopped. A run that Spacelift skipped passes, too, unless it is
+// void: nothing that it refers to has changed.
 func (r *memberRun) passes() bool {
 	return !r.Void && r.StoppedBy == "" && (r.State == spacelift.RunStateFinished || r.State == spacelift.RunStateSkipped)
 }
 
-// turn is when a stack's turn came, by the runs that let it go.
+// turn is the time at which a stack's turn came, by the runs that released it.
 type turn struct {
 	Ended   time.Time // when the last of them ended
 	Applied time.Time // when the last of those ended that applied changes; zero: none did
@@ -155,12 +152,12 @@ func (c *Chain) turn(n *member) (t turn) {
 	return t
 }
 
-// void says why a run that has ended does not count; empty if it does. What it
-// applied counts whatever it planned on: applying it again would not help.
+// void returns why a run that has ended does not count; empty if it does. A run that
+// applied changes counts, however old its plan: applying it again would not help.
 func (r *memberRun) void(t turn, keeps bool) string {
 	switch {
 	case strings.HasPrefix(r.Note, policy.NoteOldPlan), strings.HasPrefix(r.Note, policy.NoteGivesWay):
-		return "another one takes its place"
+		return "another one replaces it"
 	case r.State == spacelift.RunStateSkipped && r.EndedAt.Before(t.Ended.Truncate(time.Second)):
 		return "Spacelift skipped it before its turn came"
 	case (r.State == spacelift.RunStateFinished || r.State == spacelift.RunStateFailed) && !r.Applied && !keeps &&
@@ -170,17 +167,17 @@ func (r *memberRun) void(t turn, keeps bool) string {
 	return ""
 }
 
-// lookLater says when a run is to be read again, if nobody tells of it before.
-func (r *memberRun) lookLater(at time.Time) {
-	first := lookFirst
-	if r.Rung || r.State == "" {
-		first = lookRung
+// scheduleRead schedules the next read of a run that sends no news.
+func (r *memberRun) scheduleRead(at time.Time) {
+	first := readFirst
+	if r.Announced || r.State == "" {
+		first = readAnnounced
 	}
-	r.Look = at.Add(decide.Backoff(first, r.Looks, lookMost))
-	r.Looks++
+	r.NextRead = at.Add(decide.Backoff(first, r.Reads, readLongest))
+	r.Reads++
 }
 
-// end says how the run ended.
+// end returns how the run ended, as a sentence.
 func (r *memberRun) end(stack spacelift.StackID) string {
 	text := fmt.Sprintf("run %s of %s ended in %s", r.Run, stack, r.State)
 	if r.Actor != "" {
@@ -193,20 +190,21 @@ func (r *memberRun) end(stack spacelift.StackID) string {
 	return text
 }
 
-// unknownTwice is how often in a row Spacelift must deny a run before a chain
+// lostAfter is the number of reads in a row that must not find a run before a chain
 // counts it as lost.
-const unknownTwice = 2
+const lostAfter = 2
 
 // lost reports whether Spacelift does not know the run any more.
-func (r *memberRun) lost() bool { return r.Unknown >= unknownTwice }
+func (r *memberRun) lost() bool { return r.Unknown >= lostAfter }
 
-// byCreation orders runs; one that was not read yet is the newest.
+// byCreation compares runs by age; a run that was not read yet is the newest.
 func byCreation(a, b memberRun) int {
 	return cmp.Or(cmp.Compare(managed.Rank(a.State == ""), managed.Rank(b.State == "")), a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.Run, b.Run))
 }
 
-// names takes who is behind runs of a stack. Keys and stacks are no people.
-func (c *Chain) names(n *member, names ...string) {
+// addPeople records the people behind runs of a stack. API keys and stacks are no
+// people.
+func (c *Chain) addPeople(n *member, names ...string) {
 	for _, name := range names {
 		name = decide.Fit(name, managed.MaxPerson)
 		if name == "" || strings.HasPrefix(name, "api::") || c.index(spacelift.StackID(name)) >= 0 {
@@ -222,8 +220,8 @@ func (c *Chain) names(n *member, names ...string) {
 	}
 }
 
-// Triggerers are the people behind the runs that go before a stack's, and behind
-// the root: who triggered those does not approve what follows.
+// Triggerers returns the people behind the runs before a stack's, and behind the root.
+// They may not approve the stack's run.
 func (c *Chain) Triggerers(n *member) []string {
 	names := slices.Clone(c.TriggeredBy)
 	seen := make([]bool, len(c.Nodes))

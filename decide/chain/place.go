@@ -6,13 +6,13 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// PlaceQuestion asks a chain where a run stands in it.
+// PlaceQuestion asks a chain for the place of a run.
 type PlaceQuestion struct {
 	Run    spacelift.RunRef `json:"run"`
 	Commit string           `json:"commit,omitempty"`
 }
 
-// Place is a chain, and where a run stands in it.
+// Place is the place of a run within a chain.
 type Place struct {
 	Root        spacelift.RunRef    `json:"root"`
 	After       []spacelift.StackID `json:"after,omitempty"`       // the stacks of the chain that the run's stack follows
@@ -23,39 +23,37 @@ type Place struct {
 	In   bool `json:"in"`
 	Ours bool `json:"ours,omitempty"` // the chain has the run
 
-	// Waits says that the chain has not come to the stack: it waits for others,
-	// for Reason.
+	// Waits says that the stack's turn has not come: it waits for others, for Reason.
 	Waits  bool   `json:"waits,omitempty"`
 	Reason string `json:"reason,omitempty"` // a sentence
 
-	// Open says that the chain is not through with the stack: the run may be what
-	// it waits for.
+	// Open says that the stack has neither finished nor been skipped: the chain may be
+	// waiting for the run.
 	Open bool `json:"open,omitempty"`
 }
 
-// Place says where a run stands in the chain, which it is part of when the chain
-// has it, or when it works on the chain's commit. What tries the root again begins
-// a chain of its own.
+// Place returns the place of a run. The run is part of the chain if the chain has it,
+// or if it works on the chain's commit. A retry of the root begins a chain of its own.
 func (c *Chain) Place(run spacelift.RunRef, commit string) (p Place) {
 	p.Root = c.Root
 	if !c.Known && c.EndedAt.IsZero() && commit != "" && commit == c.Commit && run.Stack != c.Root.Stack {
-		p.In, p.Waits, p.Open, p.Reason = true, true, true, "the chain has not read yet who follows"
+		p.In, p.Waits, p.Open, p.Reason = true, true, true, "the chain has not read yet which stacks follow"
 		return p
 	}
 	i := c.index(run.Stack)
 	if i <= 0 || run.Account != c.Root.Account || !c.EndedAt.IsZero() {
 		return p
 	}
-	n, lines := &c.Nodes[i], c.lines()
+	n, conditions := &c.Nodes[i], c.conditions()
 	p.Ours = n.run(run.Run) != nil
 	if p.In = p.Ours || commit != "" && commit == c.Commit; !p.In {
 		return Place{Root: c.Root}
 	}
 	p.After, p.TriggeredBy = c.Parents(n), c.Triggerers(n)
-	p.Waits = lines[i].State == NodeWaiting && !lines[i].Released
-	p.Open = lines[i].State != NodeFinished && lines[i].State != NodeSkipped
+	p.Waits = conditions[i].State == NodeWaiting && !conditions[i].Released
+	p.Open = conditions[i].State != NodeFinished && conditions[i].State != NodeSkipped
 	if p.Waits {
-		p.Reason = strings.TrimSpace(c.waitsFor(n, lines))
+		p.Reason = strings.TrimSpace(c.waitsFor(n, conditions))
 	}
 	return p
 }

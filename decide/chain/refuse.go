@@ -5,7 +5,7 @@ import (
 	"github.com/gantryhq/gantry/decide/managed"
 )
 
-// RefuseSkip says why a stack is not skipped for somebody; nil if it is.
+// RefuseSkip returns why a person may not skip a stack; nil if they may.
 func (c *Chain) RefuseSkip(wish Skip) *decide.Refusal {
 	if repeated, no := c.Keys.Check(wish.Key, wish.Content()); repeated || no != nil {
 		return no
@@ -31,12 +31,12 @@ func (c *Chain) RefuseSkip(wish Skip) *decide.Refusal {
 	case NodeSkipped:
 		return decide.Refuse(managed.ErrTypeAlreadyDecided, "%s skipped %s already", n.Skipped.By, n.Stack)
 	case NodeRunning:
-		return decide.Refuse(ErrTypeNotSkippable, "run %s of %s goes on; stop it first, or wait for its end", n.current().Run, n.Stack)
+		return decide.Refuse(ErrTypeNotSkippable, "run %s of %s is in progress; stop it first, or wait for its end", n.current().Run, n.Stack)
 	}
 	return nil
 }
 
-// RefuseStop says why the chain is not stopped for somebody; nil if it is.
+// RefuseStop returns why a person may not stop the chain; nil if they may.
 func (c *Chain) RefuseStop(wish Stop) *decide.Refusal {
 	if repeated, no := c.Keys.Check(wish.Key, wish.Content()); repeated || no != nil {
 		return no

@@ -8,7 +8,7 @@ import (
 	"github.com/gantryhq/gantry/decide"
 )
 
-// Status is all that can be said of the chain now.
+// Status returns the status of the chain.
 func (c *Chain) Status(now time.Time) Status {
 	n := Decide(c, now)
 	s := Status{
@@ -16,15 +16,15 @@ func (c *Chain) Status(now time.Time) Status {
 		Timeline: slices.Clone(c.Journal),
 	}
 	if !n.Finish {
-		s.GivesUpAt = c.MovedAt.Add(quietAtMost)
+		s.GivesUpAt = c.MovedAt.Add(patience)
 	}
-	for i, l := range n.Lines {
-		s.Nodes = append(s.Nodes, c.show(i, l, n.Lines, now))
+	for i, l := range n.Conditions {
+		s.Nodes = append(s.Nodes, c.show(i, l, n.Conditions, now))
 	}
 	return s
 }
 
-func (c *Chain) show(i int, l line, lines []line, now time.Time) Node {
+func (c *Chain) show(i int, l condition, conditions []condition, now time.Time) Node {
 	n := &c.Nodes[i]
 	shown := Node{Stack: n.Stack, After: n.After, State: l.State, Lets: l.Lets, Since: n.Since}
 	if n.State != l.State || n.Since.IsZero() {
@@ -39,17 +39,17 @@ func (c *Chain) show(i int, l line, lines []line, now time.Time) Node {
 	}
 	switch l.State {
 	case NodeWaiting:
-		shown.Reason = c.waitsFor(n, lines)
+		shown.Reason = c.waitsFor(n, conditions)
 	case NodeReleasing:
-		shown.Reason = "all that it follows lets it go, and Gantry triggers a run"
+		shown.Reason = "every stack that it follows releases it, and Gantry triggers a run"
 	case NodeHeld:
-		shown.Reason, shown.Until = n.Trouble.Reason, n.Trouble.Until
+		shown.Reason, shown.Until = n.Backoff.Reason, n.Backoff.Until
 	case NodeRunning:
-		if shown.Reason = fmt.Sprintf("run %s goes on", r.Run); r.How != "" {
+		if shown.Reason = fmt.Sprintf("run %s is in progress", r.Run); r.How != "" {
 			shown.Reason += ": " + r.How
 		}
 	default:
-		shown.Reason = c.why(i, line{State: l.State, Released: true})
+		shown.Reason = c.why(i, condition{State: l.State, Released: true})
 	}
 	shown.Reason = decide.Fit(shown.Reason, maxReason)
 	return shown
@@ -58,24 +58,24 @@ func (c *Chain) show(i int, l line, lines []line, now time.Time) Node {
 // maxReason bounds the reason of one node in a status, in bytes.
 const maxReason = 500
 
-// waitsFor says what keeps a stack that has not been triggered.
-func (c *Chain) waitsFor(n *member, lines []line) string {
+// waitsFor returns why a stack has not been triggered.
+func (c *Chain) waitsFor(n *member, conditions []condition) string {
 	var all []string
 	for _, p := range n.After {
-		if lines[p].Lets != EdgeReleases {
-			all = append(all, c.why(p, lines[p]))
+		if conditions[p].Lets != EdgeReleases {
+			all = append(all, c.why(p, conditions[p]))
 		}
 	}
 	switch {
 	case len(all) > 0:
 		return few(all)
-	case n.Trouble != nil:
-		return n.Trouble.Reason
+	case n.Backoff != nil:
+		return n.Backoff.Reason
 	}
-	return "all that it follows lets it go"
+	return "every stack that it follows releases it"
 }
 
-// whyLets says why the node lets those go that follow it, or does not.
+// whyLets returns why the node does or does not release the stacks that follow it.
 func (n Node) whyLets() string {
 	switch {
 	case n.State == NodeSkipped && n.Lets != EdgeReleases:
@@ -83,7 +83,7 @@ func (n Node) whyLets() string {
 	case n.State == NodeHeld:
 		return fmt.Sprintf("%s is not triggered: %s", n.Stack, n.Reason)
 	case n.State == NodeRunning:
-		return fmt.Sprintf("run %s of %s goes on", n.Run, n.Stack)
+		return fmt.Sprintf("run %s of %s is in progress", n.Run, n.Stack)
 	case n.State == NodeWaiting, n.State == NodeReleasing:
 		return fmt.Sprintf("%s has not run yet", n.Stack)
 	}

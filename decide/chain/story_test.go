@@ -34,12 +34,12 @@ func newChainStory(fatal func(string, ...any), edges ...string) *chainStory {
 	s.enters(root, spacelift.RunStatePlanning)
 	s.enters(root, spacelift.RunStateApplying)
 	s.enters(root, spacelift.RunStateFinished)
-	s.c.Saw(s.now, s.runs[root])
+	s.c.Observe(s.now, s.runs[root])
 	s.c.TakeGraph(s.now, graphOf(edges...))
 	return s
 }
 
-// graphOf is what edges come to. Each stack's channel is called like the stack.
+// graphOf returns the graph of edges. Each stack's channel is called like the stack.
 func graphOf(edges ...string) Graph {
 	g := Graph{Notify: []string{"#net"}}
 	place := map[string]int{"net": 0}
@@ -67,15 +67,14 @@ func (s *chainStory) enters(ref spacelift.RunRef, state spacelift.RunState) {
 	s.runs[ref] = run
 }
 
-// goes decides, reads labels and triggers until there is nothing more to do at once.
+// goes decides, reads labels and triggers until there is nothing left to do now.
 func (s *chainStory) goes() Next {
 	for {
 		n := Decide(&s.c, s.now)
-		before := s.c.Mood()
-		s.c.Notice(s.now, n, before, s.c.Apply(s.now, n))
+		s.c.Apply(s.now, n)
 		switch {
 		case n.Graph && s.away:
-			s.c.NoGraph(s.now, "nobody answers")
+			s.c.RecordNoGraph(s.now, "nobody answers")
 		case n.Graph:
 			s.c.TakeGraph(s.now, graphOf(s.edges...))
 		case len(n.Trigger) > 0:
@@ -93,8 +92,8 @@ func (s *chainStory) attempt(stack spacelift.StackID) {
 	ref := spacelift.RunRef{Account: "acme", Stack: stack, Run: spacelift.RunID(fmt.Sprintf("%s-%d", stack, len(s.runs)))}
 	s.enters(ref, spacelift.RunStateQueued)
 	s.c.Node(stack).Releasing = true
-	s.c.Triggered(s.now, ref, "Gantry triggered it", false)
-	s.c.Saw(s.now, s.runs[ref])
+	s.c.RecordTriggered(s.now, ref, "Gantry triggered it", false)
+	s.c.Observe(s.now, s.runs[ref])
 }
 
 // current is the run of a stack that counts.
@@ -112,7 +111,7 @@ func (s *chainStory) ends(stack spacelift.StackID, state spacelift.RunState) Nex
 	ref := s.current(stack)
 	s.now = s.now.Add(time.Minute)
 	s.enters(ref, state)
-	s.c.Saw(s.now, s.runs[ref])
+	s.c.Observe(s.now, s.runs[ref])
 	return s.goes()
 }
 
@@ -122,7 +121,7 @@ func (s *chainStory) retries(stack spacelift.StackID) {
 	ref := spacelift.RunRef{Account: "acme", Stack: stack, Run: spacelift.RunID(fmt.Sprintf("%s-%d", stack, len(s.runs)))}
 	s.enters(ref, spacelift.RunStateQueued)
 	s.c.Take(s.now, News{Run: ref})
-	s.c.Saw(s.now, s.runs[ref])
+	s.c.Observe(s.now, s.runs[ref])
 }
 
 func (s *chainStory) skips(stack spacelift.StackID) Next {

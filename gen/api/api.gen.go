@@ -341,7 +341,7 @@ type ChainNode struct {
 	// Stack Stack id.
 	Stack string `json:"stack"`
 
-	// State How it is: `waiting` (for the stacks it follows), `releasing` (Gantry triggers a run), `held` (Gantry can't trigger one), `running`, `finished`, `failed` (its run ended without finishing, which stops the line) or `skipped` (by a person).
+	// State How it is: `waiting` (for the stacks it follows), `releasing` (Gantry triggers a run), `held` (Gantry can't trigger one), `running`, `finished`, `failed` (its run ended without finishing, so nothing behind it is released) or `skipped` (by a person).
 	State string `json:"state"`
 
 	// Until When Gantry tries to trigger it again, if it is held.
