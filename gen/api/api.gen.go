@@ -177,17 +177,17 @@ func (e Verdict) Valid() bool {
 
 // Account A Spacelift account that Gantry serves.
 type Account struct {
-	// Findings What is wrong now. Empty when nothing is.
+	// Findings Current findings; empty if all is well.
 	Findings []Finding `json:"findings"`
 
-	// LastReconcile The last time the account's runs were compared with Spacelift; missing before the first, and when that is
-	// switched off.
+	// LastReconcile The latest comparison of the account's runs with Spacelift; missing before the first one, and if comparisons
+	// are switched off.
 	LastReconcile *Reconciliation `json:"lastReconcile,omitempty"`
 
 	// Name Account name.
 	Name string `json:"name"`
 
-	// Webhook The named webhook that is watched; missing when none is, or while it can't be read.
+	// Webhook The named webhook that Gantry watches; missing if it watches none, or can't read it.
 	Webhook *AccountWebhook `json:"webhook,omitempty"`
 }
 
@@ -197,7 +197,7 @@ type AccountList struct {
 	Accounts []Account `json:"accounts"`
 }
 
-// AccountWebhook The named webhook that is watched; missing when none is, or while it can't be read.
+// AccountWebhook The named webhook that Gantry watches; missing if it watches none, or can't read it.
 type AccountWebhook struct {
 	// Enabled Whether Spacelift sends notifications through it.
 	Enabled bool `json:"enabled"`
@@ -206,55 +206,55 @@ type AccountWebhook struct {
 	ID string `json:"id"`
 }
 
-// ActionRequest What to say with an action.
+// ActionRequest An optional note.
 type ActionRequest struct {
 	// Note Why, for the timeline and for Spacelift.
 	Note *string `json:"note,omitempty"`
 }
 
-// Approvals How far people have decided about the plan there is now; missing where people are not asked.
+// Approvals The approvals of the current plan; missing if it needs none.
 type Approvals struct {
-	// Decided What was decided about this plan, oldest first.
+	// Decided Decisions about this plan, oldest first.
 	Decided []Decided `json:"decided"`
 
-	// Excluded Who may not approve, being the author or having triggered the run.
+	// Excluded People who may not approve, because they wrote the commit or triggered the run.
 	Excluded []string `json:"excluded,omitempty"`
 
-	// Given How many have.
+	// Given How many have approved.
 	Given int `json:"given"`
 
-	// Group Group they must belong to; missing when anyone whose token may approve may.
+	// Group Group that approvers must belong to; missing if anyone with an approver's token may approve.
 	Group *string `json:"group,omitempty"`
 
 	// Needed How many different people must approve.
 	Needed int `json:"needed"`
 }
 
-// Chain A run that finished, the stacks that follow it, and how far they are.
+// Chain A finished run, the stacks that follow it, and their progress.
 type Chain struct {
 	// Account Account name.
 	Account string `json:"account"`
 
-	// Edges What was decided about each stack that follows another, last.
+	// Edges The latest decision about each stack that follows another.
 	Edges []ChainEdge `json:"edges"`
 
 	// EndedAt When it ended; missing until then.
 	EndedAt *time.Time `json:"endedAt,omitempty"`
 
-	// GivesUpAt When Gantry gives it up if nothing moves until then.
+	// GivesUpAt When Gantry ends it if nothing moves until then.
 	GivesUpAt *time.Time `json:"givesUpAt,omitempty"`
 
-	// HeldSince Since when nothing moves; missing while something does.
+	// HeldSince Since when nothing moves; missing while something moves.
 	HeldSince *time.Time `json:"heldSince,omitempty"`
 
-	// Nodes Its stacks: the one that began it first, and each after those it follows.
+	// Nodes Its stacks: the first one began it, and each comes after those it follows.
 	Nodes []ChainNode `json:"nodes"`
 
-	// Phase How a chain is: `moving` (runs are on their way), `held` (nothing moves before somebody mends, retries or skips
+	// Phase Phase of a chain: `moving` (runs are active), `held` (nothing moves until someone fixes, retries or skips
 	// something) or `done`.
 	Phase ChainPhase `json:"phase"`
 
-	// Run The run that began it, by which it is named.
+	// Run The run that began the chain, and names it.
 	Run string `json:"run"`
 
 	// Stack Stack of the run that began it.
@@ -270,45 +270,45 @@ type Chain struct {
 	Timeline []ChainEntry `json:"timeline"`
 }
 
-// ChainEdge What was decided about one stack following another.
+// ChainEdge The decision about a stack that follows another.
 type ChainEdge struct {
-	// At Since when that is so.
+	// At Time of the decision.
 	At time.Time `json:"at"`
 
-	// Decision `waits` (for the run of the first), `releases`, or `stops` (that run did not finish, or could not be triggered).
+	// Decision `waits` (for the run before), `releases`, or `stops` (that run did not finish, or could not be triggered).
 	Decision string `json:"decision"`
 
-	// From The stack that goes first.
+	// From The stack before.
 	From string `json:"from"`
 
-	// Reason Why, as a sentence.
+	// Reason The reason, as a sentence.
 	Reason string `json:"reason"`
 
-	// To The stack that follows it.
+	// To The stack that follows.
 	To string `json:"to"`
 }
 
-// ChainEntry Something that happened in a chain.
+// ChainEntry An entry in a chain's timeline.
 type ChainEntry struct {
-	// Actor Who did it, where that was a person.
+	// Actor The person who acted, if any.
 	Actor *string `json:"actor,omitempty"`
 
 	// At When.
 	At time.Time `json:"at"`
 
-	// Kind What sort of thing happened: `event` (the run entered a state), `person` (what somebody decided through Gantry),
-	// `decision` (what Gantry wants), `action` (what it did in Spacelift), `clock` (a reminder, an escalation, a deadline
-	// or a timeout), `rules` (the policy or the gate changed), `repair` (what Spacelift's API showed that no notification
-	// did), `alarm` (what must not happen, and did), `note` (anything else).
+	// Kind Kind of entry: `event` (the run entered a state), `person` (a decision made through Gantry), `decision` (the next
+	// step that Gantry chose), `action` (Gantry acted in Spacelift), `clock` (a reminder, an escalation, a deadline or a
+	// timeout), `rules` (the policy or the gate changed), `repair` (Spacelift's API showed something that no
+	// notification did), `alarm` (something happened that must not), `note` (anything else).
 	Kind TimelineKind `json:"kind"`
 
-	// Run The run it is about.
+	// Run The run concerned.
 	Run *string `json:"run,omitempty"`
 
-	// Stack The stack it is about; missing when it is about the whole chain.
+	// Stack The stack concerned; missing if the entry concerns the whole chain.
 	Stack *string `json:"stack,omitempty"`
 
-	// Summary What, as a sentence.
+	// Summary What happened, as a sentence.
 	Summary string `json:"summary"`
 }
 
@@ -317,7 +317,7 @@ type ChainList struct {
 	// Chains Chains, newest first.
 	Chains []ChainSummary `json:"chains"`
 
-	// NextPageToken Give it as `pageToken` for the next page; missing on the last.
+	// NextPageToken Value of `pageToken` for the next page; missing on the last page.
 	NextPageToken *string `json:"nextPageToken,omitempty"`
 }
 
@@ -326,13 +326,13 @@ type ChainNode struct {
 	// After The stacks of the chain that it follows.
 	After []string `json:"after"`
 
-	// Reason Why, as a sentence.
+	// Reason The reason, as a sentence.
 	Reason string `json:"reason"`
 
-	// Run The run that counts; missing before there is one.
+	// Run The current run; missing until there is one.
 	Run *string `json:"run,omitempty"`
 
-	// RunState State of a run as Spacelift spells it; unknown states are passed through.
+	// RunState State of a run as Spacelift spells it. Gantry passes unknown states through.
 	RunState *RunState `json:"runState,omitempty"`
 
 	// Runs All its runs, oldest first: a retry is a run of its own.
@@ -341,23 +341,23 @@ type ChainNode struct {
 	// Stack Stack id.
 	Stack string `json:"stack"`
 
-	// State How it is: `waiting` (for the stacks it follows), `releasing` (Gantry triggers a run), `held` (Gantry can't trigger one), `running`, `finished`, `failed` (its run ended without finishing, so nothing behind it is released) or `skipped` (by a person).
+	// State State of the stack: `waiting` (for the stacks it follows), `releasing` (Gantry triggers a run), `held` (Gantry can't trigger one), `running`, `finished`, `failed` (its run ended without finishing, so nothing behind it is released) or `skipped` (by a person).
 	State string `json:"state"`
 
-	// Until When Gantry tries to trigger it again, if it is held.
+	// Until When Gantry tries to trigger it again, if held.
 	Until *time.Time `json:"until,omitempty"`
 }
 
-// ChainPhase How a chain is: `moving` (runs are on their way), `held` (nothing moves before somebody mends, retries or skips
+// ChainPhase Phase of a chain: `moving` (runs are active), `held` (nothing moves until someone fixes, retries or skips
 // something) or `done`.
 type ChainPhase string
 
 // ChainRef A chain that a run is part of.
 type ChainRef struct {
-	// After The stacks of the chain that this run's stack follows; none for the run that began it.
+	// After The stacks of the chain that this run's stack follows; empty for the run that began it.
 	After []string `json:"after"`
 
-	// Run The run that began it, by which the chain is named.
+	// Run The run that began the chain, and names it.
 	Run string `json:"run"`
 
 	// Stack Stack of that run.
@@ -375,14 +375,14 @@ type ChainSummary struct {
 	// Execution The Temporal execution that manages a run.
 	Execution Execution `json:"execution"`
 
-	// Phase How a chain is: `moving` (runs are on their way), `held` (nothing moves before somebody mends, retries or skips
+	// Phase Phase of a chain: `moving` (runs are active), `held` (nothing moves until someone fixes, retries or skips
 	// something) or `done`.
 	Phase ChainPhase `json:"phase"`
 
-	// Run The run that began it, by which it is named.
+	// Run The run that began the chain, and names it.
 	Run string `json:"run"`
 
-	// Stack Stack of the run that began it; missing until its execution has said so.
+	// Stack Stack of the run that began it; missing until its execution has started.
 	Stack string `json:"stack,omitempty"`
 
 	// StartedAt When it began.
@@ -412,25 +412,25 @@ type Decided struct {
 	// At When.
 	At time.Time `json:"at"`
 
-	// By Who decided.
+	// By The person who decided.
 	By string `json:"by"`
 
-	// Discounted Why it does not count, such as another plan or a rule that changed, as a sentence; missing while it counts.
+	// Discounted Why it doesn't count, such as another plan or a changed rule, as a sentence; missing if it counts.
 	Discounted *string `json:"discounted,omitempty"`
 
-	// Note Why, in their words.
+	// Note The reason, in their words.
 	Note *string `json:"note,omitempty"`
 
-	// Revoked Whether it was taken back.
+	// Revoked Whether its author revoked it.
 	Revoked *bool `json:"revoked,omitempty"`
 
-	// State State of a run as Spacelift spells it; unknown states are passed through.
+	// State State of a run as Spacelift spells it. Gantry passes unknown states through.
 	State RunState `json:"state"`
 
 	// StateVersion Ordinal of that state, which identifies the plan.
 	StateVersion int `json:"stateVersion"`
 
-	// Verdict What a person says of a plan; `revoke` takes one's own approval back.
+	// Verdict A decision about a plan; `revoke` withdraws your own approval.
 	Verdict Verdict `json:"verdict"`
 }
 
@@ -439,10 +439,10 @@ type DecisionRequest struct {
 	// Note Why, for the timeline and for Spacelift.
 	Note *string `json:"note,omitempty"`
 
-	// StateVersion `stateVersion` of the plan that was looked at; the decision is refused when there is another one now.
+	// StateVersion `stateVersion` of the plan that you reviewed. Gantry refuses the decision if the plan has changed.
 	StateVersion *int `json:"stateVersion,omitempty"`
 
-	// Verdict What a person says of a plan; `revoke` takes one's own approval back.
+	// Verdict A decision about a plan; `revoke` withdraws your own approval.
 	Verdict Verdict `json:"verdict"`
 }
 
@@ -451,26 +451,26 @@ type Delivery struct {
 	// Account Account name.
 	Account *string `json:"account,omitempty"`
 
-	// Attempts How often forwarding was tried.
+	// Attempts How often Gantry tried to forward it.
 	Attempts *int `json:"attempts,omitempty"`
 
-	// Detail Why, as a sentence.
+	// Detail The reason, as a sentence.
 	Detail *string `json:"detail,omitempty"`
 
-	// DuplicateOf The delivery it repeats.
+	// DuplicateOf The delivery that this one repeats.
 	DuplicateOf *string `json:"duplicateOf,omitempty"`
 
-	// ForwardError Why forwarding failed last, or permanently.
+	// ForwardError Why forwarding failed, permanently or the last time.
 	ForwardError *string `json:"forwardError,omitempty"`
 
-	// ForwardedAt When Temporal took it.
+	// ForwardedAt When Temporal accepted it.
 	ForwardedAt *time.Time `json:"forwardedAt,omitempty"`
 
-	// Forwarding Where an accepted event is on its way to Temporal: `pending`, `forwarded`, `late` (the run's execution had
+	// Forwarding Forwarding status of an accepted event: `pending`, `forwarded`, `late` (the run's execution had
 	// already ended) or `dead` (Temporal refused it permanently).
 	Forwarding *Forwarding `json:"forwarding,omitempty"`
 
-	// HasBody Whether the body was kept.
+	// HasBody Whether Gantry kept the body.
 	HasBody bool `json:"hasBody"`
 
 	// ID Delivery id.
@@ -479,11 +479,11 @@ type Delivery struct {
 	// LatencyMs Time from the request to its answer, in milliseconds.
 	LatencyMs float32 `json:"latencyMs"`
 
-	// Outcome What a request to `/webhook` was answered: `accepted` (stored), `duplicate` (seen before), `ignored`
-	// (authentic, no use for it), `refused` (not authentic, or unacceptable), `unavailable` (could not be stored).
+	// Outcome Gantry's answer to a request to `/webhook`: `accepted` (stored), `duplicate` (received before), `ignored`
+	// (authentic, but of no use), `refused` (not authentic, or unacceptable), `unavailable` (could not be stored).
 	Outcome Outcome `json:"outcome"`
 
-	// Reason Why, as a stable word, when the outcome is not `accepted`.
+	// Reason The reason as a stable word, unless the outcome is `accepted`.
 	Reason *string `json:"reason,omitempty"`
 
 	// ReceivedAt When it arrived.
@@ -492,31 +492,31 @@ type Delivery struct {
 	// Run Run id.
 	Run *string `json:"run,omitempty"`
 
-	// Secret Which of the account's webhook secrets made the signature, counting from 1.
+	// Secret Number of the webhook secret that made the signature, from 1.
 	Secret *int `json:"secret,omitempty"`
 
 	// Size Size of the body in bytes.
 	Size int `json:"size"`
 
-	// Source Address it came from.
+	// Source Address of the sender.
 	Source string `json:"source"`
 
 	// Stack Stack id.
 	Stack *string `json:"stack,omitempty"`
 
-	// State State of a run as Spacelift spells it; unknown states are passed through.
+	// State State of a run as Spacelift spells it. Gantry passes unknown states through.
 	State *RunState `json:"state,omitempty"`
 
 	// StateVersion Ordinal of the state within the run.
 	StateVersion *int `json:"stateVersion,omitempty"`
 
-	// Type Type of a run as Spacelift spells it; unknown types are passed through.
+	// Type Type of a run as Spacelift spells it. Gantry passes unknown types through.
 	Type *RunType `json:"type,omitempty"`
 }
 
-// DeliveryDetail One delivery and, where it was kept, its body.
+// DeliveryDetail One delivery, with its body if Gantry kept it.
 type DeliveryDetail struct {
-	// Body The body exactly as it arrived.
+	// Body The body, exactly as it arrived.
 	Body *string `json:"body,omitempty"`
 
 	// Delivery One request to `/webhook`.
@@ -528,11 +528,11 @@ type DeliveryList struct {
 	// Deliveries Deliveries, newest first.
 	Deliveries []Delivery `json:"deliveries"`
 
-	// NextPageToken Give it as `pageToken` for the next page; missing on the last.
+	// NextPageToken Value of `pageToken` for the next page; missing on the last page.
 	NextPageToken *string `json:"nextPageToken,omitempty"`
 }
 
-// Delta How many resources the plan would touch.
+// Delta How many resources the plan would change.
 type Delta struct {
 	// Added Resources to add.
 	Added int `json:"added"`
@@ -543,7 +543,7 @@ type Delta struct {
 	// Deleted Resources to delete.
 	Deleted int `json:"deleted"`
 
-	// Resources Resources in all.
+	// Resources All resources.
 	Resources int `json:"resources"`
 }
 
@@ -559,29 +559,29 @@ type Execution struct {
 	WorkflowID string `json:"workflowId"`
 }
 
-// Explanation Why a run is where it is.
+// Explanation Why a run waits, or how it ended.
 type Explanation struct {
 	// Account Account name.
 	Account string `json:"account"`
 
-	// Approvals How far people have decided about the plan there is now; missing where people are not asked.
+	// Approvals The approvals of the current plan; missing if it needs none.
 	Approvals *Approvals `json:"approvals,omitempty"`
 
 	// Chains The chains it is part of: the one it began, or those that released it.
 	Chains []ChainRef `json:"chains,omitempty"`
 
-	// Followers The managed stacks that follow this run's, and are released when it finishes.
+	// Followers The managed stacks that follow this run's stack. Gantry releases them when the run finishes.
 	Followers []string `json:"followers,omitempty"`
 
-	// Next What happens if nobody does anything, soonest first.
+	// Next What happens automatically, soonest first.
 	Next []NextStep `json:"next"`
 
-	// Phase Where Gantry is with a run: `queued` (not started yet), `planning`, `waiting` (for people), `holding`
-	// (something keeps Gantry from acting: `waitingFor.reason` says what), `confirming`, `applying`, `retrying` (it
-	// failed and is about to be tried again), `done`, and `following` (an unknown state or type).
+	// Phase Phase of a run: `queued` (not started yet), `planning`, `waiting` (for people), `holding` (something keeps
+	// Gantry from acting; see `waitingFor.reason`), `confirming`, `applying`, `retrying` (it failed, and a retry is
+	// planned), `done`, and `following` (an unknown state or type).
 	Phase Phase `json:"phase"`
 
-	// Rules Every rule that matched, in the order it was looked at.
+	// Rules Every rule that matched, in the order Gantry checked them.
 	Rules []Rule `json:"rules"`
 
 	// Run Run id.
@@ -590,119 +590,119 @@ type Explanation struct {
 	// Stack Stack id.
 	Stack string `json:"stack"`
 
-	// State State of a run as Spacelift spells it; unknown states are passed through.
+	// State State of a run as Spacelift spells it. Gantry passes unknown states through.
 	State *RunState `json:"state,omitempty"`
 
 	// Summary What it waits for, or how it ended, in one sentence.
 	Summary string `json:"summary"`
 
-	// Unblock Who can do what to move it on; may be empty.
+	// Unblock People who can unblock it, and how; may be empty.
 	Unblock []Unblock `json:"unblock"`
 
-	// WaitingFor What a run is waiting for; missing when it waits for nothing.
+	// WaitingFor What a run waits for; missing if it waits for nothing.
 	WaitingFor *WaitingFor `json:"waitingFor,omitempty"`
 }
 
-// Failure Why a run failed, as far as Spacelift reports.
+// Failure Why a run failed, as far as Spacelift reports it.
 type Failure struct {
-	// ApplyBegan Whether applying had begun, or may have.
+	// ApplyBegan Whether the apply had begun, or may have begun.
 	ApplyBegan bool `json:"applyBegan"`
 
 	// Cause The cause, as a word.
 	Cause string `json:"cause"`
 
-	// Evidence What says so, quoted from Spacelift.
+	// Evidence The evidence, quoted from Spacelift.
 	Evidence *string `json:"evidence,omitempty"`
 
-	// Phase State of a run as Spacelift spells it; unknown states are passed through.
+	// Phase State of a run as Spacelift spells it. Gantry passes unknown states through.
 	Phase *RunState `json:"phase,omitempty"`
 
-	// Source Where the evidence was found.
+	// Source Source of the evidence.
 	Source *string `json:"source,omitempty"`
 }
 
-// Finding Something wrong that a person should see to.
+// Finding A problem that an operator should act on.
 type Finding struct {
-	// Fix What to do about it.
+	// Fix How to fix it.
 	Fix string `json:"fix"`
 
-	// Kind What kind of thing, as a stable word.
+	// Kind The kind of problem, as a stable word.
 	Kind string `json:"kind"`
 
 	// Since Since when.
 	Since time.Time `json:"since"`
 
-	// Summary What is wrong, as a sentence.
+	// Summary The problem, as a sentence.
 	Summary string `json:"summary"`
 }
 
-// Forwarding Where an accepted event is on its way to Temporal: `pending`, `forwarded`, `late` (the run's execution had
+// Forwarding Forwarding status of an accepted event: `pending`, `forwarded`, `late` (the run's execution had
 // already ended) or `dead` (Temporal refused it permanently).
 type Forwarding string
 
-// ForwardingHealth The way from the store to Temporal.
+// ForwardingHealth Forwarding of events to Temporal.
 type ForwardingHealth struct {
-	// Down Whether Temporal is away.
+	// Down Whether Temporal is unavailable.
 	Down bool `json:"down"`
 
 	// DownSince Since when.
 	DownSince *time.Time `json:"downSince,omitempty"`
 
-	// LagSeconds Age of the oldest event that waits.
+	// LagSeconds Age of the oldest pending event.
 	LagSeconds *float32 `json:"lagSeconds,omitempty"`
 
-	// Problem What failed last, while Temporal is away.
+	// Problem The latest error, while Temporal is unavailable.
 	Problem *string `json:"problem,omitempty"`
 }
 
-// Freeze A time in which Gantry confirms nothing.
+// Freeze A period in which Gantry confirms nothing.
 type Freeze struct {
-	// DeclaredAt When they did.
+	// DeclaredAt When it was declared.
 	DeclaredAt time.Time `json:"declaredAt"`
 
-	// DeclaredBy Who declared it.
+	// DeclaredBy The person who declared it.
 	DeclaredBy string `json:"declaredBy"`
 
-	// From From when.
+	// From When it begins.
 	From time.Time `json:"from"`
 
 	// ID Freeze id.
 	ID string `json:"id"`
 
-	// Reason Why.
+	// Reason The reason.
 	Reason string `json:"reason"`
 
-	// Stacks Only these stacks; missing for all of the account.
+	// Stacks The frozen stacks; missing for all of the account.
 	Stacks []string `json:"stacks,omitempty"`
 
-	// Until Until when; missing until it is lifted.
+	// Until When it ends; missing if it lasts until it is lifted.
 	Until *time.Time `json:"until,omitempty"`
 }
 
 // FreezeList The freezes of an account.
 type FreezeList struct {
-	// Freezes Freezes that hold or will, oldest first.
+	// Freezes Current and future freezes, oldest first.
 	Freezes []Freeze `json:"freezes"`
 }
 
 // FreezeRequest A freeze to declare.
 type FreezeRequest struct {
-	// From From when; without it from now on.
+	// From When it begins; by default now.
 	From *time.Time `json:"from,omitempty"`
 
-	// Reason Why, for everybody who waits.
+	// Reason The reason, for everyone who waits.
 	Reason string `json:"reason"`
 
-	// Stacks Only these stacks; without it all of the account.
+	// Stacks Stacks to freeze; by default all of the account.
 	Stacks []ID `json:"stacks,omitempty"`
 
-	// Until Until when; without it until it is lifted.
+	// Until When it ends; by default when it is lifted.
 	Until *time.Time `json:"until,omitempty"`
 }
 
 // Gate Whether windows and freezes let Gantry confirm.
 type Gate struct {
-	// At The time this speaks of.
+	// At The time of the check.
 	At time.Time `json:"at"`
 
 	// Freeze Id of the freeze that closes it.
@@ -714,7 +714,7 @@ type Gate struct {
 	// Reason Why it is closed, as a sentence.
 	Reason *string `json:"reason,omitempty"`
 
-	// Until Earliest time of a change; missing when nothing changes automatically.
+	// Until Time of the next change; missing if nothing changes automatically.
 	Until *time.Time `json:"until,omitempty"`
 
 	// Window Name of the window that closes it.
@@ -733,7 +733,7 @@ type Health struct {
 // HealthStatus Always `ok`.
 type HealthStatus string
 
-// ID An id as Spacelift makes them, without slashes, spaces or control characters.
+// ID An id as Spacelift creates it, without slashes, spaces or control characters.
 type ID = string
 
 // InboxHealth The store of accepted events.
@@ -750,23 +750,23 @@ type InboxHealth struct {
 
 // NextStep Something that happens automatically.
 type NextStep struct {
-	// At When, where that is known.
+	// At When, if known.
 	At *time.Time `json:"at,omitempty"`
 
-	// What What, as a sentence.
+	// What The step, as a sentence.
 	What string `json:"what"`
 }
 
-// Notification A body that Spacelift sends. One permissive object for all senders: members that are missing or null
-// are simply not known, and members not listed here are kept with the delivery.
+// Notification A body that Spacelift sends. One permissive object serves all senders: members may be missing or null, and Gantry
+// keeps members that are not listed here with the delivery.
 type Notification struct {
 	// Account Account name.
 	Account *string `json:"account,omitempty"`
 
-	// Action Audit events only: what was done, such as `stack.create`.
+	// Action Audit events only: the action, such as `stack.create`.
 	Action *string `json:"action,omitempty"`
 
-	// Actor Audit events only: who did it.
+	// Actor Audit events only: the actor.
 	Actor *string `json:"actor,omitempty"`
 
 	// ActorRoles Audit events only.
@@ -790,7 +790,7 @@ type Notification struct {
 	// EventType `run_state_changed_event` for runs.
 	EventType *string `json:"event_type,omitempty"`
 
-	// Note Free text a person gave with the transition.
+	// Note Free text that a person gave with the transition.
 	Note *string `json:"note,omitempty"`
 
 	// RemoteIP Audit events only.
@@ -805,7 +805,7 @@ type Notification struct {
 	// Stack The stack of a notification.
 	Stack *NotificationStack `json:"stack,omitempty"`
 
-	// State State of a run as Spacelift spells it; unknown states are passed through.
+	// State State of a run as Spacelift spells it. Gantry passes unknown states through.
 	State *RunState `json:"state,omitempty"`
 
 	// StateVersion Ordinal of the state within the run, from 0.
@@ -838,14 +838,14 @@ type NotificationCommit struct {
 	// Message Commit message.
 	Message *string `json:"message,omitempty"`
 
-	// Timestamp When it was committed, Unix seconds.
+	// Timestamp When it was committed, in Unix seconds.
 	Timestamp *int64 `json:"timestamp,omitempty"`
 
 	// URL The commit at the version control system.
 	URL *string `json:"url,omitempty"`
 }
 
-// NotificationDelta How many resources the plan would touch; missing before planning ends.
+// NotificationDelta How many resources the plan would change; missing until planning ends.
 type NotificationDelta struct {
 	// Added Resources to add.
 	Added *int `json:"added,omitempty"`
@@ -856,7 +856,7 @@ type NotificationDelta struct {
 	// Deleted Resources to delete.
 	Deleted *int `json:"deleted,omitempty"`
 
-	// Resources Resources in all.
+	// Resources All resources.
 	Resources *int `json:"resources,omitempty"`
 }
 
@@ -871,22 +871,22 @@ type NotificationRun struct {
 	// Commit The commit a run works on.
 	Commit *NotificationCommit `json:"commit,omitempty"`
 
-	// CreatedAt When the run was made, Unix seconds.
+	// CreatedAt When the run was created, in Unix seconds.
 	CreatedAt *int64 `json:"createdAt,omitempty"`
 
-	// Delta How many resources the plan would touch; missing before planning ends.
+	// Delta How many resources the plan would change; missing until planning ends.
 	Delta *NotificationDelta `json:"delta,omitempty"`
 
-	// DriftDetection Whether the run looks for drift or mends it.
+	// DriftDetection Whether the run detects or reconciles drift.
 	DriftDetection *bool `json:"driftDetection,omitempty"`
 
 	// ID Run id.
 	ID *string `json:"id,omitempty"`
 
-	// TriggeredBy Missing for a push; else a login, `api::<key>`, or the id of an upstream stack.
+	// TriggeredBy A login, `api::<key>` or the id of an upstream stack; missing for a push.
 	TriggeredBy *string `json:"triggeredBy,omitempty"`
 
-	// Type Type of a run as Spacelift spells it; unknown types are passed through.
+	// Type Type of a run as Spacelift spells it. Gantry passes unknown types through.
 	Type *RunType `json:"type,omitempty"`
 
 	// URL The run in Spacelift's user interface.
@@ -901,7 +901,7 @@ type NotificationStack struct {
 	// ID Stack id (slug).
 	ID *string `json:"id,omitempty"`
 
-	// Labels The stack's labels; `gantry:managed` opts it in.
+	// Labels Labels of the stack; `gantry:managed` makes it managed.
 	Labels []string `json:"labels,omitempty"`
 
 	// Name Stack name.
@@ -932,39 +932,39 @@ type NotificationWorkerPool struct {
 	Public *bool `json:"public,omitempty"`
 }
 
-// Outcome What a request to `/webhook` was answered: `accepted` (stored), `duplicate` (seen before), `ignored`
-// (authentic, no use for it), `refused` (not authentic, or unacceptable), `unavailable` (could not be stored).
+// Outcome Gantry's answer to a request to `/webhook`: `accepted` (stored), `duplicate` (received before), `ignored`
+// (authentic, but of no use), `refused` (not authentic, or unacceptable), `unavailable` (could not be stored).
 type Outcome string
 
-// Phase Where Gantry is with a run: `queued` (not started yet), `planning`, `waiting` (for people), `holding`
-// (something keeps Gantry from acting: `waitingFor.reason` says what), `confirming`, `applying`, `retrying` (it
-// failed and is about to be tried again), `done`, and `following` (an unknown state or type).
+// Phase Phase of a run: `queued` (not started yet), `planning`, `waiting` (for people), `holding` (something keeps
+// Gantry from acting; see `waitingFor.reason`), `confirming`, `applying`, `retrying` (it failed, and a retry is
+// planned), `done`, and `following` (an unknown state or type).
 type Phase string
 
 // PolicyProblem A label or setting that can't be followed.
 type PolicyProblem struct {
-	// Label The label as it is written.
+	// Label The label as written.
 	Label string `json:"label"`
 
 	// Problem What is wrong with it.
 	Problem string `json:"problem"`
 
-	// Remedy What to do about it.
+	// Remedy How to fix it.
 	Remedy string `json:"remedy"`
 }
 
-// PolicyValue One value of a policy and where it came from.
+// PolicyValue One value of a policy and its origin.
 type PolicyValue struct {
-	// Name What it decides, such as `confirm`.
+	// Name Name of the setting, such as `confirm`.
 	Name string `json:"name"`
 
-	// Origin The label it came from, `profile` and the name of one, or `default`.
+	// Origin The label, `profile` and its name, or `default`.
 	Origin string `json:"origin"`
 
-	// Problem Why the label can't be followed; the run then holds.
+	// Problem Why Gantry can't follow the label; it holds the run then.
 	Problem *string `json:"problem,omitempty"`
 
-	// Value The value in force.
+	// Value The value in effect.
 	Value string `json:"value"`
 }
 
@@ -972,28 +972,28 @@ type PolicyValue struct {
 //
 // Examples: {"detail":"this replica has no such delivery; it may have been trimmed from the log","status":404,"title":"Not found","type":"urn:gantry:problem:not-found"}
 type Problem struct {
-	// Detail What is wrong with this request and what to do.
+	// Detail What is wrong with this request, and what to do.
 	Detail *string `json:"detail,omitempty"`
 
-	// Errors Each place that does not fit.
+	// Errors Each mistake in the request.
 	Errors []ProblemError `json:"errors,omitempty"`
 
-	// Instance The delivery, when the problem is about one.
+	// Instance The delivery, if the problem concerns one.
 	Instance *string `json:"instance,omitempty"`
 
 	// Status HTTP status.
 	Status int `json:"status"`
 
-	// Title Short summary of the kind of problem.
+	// Title Short name of the kind of problem.
 	Title string `json:"title"`
 
 	// Type Stable name of the kind of problem.
 	Type string `json:"type"`
 }
 
-// ProblemError One place in a request that does not fit.
+// ProblemError A mistake in a request.
 type ProblemError struct {
-	// Detail What is wrong there.
+	// Detail What is wrong.
 	Detail string `json:"detail"`
 
 	// Parameter Name of a parameter or header.
@@ -1003,9 +1003,9 @@ type ProblemError struct {
 	Pointer *string `json:"pointer,omitempty"`
 }
 
-// Readiness Whether events can be accepted, and how far forwarding is behind. A process with the role `worker` takes no events; it says whether it runs workflows.
+// Readiness Whether Gantry can accept events, and how far forwarding lags behind. A process with the role `worker` accepts no events; it reports whether it runs workflows.
 type Readiness struct {
-	// Forwarding The way from the store to Temporal; missing with the role `worker`.
+	// Forwarding Forwarding of events to Temporal; missing with the role `worker`.
 	Forwarding ForwardingHealth `json:"forwarding,omitempty"`
 
 	// Inbox The store of accepted events; missing with the role `worker`.
@@ -1014,33 +1014,33 @@ type Readiness struct {
 	// Problem Why a process with the role `worker` is not ready.
 	Problem *string `json:"problem,omitempty"`
 
-	// Status `degraded`: events are accepted, but Temporal is away.
+	// Status `degraded`: Gantry accepts events, but Temporal is unavailable.
 	Status ReadinessStatus `json:"status"`
 }
 
-// ReadinessStatus `degraded`: events are accepted, but Temporal is away.
+// ReadinessStatus `degraded`: Gantry accepts events, but Temporal is unavailable.
 type ReadinessStatus string
 
-// Receipt What became of a notification.
+// Receipt What Gantry did with a notification.
 type Receipt struct {
 	// Delivery Id in the delivery log.
 	Delivery string `json:"delivery"`
 
-	// Detail Why, as a sentence.
+	// Detail The reason, as a sentence.
 	Detail *string `json:"detail,omitempty"`
 
-	// Outcome What a request to `/webhook` was answered: `accepted` (stored), `duplicate` (seen before), `ignored`
-	// (authentic, no use for it), `refused` (not authentic, or unacceptable), `unavailable` (could not be stored).
+	// Outcome Gantry's answer to a request to `/webhook`: `accepted` (stored), `duplicate` (received before), `ignored`
+	// (authentic, but of no use), `refused` (not authentic, or unacceptable), `unavailable` (could not be stored).
 	Outcome Outcome `json:"outcome"`
 
-	// Reason Why, as a stable word, when the outcome is not `accepted`.
+	// Reason The reason as a stable word, unless the outcome is `accepted`.
 	Reason *string `json:"reason,omitempty"`
 }
 
-// Reconciliation The last time the account's runs were compared with Spacelift; missing before the first, and when that is
-// switched off.
+// Reconciliation The latest comparison of the account's runs with Spacelift; missing before the first one, and if comparisons
+// are switched off.
 type Reconciliation struct {
-	// Adopted Runs that nothing had followed and now something does.
+	// Adopted Runs that Gantry did not manage yet and started to manage.
 	Adopted int `json:"adopted"`
 
 	// APICalls Calls made to Spacelift's API.
@@ -1049,25 +1049,25 @@ type Reconciliation struct {
 	// At When it began.
 	At time.Time `json:"at"`
 
-	// Finished Executions that learned that their run has ended or is gone.
+	// Finished Executions whose run had ended or vanished.
 	Finished int `json:"finished"`
 
 	// InProgress Managed runs in progress.
 	InProgress int `json:"inProgress"`
 
-	// Open Executions that follow a run.
+	// Open Open executions of runs.
 	Open int `json:"open"`
 
-	// Outcome How it went, as a word.
+	// Outcome The result, as a word.
 	Outcome string `json:"outcome"`
 
-	// Postponed Runs left for the next time.
+	// Postponed Runs left for the next comparison.
 	Postponed int `json:"postponed"`
 
-	// Reason Why, as a sentence, when the outcome is not `done`.
+	// Reason The reason, as a sentence, unless the outcome is `done`.
 	Reason *string `json:"reason,omitempty"`
 
-	// Repaired Executions that received events they had missed.
+	// Repaired Executions that received events that they had missed.
 	Repaired int `json:"repaired"`
 }
 
@@ -1077,12 +1077,12 @@ type RedeliveryCount struct {
 	Redelivered int `json:"redelivered"`
 }
 
-// Retry What came of trying a run again.
+// Retry The result of a retry.
 type Retry struct {
 	// Account Account name.
 	Account string `json:"account"`
 
-	// New Id of the run that tries it again, which may be the same; missing while it is under way.
+	// New Id of the new run, which may be the same; missing while the retry is in progress.
 	New *string `json:"new,omitempty"`
 
 	// Run Id of the run that failed.
@@ -1092,63 +1092,63 @@ type Retry struct {
 	Stack string `json:"stack"`
 }
 
-// RetryOf The run that this one tries again.
+// RetryOf The run that this one retries.
 type RetryOf struct {
-	// Attempt Which try this is; 2 for the first retry.
+	// Attempt Number of this attempt; 2 for the first retry.
 	Attempt int `json:"attempt"`
 
-	// By Who wanted it: a person, or `gantry` for the policy.
+	// By The person who asked for it, or `gantry` for the policy.
 	By string `json:"by"`
 
 	// Run Run id.
 	Run string `json:"run"`
 }
 
-// RetryState Another try at a run that failed; missing where none is wanted.
+// RetryState The retry of a failed run; missing if none is planned.
 type RetryState struct {
-	// At When it begins, or began.
+	// At When it begins or began.
 	At time.Time `json:"at"`
 
-	// Attempt Which try it is; 2 for the first retry.
+	// Attempt Number of the attempt; 2 for the first retry.
 	Attempt int `json:"attempt"`
 
-	// By Who wanted it; missing when the policy did.
+	// By The person who asked for it; missing if the policy did.
 	By *string `json:"by,omitempty"`
 
-	// New Id of the run that tries it again, once there is one.
+	// New Id of the new run, once there is one.
 	New *string `json:"new,omitempty"`
 
-	// Of How many tries the policy allows in all.
+	// Of How many attempts the policy allows.
 	Of int `json:"of"`
 
-	// Reason Why, and what became of it, as a sentence.
+	// Reason The reason and the result, as a sentence.
 	Reason string `json:"reason"`
 }
 
-// Rule A rule that was looked at and what it says of this run.
+// Rule A rule that Gantry checked, and its effect on this run.
 type Rule struct {
-	// Detail How so, as a sentence.
+	// Detail The details, as a sentence.
 	Detail *string `json:"detail,omitempty"`
 
-	// Effect What it says: `allows`, `asks` (people), `forbids` (for now, or until somebody mends it) or `applies` (shapes what happens otherwise).
+	// Effect `allows`, `asks` (people), `forbids` (for now, or until an operator fixes the cause) or `applies` (shapes what happens otherwise).
 	Effect string `json:"effect"`
 
 	// Name Its name, such as `confirm`, `windows` or `freeze`.
 	Name string `json:"name"`
 
-	// Origin The label it came from, `profile` and the name of one, `declared by` and the person who declared the freeze, or `default`.
+	// Origin The label, `profile` and its name, `declared by` and the person who declared the freeze, or `default`.
 	Origin string `json:"origin"`
 
-	// Value The value in force; of a freeze its id.
+	// Value The value in effect; the id of a freeze.
 	Value string `json:"value"`
 }
 
-// Run A run and everything Gantry knows of it.
+// Run A run and everything that Gantry knows about it.
 type Run struct {
 	// Account Account name.
 	Account string `json:"account"`
 
-	// Approvals How far people have decided about the plan there is now; missing where people are not asked.
+	// Approvals The approvals of the current plan; missing if it needs none.
 	Approvals *Approvals `json:"approvals,omitempty"`
 
 	// Branch Branch the run works on.
@@ -1160,19 +1160,19 @@ type Run struct {
 	// Commit The commit a run works on.
 	Commit *Commit `json:"commit,omitempty"`
 
-	// Decisions Every decision that counted, oldest first, also those about earlier plans.
+	// Decisions Every decision that counted, oldest first, including those about earlier plans.
 	Decisions []Decided `json:"decisions,omitempty"`
 
-	// Delta How many resources the plan would touch.
+	// Delta How many resources the plan would change.
 	Delta *Delta `json:"delta,omitempty"`
 
-	// DriftDetection Whether the run looks for drift or mends it.
+	// DriftDetection Whether the run detects or reconciles drift.
 	DriftDetection *bool `json:"driftDetection,omitempty"`
 
-	// Failure Why a run failed, as far as Spacelift reports.
+	// Failure Why a run failed, as far as Spacelift reports it.
 	Failure *Failure `json:"failure,omitempty"`
 
-	// Followers The managed stacks that follow this run's, and are released when it finishes.
+	// Followers The managed stacks that follow this run's stack. Gantry releases them when the run finishes.
 	Followers []string `json:"followers,omitempty"`
 
 	// Gate Whether windows and freezes let Gantry confirm.
@@ -1187,21 +1187,21 @@ type Run struct {
 	// Managed Whether the stack carried `gantry:managed` in the latest event.
 	Managed bool `json:"managed"`
 
-	// Outcome Once the run has ended: how and why, as a sentence.
+	// Outcome How the run ended and why, as a sentence; missing until then.
 	Outcome *string `json:"outcome,omitempty"`
 
-	// Phase Where Gantry is with a run: `queued` (not started yet), `planning`, `waiting` (for people), `holding`
-	// (something keeps Gantry from acting: `waitingFor.reason` says what), `confirming`, `applying`, `retrying` (it
-	// failed and is about to be tried again), `done`, and `following` (an unknown state or type).
+	// Phase Phase of a run: `queued` (not started yet), `planning`, `waiting` (for people), `holding` (something keeps
+	// Gantry from acting; see `waitingFor.reason`), `confirming`, `applying`, `retrying` (it failed, and a retry is
+	// planned), `done`, and `following` (an unknown state or type).
 	Phase Phase `json:"phase"`
 
-	// Policy The policy in force and where each value came from.
+	// Policy The policy in effect, with the origin of each value.
 	Policy []PolicyValue `json:"policy"`
 
-	// Retry Another try at a run that failed; missing where none is wanted.
+	// Retry The retry of a failed run; missing if none is planned.
 	Retry *RetryState `json:"retry,omitempty"`
 
-	// RetryOf The run that this one tries again.
+	// RetryOf The run that this one retries.
 	RetryOf *RetryOf `json:"retryOf,omitempty"`
 
 	// Run Run id.
@@ -1216,41 +1216,41 @@ type Run struct {
 	// StartedAt When Gantry began to manage the run.
 	StartedAt time.Time `json:"startedAt"`
 
-	// State State of the run; missing until Gantry has learned its first one, `stateVersion` is 0 then.
+	// State State of the run; missing until Gantry knows the first one. `stateVersion` is 0 then.
 	State RunState `json:"state,omitempty"`
 
 	// StateVersion Ordinal of the state within the run, from 0.
 	StateVersion int `json:"stateVersion"`
 
-	// States The states the run is known to have entered, in order.
+	// States The states that the run has entered, in order, as far as Gantry knows.
 	States []StateEntry `json:"states"`
 
 	// Timeline What happened, oldest first.
 	Timeline []TimelineEntry `json:"timeline"`
 
-	// TriggeredBy Missing for a push; else a login, `api::<key>`, or the id of an upstream stack.
+	// TriggeredBy A login, `api::<key>` or the id of an upstream stack; missing for a push.
 	TriggeredBy *string `json:"triggeredBy,omitempty"`
 
-	// Type Type of the run; missing until Gantry has learned its first state.
+	// Type Type of the run; missing until Gantry knows its first state.
 	Type RunType `json:"type,omitempty"`
 
 	// URL The run in Spacelift's user interface.
 	URL *string `json:"url,omitempty"`
 
-	// WaitingFor What a run is waiting for; missing when it waits for nothing.
+	// WaitingFor What a run waits for; missing if it waits for nothing.
 	WaitingFor *WaitingFor `json:"waitingFor,omitempty"`
 }
 
 // RunList A page of runs.
 type RunList struct {
-	// NextPageToken Give it as `pageToken` for the next page; missing on the last.
+	// NextPageToken Value of `pageToken` for the next page; missing on the last page.
 	NextPageToken *string `json:"nextPageToken,omitempty"`
 
 	// Runs Runs, newest first.
 	Runs []RunSummary `json:"runs"`
 }
 
-// RunState State of a run as Spacelift spells it; unknown states are passed through.
+// RunState State of a run as Spacelift spells it. Gantry passes unknown states through.
 type RunState = string
 
 // RunSummary A run as lists show it.
@@ -1264,9 +1264,9 @@ type RunSummary struct {
 	// Execution The Temporal execution that manages a run.
 	Execution Execution `json:"execution"`
 
-	// Phase Where Gantry is with a run: `queued` (not started yet), `planning`, `waiting` (for people), `holding`
-	// (something keeps Gantry from acting: `waitingFor.reason` says what), `confirming`, `applying`, `retrying` (it
-	// failed and is about to be tried again), `done`, and `following` (an unknown state or type).
+	// Phase Phase of a run: `queued` (not started yet), `planning`, `waiting` (for people), `holding` (something keeps
+	// Gantry from acting; see `waitingFor.reason`), `confirming`, `applying`, `retrying` (it failed, and a retry is
+	// planned), `done`, and `following` (an unknown state or type).
 	Phase Phase `json:"phase"`
 
 	// Run Run id.
@@ -1278,14 +1278,14 @@ type RunSummary struct {
 	// StartedAt When Gantry began to manage it.
 	StartedAt time.Time `json:"startedAt"`
 
-	// State State of the run; missing until Gantry has learned its first one.
+	// State State of the run; missing until Gantry knows the first one.
 	State RunState `json:"state,omitempty"`
 
-	// Type Type of the run; missing until Gantry has learned its first state.
+	// Type Type of the run; missing until Gantry knows its first state.
 	Type RunType `json:"type,omitempty"`
 }
 
-// RunType Type of a run as Spacelift spells it; unknown types are passed through.
+// RunType Type of a run as Spacelift spells it. Gantry passes unknown types through.
 type RunType = string
 
 // SkipRequest A stack of a chain to skip.
@@ -1293,7 +1293,7 @@ type SkipRequest struct {
 	// Note Why, for the timeline.
 	Note *string `json:"note,omitempty"`
 
-	// Stack An id as Spacelift makes them, without slashes, spaces or control characters.
+	// Stack An id as Spacelift creates it, without slashes, spaces or control characters.
 	Stack ID `json:"stack"`
 }
 
@@ -1305,46 +1305,46 @@ type Stack struct {
 	// Gate Whether windows and freezes let Gantry confirm.
 	Gate Gate `json:"gate"`
 
-	// Labels Its labels that Gantry reads.
+	// Labels The labels that Gantry reads.
 	Labels []string `json:"labels"`
 
-	// Managed Whether it carries `gantry:managed`; otherwise Gantry leaves it alone.
+	// Managed Whether it carries `gantry:managed`. Gantry ignores other stacks.
 	Managed bool `json:"managed"`
 
 	// Name Stack name.
 	Name string `json:"name"`
 
-	// Policy Each value and where it comes from.
+	// Policy Each value with its origin.
 	Policy []PolicyValue `json:"policy"`
 
-	// Problems What can't be followed. While there is anything, Gantry confirms nothing.
+	// Problems Labels that Gantry can't follow. While there are any, Gantry confirms nothing.
 	Problems []PolicyProblem `json:"problems"`
 
 	// Stack Stack id.
 	Stack string `json:"stack"`
 
-	// Warnings What the labels refer to and nobody has: a stack that is not there or not managed, a group without people who may approve. It keeps Gantry from confirming nothing, but nothing comes of it. Absent when there is none.
+	// Warnings Labels that refer to nothing: a missing or unmanaged stack, or a group without approvers. They have no effect, and Gantry still confirms. Missing if there are none.
 	Warnings []PolicyProblem `json:"warnings,omitempty"`
 }
 
 // StackList Managed stacks.
 type StackList struct {
-	// Complete False when there are more than Gantry reads in one request.
+	// Complete False if there are more than Gantry reads in one request.
 	Complete bool `json:"complete"`
 
 	// Stacks Stacks, by id.
 	Stacks []Stack `json:"stacks"`
 }
 
-// StateEntry A state a run entered.
+// StateEntry A state that a run entered.
 type StateEntry struct {
 	// At When the run entered it.
 	At time.Time `json:"at"`
 
-	// Note Free text a person gave with the transition.
+	// Note Free text that a person gave with the transition.
 	Note *string `json:"note,omitempty"`
 
-	// State State of a run as Spacelift spells it; unknown states are passed through.
+	// State State of a run as Spacelift spells it. Gantry passes unknown states through.
 	State RunState `json:"state"`
 
 	// StateVersion Ordinal of the state within the run, from 0.
@@ -1356,28 +1356,28 @@ type Timeline struct {
 	// Entries Entries, oldest first.
 	Entries []TimelineEntry `json:"entries"`
 
-	// NextPageToken Give it as `pageToken` for the next page; missing on the last.
+	// NextPageToken Value of `pageToken` for the next page; missing on the last page.
 	NextPageToken *string `json:"nextPageToken,omitempty"`
 }
 
-// TimelineEntry Something that happened with a run.
+// TimelineEntry An entry in a run's timeline.
 type TimelineEntry struct {
-	// Actor Who did it.
+	// Actor The person or machine that acted.
 	Actor *string `json:"actor,omitempty"`
 
 	// At When.
 	At time.Time `json:"at"`
 
-	// Kind What sort of thing happened: `event` (the run entered a state), `person` (what somebody decided through Gantry),
-	// `decision` (what Gantry wants), `action` (what it did in Spacelift), `clock` (a reminder, an escalation, a deadline
-	// or a timeout), `rules` (the policy or the gate changed), `repair` (what Spacelift's API showed that no notification
-	// did), `alarm` (what must not happen, and did), `note` (anything else).
+	// Kind Kind of entry: `event` (the run entered a state), `person` (a decision made through Gantry), `decision` (the next
+	// step that Gantry chose), `action` (Gantry acted in Spacelift), `clock` (a reminder, an escalation, a deadline or a
+	// timeout), `rules` (the policy or the gate changed), `repair` (Spacelift's API showed something that no
+	// notification did), `alarm` (something happened that must not), `note` (anything else).
 	Kind TimelineKind `json:"kind"`
 
-	// Source Where it came from, such as `webhook` or `gantry`.
+	// Source Origin, such as `webhook` or `gantry`.
 	Source string `json:"source"`
 
-	// State State of a run as Spacelift spells it; unknown states are passed through.
+	// State State of a run as Spacelift spells it. Gantry passes unknown states through.
 	State *RunState `json:"state,omitempty"`
 
 	// StateVersion Ordinal of the state it belongs to.
@@ -1387,52 +1387,52 @@ type TimelineEntry struct {
 	Summary string `json:"summary"`
 }
 
-// TimelineKind What sort of thing happened: `event` (the run entered a state), `person` (what somebody decided through Gantry),
-// `decision` (what Gantry wants), `action` (what it did in Spacelift), `clock` (a reminder, an escalation, a deadline
-// or a timeout), `rules` (the policy or the gate changed), `repair` (what Spacelift's API showed that no notification
-// did), `alarm` (what must not happen, and did), `note` (anything else).
+// TimelineKind Kind of entry: `event` (the run entered a state), `person` (a decision made through Gantry), `decision` (the next
+// step that Gantry chose), `action` (Gantry acted in Spacelift), `clock` (a reminder, an escalation, a deadline or a
+// timeout), `rules` (the policy or the gate changed), `repair` (Spacelift's API showed something that no
+// notification did), `alarm` (something happened that must not), `note` (anything else).
 type TimelineKind = string
 
-// Unblock Somebody who can move a run on.
+// Unblock People who can unblock a run.
 type Unblock struct {
-	// How What they can do.
+	// How Their options.
 	How string `json:"how"`
 
-	// Who Who.
+	// Who The people.
 	Who string `json:"who"`
 }
 
-// Verdict What a person says of a plan; `revoke` takes one's own approval back.
+// Verdict A decision about a plan; `revoke` withdraws your own approval.
 type Verdict string
 
-// WaitingFor What a run is waiting for; missing when it waits for nothing.
+// WaitingFor What a run waits for; missing if it waits for nothing.
 type WaitingFor struct {
 	// Next What happens next, and when.
 	Next *string `json:"next,omitempty"`
 
-	// Reason Why, as a sentence.
+	// Reason The reason, as a sentence.
 	Reason string `json:"reason"`
 
 	// Since Since when.
 	Since time.Time `json:"since"`
 
-	// Until Until when at most, where that is known.
+	// Until Until when at most, if known.
 	Until *time.Time `json:"until,omitempty"`
 
-	// What What it waits for, as a word: `spacelift` (to continue), `person` (to decide), `labels` (to be fixed), `answer` (of Spacelift), `gate` (a window or the end of a freeze), `retry` (the time of the next try), `chain` (the stacks that go first), `stack` (to be unlocked or enabled in Spacelift, or let go by another run), `gantry` (Gantry itself is at work, such as diagnosing a failure).
+	// What What it waits for, as a word: `spacelift` (to continue), `person` (to decide), `labels` (to be fixed), `answer` (from Spacelift), `gate` (a window or the end of a freeze), `retry` (the time of the next attempt), `chain` (the stacks before it), `stack` (to be unlocked or enabled in Spacelift, or released by another run), `gantry` (Gantry is at work, such as diagnosing a failure).
 	What string `json:"what"`
 
-	// Who Who can unblock it.
+	// Who The people who can unblock it.
 	Who *string `json:"who,omitempty"`
 }
 
-// AccountPath An id as Spacelift makes them, without slashes, spaces or control characters.
+// AccountPath An id as Spacelift creates it, without slashes, spaces or control characters.
 type AccountPath = ID
 
 // DeliveryPath defines model for DeliveryPath.
 type DeliveryPath = string
 
-// FreezePath An id as Spacelift makes them, without slashes, spaces or control characters.
+// FreezePath An id as Spacelift creates it, without slashes, spaces or control characters.
 type FreezePath = ID
 
 // IdempotencyKey defines model for IdempotencyKey.
@@ -1444,10 +1444,10 @@ type PageSize = int
 // PageToken defines model for PageToken.
 type PageToken = string
 
-// RunPath An id as Spacelift makes them, without slashes, spaces or control characters.
+// RunPath An id as Spacelift creates it, without slashes, spaces or control characters.
 type RunPath = ID
 
-// StackPath An id as Spacelift makes them, without slashes, spaces or control characters.
+// StackPath An id as Spacelift creates it, without slashes, spaces or control characters.
 type StackPath = ID
 
 // BadRequest A problem document (RFC 9457).
@@ -1498,73 +1498,73 @@ type ListChainsParams struct {
 	// Phase Only chains in this phase.
 	Phase *ChainPhase `form:"phase,omitempty" json:"phase,omitempty"`
 
-	// PageSize Most items to answer with.
+	// PageSize Maximum number of items in the answer.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
 
-	// PageToken `nextPageToken` of the page before; with it, give the same filters.
+	// PageToken `nextPageToken` of the previous page. Repeat the filters.
 	PageToken *PageToken `form:"pageToken,omitempty" json:"pageToken,omitempty"`
 }
 
 // SkipChainStackParams defines parameters for SkipChainStack.
 type SkipChainStackParams struct {
-	// IdempotencyKey A name for this request, such as a UUID, that a retry of it repeats (draft-ietf-httpapi-idempotency-key-header).
-	// The request then counts once, however often it arrives, and each repeat is answered like the first. It counts
-	// together with the token and the thing the request is about. Under a key that was used for another request, it
-	// is refused. Without a key every request is its own.
+	// IdempotencyKey A unique name for this request, such as a UUID, to repeat when you send it again
+	// (draft-ietf-httpapi-idempotency-key-header). The request then counts once, however often it arrives, and each
+	// repeat gets the first answer. A key belongs to the token's bearer and to the subject of the request. Gantry
+	// refuses a key that was used for another request. Without a key, each request counts separately.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // StopChainParams defines parameters for StopChain.
 type StopChainParams struct {
-	// IdempotencyKey A name for this request, such as a UUID, that a retry of it repeats (draft-ietf-httpapi-idempotency-key-header).
-	// The request then counts once, however often it arrives, and each repeat is answered like the first. It counts
-	// together with the token and the thing the request is about. Under a key that was used for another request, it
-	// is refused. Without a key every request is its own.
+	// IdempotencyKey A unique name for this request, such as a UUID, to repeat when you send it again
+	// (draft-ietf-httpapi-idempotency-key-header). The request then counts once, however often it arrives, and each
+	// repeat gets the first answer. A key belongs to the token's bearer and to the subject of the request. Gantry
+	// refuses a key that was used for another request. Without a key, each request counts separately.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // DeclareFreezeParams defines parameters for DeclareFreeze.
 type DeclareFreezeParams struct {
-	// IdempotencyKey A name for this request, such as a UUID, that a retry of it repeats (draft-ietf-httpapi-idempotency-key-header).
-	// The request then counts once, however often it arrives, and each repeat is answered like the first. It counts
-	// together with the token and the thing the request is about. Under a key that was used for another request, it
-	// is refused. Without a key every request is its own.
+	// IdempotencyKey A unique name for this request, such as a UUID, to repeat when you send it again
+	// (draft-ietf-httpapi-idempotency-key-header). The request then counts once, however often it arrives, and each
+	// repeat gets the first answer. A key belongs to the token's bearer and to the subject of the request. Gantry
+	// refuses a key that was used for another request. Without a key, each request counts separately.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // LiftFreezeParams defines parameters for LiftFreeze.
 type LiftFreezeParams struct {
-	// IdempotencyKey A name for this request, such as a UUID, that a retry of it repeats (draft-ietf-httpapi-idempotency-key-header).
-	// The request then counts once, however often it arrives, and each repeat is answered like the first. It counts
-	// together with the token and the thing the request is about. Under a key that was used for another request, it
-	// is refused. Without a key every request is its own.
+	// IdempotencyKey A unique name for this request, such as a UUID, to repeat when you send it again
+	// (draft-ietf-httpapi-idempotency-key-header). The request then counts once, however often it arrives, and each
+	// repeat gets the first answer. A key belongs to the token's bearer and to the subject of the request. Gantry
+	// refuses a key that was used for another request. Without a key, each request counts separately.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // DecideRunParams defines parameters for DecideRun.
 type DecideRunParams struct {
-	// IdempotencyKey A name for this request, such as a UUID, that a retry of it repeats (draft-ietf-httpapi-idempotency-key-header).
-	// The request then counts once, however often it arrives, and each repeat is answered like the first. It counts
-	// together with the token and the thing the request is about. Under a key that was used for another request, it
-	// is refused. Without a key every request is its own.
+	// IdempotencyKey A unique name for this request, such as a UUID, to repeat when you send it again
+	// (draft-ietf-httpapi-idempotency-key-header). The request then counts once, however often it arrives, and each
+	// repeat gets the first answer. A key belongs to the token's bearer and to the subject of the request. Gantry
+	// refuses a key that was used for another request. Without a key, each request counts separately.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // RetryRunParams defines parameters for RetryRun.
 type RetryRunParams struct {
-	// IdempotencyKey A name for this request, such as a UUID, that a retry of it repeats (draft-ietf-httpapi-idempotency-key-header).
-	// The request then counts once, however often it arrives, and each repeat is answered like the first. It counts
-	// together with the token and the thing the request is about. Under a key that was used for another request, it
-	// is refused. Without a key every request is its own.
+	// IdempotencyKey A unique name for this request, such as a UUID, to repeat when you send it again
+	// (draft-ietf-httpapi-idempotency-key-header). The request then counts once, however often it arrives, and each
+	// repeat gets the first answer. A key belongs to the token's bearer and to the subject of the request. Gantry
+	// refuses a key that was used for another request. Without a key, each request counts separately.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // StopRunParams defines parameters for StopRun.
 type StopRunParams struct {
-	// IdempotencyKey A name for this request, such as a UUID, that a retry of it repeats (draft-ietf-httpapi-idempotency-key-header).
-	// The request then counts once, however often it arrives, and each repeat is answered like the first. It counts
-	// together with the token and the thing the request is about. Under a key that was used for another request, it
-	// is refused. Without a key every request is its own.
+	// IdempotencyKey A unique name for this request, such as a UUID, to repeat when you send it again
+	// (draft-ietf-httpapi-idempotency-key-header). The request then counts once, however often it arrives, and each
+	// repeat gets the first answer. A key belongs to the token's bearer and to the subject of the request. Gantry
+	// refuses a key that was used for another request. Without a key, each request counts separately.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
@@ -1573,19 +1573,19 @@ type ListTimelineParams struct {
 	// Kind Only entries of this kind.
 	Kind *TimelineKind `form:"kind,omitempty" json:"kind,omitempty"`
 
-	// PageSize Most items to answer with.
+	// PageSize Maximum number of items in the answer.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
 
-	// PageToken `nextPageToken` of the page before; with it, give the same filters.
+	// PageToken `nextPageToken` of the previous page. Repeat the filters.
 	PageToken *PageToken `form:"pageToken,omitempty" json:"pageToken,omitempty"`
 }
 
 // ListDeliveriesParams defines parameters for ListDeliveries.
 type ListDeliveriesParams struct {
-	// Outcome Only deliveries answered so.
+	// Outcome Only deliveries with this outcome.
 	Outcome *Outcome `form:"outcome,omitempty" json:"outcome,omitempty"`
 
-	// Forwarding Only deliveries at this point of their way to Temporal.
+	// Forwarding Only deliveries with this forwarding status.
 	Forwarding *Forwarding `form:"forwarding,omitempty" json:"forwarding,omitempty"`
 
 	// Reason Only deliveries with this reason.
@@ -1606,28 +1606,28 @@ type ListDeliveriesParams struct {
 	// Until Only deliveries received before this time.
 	Until *time.Time `form:"until,omitempty" json:"until,omitempty"`
 
-	// PageSize Most items to answer with.
+	// PageSize Maximum number of items in the answer.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
 
-	// PageToken `nextPageToken` of the page before; with it, give the same filters.
+	// PageToken `nextPageToken` of the previous page. Repeat the filters.
 	PageToken *PageToken `form:"pageToken,omitempty" json:"pageToken,omitempty"`
 }
 
 // RedeliverParams defines parameters for Redeliver.
 type RedeliverParams struct {
-	// IdempotencyKey A name for this request, such as a UUID, that a retry of it repeats (draft-ietf-httpapi-idempotency-key-header).
-	// The request then counts once, however often it arrives, and each repeat is answered like the first. It counts
-	// together with the token and the thing the request is about. Under a key that was used for another request, it
-	// is refused. Without a key every request is its own.
+	// IdempotencyKey A unique name for this request, such as a UUID, to repeat when you send it again
+	// (draft-ietf-httpapi-idempotency-key-header). The request then counts once, however often it arrives, and each
+	// repeat gets the first answer. A key belongs to the token's bearer and to the subject of the request. Gantry
+	// refuses a key that was used for another request. Without a key, each request counts separately.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // RedeliverDeadParams defines parameters for RedeliverDead.
 type RedeliverDeadParams struct {
-	// IdempotencyKey A name for this request, such as a UUID, that a retry of it repeats (draft-ietf-httpapi-idempotency-key-header).
-	// The request then counts once, however often it arrives, and each repeat is answered like the first. It counts
-	// together with the token and the thing the request is about. Under a key that was used for another request, it
-	// is refused. Without a key every request is its own.
+	// IdempotencyKey A unique name for this request, such as a UUID, to repeat when you send it again
+	// (draft-ietf-httpapi-idempotency-key-header). The request then counts once, however often it arrives, and each
+	// repeat gets the first answer. A key belongs to the token's bearer and to the subject of the request. Gantry
+	// refuses a key that was used for another request. Without a key, each request counts separately.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
@@ -1645,10 +1645,10 @@ type ListRunsParams struct {
 	// Phase Only runs in this phase.
 	Phase *Phase `form:"phase,omitempty" json:"phase,omitempty"`
 
-	// PageSize Most items to answer with.
+	// PageSize Maximum number of items in the answer.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
 
-	// PageToken `nextPageToken` of the page before; with it, give the same filters.
+	// PageToken `nextPageToken` of the previous page. Repeat the filters.
 	PageToken *PageToken `form:"pageToken,omitempty" json:"pageToken,omitempty"`
 }
 

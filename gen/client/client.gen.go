@@ -91,9 +91,9 @@ func WithRequestEditorFn(fn RequestEditorFn) ClientOption {
 // The interface specification for the client above.
 type ClientInterface interface {
 
-	// GetHealth Say whether the process is alive
+	// GetHealth Check whether the process is alive
 	//
-	// Answers 200 as long as the process serves requests. For liveness probes.
+	// Gantry answers 200 as long as the process serves requests. For liveness probes.
 	//
 	// Corresponds with GET /healthz (the `GetHealth` operationId).
 	GetHealth(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -105,10 +105,10 @@ type ClientInterface interface {
 	// Corresponds with GET /metrics (the `GetMetrics` operationId).
 	GetMetrics(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetReadiness Say whether the process can accept events
+	// GetReadiness Check whether the process can accept events
 	//
-	// 200 when events can be stored, also while Temporal is away: then `status` is `degraded` and `forwarding`
-	// says how far behind it is. 503 when the inbox can't be written. For readiness probes.
+	// 200 if events can be stored, even while Temporal is unavailable: then `status` is `degraded`, and `forwarding`
+	// reports the lag. 503 if the inbox can't be written. For readiness probes.
 	//
 	// Corresponds with GET /readyz (the `GetReadiness` operationId).
 	GetReadiness(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -116,23 +116,23 @@ type ClientInterface interface {
 	// ListAccounts Show each account's health
 	//
 	// The configured accounts in order: when Gantry last compared their runs with Spacelift and what it repaired,
-	// whether the webhook is on, and what a person should see to. `secret-mismatch`, `unreadable-events` and
-	// `reconcile-overdue` are what this replica noticed; everything else is the same on all.
+	// whether the webhook is on, and which findings an operator should act on. Each replica reports `secret-mismatch`,
+	// `unreadable-events` and `reconcile-overdue` on its own; all replicas agree on the rest.
 	//
 	// Corresponds with GET /v1/accounts (the `ListAccounts` operationId).
 	ListAccounts(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListChains List chains
 	//
-	// A chain begins when a run finishes whose stack others follow (`gantry:after`). Chains are listed newest first,
-	// for as long as Temporal keeps their executions.
+	// A chain begins when a run finishes and other stacks follow its stack (`gantry:after`). Chains are listed newest first,
+	// as long as Temporal keeps their executions.
 	//
 	// Corresponds with GET /v1/accounts/{account}/chains (the `ListChains` operationId).
 	ListChains(ctx context.Context, account AccountPath, params *ListChainsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetChain Show a chain
 	//
-	// The stacks of the chain that a run began, how each of them is and why, and what was decided about each stack
+	// The stacks of the chain that a run began, the state of each and the reason, and the decision about each stack
 	// that follows another.
 	//
 	// Corresponds with GET /v1/accounts/{account}/chains/{run} (the `GetChain` operationId).
@@ -140,8 +140,8 @@ type ClientInterface interface {
 
 	// SkipChainStackWithBody Skip a stack of a chain
 	//
-	// Lets the chain continue as if the stack's run had finished. What follows it still waits for what it follows itself.
-	// A stack whose run is still active can't be skipped; stop the run first.
+	// The chain continues as if the stack's run had finished. Its followers still wait for the other stacks that they follow.
+	// A stack with an active run can't be skipped; stop the run first.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -150,8 +150,8 @@ type ClientInterface interface {
 
 	// SkipChainStack Skip a stack of a chain
 	//
-	// Lets the chain continue as if the stack's run had finished. What follows it still waits for what it follows itself.
-	// A stack whose run is still active can't be skipped; stop the run first.
+	// The chain continues as if the stack's run had finished. Its followers still wait for the other stacks that they follow.
+	// A stack with an active run can't be skipped; stop the run first.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -160,7 +160,7 @@ type ClientInterface interface {
 
 	// StopChainWithBody Stop a chain
 	//
-	// Ends the chain, so that nothing more is triggered. Active runs continue.
+	// Gantry ends the chain and triggers no further runs. Active runs continue.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -169,7 +169,7 @@ type ClientInterface interface {
 
 	// StopChain Stop a chain
 	//
-	// Ends the chain, so that nothing more is triggered. Active runs continue.
+	// Gantry ends the chain and triggers no further runs. Active runs continue.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -178,16 +178,16 @@ type ClientInterface interface {
 
 	// ListFreezes List freezes
 	//
-	// The freezes of an account that hold now or will, oldest first.
+	// The account's current and future freezes, oldest first.
 	//
 	// Corresponds with GET /v1/accounts/{account}/freezes (the `ListFreezes` operationId).
 	ListFreezes(ctx context.Context, account AccountPath, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// DeclareFreezeWithBody Declare a freeze
 	//
-	// Keeps Gantry from confirming anything in the account, or in some of its stacks, for a time or until it is
-	// lifted. It holds as soon as this answers. Runs follow their plans meanwhile and wait; people can still confirm
-	// in Spacelift.
+	// Gantry confirms nothing in the account, or in some of its stacks, for a period or until an operator lifts the
+	// freeze. The freeze is in effect as soon as Gantry answers. Runs still plan, then wait. People can still confirm in
+	// Spacelift.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -196,9 +196,9 @@ type ClientInterface interface {
 
 	// DeclareFreeze Declare a freeze
 	//
-	// Keeps Gantry from confirming anything in the account, or in some of its stacks, for a time or until it is
-	// lifted. It holds as soon as this answers. Runs follow their plans meanwhile and wait; people can still confirm
-	// in Spacelift.
+	// Gantry confirms nothing in the account, or in some of its stacks, for a period or until an operator lifts the
+	// freeze. The freeze is in effect as soon as Gantry answers. Runs still plan, then wait. People can still confirm in
+	// Spacelift.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -207,64 +207,64 @@ type ClientInterface interface {
 
 	// LiftFreeze Lift a freeze
 	//
-	// Ends a freeze before its time. Runs that waited for it continue immediately.
+	// Gantry ends a freeze early. Runs that waited for it continue immediately.
 	//
 	// Corresponds with DELETE /v1/accounts/{account}/freezes/{freeze} (the `LiftFreeze` operationId).
 	LiftFreeze(ctx context.Context, account AccountPath, freeze FreezePath, params *LiftFreezeParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListStacks List managed stacks
 	//
-	// The stacks that carry `gantry:managed` now, as Spacelift shows them to Gantry's API key, with the policy that
-	// their labels resolve to.
+	// The stacks with the label `gantry:managed`, as Gantry's API key sees them, with the policy that their labels
+	// resolve to.
 	//
 	// Corresponds with GET /v1/accounts/{account}/stacks (the `ListStacks` operationId).
 	ListStacks(ctx context.Context, account AccountPath, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetStackPolicy Show the policy of a stack
 	//
-	// The policy that the stack's labels resolve to now: each value of the policy with the label, profile or default it comes from,
-	// what can't be followed or refers to nothing, and whether windows and freezes let Gantry confirm at this time. A run that has
-	// started may follow the policy it started with until its plan asks for a decision.
+	// The policy that the stack's labels resolve to now: each value with the label, profile or default it comes from, labels
+	// that Gantry can't follow or that refer to nothing, and whether windows and freezes let Gantry confirm now. A run that
+	// has started may follow the policy it started with until its plan needs a decision.
 	//
 	// Corresponds with GET /v1/accounts/{account}/stacks/{stack}/policy (the `GetStackPolicy` operationId).
 	GetStackPolicy(ctx context.Context, account AccountPath, stack StackPath, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetRun Show one run
 	//
-	// Everything Gantry knows of a run: its state, what it waits for and why, its policy and where each value
-	// came from, and its timeline. Works for ended runs as long as Temporal keeps their executions.
+	// The run's state, what it waits for and why, its policy with the origin of each value, and its timeline.
+	// Ended runs can be read as long as Temporal keeps their executions.
 	//
 	// Corresponds with GET /v1/accounts/{account}/stacks/{stack}/runs/{run} (the `GetRun` operationId).
 	GetRun(ctx context.Context, account AccountPath, stack StackPath, run RunPath, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// DecideRunWithBody Approve or reject a run, or take an approval back
+	// DecideRunWithBody Approve or reject a run, or revoke an approval
 	//
-	// Counts the decision of the token's bearer against the run's policy, immediately does what follows from it, and
-	// answers with the run. Who decides is always the bearer, never anything in the body.
+	// Gantry checks the decision against the run's policy, carries it out immediately and answers with the run. The
+	// approver is always the token's bearer; nothing in the body can change that.
 	//
-	// An approval holds for the plan it was given to: after a replan people are asked again. It counts by the rules
-	// that hold when the plan is confirmed, and can be taken back until Spacelift has confirmed it. A rejection ends
-	// the plan. What can't count is refused with the reason and leaves no trace in the run.
+	// An approval applies to one plan: after a replan, Gantry asks again. It counts by the rules in effect when Gantry
+	// confirms the plan, and its author can revoke it until then. A rejection discards the plan. Gantry refuses a
+	// decision that can't count, with the reason, and records nothing in the run.
 	//
-	// Name the plan that was looked at with `stateVersion`, so that nobody approves another one. Without it the decision
-	// is about the plan that Gantry knew of when it came.
+	// Give the `stateVersion` of the plan that you reviewed, so that you can't approve another one by mistake. Without it,
+	// the decision applies to the plan that Gantry knows when the request arrives.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/accounts/{account}/stacks/{stack}/runs/{run}/decisions (the `DecideRun` operationId).
 	DecideRunWithBody(ctx context.Context, account AccountPath, stack StackPath, run RunPath, params *DecideRunParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// DecideRun Approve or reject a run, or take an approval back
+	// DecideRun Approve or reject a run, or revoke an approval
 	//
-	// Counts the decision of the token's bearer against the run's policy, immediately does what follows from it, and
-	// answers with the run. Who decides is always the bearer, never anything in the body.
+	// Gantry checks the decision against the run's policy, carries it out immediately and answers with the run. The
+	// approver is always the token's bearer; nothing in the body can change that.
 	//
-	// An approval holds for the plan it was given to: after a replan people are asked again. It counts by the rules
-	// that hold when the plan is confirmed, and can be taken back until Spacelift has confirmed it. A rejection ends
-	// the plan. What can't count is refused with the reason and leaves no trace in the run.
+	// An approval applies to one plan: after a replan, Gantry asks again. It counts by the rules in effect when Gantry
+	// confirms the plan, and its author can revoke it until then. A rejection discards the plan. Gantry refuses a
+	// decision that can't count, with the reason, and records nothing in the run.
 	//
-	// Name the plan that was looked at with `stateVersion`, so that nobody approves another one. Without it the decision
-	// is about the plan that Gantry knew of when it came.
+	// Give the `stateVersion` of the plan that you reviewed, so that you can't approve another one by mistake. Without it,
+	// the decision applies to the plan that Gantry knows when the request arrives.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -273,35 +273,35 @@ type ClientInterface interface {
 
 	// StreamRun Follow a run
 	//
-	// A stream of server-sent events: `run` with the run as `GET` of it answers, immediately and after every change, and
-	// `end` with the run once it has ended, which closes the stream. Lines that begin with a colon keep the connection
-	// open. A client that was cut off connects again and begins with the run as it is then.
+	// A stream of server-sent events. `run` holds the run as `GET` returns it, immediately and after every change. `end`
+	// holds the ended run and closes the stream. Lines that begin with a colon keep the connection open. A client
+	// that lost its connection connects again and receives the current run first.
 	//
 	// Corresponds with GET /v1/accounts/{account}/stacks/{stack}/runs/{run}/events (the `StreamRun` operationId).
 	StreamRun(ctx context.Context, account AccountPath, stack StackPath, run RunPath, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ExplainRun Say why a run is where it is
+	// ExplainRun Explain why a run waits
 	//
-	// What the run waits for and since when, who can do what to move it on, what happens automatically and when, and
-	// every rule that was checked. It comes from the same code that decides.
+	// What the run waits for and since when, who can unblock it and how, what happens automatically and when, and
+	// every rule that Gantry checked. The code that decides also writes the explanation.
 	//
 	// Corresponds with GET /v1/accounts/{account}/stacks/{stack}/runs/{run}/explain (the `ExplainRun` operationId).
 	ExplainRun(ctx context.Context, account AccountPath, stack StackPath, run RunPath, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// RetryRunWithBody Try a failed run again
+	// RetryRunWithBody Retry a failed run
 	//
-	// Asks Spacelift to run a failed run again, once: a person or the policy may ask first, and there is one retry
-	// of each run. It is for the person who asks to judge whether a second try is safe.
+	// Gantry asks Spacelift to retry a failed run. Each run has one retry, whether an operator or the policy asks for it
+	// first. The caller must judge whether a retry is safe.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/accounts/{account}/stacks/{stack}/runs/{run}/retry (the `RetryRun` operationId).
 	RetryRunWithBody(ctx context.Context, account AccountPath, stack StackPath, run RunPath, params *RetryRunParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// RetryRun Try a failed run again
+	// RetryRun Retry a failed run
 	//
-	// Asks Spacelift to run a failed run again, once: a person or the policy may ask first, and there is one retry
-	// of each run. It is for the person who asks to judge whether a second try is safe.
+	// Gantry asks Spacelift to retry a failed run. Each run has one retry, whether an operator or the policy asks for it
+	// first. The caller must judge whether a retry is safe.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -310,8 +310,8 @@ type ClientInterface interface {
 
 	// StopRunWithBody Stop a run
 	//
-	// Ends the run in the way its state allows: a run that waits for its turn is canceled, one at work is stopped, a
-	// plan is discarded. Gantry wants nothing more of it then.
+	// Gantry ends the run as its state allows: it cancels a run that is queued, stops one that is at work and discards
+	// a plan. It does nothing else to the run afterwards.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -320,95 +320,95 @@ type ClientInterface interface {
 
 	// StopRun Stop a run
 	//
-	// Ends the run in the way its state allows: a run that waits for its turn is canceled, one at work is stopped, a
-	// plan is discarded. Gantry wants nothing more of it then.
+	// Gantry ends the run as its state allows: it cancels a run that is queued, stops one that is at work and discards
+	// a plan. It does nothing else to the run afterwards.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/accounts/{account}/stacks/{stack}/runs/{run}/stop (the `StopRun` operationId).
 	StopRun(ctx context.Context, account AccountPath, stack StackPath, run RunPath, params *StopRunParams, body StopRunJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListTimeline List what happened with a run
+	// ListTimeline List a run's timeline
 	//
-	// Events, decisions, actions and repairs in the order of cause and effect, oldest first. An event that arrives
-	// late takes its place among the earlier ones; begin anew to see it there.
+	// Events, decisions, actions and repairs in the order of cause and effect, oldest first. Gantry inserts an event that
+	// arrives late where it belongs; start from the first page to see it.
 	//
 	// Corresponds with GET /v1/accounts/{account}/stacks/{stack}/runs/{run}/timeline (the `ListTimeline` operationId).
 	ListTimeline(ctx context.Context, account AccountPath, stack StackPath, run RunPath, params *ListTimelineParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListDeliveries List what arrived at the webhook
+	// ListDeliveries List requests to the webhook
 	//
-	// Every request to `/webhook`, newest first, also ignored and refused ones, within the log's budgets, unless it was
-	// for an account that Gantry no longer serves. Filters combine with *and*. The log is this replica's own.
+	// Every request to `/webhook`, newest first, including ignored and refused ones, within the log's budgets. Requests for
+	// accounts that Gantry no longer serves are left out. Filters combine with *and*. Each replica has its own log.
 	//
 	// Corresponds with GET /v1/deliveries (the `ListDeliveries` operationId).
 	ListDeliveries(ctx context.Context, params *ListDeliveriesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetDelivery Show one delivery
 	//
-	// One request to `/webhook` with, where it was kept, its body. Bodies of refused requests are never kept;
-	// others are kept within a budget.
+	// One request to `/webhook` with its body, if Gantry kept it. Gantry never keeps bodies of refused requests, and keeps
+	// others within a budget.
 	//
 	// Corresponds with GET /v1/deliveries/{delivery} (the `GetDelivery` operationId).
 	GetDelivery(ctx context.Context, delivery DeliveryPath, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// Redeliver Forward one delivery again
 	//
-	// Hands an accepted or dead delivery to its run's execution once more. The execution recognises events it
-	// has seen, so a repeat changes nothing.
+	// Gantry sends an accepted or dead delivery to its run's execution again. The execution recognises events that it
+	// has received, so a repeat changes nothing.
 	//
-	// An ignored delivery whose body was kept could not be read. It is read again: a newer Gantry may accept it, as a
-	// delivery of its own, which is the answer. Other ignored deliveries and refused ones hold no event.
+	// An ignored delivery with a body could not be read. Gantry reads it again: a newer version may accept it as a new
+	// delivery, and answers with that. Other ignored deliveries and refused ones hold no event.
 	//
 	// Corresponds with POST /v1/deliveries/{delivery}/redeliveries (the `Redeliver` operationId).
 	Redeliver(ctx context.Context, delivery DeliveryPath, params *RedeliverParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RedeliverDead Forward every dead delivery again
 	//
-	// A delivery is dead when Temporal refused its event permanently. After the cause is fixed, this sends all of
-	// this replica's again: ask each replica by its own address.
+	// A delivery is dead if Temporal refused its event permanently. Fix the cause first; Gantry then sends all dead
+	// deliveries of this replica again. Call each replica at its own address.
 	//
 	// Corresponds with POST /v1/redeliveries (the `RedeliverDead` operationId).
 	RedeliverDead(ctx context.Context, params *RedeliverDeadParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListRuns List managed runs
 	//
-	// Runs that Gantry manages or has managed, newest first, for as long as Temporal keeps their executions: those
-	// of the accounts that Gantry serves, and of no other in the same namespace of Temporal. Filters combine with *and*.
+	// Runs that Gantry manages or has managed, newest first, as long as Temporal keeps their executions. Runs of accounts
+	// that another Gantry serves in the same Temporal namespace are not listed. Filters combine with *and*.
 	//
 	// Corresponds with GET /v1/runs (the `ListRuns` operationId).
 	ListRuns(ctx context.Context, params *ListRunsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ReceiveNotificationWithBody Take a notification from Spacelift
+	// ReceiveNotificationWithBody Receive a notification from Spacelift
 	//
-	// Checks the signature over the raw body, stores the event durably and answers; the work happens later.
+	// Gantry checks the signature of the raw body, stores the event durably and answers. The work happens later.
 	//
-	// Spacelift switches a webhook off after ten failures in a row, so everything authentic is answered with
-	// 202, also what Gantry has no use for: `outcome` says what became of it and `reason` why. Unknown fields,
-	// states and run types are kept, and a member that Gantry needs for nothing may have any type. Only what could not be stored is a 503; Spacelift then sends it again
-	// when the webhook's *retry on failure* is on.
+	// Spacelift switches a webhook off after ten failures in a row, so Gantry answers everything authentic with
+	// 202, even events that it has no use for: `outcome` and `reason` explain what it did. It keeps unknown fields,
+	// states and run types, and accepts any type for members that it doesn't read. Only an event that can't be
+	// stored is answered with 503; Spacelift then sends it again if the webhook's *retry on failure* is on.
 	//
-	// A repeat of the same run, `stateVersion` and `state` is a `duplicate`.
+	// A repeat of the same run, `stateVersion` and `state` is answered as `duplicate`.
 	//
-	// With a slash at its end, `/webhook/` is the same.
+	// `/webhook/`, with a slash at its end, works the same.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /webhook (the `ReceiveNotification` operationId).
 	ReceiveNotificationWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ReceiveNotification Take a notification from Spacelift
+	// ReceiveNotification Receive a notification from Spacelift
 	//
-	// Checks the signature over the raw body, stores the event durably and answers; the work happens later.
+	// Gantry checks the signature of the raw body, stores the event durably and answers. The work happens later.
 	//
-	// Spacelift switches a webhook off after ten failures in a row, so everything authentic is answered with
-	// 202, also what Gantry has no use for: `outcome` says what became of it and `reason` why. Unknown fields,
-	// states and run types are kept, and a member that Gantry needs for nothing may have any type. Only what could not be stored is a 503; Spacelift then sends it again
-	// when the webhook's *retry on failure* is on.
+	// Spacelift switches a webhook off after ten failures in a row, so Gantry answers everything authentic with
+	// 202, even events that it has no use for: `outcome` and `reason` explain what it did. It keeps unknown fields,
+	// states and run types, and accepts any type for members that it doesn't read. Only an event that can't be
+	// stored is answered with 503; Spacelift then sends it again if the webhook's *retry on failure* is on.
 	//
-	// A repeat of the same run, `stateVersion` and `state` is a `duplicate`.
+	// A repeat of the same run, `stateVersion` and `state` is answered as `duplicate`.
 	//
-	// With a slash at its end, `/webhook/` is the same.
+	// `/webhook/`, with a slash at its end, works the same.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -416,9 +416,9 @@ type ClientInterface interface {
 	ReceiveNotification(ctx context.Context, body ReceiveNotificationJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 }
 
-// GetHealth Say whether the process is alive
+// GetHealth Check whether the process is alive
 //
-// Answers 200 as long as the process serves requests. For liveness probes.
+// Gantry answers 200 as long as the process serves requests. For liveness probes.
 //
 // Corresponds with GET /healthz (the `GetHealth` operationId).
 func (c *Client) GetHealth(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -450,10 +450,10 @@ func (c *Client) GetMetrics(ctx context.Context, reqEditors ...RequestEditorFn) 
 	return c.Client.Do(req)
 }
 
-// GetReadiness Say whether the process can accept events
+// GetReadiness Check whether the process can accept events
 //
-// 200 when events can be stored, also while Temporal is away: then `status` is `degraded` and `forwarding`
-// says how far behind it is. 503 when the inbox can't be written. For readiness probes.
+// 200 if events can be stored, even while Temporal is unavailable: then `status` is `degraded`, and `forwarding`
+// reports the lag. 503 if the inbox can't be written. For readiness probes.
 //
 // Corresponds with GET /readyz (the `GetReadiness` operationId).
 func (c *Client) GetReadiness(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -471,8 +471,8 @@ func (c *Client) GetReadiness(ctx context.Context, reqEditors ...RequestEditorFn
 // ListAccounts Show each account's health
 //
 // The configured accounts in order: when Gantry last compared their runs with Spacelift and what it repaired,
-// whether the webhook is on, and what a person should see to. `secret-mismatch`, `unreadable-events` and
-// `reconcile-overdue` are what this replica noticed; everything else is the same on all.
+// whether the webhook is on, and which findings an operator should act on. Each replica reports `secret-mismatch`,
+// `unreadable-events` and `reconcile-overdue` on its own; all replicas agree on the rest.
 //
 // Corresponds with GET /v1/accounts (the `ListAccounts` operationId).
 func (c *Client) ListAccounts(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -489,8 +489,8 @@ func (c *Client) ListAccounts(ctx context.Context, reqEditors ...RequestEditorFn
 
 // ListChains List chains
 //
-// A chain begins when a run finishes whose stack others follow (`gantry:after`). Chains are listed newest first,
-// for as long as Temporal keeps their executions.
+// A chain begins when a run finishes and other stacks follow its stack (`gantry:after`). Chains are listed newest first,
+// as long as Temporal keeps their executions.
 //
 // Corresponds with GET /v1/accounts/{account}/chains (the `ListChains` operationId).
 func (c *Client) ListChains(ctx context.Context, account AccountPath, params *ListChainsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -507,7 +507,7 @@ func (c *Client) ListChains(ctx context.Context, account AccountPath, params *Li
 
 // GetChain Show a chain
 //
-// The stacks of the chain that a run began, how each of them is and why, and what was decided about each stack
+// The stacks of the chain that a run began, the state of each and the reason, and the decision about each stack
 // that follows another.
 //
 // Corresponds with GET /v1/accounts/{account}/chains/{run} (the `GetChain` operationId).
@@ -525,8 +525,8 @@ func (c *Client) GetChain(ctx context.Context, account AccountPath, run RunPath,
 
 // SkipChainStackWithBody Skip a stack of a chain
 //
-// Lets the chain continue as if the stack's run had finished. What follows it still waits for what it follows itself.
-// A stack whose run is still active can't be skipped; stop the run first.
+// The chain continues as if the stack's run had finished. Its followers still wait for the other stacks that they follow.
+// A stack with an active run can't be skipped; stop the run first.
 //
 // Takes any type of body and a specified content type.
 //
@@ -545,8 +545,8 @@ func (c *Client) SkipChainStackWithBody(ctx context.Context, account AccountPath
 
 // SkipChainStack Skip a stack of a chain
 //
-// Lets the chain continue as if the stack's run had finished. What follows it still waits for what it follows itself.
-// A stack whose run is still active can't be skipped; stop the run first.
+// The chain continues as if the stack's run had finished. Its followers still wait for the other stacks that they follow.
+// A stack with an active run can't be skipped; stop the run first.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -565,7 +565,7 @@ func (c *Client) SkipChainStack(ctx context.Context, account AccountPath, run Ru
 
 // StopChainWithBody Stop a chain
 //
-// Ends the chain, so that nothing more is triggered. Active runs continue.
+// Gantry ends the chain and triggers no further runs. Active runs continue.
 //
 // Takes any type of body and a specified content type.
 //
@@ -584,7 +584,7 @@ func (c *Client) StopChainWithBody(ctx context.Context, account AccountPath, run
 
 // StopChain Stop a chain
 //
-// Ends the chain, so that nothing more is triggered. Active runs continue.
+// Gantry ends the chain and triggers no further runs. Active runs continue.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -603,7 +603,7 @@ func (c *Client) StopChain(ctx context.Context, account AccountPath, run RunPath
 
 // ListFreezes List freezes
 //
-// The freezes of an account that hold now or will, oldest first.
+// The account's current and future freezes, oldest first.
 //
 // Corresponds with GET /v1/accounts/{account}/freezes (the `ListFreezes` operationId).
 func (c *Client) ListFreezes(ctx context.Context, account AccountPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -620,9 +620,9 @@ func (c *Client) ListFreezes(ctx context.Context, account AccountPath, reqEditor
 
 // DeclareFreezeWithBody Declare a freeze
 //
-// Keeps Gantry from confirming anything in the account, or in some of its stacks, for a time or until it is
-// lifted. It holds as soon as this answers. Runs follow their plans meanwhile and wait; people can still confirm
-// in Spacelift.
+// Gantry confirms nothing in the account, or in some of its stacks, for a period or until an operator lifts the
+// freeze. The freeze is in effect as soon as Gantry answers. Runs still plan, then wait. People can still confirm in
+// Spacelift.
 //
 // Takes any type of body and a specified content type.
 //
@@ -641,9 +641,9 @@ func (c *Client) DeclareFreezeWithBody(ctx context.Context, account AccountPath,
 
 // DeclareFreeze Declare a freeze
 //
-// Keeps Gantry from confirming anything in the account, or in some of its stacks, for a time or until it is
-// lifted. It holds as soon as this answers. Runs follow their plans meanwhile and wait; people can still confirm
-// in Spacelift.
+// Gantry confirms nothing in the account, or in some of its stacks, for a period or until an operator lifts the
+// freeze. The freeze is in effect as soon as Gantry answers. Runs still plan, then wait. People can still confirm in
+// Spacelift.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -662,7 +662,7 @@ func (c *Client) DeclareFreeze(ctx context.Context, account AccountPath, params 
 
 // LiftFreeze Lift a freeze
 //
-// Ends a freeze before its time. Runs that waited for it continue immediately.
+// Gantry ends a freeze early. Runs that waited for it continue immediately.
 //
 // Corresponds with DELETE /v1/accounts/{account}/freezes/{freeze} (the `LiftFreeze` operationId).
 func (c *Client) LiftFreeze(ctx context.Context, account AccountPath, freeze FreezePath, params *LiftFreezeParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -679,8 +679,8 @@ func (c *Client) LiftFreeze(ctx context.Context, account AccountPath, freeze Fre
 
 // ListStacks List managed stacks
 //
-// The stacks that carry `gantry:managed` now, as Spacelift shows them to Gantry's API key, with the policy that
-// their labels resolve to.
+// The stacks with the label `gantry:managed`, as Gantry's API key sees them, with the policy that their labels
+// resolve to.
 //
 // Corresponds with GET /v1/accounts/{account}/stacks (the `ListStacks` operationId).
 func (c *Client) ListStacks(ctx context.Context, account AccountPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -697,9 +697,9 @@ func (c *Client) ListStacks(ctx context.Context, account AccountPath, reqEditors
 
 // GetStackPolicy Show the policy of a stack
 //
-// The policy that the stack's labels resolve to now: each value of the policy with the label, profile or default it comes from,
-// what can't be followed or refers to nothing, and whether windows and freezes let Gantry confirm at this time. A run that has
-// started may follow the policy it started with until its plan asks for a decision.
+// The policy that the stack's labels resolve to now: each value with the label, profile or default it comes from, labels
+// that Gantry can't follow or that refer to nothing, and whether windows and freezes let Gantry confirm now. A run that
+// has started may follow the policy it started with until its plan needs a decision.
 //
 // Corresponds with GET /v1/accounts/{account}/stacks/{stack}/policy (the `GetStackPolicy` operationId).
 func (c *Client) GetStackPolicy(ctx context.Context, account AccountPath, stack StackPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -716,8 +716,8 @@ func (c *Client) GetStackPolicy(ctx context.Context, account AccountPath, stack 
 
 // GetRun Show one run
 //
-// Everything Gantry knows of a run: its state, what it waits for and why, its policy and where each value
-// came from, and its timeline. Works for ended runs as long as Temporal keeps their executions.
+// The run's state, what it waits for and why, its policy with the origin of each value, and its timeline.
+// Ended runs can be read as long as Temporal keeps their executions.
 //
 // Corresponds with GET /v1/accounts/{account}/stacks/{stack}/runs/{run} (the `GetRun` operationId).
 func (c *Client) GetRun(ctx context.Context, account AccountPath, stack StackPath, run RunPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -732,17 +732,17 @@ func (c *Client) GetRun(ctx context.Context, account AccountPath, stack StackPat
 	return c.Client.Do(req)
 }
 
-// DecideRunWithBody Approve or reject a run, or take an approval back
+// DecideRunWithBody Approve or reject a run, or revoke an approval
 //
-// Counts the decision of the token's bearer against the run's policy, immediately does what follows from it, and
-// answers with the run. Who decides is always the bearer, never anything in the body.
+// Gantry checks the decision against the run's policy, carries it out immediately and answers with the run. The
+// approver is always the token's bearer; nothing in the body can change that.
 //
-// An approval holds for the plan it was given to: after a replan people are asked again. It counts by the rules
-// that hold when the plan is confirmed, and can be taken back until Spacelift has confirmed it. A rejection ends
-// the plan. What can't count is refused with the reason and leaves no trace in the run.
+// An approval applies to one plan: after a replan, Gantry asks again. It counts by the rules in effect when Gantry
+// confirms the plan, and its author can revoke it until then. A rejection discards the plan. Gantry refuses a
+// decision that can't count, with the reason, and records nothing in the run.
 //
-// Name the plan that was looked at with `stateVersion`, so that nobody approves another one. Without it the decision
-// is about the plan that Gantry knew of when it came.
+// Give the `stateVersion` of the plan that you reviewed, so that you can't approve another one by mistake. Without it,
+// the decision applies to the plan that Gantry knows when the request arrives.
 //
 // Takes any type of body and a specified content type.
 //
@@ -759,17 +759,17 @@ func (c *Client) DecideRunWithBody(ctx context.Context, account AccountPath, sta
 	return c.Client.Do(req)
 }
 
-// DecideRun Approve or reject a run, or take an approval back
+// DecideRun Approve or reject a run, or revoke an approval
 //
-// Counts the decision of the token's bearer against the run's policy, immediately does what follows from it, and
-// answers with the run. Who decides is always the bearer, never anything in the body.
+// Gantry checks the decision against the run's policy, carries it out immediately and answers with the run. The
+// approver is always the token's bearer; nothing in the body can change that.
 //
-// An approval holds for the plan it was given to: after a replan people are asked again. It counts by the rules
-// that hold when the plan is confirmed, and can be taken back until Spacelift has confirmed it. A rejection ends
-// the plan. What can't count is refused with the reason and leaves no trace in the run.
+// An approval applies to one plan: after a replan, Gantry asks again. It counts by the rules in effect when Gantry
+// confirms the plan, and its author can revoke it until then. A rejection discards the plan. Gantry refuses a
+// decision that can't count, with the reason, and records nothing in the run.
 //
-// Name the plan that was looked at with `stateVersion`, so that nobody approves another one. Without it the decision
-// is about the plan that Gantry knew of when it came.
+// Give the `stateVersion` of the plan that you reviewed, so that you can't approve another one by mistake. Without it,
+// the decision applies to the plan that Gantry knows when the request arrives.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -788,9 +788,9 @@ func (c *Client) DecideRun(ctx context.Context, account AccountPath, stack Stack
 
 // StreamRun Follow a run
 //
-// A stream of server-sent events: `run` with the run as `GET` of it answers, immediately and after every change, and
-// `end` with the run once it has ended, which closes the stream. Lines that begin with a colon keep the connection
-// open. A client that was cut off connects again and begins with the run as it is then.
+// A stream of server-sent events. `run` holds the run as `GET` returns it, immediately and after every change. `end`
+// holds the ended run and closes the stream. Lines that begin with a colon keep the connection open. A client
+// that lost its connection connects again and receives the current run first.
 //
 // Corresponds with GET /v1/accounts/{account}/stacks/{stack}/runs/{run}/events (the `StreamRun` operationId).
 func (c *Client) StreamRun(ctx context.Context, account AccountPath, stack StackPath, run RunPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -805,10 +805,10 @@ func (c *Client) StreamRun(ctx context.Context, account AccountPath, stack Stack
 	return c.Client.Do(req)
 }
 
-// ExplainRun Say why a run is where it is
+// ExplainRun Explain why a run waits
 //
-// What the run waits for and since when, who can do what to move it on, what happens automatically and when, and
-// every rule that was checked. It comes from the same code that decides.
+// What the run waits for and since when, who can unblock it and how, what happens automatically and when, and
+// every rule that Gantry checked. The code that decides also writes the explanation.
 //
 // Corresponds with GET /v1/accounts/{account}/stacks/{stack}/runs/{run}/explain (the `ExplainRun` operationId).
 func (c *Client) ExplainRun(ctx context.Context, account AccountPath, stack StackPath, run RunPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -823,10 +823,10 @@ func (c *Client) ExplainRun(ctx context.Context, account AccountPath, stack Stac
 	return c.Client.Do(req)
 }
 
-// RetryRunWithBody Try a failed run again
+// RetryRunWithBody Retry a failed run
 //
-// Asks Spacelift to run a failed run again, once: a person or the policy may ask first, and there is one retry
-// of each run. It is for the person who asks to judge whether a second try is safe.
+// Gantry asks Spacelift to retry a failed run. Each run has one retry, whether an operator or the policy asks for it
+// first. The caller must judge whether a retry is safe.
 //
 // Takes any type of body and a specified content type.
 //
@@ -843,10 +843,10 @@ func (c *Client) RetryRunWithBody(ctx context.Context, account AccountPath, stac
 	return c.Client.Do(req)
 }
 
-// RetryRun Try a failed run again
+// RetryRun Retry a failed run
 //
-// Asks Spacelift to run a failed run again, once: a person or the policy may ask first, and there is one retry
-// of each run. It is for the person who asks to judge whether a second try is safe.
+// Gantry asks Spacelift to retry a failed run. Each run has one retry, whether an operator or the policy asks for it
+// first. The caller must judge whether a retry is safe.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -865,8 +865,8 @@ func (c *Client) RetryRun(ctx context.Context, account AccountPath, stack StackP
 
 // StopRunWithBody Stop a run
 //
-// Ends the run in the way its state allows: a run that waits for its turn is canceled, one at work is stopped, a
-// plan is discarded. Gantry wants nothing more of it then.
+// Gantry ends the run as its state allows: it cancels a run that is queued, stops one that is at work and discards
+// a plan. It does nothing else to the run afterwards.
 //
 // Takes any type of body and a specified content type.
 //
@@ -885,8 +885,8 @@ func (c *Client) StopRunWithBody(ctx context.Context, account AccountPath, stack
 
 // StopRun Stop a run
 //
-// Ends the run in the way its state allows: a run that waits for its turn is canceled, one at work is stopped, a
-// plan is discarded. Gantry wants nothing more of it then.
+// Gantry ends the run as its state allows: it cancels a run that is queued, stops one that is at work and discards
+// a plan. It does nothing else to the run afterwards.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -903,10 +903,10 @@ func (c *Client) StopRun(ctx context.Context, account AccountPath, stack StackPa
 	return c.Client.Do(req)
 }
 
-// ListTimeline List what happened with a run
+// ListTimeline List a run's timeline
 //
-// Events, decisions, actions and repairs in the order of cause and effect, oldest first. An event that arrives
-// late takes its place among the earlier ones; begin anew to see it there.
+// Events, decisions, actions and repairs in the order of cause and effect, oldest first. Gantry inserts an event that
+// arrives late where it belongs; start from the first page to see it.
 //
 // Corresponds with GET /v1/accounts/{account}/stacks/{stack}/runs/{run}/timeline (the `ListTimeline` operationId).
 func (c *Client) ListTimeline(ctx context.Context, account AccountPath, stack StackPath, run RunPath, params *ListTimelineParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -921,10 +921,10 @@ func (c *Client) ListTimeline(ctx context.Context, account AccountPath, stack St
 	return c.Client.Do(req)
 }
 
-// ListDeliveries List what arrived at the webhook
+// ListDeliveries List requests to the webhook
 //
-// Every request to `/webhook`, newest first, also ignored and refused ones, within the log's budgets, unless it was
-// for an account that Gantry no longer serves. Filters combine with *and*. The log is this replica's own.
+// Every request to `/webhook`, newest first, including ignored and refused ones, within the log's budgets. Requests for
+// accounts that Gantry no longer serves are left out. Filters combine with *and*. Each replica has its own log.
 //
 // Corresponds with GET /v1/deliveries (the `ListDeliveries` operationId).
 func (c *Client) ListDeliveries(ctx context.Context, params *ListDeliveriesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -941,8 +941,8 @@ func (c *Client) ListDeliveries(ctx context.Context, params *ListDeliveriesParam
 
 // GetDelivery Show one delivery
 //
-// One request to `/webhook` with, where it was kept, its body. Bodies of refused requests are never kept;
-// others are kept within a budget.
+// One request to `/webhook` with its body, if Gantry kept it. Gantry never keeps bodies of refused requests, and keeps
+// others within a budget.
 //
 // Corresponds with GET /v1/deliveries/{delivery} (the `GetDelivery` operationId).
 func (c *Client) GetDelivery(ctx context.Context, delivery DeliveryPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -959,11 +959,11 @@ func (c *Client) GetDelivery(ctx context.Context, delivery DeliveryPath, reqEdit
 
 // Redeliver Forward one delivery again
 //
-// Hands an accepted or dead delivery to its run's execution once more. The execution recognises events it
-// has seen, so a repeat changes nothing.
+// Gantry sends an accepted or dead delivery to its run's execution again. The execution recognises events that it
+// has received, so a repeat changes nothing.
 //
-// An ignored delivery whose body was kept could not be read. It is read again: a newer Gantry may accept it, as a
-// delivery of its own, which is the answer. Other ignored deliveries and refused ones hold no event.
+// An ignored delivery with a body could not be read. Gantry reads it again: a newer version may accept it as a new
+// delivery, and answers with that. Other ignored deliveries and refused ones hold no event.
 //
 // Corresponds with POST /v1/deliveries/{delivery}/redeliveries (the `Redeliver` operationId).
 func (c *Client) Redeliver(ctx context.Context, delivery DeliveryPath, params *RedeliverParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -980,8 +980,8 @@ func (c *Client) Redeliver(ctx context.Context, delivery DeliveryPath, params *R
 
 // RedeliverDead Forward every dead delivery again
 //
-// A delivery is dead when Temporal refused its event permanently. After the cause is fixed, this sends all of
-// this replica's again: ask each replica by its own address.
+// A delivery is dead if Temporal refused its event permanently. Fix the cause first; Gantry then sends all dead
+// deliveries of this replica again. Call each replica at its own address.
 //
 // Corresponds with POST /v1/redeliveries (the `RedeliverDead` operationId).
 func (c *Client) RedeliverDead(ctx context.Context, params *RedeliverDeadParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -998,8 +998,8 @@ func (c *Client) RedeliverDead(ctx context.Context, params *RedeliverDeadParams,
 
 // ListRuns List managed runs
 //
-// Runs that Gantry manages or has managed, newest first, for as long as Temporal keeps their executions: those
-// of the accounts that Gantry serves, and of no other in the same namespace of Temporal. Filters combine with *and*.
+// Runs that Gantry manages or has managed, newest first, as long as Temporal keeps their executions. Runs of accounts
+// that another Gantry serves in the same Temporal namespace are not listed. Filters combine with *and*.
 //
 // Corresponds with GET /v1/runs (the `ListRuns` operationId).
 func (c *Client) ListRuns(ctx context.Context, params *ListRunsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1014,18 +1014,18 @@ func (c *Client) ListRuns(ctx context.Context, params *ListRunsParams, reqEditor
 	return c.Client.Do(req)
 }
 
-// ReceiveNotificationWithBody Take a notification from Spacelift
+// ReceiveNotificationWithBody Receive a notification from Spacelift
 //
-// Checks the signature over the raw body, stores the event durably and answers; the work happens later.
+// Gantry checks the signature of the raw body, stores the event durably and answers. The work happens later.
 //
-// Spacelift switches a webhook off after ten failures in a row, so everything authentic is answered with
-// 202, also what Gantry has no use for: `outcome` says what became of it and `reason` why. Unknown fields,
-// states and run types are kept, and a member that Gantry needs for nothing may have any type. Only what could not be stored is a 503; Spacelift then sends it again
-// when the webhook's *retry on failure* is on.
+// Spacelift switches a webhook off after ten failures in a row, so Gantry answers everything authentic with
+// 202, even events that it has no use for: `outcome` and `reason` explain what it did. It keeps unknown fields,
+// states and run types, and accepts any type for members that it doesn't read. Only an event that can't be
+// stored is answered with 503; Spacelift then sends it again if the webhook's *retry on failure* is on.
 //
-// A repeat of the same run, `stateVersion` and `state` is a `duplicate`.
+// A repeat of the same run, `stateVersion` and `state` is answered as `duplicate`.
 //
-// With a slash at its end, `/webhook/` is the same.
+// `/webhook/`, with a slash at its end, works the same.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1042,18 +1042,18 @@ func (c *Client) ReceiveNotificationWithBody(ctx context.Context, contentType st
 	return c.Client.Do(req)
 }
 
-// ReceiveNotification Take a notification from Spacelift
+// ReceiveNotification Receive a notification from Spacelift
 //
-// Checks the signature over the raw body, stores the event durably and answers; the work happens later.
+// Gantry checks the signature of the raw body, stores the event durably and answers. The work happens later.
 //
-// Spacelift switches a webhook off after ten failures in a row, so everything authentic is answered with
-// 202, also what Gantry has no use for: `outcome` says what became of it and `reason` why. Unknown fields,
-// states and run types are kept, and a member that Gantry needs for nothing may have any type. Only what could not be stored is a 503; Spacelift then sends it again
-// when the webhook's *retry on failure* is on.
+// Spacelift switches a webhook off after ten failures in a row, so Gantry answers everything authentic with
+// 202, even events that it has no use for: `outcome` and `reason` explain what it did. It keeps unknown fields,
+// states and run types, and accepts any type for members that it doesn't read. Only an event that can't be
+// stored is answered with 503; Spacelift then sends it again if the webhook's *retry on failure* is on.
 //
-// A repeat of the same run, `stateVersion` and `state` is a `duplicate`.
+// A repeat of the same run, `stateVersion` and `state` is answered as `duplicate`.
 //
-// With a slash at its end, `/webhook/` is the same.
+// `/webhook/`, with a slash at its end, works the same.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2637,9 +2637,9 @@ func WithBaseURL(baseURL string) ClientOption {
 // ClientWithResponsesInterface is the interface specification for the client with responses above.
 type ClientWithResponsesInterface interface {
 
-	// GetHealthWithResponse Say whether the process is alive
+	// GetHealthWithResponse Check whether the process is alive
 	//
-	// Answers 200 as long as the process serves requests. For liveness probes.
+	// Gantry answers 200 as long as the process serves requests. For liveness probes.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -2655,10 +2655,10 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /metrics (the `GetMetrics` operationId).
 	GetMetricsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetMetricsResponse, error)
 
-	// GetReadinessWithResponse Say whether the process can accept events
+	// GetReadinessWithResponse Check whether the process can accept events
 	//
-	// 200 when events can be stored, also while Temporal is away: then `status` is `degraded` and `forwarding`
-	// says how far behind it is. 503 when the inbox can't be written. For readiness probes.
+	// 200 if events can be stored, even while Temporal is unavailable: then `status` is `degraded`, and `forwarding`
+	// reports the lag. 503 if the inbox can't be written. For readiness probes.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -2668,8 +2668,8 @@ type ClientWithResponsesInterface interface {
 	// ListAccountsWithResponse Show each account's health
 	//
 	// The configured accounts in order: when Gantry last compared their runs with Spacelift and what it repaired,
-	// whether the webhook is on, and what a person should see to. `secret-mismatch`, `unreadable-events` and
-	// `reconcile-overdue` are what this replica noticed; everything else is the same on all.
+	// whether the webhook is on, and which findings an operator should act on. Each replica reports `secret-mismatch`,
+	// `unreadable-events` and `reconcile-overdue` on its own; all replicas agree on the rest.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -2678,8 +2678,8 @@ type ClientWithResponsesInterface interface {
 
 	// ListChainsWithResponse List chains
 	//
-	// A chain begins when a run finishes whose stack others follow (`gantry:after`). Chains are listed newest first,
-	// for as long as Temporal keeps their executions.
+	// A chain begins when a run finishes and other stacks follow its stack (`gantry:after`). Chains are listed newest first,
+	// as long as Temporal keeps their executions.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -2688,7 +2688,7 @@ type ClientWithResponsesInterface interface {
 
 	// GetChainWithResponse Show a chain
 	//
-	// The stacks of the chain that a run began, how each of them is and why, and what was decided about each stack
+	// The stacks of the chain that a run began, the state of each and the reason, and the decision about each stack
 	// that follows another.
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -2698,8 +2698,8 @@ type ClientWithResponsesInterface interface {
 
 	// SkipChainStackWithBodyWithResponse Skip a stack of a chain
 	//
-	// Lets the chain continue as if the stack's run had finished. What follows it still waits for what it follows itself.
-	// A stack whose run is still active can't be skipped; stop the run first.
+	// The chain continues as if the stack's run had finished. Its followers still wait for the other stacks that they follow.
+	// A stack with an active run can't be skipped; stop the run first.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2708,8 +2708,8 @@ type ClientWithResponsesInterface interface {
 
 	// SkipChainStackWithResponse Skip a stack of a chain
 	//
-	// Lets the chain continue as if the stack's run had finished. What follows it still waits for what it follows itself.
-	// A stack whose run is still active can't be skipped; stop the run first.
+	// The chain continues as if the stack's run had finished. Its followers still wait for the other stacks that they follow.
+	// A stack with an active run can't be skipped; stop the run first.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2718,7 +2718,7 @@ type ClientWithResponsesInterface interface {
 
 	// StopChainWithBodyWithResponse Stop a chain
 	//
-	// Ends the chain, so that nothing more is triggered. Active runs continue.
+	// Gantry ends the chain and triggers no further runs. Active runs continue.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2727,7 +2727,7 @@ type ClientWithResponsesInterface interface {
 
 	// StopChainWithResponse Stop a chain
 	//
-	// Ends the chain, so that nothing more is triggered. Active runs continue.
+	// Gantry ends the chain and triggers no further runs. Active runs continue.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2736,7 +2736,7 @@ type ClientWithResponsesInterface interface {
 
 	// ListFreezesWithResponse List freezes
 	//
-	// The freezes of an account that hold now or will, oldest first.
+	// The account's current and future freezes, oldest first.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -2745,9 +2745,9 @@ type ClientWithResponsesInterface interface {
 
 	// DeclareFreezeWithBodyWithResponse Declare a freeze
 	//
-	// Keeps Gantry from confirming anything in the account, or in some of its stacks, for a time or until it is
-	// lifted. It holds as soon as this answers. Runs follow their plans meanwhile and wait; people can still confirm
-	// in Spacelift.
+	// Gantry confirms nothing in the account, or in some of its stacks, for a period or until an operator lifts the
+	// freeze. The freeze is in effect as soon as Gantry answers. Runs still plan, then wait. People can still confirm in
+	// Spacelift.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2756,9 +2756,9 @@ type ClientWithResponsesInterface interface {
 
 	// DeclareFreezeWithResponse Declare a freeze
 	//
-	// Keeps Gantry from confirming anything in the account, or in some of its stacks, for a time or until it is
-	// lifted. It holds as soon as this answers. Runs follow their plans meanwhile and wait; people can still confirm
-	// in Spacelift.
+	// Gantry confirms nothing in the account, or in some of its stacks, for a period or until an operator lifts the
+	// freeze. The freeze is in effect as soon as Gantry answers. Runs still plan, then wait. People can still confirm in
+	// Spacelift.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2767,7 +2767,7 @@ type ClientWithResponsesInterface interface {
 
 	// LiftFreezeWithResponse Lift a freeze
 	//
-	// Ends a freeze before its time. Runs that waited for it continue immediately.
+	// Gantry ends a freeze early. Runs that waited for it continue immediately.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -2776,8 +2776,8 @@ type ClientWithResponsesInterface interface {
 
 	// ListStacksWithResponse List managed stacks
 	//
-	// The stacks that carry `gantry:managed` now, as Spacelift shows them to Gantry's API key, with the policy that
-	// their labels resolve to.
+	// The stacks with the label `gantry:managed`, as Gantry's API key sees them, with the policy that their labels
+	// resolve to.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -2786,9 +2786,9 @@ type ClientWithResponsesInterface interface {
 
 	// GetStackPolicyWithResponse Show the policy of a stack
 	//
-	// The policy that the stack's labels resolve to now: each value of the policy with the label, profile or default it comes from,
-	// what can't be followed or refers to nothing, and whether windows and freezes let Gantry confirm at this time. A run that has
-	// started may follow the policy it started with until its plan asks for a decision.
+	// The policy that the stack's labels resolve to now: each value with the label, profile or default it comes from, labels
+	// that Gantry can't follow or that refer to nothing, and whether windows and freezes let Gantry confirm now. A run that
+	// has started may follow the policy it started with until its plan needs a decision.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -2797,42 +2797,42 @@ type ClientWithResponsesInterface interface {
 
 	// GetRunWithResponse Show one run
 	//
-	// Everything Gantry knows of a run: its state, what it waits for and why, its policy and where each value
-	// came from, and its timeline. Works for ended runs as long as Temporal keeps their executions.
+	// The run's state, what it waits for and why, its policy with the origin of each value, and its timeline.
+	// Ended runs can be read as long as Temporal keeps their executions.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/accounts/{account}/stacks/{stack}/runs/{run} (the `GetRun` operationId).
 	GetRunWithResponse(ctx context.Context, account AccountPath, stack StackPath, run RunPath, reqEditors ...RequestEditorFn) (*GetRunResponse, error)
 
-	// DecideRunWithBodyWithResponse Approve or reject a run, or take an approval back
+	// DecideRunWithBodyWithResponse Approve or reject a run, or revoke an approval
 	//
-	// Counts the decision of the token's bearer against the run's policy, immediately does what follows from it, and
-	// answers with the run. Who decides is always the bearer, never anything in the body.
+	// Gantry checks the decision against the run's policy, carries it out immediately and answers with the run. The
+	// approver is always the token's bearer; nothing in the body can change that.
 	//
-	// An approval holds for the plan it was given to: after a replan people are asked again. It counts by the rules
-	// that hold when the plan is confirmed, and can be taken back until Spacelift has confirmed it. A rejection ends
-	// the plan. What can't count is refused with the reason and leaves no trace in the run.
+	// An approval applies to one plan: after a replan, Gantry asks again. It counts by the rules in effect when Gantry
+	// confirms the plan, and its author can revoke it until then. A rejection discards the plan. Gantry refuses a
+	// decision that can't count, with the reason, and records nothing in the run.
 	//
-	// Name the plan that was looked at with `stateVersion`, so that nobody approves another one. Without it the decision
-	// is about the plan that Gantry knew of when it came.
+	// Give the `stateVersion` of the plan that you reviewed, so that you can't approve another one by mistake. Without it,
+	// the decision applies to the plan that Gantry knows when the request arrives.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/accounts/{account}/stacks/{stack}/runs/{run}/decisions (the `DecideRun` operationId).
 	DecideRunWithBodyWithResponse(ctx context.Context, account AccountPath, stack StackPath, run RunPath, params *DecideRunParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DecideRunResponse, error)
 
-	// DecideRunWithResponse Approve or reject a run, or take an approval back
+	// DecideRunWithResponse Approve or reject a run, or revoke an approval
 	//
-	// Counts the decision of the token's bearer against the run's policy, immediately does what follows from it, and
-	// answers with the run. Who decides is always the bearer, never anything in the body.
+	// Gantry checks the decision against the run's policy, carries it out immediately and answers with the run. The
+	// approver is always the token's bearer; nothing in the body can change that.
 	//
-	// An approval holds for the plan it was given to: after a replan people are asked again. It counts by the rules
-	// that hold when the plan is confirmed, and can be taken back until Spacelift has confirmed it. A rejection ends
-	// the plan. What can't count is refused with the reason and leaves no trace in the run.
+	// An approval applies to one plan: after a replan, Gantry asks again. It counts by the rules in effect when Gantry
+	// confirms the plan, and its author can revoke it until then. A rejection discards the plan. Gantry refuses a
+	// decision that can't count, with the reason, and records nothing in the run.
 	//
-	// Name the plan that was looked at with `stateVersion`, so that nobody approves another one. Without it the decision
-	// is about the plan that Gantry knew of when it came.
+	// Give the `stateVersion` of the plan that you reviewed, so that you can't approve another one by mistake. Without it,
+	// the decision applies to the plan that Gantry knows when the request arrives.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2841,39 +2841,39 @@ type ClientWithResponsesInterface interface {
 
 	// StreamRunWithResponse Follow a run
 	//
-	// A stream of server-sent events: `run` with the run as `GET` of it answers, immediately and after every change, and
-	// `end` with the run once it has ended, which closes the stream. Lines that begin with a colon keep the connection
-	// open. A client that was cut off connects again and begins with the run as it is then.
+	// A stream of server-sent events. `run` holds the run as `GET` returns it, immediately and after every change. `end`
+	// holds the ended run and closes the stream. Lines that begin with a colon keep the connection open. A client
+	// that lost its connection connects again and receives the current run first.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/accounts/{account}/stacks/{stack}/runs/{run}/events (the `StreamRun` operationId).
 	StreamRunWithResponse(ctx context.Context, account AccountPath, stack StackPath, run RunPath, reqEditors ...RequestEditorFn) (*StreamRunResponse, error)
 
-	// ExplainRunWithResponse Say why a run is where it is
+	// ExplainRunWithResponse Explain why a run waits
 	//
-	// What the run waits for and since when, who can do what to move it on, what happens automatically and when, and
-	// every rule that was checked. It comes from the same code that decides.
+	// What the run waits for and since when, who can unblock it and how, what happens automatically and when, and
+	// every rule that Gantry checked. The code that decides also writes the explanation.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/accounts/{account}/stacks/{stack}/runs/{run}/explain (the `ExplainRun` operationId).
 	ExplainRunWithResponse(ctx context.Context, account AccountPath, stack StackPath, run RunPath, reqEditors ...RequestEditorFn) (*ExplainRunResponse, error)
 
-	// RetryRunWithBodyWithResponse Try a failed run again
+	// RetryRunWithBodyWithResponse Retry a failed run
 	//
-	// Asks Spacelift to run a failed run again, once: a person or the policy may ask first, and there is one retry
-	// of each run. It is for the person who asks to judge whether a second try is safe.
+	// Gantry asks Spacelift to retry a failed run. Each run has one retry, whether an operator or the policy asks for it
+	// first. The caller must judge whether a retry is safe.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/accounts/{account}/stacks/{stack}/runs/{run}/retry (the `RetryRun` operationId).
 	RetryRunWithBodyWithResponse(ctx context.Context, account AccountPath, stack StackPath, run RunPath, params *RetryRunParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RetryRunResponse, error)
 
-	// RetryRunWithResponse Try a failed run again
+	// RetryRunWithResponse Retry a failed run
 	//
-	// Asks Spacelift to run a failed run again, once: a person or the policy may ask first, and there is one retry
-	// of each run. It is for the person who asks to judge whether a second try is safe.
+	// Gantry asks Spacelift to retry a failed run. Each run has one retry, whether an operator or the policy asks for it
+	// first. The caller must judge whether a retry is safe.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2882,8 +2882,8 @@ type ClientWithResponsesInterface interface {
 
 	// StopRunWithBodyWithResponse Stop a run
 	//
-	// Ends the run in the way its state allows: a run that waits for its turn is canceled, one at work is stopped, a
-	// plan is discarded. Gantry wants nothing more of it then.
+	// Gantry ends the run as its state allows: it cancels a run that is queued, stops one that is at work and discards
+	// a plan. It does nothing else to the run afterwards.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2892,28 +2892,28 @@ type ClientWithResponsesInterface interface {
 
 	// StopRunWithResponse Stop a run
 	//
-	// Ends the run in the way its state allows: a run that waits for its turn is canceled, one at work is stopped, a
-	// plan is discarded. Gantry wants nothing more of it then.
+	// Gantry ends the run as its state allows: it cancels a run that is queued, stops one that is at work and discards
+	// a plan. It does nothing else to the run afterwards.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/accounts/{account}/stacks/{stack}/runs/{run}/stop (the `StopRun` operationId).
 	StopRunWithResponse(ctx context.Context, account AccountPath, stack StackPath, run RunPath, params *StopRunParams, body StopRunJSONRequestBody, reqEditors ...RequestEditorFn) (*StopRunResponse, error)
 
-	// ListTimelineWithResponse List what happened with a run
+	// ListTimelineWithResponse List a run's timeline
 	//
-	// Events, decisions, actions and repairs in the order of cause and effect, oldest first. An event that arrives
-	// late takes its place among the earlier ones; begin anew to see it there.
+	// Events, decisions, actions and repairs in the order of cause and effect, oldest first. Gantry inserts an event that
+	// arrives late where it belongs; start from the first page to see it.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/accounts/{account}/stacks/{stack}/runs/{run}/timeline (the `ListTimeline` operationId).
 	ListTimelineWithResponse(ctx context.Context, account AccountPath, stack StackPath, run RunPath, params *ListTimelineParams, reqEditors ...RequestEditorFn) (*ListTimelineResponse, error)
 
-	// ListDeliveriesWithResponse List what arrived at the webhook
+	// ListDeliveriesWithResponse List requests to the webhook
 	//
-	// Every request to `/webhook`, newest first, also ignored and refused ones, within the log's budgets, unless it was
-	// for an account that Gantry no longer serves. Filters combine with *and*. The log is this replica's own.
+	// Every request to `/webhook`, newest first, including ignored and refused ones, within the log's budgets. Requests for
+	// accounts that Gantry no longer serves are left out. Filters combine with *and*. Each replica has its own log.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -2922,8 +2922,8 @@ type ClientWithResponsesInterface interface {
 
 	// GetDeliveryWithResponse Show one delivery
 	//
-	// One request to `/webhook` with, where it was kept, its body. Bodies of refused requests are never kept;
-	// others are kept within a budget.
+	// One request to `/webhook` with its body, if Gantry kept it. Gantry never keeps bodies of refused requests, and keeps
+	// others within a budget.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -2932,11 +2932,11 @@ type ClientWithResponsesInterface interface {
 
 	// RedeliverWithResponse Forward one delivery again
 	//
-	// Hands an accepted or dead delivery to its run's execution once more. The execution recognises events it
-	// has seen, so a repeat changes nothing.
+	// Gantry sends an accepted or dead delivery to its run's execution again. The execution recognises events that it
+	// has received, so a repeat changes nothing.
 	//
-	// An ignored delivery whose body was kept could not be read. It is read again: a newer Gantry may accept it, as a
-	// delivery of its own, which is the answer. Other ignored deliveries and refused ones hold no event.
+	// An ignored delivery with a body could not be read. Gantry reads it again: a newer version may accept it as a new
+	// delivery, and answers with that. Other ignored deliveries and refused ones hold no event.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -2945,8 +2945,8 @@ type ClientWithResponsesInterface interface {
 
 	// RedeliverDeadWithResponse Forward every dead delivery again
 	//
-	// A delivery is dead when Temporal refused its event permanently. After the cause is fixed, this sends all of
-	// this replica's again: ask each replica by its own address.
+	// A delivery is dead if Temporal refused its event permanently. Fix the cause first; Gantry then sends all dead
+	// deliveries of this replica again. Call each replica at its own address.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -2955,44 +2955,44 @@ type ClientWithResponsesInterface interface {
 
 	// ListRunsWithResponse List managed runs
 	//
-	// Runs that Gantry manages or has managed, newest first, for as long as Temporal keeps their executions: those
-	// of the accounts that Gantry serves, and of no other in the same namespace of Temporal. Filters combine with *and*.
+	// Runs that Gantry manages or has managed, newest first, as long as Temporal keeps their executions. Runs of accounts
+	// that another Gantry serves in the same Temporal namespace are not listed. Filters combine with *and*.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/runs (the `ListRuns` operationId).
 	ListRunsWithResponse(ctx context.Context, params *ListRunsParams, reqEditors ...RequestEditorFn) (*ListRunsResponse, error)
 
-	// ReceiveNotificationWithBodyWithResponse Take a notification from Spacelift
+	// ReceiveNotificationWithBodyWithResponse Receive a notification from Spacelift
 	//
-	// Checks the signature over the raw body, stores the event durably and answers; the work happens later.
+	// Gantry checks the signature of the raw body, stores the event durably and answers. The work happens later.
 	//
-	// Spacelift switches a webhook off after ten failures in a row, so everything authentic is answered with
-	// 202, also what Gantry has no use for: `outcome` says what became of it and `reason` why. Unknown fields,
-	// states and run types are kept, and a member that Gantry needs for nothing may have any type. Only what could not be stored is a 503; Spacelift then sends it again
-	// when the webhook's *retry on failure* is on.
+	// Spacelift switches a webhook off after ten failures in a row, so Gantry answers everything authentic with
+	// 202, even events that it has no use for: `outcome` and `reason` explain what it did. It keeps unknown fields,
+	// states and run types, and accepts any type for members that it doesn't read. Only an event that can't be
+	// stored is answered with 503; Spacelift then sends it again if the webhook's *retry on failure* is on.
 	//
-	// A repeat of the same run, `stateVersion` and `state` is a `duplicate`.
+	// A repeat of the same run, `stateVersion` and `state` is answered as `duplicate`.
 	//
-	// With a slash at its end, `/webhook/` is the same.
+	// `/webhook/`, with a slash at its end, works the same.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /webhook (the `ReceiveNotification` operationId).
 	ReceiveNotificationWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReceiveNotificationResponse, error)
 
-	// ReceiveNotificationWithResponse Take a notification from Spacelift
+	// ReceiveNotificationWithResponse Receive a notification from Spacelift
 	//
-	// Checks the signature over the raw body, stores the event durably and answers; the work happens later.
+	// Gantry checks the signature of the raw body, stores the event durably and answers. The work happens later.
 	//
-	// Spacelift switches a webhook off after ten failures in a row, so everything authentic is answered with
-	// 202, also what Gantry has no use for: `outcome` says what became of it and `reason` why. Unknown fields,
-	// states and run types are kept, and a member that Gantry needs for nothing may have any type. Only what could not be stored is a 503; Spacelift then sends it again
-	// when the webhook's *retry on failure* is on.
+	// Spacelift switches a webhook off after ten failures in a row, so Gantry answers everything authentic with
+	// 202, even events that it has no use for: `outcome` and `reason` explain what it did. It keeps unknown fields,
+	// states and run types, and accepts any type for members that it doesn't read. Only an event that can't be
+	// stored is answered with 503; Spacelift then sends it again if the webhook's *retry on failure* is on.
 	//
-	// A repeat of the same run, `stateVersion` and `state` is a `duplicate`.
+	// A repeat of the same run, `stateVersion` and `state` is answered as `duplicate`.
 	//
-	// With a slash at its end, `/webhook/` is the same.
+	// `/webhook/`, with a slash at its end, works the same.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5347,9 +5347,9 @@ func (r ReceiveNotificationResponse) ContentType() string {
 	return ""
 }
 
-// GetHealthWithResponse Say whether the process is alive
+// GetHealthWithResponse Check whether the process is alive
 //
-// Answers 200 as long as the process serves requests. For liveness probes.
+// Gantry answers 200 as long as the process serves requests. For liveness probes.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5377,10 +5377,10 @@ func (c *ClientWithResponses) GetMetricsWithResponse(ctx context.Context, reqEdi
 	return ParseGetMetricsResponse(rsp)
 }
 
-// GetReadinessWithResponse Say whether the process can accept events
+// GetReadinessWithResponse Check whether the process can accept events
 //
-// 200 when events can be stored, also while Temporal is away: then `status` is `degraded` and `forwarding`
-// says how far behind it is. 503 when the inbox can't be written. For readiness probes.
+// 200 if events can be stored, even while Temporal is unavailable: then `status` is `degraded`, and `forwarding`
+// reports the lag. 503 if the inbox can't be written. For readiness probes.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5396,8 +5396,8 @@ func (c *ClientWithResponses) GetReadinessWithResponse(ctx context.Context, reqE
 // ListAccountsWithResponse Show each account's health
 //
 // The configured accounts in order: when Gantry last compared their runs with Spacelift and what it repaired,
-// whether the webhook is on, and what a person should see to. `secret-mismatch`, `unreadable-events` and
-// `reconcile-overdue` are what this replica noticed; everything else is the same on all.
+// whether the webhook is on, and which findings an operator should act on. Each replica reports `secret-mismatch`,
+// `unreadable-events` and `reconcile-overdue` on its own; all replicas agree on the rest.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5412,8 +5412,8 @@ func (c *ClientWithResponses) ListAccountsWithResponse(ctx context.Context, reqE
 
 // ListChainsWithResponse List chains
 //
-// A chain begins when a run finishes whose stack others follow (`gantry:after`). Chains are listed newest first,
-// for as long as Temporal keeps their executions.
+// A chain begins when a run finishes and other stacks follow its stack (`gantry:after`). Chains are listed newest first,
+// as long as Temporal keeps their executions.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5428,7 +5428,7 @@ func (c *ClientWithResponses) ListChainsWithResponse(ctx context.Context, accoun
 
 // GetChainWithResponse Show a chain
 //
-// The stacks of the chain that a run began, how each of them is and why, and what was decided about each stack
+// The stacks of the chain that a run began, the state of each and the reason, and the decision about each stack
 // that follows another.
 //
 // Returns a wrapper object for the known response body format(s).
@@ -5444,8 +5444,8 @@ func (c *ClientWithResponses) GetChainWithResponse(ctx context.Context, account 
 
 // SkipChainStackWithBodyWithResponse Skip a stack of a chain
 //
-// Lets the chain continue as if the stack's run had finished. What follows it still waits for what it follows itself.
-// A stack whose run is still active can't be skipped; stop the run first.
+// The chain continues as if the stack's run had finished. Its followers still wait for the other stacks that they follow.
+// A stack with an active run can't be skipped; stop the run first.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5460,8 +5460,8 @@ func (c *ClientWithResponses) SkipChainStackWithBodyWithResponse(ctx context.Con
 
 // SkipChainStackWithResponse Skip a stack of a chain
 //
-// Lets the chain continue as if the stack's run had finished. What follows it still waits for what it follows itself.
-// A stack whose run is still active can't be skipped; stop the run first.
+// The chain continues as if the stack's run had finished. Its followers still wait for the other stacks that they follow.
+// A stack with an active run can't be skipped; stop the run first.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5476,7 +5476,7 @@ func (c *ClientWithResponses) SkipChainStackWithResponse(ctx context.Context, ac
 
 // StopChainWithBodyWithResponse Stop a chain
 //
-// Ends the chain, so that nothing more is triggered. Active runs continue.
+// Gantry ends the chain and triggers no further runs. Active runs continue.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5491,7 +5491,7 @@ func (c *ClientWithResponses) StopChainWithBodyWithResponse(ctx context.Context,
 
 // StopChainWithResponse Stop a chain
 //
-// Ends the chain, so that nothing more is triggered. Active runs continue.
+// Gantry ends the chain and triggers no further runs. Active runs continue.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5506,7 +5506,7 @@ func (c *ClientWithResponses) StopChainWithResponse(ctx context.Context, account
 
 // ListFreezesWithResponse List freezes
 //
-// The freezes of an account that hold now or will, oldest first.
+// The account's current and future freezes, oldest first.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5521,9 +5521,9 @@ func (c *ClientWithResponses) ListFreezesWithResponse(ctx context.Context, accou
 
 // DeclareFreezeWithBodyWithResponse Declare a freeze
 //
-// Keeps Gantry from confirming anything in the account, or in some of its stacks, for a time or until it is
-// lifted. It holds as soon as this answers. Runs follow their plans meanwhile and wait; people can still confirm
-// in Spacelift.
+// Gantry confirms nothing in the account, or in some of its stacks, for a period or until an operator lifts the
+// freeze. The freeze is in effect as soon as Gantry answers. Runs still plan, then wait. People can still confirm in
+// Spacelift.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5538,9 +5538,9 @@ func (c *ClientWithResponses) DeclareFreezeWithBodyWithResponse(ctx context.Cont
 
 // DeclareFreezeWithResponse Declare a freeze
 //
-// Keeps Gantry from confirming anything in the account, or in some of its stacks, for a time or until it is
-// lifted. It holds as soon as this answers. Runs follow their plans meanwhile and wait; people can still confirm
-// in Spacelift.
+// Gantry confirms nothing in the account, or in some of its stacks, for a period or until an operator lifts the
+// freeze. The freeze is in effect as soon as Gantry answers. Runs still plan, then wait. People can still confirm in
+// Spacelift.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5555,7 +5555,7 @@ func (c *ClientWithResponses) DeclareFreezeWithResponse(ctx context.Context, acc
 
 // LiftFreezeWithResponse Lift a freeze
 //
-// Ends a freeze before its time. Runs that waited for it continue immediately.
+// Gantry ends a freeze early. Runs that waited for it continue immediately.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5570,8 +5570,8 @@ func (c *ClientWithResponses) LiftFreezeWithResponse(ctx context.Context, accoun
 
 // ListStacksWithResponse List managed stacks
 //
-// The stacks that carry `gantry:managed` now, as Spacelift shows them to Gantry's API key, with the policy that
-// their labels resolve to.
+// The stacks with the label `gantry:managed`, as Gantry's API key sees them, with the policy that their labels
+// resolve to.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5586,9 +5586,9 @@ func (c *ClientWithResponses) ListStacksWithResponse(ctx context.Context, accoun
 
 // GetStackPolicyWithResponse Show the policy of a stack
 //
-// The policy that the stack's labels resolve to now: each value of the policy with the label, profile or default it comes from,
-// what can't be followed or refers to nothing, and whether windows and freezes let Gantry confirm at this time. A run that has
-// started may follow the policy it started with until its plan asks for a decision.
+// The policy that the stack's labels resolve to now: each value with the label, profile or default it comes from, labels
+// that Gantry can't follow or that refer to nothing, and whether windows and freezes let Gantry confirm now. A run that
+// has started may follow the policy it started with until its plan needs a decision.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5603,8 +5603,8 @@ func (c *ClientWithResponses) GetStackPolicyWithResponse(ctx context.Context, ac
 
 // GetRunWithResponse Show one run
 //
-// Everything Gantry knows of a run: its state, what it waits for and why, its policy and where each value
-// came from, and its timeline. Works for ended runs as long as Temporal keeps their executions.
+// The run's state, what it waits for and why, its policy with the origin of each value, and its timeline.
+// Ended runs can be read as long as Temporal keeps their executions.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5617,17 +5617,17 @@ func (c *ClientWithResponses) GetRunWithResponse(ctx context.Context, account Ac
 	return ParseGetRunResponse(rsp)
 }
 
-// DecideRunWithBodyWithResponse Approve or reject a run, or take an approval back
+// DecideRunWithBodyWithResponse Approve or reject a run, or revoke an approval
 //
-// Counts the decision of the token's bearer against the run's policy, immediately does what follows from it, and
-// answers with the run. Who decides is always the bearer, never anything in the body.
+// Gantry checks the decision against the run's policy, carries it out immediately and answers with the run. The
+// approver is always the token's bearer; nothing in the body can change that.
 //
-// An approval holds for the plan it was given to: after a replan people are asked again. It counts by the rules
-// that hold when the plan is confirmed, and can be taken back until Spacelift has confirmed it. A rejection ends
-// the plan. What can't count is refused with the reason and leaves no trace in the run.
+// An approval applies to one plan: after a replan, Gantry asks again. It counts by the rules in effect when Gantry
+// confirms the plan, and its author can revoke it until then. A rejection discards the plan. Gantry refuses a
+// decision that can't count, with the reason, and records nothing in the run.
 //
-// Name the plan that was looked at with `stateVersion`, so that nobody approves another one. Without it the decision
-// is about the plan that Gantry knew of when it came.
+// Give the `stateVersion` of the plan that you reviewed, so that you can't approve another one by mistake. Without it,
+// the decision applies to the plan that Gantry knows when the request arrives.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5640,17 +5640,17 @@ func (c *ClientWithResponses) DecideRunWithBodyWithResponse(ctx context.Context,
 	return ParseDecideRunResponse(rsp)
 }
 
-// DecideRunWithResponse Approve or reject a run, or take an approval back
+// DecideRunWithResponse Approve or reject a run, or revoke an approval
 //
-// Counts the decision of the token's bearer against the run's policy, immediately does what follows from it, and
-// answers with the run. Who decides is always the bearer, never anything in the body.
+// Gantry checks the decision against the run's policy, carries it out immediately and answers with the run. The
+// approver is always the token's bearer; nothing in the body can change that.
 //
-// An approval holds for the plan it was given to: after a replan people are asked again. It counts by the rules
-// that hold when the plan is confirmed, and can be taken back until Spacelift has confirmed it. A rejection ends
-// the plan. What can't count is refused with the reason and leaves no trace in the run.
+// An approval applies to one plan: after a replan, Gantry asks again. It counts by the rules in effect when Gantry
+// confirms the plan, and its author can revoke it until then. A rejection discards the plan. Gantry refuses a
+// decision that can't count, with the reason, and records nothing in the run.
 //
-// Name the plan that was looked at with `stateVersion`, so that nobody approves another one. Without it the decision
-// is about the plan that Gantry knew of when it came.
+// Give the `stateVersion` of the plan that you reviewed, so that you can't approve another one by mistake. Without it,
+// the decision applies to the plan that Gantry knows when the request arrives.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5665,9 +5665,9 @@ func (c *ClientWithResponses) DecideRunWithResponse(ctx context.Context, account
 
 // StreamRunWithResponse Follow a run
 //
-// A stream of server-sent events: `run` with the run as `GET` of it answers, immediately and after every change, and
-// `end` with the run once it has ended, which closes the stream. Lines that begin with a colon keep the connection
-// open. A client that was cut off connects again and begins with the run as it is then.
+// A stream of server-sent events. `run` holds the run as `GET` returns it, immediately and after every change. `end`
+// holds the ended run and closes the stream. Lines that begin with a colon keep the connection open. A client
+// that lost its connection connects again and receives the current run first.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5680,10 +5680,10 @@ func (c *ClientWithResponses) StreamRunWithResponse(ctx context.Context, account
 	return ParseStreamRunResponse(rsp)
 }
 
-// ExplainRunWithResponse Say why a run is where it is
+// ExplainRunWithResponse Explain why a run waits
 //
-// What the run waits for and since when, who can do what to move it on, what happens automatically and when, and
-// every rule that was checked. It comes from the same code that decides.
+// What the run waits for and since when, who can unblock it and how, what happens automatically and when, and
+// every rule that Gantry checked. The code that decides also writes the explanation.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5696,10 +5696,10 @@ func (c *ClientWithResponses) ExplainRunWithResponse(ctx context.Context, accoun
 	return ParseExplainRunResponse(rsp)
 }
 
-// RetryRunWithBodyWithResponse Try a failed run again
+// RetryRunWithBodyWithResponse Retry a failed run
 //
-// Asks Spacelift to run a failed run again, once: a person or the policy may ask first, and there is one retry
-// of each run. It is for the person who asks to judge whether a second try is safe.
+// Gantry asks Spacelift to retry a failed run. Each run has one retry, whether an operator or the policy asks for it
+// first. The caller must judge whether a retry is safe.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5712,10 +5712,10 @@ func (c *ClientWithResponses) RetryRunWithBodyWithResponse(ctx context.Context, 
 	return ParseRetryRunResponse(rsp)
 }
 
-// RetryRunWithResponse Try a failed run again
+// RetryRunWithResponse Retry a failed run
 //
-// Asks Spacelift to run a failed run again, once: a person or the policy may ask first, and there is one retry
-// of each run. It is for the person who asks to judge whether a second try is safe.
+// Gantry asks Spacelift to retry a failed run. Each run has one retry, whether an operator or the policy asks for it
+// first. The caller must judge whether a retry is safe.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5730,8 +5730,8 @@ func (c *ClientWithResponses) RetryRunWithResponse(ctx context.Context, account 
 
 // StopRunWithBodyWithResponse Stop a run
 //
-// Ends the run in the way its state allows: a run that waits for its turn is canceled, one at work is stopped, a
-// plan is discarded. Gantry wants nothing more of it then.
+// Gantry ends the run as its state allows: it cancels a run that is queued, stops one that is at work and discards
+// a plan. It does nothing else to the run afterwards.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5746,8 +5746,8 @@ func (c *ClientWithResponses) StopRunWithBodyWithResponse(ctx context.Context, a
 
 // StopRunWithResponse Stop a run
 //
-// Ends the run in the way its state allows: a run that waits for its turn is canceled, one at work is stopped, a
-// plan is discarded. Gantry wants nothing more of it then.
+// Gantry ends the run as its state allows: it cancels a run that is queued, stops one that is at work and discards
+// a plan. It does nothing else to the run afterwards.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5760,10 +5760,10 @@ func (c *ClientWithResponses) StopRunWithResponse(ctx context.Context, account A
 	return ParseStopRunResponse(rsp)
 }
 
-// ListTimelineWithResponse List what happened with a run
+// ListTimelineWithResponse List a run's timeline
 //
-// Events, decisions, actions and repairs in the order of cause and effect, oldest first. An event that arrives
-// late takes its place among the earlier ones; begin anew to see it there.
+// Events, decisions, actions and repairs in the order of cause and effect, oldest first. Gantry inserts an event that
+// arrives late where it belongs; start from the first page to see it.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5776,10 +5776,10 @@ func (c *ClientWithResponses) ListTimelineWithResponse(ctx context.Context, acco
 	return ParseListTimelineResponse(rsp)
 }
 
-// ListDeliveriesWithResponse List what arrived at the webhook
+// ListDeliveriesWithResponse List requests to the webhook
 //
-// Every request to `/webhook`, newest first, also ignored and refused ones, within the log's budgets, unless it was
-// for an account that Gantry no longer serves. Filters combine with *and*. The log is this replica's own.
+// Every request to `/webhook`, newest first, including ignored and refused ones, within the log's budgets. Requests for
+// accounts that Gantry no longer serves are left out. Filters combine with *and*. Each replica has its own log.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5794,8 +5794,8 @@ func (c *ClientWithResponses) ListDeliveriesWithResponse(ctx context.Context, pa
 
 // GetDeliveryWithResponse Show one delivery
 //
-// One request to `/webhook` with, where it was kept, its body. Bodies of refused requests are never kept;
-// others are kept within a budget.
+// One request to `/webhook` with its body, if Gantry kept it. Gantry never keeps bodies of refused requests, and keeps
+// others within a budget.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5810,11 +5810,11 @@ func (c *ClientWithResponses) GetDeliveryWithResponse(ctx context.Context, deliv
 
 // RedeliverWithResponse Forward one delivery again
 //
-// Hands an accepted or dead delivery to its run's execution once more. The execution recognises events it
-// has seen, so a repeat changes nothing.
+// Gantry sends an accepted or dead delivery to its run's execution again. The execution recognises events that it
+// has received, so a repeat changes nothing.
 //
-// An ignored delivery whose body was kept could not be read. It is read again: a newer Gantry may accept it, as a
-// delivery of its own, which is the answer. Other ignored deliveries and refused ones hold no event.
+// An ignored delivery with a body could not be read. Gantry reads it again: a newer version may accept it as a new
+// delivery, and answers with that. Other ignored deliveries and refused ones hold no event.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5829,8 +5829,8 @@ func (c *ClientWithResponses) RedeliverWithResponse(ctx context.Context, deliver
 
 // RedeliverDeadWithResponse Forward every dead delivery again
 //
-// A delivery is dead when Temporal refused its event permanently. After the cause is fixed, this sends all of
-// this replica's again: ask each replica by its own address.
+// A delivery is dead if Temporal refused its event permanently. Fix the cause first; Gantry then sends all dead
+// deliveries of this replica again. Call each replica at its own address.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5845,8 +5845,8 @@ func (c *ClientWithResponses) RedeliverDeadWithResponse(ctx context.Context, par
 
 // ListRunsWithResponse List managed runs
 //
-// Runs that Gantry manages or has managed, newest first, for as long as Temporal keeps their executions: those
-// of the accounts that Gantry serves, and of no other in the same namespace of Temporal. Filters combine with *and*.
+// Runs that Gantry manages or has managed, newest first, as long as Temporal keeps their executions. Runs of accounts
+// that another Gantry serves in the same Temporal namespace are not listed. Filters combine with *and*.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5859,18 +5859,18 @@ func (c *ClientWithResponses) ListRunsWithResponse(ctx context.Context, params *
 	return ParseListRunsResponse(rsp)
 }
 
-// ReceiveNotificationWithBodyWithResponse Take a notification from Spacelift
+// ReceiveNotificationWithBodyWithResponse Receive a notification from Spacelift
 //
-// Checks the signature over the raw body, stores the event durably and answers; the work happens later.
+// Gantry checks the signature of the raw body, stores the event durably and answers. The work happens later.
 //
-// Spacelift switches a webhook off after ten failures in a row, so everything authentic is answered with
-// 202, also what Gantry has no use for: `outcome` says what became of it and `reason` why. Unknown fields,
-// states and run types are kept, and a member that Gantry needs for nothing may have any type. Only what could not be stored is a 503; Spacelift then sends it again
-// when the webhook's *retry on failure* is on.
+// Spacelift switches a webhook off after ten failures in a row, so Gantry answers everything authentic with
+// 202, even events that it has no use for: `outcome` and `reason` explain what it did. It keeps unknown fields,
+// states and run types, and accepts any type for members that it doesn't read. Only an event that can't be
+// stored is answered with 503; Spacelift then sends it again if the webhook's *retry on failure* is on.
 //
-// A repeat of the same run, `stateVersion` and `state` is a `duplicate`.
+// A repeat of the same run, `stateVersion` and `state` is answered as `duplicate`.
 //
-// With a slash at its end, `/webhook/` is the same.
+// `/webhook/`, with a slash at its end, works the same.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5883,18 +5883,18 @@ func (c *ClientWithResponses) ReceiveNotificationWithBodyWithResponse(ctx contex
 	return ParseReceiveNotificationResponse(rsp)
 }
 
-// ReceiveNotificationWithResponse Take a notification from Spacelift
+// ReceiveNotificationWithResponse Receive a notification from Spacelift
 //
-// Checks the signature over the raw body, stores the event durably and answers; the work happens later.
+// Gantry checks the signature of the raw body, stores the event durably and answers. The work happens later.
 //
-// Spacelift switches a webhook off after ten failures in a row, so everything authentic is answered with
-// 202, also what Gantry has no use for: `outcome` says what became of it and `reason` why. Unknown fields,
-// states and run types are kept, and a member that Gantry needs for nothing may have any type. Only what could not be stored is a 503; Spacelift then sends it again
-// when the webhook's *retry on failure* is on.
+// Spacelift switches a webhook off after ten failures in a row, so Gantry answers everything authentic with
+// 202, even events that it has no use for: `outcome` and `reason` explain what it did. It keeps unknown fields,
+// states and run types, and accepts any type for members that it doesn't read. Only an event that can't be
+// stored is answered with 503; Spacelift then sends it again if the webhook's *retry on failure* is on.
 //
-// A repeat of the same run, `stateVersion` and `state` is a `duplicate`.
+// A repeat of the same run, `stateVersion` and `state` is answered as `duplicate`.
 //
-// With a slash at its end, `/webhook/` is the same.
+// `/webhook/`, with a slash at its end, works the same.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

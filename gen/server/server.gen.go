@@ -19,13 +19,13 @@ import (
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
-	// GetHealth Say whether the process is alive
+	// GetHealth Check whether the process is alive
 	// (GET /healthz)
 	GetHealth(w http.ResponseWriter, r *http.Request)
 	// GetMetrics Show metrics
 	// (GET /metrics)
 	GetMetrics(w http.ResponseWriter, r *http.Request)
-	// GetReadiness Say whether the process can accept events
+	// GetReadiness Check whether the process can accept events
 	// (GET /readyz)
 	GetReadiness(w http.ResponseWriter, r *http.Request)
 	// ListAccounts Show each account's health
@@ -61,25 +61,25 @@ type ServerInterface interface {
 	// GetRun Show one run
 	// (GET /v1/accounts/{account}/stacks/{stack}/runs/{run})
 	GetRun(w http.ResponseWriter, r *http.Request, account AccountPath, stack StackPath, run RunPath)
-	// DecideRun Approve or reject a run, or take an approval back
+	// DecideRun Approve or reject a run, or revoke an approval
 	// (POST /v1/accounts/{account}/stacks/{stack}/runs/{run}/decisions)
 	DecideRun(w http.ResponseWriter, r *http.Request, account AccountPath, stack StackPath, run RunPath, params DecideRunParams)
 	// StreamRun Follow a run
 	// (GET /v1/accounts/{account}/stacks/{stack}/runs/{run}/events)
 	StreamRun(w http.ResponseWriter, r *http.Request, account AccountPath, stack StackPath, run RunPath)
-	// ExplainRun Say why a run is where it is
+	// ExplainRun Explain why a run waits
 	// (GET /v1/accounts/{account}/stacks/{stack}/runs/{run}/explain)
 	ExplainRun(w http.ResponseWriter, r *http.Request, account AccountPath, stack StackPath, run RunPath)
-	// RetryRun Try a failed run again
+	// RetryRun Retry a failed run
 	// (POST /v1/accounts/{account}/stacks/{stack}/runs/{run}/retry)
 	RetryRun(w http.ResponseWriter, r *http.Request, account AccountPath, stack StackPath, run RunPath, params RetryRunParams)
 	// StopRun Stop a run
 	// (POST /v1/accounts/{account}/stacks/{stack}/runs/{run}/stop)
 	StopRun(w http.ResponseWriter, r *http.Request, account AccountPath, stack StackPath, run RunPath, params StopRunParams)
-	// ListTimeline List what happened with a run
+	// ListTimeline List a run's timeline
 	// (GET /v1/accounts/{account}/stacks/{stack}/runs/{run}/timeline)
 	ListTimeline(w http.ResponseWriter, r *http.Request, account AccountPath, stack StackPath, run RunPath, params ListTimelineParams)
-	// ListDeliveries List what arrived at the webhook
+	// ListDeliveries List requests to the webhook
 	// (GET /v1/deliveries)
 	ListDeliveries(w http.ResponseWriter, r *http.Request, params ListDeliveriesParams)
 	// GetDelivery Show one delivery
@@ -94,7 +94,7 @@ type ServerInterface interface {
 	// ListRuns List managed runs
 	// (GET /v1/runs)
 	ListRuns(w http.ResponseWriter, r *http.Request, params ListRunsParams)
-	// ReceiveNotification Take a notification from Spacelift
+	// ReceiveNotification Receive a notification from Spacelift
 	// (POST /webhook)
 	ReceiveNotification(w http.ResponseWriter, r *http.Request)
 }
@@ -103,7 +103,7 @@ type ServerInterface interface {
 
 type Unimplemented struct{}
 
-// GetHealth Say whether the process is alive
+// GetHealth Check whether the process is alive
 // (GET /healthz)
 func (_ Unimplemented) GetHealth(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -115,7 +115,7 @@ func (_ Unimplemented) GetMetrics(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// GetReadiness Say whether the process can accept events
+// GetReadiness Check whether the process can accept events
 // (GET /readyz)
 func (_ Unimplemented) GetReadiness(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -187,7 +187,7 @@ func (_ Unimplemented) GetRun(w http.ResponseWriter, r *http.Request, account Ac
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// DecideRun Approve or reject a run, or take an approval back
+// DecideRun Approve or reject a run, or revoke an approval
 // (POST /v1/accounts/{account}/stacks/{stack}/runs/{run}/decisions)
 func (_ Unimplemented) DecideRun(w http.ResponseWriter, r *http.Request, account AccountPath, stack StackPath, run RunPath, params DecideRunParams) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -199,13 +199,13 @@ func (_ Unimplemented) StreamRun(w http.ResponseWriter, r *http.Request, account
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// ExplainRun Say why a run is where it is
+// ExplainRun Explain why a run waits
 // (GET /v1/accounts/{account}/stacks/{stack}/runs/{run}/explain)
 func (_ Unimplemented) ExplainRun(w http.ResponseWriter, r *http.Request, account AccountPath, stack StackPath, run RunPath) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// RetryRun Try a failed run again
+// RetryRun Retry a failed run
 // (POST /v1/accounts/{account}/stacks/{stack}/runs/{run}/retry)
 func (_ Unimplemented) RetryRun(w http.ResponseWriter, r *http.Request, account AccountPath, stack StackPath, run RunPath, params RetryRunParams) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -217,13 +217,13 @@ func (_ Unimplemented) StopRun(w http.ResponseWriter, r *http.Request, account A
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// ListTimeline List what happened with a run
+// ListTimeline List a run's timeline
 // (GET /v1/accounts/{account}/stacks/{stack}/runs/{run}/timeline)
 func (_ Unimplemented) ListTimeline(w http.ResponseWriter, r *http.Request, account AccountPath, stack StackPath, run RunPath, params ListTimelineParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// ListDeliveries List what arrived at the webhook
+// ListDeliveries List requests to the webhook
 // (GET /v1/deliveries)
 func (_ Unimplemented) ListDeliveries(w http.ResponseWriter, r *http.Request, params ListDeliveriesParams) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -253,7 +253,7 @@ func (_ Unimplemented) ListRuns(w http.ResponseWriter, r *http.Request, params L
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// ReceiveNotification Take a notification from Spacelift
+// ReceiveNotification Receive a notification from Spacelift
 // (POST /webhook)
 func (_ Unimplemented) ReceiveNotification(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -5088,13 +5088,13 @@ func (response ReceiveNotificationdefaultApplicationProblemPlusJSONResponse) Vis
 
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
-	// GetHealth Say whether the process is alive
+	// GetHealth Check whether the process is alive
 	// (GET /healthz)
 	GetHealth(ctx context.Context, request GetHealthRequestObject) (GetHealthResponseObject, error)
 	// GetMetrics Show metrics
 	// (GET /metrics)
 	GetMetrics(ctx context.Context, request GetMetricsRequestObject) (GetMetricsResponseObject, error)
-	// GetReadiness Say whether the process can accept events
+	// GetReadiness Check whether the process can accept events
 	// (GET /readyz)
 	GetReadiness(ctx context.Context, request GetReadinessRequestObject) (GetReadinessResponseObject, error)
 	// ListAccounts Show each account's health
@@ -5130,25 +5130,25 @@ type StrictServerInterface interface {
 	// GetRun Show one run
 	// (GET /v1/accounts/{account}/stacks/{stack}/runs/{run})
 	GetRun(ctx context.Context, request GetRunRequestObject) (GetRunResponseObject, error)
-	// DecideRun Approve or reject a run, or take an approval back
+	// DecideRun Approve or reject a run, or revoke an approval
 	// (POST /v1/accounts/{account}/stacks/{stack}/runs/{run}/decisions)
 	DecideRun(ctx context.Context, request DecideRunRequestObject) (DecideRunResponseObject, error)
 	// StreamRun Follow a run
 	// (GET /v1/accounts/{account}/stacks/{stack}/runs/{run}/events)
 	StreamRun(ctx context.Context, request StreamRunRequestObject) (StreamRunResponseObject, error)
-	// ExplainRun Say why a run is where it is
+	// ExplainRun Explain why a run waits
 	// (GET /v1/accounts/{account}/stacks/{stack}/runs/{run}/explain)
 	ExplainRun(ctx context.Context, request ExplainRunRequestObject) (ExplainRunResponseObject, error)
-	// RetryRun Try a failed run again
+	// RetryRun Retry a failed run
 	// (POST /v1/accounts/{account}/stacks/{stack}/runs/{run}/retry)
 	RetryRun(ctx context.Context, request RetryRunRequestObject) (RetryRunResponseObject, error)
 	// StopRun Stop a run
 	// (POST /v1/accounts/{account}/stacks/{stack}/runs/{run}/stop)
 	StopRun(ctx context.Context, request StopRunRequestObject) (StopRunResponseObject, error)
-	// ListTimeline List what happened with a run
+	// ListTimeline List a run's timeline
 	// (GET /v1/accounts/{account}/stacks/{stack}/runs/{run}/timeline)
 	ListTimeline(ctx context.Context, request ListTimelineRequestObject) (ListTimelineResponseObject, error)
-	// ListDeliveries List what arrived at the webhook
+	// ListDeliveries List requests to the webhook
 	// (GET /v1/deliveries)
 	ListDeliveries(ctx context.Context, request ListDeliveriesRequestObject) (ListDeliveriesResponseObject, error)
 	// GetDelivery Show one delivery
@@ -5163,7 +5163,7 @@ type StrictServerInterface interface {
 	// ListRuns List managed runs
 	// (GET /v1/runs)
 	ListRuns(ctx context.Context, request ListRunsRequestObject) (ListRunsResponseObject, error)
-	// ReceiveNotification Take a notification from Spacelift
+	// ReceiveNotification Receive a notification from Spacelift
 	// (POST /webhook)
 	ReceiveNotification(ctx context.Context, request ReceiveNotificationRequestObject) (ReceiveNotificationResponseObject, error)
 }
