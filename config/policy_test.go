@@ -187,7 +187,7 @@ people:
   - {aliases: [x]}
   - {name: bob, aliases: [JD]}
 `,
-			says: []string{`people[0] jane: aliases: one is empty`, `people[1] : name: say who it is`, `people[2] bob: JD is a name of jane too`},
+			says: []string{`people[0] jane: aliases: one is empty`, `people[1] : name: it is missing`, `people[2] bob: JD is a name of jane too`},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

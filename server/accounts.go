@@ -16,15 +16,15 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// overdueAfter is how many intervals may pass without a tick of Reconcile, and
-// overdueAtLeast how long that is at least.
+// Reconcile is overdue after overdueAfter intervals without a report, but not before
+// overdueAtLeast has passed.
 const (
 	overdueAfter   = 3
 	overdueAtLeast = time.Minute
 )
 
-// ListAccounts shows what the latest Reconcile of each account left, and what
-// this replica noticed itself.
+// ListAccounts returns the latest report of Reconcile on each account, and what this
+// replica noticed itself.
 func (h *handlers) ListAccounts(ctx context.Context, _ genserver.ListAccountsRequestObject) (genserver.ListAccountsResponseObject, error) {
 	ctx, cancel := context.WithTimeout(ctx, temporalTimeout)
 	defer cancel()
@@ -39,8 +39,8 @@ func (h *handlers) ListAccounts(ctx context.Context, _ genserver.ListAccountsReq
 	return genserver.ListAccounts200JSONResponse(list), nil
 }
 
-// latestReport returns the result of the last Reconcile that completed, nil
-// when there is none. It needs Temporal, but no worker.
+// latestReport returns the result of the last Reconcile that completed, or
+// nil if there is none. It needs Temporal, but no worker.
 func (h *handlers) latestReport(ctx context.Context, account spacelift.Account) (*reconcile.Report, error) {
 	if h.reconcile == 0 {
 		return nil, nil
@@ -58,7 +58,7 @@ func (h *handlers) latestReport(ctx context.Context, account spacelift.Account) 
 	var report reconcile.Report
 	err = h.temporal.GetWorkflow(ctx, latest.GetWorkflowId(), latest.GetRunId()).Get(ctx, &report)
 	if _, gone := errors.AsType[*serviceerror.NotFound](err); gone {
-		return nil, nil // Temporal's retention was faster
+		return nil, nil // Temporal's retention has passed
 	}
 	if err != nil {
 		return nil, err
@@ -83,18 +83,18 @@ func (h *handlers) findings(account spacelift.Account, report *reconcile.Report,
 		all = append(all, reconcile.Finding{
 			Kind: reconcile.FindingReconcileOverdue, Since: last,
 			Summary: fmt.Sprintf("the runs of account %s have not been compared with Spacelift since %s", account, last.UTC().Format(time.RFC3339)),
-			Fix: fmt.Sprintf("see whether a worker runs (gantry doctor) and whether the schedule is paused (temporal schedule describe --schedule-id %s)",
+			Fix: fmt.Sprintf("check whether a worker runs (gantry doctor) and whether the schedule is paused (temporal schedule describe --schedule-id %s)",
 				reconcile.ID(account)),
 		})
 	}
 	return all
 }
 
-// metricsTimeout bounds what asking Temporal may add to a scrape.
+// metricsTimeout bounds the time that calls to Temporal add to a scrape.
 const metricsTimeout = 2 * time.Second
 
-// measureFindings brings the findings' gauges up to date. While Temporal does
-// not answer, those of Reconcile keep their last value.
+// measureFindings updates the gauges of findings. While Temporal doesn't answer, those
+// of Reconcile keep their last value.
 func (h *handlers) measureFindings(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, metricsTimeout)
 	defer cancel()

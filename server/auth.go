@@ -14,7 +14,7 @@ import (
 	"github.com/gantryhq/gantry/decide"
 )
 
-// Role is a set of rights of a token. Each role may also do what those before it may.
+// Role is a set of rights of a token. Each role includes the rights of those before it.
 type Role string
 
 // The roles, weakest first.
@@ -28,7 +28,7 @@ const (
 // Roles lists every role, weakest first.
 var Roles = []Role{RoleViewer, RoleApprover, RoleOperator, RoleAdmin}
 
-// Includes reports whether a bearer of r may do what needs the other role.
+// Includes reports whether a token with role r may do what needs the other role.
 func (r Role) Includes(needed Role) bool {
 	have, want := slices.Index(Roles, r), slices.Index(Roles, needed)
 	return have >= 0 && want >= 0 && have >= want
@@ -44,7 +44,7 @@ type Token struct {
 	Hash   string   `setting:"hash" secret:"true" doc:"Hash of the token, as gantry token create prints it."` // TokenHash
 }
 
-// TokenHash is what the configuration holds in place of a token.
+// TokenHash returns the hash of a token, which the configuration holds in its place.
 func TokenHash(token string) string {
 	sum := sha256.Sum256([]byte(token))
 	return hex.EncodeToString(sum[:])
@@ -57,20 +57,20 @@ type key struct {
 	principal principal
 }
 
-// principal is who makes a request, and what with.
+// principal is the person who makes a request, and their token.
 type principal struct {
 	token  Token
 	person decide.Person
 }
 
-// newKeyring fails where CheckTokens does, and only there.
+// newKeyring fails only if CheckTokens does.
 func newKeyring(tokens []Token, people []decide.Person) (*keyring, error) {
 	if err := CheckTokens(tokens, people); err != nil {
 		return nil, err
 	}
 	k := &keyring{}
 	for _, t := range tokens {
-		hash, _ := hashOf(t) // it was checked
+		hash, _ := hashOf(t) // CheckTokens read it
 		k.keys = append(k.keys, key{hash, principal{t, personOf(t, people)}})
 	}
 	return k, nil
@@ -85,7 +85,7 @@ func hashOf(t Token) (hash [sha256.Size]byte, ok bool) {
 	return [sha256.Size]byte(b), true
 }
 
-// personOf returns who bears a token. Its groups are those of the token.
+// personOf returns the bearer of a token. The groups are those of the token.
 func personOf(t Token, people []decide.Person) decide.Person {
 	for _, p := range people {
 		if p.IsCalled(t.Name) {
@@ -95,8 +95,8 @@ func personOf(t Token, people []decide.Person) decide.Person {
 	return decide.Person{Name: t.Name, Groups: t.Groups}
 }
 
-// Approvers lists everybody whose tokens may approve, by name. Several tokens of
-// one person are one approver.
+// Approvers returns the people whose tokens may approve, by name. A person with
+// several tokens is one approver.
 func Approvers(tokens []Token, people []decide.Person) []decide.Person {
 	all := []decide.Person{}
 	for _, t := range tokens {
@@ -115,9 +115,9 @@ func Approvers(tokens []Token, people []decide.Person) []decide.Person {
 	return all
 }
 
-// CheckTokens reports everything that keeps tokens and people from being used.
-// Each of its problems begins with the setting it is about: a check of
-// the configuration refuses what New would refuse.
+// CheckTokens reports every problem with tokens and people that would make New fail.
+// Each begins with the setting it concerns, so that a check of the configuration can
+// report it.
 func CheckTokens(tokens []Token, people []decide.Person) error {
 	var problems []error
 	for i, t := range tokens {
@@ -125,30 +125,30 @@ func CheckTokens(tokens []Token, people []decide.Person) error {
 			problems = append(problems, fmt.Errorf("tokens[%d] %s: %w", i, t.Name, fmt.Errorf(format, args...)))
 		}
 		if t.Name == "" {
-			bad("name: give the person or machine that bears it")
+			bad("name: it is missing; name the person or machine that bears the token")
 		}
 		if slices.ContainsFunc(tokens[:i], func(o Token) bool { return t.Name != "" && strings.EqualFold(o.Name, t.Name) }) {
-			bad("name: it is configured twice; names that differ in case alone are the same")
+			bad("name: it is configured twice; names that differ only in case are the same")
 		}
 		if !slices.Contains(Roles, t.Role) {
-			bad("role: there is no role %q; there are %v", t.Role, Roles)
+			bad("role: there is no role %q; choose one of %v", t.Role, Roles)
 		}
 		if _, ok := hashOf(t); !ok {
-			bad("hash: it is not 64 hex digits; make one with gantry token create")
+			bad("hash: it is not 64 hex digits; create a token with gantry token create")
 		}
 	}
 	return errors.Join(append(problems, peopleProblems(people)...)...)
 }
 
-// peopleProblems are names that belong to nobody or to two: whoever bore one
-// could approve as somebody else.
+// peopleProblems reports names that are empty or belong to two people: the bearer of
+// such a name could approve as someone else.
 func peopleProblems(people []decide.Person) (problems []error) {
 	for i, p := range people {
 		bad := func(format string, args ...any) {
 			problems = append(problems, fmt.Errorf("people[%d] %s: %w", i, p.Name, fmt.Errorf(format, args...)))
 		}
 		if p.Name == "" {
-			bad("name: say who it is")
+			bad("name: it is missing; name the person")
 		}
 		if slices.Contains(p.Aliases, "") {
 			bad("aliases: one is empty; remove it")
@@ -156,7 +156,7 @@ func peopleProblems(people []decide.Person) (problems []error) {
 		for _, name := range append([]string{p.Name}, p.Aliases...) {
 			for _, other := range people[:i] {
 				if name != "" && other.IsCalled(name) {
-					bad("%s is a name of %s too; a name belongs to one person", name, other.Name)
+					bad("%s is a name of %s too; give each name to one person", name, other.Name)
 				}
 			}
 		}
@@ -178,22 +178,22 @@ func tokenOf(ctx context.Context) Token {
 	return p.token
 }
 
-// authenticate lets requests with a known token through.
+// authenticate passes on requests with a known token.
 func (k *keyring) authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p, ok := k.find(r.Header.Values("Authorization"))
 		if !ok {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="gantry"`)
 			writeProblem(w, problem("unauthenticated",
-				"send the header Authorization: Bearer <token>; an administrator makes one with gantry token create"))
+				"send the header Authorization: Bearer <token>; an administrator creates tokens with gantry token create"))
 			return
 		}
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), principalKey{}, p)))
 	})
 }
 
-// find compares with every token, so that its time says nothing of which fits.
-// With two headers it is unclear which one counts, so neither does.
+// find compares with every token, so that its duration doesn't reveal which one
+// matches. With two headers it is unclear which one counts, so neither does.
 func (k *keyring) find(authorization []string) (principal, bool) {
 	if len(authorization) != 1 {
 		return principal{}, false

@@ -12,28 +12,27 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// call is a request to the API: the caller, the things that its path names and the
-// change it asks for.
+// call is a request to the API: its caller, the account and run in its path, and the
+// change that it asks for.
 type call struct {
 	by      decide.Person
 	account *Account         // nil if the path names none
-	run     spacelift.RunRef // without a stack, it is the run that began a chain
+	run     spacelift.RunRef // for a chain, the run that began it, without a stack
 	change
 
-	path []any // names and values for the log
-	note []any // the same of what the handler adds
+	path []any // names and values in the path, for the log
+	note []any // more of them, from the handler
 }
 
 type callKey struct{}
 
-// callOf returns the call that a handler answers.
+// callOf returns the call that begin prepared.
 func callOf(ctx context.Context) *call {
 	c, _ := ctx.Value(callKey{}).(*call)
 	return c
 }
 
-// begin prepares the call for a handler of the API, and logs the change if it
-// counted.
+// begin prepares a call for its handler, and logs the change if the handler succeeds.
 func (h *handlers) begin(next genserver.StrictHandlerFunc, operation string) genserver.StrictHandlerFunc {
 	return func(ctx context.Context, w http.ResponseWriter, r *http.Request, request any) (any, error) {
 		c, err := h.readCall(r, operation, request)
@@ -79,7 +78,7 @@ func (h *handlers) readCall(r *http.Request, operation string, request any) (*ca
 	return c, nil
 }
 
-// validRun checks the ids of a run; only that which began a chain has no stack.
+// validRun checks the ids of a run. The run that began a chain has no stack.
 func validRun(ref spacelift.RunRef) error {
 	if ref.Stack == "" {
 		ref.Stack = "any"
@@ -87,18 +86,17 @@ func validRun(ref spacelift.RunRef) error {
 	return ref.Validate()
 }
 
-// account returns an account that Gantry serves. Another installation may manage
-// the runs of others in the same namespace of Temporal.
+// account returns an account that Gantry serves. Another installation may manage the
+// others in the same Temporal namespace.
 func (h *handlers) account(name string) (*Account, error) {
 	if a := h.gate.account(spacelift.Account(name)); a != nil {
 		return &a.Account, nil
 	}
-	return nil, &refusal{notFound("Gantry serves no account of this name; GET /v1/accounts lists those it does")}
+	return nil, &refusal{notFound("Gantry serves no account of this name; GET /v1/accounts lists its accounts")}
 }
 
-// accounts returns the accounts that a list covers: the one it is filtered by,
-// or all that Gantry serves. Another installation may use the same namespace of
-// Temporal, so every list is filtered by account.
+// accounts returns the accounts that a list covers: the one in its filter, or all that
+// Gantry serves.
 func (h *handlers) accounts(only *string) ([]string, error) {
 	if only != nil {
 		a, err := h.account(*only)

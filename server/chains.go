@@ -47,7 +47,7 @@ func (h *handlers) StopChain(ctx context.Context, req genserver.StopChainRequest
 	return genserver.StopChain200JSONResponse(toAPIChain(status)), err
 }
 
-// chain is the execution of the chain that a run began.
+// chain returns the execution of the chain that a run began.
 func (h *handlers) chain(root spacelift.RunRef) execution[chain.Status] {
 	return execution[chain.Status]{
 		h: h, id: managed.ChainID(root), query: chain.Query, ended: "chain-ended",
@@ -79,8 +79,8 @@ func toAPIChain(s chain.Status) api.Chain {
 	}
 }
 
-// toAPIChainPhase returns the phase of a chain, which moves until its execution
-// says something else.
+// toAPIChainPhase returns the phase of a chain, which is moving until its execution
+// reports another one.
 func toAPIChainPhase(p chain.Phase) api.ChainPhase {
 	return api.ChainPhase(cmp.Or(p, chain.PhaseMoving))
 }
@@ -93,7 +93,7 @@ func toAPIChainRefs(refs []managed.ChainRef) []api.ChainRef {
 	return all
 }
 
-// followers writes the stacks that follow; none are left out.
+// followers returns the ids of stacks that follow, or nil if there are none.
 func followers(stacks []spacelift.StackID) []string {
 	if len(stacks) == 0 {
 		return nil
@@ -101,8 +101,7 @@ func followers(stacks []spacelift.StackID) []string {
 	return words(stacks)
 }
 
-// toAPIChainSummary reads a chain from its execution's identity and search
-// attributes.
+// toAPIChainSummary reads a chain from its execution's id and search attributes.
 func toAPIChainSummary(e *workflowpb.WorkflowExecutionInfo) (c api.ChainSummary, err error) {
 	root, err := managed.ParseChainID(e.GetExecution().GetWorkflowId())
 	if err != nil {

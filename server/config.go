@@ -64,8 +64,8 @@ type Config struct {
 	// Tokens may use the API under /v1; without any, all of it answers 401.
 	Tokens []Token
 
-	// People says which names are the same person: who bears a token with one of
-	// them counts as that person, however many tokens they have.
+	// People lists people with several names: the bearer of a token with one of the
+	// names counts as that person, however many tokens they have.
 	People []decide.Person
 
 	// Rules resolves labels to a policy. Nil means no profiles and no windows:
@@ -75,11 +75,11 @@ type Config struct {
 	// TaskQueue is the task queue of the workflows that requests start.
 	TaskQueue string
 
-	// Stopping ends streams when it is closed, so that none holds up a server
-	// that shuts down. Nil never does.
+	// Stopping ends streams when it is closed, so that none delays the server's
+	// shutdown. Nil never ends any.
 	Stopping <-chan struct{}
 
-	// Reconcile is how often runs are compared with Spacelift; 0 for never.
+	// Reconcile is the interval between comparisons of runs with Spacelift; 0 for none.
 	Reconcile time.Duration
 
 	// Version is the version that /healthz reports.

@@ -25,7 +25,7 @@ import (
 	"github.com/gantryhq/gantry/openapi"
 )
 
-// roleExtension is where the contract says which role an operation needs.
+// roleExtension is the member of an operation that names the role it needs.
 const roleExtension = "x-gantry-role"
 
 // contract checks requests against the OpenAPI document.
@@ -35,10 +35,10 @@ type contract struct {
 	unrouted http.HandlerFunc
 }
 
-// document returns the OpenAPI document, which is read once per process. Its
-// version is set to 3.0.3 in this copy alone: for 3.1 the validator compiles
-// every schema anew on each request, some twenty times slower, and the document
-// uses no keyword that the 3.0 rules pass over (a test makes sure).
+// document returns the OpenAPI document, which is read once per process. It sets the
+// version of this copy to 3.0.3: for 3.1 the validator compiles every schema on each
+// request, which takes some twenty times longer, and the document uses no keyword that
+// the 3.0 rules ignore (a test makes sure).
 var document = sync.OnceValues(func() (*openapi3.T, error) {
 	doc, err := openapi3.NewLoader().LoadFromData(openapi.Document)
 	if err != nil {
@@ -48,8 +48,8 @@ var document = sync.OnceValues(func() (*openapi3.T, error) {
 	return doc, nil
 })
 
-// loadContract prepares the document's operations. Requests that match none are
-// left to unrouted.
+// loadContract prepares the document's operations. Requests that match none go to
+// unrouted.
 func loadContract(unrouted http.HandlerFunc) (*contract, error) {
 	doc, err := document()
 	if err != nil {
@@ -66,7 +66,7 @@ func loadContract(unrouted http.HandlerFunc) (*contract, error) {
 	return &contract{router: router, roles: roles, unrouted: unrouted}, nil
 }
 
-// validate refuses requests that do not fit the contract.
+// validate refuses requests that don't fit the contract.
 func (c *contract) validate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		route, params, err := c.router.FindRoute(r)
@@ -82,10 +82,9 @@ func (c *contract) validate(next http.Handler) http.Handler {
 	})
 }
 
-// checkRequest compares a request with its operation. It is not ok, with the
-// problem to answer, when the two differ. The validator of the library knows
-// nothing of parameters that the operation does not have, and reads the first of
-// two that are the same, so those are compared here.
+// checkRequest compares a request with its operation. If they differ, ok is false and p
+// is the problem to answer. The library's validator ignores parameters that the
+// operation doesn't have, and repeats of a parameter, so checkRequest finds those.
 func checkRequest(r *http.Request, route *routers.Route, path map[string]string) (p api.Problem, ok bool) {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
@@ -98,7 +97,7 @@ func checkRequest(r *http.Request, route *routers.Route, path map[string]string)
 	err = openapi3filter.ValidateRequest(r.Context(), &openapi3filter.RequestValidationInput{
 		Request: r, PathParams: path, QueryParams: query, Route: route,
 		Options: &openapi3filter.Options{
-			AuthenticationFunc:  openapi3filter.NoopAuthenticationFunc, // tokens are checked before
+			AuthenticationFunc:  openapi3filter.NoopAuthenticationFunc, // authenticate runs before
 			MultiError:          true,
 			SkipSettingDefaults: true,
 		},
@@ -112,8 +111,7 @@ func checkRequest(r *http.Request, route *routers.Route, path map[string]string)
 	return badPlaces(wrong...), false
 }
 
-// rolesOf reads each operation's role. An operation under /v1 without one is a
-// mistake in the contract, not an open door.
+// rolesOf reads each operation's role. It fails if an operation under /v1 has none.
 func rolesOf(doc *openapi3.T) (map[string]Role, error) {
 	roles := map[string]Role{}
 	for path, item := range doc.Paths.Map() {
@@ -123,7 +121,7 @@ func rolesOf(doc *openapi3.T) (map[string]Role, error) {
 				continue
 			}
 			if !RoleAdmin.Includes(Role(role)) {
-				return nil, fmt.Errorf("the contract gives %s %s no role", method, path)
+				return nil, fmt.Errorf("read the contract: %s %s has no role", method, path)
 			}
 			roles[exported(op.OperationID)] = Role(role)
 		}
@@ -137,7 +135,7 @@ func exported(operationID string) string {
 	return string(r)
 }
 
-// authorize refuses what the token's role does not allow.
+// authorize refuses operations that the token's role doesn't include.
 func (c *contract) authorize(next genserver.StrictHandlerFunc, operation string) genserver.StrictHandlerFunc {
 	needed, guarded := c.roles[operation]
 	if !guarded {
@@ -156,7 +154,7 @@ func each(err error) []error {
 	if err == nil {
 		return nil
 	}
-	many, ok := err.(openapi3.MultiError) //nolint:errorlint // those that are wrapped belong to one place
+	many, ok := err.(openapi3.MultiError) //nolint:errorlint // wrapped ones belong to one place
 	if !ok {
 		return []error{err}
 	}
@@ -167,8 +165,8 @@ func each(err error) []error {
 	return all
 }
 
-// placesOf names what one error is about: a parameter, or places in the body.
-// The validator's own text is not passed on: it quotes schemas and values.
+// placesOf returns the places that an error concerns: a parameter, or places in the
+// body. It omits the validator's own text, which quotes schemas and values.
 func placesOf(err error) []api.ProblemError {
 	request, ok := errors.AsType[*openapi3filter.RequestError](err)
 	if !ok {
@@ -196,9 +194,9 @@ func placesOf(err error) []api.ProblemError {
 	return places
 }
 
-// badQuery is the problem of a query that is not made of names and values.
+// badQuery returns the problem of a query that isn't a list of names and values.
 func badQuery(raw string) api.Problem {
-	p := badRequest("the query must be name=value, joined by &, with other characters percent-encoded")
+	p := badRequest("write the query as name=value, joined by &, and percent-encode other characters")
 	for piece := range strings.SplitSeq(raw, "&") {
 		if _, err := url.ParseQuery(piece); err == nil {
 			continue
@@ -211,9 +209,8 @@ func badQuery(raw string) api.Problem {
 	return p
 }
 
-// wrongQuery names the parameters of a query that an operation does not have,
-// and those that are given more than once: a filter with a typing error must not
-// select everything.
+// wrongQuery returns the parameters of a query that an operation doesn't have, and
+// those that are given more than once. A misspelt filter must not select everything.
 func wrongQuery(query url.Values, known openapi3.Parameters) (wrong []api.ProblemError) {
 	var names []string
 	for _, p := range known {
@@ -224,7 +221,7 @@ func wrongQuery(query url.Values, known openapi3.Parameters) (wrong []api.Proble
 	for _, name := range slices.Sorted(maps.Keys(query)) {
 		switch {
 		case !slices.Contains(names, name):
-			wrong = append(wrong, parameterError(name, "is no parameter here; "+instead(name, names)))
+			wrong = append(wrong, parameterError(name, "is not a parameter of this operation; "+instead(name, names)))
 		case len(query[name]) > 1:
 			wrong = append(wrong, parameterError(name, "is given more than once; give it once"))
 		}
@@ -232,7 +229,7 @@ func wrongQuery(query url.Values, known openapi3.Parameters) (wrong []api.Proble
 	return wrong
 }
 
-// wrongHeaders names the headers of an operation that are given more than once.
+// wrongHeaders returns the headers of an operation that are given more than once.
 func wrongHeaders(headers http.Header, known openapi3.Parameters) (wrong []api.ProblemError) {
 	for _, p := range known {
 		if p.Value.In == openapi3.ParameterInHeader && len(headers.Values(p.Value.Name)) > 1 {
@@ -242,20 +239,19 @@ func wrongHeaders(headers http.Header, known openapi3.Parameters) (wrong []api.P
 	return wrong
 }
 
-// instead says which parameter a caller may have meant.
+// instead suggests the parameter that the caller may have meant.
 func instead(name string, known []string) string {
 	if len(known) == 0 {
-		return "this takes none"
+		return "it has none"
 	}
 	nearest := slices.MinFunc(known, func(a, b string) int { return typos(name, a) - typos(name, b) })
 	if typos(name, nearest) <= max(1, len(nearest)/3) {
-		return "is " + nearest + " meant?"
+		return "use " + nearest
 	}
-	return "this takes " + strings.Join(known, ", ")
+	return "use one of " + strings.Join(known, ", ")
 }
 
-// typos counts the letters to insert, delete or replace to make one name of
-// another, whatever their case: the Levenshtein distance.
+// typos returns the Levenshtein distance of two names, ignoring case.
 func typos(a, b string) int {
 	a, b = strings.ToLower(a), strings.ToLower(b)
 	row := make([]int, len(b)+1)
@@ -277,23 +273,23 @@ func typos(a, b string) int {
 	return row[len(b)]
 }
 
-// checkBody compares what a request's body is made of with what its operation
-// takes; the validator looks at the values in it. It is not ok, with the problem
-// to answer, when the two differ.
+// checkBody checks that a request has a body only if its operation takes one, and that
+// it is unambiguous JSON; the validator checks the values. If the body is wrong, ok is
+// false and p is the problem to answer.
 func checkBody(r *http.Request, op *openapi3.Operation) (p api.Problem, ok bool) {
 	body, err := io.ReadAll(r.Body)
 	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return problem(reasonBodyTooLarge, fmt.Sprintf("a request to the API has at most %d bytes", tooLarge.Limit)), false
+		return problem(reasonBodyTooLarge, fmt.Sprintf("send at most %d bytes", tooLarge.Limit)), false
 	}
 	if err != nil {
-		return badRequest("the body broke off; send it again"), false
+		return badRequest("the body ended early; send it again"), false
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	switch {
 	case len(body) == 0:
-		return api.Problem{}, true // the validator knows whether it may be
+		return api.Problem{}, true // the validator knows whether that is allowed
 	case op.RequestBody == nil:
-		return badRequest("this takes no body; send it without one"), false
+		return badRequest("this operation takes no body; send none"), false
 	case op.RequestBody.Value.Content.Get(r.Header.Get("Content-Type")) == nil:
 		return problem("unsupported-media-type", "send JSON, with the header Content-Type: application/json"), false
 	}
@@ -303,12 +299,12 @@ func checkBody(r *http.Request, op *openapi3.Operation) (p api.Problem, ok bool)
 	return api.Problem{}, true
 }
 
-// maxNesting bounds how deep the values of a body are nested.
+// maxNesting bounds how deeply the values of a body are nested.
 const maxNesting = 100
 
-// ambiguous says what keeps a body from being one JSON value that every reader
-// understands alike; nothing if it is one. Of two members with one name, or of two
-// values, some readers take the first and others the last.
+// ambiguous explains why parsers may read a body differently; it returns nothing if the
+// body is one JSON value. Of two members with one name, or of two values, some parsers
+// take the first and others the last.
 func ambiguous(body []byte) string {
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.UseNumber()
@@ -316,13 +312,13 @@ func ambiguous(body []byte) string {
 		return detail
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return "the body is more than one JSON value; send one object"
+		return "the body holds more than one JSON value; send one object"
 	}
 	return ""
 }
 
-// repeated reads a value, and says what is wrong if it is no JSON, if an object in
-// it has two members with one name, or if it is nested deeper than the levels left.
+// repeated reads a value. It explains what is wrong if the value isn't JSON, if an
+// object in it has two members with one name, or if it is nested deeper than levels.
 func repeated(d *json.Decoder, levels int) string {
 	token, err := d.Token()
 	if err != nil {
@@ -333,7 +329,7 @@ func repeated(d *json.Decoder, levels int) string {
 		return ""
 	}
 	if levels == 0 {
-		return fmt.Sprintf("the body is nested deeper than %d levels", maxNesting)
+		return fmt.Sprintf("the body is nested deeper than %d levels; flatten it", maxNesting)
 	}
 	names := map[json.Token]bool{}
 	for d.More() {

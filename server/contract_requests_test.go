@@ -29,12 +29,12 @@ func named(t *testing.T, p api.Problem, parameter string) string {
 // A filter with a typing error must not select everything.
 func TestQueriesThatDoNotFit(t *testing.T) {
 	for query, want := range map[string]struct{ parameter, says string }{
-		"stak=app-prod":              {"stak", "is stack meant?"},
-		"Stack=app-prod":             {"Stack", "is stack meant?"},
-		"stacks=app-prod":            {"stacks", "is stack meant?"},
-		"page_size=10":               {"page_size", "is pageSize meant?"},
-		"limit=10":                   {"limit", "this takes account, stack, state, phase, pageSize, pageToken"},
-		"=x":                         {"", "is no parameter"},
+		"stak=app-prod":              {"stak", "use stack"},
+		"Stack=app-prod":             {"Stack", "use stack"},
+		"stacks=app-prod":            {"stacks", "use stack"},
+		"page_size=10":               {"page_size", "use pageSize"},
+		"limit=10":                   {"limit", "use one of account, stack, state, phase, pageSize, pageToken"},
+		"=x":                         {"", "is not a parameter"},
 		"stack=a&stack=b":            {"stack", "more than once"},
 		"pageSize=1&pageSize=2":      {"pageSize", "more than once"},
 		"stack=":                     {"stack", "minimum"},
@@ -63,7 +63,7 @@ func TestQueriesThatDoNotFit(t *testing.T) {
 		named(t, p, name)
 	}
 	p = wantProblem(t, r.get("/v1/accounts?account=acme", viewerToken), http.StatusBadRequest, "bad-request")
-	if says := named(t, p, "account"); !strings.Contains(says, "takes none") {
+	if says := named(t, p, "account"); !strings.Contains(says, "has none") {
 		t.Errorf("it says %q", says)
 	}
 }
@@ -121,14 +121,14 @@ func TestBodiesThatDoNotFit(t *testing.T) {
 	for name, tt := range map[string]struct{ path, contentType, body, want string }{
 		"a verdict and its opposite": {decisions, asJSON, `{"verdict":"approve","verdict":"reject"}`, `bad-request: the body has "verdict" more than once`},
 		"deeper inside":              {freezes, asJSON, `{"reason":"x","stacks":[{"a":1,"a":2}]}`, `bad-request: the body has "a" more than once`},
-		"two values":                 {decisions, asJSON, `{"verdict":"approve"}{"verdict":"reject"}`, "bad-request: the body is more than one JSON value"},
-		"something behind it":        {decisions, asJSON, `{"verdict":"approve"} and so on`, "bad-request: the body is more than one JSON value"},
+		"two values":                 {decisions, asJSON, `{"verdict":"approve"}{"verdict":"reject"}`, "bad-request: the body holds more than one JSON value"},
+		"something behind it":        {decisions, asJSON, `{"verdict":"approve"} and so on`, "bad-request: the body holds more than one JSON value"},
 		"cut off":                    {decisions, asJSON, `{"verdict":`, "bad-request: the body can't be read: it is not JSON"},
 		"nested without end":         {decisions, asJSON, strings.Repeat("[", 100_000), "bad-request: the body is nested deeper"},
 		"a form":                     {decisions, "application/x-www-form-urlencoded", "verdict=approve", "unsupported-media-type: send JSON"},
 		"JSON that says nothing":     {decisions, "", approve, "unsupported-media-type: send JSON"},
 		"JSON that says text":        {decisions, "text/plain", approve, "unsupported-media-type: send JSON"},
-		"where none is taken":        {"/v1/redeliveries", asJSON, `{"account":"acme"}`, "bad-request: this takes no body"},
+		"where none is taken":        {"/v1/redeliveries", asJSON, `{"account":"acme"}`, "bad-request: this operation takes no body"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, got := send(tt.path, tt.contentType, tt.body); !strings.HasPrefix(got, tt.want) {

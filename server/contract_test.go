@@ -24,8 +24,8 @@ func TestEveryPhaseIsInTheContract(t *testing.T) {
 	}
 }
 
-// TestWordsAreInTheContract: words that clients may tell cases apart by are the
-// same in the source and in the contract.
+// TestWordsAreInTheContract: words by which clients may distinguish cases are the same
+// in the source and in the contract.
 func TestWordsAreInTheContract(t *testing.T) {
 	doc, err := openapi3.NewLoader().LoadFromData(openapi.Document)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// ListDeliveries lists what arrived at the webhook.
+// ListDeliveries lists requests to the webhook.
 func (h *handlers) ListDeliveries(ctx context.Context, req genserver.ListDeliveriesRequestObject) (genserver.ListDeliveriesResponseObject, error) {
 	p := req.Params
 	if p.Account != nil {
@@ -40,7 +40,7 @@ func (h *handlers) ListDeliveries(ctx context.Context, req genserver.ListDeliver
 	return genserver.ListDeliveries200JSONResponse{Deliveries: toAPIList(found, toAPIDelivery), NextPageToken: listing.token(next)}, nil
 }
 
-// GetDelivery shows a delivery and, where it was kept, its body.
+// GetDelivery returns a delivery and its body, if that was kept.
 func (h *handlers) GetDelivery(ctx context.Context, req genserver.GetDeliveryRequestObject) (genserver.GetDeliveryResponseObject, error) {
 	d, body, err := h.delivery(ctx, req.Delivery)
 	if err != nil {
@@ -61,10 +61,10 @@ func (h *handlers) delivery(ctx context.Context, id string) (inbox.Delivery, []b
 	return d, body, nil
 }
 
-// shows reports whether a delivery is shown and may be forwarded again. Those of
-// an account that Gantry no longer serves stay in the inbox, but are not. Requests
-// that named no account, or one that is not configured, came to this Gantry and
-// to no other, so they are shown.
+// shows reports whether a delivery is shown and may be forwarded again. Deliveries of
+// accounts that Gantry no longer serves stay in the inbox, but are not shown. Requests
+// that named no account, or one that is not configured, are shown, because they reached
+// no other Gantry.
 func (h *handlers) shows(d inbox.Delivery) bool {
 	return d.Run.Account == "" || d.Reason == reasonUnknownAccount || h.gate.account(d.Run.Account) != nil
 }
@@ -72,7 +72,7 @@ func (h *handlers) shows(d inbox.Delivery) bool {
 // Redeliver forwards one delivery again. One that could not be read is read again
 // first: a newer Gantry may be able to.
 func (h *handlers) Redeliver(ctx context.Context, req genserver.RedeliverRequestObject) (genserver.RedeliverResponseObject, error) {
-	d, err := once(ctx, h.repeats, callOf(ctx).change, func() (inbox.Delivery, error) {
+	d, err := doOnce(ctx, h.replays, callOf(ctx).change, func() (inbox.Delivery, error) {
 		d, body, err := h.delivery(ctx, req.Delivery)
 		if err != nil {
 			return d, err
@@ -88,7 +88,7 @@ func (h *handlers) Redeliver(ctx context.Context, req genserver.RedeliverRequest
 // RedeliverDead forwards every dead delivery again.
 func (h *handlers) RedeliverDead(ctx context.Context, _ genserver.RedeliverDeadRequestObject) (genserver.RedeliverDeadResponseObject, error) {
 	c := callOf(ctx)
-	n, err := once(ctx, h.repeats, c.change, func() (int, error) { return h.inbox.RedeliverDead(ctx, h.shows) })
+	n, err := doOnce(ctx, h.replays, c.change, func() (int, error) { return h.inbox.RedeliverDead(ctx, h.shows) })
 	c.note = []any{"count", n}
 	return genserver.RedeliverDead202JSONResponse{Redelivered: n}, err
 }

@@ -35,21 +35,21 @@ type docs struct {
 	etag   string
 }
 
-// inlineScript finds the scripts in the page of Swagger UI.
+// inlineScript matches the scripts in the page of Swagger UI.
 var inlineScript = regexp.MustCompile(`(?s)<script>(.*?)</script>`)
 
 func newDocs() (*docs, error) {
 	ui := v5emb.NewHandlerWithConfig(swgui.Config{
 		// Addresses are relative to the page, because Gantry does not know its path prefix.
 		Title: "Gantry", SwaggerJSON: "../openapi.yaml", BasePath: "docs/", InternalBasePath: "/docs/",
-		AppendHead: template.HTML("<style>\n" + docsStyle + "</style>"), //nolint:gosec // it is our own
+		AppendHead: template.HTML("<style>\n" + docsStyle + "</style>"), //nolint:gosec // the style is our own
 		SettingsUI: map[string]string{
 			"tryItOutEnabled": "true", "displayRequestDuration": "true", "defaultModelsExpandDepth": "1",
 			"requestInterceptor": strings.TrimSpace(signTryItOut),
 		},
 	})
-	// The page has inline scripts. It never changes, so their hashes let them
-	// through a policy that allows no other.
+	// The page has inline scripts. It never changes, so the policy allows them by their
+	// hashes, and no others.
 	var page renderedPage
 	ui.ServeHTTP(&page, &http.Request{Method: http.MethodGet, URL: &url.URL{Path: "/docs/"}})
 	scripts := inlineScript.FindAllStringSubmatch(page.String(), -1)
@@ -70,7 +70,7 @@ func newDocs() (*docs, error) {
 	}, nil
 }
 
-// renderedPage keeps what a handler writes.
+// renderedPage stores the page that a handler writes.
 type renderedPage struct{ strings.Builder }
 
 func (*renderedPage) Header() http.Header { return http.Header{} }
@@ -84,8 +84,8 @@ func (d *docs) mount(r chi.Router) {
 	r.Get("/", redirectToDocs)
 }
 
-// redirectToDocs leads to the page at the one address that its links are relative to.
-// http.Redirect would make the address absolute, and so lead out of a path prefix.
+// redirectToDocs redirects to the one address that the links of the page are relative
+// to. http.Redirect would make the address absolute, which breaks below a path prefix.
 func redirectToDocs(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Location", relative(depth(r.Context()), "docs"))
 	w.WriteHeader(http.StatusFound)

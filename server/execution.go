@@ -24,31 +24,30 @@ import (
 // temporalTimeout bounds one call to Temporal on behalf of a caller.
 const temporalTimeout = 10 * time.Second
 
-// updateTimeout bounds how long a caller waits for an execution to take a
-// decision and to do what follows from it.
+// updateTimeout bounds how long a caller waits for an execution to accept a decision
+// and carry it out.
 const updateTimeout = 10 * time.Second
 
-// Waits before an update without an answer is sent again. An execution that
-// begins, or continues as new, takes updates within milliseconds.
+// Waits before an update without an answer is sent again. An execution that begins, or
+// continues as new, accepts updates within milliseconds.
 const (
 	firstResend = 50 * time.Millisecond
 	lastResend  = time.Second
 )
 
-// errTypeClosedMeanwhile is Temporal's own refusal of updates that an execution
-// had taken but not done when it ended.
+// errTypeClosedMeanwhile is Temporal's own refusal of updates that an execution had
+// accepted but not completed when it ended.
 const errTypeClosedMeanwhile = "AcceptedUpdateCompletedWorkflow"
 
-// execution is the workflow execution of a run or a chain. S is the status that it
-// answers with.
+// execution is the workflow execution of a run or a chain, with a status of type S.
 type execution[S any] struct {
 	h     *handlers
 	id    string
 	query string
 	ended string // slug of the problem that reports its end
-	none  string // detail of the problem that reports that there is none; empty for that of runs
+	none  string // detail of the problem that reports that there is none; by default that of runs
 
-	// end returns how it ended, if it is done, and its state.
+	// end returns the outcome, if the execution is done, and its state.
 	end func(S) (outcome string, done bool, state string)
 }
 
@@ -61,7 +60,7 @@ func (e execution[S]) status(ctx context.Context) (S, error) {
 	return status, err
 }
 
-// update sends an update to the execution and waits until it is done.
+// update sends an update to the execution and waits for the result.
 func (e execution[S]) update(ctx context.Context, this change, name string, content any) (S, error) {
 	return update[S](ctx, e.h, e.id, this, name, content, func(ctx context.Context, closed error) error {
 		return e.whyClosed(ctx, this, closed)
@@ -105,14 +104,13 @@ func ask[T any](ctx context.Context, h *handlers, id, query string) (answer T, e
 	return answer, nil
 }
 
-// update sends an update to an execution and returns the result. whyClosed
-// explains that there is no open execution; it may report that the answer is
-// open still, with an *unansweredError.
+// update sends an update to an execution and returns the result. whyClosed explains why
+// there is no open execution; an *unansweredError means that there may be one again.
 //
-// While it is open, the update is sent again until updateTimeout. Temporal does
-// an update of one id once, in one execution. In one that continued as new our
-// own keys identify a repeat; a request without a key is at worst refused there,
-// because the person has said so already: nothing counts twice.
+// update sends an unanswered update again until updateTimeout. Temporal runs an update
+// of one id once in one execution. In an execution that continued as new, our own keys
+// identify a repeat. A request without a key may be refused there as decided already,
+// but nothing counts twice.
 func update[T any](
 	ctx context.Context, h *handlers, id string, this change, name string, content any, whyClosed func(context.Context, error) error,
 ) (result T, err error) {
@@ -148,8 +146,8 @@ func updateOptions(id string, this change, name string, content any) client.Upda
 	}
 }
 
-// answered marks the errors that leave open whether a change will count: it
-// was sent, and the worker or Temporal was too slow or away.
+// answered wraps the errors after which a change may still count: Gantry sent it, but
+// the worker or Temporal was too slow or unavailable.
 func answered(err error, key string) error {
 	if err == nil || !temporalAway(err) {
 		return err
@@ -157,7 +155,7 @@ func answered(err error, key string) error {
 	return &unansweredError{err: err, repeatable: key != ""}
 }
 
-// unansweredError reports that a change was sent and may still happen.
+// unansweredError reports that a change was sent and may still count.
 type unansweredError struct {
 	err        error
 	repeatable bool // it has a key, so a repeat counts once
@@ -225,9 +223,9 @@ func listExecutions[T any](
 	return page, listing.token(string(found.GetNextPageToken())), nil
 }
 
-// query writes the search in Temporal's language (https://docs.temporal.io/list-filter).
-// Configured names of accounts hold no quote. Values are quoted there, so those
-// that hold a quote or a backslash, which no id of Spacelift does, are refused.
+// query returns the search as a list filter (https://docs.temporal.io/list-filter).
+// Values are quoted there, so it refuses values with a quote or a backslash, which no id
+// of Spacelift has. Configured names of accounts have none either.
 func (s search) query() (string, error) {
 	query := []string{
 		fmt.Sprintf("WorkflowType = '%s'", s.workflowType), "ExecutionStatus != 'ContinuedAsNew'",
@@ -238,7 +236,7 @@ func (s search) query() (string, error) {
 			continue
 		}
 		if strings.ContainsAny(f.value, `'"\`) || strings.ContainsFunc(f.value, func(r rune) bool { return r < ' ' }) {
-			return "", &refusal{badPlaces(parameterError(f.parameter, "holds a quote, a backslash or a control character, which no "+f.parameter+" has"))}
+			return "", &refusal{badPlaces(parameterError(f.parameter, "has a quote, a backslash or a control character; no "+f.parameter+" has one"))}
 		}
 		query = append(query, fmt.Sprintf("%s = '%s'", f.attribute, f.value))
 	}
@@ -260,7 +258,7 @@ func endedAt(e *workflowpb.WorkflowExecutionInfo) *time.Time {
 func keyword(attrs *commonpb.SearchAttributes, name string) string {
 	var value string
 	if payload := attrs.GetIndexedFields()[name]; payload != nil {
-		// A value that is no string leaves it empty, as if it were missing.
+		// A value of another type counts as missing.
 		_ = converter.GetDefaultDataConverter().FromPayload(payload, &value)
 	}
 	return value

@@ -68,8 +68,8 @@ func TestARefusedDecisionIsNotSentAgain(t *testing.T) {
 	})
 }
 
-// What was sent and not answered in time is sent again under its key, and the
-// caller is told that this is safe.
+// An unanswered decision is sent again under its key, and the problem says that the
+// caller can do so safely.
 func TestAnUnansweredDecisionIsSentAgain(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {
 		began := time.Now()

@@ -15,14 +15,13 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// ListFreezes asks the account's freezes for those that hold or will.
+// ListFreezes returns the account's current and future freezes.
 func (h *handlers) ListFreezes(ctx context.Context, _ genserver.ListFreezesRequestObject) (genserver.ListFreezesResponseObject, error) {
 	freezes, err := h.freezes(ctx, callOf(ctx).account.Name)
 	return genserver.ListFreezes200JSONResponse{Freezes: toAPIList(freezes, toAPIFreeze)}, err
 }
 
-// freezes returns an account's freezes; before the first one was declared there
-// is no execution to ask.
+// freezes returns an account's freezes. There is no execution before the first one.
 func (h *handlers) freezes(ctx context.Context, account spacelift.Account) ([]policy.Freeze, error) {
 	freezes, err := ask[[]policy.Freeze](ctx, h, freeze.ID(account), freeze.Query)
 	if is[*serviceerror.NotFound](err) {
@@ -31,8 +30,8 @@ func (h *handlers) freezes(ctx context.Context, account spacelift.Account) ([]po
 	return freezes, err
 }
 
-// DeclareFreeze hands a freeze to the account's freezes, which begin to exist
-// with the first.
+// DeclareFreeze sends a freeze to the account's execution, which begins with the first
+// freeze.
 func (h *handlers) DeclareFreeze(ctx context.Context, req genserver.DeclareFreezeRequestObject) (genserver.DeclareFreezeResponseObject, error) {
 	c := callOf(ctx)
 	wish := fromAPIFreezeRequest(*req.Body)
@@ -61,7 +60,7 @@ func (h *handlers) declare(ctx context.Context, c *call, wish freeze.Declare) (d
 	return declared, answered(err, c.key)
 }
 
-// LiftFreeze ends a freeze before its time.
+// LiftFreeze ends a freeze early.
 func (h *handlers) LiftFreeze(ctx context.Context, req genserver.LiftFreezeRequestObject) (genserver.LiftFreezeResponseObject, error) {
 	c := callOf(ctx)
 	lift := freeze.Lift{ID: req.Freeze, By: c.by.Name, Key: c.key}

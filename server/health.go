@@ -12,13 +12,13 @@ import (
 	"github.com/gantryhq/gantry/inbox"
 )
 
-// GetHealth says that the process serves requests.
+// GetHealth reports that the process serves requests.
 func (h *handlers) GetHealth(context.Context, genserver.GetHealthRequestObject) (genserver.GetHealthResponseObject, error) {
 	return genserver.GetHealth200JSONResponse{Status: api.HealthStatusOk, Version: h.version}, nil
 }
 
-// GetReadiness says whether events can be accepted. Temporal being away only
-// degrades that: the inbox keeps everything until it is back.
+// GetReadiness reports whether Gantry can accept events. It can while Temporal is
+// unavailable: the inbox keeps them.
 func (h *handlers) GetReadiness(context.Context, genserver.GetReadinessRequestObject) (genserver.GetReadinessResponseObject, error) {
 	r := toAPIReadiness(h.inbox.Health(), time.Now())
 	if r.Status == api.ReadinessStatusUnavailable {
@@ -30,7 +30,7 @@ func (h *handlers) GetReadiness(context.Context, genserver.GetReadinessRequestOb
 	return genserver.GetReadiness200JSONResponse(r), nil
 }
 
-// GetMetrics shows this process's metrics.
+// GetMetrics returns this process's metrics.
 func (h *handlers) GetMetrics(ctx context.Context, _ genserver.GetMetricsRequestObject) (genserver.GetMetricsResponseObject, error) {
 	h.measureFindings(ctx)
 	families, err := h.registry.Gather()

@@ -14,28 +14,27 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
-// change names one request to change something, so that a repeat of it is
-// recognised where it arrives: as an update of an execution, as the execution
-// itself, or in this process.
+// change identifies one request to change something, so that its repeat is recognised:
+// as an update of an execution, as the execution itself, or in this process.
 type change struct {
-	// key is the caller's Idempotency-Key with who gave it, so that two people
-	// never share one; empty without a key.
+	// key is a digest of the caller and their Idempotency-Key, so that two people never
+	// share one; empty without a key.
 	key string
 
-	// content is the operation and what the caller asked of it. The same key with
-	// another content is a mistake, and the execution or process that remembers the key refuses it.
+	// content is a digest of the operation and the request. The execution or process that
+	// remembers the key refuses it with another content.
 	content string
 }
 
-// changeOf names the request of an operation, made under the keys of its header;
-// the contract allows one at most.
+// changeOf identifies a request of an operation. keys are the values of the header
+// Idempotency-Key; the contract allows one.
 func changeOf(caller string, keys []string, operation string, request any) (change, error) {
 	if len(keys) == 0 {
 		return change{}, nil
 	}
 	content, err := json.Marshal(request)
 	if err != nil {
-		return change{}, fmt.Errorf("name the request: %w", err)
+		return change{}, fmt.Errorf("identify the request: %w", err)
 	}
 	return change{
 		key:     digest([]byte(caller), []byte(keys[0])),
@@ -43,7 +42,7 @@ func changeOf(caller string, keys []string, operation string, request any) (chan
 	}, nil
 }
 
-// digest is unique for the parts, whatever they hold.
+// digest returns a digest that differs for different parts, whatever they contain.
 func digest(parts ...[]byte) string {
 	h := sha256.New()
 	for _, p := range parts {
@@ -53,17 +52,17 @@ func digest(parts ...[]byte) string {
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
-// updateID is the id of the Temporal update that carries the request: Temporal
-// answers a repeat with what came of the first. Another content under the same
-// key is another update, so that the execution sees and refuses it.
+// updateID returns the id of the Temporal update that carries the request: Temporal
+// answers a repeat with the first result. Another content under the same key is another
+// update, which the execution refuses.
 func (c change) updateID() string {
 	if c.key == "" {
-		return "" // the client makes one of its own
+		return "" // the client creates one
 	}
 	return c.key + "-" + c.content
 }
 
-// resourceID returns the id of the resource that the request creates: the same for a repeat.
+// resourceID returns the id of the resource that the request creates, the same for a repeat.
 func (c change) resourceID() string {
 	if c.key == "" {
 		return ulid.MustNew(ulid.Timestamp(time.Now()), rand.Reader).String()
@@ -72,31 +71,31 @@ func (c change) resourceID() string {
 	return ulid.ULID(sum[:16]).String()
 }
 
-// maxRepeats bounds how many answers are remembered for repeats; the oldest is
-// forgotten first.
-const maxRepeats = 4096
+// maxReplays bounds how many answers are kept for repeats; the oldest is dropped first.
+const maxReplays = 4096
 
-// repeats remembers the answers to requests with a key whose work is done in
-// this process alone. It is forgotten with the process: what such a request
-// does must be harmless when it is done twice.
-type repeats struct {
+// replayCache keeps the answers to requests with a key that only this process carries
+// out. It ends with the process, so it must be harmless to carry out such a request twice.
+type replayCache struct {
 	mu     sync.Mutex
 	byKey  map[string]*list.Element
-	oldest *list.List // of *repeat
+	oldest *list.List // of *replay
 }
 
-type repeat struct {
+type replay struct {
 	request change
-	done    chan struct{} // closed when there is an answer, or none will be
+	done    chan struct{} // closed when the request has succeeded or failed
 	answer  any
 	ok      bool
 }
 
-func newRepeats() *repeats { return &repeats{byKey: map[string]*list.Element{}, oldest: list.New()} }
+func newReplayCache() *replayCache {
+	return &replayCache{byKey: map[string]*list.Element{}, oldest: list.New()}
+}
 
-// once does the work of a request the first time, and answers repeats with what
-// came of it. Failures are not remembered. A repeat that comes meanwhile waits.
-func once[T any](ctx context.Context, r *repeats, this change, do func() (T, error)) (T, error) {
+// doOnce carries out a request the first time, and answers repeats with the result. It
+// forgets failures. A repeat that arrives meanwhile waits.
+func doOnce[T any](ctx context.Context, r *replayCache, this change, do func() (T, error)) (T, error) {
 	var none T
 	if this.key == "" {
 		return do()
@@ -116,33 +115,33 @@ func once[T any](ctx context.Context, r *repeats, this change, do func() (T, err
 		case <-ctx.Done():
 			return none, context.Cause(ctx)
 		}
-		if first.ok { // the content names the operation, and with it the type
+		if first.ok { // the same content has the same operation, and so the same type
 			return first.answer.(T), nil
 		}
 	}
 }
 
-// claim returns what is known of a request, or makes it known as the caller's.
-func (r *repeats) claim(this change) (known *repeat, mine bool) {
+// claim returns the replay of a request. mine reports that the caller must carry it out.
+func (r *replayCache) claim(this change) (known *replay, mine bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if e, ok := r.byKey[this.key]; ok {
-		return e.Value.(*repeat), false
+		return e.Value.(*replay), false
 	}
-	if r.oldest.Len() >= maxRepeats {
-		delete(r.byKey, r.oldest.Remove(r.oldest.Front()).(*repeat).request.key)
+	if r.oldest.Len() >= maxReplays {
+		delete(r.byKey, r.oldest.Remove(r.oldest.Front()).(*replay).request.key)
 	}
-	known = &repeat{request: this, done: make(chan struct{})}
+	known = &replay{request: this, done: make(chan struct{})}
 	r.byKey[this.key] = r.oldest.PushBack(known)
 	return known, true
 }
 
-func (r *repeats) settle(known *repeat, answer any, ok bool) {
+func (r *replayCache) settle(known *replay, answer any, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	known.answer, known.ok = answer, ok
 	close(known.done)
-	if e := r.byKey[known.request.key]; !ok && e != nil && e.Value.(*repeat) == known {
+	if e := r.byKey[known.request.key]; !ok && e != nil && e.Value.(*replay) == known {
 		r.oldest.Remove(e)
 		delete(r.byKey, known.request.key)
 	}

@@ -11,32 +11,32 @@ import (
 )
 
 func TestOnce(t *testing.T) {
-	r := newRepeats()
+	r := newReplayCache()
 	var done atomic.Int32
 	work := func() (int, error) { return int(done.Add(1)), nil }
 	this := change{key: "k", content: "c"}
 	for range 3 {
-		if n, err := once(t.Context(), r, this, work); n != 1 || err != nil {
+		if n, err := doOnce(t.Context(), r, this, work); n != 1 || err != nil {
 			t.Errorf("%d, %v: want the first answer", n, err)
 		}
 	}
-	if _, err := once(t.Context(), r, change{key: "k", content: "other"}, work); !errors.Is(err, errKeyReused) {
+	if _, err := doOnce(t.Context(), r, change{key: "k", content: "other"}, work); !errors.Is(err, errKeyReused) {
 		t.Errorf("another request under the key: %v", err)
 	}
 	for want := 2; want < 4; want++ {
-		if n, _ := once(t.Context(), r, change{}, work); n != want {
+		if n, _ := doOnce(t.Context(), r, change{}, work); n != want {
 			t.Errorf("without a key: %d, want %d", n, want)
 		}
 	}
 }
 
 func TestOnceForgetsFailures(t *testing.T) {
-	r := newRepeats()
+	r := newReplayCache()
 	this := change{key: "k", content: "c"}
-	if _, err := once(t.Context(), r, this, func() (int, error) { return 0, errors.New("disk full") }); err == nil {
+	if _, err := doOnce(t.Context(), r, this, func() (int, error) { return 0, errors.New("disk full") }); err == nil {
 		t.Error("the failure is lost")
 	}
-	if n, err := once(t.Context(), r, this, func() (int, error) { return 7, nil }); n != 7 || err != nil {
+	if n, err := doOnce(t.Context(), r, this, func() (int, error) { return 7, nil }); n != 7 || err != nil {
 		t.Errorf("%d, %v after the failure", n, err)
 	}
 }
@@ -46,7 +46,7 @@ func TestOnceForgetsFailures(t *testing.T) {
 func TestOnceAtTheSameTime(t *testing.T) {
 	for _, fails := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
-			r := newRepeats()
+			r := newReplayCache()
 			var works atomic.Int32
 			proceed := make(chan struct{})
 			work := func() (int, error) {
@@ -60,12 +60,12 @@ func TestOnceAtTheSameTime(t *testing.T) {
 			}
 			var all sync.WaitGroup
 			for range 10 {
-				all.Go(func() { _, _ = once(t.Context(), r, change{key: "k", content: "c"}, work) })
+				all.Go(func() { _, _ = doOnce(t.Context(), r, change{key: "k", content: "c"}, work) })
 			}
 			synctest.Wait()
 			gone, leave := context.WithCancel(t.Context())
 			leave()
-			if _, err := once(gone, r, change{key: "k", content: "c"}, work); !errors.Is(err, context.Canceled) {
+			if _, err := doOnce(gone, r, change{key: "k", content: "c"}, work); !errors.Is(err, context.Canceled) {
 				t.Errorf("who left: %v", err)
 			}
 			close(proceed)
@@ -78,16 +78,16 @@ func TestOnceAtTheSameTime(t *testing.T) {
 }
 
 func TestOnceIsBounded(t *testing.T) {
-	r := newRepeats()
-	for i := range 2 * maxRepeats {
-		if _, err := once(t.Context(), r, change{key: strconv.Itoa(i), content: "c"}, func() (int, error) { return i, nil }); err != nil {
+	r := newReplayCache()
+	for i := range 2 * maxReplays {
+		if _, err := doOnce(t.Context(), r, change{key: strconv.Itoa(i), content: "c"}, func() (int, error) { return i, nil }); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if len(r.byKey) != maxRepeats || r.oldest.Len() != maxRepeats {
+	if len(r.byKey) != maxReplays || r.oldest.Len() != maxReplays {
 		t.Errorf("%d keys and %d answers are remembered", len(r.byKey), r.oldest.Len())
 	}
-	if n, _ := once(t.Context(), r, change{key: strconv.Itoa(2*maxRepeats - 1), content: "c"}, func() (int, error) { return -1, nil }); n == -1 {
+	if n, _ := doOnce(t.Context(), r, change{key: strconv.Itoa(2*maxReplays - 1), content: "c"}, func() (int, error) { return -1, nil }); n == -1 {
 		t.Error("the newest was forgotten first")
 	}
 }

@@ -38,12 +38,11 @@ func onlyPost(next, unrouted http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// maxAPIBody bounds the body of a request to the API: the longest notes and lists
-// that the contract allows fit in it.
+// maxAPIBody bounds the body of a request to the API. It fits the longest notes and lists
+// that the contract allows.
 const maxAPIBody = 128 << 10
 
-// limitBody keeps the validator, which reads all of a body, from reading an
-// endless one.
+// limitBody bounds the body that the validator reads.
 func limitBody(next http.Handler) http.Handler { return http.MaxBytesHandler(next, maxAPIBody) }
 
 func securityHeaders(next http.Handler) http.Handler {
@@ -53,8 +52,8 @@ func securityHeaders(next http.Handler) http.Handler {
 	})
 }
 
-// recoverPanics turns a panic into a 500 problem, so that one bad request
-// never takes the process and the events of others with it.
+// recoverPanics answers a panic with a 500 problem, so that one bad request never stops
+// the process.
 func recoverPanics(log *slog.Logger) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -71,8 +70,7 @@ func recoverPanics(log *slog.Logger) func(http.Handler) http.Handler {
 	}
 }
 
-// unrouted answers what no operation matches: 405 with the methods that are
-// allowed, or 404.
+// unrouted answers requests that match no operation: 405 with the allowed methods, or 404.
 func unrouted(routes chi.Routes) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		var allowed []string
@@ -85,7 +83,7 @@ func unrouted(routes chi.Routes) http.HandlerFunc {
 			}
 		}
 		if len(allowed) == 0 {
-			writeProblem(w, notFound("there is nothing at "+r.URL.Path+"; /docs shows what there is"))
+			writeProblem(w, notFound("nothing is at "+r.URL.Path+"; /docs lists all operations"))
 			return
 		}
 		methods := strings.Join(allowed, ", ")
@@ -94,14 +92,14 @@ func unrouted(routes chi.Routes) http.HandlerFunc {
 	}
 }
 
-// webhookPath is where notifications arrive. With a slash at its end it is the
-// same: a webhook that is configured so would be answered 404, and Spacelift would
-// switch it off after ten of them.
+// webhookPath is the path of notifications. A slash at its end is accepted: otherwise a
+// webhook with that address would be answered 404, and Spacelift would switch it off
+// after ten failures.
 const webhookPath = "/webhook"
 
 type depthKey struct{}
 
-// placed notes how deep the request's path is.
+// placed records how deep the request's path is.
 func placed(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), depthKey{}, depthOf(r))))
@@ -126,10 +124,10 @@ func relative(depth int, path string) string { return strings.Repeat("../", dept
 
 type headKey struct{}
 
-// headOnly reports whether the caller wants the headers alone.
+// headOnly reports whether the caller wants only the headers.
 func headOnly(ctx context.Context) bool { return ctx.Value(headKey{}) != nil }
 
-// headAsGet answers HEAD as it would GET. The HTTP server drops the body.
+// headAsGet answers HEAD like GET. The HTTP server drops the body.
 func headAsGet(routes chi.Routes) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

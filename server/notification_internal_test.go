@@ -14,7 +14,7 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// reference is what encoding/json reads of a notification.
+// reference is a notification as encoding/json reads it.
 type reference struct {
 	Account      *string `json:"account"`
 	State        *string `json:"state"`

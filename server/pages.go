@@ -7,18 +7,18 @@ import (
 
 const defaultPageSize = 50
 
-func pageSize(asked *int) int {
-	if asked == nil {
+func pageSize(given *int) int {
+	if given == nil {
 		return defaultPageSize
 	}
-	return *asked
+	return *given
 }
 
-// listing is a list with its filters, as far as page tokens are concerned: a
-// token of one listing means nothing in another, and is refused there.
+// listing identifies a list with its filters: a page token of one listing is refused in
+// another.
 type listing struct{ digest string }
 
-// listingOf returns the listing of what a list is made of, in order.
+// listingOf returns the listing with this name and these filters, in order.
 func listingOf(parts ...string) listing {
 	all := make([][]byte, len(parts))
 	for i, p := range parts {
@@ -27,7 +27,8 @@ func listingOf(parts ...string) listing {
 	return listing{digest(all...)[:16]}
 }
 
-// token makes a page token of the place at which the next page begins; none of none.
+// token returns a page token for the place where the next page begins, or nil if there is
+// none.
 func (l listing) token(place string) *string {
 	if place == "" {
 		return nil
@@ -35,7 +36,7 @@ func (l listing) token(place string) *string {
 	return new(base64.RawURLEncoding.EncodeToString([]byte(l.digest + place)))
 }
 
-// place returns what a page token was made of, and nothing for none.
+// place returns the place in a page token, or nothing if there is no token.
 func (l listing) place(token *string) (string, error) {
 	if token == nil {
 		return "", nil
@@ -46,7 +47,7 @@ func (l listing) place(token *string) (string, error) {
 	}
 	place, ours := strings.CutPrefix(string(text), l.digest)
 	if !ours {
-		return "", badPageToken("is of another list, or of this one with other filters; give the same, or leave it out to start from the first page")
+		return "", badPageToken("belongs to another list or to other filters; repeat the filters, or leave it out to start from the first page")
 	}
 	return place, nil
 }

@@ -33,15 +33,15 @@ type kind struct {
 	slug   string // a contract with callers, listed in docs/reference/problems.md
 	title  string
 
-	// of reports whether an error is of this kind, and the detail to answer it with.
-	// Nil for kinds that only problem makes.
+	// of reports whether an error is of this kind, and the detail to answer. It is nil for
+	// kinds that only problem creates.
 	of func(error) (detail string, ok bool)
 
 	retryAfter time.Duration // the Retry-After header; 0 for none
 }
 
-// kinds lists every kind of problem. Of the kinds that an error matches, the first counts:
-// an unanswered change wraps the error of Temporal that left it so.
+// kinds lists every kind of problem. The first kind that an error matches counts: an
+// *unansweredError wraps an error of Temporal, which matches a later kind.
 var kinds = []kind{
 	{status: 400, slug: "bad-request", title: "Invalid request", of: matching(is[*serviceerror.InvalidArgument],
 		"Temporal refused a filter or the page token; leave pageToken out to start from the first page")},
@@ -73,16 +73,16 @@ var kinds = []kind{
 	{status: 409, slug: "already-retried", title: "Already retried"},
 	{status: 409, slug: "still-unreadable", title: "Event still unreadable", of: as((*stillUnreadableError).Error)},
 	{status: 409, slug: "not-redeliverable", title: "Nothing to forward", of: matching(wraps(inbox.ErrNotRedeliverable),
-		"the delivery was not accepted, so it carries no event")},
+		"the delivery was not accepted, so it has no event to forward")},
 	{status: 413, slug: reasonBodyTooLarge, title: "Body too large"},
 	{status: 415, slug: "unsupported-media-type", title: "Unsupported content type"},
 	{status: 422, slug: "idempotency-key-reused", title: "Idempotency-Key reused", of: matching(keyReused,
-		"another request was made with this key; make a new key for each request")},
+		"this key was used for another request; create a new key for each request")},
 	{status: 422, slug: "unknown-verdict", title: "Unknown verdict", of: refusedAs(managed.ErrTypeUnknownVerdict)},
 	{status: 422, slug: "bad-freeze", title: "Invalid freeze", of: refusedAs(freeze.ErrTypeInvalid)},
 	{status: 429, slug: reasonTooMany, title: "Too many failed requests"},
 	{status: 429, slug: "too-many-streams", title: "Too many streams", of: matching(wraps(errTooManyStreams),
-		"this replica has no place left; get the run itself, or try again later"), retryAfter: 30 * time.Second},
+		"this replica serves no more streams now; read the run instead, or try again later"), retryAfter: 30 * time.Second},
 	{status: 503, slug: "unanswered", title: "No answer yet", of: as((*unansweredError).remedy), retryAfter: retryTemporal},
 	{status: 502, slug: "spacelift-refused", title: "Spacelift access denied", of: spaceliftRefused},
 	{status: 404, slug: "not-found", title: "Not found", of: missing},
@@ -91,19 +91,19 @@ var kinds = []kind{
 		"Spacelift's API did not answer or limits Gantry's calls; try again"), retryAfter: 10 * time.Second},
 	{status: 503, slug: reasonLargeBodies, title: "Too many large bodies", retryAfter: retryBodies},
 	{status: 503, slug: reasonNotStored, title: "Event not stored", of: matching(wraps(inbox.ErrUnavailable),
-		"the inbox can't be written now; send the event again. /readyz says why"), retryAfter: retryStore},
+		"the inbox can't be written now; send the event again. /readyz explains why"), retryAfter: retryStore},
 	{status: 503, slug: "temporal-unavailable", title: "Temporal unavailable", of: matching(temporalAway,
-		"Gantry got no answer in time; try again. Webhooks are still accepted meanwhile"), retryAfter: retryTemporal},
+		"Gantry got no answer in time; try again. It still accepts webhooks"), retryAfter: retryTemporal},
 }
 
 // Times after which a caller should try again.
 const (
-	retryStore    = 5 * time.Second // the inbox can't be written until a person frees space
-	retryTemporal = 2 * time.Second // Temporal is away
+	retryStore    = 5 * time.Second // the inbox can't be written until an operator frees space
+	retryTemporal = 2 * time.Second // Temporal is unavailable
 	retryBodies   = 5 * time.Second // large bodies use up the memory set aside for them
 )
 
-// causeInLog is the detail of every unexpected error: its text stays in the log.
+// causeInLog is the detail of every unexpected error; only the log holds its text.
 const causeInLog = "the cause is in Gantry's log"
 
 // problemOf is the one place that picks a status for an error. It also returns the
@@ -138,9 +138,9 @@ func (k kind) problem(detail string) api.Problem {
 
 func badRequest(detail string) api.Problem { return problem("bad-request", detail) }
 
-// badPlaces is the problem of a request whose errors name each place.
+// badPlaces returns the problem of a request with these mistakes.
 func badPlaces(places ...api.ProblemError) api.Problem {
-	p := badRequest("errors names each place that does not fit; /docs shows the contract")
+	p := badRequest("errors names each mistake; /docs shows the contract")
 	p.Errors = places
 	return p
 }
@@ -160,7 +160,7 @@ func refusedAs(errType string) func(error) (string, bool) {
 	}
 }
 
-// as matches errors of type E, which know their detail.
+// as matches errors of type E, and takes the detail from them.
 func as[E error](detail func(E) string) func(error) (string, bool) {
 	return func(err error) (string, bool) {
 		e, ok := errors.AsType[E](err)
@@ -171,7 +171,7 @@ func as[E error](detail func(E) string) func(error) (string, bool) {
 	}
 }
 
-// matching gives the errors that fit one detail.
+// matching gives all errors that fit the same detail.
 func matching(fits func(error) bool, detail string) func(error) (string, bool) {
 	return func(err error) (string, bool) { return detail, fits(err) }
 }
@@ -205,20 +205,20 @@ func spaceliftRefused(err error) (string, bool) {
 		is[*spaceliftError](err) && (errors.Is(err, spacelift.ErrUnauthorized) || errors.Is(err, spacelift.ErrSchemaMismatch))
 }
 
-// spaceliftCanceled matches calls whose caller is gone.
+// spaceliftCanceled matches calls whose caller has disconnected.
 func spaceliftCanceled(err error) bool {
 	return is[*spaceliftError](err) && errors.Is(err, context.Canceled) && !is[*spacelift.RateLimitedError](err)
 }
 
-// missing matches what Spacelift, the inbox or Temporal doesn't have.
+// missing matches lookups that Spacelift, the inbox or Temporal answers with "not found".
 func missing(err error) (string, bool) {
 	switch {
 	case is[*spaceliftError](err):
-		return "Spacelift has no such stack, or Gantry's API key may not see it", errors.Is(err, spacelift.ErrNotFound)
+		return "Spacelift has no such stack, or Gantry's API key can't see it", errors.Is(err, spacelift.ErrNotFound)
 	case errors.Is(err, inbox.ErrNotFound):
-		return "this replica has no such delivery; it may have been trimmed from the log", true
+		return "this replica has no such delivery; the log may have dropped it", true
 	case is[*serviceerror.NotFound](err):
-		return "Gantry has no execution for this run: it never received an event of it, the stack is not managed, or Temporal's retention has passed", true
+		return "Gantry has no execution for this run: no event of it arrived, its stack is not managed, or Temporal's retention has passed", true
 	}
 	return "", false
 }
@@ -232,7 +232,7 @@ type refusal struct{ api.Problem }
 
 func (r *refusal) Error() string { return r.Title }
 
-// temporalAway reports whether an error is temporary: Temporal is away, slow or starting.
+// temporalAway reports whether an error is temporary: Temporal is unavailable, slow or starting.
 func temporalAway(err error) bool {
 	if errors.Is(err, context.DeadlineExceeded) || is[*client.WorkflowUpdateServiceTimeoutOrCanceledError](err) {
 		return true
@@ -249,14 +249,14 @@ func temporalAway(err error) bool {
 	return false
 }
 
-// decodeProblem describes what is wrong with a JSON body without naming Go types.
+// decodeProblem explains what is wrong with a JSON body without naming Go types.
 func decodeProblem(err error) string {
 	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		field := e.Field
 		if field == "" {
 			return "the body is a JSON " + e.Value + ", not an object"
 		}
-		return field + " holds a JSON " + e.Value + ", which does not fit"
+		return field + " is a JSON " + e.Value + ", which does not fit"
 	}
 	if e, ok := errors.AsType[*json.SyntaxError](err); ok {
 		return "it is not JSON: unexpected byte at offset " + strconv.FormatInt(e.Offset, 10)
@@ -264,7 +264,7 @@ func decodeProblem(err error) string {
 	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
 		return "it is not JSON: it ends too early"
 	}
-	return "it is not the JSON the contract asks for"
+	return "it is not the JSON that the contract requires"
 }
 
 func writeProblem(w http.ResponseWriter, p api.Problem) { writeProblemAfter(w, p, 0) }
@@ -279,6 +279,6 @@ func writeProblemAfter(w http.ResponseWriter, p api.Problem, retryAfter time.Dur
 func writeJSON(w http.ResponseWriter, contentType string, status int, body any) {
 	w.Header().Set("Content-Type", contentType)
 	w.WriteHeader(status)
-	// An error here means that the caller has gone.
+	// An error here means that the caller has disconnected.
 	_ = json.NewEncoder(w).Encode(body)
 }

@@ -26,8 +26,7 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// provoked are requests that come to each problem the server knows, but for the
-// refusals of executions.
+// provoked has a request for each kind of problem but the refusals of executions.
 var provoked = map[string]func(t *testing.T) *httptest.ResponseRecorder{
 	"bad-request":     func(t *testing.T) *httptest.ResponseRecorder { return newRig(t).get("/v1/runs?stak=x", viewerToken) },
 	"unauthenticated": func(t *testing.T) *httptest.ResponseRecorder { return newRig(t).get("/v1/runs", "wrong") },

@@ -35,7 +35,7 @@ func toAPIWaitingFor(w managed.WaitingFor) api.WaitingFor {
 	}
 }
 
-// toAPIUnblock lists the people who can move a run on. It leaves out entries without any.
+// toAPIUnblock returns the people who can unblock a run. It leaves out entries without any.
 func toAPIUnblock(all []managed.Unblock) []api.Unblock {
 	list := []api.Unblock{}
 	for _, u := range all {

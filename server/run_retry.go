@@ -19,16 +19,16 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// retryPatience is how long a caller waits for Spacelift to take a retry, and
-// retryTimeout for all the questions that asking for one takes. It must stay
-// below the time that the HTTP server gives to an answer.
+// retryPatience bounds how long a caller waits for Spacelift to accept a retry, and
+// retryTimeout all calls for a request. It must be shorter than the HTTP server's own
+// timeout.
 const (
 	retryPatience = 10 * time.Second
 	retryTimeout  = 20 * time.Second
 )
 
-// retryMemo is the memo of executions of RetryRun that a request started. Its
-// name and form are a contract with every replica of another version.
+// retryMemo is the memo of executions of RetryRun that a request started. Its name and
+// form are a contract with replicas of other versions.
 const retryMemo = "gantryRequest"
 
 type retryRequest struct {
@@ -37,8 +37,7 @@ type retryRequest struct {
 	Content string `json:"content,omitempty"` // see change.content
 }
 
-// RetryRun starts the one retry of a failed run, and waits for a moment for
-// what Spacelift says.
+// RetryRun starts the one retry of a failed run, and waits briefly for Spacelift's answer.
 func (h *handlers) RetryRun(ctx context.Context, req genserver.RetryRunRequestObject) (genserver.RetryRunResponseObject, error) {
 	c := callOf(ctx)
 	ctx, cancel := context.WithTimeout(ctx, retryTimeout)
@@ -50,10 +49,10 @@ func (h *handlers) RetryRun(ctx context.Context, req genserver.RetryRunRequestOb
 	return genserver.RetryRun200JSONResponse(toAPIRetry(c.run, outcome)), err
 }
 
-// retry starts a retry, or finds the one that this change started before.
-// done is false while nobody knows what came of it.
+// retry starts a retry, or finds the one that the same change started before. done
+// reports whether its outcome is known.
 func (h *handlers) retry(ctx context.Context, c *call, note string) (o managed.RetryRunOutcome, done bool, err error) {
-	// The one retry that a run has is not spent on one that has not failed.
+	// A run has one retry, so it must have failed.
 	status, err := h.run(c.run).status(ctx)
 	if err != nil {
 		return o, false, err
@@ -90,10 +89,9 @@ func (h *handlers) retry(ctx context.Context, c *call, note string) (o managed.R
 		_, refused := errors.AsType[*retryRefusedError](err)
 		past := err == nil && done && o.New == c.run && status.RetryOf != nil && status.RetryOf.Run == c.run
 		if (refused || past) && start.WorkflowIDReusePolicy != enums.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE {
-			// Nothing was retried then, and what was in the way may be gone; or it was,
-			// under the same id, and has failed again. The activity looks for a retry
-			// before it asks for one, so that two simultaneous requests end up with the
-			// same one.
+			// The earlier request was refused, perhaps for a reason that no longer applies, or
+			// the run was retried under the same id and has failed again. The activity checks
+			// for a retry before it asks for one, so two simultaneous requests get the same.
 			start.WorkflowIDReusePolicy = enums.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE
 			continue
 		}
@@ -107,7 +105,7 @@ func (h *handlers) retry(ctx context.Context, c *call, note string) (o managed.R
 	}
 }
 
-// retryInput describes the retry of a failed run that a person asked for.
+// retryInput returns the input for a retry that a person asked for.
 func retryInput(ref spacelift.RunRef, status managed.RunStatus, by, note string) managed.RetryRunInput {
 	in := managed.RetryRunInput{
 		Run: ref, By: by, Reason: by + " asked for it", Attempt: 2, TriggeredBy: status.Triggerers(), Chains: status.Released(),
@@ -129,7 +127,7 @@ func (h *handlers) startRetry(ctx context.Context, start client.StartWorkflowOpt
 	return err
 }
 
-// retryRequest reads which request started a retry; that of a policy has none.
+// retryRequest returns the request that started a retry. A retry by policy has none.
 func (h *handlers) retryRequest(ctx context.Context, id string) (retryRequest, error) {
 	ctx, cancel := context.WithTimeout(ctx, temporalTimeout)
 	defer cancel()
@@ -146,14 +144,14 @@ func (h *handlers) retryRequest(ctx context.Context, id string) (retryRequest, e
 	return asked, nil
 }
 
-// retryOutcome waits for what came of a retry. It returns a *retryRefusedError
-// when there was none.
+// retryOutcome waits for the outcome of a retry. It returns a *retryRefusedError if the
+// run was not retried.
 func (h *handlers) retryOutcome(ctx context.Context, id string) (o managed.RetryRunOutcome, done bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, retryPatience)
 	defer cancel()
 	err = h.temporal.GetWorkflow(ctx, id, "").Get(ctx, &o)
 	if _, failed := errors.AsType[*temporal.WorkflowExecutionError](err); failed {
-		return o, false, &retryRefusedError{"Gantry gave up asking Spacelift; see the execution " + id}
+		return o, false, &retryRefusedError{"Gantry gave up calling Spacelift; see the execution " + id}
 	}
 	switch {
 	case err != nil && temporalAway(err):
@@ -185,7 +183,7 @@ func toAPIRetryOf(r managed.RetryOf) api.RetryOf {
 	return api.RetryOf{Run: string(r.Run.Run), Attempt: r.Attempt, By: r.By}
 }
 
-// toAPIRetry says what came of a retry; outcome is empty while nobody knows.
+// toAPIRetry converts the outcome of a retry, which is empty until it is known.
 func toAPIRetry(ref spacelift.RunRef, outcome managed.RetryRunOutcome) api.Retry {
 	return api.Retry{Account: string(ref.Account), Stack: string(ref.Stack), Run: string(ref.Run), New: nonEmpty(string(outcome.New.Run))}
 }

@@ -17,7 +17,7 @@ import (
 
 const retry = runPath + "/retry"
 
-// failedRun is a rig with a failed run whose retry comes to an outcome.
+// failedRun is a rig with a failed run whose retry has an outcome.
 func failedRun(t *testing.T, outcome *managed.RetryRunOutcome) *rig {
 	r := newRig(t)
 	r.temporal.retry = outcome
@@ -64,8 +64,8 @@ func TestRetry(t *testing.T) {
 	}
 }
 
-// The run's execution may wait for the time of the policy's own retry: it is
-// told of this one.
+// The run's execution may wait for the time of the policy's own retry; it learns of this
+// one.
 func TestRetryBeforeThePolicy(t *testing.T) {
 	r := failedRun(t, as(""))
 	r.temporal.set(managed.RunStatus{Run: theRun, State: "FAILED", Phase: managed.PhaseRetrying})
@@ -155,7 +155,7 @@ func TestRetriesThatCannotBe(t *testing.T) {
 	wantProblem(t, r.post(operatorToken, retry, ``), http.StatusServiceUnavailable, "temporal-unavailable")
 }
 
-// The retry of a policy has no request: it is told apart from people's.
+// The retry of a policy has no request, which distinguishes it from people's.
 func TestAPolicyWasFaster(t *testing.T) {
 	r := failedRun(t, nil)
 	r.temporal.retries = []started{{outcome: as("")}}

@@ -16,14 +16,14 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// Each open stream asks the run's execution again and again, so their number
-// is bounded, and they ask less often while nothing changes.
+// Each open stream polls the run's execution, so their number is bounded, and they poll
+// less often while nothing changes.
 const (
 	maxStreams     = 100
 	followFastest  = time.Second
 	followSlowest  = 5 * time.Second
-	heartbeat      = 15 * time.Second // proxies close connections that are silent for a minute or so
-	streamPatience = 10 * time.Second // with a client that does not read
+	heartbeat      = 15 * time.Second // proxies close connections after a minute or so of silence
+	streamPatience = 10 * time.Second // before a client that does not read is cut off
 )
 
 // StreamRun follows a run until it ends or the client disconnects.
@@ -42,11 +42,11 @@ type runStream struct {
 
 	w    http.ResponseWriter
 	sent []byte    // the last status
-	at   time.Time // when anything was sent last
+	at   time.Time // of the last write
 }
 
-// VisitStreamRunResponse serves the stream. Errors before its first byte are
-// answered as problems; later ones only end it.
+// VisitStreamRunResponse serves the stream. It answers errors before the first byte as
+// problems; later ones only end the stream.
 func (s *runStream) VisitStreamRunResponse(w http.ResponseWriter) error {
 	select {
 	case s.h.streams <- struct{}{}:
@@ -57,7 +57,7 @@ func (s *runStream) VisitStreamRunResponse(w http.ResponseWriter) error {
 	s.w = w
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("X-Accel-Buffering", "no") // nginx would hold the events back
+	w.Header().Set("X-Accel-Buffering", "no") // nginx would buffer the events
 	w.WriteHeader(http.StatusOK)
 	if headOnly(s.ctx) {
 		return nil
@@ -68,8 +68,8 @@ func (s *runStream) VisitStreamRunResponse(w http.ResponseWriter) error {
 	return nil
 }
 
-// follow sends the run now and whenever it changed. It returns when the run has
-// ended, when nobody can say more of it, and when the client is gone.
+// follow sends the run now and after each change. It returns when the run has ended, when
+// Temporal no longer has it, or when the client disconnects.
 func (s *runStream) follow() error {
 	status, wait := s.status, followFastest
 	for {
@@ -92,14 +92,13 @@ func (s *runStream) follow() error {
 		if _, gone := errors.AsType[*serviceerror.NotFound](err); gone {
 			return err
 		}
-		if err == nil { // otherwise keep the last status: Temporal may be back soon
+		if err == nil { // otherwise keep the last status: Temporal may answer soon
 			status = next
 		}
 	}
 }
 
-// send sends a status that differs from the last one, or a heartbeat after a long
-// silence.
+// send sends a status that differs from the last one, or a heartbeat after a silence.
 func (s *runStream) send(status managed.RunStatus) (changed bool, err error) {
 	run, err := json.Marshal(toAPIRun(status))
 	if err != nil {

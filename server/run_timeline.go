@@ -22,9 +22,9 @@ func (h *handlers) ListTimeline(ctx context.Context, req genserver.ListTimelineR
 	return genserver.ListTimeline200JSONResponse(page), err
 }
 
-// pageOfTimeline cuts a page out of a timeline. A page token names the last
-// entry that was shown, by its place and its content: when entries were put in
-// before it or dropped since, it is found at its new place.
+// pageOfTimeline returns a page of a timeline. A page token names the last entry of the
+// page before by index and digest, so it is found even after entries were inserted or
+// dropped before it.
 func pageOfTimeline(run spacelift.RunRef, all []managed.TimelineEntry, kind string, size int, token *string) (api.Timeline, error) {
 	listing := listingOf("timeline", run.String(), kind)
 	place, err := listing.place(token)
@@ -51,7 +51,7 @@ func pageOfTimeline(run spacelift.RunRef, all []managed.TimelineEntry, kind stri
 	return page, nil
 }
 
-// afterEntry returns the index behind the entry that a page token names.
+// afterEntry returns the index after the entry that a page token names.
 func afterEntry(all []managed.TimelineEntry, place string) (int, error) {
 	if place == "" {
 		return 0, nil
@@ -61,7 +61,7 @@ func afterEntry(all []managed.TimelineEntry, place string) (int, error) {
 	if err != nil || !ok || at < 0 {
 		return 0, badPageToken("was not issued by this API; leave it out to start from the first page")
 	}
-	// Whatever was put in, the nearest one is the one that was shown.
+	// Entries may have been inserted or dropped; the nearest match is the one that was shown.
 	for distance := range max(len(all), at+1) {
 		for _, i := range []int{at - distance, at + distance} {
 			if i >= 0 && i < len(all) && entryDigest(all[i]) == entry {
@@ -69,7 +69,7 @@ func afterEntry(all []managed.TimelineEntry, place string) (int, error) {
 			}
 		}
 	}
-	return 0, nil // the oldest are dropped first, so none of those left was shown
+	return 0, nil // the oldest are dropped first, so no entry that remains was shown
 }
 
 func entryDigest(e managed.TimelineEntry) string {

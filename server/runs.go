@@ -34,7 +34,7 @@ func (h *handlers) ListRuns(ctx context.Context, req genserver.ListRunsRequestOb
 	return genserver.ListRuns200JSONResponse{Runs: runs, NextPageToken: next}, err
 }
 
-// run is the execution that manages a run.
+// run returns the execution that manages a run.
 func (h *handlers) run(ref spacelift.RunRef) execution[managed.RunStatus] {
 	return execution[managed.RunStatus]{
 		h: h, id: managed.ManageRunID(ref), query: managed.StatusQuery, ended: "run-ended",
@@ -86,9 +86,8 @@ func toAPITimelineEntry(e managed.TimelineEntry) api.TimelineEntry {
 	return entry
 }
 
-// toAPIRunSummary reads a run from its execution's identity and search
-// attributes. An execution that has not run its first task has no attributes
-// yet; its identity says enough.
+// toAPIRunSummary reads a run from its execution's id and search attributes. An
+// execution that has not run its first task has no attributes yet.
 func toAPIRunSummary(e *workflowpb.WorkflowExecutionInfo) (r api.RunSummary, err error) {
 	run, err := managed.ParseRunID(e.GetExecution().GetWorkflowId())
 	if err != nil {
@@ -102,6 +101,6 @@ func toAPIRunSummary(e *workflowpb.WorkflowExecutionInfo) (r api.RunSummary, err
 	}, nil
 }
 
-// toAPIPhase returns the phase of a run, which is queued until its execution says
-// something else.
+// toAPIPhase returns the phase of a run, which is queued until its execution reports
+// another one.
 func toAPIPhase(p managed.Phase) api.Phase { return api.Phase(cmp.Or(p, managed.PhaseQueued)) }

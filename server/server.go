@@ -1,9 +1,8 @@
 // Package server is Gantry's HTTP surface: thin handlers of the generated strict
 // server, the webhook's signature, tokens, problem documents and Swagger UI.
 //
-// A request enters here and leaves as a call to the inbox (webhooks,
-// deliveries) or to Temporal (runs). No decision about a run is taken in this
-// package.
+// It turns each request into a call to the inbox (webhooks, deliveries) or to Temporal
+// (runs, chains, freezes). Decisions about runs are made in decide.
 package server
 
 import (
@@ -45,7 +44,7 @@ func New(cfg Config, box Inbox, temporal Temporal, registry *prometheus.Registry
 	}
 	h := &handlers{
 		gate: gate, inbox: box, temporal: temporal, registry: registry, rules: cfg.Rules, taskQueue: cfg.TaskQueue, reconcile: cfg.Reconcile,
-		repeats: newRepeats(), streams: make(chan struct{}, maxStreams), stopping: cfg.Stopping,
+		replays: newReplayCache(), streams: make(chan struct{}, maxStreams), stopping: cfg.Stopping,
 		started: time.Now(), version: cfg.Version, log: log, approvers: Approvers(cfg.Tokens, cfg.People),
 	}
 	routes.NotFound(unrouted(routes))
@@ -70,12 +69,12 @@ type handlers struct {
 	temporal  Temporal
 	registry  *prometheus.Registry
 	rules     Rules
-	approvers []decide.Person // whose tokens may approve
+	approvers []decide.Person // people whose tokens may approve
 	taskQueue string
 	reconcile time.Duration // between comparisons with Spacelift
-	repeats   *repeats
-	streams   chan struct{}   // one place for each stream that is open
-	stopping  <-chan struct{} // closed when streams are to end
+	replays   *replayCache
+	streams   chan struct{}   // one place for each open stream
+	stopping  <-chan struct{} // closed when streams must end
 	started   time.Time
 	version   string
 	log       *slog.Logger
@@ -83,16 +82,16 @@ type handlers struct {
 
 var _ genserver.StrictServerInterface = (*handlers)(nil)
 
-// unreadable answers a body that could not be decoded.
+// unreadable answers a body that can't be decoded.
 func (h *handlers) unreadable(w http.ResponseWriter, _ *http.Request, err error) {
 	writeProblem(w, badRequest("the body can't be read: "+decodeProblem(err)))
 }
 
-// unbindable answers a parameter that could not be decoded.
+// unbindable answers a parameter that can't be decoded.
 func (h *handlers) unbindable(w http.ResponseWriter, _ *http.Request, err error) {
 	p := badPlaces()
 	if e, ok := errors.AsType[*genserver.InvalidParamFormatError](err); ok {
-		p.Errors = append(p.Errors, parameterError(e.ParamName, "does not have the form the contract asks for"))
+		p.Errors = append(p.Errors, parameterError(e.ParamName, "does not have the form that the contract requires"))
 	}
 	writeProblem(w, p)
 }

@@ -28,7 +28,7 @@ type Rules interface {
 // stacksTimeout bounds how long a caller waits for Spacelift.
 const stacksTimeout = 15 * time.Second
 
-// GetStackPolicy resolves the labels that a stack carries now.
+// GetStackPolicy returns the policy that a stack's labels resolve to now.
 func (h *handlers) GetStackPolicy(ctx context.Context, req genserver.GetStackPolicyRequestObject) (genserver.GetStackPolicyResponseObject, error) {
 	account := callOf(ctx).account
 	ctx, cancel := context.WithTimeout(ctx, stacksTimeout)
@@ -45,7 +45,7 @@ func (h *handlers) GetStackPolicy(ctx context.Context, req genserver.GetStackPol
 	return genserver.GetStackPolicy200JSONResponse(h.toAPIStack(stack, known, freezes, time.Now())), nil
 }
 
-// ListStacks lists the managed stacks with the policies of their labels.
+// ListStacks lists the managed stacks with their policies.
 func (h *handlers) ListStacks(ctx context.Context, _ genserver.ListStacksRequestObject) (genserver.ListStacksResponseObject, error) {
 	account := callOf(ctx).account
 	ctx, cancel := context.WithTimeout(ctx, stacksTimeout)
@@ -65,12 +65,13 @@ func (h *handlers) ListStacks(ctx context.Context, _ genserver.ListStacksRequest
 	return genserver.ListStacks200JSONResponse{Stacks: stacks, Complete: found.Complete}, nil
 }
 
-// maxParentReads bounds how many stacks that others follow are read for one
-// answer. What is not read is not judged.
+// maxParentReads bounds how many stacks that others follow are read for one answer.
+// References to stacks beyond it are not checked.
 const maxParentReads = 20
 
-// known looks for the stacks that others follow: among the managed ones, which
-// are listed if nobody has, and those that are not there one by one.
+// known reports which of the stacks that others follow exist and are managed. It reads
+// those that aren't among the managed ones one by one, and lists the managed ones if the
+// caller hasn't.
 func (h *handlers) known(ctx context.Context, account *Account, managed []spacelift.Stack, parents []spacelift.StackID) policy.Known {
 	known := policy.Known{Stacks: map[spacelift.StackID]policy.Presence{}, Approvers: h.approvers}
 	add := func(stacks []spacelift.Stack) {
@@ -89,14 +90,14 @@ func (h *handlers) known(ctx context.Context, account *Account, managed []spacel
 		switch {
 		case errors.Is(err, spacelift.ErrNotFound):
 			known.Stacks[id] = policy.PresenceMissing
-		case err != nil: // it stays unknown
+		case err != nil: // unknown
 		case spacelift.Managed(stack.Labels):
 			known.Stacks[id] = policy.PresenceManaged
 		default:
 			known.Stacks[id] = policy.PresenceUnmanaged
 		}
 		if p := known.Stacks[id]; managed == nil && p != policy.PresenceManaged && p != policy.PresenceUnknown {
-			// Only now the others matter: one of them may be meant.
+			// A remedy can name the managed stack that the label may mean.
 			if found, err := account.Stacks.StacksByLabel(ctx, spacelift.LabelManaged); err == nil {
 				managed = found.Items
 				add(managed)
@@ -123,15 +124,15 @@ func (h *handlers) toAPIStack(s spacelift.Stack, known policy.Known, freezes []p
 	return stack
 }
 
-// spaceliftError is an error of Spacelift's API, as a caller's request met it.
+// spaceliftError is an error of Spacelift's API during a caller's request.
 type spaceliftError struct{ err error }
 
 func (e *spaceliftError) Error() string { return e.err.Error() }
 
 func (e *spaceliftError) Unwrap() error { return e.err }
 
-// toAPIPolicy lists each value of a policy with its origin, and behind them
-// the labels that can't be followed.
+// toAPIPolicy returns each value of a policy with its origin, followed by the labels that
+// Gantry can't follow.
 func toAPIPolicy(p policy.Policy) []api.PolicyValue {
 	values := toAPIPolicyValues(p)
 	for _, bad := range p.Problems {
@@ -142,7 +143,7 @@ func toAPIPolicy(p policy.Policy) []api.PolicyValue {
 	return values
 }
 
-// toAPIPolicyValues lists each value of a policy with its origin.
+// toAPIPolicyValues returns each value of a policy with its origin.
 func toAPIPolicyValues(p policy.Policy) []api.PolicyValue {
 	return toAPIList(p.Values(), func(v policy.Value) api.PolicyValue {
 		return api.PolicyValue{Name: v.Name, Value: v.Value, Origin: v.Origin}

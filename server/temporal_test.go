@@ -52,7 +52,7 @@ type fakeTemporal struct {
 	// execution is Temporal's status of all executions of ManageRun.
 	execution enums.WorkflowExecutionStatus
 
-	// retry is what every retry comes to; nil lets them wait.
+	// retry is the outcome of every retry; nil lets them wait.
 	retry   *managed.RetryRunOutcome
 	retries []started
 }
@@ -134,7 +134,7 @@ func (f *fakeTemporal) UpdateWorkflow(ctx context.Context, o client.UpdateWorkfl
 	return h, nil
 }
 
-// errNobodyWorks is what update returns when no worker takes updates.
+// errNobodyWorks is the error of an update without a worker.
 var errNobodyWorks = errors.New("no worker")
 
 type updateHandle struct {
@@ -241,8 +241,7 @@ func (f *fakeTemporal) listReconcile(query string) (*workflowservice.ListWorkflo
 	return &page, f.err
 }
 
-// GetWorkflow returns the latest retry, or the Reconcile that listReconcile told
-// of.
+// GetWorkflow returns the latest retry, or the Reconcile that listReconcile listed.
 func (f *fakeTemporal) GetWorkflow(_ context.Context, id, runID string) client.WorkflowRun {
 	f.mu.Lock()
 	defer f.mu.Unlock()

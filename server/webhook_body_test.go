@@ -67,7 +67,7 @@ func TestABodyThatBreaksOff(t *testing.T) {
 }
 
 // TestLargeBodiesOfABadSourceAreNotRead: a source that has spent its refusals is
-// not read beyond 64 KiB, whoever signed. Its smaller events still come through.
+// not read beyond 64 KiB, with any signature. Its smaller events still come through.
 func TestLargeBodiesOfABadSourceAreNotRead(t *testing.T) {
 	r := newRig(t, func(c *server.Config) { c.Refusals = server.RefusalLimit{PerSecond: 0.001, Burst: 2} })
 	large, small := sized(t, 6, 65<<10), sized(t, 7, 63<<10)

@@ -256,8 +256,7 @@ func TestSecretHeaderIsASecondFactor(t *testing.T) {
 	}
 }
 
-// TestFloodsAreBounded: a source that sends rubbish is told to wait and leaves
-// no more traces, and its correctly signed events still come through.
+// TestFloodsAreBounded: a source that sends rubbish gets 429 and leaves no more traces, and its correctly signed events still come through.
 func TestFloodsAreBounded(t *testing.T) {
 	r := newRig(t, func(c *server.Config) { c.Refusals = server.RefusalLimit{PerSecond: 0.001, Burst: 3} })
 	body := example(t, "run_tracked_unconfirmed")
