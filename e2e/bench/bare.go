@@ -38,7 +38,7 @@ func serveBare(ctx context.Context, address string) error {
 			Labels []string `json:"labels"`
 		} `json:"stack"`
 	}
-	srv := &http.Server{ReadHeaderTimeout: 5 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return serve(ctx, address, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
 		if err != nil || spacelift.VerifySignature([]byte(webhookSecret), body, r.Header.Get(spacelift.SignatureHeader)) != nil {
 			w.WriteHeader(http.StatusUnauthorized)
@@ -52,7 +52,11 @@ func serveBare(ctx context.Context, address string) error {
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(http.StatusAccepted)
 		_, _ = io.WriteString(w, `{"outcome":"accepted"}`)
-	})}
+	}))
+}
+
+func serve(ctx context.Context, address string, handler http.Handler) error {
+	srv := &http.Server{ReadHeaderTimeout: 5 * time.Second, Handler: handler}
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
 		return err

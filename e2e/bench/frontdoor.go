@@ -12,8 +12,17 @@ import (
 	"time"
 )
 
-// frontDoor compares the webhook with a bare handler: first with Temporal
-// stopped, then with Temporal running and accepting the forwarder's events.
+// The targets of the front door with Temporal stopped.
+const (
+	targetPerSecond = 15_000 // at 16 connections
+	targetRatio16   = 0.6
+	targetRatio64   = 0.85
+	targetP99       = 5 * time.Millisecond // at 16 connections
+)
+
+// frontDoor compares the webhook with a bare handler: without a store, which shows
+// what the handler costs, with Temporal stopped, and with Temporal running and
+// accepting the forwarder's events.
 func (b *bench) frontDoor(ctx context.Context) error {
 	dir, err := os.MkdirTemp("", "gantry-bench-")
 	if err != nil {
@@ -22,8 +31,21 @@ func (b *bench) frontDoor(ctx context.Context) error {
 	defer os.RemoveAll(dir) //nolint:errcheck // a temporary folder
 	t := tabwriter.NewWriter(os.Stdout, 0, 4, 2, ' ', tabwriter.AlignRight)
 	defer t.Flush() //nolint:errcheck // to standard output
-	fmt.Fprintln(t, "Temporal\tconnections\taccepted/s\tp50\tp99\tCPU each\tbare/s\tCPU each\t× bare\t")
-	if err := b.compare(ctx, t, filepath.Join(dir, "stopped"), "stopped", "127.0.0.1:1"); err != nil {
+	fmt.Fprintln(t, "Temporal\tconnections\taccepted/s\tp50\tp99\tCPU each\tbare/s\tCPU each\t× bare\t\t")
+	bare, err := startSelf(ctx, "-bare")
+	if err != nil {
+		return err
+	}
+	defer bare.stop()
+	handler, err := startSelf(ctx, "-handler")
+	if err != nil {
+		return err
+	}
+	_, err = b.compare(ctx, t, bare, handler, "no store")
+	if handler.stop(); err != nil {
+		return err
+	}
+	if err := b.compareGantry(ctx, t, bare, filepath.Join(dir, "stopped"), "stopped", "127.0.0.1:1"); err != nil {
 		return err
 	}
 	temporal, err := startTemporal(ctx)
@@ -31,49 +53,36 @@ func (b *bench) frontDoor(ctx context.Context) error {
 		return err
 	}
 	defer temporal.stop()
-	return b.compare(ctx, t, filepath.Join(dir, "up"), "up", temporal.address)
+	return b.compareGantry(ctx, t, bare, filepath.Join(dir, "up"), "up", temporal.address)
 }
 
-// compare measures gantry and a bare handler alternately.
-func (b *bench) compare(ctx context.Context, t io.Writer, dir, state, temporal string) error {
+// startSelf starts one of this program's servers.
+func startSelf(ctx context.Context, flag string) (*program, error) {
 	self, err := os.Executable()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	address, err := freeAddress(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	bare, err := startProgram(ctx, "http://"+address, nil, self, "-bare", address)
-	if err != nil {
-		return err
+	p, err := startProgram(ctx, "http://"+address, nil, self, flag, address)
+	if err == nil {
+		p.address = address
 	}
-	defer bare.stop()
-	bare.address = address
+	return p, err
+}
+
+// compareGantry measures the product, and what it keeps in memory and on disk.
+func (b *bench) compareGantry(ctx context.Context, t io.Writer, bare *program, dir, state, temporal string) error {
 	gantry, err := b.startGantry(ctx, dir, temporal, "http://127.0.0.1:1")
 	if err != nil {
 		return err
 	}
 	defer gantry.stop()
-
-	total, peak := int64(0), 0.0
-	for _, connections := range []int{1, 16, 64} {
-		var ours, theirs []result
-		for range b.rounds {
-			base, m, err := b.driveBoth(ctx, bare, gantry, connections)
-			if err != nil {
-				return err
-			}
-			theirs, ours, total = append(theirs, base), append(ours, m), total+m.count
-			if connections <= 16 {
-				if peak, err = gantry.residentMB(); err != nil {
-					return err
-				}
-			}
-		}
-		base, m := median(theirs), median(ours)
-		fmt.Fprintf(t, "%s\t%d\t%.0f\t%s\t%s\t%s\t%.0f\t%s\t%.2f\t\n", state, connections,
-			m.perSecond, round(m.p50), round(m.p99), m.cpu.Round(time.Microsecond), base.perSecond, base.cpu.Round(time.Microsecond), m.perSecond/base.perSecond)
+	c, err := b.compare(ctx, t, bare, gantry, state)
+	if err != nil {
+		return err
 	}
 	memory, err := gantry.residentMB()
 	if err != nil {
@@ -83,8 +92,51 @@ func (b *bench) compare(ctx context.Context, t io.Writer, dir, state, temporal s
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(t, "%s: %.0f MB resident after 16 connections, %.0f MB after 64; %d events, %d bytes on disk each\n", state, peak, memory, total, disk/max(1, total))
+	fmt.Fprintf(t, "%s: %.0f MB resident after 16 connections, %.0f MB after 64; %d events, %d bytes on disk each\n", state, c.memory, memory, c.events, disk/max(1, c.events))
 	return nil
+}
+
+// comparison is what compare leaves beside its rows.
+type comparison struct {
+	events int64
+	memory float64 // resident after 16 connections, in MB
+}
+
+// compare measures a server and a bare handler alternately.
+func (b *bench) compare(ctx context.Context, t io.Writer, bare, server *program, state string) (c comparison, err error) {
+	for _, connections := range []int{1, 16, 64} {
+		var ours, theirs []result
+		for range b.rounds {
+			base, m, err := b.driveBoth(ctx, bare, server, connections)
+			if err != nil {
+				return c, err
+			}
+			theirs, ours, c.events = append(theirs, base), append(ours, m), c.events+m.count
+			if connections <= 16 {
+				if c.memory, err = server.residentMB(); err != nil {
+					return c, err
+				}
+			}
+		}
+		base, m := median(theirs), median(ours)
+		ratio := m.perSecond / base.perSecond
+		fmt.Fprintf(t, "%s\t%d\t%.0f\t%s\t%s\t%s\t%.0f\t%s\t%.2f\t%s\t\n", state, connections,
+			m.perSecond, round(m.p50), round(m.p99), m.cpu.Round(time.Microsecond), base.perSecond, base.cpu.Round(time.Microsecond), ratio,
+			frontDoorVerdict(state, connections, m, ratio))
+	}
+	return c, nil
+}
+
+// frontDoorVerdict compares a row with its targets; those are for Temporal stopped.
+func frontDoorVerdict(state string, connections int, m result, ratio float64) string {
+	switch {
+	case state != "stopped" || connections == 1:
+		return ""
+	case connections == 16:
+		return verdict(m.perSecond >= targetPerSecond && ratio >= targetRatio16 && m.p99 < targetP99)
+	default:
+		return verdict(ratio >= targetRatio64)
+	}
 }
 
 // driveBoth measures a bare handler and then gantry.

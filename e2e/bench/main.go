@@ -19,17 +19,21 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	var b bench
-	var bare, temporal string
+	var bare, handler, temporal string
 	flag.StringVar(&b.gantry, "gantry", "bin/gantry", "the product binary to measure")
 	flag.StringVar(&b.lab, "lab", "bin/gantry-dev", "the lab binary to measure")
 	flag.DurationVar(&b.span, "span", 2*time.Second, "length of one measurement under load")
 	flag.IntVar(&b.rounds, "rounds", 3, "interleaved rounds; medians are shown")
 	flag.StringVar(&bare, "bare", "", "internal: serve the bare handler on this address")
+	flag.StringVar(&handler, "handler", "", "internal: serve Gantry's handler without a store on this address")
 	flag.StringVar(&temporal, "temporal", "", "internal: serve Temporal on this port")
 	flag.Parse()
 	switch {
 	case bare != "":
 		exitOn(serveBare(ctx, bare))
+		return
+	case handler != "":
+		exitOn(serveHandler(ctx, handler))
 		return
 	case temporal != "":
 		exitOn(serveTemporal(ctx, temporal))

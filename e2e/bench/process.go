@@ -20,7 +20,7 @@ import (
 type program struct {
 	cmd     *exec.Cmd
 	address string
-	out     bytes.Buffer
+	log     *os.File // its standard error, as a supervisor keeps it
 }
 
 // startProgram starts a server and waits until it answers on ready.
@@ -43,15 +43,28 @@ func startProgram(ctx context.Context, ready string, env []string, name string, 
 }
 
 func runProgram(ctx context.Context, env []string, name string, args ...string) (*program, error) {
-	p := &program{cmd: exec.CommandContext(ctx, name, args...)}
+	log, err := os.CreateTemp("", "gantry-bench-*.log")
+	if err != nil {
+		return nil, err
+	}
+	p := &program{cmd: exec.CommandContext(ctx, name, args...), log: log}
 	p.cmd.Env = append(os.Environ(), env...)
-	p.cmd.Stderr = &p.out
+	p.cmd.Stderr = log
 	return p, p.cmd.Start()
+}
+
+// said returns the beginning of the program's log.
+func (p *program) said() string {
+	b := make([]byte, 4096)
+	n, _ := p.log.ReadAt(b, 0) // io.EOF if there is less
+	return string(b[:n])
 }
 
 func (p *program) stop() {
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
 	_ = p.cmd.Wait() // its error is that of the signal
+	_ = p.log.Close()
+	_ = os.Remove(p.log.Name())
 }
 
 // residentMB returns the process's resident memory now, in megabytes.
@@ -101,7 +114,7 @@ func (b *bench) startGantry(ctx context.Context, dir, temporal, spaceliftURL str
 		return nil, err
 	}
 	p, err := startProgram(ctx, "http://"+address+"/healthz", []string{
-		"GANTRY_ACCOUNT=acme", "GANTRY_WEBHOOK_SECRET=" + webhookSecret, "GANTRY_LOG_LEVEL=error",
+		"GANTRY_ACCOUNT=acme", "GANTRY_WEBHOOK_SECRET=" + webhookSecret,
 		"SPACELIFT_API_KEY_ENDPOINT=" + spaceliftURL, "SPACELIFT_API_KEY_ID=" + keyID, "SPACELIFT_API_KEY_SECRET=" + keySecret,
 		"TEMPORAL_ADDRESS=" + temporal,
 	}, b.gantry, "serve", "--listen", address, "--data", filepath.Join(dir, "inbox"))

@@ -78,7 +78,7 @@ func (p *program) until(ctx context.Context, ready func() error) error {
 			return ctx.Err()
 		case <-deadline:
 			p.stop()
-			return fmt.Errorf("%s is not ready: %w: %s", p.cmd.Path, err, &p.out)
+			return fmt.Errorf("%s is not ready: %w: %s", p.cmd.Path, err, p.said())
 		case <-tick.C:
 		}
 	}
