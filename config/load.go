@@ -7,11 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"unicode"
 )
-
-// envPrefix is the prefix of our environment variables.
-const envPrefix = "GANTRY_"
 
 // Loaded is a configuration with the origin of each value.
 type Loaded struct {
@@ -152,50 +148,6 @@ func words(list reflect.Value) string {
 		all[i] = list.Index(i).String()
 	}
 	return strings.Join(all, ", ")
-}
-
-// variable returns the environment variable of a setting.
-func variable(setting string) string {
-	var b strings.Builder
-	b.WriteString(envPrefix)
-	for _, r := range setting {
-		switch {
-		case r == '.':
-			b.WriteByte('_')
-		case unicode.IsUpper(r):
-			b.WriteByte('_')
-			b.WriteRune(r)
-		default:
-			b.WriteRune(unicode.ToUpper(r))
-		}
-	}
-	return b.String()
-}
-
-// otherVariables lists the variables that other commands read.
-var otherVariables = []string{"GANTRY_CONFIG", "GANTRY_URL", "GANTRY_TOKEN", "GANTRY_TOKEN_FILE"}
-
-// fromEnvironment returns the values in the environment, by setting.
-func fromEnvironment(environ []string) (map[string]string, error) {
-	values := map[string]string{}
-	known := map[string]string{}
-	for _, s := range settings(reflect.TypeFor[Config](), "") {
-		if s.Variable != "" {
-			known[s.Variable] = s.Name
-		}
-	}
-	for _, e := range environ {
-		name, value, _ := strings.Cut(e, "=")
-		if !strings.HasPrefix(name, envPrefix) || slices.Contains(otherVariables, name) || describesAccount(name) {
-			continue
-		}
-		setting, ok := known[name]
-		if !ok {
-			return nil, fmt.Errorf("environment: there is no setting %s; docs/reference/configuration.md lists all", name)
-		}
-		values[setting] = value
-	}
-	return values, nil
 }
 
 // Flag returns the setting's flag without its dashes, or "" if only a file can give
