@@ -1,9 +1,10 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -27,6 +28,11 @@ var accountVariables = map[string][]string{
 	"secretHeaderFile":   {"GANTRY_SECRET_HEADER_FILE"},
 }
 
+// accountAlternatives are the pairs of settings of which an account has one.
+var accountAlternatives = [][2]string{
+	{"apiKeySecret", "apiKeySecretFile"}, {"webhookSecrets", "webhookSecretFiles"}, {"secretHeaderValue", "secretHeaderFile"},
+}
+
 // describesAccount reports whether a variable belongs to that account.
 func describesAccount(variable string) bool {
 	for _, variables := range accountVariables {
@@ -37,46 +43,76 @@ func describesAccount(variable string) bool {
 	return false
 }
 
-// accountFromEnvironment returns the account that GANTRY_ACCOUNT names, and the
-// variables that gave each of its settings.
-func accountFromEnvironment(environ []string) (a Account, origins map[string]string, err error) {
+// givenAccount is the account in the environment: the values of its settings, and
+// the variables that gave them.
+type givenAccount struct {
+	values  map[string][]string
+	origins map[string]string
+}
+
+// accountFromEnvironment returns the account that GANTRY_ACCOUNT names. It refuses a
+// variable that would have no effect, or make the previous webhook secret the
+// current one.
+func accountFromEnvironment(environ []string) (givenAccount, error) {
 	env := map[string]string{}
 	for _, e := range environ {
 		name, value, _ := strings.Cut(e, "=")
-		env[name] = value
+		env[name] = trimLineEnd(value)
 	}
-	origins = map[string]string{}
-	all := func(setting string) (values []string) {
+	given := givenAccount{values: map[string][]string{}, origins: map[string]string{}}
+	for _, setting := range slices.Sorted(maps.Keys(accountVariables)) {
 		var from []string
-		for _, variable := range accountVariables[setting] {
-			if v := trimLineEnd(env[variable]); v != "" {
-				values, from = append(values, v), append(from, variable)
+		for i, variable := range accountVariables[setting] {
+			switch first := accountVariables[setting][0]; {
+			case env[variable] == "":
+				continue
+			case env["GANTRY_ACCOUNT"] == "" && strings.HasPrefix(variable, envPrefix):
+				return givenAccount{}, fmt.Errorf("environment: %s needs an account; set GANTRY_ACCOUNT", variable)
+			case i > 0 && env["GANTRY_WEBHOOK_SECRET"] == "" && env["GANTRY_WEBHOOK_SECRET_FILE"] == "":
+				return givenAccount{}, fmt.Errorf("environment: %s needs %s, or the previous secret would be the current one", variable, first)
 			}
+			given.values[setting], from = append(given.values[setting], env[variable]), append(from, variable)
 		}
 		if len(from) > 0 {
-			origins[setting] = strings.Join(from, " and ")
+			given.origins[setting] = strings.Join(from, " and ")
 		}
-		return values
 	}
-	one := func(setting string) string { return strings.Join(all(setting), "") }
-	a = Account{
-		Name: one("name"), Endpoint: one("endpoint"), APIKeyID: one("apiKeyId"), APIKeySecret: one("apiKeySecret"), APIKeySecretFile: one("apiKeySecretFile"),
-		WebhookSecrets: all("webhookSecrets"), WebhookSecretFiles: all("webhookSecretFiles"),
-		SecretHeader: one("secretHeader"), SecretHeaderValue: one("secretHeaderValue"), SecretHeaderFile: one("secretHeaderFile"),
+	return given, nil
+}
+
+// mergeInto replaces the settings of an account that the environment gives, and
+// their alternatives, and keeps the others.
+func (g givenAccount) mergeInto(a *Account) {
+	fields := reflect.ValueOf(a).Elem()
+	for _, pair := range accountAlternatives {
+		if len(g.values[pair[0]])+len(g.values[pair[1]]) > 0 {
+			for _, setting := range pair {
+				field, _ := fieldOf(fields, setting)
+				field.SetZero()
+			}
+		}
 	}
-	if a.Name == "" && len(a.WebhookSecrets)+len(a.WebhookSecretFiles) > 0 {
-		return Account{}, nil, errors.New("environment: a webhook secret needs an account; set GANTRY_ACCOUNT")
+	for setting, values := range g.values {
+		field, _ := fieldOf(fields, setting)
+		if field.Kind() == reflect.Slice {
+			field.Set(reflect.ValueOf(values))
+		} else {
+			field.SetString(values[0])
+		}
 	}
-	return a, origins, nil
 }
 
 // accountSetting returns the name of an account's setting in --print-config.
 func accountSetting(i int, setting string) string { return fmt.Sprintf("accounts[%d].%s", i, setting) }
 
-// inFile and inEnvironment return the name of an account's setting in the file and
-// in the environment.
-func inFile(setting string) string        { return setting }
-func inEnvironment(setting string) string { return accountVariables[setting][0] }
+// nameOfAccountSetting returns the name by which the operator gave, or would give, a
+// setting: that in the file, unless the environment gave it or the whole account.
+func nameOfAccountSetting(origins map[string]string, i int, setting string) string {
+	if origins[accountSetting(i, setting)] != "" || origins[accountSetting(i, "name")] != "" {
+		return accountVariables[setting][0]
+	}
+	return setting
+}
 
 func (a Account) problems(nameOf func(setting string) string, i int, before []Account) (problems []error) {
 	place := fmt.Sprintf("accounts[%d]", i)

@@ -175,11 +175,8 @@ func (c Config) validate(withoutAccount bool, origins map[string]string) error {
 		bad("accounts: none is configured. Set GANTRY_ACCOUNT, GANTRY_WEBHOOK_SECRET_FILE, SPACELIFT_API_KEY_ENDPOINT, SPACELIFT_API_KEY_ID and SPACELIFT_API_KEY_SECRET, or list accounts in the configuration file")
 	}
 	for i, a := range c.Accounts {
-		name := inFile
-		if origins[accountSetting(i, "name")] == accountVariables["name"][0] {
-			name = inEnvironment
-		}
-		problems = append(problems, a.problems(name, i, c.Accounts[:i])...)
+		nameOf := func(setting string) string { return nameOfAccountSetting(origins, i, setting) }
+		problems = append(problems, a.problems(nameOf, i, c.Accounts[:i])...)
 	}
 	return errors.Join(problems...)
 }

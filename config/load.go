@@ -52,18 +52,32 @@ func Load(file string, environ []string, flags map[string]string) (Loaded, error
 	for i, channel := range loaded.Guardian.Notify {
 		loaded.Guardian.Notify[i] = strings.TrimPrefix(channel, "#")
 	}
-	account, origins, err := accountFromEnvironment(environ)
+	account, err := accountFromEnvironment(environ)
 	if err != nil {
 		return Loaded{}, err
 	}
-	if account.Name != "" {
-		loaded.Accounts = slices.DeleteFunc(loaded.Accounts, func(a Account) bool { return a.Name == account.Name })
-		for setting, origin := range origins {
-			loaded.Origins[accountSetting(len(loaded.Accounts), setting)] = origin
-		}
-		loaded.Accounts = append(loaded.Accounts, account)
-	}
+	loaded.addAccount(account)
 	return loaded, nil
+}
+
+// addAccount merges an account of the environment into the file's account of that
+// name, or adds it.
+func (l *Loaded) addAccount(given givenAccount) {
+	name := given.values["name"]
+	if name == nil {
+		return
+	}
+	i := slices.IndexFunc(l.Accounts, func(a Account) bool { return a.Name == name[0] })
+	if i < 0 {
+		i = len(l.Accounts)
+		l.Accounts = append(l.Accounts, Account{})
+	} else {
+		delete(given.origins, "name") // the file's
+	}
+	given.mergeInto(&l.Accounts[i])
+	for setting, origin := range given.origins {
+		l.Origins[accountSetting(i, setting)] = origin
+	}
 }
 
 // set replaces values of the configuration, by setting. nameOf returns the name by
