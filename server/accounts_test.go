@@ -175,7 +175,7 @@ func TestFindingKindsAreDocumented(t *testing.T) {
 	for _, kind := range reconcile.FindingKinds {
 		want = append(want, string(kind))
 		if !strings.Contains(string(manual), "| `"+string(kind)+"` |") {
-			t.Errorf("docs/operations/reconcile.md does not tell of %s", kind)
+			t.Errorf("docs/operations/reconcile.md does not mention %s", kind)
 		}
 	}
 	if diff := cmp.Diff(want, doc.Components.Schemas["Finding"].Value.Properties["kind"].Value.Extensions["x-extensible-enum"]); diff != "" {

@@ -23,7 +23,7 @@ import (
 
 // An unknown value is left out or has a word of its own; no answer holds an empty
 // word. Each answer is held against the contract as well.
-func TestWhatIsNotKnownIsNotEmpty(t *testing.T) {
+func TestUnknownValuesAreLeftOut(t *testing.T) {
 	r := newRig(t)
 
 	// A retry began the run, and no event of it has come.

@@ -13,9 +13,9 @@ import (
 	"github.com/gantryhq/gantry/server"
 )
 
-// TestEveryOperationKnowsWhoMay walks every operation of the contract with every
+// TestEveryOperationHasARole walks every operation of the contract with every
 // role, with no token and with a wrong one.
-func TestEveryOperationKnowsWhoMay(t *testing.T) {
+func TestEveryOperationHasARole(t *testing.T) {
 	tokens := map[server.Role]string{}
 	r := newRig(t, func(c *server.Config) {
 		c.Tokens = nil

@@ -83,7 +83,7 @@ func TestRequestsThatDoNotFit(t *testing.T) {
 	}
 }
 
-func TestWhatIsNotThere(t *testing.T) {
+func TestUnroutedRequests(t *testing.T) {
 	r := newRig(t)
 	wantProblem(t, r.send(http.MethodGet, "/nowhere", ""), http.StatusNotFound, "not-found")
 	wantProblem(t, r.get("/v1/nowhere", viewerToken), http.StatusNotFound, "not-found")

@@ -41,7 +41,7 @@ func TestADecisionAtABadMomentCounts(t *testing.T) {
 					sent := r.temporal.updates
 					for _, u := range sent {
 						if u.UpdateID == "" || u.UpdateID != sent[0].UpdateID {
-							t.Errorf("sent as %q and as %q: Temporal can't tell the repeat", sent[0].UpdateID, u.UpdateID)
+							t.Errorf("sent as %q and as %q: Temporal can't recognise the repeat", sent[0].UpdateID, u.UpdateID)
 						}
 					}
 					if len(sent) != 4 {

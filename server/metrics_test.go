@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestMetricsTellOutcomesApart(t *testing.T) {
+func TestMetricsDistinguishOutcomes(t *testing.T) {
 	r := newRig(t)
 	body := example(t, "run_tracked_unconfirmed")
 	r.receipt(body)

@@ -239,7 +239,7 @@ func sentencesOfRefusals(t *testing.T) map[string][]string {
 	return sentences
 }
 
-func TestWhatSaysTheSameTwice(t *testing.T) {
+func TestRepeatedTitles(t *testing.T) {
 	for name, tt := range map[string]struct {
 		title, detail string
 		want          bool

@@ -299,7 +299,7 @@ func TestKeysOfDecisions(t *testing.T) {
 	}
 	stop, stopKey := sent("gantry_bob", runPath+"/stop", ``, "k")
 	if other, otherKey := sent("gantry_bob", decisions, approve, "k"); other == stop || otherKey != stopKey {
-		t.Error("a stop and a decision under one key are not told apart by their content")
+		t.Error("a stop and a decision under one key have the same content")
 	}
 }
 

@@ -140,7 +140,7 @@ func TestTimeline(t *testing.T) {
 	})); diff != "" {
 		t.Errorf("with a late entry (-want +got):\n%s", diff)
 	}
-	// Entries that are dropped while pages are read are not shown, the rest is.
+	// Entries that are dropped while pages are read are not shown; all others are.
 	r.temporal.set(story(10))
 	if diff := cmp.Diff(append(everything(0, 4, 1), everything(8, 10, 1)...), r.pages("?pageSize=4", func(int) {
 		s := story(10)

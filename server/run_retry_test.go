@@ -71,7 +71,7 @@ func TestRetryBeforeThePolicy(t *testing.T) {
 	r.temporal.set(managed.RunStatus{Run: theRun, State: "FAILED", Phase: managed.PhaseRetrying})
 	r.post(operatorToken, retry, ``)
 	if got := r.temporal.retries[0].input; !got.Waits {
-		t.Errorf("the execution is not told: %+v", got)
+		t.Errorf("the execution does not learn of it: %+v", got)
 	}
 }
 

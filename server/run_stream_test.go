@@ -116,7 +116,7 @@ func TestStreamFollowsARunToItsEnd(t *testing.T) {
 		<-time.After(6 * time.Second)
 		s.want(t, "run UNCONFIRMED", "run APPLYING", "end FINISHED")
 		if !s.over() {
-			t.Error("the stream goes on after the end")
+			t.Error("the stream continues after the end")
 		}
 	})
 }
@@ -133,7 +133,7 @@ func TestAQuietStream(t *testing.T) {
 		}
 		s.leave()
 		if !s.over() {
-			t.Error("the client is gone and the stream goes on")
+			t.Error("the client has disconnected and the stream continues")
 		}
 	})
 }
@@ -144,7 +144,7 @@ func TestStreamOfAnEndedRun(t *testing.T) {
 		s := r.follow()
 		s.want(t, "end FAILED")
 		if !s.over() {
-			t.Error("the stream goes on after the end")
+			t.Error("the stream continues after the end")
 		}
 	})
 }
@@ -158,7 +158,7 @@ func TestStreamsEndWithTheServer(t *testing.T) {
 		s := r.follow()
 		close(stopping)
 		if !s.over() {
-			t.Error("the stream goes on")
+			t.Error("the stream continues")
 		}
 	})
 }

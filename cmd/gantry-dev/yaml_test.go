@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestJSONOfYAMLSaysWhatIsWritten(t *testing.T) {
+func TestJSONOfYAMLHoldsTheSameValues(t *testing.T) {
 	for content, want := range map[string]string{
 		"a: 2026-01-05":          `{"a":"2026-01-05"}`,
 		"a: '00012345'":          `{"a":"00012345"}`,

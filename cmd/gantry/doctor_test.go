@@ -67,7 +67,7 @@ func TestDoctorChangesNothing(t *testing.T) {
 }
 
 // A check that can't be made is listed, and isn't called ok.
-func TestDoctorNamesWhatItLeavesOut(t *testing.T) {
+func TestDoctorListsLeftOutChecks(t *testing.T) {
 	r, _ := newHealthyRig(t)
 	r.spacelift.RemoveAPIKey(os.Getenv("SPACELIFT_API_KEY_ID"))
 	t.Setenv("TEMPORAL_ADDRESS", "127.0.0.1:1")

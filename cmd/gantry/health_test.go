@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestHealthIsWhatReadyzSays(t *testing.T) {
+func TestHealthReportsReadiness(t *testing.T) {
 	r := newRig(t)
 	t.Setenv("GANTRY_LISTEN", strings.TrimSuffix(strings.TrimPrefix(r.gantry.url, "http://"), webhookPath))
 	answer := func(status int, body string) {

@@ -106,7 +106,7 @@ func TestLint(t *testing.T) {
 
 // A file that is linted in CI is one that Gantry starts with: lint refuses what
 // serve refuses, in the same words, and so does doctor.
-func TestLintAndDoctorRefuseWhatServeRefuses(t *testing.T) {
+func TestLintAndDoctorRefuseLikeServe(t *testing.T) {
 	hash := server.TokenHash("gantry_ann")
 	for name, file := range map[string]string{
 		"a hash that is none":        `tokens: [{name: ann, role: viewer, hash: gantry_ann}]`,

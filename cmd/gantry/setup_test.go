@@ -39,7 +39,7 @@ func TestSetupOfAnEmptyAccount(t *testing.T) {
 }
 
 // From an empty account to managed stacks, and back.
-func TestLabelsDecideWhatGantryHearsOf(t *testing.T) {
+func TestLabelsSelectNotifications(t *testing.T) {
 	r := newRig(t)
 	r.withHeader()
 	r.setUp()
@@ -101,7 +101,7 @@ func TestSetupCheckExitCodes(t *testing.T) {
 }
 
 // What could not be checked is neither fine nor drift.
-func TestSetupCheckTellsWhatItCouldNotCheck(t *testing.T) {
+func TestSetupReportsUncheckedThings(t *testing.T) {
 	r := newRig(t)
 	r.setUp()
 	check := func(want int, says string, args ...string) {
@@ -139,7 +139,7 @@ func TestSetupCheckTellsWhatItCouldNotCheck(t *testing.T) {
 	check(exitUnchecked, "the value of secret header X-Gantry-Token can't be compared")
 }
 
-func TestSetupWarnsOfWhatOtherPoliciesSend(t *testing.T) {
+func TestSetupWarnsOfOtherPolicies(t *testing.T) {
 	r := newRig(t)
 	r.setUp()
 	r.ok(r.spacelift.AddPolicy(simulator.Policy{ID: "everything", Body: everything}))
@@ -217,7 +217,7 @@ func TestSetupPrintsJSON(t *testing.T) {
 	}
 }
 
-func TestSetupSaysWhatIsMissing(t *testing.T) {
+func TestSetupNamesMissingSettings(t *testing.T) {
 	r := newRig(t)
 	fromFile := filepath.Join(t.TempDir(), "secret")
 	r.ok(os.WriteFile(fromFile, []byte("older\n"), 0o600))

@@ -8,8 +8,8 @@ import (
 	"github.com/gantryhq/gantry/inbox"
 )
 
-// What was wrong on the way to Temporal is over when it is back.
-func TestReadinessTellsOfWhatIsWrongNow(t *testing.T) {
+// A problem of forwarding ends when Temporal answers again.
+func TestReadinessReportsCurrentProblems(t *testing.T) {
 	now := time.Date(2026, 1, 5, 6, 0, 0, 0, time.UTC)
 	health := inbox.Health{Writable: true, ForwarderDown: true, ForwarderSince: now.Add(-time.Minute), LastForwardError: "temporal is unavailable"}
 	r := toAPIReadiness(health, now)
