@@ -3,6 +3,8 @@ package server
 import (
 	"cmp"
 	"context"
+	"strconv"
+	"strings"
 
 	workflowpb "go.temporal.io/api/workflow/v1"
 
@@ -104,3 +106,105 @@ func toAPIRunSummary(e *workflowpb.WorkflowExecutionInfo) (r api.RunSummary, err
 // toAPIPhase returns the phase of a run, which is queued until its execution reports
 // another one.
 func toAPIPhase(p managed.Phase) api.Phase { return api.Phase(cmp.Or(p, managed.PhaseQueued)) }
+
+// ExplainRun returns why the run is where it is.
+func (h *handlers) ExplainRun(ctx context.Context, _ genserver.ExplainRunRequestObject) (genserver.ExplainRunResponseObject, error) {
+	e, err := ask[managed.Explanation](ctx, h, managed.ManageRunID(callOf(ctx).run), managed.ExplainQuery)
+	return genserver.ExplainRun200JSONResponse(toAPIExplanation(e)), err
+}
+
+func toAPIExplanation(e managed.Explanation) api.Explanation {
+	return api.Explanation{
+		Account: string(e.Run.Account), Stack: string(e.Run.Stack), Run: string(e.Run.Run), State: nonEmpty(string(e.State)),
+		Phase: toAPIPhase(e.Phase), Summary: e.Summary, Chains: toAPIChainRefs(e.Chains), Followers: followers(e.Followers),
+		WaitingFor: optional(e.WaitingFor, toAPIWaitingFor), Approvals: optional(e.Approvals, toAPIApprovals), Unblock: toAPIUnblock(e.Unblock),
+		Next: toAPIList(e.Next, func(n managed.NextStep) api.NextStep { return api.NextStep{At: nonZero(n.At), What: n.What} }),
+		Rules: toAPIList(e.Rules, func(r managed.Rule) api.Rule {
+			return api.Rule{Name: r.Name, Value: r.Value, Origin: r.Origin, Effect: string(r.Effect), Detail: nonEmpty(r.Detail)}
+		}),
+	}
+}
+
+// toAPIWaitingFor converts the reason why a run waits. A run that waits for nothing
+// outside waits for Gantry itself.
+func toAPIWaitingFor(w managed.WaitingFor) api.WaitingFor {
+	return api.WaitingFor{
+		What: string(cmp.Or(w.What, managed.WaitGantry)), Reason: w.Reason, Since: w.Since, Until: nonZero(w.Until), Who: nonEmpty(w.Who), Next: nonEmpty(w.Next),
+	}
+}
+
+// toAPIUnblock returns the people who can unblock a run. It leaves out entries without any.
+func toAPIUnblock(all []managed.Unblock) []api.Unblock {
+	list := []api.Unblock{}
+	for _, u := range all {
+		if u.Who != "" {
+			list = append(list, api.Unblock{Who: u.Who, How: cmp.Or(u.How, "wait")})
+		}
+	}
+	return list
+}
+
+// ListTimeline returns a page of the run's timeline.
+func (h *handlers) ListTimeline(ctx context.Context, req genserver.ListTimelineRequestObject) (genserver.ListTimelineResponseObject, error) {
+	c := callOf(ctx)
+	status, err := h.run(c.run).status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	page, err := pageOfTimeline(c.run, status.Timeline, deref(req.Params.Kind), pageSize(req.Params.PageSize), req.Params.PageToken)
+	return genserver.ListTimeline200JSONResponse(page), err
+}
+
+// pageOfTimeline returns a page of a timeline. A page token names the last entry of the
+// page before by index and digest, so it is found even after entries were inserted or
+// dropped before it.
+func pageOfTimeline(run spacelift.RunRef, all []managed.TimelineEntry, kind string, size int, token *string) (api.Timeline, error) {
+	listing := listingOf("timeline", run.String(), kind)
+	place, err := listing.place(token)
+	if err != nil {
+		return api.Timeline{}, err
+	}
+	from, err := afterEntry(all, place)
+	if err != nil {
+		return api.Timeline{}, err
+	}
+	page := api.Timeline{Entries: []api.TimelineEntry{}}
+	last := -1
+	for i := from; i < len(all); i++ {
+		if kind != "" && string(all[i].Kind) != kind {
+			continue
+		}
+		if len(page.Entries) == size {
+			page.NextPageToken = listing.token(strconv.Itoa(last) + "." + entryDigest(all[last]))
+			break
+		}
+		page.Entries = append(page.Entries, toAPITimelineEntry(all[i]))
+		last = i
+	}
+	return page, nil
+}
+
+// afterEntry returns the index after the entry that a page token names.
+func afterEntry(all []managed.TimelineEntry, place string) (int, error) {
+	if place == "" {
+		return 0, nil
+	}
+	index, entry, ok := strings.Cut(place, ".")
+	at, err := strconv.Atoi(index)
+	if err != nil || !ok || at < 0 {
+		return 0, badPageToken("was not issued by this API; leave it out to start from the first page")
+	}
+	// Entries may have been inserted or dropped; the nearest match is the one that was shown.
+	for distance := range max(len(all), at+1) {
+		for _, i := range []int{at - distance, at + distance} {
+			if i >= 0 && i < len(all) && entryDigest(all[i]) == entry {
+				return i + 1, nil
+			}
+		}
+	}
+	return 0, nil // the oldest are dropped first, so no entry that remains was shown
+}
+
+func entryDigest(e managed.TimelineEntry) string {
+	return digest([]byte(e.At.String()), []byte(e.Kind), []byte(e.Summary))
+}
