@@ -99,7 +99,8 @@ func ask[T any](ctx context.Context, h *handlers, id, query string) (answer T, e
 		err = value.Get(&answer)
 	}
 	if err != nil {
-		return answer, fmt.Errorf("%s of %s: %w", query, id, err)
+		var none T // not what was decoded until the error
+		return none, fmt.Errorf("%s of %s: %w", query, id, err)
 	}
 	return answer, nil
 }
