@@ -28,8 +28,8 @@ const (
 func (h *handlers) ListAccounts(ctx context.Context, _ genserver.ListAccountsRequestObject) (genserver.ListAccountsResponseObject, error) {
 	ctx, cancel := context.WithTimeout(ctx, temporalTimeout)
 	defer cancel()
-	list := api.AccountList{Accounts: make([]api.Account, 0, len(h.gate.accounts))}
-	for _, a := range h.gate.accounts {
+	list := api.AccountList{Accounts: make([]api.Account, 0, len(h.door.accounts))}
+	for _, a := range h.door.accounts {
 		report, err := h.latestReport(ctx, a.Name)
 		if err != nil {
 			return nil, fmt.Errorf("latest reconcile of account %s: %w", a.Name, err)
@@ -73,10 +73,10 @@ func (h *handlers) findings(account spacelift.Account, report *reconcile.Report,
 	if report != nil {
 		all, last = report.Findings, report.At
 	}
-	if f, ok := h.gate.mismatches.finding(account, now); ok {
+	if f, ok := h.door.mismatches.finding(account, now); ok {
 		all = append(all, f)
 	}
-	if f, ok := h.gate.unreadable.finding(account, now); ok {
+	if f, ok := h.door.unreadable.finding(account, now); ok {
 		all = append(all, f)
 	}
 	if h.reconcile > 0 && now.Sub(last) > max(overdueAfter*h.reconcile, overdueAtLeast) {
@@ -98,7 +98,7 @@ const metricsTimeout = 2 * time.Second
 func (h *handlers) measureFindings(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, metricsTimeout)
 	defer cancel()
-	for _, a := range h.gate.accounts {
+	for _, a := range h.door.accounts {
 		report, err := h.latestReport(ctx, a.Name)
 		found := map[reconcile.FindingKind]float64{}
 		for _, f := range h.findings(a.Name, report, time.Now()) {
@@ -106,7 +106,7 @@ func (h *handlers) measureFindings(ctx context.Context) {
 		}
 		for _, kind := range reconcile.FindingKinds {
 			if err == nil || kind == reconcile.FindingSecretMismatch || kind == reconcile.FindingUnreadableEvents {
-				h.gate.metrics.findings.WithLabelValues(string(a.Name), string(kind)).Set(found[kind])
+				h.door.metrics.findings.WithLabelValues(string(a.Name), string(kind)).Set(found[kind])
 			}
 		}
 	}

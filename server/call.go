@@ -89,7 +89,7 @@ func validRun(ref spacelift.RunRef) error {
 // account returns an account that Gantry serves. Another installation may manage the
 // others in the same Temporal namespace.
 func (h *handlers) account(name string) (*Account, error) {
-	if a := h.gate.account(spacelift.Account(name)); a != nil {
+	if a := h.door.account(spacelift.Account(name)); a != nil {
 		return &a.Account, nil
 	}
 	return nil, &refusal{notFound("Gantry serves no account of this name; GET /v1/accounts lists its accounts")}
@@ -105,8 +105,8 @@ func (h *handlers) accounts(only *string) ([]string, error) {
 		}
 		return []string{string(a.Name)}, nil
 	}
-	all := make([]string, len(h.gate.accounts))
-	for i, a := range h.gate.accounts {
+	all := make([]string, len(h.door.accounts))
+	for i, a := range h.door.accounts {
 		all[i] = string(a.Name)
 	}
 	return all, nil

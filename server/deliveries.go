@@ -66,7 +66,7 @@ func (h *handlers) delivery(ctx context.Context, id string) (inbox.Delivery, []b
 // that named no account, or one that is not configured, are shown, because they reached
 // no other Gantry.
 func (h *handlers) shows(d inbox.Delivery) bool {
-	return d.Run.Account == "" || d.Reason == reasonUnknownAccount || h.gate.account(d.Run.Account) != nil
+	return d.Run.Account == "" || d.Reason == reasonUnknownAccount || h.door.account(d.Run.Account) != nil
 }
 
 // Redeliver forwards one delivery again. One that could not be read is read again
@@ -78,7 +78,7 @@ func (h *handlers) Redeliver(ctx context.Context, req genserver.RedeliverRequest
 			return d, err
 		}
 		if d.Outcome == inbox.OutcomeIgnored && len(body) > 0 {
-			return h.gate.readAgain(ctx, d, body)
+			return h.door.readAgain(ctx, d, body)
 		}
 		return h.inbox.Redeliver(ctx, req.Delivery)
 	})

@@ -15,7 +15,7 @@ func (h *handlers) DecideRun(ctx context.Context, req genserver.DecideRunRequest
 	decision.By, decision.Key = c.by, c.key
 	c.note = []any{"verdict", decision.Verdict}
 	status, err := h.run(c.run).update(ctx, c.change, managed.DecideUpdate, decision)
-	h.gate.metrics.decided(decision.Verdict, err)
+	h.door.metrics.decided(decision.Verdict, err)
 	return genserver.DecideRun200JSONResponse(toAPIRun(status)), err
 }
 

@@ -21,7 +21,7 @@ import (
 
 // New returns the handler of the whole HTTP surface.
 func New(cfg Config, box Inbox, temporal Temporal, registry *prometheus.Registry, log *slog.Logger) (http.Handler, error) {
-	gate, err := newGate(cfg, box, newMetrics(registry), log)
+	door, err := newFrontDoor(cfg, box, newMetrics(registry), log)
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +43,7 @@ func New(cfg Config, box Inbox, temporal Temporal, registry *prometheus.Registry
 		cfg.Rules = (*policy.Definitions)(nil)
 	}
 	h := &handlers{
-		gate: gate, inbox: box, temporal: temporal, registry: registry, rules: cfg.Rules, taskQueue: cfg.TaskQueue, reconcile: cfg.Reconcile,
+		door: door, inbox: box, temporal: temporal, registry: registry, rules: cfg.Rules, taskQueue: cfg.TaskQueue, reconcile: cfg.Reconcile,
 		replays: newReplayCache(), streams: make(chan struct{}, maxStreams), stopping: cfg.Stopping,
 		started: time.Now(), version: cfg.Version, log: log, approvers: Approvers(cfg.Tokens, cfg.People),
 	}
@@ -56,7 +56,7 @@ func New(cfg Config, box Inbox, temporal Temporal, registry *prometheus.Registry
 
 	// The webhook has no token and no parameters, so neither a router nor the API's
 	// middlewares copy its request.
-	webhook := onlyPost(gate.admit(genserver.NewStrictHandlerWithOptions(h, nil, answers).ReceiveNotification), unrouted(routes))
+	webhook := onlyPost(door.admit(genserver.NewStrictHandlerWithOptions(h, nil, answers).ReceiveNotification), unrouted(routes))
 	api := chi.Chain(placed, headAsGet(routes), keys.authenticate, limitBody, contract.validate).Handler(routes)
 	public := chi.Chain(placed, headAsGet(routes)).Handler(routes)
 	return chi.Chain(recoverPanics(log), securityHeaders).Handler(split(webhook, api, public)), nil
@@ -64,7 +64,7 @@ func New(cfg Config, box Inbox, temporal Temporal, registry *prometheus.Registry
 
 // handlers implements the generated interface.
 type handlers struct {
-	gate      *gate
+	door      *frontDoor
 	inbox     Inbox
 	temporal  Temporal
 	registry  *prometheus.Registry

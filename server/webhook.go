@@ -18,16 +18,16 @@ import (
 func (h *handlers) ReceiveNotification(ctx context.Context, req genserver.ReceiveNotificationRequestObject) (genserver.ReceiveNotificationResponseObject, error) {
 	r, ok := req.Body.(*request)
 	if !ok {
-		return nil, errors.New("the webhook's request did not pass its gate")
+		return nil, errors.New("the webhook's request did not pass the front door")
 	}
-	d, why, err := h.gate.identify(r)
+	d, why, err := h.door.identify(r)
 	if err != nil {
-		return nil, h.gate.refuseSigned(ctx, d, r.depth, err)
+		return nil, h.door.refuseSigned(ctx, d, r.depth, err)
 	}
 	if why != nil {
-		return toAPIReceipt(h.gate.ignore(ctx, d, r.body, why)), nil
+		return toAPIReceipt(h.door.ignore(ctx, d, r.body, why)), nil
 	}
-	stored, failed := h.gate.accept(ctx, d, r.body)
+	stored, failed := h.door.accept(ctx, d, r.body)
 	if failed != nil {
 		return nil, fmt.Errorf("accept %s: %w", d.Run, failed)
 	}
@@ -36,7 +36,7 @@ func (h *handlers) ReceiveNotification(ctx context.Context, req genserver.Receiv
 
 // identify reads what an authentic request is about. It is ignored for the
 // reason in why, or refused if another account would have had to sign it.
-func (g *gate) identify(r *request) (d inbox.Delivery, why *notForUs, err *refused) {
+func (f *frontDoor) identify(r *request) (d inbox.Delivery, why *notForUs, err *refused) {
 	d = r.delivery
 	if len(r.body) == 0 {
 		return d, &notForUs{reasonBodyEmpty, "the body is empty"}, nil
@@ -50,7 +50,7 @@ func (g *gate) identify(r *request) (d inbox.Delivery, why *notForUs, err *refus
 	if !n.account.known || why != nil && !why.mayBecomeReadable() {
 		return d, why, nil
 	}
-	unknown, err := g.vouch(r, &d)
+	unknown, err := f.vouch(r, &d)
 	if unknown != nil {
 		why = unknown
 	}
@@ -59,65 +59,65 @@ func (g *gate) identify(r *request) (d inbox.Delivery, why *notForUs, err *refus
 
 // vouch makes sure that a secret of the account signed for it: an account's
 // secret can't sign for another.
-func (g *gate) vouch(r *request, d *inbox.Delivery) (*notForUs, *refused) {
+func (f *frontDoor) vouch(r *request, d *inbox.Delivery) (*notForUs, *refused) {
 	if i := slices.IndexFunc(r.signers, func(s signer) bool { return s.Name == d.Run.Account }); i >= 0 {
 		d.Secret = r.signers[i].key.place
 		return nil, nil
 	}
-	if g.account(d.Run.Account) == nil {
+	if f.account(d.Run.Account) == nil {
 		return &notForUs{reasonUnknownAccount, fmt.Sprintf("account %s is not configured", clean(string(d.Run.Account)))}, nil
 	}
 	return nil, notAuthentic(reasonOtherAccount, fmt.Sprintf("a secret of account %s signed a notification of account %s", r.signers[0].Name, d.Run.Account))
 }
 
-func (g *gate) accept(ctx context.Context, d inbox.Delivery, body []byte) (inbox.Delivery, error) {
+func (f *frontDoor) accept(ctx context.Context, d inbox.Delivery, body []byte) (inbox.Delivery, error) {
 	d.Latency = time.Since(d.ReceivedAt)
-	stored, err := g.store(ctx, d, body)
+	stored, err := f.store(ctx, d, body)
 	if err != nil {
-		g.metrics.unavailable.Inc()
+		f.metrics.unavailable.Inc()
 		d.Outcome, d.Reason, d.Detail = inbox.OutcomeUnavailable, reasonNotStored, "the inbox can't be written"
-		d = g.inbox.Log(d)
-		g.logDelivery(ctx, slog.LevelError, d, slog.Any("error", err))
+		d = f.inbox.Log(d)
+		f.logDelivery(ctx, slog.LevelError, d, slog.Any("error", err))
 		return d, err
 	}
 	if stored.Outcome == inbox.OutcomeDuplicate {
-		g.metrics.duplicate.Inc()
+		f.metrics.duplicate.Inc()
 	} else {
-		g.metrics.accepted.Inc()
+		f.metrics.accepted.Inc()
 	}
-	g.metrics.ackLatency.Observe(time.Since(d.ReceivedAt).Seconds())
-	g.logDelivery(ctx, slog.LevelInfo, stored)
+	f.metrics.ackLatency.Observe(time.Since(d.ReceivedAt).Seconds())
+	f.logDelivery(ctx, slog.LevelInfo, stored)
 	return stored, nil
 }
 
-func (g *gate) ignore(ctx context.Context, d inbox.Delivery, body []byte, why *notForUs) inbox.Delivery {
-	g.metrics.ignored.WithLabelValues(why.reason).Inc()
-	g.metrics.ackLatency.Observe(time.Since(d.ReceivedAt).Seconds())
+func (f *frontDoor) ignore(ctx context.Context, d inbox.Delivery, body []byte, why *notForUs) inbox.Delivery {
+	f.metrics.ignored.WithLabelValues(why.reason).Inc()
+	f.metrics.ackLatency.Observe(time.Since(d.ReceivedAt).Seconds())
 	d.Outcome, d.Reason, d.Detail, d.Latency = inbox.OutcomeIgnored, why.reason, why.detail, time.Since(d.ReceivedAt)
 	if why.mayBecomeReadable() {
-		d = g.keep(d, body)
-		g.unreadable.add(d)
+		d = f.keep(d, body)
+		f.unreadable.add(d)
 	} else {
-		d = g.inbox.Log(d)
+		d = f.inbox.Log(d)
 	}
-	g.logDelivery(ctx, slog.LevelInfo, d)
+	f.logDelivery(ctx, slog.LevelInfo, d)
 	return d
 }
 
 // refuseSigned refuses a request that some secret did sign.
-func (g *gate) refuseSigned(ctx context.Context, d inbox.Delivery, depth int, why *refused) error {
-	g.metrics.refused.WithLabelValues(why.reason).Inc()
+func (f *frontDoor) refuseSigned(ctx context.Context, d inbox.Delivery, depth int, why *refused) error {
+	f.metrics.refused.WithLabelValues(why.reason).Inc()
 	d.Outcome, d.Reason, d.Detail, d.Latency = inbox.OutcomeRefused, why.reason, *why.problem.Detail, time.Since(d.ReceivedAt)
-	d = g.inbox.Log(d)
-	g.logDelivery(ctx, slog.LevelWarn, d)
+	d = f.inbox.Log(d)
+	f.logDelivery(ctx, slog.LevelWarn, d)
 	p := why.problem
 	p.Instance = new(relative(depth, "v1/deliveries/"+d.ID))
 	return &refusal{p}
 }
 
 // logDelivery writes the log line of a request to the webhook.
-func (g *gate) logDelivery(ctx context.Context, level slog.Level, d inbox.Delivery, more ...slog.Attr) {
-	if !g.log.Enabled(ctx, level) {
+func (f *frontDoor) logDelivery(ctx context.Context, level slog.Level, d inbox.Delivery, more ...slog.Attr) {
+	if !f.log.Enabled(ctx, level) {
 		return
 	}
 	attrs := [14]slog.Attr{
@@ -130,7 +130,7 @@ func (g *gate) logDelivery(ctx context.Context, level slog.Level, d inbox.Delive
 	if d.Reason != "" {
 		line = append(line, slog.String("reason", d.Reason), slog.String("detail", d.Detail))
 	}
-	g.log.LogAttrs(ctx, level, "notification", append(line, more...)...)
+	f.log.LogAttrs(ctx, level, "notification", append(line, more...)...)
 }
 
 func toAPIReceipt(d inbox.Delivery) genserver.ReceiveNotificationResponseObject {
@@ -141,7 +141,7 @@ func toAPIReceipt(d inbox.Delivery) genserver.ReceiveNotificationResponseObject 
 
 // readAgain accepts an unreadable delivery whose body was kept, as a new one.
 // Otherwise the error is a *stillUnreadableError.
-func (g *gate) readAgain(ctx context.Context, d inbox.Delivery, body []byte) (inbox.Delivery, error) {
+func (f *frontDoor) readAgain(ctx context.Context, d inbox.Delivery, body []byte) (inbox.Delivery, error) {
 	signer := d.Run.Account
 	n, err := readNotification(body)
 	if err != nil {
@@ -155,7 +155,7 @@ func (g *gate) readAgain(ctx context.Context, d inbox.Delivery, body []byte) (in
 		return d, &stillUnreadableError{fmt.Sprintf("a secret of account %s signed a notification of account %s", signer, d.Run.Account)}
 	}
 	d.ID, d.Reason, d.Detail = "", "", ""
-	return g.accept(ctx, d, body)
+	return f.accept(ctx, d, body)
 }
 
 // stillUnreadableError says why a delivery can't be accepted now either.
@@ -166,16 +166,16 @@ func (e *stillUnreadableError) Error() string {
 }
 
 // store hands an event to the inbox.
-func (g *gate) store(ctx context.Context, d inbox.Delivery, body []byte) (inbox.Delivery, error) {
-	return g.inbox.Accept(ctx, d, DecodeNotification(d, body), body)
+func (f *frontDoor) store(ctx context.Context, d inbox.Delivery, body []byte) (inbox.Delivery, error) {
+	return f.inbox.Accept(ctx, d, DecodeNotification(d, body), body)
 }
 
 // keep logs an unreadable event with its body.
-func (g *gate) keep(d inbox.Delivery, body []byte) inbox.Delivery {
-	if box, ok := g.inbox.(interface {
+func (f *frontDoor) keep(d inbox.Delivery, body []byte) inbox.Delivery {
+	if box, ok := f.inbox.(interface {
 		LogUnreadable(inbox.Delivery, []byte) inbox.Delivery
 	}); ok {
 		return box.LogUnreadable(d, body)
 	}
-	return g.inbox.Log(d)
+	return f.inbox.Log(d)
 }

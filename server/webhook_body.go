@@ -38,7 +38,7 @@ var chunks = sync.Pool{New: func() any { return new([firstChunk]byte) }}
 // readBody reads a whole body into a buffer of its size. The memory follows what
 // the sender has sent, not what it announces. The caller returns held, which is 0
 // for small bodies, to the budget when the body is no longer in use.
-func (g *gate) readBody(r *http.Request, source netip.Prefix) (body []byte, held int64, err error) {
+func (f *frontDoor) readBody(r *http.Request, source netip.Prefix) (body []byte, held int64, err error) {
 	size := r.ContentLength
 	if size > maxBody {
 		return nil, 0, errBodyTooLarge
@@ -58,9 +58,9 @@ func (g *gate) readBody(r *http.Request, source netip.Prefix) (body []byte, held
 		return nil, 0, err
 	}
 	if size < 0 {
-		return g.readUnannounced(r, source, chunk[:])
+		return f.readUnannounced(r, source, chunk[:])
 	}
-	if held, err = g.setAside(r.Context(), source, size); err != nil {
+	if held, err = f.setAside(r.Context(), source, size); err != nil {
 		return nil, 0, err
 	}
 	body = make([]byte, size)
@@ -69,10 +69,10 @@ func (g *gate) readBody(r *http.Request, source netip.Prefix) (body []byte, held
 }
 
 // readUnannounced reads the rest of a body whose length is unknown.
-func (g *gate) readUnannounced(r *http.Request, source netip.Prefix, first []byte) (body []byte, held int64, err error) {
+func (f *frontDoor) readUnannounced(r *http.Request, source netip.Prefix, first []byte) (body []byte, held int64, err error) {
 	body = first
 	for _, size := range []int{freeBody, maxBody} {
-		if held, err = g.setAside(r.Context(), source, int64(size)); err != nil {
+		if held, err = f.setAside(r.Context(), source, int64(size)); err != nil {
 			return nil, 0, err
 		}
 		buffer := make([]byte, size+1) // one more shows whether there is more
@@ -89,14 +89,14 @@ func (g *gate) readUnannounced(r *http.Request, source netip.Prefix, first []byt
 }
 
 // setAside waits for room for a body, and returns how much of the budget it takes.
-func (g *gate) setAside(ctx context.Context, source netip.Prefix, size int64) (held int64, err error) {
-	if size > trustBody && g.refusals.exhausted(bucketKey{source: source}) {
+func (f *frontDoor) setAside(ctx context.Context, source netip.Prefix, size int64) (held int64, err error) {
+	if size > trustBody && f.refusals.exhausted(bucketKey{source: source}) {
 		return 0, errSourceLimited
 	}
 	if size <= freeBody {
 		return 0, nil
 	}
-	return size, g.bodies.acquire(ctx, source, size)
+	return size, f.bodies.acquire(ctx, source, size)
 }
 
 // budget limits the bytes of the bodies in flight, in all and by source.

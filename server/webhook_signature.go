@@ -33,9 +33,9 @@ const (
 	reasonLargeBodies        = "too-many-large-bodies"
 )
 
-// gate lets authentic requests through to the webhook handler, and counts and
+// frontDoor lets authentic requests through to the webhook handler, and counts and
 // logs all of them.
-type gate struct {
+type frontDoor struct {
 	accounts   []*guarded
 	sources    sources
 	refusals   *refusalLimiter
@@ -47,16 +47,16 @@ type gate struct {
 	log        *slog.Logger
 }
 
-func newGate(cfg Config, box Inbox, m *metrics, log *slog.Logger) (*gate, error) {
+func newFrontDoor(cfg Config, box Inbox, m *metrics, log *slog.Logger) (*frontDoor, error) {
 	if len(cfg.Accounts) == 0 {
 		return nil, errors.New("no accounts configured; every webhook would be rejected")
 	}
-	g := &gate{
+	f := &frontDoor{
 		sources: sources{cfg.TrustedProxies}, refusals: newRefusalLimiter(cfg.Refusals), bodies: newBudget(),
 		mismatches: newMismatchDetector(cfg.Accounts, log), unreadable: newUnreadableEvents(), inbox: box, metrics: m, log: log,
 	}
 	for _, a := range cfg.Accounts {
-		if g.account(a.Name) != nil {
+		if f.account(a.Name) != nil {
 			return nil, fmt.Errorf("account %s is configured twice", a.Name)
 		}
 		if !hasSecret(a.Secrets()) {
@@ -65,9 +65,9 @@ func newGate(cfg Config, box Inbox, m *metrics, log *slog.Logger) (*gate, error)
 		if a.SecretHeader != "" && a.SecretHeaderValue() == "" {
 			return nil, fmt.Errorf("account %s asks for the header %s but has no value for it", a.Name, a.SecretHeader)
 		}
-		g.accounts = append(g.accounts, &guarded{Account: a, metrics: m})
+		f.accounts = append(f.accounts, &guarded{Account: a, metrics: m})
 	}
-	return g, nil
+	return f, nil
 }
 
 func hasSecret(secrets []string) bool {
@@ -133,25 +133,25 @@ func (*request) Close() error { return nil }
 // admit reads the body once, checks its signature and lets the request through.
 // The cheap checks come first: a flood without a plausible signature costs no
 // read and no hash.
-func (g *gate) admit(next http.HandlerFunc) http.HandlerFunc {
+func (f *frontDoor) admit(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		g.metrics.received.Inc()
-		source := g.sources.of(r)
+		f.metrics.received.Inc()
+		source := f.sources.of(r)
 		req := &request{
 			delivery: inbox.Delivery{ReceivedAt: time.Now(), Source: sourceName(source, r), Size: int(max(0, r.ContentLength))},
 			from:     neighborhood(source), depth: depthOf(r),
 		}
-		err := g.authenticate(r, req)
-		defer g.bodies.release(req.from, req.held)
+		err := f.authenticate(r, req)
+		defer f.bodies.release(req.from, req.held)
 		if err != nil {
-			g.refuse(w, r, req, err)
+			f.refuse(w, r, req, err)
 			return
 		}
 		doctor := strings.HasPrefix(r.UserAgent(), TestUserAgent+"/")
 		for _, s := range req.signers {
 			s.key.used.Inc()
 			if !doctor {
-				g.mismatches.authentic(s.Name)
+				f.mismatches.authentic(s.Name)
 			}
 		}
 		r.Body = req
@@ -160,7 +160,7 @@ func (g *gate) admit(next http.HandlerFunc) http.HandlerFunc {
 }
 
 // authenticate fills in req, or says why the request is refused.
-func (g *gate) authenticate(r *http.Request, req *request) *refused {
+func (f *frontDoor) authenticate(r *http.Request, req *request) *refused {
 	header, why := signatureHeader(r.Header)
 	if why != nil {
 		return why
@@ -169,18 +169,18 @@ func (g *gate) authenticate(r *http.Request, req *request) *refused {
 	if err != nil {
 		return notAuthentic(reasonSignatureMalformed, spacelift.SignatureHeader+": "+err.Error())
 	}
-	req.body, req.held, err = g.readBody(r, req.from)
+	req.body, req.held, err = f.readBody(r, req.from)
 	if err != nil {
 		return bodyProblem(err)
 	}
 	req.delivery.Size = len(req.body)
-	if req.signers = g.signersOf(signature, req.body); len(req.signers) == 0 {
+	if req.signers = f.signersOf(signature, req.body); len(req.signers) == 0 {
 		return notAuthentic(reasonSignatureMismatch,
 			"no live secret of any configured account made this signature over this body; "+
 				"compare the webhook's secret with Gantry's, and sign the raw bytes, not a re-encoded body")
 	}
 	req.delivery.Run.Account, req.delivery.Secret = req.signers[0].Name, req.signers[0].key.place
-	return g.secondFactor(r.Header, req)
+	return f.secondFactor(r.Header, req)
 }
 
 // bodyProblem says why a body was not read.
@@ -213,9 +213,9 @@ func signatureHeader(h http.Header) (string, *refused) {
 
 // signersOf tries every live secret of every account. It doesn't stop at the
 // first that fits: two accounts may, by mistake, share a secret.
-func (g *gate) signersOf(signature, body []byte) []signer {
+func (f *frontDoor) signersOf(signature, body []byte) []signer {
 	var found []signer
-	for _, a := range g.accounts {
+	for _, a := range f.accounts {
 		for _, k := range a.liveKeys() {
 			if k.Matches(body, signature) {
 				found = append(found, signer{a, k})
@@ -227,7 +227,7 @@ func (g *gate) signersOf(signature, body []byte) []signer {
 }
 
 // secondFactor drops the signers whose secret header is missing or wrong.
-func (g *gate) secondFactor(h http.Header, req *request) *refused {
+func (f *frontDoor) secondFactor(h http.Header, req *request) *refused {
 	kept := req.signers[:0]
 	missing := ""
 	for _, s := range req.signers {
@@ -243,8 +243,8 @@ func (g *gate) secondFactor(h http.Header, req *request) *refused {
 	return nil
 }
 
-func (g *gate) account(name spacelift.Account) *guarded {
-	for _, a := range g.accounts {
+func (f *frontDoor) account(name spacelift.Account) *guarded {
+	for _, a := range f.accounts {
 		if a.Name == name {
 			return a
 		}
@@ -266,34 +266,34 @@ func notAuthentic(reason, detail string) *refused {
 
 // refuse answers a request that was not let in. Beyond what its source may
 // spend it leaves no trace but a counter, so that a flood can't fill the log.
-func (g *gate) refuse(w http.ResponseWriter, r *http.Request, req *request, why *refused) {
+func (f *frontDoor) refuse(w http.ResponseWriter, r *http.Request, req *request, why *refused) {
 	d := req.delivery
 	bucket := bucketKey{source: req.from}
 	if why.reason == reasonSignatureMismatch {
-		if bucket.account = g.named(req.body); bucket.account != "" {
+		if bucket.account = f.named(req.body); bucket.account != "" {
 			d.Run.Account = bucket.account
-			g.mismatches.mismatch(bucket.account, d.ReceivedAt)
+			f.mismatches.mismatch(bucket.account, d.ReceivedAt)
 		}
 	}
 	switch {
 	case why.reason == reasonLargeBodies: // it may be authentic
 	case why.reason == reasonTooMany:
-		g.refuseLimited(w, why, g.refusals.refill())
+		f.refuseLimited(w, why, f.refusals.refill())
 		return
 	default:
 		if bucket.account != "" && len(req.body) > trustBody {
-			g.refusals.spend(bucketKey{source: req.from}) // the one that readBody asks
+			f.refusals.spend(bucketKey{source: req.from}) // the one that readBody asks
 		}
-		if wait := g.refusals.spend(bucket); wait > 0 {
-			g.refuseLimited(w, &refused{reasonTooMany, problem(reasonTooMany,
+		if wait := f.refusals.spend(bucket); wait > 0 {
+			f.refuseLimited(w, &refused{reasonTooMany, problem(reasonTooMany,
 				"the last one: "+why.reason+"; requests that are signed correctly and have at most 64 KiB are never slowed down")}, wait)
 			return
 		}
 	}
-	g.metrics.refused.WithLabelValues(why.reason).Inc()
+	f.metrics.refused.WithLabelValues(why.reason).Inc()
 	d.Outcome, d.Reason, d.Detail, d.Latency = inbox.OutcomeRefused, why.reason, *why.problem.Detail, time.Since(d.ReceivedAt)
-	d = g.inbox.Log(d)
-	g.logDelivery(r.Context(), slog.LevelWarn, d)
+	d = f.inbox.Log(d)
+	f.logDelivery(r.Context(), slog.LevelWarn, d)
 	p := why.problem
 	p.Instance = new(relative(req.depth, "v1/deliveries/"+d.ID))
 	if why.reason == reasonLargeBodies {
@@ -303,19 +303,19 @@ func (g *gate) refuse(w http.ResponseWriter, r *http.Request, req *request, why 
 	writeProblem(w, p)
 }
 
-func (g *gate) refuseLimited(w http.ResponseWriter, why *refused, wait time.Duration) {
-	g.metrics.refused.WithLabelValues(reasonTooMany).Inc()
+func (f *frontDoor) refuseLimited(w http.ResponseWriter, why *refused, wait time.Duration) {
+	f.metrics.refused.WithLabelValues(reasonTooMany).Inc()
 	writeProblemAfter(w, why.problem, wait)
 }
 
 // named returns the configured account that a body without a valid signature
 // names; empty if it names none.
-func (g *gate) named(body []byte) spacelift.Account {
+func (f *frontDoor) named(body []byte) spacelift.Account {
 	n, err := readNotification(body)
 	if err != nil || !n.run {
 		return ""
 	}
-	if a := g.account(spacelift.Account(n.account.value)); a != nil {
+	if a := f.account(spacelift.Account(n.account.value)); a != nil {
 		return a.Name
 	}
 	return ""
