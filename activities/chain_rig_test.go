@@ -124,7 +124,7 @@ func (c *town) turn(stack spacelift.StackID, parents ...spacelift.StackID) activ
 		run := c.run(p, -1).Run
 		end, ended := run.End()
 		if !ended {
-			c.Fatalf("%s goes on", run.Ref)
+			c.Fatalf("%s continues", run.Ref)
 		}
 		if in.Ended.Before(end.At) {
 			in.Ended = end.At

@@ -60,7 +60,7 @@ func TestCheck(t *testing.T) {
 		{name: "confirmed by a person who copied Gantry's note", change: then("jane", "Confirmed by Gantry. [gantry: confirm 5]", "CONFIRMED"), want: managed.AlreadyConfirmed, reason: "jane confirmed"},
 		{name: "confirmed and applying", change: then("jane", "", "CONFIRMED", "PREPARING_APPLY", "APPLYING"), want: managed.AlreadyConfirmed, reason: "jane"},
 		{name: "confirmed and finished", change: then("jane", "", "CONFIRMED", "PREPARING_APPLY", "APPLYING", "FINISHED"), want: managed.AlreadyConfirmed, reason: "jane"},
-		{name: "confirmed, as far as the state tells", change: func(r *spacelift.Run) { r.History, r.State, r.StateVersion = nil, "APPLYING", 8 }, want: managed.AlreadyConfirmed},
+		{name: "confirmed, as far as the state shows", change: func(r *spacelift.Run) { r.History, r.State, r.StateVersion = nil, "APPLYING", 8 }, want: managed.AlreadyConfirmed},
 
 		{name: "discarded", change: then("jane", "", "DISCARDED"), want: managed.AnotherPlan, reason: "DISCARDED (6)"},
 		{name: "failed by a review", change: then("", "", "FAILED"), want: managed.AnotherPlan, reason: "FAILED (6)"},

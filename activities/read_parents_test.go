@@ -22,7 +22,7 @@ func TestReadParents(t *testing.T) {
 		says  string
 	}{
 		{"nobody else was pushed", func(c *town) { c.push("c1", changes, "web") }, activities.ParentsThrough, ""},
-		{"a parent of the same push goes on", func(c *town) { c.push("c1", changes, "app", "web") }, activities.ParentsGoOn, "of app works on the same commit"},
+		{"a parent of the same push has not ended", func(c *town) { c.push("c1", changes, "app", "web") }, activities.ParentsGoOn, "of app works on the same commit"},
 		{"one further up does, and the parent was not pushed", func(c *town) { c.push("c1", changes, "net", "web") }, activities.ParentsGoOn, "of net works on the same commit"},
 		{"one further up does, and the parent of the push found no changes yet", func(c *town) {
 			c.push("c1", changes, "net")
@@ -35,11 +35,11 @@ func TestReadParents(t *testing.T) {
 			c.applies("app")
 			c.push("c1", changes, "net", "web")
 		}, activities.ParentsThrough, ""},
-		{"a parent of another push goes on", func(c *town) {
+		{"a parent of another push has not ended", func(c *town) {
 			c.push("c1", changes, "app")
 			c.push("c2", changes, "web")
 		}, activities.ParentsThrough, ""},
-		{"one of two parents goes on", func(c *town) {
+		{"one of two parents has not ended", func(c *town) {
 			c.push("c1", noChanges, "app")
 			c.push("c1", changes, "dns", "web")
 		}, activities.ParentsGoOn, "of dns"},

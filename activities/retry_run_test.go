@@ -163,7 +163,7 @@ func TestRetryRunOfAnotherSpacelift(t *testing.T) {
 		reason string
 		sent   int
 	}{
-		{name: "the same run goes on", want: managed.ActDone, sent: 1},
+		{name: "the same run has not ended", want: managed.ActDone, sent: 1},
 		{name: "an earlier attempt did it", before: goesOn(""), want: managed.ActDone},
 		{name: "our key did it", before: goesOn("api::key"), want: managed.ActDone},
 		{name: "a person did it", before: goesOn("jane"), want: managed.ActMoot, reason: "jane started it again"},

@@ -41,7 +41,7 @@ func TestABlockedStackIsLeftAlone(t *testing.T) {
 			mentions: map[string]managed.TimelineKind{"hold: jane locked the stack": managed.KindDecision},
 		},
 		{
-			name: "Reconcile tells that it is free", labels: auto,
+			name: "Reconcile signals that it is free", labels: auto,
 			script: func(r *rig) {
 				r.at(0, func() { r.locks("jane"); r.moves(queued, planning, unconfirmed) })
 				r.at(30*time.Minute, func() {

@@ -16,7 +16,7 @@ var windowed = append([]string{"gantry:window=mornings"}, auto...)
 func TestClocks(t *testing.T) {
 	play(t, []story{
 		{
-			name: "people are reminded, somebody else is told, and the plan is discarded", labels: production,
+			name: "people are reminded, another person is notified, and the plan is discarded", labels: production,
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 				r.at(10*time.Hour, func() { r.says(ann, managed.Approve, "") }) // one of two is not enough
@@ -44,7 +44,7 @@ func TestClocks(t *testing.T) {
 			},
 		},
 		{
-			name: "a plan that is kept goes on waiting, and people are told once", labels: []string{"gantry:managed", "gantry:profile=kept"},
+			name: "a plan that is kept keeps waiting, and people are notified once", labels: []string{"gantry:managed", "gantry:profile=kept"},
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 				r.at(3*time.Hour, func() {
@@ -81,7 +81,7 @@ func TestClocks(t *testing.T) {
 			state: discarded, outcome: "nobody approved within 24h",
 		},
 		{
-			name: "discarding does not work at once: it is tried again", labels: production,
+			name: "discarding does not work immediately: it is tried again", labels: production,
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 				r.at(23*time.Hour, func() { r.set(func() { r.refuses = illegal("stack is locked") }) })
@@ -94,7 +94,7 @@ func TestClocks(t *testing.T) {
 			state: discarded, outcome: "nobody approved within 24h",
 		},
 		{
-			name: "a run that stays where it is is told of once", labels: append([]string{"gantry:notify=deploys"}, auto...),
+			name: "a run that stays where it is is reported once", labels: append([]string{"gantry:notify=deploys"}, auto...),
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning) })
 				r.at(59*time.Minute, func() { r.received() })
@@ -145,7 +145,7 @@ func TestGates(t *testing.T) {
 			state: finished, outcome: "applied", confirmed: 1, asked: 1,
 		},
 		{
-			name: "a freeze that is lifted lets Gantry go on at once", labels: auto,
+			name: "a freeze that is lifted lets Gantry continue immediately", labels: auto,
 			script: func(r *rig) {
 				r.world.freezes = []policy.Freeze{{ID: "f1", Reason: "quarter's end", DeclaredBy: "ann", From: started}}
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
@@ -187,7 +187,7 @@ func TestGates(t *testing.T) {
 			state: discarded, outcome: "discarded by jane",
 		},
 		{
-			name: "a freeze that nobody tells of ends all the same", labels: auto,
+			name: "a freeze ends without a signal all the same", labels: auto,
 			script: func(r *rig) {
 				r.world.freezes = []policy.Freeze{{ID: "f1", DeclaredBy: "ann", From: started}}
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
@@ -287,7 +287,7 @@ func TestOutsideChanges(t *testing.T) {
 					r.wants(managed.PhasePlanning, "has not been able to read the run")
 					r.set(func() { r.away = false })
 				})
-				r.at(48*time.Hour+16*time.Minute, func() { r.Error("the execution goes on") })
+				r.at(48*time.Hour+16*time.Minute, func() { r.Error("the execution continues") })
 			},
 			state: spacelift.RunStateStopped, outcome: "the run was stopped by jane",
 		},

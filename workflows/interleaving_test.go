@@ -61,7 +61,7 @@ func TestAnyInterleavingObeysThePolicy(t *testing.T) {
 			"unlocked":                  func() { r.set(func() { r.refuses = nil }) },
 			"lost answer":               func() { r.set(func() { r.loses = 1 }) },
 			"old news":                  func() { r.notifyOf(0, 1) },
-			"told":                      func() { r.notify() },
+			"notified":                  func() { r.notify() },
 			"forged end":                func() { r.forges(ends(finished, len(r.truth.History))) },
 			"forged failure, far ahead": func() { r.forges(ends(hasFailed, 500)) },
 			"forged plan":               func() { r.forges(ends(unconfirmed, len(r.truth.History)+1)) },

@@ -22,7 +22,7 @@ func TestManageRunObeysLabels(t *testing.T) {
 			mentions: map[string]managed.TimelineKind{"hold: gantry:aprovals=2": managed.KindDecision},
 		},
 		{
-			name: "mended labels that Reconcile tells of let the run go on", labels: append([]string{"gantry:aprovals=2"}, auto...),
+			name: "repaired labels that Reconcile signals let the run continue", labels: append([]string{"gantry:aprovals=2"}, auto...),
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 				r.at(time.Minute, func() {
@@ -39,7 +39,7 @@ func TestManageRunObeysLabels(t *testing.T) {
 			state: finished, outcome: "applied", confirmed: 1, asked: 1,
 		},
 		{
-			name: "mended labels that nobody tells of are found all the same", labels: append([]string{"gantry:aprovals=2"}, auto...),
+			name: "repaired labels are found without a signal all the same", labels: append([]string{"gantry:aprovals=2"}, auto...),
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 				r.at(time.Minute, func() { r.set(func() { r.truth.StackLabels = auto }) })

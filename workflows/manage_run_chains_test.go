@@ -151,7 +151,7 @@ func TestARunOfAChain(t *testing.T) {
 		name  string
 		early bool // it knows from the start
 		ends  spacelift.RunState
-	}{{"finishes", true, finished}, {"is told later, and is discarded", false, discarded}} {
+	}{{"finishes", true, finished}, {"is notified later, and is discarded", false, discarded}} {
 		t.Run(tc.name, func(t *testing.T) {
 			r := newRig(t, manual)
 			r.others = []spacelift.Stack{appFollows}

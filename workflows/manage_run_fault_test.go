@@ -71,7 +71,7 @@ func faulty(t *testing.T, known managed.Record, during func(*testsuite.TestWorkf
 func TestAFaultIsShownAndRetried(t *testing.T) {
 	next, _ := faulty(t, broken(), nil)
 	if next == nil || next.Known.Fault == nil || next.Known.Fault.Tries != 1 || !strings.Contains(next.Known.Fault.Reason, "nil pointer") {
-		t.Fatalf("goes on with %+v, want a fault", next)
+		t.Fatalf("continues with %+v, want a fault", next)
 	}
 	begun := time.Now()
 	next.Known.Fault.At = begun // the test's clock begins now
@@ -99,7 +99,7 @@ func TestAFaultIsShownAndRetried(t *testing.T) {
 		t.Error("the execution did not wait before it tried again")
 	}
 	if second == nil || second.Known.Fault == nil || second.Known.Fault.Tries != 2 {
-		t.Fatalf("goes on with %+v, want the second fault", second)
+		t.Fatalf("continues with %+v, want the second fault", second)
 	}
 	if first, then := next.Known.Fault.Until().Sub(next.Known.Fault.At), second.Known.Fault.Until().Sub(second.Known.Fault.At); then <= first {
 		t.Errorf("tries again after %s, and then after %s", first, then)
@@ -112,7 +112,7 @@ func TestAFaultIsShownAndRetried(t *testing.T) {
 	repaired := *second.Known
 	repaired.Retry, repaired.Failure = nil, &managed.Failure{Cause: policy.CauseCode}
 	if third, arrived := faulty(t, repaired, nil); third != nil || len(arrived) > 1 {
-		t.Errorf("goes on with %+v after %d messages, want the end", third, len(arrived))
+		t.Errorf("continues with %+v after %d messages, want the end", third, len(arrived))
 	}
 }
 

@@ -118,7 +118,7 @@ func (s *silence) nextPoll(run managed.Situation, n managed.Next) time.Time {
 const crowdedPoll = time.Minute
 
 // pollRun reads a run that has gone without news, and takes what the API shows.
-// An overdue run is reported once. If Spacelift doesn't answer we can't tell, so
+// An overdue run is reported once. Without an answer Gantry can't know, so
 // nothing is reported. It returns an error only when the execution is canceled.
 func (m *manager) pollRun(ctx workflow.Context, s managed.Situation, n managed.Next) error {
 	silence := &m.silence

@@ -13,7 +13,7 @@ import (
 func TestManageRunPollsASilentRun(t *testing.T) {
 	play(t, []story{
 		{
-			name: "the end is never told", labels: auto,
+			name: "the end has no notification", labels: auto,
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning) })
 				r.at(time.Minute, func() { r.set(func() { r.truth.Delta = &spacelift.Delta{} }); r.goes(finished) })
@@ -23,7 +23,7 @@ func TestManageRunPollsASilentRun(t *testing.T) {
 			mentions: map[string]managed.TimelineKind{"no notification had: FINISHED (2)": managed.KindRepair},
 		},
 		{
-			name: "the plan is never told, and confirmed all the same", labels: auto,
+			name: "the plan has no notification, and is confirmed all the same", labels: auto,
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued) })
 				r.at(time.Minute, func() { r.goes(ready, planning, unconfirmed) })
@@ -76,7 +76,7 @@ func TestManageRunPollsASilentRun(t *testing.T) {
 			state: "SKIPPED",
 		},
 		{
-			name: "a state that Spacelift never heard of is not believed for ever", labels: manual,
+			name: "a state that Spacelift doesn't know is not believed for ever", labels: manual,
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 				r.at(time.Minute, func() {
@@ -91,7 +91,7 @@ func TestManageRunPollsASilentRun(t *testing.T) {
 			mentions: map[string]managed.TimelineKind{"not believed: APPLYING (95)": managed.KindRepair},
 		},
 		{
-			name: "the label goes and nothing tells of it", labels: auto,
+			name: "the label goes without a notification", labels: auto,
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued) })
 				r.at(time.Minute, func() { r.set(func() { r.truth.StackLabels = []string{"env:prod"} }) })
@@ -115,7 +115,7 @@ func TestManageRunPollsASilentRun(t *testing.T) {
 			mentions: map[string]managed.TimelineKind{"did not answer when asked: dial tcp": managed.KindNote},
 		},
 		{
-			name: "while nobody can look, nobody is told that the run stays where it is", labels: asked,
+			name: "while the run can't be read, nobody is notified that it stays where it is", labels: asked,
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning) })
 				r.at(10*time.Minute, func() { r.set(func() { r.away = true }) })
@@ -183,7 +183,7 @@ func TestManageRunGivesUp(t *testing.T) {
 			r.at(time.Minute, func() {
 				r.env.SignalWorkflow(managed.RunEventsSignal, managed.RunEvents{GiveUp: "the stack is gone"})
 			})
-			r.at(2*time.Minute, func() { r.Error("the execution goes on") })
+			r.at(2*time.Minute, func() { r.Error("the execution continues") })
 		}, "the stack is gone"},
 		{"later when Reconcile says so of a run that Gantry made", func(r *rig) {
 			r.retryOf = &managed.RetryOf{Run: again, Attempt: 2, By: "ann"}
@@ -193,7 +193,7 @@ func TestManageRunGivesUp(t *testing.T) {
 				r.env.SignalWorkflow(managed.RunEventsSignal, managed.RunEvents{GiveUp: "the stack is gone"})
 			})
 			r.at(24*time.Hour, func() { r.wants(managed.PhaseHolding, "Spacelift does not know it") })
-			r.at(24*time.Hour+2*time.Minute, func() { r.Error("the execution goes on") })
+			r.at(24*time.Hour+2*time.Minute, func() { r.Error("the execution continues") })
 		}, "Spacelift does not know it"},
 		{"not before its key had time to get its access back, where Spacelift showed it once", func(r *rig) {
 			r.at(0, func() {
@@ -205,7 +205,7 @@ func TestManageRunGivesUp(t *testing.T) {
 			r.at(time.Minute, func() { r.set(func() { r.broken = spacelift.ErrNotFound }) })
 			r.at(31*time.Minute, func() { r.wants(managed.PhaseHolding, "Spacelift does not know it") })
 			r.at(24*time.Hour+25*time.Minute, func() { r.wants(managed.PhaseHolding, "Spacelift does not know it") })
-			r.at(24*time.Hour+31*time.Minute, func() { r.Error("the execution goes on") })
+			r.at(24*time.Hour+31*time.Minute, func() { r.Error("the execution continues") })
 		}, "Spacelift does not know it"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

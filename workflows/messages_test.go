@@ -75,7 +75,7 @@ func TestTheEndOfARunNotifiesPeople(t *testing.T) {
 			},
 		},
 		{
-			name: "nobody is to be told", labels: auto,
+			name: "nobody is to be notified", labels: auto,
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 				r.at(time.Minute, func() { r.notify(); r.moves(applying, finished) })

@@ -184,7 +184,7 @@ func TestReconcileIsPatientWithRunsThatVanish(t *testing.T) {
 		r.finds(r.ticks(did{done, 0, 0, 0, 2}), reconcile.FindingRunsVanished)
 		return r, ref
 	}
-	t.Run("for good", func(t *testing.T) {
+	t.Run("permanently", func(t *testing.T) {
 		r, ref := vanish(t)
 		calls, hours := 0, 0
 		for r.known[managed.ManageRunID(ref)].Phase != managed.PhaseDone && hours < 48 {

@@ -128,7 +128,7 @@ func TestRetryRun(t *testing.T) {
 		reason string // why not; empty: it was retried
 		sent   int
 	}{
-		{name: "at once", sent: 1},
+		{name: "immediately", sent: 1},
 		{name: "after a day without Spacelift, nearly", before: func(r *retryRig) { r.away = 23 * time.Hour }, sent: 1},
 		{name: "an answer got lost", before: func(r *retryRig) { r.loses = 1 }, sent: 1},
 		{name: "under the same id", before: func(r *retryRig) { r.again = run }, sent: 1},

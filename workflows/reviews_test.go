@@ -46,7 +46,7 @@ func TestReviews(t *testing.T) {
 			state: "SKIPPED",
 		},
 		{
-			name: "Reconcile tells that an approval policy keeps a run in the queue, and that it no longer does", labels: asked,
+			name: "Reconcile signals that an approval policy keeps a run in the queue, and that it no longer does", labels: asked,
 			script: func(r *rig) {
 				reports := func(needs bool) {
 					e := r.notification(0)

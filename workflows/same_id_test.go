@@ -79,7 +79,7 @@ func TestARetryUnderTheSameIDIsManaged(t *testing.T) {
 			tc.story(r)
 			in := r.continued()
 			if diff := cmp.Diff(&tc.want, in.RetryOf); diff != "" || in.Known != nil || in.Run != run {
-				t.Errorf("goes on with %+v; retry of (-want +got):\n%s", in, diff)
+				t.Errorf("continues with %+v; retry of (-want +got):\n%s", in, diff)
 			}
 			if of := tc.want.By == "ann"; of != (len(in.Chains) == 1) {
 				t.Errorf("the new attempt is part of %+v", in.Chains)

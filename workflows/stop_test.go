@@ -49,7 +49,7 @@ func TestPeopleStop(t *testing.T) {
 			state: finished, outcome: "applied", confirmed: 1, asked: 1,
 		},
 		{
-			name: "Spacelift refuses, which who asked is told", labels: asked,
+			name: "Spacelift refuses, and the caller learns it", labels: asked,
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning) })
 				r.at(time.Minute, func() {

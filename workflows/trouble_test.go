@@ -116,7 +116,7 @@ func TestManageRunWhileTheAPIIsInTrouble(t *testing.T) {
 			mentions: map[string]managed.TimelineKind{"Spacelift refused to confirm": managed.KindAction},
 		},
 		{
-			name: "another plan is the first thing heard while Spacelift does not answer Gantry", labels: auto,
+			name: "another plan is the first thing received while Spacelift does not answer Gantry", labels: auto,
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning) })
 				r.at(time.Minute, func() { r.set(func() { r.away = true }); r.moves(unconfirmed) })

@@ -141,7 +141,7 @@ func TestAnAPIThatIsBehindCatchesUp(t *testing.T) {
 			r.person("jane", discarded, "")
 			r.notify()
 		}},
-		{"with the end", []spacelift.RunState{finished}, func(r *rig) { r.Error("the execution goes on") }},
+		{"with the end", []spacelift.RunState{finished}, func(r *rig) { r.Error("the execution continues") }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r := newRig(t, asked)
