@@ -38,27 +38,35 @@ func Chain(ctx workflow.Context, in chain.Input) (chain.Status, error) {
 		if acted {
 			continue
 		}
-		if err := r.publish(ctx, next); err != nil {
+		done, err := r.settle(ctx, next)
+		if err != nil {
 			return chain.Status{}, err
 		}
-		if !next.Finish && (!fullHistory(ctx) || r.triggering > 0) {
-			if err := r.wait(ctx, next); err != nil {
-				return chain.Status{}, err
-			}
-			continue
-		}
-		if err := r.finish(ctx, next.Finish); err != nil {
-			return chain.Status{}, err
-		}
-		// Nothing has yielded since the last check, so nothing is left behind.
-		switch {
-		case r.hasNews():
-		case next.Finish:
+		if done {
 			return r.known.Status(workflow.Now(ctx).UTC()), nil
-		default:
-			return chain.Status{}, workflow.NewContinueAsNewError(ctx, Chain, chain.Input{Root: in.Root, Known: &r.known})
 		}
 	}
+}
+
+// settle publishes where the chain is when there is nothing left to do, and ends
+// the execution, continues it as a new one, or waits. It reports whether the
+// execution is done.
+func (r *releaser) settle(ctx workflow.Context, next chain.Next) (done bool, err error) {
+	r.sender.send(func() []managed.Notice { return r.known.Outbox }, r.known.Sent)
+	if err := upsert(ctx, chain.Attributes(r.known.Root, next.Phase)); err != nil {
+		return false, err
+	}
+	if !next.Finish && (!fullHistory(ctx) || r.triggering > 0) {
+		return false, r.wait(ctx, next)
+	}
+	// Nothing yields after finish, so no news is left behind.
+	if err := r.finish(ctx, next.Finish); err != nil || r.hasNews() {
+		return false, err
+	}
+	if next.Finish {
+		return true, nil
+	}
+	return false, workflow.NewContinueAsNewError(ctx, Chain, chain.Input{Root: r.known.Root, Known: &r.known})
 }
 
 // releaser is an execution of Chain at work.
@@ -170,12 +178,6 @@ func (r *releaser) decide(ctx workflow.Context) chain.Next {
 		r.log.Info("chain", "root", r.known.Root.String(), "phase", n.Phase, "reason", n.Reason)
 	}
 	return n
-}
-
-// publish sends the messages that wait, and makes the chain findable by its phase.
-func (r *releaser) publish(ctx workflow.Context, n chain.Next) error {
-	r.sender.send(func() []managed.Notice { return r.known.Outbox }, r.known.Sent)
-	return upsert(ctx, chain.Attributes(r.known.Root, n.Phase))
 }
 
 // carryOut carries out the decision, and reports whether it was more than to wait.
