@@ -32,6 +32,11 @@ func (s sources) of(r *http.Request) netip.Addr {
 	return peer
 }
 
+// hidden reports whether a proxy that isn't trusted names another source.
+func (s sources) hidden(r *http.Request) bool {
+	return (r.Header["X-Forwarded-For"] != nil || r.Header["Forwarded"] != nil) && !s.trusts(parseAddr(r.RemoteAddr))
+}
+
 func (s sources) trusts(a netip.Addr) bool {
 	for _, p := range s.trusted {
 		if p.Contains(a) {

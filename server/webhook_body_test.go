@@ -113,6 +113,25 @@ func TestStrangersBehindTheSameProxy(t *testing.T) {
 	}
 }
 
+// TestAProxyThatHidesItsClientsIsReported: once, and not because a stranger sends
+// a header.
+func TestAProxyThatHidesItsClientsIsReported(t *testing.T) {
+	r := newRig(t)
+	send := func(secret string) {
+		body := example(t, "run_tracked_queued")
+		r.send(http.MethodPost, "/webhook", body, spacelift.SignatureHeader, spacelift.Sign([]byte(secret), []byte(body)), "X-Forwarded-For", "198.51.100.7")
+	}
+	const message = "notifications arrive through a proxy that trustedProxies doesn't list: all of its clients count as one source"
+	if send("guess"); len(r.log.entries(t, message)) != 0 {
+		t.Error("a stranger had it reported")
+	}
+	send(acmeSecret)
+	send(acmeSecret)
+	if lines := r.log.entries(t, message); len(lines) != 1 || lines[0]["proxy"] != "192.0.2.1" {
+		t.Errorf("the log says %v", lines)
+	}
+}
+
 // TestSourcesBehindTrustedProxies: each client of a trusted proxy has a bucket of
 // its own, and is the source in the delivery log.
 func TestSourcesBehindTrustedProxies(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -42,6 +43,7 @@ type frontDoor struct {
 	bodies     *budget
 	mismatches *mismatchDetector
 	unreadable *unreadableEvents
+	proxied    sync.Once // a proxy that hides its clients was reported
 	inbox      Inbox
 	metrics    *metrics
 	log        *slog.Logger
@@ -153,6 +155,11 @@ func (f *frontDoor) admit(next http.HandlerFunc) http.HandlerFunc {
 			if !doctor {
 				f.mismatches.authentic(s.Name)
 			}
+		}
+		if g.sources.hidden(r) {
+			g.proxied.Do(func() {
+				g.log.WarnContext(r.Context(), "notifications arrive through a proxy that trustedProxies doesn't list: all of its clients count as one source", "proxy", req.delivery.Source)
+			})
 		}
 		r.Body = req
 		next(w, r)

@@ -96,7 +96,7 @@ func (b *bench) compareGantry(ctx context.Context, t io.Writer, bare *program, d
 	return nil
 }
 
-// comparison is what compare leaves beside its rows.
+// comparison is a summary of all rows.
 type comparison struct {
 	events int64
 	memory float64 // resident after 16 connections, in MB
