@@ -3,13 +3,16 @@ package inbox
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -17,10 +20,11 @@ func TestAcceptedDeliveryIsThereAfterReopening(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	in := open(t, Options{Dir: dir})
-	e := event(runRef(1), 5, spacelift.RunStateUnconfirmed)
+	e := notice(runRef(1), 5, spacelift.RunStateUnconfirmed)
 	body := []byte(`{"account":"acme"}`)
 	received := time.Now().Add(-3 * time.Millisecond)
-	d, err := in.Accept(t.Context(), Delivery{ReceivedAt: received, Source: "192.0.2.7", Secret: 2}, e, body)
+	e.ReceivedAt, e.Secret = received, 2
+	d, err := in.Accept(t.Context(), e, body)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,8 +42,6 @@ func TestAcceptedDeliveryIsThereAfterReopening(t *testing.T) {
 		ID: d.ID, ReceivedAt: received.UTC(), Source: "192.0.2.7", Secret: 2, Outcome: OutcomeAccepted, Forwarding: ForwardingPending,
 		Run: e.Run, Type: e.Type, State: e.State, StateVersion: 5, Size: len(body), HasBody: true,
 	}
-	// How long the answer took is known only after the commit, and stored with
-	// the first mark.
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(Delivery{}, "Latency"), cmpopts.EquateApproxTime(0)); diff != "" {
 		t.Errorf("delivery (-want +got):\n%s", diff)
 	}
@@ -51,8 +53,7 @@ func TestAcceptedDeliveryIsThereAfterReopening(t *testing.T) {
 	stop := forward(t, in, target, ForwarderOptions{})
 	waitFor(t, in, func(h Health) bool { return h.Pending == 0 })
 	stop()
-	want2 := e
-	want2.Delivery, want2.ReceivedAt = d.ID, received.UTC()
+	want2 := managed.RunEvent{Run: e.Run, Type: e.Type, State: e.State, StateVersion: 5, At: received.UTC(), Source: managed.SourceWebhook, Delivery: d.ID, ReceivedAt: received.UTC()}
 	if diff := cmp.Diff(want2, target.signals[0][0], cmpopts.EquateApproxTime(0)); diff != "" {
 		t.Errorf("event sent (-want +got):\n%s", diff)
 	}
@@ -77,17 +78,17 @@ func TestRepeatIsADuplicate(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	in := open(t, Options{Dir: dir})
-	first := accept(t, in, event(runRef(1), 3, spacelift.RunStatePlanning))
+	first := accept(t, in, notice(runRef(1), 3, spacelift.RunStatePlanning))
 
 	for _, other := range []struct {
 		name string
 		d    Delivery
 		want Outcome
 	}{
-		{"the same event", accept(t, in, event(runRef(1), 3, spacelift.RunStatePlanning)), OutcomeDuplicate},
-		{"another run", accept(t, in, event(runRef(2), 3, spacelift.RunStatePlanning)), OutcomeAccepted},
-		{"another version", accept(t, in, event(runRef(1), 4, spacelift.RunStatePlanning)), OutcomeAccepted},
-		{"another state", accept(t, in, event(runRef(1), 3, spacelift.RunStateFailed)), OutcomeAccepted},
+		{"the same event", accept(t, in, notice(runRef(1), 3, spacelift.RunStatePlanning)), OutcomeDuplicate},
+		{"another run", accept(t, in, notice(runRef(2), 3, spacelift.RunStatePlanning)), OutcomeAccepted},
+		{"another version", accept(t, in, notice(runRef(1), 4, spacelift.RunStatePlanning)), OutcomeAccepted},
+		{"another state", accept(t, in, notice(runRef(1), 3, spacelift.RunStateFailed)), OutcomeAccepted},
 	} {
 		if other.d.Outcome != other.want {
 			t.Errorf("%s: %s, want %s", other.name, other.d.Outcome, other.want)
@@ -99,7 +100,7 @@ func TestRepeatIsADuplicate(t *testing.T) {
 	closeInbox(t, in)
 
 	in = open(t, Options{Dir: dir})
-	again := accept(t, in, event(runRef(1), 3, spacelift.RunStatePlanning))
+	again := accept(t, in, notice(runRef(1), 3, spacelift.RunStatePlanning))
 	if again.Outcome != OutcomeDuplicate || again.DuplicateOf != first.ID {
 		t.Errorf("after reopening: %s of %q, want a duplicate of %q", again.Outcome, again.DuplicateOf, first.ID)
 	}
@@ -117,7 +118,7 @@ func TestConcurrentTwinsAreStoredOnce(t *testing.T) {
 		outcomes := make([]Delivery, twins)
 		var wg sync.WaitGroup
 		for i := range twins {
-			wg.Go(func() { outcomes[i] = accept(t, in, event(runRef(n), 0, spacelift.RunStateQueued)) })
+			wg.Go(func() { outcomes[i] = accept(t, in, notice(runRef(n), 0, spacelift.RunStateQueued)) })
 		}
 		wg.Wait()
 		var accepted []string
@@ -141,11 +142,33 @@ func TestAcceptAfterClose(t *testing.T) {
 	t.Parallel()
 	in := open(t, Options{})
 	closeInbox(t, in)
-	_, err := in.Accept(context.Background(), Delivery{}, event(runRef(1), 0, spacelift.RunStateQueued), nil)
+	_, err := in.Accept(context.Background(), notice(runRef(1), 0, spacelift.RunStateQueued), nil)
 	if !errors.Is(err, ErrUnavailable) {
 		t.Errorf("error %v, want ErrUnavailable", err)
 	}
 	if h := in.Health(); h.Writable || h.Problem == "" {
 		t.Errorf("health %+v, want not writable and a reason", h)
 	}
+}
+
+// A rolling update on one volume: the next process waits for the one before.
+func TestSecondProcessWaitsForTheFirst(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		first := open(t, Options{Dir: dir})
+		d := accept(t, first, notice(runRef(1), 0, spacelift.RunStateQueued))
+		began := time.Now()
+		if _, err := Open(t.Context(), Options{Dir: dir, LockWait: 30 * time.Second}); err == nil || time.Since(began) < 30*time.Second || !strings.Contains(err.Error(), "another process uses") {
+			t.Errorf("after %s: %v, want that another process uses it", time.Since(began), err)
+		}
+		go func() {
+			pass(20 * time.Second)
+			closeInbox(t, first)
+		}()
+		second := open(t, Options{Dir: dir, LockWait: 30 * time.Second})
+		if _, _, err := second.Get(t.Context(), d.ID); err != nil {
+			t.Error(err)
+		}
+	})
 }

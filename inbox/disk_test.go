@@ -1,264 +1,389 @@
-//go:build unix
-
 package inbox
 
 import (
-	"bytes"
-	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
-	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"pgregory.net/rapid"
+
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// limitFiles sets the size above which the process cannot write to files. Go
-// turns the signal that comes with it into an exit; ignored, writes fail with
-// EFBIG.
-func limitFiles(n uint64) error {
-	signal.Ignore(syscall.SIGXFSZ)
-	var l syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &l); err != nil {
-		return err
-	}
-	l.Cur = min(n, l.Max)
-	return syscall.Setrlimit(syscall.RLIMIT_FSIZE, &l)
+// badDisk plays a disk that is full, that fails, and that loses what was not
+// flushed when the power is cut.
+type badDisk struct {
+	dir      string
+	mu       sync.Mutex
+	room     int64 // bytes that all files may have; 0 for no limit
+	syncs    error // of the next flush
+	writes   error // of all writes, which are cut off in the middle
+	undo     map[string][]undo
+	failures int
 }
 
-const noLimit = ^uint64(0)
+type undo struct {
+	at  int64
+	old []byte
+}
 
-// recovered waits until the inbox has recovered without a new event: a
-// load balancer may send it nothing before.
-func recovered(in *Inbox) error {
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.After(20 * time.Second)
-	for !in.Health().Writable {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			return fmt.Errorf("does not recover: %+v", in.Health())
+func (d *badDisk) faults() *faults { return &faults{write: d.write, sync: d.sync} }
+
+func (d *badDisk) used() (n int64) {
+	entries, _ := os.ReadDir(d.dir)
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && !strings.HasPrefix(e.Name(), archiveName) {
+			n += info.Size()
 		}
 	}
+	return n
+}
+
+func (d *badDisk) write(name string, at int64, p []byte) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	path := filepath.Join(d.dir, name)
+	size := int64(0)
+	if info, err := os.Stat(path); err == nil {
+		size = info.Size()
+	}
+	if grow := at + int64(len(p)) - size; d.room > 0 && grow > 0 && d.used()+grow > d.room {
+		d.failures++
+		return 0, syscall.ENOSPC
+	}
+	old := make([]byte, len(p))
+	if f, err := os.Open(path); err == nil {
+		_, _ = f.ReadAt(old, at)
+		f.Close()
+	}
+	d.undo[name] = append(d.undo[name], undo{at, old})
+	if d.writes != nil {
+		d.failures++
+		return len(p) / 2, d.writes
+	}
+	return 0, nil
+}
+
+func (d *badDisk) sync(name string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.syncs; err != nil {
+		d.failures++
+		d.syncs = nil
+		return err
+	}
+	delete(d.undo, name)
 	return nil
 }
 
-// cutWrite has a write end in the middle of a page, and checks that a shorter
-// one after it leaves nothing of it.
-func cutWrite(dir string) error {
-	ctx := context.Background()
-	in, err := Open(ctx, Options{Dir: dir})
-	if err != nil {
-		return err
-	}
-	body := bytes.Repeat([]byte("x"), 5000)
-	take := func(n int) error {
-		_, err := in.Accept(ctx, Delivery{}, event(runRef(n), 0, spacelift.RunStateQueued), body)
-		return err
-	}
-	if err := take(1); err != nil {
-		return err
-	}
-	log, err := os.Stat(filepath.Join(dir, fileName+walSuffix))
-	if err != nil {
-		return err
-	}
-	if err := limitFiles(uint64(log.Size()) + 3000); err != nil {
-		return err
-	}
-	if err := take(2); !errors.Is(err, ErrUnavailable) {
-		return fmt.Errorf("a write that was cut short: %w, want ErrUnavailable", err)
-	}
-	if err := limitFiles(noLimit); err != nil {
-		return err
-	}
-	if err := errors.Join(recovered(in), in.Close()); err != nil {
-		return err
-	}
-	if in, err = Open(ctx, Options{Dir: dir}); err != nil {
-		return err
-	}
-	if aside, _ := filepath.Glob(filepath.Join(dir, "*.damaged-*")); len(aside) > 0 {
-		return fmt.Errorf("the cut write left its trace: %v", aside)
-	}
-	if n := in.Health().Pending; n != 1 {
-		return fmt.Errorf("%d events are there, want the one that was accepted", n)
-	}
-	return in.Close()
+func (d *badDisk) set(change func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	change()
 }
 
-// diskFull takes the disk away from an inbox, and gives it back.
-func diskFull(dir string) error {
-	ctx := context.Background()
-	in, err := Open(ctx, Options{Dir: dir, Entries: Budget{Count: 800}, Bodies: Budget{Count: 800}})
-	if err != nil {
-		return err
+// cut restores a random part of what was not flushed, a sector at a time.
+func (d *badDisk) cut(t testing.TB) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for name, writes := range d.undo {
+		f, err := os.OpenFile(filepath.Join(d.dir, name), os.O_RDWR, 0)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, u := range slices.Backward(writes) {
+			for at := 0; at < len(u.old); at += 512 {
+				if rand.IntN(2) == 0 {
+					if _, err := f.WriteAt(u.old[at:min(at+512, len(u.old))], u.at+int64(at)); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+		}
+		f.Close()
 	}
-	target := &fakeTarget{}
-	forwarding, stop := context.WithCancel(ctx)
-	defer stop()
-	forwarder := make(chan error, 1)
-	go func() { forwarder <- NewForwarder(in, target, ForwarderOptions{}).Run(forwarding) }()
+	d.undo = map[string][]undo{}
+}
 
-	var accepted []Delivery
-	take := func(n int) error {
-		d, err := in.Accept(ctx, Delivery{}, event(runRef(n), 0, spacelift.RunStateQueued), []byte(`{}`))
-		if err == nil {
-			accepted = append(accepted, d)
-		}
-		return err
-	}
-	for n := range 50 {
-		if err := take(n); err != nil {
-			return err
-		}
-	}
+func newBadDisk(t testing.TB) *badDisk {
+	return &badDisk{dir: t.TempDir(), undo: map[string][]undo{}}
+}
 
-	for cycle := range 3 {
-		if err := limitFiles(1024); err != nil {
-			return err
-		}
-		base := 1000 * (cycle + 1)
-		refused := 0
-		var mu sync.Mutex
-		var wg sync.WaitGroup
-		for n := range 64 { // twins among them: neither is stored, neither is a duplicate
-			wg.Go(func() {
-				d, err := in.Accept(ctx, Delivery{}, event(runRef(base+n/2), 0, spacelift.RunStateQueued), []byte(`{}`))
-				mu.Lock()
-				defer mu.Unlock()
-				if errors.Is(err, ErrUnavailable) && d.Outcome != OutcomeDuplicate {
-					refused++
+// A disk that is full of pending events is no reason to lose one, and once they
+// are forwarded, the inbox makes room and accepts again without help.
+func TestFullDiskHealsByItself(t *testing.T) {
+	t.Parallel()
+	for _, restart := range []bool{false, true} {
+		t.Run(fmt.Sprintf("restart %t", restart), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				disk := newBadDisk(t)
+				disk.room = 640 << 10
+				opts := Options{Dir: disk.dir, faults: disk.faults(), segment: 128 << 10, Logger: silent}
+				in := open(t, opts)
+				body := make([]byte, 1000)
+				accepted := 0
+				take := func() error {
+					_, err := in.Accept(t.Context(), notice(runRef(accepted), 0, spacelift.RunStateQueued), body)
+					if err == nil {
+						accepted++
+					} else if !errors.Is(err, ErrUnavailable) {
+						t.Fatal(err)
+					}
+					return err
+				}
+				for take() == nil {
+					if synctest.Wait(); accepted > 2000 {
+						t.Fatal("the disk does not get full")
+					}
+				}
+				pass(10 * time.Second)
+				synctest.Wait()
+				if h := in.Health(); h.Writable || !strings.Contains(h.Problem, "no space left") || h.Pending != accepted || take() == nil {
+					t.Fatalf("on a full disk: %+v", h)
+				}
+				if restart {
+					closeInbox(t, in)
+					in = open(t, opts)
+				}
+				target := &fakeTarget{}
+				stop := forward(t, in, target, ForwarderOptions{})
+				pass(30 * time.Second)
+				synctest.Wait()
+				if h := in.Health(); !h.Writable || h.Pending != 0 {
+					t.Fatalf("after everything was forwarded: %+v", h)
+				}
+				if err := take(); err != nil {
+					t.Fatal(err)
+				}
+				stop()
+				closeInbox(t, in)
+				in = open(t, opts)
+				if h := in.Health(); h.Pending > 1 || !h.Writable {
+					t.Errorf("after a restart: %+v", h)
+				}
+				sent := map[string]int{}
+				for _, s := range target.signals {
+					for _, e := range s {
+						sent[e.Delivery]++
+					}
+				}
+				if len(sent) < accepted-1 || slices.Max(slices.Collect(mapsValues(sent))) != 1 {
+					t.Errorf("%d of %d were sent, some more than once", len(sent), accepted)
 				}
 			})
-		}
-		wg.Wait()
-		if refused != 64 {
-			return fmt.Errorf("cycle %d: %d of 64 events were refused with ErrUnavailable", cycle, refused)
-		}
-		if h := in.Health(); h.Writable || !strings.Contains(h.Problem, "refuses writes") {
-			return fmt.Errorf("cycle %d: health %+v", cycle, h)
-		}
-		in.Log(Delivery{Outcome: OutcomeUnavailable, Reason: "not-stored"})
-		page, _, err := in.List(ctx, Filter{}, 100, "")
-		if err != nil || len(page) != min(100, len(accepted)+1+cycle) || page[0].Outcome != OutcomeUnavailable {
-			return fmt.Errorf("cycle %d: the log shows %d deliveries (%w)", cycle, len(page), err)
-		}
+		})
+	}
+}
 
-		if err := limitFiles(noLimit); err != nil {
-			return err
-		}
-		if err := recovered(in); err != nil {
-			return fmt.Errorf("cycle %d: %w", cycle, err)
-		}
-		for n := range 32 { // nothing of the refused ones was stored
-			d, err := in.Accept(ctx, Delivery{}, event(runRef(base+n), 0, spacelift.RunStateQueued), []byte(`{}`))
-			if err != nil || d.Outcome != OutcomeAccepted {
-				return fmt.Errorf("cycle %d: after recovery: %+v (%w)", cycle, d, err)
+func mapsValues(m map[string]int) func(func(int) bool) {
+	return func(yield func(int) bool) {
+		for _, v := range m {
+			if !yield(v) {
+				return
 			}
-			accepted = append(accepted, d)
 		}
 	}
-	stop()
-	if err := errors.Join(<-forwarder, in.Close()); err != nil {
-		return err
-	}
-
-	if in, err = Open(ctx, Options{Dir: dir}); err != nil {
-		return err
-	}
-	if h := in.Health(); h.Problem != "" {
-		return fmt.Errorf("after reopening: %s", h.Problem)
-	}
-	for _, d := range accepted {
-		got, _, err := in.Get(ctx, d.ID)
-		if err != nil || got.Run != d.Run {
-			return fmt.Errorf("accepted %s is %+v (%w)", d.ID, got, err)
-		}
-	}
-	sent := map[string]int{}
-	for _, s := range target.signals {
-		for _, e := range s {
-			sent[e.Delivery]++
-		}
-	}
-	for id, n := range sent {
-		if n != 1 {
-			return fmt.Errorf("delivery %s was sent %d times", id, n)
-		}
-	}
-	return in.Close()
 }
 
-// fullStart opens an inbox on a full disk: nothing can be stored, but what is
-// pending goes out.
-func fullStart(dir string) error {
-	ctx := context.Background()
-	in, err := Open(ctx, Options{Dir: dir})
-	if err != nil {
-		return err
+// While the disk is full, what is forwarded is noted all the same.
+func TestMarksFitOnAFullDisk(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		disk := newBadDisk(t)
+		opts := Options{Dir: disk.dir, faults: disk.faults(), segment: 128 << 10, Logger: silent}
+		in := open(t, opts)
+		stuck := accept(t, in, notice(runRef(-1), 0, spacelift.RunStateQueued))
+		synctest.Wait()
+		disk.set(func() { disk.room = disk.used() })
+		accepted := 0
+		for {
+			if _, err := in.Accept(t.Context(), notice(runRef(accepted), 0, spacelift.RunStateQueued), make([]byte, 1000)); err != nil {
+				break
+			}
+			accepted++
+			synctest.Wait()
+		}
+		target := &fakeTarget{fail: func(run spacelift.RunRef, _ []managed.RunEvent) error {
+			if run == runRef(-1) {
+				return errAway
+			}
+			return nil
+		}}
+		stop := forward(t, in, target, ForwarderOptions{})
+		pass(time.Minute)
+		synctest.Wait()
+		stop()
+		closeInbox(t, in)
+		in = open(t, opts)
+		if h := in.Health(); h.Pending != 1 {
+			t.Errorf("of %d events %d are pending after a restart, want the one that can't be forwarded", accepted, h.Pending)
+		}
+		if d, _, err := in.Get(t.Context(), stuck.ID); err != nil || d.Forwarding != ForwardingPending {
+			t.Errorf("it is %+v (%v)", d, err)
+		}
+	})
+}
+
+// After a failed flush nobody knows what is on disk. The same data is not flushed
+// again: the segment is left, its senders get an error, and what they sent does
+// not reappear.
+func TestFailedFlushStoresNothing(t *testing.T) {
+	t.Parallel()
+	for name, fail := range map[string]func(*badDisk){
+		"a flush fails":      func(d *badDisk) { d.syncs = syscall.EIO },
+		"a write is cut off": func(d *badDisk) { d.writes = syscall.EIO },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				disk := newBadDisk(t)
+				var log strings.Builder
+				opts := Options{Dir: disk.dir, faults: disk.faults(), Logger: textLogger(&log)}
+				in := open(t, opts)
+				first := accept(t, in, notice(runRef(1), 0, spacelift.RunStateQueued))
+				synctest.Wait()
+				before := segments(t, disk.dir)
+				disk.set(func() { fail(disk) })
+				if _, err := in.Accept(t.Context(), notice(runRef(2), 0, spacelift.RunStateQueued), nil); !errors.Is(err, ErrUnavailable) {
+					t.Fatalf("during the failure: %v, want ErrUnavailable", err)
+				}
+				if h := in.Health(); h.Writable || !strings.Contains(h.Problem, "input/output error") || !strings.Contains(log.String(), "input/output error") {
+					t.Errorf("health %+v", h)
+				}
+				disk.set(func() { disk.writes = nil })
+				pass(3 * time.Second)
+				synctest.Wait()
+				if h := in.Health(); !h.Writable || h.Problem != "" {
+					t.Fatalf("health %+v, want it well again", h)
+				}
+				if now := segments(t, disk.dir); len(now) != len(before)+1 {
+					t.Errorf("segments %v, want another one than before (%v)", now, before)
+				}
+				third := accept(t, in, notice(runRef(3), 0, spacelift.RunStateQueued))
+				closeInbox(t, in)
+				in = open(t, opts)
+				if h := in.Health(); h.Problem != "" || h.Pending != 2 {
+					t.Errorf("after a restart: %+v", h)
+				}
+				if d := accept(t, in, notice(runRef(2), 0, spacelift.RunStateQueued)); d.Outcome != OutcomeAccepted {
+					t.Errorf("the event that was not stored is %s when it comes again", d.Outcome)
+				}
+				for _, d := range []Delivery{first, third} {
+					if _, _, err := in.Get(t.Context(), d.ID); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		})
 	}
-	take := func(n int) error {
-		_, err := in.Accept(ctx, Delivery{}, event(runRef(n), 0, spacelift.RunStateQueued), []byte(`{}`))
-		return err
-	}
-	if err := errors.Join(take(1), take(2), in.Close(), limitFiles(1024)); err != nil {
-		return err
-	}
-	if in, err = Open(ctx, Options{Dir: dir}); err != nil {
-		return err
-	}
-	if h := in.Health(); h.Writable || h.Problem == "" || h.Pending != 2 {
-		return fmt.Errorf("on a full disk: health %+v", h)
-	}
-	if err := take(3); !errors.Is(err, ErrUnavailable) {
-		return fmt.Errorf("on a full disk: %w, want ErrUnavailable", err)
-	}
-	forwarding, stop := context.WithCancel(ctx)
-	forwarder := make(chan error, 1)
-	go func() { forwarder <- NewForwarder(in, &fakeTarget{}, ForwarderOptions{}).Run(forwarding) }()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(20 * time.Second); in.Health().Pending > 0; <-tick.C {
-		if time.Now().After(deadline) {
+}
+
+// Whatever happens to the disk, the process and the power: no accepted event is
+// lost, and each run's events arrive in the order accepted.
+func TestNothingAcceptedIsLostOnABadDisk(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(rt *rapid.T) {
+		ops := rapid.SliceOfN(rapid.SampledFrom([]string{"accept", "accept", "accept", "burst", "wait", "sync", "write", "full", "fine", "kill", "cut", "archive"}), 1, 40).Draw(rt, "ops")
+		disk := &badDisk{undo: map[string][]undo{}}
+		var err error
+		if disk.dir, err = os.MkdirTemp(t.TempDir(), ""); err != nil {
+			rt.Fatal(err)
+		}
+		bubble(t, rt, func(t *testing.T) error {
+			opts := Options{Dir: disk.dir, faults: disk.faults(), segment: 16 << 10, Logger: silent, Bodies: Budget{Count: 20, Bytes: 20_000}}
+			target := &fakeTarget{}
+			in := open(t, opts)
+			stop := forward(t, in, target, ForwarderOptions{MaxConcurrent: 4, BatchEvents: 3})
+			versions := map[spacelift.RunRef]int{}
+			accepted := map[string]bool{}
+			take := func(n int) {
+				run := runRef(n % 3)
+				d, err := in.Accept(t.Context(), notice(run, versions[run], life[versions[run]%len(life)]), make([]byte, 300))
+				if err == nil {
+					accepted[d.ID] = true
+				}
+				versions[run]++ // one that was refused does not come again
+			}
+			reopen := func(cut, archive bool) {
+				disk.set(func() { disk.writes = syscall.EIO }) // nothing more reaches the disk
+				stop()
+				closeInbox(t, in)
+				disk.set(func() { disk.writes, disk.syncs, disk.room = nil, nil, 0 })
+				if cut {
+					disk.cut(t)
+				}
+				if archive {
+					for _, suffix := range []string{"", "-wal", "-shm"} {
+						os.Remove(filepath.Join(disk.dir, archiveName+suffix))
+					}
+				}
+				in = open(t, opts)
+				stop = forward(t, in, target, ForwarderOptions{MaxConcurrent: 4, BatchEvents: 3})
+			}
+			for n, op := range ops {
+				switch op {
+				case "accept":
+					take(n)
+				case "burst":
+					for i := range 40 {
+						take(n + i)
+					}
+				case "wait":
+					pass(1500 * time.Millisecond)
+				case "sync":
+					disk.set(func() { disk.syncs = syscall.EIO })
+				case "write":
+					disk.set(func() { disk.writes = syscall.EIO })
+				case "full":
+					disk.set(func() { disk.room = disk.used() + 8<<10 })
+				case "fine":
+					disk.set(func() { disk.writes, disk.syncs, disk.room = nil, nil, 0 })
+				default:
+					reopen(op == "cut", op == "archive")
+					if h := in.Health(); h.Problem != "" {
+						return fmt.Errorf("after %s: %s", op, h.Problem)
+					}
+				}
+			}
+			disk.set(func() { disk.writes, disk.syncs, disk.room = nil, nil, 0 })
+			pass(time.Minute)
+			synctest.Wait()
 			stop()
-			return fmt.Errorf("on a full disk nothing goes out: %+v", in.Health())
-		}
-	}
-	stop()
-	if err := errors.Join(<-forwarder, limitFiles(noLimit), recovered(in), take(3), in.Close()); err != nil {
-		return err
-	}
-	if in, err = Open(ctx, Options{Dir: dir}); err != nil {
-		return err
-	}
-	if h := in.Health(); h.Pending != 1 {
-		return fmt.Errorf("what went out on the full disk is forgotten: %+v", h)
-	}
-	return in.Close()
-}
-
-func TestFullDiskAtTheStart(t *testing.T) {
-	t.Parallel()
-	out, err := childProcess(t, "fullstart", t.TempDir(), 0).CombinedOutput()
-	if err != nil {
-		t.Errorf("%v: %s", err, out)
-	}
-}
-
-func TestFullDiskIsReportedAndOvercome(t *testing.T) {
-	t.Parallel()
-	for _, child := range []string{"diskfull", "cutwrite"} {
-		out, err := childProcess(t, child, t.TempDir(), 0).CombinedOutput()
-		if err != nil {
-			t.Errorf("%s: %v: %s", child, err, out)
-		}
-	}
+			if h := in.Health(); h.Pending != 0 || !h.Writable || h.Problem != "" {
+				return fmt.Errorf("in the end: %+v", h)
+			}
+			last := map[spacelift.RunRef]int{}
+			sent := map[string]bool{}
+			for _, s := range target.signals {
+				for _, e := range s {
+					if sent[e.Delivery] {
+						continue
+					}
+					sent[e.Delivery] = true
+					if v, ok := last[e.Run]; ok && e.StateVersion <= v {
+						return fmt.Errorf("%s: version %d after %d", e.Run, e.StateVersion, v)
+					}
+					last[e.Run] = e.StateVersion
+				}
+			}
+			for id := range accepted {
+				if !sent[id] {
+					return fmt.Errorf("%s was accepted and is lost", id)
+				}
+			}
+			return nil
+		})
+	})
 }

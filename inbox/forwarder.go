@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,8 +28,14 @@ var (
 	ErrRefused = errors.New("refused permanently")
 )
 
+var errTooSlow = errors.New("no answer in time, and other runs wait")
+
 // ForwarderOptions tune a forwarder; zero fields mean their default.
 type ForwarderOptions struct {
+	// Decode reads an event's body. It never fails. Default: the event has what
+	// the delivery says.
+	Decode func(Delivery, []byte) managed.RunEvent
+
 	// MaxConcurrent limits the signals in flight, each of another run. Default 16.
 	MaxConcurrent int
 	// BatchEvents and BatchBytes limit the events of one signal. An event above
@@ -38,8 +45,9 @@ type ForwarderOptions struct {
 	BatchBytes  int
 	// Timeout limits one signal, including the client's own retries. Default 10 s.
 	Timeout time.Duration
-	// BackoffMin and BackoffMax limit the pause after a failure; it doubles from
-	// one to the other, and half of it is random. Defaults 100 ms, 30 s.
+	// BackoffMin and BackoffMax limit the pause of a run after a failure; it
+	// doubles from one to the other, and half of it is random. Defaults 100 ms,
+	// 30 s.
 	BackoffMin, BackoffMax time.Duration
 }
 
@@ -52,6 +60,11 @@ func (o ForwarderOptions) withDefaults() ForwarderOptions {
 	defTime := func(v *time.Duration, d time.Duration) {
 		if *v <= 0 {
 			*v = d
+		}
+	}
+	if o.Decode == nil {
+		o.Decode = func(d Delivery, _ []byte) managed.RunEvent {
+			return managed.RunEvent{Run: d.Run, Type: d.Type, State: d.State, StateVersion: d.StateVersion, At: d.ReceivedAt, Source: managed.SourceWebhook}
 		}
 	}
 	def(&o.MaxConcurrent, 16)
@@ -71,41 +84,64 @@ func (o ForwarderOptions) backoff(failures int) time.Duration {
 	return d/2 + rand.N(d/2+1)
 }
 
+const (
+	downAfter  = 10 * time.Second // without success
+	probePause = time.Second      // between signals while Temporal is down
+	windowSpan = 500 * time.Millisecond
+
+	// A signal is slow after this many times the usual duration.
+	slowFactor         = 20
+	minSlow, firstSlow = 100 * time.Millisecond, time.Second
+)
+
+// temporalHealth is what signals tell of Temporal. Guarded by Inbox.mu.
+type temporalHealth struct {
+	failing   time.Time // the first failure after the last success; zero if there was none
+	lastError string
+}
+
+// down reports whether nothing succeeded for a while, although some signals were
+// tried.
+func (h *temporalHealth) down(now time.Time) bool {
+	return !h.failing.IsZero() && now.Sub(h.failing) >= downAfter
+}
+
 // Forwarder sends pending events from an inbox to a target: those of a run
-// together and in order, different runs in parallel. While the target fails, it
-// tries one run at a time, less and less often, and keeps everything.
+// together and in order, different runs in parallel. A run whose signals fail
+// waits longer and longer; others don't wait for it. Retries have a share of the
+// slots, a slow signal gives its slot to a waiting run, and fewer slots are used
+// while most signals fail. Nothing is given up.
 type Forwarder struct {
 	in     *Inbox
 	target Target
 	opts   ForwarderOptions
+
+	// Guarded by Inbox.mu.
+	jobs      []*job // in flight, the oldest first
+	retrying  int
+	limit     float64 // of jobs that are no retries
+	good, bad int     // results since the window began
+	window    time.Time
+	usual     time.Duration // of successful signals; 0 before the first
+	probe     time.Time     // when to try the next signal while Temporal is down
+	down      bool          // logged
 }
 
 // NewForwarder returns a forwarder. An inbox has one.
 func NewForwarder(in *Inbox, target Target, opts ForwarderOptions) *Forwarder {
-	return &Forwarder{in: in, target: target, opts: opts.withDefaults()}
-}
-
-// breaker limits the forwarder to single probes while the target fails. Guarded by
-// Inbox.mu.
-type breaker struct {
-	down      bool
-	since     time.Time
-	failures  int // in a row; signals that were in flight together count once
-	probe     time.Time
-	probing   bool
-	epoch     int // grows with each change of down
-	lastError string
+	opts = opts.withDefaults()
+	return &Forwarder{in: in, target: target, opts: opts, limit: float64(opts.MaxConcurrent)}
 }
 
 // job is one signal: the first events of a run.
 type job struct {
-	run     *pendingRun
-	entries []*entry
-	refs    []ref
-	more    bool // other events of the run were waiting already
-	probe   bool
-	epoch   int
-	asked   bool // the target was called
+	run    *run
+	events []pending
+	more   bool // other events of the run were waiting already
+	retry  bool
+	began  time.Time
+	cancel context.CancelCauseFunc
+	ctx    context.Context
 }
 
 // Run forwards until ctx ends, and then until the signals in flight have ended.
@@ -113,229 +149,329 @@ type job struct {
 func (f *Forwarder) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	slots := make(chan struct{}, f.opts.MaxConcurrent)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for {
-		select {
-		case slots <- struct{}{}:
-		case <-ctx.Done():
-			return nil
+	for ctx.Err() == nil {
+		f.in.refill()
+		j, again := f.claim(ctx, time.Now())
+		if j != nil {
+			wg.Go(func() { f.forward(ctx, j) })
+			continue
 		}
-		for {
-			if ctx.Err() != nil {
-				return nil
-			}
-			j, again := f.claim(time.Now())
-			if j != nil {
-				wg.Go(func() {
-					f.forward(ctx, j)
-					<-slots
-				})
-				break
-			}
-			var due <-chan time.Time
-			if !again.IsZero() {
-				timer.Reset(time.Until(again))
-				due = timer.C
-			}
-			select {
-			case <-f.in.queue.wake:
-			case <-due:
-			case <-ctx.Done():
-				return nil
-			}
+		var due <-chan time.Time
+		if !again.IsZero() {
+			timer.Reset(time.Until(again))
+			due = timer.C
+		}
+		select {
+		case <-f.in.queue.wake:
+		case <-due:
+		case <-ctx.Done():
 		}
 	}
+	return nil
 }
 
 // claim takes the next run, or returns when to call again: zero means when woken.
-func (f *Forwarder) claim(now time.Time) (*job, time.Time) {
+func (f *Forwarder) claim(ctx context.Context, now time.Time) (*job, time.Time) {
 	in := f.in
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	b := &in.breaker
-	if b.down {
-		if b.probing {
-			return nil, time.Time{}
+	down := in.health.down(now)
+	if down {
+		if !f.down {
+			f.down = true
+			in.log.Warn("Temporal does not accept signals; the inbox keeps the events", "since", in.health.failing, "error", in.health.lastError)
 		}
-		if now.Before(b.probe) {
-			return nil, b.probe
+		if now.Before(f.probe) {
+			return nil, f.probe
 		}
 	}
-	r, again := in.queue.next(now)
+	free := len(f.jobs) < f.opts.MaxConcurrent
+	fresh := free && len(f.jobs)-f.retrying < int(f.limit)
+	retry := free && f.retrying < max(1, f.opts.MaxConcurrent/4)
+	if retry && f.retrying == 0 && in.queue.retries.len() > 0 {
+		fresh = false // a busy queue leaves retries a slot
+	}
+	r, again := in.queue.next(now, fresh, retry)
 	if r == nil {
-		return nil, again
+		return nil, earlier(again, f.preempt(now))
 	}
-	j := &job{run: r, probe: b.down, epoch: b.epoch}
-	b.probing = b.down
+	f.probe = now.Add(probePause)
+	j := &job{run: r, retry: r.attempts > 0, began: now}
+	j.ctx, j.cancel = context.WithCancelCause(ctx)
+	if f.jobs = append(f.jobs, j); j.retry {
+		f.retrying++
+	}
 	limit := f.opts.BatchEvents
 	if r.single > 0 {
 		limit = 1
 	}
 	bytes := 0
-	for e := r.head; e != nil; e = e.next {
-		bytes += int(e.size)
-		if n := len(j.entries); n > 0 && (n == limit || bytes > f.opts.BatchBytes) {
+	for _, p := range r.events {
+		bytes += p.size
+		if n := len(j.events); n > 0 && (n == limit || bytes > f.opts.BatchBytes) {
 			j.more = true
 			break
 		}
-		j.entries = append(j.entries, e)
-		j.refs = append(j.refs, in.ref(e))
+		j.events = append(j.events, p)
 	}
 	return j, time.Time{}
 }
 
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// slow is how long a signal may take while others wait.
+func (f *Forwarder) slow() time.Duration {
+	if f.usual == 0 {
+		return firstSlow
+	}
+	return min(max(minSlow, slowFactor*f.usual), f.opts.Timeout)
+}
+
+// preempt ends the oldest slow signal of each kind if a run waits for its slot.
+// It returns when to try again. Called with mu held.
+func (f *Forwarder) preempt(now time.Time) (again time.Time) {
+	q := &f.in.queue
+	for _, kind := range []struct {
+		retry   bool
+		waiting int
+		slow    time.Duration
+	}{{false, q.ready.len(), f.slow()}, {true, q.retries.len(), max(f.slow(), firstSlow)}} {
+		i := slices.IndexFunc(f.jobs, func(j *job) bool { return j.retry == kind.retry && j.ctx.Err() == nil })
+		if kind.waiting == 0 || i < 0 {
+			continue
+		}
+		if due := f.jobs[i].began.Add(kind.slow); now.Before(due) {
+			again = earlier(again, due)
+		} else {
+			f.jobs[i].cancel(errTooSlow)
+		}
+	}
+	return again
+}
+
 // forward sends a job and records the result.
 func (f *Forwarder) forward(ctx context.Context, j *job) {
-	run, events, arrived, bad := f.read(j)
+	defer j.cancel(nil)
+	run, events, deliveries, bad := f.read(j)
 	switch {
 	case len(events) > 0:
-	case !errors.Is(bad, errRecord) && !errors.Is(bad, ErrNotFound) && !errors.Is(bad, errDamaged):
+	case !errors.Is(bad, errRecord) && !errors.Is(bad, ErrNotFound):
 		f.failed(j, run, fmt.Errorf("read the inbox: %w", bad))
 		return
 	default:
-		f.in.log.Error("stored event is unreadable and now dead", "delivery", j.entries[0].id.String(), "error", bad)
-		f.finish(j, 1, stateDead, fmt.Sprintf("the stored record is unreadable: %v", bad))
+		f.in.log.Error("stored event is unreadable and now dead", "delivery", j.events[0].n, "error", bad)
+		f.finish(j, deliveries, 1, statusDead, fmt.Sprintf("the stored record is unreadable: %v", bad))
 		return
 	}
-	signalCtx, cancel := context.WithTimeout(ctx, f.opts.Timeout)
+	signalCtx, cancel := context.WithTimeout(j.ctx, f.opts.Timeout)
 	err := f.target.Signal(signalCtx, run, events)
 	cancel()
-	j.asked = true
 	m := f.in.metrics
 	now := time.Now()
 	switch {
 	case err == nil:
 		m.forwards.WithLabelValues(resultForwarded).Inc()
 		m.forwardBatch.Observe(float64(len(events)))
-		for _, t := range arrived {
-			m.forwardSeconds.Observe(now.Sub(t).Seconds())
+		for _, d := range deliveries {
+			if d.flags&flagRedelivered == 0 {
+				m.forwardSeconds.Observe(now.Sub(d.ReceivedAt).Seconds())
+			}
 		}
-		f.finish(j, len(events), stateForwarded, "")
+		f.finish(j, deliveries, len(events), statusForwarded, "")
 	case errors.Is(err, ErrEnded):
 		m.forwards.WithLabelValues(resultLate).Inc()
-		f.finish(j, len(events), stateLate, "")
+		f.finish(j, deliveries, len(events), statusLate, "")
 	case errors.Is(err, ErrRefused) && len(events) == 1:
 		m.forwards.WithLabelValues(resultRefused).Inc()
 		f.in.log.Error("Temporal refused the event permanently; it is dead until redelivered", "run", run.String(), "delivery", events[0].Delivery, "error", err)
-		f.finish(j, 1, stateDead, err.Error())
+		f.finish(j, deliveries, 1, statusDead, err.Error())
 	case errors.Is(err, ErrRefused):
 		m.forwards.WithLabelValues(resultRefused).Inc()
-		f.split(j, len(events))
+		f.release(j, func() { j.run.single = len(events) }) // one by one, to find out which is refused
 	case ctx.Err() != nil:
-		f.abandon(j) // we are stopping: the error isn't the target's
+		f.release(j, nil) // we are stopping: the error isn't the target's
 	default:
 		m.forwards.WithLabelValues(resultFailed).Inc()
+		if cause := context.Cause(j.ctx); cause != nil {
+			err = fmt.Errorf("%w (%w)", cause, err)
+		}
 		f.failed(j, run, err)
 	}
 }
 
 // read decodes the job's events, up to the first that is unreadable or belongs to
-// another run: runs with the same hash share a queue. It also returns the arrival
-// times of the events that are sent for the first time.
-func (f *Forwarder) read(j *job) (run spacelift.RunRef, events []managed.RunEvent, arrived []time.Time, err error) {
-	for i := range j.refs {
-		d, e, err := f.in.read(&j.refs[i])
-		if err == nil && e == nil {
-			err = fmt.Errorf("%w: no event", errRecord)
+// another run: runs with the same hash share a queue.
+func (f *Forwarder) read(j *job) (run spacelift.RunRef, events []managed.RunEvent, deliveries []event, err error) {
+	for i, p := range j.events {
+		rec := p.rec
+		if rec == nil {
+			if rec, err = f.in.readRecord(p.idx); err != nil {
+				return run, events, deliveries, err
+			}
 		}
+		d, err := readEvent(rec)
 		if err != nil {
-			return run, events, arrived, err
+			return run, events, deliveries, err
 		}
-		if i > 0 && e.Run != run {
+		if i > 0 && d.Run != run {
 			break
 		}
-		run = e.Run
-		events = append(events, *e)
-		if j.refs[i].delivery.Attempts == 0 { // not sent before
-			arrived = append(arrived, d.ReceivedAt)
-		}
+		run = d.Run
+		e := f.opts.Decode(d.Delivery, d.body)
+		e.Run, e.Delivery, e.ReceivedAt = d.Run, d.ID, d.ReceivedAt
+		events, deliveries = append(events, e), append(deliveries, d)
 	}
-	return run, events, arrived, nil
+	return run, events, deliveries, nil
 }
 
 // finish removes the job's first n events from the queue.
-func (f *Forwarder) finish(j *job, n int, as state, why string) {
+func (f *Forwarder) finish(j *job, deliveries []event, n int, as status, why string) {
 	in := f.in
 	now := time.Now()
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	was := len(in.index.dirty)
-	for _, e := range j.entries[:n] {
-		e.attempts = uint16(min(int(e.attempts)+j.run.attempts+1, 1<<16-1))
-		if e.forwarded = 0; as == stateForwarded {
-			e.forwarded = now.UnixMilli()
+	for i, p := range j.events[:n] {
+		m := mark{idx: p.idx, n: p.n, status: as, attempts: j.run.attempts + 1, err: clip(why)}
+		if as == statusForwarded {
+			m.at = now.UnixMilli()
 		}
-		in.index.set(e, as, clip(why))
+		if as == statusDead {
+			in.dead++
+			if i < len(deliveries) {
+				d := deliveries[i]
+				in.window.forget(keyOf(d.Run, d.State, d.StateVersion), d.n)
+			}
+		}
+		in.done(m, now)
 	}
-	if was == 0 || len(in.index.dirty) >= maxBatchMarks {
+	f.free(j)
+	in.queue.sent(j.run, n, j.more || n < len(j.events))
+	f.answered(now, now.Sub(j.began))
+}
+
+// done closes an event. Called with mu held.
+func (in *Inbox) done(m mark, now time.Time) {
+	in.records.close(m.idx)
+	in.pending--
+	if len(in.marks) == 0 {
+		in.marksAt = now
 		kick(in.kickWrite)
 	}
-	in.queue.sent(j.run, n, j.more || n < len(j.entries))
-	f.answered(j)
+	in.marks = append(in.marks, m)
+	if len(in.news.marks) >= maxNews { // the archive can't be written: it reads them from the log later
+		clear(in.news.marks)
+		in.catchUp = ^uint64(0)
+	}
+	in.news.marks[m.n] = m
 }
 
-// split makes the job's events go one by one, to find out which is refused.
-func (f *Forwarder) split(j *job, n int) {
+// release puts a run back into the queue.
+func (f *Forwarder) release(j *job, change func()) {
+	f.in.mu.Lock()
+	defer f.in.mu.Unlock()
+	f.free(j)
+	f.in.queue.makeReady(j.run)
+	if change != nil {
+		change()
+		f.answered(time.Now(), time.Since(j.began))
+	}
+}
+
+// free gives the job's slot back. Called with mu held.
+func (f *Forwarder) free(j *job) {
+	f.jobs = slices.DeleteFunc(f.jobs, func(x *job) bool { return x == j })
+	if j.retry {
+		f.retrying--
+	}
+	f.in.queue.nudge()
+}
+
+// answered notes that the target answered. Called with mu held.
+func (f *Forwarder) answered(now time.Time, took time.Duration) {
 	in := f.in
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	j.run.single = n
-	in.queue.makeReady(j.run)
-	f.answered(j)
+	if f.usual = (7*f.usual + took) / 8; f.usual == 0 {
+		f.usual = 1
+	}
+	f.count(now, true)
+	f.limit = min(float64(f.opts.MaxConcurrent), f.limit+1/f.limit)
+	if f.down {
+		in.log.Info("Temporal accepts signals again", "away", time.Since(in.health.failing), "pending", in.pending)
+		f.down = false
+		in.queue.retryAll(now)
+	}
+	in.health.failing = time.Time{}
 }
 
-// abandon puts a run back into the queue.
-func (f *Forwarder) abandon(j *job) {
-	in := f.in
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	in.queue.makeReady(j.run)
-	if j.probe {
-		in.breaker.probing = false
+// count notes a result, and uses half of the slots if most signals fail.
+func (f *Forwarder) count(now time.Time, ok bool) {
+	if now.Sub(f.window) >= windowSpan {
+		if f.bad > f.good {
+			f.limit = max(1, f.limit/2)
+		}
+		f.window, f.good, f.bad = now, 0, 0
+	}
+	if ok {
+		f.good++
+	} else {
+		f.bad++
 	}
 }
 
-// answered closes the breaker if the target was called and answered. Called with
-// mu held.
-func (f *Forwarder) answered(j *job) {
-	b := &f.in.breaker
-	if b.down && j.asked && j.epoch == b.epoch {
-		f.in.log.Info("Temporal accepts signals again", "away", time.Since(b.since), "pending", f.in.index.pending)
-		b.down, b.failures = false, 0
-		b.epoch++
-		f.in.queue.nudge()
-	}
-	if j.probe {
-		b.probing = false
-	}
-}
-
-// failed lets a run wait and opens the breaker: from now on the forwarder tries
-// one run at a time, a different one each time, so that a run whose signals always
-// fail delays others only for a moment.
-func (f *Forwarder) failed(j *job, run spacelift.RunRef, err error) {
+// failed lets the run wait, and no other.
+func (f *Forwarder) failed(j *job, _ spacelift.RunRef, err error) {
 	in := f.in
 	now := time.Now()
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	b := &in.breaker
+	f.free(j)
 	j.run.attempts++
 	j.run.lastError = clip(err.Error())
 	in.queue.backOff(j.run, now.Add(f.opts.backoff(j.run.attempts)))
-	b.lastError = j.run.lastError
-	if j.epoch == b.epoch || j.probe {
-		if !b.down {
-			b.down, b.since = true, now
-			b.epoch++
-			in.log.Warn("Temporal does not accept signals; the inbox keeps the events", "run", run.String(), "error", err)
+	in.health.lastError = j.run.lastError
+	if in.health.failing.IsZero() {
+		in.health.failing = now
+	}
+	f.count(now, false)
+}
+
+// refill reads events from the log into the queue if it has room.
+func (in *Inbox) refill() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.queue.bytes > maxQueueBytes/2 {
+		return
+	}
+	for in.queue.spilled > 0 && in.queue.bytes <= maxQueueBytes {
+		idx, ok := in.records.nextOpen(in.queue.spilled)
+		if !ok || idx >= in.next {
+			in.queue.spilled = 0
+			return
 		}
-		b.failures++
-		b.probe = now.Add(f.opts.backoff(b.failures))
+		in.mu.Unlock()
+		in.load(idx)
+		in.mu.Lock()
+		in.queue.spilled = idx + 1
 	}
-	if j.probe {
-		b.probing = false
+}
+
+// load puts an event of the log into the queue. Its run does not linger.
+func (in *Inbox) load(idx uint64) {
+	rec, err := in.readRecord(idx)
+	e, bad := readEvent(rec)
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if err != nil || bad != nil { // the forwarder will find the same, and report it
+		e.n = int64(idx)
 	}
-	in.queue.nudge()
+	if r := in.queue.runs[runKey(e.Run)]; r != nil && slices.ContainsFunc(r.events, func(p pending) bool { return p.idx == idx }) {
+		return // moved ones are loaded first
+	}
+	in.queue.push(pending{idx: idx, n: e.n, size: len(e.body) + 512}, runKey(e.Run), false, e.flags&flagMoved != 0, time.Now())
 }

@@ -2,37 +2,41 @@ package inbox
 
 import (
 	"crypto/rand"
+	"encoding/binary"
 	"time"
 
 	"github.com/oklog/ulid/v2"
 )
 
-// ids creates delivery ids that only grow, even across restarts and when the
-// clock goes back. Guarded by Inbox.mu.
-type ids struct{ last ulid.ULID }
+// ids numbers deliveries. The numbers only grow, even across restarts and when
+// the clock goes back: milliseconds, and a counter of 16 bits. A delivery's id is
+// a ULID of the number and the tag, which is random per process, so that ids of
+// different inboxes differ. Guarded by Inbox.mu.
+type ids struct {
+	last int64
+	tag  int64
+}
 
-func (g *ids) next(now time.Time) ulid.ULID {
-	if ms := ulid.Timestamp(now); ms > g.last.Time() {
-		var id ulid.ULID
-		_, _ = rand.Read(id[6:]) // never fails: crypto/rand
-		id[6] &= 0x7f            // leaves room to count up within the millisecond
-		_ = id.SetTime(ms)       // fails in the year 10889
-		g.last = id
-		return id
-	}
-	// The carry may reach the time, which keeps the order.
-	for i := len(g.last) - 1; i >= 0; i-- {
-		g.last[i]++
-		if g.last[i] != 0 {
-			break
-		}
-	}
+func newIDs() ids {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails: crypto/rand
+	return ids{tag: int64(binary.BigEndian.Uint64(b[:]))}
+}
+
+func (g *ids) next(now time.Time) int64 {
+	g.last = max(g.last+1, now.UnixMilli()<<16)
 	return g.last
 }
 
-// seen makes all further ids greater than this one.
-func (g *ids) seen(id ulid.ULID) {
-	if id.Compare(g.last) > 0 {
-		g.last = id
-	}
+// seen makes all further numbers greater than this one.
+func (g *ids) seen(n int64) { g.last = max(g.last, n) }
+
+func makeID(n, tag int64) (id ulid.ULID) {
+	binary.BigEndian.PutUint64(id[:8], uint64(n))
+	binary.BigEndian.PutUint64(id[8:], uint64(tag))
+	return id
+}
+
+func splitID(id ulid.ULID) (n, tag int64) {
+	return int64(binary.BigEndian.Uint64(id[:8])), int64(binary.BigEndian.Uint64(id[8:]))
 }

@@ -49,12 +49,12 @@ func TestListFiltersNewestFirst(t *testing.T) {
 		}
 		start := time.Now()
 		other := spacelift.RunRef{Account: "other", Stack: "database", Run: "run-1"}
-		note("a1", accept(t, in, event(runRef(1), 0, spacelift.RunStateQueued)))
+		note("a1", accept(t, in, notice(runRef(1), 0, spacelift.RunStateQueued)))
 		note("ignored", in.Log(Delivery{Outcome: OutcomeIgnored, Reason: "unmanaged-stack", Run: runRef(3)}))
-		note("a2", accept(t, in, event(other, 0, spacelift.RunStateQueued)))
+		note("a2", accept(t, in, notice(other, 0, spacelift.RunStateQueued)))
 		note("refused", in.Log(Delivery{Outcome: OutcomeRefused, Reason: "bad-signature"}))
-		note("duplicate", accept(t, in, event(other, 0, spacelift.RunStateQueued)))
-		note("a3", accept(t, in, event(runRef(1), 1, spacelift.RunStateReady)))
+		note("duplicate", accept(t, in, notice(other, 0, spacelift.RunStateQueued)))
+		note("a3", accept(t, in, notice(runRef(1), 1, spacelift.RunStateReady)))
 		note("unavailable", in.Log(Delivery{Outcome: OutcomeUnavailable, Reason: "not-stored", Run: runRef(1)}))
 
 		check := func(when string) {
@@ -104,7 +104,7 @@ func TestPagesStayPutWhileDeliveriesArrive(t *testing.T) {
 		if n%3 == 0 {
 			want = append(want, in.Log(Delivery{Outcome: OutcomeIgnored, Reason: "x"}).ID)
 		} else {
-			want = append(want, accept(t, in, event(runRef(n), 0, spacelift.RunStateQueued)).ID)
+			want = append(want, accept(t, in, notice(runRef(n), 0, spacelift.RunStateQueued)).ID)
 		}
 	}
 	slices.Reverse(want)
@@ -118,7 +118,7 @@ func TestPagesStayPutWhileDeliveriesArrive(t *testing.T) {
 				case <-stop:
 					return
 				default:
-					accept(t, in, event(runRef(1000+w), n, spacelift.RunStateQueued))
+					accept(t, in, notice(runRef(1000+w), n, spacelift.RunStateQueued))
 					in.Log(Delivery{Outcome: OutcomeRefused})
 				}
 			}
@@ -187,8 +187,8 @@ func TestIDsGrowWhateverTheClockDoes(t *testing.T) {
 	last := g.next(now)
 	for _, d := range []time.Duration{0, 0, -time.Hour, time.Millisecond, -time.Minute, time.Hour, 0} {
 		id := g.next(now.Add(d))
-		if id.Compare(last) <= 0 {
-			t.Fatalf("%s does not follow %s", id, last)
+		if id <= last {
+			t.Fatalf("%d does not follow %d", id, last)
 		}
 		last = id
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/oklog/ulid/v2"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -87,25 +86,36 @@ func (in *Inbox) gauges() []prometheus.Collector {
 	}
 	return []prometheus.Collector{
 		gauge("gantry_inbox_pending", "Accepted events that Temporal does not have yet.",
-			in.locked(func() float64 { return float64(in.index.pending) })),
+			in.locked(func() float64 { return float64(in.pending) })),
 		gauge("gantry_inbox_oldest_pending_age_seconds", "Age of the oldest pending event; 0 without one.",
-			in.locked(func() float64 {
-				e := in.index.oldestPending()
-				if e == nil {
+			func() float64 {
+				at := in.oldestPending()
+				if at.IsZero() {
 					return 0
 				}
-				return max(0, time.Since(ulid.Time(e.id.Time())).Seconds())
-			})),
+				return max(0, time.Since(at).Seconds())
+			}),
 		gauge("gantry_inbox_dead", "Accepted events that Temporal refused permanently.",
-			in.locked(func() float64 { return float64(in.index.deads) })),
-		gauge("gantry_inbox_disk_bytes", "Size of the inbox's database and its log.", func() float64 { return float64(in.store.size()) }),
+			in.locked(func() float64 { return float64(in.dead) })),
+		gauge("gantry_inbox_disk_bytes", "Size of the inbox's log and archive.", func() float64 { return float64(in.size()) }),
 		gauge("gantry_inbox_writable", "1 while the inbox can store events, 0 while it answers them 503.",
-			in.locked(func() float64 { return truth(in.problem == nil) })),
+			in.locked(func() float64 { return truth(in.unavailable() == nil) })),
 		gauge("gantry_inbox_damage", "Damage found since the start; whatever was readable is kept.",
 			in.locked(func() float64 { return float64(len(in.damage)) })),
 		gauge("gantry_forwarder_up", "1 while Temporal accepts signals.",
-			in.locked(func() float64 { return truth(!in.breaker.down) })),
+			in.locked(func() float64 { return truth(!in.health.down(time.Now())) })),
 	}
+}
+
+// size is the size of the inbox on disk.
+func (in *Inbox) size() (n int64) {
+	n = in.archive.size()
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for _, s := range in.records.segs {
+		n += s.bytes
+	}
+	return n
 }
 
 func (in *Inbox) locked(f func() float64) func() float64 {

@@ -57,10 +57,10 @@ func TestMetricsShowTheState(t *testing.T) {
 			}
 			return nil
 		}}
-		accept(t, in, event(runRef(1), 0, spacelift.RunStateQueued))
-		accept(t, in, event(runRef(2), 0, spacelift.RunStateQueued))
-		accept(t, in, event(runRef(3), 0, spacelift.RunStateQueued))
-		accept(t, in, event(runRef(3), 1, spacelift.RunStateReady))
+		accept(t, in, notice(runRef(1), 0, spacelift.RunStateQueued))
+		accept(t, in, notice(runRef(2), 0, spacelift.RunStateQueued))
+		accept(t, in, notice(runRef(3), 0, spacelift.RunStateQueued))
+		accept(t, in, notice(runRef(3), 1, spacelift.RunStateReady))
 		stop := forward(t, in, target, ForwarderOptions{MaxConcurrent: 1})
 		pass(10 * time.Second)
 		synctest.Wait()
@@ -107,17 +107,16 @@ func TestForgottenLogEntriesAreCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		registry := prometheus.NewRegistry()
 		in := open(t, Options{Metrics: registry})
-		in.mu.Lock()
-		in.logs[classRefused].max = 10 // as if the disk did not keep up
-		in.mu.Unlock()
-		for range 15 {
+		in.archive.mu.Lock() // as if the disk did not keep up
+		for range maxNotes + 5 {
 			in.Log(Delivery{Outcome: OutcomeRefused, Reason: "bad-signature"})
 		}
+		in.archive.mu.Unlock()
 		if got := values(t, registry)["gantry_inbox_log_dropped_total"]; got != 5 {
 			t.Errorf("%v forgotten entries are counted, want 5", got)
 		}
-		if n := len(all(t, in, Filter{}, 100)); n != 10 {
-			t.Errorf("%d entries are shown, want the newest 10", n)
+		if n := len(all(t, in, Filter{}, 500)); n != maxNotes {
+			t.Errorf("%d entries are shown, want %d", n, maxNotes)
 		}
 	})
 }

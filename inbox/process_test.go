@@ -33,12 +33,9 @@ const (
 )
 
 var children = map[string]func(dir string) error{
-	"traffic":   traffic,
-	"diskfull":  diskFull,
-	"cutwrite":  cutWrite,
-	"fullstart": fullStart,
-	"second":    second,
-	"readonly":  readOnly,
+	"traffic":  traffic,
+	"second":   second,
+	"readonly": readOnly,
 }
 
 func TestMain(m *testing.M) {
@@ -87,7 +84,7 @@ func traffic(dir string) error {
 	in, err := Open(context.Background(), Options{
 		Dir: filepath.Join(dir, "inbox"), Linger: 5 * time.Millisecond,
 		// Small, so that kills hit retention as well.
-		Entries: Budget{Count: 4000}, Bodies: Budget{Count: 800},
+		Entries: Budget{Count: 4000}, Bodies: Budget{Count: 800}, segment: 128 << 10,
 	})
 	if err != nil {
 		return err
@@ -105,7 +102,7 @@ func traffic(dir string) error {
 			for n := 0; ; n++ {
 				run := spacelift.RunRef{Account: "acme", Stack: "network", Run: spacelift.RunID(fmt.Sprintf("%s-%d-%d", os.Getenv(roundEnv), w, n))}
 				for v, s := range life {
-					if _, err := in.Accept(context.Background(), Delivery{}, event(run, v, s), []byte(`{}`)); err != nil {
+					if _, err := in.Accept(context.Background(), notice(run, v, s), []byte(`{}`)); err != nil {
 						continue
 					}
 					out.Lock()
@@ -236,9 +233,9 @@ func TestReadOnlyFolderIsAnErrorAtTheStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	in := open(t, Options{Dir: dir})
-	accept(t, in, event(runRef(1), 0, spacelift.RunStateQueued))
+	accept(t, in, notice(runRef(1), 0, spacelift.RunStateQueued))
 	closeInbox(t, in)
-	path := filepath.Join(dir, fileName)
+	path := filepath.Join(dir, archiveName)
 	before, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)

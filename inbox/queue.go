@@ -2,6 +2,7 @@ package inbox
 
 import (
 	"container/heap"
+	"slices"
 	"time"
 
 	"github.com/gantryhq/gantry/spacelift"
@@ -37,48 +38,75 @@ const (
 	phaseBackoff       // the last signal failed; until due
 )
 
-// pendingRun is a run with pending events, in the order accepted.
-type pendingRun struct {
-	key        uint64
-	head, tail *entry
-	phase      phase
-	urgent     bool  // while sending: an event arrived that must not linger
-	single     int   // number of events to send one by one: together they were refused
-	due        int64 // unix nanoseconds; see phase
-	attempts   int   // failed in a row
-	lastError  string
+// pending is an event that waits in the queue.
+type pending struct {
+	idx  uint64
+	n    int64
+	size int
+	rec  []byte // nil: read it from the log
 }
 
-// queue holds the pending runs. Guarded by Inbox.mu.
+// run is a run with pending events, in the order accepted.
+type run struct {
+	key       uint64
+	events    []pending
+	phase     phase
+	urgent    bool  // while sending: an event arrived that must not linger
+	single    int   // number of events to send one by one: together they were refused
+	due       int64 // unix nanoseconds; see phase
+	attempts  int   // failed in a row
+	lastError string
+	moving    int // events that get another place in the log
+}
+
+// Sizes of the queue in memory, about.
+const (
+	runBytes      = 200
+	pendingBytes  = 64
+	maxQueueBytes = 8 << 20
+	maxCacheBytes = 2 << 20 // of records
+)
+
+// queue holds the pending runs. Beyond its limit the events from spilled on are
+// in the log only. Guarded by Inbox.mu.
 type queue struct {
 	linger  time.Duration
-	runs    map[uint64]*pendingRun
-	ready   fifo[*pendingRun]
+	runs    map[uint64]*run
+	ready   fifo[*run]
+	retries fifo[*run]   // ready, after a failure
 	waiting fifo[waiter] // by due
 	backoff backoffHeap
 	wake    chan struct{} // something changed that the forwarder should check
+
+	bytes, cached int
+	spilled       uint64 // index from which on events are read from the log; 0 for none
 }
 
 // waiter is a run's place among those that linger. It is void when the run no
 // longer waits, or lingers until another time.
 type waiter struct {
-	run *pendingRun
+	run *run
 	due int64
 }
 
-// push appends an entry to its run.
-func (q *queue) push(e *entry, key uint64, linger bool, now time.Time) {
+// push adds an event to its run: at the end, or at its place by number if moved.
+func (q *queue) push(p pending, key uint64, linger, moved bool, now time.Time) {
 	r := q.runs[key]
 	if r == nil {
-		r = &pendingRun{key: key}
+		r = &run{key: key}
 		q.runs[key] = r
+		q.bytes += runBytes
 	}
-	if r.tail == nil {
-		r.head = e
-	} else {
-		r.tail.next = e
+	if q.cached+len(p.rec) > maxCacheBytes {
+		p.rec = nil
 	}
-	e.next, r.tail = nil, e
+	q.bytes += pendingBytes
+	q.cached += len(p.rec)
+	at := len(r.events)
+	for moved && at > 0 && r.events[at-1].n > p.n {
+		at--
+	}
+	r.events = slices.Insert(r.events, at, p)
 
 	linger = linger && q.linger > 0
 	switch r.phase {
@@ -101,34 +129,33 @@ func (q *queue) push(e *entry, key uint64, linger bool, now time.Time) {
 	}
 }
 
-func (q *queue) nudge() {
-	select {
-	case q.wake <- struct{}{}:
-	default:
-	}
-}
+func (q *queue) nudge() { kick(q.wake) }
 
-func (q *queue) makeReady(r *pendingRun) {
+func (q *queue) makeReady(r *run) {
 	r.phase = phaseReady
-	q.ready.push(r)
+	if r.attempts > 0 {
+		q.retries.push(r)
+	} else {
+		q.ready.push(r)
+	}
 	q.nudge()
 }
 
-func (q *queue) wait(r *pendingRun, due int64) {
+func (q *queue) wait(r *run, due int64) {
 	r.phase, r.due = phaseWaiting, due
 	q.waiting.push(waiter{r, due})
 	q.nudge()
 }
 
-func (q *queue) backOff(r *pendingRun, until time.Time) {
+func (q *queue) backOff(r *run, until time.Time) {
 	r.phase, r.due = phaseBackoff, until.UnixNano()
 	heap.Push(&q.backoff, r)
 	q.nudge()
 }
 
-// next takes a run that is to be sent now. Without one it returns when to call
-// again; zero means when woken.
-func (q *queue) next(now time.Time) (*pendingRun, time.Time) {
+// next takes a run that is to be sent now: a fresh one or a retry, as allowed.
+// Without one it returns when to call again; zero means when woken.
+func (q *queue) next(now time.Time, fresh, retry bool) (*run, time.Time) {
 	t := now.UnixNano()
 	for q.waiting.len() > 0 && q.waiting.peek().due <= t {
 		if w := q.waiting.pop(); w.run.phase == phaseWaiting && w.run.due == w.due {
@@ -136,12 +163,23 @@ func (q *queue) next(now time.Time) (*pendingRun, time.Time) {
 		}
 	}
 	for len(q.backoff) > 0 && q.backoff[0].due <= t {
-		q.makeReady(heap.Pop(&q.backoff).(*pendingRun))
+		r := heap.Pop(&q.backoff).(*run)
+		if r.moving > 0 {
+			r.due = t + int64(minSlow)
+			heap.Push(&q.backoff, r)
+			continue
+		}
+		q.makeReady(r)
 	}
-	if q.ready.len() > 0 {
-		r := q.ready.pop()
-		r.phase, r.urgent, r.due = phaseSending, false, 0
-		return r, time.Time{}
+	for _, from := range []struct {
+		allowed bool
+		runs    *fifo[*run]
+	}{{fresh, &q.ready}, {retry, &q.retries}} {
+		if from.allowed && from.runs.len() > 0 {
+			r := from.runs.pop()
+			r.phase, r.urgent, r.due = phaseSending, false, 0
+			return r, time.Time{}
+		}
 	}
 	var again time.Time
 	if q.waiting.len() > 0 {
@@ -157,17 +195,19 @@ func (q *queue) next(now time.Time) (*pendingRun, time.Time) {
 
 // sent removes the first n events from a run that was sending, and queues the
 // others again. more means that others were waiting when it was claimed.
-func (q *queue) sent(r *pendingRun, n int, more bool) {
-	for range n {
-		e := r.head
-		r.head, e.next = e.next, nil
+func (q *queue) sent(r *run, n int, more bool) {
+	for _, p := range r.events[:n] {
+		q.cached -= len(p.rec)
 	}
+	q.bytes -= n * pendingBytes
+	clear(r.events[:n])
+	r.events = r.events[n:]
 	r.attempts, r.lastError = 0, ""
 	r.single = max(0, r.single-n)
 	switch {
-	case r.head == nil:
-		r.tail = nil
+	case len(r.events) == 0:
 		delete(q.runs, r.key)
+		q.bytes -= runBytes
 	case more || r.urgent || r.due == 0:
 		q.makeReady(r)
 	default:
@@ -175,12 +215,34 @@ func (q *queue) sent(r *pendingRun, n int, more bool) {
 	}
 }
 
-type backoffHeap []*pendingRun
+// moved notes that an event has another place in the log.
+func (q *queue) moved(key uint64, from, to uint64) {
+	r := q.runs[key]
+	if r == nil {
+		return
+	}
+	for i := range r.events {
+		if r.events[i].idx == from {
+			r.events[i].idx = to
+		}
+	}
+	r.moving--
+}
+
+// retryAll ends all pauses, because signals succeed again.
+func (q *queue) retryAll(now time.Time) {
+	for _, r := range q.backoff {
+		r.due = min(r.due, now.UnixNano())
+	}
+	q.nudge()
+}
+
+type backoffHeap []*run
 
 func (h backoffHeap) Len() int           { return len(h) }
 func (h backoffHeap) Less(i, j int) bool { return h[i].due < h[j].due }
 func (h backoffHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *backoffHeap) Push(x any)        { *h = append(*h, x.(*pendingRun)) }
+func (h *backoffHeap) Push(x any)        { *h = append(*h, x.(*run)) }
 func (h *backoffHeap) Pop() any {
 	old := *h
 	r := old[len(old)-1]

@@ -1,7 +1,6 @@
 package inbox
 
 import (
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,8 +16,8 @@ func TestWaitingEventsOfARunTravelTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in := open(t, Options{})
 		for v, s := range life {
-			accept(t, in, event(runRef(1), v, s))
-			accept(t, in, event(runRef(2), v, s))
+			accept(t, in, notice(runRef(1), v, s))
+			accept(t, in, notice(runRef(2), v, s))
 		}
 		target := &fakeTarget{}
 		forward(t, in, target, ForwarderOptions{BatchEvents: 5})
@@ -36,14 +35,11 @@ func TestSignalsStayBelowTheByteLimit(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		in := open(t, Options{})
-		for v := range 3 {
-			e := event(runRef(1), v, spacelift.RunStatePlanning)
-			e.Note = strings.Repeat("x", 3000)
-			accept(t, in, e)
+		for v, size := range []int{3000, 3000, 3000, 50_000} {
+			if _, err := in.Accept(t.Context(), notice(runRef(1), v, spacelift.RunStatePlanning), make([]byte, size)); err != nil {
+				t.Fatal(err)
+			}
 		}
-		big := event(runRef(1), 3, spacelift.RunStatePlanning)
-		big.Note = strings.Repeat("x", 50_000)
-		accept(t, in, big)
 		target := &fakeTarget{}
 		forward(t, in, target, ForwarderOptions{BatchBytes: 8 << 10})
 		synctest.Wait()
@@ -90,7 +86,7 @@ func TestEventsThatNeedNoDecisionLinger(t *testing.T) {
 				forward(t, in, target, ForwarderOptions{})
 				for _, s := range c.steps {
 					pass(s.at - time.Since(start))
-					accept(t, in, event(runRef(1), s.version, s.state))
+					accept(t, in, notice(runRef(1), s.version, s.state))
 				}
 				pass(time.Minute)
 				synctest.Wait()
@@ -107,14 +103,14 @@ func TestRunsGoSideBySideEachInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in := open(t, Options{})
 		for n := range 20 {
-			accept(t, in, event(runRef(n), 0, spacelift.RunStateQueued))
+			accept(t, in, notice(runRef(n), 0, spacelift.RunStateQueued))
 		}
-		target := &slowTarget{runs: map[spacelift.RunRef]int{}}
+		target := &slowTarget{takes: 500 * time.Millisecond, runs: map[spacelift.RunRef]int{}}
 		forward(t, in, target, ForwarderOptions{MaxConcurrent: 8, BatchEvents: 1})
 		for n := range 20 {
-			accept(t, in, event(runRef(n), 1, spacelift.RunStateUnconfirmed))
+			accept(t, in, notice(runRef(n), 1, spacelift.RunStateUnconfirmed))
 		}
-		pass(30 * time.Second) // 40 signals of 5 s, 8 at a time, and no pause between
+		pass(3 * time.Second) // 40 signals of 0.5 s, 8 at a time, and no pause between
 		synctest.Wait()
 		if h := in.Health(); h.Pending != 0 || h.Dead != 0 {
 			t.Errorf("health %+v, want everything forwarded", h)
@@ -129,11 +125,11 @@ func TestWhatComesDuringASignalLingersToo(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		in := open(t, Options{Linger: 4 * time.Second})
-		target := &slowTarget{runs: map[spacelift.RunRef]int{}}
+		target := &slowTarget{takes: 5 * time.Second, runs: map[spacelift.RunRef]int{}}
 		forward(t, in, target, ForwarderOptions{})
-		accept(t, in, event(runRef(1), 0, spacelift.RunStateQueued)) // takes until 5 s
+		accept(t, in, notice(runRef(1), 0, spacelift.RunStateQueued)) // takes until 5 s
 		pass(2 * time.Second)
-		accept(t, in, event(runRef(1), 1, spacelift.RunStateReady)) // due at 6 s
+		accept(t, in, notice(runRef(1), 1, spacelift.RunStateReady)) // due at 6 s
 		pass(3500 * time.Millisecond)
 		synctest.Wait()
 		if target.underWay() != 0 {

@@ -28,7 +28,7 @@ func TestRefusedEventDiesAlone(t *testing.T) {
 		}}
 		var ids []string
 		for v := range 3 {
-			ids = append(ids, accept(t, in, event(runRef(1), v, life[v])).ID)
+			ids = append(ids, accept(t, in, notice(runRef(1), v, life[v])).ID)
 		}
 		stop := forward(t, in, target, ForwarderOptions{})
 		pass(time.Second)
@@ -70,7 +70,7 @@ func TestRedeliver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		in := open(t, Options{Dir: dir})
-		d := accept(t, in, event(runRef(1), 0, spacelift.RunStateQueued))
+		d := accept(t, in, notice(runRef(1), 0, spacelift.RunStateQueued))
 		if got, err := in.Redeliver(t.Context(), d.ID); err != nil || got.Forwarding != ForwardingPending {
 			t.Errorf("redeliver a pending one: %+v (%v)", got, err)
 		}

@@ -2,8 +2,9 @@ package inbox
 
 import (
 	"errors"
-	"io/fs"
+	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -13,36 +14,23 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// diskUse is the sum of all files below dir.
-func diskUse(t testing.TB, dir string) (n int64) {
-	t.Helper()
-	err := filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
-		if err != nil || e.IsDir() {
-			return err
-		}
-		info, err := e.Info()
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		n += info.Size()
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
-}
-
-// maxLog is how big SQLite's write-ahead log gets, more or less.
-const maxLog = 2 << 20
-
 // small keeps few deliveries, in many small segments.
 var small = Options{
-	Entries: Budget{Count: 400, Bytes: 1 << 20},
-	Bodies:  Budget{Count: 100, Bytes: 1 << 20},
-	Dead:    Budget{Count: 20, Bytes: 1 << 20},
-	Ignored: Budget{Count: 80},
-	Refused: Budget{Count: 40},
+	Entries: Budget{Count: 400}, Bodies: Budget{Count: 100, Bytes: 1 << 20}, Dead: Budget{Count: 20, Bytes: 1 << 20},
+	Ignored: Budget{Count: 80}, Refused: Budget{Count: 40}, Unreadable: Budget{Count: 10, Bytes: 10_000},
+	segment: 8 << 10,
+}
+
+func logged(t testing.TB, dir string) (n int64) {
+	t.Helper()
+	for _, name := range segments(t, dir) {
+		info, err := os.Stat(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n += info.Size()
+	}
+	return n
 }
 
 func TestForwardedDeliveriesLoseTheirBodyAndAreThenDeleted(t *testing.T) {
@@ -55,113 +43,72 @@ func TestForwardedDeliveriesLoseTheirBodyAndAreThenDeleted(t *testing.T) {
 		const n = 900
 		var ids []string
 		for i := range n {
-			ids = append(ids, accept(t, in, event(runRef(i), 0, spacelift.RunStateQueued)).ID)
+			ids = append(ids, accept(t, in, notice(runRef(i), 0, spacelift.RunStateQueued)).ID)
 			if i%20 == 0 {
 				pass(time.Second)
 			}
 		}
 		pass(time.Minute)
 		synctest.Wait()
-
-		check := func(when string) {
-			t.Helper()
-			kept, bodies := 0, 0
-			for i, id := range ids {
-				d, body, err := in.Get(t.Context(), id)
-				if errors.Is(err, ErrNotFound) {
-					if kept > 0 {
-						t.Fatalf("%s: number %d is gone, and older ones are there", when, i)
-					}
-					continue
+		kept, bodies := 0, 0
+		for i, id := range ids {
+			d, body, err := in.Get(t.Context(), id)
+			if errors.Is(err, ErrNotFound) {
+				if kept > 0 {
+					t.Fatalf("number %d is gone, and older ones are there", i)
 				}
-				if err != nil {
-					t.Fatal(err)
-				}
-				if d.Forwarding != ForwardingForwarded || d.Run != runRef(i) || d.HasBody != (len(body) > 0) {
-					t.Fatalf("%s: number %d is %+v with %d bytes", when, i, d, len(body))
-				}
-				kept++
-				if d.HasBody {
-					bodies++
-				} else if bodies > 0 {
-					t.Fatalf("%s: number %d has no body, and older ones have", when, i)
-				}
+				continue
 			}
-			if kept > 400+60 || kept < 400-60 {
-				t.Errorf("%s: %d entries are kept, want about 400", when, kept)
+			if err != nil {
+				t.Fatal(err)
 			}
-			if bodies > 100+30 || bodies < 100-30 {
-				t.Errorf("%s: %d bodies are kept, want about 100", when, bodies)
+			if d.Forwarding != ForwardingForwarded || d.Run != runRef(i) || d.HasBody != (len(body) > 0) {
+				t.Fatalf("number %d is %+v with %d bytes", i, d, len(body))
+			}
+			kept++
+			if d.HasBody {
+				bodies++
+			} else if bodies > 0 {
+				t.Fatalf("number %d has no body, and older ones have", i)
 			}
 		}
-		check("immediately")
-		if use := diskUse(t, opts.Dir); use > 1<<20+maxLog {
-			t.Errorf("%d bytes on disk", use)
+		if kept != 400 {
+			t.Errorf("%d entries are kept, want 400", kept)
 		}
-		if h := in.Health(); h.Problem != "" {
-			t.Errorf("health %+v", h)
+		if bodies > 100+80 || bodies < 100 {
+			t.Errorf("%d bodies are kept, want about 100", bodies)
 		}
-		repeat := func() Outcome { return accept(t, in, event(runRef(n-1), 0, spacelift.RunStateQueued)).Outcome }
-		if got := repeat(); got != OutcomeDuplicate {
+		if use := logged(t, opts.Dir); use > 64<<10 {
+			t.Errorf("the log has %d bytes", use)
+		}
+		if got := accept(t, in, notice(runRef(n-1), 0, spacelift.RunStateQueued)).Outcome; got != OutcomeDuplicate {
 			t.Errorf("a repeat within the window is %s", got)
 		}
-		d, err := in.Redeliver(t.Context(), ids[n-300]) // its body is gone, its event is not
-		if err != nil || d.HasBody {
-			t.Errorf("redeliver one without a body: %+v (%v)", d, err)
+		if _, err := in.Redeliver(t.Context(), ids[n-1]); err != nil {
+			t.Errorf("redeliver: %v", err)
+		}
+		if _, err := in.Redeliver(t.Context(), ids[n-300]); !errors.Is(err, ErrNotRedeliverable) || !strings.Contains(err.Error(), "body") {
+			t.Errorf("redeliver one without a body: %v, want ErrNotRedeliverable", err)
+		}
+		closeInbox(t, in)
+		in = open(t, opts)
+		for _, n := range []int{n - 1, n - 300} { // of the log, of the archive
+			if got := accept(t, in, notice(runRef(n), 0, spacelift.RunStateQueued)).Outcome; got != OutcomeDuplicate {
+				t.Errorf("a repeat within the window is %s after a restart", got)
+			}
+		}
+		if got := accept(t, in, notice(runRef(0), 0, spacelift.RunStateQueued)).Outcome; got != OutcomeAccepted {
+			t.Errorf("a repeat beyond the window is %s", got)
 		}
 	})
 }
 
-func TestRetentionSurvivesReopening(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		opts := small
-		opts.Dir = t.TempDir()
-		opts.Logger = silent
-		target := &fakeTarget{}
-		seen := map[string]bool{}
-		var last string
-		for round := range 5 {
-			in := open(t, opts)
-			if h := in.Health(); h.Problem != "" {
-				t.Fatalf("round %d: %s", round, h.Problem)
-			}
-			if last != "" {
-				if d, _, err := in.Get(t.Context(), last); err != nil || d.Forwarding != ForwardingForwarded {
-					t.Fatalf("round %d: the last delivery of the one before is %+v (%v)", round, d, err)
-				}
-			}
-			stop := forward(t, in, target, ForwarderOptions{})
-			for i := range 200 {
-				last = accept(t, in, event(runRef(round*1000+i), 0, spacelift.RunStateQueued)).ID
-				if i%20 == 0 {
-					pass(time.Second)
-				}
-			}
-			pass(time.Minute)
-			synctest.Wait()
-			stop()
-			closeInbox(t, in)
-		}
-		for _, s := range target.signals {
-			for _, e := range s {
-				if seen[e.Delivery] {
-					t.Fatalf("delivery %s was sent twice", e.Delivery)
-				}
-				seen[e.Delivery] = true
-			}
-		}
-		if len(seen) != 1000 {
-			t.Errorf("%d events were sent, want 1000", len(seen))
-		}
-	})
-}
-
+// Neither a pending nor a dead event keeps everything behind it on disk.
 func TestPendingAndDeadOutliveEverythingElse(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		opts := small
-		opts.Dir = t.TempDir()
+		opts.Dir, opts.Bodies.Bytes = t.TempDir(), 20<<10
 		stuck, refused := runRef(1), runRef(2)
 		target := &fakeTarget{fail: func(run spacelift.RunRef, _ []managed.RunEvent) error {
 			switch run {
@@ -174,17 +121,23 @@ func TestPendingAndDeadOutliveEverythingElse(t *testing.T) {
 		}}
 		in := open(t, opts)
 		stop := forward(t, in, target, ForwarderOptions{BackoffMax: time.Second})
-		pending := accept(t, in, event(stuck, 0, spacelift.RunStateQueued))
-		dead := accept(t, in, event(refused, 0, spacelift.RunStateQueued))
-		first := accept(t, in, event(runRef(3), 0, spacelift.RunStateQueued))
-		for i := range 800 {
-			accept(t, in, event(runRef(1000+i), 0, spacelift.RunStateQueued))
+		pending := accept(t, in, notice(stuck, 0, spacelift.RunStateQueued))
+		dead := accept(t, in, notice(refused, 0, spacelift.RunStateQueued))
+		first := accept(t, in, notice(runRef(3), 0, spacelift.RunStateQueued))
+		for i := range 1500 {
+			accept(t, in, notice(runRef(1000+i), 0, spacelift.RunStateQueued))
 			if i%20 == 0 {
 				pass(5 * time.Second)
+			}
+			if i == 700 {
+				accept(t, in, notice(stuck, 1, spacelift.RunStateReady))
 			}
 		}
 		pass(time.Minute)
 		synctest.Wait()
+		if use := logged(t, opts.Dir); use > 128<<10 {
+			t.Errorf("the log has %d bytes", use)
+		}
 		if _, _, err := in.Get(t.Context(), first.ID); !errors.Is(err, ErrNotFound) {
 			t.Errorf("an old forwarded delivery: %v, want ErrNotFound", err)
 		}
@@ -205,14 +158,51 @@ func TestPendingAndDeadOutliveEverythingElse(t *testing.T) {
 		closeInbox(t, in)
 		in = open(t, opts)
 		check("after reopening")
-		if h := in.Health(); h.Pending != 1 || h.Dead != 1 || h.Problem != "" {
+		if h := in.Health(); h.Pending != 2 || h.Dead != 1 || h.Problem != "" {
 			t.Errorf("health %+v", h)
 		}
-		if got := accept(t, in, event(stuck, 0, spacelift.RunStateQueued)).Outcome; got != OutcomeDuplicate {
+		if got := accept(t, in, notice(stuck, 1, spacelift.RunStateReady)).Outcome; got != OutcomeDuplicate {
 			t.Errorf("a repeat of the pending one is %s", got)
 		}
-		if got := in.ids.last.String(); got <= pending.ID {
-			t.Errorf("ids start again at %s", got)
+		target.change(func() { target.fail = nil })
+		forward(t, in, target, ForwarderOptions{})
+		pass(time.Minute)
+		synctest.Wait()
+		if got := target.versions(stuck); len(got) != 1 || len(got[0]) != 2 || got[0][0] != 0 {
+			t.Errorf("the stuck run got %v, want its events in order", got)
+		}
+	})
+}
+
+func TestRepeatOfADeadEventIsForwarded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		refuse := true
+		target := &fakeTarget{fail: func(spacelift.RunRef, []managed.RunEvent) error {
+			if refuse {
+				return ErrRefused
+			}
+			return nil
+		}}
+		in := open(t, Options{Dir: dir})
+		forward(t, in, target, ForwarderOptions{})
+		for range 2 {
+			if d := accept(t, in, notice(runRef(1), 0, spacelift.RunStateQueued)); d.Outcome != OutcomeAccepted {
+				t.Fatalf("a repeat of a dead event is %s", d.Outcome)
+			}
+			synctest.Wait()
+		}
+		closeInbox(t, in)
+		in = open(t, Options{Dir: dir})
+		target.change(func() { refuse = false })
+		forward(t, in, target, ForwarderOptions{})
+		if d := accept(t, in, notice(runRef(1), 0, spacelift.RunStateQueued)); d.Outcome != OutcomeAccepted {
+			t.Errorf("a repeat of a dead event is %s after a restart", d.Outcome)
+		}
+		synctest.Wait()
+		if got := len(target.versions(runRef(1))); got != 1 {
+			t.Errorf("%d signals, want 1", got)
 		}
 	})
 }
@@ -225,25 +215,11 @@ func TestDeadDeliveriesBeyondTheirBudgetAreLoggedAndDeleted(t *testing.T) {
 		var log strings.Builder
 		opts.Logger = textLogger(&log)
 		in := open(t, opts)
-		refuse := true
-		target := &fakeTarget{fail: func(spacelift.RunRef, []managed.RunEvent) error {
-			if refuse {
-				return ErrRefused
-			}
-			return nil
-		}}
+		target := &fakeTarget{fail: func(spacelift.RunRef, []managed.RunEvent) error { return ErrRefused }}
 		stop := forward(t, in, target, ForwarderOptions{})
 		var ids []string
 		for i := range 30 {
-			ids = append(ids, accept(t, in, event(runRef(i), 0, spacelift.RunStateQueued)).ID)
-		}
-		synctest.Wait()
-		target.change(func() { refuse = false })
-		for i := range 600 {
-			accept(t, in, event(runRef(1000+i), 0, spacelift.RunStateQueued))
-			if i%20 == 0 {
-				pass(time.Second)
-			}
+			ids = append(ids, accept(t, in, notice(runRef(i), 0, spacelift.RunStateQueued)).ID)
 		}
 		pass(time.Minute)
 		synctest.Wait()
@@ -253,10 +229,12 @@ func TestDeadDeliveriesBeyondTheirBudgetAreLoggedAndDeleted(t *testing.T) {
 			if gone := errors.Is(err, ErrNotFound); gone != (i < 10) || !gone && d.Forwarding != ForwardingDead {
 				t.Errorf("number %d: %+v (%v)", i, d, err)
 			}
-			logged := strings.Contains(log.String(), `this one will be deleted unless it is redelivered","room":"inbox","delivery":"`+id+`"`)
-			if logged != (i < 10) {
+			if logged := strings.Contains(log.String(), `the oldest was deleted","room":"inbox","delivery":"`+id+`"`); logged != (i < 10) {
 				t.Errorf("number %d was logged: %t", i, logged)
 			}
+		}
+		if h := in.Health(); h.Dead != 20 {
+			t.Errorf("health says %d dead", h.Dead)
 		}
 	})
 }
@@ -268,32 +246,148 @@ func TestRefusalsPushOutNothingElse(t *testing.T) {
 		opts.Dir = t.TempDir()
 		in := open(t, opts)
 		ignored := in.Log(Delivery{Outcome: OutcomeIgnored, Reason: "unmanaged-stack"})
-		accepted := accept(t, in, event(runRef(1), 0, spacelift.RunStateQueued))
+		unreadable := in.LogUnreadable(Delivery{Outcome: OutcomeIgnored, Reason: "unreadable"}, []byte("{"))
+		accepted := accept(t, in, notice(runRef(1), 0, spacelift.RunStateQueued))
 		for range 100 {
 			for range 100 {
 				in.Log(Delivery{Outcome: OutcomeRefused, Reason: "bad-signature", Detail: strings.Repeat("x", 5000)})
 			}
 			pass(time.Second)
 		}
+		pass(time.Minute)
 		synctest.Wait()
-		if n := len(all(t, in, Filter{Outcome: OutcomeRefused}, 100)); n > 40+10 || n < 20 {
-			t.Errorf("%d refused deliveries are kept, want about 40", n)
+		if n := len(all(t, in, Filter{Outcome: OutcomeRefused}, 100)); n != 40 {
+			t.Errorf("%d refused deliveries are kept, want 40", n)
 		}
-		for _, id := range []string{ignored.ID, accepted.ID} {
+		for _, id := range []string{ignored.ID, accepted.ID, unreadable.ID} {
 			if _, _, err := in.Get(t.Context(), id); err != nil {
 				t.Errorf("delivery %s: %v", id, err)
 			}
 		}
-		if use := diskUse(t, opts.Dir); use > 512<<10+maxLog {
-			t.Errorf("%d bytes on disk", use)
+	})
+}
+
+// The bodies of unreadable notifications are kept, in bounds.
+func TestUnreadableBodiesAreKept(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		opts := small
+		opts.Dir = t.TempDir()
+		in := open(t, opts)
+		var ids []string
+		for i := range 30 {
+			ids = append(ids, in.LogUnreadable(Delivery{Outcome: OutcomeIgnored, Reason: "unreadable"}, make([]byte, 1000+i)).ID)
 		}
-		for range 500 {
-			in.Log(Delivery{Outcome: OutcomeIgnored})
-			pass(100 * time.Millisecond)
+		check := func(when string, kept int) {
+			t.Helper()
+			for i, id := range ids {
+				d, body, err := in.Get(t.Context(), id)
+				if there := err == nil; there != (i >= len(ids)-kept) || there && (!d.HasBody || len(body) != 1000+i || d.Outcome != OutcomeIgnored) {
+					t.Errorf("%s: number %d is %+v with %d bytes (%v)", when, i, d, len(body), err)
+				}
+			}
+			if h := in.Health(); h.Unreadable != kept {
+				t.Errorf("%s: health says %d", when, h.Unreadable)
+			}
 		}
+		check("immediately", 30)
+		pass(time.Minute)
 		synctest.Wait()
-		if n := len(all(t, in, Filter{Outcome: OutcomeIgnored}, 100)); n > 80+20 || n < 60 {
-			t.Errorf("%d ignored deliveries are kept, want about 80", n)
+		check("after trimming", 9) // 10 by number, 9 by bytes
+		page, _, err := in.List(t.Context(), Filter{Reason: "unreadable"}, 0, "")
+		if err != nil || len(page) != 9 || !page[0].HasBody {
+			t.Errorf("the list shows %+v (%v)", page, err)
+		}
+		closeInbox(t, in)
+		in = open(t, opts)
+		check("after reopening", 9)
+		if _, err := in.Redeliver(t.Context(), ids[29]); !errors.Is(err, ErrNotRedeliverable) {
+			t.Errorf("redeliver: %v, want ErrNotRedeliverable: the server reads it again", err)
+		}
+	})
+}
+
+func TestNoAnswerOrSignalBeforeTheFlush(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	hold := make(chan struct{})
+	held := false
+	in := open(t, Options{Dir: dir, faults: &faults{sync: func(name string) error {
+		if held && filepath.Ext(name) == ".wal" {
+			<-hold
+		}
+		return nil
+	}}})
+	target := &fakeTarget{}
+	forward(t, in, target, ForwarderOptions{})
+	held = true
+	answers := make(chan Delivery, 2)
+	for range 2 { // the second one is a twin, and must not be answered before the first is stored
+		go func() { answers <- accept(t, in, notice(runRef(1), 0, spacelift.RunStateQueued)) }()
+	}
+	waitFor(t, in, func(Health) bool {
+		in.mu.Lock()
+		defer in.mu.Unlock()
+		return len(in.flight) == 1 && len(in.batches) == 0 // the writer has it
+	})
+	for range 1000 {
+		runtime.Gosched()
+	}
+	if h := in.Health(); len(answers) != 0 || h.Pending != 0 || len(target.versions(runRef(1))) != 0 {
+		t.Errorf("before the flush there are %d answers, and %d pending", len(answers), h.Pending)
+	}
+	close(hold)
+	a, b := <-answers, <-answers
+	if a.Outcome == b.Outcome || a.DuplicateOf != "" && a.DuplicateOf != b.ID || b.DuplicateOf != "" && b.DuplicateOf != a.ID {
+		t.Errorf("answers %+v and %+v, want one accepted and one its duplicate", a, b)
+	}
+	waitFor(t, in, func(h Health) bool { return h.Pending == 0 })
+	if n := len(target.versions(runRef(1))); n != 1 {
+		t.Errorf("%d signals after the flush, want 1", n)
+	}
+}
+
+// More events than memory may hold wait in the log, and go out in order.
+func TestQueueBeyondItsBound(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		in := open(t, Options{Dir: dir})
+		in.mu.Lock()
+		in.queue.bytes += maxQueueBytes - 3000 // as if there were others
+		in.mu.Unlock()
+		for v := range 20 {
+			for n := range 5 {
+				accept(t, in, notice(runRef(n), v, life[v%len(life)]))
+			}
+		}
+		in.mu.Lock()
+		queued, spilled := 0, in.queue.spilled
+		for _, r := range in.queue.runs {
+			queued += len(r.events)
+		}
+		in.queue.bytes -= maxQueueBytes - 3000
+		in.mu.Unlock()
+		if spilled == 0 || queued > 50 || in.Health().Pending != 100 {
+			t.Fatalf("%d of 100 are in memory", queued)
+		}
+		target := &fakeTarget{}
+		forward(t, in, target, ForwarderOptions{BatchEvents: 3})
+		pass(time.Second)
+		synctest.Wait()
+		if h := in.Health(); h.Pending != 0 {
+			t.Fatalf("health %+v", h)
+		}
+		for n := range 5 {
+			next := 0
+			for _, s := range target.versions(runRef(n)) {
+				for _, v := range s {
+					if v != next {
+						t.Errorf("run %d: version %d, want %d", n, v, next)
+					}
+					next++
+				}
+			}
 		}
 	})
 }

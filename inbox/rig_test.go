@@ -20,6 +20,9 @@ func open(t testing.TB, opts Options) *Inbox {
 	if opts.Dir == "" {
 		opts.Dir = t.TempDir()
 	}
+	if opts.segment == 0 {
+		opts.segment = 256 << 10
+	}
 	in, err := Open(context.Background(), opts)
 	if err != nil {
 		t.Fatal(err)
@@ -42,13 +45,9 @@ func runRef(n int) spacelift.RunRef {
 	return spacelift.RunRef{Account: "acme", Stack: "network", Run: spacelift.RunID(fmt.Sprintf("run-%d", n))}
 }
 
-func event(run spacelift.RunRef, version int, state spacelift.RunState) managed.RunEvent {
-	return managed.RunEvent{
-		Run: run, Type: spacelift.RunTypeTracked, State: state, StateVersion: version,
-		At: time.UnixMilli(1_767_261_661_417).UTC(), Branch: "main", Source: managed.SourceWebhook,
-		Commit: spacelift.Commit{Hash: "9f2c1d7e4b8a06f35c21de90ab7741f6c3e85d12", Message: "Widen private subnets", AuthorLogin: "jdoe"},
-		Labels: []string{spacelift.LabelManaged}, StackName: "network / prod",
-	}
+// notice is the delivery of an event.
+func notice(run spacelift.RunRef, version int, state spacelift.RunState) Delivery {
+	return Delivery{Run: run, Type: spacelift.RunTypeTracked, State: state, StateVersion: version, Source: "192.0.2.7"}
 }
 
 // life is the states a tracked run passes, its versions being their places.
@@ -58,9 +57,9 @@ var life = []spacelift.RunState{
 	spacelift.RunStateFinished,
 }
 
-func accept(t testing.TB, in *Inbox, e managed.RunEvent) Delivery {
+func accept(t testing.TB, in *Inbox, d Delivery) Delivery {
 	t.Helper()
-	d, err := in.Accept(context.Background(), Delivery{Source: "192.0.2.7"}, e, []byte(`{"state":"`+string(e.State)+`"}`))
+	d, err := in.Accept(context.Background(), d, []byte(`{"state":"`+string(d.State)+`"}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,8 +121,9 @@ func (t *fakeTarget) versions(run spacelift.RunRef) [][]int {
 
 var errAway = errors.New("connection refused")
 
-// slowTarget takes 5 seconds for each signal and counts those under way.
+// slowTarget takes a while for each signal and counts those under way.
 type slowTarget struct {
+	takes     time.Duration
 	mu        sync.Mutex
 	now, most int
 	runs      map[spacelift.RunRef]int
@@ -140,7 +140,7 @@ func (t *slowTarget) Signal(ctx context.Context, run spacelift.RunRef, _ []manag
 	}
 	t.mu.Unlock()
 	select {
-	case <-time.After(5 * time.Second):
+	case <-time.After(t.takes):
 	case <-ctx.Done():
 		return ctx.Err()
 	}

@@ -44,7 +44,7 @@ func (c *fakeClient) SignalWithStartWorkflow(_ context.Context, id, signal strin
 func TestTemporalTargetSignalsOneExecutionPerRun(t *testing.T) {
 	t.Parallel()
 	run := spacelift.RunRef{Account: "acme", Stack: "network", Run: "01KDX3V4T8Q2M5N7P9R1S3T5V7"}
-	events := []managed.RunEvent{event(run, 0, spacelift.RunStateQueued), event(run, 1, spacelift.RunStateReady)}
+	events := []managed.RunEvent{ev(run, 0, spacelift.RunStateQueued), ev(run, 1, spacelift.RunStateReady)}
 	c := &fakeClient{}
 	if err := (TemporalTarget{Client: c, TaskQueue: "gantry"}).Signal(t.Context(), run, events); err != nil {
 		t.Fatal(err)
@@ -98,4 +98,8 @@ func TestWhatTemporalsAnswersMean(t *testing.T) {
 			}
 		})
 	}
+}
+
+func ev(run spacelift.RunRef, version int, state spacelift.RunState) managed.RunEvent {
+	return managed.RunEvent{Run: run, Type: spacelift.RunTypeTracked, State: state, StateVersion: version, Labels: []string{spacelift.LabelManaged}}
 }

@@ -1,386 +1,519 @@
 package inbox
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
-	"sync"
 	"time"
-
-	"github.com/oklog/ulid/v2"
-
-	"github.com/gantryhq/gantry/decide/managed"
 )
 
-// item is an event on its way to disk.
+// item is an event on its way to the disk.
 type item struct {
+	seen
 	key      key
 	run      uint64
-	linger   bool
+	rec      []byte
+	size     int
+	lingers  bool
+	flags    byte
 	received time.Time
-	body     []byte
-	record   []byte // without its place yet
-
-	// Set by enqueue and by the commit.
-	batch   *batch
-	id      ulid.ULID
-	latency time.Duration
+	moves    uint64 // index of the record that this one replaces
 }
 
-// batch holds the items of one commit. Their requests wait on done; err is valid
-// once that is closed.
+// batch is a set of events with one flush.
 type batch struct {
 	items []*item
-	rows  []*row // whose marks must be in this commit
 	bytes int
+	flush bool // marks, too
 	done  chan struct{}
 	err   error
+	ended time.Time
+}
+
+type batchEnd struct {
+	last uint64 // index
+	at   time.Time
 }
 
 const (
-	maxBatchBytes = 512 << 10
-	maxBatchMarks = 512 // rows
-
-	// markDelay limits how long a mark waits for a commit to join. A crash before
-	// that sends a signal again, which the receiver recognises.
-	markDelay = 50 * time.Millisecond
-	// logDelay limits how long a logged delivery is only in memory.
-	logDelay = 250 * time.Millisecond
-	// probeEvery is the interval of a failed inbox's attempts to write.
-	probeEvery = time.Second
+	maxBatchBytes = 256 << 10
+	maxBatchMarks = 4096
+	markDelay     = 200 * time.Millisecond // of marks, if no events come
+	boarding      = 4                      // yields before a batch is sealed
+	reserved      = 512 << 10              // bytes of the last segment that only marks may use
 )
 
-var recordBuffers = sync.Pool{New: func() any { return new([]byte) }}
-
-// newItem encodes an event for the store. Requests do this in parallel; the single
-// writer only copies.
-func newItem(d Delivery, event managed.RunEvent, body []byte) (*item, error) {
-	it := &item{
-		key: keyOf(event.Run, event.StateVersion, event.State), run: runKeyOf(event.Run),
-		linger: mayLinger(event.State, event.StateVersion), received: d.ReceivedAt, body: body,
+func newItem(d *Delivery, body []byte) *item {
+	return &item{
+		key: keyOf(d.Run, d.State, d.StateVersion), run: runKey(d.Run), rec: newEvent(d, body, 0), size: len(body) + 512,
+		lingers: mayLinger(d.State, d.StateVersion), received: d.ReceivedAt,
 	}
-	buf := recordBuffers.Get().(*[]byte)
-	h := head{key: it.key, run: it.run, body: uint32(len(body)), bodySum: checksum(body), outcome: outcomeCode(OutcomeAccepted)}
-	var err error
-	it.record, err = appendRecord((*buf)[:0], h, payload{
-		Event: &event, ReceivedAt: d.ReceivedAt, Source: d.Source, Reason: d.Reason, Detail: d.Detail, Size: d.Size, Secret: d.Secret,
-	})
-	if n := len(it.record) + len(body); err == nil && n > maxStored {
-		err = fmt.Errorf("event of %d bytes exceeds the limit of %d", n, maxStored)
-	}
-	return it, err
 }
 
-// release returns the item's buffer to the pool; its record can't be used any more.
-func (it *item) release() {
-	if cap(it.record) <= 64<<10 {
-		recordBuffers.Put(new(it.record[:0]))
-	}
-	it.record, it.body = nil, nil
-}
-
-// enqueue queues the item. It returns the batch to wait for and the id of the
-// delivery in it: the item's own, or that of a twin in flight. Without a batch,
-// first is the id of a twin on disk.
-func (in *Inbox) enqueue(it *item) (first ulid.ULID, b *batch, err error) {
+// enqueue adds an event to a batch. It returns the event that has its place: this
+// one, or its earlier twin, without a batch if that one is stored.
+func (in *Inbox) enqueue(it *item) (seen, *batch, error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if e := in.index.byKey[it.key]; e != nil && !in.closed {
-		return e.id, nil, nil
-	}
 	if err := in.unavailable(); err != nil {
-		return ulid.ULID{}, nil, err
+		return seen{}, nil, err
+	}
+	if s, ok := in.window.seen[it.key]; ok {
+		return s, nil, nil
 	}
 	if twin := in.flight[it.key]; twin != nil {
-		return twin.id, twin.batch, nil
+		return twin.seen, in.batchOf(twin), nil
 	}
-	it.id = in.ids.next(time.Now())
-	b = in.openBatch(len(it.record) + len(it.body))
-	it.batch = b
-	b.items = append(b.items, it)
+	it.seen = seen{in.ids.next(time.Now()), in.ids.tag}
 	in.flight[it.key] = it
-	kick(in.kickWrite)
-	return it.id, b, nil
+	return it.seen, in.board(it), nil
 }
 
-// unavailable returns why nothing can be stored now, or nil. Called with mu held.
+// board puts an item into the last batch, or a new one. Called with mu held.
+func (in *Inbox) board(it *item) *batch {
+	it.rec = stamp(it.rec, makeID(it.n, it.tag))
+	b := in.lastBatch(len(it.rec))
+	b.items = append(b.items, it)
+	b.bytes += len(it.rec)
+	return b
+}
+
+// lastBatch returns a batch with room. Called with mu held.
+func (in *Inbox) lastBatch(bytes int) *batch {
+	if n := len(in.batches); n > 0 && in.batches[n-1].bytes+bytes <= maxBatchBytes {
+		return in.batches[n-1]
+	}
+	b := &batch{done: make(chan struct{})}
+	in.batches = append(in.batches, b)
+	kick(in.kickWrite)
+	return b
+}
+
+// batchOf returns the batch of an item in flight. Called with mu held.
+func (in *Inbox) batchOf(it *item) *batch {
+	for _, b := range in.batches {
+		if slices.Contains(b.items, it) {
+			return b
+		}
+	}
+	return in.committing
+}
+
+// unavailable returns why no event can be stored. Called with mu held.
 func (in *Inbox) unavailable() error {
 	switch {
 	case in.closed:
 		return fmt.Errorf("%w: it is closing", ErrUnavailable)
 	case in.problem != nil:
 		return fmt.Errorf("%w: %w", ErrUnavailable, in.problem)
+	case in.noSpare != nil && in.records.room() < min(reserved, in.volume.size/4):
+		return fmt.Errorf("%w: the disk is full: %w", ErrUnavailable, in.noSpare)
 	}
 	return nil
 }
 
-// openBatch returns a batch with room for n more bytes. Called with mu held.
-func (in *Inbox) openBatch(n int) *batch {
-	if k := len(in.batches); k > 0 {
-		if b := in.batches[k-1]; b.bytes+n <= maxBatchBytes {
-			b.bytes += n
-			return b
-		}
-	}
-	b := &batch{done: make(chan struct{}), bytes: n}
-	in.batches = append(in.batches, b)
-	return b
+// start starts the writer, the preparation of segments and the housekeeper.
+func (in *Inbox) start(context.Context) {
+	in.wg.Go(in.writer)
+	in.wg.Go(in.preparer)
+	in.wg.Go(in.housekeeper)
+	kick(in.kickWrite)
+	kick(in.kickPrepare)
 }
 
-// writer is the only goroutine that commits. While it waits for the disk, the next
-// batch fills, so each flush carries more under load. Commits include marks, logs
-// and trimming.
+// writer commits batches and marks until the inbox closes.
 func (in *Inbox) writer() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
-	for {
-		closing := false
+	for stopping := false; ; {
+		for {
+			for range boarding {
+				runtime.Gosched() // let those board that are about to
+			}
+			b, marks := in.take(stopping)
+			if b == nil && len(marks) == 0 {
+				break
+			}
+			in.commit(b, marks)
+		}
+		if stopping {
+			return
+		}
+		timer.Reset(in.nextTurn())
 		select {
 		case <-in.kickWrite:
 		case <-timer.C:
+			in.recover()
 		case <-in.stop:
-			closing = true
+			stopping = true
 		}
-		for in.step(closing) {
-		}
-		if closing {
-			return
-		}
-		in.mu.Lock()
-		wait := time.Hour
-		switch now := time.Now(); {
-		case in.problem != nil:
-			wait = max(0, in.probeAt.Sub(now))
-		case len(in.index.dirty) > 0:
-			wait = max(0, in.dirtySince.Add(markDelay).Sub(now))
-		}
-		if !in.logSince.IsZero() && in.problem == nil {
-			wait = min(wait, max(0, time.Until(in.logSince.Add(logDelay))))
-		}
-		in.mu.Unlock()
-		timer.Reset(wait)
 	}
 }
 
-// commit holds the writes of one transaction.
-type commit struct {
-	batch *batch
-	fresh *row // the batch's entries
-	marks []*row
-	blobs [][]byte // of marks
-	logs  []loggedRow
-	trim  trim
-}
-
-func (c *commit) empty() bool {
-	return len(c.batch.items) == 0 && len(c.marks) == 0 && len(c.logs) == 0 && c.trim.empty()
-}
-
-// step commits once if there is something to commit, and reports whether there may
-// be more. While the disk fails, it only probes it every probeEvery.
-func (in *Inbox) step(closing bool) bool {
-	start := time.Now()
+// nextTurn is when the writer has something to do without being kicked.
+func (in *Inbox) nextTurn() time.Duration {
 	in.mu.Lock()
-	if in.problem != nil && !closing {
-		due := !start.Before(in.probeAt)
-		in.probeAt = start.Add(probeEvery)
-		next, nextLog := in.nextSeq, in.nextLog
-		in.mu.Unlock()
-		if due {
-			in.probed(in.store.probe(next, nextLog))
-		}
-		return false
+	defer in.mu.Unlock()
+	wait := time.Hour
+	if in.problem != nil {
+		wait = retryDelay
 	}
-	c := in.gather(start, closing)
-	in.mu.Unlock()
-	if c.empty() {
-		close(c.batch.done)
-		return false
+	if len(in.marks) > 0 && in.records.w != nil {
+		wait = min(wait, max(0, time.Until(in.marksAt.Add(markDelay))))
 	}
-	records, err := in.write(c)
-	if errors.Is(err, errDamaged) && !c.trim.empty() {
-		in.stopTrimming(c, err)
-		records, err = in.write(c)
-	}
-	now := time.Now()
-	in.metrics.commit(now.Sub(start), len(c.batch.items), err)
-
-	in.mu.Lock()
-	if err != nil {
-		in.failed(c, err, now)
-	} else {
-		in.stored(c, now)
-	}
-	in.mu.Unlock()
-	if err == nil && records != nil {
-		in.store.remember(c.fresh.seq, records)
-	}
-	c.batch.err = err
-	close(c.batch.done)
-	for _, it := range c.batch.items {
-		it.release()
-	}
-	return err == nil
+	return wait
 }
 
-// gather builds the next commit. Called with mu held.
-func (in *Inbox) gather(now time.Time, closing bool) *commit {
-	c := &commit{batch: &batch{done: make(chan struct{})}}
+// take takes the first batch and the marks that go with it.
+func (in *Inbox) take(all bool) (b *batch, marks []mark) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
 	if len(in.batches) > 0 {
-		c.batch = in.batches[0]
-		in.batches[0] = nil
-		in.batches = in.batches[1:]
+		b = in.batches[0]
+		in.batches = slices.Delete(in.batches, 0, 1)
 	}
-	if len(c.batch.items) > 0 {
-		c.fresh = &row{seq: in.nextSeq, entries: make([]entry, len(c.batch.items))}
+	in.committing = b
+	if in.records.w == nil {
+		return b, nil
 	}
-	c.marks = c.batch.rows
-	if n := len(in.index.dirty); n > 0 {
-		if in.dirtySince.IsZero() {
-			in.dirtySince = now
-		}
-		if closing || n >= maxBatchMarks || now.Sub(in.dirtySince) >= markDelay {
-			n = min(n, maxBatchMarks)
-			c.marks = append(c.marks, in.index.dirty[:n]...)
-			in.index.dirty = in.index.dirty[n:]
-			in.dirtySince = now
+	if b != nil || all || len(in.marks) >= maxBatchMarks || len(in.marks) > 0 && time.Since(in.marksAt) >= markDelay {
+		n := min(len(in.marks), maxBatchMarks)
+		marks = in.marks[:n:n]
+		if in.marks = in.marks[n:]; len(in.marks) == 0 {
+			in.marks = nil
 		}
 	}
-	if len(in.index.dirty) == 0 {
-		in.index.dirty, in.dirtySince = nil, time.Time{}
-	}
-	c.trim = in.planTrim()
-	c.marks = slices.DeleteFunc(c.marks, func(r *row) bool { return r.leaving })
-	for _, r := range c.marks {
-		r.dirty = false
-		c.blobs = append(c.blobs, in.index.marks(r))
-	}
-	if !in.logSince.IsZero() && (closing || in.logsFull || now.Sub(in.logSince) >= logDelay) {
-		c.logs = in.gatherLogs()
-	}
-	return c
+	return b, marks
 }
 
-// write runs the transaction and returns the batch's records.
-func (in *Inbox) write(c *commit) (records []byte, err error) {
-	var bodies any // nil is NULL
-	if c.fresh != nil {
-		records, bodies = c.encode()
+// commit writes a batch and marks with one flush.
+func (in *Inbox) commit(b *batch, marks []mark) {
+	if b == nil {
+		b = &batch{done: make(chan struct{})}
 	}
-	for i := range c.logs {
-		if err := c.logs[i].encode(); err != nil {
-			return nil, fmt.Errorf("encode the log: %w", err)
+	recs := make([][]byte, 0, len(b.items)+1)
+	for _, it := range b.items {
+		recs = append(recs, it.rec)
+	}
+	for _, it := range b.items {
+		if it.moves > 0 {
+			marks = append(marks, mark{idx: it.moves, n: it.n, status: statusMoved})
 		}
 	}
-	return records, in.store.transact(func() error { return c.insert(in.store, records, bodies) })
+	if len(marks) > 0 {
+		recs = append(recs, newMarks(marks))
+	}
+	if len(recs) == 0 {
+		close(b.done)
+		return
+	}
+	began := time.Now()
+	err := error(errNoSegment)
+	var first uint64
+	var full bool
+	if in.records.w != nil {
+		first, full, err = in.records.append(recs)
+	}
+	b.ended = time.Now()
+	in.metrics.commit(b.ended.Sub(began), len(b.items), err)
+	if err != nil {
+		in.failed(b, marks, err)
+		return
+	}
+	in.committed(b, first, recs)
+	if full {
+		in.rotate()
+	}
 }
 
-// insert writes the commit's rows and trims within a transaction.
-func (c *commit) insert(s *store, records []byte, bodies any) error {
-	if c.fresh != nil {
-		if err := s.exec("INSERT INTO batches (seq, entries, bodies) VALUES (?, ?, ?)", c.fresh.seq, records, bodies); err != nil {
-			return fmt.Errorf("add events: %w", err)
+var errNoSegment = errors.New("there is no segment to write to")
+
+// committed makes a batch's events known and answers their senders.
+func (in *Inbox) committed(b *batch, first uint64, recs [][]byte) {
+	in.mu.Lock()
+	s := in.records.segs[len(in.records.segs)-1]
+	for i, it := range b.items {
+		idx := first + uint64(i)
+		s.events++
+		s.set(idx, true)
+		if it.moves == 0 {
+			in.pending++
+			if in.flight[it.key] == it {
+				delete(in.flight, it.key)
+			}
+			if in.window.seen[it.key].n != it.n {
+				in.window.add(it.key, it.n, it.tag)
+			}
+			if it.flags != 0 {
+				delete(in.news.marks, it.n)
+			}
+		} else {
+			in.records.close(it.moves)
+			in.queue.moved(it.run, it.moves, idx)
+			continue
+		}
+		if in.queue.spilled == 0 {
+			in.queue.push(pending{idx: idx, n: it.n, size: it.size, rec: it.rec}, it.run, it.lingers && it.flags == 0, false, b.ended)
+			if in.queue.bytes > maxQueueBytes {
+				in.queue.spilled = idx + 1
+			}
 		}
 	}
-	for i, r := range c.marks {
-		if err := s.exec("REPLACE INTO marks (seq, marks) VALUES (?, ?)", r.seq, c.blobs[i]); err != nil {
-			return fmt.Errorf("add marks: %w", err)
-		}
+	for _, rec := range recs {
+		s.bytes += int64(len(rec))
 	}
-	for _, l := range c.logs {
-		if err := s.exec("INSERT INTO log (seq, class, entries) VALUES (?, ?, ?)", l.row.seq, l.class, l.records); err != nil {
-			return fmt.Errorf("add to the log: %w", err)
-		}
+	in.next = first + uint64(len(recs))
+	s.last = in.next - 1
+	if len(in.ends) < maxNews {
+		in.ends = append(in.ends, batchEnd{s.last, b.ended})
 	}
-	if err := c.trim.write(s); err != nil {
-		return fmt.Errorf("trim: %w", err)
-	}
-	return nil
+	in.mu.Unlock()
+	close(b.done)
 }
 
-// encode returns the batch's records and bodies, and fills its row.
-func (c *commit) encode() (records []byte, bodies any) {
-	size, bodySize := 0, 0
-	for _, it := range c.batch.items {
-		size, bodySize = size+len(it.record), bodySize+len(it.body)
-	}
-	records = make([]byte, 0, size)
-	all := make([]byte, 0, bodySize)
-	for i, it := range c.batch.items {
-		at := len(records)
-		records = append(records, it.record...)
-		place(records[at:], it.id, len(all))
-		all = append(all, it.body...)
-		c.fresh.entries[i] = entry{
-			id: it.id, key: it.key, row: c.fresh, at: uint32(at), size: uint32(len(it.record)), body: uint32(len(it.body)),
-			outcome: outcomeCode(OutcomeAccepted),
-		}
-	}
-	if c.fresh.bodies = bodySize > 0; !c.fresh.bodies {
-		return records, nil
-	}
-	return records, all
-}
-
-// stored makes a commit visible: it adds its entries to the index and the queue.
-// Called with mu held.
-func (in *Inbox) stored(c *commit, now time.Time) {
-	for i, it := range c.batch.items {
-		it.latency = now.Sub(it.received)
-		c.fresh.entries[i].latency = microseconds(it.latency)
-		delete(in.flight, it.key)
-	}
-	if c.fresh != nil {
-		in.nextSeq++
-		in.index.add(c.fresh)
-		for i, it := range c.batch.items {
-			in.queue.push(&c.fresh.entries[i], it.run, it.linger, now)
-		}
-	}
-	for _, l := range c.logs {
-		in.logs[l.class].written(l)
-	}
-	in.trimmed(c.trim)
-}
-
-// failed reverts a commit: its events are dropped, and everything else waits for
-// the next one. Called with mu held.
-func (in *Inbox) failed(c *commit, err error, now time.Time) {
-	if errors.Is(err, errDamaged) {
-		err = fmt.Errorf("%w; restart to save whatever is readable", err)
-	}
-	in.log.Error("inbox cannot write; it answers events 503 until it can", "error", err)
-	in.problem, in.since, in.probeAt = err, now, now.Add(probeEvery)
-	for _, it := range c.batch.items {
-		delete(in.flight, it.key)
-	}
-	for _, r := range c.marks {
-		in.index.touch(r)
-	}
-	for _, l := range c.logs {
-		l.row.closed = false
-		in.nextLog = min(in.nextLog, l.row.seq)
-		in.logSince = now
-	}
-	in.keep(c.trim)
-	for _, b := range in.batches { // queued before the problem was known
-		b.err = err
-		for _, it := range b.items {
+// failed takes a batch back: its senders get the error. The segment is not
+// written again.
+func (in *Inbox) failed(b *batch, marks []mark, err error) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for _, it := range b.items {
+		if in.flight[it.key] == it {
 			delete(in.flight, it.key)
 		}
-		close(b.done)
+		if it.moves > 0 {
+			in.queue.moved(it.run, it.moves, it.moves)
+		}
 	}
-	in.batches = nil
+	marks = slices.DeleteFunc(marks, func(m mark) bool { return m.status == statusMoved })
+	in.marks = append(marks, in.marks...)
+	b.err = err
+	in.records.w = nil
+	in.setProblem(err)
+	close(b.done)
 }
 
-// probed records the result of a probe.
-func (in *Inbox) probed(err error) {
+// setProblem notes why nothing can be written. Called with mu held.
+func (in *Inbox) setProblem(err error) {
+	if in.problem == nil {
+		in.since = time.Now()
+		in.log.Error("inbox: cannot write; events are refused until it can", "error", err)
+	}
+	in.problem = err
+}
+
+// rotate begins the next segment.
+func (in *Inbox) rotate() {
+	l := in.records
+	old := l.segs[len(l.segs)-1]
+	_, start, _ := l.w.Sealed()
+	w := l.w
+	r, err := l.reader(old, start)
+	if err == nil {
+		in.mu.Lock()
+		old.r = r
+		in.mu.Unlock()
+		err = w.Close()
+	}
+	s, next, beginErr := l.begin()
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if err != nil {
+		in.log.Warn("inbox: cannot open a full segment for reading", "error", err)
+	}
+	if l.w = next; beginErr != nil {
+		in.setProblem(beginErr)
+		return
+	}
+	l.segs = append(l.segs, s)
+	kick(in.kickPrepare)
+	kick(in.kickKeep)
+}
+
+// retryDelay is the pause between attempts to write again.
+const retryDelay = time.Second
+
+// recover tries to write again after a failure: it makes room, begins a new
+// segment and writes the marks. Events are accepted once there is room for the
+// spare and the ballast as well.
+func (in *Inbox) recover() {
+	in.mu.Lock()
+	problem := in.problem
+	in.mu.Unlock()
+	if problem == nil {
+		return
+	}
+	in.volume.dropBallast()
+	in.tidy(context.Background(), true)
+	err := in.restart()
+	if err == nil {
+		err = in.volume.prepare()
+	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if err != nil {
 		in.problem = err
 		return
 	}
-	in.log.Info("inbox is writable again", "unavailable", time.Since(in.since))
-	in.problem = nil
+	in.log.Info("inbox: events are accepted again", "after", time.Since(in.since), "problem", in.problem)
+	in.problem, in.noSpare = nil, nil
+}
+
+// restart begins a segment if there is none, and writes the marks to it.
+func (in *Inbox) restart() error {
+	l := in.records
+	if l.w != nil {
+		return nil
+	}
+	s, w, err := l.begin()
+	if err != nil {
+		return err
+	}
+	in.mu.Lock()
+	l.segs, l.w = append(l.segs, s), w
+	in.mu.Unlock()
+	_, marks := in.take(true)
+	return in.probe(marks)
+}
+
+// probe checks a new segment by writing marks, if only an empty set of them.
+func (in *Inbox) probe(marks []mark) error {
+	rec := newMarks(marks)
+	first, _, err := in.records.append([][]byte{rec})
+	if err != nil {
+		in.failed(&batch{done: make(chan struct{})}, marks, err)
+		return err
+	}
+	in.committed(&batch{done: make(chan struct{}), ended: time.Now()}, first, [][]byte{rec})
+	return nil
+}
+
+// preparer writes the next segment and the ballast in advance.
+func (in *Inbox) preparer() {
+	for {
+		select {
+		case <-in.kickPrepare:
+		case <-in.stop:
+			return
+		}
+		err := in.volume.prepare()
+		in.mu.Lock()
+		if in.problem == nil {
+			if err != nil && in.noSpare == nil {
+				in.log.Warn("inbox: the disk is nearly full; events are accepted until the present segment is", "error", err)
+			}
+			in.noSpare = err
+		}
+		in.mu.Unlock()
+	}
+}
+
+// housekeeper keeps the archive up to date and deletes what is not needed.
+func (in *Inbox) housekeeper() {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-in.kickKeep:
+		case <-in.stop:
+			return
+		}
+		in.mu.Lock()
+		tight := in.noSpare != nil
+		in.mu.Unlock()
+		if tight {
+			in.volume.dropBallast()
+		}
+		in.tidy(context.Background(), tight)
+		if tight {
+			kick(in.kickPrepare)
+		}
+	}
+}
+
+// tidy brings the archive up to date and deletes segments. If the disk is tight,
+// it deletes all that it can: without the archive, if that can't be written.
+func (in *Inbox) tidy(ctx context.Context, tight bool) {
+	err := in.syncArchive(ctx)
+	if err != nil {
+		in.log.Warn("inbox: cannot write the archive", "error", err)
+	} else {
+		in.trimArchive(ctx, tight)
+	}
+	through := in.archive.position()
+	if err != nil && tight {
+		through = ^uint64(0)
+	}
+	for _, s := range in.droppable(through, tight) {
+		if err == nil {
+			err = in.archive.flush(ctx)
+		}
+		if err := errors.Join(s.r.Close(), in.records.filer.Delete(s.BaseIndex, s.ID)); err != nil {
+			in.log.Warn("inbox: cannot delete a segment", "error", err)
+		}
+	}
+	if !tight {
+		in.compact()
+	}
+}
+
+// droppable takes the oldest segments from the log that are not needed.
+func (in *Inbox) droppable(through uint64, tight bool) (drop []*seg) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	l := in.records
+	events, bytes := 0, int64(0)
+	for _, s := range l.segs {
+		events, bytes = events+s.events-s.pending, bytes+s.bytes
+	}
+	for len(l.segs) > 0 {
+		s := l.segs[0]
+		events, bytes = events-s.events, bytes-s.bytes
+		within := events < in.opts.Bodies.Count && bytes < in.opts.Bodies.Bytes
+		if s.pending > 0 || s.last > through || within && !tight || len(l.segs) == 1 && l.w != nil {
+			break
+		}
+		l.segs = l.segs[1:]
+		drop = append(drop, s)
+	}
+	return drop
+}
+
+// compact writes the pending events of the oldest segment again, if much that is
+// done behind it waits for it. It moves events only of runs whose signals fail.
+func (in *Inbox) compact() {
+	in.mu.Lock()
+	l := in.records
+	var moving []uint64
+	if len(l.segs) == 0 {
+		in.mu.Unlock()
+		return
+	}
+	if s, done := l.segs[0], int64(0); in.queue.spilled == 0 && in.unavailable() == nil && s.pending <= s.events/4 {
+		for _, other := range l.segs[1:] {
+			if other.pending == 0 {
+				done += other.bytes
+			}
+		}
+		for idx, ok := l.nextOpen(s.BaseIndex); ok && idx <= s.last && done > in.opts.Bodies.Bytes/2; idx, ok = l.nextOpen(idx + 1) {
+			moving = append(moving, idx)
+		}
+	}
+	in.mu.Unlock()
+	for _, idx := range moving {
+		rec, err := in.readRecord(idx)
+		e, bad := readEvent(rec)
+		if err != nil || bad != nil {
+			continue
+		}
+		in.mu.Lock()
+		if r := in.queue.runs[runKey(e.Run)]; r != nil && r.phase == phaseBackoff {
+			r.moving++
+			rec[1] |= flagMoved
+			in.board(&item{seen: seen{e.n, e.tag}, run: r.key, rec: rec[:len(rec)-idLen-checksumLen], flags: rec[1], moves: idx})
+		}
+		in.mu.Unlock()
+	}
 }

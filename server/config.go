@@ -10,15 +10,15 @@ import (
 	"go.temporal.io/sdk/converter"
 
 	"github.com/gantryhq/gantry/decide"
-	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/inbox"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
 // Inbox is the subset of *inbox.Inbox that the server uses.
 type Inbox interface {
-	Accept(context.Context, inbox.Delivery, managed.RunEvent, []byte) (inbox.Delivery, error)
+	Accept(context.Context, inbox.Delivery, []byte) (inbox.Delivery, error)
 	Log(inbox.Delivery) inbox.Delivery
+	LogUnreadable(inbox.Delivery, []byte) inbox.Delivery
 	List(ctx context.Context, f inbox.Filter, pageSize int, pageToken string) ([]inbox.Delivery, string, error)
 	Get(ctx context.Context, id string) (inbox.Delivery, []byte, error)
 	Redeliver(ctx context.Context, id string) (inbox.Delivery, error)

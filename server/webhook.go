@@ -167,15 +167,10 @@ func (e *stillUnreadableError) Error() string {
 
 // store hands an event to the inbox.
 func (f *frontDoor) store(ctx context.Context, d inbox.Delivery, body []byte) (inbox.Delivery, error) {
-	return f.inbox.Accept(ctx, d, DecodeNotification(d, body), body)
+	return f.inbox.Accept(ctx, d, body)
 }
 
 // keep logs an unreadable event with its body.
 func (f *frontDoor) keep(d inbox.Delivery, body []byte) inbox.Delivery {
-	if box, ok := f.inbox.(interface {
-		LogUnreadable(inbox.Delivery, []byte) inbox.Delivery
-	}); ok {
-		return box.LogUnreadable(d, body)
-	}
-	return f.inbox.Log(d)
+	return f.inbox.LogUnreadable(d, body)
 }

@@ -12,7 +12,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/inbox"
 	"github.com/gantryhq/gantry/server"
 	"github.com/gantryhq/gantry/spacelift"
@@ -21,7 +20,7 @@ import (
 // instantInbox stores nothing.
 type instantInbox struct{ server.Inbox }
 
-func (instantInbox) Accept(_ context.Context, d inbox.Delivery, _ managed.RunEvent, _ []byte) (inbox.Delivery, error) {
+func (instantInbox) Accept(_ context.Context, d inbox.Delivery, _ []byte) (inbox.Delivery, error) {
 	d.ID, d.Outcome = "01KDX4A7B3C5D7E9F1G3H5J7K9", inbox.OutcomeAccepted
 	return d, nil
 }

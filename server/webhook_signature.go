@@ -156,9 +156,9 @@ func (f *frontDoor) admit(next http.HandlerFunc) http.HandlerFunc {
 				f.mismatches.authentic(s.Name)
 			}
 		}
-		if g.sources.hidden(r) {
-			g.proxied.Do(func() {
-				g.log.WarnContext(r.Context(), "notifications arrive through a proxy that trustedProxies doesn't list: all of its clients count as one source", "proxy", req.delivery.Source)
+		if f.sources.hidden(r) {
+			f.proxied.Do(func() {
+				f.log.WarnContext(r.Context(), "notifications arrive through a proxy that trustedProxies doesn't list: all of its clients count as one source", "proxy", req.delivery.Source)
 			})
 		}
 		r.Body = req

@@ -45,6 +45,10 @@ const (
 // nothing that was accepted depends on it.
 const shutdownGrace = 3 * time.Second
 
+// lockWait is how long the inbox waits for the process that a rolling update
+// replaces.
+const lockWait = 30 * time.Second
+
 // Options holds the configuration and its surroundings for Run.
 type Options struct {
 	Config   config.Config
@@ -156,7 +160,7 @@ func (p *process) server(ctx context.Context, box *inbox.Inbox) (http.Handler, e
 
 func (p *process) forwarder(box *inbox.Inbox) *inbox.Forwarder {
 	target := &inbox.TemporalTarget{Client: p.temporal, TaskQueue: p.Config.Temporal.TaskQueue}
-	return inbox.NewForwarder(box, target, inbox.ForwarderOptions{MaxConcurrent: p.Config.Inbox.Concurrency})
+	return inbox.NewForwarder(box, target, inbox.ForwarderOptions{Decode: server.DecodeNotification, MaxConcurrent: p.Config.Inbox.Concurrency})
 }
 
 func (p *process) worker() func(context.Context) error {
@@ -191,7 +195,7 @@ func (p *process) listen(ctx context.Context) (net.Listener, error) {
 func (p *process) openInbox(ctx context.Context) (*inbox.Inbox, error) {
 	o := p.Options
 	box, err := inbox.Open(ctx, inbox.Options{
-		Dir: o.Config.Data, Metrics: p.registry, Logger: o.Log, Linger: o.Config.Inbox.Linger,
+		Dir: o.Config.Data, Metrics: p.registry, Logger: o.Log, Linger: o.Config.Inbox.Linger, LockWait: lockWait,
 		Entries: inbox.Budget{Count: o.Config.Inbox.EntryCount, Bytes: o.Config.Inbox.EntryBytes},
 		Bodies:  inbox.Budget{Count: o.Config.Inbox.BodyCount, Bytes: o.Config.Inbox.BodyBytes},
 		Ignored: inbox.Budget{Count: o.Config.Inbox.LogCount}, Refused: inbox.Budget{Count: o.Config.Inbox.LogCount},

@@ -71,8 +71,8 @@ func drain(ctx context.Context, c client.Client, name string, batch int) (rate f
 	for version := range eventsPerRun {
 		for run := range hotRuns {
 			ref := spacelift.RunRef{Account: "acme", Stack: spacelift.StackID(name), Run: spacelift.RunID(fmt.Sprintf("%s-%d", name, run))}
-			event := managed.RunEvent{Run: ref, Type: spacelift.RunTypeTracked, State: spacelift.RunStatePlanning, StateVersion: version, At: time.Now()}
-			if _, err := box.Accept(ctx, inbox.Delivery{ReceivedAt: time.Now()}, event, nil); err != nil {
+			d := inbox.Delivery{ReceivedAt: time.Now(), Run: ref, Type: spacelift.RunTypeTracked, State: spacelift.RunStatePlanning, StateVersion: version}
+			if _, err := box.Accept(ctx, d, nil); err != nil {
 				return 0, err
 			}
 		}

@@ -7,7 +7,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/inbox"
 	"github.com/gantryhq/gantry/server"
 )
@@ -26,7 +25,7 @@ func serveHandler(ctx context.Context, address string) error {
 
 type noStore struct{ server.Inbox }
 
-func (noStore) Accept(_ context.Context, d inbox.Delivery, _ managed.RunEvent, _ []byte) (inbox.Delivery, error) {
+func (noStore) Accept(_ context.Context, d inbox.Delivery, _ []byte) (inbox.Delivery, error) {
 	d.ID, d.Outcome = "01KDX4A7B3C5D7E9F1G3H5J7K9", inbox.OutcomeAccepted
 	return d, nil
 }

@@ -1,0 +1,256 @@
+package inbox
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// Filter selects deliveries; zero fields select all.
+type Filter struct {
+	Outcome    Outcome
+	Forwarding Forwarding // of accepted ones
+	Account    spacelift.Account
+	Stack      spacelift.StackID
+	Run        spacelift.RunID
+	Reason     string
+	// Since and Until limit the time of arrival: from Since on, before Until.
+	Since, Until time.Time
+	// Only, unless it is nil, reports whether to list a delivery that the other
+	// fields select.
+	Only func(Delivery) bool
+}
+
+// Page sizes of List.
+const (
+	DefaultPageSize = 50
+	MaxPageSize     = 500
+)
+
+// List returns deliveries, newest first, and a token for the next page, which is
+// empty on the last page. The pages contain each delivery once, and all that
+// existed at the first call and have not been trimmed since; new ones don't
+// shift the pages. A page size of 0 means [DefaultPageSize]. A token that doesn't
+// come from List is an [ErrBadPageToken].
+func (in *Inbox) List(ctx context.Context, f Filter, pageSize int, pageToken string) ([]Delivery, string, error) {
+	before, err := parseToken(pageToken)
+	if err != nil {
+		return nil, "", err
+	}
+	if pageSize <= 0 {
+		pageSize = DefaultPageSize
+	}
+	pageSize = min(pageSize, MaxPageSize)
+	kept, err := in.ready(ctx)
+	if err != nil {
+		return nil, "", fmt.Errorf("list deliveries: %w", err)
+	}
+	var page []Delivery
+	for last := int64(0); ; {
+		found, ns, err := in.archive.page(ctx, f, before, pageSize+1, kept)
+		if err != nil {
+			return nil, "", fmt.Errorf("list deliveries: %w", err)
+		}
+		for i, d := range found {
+			if f.Only != nil && !f.Only(d) {
+				continue
+			}
+			if len(page) == pageSize {
+				return page, makeToken(last), nil
+			}
+			in.addAttempts(&d)
+			page, last = append(page, d), ns[i]
+		}
+		if len(found) <= pageSize {
+			return page, "", nil
+		}
+		before = ns[len(ns)-1]
+	}
+}
+
+// ready brings the archive up to date for a reader. It returns the index from
+// which on the log has records. If the archive can't be written, people see an
+// older state of it.
+func (in *Inbox) ready(ctx context.Context) (kept uint64, err error) {
+	in.mu.Lock()
+	closed := in.closed
+	kept = in.records.first()
+	in.mu.Unlock()
+	if closed {
+		return 0, fmt.Errorf("%w: it is closing", ErrUnavailable)
+	}
+	if err := in.syncArchive(ctx); err != nil {
+		in.log.Warn("inbox: cannot write the archive; deliveries are shown as of before", "error", err)
+	}
+	return kept, ctx.Err()
+}
+
+// addAttempts adds what the queue knows of a pending delivery.
+func (in *Inbox) addAttempts(d *Delivery) {
+	if d.Forwarding != ForwardingPending {
+		return
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if r := in.queue.runs[runKey(d.Run)]; r != nil {
+		d.Attempts, d.ForwardError = r.attempts, r.lastError
+	}
+}
+
+// Get returns a delivery, and its body if it is kept. [ErrNotFound]: no delivery
+// has this id, or it was trimmed.
+func (in *Inbox) Get(ctx context.Context, id string) (Delivery, []byte, error) {
+	uid, err := ulid.ParseStrict(id)
+	if err != nil {
+		return Delivery{}, nil, fmt.Errorf("%.40q: %w", id, ErrNotFound)
+	}
+	kept, err := in.ready(ctx)
+	if err != nil {
+		return Delivery{}, nil, err
+	}
+	d, n, idx, err := in.archive.get(ctx, uid, kept)
+	if err != nil {
+		return d, nil, fmt.Errorf("delivery %s: %w", id, err)
+	}
+	in.addAttempts(&d)
+	var body []byte
+	if idx >= kept {
+		if rec, err := in.readRecord(idx); err == nil {
+			if e, err := readEvent(rec); err == nil && e.n == n {
+				body = e.body
+			}
+		}
+	}
+	if body == nil && d.HasBody {
+		body, err = in.archive.body(ctx, n)
+	}
+	d.HasBody = len(body) > 0
+	return d, body, err
+}
+
+// Redeliver puts an accepted delivery at the end of its run's queue again,
+// whatever its forwarding; a pending one keeps its place. It returns once that is
+// on disk. After an error that wraps [ErrUnavailable], the delivery may still be
+// sent.
+func (in *Inbox) Redeliver(ctx context.Context, id string) (Delivery, error) {
+	d, body, err := in.Get(ctx, id)
+	if err != nil {
+		return Delivery{}, fmt.Errorf("redeliver: %w", err)
+	}
+	if d.Outcome != OutcomeAccepted {
+		return d, fmt.Errorf("redeliver %s (%s): %w", id, d.Outcome, ErrNotRedeliverable)
+	}
+	if d.Forwarding == ForwardingPending {
+		return d, nil
+	}
+	if len(body) == 0 && d.Size > 0 {
+		return d, fmt.Errorf("redeliver %s: its body is no longer kept: %w", id, ErrNotRedeliverable)
+	}
+	if err := in.requeue(ctx, []Delivery{d}, [][]byte{body}); err != nil {
+		return d, fmt.Errorf("redeliver %s: %w", id, err)
+	}
+	d, _, err = in.Get(ctx, id)
+	return d, err
+}
+
+// RedeliverDead puts dead deliveries into their queues again, in the order
+// accepted, and returns how many: those for which only reports true, or all if it
+// is nil.
+func (in *Inbox) RedeliverDead(ctx context.Context, only func(Delivery) bool) (n int, err error) {
+	var dead []string
+	for token := ""; ; {
+		page, next, err := in.List(ctx, Filter{Forwarding: ForwardingDead, Only: only}, MaxPageSize, token)
+		if err != nil {
+			return 0, fmt.Errorf("redeliver dead: %w", err)
+		}
+		for _, d := range page {
+			dead = append(dead, d.ID)
+		}
+		if token = next; token == "" {
+			break
+		}
+	}
+	slices.Reverse(dead)
+	for some := range slices.Chunk(dead, 100) {
+		var deliveries []Delivery
+		var bodies [][]byte
+		for _, id := range some {
+			d, body, err := in.Get(ctx, id)
+			if errors.Is(err, ErrNotFound) || err == nil && (d.Forwarding != ForwardingDead || !d.HasBody && d.Size > 0) {
+				continue
+			}
+			if err != nil {
+				return n, fmt.Errorf("redeliver dead: %w", err)
+			}
+			deliveries, bodies = append(deliveries, d), append(bodies, body)
+		}
+		if err := in.requeue(ctx, deliveries, bodies); err != nil {
+			return n, fmt.Errorf("redeliver dead: %w", err)
+		}
+		n += len(deliveries)
+	}
+	return n, nil
+}
+
+// requeue writes deliveries to the log again, which makes them pending.
+func (in *Inbox) requeue(ctx context.Context, deliveries []Delivery, bodies [][]byte) error {
+	in.mu.Lock()
+	if err := in.unavailable(); err != nil {
+		in.mu.Unlock()
+		return err
+	}
+	var batches []*batch
+	for i, d := range deliveries {
+		it := newItem(&d, bodies[i])
+		it.rec = newEvent(&d, bodies[i], flagRedelivered)
+		it.flags = flagRedelivered
+		n, tag := splitID(ulid.MustParseStrict(d.ID))
+		it.seen = seen{n, tag}
+		if b := in.board(it); !slices.Contains(batches, b) {
+			batches = append(batches, b)
+		}
+		if d.Forwarding == ForwardingDead {
+			in.dead--
+		}
+	}
+	in.mu.Unlock()
+	for _, b := range batches {
+		select {
+		case <-b.done:
+			if b.err != nil {
+				return fmt.Errorf("%w: %w", ErrUnavailable, b.err)
+			}
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// tokenVersion starts every page token; the number of the last delivery follows.
+const tokenVersion = 2
+
+func makeToken(last int64) string {
+	return base64.RawURLEncoding.EncodeToString(binary.BigEndian.AppendUint64([]byte{tokenVersion}, uint64(last)))
+}
+
+// parseToken returns the number below which the page begins.
+func parseToken(token string) (int64, error) {
+	if token == "" {
+		return math.MaxInt64, nil
+	}
+	b, err := base64.RawURLEncoding.DecodeString(token)
+	if err != nil || len(b) != 9 || b[0] != tokenVersion {
+		return 0, fmt.Errorf("%w: %.40q", ErrBadPageToken, token)
+	}
+	return int64(binary.BigEndian.Uint64(b[1:])), nil
+}

@@ -1,0 +1,133 @@
+package inbox
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+// chunk limits the records of one transaction.
+const chunk = 4000
+
+// syncArchive brings the archive up to date with the log, the marks and the
+// deliveries that were not accepted. What can't be written is kept for the next
+// time, up to a limit.
+func (in *Inbox) syncArchive(ctx context.Context) (err error) {
+	a := in.archive
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	in.mu.Lock()
+	next, what, catchUp := in.next, in.news, in.catchUp
+	if next == a.through+1 && len(what.marks) == 0 && len(what.entries) == 0 {
+		in.mu.Unlock()
+		return nil
+	}
+	in.news = news{marks: make(map[int64]mark)}
+	in.mu.Unlock()
+	what.used = make(map[int64]bool)
+	for err == nil {
+		end := min(next, a.through+1+chunk)
+		if err = a.follow(ctx, in, end, catchUp, what, end == next); end == next {
+			break
+		}
+	}
+	if err == nil {
+		in.mu.Lock()
+		if in.catchUp == catchUp {
+			in.catchUp = 0
+		}
+		in.mu.Unlock()
+		return nil
+	}
+	if damaged(err) {
+		err = in.replaceArchive(ctx, err)
+	}
+	in.keepNews(what)
+	return err
+}
+
+// keepNews puts back what the archive could not take.
+func (in *Inbox) keepNews(what news) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	newer := in.news
+	in.news.marks = what.marks
+	maps.Copy(in.news.marks, newer.marks)
+	in.news.entries = append(what.entries, newer.entries...)
+	in.news.bytes = what.bytes + newer.bytes
+	if n := len(in.news.entries) - maxNotes; n > 0 {
+		in.news.entries = slices.Delete(in.news.entries, 0, n)
+		in.metrics.logDropped.Add(float64(n))
+	}
+}
+
+// replaceArchive starts a new archive in place of a damaged one. Called with the
+// archive's mu held.
+func (in *Inbox) replaceArchive(ctx context.Context, cause error) error {
+	a := in.archive
+	_ = a.close()
+	to, err := a.moveAside()
+	if err != nil {
+		return err
+	}
+	fresh, err := openArchive(ctx, in.opts)
+	if err != nil {
+		return err
+	}
+	a.w, a.r, a.through = fresh.w, fresh.r, 0
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.catchUp = in.next
+	in.report(fmt.Sprintf("the archive is damaged (%v); a new one was started, and the damaged file is %s", cause, to))
+	return nil
+}
+
+// report notes damage. Called with mu held.
+func (in *Inbox) report(damage string) {
+	in.damage = append(in.damage, damage)
+	in.log.Error("inbox: damage was found", "damage", damage)
+}
+
+// trimArchive applies the budgets, at most every few seconds.
+func (in *Inbox) trimArchive(ctx context.Context, now bool) {
+	a := in.archive
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !now && time.Since(a.trimmed) < 5*time.Second {
+		return
+	}
+	a.trimmed = time.Now()
+	dead, err := a.trim(ctx)
+	if err != nil {
+		in.log.Warn("inbox: cannot trim the archive", "error", err)
+		return
+	}
+	kept, err := a.count(ctx, statusUnreadable)
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.dead -= len(dead)
+	if err == nil && len(in.news.entries) == 0 {
+		in.kept = kept
+	}
+	for _, id := range dead {
+		in.metrics.deadExpired.Inc()
+		in.log.Error("inbox: too many dead deliveries; the oldest was deleted", "delivery", id)
+	}
+}
+
+// latency returns the time from an event's arrival to its answer; 0 if it is not
+// known. Events are asked for in order.
+func (in *Inbox) latency(idx uint64, received time.Time) time.Duration {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	n := 0
+	for n < len(in.ends) && in.ends[n].last < idx {
+		n++
+	}
+	if in.ends = in.ends[n:]; len(in.ends) == 0 {
+		return 0
+	}
+	return max(0, in.ends[0].at.Sub(received))
+}

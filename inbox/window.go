@@ -1,0 +1,61 @@
+package inbox
+
+import (
+	"hash/maphash"
+
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// key identifies an event: Spacelift numbers a run's states, but sends no
+// delivery id. It is a hash with the process's own seed, so nobody can choose
+// events that share one.
+type key uint64
+
+var seed = maphash.MakeSeed()
+
+func keyOf(run spacelift.RunRef, state spacelift.RunState, version int) key {
+	return key(maphash.Comparable(seed, struct {
+		run     spacelift.RunRef
+		state   spacelift.RunState
+		version int
+	}{run, state, version}))
+}
+
+func runKey(run spacelift.RunRef) uint64 { return maphash.Comparable(seed, run) }
+
+// window recognises repeats of the last accepted events. Guarded by Inbox.mu.
+type window struct {
+	seen map[key]seen
+	ring []place // the oldest at next, once it is full
+	next int
+	max  int
+}
+
+type seen struct{ n, tag int64 }
+
+type place struct {
+	key key
+	n   int64
+}
+
+func newWindow(max int) window { return window{seen: make(map[key]seen), max: max} }
+
+func (w *window) add(k key, n, tag int64) {
+	w.seen[k] = seen{n, tag}
+	if len(w.ring) < w.max {
+		w.ring = append(w.ring, place{k, n})
+		return
+	}
+	if old := w.ring[w.next]; w.seen[old.key].n == old.n {
+		delete(w.seen, old.key)
+	}
+	w.ring[w.next] = place{k, n}
+	w.next = (w.next + 1) % w.max
+}
+
+// forget makes a repeat of a dead event new.
+func (w *window) forget(k key, n int64) {
+	if w.seen[k].n == n {
+		delete(w.seen, k)
+	}
+}
