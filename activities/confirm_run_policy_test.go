@@ -50,7 +50,7 @@ func TestConfirmRunWithoutPeopleJudgesWhatItReads(t *testing.T) {
 		},
 		{
 			name: "nobody knows what it deletes", labels: production, change: func(r *spacelift.Run) { r.Delta = nil },
-			want: managed.AnotherPlan, reason: "nobody knows how many resources the plan deletes",
+			want: managed.AnotherPlan, reason: "Gantry does not know how many resources the plan deletes",
 		},
 		{
 			name: "it is of another type, and nobody knew which", labels: auto, change: func(r *spacelift.Run) { r.Type = spacelift.RunTypeDestroy },

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gantryhq/gantry/config"
+	"github.com/gantryhq/gantry/docs"
 )
 
 func write(t *testing.T, content string) string {
@@ -253,8 +254,6 @@ func TestSecretFileMustBeReadable(t *testing.T) {
 // TestReferenceListsEverySetting keeps docs/reference/configuration.md equal to
 // the tags of Config. Run it with UPDATE=1 to write the table.
 func TestReferenceListsEverySetting(t *testing.T) {
-	const file = "../docs/reference/configuration.md"
-	const begin, end = "<!-- settings -->\n", "<!-- /settings -->"
 	var table strings.Builder
 	table.WriteString("| Setting | Variable | Default | Meaning |\n| --- | --- | --- | --- |\n")
 	for _, s := range config.Settings() {
@@ -266,22 +265,5 @@ func TestReferenceListsEverySetting(t *testing.T) {
 		}
 		fmt.Fprintf(&table, "| %s | %s | %s | %s |\n", cell(s.Name), cell(s.Variable), cell(s.Default), s.Doc)
 	}
-	doc, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	before, rest, ok1 := strings.Cut(string(doc), begin)
-	shown, after, ok2 := strings.Cut(rest, end)
-	if !ok1 || !ok2 {
-		t.Fatalf("%s has no %q … %q", file, begin, end)
-	}
-	if os.Getenv("UPDATE") != "" {
-		if err := os.WriteFile(file, []byte(before+begin+table.String()+end+after), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	if diff := cmp.Diff(table.String(), shown); diff != "" {
-		t.Errorf("%s differs from Config (-Config +document); run UPDATE=1 go test ./config:\n%s", file, diff)
-	}
+	docs.KeepSection(t, "../docs/reference/configuration.md", "settings", table.String())
 }

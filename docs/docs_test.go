@@ -1,4 +1,3 @@
-// Package docs holds no code: its tests keep the documents true.
 package docs
 
 import (

@@ -90,7 +90,7 @@ func TestThePolicyOfAStack(t *testing.T) {
 		"approvals":          {Value: "3", Origin: "gantry:approvals=3"},
 		"approvers":          {Value: "anyone", Origin: "default"},
 		"approvalTimeout":    {Value: "24h", Origin: "profile production"},
-		"escalation":         {Value: "after 1h tell deploys; after 4h discard", Origin: "profile production"},
+		"escalation":         {Value: "after 1h notify deploys; after 4h discard", Origin: "profile production"},
 		"windows":            {Value: "launch", Origin: "gantry:window=launch"},
 		"types":              {Value: "TRACKED", Origin: "default"},
 		"drift":              {Value: "true", Origin: "default"},

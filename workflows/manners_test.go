@@ -130,7 +130,7 @@ var manners = []manner{
 	},
 	{
 		name: "no-deletes, size unknown", labels: []string{"gantry:confirm=no-deletes", "gantry:managed"},
-		plan: byAnn(", because nobody knows whether it deletes anything (gantry:confirm=no-deletes)"), review: reviewed,
+		plan: byAnn(", because Gantry does not know whether it deletes anything (gantry:confirm=no-deletes)"), review: reviewed,
 	},
 	{
 		name: "limits, within", labels: []string{"gantry:managed", "gantry:profile=small"}, delta: deletes, alone: true,

@@ -56,7 +56,7 @@ func TestLint(t *testing.T) {
 			name: "what labels resolve to", args: []string{"--config", exampleConfig, "--labels", "gantry:managed,gantry:profile=production,gantry:approvals=3"},
 			prints: []string{
 				`SETTING +VALUE +FROM`, `profile +production +gantry:profile=production`, `approvals +3 +gantry:approvals=3`, `approvers +platform +profile production`,
-				`limits\.maxDeleted +0 +profile production`, `escalation +after 1h tell deploys; after 8h tell on-call; after 72h discard +profile production`,
+				`limits\.maxDeleted +0 +profile production`, `escalation +after 1h notify deploys; after 8h notify on-call; after 72h discard +profile production`,
 				`deadlines\.planning +1h +profile production`, `after +none +default`,
 			},
 		},

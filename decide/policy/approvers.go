@@ -15,9 +15,9 @@ type Approvers struct {
 // all of them are excluded.
 const maxApprovers = 30
 
-// Approvers returns who may approve for a group by what the configuration says;
-// an empty group is anyone. It returns nil where that is not known: the
-// configuration names no tokens, which other processes may do, or too many.
+// Approvers returns the people who may approve for a group, by the configuration; an
+// empty group is anyone. It returns nil if they are unknown: the configuration names
+// no tokens, which other processes may have, or too many.
 func (r *Definitions) Approvers(group string) *Approvers {
 	if r == nil || len(r.approvers) == 0 {
 		return nil

@@ -31,23 +31,23 @@ func TestAlone(t *testing.T) {
 		{"manual", []string{"gantry:confirm=manual"}, tracked(0, 0, 0), false, []string{"confirm asks: people confirm plans"}},
 		{
 			"auto", []string{"gantry:confirm=auto"}, tracked(0, 0, 9), true,
-			[]string{"confirm allows: Gantry confirms plans by itself", "types allows: Gantry may confirm runs of type TRACKED"},
+			[]string{"confirm allows: Gantry confirms plans automatically", "types allows: Gantry may confirm runs of type TRACKED"},
 		},
 		{
 			"auto, and nobody knows what it changes", []string{"gantry:confirm=auto"}, policy.PlanFacts{Type: spacelift.RunTypeTracked}, true,
-			[]string{"confirm allows: Gantry confirms plans by itself", "types allows: Gantry may confirm runs of type TRACKED"},
+			[]string{"confirm allows: Gantry confirms plans automatically", "types allows: Gantry may confirm runs of type TRACKED"},
 		},
 		{
 			"auto, another type", []string{"gantry:confirm=auto"}, policy.PlanFacts{Type: spacelift.RunTypeDestroy, Delta: &spacelift.Delta{}}, false,
-			[]string{"confirm allows: Gantry confirms plans by itself", "types asks: people confirm runs of type DESTROY"},
+			[]string{"confirm allows: Gantry confirms plans automatically", "types asks: people confirm runs of type DESTROY"},
 		},
 		{
 			"auto, no type", []string{"gantry:confirm=auto"}, policy.PlanFacts{}, false,
-			[]string{"confirm allows: Gantry confirms plans by itself", "types asks: people confirm runs of type unknown"},
+			[]string{"confirm allows: Gantry confirms plans automatically", "types asks: people confirm runs of type unknown"},
 		},
 		{
 			"auto, drift", []string{"gantry:confirm=auto"}, drift, true,
-			[]string{"confirm allows: Gantry confirms plans by itself", "types allows: Gantry may confirm runs of type TRACKED", "drift allows: Gantry may confirm repairs of drift"},
+			[]string{"confirm allows: Gantry confirms plans automatically", "types allows: Gantry may confirm runs of type TRACKED", "drift allows: Gantry may confirm repairs of drift"},
 		},
 		{
 			"nothing deleted", []string{"gantry:confirm=no-deletes"}, tracked(9, 9, 0), true,
@@ -59,12 +59,12 @@ func TestAlone(t *testing.T) {
 		},
 		{
 			"nobody knows what is deleted", []string{"gantry:confirm=no-deletes"}, policy.PlanFacts{Type: spacelift.RunTypeTracked}, false,
-			[]string{"confirm asks: nobody knows whether the plan deletes anything", "types allows: Gantry may confirm runs of type TRACKED"},
+			[]string{"confirm asks: Gantry does not know whether the plan deletes anything", "types allows: Gantry may confirm runs of type TRACKED"},
 		},
 		{
 			"within limits", []string{"gantry:profile=careful"}, tracked(5, 1, 0), true,
 			[]string{
-				"confirm allows: Gantry confirms plans by itself", "types allows: Gantry may confirm runs of type TRACKED",
+				"confirm allows: Gantry confirms plans automatically", "types allows: Gantry may confirm runs of type TRACKED",
 				"limits.maxAdded allows: the plan adds 5 resources, no more than 5", "limits.maxChanged allows: the plan changes 1 resource, no more than 2",
 				"limits.maxDeleted allows: the plan deletes nothing, no more than 0",
 			},
@@ -73,7 +73,7 @@ func TestAlone(t *testing.T) {
 			"beyond limits, in drift", []string{"gantry:profile=careful"},
 			policy.PlanFacts{Type: spacelift.RunTypeTracked, Drift: true, Delta: &spacelift.Delta{Added: 6, Changed: 3, Deleted: 2}}, false,
 			[]string{
-				"confirm allows: Gantry confirms plans by itself", "types allows: Gantry may confirm runs of type TRACKED", "drift asks: people confirm repairs of drift",
+				"confirm allows: Gantry confirms plans automatically", "types allows: Gantry may confirm runs of type TRACKED", "drift asks: people confirm repairs of drift",
 				"limits.maxAdded asks: the plan adds 6 resources, more than 5", "limits.maxChanged asks: the plan changes 3 resources, more than 2",
 				"limits.maxDeleted asks: the plan deletes 2 resources, more than 0",
 			},
@@ -81,9 +81,9 @@ func TestAlone(t *testing.T) {
 		{
 			"limits of the unknown", []string{"gantry:profile=careful"}, policy.PlanFacts{Type: spacelift.RunTypeTracked}, false,
 			[]string{
-				"confirm allows: Gantry confirms plans by itself", "types allows: Gantry may confirm runs of type TRACKED",
-				"limits.maxAdded asks: nobody knows how many resources the plan adds", "limits.maxChanged asks: nobody knows how many resources the plan changes",
-				"limits.maxDeleted asks: nobody knows how many resources the plan deletes",
+				"confirm allows: Gantry confirms plans automatically", "types allows: Gantry may confirm runs of type TRACKED",
+				"limits.maxAdded asks: Gantry does not know how many resources the plan adds", "limits.maxChanged asks: Gantry does not know how many resources the plan changes",
+				"limits.maxDeleted asks: Gantry does not know how many resources the plan deletes",
 			},
 		},
 		{
@@ -112,7 +112,7 @@ func TestAlone(t *testing.T) {
 }
 
 // TestNothingUnreadableConfirms: whatever else the labels say, a policy with
-// problems never lets Gantry confirm, and labels in another order come to the
+// problems never lets Gantry confirm, and labels in another order resolve to the
 // same policy.
 func TestNothingUnreadableConfirms(t *testing.T) {
 	rules := compile(t, team())

@@ -13,11 +13,11 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// Config is what labels may refer to and what they leave unsaid.
+// Config holds the names that labels may refer to, and defaults.
 type Config struct {
 	Profiles []Profile
 	Windows  []Window
-	Channels []string // names of the channels people can be told through
+	Channels []string // names of the channels that labels may notify
 
 	// DependsOnLabels lets labels such as depends-on:network-prod count as
 	// gantry:after=network-prod.
@@ -25,13 +25,13 @@ type Config struct {
 
 	ReadLogs bool // whether logs may be read where no profile says
 
-	// Approvers are all whose tokens may approve, by name; none where this process
+	// Approvers are all people whose tokens may approve, by name; none if this process
 	// is not configured with tokens.
 	Approvers []decide.Person
 }
 
-// Profile is a set of policy values that a label names. Nil is not said: the
-// default holds. Labels override it.
+// Profile is a set of policy values that a label names. Nil leaves the default in
+// effect. Labels override a profile.
 type Profile struct {
 	Name string
 
@@ -60,11 +60,11 @@ type Profile struct {
 	Deadlines       ProfileDeadlines
 }
 
-// ProfileDeadlines are the deadlines of a profile, each nil where not said.
+// ProfileDeadlines are the deadlines of a profile; nil leaves the default in effect.
 type ProfileDeadlines struct{ Queued, Starting, Planning, Applying *Duration }
 
-// Definitions is a configuration that was checked. It is safe for concurrent use. A
-// nil *Rules knows no profiles, windows or channels.
+// Definitions are the profiles, windows, channels and approvers that a configuration
+// defines, checked by Compile. They are safe for concurrent use. Nil defines nothing.
 type Definitions struct {
 	profiles  map[string]Profile
 	windows   map[string]*window
@@ -108,8 +108,8 @@ func (s span) String() string {
 
 var validName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 
-// Compile checks a configuration. Its error joins one for each problem, which
-// begins with where it is, such as "profiles[0] production: approvals".
+// Compile checks a configuration. Its error joins one error for each problem, which
+// begins with its place, such as "profiles[0] production: approvals".
 func Compile(c Config) (*Definitions, error) {
 	r := &Definitions{profiles: map[string]Profile{}, windows: map[string]*window{}, dependsOn: c.DependsOnLabels, readLogs: c.ReadLogs, approvers: c.Approvers}
 	var problems []error
@@ -123,7 +123,7 @@ func Compile(c Config) (*Definitions, error) {
 			errs = append(errs, errors.New("name: another window has it; give each its own"))
 		}
 		problems = append(problems, placed(at, errs)...)
-		r.windows[w.Name] = compiled // a broken one too: what names it is not to blame
+		r.windows[w.Name] = compiled // a broken one too: a profile that names it is not to blame
 	}
 	for i, channel := range c.Channels {
 		if err := checkName(channel); err != nil {
@@ -171,7 +171,7 @@ func checkName(s string) error {
 	return nil
 }
 
-// check reports everything wrong with a profile.
+// check returns the mistakes in a profile.
 func (p Profile) check(r *Definitions) []error {
 	c := profileCheck{rules: r}
 	c.confirmation(p)
@@ -187,13 +187,13 @@ func (p Profile) check(r *Definitions) []error {
 	return c.errs
 }
 
-// profileCheck collects what is wrong with a profile.
+// profileCheck collects the mistakes in a profile.
 type profileCheck struct {
 	rules *Definitions
 	errs  []error
 }
 
-// confirmation checks what is said of confirming automatically.
+// confirmation checks the values about automatic confirmation.
 func (c *profileCheck) confirmation(p Profile) {
 	if p.Confirm != nil && !slices.Contains(confirmModes, *p.Confirm) {
 		c.bad("confirm: %q is none of auto, manual and no-deletes", *p.Confirm)
@@ -208,7 +208,7 @@ func (c *profileCheck) confirmation(p Profile) {
 	}
 }
 
-// approval checks what is said of people's decisions, and of waiting for them.
+// approval checks the values about people's decisions, and about waiting for them.
 func (c *profileCheck) approval(p Profile) {
 	c.within("approvals", p.Approvals, 1, maxApprovals)
 	if p.Approvers != nil && !isGroup(*p.Approvers) {
@@ -228,7 +228,7 @@ func (c *profileCheck) approval(p Profile) {
 	}
 }
 
-// following checks what else a run is followed by: windows, channels, retries, old plans and deadlines.
+// following checks all other values: windows, channels, retries, old plans and deadlines.
 func (c *profileCheck) following(p Profile) {
 	for _, w := range p.Windows {
 		c.opens("windows", w)
@@ -237,7 +237,7 @@ func (c *profileCheck) following(p Profile) {
 	c.within("retries", p.Retries, 0, maxRetries)
 	for _, cause := range p.RetryCauses {
 		if !Retryable(cause) {
-			c.bad("retryCauses: %q is neither %s nor %s; trying again mends nothing else", cause, CauseTransient, CauseCapacity)
+			c.bad("retryCauses: %q is neither %s nor %s; a retry fixes no other cause", cause, CauseTransient, CauseCapacity)
 		}
 	}
 	c.lasts("retryBackoff", p.RetryBackoff, backoffs)

@@ -1,5 +1,4 @@
-// Package policy says what the labels of a stack and the configuration ask of
-// Gantry: the grammar of labels, profiles, windows, freezes and clocks. It
-// decides nothing and calls nothing; given the same arguments it gives the same
-// answers.
+// Package policy resolves the labels of a stack and the configuration to rules for
+// Gantry: the grammar of labels, profiles, windows, freezes and clocks. It calls
+// nothing; the same arguments give the same answers.
 package policy

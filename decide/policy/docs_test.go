@@ -7,43 +7,23 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
+	"github.com/gantryhq/gantry/docs"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
 // TestReferenceListsEveryLabel keeps docs/reference/labels.md equal to the
 // grammar. Run it with UPDATE=1 to write the table anew.
 func TestReferenceListsEveryLabel(t *testing.T) {
-	const file = "../../docs/reference/labels.md"
-	const begin, end = "<!-- labels -->\n", "<!-- /labels -->"
 	var table strings.Builder
 	fmt.Fprintf(&table, "| Label | Value | What it does |\n| --- | --- | --- |\n| `%s` | none | opts the stack in |\n", spacelift.LabelManaged)
 	for _, k := range grammar {
 		fmt.Fprintf(&table, "| `%s%s` | %s | %s |\n", spacelift.LabelPrefix, k.name, k.value, k.does)
 	}
-	doc, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	before, rest, ok1 := strings.Cut(string(doc), begin)
-	shown, after, ok2 := strings.Cut(rest, end)
-	if !ok1 || !ok2 {
-		t.Fatalf("%s has no %q … %q", file, begin, end)
-	}
-	if os.Getenv("UPDATE") != "" {
-		if err := os.WriteFile(file, []byte(before+begin+table.String()+end+after), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	if diff := cmp.Diff(table.String(), shown); diff != "" {
-		t.Errorf("%s is not the grammar (-grammar +document); run UPDATE=1 go test ./policy:\n%s", file, diff)
-	}
+	docs.KeepSection(t, "../../docs/reference/labels.md", "labels", table.String())
 }
 
-// TestGuidesSpeakTheGrammar: every label that a guide tells to write can be
-// followed, given the names it mentions.
+// TestGuidesSpeakTheGrammar: Gantry can follow every label that a guide shows, given
+// the names it mentions.
 func TestGuidesSpeakTheGrammar(t *testing.T) {
 	rules := &Definitions{
 		profiles: map[string]Profile{"production": {Name: "production"}}, windows: map[string]*window{"office-hours": {}}, channels: []string{"deploys"},
@@ -63,7 +43,7 @@ func TestGuidesSpeakTheGrammar(t *testing.T) {
 				continue // the kind of label as such
 			}
 			if p := rules.Resolve([]string{m[1]}); (len(p.Problems) > 0) != wrong[m[1]] {
-				t.Errorf("%s: %s comes to %+v", file, m[1], p.Problems)
+				t.Errorf("%s: %s resolves to %+v", file, m[1], p.Problems)
 			}
 		}
 	}

@@ -56,7 +56,7 @@ func (f Facts) Fingerprint() string {
 func (r *Definitions) GateFingerprint(freezes []Freeze, stack string, at time.Time) string {
 	var ids []string
 	for _, f := range freezes {
-		if f.covers(stack) && f.holds(at) {
+		if f.covers(stack) && f.activeAt(at) {
 			ids = append(ids, f.ID)
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// Labels that ask for the same have the same fingerprint, also where there are
+// Labels that ask for the same have the same fingerprint, even if there are
 // too many and only some were kept.
 func TestFingerprint(t *testing.T) {
 	of := func(state spacelift.RunState, review bool, block *spacelift.Block, labels ...string) string {

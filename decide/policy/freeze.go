@@ -1,31 +1,9 @@
 package policy
 
-import "time"
-
-// Gate says whether Gantry may confirm at a time, by windows and freezes.
-type Gate struct {
-	Open   bool      `json:"open"`
-	At     time.Time `json:"at"`               // the time it speaks of
-	Until  time.Time `json:"until,omitzero"`   // when that changes at the earliest; zero: not by itself
-	Reason string    `json:"reason,omitempty"` // a sentence, when closed
-	Freeze string    `json:"freeze,omitempty"` // id of the freeze that closes it
-	Window string    `json:"window,omitempty"` // name of the window that closes it
-
-	// Closed is everything that closes it, freezes first.
-	Closed []Closure `json:"closed,omitempty"`
-
-	// Config identifies the configuration that the gate was computed by, so that
-	// a run at the gate can be found once it is another; empty without one.
-	Config string `json:"config,omitempty"`
-}
-
-// Closure is a freeze or a window that closes a gate.
-type Closure struct {
-	Freeze     string `json:"freeze,omitempty"`     // its id
-	DeclaredBy string `json:"declaredBy,omitempty"` // of a freeze
-	Window     string `json:"window,omitempty"`     // its name
-	Reason     string `json:"reason"`               // a sentence
-}
+import (
+	"slices"
+	"time"
+)
 
 // Freeze keeps Gantry from confirming anything in an account, or in some of
 // its stacks. It is declared and lifted by people.
@@ -39,20 +17,29 @@ type Freeze struct {
 	DeclaredAt time.Time `json:"declaredAt"`
 }
 
-// Deadline is something to do when nobody decided by a time.
-type Deadline struct {
-	At     time.Time    `json:"at"`
-	Kind   DeadlineKind `json:"kind"`
-	Notify []string     `json:"notify,omitempty"` // channels; empty: those of the policy
+func (f Freeze) covers(stack string) bool {
+	return len(f.Stacks) == 0 || slices.Contains(f.Stacks, stack)
 }
 
-// DeadlineKind is what to do.
-type DeadlineKind string
+// immediate reports whether the freeze begins with its declaration. Then it is in
+// effect wherever it is known, even by a clock that is behind the one that it was
+// declared by: no plan may pass in between.
+func (f Freeze) immediate() bool { return !f.DeclaredAt.IsZero() && !f.From.After(f.DeclaredAt) }
 
-// The kinds.
-const (
-	DeadlineRemind   DeadlineKind = "remind"
-	DeadlineEscalate DeadlineKind = "escalate"
-	DeadlineDiscard  DeadlineKind = "discard"
-	DeadlineTimeout  DeadlineKind = "timeout" // the time is over and the plan is kept: people are told once
-)
+// activeAt reports whether the freeze is in effect at a time.
+func (f Freeze) activeAt(at time.Time) bool {
+	return (f.immediate() || !at.Before(f.From)) && (f.Until.IsZero() || at.Before(f.Until))
+}
+
+func (f Freeze) sentence(at time.Time) string {
+	s := "frozen by " + orUnknown(f.DeclaredBy)
+	if f.Until.IsZero() {
+		s += " until somebody lifts it"
+	} else {
+		s += " until " + clock(f.Until, time.UTC, at)
+	}
+	if f.Reason != "" {
+		s += ": " + f.Reason
+	}
+	return s
+}

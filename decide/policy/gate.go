@@ -8,9 +8,34 @@ import (
 	"time"
 )
 
-// Gate says whether Gantry may confirm a stack's plan at a time: all windows of
-// the policy must be open and no freeze may hold. What is said of Until counts
-// all of them together, as far as ten years ahead.
+// Gate says whether Gantry may confirm at a time, by windows and freezes.
+type Gate struct {
+	Open   bool      `json:"open"`
+	At     time.Time `json:"at"`               // the time that Open is about
+	Until  time.Time `json:"until,omitzero"`   // when that may change at the earliest; zero: never, unless somebody acts
+	Reason string    `json:"reason,omitempty"` // a sentence, when closed
+	Freeze string    `json:"freeze,omitempty"` // id of the freeze that closes it
+	Window string    `json:"window,omitempty"` // name of the window that closes it
+
+	// Closed is everything that closes it, freezes first.
+	Closed []Closure `json:"closed,omitempty"`
+
+	// Config identifies the configuration that the gate was computed by, so that
+	// a run at the gate can be found once it is another; empty without one.
+	Config string `json:"config,omitempty"`
+}
+
+// Closure is a freeze or a window that closes a gate.
+type Closure struct {
+	Freeze     string `json:"freeze,omitempty"`     // its id
+	DeclaredBy string `json:"declaredBy,omitempty"` // of a freeze
+	Window     string `json:"window,omitempty"`     // its name
+	Reason     string `json:"reason"`               // a sentence
+}
+
+// Gate returns whether Gantry may confirm a stack's plan at a time: all windows of the
+// policy must be open and no freeze in effect. Until is the earliest change of the
+// combined result, looking at most ten years ahead.
 func (r *Definitions) Gate(p Policy, stack string, freezes []Freeze, at time.Time) Gate {
 	at = at.UTC().Round(0)
 	g := passage{freezes: slices.DeleteFunc(slices.Clone(freezes), func(f Freeze) bool { return !f.covers(stack) })}
@@ -23,7 +48,7 @@ func (r *Definitions) Gate(p Policy, stack string, freezes []Freeze, at time.Tim
 		reasons, untils = append(reasons, c.Reason), append(untils, until)
 	}
 	for _, f := range g.freezes {
-		if f.holds(at) {
+		if f.activeAt(at) {
 			closes(Closure{Freeze: f.ID, DeclaredBy: f.DeclaredBy, Reason: f.sentence(at)}, f.Until)
 		}
 	}
@@ -36,13 +61,13 @@ func (r *Definitions) Gate(p Policy, stack string, freezes []Freeze, at time.Tim
 			continue
 		}
 		g.windows, zone = append(g.windows, w), w.zone
-		if open, _ := w.look(at); !open {
-			opens := change(w.look, at)
+		if open, _ := w.openAt(at); !open {
+			opens := change(w.openAt, at)
 			closes(Closure{Window: name, Reason: w.sentence(opens, at)}, opens)
 		}
 	}
 	result.Open = len(reasons) == 0
-	result.Until = change(g.look, at)
+	result.Until = change(g.openAt, at)
 	said := slices.ContainsFunc(untils, result.Until.Equal) // whether one of the reasons says when the gate opens
 	switch {
 	case result.Open || len(reasons) == 1 && said:
@@ -62,15 +87,15 @@ func (r *Definitions) window(name string) *window {
 	return r.windows[name]
 }
 
-// passage is what must let a plan pass together.
+// passage combines the windows and freezes that a plan has to pass.
 type passage struct {
 	windows []*window
 	freezes []Freeze
-	shut    bool // something is missing, and time does not bring it
+	shut    bool // a window is missing, and will remain so
 }
 
-// look is like window.look.
-func (g passage) look(at time.Time) (open bool, until time.Time) {
+// openAt is like window.openAt.
+func (g passage) openAt(at time.Time) (open bool, until time.Time) {
 	open = !g.shut
 	sooner := func(t time.Time) {
 		if t.After(at) && (until.IsZero() || t.Before(until)) {
@@ -78,55 +103,22 @@ func (g passage) look(at time.Time) (open bool, until time.Time) {
 		}
 	}
 	for _, f := range g.freezes {
-		open = open && !f.holds(at)
-		if !f.atOnce() {
+		open = open && !f.activeAt(at)
+		if !f.immediate() {
 			sooner(f.From)
 		}
 		sooner(f.Until)
 	}
 	for _, w := range g.windows {
-		within, next := w.look(at)
+		within, next := w.openAt(at)
 		open = open && within
 		sooner(next)
 	}
 	return open, until
 }
 
-func (f Freeze) covers(stack string) bool {
-	return len(f.Stacks) == 0 || slices.Contains(f.Stacks, stack)
-}
-
-// atOnce reports whether the freeze was to hold from its declaration on. Then it
-// does for everybody who knows of it: a clock that is behind the one it was
-// declared by must not let a plan pass in between.
-func (f Freeze) atOnce() bool { return !f.DeclaredAt.IsZero() && !f.From.After(f.DeclaredAt) }
-
-func (f Freeze) holds(at time.Time) bool {
-	return (f.atOnce() || !at.Before(f.From)) && (f.Until.IsZero() || at.Before(f.Until))
-}
-
-func (f Freeze) sentence(at time.Time) string {
-	s := "frozen by " + orUnknown(f.DeclaredBy)
-	if f.Until.IsZero() {
-		s += " until somebody lifts it"
-	} else {
-		s += " until " + clock(f.Until, time.UTC, at)
-	}
-	if f.Reason != "" {
-		s += ": " + f.Reason
-	}
-	return s
-}
-
-func (w *window) sentence(opens, at time.Time) string {
-	if opens.IsZero() {
-		return fmt.Sprintf("the window %s is closed and never opens again", w.name)
-	}
-	return fmt.Sprintf("the window %s is closed and opens %s", w.name, clock(opens, w.zone, at))
-}
-
-// clock writes a time for people, with its zone, and its year where that is not
-// the one they are in.
+// clock writes a time for people, with its zone, and its year unless that is this
+// year.
 func clock(t time.Time, zone *time.Location, now time.Time) string {
 	t = t.In(zone)
 	layout := "Mon 2 Jan 15:04"

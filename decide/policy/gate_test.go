@@ -167,7 +167,7 @@ func TestGate(t *testing.T) {
 	}
 }
 
-// Each freeze and each window that closes the gate is listed by itself.
+// Each freeze and each window that closes the gate is listed.
 func TestWhatClosesAGate(t *testing.T) {
 	rules := compile(t, policy.Config{Windows: []policy.Window{officeHours()}})
 	p := rules.Resolve([]string{"gantry:window=office-hours"})
@@ -189,8 +189,8 @@ func TestWhatClosesAGate(t *testing.T) {
 	}
 }
 
-// TestRulesAreSharedByManyRuns: what one look at a window learned, others see,
-// at once and in any order of times.
+// TestRulesAreSharedByManyRuns: a window may be read by many runs,
+// concurrently and in any order of times.
 func TestRulesAreSharedByManyRuns(t *testing.T) {
 	shared := compile(t, policy.Config{Windows: []policy.Window{officeHours()}})
 	p := shared.Resolve([]string{"gantry:window=office-hours"})

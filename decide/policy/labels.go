@@ -9,8 +9,8 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// LabelTooMany stands for the labels left out of an event that had more, or
-// longer ones, than a history should carry. It is a label nobody can write.
+// LabelTooMany replaces the labels left out of an event that had more, or longer
+// ones, than a history should carry. It is a label that nobody can write.
 const LabelTooMany = spacelift.LabelPrefix + "(and more)"
 
 const keyManaged = "managed"
@@ -18,7 +18,7 @@ const keyManaged = "managed"
 // key is one kind of label: gantry:<name>=<value>.
 type key struct {
 	name   string
-	value  string // what stands after the =, for people
+	value  string // the text after the =, for people
 	does   string // a sentence, for people
 	many   bool   // several labels of this kind add up
 	follow func(r *Definitions, p *Policy, value, label string) (problem, remedy string)
@@ -33,9 +33,9 @@ var grammar = []key{
 	{"approvers", "GROUP", "says which group they must belong to", false, followApprovers},
 	{"approval-timeout", "1m to 30d", "says how long people may take, such as 90m, 24h or 2d; then the plan is discarded, unless the profile says otherwise", false, followApprovalTimeout},
 	{"window", "NAME", "lets Gantry confirm only while this configured window is open", false, followWindow},
-	{"retries", "0 to 10", "says how often a failed run is tried again at most, for causes that trying again can mend", false, followRetries},
+	{"retries", "0 to 10", "says how often a failed run is retried at most, for causes that a retry can fix", false, followRetries},
 	{"after", "STACK", "says that this stack follows another; repeat it for several", true, followAfter},
-	{"notify", "CHANNEL", "names a configured channel that people are told through; repeat it for several", true, followNotify},
+	{"notify", "CHANNEL", "names a configured channel to notify; repeat it for several", true, followNotify},
 }
 
 type said struct{ value, label string }
@@ -45,13 +45,13 @@ type reading struct {
 	problems []Problem
 }
 
-// MayFollow reports whether labels may say that a stack follows another, whatever
-// the configuration makes of them.
+// MayFollow reports whether labels may make a stack follow another, by any
+// configuration.
 func MayFollow(labels []string) bool {
 	return len(readLabels(spacelift.OurLabels(labels), true).said["after"]) > 0
 }
 
-// readLabels sorts labels by key. They are as OurLabels gives them.
+// readLabels sorts labels, as OurLabels returns them, by key.
 func readLabels(labels []string, dependsOn bool) reading {
 	r := reading{said: map[string][]said{}}
 	object := func(label, problem, remedy string) {
@@ -107,12 +107,7 @@ func followConfirm(_ *Definitions, p *Policy, value, label string) (problem, rem
 }
 
 func followApprovals(_ *Definitions, p *Policy, value, label string) (problem, remedy string) {
-	n, ok := number(value, 1, maxApprovals)
-	if !ok {
-		return fmt.Sprintf("its value is not a number within 1 and %d", maxApprovals), "write how many people must approve, such as gantry:approvals=2"
-	}
-	p.Approvals = Setting[int]{n, label}
-	return "", ""
+	return numberOf(&p.Approvals, value, label, 1, maxApprovals), "write how many people must approve, such as gantry:approvals=2"
 }
 
 func followApprovers(_ *Definitions, p *Policy, value, label string) (problem, remedy string) {
@@ -141,12 +136,7 @@ func followWindow(r *Definitions, p *Policy, value, label string) (problem, reme
 }
 
 func followRetries(_ *Definitions, p *Policy, value, label string) (problem, remedy string) {
-	n, ok := number(value, 0, maxRetries)
-	if !ok {
-		return fmt.Sprintf("its value is not a number within 0 and %d", maxRetries), "write how often a failed run may be tried again, such as gantry:retries=2"
-	}
-	p.Retries = Setting[int]{n, label}
-	return "", ""
+	return numberOf(&p.Retries, value, label, 0, maxRetries), "write how often a failed run may be retried, such as gantry:retries=2"
 }
 
 func followAfter(_ *Definitions, p *Policy, value, label string) (problem, remedy string) {
@@ -166,7 +156,7 @@ func followNotify(r *Definitions, p *Policy, value, label string) (problem, reme
 	return "", ""
 }
 
-// add puts a value beside those that labels gave, in place of a profile's.
+// add adds a value to those of other labels. It replaces those of a profile.
 func add(s *Setting[[]string], value, label string) {
 	switch {
 	case !fromLabel(s.Origin):
@@ -194,10 +184,15 @@ func valueOf(name string) string {
 	return ""
 }
 
-// number reads a number as one would write it: no sign, no leading zeros.
-func number(s string, least, most int) (int, bool) {
-	n, err := strconv.Atoi(s)
-	return n, err == nil && strconv.Itoa(n) == s && n >= least && n <= most
+// numberOf sets a number that a label gives, without a sign or leading zeros. It
+// returns the problem with the value; empty if there is none.
+func numberOf(s *Setting[int], value, label string, least, most int) (problem string) {
+	n, err := strconv.Atoi(value)
+	if err != nil || strconv.Itoa(n) != value || n < least || n > most {
+		return fmt.Sprintf("its value is not a number within %d and %d", least, most)
+	}
+	*s = Setting[int]{n, label}
+	return ""
 }
 
 func isGroup(s string) bool {
@@ -211,7 +206,7 @@ func suffix(value string, ok bool) string {
 	return "=" + strings.ToLower(value)
 }
 
-// maybe guesses the key somebody meant, from its letters alone.
+// maybe guesses the key that was meant, from its letters alone.
 func maybe(name string) string {
 	simple := func(s string) string {
 		return strings.Map(func(r rune) rune {

@@ -2,9 +2,8 @@ package policy
 
 import "strings"
 
-// Nearest returns the name among all that a misspelt one most likely stands
-// for. ok is false if none is close: more than a third of its letters would
-// have to change.
+// Nearest returns the name that was most likely meant by a misspelt one. ok is false
+// if none is close: more than a third of its letters would have to change.
 func Nearest(misspelt string, all []string) (name string, ok bool) {
 	best := 1 + max(1, len(misspelt)/3)
 	for _, candidate := range all {

@@ -1,37 +1,39 @@
 package policy
 
 import (
+	"reflect"
+	"slices"
 	"time"
 
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// Policy is what the labels of a stack, the profile they name and the defaults
-// come to: how Gantry manages a run. Each value carries its origin. Its JSON
+// Policy is the way in which Gantry manages a run: the labels of its stack, the profile
+// they name and the defaults resolve to it. Each value carries its origin. Its JSON
 // form is stored in Temporal histories: add, never rename.
 type Policy struct {
 	Profile Setting[string] `json:"profile"` // empty: none
 
-	// Confirm says who confirms a plan with changes; Limits, Types and Drift
-	// narrow down what Gantry confirms alone. What they keep it from is asked of
-	// people, as if Confirm were manual.
+	// Confirm says who confirms a plan with changes; Limits, Types and Drift restrict
+	// the plans that Gantry confirms automatically. People decide about all others, as
+	// if Confirm were manual.
 	Confirm Setting[ConfirmMode]         `json:"confirm"`
 	Limits  Limits                       `json:"limits,omitzero"`
-	Types   Setting[[]spacelift.RunType] `json:"types"` // run types Gantry confirms alone
-	Drift   Setting[bool]                `json:"drift"` // whether it confirms repairs of drift alone
+	Types   Setting[[]spacelift.RunType] `json:"types"` // run types that Gantry confirms
+	Drift   Setting[bool]                `json:"drift"` // whether it confirms repairs of drift
 
-	// Approvals is how many different people must approve where people are
-	// asked; 0 means that Gantry counts no approvals and people decide in
-	// Spacelift. Approvers is the group they must belong to; empty for anyone
-	// whose token may approve.
+	// Approvals is the number of different people who must approve a plan that Gantry
+	// does not confirm automatically; with 0 Gantry counts no approvals and people
+	// decide in Spacelift. Approvers is the group they must belong to; empty for
+	// anyone whose token may approve.
 	Approvals    Setting[int]    `json:"approvals"`
 	Approvers    Setting[string] `json:"approvers"`
-	SelfApproval Setting[bool]   `json:"selfApproval"` // whether who triggered a run or wrote its commit may approve it
+	SelfApproval Setting[bool]   `json:"selfApproval"` // whether the people who triggered a run or wrote its commit may approve it
 
-	// ApprovalTimeout is how long people may take; 0 for as long as they like.
-	// OnTimeout says what happens then. Reminders is the time between reminders;
-	// 0 for none. Escalation is what happens when nobody decides. All count on
-	// Clock: a window, within which alone time passes; empty for always.
+	// ApprovalTimeout is the time people may take; 0 for any. OnTimeout is the action
+	// after it. Reminders is the time between reminders; 0 for none. Escalation is a
+	// list of actions while nobody decides. All count on Clock, a window within which
+	// alone time passes; empty for always.
 	ApprovalTimeout Setting[Duration]      `json:"approvalTimeout"`
 	OnTimeout       Setting[TimeoutAction] `json:"onTimeout"`
 	Reminders       Setting[Duration]      `json:"reminders"`
@@ -41,9 +43,9 @@ type Policy struct {
 	// Windows are the windows that must all be open for Gantry to confirm.
 	Windows Setting[[]string] `json:"windows"`
 
-	// Retries is how often a failed run is tried again at most, for the causes
-	// in RetryCauses, after waits that begin with RetryBackoff and double.
-	// RetryAfterApply allows it also when an apply phase had begun.
+	// Retries bounds how often a failed run is retried, for the causes in RetryCauses,
+	// after waits that begin with RetryBackoff and double. RetryAfterApply allows it
+	// even if an apply phase had begun.
 	Retries         Setting[int]      `json:"retries"`
 	RetryCauses     Setting[[]Cause]  `json:"retryCauses"`
 	RetryBackoff    Setting[Duration] `json:"retryBackoff"`
@@ -54,23 +56,23 @@ type Policy struct {
 
 	After Setting[[]string] `json:"after"` // stacks that this one follows
 
-	// OldPlans says what becomes of a plan that was made before a stack that this
+	// OldPlans says what Gantry does with a plan that was made before a stack that this
 	// one follows applied changes.
 	OldPlans Setting[OldPlans] `json:"oldPlans"`
 
-	Notify Setting[[]string] `json:"notify"` // channels people are told through
+	Notify Setting[[]string] `json:"notify"` // channels to notify
 
-	// Deadlines is how long a run may stay in a phase before Gantry looks.
+	// Deadlines bounds the time a run may stay in a phase before Gantry reports it.
 	Deadlines Setting[PhaseDeadlines] `json:"deadlines"`
 
-	// Problems are the labels that can't be followed. While there is one, Gantry
-	// holds plans: what it cannot read may have been meant to forbid something.
+	// Problems are the labels that can't be followed. While there is one, Gantry holds
+	// plans: a label that it can't understand may be meant to forbid something.
 	Problems []Problem `json:"problems,omitempty"`
 }
 
-// Setting is one value of a policy and where it comes from: a label as it is
-// written on the stack, "profile <name>", another setting of the configuration
-// such as "logs.read", or OriginDefault.
+// Setting is one value of a policy and its origin: a label as it is written on the
+// stack, "profile <name>", another setting of the configuration such as "logs.read",
+// or OriginDefault.
 type Setting[T any] struct {
 	Value  T      `json:"value"`
 	Origin string `json:"origin"`
@@ -89,24 +91,24 @@ const (
 	ConfirmNoDeletes ConfirmMode = "no-deletes" // Gantry if nothing is deleted, people otherwise
 )
 
-// Limits bound the plans that Gantry confirms alone. Nil is no limit.
+// Limits bound the plans that Gantry confirms automatically. Nil is no limit.
 type Limits struct {
 	MaxAdded   *Setting[int] `json:"maxAdded,omitempty"`
 	MaxChanged *Setting[int] `json:"maxChanged,omitempty"`
 	MaxDeleted *Setting[int] `json:"maxDeleted,omitempty"`
 }
 
-// TimeoutAction says what happens to a plan that nobody decided about in time.
+// TimeoutAction is the action on a plan that nobody decided about in time.
 type TimeoutAction string
 
 // The actions.
 const (
 	TimeoutDiscard TimeoutAction = "discard" // the default
-	TimeoutKeep    TimeoutAction = "keep"    // it goes on waiting, and people are told
+	TimeoutKeep    TimeoutAction = "keep"    // it continues to wait, and people are notified
 )
 
-// OldPlans says what becomes of a plan that is older than what a stack that goes
-// first has applied.
+// OldPlans is the action on a plan that is older than the changes that a stack before
+// it has applied.
 type OldPlans string
 
 // The values.
@@ -118,25 +120,25 @@ const (
 // Step is one rung of an escalation.
 type Step struct {
 	After   Duration `json:"after"`             // since people were asked
-	Notify  []string `json:"notify,omitempty"`  // channels to tell
+	Notify  []string `json:"notify,omitempty"`  // channels
 	Discard bool     `json:"discard,omitempty"` // discard the plan
 }
 
-// Cause is why a run failed, as far as Spacelift tells.
+// Cause is the cause of a run's failure, as far as Spacelift shows it.
 type Cause string
 
-// The causes. Retrying can mend the first two; Safe says so.
+// The causes. A retry can fix the first two; see Retryable.
 const (
 	CauseTransient   Cause = "transient"   // a network, a provider's outage, a lock that passes
 	CauseCapacity    Cause = "capacity"    // no worker, a rate limit, a quota that refills
-	CauseCredentials Cause = "credentials" // what the run signs in with
+	CauseCredentials Cause = "credentials" // the run could not sign in
 	CausePolicy      Cause = "policy"      // a policy of Spacelift's denied it
 	CauseCode        Cause = "code"        // the configuration itself
 	CauseUnknown     Cause = "unknown"
 )
 
-// PhaseDeadlines is how long a run may stay in each phase before Gantry looks for
-// itself and, if it stays, tells people. 0 is never.
+// PhaseDeadlines bound the time a run may stay in each phase before Gantry reads it
+// from the API and, if it is still there, notifies people. 0 is never.
 type PhaseDeadlines struct {
 	Queued   Duration `json:"queued"`   // in the queue
 	Starting Duration `json:"starting"` // READY, PREPARING, INITIALIZING and their like
@@ -144,7 +146,7 @@ type PhaseDeadlines struct {
 	Applying Duration `json:"applying"` // also CONFIRMED, PERFORMING, DESTROYING
 }
 
-// Problem is a label or setting that can't be followed, and what to do about it.
+// Problem is a label or setting that can't be followed, and its remedy.
 type Problem struct {
 	Label   string `json:"label"`
 	Problem string `json:"problem"`
@@ -153,3 +155,29 @@ type Problem struct {
 
 // Duration is a time.Duration that is written like "1h30m" in JSON and YAML.
 type Duration time.Duration
+
+// Equal reports whether two policies are the same, origins included. A policy
+// equals what its JSON form is read back to.
+func (p Policy) Equal(q Policy) bool { return reflect.DeepEqual(p.normal(), q.normal()) }
+
+// normal spells "none" in one way.
+func (p Policy) normal() Policy {
+	p.Types.Value = orNil(p.Types.Value)
+	p.Windows.Value = orNil(p.Windows.Value)
+	p.RetryCauses.Value = orNil(p.RetryCauses.Value)
+	p.After.Value = orNil(p.After.Value)
+	p.Notify.Value = orNil(p.Notify.Value)
+	p.Problems = orNil(p.Problems)
+	p.Escalation.Value = orNil(slices.Clone(p.Escalation.Value))
+	for i := range p.Escalation.Value {
+		p.Escalation.Value[i].Notify = orNil(p.Escalation.Value[i].Notify)
+	}
+	return p
+}
+
+func orNil[S ~[]E, E any](s S) S {
+	if len(s) == 0 {
+		return nil
+	}
+	return s
+}

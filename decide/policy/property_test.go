@@ -96,7 +96,7 @@ func drawTime(t *rapid.T) time.Time {
 	return day.Add(time.Duration(rapid.IntRange(0, 2*24*60).Draw(t, "at")) * time.Minute)
 }
 
-// TestGateAgreesWithTheClockOnTheWall: looking at a clock every minute comes to
+// TestGateAgreesWithTheClockOnTheWall: looking at a clock every minute finds
 // the same, across changes of the clock.
 func TestGateAgreesWithTheClockOnTheWall(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -144,9 +144,9 @@ func TestGateAgreesWithTheClockOnTheWall(t *testing.T) {
 	})
 }
 
-// TestDuesAgreeWithAStopwatch: counting the minutes in which the clock's window
-// is open comes to the same.
-func TestDuesAgreeWithAStopwatch(t *testing.T) {
+// TestScheduleAgreesWithAStopwatch: counting the minutes in which the clock's window
+// is open finds the same.
+func TestScheduleAgreesWithAStopwatch(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := drawWindow(t, "hours")
 		rules, err := policy.Compile(policy.Config{Windows: []policy.Window{w.window}})

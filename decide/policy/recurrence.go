@@ -38,7 +38,7 @@ const (
 var durations = span{time.Minute, 366 * day}
 
 // recurrence enumerates the occurrences of a Recurrence in floating time: local
-// time written as UTC. It makes them as they are asked for and keeps them.
+// time written as UTC. It computes them when they are needed and keeps them.
 type recurrence struct {
 	duration time.Duration
 	excluded map[time.Time]bool // floating starts
@@ -100,8 +100,8 @@ func compileRecurrence(c Recurrence, zone *time.Location) (*recurrence, []error)
 	return r, nil
 }
 
-// ruleParts are the parts of a rule that are understood. What is below an hour
-// says the start's minute.
+// ruleParts are the parts of a rule that Gantry understands. The minutes and seconds
+// are those of the start.
 var ruleParts = []string{
 	"FREQ", "INTERVAL", "COUNT", "UNTIL", "WKST", "BYMONTH", "BYWEEKNO", "BYYEARDAY", "BYMONTHDAY", "BYDAY", "BYHOUR", "BYSETPOS",
 }
@@ -166,14 +166,14 @@ func parseRule(rule string, zone *time.Location) (rrule.ROption, error) {
 	return *option, nil
 }
 
-// floating is what the clock shows in a zone, written as UTC.
+// floating returns the local time in a zone, written as UTC.
 func floating(at time.Time, zone *time.Location) time.Time {
 	_, offset := at.In(zone).Zone()
 	return at.Add(time.Duration(offset) * time.Second).UTC()
 }
 
-// grow makes occurrences up to the first one that starts after a time, and
-// reports whether there is one.
+// grow adds occurrences up to the first one that starts after a time, and reports
+// whether there is one.
 func (r *recurrence) grow(after time.Time) bool {
 	for !r.done && (len(r.starts) == 0 || !r.starts[len(r.starts)-1].After(after)) {
 		start, ok := r.next()
@@ -187,9 +187,9 @@ func (r *recurrence) grow(after time.Time) bool {
 	return len(r.starts) > 0 && r.starts[len(r.starts)-1].After(after)
 }
 
-// look reports whether a floating time is within an occurrence, and the next
+// within reports whether a floating time is within an occurrence, and the next
 // floating time, if any, at which one starts or ends.
-func (r *recurrence) look(at time.Time) (within bool, change time.Time, ok bool) {
+func (r *recurrence) within(at time.Time) (within bool, change time.Time, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.grow(at)
@@ -214,5 +214,5 @@ func (r *recurrence) look(at time.Time) (within bool, change time.Time, ok bool)
 	return within, change, ok
 }
 
-// rank reads the number of a recurrence in an error's path.
+// rank returns the path of a recurrence in an error.
 func rank(list string, i int) string { return list + "[" + strconv.Itoa(i) + "]" }

@@ -13,7 +13,7 @@ import (
 // Presence says whether an account has a stack.
 type Presence int
 
-// The ways a stack can be there. The zero value is for what nobody looked for.
+// The presences. The zero value is for stacks that nobody looked for.
 const (
 	PresenceUnknown Presence = iota
 	PresenceMissing
@@ -21,19 +21,20 @@ const (
 	PresenceManaged
 )
 
-// Known is what an account and a configuration have of what labels refer to.
+// Known lists the stacks and people, of an account and a configuration, that labels
+// refer to.
 type Known struct {
-	// Stacks holds the stacks that were looked for or listed. What is said of
-	// stacks that it lacks is PresenceUnknown, and nothing is made of it.
+	// Stacks holds the stacks that were looked for or listed. All others are
+	// PresenceUnknown, which is no problem.
 	Stacks map[spacelift.StackID]Presence
 
 	// Approvers are the people whose tokens may approve; nil if that is not known.
 	Approvers []decide.Person
 }
 
-// References returns what a policy refers to that the account or the
-// configuration lacks, so that nothing comes of it: stacks that it follows, and
-// people who approve. Unlike Problems they keep Gantry from confirming nothing.
+// References returns the references of a policy that the account or the configuration
+// lacks, and which have no effect: stacks that it follows, and people who approve.
+// Unlike Problems they don't keep Gantry from confirming.
 func (p Policy) References(known Known) []Problem {
 	var dangling []Problem
 	for _, parent := range p.After.Value {
@@ -90,7 +91,7 @@ func (k Known) parent(id spacelift.StackID) (problem, remedy string) {
 	return "", ""
 }
 
-// near guesses which managed stack is meant.
+// near guesses the managed stack that is meant.
 func (k Known) near(id spacelift.StackID) string {
 	var managed []string
 	for _, other := range slices.Sorted(maps.Keys(k.Stacks)) {
@@ -104,7 +105,7 @@ func (k Known) near(id spacelift.StackID) string {
 	return ""
 }
 
-// approvers says whether enough people belong to the group that approves.
+// approvers checks whether enough people belong to the group that approves.
 func (k Known) approvers(p Policy) (problem, remedy string) {
 	need, group := p.Approvals.Value, p.Approvers.Value
 	if k.Approvers == nil || group == "" || p.confirmsAll() {

@@ -13,7 +13,7 @@ import (
 
 var confirmModes = []ConfirmMode{ConfirmAuto, ConfirmManual, ConfirmNoDeletes}
 
-// byDefault is the policy of a stack that says nothing but gantry:managed.
+// byDefault returns the policy of a stack without labels but gantry:managed.
 func byDefault() Policy {
 	return Policy{
 		Profile:         defaultly(""),
@@ -46,10 +46,9 @@ func byDefault() Policy {
 
 func defaultly[T any](value T) Setting[T] { return Setting[T]{value, OriginDefault} }
 
-// Resolve says what the labels of a stack come to. It never fails: a label that
-// can't be followed becomes a problem of the policy, which then confirms
-// nothing. Labels that are not Gantry's are passed over; their order does not
-// matter.
+// Resolve returns the policy of a stack with some labels. It never fails: a label that
+// can't be followed becomes a problem of the policy, which then confirms nothing.
+// Labels that are not Gantry's are ignored; their order does not matter.
 func (r *Definitions) Resolve(labels []string) Policy {
 	p := byDefault()
 	if r != nil && r.readLogs {
@@ -105,7 +104,7 @@ func (p Policy) Of(stack spacelift.StackID) Policy {
 	return p
 }
 
-// follow lays a profile over the policy. It must be valid.
+// follow overrides the policy by a profile, which must be valid.
 func (p *Policy) follow(r *Definitions, profile Profile) {
 	origin := "profile " + profile.Name
 	over(&p.Confirm, profile.Confirm, origin)
@@ -162,9 +161,9 @@ func overList[E any](s *Setting[[]E], value []E, origin string) {
 	}
 }
 
-// countApprovals lets one person's approval be needed where something is said
-// about who confirms, but not how many. A stack that says nothing is only
-// observed: its people decide in Spacelift.
+// countApprovals requires one approval if something is set about people's decisions,
+// but not their number. Without any such setting the stack is only observed: its
+// people decide in Spacelift.
 func (p *Policy) countApprovals() {
 	if p.Approvals.Value > 0 {
 		return
@@ -176,8 +175,8 @@ func (p *Policy) countApprovals() {
 	}
 }
 
-// contradictions are values that could never matter, so that whoever said them
-// must have meant something else.
+// contradictions returns the values that could never matter, so that their author must
+// have meant something else.
 func (p Policy) contradictions() (problems []Problem) {
 	if !p.confirmsAll() {
 		return nil

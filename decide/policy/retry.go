@@ -6,7 +6,7 @@ import (
 	"strconv"
 )
 
-// FailureFacts is what a policy judges a failed run by.
+// FailureFacts are the facts of a failed run that a policy considers.
 type FailureFacts struct {
 	Cause      Cause
 	ApplyBegan bool   // an apply phase had begun, or may have
@@ -53,3 +53,6 @@ func (p Policy) Retry(f FailureFacts) (retry bool, rules []Rule) {
 	}
 	return retry, rules
 }
+
+// Retryable reports whether a retry can fix a cause.
+func Retryable(c Cause) bool { return c == CauseTransient || c == CauseCapacity }

@@ -6,17 +6,35 @@ import (
 	"time"
 )
 
+// Deadline is an action that is due if nobody has decided by a time.
+type Deadline struct {
+	At     time.Time    `json:"at"`
+	Kind   DeadlineKind `json:"kind"`
+	Notify []string     `json:"notify,omitempty"` // channels; empty: those of the policy
+}
+
+// DeadlineKind is the kind of the action.
+type DeadlineKind string
+
+// The kinds.
+const (
+	DeadlineRemind   DeadlineKind = "remind"
+	DeadlineEscalate DeadlineKind = "escalate"
+	DeadlineDiscard  DeadlineKind = "discard"
+	DeadlineTimeout  DeadlineKind = "timeout" // the time is over and the plan is kept: people are notified once
+)
+
 // maxReminders bounds how often people are reminded of one plan.
 const maxReminders = 50
 
-// deadlineOrder is the order of what falls due at the same time.
+// deadlineOrder is the order of deadlines at the same time.
 var deadlineOrder = []DeadlineKind{DeadlineRemind, DeadlineEscalate, DeadlineTimeout, DeadlineDiscard}
 
-// Schedule returns what is to be done while nobody decides about a plan that has
-// asked since a time, sorted by time: at most 50 reminders, none of them at or
-// after the time-out; the steps of the escalation; the time-out. Nothing comes
-// after the plan is discarded. On a Clock, time counts only while that window
-// is open, and what would take more than ten years is left out.
+// Schedule returns the deadlines of a plan that has waited for people since a time,
+// sorted by time: at most 50 reminders, all before the time-out; the steps of the
+// escalation; the time-out. The discard of the plan is the last one. On a Clock, time
+// counts only while that window is open, and deadlines more than ten years ahead are
+// left out.
 func (r *Definitions) Schedule(p Policy, since time.Time) []Deadline {
 	since = since.UTC().Round(0)
 	all := timers(p)
@@ -24,23 +42,23 @@ func (r *Definitions) Schedule(p Policy, since time.Time) []Deadline {
 	if !ok {
 		return nil // no time passes on a clock that is not there
 	}
-	var dues []Deadline
+	var deadlines []Deadline
 	for i, d := range all {
 		if !times[i].IsZero() {
-			d.due.At = times[i]
-			dues = append(dues, d.due)
+			d.deadline.At = times[i]
+			deadlines = append(deadlines, d.deadline)
 		}
 	}
-	return dues
+	return deadlines
 }
 
-// timer is something that falls due when a plan has asked for so long.
+// timer is a deadline that is due some time after a plan began to wait.
 type timer struct {
-	after time.Duration
-	due   Deadline
+	after    time.Duration
+	deadline Deadline
 }
 
-// timers returns what falls due by a policy, in order, up to a discard.
+// timers returns the timers of a policy, in order, up to a discard.
 func timers(p Policy) []timer {
 	var all []timer
 	add := func(d Duration, kind DeadlineKind, notify []string) {
@@ -72,16 +90,16 @@ func timers(p Policy) []timer {
 		}
 	}
 	slices.SortStableFunc(all, func(a, b timer) int {
-		return cmp.Or(cmp.Compare(a.after, b.after), cmp.Compare(slices.Index(deadlineOrder, a.due.Kind), slices.Index(deadlineOrder, b.due.Kind)))
+		return cmp.Or(cmp.Compare(a.after, b.after), cmp.Compare(slices.Index(deadlineOrder, a.deadline.Kind), slices.Index(deadlineOrder, b.deadline.Kind)))
 	})
-	if i := slices.IndexFunc(all, func(d timer) bool { return d.due.Kind == DeadlineDiscard }); i >= 0 {
+	if i := slices.IndexFunc(all, func(d timer) bool { return d.deadline.Kind == DeadlineDiscard }); i >= 0 {
 		all = all[:i+1]
 	}
 	return all
 }
 
-// times returns when each is due, on the clock of a window if one is named: zero for
-// never. It reports false if there is no such window.
+// times returns the time at which each is due, on the clock of a window if one is
+// named; zero for never. It reports false if there is no such window.
 func (r *Definitions) times(clock string, since time.Time, all []timer) (times []time.Time, ok bool) {
 	if clock == "" {
 		for _, d := range all {

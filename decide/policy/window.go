@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Window is when Gantry may confirm: within Allow, or always if there is none,
-// but never within Deny.
+// Window is a set of times at which Gantry may confirm: within Allow, or always if
+// there is none, but never within Deny.
 type Window struct {
 	Name     string
 	TimeZone string // of the IANA database, such as "Europe/Berlin"
@@ -57,21 +57,21 @@ func compileWindow(c Window) (*window, []error) {
 	return w, errs
 }
 
-// look reports whether the window is open, and a time after which that may
-// change, but not before; zero if it never does.
-func (w *window) look(at time.Time) (open bool, until time.Time) {
+// openAt reports whether the window is open, and the earliest time at which that may
+// change; zero if it never does.
+func (w *window) openAt(at time.Time) (open bool, until time.Time) {
 	shown := floating(at, w.zone)
 	open = len(w.allow) == 0
 	var change time.Time
 	for _, r := range w.allow {
-		within, next, ok := r.look(shown)
+		within, next, ok := r.within(shown)
 		open = open || within
 		if ok && (change.IsZero() || next.Before(change)) {
 			change = next
 		}
 	}
 	for _, r := range w.deny {
-		within, next, ok := r.look(shown)
+		within, next, ok := r.within(shown)
 		open = open && !within
 		if ok && (change.IsZero() || next.Before(change)) {
 			change = next
@@ -80,10 +80,9 @@ func (w *window) look(at time.Time) (open bool, until time.Time) {
 	if !change.IsZero() {
 		until = at.Add(change.Sub(shown))
 	}
-	// At the end of this stretch of equal offsets the clock jumps, maybe back to
-	// what has been.
+	// At the end of this stretch of equal offsets the clock jumps, maybe back.
 	if _, jump := at.In(w.zone).ZoneBounds(); !jump.IsZero() {
-		if !jump.After(at) { // so it says on 31 December of leap years
+		if !jump.After(at) { // the zone database returns that on 31 December of leap years
 			jump = at.Add(time.Hour)
 		}
 		if until.IsZero() || jump.Before(until) {
@@ -93,22 +92,21 @@ func (w *window) look(at time.Time) (open bool, until time.Time) {
 	return open, until.UTC()
 }
 
-// lookAhead is how far into the future changes are searched for, and maxLooks
-// how many times are looked at.
+// A search for changes ends after horizon, and after maxChanges candidate times.
 const (
-	lookAhead = 10 * 366 * day
-	maxLooks  = 100_000
+	horizon  = 10 * 366 * day
+	maxChanges = 100_000
 )
 
-// change returns when a window or gate, by its look, opens or closes next; zero
-// if it does not as far as is looked.
-func change(look func(time.Time) (bool, time.Time), at time.Time) time.Time {
-	was, next := look(at)
-	for range maxLooks {
-		if next.IsZero() || next.Sub(at) > lookAhead {
+// change returns the time at which a window or passage opens or closes next; zero
+// if it does not within the horizon.
+func change(openAt func(time.Time) (bool, time.Time), at time.Time) time.Time {
+	was, next := openAt(at)
+	for range maxChanges {
+		if next.IsZero() || next.Sub(at) > horizon {
 			break
 		}
-		open, after := look(next)
+		open, after := openAt(next)
 		if open != was {
 			return next
 		}
@@ -117,18 +115,18 @@ func change(look func(time.Time) (bool, time.Time), at time.Time) time.Time {
 	return time.Time{}
 }
 
-// after returns, for each of some ascending durations, when the window has been
-// open for that long since a time; zero if it is not as far as is looked.
+// after returns, for each of some ascending durations, the time by which the window
+// has been open for that long since a time; zero if that is beyond the horizon.
 func (w *window) after(since time.Time, durations []time.Duration) []time.Time {
 	times := make([]time.Time, len(durations))
 	at, passed, i := since, time.Duration(0), 0
-	for range maxLooks {
-		open, next := w.look(at)
+	for range maxChanges {
+		open, next := w.openAt(at)
 		for open && i < len(durations) && (next.IsZero() || next.Sub(at) >= durations[i]-passed) {
 			times[i] = at.Add(durations[i] - passed).UTC()
 			i++
 		}
-		if i == len(durations) || next.IsZero() || next.Sub(since) > lookAhead {
+		if i == len(durations) || next.IsZero() || next.Sub(since) > horizon {
 			break
 		}
 		if open {
@@ -137,4 +135,11 @@ func (w *window) after(since time.Time, durations []time.Duration) []time.Time {
 		at = next
 	}
 	return times
+}
+
+func (w *window) sentence(opens, at time.Time) string {
+	if opens.IsZero() {
+		return fmt.Sprintf("the window %s is closed and never opens again", w.name)
+	}
+	return fmt.Sprintf("the window %s is closed and opens %s", w.name, clock(opens, w.zone, at))
 }

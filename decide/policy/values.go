@@ -53,7 +53,7 @@ func show[T any](name string, s Setting[T], spell func(T) string) Value {
 	return Value{name, spell(s.Value), s.Origin}
 }
 
-// or spells a word as it is, and none as what that stands for.
+// or returns a function that spells a word as it is, and an empty one as none.
 func or[T ~string](none T) func(T) string {
 	return func(s T) string {
 		if s == "" {
@@ -85,7 +85,7 @@ func orNone(d Duration) string {
 	return d.String()
 }
 
-// ladder spells the steps of an escalation: "after 1h tell a, b; after 24h
+// ladder spells the steps of an escalation: "after 1h notify a, b; after 24h
 // discard".
 func ladder(steps []Step) string {
 	if len(steps) == 0 {
@@ -95,7 +95,7 @@ func ladder(steps []Step) string {
 	for i, s := range steps {
 		var does []string
 		if len(s.Notify) > 0 {
-			does = append(does, "tell "+strings.Join(s.Notify, ", "))
+			does = append(does, "notify "+strings.Join(s.Notify, ", "))
 		}
 		if s.Discard {
 			does = append(does, "discard")
