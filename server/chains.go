@@ -85,22 +85,6 @@ func toAPIChainPhase(p chain.Phase) api.ChainPhase {
 	return api.ChainPhase(cmp.Or(p, chain.PhaseMoving))
 }
 
-func toAPIChainRefs(refs []managed.ChainRef) []api.ChainRef {
-	var all []api.ChainRef
-	for _, r := range refs {
-		all = append(all, api.ChainRef{Run: string(r.Root.Run), Stack: string(r.Root.Stack), After: words(r.After)})
-	}
-	return all
-}
-
-// followers returns the ids of stacks that follow, or nil if there are none.
-func followers(stacks []spacelift.StackID) []string {
-	if len(stacks) == 0 {
-		return nil
-	}
-	return words(stacks)
-}
-
 // toAPIChainSummary reads a chain from its execution's id and search attributes.
 func toAPIChainSummary(e *workflowpb.WorkflowExecutionInfo) (c api.ChainSummary, err error) {
 	root, err := managed.ParseChainID(e.GetExecution().GetWorkflowId())

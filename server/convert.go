@@ -1,6 +1,11 @@
 package server
 
-import "time"
+import (
+	"time"
+
+	"github.com/gantryhq/gantry/decide/policy"
+	"github.com/gantryhq/gantry/gen/api"
+)
 
 // toAPIList converts each item of a list; the API has no null for an empty one.
 func toAPIList[T, A any](items []T, convert func(T) A) []A {
@@ -46,4 +51,33 @@ func deref[T any](p *T) T {
 		return zero
 	}
 	return *p
+}
+
+// toAPIPolicy returns each value of a policy with its origin, followed by the labels that
+// Gantry can't follow.
+func toAPIPolicy(p policy.Policy) []api.PolicyValue {
+	values := toAPIPolicyValues(p)
+	for _, bad := range p.Problems {
+		values = append(values, api.PolicyValue{
+			Name: "unreadable", Value: bad.Label, Origin: bad.Label, Problem: new(bad.Problem + "; " + bad.Remedy),
+		})
+	}
+	return values
+}
+
+// toAPIPolicyValues returns each value of a policy with its origin.
+func toAPIPolicyValues(p policy.Policy) []api.PolicyValue {
+	return toAPIList(p.Values(), func(v policy.Value) api.PolicyValue {
+		return api.PolicyValue{Name: v.Name, Value: v.Value, Origin: v.Origin}
+	})
+}
+
+func toAPIPolicyProblem(p policy.Problem) api.PolicyProblem {
+	return api.PolicyProblem{Label: p.Label, Problem: p.Problem, Remedy: p.Remedy}
+}
+
+func toAPIGate(g policy.Gate) api.Gate {
+	return api.Gate{
+		Open: g.Open, At: g.At, Until: nonZero(g.Until), Reason: nonEmpty(g.Reason), Freeze: nonEmpty(g.Freeze), Window: nonEmpty(g.Window),
+	}
 }

@@ -1,11 +1,7 @@
 package server
 
 import (
-	"net/http"
-
 	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/gantryhq/gantry/decide/managed"
 )
 
 // metrics counts webhook requests, decisions and the findings of accounts.
@@ -49,21 +45,4 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	}
 	r.MustRegister(m.received, m.accepted, m.duplicate, m.unavailable, m.ignored, m.refused, m.secrets, m.ackLatency, m.findings, m.decisions)
 	return m
-}
-
-// decided counts a decision by the answer to it.
-func (m *metrics) decided(v managed.Verdict, err error) {
-	result := "counted"
-	if err != nil {
-		p, _ := problemOf(err)
-		switch {
-		case p.Status == http.StatusServiceUnavailable:
-			result = "unanswered"
-		case p.Status < http.StatusInternalServerError:
-			result = "refused"
-		default:
-			result = "failed"
-		}
-	}
-	m.decisions.WithLabelValues(string(v), result).Inc()
 }

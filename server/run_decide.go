@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"net/http"
 
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/gen/api"
@@ -54,4 +55,21 @@ func toAPIDecided(d managed.Decided) api.Decided {
 		decided.Revoked = new(true)
 	}
 	return decided
+}
+
+// decided counts a decision by the answer to it.
+func (m *metrics) decided(v managed.Verdict, err error) {
+	result := "counted"
+	if err != nil {
+		p, _ := problemOf(err)
+		switch {
+		case p.Status == http.StatusServiceUnavailable:
+			result = "unanswered"
+		case p.Status < http.StatusInternalServerError:
+			result = "refused"
+		default:
+			result = "failed"
+		}
+	}
+	m.decisions.WithLabelValues(string(v), result).Inc()
 }

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -168,20 +167,6 @@ func (h *handlers) retryOutcome(ctx context.Context, id string) (o managed.Retry
 type retryRefusedError struct{ reason string }
 
 func (e *retryRefusedError) Error() string { return "not retried: " + e.reason }
-
-func toAPIFailure(f managed.Failure) api.Failure {
-	return api.Failure{
-		Cause: string(f.Cause), Phase: nonEmpty(string(f.Phase)), ApplyBegan: f.ApplyBegan, Evidence: nonEmpty(f.Evidence), Source: nonEmpty(f.Source),
-	}
-}
-
-func toAPIRetryState(r managed.Retry) api.RetryState {
-	return api.RetryState{Attempt: r.Attempt, Of: r.Of, At: r.At, By: nonEmpty(r.By), New: nonEmpty(string(r.As.Run)), Reason: cmp.Or(r.Reason, "Gantry retried it")}
-}
-
-func toAPIRetryOf(r managed.RetryOf) api.RetryOf {
-	return api.RetryOf{Run: string(r.Run.Run), Attempt: r.Attempt, By: r.By}
-}
 
 // toAPIRetry converts the outcome of a retry, which is empty until it is known.
 func toAPIRetry(ref spacelift.RunRef, outcome managed.RetryRunOutcome) api.Retry {

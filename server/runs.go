@@ -88,6 +88,36 @@ func toAPITimelineEntry(e managed.TimelineEntry) api.TimelineEntry {
 	return entry
 }
 
+func toAPIFailure(f managed.Failure) api.Failure {
+	return api.Failure{
+		Cause: string(f.Cause), Phase: nonEmpty(string(f.Phase)), ApplyBegan: f.ApplyBegan, Evidence: nonEmpty(f.Evidence), Source: nonEmpty(f.Source),
+	}
+}
+
+func toAPIRetryState(r managed.Retry) api.RetryState {
+	return api.RetryState{Attempt: r.Attempt, Of: r.Of, At: r.At, By: nonEmpty(r.By), New: nonEmpty(string(r.As.Run)), Reason: cmp.Or(r.Reason, "Gantry retried it")}
+}
+
+func toAPIRetryOf(r managed.RetryOf) api.RetryOf {
+	return api.RetryOf{Run: string(r.Run.Run), Attempt: r.Attempt, By: r.By}
+}
+
+func toAPIChainRefs(refs []managed.ChainRef) []api.ChainRef {
+	var all []api.ChainRef
+	for _, r := range refs {
+		all = append(all, api.ChainRef{Run: string(r.Root.Run), Stack: string(r.Root.Stack), After: words(r.After)})
+	}
+	return all
+}
+
+// followers returns the ids of stacks that follow, or nil if there are none.
+func followers(stacks []spacelift.StackID) []string {
+	if len(stacks) == 0 {
+		return nil
+	}
+	return words(stacks)
+}
+
 // toAPIRunSummary reads a run from its execution's id and search attributes. An
 // execution that has not run its first task has no attributes yet.
 func toAPIRunSummary(e *workflowpb.WorkflowExecutionInfo) (r api.RunSummary, err error) {

@@ -130,32 +130,3 @@ type spaceliftError struct{ err error }
 func (e *spaceliftError) Error() string { return e.err.Error() }
 
 func (e *spaceliftError) Unwrap() error { return e.err }
-
-// toAPIPolicy returns each value of a policy with its origin, followed by the labels that
-// Gantry can't follow.
-func toAPIPolicy(p policy.Policy) []api.PolicyValue {
-	values := toAPIPolicyValues(p)
-	for _, bad := range p.Problems {
-		values = append(values, api.PolicyValue{
-			Name: "unreadable", Value: bad.Label, Origin: bad.Label, Problem: new(bad.Problem + "; " + bad.Remedy),
-		})
-	}
-	return values
-}
-
-// toAPIPolicyValues returns each value of a policy with its origin.
-func toAPIPolicyValues(p policy.Policy) []api.PolicyValue {
-	return toAPIList(p.Values(), func(v policy.Value) api.PolicyValue {
-		return api.PolicyValue{Name: v.Name, Value: v.Value, Origin: v.Origin}
-	})
-}
-
-func toAPIPolicyProblem(p policy.Problem) api.PolicyProblem {
-	return api.PolicyProblem{Label: p.Label, Problem: p.Problem, Remedy: p.Remedy}
-}
-
-func toAPIGate(g policy.Gate) api.Gate {
-	return api.Gate{
-		Open: g.Open, At: g.At, Until: nonZero(g.Until), Reason: nonEmpty(g.Reason), Freeze: nonEmpty(g.Freeze), Window: nonEmpty(g.Window),
-	}
-}
