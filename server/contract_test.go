@@ -39,7 +39,7 @@ func TestWordsAreInTheContract(t *testing.T) {
 		"kinds of timeline entries": {schemas["TimelineKind"].Value.Extensions["x-extensible-enum"], "../decide/managed/status.go", "TimelineKind"},
 		"what runs wait for":        {schemas["WaitingFor"].Value.Properties["what"].Value.Extensions["x-extensible-enum"], "../decide/managed/status.go", "Wait"},
 		"causes of failures":        {schemas["Failure"].Value.Properties["cause"].Value.Extensions["x-extensible-enum"], "../decide/policy/policy.go", "Cause"},
-		"effects of rules":          {schemas["Rule"].Value.Properties["effect"].Value.Extensions["x-extensible-enum"], "../decide/policy/auto_confirm.go", "Effect"},
+		"effects of rules":          {schemas["Rule"].Value.Properties["effect"].Value.Extensions["x-extensible-enum"], "../decide/policy/rule.go", "Effect"},
 	} {
 		source, err := os.ReadFile(tt.file)
 		if err != nil {
