@@ -20,9 +20,9 @@ func TestMessagesAreListed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, table, found := strings.Cut(string(howTo), "## The messages\n")
+	_, table, found := strings.Cut(string(howTo), "## Choose what to receive\n")
 	if !found {
-		t.Fatal("there is no chapter of the messages")
+		t.Fatal("the how-to lists no messages")
 	}
 	var listed []string
 	for _, m := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\|").FindAllStringSubmatch(table, -1) {
