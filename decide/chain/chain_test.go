@@ -83,7 +83,7 @@ func TestARetryUnderTheSameIDResumes(t *testing.T) {
 	ref := s.current("app")
 	s.now = s.now.Add(readFirst)
 	if n = s.goes(); !slices.Contains(n.Newer, ref) || n.Phase != PhaseHeld {
-		t.Fatalf("%+v, want a look at %s", n, ref)
+		t.Fatalf("%+v, want a read of %s", n, ref)
 	}
 	s.enters(ref, spacelift.RunStateQueued)
 	s.c.Observe(s.now, s.runs[ref])
@@ -199,16 +199,16 @@ func TestRefuseSkip(t *testing.T) {
 		{Skip{Stack: "app", By: "jane", Key: "k1"}, ""},
 	} {
 		kind := ""
-		if no := s.c.RefuseSkip(tc.wish); no != nil {
-			kind = no.Type
+		if refusal := s.c.RefuseSkip(tc.wish); refusal != nil {
+			kind = refusal.Type
 		}
 		if kind != tc.kind {
 			t.Errorf("%+v is refused with %q, want %q", tc.wish, kind, tc.kind)
 		}
 	}
 	s.ends("web", runFinished)
-	if no := s.c.RefuseSkip(Skip{Stack: "web", By: "joe"}); no == nil || no.Type != managed.ErrTypeTooLate {
-		t.Errorf("a chain that has ended: %+v", no)
+	if refusal := s.c.RefuseSkip(Skip{Stack: "web", By: "joe"}); refusal == nil || refusal.Type != managed.ErrTypeTooLate {
+		t.Errorf("a chain that has ended: %+v", refusal)
 	}
 }
 

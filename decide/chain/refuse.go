@@ -7,11 +7,11 @@ import (
 
 // RefuseSkip returns why a person may not skip a stack; nil if they may.
 func (c *Chain) RefuseSkip(wish Skip) *decide.Refusal {
-	if repeated, no := c.Keys.Check(wish.Key, wish.Content()); repeated || no != nil {
-		return no
+	if repeated, refusal := c.Keys.Check(wish.Key, wish.Content()); repeated || refusal != nil {
+		return refusal
 	}
-	if no := c.refuseEnded(); no != nil {
-		return no
+	if refusal := c.refuseEnded(); refusal != nil {
+		return refusal
 	}
 	n := c.Node(wish.Stack)
 	switch {
@@ -38,8 +38,8 @@ func (c *Chain) RefuseSkip(wish Skip) *decide.Refusal {
 
 // RefuseStop returns why a person may not stop the chain; nil if they may.
 func (c *Chain) RefuseStop(wish Stop) *decide.Refusal {
-	if repeated, no := c.Keys.Check(wish.Key, wish.Content()); repeated || no != nil {
-		return no
+	if repeated, refusal := c.Keys.Check(wish.Key, wish.Content()); repeated || refusal != nil {
+		return refusal
 	}
 	return c.refuseEnded()
 }

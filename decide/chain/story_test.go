@@ -126,8 +126,8 @@ func (s *chainStory) retries(stack spacelift.StackID) {
 
 func (s *chainStory) skips(stack spacelift.StackID) Next {
 	wish := Skip{Stack: stack, By: "jane", Note: "not needed"}
-	if no := s.c.RefuseSkip(wish); no != nil {
-		s.fatal("skip %s: %s", stack, no.Reason)
+	if refusal := s.c.RefuseSkip(wish); refusal != nil {
+		s.fatal("skip %s: %s", stack, refusal.Reason)
 		return Next{}
 	}
 	s.c.Skip(s.now, wish)

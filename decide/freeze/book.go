@@ -79,10 +79,10 @@ func (b *Book) Freezes() []policy.Freeze {
 
 // Declare adds the freeze that a person wishes, unless the same wish made it before:
 // then fresh is false. It returns the freeze, or why there will be none.
-func (b *Book) Declare(now time.Time, wish Declare) (f policy.Freeze, fresh bool, no *decide.Refusal) {
-	f, fresh, no = b.declared(now, wish)
-	if no != nil {
-		return f, false, no
+func (b *Book) Declare(now time.Time, wish Declare) (f policy.Freeze, fresh bool, refusal *decide.Refusal) {
+	f, fresh, refusal = b.declared(now, wish)
+	if refusal != nil {
+		return f, false, refusal
 	}
 	b.remember(wish.Key, declareContent(wish.ID))
 	if fresh {
@@ -94,15 +94,15 @@ func (b *Book) Declare(now time.Time, wish Declare) (f policy.Freeze, fresh bool
 
 // RefuseDeclare returns why Declare would refuse a wish; nil if it would not.
 func (b *Book) RefuseDeclare(now time.Time, wish Declare) *decide.Refusal {
-	_, _, no := b.declared(now, wish)
-	return no
+	_, _, refusal := b.declared(now, wish)
+	return refusal
 }
 
 // declared returns the freeze that a wish makes, or made before.
-func (b *Book) declared(now time.Time, wish Declare) (f policy.Freeze, fresh bool, no *decide.Refusal) {
+func (b *Book) declared(now time.Time, wish Declare) (f policy.Freeze, fresh bool, refusal *decide.Refusal) {
 	wish = wish.tidy()
-	if _, no := b.Keys.Check(wish.Key, declareContent(wish.ID)); no != nil {
-		return f, false, no
+	if _, refusal := b.Keys.Check(wish.Key, declareContent(wish.ID)); refusal != nil {
+		return f, false, refusal
 	}
 	for _, e := range slices.Concat(b.Held, b.Past) {
 		if e.Freeze.ID != wish.ID {
@@ -119,11 +119,11 @@ func (b *Book) declared(now time.Time, wish Declare) (f policy.Freeze, fresh boo
 	if f.From.IsZero() {
 		f.From = now
 	}
-	if no = wish.invalid(f, now); no == nil {
-		no = b.full(f)
+	if refusal = wish.invalid(f, now); refusal == nil {
+		refusal = b.full(f)
 	}
-	if no != nil {
-		return policy.Freeze{}, false, no
+	if refusal != nil {
+		return policy.Freeze{}, false, refusal
 	}
 	return f, true, nil
 }
@@ -167,10 +167,10 @@ func (b *Book) full(f policy.Freeze) *decide.Refusal {
 
 // Lift ends the freeze that a person wishes to end, unless the same wish ended it
 // before: then fresh is false. It returns the freeze, or why none is lifted.
-func (b *Book) Lift(now time.Time, wish Lift) (f policy.Freeze, fresh bool, no *decide.Refusal) {
-	f, fresh, no = b.lifted(now, wish)
-	if no != nil {
-		return f, false, no
+func (b *Book) Lift(now time.Time, wish Lift) (f policy.Freeze, fresh bool, refusal *decide.Refusal) {
+	f, fresh, refusal = b.lifted(now, wish)
+	if refusal != nil {
+		return f, false, refusal
 	}
 	b.remember(wish.Key, liftContent(wish.ID))
 	if !fresh {
@@ -190,14 +190,14 @@ func (b *Book) Lift(now time.Time, wish Lift) (f policy.Freeze, fresh bool, no *
 
 // RefuseLift returns why Lift would refuse a wish; nil if it would not.
 func (b *Book) RefuseLift(now time.Time, wish Lift) *decide.Refusal {
-	_, _, no := b.lifted(now, wish)
-	return no
+	_, _, refusal := b.lifted(now, wish)
+	return refusal
 }
 
 // lifted returns the freeze that a wish is to end, or ended before.
-func (b *Book) lifted(now time.Time, wish Lift) (f policy.Freeze, fresh bool, no *decide.Refusal) {
-	if _, no := b.Keys.Check(wish.Key, liftContent(wish.ID)); no != nil {
-		return f, false, no
+func (b *Book) lifted(now time.Time, wish Lift) (f policy.Freeze, fresh bool, refusal *decide.Refusal) {
+	if _, refusal := b.Keys.Check(wish.Key, liftContent(wish.ID)); refusal != nil {
+		return f, false, refusal
 	}
 	for _, e := range b.Held {
 		if e.Freeze.ID == wish.ID && !over(e.Freeze, now) {

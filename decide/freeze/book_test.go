@@ -27,10 +27,10 @@ func TestFreezeBookStaysSmall(t *testing.T) {
 	for round := range 5 {
 		for i := range maxHeld + 1 {
 			wish := Declare{ID: fmt.Sprintf("%d-%d-%s", round, i, absurd[:400]), By: absurd, Reason: absurd, Stacks: stacks, Key: fmt.Sprintf("%d %d", round, i)}
-			_, _, no := b.Declare(t0, wish)
-			if no != nil {
-				if no.Type != ErrTypeFull || !strings.Contains(no.Reason, "lift one first") {
-					t.Fatalf("freeze %d is refused with %v", i, no)
+			_, _, refusal := b.Declare(t0, wish)
+			if refusal != nil {
+				if refusal.Type != ErrTypeFull || !strings.Contains(refusal.Reason, "lift one first") {
+					t.Fatalf("freeze %d is refused with %v", i, refusal)
 				}
 				refused++
 				break
@@ -43,8 +43,8 @@ func TestFreezeBookStaysSmall(t *testing.T) {
 			t.Errorf("%d bytes are carried and %d answered, more than %d", carried, answer, temporalTakes)
 		}
 		for _, e := range b.Held {
-			if _, _, no := b.Lift(t0, Lift{ID: e.Freeze.ID, By: absurd}); no != nil {
-				t.Fatal(no)
+			if _, _, refusal := b.Lift(t0, Lift{ID: e.Freeze.ID, By: absurd}); refusal != nil {
+				t.Fatal(refusal)
 			}
 		}
 	}
@@ -61,8 +61,8 @@ func TestFreezeBookHoldsUsualFreezes(t *testing.T) {
 		for j := range maxStacks {
 			wish.Stacks = append(wish.Stacks, fmt.Sprintf("payments-prod-eu-central-1-service-%04d", j))
 		}
-		if _, _, no := b.Declare(t0, wish); no != nil {
-			t.Fatalf("freeze %d: %v", i, no)
+		if _, _, refusal := b.Declare(t0, wish); refusal != nil {
+			t.Fatalf("freeze %d: %v", i, refusal)
 		}
 	}
 }
@@ -76,11 +76,11 @@ func TestFreezeBookKnowsTheWish(t *testing.T) {
 		{ID: "a", By: "jane", Reason: "audit", Stacks: []string{"b", "a"}, From: at, Until: at.Add(time.Hour)},
 	} {
 		var b, read Book
-		if _, _, no := b.Declare(t0, wish); no != nil {
-			t.Fatal(no)
+		if _, _, refusal := b.Declare(t0, wish); refusal != nil {
+			t.Fatal(refusal)
 		}
-		if _, _, no := b.Lift(t0.Add(time.Minute), Lift{ID: "a", By: "joe"}); no != nil {
-			t.Fatal(no)
+		if _, _, refusal := b.Lift(t0.Add(time.Minute), Lift{ID: "a", By: "joe"}); refusal != nil {
+			t.Fatal(refusal)
 		}
 		text, err := json.Marshal(b)
 		if err != nil {
@@ -89,11 +89,11 @@ func TestFreezeBookKnowsTheWish(t *testing.T) {
 		if err := json.Unmarshal(text, &read); err != nil {
 			t.Fatal(err)
 		}
-		if _, fresh, no := read.Declare(t0.Add(2*time.Minute), wish); no != nil || fresh {
-			t.Errorf("%+v is fresh: %t, %v", wish, fresh, no)
+		if _, fresh, refusal := read.Declare(t0.Add(2*time.Minute), wish); refusal != nil || fresh {
+			t.Errorf("%+v is fresh: %t, %v", wish, fresh, refusal)
 		}
 		wish.Until = at.Add(9 * time.Hour)
-		if _, _, no := read.Declare(t0.Add(2*time.Minute), wish); no == nil {
+		if _, _, refusal := read.Declare(t0.Add(2*time.Minute), wish); refusal == nil {
 			t.Errorf("%+v is taken for the earlier one", wish)
 		}
 	}

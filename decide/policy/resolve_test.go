@@ -275,6 +275,6 @@ func TestMayFollow(t *testing.T) {
 		}
 	}
 	if policy.MayFollow([]string{"gantry:managed", "gantry:after", "gantry:retries=2", "after=x"}) || policy.MayFollow(nil) {
-		t.Error("whoever names nobody may follow somebody")
+		t.Error("a stack that names no other may follow one")
 	}
 }
