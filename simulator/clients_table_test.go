@@ -2,18 +2,15 @@ package simulator_test
 
 import (
 	"encoding/json"
-	"flag"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/gantryhq/gantry/docs"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
 )
-
-var update = flag.Bool("update", false, "rewrite the table of official clients in the how-to")
 
 // use is something that people do with an official client, and the requests
 // that the client sends for it.
@@ -184,22 +181,5 @@ func TestTableOfOfficialClients(t *testing.T) {
 		table.WriteString("| " + group + " | " + list(rows[group].works) + " | " + list(rows[group].refused) + " |\n")
 	}
 
-	const file, begin, end = "../docs/how-to/test-against-the-simulator.md", "<!-- clients: written by go test ./simulator -run TestTable -update -->\n", "<!-- /clients -->\n"
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	before, tail, found := strings.Cut(string(text), begin)
-	_, after, closed := strings.Cut(tail, end)
-	if !found || !closed {
-		t.Fatalf("%s has no place for the table, between %q and %q", file, begin, end)
-	}
-	want := before + begin + table.String() + end + after
-	if *update {
-		if err := os.WriteFile(file, []byte(want), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	} else if want != string(text) {
-		t.Errorf("the table in %s is not what the clients get; write it with: go test ./simulator -run TestTable -update\n%s", file, table.String())
-	}
+	docs.KeepSection(t, "../docs/how-to/test-against-the-simulator.md", "clients", table.String())
 }

@@ -1,7 +1,6 @@
 package managed
 
 import (
-	"flag"
 	"fmt"
 	"os"
 	"slices"
@@ -9,10 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gantryhq/gantry/docs"
 	"github.com/gantryhq/gantry/spacelift"
 )
-
-var update = flag.Bool("update", false, "write what is generated into the documents")
 
 // moment is what happens to a run, and the situation after it.
 type moment struct {
@@ -128,26 +126,14 @@ func drawPhases(t *testing.T) string {
 
 // TestPhasesAreDrawn compares docs/reference/phases.md with what decide says.
 func TestPhasesAreDrawn(t *testing.T) {
-	const file, begin, end = "../../docs/reference/phases.md", "-update -->\n", "<!-- /phases -->"
+	const file = "../../docs/reference/phases.md"
+	docs.KeepSection(t, file, "phases", drawPhases(t))
 	doc, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	head, rest, begun := strings.Cut(string(doc), begin)
-	shown, tail, ended := strings.Cut(rest, end)
-	if !begun || !ended {
-		t.Fatalf("%s lacks the marks %q and %q", file, begin, end)
-	}
-	drawn := drawPhases(t)
-	if *update {
-		if err := os.WriteFile(file, []byte(head+begin+drawn+end+tail), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	} else if shown != drawn {
-		t.Errorf("%s shows\n%s\nwant (go test ./decide/managed -run TestPhasesAreDrawn -update)\n%s", file, shown, drawn)
-	}
 	for _, phase := range Phases {
-		if !strings.Contains(head, "\n| `"+string(phase)+"` |") {
+		if !strings.Contains(string(doc), "\n| `"+string(phase)+"` |") {
 			t.Errorf("%s does not explain %s", file, phase)
 		}
 	}
