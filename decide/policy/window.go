@@ -94,7 +94,7 @@ func (w *window) openAt(at time.Time) (open bool, until time.Time) {
 
 // A search for changes ends after horizon, and after maxChanges candidate times.
 const (
-	horizon  = 10 * 366 * day
+	horizon    = 10 * 366 * day
 	maxChanges = 100_000
 )
 
