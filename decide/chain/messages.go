@@ -156,9 +156,6 @@ const (
 	NodeSkipped   NodeState = "skipped" // by a person
 )
 
-// NodeStates lists all states.
-var NodeStates = []NodeState{NodeWaiting, NodeReleasing, NodeHeld, NodeRunning, NodeFinished, NodeFailed, NodeSkipped}
-
 // Edge is the last decision about one stack that follows another.
 type Edge struct {
 	From     spacelift.StackID `json:"from"`
@@ -177,9 +174,6 @@ const (
 	EdgeReleases EdgeDecision = "releases" //
 	EdgeStops    EdgeDecision = "stops"    // that run did not finish, or could not be triggered
 )
-
-// EdgeDecisions lists all decisions.
-var EdgeDecisions = []EdgeDecision{EdgeWaits, EdgeReleases, EdgeStops}
 
 // Entry is something that happened in a chain.
 type Entry struct {

@@ -10,7 +10,7 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-func TestAlone(t *testing.T) {
+func TestAutoConfirms(t *testing.T) {
 	limited := policy.Config{Profiles: []policy.Profile{
 		{Name: "careful", Confirm: new(policy.ConfirmAuto), MaxAdded: new(5), MaxChanged: new(2), MaxDeleted: new(0), Drift: new(false)},
 	}}

@@ -9,7 +9,7 @@ import (
 	"github.com/gantryhq/gantry/decide/policy"
 )
 
-func TestDues(t *testing.T) {
+func TestSchedule(t *testing.T) {
 	rules := compile(t, policy.Config{Windows: []policy.Window{
 		officeHours(),
 		{Name: "once", TimeZone: "UTC", Allow: []policy.Recurrence{{Start: "2026-11-23T15:00", Duration: 3 * h}}},
