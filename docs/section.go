@@ -28,7 +28,7 @@ func KeepSection(t *testing.T, file, name, want string) {
 	if os.Getenv("UPDATE") == "" {
 		t.Fatalf("%s: the section %s differs from the code; run this test with UPDATE=1. It must be:\n%s", file, name, want)
 	}
-	if err := os.WriteFile(file, []byte(before+begin+want+end+after), 0o644); err != nil {
+	if err := os.WriteFile(file, []byte(before+begin+want+end+after), 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
