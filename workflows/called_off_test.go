@@ -45,7 +45,7 @@ func TestADiagnosisOfARunThatDidNotFail(t *testing.T) {
 		if state != "" {
 			r.Learn(T0, spacelift.Run{Ref: testRun, Type: "TRACKED", State: state, StateVersion: 4, StackLabels: []string{"gantry:managed"}})
 		}
-		r.Failed(T0, managed.Failure{Cause: "unknown", ApplyBegan: true})
+		r.TakeDiagnosis(T0, managed.Failure{Cause: "unknown", ApplyBegan: true})
 		if s := r.Status(T0); s.Failure != nil || r.Diagnosed || len(r.Outbox) > 0 {
 			t.Errorf("%s: failed because of %+v, messages %+v", state, s.Failure, r.Outbox)
 		}

@@ -156,29 +156,17 @@ func (m *manager) situation(ctx workflow.Context) managed.Situation {
 	return m.known.Situation(workflow.Now(ctx).UTC())
 }
 
-// decide decides, and writes the decision to the journal if it is a new one and
-// worth it.
+// decide decides what to do next. The log names decisions that are new.
 func (m *manager) decide(ctx workflow.Context) managed.Next {
-	m.known.Recount(workflow.Now(ctx).UTC())
+	n, isNew := m.known.Decide(workflow.Now(ctx).UTC())
 	s := m.situation(ctx)
-	n := managed.Decide(s)
-	if n.Do == managed.DoFinish {
-		m.known.Released = new(s.Key())
+	switch {
+	case n.Do == managed.DoFinish:
 		m.log.Info("run ended", "run", s.Run.String(), "state", s.State, "outcome", n.Reason)
-		return n
-	}
-	if n.Do == managed.DoHold && s.Fresh() {
-		m.known.NotifyHeld(s.Now, n)
-	}
-	decided := fmt.Sprintf("%d %s %s", s.StateVersion, n.Do, n.Reason)
-	if !n.Journal || decided == m.known.Decided {
-		return n
-	}
-	m.known.Decided = decided
-	m.known.Note(s.Now, managed.KindDecision, "%s: %s", n.Do, n.Reason)
-	if n.Phase == managed.PhaseFollowing {
+	case !isNew:
+	case n.Phase == managed.PhaseFollowing:
 		m.log.Warn("run is followed without acting", "run", s.Run.String(), "type", s.Type, "state", s.State, "reason", n.Reason)
-	} else {
+	default:
 		m.log.Info("decided", "run", s.Run.String(), "state", s.State, "stateVersion", s.StateVersion, "decision", n.Do, "reason", n.Reason)
 	}
 	return n

@@ -47,19 +47,16 @@ func (m *manager) act(ctx workflow.Context, n managed.Next) error {
 // verify reads the run, to judge whether it shows what Spacelift accepted and no
 // notification confirmed. It returns an error only when the execution is canceled.
 func (m *manager) verify(ctx workflow.Context, _ managed.Next) error {
-	s := m.situation(ctx)
-	run, err := fetchRun(ctx, s.Run)
+	run, err := fetchRun(ctx, m.known.Run)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	now := workflow.Now(ctx).UTC()
 	if err != nil {
-		m.known.RecordFailure(now, managed.DoVerify, managed.FailedFirst, managed.FailedLongest, "Gantry could not read whether the run shows what Spacelift accepted: "+because(err))
+		m.known.Failed(now, managed.DoVerify, "Gantry could not read whether the run shows what Spacelift accepted: "+because(err))
 		return nil
 	}
-	m.known.ClearBackoff(managed.DoVerify)
-	m.known.Compare(now, run)
-	m.known.Unmet(now, s.Key())
+	m.known.Verify(now, run)
 	return nil
 }
 
@@ -78,7 +75,7 @@ func (m *manager) confirm(ctx workflow.Context, n managed.Next) error {
 	case temporal.IsCanceledError(err):
 		m.known.CalledOff(now, s.Key(), n)
 	case err != nil:
-		m.known.NotConfirmed(now, s.Key(), because(err))
+		m.known.CouldNot(now, s.Key(), n, because(err))
 	default:
 		m.known.Confirmed(now, in, result)
 	}
@@ -152,7 +149,7 @@ func (m *manager) keepAsking(ctx workflow.Context, n managed.Next, activity, in,
 		}
 		m.takeEvents(ctx)
 		// A new plan needs no care here: the activity would find that it changed.
-		if managed.Decide(m.situation(ctx)).Do != n.Do || fullHistory(ctx) {
+		if m.situation(ctx).Next().Do != n.Do || fullHistory(ctx) {
 			stopAsking()
 			calledOff = true
 		}

@@ -23,7 +23,7 @@ func (m *manager) release(ctx workflow.Context, _ managed.Next) error {
 	s := m.situation(ctx)
 	key := s.Key()
 	if why := s.LeavesReleasing(); why != "" {
-		m.known.Released = &key
+		m.known.ReleaseNothing(key)
 		m.known.Note(s.Now, managed.KindDecision, "the run releases nothing itself, because its stack's turn has not come: %s", why)
 		return nil
 	}
@@ -32,7 +32,7 @@ func (m *manager) release(ctx workflow.Context, _ managed.Next) error {
 		return ctx.Err()
 	}
 	if read && graph.Size+len(graph.Refused) == 0 {
-		m.known.Released = &key
+		m.known.ReleaseNothing(key)
 		return nil
 	}
 	err := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
@@ -45,7 +45,7 @@ func (m *manager) release(ctx workflow.Context, _ managed.Next) error {
 		return ctx.Err()
 	}
 	now := workflow.Now(ctx).UTC()
-	m.known.Began(key)
+	m.known.BeginChain(key)
 	switch {
 	case temporal.IsWorkflowExecutionAlreadyStartedError(err):
 		m.known.Note(now, managed.KindNote, "the stacks that follow were released before, by %s", managed.ChainID(s.Run))
@@ -83,13 +83,9 @@ func (m *manager) readParents(ctx workflow.Context, n managed.Next) error {
 	}
 	now := workflow.Now(ctx).UTC()
 	if err != nil {
-		why := "Gantry could not read whether the stacks that go first have finished: " + because(err)
-		if m.known.RecordFailure(now, n.Do, managed.FailedFirst, managed.FailedLongest, why) {
-			m.known.Note(now, managed.KindNote, "%s", why)
-		}
+		m.known.Failed(now, n.Do, "Gantry could not read whether the stacks that go first have finished: "+because(err))
 		return nil
 	}
-	m.known.ClearBackoff(n.Do)
 	m.known.TakeParents(now, managed.Parents{State: managed.ParentsState(found.State), Reason: found.Reason, Of: found.Of, Chain: found.Chain, Applied: found.Applied})
 	var joined []managed.ChainRef
 	for _, c := range found.Chains {
@@ -138,12 +134,9 @@ func (m *manager) replace(ctx workflow.Context, n managed.Next) error {
 		m.known.Learn(now, result.Run)
 	}
 	if result.Outcome != managed.ActDone {
-		if m.known.RecordFailure(now, n.Do, managed.RefusedFirst, managed.RefusedLongest, "the plan is old, and no other run could be triggered: "+result.Reason) {
-			m.known.Note(now, managed.KindAction, "no run was triggered in the place of this one: %s", result.Reason)
-		}
+		m.known.Failed(now, n.Do, "the plan is old, and no run was triggered in its place: "+result.Reason)
 		return nil
 	}
-	m.known.ClearBackoff(n.Do)
 	m.known.ReplacedBy(now, result.New)
 	chains, behind := s.Released(), managed.Bounded(s.Triggerers())
 	startOrSignal(ctx, managed.ManageRunInput{Run: result.New, Chains: chains, Behind: behind}, managed.RunEvents{Chains: chains, Behind: behind})
@@ -185,12 +178,11 @@ func (m *manager) notifyChains(ctx workflow.Context, n managed.Next) error {
 	news := chain.News{Run: s.Run, State: s.State, TriggeredBy: s.Triggerers()}
 	if s.Stop != nil {
 		news.StoppedBy = s.Stop.By
-		m.known.Stopping.ChainsTold = true
 	}
 	if s.State.Terminal() {
-		key := s.Key()
-		m.known.ChainsTold, news.Outcome = &key, n.Reason
+		news.Outcome = n.Reason
 	}
+	m.known.NotifyChains(s.Key())
 	signalChains(ctx, s.Released(), news)
 	return ctx.Err()
 }

@@ -79,17 +79,11 @@ func (m *manager) readRules(ctx workflow.Context, _ managed.Next) error {
 	}
 	now := workflow.Now(ctx).UTC()
 	if err != nil {
-		why := "Gantry could not read the rules in effect: " + because(err)
-		if m.known.Tries(managed.DoRules) == 0 {
-			m.known.Note(now, managed.KindNote, "%s", why)
-		}
-		m.known.RecordFailure(now, managed.DoRules, managed.FailedFirst, managed.FailedLongest, why)
+		m.known.Failed(now, managed.DoRules, "Gantry could not read the rules in effect: "+because(err))
 		return nil
 	}
-	m.known.ClearBackoff(managed.DoRules)
 	rules.Labels = s.Labels
 	m.known.TakeRules(now, rules, s.Ask != nil)
-	m.known.TakeFollowers(now, rules.Followers)
 	return nil
 }
 
@@ -124,13 +118,13 @@ func (m *manager) diagnose(ctx workflow.Context, n managed.Next) error {
 	case temporal.IsCanceledError(err):
 	case err != nil:
 		m.known.Note(now, managed.KindNote, "Gantry could not find out why the run failed: %s", because(err))
-		m.known.Failed(now, managed.Failure{Cause: policy.CauseUnknown, ApplyBegan: true})
+		m.known.TakeDiagnosis(now, managed.Failure{Cause: policy.CauseUnknown, ApplyBegan: true})
 	case diagnosis.Run.State == spacelift.RunStateFailed:
 		m.known.Learn(now, diagnosis.Run)
-		m.known.Failed(now, diagnosis.Failure)
+		m.known.TakeDiagnosis(now, diagnosis.Failure)
 	default: // the API is behind what it showed before, or the run has resumed
 		m.known.Learn(now, diagnosis.Run)
-		m.known.RecordFailure(now, managed.DoDiagnose, managed.BehindFirst, managed.BehindLongest, "the API shows the run in "+string(diagnosis.Run.State))
+		m.known.Failed(now, managed.DoDiagnose, "the API shows the run in "+string(diagnosis.Run.State))
 	}
 	return nil
 }
@@ -156,21 +150,14 @@ func (m *manager) retry(ctx workflow.Context, _ managed.Next) error {
 	}
 	now := workflow.Now(ctx).UTC()
 	if temporal.IsWorkflowExecutionAlreadyStartedError(err) {
-		why := "a retry was requested before, and Spacelift has not answered yet"
-		if m.known.RecordFailure(now, managed.DoRetry, managed.FailedFirst, managed.FailedLongest, why) {
-			m.known.Note(now, managed.KindNote, "Gantry does not retry the run yet: %s", why)
-		}
-		retry.At = m.known.Backoff.Until
+		m.known.RetryWaits(now)
 		return nil
 	}
-	m.known.ClearBackoff(managed.DoRetry)
 	if err != nil {
-		retry.CallOff("the retry could not be started: " + because(err))
-		m.known.Note(now, managed.KindNote, "%s", retry.Reason)
+		m.known.RetryStarts(now, because(err))
 		return nil
 	}
-	retry.Start()
-	m.known.Note(now, managed.KindAction, "Gantry retries the run: %s", retry.Reason)
+	m.known.RetryStarts(now, "")
 	if answered, err := m.awaitFor(ctx, retryWait, child.IsReady); err != nil || !answered {
 		return err
 	}
@@ -178,13 +165,6 @@ func (m *manager) retry(ctx workflow.Context, _ managed.Next) error {
 	if err := child.Get(ctx, &outcome); err != nil {
 		outcome.Reason = because(err)
 	}
-	now = workflow.Now(ctx).UTC()
-	switch {
-	case outcome.Reason == "":
-		retry.Made(outcome.New)
-	case outcome.Block != nil && m.known.HeldRetry(now, outcome.Reason):
-	case retry.CallOff(outcome.Reason):
-		m.known.Note(now, managed.KindNote, "the run was not retried: %s", outcome.Reason)
-	}
+	m.known.RetryEnds(workflow.Now(ctx).UTC(), outcome)
 	return nil
 }

@@ -82,7 +82,7 @@ func (m *manager) explain(ctx workflow.Context) (e managed.Explanation) {
 			}
 		}
 	}()
-	return managed.Explain(m.situation(ctx))
+	return m.situation(ctx).Explain()
 }
 
 // busy reports whether the execution is in the middle of something that may
@@ -126,9 +126,7 @@ func (m *manager) takeDecision(ctx workflow.Context, d managed.Decision) (manage
 	if r := m.known.RefuseDecision(m.situation(ctx), d, meant); r != nil {
 		return managed.RunStatus{}, asError(r)
 	}
-	if m.known.Keys.Remember(d.Key, d.Content()) {
-		m.known.TakeDecision(workflow.Now(ctx).UTC(), d)
-	}
+	m.known.TakeDecision(workflow.Now(ctx).UTC(), d)
 	return m.answer(ctx)
 }
 
@@ -140,10 +138,7 @@ func (m *manager) takeStop(ctx workflow.Context, wish managed.StopRequest) (mana
 	if r := m.known.RefuseStop(m.situation(ctx), wish); r != nil {
 		return managed.RunStatus{}, asError(r)
 	}
-	var wanted *managed.Stopping
-	if m.known.Keys.Remember(wish.Key, wish.Content()) {
-		wanted = m.known.Stop(workflow.Now(ctx).UTC(), wish)
-	}
+	wanted := m.known.Stop(workflow.Now(ctx).UTC(), wish)
 	status, err := m.answer(ctx)
 	switch {
 	case err != nil || wanted == nil:

@@ -155,9 +155,7 @@ func (m *manager) pollRun(ctx workflow.Context, s managed.Situation, n managed.N
 	} else {
 		silence.unchanged++
 	}
-	if m.known.RulesFor != nil {
-		m.known.RulesStale = true // a freeze or the configuration may have changed unnoticed
-	}
+	m.known.DoubtRules()
 	if err == nil && !news {
 		m.known.NoteOverdue(s, n, now)
 	}

@@ -170,7 +170,7 @@ func (m *monorepo) runActs(ref spacelift.RunRef) {
 	for range 30 {
 		rec.Arrive(at)
 		s := rec.Situation(at)
-		switch n := managed.Decide(s); n.Do {
+		switch n := s.Next(); n.Do {
 		case managed.DoRules:
 			rec.TakeRules(at, managed.Rules{Labels: s.Labels, Policy: (*policy.Definitions)(nil).Resolve(s.Labels).Of(ref.Stack), Gate: policy.Gate{Open: true}}, s.Ask != nil)
 			rec.ConsiderRetry(at)
@@ -200,8 +200,7 @@ func (m *monorepo) runActs(ref spacelift.RunRef) {
 			rec.Send(s.Key(), n)
 			m.must(m.sim.Confirm(ourKey, ref.Stack, ref.Run, n.Note))
 			m.confirms = append(m.confirms, confirmed{ref, m.accountOf(run.Run)})
-			rec.Settle(at, s.StateVersion, managed.PlanConfirmed, "")
-			rec.Request(s.Key(), managed.DoConfirm).Accept(at)
+			rec.Confirmed(at, managed.Confirmation(s, n), managed.ConfirmResult{Outcome: managed.Confirmed})
 			return
 		case managed.DoDiagnose:
 			rec.Diagnosed, rec.Failure = true, &managed.Failure{Cause: policy.CauseUnknown}
@@ -210,7 +209,7 @@ func (m *monorepo) runActs(ref spacelift.RunRef) {
 				rec.Released = &key
 				continue
 			}
-			rec.Began(s.Key())
+			rec.BeginChain(s.Key())
 			c := chain.New(ref, at)
 			c.Commit = s.Commit.Hash
 			m.chains = append(m.chains, &c)
@@ -224,7 +223,7 @@ func (m *monorepo) runActs(ref spacelift.RunRef) {
 			return
 		}
 	}
-	m.fatal("the execution of %s does not come to rest: %s", ref, managed.Decide(rec.Situation(at)).Reason)
+	m.fatal("the execution of %s does not come to rest: %s", ref, rec.Situation(at).Next().Reason)
 }
 
 func (m *monorepo) readsParents(rec *managed.Record) {

@@ -10,7 +10,6 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/gantryhq/gantry/decide/chain"
-	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -115,7 +114,7 @@ func (m *monorepo) isThrough() {
 	}
 	for _, ref := range m.order {
 		if run, _ := m.sim.Run(ref.Stack, ref.Run); !run.State.Terminal() {
-			m.fatal("%s is %s: %s", ref, run.State, managed.Decide(m.runs[ref].rec.Situation(m.now())).Reason)
+			m.fatal("%s is %s: %s", ref, run.State, m.runs[ref].rec.Situation(m.now()).Next().Reason)
 		}
 	}
 	for _, c := range m.chains {

@@ -25,20 +25,35 @@ type backoff struct {
 // How long to leave alone what did not work: a refusal may pass when a lock, a
 // policy or a key's rights change, an API that is behind catches up soon.
 const (
-	RefusedFirst, RefusedLongest = 5 * time.Minute, time.Hour
-	FailedFirst, FailedLongest   = 30 * time.Second, 15 * time.Minute
-	BehindFirst, BehindLongest   = 5 * time.Second, time.Minute
+	refusedFirst, refusedLongest = 5 * time.Minute, time.Hour
+	failedFirst, failedLongest   = 30 * time.Second, 15 * time.Minute
+	behindFirst, behindLongest   = 5 * time.Second, time.Minute
 )
 
-// RecordFailure notes that something Gantry wants was not done, and when to try again:
+// Failed records that something Gantry wants was not done, and when to try again.
+// A reason that is new goes into the timeline.
+func (r *Record) Failed(at time.Time, do Action, reason string) {
+	first, longest, kind := failedFirst, failedLongest, KindNote
+	switch do {
+	case DoReplace:
+		first, longest, kind = refusedFirst, refusedLongest, KindAction
+	case DoDiagnose:
+		first, longest = behindFirst, behindLongest
+	}
+	if r.recordFailure(at, do, first, longest, reason) && do != DoVerify && do != DoDiagnose {
+		r.Note(at, kind, "%s", reason)
+	}
+}
+
+// recordFailure notes that something Gantry wants was not done, and when to try again:
 // after a time that doubles with every try. It reports whether the reason is
 // another than that of the try before.
-func (r *Record) RecordFailure(at time.Time, do Action, first, longest time.Duration, reason string) (news bool) {
+func (r *Record) recordFailure(at time.Time, do Action, first, longest time.Duration, reason string) (news bool) {
 	now, ok := r.current()
 	if !ok {
 		return true
 	}
-	t := backoff{Do: do, Key: keyOfState(now), Reason: decide.Fit(reason, decide.MaxText), Tries: r.Tries(do)}
+	t := backoff{Do: do, Key: keyOfState(now), Reason: decide.Fit(reason, decide.MaxText), Tries: r.tries(do)}
 	t.Until = at.Add(decide.Backoff(first, t.Tries, longest))
 	news = t.Tries == 0 || r.Backoff.Reason != t.Reason
 	t.Tries++
@@ -49,7 +64,7 @@ func (r *Record) RecordFailure(at time.Time, do Action, first, longest time.Dura
 // recordRefusal is fails for a refusal, whose cause may show in what stands around the
 // state.
 func (r *Record) recordRefusal(at time.Time, do Action, first time.Duration, reason string) (news bool) {
-	news = r.RecordFailure(at, do, first, RefusedLongest, reason)
+	news = r.recordFailure(at, do, first, refusedLongest, reason)
 	if r.Backoff != nil {
 		s := r.Situation(at)
 		r.Backoff.Around = s.surroundings()
@@ -68,8 +83,8 @@ func (t *backoff) holds(s Situation, do Action) bool {
 	return t != nil && t.Do == do && t.Key == s.Key() && s.Now.Before(t.Until) && (t.Around == "" || t.Around == s.surroundings())
 }
 
-// Tries is how often in a row something failed in the present state.
-func (r *Record) Tries(do Action) int {
+// tries returns how often in a row something failed in the present state.
+func (r *Record) tries(do Action) int {
 	now, ok := r.current()
 	if t := r.Backoff; ok && t != nil && t.Do == do && t.Key == keyOfState(now) {
 		return t.Tries
@@ -77,8 +92,8 @@ func (r *Record) Tries(do Action) int {
 	return 0
 }
 
-// ClearBackoff notes that something was done at last.
-func (r *Record) ClearBackoff(do Action) {
+// clearBackoff notes that something was done at last.
+func (r *Record) clearBackoff(do Action) {
 	if r.Backoff != nil && r.Backoff.Do == do {
 		r.Backoff = nil
 	}

@@ -18,8 +18,8 @@ const followersTrusted = 10 * time.Minute
 // chains may share a run when they release the same stack at the same time.
 const maxChains = 10
 
-// TakeFollowers takes who follows the run's stack; nil is that nobody could say.
-func (r *Record) TakeFollowers(at time.Time, f *Followers) {
+// takeFollowers takes who follows the run's stack; nil is that nobody could say.
+func (r *Record) takeFollowers(at time.Time, f *Followers) {
 	if f == nil {
 		return
 	}
@@ -52,8 +52,22 @@ func (s RunStatus) Released() []ChainRef {
 	return slices.DeleteFunc(slices.Clone(s.Chains), func(c ChainRef) bool { return c.Root == s.Run })
 }
 
-// Began makes the run part of the chain that it began.
-func (r *Record) Began(key StateKey) {
+// ReleaseNothing records that the end of the run releases nothing.
+func (r *Record) ReleaseNothing(key StateKey) { r.Released = &key }
+
+// NotifyChains records that the chains that released the run know of its end, or
+// before that, of the wish to stop it.
+func (r *Record) NotifyChains(key StateKey) {
+	if r.Stopping != nil {
+		r.Stopping.ChainsTold = true
+	}
+	if key.State.Terminal() {
+		r.ChainsTold = &key
+	}
+}
+
+// BeginChain makes the run part of the chain that its end begins.
+func (r *Record) BeginChain(key StateKey) {
 	r.Released = &key
 	r.Chains = append(slices.Clone(r.Chains), ChainRef{Root: r.Run})
 }

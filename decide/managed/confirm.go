@@ -100,57 +100,50 @@ func Confirmation(s Situation, n Next) ConfirmRunInput {
 // Confirmed records what came of the wish to confirm, and what the API showed.
 func (r *Record) Confirmed(now time.Time, in ConfirmRunInput, result ConfirmResult) {
 	plan := in.Expect.StateVersion
-	request := r.Request(StateKey{plan, in.Expect.State}, DoConfirm)
+	request := r.request(StateKey{plan, in.Expect.State}, DoConfirm)
 	r.Learn(now, result.Run)
-	r.TakeFollowers(now, result.Followers)
+	r.takeFollowers(now, result.Followers)
 	switch result.Outcome {
 	case Confirmed:
-		request.Accept(now)
-		r.Settle(now, plan, PlanConfirmed, "")
+		request.accept(now)
+		r.settle(now, plan, PlanConfirmed, "")
 		r.Note(now, KindAction, "Gantry confirmed the plan (%s)", describePlan(r.Facts()))
 		return
 	case AlreadyConfirmed:
-		r.Settle(now, plan, confirmedBy(result), result.Reason)
+		r.settle(now, plan, confirmedBy(result), result.Reason)
 		r.Note(now, KindAction, "Gantry did not confirm the plan again: %s", result.Reason)
 		if result.ByUs {
-			request.Accept(now)
+			request.accept(now)
 		} else {
 			request.drop()
 		}
 		return
 	case ConfirmedUnseen:
-		request.Accept(now) // nothing is left to confirm
+		request.accept(now) // nothing is left to confirm
 		r.confirmedUnseen(now, result.Unseen.Judged, result.Unseen.Confirmed)
 		return
 	case AnotherPlan:
-		r.Settle(now, plan, PlanChanged, result.Reason)
+		r.settle(now, plan, PlanChanged, result.Reason)
 		r.Note(now, KindAction, "Gantry did not confirm: %s", result.Reason)
 		if behind := result.Run.StateVersion < plan && !result.Run.State.Terminal(); behind {
 			r.Trust.Disputed = true // read the run before the plan is judged anew
 		}
 	case RulesChanged, GateClosed:
-		r.Settle(now, plan, PlanPostponed, result.Reason)
+		r.settle(now, plan, PlanPostponed, result.Reason)
 		r.Note(now, KindAction, "Gantry did not confirm: %s", result.Reason)
 		r.reconsider(now, plan, in, result)
 	case StackBlocked:
-		r.Settle(now, plan, PlanPostponed, result.Reason)
-		r.ClearBackoff(DoConfirm)
+		r.settle(now, plan, PlanPostponed, result.Reason)
+		r.clearBackoff(DoConfirm)
 		if r.Facts().Block == nil { // the run went on meanwhile
 			r.confirmRefused(now, result.Reason)
 		}
 	default:
-		r.Settle(now, plan, PlanRefused, result.Reason)
+		r.settle(now, plan, PlanRefused, result.Reason)
 		r.confirmRefused(now, "Spacelift refused to confirm: "+result.Reason)
 	}
 	request.drop()
 	request.Note = "" // Spacelift answered that no attempt worked
-}
-
-// NotConfirmed records that Spacelift gave no answer to the wish to confirm.
-func (r *Record) NotConfirmed(at time.Time, key StateKey, why string) {
-	r.Request(key, DoConfirm).drop()
-	r.Settle(at, key.StateVersion, PlanRefused, why)
-	r.confirmRefused(at, "Gantry could not confirm the plan: "+why)
 }
 
 // confirmRefused lets Gantry ask again later: what keeps Spacelift from confirming, a
@@ -159,10 +152,10 @@ func (r *Record) NotConfirmed(at time.Time, key StateKey, why string) {
 func (r *Record) confirmRefused(at time.Time, reason string) {
 	if now, ok := r.current(); ok && r.needsApproval(keyOfState(now)) {
 		r.Note(at, KindAction, "%s", reason)
-		r.ClearBackoff(DoConfirm)
+		r.clearBackoff(DoConfirm)
 		return
 	}
-	if r.recordRefusal(at, DoConfirm, RefusedFirst, reason) {
+	if r.recordRefusal(at, DoConfirm, refusedFirst, reason) {
 		r.Note(at, KindAction, "%s", reason)
 	}
 }
@@ -182,10 +175,10 @@ func (r *Record) reconsider(at time.Time, plan int, in ConfirmRunInput, result C
 	r.TakeRules(at, rules, true)
 	if result.Outcome == RulesChanged {
 		first := time.Duration(0)
-		if r.Tries(DoConfirm) > 0 {
-			first = BehindFirst
+		if r.tries(DoConfirm) > 0 {
+			first = behindFirst
 		}
-		r.RecordFailure(at, DoConfirm, first, BehindLongest, "the rules for this plan keep changing: "+result.Reason)
+		r.recordFailure(at, DoConfirm, first, behindLongest, "the rules for this plan keep changing: "+result.Reason)
 	}
 }
 

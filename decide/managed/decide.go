@@ -89,14 +89,36 @@ const (
 // loop.
 const maxLooks = 3
 
-// Decide says what to do about a run in this situation, and why. It is the only
+// Decide recounts the approvals, decides, and records the decision. isNew reports
+// whether the timeline has a new entry for it.
+func (r *Record) Decide(at time.Time) (n Next, isNew bool) {
+	r.recount(at)
+	s := r.Situation(at)
+	n = s.Next()
+	if n.Do == DoFinish {
+		r.Released = new(s.Key())
+		return n, true
+	}
+	if n.Do == DoHold && s.fresh() {
+		r.notifyHeld(at, n)
+	}
+	decided := fmt.Sprintf("%d %s %s", s.StateVersion, n.Do, n.Reason)
+	if !n.Journal || decided == r.Decided {
+		return n, false
+	}
+	r.Decided = decided
+	r.Note(at, KindDecision, "%s: %s", n.Do, n.Reason)
+	return n, true
+}
+
+// Next returns what to do about a run in this situation, and why. It is the only
 // place where Gantry wants something.
 //
-// What it wants never rests on a notification alone: acting means asking the
-// API first, and doing nothing if that differs from the facts.
-func Decide(s Situation) Next { return s.readIfDoubted(decideState(s)) }
+// Gantry never acts on a notification alone: to act means to ask the API first,
+// and to do nothing if that differs from the facts.
+func (s Situation) Next() Next { return s.readIfDoubted(decideState(s)) }
 
-// decideState is decide, as if all that is known were so.
+// decideState decides as if all that is known were true.
 func decideState(s Situation) Next {
 	switch {
 	case s.GivenUp != "" && !s.State.Terminal():

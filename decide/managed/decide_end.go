@@ -128,7 +128,7 @@ func (r *Record) ConsiderRetry(at time.Time) {
 	case r.Retry == nil && first && s.Policy.Retries.Value > 0:
 		r.Note(at, KindDecision, "the run is not tried again: %s", whyNot(rules))
 	case r.Retry != nil && r.Retry.By == "" && r.Retry.State == RetryPlanned && !allowed:
-		r.Retry.CallOff(whyNot(rules))
+		r.Retry.callOff(whyNot(rules))
 		r.Note(at, KindDecision, "the run is not tried again after all: %s", r.Retry.Reason)
 	}
 	if !r.RetryJudged {

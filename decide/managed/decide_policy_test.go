@@ -190,17 +190,17 @@ func TestDecideWithPolicies(t *testing.T) {
 		{"FAILED, time to try again, rules not read since", in("FAILED", with(mng, retry), toRetry(time.Minute), after(time.Minute), func(s *Situation) { s.rulesRead = t0 }), DoRules, PhaseRetrying, ""},
 		{"FAILED, to be tried again", in("FAILED", with(mng, retry), toRetry(time.Minute)), doWait, PhaseRetrying, "attempt 2 of 2"},
 		{"FAILED, time to try again", in("FAILED", with(mng, retry), toRetry(time.Minute), after(time.Minute)), DoRetry, PhaseRetrying, ""},
-		{"FAILED, tried again", in("FAILED", with(mng, retry), toRetry(0), func(s *Situation) { s.Retry.Start() }), DoFinish, PhaseDone, "attempt 2 of 2 follows"},
+		{"FAILED, tried again", in("FAILED", with(mng, retry), toRetry(0), func(s *Situation) { s.Retry.start() }), DoFinish, PhaseDone, "attempt 2 of 2 follows"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			n := Decide(tc.s)
+			n := tc.s.Next()
 			if n.Do != tc.do || n.Phase != tc.phase || !strings.Contains(n.Reason, tc.reason) {
 				t.Errorf("decided %s in phase %s because %q, want %s, %s, %q", n.Do, n.Phase, n.Reason, tc.do, tc.phase, tc.reason)
 			}
 			if n.Do != DoFinish && (n.Who == "" || n.What == "") {
 				t.Errorf("does not say what it waits for, or who can unblock it: %+v", n)
 			}
-			if e := Explain(tc.s); e.Summary != n.Reason || e.Phase != n.Phase || n.Do != DoFinish && e.WaitingFor == nil {
+			if e := tc.s.Explain(); e.Summary != n.Reason || e.Phase != n.Phase || n.Do != DoFinish && e.WaitingFor == nil {
 				t.Errorf("explained as %+v", e)
 			}
 		})
@@ -210,7 +210,7 @@ func TestDecideWithPolicies(t *testing.T) {
 // A rule that holds nothing says so, as the policy does.
 func TestRulesSayWhatTheyHold(t *testing.T) {
 	s := in("UNCONFIRMED", with("gantry:managed", "gantry:confirm=auto"), func(s *Situation) { s.Gate = new(s.rules.Gate) })
-	rules := Explain(s).Rules
+	rules := s.Explain().Rules
 	if i := slices.IndexFunc(rules, func(r Rule) bool { return r.Name == "windows" }); i < 0 || rules[i].Value != "none" {
 		t.Errorf("the windows are not none: %+v", rules)
 	}
@@ -310,7 +310,7 @@ func TestGantryNeverConfirmsAgainstPolicy(t *testing.T) {
 				rapid.IntRange(1, maxLooks).Draw(t, "looks"))(&s.RunStatus)
 		}
 		s.Approvals = s.approvals()
-		if Decide(s).Do != DoConfirm {
+		if s.Next().Do != DoConfirm {
 			return
 		}
 		alone, _ := s.Policy.AutoConfirms(s.plan())

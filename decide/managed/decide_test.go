@@ -128,7 +128,7 @@ func TestDecide(t *testing.T) {
 		{name: "another plan after a refused one", facts: at("UNCONFIRMED", auto, plan(1, PlanRefused, 1)), do: DoConfirm, phase: PhaseConfirming, what: WaitAnswer, reason: "gantry:confirm=auto"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			n := Decide(about(tc.facts))
+			n := about(tc.facts).Next()
 			if n.Do != tc.do || n.Phase != tc.phase || n.What != tc.what {
 				t.Errorf("decided %s in phase %s waiting for %q, want %s, %s, %q", n.Do, n.Phase, n.What, tc.do, tc.phase, tc.what)
 			}
@@ -149,7 +149,7 @@ func TestDecide(t *testing.T) {
 // not merely fallen through to.
 func TestDecideKnowsEveryState(t *testing.T) {
 	for _, state := range spacelift.RunStates {
-		n := Decide(about(at(state, labels())))
+		n := about(at(state, labels())).Next()
 		if n.Phase == PhaseFollowing {
 			t.Errorf("%s is only followed", state)
 		}
@@ -165,7 +165,7 @@ func TestOutcomeSaysWhoAndWhy(t *testing.T) {
 		{State: spacelift.RunStateUnconfirmed, StateVersion: 4},
 		{State: spacelift.RunStateDiscarded, StateVersion: 5, Actor: "jane", Note: "not on a Friday"},
 	}
-	if got, want := Decide(about(s)).Reason, "the plan was discarded by jane: not on a Friday"; got != want {
+	if got, want := about(s).Next().Reason, "the plan was discarded by jane: not on a Friday"; got != want {
 		t.Errorf("outcome is %q, want %q", got, want)
 	}
 }

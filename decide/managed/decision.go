@@ -65,7 +65,7 @@ type StopRequest struct {
 
 // Content identifies what an idempotency key was used for. The caller counts by
 // name alone: groups and aliases belong to the configuration.
-func (d Decision) Content() string {
+func (d Decision) content() string {
 	seen := "the current plan"
 	if d.StateVersion != nil {
 		seen = strconv.Itoa(*d.StateVersion)
@@ -73,7 +73,7 @@ func (d Decision) Content() string {
 	return decide.Digest("decide", string(d.Verdict), d.By.Name, d.Note, seen)
 }
 
-func (r StopRequest) Content() string { return decide.Digest("stop run", r.By.Name, r.Note) }
+func (r StopRequest) content() string { return decide.Digest("stop run", r.By.Name, r.Note) }
 
 // decision is one that a person took, bound to what the person could see, and
 // with what the person was then.
@@ -89,8 +89,12 @@ type decision struct {
 // maxDecisions bounds how many decisions are kept.
 const maxDecisions = 100
 
-// take counts a decision that was not refused.
+// TakeDecision counts a decision that was not refused. It changes nothing for a
+// request that is repeated.
 func (r *Record) TakeDecision(at time.Time, d Decision) {
+	if !r.Keys.Remember(d.Key, d.content()) {
+		return
+	}
 	s := r.Facts()
 	if d.Verdict == Revoke {
 		for i := range r.Decisions {

@@ -68,8 +68,8 @@ const (
 )
 
 // Explain says why a run is where it is, by the same functions that decide.
-func Explain(s Situation) Explanation {
-	n := Decide(s)
+func (s Situation) Explain() Explanation {
+	n := s.Next()
 	e := Explanation{Run: s.Run, State: s.State, Phase: n.Phase, Summary: n.Reason, Approvals: s.Approvals, Chains: s.Chains, Followers: s.Followers}
 	if n.Do != DoFinish {
 		e.WaitingFor = n.waitingFor(s.RunStatus)

@@ -45,7 +45,7 @@ func (c *chaos) happens(b []byte) {
 	c.now = c.now.Add(time.Duration(b[4]) * time.Minute)
 	state, version := fuzzStates[int(b[1])%len(fuzzStates)], int(b[2]%16)
 	s := c.r.Situation(c.now)
-	n := Decide(s)
+	n := s.Next()
 	n.Do = []Action{n.Do, DoConfirm, DoDiscard, DoReview, DoStop}[int(b[3])%5] // also what was wanted before
 	refused := b[3]&64 != 0
 	switch b[0] % 13 {
@@ -70,14 +70,14 @@ func (c *chaos) happens(b []byte) {
 		outcomes := []ConfirmOutcome{Confirmed, AlreadyConfirmed, AnotherPlan, ConfirmRefused, RulesChanged, GateClosed}
 		switch {
 		case refused && b[1]%2 == 0:
-			c.r.NotConfirmed(c.now, s.Key(), "connection reset")
+			c.r.CouldNot(c.now, s.Key(), Next{Do: DoConfirm}, "connection reset")
 		case refused:
 			c.r.CalledOff(c.now, s.Key(), n)
 		default:
 			c.r.Confirmed(c.now, in, ConfirmResult{Outcome: outcomes[int(b[1])%len(outcomes)], ByUs: b[2]&1 == 0, Run: c.run(b, state, version)})
 		}
 	case 5:
-		c.r.Failed(c.now, Failure{Cause: policy.CauseTransient, ApplyBegan: b[1]&1 != 0})
+		c.r.TakeDiagnosis(c.now, Failure{Cause: policy.CauseTransient, ApplyBegan: b[1]&1 != 0})
 	case 6:
 		d := Decision{Verdict: []Verdict{Approve, Reject, Revoke}[b[1]%3], By: decide.Person{Name: []string{"ann", "bob", "jdoe"}[b[2]%3]}}
 		if c.r.RefuseDecision(s, d, s.Key()) == nil {
@@ -118,7 +118,7 @@ func (c *chaos) happens(b []byte) {
 	}
 	c.r.Calm(c.now)
 	c.r.Arrive(c.now)
-	c.r.Recount(c.now)
+	c.r.recount(c.now)
 }
 
 // told is a notification, which may say anything.
@@ -147,10 +147,10 @@ func (c *chaos) fits() {
 	if w := s.WaitingFor; w != nil && (w.What == "" || w.Who == "" || w.Reason == "") {
 		c.Errorf("waits for %+v", w)
 	}
-	if (s.WaitingFor == nil) != (Decide(c.r.Situation(c.now)).Do == DoFinish) || !slices.Contains(Phases, s.Phase) {
+	if (s.WaitingFor == nil) != (c.r.Situation(c.now).Next().Do == DoFinish) || !slices.Contains(Phases, s.Phase) {
 		c.Errorf("phase %q, waits for %+v", s.Phase, s.WaitingFor)
 	}
-	for _, u := range Explain(c.r.Situation(c.now)).Unblock {
+	for _, u := range c.r.Situation(c.now).Explain().Unblock {
 		if u.Who == "" || u.How == "" {
 			c.Errorf("%s: %+v can unblock it", s.State, u)
 		}

@@ -140,7 +140,7 @@ func (g *gamble) decides(v Verdict, who byte) {
 func (g *gamble) settles() {
 	for range 100 {
 		s := g.r.Situation(g.now)
-		switch n := Decide(s); n.Do {
+		switch n := s.Next(); n.Do {
 		case DoRules:
 			p := rulebook.Resolve(s.Labels)
 			rules := Rules{Labels: s.Labels, Policy: p, Gate: policy.Gate{Open: !g.shut, At: g.now, Reason: "frozen"}}
@@ -152,7 +152,7 @@ func (g *gamble) settles() {
 			g.reads()
 		case DoVerify:
 			g.reads()
-			g.r.Unmet(g.now, s.Key())
+			g.r.unmet(g.now, s.Key())
 		case DoAsk:
 			g.r.Announce(g.now, n)
 		case DoClock:
@@ -168,7 +168,7 @@ func (g *gamble) settles() {
 			return
 		}
 	}
-	n := Decide(g.r.Situation(g.now))
+	n := g.r.Situation(g.now).Next()
 	g.Fatalf("the core never comes to rest: %s %s %+v", n.Do, n.Reason, g.r.Trust)
 }
 
@@ -220,8 +220,8 @@ func (g *gamble) confirms(s Situation) {
 	case s.Gate != nil && g.shut:
 		g.Error("confirms through a gate that it read to be shut")
 	}
-	in := Confirmation(s, Decide(s))
-	g.r.Send(s.Key(), Decide(s))
+	in := Confirmation(s, s.Next())
+	g.r.Send(s.Key(), s.Next())
 	seen := spacelift.Run{Ref: testRun, Type: s.Type, State: s.State, StateVersion: s.StateVersion, Delta: s.Delta, Commit: s.Commit, StackLabels: g.labels, Brakes: g.brakes()}
 	if block := g.brakes().ConfirmBlock(testRun.Run); block != nil {
 		g.r.Confirmed(g.now, in, ConfirmResult{Outcome: StackBlocked, Block: block, Reason: block.Reason, Run: seen})

@@ -168,8 +168,8 @@ func channelsOf(s Situation, d policy.Deadline) []string {
 	return s.Policy.Notify.Value
 }
 
-// NotifyHeld says once for each state that labels, or refusals, keep it.
-func (r *Record) NotifyHeld(at time.Time, n Next) {
+// notifyHeld says once for each state that labels, or refusals, keep it.
+func (r *Record) notifyHeld(at time.Time, n Next) {
 	s := r.Situation(at)
 	if r.Entered.Held || n.What == WaitGate {
 		return
@@ -245,7 +245,7 @@ func (r *Record) SendFarewell(at time.Time) {
 	}
 	r.Farewell = true
 	r.enqueue(s, at, s.Policy.Notify.Value, notify.Message{
-		Type: notify.RunEnded, Title: fmt.Sprintf("%s: the run is %s", s.stack(), s.State), Text: decide.Sentence(Decide(s).Reason),
+		Type: notify.RunEnded, Title: fmt.Sprintf("%s: the run is %s", s.stack(), s.State), Text: decide.Sentence(s.Next().Reason),
 	}, s.Key().String())
 }
 

@@ -166,6 +166,7 @@ func (s Situation) LeavesReleasing() string {
 
 // TakeParents takes how far the parents are.
 func (r *Record) TakeParents(at time.Time, p Parents) {
+	r.clearBackoff(DoParents)
 	s := r.Situation(at)
 	p.Key, p.After, p.At, p.Since = s.Key(), s.Policy.After.Value, at, at
 	p.Reason, p.How = decide.Fit(p.Reason, decide.MaxText), howBusy
@@ -181,14 +182,15 @@ func (r *Record) TakeParents(at time.Time, p Parents) {
 	if s.Ask == nil || p.Told || !waits {
 		return
 	}
-	if n := Decide(r.Situation(at)); n.What == WaitChain {
+	if n := r.Situation(at).Next(); n.What == WaitChain {
 		r.Parents.Told = true
-		r.NotifyHeld(at, n)
+		r.notifyHeld(at, n)
 	}
 }
 
 // ReplacedBy takes the run that takes the place of the present one.
 func (r *Record) ReplacedBy(at time.Time, run spacelift.RunRef) {
+	r.clearBackoff(DoReplace)
 	key := r.Situation(at).Key()
 	r.Replaced = &replacement{Key: key, New: run, Why: r.Parents.Reason}
 	r.Note(at, KindAction, "run %s takes the place of this one, whose plan is old: %s", run.Run, r.Parents.Reason)

@@ -236,8 +236,8 @@ func (r *Record) behind(commit string, events []RunEvent) []string {
 	return names
 }
 
-// Recount notes whether enough people have approved.
-func (r *Record) Recount(at time.Time) {
+// recount notes whether enough people have approved.
+func (r *Record) recount(at time.Time) {
 	ask := r.currentPending()
 	if ask == nil {
 		return
@@ -338,7 +338,7 @@ func (r *Record) recognize(at time.Time, s Situation, a pendingDecision) {
 	case mark.StateVersion != a.Key.StateVersion:
 		r.confirmedUnseen(at, mark.StateVersion, a.Key.StateVersion)
 	case r.plan(a.Key.StateVersion) == nil || r.plan(a.Key.StateVersion).Result != PlanConfirmed:
-		r.Settle(at, a.Key.StateVersion, PlanConfirmed, "")
+		r.settle(at, a.Key.StateVersion, PlanConfirmed, "")
 		r.Note(at, KindAction, "Gantry confirmed the plan (%s); the answer got lost", describePlan(s.RunStatus))
 	}
 }
@@ -350,7 +350,7 @@ func (r *Record) confirmedUnseen(at time.Time, judged, struck int) {
 		return
 	}
 	why := fmt.Sprintf("Gantry's confirmation of the plan of state version %d took effect on the plan of state version %d, which nobody had judged", judged, struck)
-	r.Settle(at, struck, PlanUnseen, why)
+	r.settle(at, struck, PlanUnseen, why)
 	r.Note(at, KindAlarm, "%s", why)
 	r.notifyUnseen(at, struck, why)
 }

@@ -80,7 +80,7 @@ func drawPhases(t *testing.T) string {
 	for _, life := range lives() {
 		at := "[*]"
 		for _, m := range life {
-			phase := Decide(m.s).Phase
+			phase := m.s.Next().Phase
 			if !slices.Contains(phases[m.s.State], phase) {
 				phases[m.s.State] = append(phases[m.s.State], phase)
 			}

@@ -143,8 +143,8 @@ func (r *Record) plan(version int) *Plan {
 	return nil
 }
 
-// Settle records what came of looking at a plan in order to confirm it.
-func (r *Record) Settle(at time.Time, version int, result PlanResult, reason string) {
+// settle records what came of looking at a plan in order to confirm it.
+func (r *Record) settle(at time.Time, version int, result PlanResult, reason string) {
 	p := r.plan(version)
 	if p == nil {
 		r.Plans = append(r.Plans, Plan{StateVersion: version})

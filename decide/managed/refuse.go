@@ -31,7 +31,7 @@ func (r *Record) RefuseDecision(s Situation, d Decision, told StateKey) *decide.
 	if d.Verdict != Approve && d.Verdict != Reject && d.Verdict != Revoke {
 		return decide.Refuse(ErrTypeUnknownVerdict, "%q is no verdict; there are %s, %s and %s", d.Verdict, Approve, Reject, Revoke)
 	}
-	if repeated, no := r.Keys.Check(d.Key, d.Content()); repeated || no != nil {
+	if repeated, no := r.Keys.Check(d.Key, d.content()); repeated || no != nil {
 		return no
 	}
 	if no := s.refuseAnyDecision(); no != nil {
@@ -163,7 +163,7 @@ func (s Situation) refuseGroup(by decide.Person) *decide.Refusal {
 
 // RefuseStop says why a run is not stopped for somebody; nil if it is.
 func (r *Record) RefuseStop(s Situation, wish StopRequest) *decide.Refusal {
-	if repeated, no := r.Keys.Check(wish.Key, wish.Content()); repeated || no != nil {
+	if repeated, no := r.Keys.Check(wish.Key, wish.content()); repeated || no != nil {
 		return no
 	}
 	retrying := s.State == spacelift.RunStateFailed && s.Retry != nil && s.Retry.State == RetryPlanned

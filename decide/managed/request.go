@@ -62,8 +62,8 @@ func (q *request) send(do Action, review spacelift.ReviewDecision, note string) 
 	return true
 }
 
-// Accept takes that Spacelift said yes.
-func (q *request) Accept(at time.Time) bool {
+// accept takes that Spacelift said yes.
+func (q *request) accept(at time.Time) bool {
 	if q.State != requestSending {
 		return false
 	}
@@ -136,9 +136,9 @@ func (r *Record) Send(key StateKey, n Next) bool {
 	return ask.Act.send(n.Do, "", "")
 }
 
-// Request is what Gantry asks Spacelift about a state with this action. It is
+// request is what Gantry asks Spacelift about a state with this action. It is
 // one of its own where nothing is kept of the state any more.
-func (r *Record) Request(key StateKey, do Action) *request {
+func (r *Record) request(key StateKey, do Action) *request {
 	ask := r.pending(key)
 	switch {
 	case do == DoStop && r.Stopping != nil:
@@ -151,9 +151,16 @@ func (r *Record) Request(key StateKey, do Action) *request {
 	return &ask.Act
 }
 
-// Unmet takes that the run was read and is still where it was: what Spacelift
-// accepted there had no effect if the time for that is over.
-func (r *Record) Unmet(at time.Time, key StateKey) {
+// Verify takes a reading of the run, and judges by it what Spacelift accepted. If
+// the run stays where it was for too long, that had no effect.
+func (r *Record) Verify(at time.Time, run spacelift.Run) {
+	key := r.Situation(at).Key()
+	r.clearBackoff(DoVerify)
+	r.Compare(at, run)
+	r.unmet(at, key)
+}
+
+func (r *Record) unmet(at time.Time, key StateKey) {
 	s := r.Situation(at)
 	if s.Key() != key {
 		return
@@ -175,7 +182,7 @@ func (r *Record) Unmet(at time.Time, key StateKey) {
 		r.Note(at, KindNote, "%s, and the run is still %s after %s: Gantry asks again", what, key, span(expired.At, at))
 	}
 	if expired.Do == DoConfirm {
-		r.Settle(at, key.StateVersion, PlanIneffective, fmt.Sprintf("Spacelift accepted the confirmation, and the run is still %s", key))
+		r.settle(at, key.StateVersion, PlanIneffective, fmt.Sprintf("Spacelift accepted the confirmation, and the run is still %s", key))
 	}
 }
 
@@ -248,23 +255,23 @@ func (r *Record) Acted(at time.Time, key StateKey, n Next, result ActResult) {
 	r.Learn(at, result.Run)
 	switch result.Outcome {
 	case ActDone:
-		r.ClearBackoff(n.Do)
+		r.clearBackoff(n.Do)
 		r.Note(at, KindAction, "%s: %s", didWhat(n, result.Verb), n.Reason)
 		if n.Do == DoStop {
 			r.Stopping.accept(at, shownKey(result.Run, key), result.Verb)
 		} else {
-			r.Request(key, n.Do).Accept(at)
+			r.request(key, n.Do).accept(at)
 		}
 		if n.Do == DoDiscard {
-			r.Settle(at, key.StateVersion, PlanDiscarded, n.Reason)
+			r.settle(at, key.StateVersion, PlanDiscarded, n.Reason)
 		}
 	case ActMoot:
-		if r.recordRefusal(at, n.Do, BehindFirst, "Gantry wants to "+string(n.Do)+" the run, and it is not where it was: "+result.Reason) {
+		if r.recordRefusal(at, n.Do, behindFirst, "Gantry wants to "+string(n.Do)+" the run, and it is not where it was: "+result.Reason) {
 			r.Note(at, KindNote, "Gantry did not %s the run: %s", n.Do, result.Reason)
 		}
 		r.actFailed(key, n, result.Reason)
 	default:
-		if r.recordRefusal(at, n.Do, RefusedFirst, "Spacelift refuses to "+string(n.Do)+" the run: "+result.Reason) {
+		if r.recordRefusal(at, n.Do, refusedFirst, "Spacelift refuses to "+string(n.Do)+" the run: "+result.Reason) {
 			r.Note(at, KindAction, "Spacelift refused to %s the run: %s", n.Do, result.Reason)
 		}
 		r.actFailed(key, n, result.Reason)
@@ -281,7 +288,7 @@ func shownKey(run spacelift.Run, otherwise StateKey) StateKey {
 
 // CalledOff records that Gantry no longer asks for something.
 func (r *Record) CalledOff(at time.Time, key StateKey, n Next) {
-	r.Request(key, n.Do).drop()
+	r.request(key, n.Do).drop()
 	what := "the run"
 	if n.Do == DoConfirm {
 		what = fmt.Sprintf("the plan of state version %d", key.StateVersion)
@@ -291,7 +298,13 @@ func (r *Record) CalledOff(at time.Time, key StateKey, n Next) {
 
 // CouldNot records that Spacelift gave no answer to what Gantry wanted.
 func (r *Record) CouldNot(at time.Time, key StateKey, n Next, why string) {
-	if r.recordRefusal(at, n.Do, RefusedFirst, "Gantry could not "+string(n.Do)+" the run: "+why) {
+	if n.Do == DoConfirm {
+		r.request(key, DoConfirm).drop()
+		r.settle(at, key.StateVersion, PlanRefused, why)
+		r.confirmRefused(at, "Gantry could not confirm the plan: "+why)
+		return
+	}
+	if r.recordRefusal(at, n.Do, refusedFirst, "Gantry could not "+string(n.Do)+" the run: "+why) {
 		r.Note(at, KindAction, "Gantry could not %s the run: %s", n.Do, why)
 	}
 	r.actFailed(key, n, why)
@@ -303,5 +316,5 @@ func (r *Record) actFailed(key StateKey, n Next, why string) {
 		r.stopFailed(why)
 		return
 	}
-	r.Request(key, n.Do).drop()
+	r.request(key, n.Do).drop()
 }

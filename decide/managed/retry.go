@@ -65,16 +65,46 @@ func (r *Record) retried(at time.Time, by string, as spacelift.RunRef) {
 	if r.Retry == nil {
 		r.Retry = &Retry{Attempt: r.RetryOf.attempt() + 1, Of: r.RetryOf.attempt() + 1, At: at}
 	}
-	r.Retry.Made(as)
+	r.Retry.made(as)
 	if by != SourceGantry {
 		r.Retry.By, r.Retry.Reason = by, by+" retried it"
 		r.journal(at, KindPerson, by, "%s retried the run, as run %s", by, as.Run)
 	}
 }
 
-// HeldRetry puts a retry off that the stack's lock, or another brake, keeps from
-// being made. It reports false when that has taken too long.
-func (r *Record) HeldRetry(at time.Time, why string) bool {
+// RetryWaits records that an earlier RetryRun has not ended, so that the retry has
+// to wait for it.
+func (r *Record) RetryWaits(at time.Time) {
+	r.Failed(at, DoRetry, "Gantry does not retry the run yet: a retry was requested before, and Spacelift has not answered yet")
+	r.Retry.At = r.Backoff.Until
+}
+
+// RetryStarts records that RetryRun retries the run, or why it could not be started.
+func (r *Record) RetryStarts(at time.Time, failure string) {
+	r.clearBackoff(DoRetry)
+	if failure != "" {
+		r.Retry.callOff("the retry could not be started: " + failure)
+		r.Note(at, KindNote, "%s", r.Retry.Reason)
+		return
+	}
+	r.Retry.start()
+	r.Note(at, KindAction, "Gantry retries the run: %s", r.Retry.Reason)
+}
+
+// RetryEnds records the result of RetryRun.
+func (r *Record) RetryEnds(at time.Time, outcome RetryRunOutcome) {
+	switch {
+	case outcome.Reason == "":
+		r.Retry.made(outcome.New)
+	case outcome.Block != nil && r.postponeRetry(at, outcome.Reason):
+	case r.Retry.callOff(outcome.Reason):
+		r.Note(at, KindNote, "the run was not retried: %s", outcome.Reason)
+	}
+}
+
+// postponeRetry records that a lock, or another brake of the stack, keeps the retry
+// from being made. It returns false when that has taken too long.
+func (r *Record) postponeRetry(at time.Time, why string) bool {
 	since := r.Retry.HeldSince
 	if since.IsZero() {
 		since = at
@@ -184,9 +214,9 @@ type Retried struct {
 // stack, before it is given up.
 const RetryHeld = 24 * time.Hour
 
-// Failed records why the run failed. A run that has not failed, by what is known
-// now, needs no reason.
-func (r *Record) Failed(at time.Time, why Failure) {
+// TakeDiagnosis records why the run failed. A run that has not failed, by what is
+// known now, needs no reason.
+func (r *Record) TakeDiagnosis(at time.Time, why Failure) {
 	if now, _ := r.current(); now.State != spacelift.RunStateFailed {
 		return
 	}

@@ -31,6 +31,14 @@ type Rules struct {
 	Followers *Followers `json:"followers,omitempty"`
 }
 
+// DoubtRules makes a run at a gate read its rules again: a freeze or the
+// configuration may have changed.
+func (r *Record) DoubtRules() {
+	if r.RulesFor != nil {
+		r.RulesStale = true
+	}
+}
+
 // TakeRules takes what holds, read from the labels it names, and notes what
 // became another. With here it speaks of the present state, gate and clocks
 // included.
@@ -54,6 +62,8 @@ func (r *Record) TakeRules(at time.Time, rules Rules, here bool) {
 	} else {
 		r.RulesFor = nil
 	}
+	r.clearBackoff(DoRules)
+	r.takeFollowers(at, rules.Followers)
 	rules.Followers = nil // the record has its own
 	r.Rules, r.RulesRead, r.RulesStale = &rules, at, false
 	if ask := r.currentPending(); ask != nil && was != nil && asksOthers(was.Policy, rules.Policy) {

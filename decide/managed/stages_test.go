@@ -76,7 +76,7 @@ func TestStagesOfARequest(t *testing.T) {
 			possible := map[string]func() bool{
 				"send the same": func() bool { return q.send(DoConfirm, "", "") },
 				"send another":  func() bool { return q.send(DoDiscard, "", "") },
-				"accept":        func() bool { return q.Accept(t0) },
+				"accept":        func() bool { return q.accept(t0) },
 				"drop":          q.drop,
 				"expire":        q.expire,
 			}[event]()
@@ -226,10 +226,10 @@ func TestStagesOfARetry(t *testing.T) {
 		happens: func(state, event string) (string, bool) {
 			r := Retry{State: RetryState(state)}
 			possible := map[string]func() bool{
-				"start":    r.Start,
+				"start":    r.start,
 				"postpone": func() bool { return r.postpone(t0, t0, "the stack is locked") },
-				"made":     func() bool { return r.Made(testRun) },
-				"call off": func() bool { return r.CallOff("ann stopped it") },
+				"made":     func() bool { return r.made(testRun) },
+				"call off": func() bool { return r.callOff("ann stopped it") },
 			}[event]()
 			return string(r.State), possible
 		},

@@ -173,8 +173,8 @@ const (
 // RetryStates lists them all.
 var RetryStates = []RetryState{RetryPlanned, RetryStarted, RetryMade, RetryCalledOff}
 
-// Start takes that RetryRun sees to the retry.
-func (r *Retry) Start() bool {
+// start takes that RetryRun sees to the retry.
+func (r *Retry) start() bool {
 	if r.State != RetryPlanned {
 		return false
 	}
@@ -194,15 +194,15 @@ func (r *Retry) postpone(at, until time.Time, why string) bool {
 	return true
 }
 
-// Made takes the new run. A person may have made it in place of the policy, also
+// made takes the new run. A person may have made it in place of the policy, also
 // after nothing came of the policy's own retry.
-func (r *Retry) Made(as spacelift.RunRef) bool {
+func (r *Retry) made(as spacelift.RunRef) bool {
 	r.State, r.As = RetryMade, as
 	return true
 }
 
-// CallOff takes why nothing comes of the retry.
-func (r *Retry) CallOff(why string) bool {
+// callOff takes why nothing comes of the retry.
+func (r *Retry) callOff(why string) bool {
 	if r.State == RetryMade || r.State == RetryCalledOff {
 		return false
 	}
@@ -322,7 +322,7 @@ func (p *Plan) settle(at time.Time, result PlanResult, reason string) bool {
 // Status is all that can be said of the run at a time.
 func (r *Record) Status(at time.Time) RunStatus {
 	now := r.Situation(at)
-	n := Decide(now)
+	n := now.Next()
 	s := now.RunStatus
 	s.Phase, s.Timeline = n.Phase, r.timeline(s.States)
 	if r.Fault != nil {

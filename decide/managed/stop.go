@@ -48,7 +48,7 @@ func (s *Stopping) ask(key StateKey) bool {
 // accept takes that Spacelift accepted the stop. The key is the state that
 // Spacelift showed then: notifications may have been behind.
 func (s *Stopping) accept(at time.Time, key StateKey, verb string) bool {
-	if !s.Request.Accept(at) {
+	if !s.Request.accept(at) {
 		return false
 	}
 	s.Key, s.Verb = key, verb
@@ -122,10 +122,13 @@ func (s Situation) notifyChainsOfStop(n Next) Next {
 // Stop takes a person's wish to end the run. A run that waits to be tried again
 // has ended: then the retry is what is stopped, and the answer is nil.
 func (r *Record) Stop(at time.Time, wish StopRequest) *Stopping {
+	if !r.Keys.Remember(wish.Key, wish.content()) {
+		return nil
+	}
 	by, note := decide.Fit(wish.By.Name, decide.MaxName), decide.Fit(wish.Note, decide.MaxText)
 	r.journal(at, KindPerson, by, "%s wants the run stopped%s", by, decide.AfterColon(note))
 	if s := r.Facts(); s.State == spacelift.RunStateFailed && s.Retry != nil {
-		r.Retry.CallOff(by + " stopped it" + decide.AfterColon(note))
+		r.Retry.callOff(by + " stopped it" + decide.AfterColon(note))
 		return nil
 	}
 	r.Stopping = &Stopping{Stop: Stop{By: by, Note: note, At: at}}
@@ -144,5 +147,5 @@ func (r *Record) stopFailed(why string) {
 	}
 	r.Stopping.Not = decide.Fit(why, decide.MaxText)
 	r.Stopping = nil
-	r.ClearBackoff(DoStop)
+	r.clearBackoff(DoStop)
 }

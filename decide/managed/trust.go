@@ -494,9 +494,9 @@ func (r *Record) found(at time.Time) {
 // ReasonUnknown is why a run is given up that the API does not show.
 const ReasonUnknown = "Spacelift does not know it: it was deleted, its stack was, or Gantry's API key may not see it"
 
-// Fresh reports whether the API showed the present state just now, so that
+// fresh reports whether the API showed the present state just now, so that
 // Gantry may speak of it.
-func (s Situation) Fresh() bool {
+func (s Situation) fresh() bool {
 	return s.read && s.shown == s.Key() && s.Now.Sub(s.readAt) < freshFor
 }
 
@@ -512,7 +512,7 @@ func (s Situation) readIfDoubted(n Next) Next {
 		return n
 	case !s.Trust.MissingSince.IsZero() && !s.State.Terminal():
 		return s.awaitKnown()
-	case s.Fresh():
+	case s.fresh():
 	case n.Do == DoAsk || n.Do == DoClock, n.Do == DoHold && s.Ask != nil && n.What != WaitGate && !s.Entered.Held && s.Trust.Failed == 0:
 		return s.readFirst(n)
 	}
