@@ -6,8 +6,8 @@ package decide
 
 import "fmt"
 
-// Refusal is why Gantry refuses a request: one of the ErrType constants, and a
-// sentence for the caller. A nil refusal accepts.
+// Refusal is the reason that Gantry refuses a request: one of the ErrType constants,
+// and a sentence for the caller. A nil refusal accepts.
 type Refusal struct {
 	Type   string
 	Reason string

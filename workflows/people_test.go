@@ -312,7 +312,7 @@ func TestADecisionIsAboutThePlanThereWasWhenItCame(t *testing.T) {
 	r.at(3*time.Minute, func() { r.says(bob, managed.Approve, "") })
 	r.at(time.Hour, func() { r.notify(); r.moves(applying, finished) })
 	s := r.manage()
-	if want := "the run went on to UNCONFIRMED (5) while your decision was on its way, look again"; early.refused != managed.ErrTypeStalePlan || early.says != want {
+	if want := "the run moved on to UNCONFIRMED (5) while your decision was on its way, check again"; early.refused != managed.ErrTypeStalePlan || early.says != want {
 		t.Errorf("refused with %q: %s", early.refused, early.says)
 	}
 	if s.State != finished || len(r.confirmed) != 1 {

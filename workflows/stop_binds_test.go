@@ -77,7 +77,7 @@ func TestAStopBindsUntilTheRunHasEnded(t *testing.T) {
 					r.goes(unconfirmed) // without a notification
 					got := r.update(managed.StopUpdate, managed.StopRequest{By: ann})
 					r.later(func() {
-						if w := got.status.WaitingFor; w == nil || w.Reason != "Spacelift was asked to discard the run and has not told yet that it did" {
+						if w := got.status.WaitingFor; w == nil || w.Reason != "Spacelift was asked to discard the run and has not reported yet that it did" {
 							t.Errorf("answered that the run waits for %+v", w)
 						}
 					})

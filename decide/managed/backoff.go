@@ -7,8 +7,8 @@ import (
 	"github.com/gantryhq/gantry/decide"
 )
 
-// backoff is why something that Gantry wants is not done, and when it tries
-// again. It is about one state of the run, and over in the next.
+// backoff is the reason that something Gantry wants is not done, and the time of
+// the next try. It is about one state of the run, and over in the next.
 type backoff struct {
 	Do     Action    `json:"do"`
 	Key    StateKey  `json:"key"`
@@ -16,14 +16,14 @@ type backoff struct {
 	Until  time.Time `json:"until"`
 	Tries  int       `json:"tries"` // so far
 
-	// Around is what stood around the state when Spacelift refused: see around.
-	// Once that is another, the reason is over and Gantry tries again. Empty:
-	// nothing ends the trouble before its time.
+	// Around is a digest of what may be why Spacelift refused: see surroundings.
+	// Once that changes, the reason is over and Gantry tries again. Empty:
+	// nothing ends the back-off early.
 	Around string `json:"around,omitempty"`
 }
 
-// How long to leave alone what did not work: a refusal may pass when a lock, a
-// policy or a key's rights change, an API that is behind catches up soon.
+// The pauses after what did not work: a refusal may pass when a lock, a policy or
+// a key's rights change, and an API that is behind catches up soon.
 const (
 	refusedFirst, refusedLongest = 5 * time.Minute, time.Hour
 	failedFirst, failedLongest   = 30 * time.Second, 15 * time.Minute
@@ -45,9 +45,8 @@ func (r *Record) Failed(at time.Time, do Action, reason string) {
 	}
 }
 
-// recordFailure notes that something Gantry wants was not done, and when to try again:
-// after a time that doubles with every try. It reports whether the reason is
-// another than that of the try before.
+// recordFailure schedules the next try with exponential back-off. It reports whether
+// the reason changed.
 func (r *Record) recordFailure(at time.Time, do Action, first, longest time.Duration, reason string) (news bool) {
 	now, ok := r.current()
 	if !ok {
@@ -61,8 +60,8 @@ func (r *Record) recordFailure(at time.Time, do Action, first, longest time.Dura
 	return news
 }
 
-// recordRefusal is fails for a refusal, whose cause may show in what stands around the
-// state.
+// recordRefusal is recordFailure for a refusal, whose cause may show in the run or
+// its stack.
 func (r *Record) recordRefusal(at time.Time, do Action, first time.Duration, reason string) (news bool) {
 	news = r.recordFailure(at, do, first, refusedLongest, reason)
 	if r.Backoff != nil {
@@ -78,12 +77,12 @@ func (s Situation) surroundings() string {
 	return decide.Digest(append([]string{strconv.FormatBool(s.needsApproval), blockReason(s.Block)}, s.Labels...)...)
 }
 
-// holds reports whether a trouble keeps Gantry from doing something now.
+// holds reports whether a back-off keeps Gantry from doing something now.
 func (t *backoff) holds(s Situation, do Action) bool {
 	return t != nil && t.Do == do && t.Key == s.Key() && s.Now.Before(t.Until) && (t.Around == "" || t.Around == s.surroundings())
 }
 
-// tries returns how often in a row something failed in the present state.
+// tries returns the number of failures in a row in the present state.
 func (r *Record) tries(do Action) int {
 	now, ok := r.current()
 	if t := r.Backoff; ok && t != nil && t.Do == do && t.Key == keyOfState(now) {
@@ -92,7 +91,7 @@ func (r *Record) tries(do Action) int {
 	return 0
 }
 
-// clearBackoff notes that something was done at last.
+// clearBackoff records that something was done.
 func (r *Record) clearBackoff(do Action) {
 	if r.Backoff != nil && r.Backoff.Do == do {
 		r.Backoff = nil

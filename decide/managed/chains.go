@@ -10,15 +10,15 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// followersTrusted is how long it is believed that nobody follows a stack, since
-// Spacelift listed the stacks. A run that takes longer asks when it finishes.
+// followersTrusted bounds the age of a list of stacks by which nobody follows the
+// run's stack. A run that takes longer asks again when it finishes.
 const followersTrusted = 10 * time.Minute
 
 // maxChains bounds the chains that one run is part of. There is mostly one; two
 // chains may share a run when they release the same stack at the same time.
 const maxChains = 10
 
-// takeFollowers takes who follows the run's stack; nil is that nobody could say.
+// takeFollowers takes the stacks that follow the run's; nil if they are not known.
 func (r *Record) takeFollowers(at time.Time, f *Followers) {
 	if f == nil {
 		return
@@ -47,7 +47,7 @@ func (r *Record) Join(chains []ChainRef) {
 	}
 }
 
-// Released are the chains that released the run, which are told of its retries.
+// Released returns the chains that released the run. They learn of its retries.
 func (s RunStatus) Released() []ChainRef {
 	return slices.DeleteFunc(slices.Clone(s.Chains), func(c ChainRef) bool { return c.Root == s.Run })
 }
@@ -77,7 +77,7 @@ func (s Situation) follows() bool {
 	return len(s.Released()) > 0
 }
 
-// chainsWait reports whether a chain is to be told that the run ended.
+// chainsWait reports whether a chain has yet to learn that the run ended.
 func (s Situation) chainsWait() bool {
 	return s.follows() && (s.chainsTold == nil || *s.chainsTold != s.Key())
 }
@@ -95,14 +95,14 @@ func (s Situation) releases() bool {
 	return s.followed() || s.followersUnsure()
 }
 
-// chainGrace is how long a run that a chain may have triggered waits for that to
-// say so, before it begins a chain of its own. Mostly the chain was faster; after
-// an outage both go on at the same time.
+// chainGrace is the time that a run gives to a chain that may have triggered it,
+// before it begins a chain of its own. Mostly the chain is faster; after an outage
+// both continue at the same time.
 const chainGrace = time.Minute
 
-// chainGraceUntil is until when a chain may say that it triggered the run: runs that
-// an API key triggered, and those that Spacelift made itself for a stack that
-// this one follows.
+// chainGraceUntil returns the end of chainGrace for runs that a chain may have
+// triggered: those of an API key, and those that Spacelift made for a stack that
+// this one follows. It returns zero for others.
 func (s Situation) chainGraceUntil() time.Time {
 	if !strings.HasPrefix(s.TriggeredBy, "api::") && !slices.Contains(s.Policy.After.Value, s.TriggeredBy) {
 		return time.Time{}
@@ -114,13 +114,13 @@ func (s Situation) followed() bool {
 	return s.followers != nil && len(s.followers.Stacks)+s.followers.More > 0
 }
 
-// followersUnsure reports whether somebody may follow whom Gantry does not know.
+// followersUnsure reports whether a stack may follow that Gantry does not know.
 func (s Situation) followersUnsure() bool {
 	return s.followers == nil || s.Now.Sub(s.followers.At) > followersTrusted
 }
 
-// whatFollows says what the run's end releases; empty if nothing that is known,
-// or nothing of its own.
+// whatFollows says which stacks the run's end releases; empty if it releases none,
+// as far as is known.
 func (s Situation) whatFollows() string {
 	if s.Stop != nil || !s.followed() || s.Type != spacelift.RunTypeTracked || s.DriftDetection {
 		return ""

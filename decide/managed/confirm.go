@@ -9,8 +9,8 @@ import (
 )
 
 // Block is a brake of Spacelift's that keeps Gantry from confirming, triggering
-// or retrying by itself. Discarding, rejecting and stopping are brakes
-// themselves, and no block keeps Gantry from them.
+// or retrying. Discarding, rejecting and stopping are brakes themselves, and no
+// block keeps Gantry from them.
 type Block = spacelift.Block
 
 // UnseenPlan is a plan that Gantry confirmed without having judged it: somebody
@@ -28,7 +28,7 @@ type ConfirmRunInput struct {
 	Run    spacelift.RunRef `json:"run"`
 	Expect Expect           `json:"expect"`
 
-	// Policy is what the plan was judged by. It is resolved anew from the labels
+	// Policy is the policy that the plan was judged by. It is resolved anew from the labels
 	// that the API shows, and windows and freezes are checked, right before
 	// confirming.
 	Policy policy.Policy `json:"policy"`
@@ -38,7 +38,7 @@ type ConfirmRunInput struct {
 	// was just read: what notifications said of it may be wrong.
 	Approved bool `json:"approved,omitempty"`
 
-	// PlanSince is when the plan began to ask for a decision, for Rules.
+	// PlanSince is the time from which the plan waited for a decision, for Rules.
 	PlanSince time.Time `json:"planSince,omitzero"`
 
 	// Note is shown with the confirmation in Spacelift. Gantry's mark follows it:
@@ -46,7 +46,7 @@ type ConfirmRunInput struct {
 	Note string `json:"note"`
 }
 
-// Expect is what a plan must be to be confirmed.
+// Expect describes the plan that may be confirmed.
 type Expect struct {
 	Type         spacelift.RunType  `json:"type"`
 	State        spacelift.RunState `json:"state"`
@@ -55,7 +55,7 @@ type Expect struct {
 	Delta        *spacelift.Delta   `json:"delta,omitempty"`      // nil: was not known and is not compared
 }
 
-// ConfirmOutcome says what came of ConfirmRun.
+// ConfirmOutcome is the outcome of ConfirmRun.
 type ConfirmOutcome string
 
 // The outcomes.
@@ -70,7 +70,7 @@ const (
 	GateClosed       ConfirmOutcome = "gate"      // nothing was done: a window or freeze forbids it now, see Rules.Gate
 )
 
-// ConfirmResult says what came of it, and what the API showed.
+// ConfirmResult is the result of ConfirmRun, with what the API showed.
 type ConfirmResult struct {
 	Outcome ConfirmOutcome `json:"outcome"`
 	Reason  string         `json:"reason,omitempty"` // a sentence; empty when confirmed
@@ -86,7 +86,7 @@ type ConfirmResult struct {
 	Followers *Followers `json:"followers,omitempty"`
 }
 
-// Confirmation is what to ask Spacelift, given these facts.
+// Confirmation returns the request to confirm the plan.
 func Confirmation(s Situation, n Next) ConfirmRunInput {
 	return ConfirmRunInput{
 		Run: s.Run,
@@ -97,7 +97,7 @@ func Confirmation(s Situation, n Next) ConfirmRunInput {
 	}
 }
 
-// Confirmed records what came of the wish to confirm, and what the API showed.
+// Confirmed records the result of ConfirmRun.
 func (r *Record) Confirmed(now time.Time, in ConfirmRunInput, result ConfirmResult) {
 	plan := in.Expect.StateVersion
 	request := r.request(StateKey{plan, in.Expect.State}, DoConfirm)
@@ -135,7 +135,7 @@ func (r *Record) Confirmed(now time.Time, in ConfirmRunInput, result ConfirmResu
 	case StackBlocked:
 		r.settle(now, plan, PlanPostponed, result.Reason)
 		r.clearBackoff(DoConfirm)
-		if r.Facts().Block == nil { // the run went on meanwhile
+		if r.Facts().Block == nil { // the run continued meanwhile
 			r.confirmRefused(now, result.Reason)
 		}
 	default:
@@ -160,9 +160,8 @@ func (r *Record) confirmRefused(at time.Time, reason string) {
 	}
 }
 
-// reconsider takes the rules that whoever was to confirm found, so that the
-// plan is judged anew by them. Rules that change at every look are left alone
-// for a while.
+// reconsider takes the rules that the activity found, so that the plan is judged
+// anew by them. Rules that change with every reading cause a back-off.
 func (r *Record) reconsider(at time.Time, plan int, in ConfirmRunInput, result ConfirmResult) {
 	now, _ := r.current()
 	here := now.StateVersion == plan && now.State == in.Expect.State
@@ -190,15 +189,15 @@ func confirmedBy(result ConfirmResult) PlanResult {
 }
 
 // How often a run that a lock or another brake of its stack holds is read, if
-// nothing tells that it is free. The wait grows with the time that the run has
+// no notification says that it is free. The wait grows with the time that the run has
 // been in its state.
 const (
 	BlockFirst = time.Minute
 	BlockMost  = 15 * time.Minute
 )
 
-// block is what keeps Gantry from confirming, as far as the API told of the
-// state; nil if nothing is known to.
+// block returns the brake that keeps Gantry from confirming, as far as the API
+// showed for the state; nil if none is known.
 func (r *Record) block(key StateKey) *spacelift.Block {
 	e, _ := r.apiShowed(key)
 	return e.Block
@@ -218,7 +217,7 @@ func blocked(s Situation) (n Next, holds bool) {
 	return s.readFirst(n), true
 }
 
-// whoUnblocks says who can take a block away.
+// whoUnblocks names the people who can take a block away.
 func whoUnblocks(b *spacelift.Block) string {
 	switch b.What {
 	case spacelift.BlockLock:
@@ -231,7 +230,7 @@ func whoUnblocks(b *spacelift.Block) string {
 	return "an administrator of the stack in Spacelift"
 }
 
-// howToUnblock says what takes a block away.
+// howToUnblock says how to take a block away.
 func howToUnblock(b *spacelift.Block) string {
 	switch b.What {
 	case spacelift.BlockLock:
@@ -239,7 +238,7 @@ func howToUnblock(b *spacelift.Block) string {
 	case spacelift.BlockDisabled:
 		return "enable the stack in Spacelift"
 	case spacelift.BlockRun:
-		return "let run " + b.By + " come to its end"
+		return "wait until run " + b.By + " has ended, or end it"
 	}
 	return "see why the stack is being deleted"
 }

@@ -10,18 +10,18 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// Next is what to do about a run, and why.
+// Next is the next step with a run, and the reason for it.
 type Next struct {
 	Do     Action
 	Phase  Phase
 	Reason string // a sentence for people
 
-	// What, Who and Then fill WaitingFor while the run goes on.
+	// WaitingFor has What, Who and Then until the run has ended.
 	What Wait
 	Who  string
 	Then string
 
-	// Until is when to decide anew at the latest; zero for no such time.
+	// Until is the time by which to decide anew; zero for no such time.
 	Until time.Time
 
 	// Note goes with what is done in Spacelift, and Review is what is passed on
@@ -37,13 +37,13 @@ type Next struct {
 	Journal bool
 }
 
-// Action is what the workflow carries out.
+// Action is a step that the workflow carries out.
 type Action string
 
 const (
 	doWait     Action = "wait"     // for the next event, or until a time
 	DoHold     Action = "hold"     // wait, because something is in the way
-	DoRules    Action = "rules"    // read what holds
+	DoRules    Action = "rules"    // read the rules in effect
 	DoRead     Action = "read"     // the run, as the API shows it
 	DoVerify   Action = "verify"   // whether the run shows what Spacelift accepted
 	DoAsk      Action = "ask"      // people
@@ -65,21 +65,21 @@ const (
 // Who can unblock a run.
 const (
 	whoOperates  = "anyone whose token may operate"
-	whoNobody    = "nobody has to: Spacelift goes on by itself"
+	whoNobody    = "no one; Spacelift continues automatically"
 	whoSpacelift = "anyone who may confirm or discard runs of this stack in Spacelift"
 	whoReviewer  = "anyone who may review runs of this stack in Spacelift"
 	whoLabels    = "anyone who may edit the stack's labels, or confirm or discard the run in Spacelift"
-	whoOperator  = "whoever operates Gantry, or anyone who may confirm or discard the run in Spacelift"
+	whoOperator  = "the operator of Gantry, or anyone who may confirm or discard the run in Spacelift"
 	whoAnswer    = "Spacelift's API, or anyone who may confirm or discard the run in Spacelift"
 )
 
 // What happens then, and reasons, that several decisions share.
 const (
-	thenLabels          = "mended labels count once Reconcile sees them, within minutes; where that is off, at the next notification of this run or when Gantry looks for itself, within 6 hours"
+	thenLabels          = "fixed labels count once Reconcile reads them, within minutes; if Reconcile is off, at the next notification of this run or when Gantry polls it, within 6 hours"
 	thenNever           = "Gantry does not try this plan again"
 	thenFollow          = "Gantry follows what they decide"
 	thenRetries         = "Gantry tries again"
-	reasonConfirmed     = "the plan is confirmed; Spacelift has not told yet that it goes on"
+	reasonConfirmed     = "the plan is confirmed; Spacelift has not reported yet that it continues"
 	reasonUnmanaged     = "the stack no longer carries " + spacelift.LabelManaged + ", so Gantry only watches; somebody confirms or discards the plan in Spacelift"
 	reasonContradiction = "the notifications of this run and Spacelift's API keep telling different things: %s"
 )
@@ -133,24 +133,24 @@ func decideState(s Situation) Next {
 	case s.again:
 		return Next{Do: DoFinish, Phase: PhaseDone, Reason: "the run failed and is tried again under the same id"}
 	case s.rules == nil && s.Ask == nil:
-		n := passing(s, PhaseQueued, "Gantry reads what holds for the run")
+		n := passing(s, PhaseQueued, "Gantry reads the rules in effect")
 		return s.attempt(n.to(DoRules))
 	case !s.State.Known():
 		return Next{
 			Do: doWait, Phase: PhaseFollowing, Journal: true,
 			Reason: fmt.Sprintf("this version of Gantry does not know the state %s: it follows the run and does nothing", s.State),
-			What:   WaitSpacelift, Who: "unknown: look at the run in Spacelift",
+			What:   WaitSpacelift, Who: "unknown: check the run in Spacelift",
 		}
 	case !s.Type.Known():
 		return Next{
 			Do: doWait, Phase: PhaseFollowing, Journal: true,
 			Reason: fmt.Sprintf("this version of Gantry does not know the run type %q: it follows the run and does nothing", s.Type),
-			What:   WaitSpacelift, Who: "unknown: look at the run in Spacelift",
+			What:   WaitSpacelift, Who: "unknown: check the run in Spacelift",
 		}
 	case s.stopping != nil:
 		return decideStop(s)
 	case s.decidedElsewhere():
-		return s.readFirst(passing(s, PhaseApplying, "the run goes on, and Gantry looks who decided"))
+		return s.readFirst(passing(s, PhaseApplying, "the run continues, and Gantry checks who decided"))
 	}
 	switch s.State {
 	case spacelift.RunStateUnconfirmed:
@@ -171,7 +171,8 @@ func decideState(s Situation) Next {
 	return passing(s, PhaseFollowing, fmt.Sprintf("the run is %s", s.State))
 }
 
-// passingStates are the states that go by without anybody, and what is said of them.
+// passingStates are the states that a run passes without people, with their phase
+// and reason.
 var passingStates = map[spacelift.RunState]struct {
 	phase  Phase
 	reason string
@@ -230,7 +231,7 @@ func confirming(s Situation, format string, args ...any) Next {
 	return n
 }
 
-// attempt is doing what failed before not sooner than its time has come.
+// attempt holds a step that failed before until its back-off is over.
 func (s Situation) attempt(n Next) Next {
 	t := s.backoff
 	if !t.holds(s, n.Do) {
@@ -245,7 +246,7 @@ func (s Situation) attempt(n Next) Next {
 	return held
 }
 
-// prospect says what will happen to a plan with changes.
+// prospect says how Gantry will treat a plan with changes.
 func prospect(s Situation) string {
 	switch {
 	case !s.Managed:
@@ -271,7 +272,7 @@ func approvalsOf(n int) string {
 	return fmt.Sprintf("%d approvals", n)
 }
 
-// noteOf is what Spacelift shows with what Gantry did for somebody.
+// noteOf returns the note that Spacelift shows with an act of Gantry's for a person.
 func noteOf(what, note string) string {
 	return decide.Fit(what+decide.AfterColon(note), decide.MaxText)
 }

@@ -53,7 +53,7 @@ func decideEnd(s Situation) Next {
 	n := Next{
 		Do: doWait, Phase: PhaseRetrying, Journal: true, What: WaitRetry, Until: s.Retry.At,
 		Reason: fmt.Sprintf("the run failed (%s) and is tried again, attempt %d of %d", s.Failure.Cause, s.Retry.Attempt, s.Retry.Of),
-		Who:    "nobody has to; whoever operates Gantry may stop it", Then: "Gantry asks Spacelift to retry the run",
+		Who:    "no one; the operator of Gantry may stop it", Then: "Gantry asks Spacelift to retry the run",
 	}
 	if s.Retry.Held != "" {
 		n.What, n.Reason = WaitStack, fmt.Sprintf("the run failed (%s) and its retry waits: %s", s.Failure.Cause, s.Retry.Held)
@@ -74,8 +74,8 @@ func decideEnd(s Situation) Next {
 	return n.to(DoRetry)
 }
 
-// decidedElsewhere reports whether the run went on from a state that asked for a
-// decision, without Gantry, and the API has not shown yet who decided.
+// decidedElsewhere reports whether the run left a state that needed a decision,
+// without Gantry, and the API has not shown yet who decided.
 func (s Situation) decidedElsewhere() bool {
 	return s.Managed && s.rules != nil && s.open != nil && s.didAbout(*s.open) == "" && !s.read
 }
@@ -148,7 +148,7 @@ func (s Situation) nextRetry(at time.Time) Retry {
 }
 
 // outcome says how a run ended. It rests on the last event and on what Gantry
-// did, never on how many of the events between were heard of.
+// did, never on the number of events received in between.
 func outcome(s RunStatus) string {
 	end := entered(s)
 	var text, by string

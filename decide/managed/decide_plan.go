@@ -10,7 +10,7 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// gateGrace is how long to leave a closed gate alone at least: the clocks of
+// gateGrace is the minimum pause between two readings of a closed gate: the clocks of
 // those who read it and of those who wait for it may differ a little.
 const gateGrace = 15 * time.Second
 
@@ -97,7 +97,7 @@ func decideReview(s Situation, what string) Next {
 func accepted(s Situation) Next {
 	n := passing(s, PhaseApplying, reasonConfirmed)
 	if s.Ask.Act.Do == DoDiscard {
-		n = passing(s, PhaseFollowing, "the plan is discarded; Spacelift has not told yet")
+		n = passing(s, PhaseFollowing, "the plan is discarded; Spacelift has not reported it yet")
 	}
 	if n.Until = s.Ask.Act.due(); s.Ask.Act.overdue(s.Now) {
 		return s.attempt(verifying(n))
@@ -134,7 +134,7 @@ func reviewed(s Situation, n Next) Next {
 	case q.overdue(s.Now):
 		return s.attempt(verifying(n))
 	}
-	wait := passing(s, PhaseWaiting, "the review is passed on; Spacelift has not told yet that the run goes on")
+	wait := passing(s, PhaseWaiting, "the review is passed on; Spacelift has not reported yet that the run continues")
 	wait.Until = q.due()
 	return wait
 }
@@ -186,8 +186,8 @@ func askPeople(s Situation, what string) (n Next, enough bool) {
 	return wait, false
 }
 
-// whyAsked goes on with the sentence that a run asks people: why, and how far
-// they are.
+// whyAsked completes the sentence that a run waits for people: why, and how many
+// have approved.
 func (s Situation) whyAsked() string {
 	given := "nobody has approved yet"
 	if len(s.approved) > 0 {
@@ -276,8 +276,8 @@ func (s Situation) thenApproved() string {
 }
 
 // atGate reports whether windows and freezes keep Gantry from confirming, as
-// far as it is known, and what to do then. What is not known is looked at by
-// whoever confirms.
+// far as it is known, and what to do then. The activity
+// that confirms checks what is not known.
 func atGate(s Situation) (n Next, shut bool) {
 	if s.Gate == nil || s.Gate.Open {
 		return Next{}, false
@@ -289,12 +289,12 @@ func atGate(s Situation) (n Next, shut bool) {
 	if !until.IsZero() && !s.Now.Before(until) {
 		return s.attempt(readingRules()), true
 	}
-	who := "nobody has to: the window opens by itself"
+	who := "no one; the window opens automatically"
 	if s.Gate.Freeze != "" {
-		who = "whoever operates Gantry: the freeze " + s.Gate.Freeze + " can be lifted"
+		who = "the operator of Gantry: the freeze " + s.Gate.Freeze + " can be lifted"
 	}
 	if s.Gate.Until.IsZero() && s.Gate.Freeze == "" {
-		who = "whoever configures Gantry's windows, or anyone who may edit the stack's labels"
+		who = "the operator who configures Gantry's windows, or anyone who may edit the stack's labels"
 	}
 	n = hold(WaitGate, who, "Gantry confirms the plan", "%s", s.Gate.Reason)
 	n.Until = until
@@ -303,7 +303,7 @@ func atGate(s Situation) (n Next, shut bool) {
 
 func readingRules() Next {
 	return Next{
-		Do: DoRules, Phase: PhaseHolding, Reason: "Gantry reads what holds for the plan", What: WaitAnswer,
+		Do: DoRules, Phase: PhaseHolding, Reason: "Gantry reads the rules in effect", What: WaitAnswer,
 		Who: whoOperator, Then: "Gantry decides",
 	}
 }
@@ -316,7 +316,7 @@ func discarding(s Situation, why, note string) Next {
 }
 
 func reviewing(s Situation, verdict spacelift.ReviewDecision, why, note string) Next {
-	then := "Spacelift goes on with the run"
+	then := "Spacelift continues the run"
 	if verdict == spacelift.ReviewReject {
 		then = "Spacelift ends the run"
 	}
@@ -330,8 +330,8 @@ func reviewing(s Situation, verdict spacelift.ReviewDecision, why, note string) 
 	}
 }
 
-// confirmNote is what Spacelift shows with a confirmation. It differs between
-// plans.
+// confirmNote returns the note that Spacelift shows with a confirmation. It differs
+// between plans.
 func confirmNote(s Situation) string {
 	if !s.autoConfirms() {
 		return fmt.Sprintf("Confirmed by Gantry: approved by %s (state version %d).", s.approvers(), s.StateVersion)

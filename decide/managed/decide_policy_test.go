@@ -12,7 +12,7 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// rulebook is what the labels of these tests may refer to.
+// rulebook defines the names that the labels of these tests may use.
 var rulebook = func() *policy.Definitions {
 	rules, err := policy.Compile(policy.Config{Profiles: []policy.Profile{
 		{Name: "small", Confirm: new(policy.ConfirmAuto), MaxDeleted: new(1)},
@@ -25,7 +25,7 @@ var rulebook = func() *policy.Definitions {
 	return rules
 }()
 
-// in is the situation of a tracked run that is in a state, told by the API, with
+// in returns the situation of a tracked run in a state that the API showed, with
 // everything known that a decision needs.
 func in(state spacelift.RunState, change ...func(*Situation)) Situation {
 	s := about(at(state))
@@ -101,7 +101,7 @@ func TestDecideWithPolicies(t *testing.T) {
 		phase  Phase
 		reason string
 	}{
-		{"nothing known of the rules", in("QUEUED", unread), DoRules, PhaseQueued, "reads what holds"},
+		{"nothing known of the rules", in("QUEUED", unread), DoRules, PhaseQueued, "reads the rules"},
 		{"QUEUED", in("QUEUED"), doWait, PhaseQueued, "queue"},
 		{"QUEUED, an approval policy asks, observed", in("QUEUED", needing), doWait, PhaseWaiting, "reviews it in Spacelift"},
 		{"QUEUED, an approval policy asks", in("QUEUED", with(mng, manual), needing), doWait, PhaseWaiting, "0 of 1 approval"},

@@ -11,10 +11,10 @@ import (
 )
 
 // DecideUpdate takes a Decision and answers with the RunStatus once Gantry has
-// done what follows from it, as far as that is possible at once.
+// done what follows from it, as far as that is possible immediately.
 const DecideUpdate = "decide"
 
-// Decision is what a person decides about a run that asks for it.
+// Decision is a person's decision about a run that needs one.
 type Decision struct {
 	Verdict Verdict       `json:"verdict"`
 	By      decide.Person `json:"by"`
@@ -28,7 +28,7 @@ type Decision struct {
 	Key string `json:"key,omitempty"`
 }
 
-// Verdict is what a person says.
+// Verdict is a person's answer.
 type Verdict string
 
 // The verdicts.
@@ -48,8 +48,8 @@ type Decided struct {
 	StateVersion int                `json:"stateVersion"` // of that state, so of the plan
 	Revoked      bool               `json:"revoked,omitempty"`
 
-	// Discounted is why it does not count though it was not revoked, as a
-	// sentence; empty while it counts.
+	// Discounted is the reason that it does not count though it was not revoked,
+	// as a sentence; empty while it counts.
 	Discounted string `json:"discounted,omitempty"`
 }
 
@@ -134,13 +134,13 @@ func pastTense(v Verdict, state spacelift.RunState) string {
 	return string(v)
 }
 
-// count says which decisions count about the present state, by what holds now:
+// count finds the decisions that count about the present state, by the rules in effect:
 // a rule that changed after somebody decided, or an author who became known
 // then, changes what the decision is worth. Those about another delta or commit
 // were about something else.
 //
 // A rejection or a revocation binds until the run has ended: Gantry confirms no
-// later plan of the run by itself, and none that people do not approve.
+// later plan of the run that people do not approve.
 func (s *Situation) count(all []decision) {
 	for i, d := range all {
 		if d.Verdict == Reject || d.Verdict == Revoke {
@@ -164,8 +164,8 @@ func (s *Situation) count(all []decision) {
 	}
 }
 
-// discounts is why a decision about the present state does not count; empty if
-// it does.
+// discounts returns the reason that a decision about the present state does not
+// count; empty if it counts.
 func (s Situation) discounts(d decision) string {
 	if d.Verdict == Reject {
 		if no := s.refuseGroup(d.person()); no != nil {

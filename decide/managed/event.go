@@ -7,7 +7,7 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// RunEvents is what one signal carries: every event of one run that was
+// RunEvents is the payload of one signal: every event of one run that was
 // waiting when the signal was sent, in the order they were accepted.
 type RunEvents struct {
 	Events []RunEvent `json:"events"`
@@ -43,11 +43,11 @@ type EventSource string
 
 // The sources of events.
 const (
-	SourceWebhook   EventSource = "webhook"   // Spacelift told us
+	SourceWebhook   EventSource = "webhook"   // Spacelift notified us
 	SourceReconcile EventSource = "reconcile" // we found it in the run's history
 )
 
-// RunEvent says that a run entered a state, as far as one notification tells.
+// RunEvent says that a run entered a state, as far as one notification says.
 // Its identity is (Run, StateVersion, State): Spacelift sends no delivery id.
 // Its JSON form is stored in the inbox and in Temporal histories.
 type RunEvent struct {
@@ -57,18 +57,18 @@ type RunEvent struct {
 	StateVersion int                `json:"stateVersion"` // ordinal of the state within the run, from 0
 	At           time.Time          `json:"at"`           // when the run entered the state, by Spacelift's clock
 	Note         string             `json:"note,omitempty"`
-	Actor        string             `json:"actor,omitempty"` // who did it, where the API told; notifications don't
+	Actor        string             `json:"actor,omitempty"` // who did it, if the API showed it; notifications don't say
 
 	Branch         string           `json:"branch,omitempty"`
 	Commit         spacelift.Commit `json:"commit,omitzero"`
 	Delta          *spacelift.Delta `json:"delta,omitempty"` // nil before planning ended
 	DriftDetection bool             `json:"driftDetection,omitempty"`
 	TriggeredBy    string           `json:"triggeredBy,omitempty"`
-	NeedsApproval  bool             `json:"needsApproval,omitempty"` // by Spacelift's own approval policies, where the API told; notifications don't
+	NeedsApproval  bool             `json:"needsApproval,omitempty"` // by Spacelift's own approval policies, if the API showed it; notifications don't say
 	StackName      string           `json:"stackName,omitempty"`
 
-	// Block is what kept Gantry from confirming when the API told of the state;
-	// notifications don't.
+	// Block is the brake that kept Gantry from confirming when the API showed the
+	// state; notifications don't say.
 	Block *spacelift.Block `json:"block,omitempty"`
 
 	// Labels are the stack's labels that Gantry reads; the others are left out.
@@ -88,7 +88,7 @@ type RunEvent struct {
 	ReceivedAt time.Time   `json:"receivedAt"`         // by our clock
 }
 
-// TakeNews takes what a batch says besides events.
+// TakeNews takes the news in a batch that are not events.
 func (r *Record) TakeNews(at time.Time, batch RunEvents) {
 	if batch.RetryOf != nil {
 		r.setRetryOf(at, *batch.RetryOf)

@@ -118,7 +118,7 @@ func StartAttributes(run spacelift.RunRef, events []RunEvent) (set []Attribute) 
 	return set
 }
 
-// startStatus is the status that the first events of a run come to.
+// startStatus returns the status that the first events of a run result in.
 func startStatus(run spacelift.RunRef, events []RunEvent) RunStatus {
 	r := Record{Run: run}
 	r.Take(time.Time{}, events)
@@ -127,7 +127,7 @@ func startStatus(run spacelift.RunRef, events []RunEvent) RunStatus {
 	return r.Status(time.Time{})
 }
 
-// Attributes are what lists find a run by.
+// Attributes returns the search attributes that lists find a run by.
 func Attributes(s RunStatus) []Attribute {
 	return []Attribute{
 		{AttrAccount, string(s.Run.Account)},
@@ -152,7 +152,7 @@ func factsFingerprint(s RunStatus) string {
 }
 
 // ListedState is the state that lists name. Once the API answered that a plan is
-// confirmed, lists name the state that it comes to: the states in between are
+// confirmed, lists name the state that it reaches: the states in between are
 // handed over in seconds, and an event for each would cost more than reading the
 // end of the run does.
 func ListedState(s RunStatus) spacelift.RunState {

@@ -31,19 +31,19 @@ type Explanation struct {
 	Rules      []Rule              `json:"rules,omitempty"`      // every rule that matched, in the order it was looked at
 }
 
-// Unblock is somebody who can move a run on.
+// Unblock names people who can move a run on, and how.
 type Unblock struct {
 	Who string `json:"who"`
 	How string `json:"how"`
 }
 
-// NextStep is what will happen by itself.
+// NextStep is a step that will happen automatically.
 type NextStep struct {
 	At   time.Time `json:"at,omitzero"` // zero: not at a known time
 	What string    `json:"what"`
 }
 
-// Approvals is how far people have decided about the plan there is now.
+// Approvals counts people's decisions about the current plan.
 type Approvals struct {
 	Needed   int       `json:"needed"`
 	Given    int       `json:"given"`
@@ -108,14 +108,14 @@ func unblock(s Situation, n Next) []Unblock {
 		case s.Approvals != nil:
 			all = append(all, Unblock{Who: s.whoApproves(), How: "approve it through Gantry (" + approvalsOf(s.Approvals.Needed-s.Approvals.Given) + " to go), or reject it"})
 		case n.Do == DoHold:
-			all = append(all, Unblock{Who: "whoever operates Gantry", How: "see why: " + n.Reason})
+			all = append(all, Unblock{Who: "the operator of Gantry", How: "see why: " + n.Reason})
 		}
 	case WaitGate:
 		switch {
 		case s.Gate.Freeze != "":
 			all = append(all, Unblock{Who: whoOperates, How: "lift the freeze " + s.Gate.Freeze})
 		case s.Gate.Window != "":
-			all = append(all, Unblock{Who: "whoever configures Gantry", How: "change the window " + s.Gate.Window})
+			all = append(all, Unblock{Who: "the operator of Gantry", How: "change the window " + s.Gate.Window})
 		}
 	case WaitStack:
 		if s.Block == nil { // a retry
@@ -154,10 +154,10 @@ func (s Situation) retryCommand() string {
 	return "retry it: gantry runs retry " + s.Run.String()
 }
 
-// maxNext bounds how much of the future is told.
+// maxNext bounds the steps that an explanation lists.
 const maxNext = 5
 
-// upcoming is what happens if nobody does anything.
+// upcoming lists the steps that happen if nobody acts.
 func (s Situation) upcoming(n Next) []NextStep {
 	var all []NextStep
 	switch {
@@ -174,7 +174,7 @@ func (s Situation) upcoming(n Next) []NextStep {
 		all = append(all, NextStep{What: what})
 	}
 	if d := s.Deadline(); d > 0 && n.What == WaitSpacelift && s.Managed && !s.Entered.Overdue && !s.Entered.At.IsZero() {
-		all = append(all, NextStep{At: s.Entered.At.Add(d), What: fmt.Sprintf("Gantry looks for itself, and if the run is still %s tells people", s.State)})
+		all = append(all, NextStep{At: s.Entered.At.Add(d), What: fmt.Sprintf("Gantry reads the run, and if it is still %s notifies people", s.State)})
 	}
 	return all[:min(len(all), maxNext)]
 }
@@ -184,14 +184,14 @@ func (s Situation) dueMeans(d policy.Deadline) string {
 	case policy.DeadlineRemind:
 		return "people are reminded"
 	case policy.DeadlineEscalate:
-		return "escalation: " + strings.Join(d.Notify, ", ") + " is told"
+		return "escalation: " + strings.Join(d.Notify, ", ") + " is notified"
 	case policy.DeadlineDiscard:
 		if s.State != spacelift.RunStateUnconfirmed {
 			return "Gantry rejects the run"
 		}
 		return "Gantry discards the plan"
 	case policy.DeadlineTimeout:
-		return "people are told that the time is over; the plan is kept"
+		return "people are notified that the time is over; the plan is kept"
 	}
 	return string(d.Kind)
 }

@@ -9,9 +9,9 @@ import (
 	"github.com/gantryhq/gantry/notify"
 )
 
-// fault is a failure of Gantry's own code on a run: a bug. The execution goes on
-// as a new one, which shows the fault, reads the run after a pause and tries
-// again. A workflow task that panics would be repeated for ever instead, and the
+// fault is a failure of Gantry's own code on a run: a bug. The execution
+// continues as a new one, which shows the fault, reads the run after a pause and
+// tries again. A workflow task that panics would be repeated for ever instead, and the
 // history of an execution that had a fault would not replay once the bug is
 // fixed.
 type fault struct {
@@ -23,8 +23,8 @@ type fault struct {
 // faultFirst and faultLongest bound the pause before the next try.
 const faultFirst, faultLongest = 10 * time.Second, time.Hour
 
-// ErrTypeFault is the type of the error for somebody who asked for something that
-// Gantry's own code failed on.
+// ErrTypeFault is the type of the error for a request that Gantry's own code failed
+// on.
 const ErrTypeFault = "Fault"
 
 // Broke records that Gantry's own code failed, and raises an alarm once.
@@ -58,7 +58,7 @@ func (r *Record) Broke(at time.Time, bug error) {
 
 const faultWho = "the operator of Gantry, or anyone who may confirm or discard the run in Spacelift"
 
-// Until is when the next try begins.
+// Until returns the time of the next try.
 func (f fault) Until() time.Time {
 	return f.At.Add(decide.Backoff(faultFirst, f.Tries-1, faultLongest))
 }
@@ -71,7 +71,7 @@ func (f fault) waitingFor() *WaitingFor {
 	}
 }
 
-// Bare is what can be said of a run without any decision about it.
+// Bare returns the status of a run without any decision about it.
 func (r *Record) Bare() RunStatus {
 	s := RunStatus{Run: r.Run, StartedAt: r.StartedAt, Phase: PhaseHolding, RetryOf: r.RetryOf, Chains: slices.Clone(r.Chains), Timeline: slices.Clone(r.Journal)}
 	if r.Shown != nil {

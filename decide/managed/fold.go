@@ -48,9 +48,9 @@ func fold(r Record, events ...RunEvent) Record {
 	return r
 }
 
-// evictable is which event goes when there are too many: the lowest of those that
-// only a notification told. It is the same one whatever came first; what the API
-// told, the newest states and the end are always kept.
+// evictable returns the index of the event to drop when there are too many: the
+// lowest of those that only a notification named, whatever came first. Events that
+// the API showed, the newest states and the end are always kept.
 func (r *Record) evictable() int {
 	return max(0, slices.IndexFunc(r.Events, func(e RunEvent) bool { return e.Source != SourceReconcile }))
 }
@@ -221,9 +221,9 @@ func byAuthority(a, b RunEvent) int {
 }
 
 // FromRead turns a run as the API shows it into events, one for each state of
-// its history. The stack's labels belong to the time of reading and stand in
+// its history. The stack's labels belong to the time of reading and are in
 // all; the run's own particulars are those of its newest state. An end that the
-// run went on from was none: Spacelift may try a run again under the same id.
+// run continued from was none: Spacelift may try a run again under the same id.
 func FromRead(run spacelift.Run, at time.Time) []RunEvent {
 	var events []RunEvent
 	add := func(t spacelift.Transition) {
@@ -294,8 +294,8 @@ func Trim(e RunEvent) RunEvent {
 	return e
 }
 
-// Newest is the state that batches come to which are not folded yet; zero if nothing
-// is known.
+// Newest returns the state that results from batches that are not folded yet; zero
+// if nothing is known.
 func (r Record) Newest(batches []RunEvents) StateKey {
 	for _, batch := range batches {
 		own, _, _ := r.own(batch.Events)

@@ -80,8 +80,8 @@ func TestFoldSurvivesLoss(t *testing.T) {
 	}
 }
 
-// At every point on the way, the status is that of the newest state heard of,
-// and no event that was heard of before changes it.
+// At every point on the way, the status is that of the newest state received,
+// and no earlier event changes it.
 func TestFoldNeverMovesBackwards(t *testing.T) {
 	for _, seq := range sequences {
 		t.Run(seq.name, func(t *testing.T) {
@@ -245,7 +245,7 @@ func TestTakeDropsWhatCannotBe(t *testing.T) {
 	}
 }
 
-// A run that Spacelift took up again under the same id goes on, by what the API
+// A run that Spacelift took up again under the same id continues, by what the API
 // shows, though it had failed before.
 func TestAnEndThatTheRunWentOnFrom(t *testing.T) {
 	var history []spacelift.Transition

@@ -50,7 +50,7 @@ func (c *chaos) happens(b []byte) {
 	refused := b[3]&64 != 0
 	switch b[0] % 13 {
 	case 0:
-		c.r.Take(c.now, []RunEvent{c.told(b, state, version)})
+		c.r.Take(c.now, []RunEvent{c.claim(b, state, version)})
 	case 1:
 		c.r.Compare(c.now, c.run(b, state, version))
 	case 2:
@@ -121,14 +121,14 @@ func (c *chaos) happens(b []byte) {
 	c.r.recount(c.now)
 }
 
-// told is a notification, which may say anything.
-func (c *chaos) told(b []byte, state spacelift.RunState, version int) RunEvent {
+// claim returns a notification, which may say anything.
+func (c *chaos) claim(b []byte, state spacelift.RunState, version int) RunEvent {
 	e := notification([]spacelift.RunType{"TRACKED", "PROPOSED", "TASK", ""}[b[3]&3], state, version*(1+100*int(b[3]>>7)))
 	e.ReceivedAt, e.Labels = c.now, fuzzLabels[int(b[3]>>2)%len(fuzzLabels)]
 	return e
 }
 
-// run is what the API shows.
+// run returns the run as the API shows it.
 func (c *chaos) run(b []byte, state spacelift.RunState, version int) spacelift.Run {
 	r := spacelift.Run{
 		Ref: testRun, Type: spacelift.RunTypeTracked, State: state, StateVersion: version, NeedsApproval: b[3]&32 != 0,

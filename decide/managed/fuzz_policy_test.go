@@ -109,7 +109,7 @@ func (g *gamble) brakes() (b spacelift.Brakes) {
 	return b
 }
 
-// stops lets ann stop the run, who is answered at once.
+// stops lets ann stop the run, who is answered immediately.
 func (g *gamble) stops() {
 	wish := StopRequest{By: decide.Person{Name: "ann"}}
 	if g.r.RefuseStop(g.r.Situation(g.now), wish) != nil {
@@ -136,7 +136,7 @@ func (g *gamble) decides(v Verdict, who byte) {
 }
 
 // settles carries out what the core wants until it waits; Spacelift does what
-// it is asked to, and shows what notifications told.
+// it is asked to, and shows what notifications said.
 func (g *gamble) settles() {
 	for range 100 {
 		s := g.r.Situation(g.now)
@@ -172,7 +172,7 @@ func (g *gamble) settles() {
 	g.Fatalf("the core never comes to rest: %s %s %+v", n.Do, n.Reason, g.r.Trust)
 }
 
-// reads lets the API show what notifications told.
+// reads lets the API show what notifications said.
 func (g *gamble) reads() {
 	seen, ok := g.r.unread()
 	if !ok {
@@ -234,7 +234,7 @@ func (g *gamble) confirms(s Situation) {
 	}
 }
 
-// goesOn lets Spacelift do what it accepted, and tell.
+// goesOn lets Spacelift do what it accepted, and notify Gantry.
 func (g *gamble) goesOn(s Situation) {
 	g.hears(notification(s.Type, spacelift.RunStateConfirmed, s.StateVersion+1))
 }

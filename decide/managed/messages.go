@@ -23,8 +23,8 @@ type Notice struct {
 // more.
 const MaxOutbox = 50
 
-// enqueue puts a message on its way to channels. What makes it the one it is, in
-// about, makes its id: the same message is never told twice, and a receiver
+// enqueue puts a message on its way to channels. What identifies it, in
+// about, makes its id: the same message is never sent twice, and a receiver
 // recognizes one that is sent again.
 func (r *Record) enqueue(s Situation, at time.Time, channels []string, m notify.Message, about ...string) {
 	shown := r.readFacts()
@@ -51,7 +51,7 @@ func (r *Record) Delivered(id string) {
 	r.Outbox = slices.DeleteFunc(r.Outbox, func(n Notice) bool { return n.Message.ID == id })
 }
 
-// facts are what every message about a run says.
+// facts returns the facts that every message about a run carries.
 func facts(s RunStatus) []notify.Fact {
 	var list []notify.Fact
 	add := func(name, value string) {
@@ -71,7 +71,7 @@ func facts(s RunStatus) []notify.Fact {
 	return list
 }
 
-// shortHash is as much of a commit's hash as people compare.
+// shortHash returns as much of a commit's hash as people compare.
 func shortHash(hash string) string {
 	if hash == "" {
 		return "unknown"
@@ -91,7 +91,7 @@ func parenthesized(s string) string {
 	return "(" + s + ")"
 }
 
-// stack is what people call the run's stack.
+// stack returns the name that people use for the run's stack.
 func (s Situation) stack() string {
 	if s.StackName != "" {
 		return s.StackName
@@ -99,7 +99,7 @@ func (s Situation) stack() string {
 	return string(s.Run.Stack)
 }
 
-// what is what waits: a plan, or a run.
+// what names the thing that waits: a plan, or a run.
 func (k StateKey) what() string {
 	if k.State == spacelift.RunStateUnconfirmed {
 		return "plan"
@@ -126,7 +126,7 @@ func (r *Record) Announce(at time.Time, n Next) {
 	}, ask.Key.String(), strconv.Itoa(ask.Asked))
 }
 
-// due tells when the time is over, if it ever is.
+// due returns the time by which people must decide, if there is one.
 func due(dues []policy.Deadline) []notify.Fact {
 	for _, d := range dues {
 		if d.Kind == policy.DeadlineDiscard || d.Kind == policy.DeadlineTimeout {
@@ -156,7 +156,7 @@ func (r *Record) notifyKept(s Situation, at time.Time, d policy.Deadline) {
 	r.enqueue(s, at, channelsOf(s, d), notify.Message{
 		Type: notify.RunEscalated, Urgency: notify.Alarm,
 		Title: fmt.Sprintf("%s: the time for a %s is over", s.stack(), s.Key().what()),
-		Text:  decide.Sentence(s.timeOver(d.Kind)) + " It is kept and goes on waiting.",
+		Text:  decide.Sentence(s.timeOver(d.Kind)) + " It is kept and still waits.",
 	}, s.Key().String(), "kept")
 }
 
@@ -178,7 +178,7 @@ func (r *Record) notifyHeld(at time.Time, n Next) {
 	r.enqueue(s, at, s.Policy.Notify.Value, notify.Message{
 		Type: notify.RunHeld, Urgency: notify.Alarm,
 		Title: fmt.Sprintf("%s: a %s is held", s.stack(), s.Key().what()),
-		Text:  decide.Sentence(n.Reason) + " " + decide.Sentence(n.Who+" can mend that"),
+		Text:  decide.Sentence(n.Reason) + " " + decide.Sentence(n.Who+" can fix that"),
 	}, s.Key().String())
 }
 
@@ -237,7 +237,7 @@ func (r *Record) notifyFailed(s Situation, at time.Time) {
 }
 
 // SendFarewell reports the end of the run, once: of every run that applied changes, and
-// of every other that people have heard of.
+// of every other that people have received messages about.
 func (r *Record) SendFarewell(at time.Time) {
 	s := r.Situation(at)
 	if r.Farewell || r.Again != nil || !r.Spoke && !s.applied() {

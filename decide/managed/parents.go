@@ -9,7 +9,7 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// Parents is how far the stacks are that go before a run's, as last read.
+// Parents is the progress of the stacks that go before a run's, as last read.
 type Parents struct {
 	Key    StateKey         `json:"key"`             // the run's state then
 	After  []string         `json:"after,omitempty"` // that it followed then
@@ -22,18 +22,18 @@ type Parents struct {
 	How    string           `json:"how,omitempty"`    // what would unblock the run
 	Of     spacelift.RunRef `json:"of,omitzero"`      // the run that they speak of
 
-	Chain   bool `json:"chain,omitempty"`   // it goes on because a chain has not come to the run's stack
+	Chain   bool `json:"chain,omitempty"`   // a chain has not reached the run's stack
 	Applied bool `json:"applied,omitempty"` // the run itself has begun to apply
 	Told    bool `json:"told,omitempty"`    // people know that the run waits for them
-	Stale   bool `json:"stale,omitempty"`   // a chain has come to the run since
+	Stale   bool `json:"stale,omitempty"`   // a chain has reached the run since
 }
 
-// ParentsState says in one word how far they are: activities.ParentsState.
+// ParentsState is their progress in one word.
 type ParentsState string
 
 const (
 	parentsThrough ParentsState = "through" // nothing speaks against the run
-	parentsBusy    ParentsState = "go-on"   // one works on the same commit, or a chain has not come to the run yet
+	parentsBusy    ParentsState = "go-on"   // one works on the same commit, or a chain has not reached the run yet
 	parentsFailed  ParentsState = "failed"  // one that works on the same commit did not finish
 	parentsNewer   ParentsState = "newer"   // one has applied changes since the run planned
 )
@@ -46,21 +46,21 @@ type replacement struct {
 }
 
 const (
-	// parentsFirst and parentsMost are how often stacks that go first are read
-	// while a run waits for them: the wait doubles. A chain that comes to the run
-	// tells it earlier.
+	// parentsFirst and parentsMost bound the pause between readings of the stacks
+	// that go first, while a run waits for them: it doubles. A chain that reaches
+	// the run signals it earlier.
 	parentsFirst = 2 * time.Minute
 	parentsMost  = time.Hour
 
-	// parentsFresh is how old the answer that they are through may be when Gantry
+	// parentsFresh bounds the age of the answer that they have finished when Gantry
 	// confirms.
 	parentsFresh = time.Minute
 
-	// parentsTold is how long a run waits for stacks that go on before people are
-	// told of it.
+	// parentsNotifyAfter is the time that a run waits for busy stacks before Gantry
+	// notifies people.
 	parentsNotifyAfter = 6 * time.Hour
 
-	// lateChain is how long a run that has ended waits for the chain that is to
+	// lateChain is the time that a run that has ended waits for the chain that is to
 	// replace it, before it begins one of its own.
 	lateChain = 10 * time.Minute
 )
@@ -108,7 +108,7 @@ func behindParents(s Situation) (n Next, wait bool) {
 	default:
 		n = Next{
 			Do: doWait, Phase: PhaseHolding, Journal: true, Reason: "the plan waits for the stacks that go first: " + p.Reason,
-			What: WaitChain, Who: whoChain, Then: "once they are through Gantry goes on with the plan, or replaces it if it is old", Until: p.Until,
+			What: WaitChain, Who: whoChain, Then: "once they have finished, Gantry continues with the plan, or replaces it if it is old", Until: p.Until,
 		}
 		return n, true
 	}
@@ -129,8 +129,8 @@ func readingParents() Next {
 
 // endsBehindParents decides about a run that has finished before it is said
 // whether it begins a chain. Where a stack that goes first still works on the same
-// commit, or has applied changes since the run planned, that one's chain comes to
-// the run's stack and to those that follow it.
+// commit, or has applied changes since the run planned, that one's chain reaches
+// the run's stack and those that follow it.
 func endsBehindParents(s Situation, end Next) (n Next, wait bool) {
 	switch {
 	case !s.goesBehind():

@@ -12,8 +12,8 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// pendingDecision is one state of the run that asks for a decision, and how far Gantry
-// is with it: a plan, or a review for Spacelift's own approval policies. A replan
+// pendingDecision is one state of the run that needs a decision, and the progress
+// with it: a plan, or a review for Spacelift's own approval policies. A replan
 // asks anew.
 type pendingDecision struct {
 	Key   StateKey  `json:"key"`
@@ -31,15 +31,15 @@ type pendingDecision struct {
 	Act    request `json:"act,omitzero"`
 
 	TooFew   bool   `json:"tooFew,omitempty"`   // fewer people may approve than must, as far as is known
-	Resolved string `json:"resolved,omitempty"` // how it ended, once the run has gone on
+	Resolved string `json:"resolved,omitempty"` // how it ended, once the run has left the state
 }
 
-// decisionStage is how far people are with a state that asks for a decision.
+// decisionStage is people's progress with a state that needs a decision.
 type decisionStage string
 
 // The stages.
 const (
-	stageNew     decisionStage = ""        // nothing but notifications told of it
+	stageNew     decisionStage = ""        // only notifications named it
 	stageSeen    decisionStage = "seen"    // the run was read
 	stageAsked   decisionStage = "asked"   // people are to decide
 	stageKept    decisionStage = "kept"    // the same, and the time is over
@@ -49,7 +49,7 @@ const (
 
 var decisionStages = []decisionStage{stageNew, stageSeen, stageAsked, stageKept, stageEnough, stageExpired}
 
-// markRead takes that the run was read.
+// markRead records that the run was read.
 func (a *pendingDecision) markRead() bool {
 	if a.Stage != stageNew {
 		return false
@@ -58,7 +58,7 @@ func (a *pendingDecision) markRead() bool {
 	return true
 }
 
-// markAsked takes that people are asked.
+// markAsked records that people are asked.
 func (a *pendingDecision) markAsked() bool {
 	if a.Notified || a.Stage == stageEnough || a.Stage == stageExpired {
 		return false
@@ -71,7 +71,7 @@ func (a *pendingDecision) markAsked() bool {
 	return true
 }
 
-// reask takes that other people are to be asked, or the same about something
+// reask records that other people are to be asked, or the same about something
 // else: an approval no longer counts, or the group is another.
 func (a *pendingDecision) reask() bool {
 	if a.Stage == stageNew || a.Stage == stageSeen || a.Stage == stageExpired {
@@ -84,7 +84,7 @@ func (a *pendingDecision) reask() bool {
 	return true
 }
 
-// markEnough takes that enough people have approved.
+// markEnough records that enough people have approved.
 func (a *pendingDecision) markEnough() bool {
 	if a.Stage == stageEnough || a.Stage == stageExpired {
 		return false
@@ -93,7 +93,7 @@ func (a *pendingDecision) markEnough() bool {
 	return true
 }
 
-// reopen takes that fewer people approve than must, though enough had: people are
+// reopen records that fewer people approve than must, though enough had: people are
 // asked anew and have the whole time, since no clock ran for them.
 func (a *pendingDecision) reopen(at time.Time) bool {
 	if a.Stage != stageEnough {
@@ -103,7 +103,7 @@ func (a *pendingDecision) reopen(at time.Time) bool {
 	return true
 }
 
-// markKept takes that the time is over and that the state goes on asking.
+// markKept records that the time is over and that people may still decide.
 func (a *pendingDecision) markKept() bool {
 	if a.Stage == stageKept || a.Stage == stageEnough || a.Stage == stageExpired {
 		return false
@@ -112,7 +112,7 @@ func (a *pendingDecision) markKept() bool {
 	return true
 }
 
-// expire takes that the time is over, and why nothing more is waited for.
+// expire records that the time is over, and why Gantry waits no longer.
 func (a *pendingDecision) expire(why string) bool {
 	if a.Stage == stageEnough || a.Stage == stageExpired {
 		return false
@@ -121,7 +121,7 @@ func (a *pendingDecision) expire(why string) bool {
 	return true
 }
 
-// sending is the request that is on its way to Spacelift; nil if none is.
+// sending returns the request that is on its way to Spacelift; nil if none is.
 func (a *pendingDecision) sending() *request {
 	for _, q := range []*request{&a.Review, &a.Act} {
 		if q.State == requestSending {
@@ -131,8 +131,8 @@ func (a *pendingDecision) sending() *request {
 	return nil
 }
 
-// did is what Spacelift was asked about the state as a whole, and accepted; empty
-// for nothing. An approval of a plan is not: the plan is still to be confirmed.
+// did returns the request about the state as a whole that Spacelift accepted; empty
+// for none. An approval of a plan is not: the plan is still to be confirmed.
 func (a *pendingDecision) did() Action {
 	switch {
 	case a.Act.is(requestAccepted):
@@ -148,7 +148,7 @@ func (a *pendingDecision) did() Action {
 // maxPending bounds how many are kept. Only the newest matters for decisions.
 const maxPending = 20
 
-// pending returns what is kept of a state, nil if it never asked.
+// pending returns the decision about a state, nil if none was needed.
 func (r *Record) pending(key StateKey) *pendingDecision {
 	for i := range r.Askings {
 		if r.Askings[i].Key == key {
@@ -158,7 +158,8 @@ func (r *Record) pending(key StateKey) *pendingDecision {
 	return nil
 }
 
-// currentPending is what is kept of the state that the run is in, nil if it never asked.
+// currentPending returns the decision about the state that the run is in, nil if
+// none is needed.
 func (r *Record) currentPending() *pendingDecision {
 	now, ok := r.current()
 	if !ok {
@@ -193,7 +194,7 @@ func (r *Record) Arrive(at time.Time) {
 
 func keyOfState(e RunEvent) StateKey { return StateKey{e.StateVersion, e.State} }
 
-// apiShowed returns what the API told of a state, if it did.
+// apiShowed returns the event of a state that the API showed, if it did.
 func (r *Record) apiShowed(key StateKey) (RunEvent, bool) {
 	i := slices.IndexFunc(r.Events, func(e RunEvent) bool {
 		return e.Source == SourceReconcile && keyOfState(e) == key
@@ -205,18 +206,18 @@ func (r *Record) apiShowed(key StateKey) (RunEvent, bool) {
 }
 
 // needsApproval reports whether Spacelift's own approval policies keep the run
-// in this state, as far as the API told.
+// in this state, as far as the API showed.
 func (r *Record) needsApproval(key StateKey) bool {
 	e, ok := r.apiShowed(key)
 	return ok && e.NeedsApproval
 }
 
-// excluded are the names under which the run, or what it tries again, was
-// triggered and its commit written, whoever told of them: a forged notification
+// excluded returns the names under which the run, or what it tries again, was
+// triggered and its commit written, by any source: a forged notification
 // can add a name here but take none away.
 func (r *Record) excluded(commit string) []string { return r.behind(commit, r.Events) }
 
-// behind are the names of those behind the run, by these events of it.
+// behind returns the names of those behind the run, by these events of it.
 func (r *Record) behind(commit string, events []RunEvent) []string {
 	var said []string
 	for _, e := range events {
@@ -287,7 +288,7 @@ func (r *Record) FireDeadlines(at time.Time) {
 		case policy.DeadlineRemind:
 			remind = &due
 		case policy.DeadlineEscalate:
-			r.journal(at, KindClock, "", "nobody has decided for %s: %s is told", span(ask.Since, due.At), strings.Join(due.Notify, ", "))
+			r.journal(at, KindClock, "", "nobody has decided for %s: %s is notified", span(ask.Since, due.At), strings.Join(due.Notify, ", "))
 			r.notifyEscalated(s, at, due)
 		case policy.DeadlineTimeout:
 			ask.markKept()
@@ -309,8 +310,7 @@ func span(from, to time.Time) string {
 	return policy.Duration(to.Sub(from).Round(time.Minute)).String()
 }
 
-// resolve notes how states that asked for a decision came to their end, once
-// that is known: through Gantry, or elsewhere. Then Gantry wants nothing more.
+// resolve records the end of states that needed a decision, once it is known: through Gantry, or elsewhere. Then Gantry wants nothing more.
 func (r *Record) resolve(at time.Time) {
 	s := r.Situation(at)
 	for i := range r.Askings {
@@ -328,7 +328,7 @@ func (r *Record) resolve(at time.Time) {
 	}
 }
 
-// recognize takes what the mark of the state after one that asked proves: a
+// recognize takes what Gantry's mark on the state after a decision proves: a
 // confirmation whose answer got lost is Gantry's, and one that was decided for
 // another plan is an alarm.
 func (r *Record) recognize(at time.Time, s Situation, a pendingDecision) {
@@ -376,8 +376,8 @@ func (r *Record) withdraw(at time.Time) {
 	r.Entered = entrance{Key: s.Key(), At: at} // the deadline is Spacelift's, and people had the time before
 }
 
-// didAbout is what Gantry did about a state that asked; empty if that was
-// somebody else. What Spacelift accepted counts only if the run went that way.
+// didAbout returns what Gantry did about a state that needed a decision; empty if
+// somebody else did it. What Spacelift accepted counts only if the run went that way.
 func (s Situation) didAbout(a pendingDecision) Action {
 	if s.stopping.did(a.Key) {
 		return DoStop
@@ -393,9 +393,9 @@ func (s Situation) didAbout(a pendingDecision) Action {
 	}
 }
 
-// markAfter is the mark that Gantry left with what the run did after a state, as
-// far as the API showed it. A notification proves nothing: whoever can sign one
-// can copy a mark.
+// markAfter returns the mark that Gantry left with what the run did after a state, as
+// far as the API showed it. A notification proves nothing: a
+// forger who can sign one can copy a mark.
 func (s Situation) markAfter(key StateKey) (spacelift.Mark, bool) {
 	for _, e := range s.readEvents { // an end is the last, whatever its version
 		if e.StateVersion > key.StateVersion || e.State.Terminal() {
@@ -428,7 +428,7 @@ func (s Situation) endedByPeople() bool {
 	return false
 }
 
-// ending says how a state that asked came to its end, and who did it.
+// ending says how the decision about a state ended, and who made it.
 func (s Situation) ending(a pendingDecision) (how, actor string) {
 	switch s.didAbout(a) {
 	case DoConfirm:
@@ -461,7 +461,7 @@ func (s Situation) ending(a pendingDecision) (how, actor string) {
 	case spacelift.RunStateReplanRequested, spacelift.RunStatePreparingReplan, spacelift.RunStatePlanning:
 		return who + " asked for another plan in Spacelift", after.Actor
 	}
-	return "the run went on in Spacelift: it is " + string(after.State), after.Actor
+	return "the run continued in Spacelift: it is " + string(after.State), after.Actor
 }
 
 // decidedBy names the people whose decisions about a state count, after a comma;

@@ -12,7 +12,7 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// moment is what happens to a run, and the situation after it.
+// moment is an event in the life of a run, and the situation after it.
 type moment struct {
 	event string
 	s     Situation

@@ -10,22 +10,22 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// Record is what an execution knows of its run. Everything else, RunStatus
+// Record holds all that an execution knows of its run. Everything else, RunStatus
 // above all, is computed from it. Its JSON form travels in ManageRunInput.
 type Record struct {
 	Run       spacelift.RunRef `json:"run"`
 	StartedAt time.Time        `json:"startedAt"`
 
-	// Events are what was said of the run: see fold.
+	// Events are the events of the run: see fold.
 	Events  []RunEvent `json:"events,omitempty"`
 	Dropped bool       `json:"dropped,omitempty"` // there were more than maxEvents
 
-	// Doubted are states that only notifications told of and the API denied, the
+	// Doubted are states that only notifications named and the API denied, the
 	// last maxEvents of them.
 	Doubted []StateKey `json:"doubted,omitempty"`
 
-	// ReadAt is when the API last showed the run, and Shown the newest state that
-	// it showed then; nil before it did. Trust is what follows for notifications.
+	// ReadAt is the time when the API last showed the run, and Shown the newest
+	// state then; nil before that. Trust is the trust in notifications.
 	ReadAt time.Time `json:"readAt,omitzero"`
 	Shown  *StateKey `json:"shown,omitempty"`
 	Trust  trust     `json:"trust,omitzero"`
@@ -40,11 +40,11 @@ type Record struct {
 	GivenUp string `json:"givenUp,omitempty"` // why the run is no longer followed
 
 	RetryOf *RetryOf `json:"retryOf,omitempty"`
-	Again   *RetryOf `json:"again,omitempty"` // the next attempt, which goes on under the same id
+	Again   *RetryOf `json:"again,omitempty"` // the next attempt, which continues under the same id
 
-	// Rules are what holds, as last read; RulesFor is the state that their gate
-	// and clocks speak of, nil for none. RulesStale says that they may be others
-	// by now.
+	// Rules are the rules in effect, as last read; RulesFor is the state that their
+	// gate and schedule are for, nil for none. RulesStale says that they may have
+	// changed.
 	Rules      *Rules    `json:"rules,omitempty"`
 	RulesRead  time.Time `json:"rulesRead,omitzero"`
 	RulesFor   *StateKey `json:"rulesFor,omitempty"`
@@ -65,32 +65,32 @@ type Record struct {
 	// whether the run is tried again.
 	RetryJudged bool `json:"retryJudged,omitempty"`
 
-	// Chains are what the run is part of, and ChainsTold the end that they know
-	// of. Followers are the stacks that follow the run's, nil while that is not
-	// known; Released is the end for which those were let go, if there were any.
+	// Chains are the chains of the run, and ChainsTold the end that they know of.
+	// Followers are the stacks that follow the run's, nil while they are not
+	// known; Released is the end for which they were released, if there were any.
 	Chains     []ChainRef `json:"chains,omitempty"`
 	Behind     []string   `json:"behind,omitempty"` // see RunStatus
 	ChainsTold *StateKey  `json:"chainsTold,omitempty"`
 	Followers  *Followers `json:"followers,omitempty"`
 	Released   *StateKey  `json:"released,omitempty"`
 
-	// Parents is how far the stacks are that go first, as last read, and Replaced
-	// what takes the place of a plan that is old; see behindParents.
+	// Parents is the progress of the stacks that go first, as last read, and
+	// Replaced the run that takes the place of an old plan; see behindParents.
 	Parents  *Parents     `json:"parents,omitempty"`
 	Replaced *replacement `json:"replaced,omitempty"`
 
 	Outbox   []Notice `json:"outbox,omitempty"`   // messages that have not arrived yet
-	Spoke    bool     `json:"spoke,omitempty"`    // people were told something that calls for an end
-	Farewell bool     `json:"farewell,omitempty"` // they were told the end
+	Spoke    bool     `json:"spoke,omitempty"`    // people received a message that calls for an end
+	Farewell bool     `json:"farewell,omitempty"` // they received the end
 }
 
-// entrance is when the run came into the state it is in, by the clock of the
+// entrance is the time when the run entered its state, by the clock of the
 // execution, so that nobody can forge it.
 type entrance struct {
 	Key     StateKey  `json:"key"`
 	At      time.Time `json:"at"`
-	Overdue bool      `json:"overdue,omitempty"` // it stays longer than the policy allows, and people were told
-	Held    bool      `json:"held,omitempty"`    // people were told that something holds it
+	Overdue bool      `json:"overdue,omitempty"` // it stays longer than the policy allows, and people were notified
+	Held    bool      `json:"held,omitempty"`    // people were notified that something holds it
 }
 
 // StateKey identifies a state within a run. A replan repeats states, and
@@ -132,8 +132,7 @@ func (r *Record) journal(at time.Time, kind TimelineKind, actor, format string, 
 	r.Forgot++
 }
 
-// plan returns what was done about the plan of a state version, nil if nothing
-// was.
+// plan returns the record of the plan of a state version, nil if there is none.
 func (r *Record) plan(version int) *Plan {
 	for i := range r.Plans {
 		if r.Plans[i].StateVersion == version {
@@ -143,7 +142,7 @@ func (r *Record) plan(version int) *Plan {
 	return nil
 }
 
-// settle records what came of looking at a plan in order to confirm it.
+// settle records the result of an attempt to confirm a plan.
 func (r *Record) settle(at time.Time, version int, result PlanResult, reason string) {
 	p := r.plan(version)
 	if p == nil {
@@ -153,7 +152,7 @@ func (r *Record) settle(at time.Time, version int, result PlanResult, reason str
 	p.settle(at, result, reason)
 }
 
-// Learn folds in what the API shows, and notes what no notification had told.
+// Learn folds in what the API shows, and records what no notification had said.
 func (r *Record) Learn(at time.Time, run spacelift.Run) {
 	if run.Ref != r.Run || run.State == "" {
 		return // a call that failed shows nothing
@@ -164,7 +163,7 @@ func (r *Record) Learn(at time.Time, run spacelift.Run) {
 	r.noteRepair(at, before)
 }
 
-// reading is when a run was read. Of two readings the later counts, also where
+// reading returns the time of a reading. Of two readings the later counts, even if
 // both fall into one instant of the execution's clock.
 func (r *Record) reading(at time.Time, run spacelift.Run) time.Time {
 	if was, ok := r.apiShowed(StateKey{run.StateVersion, run.State}); ok && !was.ReceivedAt.Before(at) {
@@ -173,8 +172,8 @@ func (r *Record) reading(at time.Time, run spacelift.Run) time.Time {
 	return at
 }
 
-// noteReading notes a reading of the run. An end that the API showed and the run went
-// on from was none.
+// noteReading records a reading of the run. An end that the API showed and the run
+// continued from was none.
 func (r *Record) noteReading(at time.Time, run spacelift.Run) {
 	r.ReadAt, r.Shown = at, &StateKey{run.StateVersion, run.State}
 	if !run.State.Terminal() {
@@ -195,11 +194,11 @@ func (r *Record) noteRepair(at time.Time, before []RunEvent) {
 		}
 	}
 	if len(missed) > 0 {
-		r.Note(at, KindRepair, "the API told of states that no notification had: %s", strings.Join(missed, ", "))
+		r.Note(at, KindRepair, "the API shows states that no notification reported: %s", strings.Join(missed, ", "))
 	}
 }
 
-// Observe takes what the API shows of a run that nobody has told of for long, and
+// Observe takes what the API shows of a run that went without news for long, and
 // reports whether any of it was news.
 func (r *Record) Observe(at time.Time, run spacelift.Run) (news bool) {
 	key := StateKey{run.StateVersion, run.State}
@@ -209,8 +208,8 @@ func (r *Record) Observe(at time.Time, run spacelift.Run) (news bool) {
 	return denied || len(told) > 0 || run.NeedsApproval != needed || byBlock(run.Brakes.ConfirmBlock(run.Ref.Run), block) != 0
 }
 
-// newsIn returns the events that say more than is known: of states that are
-// not known, and the newest if the stack's labels have changed.
+// newsIn returns the events that say more than is known: those of new states, and
+// the newest if the stack's labels have changed.
 func newsIn(known RunStatus, read []RunEvent) []RunEvent {
 	var news []RunEvent
 	for _, e := range read {
@@ -229,8 +228,8 @@ func (r *Record) giveUp(at time.Time, reason string) {
 	r.Note(at, KindNote, "Gantry stops following the run: %s", r.GivenUp)
 }
 
-// Follow makes the record go on from that of an earlier execution. Under a new
-// attempt of the run, what people decided about the one before counts no longer.
+// Follow continues the record of an earlier execution. Under a new attempt of the
+// run, people's decisions about the one before count no longer.
 func (r *Record) Follow(at time.Time, was Record) {
 	if r.after() > was.after() {
 		r.Keys = was.Keys
@@ -251,5 +250,5 @@ func (r *Record) Follow(at time.Time, was Record) {
 		r.setRetryOf(at, *begun.RetryOf)
 	}
 	r.Journal = append(r.Journal, begun.Journal...)
-	r.Note(at, KindNote, "Gantry follows the run again: it goes on in Spacelift, and an earlier execution had ended")
+	r.Note(at, KindNote, "Gantry follows the run again: it continues in Spacelift, and an earlier execution had ended")
 }

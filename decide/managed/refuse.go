@@ -12,7 +12,7 @@ import (
 const (
 	ErrTypeNotAsked        = "NotAsked"        // the run does not ask for a decision now, or not for one of Gantry's
 	ErrTypeNotEntitled     = "NotEntitled"     // the person is not in the group that approves
-	ErrTypeSelfApproval    = "SelfApproval"    // the person triggered the run or wrote its commit, or nobody can tell
+	ErrTypeSelfApproval    = "SelfApproval"    // the person triggered the run or wrote its commit, or nobody knows
 	ErrTypeAlreadyDecided  = "AlreadyDecided"  // the person has said so already
 	ErrTypeStalePlan       = "StalePlan"       // the person saw another plan
 	ErrTypeNothingToRevoke = "NothingToRevoke" // the person has not approved this plan
@@ -25,7 +25,7 @@ const (
 const ErrTypeImpossibleRun = "ImpossibleRun"
 
 // RefuseDecision says why a decision is not taken; nil if it is. A decision that
-// names no plan is about the state that Gantry had been told of when it came.
+// names no plan is about the newest state that Gantry had received when it came.
 // It changes nothing.
 func (r *Record) RefuseDecision(s Situation, d Decision, told StateKey) *decide.Refusal {
 	if d.Verdict != Approve && d.Verdict != Reject && d.Verdict != Revoke {
@@ -42,9 +42,9 @@ func (r *Record) RefuseDecision(s Situation, d Decision, told StateKey) *decide.
 	}
 	switch seen := d.StateVersion; {
 	case seen != nil && *seen != s.StateVersion:
-		return decide.Refuse(ErrTypeStalePlan, "you saw the plan of state version %d; the run is now at %s (%d), look again", *seen, s.State, s.StateVersion)
+		return decide.Refuse(ErrTypeStalePlan, "you saw the plan of state version %d; the run is now at %s (%d), check again", *seen, s.State, s.StateVersion)
 	case seen == nil && told != s.Key():
-		return decide.Refuse(ErrTypeStalePlan, "the run went on to %s (%d) while your decision was on its way, look again", s.State, s.StateVersion)
+		return decide.Refuse(ErrTypeStalePlan, "the run moved on to %s (%d) while your decision was on its way, check again", s.State, s.StateVersion)
 	}
 	if no := s.refusePassedOn(); no != nil && d.Verdict != Reject {
 		return no

@@ -8,7 +8,7 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// request is what Gantry asks Spacelift to do about one state of a run. An
+// request is a request of Gantry's to Spacelift about one state of a run. An
 // answer is no proof: Spacelift has accepted confirmations, reviews and stops
 // that changed nothing. So a request ends when the run leaves the state, and
 // one without an effect is repeated once and then given to people.
@@ -24,7 +24,7 @@ type request struct {
 	Note string `json:"note,omitempty"`
 }
 
-// requestState is how far a request is.
+// requestState is the progress of a request.
 type requestState string
 
 // The states of a request.
@@ -48,7 +48,7 @@ const (
 const mostRequests = 2
 
 // send begins a request. One that Spacelift accepted is replaced by another, a
-// rejection after an approval for instance, and never by itself. It reports
+// rejection after an approval for instance, and never by the same. It reports
 // whether the request may be sent.
 func (q *request) send(do Action, review spacelift.ReviewDecision, note string) bool {
 	same := q.Do == do && q.Review == review
@@ -62,7 +62,7 @@ func (q *request) send(do Action, review spacelift.ReviewDecision, note string) 
 	return true
 }
 
-// accept takes that Spacelift said yes.
+// accept records that Spacelift said yes.
 func (q *request) accept(at time.Time) bool {
 	if q.State != requestSending {
 		return false
@@ -72,7 +72,7 @@ func (q *request) accept(at time.Time) bool {
 	return true
 }
 
-// drop takes that nothing came of a request: Spacelift refused, gave no answer,
+// drop records that a request ended without effect: Spacelift refused, gave no answer,
 // or Gantry no longer asks.
 func (q *request) drop() bool {
 	if q.State != requestSending {
@@ -101,7 +101,7 @@ func (q request) is(state requestState, kinds ...Action) bool {
 	return q.State == state && (len(kinds) == 0 || slices.Contains(kinds, q.Do))
 }
 
-// due is when the effect of an accepted request must show; zero if none is
+// due returns the time by which the effect of an accepted request must show; zero if none is
 // accepted.
 func (q request) due() time.Time {
 	switch {
@@ -136,8 +136,8 @@ func (r *Record) Send(key StateKey, n Next) bool {
 	return ask.Act.send(n.Do, "", "")
 }
 
-// request is what Gantry asks Spacelift about a state with this action. It is
-// one of its own where nothing is kept of the state any more.
+// request returns Gantry's request about a state with this action. It is a blank one
+// if nothing is kept of the state any more.
 func (r *Record) request(key StateKey, do Action) *request {
 	ask := r.pending(key)
 	switch {
@@ -310,7 +310,7 @@ func (r *Record) CouldNot(at time.Time, key StateKey, n Next, why string) {
 	r.actFailed(key, n, why)
 }
 
-// actFailed takes that nothing came of a request.
+// actFailed records that a request failed.
 func (r *Record) actFailed(key StateKey, n Next, why string) {
 	if n.Do == DoStop {
 		r.stopFailed(why)

@@ -10,9 +10,9 @@ import (
 )
 
 // RetryRunType is the workflow type of RetryRun, which tries a failed run
-// again. There is at most one at a time per run, under RetryRunID, whoever asks
-// first: ManageRun by policy, or a person. Another begins only after one that
-// made no run.
+// again. There is at most one at a time per run, under RetryRunID, for the first to
+// ask: ManageRun by policy, or a person. Another begins only after one that made
+// no run.
 const RetryRunType = "RetryRun"
 
 // RetryRunInput says which run and why.
@@ -22,16 +22,15 @@ type RetryRunInput struct {
 	Reason  string           `json:"reason"`  // a sentence
 	Attempt int              `json:"attempt"` // of the new run: 2 for the first retry
 
-	// TriggeredBy are who is behind the run: see RunStatus.Triggerers. What the API
+	// TriggeredBy are the people behind the run: see RunStatus.Triggerers. What the API
 	// shows is added.
 	TriggeredBy []string `json:"triggeredBy,omitempty"`
 
-	// Waits says that the run's execution has not ended, so that it is told; never
-	// set by that itself.
+	// Waits says that the run's execution has not ended, so that it is signaled;
+	// that execution never sets it.
 	Waits bool `json:"waits,omitempty"`
 
-	// Chains are what the run is part of, as far as is known: the new one will be
-	// too.
+	// Chains are the chains of the run, as far as is known. The new one joins them.
 	Chains []ChainRef `json:"chains,omitempty"`
 }
 
@@ -40,7 +39,7 @@ type RetryRunOutcome struct {
 	New    spacelift.RunRef `json:"new,omitzero"`     // zero when it was not retried
 	Reason string           `json:"reason,omitempty"` // why not, as a sentence
 
-	// Block is what holds the stack, if that was why. It may pass.
+	// Block is the brake that holds the stack, if that was why. It may pass.
 	Block *spacelift.Block `json:"block,omitempty"`
 }
 
@@ -54,13 +53,13 @@ type RetryOf struct {
 	// id: all until then belongs to the one before. 0: they have not.
 	After int `json:"after,omitempty"`
 
-	// TriggeredBy are who triggered the attempts before, and who asked Gantry for
-	// them: Spacelift names Gantry's own key alone.
+	// TriggeredBy are the people who triggered the attempts before, or asked Gantry
+	// for them: Spacelift names Gantry's own key alone.
 	TriggeredBy []string `json:"triggeredBy,omitempty"`
 }
 
-// retried takes that somebody retried the run, and as what: a retry of the
-// policy's is not needed any more.
+// retried records that the run was retried, and as what: the policy's own retry is
+// not needed any more.
 func (r *Record) retried(at time.Time, by string, as spacelift.RunRef) {
 	if r.Retry == nil {
 		r.Retry = &Retry{Attempt: r.RetryOf.attempt() + 1, Of: r.RetryOf.attempt() + 1, At: at}
@@ -162,9 +161,9 @@ func Distinct(names []string) (list []string) {
 	return list
 }
 
-// setRetryOf takes that the run tries another one again, or under the same id
-// itself. More than one retry may end up with the same run, and whoever is
-// behind one of them stays it.
+// setRetryOf records that the run tries another one again, or itself under the same
+// id. More than one retry may end up with the same run; the people behind each of
+// them are kept.
 func (r *Record) setRetryOf(at time.Time, of RetryOf) {
 	if of.Run == r.Run && of.After > r.after() {
 		r.Again = &of
@@ -210,7 +209,7 @@ type Retried struct {
 	As spacelift.RunRef `json:"as"`
 }
 
-// RetryHeld is how long a retry waits for a lock, or whatever else blocks the
+// RetryHeld is the time that a retry waits for a lock, or another brake of the
 // stack, before it is given up.
 const RetryHeld = 24 * time.Hour
 

@@ -9,7 +9,7 @@ import (
 	"github.com/gantryhq/gantry/decide/policy"
 )
 
-// Rules is what holds for a run.
+// Rules are the rules in effect for a run.
 type Rules struct {
 	Labels []string      `json:"labels,omitempty"` // what they were read from
 	Policy policy.Policy `json:"policy"`
@@ -19,11 +19,11 @@ type Rules struct {
 	Gate     policy.Gate       `json:"gate,omitzero"`
 	Schedule []policy.Deadline `json:"dues,omitempty"`
 
-	// Approvers are who may approve the plan that was asked about; nil when that is
-	// not known.
+	// Approvers are the people who may approve the plan that was asked about; nil
+	// if they are not known.
 	Approvers *policy.Approvers `json:"approvers,omitempty"`
 
-	// URL is where the run is in Spacelift's user interface.
+	// URL is the address of the run in Spacelift's user interface.
 	URL string `json:"url,omitempty"`
 
 	// Followers are the stacks that follow the run's; nil when that is not known,
@@ -39,9 +39,8 @@ func (r *Record) DoubtRules() {
 	}
 }
 
-// TakeRules takes what holds, read from the labels it names, and notes what
-// became another. With here it speaks of the present state, gate and clocks
-// included.
+// TakeRules takes the rules in effect, and records what changed. With here they are
+// for the present state, with gate and schedule.
 func (r *Record) TakeRules(at time.Time, rules Rules, here bool) {
 	was := r.Rules
 	if was != nil {

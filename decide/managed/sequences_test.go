@@ -53,7 +53,7 @@ func (s sequence) events() []RunEvent {
 	return events
 }
 
-// Notification is what Spacelift tells of a run of a stack that is managed and
+// Notification returns a notification of a run of a stack that is managed and
 // confirmed automatically.
 func notification(typ spacelift.RunType, state spacelift.RunState, version int) RunEvent {
 	entered := t0.Add(time.Duration(version) * 7 * time.Second)

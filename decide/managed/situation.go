@@ -10,8 +10,8 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// Situation is a run as decisions see it: the facts, what holds for it, and how
-// far Gantry and people are, at a time.
+// Situation is a run as decisions see it: the facts, the rules in effect, and the
+// progress of Gantry and people, at a time.
 type Situation struct {
 	RunStatus
 
@@ -22,14 +22,14 @@ type Situation struct {
 	rulesStale bool
 
 	needsApproval bool     // Spacelift's own approval policies keep it where it is
-	read          bool     // the API told of the present state
+	read          bool     // the API showed the present state
 	shown         StateKey // the newest state that the API showed at readAt
 	Trust         trust
 	whyRead       string     // why notifications make it necessary to read the run; empty if they don't
 	missingUntil  time.Time  // when a run that Spacelift does not know is given up
 	readEvents    []RunEvent // by the API, in the run's order
-	blockRead     time.Time  // when it told of Block
-	Crowded       bool       // it did not, and more was told of the run than can be kept
+	blockRead     time.Time  // when it showed Block
+	Crowded       bool       // it did not, and the run has more events than can be kept
 	Entered       entrance
 	Ask           *pendingDecision // about the present state; nil when it asks nothing
 	open          *pendingDecision // about an earlier state, and nobody knows yet how it ended
@@ -44,7 +44,7 @@ type Situation struct {
 	diagnosed     bool
 	retryJudged   bool
 	readAt        time.Time // when the API last showed the run
-	again         bool      // the next attempt goes on under the same id
+	again         bool      // the next attempt continues under the same id
 	chainsTold    *StateKey
 	released      *StateKey
 	followers     *Followers
@@ -52,7 +52,7 @@ type Situation struct {
 	replaced      *replacement
 }
 
-// Situation is all that decisions rest on, at a time. It shares nothing with
+// Situation returns all that decisions depend on, at a time. It shares nothing with
 // the record that decisions could change.
 func (r *Record) Situation(at time.Time) Situation {
 	s := Situation{
@@ -95,7 +95,7 @@ func (r *Record) Situation(at time.Time) Situation {
 
 func (s Situation) Key() StateKey { return StateKey{s.StateVersion, s.State} }
 
-// plan is what the policy judges.
+// plan returns the facts that the policy judges.
 func (s Situation) plan() policy.PlanFacts {
 	return policy.PlanFacts{Type: s.Type, Drift: s.DriftDetection, Delta: s.Delta}
 }
@@ -107,8 +107,8 @@ func (s Situation) autoConfirms() bool {
 	return ok && s.State == spacelift.RunStateUnconfirmed && !s.needsApproval && s.objection == nil
 }
 
-// needed is how many people must approve; 0 if Gantry counts no approvals. A run
-// that somebody objected to is for people, whatever the policy says by now.
+// needed returns the number of approvals needed; 0 if Gantry counts none. A run that
+// somebody objected to is for people, whatever the policy says by now.
 func (s Situation) needed() int {
 	if s.objection != nil {
 		return max(s.Policy.Approvals.Value, 1)
@@ -121,7 +121,7 @@ func (s Situation) peopleDecide() bool {
 	return s.Ask != nil && s.Managed && len(s.Policy.Problems) == 0 && s.needed() > 0 && !s.autoConfirms()
 }
 
-// approvals is how far people are; nil when nobody is asked through Gantry.
+// approvals counts people's decisions; nil if nobody is asked through Gantry.
 func (s Situation) approvals() *Approvals {
 	if !s.peopleDecide() {
 		return nil
@@ -138,8 +138,8 @@ func (s Situation) approvals() *Approvals {
 	return a
 }
 
-// tooFewApprovers says why people can't give as many approvals as are needed, as far as
-// it is known who may; empty if they can.
+// tooFewApprovers says why people can't give the approvals needed, as far as the
+// approvers are known; empty if they can.
 func (s Situation) tooFewApprovers() string {
 	if !s.peopleDecide() || !s.read || !s.rulesHere() {
 		return ""
@@ -149,7 +149,7 @@ func (s Situation) tooFewApprovers() string {
 		group = "in the group " + name
 	}
 	if !self && len(s.excluded) == 0 {
-		return "nobody can approve it: Spacelift tells neither who triggered the run nor who wrote its commit, and nobody approves their own"
+		return "nobody can approve it: Spacelift shows neither who triggered the run nor who wrote its commit, and nobody approves their own"
 	}
 	known := s.rules.Approvers
 	if known == nil {
@@ -214,7 +214,7 @@ func (s Situation) schedule() []policy.Deadline {
 	})
 }
 
-// timeOver says that the time was over before enough people approved.
+// timeOver says that too few people approved in time.
 func (s Situation) timeOver(kind policy.DeadlineKind) string {
 	within := s.Policy.ApprovalTimeout.Value
 	if kind == policy.DeadlineDiscard {
@@ -232,7 +232,7 @@ func (s Situation) timeOver(kind policy.DeadlineKind) string {
 	}
 }
 
-// approvers lists who approved.
+// approvers lists the people who approved.
 func (s Situation) approvers() string {
 	names := make([]string, len(s.approved))
 	for i, d := range s.approved {
@@ -241,7 +241,7 @@ func (s Situation) approvers() string {
 	return decide.Enumerate(names)
 }
 
-// Deadline is how long a run may be in the present state; 0 is for ever.
+// Deadline returns the time that a run may stay in the present state; 0 is forever.
 func (s Situation) Deadline() time.Duration {
 	d := s.Policy.Deadlines.Value
 	if s.State.Applies() || s.State != "" && !s.State.Known() { // an unknown state may be an apply
@@ -258,20 +258,20 @@ func (s Situation) Deadline() time.Duration {
 	return 0
 }
 
-// How long an execution hears nothing before it asks for itself. Notifications
+// The silence after which an execution reads the run itself. Notifications
 // get lost; this is the net below Reconcile, which finds most of it earlier. The
-// policy's deadlines take the place of quietWorking where they apply.
+// policy's deadlines take the place of SilenceWorking where they apply.
 const (
-	SilenceWorking = 30 * time.Minute // while Spacelift is to go on by itself
+	SilenceWorking = 30 * time.Minute // while Spacelift works
 	SilenceWaiting = 6 * time.Hour    // while people are to decide, or something holds the run
 )
 
-// PollAgain is how long after a look that nobody answered an execution looks
-// again. It doubles up to quietWorking: a day without Spacelift costs some 50
-// looks, of 6 events each.
+// PollAgain is the pause after a reading that Spacelift didn't answer. It doubles up
+// to SilenceWorking: a day without Spacelift costs some 50 readings of 6 events
+// each.
 const PollAgain = time.Minute
 
-// Shortest is the deadline that is over first.
+// Shortest returns the shortest deadline.
 func Shortest(s Situation) time.Duration {
 	least := min(SilenceWaiting, effectWithin)
 	d := s.Policy.Deadlines.Value
@@ -283,8 +283,8 @@ func Shortest(s Situation) time.Duration {
 	return least
 }
 
-// NoteOverdue tells people, once, that the run stays where it is for longer than its
-// policy allows, though nobody has to do anything.
+// NoteOverdue notifies people, once, that the run stays in its state for longer than
+// its policy allows, though nobody has to act.
 func (r *Record) NoteOverdue(s Situation, n Next, at time.Time) {
 	if n.What != WaitSpacelift || !s.Managed || s.Deadline() <= 0 || r.Entered.Overdue || at.Before(s.Entered.At.Add(s.Deadline())) || r.Shown == nil || *r.Shown != s.Key() {
 		return

@@ -218,7 +218,7 @@ func TestStagesOfAPlan(t *testing.T) {
 	}.check(t)
 }
 
-// A retry, by whoever asks for it.
+// A retry, by a person or Gantry.
 func TestStagesOfARetry(t *testing.T) {
 	machine{
 		states: names(RetryStates),

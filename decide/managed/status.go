@@ -22,22 +22,22 @@ type RunStatus struct {
 	StateVersion int                `json:"stateVersion"`
 	Phase        Phase              `json:"phase"`
 	WaitingFor   *WaitingFor        `json:"waitingFor,omitempty"` // nil once the run has ended
-	Outcome      string             `json:"outcome,omitempty"`    // how it ended, as a sentence; empty while it goes on
+	Outcome      string             `json:"outcome,omitempty"`    // how it ended, as a sentence; empty before that
 
 	// GivenUp says why Gantry stopped following the run before its end; mostly
 	// empty.
 	GivenUp string `json:"givenUp,omitempty"`
 
-	Managed bool          `json:"managed"` // the stack carried gantry:managed when it was last heard of
+	Managed bool          `json:"managed"` // the stack carried gantry:managed by the last event
 	Policy  policy.Policy `json:"policy"`
 	Labels  []string      `json:"labels,omitempty"` // Gantry's own, sorted
 
 	// NeedsApproval says that Spacelift's own approval policies keep the run in
-	// its state, as far as the API told.
+	// its state, as far as the API showed.
 	NeedsApproval bool `json:"needsApproval,omitempty"`
 
-	// Block is what kept Gantry from confirming when the API was last asked about
-	// the state, such as a lock of somebody's; nil for nothing.
+	// Block is the brake that kept Gantry from confirming when the API was last
+	// asked about the state, such as a lock; nil for none.
 	Block *spacelift.Block `json:"block,omitempty"`
 
 	Plans []Plan `json:"plans,omitempty"` // what Gantry did about each plan it was to confirm
@@ -46,15 +46,15 @@ type RunStatus struct {
 	// made it look.
 	Gate *policy.Gate `json:"gate,omitempty"`
 
-	// Approvals is how far people have decided about what the run asks now; nil
-	// when it asks nothing of people through Gantry.
+	// Approvals counts people's decisions about the current plan; nil if Gantry
+	// asks nobody.
 	Approvals *Approvals `json:"approvals,omitempty"`
 
 	// Decisions are all that people took through Gantry, those about earlier
 	// plans included, oldest first.
 	Decisions []Decided `json:"decisions,omitempty"`
 
-	Failure *Failure `json:"failure,omitempty"` // why it failed; nil if it did not, or nobody could tell yet
+	Failure *Failure `json:"failure,omitempty"` // why it failed; nil if it did not, or it is not known yet
 	Retry   *Retry   `json:"retry,omitempty"`   // of this run by another; nil when none is planned
 	RetryOf *RetryOf `json:"retryOf,omitempty"` // the run that this one tries again
 
@@ -65,8 +65,7 @@ type RunStatus struct {
 	// Behind are the people behind the run whose place this one takes.
 	Behind []string `json:"behind,omitempty"`
 
-	// Chains are what the run is part of: one that it began, or those that
-	// released it. Followers are the managed stacks that follow the run's, and
+	// Chains are the chains of the run: one that it began, or those that released it. Followers are the managed stacks that follow the run's, and
 	// are released when it finishes.
 	Chains    []ChainRef          `json:"chains,omitempty"`
 	Followers []spacelift.StackID `json:"followers,omitempty"`
@@ -103,7 +102,7 @@ const (
 	PhaseHolding    Phase = "holding"    // something keeps Gantry from acting; WaitingFor says what
 	PhaseConfirming Phase = "confirming" // Spacelift has been asked to confirm and has not answered
 	PhaseApplying   Phase = "applying"   // confirmed or applying; also a task performing, resources being destroyed
-	PhaseFollowing  Phase = "following"  // in a state, or of a type, that this version has not heard of
+	PhaseFollowing  Phase = "following"  // in a state, or of a type, that this version does not know
 	PhaseRetrying   Phase = "retrying"   // failed; another run is to try it again
 	PhaseDone       Phase = "done"       // ended, however
 )
@@ -113,7 +112,7 @@ type WaitingFor struct {
 	What   Wait      `json:"what"`
 	Reason string    `json:"reason"`         // a sentence
 	Since  time.Time `json:"since"`          // by Spacelift's clock
-	Until  time.Time `json:"until,omitzero"` // when that changes by itself, at the earliest; zero: at no known time
+	Until  time.Time `json:"until,omitzero"` // the earliest time when that changes automatically; zero: not known
 	Who    string    `json:"who"`            // who can unblock it
 	Next   string    `json:"next,omitempty"` // what happens then
 }
@@ -123,9 +122,9 @@ type Wait string
 
 // The kinds of waiting.
 const (
-	WaitSpacelift Wait = "spacelift" // to go on by itself
+	WaitSpacelift Wait = "spacelift" // to continue
 	WaitPerson    Wait = "person"    // to decide, in Spacelift or through Gantry
-	WaitLabels    Wait = "labels"    // to be mended, or a person to decide in Spacelift
+	WaitLabels    Wait = "labels"    // to be fixed, or a person to decide in Spacelift
 	WaitAnswer    Wait = "answer"    // of Spacelift's API
 	WaitGate      Wait = "gate"      // to open: a window, or the end of a freeze
 	WaitRetry     Wait = "retry"     // for the time of the next attempt
@@ -134,16 +133,16 @@ const (
 	WaitGantry    Wait = "gantry"    // at work itself, such as looking why the run failed
 )
 
-// Failure is why a run failed, as far as Spacelift tells.
+// Failure is the cause of a run's failure, as far as Spacelift shows it.
 type Failure struct {
 	Cause      policy.Cause       `json:"cause"`
 	Phase      spacelift.RunState `json:"phase,omitempty"` // the state it failed in
 	ApplyBegan bool               `json:"applyBegan"`      // an apply phase had begun, or may have
 	Evidence   string             `json:"evidence,omitempty"`
-	Source     string             `json:"source,omitempty"` // where the evidence stands: "note", "log", "history"
+	Source     string             `json:"source,omitempty"` // where the evidence is: "note", "log", "history"
 }
 
-// Retry is another try at a run that failed.
+// Retry is another attempt at a run that failed.
 type Retry struct {
 	State   RetryState       `json:"state"`
 	Attempt int              `json:"attempt"`      // of the new run: 2 for the first retry
@@ -153,19 +152,19 @@ type Retry struct {
 	As      spacelift.RunRef `json:"as,omitzero"`  // the new run, once known
 	Reason  string           `json:"reason"`       // a sentence: why, and what became of it
 
-	// Held is why it waits longer than planned, and HeldSince from when on; empty
-	// if it does not.
+	// Held is the reason that it waits longer than planned, and HeldSince the time
+	// since then; empty if it does not.
 	Held      string    `json:"held,omitempty"`
 	HeldSince time.Time `json:"heldSince,omitzero"`
 }
 
-// RetryState says how far a retry is.
+// RetryState is the progress of a retry.
 type RetryState string
 
 // The states of a retry.
 const (
 	RetryPlanned   RetryState = "planned"    // it waits for its time
-	RetryStarted   RetryState = "started"    // RetryRun, under RetryRunID of the run, sees to it
+	RetryStarted   RetryState = "started"    // RetryRun, under RetryRunID of the run, carries it out
 	RetryMade      RetryState = "made"       // there is a new run
 	RetryCalledOff RetryState = "called-off" // nothing comes of it
 )
@@ -173,7 +172,7 @@ const (
 // RetryStates lists them all.
 var RetryStates = []RetryState{RetryPlanned, RetryStarted, RetryMade, RetryCalledOff}
 
-// start takes that RetryRun sees to the retry.
+// start records that RetryRun carries the retry out.
 func (r *Retry) start() bool {
 	if r.State != RetryPlanned {
 		return false
@@ -182,7 +181,7 @@ func (r *Retry) start() bool {
 	return true
 }
 
-// postpone takes that the retry has to wait, and why.
+// postpone records that the retry has to wait, and why.
 func (r *Retry) postpone(at, until time.Time, why string) bool {
 	if r.State != RetryStarted {
 		return false
@@ -201,7 +200,7 @@ func (r *Retry) made(as spacelift.RunRef) bool {
 	return true
 }
 
-// callOff takes why nothing comes of the retry.
+// callOff records why the retry is not made.
 func (r *Retry) callOff(why string) bool {
 	if r.State == RetryMade || r.State == RetryCalledOff {
 		return false
@@ -230,9 +229,9 @@ type StateEntry struct {
 
 // TimelineEntry is one thing that happened with a run.
 //
-// Entries stand in the order of the run's states, and what Gantry did stands
-// behind the state it answered. That is the order of cause and effect also
-// where two clocks disagree, so At need not grow from entry to entry.
+// Entries are in the order of the run's states, and what Gantry did is behind the
+// state it answered. That is the order of cause and effect even where two clocks
+// disagree, so At need not grow from entry to entry.
 type TimelineEntry struct {
 	At           time.Time          `json:"at"`
 	Kind         TimelineKind       `json:"kind"`
@@ -254,7 +253,7 @@ const (
 	KindEvent    TimelineKind = "event"    // the run entered a state
 	KindDecision TimelineKind = "decision" // what Gantry wants, and why
 	KindAction   TimelineKind = "action"   // what Gantry did in Spacelift
-	KindRepair   TimelineKind = "repair"   // what the API told that no notification did, or told otherwise
+	KindRepair   TimelineKind = "repair"   // what the API showed and no notification said, or said otherwise
 	KindNote     TimelineKind = "note"     // anything else worth knowing
 	KindPerson   TimelineKind = "person"   // what a person decided through Gantry
 	KindClock    TimelineKind = "clock"    // a reminder, an escalation, a deadline or a timeout
@@ -262,7 +261,7 @@ const (
 	KindAlarm    TimelineKind = "alarm"    // what must not happen, and did
 )
 
-// Plan is what Gantry did about one plan. The state version of UNCONFIRMED
+// Plan is the record of one plan. The state version of UNCONFIRMED
 // identifies a plan within its run: a replan makes another.
 type Plan struct {
 	StateVersion int        `json:"stateVersion"`
@@ -272,7 +271,7 @@ type Plan struct {
 	Looks        int        `json:"looks"` // how often it was looked at in order to confirm it
 }
 
-// PlanResult is what came of the wish to confirm a plan.
+// PlanResult is the result of an attempt to confirm a plan.
 type PlanResult string
 
 // The results. PlanChanged, PlanRefused and PlanPostponed let Gantry try that
@@ -297,7 +296,7 @@ const (
 // PlanResults lists them all.
 var PlanResults = []PlanResult{PlanConfirmed, PlanAlready, PlanChanged, PlanRefused, PlanPostponed, PlanDiscarded, PlanIneffective, PlanUnseen}
 
-// settle takes what came of looking at the plan. What was confirmed or discarded
+// settle records the result of an attempt to confirm the plan. What was confirmed or discarded
 // is no longer refused or postponed; it may only turn out to have had no effect.
 func (p *Plan) settle(at time.Time, result PlanResult, reason string) bool {
 	switch p.Result {
@@ -319,7 +318,7 @@ func (p *Plan) settle(at time.Time, result PlanResult, reason string) bool {
 	return true
 }
 
-// Status is all that can be said of the run at a time.
+// Status returns the status of the run at a time.
 func (r *Record) Status(at time.Time) RunStatus {
 	now := r.Situation(at)
 	n := now.Next()
@@ -337,7 +336,7 @@ func (r *Record) Status(at time.Time) RunStatus {
 	return s
 }
 
-// Facts is what the events add up to, before anything is decided. The state is
+// Facts returns the sum of the events, before anything is decided. The state is
 // that of the newest event. Of every other particular, the last reading of the
 // run counts; as long as the run was not read, the newest notification does.
 func (r *Record) Facts() RunStatus {
@@ -387,8 +386,8 @@ func (r *Record) Facts() RunStatus {
 	return s
 }
 
-// policy is what the run is managed by: what was read, or as long as nothing
-// was, what labels alone say.
+// policy returns the policy of the run: the one that was read, or before that, the
+// one of its labels alone.
 func (r *Record) policy(labels []string) policy.Policy {
 	if r.Rules == nil {
 		return (*policy.Definitions)(nil).Resolve(labels).Of(r.Run.Stack)
@@ -396,8 +395,8 @@ func (r *Record) policy(labels []string) policy.Policy {
 	return r.Rules.Policy
 }
 
-// readFacts is what the readings of the run add up to, without anything that
-// only a notification said: what Gantry says to people.
+// readFacts returns the sum of the readings of the run, without anything that only
+// a notification said, for messages to people.
 func (r *Record) readFacts() RunStatus {
 	read := *r
 	read.Events = slices.DeleteFunc(slices.Clone(r.Events), func(e RunEvent) bool { return e.Source != SourceReconcile })
@@ -414,8 +413,7 @@ func (s *RunStatus) particulars(e RunEvent) {
 	s.DriftDetection = s.DriftDetection || e.DriftDetection
 }
 
-// delta is what the plan of the run would do, given its events with the newest
-// first. Once the run was read, a notification is asked for nothing but the size
+// delta returns the size of the run's plan, given its events with the newest first. Once the run was read, a notification is asked for nothing but the size
 // of a newer plan, which Gantry compares before it acts.
 func delta(events []RunEvent, read bool) *spacelift.Delta {
 	for _, e := range events {
@@ -446,8 +444,8 @@ func fill(c, from spacelift.Commit) spacelift.Commit {
 	}
 }
 
-// states lists the states that the events tell of, the end last. A state that
-// both a notification and the API tell of has the finer time of the first and
+// states lists the states that the events name, the end last. A state that both a
+// notification and the API name has the finer time of the first and
 // the actor of the second.
 func states(events []RunEvent) []StateEntry {
 	sorted := slices.SortedFunc(slices.Values(events), byPlace)

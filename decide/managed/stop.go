@@ -45,7 +45,7 @@ func (s *Stopping) ask(key StateKey) bool {
 	return s.Request.send(DoStop, "", "")
 }
 
-// accept takes that Spacelift accepted the stop. The key is the state that
+// accept records that Spacelift accepted the stop. The key is the state that
 // Spacelift showed then: notifications may have been behind.
 func (s *Stopping) accept(at time.Time, key StateKey, verb string) bool {
 	if !s.Request.accept(at) {
@@ -71,7 +71,7 @@ func (s *Stopping) did(key StateKey) bool {
 	return s != nil && s.Verb != "" && s.Key == key
 }
 
-// decideStop decides about a run that a person wants to end and that goes on.
+// decideStop decides about a run that a person wants to stop and that has not ended.
 func decideStop(s Situation) Next {
 	st := s.stopping
 	why, note := st.String(), noteOf("Stopped through Gantry by "+st.By, st.Note)
@@ -86,7 +86,7 @@ func decideStop(s Situation) Next {
 	case st.Request.overdue(s.Now):
 		return s.attempt(verifying(ending))
 	case st.Request.is(requestAccepted):
-		n := passing(s, PhaseFollowing, fmt.Sprintf("Spacelift was asked to %s the run and has not told yet that it did", st.Verb))
+		n := passing(s, PhaseFollowing, fmt.Sprintf("Spacelift was asked to %s the run and has not reported yet that it did", st.Verb))
 		n.Until = st.Request.due()
 		return s.notifyChainsOfStop(n)
 	case st.Request.is(requestIneffective) && s.State.Stoppable():
@@ -110,7 +110,7 @@ func decideStop(s Situation) Next {
 const whoEnds = "anyone who may stop, confirm or discard runs of this stack in Spacelift"
 
 // notifyChainsOfStop lets the chains that released the run know of the wish first:
-// they read the run's end by themselves, and must not release anything below it.
+// they read the run's end themselves, and must not release anything below it.
 func (s Situation) notifyChainsOfStop(n Next) Next {
 	if s.stopping.ChainsTold || !s.follows() {
 		return n
@@ -135,7 +135,7 @@ func (r *Record) Stop(at time.Time, wish StopRequest) *Stopping {
 	return r.Stopping
 }
 
-// stopFailed takes that Spacelift did not stop the run. Nobody is promised
+// stopFailed records that Spacelift did not stop the run. Nobody is promised
 // anything yet: the wish is over, and its author learns why. Otherwise it binds.
 func (r *Record) stopFailed(why string) {
 	if r.Stopping == nil {

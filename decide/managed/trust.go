@@ -10,8 +10,8 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// trust is how far an execution trusts notifications, and when it reads the run
-// to compare them with the API. A signature is a doorbell: it makes Gantry read
+// trust is an execution's trust in notifications, with the times at which it reads
+// the run to compare them with the API. A signature is a doorbell: it makes Gantry read
 // the run, and what the API shows decides.
 type trust struct {
 	// Disputed says that something contradicts the newest state that a
@@ -22,8 +22,8 @@ type trust struct {
 	// Repeated is a state that the API denied and a notification has named since.
 	Repeated *StateKey `json:"repeated,omitempty"`
 
-	// Next is when the run may be read again because of notifications, and Reason
-	// why not before; zero while nothing speaks against it.
+	// Next is the time from which notifications may cause another reading, and
+	// Reason why not before; zero while nothing speaks against it.
 	Next   time.Time `json:"next,omitzero"`
 	Reason string    `json:"reason,omitempty"`
 
@@ -36,13 +36,13 @@ type trust struct {
 	Repeats     int       `json:"repeats,omitempty"`
 
 	// Denied counts how often the API denied what notifications claimed, and
-	// DeniedAt is when it last did. Until waryFor has passed since then, a state
+	// DeniedAt the last time. Until waryFor has passed since then, a state
 	// beyond the API's newest counts only after the API has shown it.
 	Denied   int       `json:"denied,omitempty"`
 	DeniedAt time.Time `json:"deniedAt,omitzero"`
 
-	// Again is when to read the run once more after a denial, in case the API was
-	// behind its own notifications, Checks how often, and CheckedSince since when.
+	// Again is the time of the next reading after a denial, in case the API was
+	// behind its own notifications; Checks counts those left since CheckedSince.
 	Again        time.Time `json:"again,omitzero"`
 	Checks       int       `json:"checks,omitempty"`
 	CheckedSince time.Time `json:"checkedSince,omitzero"`
@@ -53,19 +53,19 @@ type trust struct {
 }
 
 const (
-	// maxLead is how far a notification may be ahead of all else that is known of
-	// the run before it is a reason to read it: a run passes some ten states, and a
+	// maxLead bounds the lead of a notification over all else that is known of the
+	// run; a longer one is a reason to read it: a run passes some ten states, and a
 	// replan adds four.
 	maxLead = 8
 
-	// waryFor is how long an execution stays wary after the API denied a claim.
+	// waryFor is the time that an execution stays wary after the API denied a claim.
 	waryFor = 10 * time.Minute
 
 	// deniedFirst and deniedLongest bound how often claims make an execution read
 	// the run while they turn out to be false.
 	deniedFirst, deniedLongest = 2 * time.Second, time.Minute
 
-	// maxChecks is how often the run is read again after a denial, after checkAfter
+	// maxChecks bounds the readings of the run after a denial, after checkAfter
 	// at first and twice as long each time. Within waryFor there are no more.
 	maxChecks  = 4
 	checkAfter = 5 * time.Second
@@ -75,12 +75,12 @@ const (
 	// what waited for an answer is late by half of the outage at most.
 	unreadFirst, unreadLongest = 5 * time.Second, 15 * time.Minute
 
-	// unreadEnd is how long an execution tries to read a run whose end only a
+	// unreadEnd is the time that an execution tries to read a run whose end only a
 	// notification named, before it stops following the run because Spacelift
 	// refuses Gantry.
 	unreadEnd = 24 * time.Hour
 
-	// missingFor is how long Spacelift must deny a run before an execution stops
+	// missingFor is the time that Spacelift must deny a run before an execution stops
 	// following it, so that the access of an API key can be repaired meanwhile.
 	// Where nothing but notifications ever named the run, strangerFor will do.
 	missingFor, strangerFor = 24 * time.Hour, 10 * time.Minute
@@ -89,7 +89,7 @@ const (
 	// that Spacelift does not know.
 	missingFirst, missingLongest = time.Minute, 30 * time.Minute
 
-	// freshFor is how old a reading may be that Gantry speaks by.
+	// freshFor bounds the age of a reading by which Gantry notifies people.
 	freshFor = time.Minute
 
 	// maxRepeats bounds readings in a row that show nothing new.
@@ -314,7 +314,7 @@ func (r *Record) Compare(at time.Time, run spacelift.Run) (denied bool) {
 
 // contradictions returns the states that notifications alone named and that the
 // API would show if they were so, and those that are over: an end that the run
-// went on from, or that the API shows in another version, since Spacelift has
+// continued from, or that the API shows in another version, since Spacelift has
 // sent ends with stale ones.
 func (r *Record) contradictions(run spacelift.Run) (wrong, over []StateKey) {
 	shown := map[int]spacelift.RunState{}
@@ -356,7 +356,7 @@ func (r *Record) denied(at time.Time, run spacelift.Run, states []StateKey) {
 	for i, key := range states {
 		names[i] = key.String()
 	}
-	r.Note(at, KindRepair, "the API shows %s (%d) as the newest state, so what notifications told beyond it is not believed: %s",
+	r.Note(at, KindRepair, "the API shows %s (%d) as the newest state, so what notifications said beyond it is not believed: %s",
 		run.State, run.StateVersion, strings.Join(names, ", "))
 }
 
@@ -408,7 +408,7 @@ func (r *Record) Calm(at time.Time) {
 	}
 }
 
-// Arrived takes that notifications arrived while Spacelift did not answer, or did
+// Arrived records that notifications arrived while Spacelift did not answer, or did
 // not know the run: that may be over, so the next reading need not wait.
 func (t *trust) Arrived(at time.Time) {
 	if soon := t.TriedAt.Add(unreadFirst); t.Failed > 0 && soon.Before(t.Next) {
@@ -419,9 +419,9 @@ func (t *trust) Arrived(at time.Time) {
 	}
 }
 
-// Unanswered notes that Spacelift did not answer when the run was to be read. An
+// Unanswered records that Spacelift did not answer when the run was to be read. An
 // outage passes; where trying again can't help, as with a key that was removed, an
-// execution that was told of an end stops after unreadEnd.
+// execution that a notification named an end to stops after unreadEnd.
 func (r *Record) Unanswered(at time.Time, why string, final bool) {
 	t := &r.Trust
 	if t.Failed == 0 {
@@ -436,7 +436,7 @@ func (r *Record) Unanswered(at time.Time, why string, final bool) {
 	}
 }
 
-// Missing notes that Spacelift does not know the run. It is followed for some
+// Missing records that Spacelift does not know the run. It is followed for some
 // time all the same: keys lose their access and get it back.
 func (r *Record) Missing(at time.Time) {
 	t := &r.Trust
@@ -454,8 +454,8 @@ func (r *Record) Missing(at time.Time) {
 	}
 }
 
-// missingUntil is when an execution stops following a run that Spacelift does
-// not know.
+// missingUntil returns the time at which an execution stops following a run that
+// Spacelift does not know.
 func (r *Record) missingUntil() time.Time {
 	if _, read := r.lastRead(); read || r.vouched() {
 		return r.Trust.MissingSince.Add(missingFor)
@@ -469,7 +469,7 @@ func (r *Record) vouched() bool {
 	return r.RetryOf != nil || len(r.Chains)+len(r.Decisions) > 0
 }
 
-// Lost takes that Reconcile gives the run up. It has waited for hours where the API
+// Lost records that Reconcile gives the run up. It has waited for hours where the API
 // had shown the run; where it had not and the run is vouched for, the execution
 // waits for hours itself.
 func (r *Record) Lost(at time.Time, why string) {
@@ -491,7 +491,7 @@ func (r *Record) found(at time.Time) {
 	}
 }
 
-// ReasonUnknown is why a run is given up that the API does not show.
+// ReasonUnknown is the reason that Gantry gives up a run that the API does not show.
 const ReasonUnknown = "Spacelift does not know it: it was deleted, its stack was, or Gantry's API key may not see it"
 
 // fresh reports whether the API showed the present state just now, so that
@@ -532,7 +532,7 @@ func (s Situation) readIfDoubted(n Next) Next {
 	return n
 }
 
-// readFirst is to read the run first, or to wait until it may be read.
+// readFirst reads the run first, or waits until it may be read.
 func (s Situation) readFirst(n Next) Next {
 	if !s.Now.Before(s.Trust.Next) {
 		n.Journal = false
@@ -572,7 +572,7 @@ func (s Situation) readBeforeShowing(n Next) Next {
 	return s.readFirst(n)
 }
 
-// awaitKnown is waiting for Spacelift to know the run.
+// awaitKnown waits for Spacelift to know the run.
 func (s Situation) awaitKnown() Next {
 	held := hold(WaitAnswer, whoOperator, "Gantry stops following the run, unless Spacelift knows it again before "+s.missingUntil.Format("2006-01-02 15:04 MST"),
 		"%s (since %s)", ReasonUnknown, s.Trust.MissingSince.Format("2006-01-02 15:04 MST"))
@@ -585,5 +585,5 @@ func (s Situation) awaitKnown() Next {
 }
 
 func (r *Record) NoteSilence(at time.Time, silence time.Duration, why string) {
-	r.Note(at, KindNote, "nothing was heard of the run for %s, and Spacelift did not answer when asked: %s", silence, why)
+	r.Note(at, KindNote, "there was no news of the run for %s, and Spacelift did not answer when asked: %s", silence, why)
 }
