@@ -10,6 +10,7 @@ import (
 	"go.temporal.io/api/serviceerror"
 
 	"github.com/gantryhq/gantry/decide/chain"
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -33,31 +34,11 @@ type OpenWork struct {
 
 // Parents is the progress of the stacks that go before a run's.
 type Parents struct {
-	State  ParentsState     `json:"state"`
-	Reason string           `json:"reason,omitempty"` // a sentence, unless they have finished
-	Of     spacelift.RunRef `json:"of,omitzero"`      // the run that it speaks of, if it is one
+	managed.ParentsProgress
 
 	// Chains are open chains of the run's commit that its stack is part of.
 	Chains []chain.Place `json:"chains,omitempty"`
-
-	// Chain is true if the state is GoOn because a chain has not reached the run's
-	// stack.
-	Chain bool `json:"chain,omitempty"`
-
-	// Applied is true if the run itself has begun to apply.
-	Applied bool `json:"applied,omitempty"`
 }
-
-// ParentsState is the progress of the parents in one word.
-type ParentsState string
-
-// The states.
-const (
-	ParentsThrough ParentsState = "through" // nothing speaks against the run
-	ParentsGoOn    ParentsState = "go-on"   // one works on the same commit, or a chain has not reached the run yet
-	ParentsFailed  ParentsState = "failed"  // one that works on the same commit did not finish
-	ParentsNewer   ParentsState = "newer"   // one has applied changes since the run planned
-)
 
 // Bounds of what ReadParents reads: stacks upstream, and runs of each.
 const (
@@ -81,29 +62,29 @@ func (a *Activities) ReadParents(ctx context.Context, in ReadParentsInput) (Pare
 		return Parents{}, classify(ctx, err)
 	}
 	up := upstream{a: a, api: api, run: run, in: in.OpenWork}
-	parents, err := up.read(ctx, up.parents(run.Ref.Stack, run.StackLabels))
+	progress, err := up.read(ctx, up.parents(run.Ref.Stack, run.StackLabels))
 	if err != nil {
 		return Parents{}, err
 	}
-	parents.Applied = run.BeganToApply()
-	return up.chains(ctx, parents)
+	progress.Applied = run.BeganToApply()
+	return up.chains(ctx, progress)
 }
 
 // chains adds the answers of open chains, after the stacks were read: a chain that
 // one of their runs was about to begin is open by then.
-func (u *upstream) chains(ctx context.Context, p Parents) (Parents, error) {
+func (u *upstream) chains(ctx context.Context, found managed.ParentsProgress) (Parents, error) {
 	u.in.Chains.Run, u.in.Chains.Commit = u.run.Ref, u.run.Commit.Hash
-	found, err := u.a.FindChains(ctx, u.in.Chains)
+	open, err := u.a.FindChains(ctx, u.in.Chains)
 	if err != nil {
 		return Parents{}, err
 	}
-	if found.Silent > 0 {
-		return Parents{}, fmt.Errorf("%d open chains do not answer whether the stack %s is part of them", found.Silent, u.run.Ref.Stack)
+	if open.Silent > 0 {
+		return Parents{}, fmt.Errorf("%d open chains do not answer whether the stack %s is part of them", open.Silent, u.run.Ref.Stack)
 	}
-	p.Chains = found.Chains
-	for _, c := range found.Chains {
-		if c.Waits && p.State != ParentsGoOn {
-			p.State, p.Of, p.Chain = ParentsGoOn, c.Root, true
+	p := Parents{ParentsProgress: found, Chains: open.Chains}
+	for _, c := range open.Chains {
+		if c.Waits && p.State != managed.ParentsBusy {
+			p.State, p.Of, p.Chain = managed.ParentsBusy, c.Root, true
 			p.Reason = fmt.Sprintf("the chain that run %s of %s began has not reached this stack: %s", c.Root.Run, c.Root.Stack, c.Reason)
 		}
 	}
@@ -139,15 +120,15 @@ func (u *upstream) detail(ctx context.Context, ref spacelift.RunRef) (spacelift.
 
 // upstreamFindings is the result of a search upstream so far.
 type upstreamFindings struct {
-	failed, newer Parents
+	failed, newer managed.ParentsProgress
 	passed        []spacelift.RunLine // runs of the commit that finished
 	gap           bool                // a stack that others go before has none that applied
 }
 
 // read reads the stacks that the run's follows, and those above stacks without a run
 // of its commit that applied: a run without changes may have planned too early. Of
-// its findings the first of GoOn, Failed and Newer counts.
-func (u *upstream) read(ctx context.Context, next []spacelift.StackID) (Parents, error) {
+// its findings the first of busy, failed and newer counts.
+func (u *upstream) read(ctx context.Context, next []spacelift.StackID) (managed.ParentsProgress, error) {
 	var found upstreamFindings
 	seen := map[spacelift.StackID]bool{u.run.Ref.Stack: true}
 	for direct := len(next); len(next) > 0 && len(seen) <= maxUpstream; direct-- {
@@ -159,13 +140,13 @@ func (u *upstream) read(ctx context.Context, next []spacelift.StackID) (Parents,
 		seen[stack] = true
 		labels, lines, err := u.runs(ctx, stack)
 		if err != nil {
-			return Parents{}, err
+			return managed.ParentsProgress{}, err
 		}
 		if !spacelift.Managed(labels) {
 			continue
 		}
 		p, above, err := u.readStack(ctx, &found, stack, labels, lines)
-		if err != nil || p.State == ParentsGoOn {
+		if err != nil || p.State == managed.ParentsBusy {
 			return p, err
 		}
 		next = append(next, above...)
@@ -173,7 +154,7 @@ func (u *upstream) read(ctx context.Context, next []spacelift.StackID) (Parents,
 			continue
 		}
 		if found.newer, err = u.appliedSince(ctx, lines); err != nil {
-			return Parents{}, err
+			return managed.ParentsProgress{}, err
 		}
 	}
 	return u.conclude(ctx, found)
@@ -181,7 +162,7 @@ func (u *upstream) read(ctx context.Context, next []spacelift.StackID) (Parents,
 
 // readStack returns what a stack's newest runs show of the commit, and the stacks to
 // read above it.
-func (u *upstream) readStack(ctx context.Context, found *upstreamFindings, stack spacelift.StackID, labels []string, lines []spacelift.RunLine) (p Parents, above []spacelift.StackID, err error) {
+func (u *upstream) readStack(ctx context.Context, found *upstreamFindings, stack spacelift.StackID, labels []string, lines []spacelift.RunLine) (p managed.ParentsProgress, above []spacelift.StackID, err error) {
 	same := slices.IndexFunc(lines, func(l spacelift.RunLine) bool {
 		return !l.DriftDetection && l.CommitHash == u.run.Commit.Hash && l.CommitHash != ""
 	})
@@ -189,9 +170,9 @@ func (u *upstream) readStack(ctx context.Context, found *upstreamFindings, stack
 		p = judgeParent(lines, same)
 	}
 	switch p.State {
-	case ParentsGoOn:
+	case managed.ParentsBusy:
 		return p, nil, nil
-	case ParentsFailed:
+	case managed.ParentsFailed:
 		if found.failed.State == "" {
 			found.failed = p
 		}
@@ -201,16 +182,16 @@ func (u *upstream) readStack(ctx context.Context, found *upstreamFindings, stack
 		found.passed = append(found.passed, lines[same])
 		run, err := u.detail(ctx, lines[same].Ref)
 		if err != nil || run.BeganToApply() {
-			return Parents{}, nil, err // one that applied hides what is above it
+			return managed.ParentsProgress{}, nil, err // one that applied hides what is above it
 		}
 	}
 	above = u.parents(stack, labels)
 	found.gap = found.gap || len(above) > 0
-	return Parents{}, above, nil
+	return managed.ParentsProgress{}, above, nil
 }
 
 // conclude returns the finding that counts.
-func (u *upstream) conclude(ctx context.Context, found upstreamFindings) (Parents, error) {
+func (u *upstream) conclude(ctx context.Context, found upstreamFindings) (managed.ParentsProgress, error) {
 	passed := found.passed
 	if !found.gap {
 		passed = nil
@@ -219,16 +200,16 @@ func (u *upstream) conclude(ctx context.Context, found upstreamFindings) (Parent
 		passed = append(passed, spacelift.RunLine{Ref: found.newer.Of}) // its chain reaches this stack too
 	}
 	for _, line := range passed {
-		if p, err := u.begins(ctx, line.Ref); err != nil || p.State == ParentsGoOn {
+		if p, err := u.begins(ctx, line.Ref); err != nil || p.State == managed.ParentsBusy {
 			return p, err
 		}
 	}
-	for _, p := range []Parents{found.failed, found.newer} {
+	for _, p := range []managed.ParentsProgress{found.failed, found.newer} {
 		if p.State != "" {
 			return p, nil
 		}
 	}
-	return Parents{State: ParentsThrough}, nil
+	return managed.ParentsProgress{State: managed.ParentsThrough}, nil
 }
 
 func (u *upstream) parents(stack spacelift.StackID, labels []string) []spacelift.StackID {
@@ -247,28 +228,28 @@ func (u *upstream) runs(ctx context.Context, stack spacelift.StackID) (labels []
 
 // judgeParent judges what a stack's newest run of a commit, lines[same], means for a
 // run of the same commit. A newer run that finished makes up for one that did not.
-func judgeParent(lines []spacelift.RunLine, same int) Parents {
+func judgeParent(lines []spacelift.RunLine, same int) managed.ParentsProgress {
 	line := lines[same]
 	switch {
 	case !line.State.Terminal():
-		return Parents{State: ParentsGoOn, Of: line.Ref, Reason: fmt.Sprintf("run %s of %s works on the same commit and has not ended", line.Ref.Run, line.Ref.Stack)}
+		return managed.ParentsProgress{State: managed.ParentsBusy, Of: line.Ref, Reason: fmt.Sprintf("run %s of %s works on the same commit and has not ended", line.Ref.Run, line.Ref.Stack)}
 	case line.State == spacelift.RunStateFinished, line.State == spacelift.RunStateSkipped:
-		return Parents{}
+		return managed.ParentsProgress{}
 	}
 	for _, l := range lines[:same] {
 		if l.State == spacelift.RunStateFinished && !l.DriftDetection {
-			return Parents{}
+			return managed.ParentsProgress{}
 		}
 	}
-	return Parents{State: ParentsFailed, Of: line.Ref, Reason: fmt.Sprintf("run %s of %s, which works on the same commit, ended in %s", line.Ref.Run, line.Ref.Stack, line.State)}
+	return managed.ParentsProgress{State: managed.ParentsFailed, Of: line.Ref, Reason: fmt.Sprintf("run %s of %s, which works on the same commit, ended in %s", line.Ref.Run, line.Ref.Stack, line.State)}
 }
 
-// begins returns GoOn while the execution of a run that has ended upstream is open:
+// begins returns that they are busy while the execution of a run that has ended upstream is open:
 // it may be about to begin the chain that reaches the stacks between.
-func (u *upstream) begins(ctx context.Context, run spacelift.RunRef) (Parents, error) {
+func (u *upstream) begins(ctx context.Context, run spacelift.RunRef) (managed.ParentsProgress, error) {
 	answer, err := u.a.Temporal.QueryWorkflow(ctx, u.in.Executions+run.String(), "", u.in.Query)
 	if _, none := errors.AsType[*serviceerror.NotFound](err); none {
-		return Parents{}, nil
+		return managed.ParentsProgress{}, nil
 	}
 	var status struct {
 		Phase string `json:"phase"`
@@ -278,20 +259,20 @@ func (u *upstream) begins(ctx context.Context, run spacelift.RunRef) (Parents, e
 	}
 	switch {
 	case err != nil:
-		return Parents{}, fmt.Errorf("ask whether run %s begins a chain: %w", run, err)
+		return managed.ParentsProgress{}, fmt.Errorf("ask whether run %s begins a chain: %w", run, err)
 	case status.Phase == u.in.Done:
-		return Parents{}, nil
+		return managed.ParentsProgress{}, nil
 	}
-	return Parents{State: ParentsGoOn, Of: run, Reason: fmt.Sprintf("run %s of %s, which goes first, is about to release what follows it", run.Run, run.Stack)}, nil
+	return managed.ParentsProgress{State: managed.ParentsBusy, Of: run, Reason: fmt.Sprintf("run %s of %s, which goes first, is about to release what follows it", run.Run, run.Stack)}, nil
 }
 
 // appliedSince finds a run that applied changes and ended after the plan began. A
 // run that failed while it applied counts, and so does a repair of drift. A stack's
 // runs end in their order, so the first one that ended earlier ends the search.
-func (u *upstream) appliedSince(ctx context.Context, lines []spacelift.RunLine) (Parents, error) {
+func (u *upstream) appliedSince(ctx context.Context, lines []spacelift.RunLine) (managed.ParentsProgress, error) {
 	planned := u.run.PlannedAt()
 	if planned.IsZero() {
-		return Parents{}, nil
+		return managed.ParentsProgress{}, nil
 	}
 	for _, line := range lines {
 		if line.State != spacelift.RunStateFinished && line.State != spacelift.RunStateFailed {
@@ -299,15 +280,15 @@ func (u *upstream) appliedSince(ctx context.Context, lines []spacelift.RunLine) 
 		}
 		run, err := u.detail(ctx, line.Ref)
 		if err != nil {
-			return Parents{}, err
+			return managed.ParentsProgress{}, err
 		}
 		end, _ := run.End()
 		switch {
 		case !planned.Before(end.At.Truncate(time.Second)):
-			return Parents{}, nil
+			return managed.ParentsProgress{}, nil
 		case run.BeganToApply():
-			return Parents{State: ParentsNewer, Of: run.Ref, Reason: fmt.Sprintf("run %s of %s has applied changes since the plan was made", run.Ref.Run, run.Ref.Stack)}, nil
+			return managed.ParentsProgress{State: managed.ParentsNewer, Of: run.Ref, Reason: fmt.Sprintf("run %s of %s has applied changes since the plan was made", run.Ref.Run, run.Ref.Stack)}, nil
 		}
 	}
-	return Parents{}, nil
+	return managed.ParentsProgress{}, nil
 }

@@ -18,91 +18,91 @@ func TestReadParents(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
 		story func(*town)
-		want  activities.ParentsState
+		want  managed.ParentsState
 		says  string
 	}{
-		{"nobody else was pushed", func(c *town) { c.push("c1", changes, "web") }, activities.ParentsThrough, ""},
-		{"a parent of the same push has not ended", func(c *town) { c.push("c1", changes, "app", "web") }, activities.ParentsGoOn, "of app works on the same commit"},
-		{"one further up does, and the parent was not pushed", func(c *town) { c.push("c1", changes, "net", "web") }, activities.ParentsGoOn, "of net works on the same commit"},
+		{"nobody else was pushed", func(c *town) { c.push("c1", changes, "web") }, managed.ParentsThrough, ""},
+		{"a parent of the same push has not ended", func(c *town) { c.push("c1", changes, "app", "web") }, managed.ParentsBusy, "of app works on the same commit"},
+		{"one further up does, and the parent was not pushed", func(c *town) { c.push("c1", changes, "net", "web") }, managed.ParentsBusy, "of net works on the same commit"},
 		{"one further up does, and the parent of the push found no changes yet", func(c *town) {
 			c.push("c1", changes, "net")
 			c.push("c1", noChanges, "app")
 			c.push("c1", changes, "web")
-		}, activities.ParentsGoOn, "of net"},
+		}, managed.ParentsBusy, "of net"},
 		{"one further up does once more, and the parent has applied", func(c *town) {
 			c.push("c1", changes, "app")
 			c.passes(time.Hour)
 			c.applies("app")
 			c.push("c1", changes, "net", "web")
-		}, activities.ParentsThrough, ""},
+		}, managed.ParentsThrough, ""},
 		{"a parent of another push has not ended", func(c *town) {
 			c.push("c1", changes, "app")
 			c.push("c2", changes, "web")
-		}, activities.ParentsThrough, ""},
+		}, managed.ParentsThrough, ""},
 		{"one of two parents has not ended", func(c *town) {
 			c.push("c1", noChanges, "app")
 			c.push("c1", changes, "dns", "web")
-		}, activities.ParentsGoOn, "of dns"},
+		}, managed.ParentsBusy, "of dns"},
 		{"a parent of the same push had no changes", func(c *town) {
 			c.push("c1", noChanges, "app")
 			c.push("c1", changes, "web")
-		}, activities.ParentsThrough, ""},
+		}, managed.ParentsThrough, ""},
 		{"a parent of the same push failed", func(c *town) {
 			c.push("c1", fails, "app")
 			c.push("c1", changes, "web")
-		}, activities.ParentsFailed, "of app, which works on the same commit, ended in FAILED"},
+		}, managed.ParentsFailed, "of app, which works on the same commit, ended in FAILED"},
 		{"it failed, and a newer push made up for it", func(c *town) {
 			c.push("c1", fails, "app")
 			c.passes(time.Hour)
 			c.push("c2", noChanges, "app")
 			c.passes(time.Hour)
 			c.push("c1", changes, "web")
-		}, activities.ParentsThrough, ""},
+		}, managed.ParentsThrough, ""},
 		{"one further up failed, and the parent was not pushed", func(c *town) {
 			c.push("c1", fails, "net")
 			c.push("c1", changes, "web")
-		}, activities.ParentsFailed, "of net"},
+		}, managed.ParentsFailed, "of net"},
 		{"a parent has applied changes since the plan was made", func(c *town) {
 			c.push("c1", changes, "app", "web")
 			c.passes(time.Hour)
 			c.applies("app")
-		}, activities.ParentsNewer, "of app has applied changes since the plan was made"},
+		}, managed.ParentsNewer, "of app has applied changes since the plan was made"},
 		{"a parent of another push has", func(c *town) {
 			c.push("c1", changes, "web")
 			c.passes(time.Hour)
 			c.push("c2", changes, "dns")
 			c.passes(time.Hour)
 			c.applies("dns")
-		}, activities.ParentsNewer, "of dns"},
+		}, managed.ParentsNewer, "of dns"},
 		{"it has before the plan was made", func(c *town) {
 			c.push("c1", changes, "app")
 			c.passes(time.Hour)
 			c.applies("app")
 			c.push("c1", changes, "web")
-		}, activities.ParentsThrough, ""},
+		}, managed.ParentsThrough, ""},
 		{"a parent failed while it applied", func(c *town) {
 			c.push("c2", simulator.Plan{Delta: spacelift.Delta{Added: 1}, FailIn: spacelift.RunStateApplying}, "app")
 			c.push("c1", changes, "web")
 			c.passes(time.Hour)
 			c.applies("app")
-		}, activities.ParentsNewer, "of app"},
+		}, managed.ParentsNewer, "of app"},
 		{"one further up has applied, which the parent stands between", func(c *town) {
 			c.push("c1", changes, "net", "web")
 			c.passes(time.Hour)
 			c.applies("net")
-		}, activities.ParentsThrough, ""},
+		}, managed.ParentsThrough, ""},
 		{"a parent is not managed", func(c *town) {
 			c.must(c.sim.SetLabels("app", "env:prod"))
 			c.push("c1", changes, "app", "web")
-		}, activities.ParentsThrough, ""},
+		}, managed.ParentsThrough, ""},
 		{"a parent is not there", func(c *town) {
 			c.labels("web", "gantry:after=gone", "gantry:after=app")
 			c.push("c1", changes, "app", "web")
-		}, activities.ParentsGoOn, "of app"},
+		}, managed.ParentsBusy, "of app"},
 		{"the labels lead in a circle", func(c *town) {
 			c.labels("net", "gantry:after=web")
 			c.push("c1", changes, "web")
-		}, activities.ParentsThrough, ""},
+		}, managed.ParentsThrough, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := newTown(t, "net", "dns", "app<net", "web<app,dns")
@@ -124,16 +124,16 @@ func TestReadParentsAsksChains(t *testing.T) {
 	root := `"root":{"account":"acme","stack":"net","run":"01R"}`
 	for _, tc := range []struct {
 		name, answer string
-		want         activities.ParentsState
+		want         managed.ParentsState
 		chains       int
 	}{
-		{"it waits in a chain", `{` + root + `,"in":true,"waits":true,"open":true,"reason":"run 01A of app is in progress"}`, activities.ParentsGoOn, 1},
-		{"a chain has come to it", `{` + root + `,"in":true,"open":true}`, activities.ParentsThrough, 1},
-		{"it is none of the chain's", `{}`, activities.ParentsThrough, 0},
+		{"it waits in a chain", `{` + root + `,"in":true,"waits":true,"open":true,"reason":"run 01A of app is in progress"}`, managed.ParentsBusy, 1},
+		{"a chain has come to it", `{` + root + `,"in":true,"open":true}`, managed.ParentsThrough, 1},
+		{"it is none of the chain's", `{}`, managed.ParentsThrough, 0},
 	} {
 		c.acts.Temporal = chains{ids: []string{"it"}, answers: map[string]string{"it": tc.answer}}
 		got := c.waits("web")
-		if got.State != tc.want || len(got.Chains) != tc.chains || tc.want == activities.ParentsGoOn && (!got.Chain || !strings.Contains(got.Reason, "run 01A of app is in progress")) {
+		if got.State != tc.want || len(got.Chains) != tc.chains || tc.want == managed.ParentsBusy && (!got.Chain || !strings.Contains(got.Reason, "run 01A of app is in progress")) {
 			t.Errorf("%s: %+v", tc.name, got)
 		}
 	}
@@ -146,7 +146,7 @@ func TestReadParentsWaitsForAChainToBegin(t *testing.T) {
 	c.push("c1", noChanges, "net")
 	c.push("c1", changes, "web")
 	c.passes(time.Hour)
-	for phase, want := range map[string]activities.ParentsState{"applying": activities.ParentsGoOn, "done": activities.ParentsThrough} {
+	for phase, want := range map[string]managed.ParentsState{"applying": managed.ParentsBusy, "done": managed.ParentsThrough} {
 		c.acts.Temporal = chains{answers: map[string]string{"run/" + c.run("net", 0).Ref.String(): `{"phase":"` + phase + `"}`}}
 		if got := c.waits("web"); got.State != want {
 			t.Errorf("while its execution is %s: %+v", phase, got)

@@ -229,16 +229,17 @@ func (a *Activities) waitsOutside(ctx context.Context, api Spacelift, in Trigger
 	up := upstream{a: a, api: api, run: run, in: in.OpenWork}
 	up.in.Chains.But = activity.GetInfo(ctx).WorkflowExecution.ID
 	outside := slices.DeleteFunc(slices.Clone(parents), func(p spacelift.StackID) bool { return slices.Contains(in.After, p) })
-	p, err := up.read(ctx, outside)
+	var p Parents
+	progress, err := up.read(ctx, outside)
 	if err == nil {
-		p, err = up.chains(ctx, p)
+		p, err = up.chains(ctx, progress)
 	}
 	switch {
 	case err != nil:
 		return TriggerFollowerResult{}, err
-	case p.State == ParentsGoOn:
+	case p.State == managed.ParentsBusy:
 		return TriggerFollowerResult{Outcome: FollowWaits, Reason: fmt.Sprintf("%s waits for another chain too: %s", in.Stack, p.Reason)}, nil
-	case p.State == ParentsFailed:
+	case p.State == managed.ParentsFailed:
 		return heldBack("%s follows another stack too: %s", in.Stack, p.Reason), nil
 	}
 	return TriggerFollowerResult{}, nil

@@ -86,7 +86,7 @@ func (m *manager) readParents(ctx workflow.Context, n managed.Next) error {
 		m.known.Failed(now, n.Do, "Gantry could not read whether the stacks that go first have finished: "+because(err))
 		return nil
 	}
-	m.known.TakeParents(now, managed.Parents{State: managed.ParentsState(found.State), Reason: found.Reason, Of: found.Of, Chain: found.Chain, Applied: found.Applied})
+	m.known.TakeParents(now, found.ParentsProgress)
 	var joined []managed.ChainRef
 	for _, c := range found.Chains {
 		known := slices.ContainsFunc(m.known.Chains, func(k managed.ChainRef) bool { return k.Root == c.Root })

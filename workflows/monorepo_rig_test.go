@@ -229,7 +229,7 @@ func (m *monorepo) runActs(ref spacelift.RunRef) {
 func (m *monorepo) readsParents(rec *managed.Record) {
 	found, err := does[activities.Parents](m, m.acts.ReadParents, activities.ReadParentsInput{Run: rec.Run, OpenWork: openWork(rec.Run.Account)})
 	m.must(err)
-	rec.TakeParents(m.now(), managed.Parents{State: managed.ParentsState(found.State), Reason: found.Reason, Of: found.Of, Chain: found.Chain, Applied: found.Applied})
+	rec.TakeParents(m.now(), found.ParentsProgress)
 	var joined []managed.ChainRef
 	for _, c := range found.Chains {
 		if c.Open && !c.Waits && !slices.ContainsFunc(rec.Chains, func(k managed.ChainRef) bool { return k.Root == c.Root }) {

@@ -9,34 +9,40 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// Parents is the progress of the stacks that go before a run's, as last read.
-type Parents struct {
-	Key    StateKey         `json:"key"`             // the run's state then
-	After  []string         `json:"after,omitempty"` // that it followed then
-	At     time.Time        `json:"at"`              // when they were read
-	Since  time.Time        `json:"since"`           // since when they say the same
-	Until  time.Time        `json:"until"`           // when they are read again, if the run waits for them
-	Looks  int              `json:"looks,omitempty"` // how often they were, since they say the same
+// ParentsProgress is the progress of the stacks that go before a run's.
+type ParentsProgress struct {
 	State  ParentsState     `json:"state"`
-	Reason string           `json:"reason,omitempty"` // a sentence, unless through
-	How    string           `json:"how,omitempty"`    // what would unblock the run
-	Of     spacelift.RunRef `json:"of,omitzero"`      // the run that they speak of
+	Reason string           `json:"reason,omitempty"` // a sentence, unless they have finished
+	Of     spacelift.RunRef `json:"of,omitzero"`      // the run that the reason names, if any
 
-	Chain   bool `json:"chain,omitempty"`   // a chain has not reached the run's stack
+	Chain   bool `json:"chain,omitempty"`   // they are busy because a chain has not reached the run's stack
 	Applied bool `json:"applied,omitempty"` // the run itself has begun to apply
-	Told    bool `json:"told,omitempty"`    // people know that the run waits for them
-	Stale   bool `json:"stale,omitempty"`   // a chain has reached the run since
 }
 
-// ParentsState is their progress in one word.
+// ParentsState is the progress of the parents in one word.
 type ParentsState string
 
+// The states.
 const (
-	parentsThrough ParentsState = "through" // nothing speaks against the run
-	parentsBusy    ParentsState = "go-on"   // one works on the same commit, or a chain has not reached the run yet
-	parentsFailed  ParentsState = "failed"  // one that works on the same commit did not finish
-	parentsNewer   ParentsState = "newer"   // one has applied changes since the run planned
+	ParentsThrough ParentsState = "through" // all have finished
+	ParentsBusy    ParentsState = "go-on"   // one works on the same commit, or a chain has not reached the run yet
+	ParentsFailed  ParentsState = "failed"  // one that works on the same commit did not finish
+	ParentsNewer   ParentsState = "newer"   // one has applied changes since the run planned
 )
+
+// Parents is the progress of the stacks that go before a run's, as last read.
+type Parents struct {
+	Key   StateKey  `json:"key"`             // the run's state then
+	After []string  `json:"after,omitempty"` // the stacks that it followed then
+	At    time.Time `json:"at"`              // when they were read
+	Since time.Time `json:"since"`           // since when the answer is the same
+	Until time.Time `json:"until"`           // when they are read again, if the run waits for them
+	Looks int       `json:"looks,omitempty"` // how often they were read, since the answer is the same
+	ParentsProgress
+	How   string `json:"how,omitempty"`   // what would unblock the run
+	Told  bool   `json:"told,omitempty"`  // people know that the run waits for them
+	Stale bool   `json:"stale,omitempty"` // a chain has reached the run since
+}
 
 // replacement is the run that takes the place of one whose plan is old.
 type replacement struct {
@@ -96,11 +102,11 @@ func behindParents(s Situation) (n Next, wait bool) {
 	case s.replaced != nil && s.replaced.Key == s.Key():
 		return s.discard(discarding(s, "the plan is old: "+s.replaced.Why+"; run "+string(s.replaced.New.Run)+" takes its place",
 			noteOf(policy.NoteOldPlan, s.replaced.Why+". Run "+string(s.replaced.New.Run)+" takes its place."))), true
-	case p.State == parentsThrough, p.State == parentsNewer && s.Policy.OldPlans.Value == policy.OldPlansKeep:
+	case p.State == ParentsThrough, p.State == ParentsNewer && s.Policy.OldPlans.Value == policy.OldPlansKeep:
 		return Next{}, false
 	case !s.Now.Before(p.Until):
 		return s.attempt(readingParents()), true
-	case p.State == parentsNewer:
+	case p.State == ParentsNewer:
 		return s.attempt(Next{
 			Do: DoReplace, Phase: PhaseHolding, Journal: true, Reason: "the plan is old: " + p.Reason,
 			What: WaitAnswer, Who: whoAnswer, Then: "Gantry discards the plan, and another run of the same commit takes its place",
@@ -139,7 +145,7 @@ func endsBehindParents(s Situation, end Next) (n Next, wait bool) {
 		return s.attempt(end.to(DoParents)), true
 	}
 	over := s.Entered.At.Add(lateChain)
-	if p := s.parents; p.State == parentsNewer && !p.Applied && !s.follows() && s.Now.Before(over) {
+	if p := s.parents; p.State == ParentsNewer && !p.Applied && !s.follows() && s.Now.Before(over) {
 		if !s.Now.Before(p.Until) {
 			return s.attempt(end.to(DoParents)), true
 		}
@@ -158,19 +164,19 @@ func (s Situation) LeavesReleasing() string {
 		return ""
 	}
 	p := s.parents
-	if p.Chain || !p.Applied && (p.State == parentsBusy || p.State == parentsFailed) {
+	if p.Chain || !p.Applied && (p.State == ParentsBusy || p.State == ParentsFailed) {
 		return p.Reason
 	}
 	return ""
 }
 
 // TakeParents takes how far the parents are.
-func (r *Record) TakeParents(at time.Time, p Parents) {
+func (r *Record) TakeParents(at time.Time, found ParentsProgress) {
 	r.clearBackoff(DoParents)
 	s := r.Situation(at)
-	p.Key, p.After, p.At, p.Since = s.Key(), s.Policy.After.Value, at, at
+	p := Parents{Key: s.Key(), After: s.Policy.After.Value, At: at, Since: at, ParentsProgress: found}
 	p.Reason, p.How = decide.Fit(p.Reason, decide.MaxText), howBusy
-	if p.State == parentsFailed {
+	if p.State == ParentsFailed {
 		p.How = howRetry
 	}
 	if was := r.Parents; was != nil && was.Key == p.Key && was.State == p.State && was.Of == p.Of {
@@ -178,7 +184,7 @@ func (r *Record) TakeParents(at time.Time, p Parents) {
 	}
 	p.Until = at.Add(decide.Backoff(parentsFirst, p.Looks, parentsMost))
 	r.Parents = &p
-	waits := p.State == parentsFailed || p.State == parentsBusy && !at.Before(p.Since.Add(parentsNotifyAfter))
+	waits := p.State == ParentsFailed || p.State == ParentsBusy && !at.Before(p.Since.Add(parentsNotifyAfter))
 	if s.Ask == nil || p.Told || !waits {
 		return
 	}
