@@ -2,7 +2,6 @@ package activities
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -71,7 +70,7 @@ func (a *Activities) confirmRun(ctx context.Context, in managed.ConfirmRunInput)
 	if checkErr != nil || found.Outcome != "" {
 		return found, checkErr
 	}
-	if _, illegal := errors.AsType[*spacelift.IllegalStateError](err); !illegal && patient {
+	if patient && !is[*spacelift.IllegalStateError](err) {
 		return managed.ConfirmResult{}, err
 	}
 	found.Outcome, found.Reason = managed.ConfirmRefused, err.Error()

@@ -2,8 +2,6 @@ package activities
 
 import (
 	"context"
-	"errors"
-	"slices"
 
 	"go.temporal.io/sdk/activity"
 
@@ -58,7 +56,7 @@ func (a *Activities) DiagnoseFailure(ctx context.Context, in DiagnoseFailureInpu
 	var tail spacelift.LogTail
 	if phase, ok := failedPhase(run); ok && in.ReadLogs && !decided(phase, newest(run)) {
 		tail, err = api.RunLogs(ctx, in.Run, phase, maxLogTail)
-		if err != nil && worthInsisting(err) && attempt < logPatience {
+		if err != nil && finalType(err) == "" && attempt < logPatience {
 			return Diagnosis{}, classify(ctx, err)
 		}
 	}
@@ -67,13 +65,6 @@ func (a *Activities) DiagnoseFailure(ctx context.Context, in DiagnoseFailureInpu
 
 func unknownCause(run spacelift.Run) Diagnosis {
 	return Diagnosis{Failure: managed.Failure{Cause: policy.CauseUnknown, ApplyBegan: applyBegan(run)}, Run: run}
-}
-
-// worthInsisting reports whether another attempt may read a log that could not be
-// read.
-func worthInsisting(err error) bool {
-	return !slices.ContainsFunc([]error{spacelift.ErrNotFound, spacelift.ErrUnauthorized, spacelift.ErrSchemaMismatch},
-		func(final error) bool { return errors.Is(err, final) })
 }
 
 // failedPhase returns the history's entry before FAILED.

@@ -48,15 +48,15 @@ const (
 	ErrTypeUnauthorized   = "Unauthorized"
 	ErrTypeSchemaMismatch = "SchemaMismatch"
 	ErrTypeUndeliverable  = "Undeliverable" // a channel will not take the message
+	ErrTypeNoSecret       = "NoSecret"      // a webhook can't be updated, because its secret is not known
 )
 
-// ErrTypeUnavailable is the type of the error when a channel takes no messages for
-// a time. It does not end an activity.
-const ErrTypeUnavailable = "Unavailable"
-
-// ErrTypeRateLimited is the type of the error when Spacelift wants fewer calls:
-// none for NextRetryDelay, if it named a time. It does not end an activity.
-const ErrTypeRateLimited = "RateLimited"
+// The types of application errors after which an activity is tried again.
+const (
+	ErrTypeUnavailable = "Unavailable" // a channel takes no messages for a time
+	ErrTypeRateLimited = "RateLimited" // Spacelift wants fewer calls: none for NextRetryDelay, if it named a time
+	ErrTypeAmbiguous   = "Ambiguous"   // it is unknown whether an act happened: the next attempt checks
+)
 
 // classify distinguishes an activity that was called off from one that failed. It
 // marks errors that trying again cannot fix, and passes on the delay that
@@ -66,17 +66,8 @@ func classify(ctx context.Context, err error) error {
 	if off := endedBy(ctx, err); off != nil {
 		return off
 	}
-	for _, final := range []struct {
-		is   error
-		kind string
-	}{
-		{spacelift.ErrNotFound, ErrTypeNotFound},
-		{spacelift.ErrUnauthorized, ErrTypeUnauthorized},
-		{spacelift.ErrSchemaMismatch, ErrTypeSchemaMismatch},
-	} {
-		if errors.Is(err, final.is) {
-			return temporal.NewNonRetryableApplicationError(err.Error(), final.kind, err)
-		}
+	if kind := finalType(err); kind != "" {
+		return temporal.NewNonRetryableApplicationError(err.Error(), kind, err)
 	}
 	if limited, ok := errors.AsType[*spacelift.RateLimitedError](err); ok {
 		return temporal.NewApplicationErrorWithOptions(err.Error(), ErrTypeRateLimited,
@@ -85,35 +76,32 @@ func classify(ctx context.Context, err error) error {
 	return err
 }
 
-// refusal reports whether Spacelift understood a request and refused it.
-func refusal(err error) bool {
-	for _, other := range []error{
-		spacelift.ErrAmbiguous, spacelift.ErrNotFound, spacelift.ErrUnauthorized, spacelift.ErrSchemaMismatch,
-		spacelift.ErrTokenRefused, spacelift.ErrStale,
-	} {
-		if errors.Is(err, other) {
-			return false
-		}
+// finalType returns the type of an error of Spacelift's that trying again cannot fix;
+// empty for others.
+func finalType(err error) string {
+	switch {
+	case errors.Is(err, spacelift.ErrNotFound):
+		return ErrTypeNotFound
+	case errors.Is(err, spacelift.ErrUnauthorized):
+		return ErrTypeUnauthorized
+	case errors.Is(err, spacelift.ErrSchemaMismatch):
+		return ErrTypeSchemaMismatch
 	}
-	if _, limited := errors.AsType[*spacelift.RateLimitedError](err); limited {
-		return false
-	}
-	_, said := errors.AsType[*spacelift.GraphQLError](err)
-	return said
+	return ""
 }
 
-// ErrTypeNoSecret is the type of the error when a webhook can't be updated,
-// because its secret is not known.
-const ErrTypeNoSecret = "NoSecret"
+// refusal reports whether Spacelift understood a request and refused it.
+func refusal(err error) bool {
+	if finalType(err) != "" || errors.Is(err, spacelift.ErrAmbiguous) || errors.Is(err, spacelift.ErrTokenRefused) || errors.Is(err, spacelift.ErrStale) {
+		return false
+	}
+	return is[*spacelift.GraphQLError](err) && !is[*spacelift.RateLimitedError](err)
+}
 
 func is[E error](err error) bool {
 	_, ok := errors.AsType[E](err)
 	return ok
 }
-
-// ErrTypeAmbiguous is the type of the error when it is unknown whether an act
-// happened. It does not end an activity: the next attempt checks.
-const ErrTypeAmbiguous = "Ambiguous"
 
 // unclear returns the error of an act that may have happened. The next attempt
 // starts when the API must show it.
@@ -127,7 +115,5 @@ func unclear(ctx context.Context, err error) error {
 
 // unanswered reports whether an error says that Temporal itself did not answer.
 func unanswered(err error) bool {
-	_, unavailable := errors.AsType[*serviceerror.Unavailable](err)
-	_, late := errors.AsType[*serviceerror.DeadlineExceeded](err)
-	return unavailable || late || errors.Is(err, context.DeadlineExceeded)
+	return is[*serviceerror.Unavailable](err) || is[*serviceerror.DeadlineExceeded](err) || errors.Is(err, context.DeadlineExceeded)
 }

@@ -2,7 +2,6 @@ package activities
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	commonpb "go.temporal.io/api/common/v1"
@@ -68,29 +67,32 @@ type QueryInput struct {
 // AskExecution queries an execution for what it knows. That there is none is an
 // answer, and so is that it can't answer.
 func (a *Activities) AskExecution(ctx context.Context, in QueryInput) (reconcile.Knowledge, error) {
-	answer, err := a.Temporal.QueryWorkflow(ctx, in.ID, "", in.Query)
-	if _, missing := errors.AsType[*serviceerror.NotFound](err); missing {
-		return reconcile.Knowledge{}, nil
-	}
+	known, exists, err := query[reconcile.Knowledge](ctx, a, in.ID, "", in.Query)
 	if mute(err) {
 		return reconcile.Knowledge{Exists: true, Mute: err.Error()}, nil
 	}
 	if err != nil {
 		return reconcile.Knowledge{}, fmt.Errorf("query %s: %w", in.ID, err)
 	}
-	var known reconcile.Knowledge
-	if err := answer.Get(&known); err != nil {
-		return reconcile.Knowledge{}, fmt.Errorf("query %s: %w", in.ID, err)
-	}
-	known.Exists = true
+	known.Exists = exists
 	return known, nil
+}
+
+// query sends a query to an execution, and reports whether there is one.
+func query[T any](ctx context.Context, a *Activities, id, runID, name string, args ...any) (answer T, exists bool, err error) {
+	encoded, err := a.Temporal.QueryWorkflow(ctx, id, runID, name, args...)
+	if is[*serviceerror.NotFound](err) {
+		return answer, false, nil
+	}
+	if err == nil {
+		err = encoded.Get(&answer)
+	}
+	return answer, err == nil, err
 }
 
 // mute reports whether a query failed because the execution itself can't answer.
 // Temporal refuses queries to executions whose workflow tasks keep failing; on a
 // worker, the query meets the same failure.
 func mute(err error) bool {
-	_, notReady := errors.AsType[*serviceerror.WorkflowNotReady](err)
-	_, failed := errors.AsType[*serviceerror.QueryFailed](err)
-	return notReady || failed
+	return is[*serviceerror.WorkflowNotReady](err) || is[*serviceerror.QueryFailed](err)
 }

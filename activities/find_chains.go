@@ -2,11 +2,9 @@ package activities
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
-	"go.temporal.io/api/serviceerror"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/gantryhq/gantry/decide/chain"
@@ -71,14 +69,7 @@ func (a *Activities) FindChains(ctx context.Context, in FindChainsInput) (FoundC
 
 // placeIn asks a chain for the place of a run in it.
 func (a *Activities) placeIn(ctx context.Context, id string, in FindChainsInput) (chain.Place, error) {
-	answer, err := a.Temporal.QueryWorkflow(ctx, id, "", in.Query, chain.PlaceQuestion{Run: in.Run, Commit: in.Commit})
-	if _, gone := errors.AsType[*serviceerror.NotFound](err); gone {
-		return chain.Place{}, nil
-	}
-	var place chain.Place
-	if err == nil {
-		err = answer.Get(&place)
-	}
+	place, _, err := query[chain.Place](ctx, a, id, "", in.Query, chain.PlaceQuestion{Run: in.Run, Commit: in.Commit})
 	if err != nil {
 		return chain.Place{}, fmt.Errorf("query %s: %w", id, err)
 	}

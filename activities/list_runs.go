@@ -136,9 +136,9 @@ func (a *Activities) Survey(ctx context.Context, in SurveyInput) (Survey, error)
 }
 
 // notifying reports whether runs are being notified of a change of the freezes.
-func (a *Activities) notifying(ctx context.Context, account spacelift.Account) (busy bool) {
-	answer, err := a.Temporal.QueryWorkflow(ctx, freeze.ID(account), "", freeze.NotifyingQuery)
-	return err == nil && answer.Get(&busy) == nil && busy
+func (a *Activities) notifying(ctx context.Context, account spacelift.Account) bool {
+	busy, _, err := query[bool](ctx, a, freeze.ID(account), "", freeze.NotifyingQuery)
+	return err == nil && busy
 }
 
 // comparison is a survey at work: two lists, each a moment old.

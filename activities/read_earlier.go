@@ -3,11 +3,9 @@ package activities
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 
 	"go.temporal.io/api/enums/v1"
-	"go.temporal.io/api/serviceerror"
 	workflowpb "go.temporal.io/api/workflow/v1"
 	"go.temporal.io/api/workflowservice/v1"
 )
@@ -44,18 +42,11 @@ func (a *Activities) ReadEarlier(ctx context.Context, in ReadEarlierInput) (Earl
 	if last == nil {
 		return Earlier{}, nil
 	}
-	answer, err := a.Temporal.QueryWorkflow(ctx, in.ID, last.GetExecution().GetRunId(), in.Query)
-	if _, gone := errors.AsType[*serviceerror.NotFound](err); gone {
-		return Earlier{}, nil
-	}
+	answer, found, err := query[json.RawMessage](ctx, a, in.ID, last.GetExecution().GetRunId(), in.Query)
 	if err != nil {
 		return Earlier{}, fmt.Errorf("query the closed execution of %s: %w", in.ID, err)
 	}
-	found := Earlier{Found: true}
-	if err := answer.Get(&found.Answer); err != nil {
-		return Earlier{}, fmt.Errorf("query the closed execution of %s: %w", in.ID, err)
-	}
-	return found, nil
+	return Earlier{Found: found, Answer: answer}, nil
 }
 
 // closedLast returns the execution that closed last, nil if there is none. It skips

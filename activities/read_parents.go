@@ -7,8 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"go.temporal.io/api/serviceerror"
-
 	"github.com/gantryhq/gantry/decide/chain"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
@@ -247,20 +245,13 @@ func judgeParent(lines []spacelift.RunLine, same int) managed.ParentsProgress {
 // begins returns that they are busy while the execution of a run that has ended upstream is open:
 // it may be about to begin the chain that reaches the stacks between.
 func (u *upstream) begins(ctx context.Context, run spacelift.RunRef) (managed.ParentsProgress, error) {
-	answer, err := u.a.Temporal.QueryWorkflow(ctx, u.in.Executions+run.String(), "", u.in.Query)
-	if _, none := errors.AsType[*serviceerror.NotFound](err); none {
-		return managed.ParentsProgress{}, nil
-	}
-	var status struct {
+	status, exists, err := query[struct {
 		Phase string `json:"phase"`
-	}
-	if err == nil {
-		err = answer.Get(&status)
-	}
+	}](ctx, u.a, u.in.Executions+run.String(), "", u.in.Query)
 	switch {
 	case err != nil:
-		return managed.ParentsProgress{}, fmt.Errorf("ask whether run %s begins a chain: %w", run, err)
-	case status.Phase == u.in.Done:
+		return managed.ParentsProgress{}, fmt.Errorf("query whether run %s begins a chain: %w", run, err)
+	case !exists, status.Phase == u.in.Done:
 		return managed.ParentsProgress{}, nil
 	}
 	return managed.ParentsProgress{State: managed.ParentsBusy, Of: run, Reason: fmt.Sprintf("run %s of %s, which goes first, is about to release what follows it", run.Run, run.Stack)}, nil

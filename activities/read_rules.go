@@ -2,11 +2,8 @@ package activities
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
-
-	"go.temporal.io/api/serviceerror"
 
 	"github.com/gantryhq/gantry/decide/freeze"
 	"github.com/gantryhq/gantry/decide/managed"
@@ -64,16 +61,9 @@ func (a *Activities) timed(ctx context.Context, run spacelift.RunRef, planSince 
 // freezes returns the freezes of an account. An account without any is an answer;
 // not knowing is an error, since a freeze may forbid the act.
 func (a *Activities) freezes(ctx context.Context, account spacelift.Account) ([]policy.Freeze, error) {
-	answer, err := a.Temporal.QueryWorkflow(ctx, freeze.ID(account), "", freeze.Query)
-	if _, none := errors.AsType[*serviceerror.NotFound](err); none {
-		return nil, nil
-	}
+	freezes, _, err := query[[]policy.Freeze](ctx, a, freeze.ID(account), "", freeze.Query)
 	if err != nil {
 		return nil, classify(ctx, fmt.Errorf("ask for the freezes of account %s: %w", account, err))
-	}
-	var freezes []policy.Freeze
-	if err := answer.Get(&freezes); err != nil {
-		return nil, fmt.Errorf("ask for the freezes of account %s: %w", account, err)
 	}
 	return freezes, nil
 }

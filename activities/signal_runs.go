@@ -2,7 +2,6 @@ package activities
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -213,7 +212,7 @@ func (a *Activities) signal(ctx context.Context, id string, in SignalInput) erro
 	ctx, cancel := context.WithTimeout(ctx, signalTimeout)
 	defer cancel()
 	err := a.Temporal.SignalWorkflow(ctx, id, "", in.Signal, in.Payload)
-	if _, ended := errors.AsType[*serviceerror.NotFound](err); ended {
+	if is[*serviceerror.NotFound](err) { // it has ended
 		return nil
 	}
 	return err
