@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gantryhq/gantry/spacelift"
@@ -181,29 +182,31 @@ func TestObserveSeesEveryRequest(t *testing.T) {
 }
 
 func TestAWrongClockHereDoesNotMatter(t *testing.T) {
-	// Spacelift's clock is three hours behind ours: to us, its tokens end before
-	// they begin.
-	const ahead = -3 * time.Hour
-	a := &api{t: t, life: ahead + time.Hour}
-	dated := func(r reply) reply {
-		r.header = map[string]string{"Date": time.Now().Add(ahead).UTC().Format(http.TimeFormat)}
-		return r
-	}
-	a.exchange = func(n int, _, _ string) reply { return dated(a.jwt(n)) }
-	a.answer = func(r request) reply { return dated(good(r)) }
-	client := newClient(t, a)
-	if _, known := client.ClockSkew(); known {
-		t.Error("the skew is known before any answer")
-	}
-	for range 3 {
-		if err := read(t.Context(), client); err != nil {
-			t.Fatal(err)
+	synctest.Test(t, func(t *testing.T) {
+		// Spacelift's clock is three hours behind ours: to us, its tokens end before
+		// they begin.
+		const ahead = -3 * time.Hour
+		a := &api{t: t, life: ahead + time.Hour}
+		dated := func(r reply) reply {
+			r.header = map[string]string{"Date": time.Now().Add(ahead).UTC().Format(http.TimeFormat)}
+			return r
 		}
-	}
-	if n := a.exchanged(); n != 1 {
-		t.Errorf("%d exchanges, want 1", n)
-	}
-	if skew, known := client.ClockSkew(); !known || (skew-ahead).Abs() > 2*time.Second {
-		t.Errorf("skew %s (%t), want about %s", skew, known, ahead)
-	}
+		a.exchange = func(n int, _, _ string) reply { return dated(a.jwt(n)) }
+		a.answer = func(r request) reply { return dated(good(r)) }
+		client := newClient(t, a)
+		if _, known := client.ClockSkew(); known {
+			t.Error("the skew is known before any answer")
+		}
+		for range 3 {
+			if err := read(t.Context(), client); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := a.exchanged(); n != 1 {
+			t.Errorf("%d exchanges, want 1", n)
+		}
+		if skew, known := client.ClockSkew(); !known || (skew-ahead).Abs() > 2*time.Second {
+			t.Errorf("skew %s (%t), want about %s", skew, known, ahead)
+		}
+	})
 }
