@@ -82,7 +82,7 @@ func (a *accountState) fix(flags ...string) string {
 
 func checkKey(ctx context.Context, a *accountState) finding {
 	const fix = "check endpoint, apiKeyId and the secret of the key; in Spacelift: Organization settings, API keys"
-	api, err := a.Account.NewClient(version, nil)
+	api, err := a.NewClient(version, nil)
 	if err != nil {
 		return fail(fix, "%s", err)
 	}
