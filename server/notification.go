@@ -195,7 +195,7 @@ func (r *notificationReader) version() error {
 		version, err := strconv.ParseInt(string(v), 10, 64)
 		if err != nil {
 			r.mistyped("stateVersion is " + cut(string(v)) + ", not a 64-bit integer")
-			return nil
+			return nil //nolint:nilerr // a wrong type is noted, and reading continues
 		}
 		r.n.stateVersion, r.n.hasStateVersion = version, true
 		return nil

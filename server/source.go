@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -50,11 +51,11 @@ func (s sources) trusts(a netip.Addr) bool {
 // if there are no hops. A hop that isn't an address ends the chain.
 func (s sources) named(peer netip.Addr, hops []netip.Addr) (a netip.Addr, ok bool) {
 	a = peer
-	for i := len(hops) - 1; i >= 0; i-- {
-		if !hops[i].IsValid() {
+	for _, hop := range slices.Backward(hops) {
+		if !hop.IsValid() {
 			break
 		}
-		if a = hops[i]; !s.trusts(a) {
+		if a = hop; !s.trusts(a) {
 			break
 		}
 	}

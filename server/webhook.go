@@ -43,7 +43,7 @@ func (f *frontDoor) identify(r *request) (d inbox.Delivery, why *notForUs, err *
 	}
 	n, broken := readNotification(r.body)
 	if broken != nil {
-		return d, &notForUs{reasonNotJSON, "the body is not one JSON value"}, nil
+		return d, &notForUs{reasonNotJSON, "the body is not one JSON value"}, nil //nolint:nilerr // the reason says it
 	}
 	n.describe(&d)
 	why = n.unusable(r.body)

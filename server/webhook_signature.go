@@ -282,9 +282,9 @@ func (f *frontDoor) refuse(w http.ResponseWriter, r *http.Request, req *request,
 			f.mismatches.mismatch(bucket.account, d.ReceivedAt)
 		}
 	}
-	switch {
-	case why.reason == reasonLargeBodies: // it may be authentic
-	case why.reason == reasonTooMany:
+	switch why.reason {
+	case reasonLargeBodies: // it may be authentic
+	case reasonTooMany:
 		f.refuseLimited(w, why, f.refusals.refill())
 		return
 	default:
