@@ -192,12 +192,11 @@ func (r *notificationReader) version() error {
 		if err != nil {
 			return err
 		}
-		version, err := strconv.ParseInt(string(v), 10, 64)
-		if err != nil {
+		if version, err := strconv.ParseInt(string(v), 10, 64); err == nil {
+			r.n.stateVersion, r.n.hasStateVersion = version, true
+		} else {
 			r.mistyped("stateVersion is " + cut(string(v)) + ", not a 64-bit integer")
-			return nil //nolint:nilerr // a wrong type is noted, and reading continues
 		}
-		r.n.stateVersion, r.n.hasStateVersion = version, true
 		return nil
 	case 'n':
 		r.n.stateVersion, r.n.hasStateVersion = 0, false

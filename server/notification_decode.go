@@ -1,11 +1,13 @@
 package server
 
 import (
-	"encoding/json"
 	"fmt"
 	"reflect"
 	"slices"
 	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+	json "github.com/go-json-experiment/json/v1" // encoding/json in a third of the time
 
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/gen/api"
@@ -78,7 +80,7 @@ func decodeMembers(value []byte, into reflect.Value, path string) (unread []stri
 }
 
 func decodeObject(value []byte, into reflect.Value, path string) (unread []string) {
-	var members map[string]json.RawMessage
+	var members map[string]jsontext.Value
 	if json.Unmarshal(value, &members) != nil {
 		if path == "" {
 			path = "the body"
@@ -98,7 +100,7 @@ func decodeObject(value []byte, into reflect.Value, path string) (unread []strin
 
 // decodeList keeps the readable items.
 func decodeList(value []byte, into reflect.Value, path string) (unread []string) {
-	var items []json.RawMessage
+	var items []jsontext.Value
 	if json.Unmarshal(value, &items) != nil {
 		return []string{path}
 	}

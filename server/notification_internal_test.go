@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -133,6 +134,29 @@ func FuzzReadNotification(f *testing.F) {
 		f.Add(body)
 	}
 	f.Fuzz(func(t *testing.T, body []byte) { agree(t, body) })
+}
+
+// FuzzDecodeLikeEncodingJSON: a body that encoding/json decodes says the same here.
+func FuzzDecodeLikeEncodingJSON(f *testing.F) {
+	for _, body := range awkward {
+		if len(body) < 1000 {
+			f.Add([]byte(body))
+		}
+	}
+	for _, body := range knownBodies(f) {
+		f.Add(body)
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		var want api.Notification
+		err := json.Unmarshal(body, &want)
+		got, unread := decodeNotification(body)
+		if err != nil {
+			return // FuzzDecodeNotification
+		}
+		if diff := cmp.Diff(want, got); diff != "" || unread != nil {
+			t.Fatalf("%.300q, unread %q (-encoding/json +decodeNotification):\n%s", body, unread, diff)
+		}
+	})
 }
 
 // knownBodies returns every body that Spacelift is known to send.

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/gantryhq/gantry/gen/api"
 	genserver "github.com/gantryhq/gantry/gen/server"
 	"github.com/gantryhq/gantry/inbox"
@@ -43,7 +45,7 @@ func (f *frontDoor) identify(r *request) (d inbox.Delivery, why *notForUs, err *
 	}
 	n, broken := readNotification(r.body)
 	if broken != nil {
-		return d, &notForUs{reasonNotJSON, "the body is not one JSON value"}, nil //nolint:nilerr // the reason says it
+		return d, notJSON(broken), nil
 	}
 	n.describe(&d)
 	why = n.unusable(r.body)
@@ -55,6 +57,15 @@ func (f *frontDoor) identify(r *request) (d inbox.Delivery, why *notForUs, err *
 		why = unknown
 	}
 	return d, why, err
+}
+
+// notJSON says where a body is not JSON.
+func notJSON(err error) *notForUs {
+	detail := "the body is not one JSON value"
+	if e, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
+		detail += fmt.Sprintf(": it breaks after %d bytes", e.ByteOffset)
+	}
+	return &notForUs{reasonNotJSON, detail}
 }
 
 // vouch makes sure that a secret of the account signed for it: an account's
@@ -145,7 +156,7 @@ func (f *frontDoor) readAgain(ctx context.Context, d inbox.Delivery, body []byte
 	signer := d.Run.Account
 	n, err := readNotification(body)
 	if err != nil {
-		return d, &stillUnreadableError{"the body is not one JSON value"}
+		return d, &stillUnreadableError{notJSON(err).detail}
 	}
 	n.describe(&d)
 	if why := n.unusable(body); why != nil {
