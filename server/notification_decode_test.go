@@ -214,6 +214,26 @@ func TestUnreadableEventsAreReadAgain(t *testing.T) {
 	}
 }
 
+// TestBodiesThatCannotBeReadAreKept: byte for byte; those of other ignored events
+// are not.
+func TestBodiesThatCannotBeReadAreKept(t *testing.T) {
+	r := newRig(t)
+	for name, body := range map[string]string{
+		"another type": edited(t, func(b map[string]any) { b["stateVersion"] = "five" }),
+		"not JSON":     `{"account":"acme","run":{`,
+		"no run":       edited(t, func(b map[string]any) { delete(b, "run") }),
+	} {
+		d := decode[api.DeliveryDetail](t, r.get("/v1/deliveries/"+r.receipt(body).Delivery, viewerToken))
+		if !d.Delivery.HasBody || d.Body == nil || *d.Body != body || d.Delivery.Outcome != api.OutcomeIgnored {
+			t.Errorf("%s: the delivery shows %s", name, show(d))
+		}
+	}
+	unmanaged := r.receipt(edited(t, func(b map[string]any) { b["stack"].(map[string]any)["labels"] = []any{} }))
+	if d := decode[api.DeliveryDetail](t, r.get("/v1/deliveries/"+unmanaged.Delivery, viewerToken)); d.Delivery.HasBody || d.Body != nil {
+		t.Errorf("unmanaged: the delivery shows %s", show(d))
+	}
+}
+
 // TestNoOtherAccountSignsWhatCannotBeRead: an unreadable event of another account
 // is refused as a readable one is, or it could be accepted later.
 func TestNoOtherAccountSignsWhatCannotBeRead(t *testing.T) {

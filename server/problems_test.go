@@ -75,7 +75,6 @@ var provoked = map[string]func(t *testing.T) *httptest.ResponseRecorder{
 	},
 	"still-unreadable": func(t *testing.T) *httptest.ResponseRecorder {
 		r := newRig(t)
-		r.keepBodies()
 		got := r.receipt(edited(t, func(b map[string]any) { b["stateVersion"] = "five" }))
 		return r.post(operatorToken, "/v1/deliveries/"+got.Delivery+"/redeliveries", "")
 	},

@@ -83,7 +83,7 @@ func (f *frontDoor) vouch(r *request, d *inbox.Delivery) (*notForUs, *refused) {
 
 func (f *frontDoor) accept(ctx context.Context, d inbox.Delivery, body []byte) (inbox.Delivery, error) {
 	d.Latency = time.Since(d.ReceivedAt)
-	stored, err := f.store(ctx, d, body)
+	stored, err := f.inbox.Accept(ctx, d, body)
 	if err != nil {
 		f.metrics.unavailable.Inc()
 		d.Outcome, d.Reason, d.Detail = inbox.OutcomeUnavailable, reasonNotStored, "the inbox can't be written"
@@ -106,7 +106,7 @@ func (f *frontDoor) ignore(ctx context.Context, d inbox.Delivery, body []byte, w
 	f.metrics.ackLatency.Observe(time.Since(d.ReceivedAt).Seconds())
 	d.Outcome, d.Reason, d.Detail, d.Latency = inbox.OutcomeIgnored, why.reason, why.detail, time.Since(d.ReceivedAt)
 	if why.mayBecomeReadable() {
-		d = f.keep(d, body)
+		d = f.inbox.LogUnreadable(d, body)
 		f.unreadable.add(d)
 	} else {
 		d = f.inbox.Log(d)
@@ -174,14 +174,4 @@ type stillUnreadableError struct{ why string }
 
 func (e *stillUnreadableError) Error() string {
 	return "this Gantry can't accept the body either: " + e.why
-}
-
-// store hands an event to the inbox.
-func (f *frontDoor) store(ctx context.Context, d inbox.Delivery, body []byte) (inbox.Delivery, error) {
-	return f.inbox.Accept(ctx, d, body)
-}
-
-// keep logs an unreadable event with its body.
-func (f *frontDoor) keep(d inbox.Delivery, body []byte) inbox.Delivery {
-	return f.inbox.LogUnreadable(d, body)
 }
