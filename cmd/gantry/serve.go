@@ -52,6 +52,7 @@ temporal.toml configure the connection to Temporal.`,
 		if err != nil {
 			return err
 		}
+		limitMemory(log)
 		for _, warning := range loaded.Warnings() {
 			log.WarnContext(cmd.Context(), "configuration: "+warning)
 		}
