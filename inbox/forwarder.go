@@ -137,7 +137,8 @@ func NewForwarder(in *Inbox, target Target, opts ForwarderOptions) *Forwarder {
 type job struct {
 	run    *run
 	events []pending
-	more   bool // other events of the run were waiting already
+	recs   [][]byte // those in memory
+	more   bool     // other events of the run were waiting already
 	retry  bool
 	began  time.Time
 	cancel context.CancelCauseFunc
@@ -209,12 +210,12 @@ func (f *Forwarder) claim(ctx context.Context, now time.Time) (*job, time.Time) 
 	}
 	bytes := 0
 	for _, p := range r.events {
-		bytes += p.size
+		bytes += int(p.size)
 		if n := len(j.events); n > 0 && (n == limit || bytes > f.opts.BatchBytes) {
 			j.more = true
 			break
 		}
-		j.events = append(j.events, p)
+		j.events, j.recs = append(j.events, p), append(j.recs, in.queue.cache[p.idx])
 	}
 	return j, time.Time{}
 }
@@ -310,7 +311,7 @@ func (f *Forwarder) forward(ctx context.Context, j *job) {
 // another run: runs with the same hash share a queue.
 func (f *Forwarder) read(j *job) (run spacelift.RunRef, events []managed.RunEvent, deliveries []event, err error) {
 	for i, p := range j.events {
-		rec := p.rec
+		rec := j.recs[i]
 		if rec == nil {
 			if rec, err = f.in.readRecord(p.idx); err != nil {
 				return run, events, deliveries, err
@@ -473,5 +474,5 @@ func (in *Inbox) load(idx uint64) {
 	if r := in.queue.runs[runKey(e.Run)]; r != nil && slices.ContainsFunc(r.events, func(p pending) bool { return p.idx == idx }) {
 		return // moved ones are loaded first
 	}
-	in.queue.push(pending{idx: idx, n: e.n, size: len(e.body) + 512}, runKey(e.Run), false, e.flags&flagMoved != 0, time.Now())
+	in.queue.push(pending{idx, e.n, uint32(len(e.body) + 512)}, runKey(e.Run), false, e.flags&flagMoved != 0, time.Now())
 }

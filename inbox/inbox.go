@@ -150,7 +150,7 @@ func Open(ctx context.Context, opts Options) (_ *Inbox, err error) {
 	in := &Inbox{
 		opts: opts, log: opts.Logger.With("room", "inbox"),
 		ids: newIDs(), window: newWindow(opts.Entries.Count), flight: make(map[key]*item),
-		queue:     queue{linger: opts.Linger, runs: make(map[uint64]*run), wake: make(chan struct{}, 1)},
+		queue:     queue{linger: opts.Linger, runs: make(map[uint64]*run), cache: make(map[uint64][]byte), wake: make(chan struct{}, 1)},
 		kickWrite: make(chan struct{}, 1), kickKeep: make(chan struct{}, 1), kickPrepare: make(chan struct{}, 1),
 		stop: make(chan struct{}),
 	}
@@ -306,6 +306,9 @@ func (in *Inbox) countArchive(ctx context.Context) (err error) {
 		return err
 	}
 	if in.kept, err = in.archive.count(ctx, statusUnreadable); err != nil {
+		return err
+	}
+	if n, err := in.archive.count(ctx, statusPending); err != nil || n == in.pending {
 		return err
 	}
 	return in.archive.settle(ctx, func(idx uint64) bool {

@@ -179,6 +179,8 @@ func (l *log) reader(s *seg, start uint64) (types.SegmentReader, error) {
 // what damage it found. Damaged files are renamed; whatever is readable before
 // the damage is kept.
 func (l *log) open(visit func(s *seg, idx uint64, rec []byte)) (damage []string, err error) {
+	l.volume.loading = true
+	defer func() { l.volume.loading = false }()
 	ids, err := l.filer.List()
 	if err != nil {
 		return nil, err
@@ -245,10 +247,7 @@ func (l *log) load(info types.SegmentInfo, next uint64, visit func(*seg, uint64,
 	} else {
 		s.last = max(s.last, w.LastIndex())
 	}
-	rest, err := f.leftover(f.scanned + torn)
-	if err != nil {
-		return nil, err
-	}
+	rest := f.leftover(f.scanned + torn)
 	f.scanned = -1
 	if next > 0 {
 		s.last = min(s.last, next-1)
@@ -269,6 +268,7 @@ func (l *log) load(info types.SegmentInfo, next uint64, visit func(*seg, uint64,
 		}
 		recs = append(recs, rec)
 	}
+	f.image = nil
 	if bad > 0 {
 		damage = append(damage, fmt.Sprintf("%d records of %s are damaged", bad, name))
 	}

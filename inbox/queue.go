@@ -42,8 +42,7 @@ const (
 type pending struct {
 	idx  uint64
 	n    int64
-	size int
-	rec  []byte // nil: read it from the log
+	size uint32 // about, once decoded
 }
 
 // run is a run with pending events, in the order accepted.
@@ -62,9 +61,9 @@ type run struct {
 // Sizes of the queue in memory, about.
 const (
 	runBytes      = 200
-	pendingBytes  = 64
-	maxQueueBytes = 8 << 20
-	maxCacheBytes = 2 << 20 // of records
+	pendingBytes  = 40
+	maxQueueBytes = 4 << 20
+	maxCacheBytes = 1 << 20 // of records
 )
 
 // queue holds the pending runs. Beyond its limit the events from spilled on are
@@ -78,8 +77,10 @@ type queue struct {
 	backoff backoffHeap
 	wake    chan struct{} // something changed that the forwarder should check
 
-	bytes, cached int
-	spilled       uint64 // index from which on events are read from the log; 0 for none
+	bytes   int
+	cache   map[uint64][]byte // records, so that few are read from the log
+	cached  int               // bytes
+	spilled uint64            // index from which on events are read from the log; 0 for none
 }
 
 // waiter is a run's place among those that linger. It is void when the run no
@@ -97,11 +98,7 @@ func (q *queue) push(p pending, key uint64, linger, moved bool, now time.Time) {
 		q.runs[key] = r
 		q.bytes += runBytes
 	}
-	if q.cached+len(p.rec) > maxCacheBytes {
-		p.rec = nil
-	}
 	q.bytes += pendingBytes
-	q.cached += len(p.rec)
 	at := len(r.events)
 	for moved && at > 0 && r.events[at-1].n > p.n {
 		at--
@@ -126,6 +123,14 @@ func (q *queue) push(p pending, key uint64, linger, moved bool, now time.Time) {
 		} else if r.due == 0 {
 			r.due = now.Add(q.linger).UnixNano()
 		}
+	}
+}
+
+// keep keeps the record of an event in memory, if there is room.
+func (q *queue) keep(idx uint64, rec []byte) {
+	if q.cached+len(rec) <= maxCacheBytes {
+		q.cache[idx] = rec
+		q.cached += len(rec)
 	}
 }
 
@@ -197,10 +202,10 @@ func (q *queue) next(now time.Time, fresh, retry bool) (*run, time.Time) {
 // others again. more means that others were waiting when it was claimed.
 func (q *queue) sent(r *run, n int, more bool) {
 	for _, p := range r.events[:n] {
-		q.cached -= len(p.rec)
+		q.cached -= len(q.cache[p.idx])
+		delete(q.cache, p.idx)
 	}
 	q.bytes -= n * pendingBytes
-	clear(r.events[:n])
 	r.events = r.events[n:]
 	r.attempts, r.lastError = 0, ""
 	r.single = max(0, r.single-n)

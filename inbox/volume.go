@@ -1,6 +1,7 @@
 package inbox
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -33,10 +35,12 @@ var errInUse = errors.New("another process uses it")
 // changes only data: the spare becomes the next segment. The ballast is room for
 // the moment when the disk is full.
 type volume struct {
-	dir    string
-	size   int64   // of a new segment
-	faults *faults // nil outside tests
-	opened *file   // the last one opened for writing
+	dir     string
+	size    int64      // of a new segment
+	faults  *faults    // nil outside tests
+	opened  *file      // the last one opened for writing
+	loading bool       // the log is being opened
+	mu      sync.Mutex // of prepare
 }
 
 // faults let tests play a bad disk.
@@ -88,7 +92,12 @@ func (v *volume) OpenWriter(_, name string) (types.WritableFile, error) {
 		return nil, err
 	}
 	v.opened = &file{File: f, v: v, name: name}
-	return v.opened, nil
+	if v.loading {
+		v.opened.image, err = io.ReadAll(f)
+	} else {
+		v.opened.scanned = -1
+	}
+	return v.opened, err
 }
 
 // reserve creates a file of zeros, which has its name once it is on disk.
@@ -117,6 +126,8 @@ func (v *volume) reserve(name string, size int64) (err error) {
 
 // prepare creates the spare and the ballast unless they exist.
 func (v *volume) prepare() error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	for name, size := range map[string]int64{spareName: v.size, ballastName: min(ballastBytes, v.size)} {
 		if _, err := os.Stat(v.path(name)); err == nil {
 			continue
@@ -128,7 +139,7 @@ func (v *volume) prepare() error {
 	return nil
 }
 
-// drop deletes the ballast to make room.
+// dropBallast deletes the ballast to make room.
 func (v *volume) dropBallast() { _ = os.Remove(v.path(ballastName)) }
 
 // aside renames a damaged file, so that nothing reads it again.
@@ -173,7 +184,8 @@ type file struct {
 	*os.File
 	v       *volume
 	name    string
-	scanned int64 // how far frames were read while opening; -1 afterwards
+	scanned int64  // how far frames were read while opening; -1 afterwards
+	image   []byte // the whole file, while opening
 }
 
 // ReadAt reads a guess where raft-wal asks for a whole buffer: it reads the rest
@@ -181,7 +193,7 @@ type file struct {
 func (f *file) ReadAt(p []byte, at int64) (int, error) {
 	switch {
 	case len(p) == readBuffer:
-		n, err := f.File.ReadAt(p[:readGuess], at)
+		n, err := f.read(p[:readGuess], at)
 		if err == nil {
 			err = io.EOF
 		}
@@ -189,7 +201,18 @@ func (f *file) ReadAt(p []byte, at int64) (int, error) {
 	case len(p) == frameHeader && f.scanned >= 0:
 		f.scanned = max(f.scanned, at)
 	}
-	return f.File.ReadAt(p, at)
+	return f.read(p, at)
+}
+
+func (f *file) read(p []byte, at int64) (int, error) {
+	if f.image == nil {
+		return f.File.ReadAt(p, at)
+	}
+	n := copy(p, f.image[min(at, int64(len(f.image))):])
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
 }
 
 func (f *file) WriteAt(p []byte, at int64) (int, error) {
@@ -212,24 +235,9 @@ func (f *file) Sync() error {
 	return fdatasync(f.File)
 }
 
-// leftover reports whether there is data beyond an offset.
-func (f *file) leftover(at int64) (bool, error) {
-	buf := make([]byte, 64<<10-1)
-	for {
-		n, err := f.File.ReadAt(buf, at)
-		for _, b := range buf[:n] {
-			if b != 0 {
-				return true, nil
-			}
-		}
-		if errors.Is(err, io.EOF) {
-			return false, nil
-		}
-		if err != nil {
-			return false, err
-		}
-		at += int64(n)
-	}
+// leftover reports whether there is data beyond an offset, while opening.
+func (f *file) leftover(at int64) bool {
+	return len(bytes.TrimLeft(f.image[min(at, int64(len(f.image))):], "\x00")) > 0
 }
 
 func syncDir(dir string) error {

@@ -255,7 +255,8 @@ func (in *Inbox) committed(b *batch, first uint64, recs [][]byte) {
 			continue
 		}
 		if in.queue.spilled == 0 {
-			in.queue.push(pending{idx: idx, n: it.n, size: it.size, rec: it.rec}, it.run, it.lingers && it.flags == 0, false, b.ended)
+			in.queue.keep(idx, it.rec)
+			in.queue.push(pending{idx, it.n, uint32(it.size)}, it.run, it.lingers && it.flags == 0, false, b.ended)
 			if in.queue.bytes > maxQueueBytes {
 				in.queue.spilled = idx + 1
 			}
