@@ -106,7 +106,6 @@ type entry struct {
 // news is what the archive does not have yet, apart from the log.
 type news struct {
 	marks   map[int64]mark
-	used    map[int64]bool // marks that are in the archive already
 	entries []entry
 	bytes   int
 }
@@ -180,46 +179,71 @@ func (a *archive) moveAside() (string, error) {
 	return to, err
 }
 
-// follow brings the archive up to the record before next, and adds the news if
-// that is all of the log. Called with a.mu held.
-func (a *archive) follow(ctx context.Context, in *Inbox, next uint64, catchUp uint64, what news, all bool) error {
+// follow adds up to limit records before next to the archive, and the news that
+// belong to what it has then. Called with a.mu held.
+func (a *archive) follow(ctx context.Context, in *Inbox, next uint64, limit int, catchUp uint64, what *news) error {
 	tx, err := a.w.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
 	defer tx.Rollback() //nolint:errcheck // nothing to do after a commit
-	b := batchInsert{tx: tx, ctx: ctx}
-	late := a.copyLog(&b, in, next, catchUp, what)
-	if all {
-		for _, e := range what.entries {
-			a.addEntry(&b, e, in.ids.tag)
-		}
+	b := batchInsert{tx: tx, ctx: ctx, used: make(map[int64]bool)}
+	from := a.through + 1
+	if keep := uint64(a.opts.Entries.Count); next > keep && from < next-keep && from > catchUp {
+		a.skip(&b, in, from, next-keep, what)
+		from = next - keep // the others would be trimmed
+	}
+	end := from + min(uint64(limit), next-from)
+	late := a.copyLog(&b, in, from, end, catchUp, what)
+	for _, e := range what.entries {
+		a.addEntry(&b, e, in.ids.tag)
 	}
 	b.flush()
 	for _, m := range late {
 		a.addMark(&b, in, m)
 	}
-	if all {
-		for n, m := range what.marks {
-			if !what.used[n] {
-				a.addMark(&b, in, m)
-			}
+	for n, m := range what.marks {
+		if m.idx < end && !b.used[n] {
+			a.addMark(&b, in, m)
+			b.used[n] = true
 		}
 	}
-	b.exec("UPDATE through SET idx = ?", next-1)
+	b.exec("UPDATE through SET idx = ?", end-1)
 	if b.err == nil {
 		b.err = tx.Commit()
 	}
-	if b.err == nil {
-		a.through = next - 1
+	if b.err != nil {
+		return b.err
 	}
-	return b.err
+	a.through = end - 1
+	what.entries, what.bytes = nil, 0
+	for n := range b.used {
+		delete(what.marks, n)
+	}
+	return nil
 }
 
-// copyLog adds the events of the log before next. It returns the marks among the
-// records, up to catchUp: those behind it are among the news.
-func (a *archive) copyLog(b *batchInsert, in *Inbox, next, catchUp uint64, what news) (late []mark) {
-	for idx := a.through + 1; idx < next; idx++ {
+// skip adds those of many events that would not be trimmed soon.
+func (a *archive) skip(b *batchInsert, in *Inbox, from, to uint64, what *news) {
+	dead := make(map[uint64]bool)
+	for n, m := range what.marks {
+		if m.status == statusDead {
+			dead[m.idx] = true
+		} else if m.idx >= from && m.idx < to {
+			b.used[n] = true
+		}
+	}
+	for idx := from; idx < to; idx++ {
+		if dead[idx] || in.isPending(idx) {
+			a.copyLog(b, in, idx, idx+1, 0, what)
+		}
+	}
+}
+
+// copyLog adds the events among the records. It returns the marks among them, up
+// to catchUp: those behind it are among the news.
+func (a *archive) copyLog(b *batchInsert, in *Inbox, from, to, catchUp uint64, what *news) (late []mark) {
+	for idx := from; idx < to; idx++ {
 		rec, err := in.readRecord(idx)
 		if err != nil {
 			continue // dropped, or damaged: there is nothing to list
@@ -235,10 +259,13 @@ func (a *archive) copyLog(b *batchInsert, in *Inbox, next, catchUp uint64, what 
 		if e.flags == 0 {
 			m = what.marks[e.n]
 		}
+		if m.n == 0 && !in.isPending(idx) {
+			m.status = statusForwarded // what else is known of it follows, or is not kept
+		}
 		b.add(e.n, e.tag, idx, e.ReceivedAt.UnixNano(), int(m.status), e.StateVersion, e.Size, e.Secret, e.Source,
 			string(e.Run.Account), string(e.Run.Stack), string(e.Run.Run), string(e.Type), string(e.State), int64(in.latency(idx, e.ReceivedAt)), m.attempts, m.at, m.err, nil, nil, nil)
 		if m.n != 0 && m.status != statusDead {
-			what.used[m.n] = true
+			b.used[m.n] = true
 		}
 	}
 	return late
@@ -399,6 +426,7 @@ type batchInsert struct {
 	tx   *sql.Tx
 	stmt *sql.Stmt
 	args []any
+	used map[int64]bool // marks that the archive has
 	err  error
 }
 

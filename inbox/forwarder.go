@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -366,9 +367,9 @@ func (in *Inbox) done(m mark, now time.Time) {
 		kick(in.kickWrite)
 	}
 	in.marks = append(in.marks, m)
-	if len(in.news.marks) >= maxNews { // the archive can't be written: it reads them from the log later
-		clear(in.news.marks)
-		in.catchUp = ^uint64(0)
+	if len(in.news.marks) >= maxNews { // the archive lags: it can do without
+		maps.DeleteFunc(in.news.marks, func(_ int64, m mark) bool { return m.status != statusDead })
+		in.unsettled = true
 	}
 	in.news.marks[m.n] = m
 }

@@ -118,6 +118,7 @@ type Inbox struct {
 	news       news       // for the archive
 	ends       []batchEnd // for the latency that the archive shows
 	catchUp    uint64     // up to this index the archive reads marks from the log
+	unsettled  bool       // some deliveries are pending in the archive only
 	oldest     oldest     // pending event
 	closed     bool
 	problem    error     // why no event can be stored; nil if it can
@@ -126,7 +127,6 @@ type Inbox struct {
 	damage     []string  // found at the start or later
 
 	kickWrite   chan struct{} // there is work for the writer
-	kickKeep    chan struct{} // … for the housekeeper
 	kickPrepare chan struct{} // … for the preparation of segments
 	stop        chan struct{}
 	wg          sync.WaitGroup
@@ -151,7 +151,7 @@ func Open(ctx context.Context, opts Options) (_ *Inbox, err error) {
 		opts: opts, log: opts.Logger.With("room", "inbox"),
 		ids: newIDs(), window: newWindow(opts.Entries.Count), flight: make(map[key]*item),
 		queue:     queue{linger: opts.Linger, runs: make(map[uint64]*run), cache: make(map[uint64][]byte), wake: make(chan struct{}, 1)},
-		kickWrite: make(chan struct{}, 1), kickKeep: make(chan struct{}, 1), kickPrepare: make(chan struct{}, 1),
+		kickWrite: make(chan struct{}, 1), kickPrepare: make(chan struct{}, 1),
 		stop: make(chan struct{}),
 	}
 	defer func() {
@@ -274,7 +274,7 @@ func (in *Inbox) replay(ctx context.Context) error {
 		l.segs, l.w = append(l.segs, s), w
 	}
 	in.news.marks = make(map[int64]mark)
-	if err := in.syncArchive(ctx); err != nil {
+	if err := in.syncArchive(ctx, everything); err != nil {
 		in.log.Warn("inbox: cannot write the archive", "error", err)
 	}
 	if err := in.countArchive(ctx); err != nil {
@@ -308,13 +308,9 @@ func (in *Inbox) countArchive(ctx context.Context) (err error) {
 	if in.kept, err = in.archive.count(ctx, statusUnreadable); err != nil {
 		return err
 	}
-	if n, err := in.archive.count(ctx, statusPending); err != nil || n == in.pending {
-		return err
-	}
-	return in.archive.settle(ctx, func(idx uint64) bool {
-		s := in.records.find(idx)
-		return s != nil && s.isOpen(idx)
-	})
+	n, err := in.archive.count(ctx, statusPending)
+	in.unsettled = n != in.pending
+	return err
 }
 
 func kick(c chan struct{}) {
@@ -337,7 +333,7 @@ func (in *Inbox) Close() error {
 	close(in.stop)
 	in.wg.Wait()
 	in.metrics.unregister()
-	if err := in.syncArchive(context.Background()); err != nil {
+	if err := in.syncArchive(context.Background(), chunk); err != nil {
 		in.log.Warn("inbox: the archive lacks the last deliveries until the next start", "error", err)
 	}
 	if err := in.closeFiles(); err != nil {
@@ -430,7 +426,7 @@ func (in *Inbox) LogUnreadable(d Delivery, body []byte) Delivery {
 const (
 	maxNotes     = 4096
 	maxNoteBytes = 8 << 20
-	maxNews      = 100_000 // marks
+	maxNews      = 20_000 // marks
 )
 
 func (in *Inbox) note(d Delivery, body []byte) Delivery {
@@ -522,6 +518,14 @@ func (in *Inbox) oldestPending() time.Time {
 	defer in.mu.Unlock()
 	in.oldest = oldest{idx, e.ReceivedAt}
 	return e.ReceivedAt
+}
+
+// isPending reports whether a record is a pending event.
+func (in *Inbox) isPending(idx uint64) bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	s := in.records.find(idx)
+	return s != nil && s.isOpen(idx)
 }
 
 // readRecord returns a record of the log. [ErrNotFound]: its segment is gone.

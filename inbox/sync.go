@@ -4,17 +4,25 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"time"
 )
 
-// chunk limits the records of one transaction.
-const chunk = 4000
+const (
+	chunk = 4000 // records of one transaction
+
+	// The archive costs more processor time than accepting. While more events
+	// arrive than its pace allows, it lags and catches up later.
+	archivePace = 2000 // records a second
+	listPace    = 8000 // records before a list
+	everything  = math.MaxInt
+)
 
 // syncArchive brings the archive up to date with the log, the marks and the
-// deliveries that were not accepted. What can't be written is kept for the next
-// time, up to a limit.
-func (in *Inbox) syncArchive(ctx context.Context) (err error) {
+// deliveries that were not accepted, for at most limit records. What is not
+// written is kept for the next time, up to a limit.
+func (in *Inbox) syncArchive(ctx context.Context, limit int) (err error) {
 	a := in.archive
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -26,26 +34,31 @@ func (in *Inbox) syncArchive(ctx context.Context) (err error) {
 	}
 	in.news = news{marks: make(map[int64]mark)}
 	in.mu.Unlock()
-	what.used = make(map[int64]bool)
-	for err == nil {
-		end := min(next, a.through+1+chunk)
-		if err = a.follow(ctx, in, end, catchUp, what, end == next); end == next {
-			break
-		}
-	}
-	if err == nil {
-		in.mu.Lock()
-		if in.catchUp == catchUp {
-			in.catchUp = 0
-		}
-		in.mu.Unlock()
-		return nil
+	for first := true; err == nil && (first || a.through+1 < next && limit > 0); first = false {
+		n := min(limit, chunk)
+		limit -= n
+		err = a.follow(ctx, in, next, n, catchUp, &what)
 	}
 	if damaged(err) {
 		err = in.replaceArchive(ctx, err)
 	}
 	in.keepNews(what)
 	return err
+}
+
+// settle corrects the archive once it has all of the log.
+func (in *Inbox) settle(ctx context.Context) error {
+	a := in.archive
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	in.mu.Lock()
+	wanted := in.unsettled && a.through+1 >= in.next
+	in.unsettled = in.unsettled && !wanted
+	in.mu.Unlock()
+	if !wanted {
+		return nil
+	}
+	return a.settle(ctx, in.isPending)
 }
 
 // keepNews puts back what the archive could not take.
@@ -79,7 +92,7 @@ func (in *Inbox) replaceArchive(ctx context.Context, cause error) error {
 	a.w, a.r, a.through = fresh.w, fresh.r, 0
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	in.catchUp = in.next
+	in.catchUp, in.unsettled = in.next, true
 	in.report(fmt.Sprintf("the archive is damaged (%v); a new one was started, and the damaged file is %s", cause, to))
 	return nil
 }

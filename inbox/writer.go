@@ -329,7 +329,6 @@ func (in *Inbox) rotate() {
 	}
 	l.segs = append(l.segs, s)
 	kick(in.kickPrepare)
-	kick(in.kickKeep)
 }
 
 // retryDelay is the pause between attempts to write again.
@@ -417,7 +416,6 @@ func (in *Inbox) housekeeper() {
 	for {
 		select {
 		case <-tick.C:
-		case <-in.kickKeep:
 		case <-in.stop:
 			return
 		}
@@ -437,7 +435,11 @@ func (in *Inbox) housekeeper() {
 // tidy brings the archive up to date and deletes segments. If the disk is tight,
 // it deletes all that it can: without the archive, if that can't be written.
 func (in *Inbox) tidy(ctx context.Context, tight bool) {
-	err := in.syncArchive(ctx)
+	pace := archivePace
+	if tight {
+		pace = everything
+	}
+	err := errors.Join(in.syncArchive(ctx, pace), in.settle(ctx))
 	if err != nil {
 		in.log.Warn("inbox: cannot write the archive", "error", err)
 	} else {
