@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -94,6 +95,36 @@ type archive struct {
 	w, r    *sql.DB
 	through uint64 // index of the last record of the log that it has
 	trimmed time.Time
+
+	// busy is true while many events arrive. Then readers take turns, with pauses,
+	// so that people's lists don't slow events.
+	busy     atomic.Bool
+	reading  sync.Mutex
+	nextRead time.Time
+}
+
+// readShare is how many times the duration of a read the next one waits while
+// events arrive.
+const readShare = 9
+
+// turn waits for a reader's turn. Call done after reading.
+func (a *archive) turn(ctx context.Context) (done func(), err error) {
+	a.reading.Lock()
+	if wait := time.Until(a.nextRead); wait > 0 {
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			a.reading.Unlock()
+			return nil, context.Cause(ctx)
+		}
+	}
+	began := time.Now()
+	return func() {
+		if a.busy.Load() {
+			a.nextRead = time.Now().Add(readShare * time.Since(began))
+		}
+		a.reading.Unlock()
+	}, nil
 }
 
 // entry is a delivery that was not accepted, on its way into the archive.
@@ -549,6 +580,11 @@ func (a *archive) page(ctx context.Context, f Filter, before int64, limit int, k
 	if !f.Until.IsZero() {
 		and("+received < ?", f.Until.UnixNano())
 	}
+	done, err := a.turn(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer done()
 	rows, err := a.r.QueryContext(ctx, "SELECT "+columns+" FROM deliveries WHERE "+where+" ORDER BY n DESC LIMIT ?", append(args, limit)...)
 	if err != nil {
 		return nil, nil, err

@@ -191,6 +191,73 @@ func BenchmarkMillion(b *testing.B) {
 	}
 }
 
+// BenchmarkViewers measures what eight people who list without a pause cost the
+// events, and how long their pages take, over 88,000 events.
+func BenchmarkViewers(b *testing.B) {
+	in, err := Open(b.Context(), Options{Dir: b.TempDir(), Entries: Budget{Count: 88_000}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { closeInbox(b, in) })
+	forward(b, in, nothing{}, ForwarderOptions{})
+	next := 0
+	send := func(n int) time.Duration {
+		first := next
+		next += n
+		return sideBySide(16, n, func(i int) {
+			if _, err := in.Accept(context.Background(), notice(runRef((first+i)/9), (first+i)%9, life[(first+i)%9]), sampleBody); err != nil {
+				b.Error(err)
+			}
+		})
+	}
+	send(88_000)
+	if err := in.syncArchive(b.Context(), everything); err != nil {
+		b.Fatal(err)
+	}
+	list := func(i int) time.Duration {
+		began := time.Now()
+		if _, _, err := in.List(b.Context(), Filter{Run: runRef(i % 9000).Run}, 50, ""); err != nil {
+			b.Error(err)
+		}
+		return time.Since(began)
+	}
+	var alone, among time.Duration
+	var idle, busy []time.Duration
+	for b.Loop() {
+		for i := range 50 {
+			idle = append(idle, list(i))
+		}
+		const n = 20_000
+		alone += send(n)
+		var viewers sync.WaitGroup
+		stop := make(chan struct{})
+		waits := make([][]time.Duration, 8)
+		for v := range waits {
+			viewers.Go(func() {
+				for i := v; ; i += 7 {
+					select {
+					case <-stop:
+						return
+					default:
+						waits[v] = append(waits[v], list(i))
+					}
+				}
+			})
+		}
+		among += send(n)
+		close(stop)
+		viewers.Wait()
+		busy = append(busy, slices.Concat(waits...)...)
+	}
+	slices.Sort(idle)
+	slices.Sort(busy)
+	b.ReportMetric(alone.Seconds()/among.Seconds(), "x_rate_with_viewers")
+	b.ReportMetric(float64(idle[len(idle)/2].Microseconds())/1000, "idle_ms/page")
+	b.ReportMetric(float64(idle[len(idle)*99/100].Microseconds())/1000, "idle_p99_ms/page")
+	b.ReportMetric(float64(busy[len(busy)/2].Microseconds())/1000, "busy_ms/page")
+	b.ReportMetric(0, "ns/op")
+}
+
 type nothing struct{}
 
 func (nothing) Signal(context.Context, spacelift.RunRef, []managed.RunEvent) error { return nil }

@@ -88,7 +88,7 @@ func (in *Inbox) ready(ctx context.Context) (kept uint64, err error) {
 	if closed {
 		return 0, fmt.Errorf("%w: it is closing", ErrUnavailable)
 	}
-	if err := in.syncArchive(ctx, listPace); err != nil {
+	if err := in.syncArchive(ctx, in.pace()); err != nil {
 		in.log.Warn("inbox: cannot write the archive; deliveries are shown as of before", "error", err)
 	}
 	return kept, ctx.Err()

@@ -119,6 +119,9 @@ type Inbox struct {
 	ends       []batchEnd // for the latency that the archive shows
 	catchUp    uint64     // up to this index the archive reads marks from the log
 	unsettled  bool       // some deliveries are pending in the archive only
+	paced      time.Time  // when the archive's pace was computed
+	allowed    float64    // records
+	accepted   int        // since the housekeeper's last turn
 	oldest     oldest     // pending event
 	closed     bool
 	problem    error     // why no event can be stored; nil if it can

@@ -15,9 +15,25 @@ const (
 	// The archive costs more processor time than accepting. While more events
 	// arrive than its pace allows, it lags and catches up later.
 	archivePace = 2000 // records a second
-	listPace    = 8000 // records before a list
+	maxPace     = 4000 // at once
 	everything  = math.MaxInt
+
+	busyRate = 1000 // events a second
 )
+
+// pace returns how many records the archive may take now.
+func (in *Inbox) pace() int {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	now := time.Now()
+	if in.paced.IsZero() {
+		in.allowed = maxPace
+	} else {
+		in.allowed = min(maxPace, in.allowed+archivePace*now.Sub(in.paced).Seconds())
+	}
+	in.paced = now
+	return max(1, int(in.allowed))
+}
 
 // syncArchive brings the archive up to date with the log, the marks and the
 // deliveries that were not accepted, for at most limit records. What is not
@@ -35,9 +51,12 @@ func (in *Inbox) syncArchive(ctx context.Context, limit int) (err error) {
 	in.news = news{marks: make(map[int64]mark)}
 	in.mu.Unlock()
 	for first := true; err == nil && (first || a.through+1 < next && limit > 0); first = false {
-		n := min(limit, chunk)
+		n, before := min(limit, chunk), a.through
 		limit -= n
 		err = a.follow(ctx, in, next, n, catchUp, &what)
+		in.mu.Lock()
+		in.allowed -= float64(min(uint64(n), a.through-before))
+		in.mu.Unlock()
 	}
 	if damaged(err) {
 		err = in.replaceArchive(ctx, err)

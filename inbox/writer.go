@@ -262,6 +262,7 @@ func (in *Inbox) committed(b *batch, first uint64, recs [][]byte) {
 			}
 		}
 	}
+	in.accepted += len(b.items)
 	for _, rec := range recs {
 		s.bytes += int64(len(rec))
 	}
@@ -421,6 +422,8 @@ func (in *Inbox) housekeeper() {
 		}
 		in.mu.Lock()
 		tight := in.noSpare != nil
+		in.archive.busy.Store(in.accepted > busyRate)
+		in.accepted = 0
 		in.mu.Unlock()
 		if tight {
 			in.volume.dropBallast()
@@ -435,7 +438,7 @@ func (in *Inbox) housekeeper() {
 // tidy brings the archive up to date and deletes segments. If the disk is tight,
 // it deletes all that it can: without the archive, if that can't be written.
 func (in *Inbox) tidy(ctx context.Context, tight bool) {
-	pace := archivePace
+	pace := in.pace()
 	if tight {
 		pace = everything
 	}
