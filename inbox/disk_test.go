@@ -295,7 +295,7 @@ func TestFailedFlushStoresNothing(t *testing.T) {
 func TestNothingAcceptedIsLostOnABadDisk(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
-		ops := rapid.SliceOfN(rapid.SampledFrom([]string{"accept", "accept", "accept", "burst", "wait", "sync", "write", "full", "fine", "kill", "cut", "archive"}), 1, 40).Draw(rt, "ops")
+		ops := rapid.SliceOfN(rapid.SampledFrom([]string{"accept", "accept", "accept", "burst", "wait", "sync", "write", "full", "fine", "kill", "cut", "archive", "sick", "sick"}), 1, 40).Draw(rt, "ops")
 		disk := &badDisk{undo: map[string][]undo{}}
 		var err error
 		if disk.dir, err = os.MkdirTemp(t.TempDir(), ""); err != nil {
@@ -303,7 +303,13 @@ func TestNothingAcceptedIsLostOnABadDisk(t *testing.T) {
 		}
 		bubble(t, rt, func(t *testing.T) error {
 			opts := Options{Dir: disk.dir, faults: disk.faults(), segment: 16 << 10, Logger: silent, Bodies: Budget{Count: 20, Bytes: 20_000}}
-			target := &fakeTarget{}
+			sick := false
+			target := &fakeTarget{fail: func(run spacelift.RunRef, _ []managed.RunEvent) error {
+				if sick && run == runRef(0) {
+					return errAway
+				}
+				return nil
+			}}
 			in := open(t, opts)
 			stop := forward(t, in, target, ForwarderOptions{MaxConcurrent: 4, BatchEvents: 3})
 			versions := map[spacelift.RunRef]int{}
@@ -348,6 +354,8 @@ func TestNothingAcceptedIsLostOnABadDisk(t *testing.T) {
 					disk.set(func() { disk.writes = syscall.EIO })
 				case "full":
 					disk.set(func() { disk.room = disk.used() + 8<<10 })
+				case "sick":
+					target.change(func() { sick = !sick })
 				case "fine":
 					disk.set(func() { disk.writes, disk.syncs, disk.room = nil, nil, 0 })
 				default:
@@ -358,6 +366,7 @@ func TestNothingAcceptedIsLostOnABadDisk(t *testing.T) {
 				}
 			}
 			disk.set(func() { disk.writes, disk.syncs, disk.room = nil, nil, 0 })
+			target.change(func() { sick = false })
 			pass(time.Minute)
 			synctest.Wait()
 			stop()

@@ -265,7 +265,9 @@ func (in *Inbox) replay(ctx context.Context) error {
 		in.pending += s.pending
 	}
 	for _, idx := range moved {
-		in.load(idx)
+		if in.isPending(idx) {
+			in.load(idx)
+		}
 	}
 	if in.pending > 0 {
 		in.queue.spilled = l.first()
