@@ -119,7 +119,8 @@ func (c *Cluster) Restart(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = log.Close() }() // the server has its own
-	cmd := c.command("postgres", "-D", c.data(), "-p", c.port, "-h", "127.0.0.1", "-k", "", "-c", "max_connections=400") // a server opens up to 81, and four tests run at a time
+	// Each Temporal opens up to 81 connections, and four tests run at a time.
+	cmd := c.command("postgres", "-D", c.data(), "-p", c.port, "-h", "127.0.0.1", "-k", "", "-c", "max_connections=400")
 	cmd.Stdout, cmd.Stderr = log, log
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
