@@ -68,9 +68,9 @@ type Config struct {
 	// names counts as that person, however many tokens they have.
 	People []decide.Person
 
-	// Rules resolves labels to a policy. Nil means no profiles and no windows:
+	// Policies resolves labels to a policy. Nil means no profiles and no windows:
 	// labels alone.
-	Rules Rules
+	Policies Policies
 
 	// TaskQueue is the task queue of the workflows that requests start.
 	TaskQueue string

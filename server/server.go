@@ -39,11 +39,11 @@ func New(cfg Config, box Inbox, temporal Temporal, registry *prometheus.Registry
 		return nil, err
 	}
 
-	if cfg.Rules == nil {
-		cfg.Rules = (*policy.Definitions)(nil)
+	if cfg.Policies == nil {
+		cfg.Policies = (*policy.Definitions)(nil)
 	}
 	h := &handlers{
-		door: door, inbox: box, temporal: temporal, registry: registry, rules: cfg.Rules, taskQueue: cfg.TaskQueue, reconcile: cfg.Reconcile,
+		door: door, inbox: box, temporal: temporal, registry: registry, policies: cfg.Policies, taskQueue: cfg.TaskQueue, reconcile: cfg.Reconcile,
 		replays: newReplayCache(), streams: make(chan struct{}, maxStreams), stopping: cfg.Stopping,
 		started: time.Now(), version: cfg.Version, log: log, approvers: Approvers(cfg.Tokens, cfg.People),
 	}
@@ -68,7 +68,7 @@ type handlers struct {
 	inbox     Inbox
 	temporal  Temporal
 	registry  *prometheus.Registry
-	rules     Rules
+	policies  Policies
 	approvers []decide.Person // people whose tokens may approve
 	taskQueue string
 	reconcile time.Duration // between comparisons with Spacelift

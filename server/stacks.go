@@ -19,8 +19,8 @@ type Stacks interface {
 	StacksByLabel(ctx context.Context, label string) (spacelift.Listing[spacelift.Stack], error)
 }
 
-// Rules resolves the labels of a stack to a policy: a *policy.Definitions.
-type Rules interface {
+// Policies resolves the labels of a stack to a policy: a *policy.Definitions.
+type Policies interface {
 	Resolve(labels []string) policy.Policy
 	Gate(p policy.Policy, stack string, freezes []policy.Freeze, at time.Time) policy.Gate
 }
@@ -41,7 +41,7 @@ func (h *handlers) GetStackPolicy(ctx context.Context, req genserver.GetStackPol
 	if err != nil {
 		return nil, err
 	}
-	known := h.known(ctx, account, nil, policy.Parents(h.rules.Resolve(stack.Labels)))
+	known := h.known(ctx, account, nil, policy.Parents(h.policies.Resolve(stack.Labels)))
 	return genserver.GetStackPolicy200JSONResponse(h.toAPIStack(stack, known, freezes, time.Now())), nil
 }
 
@@ -59,7 +59,7 @@ func (h *handlers) ListStacks(ctx context.Context, _ genserver.ListStacksRequest
 		return nil, err
 	}
 	slices.SortFunc(found.Items, func(a, b spacelift.Stack) int { return cmp.Compare(a.ID, b.ID) })
-	policies := toAPIList(found.Items, func(s spacelift.Stack) policy.Policy { return h.rules.Resolve(s.Labels) })
+	policies := toAPIList(found.Items, func(s spacelift.Stack) policy.Policy { return h.policies.Resolve(s.Labels) })
 	known, now := h.known(ctx, account, found.Items, policy.Parents(policies...)), time.Now()
 	stacks := toAPIList(found.Items, func(s spacelift.Stack) api.Stack { return h.toAPIStack(s, known, freezes, now) })
 	return genserver.ListStacks200JSONResponse{Stacks: stacks, Complete: found.Complete}, nil
@@ -109,11 +109,11 @@ func (h *handlers) known(ctx context.Context, account *Account, managed []spacel
 
 func (h *handlers) toAPIStack(s spacelift.Stack, known policy.Known, freezes []policy.Freeze, now time.Time) api.Stack {
 	labels := spacelift.OurLabels(s.Labels)
-	p := h.rules.Resolve(labels).Of(s.ID)
+	p := h.policies.Resolve(labels).Of(s.ID)
 	stack := api.Stack{
 		Account: string(s.Account), Stack: string(s.ID), Name: s.Name, Managed: spacelift.Managed(s.Labels),
 		Labels: append([]string{}, labels...), Policy: toAPIPolicyValues(p), Problems: toAPIList(p.Problems, toAPIPolicyProblem),
-		Gate: toAPIGate(h.rules.Gate(p, string(s.ID), freezes, now)),
+		Gate: toAPIGate(h.policies.Gate(p, string(s.ID), freezes, now)),
 	}
 	if !stack.Managed {
 		return stack

@@ -60,7 +60,7 @@ func withStacks(t *testing.T, a *account) *rig {
 		t.Fatal(err)
 	}
 	return newRig(t, func(c *server.Config) {
-		c.Accounts[0].Stacks, c.Rules = a, rules
+		c.Accounts[0].Stacks, c.Policies = a, rules
 	})
 }
 

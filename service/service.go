@@ -66,12 +66,12 @@ type Options struct {
 // process is one running Gantry.
 type process struct {
 	Options
-	accounts accounts
-	rules    *policy.Definitions
-	channels *channels.Sender
-	registry *prometheus.Registry
-	temporal client.Client
-	polling  atomic.Bool // the worker takes tasks
+	accounts    accounts
+	definitions *policy.Definitions
+	channels    *channels.Sender
+	registry    *prometheus.Registry
+	temporal    client.Client
+	polling     atomic.Bool // the worker takes tasks
 }
 
 // Run runs the configured role until ctx ends, then stops in order:
@@ -128,7 +128,7 @@ func prepare(o Options) (*process, error) {
 	if p.accounts, err = openAccounts(o.Config.Accounts, o.Version, checkToAct(p.registry), o.Log); err != nil {
 		return nil, err
 	}
-	if p.rules, err = o.Config.Definitions(); err != nil {
+	if p.definitions, err = o.Config.Definitions(); err != nil {
 		return nil, fmt.Errorf("configuration:\n%w", err)
 	}
 	if p.channels, err = openChannels(o.Config.Channels, o.Version, o.Log); err != nil {
@@ -153,7 +153,7 @@ func (p *process) server(ctx context.Context, box *inbox.Inbox) (http.Handler, e
 		return nil, fmt.Errorf("configuration:\n%w", err)
 	}
 	return server.New(server.Config{
-		Accounts: p.accounts.server, Tokens: p.Config.Tokens, People: p.Config.Persons(), Rules: p.rules, Reconcile: p.Config.Reconcile.Interval, Version: p.Version,
+		Accounts: p.accounts.server, Tokens: p.Config.Tokens, People: p.Config.Persons(), Policies: p.definitions, Reconcile: p.Config.Reconcile.Interval, Version: p.Version,
 		TaskQueue: p.Config.Temporal.TaskQueue, Stopping: ctx.Done(), TrustedProxies: proxies,
 	}, box, p.temporal, p.registry, p.Log)
 }
@@ -165,7 +165,7 @@ func (p *process) forwarder(box *inbox.Inbox) *inbox.Forwarder {
 
 func (p *process) worker() func(context.Context) error {
 	acts := &activities.Activities{
-		Accounts: p.accounts.clients, WebhookSecrets: p.accounts.secrets, Definitions: p.rules, Notifier: p.channels, Temporal: p.temporal,
+		Accounts: p.accounts.clients, WebhookSecrets: p.accounts.secrets, Definitions: p.definitions, Notifier: p.channels, Temporal: p.temporal,
 		OnConfirmedUnseen: confirmedUnseen(p.registry).Inc,
 	}
 	return func(ctx context.Context) error { return work(ctx, p.temporal, acts, &p.polling, p.Options) }
