@@ -428,10 +428,13 @@ func (a *archive) position() uint64 {
 	return a.through
 }
 
-// newest returns the greatest number of a delivery.
-func (a *archive) newest(ctx context.Context) (n int64, err error) {
-	err = a.w.QueryRowContext(ctx, "SELECT coalesce(max(n), 0) FROM deliveries").Scan(&n)
-	return n, err
+// newest returns the number and the tag of the newest delivery.
+func (a *archive) newest(ctx context.Context) (n, tag int64, err error) {
+	err = a.w.QueryRowContext(ctx, "SELECT n, tag FROM deliveries ORDER BY n DESC LIMIT 1").Scan(&n, &tag)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	return n, tag, err
 }
 
 // count returns the number of deliveries of a status.
@@ -602,21 +605,21 @@ func (a *archive) page(ctx context.Context, f Filter, before int64, limit int, k
 
 // repeats returns the newest accepted deliveries that were not refused, newest
 // first.
-func (a *archive) repeats(ctx context.Context, limit int, visit func(n, tag int64, k key)) error {
-	rows, err := a.r.QueryContext(ctx, "SELECT n, tag, account, stack, run, state, version FROM deliveries WHERE +status < 3 ORDER BY n DESC LIMIT ?", limit)
+func (a *archive) repeats(ctx context.Context, limit int, visit func(n int64, k key)) error {
+	rows, err := a.r.QueryContext(ctx, "SELECT n, account, stack, run, state, version FROM deliveries WHERE +status < 3 ORDER BY n DESC LIMIT ?", limit)
 	if err != nil {
 		return err
 	}
 	defer rows.Close() //nolint:errcheck // Err returns the same error
 	for rows.Next() {
-		var n, tag int64
+		var n int64
 		var run spacelift.RunRef
 		var state spacelift.RunState
 		var version int
-		if err := rows.Scan(&n, &tag, &run.Account, &run.Stack, &run.Run, &state, &version); err != nil {
+		if err := rows.Scan(&n, &run.Account, &run.Stack, &run.Run, &state, &version); err != nil {
 			return err
 		}
-		visit(n, tag, keyOf(run, state, version))
+		visit(n, keyOf(run, state, version))
 	}
 	return rows.Err()
 }

@@ -213,8 +213,7 @@ func (in *Inbox) requeue(ctx context.Context, deliveries []Delivery, bodies [][]
 		it := newItem(&d, bodies[i])
 		it.rec = newEvent(&d, bodies[i], flagRedelivered)
 		it.flags = flagRedelivered
-		n, tag := splitID(ulid.MustParseStrict(d.ID))
-		it.seen = seen{n, tag}
+		it.n, _ = splitID(ulid.MustParseStrict(d.ID))
 		if b := in.board(it); !slices.Contains(batches, b) {
 			batches = append(batches, b)
 		}

@@ -10,7 +10,7 @@ import (
 
 // ids numbers deliveries. The numbers only grow, even across restarts and when
 // the clock goes back: milliseconds, and a counter of 16 bits. A delivery's id is
-// a ULID of the number and the tag, which is random per process, so that ids of
+// a ULID of the number and the inbox's tag, which is random, so that ids of
 // different inboxes differ. Guarded by Inbox.mu.
 type ids struct {
 	last int64
@@ -28,8 +28,15 @@ func (g *ids) next(now time.Time) int64 {
 	return g.last
 }
 
-// seen makes all further numbers greater than this one.
-func (g *ids) seen(n int64) { g.last = max(g.last, n) }
+// seen makes all further numbers greater than this one, and keeps the tag.
+func (g *ids) seen(n, tag int64) {
+	if n > g.last {
+		g.last, g.tag = n, tag
+	}
+}
+
+// id returns the delivery id of a number.
+func (g *ids) id(n int64) string { return makeID(n, g.tag).String() }
 
 func makeID(n, tag int64) (id ulid.ULID) {
 	binary.BigEndian.PutUint64(id[:8], uint64(n))

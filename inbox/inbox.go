@@ -218,12 +218,14 @@ func (in *Inbox) openArchive(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if in.ids.last, err = in.archive.newest(ctx); err != nil {
+	n, tag, err := in.archive.newest(ctx)
+	if err != nil {
 		return err
 	}
+	in.ids.seen(n, tag)
 	var repeats []func()
-	err = in.archive.repeats(ctx, in.opts.Entries.Count, func(n, tag int64, k key) {
-		repeats = append(repeats, func() { in.window.add(k, n, tag) })
+	err = in.archive.repeats(ctx, in.opts.Entries.Count, func(n int64, k key) {
+		repeats = append(repeats, func() { in.window.add(k, n) })
 	})
 	for _, add := range slices.Backward(repeats) {
 		add()
@@ -246,9 +248,9 @@ func (in *Inbox) replay(ctx context.Context) error {
 		}
 		s.events++
 		s.set(idx, true)
-		in.ids.seen(e.n)
-		if k := keyOf(e.Run, e.State, e.StateVersion); in.window.seen[k].n != e.n {
-			in.window.add(k, e.n, e.tag)
+		in.ids.seen(e.n, e.tag)
+		if k := keyOf(e.Run, e.State, e.StateVersion); in.window.seen[k] != e.n {
+			in.window.add(k, e.n)
 		}
 		if e.flags&flagMoved != 0 {
 			moved = append(moved, idx)
@@ -393,8 +395,8 @@ func (in *Inbox) Accept(ctx context.Context, d Delivery, body []byte) (Delivery,
 		case <-ctx.Done():
 			return d, fmt.Errorf("accept %s: %w: %w", d.Run, ErrUnavailable, context.Cause(ctx))
 		}
-		if first == it.seen {
-			d.ID, d.Latency = makeID(first.n, first.tag).String(), b.ended.Sub(d.ReceivedAt)
+		if first == it.n {
+			d.ID, d.Latency = in.ids.id(first), b.ended.Sub(d.ReceivedAt)
 			if b.err != nil {
 				return d, fmt.Errorf("accept %s: %w: %w", d.Run, ErrUnavailable, b.err)
 			}
@@ -407,8 +409,8 @@ func (in *Inbox) Accept(ctx context.Context, d Delivery, body []byte) (Delivery,
 	}
 }
 
-func (in *Inbox) duplicate(d Delivery, of seen) Delivery {
-	d.Outcome, d.DuplicateOf = OutcomeDuplicate, makeID(of.n, of.tag).String()
+func (in *Inbox) duplicate(d Delivery, of int64) Delivery {
+	d.Outcome, d.DuplicateOf = OutcomeDuplicate, in.ids.id(of)
 	d.Reason, d.Detail = ReasonSeenBefore, "the same state of this run arrived as delivery "+d.DuplicateOf
 	d.Forwarding, d.HasBody, d.ID = "", false, ""
 	d.Latency = time.Since(d.ReceivedAt)
@@ -445,7 +447,7 @@ func (in *Inbox) note(d Delivery, body []byte) Delivery {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	n := in.ids.next(time.Now())
-	d.ID = makeID(n, in.ids.tag).String()
+	d.ID = in.ids.id(n)
 	if len(in.news.entries) >= maxNotes || in.news.bytes+len(body) > maxNoteBytes {
 		in.metrics.logDropped.Inc()
 		return d

@@ -62,8 +62,8 @@ type run struct {
 const (
 	runBytes      = 200
 	pendingBytes  = 40
-	maxQueueBytes = 4 << 20
-	maxCacheBytes = 1 << 20 // of records
+	maxQueueBytes = 2 << 20
+	maxCacheBytes = 512 << 10 // of records
 )
 
 // queue holds the pending runs. Beyond its limit the events from spilled on are

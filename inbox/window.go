@@ -25,28 +25,26 @@ func runKey(run spacelift.RunRef) uint64 { return maphash.Comparable(seed, run) 
 
 // window recognises repeats of the last accepted events. Guarded by Inbox.mu.
 type window struct {
-	seen map[key]seen
-	ring []place // the oldest at next, once it is full
+	seen map[key]int64 // numbers
+	ring []place       // the oldest at next, once it is full
 	next int
 	max  int
 }
-
-type seen struct{ n, tag int64 }
 
 type place struct {
 	key key
 	n   int64
 }
 
-func newWindow(max int) window { return window{seen: make(map[key]seen), max: max} }
+func newWindow(max int) window { return window{seen: make(map[key]int64), max: max} }
 
-func (w *window) add(k key, n, tag int64) {
-	w.seen[k] = seen{n, tag}
+func (w *window) add(k key, n int64) {
+	w.seen[k] = n
 	if len(w.ring) < w.max {
 		w.ring = append(w.ring, place{k, n})
 		return
 	}
-	if old := w.ring[w.next]; w.seen[old.key].n == old.n {
+	if old := w.ring[w.next]; w.seen[old.key] == old.n {
 		delete(w.seen, old.key)
 	}
 	w.ring[w.next] = place{k, n}
@@ -55,7 +53,7 @@ func (w *window) add(k key, n, tag int64) {
 
 // forget makes a repeat of a dead event new.
 func (w *window) forget(k key, n int64) {
-	if w.seen[k].n == n {
+	if w.seen[k] == n {
 		delete(w.seen, k)
 	}
 }

@@ -11,7 +11,7 @@ import (
 
 // item is an event on its way to the disk.
 type item struct {
-	seen
+	n        int64
 	key      key
 	run      uint64
 	rec      []byte
@@ -54,26 +54,26 @@ func newItem(d *Delivery, body []byte) *item {
 
 // enqueue adds an event to a batch. It returns the event that has its place: this
 // one, or its earlier twin, without a batch if that one is stored.
-func (in *Inbox) enqueue(it *item) (seen, *batch, error) {
+func (in *Inbox) enqueue(it *item) (int64, *batch, error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if err := in.unavailable(); err != nil {
-		return seen{}, nil, err
+		return 0, nil, err
 	}
 	if s, ok := in.window.seen[it.key]; ok {
 		return s, nil, nil
 	}
 	if twin := in.flight[it.key]; twin != nil {
-		return twin.seen, in.batchOf(twin), nil
+		return twin.n, in.batchOf(twin), nil
 	}
-	it.seen = seen{in.ids.next(time.Now()), in.ids.tag}
+	it.n = in.ids.next(time.Now())
 	in.flight[it.key] = it
-	return it.seen, in.board(it), nil
+	return it.n, in.board(it), nil
 }
 
 // board puts an item into the last batch, or a new one. Called with mu held.
 func (in *Inbox) board(it *item) *batch {
-	it.rec = stamp(it.rec, makeID(it.n, it.tag))
+	it.rec = stamp(it.rec, makeID(it.n, in.ids.tag))
 	b := in.lastBatch(len(it.rec))
 	b.items = append(b.items, it)
 	b.bytes += len(it.rec)
@@ -243,8 +243,8 @@ func (in *Inbox) committed(b *batch, first uint64, recs [][]byte) {
 			if in.flight[it.key] == it {
 				delete(in.flight, it.key)
 			}
-			if in.window.seen[it.key].n != it.n {
-				in.window.add(it.key, it.n, it.tag)
+			if in.window.seen[it.key] != it.n {
+				in.window.add(it.key, it.n)
 			}
 			if it.flags != 0 {
 				delete(in.news.marks, it.n)
@@ -518,7 +518,7 @@ func (in *Inbox) compact() {
 		if r := in.queue.runs[runKey(e.Run)]; r != nil && r.phase == phaseBackoff {
 			r.moving++
 			rec[1] |= flagMoved
-			in.board(&item{seen: seen{e.n, e.tag}, run: r.key, rec: rec[:len(rec)-idLen-checksumLen], flags: rec[1], moves: idx})
+			in.board(&item{n: e.n, run: r.key, rec: rec[:len(rec)-idLen-checksumLen], flags: rec[1], moves: idx})
 		}
 		in.mu.Unlock()
 	}
