@@ -99,13 +99,13 @@ func parseAddr(s string) netip.Addr {
 	return a.Unmap().WithZone("")
 }
 
-// neighborhood returns the addresses that count as one source. A client of IPv6
-// has at least a /64 to itself.
-func neighborhood(a netip.Addr) netip.Prefix {
+// Neighborhood returns the addresses that count as one source with a. A client of
+// IPv6 has at least a /64 to itself.
+func Neighborhood(a netip.Addr) netip.Prefix {
 	bits := 32
 	if a.Is6() {
 		bits = 64
 	}
-	p, _ := a.Prefix(bits) // zero for a zero address
+	p, _ := a.WithZone("").Prefix(bits) // zero for a zero address
 	return p
 }

@@ -57,11 +57,11 @@ func TestNeighborhoods(t *testing.T) {
 	for a, want := range map[string]string{
 		"198.51.100.7": "198.51.100.7/32", "2001:db8:1:2:3:4:5:6": "2001:db8:1:2::/64", "::1": "::/64",
 	} {
-		if got := neighborhood(netip.MustParseAddr(a)); got.String() != want {
+		if got := Neighborhood(netip.MustParseAddr(a)); got.String() != want {
 			t.Errorf("%s is one of %s, want %s", a, got, want)
 		}
 	}
-	if got := neighborhood(netip.Addr{}); got.IsValid() {
+	if got := Neighborhood(netip.Addr{}); got.IsValid() {
 		t.Errorf("no address is one of %s", got)
 	}
 }

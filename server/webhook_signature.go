@@ -141,7 +141,7 @@ func (f *frontDoor) admit(next http.HandlerFunc) http.HandlerFunc {
 		source := f.sources.of(r)
 		req := &request{
 			delivery: inbox.Delivery{ReceivedAt: time.Now(), Source: sourceName(source, r), Size: int(max(0, r.ContentLength))},
-			from:     neighborhood(source), depth: depthOf(r),
+			from:     Neighborhood(source), depth: depthOf(r),
 		}
 		err := f.authenticate(r, req)
 		defer f.bodies.release(req.from, req.held)

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -18,7 +19,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"go.temporal.io/sdk/client"
-	"golang.org/x/net/netutil"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/gantryhq/gantry/activities"
@@ -37,7 +37,6 @@ const (
 	writeTimeout      = 30 * time.Second
 	idleTimeout       = 2 * time.Minute
 	maxHeaderBytes    = 32 << 10
-	maxConnections    = 1024 // more wait until others end
 )
 
 // shutdownGrace bounds the time that requests and workflow tasks under way take to
@@ -67,6 +66,7 @@ type Options struct {
 type process struct {
 	Options
 	accounts    accounts
+	proxies     []netip.Prefix // whose clients are the sources of requests
 	definitions *policy.Definitions
 	channels    *channels.Sender
 	registry    *prometheus.Registry
@@ -128,6 +128,9 @@ func prepare(o Options) (*process, error) {
 	if p.accounts, err = openAccounts(o.Config.Accounts, o.Version, checkToAct(p.registry), o.Log); err != nil {
 		return nil, err
 	}
+	if p.proxies, err = o.Config.Proxies(); err != nil {
+		return nil, fmt.Errorf("configuration:\n%w", err)
+	}
 	if p.definitions, err = o.Config.Definitions(); err != nil {
 		return nil, fmt.Errorf("configuration:\n%w", err)
 	}
@@ -148,13 +151,9 @@ func (p *process) probes() http.Handler {
 }
 
 func (p *process) server(ctx context.Context, box *inbox.Inbox) (http.Handler, error) {
-	proxies, err := p.Config.Proxies()
-	if err != nil {
-		return nil, fmt.Errorf("configuration:\n%w", err)
-	}
 	return server.New(server.Config{
 		Accounts: p.accounts.server, Tokens: p.Config.Tokens, People: p.Config.Persons(), Policies: p.definitions, Reconcile: p.Config.Reconcile.Interval, Version: p.Version,
-		TaskQueue: p.Config.Temporal.TaskQueue, Stopping: ctx.Done(), TrustedProxies: proxies,
+		TaskQueue: p.Config.Temporal.TaskQueue, Stopping: ctx.Done(), TrustedProxies: p.proxies,
 	}, box, p.temporal, p.registry, p.Log)
 }
 
@@ -180,7 +179,7 @@ func (p *process) listen(ctx context.Context) (net.Listener, error) {
 			return nil, fmt.Errorf("serve HTTP on %s: %w; is another process using it? set listen to another address", p.Config.Listen, err)
 		}
 	}
-	listener = netutil.LimitListener(listener, maxConnections)
+	listener = limitConnections(listener, p.proxies)
 	if !p.Config.ProxyProtocol {
 		return listener, nil
 	}
