@@ -50,7 +50,7 @@ func newRig(t *testing.T, options ...option) *rig {
 	t.Helper()
 	r := &rig{t: t, temporal: &fakeTemporal{status: map[string]managed.RunStatus{}}, registry: prometheus.NewRegistry(), log: &logLines{}}
 	log := slog.New(slog.NewJSONHandler(r.log, nil))
-	box, err := inbox.Open(t.Context(), inbox.Options{Dir: t.TempDir(), Logger: log, Metrics: r.registry})
+	box, err := inbox.Open(t.Context(), inbox.Options{Dir: inMemory(t), Logger: log, Metrics: r.registry})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,6 +65,18 @@ func newRig(t *testing.T, options ...option) *rig {
 		t.Fatal(err)
 	}
 	return r
+}
+
+// inMemory returns a folder in memory, where the system has one: each inbox
+// reserves several megabytes and syncs them.
+func inMemory(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "gantry-server-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
 }
 
 // serve returns another server over the rig's Temporal and an inbox, with the
