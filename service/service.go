@@ -44,7 +44,7 @@ const (
 // nothing that was accepted depends on it.
 const shutdownGrace = 3 * time.Second
 
-// lockWait is how long the inbox waits for the process that a rolling update
+// lockWait is the time that the inbox waits for the process that a rolling update
 // replaces.
 const lockWait = 30 * time.Second
 
