@@ -40,7 +40,7 @@ func TestClocks(t *testing.T) {
 			state: discarded, outcome: "only 1 of 2 approved within 24h",
 			mentions: map[string]managed.TimelineKind{
 				"nobody has decided for 6h: oncall is notified": managed.KindClock,
-				"only 1 of 2 approved within 24h":           managed.KindClock,
+				"only 1 of 2 approved within 24h":               managed.KindClock,
 			},
 		},
 		{

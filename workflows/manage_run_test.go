@@ -118,7 +118,7 @@ func TestManageRun(t *testing.T) {
 			},
 			state: finished, outcome: "applied",
 			mentions: map[string]managed.TimelineKind{
-				"jane confirmed the plan in Spacelift":                           managed.KindAction,
+				"jane confirmed the plan in Spacelift":                              managed.KindAction,
 				"the API shows states that no notification reported: CONFIRMED (3)": managed.KindRepair,
 			},
 		},

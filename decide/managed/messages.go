@@ -136,20 +136,18 @@ func due(dues []policy.Deadline) []notify.Fact {
 	return nil
 }
 
-func (r *Record) notifyReminder(s Situation, at time.Time, d policy.Deadline) {
-	r.enqueue(s, at, channelsOf(s, d), notify.Message{
-		Type: notify.RunReminder, Urgency: notify.Action,
-		Title: fmt.Sprintf("%s: a %s still waits for %s", s.stack(), s.Key().what(), approvalsOf(s.needed()-len(s.approved))),
-		Text:  decide.Sentence("nobody has decided for " + span(s.Ask.Since, d.At)), Facts: due(s.schedule()),
-	}, s.Key().String(), d.At.UTC().Format(time.RFC3339))
-}
-
-func (r *Record) notifyEscalated(s Situation, at time.Time, d policy.Deadline) {
-	r.enqueue(s, at, channelsOf(s, d), notify.Message{
-		Type: notify.RunEscalated, Urgency: notify.Alarm,
-		Title: fmt.Sprintf("%s: a %s waits for %s and nobody decides", s.stack(), s.Key().what(), approvalsOf(s.needed()-len(s.approved))),
-		Text:  decide.Sentence("nobody has decided for " + span(s.Ask.Since, d.At)), Facts: due(s.schedule()),
-	}, s.Key().String(), d.At.UTC().Format(time.RFC3339))
+// notifyUndecided reminds people of a decision that is due, or escalates it.
+func (r *Record) notifyUndecided(s Situation, at time.Time, d policy.Deadline) {
+	needs := approvalsOf(s.needed() - len(s.approved))
+	m := notify.Message{
+		Type: notify.RunReminder, Urgency: notify.Action, Title: fmt.Sprintf("%s: a %s still waits for %s", s.stack(), s.Key().what(), needs),
+		Text: decide.Sentence("nobody has decided for " + span(s.Ask.Since, d.At)), Facts: due(s.schedule()),
+	}
+	if d.Kind == policy.DeadlineEscalate {
+		m.Type, m.Urgency = notify.RunEscalated, notify.Alarm
+		m.Title = fmt.Sprintf("%s: a %s waits for %s and nobody decides", s.stack(), s.Key().what(), needs)
+	}
+	r.enqueue(s, at, channelsOf(s, d), m, s.Key().String(), d.At.UTC().Format(time.RFC3339))
 }
 
 func (r *Record) notifyKept(s Situation, at time.Time, d policy.Deadline) {

@@ -289,7 +289,7 @@ func (r *Record) FireDeadlines(at time.Time) {
 			remind = &due
 		case policy.DeadlineEscalate:
 			r.journal(at, KindClock, "", "nobody has decided for %s: %s is notified", span(ask.Since, due.At), strings.Join(due.Notify, ", "))
-			r.notifyEscalated(s, at, due)
+			r.notifyUndecided(s, at, due)
 		case policy.DeadlineTimeout:
 			ask.markKept()
 			r.journal(at, KindClock, "", "%s; the plan is kept", s.timeOver(due.Kind))
@@ -301,7 +301,7 @@ func (r *Record) FireDeadlines(at time.Time) {
 	}
 	if remind != nil && ask.Stage != stageExpired {
 		r.journal(at, KindClock, "", "people are reminded: nobody has decided for %s", span(ask.Since, remind.At))
-		r.notifyReminder(s, at, *remind)
+		r.notifyUndecided(s, at, *remind)
 	}
 	ask.DuesDone = at
 }
