@@ -128,7 +128,7 @@ func TestReadParentsAsksChains(t *testing.T) {
 		chains       int
 	}{
 		{"it waits in a chain", `{` + root + `,"in":true,"waits":true,"open":true,"reason":"run 01A of app is in progress"}`, managed.ParentsBusy, 1},
-		{"a chain has come to it", `{` + root + `,"in":true,"open":true}`, managed.ParentsThrough, 1},
+		{"a chain has reached it", `{` + root + `,"in":true,"open":true}`, managed.ParentsThrough, 1},
 		{"it is none of the chain's", `{}`, managed.ParentsThrough, 0},
 	} {
 		c.acts.Temporal = chains{ids: []string{"it"}, answers: map[string]string{"it": tc.answer}}

@@ -274,8 +274,8 @@ func TestTriggerFollowerYieldsToAnotherChain(t *testing.T) {
 		t.Errorf("%+v, want it to wait for dns", got)
 	}
 	c.applies("dns")
-	c.acts.Temporal = chains{ids: []string{"it"}, answers: map[string]string{"it": `{"in":true,"waits":true,"open":true,"reason":"run 01A of cdn goes on"}`}}
-	if got := c.triggers(in); got.Outcome != activities.FollowWaits || !strings.Contains(got.Reason, "run 01A of cdn goes on") {
+	c.acts.Temporal = chains{ids: []string{"it"}, answers: map[string]string{"it": `{"in":true,"waits":true,"open":true,"reason":"run 01A of cdn continues"}`}}
+	if got := c.triggers(in); got.Outcome != activities.FollowWaits || !strings.Contains(got.Reason, "run 01A of cdn continues") {
 		t.Errorf("%+v, want it to wait for the other chain", got)
 	}
 	c.acts.Temporal = c.temp

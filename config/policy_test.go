@@ -87,7 +87,7 @@ func TestMistakesInPoliciesAreNamed(t *testing.T) {
 		env  []string
 		says []string // each is a line of the error, or begins one
 	}{
-		"everything at once": {
+		"everything together": {
 			file: `
 profiles:
   - {name: a, confirm: maybe, approvals: 0, windows: [gone], notify: ["#gone"], limits: {maxDeleted: -1}, types: [APPLY], retries: 11, retryCauses: [code]}

@@ -60,7 +60,7 @@ func TestOnlyLabelledStacksAreHeardOf(t *testing.T) {
 	r.push("network")
 	r.push("sandbox")
 	if got := r.hook.heardOf(); !slices.Equal(got, []string{"network"}) {
-		t.Errorf("heard of %q, want network alone", got)
+		t.Errorf("asked about %q, want network alone", got)
 	}
 
 	before := r.hook.count()
@@ -73,7 +73,7 @@ func TestOnlyLabelledStacksAreHeardOf(t *testing.T) {
 	r.ok(r.SetLabels("sandbox", "gantry:managed"))
 	r.push("sandbox")
 	if got := r.hook.heardOf(); !slices.Equal(got, []string{"network", "sandbox"}) {
-		t.Errorf("heard of %q, want sandbox too, now that it is labelled", got)
+		t.Errorf("asked about %q, want sandbox too, now that it is labelled", got)
 	}
 	if touched := r.Mutations("stackUpdate"); len(touched) > 0 {
 		t.Errorf("a stack was updated: %+v", touched)
@@ -207,7 +207,7 @@ func TestEveryDriftIsSeenAndMended(t *testing.T) {
 			}
 			r.setUp(w)
 			if again := r.plan(w); !again.Empty() {
-				t.Errorf("after it was mended: %v", items(again))
+				t.Errorf("after it was repaired: %v", items(again))
 			}
 			if tt.check != nil {
 				tt.check(r)

@@ -115,7 +115,7 @@ func TestWebhookWithAnotherSecretIsNoticed(t *testing.T) {
 		t.Errorf("logged %v", lines)
 	}
 	if strings.Contains(accounts[0].Findings[0].Summary, acmeSecret) {
-		t.Error("it tells the secret")
+		t.Error("it shows the secret")
 	}
 
 	// A test that gantry doctor sends shows nothing about Spacelift's webhook.

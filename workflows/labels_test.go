@@ -26,7 +26,7 @@ func TestManageRunObeysLabels(t *testing.T) {
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 				r.at(time.Minute, func() {
-					if s := r.status(); s.WaitingFor == nil || !strings.Contains(s.WaitingFor.Next, "once Reconcile sees them, within minutes") {
+					if s := r.status(); s.WaitingFor == nil || !strings.Contains(s.WaitingFor.Next, "once Reconcile reads them, within minutes") {
 						t.Errorf("waits for %+v", s.WaitingFor)
 					}
 					r.set(func() { r.truth.StackLabels = auto })

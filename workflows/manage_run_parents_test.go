@@ -124,7 +124,7 @@ func TestAnOldPlanIsReplaced(t *testing.T) {
 			r.at(time.Hour, func() { r.goesFirst(account, "another", queued, planning, applying, finished) })
 			r.at(2*time.Hour, func() { r.says(bob, managed.Approve, "") })
 		}},
-		{"once the chain comes to it", asked, func(r *rig) {
+		{"once the chain reaches it", asked, func(r *rig) {
 			r.at(time.Hour, func() {
 				r.goesFirst(account, "another", queued, planning, applying, finished)
 				r.env.SignalWorkflow(managed.RunEventsSignal, managed.RunEvents{Chains: []managed.ChainRef{{Root: root, TriggeredBy: []string{"ann"}}}})

@@ -20,7 +20,7 @@ func TestManageRunPollsASilentRun(t *testing.T) {
 				r.at(29*time.Minute, func() { r.wants(managed.PhasePlanning, "planning") })
 			},
 			state: finished, outcome: "no changes",
-			mentions: map[string]managed.TimelineKind{"no notification had: FINISHED (2)": managed.KindRepair},
+			mentions: map[string]managed.TimelineKind{"no notification reported: FINISHED (2)": managed.KindRepair},
 		},
 		{
 			name: "the plan has no notification, and is confirmed all the same", labels: auto,

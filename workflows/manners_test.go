@@ -53,7 +53,7 @@ var (
 	annRefused = step{time.Minute, func(r *rig) { r.denied(ann, managed.Approve, managed.ErrTypeNotAsked, "") }}
 
 	// alone is a plan that Gantry confirms once it knows of it.
-	alone = course{stop: stop{managed.PhaseApplying, "the plan is confirmed; Spacelift has not told yet", "confirm allows"}, confirmed: 1}
+	alone = course{stop: stop{managed.PhaseApplying, "the plan is confirmed; Spacelift has not reported yet", "confirm allows"}, confirmed: 1}
 
 	// reviewed is a preview that one person reviews through Gantry.
 	reviewed = course{

@@ -223,7 +223,7 @@ func (m *monorepo) runActs(ref spacelift.RunRef) {
 			return
 		}
 	}
-	m.fatal("the execution of %s does not come to rest: %s", ref, rec.Situation(at).Next().Reason)
+	m.fatal("the execution of %s does not settle: %s", ref, rec.Situation(at).Next().Reason)
 }
 
 func (m *monorepo) readsParents(rec *managed.Record) {
@@ -322,7 +322,7 @@ func (m *monorepo) chainActs(c *chain.Chain) {
 			return
 		}
 	}
-	m.fatal("chain %s does not come to rest: %s", c.Root, chain.Decide(c, m.now()).Reason)
+	m.fatal("chain %s does not settle: %s", c.Root, chain.Decide(c, m.now()).Reason)
 }
 
 func (m *monorepo) reads(c *chain.Chain, ref spacelift.RunRef) {

@@ -262,7 +262,7 @@ func TestContradictionEndsInAHold(t *testing.T) {
 	r := newRig(t, auto)
 	r.set(func() { r.shifts = true })
 	r.at(0, func() { r.moves(queued, planning, unconfirmed) })
-	r.at(time.Hour, func() { r.wants(managed.PhaseHolding, "keep telling different things") })
+	r.at(time.Hour, func() { r.wants(managed.PhaseHolding, "keep contradicting each other") })
 	r.at(2*time.Hour, func() { r.person("jane", discarded, ""); r.notify() })
 
 	r.manage()

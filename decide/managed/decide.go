@@ -81,7 +81,7 @@ const (
 	thenRetries         = "Gantry tries again"
 	reasonConfirmed     = "the plan is confirmed; Spacelift has not reported yet that it continues"
 	reasonUnmanaged     = "the stack no longer carries " + spacelift.LabelManaged + ", so Gantry only watches; somebody confirms or discards the plan in Spacelift"
-	reasonContradiction = "the notifications of this run and Spacelift's API keep telling different things: %s"
+	reasonContradiction = "the notifications of this run and Spacelift's API keep contradicting each other: %s"
 )
 
 // maxLooks bounds how often one plan is looked at that turns out to differ from

@@ -162,20 +162,20 @@ func TestDecideWithPolicies(t *testing.T) {
 		{"no-deletes, size unknown", in("UNCONFIRMED", with(mng, careful), unsized), doWait, PhaseWaiting, "Gantry does not know"},
 		{"confirmed by us", in("UNCONFIRMED", with(mng, auto), acceptedAct(DoConfirm)), doWait, PhaseApplying, "confirmed"},
 		{"discarded by us", in("UNCONFIRMED", with(mng, auto), acceptedAct(DoDiscard)), doWait, PhaseFollowing, "discarded"},
-		{"keeps changing", in("UNCONFIRMED", with(mng, auto), func(s *Situation) { plan(5, PlanChanged, maxLooks)(&s.RunStatus) }), DoHold, PhaseHolding, "different things"},
+		{"keeps changing", in("UNCONFIRMED", with(mng, auto), func(s *Situation) { plan(5, PlanChanged, maxLooks)(&s.RunStatus) }), DoHold, PhaseHolding, "contradicting each other"},
 		{"stopped", in("UNCONFIRMED", with(mng, two), stoppedBy("ann")), DoStop, PhaseHolding, "ann wants the run stopped"},
 
-		{"stopped, Spacelift has not told", in("UNCONFIRMED", with(mng, two), stoppedBy("ann"), func(s *Situation) { s.stopping.ask(s.Key()); s.stopping.accept(t0, s.Key(), "discard") }), doWait, PhaseFollowing, "asked to discard"},
+		{"stopped, Spacelift has not shown it", in("UNCONFIRMED", with(mng, two), stoppedBy("ann"), func(s *Situation) { s.stopping.ask(s.Key()); s.stopping.accept(t0, s.Key(), "discard") }), doWait, PhaseFollowing, "asked to discard"},
 
 		{"CONFIRMED elsewhere", in("CONFIRMED", func(s *Situation) { s.read, s.open = false, &pendingDecision{Key: StateKey{4, "UNCONFIRMED"}} }), DoRead, PhaseApplying, "who decided"},
 		{"CONFIRMED by us", in("CONFIRMED", func(s *Situation) {
 			s.read, s.open = false, &pendingDecision{Key: StateKey{4, "UNCONFIRMED"}, Act: request{State: requestAccepted, Do: DoConfirm}}
 		}), doWait, PhaseApplying, "confirmed"},
 		{"asked for another plan elsewhere", in("REPLAN_REQUESTED", func(s *Situation) { s.read, s.open = false, &pendingDecision{Key: StateKey{4, "UNCONFIRMED"}} }), DoRead, PhaseApplying, "who decided"},
-		{"an end is only told", in("PLANNING", claimed), DoRead, PhasePlanning, ""},
-		{"an end is only told, Spacelift is away", in("PLANNING", claimed, unanswered), doWait, PhasePlanning, "a notification says that the run is FINISHED, and Gantry has not been able to read the run to confirm that: no answer"},
-		{"a plan waits, an end is only told, Spacelift is away", in("UNCONFIRMED", with(mng, manual), claimed, func(s *Situation) { s.Trust.Next = t0.Add(time.Minute) }), doWait, PhaseWaiting, "0 of 1"},
-		{"a plan is approved, an end is only told", in("UNCONFIRMED", with(mng, manual), approvedBy("ann"), claimed), DoConfirm, PhaseConfirming, "ann approved it"},
+		{"an end is only claimed", in("PLANNING", claimed), DoRead, PhasePlanning, ""},
+		{"an end is only claimed, Spacelift is away", in("PLANNING", claimed, unanswered), doWait, PhasePlanning, "a notification says that the run is FINISHED, and Gantry has not been able to read the run to confirm that: no answer"},
+		{"a plan waits, an end is only claimed, Spacelift is away", in("UNCONFIRMED", with(mng, manual), claimed, func(s *Situation) { s.Trust.Next = t0.Add(time.Minute) }), doWait, PhaseWaiting, "0 of 1"},
+		{"a plan is approved, an end is only claimed", in("UNCONFIRMED", with(mng, manual), approvedBy("ann"), claimed), DoConfirm, PhaseConfirming, "ann approved it"},
 		{"Spacelift does not know the run", in("PLANNING", unanswered, func(s *Situation) { s.Trust.MissingSince = t0 }), DoHold, PhaseHolding, "Spacelift does not know it"},
 		{"DISCARDED", in("DISCARDED"), DoFinish, PhaseDone, "discarded"},
 		{"FINISHED", in("FINISHED", func(s *Situation) { s.followers = new(Followers{At: t0}) }), DoFinish, PhaseDone, "applied"},
@@ -329,7 +329,7 @@ func TestGantryNeverConfirmsAgainstPolicy(t *testing.T) {
 		case s.stopping != nil:
 			t.Error("confirms what somebody wants stopped")
 		case s.objection != nil && !approved:
-			t.Error("confirms by itself what somebody objected to before")
+			t.Error("confirms alone what somebody objected to before")
 		case s.Block != nil:
 			t.Errorf("confirms though %s", s.Block.Reason)
 		case s.Gate != nil && !s.Gate.Open:

@@ -65,7 +65,7 @@ func TestDecide(t *testing.T) {
 		reason string // a part of the reason
 		then   string // a part of what comes next
 	}{
-		{name: "nothing heard", facts: RunStatus{Run: testRun}, do: doWait, phase: PhaseQueued, what: WaitSpacelift, reason: "no notification"},
+		{name: "no news", facts: RunStatus{Run: testRun}, do: doWait, phase: PhaseQueued, what: WaitSpacelift, reason: "no notification"},
 
 		// Every state, with the policy to confirm by hand.
 		{name: "PENDING", facts: at("PENDING"), do: doWait, phase: PhaseQueued, what: WaitSpacelift, reason: "worker", then: "waits for somebody"},
@@ -92,7 +92,7 @@ func TestDecide(t *testing.T) {
 
 		// How runs of each type end well.
 		{name: "no changes", facts: at("FINISHED", func(s *RunStatus) { s.Delta = &spacelift.Delta{Resources: 42} }), do: DoFinish, phase: PhaseDone, reason: "no changes"},
-		{name: "size never told", facts: at("FINISHED", func(s *RunStatus) { s.Delta = nil }), do: DoFinish, phase: PhaseDone, reason: "the run finished"},
+		{name: "size unknown", facts: at("FINISHED", func(s *RunStatus) { s.Delta = nil }), do: DoFinish, phase: PhaseDone, reason: "the run finished"},
 		{name: "preview", facts: at("FINISHED", runType("PROPOSED")), do: DoFinish, phase: PhaseDone, reason: "preview"},
 		{name: "task", facts: at("FINISHED", runType("TASK")), do: DoFinish, phase: PhaseDone, reason: "task"},
 		{name: "module test", facts: at("FINISHED", runType("TESTING")), do: DoFinish, phase: PhaseDone, reason: "test"},
@@ -123,7 +123,7 @@ func TestDecide(t *testing.T) {
 
 		// Each plan once.
 		{name: "changed under our eyes", facts: at("UNCONFIRMED", auto, plan(5, PlanChanged, 1)), do: DoConfirm, phase: PhaseConfirming, what: WaitAnswer, reason: "gantry:confirm=auto"},
-		{name: "keeps changing", facts: at("UNCONFIRMED", auto, plan(5, PlanChanged, maxLooks)), do: DoHold, phase: PhaseHolding, what: WaitPerson, reason: "different things"},
+		{name: "keeps changing", facts: at("UNCONFIRMED", auto, plan(5, PlanChanged, maxLooks)), do: DoHold, phase: PhaseHolding, what: WaitPerson, reason: "contradicting each other"},
 		{name: "another plan after a confirmed one", facts: at("UNCONFIRMED", auto, plan(1, PlanConfirmed, 1)), do: DoConfirm, phase: PhaseConfirming, what: WaitAnswer, reason: "gantry:confirm=auto"},
 		{name: "another plan after a refused one", facts: at("UNCONFIRMED", auto, plan(1, PlanRefused, 1)), do: DoConfirm, phase: PhaseConfirming, what: WaitAnswer, reason: "gantry:confirm=auto"},
 	} {

@@ -194,7 +194,7 @@ func TestFold(t *testing.T) {
 			want: func(s RunStatus) any { return s.Commit.AuthorLogin }, is: "",
 		},
 		{
-			name:   "the API tells who, a notification tells when to the millisecond",
+			name:   "the API shows who, a notification shows when to the millisecond",
 			events: []RunEvent{e("CONFIRMED", 6, api, func(ev *RunEvent) { ev.Actor = "jane"; ev.At = ev.At.Truncate(time.Second) }), e("CONFIRMED", 6, func(ev *RunEvent) { ev.At = ev.At.Add(417 * time.Millisecond) })},
 			want:   func(s RunStatus) any { return s.States[0].Actor + " " + s.States[0].At.Format("05.000") }, is: "jane 42.417",
 		},

@@ -73,7 +73,7 @@ func (g *gamble) happens(b []byte) {
 	g.now = g.now.Add(time.Duration(b[3]) * 10 * time.Minute)
 	switch b[0] % 8 {
 	case 0:
-		g.hears(notification(spacelift.RunTypeTracked, fuzzStates[int(b[1])%len(fuzzStates)], int(b[2]%32)))
+		g.receives(notification(spacelift.RunTypeTracked, fuzzStates[int(b[1])%len(fuzzStates)], int(b[2]%32)))
 	case 1:
 		g.decides(Approve, b[1])
 	case 2:
@@ -91,7 +91,7 @@ func (g *gamble) happens(b []byte) {
 	}
 }
 
-func (g *gamble) hears(e RunEvent) {
+func (g *gamble) receives(e RunEvent) {
 	g.ticks += time.Nanosecond
 	e.Labels, e.ReceivedAt = g.labels, g.now.Add(g.ticks)
 	if e.Source == SourceReconcile {
@@ -169,7 +169,7 @@ func (g *gamble) settles() {
 		}
 	}
 	n := g.r.Situation(g.now).Next()
-	g.Fatalf("the core never comes to rest: %s %s %+v", n.Do, n.Reason, g.r.Trust)
+	g.Fatalf("the core never settles: %s %s %+v", n.Do, n.Reason, g.r.Trust)
 }
 
 // reads lets the API show what notifications said.
@@ -236,5 +236,5 @@ func (g *gamble) confirms(s Situation) {
 
 // goesOn lets Spacelift do what it accepted, and notify Gantry.
 func (g *gamble) goesOn(s Situation) {
-	g.hears(notification(s.Type, spacelift.RunStateConfirmed, s.StateVersion+1))
+	g.receives(notification(s.Type, spacelift.RunStateConfirmed, s.StateVersion+1))
 }

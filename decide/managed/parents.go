@@ -39,9 +39,9 @@ type Parents struct {
 	Until time.Time `json:"until"`           // when they are read again, if the run waits for them
 	Looks int       `json:"looks,omitempty"` // how often they were read, since the answer is the same
 	ParentsProgress
-	How   string `json:"how,omitempty"`   // what would unblock the run
-	Told  bool   `json:"told,omitempty"`  // people know that the run waits for them
-	Stale bool   `json:"stale,omitempty"` // a chain has reached the run since
+	How      string `json:"how,omitempty"`   // what would unblock the run
+	Notified bool   `json:"told,omitempty"`  // people know that the run waits for them
+	Stale    bool   `json:"stale,omitempty"` // a chain has reached the run since
 }
 
 // replacement is the run that takes the place of one whose plan is old.
@@ -180,16 +180,16 @@ func (r *Record) TakeParents(at time.Time, found ParentsProgress) {
 		p.How = howRetry
 	}
 	if was := r.Parents; was != nil && was.Key == p.Key && was.State == p.State && was.Of == p.Of {
-		p.Since, p.Looks, p.Told = was.Since, was.Looks+1, was.Told
+		p.Since, p.Looks, p.Notified = was.Since, was.Looks+1, was.Notified
 	}
 	p.Until = at.Add(decide.Backoff(parentsFirst, p.Looks, parentsMost))
 	r.Parents = &p
 	waits := p.State == ParentsFailed || p.State == ParentsBusy && !at.Before(p.Since.Add(parentsNotifyAfter))
-	if s.Ask == nil || p.Told || !waits {
+	if s.Ask == nil || p.Notified || !waits {
 		return
 	}
 	if n := r.Situation(at).Next(); n.What == WaitChain {
-		r.Parents.Told = true
+		r.Parents.Notified = true
 		r.notifyHeld(at, n)
 	}
 }

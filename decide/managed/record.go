@@ -152,7 +152,7 @@ func (r *Record) settle(at time.Time, version int, result PlanResult, reason str
 	p.settle(at, result, reason)
 }
 
-// Learn folds in what the API shows, and records what no notification had said.
+// Learn folds in what the API shows, and records the states that no notification reported.
 func (r *Record) Learn(at time.Time, run spacelift.Run) {
 	if run.Ref != r.Run || run.State == "" {
 		return // a call that failed shows nothing
@@ -203,9 +203,9 @@ func (r *Record) noteRepair(at time.Time, before []RunEvent) {
 func (r *Record) Observe(at time.Time, run spacelift.Run) (news bool) {
 	key := StateKey{run.StateVersion, run.State}
 	before, needed, block := r.Facts(), r.needsApproval(key), r.block(key)
-	told := newsIn(before, slices.DeleteFunc(FromRead(run, at), r.Past))
+	fresh := newsIn(before, slices.DeleteFunc(FromRead(run, at), r.Past))
 	denied := r.Compare(at, run)
-	return denied || len(told) > 0 || run.NeedsApproval != needed || byBlock(run.Brakes.ConfirmBlock(run.Ref.Run), block) != 0
+	return denied || len(fresh) > 0 || run.NeedsApproval != needed || byBlock(run.Brakes.ConfirmBlock(run.Ref.Run), block) != 0
 }
 
 // newsIn returns the events that say more than is known: those of new states, and
@@ -213,9 +213,9 @@ func (r *Record) Observe(at time.Time, run spacelift.Run) (news bool) {
 func newsIn(known RunStatus, read []RunEvent) []RunEvent {
 	var news []RunEvent
 	for _, e := range read {
-		heard := slices.ContainsFunc(known.States, func(s StateEntry) bool { return s.State == e.State && s.StateVersion == e.StateVersion })
+		has := slices.ContainsFunc(known.States, func(s StateEntry) bool { return s.State == e.State && s.StateVersion == e.StateVersion })
 		relabelled := e.State == known.State && e.StateVersion == known.StateVersion && !slices.Equal(spacelift.OurLabels(e.Labels), known.Labels)
-		if !heard || relabelled {
+		if !has || relabelled {
 			news = append(news, e)
 		}
 	}

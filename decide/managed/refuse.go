@@ -27,7 +27,7 @@ const ErrTypeImpossibleRun = "ImpossibleRun"
 // RefuseDecision says why a decision is not taken; nil if it is. A decision that
 // names no plan is about the newest state that Gantry had received when it came.
 // It changes nothing.
-func (r *Record) RefuseDecision(s Situation, d Decision, told StateKey) *decide.Refusal {
+func (r *Record) RefuseDecision(s Situation, d Decision, seenAt StateKey) *decide.Refusal {
 	if d.Verdict != Approve && d.Verdict != Reject && d.Verdict != Revoke {
 		return decide.Refuse(ErrTypeUnknownVerdict, "%q is no verdict; there are %s, %s and %s", d.Verdict, Approve, Reject, Revoke)
 	}
@@ -43,7 +43,7 @@ func (r *Record) RefuseDecision(s Situation, d Decision, told StateKey) *decide.
 	switch seen := d.StateVersion; {
 	case seen != nil && *seen != s.StateVersion:
 		return decide.Refuse(ErrTypeStalePlan, "you saw the plan of state version %d; the run is now at %s (%d), check again", *seen, s.State, s.StateVersion)
-	case seen == nil && told != s.Key():
+	case seen == nil && seenAt != s.Key():
 		return decide.Refuse(ErrTypeStalePlan, "the run moved on to %s (%d) while your decision was on its way, check again", s.State, s.StateVersion)
 	}
 	if no := s.refusePassedOn(); no != nil && d.Verdict != Reject {

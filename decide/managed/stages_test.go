@@ -151,7 +151,7 @@ func TestStagesOfAStop(t *testing.T) {
 	accepted := "stop in PLANNING"
 	machine{
 		states: []string{"", "sending", accepted, "ineffective"},
-		events: []string{"ask", "ask in the next state", "accept", "accept in the next state", "stay", "go on", "end"},
+		events: []string{"ask", "ask in the next state", "accept", "accept in the next state", "stay", "continue", "end"},
 		happens: func(state, event string) (string, bool) {
 			s := Stopping{Key: planning, Request: request{Do: DoStop, State: requestState(state)}}
 			if state == accepted {
@@ -163,7 +163,7 @@ func TestStagesOfAStop(t *testing.T) {
 				"accept":                   func() bool { return s.accept(t0, planning, "stop") },
 				"accept in the next state": func() bool { return s.accept(t0, waits, "discard") },
 				"stay":                     func() bool { return s.enter(planning) },
-				"go on":                    func() bool { return s.enter(waits) },
+				"continue":                 func() bool { return s.enter(waits) },
 				"end":                      func() bool { return s.enter(ended) },
 			}[event]()
 			return show(s), possible
@@ -171,19 +171,19 @@ func TestStagesOfAStop(t *testing.T) {
 		cells: map[string]map[string]string{
 			"": {
 				"ask": "sending", "ask in the next state": "sending", "accept": impossible, "accept in the next state": impossible,
-				"stay": impossible, "go on": "", "end": impossible,
+				"stay": impossible, "continue": "", "end": impossible,
 			},
 			"sending": {
 				"ask": impossible, "ask in the next state": "sending", "accept": accepted, "accept in the next state": "discard in UNCONFIRMED",
-				"stay": impossible, "go on": "", "end": impossible,
+				"stay": impossible, "continue": "", "end": impossible,
 			},
 			accepted: {
 				"ask": impossible, "ask in the next state": "sending", "accept": impossible, "accept in the next state": impossible,
-				"stay": impossible, "go on": "", "end": impossible,
+				"stay": impossible, "continue": "", "end": impossible,
 			},
 			"ineffective": {
 				"ask": impossible, "ask in the next state": "sending", "accept": impossible, "accept in the next state": impossible,
-				"stay": impossible, "go on": "", "end": impossible,
+				"stay": impossible, "continue": "", "end": impossible,
 			},
 		},
 	}.check(t)

@@ -323,7 +323,7 @@ func (r *Record) contradictions(run spacelift.Run) (wrong, over []StateKey) {
 	}
 	for _, e := range r.Events {
 		key := keyOfState(e)
-		if _, told := r.apiShowed(key); told || e.Source == SourceReconcile {
+		if _, shown := r.apiShowed(key); shown || e.Source == SourceReconcile {
 			continue
 		}
 		state, known := shown[e.StateVersion]

@@ -142,7 +142,7 @@ func TestNothingUnreadableConfirms(t *testing.T) {
 			t.Fatalf("%q want approvals that nobody is ever asked for", labels)
 		}
 		if other := rules.Resolve(rapid.Permutation(labels).Draw(t, "order")); !p.Equal(other) {
-			t.Fatalf("in another order they come to %+v, not %+v", other, p)
+			t.Fatalf("in another order they resolve to %+v, not %+v", other, p)
 		}
 	})
 }

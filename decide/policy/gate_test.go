@@ -86,7 +86,7 @@ func TestGate(t *testing.T) {
 		},
 		{name: "not denied on a day left out", windows: []string{"no-fridays"}, at: "2026-11-20T12:00:00Z", want: policy.Gate{Open: true}, until: "2026-11-27T00:00:00Z"},
 		{
-			name: "over for good", windows: []string{"until-march"}, at: "2026-03-01T09:00:00Z",
+			name: "over permanently", windows: []string{"until-march"}, at: "2026-03-01T09:00:00Z",
 			want: policy.Gate{Window: "until-march", Reason: "the window until-march is closed and never opens again"},
 		},
 		{name: "the last day counts", windows: []string{"until-march"}, at: "2026-03-01T08:30:00Z", want: policy.Gate{Open: true}, until: "2026-03-01T09:00:00Z"},

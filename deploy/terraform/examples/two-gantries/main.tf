@@ -1,4 +1,4 @@
-# A second Gantry hears the same runs: two webhooks, one policy.
+# A second Gantry receives the notifications of the same runs: two webhooks, one policy.
 
 terraform {
   required_version = ">= 1.11"
