@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -336,54 +337,52 @@ func (a *archive) trim(ctx context.Context) (dead []string, err error) {
 		return nil, err
 	}
 	defer tx.Rollback() //nolint:errcheck // nothing to do after a commit
-	b := batchInsert{tx: tx, ctx: ctx}
 	for st, keep := range map[status]Budget{
 		statusForwarded: a.opts.Entries, statusLate: a.opts.Entries, statusDead: a.opts.Dead, statusUnreadable: a.opts.Unreadable,
 		statusDuplicate: a.opts.Ignored, statusIgnored: a.opts.Ignored, statusUnavailable: a.opts.Ignored, statusRefused: a.opts.Refused,
 	} {
-		var last sql.NullInt64 // the newest that goes
-		err := tx.QueryRowContext(ctx, "SELECT n FROM deliveries WHERE status = ? ORDER BY n DESC LIMIT 1 OFFSET ?", int(st), min(int64(keep.Count), keep.Bytes/256)).Scan(&last)
-		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		gone, err := trimStatus(ctx, tx, st, keep)
+		if err != nil {
 			return nil, err
 		}
-		if st == statusDead || st == statusUnreadable { // by the bytes of their bodies, too
-			var heavy sql.NullInt64
-			err := tx.QueryRowContext(ctx, `SELECT max(n) FROM (SELECT n, sum(length(body)) OVER (ORDER BY n DESC) AS total FROM bodies JOIN deliveries USING (n) WHERE status = ?) WHERE total > ?`,
-				int(st), keep.Bytes).Scan(&heavy)
-			if err != nil {
-				return nil, err
-			}
-			last.Int64, last.Valid = max(last.Int64, heavy.Int64), last.Valid || heavy.Valid
-		}
-		if !last.Valid {
-			continue
-		}
 		if st == statusDead {
-			rows, err := tx.QueryContext(ctx, "SELECT n, tag FROM deliveries WHERE status = ? AND n <= ?", int(st), last.Int64)
-			if err != nil {
-				return nil, err
-			}
-			for rows.Next() {
-				var n, tag int64
-				if err := rows.Scan(&n, &tag); err != nil {
-					return nil, errors.Join(err, rows.Close())
-				}
-				dead = append(dead, makeID(n, tag).String())
-			}
-			if err := rows.Err(); err != nil {
-				return nil, err
-			}
+			dead = gone
 		}
-		if st == statusDead || st == statusUnreadable {
-			b.exec("DELETE FROM bodies WHERE n IN (SELECT n FROM deliveries WHERE status = ? AND n <= ?)", int(st), last.Int64)
+	}
+	if _, err := tx.ExecContext(ctx, "DELETE FROM bodies WHERE n NOT IN (SELECT n FROM deliveries WHERE status IN (3, 8))"); err != nil {
+		return nil, err
+	}
+	return dead, tx.Commit()
+}
+
+// trimStatus deletes the oldest deliveries of a status. It returns their ids.
+func trimStatus(ctx context.Context, tx *sql.Tx, st status, keep Budget) (ids []string, err error) {
+	// The newest that goes: by number, and by the bytes of the bodies.
+	const query = `SELECT coalesce(max(n), -1) FROM (
+		SELECT * FROM (SELECT n FROM deliveries WHERE status = ?1 ORDER BY n DESC LIMIT 1 OFFSET ?2)
+		UNION ALL
+		SELECT n FROM (SELECT n, sum(length(body)) OVER (ORDER BY n DESC) AS total FROM bodies JOIN deliveries USING (n) WHERE status = ?1) WHERE total > ?3)`
+	var last int64
+	if err := tx.QueryRowContext(ctx, query, int(st), min(int64(keep.Count), keep.Bytes/rowBytes), keep.Bytes).Scan(&last); err != nil || last < 0 {
+		return nil, err
+	}
+	if st != statusDead {
+		_, err := tx.ExecContext(ctx, "DELETE FROM deliveries WHERE status = ? AND n <= ?", int(st), last)
+		return nil, err
+	}
+	rows, err := tx.QueryContext(ctx, "DELETE FROM deliveries WHERE status = ? AND n <= ? RETURNING n, tag", int(st), last)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close() //nolint:errcheck // Err returns the same error
+	for rows.Next() {
+		var n, tag int64
+		if err := rows.Scan(&n, &tag); err != nil {
+			return nil, err
 		}
-		b.exec("DELETE FROM deliveries WHERE status = ? AND n <= ?", int(st), last.Int64)
+		ids = append(ids, makeID(n, tag).String())
 	}
-	b.exec("DELETE FROM bodies WHERE n NOT IN (SELECT n FROM deliveries WHERE status IN (3, 8))")
-	if b.err == nil {
-		b.err = tx.Commit()
-	}
-	return dead, b.err
+	return ids, rows.Err()
 }
 
 // flush moves SQLite's log into the database, so that all of it is on disk.
@@ -465,6 +464,7 @@ type batchInsert struct {
 }
 
 const (
+	rowBytes   = 256 // on disk, with its part of the indexes
 	rowColumns = 21
 	rowsAtOnce = 40
 )
@@ -541,40 +541,33 @@ func (a *archive) body(ctx context.Context, n int64) (body []byte, err error) {
 	return body, err
 }
 
-// page returns up to limit deliveries numbered below before, newest first, and
-// their numbers.
-func (a *archive) page(ctx context.Context, f Filter, before int64, limit int, kept uint64) (page []Delivery, ns []int64, err error) {
-	where, args := "n < ?", []any{before}
-	and := func(cond string, arg any) { where, args = where+" AND "+cond, append(args, arg) }
+// where returns the condition of a filter. It avoids the index on status unless
+// there is no better one.
+func (f Filter) where(before int64) (cond string, args []any, some bool) {
+	cond, args = "n < ?", []any{before}
+	and := func(c string, arg any) { cond, args = cond+" AND "+c, append(args, arg) }
 	var wanted []string
 	for st, s := range statuses {
 		if (f.Outcome == "" || f.Outcome == s.outcome) && (f.Forwarding == "" || f.Forwarding == s.forwarding) {
-			wanted = append(wanted, fmt.Sprint(st))
+			wanted = append(wanted, strconv.Itoa(st))
 		}
 	}
-	switch narrow := f.Run != "" || f.Stack != "" || f.Reason != ""; {
-	case len(wanted) == 0:
-		return nil, nil, nil
-	case len(wanted) == 1 && !narrow:
-		where += " AND status = " + wanted[0]
-	case len(wanted) < len(statuses): // not by the index on status
-		where += " AND +status IN (" + strings.Join(wanted, ",") + ")"
+	switch indexed := f.Run != "" || f.Stack != "" || f.Reason != ""; {
+	case len(wanted) == 1 && !indexed:
+		cond += " AND status = " + wanted[0]
+	case len(wanted) < len(statuses):
+		cond += " AND +status IN (" + strings.Join(wanted, ",") + ")"
 	}
-	for _, c := range []struct{ column, value string }{{"run", string(f.Run)}, {"stack", string(f.Stack)}, {"reason", f.Reason}} {
-		if c.value == "" {
-			continue
+	stack := "stack = ?"
+	if f.Run != "" {
+		stack = "+stack = ?"
+	}
+	for _, c := range []struct{ cond, value string }{
+		{"run = ?", string(f.Run)}, {stack, string(f.Stack)}, {"reason > '' AND reason = ?", f.Reason}, {"+account = ?", string(f.Account)},
+	} {
+		if c.value != "" {
+			and(c.cond, c.value)
 		}
-		column := c.column
-		if c.column == "stack" && f.Run != "" {
-			column = "+" + column
-		}
-		and(column+" = ?", c.value)
-	}
-	if f.Reason != "" {
-		where += " AND reason > ''"
-	}
-	if f.Account != "" {
-		and("+account = ?", string(f.Account))
 	}
 	if !f.Since.IsZero() { // numbers contain a time that is not before the arrival
 		and("n >= ?", f.Since.UnixMilli()<<16)
@@ -582,6 +575,16 @@ func (a *archive) page(ctx context.Context, f Filter, before int64, limit int, k
 	}
 	if !f.Until.IsZero() {
 		and("+received < ?", f.Until.UnixNano())
+	}
+	return cond, args, len(wanted) > 0
+}
+
+// page returns up to limit deliveries numbered below before, newest first, and
+// their numbers.
+func (a *archive) page(ctx context.Context, f Filter, before int64, limit int, kept uint64) (page []Delivery, ns []int64, err error) {
+	where, args, some := f.where(before)
+	if !some {
+		return nil, nil, nil
 	}
 	done, err := a.turn(ctx)
 	if err != nil {

@@ -166,39 +166,39 @@ func (in *Inbox) Redeliver(ctx context.Context, id string) (Delivery, error) {
 // accepted, and returns how many: those for which only reports true, or all if it
 // is nil.
 func (in *Inbox) RedeliverDead(ctx context.Context, only func(Delivery) bool) (n int, err error) {
-	var dead []string
-	for token := ""; ; {
-		page, next, err := in.List(ctx, Filter{Forwarding: ForwardingDead, Only: only}, MaxPageSize, token)
-		if err != nil {
+	var dead []Delivery
+	for token, more := "", true; more; more = token != "" {
+		var page []Delivery
+		if page, token, err = in.List(ctx, Filter{Forwarding: ForwardingDead, Only: only}, MaxPageSize, token); err != nil {
 			return 0, fmt.Errorf("redeliver dead: %w", err)
 		}
-		for _, d := range page {
-			dead = append(dead, d.ID)
-		}
-		if token = next; token == "" {
-			break
-		}
+		dead = append(dead, page...)
 	}
 	slices.Reverse(dead)
 	for some := range slices.Chunk(dead, 100) {
-		var deliveries []Delivery
-		var bodies [][]byte
-		for _, id := range some {
-			d, body, err := in.Get(ctx, id)
-			if errors.Is(err, ErrNotFound) || err == nil && (d.Forwarding != ForwardingDead || !d.HasBody && d.Size > 0) {
-				continue
-			}
-			if err != nil {
-				return n, fmt.Errorf("redeliver dead: %w", err)
-			}
-			deliveries, bodies = append(deliveries, d), append(bodies, body)
-		}
-		if err := in.requeue(ctx, deliveries, bodies); err != nil {
+		sent, err := in.redeliver(ctx, some)
+		if n += sent; err != nil {
 			return n, fmt.Errorf("redeliver dead: %w", err)
 		}
-		n += len(deliveries)
 	}
 	return n, nil
+}
+
+// redeliver puts those deliveries that are still dead into their queues again.
+func (in *Inbox) redeliver(ctx context.Context, dead []Delivery) (int, error) {
+	var deliveries []Delivery
+	var bodies [][]byte
+	for _, d := range dead {
+		d, body, err := in.Get(ctx, d.ID)
+		if errors.Is(err, ErrNotFound) || err == nil && (d.Forwarding != ForwardingDead || !d.HasBody && d.Size > 0) {
+			continue
+		}
+		if err != nil {
+			return 0, err
+		}
+		deliveries, bodies = append(deliveries, d), append(bodies, body)
+	}
+	return len(deliveries), in.requeue(ctx, deliveries, bodies)
 }
 
 // requeue writes deliveries to the log again, which makes them pending.

@@ -8,7 +8,6 @@ import (
 	"math/bits"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/hashicorp/raft-wal/segment"
@@ -234,75 +233,74 @@ const torn = maxBatchBytes + 64<<10
 
 // load reads a segment. next is the first index of the following one, 0 if there
 // is none.
-func (l *log) load(info types.SegmentInfo, next uint64, visit func(*seg, uint64, []byte)) (damage []string, err error) {
-	name := segment.FileName(info)
+func (l *log) load(info types.SegmentInfo, next uint64, visit func(*seg, uint64, []byte)) ([]string, error) {
 	w, err := l.filer.RecoverTail(info)
 	if err != nil && !errors.Is(err, types.ErrCorrupt) {
 		return nil, err
 	}
-	f := l.volume.opened
-	s := &seg{SegmentInfo: info, r: w, last: info.BaseIndex - 1}
-	if err != nil {
-		damage, s.r = append(damage, fmt.Sprintf("%s has no valid header", name)), nil
-	} else {
-		s.last = max(s.last, w.LastIndex())
+	s := &seg{SegmentInfo: info, last: info.BaseIndex - 1}
+	if err == nil {
+		s.r, s.last = w, max(s.last, w.LastIndex())
 	}
-	rest := f.leftover(f.scanned + torn)
-	f.scanned = -1
 	if next > 0 {
 		s.last = min(s.last, next-1)
 	}
-	sealed, start := false, uint64(0)
-	if len(damage) == 0 {
-		sealed, start, _ = w.Sealed()
+	recs, bad, err := s.readAll()
+	if err != nil {
+		return nil, err
 	}
-	bad := 0
-	var recs [][]byte
-	for idx := info.BaseIndex; idx <= s.last; idx++ {
-		rec, err := s.read(idx)
-		if err != nil && !errors.Is(err, errRecord) {
-			return nil, err
-		}
-		if err != nil && !s.filler(idx) {
-			bad++
-		}
-		recs = append(recs, rec)
+	f := l.volume.opened
+	rest := f.leftover(f.scanned + torn)
+	f.scanned, f.image = -1, nil
+	sealed := false
+	if s.r != nil {
+		sealed, s.IndexStart, _ = w.Sealed()
 	}
-	f.image = nil
-	if bad > 0 {
-		damage = append(damage, fmt.Sprintf("%d records of %s are damaged", bad, name))
-	}
-	switch {
+	switch name := segment.FileName(info); {
+	case s.r == nil:
+		return l.repair(s, recs, next, name+" has no valid header", visit)
+	case bad > 0:
+		return l.repair(s, recs, next, fmt.Sprintf("%d records of %s are damaged", bad, name), visit)
 	case next > s.last+1:
-		damage = append(damage, fmt.Sprintf("%d records behind %s are missing", next-s.last-1, name))
+		return l.repair(s, recs, next, fmt.Sprintf("%d records behind %s are missing", next-s.last-1, name), visit)
 	case next == 0 && !sealed && rest:
-		damage = append(damage, fmt.Sprintf("%s is damaged before its end", name))
-	}
-	if len(damage) > 0 {
-		return l.repair(s, recs, next, damage, visit)
-	}
-	if s.last < info.BaseIndex {
+		return l.repair(s, recs, next, name+" is damaged before its end", visit)
+	case s.last < info.BaseIndex:
 		return nil, errors.Join(w.Close(), l.filer.Delete(info.BaseIndex, info.ID))
 	}
 	if !sealed && next == 0 {
-		if start, err = w.ForceSeal(); err == nil {
+		if s.IndexStart, err = w.ForceSeal(); err == nil {
 			sealed = true
 			index := int64(s.last-info.BaseIndex+2) / 2 * 8
-			_ = os.Truncate(l.volume.path(name), int64(start)+index+frameHeader)
+			_ = os.Truncate(l.volume.path(segment.FileName(info)), int64(s.IndexStart)+index+frameHeader)
 		}
 	}
 	if sealed {
-		r, err := l.reader(s, start)
-		if err != nil {
+		if s.r, err = l.reader(s, s.IndexStart); err != nil {
 			return nil, err
 		}
-		s.r = r
 		if err := w.Close(); err != nil {
 			return nil, err
 		}
 	}
 	l.adopt(s, recs, visit)
 	return nil, nil
+}
+
+// readAll reads a segment's records, nil for those that are lost, and counts the
+// damaged ones.
+func (s *seg) readAll() (recs [][]byte, bad int, err error) {
+	for idx := s.BaseIndex; idx <= s.last; idx++ {
+		rec, err := s.read(idx)
+		if err != nil && !errors.Is(err, errRecord) {
+			return nil, 0, err
+		}
+		if err != nil && !s.filler(idx) {
+			bad++
+		}
+		recs = append(recs, rec)
+	}
+	return recs, bad, nil
 }
 
 // filler reports whether a record is the filler of a lost one.
@@ -323,7 +321,7 @@ func (l *log) adopt(s *seg, recs [][]byte, visit func(*seg, uint64, []byte)) {
 
 // repair writes a damaged segment's readable records to a new one, with fillers
 // for those that are lost, and renames the damaged file.
-func (l *log) repair(s *seg, recs [][]byte, next uint64, damage []string, visit func(*seg, uint64, []byte)) ([]string, error) {
+func (l *log) repair(s *seg, recs [][]byte, next uint64, damage string, visit func(*seg, uint64, []byte)) ([]string, error) {
 	for next > s.last+1 {
 		recs = append(recs, nil)
 		s.last++
@@ -363,5 +361,5 @@ func (l *log) repair(s *seg, recs [][]byte, next uint64, damage []string, visit 
 			kept--
 		}
 	}
-	return []string{fmt.Sprintf("%s: %d records were kept; the damaged file is %s", strings.Join(damage, ", "), kept, aside)}, err
+	return []string{fmt.Sprintf("%s: %d records were kept; the damaged file is %s", damage, kept, aside)}, err
 }

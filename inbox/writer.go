@@ -238,28 +238,11 @@ func (in *Inbox) committed(b *batch, first uint64, recs [][]byte) {
 		idx := first + uint64(i)
 		s.events++
 		s.set(idx, true)
-		if it.moves == 0 {
-			in.pending++
-			if in.flight[it.key] == it {
-				delete(in.flight, it.key)
-			}
-			if in.window.seen[it.key] != it.n {
-				in.window.add(it.key, it.n)
-			}
-			if it.flags != 0 {
-				delete(in.news.marks, it.n)
-			}
-		} else {
+		if it.moves > 0 {
 			in.records.close(it.moves)
 			in.queue.moved(it.run, it.moves, idx)
-			continue
-		}
-		if in.queue.spilled == 0 {
-			in.queue.keep(idx, it.rec)
-			in.queue.push(pending{idx, it.n, uint32(it.size)}, it.run, it.lingers && it.flags == 0, false, b.ended)
-			if in.queue.bytes > maxQueueBytes {
-				in.queue.spilled = idx + 1
-			}
+		} else {
+			in.stored(it, idx, b.ended)
 		}
 	}
 	in.accepted += len(b.items)
@@ -273,6 +256,28 @@ func (in *Inbox) committed(b *batch, first uint64, recs [][]byte) {
 	}
 	in.mu.Unlock()
 	close(b.done)
+}
+
+// stored makes an event known that is on disk. Called with mu held.
+func (in *Inbox) stored(it *item, idx uint64, now time.Time) {
+	in.pending++
+	if in.flight[it.key] == it {
+		delete(in.flight, it.key)
+	}
+	if in.window.seen[it.key] != it.n {
+		in.window.add(it.key, it.n)
+	}
+	if it.flags != 0 {
+		delete(in.news.marks, it.n)
+	}
+	if in.queue.spilled > 0 {
+		return
+	}
+	in.queue.keep(idx, it.rec)
+	in.queue.push(pending{idx, it.n, uint32(it.size)}, it.run, it.lingers && it.flags == 0, false, now)
+	if in.queue.bytes > maxQueueBytes {
+		in.queue.spilled = idx + 1
+	}
 }
 
 // failed takes a batch back: its senders get the error. The segment is not
