@@ -94,7 +94,7 @@ func newReplayCache() *replayCache {
 }
 
 // doOnce carries out a request the first time, and answers repeats with the result. It
-// forgets failures. A repeat that arrives meanwhile waits.
+// forgets failures and panics. A repeat that arrives meanwhile waits.
 func doOnce[T any](ctx context.Context, r *replayCache, this change, do func() (T, error)) (T, error) {
 	var none T
 	if this.key == "" {
@@ -106,9 +106,7 @@ func doOnce[T any](ctx context.Context, r *replayCache, this change, do func() (
 			return none, errKeyReused
 		}
 		if mine {
-			answer, err := do()
-			r.settle(first, answer, err == nil)
-			return answer, err
+			return carryOut(r, first, do)
 		}
 		select {
 		case <-first.done:
@@ -119,6 +117,16 @@ func doOnce[T any](ctx context.Context, r *replayCache, this change, do func() (
 			return first.answer.(T), nil
 		}
 	}
+}
+
+// carryOut carries out a request and settles its replay, even after a panic: otherwise
+// every repeat would wait for an answer that never comes.
+func carryOut[T any](r *replayCache, first *replay, do func() (T, error)) (answer T, err error) {
+	ok := false
+	defer func() { r.settle(first, answer, ok) }()
+	answer, err = do()
+	ok = err == nil
+	return answer, err
 }
 
 // claim returns the replay of a request. mine reports that the caller must carry it out.

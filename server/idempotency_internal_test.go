@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 func TestOnce(t *testing.T) {
@@ -39,6 +40,27 @@ func TestOnceForgetsFailures(t *testing.T) {
 	if n, err := doOnce(t.Context(), r, this, func() (int, error) { return 7, nil }); n != 7 || err != nil {
 		t.Errorf("%d, %v after the failure", n, err)
 	}
+}
+
+// A repeat after a panic doesn't wait for an answer that never comes.
+func TestOnceForgetsPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newReplayCache()
+		this := change{key: "k", content: "c"}
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Error("the panic is lost")
+				}
+			}()
+			_, _ = doOnce(t.Context(), r, this, func() (int, error) { panic("bug") })
+		}()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if n, err := doOnce(ctx, r, this, func() (int, error) { return 7, nil }); n != 7 || err != nil {
+			t.Errorf("%d, %v after the panic", n, err)
+		}
+	})
 }
 
 // Repeats that come while the first is at work wait for it, and do the work
