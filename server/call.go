@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"slices"
 
 	"github.com/go-chi/chi/v5"
 
@@ -32,7 +33,8 @@ func callOf(ctx context.Context) *call {
 	return c
 }
 
-// begin prepares a call for its handler, and logs the change if the handler succeeds.
+// begin prepares a call for its handler, and logs a change that the handler made or
+// that may still count.
 func (h *handlers) begin(next genserver.StrictHandlerFunc, operation string) genserver.StrictHandlerFunc {
 	return func(ctx context.Context, w http.ResponseWriter, r *http.Request, request any) (any, error) {
 		c, err := h.readCall(r, operation, request)
@@ -40,8 +42,14 @@ func (h *handlers) begin(next genserver.StrictHandlerFunc, operation string) gen
 			return nil, err
 		}
 		answer, err := next(context.WithValue(ctx, callKey{}, c), w, r, request)
-		if err == nil && r.Method != http.MethodGet && c.by.Name != "" {
-			h.log.InfoContext(ctx, "change", append(append([]any{"operation", operation, "by", c.by.Name}, c.path...), c.note...)...)
+		if r.Method != http.MethodGet && c.by.Name != "" {
+			line := slices.Concat([]any{"requestId", requestIDOf(w), "operation", operation, "by", c.by.Name}, c.path, c.note)
+			switch {
+			case err == nil:
+				h.log.InfoContext(ctx, "change", line...)
+			case is[*unansweredError](err):
+				h.log.WarnContext(ctx, "change unanswered", append(line, "error", err)...)
+			}
 		}
 		return answer, err
 	}

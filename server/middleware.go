@@ -62,7 +62,8 @@ func recoverPanics(log *slog.Logger) func(http.Handler) http.Handler {
 				if p == nil {
 					return
 				}
-				log.ErrorContext(r.Context(), "request panicked", "method", r.Method, "path", r.URL.Path, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+				log.ErrorContext(r.Context(), "request panicked", "requestId", requestIDOf(w), "method", r.Method, "path", r.URL.Path,
+					"panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 				writeProblem(w, internalProblem())
 			}()
 			next.ServeHTTP(w, r)

@@ -270,6 +270,7 @@ func decodeProblem(err error) string {
 func writeProblem(w http.ResponseWriter, p api.Problem) { writeProblemAfter(w, p, 0) }
 
 func writeProblemAfter(w http.ResponseWriter, p api.Problem, retryAfter time.Duration) {
+	p.RequestID = nonEmpty(requestIDOf(w))
 	if retryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(max(1, retryAfter.Seconds()))))
 	}

@@ -63,7 +63,7 @@ func (s *runStream) VisitStreamRunResponse(w http.ResponseWriter) error {
 		return nil
 	}
 	if err := s.follow(); err != nil {
-		s.h.log.DebugContext(s.ctx, "stream ended", "run", s.ref.String(), "error", err)
+		s.h.log.DebugContext(s.ctx, "stream ended", "requestId", requestIDOf(w), "run", s.ref.String(), "error", err)
 	}
 	return nil
 }

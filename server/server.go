@@ -59,7 +59,7 @@ func New(cfg Config, box Inbox, temporal Temporal, registry *prometheus.Registry
 	webhook := onlyPost(door.admit(genserver.NewStrictHandlerWithOptions(h, nil, answers).ReceiveNotification), unrouted(routes))
 	api := chi.Chain(placed, headAsGet(routes), keys.authenticate, limitBody, contract.validate).Handler(routes)
 	public := chi.Chain(placed, headAsGet(routes)).Handler(routes)
-	return chi.Chain(recoverPanics(log), securityHeaders).Handler(split(webhook, api, public)), nil
+	return chi.Chain(nameRequest, recoverPanics(log), securityHeaders).Handler(split(webhook, api, public)), nil
 }
 
 // handlers implements the generated interface.
@@ -100,7 +100,7 @@ func (h *handlers) unbindable(w http.ResponseWriter, _ *http.Request, err error)
 func (h *handlers) failed(w http.ResponseWriter, r *http.Request, err error) {
 	p, retryAfter := problemOf(err)
 	if p.Status == http.StatusInternalServerError {
-		h.log.ErrorContext(r.Context(), "request failed", "method", r.Method, "path", r.URL.Path, "error", err)
+		h.log.ErrorContext(r.Context(), "request failed", "requestId", requestIDOf(w), "method", r.Method, "path", r.URL.Path, "error", err)
 	}
 	writeProblemAfter(w, p, retryAfter)
 }

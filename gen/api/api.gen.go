@@ -981,6 +981,9 @@ type Problem struct {
 	// Instance The delivery, if the problem concerns one.
 	Instance *string `json:"instance,omitempty"`
 
+	// RequestID The `X-Request-Id` of the answer, which Gantry's log lines about the request repeat.
+	RequestID *string `json:"requestId,omitempty"`
+
 	// Status HTTP status.
 	Status int `json:"status"`
 
