@@ -7,9 +7,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/gantryhq/gantry/decide"
 )
@@ -50,7 +53,14 @@ func TokenHash(token string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-type keyring struct{ keys []key }
+// keyring knows the tokens. It limits, logs and counts requests without a valid one.
+type keyring struct {
+	keys     []key
+	sources  sources
+	failures *refusalLimiter // a bucket of its own: neither failed notifications nor failed calls use up the other's
+	refused  *prometheus.CounterVec
+	log      *slog.Logger
+}
 
 type key struct {
 	hash      [sha256.Size]byte
@@ -64,14 +74,14 @@ type principal struct {
 }
 
 // newKeyring fails only if CheckTokens does.
-func newKeyring(tokens []Token, people []decide.Person) (*keyring, error) {
-	if err := CheckTokens(tokens, people); err != nil {
+func newKeyring(cfg Config, m *metrics, log *slog.Logger) (*keyring, error) {
+	if err := CheckTokens(cfg.Tokens, cfg.People); err != nil {
 		return nil, err
 	}
-	k := &keyring{}
-	for _, t := range tokens {
+	k := &keyring{sources: sources{cfg.TrustedProxies}, failures: newRefusalLimiter(cfg.Refusals), refused: m.refusedTokens, log: log}
+	for _, t := range cfg.Tokens {
 		hash, _ := hashOf(t) // CheckTokens read it
-		k.keys = append(k.keys, key{hash, principal{t, personOf(t, people)}})
+		k.keys = append(k.keys, key{hash, principal{t, personOf(t, cfg.People)}})
 	}
 	return k, nil
 }
@@ -183,13 +193,39 @@ func (k *keyring) authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p, ok := k.find(r.Header.Values("Authorization"))
 		if !ok {
-			w.Header().Set("WWW-Authenticate", `Bearer realm="gantry"`)
-			writeProblem(w, problem("unauthenticated",
-				"send the header Authorization: Bearer <token>; an administrator creates tokens with gantry token create"))
+			k.refuse(w, r)
 			return
 		}
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), principalKey{}, p)))
 	})
+}
+
+// Reasons why a token is refused.
+const (
+	reasonNoToken      = "no-token"
+	reasonUnknownToken = "unknown-token"
+)
+
+// refuse answers a request without a valid token. Beyond what its source may spend it
+// leaves no trace but a counter, so that a flood can't fill the log. A valid token is
+// never limited: others may share the address.
+func (k *keyring) refuse(w http.ResponseWriter, r *http.Request) {
+	source := k.sources.of(r)
+	if wait := k.failures.spend(bucketKey{source: Neighborhood(source)}); wait > 0 {
+		k.refused.WithLabelValues(reasonTooMany).Inc()
+		writeProblemAfter(w, problem(reasonTooMany, "send a valid token: those are never slowed down"), wait)
+		return
+	}
+	reason := reasonUnknownToken
+	if r.Header.Get("Authorization") == "" {
+		reason = reasonNoToken
+	}
+	k.refused.WithLabelValues(reason).Inc()
+	k.log.WarnContext(r.Context(), "token refused", "requestId", requestIDOf(w), "reason", reason, "source", sourceName(source, r),
+		"method", r.Method, "path", r.URL.Path)
+	w.Header().Set("WWW-Authenticate", `Bearer realm="gantry"`)
+	writeProblem(w, problem("unauthenticated",
+		"send the header Authorization: Bearer <token>; an administrator creates tokens with gantry token create"))
 }
 
 // find compares with every token, so that its duration doesn't reveal which one

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/google/go-cmp/cmp"
@@ -18,7 +20,7 @@ import (
 func TestEveryOperationHasARole(t *testing.T) {
 	tokens := map[server.Role]string{}
 	r := newRig(t, func(c *server.Config) {
-		c.Tokens = nil
+		c.Tokens, c.Refusals = nil, server.RefusalLimit{Burst: 1000}
 		for _, role := range server.Roles {
 			tokens[role] = "gantry_" + string(role)
 			c.Tokens = append(c.Tokens, server.Token{Name: string(role), Role: role, Hash: server.TokenHash(tokens[role])})
@@ -96,4 +98,55 @@ func TestApprovers(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
+}
+
+// Each refused token is on the log and counted, and the token itself is on neither.
+func TestRefusedTokensAreLoggedAndCounted(t *testing.T) {
+	r := newRig(t)
+	r.get("/v1/runs", "gantry_wrong")
+	r.send(http.MethodGet, "/v1/accounts", "", "X-Request-Id", "mine")
+	lines := r.log.entries(t, "token refused")
+	if len(lines) != 2 || lines[0]["reason"] != "unknown-token" || lines[0]["path"] != "/v1/runs" || lines[0]["source"] != "192.0.2.1" ||
+		lines[1]["reason"] != "no-token" || lines[1]["requestId"] != "mine" {
+		t.Errorf("logged %v", lines)
+	}
+	for _, l := range lines {
+		if strings.Contains(show(l), "gantry_wrong") {
+			t.Errorf("it logs the token: %v", l)
+		}
+	}
+	want := map[string]float64{"reason=no-token": 1, "reason=unknown-token": 1, "reason=too-many-failures": 0}
+	if diff := cmp.Diff(want, r.counter("gantry_api_refused_total")); diff != "" {
+		t.Errorf("counted (-want +got):\n%s", diff)
+	}
+}
+
+// One source can't fill the log with refused tokens. Those who have a valid token behind
+// the same address are served, and so are the notifications from it.
+func TestRefusedTokensAreThrottled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		for range 50 {
+			wantProblem(t, r.get("/v1/runs", "gantry_wrong"), http.StatusUnauthorized, "unauthenticated")
+		}
+		for range 10 {
+			w := r.get("/v1/runs", "gantry_wrong")
+			p := wantProblem(t, w, http.StatusTooManyRequests, "too-many-failures")
+			if w.Header().Get("Retry-After") != "1" || !strings.Contains(*p.Detail, "token") {
+				t.Errorf("after %s seconds: %s", w.Header().Get("Retry-After"), *p.Detail)
+			}
+		}
+		if n := len(r.log.entries(t, "token refused")); n != 50 {
+			t.Errorf("%d lines are on the log", n)
+		}
+		if got := r.counter("gantry_api_refused_total"); got["reason=unknown-token"] != 50 || got["reason=too-many-failures"] != 10 {
+			t.Errorf("counted %v", got)
+		}
+		if w := r.get("/v1/accounts", viewerToken); w.Code != http.StatusOK {
+			t.Errorf("a valid token: %d %s", w.Code, w.Body)
+		}
+		wantProblem(t, r.deliver("guess", example(t, "run_tracked_queued")), http.StatusUnauthorized, "signature-mismatch")
+		<-time.After(time.Second)
+		wantProblem(t, r.get("/v1/runs", "gantry_wrong"), http.StatusUnauthorized, "unauthenticated")
+	})
 }

@@ -86,10 +86,11 @@ type Config struct {
 	Version string
 
 	// TrustedProxies are the addresses whose X-Forwarded-For and Forwarded headers
-	// name the source of a request to the webhook.
+	// name the source of a request.
 	TrustedProxies []netip.Prefix
 
-	// Refusals bounds what one source may spend on requests that are not
-	// authentic. The zero value means the defaults.
+	// Refusals bounds what one source may spend on notifications that are not
+	// authentic, and as much again on calls without a valid token. The zero value
+	// means the defaults.
 	Refusals RefusalLimit
 }

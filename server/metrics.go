@@ -4,7 +4,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// metrics counts webhook requests, decisions and the findings of accounts.
+// metrics counts webhook requests, refused tokens, decisions and the findings of accounts.
 // docs/reference/metrics.md lists them for operators.
 type metrics struct {
 	received    prometheus.Counter
@@ -17,6 +17,8 @@ type metrics struct {
 	ackLatency  prometheus.Histogram
 	findings    *prometheus.GaugeVec
 	decisions   *prometheus.CounterVec
+
+	refusedTokens *prometheus.CounterVec
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -42,7 +44,12 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name: "gantry_guardian_findings", Help: "1 while an account has a finding of this kind; GET /v1/accounts has the details.",
 		}, []string{"account", "kind"}),
 		decisions: vector("gantry_decisions_total", "Decisions of people, by verdict and result.", "verdict", "result"),
+
+		refusedTokens: vector("gantry_api_refused_total", "Requests to the API without a valid token, by reason.", "reason"),
 	}
-	r.MustRegister(m.received, m.accepted, m.duplicate, m.unavailable, m.ignored, m.refused, m.secrets, m.ackLatency, m.findings, m.decisions)
+	for _, reason := range []string{reasonNoToken, reasonUnknownToken, reasonTooMany} {
+		m.refusedTokens.WithLabelValues(reason)
+	}
+	r.MustRegister(m.received, m.accepted, m.duplicate, m.unavailable, m.ignored, m.refused, m.secrets, m.ackLatency, m.findings, m.decisions, m.refusedTokens)
 	return m
 }

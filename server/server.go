@@ -21,7 +21,8 @@ import (
 
 // New returns the handler of the whole HTTP surface.
 func New(cfg Config, box Inbox, temporal Temporal, registry *prometheus.Registry, log *slog.Logger) (http.Handler, error) {
-	door, err := newFrontDoor(cfg, box, newMetrics(registry), log)
+	m := newMetrics(registry)
+	door, err := newFrontDoor(cfg, box, m, log)
 	if err != nil {
 		return nil, err
 	}
@@ -34,7 +35,7 @@ func New(cfg Config, box Inbox, temporal Temporal, registry *prometheus.Registry
 	if err != nil {
 		return nil, err
 	}
-	keys, err := newKeyring(cfg.Tokens, cfg.People)
+	keys, err := newKeyring(cfg, m, log)
 	if err != nil {
 		return nil, err
 	}
