@@ -81,8 +81,7 @@ var kinds = []kind{
 	{status: 422, slug: "unknown-verdict", title: "Unknown verdict", of: refusedAs(managed.ErrTypeUnknownVerdict)},
 	{status: 422, slug: "bad-freeze", title: "Invalid freeze", of: refusedAs(freeze.ErrTypeInvalid)},
 	{status: 429, slug: reasonTooMany, title: "Too many failed requests"},
-	{status: 429, slug: "too-many-streams", title: "Too many streams", of: matching(wraps(errTooManyStreams),
-		"this replica serves no more streams now; read the run instead, or try again later"), retryAfter: 30 * time.Second},
+	{status: 429, slug: "too-many-streams", title: "Too many streams", of: as((*tooManyStreamsError).Error), retryAfter: 30 * time.Second},
 	{status: 503, slug: "unanswered", title: "No answer yet", of: as((*unansweredError).remedy), retryAfter: retryTemporal},
 	{status: 502, slug: "spacelift-refused", title: "Spacelift access denied", of: spaceliftRefused},
 	{status: 404, slug: "not-found", title: "Not found", of: missing},
@@ -192,8 +191,6 @@ func isType(err error, errType string) bool {
 
 // errKeyReused reports an Idempotency-Key that this process remembers for another request.
 var errKeyReused = errors.New("the Idempotency-Key was used for another request")
-
-var errTooManyStreams = errors.New("too many streams are open")
 
 func keyReused(err error) bool {
 	return errors.Is(err, errKeyReused) || isType(err, decide.ErrTypeKeyReused)

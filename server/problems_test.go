@@ -142,7 +142,7 @@ var provoked = map[string]func(t *testing.T) *httptest.ResponseRecorder{
 	},
 	"too-many-streams": func(t *testing.T) (w *httptest.ResponseRecorder) {
 		inBubble(t, func(t *testing.T, r *rig) {
-			for range 100 {
+			for range 10 {
 				defer r.follow().leave()
 			}
 			refused := r.follow()

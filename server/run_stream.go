@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	"go.temporal.io/api/serviceerror"
@@ -19,19 +20,78 @@ import (
 // Each open stream polls the run's execution, so their number is bounded, and they poll
 // less often while nothing changes.
 const (
-	maxStreams     = 100
-	followFastest  = time.Second
-	followSlowest  = 5 * time.Second
-	heartbeat      = 15 * time.Second // proxies close connections after a minute or so of silence
-	streamPatience = 10 * time.Second // before a client that does not read is cut off
+	maxStreams      = 100
+	maxTokenStreams = 10 // so that no token takes the places of all others
+	followFastest   = time.Second
+	followSlowest   = 5 * time.Second
+	heartbeat       = 15 * time.Second // proxies close connections after a minute or so of silence
+	streamPatience  = 10 * time.Second // before a client that does not read is cut off
+	reconnectAfter  = 5 * time.Second  // how long a client waits before it connects again
 )
 
-// StreamRun follows a run until it ends or the client disconnects.
-func (h *handlers) StreamRun(ctx context.Context, _ genserver.StreamRunRequestObject) (genserver.StreamRunResponseObject, error) {
+// openStreams counts the streams that are open, by token.
+type openStreams struct {
+	mu      sync.Mutex
+	all     int
+	byToken map[string]int
+}
+
+func newOpenStreams() *openStreams { return &openStreams{byToken: map[string]int{}} }
+
+// open takes a place for a stream of a token. The caller must call done at its end.
+func (s *openStreams) open(token string) (done func(), err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.byToken[token] >= maxTokenStreams:
+		return nil, &tooManyStreamsError{fmt.Sprintf("%s has %d open; close one, or read the run instead", token, maxTokenStreams)}
+	case s.all >= maxStreams:
+		return nil, &tooManyStreamsError{"this replica serves no more now; read the run instead, or try again later"}
+	}
+	s.all++
+	s.byToken[token]++
+	return func() { s.close(token) }, nil
+}
+
+func (s *openStreams) close(token string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all--
+	if s.byToken[token]--; s.byToken[token] == 0 {
+		delete(s.byToken, token)
+	}
+}
+
+// tooManyStreamsError explains why a stream is refused.
+type tooManyStreamsError struct{ why string }
+
+func (e *tooManyStreamsError) Error() string { return e.why }
+
+// StreamRun follows a run until it ends or the client disconnects. A client that comes
+// back after the end receives nothing more.
+func (h *handlers) StreamRun(ctx context.Context, req genserver.StreamRunRequestObject) (genserver.StreamRunResponseObject, error) {
 	ref := callOf(ctx).run
 	status, err := h.run(ref).status(ctx)
-	return &runStream{ctx: ctx, h: h, ref: ref, status: status}, err
+	if err != nil {
+		return nil, err
+	}
+	run, err := json.Marshal(toAPIRun(status))
+	if err != nil {
+		return nil, err
+	}
+	s := &runStream{ctx: ctx, h: h, ref: ref, status: status}
+	if deref(req.Params.LastEventID) == eventID(run) {
+		if status.Phase == managed.PhaseDone {
+			return genserver.StreamRun204Response{}, nil
+		}
+		s.sent = run
+	}
+	return s, nil
 }
+
+// eventID returns the id of the event that shows a run. It depends on the run alone, so
+// that any replica recognises it.
+func eventID(run []byte) string { return digest(run)[:16] }
 
 // runStream answers with the events of one run.
 type runStream struct {
@@ -41,19 +101,18 @@ type runStream struct {
 	status managed.RunStatus // the first one
 
 	w    http.ResponseWriter
-	sent []byte    // the last status
+	sent []byte    // the last run that the client has
 	at   time.Time // of the last write
 }
 
 // VisitStreamRunResponse serves the stream. It answers errors before the first byte as
 // problems; later ones only end the stream.
 func (s *runStream) VisitStreamRunResponse(w http.ResponseWriter) error {
-	select {
-	case s.h.streams <- struct{}{}:
-		defer func() { <-s.h.streams }()
-	default:
-		return errTooManyStreams
+	done, err := s.h.streams.open(tokenOf(s.ctx).Name)
+	if err != nil {
+		return err
 	}
+	defer done()
 	s.w = w
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
@@ -72,6 +131,10 @@ func (s *runStream) VisitStreamRunResponse(w http.ResponseWriter) error {
 // Temporal no longer has it, or when the client disconnects.
 func (s *runStream) follow() error {
 	status, wait := s.status, followFastest
+	if err := s.write(fmt.Sprintf("retry: %d\n\n", reconnectAfter.Milliseconds())); err != nil {
+		return err
+	}
+	s.at = time.Time{} // show a sign of life now, even if the client knows the run
 	for {
 		changed, err := s.send(status)
 		if err != nil || status.Phase == managed.PhaseDone {
@@ -115,7 +178,7 @@ func (s *runStream) send(status managed.RunStatus) (changed bool, err error) {
 		name = "end"
 	}
 	s.sent = run
-	return true, s.write(fmt.Sprintf("event: %s\ndata: %s\n\n", name, run))
+	return true, s.write(fmt.Sprintf("event: %s\nid: %s\ndata: %s\n\n", name, eventID(run), run))
 }
 
 func (s *runStream) write(text string) error {

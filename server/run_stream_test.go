@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -29,10 +30,16 @@ type stream struct {
 }
 
 // follow starts to follow the run. It must be called in a synctest bubble.
-func (r *rig) follow() *stream {
+func (r *rig) follow() *stream { return r.followAs(viewerToken, "") }
+
+// followAs follows the run with a token, after the last event that the client received.
+func (r *rig) followAs(token, lastEvent string) *stream {
 	ctx, leave := context.WithCancel(r.t.Context())
 	req := httptest.NewRequestWithContext(ctx, http.MethodGet, runPath+"/events", nil)
-	req.Header.Set("Authorization", "Bearer "+viewerToken)
+	req.Header.Set("Authorization", "Bearer "+token)
+	if lastEvent != "" {
+		req.Header.Set("Last-Event-ID", lastEvent)
+	}
 	s := &stream{req: req, w: httptest.NewRecorder(), leave: leave, ended: make(chan struct{})}
 	go func() {
 		defer close(s.ended)
@@ -59,18 +66,43 @@ func (s *stream) events(t *testing.T) (events []string) {
 	synctest.Wait()
 	answersAsDocumented(t, s.req, s.w)
 	for block := range strings.SplitSeq(strings.TrimSuffix(s.w.Body.String(), "\n\n"), "\n\n") {
-		name, data, ok := strings.Cut(block, "\n")
-		if !ok {
+		fields := fieldsOf(block)
+		switch {
+		case fields["retry"] != "":
+			continue
+		case fields["data"] == "":
 			events = append(events, block)
 			continue
 		}
 		var run api.Run
-		if err := json.Unmarshal([]byte(strings.TrimPrefix(data, "data: ")), &run); err != nil {
+		if err := json.Unmarshal([]byte(fields["data"]), &run); err != nil {
 			t.Fatalf("%q: %v", block, err)
 		}
-		events = append(events, strings.TrimPrefix(name, "event: ")+" "+run.State)
+		events = append(events, fields["event"]+" "+run.State)
 	}
 	return events
+}
+
+// fieldsOf returns the fields of an event.
+func fieldsOf(event string) map[string]string {
+	fields := map[string]string{}
+	for line := range strings.SplitSeq(event, "\n") {
+		name, value, _ := strings.Cut(line, ": ")
+		fields[name] = value
+	}
+	return fields
+}
+
+// lastID returns the id of the last event.
+func (s *stream) lastID(t *testing.T) string {
+	t.Helper()
+	synctest.Wait()
+	_, last, _ := strings.Cut(s.w.Body.String()[strings.LastIndex(s.w.Body.String(), "event: "):], "\n")
+	id := fieldsOf(last)["id"]
+	if id == "" {
+		t.Fatalf("the last event has no id: %s", s.w.Body)
+	}
+	return id
 }
 
 func (s *stream) want(t *testing.T, events ...string) {
@@ -164,10 +196,16 @@ func TestStreamsEndWithTheServer(t *testing.T) {
 }
 
 func TestStreamsAreBounded(t *testing.T) {
+	tokens := func(c *server.Config) {
+		for i := range 10 {
+			token := "gantry_viewer_" + strconv.Itoa(i)
+			c.Tokens = append(c.Tokens, server.Token{Name: token, Role: server.RoleViewer, Hash: server.TokenHash(token)})
+		}
+	}
 	inBubble(t, func(t *testing.T, r *rig) {
 		var first *stream
 		for i := range 100 {
-			if s := r.follow(); i == 0 {
+			if s := r.followAs("gantry_viewer_"+strconv.Itoa(i/10), ""); i == 0 {
 				first = s
 			} else {
 				defer s.leave()
@@ -177,13 +215,79 @@ func TestStreamsAreBounded(t *testing.T) {
 		if !refused.over() || refused.w.Header().Get("Retry-After") == "" {
 			t.Error("the 101st stream is not refused")
 		}
-		wantProblem(t, refused.w, http.StatusTooManyRequests, "too-many-streams")
+		if p := wantProblem(t, refused.w, http.StatusTooManyRequests, "too-many-streams"); !strings.Contains(*p.Detail, "replica") {
+			t.Errorf("it says %s", *p.Detail)
+		}
 		first.leave()
 		synctest.Wait()
 		next := r.follow()
 		next.want(t, "run UNCONFIRMED")
 		next.leave()
 		synctest.Wait()
+	}, tokens)
+}
+
+// One token can't take the places of all others.
+func TestStreamsOfAToken(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		first := r.follow()
+		for range 9 {
+			defer r.follow().leave()
+		}
+		refused := r.follow()
+		if !refused.over() || refused.w.Header().Get("Retry-After") == "" {
+			t.Error("the 11th stream is not refused")
+		}
+		p := wantProblem(t, refused.w, http.StatusTooManyRequests, "too-many-streams")
+		if p.Title != "Too many streams" || !strings.Contains(*p.Detail, "vera") || !strings.Contains(*p.Detail, "close one") {
+			t.Errorf("it says %s", show(p))
+		}
+		other := r.followAs(operatorToken, "")
+		other.want(t, "run UNCONFIRMED")
+		other.leave()
+		first.leave()
+		synctest.Wait()
+		next := r.follow()
+		next.want(t, "run UNCONFIRMED")
+		next.leave()
+		synctest.Wait()
+	})
+}
+
+// A client that comes back with the id of its last event receives what it missed, and
+// nothing twice.
+func TestStreamsResume(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		s := r.follow()
+		s.want(t, "run UNCONFIRMED")
+		if !strings.HasPrefix(s.w.Body.String(), "retry: 5000\n\n") {
+			t.Errorf("it does not say when to come back: %s", s.w.Body)
+		}
+		seen := s.lastID(t)
+		s.leave()
+
+		s = r.followAs(viewerToken, seen)
+		s.want(t, ": nothing new")
+		r.temporal.set(inState("APPLYING", managed.PhaseApplying))
+		<-time.After(2 * time.Second)
+		s.want(t, ": nothing new", "run APPLYING")
+		s.leave()
+
+		for _, other := range []string{seen, "of another server"} {
+			s = r.followAs(viewerToken, other)
+			s.want(t, "run APPLYING")
+			s.leave()
+		}
+		r.temporal.set(inState("FINISHED", managed.PhaseDone))
+		s = r.followAs(viewerToken, seen)
+		s.want(t, "end FINISHED")
+
+		// A browser comes back after the end too, unless the answer is 204.
+		s = r.followAs(viewerToken, s.lastID(t))
+		if !s.over() || s.w.Code != http.StatusNoContent || s.w.Body.Len() > 0 {
+			t.Errorf("after the end: %d %s", s.w.Code, s.w.Body)
+		}
+		answersAsDocumented(t, s.req, s.w)
 	})
 }
 

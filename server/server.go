@@ -45,7 +45,7 @@ func New(cfg Config, box Inbox, temporal Temporal, registry *prometheus.Registry
 	}
 	h := &handlers{
 		door: door, inbox: box, temporal: temporal, registry: registry, policies: cfg.Policies, taskQueue: cfg.TaskQueue, reconcile: cfg.Reconcile,
-		replays: newReplayCache(), streams: make(chan struct{}, maxStreams), stopping: cfg.Stopping,
+		replays: newReplayCache(), streams: newOpenStreams(), stopping: cfg.Stopping,
 		started: time.Now(), version: cfg.Version, log: log, approvers: Approvers(cfg.Tokens, cfg.People),
 	}
 	routes.NotFound(unrouted(routes))
@@ -74,7 +74,7 @@ type handlers struct {
 	taskQueue string
 	reconcile time.Duration // between comparisons with Spacelift
 	replays   *replayCache
-	streams   chan struct{}   // one place for each open stream
+	streams   *openStreams
 	stopping  <-chan struct{} // closed when streams must end
 	started   time.Time
 	version   string

@@ -209,7 +209,7 @@ func (w *watcher) pause(ctx context.Context) error {
 // stream yields the runs of one stream. It is done once the run has ended or
 // nobody wants more.
 func (w *watcher) stream(ctx context.Context, yield func(api.Run, error) bool) (done bool, err error) {
-	response, err := w.streams.StreamRun(ctx, w.name.account, w.name.stack, w.name.run)
+	response, err := w.streams.StreamRun(ctx, w.name.account, w.name.stack, w.name.run, nil)
 	if err != nil || response.StatusCode != http.StatusOK {
 		_, err = receive[api.Run](response, err)
 		return false, err

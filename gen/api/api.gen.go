@@ -1553,6 +1553,12 @@ type DecideRunParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// StreamRunParams defines parameters for StreamRun.
+type StreamRunParams struct {
+	// LastEventID The `id` of the last event that the client received.
+	LastEventID *string `json:"Last-Event-ID,omitempty"`
+}
+
 // RetryRunParams defines parameters for RetryRun.
 type RetryRunParams struct {
 	// IdempotencyKey A unique name for this request, such as a UUID, to repeat when you send it again

@@ -274,11 +274,16 @@ type ClientInterface interface {
 	// StreamRun Follow a run
 	//
 	// A stream of server-sent events. `run` holds the run as `GET` returns it, immediately and after every change. `end`
-	// holds the ended run and closes the stream. Lines that begin with a colon keep the connection open. A client
-	// that lost its connection connects again and receives the current run first.
+	// holds the ended run and closes the stream. Lines that begin with a colon keep the connection open.
+	//
+	// A client that lost its connection connects again, after `retry` milliseconds, and sends the `id` of the last event
+	// in `Last-Event-ID`, as browsers do. It receives the current run if that has changed, and 204 if the last event was
+	// `end`. Ids are the same on all replicas.
+	//
+	// A token can have ten streams open, and a replica serves a hundred.
 	//
 	// Corresponds with GET /v1/accounts/{account}/stacks/{stack}/runs/{run}/events (the `StreamRun` operationId).
-	StreamRun(ctx context.Context, account AccountPath, stack StackPath, run RunPath, reqEditors ...RequestEditorFn) (*http.Response, error)
+	StreamRun(ctx context.Context, account AccountPath, stack StackPath, run RunPath, params *StreamRunParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ExplainRun Explain why a run waits
 	//
@@ -789,12 +794,17 @@ func (c *Client) DecideRun(ctx context.Context, account AccountPath, stack Stack
 // StreamRun Follow a run
 //
 // A stream of server-sent events. `run` holds the run as `GET` returns it, immediately and after every change. `end`
-// holds the ended run and closes the stream. Lines that begin with a colon keep the connection open. A client
-// that lost its connection connects again and receives the current run first.
+// holds the ended run and closes the stream. Lines that begin with a colon keep the connection open.
+//
+// A client that lost its connection connects again, after `retry` milliseconds, and sends the `id` of the last event
+// in `Last-Event-ID`, as browsers do. It receives the current run if that has changed, and 204 if the last event was
+// `end`. Ids are the same on all replicas.
+//
+// A token can have ten streams open, and a replica serves a hundred.
 //
 // Corresponds with GET /v1/accounts/{account}/stacks/{stack}/runs/{run}/events (the `StreamRun` operationId).
-func (c *Client) StreamRun(ctx context.Context, account AccountPath, stack StackPath, run RunPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewStreamRunRequest(c.Server, account, stack, run)
+func (c *Client) StreamRun(ctx context.Context, account AccountPath, stack StackPath, run RunPath, params *StreamRunParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewStreamRunRequest(c.Server, account, stack, run, params)
 	if err != nil {
 		return nil, err
 	}
@@ -1806,7 +1816,7 @@ func NewDecideRunRequestWithBody(server string, account AccountPath, stack Stack
 }
 
 // NewStreamRunRequest constructs an http.Request for the StreamRun method
-func NewStreamRunRequest(server string, account AccountPath, stack StackPath, run RunPath) (*http.Request, error) {
+func NewStreamRunRequest(server string, account AccountPath, stack StackPath, run RunPath, params *StreamRunParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -1848,6 +1858,21 @@ func NewStreamRunRequest(server string, account AccountPath, stack StackPath, ru
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+
+		if params.LastEventID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Last-Event-ID", *params.LastEventID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Last-Event-ID", headerParam0)
+		}
+
 	}
 
 	return req, nil
@@ -2842,13 +2867,18 @@ type ClientWithResponsesInterface interface {
 	// StreamRunWithResponse Follow a run
 	//
 	// A stream of server-sent events. `run` holds the run as `GET` returns it, immediately and after every change. `end`
-	// holds the ended run and closes the stream. Lines that begin with a colon keep the connection open. A client
-	// that lost its connection connects again and receives the current run first.
+	// holds the ended run and closes the stream. Lines that begin with a colon keep the connection open.
+	//
+	// A client that lost its connection connects again, after `retry` milliseconds, and sends the `id` of the last event
+	// in `Last-Event-ID`, as browsers do. It receives the current run if that has changed, and 204 if the last event was
+	// `end`. Ids are the same on all replicas.
+	//
+	// A token can have ten streams open, and a replica serves a hundred.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/accounts/{account}/stacks/{stack}/runs/{run}/events (the `StreamRun` operationId).
-	StreamRunWithResponse(ctx context.Context, account AccountPath, stack StackPath, run RunPath, reqEditors ...RequestEditorFn) (*StreamRunResponse, error)
+	StreamRunWithResponse(ctx context.Context, account AccountPath, stack StackPath, run RunPath, params *StreamRunParams, reqEditors ...RequestEditorFn) (*StreamRunResponse, error)
 
 	// ExplainRunWithResponse Explain why a run waits
 	//
@@ -5666,14 +5696,19 @@ func (c *ClientWithResponses) DecideRunWithResponse(ctx context.Context, account
 // StreamRunWithResponse Follow a run
 //
 // A stream of server-sent events. `run` holds the run as `GET` returns it, immediately and after every change. `end`
-// holds the ended run and closes the stream. Lines that begin with a colon keep the connection open. A client
-// that lost its connection connects again and receives the current run first.
+// holds the ended run and closes the stream. Lines that begin with a colon keep the connection open.
+//
+// A client that lost its connection connects again, after `retry` milliseconds, and sends the `id` of the last event
+// in `Last-Event-ID`, as browsers do. It receives the current run if that has changed, and 204 if the last event was
+// `end`. Ids are the same on all replicas.
+//
+// A token can have ten streams open, and a replica serves a hundred.
 //
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /v1/accounts/{account}/stacks/{stack}/runs/{run}/events (the `StreamRun` operationId).
-func (c *ClientWithResponses) StreamRunWithResponse(ctx context.Context, account AccountPath, stack StackPath, run RunPath, reqEditors ...RequestEditorFn) (*StreamRunResponse, error) {
-	rsp, err := c.StreamRun(ctx, account, stack, run, reqEditors...)
+func (c *ClientWithResponses) StreamRunWithResponse(ctx context.Context, account AccountPath, stack StackPath, run RunPath, params *StreamRunParams, reqEditors ...RequestEditorFn) (*StreamRunResponse, error) {
+	rsp, err := c.StreamRun(ctx, account, stack, run, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -7106,6 +7141,9 @@ func ParseStreamRunResponse(rsp *http.Response) (*StreamRunResponse, error) {
 	}
 
 	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
 		var dest BadRequest
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {

@@ -66,7 +66,7 @@ type ServerInterface interface {
 	DecideRun(w http.ResponseWriter, r *http.Request, account AccountPath, stack StackPath, run RunPath, params DecideRunParams)
 	// StreamRun Follow a run
 	// (GET /v1/accounts/{account}/stacks/{stack}/runs/{run}/events)
-	StreamRun(w http.ResponseWriter, r *http.Request, account AccountPath, stack StackPath, run RunPath)
+	StreamRun(w http.ResponseWriter, r *http.Request, account AccountPath, stack StackPath, run RunPath, params StreamRunParams)
 	// ExplainRun Explain why a run waits
 	// (GET /v1/accounts/{account}/stacks/{stack}/runs/{run}/explain)
 	ExplainRun(w http.ResponseWriter, r *http.Request, account AccountPath, stack StackPath, run RunPath)
@@ -195,7 +195,7 @@ func (_ Unimplemented) DecideRun(w http.ResponseWriter, r *http.Request, account
 
 // StreamRun Follow a run
 // (GET /v1/accounts/{account}/stacks/{stack}/runs/{run}/events)
-func (_ Unimplemented) StreamRun(w http.ResponseWriter, r *http.Request, account AccountPath, stack StackPath, run RunPath) {
+func (_ Unimplemented) StreamRun(w http.ResponseWriter, r *http.Request, account AccountPath, stack StackPath, run RunPath, params StreamRunParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -899,8 +899,32 @@ func (siw *ServerInterfaceWrapper) StreamRun(w http.ResponseWriter, r *http.Requ
 		return
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params StreamRunParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Last-Event-ID" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Last-Event-ID")]; found {
+		var LastEventID string
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Last-Event-ID", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Last-Event-ID", valueList[0], &LastEventID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Last-Event-ID", Err: err})
+			return
+		}
+
+		params.LastEventID = &LastEventID
+
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.StreamRun(w, r, account, stack, run)
+		siw.Handler.StreamRun(w, r, account, stack, run, params)
 	}))
 
 	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
@@ -3614,6 +3638,7 @@ type StreamRunRequestObject struct {
 	Account AccountPath `json:"account"`
 	Stack   StackPath   `json:"stack"`
 	Run     RunPath     `json:"run"`
+	Params  StreamRunParams
 }
 
 type StreamRunResponseObject interface {
@@ -3661,6 +3686,14 @@ func (response StreamRun200TextEventStreamResponse) VisitStreamRunResponse(w htt
 			return err
 		}
 	}
+}
+
+type StreamRun204Response struct {
+}
+
+func (response StreamRun204Response) VisitStreamRunResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
 }
 
 type StreamRun400ApplicationProblemPlusJSONResponse struct {
@@ -5636,12 +5669,13 @@ func (sh *strictHandler) DecideRun(w http.ResponseWriter, r *http.Request, accou
 }
 
 // StreamRun operation middleware
-func (sh *strictHandler) StreamRun(w http.ResponseWriter, r *http.Request, account AccountPath, stack StackPath, run RunPath) {
+func (sh *strictHandler) StreamRun(w http.ResponseWriter, r *http.Request, account AccountPath, stack StackPath, run RunPath, params StreamRunParams) {
 	var request StreamRunRequestObject
 
 	request.Account = account
 	request.Stack = stack
 	request.Run = run
+	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.StreamRun(ctx, request.(StreamRunRequestObject))

@@ -19,12 +19,13 @@ func (e *events) read(part []byte) error {
 			return nil
 		}
 		e.rest = rest
-		if bytes.HasPrefix(event, []byte(":")) { // a sign of life
+		if bytes.HasPrefix(event, []byte(":")) || bytes.HasPrefix(event, []byte("retry: ")) { // a sign of life, the first line
 			continue
 		}
-		name, data, _ := bytes.Cut(event, []byte("\n"))
+		name, more, _ := bytes.Cut(event, []byte("\n"))
+		id, data, _ := bytes.Cut(more, []byte("\n"))
 		run, isData := bytes.CutPrefix(data, []byte("data: "))
-		if string(name) != "event: run" && string(name) != "event: end" || !isData {
+		if string(name) != "event: run" && string(name) != "event: end" || !bytes.HasPrefix(id, []byte("id: ")) || !isData {
 			return fmt.Errorf("the stream has an event that the contract does not know: %.200q", event)
 		}
 		if err := checkRun(run); err != nil {
