@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -79,6 +80,10 @@ func (f *frontDoor) readUnannounced(r *http.Request, source netip.Prefix, first 
 		n := copy(buffer, body)
 		more, err := io.ReadFull(r.Body, buffer[n:])
 		if body = buffer[:n+more]; errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			if held > 0 { // for as much as the body might have had
+				f.bodies.release(source, held-int64(len(body)))
+				body, held = bytes.Clone(body), int64(len(body))
+			}
 			return body, held, nil
 		}
 		if err != nil {

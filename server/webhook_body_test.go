@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/gantryhq/gantry/gen/api"
+	"github.com/gantryhq/gantry/inbox"
 	"github.com/gantryhq/gantry/server"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -51,6 +52,48 @@ func TestBodiesOfEverySizeAreRead(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestBodiesWithoutALengthHoldTheirSize: while such bodies are stored, others have
+// room.
+func TestBodiesWithoutALengthHoldTheirSize(t *testing.T) {
+	r := newRig(t)
+	held := &holdingInbox{Inbox: r.inbox, left: make(chan struct{}), stored: make(chan struct{})}
+	handler := r.serve(held)
+	send := func(version int) int {
+		body := sized(t, version, 20<<10)
+		req := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/webhook", strings.NewReader(body))
+		req.ContentLength = -1
+		req.Header.Set(spacelift.SignatureHeader, spacelift.Sign([]byte(acmeSecret), []byte(body)))
+		w := newRecorder()
+		handler.ServeHTTP(w, req)
+		return w.Code
+	}
+	var all sync.WaitGroup
+	for i := range 20 { // more than there would be room for, if each had a megabyte
+		all.Go(func() {
+			if code := send(200 + i); code != http.StatusAccepted {
+				t.Errorf("answered %d", code)
+			}
+		})
+	}
+	for range 20 {
+		<-held.stored
+	}
+	close(held.left)
+	all.Wait()
+}
+
+// holdingInbox keeps events waiting.
+type holdingInbox struct {
+	server.Inbox
+	left, stored chan struct{}
+}
+
+func (h *holdingInbox) Accept(ctx context.Context, d inbox.Delivery, body []byte) (inbox.Delivery, error) {
+	h.stored <- struct{}{}
+	<-h.left
+	return h.Inbox.Accept(ctx, d, body)
 }
 
 // TestABodyThatBreaksOff is neither stored nor answered as too large.
