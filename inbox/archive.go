@@ -87,7 +87,7 @@ PRAGMA user_version = 2;
 
 const columns = "n, tag, idx, received, status, version, size, secret, source, account, stack, run, type, state, latency, attempts, forwarded, error, reason, detail, duplicate"
 
-// archive is what people list: a SQLite database that follows the log and the
+// archive answers people's lists: a SQLite database that follows the log and the
 // marks, a transaction at a time. It is not needed to forward anything.
 type archive struct {
 	path    string
@@ -104,8 +104,8 @@ type archive struct {
 	nextRead time.Time
 }
 
-// readShare is how many times the duration of a read the next one waits while
-// events arrive.
+// readShare is the pause before the next read while events arrive, as a multiple
+// of the read's duration.
 const readShare = 9
 
 // turn waits for a reader's turn. Call done after reading.
@@ -135,7 +135,7 @@ type entry struct {
 	body []byte // of an unreadable one
 }
 
-// news is what the archive does not have yet, apart from the log.
+// news holds changes that the archive does not have yet, apart from the log.
 type news struct {
 	marks   map[int64]mark
 	entries []entry
@@ -591,7 +591,7 @@ func (a *archive) page(ctx context.Context, f Filter, before int64, limit int, k
 		return nil, nil, err
 	}
 	defer done()
-	rows, err := a.r.QueryContext(ctx, "SELECT "+columns+" FROM deliveries WHERE "+where+" ORDER BY n DESC LIMIT ?", append(args, limit)...)
+	rows, err := a.r.QueryContext(ctx, "SELECT "+columns+" FROM deliveries WHERE "+where+" ORDER BY n DESC LIMIT ?", append(args, limit)...) //nolint:gosec // the condition has placeholders
 	if err != nil {
 		return nil, nil, err
 	}

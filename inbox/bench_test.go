@@ -65,7 +65,7 @@ func resident(b *testing.B) float64 {
 	return 0
 }
 
-// flushEach is what the inbox is measured against: a write and a flush per
+// flushEach is the baseline of the inbox: a write and a flush per
 // event, to a file that has its size already.
 func flushEach(b *testing.B) func(record []byte) {
 	v := &volume{dir: b.TempDir()}

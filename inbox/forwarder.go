@@ -95,7 +95,7 @@ const (
 	minSlow, firstSlow = 100 * time.Millisecond, time.Second
 )
 
-// temporalHealth is what signals tell of Temporal. Guarded by Inbox.mu.
+// temporalHealth is the state of Temporal as signals show it. Guarded by Inbox.mu.
 type temporalHealth struct {
 	failing   time.Time // the first failure after the last success; zero if there was none
 	lastError string
@@ -228,7 +228,7 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// slow is how long a signal may take while others wait.
+// slow returns the time that a signal may take while others wait.
 func (f *Forwarder) slow() time.Duration {
 	if f.usual == 0 {
 		return firstSlow

@@ -64,8 +64,8 @@ type Options struct {
 	// the next one of its run (see mayLinger); 0 means none.
 	Linger time.Duration
 
-	// LockWait is how long Open waits for a process that uses the folder, such as
-	// the one that a rolling update replaces.
+	// LockWait is the time that Open waits for a process that uses the folder, such
+	// as the one that a rolling update replaces.
 	LockWait time.Duration
 
 	Metrics prometheus.Registerer // nil: no metrics
@@ -93,12 +93,13 @@ func (o Options) withDefaults() Options {
 
 // Inbox is an open inbox. Its methods may be called concurrently.
 type Inbox struct {
-	opts    Options
-	log     *slog.Logger
-	metrics *metrics
-	lock    *os.File
-	volume  *volume
-	archive *archive
+	opts       Options
+	log        *slog.Logger
+	background context.Context // outlives Open
+	metrics    *metrics
+	lock       *os.File
+	volume     *volume
+	archive    *archive
 
 	mu         sync.Mutex
 	records    *log
@@ -151,7 +152,7 @@ const oldStore = "inbox.db"
 func Open(ctx context.Context, opts Options) (_ *Inbox, err error) {
 	opts = opts.withDefaults()
 	in := &Inbox{
-		opts: opts, log: opts.Logger.With("room", "inbox"),
+		opts: opts, log: opts.Logger.With("room", "inbox"), background: context.WithoutCancel(ctx),
 		ids: newIDs(), window: newWindow(opts.Entries.Count), flight: make(map[key]*item),
 		queue:     queue{linger: opts.Linger, runs: make(map[uint64]*run), cache: make(map[uint64][]byte), wake: make(chan struct{}, 1)},
 		kickWrite: make(chan struct{}, 1), kickPrepare: make(chan struct{}, 1),
@@ -174,7 +175,7 @@ func Open(ctx context.Context, opts Options) (_ *Inbox, err error) {
 	for _, d := range in.damage {
 		in.log.Error("inbox: damage was found", "damage", d)
 	}
-	in.start(ctx)
+	in.start()
 	return in, nil
 }
 
@@ -340,7 +341,7 @@ func (in *Inbox) Close() error {
 	close(in.stop)
 	in.wg.Wait()
 	in.metrics.unregister()
-	if err := in.syncArchive(context.Background(), chunk); err != nil {
+	if err := in.syncArchive(in.background, chunk); err != nil {
 		in.log.Warn("inbox: the archive lacks the last deliveries until the next start", "error", err)
 	}
 	if err := in.closeFiles(); err != nil {
@@ -464,8 +465,8 @@ func (in *Inbox) note(d Delivery, body []byte) Delivery {
 type Health struct {
 	// Writable is true while events can be accepted.
 	Writable bool
-	// Problem is why they can't, or the damage found since the start; empty
-	// without either.
+	// Problem is the reason why they can't, or the damage found since the start;
+	// empty without either.
 	Problem string
 
 	Pending       int // accepted, but not forwarded yet

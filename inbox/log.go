@@ -227,8 +227,7 @@ func (l *log) retire(info types.SegmentInfo) error {
 	return err
 }
 
-// torn is how far beyond the last whole record a write that was cut off can
-// reach.
+// torn is the reach of a write that was cut off, beyond the last whole record.
 const torn = maxBatchBytes + 64<<10
 
 // load reads a segment. next is the first index of the following one, 0 if there

@@ -15,7 +15,7 @@ const (
 	// The archive costs more processor time than accepting. While more events
 	// arrive than its pace allows, it lags and catches up later.
 	archivePace = 2000 // records a second
-	maxPace     = 4000 // at once
+	maxPace     = 4000 // after a pause
 	everything  = math.MaxInt
 
 	busyRate = 1000 // events a second

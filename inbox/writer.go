@@ -26,7 +26,6 @@ type item struct {
 type batch struct {
 	items []*item
 	bytes int
-	flush bool // marks, too
 	done  chan struct{}
 	err   error
 	ended time.Time
@@ -115,7 +114,7 @@ func (in *Inbox) unavailable() error {
 }
 
 // start starts the writer, the preparation of segments and the housekeeper.
-func (in *Inbox) start(context.Context) {
+func (in *Inbox) start() {
 	in.wg.Go(in.writer)
 	in.wg.Go(in.preparer)
 	in.wg.Go(in.housekeeper)
@@ -152,7 +151,7 @@ func (in *Inbox) writer() {
 	}
 }
 
-// nextTurn is when the writer has something to do without being kicked.
+// nextTurn returns the time until the writer has something to do.
 func (in *Inbox) nextTurn() time.Duration {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -210,7 +209,7 @@ func (in *Inbox) commit(b *batch, marks []mark) {
 		return
 	}
 	began := time.Now()
-	err := error(errNoSegment)
+	err := errNoSegment
 	var first uint64
 	var full bool
 	if in.records.w != nil {
@@ -351,7 +350,7 @@ func (in *Inbox) recover() {
 		return
 	}
 	in.volume.dropBallast()
-	in.tidy(context.Background(), true)
+	in.tidy(in.background, true)
 	err := in.restart()
 	if err == nil {
 		err = in.volume.prepare()
@@ -433,7 +432,7 @@ func (in *Inbox) housekeeper() {
 		if tight {
 			in.volume.dropBallast()
 		}
-		in.tidy(context.Background(), tight)
+		in.tidy(in.background, tight)
 		if tight {
 			kick(in.kickPrepare)
 		}
