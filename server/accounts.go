@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.temporal.io/api/serviceerror"
@@ -23,20 +24,48 @@ const (
 	overdueAtLeast = time.Minute
 )
 
+// unknownAway names the members of an account that come from Temporal.
+var unknownAway = []string{"lastReconcile", "webhook", "findings"}
+
+// reportsTimeout bounds the wait for Temporal, so that callers don't give up before it.
+const reportsTimeout = 5 * time.Second
+
 // ListAccounts returns the latest report of Reconcile on each account, and what this
-// replica noticed itself.
+// replica noticed itself. While Temporal is away it returns only the latter.
 func (h *handlers) ListAccounts(ctx context.Context, _ genserver.ListAccountsRequestObject) (genserver.ListAccountsResponseObject, error) {
-	ctx, cancel := context.WithTimeout(ctx, temporalTimeout)
+	ctx, cancel := context.WithTimeout(ctx, reportsTimeout)
 	defer cancel()
-	list := api.AccountList{Accounts: make([]api.Account, 0, len(h.door.accounts))}
+	reports, err := h.latestReports(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list, now := api.AccountList{Accounts: make([]api.Account, len(h.door.accounts))}, time.Now()
+	for i, a := range h.door.accounts {
+		if report, known := reports[a.Name]; known {
+			list.Accounts[i] = toAPIAccount(a.Name, report, h.findings(a.Name, report, now))
+			continue
+		}
+		list.Accounts[i] = toAPIAccount(a.Name, nil, h.noticed(a.Name, now))
+		list.Accounts[i].Unknown = unknownAway
+	}
+	return genserver.ListAccounts200JSONResponse(list), nil
+}
+
+// latestReports returns the latest report on each account, nil if there is none. It
+// leaves out the accounts for which Temporal didn't answer.
+func (h *handlers) latestReports(ctx context.Context) (map[spacelift.Account]*reconcile.Report, error) {
+	reports := map[spacelift.Account]*reconcile.Report{}
 	for _, a := range h.door.accounts {
 		report, err := h.latestReport(ctx, a.Name)
+		if temporalAway(err) {
+			return reports, nil // the other accounts would fare the same
+		}
 		if err != nil {
 			return nil, fmt.Errorf("latest reconcile of account %s: %w", a.Name, err)
 		}
-		list.Accounts = append(list.Accounts, toAPIAccount(a.Name, report, h.findings(a.Name, report, time.Now())))
+		reports[a.Name] = report
 	}
-	return genserver.ListAccounts200JSONResponse(list), nil
+	return reports, nil
 }
 
 // latestReport returns the result of the last Reconcile that completed, or
@@ -66,6 +95,17 @@ func (h *handlers) latestReport(ctx context.Context, account spacelift.Account) 
 	return &report, nil
 }
 
+// noticed returns what this replica noticed itself, without Temporal.
+func (h *handlers) noticed(account spacelift.Account, now time.Time) (all []reconcile.Finding) {
+	if f, ok := h.door.mismatches.finding(account, now); ok {
+		all = append(all, f)
+	}
+	if f, ok := h.door.unreadable.finding(account, now); ok {
+		all = append(all, f)
+	}
+	return all
+}
+
 // findings adds what this replica noticed to what Reconcile found.
 func (h *handlers) findings(account spacelift.Account, report *reconcile.Report, now time.Time) []reconcile.Finding {
 	var all []reconcile.Finding
@@ -73,12 +113,7 @@ func (h *handlers) findings(account spacelift.Account, report *reconcile.Report,
 	if report != nil {
 		all, last = report.Findings, report.At
 	}
-	if f, ok := h.door.mismatches.finding(account, now); ok {
-		all = append(all, f)
-	}
-	if f, ok := h.door.unreadable.finding(account, now); ok {
-		all = append(all, f)
-	}
+	all = slices.Concat(all, h.noticed(account, now))
 	if h.reconcile > 0 && now.Sub(last) > max(overdueAfter*h.reconcile, overdueAtLeast) {
 		all = append(all, reconcile.Finding{
 			Kind: reconcile.FindingReconcileOverdue, Since: last,

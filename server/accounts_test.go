@@ -1,10 +1,14 @@
 package server_test
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -56,10 +60,46 @@ func TestListAccounts(t *testing.T) {
 	}
 }
 
+// While Temporal is away, this replica still knows its accounts and what it noticed
+// itself, and says what it doesn't know.
 func TestAccountsWhileTemporalIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, reconciling)
+		for range 5 {
+			r.deliver("not-the-secret", example(t, "run_tracked_queued"))
+		}
+		<-time.After(time.Hour / 2) // Reconcile would be overdue, but that isn't known either
+		unknown := []string{"lastReconcile", "webhook", "findings"}
+		for _, err := range []error{serviceerror.NewUnavailable("connection refused"), context.DeadlineExceeded} {
+			r.temporal.err, r.temporal.asks = err, 0
+			accounts := r.accounts()
+			if len(accounts) != 2 || accounts[0].Name != "acme" || accounts[1].Name != "globex" {
+				t.Fatalf("accounts %s", show(accounts))
+			}
+			for i, findings := range []int{1, 0} {
+				a := accounts[i]
+				if !slices.Equal(a.Unknown, unknown) || a.LastReconcile != nil || a.Webhook != nil || len(a.Findings) != findings {
+					t.Errorf("account %s", show(a))
+				}
+			}
+			if accounts[0].Findings[0].Kind != "secret-mismatch" {
+				t.Errorf("findings %s", show(accounts[0].Findings))
+			}
+		}
+		r.temporal.err = nil
+		for _, a := range r.accounts() {
+			if a.Unknown != nil {
+				t.Errorf("Temporal is back, and unknown is %v", a.Unknown)
+			}
+		}
+	})
+}
+
+// A failure that waiting can't fix is not hidden.
+func TestAccountsThatCannotBeRead(t *testing.T) {
 	r := newRig(t, reconciling)
-	r.temporal.err = serviceerror.NewUnavailable("connection refused")
-	wantProblem(t, r.get("/v1/accounts", viewerToken), http.StatusServiceUnavailable, "temporal-unavailable")
+	r.temporal.err = errors.New("nobody planned for this")
+	wantProblem(t, r.get("/v1/accounts", viewerToken), http.StatusInternalServerError, "internal")
 }
 
 // Without Reconcile there is nothing to ask Temporal for.

@@ -187,6 +187,10 @@ type Account struct {
 	// Name Account name.
 	Name string `json:"name"`
 
+	// Unknown The members that this replica doesn't know now, because Temporal is unavailable; missing if it knows all. If
+	// `findings` is one of them, the list has only what this replica noticed itself.
+	Unknown []string `json:"unknown,omitempty"`
+
 	// Webhook The named webhook that Gantry watches; missing if it watches none, or can't read it.
 	Webhook *AccountWebhook `json:"webhook,omitempty"`
 }

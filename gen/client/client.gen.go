@@ -117,7 +117,8 @@ type ClientInterface interface {
 	//
 	// The configured accounts in order: when Gantry last compared their runs with Spacelift and what it repaired,
 	// whether the webhook is on, and which findings an operator should act on. Each replica reports `secret-mismatch`,
-	// `unreadable-events` and `reconcile-overdue` on its own; all replicas agree on the rest.
+	// `unreadable-events` and `reconcile-overdue` on its own; all replicas agree on the rest. While Temporal is
+	// unavailable, the answer has what this replica knows, and `unknown` names the rest.
 	//
 	// Corresponds with GET /v1/accounts (the `ListAccounts` operationId).
 	ListAccounts(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -477,7 +478,8 @@ func (c *Client) GetReadiness(ctx context.Context, reqEditors ...RequestEditorFn
 //
 // The configured accounts in order: when Gantry last compared their runs with Spacelift and what it repaired,
 // whether the webhook is on, and which findings an operator should act on. Each replica reports `secret-mismatch`,
-// `unreadable-events` and `reconcile-overdue` on its own; all replicas agree on the rest.
+// `unreadable-events` and `reconcile-overdue` on its own; all replicas agree on the rest. While Temporal is
+// unavailable, the answer has what this replica knows, and `unknown` names the rest.
 //
 // Corresponds with GET /v1/accounts (the `ListAccounts` operationId).
 func (c *Client) ListAccounts(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2694,7 +2696,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// The configured accounts in order: when Gantry last compared their runs with Spacelift and what it repaired,
 	// whether the webhook is on, and which findings an operator should act on. Each replica reports `secret-mismatch`,
-	// `unreadable-events` and `reconcile-overdue` on its own; all replicas agree on the rest.
+	// `unreadable-events` and `reconcile-overdue` on its own; all replicas agree on the rest. While Temporal is
+	// unavailable, the answer has what this replica knows, and `unknown` names the rest.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -3181,11 +3184,6 @@ func (r GetReadinessResponse) ContentType() string {
 	return ""
 }
 
-// ListAccountsResponse503Headers the declared response headers of an HTTP 503 response for ListAccounts
-type ListAccountsResponse503Headers struct {
-	RetryAfter *int
-}
-
 type ListAccountsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -3195,12 +3193,8 @@ type ListAccountsResponse struct {
 	ApplicationProblemJSON401 *Unauthenticated
 	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
 	ApplicationProblemJSON403 *Forbidden
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *ListAccountsResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -3216,11 +3210,6 @@ func (r ListAccountsResponse) GetApplicationProblemJSON401() *Unauthenticated {
 // GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
 func (r ListAccountsResponse) GetApplicationProblemJSON403() *Forbidden {
 	return r.ApplicationProblemJSON403
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r ListAccountsResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
@@ -5427,7 +5416,8 @@ func (c *ClientWithResponses) GetReadinessWithResponse(ctx context.Context, reqE
 //
 // The configured accounts in order: when Gantry last compared their runs with Spacelift and what it repaired,
 // whether the webhook is on, and which findings an operator should act on. Each replica reports `secret-mismatch`,
-// `unreadable-events` and `reconcile-overdue` on its own; all replicas agree on the rest.
+// `unreadable-events` and `reconcile-overdue` on its own; all replicas agree on the rest. While Temporal is
+// unavailable, the answer has what this replica knows, and `unknown` names the rest.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -6089,13 +6079,6 @@ func ParseListAccountsResponse(rsp *http.Response) (*ListAccountsResponse, error
 		}
 		response.ApplicationProblemJSON403 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -6103,19 +6086,6 @@ func ParseListAccountsResponse(rsp *http.Response) (*ListAccountsResponse, error
 		}
 		response.ApplicationProblemJSONDefault = &dest
 
-	}
-
-	switch {
-	case rsp.StatusCode == 503:
-		var headers ListAccountsResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
