@@ -178,13 +178,19 @@ func (in *Inbox) take(all bool) (b *batch, marks []mark) {
 		return b, nil
 	}
 	if b != nil || all || len(in.marks) >= maxBatchMarks || len(in.marks) > 0 && time.Since(in.marksAt) >= markDelay {
-		n := min(len(in.marks), maxBatchMarks)
-		marks = in.marks[:n:n]
-		if in.marks = in.marks[n:]; len(in.marks) == 0 {
-			in.marks = nil
-		}
+		marks = in.takeMarks()
 	}
 	return b, marks
+}
+
+// takeMarks takes the marks of one record. Called with mu held.
+func (in *Inbox) takeMarks() []mark {
+	n := min(len(in.marks), maxBatchMarks)
+	marks := in.marks[:n:n]
+	if in.marks = in.marks[n:]; len(in.marks) == 0 {
+		in.marks = nil
+	}
+	return marks
 }
 
 // commit writes a batch and marks with one flush.
@@ -377,8 +383,8 @@ func (in *Inbox) restart() error {
 	}
 	in.mu.Lock()
 	l.segs, l.w = append(l.segs, s), w
+	marks := in.takeMarks()
 	in.mu.Unlock()
-	_, marks := in.take(true)
 	return in.probe(marks)
 }
 
