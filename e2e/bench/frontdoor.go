@@ -32,6 +32,11 @@ func (b *bench) frontDoor(ctx context.Context) error {
 	t := tabwriter.NewWriter(os.Stdout, 0, 4, 2, ' ', tabwriter.AlignRight)
 	defer t.Flush() //nolint:errcheck // to standard output
 	fmt.Fprintln(t, "Temporal\tconnections\taccepted/s\tp50\tp99\tCPU each\tbare/s\tCPU each\t× bare\t\t")
+	flushes, err := b.flushLoop(dir)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("The limit without group commits: %.0f/s, a write and a flush per event\n\n", flushes)
 	bare, err := startSelf(ctx, "-bare")
 	if err != nil {
 		return err
@@ -88,12 +93,8 @@ func (b *bench) compareGantry(ctx context.Context, t io.Writer, bare *program, d
 	if err != nil {
 		return err
 	}
-	disk, err := folderBytes(dir)
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(t, "%s: %.0f MB resident after 16 connections, %.0f MB after 64; %d events, %d bytes on disk each\n", state, c.memory, memory, c.events, disk/max(1, c.events))
-	return nil
+	fmt.Fprintf(t, "%s: %.0f MB resident after 16 connections, %.0f MB after 64\n", state, c.memory, memory)
+	return b.million(ctx, t, gantry, dir, state, c.events)
 }
 
 // comparison is a summary of all rows.
