@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gantryhq/gantry/server"
@@ -20,7 +21,8 @@ import (
 // The `doc` tags are the text of docs/reference/configuration.md; a test compares
 // the two.
 type Config struct {
-	Listen         string         `setting:"listen" doc:"Address to serve HTTP on."`
+	Listen         string         `setting:"listen" doc:"Address of the public listener: the webhook, the API, Swagger UI, and probes without details."`
+	OpsListen      string         `setting:"opsListen" doc:"Address of the operations listener: /metrics, /readyz with every detail, /healthz and pprof, without tokens. Keep it inside. Empty for none."`
 	TrustedProxies Names          `setting:"trustedProxies" doc:"Addresses or networks (10.0.0.0/8) of the proxies in front of Gantry. Their X-Forwarded-For or Forwarded header names the source of a request. In the environment, with commas between."`
 	ProxyProtocol  bool           `setting:"proxyProtocol" doc:"Whether connections from trustedProxies begin with a PROXY header, version 1 or 2, that names the source."`
 	Role           string         `setting:"role" doc:"Work of this process: api receives webhooks and serves the API, worker runs the workflows and has no API, all does both."`
@@ -101,6 +103,7 @@ const (
 func Default() Config {
 	return Config{
 		Listen:    "127.0.0.1:8080",
+		OpsListen: "127.0.0.1:8081",
 		Role:      RoleAll,
 		Data:      "gantry-data",
 		Log:       Log{Level: "info", Format: "json"},
@@ -136,15 +139,7 @@ func (c Config) validate(withoutAccount bool, origins map[string]string) error {
 	var problems []error
 	bad := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
 
-	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
-		bad("listen: %q is not an address such as 127.0.0.1:8080", c.Listen)
-	}
-	if _, err := c.Proxies(); err != nil {
-		bad("%w", err)
-	}
-	if c.ProxyProtocol && len(c.TrustedProxies) == 0 {
-		bad("proxyProtocol: name the proxies in trustedProxies; anybody else could claim any source")
-	}
+	problems = append(problems, c.listenProblems()...)
 	if !slices.Contains([]string{RoleAll, RoleAPI, RoleWorker}, c.Role) {
 		bad("role: %q is none of all, api and worker", c.Role)
 	}
@@ -179,6 +174,27 @@ func (c Config) validate(withoutAccount bool, origins map[string]string) error {
 		problems = append(problems, a.problems(nameOf, i, c.Accounts[:i])...)
 	}
 	return errors.Join(problems...)
+}
+
+// listenProblems reports invalid settings of the listeners.
+func (c Config) listenProblems() (problems []error) {
+	bad := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+		bad("listen: %q is not an address such as 127.0.0.1:8080", c.Listen)
+	}
+	if _, _, err := net.SplitHostPort(c.OpsListen); err != nil && c.OpsListen != "" {
+		bad("opsListen: %q is not an address such as 127.0.0.1:8081", c.OpsListen)
+	}
+	if c.OpsListen == c.Listen && !strings.HasSuffix(c.Listen, ":0") {
+		bad("opsListen: %s is the address of listen; give the operations listener another port", c.OpsListen)
+	}
+	if _, err := c.Proxies(); err != nil {
+		bad("%w", err)
+	}
+	if c.ProxyProtocol && len(c.TrustedProxies) == 0 {
+		bad("proxyProtocol: name the proxies in trustedProxies; anybody else could claim any source")
+	}
+	return problems
 }
 
 // problems reports invalid limits.

@@ -92,6 +92,8 @@ func TestMistakesAreNamed(t *testing.T) {
 		"no account":          {"", nil, "GANTRY_ACCOUNT"},
 		"unknown part":        {account("") + "role: king\n", nil, "role"},
 		"bad address":         {account("") + "listen: nowhere\n", nil, "listen"},
+		"bad ops address":     {account("") + "opsListen: nowhere\n", nil, "opsListen"},
+		"one port for both":   {account("") + "opsListen: 127.0.0.1:8080\n", nil, "opsListen"},
 		"no proxy":            {account("") + "trustedProxies: [10.0.0.0/8, balancer]\n", nil, "balancer"},
 		"any proxy":           {account("") + "proxyProtocol: true\n", nil, "trustedProxies"},
 		"bad level":           {account("") + "log: {level: loud}\n", nil, "log.level"},

@@ -31,7 +31,7 @@ func startLab(t *testing.T, args ...string) *lab {
 	t.Helper()
 	l := &lab{world: &world{t: t, dir: t.TempDir()}}
 	args = append(args, "--pace", "0.002")
-	for _, port := range []string{"--port", "--simulator-port", "--temporal-port", "--temporal-ui-port"} {
+	for _, port := range []string{"--port", "--ops-port", "--simulator-port", "--temporal-port", "--temporal-ui-port"} {
 		if !slices.Contains(args, port) {
 			args = append(args, port, strconv.Itoa(program.FreePort(t)))
 		}

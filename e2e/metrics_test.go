@@ -110,7 +110,7 @@ func metricTables(t *testing.T) (all []documented) {
 func (w *world) metrics(what string, names ...string) (labels map[string][]string) {
 	w.t.Helper()
 	w.eventually(what, func(context.Context) error {
-		status, text := w.fetch(w.url() + "/metrics")
+		status, text := w.fetch(w.ops() + "/metrics")
 		if status != http.StatusOK {
 			return fmt.Errorf("/metrics: %d", status)
 		}

@@ -58,7 +58,7 @@ func TestServeRefusesToStart(t *testing.T) {
 		"endpoint is no URL":   {strings.Replace(account, "http://127.0.0.1:1", "acme", 1) + "    webhookSecrets: [x]\n", nil, "endpoint"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			cmd := exec.CommandContext(t.Context(), gantryBinary, "serve", "--config", config(tt.config), "--data", filepath.Join(dir, "inbox"), "--listen", "127.0.0.1:0")
+			cmd := exec.CommandContext(t.Context(), gantryBinary, "serve", "--config", config(tt.config), "--data", filepath.Join(dir, "inbox"), "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0")
 			cmd.Env = append([]string{"HOME=" + dir}, tt.env...)
 			out, err := cmd.CombinedOutput()
 			if err == nil || !strings.Contains(string(out), tt.says) {

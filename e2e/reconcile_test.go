@@ -277,7 +277,7 @@ func TestGuardianSwitchesTheWebhookOnAgain(t *testing.T) {
 	if out := p.Out.String(); !strings.Contains(out, "switched it on again") || !strings.Contains(out, "level=ERROR") {
 		t.Error("the log does not report it")
 	}
-	if status, body := w.fetch(w.url() + "/metrics"); status != http.StatusOK || !strings.Contains(body, `gantry_guardian_findings{account="acme",kind="webhook-disabled"} 1`) {
+	if status, body := w.fetch(w.ops() + "/metrics"); status != http.StatusOK || !strings.Contains(body, `gantry_guardian_findings{account="acme",kind="webhook-disabled"} 1`) {
 		t.Errorf("the metrics do not report it: %d", status)
 	}
 	for id, want := range map[runID]struct {

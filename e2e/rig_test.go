@@ -46,6 +46,7 @@ type world struct {
 	spacelift *simulator.Simulator
 	apiURL    string // Spacelift's
 	port      int    // Gantry's
+	opsPort   int    // of its operations listener
 	dir       string
 	client    *client.ClientWithResponses
 	serves    string   // the account that Gantry is configured for; acme if empty
@@ -70,7 +71,7 @@ func newWorld(t *testing.T, stacks ...simulator.Stack) *world {
 // newBareWorld starts Temporal and a Spacelift account that has only an API key.
 func newBareWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, dir: t.TempDir(), port: program.FreePort(t)}
+	w := &world{t: t, dir: t.TempDir(), port: program.FreePort(t), opsPort: program.FreePort(t)}
 	w.startTemporal()
 	t.Cleanup(func() { w.temporal.Stop() })
 
@@ -110,6 +111,9 @@ func (w *world) must(err error) {
 
 func (w *world) url() string { return fmt.Sprintf("http://127.0.0.1:%d", w.port) }
 
+// ops returns the URL of Gantry's operations listener.
+func (w *world) ops() string { return fmt.Sprintf("http://127.0.0.1:%d", w.opsPort) }
+
 // serve starts `gantry serve` and waits until it is ready.
 func (w *world) serve() *process {
 	w.t.Helper()
@@ -129,6 +133,7 @@ func (w *world) serveWith(more string) *process {
 	config := filepath.Join(w.dir, "gantry.yaml")
 	w.must(os.WriteFile(config, fmt.Appendf(nil, `
 listen: 127.0.0.1:%d
+opsListen: 127.0.0.1:%d
 data: %s
 log: {format: text}
 accounts:
@@ -137,7 +142,7 @@ accounts:
     apiKeyId: %q
     apiKeySecret: %s
     webhookSecrets: [%s]
-%s`, w.port, filepath.Join(w.dir, "inbox"), cmp.Or(w.serves, "acme"), w.apiURL, keyID, keySecret, secret, more), 0o600))
+%s`, w.port, w.opsPort, filepath.Join(w.dir, "inbox"), cmp.Or(w.serves, "acme"), w.apiURL, keyID, keySecret, secret, more), 0o600))
 	p := start(w.t, gantryBinary, append(w.env, "TEMPORAL_ADDRESS="+w.temporal.HostPort()), "serve", "--config", config)
 	w.ready(p)
 	return p

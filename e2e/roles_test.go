@@ -26,7 +26,7 @@ import (
 // folder of its own.
 func (w *world) beside() *world {
 	w.t.Helper()
-	other := &world{t: w.t, temporal: w.temporal, spacelift: w.spacelift, apiURL: w.apiURL, port: program.FreePort(w.t), dir: w.t.TempDir()}
+	other := &world{t: w.t, temporal: w.temporal, spacelift: w.spacelift, apiURL: w.apiURL, port: program.FreePort(w.t), opsPort: program.FreePort(w.t), dir: w.t.TempDir()}
 	other.connect(apiToken)
 	return other
 }
@@ -119,7 +119,7 @@ func TestWorkerServesProbesOnly(t *testing.T) {
 	}{
 		"/healthz":         {http.StatusOK, `"status":"ok"`},
 		"/readyz":          {http.StatusOK, `"status":"ready"`},
-		"/metrics":         {http.StatusOK, "temporal_worker_start_total"},
+		"/metrics":         {http.StatusNotFound, ""},
 		"/v1/runs":         {http.StatusNotFound, ""},
 		"/docs":            {http.StatusNotFound, ""},
 		"/openapi.yaml":    {http.StatusNotFound, ""},
@@ -129,6 +129,9 @@ func TestWorkerServesProbesOnly(t *testing.T) {
 		if status, body := w.fetch(w.url() + path); status != want.status || !strings.Contains(body, want.says) {
 			t.Errorf("GET %s: %d %.200s; want %d with %q", path, status, body, want.status, want.says)
 		}
+	}
+	if status, body := w.fetch(w.ops() + "/metrics"); status != http.StatusOK || !strings.Contains(body, "temporal_worker_start_total") {
+		t.Errorf("GET /metrics for operators: %d %.200s", status, body)
 	}
 	status, answer := w.deliver(w.notification("network-prod", "01KDXWORKER000000000000000", "QUEUED", 0))
 	if status != http.StatusNotFound {
@@ -141,7 +144,7 @@ func TestWorkerServesProbesOnly(t *testing.T) {
 	// Without Temporal it is alive but not ready.
 	w.temporal.Stop()
 	w.eventually("it is not ready", func(context.Context) error {
-		if status, body := w.fetch(w.url() + "/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body, "temporal") {
+		if status, body := w.fetch(w.ops() + "/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body, "temporal") {
 			return fmt.Errorf("%d %s", status, body)
 		}
 		return nil

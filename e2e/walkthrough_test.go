@@ -21,7 +21,7 @@ import (
 // fails; in the outputs they take the place of the ports that a reader sees.
 func TestWalkthrough(t *testing.T) {
 	var lab, ports []string
-	for flag, port := range map[string]string{"--port": "8080", "--simulator-port": "8090", "--temporal-port": "7233", "--temporal-ui-port": "8233"} {
+	for flag, port := range map[string]string{"--port": "8080", "--ops-port": "8081", "--simulator-port": "8090", "--temporal-port": "7233", "--temporal-ui-port": "8233"} {
 		free := strconv.Itoa(program.FreePort(t))
 		lab = append(lab, flag, free)
 		ports = append(ports, "127.0.0.1:"+port, "127.0.0.1:"+free)

@@ -125,28 +125,6 @@ func (h *handlers) findings(account spacelift.Account, report *reconcile.Report,
 	return all
 }
 
-// metricsTimeout bounds the time that calls to Temporal add to a scrape.
-const metricsTimeout = 2 * time.Second
-
-// measureFindings updates the gauges of findings. While Temporal doesn't answer, those
-// of Reconcile keep their last value.
-func (h *handlers) measureFindings(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, metricsTimeout)
-	defer cancel()
-	for _, a := range h.door.accounts {
-		report, err := h.latestReport(ctx, a.Name)
-		found := map[reconcile.FindingKind]float64{}
-		for _, f := range h.findings(a.Name, report, time.Now()) {
-			found[f.Kind] = 1
-		}
-		for _, kind := range reconcile.FindingKinds {
-			if err == nil || kind == reconcile.FindingSecretMismatch || kind == reconcile.FindingUnreadableEvents {
-				h.door.metrics.findings.WithLabelValues(string(a.Name), string(kind)).Set(found[kind])
-			}
-		}
-	}
-}
-
 func toAPIAccount(name spacelift.Account, r *reconcile.Report, findings []reconcile.Finding) api.Account {
 	a := api.Account{Name: string(name), Findings: make([]api.Finding, len(findings))}
 	for i, f := range findings {

@@ -171,14 +171,16 @@ func TestWebhookWithAnotherSecretIsNoticed(t *testing.T) {
 	}
 }
 
-func TestFindingsAreMeasured(t *testing.T) {
+func TestFindingsAreMeasured(t *testing.T) { synctest.Test(t, findingsAreMeasured) }
+
+func findingsAreMeasured(t *testing.T) {
 	r := newRig(t, reconciling)
 	r.temporal.reports = map[spacelift.Account]reconcile.Report{
 		"acme": {At: time.Now(), Findings: []reconcile.Finding{{Kind: reconcile.FindingSilence, Since: time.Now(), Summary: "x", Fix: "y"}}},
 	}
 	shows := func(lines ...string) {
 		t.Helper()
-		text := r.send(http.MethodGet, "/metrics", "").Body.String()
+		text := r.metrics()
 		for _, line := range lines {
 			if !strings.Contains(text, line+"\n") {
 				t.Errorf("no %s in\n%s", line, text)
@@ -188,6 +190,15 @@ func TestFindingsAreMeasured(t *testing.T) {
 	shows(`gantry_guardian_findings{account="acme",kind="silence"} 1`, `gantry_guardian_findings{account="acme",kind="webhook-disabled"} 0`,
 		`gantry_guardian_findings{account="globex",kind="silence"} 0`)
 
+	// Scrapes within 15 seconds don't ask Temporal again.
+	asked := r.temporal.lists
+	<-time.After(14 * time.Second)
+	r.metrics()
+	if n := r.temporal.lists - asked; n != 0 {
+		t.Errorf("the next scrape asks Temporal %d times", n)
+	}
+	<-time.After(time.Second)
+
 	// While Temporal is away nobody knows better.
 	r.temporal.err = serviceerror.NewUnavailable("connection refused")
 	shows(`gantry_guardian_findings{account="acme",kind="silence"} 1`)
@@ -196,6 +207,7 @@ func TestFindingsAreMeasured(t *testing.T) {
 	}
 	shows(`gantry_guardian_findings{account="acme",kind="secret-mismatch"} 1`)
 
+	<-time.After(15 * time.Second)
 	r.temporal.err = nil
 	r.temporal.reports["acme"] = reconcile.Report{At: time.Now()}
 	shows(`gantry_guardian_findings{account="acme",kind="silence"} 0`)

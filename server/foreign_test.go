@@ -117,7 +117,7 @@ func TestForeignAccounts(t *testing.T) {
 		},
 		"getMetrics": func(t *testing.T) {
 			r, _, _ := foreignRig(t)
-			for line := range strings.Lines(r.send(http.MethodGet, "/metrics", "").Body.String()) {
+			for line := range strings.Lines(r.metrics()) {
 				if strings.HasPrefix(line, "gantry_guardian") && strings.Contains(line, foreign) {
 					t.Error(line)
 				}

@@ -2,14 +2,19 @@ package server
 
 import (
 	"context"
+	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/common/expfmt"
 
+	"github.com/gantryhq/gantry/decide/reconcile"
 	"github.com/gantryhq/gantry/gen/api"
 	genserver "github.com/gantryhq/gantry/gen/server"
 	"github.com/gantryhq/gantry/inbox"
+	"github.com/gantryhq/gantry/spacelift"
 )
 
 // GetHealth reports that the process serves requests.
@@ -18,9 +23,13 @@ func (h *handlers) GetHealth(context.Context, genserver.GetHealthRequestObject) 
 }
 
 // GetReadiness reports whether Gantry can accept events. It can while Temporal is
-// unavailable: the inbox keeps them.
-func (h *handlers) GetReadiness(context.Context, genserver.GetReadinessRequestObject) (genserver.GetReadinessResponseObject, error) {
+// unavailable: the inbox keeps them. Causes name addresses and folders, so strangers
+// don't get them.
+func (h *handlers) GetReadiness(ctx context.Context, _ genserver.GetReadinessRequestObject) (genserver.GetReadinessResponseObject, error) {
 	r := toAPIReadiness(h.inbox.Health(), time.Now())
+	if !fromOperator(ctx) && !tokenOf(ctx).Role.Includes(RoleViewer) {
+		r.Inbox.Problem, r.Forwarding.Problem = nil, nil
+	}
 	if r.Status == api.ReadinessStatusUnavailable {
 		return genserver.GetReadiness503JSONResponse{
 			Body:    r,
@@ -30,8 +39,11 @@ func (h *handlers) GetReadiness(context.Context, genserver.GetReadinessRequestOb
 	return genserver.GetReadiness200JSONResponse(r), nil
 }
 
-// GetMetrics returns this process's metrics.
+// GetMetrics returns this process's metrics to operators. They name accounts.
 func (h *handlers) GetMetrics(ctx context.Context, _ genserver.GetMetricsRequestObject) (genserver.GetMetricsResponseObject, error) {
+	if !fromOperator(ctx) {
+		return nil, &refusal{notFound("metrics are on the operations listener; the setting opsListen is its address")}
+	}
 	h.measureFindings(ctx)
 	families, err := h.registry.Gather()
 	if err != nil {
@@ -45,6 +57,86 @@ func (h *handlers) GetMetrics(ctx context.Context, _ genserver.GetMetricsRequest
 		}
 	}
 	return genserver.GetMetrics200TextResponse(text.String()), nil
+}
+
+type operatorKey struct{}
+
+// fromOperator reports whether the request came through the operations listener.
+func fromOperator(ctx context.Context) bool { return ctx.Value(operatorKey{}) != nil }
+
+// operatorPaths are those of the operations listener.
+var operatorPaths = []string{"/healthz", "/readyz", "/metrics"}
+
+// forOperators passes on the requests of operators, and no others.
+func forOperators(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !slices.Contains(operatorPaths, r.URL.Path) {
+			writeProblem(w, notFound("the operations listener serves "+strings.Join(operatorPaths, ", ")+" and /debug/pprof/"))
+			return
+		}
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), operatorKey{}, true)))
+	})
+}
+
+// recognize passes on every request, with the bearer of its token if it is known.
+func (k *keyring) recognize(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if p, ok := k.find(r.Header.Values("Authorization")); ok {
+			r = r.WithContext(context.WithValue(r.Context(), principalKey{}, p))
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// metricsTimeout bounds the time that calls to Temporal add to a scrape.
+const metricsTimeout = 2 * time.Second
+
+// reportAge bounds the age of the reports of Reconcile in metrics. Scrapes share a
+// report, so that each doesn't ask Temporal.
+const reportAge = 15 * time.Second
+
+// reportCache keeps the latest report of each account for metrics.
+type reportCache struct {
+	mu      sync.Mutex
+	read    time.Time
+	reports map[spacelift.Account]*reconcile.Report // without the accounts that Temporal didn't answer for
+}
+
+// measureFindings updates the gauges of findings. While Temporal doesn't answer, those
+// of Reconcile keep their last value.
+func (h *handlers) measureFindings(ctx context.Context) {
+	reports := h.reports.latest(time.Now(), func(reports map[spacelift.Account]*reconcile.Report) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), metricsTimeout) // the next scrapes use it too
+		defer cancel()
+		for _, a := range h.door.accounts {
+			if report, err := h.latestReport(ctx, a.Name); err == nil {
+				reports[a.Name] = report
+			}
+		}
+	})
+	for _, a := range h.door.accounts {
+		report, known := reports[a.Name]
+		found := map[reconcile.FindingKind]float64{}
+		for _, f := range h.findings(a.Name, report, time.Now()) {
+			found[f.Kind] = 1
+		}
+		for _, kind := range reconcile.FindingKinds {
+			if known || kind == reconcile.FindingSecretMismatch || kind == reconcile.FindingUnreadableEvents {
+				h.door.metrics.findings.WithLabelValues(string(a.Name), string(kind)).Set(found[kind])
+			}
+		}
+	}
+}
+
+// latest returns the reports, and lets read fill them if they are too old.
+func (c *reportCache) latest(now time.Time, read func(map[spacelift.Account]*reconcile.Report)) map[spacelift.Account]*reconcile.Report {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.reports == nil || now.Sub(c.read) >= reportAge {
+		c.reports, c.read = map[spacelift.Account]*reconcile.Report{}, now
+		read(c.reports)
+	}
+	return c.reports
 }
 
 func toAPIReadiness(h inbox.Health, now time.Time) api.Readiness {

@@ -37,7 +37,7 @@ const (
 // rig is a server over a real inbox and a Temporal made of maps.
 type rig struct {
 	t        *testing.T
-	handler  http.Handler
+	handler  *server.Server
 	inbox    *inbox.Inbox
 	temporal *fakeTemporal
 	registry *prometheus.Registry
@@ -81,7 +81,7 @@ func inMemory(t *testing.T) string {
 
 // serve returns another server over the rig's Temporal and an inbox, with the
 // ordinary configuration.
-func (r *rig) serve(box server.Inbox) http.Handler {
+func (r *rig) serve(box server.Inbox) *server.Server {
 	r.t.Helper()
 	handler, err := server.New(ordinary(), box, r.temporal, prometheus.NewRegistry(), discard())
 	if err != nil {
@@ -110,6 +110,17 @@ func ordinary() server.Config {
 }
 
 func fixed(secrets ...string) func() []string { return func() []string { return secrets } }
+
+// metrics returns the metrics on the operations listener.
+func (r *rig) metrics() string {
+	r.t.Helper()
+	w := httptest.NewRecorder()
+	r.handler.Operations.ServeHTTP(w, httptest.NewRequestWithContext(r.t.Context(), http.MethodGet, "/metrics", nil))
+	if w.Code != http.StatusOK {
+		r.t.Fatalf("metrics: %d %s", w.Code, w.Body)
+	}
+	return w.Body.String()
+}
 
 // send sends a request to the server and returns its answer.
 func (r *rig) send(method, path, body string, headers ...string) *httptest.ResponseRecorder {

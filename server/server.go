@@ -19,8 +19,16 @@ import (
 	genserver "github.com/gantryhq/gantry/gen/server"
 )
 
-// New returns the handler of the whole HTTP surface.
-func New(cfg Config, box Inbox, temporal Temporal, registry *prometheus.Registry, log *slog.Logger) (http.Handler, error) {
+// Server is the whole HTTP surface. It is itself the handler of the public listener.
+type Server struct {
+	http.Handler
+
+	// Operations serves probes with every detail, and metrics. It asks for no token.
+	Operations http.Handler
+}
+
+// New returns the HTTP surface.
+func New(cfg Config, box Inbox, temporal Temporal, registry *prometheus.Registry, log *slog.Logger) (*Server, error) {
 	m := newMetrics(registry)
 	door, err := newFrontDoor(cfg, box, m, log)
 	if err != nil {
@@ -59,8 +67,10 @@ func New(cfg Config, box Inbox, temporal Temporal, registry *prometheus.Registry
 	// middlewares copy its request.
 	webhook := onlyPost(door.admit(genserver.NewStrictHandlerWithOptions(h, nil, answers).ReceiveNotification), unrouted(routes))
 	api := chi.Chain(placed, headAsGet(routes), keys.authenticate, limitBody, contract.validate).Handler(routes)
-	public := chi.Chain(placed, headAsGet(routes)).Handler(routes)
-	return chi.Chain(nameRequest, recoverPanics(log), securityHeaders).Handler(split(webhook, api, public)), nil
+	public := chi.Chain(placed, headAsGet(routes), keys.recognize).Handler(routes)
+	operations := chi.Chain(placed, headAsGet(routes), forOperators).Handler(routes)
+	all := chi.Chain(nameRequest, recoverPanics(log), securityHeaders)
+	return &Server{Handler: all.Handler(split(webhook, api, public)), Operations: all.Handler(operations)}, nil
 }
 
 // handlers implements the generated interface.
@@ -74,6 +84,7 @@ type handlers struct {
 	taskQueue string
 	reconcile time.Duration // between comparisons with Spacelift
 	replays   *replayCache
+	reports   reportCache // of metrics
 	streams   *openStreams
 	stopping  <-chan struct{} // closed when streams must end
 	started   time.Time

@@ -38,6 +38,7 @@ type fakeTemporal struct {
 	chains map[string]chain.Status // by workflow id
 
 	reports map[spacelift.Account]reconcile.Report // of the last completed Reconcile
+	lists   int                                    // reads of the latest report
 
 	// freezes are those of acme; nil when none was ever declared.
 	freezes    []policy.Freeze
@@ -223,6 +224,7 @@ func (f *fakeTemporal) DescribeWorkflowExecution(_ context.Context, id, _ string
 
 func (f *fakeTemporal) ListWorkflow(_ context.Context, req *workflowservice.ListWorkflowExecutionsRequest) (*workflowservice.ListWorkflowExecutionsResponse, error) {
 	if strings.Contains(req.GetQuery(), reconcile.Type) {
+		f.lists++
 		return f.listReconcile(req.GetQuery())
 	}
 	f.asked = req

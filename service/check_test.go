@@ -73,6 +73,11 @@ func TestRefuse(t *testing.T) {
 			says:   []string{"serve HTTP on 192.0.2.1:8080", "set listen to another address"},
 			runs:   true,
 		},
+		"an operations address that isn't ours": {
+			change: func(r *rig) { r.config.OpsListen = "192.0.2.1:8081" },
+			says:   []string{"serve HTTP on 192.0.2.1:8081", "set opsListen to another address"},
+			runs:   true,
+		},
 		"Temporal options that contradict each other": {
 			change: func(r *rig) { r.options.Temporal.HostPort = "dns:///\x00" },
 			says:   []string{"TEMPORAL_*"},

@@ -51,9 +51,12 @@ func TestReadyWorker(t *testing.T) {
 	r.config.Role = config.RoleWorker
 	r.temporal.fail("", serviceerror.NewPermissionDenied("not yet", ""))
 	g := r.start()
-	a := g.get("/readyz")
+	a := g.operator("/readyz")
 	if a.Status != http.StatusServiceUnavailable || !strings.Contains(a.Body, "temporal is unavailable") || a.Header.Get("Retry-After") != "1" {
 		t.Errorf("without Temporal, /readyz answers %d %v %s, want 503 with Retry-After: 1", a.Status, a.Header, a.Body)
+	}
+	if a := g.get("/readyz"); a.Status != http.StatusServiceUnavailable || strings.Contains(a.Body, "temporal") {
+		t.Errorf("on the public listener, /readyz answers %d %s, want 503 without a cause", a.Status, a.Body)
 	}
 	r.temporal.fail("", nil)
 	if a := g.awaitStatus("/readyz", http.StatusOK); !strings.Contains(a.Body, `"status":"ready"`) {
@@ -88,7 +91,7 @@ func TestMetrics(t *testing.T) {
 			}
 			got, missing := "", ""
 			g.eventually(func() bool {
-				got, missing = g.get("/metrics").Body, ""
+				got, missing = g.operator("/metrics").Body, ""
 				for _, want := range append(wants, "go_goroutines", "process_cpu_seconds_total") {
 					if !strings.Contains(got, want) {
 						missing = want
@@ -102,5 +105,48 @@ func TestMetrics(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Operators get probes, metrics and profiles on a listener of their own. The public one
+// has no metrics and no profiles.
+func TestOperationsListener(t *testing.T) {
+	t.Parallel()
+	for _, role := range []string{config.RoleAll, config.RoleAPI, config.RoleWorker} {
+		t.Run(role, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			r.config.Role = role
+			g := r.start()
+			for _, path := range []string{"/healthz", "/metrics", "/debug/pprof/", "/debug/pprof/goroutine?debug=1", "/debug/pprof/profile?seconds=1"} {
+				if a := g.operator(path); a.Status != http.StatusOK {
+					t.Errorf("operators get %d %.200s for %s", a.Status, a.Body, path)
+				}
+			}
+			for _, path := range []string{"/metrics", "/debug/pprof/", "/debug/pprof/goroutine"} {
+				if a := g.get(path, "Authorization", "Bearer "+viewerToken); a.Status != http.StatusNotFound {
+					t.Errorf("the public listener answers %d for %s", a.Status, path)
+				}
+			}
+			for _, path := range []string{"/debug/pprof/cmdline", "/v1/runs", "/webhook", "/docs"} {
+				if a := g.operator(path); a.Status != http.StatusNotFound {
+					t.Errorf("operators get %d for %s, want 404", a.Status, path)
+				}
+			}
+		})
+	}
+}
+
+// Without opsListen there are no metrics.
+func TestNoOperationsListener(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.config.OpsListen, r.noOps = "", true
+	g := r.start()
+	if a := g.get("/metrics"); a.Status != http.StatusNotFound {
+		t.Errorf("/metrics answers %d, want 404", a.Status)
+	}
+	if r.log.find("serving operators") != "" {
+		t.Error("it serves operators")
 	}
 }

@@ -44,6 +44,7 @@ type rig struct {
 	spacelift *simulator.Simulator
 	hold      func(*http.Request) // is called with each request to Spacelift; set it before start
 	log       *logLines
+	noOps     bool // start without an operations listener
 }
 
 // newRig returns a rig whose configuration is valid, with the account's secrets
@@ -56,7 +57,7 @@ func newRig(t *testing.T) *rig {
 	api := httptest.NewServer(http.HandlerFunc(r.serveSpacelift))
 	t.Cleanup(api.Close)
 	key := r.spacelift.AddAPIKey(simulator.APIKey{})
-	r.config.Listen = "127.0.0.1:0"
+	r.config.Listen, r.config.OpsListen = "127.0.0.1:0", "127.0.0.1:0"
 	r.config.Data = filepath.Join(t.TempDir(), "inbox")
 	r.config.Inbox.Linger = 0
 	r.config.Accounts = []config.Account{{
@@ -136,6 +137,7 @@ func (r *rig) refused() string {
 type gantry struct {
 	*rig
 	url    string
+	ops    string // URL of the operations listener
 	cancel context.CancelFunc
 	ended  chan error // Run's result
 }
@@ -145,6 +147,11 @@ func (r *rig) start() *gantry {
 	r.Helper()
 	ctx, cancel := context.WithCancel(r.Context())
 	g := &gantry{rig: r, cancel: cancel, ended: make(chan error, 1)}
+	if !r.noOps {
+		operators, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+		r.must(err)
+		r.options.OpsListener, g.ops = operators, "http://"+operators.Addr().String()
+	}
 	address := make(chan net.Addr, 1)
 	r.options.Ready = func(a net.Addr) { address <- a }
 	go func() { g.ended <- r.run(ctx) }()
@@ -185,14 +192,14 @@ type answer struct {
 // send sends a request.
 func (g *gantry) send(method, path, body string, headers ...string) answer {
 	g.Helper()
-	a, err := g.try(method, path, body, headers...)
+	a, err := g.try(method, g.url+path, body, headers...)
 	g.must(err)
 	return a
 }
 
-func (g *gantry) try(method, path, body string, headers ...string) (answer, error) {
+func (g *gantry) try(method, url, body string, headers ...string) (answer, error) {
 	// Without the test's context, which has ended when the test cleans up.
-	req, err := http.NewRequestWithContext(context.Background(), method, g.url+path, strings.NewReader(body))
+	req, err := http.NewRequestWithContext(context.Background(), method, url, strings.NewReader(body))
 	if err != nil {
 		return answer{}, err
 	}
@@ -212,6 +219,14 @@ func (g *gantry) try(method, path, body string, headers ...string) (answer, erro
 func (g *gantry) get(path string, headers ...string) answer {
 	g.Helper()
 	return g.send(http.MethodGet, path, "", headers...)
+}
+
+// operator sends a GET request to the operations listener.
+func (g *gantry) operator(path string) answer {
+	g.Helper()
+	a, err := g.try(http.MethodGet, g.ops+path, "")
+	g.must(err)
+	return a
 }
 
 // deliver sends a notification of a run that waits for confirmation, signed

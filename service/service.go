@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"go.temporal.io/sdk/client"
+	"golang.org/x/net/netutil"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/gantryhq/gantry/activities"
@@ -35,6 +36,7 @@ const (
 	readHeaderTimeout = 5 * time.Second
 	readTimeout       = 15 * time.Second
 	writeTimeout      = 30 * time.Second
+	profileTimeout    = 5 * time.Minute // to write an answer to operators: profiles take as long as they ask for
 	idleTimeout       = 2 * time.Minute
 	maxHeaderBytes    = 32 << 10
 )
@@ -55,8 +57,9 @@ type Options struct {
 	Version  string
 	Log      *slog.Logger
 
-	// Listener serves HTTP when set, in place of Config.Listen.
-	Listener net.Listener
+	// Listener and OpsListener serve HTTP when set, in place of Config.Listen and
+	// Config.OpsListen.
+	Listener, OpsListener net.Listener
 
 	// Ready is called once requests are served, with the address.
 	Ready func(addr net.Addr)
@@ -84,7 +87,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	}
 	defer p.temporal.Close()
 
-	handler := p.probes()
+	handler, operations := p.probes()
 	var parts []func(context.Context) error // beside serving HTTP
 	if p.Config.Role != config.RoleWorker {
 		var box *inbox.Inbox
@@ -92,9 +95,11 @@ func Run(ctx context.Context, o Options) (err error) {
 			return err
 		}
 		defer func() { err = errors.Join(err, box.Close()) }()
-		if handler, err = p.server(ctx, box); err != nil {
+		var surface *server.Server
+		if surface, err = p.server(ctx, box); err != nil {
 			return err
 		}
+		handler, operations = surface, surface.Operations
 		parts = append(parts, p.forwarder(box).Run)
 	}
 	if p.Config.Role != config.RoleAPI {
@@ -104,9 +109,16 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
+	opsListener, err := p.listenForOperators(ctx)
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
 
 	run, ctx := errgroup.WithContext(ctx)
-	run.Go(func() error { return serveHTTP(ctx, listener, handler, o) })
+	run.Go(func() error { return p.serveHTTP(ctx, listener, handler) })
+	if opsListener != nil {
+		run.Go(func() error { return p.serveOperators(ctx, opsListener, operations) })
+	}
 	for _, part := range parts {
 		run.Go(func() error { return part(ctx) })
 	}
@@ -146,11 +158,11 @@ func prepare(o Options) (*process, error) {
 	return p, err
 }
 
-func (p *process) probes() http.Handler {
-	return workerHandler(p.Version, &p.polling, p.temporal, p.registry)
+func (p *process) probes() (public, operations http.Handler) {
+	return workerHandlers(p.Version, &p.polling, p.temporal, p.registry)
 }
 
-func (p *process) server(ctx context.Context, box *inbox.Inbox) (http.Handler, error) {
+func (p *process) server(ctx context.Context, box *inbox.Inbox) (*server.Server, error) {
 	return server.New(server.Config{
 		Accounts: p.accounts.server, Tokens: p.Config.Tokens, People: p.Config.Persons(), Policies: p.definitions, Reconcile: p.Config.Reconcile.Interval, Version: p.Version,
 		TaskQueue: p.Config.Temporal.TaskQueue, Stopping: ctx.Done(), TrustedProxies: p.proxies,
@@ -172,12 +184,9 @@ func (p *process) worker() func(context.Context) error {
 
 // listen returns a listener of a bounded number of connections.
 func (p *process) listen(ctx context.Context) (net.Listener, error) {
-	listener := p.Listener
-	if listener == nil {
-		var err error
-		if listener, err = new(net.ListenConfig).Listen(ctx, "tcp", p.Config.Listen); err != nil {
-			return nil, fmt.Errorf("serve HTTP on %s: %w; is another process using it? set listen to another address", p.Config.Listen, err)
-		}
+	listener, err := listenOn(ctx, p.Listener, p.Config.Listen, "listen")
+	if err != nil {
+		return nil, err
 	}
 	listener = limitConnections(listener, p.proxies)
 	if !p.Config.ProxyProtocol {
@@ -189,6 +198,33 @@ func (p *process) listen(ctx context.Context) (net.Listener, error) {
 		return nil, fmt.Errorf("trustedProxies: %w", err)
 	}
 	return &proxyproto.Listener{Listener: listener, ConnPolicy: policy, ReadHeaderTimeout: readHeaderTimeout}, nil
+}
+
+// maxOpsConnections bounds the connections of operators.
+const maxOpsConnections = 64
+
+// listenForOperators returns the operations listener, nil if there is none.
+func (p *process) listenForOperators(ctx context.Context) (net.Listener, error) {
+	if p.OpsListener == nil && p.Config.OpsListen == "" {
+		return nil, nil //nolint:nilnil // none is a valid choice
+	}
+	listener, err := listenOn(ctx, p.OpsListener, p.Config.OpsListen, "opsListen")
+	if err != nil {
+		return nil, err
+	}
+	return netutil.LimitListener(listener, maxOpsConnections), nil
+}
+
+// listenOn returns the given listener, or a new one on the address.
+func listenOn(ctx context.Context, given net.Listener, address, setting string) (net.Listener, error) {
+	if given != nil {
+		return given, nil
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("serve HTTP on %s: %w; is another process using it? set %s to another address", address, err, setting)
+	}
+	return listener, nil
 }
 
 func (p *process) openInbox(ctx context.Context) (*inbox.Inbox, error) {
@@ -205,11 +241,32 @@ func (p *process) openInbox(ctx context.Context) (*inbox.Inbox, error) {
 	return box, nil
 }
 
-func serveHTTP(ctx context.Context, l net.Listener, h http.Handler, o Options) error {
-	srv := &http.Server{
+// newServer returns an HTTP server with Gantry's limits.
+func (p *process) newServer(h http.Handler) *http.Server {
+	return &http.Server{
 		Handler: h, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
-		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes, ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes, ErrorLog: slog.NewLogLogger(p.Log.Handler(), slog.LevelDebug),
 	}
+}
+
+// serveHTTP serves the public listener until ctx ends.
+func (p *process) serveHTTP(ctx context.Context, l net.Listener, h http.Handler) error {
+	p.Log.InfoContext(ctx, "serving", "address", l.Addr().String(), "version", p.Version)
+	if p.Ready != nil {
+		p.Ready(l.Addr())
+	}
+	return serveUntilDone(ctx, p.newServer(h), l)
+}
+
+// serveOperators serves the operations listener until ctx ends.
+func (p *process) serveOperators(ctx context.Context, l net.Listener, h http.Handler) error {
+	srv := p.newServer(withProfiles(h))
+	srv.WriteTimeout = profileTimeout
+	p.Log.InfoContext(ctx, "serving operators", "address", l.Addr().String())
+	return serveUntilDone(ctx, srv, l)
+}
+
+func serveUntilDone(ctx context.Context, srv *http.Server, l net.Listener) error {
 	stopped := make(chan error, 1)
 	go func() {
 		<-ctx.Done()
@@ -221,10 +278,6 @@ func serveHTTP(ctx context.Context, l net.Listener, h http.Handler, o Options) e
 		}
 		stopped <- err
 	}()
-	o.Log.InfoContext(ctx, "serving", "address", l.Addr().String(), "version", o.Version)
-	if o.Ready != nil {
-		o.Ready(l.Addr())
-	}
 	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve HTTP: %w", err)
 	}

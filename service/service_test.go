@@ -193,7 +193,7 @@ func TestSearchAttributesThatCannotBeUsed(t *testing.T) {
 					t.Errorf("the log doesn't say %q: %s", want, line)
 				}
 			}
-			if a := g.get("/readyz"); a.Status != http.StatusServiceUnavailable || !strings.Contains(a.Body, "has not started") {
+			if a := g.operator("/readyz"); a.Status != http.StatusServiceUnavailable || !strings.Contains(a.Body, "has not started") {
 				t.Errorf("/readyz answers %d %s, want 503", a.Status, a.Body)
 			}
 			tt.repair(r.temporal)

@@ -133,7 +133,8 @@ func TestServerStops(t *testing.T) {
 				})
 				ctx, stop := context.WithCancel(t.Context())
 				ended := make(chan error, 1)
-				go func() { ended <- serveHTTP(ctx, l, handler, Options{Log: slog.New(slog.DiscardHandler)}) }()
+				p := &process{Options: Options{Log: slog.New(slog.DiscardHandler)}}
+				go func() { ended <- p.serveHTTP(ctx, l, handler) }()
 				client, server := net.Pipe()
 				l.conns <- server
 				answered := make(chan bool, 1)

@@ -34,7 +34,7 @@ func TestStopOrder(t *testing.T) {
 	<-called
 	answered := make(chan answer, 1)
 	go func() {
-		a, err := g.try(http.MethodGet, "/v1/accounts/acme/stacks/network-prod/runs/01KDX3V4T8Q2M5N7P9R1S3T5V7", "", "Authorization", "Bearer "+viewerToken)
+		a, err := g.try(http.MethodGet, g.url+"/v1/accounts/acme/stacks/network-prod/runs/01KDX3V4T8Q2M5N7P9R1S3T5V7", "", "Authorization", "Bearer "+viewerToken)
 		if err != nil {
 			t.Error(err)
 		}

@@ -36,10 +36,10 @@ const (
 )
 
 type labOptions struct {
-	data                                      string
-	port, simulatorPort, temporalPort, uiPort int
-	pace                                      float64
-	logLevel                                  string
+	data                                               string
+	port, opsPort, simulatorPort, temporalPort, uiPort int
+	pace                                               float64
+	logLevel                                           string
 }
 
 // labPeople may approve runs, each with the token gantry_<name>.
@@ -83,10 +83,14 @@ func runLab(ctx context.Context, o labOptions, out, logs io.Writer) (err error) 
 	if err != nil {
 		return err
 	}
+	operators, err := listen(ctx, o.opsPort)
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
 	gantryURL := "http://" + listener.Addr().String()
 	account, err := openLabAccount(ctx, o, gantryURL, log)
 	if err != nil {
-		return errors.Join(err, listener.Close())
+		return errors.Join(err, listener.Close(), operators.Close())
 	}
 	defer account.close()
 
@@ -101,7 +105,7 @@ func runLab(ctx context.Context, o labOptions, out, logs io.Writer) (err error) 
 	})
 	run.Go(func() error {
 		return service.Run(gantry, service.Options{
-			Config: labConfig(data, account.url()), Version: version, Log: log, Listener: listener,
+			Config: labConfig(data, account.url()), Version: version, Log: log, Listener: listener, OpsListener: operators,
 			Temporal: client.Options{HostPort: temporal.HostPort(), Namespace: temporalserver.DefaultNamespace},
 			Ready: func(net.Addr) {
 				progress.done()

@@ -45,6 +45,7 @@ It replaces ports that are taken by free ones.`,
 	}
 	cmd.Flags().StringVar(&o.data, "data", "", "folder that keeps Temporal, the simulated account and the inbox across restarts; if the lab is killed, the last moment of the simulated account may be lost (default: nothing is kept)")
 	cmd.Flags().IntVar(&o.port, "port", 8080, "port of Gantry")
+	cmd.Flags().IntVar(&o.opsPort, "ops-port", 8081, "port of Gantry's metrics and profiles")
 	cmd.Flags().IntVar(&o.simulatorPort, "simulator-port", 8090, "port of the simulated Spacelift")
 	cmd.Flags().IntVar(&o.temporalPort, "temporal-port", 7233, "port of Temporal")
 	cmd.Flags().IntVar(&o.uiPort, "temporal-ui-port", 8233, "port of Temporal's UI")

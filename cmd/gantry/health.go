@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -34,9 +35,10 @@ It reads the same configuration as gantry serve. Exit codes: 0 ready, 1 not.`,
 		if err != nil {
 			return err
 		}
-		address, err := health.Local(loaded.Listen)
+		// The operations listener says what is wrong, and has no TLS.
+		address, err := health.Local(cmp.Or(loaded.OpsListen, loaded.Listen))
 		if err != nil {
-			return fmt.Errorf("listen: %w", err)
+			return fmt.Errorf("opsListen, listen: %w", err)
 		}
 		var report string
 		err = health.Await(cmd.Context(), *wait, func(ctx context.Context) (err error) {

@@ -3,13 +3,14 @@ package main
 import (
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 )
 
 func TestHealthReportsReadiness(t *testing.T) {
 	r := newRig(t)
-	t.Setenv("GANTRY_LISTEN", strings.TrimSuffix(strings.TrimPrefix(r.gantry.url, "http://"), webhookPath))
+	t.Setenv("GANTRY_OPS_LISTEN", strings.TrimSuffix(strings.TrimPrefix(r.gantry.url, "http://"), webhookPath))
 	answer := func(status int, body string) {
 		r.gantry.mu.Lock()
 		defer r.gantry.mu.Unlock()
@@ -39,7 +40,14 @@ func TestHealthReportsReadiness(t *testing.T) {
 		}
 	}
 
-	t.Setenv("GANTRY_LISTEN", "127.0.0.1:1")
+	answer(200, `{"status":"ready"}`)
+	t.Setenv("GANTRY_LISTEN", os.Getenv("GANTRY_OPS_LISTEN"))
+	t.Setenv("GANTRY_OPS_LISTEN", "")
+	if out, code := r.run("health"); code != 0 || out != "ready\n" {
+		t.Errorf("without an operations listener: exit code %d\n%s", code, out)
+	}
+
+	t.Setenv("GANTRY_OPS_LISTEN", "127.0.0.1:1")
 	if out, code := r.run("health", "--wait", "300ms"); code != 1 || !strings.Contains(out, "not within 300ms") || !strings.Contains(out, "connection refused") {
 		t.Errorf("nobody listens: exit code %d\n%s", code, out)
 	}
@@ -47,7 +55,7 @@ func TestHealthReportsReadiness(t *testing.T) {
 
 func TestHealthOfTheWorker(t *testing.T) {
 	r := newRig(t)
-	t.Setenv("GANTRY_LISTEN", strings.TrimSuffix(strings.TrimPrefix(r.gantry.url, "http://"), webhookPath))
+	t.Setenv("GANTRY_OPS_LISTEN", strings.TrimSuffix(strings.TrimPrefix(r.gantry.url, "http://"), webhookPath))
 	newTemporal(t)
 	if out, code := r.run("health", "--worker"); code != 0 || !strings.Contains(out, "workflows run in namespace default on task queue gantry") {
 		t.Errorf("exit code %d\n%s", code, out)

@@ -179,13 +179,6 @@ func newReceiver(t *testing.T) *receiver {
 	mux.HandleFunc("GET /v1/deliveries", func(w http.ResponseWriter, r *http.Request) {
 		g.show(w, r, func() any { return api.DeliveryList{Deliveries: g.logged(r.URL.Query())} })
 	})
-	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		for _, f := range g.findings {
-			fmt.Fprintf(w, "gantry_guardian_findings{account=\"acme\",kind=%q} 1\n", f.Kind)
-		}
-	})
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
 	g.url = server.URL + "/webhook"

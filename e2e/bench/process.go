@@ -20,6 +20,7 @@ import (
 type program struct {
 	cmd     *exec.Cmd
 	address string
+	ops     string   // Gantry's operations listener
 	log     *os.File // its standard error, as a supervisor keeps it
 }
 
@@ -113,15 +114,19 @@ func (b *bench) startGantry(ctx context.Context, dir, temporal, spaceliftURL str
 	if err != nil {
 		return nil, err
 	}
+	ops, err := freeAddress(ctx)
+	if err != nil {
+		return nil, err
+	}
 	p, err := startProgram(ctx, "http://"+address+"/healthz", []string{
 		"GANTRY_ACCOUNT=acme", "GANTRY_WEBHOOK_SECRET=" + webhookSecret,
 		"SPACELIFT_API_KEY_ENDPOINT=" + spaceliftURL, "SPACELIFT_API_KEY_ID=" + keyID, "SPACELIFT_API_KEY_SECRET=" + keySecret,
 		"TEMPORAL_ADDRESS=" + temporal,
-	}, b.gantry, "serve", "--listen", address, "--data", filepath.Join(dir, "inbox"))
+	}, b.gantry, "serve", "--listen", address, "--ops-listen", ops, "--data", filepath.Join(dir, "inbox"))
 	if err != nil {
 		return nil, err
 	}
-	p.address = address
+	p.address, p.ops = address, ops
 	return p, nil
 }
 

@@ -63,7 +63,7 @@ func (b *bench) reaction(ctx context.Context) error {
 	slices.Sort(waits)
 	p50 := waits[len(waits)/2]
 	fmt.Printf("p50 %s, p90 %s (target p50 < 100 ms: %s)\n", round(p50), round(waits[len(waits)*9/10]), verdict(p50 < 100*time.Millisecond))
-	return checkToAct(ctx, sim, gantry.address)
+	return checkToAct(ctx, sim, gantry.ops)
 }
 
 // confirmations lets Gantry confirm runs, one after the other, and returns how
@@ -87,7 +87,7 @@ func confirmations(ctx context.Context, sim *simulator.Simulator, n int) ([]time
 // checkToAct measures the age of Gantry's last check when it sends a confirmation,
 // by Gantry's own metric, while Spacelift is slow and fails every fifth
 // confirmation.
-func checkToAct(ctx context.Context, sim *simulator.Simulator, address string) error {
+func checkToAct(ctx context.Context, sim *simulator.Simulator, ops string) error {
 	const target = 250 * time.Millisecond
 	for _, fault := range []simulator.APIFault{
 		{Kind: simulator.Slow, Field: "query", Probability: 0.5, Delay: simulator.Duration(100 * time.Millisecond)},
@@ -101,7 +101,7 @@ func checkToAct(ctx context.Context, sim *simulator.Simulator, address string) e
 	if _, err := confirmations(ctx, sim, 150); err != nil {
 		return err
 	}
-	within, all, err := observed(ctx, "http://"+address+"/metrics", "gantry_check_to_act_seconds", `operation="RunConfirm"`, target.Seconds())
+	within, all, err := observed(ctx, "http://"+ops+"/metrics", "gantry_check_to_act_seconds", `operation="RunConfirm"`, target.Seconds())
 	if err != nil {
 		return err
 	}

@@ -36,7 +36,7 @@ func (b *bench) sizes(ctx context.Context) error {
 
 // labStart measures from the start of the lab's process to its welcome.
 func labStart(ctx context.Context, lab string) (time.Duration, error) {
-	cmd := exec.CommandContext(ctx, lab, "--port", "0", "--simulator-port", "0", "--temporal-port", "0", "--temporal-ui-port", "0")
+	cmd := exec.CommandContext(ctx, lab, "--port", "0", "--ops-port", "0", "--simulator-port", "0", "--temporal-port", "0", "--temporal-ui-port", "0")
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return 0, err

@@ -100,7 +100,7 @@ type ClientInterface interface {
 
 	// GetMetrics Show metrics
 	//
-	// Metrics of this process in the Prometheus text format.
+	// Metrics of this process in the Prometheus text format. Only the operations listener (`opsListen`) serves them; the public one answers 404.
 	//
 	// Corresponds with GET /metrics (the `GetMetrics` operationId).
 	GetMetrics(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -108,7 +108,8 @@ type ClientInterface interface {
 	// GetReadiness Check whether the process can accept events
 	//
 	// 200 if events can be stored, even while Temporal is unavailable: then `status` is `degraded`, and `forwarding`
-	// reports the lag. 503 if the inbox can't be written. For readiness probes.
+	// reports the lag. 503 if the inbox can't be written. For readiness probes. `problem` is shown only on the
+	// operations listener (`opsListen`) and to callers with a token.
 	//
 	// Corresponds with GET /readyz (the `GetReadiness` operationId).
 	GetReadiness(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -441,7 +442,7 @@ func (c *Client) GetHealth(ctx context.Context, reqEditors ...RequestEditorFn) (
 
 // GetMetrics Show metrics
 //
-// Metrics of this process in the Prometheus text format.
+// Metrics of this process in the Prometheus text format. Only the operations listener (`opsListen`) serves them; the public one answers 404.
 //
 // Corresponds with GET /metrics (the `GetMetrics` operationId).
 func (c *Client) GetMetrics(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -459,7 +460,8 @@ func (c *Client) GetMetrics(ctx context.Context, reqEditors ...RequestEditorFn) 
 // GetReadiness Check whether the process can accept events
 //
 // 200 if events can be stored, even while Temporal is unavailable: then `status` is `degraded`, and `forwarding`
-// reports the lag. 503 if the inbox can't be written. For readiness probes.
+// reports the lag. 503 if the inbox can't be written. For readiness probes. `problem` is shown only on the
+// operations listener (`opsListen`) and to callers with a token.
 //
 // Corresponds with GET /readyz (the `GetReadiness` operationId).
 func (c *Client) GetReadiness(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2675,7 +2677,7 @@ type ClientWithResponsesInterface interface {
 
 	// GetMetricsWithResponse Show metrics
 	//
-	// Metrics of this process in the Prometheus text format.
+	// Metrics of this process in the Prometheus text format. Only the operations listener (`opsListen`) serves them; the public one answers 404.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -2685,7 +2687,8 @@ type ClientWithResponsesInterface interface {
 	// GetReadinessWithResponse Check whether the process can accept events
 	//
 	// 200 if events can be stored, even while Temporal is unavailable: then `status` is `degraded`, and `forwarding`
-	// reports the lag. 503 if the inbox can't be written. For readiness probes.
+	// reports the lag. 503 if the inbox can't be written. For readiness probes. `problem` is shown only on the
+	// operations listener (`opsListen`) and to callers with a token.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5383,7 +5386,7 @@ func (c *ClientWithResponses) GetHealthWithResponse(ctx context.Context, reqEdit
 
 // GetMetricsWithResponse Show metrics
 //
-// Metrics of this process in the Prometheus text format.
+// Metrics of this process in the Prometheus text format. Only the operations listener (`opsListen`) serves them; the public one answers 404.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5399,7 +5402,8 @@ func (c *ClientWithResponses) GetMetricsWithResponse(ctx context.Context, reqEdi
 // GetReadinessWithResponse Check whether the process can accept events
 //
 // 200 if events can be stored, even while Temporal is unavailable: then `status` is `degraded`, and `forwarding`
-// reports the lag. 503 if the inbox can't be written. For readiness probes.
+// reports the lag. 503 if the inbox can't be written. For readiness probes. `problem` is shown only on the
+// operations listener (`opsListen`) and to callers with a token.
 //
 // Returns a wrapper object for the known response body format(s).
 //
