@@ -3,7 +3,9 @@ package server
 import (
 	"crypto/rand"
 	"net/http"
+	"strconv"
 	"strings"
+	"sync/atomic"
 )
 
 // requestIDHeader names the request in its answer. A proxy or a caller may have named
@@ -13,16 +15,16 @@ const requestIDHeader = "X-Request-Id"
 
 const maxRequestID = 128
 
-// nameRequest gives each answer the id of its request.
+// nameRequest gives each answer the id of its request. A new id is the name of this
+// process and a number, because randomness costs a system call on some kernels.
 func nameRequest(next http.Handler) http.Handler {
+	process, count := rand.Text(), new(atomic.Uint64)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var id string
-		if given := r.Header[requestIDHeader]; len(given) == 1 && isRequestID(given[0]) {
-			id = given[0]
-		} else {
-			id = rand.Text()
+		id := r.Header[requestIDHeader]
+		if len(id) != 1 || !isRequestID(id[0]) {
+			id = []string{process + "-" + strconv.FormatUint(count.Add(1), 10)}
 		}
-		w.Header()[requestIDHeader] = []string{id}
+		w.Header()[requestIDHeader] = id
 		next.ServeHTTP(w, r)
 	})
 }
