@@ -25,6 +25,7 @@ type Config struct {
 	OpsListen      string         `setting:"opsListen" doc:"Address of the operations listener: /metrics, /readyz with every detail, /healthz and pprof, without tokens. Keep it inside. Empty for none."`
 	TrustedProxies Names          `setting:"trustedProxies" doc:"Addresses or networks (10.0.0.0/8) of the proxies in front of Gantry. Their X-Forwarded-For or Forwarded header names the source of a request. In the environment, with commas between."`
 	ProxyProtocol  bool           `setting:"proxyProtocol" doc:"Whether connections from trustedProxies begin with a PROXY header, version 1 or 2, that names the source."`
+	TLS            TLS            `setting:"tls"`
 	Role           string         `setting:"role" doc:"Work of this process: api receives webhooks and serves the API, worker runs the workflows and has no API, all does both."`
 	Data           string         `setting:"data" doc:"Folder of the inbox. Each replica needs its own, on a disk that outlives it."`
 	Log            Log            `setting:"log"`
@@ -40,6 +41,12 @@ type Config struct {
 	Channels       []Channel      `setting:"channels" doc:"Channels of notifications: Slack and signed webhooks."`
 	Windows        []Window       `setting:"windows" doc:"Times at which Gantry may confirm. A label or profile names them."`
 	Profiles       []Profile      `setting:"profiles" doc:"Sets of values that gantry:profile=NAME starts from. A value that one leaves out keeps its default."`
+}
+
+// TLS holds the settings of TLS on the public listener.
+type TLS struct {
+	CertFile string `setting:"certFile" doc:"File with the certificate of the public listener and its chain, in PEM; Gantry reads it again when it changes. Without one, the listener speaks plain HTTP, for a proxy that terminates TLS."`
+	KeyFile  string `setting:"keyFile" doc:"File with the private key of the certificate, in PEM; Gantry reads it again when it changes."`
 }
 
 // Log holds the settings of logging.
@@ -193,6 +200,9 @@ func (c Config) listenProblems() (problems []error) {
 	}
 	if c.ProxyProtocol && len(c.TrustedProxies) == 0 {
 		bad("proxyProtocol: name the proxies in trustedProxies; anybody else could claim any source")
+	}
+	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
+		bad("tls: certFile and keyFile belong together; set both, or neither for plain HTTP")
 	}
 	return problems
 }

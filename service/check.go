@@ -22,6 +22,9 @@ func Check(c config.Loaded, version string) error {
 			problems = append(problems, fmt.Errorf("account %s: %w", a.Name, err))
 		}
 	}
+	if _, err := c.TLS.Open(silent); err != nil {
+		problems = append(problems, err)
+	}
 	if _, err := openChannels(c.Channels, version, silent); err != nil {
 		problems = append(problems, err)
 	}

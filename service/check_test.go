@@ -63,6 +63,22 @@ func TestRefuse(t *testing.T) {
 			},
 			says: []string{"ops"},
 		},
+		"a certificate without its key": {
+			change: func(r *rig) { r.config.TLS.CertFile = "cert.pem" },
+			says:   []string{"tls: certFile and keyFile belong together"},
+		},
+		"a certificate that isn't there": {
+			change: func(r *rig) { r.config.TLS = config.TLS{CertFile: "/nowhere/cert.pem", KeyFile: "/nowhere/key.pem"} },
+			says:   []string{"tls.certFile", "/nowhere/cert.pem"},
+		},
+		"a certificate with another one's key": {
+			change: func(r *rig) {
+				r.withTLS(1)
+				_, key := certificate(r.T, 2)
+				r.config.TLS.KeyFile = r.file("other.pem", key)
+			},
+			says: []string{"cert.pem and tls.keyFile", "can't be used together", "private key does not match", "its own key"},
+		},
 		"an inbox that isn't a folder": {
 			change: func(r *rig) { r.config.Data = r.file("inbox", "") },
 			says:   []string{"open the inbox in", "inbox"},

@@ -6,6 +6,7 @@ package service
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -39,6 +40,7 @@ const (
 	profileTimeout    = 5 * time.Minute // to write an answer to operators: profiles take as long as they ask for
 	idleTimeout       = 2 * time.Minute
 	maxHeaderBytes    = 32 << 10
+	maxStreams        = 64 // of a connection with HTTP/2
 )
 
 // shutdownGrace bounds the time that requests and workflow tasks under way take to
@@ -72,6 +74,7 @@ type process struct {
 	proxies     []netip.Prefix // whose clients are the sources of requests
 	definitions *policy.Definitions
 	channels    *channels.Sender
+	certificate *config.Certificate // of the public listener; nil for plain HTTP
 	registry    *prometheus.Registry
 	temporal    client.Client
 	polling     atomic.Bool // the worker takes tasks
@@ -147,6 +150,9 @@ func prepare(o Options) (*process, error) {
 		return nil, fmt.Errorf("configuration:\n%w", err)
 	}
 	if p.channels, err = openChannels(o.Config.Channels, o.Version, o.Log); err != nil {
+		return nil, err
+	}
+	if p.certificate, err = o.Config.TLS.Open(o.Log); err != nil {
 		return nil, err
 	}
 	p.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -251,11 +257,16 @@ func (p *process) newServer(h http.Handler) *http.Server {
 
 // serveHTTP serves the public listener until ctx ends.
 func (p *process) serveHTTP(ctx context.Context, l net.Listener, h http.Handler) error {
-	p.Log.InfoContext(ctx, "serving", "address", l.Addr().String(), "version", p.Version)
+	p.Log.InfoContext(ctx, "serving", "address", l.Addr().String(), "tls", p.certificate != nil, "version", p.Version)
 	if p.Ready != nil {
 		p.Ready(l.Addr())
 	}
-	return serveUntilDone(ctx, p.newServer(h), l)
+	srv := p.newServer(h)
+	if p.certificate != nil {
+		srv.TLSConfig = &tls.Config{GetCertificate: p.certificate.Get, MinVersion: tls.VersionTLS12}
+		srv.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: maxStreams}
+	}
+	return serveUntilDone(ctx, srv, l)
 }
 
 // serveOperators serves the operations listener until ctx ends.
@@ -278,7 +289,11 @@ func serveUntilDone(ctx context.Context, srv *http.Server, l net.Listener) error
 		}
 		stopped <- err
 	}()
-	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+	serve := srv.Serve
+	if srv.TLSConfig != nil {
+		serve = func(l net.Listener) error { return srv.ServeTLS(l, "", "") }
+	}
+	if err := serve(l); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve HTTP: %w", err)
 	}
 	return <-stopped

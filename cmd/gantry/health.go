@@ -40,9 +40,13 @@ It reads the same configuration as gantry serve. Exit codes: 0 ready, 1 not.`,
 		if err != nil {
 			return fmt.Errorf("opsListen, listen: %w", err)
 		}
+		url := "http://" + address
+		if loaded.OpsListen == "" && loaded.TLS.CertFile != "" {
+			url = "https://" + address
+		}
 		var report string
 		err = health.Await(cmd.Context(), *wait, func(ctx context.Context) (err error) {
-			if report, err = readiness(ctx, address); err == nil && *worker {
+			if report, err = readiness(ctx, url); err == nil && *worker {
 				var more string
 				more, err = canWork(ctx, loaded)
 				report += "\n" + more
@@ -59,8 +63,8 @@ It reads the same configuration as gantry serve. Exit codes: 0 ready, 1 not.`,
 }
 
 // readiness returns the answer of /readyz in one line.
-func readiness(ctx context.Context, address string) (string, error) {
-	answer, err := health.Ask(ctx, "http://"+address+"/readyz")
+func readiness(ctx context.Context, url string) (string, error) {
+	answer, err := health.Ask(ctx, url+"/readyz")
 	if err != nil {
 		return "", err
 	}
@@ -73,7 +77,7 @@ func readiness(ctx context.Context, address string) (string, error) {
 		}
 	}
 	if err := json.Unmarshal([]byte(answer), &ready); err != nil || ready.Status == "" {
-		return "", fmt.Errorf("%s answers, but it is not Gantry", address)
+		return "", fmt.Errorf("%s answers, but it is not Gantry", url)
 	}
 	if ready.Forwarding.Down {
 		return fmt.Sprintf("%s: Temporal is down: %s; %d events wait", ready.Status, text(ready.Forwarding.Problem), ready.Inbox.Pending), nil

@@ -4,6 +4,7 @@ package health
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -32,8 +33,9 @@ func Ask(ctx context.Context, url string) (answer string, err error) {
 	if err != nil {
 		return "", err
 	}
-	// Proxies are for other machines.
-	res, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
+	// Proxies are for other machines, and a certificate names how others call this one.
+	transport := &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // no secret is sent
+	res, err := (&http.Client{Transport: transport}).Do(req)
 	if err != nil {
 		return "", err
 	}
