@@ -26,6 +26,7 @@ type Config struct {
 	TrustedProxies Names          `setting:"trustedProxies" doc:"Addresses or networks (10.0.0.0/8) of the proxies in front of Gantry. Their X-Forwarded-For or Forwarded header names the source of a request. In the environment, with commas between."`
 	ProxyProtocol  bool           `setting:"proxyProtocol" doc:"Whether connections from trustedProxies begin with a PROXY header, version 1 or 2, that names the source."`
 	TLS            TLS            `setting:"tls"`
+	ShutdownDelay  time.Duration  `setting:"shutdownDelay" doc:"Time between readiness 503 and the end of new requests when Gantry stops, for load balancers to notice. 5s suits Kubernetes."`
 	Role           string         `setting:"role" doc:"Work of this process: api receives webhooks and serves the API, worker runs the workflows and has no API, all does both."`
 	Data           string         `setting:"data" doc:"Folder of the inbox. Each replica needs its own, on a disk that outlives it."`
 	Log            Log            `setting:"log"`
@@ -200,6 +201,9 @@ func (c Config) listenProblems() (problems []error) {
 	}
 	if c.ProxyProtocol && len(c.TrustedProxies) == 0 {
 		bad("proxyProtocol: name the proxies in trustedProxies; anybody else could claim any source")
+	}
+	if c.ShutdownDelay < 0 || c.ShutdownDelay > 5*time.Minute {
+		bad("shutdownDelay: %s is not within 0 and 5m", c.ShutdownDelay)
 	}
 	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
 		bad("tls: certFile and keyFile belong together; set both, or neither for plain HTTP")

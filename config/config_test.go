@@ -94,6 +94,7 @@ func TestMistakesAreNamed(t *testing.T) {
 		"bad address":         {account("") + "listen: nowhere\n", nil, "listen"},
 		"bad ops address":     {account("") + "opsListen: nowhere\n", nil, "opsListen"},
 		"one port for both":   {account("") + "opsListen: 127.0.0.1:8080\n", nil, "opsListen"},
+		"long shutdown":       {account("") + "shutdownDelay: 1h\n", nil, "shutdownDelay"},
 		"no key":              {account("") + "tls: {certFile: cert.pem}\n", nil, "tls: certFile and keyFile belong together"},
 		"no certificate":      {account(""), []string{"GANTRY_TLS_KEY_FILE=key.pem"}, "tls: certFile and keyFile belong together"},
 		"no proxy":            {account("") + "trustedProxies: [10.0.0.0/8, balancer]\n", nil, "balancer"},

@@ -79,6 +79,10 @@ type Config struct {
 	// shutdown. Nil never ends any.
 	Stopping <-chan struct{}
 
+	// Leaving is closed when the process begins to stop: from then on it is not ready,
+	// but serves requests. Nil never is.
+	Leaving <-chan struct{}
+
 	// Reconcile is the interval between comparisons of runs with Spacelift; 0 for none.
 	Reconcile time.Duration
 

@@ -27,6 +27,11 @@ func (h *handlers) GetHealth(context.Context, genserver.GetHealthRequestObject) 
 // don't get them.
 func (h *handlers) GetReadiness(ctx context.Context, _ genserver.GetReadinessRequestObject) (genserver.GetReadinessResponseObject, error) {
 	r := toAPIReadiness(h.inbox.Health(), time.Now())
+	select {
+	case <-h.leaving:
+		r.Status = api.ReadinessStatusUnavailable
+	default:
+	}
 	if !fromOperator(ctx) && !tokenOf(ctx).Role.Includes(RoleViewer) {
 		r.Inbox.Problem, r.Forwarding.Problem = nil, nil
 	}

@@ -19,7 +19,7 @@ const probeTimeout = 2 * time.Second
 // workerHandlers returns the HTTP surface of a process with the role worker, for the
 // public and for the operations listener: probes and metrics, at the same paths and
 // with the same status codes as in every process. It takes no webhooks and has no API.
-func workerHandlers(version string, polling *atomic.Bool, temporal client.Client, registry *prometheus.Registry) (public, operations http.Handler) {
+func workerHandlers(running context.Context, version string, polling *atomic.Bool, temporal client.Client, registry *prometheus.Registry) (public, operations http.Handler) {
 	probes := func(problem func(string) map[string]string) *http.ServeMux {
 		mux := http.NewServeMux()
 		mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
@@ -27,6 +27,10 @@ func workerHandlers(version string, polling *atomic.Bool, temporal client.Client
 		})
 		// Unlike a process that takes webhooks, a worker needs Temporal to be useful.
 		mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+			if running.Err() != nil {
+				answer(w, http.StatusServiceUnavailable, problem("the process is stopping"))
+				return
+			}
 			ctx, cancel := context.WithTimeout(r.Context(), probeTimeout)
 			defer cancel()
 			if _, err := temporal.CheckHealth(ctx, nil); err != nil {

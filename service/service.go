@@ -80,8 +80,8 @@ type process struct {
 	polling     atomic.Bool // the worker takes tasks
 }
 
-// Run runs the configured role until ctx ends, then stops in order:
-// no more requests, no more tasks, inbox closed. Temporal may be away at the
+// Run runs the configured role until ctx ends, then stops in order: not ready, no
+// more requests, no more tasks, inbox closed. Temporal may be away at the
 // start or later: events are accepted even then.
 func Run(ctx context.Context, o Options) (err error) {
 	p, err := prepare(o)
@@ -90,7 +90,15 @@ func Run(ctx context.Context, o Options) (err error) {
 	}
 	defer p.temporal.Close()
 
-	handler, operations := p.probes()
+	// The stages of a stop: readiness 503 once ctx ends, no more requests once draining
+	// ends, no more tasks once working ends. A part that fails ends all of them.
+	run, failed := errgroup.WithContext(context.WithoutCancel(ctx))
+	draining, drain := context.WithCancel(failed)
+	defer drain()
+	working, stopWork := context.WithCancel(failed)
+	defer stopWork()
+
+	handler, operations := p.probes(ctx)
 	var parts []func(context.Context) error // beside serving HTTP
 	if p.Config.Role != config.RoleWorker {
 		var box *inbox.Inbox
@@ -99,7 +107,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		}
 		defer func() { err = errors.Join(err, box.Close()) }()
 		var surface *server.Server
-		if surface, err = p.server(ctx, box); err != nil {
+		if surface, err = p.server(ctx, draining, box); err != nil {
 			return err
 		}
 		handler, operations = surface, surface.Operations
@@ -117,13 +125,19 @@ func Run(ctx context.Context, o Options) (err error) {
 		return errors.Join(err, listener.Close())
 	}
 
-	run, ctx := errgroup.WithContext(ctx)
-	run.Go(func() error { return p.serveHTTP(ctx, listener, handler) })
+	defer context.AfterFunc(ctx, func() {
+		p.Log.InfoContext(ctx, "stopping", "shutdownDelay", p.Config.ShutdownDelay.String())
+		time.AfterFunc(p.Config.ShutdownDelay, drain)
+	})()
+	run.Go(func() error {
+		defer stopWork()
+		return p.serveHTTP(draining, listener, handler)
+	})
 	if opsListener != nil {
-		run.Go(func() error { return p.serveOperators(ctx, opsListener, operations) })
+		run.Go(func() error { return p.serveOperators(working, opsListener, operations) })
 	}
 	for _, part := range parts {
-		run.Go(func() error { return part(ctx) })
+		run.Go(func() error { return part(working) })
 	}
 	if err := run.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
@@ -164,14 +178,14 @@ func prepare(o Options) (*process, error) {
 	return p, err
 }
 
-func (p *process) probes() (public, operations http.Handler) {
-	return workerHandlers(p.Version, &p.polling, p.temporal, p.registry)
+func (p *process) probes(ctx context.Context) (public, operations http.Handler) {
+	return workerHandlers(ctx, p.Version, &p.polling, p.temporal, p.registry)
 }
 
-func (p *process) server(ctx context.Context, box *inbox.Inbox) (*server.Server, error) {
+func (p *process) server(ctx, draining context.Context, box *inbox.Inbox) (*server.Server, error) {
 	return server.New(server.Config{
 		Accounts: p.accounts.server, Tokens: p.Config.Tokens, People: p.Config.Persons(), Policies: p.definitions, Reconcile: p.Config.Reconcile.Interval, Version: p.Version,
-		TaskQueue: p.Config.Temporal.TaskQueue, Stopping: ctx.Done(), TrustedProxies: p.proxies,
+		TaskQueue: p.Config.Temporal.TaskQueue, Stopping: draining.Done(), Leaving: ctx.Done(), TrustedProxies: p.proxies,
 	}, box, p.temporal, p.registry, p.Log)
 }
 

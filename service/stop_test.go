@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"go.temporal.io/sdk/temporal"
 
@@ -79,6 +80,37 @@ func TestStopOrder(t *testing.T) {
 	deliveries, _, err := box.List(t.Context(), inbox.Filter{}, 10, "")
 	if err != nil || len(deliveries) != 1 || deliveries[0].Forwarding != inbox.ForwardingForwarded {
 		t.Errorf("the inbox has %v, %v; want the delivery, forwarded", deliveries, err)
+	}
+}
+
+// A stop first makes the process not ready. Until shutdownDelay has passed it accepts
+// events, forwards them and takes tasks, because load balancers still send requests.
+func TestShutdownDelay(t *testing.T) {
+	t.Parallel()
+	for _, role := range []string{config.RoleAll, config.RoleAPI, config.RoleWorker} {
+		t.Run(role, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			r.config.Role, r.config.ShutdownDelay = role, 3*time.Second
+			g := r.start()
+			g.awaitStatus("/readyz", http.StatusOK)
+			began := time.Now()
+			g.cancel()
+			g.awaitStatus("/readyz", http.StatusServiceUnavailable)
+			if a := g.operator("/readyz"); a.Status != http.StatusServiceUnavailable {
+				t.Errorf("operators get %d %s, want 503", a.Status, a.Body)
+			}
+			if role != config.RoleWorker {
+				if a := g.deliver(webhookSecret); a.Status != http.StatusAccepted {
+					t.Errorf("the webhook answers %d %s, want 202", a.Status, a.Body)
+				}
+				r.temporal.await(t, "the event is forwarded", func() bool { return len(r.temporal.signals) == 1 })
+			}
+			g.stop()
+			if took := time.Since(began); took < r.config.ShutdownDelay {
+				t.Errorf("it ends %s after the stop, before the delay has passed", took)
+			}
+		})
 	}
 }
 
