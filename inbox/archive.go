@@ -92,9 +92,10 @@ const columns = "n, tag, idx, received, status, version, size, secret, source, a
 type archive struct {
 	path    string
 	opts    Options
-	mu      sync.Mutex // of writing
-	w, r    *sql.DB
-	through uint64 // index of the last record of the log that it has
+	mu      sync.Mutex             // of writing
+	w       *sql.DB                // with mu
+	r       atomic.Pointer[sql.DB] // a new archive replaces a damaged one
+	through uint64                 // index of the last record of the log that it has
 	trimmed time.Time
 
 	// busy is true while many events arrive. Then readers take turns, with pauses,
@@ -174,15 +175,17 @@ func openArchive(ctx context.Context, opts Options) (a *archive, err error) {
 	if _, err := a.w.ExecContext(ctx, schema); err != nil {
 		return a, err
 	}
-	if a.r, err = sql.Open("sqlite", dsn("query_only(ON)")); err != nil {
+	reader, err := sql.Open("sqlite", dsn("query_only(ON)"))
+	if err != nil {
 		return a, err
 	}
-	a.r.SetMaxOpenConns(1)
+	reader.SetMaxOpenConns(1)
+	a.r.Store(reader)
 	return a, a.w.QueryRowContext(ctx, "SELECT idx FROM through").Scan(&a.through)
 }
 
 func (a *archive) close() (err error) {
-	for _, db := range []*sql.DB{a.r, a.w} {
+	for _, db := range []*sql.DB{a.r.Load(), a.w} {
 		if db != nil {
 			err = errors.Join(err, db.Close())
 		}
@@ -525,7 +528,7 @@ func row(scan func(...any) error, kept uint64) (d Delivery, n int64, idx uint64,
 // get returns a delivery and the index of its record.
 func (a *archive) get(ctx context.Context, id ulid.ULID, kept uint64) (d Delivery, n int64, idx uint64, err error) {
 	n, _ = splitID(id)
-	d, n, idx, err = row(a.r.QueryRowContext(ctx, "SELECT "+columns+" FROM deliveries WHERE n = ?", n).Scan, kept)
+	d, n, idx, err = row(a.r.Load().QueryRowContext(ctx, "SELECT "+columns+" FROM deliveries WHERE n = ?", n).Scan, kept)
 	if errors.Is(err, sql.ErrNoRows) || err == nil && d.ID != id.String() {
 		err = ErrNotFound
 	}
@@ -534,7 +537,7 @@ func (a *archive) get(ctx context.Context, id ulid.ULID, kept uint64) (d Deliver
 
 // body returns the body of a dead or unreadable delivery.
 func (a *archive) body(ctx context.Context, n int64) (body []byte, err error) {
-	err = a.r.QueryRowContext(ctx, "SELECT body FROM bodies WHERE n = ?", n).Scan(&body)
+	err = a.r.Load().QueryRowContext(ctx, "SELECT body FROM bodies WHERE n = ?", n).Scan(&body)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = nil
 	}
@@ -591,7 +594,7 @@ func (a *archive) page(ctx context.Context, f Filter, before int64, limit int, k
 		return nil, nil, err
 	}
 	defer done()
-	rows, err := a.r.QueryContext(ctx, "SELECT "+columns+" FROM deliveries WHERE "+where+" ORDER BY n DESC LIMIT ?", append(args, limit)...) //nolint:gosec // the condition has placeholders
+	rows, err := a.r.Load().QueryContext(ctx, "SELECT "+columns+" FROM deliveries WHERE "+where+" ORDER BY n DESC LIMIT ?", append(args, limit)...) //nolint:gosec // the condition has placeholders
 	if err != nil {
 		return nil, nil, err
 	}
@@ -609,7 +612,7 @@ func (a *archive) page(ctx context.Context, f Filter, before int64, limit int, k
 // repeats returns the newest accepted deliveries that were not refused, newest
 // first.
 func (a *archive) repeats(ctx context.Context, limit int, visit func(n int64, k key)) error {
-	rows, err := a.r.QueryContext(ctx, "SELECT n, account, stack, run, state, version FROM deliveries WHERE +status < 3 ORDER BY n DESC LIMIT ?", limit)
+	rows, err := a.r.Load().QueryContext(ctx, "SELECT n, account, stack, run, state, version FROM deliveries WHERE +status < 3 ORDER BY n DESC LIMIT ?", limit)
 	if err != nil {
 		return err
 	}

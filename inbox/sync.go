@@ -108,7 +108,8 @@ func (in *Inbox) replaceArchive(ctx context.Context, cause error) error {
 	if err != nil {
 		return err
 	}
-	a.w, a.r, a.through = fresh.w, fresh.r, 0
+	a.w, a.through = fresh.w, 0
+	a.r.Store(fresh.r.Load())
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.catchUp, in.unsettled = in.next, true
