@@ -97,6 +97,7 @@ type archive struct {
 	r       atomic.Pointer[sql.DB] // a new archive replaces a damaged one
 	through uint64                 // index of the last record of the log that it has
 	trimmed time.Time
+	changed bool // since it was trimmed
 
 	// busy is true while many events arrive. Then readers take turns, with pauses,
 	// so that people's lists don't slow events.
@@ -144,7 +145,7 @@ type news struct {
 }
 
 func openArchive(ctx context.Context, opts Options) (a *archive, err error) {
-	a = &archive{path: filepath.Join(opts.Dir, archiveName), opts: opts}
+	a = &archive{path: filepath.Join(opts.Dir, archiveName), opts: opts, changed: true}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.close())
@@ -217,6 +218,7 @@ func (a *archive) moveAside() (string, error) {
 // follow adds up to limit records before next to the archive, and the news that
 // belong to what it has then. Called with a.mu held.
 func (a *archive) follow(ctx context.Context, in *Inbox, next uint64, limit int, catchUp uint64, what *news) error {
+	a.changed = true
 	tx, err := a.w.BeginTx(ctx, nil)
 	if err != nil {
 		return err
@@ -396,6 +398,7 @@ func (a *archive) flush(ctx context.Context) error {
 
 // settle corrects deliveries that are pending in the archive only.
 func (a *archive) settle(ctx context.Context, open func(idx uint64) bool) error {
+	a.changed = true
 	rows, err := a.w.QueryContext(ctx, "SELECT n, idx FROM deliveries WHERE status = ?", int(statusPending))
 	if err != nil {
 		return err

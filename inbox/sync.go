@@ -108,7 +108,7 @@ func (in *Inbox) replaceArchive(ctx context.Context, cause error) error {
 	if err != nil {
 		return err
 	}
-	a.w, a.through = fresh.w, 0
+	a.w, a.through, a.changed = fresh.w, 0, true
 	a.r.Store(fresh.r.Load())
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -128,7 +128,7 @@ func (in *Inbox) trimArchive(ctx context.Context, now bool) {
 	a := in.archive
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !now && time.Since(a.trimmed) < 5*time.Second {
+	if !a.changed || !now && time.Since(a.trimmed) < 5*time.Second {
 		return
 	}
 	a.trimmed = time.Now()
@@ -137,6 +137,7 @@ func (in *Inbox) trimArchive(ctx context.Context, now bool) {
 		in.log.Warn("inbox: cannot trim the archive", "error", err)
 		return
 	}
+	a.changed = false
 	kept, err := a.count(ctx, statusUnreadable)
 	in.mu.Lock()
 	defer in.mu.Unlock()
