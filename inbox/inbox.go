@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hashicorp/raft-wal/types"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -539,13 +540,16 @@ func (in *Inbox) isPending(idx uint64) bool {
 // readRecord returns a record of the log. [ErrNotFound]: its segment is gone.
 func (in *Inbox) readRecord(idx uint64) (rec []byte, err error) {
 	for range 2 { // the segment may be opened anew meanwhile
+		var r types.SegmentReader
 		in.mu.Lock()
-		s := in.records.find(idx)
+		if s := in.records.find(idx); s != nil {
+			r = s.r
+		}
 		in.mu.Unlock()
-		if s == nil {
+		if r == nil {
 			return nil, ErrNotFound
 		}
-		if rec, err = s.read(idx); !errors.Is(err, ErrNotFound) {
+		if rec, err = readFrom(r, idx); !errors.Is(err, ErrNotFound) {
 			return rec, err
 		}
 	}

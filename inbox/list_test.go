@@ -113,7 +113,7 @@ func TestPagesStayPutWhileDeliveriesArrive(t *testing.T) {
 	var wg sync.WaitGroup
 	for w := range 4 {
 		wg.Go(func() {
-			for n := 0; ; n++ {
+			for n := range 2000 {
 				select {
 				case <-stop:
 					return

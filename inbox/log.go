@@ -90,8 +90,10 @@ func (l *log) first() uint64 {
 }
 
 // read returns a record's bytes. [ErrNotFound]: its segment is gone.
-func (s *seg) read(idx uint64) ([]byte, error) {
-	raw, err := s.r.GetLog(idx)
+func (s *seg) read(idx uint64) ([]byte, error) { return readFrom(s.r, idx) }
+
+func readFrom(r types.SegmentReader, idx uint64) ([]byte, error) {
+	raw, err := r.GetLog(idx)
 	if errors.Is(err, types.ErrNotFound) || errors.Is(err, fs.ErrClosed) {
 		return nil, ErrNotFound
 	}
