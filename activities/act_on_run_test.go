@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"go.temporal.io/sdk/testsuite"
 
@@ -231,6 +232,7 @@ func TestStopRunLosesTheRace(t *testing.T) {
 	api := &moving{states: []spacelift.RunState{"READY", "INITIALIZING", "INITIALIZING"}, ref: ref}
 	var suite testsuite.WorkflowTestSuite
 	env := suite.NewTestActivityEnvironment()
+	env.SetTestTimeout(time.Minute)
 	acts := &activities.Activities{Accounts: map[spacelift.Account]activities.Spacelift{"acme": api}}
 	env.RegisterActivity(acts)
 	in := activities.StopRunInput{Run: ref, Note: "stop"}

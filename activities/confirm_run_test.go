@@ -59,6 +59,7 @@ func newRig(t *testing.T, shape ...func(*simulator.Stack)) *rig {
 
 	var suite testsuite.WorkflowTestSuite
 	r.env = suite.NewTestActivityEnvironment()
+	r.env.SetTestTimeout(time.Minute)
 	r.acts = &activities.Activities{
 		Accounts: map[spacelift.Account]activities.Spacelift{"acme": client}, WebhookSecrets: r.secrets, Temporal: r.temporal,
 	}
@@ -305,6 +306,7 @@ func TestConfirmRunLosesTheRace(t *testing.T) {
 			api := &racing{run: plan, then: tc.then}
 			var suite testsuite.WorkflowTestSuite
 			env := suite.NewTestActivityEnvironment()
+			env.SetTestTimeout(time.Minute)
 			env.RegisterActivity(&activities.Activities{
 				Accounts: map[spacelift.Account]activities.Spacelift{"acme": api}, Temporal: &fakeTemporal{never: true},
 			})

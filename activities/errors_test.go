@@ -57,6 +57,7 @@ func TestCalledOffIsNotFailed(t *testing.T) {
 func TestAnActivityErrorIsAFailureUnlessItWasCalledOff(t *testing.T) {
 	var suite testsuite.WorkflowTestSuite
 	env := suite.NewTestWorkflowEnvironment()
+	env.SetTestTimeout(time.Minute)
 	env.SetWorkerOptions(worker.Options{DeadlockDetectionTimeout: time.Minute}) // a busy machine takes longer than a second
 	fails := func(context.Context) error {
 		return temporal.NewNonRetryableApplicationError("no such run", ErrTypeNotFound, nil)

@@ -185,6 +185,7 @@ func TestRetryRunOfAnotherSpacelift(t *testing.T) {
 			}
 			var suite testsuite.WorkflowTestSuite
 			env := suite.NewTestActivityEnvironment()
+			env.SetTestTimeout(time.Minute)
 			acts := &activities.Activities{Accounts: map[spacelift.Account]activities.Spacelift{"acme": api}}
 			env.RegisterActivity(acts)
 			got, err := do[activities.RetryRunResult](env, acts.RetryRun, activities.RetryRunInput{Run: ref, FailedAt: at.Add(time.Minute + 417*time.Millisecond)})

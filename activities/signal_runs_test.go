@@ -27,6 +27,7 @@ func (f *fakeTemporal) broadcast(t *testing.T, in activities.SignalInput, detail
 	synctest.Test(t, func(t *testing.T) {
 		var suite testsuite.WorkflowTestSuite
 		env := suite.NewTestActivityEnvironment()
+		env.SetTestTimeout(time.Minute)
 		a := &activities.Activities{Temporal: f}
 		env.RegisterActivity(a)
 		if len(details) > 0 {

@@ -54,7 +54,6 @@ func (r *chainRig) environment() {
 	r.Helper()
 	r.env, r.begun = newEnvironment(), r.clock.Now()
 	r.env.SetStartTime(r.begun)
-	r.env.SetTestTimeout(time.Minute)
 	r.env.RegisterWorkflow(workflows.Chain)
 	r.env.RegisterActivity(&activities.Activities{
 		Accounts: map[spacelift.Account]activities.Spacelift{"acme": r.client}, Definitions: configured, Temporal: r, Now: r.clock.Now,

@@ -44,7 +44,6 @@ func newFreezeRig(t *testing.T) *freezeRig {
 	t.Helper()
 	r := &freezeRig{T: t, env: newEnvironment()}
 	r.env.SetStartTime(started)
-	r.env.SetTestTimeout(time.Minute)
 	r.env.RegisterActivity(&activities.Activities{Temporal: r})
 	return r
 }

@@ -11,6 +11,7 @@ import (
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/gantryhq/gantry/activities"
@@ -40,6 +41,8 @@ func faulty(t *testing.T, known managed.Record, during func(*testsuite.TestWorkf
 	var suite testsuite.WorkflowTestSuite
 	suite.SetLogger(log.NewStructuredLogger(slog.New(slog.DiscardHandler)))
 	env := suite.NewTestWorkflowEnvironment()
+	env.SetTestTimeout(time.Minute)
+	env.SetWorkerOptions(worker.Options{DeadlockDetectionTimeout: time.Minute})
 	var a *activities.Activities
 	env.RegisterActivity(&activities.Activities{})
 	env.OnActivity(a.ReadRun, anything, anything).Return(spacelift.Run{}, errors.New("connection refused")).Maybe()

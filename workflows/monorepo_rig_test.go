@@ -86,6 +86,7 @@ func newMonorepo(fatal func(string, ...any), loses func(string) bool, stacks ...
 	var suite testsuite.WorkflowTestSuite
 	suite.SetLogger(silent{})
 	m.env = suite.NewTestActivityEnvironment()
+	m.env.SetTestTimeout(time.Minute)
 	m.acts = &activities.Activities{Accounts: map[spacelift.Account]activities.Spacelift{"acme": m}, Temporal: placesOf{m: m}, Now: m.clock.Now}
 	m.env.RegisterActivity(m.acts)
 	return m

@@ -120,7 +120,6 @@ func (c *crowd) QueryWorkflow(_ context.Context, id, _, _ string, _ ...any) (con
 func (c *crowd) tick() int {
 	c.Helper()
 	env := newEnvironment()
-	env.SetTestTimeout(time.Minute)
 	env.SetStartTime(c.at)
 	in := reconcile.Input{Account: c.account, Interval: interval, Webhook: "gantry"}
 	var size atomic.Int64 // signals are sent by goroutines of their own

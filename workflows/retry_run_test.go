@@ -53,7 +53,6 @@ func newRetryRig(t *testing.T) *retryRig {
 		History: []spacelift.Transition{{State: queued, At: started}, {State: spacelift.RunStateFailed, StateVersion: 1, At: started.Add(time.Minute)}},
 	}
 	r.env.SetStartTime(started.Add(time.Hour))
-	r.env.SetTestTimeout(time.Minute)
 	r.activities = &activities.Activities{Accounts: map[spacelift.Account]activities.Spacelift{"acme": r}}
 	r.env.RegisterActivity(r.activities)
 	r.env.RegisterWorkflow(workflows.RetryRun)
