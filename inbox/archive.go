@@ -597,7 +597,7 @@ func (a *archive) page(ctx context.Context, f Filter, before int64, limit int, k
 		return nil, nil, err
 	}
 	defer done()
-	rows, err := a.r.Load().QueryContext(ctx, "SELECT "+columns+" FROM deliveries WHERE "+where+" ORDER BY n DESC LIMIT ?", append(args, limit)...) //nolint:gosec // the condition has placeholders
+	rows, err := a.r.Load().QueryContext(ctx, "SELECT "+columns+" FROM deliveries WHERE "+where+" ORDER BY n DESC LIMIT ?", append(args, limit)...)
 	if err != nil {
 		return nil, nil, err
 	}
