@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -78,10 +79,7 @@ func (o ForwarderOptions) withDefaults() ForwarderOptions {
 }
 
 func (o ForwarderOptions) backoff(failures int) time.Duration {
-	d := o.BackoffMax
-	if failures < 20 {
-		d = min(d, o.BackoffMin<<max(failures-1, 0))
-	}
+	d := decide.Backoff(o.BackoffMin, failures-1, o.BackoffMax)
 	return d/2 + rand.N(d/2+1)
 }
 
