@@ -52,8 +52,8 @@ type Approvals struct {
 	Decided  []Decided `json:"decided,omitempty"`
 }
 
-// Rule is one rule that was looked at and what it says of this run, and Effect
-// is what it says.
+// Rule is a rule in effect for the run, with its result. Effect is the result in
+// one word.
 type (
 	Rule   = policy.Rule
 	Effect = policy.Effect
