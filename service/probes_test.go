@@ -113,8 +113,7 @@ func TestMetrics(t *testing.T) {
 func TestOperationsListener(t *testing.T) {
 	t.Parallel()
 	for _, role := range []string{config.RoleAll, config.RoleAPI, config.RoleWorker} {
-		t.Run(role, func(t *testing.T) {
-			t.Parallel()
+		t.Run(role, func(t *testing.T) { // one after the other: a process has one profile of its processor at a time
 			r := newRig(t)
 			r.config.Role = role
 			g := r.start()
