@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gantryhq/gantry/config"
 	"github.com/gantryhq/gantry/service"
@@ -160,7 +161,7 @@ func TestRefuseWhatAnotherProcessHolds(t *testing.T) {
 	first := newRig(t)
 	g := first.start()
 	sameInbox := newRig(t)
-	sameInbox.config.Data = first.config.Data
+	sameInbox.config.Data, sameInbox.options.LockWait = first.config.Data, time.Millisecond
 	if got := sameInbox.refused(); !strings.Contains(got, "open the inbox in "+first.config.Data) {
 		t.Errorf("with the same inbox, Run returned %q", got)
 	}

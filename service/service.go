@@ -48,16 +48,16 @@ const (
 // nothing that was accepted depends on it.
 const shutdownGrace = 3 * time.Second
 
-// lockWait is the time that the inbox waits for the process that a rolling update
-// replaces.
-const lockWait = 30 * time.Second
-
 // Options holds the configuration and its surroundings for Run.
 type Options struct {
 	Config   config.Config
 	Temporal client.Options // connection options; Gantry sets the logger
 	Version  string
 	Log      *slog.Logger
+
+	// LockWait is the time that the inbox waits for the process that a rolling update
+	// replaces; 0 means 30 s.
+	LockWait time.Duration
 
 	// Listener and OpsListener serve HTTP when set, in place of Config.Listen and
 	// Config.OpsListen.
@@ -250,7 +250,7 @@ func listenOn(ctx context.Context, given net.Listener, address, setting string) 
 func (p *process) openInbox(ctx context.Context) (*inbox.Inbox, error) {
 	o := p.Options
 	box, err := inbox.Open(ctx, inbox.Options{
-		Dir: o.Config.Data, Metrics: p.registry, Logger: o.Log, Linger: o.Config.Inbox.Linger, LockWait: lockWait,
+		Dir: o.Config.Data, Metrics: p.registry, Logger: o.Log, Linger: o.Config.Inbox.Linger, LockWait: cmp.Or(o.LockWait, 30*time.Second),
 		Entries: inbox.Budget{Count: o.Config.Inbox.EntryCount, Bytes: o.Config.Inbox.EntryBytes},
 		Bodies:  inbox.Budget{Count: o.Config.Inbox.BodyCount, Bytes: o.Config.Inbox.BodyBytes},
 		Ignored: inbox.Budget{Count: o.Config.Inbox.LogCount}, Refused: inbox.Budget{Count: o.Config.Inbox.LogCount},
