@@ -83,6 +83,10 @@ type Config struct {
 	// but serves requests. Nil never is.
 	Leaving <-chan struct{}
 
+	// TemporalProblem reports since when Temporal doesn't answer, and why; empty while it
+	// does. It must not wait. Nil means that only failed events show it.
+	TemporalProblem func() (since time.Time, problem string)
+
 	// Reconcile is the interval between comparisons of runs with Spacelift; 0 for none.
 	Reconcile time.Duration
 

@@ -26,7 +26,14 @@ func (h *handlers) GetHealth(context.Context, genserver.GetHealthRequestObject) 
 // unavailable: the inbox keeps them. Causes name addresses and folders, so strangers
 // don't get them.
 func (h *handlers) GetReadiness(ctx context.Context, _ genserver.GetReadinessRequestObject) (genserver.GetReadinessResponseObject, error) {
-	r := toAPIReadiness(h.inbox.Health(), time.Now())
+	health := h.inbox.Health()
+	if h.temporalProblem != nil && !health.ForwarderDown {
+		// Temporal may be away before the first event fails.
+		if since, problem := h.temporalProblem(); problem != "" {
+			health.ForwarderDown, health.ForwarderSince, health.LastForwardError = true, since, problem
+		}
+	}
+	r := toAPIReadiness(health, time.Now())
 	select {
 	case <-h.leaving:
 		r.Status = api.ReadinessStatusUnavailable

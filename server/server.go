@@ -53,7 +53,7 @@ func New(cfg Config, box Inbox, temporal Temporal, registry *prometheus.Registry
 	}
 	h := &handlers{
 		door: door, inbox: box, temporal: temporal, registry: registry, policies: cfg.Policies, taskQueue: cfg.TaskQueue, reconcile: cfg.Reconcile,
-		replays: newReplayCache(), streams: newOpenStreams(), stopping: cfg.Stopping, leaving: cfg.Leaving,
+		replays: newReplayCache(), streams: newOpenStreams(), stopping: cfg.Stopping, leaving: cfg.Leaving, temporalProblem: cfg.TemporalProblem,
 		started: time.Now(), version: cfg.Version, log: log, approvers: Approvers(cfg.Tokens, cfg.People),
 	}
 	routes.NotFound(unrouted(routes))
@@ -89,8 +89,11 @@ type handlers struct {
 	stopping  <-chan struct{} // closed when streams must end
 	leaving   <-chan struct{} // closed when the process begins to stop
 	started   time.Time
-	version   string
-	log       *slog.Logger
+
+	temporalProblem func() (time.Time, string) // nil: unknown
+
+	version string
+	log     *slog.Logger
 }
 
 var _ genserver.StrictServerInterface = (*handlers)(nil)

@@ -37,9 +37,20 @@ func TestReadyWithoutTemporal(t *testing.T) {
 			r := newRig(t)
 			r.config.Role = role
 			r.temporal.fail("", serviceerror.NewPermissionDenied("not yet", ""))
-			if a := r.start().get("/readyz"); a.Status != http.StatusOK {
+			g := r.start()
+			var a answer
+			g.eventually(func() bool {
+				a = g.operator("/readyz")
+				return a.Status != http.StatusOK || strings.Contains(a.Body, "degraded") && strings.Contains(a.Body, "not yet")
+			}, func() string { return "no event failed, and /readyz answers " + a.Body })
+			if a.Status != http.StatusOK {
 				t.Errorf("/readyz answers %d %s, want 200", a.Status, a.Body)
 			}
+			r.temporal.fail("", nil)
+			g.eventually(func() bool {
+				a = g.get("/readyz")
+				return strings.Contains(a.Body, `"status":"ready"`)
+			}, func() string { return "with Temporal, /readyz answers " + a.Body })
 		})
 	}
 }

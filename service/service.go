@@ -78,6 +78,7 @@ type process struct {
 	registry    *prometheus.Registry
 	temporal    client.Client
 	polling     atomic.Bool // the worker takes tasks
+	outage      outage      // of Temporal
 }
 
 // Run runs the configured role until ctx ends, then stops in order: not ready, no
@@ -111,7 +112,7 @@ func Run(ctx context.Context, o Options) (err error) {
 			return err
 		}
 		handler, operations = surface, surface.Operations
-		parts = append(parts, p.forwarder(box).Run)
+		parts = append(parts, p.forwarder(box).Run, p.watchTemporal)
 	}
 	if p.Config.Role != config.RoleAPI {
 		parts = append(parts, p.worker())
@@ -185,7 +186,7 @@ func (p *process) probes(ctx context.Context) (public, operations http.Handler) 
 func (p *process) server(ctx, draining context.Context, box *inbox.Inbox) (*server.Server, error) {
 	return server.New(server.Config{
 		Accounts: p.accounts.server, Tokens: p.Config.Tokens, People: p.Config.Persons(), Policies: p.definitions, Reconcile: p.Config.Reconcile.Interval, Version: p.Version,
-		TaskQueue: p.Config.Temporal.TaskQueue, Stopping: draining.Done(), Leaving: ctx.Done(), TrustedProxies: p.proxies,
+		TaskQueue: p.Config.Temporal.TaskQueue, Stopping: draining.Done(), Leaving: ctx.Done(), TemporalProblem: p.outage.problem, TrustedProxies: p.proxies,
 	}, box, p.temporal, p.registry, p.Log)
 }
 
