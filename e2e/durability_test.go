@@ -49,12 +49,22 @@ func TestKill(t *testing.T) {
 	t.Logf("%d events acknowledged", len(load.accepted))
 }
 
-// While Temporal is down, the webhook answers as usual and /readyz says degraded.
-// When Temporal is back, every accepted event arrives.
+// While Temporal is down, the webhook answers as usual and /readyz says degraded, even
+// before the first event. When Temporal is back, every accepted event arrives.
 func TestTemporalIsAway(t *testing.T) {
 	w := newWorld(t)
 	w.serve()
 	w.temporal.Stop()
+	degraded := func(when string, enough func(api.Readiness) bool) {
+		w.eventually("readyz says degraded "+when, func(ctx context.Context) error {
+			r, err := w.client.GetReadinessWithResponse(ctx)
+			if err == nil && (r.JSON200 == nil || r.JSON200.Status != api.ReadinessStatusDegraded || !enough(*r.JSON200)) {
+				err = fmt.Errorf("%d %s", r.StatusCode(), r.Body)
+			}
+			return err
+		})
+	}
+	degraded("before an event", func(r api.Readiness) bool { return r.Inbox.Pending == 0 && r.Forwarding.DownSince != nil })
 	load := newLoad(w, 5)
 	ctx, stop := context.WithCancel(t.Context())
 	var senders sync.WaitGroup
@@ -62,13 +72,7 @@ func TestTemporalIsAway(t *testing.T) {
 	load.waitFor(200)
 	stop()
 	senders.Wait()
-	w.eventually("readyz says degraded", func(ctx context.Context) error {
-		r, err := w.client.GetReadinessWithResponse(ctx)
-		if err == nil && (r.JSON200 == nil || r.JSON200.Status != api.ReadinessStatusDegraded || r.JSON200.Inbox.Pending == 0) {
-			err = fmt.Errorf("%d %s", r.StatusCode(), r.Body)
-		}
-		return err
-	})
+	degraded("with events", func(r api.Readiness) bool { return r.Inbox.Pending > 0 })
 	if r, err := w.client.ListRunsWithResponse(t.Context(), nil); err != nil || r.StatusCode() != http.StatusServiceUnavailable {
 		t.Errorf("listing runs without Temporal: %v %s", err, r.Body)
 	}
