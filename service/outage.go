@@ -2,8 +2,13 @@ package service
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync"
 	"time"
+
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/api/workflowservice/v1"
 )
 
 // watchInterval is the time between two checks of Temporal.
@@ -44,7 +49,7 @@ func (p *process) watchTemporal(ctx context.Context) error {
 	defer again.Stop()
 	for {
 		check, cancel := context.WithTimeout(ctx, probeTimeout)
-		_, err := p.temporal.CheckHealth(check, nil)
+		err := p.checkTemporal(check)
 		cancel()
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -56,4 +61,18 @@ func (p *process) watchTemporal(ctx context.Context) error {
 		case <-again.C:
 		}
 	}
+}
+
+// checkTemporal reports why no event could be forwarded now. A client that may not read
+// its namespace may still use it, so only a missing one counts.
+func (p *process) checkTemporal(ctx context.Context) error {
+	if _, err := p.temporal.CheckHealth(ctx, nil); err != nil {
+		return fmt.Errorf("check Temporal: %w", err)
+	}
+	name := p.Temporal.Namespace
+	_, err := p.temporal.WorkflowService().DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: name})
+	if _, missing := errors.AsType[*serviceerror.NamespaceNotFound](err); missing {
+		return fmt.Errorf("check Temporal: %w; create the namespace %s, or set TEMPORAL_NAMESPACE", err, name)
+	}
+	return nil
 }

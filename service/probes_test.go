@@ -55,6 +55,25 @@ func TestReadyWithoutTemporal(t *testing.T) {
 	}
 }
 
+// Readiness names a missing namespace before an event fails.
+func TestReadyWithoutTheNamespace(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.config.Role = config.RoleAPI
+	r.temporal.fail("DescribeNamespace", serviceerror.NewNamespaceNotFound("default"))
+	g := r.start()
+	var a answer
+	g.eventually(func() bool {
+		a = g.operator("/readyz")
+		return strings.Contains(a.Body, "degraded") && strings.Contains(a.Body, "create the namespace default")
+	}, func() string { return "without the namespace, /readyz answers " + a.Body })
+	r.temporal.fail("DescribeNamespace", nil)
+	g.eventually(func() bool {
+		a = g.get("/readyz")
+		return strings.Contains(a.Body, `"status":"ready"`)
+	}, func() string { return "with the namespace, /readyz answers " + a.Body })
+}
+
 // A worker is ready while Temporal answers, once it takes tasks.
 func TestReadyWorker(t *testing.T) {
 	t.Parallel()
