@@ -1,0 +1,82 @@
+package history
+
+import "time"
+
+// Request is a request to Gantry's API, from before it was sent to its answer.
+type Request struct {
+	ID        string `json:"id,omitempty"` // X-Request-Id of the answer
+	Replica   string `json:"replica"`      // that it was sent to
+	Who       string `json:"who"`          // name of the token
+	Operation string `json:"operation"`    // operationId of openapi/gantry.yaml
+	Method    string `json:"method"`
+	Path      string `json:"path"`          // with its query
+	Key       string `json:"key,omitempty"` // Idempotency-Key
+	Body      Raw    `json:"body,omitempty"`
+	Stack     string `json:"stack,omitempty"`   // that the path names
+	Run       string `json:"run,omitempty"`     // that the path names
+	Status    int    `json:"status"`            // 0 when there was no answer: it may have counted
+	Problem   string `json:"problem,omitempty"` // the last part of the problem's type
+	Answer    Raw    `json:"answer,omitempty"`
+	Error     string `json:"error,omitempty"` // of the connection
+	Janitor   bool   `json:"janitor,omitempty"`
+	Contract  string `json:"contract,omitempty"` // what of the answer doesn't fit openapi/gantry.yaml
+}
+
+// Message is a notification that Gantry sent to a channel.
+type Message struct {
+	Channel string `json:"channel"`
+	Format  string `json:"format"`         // webhook or slack
+	ID      string `json:"id,omitempty"`   // webhook-id
+	Type    string `json:"type,omitempty"` // such as run.decision_needed; webhooks alone have one
+	Stack   string `json:"stack,omitempty"`
+	Run     string `json:"run,omitempty"`
+	State   string `json:"state,omitempty"`
+	Signed  bool   `json:"signed,omitempty"` // the signature fits
+	Status  int    `json:"status"`           // that the receiver answered; 0 when it hung up
+	Body    Raw    `json:"body"`
+}
+
+// Process is an event of a process.
+type Process struct {
+	Name  string `json:"name"` // a replica, "worker" or "temporal"
+	Event string `json:"event"`
+	PID   int    `json:"pid,omitempty"`
+	Error string `json:"error,omitempty"`
+}
+
+// The events of processes.
+const (
+	Started   = "started"
+	Ready     = "ready"
+	Killed    = "killed"    // by kill -9
+	Asked     = "asked"     // to stop, by SIGTERM
+	Ended     = "ended"     // after it was asked, or by itself: then it has an Error
+	Paused    = "paused"    // by SIGSTOP
+	Continued = "continued" // by SIGCONT
+)
+
+// Mishap is something that begins or ends to go wrong.
+type Mishap struct {
+	Kind   string `json:"kind"` // such as "api-429"
+	On     bool   `json:"on"`
+	Target string `json:"target,omitempty"`
+	Detail string `json:"detail,omitempty"`
+}
+
+// Execution is an execution in Temporal at the end of a batch.
+type Execution struct {
+	ID     string    `json:"id"`     // such as run/acme/network/01J…
+	Type   string    `json:"type"`   // of the workflow
+	Status string    `json:"status"` // as Temporal spells it: Running, Completed, …
+	Stack  string    `json:"stack,omitempty"`
+	Run    string    `json:"run,omitempty"`
+	Start  time.Time `json:"start"`
+	Events int       `json:"events"`
+	Bytes  int       `json:"bytes"`
+}
+
+// Usage is what a process used at that moment.
+type Usage struct {
+	Name string `json:"name"`
+	RSS  int    `json:"rss"` // bytes
+}
