@@ -2,8 +2,6 @@ package inbox
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -39,10 +37,13 @@ const (
 // List returns deliveries, newest first, and a token for the next page, which is
 // empty on the last page. The pages contain each delivery once, and all that
 // existed at the first call and have not been trimmed since; new ones don't
-// shift the pages. A page size of 0 means [DefaultPageSize]. A token that doesn't
-// come from List is an [ErrBadPageToken].
+// shift the pages. A page size of 0 means [DefaultPageSize].
+//
+// The token is the id of a page's last delivery. One of another inbox is good too:
+// the ids of all inboxes have one order, that of time. A token that is no id is an
+// [ErrBadPageToken].
 func (in *Inbox) List(ctx context.Context, f Filter, pageSize int, pageToken string) ([]Delivery, string, error) {
-	before, err := parseToken(pageToken)
+	before, err := in.before(pageToken)
 	if err != nil {
 		return nil, "", err
 	}
@@ -55,20 +56,20 @@ func (in *Inbox) List(ctx context.Context, f Filter, pageSize int, pageToken str
 		return nil, "", fmt.Errorf("list deliveries: %w", err)
 	}
 	var page []Delivery
-	for last := int64(0); ; {
+	for {
 		found, ns, err := in.archive.page(ctx, f, before, pageSize+1, kept)
 		if err != nil {
 			return nil, "", fmt.Errorf("list deliveries: %w", err)
 		}
-		for i, d := range found {
+		for _, d := range found {
 			if f.Only != nil && !f.Only(d) {
 				continue
 			}
 			if len(page) == pageSize {
-				return page, makeToken(last), nil
+				return page, page[pageSize-1].ID, nil
 			}
 			in.addAttempts(&d)
-			page, last = append(page, d), ns[i]
+			page = append(page, d)
 		}
 		if len(found) <= pageSize {
 			return page, "", nil
@@ -235,21 +236,20 @@ func (in *Inbox) requeue(ctx context.Context, deliveries []Delivery, bodies [][]
 	return nil
 }
 
-// tokenVersion starts every page token; the number of the last delivery follows.
-const tokenVersion = 2
-
-func makeToken(last int64) string {
-	return base64.RawURLEncoding.EncodeToString(binary.BigEndian.AppendUint64([]byte{tokenVersion}, uint64(last)))
-}
-
-// parseToken returns the number below which the page begins.
-func parseToken(token string) (int64, error) {
-	if token == "" {
+// before returns the number below which deliveries come after the one with this id.
+func (in *Inbox) before(id string) (int64, error) {
+	if id == "" {
 		return math.MaxInt64, nil
 	}
-	b, err := base64.RawURLEncoding.DecodeString(token)
-	if err != nil || len(b) != 9 || b[0] != tokenVersion {
-		return 0, fmt.Errorf("%w: %.40q", ErrBadPageToken, token)
+	uid, err := ulid.ParseStrict(id)
+	n, tag := splitID(uid)
+	if err != nil || n < 0 || n == math.MaxInt64 {
+		return 0, fmt.Errorf("%w: %.40q", ErrBadPageToken, id)
 	}
-	return int64(binary.BigEndian.Uint64(b[1:])), nil
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if uint64(in.ids.tag) < uint64(tag) {
+		return n + 1, nil
+	}
+	return n, nil
 }

@@ -38,6 +38,14 @@ func (g *ids) seen(n, tag int64) {
 // id returns the delivery id of a number.
 func (g *ids) id(n int64) string { return makeID(n, g.tag).String() }
 
+// IDSuffix returns the end of the id of each delivery of this inbox. No other inbox
+// has the same, and it lasts as long as the deliveries do.
+func (in *Inbox) IDSuffix() string {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.ids.id(0)[14:] // the characters before it have bits of the number
+}
+
 func makeID(n, tag int64) (id ulid.ULID) {
 	binary.BigEndian.PutUint64(id[:8], uint64(n))
 	binary.BigEndian.PutUint64(id[8:], uint64(tag))

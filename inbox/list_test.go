@@ -90,9 +90,63 @@ func TestListFiltersNewestFirst(t *testing.T) {
 			}
 		}
 		check("immediately")
+		suffix := in.IDSuffix()
 		closeInbox(t, in)
 		in = open(t, Options{Dir: dir})
 		check("after reopening")
+		if got := in.IDSuffix(); got != suffix {
+			t.Errorf("after reopening, ids end with %s, want %s", got, suffix)
+		}
+	})
+}
+
+// The pages of several inboxes can be merged by id: a page of each may begin after a
+// delivery of any of them.
+func TestPagesOfSeveralInboxes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		inboxes := []*Inbox{open(t, Options{}), open(t, Options{}), open(t, Options{})}
+		var want []string
+		for n := range 60 {
+			in := inboxes[n%3]
+			d := in.Log(Delivery{Outcome: OutcomeIgnored, Reason: "x"})
+			if !strings.HasSuffix(d.ID, in.IDSuffix()) || strings.HasSuffix(d.ID, inboxes[(n+1)%3].IDSuffix()) {
+				t.Errorf("the id %s doesn't name its inbox alone, which is %s", d.ID, in.IDSuffix())
+			}
+			want = append(want, d.ID)
+			if n%9 == 8 { // some arrive in the same millisecond
+				pass(time.Millisecond)
+			}
+		}
+		slices.Sort(want)
+		slices.Reverse(want)
+		for _, size := range []int{1, 4, 100} {
+			var got []string
+			for after, more := "", true; more; {
+				var page []string
+				more = false
+				for _, in := range inboxes {
+					found, next, err := in.List(t.Context(), Filter{}, size, after)
+					if err != nil {
+						t.Fatal(err)
+					}
+					for _, d := range found {
+						page = append(page, d.ID)
+					}
+					more = more || next != ""
+				}
+				slices.Sort(page)
+				slices.Reverse(page)
+				if len(page) > size {
+					page, more = page[:size], true
+				}
+				got = append(got, page...)
+				after = got[len(got)-1]
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("by %d (-want +got):\n%s", size, diff)
+			}
+		}
 	})
 }
 
@@ -173,7 +227,7 @@ func TestEntriesStayModest(t *testing.T) {
 func TestBadPageTokens(t *testing.T) {
 	t.Parallel()
 	in := open(t, Options{})
-	for _, token := range []string{"x", "AQ", "!!!", "AgGNq83qT3O1rWQkrWOq3m8", "01KDX3V4T8Q2M5N7P9R1S3T5V7"} {
+	for _, token := range []string{"x", "AQ", "!!!", "AgGNq83qT3O1rWQkrWOq3m8", "7ZZZZZZZZZZZZZZZZZZZZZZZZZ", "01KDX3V4T8Q2M5N7P9R1S3T5V"} {
 		if _, _, err := in.List(t.Context(), Filter{}, 0, token); !errors.Is(err, ErrBadPageToken) {
 			t.Errorf("token %q: %v, want ErrBadPageToken", token, err)
 		}
