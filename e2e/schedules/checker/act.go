@@ -1,0 +1,105 @@
+package checker
+
+import (
+	"slices"
+	"time"
+
+	"github.com/gantryhq/gantry/e2e/schedules/model"
+)
+
+// act is a mutation of Gantry's with what it had read before.
+type act struct {
+	call rec
+	run  *run
+	read rec  // the last read of the run before; without a number if there was none
+	span span // from the last reads of the run and of its stack until the mutation arrived
+	// blind says that the last read showed an older state of the account, through no
+	// fault of Gantry's.
+	blind bool
+}
+
+// acts returns the mutations of one field that name a run.
+func (x *index) acts(fields ...string) []act {
+	var all []act
+	for _, r := range x.order {
+		for _, c := range r.acts {
+			if slices.ContainsFunc(fields, func(f string) bool { return mutates(c, f) }) {
+				all = append(all, x.act(r, c))
+			}
+		}
+	}
+	return all
+}
+
+func (x *index) act(r *run, c rec) act {
+	a := act{call: c, run: r, span: span{c.Began, c.Began}}
+	for _, read := range r.reads {
+		if read.Began < c.Began && good(read) {
+			a.read = read
+		}
+	}
+	var stack rec
+	for _, read := range x.calls {
+		if read.Began >= c.Began {
+			break
+		}
+		if read.Call.Kind == "query" && good(read) && showsLabels(read, r.stack) {
+			stack = read
+		}
+	}
+	for _, read := range []rec{a.read, stack} {
+		if read.N > 0 {
+			a.span.from = min(a.span.from, read.Began)
+			a.blind = a.blind || read.Call.Stale
+		}
+	}
+	return a
+}
+
+func showsLabels(c rec, stack string) bool {
+	for _, s := range c.Call.Stacks {
+		if s.Stack == stack && s.Labels != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// plan returns the UNCONFIRMED state that a confirmation is about.
+func (a act) plan() rec {
+	var found rec
+	for _, s := range a.run.states {
+		if s.RunState.State == "UNCONFIRMED" && s.Ended <= a.call.Ended {
+			found = s
+		}
+	}
+	return found
+}
+
+// judged is the plan as the model knows it.
+func (x *index) judged(r *run, plan rec) model.Plan {
+	s := plan.RunState
+	return model.Plan{Type: s.Type, Drift: s.Drift, Delta: s.Delta, Author: s.Author, By: x.askers(r, plan.Ended)}
+}
+
+// askers are those who triggered the run, or asked for it, or triggered or asked
+// for the run that it retries.
+func (x *index) askers(r *run, until time.Duration) []string {
+	var all []string
+	for ; r != nil; r = r.retryOf {
+		if r.states == nil {
+			break
+		}
+		if by := r.first().Trigger; by != "" && by != x.batch.Actor && x.stacks[by] == nil {
+			all = append(all, by)
+		}
+		if r.retryOf != nil {
+			for _, q := range r.retryOf.requests {
+				if q.Request.Operation == "retryRun" && answered(q) && q.Began <= until {
+					all = append(all, q.Request.Who)
+				}
+			}
+		}
+	}
+	return all
+}

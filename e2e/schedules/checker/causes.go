@@ -1,0 +1,82 @@
+package checker
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// known are the mutations that Gantry may send at all.
+var known = []string{
+	"apiKeyUser", "runConfirm", "runDiscard", "runRetry", "runReview", "runTrigger", "runStop", "runCancel", "namedWebhooksIntegrationUpdate",
+}
+
+// actsHaveCauses finds discards, stops and reviews that nobody asked for and no rule
+// explains, and mutations that Gantry never sends.
+func actsHaveCauses(x *index) []Violation {
+	var all []Violation
+	for _, c := range x.calls {
+		if c.Call.Kind == "mutation" && len(c.Call.Fields) > 0 && !slices.Contains(known, c.Call.Fields[0]) {
+			all = append(all, violation(c.Call.Fields[0], "Gantry sent a mutation that no document names", c))
+		}
+	}
+	for _, a := range x.acts("runDiscard", "runStop", "runCancel", "runReview") {
+		if len(a.run.states) == 0 {
+			continue
+		}
+		if why := x.causeless(a); why != "" {
+			all = append(all, violation(a.run.name(), why, append(a.run.requests, a.run.at(a.call.Began), a.read, a.call)...))
+		}
+	}
+	return all
+}
+
+// causeless returns that nothing explains an act, or nothing.
+func (x *index) causeless(a act) string {
+	asked := func(requests []rec) bool {
+		return slices.ContainsFunc(requests, func(q rec) bool { return mayCount(q) && q.Began < a.call.Began })
+	}
+	if asked(a.run.operations("stopRun")) || asked(a.run.verdicts("reject")) {
+		return ""
+	}
+	switch field := a.call.Call.Fields[0]; field {
+	case "runReview":
+		if !asked(a.run.verdicts("approve")) {
+			return "Gantry reviewed a run about which nobody had decided"
+		}
+	case "runDiscard":
+		return x.discardless(a)
+	default:
+		return fmt.Sprintf("Gantry sent %s for a run that nobody had stopped", field)
+	}
+	return ""
+}
+
+// discardless returns that neither a time limit nor an old plan explains a discard.
+func (x *index) discardless(a act) string {
+	plan := a.plan()
+	if plan.N == 0 {
+		return "Gantry discarded a run without a plan"
+	}
+	waited := a.call.Began - plan.Ended + x.slack()
+	possible := x.policies(a.run.stack, a.span)
+	if len(possible) == 0 {
+		return ""
+	}
+	for _, e := range possible {
+		if e.policy.Discards && e.policy.Timeout > 0 && waited >= e.policy.Timeout && len(e.policy.Invalid) == 0 {
+			return ""
+		}
+		if e.policy.KeepOldPlans {
+			continue
+		}
+		for _, parent := range e.policy.After {
+			if began, ok := a.planning(); ok && slices.ContainsFunc(x.applied(parent), func(end rec) bool {
+				return end.Ended > began.Ended-time.Second && end.Ended < a.call.Began
+			}) {
+				return ""
+			}
+		}
+	}
+	return fmt.Sprintf("Gantry discarded a plan after %s that nobody had rejected, that no time limit ends and that isn't old", waited.Round(time.Millisecond))
+}

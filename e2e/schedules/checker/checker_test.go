@@ -1,0 +1,51 @@
+package checker
+
+import (
+	"maps"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestGoodHistoriesPass(t *testing.T) {
+	for name, tell := range stories {
+		t.Run(name, func(t *testing.T) {
+			for _, v := range Check(tell()) {
+				t.Error(v)
+			}
+		})
+	}
+}
+
+// TestJudgeKnowsNothingOfTheCode asks the go command what the judge is built from.
+func TestJudgeKnowsNothingOfTheCode(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "./../model", ".").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pkg := range strings.FieldsSeq(string(out)) {
+		if room, ours := strings.CutPrefix(pkg, "github.com/gantryhq/gantry/"); ours && !strings.HasPrefix(room, "e2e/schedules/") {
+			t.Errorf("the judge is built from %s; it may know Gantry's documents alone", pkg)
+		}
+	}
+}
+
+func TestRulesHaveNames(t *testing.T) {
+	names := map[string]bool{}
+	for _, r := range Rules {
+		if names[r.Name] || r.Name == "" || r.Promises == "" {
+			t.Errorf("rule %q has no name of its own, or promises nothing", r.Name)
+		}
+		names[r.Name] = true
+	}
+	for _, f := range faults {
+		if !names[f.rule] {
+			t.Errorf("the fault %q names the rule %q, which doesn't exist", f.name, f.rule)
+		}
+	}
+	missing := slices.DeleteFunc(slices.Sorted(maps.Keys(names)), func(n string) bool { return slices.ContainsFunc(faults, func(f fault) bool { return f.rule == n }) })
+	if len(missing) > 0 {
+		t.Errorf("no injected fault shows that these rules find anything: %v", missing)
+	}
+}

@@ -1,0 +1,214 @@
+package checker
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gantryhq/gantry/e2e/schedules/model"
+)
+
+// longestGap is the time that may pass between Gantry's check and the arrival of
+// the act: the documents allow a second, the rest is for a busy machine.
+const longestGap = 3 * time.Second
+
+// freshCheck finds acts without a read right before them, and acts that were sent
+// again without a read in between that shows that the first one did nothing.
+func freshCheck(x *index) []Violation {
+	var all []Violation
+	for _, a := range x.acts("runConfirm", "runDiscard", "runRetry", "runReview") {
+		switch {
+		case a.read.N == 0:
+			all = append(all, violation(a.run.name(), "Gantry acted on a run that it had never read", a.call))
+		case a.call.Began-a.read.Ended > longestGap && !x.paused(span{a.read.Began, a.call.Ended}):
+			all = append(all, violation(a.run.name(), fmt.Sprintf("Gantry acted %s after it had read the run", (a.call.Began-a.read.Ended).Round(time.Millisecond)), a.read, a.call))
+		}
+		for _, before := range a.run.acts {
+			if before.N < a.call.N && !turnedAway(before) && before.Ended <= a.call.Began && before.Call.Fields[0] == a.call.Call.Fields[0] && before.Ended > a.read.Began {
+				all = append(all, violation(a.run.name(), "Gantry sent "+a.call.Call.Fields[0]+" again without reading the run in between", before, a.read, a.call))
+			}
+		}
+	}
+	return all
+}
+
+// turnedAway reports whether Spacelift didn't look at a mutation, because Gantry's
+// token was over: then it is sent again with another one.
+func turnedAway(c rec) bool {
+	return !c.Call.Executed && (c.Call.Status == 401 || slices.Contains(c.Call.Errors, "unauthorized"))
+}
+
+func (x *index) paused(s span) bool { return slices.ContainsFunc(x.pauses, s.overlaps) }
+
+// oneConfirmation finds confirmations of a plan that was confirmed already, and
+// such as are sent although the last read showed that the plan had gone.
+func oneConfirmation(x *index) []Violation {
+	var all []Violation
+	for _, a := range x.acts("runConfirm") {
+		for _, before := range a.run.acts {
+			if mutates(before, "runConfirm") && took(before) && before.Ended <= a.call.Began && !a.blind && a.run.at(before.Ended).RunState != nil &&
+				!a.replanned(before) {
+				all = append(all, violation(a.run.name(), "Gantry confirmed a plan that it had confirmed before", before, a.read, a.call))
+			}
+		}
+		if a.blind || a.read.N == 0 {
+			continue
+		}
+		for _, seen := range a.read.Call.Runs {
+			if seen.Run == a.run.id && seen.State != "UNCONFIRMED" {
+				all = append(all, violation(a.run.name(), "Gantry confirmed a run that it had seen in "+seen.State, a.read, a.call))
+			}
+		}
+	}
+	return all
+}
+
+// replanned reports whether the run asked for a confirmation anew after an earlier one.
+func (a act) replanned(before rec) bool {
+	_, again := a.run.entered("UNCONFIRMED", before.Ended)
+	return again
+}
+
+// confirmsByPolicy finds confirmations that the labels don't leave to Gantry, or
+// that lack approvals of anybody.
+func confirmsByPolicy(x *index) []Violation {
+	var all []Violation
+	for _, a := range x.acts("runConfirm") {
+		plan := a.plan()
+		if plan.N == 0 || a.blind {
+			continue
+		}
+		why, possible := "", x.policies(a.run.stack, a.span)
+		for _, e := range possible {
+			if why = e.forbids(x.judged(a.run, plan)); why == "" {
+				break
+			}
+		}
+		if why != "" {
+			all = append(all, violation(a.run.name(), "Gantry confirmed although "+why, plan, possible[0].settings, a.read, a.call))
+		}
+	}
+	return all
+}
+
+// forbids returns why Gantry may not confirm the plan whatever people decide.
+func (e effect) forbids(plan model.Plan) string {
+	switch e.policy.Decider(plan) {
+	case model.Nobody:
+		if !e.policy.Managed {
+			return "the stack isn't managed"
+		}
+		return "a label can't be followed: " + e.policy.Invalid[0]
+	case model.Outside:
+		return "the labels leave the plan to people in Spacelift"
+	case model.Gantry, model.People:
+	}
+	return ""
+}
+
+// approvalsBind finds confirmations with too few approvals that may count.
+func approvalsBind(x *index) []Violation {
+	var all []Violation
+	for _, a := range x.acts("runConfirm") {
+		plan := a.plan()
+		if plan.N == 0 || a.blind {
+			continue
+		}
+		asked := x.objectedEarlier(a, plan)
+		why, possible := "", x.policies(a.run.stack, a.span)
+		for _, e := range possible {
+			if why = x.lacks(a, plan, e, asked.N > 0); why == "" {
+				break
+			}
+		}
+		if why != "" {
+			all = append(all, violation(a.run.name(), "Gantry confirmed although "+why,
+				append(a.run.verdicts("approve", "revoke"), plan, asked, possible[0].settings, a.read, a.call)...))
+		}
+	}
+	return all
+}
+
+// objectedEarlier returns the rejection or revocation of an earlier plan of the run:
+// after it, people decide about each later one.
+func (x *index) objectedEarlier(a act, plan rec) rec {
+	for _, q := range a.run.verdicts("reject", "revoke") {
+		if answered(q) && q.Ended < plan.Ended {
+			return q
+		}
+	}
+	return rec{}
+}
+
+// lacks returns which approvals are missing if these rules are in effect.
+func (x *index) lacks(a act, plan rec, e effect, asked bool) string {
+	judged := x.judged(a.run, plan)
+	switch e.policy.Decider(judged) {
+	case model.Gantry:
+		if !asked {
+			return ""
+		}
+	case model.People:
+	case model.Nobody, model.Outside:
+		return "" // another rule's
+	}
+	people := map[string]bool{}
+	var because []string
+	for _, q := range a.run.verdicts("approve") {
+		why := x.unbound(a, plan, q)
+		if why == "" {
+			why = e.config.MayApprove(e.policy, judged, q.Request.Who)
+		}
+		if why == "" {
+			people[e.config.Who(q.Request.Who)] = true
+		} else {
+			because = append(because, fmt.Sprintf("; that of %s doesn't count: %s", q.Request.Who, why))
+		}
+	}
+	if len(people) >= e.policy.Needs() {
+		return ""
+	}
+	return fmt.Sprintf("%d of %d people had approved%s", len(people), e.policy.Needs(), strings.Join(because, ""))
+}
+
+// unbound returns why an approval can't be one of this plan, or nothing.
+func (x *index) unbound(a act, plan, q rec) string {
+	version := decision(q).StateVersion
+	switch {
+	case refused(q) && q.Request.Problem != "already-decided":
+		return "it was refused"
+	case q.Began > a.call.Began:
+		return "it came later"
+	case version != nil && *version != plan.RunState.Version:
+		return fmt.Sprintf("it is about version %d", *version)
+	case q.Request.Status > 0 && q.Ended < plan.Ended:
+		return "it came before the plan"
+	}
+	for _, r := range a.run.verdicts("revoke") {
+		if r.Request.Who == q.Request.Who && answered(r) && r.Began > q.Ended && r.Ended < a.span.from {
+			return "it was revoked"
+		}
+	}
+	return ""
+}
+
+// objectionsBind finds confirmations of a plan that somebody had rejected, and acts
+// that move on a run that somebody had stopped.
+func objectionsBind(x *index) []Violation {
+	var all []Violation
+	for _, a := range x.acts("runConfirm") {
+		plan := a.plan()
+		for _, q := range a.run.verdicts("reject") {
+			if answered(q) && q.Ended < a.span.from && plan.N > 0 && q.Ended > plan.Ended {
+				all = append(all, violation(a.run.name(), "Gantry confirmed a plan that "+q.Request.Who+" had rejected", plan, q, a.read, a.call))
+			}
+		}
+		for _, q := range a.run.operations("stopRun") {
+			if answered(q) && q.Ended < a.span.from {
+				all = append(all, violation(a.run.name(), "Gantry confirmed a run that "+q.Request.Who+" had stopped", plan, q, a.read, a.call))
+			}
+		}
+	}
+	return all
+}

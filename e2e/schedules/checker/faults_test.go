@@ -1,0 +1,487 @@
+package checker
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/gantryhq/gantry/e2e/schedules/history"
+)
+
+// fault changes a good history into one that breaks a rule. It returns nil where
+// the history has nothing that it could change.
+type fault struct {
+	name, rule string
+	inject     func(*draft) []rec
+}
+
+// draft is a copy of a good history that a fault changes.
+type draft struct {
+	*rapid.T
+	records []rec
+}
+
+// copyOf returns records that share nothing with the original.
+func copyOf(t *rapid.T, records []rec) *draft {
+	b, err := json.Marshal(records)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &draft{T: t}
+	if err := json.Unmarshal(b, &d.records); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// pick draws one of the records that fit, or -1.
+func (d *draft) pick(fits func(rec) bool) int {
+	var all []int
+	for i, r := range d.records {
+		if fits(r) {
+			all = append(all, i)
+		}
+	}
+	if len(all) == 0 {
+		return -1
+	}
+	return rapid.SampledFrom(all).Draw(d.T, "place")
+}
+
+// insert puts a record before another one, in no time.
+func (d *draft) insert(i int, r rec) []rec {
+	at := d.records[i]
+	r.Began, r.Ended, r.At = at.Began, at.Began, at.At.Add(at.Began-at.Ended)
+	d.records = slices.Insert(d.records, i, r)
+	return d.done()
+}
+
+// insertEarly is insert with a while between it and what Gantry did next.
+func (d *draft) insertEarly(i int, r rec) []rec {
+	for j := i; j < len(d.records); j++ {
+		d.records[j].Began += time.Second
+		d.records[j].Ended += time.Second
+		d.records[j].At = d.records[j].At.Add(time.Second)
+	}
+	all := d.insert(i, r)
+	all[i].Began -= time.Second / 2
+	all[i].Ended = all[i].Began
+	return all
+}
+
+func (d *draft) remove(i int) []rec {
+	d.records = slices.Delete(d.records, i, i+1)
+	return d.done()
+}
+
+func (d *draft) done() []rec {
+	for i := range d.records {
+		d.records[i].N = i + 1
+	}
+	return d.records
+}
+
+func mutation(field string) func(rec) bool {
+	return func(r rec) bool { return r.Call != nil && mutates(r, field) }
+}
+
+func request(operation string) func(rec) bool {
+	return func(r rec) bool { return r.Request != nil && r.Request.Operation == operation }
+}
+
+func entering(state string) func(rec) bool {
+	return func(r rec) bool { return r.RunState != nil && r.RunState.State == state }
+}
+
+// lastView is the view of a run after everything has settled.
+func (d *draft) lastView() int {
+	settled := slices.IndexFunc(d.records, func(r rec) bool { return r.Phase != nil && r.Phase.Name == history.Settled })
+	return d.pick(func(r rec) bool { return request("getRun")(r) && r.N > settled })
+}
+
+// change alters what a view shows.
+func (d *draft) change(i int, f func(*shown)) []rec {
+	v := decode[shown](d.records[i].Request.Answer)
+	f(&v)
+	d.records[i].Request.Answer = text(v)
+	return d.done()
+}
+
+// at applies f to the place that was picked, if there is one.
+func at(fits func(rec) bool, f func(d *draft, i int) []rec) func(*draft) []rec {
+	return func(d *draft) []rec {
+		i := d.pick(fits)
+		if i < 0 {
+			return nil
+		}
+		return f(d, i)
+	}
+}
+
+// beforeRead applies f at the read that Gantry did before a mutation.
+func beforeRead(field string, f func(d *draft, read int, act rec) []rec) func(*draft) []rec {
+	return at(mutation(field), func(d *draft, i int) []rec {
+		if i == 0 || d.records[i-1].Call == nil {
+			return nil
+		}
+		return f(d, i-1, d.records[i])
+	})
+}
+
+// about is a request of a person's about the run of a mutation.
+func about(act rec, who, operation string, body any) rec {
+	q := &history.Request{Who: who, Operation: operation, Stack: arg(act, "stack"), Run: arg(act, "run"), Status: 200, Path: "/" + operation}
+	if body != nil {
+		q.Body = text(body)
+	}
+	return rec{Request: q}
+}
+
+func (d *draft) settings(stack string, change func(*history.Stack)) rec {
+	for _, r := range slices.Backward(d.records) {
+		if r.Stack != nil && r.Stack.Stack == stack {
+			s := *r.Stack
+			s.Labels = slices.Clone(s.Labels)
+			change(&s)
+			return rec{Stack: &s}
+		}
+	}
+	panic("no stack " + stack)
+}
+
+func relabel(change func([]string) []string) func(d *draft, read int, act rec) []rec {
+	return func(d *draft, read int, act rec) []rec {
+		return d.insertEarly(read, d.settings(arg(act, "stack"), func(s *history.Stack) { s.Labels = change(s.Labels) }))
+	}
+}
+
+func TestInjectedFaultsAreFound(t *testing.T) {
+	for _, f := range faults {
+		t.Run(f.name, func(t *testing.T) {
+			injected := false
+			rapid.Check(t, func(t *rapid.T) {
+				name := rapid.SampledFrom(slices.Sorted(maps.Keys(stories))).Draw(t, "story")
+				bad := f.inject(copyOf(t, stories[name]()))
+				if bad == nil {
+					return
+				}
+				injected = true
+				found := Check(bad)
+				if !slices.ContainsFunc(found, func(v Violation) bool { return v.Rule == f.rule }) {
+					t.Fatalf("%s: %s finds nothing; all that was found: %v", name, f.rule, found)
+				}
+			})
+			if !injected {
+				t.Error("no story has a place for this fault")
+			}
+		})
+	}
+}
+
+var faults = []fault{
+	{"a check is missing", "fresh-check", beforeRead("runConfirm", func(d *draft, read int, _ rec) []rec { return d.remove(read) })},
+	{"a check is old", "fresh-check", at(mutation("runConfirm"), func(d *draft, i int) []rec {
+		for j := i; j < len(d.records); j++ {
+			d.records[j].Began += 5 * time.Second
+			d.records[j].Ended += 5 * time.Second
+		}
+		return d.done()
+	})},
+	{"a confirmation is sent again blindly", "fresh-check", at(mutation("runConfirm"), func(d *draft, i int) []rec {
+		return d.insert(i+1, rec{Call: d.records[i].Call})
+	})},
+	{"a confirmation follows another one", "one-confirmation", at(entering("APPLYING"), func(d *draft, i int) []rec {
+		s := d.records[i].RunState
+		d.insert(i+1, rec{Call: &history.Call{Kind: "mutation", Fields: []string{"runConfirm"}, Arguments: map[string]any{"stack": s.Stack, "run": s.Run}, Actor: gantry, Executed: true, Status: 200}})
+		return d.insert(i+1, rec{Call: &history.Call{Kind: "query", Actor: gantry, Executed: true, Status: 200, Runs: []history.RunSeen{{Stack: s.Stack, Run: s.Run, State: s.State}}}})
+	})},
+	{"the stack isn't managed", "policy", beforeRead("runConfirm", relabel(func([]string) []string { return []string{"env:prod"} }))},
+	{"people decide in Spacelift", "policy", beforeRead("runConfirm", relabel(func([]string) []string { return []string{"gantry:managed"} }))},
+	{"a label can't be read", "policy", beforeRead("runConfirm", relabel(func(l []string) []string { return append(l, "gantry:approval=2") }))},
+	{"the labels contradict each other", "policy", beforeRead("runConfirm", relabel(func(l []string) []string { return append(l, "gantry:confirm=no-deletes", "gantry:confirm=manual") }))},
+	{"an approval is missing", "approvals", at(func(r rec) bool {
+		return request("decideRun")(r) && r.Request.Who != "jane" && decision(r).Verdict == "approve"
+	}, func(d *draft, i int) []rec {
+		return d.remove(i)
+	})},
+	{"the author approves", "approvals", at(func(r rec) bool { return request("decideRun")(r) && r.Request.Who == "joe" }, func(d *draft, _ int) []rec {
+		for i := range d.records {
+			if s := d.records[i].RunState; s != nil {
+				s.Author = "joe-doe"
+			}
+		}
+		return d.done()
+	})},
+	{"who triggered the run approves", "approvals", at(func(r rec) bool { return request("decideRun")(r) && r.Request.Who == "ann" }, func(d *draft, _ int) []rec {
+		for i := range d.records {
+			if s := d.records[i].RunState; s != nil {
+				s.Trigger = "ann"
+			}
+		}
+		return d.done()
+	})},
+	{"another group approves", "approvals", at(func(r rec) bool { return request("decideRun")(r) && r.Request.Who == "joe" }, func(d *draft, i int) []rec {
+		d.records[i].Request.Who = "bob"
+		return d.done()
+	})},
+	{"one person approves twice", "approvals", at(func(r rec) bool { return request("decideRun")(r) && r.Request.Who == "joe" }, func(d *draft, i int) []rec {
+		d.records[i].Request.Who = "ann"
+		return d.done()
+	})},
+	{"an approval is about another plan", "approvals", at(func(r rec) bool { return request("decideRun")(r) && r.Request.Who == "ann" }, func(d *draft, i int) []rec {
+		d.records[i].Request.Body = text(map[string]any{"verdict": "approve", "stateVersion": 2})
+		return d.done()
+	})},
+	{"approvals were asked for", "approvals", beforeRead("runConfirm", relabel(func([]string) []string {
+		return []string{"gantry:managed", "gantry:confirm=manual", "gantry:approvals=3"}
+	}))},
+	{"an approval is revoked", "approvals", func(d *draft) []rec {
+		return beforeRead("runConfirm", func(d *draft, read int, act rec) []rec {
+			if d.pick(request("decideRun")) < 0 {
+				return nil
+			}
+			return d.insertEarly(read, about(act, "ann", "decideRun", map[string]any{"verdict": "revoke", "stateVersion": 4}))
+		})(d)
+	}},
+	{"the plan was rejected", "objections", beforeRead("runConfirm", func(d *draft, read int, act rec) []rec {
+		return d.insertEarly(read, about(act, "bob", "decideRun", map[string]any{"verdict": "reject"}))
+	})},
+	{"the run was stopped", "objections", beforeRead("runConfirm", func(d *draft, read int, act rec) []rec {
+		return d.insertEarly(read, about(act, "bob", "stopRun", nil))
+	})},
+	{"a freeze is in effect", "freezes", beforeRead("runConfirm", func(d *draft, read int, _ rec) []rec {
+		return d.insertEarly(read, rec{Request: &history.Request{Who: "ann", Operation: "declareFreeze", Status: 201, Body: text(map[string]any{}), Answer: text(map[string]any{"id": "f2"})}})
+	})},
+	{"a freeze was not lifted", "freezes", at(request("liftFreeze"), func(d *draft, i int) []rec { return d.remove(i) })},
+	{"a window is closed", "windows", at(func(r rec) bool { return r.Setup != nil }, func(d *draft, i int) []rec {
+		if slices.IndexFunc(d.records, func(r rec) bool { return r.Stack != nil && slices.Contains(r.Stack.Labels, "gantry:profile=office") }) < 0 {
+			return nil
+		}
+		d.records[i].Setup.Windows[0].Deny = d.records[i].Setup.Windows[0].Allow
+		return d.done()
+	})},
+	{"somebody locked the stack", "brakes", beforeRead("runConfirm", func(d *draft, read int, act rec) []rec {
+		return d.insertEarly(read, d.settings(arg(act, "stack"), func(s *history.Stack) { s.LockedBy = "ann" }))
+	})},
+	{"the stack is disabled when Gantry retries", "brakes", beforeRead("runRetry", func(d *draft, read int, act rec) []rec {
+		return d.insertEarly(read, d.settings(arg(act, "stack"), func(s *history.Stack) { s.Disabled = true }))
+	})},
+	{"the stack is locked when Gantry triggers", "brakes", beforeRead("runTrigger", func(d *draft, read int, act rec) []rec {
+		return d.insertEarly(read, d.settings(arg(act, "stack"), func(s *history.Stack) { s.LockedBy = "ann" }))
+	})},
+	{"a parent has failed", "order", at(func(r rec) bool { return entering("FINISHED")(r) && r.RunState.Stack == "s1-a" }, func(d *draft, i int) []rec {
+		if !hasStack(d, "s1-b") {
+			return nil
+		}
+		d.records[i].RunState.State = "FAILED"
+		return d.done()
+	})},
+	{"a parent still works", "order", at(func(r rec) bool { return entering("FINISHED")(r) && r.RunState.Stack == "s1-a" }, func(d *draft, i int) []rec {
+		if !hasStack(d, "s1-b") {
+			return nil
+		}
+		return d.remove(i)
+	})},
+	{"a parent applied after the plan began", "old-plans", at(func(r rec) bool { return mutation("runConfirm")(r) && arg(r, "stack") == "s1-b" }, func(d *draft, i int) []rec {
+		j := slices.IndexFunc(d.records, func(r rec) bool { return entering("APPLYING")(r) && r.RunState.Stack == "s1-a" })
+		k := slices.IndexFunc(d.records, func(r rec) bool { return entering("FINISHED")(r) && r.RunState.Stack == "s1-a" })
+		applying, end := *d.records[j].RunState, *d.records[k].RunState
+		applying.Run, end.Run, applying.Commit, end.Commit = "R9", "R9", "c9", "c9"
+		for _, s := range []*history.RunState{&end, &applying} {
+			d.insertEarly(i-1, rec{RunState: s})
+			for range 4 {
+				d.insertEarly(i, rec{Usage: &history.Usage{}})
+				d.remove(i)
+			}
+		}
+		return d.done()
+	})},
+	{"a stack applies twice for a commit", "once-per-commit", at(func(r rec) bool { return entering("FINISHED")(r) && r.RunState.Stack == "s1-b" }, func(d *draft, i int) []rec {
+		end := d.records[i].RunState
+		for _, r := range slices.Clone(d.records[:i+1]) {
+			if r.RunState != nil && r.RunState.Run == end.Run {
+				again := *r.RunState
+				again.Run = "R9"
+				d.insert(len(d.records)-1, rec{RunState: &again})
+			}
+		}
+		return d.done()
+	})},
+	{"a stack is triggered twice in a chain", "triggers", at(mutation("runTrigger"), func(d *draft, i int) []rec { return d.insert(i+1, rec{Call: d.records[i].Call}) })},
+	{"a stack is triggered before its parent has finished", "triggers", at(func(r rec) bool { return entering("FINISHED")(r) && r.RunState.Stack == "s1-a" }, func(d *draft, i int) []rec {
+		if !hasStack(d, "s1-b") {
+			return nil
+		}
+		return d.remove(i)
+	})},
+	{"a run is retried for its code", "retries", at(entering("FAILED"), func(d *draft, i int) []rec {
+		d.records[i].RunState.Note = "Error: Unsupported argument"
+		return d.done()
+	})},
+	{"a run is retried that a person failed", "retries", at(entering("FAILED"), func(d *draft, i int) []rec {
+		d.records[i].RunState.By = "ann"
+		return d.done()
+	})},
+	{"a run is retried that had begun to apply", "retries", at(entering("FAILED"), func(d *draft, i int) []rec {
+		applying := *d.records[i].RunState
+		applying.State = "APPLYING"
+		return d.insert(i, rec{RunState: &applying})
+	})},
+	{"a run is retried beyond the budget", "retries", beforeRead("runRetry", relabel(func([]string) []string { return []string{"gantry:managed", "gantry:confirm=auto"} }))},
+	{"a stopped run is retried", "retries", beforeRead("runRetry", func(d *draft, read int, act rec) []rec {
+		return d.insertEarly(read, about(act, "bob", "stopRun", nil))
+	})},
+	{"a run is retried twice", "retries", at(func(r rec) bool { return entering("QUEUED")(r) && r.RunState.Retried }, func(d *draft, i int) []rec {
+		again := *d.records[i].RunState
+		again.Run = "R9"
+		call := slices.IndexFunc(d.records, mutation("runRetry"))
+		d.records[call].Ended = d.records[i].Ended + time.Second
+		return d.insert(i+1, rec{RunState: &again})
+	})},
+	{"a discard has no cause", "acts-have-causes", at(request("decideRun"), func(d *draft, i int) []rec {
+		if d.pick(mutation("runDiscard")) < 0 {
+			return nil
+		}
+		return d.remove(i)
+	})},
+	{"a stop has no cause", "acts-have-causes", at(mutation("runConfirm"), func(d *draft, i int) []rec {
+		stop := *d.records[i].Call
+		stop.Fields = []string{"runStop"}
+		return d.insert(i, rec{Call: &stop})
+	})},
+	{"a mutation is unknown", "acts-have-causes", at(mutation("runConfirm"), func(d *draft, i int) []rec {
+		return d.insert(i, rec{Call: &history.Call{Kind: "mutation", Fields: []string{"stackDelete"}, Actor: gantry}})
+	})},
+	{"an act isn't recorded", "recorded", func(d *draft) []rec {
+		i := d.lastView()
+		v := decode[shown](d.records[i].Request.Answer)
+		if len(v.Timeline) == 0 {
+			return nil
+		}
+		return d.change(i, func(s *shown) { s.Timeline = nil })
+	}},
+	{"a refused decision counts", "refusals", at(request("decideRun"), func(d *draft, i int) []rec {
+		if decision(d.records[i]).Verdict == "revoke" {
+			return nil
+		}
+		d.records[i].Request.Status, d.records[i].Request.Problem = 409, "too-late"
+		return d.done()
+	})},
+	{"a decision is in nobody's request", "refusals", func(d *draft) []rec {
+		return d.change(d.lastView(), func(s *shown) { s.Decisions = append(s.Decisions, decided{By: "eve", Verdict: "approve"}) })
+	}},
+	{"an answer forgets a decision", "read-your-writes", func(d *draft) []rec {
+		i := d.lastView()
+		if v := decode[shown](d.records[i].Request.Answer); len(v.Decisions) == 0 {
+			return nil
+		}
+		return d.change(i, func(s *shown) { s.Decisions = nil })
+	}},
+	{"a list forgets a freeze", "read-your-writes", at(request("liftFreeze"), func(d *draft, i int) []rec {
+		return d.insert(i, rec{Request: &history.Request{Operation: "listFreezes", Status: 200, Answer: text(map[string]any{"freezes": []any{}})}})
+	})},
+	{"an approval counts twice", "linearizable", at(func(r rec) bool { return request("decideRun")(r) && r.Request.Who == "joe" }, func(d *draft, i int) []rec {
+		again := *d.records[i].Request
+		again.Key = ""
+		return d.insertEarly(i+2, rec{Request: &again})
+	})},
+	{"a revocation takes back nothing", "linearizable", at(func(r rec) bool { return request("decideRun")(r) && r.Request.Who == "jane" }, func(d *draft, i int) []rec {
+		never := *d.records[i].Request
+		never.Who, never.Key, never.Body = "bob", "", text(map[string]any{"verdict": "revoke", "stateVersion": 4})
+		return d.insert(i, rec{Request: &never})
+	})},
+	{"a key counts for two requests", "keys", at(request("decideRun"), func(d *draft, i int) []rec {
+		other := *d.records[i].Request
+		other.Body = text(map[string]any{"verdict": "approve", "note": "another"})
+		return d.insert(i+1, rec{Request: &other})
+	})},
+	{"a repeat is refused", "keys", at(request("decideRun"), func(d *draft, i int) []rec {
+		other := *d.records[i].Request
+		other.Status, other.Problem = 422, "idempotency-key-reused"
+		return d.insert(i+1, rec{Request: &other})
+	})},
+	{"an accepted run is forgotten", "accepted", func(d *draft) []rec {
+		i := d.lastView()
+		d.records[i].Request.Status = 404
+		return d.done()
+	}},
+	{"an accepted event is not reflected", "accepted", func(d *draft) []rec {
+		return d.change(d.lastView(), func(s *shown) { s.State, s.StateVersion = "UNCONFIRMED", 4 })
+	}},
+	{"a state never was", "truth", at(request("getRun"), func(d *draft, i int) []rec {
+		return d.change(i, func(s *shown) { s.State, s.StateVersion = "CANCELED", 99 })
+	})},
+	{"a forged end is believed", "truth", at(mutation("runConfirm"), func(d *draft, i int) []rec {
+		stack, run := arg(d.records[i], "stack"), arg(d.records[i], "run")
+		d.insert(i, rec{Request: &history.Request{Operation: "getRun", Status: 200, Stack: stack, Run: run, Answer: text(shown{Stack: stack, Run: run, State: "FAILED", StateVersion: 9, Phase: "done"})}})
+		return d.insertEarly(i, rec{Delivery: &history.Delivery{Stack: stack, Run: run, State: "FAILED", Version: 9, Mishap: "forged-end", Status: 202}})
+	})},
+	{"a run is done too early", "truth", at(mutation("runConfirm"), func(d *draft, i int) []rec {
+		stack, run := arg(d.records[i], "stack"), arg(d.records[i], "run")
+		return d.insert(i, rec{Request: &history.Request{Operation: "getRun", Status: 200, Stack: stack, Run: run, Answer: text(shown{Stack: stack, Run: run, State: "UNCONFIRMED", StateVersion: 4, Phase: "done"})}})
+	})},
+	{"an old state is shown", "truth", func(d *draft) []rec {
+		return d.change(d.lastView(), func(s *shown) { s.State, s.StateVersion, s.Phase = "PLANNING", 3, "planning" })
+	}},
+	{"a message is early", "messages", at(entering("FINISHED"), func(d *draft, i int) []rec {
+		s := d.records[i].RunState
+		return d.insertEarly(i, rec{Message: &history.Message{Channel: "x", Format: "webhook", Signed: true, Type: "run.ended", Stack: s.Stack, Run: s.Run, State: s.State}})
+	})},
+	{"a message isn't signed", "messages", at(func(r rec) bool { return r.Message != nil }, func(d *draft, i int) []rec {
+		d.records[i].Message.Signed = false
+		return d.done()
+	})},
+	{"a message comes twice", "messages", at(func(r rec) bool { return r.Message != nil && r.Message.Type == "run.ended" }, func(d *draft, i int) []rec {
+		again := *d.records[i].Message
+		again.ID = "another"
+		return d.insert(i+1, rec{Message: &again})
+	})},
+	{"a label's problem isn't shown", "labels", at(func(r rec) bool {
+		return request("getRun")(r) && decode[shown](r.Request.Answer).Policy[0].Problem != ""
+	}, func(d *draft, i int) []rec {
+		return d.change(i, func(s *shown) { s.Policy[0].Problem = "" })
+	})},
+	{"a good label is refused", "labels", func(d *draft) []rec {
+		return d.change(d.lastView(), func(s *shown) { s.Policy[0].Problem = "what is that?" })
+	}},
+	{"an authentic notification is refused", "front-door", at(func(r rec) bool { return r.Delivery != nil }, func(d *draft, i int) []rec {
+		d.records[i].Delivery.Status = 401
+		return d.done()
+	})},
+	{"another account's notification is accepted", "front-door", at(func(r rec) bool { return r.Delivery != nil }, func(d *draft, i int) []rec {
+		d.records[i].Delivery.Mishap = "forged-account"
+		return d.done()
+	})},
+	{"a run never ends", "settled", at(func(r rec) bool { return entering("FINISHED")(r) || entering("DISCARDED")(r) }, func(d *draft, i int) []rec { return d.remove(i) })},
+	{"an execution never ends", "executions", at(func(r rec) bool { return r.Execution != nil }, func(d *draft, i int) []rec {
+		d.records[i].Execution.Status = "Running"
+		return d.done()
+	})},
+	{"an execution fails", "executions", at(func(r rec) bool { return r.Execution != nil }, func(d *draft, i int) []rec {
+		d.records[i].Execution.Status = "Failed"
+		return d.done()
+	})},
+	{"an answer doesn't fit the contract", "contract", at(func(r rec) bool { return r.Request != nil }, func(d *draft, i int) []rec {
+		d.records[i].Request.Contract = "property phase is missing"
+		return d.done()
+	})},
+	{"an execution grows without bound", "budgets", at(func(r rec) bool { return r.Execution != nil }, func(d *draft, i int) []rec {
+		d.records[i].Execution.Events = 50_000
+		return d.done()
+	})},
+	{"Gantry calls without end", "budgets", at(mutation("runConfirm"), func(d *draft, i int) []rec {
+		for range 3_000 {
+			d.records = append(d.records, rec{Call: &history.Call{Kind: "query", Actor: gantry, Operation: strconv.Itoa(i)}, Ended: d.records[len(d.records)-1].Ended})
+		}
+		return d.done()
+	})},
+}
+
+func hasStack(d *draft, id string) bool {
+	return slices.ContainsFunc(d.records, func(r rec) bool { return r.Stack != nil && r.Stack.Stack == id })
+}

@@ -1,0 +1,347 @@
+package checker
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/gantryhq/gantry/e2e/schedules/history"
+)
+
+const gantry = "api::gantry"
+
+// story writes a history by hand: a Gantry that does everything right.
+type story struct {
+	now     time.Duration
+	records []rec
+	ids     int
+	runs    []*tale
+}
+
+// tale is a run of a story.
+type tale struct {
+	stack, id, commit, author, trigger, typ string
+	retried                                 bool
+	version                                 int
+	state                                   string
+	delta                                   *history.Delta
+	decisions                               []decided
+	timeline                                []entry
+	labels                                  []string
+	problem                                 string
+}
+
+func newStory() *story {
+	s := &story{}
+	s.add(0, rec{Batch: &history.Batch{Seed: 1, Schedules: 1, Account: "acme", Actor: gantry, Reconcile: 2 * time.Second, Poll: time.Second, Replicas: []string{"one"}}})
+	s.add(0, rec{Setup: &history.Setup{
+		Profiles: []history.Profile{{Name: "office", Confirm: "auto", Windows: []string{"day"}}},
+		Windows:  []history.Window{{Name: "day", Allow: []history.Period{{Start: wallStart.Add(-time.Hour), End: wallStart.Add(time.Hour)}}}},
+		Channels: []string{"deploys"},
+		People: []history.Person{
+			{Name: "jane", Role: "approver", Groups: []string{"platform"}},
+			{Name: "joe", Role: "approver", Groups: []string{"platform"}, Aliases: []string{"joe-doe"}},
+			{Name: "ann", Role: "operator", Groups: []string{"platform"}},
+			{Name: "bob", Role: "approver", Groups: []string{"data"}},
+		},
+	}})
+	s.add(0, rec{Phase: &history.Phase{Name: history.Storm}})
+	return s
+}
+
+var wallStart = time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
+
+// add appends a record that took some time, and returns its place.
+func (s *story) add(took time.Duration, r rec) int {
+	r.N = len(s.records) + 1
+	r.Began, r.Ended = s.now, s.now+took
+	r.At = wallStart.Add(r.Ended)
+	s.now += took + 10*time.Millisecond
+	s.records = append(s.records, r)
+	return len(s.records) - 1
+}
+
+func (s *story) stack(id string, labels ...string) {
+	s.add(0, rec{Stack: &history.Stack{Stack: id, Labels: append([]string{"gantry:managed"}, labels...)}})
+}
+
+func (s *story) labels(stack string) []string {
+	for _, r := range slices.Backward(s.records) {
+		if r.Stack != nil && r.Stack.Stack == stack {
+			return r.Stack.Labels
+		}
+	}
+	return nil
+}
+
+// push begins a run and leads it to its plan.
+func (s *story) push(stack, commit string) *tale {
+	s.ids++
+	r := &tale{stack: stack, id: fmt.Sprintf("R%d", s.ids), commit: commit, author: "carol", typ: "TRACKED", version: -1, labels: s.labels(stack)}
+	s.runs = append(s.runs, r)
+	s.begin(r)
+	return r
+}
+
+func (s *story) begin(r *tale) {
+	for _, state := range []string{"QUEUED", "PREPARING", "INITIALIZING", "PLANNING"} {
+		s.enter(r, state, "", "")
+	}
+	r.delta = &history.Delta{Added: 1}
+	s.enter(r, "UNCONFIRMED", "", "")
+}
+
+func (s *story) enter(r *tale, state, by, note string) {
+	r.version++
+	r.state = state
+	s.add(0, rec{RunState: &history.RunState{
+		Stack: r.stack, Run: r.id, Type: r.typ, State: state, Version: r.version, By: by, Note: note, Commit: r.commit,
+		Author: r.author, Trigger: r.trigger, Delta: r.delta, Retried: r.retried,
+	}})
+	if by == gantry {
+		r.timeline = append(r.timeline, entry{Kind: "action", Summary: "Gantry " + map[string]string{"CONFIRMED": "confirmed", "DISCARDED": "discarded"}[state] + " the plan"})
+	}
+	s.add(time.Millisecond, rec{Delivery: &history.Delivery{
+		ID: fmt.Sprintf("%s-%d", r.id, r.version), Stack: r.stack, Run: r.id, State: state, Version: r.version, Replica: "one", Status: 202,
+		Answer: text(receipt{Outcome: "accepted"}),
+	}})
+}
+
+func text(v any) json.RawMessage {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+// read has Gantry read a run.
+func (s *story) read(r *tale) {
+	s.add(5*time.Millisecond, rec{Call: &history.Call{
+		Kind: "query", Operation: "Run", Fields: []string{"stack"}, Arguments: map[string]any{"id": r.stack}, Actor: gantry, Executed: true, Status: 200,
+		Runs:   []history.RunSeen{{Stack: r.stack, Run: r.id, State: r.state, Version: r.version}},
+		Stacks: []history.StackSeen{{Stack: r.stack, Labels: s.labels(r.stack)}},
+	}})
+}
+
+// mutate has Gantry send a mutation about a run.
+func (s *story) mutate(r *tale, field string) int {
+	return s.add(5*time.Millisecond, rec{Call: &history.Call{
+		Kind: "mutation", Operation: field, Fields: []string{field}, Arguments: map[string]any{"stack": r.stack, "run": r.id}, Actor: gantry, Executed: true, Status: 200,
+	}})
+}
+
+func (s *story) confirm(r *tale) {
+	s.read(r)
+	s.mutate(r, "runConfirm")
+	s.enter(r, "CONFIRMED", gantry, "")
+}
+
+func (s *story) finish(r *tale) {
+	s.enter(r, "APPLYING", "", "")
+	s.enter(r, "FINISHED", "", "")
+	s.message(r, "run.ended")
+}
+
+func (s *story) discard(r *tale) {
+	s.read(r)
+	s.mutate(r, "runDiscard")
+	s.enter(r, "DISCARDED", gantry, "")
+}
+
+func (s *story) message(r *tale, kind string) {
+	s.add(0, rec{Message: &history.Message{
+		Channel: "deploys", Format: "webhook", ID: fmt.Sprintf("%s-%s-%d", kind, r.id, r.version), Type: kind, Stack: r.stack, Run: r.id, State: r.state, Signed: true, Status: 200,
+	}})
+}
+
+// ask sends a request about a run to Gantry.
+func (s *story) ask(r *tale, who, operation, key string, body any, status int, answer any) int {
+	q := &history.Request{
+		Replica: "one", Who: who, Operation: operation, Method: "POST", Path: "/v1/" + operation + "/" + r.id, Key: key, Stack: r.stack, Run: r.id,
+		Status: status, Answer: text(answer),
+	}
+	if body != nil {
+		q.Body = text(body)
+	}
+	return s.add(5*time.Millisecond, rec{Request: q})
+}
+
+// decide has a person decide about the plan that the run has.
+func (s *story) decide(r *tale, who, verdict string) {
+	key := fmt.Sprintf("%s-%s-%d", who, verdict, s.now)
+	s.ask(r, who, "decideRun", key, map[string]any{"verdict": verdict, "stateVersion": r.version}, 200, r.view())
+	switch verdict {
+	case "revoke":
+		for i := range r.decisions {
+			if r.decisions[i].By == who && r.decisions[i].StateVersion == r.version {
+				r.decisions[i].Revoked = true
+			}
+		}
+	default:
+		r.decisions = append(r.decisions, decided{By: who, Verdict: verdict, StateVersion: r.version})
+	}
+	s.view(r)
+}
+
+func (r *tale) view() shown {
+	phase := "planning"
+	if ended(r.state) {
+		phase = "done"
+	}
+	return shown{
+		Run: r.id, Stack: r.stack, State: r.state, StateVersion: r.version, Phase: phase, Managed: true, Labels: r.labels,
+		Policy: []policyValue{{Name: "confirm", Problem: r.problem}}, Decisions: slices.Clone(r.decisions), Timeline: slices.Clone(r.timeline),
+	}
+}
+
+// view has somebody look at a run.
+func (s *story) view(r *tale) { s.ask(r, "ann", "getRun", "", nil, 200, r.view()) }
+
+// freeze declares a freeze of the account and returns its id.
+func (s *story) freeze(who, id string) {
+	s.add(5*time.Millisecond, rec{Request: &history.Request{
+		Replica: "one", Who: who, Operation: "declareFreeze", Method: "POST", Path: "/v1/accounts/acme/freezes", Status: 201,
+		Body: text(map[string]any{"reason": "release"}), Answer: text(map[string]any{"id": id}),
+	}})
+}
+
+func (s *story) lift(who, id string) {
+	s.add(5*time.Millisecond, rec{Request: &history.Request{
+		Replica: "one", Who: who, Operation: "liftFreeze", Method: "DELETE", Path: "/v1/accounts/acme/freezes/" + id, Status: 204,
+	}})
+}
+
+// trigger has Gantry trigger a follower for a chain.
+func (s *story) trigger(stack, commit string, root *tale) *tale {
+	s.add(5*time.Millisecond, rec{Call: &history.Call{
+		Kind: "query", Operation: "Stack", Fields: []string{"stack"}, Actor: gantry, Executed: true, Status: 200,
+		Stacks: []history.StackSeen{{Stack: stack, Labels: s.labels(stack)}},
+	}})
+	s.add(5*time.Millisecond, rec{Call: &history.Call{
+		Kind: "mutation", Fields: []string{"runTrigger"}, Arguments: map[string]any{"stack": stack, "commitSha": commit}, Actor: gantry, Executed: true, Status: 200,
+		Metadata: "chain/acme/" + root.id + " " + stack,
+	}})
+	s.ids++
+	r := &tale{stack: stack, id: fmt.Sprintf("R%d", s.ids), commit: commit, author: "carol", trigger: gantry, typ: "TRACKED", version: -1, labels: s.labels(stack)}
+	s.runs = append(s.runs, r)
+	s.begin(r)
+	return r
+}
+
+// retry has Gantry retry a failed run.
+func (s *story) retry(of *tale) *tale {
+	s.read(of)
+	i := s.mutate(of, "runRetry")
+	s.ids++
+	r := &tale{stack: of.stack, id: fmt.Sprintf("R%d", s.ids), commit: of.commit, author: of.author, trigger: gantry, typ: of.typ, retried: true, version: -1, labels: s.labels(of.stack)}
+	s.runs = append(s.runs, r)
+	s.begin(r)
+	for j := i + 1; j < len(s.records); j++ { // the mutation lasts until its run has begun
+		if s.records[j].RunState != nil {
+			s.records[i].Ended = s.records[j].Ended
+			break
+		}
+	}
+	return r
+}
+
+// end calms and settles the story.
+func (s *story) end() []rec {
+	s.add(0, rec{Phase: &history.Phase{Name: history.Calm}})
+	s.now += 30 * time.Second
+	s.add(0, rec{Phase: &history.Phase{Name: history.Settled}})
+	for _, r := range s.runs {
+		s.view(r)
+		s.add(0, rec{Execution: &history.Execution{ID: "run/acme/" + r.stack + "/" + r.id, Type: "ManageRun", Status: "Completed", Stack: r.stack, Run: r.id, Events: 60, Bytes: 9_000}})
+	}
+	return s.records
+}
+
+// The stories, each of which a good Gantry can live.
+var stories = map[string]func() []rec{
+	"a plan that Gantry confirms alone": func() []rec {
+		s := newStory()
+		s.stack("s1-a", "gantry:confirm=auto")
+		r := s.push("s1-a", "c1")
+		s.confirm(r)
+		s.finish(r)
+		return s.end()
+	},
+	"a plan that two people approve": func() []rec {
+		s := newStory()
+		s.stack("s1-a", "gantry:confirm=manual", "gantry:approvals=2", "gantry:approvers=platform")
+		r := s.push("s1-a", "c1")
+		s.message(r, "run.decision_needed")
+		s.decide(r, "jane", "approve")
+		s.decide(r, "joe", "approve")
+		s.decide(r, "jane", "revoke")
+		s.decide(r, "ann", "approve")
+		s.confirm(r)
+		s.finish(r)
+		return s.end()
+	},
+	"a plan that somebody rejects": func() []rec {
+		s := newStory()
+		s.stack("s1-a", "gantry:confirm=manual")
+		r := s.push("s1-a", "c1")
+		s.decide(r, "jane", "reject")
+		s.discard(r)
+		return s.end()
+	},
+	"a freeze that is lifted": func() []rec {
+		s := newStory()
+		s.stack("s1-a", "gantry:confirm=auto")
+		s.freeze("ann", "f1")
+		r := s.push("s1-a", "c1")
+		s.lift("ann", "f1")
+		s.confirm(r)
+		s.finish(r)
+		return s.end()
+	},
+	"a label that is mended": func() []rec {
+		s := newStory()
+		s.stack("s1-a", "gantry:confirm=auto", "gantry:aprovals=2")
+		r := s.push("s1-a", "c1")
+		r.problem = "there is no such label"
+		s.view(r)
+		s.stack("s1-a", "gantry:confirm=auto")
+		r.problem, r.labels = "", s.labels("s1-a")
+		s.confirm(r)
+		s.finish(r)
+		return s.end()
+	},
+	"a window that is open": func() []rec {
+		s := newStory()
+		s.stack("s1-a", "gantry:profile=office")
+		r := s.push("s1-a", "c1")
+		s.confirm(r)
+		s.finish(r)
+		return s.end()
+	},
+	"a chain": func() []rec {
+		s := newStory()
+		s.stack("s1-a", "gantry:confirm=auto")
+		s.stack("s1-b", "gantry:confirm=auto", "gantry:after=s1-a")
+		s.now += 20 * time.Second // the order is known for a while
+		root := s.push("s1-a", "c1")
+		s.confirm(root)
+		s.finish(root)
+		s.now += 5 * time.Second
+		r := s.trigger("s1-b", "c1", root)
+		s.confirm(r)
+		s.finish(r)
+		return s.end()
+	},
+	"a retry": func() []rec {
+		s := newStory()
+		s.stack("s1-a", "gantry:confirm=auto", "gantry:retries=1")
+		r := s.push("s1-a", "c1")
+		s.enter(r, "FAILED", "", "dial tcp: connection refused")
+		again := s.retry(r)
+		s.confirm(again)
+		s.finish(again)
+		return s.end()
+	},
+}

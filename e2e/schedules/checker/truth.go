@@ -1,0 +1,203 @@
+package checker
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gantryhq/gantry/e2e/schedules/history"
+	"github.com/gantryhq/gantry/e2e/schedules/model"
+)
+
+type receipt struct {
+	Outcome string `json:"outcome"`
+	Reason  string `json:"reason"`
+}
+
+// acceptedIsReflected finds runs of which Gantry accepted a notification and whose
+// end it doesn't show after everything has settled.
+func acceptedIsReflected(x *index) []Violation {
+	var all []Violation
+	for _, r := range x.order {
+		i := slices.IndexFunc(r.delivered, func(d rec) bool {
+			return !d.Delivery.Forged() && decode[receipt](d.Delivery.Answer).Outcome == "accepted"
+		})
+		if i < 0 || x.phases[history.Settled] == 0 {
+			continue
+		}
+		v, asked := x.settled(r)
+		answers := r.operations("getRun")
+		switch {
+		case asked && v.State != r.last().State && r.states[len(r.states)-1].Ended+x.tick() < v.asked.Began:
+			all = append(all, violation(r.name(), fmt.Sprintf("Gantry accepted notifications of the run and shows it as %s when it is %s", v.State, r.last().State),
+				r.delivered[i], r.states[len(r.states)-1], v.asked))
+		case !asked && len(answers) > 0 && answers[len(answers)-1].Request.Status == 404 && answers[len(answers)-1].Began > x.phases[history.Settled]:
+			all = append(all, violation(r.name(), "Gantry accepted a notification of the run and doesn't know it", r.delivered[i], answers[len(answers)-1]))
+		}
+	}
+	return all
+}
+
+// answersAreTrue finds answers with a state that the run never entered, ones that
+// say a run has ended that hasn't, and old ones while nothing goes wrong.
+func answersAreTrue(x *index) []Violation {
+	var all []Violation
+	for _, q := range x.requests {
+		if !answered(q) {
+			continue
+		}
+		for _, s := range claims(q) {
+			r := x.runs[key(s.Stack, s.Run)]
+			if r == nil || len(r.states) == 0 {
+				continue
+			}
+			if why, evidence := x.untrue(r, q, s); why != "" {
+				all = append(all, violation(r.name(), why, append(evidence, q)...))
+			}
+		}
+	}
+	return firstOf(all)
+}
+
+// claims are the runs that an answer shows.
+func claims(q rec) []shown {
+	switch q.Request.Operation {
+	case "getRun":
+		return []shown{decode[shown](q.Request.Answer)}
+	case "listRuns":
+		return decode[struct {
+			Runs []shown `json:"runs"`
+		}](q.Request.Answer).Runs
+	}
+	return nil
+}
+
+// untrue returns what of a claim contradicts Spacelift.
+func (x *index) untrue(r *run, q rec, s shown) (string, []rec) {
+	entered := slices.IndexFunc(r.states, func(e rec) bool {
+		return e.RunState.State == s.State && (q.Request.Operation == "listRuns" || e.RunState.Version == s.StateVersion)
+	})
+	now := r.at(q.Ended)
+	switch {
+	case s.State == "":
+		return "", nil
+	case entered < 0 || r.states[entered].Ended > q.Ended:
+		claimed, was := r.forged(s.State, q.Ended)
+		if !was {
+			return fmt.Sprintf("Gantry shows the run in %s (%d), which it never entered", s.State, s.StateVersion), []rec{now}
+		}
+		if s.Phase == "done" {
+			return "Gantry believes a forged end", []rec{claimed, now}
+		}
+		if claimed.Ended+x.tick() < q.Began && !x.trouble(q) {
+			return fmt.Sprintf("Gantry still shows the run in %s, which was forged", s.State), []rec{claimed, now}
+		}
+	case s.Phase == "done" && now.N > 0 && !ended(now.RunState.State):
+		return "Gantry shows a run as done that continues", []rec{now}
+	case r.states[entered].N < now.N && now.Ended+x.tick() < q.Began && !x.trouble(q):
+		after := r.states[min(entered+1, len(r.states)-1)]
+		if after.Ended+x.tick() < q.Began {
+			return "Gantry still shows the run in " + s.State, []rec{r.states[entered], now}
+		}
+	}
+	return "", nil
+}
+
+// forged returns a forged notification that claims a state of the run.
+func (r *run) forged(state string, before time.Duration) (rec, bool) {
+	for _, d := range slices.Backward(r.delivered) {
+		if d.Delivery.Forged() && d.Delivery.State == state && d.Began < before {
+			return d, true
+		}
+	}
+	return rec{}, false
+}
+
+// trouble reports whether anything went wrong in the tick before a request.
+func (x *index) trouble(q rec) bool {
+	calm, was := x.phases[history.Calm]
+	s := span{q.Began - x.tick(), q.Ended}
+	return !was || s.from < calm || slices.ContainsFunc(x.apiDown, s.overlaps) || slices.ContainsFunc(x.pauses, s.overlaps)
+}
+
+// messagesAreTrue finds messages about a state that the run had not entered, that
+// aren't signed, and that come twice.
+func messagesAreTrue(x *index) []Violation {
+	var all []Violation
+	for _, r := range x.order {
+		type once struct{ channel, kind string }
+		sent := map[once]rec{}
+		for _, m := range r.messages {
+			msg := m.Message
+			entered := slices.IndexFunc(r.states, func(s rec) bool { return s.RunState.State == msg.State && s.Ended <= m.Ended })
+			switch {
+			case msg.Format == "webhook" && !msg.Signed:
+				all = append(all, violation(r.name(), "a message isn't signed", m))
+			case msg.State != "" && entered < 0:
+				all = append(all, violation(r.name(), "a message says that the run is "+msg.State+", which it never was", m, r.at(m.Ended)))
+			case msg.Type == "run.ended" && !ended(r.at(m.Ended).RunState.State):
+				all = append(all, violation(r.name(), "a message says that a run has ended that continues", m, r.at(m.Ended)))
+			case msg.Type == "run.failed" && r.at(m.Ended).RunState.State != "FAILED":
+				all = append(all, violation(r.name(), "a message says that a run has failed that hasn't", m, r.at(m.Ended)))
+			}
+			k := once{msg.Channel, msg.Type}
+			if before, was := sent[k]; was && msg.Type == "run.ended" && before.Message.ID != msg.ID {
+				all = append(all, violation(r.name(), "two messages say that the run has ended", before, m))
+			}
+			sent[k] = m
+		}
+	}
+	return all
+}
+
+// labelsAreExplained compares the labels that Gantry can't follow, as it shows
+// them, with those that the documents say it can't.
+func labelsAreExplained(x *index) []Violation {
+	var all []Violation
+	for _, r := range x.runs {
+		for _, v := range r.shown() {
+			if v.Policy == nil || v.Labels == nil || !v.Managed {
+				continue
+			}
+			shows := slices.ContainsFunc(v.Policy, func(p policyValue) bool { return p.Problem != "" })
+			fits := false
+			var last model.Policy
+			configs := x.configs(span{v.asked.Began - x.tick(), v.asked.Ended})
+			for _, c := range configs {
+				last = c.Resolve(r.stack, v.Labels)
+				fits = fits || len(last.Unclear) > 0 || shows == (len(last.Invalid) > 0)
+			}
+			if !fits && len(configs) > 0 {
+				all = append(all, violation(r.stack, fmt.Sprintf("of the labels %q the model can't follow %q; Gantry shows %+v", v.Labels, last.Invalid, v.Policy), v.asked))
+			}
+		}
+	}
+	return firstOf(all)
+}
+
+// frontDoor finds authentic notifications that were refused, and others that weren't.
+func frontDoor(x *index) []Violation {
+	var all []Violation
+	for _, r := range x.runs {
+		for _, d := range r.delivered {
+			status, mishap := d.Delivery.Status, d.Delivery.Mishap
+			switch {
+			case mishap == "forged-secret" || mishap == "forged-account":
+				if status >= 200 && status < 300 {
+					all = append(all, violation(r.name(), "Gantry accepted a notification that nobody of the account had signed", d))
+				}
+			case status >= 400 && status < 500 && !x.rotates(d):
+				all = append(all, violation(r.name(), fmt.Sprintf("Gantry answered an authentic notification with %d", status), d))
+			}
+		}
+	}
+	return all
+}
+
+// rotates reports whether the webhook's secret was about to change.
+func (x *index) rotates(d rec) bool {
+	return slices.ContainsFunc(x.mishaps, func(m rec) bool {
+		return strings.Contains(m.Mishap.Kind, "secret") && m.Began < d.Ended+5*time.Second && m.Ended > d.Began-5*time.Second
+	})
+}
