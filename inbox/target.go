@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
@@ -21,14 +22,20 @@ import (
 type TemporalTarget struct {
 	Client    client.Client
 	TaskQueue string
+
+	started [4096]atomic.Uint64 // runs whose executions exist, by hash
 }
 
 // Signal implements [Target].
-func (t TemporalTarget) Signal(ctx context.Context, run spacelift.RunRef, events []managed.RunEvent) error {
+func (t *TemporalTarget) Signal(ctx context.Context, run spacelift.RunRef, events []managed.RunEvent) error {
 	id := managed.ManageRunID(run)
+	hash := runKey(run)
+	started := &t.started[hash%uint64(len(t.started))]
 	var attributes []temporal.SearchAttributeUpdate
-	for _, a := range managed.StartAttributes(run, events) {
-		attributes = append(attributes, temporal.NewSearchAttributeKeyKeyword(a.Name).ValueSet(a.Value))
+	if started.Load() != hash { // an execution that exists takes none, and they cost more than the event
+		for _, a := range managed.StartAttributes(run, events) {
+			attributes = append(attributes, temporal.NewSearchAttributeKeyKeyword(a.Name).ValueSet(a.Value))
+		}
 	}
 	_, err := t.Client.SignalWithStartWorkflow(ctx, id, managed.RunEventsSignal, managed.RunEvents{Events: events},
 		client.StartWorkflowOptions{
@@ -40,6 +47,7 @@ func (t TemporalTarget) Signal(ctx context.Context, run spacelift.RunRef, events
 	if err != nil {
 		return fmt.Errorf("signal %s: %w", id, classify(err))
 	}
+	started.Store(hash)
 	return nil
 }
 

@@ -46,7 +46,8 @@ func TestTemporalTargetSignalsOneExecutionPerRun(t *testing.T) {
 	run := spacelift.RunRef{Account: "acme", Stack: "network", Run: "01KDX3V4T8Q2M5N7P9R1S3T5V7"}
 	events := []managed.RunEvent{ev(run, 0, spacelift.RunStateQueued), ev(run, 1, spacelift.RunStateReady)}
 	c := &fakeClient{}
-	if err := (TemporalTarget{Client: c, TaskQueue: "gantry"}).Signal(t.Context(), run, events); err != nil {
+	target := &TemporalTarget{Client: c, TaskQueue: "gantry"}
+	if err := target.Signal(t.Context(), run, events); err != nil {
 		t.Fatal(err)
 	}
 	want := signalWithStart{
@@ -60,6 +61,13 @@ func TestTemporalTargetSignalsOneExecutionPerRun(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, c.asked); diff != "" {
 		t.Errorf("asked (-want +got):\n%s", diff)
+	}
+	if err := target.Signal(t.Context(), run, events); err != nil {
+		t.Fatal(err)
+	}
+	want.Attributes = map[string]any{} // the execution has its own by now
+	if diff := cmp.Diff(want, c.asked); diff != "" {
+		t.Errorf("asked next (-want +got):\n%s", diff)
 	}
 }
 
@@ -87,7 +95,7 @@ func TestWhatTemporalsAnswersMean(t *testing.T) {
 		{"something new", errors.New("something new"), nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			err := TemporalTarget{Client: &fakeClient{answer: c.err}}.Signal(t.Context(), runRef(1), nil)
+			err := (&TemporalTarget{Client: &fakeClient{answer: c.err}}).Signal(t.Context(), runRef(1), nil)
 			if !errors.Is(err, c.err) {
 				t.Errorf("%v hides the cause", err)
 			}
