@@ -85,8 +85,12 @@ func (o ForwarderOptions) backoff(failures int) time.Duration {
 
 const (
 	downAfter  = 10 * time.Second // without success
-	probePause = time.Second      // between signals while Temporal is down
 	windowSpan = 500 * time.Millisecond
+
+	// After this many failures in a row, of any runs, signals are sent one at a
+	// time with growing pauses, until one succeeds.
+	failuresInARow     = 32
+	minProbe, maxProbe = 10 * time.Millisecond, time.Second
 
 	// A signal is slow after this many times the usual duration.
 	slowFactor         = 20
@@ -122,7 +126,8 @@ type Forwarder struct {
 	good, bad int     // results since the window began
 	window    time.Time
 	usual     time.Duration // of successful signals; 0 before the first
-	probe     time.Time     // when to try the next signal while Temporal is down
+	failures  int           // in a row, of any runs
+	probe     time.Time     // when to try the next signal after failuresInARow
 	down      bool          // logged
 }
 
@@ -177,11 +182,13 @@ func (f *Forwarder) claim(ctx context.Context, now time.Time) (*job, time.Time) 
 	in := f.in
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	down := in.health.down(now)
-	if down {
-		if !f.down {
-			f.down = true
-			in.log.Warn("Temporal does not accept signals; the inbox keeps the events", "since", in.health.failing, "error", in.health.lastError)
+	if !f.down && in.health.down(now) {
+		f.down = true
+		in.log.Warn("Temporal does not accept signals; the inbox keeps the events", "since", in.health.failing, "error", in.health.lastError)
+	}
+	if f.failures >= failuresInARow {
+		if len(f.jobs) > 0 {
+			return nil, f.preempt(now)
 		}
 		if now.Before(f.probe) {
 			return nil, f.probe
@@ -197,7 +204,6 @@ func (f *Forwarder) claim(ctx context.Context, now time.Time) (*job, time.Time) 
 	if r == nil {
 		return nil, earlier(again, f.preempt(now))
 	}
-	f.probe = now.Add(probePause)
 	j := &job{run: r, retry: r.attempts > 0, began: now}
 	j.ctx, j.cancel = context.WithCancelCause(ctx)
 	if f.jobs = append(f.jobs, j); j.retry {
@@ -400,6 +406,7 @@ func (f *Forwarder) answered(now time.Time, took time.Duration) {
 		f.usual = 1
 	}
 	f.count(now, true)
+	f.failures = 0
 	f.limit = min(float64(f.opts.MaxConcurrent), f.limit+1/f.limit)
 	if f.down {
 		in.log.Info("Temporal accepts signals again", "away", time.Since(in.health.failing), "pending", in.pending)
@@ -439,6 +446,9 @@ func (f *Forwarder) failed(j *job, _ spacelift.RunRef, err error) {
 		in.health.failing = now
 	}
 	f.count(now, false)
+	if f.failures++; f.failures >= failuresInARow {
+		f.probe = now.Add(decide.Backoff(minProbe, f.failures-failuresInARow, maxProbe))
+	}
 }
 
 // refill reads events from the log into the queue if it has room.

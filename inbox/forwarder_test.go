@@ -69,6 +69,29 @@ func TestOutageKeepsEverythingAndIsProbedGently(t *testing.T) {
 	})
 }
 
+// While Temporal is away, trying costs next to nothing, from the first second on,
+// however many runs wait.
+func TestOutageIsNoticedWithinFailures(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		in := open(t, Options{})
+		tries := 0
+		target := &fakeTarget{fail: func(spacelift.RunRef, []managed.RunEvent) error {
+			tries++
+			return errAway
+		}}
+		forward(t, in, target, ForwarderOptions{})
+		for n := range 2000 {
+			accept(t, in, notice(runRef(n), 0, spacelift.RunStateQueued))
+		}
+		pass(9 * time.Second)
+		synctest.Wait()
+		if tries < 32 || tries > 100 {
+			t.Errorf("%d signals were tried within 9 seconds, want a few dozen", tries)
+		}
+	})
+}
+
 func TestRunThatAlwaysFailsDoesNotHoldUpOthers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
