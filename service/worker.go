@@ -51,7 +51,15 @@ func startWorker(ctx context.Context, c client.Client, acts *activities.Activiti
 	}
 }
 
+// cachedExecutions limits the executions that the worker keeps in memory between
+// their tasks. Each takes about 150 KB, most of it a goroutine's stack; the SDK's
+// default of 10,000 would take more than a gigabyte. An execution beyond the limit
+// is replayed from its history of some dozens of events at its next task, which
+// takes a few milliseconds. Most installations have fewer runs in progress.
+const cachedExecutions = 400
+
 func newWorker(ctx context.Context, c client.Client, acts *activities.Activities, o Options) worker.Worker {
+	worker.SetStickyWorkflowCacheSize(cachedExecutions)
 	w := worker.New(c, o.Config.Temporal.TaskQueue, worker.Options{
 		WorkflowTaskPollerBehavior: worker.NewPollerBehaviorAutoscaling(worker.PollerBehaviorAutoscalingOptions{}),
 		ActivityTaskPollerBehavior: worker.NewPollerBehaviorAutoscaling(worker.PollerBehaviorAutoscalingOptions{}),
