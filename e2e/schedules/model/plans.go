@@ -1,0 +1,113 @@
+package model
+
+import (
+	"slices"
+	"time"
+
+	"github.com/gantryhq/gantry/e2e/schedules/history"
+)
+
+// Decider names those who decide about a plan with changes.
+type Decider string
+
+// The deciders.
+const (
+	Nobody  Decider = "nobody"  // the stack isn't managed, or a label holds it
+	Gantry  Decider = "gantry"  // alone
+	People  Decider = "people"  // through Gantry
+	Outside Decider = "outside" // people, in Spacelift
+)
+
+// Plan is a plan with changes, as far as policy depends on it.
+type Plan struct {
+	Type   string
+	Drift  bool
+	Delta  *history.Delta // nil if unknown
+	Author string         // login of the author of the commit; empty if unknown
+	By     []string       // who triggered the run, or asked for it or for the run that it retries
+}
+
+// Decider returns who decides about the plan (docs/reference/labels.md, "Confirmation").
+func (p Policy) Decider(plan Plan) Decider {
+	switch {
+	case !p.Managed || len(p.Invalid) > 0:
+		return Nobody
+	case p.Confirm == "" && p.Approvals == 0 && p.Approvers == "" && p.Timeout == 0:
+		return Outside
+	case p.Confirm == "" || p.Confirm == "manual" || !slices.Contains(p.Types, plan.Type), plan.Drift && !p.Drift:
+		return People
+	case p.Confirm == "no-deletes" && (plan.Delta == nil || plan.Delta.Deleted > 0):
+		return People
+	case !p.fits(plan.Delta):
+		return People
+	}
+	return Gantry
+}
+
+// fits reports whether a plan is within the limits; one with unknown changes isn't.
+func (p Policy) fits(d *history.Delta) bool {
+	if p.Limits == (history.Limits{}) {
+		return true
+	}
+	if d == nil {
+		return false
+	}
+	most := func(limit *int, n int) bool { return limit == nil || n <= *limit }
+	return most(p.Limits.MaxAdded, d.Added) && most(p.Limits.MaxChanged, d.Changed) && most(p.Limits.MaxDeleted, d.Deleted)
+}
+
+// Needs returns how many different people must approve where people decide.
+func (p Policy) Needs() int { return max(p.Approvals, 1) }
+
+// MayApprove returns why a person's approval doesn't count, or nothing
+// (docs/how-to/approvals.md).
+func (c Config) MayApprove(p Policy, plan Plan, token string) string {
+	bearer, found := c.Token(token)
+	switch {
+	case !found:
+		return "there is no such token"
+	case bearer.Role == "viewer":
+		return "a viewer decides nothing"
+	case p.Approvers != "" && !slices.Contains(bearer.Groups, p.Approvers):
+		return "the person isn't in the group " + p.Approvers
+	case p.SelfApproval:
+		return ""
+	case plan.Author == "" && len(plan.By) == 0:
+		return "nobody is known to have made the change, so it may be the approver's own"
+	case plan.Author != "" && c.Who(plan.Author) == c.Who(token):
+		return "the person wrote the commit"
+	}
+	for _, by := range plan.By {
+		if c.Who(by) == c.Who(token) {
+			return "the person triggered the run"
+		}
+	}
+	return ""
+}
+
+// Freeze keeps Gantry from confirming from its begin until its end or until it is
+// lifted.
+type Freeze struct {
+	Stacks []string // all of the account if empty
+	Begin  time.Time
+	End    time.Time // zero: until it is lifted
+}
+
+// Binds reports whether the freeze concerns the stack at that time, if nobody lifted it.
+func (f Freeze) Binds(stack string, at time.Time) bool {
+	return (len(f.Stacks) == 0 || slices.Contains(f.Stacks, stack)) && !at.Before(f.Begin) && (f.End.IsZero() || at.Before(f.End))
+}
+
+// Brake returns what about the stack keeps Gantry from acting on it, or nothing.
+// The actor is Gantry's API key: its own lock is none.
+func Brake(s history.Stack, actor string) string {
+	switch {
+	case s.LockedBy != "" && s.LockedBy != actor:
+		return "it is locked by " + s.LockedBy
+	case s.Disabled:
+		return "it is disabled"
+	case s.Deleting || s.Deleted:
+		return "it is being deleted"
+	}
+	return ""
+}
