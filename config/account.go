@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/spacelift/spaceliftapi"
 )
@@ -53,13 +54,13 @@ type givenAccount struct {
 // accountFromEnvironment returns the account that GANTRY_ACCOUNT names. It refuses a
 // variable that would have no effect, or make the previous webhook secret the
 // current one.
-func accountFromEnvironment(environ []string) (givenAccount, error) {
+func accountFromEnvironment(environ []string) (given givenAccount, problems []error) {
 	env := map[string]string{}
 	for _, e := range environ {
 		name, value, _ := strings.Cut(e, "=")
 		env[name] = trimLineEnd(value)
 	}
-	given := givenAccount{values: map[string][]string{}, origins: map[string]string{}}
+	given = givenAccount{values: map[string][]string{}, origins: map[string]string{}}
 	for _, setting := range slices.Sorted(maps.Keys(accountVariables)) {
 		var from []string
 		for i, variable := range accountVariables[setting] {
@@ -67,9 +68,11 @@ func accountFromEnvironment(environ []string) (givenAccount, error) {
 			case env[variable] == "":
 				continue
 			case env["GANTRY_ACCOUNT"] == "" && strings.HasPrefix(variable, envPrefix):
-				return givenAccount{}, fmt.Errorf("environment: %s needs an account; set GANTRY_ACCOUNT", variable)
+				problems = append(problems, fmt.Errorf("%s: it needs an account; set GANTRY_ACCOUNT", variable))
+				continue
 			case i > 0 && env["GANTRY_WEBHOOK_SECRET"] == "" && env["GANTRY_WEBHOOK_SECRET_FILE"] == "":
-				return givenAccount{}, fmt.Errorf("environment: %s needs %s, or the previous secret would be the current one", variable, first)
+				problems = append(problems, fmt.Errorf("%s: it needs %s, or the previous secret would be the current one", variable, first))
+				continue
 			}
 			given.values[setting], from = append(given.values[setting], env[variable]), append(from, variable)
 		}
@@ -77,7 +80,7 @@ func accountFromEnvironment(environ []string) (givenAccount, error) {
 			given.origins[setting] = strings.Join(from, " and ")
 		}
 	}
-	return given, nil
+	return given, problems
 }
 
 // mergeInto replaces the settings of an account that the environment gives, and
@@ -114,44 +117,42 @@ func nameOfAccountSetting(origins map[string]string, i int, setting string) stri
 	return setting
 }
 
+// problems returns the mistakes of an account. nameOf returns the name by which the
+// operator gave, or would give, a setting.
 func (a Account) problems(nameOf func(setting string) string, i int, before []Account) (problems []error) {
-	place := fmt.Sprintf("accounts[%d]", i)
-	if nameOf("name") != "name" {
-		place = nameOf("name")
-	}
-	bad := func(format string, args ...any) {
-		problems = append(problems, fmt.Errorf("%s %s: %w", place, a.Name, fmt.Errorf(format, args...)))
+	bad := func(setting, format string, args ...any) {
+		problems = append(problems, &policy.Mistake{Setting: accountSetting(i, setting), Problem: fmt.Sprintf(format, args...)})
 	}
 	if err := spacelift.ValidateAccount(spacelift.Account(a.Name)); err != nil {
-		bad("name %w", err)
+		bad("name", "it %s", err)
 	}
 	if slices.ContainsFunc(before, func(b Account) bool { return b.Name == a.Name }) {
-		bad("the account is configured twice; remove one")
+		bad("name", "the account %s is configured twice; remove one", a.Name)
 	}
 	if err := spaceliftapi.CheckEndpoint(a.Endpoint); err != nil {
-		shown := fmt.Sprintf(" %q", a.Endpoint)
+		shown := fmt.Sprintf("%q", a.Endpoint)
 		if strings.Contains(shown, "@") { // it may hold a password
-			shown = ""
+			shown = "it"
 		}
-		bad("%s%s is not an address such as https://%s.app.spacelift.io: it %w", nameOf("endpoint"), shown, a.Name, err)
+		bad("endpoint", "%s is not an address such as https://%s.app.spacelift.io: it %s", shown, a.Name, err)
 	}
 	if a.APIKeyID == "" {
-		bad("%s is missing; Gantry needs an API key to read and confirm runs", nameOf("apiKeyId"))
+		bad("apiKeyId", "it is missing; Gantry needs an API key to read and confirm runs")
 	}
 	if (a.APIKeySecret == "") == (a.APIKeySecretFile == "") {
-		bad("give one of %s and %s", nameOf("apiKeySecret"), nameOf("apiKeySecretFile"))
+		bad("apiKeySecret", "give one of %s and %s", nameOf("apiKeySecret"), nameOf("apiKeySecretFile"))
 	}
 	if len(a.WebhookSecrets)+len(a.WebhookSecretFiles) == 0 || slices.Contains(a.WebhookSecrets, "") {
-		bad("a webhook secret is missing or empty, and without one anyone could sign; give %s (or %s) with the secret of the webhook in Spacelift", nameOf("webhookSecretFiles"), nameOf("webhookSecrets"))
+		bad("webhookSecrets", "a webhook secret is missing or empty, and without one anyone could sign; give %s (or %s) with the secret of the webhook in Spacelift", nameOf("webhookSecretFiles"), nameOf("webhookSecrets"))
 	}
 	if len(a.WebhookSecrets) > 0 && len(a.WebhookSecretFiles) > 0 {
-		bad("webhook secrets are given both as text (%s) and in files (%s), so it is unclear which one is current; give all in one way", nameOf("webhookSecrets"), nameOf("webhookSecretFiles"))
+		bad("webhookSecrets", "webhook secrets are given both as text (%s) and in files (%s), so it is unclear which one is current; give all in one way", nameOf("webhookSecrets"), nameOf("webhookSecretFiles"))
 	}
 	if a.SecretHeader != "" && (a.SecretHeaderValue == "") == (a.SecretHeaderFile == "") {
-		bad("give one of %s and %s for the header %s", nameOf("secretHeaderValue"), nameOf("secretHeaderFile"), a.SecretHeader)
+		bad("secretHeaderValue", "give one of %s and %s for the header %s", nameOf("secretHeaderValue"), nameOf("secretHeaderFile"), a.SecretHeader)
 	}
 	if a.SecretHeader == "" && (a.SecretHeaderValue != "" || a.SecretHeaderFile != "") {
-		bad("the value of a secret header needs the header's name; give %s", nameOf("secretHeader"))
+		bad("secretHeader", "the value of a secret header needs the header's name; give %s", nameOf("secretHeader"))
 	}
 	return problems
 }

@@ -68,11 +68,11 @@ func TestEnvironmentMergesIntoAnAccount(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			loaded, err := config.Load(write(t, completeAccount), append(tt.env, "GANTRY_ACCOUNT=acme"), nil)
+			loaded, err := config.Read(write(t, completeAccount), append(tt.env, "GANTRY_ACCOUNT=acme"), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := loaded.Validate(); err != nil {
+			if err := loaded.Mistakes(); err != nil {
 				t.Error(err)
 			}
 			if names := accountNames(loaded); !slices.Equal(names, []string{"other", "acme", "third"}) {
@@ -108,14 +108,14 @@ func accountNames(loaded config.Loaded) (names []string) {
 // Problems of an account in the file and the environment name each setting where it
 // was given.
 func TestProblemsOfAMergedAccount(t *testing.T) {
-	loaded, err := config.Load(write(t, "accounts:\n  - {name: acme, endpoint: 'https://acme.app.spacelift.io', webhookSecrets: [w]}\n"),
+	loaded, err := config.Read(write(t, "accounts:\n  - {name: acme, endpoint: 'https://acme.app.spacelift.io', webhookSecrets: [w]}\n"),
 		[]string{"GANTRY_ACCOUNT=acme", "SPACELIFT_API_KEY_ENDPOINT=acme", "GANTRY_SECRET_HEADER_VALUE=v"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = loaded.Validate()
+	err = loaded.Mistakes()
 	for _, says := range []string{
-		`accounts[0] acme: SPACELIFT_API_KEY_ENDPOINT "acme" is not an address`, "apiKeyId is missing", "give one of apiKeySecret and apiKeySecretFile",
+		`SPACELIFT_API_KEY_ENDPOINT: "acme" is not an address`, "accounts[0].apiKeyId: it is missing", "give one of apiKeySecret and apiKeySecretFile",
 		"give secretHeader",
 	} {
 		if err == nil || !strings.Contains(err.Error(), says) {
@@ -131,22 +131,22 @@ func TestIncompleteAccountsInTheEnvironment(t *testing.T) {
 		env  []string
 		says string // empty if they are fine
 	}{
-		"a secret header without an account": {[]string{"GANTRY_SECRET_HEADER=X"}, "GANTRY_SECRET_HEADER needs an account; set GANTRY_ACCOUNT"},
-		"its value without an account":       {[]string{"GANTRY_SECRET_HEADER_FILE=/run/h"}, "GANTRY_SECRET_HEADER_FILE needs an account; set GANTRY_ACCOUNT"},
+		"a secret header without an account": {[]string{"GANTRY_SECRET_HEADER=X"}, "GANTRY_SECRET_HEADER: it needs an account; set GANTRY_ACCOUNT"},
+		"its value without an account":       {[]string{"GANTRY_SECRET_HEADER_FILE=/run/h"}, "GANTRY_SECRET_HEADER_FILE: it needs an account; set GANTRY_ACCOUNT"},
 		"a webhook secret without an account": {
-			[]string{"GANTRY_WEBHOOK_SECRET=w", "GANTRY_PREVIOUS_WEBHOOK_SECRET=p"}, "GANTRY_WEBHOOK_SECRET needs an account; set GANTRY_ACCOUNT",
+			[]string{"GANTRY_WEBHOOK_SECRET=w", "GANTRY_PREVIOUS_WEBHOOK_SECRET=p"}, "GANTRY_WEBHOOK_SECRET: it needs an account; set GANTRY_ACCOUNT",
 		},
 		"a previous secret without a current one": {
-			[]string{"GANTRY_ACCOUNT=acme", "GANTRY_PREVIOUS_WEBHOOK_SECRET=p"}, "GANTRY_PREVIOUS_WEBHOOK_SECRET needs GANTRY_WEBHOOK_SECRET",
+			[]string{"GANTRY_ACCOUNT=acme", "GANTRY_PREVIOUS_WEBHOOK_SECRET=p"}, "GANTRY_PREVIOUS_WEBHOOK_SECRET: it needs GANTRY_WEBHOOK_SECRET",
 		},
 		"a previous file without a current one": {
-			[]string{"GANTRY_ACCOUNT=acme", "GANTRY_PREVIOUS_WEBHOOK_SECRET_FILE=/p"}, "GANTRY_PREVIOUS_WEBHOOK_SECRET_FILE needs GANTRY_WEBHOOK_SECRET_FILE",
+			[]string{"GANTRY_ACCOUNT=acme", "GANTRY_PREVIOUS_WEBHOOK_SECRET_FILE=/p"}, "GANTRY_PREVIOUS_WEBHOOK_SECRET_FILE: it needs GANTRY_WEBHOOK_SECRET_FILE",
 		},
 		"variables of Spacelift's tools": {[]string{"SPACELIFT_API_KEY_ID=k", "SPACELIFT_API_KEY_SECRET=s", "SPACELIFT_API_KEY_ENDPOINT=https://e"}, ""},
 		"empty ones":                     {[]string{"GANTRY_SECRET_HEADER=", "GANTRY_PREVIOUS_WEBHOOK_SECRET="}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := config.Load(write(t, completeAccount), tt.env, nil)
+			_, err := config.Read(write(t, completeAccount), tt.env, nil)
 			if tt.says == "" && err != nil || tt.says != "" && (err == nil || !strings.Contains(err.Error(), tt.says)) {
 				t.Errorf("got %v, want %q", err, tt.says)
 			}

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"go.temporal.io/sdk/client"
+
 	"github.com/gantryhq/gantry/server"
 )
 
@@ -27,7 +29,7 @@ type Config struct {
 	ProxyProtocol  bool           `setting:"proxyProtocol" doc:"Whether connections from trustedProxies begin with a PROXY header, version 1 or 2, that names the source."`
 	TLS            TLS            `setting:"tls"`
 	ShutdownDelay  time.Duration  `setting:"shutdownDelay" doc:"Time between readiness 503 and the end of new requests when Gantry stops, for load balancers to notice. 5s suits Kubernetes."`
-	Role           string         `setting:"role" doc:"Work of this process: api receives webhooks and serves the API, worker runs the workflows and has no API, all does both."`
+	Role           string         `setting:"role" oneof:"all api worker" doc:"Work of this process: api receives webhooks and serves the API, worker runs the workflows and has no API, all does both."`
 	Data           string         `setting:"data" doc:"Folder of the inbox. Each replica needs its own, on a disk that outlives it."`
 	Log            Log            `setting:"log"`
 	Temporal       Temporal       `setting:"temporal"`
@@ -52,13 +54,16 @@ type TLS struct {
 
 // Log holds the settings of logging.
 type Log struct {
-	Level  string `setting:"level" doc:"debug, info, warn or error."`
-	Format string `setting:"format" doc:"json or text."`
+	Level  string `setting:"level" oneof:"debug info warn error" doc:"debug, info, warn or error."`
+	Format string `setting:"format" oneof:"json text" doc:"json or text."`
 }
 
-// Temporal holds the settings of using Temporal. Its address and credentials come
-// from the SDK's own TEMPORAL_* variables and temporal.toml.
+// Temporal holds the settings of using Temporal. Its credentials, and its address
+// unless the file gives it, come from the SDK's own TEMPORAL_* variables and
+// temporal.toml.
 type Temporal struct {
+	Address   string `setting:"address" doc:"Address of Temporal's frontend. The SDK's temporal.toml gives it where nothing else does."`
+	Namespace string `setting:"namespace" doc:"Temporal namespace of the workflows. The SDK's temporal.toml gives it where nothing else does."`
 	TaskQueue string `setting:"taskQueue" doc:"Task queue of the workflows. All replicas that share a namespace share it."`
 }
 
@@ -115,7 +120,7 @@ func Default() Config {
 		Role:      RoleAll,
 		Data:      "gantry-data",
 		Log:       Log{Level: "info", Format: "json"},
-		Temporal:  Temporal{TaskQueue: "gantry"},
+		Temporal:  Temporal{Address: client.DefaultHostPort, Namespace: client.DefaultNamespace, TaskQueue: "gantry"},
 		Inbox:     Inbox{Linger: 2 * time.Second, Concurrency: 16, EntryCount: 50_000, EntryBytes: 128 << 20, BodyCount: 20_000, BodyBytes: 64 << 20, LogCount: 10_000},
 		Reconcile: Reconcile{Interval: 2 * time.Minute},
 		Guardian:  Guardian{Webhook: "gantry", Reenable: true},
@@ -137,8 +142,7 @@ func (c Config) Proxies() (all []netip.Prefix, err error) {
 	return all, nil
 }
 
-// Validate reports everything that keeps Gantry from starting, each with its
-// remedy.
+// Validate joins a policy.Mistake for everything that keeps Gantry from starting.
 func (c Config) Validate() error { return c.validate(false, nil) }
 
 // validate uses the origins of values, if known, to name settings as the operator
@@ -160,9 +164,7 @@ func (c Config) validate(withoutAccount bool, origins map[string]string) error {
 	if c.Log.Format != "json" && c.Log.Format != "text" {
 		bad("log.format: %q is neither json nor text", c.Log.Format)
 	}
-	if c.Temporal.TaskQueue == "" {
-		bad("temporal.taskQueue: must not be empty")
-	}
+	problems = append(problems, c.Temporal.problems()...)
 	if i := c.Reconcile.Interval; i != 0 && (i < time.Second || i > 24*time.Hour) {
 		bad("reconcile.interval: %s is neither 0 nor within 1s and 24h", i)
 	}

@@ -36,7 +36,7 @@ data: /from-file
 log: {level: warn}
 inbox: {linger: 5s, bodyCount: 7}
 `)
-	got, err := config.Load(file, []string{"GANTRY_LISTEN=127.0.0.1:2", "GANTRY_INBOX_BODY_COUNT=8", "PATH=/bin"}, map[string]string{"listen": "127.0.0.1:3"})
+	got, err := config.Read(file, []string{"GANTRY_LISTEN=127.0.0.1:2", "GANTRY_INBOX_BODY_COUNT=8", "PATH=/bin"}, map[string]string{"listen": "127.0.0.1:3"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +55,7 @@ inbox: {linger: 5s, bodyCount: 7}
 }
 
 func TestAccountFromTheEnvironment(t *testing.T) {
-	got, err := config.Load("", []string{
+	got, err := config.Read("", []string{
 		"GANTRY_ACCOUNT=acme", "GANTRY_WEBHOOK_SECRET_FILE=/run/now", "GANTRY_PREVIOUS_WEBHOOK_SECRET_FILE=/run/before",
 		"SPACELIFT_API_KEY_ENDPOINT=https://acme.app.spacelift.io", "SPACELIFT_API_KEY_ID=key", "SPACELIFT_API_KEY_SECRET_FILE=/run/key",
 	}, nil)
@@ -69,7 +69,7 @@ func TestAccountFromTheEnvironment(t *testing.T) {
 	if diff := cmp.Diff(want, got.Accounts); diff != "" {
 		t.Errorf("accounts (-want +got):\n%s", diff)
 	}
-	if err := got.Validate(); err != nil {
+	if err := got.Mistakes(); err != nil {
 		t.Errorf("it is not valid: %v", err)
 	}
 }
@@ -112,22 +112,22 @@ func TestMistakesAreNamed(t *testing.T) {
 		"header, no value":    {account(", secretHeader: X-Token"), nil, "secretHeader"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			loaded, err := config.Load(write(t, tt.file), tt.env, nil)
+			loaded, err := config.Read(write(t, tt.file), tt.env, nil)
 			if err == nil {
-				err = loaded.Validate()
+				err = loaded.Mistakes()
 			}
 			if err == nil || !strings.Contains(err.Error(), tt.says) {
 				t.Errorf("got %v, want an error that names %q", err, tt.says)
 			}
 		})
 	}
-	if _, err := config.Load("/nowhere/gantry.yaml", nil, nil); err == nil || !strings.Contains(err.Error(), "/nowhere/gantry.yaml") {
+	if _, err := config.Read("/nowhere/gantry.yaml", nil, nil); err == nil || !strings.Contains(err.Error(), "/nowhere/gantry.yaml") {
 		t.Errorf("a missing file: %v", err)
 	}
 }
 
 func TestProxiesAreAddressesOrNetworks(t *testing.T) {
-	loaded, err := config.Load("", []string{"GANTRY_TRUSTED_PROXIES=10.1.2.3/8, 192.0.2.7,fd00::/8"}, nil)
+	loaded, err := config.Read("", []string{"GANTRY_TRUSTED_PROXIES=10.1.2.3/8, 192.0.2.7,fd00::/8"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +138,7 @@ func TestProxiesAreAddressesOrNetworks(t *testing.T) {
 }
 
 func TestPrintShowsOriginsAndNoSecrets(t *testing.T) {
-	loaded, err := config.Load(write(t, "accounts:\n  - {name: acme, endpoint: 'https://x', apiKeyId: k, apiKeySecret: hush1, webhookSecrets: [hush2], secretHeader: X, secretHeaderValue: hush3}\n"),
+	loaded, err := config.Read(write(t, "accounts:\n  - {name: acme, endpoint: 'https://x', apiKeyId: k, apiKeySecret: hush1, webhookSecrets: [hush2], secretHeader: X, secretHeaderValue: hush3}\n"),
 		[]string{"GANTRY_DATA=/data"}, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -159,13 +159,13 @@ func TestPrintShowsOriginsAndNoSecrets(t *testing.T) {
 
 // Problems and origins of an account from the environment name its variables.
 func TestProblemsNameVariables(t *testing.T) {
-	loaded, err := config.Load("", []string{"GANTRY_ACCOUNT=acme", "GANTRY_SECRET_HEADER=X"}, nil)
+	loaded, err := config.Read("", []string{"GANTRY_ACCOUNT=acme", "GANTRY_SECRET_HEADER=X"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = loaded.Validate()
+	err = loaded.Mistakes()
 	for _, says := range []string{
-		`GANTRY_ACCOUNT acme: SPACELIFT_API_KEY_ENDPOINT "" is not an address`, "SPACELIFT_API_KEY_ID is missing",
+		`SPACELIFT_API_KEY_ENDPOINT: "" is not an address`, "SPACELIFT_API_KEY_ID: it is missing",
 		"give one of SPACELIFT_API_KEY_SECRET and SPACELIFT_API_KEY_SECRET_FILE", "give GANTRY_WEBHOOK_SECRET_FILE (or GANTRY_WEBHOOK_SECRET)",
 		"give one of GANTRY_SECRET_HEADER_VALUE and GANTRY_SECRET_HEADER_FILE for the header X",
 	} {
@@ -178,7 +178,7 @@ func TestProblemsNameVariables(t *testing.T) {
 	}
 
 	file := write(t, "accounts:\n  - {name: other, endpoint: 'https://x', apiKeyId: k, apiKeySecret: s, webhookSecrets: [w]}\n")
-	loaded, err = config.Load(file, []string{
+	loaded, err = config.Read(file, []string{
 		"GANTRY_ACCOUNT=acme", "GANTRY_WEBHOOK_SECRET=now", "GANTRY_PREVIOUS_WEBHOOK_SECRET=before",
 		"SPACELIFT_API_KEY_ENDPOINT=https://acme.app.spacelift.io", "SPACELIFT_API_KEY_ID=key", "SPACELIFT_API_KEY_SECRET_FILE=/run/key",
 	}, nil)
@@ -204,7 +204,7 @@ func TestProblemsNameVariables(t *testing.T) {
 // GANTRY_TOKEN_FILE is for the commands that call a Gantry. Set for a whole machine,
 // it is no mistake.
 func TestVariablesOfOtherCommands(t *testing.T) {
-	if _, err := config.Load("", []string{"GANTRY_URL=https://x", "GANTRY_TOKEN=t", "GANTRY_TOKEN_FILE=/run/token"}, nil); err != nil {
+	if _, err := config.Read("", []string{"GANTRY_URL=https://x", "GANTRY_TOKEN=t", "GANTRY_TOKEN_FILE=/run/token"}, nil); err != nil {
 		t.Error(err)
 	}
 }

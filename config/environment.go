@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"reflect"
 	"regexp"
@@ -14,8 +15,14 @@ import (
 // envPrefix is the prefix of our environment variables.
 const envPrefix = "GANTRY_"
 
+// temporalVariables are the variables of Temporal's SDK that are those of settings.
+var temporalVariables = map[string]string{"temporal.address": "TEMPORAL_ADDRESS", "temporal.namespace": "TEMPORAL_NAMESPACE"}
+
 // variable returns the environment variable of a setting.
 func variable(setting string) string {
+	if v := temporalVariables[setting]; v != "" {
+		return v
+	}
 	var b strings.Builder
 	b.WriteString(envPrefix)
 	for _, r := range setting {
@@ -35,9 +42,10 @@ func variable(setting string) string {
 // otherVariables lists the variables that other commands read.
 var otherVariables = []string{"GANTRY_CONFIG", "GANTRY_URL", "GANTRY_TOKEN", "GANTRY_TOKEN_FILE"}
 
-// fromEnvironment returns the values in the environment, by setting.
-func fromEnvironment(environ []string) (map[string]string, error) {
-	values := map[string]string{}
+// fromEnvironment returns the values in the environment, by setting, and the
+// variables that are no setting.
+func fromEnvironment(environ []string) (values map[string]string, problems []error) {
+	values = map[string]string{}
 	known := map[string]string{}
 	for _, s := range settings(reflect.TypeFor[Config](), "") {
 		if s.Variable != "" {
@@ -46,19 +54,21 @@ func fromEnvironment(environ []string) (map[string]string, error) {
 	}
 	for _, e := range environ {
 		name, value, _ := strings.Cut(e, "=")
-		if !strings.HasPrefix(name, envPrefix) || slices.Contains(otherVariables, name) || describesAccount(name) {
-			continue
-		}
 		setting, ok := known[name]
 		switch {
+		case ok && !strings.HasPrefix(name, envPrefix) && value == "": // as if it were not set
+			continue
+		case !ok && (!strings.HasPrefix(name, envPrefix) || slices.Contains(otherVariables, name) || describesAccount(name)):
+			continue
 		case !ok && isServiceVariable(name, value):
 			continue
 		case !ok:
-			return nil, fmt.Errorf("environment: there is no setting %s; docs/reference/configuration.md lists all", name)
+			problems = append(problems, fmt.Errorf("%s: there is no such setting%s; docs/reference/configuration.md lists all", name, meant(name, slices.Collect(maps.Keys(known)))))
+			continue
 		}
 		values[setting] = value
 	}
-	return values, nil
+	return values, problems
 }
 
 // serviceVariables are those that Kubernetes sets in every pod beside a Service: of

@@ -29,7 +29,7 @@ func injected(service, ip string) []string {
 func TestVariablesOfServices(t *testing.T) {
 	for _, service := range []string{"gantry", "gantry-api", "gantry-log", "gantry-inbox-concurrency", "gantry-8080"} {
 		for _, ip := range []string{"10.96.14.3", "fd00:10:96::a1"} {
-			loaded, err := config.Load("", append(injected(service, ip), "GANTRY_LOG_LEVEL=debug"), nil)
+			loaded, err := config.Read("", append(injected(service, ip), "GANTRY_LOG_LEVEL=debug"), nil)
 			if err != nil {
 				t.Errorf("%s at %s: %v", service, ip, err)
 			} else if loaded.Log.Level != "debug" {
@@ -56,7 +56,7 @@ func TestUnknownVariablesAreRefused(t *testing.T) {
 		"GANTRY_PORT_80_HTTP=tcp://10.96.14.3:80", "GANTRY_PORTS=tcp://10.96.14.3:80", "GANTRY_TEMPORAL_HOST=10.96.14.3", "GANTRYX_INBOX=1s:", "GANTRY_LISSEN=:1",
 	} {
 		name, _, _ := strings.Cut(variable, "=")
-		_, err := config.Load("", []string{variable}, nil)
+		_, err := config.Read("", []string{variable}, nil)
 		if wrong := strings.HasPrefix(name, "GANTRY_"); wrong != (err != nil) || wrong && !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", variable, err)
 		}

@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -17,28 +18,29 @@ import (
 // file reads a configuration file. It takes every value as the text in the file:
 // without quotes, YAML would turn 00012345, 09:00 or no into something else.
 type file struct {
-	name     string
-	origins  map[string]string
-	problems []error
+	name      string
+	origins   map[string]string
+	positions map[string]position
+	problems  []error
 }
 
-// readFile reads a file into c, over the values that c has. Each problem names the
-// file, the line and the setting, and never the value of a secret.
-func readFile(name string, c *Config, origins map[string]string) error {
+// readFile reads a file over the values that the configuration has. Each problem names
+// its position and the setting, and never the value of a secret.
+func (l *Loaded) readFile(name string) []error {
 	content, err := os.ReadFile(name)
 	if err != nil {
-		return fmt.Errorf("read configuration file: %w", err)
+		return []error{fmt.Errorf("read configuration file: %w", err)}
 	}
-	f := &file{name: name, origins: origins}
+	f := &file{name: name, origins: l.Origins, positions: l.positions}
 	document, err := parse(content)
 	switch {
 	case err != nil:
-		return fmt.Errorf("configuration file %s: %w", name, err)
+		return []error{fmt.Errorf("%s: %w", name, err)}
 	case document == nil:
 		return nil
 	}
-	f.value(document, reflect.ValueOf(c).Elem(), "")
-	return errors.Join(f.problems...)
+	f.value(document, reflect.ValueOf(&l.Config).Elem(), "")
+	return f.problems
 }
 
 // parse returns the one document of a file, or nil if the file is empty.
@@ -56,23 +58,25 @@ func parse(content []byte) (*yaml.Node, error) {
 	if err := decoder.Decode(&another); !errors.Is(err, io.EOF) {
 		return nil, errors.New("it holds more than one YAML document; keep one, without a line of --- in it")
 	}
-	// This refuses duplicate keys, and aliases without end.
+	// This refuses aliases without end. It reports duplicate keys too, but without
+	// their columns; section does it better.
 	var all any
 	if err := document.Decode(&all); err != nil {
-		return nil, err
+		if _, types := errors.AsType[*yaml.TypeError](err); !types {
+			return nil, err
+		}
 	}
 	return document.Content[0], nil
 }
 
 func (f *file) bad(n *yaml.Node, setting, format string, args ...any) {
-	if setting == "" {
-		setting = "the file"
-	}
-	f.problems = append(f.problems, fmt.Errorf("configuration file %s, line %d: %s: %w", f.name, n.Line, setting, fmt.Errorf(format, args...)))
+	at := positionOf(f.name, n)
+	f.problems = append(f.problems, &located{&policy.Mistake{Setting: setting, Problem: fmt.Sprintf(format, args...)}, at.String() + ": " + cmp.Or(setting, "the file"), at})
 }
 
 // value reads a node into the value of a setting.
 func (f *file) value(n *yaml.Node, v reflect.Value, setting string) {
+	f.positions[setting] = positionOf(f.name, n)
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
 	}
@@ -108,7 +112,7 @@ func (f *file) text(n *yaml.Node, v reflect.Value, setting string) {
 		return
 	}
 	if err := setText(v, n.Value); err != nil {
-		f.bad(n, setting, "%w", err)
+		f.bad(n, setting, "%s", err)
 		return
 	}
 	f.from(setting)
@@ -143,18 +147,27 @@ func (f *file) section(n *yaml.Node, v reflect.Value, setting string) {
 			f.merge(value, v, setting)
 		}
 	}
+	lines := map[string]int{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
 		if key.ShortTag() == "!!merge" {
 			continue
 		}
 		name := below(setting, key.Value)
+		if line, twice := lines[key.Value]; twice {
+			f.bad(key, name, "it is given twice, first on line %d; remove one", line)
+			continue
+		}
+		lines[key.Value] = key.Line
 		field, known := fieldOf(v, key.Value)
 		if !known {
 			f.bad(key, name, "there is no such setting%s; docs/reference/configuration.md lists all", suggestion(v.Type(), key.Value))
 			continue
 		}
 		f.value(value, field, name)
+		if field.Kind() == reflect.Struct || field.Kind() == reflect.Slice {
+			f.positions[name] = positionOf(f.name, key)
+		}
 	}
 }
 
@@ -189,6 +202,11 @@ func suggestion(t reflect.Type, name string) string {
 	for f := range t.Fields() {
 		names = append(names, f.Tag.Get("setting"))
 	}
+	return meant(name, names)
+}
+
+// meant returns the name that a misspelt one resembles, for an error.
+func meant(name string, names []string) string {
 	if near, ok := policy.Nearest(name, names); ok {
 		return " (meant " + near + "?)"
 	}

@@ -1,12 +1,15 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"reflect"
 	"slices"
 	"strings"
+
+	"go.temporal.io/sdk/contrib/envconfig"
+
+	"github.com/gantryhq/gantry/decide/policy"
 )
 
 // Loaded is a configuration with the origin of each value.
@@ -17,47 +20,54 @@ type Loaded struct {
 	// name, a variable or a flag. A setting within a list, such as "accounts[0].name",
 	// is in it only if its origin isn't that of the list.
 	Origins map[string]string
+
+	file      string
+	positions map[string]position // of settings in the file
+	unread    []error             // mistakes of reading
+
+	temporal    envconfig.ClientConfigProfile // of temporal.toml and TEMPORAL_* variables
+	temporalErr error
 }
 
-// Validate is Config.Validate, but names settings as the operator gave them.
-func (l Loaded) Validate() error { return l.validate(false, l.Origins) }
-
-// ValidateShared is Validate for a file that leaves the accounts to the environment
-// of each process.
-func (l Loaded) ValidateShared() error { return l.validate(true, l.Origins) }
+// originDefault is the origin of values that nothing gives.
+const originDefault = "default"
 
 // Load reads the file (none if empty), then the environment, then the flags, given
-// as setting → value. It doesn't validate, but returns an error for an unknown
-// setting, because a misspelt one would have no effect.
+// as setting → value, and checks the result. Its error joins every mistake, each with
+// its place and its remedy; the configuration is then read as far as it can be.
 func Load(file string, environ []string, flags map[string]string) (Loaded, error) {
-	loaded := Loaded{Config: Default(), Origins: map[string]string{}}
+	loaded := read(file, environ, flags)
+	return loaded, loaded.mistakes(false)
+}
+
+// LoadShared is Load for a file that leaves the accounts to the environment of each
+// process.
+func LoadShared(file string, environ []string) (Loaded, error) {
+	loaded := read(file, environ, nil)
+	return loaded, loaded.mistakes(true)
+}
+
+// read reads a configuration without checking it, and keeps the mistakes.
+func read(file string, environ []string, flags map[string]string) Loaded {
+	loaded := Loaded{Config: Default(), Origins: map[string]string{}, file: file, positions: map[string]position{}}
 	for _, s := range settings(reflect.TypeFor[Config](), "") {
-		loaded.Origins[s.Name] = "default"
+		loaded.Origins[s.Name] = originDefault
 	}
+	loaded.readTemporal(environ)
 	if file != "" {
-		if err := readFile(file, &loaded.Config, loaded.Origins); err != nil {
-			return Loaded{}, err
-		}
+		loaded.unread = append(loaded.unread, loaded.readFile(file)...)
 	}
-	variables, err := fromEnvironment(environ)
-	if err != nil {
-		return Loaded{}, err
-	}
-	if err := loaded.set(variables, variable); err != nil {
-		return Loaded{}, fmt.Errorf("environment: %w", err)
-	}
-	if err := loaded.set(flags, func(s string) string { return "--" + Setting{Variable: variable(s)}.Flag() }); err != nil {
-		return Loaded{}, fmt.Errorf("flags: %w", err)
-	}
+	variables, problems := fromEnvironment(environ)
+	loaded.unread = append(loaded.unread, problems...)
+	loaded.set(variables, variable)
+	loaded.set(flags, func(s string) string { return "--" + flagOf(variable(s)) })
 	for i, channel := range loaded.Guardian.Notify {
 		loaded.Guardian.Notify[i] = strings.TrimPrefix(channel, "#")
 	}
-	account, err := accountFromEnvironment(environ)
-	if err != nil {
-		return Loaded{}, err
-	}
+	account, problems := accountFromEnvironment(environ)
+	loaded.unread = append(loaded.unread, problems...)
 	loaded.addAccount(account)
-	return loaded, nil
+	return loaded
 }
 
 // addAccount merges an account of the environment into the file's account of that
@@ -82,23 +92,24 @@ func (l *Loaded) addAccount(given givenAccount) {
 
 // set replaces values of the configuration, by setting. nameOf returns the name by
 // which the operator gave a setting.
-func (l *Loaded) set(values map[string]string, nameOf func(setting string) string) error {
-	var problems []error
+func (l *Loaded) set(values map[string]string, nameOf func(setting string) string) {
 	for _, setting := range slices.Sorted(maps.Keys(values)) {
-		field := reflect.ValueOf(&l.Config).Elem()
+		field, known := reflect.ValueOf(&l.Config).Elem(), true
 		for name := range strings.SplitSeq(setting, ".") {
-			var known bool
 			if field, known = fieldOf(field, name); !known {
-				return fmt.Errorf("there is no setting %s; docs/reference/configuration.md lists all", setting)
+				break
 			}
 		}
-		if err := setText(field, values[setting]); err != nil {
-			problems = append(problems, fmt.Errorf("%s: %w", nameOf(setting), err))
+		err := fmt.Errorf("there is no setting %s; docs/reference/configuration.md lists all", setting)
+		if known {
+			err = setText(field, values[setting])
+		}
+		if err != nil {
+			l.unread = append(l.unread, &located{Mistake: &policy.Mistake{Setting: setting, Problem: err.Error()}, place: nameOf(setting)})
 			continue
 		}
 		l.Origins[setting] = nameOf(setting)
 	}
-	return errors.Join(problems...)
 }
 
 // Setting is one setting.
@@ -170,5 +181,9 @@ func (s Setting) Flag() string {
 	if s.Variable == "" {
 		return ""
 	}
-	return strings.ReplaceAll(strings.ToLower(strings.TrimPrefix(s.Variable, envPrefix)), "_", "-")
+	return flagOf(s.Variable)
+}
+
+func flagOf(variable string) string {
+	return strings.ReplaceAll(strings.ToLower(strings.TrimPrefix(variable, envPrefix)), "_", "-")
 }

@@ -47,7 +47,7 @@ type Person struct {
 // Channel holds the settings of a channel of notifications.
 type Channel struct {
 	Name         string `setting:"name" doc:"Name of the channel in labels, profiles and guardian.notify, with or without a # before it."`
-	Kind         string `setting:"kind" doc:"slack (an incoming webhook) or webhook (JSON, signed by the Standard Webhooks specification)."`
+	Kind         string `setting:"kind" oneof:"slack webhook" doc:"slack (an incoming webhook) or webhook (JSON, signed by the Standard Webhooks specification)."`
 	URL          string `setting:"url" secret:"true" doc:"Address to post to; prefer a file, because Slack's is a secret."`
 	URLFile      string `setting:"urlFile" doc:"File with the address; Gantry reads it again when it changes."`
 	Secret       string `setting:"secret" secret:"true" doc:"Secret that signs a webhook: 24 to 64 bytes in base64, with or without whsec_ before it; prefer a file."`
@@ -160,7 +160,7 @@ func (c Config) channelProblems() (problems []error) {
 	for i, channel := range c.Channels {
 		before := len(problems)
 		bad := func(format string, args ...any) {
-			problems = append(problems, fmt.Errorf("channels[%d] %s: %w", i, channel.Name, fmt.Errorf(format, args...)))
+			problems = append(problems, policy.At(fmt.Sprintf("channels[%d]", i), fmt.Errorf(format, args...)))
 		}
 		if channel.Kind != "slack" && channel.Kind != "webhook" {
 			bad("kind: %q is neither slack nor webhook", channel.Kind)
@@ -197,7 +197,7 @@ func (c Config) Warnings() (warnings []string) {
 	known := policy.Known{Approvers: c.Approvers()}
 	for i, p := range c.Profiles {
 		for _, bad := range rules.Resolve([]string{spacelift.LabelManaged, spacelift.LabelPrefix + "profile=" + p.Name}).References(known) {
-			warnings = append(warnings, fmt.Sprintf("profiles[%d] %s: approvers: %s; %s", i, p.Name, bad.Problem, bad.Remedy))
+			warnings = append(warnings, fmt.Sprintf("profiles[%d].approvers: %s; %s", i, bad.Problem, bad.Remedy))
 		}
 	}
 	return warnings

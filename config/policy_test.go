@@ -22,11 +22,11 @@ const example = "../docs/reference/gantry.example.yaml"
 // TestExampleIsValidAndComplete checks that the documented example is valid, has the
 // policies that its comments describe, and shows every setting.
 func TestExampleIsValidAndComplete(t *testing.T) {
-	loaded, err := config.Load(example, nil, nil)
+	loaded, err := config.Read(example, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := loaded.Validate(); err != nil {
+	if err := loaded.Mistakes(); err != nil {
 		t.Error(err)
 	}
 	rules, err := loaded.Definitions()
@@ -97,29 +97,29 @@ profiles:
   - {name: c, confirm: auto, approvals: 2}
 `,
 			says: []string{
-				`profiles[0] a: confirm: "maybe" is none of auto, manual and no-deletes`,
-				`profiles[0] a: approvals: 0 is not within 1 and 20`,
-				`profiles[0] a: windows: there is no window "gone"; configure it under windows (there are none yet)`,
-				`profiles[0] a: notify: there is no channel "#gone"; configure it under channels (there are none yet)`,
-				`profiles[0] a: limits.maxDeleted: -1 is not within 0 and 1000000`,
-				`profiles[0] a: types: there is no run type "APPLY"`,
-				`profiles[0] a: retries: 11 is not within 0 and 10`,
-				`profiles[0] a: retryCauses: "code" is neither transient nor capacity`,
-				`profiles[1] a: approvers: " " is not the name of a group`,
-				`profiles[1] a: approvalTimeout: 960h is neither 0 nor within 1m and 30d`,
-				`profiles[1] a: onTimeout: "wait" is neither discard nor keep`,
-				`profiles[1] a: reminders: 1s is neither 0 nor within 1m and 30d`,
-				`profiles[1] a: clock: there is no window "gone"`,
-				`profiles[1] a: retryBackoff: 0s is not within 1s and 24h`,
-				`profiles[1] a: deadlines.planning: 192h is neither 0 nor within 1m and 7d`,
-				`profiles[1] a: name: another profile has it`,
-				`profiles[2] two words: name: "two words" must be letters`,
-				`profiles[3] b: escalation[0].notify: the step does nothing`,
-				`profiles[3] b: escalation[1].after: 1h does not come after the step before, at 2h`,
-				`profiles[3] b: escalation[1].notify: there is no channel "gone"`,
-				`profiles[3] b: escalation[3].notify: there is no channel "away"`,
-				`profiles[3] b: escalation[3].after: nothing comes after a step that discards the plan`,
-				`profiles[4] c: it asks for 2 approvals, but with confirm=auto (profile c) and no limit nobody is ever asked`,
+				`profiles[0].confirm: "maybe" is none of auto, manual and no-deletes`,
+				`profiles[0].approvals: 0 is not within 1 and 20`,
+				`profiles[0].windows: there is no window "gone"; configure it under windows (there are none yet)`,
+				`profiles[0].notify: there is no channel "#gone"; configure it under channels (there are none yet)`,
+				`profiles[0].limits.maxDeleted: -1 is not within 0 and 1000000`,
+				`profiles[0].types: there is no run type "APPLY"`,
+				`profiles[0].retries: 11 is not within 0 and 10`,
+				`profiles[0].retryCauses: "code" is neither transient nor capacity`,
+				`profiles[1].approvers: " " is not the name of a group`,
+				`profiles[1].approvalTimeout: 960h is neither 0 nor within 1m and 30d`,
+				`profiles[1].onTimeout: "wait" is neither discard nor keep`,
+				`profiles[1].reminders: 1s is neither 0 nor within 1m and 30d`,
+				`profiles[1].clock: there is no window "gone"`,
+				`profiles[1].retryBackoff: 0s is not within 1s and 24h`,
+				`profiles[1].deadlines.planning: 192h is neither 0 nor within 1m and 7d`,
+				`profiles[1].name: another profile has it`,
+				`profiles[2].name: "two words" must be letters`,
+				`profiles[3].escalation[0].notify: the step does nothing`,
+				`profiles[3].escalation[1].after: 1h does not come after the step before, at 2h`,
+				`profiles[3].escalation[1].notify: there is no channel "gone"`,
+				`profiles[3].escalation[3].notify: there is no channel "away"`,
+				`profiles[3].escalation[3].after: nothing comes after a step that discards the plan`,
+				`profiles[4]: it asks for 2 approvals, but with confirm=auto (profile c) and no limit nobody is ever asked`,
 			},
 		},
 		"windows": {
@@ -142,23 +142,23 @@ windows:
       - {start: 2026-01-01T09:00, duration: 1h, rrule: "FREQ=YEARLY;BYMONTH=12;BYDAY=6FR"}
 `,
 			says: []string{
-				`windows[0] w: timeZone: there is no time zone "Europe/Atlantis"`,
-				`windows[0] w: allow: the window says nothing`,
-				`windows[1] w: allow[0].start: "9 o'clock" is not a local time`,
-				`windows[1] w: allow[1].start: 1999 is not a year within 2000 and 2099`,
-				`windows[1] w: allow[1].duration: 0s is not within 1m and 366d`,
-				`windows[1] w: allow[1].exDates: "never" is neither`,
-				`windows[1] w: name: another window has it`,
-				`windows[2] rules: deny[0].rrule: FREQ=HOURLY is more often than DAILY`,
-				`windows[2] rules: deny[1].rrule: "BYMINUTE" is not understood`,
-				`windows[2] rules: deny[2].rrule: COUNT and UNTIL exclude each other`,
-				`windows[2] rules: deny[3].rrule: it never happens`,
-				`windows[2] rules: deny[4].rrule: a number in BYDAY needs FREQ=MONTHLY`,
-				`windows[2] rules: deny[5].rrule: INTERVAL=0 is not within 1 and 1000`,
-				`windows[2] rules: deny[6].rrule: "FREQ=OFTEN": undefined frequency: OFTEN`,
-				`windows[2] rules: deny[7].rrule: "every day" is not understood`,
-				`windows[2] rules: deny[8].rrule: a number in BYDAY is not within -5 and 5`,
-				`windows[2] rules: deny[9].rrule: a number in BYDAY is not within -5 and 5`,
+				`windows[0].timeZone: there is no time zone "Europe/Atlantis"`,
+				`windows[0].allow: the window says nothing`,
+				`windows[1].allow[0].start: "9 o'clock" is not a local time`,
+				`windows[1].allow[1].start: 1999 is not a year within 2000 and 2099`,
+				`windows[1].allow[1].duration: 0s is not within 1m and 366d`,
+				`windows[1].allow[1].exDates: "never" is neither`,
+				`windows[1].name: another window has it`,
+				`windows[2].deny[0].rrule: FREQ=HOURLY is more often than DAILY`,
+				`windows[2].deny[1].rrule: "BYMINUTE" is not understood`,
+				`windows[2].deny[2].rrule: COUNT and UNTIL exclude each other`,
+				`windows[2].deny[3].rrule: it never happens`,
+				`windows[2].deny[4].rrule: a number in BYDAY needs FREQ=MONTHLY`,
+				`windows[2].deny[5].rrule: INTERVAL=0 is not within 1 and 1000`,
+				`windows[2].deny[6].rrule: "FREQ=OFTEN": undefined frequency: OFTEN`,
+				`windows[2].deny[7].rrule: "every day" is not understood`,
+				`windows[2].deny[8].rrule: a number in BYDAY is not within -5 and 5`,
+				`windows[2].deny[9].rrule: a number in BYDAY is not within -5 and 5`,
 			},
 		},
 		"channels": {
@@ -171,13 +171,13 @@ channels:
 `,
 			env: []string{"GANTRY_GUARDIAN_NOTIFY=a, gone"},
 			says: []string{
-				`channels[0] a: kind: "mail" is neither slack nor webhook`,
-				`channels[1] b: give one of url and urlFile`,
-				`channels[2] b: give one of secret and secretFile`,
-				`channels[2] b: name: another channel has it`,
-				`channels[3] #c: name: "#c" must be letters`,
-				`channels[3] #c: secret: Slack has no signatures`,
-				`guardian.notify: there is no channel "gone"`,
+				`channels[0].kind: "mail" is neither slack nor webhook`,
+				`channels[1]: give one of url and urlFile`,
+				`channels[2]: give one of secret and secretFile`,
+				`channels[2].name: another channel has it`,
+				`channels[3].name: "#c" must be letters`,
+				`channels[3].secret: Slack has no signatures`,
+				`GANTRY_GUARDIAN_NOTIFY: there is no channel "gone"`,
 			},
 		},
 		"people": {
@@ -187,19 +187,22 @@ people:
   - {aliases: [x]}
   - {name: bob, aliases: [JD]}
 `,
-			says: []string{`people[0] jane: aliases: one is empty`, `people[1] : name: it is missing`, `people[2] bob: JD is a name of jane too`},
+			says: []string{`people[0].aliases: one is empty`, `people[1].name: it is missing`, `people[2].name: JD is a name of jane too`},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			loaded, err := config.Load(write(t, tt.file), tt.env, nil)
+			loaded, err := config.Read(write(t, tt.file), tt.env, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			err = loaded.ValidateShared()
+			err = loaded.MistakesShared()
 			if err == nil {
 				t.Fatal("it is valid")
 			}
 			lines := strings.Split(err.Error(), "\n")
+			for i, line := range lines { // after file:line:column
+				lines[i] = line[len(regexp.MustCompile(`^(\S+:\d+:\d+: )?`).FindString(line)):]
+			}
 			for _, says := range tt.says {
 				if !slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, says) }) {
 					t.Errorf("it does not say %q", says)
@@ -213,7 +216,7 @@ people:
 	for name, file := range map[string]string{
 		"duration": "profiles: [{name: a, reminders: soon}]", "unknown": "profiles: [{name: a, approvalCount: 2}]", "nested": "windows: [{name: w, allow: [{begin: x}]}]",
 	} {
-		if _, err := config.Load(write(t, file), nil, nil); err == nil || !regexp.MustCompile(`reminders|approvalCount|begin`).MatchString(err.Error()) {
+		if _, err := config.Read(write(t, file), nil, nil); err == nil || !regexp.MustCompile(`reminders|approvalCount|begin`).MatchString(err.Error()) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -227,11 +230,11 @@ channels: [{name: a, kind: slack, url: "https://x/y"}, {name: b, kind: slack, ur
 windows: [{name: w, timeZone: UTC, allow: [{start: 2026-01-05T09:00, duration: 1h, rrule: FREQ=DAILY, exDates: [2026-01-06, "2026-01-07", 2026-01-08T09:00]}]}]
 profiles: [{name: p, approvals: "2", reminders: 0, approvalTimeout: 2d, drift: false}]
 `)
-	loaded, err := config.Load(file, []string{"GANTRY_GUARDIAN_NOTIFY=a, #b", "GANTRY_LABELS_DEPENDS_ON=true", "GANTRY_LOGS_READ=true"}, nil)
+	loaded, err := config.Read(file, []string{"GANTRY_GUARDIAN_NOTIFY=a, #b", "GANTRY_LABELS_DEPENDS_ON=true", "GANTRY_LOGS_READ=true"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := loaded.ValidateShared(); err != nil {
+	if err := loaded.MistakesShared(); err != nil {
 		t.Error(err)
 	}
 	if diff := cmp.Diff(config.Names{"a", "b"}, loaded.Guardian.Notify); diff != "" {
@@ -263,7 +266,7 @@ func TestPrintShowsListsWithoutSecrets(t *testing.T) {
 		"urlFile: /run/secrets/slack-deploys", "url: https://hooks.slack.example/hush1", "secretFile: /run/secrets/on-call", "secret: hush2",
 		"apiKeySecretFile: /run/secrets/acme-api-key", "apiKeySecret: hush3", "sha256:", "sha256:hush",
 	).Replace(string(content)))
-	loaded, err := config.Load(file, nil, nil)
+	loaded, err := config.Read(file, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

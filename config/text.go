@@ -53,11 +53,14 @@ func setText(v reflect.Value, text string) error {
 func trimLineEnd(text string) string { return strings.TrimRight(text, "\r\n") }
 
 func setBool(v reflect.Value, text string) error {
-	b, err := strconv.ParseBool(text)
-	if err != nil {
+	switch text {
+	case "true", "True", "TRUE":
+		v.SetBool(true)
+	case "false", "False", "FALSE":
+		v.SetBool(false)
+	default:
 		return fmt.Errorf("%q is neither true nor false", text)
 	}
-	v.SetBool(b)
 	return nil
 }
 

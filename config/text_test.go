@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -82,7 +83,7 @@ func TestEverySettingTakesWhatIsWritten(t *testing.T) {
 		}
 		for _, text := range oddTexts {
 			over(t, file, s.write(text))
-			loaded, err := config.Load(file, nil, nil)
+			loaded, err := config.Read(file, nil, nil)
 			switch {
 			case s.kind.Kind() == reflect.String && err != nil:
 				t.Errorf("%s: %s is refused: %v", s.name, text, err)
@@ -91,7 +92,7 @@ func TestEverySettingTakesWhatIsWritten(t *testing.T) {
 					t.Errorf("%s: %s is read as %q", s.name, text, got)
 				}
 			case err != nil:
-				if want := fmt.Sprintf("configuration file %s, line 1: %s: ", file, s.name); !strings.Contains(err.Error(), want) {
+				if want := file + ":1:"; !strings.HasPrefix(err.Error(), want) || !strings.Contains(err.Error(), " "+s.name+": ") {
 					t.Errorf("%s: %s: it does not say %q: %v", s.name, text, want, err)
 				}
 			default:
@@ -112,15 +113,15 @@ func TestNothingIsNoValue(t *testing.T) {
 	for _, s := range allSettings() {
 		for _, nothing := range []string{"null", "~", "Null", "NULL"} {
 			over(t, file, "# the first line\n"+s.write(nothing))
-			_, err := config.Load(file, nil, nil)
-			if want := fmt.Sprintf("configuration file %s, line 2: %s: ", file, s.name); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "in quotes") {
+			_, err := config.Read(file, nil, nil)
+			if want := file + ":2:"; err == nil || !strings.HasPrefix(err.Error(), want) || !strings.Contains(err.Error(), " "+s.name+": ") || !strings.Contains(err.Error(), "in quotes") {
 				t.Errorf("%s: %s: want an error that says %q and names quotes, got %v", s.name, nothing, want, err)
 			}
 			if s.kind.Kind() != reflect.String {
 				continue
 			}
 			over(t, file, s.write(`"`+nothing+`"`))
-			loaded, err := config.Load(file, nil, nil)
+			loaded, err := config.Read(file, nil, nil)
 			if err != nil {
 				t.Errorf("%s: %s in quotes: %v", s.name, nothing, err)
 			} else if got := s.find(loaded.Config).String(); got != nothing {
@@ -150,8 +151,8 @@ func TestVariablesAndFlagsTakeWhatIsWritten(t *testing.T) {
 				name   string
 				loaded func() (config.Loaded, error)
 			}{
-				{given.Variable, func() (config.Loaded, error) { return config.Load("", []string{given.Variable + "=" + text}, nil) }},
-				{"--" + given.Flag(), func() (config.Loaded, error) { return config.Load("", nil, map[string]string{given.Name: text}) }},
+				{given.Variable, func() (config.Loaded, error) { return config.Read("", []string{given.Variable + "=" + text}, nil) }},
+				{"--" + given.Flag(), func() (config.Loaded, error) { return config.Read("", nil, map[string]string{given.Name: text}) }},
 			} {
 				loaded, err := way.loaded()
 				switch {
@@ -169,7 +170,7 @@ func TestVariablesAndFlagsTakeWhatIsWritten(t *testing.T) {
 
 func TestTheEnvironmentsAccountTakesWhatIsWritten(t *testing.T) {
 	for _, text := range oddTexts {
-		loaded, err := config.Load("", []string{
+		loaded, err := config.Read("", []string{
 			"GANTRY_ACCOUNT=" + text, "GANTRY_WEBHOOK_SECRET=" + text + "\n", "SPACELIFT_API_KEY_ID=" + text, "SPACELIFT_API_KEY_SECRET=" + text,
 		}, nil)
 		if err != nil {
@@ -190,31 +191,31 @@ func TestTheEnvironmentsAccountTakesWhatIsWritten(t *testing.T) {
 // none.
 func TestAmbiguousValuesAreRefused(t *testing.T) {
 	for name, tt := range map[string]struct{ file, says string }{
-		"a fraction for a number":      {"inbox: {concurrency: 2.9}", `line 1: inbox.concurrency: "2.9" is not a whole number`},
+		"a fraction for a number":      {"inbox: {concurrency: 2.9}", `:1:C: inbox.concurrency: "2.9" is not a whole number`},
 		"true for a number":            {"inbox: {concurrency: true}", "inbox.concurrency"},
-		"an octal number":              {"inbox:\n  bodyCount: 010", `line 2: inbox.bodyCount: "010" is not a whole number in plain digits`},
-		"a duration without a unit":    {"reconcile:\n  interval: 5", `line 2: reconcile.interval: "5" is not a duration such as`},
-		"a policy's, too":              {"profiles:\n  - name: p\n    reminders: 5", `line 3: profiles[0].reminders: "5" is not a duration such as`},
+		"an octal number":              {"inbox:\n  bodyCount: 010", `:2:C: inbox.bodyCount: "010" is not a whole number in plain digits`},
+		"a duration without a unit":    {"reconcile:\n  interval: 5", `:2:C: reconcile.interval: "5" is not a duration such as`},
+		"a policy's, too":              {"profiles:\n  - name: p\n    reminders: 5", `:3:C: profiles[0].reminders: "5" is not a duration such as`},
 		"a word for a truth":           {"labels: {dependsOn: on}", `labels.dependsOn: "on" is neither true nor false`},
-		"an account that is no list":   {"accounts:\n  name: acme", "line 2: accounts: it needs a list"},
-		"text for a section":           {"inbox: 5s", "line 1: inbox: it needs settings"},
-		"a mapping for a secret":       {"accounts:\n  - webhookSecrets: [hush: hush]", "line 2: accounts[0].webhookSecrets[0]: it needs one value; write it in quotes"},
-		"a tag":                        {"accounts:\n  - apiKeySecret: !!binary aHVzaA==", "line 2: accounts[0].apiKeySecret: it begins with !, which is a tag in YAML; write it in quotes"},
-		"a secret that is a tag":       {"accounts:\n  - apiKeySecret: !hush", "line 2: accounts[0].apiKeySecret: it begins with !"},
+		"an account that is no list":   {"accounts:\n  name: acme", ":2:C: accounts: it needs a list"},
+		"text for a section":           {"inbox: 5s", ":1:C: inbox: it needs settings"},
+		"a mapping for a secret":       {"accounts:\n  - webhookSecrets: [hush: hush]", ":2:C: accounts[0].webhookSecrets[0]: it needs one value; write it in quotes"},
+		"a tag":                        {"accounts:\n  - apiKeySecret: !!binary aHVzaA==", ":2:C: accounts[0].apiKeySecret: it begins with !, which is a tag in YAML; write it in quotes"},
+		"a secret that is a tag":       {"accounts:\n  - apiKeySecret: !hush", ":2:C: accounts[0].apiKeySecret: it begins with !"},
 		"a secret that is an alias":    {"accounts:\n  - apiKeySecret: *hush", "begins with * but is no alias"},
-		"a secret that is an anchor":   {"accounts:\n  - apiKeySecret: &hush", "line 2: accounts[0].apiKeySecret: it has no value"},
-		"a secret that is a comment":   {"accounts:\n  - apiKeySecret: #hush", "line 2: accounts[0].apiKeySecret: it has no value"},
-		"an entry without a value":     {"accounts:\n  - webhookSecrets:\n      -", "line 3: accounts[0].webhookSecrets[0]: the entry is empty"},
-		"a setting misspelt":           {"accounts:\n  - webhookSecret: [hush]", "line 2: accounts[0].webhookSecret: there is no such setting (meant webhookSecrets?)"},
-		"a setting with a dot":         {"inbox.linger: 5s", "line 1: inbox.linger: there is no such setting"},
-		"a setting twice":              {"data: a\ndata: b", `mapping key "data" already defined at line 1`},
+		"a secret that is an anchor":   {"accounts:\n  - apiKeySecret: &hush", ":2:C: accounts[0].apiKeySecret: it has no value"},
+		"a secret that is a comment":   {"accounts:\n  - apiKeySecret: #hush", ":2:C: accounts[0].apiKeySecret: it has no value"},
+		"an entry without a value":     {"accounts:\n  - webhookSecrets:\n      -", ":3:C: accounts[0].webhookSecrets[0]: the entry is empty"},
+		"a setting misspelt":           {"accounts:\n  - webhookSecret: [hush]", ":2:C: accounts[0].webhookSecret: there is no such setting (meant webhookSecrets?)"},
+		"a setting with a dot":         {"inbox.linger: 5s", ":1:C: inbox.linger: there is no such setting"},
+		"a setting twice":              {"data: a\ndata: b", ":2:C: data: it is given twice, first on line 1"},
 		"a second document":            {"data: a\n---\ndata: b", "more than one YAML document"},
-		"a list for the whole":         {"- data", "line 1: the file: it needs settings"},
-		"everything wrong at one time": {"data:\ninbox: {linger: soon}\n", "line 1: data: it has no value"},
+		"a list for the whole":         {"- data", ":1:C: the file: it needs settings"},
+		"everything wrong at one time": {"data:\ninbox: {linger: soon}\n", ":1:C: data: it has no value"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := config.Load(write(t, tt.file+"\n"), nil, nil)
-			if err == nil || !strings.Contains(err.Error(), tt.says) || strings.Contains(err.Error(), "hush") {
+			_, err := config.Read(write(t, tt.file+"\n"), nil, nil)
+			if err == nil || !strings.Contains(regexp.MustCompile(`:(\d+):\d+: `).ReplaceAllString(err.Error(), ":$1:C: "), tt.says) || strings.Contains(err.Error(), "hush") {
 				t.Errorf("got %v, want %q", err, tt.says)
 			}
 		})
@@ -223,7 +224,7 @@ func TestAmbiguousValuesAreRefused(t *testing.T) {
 
 // Anchors, aliases and merged mappings work.
 func TestAnchorsMergesAndBlocks(t *testing.T) {
-	loaded, err := config.Load(write(t, `
+	loaded, err := config.Read(write(t, `
 profiles:
   - &base {name: base, approvals: 2, approvers: &group 007}
   - {<<: *base, name: strict, approvals: 3}

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/gantryhq/gantry/decide"
+	"github.com/gantryhq/gantry/decide/policy"
 )
 
 // Role is a set of rights of a token. Each role includes the rights of those before it.
@@ -126,13 +127,12 @@ func Approvers(tokens []Token, people []decide.Person) []decide.Person {
 }
 
 // CheckTokens reports every problem with tokens and people that would make New fail.
-// Each begins with the setting it concerns, so that a check of the configuration can
-// report it.
+// Each is a policy.Mistake.
 func CheckTokens(tokens []Token, people []decide.Person) error {
 	var problems []error
 	for i, t := range tokens {
 		bad := func(format string, args ...any) {
-			problems = append(problems, fmt.Errorf("tokens[%d] %s: %w", i, t.Name, fmt.Errorf(format, args...)))
+			problems = append(problems, policy.At(fmt.Sprintf("tokens[%d]", i), fmt.Errorf(format, args...)))
 		}
 		if t.Name == "" {
 			bad("name: it is missing; name the person or machine that bears the token")
@@ -155,7 +155,7 @@ func CheckTokens(tokens []Token, people []decide.Person) error {
 func peopleProblems(people []decide.Person) (problems []error) {
 	for i, p := range people {
 		bad := func(format string, args ...any) {
-			problems = append(problems, fmt.Errorf("people[%d] %s: %w", i, p.Name, fmt.Errorf(format, args...)))
+			problems = append(problems, policy.At(fmt.Sprintf("people[%d]", i), fmt.Errorf(format, args...)))
 		}
 		if p.Name == "" {
 			bad("name: it is missing; name the person")
@@ -166,7 +166,7 @@ func peopleProblems(people []decide.Person) (problems []error) {
 		for _, name := range append([]string{p.Name}, p.Aliases...) {
 			for _, other := range people[:i] {
 				if name != "" && other.IsCalled(name) {
-					bad("%s is a name of %s too; give each name to one person", name, other.Name)
+					bad("name: %s is a name of %s too; give each name to one person", name, other.Name)
 				}
 			}
 		}

@@ -348,11 +348,11 @@ func TestPeopleThatCannotBe(t *testing.T) {
 		people []decide.Person
 		says   string
 	}{
-		"a name of two people":       {people: []decide.Person{{Name: "ann", Aliases: []string{"acook"}}, {Name: "bob", Aliases: []string{"ACook"}}}, says: "people[1] bob: ACook is a name of ann too"},
-		"a name that is an alias":    {people: []decide.Person{{Name: "ann", Aliases: []string{"bob"}}, {Name: "Bob"}}, says: "people[1] Bob: Bob is a name of ann too"},
-		"no name":                    {people: []decide.Person{{Aliases: []string{"x"}}}, says: "people[0] : name"},
-		"an empty alias":             {people: []decide.Person{{Name: "ann", Aliases: []string{""}}}, says: "people[0] ann: aliases: one is empty"},
-		"tokens that differ in case": {tokens: []server.Token{token("ann"), token("Ann")}, says: "tokens[1] Ann: name: it is configured twice"},
+		"a name of two people":       {people: []decide.Person{{Name: "ann", Aliases: []string{"acook"}}, {Name: "bob", Aliases: []string{"ACook"}}}, says: "people[1].name: ACook is a name of ann too"},
+		"a name that is an alias":    {people: []decide.Person{{Name: "ann", Aliases: []string{"bob"}}, {Name: "Bob"}}, says: "people[1].name: Bob is a name of ann too"},
+		"no name":                    {people: []decide.Person{{Aliases: []string{"x"}}}, says: "people[0].name"},
+		"an empty alias":             {people: []decide.Person{{Name: "ann", Aliases: []string{""}}}, says: "people[0].aliases: one is empty"},
+		"tokens that differ in case": {tokens: []server.Token{token("ann"), token("Ann")}, says: "tokens[1].name: it is configured twice"},
 	} {
 		_, err := server.New(server.Config{
 			Accounts: []server.Account{{Name: "acme", Secrets: fixed(acmeSecret)}}, Tokens: tt.tokens, People: tt.people,

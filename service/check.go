@@ -11,7 +11,7 @@ import (
 // Check reports everything that keeps Run from starting with a configuration:
 // what Validate finds, and secret files that can't be read or used. It opens
 // nothing and makes no calls.
-func Check(c config.Loaded, version string) error {
+func Check(c config.Config, version string) error {
 	if err := c.Validate(); err != nil {
 		return err
 	}

@@ -30,7 +30,7 @@ func TestRefuse(t *testing.T) {
 		},
 		"a profile's window that doesn't exist": {
 			change: func(r *rig) { r.config.Profiles = []config.Profile{{Name: "prod", Windows: []string{"office"}}} },
-			says:   []string{"profiles[0] prod", "office"},
+			says:   []string{"profiles[0].windows", "office"},
 		},
 		"a webhook secret that isn't there": {
 			change: func(r *rig) { r.config.Accounts[0].WebhookSecretFiles = []string{"/nowhere/secret"} },
@@ -106,7 +106,7 @@ func TestRefuse(t *testing.T) {
 			r := newRig(t)
 			tt.change(r)
 			got := r.refused()
-			checked := service.Check(config.Loaded{Config: r.config}, "1.2.3")
+			checked := service.Check(r.config, "1.2.3")
 			if tt.runs != (checked == nil) {
 				t.Errorf("Check returned %v", checked)
 			}
@@ -126,7 +126,7 @@ func TestRefuse(t *testing.T) {
 func TestCheckOpensNothing(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	if err := service.Check(config.Loaded{Config: r.config}, "1.2.3"); err != nil {
+	if err := service.Check(r.config, "1.2.3"); err != nil {
 		t.Error(err)
 	}
 	if _, err := os.Stat(r.config.Data); !os.IsNotExist(err) {
@@ -146,7 +146,7 @@ func TestCheckReportsAll(t *testing.T) {
 	r.config.Accounts[0].WebhookSecretFiles = []string{"/nowhere/acme"}
 	r.config.Accounts = append(r.config.Accounts, second)
 	r.config.Channels = []config.Channel{{Name: "ops", Kind: "slack", URLFile: "/nowhere/ops"}}
-	err := service.Check(config.Loaded{Config: r.config}, "1.2.3")
+	err := service.Check(r.config, "1.2.3")
 	for _, want := range []string{"account acme", "/nowhere/acme", "account globex", "/nowhere/globex", "channel ops", "/nowhere/ops"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Check returned %v, want an error that says %q", err, want)

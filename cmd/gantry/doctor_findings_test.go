@@ -33,11 +33,11 @@ func TestDoctorFindings(t *testing.T) {
 		fix   string
 	}{
 		{
-			check: "configuration", name: "a setting nobody knows", want: verdictFail, says: "there is no setting GANTRY_LISTNE", fix: "gantry serve --print-config",
+			check: "configuration", name: "a setting nobody knows", want: verdictFail, says: "GANTRY_LISTNE: there is no such setting (meant GANTRY_LISTEN?)", fix: "gantry serve --print-config",
 			cause: func(h healthy) { h.t.Setenv("GANTRY_LISTNE", ":80") },
 		},
 		{
-			check: "configuration", name: "a setting that makes no sense", want: verdictFail, says: "inbox.linger", fix: "gantry serve --print-config",
+			check: "configuration", name: "a setting that makes no sense", want: verdictFail, says: "GANTRY_INBOX_LINGER: 2h", fix: "gantry serve --print-config",
 			cause: func(h healthy) { h.t.Setenv("GANTRY_INBOX_LINGER", "2h") },
 		},
 		{
@@ -60,11 +60,11 @@ func TestDoctorFindings(t *testing.T) {
 			cause: func(h healthy) { h.t.Setenv("GANTRY_DATA", "/proc/gantry/inbox") },
 		},
 		{
-			check: "temporal-reachable", name: "nothing listens", want: verdictFail, says: "nothing answers at 127.0.0.1:1", fix: "TEMPORAL_ADDRESS",
+			check: "temporal-reachable", name: "nothing listens", want: verdictFail, says: "nothing answers at 127.0.0.1:1 (from TEMPORAL_ADDRESS)", fix: "temporal.address",
 			cause: func(h healthy) { h.t.Setenv("TEMPORAL_ADDRESS", "127.0.0.1:1") },
 		},
 		{
-			check: "temporal-reachable", name: "a profile that isn't there", want: verdictFail, says: "read TEMPORAL_*", fix: "temporal.toml",
+			check: "configuration", name: "a profile of Temporal that isn't there", want: verdictFail, says: "temporal.toml: unable to find profile nowhere", fix: "gantry serve --print-config",
 			cause: func(h healthy) { h.t.Setenv("TEMPORAL_PROFILE", "nowhere") },
 		},
 		{
@@ -380,7 +380,7 @@ func TestDoctorFindings(t *testing.T) {
 			cause: func(h healthy) { h.ok(h.spacelift.SetLabels("network", "gantry:managed", "gantry:approvers=platform")) },
 		},
 		{
-			check: "configuration", name: "a profile that nobody can approve", want: verdictWarn, says: `profiles[0] p: approvers: nobody with a token that may approve belongs to the group "platform"`, fix: "gantry serve --print-config",
+			check: "configuration", name: "a profile that nobody can approve", want: verdictWarn, says: `profiles[0].approvers: nobody with a token that may approve belongs to the group "platform"`, fix: "gantry serve --print-config",
 			cause: func(h healthy) { h.configure("profiles: [{name: p, approvers: platform}]\n") },
 		},
 		{

@@ -18,7 +18,6 @@ import (
 	"go.temporal.io/api/taskqueue/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/contrib/envconfig"
 	"go.temporal.io/sdk/log"
 
 	"github.com/gantryhq/gantry/config"
@@ -36,8 +35,7 @@ type localState struct {
 	policy  string // the policy's
 
 	temporal  client.Client // nil until it is known to answer
-	address   string
-	namespace string // "" until it is known to exist
+	namespace string        // "" until it is known to exist
 }
 
 func (p *localState) close() {
@@ -48,14 +46,14 @@ func (p *localState) close() {
 
 func checkConfiguration(_ context.Context, p *localState) finding {
 	const fix = "correct it; gantry serve --print-config shows each value and where it comes from"
-	if p.loadErr != nil {
-		f := fail(fix, "it can't be read")
-		f.Details = strings.Split(p.loadErr.Error(), "\n")
-		return f
+	err := p.loadErr
+	if err == nil {
+		_, err = p.loaded.TemporalOptions()
+		err = errors.Join(err, service.Check(p.loaded.Config, version))
 	}
-	if err := service.Check(p.loaded, version); err != nil {
+	if err != nil {
 		f := fail(fix, "gantry serve would not start with it")
-		f.Details = strings.Split(err.Error(), "\n")
+		f.Details = strings.Split(strings.TrimPrefix(err.Error(), "configuration:\n"), "\n")
 		return f
 	}
 	names := make([]string, len(p.loaded.Accounts))
@@ -117,22 +115,29 @@ func tryWriting(dir string) error {
 	return errors.Join(err, f.Sync(), f.Close(), os.Remove(f.Name()))
 }
 
+// origin returns where a setting comes from, for people.
+func origin(loaded config.Loaded, setting string) string {
+	switch from := loaded.Origins[setting]; from {
+	case "":
+		return setting
+	case "default":
+		return "by default"
+	default:
+		return "from " + from
+	}
+}
+
 // temporalTimeout is short: a Temporal that needs longer is as good as down.
 const temporalTimeout = 10 * time.Second
 
 func checkTemporal(ctx context.Context, p *localState) finding {
-	const fix = "start it, or set its address with TEMPORAL_ADDRESS or temporal.toml; until then the inbox keeps all events"
-	options, err := envconfig.LoadDefaultClientOptions()
+	const fix = "start it, or correct temporal.address; until then the inbox keeps all events"
+	options, err := p.loaded.TemporalOptions()
 	if err != nil {
-		return fail("correct the TEMPORAL_* variables or temporal.toml", "read TEMPORAL_* and temporal.toml: %s", err)
+		return leftOut // the configuration is the fault
 	}
-	if options.HostPort == "" {
-		options.HostPort = client.DefaultHostPort
-	}
-	if options.Namespace == "" {
-		options.Namespace = client.DefaultNamespace
-	}
-	p.address, p.namespace = options.HostPort, options.Namespace
+	p.namespace = options.Namespace
+	at := fmt.Sprintf("%s (%s)", options.HostPort, origin(p.loaded, "temporal.address"))
 	options.Logger = log.NewStructuredLogger(slog.New(slog.DiscardHandler))
 	options.Identity = "gantry-doctor/" + version
 	c, err := client.NewLazyClient(options)
@@ -144,10 +149,10 @@ func checkTemporal(ctx context.Context, p *localState) finding {
 	info, err := c.WorkflowService().GetSystemInfo(ctx, &workflowservice.GetSystemInfoRequest{})
 	if err != nil {
 		c.Close()
-		return fail(fix, "nothing answers at %s: %s", p.address, err)
+		return fail(fix, "nothing answers at %s: %s", at, err)
 	}
 	p.temporal = c
-	return ok("Temporal %s answers at %s", info.GetServerVersion(), p.address)
+	return ok("Temporal %s answers at %s", info.GetServerVersion(), at)
 }
 
 func checkNamespace(ctx context.Context, p *localState) finding {
@@ -158,14 +163,14 @@ func checkNamespace(ctx context.Context, p *localState) finding {
 	answer, err := p.temporal.WorkflowService().DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: name})
 	if _, missing := errors.AsType[*serviceerror.NamespaceNotFound](err); missing {
 		p.namespace = ""
-		return fail("temporal operator namespace create --namespace "+name+", or name another with TEMPORAL_NAMESPACE", "there is no namespace %s", name)
+		return fail("temporal operator namespace create --namespace "+name+", or name another in temporal.namespace", "there is no namespace %s (%s)", name, origin(p.loaded, "temporal.namespace"))
 	}
 	if err != nil {
 		p.namespace = ""
 		return fail("check the credentials for Temporal and what they may do in the namespace", "describe namespace %s: %s", name, err)
 	}
 	keeps := answer.GetConfig().GetWorkflowExecutionRetentionTtl().AsDuration()
-	return ok("%s; it keeps ended executions for %s", name, keeps)
+	return ok("%s (%s); it keeps ended executions for %s", name, origin(p.loaded, "temporal.namespace"), keeps)
 }
 
 func checkSearchAttributes(ctx context.Context, p *localState) finding {

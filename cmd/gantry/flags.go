@@ -23,9 +23,27 @@ func configFlag(cmd *cobra.Command) configFile {
 // name returns the name of the file; empty if none is given.
 func (f configFile) name() string { return cmp.Or(*f.flag, os.Getenv("GANTRY_CONFIG")) }
 
-// load reads the configuration. flags are the settings that flags override.
+// load reads and checks the configuration, as every command does. flags are the
+// settings that flags override. The configuration is read as far as possible even if
+// it has mistakes.
 func (f configFile) load(flags map[string]string) (config.Loaded, error) {
-	return config.Load(f.name(), os.Environ(), flags)
+	loaded, err := config.Load(f.name(), os.Environ(), flags)
+	return loaded, invalid(err)
+}
+
+// loadShared is load for a file that leaves the accounts to the environment of each
+// installation.
+func (f configFile) loadShared() (config.Loaded, error) {
+	loaded, err := config.LoadShared(f.name(), os.Environ())
+	return loaded, invalid(err)
+}
+
+// invalid returns the error of a configuration with mistakes.
+func invalid(mistakes error) error {
+	if mistakes == nil {
+		return nil
+	}
+	return fmt.Errorf("configuration:\n%w", mistakes)
 }
 
 // outputFlag adds -o and returns a function that reports whether it asks for JSON.

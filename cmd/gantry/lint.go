@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/gantryhq/gantry/config"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -17,35 +18,37 @@ func newLintCommand() *cobra.Command {
 		Use:   "lint",
 		Short: "Check a configuration and labels, offline",
 		Long: `Checks a configuration file without starting anything or connecting to anything.
-With --labels it also shows the policy that a stack's labels resolve to, and the
-origin of each value. Accounts may be missing: each installation may set its own
-in the environment. gantry doctor and gantry stacks check what labels refer to in
-an account, such as the stacks they follow. Exit codes: 0 fine, 1 if Gantry can't
-follow something.`,
+It accepts and refuses the same configurations as gantry serve, but doesn't read
+files of secrets. With --labels it also shows the policy that a stack's labels
+resolve to, and the origin of each value. gantry doctor and gantry stacks check
+what labels refer to in an account, such as the stacks they follow. Exit codes: 0
+fine, 1 if Gantry can't follow something.`,
 		Example: `  gantry lint --config gantry.yaml
-  gantry lint --config gantry.yaml --labels gantry:managed,gantry:profile=production`,
+  gantry lint --config gantry.yaml --without-accounts --labels gantry:managed,gantry:profile=production`,
 		Args: cobra.NoArgs,
 	}
 	file := configFlag(cmd)
+	shared := cmd.Flags().Bool("without-accounts", false, "the accounts are set elsewhere, such as in the environment of each installation")
 	labels := cmd.Flags().StringSlice("labels", nil, "labels of a stack, separated by commas; put a label that contains a comma in double quotes")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		withLabels := cmd.Flags().Changed("labels")
 		if file.name() == "" && !withLabels {
 			return errors.New("nothing to check: give --config, --labels or both")
 		}
-		return lint(cmd.OutOrStdout(), file, *labels, withLabels)
+		return lint(cmd.OutOrStdout(), file, *shared, *labels, withLabels)
 	}
 	return cmd
 }
 
-func lint(w io.Writer, config configFile, labels []string, withLabels bool) error {
-	file := config.name()
-	loaded, err := config.load(nil)
+func lint(w io.Writer, given configFile, shared bool, labels []string, withLabels bool) error {
+	file := given.name()
+	load := func() (config.Loaded, error) { return given.load(nil) }
+	if shared || file == "" {
+		load = given.loadShared
+	}
+	loaded, err := load()
 	if err != nil {
 		return err
-	}
-	if err := loaded.ValidateShared(); err != nil {
-		return fmt.Errorf("configuration:\n%w", err)
 	}
 	if file != "" {
 		fmt.Fprintf(w, "%s is valid.\n", file)

@@ -51,7 +51,8 @@ func TestLint(t *testing.T) {
 		fails  []string // parts of the error; none: it ends with 0
 	}{
 		{name: "the example", args: []string{"--config", exampleConfig}, prints: []string{`.*gantry\.example\.yaml is valid\.`}},
-		{name: "without accounts", args: []string{"--config", shared}, prints: []string{`.* is valid\.`}},
+		{name: "without accounts", args: []string{"--config", shared, "--without-accounts"}, prints: []string{`.* is valid\.`}},
+		{name: "without accounts, which serve needs", args: []string{"--config", shared}, fails: []string{"accounts: none is configured"}},
 		{
 			name: "what labels resolve to", args: []string{"--config", exampleConfig, "--labels", "gantry:managed,gantry:profile=production,gantry:approvals=3"},
 			prints: []string{
@@ -67,20 +68,23 @@ func TestLint(t *testing.T) {
 		{name: "labels alone", args: []string{"--labels", "gantry:managed,gantry:confirm=auto"}, prints: []string{`confirm +auto +gantry:confirm=auto`}},
 		{name: "not managed", args: []string{"--labels", "gantry:confirm=auto"}, prints: []string{`The stack is not managed: it lacks the label gantry:managed\.`}},
 		{
-			name: "labels that can't be followed", args: []string{"--config", shared, "--labels", "gantry:managed,gantry:profile=production,gantry:aprovals=2"},
+			name: "labels that can't be followed", args: []string{"--config", shared, "--without-accounts", "--labels", "gantry:managed,gantry:profile=production,gantry:aprovals=2"},
 			prints: []string{`.* is valid\.`},
 			fails:  []string{"gantry:aprovals=2: Gantry knows no such label", `gantry:profile=production: there is no profile "production"; name one that is configured under profiles (there are p)`},
 		},
 		{
-			name: "people who are not there", args: []string{"--config", unmanned, "--labels", "gantry:managed,gantry:approvers=plattform,gantry:after=nowhere"},
+			name: "people who are not there", args: []string{"--config", unmanned, "--without-accounts", "--labels", "gantry:managed,gantry:approvers=plattform,gantry:after=nowhere"},
 			prints: []string{
-				`.* is valid\.`, `warning: profiles\[0\] p: approvers: it takes 2 people of the group "platform" to approve, and 1 have a token that may; .*`,
+				`.* is valid\.`, `warning: profiles\[0\]\.approvers: it takes 2 people of the group "platform" to approve, and 1 have a token that may; .*`,
 				`warning: gantry:approvers=plattform: nobody with a token that may approve belongs to the group "plattform", so nobody can approve; name another group \(meant platform\?\), or give tokens this group`,
 			},
 		},
 		{
 			name: "mistakes", args: []string{"--config", broken, "--labels", "gantry:managed"},
-			fails: []string{`windows[0] w: timeZone: there is no time zone "Mars"`, "profiles[0] p: approvals: 99", `profiles[0] p: windows: there is no window "v"`},
+			fails: []string{
+				"accounts: none is configured", broken + `:1:31: windows[0].timeZone: there is no time zone "Mars"`, broken + ":2:33: profiles[0].approvals: 99",
+				broken + `:2:37: profiles[0].windows: there is no window "v"`,
+			},
 		},
 		{name: "no such file", args: []string{"--config", "/nowhere.yaml"}, fails: []string{"/nowhere.yaml"}},
 		{name: "nothing to check", fails: []string{"give --config, --labels or both"}},
@@ -126,6 +130,9 @@ func TestLintAndDoctorRefuseLikeServe(t *testing.T) {
 		"a duration without a unit":  `inbox: {linger: 5}`,
 		"a setting misspelt":         `inbox: {lingger: 5s}`,
 		"an endpoint with a query":   `accounts: [{name: other, endpoint: "https://other?x", apiKeyId: k, apiKeySecret: s, webhookSecrets: [w]}]`,
+		"several at once":            "inbox: {linger: 5, lingger: 5s}\nrole: king\nprofiles: [{name: p, approvals: 99}]",
+		"no YAML":                    `accounts: [`,
+		"no task queue":              `temporal: {taskQueue: ""}`,
 		"a channel in the clear":     `channels: [{name: c, kind: slack, url: "http://hooks.example.com/x"}]`,
 		"a channel on this machine":  `channels: [{name: c, kind: slack, url: "https://127.0.0.1/x"}]`,
 		"a Slack address too short":  `channels: [{name: c, kind: slack, url: "https://hooks.slack.com"}]`,

@@ -1,13 +1,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	"go.temporal.io/sdk/contrib/envconfig"
 
 	"github.com/gantryhq/gantry/config"
 	"github.com/gantryhq/gantry/service"
@@ -22,7 +22,7 @@ it, runs the workflows and serves the API, Swagger UI and metrics.
 
 Configuration comes from a YAML file (--config), GANTRY_* variables and flags;
 the later ones win. The Temporal SDK's own TEMPORAL_* variables and
-temporal.toml configure the connection to Temporal.`,
+temporal.toml configure the credentials for Temporal, and its address too.`,
 		Example: `  # one account, everything from the environment
   GANTRY_ACCOUNT=acme GANTRY_WEBHOOK_SECRET_FILE=/run/secrets/webhook \
   SPACELIFT_API_KEY_ENDPOINT=https://acme.app.spacelift.io \
@@ -39,14 +39,11 @@ temporal.toml configure the connection to Temporal.`,
 	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		loaded, err := file.load(givenSettings(cmd.Flags()))
+		if *printConfig { // the values of a configuration with mistakes help to find them
+			return errors.Join(loaded.Print(cmd.OutOrStdout()), err)
+		}
 		if err != nil {
 			return err
-		}
-		if *printConfig {
-			return loaded.Print(cmd.OutOrStdout())
-		}
-		if err := loaded.Validate(); err != nil {
-			return fmt.Errorf("configuration:\n%w", err)
 		}
 		log, err := newLogger(cmd.ErrOrStderr(), loaded.Log)
 		if err != nil {
@@ -56,9 +53,9 @@ temporal.toml configure the connection to Temporal.`,
 		for _, warning := range loaded.Warnings() {
 			log.WarnContext(cmd.Context(), "configuration: "+warning)
 		}
-		temporal, err := envconfig.LoadDefaultClientOptions()
+		temporal, err := loaded.TemporalOptions()
 		if err != nil {
-			return fmt.Errorf("read TEMPORAL_* and temporal.toml: %w", err)
+			return err
 		}
 		return service.Run(cmd.Context(), service.Options{Config: loaded.Config, Temporal: temporal, Version: version, Log: log})
 	}

@@ -76,9 +76,6 @@ func prepareSetup(ctx context.Context, file configFile, o setupOptions, out io.W
 	if err != nil {
 		return err
 	}
-	if err := loaded.Validate(); err != nil {
-		return fmt.Errorf("configuration:\n%w", err)
-	}
 	a, err := chooseAccount(loaded.Accounts, o.account)
 	if err != nil {
 		return err

@@ -108,13 +108,12 @@ func (s span) String() string {
 
 var validName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 
-// Compile checks a configuration. Its error joins one error for each problem, which
-// begins with its place, such as "profiles[0] production: approvals".
+// Compile checks a configuration. Its error joins one Mistake for each problem.
 func Compile(c Config) (*Definitions, error) {
 	r := &Definitions{profiles: map[string]Profile{}, windows: map[string]*window{}, dependsOn: c.DependsOnLabels, readLogs: c.ReadLogs, approvers: c.Approvers}
 	var problems []error
 	for i, w := range c.Windows {
-		at := fmt.Sprintf("windows[%d] %s", i, w.Name)
+		at := fmt.Sprintf("windows[%d]", i)
 		compiled, errs := compileWindow(w)
 		if err := checkName(w.Name); err != nil {
 			errs = append(errs, err)
@@ -122,20 +121,20 @@ func Compile(c Config) (*Definitions, error) {
 		if _, twice := r.windows[w.Name]; twice {
 			errs = append(errs, errors.New("name: another window has it; give each its own"))
 		}
-		problems = append(problems, placed(at, errs)...)
+		problems = append(problems, mistakes(at, errs)...)
 		r.windows[w.Name] = compiled // a broken one too: a profile that names it is not to blame
 	}
 	for i, channel := range c.Channels {
 		if err := checkName(channel); err != nil {
-			problems = append(problems, placed(fmt.Sprintf("channels[%d] %s", i, channel), []error{err})...)
+			problems = append(problems, At(fmt.Sprintf("channels[%d]", i), err))
 		}
 		if slices.Contains(r.channels, channel) {
-			problems = append(problems, fmt.Errorf("channels[%d] %s: name: another channel has it; give each its own", i, channel))
+			problems = append(problems, mistake(fmt.Sprintf("channels[%d]", i), "name: another channel has it; give each its own"))
 		}
 		r.channels = append(r.channels, channel)
 	}
 	for i, p := range c.Profiles {
-		at := fmt.Sprintf("profiles[%d] %s", i, p.Name)
+		at := fmt.Sprintf("profiles[%d]", i)
 		errs := p.check(r)
 		if err := checkName(p.Name); err != nil {
 			errs = append(errs, err)
@@ -143,7 +142,7 @@ func Compile(c Config) (*Definitions, error) {
 		if _, twice := r.profiles[p.Name]; twice {
 			errs = append(errs, errors.New("name: another profile has it; give each its own"))
 		}
-		problems = append(problems, placed(at, errs)...)
+		problems = append(problems, mistakes(at, errs)...)
 		r.profiles[p.Name] = p
 	}
 	if len(problems) > 0 {
@@ -155,13 +154,6 @@ func Compile(c Config) (*Definitions, error) {
 	}
 	r.digest = digest(string(text))
 	return r, nil
-}
-
-func placed(at string, errs []error) []error {
-	for i, err := range errs {
-		errs[i] = fmt.Errorf("%s: %w", at, err)
-	}
-	return errs
 }
 
 func checkName(s string) error {
@@ -195,7 +187,7 @@ type profileCheck struct {
 
 // confirmation checks the values about automatic confirmation.
 func (c *profileCheck) confirmation(p Profile) {
-	if p.Confirm != nil && !slices.Contains(confirmModes, *p.Confirm) {
+	if p.Confirm != nil && !slices.Contains(ConfirmModes, *p.Confirm) {
 		c.bad("confirm: %q is none of auto, manual and no-deletes", *p.Confirm)
 	}
 	c.within("limits.maxAdded", p.MaxAdded, 0, maxLimit)
@@ -215,7 +207,7 @@ func (c *profileCheck) approval(p Profile) {
 		c.bad("approvers: %q is not the name of a group", *p.Approvers)
 	}
 	c.lastsOrNone("approvalTimeout", p.ApprovalTimeout, approvalTimeouts)
-	if p.OnTimeout != nil && *p.OnTimeout != TimeoutDiscard && *p.OnTimeout != TimeoutKeep {
+	if p.OnTimeout != nil && !slices.Contains(TimeoutActions, *p.OnTimeout) {
 		c.bad("onTimeout: %q is neither discard nor keep", *p.OnTimeout)
 	}
 	c.lastsOrNone("reminders", p.Reminders, reminderPauses)
@@ -241,7 +233,7 @@ func (c *profileCheck) following(p Profile) {
 		}
 	}
 	c.lasts("retryBackoff", p.RetryBackoff, backoffs)
-	if p.OldPlans != nil && *p.OldPlans != OldPlansReplace && *p.OldPlans != OldPlansKeep {
+	if p.OldPlans != nil && !slices.Contains(OldPlansActions, *p.OldPlans) {
 		c.bad("oldPlans: %q is neither replace nor keep", *p.OldPlans)
 	}
 	c.lastsOrNone("deadlines.queued", p.Deadlines.Queued, deadlines)

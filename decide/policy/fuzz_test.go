@@ -52,7 +52,7 @@ func FuzzWindow(f *testing.F) {
 		}
 		rules, err := policy.Compile(policy.Config{Windows: []policy.Window{w}})
 		if err != nil {
-			if !strings.HasPrefix(err.Error(), "windows[0] w: ") {
+			if !strings.HasPrefix(err.Error(), "windows[0].") {
 				t.Errorf("it does not say where: %v", err)
 			}
 			return

@@ -91,6 +91,9 @@ const (
 	ConfirmNoDeletes ConfirmMode = "no-deletes" // Gantry if nothing is deleted, people otherwise
 )
 
+// ConfirmModes lists every mode.
+var ConfirmModes = []ConfirmMode{ConfirmAuto, ConfirmNoDeletes, ConfirmManual}
+
 // Limits bound the plans that Gantry confirms automatically. Nil is no limit.
 type Limits struct {
 	MaxAdded   *Setting[int] `json:"maxAdded,omitempty"`
@@ -107,6 +110,9 @@ const (
 	TimeoutKeep    TimeoutAction = "keep"    // it continues to wait, and people are notified
 )
 
+// TimeoutActions lists every action.
+var TimeoutActions = []TimeoutAction{TimeoutDiscard, TimeoutKeep}
+
 // OldPlans is the action on a plan that is older than the changes that a stack before
 // it has applied.
 type OldPlans string
@@ -116,6 +122,9 @@ const (
 	OldPlansReplace OldPlans = "replace" // Gantry discards it and triggers a run of the same commit; the default
 	OldPlansKeep    OldPlans = "keep"    // it counts like any other
 )
+
+// OldPlansActions lists every value.
+var OldPlansActions = []OldPlans{OldPlansReplace, OldPlansKeep}
 
 // Step is one rung of an escalation.
 type Step struct {

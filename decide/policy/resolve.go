@@ -11,8 +11,6 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-var confirmModes = []ConfirmMode{ConfirmAuto, ConfirmManual, ConfirmNoDeletes}
-
 // byDefault returns the policy of a stack without labels but gantry:managed.
 func byDefault() Policy {
 	return Policy{

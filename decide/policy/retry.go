@@ -54,5 +54,8 @@ func (p Policy) Retry(f FailureFacts) (retry bool, rules []Rule) {
 	return retry, rules
 }
 
+// RetryableCauses lists the causes that a retry can fix.
+var RetryableCauses = []Cause{CauseTransient, CauseCapacity}
+
 // Retryable reports whether a retry can fix a cause.
-func Retryable(c Cause) bool { return c == CauseTransient || c == CauseCapacity }
+func Retryable(c Cause) bool { return slices.Contains(RetryableCauses, c) }
