@@ -176,10 +176,10 @@ func TestNothingControlsTheTerminal(t *testing.T) {
 		"freezes list": nil, "freezes declare": {"--reason", "x", "--stack", hostile}, "freezes lift": {"x"},
 		"chains list": nil, "chains show": {"c"}, "chains skip": {"c", "b"}, "chains stop": {"c"},
 		"deliveries list": nil, "deliveries show": {"x"}, "deliveries redeliver": {"x"},
-		"lint": {"--labels", "gantry:managed,gantry:" + hostile}, "token create": {hostile}, "health": nil, "serve": {"--print-config"},
+		"lint": {"--labels", "gantry:managed,gantry:" + hostile}, "token create": {hostile}, "health": nil, "serve": {"--print-config"}, "schema": nil,
 		"doctor": nil, "setup": {"--url", "http://127.0.0.1:1/" + hostile},
 	}
-	offline := []string{"lint", "token create", "health", "serve", "doctor", "setup"}
+	offline := []string{"lint", "token create", "health", "serve", "schema", "doctor", "setup"}
 	r := newAPIRig(t)
 	t.Setenv("GANTRY_ACCOUNT", hostile)
 	t.Setenv("GANTRY_DATA", filepath.Join(t.TempDir(), hostile))
