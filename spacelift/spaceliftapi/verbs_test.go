@@ -194,6 +194,22 @@ var verbs = []struct {
 	{"SimulatePolicy", `{"policySimulatev2":"{\"webhook\":[]}"}`, func(ctx context.Context, c *spaceliftapi.Client) (any, error) {
 		return c.SimulatePolicy(ctx, spacelift.PolicyTypeNotification, "package spacelift", `{"run_updated":{}}`)
 	}, `{"webhook":[]}`},
+	{"PlannedResources", `{"stack":{"id":"network-prod","run":{"id":"r","state":"UNCONFIRMED","delta":{"addCount":1,"changeCount":0,"deleteCount":2,"resources":9},
+		"history":[{"state":"UNCONFIRMED","stateVersion":5,"timestamp":1767261600}],"changesV3":[{"resources":[
+		{"address":"aws_subnet.a","previousAddress":"aws_subnet.a","metadata":{"type":"added"}},
+		{"address":"aws_subnet.b","previousAddress":"aws_subnet.old","metadata":{"type":"no-op"}},
+		{"address":"data.aws_ami.x","previousAddress":"data.aws_ami.x","metadata":{"type":"read"}},
+		{"address":"aws_db_instance.main","previousAddress":"","metadata":{"type":"destroy-Before-create-replaced"}}]},
+		{"resources":[{"address":"aws_subnet.a","previousAddress":"","metadata":{"type":"added"}},{"address":"aws_vpc.z","previousAddress":"","metadata":{"type":"deleted"}}]}]}}}`,
+		func(ctx context.Context, c *spaceliftapi.Client) (any, error) {
+			return c.PlannedResources(ctx, testRun)
+		}, spacelift.PlannedResources{
+			State: "UNCONFIRMED", StateVersion: 5, Delta: &spacelift.Delta{Added: 1, Deleted: 2, Resources: 9}, Complete: true,
+			Resources: []spacelift.Resource{
+				{Address: "aws_vpc.z", Change: spacelift.ChangeDelete}, {Address: "aws_db_instance.main", Change: spacelift.ChangeReplace},
+				{Address: "aws_subnet.a", Change: spacelift.ChangeAdd}, {Address: "aws_subnet.b", PreviousAddress: "aws_subnet.old", Change: spacelift.ChangeMove},
+			},
+		}},
 	{"RunLogs", `{"stack":{"id":"network-prod","run":{"id":"r","logs":{"exists":true,"finished":true,"hasMore":false,"messages":[{"message":"Plan: 3 to add\n"}]}}}}`,
 		func(ctx context.Context, c *spaceliftapi.Client) (any, error) {
 			return c.RunLogs(ctx, testRun, spacelift.Transition{State: spacelift.RunStatePlanning, StateVersion: 4}, 1000)

@@ -248,6 +248,180 @@ func (v *PageInfo) GetEndCursor() *string { return v.EndCursor }
 // GetHasNextPage returns PageInfo.HasNextPage, and is useful for accessing the field via an interface.
 func (v *PageInfo) GetHasNextPage() bool { return v.HasNextPage }
 
+// PlannedResourcesResponse is returned by PlannedResources on success.
+type PlannedResourcesResponse struct {
+	// Null, without an error, when it does not exist or may not be seen.
+	Stack *PlannedResourcesStack `json:"stack"`
+}
+
+// GetStack returns PlannedResourcesResponse.Stack, and is useful for accessing the field via an interface.
+func (v *PlannedResourcesResponse) GetStack() *PlannedResourcesStack { return v.Stack }
+
+// PlannedResourcesStack includes the requested fields of the GraphQL type Stack.
+type PlannedResourcesStack struct {
+	// The slug.
+	Id string `json:"id"`
+	// Null, without an error, when the stack has no such run.
+	Run *PlannedResourcesStackRun `json:"run"`
+}
+
+// GetId returns PlannedResourcesStack.Id, and is useful for accessing the field via an interface.
+func (v *PlannedResourcesStack) GetId() string { return v.Id }
+
+// GetRun returns PlannedResourcesStack.Run, and is useful for accessing the field via an interface.
+func (v *PlannedResourcesStack) GetRun() *PlannedResourcesStackRun { return v.Run }
+
+// PlannedResourcesStackRun includes the requested fields of the GraphQL type Run.
+type PlannedResourcesStackRun struct {
+	Id    string `json:"id"`
+	State string `json:"state"`
+	// Null before planning ended.
+	Delta      *PlannedResourcesStackRunDelta `json:"delta"`
+	RunHistory `json:"-"`
+	// One element per phase.
+	ChangesV3 []PlannedResourcesStackRunChangesV3RunChanges `json:"changesV3"`
+}
+
+// GetId returns PlannedResourcesStackRun.Id, and is useful for accessing the field via an interface.
+func (v *PlannedResourcesStackRun) GetId() string { return v.Id }
+
+// GetState returns PlannedResourcesStackRun.State, and is useful for accessing the field via an interface.
+func (v *PlannedResourcesStackRun) GetState() string { return v.State }
+
+// GetDelta returns PlannedResourcesStackRun.Delta, and is useful for accessing the field via an interface.
+func (v *PlannedResourcesStackRun) GetDelta() *PlannedResourcesStackRunDelta { return v.Delta }
+
+// GetChangesV3 returns PlannedResourcesStackRun.ChangesV3, and is useful for accessing the field via an interface.
+func (v *PlannedResourcesStackRun) GetChangesV3() []PlannedResourcesStackRunChangesV3RunChanges {
+	return v.ChangesV3
+}
+
+// GetHistory returns PlannedResourcesStackRun.History, and is useful for accessing the field via an interface.
+func (v *PlannedResourcesStackRun) GetHistory() []RunHistoryHistoryRunStateTransition {
+	return v.RunHistory.History
+}
+
+func (v *PlannedResourcesStackRun) UnmarshalJSON(b []byte) error {
+
+	if string(b) == "null" {
+		return nil
+	}
+
+	var firstPass struct {
+		*PlannedResourcesStackRun
+		graphql.NoUnmarshalJSON
+	}
+	firstPass.PlannedResourcesStackRun = v
+
+	err := json.Unmarshal(b, &firstPass)
+	if err != nil {
+		return err
+	}
+
+	err = json.Unmarshal(
+		b, &v.RunHistory)
+	if err != nil {
+		return err
+	}
+	return nil
+}
+
+type __premarshalPlannedResourcesStackRun struct {
+	Id string `json:"id"`
+
+	State string `json:"state"`
+
+	Delta *PlannedResourcesStackRunDelta `json:"delta"`
+
+	ChangesV3 []PlannedResourcesStackRunChangesV3RunChanges `json:"changesV3"`
+
+	History []RunHistoryHistoryRunStateTransition `json:"history"`
+}
+
+func (v *PlannedResourcesStackRun) MarshalJSON() ([]byte, error) {
+	premarshaled, err := v.__premarshalJSON()
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(premarshaled)
+}
+
+func (v *PlannedResourcesStackRun) __premarshalJSON() (*__premarshalPlannedResourcesStackRun, error) {
+	var retval __premarshalPlannedResourcesStackRun
+
+	retval.Id = v.Id
+	retval.State = v.State
+	retval.Delta = v.Delta
+	retval.ChangesV3 = v.ChangesV3
+	retval.History = v.RunHistory.History
+	return &retval, nil
+}
+
+// PlannedResourcesStackRunChangesV3RunChanges includes the requested fields of the GraphQL type RunChanges.
+type PlannedResourcesStackRunChangesV3RunChanges struct {
+	Resources []PlannedResourcesStackRunChangesV3RunChangesResourcesRunChangesResource `json:"resources"`
+}
+
+// GetResources returns PlannedResourcesStackRunChangesV3RunChanges.Resources, and is useful for accessing the field via an interface.
+func (v *PlannedResourcesStackRunChangesV3RunChanges) GetResources() []PlannedResourcesStackRunChangesV3RunChangesResourcesRunChangesResource {
+	return v.Resources
+}
+
+// PlannedResourcesStackRunChangesV3RunChangesResourcesRunChangesResource includes the requested fields of the GraphQL type RunChangesResource.
+type PlannedResourcesStackRunChangesV3RunChangesResourcesRunChangesResource struct {
+	Address         string                                                                                           `json:"address"`
+	PreviousAddress string                                                                                           `json:"previousAddress"`
+	Metadata        PlannedResourcesStackRunChangesV3RunChangesResourcesRunChangesResourceMetadataRunChangesMetadata `json:"metadata"`
+}
+
+// GetAddress returns PlannedResourcesStackRunChangesV3RunChangesResourcesRunChangesResource.Address, and is useful for accessing the field via an interface.
+func (v *PlannedResourcesStackRunChangesV3RunChangesResourcesRunChangesResource) GetAddress() string {
+	return v.Address
+}
+
+// GetPreviousAddress returns PlannedResourcesStackRunChangesV3RunChangesResourcesRunChangesResource.PreviousAddress, and is useful for accessing the field via an interface.
+func (v *PlannedResourcesStackRunChangesV3RunChangesResourcesRunChangesResource) GetPreviousAddress() string {
+	return v.PreviousAddress
+}
+
+// GetMetadata returns PlannedResourcesStackRunChangesV3RunChangesResourcesRunChangesResource.Metadata, and is useful for accessing the field via an interface.
+func (v *PlannedResourcesStackRunChangesV3RunChangesResourcesRunChangesResource) GetMetadata() PlannedResourcesStackRunChangesV3RunChangesResourcesRunChangesResourceMetadataRunChangesMetadata {
+	return v.Metadata
+}
+
+// PlannedResourcesStackRunChangesV3RunChangesResourcesRunChangesResourceMetadataRunChangesMetadata includes the requested fields of the GraphQL type RunChangesMetadata.
+type PlannedResourcesStackRunChangesV3RunChangesResourcesRunChangesResourceMetadataRunChangesMetadata struct {
+	Type string `json:"type"`
+}
+
+// GetType returns PlannedResourcesStackRunChangesV3RunChangesResourcesRunChangesResourceMetadataRunChangesMetadata.Type, and is useful for accessing the field via an interface.
+func (v *PlannedResourcesStackRunChangesV3RunChangesResourcesRunChangesResourceMetadataRunChangesMetadata) GetType() string {
+	return v.Type
+}
+
+// PlannedResourcesStackRunDelta includes the requested fields of the GraphQL type RunDelta.
+// The GraphQL type's documentation follows.
+//
+// Counts of the plan. Webhook bodies name the same numbers added, changed, deleted, resources.
+type PlannedResourcesStackRunDelta struct {
+	AddCount    int `json:"addCount"`
+	ChangeCount int `json:"changeCount"`
+	DeleteCount int `json:"deleteCount"`
+	Resources   int `json:"resources"`
+}
+
+// GetAddCount returns PlannedResourcesStackRunDelta.AddCount, and is useful for accessing the field via an interface.
+func (v *PlannedResourcesStackRunDelta) GetAddCount() int { return v.AddCount }
+
+// GetChangeCount returns PlannedResourcesStackRunDelta.ChangeCount, and is useful for accessing the field via an interface.
+func (v *PlannedResourcesStackRunDelta) GetChangeCount() int { return v.ChangeCount }
+
+// GetDeleteCount returns PlannedResourcesStackRunDelta.DeleteCount, and is useful for accessing the field via an interface.
+func (v *PlannedResourcesStackRunDelta) GetDeleteCount() int { return v.DeleteCount }
+
+// GetResources returns PlannedResourcesStackRunDelta.Resources, and is useful for accessing the field via an interface.
+func (v *PlannedResourcesStackRunDelta) GetResources() int { return v.Resources }
+
 type PolicyCreateInput struct {
 	Name        string   `json:"name"`
 	Body        string   `json:"body"`
@@ -1876,6 +2050,18 @@ func (v *__NamedWebhookUpdateInput) GetId() string { return v.Id }
 // GetInput returns __NamedWebhookUpdateInput.Input, and is useful for accessing the field via an interface.
 func (v *__NamedWebhookUpdateInput) GetInput() NamedWebhooksIntegrationInput { return v.Input }
 
+// __PlannedResourcesInput is used internally by genqlient
+type __PlannedResourcesInput struct {
+	Stack string `json:"stack"`
+	Run   string `json:"run"`
+}
+
+// GetStack returns __PlannedResourcesInput.Stack, and is useful for accessing the field via an interface.
+func (v *__PlannedResourcesInput) GetStack() string { return v.Stack }
+
+// GetRun returns __PlannedResourcesInput.Run, and is useful for accessing the field via an interface.
+func (v *__PlannedResourcesInput) GetRun() string { return v.Run }
+
 // __PolicyCreateInput is used internally by genqlient
 type __PolicyCreateInput struct {
 	Input PolicyCreateInput `json:"input"`
@@ -2484,6 +2670,71 @@ func NamedWebhookUpdate(
 	}
 
 	data_ = &NamedWebhookUpdateResponse{}
+	resp_ := &graphql.Response{Data: data_}
+
+	err_ = client_.MakeRequest(
+		ctx_,
+		req_,
+		resp_,
+	)
+
+	return data_, err_
+}
+
+// The query executed by PlannedResources.
+const PlannedResources_Operation = `
+query PlannedResources ($stack: ID!, $run: ID!) {
+	stack(id: $stack) {
+		id
+		run(id: $run) {
+			id
+			state
+			delta {
+				addCount
+				changeCount
+				deleteCount
+				resources
+			}
+			... RunHistory
+			changesV3(input: {}) {
+				resources {
+					address
+					previousAddress
+					metadata {
+						type
+					}
+				}
+			}
+		}
+	}
+}
+fragment RunHistory on Run {
+	history {
+		state
+		stateVersion
+		timestamp
+		username
+		note
+	}
+}
+`
+
+func PlannedResources(
+	ctx_ context.Context,
+	client_ graphql.Client,
+	stack string,
+	run string,
+) (data_ *PlannedResourcesResponse, err_ error) {
+	req_ := &graphql.Request{
+		OpName: "PlannedResources",
+		Query:  PlannedResources_Operation,
+		Variables: &__PlannedResourcesInput{
+			Stack: stack,
+			Run:   run,
+		},
+	}
+
+	data_ = &PlannedResourcesResponse{}
 	resp_ := &graphql.Response{Data: data_}
 
 	err_ = client_.MakeRequest(
