@@ -280,7 +280,7 @@ func (s *Simulator) failPhase(r *run, state spacelift.RunState) {
 
 // plannedNext moves a run to the state that follows its plan.
 func (s *Simulator) plannedNext(r *run) {
-	delta := r.Plan.Delta
+	delta := r.Plan.Counts()
 	if delta.Resources == 0 {
 		delta.Resources = r.stack.Resources
 	}

@@ -33,7 +33,7 @@ func (r *run) passed(state spacelift.RunState) bool {
 }
 
 func (r *run) madeUpLog(state spacelift.RunState) []string {
-	d := r.Plan.Delta
+	d := r.Plan.Counts()
 	var lines []string
 	switch state {
 	case preparing, preparingApply:

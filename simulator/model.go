@@ -79,8 +79,9 @@ const (
 
 // Plan scripts a run: its changes and its failures.
 type Plan struct {
-	// Delta counts the changes; all zero is a run without changes.
-	// Resources is the stack's own count when zero.
+	// Delta counts the changes; those of Changes when all are zero, and a run
+	// without changes when there are none of these either. Resources is the
+	// stack's own count when zero.
 	Delta spacelift.Delta `json:"delta"`
 	// Changes lists the resources; made up from Delta when nil.
 	Changes []Change `json:"changes,omitzero"`
@@ -138,36 +139,6 @@ func (p Plan) clone() Plan {
 	p.Messages = slices.Clone(p.Messages)
 	p.Outputs, p.Phases, p.Logs = maps.Clone(p.Outputs), maps.Clone(p.Phases), maps.Clone(p.Logs)
 	return p
-}
-
-func (p Plan) hasChanges() bool { return p.Delta.Added+p.Delta.Changed+p.Delta.Deleted > 0 }
-
-// Change is a resource of a plan. Action is added, changed or deleted, or one
-// of the replacements Spacelift's notification policy input knows.
-type Change struct {
-	Address string         `json:"address"`
-	Type    string         `json:"type"`
-	Name    string         `json:"name"`
-	Action  string         `json:"action"`
-	Values  map[string]any `json:"values,omitempty"`
-}
-
-// changes returns the plan's resources, made up from its counts if need be.
-func (p Plan) changes() []Change {
-	if p.Changes != nil {
-		return p.Changes
-	}
-	var made []Change
-	for _, kind := range []struct {
-		action string
-		n      int
-	}{{"added", p.Delta.Added}, {"changed", p.Delta.Changed}, {"deleted", p.Delta.Deleted}} {
-		for i := range kind.n {
-			name := fmt.Sprintf("%s[%d]", kind.action, i)
-			made = append(made, Change{Address: "null_resource." + name, Type: "null_resource", Name: name, Action: kind.action})
-		}
-	}
-	return made
 }
 
 // Commit is a pushed commit. Empty fields are made up.

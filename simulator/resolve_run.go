@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 
@@ -194,7 +195,9 @@ func (o *runOut) ChangesV3(struct{ Input struct{ Phantom *bool } }) []*changesOu
 	}
 	list := &changesOut{}
 	for _, c := range o.run.Plan.changes() {
-		list.Resources = append(list.Resources, &changeOut{Address: c.Address, Metadata: changeMetadataOut{Type: c.Action}})
+		list.Resources = append(list.Resources, &changeOut{
+			Address: c.Address, PreviousAddress: cmp.Or(c.PreviousAddress, c.Address), Metadata: changeMetadataOut{Type: c.Action},
+		})
 	}
 	if o.run.Applied {
 		return []*changesOut{list, list}

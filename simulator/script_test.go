@@ -289,3 +289,62 @@ func sameSnapshot(rt *rapid.T, which string, without, with *rig) {
 	}
 	rt.Fatalf("the snapshot %s (-without +with a restore)\n%s", which, cmp.Diff(lines(want), lines(got)))
 }
+
+// What Spacelift lists of a plan agrees with what it counts, whether a push scripts
+// the resources, the counts or nothing.
+func TestAPlansResourcesAgreeWithItsCounts(t *testing.T) {
+	for name, c := range map[string]struct {
+		plan simulator.Plan
+		want spacelift.Delta
+		has  []string
+	}{
+		"counts": {simulator.Plan{Delta: spacelift.Delta{Added: 7, Changed: 1, Deleted: 2}}, spacelift.Delta{Added: 7, Changed: 1, Deleted: 2},
+			[]string{"deleted aws_db_instance.main", "added aws_s3_bucket.artifacts_2"}},
+		"resources": {simulator.Plan{Changes: []simulator.Change{
+			{Address: "aws_db_instance.main", Action: "destroy-Before-create-replaced"}, {Address: "aws_subnet.a", Action: "changed"},
+			{Address: "aws_subnet.b", PreviousAddress: "aws_subnet.old", Action: "no-op"},
+		}}, spacelift.Delta{Added: 1, Changed: 1, Deleted: 1}, []string{"destroy-Before-create-replaced aws_db_instance.main", "no-op aws_subnet.b from aws_subnet.old"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.stack(simulator.Stack{ID: "net"})
+			run := r.push("net", c.plan)
+			got := r.get("net", run)
+			if got.State != spacelift.RunStateUnconfirmed || got.Delta == nil || *got.Delta != c.want {
+				t.Fatalf("the run is %s with %+v, want %+v", got.State, got.Delta, c.want)
+			}
+			var out struct {
+				Stack struct {
+					Run struct {
+						ChangesV3 []struct {
+							Resources []struct {
+								Address, PreviousAddress string
+								Metadata                 struct{ Type string }
+							}
+						}
+					}
+				}
+			}
+			r.graphql(`query($run: ID!) { stack(id: "net") { run(id: $run) { changesV3(input: {}) { resources { address previousAddress metadata { type } } } } } }`,
+				map[string]any{"run": run}, &out)
+			listed := map[string]bool{}
+			for _, phase := range out.Stack.Run.ChangesV3 {
+				for _, res := range phase.Resources {
+					line := res.Metadata.Type + " " + res.Address
+					if res.PreviousAddress != res.Address {
+						line += " from " + res.PreviousAddress
+					}
+					if listed[line] {
+						t.Errorf("%s is listed twice", line)
+					}
+					listed[line] = true
+				}
+			}
+			for _, want := range c.has {
+				if !listed[want] {
+					t.Errorf("%s is missing: %v", want, listed)
+				}
+			}
+		})
+	}
+}
