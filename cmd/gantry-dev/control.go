@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -34,8 +35,10 @@ func newPushCommand() *cobra.Command {
 		Short: "Push a change to a stack of the simulated Spacelift",
 		Long: `Pushes a commit to the repository of a simulated stack and prints the name of the
 run that Spacelift creates, as the commands of gantry take it. Without --add,
---change and --delete, the plan is the one that the stack is configured with.`,
+--change, --delete and --resource, the plan is the one that the stack is configured
+with.`,
 		Example: `  gantry-dev push network-prod --add 2
+  gantry-dev push network-prod --resource replace=aws_db_instance.main
   gantry runs watch "$(gantry-dev push billing-prod --author alice --delete 1)"`,
 		Args: cobra.ExactArgs(1),
 	}
@@ -44,8 +47,12 @@ run that Spacelift creates, as the commands of gantry take it. Without --add,
 	f.IntVar(&delta.Added, "add", 0, "resources that the plan adds")
 	f.IntVar(&delta.Changed, "change", 0, "resources that the plan changes")
 	f.IntVar(&delta.Deleted, "delete", 0, "resources that the plan deletes")
+	resources := f.StringArray("resource", nil, "resource that the plan changes, as add, change, delete, replace, import or forget =ADDRESS; repeat it for more")
 	f.StringVar(&commit.AuthorLogin, "author", "", "login of the commit's author")
 	f.StringVar(&commit.Message, "message", "", "message of the commit")
+	for _, count := range []string{"add", "change", "delete"} {
+		cmd.MarkFlagsMutuallyExclusive("resource", count)
+	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		push := struct {
 			Commit simulator.Commit `json:"commit"`
@@ -55,6 +62,13 @@ run that Spacelift creates, as the commands of gantry take it. Without --add,
 			if f.Changed(flag) {
 				push.Plan = &simulator.Plan{Delta: delta}
 			}
+		}
+		if len(*resources) > 0 {
+			changes, err := scripted(*resources)
+			if err != nil {
+				return err
+			}
+			push.Plan = &simulator.Plan{Changes: changes}
 		}
 		var made struct {
 			Ref spacelift.RunRef `json:"ref"`
@@ -66,6 +80,24 @@ run that Spacelift creates, as the commands of gantry take it. Without --add,
 		return nil
 	}
 	return cmd
+}
+
+// actions are the simulator's words for the changes that a push can script.
+var actions = map[string]string{
+	"add": "added", "change": "changed", "delete": "deleted", "replace": "destroy-Before-create-replaced", "import": "import", "forget": "forget",
+}
+
+// scripted reads resources such as delete=aws_db_instance.main.
+func scripted(resources []string) ([]simulator.Change, error) {
+	var changes []simulator.Change
+	for _, r := range resources {
+		change, address, _ := strings.Cut(r, "=")
+		if actions[change] == "" || address == "" {
+			return nil, fmt.Errorf("--resource %s: write add, change, delete, replace, import or forget, and =ADDRESS", r)
+		}
+		changes = append(changes, simulator.Change{Address: address, Action: actions[change]})
+	}
+	return changes, nil
 }
 
 // newLabelCommand returns the command that replaces the labels of a stack.

@@ -42,6 +42,7 @@ func TestPushAndLabel(t *testing.T) {
 		{[]string{"--add", "2", "--author", "alice", "--message", "Widen subnets"}, spacelift.Delta{Added: 2}},
 		{nil, spacelift.Delta{Deleted: 7}},
 		{[]string{"--delete", "0"}, spacelift.Delta{}},
+		{[]string{"--resource", "replace=aws_db_instance.main", "--resource=delete=aws_vpc.old"}, spacelift.Delta{Added: 1, Deleted: 2}},
 	} {
 		out, err := act(t, append([]string{"push", "network-prod"}, tc.args...)...)
 		m := regexp.MustCompile(`^acme/network-prod/(\S+)\n$`).FindStringSubmatch(out)
@@ -52,10 +53,10 @@ func TestPushAndLabel(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(tc.args) > 2 && (run.Commit.AuthorLogin != "alice" || run.Commit.Message != "Widen subnets") {
+		if slices.Contains(tc.args, "--author") && (run.Commit.AuthorLogin != "alice" || run.Commit.Message != "Widen subnets") {
 			t.Errorf("the commit is %+v", run.Commit)
 		}
-		if got := run.Plan.Delta; got != tc.delta {
+		if got := run.Plan.Counts(); got != tc.delta {
 			t.Errorf("push %v plans %+v, want %+v", tc.args, got, tc.delta)
 		}
 	}
@@ -84,6 +85,14 @@ func TestPushRefusals(t *testing.T) {
 	} {
 		if _, err := act(t, "push", "no-such-stack", "--simulator", address); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", address, err, want)
+		}
+	}
+}
+
+func TestPushRefusesResourcesThatItCantRead(t *testing.T) {
+	for _, resource := range []string{"aws_vpc.main", "drop=aws_vpc.main", "delete="} {
+		if _, err := act(t, "push", "network-prod", "--resource", resource); err == nil || !strings.Contains(err.Error(), "write add, change, delete") {
+			t.Errorf("--resource %s: %v", resource, err)
 		}
 	}
 }
