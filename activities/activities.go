@@ -59,6 +59,9 @@ type Spacelift interface {
 	// call.
 	RunURL(ref spacelift.RunRef) string
 
+	// PlannedResources reads the resources that a run's plan changes.
+	PlannedResources(ctx context.Context, ref spacelift.RunRef) (spacelift.PlannedResources, error)
+
 	// The verbs change a run, and are sent once: see spaceliftapi.WithCheck. An
 	// error that is not ErrAmbiguous means that nothing happened. StopRun only asks;
 	// RetryRun returns the retry, which may be the same run.

@@ -19,11 +19,16 @@ type ReadRulesInput struct {
 	// PlanSince is the time at which a plan began to ask for a decision. With it,
 	// ReadRules reads the gate and the deadlines too.
 	PlanSince time.Time `json:"planSince,omitzero"`
+
+	// Plan is the state version of the plan whose resources ReadRules reads along;
+	// nil for none.
+	Plan *int `json:"plan,omitempty"`
 }
 
 // ReadRules resolves labels to rules by the configuration of this replica. Labels
 // that can't be followed are no error: they are the policy's Problems. With
-// PlanSince it asks Temporal for the account's freezes.
+// PlanSince it asks Temporal for the account's freezes. Resources that can't be read
+// are no error either: they say why.
 func (a *Activities) ReadRules(ctx context.Context, in ReadRulesInput) (managed.Rules, error) {
 	rules := a.rules(in.Run.Stack, in.Labels)
 	if api, ok := a.Accounts[in.Run.Account]; ok {
@@ -34,6 +39,9 @@ func (a *Activities) ReadRules(ctx context.Context, in ReadRulesInput) (managed.
 	}
 	if in.PlanSince.IsZero() {
 		return rules, nil
+	}
+	if in.Plan != nil && spacelift.Managed(rules.Labels) {
+		rules.Resources = a.resources(ctx, in.Run, *in.Plan)
 	}
 	return a.timed(ctx, in.Run, in.PlanSince, rules)
 }

@@ -70,7 +70,7 @@ func (m *manager) readRules(ctx workflow.Context, _ managed.Next) error {
 	s := m.situation(ctx)
 	in := activities.ReadRulesInput{Run: s.Run, Labels: s.Labels}
 	if s.Ask != nil {
-		in.PlanSince = s.Ask.Since
+		in.PlanSince, in.Plan = s.Ask.Since, s.PlanToRead()
 	}
 	var rules managed.Rules
 	err := workflow.ExecuteLocalActivity(withQuickCall(ctx), a.ReadRules, in).Get(ctx, &rules)

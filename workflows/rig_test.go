@@ -59,6 +59,9 @@ type rig struct {
 	onConfirm                                   func(planVersion int)
 	retryOf                                     *managed.RetryOf
 	reads                                       int
+	changes                                     []spacelift.Resource // of the plan; nil: as its counts say
+	unlisted                                    bool                 // the API does not answer what the plan changes
+	listed                                      int                  // how often the plan's resources were read
 
 	others []spacelift.Stack // managed stacks of the account beside the run's own
 	mute   bool              // the API does not list stacks

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -170,6 +171,26 @@ func (r *rig) ReviewRun(_ context.Context, _ spacelift.RunRef, decision spacelif
 		r.enter(spacelift.RunStateReady, "", "")
 	}
 	return nil
+}
+
+// PlannedResources answers with what the plan's counts come to.
+func (r *rig) PlannedResources(context.Context, spacelift.RunRef) (spacelift.PlannedResources, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.away || r.unlisted {
+		return spacelift.PlannedResources{}, errors.New("dial tcp: connection refused")
+	}
+	r.listed++
+	planned := spacelift.PlannedResources{State: r.truth.State, StateVersion: r.truth.StateVersion, Delta: r.truth.Delta, Resources: r.changes, Complete: true}
+	if d := r.truth.Delta; d != nil && r.changes == nil {
+		for i := range d.Deleted {
+			planned.Resources = append(planned.Resources, spacelift.Resource{Address: fmt.Sprintf("aws_instance.old[%d]", i), Change: spacelift.ChangeDelete})
+		}
+		for i := range d.Added {
+			planned.Resources = append(planned.Resources, spacelift.Resource{Address: fmt.Sprintf("aws_instance.web[%d]", i), Change: spacelift.ChangeAdd})
+		}
+	}
+	return planned, nil
 }
 
 // RunLogs answers with the log of the phase that failed.

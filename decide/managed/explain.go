@@ -26,6 +26,7 @@ type Explanation struct {
 	Unblock    []Unblock           `json:"unblock,omitempty"`    // who can do what to move it on
 	Next       []NextStep          `json:"next,omitempty"`       // what happens if nobody does anything, soonest first
 	Approvals  *Approvals          `json:"approvals,omitempty"`  // where people are asked
+	Resources  *Resources          `json:"resources,omitempty"`  // see RunStatus
 	Chains     []ChainRef          `json:"chains,omitempty"`     // see RunStatus
 	Followers  []spacelift.StackID `json:"followers,omitempty"`  // see RunStatus
 	Rules      []Rule              `json:"rules,omitempty"`      // every rule that matched, in the order it was looked at
@@ -70,7 +71,7 @@ const (
 // Explain says why a run is where it is, by the same functions that decide.
 func (s Situation) Explain() Explanation {
 	n := s.Next()
-	e := Explanation{Run: s.Run, State: s.State, Phase: n.Phase, Summary: n.Reason, Approvals: s.Approvals, Chains: s.Chains, Followers: s.Followers}
+	e := Explanation{Run: s.Run, State: s.State, Phase: n.Phase, Summary: n.Reason, Approvals: s.Approvals, Resources: s.Resources, Chains: s.Chains, Followers: s.Followers}
 	if n.Do != DoFinish {
 		e.WaitingFor = n.waitingFor(s.RunStatus)
 		e.Unblock = unblock(s, n)

@@ -62,6 +62,8 @@ func facts(s RunStatus) []notify.Fact {
 	if s.Delta != nil {
 		add("Plan", describePlan(s))
 	}
+	add("Deletes", s.Resources.deleted())
+	add("Replaces", s.Resources.replaced())
 	if c := s.Commit; c.Hash != "" {
 		add("Commit", strings.TrimSpace(shortHash(c.Hash)+" "+firstLine(c.Message)))
 		add("Author", strings.TrimSpace(c.AuthorName+" "+parenthesized(c.AuthorLogin)))

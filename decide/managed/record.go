@@ -50,6 +50,9 @@ type Record struct {
 	RulesFor   *StateKey `json:"rulesFor,omitempty"`
 	RulesStale bool      `json:"rulesStale,omitempty"`
 
+	// Resources are those of the plan that rules were last read for; nil before that.
+	Resources *Resources `json:"resources,omitempty"`
+
 	Entered   entrance          `json:"entered,omitzero"`
 	Askings   []pendingDecision `json:"askings,omitempty"`
 	Decisions []decision        `json:"decisions,omitempty"`

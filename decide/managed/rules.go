@@ -26,6 +26,9 @@ type Rules struct {
 	// URL is the address of the run in Spacelift's user interface.
 	URL string `json:"url,omitempty"`
 
+	// Resources are those of the plan that was asked about, unless they were known.
+	Resources *Resources `json:"resources,omitempty"`
+
 	// Followers are the stacks that follow the run's; nil when that is not known,
 	// or nobody asked.
 	Followers *Followers `json:"followers,omitempty"`
@@ -63,7 +66,8 @@ func (r *Record) TakeRules(at time.Time, rules Rules, here bool) {
 	}
 	r.clearBackoff(DoRules)
 	r.takeFollowers(at, rules.Followers)
-	rules.Followers = nil // the record has its own
+	r.takeResources(at, rules.Resources)
+	rules.Followers, rules.Resources = nil, nil // the record has its own
 	r.Rules, r.RulesRead, r.RulesStale = &rules, at, false
 	if ask := r.currentPending(); ask != nil && was != nil && asksOthers(was.Policy, rules.Policy) {
 		ask.reask()

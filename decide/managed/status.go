@@ -73,6 +73,7 @@ type RunStatus struct {
 	Branch         string           `json:"branch,omitempty"`
 	Commit         spacelift.Commit `json:"commit,omitzero"`
 	Delta          *spacelift.Delta `json:"delta,omitempty"`
+	Resources      *Resources       `json:"resources,omitempty"` // that the plan changes; nil if nobody read them
 	DriftDetection bool             `json:"driftDetection,omitempty"`
 	TriggeredBy    string           `json:"triggeredBy,omitempty"`
 	URL            string           `json:"url,omitempty"`
@@ -375,6 +376,7 @@ func (r *Record) Facts() RunStatus {
 		}
 	}
 	s.Delta = delta(events, ok)
+	s.Resources = r.resources(s)
 	if r.Rules != nil {
 		s.URL = r.Rules.URL
 	}
