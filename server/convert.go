@@ -29,12 +29,13 @@ func optional[T, A any](value *T, convert func(T) A) *A {
 	return new(convert(*value))
 }
 
-// nonEmpty returns nil for text that the API leaves out.
-func nonEmpty(s string) *string {
-	if s == "" {
+// nonEmpty returns nil for an empty text, a zero or false, which the API leaves out.
+func nonEmpty[T comparable](v T) *T {
+	var empty T
+	if v == empty {
 		return nil
 	}
-	return &s
+	return &v
 }
 
 // nonZero returns nil for a time that the API leaves out.

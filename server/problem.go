@@ -211,7 +211,7 @@ func spaceliftCanceled(err error) bool {
 func missing(err error) (string, bool) {
 	switch {
 	case is[*spaceliftError](err):
-		return "Spacelift has no such stack, or Gantry's API key can't see it", errors.Is(err, spacelift.ErrNotFound)
+		return "Spacelift has no such stack or run, or Gantry's API key can't see it", errors.Is(err, spacelift.ErrNotFound)
 	case errors.Is(err, inbox.ErrNotFound):
 		return "this replica has no such delivery; the log may have dropped it", true
 	case is[*serviceerror.NotFound](err):

@@ -70,6 +70,7 @@ func toAPIRun(s managed.RunStatus) api.Run {
 	if d := s.Delta; d != nil {
 		r.Delta = &api.Delta{Added: d.Added, Changed: d.Changed, Deleted: d.Deleted, Resources: d.Resources}
 	}
+	r.Resources = optional(s.Resources, toAPIPlannedResources)
 	if s.DriftDetection {
 		r.DriftDetection = new(true)
 	}
@@ -147,7 +148,7 @@ func toAPIExplanation(e managed.Explanation) api.Explanation {
 	return api.Explanation{
 		Account: string(e.Run.Account), Stack: string(e.Run.Stack), Run: string(e.Run.Run), State: nonEmpty(string(e.State)),
 		Phase: toAPIPhase(e.Phase), Summary: e.Summary, Chains: toAPIChainRefs(e.Chains), Followers: followers(e.Followers),
-		WaitingFor: optional(e.WaitingFor, toAPIWaitingFor), Approvals: optional(e.Approvals, toAPIApprovals), Unblock: toAPIUnblock(e.Unblock),
+		WaitingFor: optional(e.WaitingFor, toAPIWaitingFor), Approvals: optional(e.Approvals, toAPIApprovals), Resources: optional(e.Resources, toAPIPlannedResources), Unblock: toAPIUnblock(e.Unblock),
 		Next: toAPIList(e.Next, func(n managed.NextStep) api.NextStep { return api.NextStep{At: nonZero(n.At), What: n.What} }),
 		Rules: toAPIList(e.Rules, func(r managed.Rule) api.Rule {
 			return api.Rule{Name: r.Name, Value: r.Value, Origin: r.Origin, Effect: string(r.Effect), Detail: nonEmpty(r.Detail)}

@@ -17,6 +17,7 @@ import (
 type Stacks interface {
 	Stack(context.Context, spacelift.StackID) (spacelift.Stack, error)
 	StacksByLabel(ctx context.Context, label string) (spacelift.Listing[spacelift.Stack], error)
+	PlannedResources(ctx context.Context, ref spacelift.RunRef) (spacelift.PlannedResources, error)
 }
 
 // Policies resolves the labels of a stack to a policy: a *policy.Definitions.

@@ -20,6 +20,7 @@ import (
 // account is Spacelift as far as stacks go.
 type account struct {
 	stacks   []spacelift.Stack
+	plans    map[spacelift.RunID]spacelift.PlannedResources
 	complete bool
 	err      error
 }
@@ -43,6 +44,13 @@ func (a *account) StacksByLabel(_ context.Context, label string) (spacelift.List
 		}
 	}
 	return found, a.err
+}
+
+func (a *account) PlannedResources(_ context.Context, ref spacelift.RunRef) (spacelift.PlannedResources, error) {
+	if planned, ok := a.plans[ref.Run]; ok {
+		return planned, a.err
+	}
+	return spacelift.PlannedResources{}, errors.Join(a.err, spacelift.ErrNotFound)
 }
 
 // withStacks gives acme stacks, a profile, and a window that is over.

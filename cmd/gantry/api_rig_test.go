@@ -165,6 +165,9 @@ func asking() managed.RunStatus {
 		Approvals: &managed.Approvals{Needed: 2, Given: 1, Group: "platform", Excluded: []string{"jdoe"}, Decided: []managed.Decided{
 			{Verdict: managed.Approve, By: "bob", Note: "fine by me", At: began, State: "UNCONFIRMED", StateVersion: 5},
 		}},
+		Resources: &managed.Resources{StateVersion: 5, Total: 4, Deletes: 1, First: []spacelift.Resource{
+			{Address: "aws_db_instance.main", Change: spacelift.ChangeDelete}, {Address: "aws_subnet.a", Change: spacelift.ChangeAdd}, {Address: "aws_subnet.b", Change: spacelift.ChangeAdd},
+		}},
 		Policy: (*policy.Definitions)(nil).Resolve([]string{"gantry:managed", "gantry:approvals=2", "gantry:confirm=manual"}),
 		Timeline: []managed.TimelineEntry{
 			{At: began, Kind: managed.KindEvent, Source: "webhook", Summary: "the run is UNCONFIRMED"},
@@ -177,6 +180,16 @@ func ended(state spacelift.RunState) managed.RunStatus {
 	s := asking()
 	s.State, s.Phase, s.WaitingFor, s.Outcome = state, managed.PhaseDone, nil, "it is over"
 	return s
+}
+
+// PlannedResources lists those of the one run.
+func (stacks) PlannedResources(_ context.Context, ref spacelift.RunRef) (spacelift.PlannedResources, error) {
+	if ref != theRun {
+		return spacelift.PlannedResources{}, spacelift.ErrNotFound
+	}
+	return spacelift.PlannedResources{StateVersion: 5, Complete: true, Resources: []spacelift.Resource{
+		{Address: "aws_db_instance.main", Change: spacelift.ChangeDelete}, {Address: "aws_subnet.b", PreviousAddress: "aws_subnet.a", Change: spacelift.ChangeMove},
+	}}, nil
 }
 
 // stacks is Spacelift as far as stacks go.

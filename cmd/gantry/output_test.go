@@ -170,7 +170,7 @@ func wantPrintable(t *testing.T, args []string, out string) {
 // hold escape sequences wherever there is text.
 func TestNothingControlsTheTerminal(t *testing.T) {
 	commands := map[string][]string{
-		"runs list": nil, "runs show": {"a/b/c", "--timeline"}, "runs watch": {"a/b/c"}, "runs explain": {"a/b/c"}, "runs approve": {"a/b/c", "--wait"},
+		"runs list": nil, "runs show": {"a/b/c", "--timeline"}, "runs watch": {"a/b/c"}, "runs explain": {"a/b/c"}, "runs resources": {"a/b/c"}, "runs approve": {"a/b/c", "--wait"},
 		"runs reject": {"a/b/c"}, "runs revoke": {"a/b/c"}, "runs retry": {"a/b/c", "--wait"}, "runs stop": {"a/b/c"},
 		"stacks list": nil, "stacks policy": {"b"},
 		"freezes list": nil, "freezes declare": {"--reason", "x", "--stack", hostile}, "freezes lift": {"x"},
@@ -225,7 +225,8 @@ func hostileGantry(t *testing.T, status int) string {
 		"/v1/accounts/{a}/stacks/{s}/runs/{r}/{rest...}": &api.Run{}, "GET /v1/accounts/{a}/stacks": &api.StackList{},
 		"GET /v1/accounts/{a}/stacks/{s}/policy": &api.Stack{}, "GET /v1/accounts/{a}/freezes": &api.FreezeList{},
 		"POST /v1/accounts/{a}/freezes": &api.Freeze{}, "DELETE /v1/accounts/{a}/freezes/{f}": &api.Freeze{},
-		"GET /v1/accounts/{a}/chains": &api.ChainList{}, "/v1/accounts/{a}/chains/{r}/{rest...}": &api.Chain{},
+		"GET /v1/accounts/{a}/stacks/{s}/runs/{r}/resources": &api.ResourceList{},
+		"GET /v1/accounts/{a}/chains":                        &api.ChainList{}, "/v1/accounts/{a}/chains/{r}/{rest...}": &api.Chain{},
 	}
 	mux := http.NewServeMux()
 	answer := func(pattern string, body any) {

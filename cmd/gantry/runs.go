@@ -21,7 +21,7 @@ func newRunsCommand() *cobra.Command {
 Each command asks the Gantry at --url, with the rights of the token.`,
 	}
 	r := remoteFlags(runs)
-	runs.AddCommand(newRunsListCommand(r), newRunsShowCommand(r), newRunsWatchCommand(r), newRunsExplainCommand(r))
+	runs.AddCommand(newRunsListCommand(r), newRunsShowCommand(r), newRunsWatchCommand(r), newRunsExplainCommand(r), newResourcesCommand(r))
 	for _, v := range decisions {
 		runs.AddCommand(newDecideCommand(r, v))
 	}
@@ -147,6 +147,7 @@ func printRun(s *session, run api.Run, timeline bool) error {
 	addWaiting(t, run.WaitingFor, "")
 	t.fact("Outcome", deref(run.Outcome))
 	t.fact("Plan", planOf(run))
+	addResources(t, run.Resources)
 	if c := run.Commit; c != nil {
 		hash := deref(c.Hash)
 		t.fact("Commit", strings.TrimSpace(hash[:min(len(hash), 9)]+" "+firstLine(deref(c.Message))+inBrackets(deref(c.AuthorName))))
@@ -262,6 +263,7 @@ func printExplanation(s *session, e api.Explanation) error {
 	t := newTable(s.out)
 	addWaiting(t, e.WaitingFor, e.Summary)
 	addApprovals(t, e.Approvals)
+	addResources(t, e.Resources)
 	addChains(t, e.Run, e.Chains)
 	for _, u := range e.Unblock {
 		t.fact("Can unblock it", u.Who+": "+u.How)

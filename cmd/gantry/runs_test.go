@@ -63,10 +63,11 @@ func TestRunsShow(t *testing.T) {
 	r.executions.set(asking())
 	for _, name := range []string{theRunName, "https://acme.app.spacelift.io/stack/network-prod/run/01KDX3V4T8Q2M5N7P9R1S3T5V7"} {
 		out := r.wants([]string{
+			"To delete:", "aws_db_instance.main", "aws_subnet.a, aws_subnet.b", "1 more: gantry runs resources lists them",
 			"UNCONFIRMED (state version 5)", "the plan deletes 1 resource", "3 to add, 0 to change, 1 to delete", "9f2c1d7e4 Widen subnets (Jane)",
 			"1 of 2 of the group platform, not jdoe", "bob approve fine by me", "gantry:approvals=2", "bob approves",
 		}, "runs", "show", name)
-		if strings.Contains(out, "more") {
+		if strings.Contains(out, "Widen subnets more") {
 			t.Errorf("the whole commit message is shown:\n%s", out)
 		}
 	}
@@ -108,6 +109,15 @@ func TestRunsExplain(t *testing.T) {
 	if e := printed[api.Explanation](t, r.wants(nil, "runs", "explain", theRunName, "-o", "json")); len(e.Rules) != 1 {
 		t.Errorf("rules %v", e.Rules)
 	}
+}
+
+func TestRunsResources(t *testing.T) {
+	r := newAPIRig(t)
+	r.wants([]string{"CHANGE", "delete", "aws_db_instance.main", "aws_subnet.b (was aws_subnet.a)"}, "runs", "resources", theRunName)
+	if list := printed[api.ResourceList](t, r.wants(nil, "runs", "resources", theRunName, "-o", "json")); len(list.Resources) != 2 || !list.Complete {
+		t.Errorf("listed %+v", list)
+	}
+	r.refused(exitRefused, []string{"Not found", "no such stack or run"}, "runs", "resources", "acme/network-prod/01UNKNOWN")
 }
 
 // decisionSent returns the latest decision that reached the execution.

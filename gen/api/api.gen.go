@@ -585,6 +585,9 @@ type Explanation struct {
 	// planned), `done`, and `following` (an unknown state or type).
 	Phase Phase `json:"phase"`
 
+	// Resources The resources that the plan changes; missing until Gantry has read them, which it does when the plan needs a decision.
+	Resources *PlannedResources `json:"resources,omitempty"`
+
 	// Rules Every rule that matched, in the order Gantry checked them.
 	Rules []Rule `json:"rules"`
 
@@ -945,6 +948,30 @@ type Outcome string
 // planned), `done`, and `following` (an unknown state or type).
 type Phase string
 
+// PlannedResources The resources that the plan changes; missing until Gantry has read them, which it does when the plan needs a decision.
+type PlannedResources struct {
+	// Deletes How many of them the plan deletes; missing for none.
+	Deletes *int `json:"deletes,omitempty"`
+
+	// First The first 20 at most, with what deletes or replaces something first. `listResources` returns all.
+	First []Resource `json:"first"`
+
+	// Incomplete Whether there are more than `total`. Gantry reads 10000 at most.
+	Incomplete *bool `json:"incomplete,omitempty"`
+
+	// Replaces How many of them the plan replaces; missing for none.
+	Replaces *int `json:"replaces,omitempty"`
+
+	// StateVersion State version of the plan.
+	StateVersion int `json:"stateVersion"`
+
+	// Total How many there are.
+	Total int `json:"total"`
+
+	// Unread Why Gantry doesn't know them, as a sentence; missing if it does.
+	Unread *string `json:"unread,omitempty"`
+}
+
 // PolicyProblem A label or setting that can't be followed.
 type PolicyProblem struct {
 	// Label The label as written.
@@ -1084,6 +1111,30 @@ type RedeliveryCount struct {
 	Redelivered int `json:"redelivered"`
 }
 
+// Resource A resource that a plan changes.
+type Resource struct {
+	// Address Its address in the configuration.
+	Address string `json:"address"`
+
+	// Change What the plan does to it, as a word. Gantry repeats a word of Spacelift's that it doesn't know.
+	Change string `json:"change"`
+
+	// PreviousAddress Its address before, if the plan moves it.
+	PreviousAddress *string `json:"previousAddress,omitempty"`
+}
+
+// ResourceList All resources that a plan changes.
+type ResourceList struct {
+	// Complete Whether there are no more than these.
+	Complete bool `json:"complete"`
+
+	// Resources The resources, with what deletes or replaces something first.
+	Resources []Resource `json:"resources"`
+
+	// StateVersion State version of the run when Gantry read them.
+	StateVersion int `json:"stateVersion"`
+}
+
 // Retry The result of a retry.
 type Retry struct {
 	// Account Account name.
@@ -1204,6 +1255,9 @@ type Run struct {
 
 	// Policy The policy in effect, with the origin of each value.
 	Policy []PolicyValue `json:"policy"`
+
+	// Resources The resources that the plan changes; missing until Gantry has read them, which it does when the plan needs a decision.
+	Resources *PlannedResources `json:"resources,omitempty"`
 
 	// Retry The retry of a failed run; missing if none is planned.
 	Retry *RetryState `json:"retry,omitempty"`
