@@ -23,7 +23,7 @@ type PlannedResources struct {
 	Complete     bool       // false when there are more than Gantry reads
 }
 
-// Change is what a plan does to a resource, in one word. A change that this version
+// Change is the effect of a plan on a resource, in one word. A change that this version
 // doesn't know keeps Spacelift's own word: see Known.
 type Change string
 

@@ -173,7 +173,7 @@ func (r *rig) ReviewRun(_ context.Context, _ spacelift.RunRef, decision spacelif
 	return nil
 }
 
-// PlannedResources answers with what the plan's counts come to.
+// PlannedResources answers with resources as the plan's counts say.
 func (r *rig) PlannedResources(context.Context, spacelift.RunRef) (spacelift.PlannedResources, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -297,7 +297,7 @@ type ClientInterface interface {
 
 	// ListResources List the resources that a plan changes
 	//
-	// All resources that the run's plan changes, as Spacelift shows them now. What deletes or replaces something is first.
+	// All resources that the run's plan changes, as Spacelift shows them now, with deletes and replacements first.
 	// The run itself shows the first 20.
 	//
 	// Corresponds with GET /v1/accounts/{account}/stacks/{stack}/runs/{run}/resources (the `ListResources` operationId).
@@ -847,7 +847,7 @@ func (c *Client) ExplainRun(ctx context.Context, account AccountPath, stack Stac
 
 // ListResources List the resources that a plan changes
 //
-// All resources that the run's plan changes, as Spacelift shows them now. What deletes or replaces something is first.
+// All resources that the run's plan changes, as Spacelift shows them now, with deletes and replacements first.
 // The run itself shows the first 20.
 //
 // Corresponds with GET /v1/accounts/{account}/stacks/{stack}/runs/{run}/resources (the `ListResources` operationId).
@@ -2972,7 +2972,7 @@ type ClientWithResponsesInterface interface {
 
 	// ListResourcesWithResponse List the resources that a plan changes
 	//
-	// All resources that the run's plan changes, as Spacelift shows them now. What deletes or replaces something is first.
+	// All resources that the run's plan changes, as Spacelift shows them now, with deletes and replacements first.
 	// The run itself shows the first 20.
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -5901,7 +5901,7 @@ func (c *ClientWithResponses) ExplainRunWithResponse(ctx context.Context, accoun
 
 // ListResourcesWithResponse List the resources that a plan changes
 //
-// All resources that the run's plan changes, as Spacelift shows them now. What deletes or replaces something is first.
+// All resources that the run's plan changes, as Spacelift shows them now, with deletes and replacements first.
 // The run itself shows the first 20.
 //
 // Returns a wrapper object for the known response body format(s).
