@@ -13,7 +13,7 @@ import (
 
 	"go.temporal.io/sdk/client"
 
-	"github.com/gantryhq/gantry/server"
+	"github.com/gantryhq/gantry/authority"
 )
 
 // Config holds all settings of `gantry serve`. Each scalar setting has one name:
@@ -23,27 +23,28 @@ import (
 // The `doc` tags are the text of docs/reference/configuration.md; a test compares
 // the two.
 type Config struct {
-	Listen         string         `setting:"listen" doc:"Address of the public listener: the webhook, the API, Swagger UI, and probes without details."`
-	OpsListen      string         `setting:"opsListen" doc:"Address of the operations listener: /metrics, /readyz with every detail, /healthz and pprof, without tokens. Keep it inside. Empty for none."`
-	TrustedProxies Names          `setting:"trustedProxies" doc:"Addresses or networks (10.0.0.0/8) of the proxies in front of Gantry. Their X-Forwarded-For or Forwarded header names the source of a request. In the environment, with commas between."`
-	ProxyProtocol  bool           `setting:"proxyProtocol" doc:"Whether connections from trustedProxies begin with a PROXY header, version 1 or 2, that names the source."`
-	TLS            TLS            `setting:"tls"`
-	ShutdownDelay  time.Duration  `setting:"shutdownDelay" doc:"Time between readiness 503 and the end of new requests when Gantry stops, for load balancers to notice. 5s suits Kubernetes."`
-	Role           string         `setting:"role" oneof:"all api worker" doc:"Work of this process: api receives webhooks and serves the API, worker runs the workflows and has no API, all does both."`
-	Data           string         `setting:"data" doc:"Folder of the inbox. Each replica needs its own, on a disk that outlives it."`
-	Log            Log            `setting:"log"`
-	Temporal       Temporal       `setting:"temporal"`
-	Inbox          Inbox          `setting:"inbox"`
-	Reconcile      Reconcile      `setting:"reconcile"`
-	Guardian       Guardian       `setting:"guardian"`
-	Labels         Labels         `setting:"labels"`
-	Logs           Logs           `setting:"logs"`
-	Accounts       []Account      `setting:"accounts" doc:"Spacelift accounts. At least one is needed, each with a webhook secret."`
-	Tokens         []server.Token `setting:"tokens" doc:"Tokens of the API under /v1. gantry token create makes them."`
-	People         []Person       `setting:"people" doc:"People with several names. Nobody can approve a run that another name of theirs triggered or wrote."`
-	Channels       []Channel      `setting:"channels" doc:"Channels of notifications: Slack and signed webhooks."`
-	Windows        []Window       `setting:"windows" doc:"Times at which Gantry may confirm. A label or profile names them."`
-	Profiles       []Profile      `setting:"profiles" doc:"Sets of values that gantry:profile=NAME starts from. A value that one leaves out keeps its default."`
+	Listen         string              `setting:"listen" doc:"Address of the public listener: the webhook, the API, Swagger UI, and probes without details."`
+	OpsListen      string              `setting:"opsListen" doc:"Address of the operations listener: /metrics, /readyz with every detail, /healthz and pprof, without tokens. Keep it inside. Empty for none."`
+	TrustedProxies Names               `setting:"trustedProxies" doc:"Addresses or networks (10.0.0.0/8) of the proxies in front of Gantry. Their X-Forwarded-For or Forwarded header names the source of a request. In the environment, with commas between."`
+	ProxyProtocol  bool                `setting:"proxyProtocol" doc:"Whether connections from trustedProxies begin with a PROXY header, version 1 or 2, that names the source."`
+	TLS            TLS                 `setting:"tls"`
+	ShutdownDelay  time.Duration       `setting:"shutdownDelay" doc:"Time between readiness 503 and the end of new requests when Gantry stops, for load balancers to notice. 5s suits Kubernetes."`
+	Role           string              `setting:"role" oneof:"all api worker" doc:"Work of this process: api receives webhooks and serves the API, worker runs the workflows and has no API, all does both."`
+	Data           string              `setting:"data" doc:"Folder of the inbox. Each replica needs its own, on a disk that outlives it."`
+	Log            Log                 `setting:"log"`
+	Temporal       Temporal            `setting:"temporal"`
+	Inbox          Inbox               `setting:"inbox"`
+	Reconcile      Reconcile           `setting:"reconcile"`
+	Guardian       Guardian            `setting:"guardian"`
+	Labels         Labels              `setting:"labels"`
+	Logs           Logs                `setting:"logs"`
+	Accounts       []Account           `setting:"accounts" doc:"Spacelift accounts. At least one is needed, each with a webhook secret."`
+	Tokens         []authority.Token   `setting:"tokens" doc:"Tokens of the API under /v1. gantry token create makes them."`
+	Bindings       []authority.Binding `setting:"bindings" doc:"Roles of people, groups and tokens, and where they hold. Gantry refuses everything that no role allows."`
+	People         []Person            `setting:"people" doc:"People with several names. Nobody can approve a run that another name of theirs triggered or wrote."`
+	Channels       []Channel           `setting:"channels" doc:"Channels of notifications: Slack and signed webhooks."`
+	Windows        []Window            `setting:"windows" doc:"Times at which Gantry may confirm. A label or profile names them."`
+	Profiles       []Profile           `setting:"profiles" doc:"Sets of values that gantry:profile=NAME starts from. A value that one leaves out keeps its default."`
 }
 
 // TLS holds the settings of TLS on the public listener.
@@ -169,7 +170,7 @@ func (c Config) validate(withoutAccount bool, origins map[string]string) error {
 		bad("reconcile.interval: %s is neither 0 nor within 1s and 24h", i)
 	}
 	problems = append(problems, c.Inbox.problems()...)
-	if err := server.CheckTokens(c.Tokens, c.Persons()); err != nil {
+	if _, err := c.Authority(); err != nil {
 		problems = append(problems, err)
 	}
 	problems = append(problems, c.channelProblems()...)

@@ -5,12 +5,13 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 	_ "time/tzdata" // windows name time zones, and images have no database of them
 
+	"github.com/gantryhq/gantry/authority"
 	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/notify/channels"
-	"github.com/gantryhq/gantry/server"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -42,6 +43,7 @@ type Logs struct {
 type Person struct {
 	Name    string   `setting:"name" doc:"Name of the person in decisions."`
 	Aliases []string `setting:"aliases" doc:"Other names of the same person: of tokens, logins at Spacelift and in version control. Case doesn't matter."`
+	Groups  []string `setting:"groups" doc:"Groups that the person belongs to, besides those of their tokens and of their identity provider."`
 }
 
 // Channel holds the settings of a channel of notifications.
@@ -216,14 +218,25 @@ func (c Channel) check() error {
 	return sample.Validate()
 }
 
-// Approvers returns the people whose tokens may approve.
-func (c Config) Approvers() []decide.Person { return server.Approvers(c.Tokens, c.Persons()) }
+// Authority returns the rules that say who may do what where.
+func (c Config) Authority() (*authority.Rules, error) {
+	return authority.NewRules(c.Tokens, c.Persons(), c.Bindings)
+}
+
+// Approvers returns the people whose tokens may approve; nil if that is not known.
+func (c Config) Approvers() []decide.Person {
+	rules, err := c.Authority()
+	if err != nil {
+		return nil // Validate reports it
+	}
+	return rules.Approvers(time.Now())
+}
 
 // Persons returns the people with several names, as the server takes them.
 func (c Config) Persons() []decide.Person {
 	people := make([]decide.Person, len(c.People))
 	for i, p := range c.People {
-		people[i] = decide.Person{Name: p.Name, Aliases: p.Aliases}
+		people[i] = decide.Person{Name: p.Name, Aliases: p.Aliases, Groups: p.Groups}
 	}
 	return people
 }

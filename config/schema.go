@@ -6,8 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gantryhq/gantry/authority"
 	"github.com/gantryhq/gantry/decide/policy"
-	"github.com/gantryhq/gantry/server"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -29,7 +29,7 @@ var choices = map[reflect.Type][]string{
 	reflect.TypeFor[policy.OldPlans]():      texts(policy.OldPlansActions),
 	reflect.TypeFor[policy.Cause]():         texts(policy.RetryableCauses),
 	reflect.TypeFor[spacelift.RunType]():    texts(spacelift.RunTypes),
-	reflect.TypeFor[server.Role]():          texts(server.Roles),
+	reflect.TypeFor[authority.Role]():       texts(authority.Roles),
 }
 
 func texts[T ~string](values []T) []string {

@@ -7,9 +7,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gantryhq/gantry/authority"
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/gen/client"
-	"github.com/gantryhq/gantry/server"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -33,9 +33,9 @@ func (w *world) servePeople(more string) (people, *process) {
 	w.t.Helper()
 	var config strings.Builder
 	config.WriteString("people:\n  - {name: alice, aliases: [alice-gh]}\ntokens:\n")
-	fmt.Fprintf(&config, "  - {name: e2e, role: admin, hash: %s}\n", server.TokenHash(apiToken))
+	fmt.Fprintf(&config, "  - {name: e2e, role: admin, hash: %s}\n", authority.TokenHash(apiToken))
 	for _, name := range []string{"alice", "bob", "carol"} {
-		fmt.Fprintf(&config, "  - {name: %s, role: approver, groups: [platform], hash: %s}\n", name, server.TokenHash("gantry_"+name))
+		fmt.Fprintf(&config, "  - {name: %s, role: approver, groups: [platform], hash: %s}\n", name, authority.TokenHash("gantry_"+name))
 	}
 	p := w.serveWith(config.String() + more)
 	return people{w.person("alice"), w.person("bob"), w.person("carol")}, p

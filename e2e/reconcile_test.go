@@ -18,11 +18,11 @@ import (
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
+	"github.com/gantryhq/gantry/authority"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/reconcile"
 	"github.com/gantryhq/gantry/e2e/program"
 	"github.com/gantryhq/gantry/gen/api"
-	"github.com/gantryhq/gantry/server"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/workflows"
@@ -31,7 +31,7 @@ import (
 // serveReconciling starts Gantry with a Reconcile every second.
 func (w *world) serveReconciling(more ...string) *process {
 	w.t.Helper()
-	return w.serveWith("reconcile: {interval: 1s}\ntokens:\n  - {name: e2e, role: admin, hash: " + server.TokenHash(apiToken) + "}\n" + strings.Join(more, "\n"))
+	return w.serveWith("reconcile: {interval: 1s}\ntokens:\n  - {name: e2e, role: admin, hash: " + authority.TokenHash(apiToken) + "}\n" + strings.Join(more, "\n"))
 }
 
 // account waits until Gantry shows the account as wanted.

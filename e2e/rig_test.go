@@ -18,12 +18,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gantryhq/gantry/authority"
 	"github.com/gantryhq/gantry/deploy"
 	"github.com/gantryhq/gantry/e2e/program"
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/gen/client"
 	"github.com/gantryhq/gantry/openapi/conformance"
-	"github.com/gantryhq/gantry/server"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -121,7 +121,7 @@ func (w *world) serve() *process {
 }
 
 // withToken lets the world's client use the API.
-var withToken = "tokens:\n  - {name: e2e, role: admin, hash: " + server.TokenHash(apiToken) + "}\n"
+var withToken = "tokens:\n  - {name: e2e, role: admin, hash: " + authority.TokenHash(apiToken) + "}\n"
 
 // serveWith starts `gantry serve` with more configuration. Reconcile is off unless
 // that switches it on: it would repair what a test breaks.

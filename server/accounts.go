@@ -10,6 +10,7 @@ import (
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/api/workflowservice/v1"
 
+	"github.com/gantryhq/gantry/authority"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/reconcile"
 	"github.com/gantryhq/gantry/gen/api"
@@ -24,29 +25,42 @@ const (
 	overdueAtLeast = time.Minute
 )
 
-// unknownAway names the members of an account that come from Temporal.
+// unknownAway names the members of an account that come from Temporal, and that only
+// callers who may see the whole account get.
 var unknownAway = []string{"lastReconcile", "webhook", "findings"}
 
 // reportsTimeout bounds the wait for Temporal, so that callers don't give up before it.
 const reportsTimeout = 5 * time.Second
 
 // ListAccounts returns the latest report of Reconcile on each account, and what this
-// replica noticed itself. While Temporal is away it returns only the latter.
+// replica noticed itself. While Temporal is away it returns only the latter, and a
+// caller who may not see the whole account gets neither.
 func (h *handlers) ListAccounts(ctx context.Context, _ genserver.ListAccountsRequestObject) (genserver.ListAccountsResponseObject, error) {
 	ctx, cancel := context.WithTimeout(ctx, reportsTimeout)
 	defer cancel()
+	p := principalOf(ctx)
+	names, err := h.accounts(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
 	reports, err := h.latestReports(ctx)
 	if err != nil {
 		return nil, err
 	}
-	list, now := api.AccountList{Accounts: make([]api.Account, len(h.door.accounts))}, time.Now()
-	for i, a := range h.door.accounts {
-		if report, known := reports[a.Name]; known {
-			list.Accounts[i] = toAPIAccount(a.Name, report, h.findings(a.Name, report, now))
-			continue
+	list, now := api.AccountList{Accounts: []api.Account{}}, time.Now()
+	for _, name := range names {
+		var account api.Account
+		switch report, known := reports[name]; {
+		case !p.Rules(authority.RoleViewer, string(name)): // findings are about the whole account
+			account = toAPIAccount(name, nil, nil)
+			account.Unknown = unknownAway
+		case known:
+			account = toAPIAccount(name, report, h.findings(name, report, now))
+		default:
+			account = toAPIAccount(name, nil, h.noticed(name, now))
+			account.Unknown = unknownAway
 		}
-		list.Accounts[i] = toAPIAccount(a.Name, nil, h.noticed(a.Name, now))
-		list.Accounts[i].Unknown = unknownAway
+		list.Accounts = append(list.Accounts, account)
 	}
 	return genserver.ListAccounts200JSONResponse(list), nil
 }

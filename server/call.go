@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"github.com/gantryhq/gantry/authority"
 	"github.com/gantryhq/gantry/decide"
 	genserver "github.com/gantryhq/gantry/gen/server"
 	"github.com/gantryhq/gantry/spacelift"
@@ -17,8 +18,9 @@ import (
 // change that it asks for.
 type call struct {
 	by      decide.Person
-	account *Account         // nil if the path names none
-	run     spacelift.RunRef // for a chain, the run that began it, without a stack
+	account *Account          // nil if the path names none
+	stack   spacelift.StackID // in the path
+	run     spacelift.RunRef  // for a chain, the run that began it, without a stack
 	change
 
 	path []any // names and values in the path, for the log
@@ -56,7 +58,7 @@ func (h *handlers) begin(next genserver.StrictHandlerFunc, operation string) gen
 }
 
 func (h *handlers) readCall(r *http.Request, operation string, request any) (*call, error) {
-	c := &call{by: principalOf(r.Context())}
+	c := &call{by: personOf(r.Context())}
 	var err error
 	if c.change, err = changeOf(c.by.Name, r.Header.Values("Idempotency-Key"), operation, request); err != nil {
 		return nil, err
@@ -77,8 +79,9 @@ func (h *handlers) readCall(r *http.Request, operation string, request any) (*ca
 			return nil, err
 		}
 	}
+	c.stack = spacelift.StackID(named["stack"])
 	if run, ok := named["run"]; ok {
-		c.run = spacelift.RunRef{Account: c.account.Name, Stack: spacelift.StackID(named["stack"]), Run: spacelift.RunID(run)}
+		c.run = spacelift.RunRef{Account: c.account.Name, Stack: c.stack, Run: spacelift.RunID(run)}
 		if err := validRun(c.run); err != nil {
 			return nil, &refusal{badRequest(err.Error())}
 		}
@@ -104,18 +107,23 @@ func (h *handlers) account(name string) (*Account, error) {
 }
 
 // accounts returns the accounts that a list covers: the one in its filter, or all that
-// Gantry serves.
-func (h *handlers) accounts(only *string) ([]string, error) {
+// Gantry serves and of which the caller may see something.
+func (h *handlers) accounts(ctx context.Context, only *string) (all []spacelift.Account, err error) {
+	p := principalOf(ctx)
 	if only != nil {
 		a, err := h.account(*only)
 		if err != nil {
 			return nil, err
 		}
-		return []string{string(a.Name)}, nil
+		if !p.HasIn(authority.RoleViewer, *only) {
+			return nil, lacks(p, authority.RoleViewer, "account "+*only)
+		}
+		return []spacelift.Account{a.Name}, nil
 	}
-	all := make([]string, len(h.door.accounts))
-	for i, a := range h.door.accounts {
-		all[i] = string(a.Name)
+	for _, a := range h.served() {
+		if p.HasIn(authority.RoleViewer, string(a)) {
+			all = append(all, a)
+		}
 	}
 	return all, nil
 }

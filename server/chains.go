@@ -3,9 +3,11 @@ package server
 import (
 	"cmp"
 	"context"
+	"slices"
 
 	workflowpb "go.temporal.io/api/workflow/v1"
 
+	"github.com/gantryhq/gantry/authority"
 	"github.com/gantryhq/gantry/decide/chain"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/gen/api"
@@ -20,31 +22,85 @@ func (h *handlers) ListChains(ctx context.Context, req genserver.ListChainsReque
 		{"stack", managed.AttrStack, deref(p.Stack)},
 		{"phase", managed.AttrPhase, string(deref(p.Phase))},
 	}
-	chains, next, err := listExecutions(ctx, h, search{chain.Type, []string{req.Account}, filters, p.PageSize, p.PageToken}, toAPIChainSummary)
+	chains, next, err := listExecutions(ctx, h, search{chain.Type, []spacelift.Account{callOf(ctx).account.Name}, filters, p.PageSize, p.PageToken}, toAPIChainSummary)
 	return genserver.ListChains200JSONResponse{Chains: chains, NextPageToken: next}, err
 }
 
 // GetChain returns the status of a chain.
 func (h *handlers) GetChain(ctx context.Context, _ genserver.GetChainRequestObject) (genserver.GetChainResponseObject, error) {
-	status, err := h.chain(callOf(ctx).run).status(ctx)
-	return genserver.GetChain200JSONResponse(toAPIChain(status)), err
+	c := callOf(ctx)
+	status, err := h.chain(c.run).status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	may, err := h.scope(ctx, authority.RoleViewer, c.account.Name)
+	if err == nil && !may(c.account.Name, status.Root.Stack) {
+		err = lacks(principalOf(ctx), authority.RoleViewer, "the stack that began this chain")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return genserver.GetChain200JSONResponse(inScope(toAPIChain(status), may)), nil
 }
 
 // SkipChainStack sends the caller's request to skip a stack to the chain's execution.
 func (h *handlers) SkipChainStack(ctx context.Context, req genserver.SkipChainStackRequestObject) (genserver.SkipChainStackResponseObject, error) {
 	c := callOf(ctx)
 	c.note = []any{"stack", req.Body.Stack}
+	if err := h.allow(ctx, authority.RoleOperator, c.account.Name, spacelift.StackID(req.Body.Stack)); err != nil {
+		return nil, err
+	}
 	skip := chain.Skip{Stack: spacelift.StackID(req.Body.Stack), By: c.by.Name, Note: deref(req.Body.Note), Key: c.key}
-	status, err := h.chain(c.run).update(ctx, c.change, chain.SkipUpdate, skip)
-	return genserver.SkipChainStack200JSONResponse(toAPIChain(status)), err
+	status, err := h.changeChain(ctx, chain.SkipUpdate, skip)
+	return genserver.SkipChainStack200JSONResponse(status), err
 }
 
 // StopChain sends the caller's request to stop to the chain's execution.
 func (h *handlers) StopChain(ctx context.Context, req genserver.StopChainRequestObject) (genserver.StopChainResponseObject, error) {
 	c := callOf(ctx)
+	// It stops every stack of the chain.
+	if !principalOf(ctx).Rules(authority.RoleOperator, string(c.account.Name)) {
+		status, err := h.chain(c.run).status(ctx)
+		if err == nil {
+			err = h.allow(ctx, authority.RoleOperator, c.account.Name, toAPIList(status.Nodes, func(n chain.Node) spacelift.StackID { return n.Stack })...)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
 	stop := chain.Stop{By: c.by.Name, Note: noteOf(req.Body), Key: c.key}
-	status, err := h.chain(c.run).update(ctx, c.change, chain.StopUpdate, stop)
-	return genserver.StopChain200JSONResponse(toAPIChain(status)), err
+	status, err := h.changeChain(ctx, chain.StopUpdate, stop)
+	return genserver.StopChain200JSONResponse(status), err
+}
+
+// changeChain sends a change to the execution of the chain in the path, and returns what
+// the caller may see of the chain after it.
+func (h *handlers) changeChain(ctx context.Context, name string, content any) (api.Chain, error) {
+	c := callOf(ctx)
+	may, err := h.scope(ctx, authority.RoleViewer, c.account.Name)
+	if err != nil {
+		return api.Chain{}, err
+	}
+	status, err := h.chain(c.run).update(ctx, c.change, name, content)
+	return inScope(toAPIChain(status), may), err
+}
+
+// inScope leaves out the stacks of a chain that the caller may not see.
+func inScope(c api.Chain, may func(spacelift.Account, spacelift.StackID) bool) api.Chain {
+	hidden := func(stack string) bool { return !may(spacelift.Account(c.Account), spacelift.StackID(stack)) }
+	nodes := len(c.Nodes)
+	c.Nodes = slices.DeleteFunc(c.Nodes, func(n api.ChainNode) bool { return hidden(n.Stack) })
+	if len(c.Nodes) == nodes {
+		return c
+	}
+	for i := range c.Nodes {
+		c.Nodes[i].After = slices.DeleteFunc(c.Nodes[i].After, hidden)
+		c.Nodes[i].Reason = "the chain has stacks that you may not see; the state is this stack's own"
+	}
+	c.Edges = slices.DeleteFunc(c.Edges, func(e api.ChainEdge) bool { return hidden(e.From) || hidden(e.To) })
+	c.Timeline = slices.DeleteFunc(c.Timeline, func(e api.ChainEntry) bool { return e.Stack == nil || hidden(*e.Stack) })
+	c.Summary = "this shows the stacks of the chain that you may see; it has others"
+	return c
 }
 
 // chain returns the execution of the chain that a run began.
@@ -86,14 +142,15 @@ func toAPIChainPhase(p chain.Phase) api.ChainPhase {
 }
 
 // toAPIChainSummary reads a chain from its execution's id and search attributes.
-func toAPIChainSummary(e *workflowpb.WorkflowExecutionInfo) (c api.ChainSummary, err error) {
+func toAPIChainSummary(e *workflowpb.WorkflowExecutionInfo) (c api.ChainSummary, account, stack string, err error) {
 	root, err := managed.ParseChainID(e.GetExecution().GetWorkflowId())
 	if err != nil {
-		return c, err
+		return c, "", "", err
 	}
 	attrs := e.GetSearchAttributes()
+	stack = keyword(attrs, managed.AttrStack)
 	return api.ChainSummary{
-		Account: string(root.Account), Stack: keyword(attrs, managed.AttrStack), Run: string(root.Run), Phase: toAPIChainPhase(chain.Phase(keyword(attrs, managed.AttrPhase))),
+		Account: string(root.Account), Stack: stack, Run: string(root.Run), Phase: toAPIChainPhase(chain.Phase(keyword(attrs, managed.AttrPhase))),
 		StartedAt: e.GetStartTime().AsTime(), EndedAt: endedAt(e), Execution: toAPIExecution(e),
-	}, nil
+	}, string(root.Account), stack, nil
 }

@@ -9,6 +9,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
 
+	"github.com/gantryhq/gantry/authority"
 	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/inbox"
 	"github.com/gantryhq/gantry/spacelift"
@@ -62,11 +63,14 @@ type Config struct {
 	Accounts []Account
 
 	// Tokens may use the API under /v1; without any, all of it answers 401.
-	Tokens []Token
+	Tokens []authority.Token
 
 	// People lists people with several names: the bearer of a token with one of the
 	// names counts as that person, however many tokens they have.
 	People []decide.Person
+
+	// Bindings give people, groups and tokens roles.
+	Bindings []authority.Binding
 
 	// Policies resolves labels to a policy. Nil means no profiles and no windows:
 	// labels alone.

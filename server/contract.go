@@ -2,7 +2,6 @@ package server
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,18 +19,21 @@ import (
 	"github.com/getkin/kin-openapi/routers"
 	"github.com/getkin/kin-openapi/routers/gorillamux"
 
+	"github.com/gantryhq/gantry/authority"
 	"github.com/gantryhq/gantry/gen/api"
-	genserver "github.com/gantryhq/gantry/gen/server"
 	"github.com/gantryhq/gantry/openapi"
 )
 
-// roleExtension is the member of an operation that names the role it needs.
-const roleExtension = "x-gantry-role"
+// Members of an operation that say what it asks of its caller.
+const (
+	roleExtension  = "x-gantry-role"
+	scopeExtension = "x-gantry-scope"
+)
 
 // contract checks requests against the OpenAPI document.
 type contract struct {
 	router   routers.Router
-	roles    map[string]Role // by operation, as the generated code spells it
+	guards   map[string]guard // by operation, as the generated code spells it
 	unrouted http.HandlerFunc
 }
 
@@ -55,7 +57,7 @@ func loadContract(unrouted http.HandlerFunc) (*contract, error) {
 	if err != nil {
 		return nil, err
 	}
-	roles, err := rolesOf(doc)
+	guards, err := guardsOf(doc)
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +65,7 @@ func loadContract(unrouted http.HandlerFunc) (*contract, error) {
 	if err != nil {
 		return nil, fmt.Errorf("route by the contract: %w", err)
 	}
-	return &contract{router: router, roles: roles, unrouted: unrouted}, nil
+	return &contract{router: router, guards: guards, unrouted: unrouted}, nil
 }
 
 // validate refuses requests that don't fit the contract.
@@ -111,42 +113,36 @@ func checkRequest(r *http.Request, route *routers.Route, path map[string]string)
 	return badPlaces(wrong...), false
 }
 
-// rolesOf reads each operation's role. It fails if an operation under /v1 has none.
-func rolesOf(doc *openapi3.T) (map[string]Role, error) {
-	roles := map[string]Role{}
+// guardsOf reads what each operation asks of its caller. It fails if an operation under
+// /v1 doesn't say it, or if the path names a stack that nobody would check.
+func guardsOf(doc *openapi3.T) (map[string]guard, error) {
+	guards := map[string]guard{}
 	for path, item := range doc.Paths.Map() {
 		for method, op := range item.Operations() {
-			role, _ := op.Extensions[roleExtension].(string)
 			if !strings.HasPrefix(path, "/v1/") {
 				continue
 			}
-			if !RoleAdmin.Includes(Role(role)) {
+			role, _ := op.Extensions[roleExtension].(string)
+			limit, _ := op.Extensions[scopeExtension].(string)
+			g := guard{authority.Role(role), scope(limit)}
+			switch {
+			case !slices.Contains([]scope{scopeStack, scopeListed, scopeCaller}, g.scope):
+				return nil, fmt.Errorf("read the contract: %s %s has no scope", method, path)
+			case g.scope != scopeCaller && !slices.Contains(authority.Roles, g.role):
 				return nil, fmt.Errorf("read the contract: %s %s has no role", method, path)
+			case strings.Contains(path, "{stack}") != (g.scope == scopeStack):
+				return nil, fmt.Errorf("read the contract: %s %s: the scope stack belongs to paths that name one", method, path)
 			}
-			roles[exported(op.OperationID)] = Role(role)
+			guards[exported(op.OperationID)] = g
 		}
 	}
-	return roles, nil
+	return guards, nil
 }
 
 func exported(operationID string) string {
 	r := []rune(operationID)
 	r[0] = unicode.ToUpper(r[0])
 	return string(r)
-}
-
-// authorize refuses operations that the token's role doesn't include.
-func (c *contract) authorize(next genserver.StrictHandlerFunc, operation string) genserver.StrictHandlerFunc {
-	needed, guarded := c.roles[operation]
-	if !guarded {
-		return next
-	}
-	return func(ctx context.Context, w http.ResponseWriter, r *http.Request, request any) (any, error) {
-		if t := tokenOf(ctx); !t.Role.Includes(needed) {
-			return nil, &refusal{problem("forbidden", fmt.Sprintf("%s has the role %s; this needs %s", t.Name, t.Role, needed))}
-		}
-		return next(ctx, w, r, request)
-	}
 }
 
 // each returns the errors of a MultiError, or the one error itself.

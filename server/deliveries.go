@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/gantryhq/gantry/authority"
 	"github.com/gantryhq/gantry/gen/api"
 	genserver "github.com/gantryhq/gantry/gen/server"
 	"github.com/gantryhq/gantry/inbox"
@@ -14,15 +15,17 @@ import (
 // ListDeliveries lists requests to the webhook.
 func (h *handlers) ListDeliveries(ctx context.Context, req genserver.ListDeliveriesRequestObject) (genserver.ListDeliveriesResponseObject, error) {
 	p := req.Params
-	if p.Account != nil {
-		if _, err := h.account(*p.Account); err != nil {
-			return nil, err
-		}
+	if _, err := h.accounts(ctx, p.Account); err != nil {
+		return nil, err
+	}
+	sees, err := h.sees(ctx, authority.RoleViewer)
+	if err != nil {
+		return nil, err
 	}
 	filter := inbox.Filter{
 		Outcome: inbox.Outcome(deref(p.Outcome)), Forwarding: inbox.Forwarding(deref(p.Forwarding)), Reason: deref(p.Reason),
 		Account: spacelift.Account(deref(p.Account)), Stack: spacelift.StackID(deref(p.Stack)), Run: spacelift.RunID(deref(p.Run)),
-		Since: deref(p.Since), Until: deref(p.Until), Only: h.shows,
+		Since: deref(p.Since), Until: deref(p.Until), Only: sees,
 	}
 	listing := listingOf("deliveries", string(filter.Outcome), string(filter.Forwarding), filter.Reason,
 		string(filter.Account), string(filter.Stack), string(filter.Run), filter.Since.UTC().String(), filter.Until.UTC().String())
@@ -42,17 +45,21 @@ func (h *handlers) ListDeliveries(ctx context.Context, req genserver.ListDeliver
 
 // GetDelivery returns a delivery and its body, if that was kept.
 func (h *handlers) GetDelivery(ctx context.Context, req genserver.GetDeliveryRequestObject) (genserver.GetDeliveryResponseObject, error) {
-	d, body, err := h.delivery(ctx, req.Delivery)
+	d, body, err := h.delivery(ctx, authority.RoleViewer, req.Delivery)
 	if err != nil {
 		return nil, err
 	}
 	return genserver.GetDelivery200JSONResponse{Delivery: toAPIDelivery(d), Body: nonEmpty(string(body))}, nil
 }
 
-// delivery reads a delivery that may be shown.
-func (h *handlers) delivery(ctx context.Context, id string) (inbox.Delivery, []byte, error) {
+// delivery reads a delivery that the caller has a role for.
+func (h *handlers) delivery(ctx context.Context, role authority.Role, id string) (inbox.Delivery, []byte, error) {
+	sees, err := h.sees(ctx, role)
+	if err != nil {
+		return inbox.Delivery{}, nil, err
+	}
 	d, body, err := h.inbox.Get(ctx, id)
-	if err == nil && !h.shows(d) {
+	if err == nil && !sees(d) {
 		err = inbox.ErrNotFound
 	}
 	if err != nil {
@@ -73,7 +80,7 @@ func (h *handlers) shows(d inbox.Delivery) bool {
 // first: a newer Gantry may be able to.
 func (h *handlers) Redeliver(ctx context.Context, req genserver.RedeliverRequestObject) (genserver.RedeliverResponseObject, error) {
 	d, err := doOnce(ctx, h.replays, callOf(ctx).change, func() (inbox.Delivery, error) {
-		d, body, err := h.delivery(ctx, req.Delivery)
+		d, body, err := h.delivery(ctx, authority.RoleOperator, req.Delivery)
 		if err != nil {
 			return d, err
 		}
@@ -88,7 +95,11 @@ func (h *handlers) Redeliver(ctx context.Context, req genserver.RedeliverRequest
 // RedeliverDead forwards every dead delivery again.
 func (h *handlers) RedeliverDead(ctx context.Context, _ genserver.RedeliverDeadRequestObject) (genserver.RedeliverDeadResponseObject, error) {
 	c := callOf(ctx)
-	n, err := doOnce(ctx, h.replays, c.change, func() (int, error) { return h.inbox.RedeliverDead(ctx, h.shows) })
+	sees, err := h.sees(ctx, authority.RoleOperator)
+	if err != nil {
+		return nil, err
+	}
+	n, err := doOnce(ctx, h.replays, c.change, func() (int, error) { return h.inbox.RedeliverDead(ctx, sees) })
 	c.note = []any{"count", n}
 	return genserver.RedeliverDead202JSONResponse{Redelivered: n}, err
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -17,8 +16,10 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
 
+	"github.com/gantryhq/gantry/authority"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/gen/api"
+	"github.com/gantryhq/gantry/spacelift"
 )
 
 // temporalTimeout bounds one call to Temporal on behalf of a caller.
@@ -176,7 +177,7 @@ func (e *unansweredError) remedy() string {
 // search selects executions in Temporal's visibility store.
 type search struct {
 	workflowType string
-	accounts     []string // which Gantry serves
+	accounts     []spacelift.Account // which Gantry serves, and of which the caller may see something
 	filters      []filter
 	pageSize     *int
 	pageToken    *string
@@ -185,12 +186,24 @@ type search struct {
 // filter selects the executions with one value of a search attribute; empty selects all.
 type filter struct{ parameter, attribute, value string }
 
-// listExecutions returns a page of the executions that a search selects, newest
-// first. Of those with one id it keeps the newest: the others continued as new, or
-// ended too early and were started again.
+// maxListReads bounds the pages of Temporal's that are read for one answer, if most of
+// what they list is out of the caller's scope. The page may then have fewer entries than
+// it could.
+const maxListReads = 10
+
+// listExecutions returns a page of the executions that a search selects and whose stack
+// the caller may see, newest first. Of those with one id it keeps the newest: the others
+// continued as new, or ended too early and were started again.
 func listExecutions[T any](
-	ctx context.Context, h *handlers, s search, convert func(*workflowpb.WorkflowExecutionInfo) (T, error),
+	ctx context.Context, h *handlers, s search, convert func(*workflowpb.WorkflowExecutionInfo) (item T, account, stack string, err error),
 ) (page []T, nextPageToken *string, err error) {
+	if len(s.accounts) == 0 {
+		return []T{}, nil, nil
+	}
+	may, err := h.scope(ctx, authority.RoleViewer, s.accounts...)
+	if err != nil {
+		return nil, nil, err
+	}
 	query, err := s.query()
 	if err != nil {
 		return nil, nil, err
@@ -202,26 +215,35 @@ func listExecutions[T any](
 	}
 	ctx, cancel := context.WithTimeout(ctx, temporalTimeout)
 	defer cancel()
-	found, err := h.temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
-		PageSize: int32(pageSize(s.pageSize)), NextPageToken: []byte(token), Query: query,
-	})
-	if err != nil {
-		return nil, nil, err
-	}
 	page = []T{}
-	var listed []string
-	for _, e := range found.GetExecutions() {
-		id := e.GetExecution().GetWorkflowId()
-		if slices.Contains(listed, id) {
-			continue
-		}
-		item, err := convert(e)
+	listed := map[string]bool{}
+	for range maxListReads {
+		found, err := h.temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
+			PageSize: int32(pageSize(s.pageSize) - len(page)), NextPageToken: []byte(token), Query: query,
+		})
 		if err != nil {
 			return nil, nil, err
 		}
-		page, listed = append(page, item), append(listed, id)
+		hidden := false
+		for _, e := range found.GetExecutions() {
+			item, account, stack, err := convert(e)
+			if err != nil {
+				return nil, nil, err
+			}
+			id := e.GetExecution().GetWorkflowId()
+			switch {
+			case !may(spacelift.Account(account), spacelift.StackID(stack)):
+				hidden = true
+			case !listed[id]:
+				page = append(page, item)
+			}
+			listed[id] = true
+		}
+		if token = string(found.GetNextPageToken()); !hidden || token == "" || len(page) == pageSize(s.pageSize) {
+			break // everything was in scope, or there is no more, or no more is needed
+		}
 	}
-	return page, listing.token(string(found.GetNextPageToken())), nil
+	return page, listing.token(token), nil
 }
 
 // query returns the search as a list filter (https://docs.temporal.io/list-filter).
@@ -230,7 +252,7 @@ func listExecutions[T any](
 func (s search) query() (string, error) {
 	query := []string{
 		fmt.Sprintf("WorkflowType = '%s'", s.workflowType), "ExecutionStatus != 'ContinuedAsNew'",
-		fmt.Sprintf("%s IN ('%s')", managed.AttrAccount, strings.Join(s.accounts, "', '")),
+		fmt.Sprintf("%s IN ('%s')", managed.AttrAccount, strings.Join(words(s.accounts), "', '")),
 	}
 	for _, f := range s.filters {
 		if f.value == "" {

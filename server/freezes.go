@@ -3,11 +3,13 @@ package server
 import (
 	"context"
 	"net/url"
+	"slices"
 
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 
+	"github.com/gantryhq/gantry/authority"
 	"github.com/gantryhq/gantry/decide/freeze"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/gen/api"
@@ -17,8 +19,19 @@ import (
 
 // ListFreezes returns the account's current and future freezes.
 func (h *handlers) ListFreezes(ctx context.Context, _ genserver.ListFreezesRequestObject) (genserver.ListFreezesResponseObject, error) {
-	freezes, err := h.freezes(ctx, callOf(ctx).account.Name)
-	return genserver.ListFreezes200JSONResponse{Freezes: toAPIList(freezes, toAPIFreeze)}, err
+	account := callOf(ctx).account.Name
+	freezes, err := h.freezes(ctx, account)
+	if err != nil {
+		return nil, err
+	}
+	may, err := h.scope(ctx, authority.RoleViewer, account)
+	if err != nil {
+		return nil, err
+	}
+	if !principalOf(ctx).Rules(authority.RoleViewer, string(account)) {
+		freezes = visible(freezes, func(stack string) bool { return may(account, spacelift.StackID(stack)) })
+	}
+	return genserver.ListFreezes200JSONResponse{Freezes: toAPIList(freezes, toAPIFreeze)}, nil
 }
 
 // freezes returns an account's freezes. There is no execution before the first one.
@@ -35,6 +48,9 @@ func (h *handlers) freezes(ctx context.Context, account spacelift.Account) ([]po
 func (h *handlers) DeclareFreeze(ctx context.Context, req genserver.DeclareFreezeRequestObject) (genserver.DeclareFreezeResponseObject, error) {
 	c := callOf(ctx)
 	wish := fromAPIFreezeRequest(*req.Body)
+	if err := h.mayFreeze(ctx, wish.Stacks); err != nil {
+		return nil, err
+	}
 	wish.ID, wish.By, wish.Key = c.resourceID(), c.by.Name, c.key
 	freeze, err := h.declare(ctx, c, wish)
 	c.note = []any{"freeze", freeze.ID}
@@ -63,11 +79,54 @@ func (h *handlers) declare(ctx context.Context, c *call, wish freeze.Declare) (d
 // LiftFreeze ends a freeze early.
 func (h *handlers) LiftFreeze(ctx context.Context, req genserver.LiftFreezeRequestObject) (genserver.LiftFreezeResponseObject, error) {
 	c := callOf(ctx)
+	if err := h.mayLift(ctx, req.Freeze); err != nil {
+		return nil, err
+	}
 	lift := freeze.Lift{ID: req.Freeze, By: c.by.Name, Key: c.key}
 	lifted, err := update[policy.Freeze](ctx, h, freeze.ID(c.account.Name), c.change, freeze.LiftUpdate, lift, func(context.Context, error) error {
 		return &refusal{problem("unknown-freeze", "no freeze was ever declared in account "+req.Account)}
 	})
 	return genserver.LiftFreeze200JSONResponse(toAPIFreeze(lifted)), err
+}
+
+// visible returns the freezes of all stacks, and those of stacks that the caller may see,
+// without the others that they name.
+func visible(freezes []policy.Freeze, may func(stack string) bool) (all []policy.Freeze) {
+	for _, f := range freezes {
+		named := len(f.Stacks) > 0
+		f.Stacks = slices.DeleteFunc(slices.Clone(f.Stacks), func(s string) bool { return !may(s) })
+		if !named || len(f.Stacks) > 0 {
+			all = append(all, f)
+		}
+	}
+	return all
+}
+
+// mayFreeze refuses a caller who isn't an operator of all stacks that a freeze names; of
+// the whole account if it names none.
+func (h *handlers) mayFreeze(ctx context.Context, stacks []string) error {
+	account := callOf(ctx).account.Name
+	if len(stacks) == 0 && !principalOf(ctx).Rules(authority.RoleOperator, string(account)) {
+		return lacks(principalOf(ctx), authority.RoleOperator, "all of account "+string(account)+"; name the stacks that the freeze is for")
+	}
+	return h.allow(ctx, authority.RoleOperator, account, toAPIList(stacks, func(s string) spacelift.StackID { return spacelift.StackID(s) })...)
+}
+
+// mayLift refuses a caller who may not declare the freeze either.
+func (h *handlers) mayLift(ctx context.Context, id string) error {
+	account := callOf(ctx).account.Name
+	if principalOf(ctx).Rules(authority.RoleOperator, string(account)) {
+		return nil
+	}
+	freezes, err := h.freezes(ctx, account)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(freezes, func(f policy.Freeze) bool { return f.ID == id })
+	if i < 0 {
+		return &refusal{problem("unknown-freeze", "the account has no current or future freeze with this id")}
+	}
+	return h.mayFreeze(ctx, freezes[i].Stacks)
 }
 
 func fromAPIFreezeRequest(r api.FreezeRequest) freeze.Declare {

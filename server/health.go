@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/common/expfmt"
 
+	"github.com/gantryhq/gantry/authority"
 	"github.com/gantryhq/gantry/decide/reconcile"
 	"github.com/gantryhq/gantry/gen/api"
 	genserver "github.com/gantryhq/gantry/gen/server"
@@ -39,7 +40,7 @@ func (h *handlers) GetReadiness(ctx context.Context, _ genserver.GetReadinessReq
 		r.Status = api.ReadinessStatusUnavailable
 	default:
 	}
-	if !fromOperator(ctx) && !tokenOf(ctx).Role.Includes(RoleViewer) {
+	if !fromOperator(ctx) && !principalOf(ctx).HasEverywhere(authority.RoleViewer) {
 		r.Inbox.Problem, r.Forwarding.Problem = nil, nil
 	}
 	if r.Status == api.ReadinessStatusUnavailable {
@@ -87,16 +88,6 @@ func forOperators(next http.Handler) http.Handler {
 			return
 		}
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), operatorKey{}, true)))
-	})
-}
-
-// recognize passes on every request, with the bearer of its token if it is known.
-func (k *keyring) recognize(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if p, ok := k.find(r.Header.Values("Authorization")); ok {
-			r = r.WithContext(context.WithValue(r.Context(), principalKey{}, p))
-		}
-		next.ServeHTTP(w, r)
 	})
 }
 

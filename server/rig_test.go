@@ -15,6 +15,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/gantryhq/gantry/authority"
 	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/gen/api"
@@ -98,11 +99,11 @@ func ordinary() server.Config {
 			{Name: "acme", Secrets: fixed(acmeSecret, acmePrevious)},
 			{Name: "globex", Secrets: fixed(globexSecret)},
 		},
-		Tokens: []server.Token{
-			{Name: "vera", Role: server.RoleViewer, Hash: server.TokenHash(viewerToken)},
-			{Name: "otto", Role: server.RoleOperator, Hash: server.TokenHash(operatorToken)},
-			{Name: "ann", Role: server.RoleApprover, Groups: []string{"platform"}, Hash: server.TokenHash(approverToken)},
-			{Name: "ann-laptop", Role: server.RoleApprover, Hash: server.TokenHash(otherToken)},
+		Tokens: []authority.Token{
+			{Name: "vera", Role: authority.RoleViewer, Hash: authority.TokenHash(viewerToken)},
+			{Name: "otto", Role: authority.RoleOperator, Hash: authority.TokenHash(operatorToken)},
+			{Name: "ann", Role: authority.RoleApprover, Groups: []string{"platform"}, Hash: authority.TokenHash(approverToken)},
+			{Name: "ann-laptop", Role: authority.RoleApprover, Hash: authority.TokenHash(otherToken)},
 		},
 		People:    []decide.Person{{Name: "Ann", Aliases: []string{"ann", "ann-laptop", "acook"}}},
 		TaskQueue: "gantry",

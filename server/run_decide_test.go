@@ -20,6 +20,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
+	"github.com/gantryhq/gantry/authority"
 	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/chain"
 	"github.com/gantryhq/gantry/decide/freeze"
@@ -258,7 +259,7 @@ func TestDecisionsThatFindNoOpenExecution(t *testing.T) {
 // A key counts together with who gave it and what for.
 func TestKeysOfDecisions(t *testing.T) {
 	r := newRig(t, func(c *server.Config) {
-		c.Tokens = append(c.Tokens, server.Token{Name: "bob", Role: server.RoleAdmin, Hash: server.TokenHash("gantry_bob")})
+		c.Tokens = append(c.Tokens, authority.Token{Name: "bob", Role: authority.RoleAdmin, Hash: authority.TokenHash("gantry_bob")})
 	})
 	r.temporal.update = counts
 	sent := func(token, path, body, key string) (id, seen string) {
@@ -340,11 +341,11 @@ func TestStop(t *testing.T) {
 
 // Whose approvals count as whose is too important to guess.
 func TestPeopleThatCannotBe(t *testing.T) {
-	token := func(name string) server.Token {
-		return server.Token{Name: name, Role: server.RoleApprover, Hash: server.TokenHash(name)}
+	token := func(name string) authority.Token {
+		return authority.Token{Name: name, Role: authority.RoleApprover, Hash: authority.TokenHash(name)}
 	}
 	for name, tt := range map[string]struct {
-		tokens []server.Token
+		tokens []authority.Token
 		people []decide.Person
 		says   string
 	}{
@@ -352,7 +353,7 @@ func TestPeopleThatCannotBe(t *testing.T) {
 		"a name that is an alias":    {people: []decide.Person{{Name: "ann", Aliases: []string{"bob"}}, {Name: "Bob"}}, says: "people[1].name: Bob is a name of ann too"},
 		"no name":                    {people: []decide.Person{{Aliases: []string{"x"}}}, says: "people[0].name"},
 		"an empty alias":             {people: []decide.Person{{Name: "ann", Aliases: []string{""}}}, says: "people[0].aliases: one is empty"},
-		"tokens that differ in case": {tokens: []server.Token{token("ann"), token("Ann")}, says: "tokens[1].name: it is configured twice"},
+		"tokens that differ in case": {tokens: []authority.Token{token("ann"), token("Ann")}, says: "tokens[1].name: it is configured twice"},
 	} {
 		_, err := server.New(server.Config{
 			Accounts: []server.Account{{Name: "acme", Secrets: fixed(acmeSecret)}}, Tokens: tt.tokens, People: tt.people,

@@ -108,7 +108,7 @@ type runStream struct {
 // VisitStreamRunResponse serves the stream. It answers errors before the first byte as
 // problems; later ones only end the stream.
 func (s *runStream) VisitStreamRunResponse(w http.ResponseWriter) error {
-	done, err := s.h.streams.open(tokenOf(s.ctx).Name)
+	done, err := s.h.streams.open(personOf(s.ctx).Name)
 	if err != nil {
 		return err
 	}

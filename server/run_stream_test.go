@@ -15,6 +15,7 @@ import (
 
 	"go.temporal.io/api/serviceerror"
 
+	"github.com/gantryhq/gantry/authority"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/server"
@@ -199,7 +200,7 @@ func TestStreamsAreBounded(t *testing.T) {
 	tokens := func(c *server.Config) {
 		for i := range 10 {
 			token := "gantry_viewer_" + strconv.Itoa(i)
-			c.Tokens = append(c.Tokens, server.Token{Name: token, Role: server.RoleViewer, Hash: server.TokenHash(token)})
+			c.Tokens = append(c.Tokens, authority.Token{Name: token, Role: authority.RoleViewer, Hash: authority.TokenHash(token)})
 		}
 	}
 	inBubble(t, func(t *testing.T, r *rig) {

@@ -23,7 +23,7 @@ func (h *handlers) GetRun(ctx context.Context, _ genserver.GetRunRequestObject) 
 // ListRuns lists the executions of runs.
 func (h *handlers) ListRuns(ctx context.Context, req genserver.ListRunsRequestObject) (genserver.ListRunsResponseObject, error) {
 	p := req.Params
-	accounts, err := h.accounts(p.Account)
+	accounts, err := h.accounts(ctx, p.Account)
 	if err != nil {
 		return nil, err
 	}
@@ -121,17 +121,17 @@ func followers(stacks []spacelift.StackID) []string {
 
 // toAPIRunSummary reads a run from its execution's id and search attributes. An
 // execution that has not run its first task has no attributes yet.
-func toAPIRunSummary(e *workflowpb.WorkflowExecutionInfo) (r api.RunSummary, err error) {
+func toAPIRunSummary(e *workflowpb.WorkflowExecutionInfo) (r api.RunSummary, account, stack string, err error) {
 	run, err := managed.ParseRunID(e.GetExecution().GetWorkflowId())
 	if err != nil {
-		return r, err
+		return r, "", "", err
 	}
 	attrs := e.GetSearchAttributes()
 	return api.RunSummary{
 		Account: string(run.Account), Stack: string(run.Stack), Run: string(run.Run),
 		State: keyword(attrs, managed.AttrRunState), Type: keyword(attrs, managed.AttrRunType), Phase: toAPIPhase(managed.Phase(keyword(attrs, managed.AttrPhase))),
 		StartedAt: e.GetStartTime().AsTime(), EndedAt: endedAt(e), Execution: toAPIExecution(e),
-	}, nil
+	}, string(run.Account), string(run.Stack), nil
 }
 
 // toAPIPhase returns the phase of a run, which is queued until its execution reports

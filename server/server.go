@@ -14,7 +14,6 @@ import (
 	"github.com/go-chi/chi/v5"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/policy"
 	genserver "github.com/gantryhq/gantry/gen/server"
 )
@@ -54,13 +53,13 @@ func New(cfg Config, box Inbox, temporal Temporal, registry *prometheus.Registry
 	h := &handlers{
 		door: door, inbox: box, temporal: temporal, registry: registry, policies: cfg.Policies, taskQueue: cfg.TaskQueue, reconcile: cfg.Reconcile,
 		replays: newReplayCache(), streams: newOpenStreams(), stopping: cfg.Stopping, leaving: cfg.Leaving, temporalProblem: cfg.TemporalProblem,
-		started: time.Now(), version: cfg.Version, log: log, approvers: Approvers(cfg.Tokens, cfg.People),
+		started: time.Now(), version: cfg.Version, log: log, keys: keys,
 	}
 	routes.NotFound(unrouted(routes))
 	routes.MethodNotAllowed(unrouted(routes))
 	docs.mount(routes)
 	answers := genserver.StrictHTTPServerOptions{RequestErrorHandlerFunc: h.unreadable, ResponseErrorHandlerFunc: h.failed}
-	strict := genserver.NewStrictHandlerWithOptions(h, []genserver.StrictMiddlewareFunc{h.begin, contract.authorize}, answers)
+	strict := genserver.NewStrictHandlerWithOptions(h, []genserver.StrictMiddlewareFunc{h.authorize(contract), h.begin}, answers)
 	genserver.HandlerWithOptions(strict, genserver.ChiServerOptions{BaseRouter: routes, ErrorHandlerFunc: h.unbindable})
 
 	// The webhook has no token and no parameters, so neither a router nor the API's
@@ -80,7 +79,7 @@ type handlers struct {
 	temporal  Temporal
 	registry  *prometheus.Registry
 	policies  Policies
-	approvers []decide.Person // people whose tokens may approve
+	keys      *keyring
 	taskQueue string
 	reconcile time.Duration // between comparisons with Spacelift
 	replays   *replayCache

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/gantryhq/gantry/authority"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/gen/api"
 	genserver "github.com/gantryhq/gantry/gen/server"
@@ -18,6 +19,7 @@ type Stacks interface {
 	Stack(context.Context, spacelift.StackID) (spacelift.Stack, error)
 	StacksByLabel(ctx context.Context, label string) (spacelift.Listing[spacelift.Stack], error)
 	PlannedResources(ctx context.Context, ref spacelift.RunRef) (spacelift.PlannedResources, error)
+	Spaces(context.Context) ([]spacelift.Space, error)
 }
 
 // Policies resolves the labels of a stack to a policy: a *policy.Definitions.
@@ -59,6 +61,11 @@ func (h *handlers) ListStacks(ctx context.Context, _ genserver.ListStacksRequest
 	if err != nil {
 		return nil, err
 	}
+	may, err := h.scope(ctx, authority.RoleViewer, account.Name)
+	if err != nil {
+		return nil, err
+	}
+	found.Items = slices.DeleteFunc(found.Items, func(s spacelift.Stack) bool { return !may(account.Name, s.ID) })
 	slices.SortFunc(found.Items, func(a, b spacelift.Stack) int { return cmp.Compare(a.ID, b.ID) })
 	policies := toAPIList(found.Items, func(s spacelift.Stack) policy.Policy { return h.policies.Resolve(s.Labels) })
 	known, now := h.known(ctx, account, found.Items, policy.Parents(policies...)), time.Now()
@@ -74,7 +81,7 @@ const maxParentReads = 20
 // those that aren't among the managed ones one by one, and lists the managed ones if the
 // caller hasn't.
 func (h *handlers) known(ctx context.Context, account *Account, managed []spacelift.Stack, parents []spacelift.StackID) policy.Known {
-	known := policy.Known{Stacks: map[spacelift.StackID]policy.Presence{}, Approvers: h.approvers}
+	known := policy.Known{Stacks: map[spacelift.StackID]policy.Presence{}, Approvers: h.keys.rules.Load().Approvers(time.Now())}
 	add := func(stacks []spacelift.Stack) {
 		for _, s := range stacks {
 			known.Stacks[s.ID] = policy.PresenceManaged

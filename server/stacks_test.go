@@ -21,6 +21,7 @@ import (
 type account struct {
 	stacks   []spacelift.Stack
 	plans    map[spacelift.RunID]spacelift.PlannedResources
+	spaces   []spacelift.Space
 	complete bool
 	err      error
 }
@@ -33,6 +34,8 @@ func (a *account) Stack(_ context.Context, id spacelift.StackID) (spacelift.Stac
 	}
 	return spacelift.Stack{}, errors.Join(a.err, spacelift.ErrNotFound)
 }
+
+func (a *account) Spaces(context.Context) ([]spacelift.Space, error) { return a.spaces, a.err }
 
 func (a *account) StacksByLabel(_ context.Context, label string) (spacelift.Listing[spacelift.Stack], error) {
 	found := spacelift.Listing[spacelift.Stack]{Complete: a.complete}

@@ -31,6 +31,7 @@ type fakeTemporal struct {
 	status map[string]managed.RunStatus   // by workflow id
 	why    map[string]managed.Explanation // by workflow id
 	list   *workflowservice.ListWorkflowExecutionsResponse
+	pages  func(*workflowservice.ListWorkflowExecutionsRequest) *workflowservice.ListWorkflowExecutionsResponse // in place of list
 	asked  *workflowservice.ListWorkflowExecutionsRequest
 	err    error // of every call
 	asks   int   // queries so far
@@ -228,6 +229,9 @@ func (f *fakeTemporal) ListWorkflow(_ context.Context, req *workflowservice.List
 		return f.listReconcile(req.GetQuery())
 	}
 	f.asked = req
+	if f.pages != nil {
+		return f.pages(req), f.err
+	}
 	return f.list, f.err
 }
 

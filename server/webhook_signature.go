@@ -83,6 +83,7 @@ func hasSecret(secrets []string) bool {
 
 // guarded is an account with what checking its signatures needs.
 type guarded struct {
+	directory directory
 	Account
 	metrics *metrics
 	keys    atomic.Pointer[[]*signingKey] // for the secrets that were live last

@@ -19,8 +19,8 @@ import (
 
 	"go.temporal.io/sdk/client"
 
+	"github.com/gantryhq/gantry/authority"
 	"github.com/gantryhq/gantry/config"
-	"github.com/gantryhq/gantry/server"
 	"github.com/gantryhq/gantry/service"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
@@ -63,7 +63,7 @@ func newRig(t *testing.T) *rig {
 	r.config.Accounts = []config.Account{{
 		Name: "acme", Endpoint: api.URL, APIKeyID: key.ID, APIKeySecretFile: r.file("api-key", key.Secret), WebhookSecretFiles: []string{r.file("webhook", webhookSecret)},
 	}}
-	r.config.Tokens = []server.Token{{Name: "vera", Role: server.RoleViewer, Hash: server.TokenHash(viewerToken)}}
+	r.config.Tokens = []authority.Token{{Name: "vera", Role: authority.RoleViewer, Hash: authority.TokenHash(viewerToken)}}
 	r.options = service.Options{Temporal: client.Options{HostPort: r.temporal.address}, Version: "1.2.3"}
 	return r
 }

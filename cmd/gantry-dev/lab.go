@@ -15,10 +15,10 @@ import (
 	"go.temporal.io/sdk/client"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/gantryhq/gantry/authority"
 	"github.com/gantryhq/gantry/config"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/deploy"
-	"github.com/gantryhq/gantry/server"
 	"github.com/gantryhq/gantry/service"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/temporalserver"
@@ -145,10 +145,10 @@ func labConfig(data, spaceliftURL string) config.Config {
 	c.Accounts = []config.Account{{
 		Name: labAccount, Endpoint: spaceliftURL, APIKeyID: labKeyID, APIKeySecret: labKeySecret, WebhookSecrets: []string{labWebhookSecret},
 	}}
-	c.Tokens = []server.Token{{Name: "lab", Role: server.RoleAdmin, Hash: server.TokenHash(labToken)}}
+	c.Tokens = []authority.Token{{Name: "lab", Role: authority.RoleAdmin, Hash: authority.TokenHash(labToken)}}
 	for _, name := range labPeople {
-		c.Tokens = append(c.Tokens, server.Token{
-			Name: name, Role: server.RoleApprover, Groups: []string{"platform"}, Hash: server.TokenHash(labTokenOf(name)),
+		c.Tokens = append(c.Tokens, authority.Token{
+			Name: name, Role: authority.RoleApprover, Groups: []string{"platform"}, Hash: authority.TokenHash(labTokenOf(name)),
 		})
 	}
 	return c

@@ -27,6 +27,7 @@ import (
 	"go.temporal.io/sdk/converter"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/gantryhq/gantry/authority"
 	"github.com/gantryhq/gantry/decide/chain"
 	"github.com/gantryhq/gantry/decide/freeze"
 	"github.com/gantryhq/gantry/decide/managed"
@@ -74,9 +75,9 @@ func newAPIRig(t *testing.T) *apiRig {
 	r := &apiRig{t: t, executions: &executions{runs: map[string]managed.RunStatus{}}}
 	handler, err := server.New(server.Config{
 		Accounts: []server.Account{{Name: "acme", Secrets: func() []string { return []string{testSecret} }, Stacks: stacks{&r.complete}}},
-		Tokens: []server.Token{
-			{Name: "ann", Role: server.RoleApprover, Hash: server.TokenHash(annToken)},
-			{Name: "otto", Role: server.RoleOperator, Hash: server.TokenHash(ottoToken)},
+		Tokens: []authority.Token{
+			{Name: "ann", Role: authority.RoleApprover, Hash: authority.TokenHash(annToken)},
+			{Name: "otto", Role: authority.RoleOperator, Hash: authority.TokenHash(ottoToken)},
 		},
 		TaskQueue: "gantry",
 	}, box, r.executions, registry, log)
@@ -201,6 +202,8 @@ func (stacks) Stack(_ context.Context, id spacelift.StackID) (spacelift.Stack, e
 	}
 	return spacelift.Stack{Account: "acme", ID: id, Name: "network / prod", Labels: []string{"gantry:managed", "gantry:approvals=2", "gantry:confirm=atuo"}}, nil
 }
+
+func (stacks) Spaces(context.Context) ([]spacelift.Space, error) { return nil, nil }
 
 func (s stacks) StacksByLabel(ctx context.Context, _ string) (spacelift.Listing[spacelift.Stack], error) {
 	stack, err := s.Stack(ctx, "network-prod")

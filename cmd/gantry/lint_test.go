@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gantryhq/gantry/server"
+	"github.com/gantryhq/gantry/authority"
 )
 
 const exampleConfig = "../../docs/reference/gantry.example.yaml"
@@ -41,7 +41,7 @@ func TestLint(t *testing.T) {
 		t.Fatal(err)
 	}
 	unmanned := filepath.Join(t.TempDir(), "gantry.yaml")
-	if err := os.WriteFile(unmanned, []byte("profiles: [{name: p, approvals: 2, approvers: platform}]\ntokens: [{name: ann, role: approver, groups: [platform], hash: "+server.TokenHash("t")+"}]\n"), 0o600); err != nil {
+	if err := os.WriteFile(unmanned, []byte("profiles: [{name: p, approvals: 2, approvers: platform}]\ntokens: [{name: ann, role: approver, groups: [platform], hash: "+authority.TokenHash("t")+"}]\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct {
@@ -111,7 +111,7 @@ func TestLint(t *testing.T) {
 // A file that is linted in CI is one that Gantry starts with: lint refuses what
 // serve refuses, in the same words, and so does doctor.
 func TestLintAndDoctorRefuseLikeServe(t *testing.T) {
-	hash := server.TokenHash("gantry_ann")
+	hash := authority.TokenHash("gantry_ann")
 	for name, file := range map[string]string{
 		"a hash that is none":        `tokens: [{name: ann, role: viewer, hash: gantry_ann}]`,
 		"a hash that is too short":   `tokens: [{name: ann, role: viewer, hash: "abcd"}]`,

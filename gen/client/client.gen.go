@@ -119,7 +119,8 @@ type ClientInterface interface {
 	// The configured accounts in order: when Gantry last compared their runs with Spacelift and what it repaired,
 	// whether the webhook is on, and which findings an operator should act on. Each replica reports `secret-mismatch`,
 	// `unreadable-events` and `reconcile-overdue` on its own; all replicas agree on the rest. While Temporal is
-	// unavailable, the answer has what this replica knows, and `unknown` names the rest.
+	// unavailable, the answer has what this replica knows, and `unknown` names the rest. A caller without a role for the whole
+	// account gets its name alone.
 	//
 	// Corresponds with GET /v1/accounts (the `ListAccounts` operationId).
 	ListAccounts(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -135,7 +136,7 @@ type ClientInterface interface {
 	// GetChain Show a chain
 	//
 	// The stacks of the chain that a run began, the state of each and the reason, and the decision about each stack
-	// that follows another.
+	// that follows another. Stacks for which the caller has no role are left out.
 	//
 	// Corresponds with GET /v1/accounts/{account}/chains/{run} (the `GetChain` operationId).
 	GetChain(ctx context.Context, account AccountPath, run RunPath, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -143,7 +144,7 @@ type ClientInterface interface {
 	// SkipChainStackWithBody Skip a stack of a chain
 	//
 	// The chain continues as if the stack's run had finished. Its followers still wait for the other stacks that they follow.
-	// A stack with an active run can't be skipped; stop the run first.
+	// A stack with an active run can't be skipped; stop the run first. The role must hold for the stack.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -153,7 +154,7 @@ type ClientInterface interface {
 	// SkipChainStack Skip a stack of a chain
 	//
 	// The chain continues as if the stack's run had finished. Its followers still wait for the other stacks that they follow.
-	// A stack with an active run can't be skipped; stop the run first.
+	// A stack with an active run can't be skipped; stop the run first. The role must hold for the stack.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -162,7 +163,7 @@ type ClientInterface interface {
 
 	// StopChainWithBody Stop a chain
 	//
-	// Gantry ends the chain and triggers no further runs. Active runs continue.
+	// Gantry ends the chain and triggers no further runs. Active runs continue. The role must hold for every stack of the chain.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -171,7 +172,7 @@ type ClientInterface interface {
 
 	// StopChain Stop a chain
 	//
-	// Gantry ends the chain and triggers no further runs. Active runs continue.
+	// Gantry ends the chain and triggers no further runs. Active runs continue. The role must hold for every stack of the chain.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -189,7 +190,7 @@ type ClientInterface interface {
 	//
 	// Gantry confirms nothing in the account, or in some of its stacks, for a period or until an operator lifts the
 	// freeze. The freeze is in effect as soon as Gantry answers. Runs still plan, then wait. People can still confirm in
-	// Spacelift.
+	// Spacelift. The role must hold for each of the stacks; for the whole account if the freeze names none.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -200,7 +201,7 @@ type ClientInterface interface {
 	//
 	// Gantry confirms nothing in the account, or in some of its stacks, for a period or until an operator lifts the
 	// freeze. The freeze is in effect as soon as Gantry answers. Runs still plan, then wait. People can still confirm in
-	// Spacelift.
+	// Spacelift. The role must hold for each of the stacks; for the whole account if the freeze names none.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -354,7 +355,8 @@ type ClientInterface interface {
 	// ListDeliveries List requests to the webhook
 	//
 	// Every request to `/webhook`, newest first, including ignored and refused ones, within the log's budgets. Requests for
-	// accounts that Gantry no longer serves are left out. Filters combine with *and*. Each replica has its own log.
+	// accounts that Gantry no longer serves are left out, and so are those of stacks for which the caller has no role. Requests of
+	// no account are for callers whose role holds everywhere. Filters combine with *and*. Each replica has its own log.
 	//
 	// Corresponds with GET /v1/deliveries (the `ListDeliveries` operationId).
 	ListDeliveries(ctx context.Context, params *ListDeliveriesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -381,7 +383,7 @@ type ClientInterface interface {
 	// RedeliverDead Forward every dead delivery again
 	//
 	// A delivery is dead if Temporal refused its event permanently. Fix the cause first; Gantry then sends all dead
-	// deliveries of this replica again. Call each replica at its own address.
+	// deliveries of this replica again, as far as they are of stacks that the role holds for. Call each replica at its own address.
 	//
 	// Corresponds with POST /v1/redeliveries (the `RedeliverDead` operationId).
 	RedeliverDead(ctx context.Context, params *RedeliverDeadParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -389,7 +391,8 @@ type ClientInterface interface {
 	// ListRuns List managed runs
 	//
 	// Runs that Gantry manages or has managed, newest first, as long as Temporal keeps their executions. Runs of accounts
-	// that another Gantry serves in the same Temporal namespace are not listed. Filters combine with *and*.
+	// that another Gantry serves in the same Temporal namespace are not listed, nor are runs of stacks for which the caller has
+	// no role: such a page may be short, even empty, and still have a `nextPageToken`. Filters combine with *and*.
 	//
 	// Corresponds with GET /v1/runs (the `ListRuns` operationId).
 	ListRuns(ctx context.Context, params *ListRunsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -489,7 +492,8 @@ func (c *Client) GetReadiness(ctx context.Context, reqEditors ...RequestEditorFn
 // The configured accounts in order: when Gantry last compared their runs with Spacelift and what it repaired,
 // whether the webhook is on, and which findings an operator should act on. Each replica reports `secret-mismatch`,
 // `unreadable-events` and `reconcile-overdue` on its own; all replicas agree on the rest. While Temporal is
-// unavailable, the answer has what this replica knows, and `unknown` names the rest.
+// unavailable, the answer has what this replica knows, and `unknown` names the rest. A caller without a role for the whole
+// account gets its name alone.
 //
 // Corresponds with GET /v1/accounts (the `ListAccounts` operationId).
 func (c *Client) ListAccounts(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -525,7 +529,7 @@ func (c *Client) ListChains(ctx context.Context, account AccountPath, params *Li
 // GetChain Show a chain
 //
 // The stacks of the chain that a run began, the state of each and the reason, and the decision about each stack
-// that follows another.
+// that follows another. Stacks for which the caller has no role are left out.
 //
 // Corresponds with GET /v1/accounts/{account}/chains/{run} (the `GetChain` operationId).
 func (c *Client) GetChain(ctx context.Context, account AccountPath, run RunPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -543,7 +547,7 @@ func (c *Client) GetChain(ctx context.Context, account AccountPath, run RunPath,
 // SkipChainStackWithBody Skip a stack of a chain
 //
 // The chain continues as if the stack's run had finished. Its followers still wait for the other stacks that they follow.
-// A stack with an active run can't be skipped; stop the run first.
+// A stack with an active run can't be skipped; stop the run first. The role must hold for the stack.
 //
 // Takes any type of body and a specified content type.
 //
@@ -563,7 +567,7 @@ func (c *Client) SkipChainStackWithBody(ctx context.Context, account AccountPath
 // SkipChainStack Skip a stack of a chain
 //
 // The chain continues as if the stack's run had finished. Its followers still wait for the other stacks that they follow.
-// A stack with an active run can't be skipped; stop the run first.
+// A stack with an active run can't be skipped; stop the run first. The role must hold for the stack.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -582,7 +586,7 @@ func (c *Client) SkipChainStack(ctx context.Context, account AccountPath, run Ru
 
 // StopChainWithBody Stop a chain
 //
-// Gantry ends the chain and triggers no further runs. Active runs continue.
+// Gantry ends the chain and triggers no further runs. Active runs continue. The role must hold for every stack of the chain.
 //
 // Takes any type of body and a specified content type.
 //
@@ -601,7 +605,7 @@ func (c *Client) StopChainWithBody(ctx context.Context, account AccountPath, run
 
 // StopChain Stop a chain
 //
-// Gantry ends the chain and triggers no further runs. Active runs continue.
+// Gantry ends the chain and triggers no further runs. Active runs continue. The role must hold for every stack of the chain.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -639,7 +643,7 @@ func (c *Client) ListFreezes(ctx context.Context, account AccountPath, reqEditor
 //
 // Gantry confirms nothing in the account, or in some of its stacks, for a period or until an operator lifts the
 // freeze. The freeze is in effect as soon as Gantry answers. Runs still plan, then wait. People can still confirm in
-// Spacelift.
+// Spacelift. The role must hold for each of the stacks; for the whole account if the freeze names none.
 //
 // Takes any type of body and a specified content type.
 //
@@ -660,7 +664,7 @@ func (c *Client) DeclareFreezeWithBody(ctx context.Context, account AccountPath,
 //
 // Gantry confirms nothing in the account, or in some of its stacks, for a period or until an operator lifts the
 // freeze. The freeze is in effect as soon as Gantry answers. Runs still plan, then wait. People can still confirm in
-// Spacelift.
+// Spacelift. The role must hold for each of the stacks; for the whole account if the freeze names none.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -964,7 +968,8 @@ func (c *Client) ListTimeline(ctx context.Context, account AccountPath, stack St
 // ListDeliveries List requests to the webhook
 //
 // Every request to `/webhook`, newest first, including ignored and refused ones, within the log's budgets. Requests for
-// accounts that Gantry no longer serves are left out. Filters combine with *and*. Each replica has its own log.
+// accounts that Gantry no longer serves are left out, and so are those of stacks for which the caller has no role. Requests of
+// no account are for callers whose role holds everywhere. Filters combine with *and*. Each replica has its own log.
 //
 // Corresponds with GET /v1/deliveries (the `ListDeliveries` operationId).
 func (c *Client) ListDeliveries(ctx context.Context, params *ListDeliveriesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1021,7 +1026,7 @@ func (c *Client) Redeliver(ctx context.Context, delivery DeliveryPath, params *R
 // RedeliverDead Forward every dead delivery again
 //
 // A delivery is dead if Temporal refused its event permanently. Fix the cause first; Gantry then sends all dead
-// deliveries of this replica again. Call each replica at its own address.
+// deliveries of this replica again, as far as they are of stacks that the role holds for. Call each replica at its own address.
 //
 // Corresponds with POST /v1/redeliveries (the `RedeliverDead` operationId).
 func (c *Client) RedeliverDead(ctx context.Context, params *RedeliverDeadParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1039,7 +1044,8 @@ func (c *Client) RedeliverDead(ctx context.Context, params *RedeliverDeadParams,
 // ListRuns List managed runs
 //
 // Runs that Gantry manages or has managed, newest first, as long as Temporal keeps their executions. Runs of accounts
-// that another Gantry serves in the same Temporal namespace are not listed. Filters combine with *and*.
+// that another Gantry serves in the same Temporal namespace are not listed, nor are runs of stacks for which the caller has
+// no role: such a page may be short, even empty, and still have a `nextPageToken`. Filters combine with *and*.
 //
 // Corresponds with GET /v1/runs (the `ListRuns` operationId).
 func (c *Client) ListRuns(ctx context.Context, params *ListRunsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2774,7 +2780,8 @@ type ClientWithResponsesInterface interface {
 	// The configured accounts in order: when Gantry last compared their runs with Spacelift and what it repaired,
 	// whether the webhook is on, and which findings an operator should act on. Each replica reports `secret-mismatch`,
 	// `unreadable-events` and `reconcile-overdue` on its own; all replicas agree on the rest. While Temporal is
-	// unavailable, the answer has what this replica knows, and `unknown` names the rest.
+	// unavailable, the answer has what this replica knows, and `unknown` names the rest. A caller without a role for the whole
+	// account gets its name alone.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -2794,7 +2801,7 @@ type ClientWithResponsesInterface interface {
 	// GetChainWithResponse Show a chain
 	//
 	// The stacks of the chain that a run began, the state of each and the reason, and the decision about each stack
-	// that follows another.
+	// that follows another. Stacks for which the caller has no role are left out.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -2804,7 +2811,7 @@ type ClientWithResponsesInterface interface {
 	// SkipChainStackWithBodyWithResponse Skip a stack of a chain
 	//
 	// The chain continues as if the stack's run had finished. Its followers still wait for the other stacks that they follow.
-	// A stack with an active run can't be skipped; stop the run first.
+	// A stack with an active run can't be skipped; stop the run first. The role must hold for the stack.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2814,7 +2821,7 @@ type ClientWithResponsesInterface interface {
 	// SkipChainStackWithResponse Skip a stack of a chain
 	//
 	// The chain continues as if the stack's run had finished. Its followers still wait for the other stacks that they follow.
-	// A stack with an active run can't be skipped; stop the run first.
+	// A stack with an active run can't be skipped; stop the run first. The role must hold for the stack.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2823,7 +2830,7 @@ type ClientWithResponsesInterface interface {
 
 	// StopChainWithBodyWithResponse Stop a chain
 	//
-	// Gantry ends the chain and triggers no further runs. Active runs continue.
+	// Gantry ends the chain and triggers no further runs. Active runs continue. The role must hold for every stack of the chain.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2832,7 +2839,7 @@ type ClientWithResponsesInterface interface {
 
 	// StopChainWithResponse Stop a chain
 	//
-	// Gantry ends the chain and triggers no further runs. Active runs continue.
+	// Gantry ends the chain and triggers no further runs. Active runs continue. The role must hold for every stack of the chain.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2852,7 +2859,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Gantry confirms nothing in the account, or in some of its stacks, for a period or until an operator lifts the
 	// freeze. The freeze is in effect as soon as Gantry answers. Runs still plan, then wait. People can still confirm in
-	// Spacelift.
+	// Spacelift. The role must hold for each of the stacks; for the whole account if the freeze names none.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2863,7 +2870,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Gantry confirms nothing in the account, or in some of its stacks, for a period or until an operator lifts the
 	// freeze. The freeze is in effect as soon as Gantry answers. Runs still plan, then wait. People can still confirm in
-	// Spacelift.
+	// Spacelift. The role must hold for each of the stacks; for the whole account if the freeze names none.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3033,7 +3040,8 @@ type ClientWithResponsesInterface interface {
 	// ListDeliveriesWithResponse List requests to the webhook
 	//
 	// Every request to `/webhook`, newest first, including ignored and refused ones, within the log's budgets. Requests for
-	// accounts that Gantry no longer serves are left out. Filters combine with *and*. Each replica has its own log.
+	// accounts that Gantry no longer serves are left out, and so are those of stacks for which the caller has no role. Requests of
+	// no account are for callers whose role holds everywhere. Filters combine with *and*. Each replica has its own log.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -3066,7 +3074,7 @@ type ClientWithResponsesInterface interface {
 	// RedeliverDeadWithResponse Forward every dead delivery again
 	//
 	// A delivery is dead if Temporal refused its event permanently. Fix the cause first; Gantry then sends all dead
-	// deliveries of this replica again. Call each replica at its own address.
+	// deliveries of this replica again, as far as they are of stacks that the role holds for. Call each replica at its own address.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -3076,7 +3084,8 @@ type ClientWithResponsesInterface interface {
 	// ListRunsWithResponse List managed runs
 	//
 	// Runs that Gantry manages or has managed, newest first, as long as Temporal keeps their executions. Runs of accounts
-	// that another Gantry serves in the same Temporal namespace are not listed. Filters combine with *and*.
+	// that another Gantry serves in the same Temporal namespace are not listed, nor are runs of stacks for which the caller has
+	// no role: such a page may be short, even empty, and still have a `nextPageToken`. Filters combine with *and*.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5595,7 +5604,8 @@ func (c *ClientWithResponses) GetReadinessWithResponse(ctx context.Context, reqE
 // The configured accounts in order: when Gantry last compared their runs with Spacelift and what it repaired,
 // whether the webhook is on, and which findings an operator should act on. Each replica reports `secret-mismatch`,
 // `unreadable-events` and `reconcile-overdue` on its own; all replicas agree on the rest. While Temporal is
-// unavailable, the answer has what this replica knows, and `unknown` names the rest.
+// unavailable, the answer has what this replica knows, and `unknown` names the rest. A caller without a role for the whole
+// account gets its name alone.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5627,7 +5637,7 @@ func (c *ClientWithResponses) ListChainsWithResponse(ctx context.Context, accoun
 // GetChainWithResponse Show a chain
 //
 // The stacks of the chain that a run began, the state of each and the reason, and the decision about each stack
-// that follows another.
+// that follows another. Stacks for which the caller has no role are left out.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5643,7 +5653,7 @@ func (c *ClientWithResponses) GetChainWithResponse(ctx context.Context, account 
 // SkipChainStackWithBodyWithResponse Skip a stack of a chain
 //
 // The chain continues as if the stack's run had finished. Its followers still wait for the other stacks that they follow.
-// A stack with an active run can't be skipped; stop the run first.
+// A stack with an active run can't be skipped; stop the run first. The role must hold for the stack.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5659,7 +5669,7 @@ func (c *ClientWithResponses) SkipChainStackWithBodyWithResponse(ctx context.Con
 // SkipChainStackWithResponse Skip a stack of a chain
 //
 // The chain continues as if the stack's run had finished. Its followers still wait for the other stacks that they follow.
-// A stack with an active run can't be skipped; stop the run first.
+// A stack with an active run can't be skipped; stop the run first. The role must hold for the stack.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5674,7 +5684,7 @@ func (c *ClientWithResponses) SkipChainStackWithResponse(ctx context.Context, ac
 
 // StopChainWithBodyWithResponse Stop a chain
 //
-// Gantry ends the chain and triggers no further runs. Active runs continue.
+// Gantry ends the chain and triggers no further runs. Active runs continue. The role must hold for every stack of the chain.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5689,7 +5699,7 @@ func (c *ClientWithResponses) StopChainWithBodyWithResponse(ctx context.Context,
 
 // StopChainWithResponse Stop a chain
 //
-// Gantry ends the chain and triggers no further runs. Active runs continue.
+// Gantry ends the chain and triggers no further runs. Active runs continue. The role must hold for every stack of the chain.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5721,7 +5731,7 @@ func (c *ClientWithResponses) ListFreezesWithResponse(ctx context.Context, accou
 //
 // Gantry confirms nothing in the account, or in some of its stacks, for a period or until an operator lifts the
 // freeze. The freeze is in effect as soon as Gantry answers. Runs still plan, then wait. People can still confirm in
-// Spacelift.
+// Spacelift. The role must hold for each of the stacks; for the whole account if the freeze names none.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5738,7 +5748,7 @@ func (c *ClientWithResponses) DeclareFreezeWithBodyWithResponse(ctx context.Cont
 //
 // Gantry confirms nothing in the account, or in some of its stacks, for a period or until an operator lifts the
 // freeze. The freeze is in effect as soon as Gantry answers. Runs still plan, then wait. People can still confirm in
-// Spacelift.
+// Spacelift. The role must hold for each of the stacks; for the whole account if the freeze names none.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5998,7 +6008,8 @@ func (c *ClientWithResponses) ListTimelineWithResponse(ctx context.Context, acco
 // ListDeliveriesWithResponse List requests to the webhook
 //
 // Every request to `/webhook`, newest first, including ignored and refused ones, within the log's budgets. Requests for
-// accounts that Gantry no longer serves are left out. Filters combine with *and*. Each replica has its own log.
+// accounts that Gantry no longer serves are left out, and so are those of stacks for which the caller has no role. Requests of
+// no account are for callers whose role holds everywhere. Filters combine with *and*. Each replica has its own log.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -6049,7 +6060,7 @@ func (c *ClientWithResponses) RedeliverWithResponse(ctx context.Context, deliver
 // RedeliverDeadWithResponse Forward every dead delivery again
 //
 // A delivery is dead if Temporal refused its event permanently. Fix the cause first; Gantry then sends all dead
-// deliveries of this replica again. Call each replica at its own address.
+// deliveries of this replica again, as far as they are of stacks that the role holds for. Call each replica at its own address.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -6065,7 +6076,8 @@ func (c *ClientWithResponses) RedeliverDeadWithResponse(ctx context.Context, par
 // ListRunsWithResponse List managed runs
 //
 // Runs that Gantry manages or has managed, newest first, as long as Temporal keeps their executions. Runs of accounts
-// that another Gantry serves in the same Temporal namespace are not listed. Filters combine with *and*.
+// that another Gantry serves in the same Temporal namespace are not listed, nor are runs of stacks for which the caller has
+// no role: such a page may be short, even empty, and still have a `nextPageToken`. Filters combine with *and*.
 //
 // Returns a wrapper object for the known response body format(s).
 //

@@ -1,0 +1,136 @@
+package authority_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/gantryhq/gantry/authority"
+	"github.com/gantryhq/gantry/decide"
+)
+
+var now = time.Date(2026, 1, 1, 10, 0, 0, 0, time.UTC)
+
+func rules(t *testing.T, tokens []authority.Token, people []decide.Person, bindings ...authority.Binding) *authority.Rules {
+	t.Helper()
+	for i := range tokens {
+		tokens[i].Hash = authority.TokenHash(tokens[i].Name)
+	}
+	r, err := authority.NewRules(tokens, people, bindings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// The tokens say who may approve: one person is one approver. An operator may not.
+func TestApprovers(t *testing.T) {
+	r := rules(t, []authority.Token{
+		{Name: "jane", Role: authority.RoleApprover, Groups: []string{"platform"}}, {Name: "jane-laptop", Role: authority.RoleAdmin, Groups: []string{"leads"}},
+		{Name: "dashboards", Role: authority.RoleViewer}, {Name: "ci", Role: authority.RoleOperator}, {Name: "ann", Groups: []string{"dba"}},
+		{Name: "late", Role: authority.RoleApprover, Expires: "2026-01-01"}, {Name: "gone", Role: authority.RoleApprover, Revoked: "2026-01-01"},
+	}, []decide.Person{{Name: "jane", Aliases: []string{"jane-laptop", "jane-gh"}, Groups: []string{"sre"}}},
+		authority.Binding{Who: []string{"group:dba"}, Role: authority.RoleApprover, Where: authority.Where{Labels: []string{"db"}}})
+	want := []decide.Person{{Name: "ann", Groups: []string{"dba"}}, {Name: "jane", Aliases: []string{"jane-laptop", "jane-gh"}, Groups: []string{"sre", "platform", "leads"}}}
+	if diff := cmp.Diff(want, r.Approvers(now)); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+// A token counts until it expires or is revoked; its last use is known.
+func TestTokenEnds(t *testing.T) {
+	r := rules(t, []authority.Token{
+		{Name: "day", Role: authority.RoleViewer, Expires: "2026-01-02"}, {Name: "hour", Role: authority.RoleViewer, Expires: "2026-01-01T11:00:00+01:00"},
+		{Name: "revoked", Role: authority.RoleViewer, Revoked: "2025-12-01"}, {Name: "idle", Role: authority.RoleViewer},
+	}, nil)
+	for _, tt := range []struct {
+		token string
+		at    time.Time
+		want  error
+	}{
+		{"day", now, nil}, {"day", now.Add(14 * time.Hour), authority.ErrExpiredToken},
+		{"hour", now.Add(-time.Second), nil}, {"hour", now, authority.ErrExpiredToken},
+		{"revoked", now, authority.ErrRevokedToken}, {"guess", now, authority.ErrUnknownToken}, {"", now, authority.ErrUnknownToken},
+	} {
+		p, err := r.OfToken(tt.token, tt.at)
+		if !errors.Is(err, tt.want) || p.Is() != (tt.want == nil) {
+			t.Errorf("%s at %s: %v %v", tt.token, tt.at, p, err)
+		}
+	}
+	var used []time.Time
+	for _, k := range r.Tokens() {
+		used = append(used, k.Used)
+	}
+	if diff := cmp.Diff([]time.Time{now, now.Add(-time.Second), {}, {}}, used); diff != "" {
+		t.Errorf("last use (-want +got)\n%s", diff)
+	}
+}
+
+// Names that a token of another issuer claims exclude from approvals, and give no role.
+func TestClaimedNamesGiveNothing(t *testing.T) {
+	r := rules(t, nil, []decide.Person{{Name: "jane", Aliases: []string{"jane@acme.example"}, Groups: []string{"dba"}}},
+		authority.Binding{Who: []string{"user:jane"}, Role: authority.RoleAdmin}, authority.Binding{Who: []string{"group:dba"}, Role: authority.RoleApprover},
+		authority.Binding{Who: []string{"token:jane@acme.example"}, Role: authority.RoleOperator})
+	mallory := r.Identity(authority.HowOIDC, "sso", "mallory@acme.example", []string{"jane", "jane@acme.example"}, nil, now)
+	if len(mallory.Grants) != 0 || !mallory.Person.IsCalled("jane") {
+		t.Errorf("claimed: %+v", mallory)
+	}
+	jane := r.Identity(authority.HowOIDC, "sso", "JANE@acme.example", []string{"jane-gh"}, []string{"sre"}, now)
+	want := decide.Person{Name: "jane", Aliases: []string{"jane@acme.example", "jane-gh"}, Groups: []string{"dba", "sre"}}
+	if diff := cmp.Diff(want, jane.Person); diff != "" || !cmp.Equal(jane.Roles(), []authority.Role{authority.RoleApprover, authority.RoleAdmin}) {
+		t.Errorf("configured: %v (-want +got)\n%s", jane.Roles(), diff)
+	}
+}
+
+func TestRoles(t *testing.T) {
+	for _, tt := range []struct {
+		role     authority.Role
+		includes []authority.Role
+	}{
+		{authority.RoleViewer, []authority.Role{"viewer"}},
+		{authority.RoleApprover, []authority.Role{"viewer", "approver"}},
+		{authority.RoleOperator, []authority.Role{"viewer", "operator"}},
+		{authority.RoleAdmin, authority.Roles},
+		{"", nil}, {"owner", nil},
+	} {
+		var got []authority.Role
+		for _, needed := range append([]authority.Role{"", "owner"}, authority.Roles...) {
+			if tt.role.Includes(needed) {
+				got = append(got, needed)
+			}
+		}
+		if diff := cmp.Diff(tt.includes, got); diff != "" {
+			t.Errorf("%s (-want +got)\n%s", tt.role, diff)
+		}
+	}
+}
+
+// Every problem is reported, with the setting that it concerns.
+func TestInvalidRules(t *testing.T) {
+	hash := authority.TokenHash("x")
+	_, err := authority.NewRules([]authority.Token{
+		{Name: "a", Role: "owner", Hash: hash}, {Name: "A", Role: authority.RoleViewer, Hash: hash}, {Name: "", Role: authority.RoleViewer, Hash: "zz"},
+		{Name: "useless", Hash: authority.TokenHash("y")}, {Name: "late", Role: authority.RoleViewer, Hash: authority.TokenHash("z"), Expires: "tomorrow"},
+	}, []decide.Person{{Name: "jane"}, {Name: "joe", Aliases: []string{"Jane", ""}}, {}}, []authority.Binding{
+		{Role: authority.RoleViewer}, {Who: []string{"jane", "group:"}, Role: "boss"},
+		{Who: []string{"user:jane"}, Role: authority.RoleViewer, Where: authority.Where{Stacks: []string{"[a"}, Spaces: []string{""}}},
+	})
+	if err == nil {
+		t.Fatal("it is accepted")
+	}
+	for _, want := range []string{
+		`tokens[0].role: there is no role "owner"`, "tokens[1].name: it is configured twice", "tokens[1].hash: another token has it too", "tokens[2].name: it is missing",
+		"tokens[2].hash: it is not 64 hex digits", "tokens[3].role: it is missing, and no binding is about",
+		`tokens[4].expires: "tomorrow" is neither a day`,
+		"people[1].name: Jane is a name of jane too", "people[1].aliases: one is empty", "people[2].name: it is missing",
+		"bindings[0].who: it is missing", `bindings[1].who: "jane" is not user:NAME`, `bindings[1].who: "group:" is not`, `bindings[1].role: there is no role "boss"`,
+		`bindings[2].where.stacks: "[a" is no pattern`, "bindings[2].where: one of its values is empty",
+	} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("it lacks %q:\n%v", want, err)
+		}
+	}
+}

@@ -1,0 +1,195 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/gantryhq/gantry/authority"
+	genserver "github.com/gantryhq/gantry/gen/server"
+	"github.com/gantryhq/gantry/inbox"
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// scope says how an operation is limited to what its caller may see or change.
+type scope string
+
+// The values of the member x-gantry-scope of an operation.
+const (
+	scopeStack  scope = "stack"  // the path names the stack, and authorize checks it
+	scopeListed scope = "listed" // the handler shows and changes only what is in scope
+	scopeCaller scope = "caller" // about the caller alone: it takes no role
+)
+
+// guard is the role that an operation takes, and how it is limited.
+type guard struct {
+	role  authority.Role
+	scope scope
+}
+
+// authorize refuses operations that the caller has no role for. Where the path names a
+// stack, the role must hold there.
+func (h *handlers) authorize(c *contract) genserver.StrictMiddlewareFunc {
+	return func(next genserver.StrictHandlerFunc, operation string) genserver.StrictHandlerFunc {
+		needed, guarded := c.guards[operation]
+		if !guarded || needed.scope == scopeCaller {
+			return next
+		}
+		return h.check(needed, next)
+	}
+}
+
+func (h *handlers) check(needed guard, next genserver.StrictHandlerFunc) genserver.StrictHandlerFunc {
+	return func(ctx context.Context, w http.ResponseWriter, r *http.Request, request any) (any, error) {
+		c, p := callOf(ctx), principalOf(ctx)
+		switch {
+		case !p.Has(needed.role):
+			return nil, lacks(p, needed.role, "")
+		case c.account != nil && !p.HasIn(needed.role, string(c.account.Name)):
+			return nil, lacks(p, needed.role, "account "+string(c.account.Name))
+		case needed.scope == scopeStack:
+			if err := h.allow(ctx, needed.role, c.account.Name, c.stack); err != nil {
+				return nil, err
+			}
+		}
+		return next(ctx, w, r, request)
+	}
+}
+
+// lacks returns the refusal of a caller without a role at a place; empty for any place.
+func lacks(p authority.Principal, needed authority.Role, place string) error {
+	if place == "" {
+		return &refusal{problem("forbidden", fmt.Sprintf("%s has the roles %v; this needs %s", p.Person.Name, p.Roles(), needed))}
+	}
+	return &refusal{problem("forbidden", fmt.Sprintf("%s doesn't have the role %s for %s; GET /v1/me shows where your roles hold", p.Person.Name, needed, place))}
+}
+
+// allow refuses a caller who doesn't have a role for each of some stacks.
+func (h *handlers) allow(ctx context.Context, role authority.Role, account spacelift.Account, stacks ...spacelift.StackID) error {
+	may, err := h.scope(ctx, role, account)
+	if err != nil {
+		return err
+	}
+	for _, s := range stacks {
+		if !may(account, s) {
+			return lacks(principalOf(ctx), role, fmt.Sprintf("stack %s of account %s", s, account))
+		}
+	}
+	return nil
+}
+
+// scope returns a function that reports whether the caller has a role for a stack of
+// some accounts. Where that depends on spaces or labels, Spacelift's API says them, never
+// the caller or a notification.
+func (h *handlers) scope(ctx context.Context, role authority.Role, accounts ...spacelift.Account) (func(spacelift.Account, spacelift.StackID) bool, error) {
+	p := principalOf(ctx)
+	known := map[spacelift.Account]map[spacelift.StackID]authority.Stack{}
+	for _, name := range accounts {
+		a := h.door.account(name)
+		if a == nil || p.Rules(role, string(name)) || !p.Depends(role, string(name)) {
+			continue
+		}
+		stacks, err := a.directory.read(ctx, a.Stacks, time.Now())
+		if err != nil {
+			return nil, &spaceliftError{err}
+		}
+		known[name] = stacks
+	}
+	return func(account spacelift.Account, stack spacelift.StackID) bool {
+		s, ok := known[account][stack]
+		if !ok {
+			s = authority.Stack{Account: string(account), ID: string(stack)}
+		}
+		return p.May(role, s)
+	}, nil
+}
+
+// sees returns a function that reports whether the caller has a role for a delivery.
+// One that belongs to no account that is served is for those whose role holds everywhere.
+func (h *handlers) sees(ctx context.Context, role authority.Role) (func(inbox.Delivery) bool, error) {
+	may, err := h.scope(ctx, role, h.served()...)
+	if err != nil {
+		return nil, err
+	}
+	everywhere := principalOf(ctx).HasEverywhere(role)
+	return func(d inbox.Delivery) bool {
+		if !h.shows(d) {
+			return false
+		}
+		return everywhere || h.door.account(d.Run.Account) != nil && may(d.Run.Account, d.Run.Stack)
+	}, nil
+}
+
+// served returns the names of the accounts that Gantry serves.
+func (h *handlers) served() []spacelift.Account {
+	all := make([]spacelift.Account, len(h.door.accounts))
+	for i, a := range h.door.accounts {
+		all[i] = a.Name
+	}
+	return all
+}
+
+// A directory is fresh for directoryAge, so that a change of a label or space counts
+// within that time. Without an answer of Spacelift's it serves for directoryPatience.
+const (
+	directoryAge      = 30 * time.Second
+	directoryPatience = 5 * time.Minute
+)
+
+// directory keeps the spaces and labels of the managed stacks of an account.
+type directory struct {
+	mu     sync.Mutex
+	at     time.Time
+	stacks map[spacelift.StackID]authority.Stack
+}
+
+// read returns the stacks that are managed. The caller must not change the map.
+func (d *directory) read(ctx context.Context, from Stacks, now time.Time) (map[spacelift.StackID]authority.Stack, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.stacks != nil && now.Sub(d.at) < directoryAge {
+		return d.stacks, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, stacksTimeout)
+	defer cancel()
+	stacks, err := readDirectory(ctx, from)
+	switch {
+	case err == nil:
+		d.stacks, d.at = stacks, now
+	case d.stacks == nil || now.Sub(d.at) >= directoryPatience:
+		return nil, fmt.Errorf("read spaces and labels of stacks: %w", err)
+	}
+	return d.stacks, nil
+}
+
+func readDirectory(ctx context.Context, from Stacks) (map[spacelift.StackID]authority.Stack, error) {
+	found, err := from.StacksByLabel(ctx, spacelift.LabelManaged)
+	if err != nil {
+		return nil, err
+	}
+	spaces, err := from.Spaces(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all := map[spacelift.StackID]authority.Stack{}
+	for _, s := range found.Items {
+		all[s.ID] = authority.Stack{Account: string(s.Account), ID: string(s.ID), Known: true, Spaces: upwards(s.Space, spaces), Labels: s.Labels}
+	}
+	return all, nil
+}
+
+// upwards returns a space and those above it.
+func upwards(id string, spaces []spacelift.Space) (path []string) {
+	for id != "" && !slices.Contains(path, id) {
+		path = append(path, id)
+		i := slices.IndexFunc(spaces, func(s spacelift.Space) bool { return s.ID == id })
+		if i < 0 {
+			break
+		}
+		id = spaces[i].Parent
+	}
+	return path
+}
