@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/gantryhq/gantry/audit"
 	"github.com/gantryhq/gantry/authority"
 	"github.com/gantryhq/gantry/decide"
 )
@@ -23,6 +24,7 @@ type keyring struct {
 	failures *refusalLimiter // a bucket of its own: neither failed notifications nor failed calls use up the other's
 	refused  *prometheus.CounterVec
 	log      *slog.Logger
+	audit    *audit.Log
 }
 
 // newKeyring fails only if the rules are invalid.
@@ -31,7 +33,7 @@ func newKeyring(cfg Config, m *metrics, log *slog.Logger) (*keyring, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &keyring{sources: sources{cfg.TrustedProxies}, failures: newRefusalLimiter(cfg.Refusals), refused: m.refusedTokens, log: log}
+	k := &keyring{sources: sources{cfg.TrustedProxies}, failures: newRefusalLimiter(cfg.Refusals), refused: m.refusedTokens, log: log, audit: cfg.Audit}
 	k.rules.Store(rules)
 	return k, nil
 }
@@ -108,6 +110,10 @@ func (k *keyring) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	k.refused.WithLabelValues(reason).Inc()
 	k.log.WarnContext(r.Context(), "token refused", "requestId", requestIDOf(w), "reason", reason, "source", sourceName(source, r),
 		"method", r.Method, "path", r.URL.Path)
+	_ = k.audit.Record(r.Context(), audit.Entry{ // which logs what can't be written
+		By: "unknown", Source: sourceName(source, r), Action: audit.ActionToken, On: r.Method + " " + r.URL.Path,
+		Result: audit.Refused, Detail: reason, RequestID: requestIDOf(w),
+	})
 	w.Header().Set("WWW-Authenticate", `Bearer realm="gantry"`)
 	writeProblem(w, problem("unauthenticated", remedy))
 }

@@ -9,6 +9,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
 
+	"github.com/gantryhq/gantry/audit"
 	"github.com/gantryhq/gantry/authority"
 	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/inbox"
@@ -100,6 +101,9 @@ type Config struct {
 	// TrustedProxies are the addresses whose X-Forwarded-For and Forwarded headers
 	// name the source of a request.
 	TrustedProxies []netip.Prefix
+
+	// Audit is the log of changes and refused attempts. Nil records none.
+	Audit *audit.Log
 
 	// Refusals bounds what one source may spend on notifications that are not
 	// authentic, and as much again on calls without a valid token. The zero value

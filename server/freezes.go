@@ -54,6 +54,7 @@ func (h *handlers) DeclareFreeze(ctx context.Context, req genserver.DeclareFreez
 	wish.ID, wish.By, wish.Key = c.resourceID(), c.by.Name, c.key
 	freeze, err := h.declare(ctx, c, wish)
 	c.note = []any{"freeze", freeze.ID}
+	noteTo(ctx).on = "freeze " + freeze.ID
 	location := relative(depth(ctx), "v1/accounts/"+url.PathEscape(req.Account)+"/freezes/"+url.PathEscape(freeze.ID))
 	return genserver.DeclareFreeze201JSONResponse{
 		Body: toAPIFreeze(freeze), Headers: genserver.DeclareFreeze201ResponseHeaders{Location: &location},

@@ -91,6 +91,8 @@ var kinds = []kind{
 	{status: 503, slug: reasonLargeBodies, title: "Too many large bodies", retryAfter: retryBodies},
 	{status: 503, slug: reasonNotStored, title: "Event not stored", of: matching(wraps(inbox.ErrUnavailable),
 		"the inbox can't be written now; send the event again. /readyz explains why"), retryAfter: retryStore},
+	{status: 503, slug: "not-recorded", title: "Change not recorded", of: matching(is[*unrecordedError],
+		"the audit log can't be written, so nothing was changed; Gantry's log has the cause"), retryAfter: retryStore},
 	{status: 503, slug: "temporal-unavailable", title: "Temporal unavailable", of: matching(temporalAway,
 		"Gantry got no answer in time; try again. It still accepts webhooks"), retryAfter: retryTemporal},
 }

@@ -69,6 +69,12 @@ var provoked = map[string]func(t *testing.T) *httptest.ResponseRecorder{
 		_ = r.inbox.Close()
 		return r.deliver(acmeSecret, example(t, "run_tracked_queued"))
 	},
+	"not-recorded": func(t *testing.T) *httptest.ResponseRecorder {
+		r, full := auditRig(t)
+		full.Store(true)
+		r.post(approverToken, decisions, approve)
+		return r.post(approverToken, decisions, approve)
+	},
 	"not-redeliverable": func(t *testing.T) *httptest.ResponseRecorder {
 		r := newRig(t)
 		return r.post(operatorToken, "/v1/deliveries/"+r.receipt("{}").Delivery+"/redeliveries", "")

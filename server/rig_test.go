@@ -32,6 +32,7 @@ const (
 	viewerToken   = "gantry_viewer"
 	operatorToken = "gantry_operator"
 	approverToken = "gantry_approver"
+	adminToken    = "gantry_admin"
 	otherToken    = "gantry_other" // of the same person as approverToken
 )
 
@@ -103,6 +104,7 @@ func ordinary() server.Config {
 			{Name: "vera", Role: authority.RoleViewer, Hash: authority.TokenHash(viewerToken)},
 			{Name: "otto", Role: authority.RoleOperator, Hash: authority.TokenHash(operatorToken)},
 			{Name: "ann", Role: authority.RoleApprover, Groups: []string{"platform"}, Hash: authority.TokenHash(approverToken)},
+			{Name: "ada", Role: authority.RoleAdmin, Hash: authority.TokenHash(adminToken)},
 			{Name: "ann-laptop", Role: authority.RoleApprover, Hash: authority.TokenHash(otherToken)},
 		},
 		People:    []decide.Person{{Name: "Ann", Aliases: []string{"ann", "ann-laptop", "acook"}}},

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 
 	"github.com/gantryhq/gantry/decide/managed"
@@ -16,8 +17,17 @@ func (h *handlers) DecideRun(ctx context.Context, req genserver.DecideRunRequest
 	decision.By, decision.Key = c.by, c.key
 	c.note = []any{"verdict", decision.Verdict}
 	status, err := h.run(c.run).update(ctx, c.change, managed.DecideUpdate, decision)
+	noteTo(ctx).plan = planOf(status)
 	h.door.metrics.decided(decision.Verdict, err)
 	return genserver.DecideRun200JSONResponse(toAPIRun(status)), err
+}
+
+// planOf identifies the plan of a run for the audit log.
+func planOf(s managed.RunStatus) string {
+	if s.Delta == nil {
+		return ""
+	}
+	return fmt.Sprintf("state version %d, +%d ~%d -%d", s.StateVersion, s.Delta.Added, s.Delta.Changed, s.Delta.Deleted)
 }
 
 // StopRun sends the caller's request to stop to the run's execution.

@@ -19,6 +19,7 @@ import (
 	"go.temporal.io/sdk/converter"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/gantryhq/gantry/audit"
 	"github.com/gantryhq/gantry/authority"
 	"github.com/gantryhq/gantry/decide/chain"
 	"github.com/gantryhq/gantry/decide/freeze"
@@ -69,7 +70,16 @@ func scopesRig(t *testing.T) (r *rig, box *watchedInbox, delivery string) {
 		},
 		spaces: []spacelift.Space{{ID: "root"}, {ID: "prod", Parent: "root"}, {ID: "net", Parent: "prod"}, {ID: "apps", Parent: "prod"}},
 	}
+	record, err := audit.Open(t.Context(), audit.Options{Dir: t.TempDir(), Logger: discard()})
+	if err == nil {
+		t.Cleanup(func() { _ = record.Close() })
+		err = record.Record(t.Context(), audit.Entry{By: "joe", Action: "stopRun", Account: "acme", Stack: "network-prod", Result: audit.Done})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	configure := func(c *server.Config) {
+		c.Audit = record
 		c.Refusals = server.RefusalLimit{Burst: 1000}
 		c.Accounts[0].Stacks, c.Accounts[1].Stacks = acme, &account{complete: true}
 		for _, role := range authority.Roles {
@@ -133,7 +143,8 @@ type reach struct {
 	// network-prod.
 	holds func(place) bool
 
-	body string // in place of the contract's example
+	body  string // in place of the contract's example
+	query string
 }
 
 func shown(text string) func(*rig, *httptest.ResponseRecorder) bool {
@@ -162,6 +173,7 @@ func TestScopes(t *testing.T) {
 		"stopRun":        {},
 		"streamRun":      {},
 		"listResources":  {},
+		"listAudit":      {query: "?by=joe", got: shown(`"by":"joe"`), holds: func(p place) bool { return p.whole }},
 		"listStacks":     {got: shown(`"stack":"network-prod"`)},
 		"getStackPolicy": {},
 		"listChains":     {got: shown(`"stack":"network-prod"`)},
@@ -203,7 +215,7 @@ func TestScopes(t *testing.T) {
 			}
 			for _, role := range authority.Roles {
 				for name, p := range places {
-					w := r.send(method, path, row.body, "Authorization", "Bearer "+tokenFor(role, name), "Content-Type", "application/json")
+					w := r.send(method, path+row.query, row.body, "Authorization", "Bearer "+tokenFor(role, name), "Content-Type", "application/json")
 					want := role.Includes(authority.Role(needs)) && row.holds(p)
 					if got := row.got(r, w); got != want || w.Code >= 500 {
 						t.Errorf("%s as %s of %s: got at it: %t, want %t: %d %.300s", op.OperationID, role, name, got, want, w.Code, w.Body)

@@ -14,6 +14,7 @@ import (
 	"github.com/go-chi/chi/v5"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/gantryhq/gantry/audit"
 	"github.com/gantryhq/gantry/decide/policy"
 	genserver "github.com/gantryhq/gantry/gen/server"
 )
@@ -53,13 +54,13 @@ func New(cfg Config, box Inbox, temporal Temporal, registry *prometheus.Registry
 	h := &handlers{
 		door: door, inbox: box, temporal: temporal, registry: registry, policies: cfg.Policies, taskQueue: cfg.TaskQueue, reconcile: cfg.Reconcile,
 		replays: newReplayCache(), streams: newOpenStreams(), stopping: cfg.Stopping, leaving: cfg.Leaving, temporalProblem: cfg.TemporalProblem,
-		started: time.Now(), version: cfg.Version, log: log, keys: keys,
+		started: time.Now(), version: cfg.Version, log: log, audit: cfg.Audit, keys: keys,
 	}
 	routes.NotFound(unrouted(routes))
 	routes.MethodNotAllowed(unrouted(routes))
 	docs.mount(routes)
 	answers := genserver.StrictHTTPServerOptions{RequestErrorHandlerFunc: h.unreadable, ResponseErrorHandlerFunc: h.failed}
-	strict := genserver.NewStrictHandlerWithOptions(h, []genserver.StrictMiddlewareFunc{h.authorize(contract), h.begin}, answers)
+	strict := genserver.NewStrictHandlerWithOptions(h, []genserver.StrictMiddlewareFunc{h.authorize(contract), h.begin, h.recorded}, answers)
 	genserver.HandlerWithOptions(strict, genserver.ChiServerOptions{BaseRouter: routes, ErrorHandlerFunc: h.unbindable})
 
 	// The webhook has no token and no parameters, so neither a router nor the API's
@@ -93,6 +94,7 @@ type handlers struct {
 
 	version string
 	log     *slog.Logger
+	audit   *audit.Log // nil for none
 }
 
 var _ genserver.StrictServerInterface = (*handlers)(nil)

@@ -7,6 +7,30 @@ import (
 	"time"
 )
 
+// Defines values for AuditResult.
+const (
+	AuditResultDone       AuditResult = "done"
+	AuditResultFailed     AuditResult = "failed"
+	AuditResultRefused    AuditResult = "refused"
+	AuditResultUnanswered AuditResult = "unanswered"
+)
+
+// Valid indicates whether the value is a known member of the AuditResult enum.
+func (e AuditResult) Valid() bool {
+	switch e {
+	case AuditResultDone:
+		return true
+	case AuditResultFailed:
+		return true
+	case AuditResultRefused:
+		return true
+	case AuditResultUnanswered:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ChainPhase.
 const (
 	ChainPhaseDone   ChainPhase = "done"
@@ -233,6 +257,89 @@ type Approvals struct {
 	// Needed How many different people must approve.
 	Needed int `json:"needed"`
 }
+
+// AuditEntry One entry of an audit log.
+type AuditEntry struct {
+	// Account The account that it concerns.
+	Account *string `json:"account,omitempty"`
+
+	// Action The operation of this contract, such as `decideRun`, the mutation of Spacelift, such as `runConfirm`, or `start`, `authenticate` or `recover`.
+	Action string `json:"action"`
+
+	// After What is wanted: the body of the request, or the arguments.
+	After *string `json:"after,omitempty"`
+
+	// At When it was recorded.
+	At time.Time `json:"at"`
+
+	// Before What was before.
+	Before *string `json:"before,omitempty"`
+
+	// By The person or machine; `Gantry` for what it did by its rules.
+	By string `json:"by"`
+
+	// Detail Why it was refused or failed.
+	Detail *string `json:"detail,omitempty"`
+
+	// On What else it concerns, such as a freeze or a delivery.
+	On *string `json:"on,omitempty"`
+
+	// Plan The plan that it concerns.
+	Plan *string `json:"plan,omitempty"`
+
+	// Replica The replica whose log it is.
+	Replica *string `json:"replica,omitempty"`
+
+	// RequestID The `X-Request-Id` of the request.
+	RequestID *string `json:"requestId,omitempty"`
+
+	// Result The outcome of what an entry records: `done`; `refused` by a rule; `failed` because of an error; or `unanswered`, which means
+	// that it was sent and may have taken effect.
+	Result AuditResult `json:"result"`
+
+	// Run The run that it concerns.
+	Run *string `json:"run,omitempty"`
+
+	// Sequence Number of the entry in its log, from 1.
+	Sequence int64 `json:"sequence"`
+
+	// Source Address that the request came from.
+	Source *string `json:"source,omitempty"`
+
+	// Stack The stack that it concerns.
+	Stack *string `json:"stack,omitempty"`
+
+	// Via How `by` was authenticated, such as `token ci`.
+	Via *string `json:"via,omitempty"`
+
+	// Why The note or the reason.
+	Why *string `json:"why,omitempty"`
+}
+
+// AuditHead The last entry of a log. Kept elsewhere, it proves that nothing was dropped from the log's end.
+type AuditHead struct {
+	// Hash Its hash.
+	Hash string `json:"hash"`
+
+	// Sequence Number of the entry.
+	Sequence int64 `json:"sequence"`
+}
+
+// AuditList A page of an audit log.
+type AuditList struct {
+	// Entries Entries, newest first.
+	Entries []AuditEntry `json:"entries"`
+
+	// Head The last entry of a log. Kept elsewhere, it proves that nothing was dropped from the log's end.
+	Head *AuditHead `json:"head,omitempty"`
+
+	// NextPageToken Value of `pageToken` for the next page; missing on the last page.
+	NextPageToken *string `json:"nextPageToken,omitempty"`
+}
+
+// AuditResult The outcome of what an entry records: `done`; `refused` by a rule; `failed` because of an error; or `unanswered`, which means
+// that it was sent and may have taken effect.
+type AuditResult string
 
 // Chain A finished run, the stacks that follow it, and their progress.
 type Chain struct {
@@ -1639,6 +1746,39 @@ type StopRunParams struct {
 type ListTimelineParams struct {
 	// Kind Only entries of this kind.
 	Kind *TimelineKind `form:"kind,omitempty" json:"kind,omitempty"`
+
+	// PageSize Maximum number of items in the answer.
+	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
+
+	// PageToken `nextPageToken` of the previous page. Repeat the filters.
+	PageToken *PageToken `form:"pageToken,omitempty" json:"pageToken,omitempty"`
+}
+
+// ListAuditParams defines parameters for ListAudit.
+type ListAuditParams struct {
+	// By Only entries of this person or machine; Gantry selects what it did by its rules.
+	By *string `form:"by,omitempty" json:"by,omitempty"`
+
+	// Action Only entries of this action.
+	Action *string `form:"action,omitempty" json:"action,omitempty"`
+
+	// Account Only entries about this account.
+	Account *ID `form:"account,omitempty" json:"account,omitempty"`
+
+	// Stack Only entries about this stack.
+	Stack *ID `form:"stack,omitempty" json:"stack,omitempty"`
+
+	// Run Only entries about this run.
+	Run *ID `form:"run,omitempty" json:"run,omitempty"`
+
+	// Result Only entries with this result.
+	Result *AuditResult `form:"result,omitempty" json:"result,omitempty"`
+
+	// Since Only entries at or after this time.
+	Since *time.Time `form:"since,omitempty" json:"since,omitempty"`
+
+	// Until Only entries before this time.
+	Until *time.Time `form:"until,omitempty" json:"until,omitempty"`
 
 	// PageSize Maximum number of items in the answer.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
