@@ -1,11 +1,8 @@
 package audit
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"io"
-	"net/http"
 	"time"
 
 	"github.com/gantryhq/gantry/decide"
@@ -13,26 +10,15 @@ import (
 
 // Limits of shipping.
 const (
-	batchBytes  = 256 << 10
-	shipTimeout = 15 * time.Second
-	firstWait   = time.Second
-	lastWait    = time.Minute
+	batchBytes = 256 << 10
+	firstWait  = time.Second
+	lastWait   = time.Minute
 )
 
-// Shipment says where a log is sent.
-type Shipment struct {
-	URL    string
-	Client *http.Client
-
-	// Sign sets the headers that prove who sent a body.
-	Sign func(h http.Header, id string, at time.Time, body []byte) error
-}
-
-// Ship sends the log to an HTTP endpoint until ctx ends: batches of lines as they are
-// stored, in order, each until it was answered 2xx. The endpoint may receive a batch twice.
-// The place up to which entries were sent is kept beside the log, so a restart resumes
-// there.
-func (l *Log) Ship(ctx context.Context, to Shipment) error {
+// Ship sends the log until ctx ends: batches of lines as they are stored, in order, each
+// until send succeeds. A receiver may get a batch twice. The place up to which entries were
+// sent is kept beside the log, so a restart resumes there. id identifies a batch.
+func (l *Log) Ship(ctx context.Context, send func(ctx context.Context, id string, lines []byte) error) error {
 	noted, err := readNote(l.o.Dir, sentName)
 	if err != nil {
 		return fmt.Errorf("read how much of the audit log was sent: %w; remove the file to send all of it again", err)
@@ -42,7 +28,7 @@ func (l *Log) Ship(ctx context.Context, to Shipment) error {
 		more := l.wait()
 		lines, last, err := l.after(sent, batchBytes)
 		if err == nil && len(lines) > 0 {
-			if err = to.post(ctx, l.o.Replica, sent+1, last, lines); err == nil {
+			if err = send(ctx, fmt.Sprintf("%s-%d-%d", l.o.Replica, sent+1, last), lines); err == nil {
 				err = writeNote(l.o.Dir, sentName, Head{Sequence: last})
 			}
 		}
@@ -53,7 +39,7 @@ func (l *Log) Ship(ctx context.Context, to Shipment) error {
 		case err != nil:
 			pause = decide.Backoff(firstWait, failures, lastWait)
 			failures++
-			l.o.Logger.WarnContext(ctx, "audit: entries were not sent; trying again", "url", to.URL, "after", sent, "in", pause.String(), "error", err)
+			l.o.Logger.WarnContext(ctx, "audit: entries were not sent; trying again", "after", sent, "in", pause.String(), "error", err)
 			more = nil
 		case last > sent:
 			sent, failures = last, 0
@@ -74,28 +60,4 @@ func after(pause time.Duration) <-chan time.Time {
 		return nil
 	}
 	return time.After(pause)
-}
-
-// post sends one batch.
-func (s Shipment) post(ctx context.Context, replica string, first, last int64, lines []byte) error {
-	ctx, cancel := context.WithTimeout(ctx, shipTimeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.URL, bytes.NewReader(lines))
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Content-Type", "application/x-ndjson")
-	if err := s.Sign(req.Header, fmt.Sprintf("%s-%d-%d", replica, first, last), time.Now(), lines); err != nil {
-		return err
-	}
-	resp, err := s.Client.Do(req)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10)) // so that the connection is used again
-	if resp.StatusCode/100 != 2 {
-		return fmt.Errorf("the endpoint answered %s", resp.Status)
-	}
-	return nil
 }

@@ -30,12 +30,13 @@ type Config struct {
 	TLS            TLS                 `setting:"tls"`
 	ShutdownDelay  time.Duration       `setting:"shutdownDelay" doc:"Time between readiness 503 and the end of new requests when Gantry stops, for load balancers to notice. 5s suits Kubernetes."`
 	Role           string              `setting:"role" oneof:"all api worker" doc:"Work of this process: api receives webhooks and serves the API, worker runs the workflows and has no API, all does both."`
-	Data           string              `setting:"data" doc:"Folder of the inbox. Each replica needs its own, on a disk that outlives it."`
+	Data           string              `setting:"data" doc:"Folder of the inbox and the audit log. Each replica needs its own, on a disk that outlives it."`
 	Log            Log                 `setting:"log"`
 	Temporal       Temporal            `setting:"temporal"`
 	Inbox          Inbox               `setting:"inbox"`
 	Reconcile      Reconcile           `setting:"reconcile"`
 	Guardian       Guardian            `setting:"guardian"`
+	Audit          Audit               `setting:"audit"`
 	Labels         Labels              `setting:"labels"`
 	Logs           Logs                `setting:"logs"`
 	Accounts       []Account           `setting:"accounts" doc:"Spacelift accounts. At least one is needed, each with a webhook secret."`
@@ -90,6 +91,12 @@ type Guardian struct {
 	Webhook  string `setting:"webhook" doc:"Id of the named webhook to watch in each account."`
 	Reenable bool   `setting:"reenable" doc:"Whether to switch the webhook on again after Spacelift switched it off."`
 	Notify   Names  `setting:"notify" doc:"Channels that receive the guardian's findings, and their ends. In the environment, with commas between."`
+}
+
+// Audit holds the settings of the audit log.
+type Audit struct {
+	Folder  string `setting:"folder" doc:"Folder of this replica's audit log. Empty means audit in the folder of data."`
+	Channel string `setting:"channel" doc:"Channel, of kind webhook, that receives the lines of the audit log in signed batches, at least once and in order. Empty for none."`
 }
 
 // Account holds the settings of a Spacelift account.

@@ -186,6 +186,9 @@ func (c Config) channelProblems() (problems []error) {
 			problems = append(problems, fmt.Errorf("guardian.notify: there is no channel %q; configure it under channels", name))
 		}
 	}
+	if to := c.Audit.Channel; to != "" && !slices.ContainsFunc(c.Channels, func(channel Channel) bool { return channel.Name == to && channel.Kind == "webhook" }) {
+		problems = append(problems, fmt.Errorf("audit.channel: there is no channel %q of kind webhook; configure it under channels", to))
+	}
 	return problems
 }
 

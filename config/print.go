@@ -32,6 +32,18 @@ func (l Loaded) Print(w io.Writer) error {
 	return t.Flush()
 }
 
+// Values returns every value that is set, by its name. In place of a secret it says only
+// that there is one.
+func (c Config) Values() map[string]string {
+	all := map[string]string{}
+	for f, value := range reflect.ValueOf(c).Fields() {
+		for _, line := range nonZero(f.Tag.Get("setting"), value, f.Tag.Get("secret") != "") {
+			all[line[0]] = line[1]
+		}
+	}
+	return all
+}
+
 // nonZero returns every set value within a value, as pairs of name and text.
 func nonZero(name string, v reflect.Value, secret bool) (lines [][2]string) {
 	switch {

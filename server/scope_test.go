@@ -70,7 +70,7 @@ func scopesRig(t *testing.T) (r *rig, box *watchedInbox, delivery string) {
 		},
 		spaces: []spacelift.Space{{ID: "root"}, {ID: "prod", Parent: "root"}, {ID: "net", Parent: "prod"}, {ID: "apps", Parent: "prod"}},
 	}
-	record, err := audit.Open(t.Context(), audit.Options{Dir: t.TempDir(), Logger: discard()})
+	record, err := audit.Open(t.Context(), audit.Options{Dir: inMemory(t), Logger: discard()})
 	if err == nil {
 		t.Cleanup(func() { _ = record.Close() })
 		err = record.Record(t.Context(), audit.Entry{By: "joe", Action: "stopRun", Account: "acme", Stack: "network-prod", Result: audit.Done})

@@ -24,11 +24,13 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/audit"
 	"github.com/gantryhq/gantry/config"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/inbox"
 	"github.com/gantryhq/gantry/notify/channels"
 	"github.com/gantryhq/gantry/server"
+	"github.com/gantryhq/gantry/spacelift"
 )
 
 // Limits of the HTTP server. Notifications are small and come from machines: a
@@ -78,6 +80,7 @@ type process struct {
 	registry    *prometheus.Registry
 	temporal    client.Client
 	polling     atomic.Bool // the worker takes tasks
+	audit       *audit.Log
 	outage      outage      // of Temporal
 }
 
@@ -99,23 +102,18 @@ func Run(ctx context.Context, o Options) (err error) {
 	working, stopWork := context.WithCancel(failed)
 	defer stopWork()
 
+	box, closeStores, err := p.openStores(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeStores()) }()
 	handler, operations := p.probes(ctx)
-	var parts []func(context.Context) error // beside serving HTTP
-	if p.Config.Role != config.RoleWorker {
-		var box *inbox.Inbox
-		if box, err = p.openInbox(ctx); err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, box.Close()) }()
+	if box != nil {
 		var surface *server.Server
 		if surface, err = p.server(ctx, draining, box); err != nil {
 			return err
 		}
 		handler, operations = surface, surface.Operations
-		parts = append(parts, p.forwarder(box).Run, p.watchTemporal)
-	}
-	if p.Config.Role != config.RoleAPI {
-		parts = append(parts, p.worker())
 	}
 	listener, err := p.listen(ctx)
 	if err != nil {
@@ -137,13 +135,47 @@ func Run(ctx context.Context, o Options) (err error) {
 	if opsListener != nil {
 		run.Go(func() error { return p.serveOperators(working, opsListener, operations) })
 	}
-	for _, part := range parts {
+	for _, part := range p.parts(box) {
 		run.Go(func() error { return part(working) })
 	}
 	if err := run.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}
 	return nil
+}
+
+// openStores opens the inbox, unless the process is only a worker, and the audit log.
+func (p *process) openStores(ctx context.Context) (box *inbox.Inbox, closeAll func() error, err error) {
+	if p.Config.Role != config.RoleWorker {
+		if box, err = p.openInbox(ctx); err != nil {
+			return nil, nil, err
+		}
+	}
+	closeAll = func() error {
+		err := p.audit.Close()
+		if box != nil {
+			err = errors.Join(err, box.Close())
+		}
+		return err
+	}
+	if err = p.openAudit(ctx); err != nil {
+		return nil, nil, errors.Join(err, closeAll())
+	}
+	return box, closeAll, nil
+}
+
+// parts returns the work of the process beside serving HTTP.
+func (p *process) parts(box *inbox.Inbox) (all []func(context.Context) error) {
+	if box != nil {
+		all = append(all, p.forwarder(box).Run, p.watchTemporal)
+	}
+	if p.Config.Role != config.RoleAPI {
+		all = append(all, p.worker())
+	}
+	if p.Config.Audit.Channel != "" {
+		all = append(all, func(ctx context.Context) error { return p.audit.Ship(ctx, p.sendAudit) })
+	}
+	return all
 }
 
 // prepare makes everything that needs no cleanup but the client's connection.
@@ -186,7 +218,7 @@ func (p *process) probes(ctx context.Context) (public, operations http.Handler) 
 func (p *process) server(ctx, draining context.Context, box *inbox.Inbox) (*server.Server, error) {
 	return server.New(server.Config{
 		Accounts: p.accounts.server, Tokens: p.Config.Tokens, People: p.Config.Persons(), Bindings: p.Config.Bindings, Policies: p.definitions, Reconcile: p.Config.Reconcile.Interval, Version: p.Version,
-		TaskQueue: p.Config.Temporal.TaskQueue, Stopping: draining.Done(), Leaving: ctx.Done(), TemporalProblem: p.outage.problem, TrustedProxies: p.proxies,
+		TaskQueue: p.Config.Temporal.TaskQueue, Stopping: draining.Done(), Leaving: ctx.Done(), TemporalProblem: p.outage.problem, TrustedProxies: p.proxies, Audit: p.audit,
 	}, box, p.temporal, p.registry, p.Log)
 }
 
@@ -196,8 +228,12 @@ func (p *process) forwarder(box *inbox.Inbox) *inbox.Forwarder {
 }
 
 func (p *process) worker() func(context.Context) error {
+	clients := map[spacelift.Account]activities.Spacelift{}
+	for name, c := range p.accounts.clients {
+		clients[name] = audited{c, name, p.audit}
+	}
 	acts := &activities.Activities{
-		Accounts: p.accounts.clients, WebhookSecrets: p.accounts.secrets, Definitions: p.definitions, Notifier: p.channels, Temporal: p.temporal,
+		Accounts: clients, WebhookSecrets: p.accounts.secrets, Definitions: p.definitions, Notifier: p.channels, Temporal: p.temporal,
 		OnConfirmedUnseen: confirmedUnseen(p.registry).Inc,
 	}
 	return func(ctx context.Context) error { return work(ctx, p.temporal, acts, &p.polling, p.Options) }

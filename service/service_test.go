@@ -86,8 +86,8 @@ func TestRoleWorker(t *testing.T) {
 	if a := g.deliver(webhookSecret); a.Status != http.StatusNotFound {
 		t.Errorf("a delivery is answered with %d, want 404", a.Status)
 	}
-	if _, err := os.Stat(r.config.Data); !os.IsNotExist(err) {
-		t.Errorf("the inbox's folder: %v, want none", err)
+	if found, err := os.ReadDir(r.config.Data); err != nil || len(found) != 1 || found[0].Name() != "audit" {
+		t.Errorf("the folder of data has %v, %v; want the audit log alone", found, err)
 	}
 }
 

@@ -112,29 +112,57 @@ func (s *Sender) Send(ctx context.Context, channel string, m notify.Message) err
 	if err := validate(&m); err != nil {
 		return err
 	}
-	limited, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
-	req, err := s.newRequest(limited, &c, m)
+	encode := encodeSlack
+	if c.Kind == Webhook {
+		encode = encodeWebhook
+	}
+	body, err := encode(m)
 	if err != nil {
 		return err
 	}
-	status, retryAfter, answer, err := s.do(&c, req)
-	switch {
-	case err == nil:
-		return answerError(&c, status, retryAfter, answer)
-	case ctx.Err() != nil:
-		return fmt.Errorf("notify channel %q: %w", channel, ctx.Err())
-	}
-	if blocked, ok := errors.AsType[*notify.BlockedAddressError](err); ok {
-		return &notify.BlockedAddressError{Channel: channel, Address: blocked.Address}
-	}
-	return &notify.UnavailableError{Channel: channel, Status: status, Err: s.redactError(err)}
+	return s.post(ctx, &c, content{m.ID, "application/json; charset=utf-8", body})
 }
 
-// newRequest returns the request that sends a message. Settings that were valid at
-// the start and can't be read now make the channel unavailable: the operator is
-// probably replacing them.
-func (s *Sender) newRequest(ctx context.Context, c *Channel, m notify.Message) (*http.Request, error) {
+// SendLines sends JSON Lines to a webhook, once, with the same results as Send.
+func (s *Sender) SendLines(ctx context.Context, channel, id string, lines []byte) error {
+	c, ok := s.channels[channel]
+	if !ok || c.Kind != Webhook {
+		return &notify.UnknownChannelError{Channel: channel}
+	}
+	return s.post(ctx, &c, content{id, "application/x-ndjson", lines})
+}
+
+// content is what is posted to a channel.
+type content struct {
+	id, mediaType string
+	body          []byte
+}
+
+// post posts to a channel, once.
+func (s *Sender) post(ctx context.Context, c *Channel, what content) error {
+	limited, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	req, err := s.newRequest(limited, c, what)
+	if err != nil {
+		return err
+	}
+	status, retryAfter, answer, err := s.do(c, req)
+	switch {
+	case err == nil:
+		return answerError(c, status, retryAfter, answer)
+	case ctx.Err() != nil:
+		return fmt.Errorf("notify channel %q: %w", c.Name, ctx.Err())
+	}
+	if blocked, ok := errors.AsType[*notify.BlockedAddressError](err); ok {
+		return &notify.BlockedAddressError{Channel: c.Name, Address: blocked.Address}
+	}
+	return &notify.UnavailableError{Channel: c.Name, Status: status, Err: s.redactError(err)}
+}
+
+// newRequest returns the request that posts to a channel. Settings that were valid at the
+// start and can't be read now make the channel unavailable: the operator is probably
+// replacing them.
+func (s *Sender) newRequest(ctx context.Context, c *Channel, what content) (*http.Request, error) {
 	target, err := c.target()
 	if err != nil {
 		if blocked, ok := errors.AsType[*notify.BlockedAddressError](err); ok {
@@ -142,29 +170,19 @@ func (s *Sender) newRequest(ctx context.Context, c *Channel, m notify.Message) (
 		}
 		return nil, &notify.UnavailableError{Channel: c.Name, Err: fmt.Errorf("it %w", err)}
 	}
-	var body []byte
-	var keys [][]byte
-	switch c.Kind {
-	case Slack:
-		body, err = encodeSlack(m)
-	case Webhook:
-		if keys, err = signingKeys(c.Secret()); err != nil {
-			return nil, &notify.UnavailableError{Channel: c.Name, Err: fmt.Errorf("it %w", err)}
-		}
-		body, err = encodeWebhook(m)
-	}
-	if err != nil {
-		return nil, err
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "", bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "", bytes.NewReader(what.body))
 	if err != nil {
 		return nil, err
 	}
 	req.URL, req.Host = target, target.Host
-	req.Header.Set("Content-Type", "application/json; charset=utf-8")
+	req.Header.Set("Content-Type", what.mediaType)
 	req.Header.Set("User-Agent", s.userAgent)
 	if c.Kind == Webhook {
-		sign(req.Header, keys, m.ID, s.now(), body)
+		keys, err := signingKeys(c.Secret())
+		if err != nil {
+			return nil, &notify.UnavailableError{Channel: c.Name, Err: fmt.Errorf("it %w", err)}
+		}
+		sign(req.Header, keys, what.id, s.now(), what.body)
 	}
 	return req, nil
 }

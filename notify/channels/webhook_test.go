@@ -45,6 +45,28 @@ func TestWebhookBodyOfAShortMessage(t *testing.T) {
 	golden(t, "webhook_finding.json", r.one(t).Body)
 }
 
+func TestLinesAreSigned(t *testing.T) {
+	r := newReceiver(t, answer(http.StatusOK, ""))
+	s := r.sender(t, channels.Webhook, func(_ *channels.Channel, o *channels.Options) { o.Now = time.Now })
+	if err := s.SendLines(t.Context(), "it", "gantry-0-1-2", []byte("{}\n{}\n")); err != nil {
+		t.Fatal(err)
+	}
+	got := r.one(t)
+	if err := verifier(t, secret).Verify(got.Body, got.Header); err != nil {
+		t.Errorf("the reference verifier: %v", err)
+	}
+	if string(got.Body) != "{}\n{}\n" || got.Header.Get("Content-Type") != "application/x-ndjson" || got.Header.Get("Webhook-Id") != "gantry-0-1-2" {
+		t.Errorf("received %q with %v", got.Body, got.Header)
+	}
+}
+
+func TestSlackTakesNoLines(t *testing.T) {
+	r := newReceiver(t, answer(http.StatusOK, "ok"))
+	if err := r.sender(t, channels.Slack).SendLines(t.Context(), "it", "id", []byte("{}\n")); err == nil {
+		t.Error("no error")
+	}
+}
+
 // TestSignaturesPassTheReferenceVerifier verifies our webhooks with the
 // specification's own library, under each of the secrets.
 func TestSignaturesPassTheReferenceVerifier(t *testing.T) {

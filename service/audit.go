@@ -1,0 +1,82 @@
+package service
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gantryhq/gantry/audit"
+)
+
+// openAudit opens the audit log and records the start of the process, with what changed in
+// the configuration since its last one.
+func (p *process) openAudit(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(p.LockWait, 30*time.Second))
+	defer cancel()
+	host, err := os.Hostname()
+	if err != nil {
+		return fmt.Errorf("read the host's name: %w", err)
+	}
+	folder := cmp.Or(p.Config.Audit.Folder, filepath.Join(p.Config.Data, "audit"))
+	log, err := audit.Open(ctx, audit.Options{Dir: folder, Replica: host, Metrics: p.registry, Logger: p.Log})
+	if err != nil {
+		return err
+	}
+	start := audit.Entry{By: audit.Gantry, Action: audit.ActionStart, Result: audit.Done, Detail: "version " + p.Version}
+	note := filepath.Join(folder, "configuration.json")
+	values := p.Config.Values()
+	start.Before, start.After = changesSince(note, values)
+	if err = log.Record(ctx, start); err == nil {
+		err = writeConfiguration(note, values)
+	}
+	if err != nil {
+		return errors.Join(err, log.Close())
+	}
+	p.audit = log
+	return nil
+}
+
+// changesSince compares settings with those in a note: before has those that were changed
+// or removed, after those that were changed or added.
+func changesSince(note string, values map[string]string) (before, after string) {
+	var old map[string]string
+	content, err := os.ReadFile(note)
+	if err != nil || json.Unmarshal(content, &old) != nil {
+		return "", "" // the first start
+	}
+	return differing(old, values), differing(values, old)
+}
+
+// differing lists the settings that have another value in other, or none.
+func differing(values, other map[string]string) string {
+	var lines []string
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		if value, ok := other[name]; !ok || value != values[name] {
+			lines = append(lines, name+"="+values[name])
+		}
+	}
+	return strings.Join(lines, "; ")
+}
+
+func writeConfiguration(note string, values map[string]string) error {
+	content, err := json.Marshal(values)
+	if err == nil {
+		err = os.WriteFile(note, content, 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("note the configuration for the audit log: %w", err)
+	}
+	return nil
+}
+
+func (p *process) sendAudit(ctx context.Context, id string, lines []byte) error {
+	return p.channels.SendLines(ctx, p.Config.Audit.Channel, id, lines)
+}
