@@ -13,6 +13,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode/utf16"
+	"unicode/utf8"
 )
 
 // Result is the outcome of what an entry records.
@@ -84,14 +86,31 @@ func (e *Entry) fit() {
 }
 
 // line returns the entry as a line of the log, and its hash. The hash covers all bytes of
-// the line before it, so no second form of the same entry has it.
+// the line before it, so no second form of the same entry has it. A line is printable
+// ASCII: what others wrote can't control the terminal that shows the file.
 func (e Entry) line() (line []byte, hash string, err error) {
 	line, err = json.Marshal(e)
 	if err != nil {
 		return nil, "", fmt.Errorf("encode an entry: %w", err)
 	}
+	line = printable(line)
 	hash = hashOf(line[:len(line)-1])
 	return append(append(append(line[:len(line)-1], hashMember...), hash...), lineEnd...), hash, nil
+}
+
+// printable escapes all but printable ASCII in a JSON text, where they occur in strings
+// alone.
+func printable(text []byte) (all []byte) {
+	for _, r := range string(text) {
+		if r < utf8.RuneSelf && r != 0x7f {
+			all = append(all, byte(r))
+			continue
+		}
+		for _, unit := range utf16.Encode([]rune{r}) {
+			all = fmt.Appendf(all, "\\u%04x", unit)
+		}
+	}
+	return all
 }
 
 func hashOf(text []byte) string {

@@ -290,6 +290,9 @@ func (l *Log) reopen() error {
 
 // Head returns the place of the last entry that was written.
 func (l *Log) Head() Head {
+	if l == nil {
+		return Head{}
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.head

@@ -1,12 +1,13 @@
 package audit_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -47,7 +48,7 @@ func entry(run string) audit.Entry {
 }
 
 // runs returns the runs of a page's entries.
-func runs(page []audit.Entry) (all []string) {
+func runs(page []audit.Stored) (all []string) {
 	for _, e := range page {
 		all = append(all, e.Run)
 	}
@@ -78,13 +79,33 @@ func TestEntriesOutliveTheProcess(t *testing.T) {
 	}
 }
 
+// What others wrote can't control the terminal that shows the file.
+func TestLinesArePrintable(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, audit.Options{Dir: dir})
+	e := entry("1")
+	e.Why = "\x1b[2J\u009b1m\u202ereversed 😀\x7f"
+	if err := l.Record(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	content, _ := os.ReadFile(newest(t, dir))
+	for _, b := range bytes.TrimSuffix(content, []byte("\n")) {
+		if b < ' ' || b > '~' {
+			t.Fatalf("the file holds the byte %#x: %q", b, content)
+		}
+	}
+	if page, _, err := l.List(t.Context(), audit.Filter{}, 0, 1); err != nil || page[0].Why != e.Why {
+		t.Errorf("listed as %+v, %v; want the text that was recorded", page, err)
+	}
+}
+
 func TestPagesCoverAllFiles(t *testing.T) {
 	l := open(t, audit.Options{FileBytes: 900})
 	var want []string
 	for i := range 40 {
-		record(t, l, fmt.Sprint(i))
+		record(t, l, strconv.Itoa(i))
 		if i%2 == 0 {
-			want = append([]string{fmt.Sprint(i)}, want...)
+			want = append([]string{strconv.Itoa(i)}, want...)
 		}
 	}
 	even := audit.Filter{By: "ANN", Visible: func(e audit.Entry) bool { return e.Sequence%2 == 1 }}
@@ -172,7 +193,7 @@ func TestEntriesWaitForAFullDisk(t *testing.T) {
 	}
 }
 
-// A crash in the middle of a line leaves a log that goes on.
+// A crash in the middle of a line leaves a log that continues.
 func TestACutLineIsRemovedAndReported(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, audit.Options{Dir: dir})

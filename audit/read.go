@@ -11,6 +11,12 @@ import (
 	"time"
 )
 
+// Stored is an entry as the log has it.
+type Stored struct {
+	Entry
+	Line string // with its hash, without a newline
+}
+
 // Filter selects entries. Empty fields select all.
 type Filter struct {
 	By, Action, Account, Stack, Run string
@@ -38,7 +44,7 @@ const maxFilesRead = 16
 // entry with the number before; 0 means from the newest. next is where the next page
 // begins; 0 means that this was the last. A page may be short, or empty, although more
 // follow.
-func (l *Log) List(ctx context.Context, f Filter, before int64, size int) (page []Entry, next int64, err error) {
+func (l *Log) List(ctx context.Context, f Filter, before int64, size int) (page []Stored, next int64, err error) {
 	if l == nil {
 		return nil, 0, nil
 	}
@@ -51,8 +57,7 @@ func (l *Log) List(ctx context.Context, f Filter, before int64, size int) (page 
 	}
 	read := 0
 	for _, name := range slices.Backward(names) {
-		first := firstOf(name)
-		if first >= before {
+		if firstOf(name) >= before {
 			continue
 		}
 		if read++; read > maxFilesRead || ctx.Err() != nil {
@@ -62,25 +67,38 @@ func (l *Log) List(ctx context.Context, f Filter, before int64, size int) (page 
 		if err != nil {
 			return nil, 0, fmt.Errorf("list the audit log: %w", err)
 		}
-		for _, line := range slices.Backward(wholeLines(content)) {
-			e, _, err := parse(line)
-			if err != nil || e.Sequence >= before { // Verify reports lines that can't be read
-				continue
-			}
-			before = e.Sequence
-			if !f.Since.IsZero() && e.At.Before(f.Since) {
-				return page, 0, nil
-			}
-			if !f.selects(e) {
-				continue
-			}
-			if page = append(page, e); len(page) == size {
-				return page, before, nil
-			}
+		var last bool
+		if page, before, last = f.collect(page, content, before, size); last {
+			return page, 0, nil
 		}
-		before = first
+		if len(page) == size {
+			return page, before, nil
+		}
+		before = firstOf(name)
 	}
 	return page, 0, nil
+}
+
+// collect adds entries of a file to a page, newest first, and returns where it stopped. last
+// reports that no older entry is selected.
+func (f Filter) collect(page []Stored, content []byte, before int64, size int) (_ []Stored, _ int64, last bool) {
+	for _, line := range slices.Backward(wholeLines(content)) {
+		e, _, err := parse(line)
+		if err != nil || e.Sequence >= before { // Verify reports lines that can't be read
+			continue
+		}
+		before = e.Sequence
+		if !f.Since.IsZero() && e.At.Before(f.Since) {
+			return page, before, true
+		}
+		if !f.selects(e) {
+			continue
+		}
+		if page = append(page, Stored{e, string(line)}); len(page) == size {
+			break
+		}
+	}
+	return page, before, false
 }
 
 // wholeLines returns the lines that end with a newline, without it.

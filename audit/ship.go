@@ -24,19 +24,12 @@ func (l *Log) Ship(ctx context.Context, send func(ctx context.Context, id string
 		return fmt.Errorf("read how much of the audit log was sent: %w; remove the file to send all of it again", err)
 	}
 	sent := noted.Sequence
-	for failures := 0; ; {
+	for failures := 0; ctx.Err() == nil; {
 		more := l.wait()
-		lines, last, err := l.after(sent, batchBytes)
-		if err == nil && len(lines) > 0 {
-			if err = send(ctx, fmt.Sprintf("%s-%d-%d", l.o.Replica, sent+1, last), lines); err == nil {
-				err = writeNote(l.o.Dir, sentName, Head{Sequence: last})
-			}
-		}
-		pause := time.Duration(0)
+		last, err := l.shipBatch(ctx, sent, send)
+		var pause time.Duration
 		switch {
-		case ctx.Err() != nil:
-			return nil
-		case err != nil:
+		case err != nil && ctx.Err() == nil:
 			pause = decide.Backoff(firstWait, failures, lastWait)
 			failures++
 			l.o.Logger.WarnContext(ctx, "audit: entries were not sent; trying again", "after", sent, "in", pause.String(), "error", err)
@@ -47,11 +40,23 @@ func (l *Log) Ship(ctx context.Context, send func(ctx context.Context, id string
 		}
 		select {
 		case <-ctx.Done():
-			return nil
 		case <-more:
 		case <-after(pause):
 		}
 	}
+	return nil
+}
+
+// shipBatch sends the entries after one, and returns the last of them.
+func (l *Log) shipBatch(ctx context.Context, sent int64, send func(ctx context.Context, id string, lines []byte) error) (last int64, err error) {
+	lines, last, err := l.after(sent, batchBytes)
+	if err != nil || len(lines) == 0 {
+		return sent, err
+	}
+	if err := send(ctx, fmt.Sprintf("%s-%d-%d", l.o.Replica, sent+1, last), lines); err != nil {
+		return sent, err
+	}
+	return last, writeNote(l.o.Dir, sentName, Head{Sequence: last})
 }
 
 // after returns a channel that receives after a pause; never if it is 0.

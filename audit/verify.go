@@ -27,8 +27,9 @@ func (p Problem) String() string { return fmt.Sprintf("%s:%d: %s", p.File, p.Lin
 
 // Verify checks every entry of the log in a folder. A log that is being written may be
 // verified. It finds entries that were changed, inserted, dropped or moved, except a
-// whole beginning or, without the head that the log keeps beside it, a whole end.
-func Verify(dir string) (Report, error) {
+// whole beginning or, without the head that the log keeps beside it, a whole end. kept are
+// heads that were kept elsewhere.
+func Verify(dir string, kept ...Head) (Report, error) {
 	noted, noteErr := readNote(dir, headName) // read first: the log may grow meanwhile
 	names, err := files(dir)
 	if err != nil {
@@ -37,7 +38,7 @@ func Verify(dir string) (Report, error) {
 	if len(names) == 0 && noted == (Head{}) {
 		return Report{}, fmt.Errorf("verify %s: there is no audit log; name the folder that holds audit-*.jsonl", dir)
 	}
-	v := verifier{noted: noted}
+	v := verifier{noted: append(kept, noted)}
 	for i, name := range names {
 		content, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {
@@ -51,20 +52,19 @@ func Verify(dir string) (Report, error) {
 	if noteErr != nil {
 		v.bad(headName, 1, "the note of the last entry can't be read")
 	}
-	if last := v.report.Head.Sequence; noted.Sequence > last {
-		v.bad(headName, 1, "entries %d to %d are missing at the end", last+1, noted.Sequence)
-	}
+	v.end()
 	return v.report, nil
 }
 
-// VerifyStream checks the lines of an export.
-func VerifyStream(name string, r io.Reader) (Report, error) {
+// VerifyStream checks the lines of an export, or of a batch that was sent.
+func VerifyStream(name string, r io.Reader, kept ...Head) (Report, error) {
 	content, err := io.ReadAll(r)
 	if err != nil {
 		return Report{}, fmt.Errorf("verify %s: %w", name, err)
 	}
-	v := verifier{}
+	v := verifier{noted: kept}
 	v.file(name, content, false)
+	v.end()
 	return v.report, nil
 }
 
@@ -72,7 +72,7 @@ type verifier struct {
 	report      Report
 	began       bool
 	firstOfFile int64
-	noted       Head // kept beside the log; zero for an export
+	noted       []Head
 }
 
 func (v *verifier) bad(file string, line int, format string, args ...any) {
@@ -115,9 +115,21 @@ func (v *verifier) entry(name string, line int, e Entry, hash string) {
 	case head.Hash != "" && e.Previous != head.Hash:
 		v.bad(name, line, "entry %d does not continue entry %d: one of them was replaced", e.Sequence, head.Sequence)
 	}
-	if e.Sequence == v.noted.Sequence && hash != v.noted.Hash {
-		v.bad(headName, 1, "entry %d is not the one that was noted: the log was replaced", e.Sequence)
+	for _, noted := range v.noted {
+		if e.Sequence == noted.Sequence && hash != noted.Hash {
+			v.bad(name, line, "entry %d is not the one that was noted: the log was replaced", e.Sequence)
+		}
 	}
 	v.began, v.report.Head = true, Head{e.Sequence, hash}
 	v.report.Entries++
+}
+
+// end checks that the log reaches what was noted.
+func (v *verifier) end() {
+	for _, noted := range v.noted {
+		if last := v.report.Head.Sequence; noted.Sequence > last {
+			v.bad("end", 1, "entries %d to %d are missing", last+1, noted.Sequence)
+			return
+		}
+	}
 }

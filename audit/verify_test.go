@@ -1,10 +1,10 @@
 package audit_test
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -18,7 +18,7 @@ func TestVerifyFindsTampering(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, audit.Options{Dir: dir, FileBytes: 1500})
 	for i := range 20 {
-		record(t, l, fmt.Sprint(i))
+		record(t, l, strconv.Itoa(i))
 	}
 	original := map[string][]byte{}
 	names, _ := filepath.Glob(filepath.Join(dir, "*"))
@@ -51,7 +51,7 @@ func TestVerifyFindsTampering(t *testing.T) {
 			line := lines[i]
 			lines = slices.Insert(slices.Delete(lines, i, i+1), j, line)
 		case "insert":
-			lines = slices.Insert(lines, i, `{"sequence":`+fmt.Sprint(i)+`,"by":"eve"}`+"\n")
+			lines = slices.Insert(lines, i, `{"sequence":`+strconv.Itoa(i)+`,"by":"eve"}`+"\n")
 		}
 		after := strings.Join(lines, "")
 		if after == before {
@@ -72,7 +72,7 @@ func TestVerifyAcceptsALaterBeginning(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, audit.Options{Dir: dir, FileBytes: 1500})
 	for i := range 20 {
-		record(t, l, fmt.Sprint(i))
+		record(t, l, strconv.Itoa(i))
 	}
 	names, _ := filepath.Glob(filepath.Join(dir, "*.jsonl"))
 	if err := os.Remove(names[0]); err != nil {

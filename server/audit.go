@@ -52,7 +52,7 @@ func (h *handlers) recorded(next genserver.StrictHandlerFunc, operation string) 
 	}
 }
 
-// note is what a handler adds to the entry of its call.
+// note is a handler's addition to the entry of its call.
 type note struct{ plan, on string }
 
 type noteKey struct{}
@@ -177,11 +177,11 @@ func auditVisible(ctx context.Context) func(audit.Entry) bool {
 	return func(e audit.Entry) bool { return e.Account != "" && p.Rules(authority.RoleAdmin, e.Account) }
 }
 
-func toAPIAuditEntry(e audit.Entry) api.AuditEntry {
+func toAPIAuditEntry(e audit.Stored) api.AuditEntry {
 	return api.AuditEntry{
 		Sequence: e.Sequence, At: e.At, Replica: nonEmpty(e.Replica), By: e.By, Via: nonEmpty(e.Via), Source: nonEmpty(e.Source), Action: e.Action,
 		Account: nonEmpty(e.Account), Stack: nonEmpty(e.Stack), Run: nonEmpty(e.Run), On: nonEmpty(e.On), Plan: nonEmpty(e.Plan),
 		Before: nonEmpty(e.Before), After: nonEmpty(e.After), Why: nonEmpty(e.Why), Result: api.AuditResult(e.Result), Detail: nonEmpty(e.Detail),
-		RequestID: nonEmpty(e.RequestID),
+		RequestID: nonEmpty(e.RequestID), Line: e.Line,
 	}
 }

@@ -74,14 +74,14 @@ func TestAuditRecordsChanges(t *testing.T) {
 		run(api.AuditEntry{By: "Ann", Via: new("token ann"), After: new(`{"note":"reviewed","verdict":"approve"}`), Why: new("reviewed"), Result: "done", RequestID: new("r1")}),
 		{By: "unknown", Action: "authenticate", On: new("GET /v1/runs"), Result: "refused", Detail: new("unknown-token")},
 	}
-	ignored := cmpopts.IgnoreFields(api.AuditEntry{}, "Sequence", "At", "Source", "Replica", "Plan")
+	ignored := cmpopts.IgnoreFields(api.AuditEntry{}, "Sequence", "At", "Source", "Replica", "Plan", "Line")
 	ids := cmp.FilterPath(func(p cmp.Path) bool { return strings.HasSuffix(p.String(), "RequestID") }, cmp.Comparer(func(a, b *string) bool { return a == nil || b == nil || *a == *b }))
 	got := r.entries("")
 	if diff := cmp.Diff(want, got, ignored, ids, cmp.Transformer("compact", strings.TrimSpace)); diff != "" {
 		t.Errorf("entries (-want +got):\n%s", diff)
 	}
 	for i, e := range got {
-		if e.Sequence != int64(len(got)-i) || e.At.IsZero() || *e.Replica != "gantry-0" || *e.Source == "" || e.RequestID == nil {
+		if e.Sequence != int64(len(got)-i) || e.At.IsZero() || *e.Replica != "gantry-0" || *e.Source == "" || e.RequestID == nil || !strings.Contains(e.Line, `"hash":`) {
 			t.Errorf("entry %d: %+v", i, e)
 		}
 	}

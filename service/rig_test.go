@@ -29,6 +29,7 @@ import (
 const (
 	webhookSecret = "local-dev-secret"
 	viewerToken   = "gantry_viewer"
+	adminToken    = "gantry_admin"
 
 	// patience bounds how long a test waits for anything.
 	patience = 30 * time.Second
@@ -63,7 +64,7 @@ func newRig(t *testing.T) *rig {
 	r.config.Accounts = []config.Account{{
 		Name: "acme", Endpoint: api.URL, APIKeyID: key.ID, APIKeySecretFile: r.file("api-key", key.Secret), WebhookSecretFiles: []string{r.file("webhook", webhookSecret)},
 	}}
-	r.config.Tokens = []authority.Token{{Name: "vera", Role: authority.RoleViewer, Hash: authority.TokenHash(viewerToken)}}
+	r.config.Tokens = []authority.Token{{Name: "vera", Role: authority.RoleViewer, Hash: authority.TokenHash(viewerToken)}, {Name: "ada", Role: authority.RoleAdmin, Hash: authority.TokenHash(adminToken)}}
 	r.options = service.Options{Temporal: client.Options{HostPort: r.temporal.address}, Version: "1.2.3"}
 	return r
 }

@@ -81,7 +81,7 @@ type process struct {
 	temporal    client.Client
 	polling     atomic.Bool // the worker takes tasks
 	audit       *audit.Log
-	outage      outage      // of Temporal
+	outage      outage // of Temporal
 }
 
 // Run runs the configured role until ctx ends, then stops in order: not ready, no

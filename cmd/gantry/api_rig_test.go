@@ -27,6 +27,7 @@ import (
 	"go.temporal.io/sdk/converter"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/gantryhq/gantry/audit"
 	"github.com/gantryhq/gantry/authority"
 	"github.com/gantryhq/gantry/decide/chain"
 	"github.com/gantryhq/gantry/decide/freeze"
@@ -40,6 +41,7 @@ import (
 const (
 	annToken   = "gantry_ann"
 	ottoToken  = "gantry_otto"
+	adaToken   = "gantry_ada"
 	theRunName = "acme/network-prod/01KDX3V4T8Q2M5N7P9R1S3T5V7"
 )
 
@@ -72,14 +74,20 @@ func newAPIRig(t *testing.T) *apiRig {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = box.Close() })
+	record, err := audit.Open(t.Context(), audit.Options{Dir: filepath.Join(t.TempDir(), "audit"), Replica: "gantry-0", Logger: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = record.Close() })
 	r := &apiRig{t: t, executions: &executions{runs: map[string]managed.RunStatus{}}}
 	handler, err := server.New(server.Config{
 		Accounts: []server.Account{{Name: "acme", Secrets: func() []string { return []string{testSecret} }, Stacks: stacks{&r.complete}}},
 		Tokens: []authority.Token{
 			{Name: "ann", Role: authority.RoleApprover, Hash: authority.TokenHash(annToken)},
 			{Name: "otto", Role: authority.RoleOperator, Hash: authority.TokenHash(ottoToken)},
+			{Name: "ada", Role: authority.RoleAdmin, Hash: authority.TokenHash(adaToken)},
 		},
-		TaskQueue: "gantry",
+		TaskQueue: "gantry", Audit: record,
 	}, box, r.executions, registry, log)
 	if err != nil {
 		t.Fatal(err)

@@ -55,7 +55,7 @@ explains what it did.`,
 		SilenceErrors: true,
 	}
 	root.AddCommand(newServeCommand(), newSetupCommand(), newDoctorCommand(), newHealthCommand(), newTokenCommand(),
-		newRunsCommand(), newStacksCommand(), newFreezesCommand(), newChainsCommand(), newDeliveriesCommand(), newLintCommand(), newSchemaCommand())
+		newRunsCommand(), newStacksCommand(), newFreezesCommand(), newChainsCommand(), newDeliveriesCommand(), newAuditCommand(), newLintCommand(), newSchemaCommand())
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {
 		if c.HasSubCommands() {

@@ -177,9 +177,10 @@ func TestNothingControlsTheTerminal(t *testing.T) {
 		"chains list": nil, "chains show": {"c"}, "chains skip": {"c", "b"}, "chains stop": {"c"},
 		"deliveries list": nil, "deliveries show": {"x"}, "deliveries redeliver": {"x"},
 		"lint": {"--labels", "gantry:managed,gantry:" + hostile}, "token create": {hostile}, "health": nil, "serve": {"--print-config"}, "schema": nil,
+		"audit list": nil, "audit export": nil, "audit verify": {hostile},
 		"doctor": nil, "setup": {"--url", "http://127.0.0.1:1/" + hostile},
 	}
-	offline := []string{"lint", "token create", "health", "serve", "schema", "doctor", "setup"}
+	offline := []string{"audit verify", "lint", "token create", "health", "serve", "schema", "doctor", "setup"}
 	r := newAPIRig(t)
 	t.Setenv("GANTRY_ACCOUNT", hostile)
 	t.Setenv("GANTRY_DATA", filepath.Join(t.TempDir(), hostile))
@@ -219,7 +220,7 @@ func TestNothingControlsTheTerminal(t *testing.T) {
 func hostileGantry(t *testing.T, status int) string {
 	t.Helper()
 	answers := map[string]any{
-		"GET /v1/accounts": &api.AccountList{}, "GET /v1/runs": &api.RunList{}, "GET /v1/deliveries": &api.DeliveryList{},
+		"GET /v1/accounts": &api.AccountList{}, "GET /v1/runs": &api.RunList{}, "GET /v1/audit": &api.AuditList{}, "GET /v1/deliveries": &api.DeliveryList{},
 		"GET /v1/deliveries/{id}": &api.DeliveryDetail{}, "POST /v1/deliveries/{id}/redeliveries": &api.Delivery{},
 		"GET /v1/accounts/{a}/stacks/{s}/runs/{r}/explain": &api.Explanation{}, "POST /v1/accounts/{a}/stacks/{s}/runs/{r}/retry": &api.Retry{},
 		"/v1/accounts/{a}/stacks/{s}/runs/{r}/{rest...}": &api.Run{}, "GET /v1/accounts/{a}/stacks": &api.StackList{},

@@ -281,6 +281,9 @@ type AuditEntry struct {
 	// Detail Why it was refused or failed.
 	Detail *string `json:"detail,omitempty"`
 
+	// Line The entry as the log stores it, with its hash and that of the entry before it.
+	Line string `json:"line"`
+
 	// On What else it concerns, such as a freeze or a delivery.
 	On *string `json:"on,omitempty"`
 

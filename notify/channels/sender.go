@@ -132,7 +132,7 @@ func (s *Sender) SendLines(ctx context.Context, channel, id string, lines []byte
 	return s.post(ctx, &c, content{id, "application/x-ndjson", lines})
 }
 
-// content is what is posted to a channel.
+// content is the body of a request to a channel, and its id.
 type content struct {
 	id, mediaType string
 	body          []byte
