@@ -99,6 +99,7 @@ func (s *Simulator) addStack(st Stack) (*stack, error) {
 	made.settings.GithubActionDeploy = flag(!st.NoPromotion)
 	s.stacks[st.ID] = made
 	s.order = append(s.order, st.ID)
+	s.stackChanged(made)
 	s.touch()
 	return made, nil
 }
@@ -135,6 +136,7 @@ func (s *Simulator) deleteStack(who actor, id spacelift.StackID, destroyResource
 	r := st.newRun(spacelift.RunTypeDestroy, st.nextPlan(), st.commitNamed("")).startedBy(who)
 	err = s.begin(r)
 	st.Deleting = err == nil
+	s.stackChanged(st)
 	return r, err
 }
 
@@ -172,6 +174,7 @@ func (s *Simulator) change(id spacelift.StackID, f func(*stack)) error {
 		return err
 	}
 	f(st)
+	s.stackChanged(st)
 	s.schedule(st)
 	s.touch()
 	return nil
@@ -258,7 +261,7 @@ func (r *run) snapshot() Run {
 			StackLabels: slices.Clone(r.stack.Labels), History: slices.Clone(r.History),
 		},
 		Command: r.Command, Metadata: slices.Clone(r.Metadata), Reviews: slices.Clone(r.Reviews),
-		Comments: slices.Clone(r.Comments), Unmet: r.sim.unmet(r), Plan: r.Plan,
+		Comments: slices.Clone(r.Comments), Unmet: r.sim.unmet(r), Plan: r.Plan, Retried: r.Retried,
 	}
 	if r.Delta != nil {
 		shot.Delta = new(*r.Delta)

@@ -229,6 +229,9 @@ func (s *Simulator) review(who actor, stack spacelift.StackID, id spacelift.RunI
 		return review, nil
 	}
 	r.Reviews = append(r.Reviews, review)
+	if s.opts.Observer != nil {
+		s.opts.Observer.RunReviewed(r.ref(), review)
+	}
 	s.touch()
 	approvals, rejections := r.tally()
 	switch {
@@ -291,6 +294,7 @@ func (s *Simulator) lock(who actor, id spacelift.StackID, note string) error {
 		return refuse("stack %s is locked by %s", id, st.LockedBy)
 	}
 	st.LockedBy, st.LockedAt, st.LockNote = who.name, s.clock.Now(), note
+	s.stackChanged(st)
 	s.touch()
 	return nil
 }
@@ -307,6 +311,7 @@ func (s *Simulator) unlock(who actor, id spacelift.StackID) error {
 		return fmt.Errorf("stack %s is locked by %s: %w", id, st.LockedBy, ErrUnauthorized)
 	}
 	st.LockedBy, st.LockedAt, st.LockNote = "", time.Time{}, ""
+	s.stackChanged(st)
 	s.schedule(st)
 	s.touch()
 	return nil

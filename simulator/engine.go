@@ -182,6 +182,9 @@ func (s *Simulator) enter(r *run, to spacelift.RunState, who, note string) {
 	})
 	s.log.Info("run state changed", "stack", r.stack.ID, "run", r.ID, "type", r.Type, "state", to, "version", len(r.History)-1, "note", note)
 	r.showOnStack(to, now)
+	if s.opts.Observer != nil {
+		s.opts.Observer.RunEntered(r.snapshot())
+	}
 	s.notify(r)
 	s.touch()
 	switch {
@@ -340,6 +343,7 @@ func (s *Simulator) ended(r *run) {
 	if r.state() != finished {
 		if r.Type == spacelift.RunTypeDestroy {
 			st.Deleting = false
+			s.stackChanged(st)
 		}
 		return
 	}
@@ -358,4 +362,5 @@ func (s *Simulator) remove(st *stack) {
 	s.attachments = slices.DeleteFunc(s.attachments, func(a *attachment) bool { return a.Stack == st.ID })
 	s.contextBonds = slices.DeleteFunc(s.contextBonds, func(a *contextAttachment) bool { return a.Stack == st.ID })
 	s.order = slices.DeleteFunc(s.order, func(id spacelift.StackID) bool { return id == st.ID })
+	s.stackChanged(st)
 }

@@ -97,7 +97,7 @@ func (s *Simulator) serveGraphQL(w http.ResponseWriter, r *http.Request) {
 	for _, e := range answer.Errors {
 		messages = append(messages, e.Message)
 	}
-	done := outcome{errors: messages, executed: !c.pretend && (len(messages) == 0 || len(answer.Data) > 0)}
+	done := outcome{errors: messages, executed: !c.pretend && (len(messages) == 0 || len(answer.Data) > 0), data: answer.Data}
 	switch {
 	case fault.Kind == LostResponse:
 		s.wait(r.Context(), time.Duration(fault.Delay))

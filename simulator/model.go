@@ -258,6 +258,7 @@ type Run struct {
 	Comments []Comment          `json:"comments,omitempty"`
 	WaitsFor []spacelift.RunRef `json:"waitsFor,omitempty"` // upstream runs
 	Unmet    []string           `json:"externalDependencies,omitempty"`
+	Retried  bool               `json:"retried,omitempty"` // made by a retry of another run
 	Plan     Plan               `json:"plan"`
 }
 
@@ -271,6 +272,7 @@ type StackStatus struct {
 	LockNote      string             `json:"lockNote,omitempty"`
 	Disabled      bool               `json:"disabled,omitempty"`
 	Deleting      bool               `json:"deleting,omitempty"`
+	Deleted       bool               `json:"deleted,omitempty"` // observers alone see deleted stacks
 	TrackedCommit *Commit            `json:"trackedCommit,omitempty"`
 	Outputs       map[string]string  `json:"outputs,omitempty"`
 	Runs          []spacelift.RunID  `json:"runs"` // oldest first, of every type
@@ -279,7 +281,7 @@ type StackStatus struct {
 func (st *stack) status() StackStatus {
 	status := StackStatus{
 		Stack: st.Stack, State: st.State, LockedBy: st.LockedBy, LockedAt: st.LockedAt, LockNote: st.LockNote,
-		Disabled: st.Disabled, Deleting: st.Deleting, Outputs: maps.Clone(st.Outputs), Runs: []spacelift.RunID{},
+		Disabled: st.Disabled, Deleting: st.Deleting, Deleted: st.Deleted, Outputs: maps.Clone(st.Outputs), Runs: []spacelift.RunID{},
 	}
 	status.Labels = slices.Clone(st.Labels)
 	if st.blocker != nil {

@@ -51,6 +51,8 @@ type Options struct {
 	UnauthorizedStatus int
 	// Logger gets one record per state change and delivery; nil is silence.
 	Logger *slog.Logger
+	// Observer receives all that happens; nil is nobody.
+	Observer Observer
 }
 
 // Phases says how long a run stays in a state. A state that is not in it takes

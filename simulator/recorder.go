@@ -53,6 +53,7 @@ func (s *Simulator) record(r *Request) {
 type outcome struct {
 	errors   []string
 	executed bool
+	data     []byte // of the answer; nil if the request was not carried out
 }
 
 // or returns the outcome with this error, unless the request was carried out: then
@@ -69,5 +70,8 @@ func (s *Simulator) answered(r *Request, status int, done outcome) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r.Status, r.Errors, r.Executed = status, done.errors, done.executed
+	if s.opts.Observer != nil {
+		s.opts.Observer.RequestAnswered(*r, done.data)
+	}
 	s.touch()
 }

@@ -115,6 +115,7 @@ func (resolver) StackUpdate(ctx context.Context, args struct {
 		asked.Approvals, asked.ApproveQueued = st.Approvals, st.ApproveQueued
 		asked.BlockerLag, asked.Drift, asked.Resources, asked.Plan = st.BlockerLag, st.Drift, st.Resources, st.Plan
 		st.Stack, st.settings = asked, args.Input
+		s.stackChanged(st)
 		s.schedule(st)
 		s.touch()
 		return nil
@@ -151,15 +152,17 @@ func (resolver) StackUnlock(ctx context.Context, args idArgs) (*stackOut, error)
 }
 
 func (resolver) StackEnable(ctx context.Context, args idArgs) (*stackOut, error) {
-	return onStack(ctx, args.ID, func(_ *Simulator, _ actor, st *stack) error {
+	return onStack(ctx, args.ID, func(s *Simulator, _ actor, st *stack) error {
 		st.Disabled = false
+		s.stackChanged(st)
 		return nil
 	})
 }
 
 func (resolver) StackDisable(ctx context.Context, args idArgs) (*stackOut, error) {
-	return onStack(ctx, args.ID, func(_ *Simulator, _ actor, st *stack) error {
+	return onStack(ctx, args.ID, func(s *Simulator, _ actor, st *stack) error {
 		st.Disabled = true
+		s.stackChanged(st)
 		return nil
 	})
 }

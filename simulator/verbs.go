@@ -71,6 +71,11 @@ func (s *Simulator) Disable(id spacelift.StackID) error {
 	return s.change(id, func(st *stack) { st.Disabled = true })
 }
 
+// Enable is the inverse of Disable.
+func (s *Simulator) Enable(id spacelift.StackID) error {
+	return s.change(id, func(st *stack) { st.Disabled = false })
+}
+
 // act calls f under the lock.
 func (s *Simulator) act(f func() error) error {
 	s.mu.Lock()
