@@ -14,10 +14,16 @@ import (
 	"github.com/gantryhq/gantry/spacelift/spaceliftapi"
 )
 
-// patience bounds the attempts that wait for something that is likely to pass: an
-// API that is behind its own notifications, or a refusal without a known cause.
-// With the retry policy of the workflows they take some minutes.
-const patience = 10
+// patience bounds the attempts that wait for a refusal without a known cause to
+// pass. With the retry policy of the workflows they take some minutes.
+//
+// behindPatience bounds those that wait for an API that is behind its own
+// notifications: 15 seconds. Then the workflow compares the two, since the
+// notification may be a forgery that hides the plan that waits.
+const (
+	patience       = 10
+	behindPatience = 5
+)
 
 // ConfirmRun reads the run and confirms its plan, if state, version, commit, delta
 // and policy are those that were judged, and no lock or other brake of the stack,
@@ -26,7 +32,7 @@ const patience = 10
 //
 // It is safe to repeat: each attempt checks first, so it finds an answer that was
 // lost and sends nothing blindly. While the API shows an older state than
-// notifications did, it fails in order to be tried again.
+// notifications did, it fails a few times in order to be tried again.
 func (a *Activities) ConfirmRun(ctx context.Context, in managed.ConfirmRunInput) (managed.ConfirmResult, error) {
 	result, err := checkedAnew(func() (managed.ConfirmResult, error) { return a.confirmRun(ctx, in) })
 	if err == nil && result.Outcome == managed.ConfirmedUnseen && a.OnConfirmedUnseen != nil {
@@ -43,8 +49,7 @@ func (a *Activities) confirmRun(ctx context.Context, in managed.ConfirmRunInput)
 	if err != nil {
 		return managed.ConfirmResult{}, err
 	}
-	patient := activity.GetInfo(ctx).Attempt < patience
-	found, read, err := a.check(ctx, api, in, patient)
+	found, read, err := a.check(ctx, api, in)
 	if err != nil || found.Outcome != "" {
 		return found, err
 	}
@@ -66,11 +71,11 @@ func (a *Activities) confirmRun(ctx context.Context, in managed.ConfirmRunInput)
 		return managed.ConfirmResult{}, classify(ctx, err)
 	}
 	// Most likely a person was faster: then the run shows it.
-	found, _, checkErr := a.check(ctx, api, in, patient)
+	found, _, checkErr := a.check(ctx, api, in)
 	if checkErr != nil || found.Outcome != "" {
 		return found, checkErr
 	}
-	if patient && !is[*spacelift.IllegalStateError](err) {
+	if activity.GetInfo(ctx).Attempt < patience && !is[*spacelift.IllegalStateError](err) {
 		return managed.ConfirmResult{}, err
 	}
 	found.Outcome, found.Reason = managed.ConfirmRefused, err.Error()
@@ -79,13 +84,13 @@ func (a *Activities) confirmRun(ctx context.Context, in managed.ConfirmRunInput)
 
 // check reads the run, and checks it and the rules. An empty outcome means: go
 // ahead. read is the time of the answer.
-func (a *Activities) check(ctx context.Context, api Spacelift, in managed.ConfirmRunInput, patient bool) (result managed.ConfirmResult, read time.Time, err error) {
+func (a *Activities) check(ctx context.Context, api Spacelift, in managed.ConfirmRunInput) (result managed.ConfirmResult, read time.Time, err error) {
 	run, err := api.Run(ctx, in.Run)
 	if err != nil {
 		return managed.ConfirmResult{}, read, classify(ctx, err)
 	}
 	read = time.Now()
-	if behind(in.Expect, run) && patient {
+	if behind(in.Expect, run) && activity.GetInfo(ctx).Attempt < behindPatience {
 		return managed.ConfirmResult{}, read, fmt.Errorf("the API shows run %s in %s (%d), older than the %s (%d) we know of",
 			in.Run, run.State, run.StateVersion, in.Expect.State, in.Expect.StateVersion)
 	}

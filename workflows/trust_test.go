@@ -129,6 +129,26 @@ func TestAVersionAheadHidesNoPlan(t *testing.T) {
 	}
 }
 
+// A forged plan beyond the one that is there delays its confirmation by seconds.
+func TestAForgedPlanKeepsNoPlanFromItsConfirmation(t *testing.T) {
+	for _, version := range []int{421, 3} {
+		t.Run(fmt.Sprint("UNCONFIRMED ", version), func(t *testing.T) {
+			r := newRig(t, auto)
+			r.at(0, func() { r.moves(queued, planning) })
+			r.at(time.Minute, func() { r.goes(unconfirmed); r.forges(ends(unconfirmed, version)); r.notify() })
+			r.at(time.Minute+20*time.Second, func() {
+				if len(r.confirmed) != 1 {
+					t.Errorf("the plan is not confirmed: %+v", r.status().WaitingFor)
+				}
+				r.moves(applying, finished)
+			})
+			if s := r.manage(); s.State != finished {
+				t.Errorf("ended in %s", s.State)
+			}
+		})
+	}
+}
+
 // The API may be behind its own notifications: what it denies is read again soon.
 func TestAnAPIThatIsBehindCatchesUp(t *testing.T) {
 	for _, tc := range []struct {

@@ -26,6 +26,7 @@ type Situation struct {
 	shown         StateKey // the newest state that the API showed at readAt
 	Trust         trust
 	whyRead       string     // why notifications make it necessary to read the run; empty if they don't
+	doubted       bool       // the state may be none that the run has entered
 	missingUntil  time.Time  // when a run that Spacelift does not know is given up
 	readEvents    []RunEvent // by the API, in the run's order
 	blockRead     time.Time  // when it showed Block
@@ -72,6 +73,9 @@ func (r *Record) Situation(at time.Time) Situation {
 		s.shown = *r.Shown
 	}
 	s.whyRead, s.missingUntil = r.whyRead(), r.missingUntil()
+	if now, ok := r.current(); ok && !s.read {
+		s.doubted = r.whyDoubted(now) != ""
+	}
 	s.needsApproval = r.needsApproval(key)
 	if s.State.NeedsDecision(s.needsApproval) {
 		if s.Ask = r.pending(key); s.Ask == nil {

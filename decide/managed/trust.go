@@ -163,6 +163,14 @@ func (r *Record) whyRead() string {
 		return "a notification names other labels than Spacelift's API did"
 	case shown:
 		return ""
+	}
+	return r.whyDoubted(now)
+}
+
+// whyDoubted says why the newest state, which only notifications named, may be
+// none that the run has entered; empty if nothing speaks against it.
+func (r *Record) whyDoubted(now RunEvent) string {
+	switch {
 	case r.Trust.Disputed:
 		return fmt.Sprintf("only a notification says that the run is %s, and what followed contradicts it", now.State)
 	case !now.State.Known(), !r.Facts().Type.Known():
@@ -502,7 +510,8 @@ func (s Situation) fresh() bool {
 
 // readIfDoubted makes Gantry read the run where notifications give a reason to, before it
 // waits or speaks. Acts read the run themselves, right before they change
-// anything.
+// anything; but one for a state that may never have been would delay what the true
+// state needs.
 func (s Situation) readIfDoubted(n Next) Next {
 	if n.Do != DoFinish && n.What == "" { // the run has ended, and something follows from that
 		n.What, n.Who, n.Then = WaitAnswer, "the operator of Gantry, if it takes long", "Gantry records how it ended"
@@ -516,13 +525,14 @@ func (s Situation) readIfDoubted(n Next) Next {
 	case n.Do == DoAsk || n.Do == DoClock, n.Do == DoHold && s.Ask != nil && n.What != WaitGate && !s.Entered.Held && s.Trust.Failed == 0:
 		return s.readFirst(n)
 	}
+	acts := n.Do != doWait && n.Do != DoHold && n.Do != DoAsk && n.Do != DoClock
 	switch {
-	case s.whyRead == "":
-		return n
-	case n.Do != doWait && n.Do != DoHold && n.Do != DoAsk && n.Do != DoClock:
+	case s.whyRead == "", acts && !s.doubted:
 		return n
 	case !s.Now.Before(s.Trust.Next):
 		return s.readFirst(n)
+	case acts:
+		return n
 	}
 	n.Until = decide.Earlier(n.Until, s.Trust.Next)
 	if n.What == WaitSpacelift {
