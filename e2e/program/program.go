@@ -155,13 +155,21 @@ func init() { ports.Store(rand.Int32N(portCount)) } // tests of other packages r
 // FreePort returns a free port of this machine, a different one each time.
 func FreePort(t testing.TB) int {
 	t.Helper()
+	port, err := Port(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
+}
+
+// Port is FreePort outside of tests.
+func Port(ctx context.Context) (int, error) {
 	for range portCount {
 		port := firstPort + int(ports.Add(1)%portCount)
-		if l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+		if l, err := new(net.ListenConfig).Listen(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
 			_ = l.Close()
-			return port
+			return port, nil
 		}
 	}
-	t.Fatalf("no port is free from %d on", firstPort)
-	return 0
+	return 0, fmt.Errorf("no port is free from %d on", firstPort)
 }

@@ -113,7 +113,7 @@ type Person struct {
 	Person  string   `json:"person,omitempty"`  // shared by all tokens of one person; Name when empty
 }
 
-// Script is what a seed has a schedule do.
+// Script is a schedule as its seed made it.
 type Script struct {
 	Seed   uint64        `json:"seed"`
 	Kind   string        `json:"kind"` // the story it varies, such as "chain"
@@ -134,10 +134,11 @@ type ScriptStack struct {
 
 // ScriptStep is one thing that a schedule does. Arguments depend on Do.
 type ScriptStep struct {
-	After time.Duration     `json:"after"`         // since the schedule began
-	Until string            `json:"until"`         // what it waits for, then; "" for nothing
-	Do    string            `json:"do"`            //
-	Who   string            `json:"who,omitempty"` // a person; "" for the world
+	After time.Duration     `json:"after,omitempty"` // after the step before, or the beginning
+	Until string            `json:"until,omitempty"` // what it waits for then, within limits; empty for nothing
+	With  bool              `json:"with,omitempty"`  // at the same instant as the step before; After and Until are empty
+	Do    string            `json:"do"`
+	Who   string            `json:"who,omitempty"` // a person; empty for the world
 	Stack string            `json:"stack,omitempty"`
 	Args  map[string]string `json:"args,omitempty"`
 }

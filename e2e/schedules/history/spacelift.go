@@ -1,6 +1,10 @@
 package history
 
-import "time"
+import (
+	"strconv"
+	"strings"
+	"time"
+)
 
 // Call is a GraphQL request to Spacelift, from its arrival to its answer.
 type Call struct {
@@ -98,7 +102,7 @@ type Delivery struct {
 	Run     string `json:"run,omitempty"`
 	State   string `json:"state,omitempty"`
 	Version int    `json:"version"`
-	// Mishap is what befell it: drop, double, delay, reorder, cut (Gantry has it, and
+	// Mishap is its fate: drop, double, delay, reorder, cut (Gantry has it, and
 	// its answer was lost), or a forgery: forged-end, forged-ahead, forged-link,
 	// forged-labels, forged-account, forged-state, forged-secret. Empty for none.
 	Mishap  string `json:"mishap,omitempty"`
@@ -110,3 +114,26 @@ type Delivery struct {
 
 // Forged reports whether Spacelift never sent this notification.
 func (d Delivery) Forged() bool { return len(d.Mishap) > 7 && d.Mishap[:7] == "forged-" }
+
+// Schedule returns the schedule of the one stack that the call is about; 0 if it
+// is about several or none.
+func (c *Call) Schedule() int {
+	stack, _ := c.Arguments["stack"].(string)
+	if id, isStack := c.Arguments["id"].(string); stack == "" && isStack {
+		stack = id
+	}
+	if stack == "" && len(c.Stacks) == 1 {
+		stack = c.Stacks[0].Stack
+	}
+	return ScheduleOf(stack)
+}
+
+// ScheduleOf returns the schedule that a stack belongs to: 12 for s12-a, and 0
+// for a stack of none.
+func ScheduleOf(stack string) int {
+	number, _, found := strings.Cut(strings.TrimPrefix(stack, "s"), "-")
+	if n, err := strconv.Atoi(number); err == nil && found {
+		return n
+	}
+	return 0
+}

@@ -1,0 +1,66 @@
+package script
+
+import (
+	"time"
+
+	"github.com/gantryhq/gantry/e2e/schedules/history"
+)
+
+// Channels of notifications; the first one receives findings too.
+var channels = []string{"on-call", "deploys", "slack"}
+
+// People are the people of all batches.
+var People = []history.Person{
+	{Name: "ann", Role: "approver", Groups: []string{"platform"}},
+	{Name: "bob", Role: "approver", Groups: []string{"platform", "security"}},
+	{Name: "cara", Role: "approver", Groups: []string{"security"}},
+	{Name: "dan", Role: "operator", Groups: []string{"platform"}},
+	{Name: "eve", Role: "admin", Groups: []string{"platform", "security"}},
+	{Name: "fay", Role: "viewer"},
+	{Name: "jane", Role: "approver", Groups: []string{"platform", "security"}, Aliases: []string{"jdoe"}},
+	{Name: "jane-2", Role: "approver", Groups: []string{"platform", "security"}, Person: "jane"},
+	{Name: "otto", Role: "operator", Groups: []string{"security"}},
+}
+
+var profileNames = []string{"production", "careful", "quick", "timed", "no-drift", "old-plans"}
+
+// Setup returns the configuration of a batch that begins at a time. changed
+// is the one that replaces it in the middle of the storm.
+func Setup(at time.Time, storm time.Duration, changed bool) history.Setup {
+	two, five, three, zero := 2, 5, 3, 0
+	yes, no := true, false
+	s := history.Setup{
+		DependsOn: true, Channels: channels, People: People,
+		Profiles: []history.Profile{
+			{
+				Name: "production", Confirm: "no-deletes", Limits: &history.Limits{MaxAdded: &five, MaxDeleted: &zero}, Approvals: 2, Approvers: "platform",
+				Notify: []string{"deploys"}, Retries: &two, RetryBackoff: "1s",
+			},
+			{Name: "careful", Confirm: "manual", Approvals: 2, SelfApproval: &yes, ApprovalTimeout: "1m", OnTimeout: "keep", Notify: []string{"slack"}},
+			{Name: "quick", Confirm: "auto", Retries: &three, RetryBackoff: "1s", RetryAfterApply: &yes},
+			{Name: "timed", Confirm: "manual", ApprovalTimeout: "1m", OnTimeout: "discard", Notify: []string{"on-call"}},
+			{Name: "no-drift", Confirm: "auto", Drift: &no, Types: []string{"TRACKED"}},
+			{Name: "old-plans", Confirm: "auto", OldPlans: "keep", Retries: &two, RetryCauses: []string{"transient"}, RetryBackoff: "2s"},
+		},
+		Windows: windows(at, storm),
+	}
+	if changed {
+		s.Profiles[0].Approvals, s.Profiles[0].Approvers = 1, "security"
+		s.Profiles[1].Approvals, s.Profiles[1].SelfApproval = 1, &no
+		s.Profiles[2].Limits = &history.Limits{MaxAdded: &two}
+	}
+	return s
+}
+
+// windows returns one window that is always open, one that never is, and one that
+// opens at the first full minute after the storm.
+func windows(at time.Time, storm time.Duration) []history.Window {
+	day := 24 * time.Hour
+	today := at.UTC().Truncate(time.Minute)
+	opens := at.Add(storm).UTC().Truncate(time.Minute).Add(time.Minute)
+	return []history.Window{
+		{Name: "always", Allow: []history.Period{{Start: today.Add(-day), End: today.Add(2 * day)}}},
+		{Name: "never", Allow: []history.Period{{Start: today.Add(-2 * day), End: today.Add(-day)}}},
+		{Name: "soon", Deny: []history.Period{{Start: today.Add(-day), End: opens}}},
+	}
+}

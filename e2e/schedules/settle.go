@@ -1,0 +1,86 @@
+package schedules
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gantryhq/gantry/e2e/schedules/rig"
+)
+
+// settle lets the janitor work until everything has ended, or the bound has
+// passed.
+func (b *Batch) settle(ctx context.Context) {
+	j := &janitor{b: b, began: time.Now(), tries: map[string]int{}}
+	shown := time.Now()
+	for ctx.Err() == nil {
+		open := b.unsettled(ctx)
+		if open == "" {
+			b.options.Progress("settled %s after the storm", time.Since(j.began).Round(time.Second))
+			return
+		}
+		if time.Since(j.began) > b.options.Bound {
+			b.options.Progress("not settled within %s: %s", b.options.Bound, open)
+			return
+		}
+		if time.Since(shown) > 10*time.Second {
+			b.options.Progress("%s after the storm: %s", time.Since(j.began).Round(time.Second), open)
+			shown = time.Now()
+		}
+		j.round(ctx)
+		sleep(ctx, time.Second)
+	}
+}
+
+// unsettled returns what has not ended yet; nothing if everything has.
+func (b *Batch) unsettled(ctx context.Context) string {
+	var open []string
+	runs := b.Spacelift.Open()
+	if n := len(runs); n > 0 {
+		open = append(open, fmt.Sprintf("%d runs are open (such as %s of %s, %s)", n, runs[0].ID, runs[0].Stack, runs[0].State))
+	}
+	switch executions, err := b.OpenExecutions(ctx); {
+	case err != nil:
+		open = append(open, err.Error())
+	case len(executions) > 0:
+		open = append(open, fmt.Sprintf("%d executions are open (such as %s)", len(executions), executions[0].ID))
+	}
+	for i := range b.Replicas {
+		switch n, err := b.Client.Pending(ctx, i); {
+		case err != nil:
+			open = append(open, err.Error())
+		case n > 0:
+			open = append(open, fmt.Sprintf("%d events wait in the inbox of replica %d", n, i+1))
+		}
+	}
+	return strings.Join(open, ", ")
+}
+
+// conclude reads at the end all that Gantry and Temporal show, for those who
+// judge it.
+func (b *Batch) conclude(ctx context.Context) error {
+	var work sync.WaitGroup
+	limit := make(chan struct{}, hands)
+	for _, run := range b.Spacelift.All() {
+		limit <- struct{}{}
+		work.Go(func() {
+			defer func() { <-limit }()
+			b.read(ctx, operatorName, run)
+		})
+	}
+	work.Wait()
+	none := func([]byte) {}
+	b.pages(ctx, rig.Ask{Who: operatorName, Operation: "listRuns", Path: "/v1/runs?pageSize=200"}, none)
+	for _, c := range b.chains(ctx, operatorName, "?pageSize=200", false) {
+		b.Client.Do(ctx, rig.Ask{Who: operatorName, Operation: "getChain", Method: http.MethodGet, Path: "chains/" + c.Run, Stack: c.Stack, Run: c.Run, Replica: -1})
+	}
+	for operation, path := range map[string]string{"listAccounts": "/v1/accounts", "listFreezes": "freezes", "listStacks": "stacks"} {
+		b.Client.Do(ctx, rig.Ask{Who: operatorName, Operation: operation, Method: http.MethodGet, Path: path, Replica: -1})
+	}
+	b.pages(ctx, rig.Ask{Who: operatorName, Operation: "listDeliveries", Path: "/v1/deliveries?forwarding=dead"}, none)
+	b.RecordUsage()
+	return b.RecordExecutions(ctx)
+}
