@@ -233,18 +233,23 @@ func (s *Simulator) review(who actor, stack spacelift.StackID, id spacelift.RunI
 		s.opts.Observer.RunReviewed(r.ref(), review)
 	}
 	s.touch()
-	approvals, rejections := r.tally()
+	return review, s.applyApproval(r)
+}
+
+// applyApproval continues or ends a run as its approval policies decide.
+func (s *Simulator) applyApproval(r *run) error {
+	a := s.approval(r)
 	switch {
-	case !r.reviewable():
-	case rejections > 0:
-		return review, s.move(r, failed, "", "rejected by an approval policy")
-	case approvals < r.stack.Approvals:
+	case !a.asks:
+	case a.rejected:
+		return s.move(r, failed, "", "rejected by an approval policy")
+	case !a.approved:
 	case r.state() == queued:
 		s.schedule(r.stack)
 	case r.state() == pendingReview:
-		return review, s.move(r, finished, "", "")
+		return s.move(r, finished, "", "")
 	}
-	return review, nil
+	return nil
 }
 
 func (s *Simulator) replan(who actor, stack spacelift.StackID, id spacelift.RunID) (*run, error) {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/gantryhq/gantry/spacelift"
@@ -180,10 +179,7 @@ func (s *Simulator) attachedTo(c *bundle) []*contextAttachment {
 }
 
 func (s *Simulator) autoattaches(c *bundle, st *stack) bool {
-	return slices.Contains(s.reach(st.Space), c.Space) && slices.ContainsFunc(c.Labels, func(label string) bool {
-		wanted, auto := strings.CutPrefix(label, "autoattach:")
-		return auto && (wanted == "*" || slices.Contains(st.Labels, wanted))
-	})
+	return s.reachesByLabel(c.Space, c.Labels, st)
 }
 
 // setting is an element of a stack's effective configuration; context is nil for

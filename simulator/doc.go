@@ -1,5 +1,5 @@
 // Package simulator is a Spacelift account in memory: its GraphQL API, its run
-// state machine, its notification policies in real Rego and its signed webhook
+// state machine, its policies in real Rego and its signed webhook
 // deliveries, with every fault we know of on demand. Tests, the lab and other
 // teams' CI use it instead of Spacelift.
 //

@@ -288,21 +288,25 @@ func (s *Simulator) plannedNext(r *run) {
 		delta.Resources = r.stack.Resources
 	}
 	r.Delta, r.Planned = &delta, true
+	s.judgePlan(r)
 	changes := r.Plan.hasChanges() || r.ForceApply != ""
 	switch {
-	case r.Plan.Verdict == Deny:
+	case r.Verdict == Deny:
 		s.must(r, failed, "denied by a plan policy")
 	case r.Type == spacelift.RunTypeTesting:
 		s.must(r, applying, "")
 	case r.Type == spacelift.RunTypeProposed:
-		if r.Plan.Verdict == Warn && r.stack.Approvals > 0 {
+		if r.Verdict == Warn && s.hasApprovalPolicy(r.stack) {
 			s.must(r, pendingReview, "")
+			if err := s.applyApproval(r); err != nil {
+				panic(err)
+			}
 		} else {
 			s.must(r, finished, "")
 		}
 	case !changes:
 		s.must(r, finished, "")
-	case r.stack.Autodeploy && r.Plan.Verdict != Warn && r.stack.LockedBy == "":
+	case r.stack.Autodeploy && r.Verdict != Warn && r.stack.LockedBy == "":
 		s.must(r, applying, "")
 	default:
 		s.must(r, unconfirmed, "")

@@ -207,6 +207,8 @@ type runRecord struct {
 	History     []spacelift.Transition `json:"history"`           // oldest first; StateVersion is the index
 	Delta       *spacelift.Delta       `json:"delta,omitempty"`   // nil before planning ended
 	Planned     bool                   `json:"planned,omitempty"` // plan policies have decided
+	Verdict     Verdict                `json:"verdict,omitempty"` // of plan policies; see judgePlan
+	Messages    []string               `json:"messages,omitempty"`
 	TriggeredBy string                 `json:"triggeredBy,omitempty"`
 	By          string                 `json:"by,omitempty"`      // its creator, for locks; empty for a push
 	Session     *session               `json:"session,omitempty"` // its creator's; nil for a push and for Spacelift's own machines

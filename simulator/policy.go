@@ -26,12 +26,16 @@ const (
 	RegoV1 = "REGO_V1"
 )
 
-// PolicyNotification is the one type of policy that is evaluated here.
-const PolicyNotification = "NOTIFICATION"
+// The types of policies that are evaluated here.
+const (
+	PolicyNotification = "NOTIFICATION"
+	PolicyApproval     = "APPROVAL"
+	PolicyPlan         = "PLAN"
+)
 
 // Policy is a policy of a space. Its body is Rego in package spacelift. Types
-// other than NOTIFICATION are compiled and kept, not evaluated: Plan and Stack
-// script the decisions of plan and approval policies.
+// other than the three above are compiled and kept, not evaluated. Plan and Stack
+// script more decisions of plan and approval policies.
 type Policy struct {
 	ID          string   `json:"id"`    // a slug of Name when empty
 	Name        string   `json:"name"`  // ID when empty
@@ -111,6 +115,11 @@ func compile(ctx context.Context, engine, body string) (rego.PreparedEvalQuery, 
 	able.Builtins = slices.DeleteFunc(slices.Clone(able.Builtins), func(b *ast.Builtin) bool {
 		return slices.Contains(forbidden, b.Name)
 	})
+	if version == ast.RegoV0 {
+		// Spacelift's documentation says that policies may not import rego.v1, and its
+		// newer engine came later.
+		able.Features = slices.DeleteFunc(slices.Clone(able.Features), func(f string) bool { return f == ast.FeatureRegoV1Import })
+	}
 	return rego.New(
 		rego.Query("data.spacelift"),
 		rego.Module("policy.rego", body),

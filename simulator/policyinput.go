@@ -141,11 +141,11 @@ func (s *Simulator) stackInput(st *stack) object {
 
 // planDecision returns null until plan policies have warned or denied.
 func (r *run) planDecision() any {
-	if !r.Planned || r.Plan.Verdict == Allow || r.Plan.Verdict == "" {
+	if !r.Planned || r.Verdict == "" || r.Verdict == Allow {
 		return nil
 	}
 	decision := object{"deny": []any{}, "warn": []any{}}
-	decision[string(r.Plan.Verdict)] = stringList(r.Plan.Messages)
+	decision[string(r.Verdict)] = stringList(r.Messages)
 	return decision
 }
 
@@ -156,7 +156,7 @@ func (r *run) receipts() any {
 	if r.planDecision() == nil {
 		return nil
 	}
-	return []any{object{"type": "PLAN", "name": "simulated-plan-policy", "outcome": string(r.Plan.Verdict), "flags": []any{}}}
+	return []any{object{"type": "PLAN", "name": "simulated-plan-policy", "outcome": string(r.Verdict), "flags": []any{}}}
 }
 
 // timing returns the duration of each finished state.

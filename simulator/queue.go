@@ -74,16 +74,15 @@ func (s *Simulator) unmet(r *run) []string {
 
 // needsApproval reports whether the approval policy asks in the run's state and is
 // still undecided.
-func (r *run) needsApproval() bool {
-	if !r.reviewable() {
-		return false
-	}
-	approvals, _ := r.tally()
-	return approvals < r.stack.Approvals
+func (r *run) needsApproval() bool { return !r.sim.approval(r).approved }
+
+// hasApprovalPolicy reports whether an approval policy is attached to the stack.
+func (s *Simulator) hasApprovalPolicy(st *stack) bool {
+	return st.Approvals > 0 || len(s.attachedPolicies(st, PolicyApproval)) > 0
 }
 
-// reviewable reports whether the stack's approval policy is evaluated in the
-// run's state.
+// reviewable reports whether the stack's scripted approval policy is evaluated in
+// the run's state.
 func (r *run) reviewable() bool {
 	st := r.stack
 	if st.Approvals == 0 {
@@ -92,9 +91,7 @@ func (r *run) reviewable() bool {
 	switch r.state() {
 	case queued:
 		return r.blocking() && (st.ApproveQueued || st.Autodeploy)
-	case unconfirmed:
-		return !st.Autodeploy
-	case pendingReview:
+	case unconfirmed, pendingReview:
 		return true
 	}
 	return false

@@ -173,11 +173,11 @@ func (s *Simulator) poolOut(st *stack) *workerPoolOut {
 	return &workerPoolOut{ID: graphql.ID(p.ID), Name: p.Name}
 }
 
+// attachedOut lists the policies attached to the stack.
+// Assumption: those attached by label are among them, as attachedContexts lists them.
 func (st *stack) attachedOut(s *Simulator) (out []*attachedPolicyOut) {
-	for _, a := range s.attachments {
-		if p, err := s.findPolicy(a.Policy); err == nil && a.Stack == st.ID {
-			out = append(out, &attachedPolicyOut{PolicyID: graphql.ID(p.ID), PolicyName: p.Name, PolicyType: p.Type})
-		}
+	for _, p := range s.attachedPolicies(st, "") {
+		out = append(out, &attachedPolicyOut{PolicyID: graphql.ID(p.ID), PolicyName: p.Name, PolicyType: p.Type})
 	}
 	return out
 }
