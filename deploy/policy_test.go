@@ -25,21 +25,7 @@ type object = map[string]any
 // https://docs.spacelift.io/concepts/policy
 func engine(t *testing.T, version ast.RegoVersion) rego.PreparedEvalQuery {
 	t.Helper()
-	able := ast.CapabilitiesForThisVersion()
-	able.Builtins = slices.DeleteFunc(slices.Clone(able.Builtins), func(b *ast.Builtin) bool {
-		return slices.Contains([]string{"http.send", "time.now_ns", "opa.runtime", "rego.parse_module", "trace"}, b.Name)
-	})
-	query, err := rego.New(
-		rego.Query("data.spacelift"),
-		rego.Module("gantry.rego", deploy.Policy),
-		rego.SetRegoVersion(version),
-		rego.Capabilities(able),
-		rego.StrictBuiltinErrors(false), // as in Spacelift: a builtin's error makes the rule undefined
-	).PrepareForEval(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return query
+	return engineFor(t, version, deploy.Policy)
 }
 
 // routes is everything the policy says of an input, rule by rule.

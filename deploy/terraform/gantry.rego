@@ -1,8 +1,12 @@
 package spacelift
 
-# Both of Spacelift's engines read this: policies made by hand get the old one,
-# and a simulation names none.
-import rego.v1
+# Gantry's policy: gantry setup and Gantry's Terraform module overwrite it.
+#
+# Both of Spacelift's engines read these imports: policies made by hand get the
+# old one, and a simulation names none. Older installations refuse rego.v1.
+import future.keywords.contains
+import future.keywords.if
+import future.keywords.in
 
 # Routes every state change of a stack labelled gantry:managed to the named
 # webhooks labelled gantry, with Spacelift's default body and nothing added.

@@ -1,0 +1,87 @@
+package deploy_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gantryhq/gantry/deploy"
+	"github.com/gantryhq/gantry/simulator"
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+var nineDeletes = simulator.Plan{Delta: spacelift.Delta{Deleted: 9}}
+
+// enforced installs both policies in an engine, for the admin's key.
+func (r *rig) enforced(engine string) {
+	r.t.Helper()
+	viewer, err := r.admin.Viewer(r.t.Context())
+	r.ok(err)
+	attach := []string{"autoattach:" + spacelift.LabelManaged}
+	r.ok(r.AddPolicy(simulator.Policy{Name: "gantry-approval", Type: simulator.PolicyApproval, Engine: engine, Body: deploy.ApprovalPolicy(viewer.ID), Labels: attach}))
+	r.ok(r.AddPolicy(simulator.Policy{Name: "gantry-plan", Type: simulator.PolicyPlan, Engine: engine, Body: deploy.PlanPolicy, Labels: attach}))
+}
+
+// reaches pushes a commit and waits until the run is in the state.
+func (r *rig) reaches(stack spacelift.StackID, commit simulator.Commit, plan simulator.Plan, state spacelift.RunState) spacelift.RunRef {
+	r.t.Helper()
+	id, err := r.Push(stack, commit, plan)
+	r.ok(err)
+	ref := spacelift.RunRef{Account: "acme", Stack: stack, Run: id}
+	r.comesTo(ref, state)
+	return ref
+}
+
+func (r *rig) comesTo(ref spacelift.RunRef, state spacelift.RunState) {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(r.t.Context(), time.Minute)
+	defer cancel()
+	_, err := r.WaitState(ctx, ref.Stack, ref.Run, state)
+	r.ok(err)
+}
+
+func TestSpaceliftRefusesWhatGantryHasNotReviewed(t *testing.T) {
+	for _, engine := range []string{simulator.RegoV0, simulator.RegoV1} {
+		for _, autodeploy := range []bool{false, true} {
+			r := newRig(t)
+			r.enforced(engine)
+			r.ok(r.AddStack(simulator.Stack{ID: "net", Labels: []string{"gantry:managed", "gantry:approvals=2"}, Autodeploy: autodeploy}))
+			run := r.reaches("net", simulator.Commit{}, nineDeletes, spacelift.RunStateUnconfirmed)
+
+			err := r.Confirm("author", run.Stack, run.Run, "")
+			if err == nil || !strings.Contains(err.Error(), "needs approval") {
+				t.Errorf("%s, autodeploy %v: the author's confirmation: %v", engine, autodeploy, err)
+			}
+			r.ok(r.Review("author", run.Stack, run.Run, "APPROVE", ""))
+			if err := r.Confirm("author", run.Stack, run.Run, ""); err == nil {
+				t.Errorf("%s, autodeploy %v: the author's own review is enough", engine, autodeploy)
+			}
+			r.ok(r.admin.ReviewRun(t.Context(), run, spacelift.ReviewApprove, ""))
+			_, err = r.admin.ConfirmRun(t.Context(), run, "")
+			r.ok(err)
+			r.comesTo(run, spacelift.RunStateFinished)
+		}
+	}
+}
+
+func TestEnforcementLetsOtherRunsPass(t *testing.T) {
+	r := newRig(t)
+	r.enforced(simulator.RegoV0)
+	r.ok(r.AddStack(simulator.Stack{ID: "net", Labels: []string{"gantry:managed"}, Autodeploy: true}))
+	r.ok(r.AddStack(simulator.Stack{ID: "other", Autodeploy: true}))
+	warned := simulator.Plan{Delta: spacelift.Delta{Added: 1}, Verdict: simulator.Warn, Messages: []string{"a warning of the stack's own"}}
+
+	r.reaches("net", simulator.Commit{Branch: "feature"}, warned, spacelift.RunStateFinished) // a preview
+	r.reaches("net", simulator.Commit{}, simulator.Plan{}, spacelift.RunStateFinished)        // no changes
+	r.reaches("other", simulator.Commit{}, nineDeletes, spacelift.RunStateFinished)           // not managed
+	task, err := r.CreateTask("jane", "net", "true", false)
+	r.ok(err)
+	r.comesTo(spacelift.RunRef{Account: "acme", Stack: "net", Run: task}, spacelift.RunStateFinished)
+
+	run := r.reaches("net", simulator.Commit{}, nineDeletes, spacelift.RunStateUnconfirmed)
+	r.ok(r.Discard("jane", run.Stack, run.Run, "")) // a brake needs no review
+	run = r.reaches("net", simulator.Commit{}, nineDeletes, spacelift.RunStateUnconfirmed)
+	r.ok(r.admin.ReviewRun(t.Context(), run, spacelift.ReviewReject, ""))
+	r.comesTo(run, spacelift.RunStateFailed)
+}
