@@ -8,6 +8,10 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
+// ErrForeign is the error for a plan that would overwrite something that isn't
+// Gantry's.
+var ErrForeign = errors.New("not written by Gantry, and not replaced without being asked to")
+
 // maxAttempts limits the plans that follow a change that may or may not have
 // happened.
 const maxAttempts = 3
@@ -17,8 +21,13 @@ const maxAttempts = 3
 //
 // After a change that may or may not have happened, Apply inspects the account
 // again instead of repeating it blindly. If Spacelift shows a change differently
-// from what was sent, Apply returns an error; all changes before it were made.
+// from what was sent, Apply returns an error; all changes before it were made. It
+// returns ErrForeign, and changes nothing, if the plan would overwrite something that
+// isn't Gantry's and Wanted.Replace doesn't allow that.
 func Apply(ctx context.Context, api Spacelift, p Plan, done func(what string)) error {
+	if foreign := p.Foreign(); len(foreign) > 0 && !p.wanted.Replace {
+		return fmt.Errorf("%w: %s", ErrForeign, list(foreign))
+	}
 	for attempt := 1; ; attempt++ {
 		err := p.apply(ctx, api, done)
 		if !errors.Is(err, spacelift.ErrAmbiguous) || attempt == maxAttempts {
@@ -38,9 +47,9 @@ func Apply(ctx context.Context, api Spacelift, p Plan, done func(what string)) e
 // Gantry would refuse: the header before the webhook is on, and the webhook before
 // the policy.
 func (p Plan) apply(ctx context.Context, api Spacelift, done func(string)) error {
-	steps := []func(context.Context, Spacelift, func(string)) error{p.sendHeader, p.updateWebhook, p.setPolicy}
+	steps := []func(context.Context, Spacelift, func(string)) error{p.sendHeader, p.updateWebhook, p.setPolicies}
 	if p.webhook != nil && p.webhook.id == "" {
-		steps = []func(context.Context, Spacelift, func(string)) error{p.createWebhook, p.setPolicy}
+		steps = []func(context.Context, Spacelift, func(string)) error{p.createWebhook, p.setPolicies}
 	}
 	for _, step := range steps {
 		if err := step(ctx, api, done); err != nil {
@@ -93,27 +102,36 @@ func (p Plan) sendHeader(ctx context.Context, api Spacelift, done func(string)) 
 	return nil
 }
 
-func (p Plan) setPolicy(ctx context.Context, api Spacelift, done func(string)) error {
-	if p.policy == nil {
-		return nil
+func (p Plan) setPolicies(ctx context.Context, api Spacelift, done func(string)) error {
+	for _, step := range p.policies {
+		if err := step.apply(ctx, api, done); err != nil {
+			return err
+		}
 	}
-	in := p.policy.input
-	var now spacelift.Policy
-	var err error
-	if p.policy.id == "" {
+	return nil
+}
+
+func (s policyStep) apply(ctx context.Context, api Spacelift, done func(string)) (err error) {
+	in, what, now := s.input, "", spacelift.Policy{}
+	switch {
+	case s.remove:
+		what = "deleted"
+		err = api.DeletePolicy(ctx, s.id)
+	case s.id == "":
+		what = "created"
 		now, err = api.CreatePolicy(ctx, in)
-	} else {
-		now, err = api.UpdatePolicy(ctx, p.policy.id, in)
+	default:
+		what = "updated"
+		now, err = api.UpdatePolicy(ctx, s.id, in)
 	}
 	if err != nil {
 		return explainIn(err, in.Space)
 	}
-	if p.policy.id == "" {
-		done("created policy " + now.Name)
-	} else {
-		done("updated policy " + now.Name)
+	done(what + " policy " + in.Name)
+	if s.remove {
+		return nil
 	}
-	return stuck(func(again *Plan) { again.comparePolicy(Wanted{Policy: in.Name, Space: in.Space}, &now) })
+	return stuck(func(again *Plan) { again.comparePolicy(ownPolicy{input: in}, &now) })
 }
 
 // send returns the webhook's input with the secret, which every update needs.

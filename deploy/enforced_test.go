@@ -2,9 +2,13 @@ package deploy_test
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/gantryhq/gantry/deploy"
 	"github.com/gantryhq/gantry/simulator"
@@ -84,4 +88,92 @@ func TestEnforcementLetsOtherRunsPass(t *testing.T) {
 	run = r.reaches("net", simulator.Commit{}, nineDeletes, spacelift.RunStateUnconfirmed)
 	r.ok(r.admin.ReviewRun(t.Context(), run, spacelift.ReviewReject, ""))
 	r.comesTo(run, spacelift.RunStateFailed)
+}
+
+func TestSetupEnforcesAndLeaves(t *testing.T) {
+	r := newRig(t)
+	w := r.wanted()
+	r.setUp(w)
+	if again := r.plan(w); !again.Empty() {
+		t.Errorf("enforcement is not wanted, and the plan is %v", items(again))
+	}
+	w.Enforce = deploy.EnforceOn
+	if diff := cmp.Diff([]string{"created policy gantry-approval", "created policy gantry-plan"}, r.setUp(w)); diff != "" {
+		t.Error(diff)
+	}
+	if again := r.plan(w); !again.Empty() {
+		t.Errorf("a second run would change %+v", again.Changes)
+	}
+	r.ok(r.AddStack(simulator.Stack{ID: "net", Labels: []string{"gantry:managed"}, Autodeploy: true}))
+	run := r.reaches("net", simulator.Commit{}, nineDeletes, spacelift.RunStateUnconfirmed)
+	if err := r.Confirm("author", run.Stack, run.Run, ""); err == nil {
+		t.Error("Spacelift confirmed before Gantry's review")
+	}
+
+	w.Enforce = deploy.EnforceOff
+	if diff := cmp.Diff([]string{"deleted policy gantry-approval", "deleted policy gantry-plan"}, r.setUp(w)); diff != "" {
+		t.Error(diff)
+	}
+	if again := r.plan(w); !again.Empty() {
+		t.Errorf("after leaving: %v", items(again))
+	}
+	r.ok(r.Confirm("author", run.Stack, run.Run, ""))
+}
+
+// The key of gantry serve stays where setup runs with another one, and a change to
+// the policies is drift.
+func TestSetupWithAnotherKeyKeepsTheReviewers(t *testing.T) {
+	r := newRig(t)
+	w := r.wanted()
+	w.Enforce, w.Reviewers = deploy.EnforceOn, []string{"api::01SERVE", "api::01STAGING"}
+	r.setUp(w)
+	w.Enforce, w.Reviewers = deploy.EnforceKeep, nil
+	if again := r.plan(w); !again.Empty() {
+		t.Fatalf("changes %+v", again.Changes)
+	}
+	approval, err := r.admin.Policy(t.Context(), spacelift.EnforcingApproval)
+	r.ok(err)
+	if keys, ok := deploy.ReviewersOf(approval.Body); !ok || !slices.Equal(keys, []string{"api::01SERVE", "api::01STAGING"}) {
+		t.Errorf("reviewers %q %v", keys, ok)
+	}
+	for _, body := range []string{approval.Body + "\napprove := true\n", strings.Replace(approval.Body, "UNCONFIRMED", "APPLYING", 1)} {
+		_, err = r.admin.UpdatePolicy(t.Context(), approval.ID, spacelift.PolicyInput{Name: approval.Name, Engine: approval.Engine, Body: body, Space: "root"})
+		r.ok(err)
+		plan := r.plan(w)
+		if diff := cmp.Diff([]deploy.Item{deploy.ItemPolicyBody, deploy.ItemPolicyLabels}, items(plan)); diff != "" {
+			t.Error(diff)
+		}
+		if _, ok := deploy.ReviewersOf(body); ok {
+			t.Error("an edited policy passes for Gantry's")
+		}
+	}
+}
+
+// What somebody else wrote is shown, and replaced only on request.
+func TestSetupReplacesNothingOfOthers(t *testing.T) {
+	const theirs = "package spacelift\n\napprove = true\n"
+	r := newRig(t)
+	r.ok(r.AddPolicy(simulator.Policy{Name: "gantry-approval", Type: simulator.PolicyApproval, Body: theirs}))
+	r.ok(r.AddPolicy(simulator.Policy{Name: "gantry", Body: "package spacelift\n"}))
+	r.ok(r.AddNamedWebhook(simulator.NamedWebhook{ID: "gantry", Endpoint: "https://pager.example.com", Secret: secret}))
+	w := r.wanted()
+	w.Enforce = deploy.EnforceOn
+	plan := r.plan(w)
+	if diff := cmp.Diff([]string{"webhook gantry", "policy gantry", "policy gantry-approval"}, plan.Foreign()); diff != "" {
+		t.Error(diff)
+	}
+	err := deploy.Apply(t.Context(), r.admin, plan, func(what string) { t.Errorf("did %s", what) })
+	if !errors.Is(err, deploy.ErrForeign) {
+		t.Errorf("got %v", err)
+	}
+	for _, c := range plan.Changes {
+		if c.Name == "gantry-approval" && c.Item == deploy.ItemPolicyBody && (c.Old != theirs || !strings.Contains(c.Diff, "-approve = true\n")) {
+			t.Errorf("old %q, diff %q", c.Old, c.Diff)
+		}
+	}
+	w.Replace = true
+	r.setUp(w)
+	if again := r.plan(w); !again.Empty() {
+		t.Errorf("left undone: %v", items(again))
+	}
 }

@@ -21,10 +21,12 @@ type Spacelift interface {
 	CreateNamedWebhook(ctx context.Context, in spacelift.NamedWebhookInput) (spacelift.NamedWebhook, error)
 	UpdateNamedWebhook(ctx context.Context, id string, in spacelift.NamedWebhookInput) (spacelift.NamedWebhook, error)
 	SetNamedWebhookHeaders(ctx context.Context, id string, headers map[string]string) error
-	Policies(ctx context.Context, ofType string) (spacelift.Listing[spacelift.Policy], error)
+	Policies(ctx context.Context, ofTypes ...string) (spacelift.Listing[spacelift.Policy], error)
 	Policy(ctx context.Context, id string) (spacelift.Policy, error)
 	CreatePolicy(ctx context.Context, in spacelift.PolicyInput) (spacelift.Policy, error)
 	UpdatePolicy(ctx context.Context, id string, in spacelift.PolicyInput) (spacelift.Policy, error)
+	DeletePolicy(ctx context.Context, id string) error
+	Viewer(ctx context.Context) (spacelift.Viewer, error)
 }
 
 // Secret is a string that fmt, JSON and YAML don't show.
@@ -61,12 +63,35 @@ type Wanted struct {
 	// SendSecrets sends the secret and the header's value even without a visible
 	// difference: Spacelift may not show its own.
 	SendSecrets bool
+
+	// Enforce says what becomes of the policies that make Gantry's decisions binding.
+	Enforce Enforce
+
+	// Reviewers are the API keys whose reviews approve, as Spacelift names them; empty
+	// means the key that Inspect uses.
+	Reviewers []string
+
+	// Replace allows Apply to overwrite a webhook or policy that has the wanted name
+	// and isn't Gantry's.
+	Replace bool
 }
+
+// Enforce is a decision about the policies that make Gantry's decisions binding.
+type Enforce string
+
+// The decisions.
+const (
+	EnforceKeep Enforce = ""    // compare them where they exist
+	EnforceOn   Enforce = "on"  // create them
+	EnforceOff  Enforce = "off" // delete them
+)
 
 // Found is the part of an account that concerns Gantry.
 type Found struct {
 	Webhooks []spacelift.NamedWebhook
 	Policies []spacelift.Policy // those of type NOTIFICATION
+	Holds    []spacelift.Policy // those of types APPROVAL and PLAN
+	Viewer   string             // the key that read all this
 	Complete bool               // false if the account has more than the lists hold
 
 	Secret SecretMatch       // of the wanted webhook
@@ -96,11 +121,22 @@ func Inspect(ctx context.Context, api Spacelift, w Wanted) (Found, error) {
 	if err != nil {
 		return Found{}, explain(err, "reading webhooks takes read access to their space")
 	}
-	policies, err := api.Policies(ctx, spacelift.PolicyTypeNotification)
+	policies, err := api.Policies(ctx, spacelift.PolicyTypeNotification, spacelift.PolicyTypeApproval, spacelift.PolicyTypePlan)
 	if err != nil {
 		return Found{}, explain(err, "reading policies takes read access to their space")
 	}
-	found := Found{Webhooks: hooks.Items, Policies: policies.Items, Complete: hooks.Complete && policies.Complete}
+	viewer, err := api.Viewer(ctx)
+	if err != nil {
+		return Found{}, err
+	}
+	found := Found{Webhooks: hooks.Items, Viewer: viewer.ID, Complete: hooks.Complete && policies.Complete}
+	for _, p := range policies.Items {
+		if p.Type == spacelift.PolicyTypeNotification {
+			found.Policies = append(found.Policies, p)
+		} else {
+			found.Holds = append(found.Holds, p)
+		}
+	}
 	if hook := found.Webhook(w.Webhook); hook != nil && w.Secret != "" {
 		same, shown, err := api.NamedWebhookSecretIs(ctx, hook.ID, string(w.Secret))
 		switch {

@@ -156,7 +156,7 @@ func TestOurPolicyIsAskedOnceItIsEdited(t *testing.T) {
 type oldEngine struct{ *spaceliftapi.Client }
 
 func (e oldEngine) SimulatePolicy(ctx context.Context, ofType, body, input string) (string, error) {
-	if !strings.Contains(body, "import rego.v1") {
+	if !strings.Contains(body, "import future.keywords") {
 		return "", context.DeadlineExceeded
 	}
 	return e.Client.SimulatePolicy(ctx, ofType, body, input)

@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -28,6 +29,8 @@ const (
 	ItemPolicyBody      Item = "policy.body"
 	ItemPolicyEngine    Item = "policy.engine"
 	ItemPolicySpace     Item = "policy.space"
+	ItemPolicyLabels    Item = "policy.labels"
+	ItemPolicyGone      Item = "policy.gone" // it is there, and unwanted
 )
 
 // Change is one difference between the present and the desired setup. It holds no
@@ -38,6 +41,17 @@ type Change struct {
 	Now    string `json:"now,omitempty"`    // empty if it is missing
 	Wanted string `json:"wanted,omitempty"` // in a form for people
 	Why    string `json:"why"`
+
+	// Diff shows what changes in a policy's body: lines that go begin with -, new ones
+	// with +.
+	Diff string `json:"diff,omitempty"`
+
+	// Old is the text that is lost: a policy's body, a webhook's settings.
+	Old string `json:"-"`
+
+	// Foreign says that the webhook or policy isn't Gantry's: Apply needs
+	// Wanted.Replace.
+	Foreign bool `json:"foreign,omitempty"`
 }
 
 // Note is a warning that no change fixes.
@@ -70,7 +84,7 @@ type Plan struct {
 	webhookID string // of the existing one
 	webhook   *webhookStep
 	setHeader bool
-	policy    *policyStep
+	policies  []policyStep
 }
 
 // Empty reports whether there is nothing to do.
@@ -106,8 +120,21 @@ type webhookStep struct {
 }
 
 type policyStep struct {
-	id    string // empty means create it
-	input spacelift.PolicyInput
+	id     string // empty means create it
+	input  spacelift.PolicyInput
+	remove bool
+}
+
+// Foreign returns the names of webhooks and policies that the plan would change and
+// that aren't Gantry's.
+func (p Plan) Foreign() (names []string) {
+	for _, c := range p.Changes {
+		object, _, _ := strings.Cut(string(c.Item), ".")
+		if name := object + " " + c.Name; c.Foreign && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // Compare returns the plan that changes an account to the desired setup. It
@@ -122,7 +149,10 @@ func Compare(w Wanted, f Found) (Plan, error) {
 		return Plan{}, fmt.Errorf("the name %q belongs to a policy of type %s; choose another name for ours", w.Policy, f.Taken.Type)
 	}
 	plan.compareWebhook(w, hook, f.Secret, f.Header)
-	plan.comparePolicy(w, policy)
+	plan.comparePolicy(notificationPolicy(w), policy)
+	if err := plan.compareEnforcement(w, f); err != nil {
+		return Plan{}, err
+	}
 	plan.noteOthers(w, f, hook)
 	if !f.Complete {
 		plan.note(NoteNotAsked, "the account has more webhooks or policies than could be listed; the others may send to Gantry too")
@@ -191,6 +221,12 @@ func (p *Plan) compareWebhook(w Wanted, have *spacelift.NamedWebhook, secret, he
 	if len(p.Changes) > before {
 		// An update replaces everything, so the secret goes along.
 		p.webhook = &webhookStep{id: have.ID, input: in}
+		if foreign := !slices.Contains(have.Labels, WebhookLabel); foreign {
+			p.mark(before, true)
+			if old, err := json.MarshalIndent(have, "", "  "); err == nil {
+				p.Changes[before].Old = string(old)
+			}
+		}
 	}
 	p.compareHeader(w, have, header)
 }
@@ -219,27 +255,36 @@ func (p *Plan) compareHeader(w Wanted, have *spacelift.NamedWebhook, match Secre
 	p.setHeader = true
 }
 
-// policyDescription explains the policy to people who find it in Spacelift.
-const policyDescription = "Routes the runs of stacks labelled gantry:managed to webhooks labelled gantry."
+// ownPolicy is a policy of Gantry's.
+type ownPolicy struct {
+	input spacelift.PolicyInput // with an empty Space for "unchanged", and root for new ones
+	why   string
+}
 
-func (p *Plan) comparePolicy(w Wanted, have *spacelift.Policy) {
+// notificationPolicy returns the policy that routes events to the webhook.
+func notificationPolicy(w Wanted) ownPolicy {
+	return ownPolicy{spacelift.PolicyInput{
+		Name: w.Policy, Type: spacelift.PolicyTypeNotification, Engine: spacelift.PolicyEngineRegoV1, Body: Policy,
+		Description: "Routes the runs of stacks labelled gantry:managed to webhooks labelled gantry.", Space: w.Space,
+	}, "it routes the runs of labelled stacks to the webhook"}
+}
+
+// comparePolicy compares a policy of Gantry's with the one there is.
+func (p *Plan) comparePolicy(own ownPolicy, have *spacelift.Policy) {
+	want := own.input
 	if have == nil {
-		in := spacelift.PolicyInput{
-			Name: w.Policy, Type: spacelift.PolicyTypeNotification, Engine: spacelift.PolicyEngineRegoV1, Body: Policy,
-			Description: policyDescription, Space: cmp.Or(w.Space, rootSpace),
-		}
-		p.change(ItemPolicy, w.Policy, "", fmt.Sprintf("a %s policy in space %s", in.Type, in.Space), "it routes the runs of labelled stacks to the webhook")
-		p.policy = &policyStep{input: in}
+		want.Space = cmp.Or(want.Space, rootSpace)
+		p.change(ItemPolicy, want.Name, "", fmt.Sprintf("%s %s policy in space %s", article(want.Type), want.Type, want.Space), own.why)
+		p.policies = append(p.policies, policyStep{input: want})
 		return
 	}
-	in := spacelift.PolicyInput{
-		Name: have.Name, Type: have.Type, Engine: spacelift.PolicyEngineRegoV1, Body: Policy,
-		Description: have.Description, Labels: have.Labels, Space: cmp.Or(w.Space, have.Space),
-	}
+	in := want
+	in.Name, in.Description, in.Labels, in.Space = have.Name, cmp.Or(have.Description, want.Description), have.Labels, cmp.Or(want.Space, have.Space)
 	before := len(p.Changes)
-	if line := firstDifference(have.Body, Policy); line > 0 {
-		p.change(ItemPolicyBody, have.Name, fmt.Sprintf("another one, from line %d on", line), "the one of this version of Gantry",
-			"it selects the runs that Gantry receives")
+	if line := firstDifference(have.Body, in.Body); line > 0 {
+		p.change(ItemPolicyBody, have.Name, fmt.Sprintf("another one, from line %d on", line), "the one of this version of Gantry", own.why)
+		c := &p.Changes[before]
+		c.Old, c.Diff = have.Body, diff(have.Body, in.Body)
 	}
 	if have.Engine != in.Engine {
 		p.change(ItemPolicyEngine, have.Name, have.Engine, in.Engine, "the policy is written and tested for "+in.Engine)
@@ -247,20 +292,72 @@ func (p *Plan) comparePolicy(w Wanted, have *spacelift.Policy) {
 	if in.Space != have.Space {
 		p.change(ItemPolicySpace, have.Name, have.Space, in.Space, "the configured space is another one")
 	}
+	for _, l := range want.Labels {
+		if !slices.Contains(in.Labels, l) {
+			in.Labels = append(slices.Clone(in.Labels), l)
+		}
+	}
+	if len(in.Labels) > len(have.Labels) {
+		p.change(ItemPolicyLabels, have.Name, list(have.Labels), list(in.Labels), "the label attaches the policy to managed stacks")
+	}
 	if len(p.Changes) > before {
-		p.policy = &policyStep{id: have.ID, input: in}
+		p.mark(before, !strings.Contains(have.Body, Marker))
+		p.policies = append(p.policies, policyStep{id: have.ID, input: in})
 	}
 }
 
-// firstDifference returns the number of the first line that differs, or 0. Line
-// ends and surrounding space don't count: forms and APIs change them.
-func firstDifference(a, b string) int {
-	lines := func(s string) []string {
-		return strings.Split(strings.TrimSpace(strings.ReplaceAll(s, "\r\n", "\n")), "\n")
+// mark says of the changes from an index on whether they concern something that isn't
+// Gantry's.
+func (p *Plan) mark(from int, foreign bool) {
+	for i := range p.Changes[from:] {
+		p.Changes[from+i].Foreign = foreign
 	}
+}
+
+func article(word string) string {
+	if word != "" && strings.ContainsRune("AEIOU", rune(word[0])) {
+		return "an"
+	}
+	return "a"
+}
+
+// diff shows what changes between two texts: the lines that differ, without those that
+// both begin or end with.
+func diff(old, now string) string {
+	a, b := lines(old), lines(now)
+	first := 0
+	for first < min(len(a), len(b)) && a[first] == b[first] {
+		first++
+	}
+	for len(a) > first && len(b) > first && a[len(a)-1] == b[len(b)-1] {
+		a, b = a[:len(a)-1], b[:len(b)-1]
+	}
+	var text strings.Builder
+	fmt.Fprintf(&text, "@@ line %d @@\n", first+1)
+	for _, l := range a[first:] {
+		text.WriteString("-" + l + "\n")
+	}
+	for _, l := range b[first:] {
+		text.WriteString("+" + l + "\n")
+	}
+	return text.String()
+}
+
+// lines splits a text. Line ends and surrounding space don't count: forms and APIs
+// change them.
+func lines(s string) []string {
+	all := strings.Split(strings.TrimSpace(strings.ReplaceAll(s, "\r\n", "\n")), "\n")
+	for i := range all {
+		all[i] = strings.TrimRight(all[i], " \t")
+	}
+	return all
+}
+
+// firstDifference returns the number of the first line that differs, or 0.
+func firstDifference(a, b string) int {
 	la, lb := lines(a), lines(b)
 	for i := range max(len(la), len(lb)) {
-		if i >= len(la) || i >= len(lb) || strings.TrimRight(la[i], " \t") != strings.TrimRight(lb[i], " \t") {
+		if i >= len(la) || i >= len(lb) || la[i] != lb[i] {
 			return i + 1
 		}
 	}

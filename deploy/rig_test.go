@@ -89,9 +89,11 @@ func (r *rig) webhook() spacelift.NamedWebhook {
 	return w
 }
 
-func (r *rig) policy() spacelift.Policy {
+func (r *rig) policy() spacelift.Policy { return r.policyNamed("gantry") }
+
+func (r *rig) policyNamed(name string) spacelift.Policy {
 	r.t.Helper()
-	p, err := r.admin.Policy(r.t.Context(), "gantry")
+	p, err := r.admin.Policy(r.t.Context(), name)
 	r.ok(err)
 	return p
 }

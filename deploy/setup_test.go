@@ -135,7 +135,8 @@ func TestEveryDriftIsSeenAndMended(t *testing.T) {
 		},
 		{
 			name: "our label is gone; labels of others stay", want: deploy.ItemWebhookLabels,
-			drift: hookDrift(func(in *spacelift.NamedWebhookInput) { in.Labels = []string{"team:platform", "tier:1"} }),
+			drift:  hookDrift(func(in *spacelift.NamedWebhookInput) { in.Labels = []string{"team:platform", "tier:1"} }),
+			change: func(w *deploy.Wanted) { w.Replace = true }, // without our label it may be another's
 			check: func(r *rig) {
 				if got := r.webhook().Labels; !slices.Equal(got, []string{"team:platform", "tier:1", "gantry"}) {
 					r.t.Errorf("labels %q", got)
@@ -226,6 +227,7 @@ func TestEveryDriftIsSeenAndMended(t *testing.T) {
 func TestOneRoundIsEnough(t *testing.T) {
 	r := newRig(t)
 	w := r.wanted()
+	w.Replace = true
 	r.setUp(w)
 	ctx := t.Context()
 	rapid.Check(t, func(t *rapid.T) {

@@ -20,7 +20,7 @@ import (
 //   - The shape of its answer. Every webhook rule has an endpoint_id, so every
 //     object of the answer that has one counts as a rule.
 //   - The engine it uses. The operation has no parameter for it. A body for the newer
-//     engine is sent with import rego.v1, which makes the older engine read it alike.
+//     engine is sent with imports by which the older engine reads it alike.
 //     If the simulation can't compile a body, its effect is unknown.
 //   - It changes nothing, and has no helper that the policy itself lacks.
 //
@@ -150,7 +150,7 @@ func sendingOf(rule map[string]any, of sample) Sending {
 
 var (
 	packageLine = regexp.MustCompile(`(?m)^[ \t]*package[ \t]+[\w.]+`)
-	importsV1   = regexp.MustCompile(`(?m)^[ \t]*import[ \t]+rego\.v1\b`)
+	importsV1   = regexp.MustCompile(`(?m)^[ \t]*import[ \t]+(rego\.v1|future\.keywords)\b`)
 )
 
 // forAnyEngine returns the policy's body in a form that both engines read alike.
@@ -159,5 +159,5 @@ func forAnyEngine(p spacelift.Policy) string {
 	if p.Engine != spacelift.PolicyEngineRegoV1 || at == nil || importsV1.MatchString(p.Body) {
 		return p.Body
 	}
-	return p.Body[:at[1]] + "\nimport rego.v1\n" + p.Body[at[1]:]
+	return p.Body[:at[1]] + "\nimport future.keywords\n" + p.Body[at[1]:]
 }

@@ -20,6 +20,8 @@ import (
 	"github.com/zclconf/go-cty/cty/function/stdlib"
 
 	"github.com/gantryhq/gantry/deploy"
+	"github.com/gantryhq/gantry/simulator"
+	"github.com/gantryhq/gantry/spacelift"
 )
 
 // arguments lists what the provider's resources take, from its documentation,
@@ -101,7 +103,28 @@ func value(t *testing.T, b *hclsyntax.Block, name string, variables map[string]c
 			"path": cty.ObjectVal(map[string]cty.Value{"module": cty.StringVal(module)}),
 		},
 		Functions: map[string]function.Function{
-			"setunion": stdlib.SetUnionFunc,
+			"setunion":   stdlib.SetUnionFunc,
+			"jsonencode": stdlib.JSONEncodeFunc,
+			"formatlist": stdlib.FormatListFunc,
+			"templatefile": function.New(&function.Spec{
+				Params: []function.Parameter{{Name: "path", Type: cty.String}, {Name: "variables", Type: cty.DynamicPseudoType}},
+				Type:   function.StaticReturnType(cty.String),
+				Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
+					content, err := os.ReadFile(args[0].AsString())
+					if err != nil {
+						return cty.NilVal, err
+					}
+					template, problems := hclsyntax.ParseTemplate(content, args[0].AsString(), hcl.InitialPos)
+					if problems.HasErrors() {
+						return cty.NilVal, problems
+					}
+					text, problems := template.Value(&hcl.EvalContext{Variables: args[1].AsValueMap()})
+					if problems.HasErrors() {
+						return cty.NilVal, problems
+					}
+					return text, nil
+				},
+			}),
 			"file": function.New(&function.Spec{
 				Params: []function.Parameter{{Name: "path", Type: cty.String}},
 				Type:   function.StaticReturnType(cty.String),
@@ -153,9 +176,12 @@ func TestTerraformMakesWhatSetupMakes(t *testing.T) {
 	}
 	variables["labels"] = cty.SetValEmpty(cty.String)
 
+	variables["enforce"], variables["api_key_ids"] = cty.True, cty.ListVal([]cty.Value{cty.StringVal("01GANTRY"), cty.StringVal("01STAGING")})
+
 	r := newRig(t)
 	w := r.wanted()
 	w.Endpoint = "https://gantry.example.com/webhook"
+	w.Enforce, w.Reviewers = deploy.EnforceOn, []string{"api::01GANTRY", "api::01STAGING"}
 	r.setUp(w)
 	hook, policy := r.webhook(), r.policy()
 	labels := []cty.Value{}
@@ -168,22 +194,67 @@ func TestTerraformMakesWhatSetupMakes(t *testing.T) {
 			"enabled": cty.BoolVal(hook.Enabled), "retry_on_failure": cty.BoolVal(hook.RetryOnFailure), "labels": cty.SetVal(labels),
 			"secret_wo": cty.StringVal(secret),
 		},
-		"spacelift_policy.gantry": {
-			"name": cty.StringVal(policy.Name), "space_id": cty.StringVal(policy.Space), "type": cty.StringVal(policy.Type),
-			"engine_type": cty.StringVal(policy.Engine), "body": cty.StringVal(policy.Body), "description": cty.StringVal(policy.Description),
-			"count": cty.NumberIntVal(1),
-		},
+		"spacelift_policy.gantry":                      policyArguments(policy),
+		"spacelift_policy.approval":                    policyArguments(r.policyNamed(spacelift.EnforcingApproval)),
+		"spacelift_policy.plan":                        policyArguments(r.policyNamed(spacelift.EnforcingPlan)),
 		"spacelift_named_webhook_secret_header.gantry": {"count": cty.NumberIntVal(0)},
 	} {
 		block := ofType(all, "resource")[resource]
 		for name, v := range want {
-			if got := value(t, block, name, variables); !got.RawEquals(v) {
+			if got := value(t, block, name, variables); !got.Equals(v).True() {
 				t.Errorf("%s.%s is %#v, and gantry setup makes it %#v", resource, name, got, v)
 			}
 		}
 	}
 	if policy.Body != deploy.Policy {
 		t.Error("the policy that is set up is not the one in terraform/gantry.rego")
+	}
+}
+
+// policyArguments are those that make a policy.
+func policyArguments(p spacelift.Policy) map[string]cty.Value {
+	all := map[string]cty.Value{
+		"name": cty.StringVal(p.Name), "space_id": cty.StringVal(p.Space), "type": cty.StringVal(p.Type),
+		"engine_type": cty.StringVal(p.Engine), "body": cty.StringVal(p.Body), "description": cty.StringVal(p.Description),
+		"count": cty.NumberIntVal(1),
+	}
+	if len(p.Labels) > 0 {
+		all["labels"] = cty.TupleVal([]cty.Value{cty.StringVal(p.Labels[0])})
+	}
+	return all
+}
+
+// What the module declares, applied to an account, holds a confirmation back.
+func TestTerraformEnforces(t *testing.T) {
+	r := newRig(t)
+	viewer, err := r.admin.Viewer(t.Context())
+	r.ok(err)
+	id := strings.TrimPrefix(viewer.ID, "api::")
+	variables := map[string]cty.Value{
+		"enforce": cty.True, "space_id": cty.StringVal("root"), "api_key_ids": cty.ListVal([]cty.Value{cty.StringVal(id)}),
+	}
+	for _, name := range []string{"spacelift_policy.approval", "spacelift_policy.plan"} {
+		block := ofType(blocks(t, module), "resource")[name]
+		text := func(argument string) string { return value(t, block, argument, variables).AsString() }
+		in := spacelift.PolicyInput{Name: text("name"), Type: text("type"), Engine: text("engine_type"), Body: text("body"), Space: text("space_id"), Description: text("description")}
+		for _, l := range value(t, block, "labels", variables).AsValueSlice() {
+			in.Labels = append(in.Labels, l.AsString())
+		}
+		_, err := r.admin.CreatePolicy(t.Context(), in)
+		r.ok(err)
+	}
+	r.ok(r.AddStack(simulator.Stack{ID: "net", Labels: []string{"gantry:managed"}, Autodeploy: true}))
+	run := r.reaches("net", simulator.Commit{}, nineDeletes, spacelift.RunStateUnconfirmed)
+	if err := r.Confirm("author", run.Stack, run.Run, ""); err == nil {
+		t.Error("Spacelift confirmed before Gantry's review")
+	}
+	r.ok(r.admin.ReviewRun(t.Context(), run, spacelift.ReviewApprove, ""))
+	r.ok(r.Confirm("author", run.Stack, run.Run, ""))
+	variables["enforce"] = cty.False
+	for _, name := range []string{"spacelift_policy.approval", "spacelift_policy.plan"} {
+		if count := value(t, ofType(blocks(t, module), "resource")[name], "count", variables); !count.RawEquals(cty.NumberIntVal(0)) {
+			t.Errorf("%s exists without enforce", name)
+		}
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 type actor struct {
 	name    string // as in triggeredBy and history: a login, or "api::<key id>"
 	admin   bool
+	reads   bool   // an API key without the right to act on runs
 	machine bool   // an API key
 	title   string // the name to show beside the login
 	address string // the address the request came from

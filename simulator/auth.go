@@ -32,7 +32,7 @@ type APIKey struct {
 // actor returns the key under the name that Spacelift shows for its actions
 // (https://docs.spacelift.io/concepts/run/user-provided-metadata).
 func (k APIKey) actor() actor {
-	return actor{name: "api::" + k.ID, admin: k.Role == "" || k.Role == Admin, machine: true, title: k.Name}
+	return actor{name: "api::" + k.ID, admin: k.Role == "" || k.Role == Admin, reads: k.Role == Reader, machine: true, title: k.Name}
 }
 
 // writerFields are the mutations a writer may send; a reader only runComment

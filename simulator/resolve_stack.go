@@ -111,7 +111,7 @@ func (st *stack) out(s *Simulator, who actor) *stackOut {
 		stack: st, shownSettings: st.settings.shownSettings,
 		ID: graphql.ID(st.ID), Name: st.Name, Description: absentIfEmpty(st.Description), State: string(st.State),
 		CreatedAt: seconds(st.CreatedAt), Space: graphql.ID(st.Space), SpaceDetails: s.spaces[st.Space].out(s, who),
-		Labels: slices.Clone(st.Labels), CanWrite: true, Autodeploy: st.Autodeploy, IsDisabled: st.Disabled,
+		Labels: slices.Clone(st.Labels), CanWrite: !who.reads, Autodeploy: st.Autodeploy, IsDisabled: st.Disabled,
 		Deleted: st.Deleted, Deleting: st.Deleting, ManagesStateFile: st.ManagesState,
 		Provider: st.Provider, Namespace: st.Namespace, Repository: st.Repository, Branch: st.Branch,
 		ProjectRoot: absentIfEmpty(st.ProjectRoot), VCSIntegration: st.vcsOut(),

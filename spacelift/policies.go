@@ -1,8 +1,26 @@
 package spacelift
 
-// PolicyTypeNotification is the type of the policies that route events to
-// webhooks. They work on a whole space and ignore `autoattach:` labels.
-const PolicyTypeNotification = "NOTIFICATION"
+// The types of policies that concern Gantry. NOTIFICATION policies route events to
+// webhooks; they work on a whole space and ignore `autoattach:` labels.
+const (
+	PolicyTypeNotification = "NOTIFICATION"
+	PolicyTypeApproval     = "APPROVAL"
+	PolicyTypePlan         = "PLAN"
+)
+
+// The names of the two policies that make Gantry's decisions binding. Stacks name
+// the policies attached to them, so the names are a contract.
+const (
+	EnforcingApproval = "gantry-approval"
+	EnforcingPlan     = "gantry-plan"
+)
+
+// AttachedPolicy is a policy that is attached to a stack, by hand or by label.
+type AttachedPolicy struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+	Type string `json:"type"`
+}
 
 // The engines that evaluate policies. Spacelift's own default is REGO_V0.
 const (

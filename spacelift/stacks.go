@@ -11,16 +11,45 @@ type Stack struct {
 	Branch         string   `json:"branch,omitempty"`
 	Repository     string   `json:"repository,omitempty"`
 	Administrative bool     `json:"administrative,omitempty"`
-	Autodeploy     bool     `json:"autodeploy,omitempty"`
 	TrackedCommit  string   `json:"trackedCommit,omitempty"`
 
 	Brakes
+	Hold
+}
+
+// Hold is the part of a stack's settings that decides whether Spacelift holds a plan
+// back until Gantry has reviewed it.
+type Hold struct {
+	Autodeploy bool             `json:"autodeploy,omitempty"`
+	CanWrite   bool             `json:"canWrite,omitempty"` // Gantry's key may confirm and review
+	Policies   []AttachedPolicy `json:"policies,omitempty"` // approval and plan policies
+}
+
+// Named returns the attached policies of a type, apart from the one of that name,
+// and whether that one is attached.
+func (h Hold) Named(ofType, name string) (others []AttachedPolicy, attached bool) {
+	for _, p := range h.Policies {
+		switch {
+		case p.Type != ofType:
+		case p.Name == name:
+			attached = true
+		default:
+			others = append(others, p)
+		}
+	}
+	return others, attached
 }
 
 // LabelledStack is a stack and its labels.
 type LabelledStack struct {
 	ID     StackID  `json:"id"`
 	Labels []string `json:"labels,omitempty"`
+}
+
+// HeldStack is a stack, its labels and what holds its plans back.
+type HeldStack struct {
+	LabelledStack
+	Hold
 }
 
 // Viewer is the user or API key that Spacelift sees us as.

@@ -103,6 +103,14 @@ func (r *rig) run(args ...string) (out string, code int) {
 	return printed.String(), code
 }
 
+// chdir makes an empty folder the working directory.
+func (r *rig) chdir() string {
+	r.t.Helper()
+	folder := r.t.TempDir()
+	r.t.Chdir(folder)
+	return folder
+}
+
 // setUp makes the account as it should be.
 func (r *rig) setUp() {
 	r.t.Helper()

@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -17,6 +20,9 @@ import (
 type setupOptions struct {
 	account, url, space, webhook, policy string
 	sendSecrets, yes, check, json        bool
+
+	enforce, noEnforce, replace bool
+	reviewers                   []string
 }
 
 func newSetupCommand() *cobra.Command {
@@ -38,11 +44,18 @@ address where something other than Gantry's webhook answers. It asks Spacelift
 what other notification policies send to the webhook. With GANTRY_TOKEN or
 GANTRY_TOKEN_FILE it reads which notifications Gantry accepted and refused.
 
+With --enforce it also creates the policies by which Spacelift refuses to confirm a
+plan of a managed stack before Gantry's review; --no-enforce deletes them.
+
+It overwrites nothing that Gantry did not write, unless you add --replace: it
+shows what would be lost, and keeps it in a file of the working directory.
+
 The API key must be an admin of the space. Exit codes: 0 fine, 1 an error; with
 --check 3 if something differs, and 6 if nothing seems to differ but some of it
 could not be checked.`,
 		Example: `  gantry setup --url https://gantry.example.com/webhook
   gantry setup --url https://gantry.example.com/webhook --yes
+  gantry setup --url https://gantry.example.com/webhook --enforce --yes
   gantry setup --url https://gantry.example.com/webhook --check`,
 		Args: cobra.NoArgs,
 	}
@@ -56,7 +69,12 @@ could not be checked.`,
 	f.BoolVar(&o.sendSecrets, "send-secrets", false, "send secret and secret header even where Spacelift doesn't show that they differ")
 	f.BoolVar(&o.yes, "yes", false, "make the changes")
 	f.BoolVar(&o.check, "check", false, "change nothing; exit with 3 if something differs, with 6 if something could not be checked")
+	f.BoolVar(&o.enforce, "enforce", false, "create the policies that make Gantry's decisions binding in Spacelift")
+	f.BoolVar(&o.noEnforce, "no-enforce", false, "delete them: people may confirm in Spacelift, whatever Gantry decides")
+	f.StringSliceVar(&o.reviewers, "reviewer", nil, "id of the API key that gantry serve uses, if setup uses another; repeat it for several")
+	f.BoolVar(&o.replace, "replace", false, "overwrite a webhook or policy of that name that Gantry did not write")
 	cmd.MarkFlagsMutuallyExclusive("yes", "check")
+	cmd.MarkFlagsMutuallyExclusive("enforce", "no-enforce")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		var err error
 		if o.json, err = asJSON(); err != nil {
@@ -122,11 +140,63 @@ func runSetup(ctx context.Context, api deploy.Spacelift, o setupOptions, known s
 	}
 	report.print(text)
 	if o.yes {
-		err = deploy.Apply(ctx, api, plan, func(what string) {
-			report.Applied = append(report.Applied, what)
-			fmt.Fprintln(text, clean("done: "+what))
-		})
+		err = report.apply(ctx, api, o, text)
 	}
+	return report.conclude(o, err, out, text)
+}
+
+// apply makes the changes. What they overwrite goes into files first.
+func (r *setupReport) apply(ctx context.Context, api deploy.Spacelift, o setupOptions, text io.Writer) error {
+	if foreign := r.Foreign(); len(foreign) > 0 && !o.replace {
+		return fmt.Errorf("%s: written by somebody else; choose another name, or add --replace to overwrite", strings.Join(foreign, ", "))
+	}
+	for _, c := range r.Changes {
+		file, err := keepOld(c)
+		if err != nil {
+			return fmt.Errorf("keep what %s %s was: %w; run setup in a folder that can be written", c.Item, c.Name, err)
+		}
+		if file != "" {
+			r.Kept = append(r.Kept, file)
+			fmt.Fprintln(text, clean("kept: "+file))
+		}
+	}
+	return deploy.Apply(ctx, api, r.Plan, func(what string) {
+		r.Applied = append(r.Applied, what)
+		fmt.Fprintln(text, clean("done: "+what))
+	})
+}
+
+// keepOld writes what a change overwrites into a new file of the working directory,
+// and returns its name; empty if nothing is lost.
+func keepOld(c deploy.Change) (string, error) {
+	if c.Old == "" {
+		return "", nil
+	}
+	object, _, _ := strings.Cut(string(c.Item), ".")
+	kind := ".rego"
+	if object == "webhook" {
+		kind = ".json"
+	}
+	name := unsafeInNames.ReplaceAllString(object+"-"+c.Name, "-")
+	for i := 1; ; i++ {
+		file := fmt.Sprintf("%s.old-%d%s", name, i, kind)
+		f, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600) //nolint:gosec // the name has no separators
+		switch {
+		case errors.Is(err, fs.ErrExist) && i < 1000:
+			continue
+		case err != nil:
+			return "", err
+		}
+		_, err = f.WriteString(c.Old)
+		return file, errors.Join(err, f.Close())
+	}
+}
+
+var unsafeInNames = regexp.MustCompile(`[^A-Za-z0-9_-]+`)
+
+// conclude prints the result, and returns the error for the exit code.
+func (r *setupReport) conclude(o setupOptions, err error, out, text io.Writer) error {
+	plan := r.Plan
 	unchecked, refused := append(plan.Unchecked(), plan.Of(noteUnanswered)...), plan.Of(deploy.NoteRefused)
 	switch {
 	case err != nil:
@@ -147,7 +217,7 @@ func runSetup(ctx context.Context, api deploy.Spacelift, o setupOptions, known s
 		fmt.Fprintln(text, "\nNothing was changed. Add --yes to make these changes.")
 	}
 	if o.json {
-		err = errors.Join(err, printJSON(out, report))
+		err = errors.Join(err, printJSON(out, r))
 	}
 	return err
 }
@@ -157,7 +227,16 @@ func runSetup(ctx context.Context, api deploy.Spacelift, o setupOptions, known s
 func planSetup(ctx context.Context, api deploy.Spacelift, o setupOptions, known secrets, seen evidence) (deploy.Plan, error) {
 	wanted := deploy.Wanted{
 		Webhook: o.webhook, Policy: o.policy, Space: o.space, Endpoint: o.url, Secret: known.live[0],
-		Header: known.header, HeaderValue: known.headerValue, SendSecrets: o.sendSecrets,
+		Header: known.header, HeaderValue: known.headerValue, SendSecrets: o.sendSecrets, Replace: o.replace,
+	}
+	switch {
+	case o.enforce:
+		wanted.Enforce = deploy.EnforceOn
+	case o.noEnforce:
+		wanted.Enforce = deploy.EnforceOff
+	}
+	for _, key := range o.reviewers {
+		wanted.Reviewers = append(wanted.Reviewers, "api::"+strings.TrimPrefix(key, "api::"))
 	}
 	found, err := deploy.Inspect(ctx, api, wanted)
 	if err != nil {
@@ -206,6 +285,7 @@ type setupReport struct {
 	Account string `json:"account"`
 	deploy.Plan
 	Applied []string `json:"applied"`
+	Kept    []string `json:"kept,omitempty"` // files with what was overwritten
 }
 
 func (r setupReport) print(out io.Writer) {
@@ -214,12 +294,21 @@ func (r setupReport) print(out io.Writer) {
 	fmt.Fprintln(out)
 	for _, c := range r.Changes {
 		object, setting, found := strings.Cut(string(c.Item), ".")
-		if found {
+		switch {
+		case c.Item == deploy.ItemPolicyGone:
+			line("- %s %s: %s", object, c.Name, c.Now)
+		case found:
 			line("~ %s %s, %s: %s → %s", object, c.Name, setting, cmp.Or(c.Now, "none"), c.Wanted)
-		} else {
+		default:
 			line("+ %s %s: %s", object, c.Name, c.Wanted)
 		}
 		line("    %s", c.Why)
+		for l := range strings.Lines(c.Diff) {
+			line("    %s", strings.TrimRight(l, "\n"))
+		}
+		if c.Foreign {
+			line("    somebody else wrote it: add --replace to overwrite it")
+		}
 	}
 	for _, n := range r.Notes {
 		line("note: %s", n.Text)

@@ -297,3 +297,47 @@ func TestOddAddressesAreNoted(t *testing.T) {
 		}
 	}
 }
+
+func TestSetupEnforces(t *testing.T) {
+	r := newRig(t)
+	r.setUp()
+	out, code := r.run("setup", "--url", r.gantry.url, "--enforce", "--yes")
+	for _, want := range []string{"+ policy gantry-approval: an APPROVAL policy in space root", "done: created policy gantry-approval", "done: created policy gantry-plan"} {
+		if code != 0 || !strings.Contains(out, want) {
+			t.Errorf("exit code %d, want %q in\n%s", code, want, out)
+		}
+	}
+	for _, args := range [][]string{{"--enforce", "--yes"}, {"--check"}} {
+		if out, code := r.run(append([]string{"setup", "--url", r.gantry.url}, args...)...); code != 0 || !strings.Contains(out, "nothing to do") {
+			t.Errorf("%v: exit code %d\n%s", args, code, out)
+		}
+	}
+	r.chdir()
+	out, code = r.run("setup", "--url", r.gantry.url, "--no-enforce", "--yes")
+	if code != 0 || !strings.Contains(out, "- policy gantry-plan: a policy in space root") || !strings.Contains(out, "done: deleted policy gantry-approval") {
+		t.Errorf("exit code %d\n%s", code, out)
+	}
+	if out, code := r.run("setup", "--url", r.gantry.url, "--check"); code != 0 {
+		t.Errorf("after leaving: exit code %d\n%s", code, out)
+	}
+}
+
+func TestSetupKeepsWhatItReplaces(t *testing.T) {
+	const theirs = "package spacelift\n\nwebhook := {}\n"
+	r := newRig(t)
+	folder := r.chdir()
+	r.ok(r.spacelift.AddPolicy(simulator.Policy{Name: "gantry", Body: theirs}))
+
+	out, code := r.run("setup", "--url", r.gantry.url, "--yes")
+	if code != 1 || !strings.Contains(out, "-webhook := {}") || !strings.Contains(out, "add --replace") || len(r.spacelift.NamedWebhooks()) > 0 {
+		t.Errorf("exit code %d\n%s", code, out)
+	}
+	out, code = r.run("setup", "--url", r.gantry.url, "--yes", "--replace")
+	if code != 0 || !strings.Contains(out, "kept: policy-gantry.old-1.rego") {
+		t.Errorf("exit code %d\n%s", code, out)
+	}
+	old, err := os.ReadFile(filepath.Join(folder, "policy-gantry.old-1.rego"))
+	if err != nil || string(old) != theirs {
+		t.Errorf("kept %q, %v", old, err)
+	}
+}

@@ -45,3 +45,30 @@ resource "spacelift_policy" "gantry" {
   # The first notification must already carry what Gantry asks for.
   depends_on = [spacelift_named_webhook_secret_header.gantry]
 }
+
+# The policies that make Gantry's decisions binding: Spacelift confirms a plan of a
+# managed stack only after Gantry's review. The label attaches them, so a stack whose
+# label goes is free.
+resource "spacelift_policy" "approval" {
+  count = var.enforce ? 1 : 0
+
+  name        = "gantry-approval" # Gantry finds it by this name
+  description = "Spacelift confirms plans of managed stacks only after Gantry's review."
+  type        = "APPROVAL"
+  engine_type = "REGO_V1"
+  space_id    = var.space_id
+  labels      = ["autoattach:gantry:managed"]
+  body        = templatefile("${path.module}/gantry-approval.rego", { keys = jsonencode(formatlist("api::%s", var.api_key_ids)) })
+}
+
+resource "spacelift_policy" "plan" {
+  count = var.enforce ? 1 : 0
+
+  name        = "gantry-plan" # Gantry finds it by this name
+  description = "Makes managed stacks with autodeploy wait for Gantry's review."
+  type        = "PLAN"
+  engine_type = "REGO_V1"
+  space_id    = var.space_id
+  labels      = ["autoattach:gantry:managed"]
+  body        = file("${path.module}/gantry-plan.rego")
+}

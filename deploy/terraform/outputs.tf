@@ -12,3 +12,8 @@ output "managed_label" {
   description = "Label that opts a stack in."
   value       = "gantry:managed"
 }
+
+output "enforcement_policy_ids" {
+  description = "Ids of the policies that make Gantry's decisions binding; empty where enforce is false."
+  value       = concat(spacelift_policy.approval[*].id, spacelift_policy.plan[*].id)
+}

@@ -68,3 +68,20 @@ variable "policy_name" {
   type        = string
   default     = "gantry"
 }
+
+variable "enforce" {
+  description = "Whether Spacelift refuses to confirm plans of managed stacks before Gantry's review."
+  type        = bool
+  default     = false
+}
+
+variable "api_key_ids" {
+  description = "Ids of the API keys that Gantry serves with; with enforce, their reviews alone approve."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = !var.enforce || length(var.api_key_ids) > 0
+    error_message = "With enforce, give the id of Gantry's API key: no other review approves a plan."
+  }
+}

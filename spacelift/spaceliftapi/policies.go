@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/spacelift/spaceliftapi/internal/operations"
@@ -21,11 +22,11 @@ func (c *Client) Policy(ctx context.Context, id string) (spacelift.Policy, error
 	return fromPolicyDetails(*data.Policy), nil
 }
 
-// Policies lists the policies of one type that the key can see.
-func (c *Client) Policies(ctx context.Context, ofType string) (spacelift.Listing[spacelift.Policy], error) {
+// Policies lists the policies of some types that the key can see.
+func (c *Client) Policies(ctx context.Context, ofTypes ...string) (spacelift.Listing[spacelift.Policy], error) {
 	// Spacelift doesn't document which fields can narrow the search.
 	found, err := searchPages(maxPages, nil,
-		func(p spacelift.Policy) bool { return p.Type == ofType },
+		func(p spacelift.Policy) bool { return slices.Contains(ofTypes, p.Type) },
 		func(input operations.SearchInput) ([]spacelift.Policy, operations.PageInfo, error) {
 			data, err := operations.SearchPolicies(ctx, c.api, input)
 			if err != nil {
@@ -81,6 +82,19 @@ func (c *Client) UpdatePolicy(ctx context.Context, id string, in spacelift.Polic
 		return spacelift.Policy{}, fmt.Errorf("update policy %s: %w", id, err)
 	}
 	return fromPolicyDetails(*data.PolicyUpdatev2), nil
+}
+
+// DeletePolicy deletes a policy and its attachments. After ErrAmbiguous, search for it
+// by name.
+func (c *Client) DeletePolicy(ctx context.Context, id string) error {
+	data, err := operations.PolicyDelete(ctx, c.api, id)
+	if err == nil && data.PolicyDelete == nil {
+		err = errNoObject
+	}
+	if err != nil {
+		return fmt.Errorf("delete policy %s: %w", id, err)
+	}
+	return nil
 }
 
 // SimulatePolicy evaluates a policy's body on an input document without

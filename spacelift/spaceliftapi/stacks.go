@@ -70,8 +70,8 @@ func (c *Client) fromStackDetails(s operations.StackDetails) spacelift.Stack {
 		Branch:         s.Branch,
 		Repository:     s.Repository,
 		Administrative: s.Administrative,
-		Autodeploy:     s.Autodeploy,
 		Brakes:         fromStackBrakes(s.StackBrakes),
+		Hold:           fromStackEnforcement(s.StackEnforcement),
 	}
 	if s.TrackedCommit != nil {
 		stack.TrackedCommit = s.TrackedCommit.Hash
@@ -90,6 +90,25 @@ func fromStackBrakes(s operations.StackBrakes) spacelift.Brakes {
 	return b
 }
 
+// fromStackEnforcement keeps the types of policies that hold plans back.
+//
+// Assumption: attachedPolicies lists those attached by label too, as
+// attachedContexts does.
+func fromStackEnforcement(s operations.StackEnforcement) spacelift.Hold {
+	h := spacelift.Hold{Autodeploy: s.Autodeploy, CanWrite: s.CanWrite}
+	for _, p := range s.AttachedPolicies {
+		switch p.PolicyType {
+		case spacelift.PolicyTypeApproval:
+		case spacelift.PolicyTypePlan, "TERRAFORM_PLAN": // its name in older installations
+			p.PolicyType = spacelift.PolicyTypePlan
+		default:
+			continue
+		}
+		h.Policies = append(h.Policies, spacelift.AttachedPolicy{ID: p.PolicyId, Name: p.PolicyName, Type: p.PolicyType})
+	}
+	return h
+}
+
 // LabelsOfStacks lists the labels of every stack that the key can see, in one
 // call however many there are.
 //
@@ -106,6 +125,25 @@ func (c *Client) LabelsOfStacks(ctx context.Context) ([]spacelift.LabelledStack,
 	stacks := make([]spacelift.LabelledStack, len(data.Stacks))
 	for i, s := range data.Stacks {
 		stacks[i] = spacelift.LabelledStack{ID: spacelift.StackID(s.Id), Labels: s.Labels}
+	}
+	return stacks, nil
+}
+
+// HoldsOfStacks lists what holds the plans of every stack back, in one call. See
+// LabelsOfStacks.
+func (c *Client) HoldsOfStacks(ctx context.Context) ([]spacelift.HeldStack, error) {
+	data, err := operations.HoldsOfStacks(ctx, c.api)
+	if err == nil && data.Stacks == nil { // an empty list isn't nil
+		err = errors.New("spacelift sent an empty answer")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list the policies of stacks: %w", err)
+	}
+	stacks := make([]spacelift.HeldStack, len(data.Stacks))
+	for i, s := range data.Stacks {
+		stacks[i] = spacelift.HeldStack{
+			LabelledStack: spacelift.LabelledStack{ID: spacelift.StackID(s.Id), Labels: s.Labels}, Hold: fromStackEnforcement(s.StackEnforcement),
+		}
 	}
 	return stacks, nil
 }

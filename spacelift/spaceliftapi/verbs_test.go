@@ -154,11 +154,11 @@ var verbs = []struct {
 		return nil, c.MarkExternalDependency(ctx, "image-9f2c1d7", spacelift.DependencyFinished)
 	}, nil},
 	{"Stack", `{"stack":{"id":"network-prod","name":"network / prod","state":"UNCONFIRMED","labels":["gantry:managed"],"space":"prod","branch":"main",
-		"repository":"infra-live","autodeploy":true,"isDisabled":true,"deleting":true,"lockedBy":"jdoe","lockedAt":1767261700,"lockNote":"moving the state","blocker":{"id":"01RUN"},"trackedCommit":{"hash":"9f2c"}}}`,
+		"repository":"infra-live","autodeploy":true,"canWrite":true,"attachedPolicies":[{"policyId":"gantry-approval","policyName":"gantry-approval","policyType":"APPROVAL"},{"policyId":"old","policyName":"old","policyType":"TERRAFORM_PLAN"},{"policyId":"push","policyName":"push","policyType":"GIT_PUSH"}],"isDisabled":true,"deleting":true,"lockedBy":"jdoe","lockedAt":1767261700,"lockNote":"moving the state","blocker":{"id":"01RUN"},"trackedCommit":{"hash":"9f2c"}}}`,
 		func(ctx context.Context, c *spaceliftapi.Client) (any, error) { return c.Stack(ctx, "network-prod") },
 		spacelift.Stack{
 			Account: "acme", ID: "network-prod", Name: "network / prod", State: "UNCONFIRMED", Labels: []string{"gantry:managed"}, Space: "prod",
-			Branch: "main", Repository: "infra-live", Autodeploy: true, TrackedCommit: "9f2c",
+			Branch: "main", Repository: "infra-live", TrackedCommit: "9f2c", Hold: heldBack,
 			Brakes: spacelift.Brakes{
 				Lock:     &spacelift.Lock{By: "jdoe", Since: time.Unix(1767261700, 0).UTC(), Note: "moving the state"},
 				Disabled: true, Deleting: true, Blocker: "01RUN",
@@ -167,6 +167,9 @@ var verbs = []struct {
 	{"LabelsOfStacks", `{"stacks":[{"id":"network-prod","labels":["gantry:managed"]},{"id":"app-prod","labels":[]}]}`,
 		func(ctx context.Context, c *spaceliftapi.Client) (any, error) { return c.LabelsOfStacks(ctx) },
 		[]spacelift.LabelledStack{{ID: "network-prod", Labels: []string{"gantry:managed"}}, {ID: "app-prod", Labels: []string{}}}},
+	{"HoldsOfStacks", `{"stacks":[{"id":"network-prod","labels":["gantry:managed"],"autodeploy":true,"canWrite":true,"attachedPolicies":[{"policyId":"gantry-approval","policyName":"gantry-approval","policyType":"APPROVAL"},{"policyId":"old","policyName":"old","policyType":"PLAN"}]}]}`,
+		func(ctx context.Context, c *spaceliftapi.Client) (any, error) { return c.HoldsOfStacks(ctx) },
+		[]spacelift.HeldStack{{LabelledStack: spacelift.LabelledStack{ID: "network-prod", Labels: []string{"gantry:managed"}}, Hold: heldBack}}},
 	{"Spaces", `{"spaces":[{"id":"root","name":"root","parentSpace":null,"inheritEntities":false},{"id":"prod","name":"prod","parentSpace":"root","inheritEntities":true}]}`,
 		func(ctx context.Context, c *spaceliftapi.Client) (any, error) { return c.Spaces(ctx) },
 		[]spacelift.Space{{ID: "root", Name: "root"}, {ID: "prod", Name: "prod", Parent: "root", Inherits: true}}},
@@ -191,6 +194,9 @@ var verbs = []struct {
 	{"UpdatePolicy", `{"policyUpdatev2":` + policyJSON + `}`, func(ctx context.Context, c *spaceliftapi.Client) (any, error) {
 		return c.UpdatePolicy(ctx, "gantry", policyInput)
 	}, policy},
+	{"DeletePolicy", `{"policyDelete":{"id":"gantry"}}`, func(ctx context.Context, c *spaceliftapi.Client) (any, error) {
+		return nil, c.DeletePolicy(ctx, "gantry")
+	}, nil},
 	{"SimulatePolicy", `{"policySimulatev2":"{\"webhook\":[]}"}`, func(ctx context.Context, c *spaceliftapi.Client) (any, error) {
 		return c.SimulatePolicy(ctx, spacelift.PolicyTypeNotification, "package spacelift", `{"run_updated":{}}`)
 	}, `{"webhook":[]}`},
@@ -341,3 +347,7 @@ func golden(t *testing.T, name string, r request) {
 		t.Errorf("request (-want +got); -update accepts it\n%s", diff)
 	}
 }
+
+var heldBack = spacelift.Hold{Autodeploy: true, CanWrite: true, Policies: []spacelift.AttachedPolicy{
+	{ID: "gantry-approval", Name: "gantry-approval", Type: "APPROVAL"}, {ID: "old", Name: "old", Type: "PLAN"},
+}}

@@ -31,6 +31,96 @@ type APIKeyUserResponse struct {
 // GetApiKeyUser returns APIKeyUserResponse.ApiKeyUser, and is useful for accessing the field via an interface.
 func (v *APIKeyUserResponse) GetApiKeyUser() *APIKeyUserApiKeyUserAPIKeyUser { return v.ApiKeyUser }
 
+// HoldsOfStacksResponse is returned by HoldsOfStacks on success.
+type HoldsOfStacksResponse struct {
+	// Every stack that may be seen. No paging.
+	Stacks []HoldsOfStacksStacksStack `json:"stacks"`
+}
+
+// GetStacks returns HoldsOfStacksResponse.Stacks, and is useful for accessing the field via an interface.
+func (v *HoldsOfStacksResponse) GetStacks() []HoldsOfStacksStacksStack { return v.Stacks }
+
+// HoldsOfStacksStacksStack includes the requested fields of the GraphQL type Stack.
+type HoldsOfStacksStacksStack struct {
+	// The slug.
+	Id               string   `json:"id"`
+	Labels           []string `json:"labels"`
+	StackEnforcement `json:"-"`
+}
+
+// GetId returns HoldsOfStacksStacksStack.Id, and is useful for accessing the field via an interface.
+func (v *HoldsOfStacksStacksStack) GetId() string { return v.Id }
+
+// GetLabels returns HoldsOfStacksStacksStack.Labels, and is useful for accessing the field via an interface.
+func (v *HoldsOfStacksStacksStack) GetLabels() []string { return v.Labels }
+
+// GetAutodeploy returns HoldsOfStacksStacksStack.Autodeploy, and is useful for accessing the field via an interface.
+func (v *HoldsOfStacksStacksStack) GetAutodeploy() bool { return v.StackEnforcement.Autodeploy }
+
+// GetCanWrite returns HoldsOfStacksStacksStack.CanWrite, and is useful for accessing the field via an interface.
+func (v *HoldsOfStacksStacksStack) GetCanWrite() bool { return v.StackEnforcement.CanWrite }
+
+// GetAttachedPolicies returns HoldsOfStacksStacksStack.AttachedPolicies, and is useful for accessing the field via an interface.
+func (v *HoldsOfStacksStacksStack) GetAttachedPolicies() []StackEnforcementAttachedPoliciesStackAttachedPolicy {
+	return v.StackEnforcement.AttachedPolicies
+}
+
+func (v *HoldsOfStacksStacksStack) UnmarshalJSON(b []byte) error {
+
+	if string(b) == "null" {
+		return nil
+	}
+
+	var firstPass struct {
+		*HoldsOfStacksStacksStack
+		graphql.NoUnmarshalJSON
+	}
+	firstPass.HoldsOfStacksStacksStack = v
+
+	err := json.Unmarshal(b, &firstPass)
+	if err != nil {
+		return err
+	}
+
+	err = json.Unmarshal(
+		b, &v.StackEnforcement)
+	if err != nil {
+		return err
+	}
+	return nil
+}
+
+type __premarshalHoldsOfStacksStacksStack struct {
+	Id string `json:"id"`
+
+	Labels []string `json:"labels"`
+
+	Autodeploy bool `json:"autodeploy"`
+
+	CanWrite bool `json:"canWrite"`
+
+	AttachedPolicies []StackEnforcementAttachedPoliciesStackAttachedPolicy `json:"attachedPolicies"`
+}
+
+func (v *HoldsOfStacksStacksStack) MarshalJSON() ([]byte, error) {
+	premarshaled, err := v.__premarshalJSON()
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(premarshaled)
+}
+
+func (v *HoldsOfStacksStacksStack) __premarshalJSON() (*__premarshalHoldsOfStacksStacksStack, error) {
+	var retval __premarshalHoldsOfStacksStacksStack
+
+	retval.Id = v.Id
+	retval.Labels = v.Labels
+	retval.Autodeploy = v.StackEnforcement.Autodeploy
+	retval.CanWrite = v.StackEnforcement.CanWrite
+	retval.AttachedPolicies = v.StackEnforcement.AttachedPolicies
+	return &retval, nil
+}
+
 // Unconfirmed: the type's name, which never travels (it is nested).
 type KeyValuePair struct {
 	Key   string `json:"key"`
@@ -460,6 +550,24 @@ type PolicyCreateResponse struct {
 
 // GetPolicyCreatev2 returns PolicyCreateResponse.PolicyCreatev2, and is useful for accessing the field via an interface.
 func (v *PolicyCreateResponse) GetPolicyCreatev2() *PolicyDetails { return v.PolicyCreatev2 }
+
+// PolicyDeletePolicyDeletePolicy includes the requested fields of the GraphQL type Policy.
+type PolicyDeletePolicyDeletePolicy struct {
+	Id string `json:"id"`
+}
+
+// GetId returns PolicyDeletePolicyDeletePolicy.Id, and is useful for accessing the field via an interface.
+func (v *PolicyDeletePolicyDeletePolicy) GetId() string { return v.Id }
+
+// PolicyDeleteResponse is returned by PolicyDelete on success.
+type PolicyDeleteResponse struct {
+	PolicyDelete *PolicyDeletePolicyDeletePolicy `json:"policyDelete"`
+}
+
+// GetPolicyDelete returns PolicyDeleteResponse.PolicyDelete, and is useful for accessing the field via an interface.
+func (v *PolicyDeleteResponse) GetPolicyDelete() *PolicyDeletePolicyDeletePolicy {
+	return v.PolicyDelete
+}
 
 // PolicyDetails includes the GraphQL fields of Policy requested by the fragment PolicyDetails.
 type PolicyDetails struct {
@@ -1212,10 +1320,11 @@ func (v *RunReviewRunReview) GetId() string { return v.Id }
 // RunStack includes the requested fields of the GraphQL type Stack.
 type RunStack struct {
 	// The slug.
-	Id          string   `json:"id"`
-	Name        string   `json:"name"`
-	Labels      []string `json:"labels"`
-	StackBrakes `json:"-"`
+	Id               string   `json:"id"`
+	Name             string   `json:"name"`
+	Labels           []string `json:"labels"`
+	StackBrakes      `json:"-"`
+	StackEnforcement `json:"-"`
 	// Null, without an error, when the stack has no such run.
 	Run *RunDetails `json:"run"`
 }
@@ -1250,6 +1359,17 @@ func (v *RunStack) GetLockNote() *string { return v.StackBrakes.LockNote }
 // GetBlocker returns RunStack.Blocker, and is useful for accessing the field via an interface.
 func (v *RunStack) GetBlocker() *StackBrakesBlockerRun { return v.StackBrakes.Blocker }
 
+// GetAutodeploy returns RunStack.Autodeploy, and is useful for accessing the field via an interface.
+func (v *RunStack) GetAutodeploy() bool { return v.StackEnforcement.Autodeploy }
+
+// GetCanWrite returns RunStack.CanWrite, and is useful for accessing the field via an interface.
+func (v *RunStack) GetCanWrite() bool { return v.StackEnforcement.CanWrite }
+
+// GetAttachedPolicies returns RunStack.AttachedPolicies, and is useful for accessing the field via an interface.
+func (v *RunStack) GetAttachedPolicies() []StackEnforcementAttachedPoliciesStackAttachedPolicy {
+	return v.StackEnforcement.AttachedPolicies
+}
+
 func (v *RunStack) UnmarshalJSON(b []byte) error {
 
 	if string(b) == "null" {
@@ -1269,6 +1389,11 @@ func (v *RunStack) UnmarshalJSON(b []byte) error {
 
 	err = json.Unmarshal(
 		b, &v.StackBrakes)
+	if err != nil {
+		return err
+	}
+	err = json.Unmarshal(
+		b, &v.StackEnforcement)
 	if err != nil {
 		return err
 	}
@@ -1295,6 +1420,12 @@ type __premarshalRunStack struct {
 	LockNote *string `json:"lockNote"`
 
 	Blocker *StackBrakesBlockerRun `json:"blocker"`
+
+	Autodeploy bool `json:"autodeploy"`
+
+	CanWrite bool `json:"canWrite"`
+
+	AttachedPolicies []StackEnforcementAttachedPoliciesStackAttachedPolicy `json:"attachedPolicies"`
 }
 
 func (v *RunStack) MarshalJSON() ([]byte, error) {
@@ -1318,6 +1449,9 @@ func (v *RunStack) __premarshalJSON() (*__premarshalRunStack, error) {
 	retval.LockedAt = v.StackBrakes.LockedAt
 	retval.LockNote = v.StackBrakes.LockNote
 	retval.Blocker = v.StackBrakes.Blocker
+	retval.Autodeploy = v.StackEnforcement.Autodeploy
+	retval.CanWrite = v.StackEnforcement.CanWrite
+	retval.AttachedPolicies = v.StackEnforcement.AttachedPolicies
 	return &retval, nil
 }
 
@@ -1763,13 +1897,13 @@ type StackDetails struct {
 	State  string   `json:"state"`
 	Labels []string `json:"labels"`
 	// The space's id.
-	Space          string `json:"space"`
-	Branch         string `json:"branch"`
-	Repository     string `json:"repository"`
-	Administrative bool   `json:"administrative"`
-	Autodeploy     bool   `json:"autodeploy"`
-	StackBrakes    `json:"-"`
-	TrackedCommit  *StackDetailsTrackedCommit `json:"trackedCommit"`
+	Space            string `json:"space"`
+	Branch           string `json:"branch"`
+	Repository       string `json:"repository"`
+	Administrative   bool   `json:"administrative"`
+	StackBrakes      `json:"-"`
+	StackEnforcement `json:"-"`
+	TrackedCommit    *StackDetailsTrackedCommit `json:"trackedCommit"`
 }
 
 // GetId returns StackDetails.Id, and is useful for accessing the field via an interface.
@@ -1796,9 +1930,6 @@ func (v *StackDetails) GetRepository() string { return v.Repository }
 // GetAdministrative returns StackDetails.Administrative, and is useful for accessing the field via an interface.
 func (v *StackDetails) GetAdministrative() bool { return v.Administrative }
 
-// GetAutodeploy returns StackDetails.Autodeploy, and is useful for accessing the field via an interface.
-func (v *StackDetails) GetAutodeploy() bool { return v.Autodeploy }
-
 // GetTrackedCommit returns StackDetails.TrackedCommit, and is useful for accessing the field via an interface.
 func (v *StackDetails) GetTrackedCommit() *StackDetailsTrackedCommit { return v.TrackedCommit }
 
@@ -1819,6 +1950,17 @@ func (v *StackDetails) GetLockNote() *string { return v.StackBrakes.LockNote }
 
 // GetBlocker returns StackDetails.Blocker, and is useful for accessing the field via an interface.
 func (v *StackDetails) GetBlocker() *StackBrakesBlockerRun { return v.StackBrakes.Blocker }
+
+// GetAutodeploy returns StackDetails.Autodeploy, and is useful for accessing the field via an interface.
+func (v *StackDetails) GetAutodeploy() bool { return v.StackEnforcement.Autodeploy }
+
+// GetCanWrite returns StackDetails.CanWrite, and is useful for accessing the field via an interface.
+func (v *StackDetails) GetCanWrite() bool { return v.StackEnforcement.CanWrite }
+
+// GetAttachedPolicies returns StackDetails.AttachedPolicies, and is useful for accessing the field via an interface.
+func (v *StackDetails) GetAttachedPolicies() []StackEnforcementAttachedPoliciesStackAttachedPolicy {
+	return v.StackEnforcement.AttachedPolicies
+}
 
 func (v *StackDetails) UnmarshalJSON(b []byte) error {
 
@@ -1842,6 +1984,11 @@ func (v *StackDetails) UnmarshalJSON(b []byte) error {
 	if err != nil {
 		return err
 	}
+	err = json.Unmarshal(
+		b, &v.StackEnforcement)
+	if err != nil {
+		return err
+	}
 	return nil
 }
 
@@ -1862,8 +2009,6 @@ type __premarshalStackDetails struct {
 
 	Administrative bool `json:"administrative"`
 
-	Autodeploy bool `json:"autodeploy"`
-
 	TrackedCommit *StackDetailsTrackedCommit `json:"trackedCommit"`
 
 	IsDisabled bool `json:"isDisabled"`
@@ -1877,6 +2022,12 @@ type __premarshalStackDetails struct {
 	LockNote *string `json:"lockNote"`
 
 	Blocker *StackBrakesBlockerRun `json:"blocker"`
+
+	Autodeploy bool `json:"autodeploy"`
+
+	CanWrite bool `json:"canWrite"`
+
+	AttachedPolicies []StackEnforcementAttachedPoliciesStackAttachedPolicy `json:"attachedPolicies"`
 }
 
 func (v *StackDetails) MarshalJSON() ([]byte, error) {
@@ -1898,7 +2049,6 @@ func (v *StackDetails) __premarshalJSON() (*__premarshalStackDetails, error) {
 	retval.Branch = v.Branch
 	retval.Repository = v.Repository
 	retval.Administrative = v.Administrative
-	retval.Autodeploy = v.Autodeploy
 	retval.TrackedCommit = v.TrackedCommit
 	retval.IsDisabled = v.StackBrakes.IsDisabled
 	retval.Deleting = v.StackBrakes.Deleting
@@ -1906,6 +2056,9 @@ func (v *StackDetails) __premarshalJSON() (*__premarshalStackDetails, error) {
 	retval.LockedAt = v.StackBrakes.LockedAt
 	retval.LockNote = v.StackBrakes.LockNote
 	retval.Blocker = v.StackBrakes.Blocker
+	retval.Autodeploy = v.StackEnforcement.Autodeploy
+	retval.CanWrite = v.StackEnforcement.CanWrite
+	retval.AttachedPolicies = v.StackEnforcement.AttachedPolicies
 	return &retval, nil
 }
 
@@ -1916,6 +2069,44 @@ type StackDetailsTrackedCommit struct {
 
 // GetHash returns StackDetailsTrackedCommit.Hash, and is useful for accessing the field via an interface.
 func (v *StackDetailsTrackedCommit) GetHash() string { return v.Hash }
+
+// What decides whether Spacelift holds a plan back until Gantry has reviewed it.
+type StackEnforcement struct {
+	Autodeploy       bool                                                  `json:"autodeploy"`
+	CanWrite         bool                                                  `json:"canWrite"`
+	AttachedPolicies []StackEnforcementAttachedPoliciesStackAttachedPolicy `json:"attachedPolicies"`
+}
+
+// GetAutodeploy returns StackEnforcement.Autodeploy, and is useful for accessing the field via an interface.
+func (v *StackEnforcement) GetAutodeploy() bool { return v.Autodeploy }
+
+// GetCanWrite returns StackEnforcement.CanWrite, and is useful for accessing the field via an interface.
+func (v *StackEnforcement) GetCanWrite() bool { return v.CanWrite }
+
+// GetAttachedPolicies returns StackEnforcement.AttachedPolicies, and is useful for accessing the field via an interface.
+func (v *StackEnforcement) GetAttachedPolicies() []StackEnforcementAttachedPoliciesStackAttachedPolicy {
+	return v.AttachedPolicies
+}
+
+// StackEnforcementAttachedPoliciesStackAttachedPolicy includes the requested fields of the GraphQL type StackAttachedPolicy.
+type StackEnforcementAttachedPoliciesStackAttachedPolicy struct {
+	PolicyId   string `json:"policyId"`
+	PolicyName string `json:"policyName"`
+	PolicyType string `json:"policyType"`
+}
+
+// GetPolicyId returns StackEnforcementAttachedPoliciesStackAttachedPolicy.PolicyId, and is useful for accessing the field via an interface.
+func (v *StackEnforcementAttachedPoliciesStackAttachedPolicy) GetPolicyId() string { return v.PolicyId }
+
+// GetPolicyName returns StackEnforcementAttachedPoliciesStackAttachedPolicy.PolicyName, and is useful for accessing the field via an interface.
+func (v *StackEnforcementAttachedPoliciesStackAttachedPolicy) GetPolicyName() string {
+	return v.PolicyName
+}
+
+// GetPolicyType returns StackEnforcementAttachedPoliciesStackAttachedPolicy.PolicyType, and is useful for accessing the field via an interface.
+func (v *StackEnforcementAttachedPoliciesStackAttachedPolicy) GetPolicyType() string {
+	return v.PolicyType
+}
 
 // StackResponse is returned by Stack on success.
 type StackResponse struct {
@@ -2069,6 +2260,14 @@ type __PolicyCreateInput struct {
 
 // GetInput returns __PolicyCreateInput.Input, and is useful for accessing the field via an interface.
 func (v *__PolicyCreateInput) GetInput() PolicyCreateInput { return v.Input }
+
+// __PolicyDeleteInput is used internally by genqlient
+type __PolicyDeleteInput struct {
+	Id string `json:"id"`
+}
+
+// GetId returns __PolicyDeleteInput.Id, and is useful for accessing the field via an interface.
+func (v *__PolicyDeleteInput) GetId() string { return v.Id }
 
 // __PolicyInput is used internally by genqlient
 type __PolicyInput struct {
@@ -2424,6 +2623,48 @@ func APIKeyUser(
 	}
 
 	data_ = &APIKeyUserResponse{}
+	resp_ := &graphql.Response{Data: data_}
+
+	err_ = client_.MakeRequest(
+		ctx_,
+		req_,
+		resp_,
+	)
+
+	return data_, err_
+}
+
+// The query executed by HoldsOfStacks.
+const HoldsOfStacks_Operation = `
+query HoldsOfStacks {
+	stacks {
+		id
+		labels
+		... StackEnforcement
+	}
+}
+fragment StackEnforcement on Stack {
+	autodeploy
+	canWrite
+	attachedPolicies {
+		policyId
+		policyName
+		policyType
+	}
+}
+`
+
+// Separate from LabelsOfStacks, which is called much more often.
+func HoldsOfStacks(
+	ctx_ context.Context,
+	client_ graphql.Client,
+) (data_ *HoldsOfStacksResponse, err_ error) {
+	req_ := &graphql.Request{
+		OpName: "HoldsOfStacks",
+		Query:  HoldsOfStacks_Operation,
+	}
+
+	data_ = &HoldsOfStacksResponse{}
 	resp_ := &graphql.Response{Data: data_}
 
 	err_ = client_.MakeRequest(
@@ -2834,6 +3075,40 @@ func PolicyCreate(
 	return data_, err_
 }
 
+// The mutation executed by PolicyDelete.
+const PolicyDelete_Operation = `
+mutation PolicyDelete ($id: ID!) {
+	policyDelete(id: $id) {
+		id
+	}
+}
+`
+
+func PolicyDelete(
+	ctx_ context.Context,
+	client_ graphql.Client,
+	id string,
+) (data_ *PolicyDeleteResponse, err_ error) {
+	req_ := &graphql.Request{
+		OpName: "PolicyDelete",
+		Query:  PolicyDelete_Operation,
+		Variables: &__PolicyDeleteInput{
+			Id: id,
+		},
+	}
+
+	data_ = &PolicyDeleteResponse{}
+	resp_ := &graphql.Response{Data: data_}
+
+	err_ = client_.MakeRequest(
+		ctx_,
+		req_,
+		resp_,
+	)
+
+	return data_, err_
+}
+
 // The mutation executed by PolicySimulate.
 const PolicySimulate_Operation = `
 mutation PolicySimulate ($input: PolicySimulateInput!) {
@@ -2975,6 +3250,7 @@ query Run ($stack: ID!, $run: ID!) {
 		name
 		labels
 		... StackBrakes
+		... StackEnforcement
 		run(id: $run) {
 			... RunDetails
 		}
@@ -2988,6 +3264,15 @@ fragment StackBrakes on Stack {
 	lockNote
 	blocker {
 		id
+	}
+}
+fragment StackEnforcement on Stack {
+	autodeploy
+	canWrite
+	attachedPolicies {
+		policyId
+		policyName
+		policyType
 	}
 }
 fragment RunDetails on Run {
@@ -3841,8 +4126,8 @@ fragment StackDetails on Stack {
 	branch
 	repository
 	administrative
-	autodeploy
 	... StackBrakes
+	... StackEnforcement
 	trackedCommit {
 		hash
 	}
@@ -3855,6 +4140,15 @@ fragment StackBrakes on Stack {
 	lockNote
 	blocker {
 		id
+	}
+}
+fragment StackEnforcement on Stack {
+	autodeploy
+	canWrite
+	attachedPolicies {
+		policyId
+		policyName
+		policyType
 	}
 }
 `
@@ -3933,8 +4227,8 @@ fragment StackDetails on Stack {
 	branch
 	repository
 	administrative
-	autodeploy
 	... StackBrakes
+	... StackEnforcement
 	trackedCommit {
 		hash
 	}
@@ -3947,6 +4241,15 @@ fragment StackBrakes on Stack {
 	lockNote
 	blocker {
 		id
+	}
+}
+fragment StackEnforcement on Stack {
+	autodeploy
+	canWrite
+	attachedPolicies {
+		policyId
+		policyName
+		policyType
 	}
 }
 `
