@@ -112,7 +112,8 @@ func (p Plan) setPolicies(ctx context.Context, api Spacelift, done func(string))
 }
 
 func (s policyStep) apply(ctx context.Context, api Spacelift, done func(string)) (err error) {
-	in, what, now := s.input, "", spacelift.Policy{}
+	in, now := s.input, spacelift.Policy{}
+	var what string
 	switch {
 	case s.remove:
 		what = "deleted"

@@ -43,7 +43,7 @@ type Run struct {
 	StackName      string       `json:"stackName,omitempty"`
 	StackLabels    []string     `json:"stackLabels,omitempty"` // labels of the stack at the time of reading
 	Brakes         Brakes       `json:"brakes,omitzero"`       // of the stack, at the same time
-	Hold           Hold         `json:"hold,omitzero"`         // of the stack, at the same time
+	Hold           *Hold        `json:"hold,omitempty"`        // of the stack, at the same time; nil if not known
 	History        []Transition `json:"history,omitempty"`     // oldest first
 }
 

@@ -46,7 +46,7 @@ type LabelledStack struct {
 	Labels []string `json:"labels,omitempty"`
 }
 
-// HeldStack is a stack, its labels and what holds its plans back.
+// HeldStack is a stack, its labels and the settings that hold its plans back.
 type HeldStack struct {
 	LabelledStack
 	Hold

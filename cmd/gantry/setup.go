@@ -180,7 +180,7 @@ func keepOld(c deploy.Change) (string, error) {
 	name := unsafeInNames.ReplaceAllString(object+"-"+c.Name, "-")
 	for i := 1; ; i++ {
 		file := fmt.Sprintf("%s.old-%d%s", name, i, kind)
-		f, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600) //nolint:gosec // the name has no separators
+		f, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 		switch {
 		case errors.Is(err, fs.ErrExist) && i < 1000:
 			continue

@@ -77,9 +77,12 @@ type ConfirmResult struct {
 	Actor   string         `json:"actor,omitempty"`  // who confirmed it already, where known
 	ByUs    bool           `json:"byUs,omitempty"`   // Gantry confirmed it: by this attempt, or by an earlier one as Gantry's mark in the history proves
 	Unseen  *UnseenPlan    `json:"unseen,omitempty"` // with ConfirmedUnseen
-	Rules   *Rules         `json:"rules,omitempty"`  // as they are now, with RulesChanged and GateClosed
-	Block   *Block         `json:"block,omitempty"`  // with StackBlocked
-	Run     spacelift.Run  `json:"run"`              // as last read, so before a confirmation of this attempt
+	// Reviewed says that Spacelift waited for Gantry's review, and has it.
+	Reviewed bool `json:"reviewed,omitempty"`
+
+	Rules *Rules        `json:"rules,omitempty"` // as they are now, with RulesChanged and GateClosed
+	Block *Block        `json:"block,omitempty"` // with StackBlocked
+	Run   spacelift.Run `json:"run"`             // as last read, so before a confirmation of this attempt
 
 	// Followers are the stacks that follow the run's, once it is confirmed; nil
 	// when that is not known.
@@ -107,6 +110,9 @@ func (r *Record) Confirmed(now time.Time, in ConfirmRunInput, result ConfirmResu
 	case Confirmed:
 		request.accept(now)
 		r.settle(now, plan, PlanConfirmed, "")
+		if result.Reviewed {
+			r.Note(now, KindAction, "Gantry approved the plan in Spacelift, whose policy %s waited for that", spacelift.EnforcingApproval)
+		}
 		r.Note(now, KindAction, "Gantry confirmed the plan (%s)", describePlan(r.Facts()))
 		return
 	case AlreadyConfirmed:

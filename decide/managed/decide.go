@@ -116,7 +116,7 @@ func (r *Record) Decide(at time.Time) (n Next, isNew bool) {
 //
 // Gantry never acts on a notification alone: to act means to ask the API first,
 // and to do nothing if that differs from the facts.
-func (s Situation) Next() Next { return s.readIfDoubted(decideState(s)) }
+func (s Situation) Next() Next { return s.whoMayAct(s.readIfDoubted(decideState(s))) }
 
 // decideState decides as if all that is known were true.
 func decideState(s Situation) Next {

@@ -40,6 +40,9 @@ func decidePlan(s Situation) Next {
 	}
 	why := fmt.Sprintf("the plan (%s) has changes and %s confirms them", describePlan(s.RunStatus), s.Policy.Confirm.Origin)
 	if !s.autoConfirms() {
+		if s.needed() == 0 && s.ownReview() {
+			return leavesToSpacelift(s)
+		}
 		if n, enough := askPeople(s, fmt.Sprintf("the plan (%s) has changes", describePlan(s.RunStatus))); !enough {
 			return n
 		}
@@ -48,7 +51,7 @@ func decidePlan(s Situation) Next {
 	if n, holds := blocked(s); holds {
 		return n
 	}
-	if s.needsApproval {
+	if s.needsApproval && !s.ownReview() {
 		return reviewed(s, reviewing(s, spacelift.ReviewApprove, why, "Approved through Gantry by "+s.approvers()+"."))
 	}
 	if n, shut := atGate(s); shut {
@@ -217,7 +220,7 @@ func (s Situation) whyAsked() string {
 	if o := s.objection; o != nil {
 		reasons = append(reasons, fmt.Sprintf("%s %s, which binds until the run has ended", o.By, pastTense(o.Verdict, o.State)))
 	}
-	if s.needsApproval {
+	if s.needsApproval && !s.ownReview() {
 		reasons = append(reasons, "an approval policy in Spacelift asks for a review")
 	}
 	if len(reasons) > 0 {

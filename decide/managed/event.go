@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -70,6 +71,10 @@ type RunEvent struct {
 	// Block is the brake that kept Gantry from confirming when the API showed the
 	// state; notifications don't say.
 	Block *spacelift.Block `json:"block,omitempty"`
+
+	// Enforcement is the worth of the policy in Spacelift when the API showed the
+	// state; nil if it wasn't known. Notifications don't say.
+	Enforcement *policy.Enforcement `json:"enforcement,omitempty"`
 
 	// Labels are the stack's labels that Gantry reads; the others are left out.
 	Labels []string `json:"labels,omitempty"`

@@ -86,6 +86,9 @@ func (s Situation) Explain() Explanation {
 // unblock says who can move the run on, and how.
 func unblock(s Situation, n Next) []Unblock {
 	inSpacelift := Unblock{Who: whoSpacelift, How: "confirm or discard the plan in Spacelift"}
+	if s.ownReview() {
+		inSpacelift = Unblock{Who: discardOnly(whoSpacelift), How: "discard the plan in Spacelift, which confirms nothing before Gantry's review"}
+	}
 	if s.State != spacelift.RunStateUnconfirmed {
 		inSpacelift = Unblock{Who: whoReviewer, How: "review the run in Spacelift"}
 	}
@@ -215,7 +218,10 @@ func rulesOf(s Situation) []Rule {
 	if s.Approvals != nil {
 		all = append(all, s.approvalRules()...)
 	}
-	if s.needsApproval {
+	if e := s.Enforcement; e != nil {
+		all = append(all, Rule{Name: "enforcement", Value: string(e.Level), Origin: "Spacelift", Effect: EffectApplies, Detail: e.Reason})
+	}
+	if s.needsApproval && !s.ownReview() {
 		all = append(all, Rule{Name: "needsApproval", Value: "true", Origin: "Spacelift", Effect: EffectAsks, Detail: "an approval policy in Spacelift asks for a review"})
 	}
 	if s.Gate != nil {

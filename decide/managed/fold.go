@@ -168,6 +168,7 @@ func byContent(a, b RunEvent) int {
 		cmp.Compare(a.TriggeredBy, b.TriggeredBy),
 		cmp.Compare(Rank(a.NeedsApproval), Rank(b.NeedsApproval)),
 		byBlock(a.Block, b.Block),
+		byEnforcement(a.Enforcement, b.Enforcement),
 		cmp.Compare(Rank(a.Whole), Rank(b.Whole)),
 		cmp.Compare(a.StackName, b.StackName),
 		slices.Compare(a.Labels, b.Labels),
@@ -185,6 +186,13 @@ func byBlock(a, b *spacelift.Block) int {
 		cmp.Compare(a.What, b.What), cmp.Compare(a.By, b.By), a.Since.Compare(b.Since),
 		cmp.Compare(a.Note, b.Note), cmp.Compare(a.Reason, b.Reason),
 	)
+}
+
+func byEnforcement(a, b *policy.Enforcement) int {
+	if a == nil || b == nil {
+		return cmp.Compare(Rank(a != nil), Rank(b != nil))
+	}
+	return cmp.Or(cmp.Compare(a.Level, b.Level), cmp.Compare(a.Reason, b.Reason), cmp.Compare(Rank(a.Asks), Rank(b.Asks)))
 }
 
 func bySize(a, b *spacelift.Delta) int {
@@ -253,6 +261,7 @@ func FromRead(run spacelift.Run, at time.Time) []RunEvent {
 	e.Branch, e.Commit, e.Delta = run.Branch, run.Commit, run.Delta
 	e.DriftDetection, e.TriggeredBy, e.StackName = run.DriftDetection, run.TriggeredBy, run.StackName
 	e.NeedsApproval, e.Block = run.NeedsApproval, run.Brakes.ConfirmBlock(run.Ref.Run)
+	e.Enforcement = policy.EnforcementOf(run.Hold)
 	return events
 }
 
@@ -282,6 +291,10 @@ func Trim(e RunEvent) RunEvent {
 	if e.Block != nil {
 		e.Block = new(*e.Block)
 		e.Block.By, e.Block.Note, e.Block.Reason = decide.Fit(e.Block.By, decide.MaxName), decide.Fit(e.Block.Note, decide.MaxName), decide.Fit(e.Block.Reason, decide.MaxText)
+	}
+	if e.Enforcement != nil {
+		e.Enforcement = new(*e.Enforcement)
+		e.Enforcement.Reason = decide.Fit(e.Enforcement.Reason, decide.MaxText)
 	}
 	e.Type = spacelift.RunType(decide.Fit(string(e.Type), maxState))
 	e.Labels = policy.TrimLabels(e.Labels)

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -15,13 +16,14 @@ func TestByContentLooksAtEveryField(t *testing.T) {
 	place := []string{"Run", "State", "StateVersion", "Source"} // the same for all events of one place
 	a := notification(spacelift.RunTypeTracked, "UNCONFIRMED", 5)
 	a.Block = &spacelift.Block{What: spacelift.BlockLock, By: "jane"}
+	a.Enforcement = &policy.Enforcement{Level: policy.Enforced}
 	eachField(reflect.ValueOf(&a).Elem(), "", func(name string, field reflect.Value) {
 		if slices.Contains(place, strings.Split(name, ".")[0]) {
 			return
 		}
 		b := a
 		b.Labels = slices.Clone(a.Labels)
-		b.Delta, b.Block = new(*a.Delta), new(*a.Block)
+		b.Delta, b.Block, b.Enforcement = new(*a.Delta), new(*a.Block), new(*a.Enforcement)
 		eachField(reflect.ValueOf(&b).Elem(), "", func(other string, field reflect.Value) {
 			if other == name {
 				change(t, name, field)

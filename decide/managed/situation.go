@@ -104,11 +104,11 @@ func (s Situation) plan() policy.PlanFacts {
 	return policy.PlanFacts{Type: s.Type, Drift: s.DriftDetection, Delta: s.Delta}
 }
 
-// autoConfirms reports whether Gantry confirms the plan without people. Where
-// Spacelift's own approval policies ask for somebody, it does not.
+// autoConfirms reports whether Gantry confirms the plan without people. Where other
+// approval policies than Gantry's ask for somebody, it does not.
 func (s Situation) autoConfirms() bool {
 	ok, _ := s.Policy.AutoConfirms(s.plan())
-	return ok && s.State == spacelift.RunStateUnconfirmed && !s.needsApproval && s.objection == nil
+	return ok && s.State == spacelift.RunStateUnconfirmed && (!s.needsApproval || s.ownReview()) && s.objection == nil
 }
 
 // needed returns the number of approvals needed; 0 if Gantry counts none. A run that

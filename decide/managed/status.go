@@ -36,6 +36,10 @@ type RunStatus struct {
 	// its state, as far as the API showed.
 	NeedsApproval bool `json:"needsApproval,omitempty"`
 
+	// Enforcement is the worth of the policy in Spacelift, as the API last showed it;
+	// nil if that isn't known.
+	Enforcement *policy.Enforcement `json:"enforcement,omitempty"`
+
 	// Block is the brake that kept Gantry from confirming when the API was last
 	// asked about the state, such as a lock; nil for none.
 	Block *spacelift.Block `json:"block,omitempty"`
@@ -363,6 +367,7 @@ func (r *Record) Facts() RunStatus {
 	read, ok := r.lastRead()
 	if ok {
 		s.Labels = slices.Clone(read.Labels)
+		s.Enforcement = r.enforcementOf(read)
 		s.particulars(read)
 	}
 	for _, e := range events {

@@ -31,7 +31,7 @@ func (c *Client) Run(ctx context.Context, ref spacelift.RunRef) (spacelift.Run, 
 	run := fromRunDetails(ref, *data.Stack.Run)
 	run.StackName, run.StackLabels = data.Stack.Name, data.Stack.Labels
 	run.Brakes = fromStackBrakes(data.Stack.StackBrakes)
-	run.Hold = fromStackEnforcement(data.Stack.StackEnforcement)
+	run.Hold = new(fromStackEnforcement(data.Stack.StackEnforcement))
 	return run, nil
 }
 

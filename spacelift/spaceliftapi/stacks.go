@@ -129,7 +129,7 @@ func (c *Client) LabelsOfStacks(ctx context.Context) ([]spacelift.LabelledStack,
 	return stacks, nil
 }
 
-// HoldsOfStacks lists what holds the plans of every stack back, in one call. See
+// HoldsOfStacks lists the settings of every stack that hold its plans back, in one call. See
 // LabelsOfStacks.
 func (c *Client) HoldsOfStacks(ctx context.Context) ([]spacelift.HeldStack, error) {
 	data, err := operations.HoldsOfStacks(ctx, c.api)
