@@ -12,8 +12,8 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/gantryhq/gantry/authority"
 	"github.com/gantryhq/gantry/e2e/schedules/history"
-	"github.com/gantryhq/gantry/server"
 )
 
 func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
@@ -65,7 +65,7 @@ func (r *Rig) configure(g *Gantry, s history.Setup) error {
 	}
 	aliases := map[string][]any{}
 	for _, p := range s.People {
-		c.Tokens = append(c.Tokens, map[string]any{"name": p.Name, "role": p.Role, "groups": p.Groups, "hash": server.TokenHash(token(p.Name))})
+		c.Tokens = append(c.Tokens, map[string]any{"name": p.Name, "role": p.Role, "groups": p.Groups, "hash": authority.TokenHash(token(p.Name))})
 		person := p.Name
 		if p.Person != "" {
 			person = p.Person
