@@ -66,23 +66,6 @@ func overlap(a, b []string) bool {
 	return slices.ContainsFunc(a, func(s string) bool { return slices.Contains(b, s) })
 }
 
-// String describes the place in a sentence.
-func (w Where) String() string {
-	var all []string
-	for _, part := range []struct {
-		name   string
-		values []string
-	}{{"account", w.Accounts}, {"space", w.Spaces}, {"stack", w.Stacks}, {"label", w.Labels}} {
-		if len(part.values) > 0 {
-			all = append(all, part.name+" "+strings.Join(part.values, " or "))
-		}
-	}
-	if len(all) == 0 {
-		return "everywhere"
-	}
-	return strings.Join(all, ", ")
-}
-
 // Grant is a role of a caller, and where it holds.
 type Grant struct {
 	Role  Role

@@ -124,6 +124,8 @@ func TestForeignAccounts(t *testing.T) {
 				}
 			}
 		},
+		"getCaller":    nil, // of the caller
+		"listTokens":   nil, // of the process
 		"getHealth":    nil, // of the process
 		"getReadiness": nil, // of the process
 	}

@@ -344,6 +344,30 @@ type AuditList struct {
 // that it was sent and may have taken effect.
 type AuditResult string
 
+// Caller A person or machine that calls the API.
+type Caller struct {
+	// Aliases Other names of the same person. They may not approve runs that one of their names triggered or wrote.
+	Aliases []string `json:"aliases,omitempty"`
+
+	// Credential Name of the token or of the issuer.
+	Credential string `json:"credential"`
+
+	// ExpiresAt When the credential ends; missing if it doesn't.
+	ExpiresAt *time.Time `json:"expiresAt,omitempty"`
+
+	// Grants The caller's roles.
+	Grants []Grant `json:"grants"`
+
+	// Groups Groups of the caller.
+	Groups []string `json:"groups"`
+
+	// How How the caller proved who they are: `token` (of the configuration), `oidc` (a bearer token of an issuer) or `session` (of a browser).
+	How string `json:"how"`
+
+	// Name Name in decisions.
+	Name string `json:"name"`
+}
+
 // Chain A finished run, the stacks that follow it, and their progress.
 type Chain struct {
 	// Account Account name.
@@ -836,6 +860,24 @@ type Gate struct {
 
 	// Window Name of the window that closes it.
 	Window *string `json:"window,omitempty"`
+}
+
+// Grant A role, and where it holds. Of several members, all must fit; without any, it holds everywhere.
+type Grant struct {
+	// Accounts Accounts where it holds.
+	Accounts []string `json:"accounts,omitempty"`
+
+	// Labels Labels of the stacks where it holds; one is enough.
+	Labels []string `json:"labels,omitempty"`
+
+	// Role The role.
+	Role string `json:"role"`
+
+	// Spaces Spaces where it holds, with those below.
+	Spaces []string `json:"spaces,omitempty"`
+
+	// Stacks Patterns of the stacks where it holds.
+	Stacks []string `json:"stacks,omitempty"`
 }
 
 // Health The process is alive.
@@ -1563,6 +1605,33 @@ type TimelineEntry struct {
 // timeout), `rules` (the policy or the gate changed), `repair` (Spacelift's API showed something that no
 // notification did), `alarm` (something happened that must not), `note` (anything else).
 type TimelineKind = string
+
+// Token A token of the configuration, without its secret.
+type Token struct {
+	// ExpiresAt When it ends; missing if it doesn't.
+	ExpiresAt *time.Time `json:"expiresAt,omitempty"`
+
+	// Grants The bearer's roles.
+	Grants []Grant `json:"grants"`
+
+	// Groups Groups of the bearer.
+	Groups []string `json:"groups"`
+
+	// LastUsedAt When this replica saw it last; missing if it hasn't since it started.
+	LastUsedAt *time.Time `json:"lastUsedAt,omitempty"`
+
+	// Name Name of the bearer.
+	Name string `json:"name"`
+
+	// RevokedAt When it was revoked; missing if it wasn't.
+	RevokedAt *time.Time `json:"revokedAt,omitempty"`
+}
+
+// TokenList The tokens of the configuration.
+type TokenList struct {
+	// Tokens The tokens, in the order of the configuration.
+	Tokens []Token `json:"tokens"`
+}
 
 // Unblock People who can unblock a run.
 type Unblock struct {
