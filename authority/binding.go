@@ -2,7 +2,6 @@ package authority
 
 import (
 	"fmt"
-	"path"
 	"slices"
 	"strings"
 
@@ -57,9 +56,20 @@ func (w Where) WholeAccounts() bool { return len(w.Spaces)+len(w.Stacks)+len(w.L
 // needsStack reports whether the answer depends on more than a stack's id.
 func (w Where) needsStack() bool { return len(w.Spaces)+len(w.Labels) > 0 }
 
-func fits(glob, id string) bool {
-	ok, err := path.Match(glob, id)
-	return ok && err == nil
+// fits reports whether a text fits a pattern, in which * stands for any text.
+func fits(pattern, text string) bool {
+	parts := strings.Split(pattern, "*")
+	text, ok := strings.CutPrefix(text, parts[0])
+	last := len(parts) - 1
+	if !ok || last == 0 {
+		return ok && text == ""
+	}
+	for _, part := range parts[1:last] {
+		if _, text, ok = strings.Cut(text, part); !ok {
+			return false
+		}
+	}
+	return strings.HasSuffix(text, parts[last])
 }
 
 func overlap(a, b []string) bool {
@@ -113,11 +123,6 @@ func bindingProblems(bindings []Binding) (problems []error) {
 		}
 		if !slices.Contains(Roles, b.Role) {
 			bad("role: there is no role %q; choose one of %v", b.Role, Roles)
-		}
-		for _, glob := range b.Where.Stacks {
-			if _, err := path.Match(glob, ""); err != nil {
-				bad("where.stacks: %q is no pattern; write an id, in which * stands for any text", glob)
-			}
 		}
 		if slices.Contains(slices.Concat(b.Where.Accounts, b.Where.Spaces, b.Where.Stacks, b.Where.Labels), "") {
 			bad("where: one of its values is empty; remove it")

@@ -128,12 +128,11 @@ func (r *Rules) bearer(t Token) Principal {
 	return r.bound(p)
 }
 
-// Identity returns the caller with a name and groups that another issuer vouches for.
-// The aliases can only take rights away: they name whose runs the caller may not
-// approve.
-func (r *Rules) Identity(how How, issuer, name string, aliases, groups []string, expires time.Time) Principal {
-	p := r.named(name, aliases, groups)
-	p.How, p.Credential, p.Expires = how, issuer, expires
+// Of returns the caller that an issuer vouches for. The aliases can only take rights
+// away: they name whose runs the caller may not approve.
+func (r *Rules) Of(how How, who Identity) Principal {
+	p := r.named(who.Name, who.Aliases, who.Groups)
+	p.How, p.Credential, p.Expires = how, who.Issuer, who.Expires
 	return r.bound(p)
 }
 

@@ -42,6 +42,7 @@ type Config struct {
 	Accounts       []Account           `setting:"accounts" doc:"Spacelift accounts. At least one is needed, each with a webhook secret."`
 	Tokens         []authority.Token   `setting:"tokens" doc:"Tokens of the API under /v1. gantry token create makes them."`
 	Bindings       []authority.Binding `setting:"bindings" doc:"Roles of people, groups and tokens, and where they hold. Gantry refuses everything that no role allows."`
+	Issuers        []authority.Issuer  `setting:"issuers" doc:"Issuers of OpenID Connect whose tokens Gantry takes: identity providers of people, and of workloads such as GitHub Actions."`
 	People         []Person            `setting:"people" doc:"People with several names. Nobody can approve a run that another name of theirs triggered or wrote."`
 	Channels       []Channel           `setting:"channels" doc:"Channels of notifications: Slack and signed webhooks."`
 	Windows        []Window            `setting:"windows" doc:"Times at which Gantry may confirm. A label or profile names them."`
@@ -178,6 +179,9 @@ func (c Config) validate(withoutAccount bool, origins map[string]string) error {
 	}
 	problems = append(problems, c.Inbox.problems()...)
 	if _, err := c.Authority(); err != nil {
+		problems = append(problems, err)
+	}
+	if _, err := authority.NewIssuers(c.Issuers); err != nil {
 		problems = append(problems, err)
 	}
 	problems = append(problems, c.channelProblems()...)

@@ -226,11 +226,12 @@ func (c Config) Authority() (*authority.Rules, error) {
 	return authority.NewRules(c.Tokens, c.Persons(), c.Bindings)
 }
 
-// Approvers returns the people whose tokens may approve; nil if that is not known.
+// Approvers returns the people whose tokens may approve; nil if that is not known, as
+// where an issuer names people.
 func (c Config) Approvers() []decide.Person {
 	rules, err := c.Authority()
-	if err != nil {
-		return nil // Validate reports it
+	if err != nil || len(c.Issuers) > 0 {
+		return nil // Validate reports an error
 	}
 	return rules.Approvers(time.Now())
 }

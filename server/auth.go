@@ -20,6 +20,8 @@ import (
 // credentials.
 type keyring struct {
 	rules    atomic.Pointer[authority.Rules]
+	issuers  *authority.Issuers
+	trusts   bool // issuers, whose people aren't known in advance
 	sources  sources
 	failures *refusalLimiter // a bucket of its own: neither failed notifications nor failed calls use up the other's
 	refused  *prometheus.CounterVec
@@ -33,7 +35,11 @@ func newKeyring(cfg Config, m *metrics, log *slog.Logger) (*keyring, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &keyring{sources: sources{cfg.TrustedProxies}, failures: newRefusalLimiter(cfg.Refusals), refused: m.refusedTokens, log: log, audit: cfg.Audit}
+	issuers, err := authority.NewIssuers(cfg.Issuers)
+	if err != nil {
+		return nil, err
+	}
+	k := &keyring{issuers: issuers, trusts: len(cfg.Issuers) > 0, sources: sources{cfg.TrustedProxies}, failures: newRefusalLimiter(cfg.Refusals), refused: m.refusedTokens, log: log, audit: cfg.Audit}
 	k.rules.Store(rules)
 	return k, nil
 }
@@ -77,6 +83,7 @@ const (
 	reasonUnknownToken = "unknown-token"
 	reasonExpiredToken = "expired-token"
 	reasonRevokedToken = "revoked-token"
+	reasonInvalidJWT   = "invalid-jwt"
 )
 
 // errNoToken reports a request without a token.
@@ -93,6 +100,9 @@ func whyRefused(err error) (reason, remedy string) {
 	case errors.Is(err, authority.ErrRevokedToken):
 		return reasonRevokedToken, "the token was revoked; an administrator creates another with gantry token create"
 	}
+	if invalid, ok := errors.AsType[*authority.InvalidJWTError](err); ok {
+		return reasonInvalidJWT, invalid.Why
+	}
 	return reasonUnknownToken, "nobody has this token; an administrator creates tokens with gantry token create"
 }
 
@@ -100,6 +110,12 @@ func whyRefused(err error) (reason, remedy string) {
 // it leaves no trace but a counter, so that a flood can't fill the log. A valid token is
 // never limited: others may share the address.
 func (k *keyring) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	if is[*authority.IssuerUnavailableError](err) {
+		k.log.WarnContext(r.Context(), "issuer unavailable", "requestId", requestIDOf(w), "error", err)
+		p, after := problemOf(err)
+		writeProblemAfter(w, p, after)
+		return
+	}
 	source := k.sources.of(r)
 	if wait := k.failures.spend(bucketKey{source: Neighborhood(source)}); wait > 0 {
 		k.refused.WithLabelValues(reasonTooMany).Inc()
@@ -108,7 +124,7 @@ func (k *keyring) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	reason, remedy := whyRefused(err)
 	k.refused.WithLabelValues(reason).Inc()
-	k.log.WarnContext(r.Context(), "token refused", "requestId", requestIDOf(w), "reason", reason, "source", sourceName(source, r),
+	k.log.WarnContext(r.Context(), "token refused", "requestId", requestIDOf(w), "reason", reason, "why", remedy, "source", sourceName(source, r),
 		"method", r.Method, "path", r.URL.Path)
 	_ = k.audit.Record(r.Context(), audit.Entry{ // which logs what can't be written
 		By: "unknown", Source: sourceName(source, r), Action: audit.ActionToken, On: r.Method + " " + r.URL.Path,
@@ -129,5 +145,23 @@ func (k *keyring) find(r *http.Request) (authority.Principal, error) {
 	if len(headers) > 1 || !ok || !strings.EqualFold(scheme, "Bearer") {
 		return authority.Principal{}, authority.ErrUnknownToken
 	}
-	return k.rules.Load().OfToken(token, time.Now())
+	token = strings.TrimSpace(token)
+	p, err := k.rules.Load().OfToken(token, time.Now())
+	if !errors.Is(err, authority.ErrUnknownToken) || !k.trusts || !authority.IsJWT(token) {
+		return p, err
+	}
+	who, err := k.issuers.Identify(r.Context(), token)
+	if err != nil {
+		return authority.Principal{}, err
+	}
+	return k.rules.Load().Of(authority.HowOIDC, who), nil
+}
+
+// approvers returns the people who may approve; nil if issuers name people who aren't
+// known in advance.
+func (k *keyring) approvers() []decide.Person {
+	if k.trusts {
+		return nil
+	}
+	return k.rules.Load().Approvers(time.Now())
 }

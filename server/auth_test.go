@@ -63,7 +63,7 @@ func TestRefusedTokensAreLoggedAndCounted(t *testing.T) {
 			t.Errorf("it logs the token: %v", l)
 		}
 	}
-	want := map[string]float64{"reason=no-token": 1, "reason=unknown-token": 1, "reason=expired-token": 0, "reason=revoked-token": 0, "reason=too-many-failures": 0}
+	want := map[string]float64{"reason=no-token": 1, "reason=unknown-token": 1, "reason=expired-token": 0, "reason=revoked-token": 0, "reason=invalid-jwt": 0, "reason=too-many-failures": 0}
 	if diff := cmp.Diff(want, r.counter("gantry_api_refused_total")); diff != "" {
 		t.Errorf("counted (-want +got):\n%s", diff)
 	}

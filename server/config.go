@@ -70,6 +70,9 @@ type Config struct {
 	// names counts as that person, however many tokens they have.
 	People []decide.Person
 
+	// Issuers are those whose tokens count.
+	Issuers []authority.Issuer
+
 	// Bindings give people, groups and tokens roles.
 	Bindings []authority.Binding
 

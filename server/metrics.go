@@ -47,7 +47,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 
 		refusedTokens: vector("gantry_api_refused_total", "Requests to the API without a valid token, by reason.", "reason"),
 	}
-	for _, reason := range []string{reasonNoToken, reasonUnknownToken, reasonExpiredToken, reasonRevokedToken, reasonTooMany} {
+	for _, reason := range []string{reasonNoToken, reasonUnknownToken, reasonExpiredToken, reasonRevokedToken, reasonInvalidJWT, reasonTooMany} {
 		m.refusedTokens.WithLabelValues(reason)
 	}
 	r.MustRegister(m.received, m.accepted, m.duplicate, m.unavailable, m.ignored, m.refused, m.secrets, m.ackLatency, m.findings, m.decisions, m.refusedTokens)

@@ -14,6 +14,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
+	"github.com/gantryhq/gantry/authority"
 	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/chain"
 	"github.com/gantryhq/gantry/decide/freeze"
@@ -88,6 +89,8 @@ var kinds = []kind{
 	{status: 500, slug: "internal", title: "Internal error", of: matching(spaceliftCanceled, causeInLog)},
 	{status: 503, slug: "spacelift-unavailable", title: "Spacelift unavailable", of: matching(is[*spaceliftError],
 		"Spacelift's API did not answer or limits Gantry's calls; try again"), retryAfter: 10 * time.Second},
+	{status: 503, slug: "issuer-unavailable", title: "Issuer unavailable", of: matching(is[*authority.IssuerUnavailableError],
+		"Gantry can't read the keys of the issuer that signed the token; try again, or use a token of Gantry's own"), retryAfter: 5 * time.Second},
 	{status: 503, slug: reasonLargeBodies, title: "Too many large bodies", retryAfter: retryBodies},
 	{status: 503, slug: reasonNotStored, title: "Event not stored", of: matching(wraps(inbox.ErrUnavailable),
 		"the inbox can't be written now; send the event again. /readyz explains why"), retryAfter: retryStore},

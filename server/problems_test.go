@@ -18,6 +18,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
+	"github.com/gantryhq/gantry/authority/issuertest"
 	"github.com/gantryhq/gantry/decide/chain"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/gen/api"
@@ -134,6 +135,12 @@ var provoked = map[string]func(t *testing.T) *httptest.ResponseRecorder{
 	},
 	"spacelift-refused": func(t *testing.T) *httptest.ResponseRecorder {
 		return withStacks(t, &account{err: spacelift.ErrUnauthorized}).get("/v1/accounts/acme/stacks", viewerToken)
+	},
+	"issuer-unavailable": func(t *testing.T) *httptest.ResponseRecorder {
+		i := issuertest.New(t)
+		token := i.Sign(map[string]any{"aud": "gantry"})
+		i.Close()
+		return newRig(t, trusts(i)).get("/v1/runs", token)
 	},
 	"spacelift-unavailable": func(t *testing.T) *httptest.ResponseRecorder {
 		return withStacks(t, &account{err: errors.New("down")}).get("/v1/accounts/acme/stacks", viewerToken)

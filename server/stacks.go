@@ -81,7 +81,7 @@ const maxParentReads = 20
 // those that aren't among the managed ones one by one, and lists the managed ones if the
 // caller hasn't.
 func (h *handlers) known(ctx context.Context, account *Account, managed []spacelift.Stack, parents []spacelift.StackID) policy.Known {
-	known := policy.Known{Stacks: map[spacelift.StackID]policy.Presence{}, Approvers: h.keys.rules.Load().Approvers(time.Now())}
+	known := policy.Known{Stacks: map[spacelift.StackID]policy.Presence{}, Approvers: h.keys.approvers()}
 	add := func(stacks []spacelift.Stack) {
 		for _, s := range stacks {
 			known.Stacks[s.ID] = policy.PresenceManaged

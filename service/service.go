@@ -217,7 +217,7 @@ func (p *process) probes(ctx context.Context) (public, operations http.Handler) 
 
 func (p *process) server(ctx, draining context.Context, box *inbox.Inbox) (*server.Server, error) {
 	return server.New(server.Config{
-		Accounts: p.accounts.server, Tokens: p.Config.Tokens, People: p.Config.Persons(), Bindings: p.Config.Bindings, Policies: p.definitions, Reconcile: p.Config.Reconcile.Interval, Version: p.Version,
+		Accounts: p.accounts.server, Tokens: p.Config.Tokens, People: p.Config.Persons(), Bindings: p.Config.Bindings, Issuers: p.Config.Issuers, Policies: p.definitions, Reconcile: p.Config.Reconcile.Interval, Version: p.Version,
 		TaskQueue: p.Config.Temporal.TaskQueue, Stopping: draining.Done(), Leaving: ctx.Done(), TemporalProblem: p.outage.problem, TrustedProxies: p.proxies, Audit: p.audit,
 	}, box, p.temporal, p.registry, p.Log)
 }
