@@ -14,6 +14,7 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"github.com/gantryhq/gantry/authority"
+	"github.com/gantryhq/gantry/server"
 )
 
 // Config holds all settings of `gantry serve`. Each scalar setting has one name:
@@ -31,6 +32,8 @@ type Config struct {
 	ShutdownDelay  time.Duration       `setting:"shutdownDelay" doc:"Time between readiness 503 and the end of new requests when Gantry stops, for load balancers to notice. 5s suits Kubernetes."`
 	Role           string              `setting:"role" oneof:"all api worker" doc:"Work of this process: api receives webhooks and serves the API, worker runs the workflows and has no API, all does both."`
 	Data           string              `setting:"data" doc:"Folder of the inbox and the audit log. Each replica needs its own, on a disk that outlives it."`
+	Replica        string              `setting:"replica" doc:"Name of this replica in the delivery log. Empty for the host's name."`
+	Peers          Names               `setting:"peers" doc:"Addresses at which the replicas reach each other's public listener, such as http://gantry-headless:8080. A name with several addresses, such as that of a headless Service, stands for the replicas at all of them. Lists of deliveries then cover all replicas. In the environment, with commas between."`
 	Log            Log                 `setting:"log"`
 	Temporal       Temporal            `setting:"temporal"`
 	Inbox          Inbox               `setting:"inbox"`
@@ -176,6 +179,11 @@ func (c Config) validate(withoutAccount bool, origins map[string]string) error {
 	problems = append(problems, c.Temporal.problems()...)
 	if i := c.Reconcile.Interval; i != 0 && (i < time.Second || i > 24*time.Hour) {
 		bad("reconcile.interval: %s is neither 0 nor within 1s and 24h", i)
+	}
+	for _, p := range c.Peers {
+		if _, err := server.ParsePeer(p); err != nil {
+			bad("peers: %w", err)
+		}
 	}
 	problems = append(problems, c.Inbox.problems()...)
 	if _, err := c.Authority(); err != nil {

@@ -23,6 +23,9 @@ type call struct {
 	run     spacelift.RunRef  // for a chain, the run that began it, without a stack
 	change
 
+	request   *http.Request
+	requestID string
+
 	path []any // names and values in the path, for the log
 	note []any // more of them, from the handler
 }
@@ -43,9 +46,10 @@ func (h *handlers) begin(next genserver.StrictHandlerFunc, operation string) gen
 		if err != nil {
 			return nil, err
 		}
+		c.requestID = requestIDOf(w)
 		answer, err := next(context.WithValue(ctx, callKey{}, c), w, r, request)
 		if r.Method != http.MethodGet && c.by.Name != "" {
-			line := slices.Concat([]any{"requestId", requestIDOf(w), "operation", operation, "by", c.by.Name}, c.path, c.note)
+			line := slices.Concat([]any{"requestId", c.requestID, "operation", operation, "by", c.by.Name}, c.path, c.note)
 			switch {
 			case err == nil:
 				h.log.InfoContext(ctx, "change", line...)
@@ -58,7 +62,7 @@ func (h *handlers) begin(next genserver.StrictHandlerFunc, operation string) gen
 }
 
 func (h *handlers) readCall(r *http.Request, operation string, request any) (*call, error) {
-	c := &call{by: personOf(r.Context())}
+	c := &call{by: personOf(r.Context()), request: r}
 	var err error
 	if c.change, err = changeOf(c.by.Name, r.Header.Values("Idempotency-Key"), operation, request); err != nil {
 		return nil, err

@@ -26,6 +26,7 @@ type Inbox interface {
 	Redeliver(ctx context.Context, id string) (inbox.Delivery, error)
 	RedeliverDead(ctx context.Context, only func(inbox.Delivery) bool) (int, error)
 	Health() inbox.Health
+	IDSuffix() string
 }
 
 // Temporal is the subset of a Temporal client that the server uses.
@@ -97,6 +98,14 @@ type Config struct {
 
 	// Reconcile is the interval between comparisons of runs with Spacelift; 0 for none.
 	Reconcile time.Duration
+
+	// Replica names this replica in the delivery log; empty means the host's name.
+	Replica string
+
+	// Peers are the addresses of the other replicas, as ParsePeer reads them. One whose
+	// host has several addresses means the replicas at all of them. This replica may be
+	// among them.
+	Peers []string
 
 	// Version is the version that /healthz reports.
 	Version string

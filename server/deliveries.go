@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/gantryhq/gantry/authority"
 	"github.com/gantryhq/gantry/gen/api"
@@ -40,16 +42,47 @@ func (h *handlers) ListDeliveries(ctx context.Context, req genserver.ListDeliver
 	if err != nil {
 		return nil, fmt.Errorf("list deliveries: %w", err)
 	}
-	return genserver.ListDeliveries200JSONResponse{Deliveries: toAPIList(found, toAPIDelivery), NextPageToken: listing.token(next)}, nil
+	page := newestDeliveries{size: pageSize(p.PageSize), more: next != "", all: toAPIList(found, h.toAPIDelivery)}
+	replicas := askPeers(ctx, h, func(l api.DeliveryList) []api.Replica { return l.Replicas }, page.add)
+	newest, next := page.cut()
+	return genserver.ListDeliveries200JSONResponse{Deliveries: newest, Replicas: replicas, NextPageToken: listing.token(next)}, nil
+}
+
+// newestDeliveries is a page of the deliveries of several replicas. The order of their ids
+// is that of time, and each replica continues after any id.
+type newestDeliveries struct {
+	size int
+	more bool // some replica has more
+	all  []api.Delivery
+}
+
+func (n *newestDeliveries) add(l api.DeliveryList) {
+	n.all, n.more = append(n.all, l.Deliveries...), n.more || l.NextPageToken != nil
+}
+
+// cut returns the page, and the place of the next one, which is empty if there is none.
+func (n *newestDeliveries) cut() (page []api.Delivery, next string) {
+	slices.SortFunc(n.all, func(a, b api.Delivery) int { return strings.Compare(b.ID, a.ID) })
+	if len(n.all) > n.size {
+		n.all, n.more = n.all[:n.size], true
+	}
+	if !n.more || len(n.all) == 0 {
+		return n.all, ""
+	}
+	return n.all, n.all[len(n.all)-1].ID
 }
 
 // GetDelivery returns a delivery and its body, if that was kept.
 func (h *handlers) GetDelivery(ctx context.Context, req genserver.GetDeliveryRequestObject) (genserver.GetDeliveryResponseObject, error) {
 	d, body, err := h.delivery(ctx, authority.RoleViewer, req.Delivery)
+	if errors.Is(err, inbox.ErrNotFound) {
+		detail, err := passOn(ctx, h, req.Delivery, func(d api.DeliveryDetail) string { return d.Delivery.ID }, err)
+		return genserver.GetDelivery200JSONResponse(detail), err
+	}
 	if err != nil {
 		return nil, err
 	}
-	return genserver.GetDelivery200JSONResponse{Delivery: toAPIDelivery(d), Body: nonEmpty(string(body))}, nil
+	return genserver.GetDelivery200JSONResponse{Delivery: h.toAPIDelivery(d), Body: nonEmpty(string(body))}, nil
 }
 
 // delivery reads a delivery that the caller has a role for.
@@ -89,7 +122,11 @@ func (h *handlers) Redeliver(ctx context.Context, req genserver.RedeliverRequest
 		}
 		return h.inbox.Redeliver(ctx, req.Delivery)
 	})
-	return genserver.Redeliver202JSONResponse(toAPIDelivery(d)), err
+	if errors.Is(err, inbox.ErrNotFound) {
+		passed, err := passOn(ctx, h, req.Delivery, func(d api.Delivery) string { return d.ID }, err)
+		return genserver.Redeliver202JSONResponse(passed), err
+	}
+	return genserver.Redeliver202JSONResponse(h.toAPIDelivery(d)), err
 }
 
 // RedeliverDead forwards every dead delivery again.
@@ -100,13 +137,18 @@ func (h *handlers) RedeliverDead(ctx context.Context, _ genserver.RedeliverDeadR
 		return nil, err
 	}
 	n, err := doOnce(ctx, h.replays, c.change, func() (int, error) { return h.inbox.RedeliverDead(ctx, sees) })
-	c.note = []any{"count", n}
-	return genserver.RedeliverDead202JSONResponse{Redelivered: n}, err
+	if err != nil {
+		return nil, err
+	}
+	c.note = []any{"count", n} // of this replica
+	replicas := askPeers(ctx, h, func(r api.RedeliveryCount) []api.Replica { return r.Replicas },
+		func(r api.RedeliveryCount) { n += r.Redelivered })
+	return genserver.RedeliverDead202JSONResponse{Redelivered: n, Replicas: replicas}, nil
 }
 
-func toAPIDelivery(d inbox.Delivery) api.Delivery {
+func (h *handlers) toAPIDelivery(d inbox.Delivery) api.Delivery {
 	a := api.Delivery{
-		ID: d.ID, ReceivedAt: d.ReceivedAt, Source: d.Source, Outcome: api.Outcome(d.Outcome),
+		ID: d.ID, ReceivedAt: d.ReceivedAt, Source: d.Source, Replica: h.replica, Outcome: api.Outcome(d.Outcome),
 		Reason: nonEmpty(d.Reason), Detail: nonEmpty(d.Detail),
 		Account: nonEmpty(string(d.Run.Account)), Stack: nonEmpty(string(d.Run.Stack)), Run: nonEmpty(string(d.Run.Run)),
 		Type: nonEmpty(string(d.Type)), State: nonEmpty(string(d.State)),

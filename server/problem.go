@@ -91,6 +91,7 @@ var kinds = []kind{
 		"Spacelift's API did not answer or limits Gantry's calls; try again"), retryAfter: 10 * time.Second},
 	{status: 503, slug: "issuer-unavailable", title: "Issuer unavailable", of: matching(is[*authority.IssuerUnavailableError],
 		"Gantry can't read the keys of the issuer that signed the token; try again, or use a token of Gantry's own"), retryAfter: 5 * time.Second},
+	{status: 503, slug: "replica-unavailable", title: "Replica unavailable", of: as(replicaAwayError.Error), retryAfter: retryPeers},
 	{status: 503, slug: reasonLargeBodies, title: "Too many large bodies", retryAfter: retryBodies},
 	{status: 503, slug: reasonNotStored, title: "Event not stored", of: matching(wraps(inbox.ErrUnavailable),
 		"the inbox can't be written now; send the event again. /readyz explains why"), retryAfter: retryStore},
@@ -104,6 +105,7 @@ var kinds = []kind{
 const (
 	retryStore    = 5 * time.Second // the inbox can't be written until an operator frees space
 	retryTemporal = 2 * time.Second // Temporal is unavailable
+	retryPeers    = 5 * time.Second // another replica doesn't answer
 	retryBodies   = 5 * time.Second // large bodies use up the memory set aside for them
 )
 
@@ -218,7 +220,7 @@ func missing(err error) (string, bool) {
 	case is[*spaceliftError](err):
 		return "Spacelift has no such stack or run, or Gantry's API key can't see it", errors.Is(err, spacelift.ErrNotFound)
 	case errors.Is(err, inbox.ErrNotFound):
-		return "this replica has no such delivery; the log may have dropped it", true
+		return "this replica has no such delivery; another one may have it, or the log has dropped it", true
 	case is[*serviceerror.NotFound](err):
 		return "Gantry has no execution for this run: no event of it arrived, its stack is not managed, or Temporal's retention has passed", true
 	}

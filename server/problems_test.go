@@ -95,6 +95,11 @@ var provoked = map[string]func(t *testing.T) *httptest.ResponseRecorder{
 		})
 		return w
 	},
+	"replica-unavailable": func(t *testing.T) *httptest.ResponseRecorder {
+		replicas := newReplicas(t, 2)
+		replicas[1].http.Close()
+		return replicas[0].get("/v1/deliveries/01KDX4A7B3C5D7E9F1G3H5J7K9", viewerToken)
+	},
 	"run-ended": func(t *testing.T) *httptest.ResponseRecorder {
 		r := newRig(t)
 		ended := asking()

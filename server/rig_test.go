@@ -85,7 +85,12 @@ func inMemory(t *testing.T) string {
 // ordinary configuration.
 func (r *rig) serve(box server.Inbox) *server.Server {
 	r.t.Helper()
-	handler, err := server.New(ordinary(), box, r.temporal, prometheus.NewRegistry(), discard())
+	return r.serveWith(ordinary(), box)
+}
+
+func (r *rig) serveWith(cfg server.Config, box server.Inbox) *server.Server {
+	r.t.Helper()
+	handler, err := server.New(cfg, box, r.temporal, prometheus.NewRegistry(), discard())
 	if err != nil {
 		r.t.Fatal(err)
 	}

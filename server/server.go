@@ -7,8 +7,10 @@ package server
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -47,6 +49,15 @@ func New(cfg Config, box Inbox, temporal Temporal, registry *prometheus.Registry
 	if err != nil {
 		return nil, err
 	}
+	others, err := newPeers(cfg.Peers)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Replica == "" {
+		if cfg.Replica, err = os.Hostname(); err != nil {
+			return nil, fmt.Errorf("name this replica: %w; set replica", err)
+		}
+	}
 
 	if cfg.Policies == nil {
 		cfg.Policies = (*policy.Definitions)(nil)
@@ -54,6 +65,7 @@ func New(cfg Config, box Inbox, temporal Temporal, registry *prometheus.Registry
 	h := &handlers{
 		door: door, inbox: box, temporal: temporal, registry: registry, policies: cfg.Policies, taskQueue: cfg.TaskQueue, reconcile: cfg.Reconcile,
 		replays: newReplayCache(), streams: newOpenStreams(), stopping: cfg.Stopping, leaving: cfg.Leaving, temporalProblem: cfg.TemporalProblem,
+		replica: cfg.Replica, peers: others,
 		started: time.Now(), version: cfg.Version, log: log, audit: cfg.Audit, keys: keys,
 	}
 	routes.NotFound(unrouted(routes))
@@ -89,6 +101,8 @@ type handlers struct {
 	stopping  <-chan struct{} // closed when streams must end
 	leaving   <-chan struct{} // closed when the process begins to stop
 	started   time.Time
+	replica   string // its name
+	peers     *peers // the other replicas
 
 	temporalProblem func() (time.Time, string) // nil: unknown
 

@@ -219,6 +219,7 @@ func (p *process) server(ctx, draining context.Context, box *inbox.Inbox) (*serv
 	return server.New(server.Config{
 		Accounts: p.accounts.server, Tokens: p.Config.Tokens, People: p.Config.Persons(), Bindings: p.Config.Bindings, Issuers: p.Config.Issuers, Policies: p.definitions, Reconcile: p.Config.Reconcile.Interval, Version: p.Version,
 		TaskQueue: p.Config.Temporal.TaskQueue, Stopping: draining.Done(), Leaving: ctx.Done(), TemporalProblem: p.outage.problem, TrustedProxies: p.proxies, Audit: p.audit,
+		Replica: p.Config.Replica, Peers: p.Config.Peers,
 	}, box, p.temporal, p.registry, p.Log)
 }
 

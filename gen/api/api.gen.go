@@ -611,7 +611,7 @@ type Delivery struct {
 	// HasBody Whether Gantry kept the body.
 	HasBody bool `json:"hasBody"`
 
-	// ID Delivery id.
+	// ID Delivery id. Its last 12 characters name the replica.
 	ID string `json:"id"`
 
 	// LatencyMs Time from the request to its answer, in milliseconds.
@@ -626,6 +626,9 @@ type Delivery struct {
 
 	// ReceivedAt When it arrived.
 	ReceivedAt time.Time `json:"receivedAt"`
+
+	// Replica Name of the replica that received it.
+	Replica string `json:"replica"`
 
 	// Run Run id.
 	Run *string `json:"run,omitempty"`
@@ -668,6 +671,9 @@ type DeliveryList struct {
 
 	// NextPageToken Value of `pageToken` for the next page; missing on the last page.
 	NextPageToken *string `json:"nextPageToken,omitempty"`
+
+	// Replicas The replicas that the list covers, that which answers first, and those that did not answer.
+	Replicas []Replica `json:"replicas"`
 }
 
 // Delta How many resources the plan would change.
@@ -1153,7 +1159,7 @@ type PolicyValue struct {
 
 // Problem A problem document (RFC 9457).
 //
-// Examples: {"detail":"this replica has no such delivery; it may have been trimmed from the log","status":404,"title":"Not found","type":"urn:gantry:problem:not-found"}
+// Examples: {"detail":"no replica that was asked has this delivery; the log may have dropped it","status":404,"title":"Not found","type":"urn:gantry:problem:not-found"}
 type Problem struct {
 	// Detail What is wrong with this request, and what to do.
 	Detail *string `json:"detail,omitempty"`
@@ -1261,6 +1267,21 @@ type Reconciliation struct {
 type RedeliveryCount struct {
 	// Redelivered Number of deliveries.
 	Redelivered int `json:"redelivered"`
+
+	// Replicas The replicas that forward theirs, that which answers first, and those that did not answer.
+	Replicas []Replica `json:"replicas"`
+}
+
+// Replica A process that takes webhooks, with a delivery log of its own.
+type Replica struct {
+	// ID The last 12 characters of the ids of its deliveries; missing if it did not answer.
+	ID *string `json:"id,omitempty"`
+
+	// Name Its name, or its address if it did not answer.
+	Name string `json:"name"`
+
+	// Problem Why it did not answer; its deliveries are missing from this answer.
+	Problem *string `json:"problem,omitempty"`
 }
 
 // Resource A resource that a plan changes.
@@ -1692,42 +1713,42 @@ type StackPath = ID
 
 // BadRequest A problem document (RFC 9457).
 //
-// Examples: {"detail":"this replica has no such delivery; it may have been trimmed from the log","status":404,"title":"Not found","type":"urn:gantry:problem:not-found"}
+// Examples: {"detail":"no replica that was asked has this delivery; the log may have dropped it","status":404,"title":"Not found","type":"urn:gantry:problem:not-found"}
 type BadRequest = Problem
 
 // Conflict A problem document (RFC 9457).
 //
-// Examples: {"detail":"this replica has no such delivery; it may have been trimmed from the log","status":404,"title":"Not found","type":"urn:gantry:problem:not-found"}
+// Examples: {"detail":"no replica that was asked has this delivery; the log may have dropped it","status":404,"title":"Not found","type":"urn:gantry:problem:not-found"}
 type Conflict = Problem
 
 // Forbidden A problem document (RFC 9457).
 //
-// Examples: {"detail":"this replica has no such delivery; it may have been trimmed from the log","status":404,"title":"Not found","type":"urn:gantry:problem:not-found"}
+// Examples: {"detail":"no replica that was asked has this delivery; the log may have dropped it","status":404,"title":"Not found","type":"urn:gantry:problem:not-found"}
 type Forbidden = Problem
 
 // NotFound A problem document (RFC 9457).
 //
-// Examples: {"detail":"this replica has no such delivery; it may have been trimmed from the log","status":404,"title":"Not found","type":"urn:gantry:problem:not-found"}
+// Examples: {"detail":"no replica that was asked has this delivery; the log may have dropped it","status":404,"title":"Not found","type":"urn:gantry:problem:not-found"}
 type NotFound = Problem
 
 // Unauthenticated A problem document (RFC 9457).
 //
-// Examples: {"detail":"this replica has no such delivery; it may have been trimmed from the log","status":404,"title":"Not found","type":"urn:gantry:problem:not-found"}
+// Examples: {"detail":"no replica that was asked has this delivery; the log may have dropped it","status":404,"title":"Not found","type":"urn:gantry:problem:not-found"}
 type Unauthenticated = Problem
 
 // Unavailable A problem document (RFC 9457).
 //
-// Examples: {"detail":"this replica has no such delivery; it may have been trimmed from the log","status":404,"title":"Not found","type":"urn:gantry:problem:not-found"}
+// Examples: {"detail":"no replica that was asked has this delivery; the log may have dropped it","status":404,"title":"Not found","type":"urn:gantry:problem:not-found"}
 type Unavailable = Problem
 
 // Unprocessable A problem document (RFC 9457).
 //
-// Examples: {"detail":"this replica has no such delivery; it may have been trimmed from the log","status":404,"title":"Not found","type":"urn:gantry:problem:not-found"}
+// Examples: {"detail":"no replica that was asked has this delivery; the log may have dropped it","status":404,"title":"Not found","type":"urn:gantry:problem:not-found"}
 type Unprocessable = Problem
 
 // UnsupportedMediaType A problem document (RFC 9457).
 //
-// Examples: {"detail":"this replica has no such delivery; it may have been trimmed from the log","status":404,"title":"Not found","type":"urn:gantry:problem:not-found"}
+// Examples: {"detail":"no replica that was asked has this delivery; the log may have dropped it","status":404,"title":"Not found","type":"urn:gantry:problem:not-found"}
 type UnsupportedMediaType = Problem
 
 // ListChainsParams defines parameters for ListChains.

@@ -365,7 +365,11 @@ type ClientInterface interface {
 	//
 	// Every request to `/webhook`, newest first, including ignored and refused ones, within the log's budgets. Requests for
 	// accounts that Gantry no longer serves are left out, and so are those of stacks for which the caller has no role. Requests of
-	// no account are for callers whose role holds everywhere. Filters combine with *and*. Each replica has its own log.
+	// no account are for callers whose role holds everywhere. Filters combine with *and*.
+	//
+	// Each replica has its own log. If the setting `peers` names the replicas, the list covers all of them. `replicas`
+	// names those that it covers, and those that did not answer. With the header `Gantry-Peer`, which replicas send each other, this and the
+	// other operations on deliveries concern the replica that answers, alone.
 	//
 	// Corresponds with GET /v1/deliveries (the `ListDeliveries` operationId).
 	ListDeliveries(ctx context.Context, params *ListDeliveriesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -373,7 +377,7 @@ type ClientInterface interface {
 	// GetDelivery Show one delivery
 	//
 	// One request to `/webhook` with its body, if Gantry kept it. Gantry never keeps bodies of refused requests, and keeps
-	// others within a budget.
+	// others within a budget. If the setting `peers` names the replicas, Gantry asks the others for a delivery of theirs.
 	//
 	// Corresponds with GET /v1/deliveries/{delivery} (the `GetDelivery` operationId).
 	GetDelivery(ctx context.Context, delivery DeliveryPath, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -385,6 +389,8 @@ type ClientInterface interface {
 	//
 	// An ignored delivery with a body could not be read. Gantry reads it again: a newer version may accept it as a new
 	// delivery, and answers with that. Other ignored deliveries and refused ones hold no event.
+	//
+	// If the setting `peers` names the replicas, Gantry passes the request on to the replica that has the delivery.
 	//
 	// Corresponds with POST /v1/deliveries/{delivery}/redeliveries (the `Redeliver` operationId).
 	Redeliver(ctx context.Context, delivery DeliveryPath, params *RedeliverParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -399,7 +405,8 @@ type ClientInterface interface {
 	// RedeliverDead Forward every dead delivery again
 	//
 	// A delivery is dead if Temporal refused its event permanently. Fix the cause first; Gantry then sends all dead
-	// deliveries of this replica again, as far as they are of stacks that the role holds for. Call each replica at its own address.
+	// deliveries again, as far as they are of stacks that the role holds for. If the setting `peers` names the replicas, those of all replicas; `replicas` names the
+	// replicas that did not answer.
 	//
 	// Corresponds with POST /v1/redeliveries (the `RedeliverDead` operationId).
 	RedeliverDead(ctx context.Context, params *RedeliverDeadParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1012,7 +1019,11 @@ func (c *Client) ListAudit(ctx context.Context, params *ListAuditParams, reqEdit
 //
 // Every request to `/webhook`, newest first, including ignored and refused ones, within the log's budgets. Requests for
 // accounts that Gantry no longer serves are left out, and so are those of stacks for which the caller has no role. Requests of
-// no account are for callers whose role holds everywhere. Filters combine with *and*. Each replica has its own log.
+// no account are for callers whose role holds everywhere. Filters combine with *and*.
+//
+// Each replica has its own log. If the setting `peers` names the replicas, the list covers all of them. `replicas`
+// names those that it covers, and those that did not answer. With the header `Gantry-Peer`, which replicas send each other, this and the
+// other operations on deliveries concern the replica that answers, alone.
 //
 // Corresponds with GET /v1/deliveries (the `ListDeliveries` operationId).
 func (c *Client) ListDeliveries(ctx context.Context, params *ListDeliveriesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1030,7 +1041,7 @@ func (c *Client) ListDeliveries(ctx context.Context, params *ListDeliveriesParam
 // GetDelivery Show one delivery
 //
 // One request to `/webhook` with its body, if Gantry kept it. Gantry never keeps bodies of refused requests, and keeps
-// others within a budget.
+// others within a budget. If the setting `peers` names the replicas, Gantry asks the others for a delivery of theirs.
 //
 // Corresponds with GET /v1/deliveries/{delivery} (the `GetDelivery` operationId).
 func (c *Client) GetDelivery(ctx context.Context, delivery DeliveryPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1052,6 +1063,8 @@ func (c *Client) GetDelivery(ctx context.Context, delivery DeliveryPath, reqEdit
 //
 // An ignored delivery with a body could not be read. Gantry reads it again: a newer version may accept it as a new
 // delivery, and answers with that. Other ignored deliveries and refused ones hold no event.
+//
+// If the setting `peers` names the replicas, Gantry passes the request on to the replica that has the delivery.
 //
 // Corresponds with POST /v1/deliveries/{delivery}/redeliveries (the `Redeliver` operationId).
 func (c *Client) Redeliver(ctx context.Context, delivery DeliveryPath, params *RedeliverParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1086,7 +1099,8 @@ func (c *Client) GetCaller(ctx context.Context, reqEditors ...RequestEditorFn) (
 // RedeliverDead Forward every dead delivery again
 //
 // A delivery is dead if Temporal refused its event permanently. Fix the cause first; Gantry then sends all dead
-// deliveries of this replica again, as far as they are of stacks that the role holds for. Call each replica at its own address.
+// deliveries again, as far as they are of stacks that the role holds for. If the setting `peers` names the replicas, those of all replicas; `replicas` names the
+// replicas that did not answer.
 //
 // Corresponds with POST /v1/redeliveries (the `RedeliverDead` operationId).
 func (c *Client) RedeliverDead(ctx context.Context, params *RedeliverDeadParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -3346,7 +3360,11 @@ type ClientWithResponsesInterface interface {
 	//
 	// Every request to `/webhook`, newest first, including ignored and refused ones, within the log's budgets. Requests for
 	// accounts that Gantry no longer serves are left out, and so are those of stacks for which the caller has no role. Requests of
-	// no account are for callers whose role holds everywhere. Filters combine with *and*. Each replica has its own log.
+	// no account are for callers whose role holds everywhere. Filters combine with *and*.
+	//
+	// Each replica has its own log. If the setting `peers` names the replicas, the list covers all of them. `replicas`
+	// names those that it covers, and those that did not answer. With the header `Gantry-Peer`, which replicas send each other, this and the
+	// other operations on deliveries concern the replica that answers, alone.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -3356,7 +3374,7 @@ type ClientWithResponsesInterface interface {
 	// GetDeliveryWithResponse Show one delivery
 	//
 	// One request to `/webhook` with its body, if Gantry kept it. Gantry never keeps bodies of refused requests, and keeps
-	// others within a budget.
+	// others within a budget. If the setting `peers` names the replicas, Gantry asks the others for a delivery of theirs.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -3370,6 +3388,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// An ignored delivery with a body could not be read. Gantry reads it again: a newer version may accept it as a new
 	// delivery, and answers with that. Other ignored deliveries and refused ones hold no event.
+	//
+	// If the setting `peers` names the replicas, Gantry passes the request on to the replica that has the delivery.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -3388,7 +3408,8 @@ type ClientWithResponsesInterface interface {
 	// RedeliverDeadWithResponse Forward every dead delivery again
 	//
 	// A delivery is dead if Temporal refused its event permanently. Fix the cause first; Gantry then sends all dead
-	// deliveries of this replica again, as far as they are of stacks that the role holds for. Call each replica at its own address.
+	// deliveries again, as far as they are of stacks that the role holds for. If the setting `peers` names the replicas, those of all replicas; `replicas` names the
+	// replicas that did not answer.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5516,6 +5537,11 @@ func (r ListDeliveriesResponse) ContentType() string {
 	return ""
 }
 
+// GetDeliveryResponse503Headers the declared response headers of an HTTP 503 response for GetDelivery
+type GetDeliveryResponse503Headers struct {
+	RetryAfter *int
+}
+
 type GetDeliveryResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -5529,8 +5555,12 @@ type GetDeliveryResponse struct {
 	ApplicationProblemJSON403 *Forbidden
 	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
 	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *GetDeliveryResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -5556,6 +5586,11 @@ func (r GetDeliveryResponse) GetApplicationProblemJSON403() *Forbidden {
 // GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
 func (r GetDeliveryResponse) GetApplicationProblemJSON404() *NotFound {
 	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r GetDeliveryResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
@@ -6557,7 +6592,11 @@ func (c *ClientWithResponses) ListAuditWithResponse(ctx context.Context, params 
 //
 // Every request to `/webhook`, newest first, including ignored and refused ones, within the log's budgets. Requests for
 // accounts that Gantry no longer serves are left out, and so are those of stacks for which the caller has no role. Requests of
-// no account are for callers whose role holds everywhere. Filters combine with *and*. Each replica has its own log.
+// no account are for callers whose role holds everywhere. Filters combine with *and*.
+//
+// Each replica has its own log. If the setting `peers` names the replicas, the list covers all of them. `replicas`
+// names those that it covers, and those that did not answer. With the header `Gantry-Peer`, which replicas send each other, this and the
+// other operations on deliveries concern the replica that answers, alone.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -6573,7 +6612,7 @@ func (c *ClientWithResponses) ListDeliveriesWithResponse(ctx context.Context, pa
 // GetDeliveryWithResponse Show one delivery
 //
 // One request to `/webhook` with its body, if Gantry kept it. Gantry never keeps bodies of refused requests, and keeps
-// others within a budget.
+// others within a budget. If the setting `peers` names the replicas, Gantry asks the others for a delivery of theirs.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -6593,6 +6632,8 @@ func (c *ClientWithResponses) GetDeliveryWithResponse(ctx context.Context, deliv
 //
 // An ignored delivery with a body could not be read. Gantry reads it again: a newer version may accept it as a new
 // delivery, and answers with that. Other ignored deliveries and refused ones hold no event.
+//
+// If the setting `peers` names the replicas, Gantry passes the request on to the replica that has the delivery.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -6623,7 +6664,8 @@ func (c *ClientWithResponses) GetCallerWithResponse(ctx context.Context, reqEdit
 // RedeliverDeadWithResponse Forward every dead delivery again
 //
 // A delivery is dead if Temporal refused its event permanently. Fix the cause first; Gantry then sends all dead
-// deliveries of this replica again, as far as they are of stacks that the role holds for. Call each replica at its own address.
+// deliveries again, as far as they are of stacks that the role holds for. If the setting `peers` names the replicas, those of all replicas; `replicas` names the
+// replicas that did not answer.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -8601,6 +8643,13 @@ func ParseGetDeliveryResponse(rsp *http.Response) (*GetDeliveryResponse, error) 
 		}
 		response.ApplicationProblemJSON404 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -8608,6 +8657,19 @@ func ParseGetDeliveryResponse(rsp *http.Response) (*GetDeliveryResponse, error) 
 		}
 		response.ApplicationProblemJSONDefault = &dest
 
+	}
+
+	switch {
+	case rsp.StatusCode == 503:
+		var headers GetDeliveryResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
 	}
 
 	return response, nil
