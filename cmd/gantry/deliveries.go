@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -51,14 +52,50 @@ func newDeliveriesListCommand(r *remote) *cobra.Command {
 			Outcome: given(api.Outcome(*outcome)), Forwarding: given(api.Forwarding(*forwarding)), Reason: given(*reason),
 			Account: given(*account), Stack: given(*stack), Run: given(*run), Since: given(after), Until: given(before),
 		}, *limit)
-	}, func(s *session, list api.DeliveryList) error {
-		t := newTable(s.out, "DELIVERY", "RECEIVED", "OUTCOME", "FORWARDING", "RUN", "STATE", "WHY")
-		for _, d := range list.Deliveries {
-			t.row(d.ID, when(&d.ReceivedAt), string(d.Outcome), string(deref(d.Forwarding)), runOf(d), deref(d.State), deref(d.Detail))
-		}
-		return t.flush()
-	})
+	}, printDeliveries)
 	return cmd
+}
+
+// printDeliveries prints a list. It names the replica of each delivery if there are
+// several, and those that did not answer.
+func printDeliveries(s *session, list api.DeliveryList) error {
+	columns, several := []string{"DELIVERY", "RECEIVED", "OUTCOME", "FORWARDING", "RUN", "STATE", "WHY"}, len(list.Replicas) > 1
+	if several {
+		columns = slices.Insert(columns, 2, "REPLICA")
+	}
+	t := newTable(s.out, columns...)
+	for _, d := range list.Deliveries {
+		row := []string{d.ID, when(&d.ReceivedAt), string(d.Outcome), string(deref(d.Forwarding)), runOf(d), deref(d.State), deref(d.Detail)}
+		if several {
+			row = slices.Insert(row, 2, d.Replica)
+		}
+		t.row(row...)
+	}
+	if err := t.flush(); err != nil {
+		return err
+	}
+	s.warnOfReplicas(list.Replicas)
+	return nil
+}
+
+// warnOfReplicas names the replicas whose deliveries are missing.
+func (s *session) warnOfReplicas(replicas []api.Replica) {
+	for _, r := range replicas {
+		if r.Problem != nil {
+			fmt.Fprintf(s.err, "gantry: without the deliveries of %s: %s\n", clean(r.Name), clean(*r.Problem))
+		}
+	}
+}
+
+// addReplicas adds those of another page. A replica that missed one page is named.
+func addReplicas(all, more []api.Replica) []api.Replica {
+	for _, r := range more {
+		i := slices.IndexFunc(all, func(known api.Replica) bool { return known.Name == r.Name && deref(known.ID) == deref(r.ID) })
+		if i < 0 {
+			all = append(all, r)
+		}
+	}
+	return all
 }
 
 // runOf returns the name of a delivery's run, if it has one.
@@ -73,6 +110,7 @@ func (s *session) deliveries(ctx context.Context, p api.ListDeliveriesParams, li
 	all.Deliveries, all.NextPageToken, err = pages(limit, func(size *int, token *string) ([]api.Delivery, *string, error) {
 		p.PageSize, p.PageToken = size, token
 		page, err := receive[api.DeliveryList](s.ListDeliveries(ctx, &p))
+		all.Replicas = addReplicas(all.Replicas, page.Replicas)
 		return page.Deliveries, page.NextPageToken, err
 	})
 	return all, err
@@ -110,6 +148,7 @@ func printDelivery(s *session, d api.Delivery) error {
 	t := newTable(s.out)
 	t.fact("Delivery", d.ID)
 	t.fact("Received", when(&d.ReceivedAt)+" from "+d.Source)
+	t.fact("Replica", d.Replica)
 	t.fact("Outcome", string(d.Outcome))
 	t.fact("Reason", deref(d.Reason))
 	t.fact("  detail", deref(d.Detail))
@@ -141,6 +180,7 @@ func newRedeliverCommand(r *remote) *cobra.Command {
 			return s.RedeliverDead(ctx, &api.RedeliverDeadParams{IdempotencyKey: key})
 		})
 	}, func(s *session, count api.RedeliveryCount) error {
+		s.warnOfReplicas(count.Replicas)
 		_, err := fmt.Fprintf(s.out, "%d deliveries will be forwarded again\n", count.Redelivered)
 		return err
 	})
