@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -10,9 +11,14 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
+	"os/exec"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/simulator"
@@ -82,6 +88,97 @@ func TestKilledReplicaComesBackWithItsInbox(t *testing.T) {
 	}
 	a.serve()
 	b.phase("network-prod", "01KDXREPLICAA0000000000000", api.PhaseQueued)
+}
+
+// Two processes that know each other list the deliveries of both, and show and redeliver
+// each other's. One that was killed is named, and keeps its ids when it is back.
+func TestDeliveriesOfTwoProcesses(t *testing.T) {
+	t.Parallel()
+	a := newWorld(t)
+	a.silence()
+	b := a.beside()
+	serve := func(w *world, name string) *process {
+		return w.serveWith(withToken + fmt.Sprintf("replica: %s\npeers: ['%s', '%s']\n", name, a.url(), b.url()))
+	}
+	serve(a, "gantry-a")
+	second := serve(b, "gantry-b")
+
+	var want []string
+	for n := range 6 {
+		w := []*world{a, b}[n%2]
+		status, answer := w.deliver(a.notification("network-prod", runID(fmt.Sprintf("01KDXPEERS%016d", n)), "QUEUED", 0))
+		var receipt api.Receipt
+		if err := json.Unmarshal([]byte(answer), &receipt); err != nil || status != http.StatusAccepted {
+			t.Fatalf("%d %s", status, answer)
+		}
+		want = append(want, receipt.Delivery)
+	}
+	theirs := want[5] // of gantry-b
+	slices.Sort(want) // two may have come in one millisecond
+	slices.Reverse(want)
+	list := func(w *world) (ids []string, replicas []api.Replica) {
+		var token *string
+		for first := true; first || token != nil; first = false {
+			r, err := w.client.ListDeliveriesWithResponse(t.Context(), &api.ListDeliveriesParams{PageSize: new(4), PageToken: token})
+			w.must(err)
+			if r.JSON200 == nil {
+				t.Fatalf("%d %s", r.StatusCode(), r.Body)
+			}
+			for _, d := range r.JSON200.Deliveries {
+				ids = append(ids, d.ID)
+			}
+			token, replicas = r.JSON200.NextPageToken, r.JSON200.Replicas
+		}
+		return ids, replicas
+	}
+	both := func(w *world, first, second string) {
+		t.Helper()
+		ids, replicas := list(w)
+		if diff := cmp.Diff(want, ids); diff != "" {
+			t.Errorf("%s lists (-want +got):\n%s", first, diff)
+		}
+		if len(replicas) != 2 || replicas[0].Name != first || replicas[1].Name != second || replicas[1].Problem != nil {
+			t.Errorf("%s names %+v", first, replicas)
+		}
+	}
+	both(a, "gantry-a", "gantry-b")
+	both(b, "gantry-b", "gantry-a")
+
+	detail, err := a.client.GetDeliveryWithResponse(t.Context(), theirs)
+	a.must(err)
+	if detail.JSON200 == nil || detail.JSON200.Delivery.Replica != "gantry-b" || detail.JSON200.Body == nil {
+		t.Errorf("a delivery of the other replica: %d %s", detail.StatusCode(), detail.Body)
+	}
+	again, err := a.client.RedeliverWithResponse(t.Context(), theirs, nil)
+	a.must(err)
+	if again.JSON202 == nil || again.JSON202.ID != theirs {
+		t.Errorf("redeliver: %d %s", again.StatusCode(), again.Body)
+	}
+
+	second.Kill()
+	out := a.cli("deliveries", "list")
+	if !strings.Contains(out, "REPLICA") || !strings.Contains(out, "gantry-a") || !strings.Contains(out, "without the deliveries of "+strings.TrimPrefix(b.url(), "http://")) {
+		t.Errorf("the program prints\n%s", out)
+	}
+	gone, err := a.client.GetDeliveryWithResponse(t.Context(), theirs)
+	a.must(err)
+	if gone.StatusCode() != http.StatusServiceUnavailable {
+		t.Errorf("a delivery of a replica that is down: %d %s", gone.StatusCode(), gone.Body)
+	}
+	serve(b, "gantry-b")
+	both(a, "gantry-a", "gantry-b")
+}
+
+// cli runs a command that calls Gantry, and returns what it prints.
+func (w *world) cli(args ...string) string {
+	w.t.Helper()
+	cmd := exec.CommandContext(w.t.Context(), gantryBinary, args...)
+	cmd.Env = []string{"HOME=" + w.dir, "GANTRY_URL=" + w.url(), "GANTRY_TOKEN=" + apiToken}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		w.t.Fatalf("gantry %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return string(out)
 }
 
 // balancer is a typical load balancer in front of replicas: it alternates, and
