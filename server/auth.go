@@ -67,11 +67,14 @@ func (k *keyring) authenticate(next http.Handler) http.Handler {
 	})
 }
 
-// recognize passes on every request, with the caller if they are known.
+// recognize passes on every request, with the caller if they are known. It records a
+// wrong token, although the request needs none.
 func (k *keyring) recognize(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if p, err := k.find(r); err == nil {
 			r = r.WithContext(context.WithValue(r.Context(), principalKey{}, p))
+		} else if isBearer(r.Header.Get("Authorization")) && !is[*authority.IssuerUnavailableError](err) { // a proxy may pass on its own credentials
+			k.record(w, r, err)
 		}
 		next.ServeHTTP(w, r)
 	})
@@ -106,9 +109,7 @@ func whyRefused(err error) (reason, remedy string) {
 	return reasonUnknownToken, "nobody has this token; an administrator creates tokens with gantry token create"
 }
 
-// refuse answers a request without valid credentials. Beyond what its source may spend
-// it leaves no trace but a counter, so that a flood can't fill the log. A valid token is
-// never limited: others may share the address.
+// refuse answers a request without valid credentials.
 func (k *keyring) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if is[*authority.IssuerUnavailableError](err) {
 		k.log.WarnContext(r.Context(), "issuer unavailable", "requestId", requestIDOf(w), "error", err)
@@ -116,11 +117,24 @@ func (k *keyring) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		writeProblemAfter(w, p, after)
 		return
 	}
-	source := k.sources.of(r)
-	if wait := k.failures.spend(bucketKey{source: Neighborhood(source)}); wait > 0 {
-		k.refused.WithLabelValues(reasonTooMany).Inc()
+	remedy, wait := k.record(w, r, err)
+	if wait > 0 {
 		writeProblemAfter(w, problem(reasonTooMany, "send a valid token: those are never slowed down"), wait)
 		return
+	}
+	w.Header().Set("WWW-Authenticate", `Bearer realm="gantry"`)
+	writeProblem(w, problem("unauthenticated", remedy))
+}
+
+// record logs and counts a request without valid credentials, and returns the remedy.
+// Beyond what its source may spend, for the time that it returns, the request leaves no
+// trace but a counter, so that a flood can't fill the log. A valid token is never
+// limited: others may share the address.
+func (k *keyring) record(w http.ResponseWriter, r *http.Request, err error) (remedy string, wait time.Duration) {
+	source := k.sources.of(r)
+	if wait = k.failures.spend(bucketKey{source: Neighborhood(source)}); wait > 0 {
+		k.refused.WithLabelValues(reasonTooMany).Inc()
+		return "", wait
 	}
 	reason, remedy := whyRefused(err)
 	k.refused.WithLabelValues(reason).Inc()
@@ -130,8 +144,13 @@ func (k *keyring) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		By: "unknown", Source: sourceName(source, r), Action: audit.ActionToken, On: r.Method + " " + r.URL.Path,
 		Result: audit.Refused, Detail: reason, RequestID: requestIDOf(w),
 	})
-	w.Header().Set("WWW-Authenticate", `Bearer realm="gantry"`)
-	writeProblem(w, problem("unauthenticated", remedy))
+	return remedy, 0
+}
+
+// isBearer reports whether a header Authorization is meant to hold a token.
+func isBearer(authorization string) bool {
+	scheme, _, ok := strings.Cut(authorization, " ")
+	return ok && strings.EqualFold(scheme, "Bearer")
 }
 
 // find returns the caller. With two headers it is unclear which one counts, so neither
@@ -141,10 +160,10 @@ func (k *keyring) find(r *http.Request) (authority.Principal, error) {
 	if len(headers) == 0 {
 		return authority.Principal{}, errNoToken
 	}
-	scheme, token, ok := strings.Cut(headers[0], " ")
-	if len(headers) > 1 || !ok || !strings.EqualFold(scheme, "Bearer") {
+	if len(headers) > 1 || !isBearer(headers[0]) {
 		return authority.Principal{}, authority.ErrUnknownToken
 	}
+	_, token, _ := strings.Cut(headers[0], " ")
 	token = strings.TrimSpace(token)
 	p, err := k.rules.Load().OfToken(token, time.Now())
 	if !errors.Is(err, authority.ErrUnknownToken) || !k.trusts || !authority.IsJWT(token) {

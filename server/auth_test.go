@@ -69,6 +69,26 @@ func TestRefusedTokensAreLoggedAndCounted(t *testing.T) {
 	}
 }
 
+// A wrong token is recorded even where none is needed, and the answer is that for strangers.
+func TestRefusedTokensOnPublicPaths(t *testing.T) {
+	r := newRig(t)
+	for _, path := range []string{"/readyz", "/healthz"} {
+		if w := r.get(path, "gantry_wrong"); w.Code != http.StatusOK {
+			t.Errorf("%s answers a wrong token with %d", path, w.Code)
+		}
+		r.get(path, viewerToken)
+		r.send(http.MethodGet, path, "")
+		r.send(http.MethodGet, path, "", "Authorization", "Basic cHJveHk6c2VjcmV0")
+	}
+	if lines := r.log.entries(t, "token refused"); len(lines) != 2 || lines[0]["reason"] != "unknown-token" || lines[0]["path"] != "/readyz" {
+		t.Errorf("logged %v", lines)
+	}
+	want := map[string]float64{"reason=no-token": 0, "reason=unknown-token": 2, "reason=too-many-failures": 0}
+	if diff := cmp.Diff(want, r.counter("gantry_api_refused_total")); diff != "" {
+		t.Errorf("counted (-want +got):\n%s", diff)
+	}
+}
+
 // One source can't fill the log with refused tokens. Those who have a valid token behind
 // the same address are served, and so are the notifications from it.
 func TestRefusedTokensAreThrottled(t *testing.T) {
