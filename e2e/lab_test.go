@@ -113,6 +113,14 @@ func TestLabKeepsItsData(t *testing.T) {
 	l.phase("network-prod", run, api.PhaseDone)
 	waiting := l.control("app-prod/pushes", `{"plan":{"delta":{"added":1}}}`)
 	l.phase("app-prod", waiting, api.PhaseWaiting)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	second := exec.CommandContext(ctx, labBinary, "--data", data, "--port", "0", "--ops-port", "0", "--simulator-port", "0")
+	second.Env = []string{"HOME=" + t.TempDir()}
+	if out, err := second.CombinedOutput(); err == nil || ctx.Err() != nil || !strings.Contains(string(out), "another server is using it") {
+		t.Errorf("a second lab with the same data: %v, %v\n%s", err, ctx.Err(), out)
+	}
+	l.phase("app-prod", waiting, api.PhaseWaiting)
 	l.p.interrupt()
 
 	l = startLab(t, "--data", data)

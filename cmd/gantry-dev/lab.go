@@ -106,6 +106,7 @@ func runLab(ctx context.Context, o labOptions, out, logs io.Writer) (err error) 
 	run.Go(func() error {
 		return service.Run(gantry, service.Options{
 			Config: labConfig(data, account.url()), Version: version, Log: log, Listener: listener, OpsListener: operators,
+			LockWait: time.Millisecond, // nothing replaces a lab, so one that has the folder stays
 			Temporal: client.Options{HostPort: temporal.HostPort(), Namespace: temporalserver.DefaultNamespace},
 			Ready: func(net.Addr) {
 				progress.done()
