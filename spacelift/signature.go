@@ -2,7 +2,6 @@ package spacelift
 
 import (
 	"crypto/hmac"
-	"crypto/sha1" //nolint:gosec // Spacelift still sends it; we only create it, for the simulator
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -21,10 +20,7 @@ const (
 	SignatureSHA1Header = "X-Signature"
 )
 
-const (
-	sha256Prefix = "sha256="
-	sha1Prefix   = "sha1="
-)
+const sha256Prefix = "sha256="
 
 // The errors of a signature.
 var (
@@ -75,7 +71,7 @@ func ParseSignature(header string) ([]byte, error) {
 // which comes from ParseSignature. It compares in constant time, and an empty
 // secret never matches.
 func SignatureMatches(secret, body, signature []byte) bool {
-	return len(secret) > 0 && hmac.Equal(sum(sha256.New, secret, body), signature)
+	return len(secret) > 0 && hmac.Equal(sum(secret, body), signature)
 }
 
 // Verifier checks signatures that one secret made. It is safe for concurrent use,
@@ -111,17 +107,11 @@ func (v *Verifier) Matches(body, signature []byte) bool {
 
 // Sign returns the value of SignatureHeader for a body.
 func Sign(secret, body []byte) string {
-	return sha256Prefix + hex.EncodeToString(sum(sha256.New, secret, body))
+	return sha256Prefix + hex.EncodeToString(sum(secret, body))
 }
 
-// SignSHA1 returns the value of SignatureSHA1Header for a body, for senders.
-// Gantry doesn't verify it.
-func SignSHA1(secret, body []byte) string {
-	return sha1Prefix + hex.EncodeToString(sum(sha1.New, secret, body))
-}
-
-func sum(algorithm func() hash.Hash, secret, body []byte) []byte {
-	mac := hmac.New(algorithm, secret)
+func sum(secret, body []byte) []byte {
+	mac := hmac.New(sha256.New, secret)
 	mac.Write(body)
 	return mac.Sum(nil)
 }
