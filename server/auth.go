@@ -9,8 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/gantryhq/gantry/audit"
 	"github.com/gantryhq/gantry/authority"
 	"github.com/gantryhq/gantry/decide"
@@ -24,7 +22,7 @@ type keyring struct {
 	trusts   bool // issuers, whose people aren't known in advance
 	sources  sources
 	failures *refusalLimiter // a bucket of its own: neither failed notifications nor failed calls use up the other's
-	refused  *prometheus.CounterVec
+	refused  reasonCounters
 	log      *slog.Logger
 	audit    *audit.Log
 }
@@ -133,11 +131,11 @@ func (k *keyring) refuse(w http.ResponseWriter, r *http.Request, err error) {
 func (k *keyring) record(w http.ResponseWriter, r *http.Request, err error) (remedy string, wait time.Duration) {
 	source := k.sources.of(r)
 	if wait = k.failures.spend(bucketKey{source: Neighborhood(source)}); wait > 0 {
-		k.refused.WithLabelValues(reasonTooMany).Inc()
+		k.refused.add(reasonTooMany)
 		return "", wait
 	}
 	reason, remedy := whyRefused(err)
-	k.refused.WithLabelValues(reason).Inc()
+	k.refused.add(reason)
 	k.log.WarnContext(r.Context(), "token refused", "requestId", requestIDOf(w), "reason", reason, "why", remedy, "source", sourceName(source, r),
 		"method", r.Method, "path", r.URL.Path)
 	_ = k.audit.Record(r.Context(), audit.Entry{ // which logs what can't be written

@@ -102,7 +102,7 @@ func (f *frontDoor) accept(ctx context.Context, d inbox.Delivery, body []byte) (
 }
 
 func (f *frontDoor) ignore(ctx context.Context, d inbox.Delivery, body []byte, why *notForUs) inbox.Delivery {
-	f.metrics.ignored.WithLabelValues(why.reason).Inc()
+	f.metrics.ignored.add(why.reason)
 	f.metrics.ackLatency.Observe(time.Since(d.ReceivedAt).Seconds())
 	d.Outcome, d.Reason, d.Detail, d.Latency = inbox.OutcomeIgnored, why.reason, why.detail, time.Since(d.ReceivedAt)
 	if why.mayBecomeReadable() {
@@ -117,7 +117,7 @@ func (f *frontDoor) ignore(ctx context.Context, d inbox.Delivery, body []byte, w
 
 // refuseSigned refuses a request that some secret did sign.
 func (f *frontDoor) refuseSigned(ctx context.Context, d inbox.Delivery, depth int, why *refused) error {
-	f.metrics.refused.WithLabelValues(why.reason).Inc()
+	f.metrics.refused.add(why.reason)
 	d.Outcome, d.Reason, d.Detail, d.Latency = inbox.OutcomeRefused, why.reason, *why.problem.Detail, time.Since(d.ReceivedAt)
 	d = f.inbox.Log(d)
 	f.logDelivery(ctx, slog.LevelWarn, d)

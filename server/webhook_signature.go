@@ -298,7 +298,7 @@ func (f *frontDoor) refuse(w http.ResponseWriter, r *http.Request, req *request,
 			return
 		}
 	}
-	f.metrics.refused.WithLabelValues(why.reason).Inc()
+	f.metrics.refused.add(why.reason)
 	d.Outcome, d.Reason, d.Detail, d.Latency = inbox.OutcomeRefused, why.reason, *why.problem.Detail, time.Since(d.ReceivedAt)
 	d = f.inbox.Log(d)
 	f.logDelivery(r.Context(), slog.LevelWarn, d)
@@ -312,7 +312,7 @@ func (f *frontDoor) refuse(w http.ResponseWriter, r *http.Request, req *request,
 }
 
 func (f *frontDoor) refuseLimited(w http.ResponseWriter, why *refused, wait time.Duration) {
-	f.metrics.refused.WithLabelValues(reasonTooMany).Inc()
+	f.metrics.refused.add(reasonTooMany)
 	writeProblemAfter(w, why.problem, wait)
 }
 
