@@ -148,6 +148,9 @@ func (e *problemError) Error() string {
 		where := cmp.Or(deref(place.Parameter), deref(place.Pointer))
 		fmt.Fprintf(&b, "\n  %s: %s", clean(cmp.Or(where, "request")), clean(place.Detail))
 	}
+	if inLog := e.Status >= http.StatusInternalServerError || e.Status == http.StatusUnauthorized; inLog && e.RequestID != nil {
+		fmt.Fprintf(&b, "\n  request %s", clean(*e.RequestID))
+	}
 	return b.String()
 }
 

@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -262,14 +263,15 @@ func TestDecideAndWait(t *testing.T) {
 	r.refused(exitNotInTime, []string{"not ended in time"}, "runs", "approve", theRunName, "--wait", "--timeout", "100ms")
 }
 
-// Watching continues while Gantry restarts.
+// Watching continues while Gantry restarts, after the last change that was printed.
 func TestWatchOutlivesABrokenStream(t *testing.T) {
 	event := func(w http.ResponseWriter, name, state string) {
 		w.Header().Set("Content-Type", "text/event-stream")
-		fmt.Fprintf(w, ": hello\n\nevent: %s\ndata: {\"state\":%q,\"phase\":\"applying\",\"startedAt\":\"2026-01-01T10:00:00Z\"}\n\n", name, state)
+		fmt.Fprintf(w, ": hello\n\nevent: %[1]s\nid: after-%[2]s\ndata: {\"state\":%[2]q,\"phase\":\"applying\",\"startedAt\":\"2026-01-01T10:00:00Z\"}\n\n", name, state)
 	}
-	calls := 0
-	broken := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	calls, resumed := 0, []string{}
+	broken := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		resumed = append(resumed, req.Header.Get("Last-Event-ID"))
 		switch calls++; calls {
 		case 1:
 			event(w, "run", "PLANNING") // and cut off
@@ -282,8 +284,21 @@ func TestWatchOutlivesABrokenStream(t *testing.T) {
 	defer broken.Close()
 	r := newAPIRig(t)
 	r.wants([]string{"PLANNING", "FINISHED"}, "runs", "watch", theRunName, "--url", broken.URL)
-	if calls != 3 {
-		t.Errorf("connected %d times", calls)
+	if diff := cmp.Diff([]string{"", "after-PLANNING", "after-PLANNING"}, resumed); diff != "" {
+		t.Errorf("connected after (-want +got):\n%s", diff)
+	}
+}
+
+// A request that Gantry logs as failed is printed with its id, by which the log names it.
+func TestProblemsNameTheirRequest(t *testing.T) {
+	r := newAPIRig(t)
+	named := regexp.MustCompile(`(?m)^  request [A-Z0-9]+-\d+$`)
+	if _, complaints, _ := r.run("runs", "show", "acme/network-prod/01UNKNOWN"); named.MatchString(complaints) {
+		t.Errorf("a run that Gantry doesn't know:\n%s", complaints)
+	}
+	r.as("gantry_wrong")
+	if _, complaints, code := r.run("runs", "list"); code != exitRefused || !named.MatchString(complaints) {
+		t.Errorf("a wrong token: exit code %d\n%s", code, complaints)
 	}
 }
 

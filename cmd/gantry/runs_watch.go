@@ -149,8 +149,8 @@ var appearance = 30 * time.Second
 const appearancePause = 200 * time.Millisecond
 
 // watch returns the run as it is and after each change, until it has ended. It
-// reconnects when a stream breaks: each stream begins with the run as it is. The
-// error, if any, comes last.
+// reconnects when a stream breaks, and continues after the last change that it
+// received. The error, if any, comes last.
 func (s *session) watch(ctx context.Context, name runName) iter.Seq2[api.Run, error] {
 	return func(yield func(api.Run, error) bool) {
 		w := &watcher{session: s, name: name}
@@ -175,6 +175,7 @@ type watcher struct {
 	*session
 	name     runName
 	received bool          // whether any stream has shown the run
+	last     string        // id of the last event that was received
 	wait     time.Duration // before the next attempt; 0 after a stream that worked
 	giveUp   time.Time     // on a run that Gantry doesn't know yet
 }
@@ -209,7 +210,10 @@ func (w *watcher) pause(ctx context.Context) error {
 // stream yields the runs of one stream. It is done once the run has ended or
 // nobody wants more.
 func (w *watcher) stream(ctx context.Context, yield func(api.Run, error) bool) (done bool, err error) {
-	response, err := w.streams.StreamRun(ctx, w.name.account, w.name.stack, w.name.run, nil)
+	response, err := w.streams.StreamRun(ctx, w.name.account, w.name.stack, w.name.run, &api.StreamRunParams{LastEventID: given(w.last)})
+	if err == nil && response.StatusCode == http.StatusNoContent && w.received { // the last event was the end
+		return true, response.Body.Close()
+	}
 	if err != nil || response.StatusCode != http.StatusOK {
 		_, err = receive[api.Run](response, err)
 		return false, err
@@ -217,18 +221,20 @@ func (w *watcher) stream(ctx context.Context, yield func(api.Run, error) bool) (
 	defer func() { _ = response.Body.Close() }()
 	lines := bufio.NewScanner(response.Body)
 	lines.Buffer(nil, maxResponse)
-	var event string
+	var event, id string
 	for lines.Scan() {
 		field, value, _ := strings.Cut(lines.Text(), ": ")
 		switch field {
 		case "event":
 			event = value
+		case "id":
+			id = value
 		case "data":
 			var run api.Run
 			if err := json.Unmarshal([]byte(value), &run); err != nil {
 				return false, notGantry(response)
 			}
-			w.received, w.wait = true, 0
+			w.received, w.last, w.wait = true, id, 0
 			if !yield(run, nil) || event == "end" {
 				return true, nil
 			}
