@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// WebhookPath is the path at which Gantry receives notifications. With a slash
-// after it, Gantry answers 404.
+// WebhookPath is the path at which Gantry receives notifications. It answers with a
+// slash after it too.
 const WebhookPath = "/webhook"
 
 // NormalAddress returns an address in its normal form: scheme and host in lower
@@ -29,14 +29,19 @@ func NormalAddress(address string) string {
 	return u.String()
 }
 
-// SameAddress reports whether requests to both addresses are the same. The case of
-// the host and the port that the scheme implies don't count. A slash at the end of
-// the path makes another address.
+// SameAddress reports whether requests to both addresses are the same to Gantry. The
+// case of the host and the port that the scheme implies don't count, nor does a slash
+// after WebhookPath. After another path it makes another address.
 func SameAddress(a, b string) bool {
 	ua, okA := plainAddress(a)
 	ub, okB := plainAddress(b)
 	if !okA || !okB {
 		return a == b
+	}
+	for _, u := range []*url.URL{ua, ub} {
+		if path := strings.TrimSuffix(u.Path, "/"); strings.HasSuffix(path, WebhookPath) {
+			u.Path = path
+		}
 	}
 	return *ua == *ub
 }

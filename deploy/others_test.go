@@ -187,7 +187,7 @@ func TestAddressesAreComparedAsHTTPDoes(t *testing.T) {
 		{"http://gantry:8080/webhook", "http://gantry/webhook", false, "http://gantry:8080/webhook"},
 		{"http://[::1]:80/webhook", "http://[::1]/webhook", true, "http://[::1]/webhook"},
 		{"https://gantry.example.com", "https://gantry.example.com/", true, "https://gantry.example.com/"},
-		{"https://gantry.example.com/webhook/", "https://gantry.example.com/webhook", false, "https://gantry.example.com/webhook"},
+		{"https://gantry.example.com/webhook/", "https://gantry.example.com/webhook", true, "https://gantry.example.com/webhook"},
 		{"https://gantry.example.com//a/./b/../webhook//", "https://gantry.example.com/a/webhook", false, "https://gantry.example.com/a/webhook"},
 		{"https://gantry.example.com/Webhook", "https://gantry.example.com/webhook", false, "https://gantry.example.com/Webhook"},
 		{"https://gantry.example.com/hooks/", "https://gantry.example.com/hooks", false, "https://gantry.example.com/hooks/"},
@@ -203,8 +203,8 @@ func TestAddressesAreComparedAsHTTPDoes(t *testing.T) {
 	}
 }
 
-// A webhook that points at Gantry's address with a slash behind it gets 404; one
-// that only spells it in another way is left alone.
+// A webhook that points at Gantry's address with a doubled slash gets 404; one that only
+// spells it in another way, or has a slash behind it, is left alone.
 func TestTheWebhooksAddressIsComparedByWhatAnswers(t *testing.T) {
 	r := newRig(t)
 	r.setUp(r.wanted())
@@ -219,7 +219,10 @@ func TestTheWebhooksAddressIsComparedByWhatAnswers(t *testing.T) {
 	if plan := point(strings.Replace(r.hook.url, "http://", "HTTP://", 1)); !plan.Empty() {
 		t.Errorf("changes %v", plan.Changes)
 	}
-	plan := point(r.hook.url + "/")
+	if plan := point(r.hook.url + "/"); !plan.Empty() {
+		t.Errorf("changes %v", plan.Changes)
+	}
+	plan := point(strings.TrimSuffix(r.hook.url, "/webhook") + "//webhook")
 	if c := plan.Change(deploy.ItemWebhookEndpoint); c == nil || c.Wanted != r.hook.url || !strings.Contains(c.Why, "404") {
 		t.Errorf("changes %+v", plan.Changes)
 	}

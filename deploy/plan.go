@@ -191,7 +191,7 @@ func (p *Plan) compareWebhook(w Wanted, have *spacelift.NamedWebhook, secret, he
 	case SameAddress(in.Endpoint, have.Endpoint):
 		in.Endpoint = have.Endpoint
 	case SameAddress(in.Endpoint, NormalAddress(have.Endpoint)):
-		p.change(ItemWebhookEndpoint, have.Name, have.Endpoint, in.Endpoint, "Gantry answers at the path itself alone, and 404 at the other")
+		p.change(ItemWebhookEndpoint, have.Name, have.Endpoint, in.Endpoint, "Gantry answers 404 at a path with doubled slashes or dots")
 	default:
 		p.change(ItemWebhookEndpoint, have.Name, have.Endpoint, in.Endpoint, "notifications go elsewhere")
 	}

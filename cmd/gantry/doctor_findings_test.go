@@ -181,9 +181,17 @@ func TestDoctorFindings(t *testing.T) {
 			},
 		},
 		{
-			check: "webhook-address", name: "with a slash behind it", want: verdictFail, says: "Gantry answers at the path itself alone", fix: "gantry setup",
+			check: "webhook-address", name: "with a slash behind it", want: verdictOK, says: "/webhook/",
 			cause: func(h healthy) {
 				h.changeWebhook(func(in *spacelift.NamedWebhookInput) { in.Endpoint = h.gantry.url + "/" })
+			},
+		},
+		{
+			check: "webhook-address", name: "with a doubled slash", want: verdictFail, says: "answers 404 at a path with doubled slashes", fix: "gantry setup",
+			cause: func(h healthy) {
+				h.changeWebhook(func(in *spacelift.NamedWebhookInput) {
+					in.Endpoint = strings.TrimSuffix(h.gantry.url, "/webhook") + "//webhook"
+				})
 			},
 		},
 		{
