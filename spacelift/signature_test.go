@@ -2,7 +2,7 @@ package spacelift_test
 
 import (
 	"crypto/hmac"
-	"crypto/sha1" //nolint:gosec // Spacelift still sends it
+	"crypto/sha1"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
