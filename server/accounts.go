@@ -109,9 +109,15 @@ func (h *handlers) latestReport(ctx context.Context, account spacelift.Account) 
 	return &report, nil
 }
 
+// noticedKinds are the findings that need no report of Reconcile.
+var noticedKinds = []reconcile.FindingKind{reconcile.FindingSecretMismatch, reconcile.FindingUntrustedProxy, reconcile.FindingUnreadableEvents}
+
 // noticed returns what this replica noticed itself, without Temporal.
 func (h *handlers) noticed(account spacelift.Account, now time.Time) (all []reconcile.Finding) {
 	if f, ok := h.door.mismatches.finding(account, now); ok {
+		all = append(all, f)
+	}
+	if f, ok := h.door.proxied.finding(account, now); ok {
 		all = append(all, f)
 	}
 	if f, ok := h.door.unreadable.finding(account, now); ok {

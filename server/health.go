@@ -124,7 +124,7 @@ func (h *handlers) measureFindings(ctx context.Context) {
 			found[f.Kind] = 1
 		}
 		for _, kind := range reconcile.FindingKinds {
-			if known || kind == reconcile.FindingSecretMismatch || kind == reconcile.FindingUnreadableEvents {
+			if known || slices.Contains(noticedKinds, kind) {
 				h.door.metrics.findings.WithLabelValues(string(a.Name), string(kind)).Set(found[kind])
 			}
 		}

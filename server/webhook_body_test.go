@@ -173,6 +173,16 @@ func TestAProxyThatHidesItsClientsIsReported(t *testing.T) {
 	if lines := r.log.entries(t, message); len(lines) != 1 || lines[0]["proxy"] != "192.0.2.1" {
 		t.Errorf("the log says %v", lines)
 	}
+	found := map[string][]api.Finding{}
+	for _, a := range decode[api.AccountList](t, r.get("/v1/accounts", viewerToken)).Accounts {
+		found[a.Name] = a.Findings
+	}
+	if f := found["acme"]; len(f) != 1 || f[0].Kind != "untrusted-proxy" || !strings.Contains(f[0].Fix, "add 192.0.2.1") || len(found["globex"]) != 0 {
+		t.Errorf("found %s", show(found))
+	}
+	if !strings.Contains(r.metrics(), `gantry_guardian_findings{account="acme",kind="untrusted-proxy"} 1`) {
+		t.Error("the finding is not in the metrics")
+	}
 }
 
 // TestSourcesBehindTrustedProxies: each client of a trusted proxy has a bucket of

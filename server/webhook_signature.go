@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -43,7 +42,7 @@ type frontDoor struct {
 	bodies     *budget
 	mismatches *mismatchDetector
 	unreadable *unreadableEvents
-	proxied    sync.Once // a proxy that hides its clients was reported
+	proxied    untrustedProxies
 	inbox      Inbox
 	metrics    *metrics
 	log        *slog.Logger
@@ -158,9 +157,7 @@ func (f *frontDoor) admit(next http.HandlerFunc) http.HandlerFunc {
 			}
 		}
 		if f.sources.hidden(r) {
-			f.proxied.Do(func() {
-				f.log.WarnContext(r.Context(), "notifications arrive through a proxy that trustedProxies doesn't list: all of its clients count as one source", "proxy", req.delivery.Source)
-			})
+			f.proxied.record(req, f.log)
 		}
 		r.Body = req
 		next(w, r)

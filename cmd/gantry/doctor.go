@@ -76,6 +76,7 @@ var checks = []check{
 	{"spacelift-acts", "May the key do what Gantry does to runs?", nil, checkActs},
 	{"clock", "Does this machine's clock agree with Spacelift's?", nil, checkClock},
 	{"gantry-signature", "Does the Gantry at `--url` accept a signed notification?", nil, checkSignature},
+	{"gantry-proxy", "Does that Gantry know the proxy in front of it?", nil, checkProxy},
 	{"webhook-present", "Is there a named webhook?", nil, checkPresent(deploy.ItemWebhook)},
 	{"webhook-enabled", "Is it on?", nil, checkSetting(deploy.ItemWebhookEnabled, "it is on")},
 	{"webhook-address", "Does it point at `--url`?", nil, checkAddress},

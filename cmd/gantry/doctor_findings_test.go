@@ -232,6 +232,16 @@ func TestDoctorFindings(t *testing.T) {
 			cause: func(h healthy) { h.as(simulator.Reader) },
 		},
 		{
+			check: "gantry-proxy", name: "one that it doesn't trust", want: verdictWarn, says: "through the proxy 10.0.0.9", fix: "as untrusted-proxy says",
+			cause: func(h healthy) {
+				h.gantry.finds("untrusted-proxy", "this replica receives notifications through the proxy 10.0.0.9")
+			},
+		},
+		{
+			check: "gantry-proxy", name: "Gantry can't be asked", want: verdictUnknown, says: "set GANTRY_TOKEN", fix: "GANTRY_TOKEN",
+			cause: func(h healthy) { h.t.Setenv("GANTRY_TOKEN", "") },
+		},
+		{
 			check: "webhook-secret", name: "erased by another tool", want: verdictWarn, says: "Spacelift hides it from this key, or there is none", fix: "--send-secrets --yes --url http",
 			cause: func(h healthy) { h.ok(h.spacelift.SetWebhookSecret("gantry", "")) },
 		},

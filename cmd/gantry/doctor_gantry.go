@@ -80,3 +80,16 @@ func checkSignature(ctx context.Context, a *accountState) finding {
 	}
 	return fail("check that gantry serve runs there and that Spacelift's addresses can reach it", "%s", a.reply.text)
 }
+
+// checkProxy reads what Gantry noticed about the ways of notifications.
+func checkProxy(_ context.Context, a *accountState) finding {
+	switch {
+	case a.wanted.Endpoint == "":
+		return leftOut
+	case a.evidence.missing != "":
+		return unknown("give a viewer's token with GANTRY_TOKEN", "%s", a.evidence.missing)
+	case a.evidence.proxy != nil:
+		return warn(a.evidence.proxy.Fix, "%s", a.evidence.proxy.Summary)
+	}
+	return ok("no notification came through a proxy that trustedProxies doesn't list")
+}

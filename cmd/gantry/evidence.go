@@ -17,6 +17,7 @@ import (
 // sending Gantry a test.
 type evidence struct {
 	mismatch string         // what Gantry reports of a webhook that signs with another secret; empty if nothing
+	proxy    *api.Finding   // what it reports of a proxy that it doesn't trust; nil if nothing
 	accepted time.Time      // the latest one
 	refused  []api.Delivery // since then, for their signature or secret header, newest first
 	missing  string         // why deliveries could not be read; empty if they were
@@ -65,8 +66,12 @@ func (e *evidence) read(ctx context.Context, gantry *client.Client, account stri
 	}
 	for _, a := range accounts.Accounts {
 		for _, f := range a.Findings {
-			if a.Name == account && f.Kind == string(reconcile.FindingSecretMismatch) {
+			switch {
+			case a.Name != account:
+			case f.Kind == string(reconcile.FindingSecretMismatch):
 				e.mismatch = f.Summary
+			case f.Kind == string(reconcile.FindingUntrustedProxy):
+				e.proxy = &f
 			}
 		}
 	}

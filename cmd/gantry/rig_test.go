@@ -235,7 +235,7 @@ func (g *receiver) log(outcome, reason string, at time.Time) {
 func (g *receiver) finds(kind, summary string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.findings = append(g.findings, api.Finding{Kind: kind, Summary: summary})
+	g.findings = append(g.findings, api.Finding{Kind: kind, Summary: summary, Fix: "as " + kind + " says"})
 }
 
 func (g *receiver) webhook(w http.ResponseWriter, r *http.Request) {

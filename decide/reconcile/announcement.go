@@ -90,6 +90,7 @@ var headlines = map[FindingKind]string{
 	FindingSilence:           "Notifications of managed runs don't arrive",
 	FindingSpaceliftFails:    "Gantry can't compare its runs with Spacelift",
 	FindingSecretMismatch:    "Notifications are signed with another secret",
+	FindingUntrustedProxy:    "A proxy hides the senders of notifications",
 	FindingUnreadableEvents:  "Gantry can't read notifications",
 	FindingReconcileOverdue:  "Gantry no longer compares its runs with Spacelift",
 	FindingExecutionStuck:    "Executions of Gantry are stuck",

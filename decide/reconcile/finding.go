@@ -20,9 +20,8 @@ type Finding struct {
 // FindingKind is the kind of a finding. Alerts are written against it: add, never rename.
 type FindingKind string
 
-// The kinds of findings. A replica notices FindingSecretMismatch,
-// FindingUnreadableEvents and FindingReconcileOverdue itself; Reconcile finds the
-// others.
+// The kinds of findings. A replica notices FindingSecretMismatch, FindingUntrustedProxy,
+// FindingUnreadableEvents and FindingReconcileOverdue itself; Reconcile finds the others.
 const (
 	FindingWebhookMissing    FindingKind = "webhook-missing"
 	FindingWebhookUnreadable FindingKind = "webhook-unreadable"
@@ -30,6 +29,7 @@ const (
 	FindingSilence           FindingKind = "silence"
 	FindingSpaceliftFails    FindingKind = "spacelift-fails"
 	FindingSecretMismatch    FindingKind = "secret-mismatch"
+	FindingUntrustedProxy    FindingKind = "untrusted-proxy"
 	FindingUnreadableEvents  FindingKind = "unreadable-events"
 	FindingReconcileOverdue  FindingKind = "reconcile-overdue"
 	FindingExecutionStuck    FindingKind = "execution-stuck"
@@ -40,7 +40,7 @@ const (
 // FindingKinds lists all kinds.
 var FindingKinds = []FindingKind{
 	FindingWebhookMissing, FindingWebhookUnreadable, FindingWebhookDisabled, FindingSilence, FindingSpaceliftFails,
-	FindingSecretMismatch, FindingUnreadableEvents, FindingReconcileOverdue, FindingExecutionStuck, FindingRunsVanished, FindingUnknownParent,
+	FindingSecretMismatch, FindingUntrustedProxy, FindingUnreadableEvents, FindingReconcileOverdue, FindingExecutionStuck, FindingRunsVanished, FindingUnknownParent,
 }
 
 // WebhookFindings are the kinds that AddWebhook adds.
