@@ -133,7 +133,7 @@ func TestProblemsAreListed(t *testing.T) {
 // TestMetricsAreListed compares docs/reference/metrics.md with the metrics in
 // the source.
 func TestMetricsAreListed(t *testing.T) {
-	defined := regexp.MustCompile(`(?:Name: |counter\(|vector\(|gauge\()"(gantry_[a-z_]+)"`)
+	defined := regexp.MustCompile(`(?:Name: |counter\(|vector\(|gauge\(|histogram\()"(gantry_[a-z_]+)"`)
 	var known []string
 	for name, content := range files(t, ".go") {
 		if strings.HasSuffix(name, "_test.go") {

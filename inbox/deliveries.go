@@ -51,17 +51,18 @@ func (in *Inbox) List(ctx context.Context, f Filter, pageSize int, pageToken str
 		pageSize = DefaultPageSize
 	}
 	pageSize = min(pageSize, MaxPageSize)
-	kept, err := in.ready(ctx)
-	if err != nil {
+	if err := in.refresh(ctx); err != nil {
 		return nil, "", fmt.Errorf("list deliveries: %w", err)
 	}
 	var page []Delivery
 	for {
-		found, ns, err := in.archive.page(ctx, f, before, pageSize+1, kept)
+		where, args := f.where(before)
+		found, err := in.archive.page(ctx, where, pageSize+1, args...)
 		if err != nil {
 			return nil, "", fmt.Errorf("list deliveries: %w", err)
 		}
-		for _, d := range found {
+		for _, r := range found {
+			d := r.Delivery
 			if f.Only != nil && !f.Only(d) {
 				continue
 			}
@@ -74,25 +75,40 @@ func (in *Inbox) List(ctx context.Context, f Filter, pageSize int, pageToken str
 		if len(found) <= pageSize {
 			return page, "", nil
 		}
-		before = ns[len(ns)-1]
+		before = found[len(found)-1].n
 	}
 }
 
-// ready brings the archive up to date for a reader. It returns the index from
-// which on the log has records. If the archive can't be written, people see an
-// older state of it.
-func (in *Inbox) ready(ctx context.Context) (kept uint64, err error) {
+// refresh brings the archive up to date for a reader: what was forwarded is written
+// to the log first. If that or the archive can't be written, people see an older
+// state of it.
+func (in *Inbox) refresh(ctx context.Context) error {
 	in.mu.Lock()
-	closed := in.closed
-	kept = in.records.first()
-	in.mu.Unlock()
-	if closed {
-		return 0, fmt.Errorf("%w: it is closing", ErrUnavailable)
+	if in.closed {
+		in.mu.Unlock()
+		return fmt.Errorf("%w: it is closing", ErrUnavailable)
 	}
-	if err := in.syncArchive(ctx, in.pace()); err != nil {
+	var written chan struct{}
+	switch {
+	case in.problem != nil:
+	case len(in.marks) > 0:
+		in.wanted, written = true, in.open.done
+		kick(in.kick)
+	case in.committing != nil:
+		written = in.committing.done
+	}
+	in.mu.Unlock()
+	if written != nil {
+		select {
+		case <-written:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	if err := in.archive.follow(ctx); err != nil {
 		in.log.Warn("inbox: cannot write the archive; deliveries are shown as of before", "error", err)
 	}
-	return kept, ctx.Err()
+	return ctx.Err()
 }
 
 // addAttempts adds what the queue knows of a pending delivery.
@@ -102,7 +118,7 @@ func (in *Inbox) addAttempts(d *Delivery) {
 	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if r := in.queue.runs[runKey(d.Run)]; r != nil {
+	if r := in.queue.runs[d.Run]; r != nil {
 		d.Attempts, d.ForwardError = r.attempts, r.lastError
 	}
 }
@@ -114,28 +130,30 @@ func (in *Inbox) Get(ctx context.Context, id string) (Delivery, []byte, error) {
 	if err != nil {
 		return Delivery{}, nil, fmt.Errorf("%.40q: %w", id, ErrNotFound)
 	}
-	kept, err := in.ready(ctx)
-	if err != nil {
+	if err := in.refresh(ctx); err != nil {
 		return Delivery{}, nil, err
 	}
-	d, n, idx, err := in.archive.get(ctx, uid, kept)
-	if err != nil {
-		return d, nil, fmt.Errorf("delivery %s: %w", id, err)
+	n, _ := splitID(uid)
+	found, err := in.archive.page(ctx, "n = ?", 1, n)
+	if err == nil && (len(found) == 0 || found[0].ID != uid.String()) {
+		err = ErrNotFound
 	}
-	in.addAttempts(&d)
+	if err != nil {
+		return Delivery{}, nil, fmt.Errorf("delivery %s: %w", id, err)
+	}
+	r := found[0]
+	in.addAttempts(&r.Delivery)
 	var body []byte
-	if idx >= kept {
-		if rec, err := in.readRecord(idx); err == nil {
-			if e, err := readEvent(rec); err == nil && e.n == n {
-				body = e.body
-			}
+	if rec, err := in.records.read(r.mark.idx); err == nil {
+		if e, err := readEvent(rec); err == nil && e.n == r.n {
+			body = e.body
 		}
 	}
-	if body == nil && d.HasBody {
-		body, err = in.archive.body(ctx, n)
+	if body == nil && r.HasBody {
+		body, err = in.archive.body(ctx, r.n)
 	}
-	d.HasBody = len(body) > 0
-	return d, body, err
+	r.HasBody = len(body) > 0
+	return r.Delivery, body, err
 }
 
 // Redeliver puts an accepted delivery at the end of its run's queue again,
@@ -211,15 +229,10 @@ func (in *Inbox) requeue(ctx context.Context, deliveries []Delivery, bodies [][]
 	}
 	var batches []*batch
 	for i, d := range deliveries {
-		it := newItem(&d, bodies[i])
-		it.rec = newEvent(&d, bodies[i], flagRedelivered)
-		it.flags = flagRedelivered
+		it := newItem(&d, bodies[i], kindAgain)
 		it.n, _ = splitID(ulid.MustParseStrict(d.ID))
 		if b := in.board(it); !slices.Contains(batches, b) {
 			batches = append(batches, b)
-		}
-		if d.Forwarding == ForwardingDead {
-			in.dead--
 		}
 	}
 	in.mu.Unlock()

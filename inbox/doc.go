@@ -14,12 +14,12 @@
 // explains the choices.
 //
 //	*.wal       the log: events as they arrived and marks, which say how they
-//	            were forwarded (record.go), in segments (log.go)
+//	            were forwarded (record.go), in blocks (block.go) of segments (log.go)
 //	spare       the next segment
 //	ballast     room for the moment when the disk is full
-//	archive.db  what people list, in SQLite: it follows the log
+//	archive.db  what people list, in SQLite: it follows the log (archive.go)
 //
-// Memory holds a bit per record, the keys of the last accepted events, and a
+// Memory holds four bytes per record, the keys of the last accepted events, and a
 // bounded queue. The events beyond its bound are read back from the log.
 //
 // # Guarantees

@@ -1,10 +1,10 @@
 package inbox
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -54,27 +54,13 @@ type ForwarderOptions struct {
 }
 
 func (o ForwarderOptions) withDefaults() ForwarderOptions {
-	def := func(v *int, d int) {
-		if *v <= 0 {
-			*v = d
-		}
-	}
-	defTime := func(v *time.Duration, d time.Duration) {
-		if *v <= 0 {
-			*v = d
-		}
-	}
 	if o.Decode == nil {
 		o.Decode = func(d Delivery, _ []byte) managed.RunEvent {
 			return managed.RunEvent{Run: d.Run, Type: d.Type, State: d.State, StateVersion: d.StateVersion, At: d.ReceivedAt, Source: managed.SourceWebhook}
 		}
 	}
-	def(&o.MaxConcurrent, 16)
-	def(&o.BatchEvents, 200)
-	def(&o.BatchBytes, 512<<10)
-	defTime(&o.Timeout, 10*time.Second)
-	defTime(&o.BackoffMin, 100*time.Millisecond)
-	defTime(&o.BackoffMax, 30*time.Second)
+	o.MaxConcurrent, o.BatchEvents, o.BatchBytes = cmp.Or(o.MaxConcurrent, 16), cmp.Or(o.BatchEvents, 200), cmp.Or(o.BatchBytes, 512<<10)
+	o.Timeout, o.BackoffMin, o.BackoffMax = cmp.Or(o.Timeout, 10*time.Second), cmp.Or(o.BackoffMin, 100*time.Millisecond), cmp.Or(o.BackoffMax, 30*time.Second)
 	return o
 }
 
@@ -97,16 +83,10 @@ const (
 	minSlow, firstSlow = 100 * time.Millisecond, time.Second
 )
 
-// temporalHealth is the state of Temporal as signals show it. Guarded by Inbox.mu.
-type temporalHealth struct {
-	failing   time.Time // the first failure after the last success; zero if there was none
-	lastError string
-}
-
-// down reports whether nothing succeeded for a while, although some signals were
-// tried.
-func (h *temporalHealth) down(now time.Time) bool {
-	return !h.failing.IsZero() && now.Sub(h.failing) >= downAfter
+// down reports whether no signal succeeded for a while, although some were tried.
+// Called with mu held.
+func (in *Inbox) down(now time.Time) bool {
+	return !in.failing.IsZero() && now.Sub(in.failing) >= downAfter
 }
 
 // Forwarder sends pending events from an inbox to a target: those of a run
@@ -141,8 +121,7 @@ func NewForwarder(in *Inbox, target Target, opts ForwarderOptions) *Forwarder {
 type job struct {
 	run    *run
 	events []pending
-	recs   [][]byte // those in memory
-	more   bool     // other events of the run were waiting already
+	more   bool // other events of the run were waiting already
 	retry  bool
 	began  time.Time
 	cancel context.CancelCauseFunc
@@ -182,9 +161,9 @@ func (f *Forwarder) claim(ctx context.Context, now time.Time) (*job, time.Time) 
 	in := f.in
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if !f.down && in.health.down(now) {
+	if !f.down && in.down(now) {
 		f.down = true
-		in.log.Warn("Temporal does not accept signals; the inbox keeps the events", "since", in.health.failing, "error", in.health.lastError)
+		in.log.Warn("Temporal does not accept signals; the inbox keeps the events", "since", in.failing, "error", in.lastError)
 	}
 	if f.failures >= failuresInARow {
 		if len(f.jobs) > 0 {
@@ -197,7 +176,7 @@ func (f *Forwarder) claim(ctx context.Context, now time.Time) (*job, time.Time) 
 	free := len(f.jobs) < f.opts.MaxConcurrent
 	fresh := free && len(f.jobs)-f.retrying < int(f.limit)
 	retry := free && f.retrying < max(1, f.opts.MaxConcurrent/4)
-	if retry && f.retrying == 0 && in.queue.retries.len() > 0 {
+	if retry && f.retrying == 0 && in.queue.retries.ready(now) {
 		fresh = false // a busy queue leaves retries a slot
 	}
 	r, again := in.queue.next(now, fresh, retry)
@@ -220,7 +199,7 @@ func (f *Forwarder) claim(ctx context.Context, now time.Time) (*job, time.Time) 
 			j.more = true
 			break
 		}
-		j.events, j.recs = append(j.events, p), append(j.recs, in.queue.cache[p.idx])
+		j.events = append(j.events, p)
 	}
 	return j, time.Time{}
 }
@@ -245,12 +224,11 @@ func (f *Forwarder) slow() time.Duration {
 func (f *Forwarder) preempt(now time.Time) (again time.Time) {
 	q := &f.in.queue
 	for _, kind := range []struct {
-		retry   bool
-		waiting int
-		slow    time.Duration
-	}{{false, q.ready.len(), f.slow()}, {true, q.retries.len(), max(f.slow(), firstSlow)}} {
+		retry, waiting bool
+		slow           time.Duration
+	}{{false, q.fresh.ready(now), f.slow()}, {true, q.retries.ready(now), max(f.slow(), firstSlow)}} {
 		i := slices.IndexFunc(f.jobs, func(j *job) bool { return j.retry == kind.retry && j.ctx.Err() == nil })
-		if kind.waiting == 0 || i < 0 {
+		if !kind.waiting || i < 0 {
 			continue
 		}
 		if due := f.jobs[i].began.Add(kind.slow); now.Before(due) {
@@ -265,11 +243,12 @@ func (f *Forwarder) preempt(now time.Time) (again time.Time) {
 // forward sends a job and records the result.
 func (f *Forwarder) forward(ctx context.Context, j *job) {
 	defer j.cancel(nil)
-	run, events, deliveries, bad := f.read(j)
+	run := j.run.ref
+	events, deliveries, bad := f.read(j)
 	switch {
 	case len(events) > 0:
 	case !errors.Is(bad, errRecord) && !errors.Is(bad, ErrNotFound):
-		f.failed(j, run, fmt.Errorf("read the inbox: %w", bad))
+		f.failed(j, fmt.Errorf("read the inbox: %w", bad))
 		return
 	default:
 		f.in.log.Error("stored event is unreadable and now dead", "delivery", j.events[0].n, "error", bad)
@@ -286,7 +265,7 @@ func (f *Forwarder) forward(ctx context.Context, j *job) {
 		m.forwards.WithLabelValues(resultForwarded).Inc()
 		m.forwardBatch.Observe(float64(len(events)))
 		for _, d := range deliveries {
-			if d.flags&flagRedelivered == 0 {
+			if !d.again {
 				m.forwardSeconds.Observe(now.Sub(d.ReceivedAt).Seconds())
 			}
 		}
@@ -308,33 +287,28 @@ func (f *Forwarder) forward(ctx context.Context, j *job) {
 		if cause := context.Cause(j.ctx); cause != nil {
 			err = fmt.Errorf("%w (%w)", cause, err)
 		}
-		f.failed(j, run, err)
+		f.failed(j, err)
 	}
 }
 
-// read decodes the job's events, up to the first that is unreadable or belongs to
-// another run: runs with the same hash share a queue.
-func (f *Forwarder) read(j *job) (run spacelift.RunRef, events []managed.RunEvent, deliveries []event, err error) {
-	for i, p := range j.events {
-		rec := j.recs[i]
+// read decodes the job's events, up to the first that is unreadable.
+func (f *Forwarder) read(j *job) (events []managed.RunEvent, deliveries []event, err error) {
+	for _, p := range j.events {
+		rec := p.rec
 		if rec == nil {
-			if rec, err = f.in.readRecord(p.idx); err != nil {
-				return run, events, deliveries, err
+			if rec, err = f.in.records.read(p.idx); err != nil {
+				return events, deliveries, err
 			}
 		}
 		d, err := readEvent(rec)
 		if err != nil {
-			return run, events, deliveries, err
+			return events, deliveries, err
 		}
-		if i > 0 && d.Run != run {
-			break
-		}
-		run = d.Run
 		e := f.opts.Decode(d.Delivery, d.body)
 		e.Run, e.Delivery, e.ReceivedAt = d.Run, d.ID, d.ReceivedAt
 		events, deliveries = append(events, e), append(deliveries, d)
 	}
-	return run, events, deliveries, nil
+	return events, deliveries, nil
 }
 
 // finish removes the job's first n events from the queue.
@@ -343,39 +317,34 @@ func (f *Forwarder) finish(j *job, deliveries []event, n int, as status, why str
 	now := time.Now()
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	for i, p := range j.events[:n] {
+	for i, p := range j.run.events[:n] {
 		m := mark{idx: p.idx, n: p.n, status: as, attempts: j.run.attempts + 1, err: clip(why)}
 		if as == statusForwarded {
 			m.at = now.UnixMilli()
 		}
-		if as == statusDead {
-			in.dead++
-			if i < len(deliveries) {
-				d := deliveries[i]
-				in.window.forget(keyOf(d.Run, d.State, d.StateVersion), d.n)
-			}
+		if as == statusDead && i < len(deliveries) {
+			d := deliveries[i]
+			in.window.forget(keyOf(d.Run, d.State, d.StateVersion), d.n)
 		}
 		in.done(m, now)
 	}
 	f.free(j)
-	in.queue.sent(j.run, n, j.more || n < len(j.events))
+	in.queue.sent(j.run, n, j.more || n < len(j.events), now)
 	f.answered(now, now.Sub(j.began))
 }
 
-// done closes an event. Called with mu held.
+// done closes an event; a dead one once the archive has its body. Called with mu
+// held.
 func (in *Inbox) done(m mark, now time.Time) {
-	in.records.close(m.idx)
+	if m.status != statusDead {
+		in.records.close(m.idx)
+	}
 	in.pending--
 	if len(in.marks) == 0 {
-		in.marksAt = now
-		kick(in.kickWrite)
+		in.marksDue = now.Add(markDelay)
+		kick(in.kick)
 	}
 	in.marks = append(in.marks, m)
-	if len(in.news.marks) >= maxNews { // the archive lags: it can do without
-		maps.DeleteFunc(in.news.marks, func(_ int64, m mark) bool { return m.status != statusDead })
-		in.unsettled = true
-	}
-	in.news.marks[m.n] = m
 }
 
 // release puts a run back into the queue.
@@ -383,7 +352,7 @@ func (f *Forwarder) release(j *job, change func()) {
 	f.in.mu.Lock()
 	defer f.in.mu.Unlock()
 	f.free(j)
-	f.in.queue.makeReady(j.run)
+	f.in.queue.schedule(j.run, time.Now().UnixNano())
 	if change != nil {
 		change()
 		f.answered(time.Now(), time.Since(j.began))
@@ -396,7 +365,7 @@ func (f *Forwarder) free(j *job) {
 	if j.retry {
 		f.retrying--
 	}
-	f.in.queue.nudge()
+	kick(f.in.queue.wake)
 }
 
 // answered notes that the target answered. Called with mu held.
@@ -409,11 +378,11 @@ func (f *Forwarder) answered(now time.Time, took time.Duration) {
 	f.failures = 0
 	f.limit = min(float64(f.opts.MaxConcurrent), f.limit+1/f.limit)
 	if f.down {
-		in.log.Info("Temporal accepts signals again", "away", time.Since(in.health.failing), "pending", in.pending)
+		in.log.Info("Temporal accepts signals again", "away", time.Since(in.failing), "pending", in.pending)
 		f.down = false
 		in.queue.retryAll(now)
 	}
-	in.health.failing = time.Time{}
+	in.failing = time.Time{}
 }
 
 // count notes a result, and uses half of the slots if most signals fail.
@@ -432,18 +401,16 @@ func (f *Forwarder) count(now time.Time, ok bool) {
 }
 
 // failed lets the run wait, and no other.
-func (f *Forwarder) failed(j *job, _ spacelift.RunRef, err error) {
+func (f *Forwarder) failed(j *job, err error) {
 	in := f.in
 	now := time.Now()
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	f.free(j)
-	j.run.attempts++
-	j.run.lastError = clip(err.Error())
-	in.queue.backOff(j.run, now.Add(f.opts.backoff(j.run.attempts)))
-	in.health.lastError = j.run.lastError
-	if in.health.failing.IsZero() {
-		in.health.failing = now
+	in.lastError = clip(err.Error())
+	in.queue.failed(j.run, in.lastError, now.Add(f.opts.backoff(j.run.attempts+1)))
+	if in.failing.IsZero() {
+		in.failing = now
 	}
 	f.count(now, false)
 	if f.failures++; f.failures >= failuresInARow {
@@ -459,29 +426,20 @@ func (in *Inbox) refill() {
 		return
 	}
 	for in.queue.spilled > 0 && in.queue.bytes <= maxQueueBytes {
-		idx, ok := in.records.nextOpen(in.queue.spilled)
+		idx, ok := in.records.nextPending(in.queue.spilled)
 		if !ok || idx >= in.next {
 			in.queue.spilled = 0
 			return
 		}
 		in.mu.Unlock()
-		in.load(idx)
+		rec, err := in.records.read(idx)
+		e, bad := readEvent(rec)
 		in.mu.Lock()
+		p := pending{idx: idx, n: e.n, rec: rec, size: size(rec)}
+		if err != nil || bad != nil { // the forwarder will find the same, and report it
+			p.n, p.rec = int64(idx), nil
+		}
+		in.queue.push(e.Run, p, false, time.Now())
 		in.queue.spilled = idx + 1
 	}
-}
-
-// load puts an event of the log into the queue. Its run does not linger.
-func (in *Inbox) load(idx uint64) {
-	rec, err := in.readRecord(idx)
-	e, bad := readEvent(rec)
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	if err != nil || bad != nil { // the forwarder will find the same, and report it
-		e.n = int64(idx)
-	}
-	if r := in.queue.runs[runKey(e.Run)]; r != nil && slices.ContainsFunc(r.events, func(p pending) bool { return p.idx == idx }) {
-		return // moved ones are loaded first
-	}
-	in.queue.push(pending{idx, e.n, uint32(len(e.body) + 512)}, runKey(e.Run), false, e.flags&flagMoved != 0, time.Now())
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,8 +14,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/hashicorp/raft-wal/types"
+	"github.com/oklog/ulid/v2"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/gantryhq/gantry/spacelift"
 )
 
 // Budget limits a kind of deliveries by number and by bytes, approximately.
@@ -99,47 +102,47 @@ type Inbox struct {
 	background context.Context // outlives Open
 	metrics    *metrics
 	lock       *os.File
-	volume     *volume
+	disk       *disk
+	records    *log
 	archive    *archive
+	hold       uint64 // until the archive has this record, with the body of a dead event, the log keeps all
 
 	mu         sync.Mutex
-	records    *log
 	next       uint64 // index behind the last record that is on disk
 	ids        ids
 	window     window
 	queue      queue
-	health     temporalHealth
-	pending    int // accepted, but not forwarded yet
-	dead       int
-	kept       int           // unreadable deliveries with a body
-	flight     map[key]*item // enqueued, but not on disk yet
-	batches    []*batch      // to be committed, the first one next
-	committing *batch
-	marks      []mark     // not in the log yet
-	marksAt    time.Time  // when the first of them was made
-	news       news       // for the archive
-	ends       []batchEnd // for the latency that the archive shows
-	catchUp    uint64     // up to this index the archive reads marks from the log
-	unsettled  bool       // some deliveries are pending in the archive only
-	paced      time.Time  // when the archive's pace was computed
-	allowed    float64    // records
-	accepted   int        // since the housekeeper's last turn
-	oldest     oldest     // pending event
+	pending    int    // accepted, but not forwarded yet
+	open       *batch // that events board
+	committing *batch // that is being written, or nil
+	wanted     bool   // the open batch is to be written even if it is empty
+	marks      []mark // not in the log yet
+	marksDue   time.Time
+	moving     *move
+	notes      []note    // not in the archive yet
+	noteBytes  int       // of bodies
+	accepted   int       // since the housekeeper's last turn
+	failing    time.Time // of the forwarder: the first failure after the last success
+	lastError  string
 	closed     bool
 	problem    error     // why no event can be stored; nil if it can
 	since      time.Time // of the problem
 	noSpare    error     // why there is no next segment
-	damage     []string  // found at the start or later
+	damage     []damage
 
-	kickWrite   chan struct{} // there is work for the writer
-	kickPrepare chan struct{} // … for the preparation of segments
-	stop        chan struct{}
-	wg          sync.WaitGroup
+	kick chan struct{} // there is work for the writer
+	stop chan struct{}
+	wg   sync.WaitGroup
 }
 
-type oldest struct {
-	idx uint64
-	at  time.Time
+// damage is reported until somebody deletes the file.
+type damage struct{ file, what string }
+
+// note is a delivery that was not accepted, on its way into the archive.
+type note struct {
+	Delivery
+	n    int64
+	body []byte // of an unreadable one
 }
 
 // oldStore is the file of the store that no release contained.
@@ -154,10 +157,9 @@ func Open(ctx context.Context, opts Options) (_ *Inbox, err error) {
 	opts = opts.withDefaults()
 	in := &Inbox{
 		opts: opts, log: opts.Logger.With("room", "inbox"), background: context.WithoutCancel(ctx),
-		ids: newIDs(), window: newWindow(opts.Entries.Count), flight: make(map[key]*item),
-		queue:     queue{linger: opts.Linger, runs: make(map[uint64]*run), cache: make(map[uint64][]byte), wake: make(chan struct{}, 1)},
-		kickWrite: make(chan struct{}, 1), kickPrepare: make(chan struct{}, 1),
-		stop: make(chan struct{}),
+		ids: newIDs(), window: newWindow(opts.Entries.Count), open: newBatch(),
+		queue: queue{linger: opts.Linger, runs: make(map[spacelift.RunRef]*run), wake: make(chan struct{}, 1)},
+		kick:  make(chan struct{}, 1), stop: make(chan struct{}),
 	}
 	defer func() {
 		if err != nil {
@@ -173,10 +175,9 @@ func Open(ctx context.Context, opts Options) (_ *Inbox, err error) {
 	if in.metrics, err = newMetrics(in, opts.Metrics); err != nil {
 		return nil, fmt.Errorf("open inbox: %w", err)
 	}
-	for _, d := range in.damage {
-		in.log.Error("inbox: damage was found", "damage", d)
-	}
-	in.start()
+	in.wg.Go(in.writer)
+	in.wg.Go(in.prepare)
+	in.wg.Go(in.housekeeper)
 	return in, nil
 }
 
@@ -196,130 +197,116 @@ func (in *Inbox) openFiles(ctx context.Context) error {
 	if _, err := os.Stat(filepath.Join(dir, oldStore)); !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s holds the store of an earlier build (%s); start that build until gantry_inbox_pending is 0, then delete the file", dir, oldStore)
 	}
-	in.volume = &volume{dir: dir, size: in.opts.segment, faults: in.opts.faults}
-	if in.lock, err = in.volume.lock(ctx, in.opts.LockWait); err != nil {
+	in.disk = &disk{dir: dir, size: in.opts.segment, faults: in.opts.faults}
+	if in.lock, err = in.disk.lock(ctx, in.opts.LockWait); err != nil {
 		return err
 	}
+	in.records = &log{disk: in.disk}
 	if err := in.openArchive(ctx); err != nil {
 		return err
 	}
 	return in.replay(ctx)
 }
 
-// openArchive opens the archive, or starts a new one beside a damaged one. It
-// loads the window of repeats from it.
-func (in *Inbox) openArchive(ctx context.Context) (err error) {
-	if in.archive, err = openArchive(ctx, in.opts); damaged(err) {
-		to, moved := in.archive.moveAside()
-		if moved != nil {
-			return moved
+// openArchive opens the archive, and loads the window of repeats from it.
+func (in *Inbox) openArchive(ctx context.Context) error {
+	in.archive = &archive{in: in, path: in.disk.path(archiveName)}
+	err := in.archive.open(ctx, nil)
+	for _, reserve := range []string{ballastName, spareName} { // on a full disk
+		if err != nil && os.Remove(in.disk.path(reserve)) == nil {
+			_ = in.archive.close()
+			err = in.archive.open(ctx, nil)
 		}
-		in.damage = append(in.damage, fmt.Sprintf("the archive is damaged (%v); a new one was started, and the damaged file is %s", err, to))
-		in.archive, err = openArchive(ctx, in.opts)
 	}
 	if err != nil {
 		return err
 	}
-	n, tag, err := in.archive.newest(ctx)
-	if err != nil {
-		return err
+	var repeats []Delivery
+	for before := int64(math.MaxInt64); len(repeats) < in.opts.Entries.Count; {
+		rows, err := in.archive.page(ctx, "n < ? AND +status < 3", MaxPageSize, before)
+		if err != nil {
+			return err
+		}
+		if len(rows) == 0 {
+			break
+		}
+		for _, r := range rows {
+			repeats = append(repeats, Delivery{ID: r.ID, Run: r.Run, State: r.State, StateVersion: r.StateVersion})
+		}
+		before = rows[len(rows)-1].n
 	}
-	in.ids.seen(n, tag)
-	var repeats []func()
-	err = in.archive.repeats(ctx, in.opts.Entries.Count, func(n int64, k key) {
-		repeats = append(repeats, func() { in.window.add(k, n) })
-	})
-	for _, add := range slices.Backward(repeats) {
-		add()
+	for _, d := range slices.Backward(repeats) {
+		in.known(d)
+	}
+	newest, err := in.archive.page(ctx, "TRUE", 1)
+	for _, r := range newest {
+		in.ids.seen(splitID(ulid.MustParseStrict(r.ID)))
 	}
 	return err
+}
+
+// known makes a repeat of a stored event a duplicate.
+func (in *Inbox) known(d Delivery) {
+	n, tag := splitID(ulid.MustParseStrict(d.ID))
+	in.ids.seen(n, tag)
+	in.window.add(keyOf(d.Run, d.State, d.StateVersion), n)
 }
 
 // replay reads the log, and queues the pending events.
 func (in *Inbox) replay(ctx context.Context) error {
 	began := time.Now()
-	in.records = newLog(in.volume)
-	var moved []uint64
-	damage, err := in.records.open(func(s *seg, idx uint64, rec []byte) {
-		for _, m := range readMarks(rec) {
-			in.replayMark(m)
-		}
-		e, err := readEvent(rec)
-		if err != nil {
-			return
-		}
-		s.events++
-		s.set(idx, true)
-		in.ids.seen(e.n, e.tag)
-		if k := keyOf(e.Run, e.State, e.StateVersion); in.window.seen[k] != e.n {
-			in.window.add(k, e.n)
-		}
-		if e.flags&flagMoved != 0 {
-			moved = append(moved, idx)
-		}
-	})
+	l := in.records
+	l.next = in.archive.through.Load() + 1
+	found, err := l.load(in.replayRecord)
 	if err != nil {
 		return err
 	}
-	in.damage = append(in.damage, damage...)
-	l := in.records
-	in.archive.through = min(in.archive.through, l.next-1)
-	in.next, in.catchUp = l.next, l.next-1
+	for _, d := range found {
+		in.report(d.file, d.what)
+	}
+	in.archive.through.Store(min(in.archive.through.Load(), l.next-1))
+	in.next = l.next
 	for _, s := range l.segs {
 		in.pending += s.pending
 	}
-	for _, idx := range moved {
-		if in.isPending(idx) {
-			in.load(idx)
-		}
-	}
 	if in.pending > 0 {
-		in.queue.spilled = l.first()
+		in.queue.spilled = l.segs[0].base
 		in.refill()
 	}
-	if s, w, err := l.begin(); err != nil {
-		in.setProblem(err)
-	} else {
-		l.segs, l.w = append(l.segs, s), w
-	}
-	in.news.marks = make(map[int64]mark)
-	if err := in.syncArchive(ctx, everything); err != nil {
+	in.archive.allow(chunk)
+	if err := in.archive.follow(ctx); err != nil {
 		in.log.Warn("inbox: cannot write the archive", "error", err)
 	}
-	if err := in.countArchive(ctx); err != nil {
-		return err
-	}
-	in.log.Info("inbox opened", "records", l.next-l.first(), "pending", in.pending, "dead", in.dead, "took", time.Since(began))
+	in.log.Info("inbox opened", "segments", len(l.segs), "pending", in.pending, "dead", in.archive.dead.Load(), "took", time.Since(began))
 	return nil
 }
 
-// replayMark closes an event. A dead one is no reason to drop its repeat.
-func (in *Inbox) replayMark(m mark) {
-	s := in.records.find(m.idx)
-	if s == nil {
-		return
+// replayRecord makes an event known, or closes those of marks. A dead event is no
+// reason to drop its repeat.
+func (in *Inbox) replayRecord(idx uint64, rec []byte) {
+	if e, err := readEvent(rec); err == nil {
+		in.known(e.Delivery)
 	}
-	s.set(m.idx, false)
-	if m.status != statusDead {
-		return
-	}
-	if rec, err := s.read(m.idx); err == nil {
-		if e, err := readEvent(rec); err == nil {
-			in.window.forget(keyOf(e.Run, e.State, e.StateVersion), m.n)
+	for _, m := range readMarks(rec) {
+		in.records.close(m.idx)
+		if m.status != statusDead {
+			continue
+		}
+		in.hold = idx
+		if dead, err := in.records.read(m.idx); err == nil {
+			if e, err := readEvent(dead); err == nil {
+				in.window.forget(keyOf(e.Run, e.State, e.StateVersion), m.n)
+			}
 		}
 	}
 }
 
-func (in *Inbox) countArchive(ctx context.Context) (err error) {
-	if in.dead, err = in.archive.count(ctx, statusDead); err != nil {
-		return err
-	}
-	if in.kept, err = in.archive.count(ctx, statusUnreadable); err != nil {
-		return err
-	}
-	n, err := in.archive.count(ctx, statusPending)
-	in.unsettled = n != in.pending
-	return err
+// report notes damage.
+func (in *Inbox) report(file, what string) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.damage = append(in.damage, damage{file, what})
+	in.log.Error("inbox: damage was found", "damage", what)
 }
 
 func kick(c chan struct{}) {
@@ -342,7 +329,8 @@ func (in *Inbox) Close() error {
 	close(in.stop)
 	in.wg.Wait()
 	in.metrics.unregister()
-	if err := in.syncArchive(in.background, chunk); err != nil {
+	in.archive.allow(chunk)
+	if err := in.archive.follow(in.background); err != nil {
 		in.log.Warn("inbox: the archive lacks the last deliveries until the next start", "error", err)
 	}
 	if err := in.closeFiles(); err != nil {
@@ -357,7 +345,7 @@ func (in *Inbox) closeFiles() (err error) {
 	}
 	if in.records != nil {
 		for _, s := range in.records.segs {
-			err = errors.Join(err, s.r.Close())
+			err = errors.Join(err, s.f.Close())
 		}
 	}
 	if in.lock != nil {
@@ -383,29 +371,29 @@ func (in *Inbox) Accept(ctx context.Context, d Delivery, body []byte) (Delivery,
 		d.Size = len(body)
 	}
 	d.clip()
-	it := newItem(&d, body)
+	it := newItem(&d, body, kindEvent)
 	for {
-		first, b, err := in.enqueue(it)
-		switch {
-		case err != nil:
+		n, ours, b, err := in.enqueue(it)
+		if err != nil {
 			return d, fmt.Errorf("accept %s: %w", d.Run, err)
-		case b == nil: // stored before
-			return in.duplicate(d, first), nil
+		}
+		if b == nil { // stored before
+			return in.duplicate(d, n), nil
 		}
 		select {
 		case <-b.done:
 		case <-ctx.Done():
 			return d, fmt.Errorf("accept %s: %w: %w", d.Run, ErrUnavailable, context.Cause(ctx))
 		}
-		if first == it.n {
-			d.ID, d.Latency = in.ids.id(first), b.ended.Sub(d.ReceivedAt)
+		if ours {
+			d.ID, d.Latency = in.ids.id(n), b.ended.Sub(d.ReceivedAt)
 			if b.err != nil {
 				return d, fmt.Errorf("accept %s: %w: %w", d.Run, ErrUnavailable, b.err)
 			}
 			return d, nil
 		}
 		if b.err == nil {
-			return in.duplicate(d, first), nil
+			return in.duplicate(d, n), nil
 		}
 		// The earlier twin could not be stored: try again with this one.
 	}
@@ -422,23 +410,22 @@ func (in *Inbox) duplicate(d Delivery, of int64) Delivery {
 // Log notes a delivery that was not accepted, and returns it with its id. It
 // doesn't wait for the disk, and never fails: if too many arrive within a moment,
 // some are not noted.
-func (in *Inbox) Log(d Delivery) Delivery { return in.note(d, nil) }
+func (in *Inbox) Log(d Delivery) Delivery { return in.addNote(d, nil) }
 
 // LogUnreadable notes an ignored delivery like Log, and keeps its body, so that
 // it can be read again.
 func (in *Inbox) LogUnreadable(d Delivery, body []byte) Delivery {
 	d.HasBody = len(body) > 0
-	return in.note(d, slices.Clone(body))
+	return in.addNote(d, slices.Clone(body))
 }
 
 // Limits of the deliveries that wait for the archive.
 const (
 	maxNotes     = 4096
 	maxNoteBytes = 8 << 20
-	maxNews      = 20_000 // marks
 )
 
-func (in *Inbox) note(d Delivery, body []byte) Delivery {
+func (in *Inbox) addNote(d Delivery, body []byte) Delivery {
 	if d.ReceivedAt.IsZero() {
 		d.ReceivedAt = time.Now()
 	}
@@ -450,30 +437,53 @@ func (in *Inbox) note(d Delivery, body []byte) Delivery {
 	defer in.mu.Unlock()
 	n := in.ids.next(time.Now())
 	d.ID = in.ids.id(n)
-	if len(in.news.entries) >= maxNotes || in.news.bytes+len(body) > maxNoteBytes {
+	if len(in.notes) >= maxNotes || in.noteBytes+len(body) > maxNoteBytes {
 		in.metrics.logDropped.Inc()
 		return d
 	}
-	if len(body) > 0 {
-		in.kept++
-	}
-	in.news.entries = append(in.news.entries, entry{d, n, body})
-	in.news.bytes += len(body)
+	in.notes = append(in.notes, note{d, n, body})
+	in.noteBytes += len(body)
 	return d
+}
+
+// takeNotes takes the deliveries that wait for the archive. It returns the index
+// behind the last record as well.
+func (in *Inbox) takeNotes() (next uint64, notes []note) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	notes = in.notes
+	in.notes, in.noteBytes = nil, 0
+	return in.next, notes
+}
+
+// keepNotes puts back what the archive could not take.
+func (in *Inbox) keepNotes(notes []note) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.notes = append(notes, in.notes...)
+	if n := len(in.notes) - maxNotes; n > 0 {
+		in.notes = slices.Delete(in.notes, 0, n)
+		in.metrics.logDropped.Add(float64(n))
+	}
+	in.noteBytes = 0
+	for _, n := range in.notes {
+		in.noteBytes += len(n.body)
+	}
 }
 
 // Health is the state of the inbox and of its forwarder.
 type Health struct {
 	// Writable is true while events can be accepted.
 	Writable bool
-	// Problem is the reason why they can't, or the damage found since the start;
-	// empty without either.
+	// Problem is the reason why they can't, or the damage found since the start whose
+	// files still exist; empty without either.
 	Problem string
 
 	Pending       int // accepted, but not forwarded yet
 	OldestPending time.Time
 	Dead          int
 	Unreadable    int // ignored deliveries that LogUnreadable keeps
+	Damage        int // damaged files
 
 	ForwarderDown    bool // no signal succeeded for a while, although some were tried
 	ForwarderSince   time.Time
@@ -485,13 +495,14 @@ func (in *Inbox) Health() Health {
 	at := in.oldestPending()
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	down := in.health.down(time.Now())
+	down := in.down(time.Now())
 	h := Health{
-		Writable: in.unavailable() == nil, Pending: in.pending, OldestPending: at, Dead: in.dead, Unreadable: in.kept,
-		ForwarderDown: down, LastForwardError: in.health.lastError,
+		Writable: in.unavailable() == nil, Pending: in.pending, OldestPending: at,
+		Dead: int(in.archive.dead.Load()), Unreadable: int(in.archive.unreadable.Load()), Damage: len(in.damage),
+		ForwarderDown: down, LastForwardError: in.lastError,
 	}
 	if down {
-		h.ForwarderSince = in.health.failing
+		h.ForwarderSince = in.failing
 	}
 	switch {
 	case in.closed:
@@ -501,57 +512,20 @@ func (in *Inbox) Health() Health {
 	case !h.Writable:
 		h.Problem = fmt.Sprintf("the disk is full: %v", in.noSpare)
 	case len(in.damage) > 0:
-		h.Problem = strings.Join(in.damage, "; ")
+		for _, d := range in.damage {
+			h.Problem = strings.TrimPrefix(h.Problem+"; "+d.what, "; ")
+		}
 	}
 	return h
 }
 
 // oldestPending returns when the oldest pending event arrived.
 func (in *Inbox) oldestPending() time.Time {
-	in.mu.Lock()
-	idx, ok := in.records.nextOpen(in.records.first())
-	known := in.oldest
-	in.mu.Unlock()
+	idx, ok := in.records.nextPending(0)
 	if !ok {
 		return time.Time{}
 	}
-	if known.idx == idx {
-		return known.at
-	}
-	rec, err := in.readRecord(idx)
-	if err != nil {
-		return time.Time{}
-	}
-	e, _ := readEvent(rec)
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	in.oldest = oldest{idx, e.ReceivedAt}
+	rec, _ := in.records.read(idx)
+	e, _ := readEvent(rec) // an unreadable one has no time
 	return e.ReceivedAt
-}
-
-// isPending reports whether a record is a pending event.
-func (in *Inbox) isPending(idx uint64) bool {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	s := in.records.find(idx)
-	return s != nil && s.isOpen(idx)
-}
-
-// readRecord returns a record of the log. [ErrNotFound]: its segment is gone.
-func (in *Inbox) readRecord(idx uint64) (rec []byte, err error) {
-	for range 2 { // the segment may be opened anew meanwhile
-		var r types.SegmentReader
-		in.mu.Lock()
-		if s := in.records.find(idx); s != nil {
-			r = s.r
-		}
-		in.mu.Unlock()
-		if r == nil {
-			return nil, ErrNotFound
-		}
-		if rec, err = readFrom(r, idx); !errors.Is(err, ErrNotFound) {
-			return rec, err
-		}
-	}
-	return nil, err
 }

@@ -1,366 +1,400 @@
 package inbox
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
-	"io/fs"
-	"math/bits"
+	"io"
+	"math"
 	"os"
-	"slices"
+	"path/filepath"
+	"sort"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
 	"time"
-
-	"github.com/hashicorp/raft-wal/segment"
-	"github.com/hashicorp/raft-wal/types"
 )
 
-// log is a sequence of numbered records in segments, which are raft-wal's. Only
-// its writer changes it, with Inbox.mu held where readers could notice; append
-// runs without.
-//
-// A segment that a write or a flush failed on is never written again: the next
-// segment begins behind its last acknowledged record, and records beyond that in
-// the old one don't count.
+// log is a sequence of numbered records in segments. A segment that a write failed
+// on is never written again: the next segment begins behind its last acknowledged
+// record, and records beyond that in the old one don't count.
 type log struct {
-	volume *volume
-	filer  *segment.Filer
-	segs   []*seg              // oldest first
-	w      types.SegmentWriter // of the last one; nil if it can't be written
-	next   uint64              // index of the next record
-	nextID uint64
+	disk *disk
+	buf  []byte // of the writer
+
+	mu   sync.RWMutex
+	segs []*segment // oldest first
+	w    *segment   // the last one; nil if nothing can be written to it
+	next uint64     // index of the next record
 }
 
-// seg is a segment with what is known of its records.
-type seg struct {
-	types.SegmentInfo
-	r       types.SegmentReader
-	last    uint64 // index of its last record
-	bytes   int64
-	events  int
-	pending int
-	open    []uint64 // a bit per record: it is a pending event
+// segment is a file of the log with what is known of its records.
+type segment struct {
+	f          *file
+	salt       []byte
+	base, next uint64   // indexes of its first record, and behind its last
+	end        int64    // behind its last block
+	at         []uint32 // of each record: the place in the file, 0 for a lost one, and unsent
+	events     int
+	pending    int
+	bytes      int64 // of events
 }
 
-// codec marks our segments among raft-wal's.
-const codec = 0x67616e747279
+// unsent marks the place of an event that is pending.
+const unsent = 1 << 31
 
-func newLog(v *volume) *log {
-	return &log{volume: v, filer: segment.NewFiler(v.dir, v), next: 1, nextID: 1}
-}
+func segmentName(base uint64) string { return fmt.Sprintf("%020d.wal", base) }
 
-func (s *seg) set(idx uint64, open bool) {
-	at, bit := (idx-s.BaseIndex)/64, uint64(1)<<((idx-s.BaseIndex)%64)
-	for uint64(len(s.open)) <= at {
-		s.open = append(s.open, 0)
+// add notes a block that is on disk. Called with the log's mu held.
+func (s *segment) add(b block) {
+	for s.next < b.first {
+		s.at, s.next = append(s.at, 0), s.next+1
 	}
-	if was := s.open[at]&bit != 0; was == open {
-		return
+	at := uint32(b.place + blockHeader)
+	for _, rec := range b.recs {
+		place := at
+		if at += uint32(recordHeader + len(rec)); isEvent(rec) {
+			s.events, s.pending, s.bytes, place = s.events+1, s.pending+1, s.bytes+int64(len(rec)), place|unsent
+		}
+		s.at = append(s.at, place)
 	}
-	s.open[at] ^= bit
-	if open {
-		s.pending++
-	} else {
-		s.pending--
-	}
+	s.next, s.end = s.next+uint64(len(b.recs)), int64(b.place+b.size)
 }
 
-func (s *seg) isOpen(idx uint64) bool {
-	at := (idx - s.BaseIndex) / 64
-	return at < uint64(len(s.open)) && s.open[at]&(1<<((idx-s.BaseIndex)%64)) != 0
-}
-
-// find returns the segment of a record, or nil.
-func (l *log) find(idx uint64) *seg {
-	i, ok := slices.BinarySearchFunc(l.segs, idx, func(s *seg, idx uint64) int { return cmp.Compare(s.BaseIndex, idx) })
-	if !ok {
-		i--
-	}
-	if i < 0 || idx > l.segs[i].last {
+// find returns the segment that has or lacks an index, nil if it is deleted.
+func (l *log) find(idx uint64) *segment {
+	i := sort.Search(len(l.segs), func(i int) bool { return l.segs[i].next > idx })
+	if i == len(l.segs) {
 		return nil
 	}
 	return l.segs[i]
 }
 
-// first returns the index of the oldest record.
-func (l *log) first() uint64 {
-	if len(l.segs) == 0 {
-		return l.next
+// place returns the segment of a record and its place in it, nil if it is lost.
+func (l *log) place(idx uint64) (*segment, *uint32) {
+	if s := l.find(idx); s != nil && idx >= s.base && s.at[idx-s.base] != 0 {
+		return s, &s.at[idx-s.base]
 	}
-	return l.segs[0].BaseIndex
+	return nil, nil
 }
 
-// read returns a record's bytes. [ErrNotFound]: its segment is gone.
-func (s *seg) read(idx uint64) ([]byte, error) { return readFrom(s.r, idx) }
+// has reports whether the log has a record.
+func (l *log) has(idx uint64) bool {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	_, at := l.place(idx)
+	return at != nil
+}
 
-func readFrom(r types.SegmentReader, idx uint64) ([]byte, error) {
-	raw, err := r.GetLog(idx)
-	if errors.Is(err, types.ErrNotFound) || errors.Is(err, fs.ErrClosed) {
-		return nil, ErrNotFound
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer raw.Close() //nolint:errcheck // gives the buffer back
-	if rec := slices.Clone(raw.Bs); intact(rec) {
-		return rec, nil
-	}
-	return nil, errRecord
+// pending reports whether a record is a pending event.
+func (l *log) pending(idx uint64) bool {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	_, at := l.place(idx)
+	return at != nil && *at&unsent != 0
 }
 
 // close notes that an event is no longer pending.
 func (l *log) close(idx uint64) {
-	if s := l.find(idx); s != nil {
-		s.set(idx, false)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if s, at := l.place(idx); at != nil && *at&unsent != 0 {
+		*at &^= unsent
+		s.pending--
 	}
 }
 
-// nextOpen returns the first pending event from an index on.
-func (l *log) nextOpen(from uint64) (uint64, bool) {
+// nextPending returns the first pending event from an index on.
+func (l *log) nextPending(from uint64) (uint64, bool) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
 	for _, s := range l.segs {
-		if s.pending == 0 || s.last < from {
-			continue
-		}
-		for at := (max(from, s.BaseIndex) - s.BaseIndex) / 64; at < uint64(len(s.open)); at++ {
-			word := s.open[at]
-			if first := s.BaseIndex + 64*at; from > first {
-				word &= ^uint64(0) << (from - first)
-			}
-			if word != 0 {
-				return s.BaseIndex + 64*at + uint64(bits.TrailingZeros64(word)), true
+		for idx := max(from, s.base); s.pending > 0 && idx < s.next; idx++ {
+			if s.at[idx-s.base]&unsent != 0 {
+				return idx, true
 			}
 		}
 	}
 	return 0, false
 }
 
-// room is about how many bytes the last segment can take.
+// first returns the index of the oldest record.
+func (l *log) first() uint64 {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if len(l.segs) == 0 {
+		return l.next
+	}
+	return l.segs[0].base
+}
+
+// room is the number of bytes that the last segment can take.
 func (l *log) room() int64 {
-	if len(l.segs) == 0 || l.w == nil {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if l.w == nil {
 		return 0
 	}
-	s := l.segs[len(l.segs)-1]
-	return l.volume.size - s.bytes - 20*int64(s.last-s.BaseIndex+1)
+	return l.disk.size - l.w.end
+}
+
+// bytes is the size of all segments.
+func (l *log) bytes() (n int64) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	for _, s := range l.segs {
+		n += s.end
+	}
+	return n
+}
+
+// append writes records with one flush, in a new segment if there is no room. It
+// returns the index of the first one, and whether a segment was begun. After an
+// error nothing of it counts.
+func (l *log) append(recs [][]byte) (first uint64, begun bool, err error) {
+	b := block{first: l.next, at: time.Now().UnixNano(), recs: recs}
+	size := int64(blockHeader)
+	for _, rec := range recs {
+		size += recordHeader + int64(len(rec))
+	}
+	if l.w == nil || l.w.end > int64(fileHeader) && l.w.end+size > l.disk.size {
+		if err := l.begin(); err != nil {
+			return 0, false, err
+		}
+		begun = true
+	}
+	s := l.w
+	l.buf = appendBlock(l.buf[:0], s.salt, b)
+	b.place, b.size = int(s.end), len(l.buf)
+	if _, err = s.f.WriteAt(l.buf, s.end); err == nil {
+		err = s.f.flushed()
+	}
+	if cap(l.buf) > 1<<20 {
+		l.buf = nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err != nil {
+		l.w = nil
+		return 0, begun, err
+	}
+	s.add(b)
+	l.next = b.next()
+	return b.first, begun, nil
 }
 
 // begin opens a new segment for writing.
-func (l *log) begin() (*seg, types.SegmentWriter, error) {
-	info := types.SegmentInfo{ID: l.nextID, BaseIndex: l.next, MinIndex: l.next, Codec: codec, CreateTime: time.Now(), SizeLimit: uint32(l.volume.size)}
-	w, err := l.filer.Create(info)
+func (l *log) begin() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.w = nil
+	f, err := l.disk.next(segmentName(l.next))
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
-	l.nextID++
-	return &seg{SegmentInfo: info, r: w, last: info.BaseIndex - 1}, w, nil
+	s, err := newSegment(f, l.next)
+	if err != nil {
+		return err
+	}
+	if n := len(l.segs); n > 0 && l.segs[n-1].base == s.base { // nothing was ever stored in it
+		_ = l.segs[n-1].f.Close()
+		l.segs = l.segs[:n-1]
+	}
+	l.segs, l.w = append(l.segs, s), s
+	return nil
 }
 
-// append writes records and flushes them. It returns the index of the first one,
-// and whether the segment is full. After an error the segment must not be written
-// again.
-func (l *log) append(recs [][]byte) (first uint64, full bool, err error) {
-	entries := make([]types.LogEntry, len(recs))
-	for i, rec := range recs {
-		entries[i] = types.LogEntry{Index: l.next + uint64(i), Data: rec}
+// seal writes a block without records, which shows that the one before was
+// whole. It is not an error if that fails.
+func (l *log) seal() {
+	if l.w != nil && l.room() >= blockHeader {
+		_, _, _ = l.append(nil)
 	}
-	if err := l.w.Append(entries); err != nil {
-		return 0, false, err
-	}
-	first = l.next
-	l.next += uint64(len(recs))
-	full, _, err = l.w.Sealed()
-	return first, full, err
 }
 
-// reader replaces a sealed segment's writer, which needs memory for each record.
-func (l *log) reader(s *seg, start uint64) (types.SegmentReader, error) {
-	s.IndexStart, s.MaxIndex, s.SealTime = start, s.last, time.Now()
-	return l.filer.Open(s.SegmentInfo)
+const readGuess = 2 << 10 // most records are shorter
+
+// read returns a record. [ErrNotFound]: the log no longer has it.
+func (l *log) read(idx uint64) ([]byte, error) {
+	l.mu.RLock()
+	defer l.mu.RUnlock() // the file stays open
+	s, at := l.place(idx)
+	if at == nil {
+		return nil, ErrNotFound
+	}
+	b := make([]byte, readGuess)
+	n, err := s.f.ReadAt(b, int64(*at&^unsent))
+	if want := recordHeader + recordSize(b); n == len(b) && want > n && want <= maxRecord {
+		b = make([]byte, want)
+		n, err = s.f.ReadAt(b, int64(*at&^unsent))
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	rec, _, ok := readRecord(b[:n])
+	if !ok {
+		return nil, errRecord
+	}
+	return rec, nil
 }
 
-// open reads the segments and calls visit for each record in order. It returns
-// what damage it found. Damaged files are renamed; whatever is readable before
-// the damage is kept.
-func (l *log) open(visit func(s *seg, idx uint64, rec []byte)) (damage []string, err error) {
-	l.volume.loading = true
-	defer func() { l.volume.loading = false }()
-	ids, err := l.filer.List()
+// block reads the block that begins with a record, or the first one behind it.
+func (l *log) block(from uint64) (b block, err error) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	var s *segment
+	for ; ; from++ {
+		if s = l.find(from); s == nil || s.next <= s.base {
+			return b, ErrNotFound
+		}
+		if from = max(from, s.base); s.at[from-s.base] != 0 {
+			break
+		}
+	}
+	at := int64(s.at[from-s.base]&^unsent) - blockHeader
+	raw := make([]byte, blockHeader)
+	if _, err := s.f.ReadAt(raw, at); err != nil {
+		return b, err
+	}
+	b, size, ok := readHeader(raw, s.salt)
+	if !ok {
+		return block{first: from, recs: make([][]byte, 1)}, nil
+	}
+	raw = make([]byte, size)
+	if _, err := s.f.ReadAt(raw, at+blockHeader); err != nil {
+		return b, err
+	}
+	b.readRecords(raw)
+	return b, nil
+}
+
+// load reads the segments and calls visit for each record in order. It returns the
+// damage that it found. A damaged file gets a second name, under which it outlives
+// the segment; whatever is readable is used.
+func (l *log) load(visit func(idx uint64, rec []byte)) (found []damage, err error) {
+	names, err := filepath.Glob(l.disk.path("*.wal"))
 	if err != nil {
 		return nil, err
 	}
-	var infos []types.SegmentInfo
-	for id, base := range ids {
-		l.nextID = max(l.nextID, id+1)
-		infos = append(infos, types.SegmentInfo{ID: id, BaseIndex: base, MinIndex: base, Codec: codec, SizeLimit: uint32(l.volume.size)})
-	}
-	slices.SortFunc(infos, func(a, b types.SegmentInfo) int {
-		return cmp.Or(cmp.Compare(a.BaseIndex, b.BaseIndex), cmp.Compare(a.ID, b.ID))
-	})
-	for i, info := range infos {
-		next := uint64(0)
-		if i+1 < len(infos) {
-			next = infos[i+1].BaseIndex
+	for i, name := range names {
+		limit := uint64(last)
+		if i+1 < len(names) {
+			limit = baseOf(names[i+1])
 		}
-		if next == info.BaseIndex { // an empty one, or one that a repair has replaced
-			if err := l.retire(info); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		found, err := l.load(info, next, visit)
+		d, err := l.loadSegment(baseOf(name), limit, visit)
 		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", segment.FileName(info), err)
+			return nil, fmt.Errorf("read %s: %w", name, err)
 		}
-		damage = append(damage, found...)
+		if d != nil {
+			found = append(found, *d)
+		}
 	}
-	return damage, nil
+	return found, nil
 }
 
-// retire removes a segment that another one replaces.
-func (l *log) retire(info types.SegmentInfo) error {
-	w, err := l.filer.RecoverTail(info)
-	if err == nil {
-		if err := w.Close(); err != nil {
-			return err
+// last is the index behind all others.
+const last = math.MaxUint64
+
+func baseOf(name string) uint64 {
+	base, _ := strconv.ParseUint(strings.TrimSuffix(filepath.Base(name), ".wal"), 10, 64)
+	return base
+}
+
+// loadSegment reads a segment. limit is the base of the following one.
+func (l *log) loadSegment(base, limit uint64, visit func(idx uint64, rec []byte)) (*damage, error) {
+	name := segmentName(base)
+	image, err := os.ReadFile(l.disk.path(name))
+	if err != nil {
+		return nil, err
+	}
+	f, err := l.disk.openFile(name, syscall.O_DSYNC)
+	if err != nil {
+		return nil, err
+	}
+	s, _ := newSegment(f, base) // a damaged header is found below
+	l.segs = append(l.segs, s)
+	blocks, damaged := scan(image)
+	kept := 0
+	for _, b := range blocks {
+		b.recs = b.recs[:min(uint64(len(b.recs)), max(limit, b.first)-b.first)]
+		if b.first >= limit || b.first < s.next {
+			continue
 		}
-		if w.LastIndex() < info.BaseIndex {
-			return l.filer.Delete(info.BaseIndex, info.ID)
+		s.add(b)
+		for i, rec := range b.recs {
+			if idx := b.first + uint64(i); rec == nil {
+				s.at[idx-base] = 0
+			} else {
+				kept++
+				visit(idx, rec)
+			}
 		}
 	}
-	_, err = l.volume.aside(segment.FileName(info))
+	if limit != last && s.next < limit {
+		damaged = true
+		s.add(block{first: limit, place: int(s.end)})
+	}
+	l.next = s.next
+	if limit == last && !damaged && int64(len(image)) >= l.disk.size {
+		l.w = s
+	}
+	if !damaged {
+		return nil, nil //nolint:nilnil // none was found
+	}
+	return l.disk.aside(name, kept)
+}
+
+func newSegment(f *file, base uint64) (*segment, error) {
+	s := &segment{f: f, base: base, next: base, end: int64(fileHeader), salt: make([]byte, saltLen)}
+	_, err := f.ReadAt(s.salt, int64(len(magic)))
+	return s, err
+}
+
+// unneeded returns the number of the oldest segments that can go: all is forwarded,
+// the archive has it up to through, and what follows fills the budget.
+func (l *log) unneeded(keep Budget, through uint64, tight bool) (n int) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	beyond, events, bytes := len(l.segs)-1, 0, int64(0)
+	for ; beyond > 0 && !tight; beyond-- {
+		s := l.segs[beyond]
+		if events, bytes = events+s.events-s.pending, bytes+s.bytes; events >= keep.Count || bytes >= keep.Bytes {
+			break
+		}
+	}
+	for n < beyond && l.segs[n].pending == 0 && l.segs[n].next-1 <= through {
+		n++
+	}
+	return n
+}
+
+// drop deletes the oldest segments.
+func (l *log) drop(n int) (err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, s := range l.segs[:n] {
+		err = errors.Join(err, s.f.Close(), os.Remove(s.f.Name()))
+	}
+	l.segs = l.segs[n:]
 	return err
 }
 
-// torn is the reach of a write that was cut off, beyond the last whole record.
-const torn = maxBatchBytes + 64<<10
-
-// load reads a segment. next is the first index of the following one, 0 if there
-// is none.
-func (l *log) load(info types.SegmentInfo, next uint64, visit func(*seg, uint64, []byte)) ([]string, error) {
-	w, err := l.filer.RecoverTail(info)
-	if err != nil && !errors.Is(err, types.ErrCorrupt) {
-		return nil, err
+// stuck returns the oldest pending event if it is one of few in its segment and
+// keeps much behind it that is done; 0 if not.
+func (l *log) stuck(much int64) uint64 {
+	idx, ok := l.nextPending(0)
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if !ok || l.segs[0].pending > l.segs[0].events/4 {
+		return 0
 	}
-	s := &seg{SegmentInfo: info, last: info.BaseIndex - 1}
-	if err == nil {
-		s.r, s.last = w, max(s.last, w.LastIndex())
-	}
-	if next > 0 {
-		s.last = min(s.last, next-1)
-	}
-	recs, bad, err := s.readAll()
-	if err != nil {
-		return nil, err
-	}
-	f := l.volume.opened
-	rest := f.leftover(f.scanned + torn)
-	f.scanned, f.image = -1, nil
-	sealed := false
-	if s.r != nil {
-		sealed, s.IndexStart, _ = w.Sealed()
-	}
-	switch name := segment.FileName(info); {
-	case s.r == nil:
-		return l.repair(s, recs, next, name+" has no valid header", visit)
-	case bad > 0:
-		return l.repair(s, recs, next, fmt.Sprintf("%d records of %s are damaged", bad, name), visit)
-	case next > s.last+1:
-		return l.repair(s, recs, next, fmt.Sprintf("%d records behind %s are missing", next-s.last-1, name), visit)
-	case next == 0 && !sealed && rest:
-		return l.repair(s, recs, next, name+" is damaged before its end", visit)
-	case s.last < info.BaseIndex:
-		return nil, errors.Join(w.Close(), l.filer.Delete(info.BaseIndex, info.ID))
-	}
-	if !sealed && next == 0 {
-		if s.IndexStart, err = w.ForceSeal(); err == nil {
-			sealed = true
-			index := int64(s.last-info.BaseIndex+2) / 2 * 8
-			_ = os.Truncate(l.volume.path(segment.FileName(info)), int64(s.IndexStart)+index+frameHeader)
+	for _, s := range l.segs[1:] {
+		if s.pending == 0 {
+			much -= s.bytes
 		}
 	}
-	if sealed {
-		if s.r, err = l.reader(s, s.IndexStart); err != nil {
-			return nil, err
-		}
-		if err := w.Close(); err != nil {
-			return nil, err
-		}
+	if much > 0 {
+		return 0
 	}
-	l.adopt(s, recs, visit)
-	return nil, nil
-}
-
-// readAll reads a segment's records, nil for those that are lost, and counts the
-// damaged ones.
-func (s *seg) readAll() (recs [][]byte, bad int, err error) {
-	for idx := s.BaseIndex; idx <= s.last; idx++ {
-		rec, err := s.read(idx)
-		if err != nil && !errors.Is(err, errRecord) {
-			return nil, 0, err
-		}
-		if err != nil && !s.filler(idx) {
-			bad++
-		}
-		recs = append(recs, rec)
-	}
-	return recs, bad, nil
-}
-
-// filler reports whether a record is the filler of a lost one.
-func (s *seg) filler(idx uint64) bool {
-	raw, err := s.r.GetLog(idx)
-	return err == nil && len(raw.Bs) == 0
-}
-
-func (l *log) adopt(s *seg, recs [][]byte, visit func(*seg, uint64, []byte)) {
-	l.segs, l.next = append(l.segs, s), max(l.next, s.last+1)
-	for i, rec := range recs {
-		s.bytes += int64(len(rec))
-		if rec != nil {
-			visit(s, s.BaseIndex+uint64(i), rec)
-		}
-	}
-}
-
-// repair writes a damaged segment's readable records to a new one, with fillers
-// for those that are lost, and renames the damaged file.
-func (l *log) repair(s *seg, recs [][]byte, next uint64, damage string, visit func(*seg, uint64, []byte)) ([]string, error) {
-	for next > s.last+1 {
-		recs = append(recs, nil)
-		s.last++
-	}
-	old := segment.FileName(s.SegmentInfo)
-	_ = l.volume.opened.Close()
-	if len(recs) > 0 {
-		s.ID = l.nextID
-		w, err := l.filer.Create(s.SegmentInfo)
-		if err != nil {
-			return nil, err
-		}
-		l.nextID++
-		entries := make([]types.LogEntry, len(recs))
-		for i, rec := range recs {
-			entries[i] = types.LogEntry{Index: s.BaseIndex + uint64(i), Data: rec}
-		}
-		if err := w.Append(entries); err != nil {
-			return nil, err
-		}
-		start, err := w.ForceSeal()
-		if err != nil {
-			return nil, err
-		}
-		if err := w.Close(); err != nil {
-			return nil, err
-		}
-		if s.r, err = l.reader(s, start); err != nil {
-			return nil, err
-		}
-		l.adopt(s, recs, visit)
-	}
-	aside, err := l.volume.aside(old)
-	kept := len(recs)
-	for _, rec := range recs {
-		if rec == nil {
-			kept--
-		}
-	}
-	return []string{fmt.Sprintf("%s: %d records were kept; the damaged file is %s", damage, kept, aside)}, err
+	return idx
 }

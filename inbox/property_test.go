@@ -3,7 +3,6 @@ package inbox
 import (
 	"fmt"
 	"os"
-	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -134,43 +133,5 @@ func TestEveryRunArrivesInOrder(t *testing.T) {
 			}
 			return nil
 		})
-	})
-}
-
-// Runs are distinguished by hashes first. If two share one, nothing is lost
-// and nothing goes to the wrong execution.
-func TestSharedHashesDoNoHarm(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		in := open(t, Options{})
-		share := func(d Delivery) {
-			d.ReceivedAt = time.Now()
-			it := newItem(&d, nil)
-			it.run = 7
-			_, b, err := in.enqueue(it)
-			if err != nil || b == nil {
-				t.Fatalf("%s %d: %v", d.Run, d.StateVersion, err)
-			}
-			<-b.done
-			if b.err != nil {
-				t.Fatal(b.err)
-			}
-		}
-		for v := range 3 {
-			share(notice(runRef(1), v, life[v]))
-			share(notice(runRef(2), v, life[v]))
-		}
-		target := &fakeTarget{} // refuses events of one run in a signal of another
-		forward(t, in, target, ForwarderOptions{})
-		pass(time.Minute)
-		synctest.Wait()
-		if h := in.Health(); h.Pending != 0 || h.Dead != 0 || h.ForwarderDown {
-			t.Errorf("health %+v", h)
-		}
-		for n := 1; n <= 2; n++ {
-			if got := slices.Concat(target.versions(runRef(n))...); !slices.Equal(got, []int{0, 1, 2}) {
-				t.Errorf("run %d got %v", n, got)
-			}
-		}
 	})
 }

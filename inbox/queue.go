@@ -2,7 +2,6 @@ package inbox
 
 import (
 	"container/heap"
-	"slices"
 	"time"
 
 	"github.com/gantryhq/gantry/spacelift"
@@ -28,251 +27,162 @@ func mayLinger(state spacelift.RunState, version int) bool {
 	return false
 }
 
-type phase uint8
-
-const (
-	phaseNew     phase = iota
-	phaseWaiting       // for company, until due
-	phaseReady         // to be sent
-	phaseSending       // a signal is in flight
-	phaseBackoff       // the last signal failed; until due
-)
-
 // pending is an event that waits in the queue.
 type pending struct {
 	idx  uint64
 	n    int64
-	size uint32 // about, once decoded
+	size uint32 // about, in a signal
+	rec  []byte // nil: it is read from the log
 }
+
+func size(rec []byte) uint32 { return uint32(len(rec) + 512) }
 
 // run is a run with pending events, in the order accepted.
 type run struct {
-	key       uint64
+	ref       spacelift.RunRef
 	events    []pending
-	phase     phase
-	urgent    bool  // while sending: an event arrived that must not linger
+	due       int64 // unix nanoseconds; while a signal is in flight, of what arrived since, 0 for nothing
+	place     int   // in its schedule; -1 while a signal is in flight
 	single    int   // number of events to send one by one: together they were refused
-	due       int64 // unix nanoseconds; see phase
 	attempts  int   // failed in a row
 	lastError string
-	moving    int // events that get another place in the log
 }
 
 // Sizes of the queue in memory, about.
 const (
-	runBytes      = 200
-	pendingBytes  = 40
-	maxQueueBytes = 2 << 20
-	maxCacheBytes = 512 << 10 // of records
+	runBytes      = 400
+	pendingBytes  = 56
+	maxQueueBytes = 4 << 20
 )
 
 // queue holds the pending runs. Beyond its limit the events from spilled on are
 // in the log only. Guarded by Inbox.mu.
 type queue struct {
 	linger  time.Duration
-	runs    map[uint64]*run
-	ready   fifo[*run]
-	retries fifo[*run]   // ready, after a failure
-	waiting fifo[waiter] // by due
-	backoff backoffHeap
+	runs    map[spacelift.RunRef]*run
+	fresh   schedule
+	retries schedule      // of runs whose last signal failed
 	wake    chan struct{} // something changed that the forwarder should check
-
 	bytes   int
-	cache   map[uint64][]byte // records, so that few are read from the log
-	cached  int               // bytes
-	spilled uint64            // index from which on events are read from the log; 0 for none
+	spilled uint64 // index from which on events are read from the log; 0 for none
 }
 
-// waiter is a run's place among those that linger. It is void when the run no
-// longer waits, or lingers until another time.
-type waiter struct {
-	run *run
-	due int64
-}
-
-// push adds an event to its run: at the end, or at its place by number if moved.
-func (q *queue) push(p pending, key uint64, linger, moved bool, now time.Time) {
-	r := q.runs[key]
+// push adds an event to its run.
+func (q *queue) push(ref spacelift.RunRef, p pending, linger bool, now time.Time) {
+	due := now
+	if linger {
+		due = now.Add(q.linger)
+	}
+	r := q.runs[ref]
 	if r == nil {
-		r = &run{key: key}
-		q.runs[key] = r
+		r = &run{ref: ref, place: -1}
+		q.runs[ref] = r
 		q.bytes += runBytes
-	}
-	q.bytes += pendingBytes
-	at := len(r.events)
-	for moved && at > 0 && r.events[at-1].n > p.n {
-		at--
-	}
-	r.events = slices.Insert(r.events, at, p)
-
-	linger = linger && q.linger > 0
-	switch r.phase {
-	case phaseNew:
-		if linger {
-			q.wait(r, now.Add(q.linger).UnixNano())
-		} else {
-			q.makeReady(r)
-		}
-	case phaseWaiting:
-		if !linger {
-			q.makeReady(r)
-		}
-	case phaseSending:
-		if !linger {
-			r.urgent = true
-		} else if r.due == 0 {
-			r.due = now.Add(q.linger).UnixNano()
-		}
-	}
-}
-
-// keep keeps the record of an event in memory, if there is room.
-func (q *queue) keep(idx uint64, rec []byte) {
-	if q.cached+len(rec) <= maxCacheBytes {
-		q.cache[idx] = rec
-		q.cached += len(rec)
-	}
-}
-
-func (q *queue) nudge() { kick(q.wake) }
-
-func (q *queue) makeReady(r *run) {
-	r.phase = phaseReady
-	if r.attempts > 0 {
-		q.retries.push(r)
+		r.events = append(r.events, p)
+		q.schedule(r, due.UnixNano())
 	} else {
-		q.ready.push(r)
+		r.events = append(r.events, p)
+		if t := due.UnixNano(); r.attempts == 0 && (r.due == 0 || t < r.due) {
+			if r.due = t; r.place >= 0 {
+				heap.Fix(&q.fresh, r.place)
+				kick(q.wake)
+			}
+		}
 	}
-	q.nudge()
+	q.bytes += pendingBytes + len(p.rec)
 }
 
-func (q *queue) wait(r *run, due int64) {
-	r.phase, r.due = phaseWaiting, due
-	q.waiting.push(waiter{r, due})
-	q.nudge()
-}
-
-func (q *queue) backOff(r *run, until time.Time) {
-	r.phase, r.due = phaseBackoff, until.UnixNano()
-	heap.Push(&q.backoff, r)
-	q.nudge()
+// schedule makes a run wait until it is due.
+func (q *queue) schedule(r *run, due int64) {
+	if r.due = due; r.attempts > 0 {
+		heap.Push(&q.retries, r)
+	} else {
+		heap.Push(&q.fresh, r)
+	}
+	kick(q.wake)
 }
 
 // next takes a run that is to be sent now: a fresh one or a retry, as allowed.
 // Without one it returns when to call again; zero means when woken.
 func (q *queue) next(now time.Time, fresh, retry bool) (*run, time.Time) {
-	t := now.UnixNano()
-	for q.waiting.len() > 0 && q.waiting.peek().due <= t {
-		if w := q.waiting.pop(); w.run.phase == phaseWaiting && w.run.due == w.due {
-			q.makeReady(w.run)
-		}
-	}
-	for len(q.backoff) > 0 && q.backoff[0].due <= t {
-		r := heap.Pop(&q.backoff).(*run)
-		if r.moving > 0 {
-			r.due = t + int64(minSlow)
-			heap.Push(&q.backoff, r)
-			continue
-		}
-		q.makeReady(r)
-	}
+	var again time.Time
 	for _, from := range []struct {
 		allowed bool
-		runs    *fifo[*run]
-	}{{fresh, &q.ready}, {retry, &q.retries}} {
-		if from.allowed && from.runs.len() > 0 {
-			r := from.runs.pop()
-			r.phase, r.urgent, r.due = phaseSending, false, 0
+		runs    *schedule
+	}{{fresh, &q.fresh}, {retry, &q.retries}} {
+		switch {
+		case len(*from.runs) == 0:
+		case !from.runs.ready(now):
+			again = earlier(again, time.Unix(0, (*from.runs)[0].due))
+		case from.allowed:
+			r := heap.Pop(from.runs).(*run)
+			r.due = 0
 			return r, time.Time{}
-		}
-	}
-	var again time.Time
-	if q.waiting.len() > 0 {
-		again = time.Unix(0, q.waiting.peek().due)
-	}
-	if len(q.backoff) > 0 {
-		if t := time.Unix(0, q.backoff[0].due); again.IsZero() || t.Before(again) {
-			again = t
 		}
 	}
 	return nil, again
 }
 
-// sent removes the first n events from a run that was sending, and queues the
-// others again. more means that others were waiting when it was claimed.
-func (q *queue) sent(r *run, n int, more bool) {
+// sent removes the first n events from a run whose signal has ended, and schedules
+// the others. more means that others were waiting when it was sent.
+func (q *queue) sent(r *run, n int, more bool, now time.Time) {
 	for _, p := range r.events[:n] {
-		q.cached -= len(q.cache[p.idx])
-		delete(q.cache, p.idx)
+		q.bytes -= pendingBytes + len(p.rec)
 	}
-	q.bytes -= n * pendingBytes
 	r.events = r.events[n:]
 	r.attempts, r.lastError = 0, ""
 	r.single = max(0, r.single-n)
 	switch {
 	case len(r.events) == 0:
-		delete(q.runs, r.key)
+		delete(q.runs, r.ref)
 		q.bytes -= runBytes
-	case more || r.urgent || r.due == 0:
-		q.makeReady(r)
+	case more:
+		q.schedule(r, now.UnixNano())
 	default:
-		q.wait(r, r.due)
+		q.schedule(r, r.due)
 	}
 }
 
-// moved notes that an event has another place in the log.
-func (q *queue) moved(key uint64, from, to uint64) {
-	r := q.runs[key]
-	if r == nil {
-		return
-	}
+// failed schedules a retry. What waits for it leaves the memory to other runs.
+func (q *queue) failed(r *run, err string, until time.Time) {
+	r.attempts++
+	r.lastError = err
 	for i := range r.events {
-		if r.events[i].idx == from {
-			r.events[i].idx = to
-		}
+		q.bytes -= len(r.events[i].rec)
+		r.events[i].rec = nil
 	}
-	r.moving--
+	q.schedule(r, until.UnixNano())
 }
 
 // retryAll ends all pauses, because signals succeed again.
 func (q *queue) retryAll(now time.Time) {
-	for _, r := range q.backoff {
+	for _, r := range q.retries {
 		r.due = min(r.due, now.UnixNano())
 	}
-	q.nudge()
+	heap.Init(&q.retries)
 }
 
-type backoffHeap []*run
+// schedule is a heap of runs by the time they are due.
+type schedule []*run
 
-func (h backoffHeap) Len() int           { return len(h) }
-func (h backoffHeap) Less(i, j int) bool { return h[i].due < h[j].due }
-func (h backoffHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *backoffHeap) Push(x any)        { *h = append(*h, x.(*run)) }
-func (h *backoffHeap) Pop() any {
-	old := *h
-	r := old[len(old)-1]
-	*h = old[:len(old)-1]
+func (s schedule) ready(now time.Time) bool { return len(s) > 0 && s[0].due <= now.UnixNano() }
+func (s schedule) Len() int                 { return len(s) }
+func (s schedule) Less(i, j int) bool       { return s[i].due < s[j].due }
+func (s schedule) Swap(i, j int) {
+	s[i], s[j] = s[j], s[i]
+	s[i].place, s[j].place = i, j
+}
+
+func (s *schedule) Push(x any) {
+	r := x.(*run)
+	r.place = len(*s)
+	*s = append(*s, r)
+}
+
+func (s *schedule) Pop() any {
+	n := len(*s) - 1
+	r := (*s)[n]
+	(*s)[n] = nil
+	*s, r.place = (*s)[:n], -1
 	return r
-}
-
-type fifo[T any] struct {
-	items []T
-	head  int
-}
-
-func (f *fifo[T]) len() int { return len(f.items) - f.head }
-func (f *fifo[T]) push(v T) { f.items = append(f.items, v) }
-func (f *fifo[T]) peek() T  { return f.items[f.head] }
-
-func (f *fifo[T]) pop() T {
-	var zero T
-	v := f.items[f.head]
-	f.items[f.head] = zero
-	f.head++
-	if f.head > 64 && f.head > len(f.items)/2 {
-		n := copy(f.items, f.items[f.head:])
-		clear(f.items[n:])
-		f.items, f.head = f.items[:n], 0
-	}
-	return v
 }

@@ -3,52 +3,39 @@ package inbox
 import (
 	"encoding/binary"
 	"errors"
-	"hash/crc32"
 	"time"
-
-	"github.com/oklog/ulid/v2"
 
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// A record of the log is an event or a set of marks. Its last 4 bytes are its
-// checksum. An empty record fills the place of a lost one.
+// A record of the log is an event or a set of marks.
 //
-//	event  kind, flags, time of arrival (8 bytes), secret, state version, size,
-//	       source, account, stack, run, type, state, body, id (16 bytes)
+//	event  kind, number (8 bytes), tag (8), time of arrival (8), secret, state
+//	       version, size, source, account, stack, run, type, state, body
 //	marks  kind, then for each: index, number, status, attempts, time, error
 //
 // Numbers are varints, strings have their length before them.
 const (
 	kindEvent byte = 'e'
+	kindAgain byte = 'r' // an older event that is sent again
 	kindMarks byte = 'm'
+
+	maxRecord = 64 << 20
 )
 
-const (
-	flagMoved       byte = 1 << iota // a copy of an older event: it has its place by its number
-	flagRedelivered                  // an older event that is sent again
-	flagPadded                       // a byte between the body and the id
-)
+var errRecord = errors.New("damaged record")
 
-const (
-	idLen       = 16
-	checksumLen = 4
-)
-
-var (
-	errRecord  = errors.New("damaged record")
-	castagnoli = crc32.MakeTable(crc32.Castagnoli)
-)
+func isEvent(rec []byte) bool { return len(rec) > 0 && (rec[0] == kindEvent || rec[0] == kindAgain) }
 
 // newEvent encodes an event; stamp completes it.
-func newEvent(d *Delivery, body []byte, flags byte) []byte {
+func newEvent(d *Delivery, body []byte, kind byte) []byte {
 	text := [...]string{d.Source, string(d.Run.Account), string(d.Run.Stack), string(d.Run.Run), string(d.Type), string(d.State)}
 	size := 64 + len(body)
 	for _, s := range text {
 		size += 2 + len(s)
 	}
-	b := make([]byte, 0, size)
-	b = append(b, kindEvent, flags)
+	b := make([]byte, 17, size)
+	b[0] = kind
 	b = binary.LittleEndian.AppendUint64(b, uint64(d.ReceivedAt.UnixNano()))
 	b = binary.AppendUvarint(b, uint64(d.Secret))
 	b = binary.AppendUvarint(b, uint64(d.StateVersion))
@@ -56,58 +43,44 @@ func newEvent(d *Delivery, body []byte, flags byte) []byte {
 	for _, s := range text {
 		b = append(binary.AppendUvarint(b, uint64(len(s))), s...)
 	}
-	b = append(b, body...)
-	if len(b)+idLen+checksumLen == readBuffer {
-		b[1] |= flagPadded
-		b = append(b, 0)
-	}
-	return b
+	return append(b, body...)
 }
 
-// stamp appends the id and the checksum.
-func stamp(rec []byte, id ulid.ULID) []byte { return checked(append(rec, id[:]...)) }
-
-func checked(rec []byte) []byte {
-	return binary.LittleEndian.AppendUint32(rec, crc32.Checksum(rec, castagnoli))
-}
-
-// intact reports whether a record is as it was written.
-func intact(rec []byte) bool {
-	n := len(rec) - checksumLen
-	return n > 0 && crc32.Checksum(rec[:n], castagnoli) == binary.LittleEndian.Uint32(rec[n:])
+// stamp gives an encoded event its number.
+func stamp(rec []byte, n, tag int64) {
+	id := makeID(n, tag)
+	copy(rec[1:], id[:])
 }
 
 // event is a decoded event. Its body is part of the record.
 type event struct {
 	Delivery
-	flags byte
+	again bool
 	n     int64
 	tag   int64
 	body  []byte
 }
 
-// readEvent decodes an intact event.
+// readEvent decodes an event.
 func readEvent(rec []byte) (e event, err error) {
-	if len(rec) < 2+8+idLen+checksumLen || rec[0] != kindEvent {
+	if len(rec) < 1+16+8 || !isEvent(rec) {
 		return e, errRecord
 	}
-	end := len(rec) - checksumLen - idLen
-	e.n, e.tag = splitID(ulid.ULID(rec[end : end+idLen]))
-	e.ID, e.flags = makeID(e.n, e.tag).String(), rec[1]
-	r := reader{rec[2:end]}
+	e.again = rec[0] == kindAgain
+	r := reader{rec[1:]}
+	id := [16]byte(r.take(16))
+	e.n, e.tag = splitID(id)
+	e.ID = makeID(e.n, e.tag).String()
 	e.ReceivedAt = time.Unix(0, int64(binary.LittleEndian.Uint64(r.take(8)))).UTC()
 	e.Secret, e.StateVersion, e.Size = int(r.number()), int(r.number()), int(r.number())
 	e.Source = r.text()
 	e.Run = spacelift.RunRef{Account: spacelift.Account(r.text()), Stack: spacelift.StackID(r.text()), Run: spacelift.RunID(r.text())}
 	e.Type, e.State = spacelift.RunType(r.text()), spacelift.RunState(r.text())
-	if e.flags&flagPadded != 0 {
-		r.b = r.b[:max(0, len(r.b)-1)]
-	}
 	e.Outcome, e.Forwarding, e.body, e.HasBody = OutcomeAccepted, ForwardingPending, r.b, len(r.b) > 0
 	return e, nil
 }
 
-// mark is the result of forwarding an event, or of moving it.
+// mark is the result of forwarding an event.
 type mark struct {
 	idx      uint64 // of the event in the log
 	n        int64
@@ -129,15 +102,15 @@ func newMarks(marks []mark) []byte {
 		b = append(binary.AppendUvarint(b, uint64(len(m.err))), m.err...)
 		last = m
 	}
-	return checked(b)
+	return b
 }
 
-// readMarks decodes intact marks.
+// readMarks decodes marks; an event has none.
 func readMarks(rec []byte) (marks []mark) {
-	if len(rec) < 1+checksumLen || rec[0] != kindMarks {
+	if len(rec) == 0 || rec[0] != kindMarks {
 		return nil
 	}
-	r := reader{rec[1 : len(rec)-checksumLen]}
+	r := reader{rec[1:]}
 	var m mark
 	for len(r.b) > 0 {
 		m.idx += uint64(r.signed())

@@ -329,7 +329,7 @@ func TestNoAnswerOrSignalBeforeTheFlush(t *testing.T) {
 	waitFor(t, in, func(Health) bool {
 		in.mu.Lock()
 		defer in.mu.Unlock()
-		return len(in.flight) == 1 && len(in.batches) == 0 // the writer has it
+		return in.committing != nil && len(in.open.items) == 0 // the writer has it
 	})
 	for range 1000 {
 		runtime.Gosched()

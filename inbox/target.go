@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"strings"
 	"sync/atomic"
 
@@ -29,7 +30,7 @@ type TemporalTarget struct {
 // Signal implements [Target].
 func (t *TemporalTarget) Signal(ctx context.Context, run spacelift.RunRef, events []managed.RunEvent) error {
 	id := managed.ManageRunID(run)
-	hash := runKey(run)
+	hash := maphash.Comparable(seed, run)
 	started := &t.started[hash%uint64(len(t.started))]
 	var attributes []temporal.SearchAttributeUpdate
 	if started.Load() != hash { // an execution that exists takes none, and they cost more than the event

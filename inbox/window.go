@@ -21,9 +21,8 @@ func keyOf(run spacelift.RunRef, state spacelift.RunState, version int) key {
 	}{run, state, version}))
 }
 
-func runKey(run spacelift.RunRef) uint64 { return maphash.Comparable(seed, run) }
-
-// window recognises repeats of the last accepted events. Guarded by Inbox.mu.
+// window recognises repeats of the last events. Each takes about 50 bytes. Guarded
+// by Inbox.mu.
 type window struct {
 	seen map[key]int64 // numbers
 	ring []place       // the oldest at next, once it is full
@@ -39,19 +38,21 @@ type place struct {
 func newWindow(max int) window { return window{seen: make(map[key]int64), max: max} }
 
 func (w *window) add(k key, n int64) {
+	if w.seen[k] == n {
+		return
+	}
 	w.seen[k] = n
 	if len(w.ring) < w.max {
 		w.ring = append(w.ring, place{k, n})
 		return
 	}
-	if old := w.ring[w.next]; w.seen[old.key] == old.n {
-		delete(w.seen, old.key)
-	}
+	old := w.ring[w.next]
+	w.forget(old.key, old.n)
 	w.ring[w.next] = place{k, n}
 	w.next = (w.next + 1) % w.max
 }
 
-// forget makes a repeat of a dead event new.
+// forget makes a repeat of an event new: it is old, dead or was not stored.
 func (w *window) forget(k key, n int64) {
 	if w.seen[k] == n {
 		delete(w.seen, k)

@@ -1,0 +1,77 @@
+//go:build linux
+
+package inbox
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// smallVolume mounts a volume of a size.
+func smallVolume(t *testing.T, size string) string {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("only root mounts a volume")
+	}
+	dir := filepath.Join(t.TempDir(), "volume")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
+		t.Skipf("mount a volume: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+// A real volume that waiting events have filled, the archive included, heals once
+// they are forwarded, and sends nothing again after a restart.
+func TestFullVolumeHealsByItself(t *testing.T) {
+	t.Parallel()
+	opts := Options{Dir: smallVolume(t, "12m"), segment: 1 << 20, Logger: silent}
+	in := open(t, opts)
+	body := make([]byte, 1000)
+	accepted := 0
+	fill := func() error {
+		for {
+			if _, err := in.Accept(t.Context(), notice(runRef(accepted), 0, spacelift.RunStateQueued), body); err != nil {
+				return err
+			}
+			accepted++
+		}
+	}
+	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); { // with what the housekeeper can do for it
+		if err := fill(); !errors.Is(err, ErrUnavailable) {
+			t.Fatal(err)
+		}
+		pass(100 * time.Millisecond)
+	}
+	if h := in.Health(); h.Writable || !strings.Contains(h.Problem, "no space left") || h.Pending != accepted || accepted < 3000 {
+		t.Fatalf("on a full volume after %d events: %+v", accepted, h)
+	}
+	target := &fakeTarget{}
+	stop := forward(t, in, target, ForwarderOptions{})
+	waitFor(t, in, func(h Health) bool { return h.Writable && h.Pending == 0 })
+	if len(target.signals) != accepted {
+		t.Errorf("%d signals for %d events", len(target.signals), accepted)
+	}
+	accept(t, in, notice(runRef(-1), 0, spacelift.RunStateQueued))
+	waitFor(t, in, func(h Health) bool { return h.Pending == 0 })
+	stop()
+	closeInbox(t, in)
+	in = open(t, opts)
+	if h := in.Health(); h.Pending != 0 || !h.Writable || h.Problem != "" {
+		t.Errorf("after a restart: %+v", h)
+	}
+}
