@@ -2,7 +2,6 @@ package inbox
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -88,21 +87,15 @@ func (in *Inbox) refresh(ctx context.Context) error {
 		in.mu.Unlock()
 		return fmt.Errorf("%w: it is closing", ErrUnavailable)
 	}
-	var written chan struct{}
-	switch {
-	case in.problem != nil:
-	case len(in.marks) > 0:
-		in.wanted, written = true, in.open.done
-		kick(in.kick)
-	case in.committing != nil:
-		written = in.committing.done
+	b := in.open
+	if in.wanted = in.problem == nil && (len(in.marks) > 0 || in.committing != nil); !in.wanted {
+		b = nil
 	}
+	kick(in.kick)
 	in.mu.Unlock()
-	if written != nil {
-		select {
-		case <-written:
-		case <-ctx.Done():
-			return context.Cause(ctx)
+	if b != nil {
+		if err := b.wait(ctx); ctx.Err() != nil {
+			return err
 		}
 	}
 	if err := in.archive.follow(ctx); err != nil {
@@ -174,7 +167,7 @@ func (in *Inbox) Redeliver(ctx context.Context, id string) (Delivery, error) {
 	if len(body) == 0 && d.Size > 0 {
 		return d, fmt.Errorf("redeliver %s: its body is no longer kept: %w", id, ErrNotRedeliverable)
 	}
-	if err := in.requeue(ctx, []Delivery{d}, [][]byte{body}); err != nil {
+	if err := in.requeue(ctx, []Delivery{d}, map[string][]byte{id: body}); err != nil {
 		return d, fmt.Errorf("redeliver %s: %w", id, err)
 	}
 	d, _, err = in.Get(ctx, id)
@@ -195,58 +188,52 @@ func (in *Inbox) RedeliverDead(ctx context.Context, only func(Delivery) bool) (n
 	}
 	slices.Reverse(dead)
 	for some := range slices.Chunk(dead, 100) {
-		sent, err := in.redeliver(ctx, some)
-		if n += sent; err != nil {
+		bodies := make(map[string][]byte, len(some))
+		for _, d := range some {
+			number, _ := splitID(ulid.MustParseStrict(d.ID))
+			if bodies[d.ID], err = in.archive.body(ctx, number); err != nil {
+				return n, fmt.Errorf("redeliver dead: %w", err)
+			}
+		}
+		if err := in.requeue(ctx, some, bodies); err != nil {
 			return n, fmt.Errorf("redeliver dead: %w", err)
 		}
+		n += len(some)
 	}
 	return n, nil
 }
 
-// redeliver puts those deliveries that are still dead into their queues again.
-func (in *Inbox) redeliver(ctx context.Context, dead []Delivery) (int, error) {
-	var deliveries []Delivery
-	var bodies [][]byte
-	for _, d := range dead {
-		d, body, err := in.Get(ctx, d.ID)
-		if errors.Is(err, ErrNotFound) || err == nil && (d.Forwarding != ForwardingDead || !d.HasBody && d.Size > 0) {
-			continue
-		}
-		if err != nil {
-			return 0, err
-		}
-		deliveries, bodies = append(deliveries, d), append(bodies, body)
-	}
-	return len(deliveries), in.requeue(ctx, deliveries, bodies)
-}
-
 // requeue writes deliveries to the log again, which makes them pending.
-func (in *Inbox) requeue(ctx context.Context, deliveries []Delivery, bodies [][]byte) error {
+func (in *Inbox) requeue(ctx context.Context, deliveries []Delivery, bodies map[string][]byte) error {
 	in.mu.Lock()
 	if err := in.unavailable(); err != nil {
 		in.mu.Unlock()
 		return err
 	}
-	var batches []*batch
-	for i, d := range deliveries {
-		it := newItem(&d, bodies[i], kindAgain)
+	var b *batch
+	for _, d := range deliveries {
+		it := newItem(&d, bodies[d.ID], kindAgain)
 		it.n, _ = splitID(ulid.MustParseStrict(d.ID))
-		if b := in.board(it); !slices.Contains(batches, b) {
-			batches = append(batches, b)
+		if _, known := in.window.seen[it.key]; !known {
+			in.window.add(it.key, it.n)
 		}
+		b = in.board(it)
 	}
 	in.mu.Unlock()
-	for _, b := range batches {
-		select {
-		case <-b.done:
-			if b.err != nil {
-				return fmt.Errorf("%w: %w", ErrUnavailable, b.err)
-			}
-		case <-ctx.Done():
-			return context.Cause(ctx)
+	return b.wait(ctx)
+}
+
+// wait waits until a batch is on disk.
+func (b *batch) wait(ctx context.Context) error {
+	select {
+	case <-b.done:
+		if b.err != nil {
+			return fmt.Errorf("%w: %w", ErrUnavailable, b.err)
 		}
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", ErrUnavailable, context.Cause(ctx))
 	}
-	return nil
 }
 
 // before returns the number below which deliveries come after the one with this id.

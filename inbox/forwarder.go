@@ -243,47 +243,37 @@ func (f *Forwarder) preempt(now time.Time) (again time.Time) {
 // forward sends a job and records the result.
 func (f *Forwarder) forward(ctx context.Context, j *job) {
 	defer j.cancel(nil)
-	run := j.run.ref
-	events, deliveries, bad := f.read(j)
-	switch {
-	case len(events) > 0:
-	case !errors.Is(bad, errRecord) && !errors.Is(bad, ErrNotFound):
-		f.failed(j, fmt.Errorf("read the inbox: %w", bad))
-		return
-	default:
-		f.in.log.Error("stored event is unreadable and now dead", "delivery", j.events[0].n, "error", bad)
-		f.finish(j, deliveries, 1, statusDead, fmt.Sprintf("the stored record is unreadable: %v", bad))
+	events, bad := f.read(j)
+	if len(events) == 0 {
+		if errors.Is(bad, errRecord) || errors.Is(bad, ErrNotFound) {
+			f.in.log.Error("stored event is unreadable and now dead", "delivery", j.events[0].n, "error", bad)
+			f.finish(j, nil, 1, statusDead, fmt.Sprintf("the stored record is unreadable: %v", bad))
+		} else {
+			f.failed(j, fmt.Errorf("read the inbox: %w", bad))
+		}
 		return
 	}
 	signalCtx, cancel := context.WithTimeout(j.ctx, f.opts.Timeout)
-	err := f.target.Signal(signalCtx, run, events)
+	err := f.target.Signal(signalCtx, j.run.ref, events)
 	cancel()
-	m := f.in.metrics
-	now := time.Now()
 	switch {
 	case err == nil:
-		m.forwards.WithLabelValues(resultForwarded).Inc()
-		m.forwardBatch.Observe(float64(len(events)))
-		for _, d := range deliveries {
-			if !d.again {
-				m.forwardSeconds.Observe(now.Sub(d.ReceivedAt).Seconds())
-			}
-		}
-		f.finish(j, deliveries, len(events), statusForwarded, "")
+		f.in.metrics.forwarded(events, j.events)
+		f.finish(j, events, len(events), statusForwarded, "")
 	case errors.Is(err, ErrEnded):
-		m.forwards.WithLabelValues(resultLate).Inc()
-		f.finish(j, deliveries, len(events), statusLate, "")
+		f.in.metrics.signal(resultLate)
+		f.finish(j, events, len(events), statusLate, "")
 	case errors.Is(err, ErrRefused) && len(events) == 1:
-		m.forwards.WithLabelValues(resultRefused).Inc()
-		f.in.log.Error("Temporal refused the event permanently; it is dead until redelivered", "run", run.String(), "delivery", events[0].Delivery, "error", err)
-		f.finish(j, deliveries, 1, statusDead, err.Error())
+		f.in.metrics.signal(resultRefused)
+		f.in.log.Error("Temporal refused the event permanently; it is dead until redelivered", "run", j.run.ref.String(), "delivery", events[0].Delivery, "error", err)
+		f.finish(j, events, 1, statusDead, err.Error())
 	case errors.Is(err, ErrRefused):
-		m.forwards.WithLabelValues(resultRefused).Inc()
-		f.release(j, func() { j.run.single = len(events) }) // one by one, to find out which is refused
+		f.in.metrics.signal(resultRefused)
+		f.release(j, len(events)) // one by one, to find out which is refused
 	case ctx.Err() != nil:
-		f.release(j, nil) // we are stopping: the error isn't the target's
+		f.release(j, 0) // we are stopping: the error isn't the target's
 	default:
-		m.forwards.WithLabelValues(resultFailed).Inc()
+		f.in.metrics.signal(resultFailed)
 		if cause := context.Cause(j.ctx); cause != nil {
 			err = fmt.Errorf("%w (%w)", cause, err)
 		}
@@ -292,41 +282,43 @@ func (f *Forwarder) forward(ctx context.Context, j *job) {
 }
 
 // read decodes the job's events, up to the first that is unreadable.
-func (f *Forwarder) read(j *job) (events []managed.RunEvent, deliveries []event, err error) {
+func (f *Forwarder) read(j *job) (events []managed.RunEvent, err error) {
 	for _, p := range j.events {
 		rec := p.rec
 		if rec == nil {
 			if rec, err = f.in.records.read(p.idx); err != nil {
-				return events, deliveries, err
+				return events, err
 			}
 		}
 		d, err := readEvent(rec)
 		if err != nil {
-			return events, deliveries, err
+			return events, err
 		}
 		e := f.opts.Decode(d.Delivery, d.body)
 		e.Run, e.Delivery, e.ReceivedAt = d.Run, d.ID, d.ReceivedAt
-		events, deliveries = append(events, e), append(deliveries, d)
+		e.State, e.StateVersion = d.State, d.StateVersion
+		events = append(events, e)
 	}
-	return events, deliveries, nil
+	return events, nil
 }
 
 // finish removes the job's first n events from the queue.
-func (f *Forwarder) finish(j *job, deliveries []event, n int, as status, why string) {
+func (f *Forwarder) finish(j *job, events []managed.RunEvent, n int, as status, why string) {
 	in := f.in
 	now := time.Now()
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	for i, p := range j.run.events[:n] {
+	for _, p := range j.run.events[:n] {
 		m := mark{idx: p.idx, n: p.n, status: as, attempts: j.run.attempts + 1, err: clip(why)}
 		if as == statusForwarded {
 			m.at = now.UnixMilli()
 		}
-		if as == statusDead && i < len(deliveries) {
-			d := deliveries[i]
-			in.window.forget(keyOf(d.Run, d.State, d.StateVersion), d.n)
-		}
 		in.done(m, now)
+	}
+	if as == statusDead {
+		for _, e := range events {
+			in.window.forget(keyOf(e.Run, e.State, e.StateVersion), j.events[0].n)
+		}
 	}
 	f.free(j)
 	in.queue.sent(j.run, n, j.more || n < len(j.events), now)
@@ -347,15 +339,17 @@ func (in *Inbox) done(m mark, now time.Time) {
 	in.marks = append(in.marks, m)
 }
 
-// release puts a run back into the queue.
-func (f *Forwarder) release(j *job, change func()) {
+// release puts a run back into the queue. If its events were refused together,
+// they are sent one by one.
+func (f *Forwarder) release(j *job, refused int) {
 	f.in.mu.Lock()
 	defer f.in.mu.Unlock()
 	f.free(j)
-	f.in.queue.schedule(j.run, time.Now().UnixNano())
-	if change != nil {
-		change()
-		f.answered(time.Now(), time.Since(j.began))
+	now := time.Now()
+	f.in.queue.schedule(j.run, now.UnixNano())
+	if refused > 0 {
+		j.run.single = refused
+		f.answered(now, now.Sub(j.began))
 	}
 }
 
@@ -435,11 +429,10 @@ func (in *Inbox) refill() {
 		rec, err := in.records.read(idx)
 		e, bad := readEvent(rec)
 		in.mu.Lock()
-		p := pending{idx: idx, n: e.n, rec: rec, size: size(rec)}
 		if err != nil || bad != nil { // the forwarder will find the same, and report it
-			p.n, p.rec = int64(idx), nil
+			e.n, rec = int64(idx), nil
 		}
-		in.queue.push(e.Run, p, false, time.Now())
+		in.queue.push(e.Run, newPending(idx, e.n, rec), false, time.Now())
 		in.queue.spilled = idx + 1
 	}
 }

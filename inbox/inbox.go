@@ -380,20 +380,18 @@ func (in *Inbox) Accept(ctx context.Context, d Delivery, body []byte) (Delivery,
 		if b == nil { // stored before
 			return in.duplicate(d, n), nil
 		}
-		select {
-		case <-b.done:
-		case <-ctx.Done():
-			return d, fmt.Errorf("accept %s: %w: %w", d.Run, ErrUnavailable, context.Cause(ctx))
-		}
+		err = b.wait(ctx)
 		if ours {
-			d.ID, d.Latency = in.ids.id(n), b.ended.Sub(d.ReceivedAt)
-			if b.err != nil {
-				return d, fmt.Errorf("accept %s: %w: %w", d.Run, ErrUnavailable, b.err)
-			}
-			return d, nil
+			d.ID = in.ids.id(n)
 		}
-		if b.err == nil {
+		switch {
+		case err == nil && ours:
+			d.Latency = b.ended.Sub(d.ReceivedAt)
+			return d, nil
+		case err == nil:
 			return in.duplicate(d, n), nil
+		case ours || ctx.Err() != nil:
+			return d, fmt.Errorf("accept %s: %w", d.Run, err)
 		}
 		// The earlier twin could not be stored: try again with this one.
 	}

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/gantryhq/gantry/decide/managed"
 )
 
 // Results of a signal, as the metric's label has them.
@@ -92,6 +94,18 @@ func (m *metrics) unregister() {
 	}
 	for _, c := range m.all {
 		m.registry.Unregister(c)
+	}
+}
+
+func (m *metrics) signal(result string) { m.forwards.WithLabelValues(result).Inc() }
+
+func (m *metrics) forwarded(events []managed.RunEvent, queued []pending) {
+	m.signal(resultForwarded)
+	m.forwardBatch.Observe(float64(len(events)))
+	for i, e := range events {
+		if !queued[i].again {
+			m.forwardSeconds.Observe(time.Since(e.ReceivedAt).Seconds())
+		}
 	}
 }
 

@@ -29,13 +29,16 @@ func mayLinger(state spacelift.RunState, version int) bool {
 
 // pending is an event that waits in the queue.
 type pending struct {
-	idx  uint64
-	n    int64
-	size uint32 // about, in a signal
-	rec  []byte // nil: it is read from the log
+	idx   uint64
+	n     int64
+	size  uint32 // about, in a signal
+	again bool   // an older event that is sent again
+	rec   []byte // nil: it is read from the log
 }
 
-func size(rec []byte) uint32 { return uint32(len(rec) + 512) }
+func newPending(idx uint64, n int64, rec []byte) pending {
+	return pending{idx, n, uint32(len(rec) + 512), len(rec) > 0 && rec[0] == kindAgain, rec}
+}
 
 // run is a run with pending events, in the order accepted.
 type run struct {

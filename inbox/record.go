@@ -5,6 +5,8 @@ import (
 	"errors"
 	"time"
 
+	"github.com/oklog/ulid/v2"
+
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -55,10 +57,8 @@ func stamp(rec []byte, n, tag int64) {
 // event is a decoded event. Its body is part of the record.
 type event struct {
 	Delivery
-	again bool
-	n     int64
-	tag   int64
-	body  []byte
+	n    int64
+	body []byte
 }
 
 // readEvent decodes an event.
@@ -66,11 +66,10 @@ func readEvent(rec []byte) (e event, err error) {
 	if len(rec) < 1+16+8 || !isEvent(rec) {
 		return e, errRecord
 	}
-	e.again = rec[0] == kindAgain
 	r := reader{rec[1:]}
-	id := [16]byte(r.take(16))
-	e.n, e.tag = splitID(id)
-	e.ID = makeID(e.n, e.tag).String()
+	id := ulid.ULID(r.take(16))
+	e.n, _ = splitID(id)
+	e.ID = id.String()
 	e.ReceivedAt = time.Unix(0, int64(binary.LittleEndian.Uint64(r.take(8)))).UTC()
 	e.Secret, e.StateVersion, e.Size = int(r.number()), int(r.number()), int(r.number())
 	e.Source = r.text()

@@ -202,7 +202,7 @@ func (in *Inbox) stored(it *item, idx uint64, now time.Time) {
 	if in.queue.spilled > 0 {
 		return
 	}
-	in.queue.push(it.run, pending{idx: idx, n: it.n, rec: it.rec, size: size(it.rec)}, it.lingers, now)
+	in.queue.push(it.run, newPending(idx, it.n, it.rec), it.lingers, now)
 	if in.queue.bytes > maxQueueBytes {
 		in.queue.spilled = idx + 1
 	}
