@@ -79,13 +79,18 @@ func (in *Inbox) List(ctx context.Context, f Filter, pageSize int, pageToken str
 }
 
 // refresh brings the archive up to date for a reader: what was forwarded is written
-// to the log first. If that or the archive can't be written, people see an older
-// state of it.
+// to the log first. While many events arrive, people see what the archive has, at
+// most a second later than it could; they see an older state as well if the log or
+// the archive can't be written.
 func (in *Inbox) refresh(ctx context.Context) error {
 	in.mu.Lock()
 	if in.closed {
 		in.mu.Unlock()
 		return fmt.Errorf("%w: it is closing", ErrUnavailable)
+	}
+	if in.archive.busy.Load() {
+		in.mu.Unlock()
+		return nil
 	}
 	b := in.open
 	if in.wanted = in.problem == nil && (len(in.marks) > 0 || in.committing != nil); !in.wanted {
@@ -170,8 +175,8 @@ func (in *Inbox) Redeliver(ctx context.Context, id string) (Delivery, error) {
 	if err := in.requeue(ctx, []Delivery{d}, map[string][]byte{id: body}); err != nil {
 		return d, fmt.Errorf("redeliver %s: %w", id, err)
 	}
-	d, _, err = in.Get(ctx, id)
-	return d, err
+	d.Forwarding, d.Attempts, d.ForwardError, d.ForwardedAt = ForwardingPending, 0, "", time.Time{}
+	return d, nil
 }
 
 // RedeliverDead puts dead deliveries into their queues again, in the order
