@@ -24,7 +24,9 @@ func (x *index) acts(fields ...string) []act {
 	for _, r := range x.order {
 		for _, c := range r.acts {
 			if slices.ContainsFunc(fields, func(f string) bool { return mutates(c, f) }) {
-				all = append(all, x.act(r, c))
+				a := x.act(r, c)
+				x.judged(r, span{a.span.from, c.Ended})
+				all = append(all, a)
 			}
 		}
 	}
@@ -76,8 +78,8 @@ func (a act) plan() rec {
 	return found
 }
 
-// judged is the plan as the model knows it.
-func (x *index) judged(r *run, plan rec) model.Plan {
+// facts returns a plan as the model knows it.
+func (x *index) facts(r *run, plan rec) model.Plan {
 	s := plan.RunState
 	return model.Plan{Type: s.Type, Drift: s.Drift, Delta: s.Delta, Author: s.Author, By: x.askers(r, plan.Ended)}
 }

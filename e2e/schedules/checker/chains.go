@@ -67,7 +67,7 @@ func orderHolds(x *index) []Violation {
 		}
 		for _, parent := range g.Above(a.run.stack) {
 			r := x.onCommit(parent, a.run.first().Commit, a.span.from-longestGap)
-			if r == nil || x.skipped(parent, a.call.Began) || r.states[0].Ended > a.call.Began {
+			if r == nil || x.skipped(parent, a.call.Began) || x.madeUp(parent, r, a.call.Began) {
 				continue
 			}
 			if was, is := r.at(a.span.from), r.at(a.call.Began); !goodFor(was.RunState.State) && !goodFor(is.RunState.State) {
@@ -76,6 +76,15 @@ func orderHolds(x *index) []Violation {
 		}
 	}
 	return all
+}
+
+// madeUp reports whether a newer run of a stack finished, or a retry, after one that
+// did not.
+func (x *index) madeUp(stack string, failed *run, before time.Duration) bool {
+	return slices.ContainsFunc(x.order, func(r *run) bool {
+		return r.stack == stack && r != failed && r.first().Type == "TRACKED" && !r.first().Drift && r.states[0].Ended > failed.states[0].Ended &&
+			slices.ContainsFunc(r.states, func(s rec) bool { return s.RunState.State == "FINISHED" && s.Ended < before })
+	})
 }
 
 // goodFor reports whether a run that ended so lets those behind it pass. A run that
@@ -143,6 +152,7 @@ func oncePerCommit(x *index) []Violation {
 		if !x.ours(r) {
 			continue
 		}
+		x.judged(r, r.life())
 		for _, later := range x.order[i+1:] {
 			if later.stack != r.stack || later.first().Commit != r.first().Commit || !x.ours(later) || later.retryOf != nil {
 				continue
@@ -178,6 +188,7 @@ func triggersFollow(x *index) []Violation {
 		if !mutates(c, "runTrigger") {
 			continue
 		}
+		x.judged(nil, span{c.Began, c.Ended})
 		stack, name := arg(c, "stack"), c.Call.Metadata
 		if first := seen[stack+" "+name]; first.N > 0 && took(c) && strings.HasPrefix(name, "chain/") && !x.ranBetween(stack, first.Ended, c.Began) {
 			all = append(all, violation(stack, "Gantry triggered the stack twice in a chain", first, c))

@@ -25,18 +25,12 @@ func freshCheck(x *index) []Violation {
 			all = append(all, violation(a.run.name(), fmt.Sprintf("Gantry acted %s after it had read the run", (a.call.Began-a.read.Ended).Round(time.Millisecond)), a.read, a.call))
 		}
 		for _, before := range a.run.acts {
-			if before.N < a.call.N && !turnedAway(before) && before.Ended <= a.call.Began && before.Call.Fields[0] == a.call.Call.Fields[0] && before.Ended > a.read.Began {
+			if before.N < a.call.N && before.Ended <= a.call.Began && before.Call.Fields[0] == a.call.Call.Fields[0] && before.Ended > a.read.Began {
 				all = append(all, violation(a.run.name(), "Gantry sent "+a.call.Call.Fields[0]+" again without reading the run in between", before, a.read, a.call))
 			}
 		}
 	}
 	return all
-}
-
-// turnedAway reports whether Spacelift didn't look at a mutation, because Gantry's
-// token was over: then it is sent again with another one.
-func turnedAway(c rec) bool {
-	return !c.Call.Executed && (c.Call.Status == 401 || slices.Contains(c.Call.Errors, "unauthorized"))
 }
 
 func (x *index) paused(s span) bool { return slices.ContainsFunc(x.pauses, s.overlaps) }
@@ -81,7 +75,7 @@ func confirmsByPolicy(x *index) []Violation {
 		}
 		why, possible := "", x.policies(a.run.stack, a.span)
 		for _, e := range possible {
-			if why = e.forbids(x.judged(a.run, plan)); why == "" {
+			if why = e.forbids(x.facts(a.run, plan)); why == "" {
 				break
 			}
 		}
@@ -143,7 +137,7 @@ func (x *index) objectedEarlier(a act, plan rec) rec {
 
 // lacks returns which approvals are missing if these rules are in effect.
 func (x *index) lacks(a act, plan rec, e effect, asked bool) string {
-	judged := x.judged(a.run, plan)
+	judged := x.facts(a.run, plan)
 	switch e.policy.Decider(judged) {
 	case model.Gantry:
 		if !asked {

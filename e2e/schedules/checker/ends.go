@@ -19,7 +19,8 @@ func nothingStuck(x *index) []Violation {
 	var all []Violation
 	for _, r := range x.order {
 		end := r.at(at)
-		if end.N == 0 || ended(end.RunState.State) || at-end.Ended < x.tick() {
+		x.judged(r, r.life())
+		if end.N == 0 || ended(end.RunState.State) || at-end.Ended < x.tick() || x.waits(r, at) {
 			continue
 		}
 		possible := x.policies(r.stack, span{at, at})
@@ -32,6 +33,23 @@ func nothingStuck(x *index) []Violation {
 	return all
 }
 
+// effectWithin is the time that Gantry gives an act that Spacelift accepted, before it
+// reads the run and asks again.
+const effectWithin = 10*time.Minute + 30*time.Second
+
+// waits reports whether a run waits for something that ends: another run of its
+// stack, or the effect of an act that Spacelift accepted and did not do.
+func (x *index) waits(r *run, at time.Duration) bool {
+	if slices.ContainsFunc(r.acts, func(c rec) bool { return c.Call.Fault == "no-effect" && at-c.Ended < effectWithin }) {
+		return true
+	}
+	return r.at(at).RunState.State == "QUEUED" && slices.ContainsFunc(x.order, func(o *run) bool {
+		other := o.at(at)
+		before := o.stack == r.stack && o.states[0].Ended < r.states[0].Ended || o.stack == r.first().Trigger
+		return o != r && before && other.N > 0 && !ended(other.RunState.State)
+	})
+}
+
 // executionsFit finds executions that are open though their run has ended, that are
 // closed though it continues, and such as have failed.
 func executionsFit(x *index) []Violation {
@@ -42,11 +60,12 @@ func executionsFit(x *index) []Violation {
 		}
 	}
 	for _, r := range x.order {
+		x.judged(r, r.life())
 		end := r.states[len(r.states)-1]
 		i := slices.IndexFunc(r.execution, func(e rec) bool { return strings.HasPrefix(e.Execution.ID, "run/") && e.Execution.Status == "Running" })
 		switch {
-		case len(r.execution) == 0:
-		case i >= 0 && ended(end.RunState.State) && end.Ended+x.tick() < r.execution[i].Began:
+		case len(r.execution) == 0 || x.gone(r.stack, r.execution[0].Ended):
+		case i >= 0 && ended(end.RunState.State) && end.Ended+x.lingers(r) < r.execution[i].Began:
 			all = append(all, violation(r.name(), "the run has ended and its execution has not", end, r.execution[i]))
 		case i < 0 && !ended(end.RunState.State) && strings.HasPrefix(r.execution[0].Execution.ID, "run/") && end.Ended+x.tick() < r.execution[0].Began:
 			all = append(all, violation(r.name(), "the run continues and its execution has ended", append(r.execution, end)...))
@@ -55,10 +74,24 @@ func executionsFit(x *index) []Violation {
 	return all
 }
 
+// lingers returns for how long the execution of a run that has ended may wait for a
+// chain that takes the run up.
+func (x *index) lingers(r *run) time.Duration {
+	end := r.life().to
+	switch {
+	case len(x.graph(span{end - x.tick(), end})[r.stack]) > 0:
+		return 11 * time.Minute
+	case r.first().Trigger != "":
+		return time.Minute + x.tick()
+	}
+	return x.tick()
+}
+
 // answersFitTheContract finds answers that the driver found not to fit.
 func answersFitTheContract(x *index) []Violation {
 	var all []Violation
 	for _, q := range x.requests {
+		x.judged(nil, span{q.Began, q.Ended})
 		if q.Request.Contract != "" {
 			all = append(all, violation(q.Request.Operation, q.Request.Contract, q))
 		}
@@ -81,6 +114,9 @@ const (
 // withinBudgets finds histories in Temporal that are too long, and too many calls.
 func withinBudgets(x *index) []Violation {
 	var all []Violation
+	for _, r := range x.order {
+		x.judged(r, r.life())
+	}
 	for _, r := range x.all {
 		if e := r.Execution; e != nil && (e.Events > mostEvents || e.Bytes > mostBytes) {
 			all = append(all, violation(e.ID, fmt.Sprintf("the execution has %d events and %d bytes", e.Events, e.Bytes), r))

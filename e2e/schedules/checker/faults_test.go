@@ -319,6 +319,34 @@ var faults = []fault{
 		}
 		return d.remove(i)
 	})},
+	{"nothing follows", "released", at(func(r rec) bool { return entering("FINISHED")(r) && r.RunState.Stack == "s1-a" }, func(d *draft, i int) []rec {
+		if !hasStack(d, "s1-b") {
+			return nil
+		}
+		d.records = slices.DeleteFunc(d.records, func(r rec) bool { return r.RunState != nil && r.RunState.Stack == "s1-b" })
+		return d.done()
+	})},
+	{"an event is dropped", "accepted", at(func(r rec) bool { return r.Delivery != nil && r.Delivery.State == "FINISHED" }, func(d *draft, i int) []rec {
+		last := *d.records[i].Delivery
+		d.records = slices.Delete(d.records, i, i+1)
+		settled := slices.IndexFunc(d.records, func(r rec) bool { return r.Phase != nil && r.Phase.Name == history.Settled })
+		d.insert(settled, rec{Delivery: &last})
+		d.records[settled].Began -= 10 * time.Second
+		d.records[settled].Ended -= 10 * time.Second
+		for j := settled; j < len(d.records); j++ {
+			if request("getRun")(d.records[j]) && d.records[j].Request.Run == last.Run {
+				return d.change(j, func(s *shown) {
+					s.Timeline = append(s.Timeline, entry{At: d.records[j].At, Kind: "repair", Summary: "the API shows states: FINISHED (" + strconv.Itoa(last.Version) + ")"})
+				})
+			}
+		}
+		return nil
+	})},
+	{"a repeat is answered otherwise", "keys", at(request("decideRun"), func(d *draft, i int) []rec {
+		other := *d.records[i].Request
+		other.Status, other.Problem = 409, "already-decided"
+		return d.insert(i+1, rec{Request: &other})
+	})},
 	{"a run is retried for its code", "retries", at(entering("FAILED"), func(d *draft, i int) []rec {
 		d.records[i].RunState.Note = "Error: Unsupported argument"
 		return d.done()

@@ -116,6 +116,7 @@ func brakesBind(x *index) []Violation {
 	for _, c := range x.calls {
 		if mutates(c, "runTrigger") {
 			if read := x.readStack(arg(c, "stack"), c.Began); read.N > 0 && !read.Call.Stale {
+				x.judged(nil, span{read.Began, c.Began})
 				braked(arg(c, "stack"), span{read.Began, c.Began}, read, c)
 			}
 		}

@@ -29,6 +29,10 @@ type index struct {
 	apiDown  []span // something is wrong with Spacelift's API
 	ticked   time.Duration
 	skewed   bool // clocks were apart
+	ordeals  []ordeal
+
+	rule   string // that is applied now
+	matrix Matrix
 }
 
 // span is a time between two instants of a history.
@@ -101,6 +105,7 @@ func newIndex(records []rec) *index {
 	}
 	x.spans()
 	x.retried()
+	x.suffer()
 	return x
 }
 
@@ -197,7 +202,7 @@ func (x *index) spans() {
 			}
 		}
 		if m := r.Mishap; m != nil && (strings.HasPrefix(m.Kind, "api") || m.Kind == "tokens-over") {
-			id := m.Kind + m.Target
+			id := m.Kind + m.Target + m.Detail
 			if m.On {
 				down[id] = r.Began
 			} else if began, was := down[id]; was {

@@ -97,6 +97,7 @@ func linearizable(x *index) []Violation {
 	for _, r := range x.order {
 		for version, about := range x.ballots(r) {
 			operations := about.operations()
+			x.judged(r, r.life())
 			if porcupine.CheckOperationsTimeout(decisionModel, operations, 5*time.Second) == porcupine.Illegal {
 				all = append(all, violation(r.name(), fmt.Sprintf("no order of the decisions about version %d explains all answers", version), about.requests...))
 			}

@@ -20,7 +20,7 @@ type shown struct {
 	Decisions    []decided     `json:"decisions"`
 	States       []stateEntry  `json:"states"`
 	Timeline     []entry       `json:"timeline"`
-	EndedAt      *time.Time    `json:"endedAt"`
+	Followers    []string      `json:"followers"`
 }
 
 type policyValue struct {
@@ -44,9 +44,10 @@ type stateEntry struct {
 }
 
 type entry struct {
-	Kind    string `json:"kind"`
-	Actor   string `json:"actor"`
-	Summary string `json:"summary"`
+	At      time.Time `json:"at"`
+	Kind    string    `json:"kind"`
+	Actor   string    `json:"actor"`
+	Summary string    `json:"summary"`
 }
 
 // shown returns the answers that show the run whole, in order, with their records.
@@ -84,13 +85,15 @@ func actsAreRecorded(x *index) []Violation {
 		if !ok {
 			continue
 		}
+		x.judged(r, r.life())
 		for _, s := range r.states {
 			word := words[s.RunState.State]
-			if word == "" || s.RunState.By != x.batch.Actor {
+			if word == "" || s.RunState.By != x.batch.Actor || s.Ended+aftermath > v.asked.Began {
 				continue
 			}
 			if !slices.ContainsFunc(v.Timeline, func(e entry) bool {
-				return (e.Kind == "action" || e.Kind == "alarm" || e.Kind == "repair") && strings.Contains(strings.ToLower(e.Summary), word)
+				// A lost task leaves the note in Spacelift alone, which names Gantry.
+				return (e.Kind == "action" || e.Kind == "alarm" || strings.Contains(e.Summary, "by Gantry")) && strings.Contains(strings.ToLower(e.Summary), word)
 			}) {
 				all = append(all, violation(r.name(), "no entry of the timeline says that Gantry moved the run to "+s.RunState.State, s, v.asked))
 			}
@@ -105,6 +108,7 @@ func refusalsAreNone(x *index) []Violation {
 	var all []Violation
 	for _, r := range x.runs {
 		for _, v := range r.shown() {
+			x.judged(r, span{v.asked.Began, v.asked.Ended})
 			for _, d := range v.Decisions {
 				sent := slices.DeleteFunc(r.verdicts(d.Verdict), func(q rec) bool { return q.Request.Who != d.By })
 				switch {
@@ -128,6 +132,7 @@ func readYourWrites(x *index) []Violation {
 			if !answered(q) {
 				continue
 			}
+			x.judged(r, span{q.Began, q.Ended})
 			for _, v := range views {
 				if v.asked.Began <= q.Ended || slices.ContainsFunc(v.Decisions, func(d decided) bool { return d.By == q.Request.Who && d.Verdict == decision(q).Verdict }) {
 					continue
@@ -193,9 +198,10 @@ func keysCountOnce(x *index) []Violation {
 	first := map[subject]rec{}
 	var all []Violation
 	for _, q := range x.requests {
-		if q.Request.Key == "" || !answered(q) && q.Request.Problem != "idempotency-key-reused" {
+		if q.Request.Key == "" || !answered(q) && !refused(q) || q.Request.Status == 429 {
 			continue
 		}
+		x.judged(nil, span{q.Began, q.Ended})
 		s := subject{q.Request.Who, q.Request.Key, q.Request.Method + q.Request.Path}
 		before, was := first[s]
 		switch {
@@ -203,12 +209,13 @@ func keysCountOnce(x *index) []Violation {
 			if answered(q) {
 				first[s] = q
 			}
+		case before.Ended > q.Began && !answered(q): // they came together
 		case !same(before.Request.Body, q.Request.Body):
 			if answered(q) {
 				all = append(all, violation(q.Request.Path, "another request under the key "+s.key+" counted too", before, q))
 			}
 		case !answered(q):
-			all = append(all, violation(q.Request.Path, "the same request under the key "+s.key+" was taken for another one", before, q))
+			all = append(all, violation(q.Request.Path, "the repeat under the key "+s.key+" was refused", before, q))
 		case identity(before) != identity(q):
 			all = append(all, violation(q.Request.Path, "the repeat under the key "+s.key+" made something else", before, q))
 		}

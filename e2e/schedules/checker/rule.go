@@ -10,10 +10,28 @@ import (
 
 // Rule is a promise and how a history breaks it.
 type Rule struct {
-	Name     string // stable, a column of the matrix
+	Name     string // stable
+	Group    Group  // a column of the matrix
 	Promises string // a sentence
 	check    func(*index) []Violation
 }
+
+// Group is a kind of promise.
+type Group string
+
+// The groups of rules.
+const (
+	Acts    Group = "Acts"
+	Policy  Group = "Policy"
+	People  Group = "People"
+	Chains  Group = "Chains"
+	Events  Group = "Events"
+	Answers Group = "Answers"
+	Ends    Group = "Ends"
+)
+
+// Groups are the groups in the order of the matrix.
+var Groups = []Group{Acts, Policy, People, Chains, Events, Answers, Ends}
 
 // Violation is a broken promise, with the records that show it.
 type Violation struct {
@@ -35,56 +53,63 @@ func (v Violation) String() string {
 
 // Rules are all rules, in the order of the matrix.
 var Rules = []Rule{
-	{"fresh-check", "Gantry reads a run right before it acts on it, and sends nothing twice without a read that shows that nothing happened", freshCheck},
-	{"one-confirmation", "a plan is confirmed at most once", oneConfirmation},
-	{"policy", "nothing is confirmed that the labels leave to people, to Spacelift or to nobody", confirmsByPolicy},
-	{"approvals", "approvals are bound to plan, person, group and authorship, and each person counts once", approvalsBind},
-	{"objections", "a rejection or a stop that was answered binds until the run has ended", objectionsBind},
-	{"freezes", "a freeze that was answered binds", freezesBind},
-	{"windows", "nothing is confirmed while a window is closed", windowsBind},
-	{"brakes", "nothing is confirmed, retried or triggered on a stack that somebody else locked, disabled or deletes", brakesBind},
-	{"order", "a plan is confirmed after all that goes first on its commit, never below a failure", orderHolds},
-	{"old-plans", "a plan from before a parent applied is never confirmed", oldPlans},
-	{"once-per-commit", "each stack applies once per commit", oncePerCommit},
-	{"triggers", "a stack is triggered once in a chain, after all that it follows", triggersFollow},
-	{"retries", "a run is retried once, by the policy or a person", retriesAllowed},
-	{"acts-have-causes", "every act of Gantry's has a cause: a decision, a time limit or an old plan", actsHaveCauses},
-	{"recorded", "what was done is recorded, with whose decision", actsAreRecorded},
-	{"refusals", "a decision that was refused never counts", refusalsAreNone},
-	{"read-your-writes", "an answer shows all decisions that were answered before it was asked", readYourWrites},
-	{"linearizable", "the decisions about a plan have an order that explains every answer", linearizable},
-	{"keys", "a request that is repeated under its key counts once, and another one under it is refused", keysCountOnce},
-	{"accepted", "an accepted notification is reflected in its run", acceptedIsReflected},
-	{"truth", "no answer contradicts Spacelift for longer than a tick", answersAreTrue},
-	{"messages", "messages tell people what Spacelift showed, once, and signed", messagesAreTrue},
-	{"labels", "answers name exactly the labels that can't be followed", labelsAreExplained},
-	{"front-door", "an authentic notification is never refused, another one never accepted", frontDoor},
-	{"settled", "nothing is stuck: every run that may continue has ended", nothingStuck},
-	{"executions", "no execution is open whose run has ended, none is closed whose run continues, none has failed", executionsFit},
-	{"contract", "every answer fits the contract", answersFitTheContract},
-	{"budgets", "calls to Spacelift and histories stay within their budgets", withinBudgets},
+	{"fresh-check", Acts, "Gantry reads a run right before it acts on it, and sends nothing twice without a read that shows that nothing happened", freshCheck},
+	{"one-confirmation", Acts, "a plan is confirmed at most once", oneConfirmation},
+	{"policy", Policy, "nothing is confirmed that the labels leave to people, to Spacelift or to nobody", confirmsByPolicy},
+	{"approvals", People, "approvals are bound to plan, person, group and authorship, and each person counts once", approvalsBind},
+	{"objections", People, "a rejection or a stop that was answered binds until the run has ended", objectionsBind},
+	{"freezes", Policy, "a freeze that was answered binds", freezesBind},
+	{"windows", Policy, "nothing is confirmed while a window is closed", windowsBind},
+	{"brakes", Policy, "nothing is confirmed, retried or triggered on a stack that somebody else locked, disabled or deletes", brakesBind},
+	{"order", Chains, "a plan is confirmed after all that goes first on its commit, never below a failure", orderHolds},
+	{"old-plans", Chains, "a plan from before a parent applied is never confirmed", oldPlans},
+	{"once-per-commit", Chains, "each stack applies once per commit", oncePerCommit},
+	{"triggers", Chains, "a stack is triggered once in a chain, after all that it follows", triggersFollow},
+	{"released", Chains, "what follows a run that finished runs too", followersRun},
+	{"retries", Acts, "a run is retried once, by the policy or a person", retriesAllowed},
+	{"acts-have-causes", Acts, "every act of Gantry's has a cause: a decision, a time limit or an old plan", actsHaveCauses},
+	{"recorded", People, "what was done is recorded, with whose decision", actsAreRecorded},
+	{"refusals", People, "a decision that was refused never counts", refusalsAreNone},
+	{"read-your-writes", People, "an answer shows all decisions that were answered before it was asked", readYourWrites},
+	{"linearizable", People, "the decisions about a plan have an order that explains every answer", linearizable},
+	{"keys", People, "a request that is repeated under its key counts once, and another one under it is refused", keysCountOnce},
+	{"accepted", Events, "an accepted notification is reflected in its run", acceptedIsReflected},
+	{"truth", Answers, "no answer contradicts Spacelift for longer than a tick", answersAreTrue},
+	{"messages", Answers, "messages tell people what Spacelift showed, once, and signed", messagesAreTrue},
+	{"labels", Policy, "answers name exactly the labels that can't be followed", labelsAreExplained},
+	{"front-door", Events, "an authentic notification is never refused, another one never accepted", frontDoor},
+	{"settled", Ends, "nothing is stuck: every run that may continue has ended", nothingStuck},
+	{"executions", Ends, "no execution is open whose run has ended, none is closed whose run continues, none has failed", executionsFit},
+	{"contract", Answers, "every answer fits the contract", answersFitTheContract},
+	{"budgets", Ends, "calls to Spacelift and histories stay within their budgets", withinBudgets},
 }
 
 // Check judges a history by all rules.
 func Check(records []history.Record) []Violation {
-	x := newIndex(records)
-	var all []Violation
-	for _, r := range Rules {
-		all = append(all, x.judge(r)...)
-	}
-	return all
+	return Judge(records).Violations
 }
 
 // judge applies one rule.
 func (x *index) judge(r Rule) []Violation {
+	x.rule = r.Name
 	found := r.check(x)
 	for i := range found {
 		found[i].Rule = r.Name
 		for _, e := range found[i].Evidence {
 			found[i].Schedule = max(found[i].Schedule, e.Schedule)
 		}
+		x.tally(x.runs[found[i].Subject], found[i].span(), Count{Broken: 1})
 	}
 	return found
+}
+
+// span is the time of the evidence.
+func (v Violation) span() span {
+	if len(v.Evidence) == 0 {
+		return span{}
+	}
+	last := v.Evidence[len(v.Evidence)-1]
+	return span{v.Evidence[0].Began, last.Ended}
 }
 
 // violation builds one; evidence without a number is left out.

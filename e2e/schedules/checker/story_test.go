@@ -30,6 +30,7 @@ type tale struct {
 	timeline                                []entry
 	labels                                  []string
 	problem                                 string
+	followers                               []string
 }
 
 func newStory() *story {
@@ -192,7 +193,7 @@ func (r *tale) view() shown {
 	}
 	return shown{
 		Run: r.id, Stack: r.stack, State: r.state, StateVersion: r.version, Phase: phase, Managed: true, Labels: r.labels,
-		Policy: []policyValue{{Name: "confirm", Problem: r.problem}}, Decisions: slices.Clone(r.decisions), Timeline: slices.Clone(r.timeline),
+		Followers: r.followers, Policy: []policyValue{{Name: "confirm", Problem: r.problem}}, Decisions: slices.Clone(r.decisions), Timeline: slices.Clone(r.timeline),
 	}
 }
 
@@ -307,6 +308,7 @@ var stories = map[string]func() []rec{
 		r.problem = "there is no such label"
 		s.view(r)
 		s.stack("s1-a", "gantry:confirm=auto")
+		s.now += 20 * time.Second
 		r.problem, r.labels = "", s.labels("s1-a")
 		s.confirm(r)
 		s.finish(r)
@@ -326,6 +328,7 @@ var stories = map[string]func() []rec{
 		s.stack("s1-b", "gantry:confirm=auto", "gantry:after=s1-a")
 		s.now += 20 * time.Second // the order is known for a while
 		root := s.push("s1-a", "c1")
+		root.followers = []string{"s1-b"}
 		s.confirm(root)
 		s.finish(root)
 		s.now += 5 * time.Second

@@ -23,20 +23,41 @@ func acceptedIsReflected(x *index) []Violation {
 		i := slices.IndexFunc(r.delivered, func(d rec) bool {
 			return !d.Delivery.Forged() && decode[receipt](d.Delivery.Answer).Outcome == "accepted"
 		})
-		if i < 0 || x.phases[history.Settled] == 0 {
+		if i < 0 || x.phases[history.Settled] == 0 || x.gone(r.stack, x.phases[history.Settled]) {
 			continue
 		}
+		x.judged(r, r.life())
 		v, asked := x.settled(r)
 		answers := r.operations("getRun")
 		switch {
 		case asked && v.State != r.last().State && r.states[len(r.states)-1].Ended+x.tick() < v.asked.Began:
 			all = append(all, violation(r.name(), fmt.Sprintf("Gantry accepted notifications of the run and shows it as %s when it is %s", v.State, r.last().State),
 				r.delivered[i], r.states[len(r.states)-1], v.asked))
+		case asked && x.unheard(r, v).N > 0:
+			all = append(all, violation(r.name(), "Gantry accepted a notification and learned of the state from the API alone", x.unheard(r, v), v.asked))
 		case !asked && len(answers) > 0 && answers[len(answers)-1].Request.Status == 404 && answers[len(answers)-1].Began > x.phases[history.Settled]:
 			all = append(all, violation(r.name(), "Gantry accepted a notification of the run and doesn't know it", r.delivered[i], answers[len(answers)-1]))
 		}
 	}
 	return all
+}
+
+// unheard returns an accepted notification of a state that only the API showed to
+// Gantry, well after it was accepted and while nothing went wrong.
+func (x *index) unheard(r *run, v view) rec {
+	calm := x.phases[history.Calm] + aftermath
+	for _, e := range v.Timeline {
+		if e.Kind != "repair" {
+			continue
+		}
+		for _, d := range r.delivered {
+			if !d.Delivery.Forged() && d.Began > calm && decode[receipt](d.Delivery.Answer).Outcome == "accepted" &&
+				e.At.After(x.wall(d.Ended).Add(aftermath)) && strings.Contains(e.Summary, fmt.Sprintf("%s (%d)", d.Delivery.State, d.Delivery.Version)) {
+				return d
+			}
+		}
+	}
+	return rec{}
 }
 
 // answersAreTrue finds answers with a state that the run never entered, ones that
@@ -52,6 +73,7 @@ func answersAreTrue(x *index) []Violation {
 			if r == nil || len(r.states) == 0 {
 				continue
 			}
+			x.judged(r, span{q.Began, q.Ended})
 			if why, evidence := x.untrue(r, q, s); why != "" {
 				all = append(all, violation(r.name(), why, append(evidence, q)...))
 			}
@@ -75,14 +97,17 @@ func claims(q rec) []shown {
 
 // untrue returns what of a claim contradicts Spacelift.
 func (x *index) untrue(r *run, q rec, s shown) (string, []rec) {
-	entered := slices.IndexFunc(r.states, func(e rec) bool {
-		return e.RunState.State == s.State && (q.Request.Operation == "listRuns" || e.RunState.Version == s.StateVersion)
-	})
+	entered := -1
+	for i, e := range r.states {
+		if e.RunState.State == s.State && e.Ended <= q.Ended && (q.Request.Operation == "listRuns" || e.RunState.Version == s.StateVersion) {
+			entered = i
+		}
+	}
 	now := r.at(q.Ended)
 	switch {
-	case s.State == "":
+	case s.State == "", x.gone(r.stack, q.Ended), s.State == "APPLYING" && q.Request.Operation == "listRuns" && r.confirmed(q.Ended):
 		return "", nil
-	case entered < 0 || r.states[entered].Ended > q.Ended:
+	case entered < 0:
 		claimed, was := r.forged(s.State, q.Ended)
 		if !was {
 			return fmt.Sprintf("Gantry shows the run in %s (%d), which it never entered", s.State, s.StateVersion), []rec{now}
@@ -102,6 +127,18 @@ func (x *index) untrue(r *run, q rec, s shown) (string, []rec) {
 		}
 	}
 	return "", nil
+}
+
+// gone reports whether a stack was deleted: then Spacelift knows its runs no more, and
+// Gantry reads them for a while before it gives them up.
+func (x *index) gone(stack string, at time.Duration) bool {
+	return slices.ContainsFunc(x.stacks[stack], func(s rec) bool { return s.Stack.Deleted && s.Ended <= at })
+}
+
+// confirmed reports whether Spacelift accepted a confirmation of Gantry's: from then
+// on, lists show the run as applying.
+func (r *run) confirmed(before time.Duration) bool {
+	return slices.ContainsFunc(r.acts, func(c rec) bool { return mutates(c, "runConfirm") && good(c) && c.Began < before })
 }
 
 // forged returns a forged notification that claims a state of the run.
@@ -129,10 +166,11 @@ func messagesAreTrue(x *index) []Violation {
 		type once struct{ channel, kind string }
 		sent := map[once]rec{}
 		for _, m := range r.messages {
+			x.judged(r, span{m.Began, m.Ended})
 			msg := m.Message
 			entered := slices.IndexFunc(r.states, func(s rec) bool { return s.RunState.State == msg.State && s.Ended <= m.Ended })
 			switch {
-			case msg.Format == "webhook" && !msg.Signed:
+			case msg.Format == "webhook" && !msg.Signed && msg.Status == 200:
 				all = append(all, violation(r.name(), "a message isn't signed", m))
 			case msg.State != "" && entered < 0:
 				all = append(all, violation(r.name(), "a message says that the run is "+msg.State+", which it never was", m, r.at(m.Ended)))
@@ -142,6 +180,9 @@ func messagesAreTrue(x *index) []Violation {
 				all = append(all, violation(r.name(), "a message says that a run has failed that hasn't", m, r.at(m.Ended)))
 			}
 			k := once{msg.Channel, msg.Type}
+			if msg.Status != 200 {
+				continue
+			}
 			if before, was := sent[k]; was && msg.Type == "run.ended" && before.Message.ID != msg.ID {
 				all = append(all, violation(r.name(), "two messages say that the run has ended", before, m))
 			}
@@ -160,13 +201,17 @@ func labelsAreExplained(x *index) []Violation {
 			if v.Policy == nil || v.Labels == nil || !v.Managed {
 				continue
 			}
+			x.judged(r, span{v.asked.Began, v.asked.Ended})
 			shows := slices.ContainsFunc(v.Policy, func(p policyValue) bool { return p.Problem != "" })
 			fits := false
 			var last model.Policy
-			configs := x.configs(span{v.asked.Began - x.tick(), v.asked.Ended})
-			for _, c := range configs {
-				last = c.Resolve(r.stack, v.Labels)
-				fits = fits || len(last.Unclear) > 0 || shows == (len(last.Invalid) > 0)
+			configs := x.configs(span{r.life().from, v.asked.Ended})
+			since := min(r.life().to, v.asked.Began) - x.tick() // the rules may be older than the labels, and stay so after the end
+			for _, labels := range append(x.labelled(r.stack, span{since, v.asked.Ended}), v.Labels) {
+				for _, c := range configs {
+					last = c.Resolve(r.stack, labels)
+					fits = fits || len(last.Unclear) > 0 || shows == (len(last.Invalid) > 0)
+				}
 			}
 			if !fits && len(configs) > 0 {
 				all = append(all, violation(r.stack, fmt.Sprintf("of the labels %q the model can't follow %q; Gantry shows %+v", v.Labels, last.Invalid, v.Policy), v.asked))
@@ -176,15 +221,25 @@ func labelsAreExplained(x *index) []Violation {
 	return firstOf(all)
 }
 
+// labelled returns all labels that a stack had in a span.
+func (x *index) labelled(stack string, s span) [][]string {
+	var all [][]string
+	for _, r := range x.stackDuring(stack, s) {
+		all = append(all, r.Stack.Labels)
+	}
+	return all
+}
+
 // frontDoor finds authentic notifications that were refused, and others that weren't.
 func frontDoor(x *index) []Violation {
 	var all []Violation
 	for _, r := range x.runs {
 		for _, d := range r.delivered {
+			x.judged(r, span{d.Began, d.Ended})
 			status, mishap := d.Delivery.Status, d.Delivery.Mishap
 			switch {
 			case mishap == "forged-secret" || mishap == "forged-account":
-				if status >= 200 && status < 300 {
+				if decode[receipt](d.Delivery.Answer).Outcome == "accepted" || mishap == "forged-secret" && status >= 200 && status < 300 {
 					all = append(all, violation(r.name(), "Gantry accepted a notification that nobody of the account had signed", d))
 				}
 			case status >= 400 && status < 500 && !x.rotates(d):

@@ -105,8 +105,10 @@ func (r *resolution) read(label string) {
 	switch {
 	case key == "managed" && hasValue, key != "managed" && !hasValue, hasValue && value == "":
 		r.invalid("%s: it has a value too many or too few", label)
-	case strings.TrimSpace(key) != key || strings.TrimSpace(value) != value:
+	case strings.TrimRight(key, " ") != key || strings.TrimLeft(value, " ") != value:
 		r.invalid("%s: there are spaces around the =", label)
+	case strings.TrimSpace(label) != label || strings.TrimSpace(key) != key:
+		r.unclear("%s: are other spaces part of it?", label)
 	case key == "after":
 		r.follow(value, label)
 	case key == "notify":

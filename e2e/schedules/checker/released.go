@@ -1,0 +1,82 @@
+package checker
+
+import (
+	"slices"
+	"time"
+
+	"github.com/gantryhq/gantry/e2e/schedules/history"
+	"github.com/gantryhq/gantry/e2e/schedules/model"
+)
+
+// followersRun finds stacks that follow one whose run finished and that have worked
+// on nothing since then, although nothing was in the way.
+func followersRun(x *index) []Violation {
+	at, settled := x.phases[history.Settled]
+	if !settled {
+		return nil
+	}
+	var all []Violation
+	for _, r := range x.order {
+		end := r.states[len(r.states)-1]
+		if f := r.first(); f.Type != "TRACKED" || f.Drift || end.RunState.State != "FINISHED" || at-end.Ended < 2*x.tick() ||
+			slices.ContainsFunc(r.operations("stopRun"), mayCount) {
+			continue
+		}
+		v, asked := x.settled(r)
+		if !asked || v.State != "FINISHED" {
+			continue
+		}
+		s := span{end.Ended - x.tick(), at}
+		g := x.graph(s)
+		for _, follower := range v.Followers {
+			x.judged(r, s)
+			if slices.Contains(g[follower], r.stack) && !g.Circular(follower) && x.free(follower, s) && !x.interfered(r) && !x.worked(follower, r) && x.through(g[follower], at) {
+				all = append(all, violation(r.name(), "the run finished, and nothing has run on "+follower+", which follows its stack as Gantry itself shows", end, x.stackDuring(follower, s)[0], v.asked))
+			}
+		}
+	}
+	return all
+}
+
+// worked reports whether a stack has a run of the same commit as another run, or one
+// that was active after that had finished.
+func (x *index) worked(stack string, after *run) bool {
+	return slices.ContainsFunc(x.order, func(o *run) bool {
+		return o.stack == stack && o.first().Type == "TRACKED" && !o.first().Drift &&
+			(o.first().Commit == after.first().Commit || o.states[len(o.states)-1].Ended > after.states[len(after.states)-1].Ended)
+	})
+}
+
+// free reports whether nothing kept Gantry from triggering a stack, for a whole span.
+func (x *index) free(stack string, s span) bool {
+	for _, e := range x.policies(stack, s) {
+		if !e.policy.Managed || len(e.policy.Invalid) > 0 || model.Brake(*e.settings.Stack, x.batch.Actor) != "" {
+			return false
+		}
+	}
+	return len(x.policies(stack, s)) > 0
+}
+
+// through reports whether the newest run of each stack finished, if it has any.
+func (x *index) through(stacks []string, at time.Duration) bool {
+	for _, stack := range stacks {
+		for _, r := range slices.Backward(x.order) {
+			if r.stack != stack || r.first().Type != "TRACKED" || r.states[0].Ended > at {
+				continue
+			}
+			if r.at(at).RunState.State != "FINISHED" {
+				return false
+			}
+			break
+		}
+	}
+	return true
+}
+
+// interfered reports whether anybody skipped or stopped anything of the chains of a
+// run's schedule.
+func (x *index) interfered(r *run) bool {
+	return slices.ContainsFunc(x.requests, func(q rec) bool {
+		return q.Schedule == r.states[0].Schedule && slices.Contains([]string{"stopChain", "skipChainStack", "stopRun"}, q.Request.Operation) && mayCount(q)
+	})
+}
