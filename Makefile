@@ -148,6 +148,11 @@ bench: build ## Measure, as ratios against a baseline in the same run
 soak: ## Kill the product under load, for SOAK (default 10m)
 	SOAK=$${SOAK:-10m} go test -count=1 -timeout 2h -run TestKill -v ./e2e
 
+.PHONY: mutants
+mutants: ## Break Gantry in each way that e2e/schedules/mutants lists, until the checker notices; continues where it was
+	mkdir -p dist
+	go run ./e2e/schedules/mutants/run -results dist/mutants.jsonl $(ARGS)
+
 .PHONY: check
 check: verify check-fmt lint workflowcheck fuzz-briefly test e2e ## Everything that CI runs
 

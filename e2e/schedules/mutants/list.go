@@ -1,0 +1,222 @@
+package mutants
+
+// All are the mutants, by what they break.
+var All = []Mutant{
+	// ------------------------------------------------------------ acting
+	{"confirms-blindly", "Gantry confirms without reading the run again", []Edit{{
+		"activities/confirm_run.go",
+		"	found, read, err := a.check(ctx, api, in)",
+		"	found, read, err := managed.ConfirmResult{}, time.Now(), error(nil)",
+	}}},
+	{"confirms-late", "Gantry confirms by a check of any age", []Edit{{
+		"activities/confirm_run.go",
+		"	answer, err := api.ConfirmRun(fresh(marked, read), in.Run, mark.Sign(in.Note))",
+		"	time.Sleep(5 * time.Second)\n	_ = read\n	answer, err := api.ConfirmRun(marked, in.Run, mark.Sign(in.Note))",
+	}}},
+	{"resends-mutations", "Gantry sends a mutation again if its answer was lost", []Edit{{
+		"spacelift/spaceliftapi/transport.go",
+		"	case !f.unauthorized || !f.untouched:\n		return f.final(true)",
+		"	case f.transient && pause(ctx, 1, 0) && c.send(ctx, req, tok.jwt, resp.Data) == nil:\n		return nil\n	case !f.unauthorized || !f.untouched:\n		return f.final(true)",
+	}}},
+	{"ignores-locks", "Gantry ignores that somebody else locked a stack", []Edit{{
+		"spacelift/brakes.go",
+		"	case b.Lock != nil:\n		return b.Lock.block()",
+		"	case b.Lock != nil && b.Lock.By == \"\":\n		return b.Lock.block()",
+	}}},
+	{"ignores-disabled-stacks", "Gantry ignores that a stack is disabled", []Edit{{
+		"spacelift/brakes.go",
+		"	case b.Disabled:",
+		"	case b.Disabled && b.Deleting:",
+	}}},
+	{"discards-what-waits", "Gantry discards plans that wait for people", []Edit{{
+		"decide/managed/decide_plan.go",
+		"	case !s.Ask.Notified:\n		asking := wait.to(DoAsk)\n		asking.Journal = false // the waiting that follows says the same\n		return asking, false\n	}",
+		"	case !s.Ask.Notified:\n		asking := wait.to(DoAsk)\n		asking.Journal = false // the waiting that follows says the same\n		return asking, false\n	case s.Now.After(s.Ask.Since.Add(5 * time.Second)):\n		return s.discard(discarding(s, \"nobody decided\", \"nobody decided\")), false\n	}",
+	}}},
+	{"gives-up-after-a-refusal", "A request that failed once leaves its claim set", []Edit{{
+		"decide/managed/request.go",
+		"	q.State = requestIdle\n	return true\n}\n\n// expire",
+		"	q.State = requestSending\n	return true\n}\n\n// expire",
+	}}},
+
+	// ------------------------------------------------------------ policy
+	{"ignores-freezes", "Gantry ignores freezes", []Edit{{
+		"decide/policy/gate.go",
+		"		if f.activeAt(at) {",
+		"		if f.activeAt(at) && f.ID == \"\" {",
+	}}},
+	{"ignores-windows", "Gantry ignores windows", []Edit{{
+		"decide/policy/gate.go",
+		"		if open, _ := w.openAt(at); !open {",
+		"		if open, _ := w.openAt(at); !open && at.IsZero() {",
+	}}},
+	{"ignores-unreadable-labels", "Gantry ignores labels that it can't read", []Edit{{
+		"decide/policy/resolve.go",
+		"	if len(p.Problems) > 0 {\n		p.Confirm = defaultly(ConfirmManual)\n	}\n	return p\n}\n\n// Of returns",
+		"	p.Problems = nil\n	return p\n}\n\n// Of returns",
+	}}},
+	{"confirms-unasked", "Gantry confirms plans of stacks that no label leaves to it", []Edit{{
+		"decide/policy/resolve.go",
+		"		Confirm:         defaultly(ConfirmManual),",
+		"		Confirm:         defaultly(ConfirmAuto),",
+	}}},
+	{"ignores-deletes", "Gantry confirms plans that delete in spite of no-deletes", []Edit{{
+		"decide/policy/auto_confirm.go",
+		"		case plan.Delta.Deleted > 0:",
+		"		case plan.Delta.Deleted > 1000:",
+	}}},
+	{"ignores-limits", "Gantry confirms plans beyond the limits of a profile", []Edit{{
+		"decide/policy/auto_confirm.go",
+		"		case l.count(*plan.Delta) > l.limit.Value:",
+		"		case l.count(*plan.Delta) > l.limit.Value+1000:",
+	}}},
+
+	// ------------------------------------------------------------ people
+	{"counts-twice", "One person's approval counts as often as it is given", []Edit{
+		{"decide/managed/decision.go", "		case !s.approvedBy(d.person()):", "		default:"},
+		{"decide/managed/refuse.go", "	if s.approvedBy(by) {", "	if s.approvedBy(by) && by.Name == \"\" {"},
+	}},
+	{"forgets-aliases", "Two tokens of one person are two people", []Edit{
+		{"decide/managed/decision.go", "return d.person().Is(who) })\n}\n\n// approves", "return d.By == who.Name })\n}\n\n// approves"},
+	}},
+	{"lets-authors-approve", "People approve what they wrote or triggered", []Edit{{
+		"decide/managed/refuse.go",
+		"	if s.Policy.SelfApproval.Value {\n		return nil\n	}\n	if len(s.excluded) == 0 {",
+		"	if s.Policy.SelfApproval.Value || by.Name != \"\" {\n		return nil\n	}\n	if len(s.excluded) == 0 {",
+	}}},
+	{"lets-any-group-approve", "People of any group approve", []Edit{{
+		"decide/managed/refuse.go",
+		"group != \"\" && !slices.Contains(by.Groups, group)",
+		"group != \"\" && by.Name == \"\" && !slices.Contains(by.Groups, group)",
+	}}},
+	{"keeps-approvals-over-replans", "An approval of one plan counts for the next one", []Edit{
+		{"decide/managed/decision.go", "		if (StateKey{d.StateVersion, d.State}) != s.Key() || d.Revoked", "		if d.State != s.State || d.Revoked"},
+		{"decide/managed/decision.go", "	case bySize(d.Delta, s.Delta) != 0:", "	case bySize(d.Delta, s.Delta) > 1000:"},
+	}},
+	{"takes-stale-decisions", "A decision about an earlier plan counts for the present one", []Edit{{
+		"decide/managed/refuse.go",
+		"	case seen != nil && *seen != s.StateVersion:",
+		"	case seen != nil && *seen > s.StateVersion:",
+	}}},
+	{"forgets-revocations", "An approval that was taken back still counts", []Edit{{
+		"decide/managed/decision.go",
+		"				was.Revoked = true",
+		"				was.Revoked = false",
+	}}},
+	{"forgets-rejections", "A plan that somebody rejected is confirmed", []Edit{
+		{"decide/managed/decision.go", "			s.rejected = &all[i]", "			s.rejected = nil"},
+		{"decide/managed/decision.go", "		if d.Verdict == Reject || d.Verdict == Revoke {", "		if d.Verdict == Revoke {"},
+	}},
+	{"forgets-stops", "A stop binds in the state in which it came alone", []Edit{{
+		"decide/managed/situation.go",
+		"	s.needsApproval = r.needsApproval(key)\n",
+		"	if s.stopping != nil && s.stopping.Key != key {\n		s.stopping = nil\n	}\n	s.needsApproval = r.needsApproval(key)\n",
+	}}},
+	{"refuses-what-counts", "A rejection is answered with a refusal and counts", []Edit{{
+		"workflows/manage_run_updates.go",
+		"	m.known.TakeDecision(workflow.Now(ctx).UTC(), d)\n	return m.answer(ctx)",
+		"	m.known.TakeDecision(workflow.Now(ctx).UTC(), d)\n	if d.Verdict == managed.Reject {\n		return managed.RunStatus{}, asError(decide.Refuse(managed.ErrTypeTooLate, \"it is too late\"))\n	}\n	return m.answer(ctx)",
+	}}},
+	{"answers-before-the-record", "A decision is answered before it is recorded", []Edit{{
+		"workflows/manage_run_updates.go",
+		"	m.known.TakeDecision(workflow.Now(ctx).UTC(), d)\n	return m.answer(ctx)",
+		"	workflow.Go(ctx, func(ctx workflow.Context) {\n		_ = workflow.Sleep(ctx, 2e9)\n		m.known.TakeDecision(workflow.Now(ctx).UTC(), d)\n		m.requests++\n	})\n	return m.status(ctx), nil",
+	}}},
+	{"forgets-keys", "Requests under one Idempotency-Key count separately", []Edit{{
+		"server/idempotency.go",
+		"	if len(keys) == 0 {\n		return change{}, nil",
+		"	if len(keys) <= 1 {\n		return change{}, nil",
+	}}},
+	{"forgets-freezes", "A freeze is answered and forgotten", []Edit{{
+		"workflows/freezes.go",
+		"	k.changed = true\n	k.log.Info(\"freeze declared\"",
+		"	k.changed, k.book = true, freeze.Book{}\n	k.log.Info(\"freeze declared\"",
+	}}},
+
+	// ------------------------------------------------------------ retries
+	{"retries-beyond-the-budget", "Failed runs are retried more often than the policy says", []Edit{{
+		"decide/policy/retry.go",
+		"	case f.Attempt >= attempts:",
+		"	case f.Attempt >= attempts+5:",
+	}}},
+	{"retries-applies", "A run is retried although its apply had begun", []Edit{{
+		"decide/policy/retry.go",
+		"	if f.ApplyBegan {",
+		"	if f.ApplyBegan && f.Attempt < 0 {",
+	}}},
+	{"retries-any-cause", "A run is retried whatever the cause of its failure", []Edit{{
+		"decide/policy/retry.go",
+		"	if slices.Contains(p.RetryCauses.Value, f.Cause) {",
+		"	if f.Cause != \"\" || slices.Contains(p.RetryCauses.Value, f.Cause) {",
+	}}},
+	{"retries-twice", "Gantry retries a run without looking for the retry of an earlier attempt", []Edit{{
+		"activities/retry_run.go",
+		"	found, err := a.begun(ctx, api, in, run)\n	if err != nil || found.Outcome != \"\" {",
+		"	found, err := RetryRunResult{}, err\n	if err != nil || found.Outcome != \"\" {",
+	}}},
+
+	// ------------------------------------------------------------ chains
+	{"forgets-chains", "A run that finishes begins no chain", []Edit{{
+		"decide/managed/decide_end.go",
+		"		return end.to(DoRelease)\n",
+		"		return end\n",
+	}}},
+	{"releases-after-failures", "A chain releases the stacks behind a failure", []Edit{{
+		"decide/chain/decide.go",
+		"		case NodeFailed, NodeHeld:\n			l.Lets = EdgeStops",
+		"		case NodeFailed, NodeHeld:\n			l.Lets = EdgeReleases",
+	}}},
+	{"releases-early", "A chain releases a stack before all that it follows have finished", []Edit{{
+		"decide/chain/decide.go",
+		"			l.Released = l.Released && conditions[p].Lets == EdgeReleases\n",
+		"			l.Released = p >= 0\n",
+	}}},
+	{"triggers-again", "A chain triggers a stack whether it has a run or not", []Edit{{
+		"activities/trigger_follower.go",
+		"	if err == nil && result.Outcome == \"\" {\n		result, err = a.adopt(ctx, api, in, lines)\n	}\n",
+		"",
+	}}},
+	{"keeps-old-plans", "Gantry confirms plans from before a parent applied", []Edit{{
+		"decide/managed/parents.go",
+		"	case p.State == ParentsThrough, p.State == ParentsNewer && s.Policy.OldPlans.Value == policy.OldPlansKeep:",
+		"	case p.State == ParentsThrough, p.State == ParentsNewer && s.Policy.OldPlans.Value != \"\":",
+	}}},
+	{"overtakes-parents", "Gantry confirms a plan while a parent works on the commit", []Edit{
+		{"activities/read_parents.go", "		return managed.ParentsProgress{State: managed.ParentsBusy, Of: line.Ref, Reason: fmt.Sprintf(\"run %s of %s works on", "		return managed.ParentsProgress{State: managed.ParentsThrough, Of: line.Ref, Reason: fmt.Sprintf(\"run %s of %s works on"},
+	}},
+	{"ignores-failed-parents", "Gantry confirms a plan below a failure", []Edit{{
+		"activities/read_parents.go",
+		"	return managed.ParentsProgress{State: managed.ParentsFailed, Of: line.Ref,",
+		"	return managed.ParentsProgress{State: managed.ParentsThrough, Of: line.Ref,",
+	}}},
+
+	// ------------------------------------------------------------ notifications and messages
+	{"drops-events", "The forwarder drops the events of plans that wait", []Edit{{
+		"inbox/forwarder.go",
+		"	err := f.target.Signal(signalCtx, run, events)\n",
+		"	var err error\n	if events[len(events)-1].State != spacelift.RunStateUnconfirmed {\n		err = f.target.Signal(signalCtx, run, events)\n	}\n",
+	}}},
+	{"believes-ends", "An end counts once a notification says so", []Edit{{
+		"decide/managed/trust.go",
+		"		_, shown := r.apiShowed(keyOfState(e))\n		return shown\n	}\n	return !r.beyond(e)",
+		"		return true\n	}\n	return !r.beyond(e)",
+	}}},
+	{"accepts-any-signature", "Any signature makes a notification authentic", []Edit{{
+		"spacelift/signature.go",
+		"	return hmac.Equal(mac.Sum(sum[:0]), signature)",
+		"	return len(mac.Sum(sum[:0])) == len(signature)",
+	}}},
+	{"repeats-claims", "Messages repeat what notifications claim", []Edit{
+		{"decide/managed/messages.go", "	shown := r.readFacts()\n", "	shown := r.Facts()\n"},
+	}},
+	{"signs-wrongly", "The signature of messages covers something else", []Edit{{
+		"notify/channels/webhook.go",
+		"		mac.Write([]byte(id + \".\" + timestamp + \".\"))",
+		"		mac.Write([]byte(id + \",\" + timestamp + \",\"))",
+	}}},
+	{"adopts-nothing", "Reconcile adopts no run that no notification named", []Edit{{
+		"decide/reconcile/repair.go",
+		"			r.Do, r.Events = Adopt, newestOf(events)",
+		"			r.Events = newestOf(events)",
+	}}},
+}
