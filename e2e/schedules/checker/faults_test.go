@@ -486,7 +486,7 @@ var faults = []fault{
 		return d.done()
 	})},
 	{"a run never ends", "settled", at(func(r rec) bool { return entering("FINISHED")(r) || entering("DISCARDED")(r) }, func(d *draft, i int) []rec { return d.remove(i) })},
-	{"an execution never ends", "executions", at(func(r rec) bool { return r.Execution != nil }, func(d *draft, i int) []rec {
+	{"an execution never ends", "executions", at(func(r rec) bool { return r.Execution != nil && r.Execution.Run == "R1" }, func(d *draft, i int) []rec {
 		d.records[i].Execution.Status = "Running"
 		return d.done()
 	})},

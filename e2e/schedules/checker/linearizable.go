@@ -96,7 +96,7 @@ func linearizable(x *index) []Violation {
 	var all []Violation
 	for _, r := range x.order {
 		for version, about := range x.ballots(r) {
-			operations := about.operations()
+			operations := about.operations(x)
 			x.judged(r, r.life())
 			if porcupine.CheckOperationsTimeout(decisionModel, operations, 5*time.Second) == porcupine.Illegal {
 				all = append(all, violation(r.name(), fmt.Sprintf("no order of the decisions about version %d explains all answers", version), about.requests...))
@@ -147,17 +147,17 @@ func (x *index) ballots(r *run) map[int]*plan {
 
 // operations are the decisions and questions as porcupine takes them. Requests
 // under one key are one decision, which lasts from the first one to the first answer.
-func (p *plan) operations() []porcupine.Operation {
+func (p *plan) operations(x *index) []porcupine.Operation {
 	var all []porcupine.Operation
 	byKey := map[string]int{}
 	for _, q := range p.requests {
 		o := porcupine.Operation{Call: int64(q.Began), Return: int64(q.Ended)}
 		if q.Request.Operation == "getRun" {
-			o.Input, o.Output = cast{verdict: "read"}, said{ballot: p.shows(decode[shown](q.Request.Answer))}
+			o.Input, o.Output = cast{verdict: "read"}, said{ballot: p.shows(x, decode[shown](q.Request.Answer))}
 			all = append(all, o)
 			continue
 		}
-		o.Input = cast{decision(q).Verdict, q.Request.Who}
+		o.Input = cast{decision(q).Verdict, x.who(q.Request.Who)}
 		o.Output = said{counted: answered(q), unknown: !answered(q) && !refused(q), problem: q.Request.Problem}
 		if !answered(q) && !refused(q) {
 			o.Return = math.MaxInt64
@@ -180,7 +180,7 @@ func (p *plan) operations() []porcupine.Operation {
 }
 
 // shows returns the ballot that a view of the run shows for the plan.
-func (p *plan) shows(v shown) ballot {
+func (p *plan) shows(x *index, v shown) ballot {
 	var b ballot
 	for _, d := range v.Decisions {
 		if d.StateVersion != p.version {
@@ -188,9 +188,9 @@ func (p *plan) shows(v shown) ballot {
 		}
 		switch {
 		case d.Verdict == "approve" && !d.Revoked:
-			b = b.with(d.By)
+			b = b.with(x.who(d.By))
 		case d.Verdict == "revoke":
-			b = b.without(d.By)
+			b = b.without(x.who(d.By))
 		}
 	}
 	return b

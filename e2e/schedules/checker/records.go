@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/gantryhq/gantry/e2e/schedules/model"
 )
 
 // shown is a run as Gantry shows it.
@@ -110,7 +112,7 @@ func refusalsAreNone(x *index) []Violation {
 		for _, v := range r.shown() {
 			x.judged(r, span{v.asked.Began, v.asked.Ended})
 			for _, d := range v.Decisions {
-				sent := slices.DeleteFunc(r.verdicts(d.Verdict), func(q rec) bool { return q.Request.Who != d.By })
+				sent := slices.DeleteFunc(r.verdicts(d.Verdict), func(q rec) bool { return x.who(q.Request.Who) != x.who(d.By) })
 				switch {
 				case len(sent) == 0 && (d.Verdict == "approve" || d.Verdict == "reject" || d.Verdict == "revoke"):
 					all = append(all, violation(r.name(), fmt.Sprintf("the run shows a decision of %s that was never sent", d.By), v.asked))
@@ -134,7 +136,7 @@ func readYourWrites(x *index) []Violation {
 			}
 			x.judged(r, span{q.Began, q.Ended})
 			for _, v := range views {
-				if v.asked.Began <= q.Ended || slices.ContainsFunc(v.Decisions, func(d decided) bool { return d.By == q.Request.Who && d.Verdict == decision(q).Verdict }) {
+				if v.asked.Began <= q.Ended || slices.ContainsFunc(v.Decisions, func(d decided) bool { return x.who(d.By) == x.who(q.Request.Who) && d.Verdict == decision(q).Verdict }) {
 					continue
 				}
 				all = append(all, violation(r.name(), fmt.Sprintf("the run doesn't show the %s of %s, which was answered before", decision(q).Verdict, q.Request.Who), q, v.asked))
@@ -171,6 +173,15 @@ func freezesAreListed(x *index) []Violation {
 		}
 	}
 	return firstOf(all)
+}
+
+// who returns one name for all tokens of a person: Gantry shows decisions under the
+// person's name.
+func (x *index) who(name string) string {
+	if len(x.setups) == 0 {
+		return name
+	}
+	return model.Config(*x.setups[0].Setup).Who(name)
 }
 
 // firstOf keeps the first violation of each subject: one fault shows in every later answer.

@@ -18,6 +18,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -36,7 +37,7 @@ func main() {
 	defer stop()
 	var o options
 	flag.StringVar(&o.results, "results", "mutants.jsonl", "file of the results, one a line")
-	flag.StringVar(&o.only, "only", "", "run this mutant alone, even if its result is known; none is Gantry as it is")
+	flag.StringVar(&o.only, "only", "", "run these mutants alone, with commas between; none is Gantry as it is")
 	flag.IntVar(&o.most, "most", 1000, "schedules after which a mutant has survived")
 	flag.IntVar(&o.batch.Schedules, "schedules", 125, "schedules of a batch")
 	flag.DurationVar(&o.batch.Storm, "storm", 30*time.Second, "length of the storm of a batch")
@@ -77,10 +78,10 @@ func (o options) run(ctx context.Context) error {
 	survived := 0
 	for _, m := range all {
 		was, done := known[m.Name]
-		if o.only != "" && o.only != m.Name {
+		if o.only != "" && !slices.Contains(strings.Split(o.only, ","), m.Name) {
 			continue
 		}
-		if o.only == "" && done {
+		if done {
 			fmt.Fprintln(os.Stdout, was)
 			continue
 		}
