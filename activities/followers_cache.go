@@ -79,7 +79,7 @@ func (a *Activities) followersOf(ctx context.Context, account spacelift.Account,
 	if _, ok := a.Accounts[account]; !ok {
 		return nil
 	}
-	graph := a.graph(ctx, account, followersWait)
+	graph := a.graph(ctx, account, followersWait, time.Time{})
 	all, age := graph.by[stack], a.now().Sub(graph.at)
 	if graph.by == nil || age >= followersGood || len(all) == 0 && age >= nobodyGood {
 		return nil
@@ -91,26 +91,31 @@ func (a *Activities) followersOf(ctx context.Context, account spacelift.Account,
 // errListOld means that the last list of stacks is too old.
 var errListOld = errors.New("spacelift did not list the stacks in time")
 
-// follows returns the stacks that each managed stack of an account follows.
-func (a *Activities) follows(ctx context.Context, account spacelift.Account) (map[spacelift.StackID]chain.Following, error) {
+// follows returns the stacks that each managed stack of an account follows, and
+// when Spacelift was asked for them: not before since.
+func (a *Activities) follows(ctx context.Context, account spacelift.Account, since time.Time) (map[spacelift.StackID]chain.Following, time.Time, error) {
 	if _, err := a.account(account); err != nil {
-		return nil, err
+		return nil, time.Time{}, err
 	}
-	graph := a.graph(ctx, account, graphRead)
+	graph := a.graph(ctx, account, graphRead, since)
+	if graph.at.Before(since) { // that waited for a list that was being read before
+		graph = a.graph(ctx, account, graphRead, since)
+	}
 	switch {
-	case graph.after != nil && a.now().Sub(graph.at) < nobodyGood:
-		return graph.after, nil
+	case graph.after != nil && a.now().Sub(graph.at) < nobodyGood && !graph.at.Before(since):
+		return graph.after, graph.at, nil
 	case ctx.Err() != nil:
-		return nil, classify(ctx, ctx.Err())
+		return nil, time.Time{}, classify(ctx, ctx.Err())
 	case graph.err != nil:
-		return nil, classify(ctx, graph.err)
+		return nil, time.Time{}, classify(ctx, graph.err)
 	}
-	return nil, errListOld
+	return nil, time.Time{}, errListOld
 }
 
 // graph returns which stack follows which, once a list that is due has been read or
-// patience has run out. Its maps are shared and must not be changed.
-func (a *Activities) graph(ctx context.Context, account spacelift.Account, patience time.Duration) knownGraph {
+// patience has run out. A list from before since is due. The maps are shared and
+// must not be changed.
+func (a *Activities) graph(ctx context.Context, account spacelift.Account, patience time.Duration, since time.Time) knownGraph {
 	c := &a.graphs
 	c.mu.Lock()
 	known := c.accounts[account]
@@ -122,7 +127,7 @@ func (a *Activities) graph(ctx context.Context, account spacelift.Account, patie
 		c.accounts[account] = known
 	}
 	now := a.now()
-	if known.reading == nil && now.Sub(known.tried) >= graphFresh && known.spend(now) {
+	if due := now.Sub(known.tried) >= graphFresh || known.at.Before(since); known.reading == nil && due && known.spend(now) {
 		known.tried, known.reading = now, make(chan struct{})
 		go a.readGraph(context.WithoutCancel(ctx), account, known) // it serves later callers too
 	}

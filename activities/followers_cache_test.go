@@ -96,6 +96,39 @@ func TestAnOldListDoesNotSayThatNobodyFollows(t *testing.T) {
 	})
 }
 
+// Another replica may have the newer list. What a run knows from that, a chain's list
+// must know too: otherwise the chain ends, because nobody follows.
+func TestAChainReadsAListThatIsAsNewAsItsRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := &lister{}
+		a := &Activities{Accounts: map[spacelift.Account]Spacelift{"acme": api}}
+		b := &Activities{Accounts: map[spacelift.Account]Spacelift{"acme": api}}
+		if f := whoFollows(t, a); f == nil || f.Any() {
+			t.Fatalf("%+v follow, want nobody", f)
+		}
+		<-time.After(time.Second)
+		api.stacks = appFollows
+		f := whoFollows(t, b)
+		if f == nil || !f.Any() {
+			t.Fatalf("%+v follow, want app-prod", f)
+		}
+		g, err := a.ReadChain(t.Context(), ReadChainInput{Account: "acme", Root: "network-prod", Since: f.At})
+		if err != nil || g.Size != 1 || g.At.Before(f.At) {
+			t.Errorf("the chain has %+v, %v, want app-prod", g, err)
+		}
+	})
+}
+
+// A replica whose clock is behind, or that has no call left, doesn't guess.
+func TestAChainDoesNotGuessFromAnOldList(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &Activities{Accounts: map[spacelift.Account]Spacelift{"acme": &lister{}}}
+		if g, err := a.ReadChain(t.Context(), ReadChainInput{Account: "acme", Root: "network-prod", Since: time.Now().Add(time.Second)}); err == nil {
+			t.Errorf("an older list says that %+v follow", g)
+		}
+	})
+}
+
 // In a day with a run a minute, each of which asks when it begins and when it is
 // confirmed, and begins a chain, all replicas together make at most 1,500 calls.
 // The number of stacks does not matter: a list is one call.

@@ -2,6 +2,7 @@ package activities
 
 import (
 	"context"
+	"time"
 
 	"github.com/gantryhq/gantry/decide/chain"
 	"github.com/gantryhq/gantry/spacelift"
@@ -12,16 +13,21 @@ type ReadChainInput struct {
 	Account spacelift.Account `json:"account"`
 	Root    spacelift.StackID `json:"root"`
 	Brief   bool              `json:"brief,omitempty"` // the number of followers, and those that are refused, are enough
+
+	// Since is when Spacelift was asked for a list that is known: an older one, of
+	// another replica, doesn't count.
+	Since time.Time `json:"since,omitzero"`
 }
 
 // ReadChain reads which managed stacks follow a stack. Their other labels are read
 // when their turn comes.
 func (a *Activities) ReadChain(ctx context.Context, in ReadChainInput) (chain.Graph, error) {
-	all, err := a.follows(ctx, in.Account)
+	all, at, err := a.follows(ctx, in.Account, in.Since)
 	if err != nil {
 		return chain.Graph{}, err
 	}
 	graph := chain.GraphOf(in.Root, all)
+	graph.At = at
 	if in.Brief {
 		graph.Stacks = nil
 	}

@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -40,7 +41,9 @@ func (m *manager) release(ctx workflow.Context, _ managed.Next) error {
 		ParentClosePolicy:     enums.PARENT_CLOSE_POLICY_ABANDON,
 		WorkflowIDReusePolicy: enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
 		TypedSearchAttributes: Typed(chain.Attributes(s.Run, chain.PhaseMoving)),
-	}), chain.Type, chain.Input{Root: s.Run, Commit: s.Commit.Hash, TriggeredBy: s.Triggerers(), Notify: s.Policy.Notify.Value}).GetChildWorkflowExecution().Get(ctx, nil)
+	}), chain.Type, chain.Input{
+		Root: s.Run, Commit: s.Commit.Hash, TriggeredBy: s.Triggerers(), Notify: s.Policy.Notify.Value, Listed: graph.At,
+	}).GetChildWorkflowExecution().Get(ctx, nil)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -66,7 +69,11 @@ func (m *manager) release(ctx workflow.Context, _ managed.Next) error {
 func (m *manager) readFollowers(ctx workflow.Context) (graph chain.Graph, read bool) {
 	var a *activities.Activities
 	in := activities.ReadChainInput{Account: m.known.Run.Account, Root: m.known.Run.Stack, Brief: true}
+	if f := m.known.Followers; f != nil {
+		in.Since = f.At
+	}
 	err := workflow.ExecuteLocalActivity(withQuickCall(ctx), a.ReadChain, in).Get(ctx, &graph)
+	graph.At = cmp.Or(graph.At, in.Since)
 	return graph, err == nil
 }
 

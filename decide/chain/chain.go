@@ -26,6 +26,7 @@ type Chain struct {
 	People []string   `json:"people,omitempty"` // the people behind runs of the nodes
 	Known  bool       `json:"known,omitempty"`
 	Graph  graphClock `json:"graph,omitzero"`
+	Listed time.Time  `json:"listed,omitzero"` // see Input: the next list is as new
 
 	Refusals []Exclusion `json:"refusals,omitempty"` // stacks that follow and are not released
 	Refused  string      `json:"refused,omitempty"`  // why nothing is released, ever

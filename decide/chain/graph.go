@@ -82,6 +82,9 @@ func (c *Chain) TakeGraph(at time.Time, g Graph) {
 	first := !c.Known
 	c.Graph = graphClock{ReadAt: at, Unchanged: c.Graph.Unchanged + 1}
 	c.Known, c.Notify = true, g.Notify
+	if g.At.After(c.Listed) {
+		c.Listed = g.At
+	}
 	if said := excluded(g.Refused); said != "" && said != excluded(c.Refusals) {
 		c.note(at, managed.KindDecision, "", "", "%s", said)
 		c.Graph.Unchanged = 0
@@ -158,6 +161,8 @@ type Graph struct {
 
 	// Notify are the channels of the root's stack.
 	Notify []string `json:"notify,omitempty"`
+
+	At time.Time `json:"at,omitzero"` // when Spacelift was asked for the list of stacks
 }
 
 // Follower is a stack that may follow others.

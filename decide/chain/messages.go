@@ -35,6 +35,7 @@ type Input struct {
 	Commit      string           `json:"commit,omitempty"`      // what the root works on
 	TriggeredBy []string         `json:"triggeredBy,omitempty"` // the people behind the root: RunStatus.Triggerers
 	Notify      []string         `json:"notify,omitempty"`      // the channels of the root's stack
+	Listed      time.Time        `json:"listed,omitzero"`       // when Spacelift was asked for the list that shows who follows, as far as the root knows
 	Known       *Chain           `json:"known,omitempty"`
 }
 
