@@ -36,7 +36,7 @@ func (x *index) acts(fields ...string) []act {
 func (x *index) act(r *run, c rec) act {
 	a := act{call: c, run: r, span: span{c.Began, c.Began}}
 	for _, read := range r.reads {
-		if read.Began < c.Began && good(read) {
+		if read.Began < c.Began && arrived(read, c) && good(read) {
 			a.read = read
 		}
 	}
@@ -45,7 +45,7 @@ func (x *index) act(r *run, c rec) act {
 		if read.Began >= c.Began {
 			break
 		}
-		if read.Call.Kind == "query" && good(read) && showsLabels(read, r.stack) {
+		if read.Call.Kind == "query" && arrived(read, c) && good(read) && showsLabels(read, r.stack) {
 			stack = read
 		}
 	}
@@ -57,6 +57,10 @@ func (x *index) act(r *run, c rec) act {
 	}
 	return a
 }
+
+// arrived reports whether Gantry may have had an answer when it sent a mutation: the
+// end of a call is noted a moment after the answer.
+func arrived(read, act rec) bool { return read.Ended < act.Began+250*time.Millisecond }
 
 func showsLabels(c rec, stack string) bool {
 	for _, s := range c.Call.Stacks {
