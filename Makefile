@@ -124,7 +124,16 @@ DOCUMENTS := $(shell command -v curl >/dev/null && command -v openssl >/dev/null
 .PHONY: e2e
 e2e: ## Drive the built programs over HTTP, and execute the documents' commands where there are curl and openssl
 	@test -z "$(DOCUMENTS)" || echo "no curl or no openssl: the documents' commands are not executed"
-	$(GOTESTSUM) -count=1 -timeout 20m -parallel 4 $(DOCUMENTS) $$(go list ./e2e/... | grep -v -E '/e2e/(postgres|docker)$$')
+	$(GOTESTSUM) -count=1 -timeout 20m -parallel 4 $(DOCUMENTS) $$(go list ./e2e/... | grep -v -E '/e2e/(postgres|docker|schedules)$$')
+
+.PHONY: schedules
+schedules: ## Run a few hundred random schedules in a storm of mishaps, on a seed of the day
+	@seed=$${SEED:-$$(date -u +%Y%m%d)}; echo "seed $$seed: reproduce it with SEED=$$seed make faults"; \
+		SEED=$$seed $(GOTESTSUM) -count=1 -timeout 20m ./e2e/schedules
+
+.PHONY: faults
+faults: ## The same batch after batch, for as long as you like; it continues where it was. SEED=7 runs that batch alone
+	go run ./e2e/schedules/cmd $(if $(SEED),-seed $(SEED)) $(ARGS)
 
 .PHONY: e2e-postgres
 e2e-postgres: ## The same with Temporal on PostgreSQL, and what that store promises; needs PostgreSQL's programs

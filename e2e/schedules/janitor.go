@@ -92,7 +92,7 @@ func (j *janitor) tend(ctx context.Context, run rig.Run) {
 	if st.Disabled {
 		j.step(run, script.Enable, "max")
 	}
-	if !spacelift.RunState(run.State).NeedsDecision(run.NeedsApproval) {
+	if !j.b.Spacelift.AwaitsPeople(run) {
 		return
 	}
 	r := j.b.Client.Do(ctx, rig.Ask{
@@ -107,6 +107,8 @@ func (j *janitor) tend(ctx context.Context, run rig.Run) {
 		return // Gantry must learn of it first
 	case e.WaitingFor.What == "labels", e.WaitingFor.What == "gate" && slices.ContainsFunc(st.Labels, isWindow):
 		j.relabel(run, st.Labels)
+	case st.Deleting:
+		j.step(run, script.NativeDiscard, "joe") // Gantry does nothing more for the stack, and its destruction waits for the run
 	case e.WaitingFor.What == "person":
 		j.decide(ctx, run, e)
 	case e.WaitingFor.What == "chain":
@@ -162,7 +164,7 @@ func (j *janitor) relabel(run rig.Run, labels []string) {
 // Gantry says that they must.
 func (j *janitor) decide(ctx context.Context, run rig.Run, e explanation) {
 	tries := j.again("decide " + run.ID)
-	if run.NeedsApproval {
+	if j.b.Spacelift.NeedsReview(run) {
 		j.decideNatively(run)
 	}
 	if e.Approvals == nil || tries > 5 {
@@ -186,7 +188,7 @@ func (j *janitor) decide(ctx context.Context, run rig.Run, e explanation) {
 // decideNatively has somebody decide in Spacelift.
 func (j *janitor) decideNatively(run rig.Run) {
 	reviewers := []string{"joe", "max", "jane"}
-	if run.NeedsApproval || run.State == "PENDING_REVIEW" {
+	if j.b.Spacelift.NeedsReview(run) || run.State == "PENDING_REVIEW" {
 		j.step(run, script.ReviewApprove, reviewers[j.again("review "+run.ID)%len(reviewers)])
 		return
 	}

@@ -99,7 +99,7 @@ func (b *Batch) holds(ctx context.Context, s history.ScriptStep) bool {
 	}
 	switch s.Until {
 	case script.Waiting:
-		return spacelift.RunState(run.State).NeedsDecision(run.NeedsApproval) || run.Ended()
+		return b.Spacelift.AwaitsPeople(run) || run.Ended()
 	case script.Ended:
 		return run.Ended()
 	case script.Failed:

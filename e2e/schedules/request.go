@@ -34,7 +34,7 @@ func (b *Batch) request(ctx context.Context, number int, s history.ScriptStep, r
 	case script.Skip, script.StopChain:
 		return b.onChain(ctx, s, ask)
 	case script.Read:
-		b.read(ctx, s.Who, run)
+		b.read(ctx, s.Who, run, "getRun", "explainRun", "listTimeline")
 		return nil
 	default:
 		return errUnknownStep(s.Do)
@@ -162,11 +162,14 @@ func (b *Batch) pages(ctx context.Context, ask rig.Ask, take func(answer []byte)
 	}
 }
 
-// read reads all that Gantry shows of a run.
-func (b *Batch) read(ctx context.Context, who string, run rig.Run) {
-	for operation, more := range map[string][]string{"getRun": nil, "explainRun": {"explain"}, "listTimeline": {"timeline"}} {
+// read reads what Gantry shows of a run.
+func (b *Batch) read(ctx context.Context, who string, run rig.Run, operations ...string) {
+	for _, operation := range operations {
 		b.Client.Do(ctx, rig.Ask{
-			Who: who, Operation: operation, Method: http.MethodGet, Path: rig.RunPath(run.Stack, run.ID, more...), Stack: run.Stack, Run: run.ID, Replica: -1,
+			Who: who, Operation: operation, Method: http.MethodGet, Path: rig.RunPath(run.Stack, run.ID, shows[operation]), Stack: run.Stack, Run: run.ID, Replica: -1,
 		})
 	}
 }
+
+// shows maps the operations that show a run to their paths below it.
+var shows = map[string]string{"getRun": "", "explainRun": "explain", "listTimeline": "timeline"}

@@ -68,7 +68,7 @@ func (b *Batch) conclude(ctx context.Context) error {
 		limit <- struct{}{}
 		work.Go(func() {
 			defer func() { <-limit }()
-			b.read(ctx, operatorName, run)
+			b.read(ctx, operatorName, run, "getRun", "explainRun")
 		})
 	}
 	work.Wait()

@@ -1,12 +1,20 @@
-// Command schedules runs batches of seeded schedules against the built programs.
+// Command schedules runs batches of seeded schedules against the built programs,
+// and judges them.
 //
-// Without -seed it runs batch after batch, each with the next seed, until it is
-// interrupted, and notes in -results which seeds are done. A second process may
-// share the work: -shard 1/2 and -shard 2/2.
+// Without -seed it runs batch after batch until it is interrupted, and continues
+// where it was: -results has the seeds that are done, and the histories in which a
+// rule is broken. Several processes share the work with -shard 0/2 and -shard 1/2.
+//
+//	go run ./e2e/schedules/cmd -batches 10
+//	go run ./e2e/schedules/cmd -seed 7
+//	go run ./e2e/schedules/cmd -seed 7 -schedule 12 -rule policy -minimise
+//	go run ./e2e/schedules/cmd -case dist/faults/policy-7-12.json
 package main
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -16,42 +24,148 @@ import (
 	"time"
 
 	"github.com/gantryhq/gantry/e2e/schedules"
+	"github.com/gantryhq/gantry/e2e/schedules/checker"
 	"github.com/gantryhq/gantry/e2e/schedules/rig"
 )
+
+type flags struct {
+	series   schedules.Series
+	seed     uint64
+	batches  int
+	shard    string
+	schedule int
+	rule     string
+	minimise bool
+	play     string
+	report   string
+}
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	o := schedules.Options{}
-	flag.Uint64Var(&o.Seed, "seed", 0, "run the batch of this seed; 0 runs one batch after the other")
-	flag.IntVar(&o.Schedules, "schedules", 300, "schedules of a batch")
+	var f flags
+	o := &f.series.Options
+	flag.Uint64Var(&f.seed, "seed", 0, "run the batch of this seed alone")
+	flag.Uint64Var(&f.series.First, "first", 1, "seed of the first batch of a series")
+	flag.IntVar(&f.batches, "batches", 0, "batches to run; 0 is without end")
+	flag.StringVar(&f.shard, "shard", "0/1", "run every n-th seed of a series: i/n, i from 0")
+	flag.StringVar(&f.series.Results, "results", "dist/faults", "folder of the results")
+	flag.IntVar(&o.Schedules, "schedules", 250, "schedules of a batch")
 	flag.DurationVar(&o.Storm, "storm", 45*time.Second, "length of the storm")
-	flag.DurationVar(&o.Bound, "bound", 8*time.Minute, "longest time in which everything must have ended after the storm")
+	flag.DurationVar(&o.Bound, "bound", 5*time.Minute, "time within which everything must have ended after the storm")
 	flag.DurationVar(&o.Reconcile, "reconcile", 5*time.Second, "interval of Reconcile")
-	flag.StringVar(&o.Dir, "dir", "", "folder for data, logs and the history; a temporary one by default")
+	flag.StringVar(&o.Dir, "dir", shm(), "folder for data and logs of running batches")
+	flag.BoolVar(&f.minimise, "minimise", false, "find the fewest steps and mishaps of -seed and -schedule that still break -rule")
+	flag.IntVar(&f.schedule, "schedule", 0, "schedule to minimise")
+	flag.StringVar(&f.rule, "rule", "", "rule that the schedule breaks")
+	flag.StringVar(&f.play, "case", "", "play this file, which -minimise wrote")
+	flag.StringVar(&f.report, "report", "", "write the counts of all results to this file, for docs/guarantees.md, and end")
 	flag.Parse()
-	if err := run(ctx, o); err != nil {
+	if err := run(ctx, f); err != nil {
 		fmt.Fprintln(os.Stderr, "schedules: "+err.Error())
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, o schedules.Options) (err error) {
+// shm returns a folder in memory, where there is one: Temporal's store and the
+// inboxes flush often.
+func shm() string {
+	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() {
+		return "/dev/shm"
+	}
+	return os.TempDir()
+}
+
+func run(ctx context.Context, f flags) (err error) {
+	o := &f.series.Options
+	o.Progress = func(format string, args ...any) { fmt.Fprintf(os.Stdout, format+"\n", args...) }
+	if _, err := fmt.Sscanf(f.shard, "%d/%d", &f.series.Shard, &f.series.Of); err != nil || f.series.Of < 1 || f.series.Shard < 0 || f.series.Shard >= f.series.Of {
+		return fmt.Errorf("-shard %s: give i/n with i from 0 to n-1, such as 0/2", f.shard)
+	}
+	if err := os.MkdirAll(f.series.Results, 0o700); err != nil {
+		return fmt.Errorf("make the folder of the results: %w", err)
+	}
+	if f.report != "" {
+		return report(f.series, f.report)
+	}
 	if o.Programs, err = rig.Build(); err != nil {
 		return err
 	}
-	o.Progress = func(format string, args ...any) { fmt.Fprintf(os.Stdout, format+"\n", args...) }
-	if o.Dir == "" {
-		if o.Dir, err = os.MkdirTemp("/dev/shm", "schedules-"); err != nil {
-			return err
-		}
+	switch {
+	case f.play != "":
+		return play(ctx, *o, f.play)
+	case f.minimise:
+		return minimise(ctx, f)
+	case f.seed != 0:
+		f.series.First, f.series.Of, f.series.Shard, f.batches = f.seed, 1, 0, 1
+		_, err := f.series.Batch(ctx, f.seed)
+		return errors.Join(err, brokenIf(f.series))
 	}
-	if o.Dir, err = filepath.Abs(o.Dir); err != nil {
+	broken, err := f.series.Run(ctx, f.batches)
+	if err == nil && broken > 0 {
+		err = fmt.Errorf("%d batches broke a rule; see %s", broken, f.series.Results)
+	}
+	return err
+}
+
+// report writes the counts of all results.
+func report(s schedules.Series, file string) error {
+	done, err := s.Done()
+	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+	text, err := json.MarshalIndent(schedules.Totals(done), "", "\t")
+	if err != nil {
 		return err
 	}
-	o.Progress("seed %d, %d schedules, in %s", o.Seed, o.Schedules, o.Dir)
-	return schedules.Run(ctx, o)
+	return os.WriteFile(file, append(text, '\n'), 0o600)
+}
+
+// brokenIf returns an error if the last batch broke a rule.
+func brokenIf(s schedules.Series) error {
+	done, err := s.Done()
+	if err != nil || len(done) == 0 {
+		return err
+	}
+	if last := done[len(done)-1]; len(last.Violations) > 0 {
+		return fmt.Errorf("%d violations; the history is in %s", len(last.Violations), filepath.Join(s.Results, fmt.Sprintf("seed-%d", last.Seed)))
+	}
+	return nil
+}
+
+func minimise(ctx context.Context, f flags) error {
+	if f.seed == 0 || f.schedule == 0 || f.rule == "" {
+		return errors.New("-minimise needs -seed, -schedule and -rule")
+	}
+	c := schedules.CaseOf(f.seed, checker.Violation{Rule: f.rule, Schedule: f.schedule}, f.series.Options)
+	least, broke, err := schedules.Minimise(ctx, f.series.Options, c)
+	if err != nil {
+		return err
+	}
+	if !broke {
+		return fmt.Errorf("schedule %d of seed %d did not break %s again; its history shows what happened", f.schedule, f.seed, f.rule)
+	}
+	text, err := json.MarshalIndent(least, "", "  ")
+	if err != nil {
+		return err
+	}
+	file := filepath.Join(f.series.Results, fmt.Sprintf("%s-%d-%d.json", f.rule, f.seed, f.schedule))
+	fmt.Fprintf(os.Stdout, "%s\nwritten to %s\n", text, file)
+	return os.WriteFile(file, text, 0o600)
+}
+
+func play(ctx context.Context, o schedules.Options, file string) error {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	var c schedules.Case
+	if err := json.Unmarshal(text, &c); err != nil {
+		return fmt.Errorf("read %s: %w", file, err)
+	}
+	broke, err := schedules.Replay(ctx, o, c)
+	if err == nil && broke {
+		err = fmt.Errorf("it breaks %s", c.Rule)
+	}
+	return err
 }

@@ -41,7 +41,8 @@ type Run struct {
 	Version                int
 	Commit, By             string
 	Drift                  bool
-	NeedsApproval          bool
+
+	asked bool // an approval policy asked for reviews when the run entered the state
 }
 
 // Ended reports whether the run is over.
@@ -71,7 +72,7 @@ func (s *Spacelift) RunEntered(r simulator.Run) {
 	s.history.Add(history.Record{Schedule: history.ScheduleOf(state.Stack), RunState: state})
 	now := Run{
 		Stack: state.Stack, ID: state.Run, Type: state.Type, State: state.State, Version: state.Version,
-		Commit: state.Commit, By: state.By, Drift: r.DriftDetection, NeedsApproval: r.NeedsApproval,
+		Commit: state.Commit, By: state.By, Drift: r.DriftDetection, asked: r.NeedsApproval,
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -131,6 +132,20 @@ func (s *Spacelift) Latest(stack string) (Run, bool) {
 		return Run{}, false
 	}
 	return runs[len(runs)-1], true
+}
+
+// AwaitsPeople reports whether a run waits for people in Spacelift.
+func (s *Spacelift) AwaitsPeople(r Run) bool {
+	return spacelift.RunState(r.State).NeedsDecision(s.NeedsReview(r))
+}
+
+// NeedsReview reports whether an approval policy still asks for reviews of a run.
+func (s *Spacelift) NeedsReview(r Run) bool {
+	if !r.asked {
+		return false
+	}
+	now, err := s.Run(spacelift.StackID(r.Stack), spacelift.RunID(r.ID))
+	return err == nil && now.NeedsApproval
 }
 
 // StackNow returns a stack as it is now.

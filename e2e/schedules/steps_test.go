@@ -1,0 +1,59 @@
+package schedules
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gantryhq/gantry/e2e/schedules/script"
+)
+
+// Somebody can take every step of every script.
+func TestEveryStepCanBeTaken(t *testing.T) {
+	requests := []string{
+		script.Approve, script.Reject, script.Revoke, script.Stop, script.Retry, script.Freeze, script.Lift, script.Skip, script.StopChain, script.Read,
+	}
+	for n := 1; n <= 1000; n++ {
+		for _, s := range script.New(3, n).Steps {
+			if _, native := world[s.Do]; !native && !slices.Contains(requests, s.Do) {
+				t.Errorf("schedule %d: nobody can take the step %q", n, s.Do)
+			}
+		}
+	}
+}
+
+func TestACopyOfAScheduleHasStacksOfItsOwn(t *testing.T) {
+	for n := 100; n <= 400; n++ {
+		s := script.New(3, n)
+		copied, err := renumbered(s, 7)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := json.Marshal(copied)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if was := strings.TrimSuffix(s.Stacks[0].ID, "a"); strings.Contains(string(text), was) || len(copied.Stacks) != len(s.Stacks) || len(copied.Steps) != len(s.Steps) {
+			t.Errorf("the copy of schedule %d names %s: %s", n, was, text)
+		}
+	}
+}
+
+// A series continues where it was: after an interruption, and beside another process.
+func TestASeriesContinuesWhereItWas(t *testing.T) {
+	s := Series{Results: t.TempDir(), First: 1, Of: 1}
+	for _, seed := range []uint64{1, 2, 5} {
+		if err := s.add(Result{Seed: seed, Schedules: 10, At: time.Now()}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	done, err := s.Done()
+	if err != nil || len(done) != 3 || done[2].Seed != 5 {
+		t.Fatalf("done: %+v, %v", done, err)
+	}
+	if total := Totals(done); total.Schedules != 30 || total.Seeds != "1 to 5" {
+		t.Errorf("total %+v", total)
+	}
+}
