@@ -57,6 +57,9 @@ func toAPIRun(s managed.RunStatus) api.Run {
 		Failure: optional(s.Failure, toAPIFailure), Retry: optional(s.Retry, toAPIRetryState), RetryOf: optional(s.RetryOf, toAPIRetryOf),
 		States: toAPIList(s.States, toAPIStateEntry), Timeline: toAPIList(s.Timeline, toAPITimelineEntry),
 	}
+	if s.RulesUnread {
+		r.Policy = []api.PolicyValue{}
+	}
 	if len(s.Decisions) > 0 {
 		r.Decisions = toAPIList(s.Decisions, toAPIDecided)
 	}

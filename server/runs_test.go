@@ -64,6 +64,19 @@ func TestGetRun(t *testing.T) {
 	}
 }
 
+// The policy is empty until Gantry has read the rules in effect.
+func TestGetRunBeforeTheRulesAreRead(t *testing.T) {
+	ref := spacelift.RunRef{Account: "acme", Stack: "network-prod", Run: "01KDX3V4T8Q2M5N7P9R1S3T5V7"}
+	r := newRig(t)
+	r.temporal.status[managed.ManageRunID(ref)] = managed.RunStatus{
+		Run: ref, State: "QUEUED", Phase: managed.PhaseQueued, Managed: true, RulesUnread: true,
+		Policy: (*policy.Definitions)(nil).Resolve([]string{"gantry:managed"}), StartedAt: time.Date(2026, 1, 1, 10, 1, 1, 0, time.UTC),
+	}
+	if got := decode[api.Run](t, r.get(runPath, viewerToken)); len(got.Policy) != 0 {
+		t.Errorf("the policy is %+v", got.Policy)
+	}
+}
+
 func TestRunsThatCannotBeShown(t *testing.T) {
 	for name, tt := range map[string]struct {
 		path   string

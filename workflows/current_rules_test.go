@@ -211,3 +211,18 @@ func TestAnApprovalThatStopsCountingSaysWhy(t *testing.T) {
 		t.Errorf("ended in %s with %d confirmations", s.State, len(r.confirmed))
 	}
 }
+
+// A run that ended before Gantry has read the rules in effect doesn't claim that the
+// configuration lacks what a label names.
+func TestLabelsAreNotJudgedWithoutTheConfiguration(t *testing.T) {
+	r := newRig(t, []string{"gantry:managed", "gantry:profile=production", "gantry:notify=deploys", "gantry:approvals=none"})
+	r.at(0, func() {
+		r.goes(queued, planning, unconfirmed)
+		r.person("jane", spacelift.RunStateDiscarded, "")
+		r.notify()
+	})
+	s := r.manage()
+	if len(s.Policy.Problems) != 1 || s.Policy.Problems[0].Label != "gantry:approvals=none" || !s.RulesUnread {
+		t.Errorf("the rules are unread: %t; problems %+v", s.RulesUnread, s.Policy.Problems)
+	}
+}

@@ -32,6 +32,10 @@ type RunStatus struct {
 	Policy  policy.Policy `json:"policy"`
 	Labels  []string      `json:"labels,omitempty"` // Gantry's own, sorted
 
+	// RulesUnread says that Policy follows from the labels alone so far: Gantry reads
+	// the rules in effect before it decides anything.
+	RulesUnread bool `json:"rulesUnread,omitempty"`
+
 	// NeedsApproval says that Spacelift's own approval policies keep the run in
 	// its state, as far as the API showed.
 	NeedsApproval bool `json:"needsApproval,omitempty"`
@@ -385,7 +389,7 @@ func (r *Record) Facts() RunStatus {
 	if r.Rules != nil {
 		s.URL = r.Rules.URL
 	}
-	s.Managed, s.Policy = spacelift.Managed(s.Labels), r.policy(s.Labels)
+	s.Managed, s.Policy, s.RulesUnread = spacelift.Managed(s.Labels), r.policy(s.Labels), r.Rules == nil
 	s.States = states(events)
 	if s.State == spacelift.RunStateFailed {
 		s.Failure, s.Retry = r.Failure, r.Retry
@@ -394,12 +398,15 @@ func (r *Record) Facts() RunStatus {
 }
 
 // policy returns the policy of the run: the one that was read, or before that, the
-// one of its labels alone.
+// one of its labels alone. Labels that name something of the configuration can't be
+// judged then.
 func (r *Record) policy(labels []string) policy.Policy {
-	if r.Rules == nil {
-		return (*policy.Definitions)(nil).Resolve(labels).Of(r.Run.Stack)
+	if r.Rules != nil {
+		return r.Rules.Policy
 	}
-	return r.Rules.Policy
+	p := (*policy.Definitions)(nil).Resolve(labels).Of(r.Run.Stack)
+	p.Problems = slices.DeleteFunc(p.Problems, func(bad policy.Problem) bool { return policy.NeedsConfiguration(bad.Label) })
+	return p
 }
 
 // readFacts returns the sum of the readings of the run, without anything that only

@@ -86,6 +86,13 @@ func readLabels(labels []string, dependsOn bool) reading {
 	return r
 }
 
+// NeedsConfiguration reports whether a label names something of the configuration,
+// without which it can't be followed.
+func NeedsConfiguration(label string) bool {
+	name, _, _ := strings.Cut(strings.TrimPrefix(label, spacelift.LabelPrefix), "=")
+	return name == "profile" || name == "window" || name == "notify"
+}
+
 func followProfile(r *Definitions, p *Policy, value, label string) (problem, remedy string) {
 	if r != nil {
 		if profile, ok := r.profiles[value]; ok {

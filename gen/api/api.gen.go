@@ -1426,7 +1426,7 @@ type Run struct {
 	// planned), `done`, and `following` (an unknown state or type).
 	Phase Phase `json:"phase"`
 
-	// Policy The policy in effect, with the origin of each value.
+	// Policy The policy in effect, with the origin of each value; empty until Gantry has read it, which it does before it decides anything.
 	Policy []PolicyValue `json:"policy"`
 
 	// Resources The resources that the plan changes; missing until Gantry has read them, which it does when the plan needs a decision.
