@@ -2,6 +2,7 @@ package managed
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -305,13 +306,20 @@ func describeDelta(d *spacelift.Delta) string {
 }
 
 // objection says which labels or settings keep Gantry from confirming, and what
-// to do.
+// to do about the first: the explanation has all remedies, which are often alike.
 func objection(problems []policy.Problem) string {
-	var all []string
-	for _, p := range problems {
-		all = append(all, fmt.Sprintf("%s can't be followed: %s; %s", p.Label, p.Problem, p.Remedy))
+	first := problems[0]
+	said := fmt.Sprintf("%s can't be followed: %s; %s", first.Label, first.Problem, first.Remedy)
+	var others []string
+	for _, p := range problems[1:] {
+		if p.Label != first.Label && !slices.Contains(others, p.Label) {
+			others = append(others, p.Label)
+		}
 	}
-	return strings.Join(all, ". ")
+	if len(others) > 0 {
+		said += ". Neither can " + strings.Join(others, ", ")
+	}
+	return said
 }
 
 // waitingFor is the answer to what, since when, who and then.
