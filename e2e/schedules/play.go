@@ -3,6 +3,7 @@ package schedules
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -73,7 +74,11 @@ func (b *Batch) await(ctx context.Context, s history.ScriptStep) bool {
 	if s.Until == "" {
 		return true
 	}
-	tick := time.NewTicker(poll)
+	interval := poll
+	if s.Until == script.Asked || s.Until == script.Known {
+		interval = 4 * poll // each look is a request
+	}
+	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	over := time.After(patience)
 	calm := b.calm
@@ -104,11 +109,15 @@ func (b *Batch) holds(ctx context.Context, s history.ScriptStep) bool {
 		return run.Ended()
 	case script.Failed:
 		return run.State == "FAILED" || run.State == "FINISHED"
-	case script.Known:
+	case script.Known, script.Asked:
+		if run.Ended() {
+			return true
+		}
 		r := b.Client.Do(ctx, rig.Ask{
-			Who: "fay", Operation: "getRun", Method: http.MethodGet, Path: rig.RunPath(run.Stack, run.ID), Stack: run.Stack, Run: run.ID, Replica: -1,
+			Who: "fay", Operation: "explainRun", Method: http.MethodGet, Path: rig.RunPath(run.Stack, run.ID, shows["explainRun"]), Stack: run.Stack, Run: run.ID, Replica: -1,
 		})
-		return r.Status == http.StatusOK
+		var e explanation
+		return r.Status == http.StatusOK && (s.Until == script.Known || json.Unmarshal(r.Answer, &e) == nil && e.Approvals != nil)
 	}
 	return true
 }

@@ -56,6 +56,9 @@ func (c *Client) Do(ctx context.Context, a Ask) history.Request {
 		a.Replica = rand.IntN(len(c.replicas))
 	}
 	g := c.replicas[a.Replica]
+	if !g.running() {
+		g = c.replicas[(a.Replica+1)%len(c.replicas)] // as a load balancer does
+	}
 	address := a.Path
 	if address == "" || address[0] != '/' {
 		address = "/v1/accounts/" + Account + "/" + a.Path

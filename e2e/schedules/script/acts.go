@@ -1,6 +1,7 @@
 package script
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -8,7 +9,7 @@ import (
 // acts adds acts of people about the latest run of a stack.
 func (d *drawer) acts(stack string, n int) {
 	for range n {
-		when := step{After: d.pause(), Until: pick(d, []weighted[string]{{70, Waiting}, {20, Known}, {10, ""}})}
+		when := step{After: d.pause(), Until: pick(d, []weighted[string]{{55, Asked}, {25, Waiting}, {10, Known}, {10, ""}})}
 		d.act(stack, when)
 		if d.chance(20) {
 			d.act(stack, step{With: true})
@@ -26,7 +27,7 @@ func (d *drawer) act(stack string, s step) {
 	var args []string
 	switch s.Do {
 	case Approve, Reject, Revoke:
-		s.Who = one(d, approvers)
+		s.Who = d.approver(stack)
 		if d.chance(35) {
 			args = append(args, "pin", one(d, []string{"now", "now", "now", "old"}))
 		}
@@ -65,5 +66,23 @@ func (d *drawer) operator() string {
 	return pick(d, []weighted[string]{{45, "dan"}, {25, "eve"}, {25, "otto"}, {5, "ann"}})
 }
 
-// approvers hold tokens with different rights: not all of them may approve.
-var approvers = []string{"ann", "ann", "ann", "bob", "bob", "bob", "cara", "cara", "dan", "eve", "fay", "jane", "jane-2", "otto"}
+// approver returns somebody who decides about a stack: mostly somebody who may.
+func (d *drawer) approver(stack string) string {
+	if d.chance(15) {
+		return one(d, People).Name
+	}
+	group := ""
+	for _, s := range d.script.Stacks {
+		for _, l := range s.Labels {
+			if g, ok := strings.CutPrefix(l, "gantry:approvers="); ok && s.ID == stack {
+				group = g
+			}
+		}
+	}
+	for {
+		p := one(d, People)
+		if p.Role != "viewer" && p.Name != "jane" && p.Name != "jane-2" && (group == "" || slices.Contains(p.Groups, group)) {
+			return p.Name
+		}
+	}
+}

@@ -58,6 +58,7 @@ const (
 	Ended   = "ended"   // the stack's latest run has ended
 	Failed  = "failed"  // it has failed
 	Known   = "known"   // Gantry knows the stack's latest run
+	Asked   = "asked"   // Gantry asks people about it
 )
 
 // New returns the script of a schedule.
@@ -180,7 +181,7 @@ func (d *drawer) changes() []string {
 // labels returns random labels: most can be followed.
 func (d *drawer) labels() []string {
 	labels := []string{"gantry:managed"}
-	confirm := pick(d, []weighted[string]{{12, ""}, {26, "manual"}, {37, "auto"}, {25, "no-deletes"}})
+	confirm := pick(d, []weighted[string]{{12, ""}, {37, "manual"}, {25, "auto"}, {26, "no-deletes"}})
 	if confirm != "" {
 		labels = append(labels, "gantry:confirm="+confirm)
 	}

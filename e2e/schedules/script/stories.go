@@ -55,7 +55,7 @@ func (d *drawer) tellContest() {
 	})
 	d.do(step{Do: Push, Stack: s}, d.changes()...)
 	for range 1 + d.IntN(2) {
-		d.act(s, step{After: d.pause(), Until: Waiting})
+		d.act(s, step{After: d.pause(), Until: one(d, []string{Asked, Asked, Waiting})})
 		for range 1 + d.IntN(4) {
 			d.act(s, step{With: true})
 		}
