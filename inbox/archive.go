@@ -91,7 +91,7 @@ COMMIT;`
 	selectRow  = "SELECT n, idx, status, attempts, forwarded, error, doc FROM deliveries WHERE "
 	insertBody = "INSERT OR REPLACE INTO bodies VALUES (?, ?)"
 
-	chunk = 4000 // rows of one transaction, about
+	chunk = 500 // rows of one transaction, about
 
 	// A row costs more processor time than accepting its event. While more events
 	// arrive than this a second, the archive lags, and catches up later.

@@ -273,7 +273,7 @@ func (in *Inbox) replay(ctx context.Context) error {
 		in.queue.spilled = l.segs[0].base
 		in.refill()
 	}
-	in.archive.allow(chunk)
+	in.archive.allow(archivePace)
 	if err := in.archive.follow(ctx); err != nil {
 		in.log.Warn("inbox: cannot write the archive", "error", err)
 	}
@@ -329,7 +329,7 @@ func (in *Inbox) Close() error {
 	close(in.stop)
 	in.wg.Wait()
 	in.metrics.unregister()
-	in.archive.allow(chunk)
+	in.archive.allow(archivePace)
 	if err := in.archive.follow(in.background); err != nil {
 		in.log.Warn("inbox: the archive lacks the last deliveries until the next start", "error", err)
 	}

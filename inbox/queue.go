@@ -55,7 +55,7 @@ type run struct {
 const (
 	runBytes      = 400
 	pendingBytes  = 56
-	maxQueueBytes = 4 << 20
+	maxQueueBytes = 2 << 20
 )
 
 // queue holds the pending runs. Beyond its limit the events from spilled on are
