@@ -517,7 +517,8 @@ func (in *Inbox) Health() Health {
 	return h
 }
 
-// oldestPending returns when the oldest pending event arrived.
+// oldestPending returns when the oldest pending event arrived. Those of runs whose
+// signals fail may have been moved to the end of the log.
 func (in *Inbox) oldestPending() time.Time {
 	idx, ok := in.records.nextPending(0)
 	if !ok {
@@ -525,5 +526,12 @@ func (in *Inbox) oldestPending() time.Time {
 	}
 	rec, _ := in.records.read(idx)
 	e, _ := readEvent(rec) // an unreadable one has no time
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for _, r := range in.queue.runs {
+		if at := timeOf(r.events[0].n); r.attempts > 0 && at.Before(e.ReceivedAt) {
+			e.ReceivedAt = at
+		}
+	}
 	return e.ReceivedAt
 }

@@ -113,7 +113,7 @@ func TestPendingAndDeadOutliveEverythingElse(t *testing.T) {
 		stuck, refused := runRef(1), runRef(2)
 		target := &fakeTarget{fail: func(run spacelift.RunRef, _ []managed.RunEvent) error {
 			switch run {
-			case stuck:
+			case stuck, runRef(4):
 				return errAway
 			case refused:
 				return ErrRefused
@@ -129,9 +129,13 @@ func TestPendingAndDeadOutliveEverythingElse(t *testing.T) {
 			accept(t, in, notice(runRef(1000+i), 0, spacelift.RunStateQueued))
 			if i%20 == 0 {
 				pass(5 * time.Second)
+				if h := in.Health(); h.OldestPending.Sub(pending.ReceivedAt).Abs() > time.Second {
+					t.Fatalf("after %d the oldest pending one is of %v, want %v", i, h.OldestPending, pending.ReceivedAt)
+				}
 			}
 			if i == 700 {
 				accept(t, in, notice(stuck, 1, spacelift.RunStateReady))
+				accept(t, in, notice(runRef(4), 0, spacelift.RunStateQueued))
 			}
 		}
 		pass(time.Minute)
@@ -159,7 +163,7 @@ func TestPendingAndDeadOutliveEverythingElse(t *testing.T) {
 		closeInbox(t, in)
 		in = open(t, opts)
 		check("after reopening")
-		if h := in.Health(); h.Pending != 2 || h.Dead != 1 || h.Problem != "" {
+		if h := in.Health(); h.Pending != 3 || h.Dead != 1 || h.Problem != "" {
 			t.Errorf("health %+v", h)
 		}
 		if got := accept(t, in, notice(stuck, 1, spacelift.RunStateReady)).Outcome; got != OutcomeDuplicate {
