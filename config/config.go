@@ -46,6 +46,7 @@ type Config struct {
 	Tokens         []authority.Token   `setting:"tokens" doc:"Tokens of the API under /v1. gantry token create makes them."`
 	Bindings       []authority.Binding `setting:"bindings" doc:"Roles of people, groups and tokens, and where they hold. Gantry refuses everything that no role allows."`
 	Issuers        []authority.Issuer  `setting:"issuers" doc:"Issuers of OpenID Connect whose tokens Gantry takes: identity providers of people, and of workloads such as GitHub Actions."`
+	SignIn         authority.SignIn    `setting:"signIn"`
 	People         []Person            `setting:"people" doc:"People with several names. Nobody can approve a run that another name of theirs triggered or wrote."`
 	Channels       []Channel           `setting:"channels" doc:"Channels of notifications: Slack and signed webhooks."`
 	Windows        []Window            `setting:"windows" doc:"Times at which Gantry may confirm. A label or profile names them."`
@@ -135,6 +136,7 @@ func Default() Config {
 		Temporal:  Temporal{Address: client.DefaultHostPort, Namespace: client.DefaultNamespace, TaskQueue: "gantry"},
 		Inbox:     Inbox{Linger: 2 * time.Second, Concurrency: 16, EntryCount: 50_000, EntryBytes: 128 << 20, BodyCount: 20_000, BodyBytes: 64 << 20, LogCount: 10_000},
 		Reconcile: Reconcile{Interval: 2 * time.Minute},
+		SignIn:    authority.SignIn{Scopes: "openid profile email", Idle: time.Hour, Lifetime: 12 * time.Hour},
 		Guardian:  Guardian{Webhook: "gantry", Reenable: true},
 	}
 }
@@ -192,6 +194,7 @@ func (c Config) validate(withoutAccount bool, origins map[string]string) error {
 	if _, err := authority.NewIssuers(c.Issuers); err != nil {
 		problems = append(problems, err)
 	}
+	problems = append(problems, c.SignIn.Problems(c.Issuers)...)
 	problems = append(problems, c.channelProblems()...)
 	if _, err := c.Definitions(); err != nil {
 		problems = append(problems, err)

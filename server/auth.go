@@ -19,7 +19,8 @@ import (
 type keyring struct {
 	rules    atomic.Pointer[authority.Rules]
 	issuers  *authority.Issuers
-	trusts   bool // issuers, whose people aren't known in advance
+	signIn   *signIn // nil for none
+	trusts   bool    // issuers, whose people aren't known in advance
 	sources  sources
 	failures *refusalLimiter // a bucket of its own: neither failed notifications nor failed calls use up the other's
 	refused  reasonCounters
@@ -39,7 +40,8 @@ func newKeyring(cfg Config, m *metrics, log *slog.Logger) (*keyring, error) {
 	}
 	k := &keyring{issuers: issuers, trusts: len(cfg.Issuers) > 0, sources: sources{cfg.TrustedProxies}, failures: newRefusalLimiter(cfg.Refusals), refused: m.refusedTokens, log: log, audit: cfg.Audit}
 	k.rules.Store(rules)
-	return k, nil
+	k.signIn, err = newSignIn(cfg, k)
+	return k, err
 }
 
 type principalKey struct{}
@@ -56,12 +58,12 @@ func personOf(ctx context.Context) decide.Person { return principalOf(ctx).Perso
 // authenticate passes on requests with valid credentials.
 func (k *keyring) authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		p, err := k.find(r)
+		p, err := k.find(w, r)
 		if err != nil {
 			k.refuse(w, r, err)
 			return
 		}
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), principalKey{}, p)))
+		next.ServeHTTP(w, withPrincipal(r, p))
 	})
 }
 
@@ -69,8 +71,8 @@ func (k *keyring) authenticate(next http.Handler) http.Handler {
 // wrong token, although the request needs none.
 func (k *keyring) recognize(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if p, err := k.find(r); err == nil {
-			r = r.WithContext(context.WithValue(r.Context(), principalKey{}, p))
+		if p, err := k.find(w, r); err == nil {
+			r = withPrincipal(r, p)
 		} else if isBearer(r.Header.Get("Authorization")) && !is[*authority.IssuerUnavailableError](err) { // a proxy may pass on its own credentials
 			k.record(w, r, err)
 		}
@@ -85,6 +87,8 @@ const (
 	reasonExpiredToken = "expired-token"
 	reasonRevokedToken = "revoked-token"
 	reasonInvalidJWT   = "invalid-jwt"
+	reasonSessionEnded = "session-ended"
+	reasonCrossSite    = "cross-site"
 )
 
 // errNoToken reports a request without a token.
@@ -94,7 +98,9 @@ var errNoToken = errors.New("no token")
 // bearer of a token that was valid learns what became of it.
 func whyRefused(err error) (reason, remedy string) {
 	switch {
-	case errors.Is(err, errNoToken):
+	case errors.Is(err, authority.ErrSessionEnded):
+		return reasonSessionEnded, "the session has ended; sign in again"
+	case errors.Is(err, errNoToken), errors.Is(err, authority.ErrNoSession):
 		return reasonNoToken, "send the header Authorization: Bearer <token>; an administrator creates tokens with gantry token create"
 	case errors.Is(err, authority.ErrExpiredToken):
 		return reasonExpiredToken, "the token has expired; an administrator creates another with gantry token create"
@@ -109,10 +115,16 @@ func whyRefused(err error) (reason, remedy string) {
 
 // refuse answers a request without valid credentials.
 func (k *keyring) refuse(w http.ResponseWriter, r *http.Request, err error) {
-	if is[*authority.IssuerUnavailableError](err) {
+	switch {
+	case is[*authority.IssuerUnavailableError](err):
 		k.log.WarnContext(r.Context(), "issuer unavailable", "requestId", requestIDOf(w), "error", err)
 		p, after := problemOf(err)
 		writeProblemAfter(w, p, after)
+		return
+	case errors.Is(err, errCrossSite):
+		k.refused.add(reasonCrossSite)
+		p, _ := problemOf(err)
+		writeProblem(w, p)
 		return
 	}
 	remedy, wait := k.record(w, r, err)
@@ -153,9 +165,12 @@ func isBearer(authorization string) bool {
 
 // find returns the caller. With two headers it is unclear which one counts, so neither
 // does.
-func (k *keyring) find(r *http.Request) (authority.Principal, error) {
+func (k *keyring) find(w http.ResponseWriter, r *http.Request) (authority.Principal, error) {
 	headers := r.Header.Values("Authorization")
-	if len(headers) == 0 {
+	switch {
+	case len(headers) == 0 && k.signIn != nil:
+		return k.signIn.principal(w, r)
+	case len(headers) == 0:
 		return authority.Principal{}, errNoToken
 	}
 	if len(headers) > 1 || !isBearer(headers[0]) {

@@ -74,6 +74,11 @@ type Config struct {
 	// Issuers are those whose tokens count.
 	Issuers []authority.Issuer
 
+	// SignIn lets people sign in with a browser; without an issuer, nobody can.
+	// ClientSecret and SessionKey are its secrets.
+	SignIn                   authority.SignIn
+	ClientSecret, SessionKey string
+
 	// Bindings give people, groups and tokens roles.
 	Bindings []authority.Binding
 

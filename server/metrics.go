@@ -32,7 +32,7 @@ var (
 		reasonSignatureMissing, reasonSHA1Only, reasonSignatureMalformed, reasonSignatureMismatch, reasonOtherAccount, reasonSecretHeader,
 		reasonBodyTooLarge, reasonBodyUnreadable, reasonLargeBodies, reasonTooMany,
 	}
-	refusedTokenReasons = []string{reasonNoToken, reasonUnknownToken, reasonExpiredToken, reasonRevokedToken, reasonInvalidJWT, reasonTooMany}
+	refusedTokenReasons = []string{reasonNoToken, reasonUnknownToken, reasonExpiredToken, reasonRevokedToken, reasonInvalidJWT, reasonSessionEnded, reasonCrossSite, reasonTooMany}
 )
 
 // reasonCounters holds a counter for each reason.

@@ -54,6 +54,8 @@ var kinds = []kind{
 	{status: 401, slug: reasonOtherAccount, title: "Invalid signature"},
 	{status: 401, slug: reasonSecretHeader, title: "Invalid secret header"},
 	{status: 403, slug: "forbidden", title: "Insufficient role"},
+	{status: 403, slug: "cross-site", title: "Cross-site request", of: matching(wraps(errCrossSite),
+		"another site may have sent it; a page of Gantry sends the header X-CSRF-Token with the cookie's value, and programs send a bearer token")},
 	{status: 403, slug: "not-entitled", title: "Not an eligible approver", of: refusedAs(managed.ErrTypeNotEntitled)},
 	{status: 403, slug: "self-approval", title: "You can't approve your own run", of: refusedAs(managed.ErrTypeSelfApproval)},
 	{status: 404, slug: "unknown-freeze", title: "Unknown freeze", of: refusedAs(freeze.ErrTypeUnknown)},

@@ -141,6 +141,11 @@ var provoked = map[string]func(t *testing.T) *httptest.ResponseRecorder{
 	"spacelift-refused": func(t *testing.T) *httptest.ResponseRecorder {
 		return withStacks(t, &account{err: spacelift.ErrUnauthorized}).get("/v1/accounts/acme/stacks", viewerToken)
 	},
+	"cross-site": func(t *testing.T) *httptest.ResponseRecorder {
+		b := newBrowser(t)
+		b.signIn()
+		return b.ask(http.MethodPost, decisions, approve)
+	},
 	"issuer-unavailable": func(t *testing.T) *httptest.ResponseRecorder {
 		i := issuertest.New(t)
 		token := i.Sign(map[string]any{"aud": "gantry"})

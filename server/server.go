@@ -71,6 +71,7 @@ func New(cfg Config, box Inbox, temporal Temporal, registry *prometheus.Registry
 	routes.NotFound(unrouted(routes))
 	routes.MethodNotAllowed(unrouted(routes))
 	docs.mount(routes)
+	keys.signIn.mount(routes)
 	answers := genserver.StrictHTTPServerOptions{RequestErrorHandlerFunc: h.unreadable, ResponseErrorHandlerFunc: h.failed}
 	strict := genserver.NewStrictHandlerWithOptions(h, []genserver.StrictMiddlewareFunc{h.authorize(contract), h.begin, h.recorded}, answers)
 	genserver.HandlerWithOptions(strict, genserver.ChiServerOptions{BaseRouter: routes, ErrorHandlerFunc: h.unbindable})

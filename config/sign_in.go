@@ -1,0 +1,22 @@
+package config
+
+import "log/slog"
+
+// SignInSecrets are the secrets of signing in with a browser.
+type SignInSecrets struct{ Client, Session string }
+
+// SignInSecrets reads the files of the secrets; there are none without an issuer.
+func (c Config) SignInSecrets(log *slog.Logger) (secrets SignInSecrets, err error) {
+	if c.SignIn.Issuer == "" {
+		return SignInSecrets{}, nil
+	}
+	client, err := NewSecret("", c.SignIn.ClientSecretFile, log)
+	if err != nil {
+		return SignInSecrets{}, err
+	}
+	session, err := NewSecret("", c.SignIn.SessionKeyFile, log)
+	if err != nil {
+		return SignInSecrets{}, err
+	}
+	return SignInSecrets{client.Value(), session.Value()}, nil
+}
