@@ -39,9 +39,17 @@ type Activities struct {
 	// Notifier sends messages to people.
 	Notifier Notifier
 
+	// Alarms are the channels that receive every alarm about a run, beside those of its
+	// stack.
+	Alarms []string
+
 	// OnConfirmedUnseen is called when a confirmation took effect on a plan that
 	// Gantry had not judged; nil calls nothing.
 	OnConfirmedUnseen func()
+
+	// OnBypassed is called when a plan was confirmed or applied against the policy in
+	// effect; nil calls nothing.
+	OnBypassed func()
 
 	// Now is the clock for windows and freezes; nil is the machine's.
 	Now func() time.Time

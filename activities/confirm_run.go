@@ -158,7 +158,7 @@ func (a *Activities) check(ctx context.Context, api Spacelift, in managed.Confir
 // by, and checks the stack's brakes, windows and freezes. An empty outcome means
 // that they allow the confirmation.
 func (a *Activities) checkRules(ctx context.Context, in managed.ConfirmRunInput, run spacelift.Run) (managed.ConfirmResult, error) {
-	rules, err := a.timed(ctx, in.Run, in.PlanSince, a.rules(in.Run.Stack, run.StackLabels))
+	rules, err := a.timed(ctx, ReadRulesInput{Run: in.Run, PlanSince: in.PlanSince}, a.rules(in.Run.Stack, run.StackLabels))
 	if err != nil {
 		return managed.ConfirmResult{}, err
 	}

@@ -23,6 +23,10 @@ type ReadRulesInput struct {
 	// Plan is the state version of the plan whose resources ReadRules reads along;
 	// nil for none.
 	Plan *int `json:"plan,omitempty"`
+
+	// GateAt is the time of a confirmation that wasn't Gantry's. With it, ReadRules
+	// computes the gate as it was then.
+	GateAt time.Time `json:"gateAt,omitzero"`
 }
 
 // ReadRules resolves labels to rules by the configuration of this replica. Labels
@@ -37,13 +41,14 @@ func (a *Activities) ReadRules(ctx context.Context, in ReadRulesInput) (managed.
 	if spacelift.Managed(rules.Labels) {
 		rules.Followers = a.followersOf(ctx, in.Run.Account, in.Run.Stack)
 	}
-	if in.PlanSince.IsZero() {
+	rules.Alarms = a.Alarms
+	if in.PlanSince.IsZero() && in.GateAt.IsZero() {
 		return rules, nil
 	}
 	if in.Plan != nil && spacelift.Managed(rules.Labels) {
 		rules.Resources = a.resources(ctx, in.Run, *in.Plan)
 	}
-	return a.timed(ctx, in.Run, in.PlanSince, rules)
+	return a.timed(ctx, in, rules)
 }
 
 func (a *Activities) rules(stack spacelift.StackID, labels []string) managed.Rules {
@@ -51,16 +56,20 @@ func (a *Activities) rules(stack spacelift.StackID, labels []string) managed.Rul
 	return managed.Rules{Labels: labels, Policy: a.Definitions.Resolve(labels).Of(stack)}
 }
 
-// timed adds the rules that depend on the time: the gate as it is now, and the
-// deadlines of a plan.
-func (a *Activities) timed(ctx context.Context, run spacelift.RunRef, planSince time.Time, rules managed.Rules) (managed.Rules, error) {
-	freezes, err := a.freezes(ctx, run.Account)
+// timed adds the rules that depend on the time: the gate as it is now, or at GateAt,
+// and the deadlines of a plan.
+func (a *Activities) timed(ctx context.Context, in ReadRulesInput, rules managed.Rules) (managed.Rules, error) {
+	freezes, err := a.freezes(ctx, in.Run.Account)
 	if err != nil {
 		return managed.Rules{}, err
 	}
-	rules.Gate = a.Definitions.Gate(rules.Policy, string(run.Stack), freezes, a.now())
-	if !planSince.IsZero() {
-		rules.Schedule = a.Definitions.Schedule(rules.Policy, planSince)
+	at := a.now()
+	if !in.GateAt.IsZero() {
+		at = in.GateAt
+	}
+	rules.Gate = a.Definitions.Gate(rules.Policy, string(in.Run.Stack), freezes, at)
+	if !in.PlanSince.IsZero() {
+		rules.Schedule = a.Definitions.Schedule(rules.Policy, in.PlanSince)
 		rules.Approvers = a.Definitions.Approvers(rules.Policy.Approvers.Value)
 	}
 	return rules, nil

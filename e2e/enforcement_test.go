@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -89,4 +90,34 @@ func TestEnforcementHoldsUpNothingElse(t *testing.T) {
 	if run := w.phase("plain", plain, api.PhaseDone); run.State != "FINISHED" {
 		t.Errorf("the plan that is left to people ended as %s", run.State)
 	}
+}
+
+// Without enforcement nothing holds a person in Spacelift back, and with autodeploy
+// Spacelift asks nobody: both are alarms, in the channels and in lists.
+func TestABypassIsAnAlarm(t *testing.T) {
+	plain, autodeploy := twoApprove, twoApprove
+	autodeploy.ID, autodeploy.Autodeploy = "billing-auto", true
+	w := newWorld(t, plain, autodeploy)
+	ops := newTarget(t)
+	w.servePeople("channels:\n" + ops.channel("ops") + "guardian: {notify: [ops]}\n")
+
+	id := w.change(plain.ID, 9)
+	w.phase(plain.ID, id, api.PhaseWaiting)
+	if !w.confirmedBy("alice", plain.ID, id) {
+		t.Fatal("Spacelift refused the author though nothing is enforced")
+	}
+	for stack, run := range map[spacelift.StackID]runID{plain.ID: id, autodeploy.ID: w.change(autodeploy.ID, 9)} {
+		done := w.phase(stack, run, api.PhaseDone)
+		if done.Bypass == nil || !slices.ContainsFunc(done.Timeline, func(e api.TimelineEntry) bool { return e.Kind == "bypass" }) {
+			t.Errorf("%s: bypass %+v, timeline %+v", stack, done.Bypass, done.Timeline)
+		}
+		ops.receives(w, "run.bypassed")
+	}
+	w.eventually("both runs are listed", func(ctx context.Context) error {
+		listed, err := w.client.ListRunsWithResponse(ctx, &api.ListRunsParams{Bypassed: new(true)})
+		if err == nil && (listed.JSON200 == nil || len(listed.JSON200.Runs) != 2) {
+			err = fmt.Errorf("listed: %s", listed.Body)
+		}
+		return err
+	})
 }

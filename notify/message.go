@@ -22,6 +22,10 @@ const (
 	// than the one that Gantry had checked.
 	RunConfirmedUnseen = "run.confirmed_unseen"
 
+	// RunBypassed is an alarm: a plan was confirmed or applied in Spacelift against the
+	// policy in effect.
+	RunBypassed = "run.bypassed"
+
 	ChainHeld    = "chain.held"
 	ChainResumed = "chain.resumed"
 	ChainEnded   = "chain.ended"

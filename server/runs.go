@@ -9,6 +9,7 @@ import (
 	workflowpb "go.temporal.io/api/workflow/v1"
 
 	"github.com/gantryhq/gantry/decide/managed"
+	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/gen/api"
 	genserver "github.com/gantryhq/gantry/gen/server"
 	"github.com/gantryhq/gantry/spacelift"
@@ -32,6 +33,9 @@ func (h *handlers) ListRuns(ctx context.Context, req genserver.ListRunsRequestOb
 		{"state", managed.AttrRunState, deref(p.State)},
 		{"phase", managed.AttrPhase, string(deref(p.Phase))},
 	}
+	if deref(p.Bypassed) {
+		filters = append(filters, filter{"bypassed", managed.AttrBypassed, managed.AttrTrue})
+	}
 	runs, next, err := listExecutions(ctx, h, search{managed.ManageRunType, accounts, filters, p.PageSize, p.PageToken}, toAPIRunSummary)
 	return genserver.ListRuns200JSONResponse{Runs: runs, NextPageToken: next}, err
 }
@@ -53,6 +57,7 @@ func toAPIRun(s managed.RunStatus) api.Run {
 		Managed: s.Managed, Labels: s.Labels, Policy: toAPIPolicy(s.Policy), Outcome: nonEmpty(s.Outcome),
 		Branch: nonEmpty(s.Branch), TriggeredBy: nonEmpty(s.TriggeredBy), URL: nonEmpty(s.URL), StackName: nonEmpty(s.StackName),
 		StartedAt: s.StartedAt, LastEventAt: nonZero(s.LastEventAt),
+		Enforcement: optional(s.Enforcement, toAPIEnforcement), Bypass: optional(s.Bypass, toAPIBypass),
 		WaitingFor: optional(s.WaitingFor, toAPIWaitingFor), Gate: optional(s.Gate, toAPIGate), Approvals: optional(s.Approvals, toAPIApprovals),
 		Failure: optional(s.Failure, toAPIFailure), Retry: optional(s.Retry, toAPIRetryState), RetryOf: optional(s.RetryOf, toAPIRetryOf),
 		States: toAPIList(s.States, toAPIStateEntry), Timeline: toAPIList(s.Timeline, toAPITimelineEntry),
@@ -130,11 +135,23 @@ func toAPIRunSummary(e *workflowpb.WorkflowExecutionInfo) (r api.RunSummary, acc
 		return r, "", "", err
 	}
 	attrs := e.GetSearchAttributes()
-	return api.RunSummary{
+	r = api.RunSummary{
 		Account: string(run.Account), Stack: string(run.Stack), Run: string(run.Run),
 		State: keyword(attrs, managed.AttrRunState), Type: keyword(attrs, managed.AttrRunType), Phase: toAPIPhase(managed.Phase(keyword(attrs, managed.AttrPhase))),
 		StartedAt: e.GetStartTime().AsTime(), EndedAt: endedAt(e), Execution: toAPIExecution(e),
-	}, string(run.Account), string(run.Stack), nil
+	}
+	if keyword(attrs, managed.AttrBypassed) == managed.AttrTrue {
+		r.Bypassed = new(true)
+	}
+	return r, string(run.Account), string(run.Stack), nil
+}
+
+func toAPIEnforcement(e policy.Enforcement) api.Enforcement {
+	return api.Enforcement{Level: string(e.Level), Reason: e.Reason}
+}
+
+func toAPIBypass(b managed.Bypass) api.Bypass {
+	return api.Bypass{At: b.At, StateVersion: b.StateVersion, Actor: nonEmpty(b.Actor), Reason: b.Reason}
 }
 
 // toAPIPhase returns the phase of a run, which is queued until its execution reports
@@ -151,7 +168,7 @@ func toAPIExplanation(e managed.Explanation) api.Explanation {
 	return api.Explanation{
 		Account: string(e.Run.Account), Stack: string(e.Run.Stack), Run: string(e.Run.Run), State: nonEmpty(string(e.State)),
 		Phase: toAPIPhase(e.Phase), Summary: e.Summary, Chains: toAPIChainRefs(e.Chains), Followers: followers(e.Followers),
-		WaitingFor: optional(e.WaitingFor, toAPIWaitingFor), Approvals: optional(e.Approvals, toAPIApprovals), Resources: optional(e.Resources, toAPIPlannedResources), Unblock: toAPIUnblock(e.Unblock),
+		Enforcement: optional(e.Enforcement, toAPIEnforcement), WaitingFor: optional(e.WaitingFor, toAPIWaitingFor), Approvals: optional(e.Approvals, toAPIApprovals), Resources: optional(e.Resources, toAPIPlannedResources), Unblock: toAPIUnblock(e.Unblock),
 		Next: toAPIList(e.Next, func(n managed.NextStep) api.NextStep { return api.NextStep{At: nonZero(n.At), What: n.What} }),
 		Rules: toAPIList(e.Rules, func(r managed.Rule) api.Rule {
 			return api.Rule{Name: r.Name, Value: r.Value, Origin: r.Origin, Effect: string(r.Effect), Detail: nonEmpty(r.Detail)}

@@ -47,6 +47,16 @@ func slim(i metric.Instrument) (metric.Stream, bool) {
 	return s, true
 }
 
+// bypassed counts plans that were confirmed or applied in Spacelift against the policy
+// in effect.
+func bypassed(r prometheus.Registerer) prometheus.Counter {
+	c := prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "gantry_run_bypassed_total", Help: "Plans that were confirmed or applied in Spacelift against the policy in effect.",
+	})
+	r.MustRegister(c)
+	return c
+}
+
 // checkToAct measures the age of Spacelift's answer when Gantry sends the action
 // that depends on it.
 func checkToAct(r prometheus.Registerer) func(spaceliftapi.Call) {

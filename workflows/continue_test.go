@@ -178,7 +178,7 @@ func TestManageRunID(t *testing.T) {
 
 func TestSearchAttributesAreKeywords(t *testing.T) {
 	want := []string{
-		"GantryAccount", "GantryStack", "GantryRunState", "GantryRunType", "GantryPhase", "GantryFingerprint",
+		"GantryAccount", "GantryStack", "GantryRunState", "GantryRunType", "GantryPhase", "GantryFingerprint", "GantryBypassed",
 	}
 	if diff := cmp.Diff(want, managed.SearchAttributes()); diff != "" {
 		t.Errorf("search attributes (-want +got):\n%s", diff)

@@ -71,6 +71,8 @@ func (m *manager) readRules(ctx workflow.Context, _ managed.Next) error {
 	in := activities.ReadRulesInput{Run: s.Run, Labels: s.Labels}
 	if s.Ask != nil {
 		in.PlanSince, in.Plan = s.Ask.Since, s.PlanToRead()
+	} else {
+		in.GateAt = s.Unjudged()
 	}
 	var rules managed.Rules
 	err := workflow.ExecuteLocalActivity(withQuickCall(ctx), a.ReadRules, in).Get(ctx, &rules)
@@ -83,7 +85,17 @@ func (m *manager) readRules(ctx workflow.Context, _ managed.Next) error {
 		return nil
 	}
 	rules.Labels = s.Labels
+	before := m.known.Bypass
 	m.known.TakeRules(now, rules, s.Ask != nil)
+	if b := m.known.Bypass; b != nil && b != before {
+		err = workflow.ExecuteLocalActivity(withQuickCall(ctx), a.ReportBypass, activities.ReportBypassInput{Run: s.Run, Bypass: *b}).Get(ctx, nil)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			m.log.Warn("a bypass was not counted", "error", because(err))
+		}
+	}
 	return nil
 }
 

@@ -56,11 +56,12 @@ func newRunsListCommand(r *remote) *cobra.Command {
 	stack := f.String("stack", "", "only runs of this stack")
 	state := f.String("state", "", "only runs in this Spacelift state, such as UNCONFIRMED")
 	phase := f.String("phase", "", "only runs in this phase, such as waiting")
+	bypassed := f.Bool("bypassed", false, "only runs of which a plan was applied against its policy")
 	limit := f.Int("limit", defaultLimit, "how many to list at most")
 	complete(cmd, "phase", phases...)
 	complete(cmd, "state", "QUEUED", "PLANNING", "UNCONFIRMED", "PENDING_REVIEW", "APPLYING", "FINISHED", "FAILED", "DISCARDED", "CANCELED", "STOPPED")
 	cmd.RunE = answering(r, func(ctx context.Context, s *session, _ []string) (api.RunList, error) {
-		return s.runs(ctx, api.ListRunsParams{Account: given(*account), Stack: given(*stack), State: given(*state), Phase: given(api.Phase(*phase))}, *limit)
+		return s.runs(ctx, api.ListRunsParams{Account: given(*account), Stack: given(*stack), State: given(*state), Phase: given(api.Phase(*phase)), Bypassed: given(*bypassed)}, *limit)
 	}, func(s *session, list api.RunList) error {
 		t := newTable(s.out, "RUN", "TYPE", "STATE", "PHASE", "STARTED", "ENDED")
 		for _, run := range list.Runs {

@@ -148,8 +148,12 @@ func decideState(s Situation) Next {
 			Reason: fmt.Sprintf("this version of Gantry does not know the run type %q: it follows the run and does nothing", s.Type),
 			What:   WaitSpacelift, Who: "unknown: check the run in Spacelift",
 		}
+	case s.unjudged() != nil:
+		return judging(s, passing(s, PhaseApplying, ""))
 	case s.stopping != nil:
 		return decideStop(s)
+	case s.appliesUnasked():
+		return s.readFirst(passing(s, PhaseApplying, "Spacelift applies a plan that nobody was asked about"))
 	case s.decidedElsewhere():
 		return s.readFirst(passing(s, PhaseApplying, "the run continues, and Gantry checks who decided"))
 	}

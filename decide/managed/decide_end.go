@@ -18,6 +18,9 @@ const longestRetry = time.Hour
 // that only a notification named is none yet.
 func decideEnd(s Situation) Next {
 	end := Next{Do: DoFinish, Phase: PhaseDone, Reason: outcome(s.RunStatus)}
+	if s.unjudged() != nil {
+		return judging(s, end)
+	}
 	if s.chainsWait() {
 		return end.to(DoNotifyChains)
 	}

@@ -90,17 +90,21 @@ const (
 	AttrRunState = "GantryRunState"
 	AttrRunType  = "GantryRunType"
 	AttrPhase    = "GantryPhase"
+	AttrBypassed = "GantryBypassed" // AttrTrue, or none
 
 	// AttrFingerprint shows what an execution knows of the facts that no
 	// notification carries: see factsFingerprint.
 	AttrFingerprint = "GantryFingerprint"
 )
 
+// AttrTrue is the value of a search attribute that is set or missing.
+const AttrTrue = "true"
+
 // SearchAttributes returns the names of all search attributes that a namespace must
 // have before it can run Gantry's workflows. Without them each execution stalls at
 // its first step, and continues once they exist.
 func SearchAttributes() []string {
-	return []string{AttrAccount, AttrStack, AttrRunState, AttrRunType, AttrPhase, AttrFingerprint}
+	return []string{AttrAccount, AttrStack, AttrRunState, AttrRunType, AttrPhase, AttrFingerprint, AttrBypassed}
 }
 
 // Attribute is a search attribute of an execution: a keyword.
@@ -136,7 +140,15 @@ func Attributes(s RunStatus) []Attribute {
 		{AttrRunType, string(s.Type)},
 		{AttrPhase, string(s.Phase)},
 		{AttrFingerprint, factsFingerprint(s)},
+		{AttrBypassed, bypassed(s)},
 	}
+}
+
+func bypassed(s RunStatus) string {
+	if s.Bypass == nil {
+		return ""
+	}
+	return AttrTrue
 }
 
 // factsFingerprint identifies what an execution knows of labels, reviews and locks

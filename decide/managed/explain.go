@@ -22,6 +22,8 @@ type Explanation struct {
 	Phase   Phase              `json:"phase"`
 	Summary string             `json:"summary"` // one sentence: what it waits for, or how it ended
 
+	Enforcement *policy.Enforcement `json:"enforcement,omitempty"` // see RunStatus
+
 	WaitingFor *WaitingFor         `json:"waitingFor,omitempty"` // nil once the run has ended
 	Unblock    []Unblock           `json:"unblock,omitempty"`    // who can do what to move it on
 	Next       []NextStep          `json:"next,omitempty"`       // what happens if nobody does anything, soonest first
@@ -71,7 +73,7 @@ const (
 // Explain says why a run is where it is, by the same functions that decide.
 func (s Situation) Explain() Explanation {
 	n := s.Next()
-	e := Explanation{Run: s.Run, State: s.State, Phase: n.Phase, Summary: n.Reason, Approvals: s.Approvals, Resources: s.Resources, Chains: s.Chains, Followers: s.Followers}
+	e := Explanation{Run: s.Run, State: s.State, Phase: n.Phase, Summary: n.Reason, Enforcement: s.Enforcement, Approvals: s.Approvals, Resources: s.Resources, Chains: s.Chains, Followers: s.Followers}
 	if n.Do != DoFinish {
 		e.WaitingFor = n.waitingFor(s.RunStatus)
 		e.Unblock = unblock(s, n)

@@ -82,6 +82,11 @@ type Record struct {
 	Parents  *Parents     `json:"parents,omitempty"`
 	Replaced *replacement `json:"replaced,omitempty"`
 
+	// Bypass is the newest application of a plan against the policy in effect, and Judged
+	// the last one that was compared with it.
+	Bypass *Bypass   `json:"bypass,omitempty"`
+	Judged *StateKey `json:"judged,omitempty"`
+
 	Outbox   []Notice `json:"outbox,omitempty"`   // messages that have not arrived yet
 	Spoke    bool     `json:"spoke,omitempty"`    // people received a message that calls for an end
 	Farewell bool     `json:"farewell,omitempty"` // they received the end
@@ -126,7 +131,7 @@ func (r *Record) journal(at time.Time, kind TimelineKind, actor, format string, 
 	}
 	oldest := 0
 	for i, e := range r.Journal {
-		if e.Kind != KindAction && e.Kind != KindPerson && e.Kind != KindAlarm {
+		if e.Kind != KindAction && e.Kind != KindPerson && e.Kind != KindAlarm && e.Kind != KindBypass {
 			oldest = i
 			break
 		}

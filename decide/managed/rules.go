@@ -23,6 +23,10 @@ type Rules struct {
 	// if they are not known.
 	Approvers *policy.Approvers `json:"approvers,omitempty"`
 
+	// Alarms are the channels that receive every alarm about the account, beside those
+	// of the policy.
+	Alarms []string `json:"alarms,omitempty"`
+
 	// URL is the address of the run in Spacelift's user interface.
 	URL string `json:"url,omitempty"`
 
@@ -72,6 +76,7 @@ func (r *Record) TakeRules(at time.Time, rules Rules, here bool) {
 	if ask := r.currentPending(); ask != nil && was != nil && asksOthers(was.Policy, rules.Policy) {
 		ask.reask()
 	}
+	r.judgeApplication(at, rules.Gate)
 	r.ConsiderRetry(at)
 }
 

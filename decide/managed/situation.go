@@ -50,6 +50,7 @@ type Situation struct {
 	released      *StateKey
 	followers     *Followers
 	parents       *Parents
+	judged        *StateKey // see Record.Judged
 	replaced      *replacement
 }
 
@@ -62,7 +63,7 @@ func (r *Record) Situation(at time.Time) Situation {
 		Entered: r.Entered, stopping: r.Stopping, backoff: r.Backoff, diagnosed: r.Diagnosed, retryJudged: r.RetryJudged, readAt: r.ReadAt,
 		Trust: r.Trust, again: r.Again != nil,
 		chainsTold: r.ChainsTold, released: r.Released, followers: r.Followers,
-		parents: r.Parents, replaced: r.Replaced,
+		parents: r.Parents, replaced: r.Replaced, judged: r.Judged,
 	}
 	key := s.Key()
 	now, read := r.apiShowed(key)

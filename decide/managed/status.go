@@ -48,6 +48,10 @@ type RunStatus struct {
 	// asked about the state, such as a lock; nil for none.
 	Block *spacelift.Block `json:"block,omitempty"`
 
+	// Bypass is the newest confirmation or apply against the policy in effect; nil
+	// without one.
+	Bypass *Bypass `json:"bypass,omitempty"`
+
 	Plans []Plan `json:"plans,omitempty"` // what Gantry did about each plan it was to confirm
 
 	// Gate says whether windows and freezes let Gantry confirm; nil until a plan
@@ -268,6 +272,7 @@ const (
 	KindClock    TimelineKind = "clock"    // a reminder, an escalation, a deadline or a timeout
 	KindRules    TimelineKind = "rules"    // the policy or the gate is another than before
 	KindAlarm    TimelineKind = "alarm"    // what must not happen, and did
+	KindBypass   TimelineKind = "bypass"   // a confirmation or an apply against the policy in effect
 )
 
 // Plan is the record of one plan. The state version of UNCONFIRMED
@@ -355,6 +360,9 @@ func (r *Record) Facts() RunStatus {
 	}
 	if r.Stopping != nil {
 		s.Stop = new(r.Stopping.Stop)
+	}
+	if r.Bypass != nil {
+		s.Bypass = new(*r.Bypass)
 	}
 	if r.Followers != nil {
 		s.Followers = slices.Clone(r.Followers.Stacks)

@@ -344,6 +344,21 @@ type AuditList struct {
 // that it was sent and may have taken effect.
 type AuditResult string
 
+// Bypass The newest confirmation or apply against the policy in effect; missing if there was none.
+type Bypass struct {
+	// Actor Who confirmed it, if Spacelift says so.
+	Actor *string `json:"actor,omitempty"`
+
+	// At When, by Spacelift's clock.
+	At time.Time `json:"at"`
+
+	// Reason What the policy demanded, as a sentence.
+	Reason string `json:"reason"`
+
+	// StateVersion Ordinal of the state by which the run continued.
+	StateVersion int `json:"stateVersion"`
+}
+
 // Caller A person or machine that calls the API.
 type Caller struct {
 	// Aliases Other names of the same person. They may not approve runs that one of their names triggered or wrote.
@@ -437,7 +452,8 @@ type ChainEntry struct {
 	// Kind Kind of entry: `event` (the run entered a state), `person` (a decision made through Gantry), `decision` (the next
 	// step that Gantry chose), `action` (Gantry acted in Spacelift), `clock` (a reminder, an escalation, a deadline or a
 	// timeout), `rules` (the policy or the gate changed), `repair` (Spacelift's API showed something that no
-	// notification did), `alarm` (something happened that must not), `note` (anything else).
+	// notification did), `alarm` (something happened that must not), `bypass` (a plan was confirmed or applied against the
+	// policy in effect), `note` (anything else).
 	Kind TimelineKind `json:"kind"`
 
 	// Run The run concerned.
@@ -691,6 +707,16 @@ type Delta struct {
 	Resources int `json:"resources"`
 }
 
+// Enforcement The worth of a stack's policy in Spacelift; missing while Gantry doesn't know it. A run shows what was attached when
+// Gantry last read it; a stack also shows whether the text of the policy is Gantry's.
+type Enforcement struct {
+	// Level `enforced` (Spacelift refuses what Gantry has not approved), `advisory` (people may confirm in Spacelift), `void` (Spacelift applies plans without asking, or Gantry can't act).
+	Level string `json:"level"`
+
+	// Reason The reason, as a sentence.
+	Reason string `json:"reason"`
+}
+
 // Execution The Temporal execution that manages a run.
 type Execution struct {
 	// Status Temporal's status, such as `Running` or `Completed`.
@@ -713,6 +739,10 @@ type Explanation struct {
 
 	// Chains The chains it is part of: the one it began, or those that released it.
 	Chains []ChainRef `json:"chains,omitempty"`
+
+	// Enforcement The worth of a stack's policy in Spacelift; missing while Gantry doesn't know it. A run shows what was attached when
+	// Gantry last read it; a stack also shows whether the text of the policy is Gantry's.
+	Enforcement *Enforcement `json:"enforcement,omitempty"`
 
 	// Followers The managed stacks that follow this run's stack. Gantry releases them when the run finishes.
 	Followers []string `json:"followers,omitempty"`
@@ -1385,6 +1415,9 @@ type Run struct {
 	// Branch Branch the run works on.
 	Branch *string `json:"branch,omitempty"`
 
+	// Bypass The newest confirmation or apply against the policy in effect; missing if there was none.
+	Bypass *Bypass `json:"bypass,omitempty"`
+
 	// Chains The chains it is part of: the one it began, or those that released it.
 	Chains []ChainRef `json:"chains,omitempty"`
 
@@ -1399,6 +1432,10 @@ type Run struct {
 
 	// DriftDetection Whether the run detects or reconciles drift.
 	DriftDetection *bool `json:"driftDetection,omitempty"`
+
+	// Enforcement The worth of a stack's policy in Spacelift; missing while Gantry doesn't know it. A run shows what was attached when
+	// Gantry last read it; a stack also shows whether the text of the policy is Gantry's.
+	Enforcement *Enforcement `json:"enforcement,omitempty"`
 
 	// Failure Why a run failed, as far as Spacelift reports it.
 	Failure *Failure `json:"failure,omitempty"`
@@ -1492,6 +1529,9 @@ type RunSummary struct {
 	// Account Account name.
 	Account string `json:"account"`
 
+	// Bypassed True if a plan was confirmed or applied against the policy in effect; missing otherwise.
+	Bypassed *bool `json:"bypassed,omitempty"`
+
 	// EndedAt When its execution ended; missing while it is open.
 	EndedAt *time.Time `json:"endedAt,omitempty"`
 
@@ -1535,6 +1575,10 @@ type SkipRequest struct {
 type Stack struct {
 	// Account Account name.
 	Account string `json:"account"`
+
+	// Enforcement The worth of a stack's policy in Spacelift; missing while Gantry doesn't know it. A run shows what was attached when
+	// Gantry last read it; a stack also shows whether the text of the policy is Gantry's.
+	Enforcement *Enforcement `json:"enforcement,omitempty"`
 
 	// Gate Whether windows and freezes let Gantry confirm.
 	Gate Gate `json:"gate"`
@@ -1605,7 +1649,8 @@ type TimelineEntry struct {
 	// Kind Kind of entry: `event` (the run entered a state), `person` (a decision made through Gantry), `decision` (the next
 	// step that Gantry chose), `action` (Gantry acted in Spacelift), `clock` (a reminder, an escalation, a deadline or a
 	// timeout), `rules` (the policy or the gate changed), `repair` (Spacelift's API showed something that no
-	// notification did), `alarm` (something happened that must not), `note` (anything else).
+	// notification did), `alarm` (something happened that must not), `bypass` (a plan was confirmed or applied against the
+	// policy in effect), `note` (anything else).
 	Kind TimelineKind `json:"kind"`
 
 	// Source Origin, such as `webhook` or `gantry`.
@@ -1624,7 +1669,8 @@ type TimelineEntry struct {
 // TimelineKind Kind of entry: `event` (the run entered a state), `person` (a decision made through Gantry), `decision` (the next
 // step that Gantry chose), `action` (Gantry acted in Spacelift), `clock` (a reminder, an escalation, a deadline or a
 // timeout), `rules` (the policy or the gate changed), `repair` (Spacelift's API showed something that no
-// notification did), `alarm` (something happened that must not), `note` (anything else).
+// notification did), `alarm` (something happened that must not), `bypass` (a plan was confirmed or applied against the
+// policy in effect), `note` (anything else).
 type TimelineKind = string
 
 // Token A token of the configuration, without its secret.
@@ -1944,6 +1990,9 @@ type ListRunsParams struct {
 
 	// Phase Only runs in this phase.
 	Phase *Phase `form:"phase,omitempty" json:"phase,omitempty"`
+
+	// Bypassed Only runs of which a plan was confirmed or applied against the policy in effect. `false` is no filter.
+	Bypassed *bool `form:"bypassed,omitempty" json:"bypassed,omitempty"`
 
 	// PageSize Maximum number of items in the answer.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`

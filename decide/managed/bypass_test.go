@@ -1,0 +1,128 @@
+package managed
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gantryhq/gantry/decide/policy"
+	"github.com/gantryhq/gantry/notify"
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// applied is a run of nine deletes as the API shows it after these states.
+func appliedRun(actor string, labels []string, states ...spacelift.RunState) spacelift.Run {
+	run := spacelift.Run{
+		Ref: spacelift.RunRef{Account: "acme", Stack: "net", Run: "r"}, Type: spacelift.RunTypeTracked, StackLabels: labels,
+		Delta: &spacelift.Delta{Deleted: 9}, Commit: spacelift.Commit{Hash: "c", AuthorLogin: "author"},
+	}
+	for i, s := range states {
+		t := spacelift.Transition{State: s, StateVersion: i, At: t0.Add(time.Duration(i) * time.Minute)}
+		if s == spacelift.RunStateConfirmed {
+			t.Username = actor
+		}
+		run.History = append(run.History, t)
+		run.State, run.StateVersion = s, i
+	}
+	return run
+}
+
+func TestWhatIsAppliedAgainstThePolicyIsABypass(t *testing.T) {
+	asked := []spacelift.RunState{"PLANNING", "UNCONFIRMED", "CONFIRMED"}
+	unasked := []spacelift.RunState{"PLANNING", "APPLYING"}
+	shut := policy.Gate{At: t0, Reason: "the window opens on Monday"}
+	open := policy.Gate{At: t0, Open: true}
+	for _, tt := range []struct {
+		name      string
+		labels    string
+		states    []spacelift.RunState
+		gate      policy.Gate
+		approvals []string
+		prepare   func(*Record)
+		want      string // part of the reason; empty for no bypass
+	}{
+		{name: "no approval of two", labels: "gantry:approvals=2", states: asked, gate: open, want: "0 of 2 approvals"},
+		{name: "one approval of two", labels: "gantry:approvals=2", states: asked, gate: open, approvals: []string{"ann"}, want: "1 of 2 approvals"},
+		{name: "both approved", labels: "gantry:approvals=2", states: asked, gate: open, approvals: []string{"ann", "bob"}},
+		{name: "the same person twice", labels: "gantry:approvals=2", states: asked, gate: open, approvals: []string{"ann", "ann"}, want: "1 of 2 approvals"},
+		{name: "closed window", labels: "gantry:confirm=auto", states: asked, gate: shut, want: "the window opens on Monday"},
+		{name: "Gantry would have confirmed it", labels: "gantry:confirm=auto", states: asked, gate: open},
+		{name: "unreadable label", labels: "gantry:approvals=two", states: asked, gate: open, want: "gantry:approvals=two can't be followed"},
+		{name: "left to people in Spacelift", labels: "", states: asked, gate: open},
+		{name: "deletes, and nobody approved", labels: "gantry:confirm=no-deletes", states: asked, gate: open, want: "the plan deletes 9 resources"},
+		{name: "autodeploy, and people promised", labels: "gantry:approvals=2", states: unasked, gate: open, want: "autodeploy is on"},
+		{name: "autodeploy, and no deletes promised", labels: "gantry:confirm=no-deletes", states: unasked, gate: open, want: "the plan deletes 9 resources"},
+		{name: "autodeploy of a stack that Gantry only watches", labels: "", states: unasked, gate: open},
+		{name: "autodeploy in a freeze", labels: "", states: unasked, gate: shut, want: "the window opens on Monday"},
+		{name: "rejected before", labels: "gantry:approvals=1", states: asked, gate: open, want: "ann rejected it", prepare: func(r *Record) {
+			r.Decisions = append(r.Decisions, decision{Decided: Decided{Verdict: Reject, By: "ann", State: "UNCONFIRMED", StateVersion: 1}})
+		}},
+		{name: "Gantry confirmed it", labels: "gantry:approvals=2", states: asked, gate: open, prepare: func(r *Record) {
+			r.Plans = []Plan{{StateVersion: 1, Result: PlanConfirmed}}
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			labels := append([]string{spacelift.LabelManaged, "gantry:notify=deploys"}, strings.Fields(tt.labels)...)
+			run := appliedRun("author", labels, tt.states...)
+			r := Record{Run: run.Ref, StartedAt: t0}
+			r.Learn(t0, run)
+			for _, who := range tt.approvals {
+				r.Decisions = append(r.Decisions, decision{Decided: Decided{Verdict: Approve, By: who, State: "UNCONFIRMED", StateVersion: 1}})
+			}
+			if tt.prepare != nil {
+				tt.prepare(&r)
+			}
+			definitions, err := policy.Compile(policy.Config{Channels: []string{"deploys", "ops"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ours := spacelift.OurLabels(labels)
+			r.TakeRules(t0, Rules{Labels: ours, Policy: definitions.Resolve(ours), Gate: tt.gate, Alarms: []string{"ops"}}, false)
+
+			if tt.want == "" {
+				if r.Bypass != nil || len(r.Outbox) > 0 {
+					t.Fatalf("%+v %+v", r.Bypass, r.Outbox)
+				}
+			} else if r.Bypass == nil || !strings.Contains(r.Bypass.Reason, tt.want) {
+				t.Fatalf("bypass %+v, want %q", r.Bypass, tt.want)
+			}
+			if n := r.Situation(t0).Next(); n.Do == DoRules {
+				t.Errorf("it is judged again: %s", n.Reason)
+			}
+			if tt.want == "" {
+				return
+			}
+			var channels []string
+			for _, n := range r.Outbox {
+				if n.Message.Type == notify.RunBypassed && n.Message.Urgency == notify.Alarm {
+					channels = append(channels, n.Channel)
+				}
+			}
+			if strings.Join(channels, " ") != "deploys ops" {
+				t.Errorf("alarms in %v", channels)
+			}
+			timeline := r.Status(t0).Timeline
+			if last := timeline[len(timeline)-1]; last.Kind != KindBypass || !strings.Contains(last.Summary, tt.want) {
+				t.Errorf("timeline ends with %+v", last)
+			}
+			r.TakeRules(t0, *r.Rules, false)
+			if n := len(r.Outbox); n != 2 {
+				t.Errorf("%d messages after the rules were read again", n)
+			}
+		})
+	}
+}
+
+// What only a notification says accuses nobody.
+func TestANotificationIsNoBypass(t *testing.T) {
+	r := Record{Run: spacelift.RunRef{Account: "acme", Stack: "net", Run: "r"}, StartedAt: t0}
+	var events []RunEvent
+	for _, e := range FromRead(appliedRun("", []string{spacelift.LabelManaged, "gantry:approvals=2"}, "PLANNING", "UNCONFIRMED", "CONFIRMED"), t0) {
+		e.Source = SourceWebhook
+		events = append(events, e)
+	}
+	r.Take(t0, events)
+	if s := r.Situation(t0); !s.Unjudged().IsZero() {
+		t.Errorf("it would be judged as of %s", s.Unjudged())
+	}
+}
