@@ -42,6 +42,7 @@ type Run struct {
 	CreatedAt      time.Time    `json:"createdAt"`
 	StackName      string       `json:"stackName,omitempty"`
 	StackLabels    []string     `json:"stackLabels,omitempty"` // labels of the stack at the time of reading
+	Stack          StackTraits  `json:"-"`                     // at the same time; no part of what workflows keep
 	Brakes         Brakes       `json:"brakes,omitzero"`       // of the stack, at the same time
 	Hold           *Hold        `json:"hold,omitempty"`        // of the stack, at the same time; nil if not known
 	History        []Transition `json:"history,omitempty"`     // oldest first

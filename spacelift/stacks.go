@@ -40,10 +40,22 @@ func (h Hold) Named(ofType, name string) (others []AttachedPolicy, attached bool
 	return others, attached
 }
 
-// LabelledStack is a stack and its labels.
+// StackTraits are the properties of a stack, beside its labels, that sort it among
+// others.
+type StackTraits struct {
+	Space          string // id
+	Branch         string
+	Administrative bool
+}
+
+// Traits returns the traits of the stack.
+func (s Stack) Traits() StackTraits { return StackTraits{s.Space, s.Branch, s.Administrative} }
+
+// LabelledStack is a stack with its labels and traits.
 type LabelledStack struct {
-	ID     StackID  `json:"id"`
-	Labels []string `json:"labels,omitempty"`
+	ID     StackID
+	Labels []string
+	StackTraits
 }
 
 // HeldStack is a stack, its labels and the settings that hold its plans back.

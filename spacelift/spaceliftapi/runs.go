@@ -30,6 +30,7 @@ func (c *Client) Run(ctx context.Context, ref spacelift.RunRef) (spacelift.Run, 
 	}
 	run := fromRunDetails(ref, *data.Stack.Run)
 	run.StackName, run.StackLabels = data.Stack.Name, data.Stack.Labels
+	run.Stack = spacelift.StackTraits{Space: data.Stack.Space, Branch: data.Stack.Branch, Administrative: data.Stack.Administrative}
 	run.Brakes = fromStackBrakes(data.Stack.StackBrakes)
 	run.Hold = new(fromStackEnforcement(data.Stack.StackEnforcement))
 	return run, nil

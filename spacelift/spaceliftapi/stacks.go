@@ -109,7 +109,7 @@ func fromStackEnforcement(s operations.StackEnforcement) spacelift.Hold {
 	return h
 }
 
-// LabelsOfStacks lists the labels of every stack that the key can see, in one
+// LabelsOfStacks lists the labels and traits of every stack that the key can see, in one
 // call however many there are.
 //
 // Assumption: the list has no limit. It takes no cursor, and Spacelift's own
@@ -124,7 +124,7 @@ func (c *Client) LabelsOfStacks(ctx context.Context) ([]spacelift.LabelledStack,
 	}
 	stacks := make([]spacelift.LabelledStack, len(data.Stacks))
 	for i, s := range data.Stacks {
-		stacks[i] = spacelift.LabelledStack{ID: spacelift.StackID(s.Id), Labels: s.Labels}
+		stacks[i] = spacelift.LabelledStack{ID: spacelift.StackID(s.Id), Labels: s.Labels, StackTraits: spacelift.StackTraits{Space: s.Space, Branch: s.Branch, Administrative: s.Administrative}}
 	}
 	return stacks, nil
 }

@@ -147,6 +147,10 @@ type LabelsOfStacksStacksStack struct {
 	// The slug.
 	Id     string   `json:"id"`
 	Labels []string `json:"labels"`
+	// The space's id.
+	Space          string `json:"space"`
+	Branch         string `json:"branch"`
+	Administrative bool   `json:"administrative"`
 }
 
 // GetId returns LabelsOfStacksStacksStack.Id, and is useful for accessing the field via an interface.
@@ -154,6 +158,15 @@ func (v *LabelsOfStacksStacksStack) GetId() string { return v.Id }
 
 // GetLabels returns LabelsOfStacksStacksStack.Labels, and is useful for accessing the field via an interface.
 func (v *LabelsOfStacksStacksStack) GetLabels() []string { return v.Labels }
+
+// GetSpace returns LabelsOfStacksStacksStack.Space, and is useful for accessing the field via an interface.
+func (v *LabelsOfStacksStacksStack) GetSpace() string { return v.Space }
+
+// GetBranch returns LabelsOfStacksStacksStack.Branch, and is useful for accessing the field via an interface.
+func (v *LabelsOfStacksStacksStack) GetBranch() string { return v.Branch }
+
+// GetAdministrative returns LabelsOfStacksStacksStack.Administrative, and is useful for accessing the field via an interface.
+func (v *LabelsOfStacksStacksStack) GetAdministrative() bool { return v.Administrative }
 
 // NamedWebhookCreateResponse is returned by NamedWebhookCreate on success.
 type NamedWebhookCreateResponse struct {
@@ -1320,9 +1333,13 @@ func (v *RunReviewRunReview) GetId() string { return v.Id }
 // RunStack includes the requested fields of the GraphQL type Stack.
 type RunStack struct {
 	// The slug.
-	Id               string   `json:"id"`
-	Name             string   `json:"name"`
-	Labels           []string `json:"labels"`
+	Id     string   `json:"id"`
+	Name   string   `json:"name"`
+	Labels []string `json:"labels"`
+	// The space's id.
+	Space            string `json:"space"`
+	Branch           string `json:"branch"`
+	Administrative   bool   `json:"administrative"`
 	StackBrakes      `json:"-"`
 	StackEnforcement `json:"-"`
 	// Null, without an error, when the stack has no such run.
@@ -1337,6 +1354,15 @@ func (v *RunStack) GetName() string { return v.Name }
 
 // GetLabels returns RunStack.Labels, and is useful for accessing the field via an interface.
 func (v *RunStack) GetLabels() []string { return v.Labels }
+
+// GetSpace returns RunStack.Space, and is useful for accessing the field via an interface.
+func (v *RunStack) GetSpace() string { return v.Space }
+
+// GetBranch returns RunStack.Branch, and is useful for accessing the field via an interface.
+func (v *RunStack) GetBranch() string { return v.Branch }
+
+// GetAdministrative returns RunStack.Administrative, and is useful for accessing the field via an interface.
+func (v *RunStack) GetAdministrative() bool { return v.Administrative }
 
 // GetRun returns RunStack.Run, and is useful for accessing the field via an interface.
 func (v *RunStack) GetRun() *RunDetails { return v.Run }
@@ -1407,6 +1433,12 @@ type __premarshalRunStack struct {
 
 	Labels []string `json:"labels"`
 
+	Space string `json:"space"`
+
+	Branch string `json:"branch"`
+
+	Administrative bool `json:"administrative"`
+
 	Run *RunDetails `json:"run"`
 
 	IsDisabled bool `json:"isDisabled"`
@@ -1442,6 +1474,9 @@ func (v *RunStack) __premarshalJSON() (*__premarshalRunStack, error) {
 	retval.Id = v.Id
 	retval.Name = v.Name
 	retval.Labels = v.Labels
+	retval.Space = v.Space
+	retval.Branch = v.Branch
+	retval.Administrative = v.Administrative
 	retval.Run = v.Run
 	retval.IsDisabled = v.StackBrakes.IsDisabled
 	retval.Deleting = v.StackBrakes.Deleting
@@ -2682,6 +2717,9 @@ query LabelsOfStacks {
 	stacks {
 		id
 		labels
+		space
+		branch
+		administrative
 	}
 }
 `
@@ -3249,6 +3287,9 @@ query Run ($stack: ID!, $run: ID!) {
 		id
 		name
 		labels
+		space
+		branch
+		administrative
 		... StackBrakes
 		... StackEnforcement
 		run(id: $run) {
