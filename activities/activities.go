@@ -55,6 +55,7 @@ type Activities struct {
 	Now func() time.Time
 
 	graphs  graphCache
+	known   knownStacks
 	viewers viewers
 }
 
@@ -92,6 +93,9 @@ type Spacelift interface {
 	// Stack reads a stack, and LabelsOfStacks lists the labels of all in one call.
 	Stack(ctx context.Context, id spacelift.StackID) (spacelift.Stack, error)
 	LabelsOfStacks(ctx context.Context) ([]spacelift.LabelledStack, error)
+
+	// Spaces lists the spaces of the account.
+	Spaces(ctx context.Context) ([]spacelift.Space, error)
 
 	// Viewer returns the identity of Gantry's API key.
 	Viewer(ctx context.Context) (spacelift.Viewer, error)

@@ -139,6 +139,7 @@ func (a *Activities) check(ctx context.Context, api Spacelift, in managed.Confir
 		return managed.ConfirmResult{}, read, fmt.Errorf("the API shows run %s in %s (%d), older than the %s (%d) we know of",
 			in.Run, run.State, run.StateVersion, in.Expect.State, in.Expect.StateVersion)
 	}
+	a.remember(run)
 	a.dropOwnLock(ctx, in.Run.Account, &run.Brakes)
 	result = checkPlan(in, run)
 	if result.Outcome == "" || result.Outcome == managed.ConfirmRefused {
@@ -158,7 +159,11 @@ func (a *Activities) check(ctx context.Context, api Spacelift, in managed.Confir
 // by, and checks the stack's brakes, windows and freezes. An empty outcome means
 // that they allow the confirmation.
 func (a *Activities) checkRules(ctx context.Context, in managed.ConfirmRunInput, run spacelift.Run) (managed.ConfirmResult, error) {
-	rules, err := a.timed(ctx, ReadRulesInput{Run: in.Run, PlanSince: in.PlanSince}, a.rules(in.Run.Stack, run.StackLabels))
+	policy, err := a.resolveWith(ctx, in.Run.Account, in.Run.Stack, run.StackLabels, run.Stack)
+	if err != nil {
+		return managed.ConfirmResult{}, err
+	}
+	rules, err := a.timed(ctx, ReadRulesInput{Run: in.Run, PlanSince: in.PlanSince}, managed.Rules{Labels: spacelift.OurLabels(run.StackLabels), Policy: policy})
 	if err != nil {
 		return managed.ConfirmResult{}, err
 	}

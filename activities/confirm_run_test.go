@@ -83,14 +83,14 @@ func (r *rig) reaches(s spacelift.RunState) {
 	r.Helper()
 	ctx, cancel := context.WithTimeout(r.Context(), wait)
 	defer cancel()
-	_, err := r.sim.WaitState(ctx, stack, r.ref.Run, s)
+	_, err := r.sim.WaitState(ctx, r.ref.Stack, r.ref.Run, s)
 	r.must(err)
 }
 
 // judged returns the input of a workflow that received these events.
 func (r *rig) judged() managed.ConfirmRunInput {
 	r.Helper()
-	run, err := r.sim.Run(stack, r.ref.Run)
+	run, err := r.sim.Run(r.ref.Stack, r.ref.Run)
 	r.must(err)
 	return managed.ConfirmRunInput{
 		Run: r.ref,
@@ -98,7 +98,7 @@ func (r *rig) judged() managed.ConfirmRunInput {
 			Type: run.Type, State: spacelift.RunStateUnconfirmed, StateVersion: 5,
 			CommitHash: run.Commit.Hash, Delta: run.Delta,
 		},
-		Policy: r.acts.Definitions.Resolve(auto), PlanSince: noon.Add(-time.Hour),
+		Policy: r.acts.Definitions.Resolve(policy.Labelled(auto)), PlanSince: noon.Add(-time.Hour),
 		Note: "Confirmed by Gantry because of gantry:confirm=auto (state version 5).",
 	}
 }
@@ -290,7 +290,7 @@ func TestConfirmRunLosesTheRace(t *testing.T) {
 	}
 	in := managed.ConfirmRunInput{
 		Run: ref, Expect: managed.Expect{Type: plan.Type, State: plan.State},
-		Policy: (*policy.Definitions)(nil).Resolve(auto), Note: "Confirmed by Gantry.",
+		Policy: (*policy.Definitions)(nil).Resolve(policy.Labelled(auto)), Note: "Confirmed by Gantry.",
 	}
 	for _, tc := range []struct {
 		name   string

@@ -8,6 +8,7 @@ import (
 
 	"github.com/gantryhq/gantry/decide/chain"
 	"github.com/gantryhq/gantry/decide/managed"
+	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -154,7 +155,7 @@ func (a *Activities) readGraph(ctx context.Context, account spacelift.Account, k
 	stacks, err := a.Accounts[account].LabelsOfStacks(ctx)
 	var after map[spacelift.StackID]chain.Following
 	if err == nil {
-		after = a.parents(stacks)
+		after = a.parents(ctx, account, stacks)
 	}
 	a.graphs.mu.Lock()
 	defer a.graphs.mu.Unlock()
@@ -168,11 +169,12 @@ func (a *Activities) readGraph(ctx context.Context, account spacelift.Account, k
 // parents returns the stacks that each managed stack follows by its labels. A stack
 // that names itself does not follow itself: its labels are a problem of its own,
 // which holds it when its turn comes.
-func (a *Activities) parents(stacks []spacelift.LabelledStack) map[spacelift.StackID]chain.Following {
+func (a *Activities) parents(ctx context.Context, account spacelift.Account, stacks []spacelift.LabelledStack) map[spacelift.StackID]chain.Following {
+	tree, _ := a.spaces(ctx, account) // without it, only channels may lack that a rule names
 	all := map[spacelift.StackID]chain.Following{}
 	for _, s := range stacks {
 		if spacelift.Managed(s.Labels) {
-			policy := a.Definitions.Resolve(s.Labels)
+			policy := a.Definitions.Resolve(policy.Labelled(s.Labels).With(account, s.ID, s.StackTraits, tree))
 			all[s.ID] = chain.Following{After: chain.ParentsOf(s.ID, policy.After.Value), Notify: policy.Notify.Value}
 		}
 	}

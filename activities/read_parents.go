@@ -9,6 +9,7 @@ import (
 
 	"github.com/gantryhq/gantry/decide/chain"
 	"github.com/gantryhq/gantry/decide/managed"
+	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -211,7 +212,7 @@ func (u *upstream) conclude(ctx context.Context, found upstreamFindings) (manage
 }
 
 func (u *upstream) parents(stack spacelift.StackID, labels []string) []spacelift.StackID {
-	return chain.ParentsOf(stack, u.a.Definitions.Resolve(labels).After.Value)
+	return chain.ParentsOf(stack, u.a.Definitions.Resolve(policy.Labelled(labels)).After.Value)
 }
 
 // runs reads a stack's newest tracked runs, and its labels. A stack that does not

@@ -29,12 +29,17 @@ type ReadRulesInput struct {
 	GateAt time.Time `json:"gateAt,omitzero"`
 }
 
-// ReadRules resolves labels to rules by the configuration of this replica. Labels
+// ReadRules resolves labels and the rules that select the stack by the configuration of
+// this replica. Labels
 // that can't be followed are no error: they are the policy's Problems. With
 // PlanSince it asks Temporal for the account's freezes. Resources that can't be read
 // are no error either: they say why.
 func (a *Activities) ReadRules(ctx context.Context, in ReadRulesInput) (managed.Rules, error) {
-	rules := a.rules(in.Run.Stack, in.Labels)
+	policy, err := a.resolve(ctx, in.Run.Account, in.Run.Stack, in.Labels)
+	if err != nil {
+		return managed.Rules{}, err
+	}
+	rules := managed.Rules{Labels: spacelift.OurLabels(in.Labels), Policy: policy}
 	if api, ok := a.Accounts[in.Run.Account]; ok {
 		rules.URL = api.RunURL(in.Run)
 	}
@@ -49,11 +54,6 @@ func (a *Activities) ReadRules(ctx context.Context, in ReadRulesInput) (managed.
 		rules.Resources = a.resources(ctx, in.Run, *in.Plan)
 	}
 	return a.timed(ctx, in, rules)
-}
-
-func (a *Activities) rules(stack spacelift.StackID, labels []string) managed.Rules {
-	labels = spacelift.OurLabels(labels)
-	return managed.Rules{Labels: labels, Policy: a.Definitions.Resolve(labels).Of(stack)}
 }
 
 // timed adds the rules that depend on the time: the gate as it is now, or at GateAt,

@@ -28,6 +28,7 @@ func (a *Activities) read(ctx context.Context, api Spacelift, ref spacelift.RunR
 	if err != nil {
 		return spacelift.Run{}, classify(ctx, err)
 	}
+	a.remember(run)
 	// Gantry reads no other labels, and what is read here ends up in histories.
 	run.StackLabels = spacelift.OurLabels(run.StackLabels)
 	a.dropOwnLock(ctx, ref.Account, &run.Brakes)

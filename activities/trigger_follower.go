@@ -87,7 +87,10 @@ func (a *Activities) follow(ctx context.Context, api Spacelift, in TriggerFollow
 	if err != nil {
 		return TriggerFollowerResult{}, err
 	}
-	rules := a.Definitions.Resolve(labels)
+	rules, err := a.resolve(ctx, in.Account, in.Stack, labels)
+	if err != nil {
+		return TriggerFollowerResult{}, err
+	}
 	parents := chain.ParentsOf(in.Stack, rules.After.Value)
 	if !spacelift.Managed(labels) || in.Labels != "" && chain.LabelsFingerprint(parents) != in.Labels {
 		return TriggerFollowerResult{Outcome: FollowRelabelled, Reason: fmt.Sprintf("the labels of the stack %s have changed", in.Stack)}, nil
@@ -256,7 +259,7 @@ func adopted(run spacelift.RunRef, format string, args ...any) TriggerFollowerRe
 // whyNotTriggered returns why Gantry triggers no run of a stack as it is now; empty
 // if nothing forbids it. It names a brake of Spacelift's too.
 func (a *Activities) whyNotTriggered(ctx context.Context, account spacelift.Account, s spacelift.Stack) (why string, block *managed.Block) {
-	policy := a.Definitions.Resolve(s.Labels).Of(s.ID)
+	policy := a.Definitions.Resolve(policy.Labelled(s.Labels)).Of(s.ID)
 	switch {
 	case !spacelift.Managed(s.Labels):
 		return fmt.Sprintf("the stack %s no longer carries %s", s.ID, spacelift.LabelManaged), nil

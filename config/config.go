@@ -50,7 +50,9 @@ type Config struct {
 	People         []Person            `setting:"people" doc:"People with several names. Nobody can approve a run that another name of theirs triggered or wrote."`
 	Channels       []Channel           `setting:"channels" doc:"Channels of notifications: Slack and signed webhooks."`
 	Windows        []Window            `setting:"windows" doc:"Times at which Gantry may confirm. A label or profile names them."`
-	Profiles       []Profile           `setting:"profiles" doc:"Sets of values that gantry:profile=NAME starts from. A value that one leaves out keeps its default."`
+	Profiles       []Profile           `setting:"profiles" doc:"Sets of values that gantry:profile=NAME starts from, and that rules give to stacks. A value that one leaves out keeps its default."`
+	DefaultProfile string              `setting:"defaultProfile" doc:"Profile that every stack starts from. Rules and labels override its values."`
+	Rules          []Rule              `setting:"rules" doc:"Rules that give stacks the values of a profile. All that match a stack apply; later ones override earlier ones, except locked ones."`
 }
 
 // TLS holds the settings of TLS on the public listener.
@@ -196,6 +198,7 @@ func (c Config) validate(withoutAccount bool, origins map[string]string) error {
 	}
 	problems = append(problems, c.SignIn.Problems(c.Issuers)...)
 	problems = append(problems, c.channelProblems()...)
+	problems = append(problems, c.ruleProblems()...)
 	if _, err := c.Definitions(); err != nil {
 		problems = append(problems, err)
 	}

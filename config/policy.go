@@ -99,6 +99,24 @@ type Profile struct {
 	Deadlines       Deadlines             `setting:"deadlines"`
 }
 
+// Rule holds the settings of a rule over stacks.
+type Rule struct {
+	Name    string `setting:"name" doc:"Name of the rule, for explanations."`
+	Match   Match  `setting:"match"`
+	Profile string `setting:"profile" doc:"Profile whose values the stacks get. Labels override them, unless the rule is locked."`
+	Locked  bool   `setting:"locked" doc:"Whether later rules can only tighten these values, and labels can only tighten the stack's policy."`
+}
+
+// Match holds the settings that select stacks. A stack must fit each that is given.
+type Match struct {
+	Accounts       []string `setting:"accounts" doc:"Accounts, one of which has the stack. Without match, a rule applies to every stack."`
+	Spaces         []string `setting:"spaces" doc:"Ids of spaces. The stack is in one of them, or in a space below."`
+	Stacks         []string `setting:"stacks" doc:"Ids of stacks; * stands for any characters."`
+	Labels         []string `setting:"labels" doc:"Labels that the stack has, all of them; * stands for any characters."`
+	Branches       []string `setting:"branches" doc:"Branches, one of which the stack tracks; * stands for any characters."`
+	Administrative *bool    `setting:"administrative" doc:"Whether the stack is administrative. Both by default."`
+}
+
 // Limits holds the limits of plans that Gantry confirms alone.
 type Limits struct {
 	MaxAdded   *int `setting:"maxAdded" doc:"Most resources that a plan may add for Gantry to confirm it alone."`
@@ -146,6 +164,10 @@ func (c Config) Definitions() (*policy.Definitions, error) {
 		}
 		all.Profiles = append(all.Profiles, profile)
 	}
+	all.DefaultProfile = c.DefaultProfile
+	for _, r := range c.Rules {
+		all.Rules = append(all.Rules, policy.StackRule{Name: r.Name, Match: policy.Match(r.Match), Profile: r.Profile, Locked: r.Locked})
+	}
 	return policy.Compile(all)
 }
 
@@ -155,6 +177,25 @@ func recurrences(configured []Recurrence) []policy.Recurrence {
 		all[i] = policy.Recurrence(r)
 	}
 	return all
+}
+
+// ruleProblems reports accounts in rules that are not configured. Definitions reports all
+// else about rules.
+func (c Config) ruleProblems() (problems []error) {
+	names := make([]string, len(c.Accounts))
+	for i, a := range c.Accounts {
+		names[i] = a.Name
+	}
+	for i, r := range c.Rules {
+		for j, name := range r.Match.Accounts {
+			if !slices.Contains(names, name) && len(names) > 0 { // they may be set elsewhere
+				problems = append(problems, &policy.Mistake{
+					Setting: fmt.Sprintf("rules[%d].match.accounts[%d]", i, j), Problem: fmt.Sprintf("there is no account %q%s; name one of accounts", name, meant(name, names)),
+				})
+			}
+		}
+	}
+	return problems
 }
 
 // channelProblems reports what is wrong with channels. Definitions reports invalid names.
@@ -201,7 +242,7 @@ func (c Config) Warnings() (warnings []string) {
 	}
 	known := policy.Known{Approvers: c.Approvers()}
 	for i, p := range c.Profiles {
-		for _, bad := range rules.Resolve([]string{spacelift.LabelManaged, spacelift.LabelPrefix + "profile=" + p.Name}).References(known) {
+		for _, bad := range rules.Profile(p.Name).References(known) {
 			warnings = append(warnings, fmt.Sprintf("profiles[%d].approvers: %s; %s", i, bad.Problem, bad.Remedy))
 		}
 	}

@@ -33,7 +33,7 @@ func TestExampleIsValidAndComplete(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := rules.Resolve([]string{"gantry:managed", "gantry:profile=production", "depends-on:network"})
+	p := rules.Resolve(policy.Labelled([]string{"gantry:managed", "gantry:profile=production", "depends-on:network"}))
 	if len(p.Problems) > 0 || p.Approvals.Value != 2 || *p.Limits.MaxDeleted != (policy.Setting[int]{Value: 0, Origin: "profile production"}) || len(p.After.Value) != 1 {
 		t.Errorf("its production profile resolves to %+v", p)
 	}
@@ -161,6 +161,23 @@ windows:
 				`windows[2].deny[9].rrule: a number in BYDAY is not within -5 and 5`,
 			},
 		},
+		"rules": {
+			file: `
+accounts: [{name: acme, endpoint: "https://acme.app.spacelift.io", apiKeyId: k, apiKeySecret: s, webhookSecrets: [w]}]
+profiles: [{name: production}]
+defaultProfile: prodution
+rules:
+  - {name: a, profile: staging}
+  - {name: a, match: {stacks: [""], labels: [" "]}, profile: production}
+  - {name: "two words", match: {accounts: [acne, acme]}}
+`,
+			says: []string{
+				`defaultProfile: there is no profile "prodution" (meant production?); configure it under profiles (there are production)`,
+				`rules[0].profile: there is no profile "staging"; configure it under profiles (there are production)`,
+				`rules[1].name: another rule has it; give each its own`, `rules[1].match.stacks: one is empty`, `rules[1].match.labels: one is empty`,
+				`rules[2].name: "two words" must be letters`, `rules[2].profile: it is missing`, `rules[2].match.accounts[0]: there is no account "acne" (meant acme?)`,
+			},
+		},
 		"channels": {
 			file: `
 channels:
@@ -247,7 +264,7 @@ profiles: [{name: p, approvals: "2", reminders: 0, approvalTimeout: 2d, drift: f
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := rules.Resolve([]string{"gantry:profile=p", "gantry:window=w", "depends-on:x"})
+	p := rules.Resolve(policy.Labelled([]string{"gantry:profile=p", "gantry:window=w", "depends-on:x"}))
 	got := []string{strconv.Itoa(p.Approvals.Value), p.Reminders.Value.String(), p.ApprovalTimeout.Value.String(), p.After.Origin, p.ReadLogs.Origin}
 	if diff := cmp.Diff([]string{"2", "0s", "48h", "depends-on:x", "logs.read"}, got); diff != "" || len(p.Problems) > 0 {
 		t.Errorf("policy (-want +got):\n%s\n%v", diff, p.Problems)

@@ -69,7 +69,13 @@ func toAPIPolicy(p policy.Policy) []api.PolicyValue {
 // toAPIPolicyValues returns each value of a policy with its origin.
 func toAPIPolicyValues(p policy.Policy) []api.PolicyValue {
 	return toAPIList(p.Values(), func(v policy.Value) api.PolicyValue {
-		return api.PolicyValue{Name: v.Name, Value: v.Value, Origin: v.Origin}
+		value := api.PolicyValue{Name: v.Name, Value: v.Value, Origin: v.Origin}
+		for _, o := range p.Overruled {
+			if o.Setting == v.Name {
+				value.Overruled = append(value.Overruled, api.OverruledValue{Value: o.Value, Origin: o.Origin, Reason: o.Reason})
+			}
+		}
+		return value
 	})
 }
 

@@ -58,7 +58,7 @@ func asking() managed.RunStatus {
 
 // ordinaryPolicy is that of a stack with no label but gantry:managed.
 func ordinaryPolicy() policy.Policy {
-	return (*policy.Definitions)(nil).Resolve([]string{spacelift.LabelManaged})
+	return (*policy.Definitions)(nil).Resolve(policy.Labelled([]string{spacelift.LabelManaged}))
 }
 
 // counts lets every update count.

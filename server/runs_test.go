@@ -28,7 +28,7 @@ func TestGetRun(t *testing.T) {
 	ref := spacelift.RunRef{Account: "acme", Stack: "network-prod", Run: "01KDX3V4T8Q2M5N7P9R1S3T5V7"}
 	at := time.Date(2026, 1, 1, 10, 1, 1, 0, time.UTC)
 	r := newRig(t)
-	resolved := (*policy.Definitions)(nil).Resolve([]string{"gantry:managed"})
+	resolved := (*policy.Definitions)(nil).Resolve(policy.Labelled([]string{"gantry:managed"}))
 	resolved.Problems = []policy.Problem{{Label: "gantry:confirm=atuo", Problem: "its value is wrong", Remedy: "write auto"}}
 	r.temporal.status[managed.ManageRunID(ref)] = managed.RunStatus{
 		Run: ref, Type: "TRACKED", State: "UNCONFIRMED", StateVersion: 5, Phase: managed.PhaseHolding, Managed: true,
@@ -54,7 +54,7 @@ func TestGetRun(t *testing.T) {
 	policyOf, unreadable := got.Policy, api.PolicyValue{
 		Name: "unreadable", Value: "gantry:confirm=atuo", Origin: "gantry:confirm=atuo", Problem: new("its value is wrong; write auto"),
 	}
-	if n := len(policyOf); n != len(resolved.Values())+1 || policyOf[1] != (api.PolicyValue{Name: "confirm", Value: "manual", Origin: "default"}) ||
+	if n := len(policyOf); n != len(resolved.Values())+1 || !cmp.Equal(policyOf[1], api.PolicyValue{Name: "confirm", Value: "manual", Origin: "default"}) ||
 		!cmp.Equal(policyOf[n-1], unreadable) {
 		t.Errorf("the policy is %+v", policyOf)
 	}
@@ -70,7 +70,7 @@ func TestGetRunBeforeTheRulesAreRead(t *testing.T) {
 	r := newRig(t)
 	r.temporal.status[managed.ManageRunID(ref)] = managed.RunStatus{
 		Run: ref, State: "QUEUED", Phase: managed.PhaseQueued, Managed: true, RulesUnread: true,
-		Policy: (*policy.Definitions)(nil).Resolve([]string{"gantry:managed"}), StartedAt: time.Date(2026, 1, 1, 10, 1, 1, 0, time.UTC),
+		Policy: (*policy.Definitions)(nil).Resolve(policy.Labelled([]string{"gantry:managed"})), StartedAt: time.Date(2026, 1, 1, 10, 1, 1, 0, time.UTC),
 	}
 	if got := decode[api.Run](t, r.get(runPath, viewerToken)); len(got.Policy) != 0 {
 		t.Errorf("the policy is %+v", got.Policy)

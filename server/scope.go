@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"slices"
 	"sync"
 	"time"
 
@@ -176,20 +175,7 @@ func readDirectory(ctx context.Context, from Stacks) (map[spacelift.StackID]auth
 	}
 	all := map[spacelift.StackID]authority.Stack{}
 	for _, s := range found.Items {
-		all[s.ID] = authority.Stack{Account: string(s.Account), ID: string(s.ID), Known: true, Spaces: upwards(s.Space, spaces), Labels: s.Labels}
+		all[s.ID] = authority.Stack{Account: string(s.Account), ID: string(s.ID), Known: true, Spaces: spacelift.SpacesAbove(s.Space, spaces), Labels: s.Labels}
 	}
 	return all, nil
-}
-
-// upwards returns a space and those above it.
-func upwards(id string, spaces []spacelift.Space) (path []string) {
-	for id != "" && !slices.Contains(path, id) {
-		path = append(path, id)
-		i := slices.IndexFunc(spaces, func(s spacelift.Space) bool { return s.ID == id })
-		if i < 0 {
-			break
-		}
-		id = spaces[i].Parent
-	}
-	return path
 }

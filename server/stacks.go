@@ -22,16 +22,18 @@ type Stacks interface {
 	Spaces(context.Context) ([]spacelift.Space, error)
 }
 
-// Policies resolves the labels of a stack to a policy: a *policy.Definitions.
+// Policies resolves the rules and labels of a stack to a policy: a *policy.Definitions.
 type Policies interface {
-	Resolve(labels []string) policy.Policy
+	NeedsSpaces() bool
+	Resolve(s policy.Stack) policy.Policy
 	Gate(p policy.Policy, stack string, freezes []policy.Freeze, at time.Time) policy.Gate
 }
 
 // stacksTimeout bounds how long a caller waits for Spacelift.
 const stacksTimeout = 15 * time.Second
 
-// GetStackPolicy returns the policy that a stack's labels resolve to now.
+// GetStackPolicy returns the policy that the rules for a stack and its labels resolve to
+// now.
 func (h *handlers) GetStackPolicy(ctx context.Context, req genserver.GetStackPolicyRequestObject) (genserver.GetStackPolicyResponseObject, error) {
 	account := callOf(ctx).account
 	ctx, cancel := context.WithTimeout(ctx, stacksTimeout)
@@ -44,8 +46,13 @@ func (h *handlers) GetStackPolicy(ctx context.Context, req genserver.GetStackPol
 	if err != nil {
 		return nil, err
 	}
-	known := h.known(ctx, account, nil, policy.Parents(h.policies.Resolve(stack.Labels)))
-	return genserver.GetStackPolicy200JSONResponse(h.toAPIStack(stack, known, freezes, time.Now())), nil
+	tree, err := h.spaces(ctx, account)
+	if err != nil {
+		return nil, err
+	}
+	resolved := h.policies.Resolve(policy.StackOf(stack, tree))
+	known := h.known(ctx, account, nil, policy.Parents(resolved))
+	return genserver.GetStackPolicy200JSONResponse(h.toAPIStack(stack, resolved, known, freezes, time.Now())), nil
 }
 
 // ListStacks lists the managed stacks with their policies.
@@ -67,10 +74,29 @@ func (h *handlers) ListStacks(ctx context.Context, _ genserver.ListStacksRequest
 	}
 	found.Items = slices.DeleteFunc(found.Items, func(s spacelift.Stack) bool { return !may(account.Name, s.ID) })
 	slices.SortFunc(found.Items, func(a, b spacelift.Stack) int { return cmp.Compare(a.ID, b.ID) })
-	policies := toAPIList(found.Items, func(s spacelift.Stack) policy.Policy { return h.policies.Resolve(s.Labels) })
+	tree, err := h.spaces(ctx, account)
+	if err != nil {
+		return nil, err
+	}
+	policies := toAPIList(found.Items, func(s spacelift.Stack) policy.Policy { return h.policies.Resolve(policy.StackOf(s, tree)) })
 	known, now := h.known(ctx, account, found.Items, policy.Parents(policies...)), time.Now()
-	stacks := toAPIList(found.Items, func(s spacelift.Stack) api.Stack { return h.toAPIStack(s, known, freezes, now) })
+	stacks := make([]api.Stack, len(found.Items))
+	for i, s := range found.Items {
+		stacks[i] = h.toAPIStack(s, policies[i], known, freezes, now)
+	}
 	return genserver.ListStacks200JSONResponse{Stacks: stacks, Complete: found.Complete}, nil
+}
+
+// spaces returns the spaces of an account, if rules select stacks by space.
+func (h *handlers) spaces(ctx context.Context, account *Account) ([]spacelift.Space, error) {
+	if !h.policies.NeedsSpaces() {
+		return nil, nil
+	}
+	tree, err := account.Stacks.Spaces(ctx)
+	if err != nil {
+		return nil, &spaceliftError{err}
+	}
+	return tree, nil
 }
 
 // maxParentReads bounds how many stacks that others follow are read for one answer.
@@ -115,9 +141,9 @@ func (h *handlers) known(ctx context.Context, account *Account, managed []spacel
 	return known
 }
 
-func (h *handlers) toAPIStack(s spacelift.Stack, known policy.Known, freezes []policy.Freeze, now time.Time) api.Stack {
+func (h *handlers) toAPIStack(s spacelift.Stack, p policy.Policy, known policy.Known, freezes []policy.Freeze, now time.Time) api.Stack {
 	labels := spacelift.OurLabels(s.Labels)
-	p := h.policies.Resolve(labels).Of(s.ID)
+	p = p.Of(s.ID)
 	stack := api.Stack{
 		Account: string(s.Account), Stack: string(s.ID), Name: s.Name, Managed: spacelift.Managed(s.Labels),
 		Labels: append([]string{}, labels...), Policy: toAPIPolicyValues(p), Problems: toAPIList(p.Problems, toAPIPolicyProblem),

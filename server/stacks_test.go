@@ -66,6 +66,7 @@ func withStacks(t *testing.T, a *account) *rig {
 		}},
 		Windows:  []policy.Window{{Name: "launch", TimeZone: "UTC", Allow: []policy.Recurrence{{Start: "2020-01-01T08:00", Duration: policy.Duration(time.Hour)}}}},
 		Channels: []string{"deploys"},
+		Rules:    []policy.StackRule{{Name: "floor", Match: policy.Match{Spaces: []string{"prod"}}, Profile: "production", Locked: true}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -82,6 +83,36 @@ func (r *rig) policyOf(stack string) api.Stack {
 		r.t.Fatalf("%d %s", w.Code, w.Body)
 	}
 	return decode[api.Stack](r.t, w)
+}
+
+// What a locked rule overrules is shown at the value, with the label and the reason.
+func TestThePolicyUnderALockedRule(t *testing.T) {
+	a := &account{
+		spaces: []spacelift.Space{{ID: "root"}, {ID: "prod", Parent: "root"}, {ID: "net", Parent: "prod"}},
+		stacks: []spacelift.Stack{{Account: "acme", ID: "vpc", Space: "net", Labels: []string{"gantry:managed", "gantry:approvals=1"}}}, complete: true,
+	}
+	want := api.PolicyValue{Name: "approvals", Value: "2", Origin: "rule floor (profile production)", Overruled: []api.OverruledValue{
+		{Value: "1", Origin: "gantry:approvals=1", Reason: "rule floor (profile production) locks it, so it can only be tightened"},
+	}}
+	shows := func(policy []api.PolicyValue) {
+		t.Helper()
+		for _, v := range policy {
+			if v.Name == "approvals" {
+				if diff := cmp.Diff(want, v); diff != "" {
+					t.Errorf("approvals (-want +got):\n%s", diff)
+				}
+				return
+			}
+		}
+		t.Error("it doesn't show approvals")
+	}
+	r := withStacks(t, a)
+	shows(r.policyOf("vpc").Policy)
+	shows(decode[api.StackList](t, r.get("/v1/accounts/acme/stacks", viewerToken)).Stacks[0].Policy)
+	a.err = errors.New("not now")
+	if w := r.get("/v1/accounts/acme/stacks/vpc/policy", viewerToken); w.Code < 500 {
+		t.Errorf("without the spaces it answers %d %s", w.Code, w.Body)
+	}
 }
 
 func TestThePolicyOfAStack(t *testing.T) {

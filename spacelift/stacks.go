@@ -1,5 +1,7 @@
 package spacelift
 
+import "slices"
+
 // Stack is the present state of a stack in the API.
 type Stack struct {
 	Account        Account  `json:"account"`
@@ -77,4 +79,18 @@ type Space struct {
 	Name     string `json:"name"`
 	Parent   string `json:"parent,omitempty"` // id; empty for root
 	Inherits bool   `json:"inherits"`         // policies and webhooks of the parent reach it
+}
+
+// SpacesAbove returns a space and those above it, the nearest first, as far as the
+// list of spaces goes.
+func SpacesAbove(id string, spaces []Space) (path []string) {
+	for id != "" && !slices.Contains(path, id) {
+		path = append(path, id)
+		i := slices.IndexFunc(spaces, func(s Space) bool { return s.ID == id })
+		if i < 0 {
+			break
+		}
+		id = spaces[i].Parent
+	}
+	return path
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gantryhq/gantry/decide/managed"
+	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -205,7 +206,7 @@ func TestStatusHasTheWholeStory(t *testing.T) {
 		Run: run, Type: spacelift.RunTypeTracked, State: finished, StateVersion: 4, Phase: managed.PhaseDone,
 		Outcome: "the run finished and the plan was applied (3 added, 1 changed, 3 deleted)",
 		Managed: true, Labels: []string{"gantry:confirm=auto", "gantry:managed"},
-		Policy: configured.Resolve(auto),
+		Policy: configured.Resolve(policy.Labelled(auto)),
 		Plans:  []managed.Plan{{StateVersion: 2, Result: managed.PlanConfirmed, At: started.Add(60 * time.Second), Looks: 1}},
 		URL:    "https://acme.app.spacelift.io/stack/network-prod/run/" + string(run.Run),
 		Branch: "main", Commit: r.truth.Commit, Delta: &spacelift.Delta{Added: 3, Changed: 1, Deleted: 3, Resources: 42}, StackName: "network / prod",

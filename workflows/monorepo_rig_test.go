@@ -173,7 +173,7 @@ func (m *monorepo) runActs(ref spacelift.RunRef) {
 		s := rec.Situation(at)
 		switch n := s.Next(); n.Do {
 		case managed.DoRules:
-			rec.TakeRules(at, managed.Rules{Labels: s.Labels, Policy: (*policy.Definitions)(nil).Resolve(s.Labels).Of(ref.Stack), Gate: policy.Gate{Open: true}}, s.Ask != nil)
+			rec.TakeRules(at, managed.Rules{Labels: s.Labels, Policy: (*policy.Definitions)(nil).Resolve(policy.Labelled(s.Labels)).Of(ref.Stack), Gate: policy.Gate{Open: true}}, s.Ask != nil)
 			rec.ConsiderRetry(at)
 		case managed.DoRead:
 			rec.Compare(at, run.Run)

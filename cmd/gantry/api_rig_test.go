@@ -177,7 +177,7 @@ func asking() managed.RunStatus {
 		Resources: &managed.Resources{StateVersion: 5, Total: 4, Deletes: 1, First: []spacelift.Resource{
 			{Address: "aws_db_instance.main", Change: spacelift.ChangeDelete}, {Address: "aws_subnet.a", Change: spacelift.ChangeAdd}, {Address: "aws_subnet.b", Change: spacelift.ChangeAdd},
 		}},
-		Policy: (*policy.Definitions)(nil).Resolve([]string{"gantry:managed", "gantry:approvals=2", "gantry:confirm=manual"}),
+		Policy: (*policy.Definitions)(nil).Resolve(policy.Labelled([]string{"gantry:managed", "gantry:approvals=2", "gantry:confirm=manual"})),
 		Timeline: []managed.TimelineEntry{
 			{At: began, Kind: managed.KindEvent, Source: "webhook", Summary: "the run is UNCONFIRMED"},
 			{At: began, Kind: managed.KindDecision, Source: "gantry", Actor: "bob", Summary: "bob approves"},

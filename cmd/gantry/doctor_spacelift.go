@@ -418,7 +418,7 @@ func checkLabels(_ context.Context, a *accountState) finding {
 		if managed {
 			list = &held
 		}
-		problems := a.rules.Resolve(s.Labels).Of(s.ID).Problems
+		problems := a.rules.Resolve(policy.StackOf(s, a.spaces)).Of(s.ID).Problems
 		for _, p := range problems {
 			*list = append(*list, fmt.Sprintf("%s, %s: %s; %s", s.ID, p.Label, p.Problem, p.Remedy))
 		}
@@ -447,7 +447,7 @@ func checkReferences(_ context.Context, a *accountState) finding {
 	for _, s := range a.stacks.Items {
 		known.Stacks[s.ID] = policy.PresenceUnmanaged
 		if spacelift.Managed(s.Labels) {
-			known.Stacks[s.ID], policies[s.ID] = policy.PresenceManaged, a.rules.Resolve(s.Labels)
+			known.Stacks[s.ID], policies[s.ID] = policy.PresenceManaged, a.rules.Resolve(policy.StackOf(s, a.spaces))
 		}
 	}
 	if a.stacks.Complete {

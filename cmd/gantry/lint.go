@@ -24,23 +24,31 @@ resolve to, and the origin of each value. gantry doctor and gantry stacks check
 what labels refer to in an account, such as the stacks they follow. Exit codes: 0
 fine, 1 if Gantry can't follow something.`,
 		Example: `  gantry lint --config gantry.yaml
-  gantry lint --config gantry.yaml --without-accounts --labels gantry:managed,gantry:profile=production`,
+  gantry lint --config gantry.yaml --without-accounts --stack network-prod --labels gantry:managed,gantry:profile=production`,
 		Args: cobra.NoArgs,
 	}
 	file := configFlag(cmd)
 	shared := cmd.Flags().Bool("without-accounts", false, "the accounts are set elsewhere, such as in the environment of each installation")
 	labels := cmd.Flags().StringSlice("labels", nil, "labels of a stack, separated by commas; put a label that contains a comma in double quotes")
+	var stack policy.Stack
+	f := cmd.Flags()
+	f.StringVar((*string)(&stack.Account), "account", "", "account of the stack, for rules")
+	f.StringVar((*string)(&stack.ID), "stack", "", "id of the stack, for rules")
+	f.StringSliceVar(&stack.Spaces, "spaces", nil, "ids of the stack's space and of those above it, separated by commas, for rules")
+	f.StringVar(&stack.Branch, "branch", "", "branch of the stack, for rules")
+	f.BoolVar(&stack.Administrative, "administrative", false, "the stack is administrative, for rules")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		stack.Labels = *labels
 		withLabels := cmd.Flags().Changed("labels")
 		if file.name() == "" && !withLabels {
 			return errors.New("nothing to check: give --config, --labels or both")
 		}
-		return lint(cmd.OutOrStdout(), file, *shared, *labels, withLabels)
+		return lint(cmd.OutOrStdout(), file, *shared, stack, withLabels)
 	}
 	return cmd
 }
 
-func lint(w io.Writer, given configFile, shared bool, labels []string, withLabels bool) error {
+func lint(w io.Writer, given configFile, shared bool, stack policy.Stack, withLabels bool) error {
 	file := given.name()
 	load := func() (config.Loaded, error) { return given.load(nil) }
 	if shared || file == "" {
@@ -66,14 +74,14 @@ func lint(w io.Writer, given configFile, shared bool, labels []string, withLabel
 	if file != "" {
 		fmt.Fprintln(w)
 	}
-	p := rules.Resolve(labels)
-	if err := lintLabels(w, p, labels); err != nil {
+	p := rules.Resolve(stack).Of(stack.ID)
+	if err := lintLabels(w, p, stack.Labels); err != nil {
 		return err
 	}
 	// Only a file knows tokens, and nothing offline knows stacks.
 	if file != "" {
 		for _, bad := range p.References(policy.Known{Approvers: loaded.Approvers()}) {
-			if strings.HasPrefix(bad.Label, "profile ") {
+			if origin, _, _ := strings.Cut(bad.Label, " "); origin == "profile" || origin == "rule" || origin == "defaultProfile" {
 				continue // the file's own warning
 			}
 			fmt.Fprintf(w, "warning: %s: %s; %s\n", clean(bad.Label), clean(bad.Problem), clean(bad.Remedy))
@@ -94,6 +102,11 @@ func lintLabels(w io.Writer, p policy.Policy, labels []string) error {
 	t := newTable(w, "SETTING", "VALUE", "FROM")
 	for _, v := range p.Values() {
 		t.row(v.Name, v.Value, v.Origin)
+		for _, o := range p.Overruled {
+			if o.Setting == v.Name {
+				t.row("", "not "+o.Value, o.Origin+": "+o.Reason)
+			}
+		}
 	}
 	if err := t.flush(); err != nil {
 		return err

@@ -65,6 +65,14 @@ func TestLint(t *testing.T) {
 			name: "a label with a comma", args: []string{"--config", exampleConfig, "--labels", `gantry:managed,"depends-on:network,dns"`},
 			prints: []string{`after +dns, network +depends-on:network,dns`},
 		},
+		{
+			name: "a stack under a locked rule",
+			args: []string{"--config", exampleConfig, "--account", "acme", "--stack", "vpc-prod", "--spaces", "network,production", "--branch", "main", "--labels", "gantry:managed,env:prod,gantry:confirm=auto,gantry:approvals=3"},
+			prints: []string{
+				`confirm +no-deletes +rule production-floor \(profile production\)`, ` +not auto +gantry:confirm=auto: rule production-floor \(profile production\) locks it, so it can only be tightened`,
+				`approvals +3 +gantry:approvals=3`,
+			},
+		},
 		{name: "labels alone", args: []string{"--labels", "gantry:managed,gantry:confirm=auto"}, prints: []string{`confirm +auto +gantry:confirm=auto`}},
 		{name: "not managed", args: []string{"--labels", "gantry:confirm=auto"}, prints: []string{`The stack is not managed: it lacks the label gantry:managed\.`}},
 		{

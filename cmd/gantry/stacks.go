@@ -84,7 +84,7 @@ func valueOf(policy []api.PolicyValue, name string) string {
 
 func newStacksPolicyCommand(r *remote) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "policy STACK", Short: "Show the policy that a stack's labels resolve to", Args: cobra.ExactArgs(1), ValidArgsFunction: r.completing(stackNames, true),
+		Use: "policy STACK", Short: "Show the policy that the rules for a stack and its labels resolve to", Args: cobra.ExactArgs(1), ValidArgsFunction: r.completing(stackNames, true),
 		Example: "  gantry stacks policy network-prod",
 	}
 	account := accountFlag(r, cmd)
@@ -136,6 +136,9 @@ func printPolicy(s *session, policy []api.PolicyValue) error {
 	t := newTable(s.out, "POLICY", "VALUE", "FROM", "")
 	for _, v := range policy {
 		t.row(v.Name, v.Value, v.Origin, deref(v.Problem))
+		for _, o := range v.Overruled {
+			t.row("", "not "+o.Value, o.Origin, o.Reason)
+		}
 	}
 	return t.flush()
 }

@@ -77,7 +77,7 @@ func TestWhatIsAppliedAgainstThePolicyIsABypass(t *testing.T) {
 				t.Fatal(err)
 			}
 			ours := spacelift.OurLabels(labels)
-			r.TakeRules(t0, Rules{Labels: ours, Policy: definitions.Resolve(ours), Gate: tt.gate, Alarms: []string{"ops"}}, false)
+			r.TakeRules(t0, Rules{Labels: ours, Policy: definitions.Resolve(policy.Labelled(ours)), Gate: tt.gate, Alarms: []string{"ops"}}, false)
 
 			if tt.want == "" {
 				if r.Bypass != nil || len(r.Outbox) > 0 {

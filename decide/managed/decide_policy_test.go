@@ -40,7 +40,7 @@ func in(state spacelift.RunState, change ...func(*Situation)) Situation {
 func with(l ...string) func(*Situation) {
 	return func(s *Situation) {
 		slices.Sort(l)
-		s.Labels, s.Managed, s.Policy = l, spacelift.Managed(l), rulebook.Resolve(l)
+		s.Labels, s.Managed, s.Policy = l, spacelift.Managed(l), rulebook.Resolve(policy.Labelled(l))
 		s.rules = &Rules{Labels: l, Policy: s.Policy, Gate: policy.Gate{Open: true, At: t0}, Schedule: rulebook.Schedule(s.Policy, t0)}
 		s.rulesFor, s.rulesRead = new(s.Key()), t0
 	}

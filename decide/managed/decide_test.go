@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -24,7 +25,7 @@ func at(state spacelift.RunState, change ...func(*RunStatus)) RunStatus {
 
 func labels(l ...string) func(*RunStatus) {
 	return func(s *RunStatus) {
-		s.Labels, s.Managed, s.Policy = l, spacelift.Managed(l), rulebook.Resolve(l)
+		s.Labels, s.Managed, s.Policy = l, spacelift.Managed(l), rulebook.Resolve(policy.Labelled(l))
 	}
 }
 

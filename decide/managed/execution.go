@@ -127,7 +127,7 @@ func startStatus(run spacelift.RunRef, events []RunEvent) RunStatus {
 	r := Record{Run: run}
 	r.Take(time.Time{}, events)
 	labels := r.Facts().Labels
-	r.Rules = &Rules{Labels: labels, Policy: (*policy.Definitions)(nil).Resolve(labels).Of(run.Stack)}
+	r.Rules = &Rules{Labels: labels, Policy: (*policy.Definitions)(nil).Resolve(policy.Labelled(labels)).Of(run.Stack)}
 	return r.Status(time.Time{})
 }
 

@@ -56,7 +56,7 @@ func (c *chaos) happens(b []byte) {
 	case 2:
 		c.r.Learn(c.now, c.run(b, state, version)) // late, from an act
 	case 3:
-		rules := Rules{Labels: s.Labels, Policy: rulebook.Resolve(s.Labels), Gate: policy.Gate{Open: b[1]&1 == 0, Reason: "frozen"}}
+		rules := Rules{Labels: s.Labels, Policy: rulebook.Resolve(policy.Labelled(s.Labels)), Gate: policy.Gate{Open: b[1]&1 == 0, Reason: "frozen"}}
 		if s.Ask != nil {
 			rules.Schedule = rulebook.Schedule(rules.Policy, s.Ask.Since)
 		}

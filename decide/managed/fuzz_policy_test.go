@@ -142,7 +142,7 @@ func (g *gamble) settles() {
 		s := g.r.Situation(g.now)
 		switch n := s.Next(); n.Do {
 		case DoRules:
-			p := rulebook.Resolve(s.Labels)
+			p := rulebook.Resolve(policy.Labelled(s.Labels))
 			rules := Rules{Labels: s.Labels, Policy: p, Gate: policy.Gate{Open: !g.shut, At: g.now, Reason: "frozen"}}
 			if s.Ask != nil {
 				rules.Schedule = rulebook.Schedule(p, s.Ask.Since)
@@ -190,7 +190,7 @@ func (g *gamble) reads() {
 }
 
 func (g *gamble) confirms(s Situation) {
-	p, approved := rulebook.Resolve(g.labels), 0
+	p, approved := rulebook.Resolve(policy.Labelled(g.labels)), 0
 	for who, v := range g.said[s.Key()] {
 		switch {
 		case v == Reject:

@@ -19,7 +19,7 @@ func TestAnObjectionSaysNothingTwice(t *testing.T) {
 		{"gantry:managed", "gantry:notify=slack", "gantry:notify=chat"},
 		{"gantry:managed", "gantry:notify=slack", "gantry:notify=chat", "gantry:approvals=0"},
 	} {
-		problems := rules.Resolve(labels).Problems
+		problems := rules.Resolve(policy.Labelled(labels)).Problems
 		if len(problems) < 2 {
 			t.Fatalf("%v: %+v", labels, problems)
 		}

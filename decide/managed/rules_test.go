@@ -3,6 +3,8 @@ package managed
 import (
 	"strings"
 	"testing"
+
+	"github.com/gantryhq/gantry/decide/policy"
 )
 
 // What became another in a policy is named as explanations and stacks name it.
@@ -18,7 +20,7 @@ func TestDifferences(t *testing.T) {
 		"a label that can't be followed":     {nil, []string{"gantry:aprovals=2"}, "gantry:aprovals=2 can't be followed: "},
 		"a label that could not be followed": {[]string{"gantry:aprovals=2"}, nil, "no longer: gantry:aprovals=2 can't be followed: "},
 	} {
-		if got := differences(rulebook.Resolve(tt.was), rulebook.Resolve(tt.is)); !strings.HasPrefix(got, tt.want) || (got == "") != (tt.want == "") {
+		if got := differences(rulebook.Resolve(policy.Labelled(tt.was)), rulebook.Resolve(policy.Labelled(tt.is))); !strings.HasPrefix(got, tt.want) || (got == "") != (tt.want == "") {
 			t.Errorf("%s: %q, want %q", name, got, tt.want)
 		}
 	}

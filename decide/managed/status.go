@@ -412,7 +412,7 @@ func (r *Record) policy(labels []string) policy.Policy {
 	if r.Rules != nil {
 		return r.Rules.Policy
 	}
-	p := (*policy.Definitions)(nil).Resolve(labels).Of(r.Run.Stack)
+	p := (*policy.Definitions)(nil).Resolve(policy.Labelled(labels)).Of(r.Run.Stack)
 	p.Problems = slices.DeleteFunc(p.Problems, func(bad policy.Problem) bool { return policy.NeedsConfiguration(bad.Label) })
 	return p
 }

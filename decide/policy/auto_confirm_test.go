@@ -92,7 +92,7 @@ func TestAutoConfirms(t *testing.T) {
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p := rules.Resolve(tt.labels)
+			p := rules.Resolve(policy.Labelled(tt.labels))
 			alone, looked := p.AutoConfirms(tt.plan)
 			var says []string
 			for _, r := range looked {
@@ -126,7 +126,7 @@ func TestNothingUnreadableConfirms(t *testing.T) {
 			rapid.StringMatching(`(gantry|Gantry|GANTRY):[a-z=\- ,]{0,12}`),
 			rapid.StringMatching(`gantry:(confirm|profile|approvals|approvers|approval-timeout|window|retries|after|notify)=[a-z0-9A-Z#]{0,4}`),
 		), 1, 6).Draw(t, "labels")
-		p := rules.Resolve(labels)
+		p := rules.Resolve(policy.Labelled(labels))
 		plan := policy.PlanFacts{Type: rapid.SampledFrom(spacelift.RunTypes).Draw(t, "type"), Drift: rapid.Bool().Draw(t, "drift")}
 		if rapid.Bool().Draw(t, "known") {
 			plan.Delta = &spacelift.Delta{Added: rapid.IntRange(0, 20).Draw(t, "added"), Deleted: rapid.IntRange(0, 2).Draw(t, "deleted")}
@@ -141,7 +141,7 @@ func TestNothingUnreadableConfirms(t *testing.T) {
 		if !p.AsksPeople() && p.Approvals.Origin != policy.OriginDefault {
 			t.Fatalf("%q want approvals that nobody is ever asked for", labels)
 		}
-		if other := rules.Resolve(rapid.Permutation(labels).Draw(t, "order")); !p.Equal(other) {
+		if other := rules.Resolve(policy.Labelled(rapid.Permutation(labels).Draw(t, "order"))); !p.Equal(other) {
 			t.Fatalf("in another order they resolve to %+v, not %+v", other, p)
 		}
 	})

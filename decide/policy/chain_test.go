@@ -21,7 +21,7 @@ func TestAStackThatFollowsItself(t *testing.T) {
 		{"not at all", []string{"gantry:managed", "gantry:after=net", "gantry:after=web-2"}, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			p := rules.Resolve(tc.labels).Of("web")
+			p := rules.Resolve(policy.Labelled(tc.labels)).Of("web")
 			if tc.label == "" {
 				if len(p.Problems) > 0 {
 					t.Fatalf("problems %+v", p.Problems)
@@ -34,7 +34,7 @@ func TestAStackThatFollowsItself(t *testing.T) {
 			if p.Confirm.Value != policy.ConfirmManual {
 				t.Errorf("Gantry would confirm: %+v", p.Confirm)
 			}
-			if other := rules.Resolve(tc.labels).Of("app"); len(other.Problems) > 0 {
+			if other := rules.Resolve(policy.Labelled(tc.labels)).Of("app"); len(other.Problems) > 0 {
 				t.Errorf("another stack has the problems %+v", other.Problems)
 			}
 		})
@@ -44,10 +44,10 @@ func TestAStackThatFollowsItself(t *testing.T) {
 // Old plans are replaced unless the profile keeps them.
 func TestOldPlans(t *testing.T) {
 	rules := compile(t, policy.Config{Profiles: []policy.Profile{{Name: "patient", OldPlans: new(policy.OldPlansKeep)}}})
-	if got := rules.Resolve([]string{"gantry:managed"}).OldPlans; got.Value != policy.OldPlansReplace || got.Origin != policy.OriginDefault {
+	if got := rules.Resolve(policy.Labelled([]string{"gantry:managed"})).OldPlans; got.Value != policy.OldPlansReplace || got.Origin != policy.OriginDefault {
 		t.Errorf("by default old plans are %+v", got)
 	}
-	if got := rules.Resolve([]string{"gantry:managed", "gantry:profile=patient"}).OldPlans; got.Value != policy.OldPlansKeep || got.Origin != "profile patient" {
+	if got := rules.Resolve(policy.Labelled([]string{"gantry:managed", "gantry:profile=patient"})).OldPlans; got.Value != policy.OldPlansKeep || got.Origin != "profile patient" {
 		t.Errorf("the profile's old plans are %+v", got)
 	}
 	_, err := policy.Compile(policy.Config{Profiles: []policy.Profile{{Name: "p", OldPlans: new(policy.OldPlans("sometimes"))}}})

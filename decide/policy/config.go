@@ -19,6 +19,9 @@ type Config struct {
 	Windows  []Window
 	Channels []string // names of the channels that labels may notify
 
+	DefaultProfile string // whose values every stack starts from; empty: none
+	Rules          []StackRule
+
 	// DependsOnLabels lets labels such as depends-on:network-prod count as
 	// gantry:after=network-prod.
 	DependsOnLabels bool
@@ -73,6 +76,9 @@ type Definitions struct {
 	readLogs  bool
 	approvers []decide.Person
 	digest    string // of the Config
+
+	defaultProfile *Profile
+	rules          []compiledRule
 }
 
 // Bounds of values, in labels and profiles alike.
@@ -145,6 +151,7 @@ func Compile(c Config) (*Definitions, error) {
 		problems = append(problems, mistakes(at, errs)...)
 		r.profiles[p.Name] = p
 	}
+	problems = append(problems, r.compileRules(c)...)
 	if len(problems) > 0 {
 		return nil, errors.Join(problems...)
 	}
@@ -170,9 +177,9 @@ func (p Profile) check(r *Definitions) []error {
 	c.approval(p)
 	c.following(p)
 	if len(c.errs) == 0 {
-		policy := byDefault()
-		policy.follow(r, p)
-		for _, problem := range policy.contradictions() {
+		alone := combination{Policy: byDefault()}
+		alone.take(r.layer(p, "profile "+p.Name))
+		for _, problem := range alone.contradictions() {
 			c.bad("%s; %s", problem.Problem, problem.Remedy)
 		}
 	}

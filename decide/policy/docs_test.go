@@ -22,6 +22,28 @@ func TestReferenceListsEveryLabel(t *testing.T) {
 	docs.KeepSection(t, "../../docs/reference/labels.md", "labels", table.String())
 }
 
+// TestReferenceSaysWhatIsTighter keeps the table of docs/reference/labels.md equal to
+// the one that locked rules go by, and that to the settings of a profile.
+func TestReferenceSaysWhatIsTighter(t *testing.T) {
+	var table strings.Builder
+	table.WriteString("| Setting | Tighter is | Decides whether a plan passes |\n| --- | --- | --- |\n")
+	known := map[string]bool{"profile": true}
+	for _, s := range settings {
+		gates := "no"
+		if s.gates {
+			gates = "yes"
+		}
+		fmt.Fprintf(&table, "| `%s` | %s | %s |\n", s.name, s.tighter, gates)
+		known[s.name] = true
+	}
+	docs.KeepSection(t, "../../docs/reference/labels.md", "tighter", table.String())
+	for _, v := range byDefault().Values() {
+		if !known[v.Name] {
+			t.Errorf("%s is no setting that rules and labels combine", v.Name)
+		}
+	}
+}
+
 // TestGuidesSpeakTheGrammar: Gantry can follow every label that a guide shows, given
 // the names it mentions.
 func TestGuidesSpeakTheGrammar(t *testing.T) {
@@ -42,7 +64,7 @@ func TestGuidesSpeakTheGrammar(t *testing.T) {
 			if !hasValue && isKey(strings.TrimPrefix(name, spacelift.LabelPrefix)) {
 				continue // the kind of label as such
 			}
-			if p := rules.Resolve([]string{m[1]}); (len(p.Problems) > 0) != wrong[m[1]] {
+			if p := rules.Resolve(Labelled([]string{m[1]})); (len(p.Problems) > 0) != wrong[m[1]] {
 				t.Errorf("%s: %s resolves to %+v", file, m[1], p.Problems)
 			}
 		}

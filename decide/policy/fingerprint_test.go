@@ -76,6 +76,20 @@ func TestGateFingerprint(t *testing.T) {
 	}
 }
 
+// A change of rules shows too, so that it reaches runs that wait.
+func TestGateFingerprintOfRules(t *testing.T) {
+	at, seen := time.Date(2090, 1, 2, 12, 0, 0, 0, time.UTC), map[string]bool{}
+	for _, rules := range [][]policy.StackRule{
+		nil, {{Name: "floor", Profile: "base"}}, {{Name: "floor", Profile: "base", Locked: true}}, {{Name: "floor", Profile: "team"}},
+		{{Name: "floor", Match: policy.Match{Stacks: []string{"app"}}, Profile: "base"}},
+	} {
+		seen[compiled(t, "", rules...).GateFingerprint(nil, "app", at)] = true
+	}
+	if seen[compiled(t, "base").GateFingerprint(nil, "app", at)] = true; len(seen) != 6 {
+		t.Errorf("6 configurations have %d fingerprints", len(seen))
+	}
+}
+
 func profiled(t *testing.T, approvals int) *policy.Definitions {
 	t.Helper()
 	rules, err := policy.Compile(policy.Config{Profiles: []policy.Profile{{Name: "production", Approvals: &approvals}}})

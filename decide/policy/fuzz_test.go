@@ -18,7 +18,7 @@ func FuzzResolve(f *testing.F) {
 		f.Add(labels)
 	}
 	f.Fuzz(func(t *testing.T, labels string) {
-		p := rules.Resolve(strings.Split(labels, "\n"))
+		p := rules.Resolve(policy.Labelled(strings.Split(labels, "\n")))
 		alone, looked := p.AutoConfirms(policy.PlanFacts{Type: spacelift.RunTypeTracked, Delta: &spacelift.Delta{}})
 		if alone && len(p.Problems) > 0 || len(looked) == 0 {
 			t.Errorf("alone is %t by %+v, with problems %+v", alone, looked, p.Problems)
@@ -57,7 +57,7 @@ func FuzzWindow(f *testing.F) {
 			}
 			return
 		}
-		p := rules.Resolve(nil)
+		p := rules.Resolve(policy.Labelled(nil))
 		p.Windows.Value = []string{"w"}
 		now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(hours%200_000) * time.Hour)
 		g := rules.Gate(p, "app", nil, now)

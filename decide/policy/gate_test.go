@@ -150,7 +150,7 @@ func TestGate(t *testing.T) {
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p := rules.Resolve(nil)
+			p := rules.Resolve(policy.Labelled(nil))
 			p.Windows.Value = tt.windows
 			tt.want.At = at(t, tt.at)
 			if tt.until != "" {
@@ -170,7 +170,7 @@ func TestGate(t *testing.T) {
 // Each freeze and each window that closes the gate is listed.
 func TestWhatClosesAGate(t *testing.T) {
 	rules := compile(t, policy.Config{Windows: []policy.Window{officeHours()}})
-	p := rules.Resolve([]string{"gantry:window=office-hours"})
+	p := rules.Resolve(policy.Labelled([]string{"gantry:window=office-hours"}))
 	p.Windows.Value = append(p.Windows.Value, "gone")
 	now := at(t, "2026-11-23T18:00:00Z")
 	got := rules.Gate(p, "app", []policy.Freeze{
@@ -193,7 +193,7 @@ func TestWhatClosesAGate(t *testing.T) {
 // concurrently and in any order of times.
 func TestRulesAreSharedByManyRuns(t *testing.T) {
 	shared := compile(t, policy.Config{Windows: []policy.Window{officeHours()}})
-	p := shared.Resolve([]string{"gantry:window=office-hours"})
+	p := shared.Resolve(policy.Labelled([]string{"gantry:window=office-hours"}))
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {

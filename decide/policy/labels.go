@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -21,7 +22,7 @@ type key struct {
 	value  string // the text after the =, for people
 	does   string // a sentence, for people
 	many   bool   // several labels of this kind add up
-	follow func(r *Definitions, p *Policy, value, label string) (problem, remedy string)
+	follow func(r *Definitions, l *layer, value string) (problem, remedy string)
 }
 
 // grammar is every kind of label that takes a value, in the order in which they
@@ -93,87 +94,72 @@ func NeedsConfiguration(label string) bool {
 	return name == "profile" || name == "window" || name == "notify"
 }
 
-func followProfile(r *Definitions, p *Policy, value, label string) (problem, remedy string) {
+func followProfile(r *Definitions, l *layer, value string) (problem, remedy string) {
 	if r != nil {
 		if profile, ok := r.profiles[value]; ok {
-			p.follow(r, profile)
-			p.Profile = Setting[string]{value, label}
+			l.Profile, l.origin = profile, "profile "+value
 			return "", ""
 		}
 	}
 	return fmt.Sprintf("there is no profile %q", value), "name one that is configured under profiles" + r.profileList()
 }
 
-func followConfirm(_ *Definitions, p *Policy, value, label string) (problem, remedy string) {
-	switch mode := ConfirmMode(value); mode {
-	case ConfirmAuto, ConfirmManual, ConfirmNoDeletes:
-		p.Confirm = Setting[ConfirmMode]{mode, label}
+func followConfirm(_ *Definitions, l *layer, value string) (problem, remedy string) {
+	if mode := ConfirmMode(value); slices.Contains(ConfirmModes, mode) {
+		l.Confirm = &mode
 		return "", ""
 	}
 	return "its value is none of auto, manual and no-deletes", "write gantry:confirm=auto, gantry:confirm=manual or gantry:confirm=no-deletes"
 }
 
-func followApprovals(_ *Definitions, p *Policy, value, label string) (problem, remedy string) {
-	return numberOf(&p.Approvals, value, label, 1, maxApprovals), "write how many people must approve, such as gantry:approvals=2"
+func followApprovals(_ *Definitions, l *layer, value string) (problem, remedy string) {
+	return numberOf(&l.Approvals, value, 1, maxApprovals), "write how many people must approve, such as gantry:approvals=2"
 }
 
-func followApprovers(_ *Definitions, p *Policy, value, label string) (problem, remedy string) {
+func followApprovers(_ *Definitions, l *layer, value string) (problem, remedy string) {
 	if !isGroup(value) {
 		return "its value is not the name of a group", "write the name of a group as tokens carry it, such as gantry:approvers=platform"
 	}
-	p.Approvers = Setting[string]{value, label}
+	l.Approvers = &value
 	return "", ""
 }
 
-func followApprovalTimeout(_ *Definitions, p *Policy, value, label string) (problem, remedy string) {
+func followApprovalTimeout(_ *Definitions, l *layer, value string) (problem, remedy string) {
 	d, err := ParseDuration(value)
 	if err != nil || !approvalTimeouts.holds(d) {
 		return fmt.Sprintf("its value is not a duration within %s", approvalTimeouts), "write a duration such as gantry:approval-timeout=24h, with the units d, h and m"
 	}
-	p.ApprovalTimeout = Setting[Duration]{d, label}
+	l.ApprovalTimeout = &d
 	return "", ""
 }
 
-func followWindow(r *Definitions, p *Policy, value, label string) (problem, remedy string) {
+func followWindow(r *Definitions, l *layer, value string) (problem, remedy string) {
 	if r == nil || r.windows[value] == nil {
 		return fmt.Sprintf("there is no window %q", value), "name one that is configured under windows" + r.windowList()
 	}
-	p.Windows = Setting[[]string]{[]string{value}, label}
+	l.Windows = []string{value}
 	return "", ""
 }
 
-func followRetries(_ *Definitions, p *Policy, value, label string) (problem, remedy string) {
-	return numberOf(&p.Retries, value, label, 0, maxRetries), "write how often a failed run may be retried, such as gantry:retries=2"
+func followRetries(_ *Definitions, l *layer, value string) (problem, remedy string) {
+	return numberOf(&l.Retries, value, 0, maxRetries), "write how often a failed run may be retried, such as gantry:retries=2"
 }
 
-func followAfter(_ *Definitions, p *Policy, value, label string) (problem, remedy string) {
+func followAfter(_ *Definitions, l *layer, value string) (problem, remedy string) {
 	if err := spacelift.ValidateStack(spacelift.StackID(value)); err != nil {
 		return fmt.Sprintf("its value is not the id of a stack: it %v", err), "write the stack's id as its address in Spacelift shows it, such as gantry:after=network-prod"
 	}
-	add(&p.After, value, label)
+	l.after = []string{value}
 	return "", ""
 }
 
-func followNotify(r *Definitions, p *Policy, value, label string) (problem, remedy string) {
+func followNotify(r *Definitions, l *layer, value string) (problem, remedy string) {
 	channel, ok := r.channel(value)
 	if !ok {
 		return fmt.Sprintf("there is no channel %q", value), "name one that is configured under channels" + r.channelList()
 	}
-	add(&p.Notify, channel, label)
+	l.Notify = []string{channel}
 	return "", ""
-}
-
-// add adds a value to those of other labels. It replaces those of a profile.
-func add(s *Setting[[]string], value, label string) {
-	switch {
-	case !fromLabel(s.Origin):
-		*s = Setting[[]string]{[]string{value}, label}
-	default:
-		s.Value = append(s.Value, value)
-		if !strings.HasSuffix(s.Origin, label) {
-			s.Origin += ", " + label
-		}
-	}
 }
 
 func fromLabel(origin string) bool {
@@ -193,12 +179,12 @@ func valueOf(name string) string {
 
 // numberOf sets a number that a label gives, without a sign or leading zeros. It
 // returns the problem with the value; empty if there is none.
-func numberOf(s *Setting[int], value, label string, least, most int) (problem string) {
+func numberOf(to **int, value string, least, most int) (problem string) {
 	n, err := strconv.Atoi(value)
 	if err != nil || strconv.Itoa(n) != value || n < least || n > most {
 		return fmt.Sprintf("its value is not a number within %d and %d", least, most)
 	}
-	*s = Setting[int]{n, label}
+	*to = &n
 	return ""
 }
 

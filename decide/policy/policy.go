@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"reflect"
 	"slices"
 	"time"
@@ -68,11 +69,15 @@ type Policy struct {
 	// Problems are the labels that can't be followed. While there is one, Gantry holds
 	// plans: a label that it can't understand may be meant to forbid something.
 	Problems []Problem `json:"problems,omitempty"`
+
+	// Overruled lists values that labels and rules asked for, without effect: a locked
+	// rule allows only tighter ones.
+	Overruled []Overruled `json:"overruled,omitempty"`
 }
 
 // Setting is one value of a policy and its origin: a label as it is written on the
-// stack, "profile <name>", another setting of the configuration such as "logs.read",
-// or OriginDefault.
+// stack, "profile <name>" for one that a label names, "rule <name> (profile <name>)",
+// another setting of the configuration such as "logs.read", or OriginDefault.
 type Setting[T any] struct {
 	Value  T      `json:"value"`
 	Origin string `json:"origin"`
@@ -153,7 +158,11 @@ type PhaseDeadlines struct {
 	Starting Duration `json:"starting"` // READY, PREPARING, INITIALIZING and their like
 	Planning Duration `json:"planning"`
 	Applying Duration `json:"applying"` // also CONFIRMED, PERFORMING, DESTROYING
+
+	Origins map[string]string `json:"origins,omitempty"` // of each that is not the default, by name
 }
+
+func (d PhaseDeadlines) origin(phase string) string { return cmp.Or(d.Origins[phase], OriginDefault) }
 
 // Problem is a label or setting that can't be followed, and its remedy.
 type Problem struct {
@@ -177,6 +186,7 @@ func (p Policy) normal() Policy {
 	p.After.Value = orNil(p.After.Value)
 	p.Notify.Value = orNil(p.Notify.Value)
 	p.Problems = orNil(p.Problems)
+	p.Overruled = orNil(p.Overruled)
 	p.Escalation.Value = orNil(slices.Clone(p.Escalation.Value))
 	for i := range p.Escalation.Value {
 		p.Escalation.Value[i].Notify = orNil(p.Escalation.Value[i].Notify)

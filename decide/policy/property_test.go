@@ -154,7 +154,7 @@ func TestScheduleAgreesWithAStopwatch(t *testing.T) {
 			t.Fatal(err)
 		}
 		since := drawTime(t)
-		p := rules.Resolve(nil)
+		p := rules.Resolve(policy.Labelled(nil))
 		p.Clock.Value = "hours"
 		p.ApprovalTimeout.Value = policy.Duration(rapid.IntRange(1, 3000).Draw(t, "timeout")) * policy.Duration(time.Minute)
 		p.Reminders.Value = policy.Duration(rapid.IntRange(60, 3000).Draw(t, "reminders")) * policy.Duration(time.Minute)

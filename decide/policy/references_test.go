@@ -52,7 +52,7 @@ func TestReferencesThatLeadNowhere(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(tt.want, rules.Resolve(tt.labels).References(tt.known)); diff != "" {
+			if diff := cmp.Diff(tt.want, rules.Resolve(policy.Labelled(tt.labels)).References(tt.known)); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
 		})

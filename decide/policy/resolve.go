@@ -44,32 +44,21 @@ func byDefault() Policy {
 
 func defaultly[T any](value T) Setting[T] { return Setting[T]{value, OriginDefault} }
 
-// Resolve returns the policy of a stack with some labels. It never fails: a label that
-// can't be followed becomes a problem of the policy, which then confirms nothing.
-// Labels that are not Gantry's are ignored; their order does not matter.
-func (r *Definitions) Resolve(labels []string) Policy {
-	p := byDefault()
-	if r != nil && r.readLogs {
-		p.ReadLogs = Setting[bool]{true, "logs.read"}
+// Resolve returns the policy of a stack: the rules that select it and its labels. It
+// never fails: a label that can't be followed becomes a problem of the policy, which
+// then confirms nothing. Labels that are not Gantry's are ignored, except by rules;
+// their order does not matter.
+func (r *Definitions) Resolve(s Stack) Policy {
+	c := combination{Policy: byDefault(), locks: map[string]string{}}
+	if r != nil {
+		r.takeRules(&c, s)
 	}
-	read := readLabels(spacelift.OurLabels(labels), r != nil && r.dependsOn)
-	p.Problems = read.problems
-
-	follow := func(k key, problems *[]Problem) {
-		said := read.said[k.name]
-		if len(said) > 1 && !k.many {
-			*problems = append(*problems, Problem{Label: join(said), Problem: "they contradict each other", Remedy: "remove all but one"})
-			return
-		}
-		for _, s := range said {
-			if problem, remedy := k.follow(r, &p, s.value, s.label); problem != "" {
-				*problems = append(*problems, Problem{Label: s.label, Problem: problem, Remedy: remedy})
-			}
-		}
-	}
+	read := readLabels(spacelift.OurLabels(s.Labels), r != nil && r.dependsOn)
+	c.base, c.Problems = c.Policy, append(c.Problems, read.problems...)
 	for _, k := range grammar { // the profile is first: the others go over it
-		follow(k, &p.Problems)
+		r.takeLabels(&c, k, read.said[k.name])
 	}
+	p := c.Policy
 	p.After.Value = sorted(p.After.Value)
 	p.Notify.Value = sorted(p.Notify.Value)
 	p.countApprovals()
@@ -79,6 +68,54 @@ func (r *Definitions) Resolve(labels []string) Policy {
 		p.Confirm = defaultly(ConfirmManual)
 	}
 	return p
+}
+
+// takeRules adds the values that the configuration gives to a stack.
+func (r *Definitions) takeRules(c *combination, s Stack) {
+	if r.readLogs {
+		c.ReadLogs = Setting[bool]{true, "logs.read"}
+	}
+	if r.defaultProfile != nil {
+		c.take(r.layer(*r.defaultProfile, "defaultProfile "+r.defaultProfile.Name))
+	}
+	for i := range r.rules {
+		if rule := &r.rules[i]; rule.selects(s) {
+			l := r.layer(rule.profile, "rule "+rule.Name+" (profile "+rule.Profile+")")
+			l.locked = rule.Locked
+			c.take(l)
+		}
+	}
+}
+
+// takeLabels adds the labels of one kind.
+func (r *Definitions) takeLabels(c *combination, k key, said []said) {
+	if len(said) > 1 && !k.many {
+		c.Problems = append(c.Problems, Problem{Label: join(said), Problem: "they contradict each other", Remedy: "remove all but one"})
+		return
+	}
+	for _, s := range said {
+		l := layer{origin: s.label, label: s.label}
+		if problem, remedy := k.follow(r, &l, s.value); problem != "" {
+			c.Problems = append(c.Problems, Problem{Label: s.label, Problem: problem, Remedy: remedy})
+			continue
+		}
+		if l.Name != "" {
+			label := l.label
+			l = r.layer(l.Profile, l.origin)
+			l.label = label
+		}
+		c.take(l)
+	}
+}
+
+// layer returns a profile as a layer, which names channels without their #.
+func (r *Definitions) layer(p Profile, origin string) layer {
+	p.Windows, p.Notify = sorted(slices.Clone(p.Windows)), sorted(r.channelNames(p.Notify))
+	p.Escalation = slices.Clone(p.Escalation)
+	for i, s := range p.Escalation {
+		p.Escalation[i].Notify = orNil(r.channelNames(s.Notify))
+	}
+	return layer{Profile: p, origin: origin}
 }
 
 // Of returns the policy as it applies to one stack. A stack that follows itself
@@ -100,63 +137,6 @@ func (p Policy) Of(stack spacelift.StackID) Policy {
 	slices.SortStableFunc(p.Problems, func(a, b Problem) int { return strings.Compare(a.Label, b.Label) })
 	p.Confirm = defaultly(ConfirmManual)
 	return p
-}
-
-// follow overrides the policy by a profile, which must be valid.
-func (p *Policy) follow(r *Definitions, profile Profile) {
-	origin := "profile " + profile.Name
-	over(&p.Confirm, profile.Confirm, origin)
-	for limit, value := range map[**Setting[int]]*int{
-		&p.Limits.MaxAdded: profile.MaxAdded, &p.Limits.MaxChanged: profile.MaxChanged, &p.Limits.MaxDeleted: profile.MaxDeleted,
-	} {
-		if value != nil {
-			*limit = &Setting[int]{*value, origin}
-		}
-	}
-	overList(&p.Types, profile.Types, origin)
-	over(&p.Drift, profile.Drift, origin)
-	over(&p.Approvals, profile.Approvals, origin)
-	over(&p.Approvers, profile.Approvers, origin)
-	over(&p.SelfApproval, profile.SelfApproval, origin)
-	over(&p.ApprovalTimeout, profile.ApprovalTimeout, origin)
-	over(&p.OnTimeout, profile.OnTimeout, origin)
-	over(&p.Reminders, profile.Reminders, origin)
-	if len(profile.Escalation) > 0 {
-		steps := slices.Clone(profile.Escalation)
-		for i, s := range steps {
-			steps[i].Notify = orNil(r.channelNames(s.Notify))
-		}
-		p.Escalation = Setting[[]Step]{steps, origin}
-	}
-	over(&p.Clock, profile.Clock, origin)
-	overList(&p.Windows, sorted(slices.Clone(profile.Windows)), origin)
-	overList(&p.Notify, sorted(r.channelNames(profile.Notify)), origin)
-	over(&p.Retries, profile.Retries, origin)
-	overList(&p.RetryCauses, profile.RetryCauses, origin)
-	over(&p.RetryBackoff, profile.RetryBackoff, origin)
-	over(&p.RetryAfterApply, profile.RetryAfterApply, origin)
-	over(&p.ReadLogs, profile.ReadLogs, origin)
-	over(&p.OldPlans, profile.OldPlans, origin)
-	for _, d := range []struct{ to, from *Duration }{
-		{&p.Deadlines.Value.Queued, profile.Deadlines.Queued}, {&p.Deadlines.Value.Starting, profile.Deadlines.Starting},
-		{&p.Deadlines.Value.Planning, profile.Deadlines.Planning}, {&p.Deadlines.Value.Applying, profile.Deadlines.Applying},
-	} {
-		if d.from != nil {
-			*d.to, p.Deadlines.Origin = *d.from, origin
-		}
-	}
-}
-
-func over[T any](s *Setting[T], value *T, origin string) {
-	if value != nil {
-		*s = Setting[T]{*value, origin}
-	}
-}
-
-func overList[E any](s *Setting[[]E], value []E, origin string) {
-	if len(value) > 0 {
-		*s = Setting[[]E]{slices.Clone(value), origin}
-	}
 }
 
 // countApprovals requires one approval if something is set about people's decisions,
@@ -198,6 +178,16 @@ func (p Policy) contradictions() (problems []Problem) {
 		})
 	}
 	return problems
+}
+
+// Profile returns the policy of a stack to which nothing but a profile applies.
+func (r *Definitions) Profile(name string) Policy {
+	c := combination{Policy: byDefault(), locks: map[string]string{}}
+	if profile, ok := r.profiles[name]; ok {
+		c.take(r.layer(profile, "profile "+name))
+	}
+	c.countApprovals()
+	return c.Policy
 }
 
 // Profiles returns the names of the profiles, sorted.

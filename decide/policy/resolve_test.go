@@ -132,7 +132,7 @@ func TestResolve(t *testing.T) {
 				"escalation": `[{"after":"1h","notify":["deploys"]},{"after":"4h","notify":["on-call"]},{"after":"48h","discard":true}] (profile production)`,
 				"clock":      "office-hours (profile production)", "windows": `["no-holidays","office-hours"] (profile production)`, "notify": `["deploys"] (profile production)`,
 				"retries": "1 (profile production)", "retryBackoff": "5h (profile production)", "readLogs": "true (profile production)",
-				"deadlines": `{"applying":"2h","planning":"2h","queued":"30m","starting":"20m"} (profile production)`,
+				"deadlines": `{"applying":"2h","origins":{"planning":"profile production"},"planning":"2h","queued":"30m","starting":"20m"} (profile production)`,
 			},
 		},
 		{
@@ -147,7 +147,7 @@ func TestResolve(t *testing.T) {
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got := rules.Resolve(tt.labels)
+			got := rules.Resolve(policy.Labelled(tt.labels))
 			if len(got.Problems) > 0 {
 				t.Errorf("problems: %+v", got.Problems)
 			}
@@ -222,7 +222,7 @@ func TestLabelsThatCannotBeFollowed(t *testing.T) {
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got := rules.Resolve(tt.labels)
+			got := rules.Resolve(policy.Labelled(tt.labels))
 			if len(got.Problems) != len(tt.problems) {
 				t.Fatalf("problems are %+v, want %d", got.Problems, len(tt.problems))
 			}
@@ -248,13 +248,13 @@ func TestLabelsThatCannotBeFollowed(t *testing.T) {
 // the others can.
 func TestNoConfiguration(t *testing.T) {
 	var none *policy.Definitions
-	got := none.Resolve([]string{"gantry:managed", "gantry:confirm=auto", "gantry:after=network", "depends-on:vpc"})
+	got := none.Resolve(policy.Labelled([]string{"gantry:managed", "gantry:confirm=auto", "gantry:after=network", "depends-on:vpc"}))
 	want := map[string]string{"confirm": "auto (gantry:confirm=auto)", "after": `["network"] (gantry:after=network)`}
 	if diff := cmp.Diff(want, values(t, got)); diff != "" || len(got.Problems) > 0 {
 		t.Errorf("settings (-want +got):\n%s\nproblems: %v", diff, got.Problems)
 	}
 	for _, label := range []string{"gantry:profile=production", "gantry:window=office-hours", "gantry:notify=deploys"} {
-		if p := none.Resolve([]string{label}); len(p.Problems) != 1 || !strings.Contains(p.Problems[0].Remedy, "there are none yet") {
+		if p := none.Resolve(policy.Labelled([]string{label})); len(p.Problems) != 1 || !strings.Contains(p.Problems[0].Remedy, "there are none yet") {
 			t.Errorf("%s: %+v", label, p.Problems)
 		}
 	}

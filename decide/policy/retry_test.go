@@ -25,7 +25,7 @@ func TestRetry(t *testing.T) {
 		{name: "more than one reason", labels: twice, f: policy.FailureFacts{Cause: policy.CausePolicy, ApplyBegan: true, Attempt: 1}, forbids: []string{"retryCauses", "retryAfterApply"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			allowed, rules := (*policy.Definitions)(nil).Resolve(tc.labels).Retry(tc.f)
+			allowed, rules := (*policy.Definitions)(nil).Resolve(policy.Labelled(tc.labels)).Retry(tc.f)
 			var forbids []string
 			for _, r := range rules {
 				if r.Effect == policy.EffectForbids {

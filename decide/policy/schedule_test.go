@@ -59,7 +59,7 @@ func TestSchedule(t *testing.T) {
 		{"a clock that is gone", func(p *policy.Policy) { p.ApprovalTimeout.Value, p.Clock.Value = h, "gone" }, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p := rules.Resolve(nil)
+			p := rules.Resolve(policy.Labelled(nil))
 			tt.set(&p)
 			if diff := cmp.Diff(tt.want, rules.Schedule(p, at(t, since))); diff != "" {
 				t.Errorf("dues (-want +got):\n%s", diff)
@@ -67,7 +67,7 @@ func TestSchedule(t *testing.T) {
 		})
 	}
 	t.Run("reminders are bounded", func(t *testing.T) {
-		p := rules.Resolve(nil)
+		p := rules.Resolve(policy.Labelled(nil))
 		p.Reminders.Value = policy.Duration(time.Minute)
 		dues := rules.Schedule(p, at(t, since))
 		if len(dues) != 50 || !dues[49].At.Equal(at(t, since).Add(50*time.Minute)) {

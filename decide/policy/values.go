@@ -44,7 +44,7 @@ func (p Policy) Values() []Value {
 		{Name: "queued", Value: orNone(p.Deadlines.Value.Queued)}, {Name: "starting", Value: orNone(p.Deadlines.Value.Starting)},
 		{Name: "planning", Value: orNone(p.Deadlines.Value.Planning)}, {Name: "applying", Value: orNone(p.Deadlines.Value.Applying)},
 	} {
-		values = append(values, Value{"deadlines." + d.Name, d.Value, p.Deadlines.Origin})
+		values = append(values, Value{"deadlines." + d.Name, d.Value, p.Deadlines.Value.origin(d.Name)})
 	}
 	return values
 }

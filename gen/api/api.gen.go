@@ -1131,6 +1131,18 @@ type NotificationWorkerPool struct {
 // (authentic, but of no use), `refused` (not authentic, or unacceptable), `unavailable` (could not be stored).
 type Outcome string
 
+// OverruledValue A value that a locked rule doesn't allow.
+type OverruledValue struct {
+	// Origin The label or rule that asked for it.
+	Origin string `json:"origin"`
+
+	// Reason Why it has no effect, as a sentence.
+	Reason string `json:"reason"`
+
+	// Value The value that was asked for.
+	Value string `json:"value"`
+}
+
 // Phase Phase of a run: `queued` (not started yet), `planning`, `waiting` (for people), `holding` (something keeps
 // Gantry from acting; see `waitingFor.reason`), `confirming`, `applying`, `retrying` (it failed, and a retry is
 // planned), `done`, and `following` (an unknown state or type).
@@ -1177,8 +1189,11 @@ type PolicyValue struct {
 	// Name Name of the setting, such as `confirm`.
 	Name string `json:"name"`
 
-	// Origin The label, `profile` and its name, or `default`.
+	// Origin The label, `profile` and its name, `rule` and its name, or `default`.
 	Origin string `json:"origin"`
+
+	// Overruled What labels and rules asked for in vain, because a locked rule allows only tighter values.
+	Overruled []OverruledValue `json:"overruled,omitempty"`
 
 	// Problem Why Gantry can't follow the label; it holds the run then.
 	Problem *string `json:"problem,omitempty"`

@@ -1,0 +1,139 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/gantryhq/gantry/decide/policy"
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// traitsGood is the age up to which a replica uses what it knows of a stack and of the
+// spaces of an account, to resolve rules. ConfirmRun reads the stack itself, so nothing
+// is confirmed by outdated traits.
+const traitsGood = time.Minute
+
+// maxKnownStacks bounds the stacks that a replica remembers.
+const maxKnownStacks = 10_000
+
+// knownStacks is a replica's knowledge of the stacks that rules select.
+type knownStacks struct {
+	mu     sync.Mutex
+	stacks map[stackKey]knownStack
+	spaces map[spacelift.Account]knownSpaces
+}
+
+type stackKey struct {
+	account spacelift.Account
+	stack   spacelift.StackID
+}
+
+type knownStack struct {
+	labels []string
+	traits spacelift.StackTraits
+	at     time.Time
+}
+
+type knownSpaces struct {
+	tree []spacelift.Space
+	at   time.Time
+}
+
+// remember keeps what a run was read with, so that the stack need not be read again.
+func (a *Activities) remember(run spacelift.Run) {
+	if a.Definitions.NeedsStacks() {
+		a.known.put(stackKey{run.Ref.Account, run.Ref.Stack}, knownStack{run.StackLabels, run.Stack, a.now()})
+	}
+}
+
+func (k *knownStacks) put(key stackKey, s knownStack) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.stacks == nil || len(k.stacks) >= maxKnownStacks {
+		k.stacks = map[stackKey]knownStack{}
+	}
+	k.stacks[key] = s
+}
+
+// resolve returns the policy of a stack with the given labels of Gantry's. If rules
+// select by more than that, it reads the stack, unless the replica knows it. Not
+// knowing is an error, since a rule may forbid the act.
+func (a *Activities) resolve(ctx context.Context, account spacelift.Account, stack spacelift.StackID, labels []string) (policy.Policy, error) {
+	if !a.Definitions.NeedsStacks() {
+		return a.Definitions.Resolve(policy.Stack{Account: account, ID: stack, Labels: labels}).Of(stack), nil
+	}
+	key := stackKey{account, stack}
+	a.known.mu.Lock()
+	s, ok := a.known.stacks[key]
+	a.known.mu.Unlock()
+	if !ok || a.now().Sub(s.at) >= traitsGood {
+		read, err := a.readStack(ctx, account, stack)
+		if err != nil {
+			return policy.Policy{}, err
+		}
+		s = knownStack{read.Labels, read.Traits(), a.now()}
+		a.known.put(key, s)
+	}
+	return a.resolveWith(ctx, account, stack, slices.Concat(labels, others(s.labels)), s.traits)
+}
+
+// others returns the labels that are not Gantry's.
+func others(labels []string) []string {
+	ours := spacelift.OurLabels(labels)
+	return slices.DeleteFunc(slices.Clone(labels), func(l string) bool { return slices.Contains(ours, l) })
+}
+
+// readStack reads a stack. One that doesn't exist has no traits.
+func (a *Activities) readStack(ctx context.Context, account spacelift.Account, stack spacelift.StackID) (spacelift.Stack, error) {
+	api, err := a.account(account)
+	if err != nil {
+		return spacelift.Stack{}, err
+	}
+	read, err := api.Stack(ctx, stack)
+	if err != nil && !errors.Is(err, spacelift.ErrNotFound) {
+		return spacelift.Stack{}, classify(ctx, fmt.Errorf("read the stack for the rules: %w", err))
+	}
+	return read, nil
+}
+
+// resolveWith returns the policy of a stack of which everything is known but the spaces
+// above its own.
+func (a *Activities) resolveWith(ctx context.Context, account spacelift.Account, stack spacelift.StackID, labels []string, traits spacelift.StackTraits) (policy.Policy, error) {
+	tree, err := a.spaces(ctx, account)
+	if err != nil {
+		return policy.Policy{}, err
+	}
+	return a.Definitions.Resolve(policy.Labelled(labels).With(account, stack, traits, tree)).Of(stack), nil
+}
+
+// spaces returns the spaces of an account, if rules select by space.
+func (a *Activities) spaces(ctx context.Context, account spacelift.Account) ([]spacelift.Space, error) {
+	if !a.Definitions.NeedsSpaces() {
+		return nil, nil
+	}
+	a.known.mu.Lock()
+	s, ok := a.known.spaces[account]
+	a.known.mu.Unlock()
+	if ok && a.now().Sub(s.at) < traitsGood {
+		return s.tree, nil
+	}
+	api, err := a.account(account)
+	if err != nil {
+		return nil, err
+	}
+	tree, err := api.Spaces(ctx)
+	if err != nil {
+		return nil, classify(ctx, fmt.Errorf("read the spaces for the rules: %w", err))
+	}
+	a.known.mu.Lock()
+	defer a.known.mu.Unlock()
+	if a.known.spaces == nil {
+		a.known.spaces = map[spacelift.Account]knownSpaces{}
+	}
+	a.known.spaces[account] = knownSpaces{tree, a.now()}
+	return tree, nil
+}
