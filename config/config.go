@@ -97,7 +97,7 @@ type Reconcile struct {
 type Guardian struct {
 	Webhook  string `setting:"webhook" doc:"Id of the named webhook to watch in each account."`
 	Reenable bool   `setting:"reenable" doc:"Whether to switch the webhook on again after Spacelift switched it off."`
-	Notify   Names  `setting:"notify" doc:"Channels that receive the guardian's findings, and their ends. In the environment, with commas between."`
+	Notify   Names  `setting:"notify" doc:"Channels that receive the guardian's findings and their ends, and runs that a label holds on stacks without a channel. In the environment, with commas between."`
 }
 
 // Audit holds the settings of the audit log.

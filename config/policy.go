@@ -143,7 +143,7 @@ type Deadlines struct {
 // Definitions compiles profiles and windows. Each problem in its error begins with
 // the setting.
 func (c Config) Definitions() (*policy.Definitions, error) {
-	all := policy.Config{DependsOnLabels: c.Labels.DependsOn, ReadLogs: c.Logs.Read, Approvers: c.Approvers()}
+	all := policy.Config{DependsOnLabels: c.Labels.DependsOn, ReadLogs: c.Logs.Read, Fallback: c.Guardian.Notify, Approvers: c.Approvers()}
 	for _, channel := range c.Channels {
 		all.Channels = append(all.Channels, channel.Name)
 	}

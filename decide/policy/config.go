@@ -19,6 +19,9 @@ type Config struct {
 	Windows  []Window
 	Channels []string // names of the channels that labels may notify
 
+	// Fallback are the channels to notify of held plans of a stack that has none.
+	Fallback []string
+
 	DefaultProfile string // whose values every stack starts from; empty: none
 	Rules          []StackRule
 
@@ -75,6 +78,7 @@ type Definitions struct {
 	dependsOn bool
 	readLogs  bool
 	approvers []decide.Person
+	fallback  []string
 	digest    string // of the Config
 
 	defaultProfile *Profile
@@ -116,7 +120,7 @@ var validName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 
 // Compile checks a configuration. Its error joins one Mistake for each problem.
 func Compile(c Config) (*Definitions, error) {
-	r := &Definitions{profiles: map[string]Profile{}, windows: map[string]*window{}, dependsOn: c.DependsOnLabels, readLogs: c.ReadLogs, approvers: c.Approvers}
+	r := &Definitions{profiles: map[string]Profile{}, windows: map[string]*window{}, dependsOn: c.DependsOnLabels, readLogs: c.ReadLogs, approvers: c.Approvers, fallback: sorted(slices.Clone(c.Fallback))}
 	var problems []error
 	for i, w := range c.Windows {
 		at := fmt.Sprintf("windows[%d]", i)

@@ -62,12 +62,24 @@ func (r *Definitions) Resolve(s Stack) Policy {
 	p.After.Value = sorted(p.After.Value)
 	p.Notify.Value = sorted(p.Notify.Value)
 	p.countApprovals()
+	if problem, ok := p.followsItself(s.ID); ok {
+		p.Problems = append(p.Problems, problem)
+	}
 	p.Problems = orNil(append(p.Problems, p.contradictions()...))
 	slices.SortStableFunc(p.Problems, func(a, b Problem) int { return strings.Compare(a.Label, b.Label) })
 	if len(p.Problems) > 0 {
-		p.Confirm = defaultly(ConfirmManual)
+		p.hold(r)
 	}
 	return p
+}
+
+// hold makes the policy confirm nothing. If it notifies nobody, the people who look
+// after Gantry are notified: a label that was misspelt may have named the channel.
+func (p *Policy) hold(r *Definitions) {
+	p.Confirm = defaultly(ConfirmManual)
+	if r != nil && len(r.fallback) > 0 && len(p.Notify.Value) == 0 {
+		p.Notify = Setting[[]string]{slices.Clone(r.fallback), "guardian.notify"}
+	}
 }
 
 // takeRules adds the values that the configuration gives to a stack.
@@ -121,8 +133,19 @@ func (r *Definitions) layer(p Profile, origin string) layer {
 // Of returns the policy as it applies to one stack. A stack that follows itself
 // could never run: that is a problem of its labels.
 func (p Policy) Of(stack spacelift.StackID) Policy {
-	if !slices.Contains(p.After.Value, string(stack)) {
+	problem, ok := p.followsItself(stack)
+	if !ok || slices.Contains(p.Problems, problem) {
 		return p
+	}
+	p.Problems = append(slices.Clone(p.Problems), problem)
+	slices.SortStableFunc(p.Problems, func(a, b Problem) int { return strings.Compare(a.Label, b.Label) })
+	p.Confirm = defaultly(ConfirmManual)
+	return p
+}
+
+func (p Policy) followsItself(stack spacelift.StackID) (problem Problem, ok bool) {
+	if !slices.Contains(p.After.Value, string(stack)) {
+		return problem, false
 	}
 	label := p.After.Origin
 	for said := range strings.SplitSeq(p.After.Origin, ", ") {
@@ -130,13 +153,10 @@ func (p Policy) Of(stack spacelift.StackID) Policy {
 			label = said
 		}
 	}
-	p.Problems = append(slices.Clone(p.Problems), Problem{
+	return Problem{
 		Label: label, Problem: fmt.Sprintf("the stack %s follows itself", stack),
 		Remedy: "remove the label that names the stack itself, or name the stack that goes first",
-	})
-	slices.SortStableFunc(p.Problems, func(a, b Problem) int { return strings.Compare(a.Label, b.Label) })
-	p.Confirm = defaultly(ConfirmManual)
-	return p
+	}, true
 }
 
 // countApprovals requires one approval if something is set about people's decisions,

@@ -206,6 +206,27 @@ func TestRulesCombine(t *testing.T) {
 	}
 }
 
+// A run that is held is reported to somebody: in the stack's own channels, or, where it
+// has none, in those that the configuration names for that.
+func TestHeldStacksHaveAChannel(t *testing.T) {
+	d, err := policy.Compile(policy.Config{Channels: []string{"ops", "deploys"}, Fallback: []string{"ops"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for labels, want := range map[string]string{
+		"gantry:confirm=atuo":                        "ops (guardian.notify)",
+		"gantry:notify=#depoys":                      "ops (guardian.notify)",
+		"gantry:confirm=atuo,gantry:notify=#deploys": "deploys (gantry:notify=#deploys)",
+		"gantry:after=app":                           "ops (guardian.notify)", // the stack itself
+		"gantry:confirm=auto":                        "",
+	} {
+		p := d.Resolve(policy.Stack{ID: "app", Labels: strings.Split(labels, ",")}).Of("app")
+		if len(p.Problems) == 0 != (want == "") || valuesOf(p)["notify"] != want {
+			t.Errorf("%s: %s is notified, want %s: %v", labels, valuesOf(p)["notify"], want, p.Problems)
+		}
+	}
+}
+
 // plan is a plan that waits, and what has happened since: who approved it, how much time
 // has passed on each clock, and which windows are open.
 type waitingPlan struct {
