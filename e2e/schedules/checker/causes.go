@@ -46,10 +46,22 @@ func (x *index) causeless(a act) string {
 		}
 	case "runDiscard":
 		return x.discardless(a)
+	case "runCancel":
+		if !x.givesWay(a.run) {
+			return "Gantry canceled a run that nobody had stopped, and that gives way to none"
+		}
 	default:
 		return fmt.Sprintf("Gantry sent %s for a run that nobody had stopped", field)
 	}
 	return ""
+}
+
+// givesWay reports whether two chains triggered a run of the stack for the same
+// commit: then the younger one gives way.
+func (x *index) givesWay(r *run) bool {
+	return slices.ContainsFunc(x.order, func(o *run) bool {
+		return o != r && o.stack == r.stack && o.first().Commit == r.first().Commit && o.first().Trigger == x.batch.Actor && r.first().Trigger == x.batch.Actor
+	})
 }
 
 // discardless returns that neither a time limit nor an old plan explains a discard.

@@ -336,7 +336,7 @@ var faults = []fault{
 		for j := settled; j < len(d.records); j++ {
 			if request("getRun")(d.records[j]) && d.records[j].Request.Run == last.Run {
 				return d.change(j, func(s *shown) {
-					s.Timeline = append(s.Timeline, entry{At: d.records[j].At, Kind: "repair", Summary: "the API shows states: FINISHED (" + strconv.Itoa(last.Version) + ")"})
+					s.Timeline = append(s.Timeline, entry{At: d.records[j].At, Kind: "repair", Summary: "the API shows states that no notification reported: FINISHED (" + strconv.Itoa(last.Version) + ")"})
 				})
 			}
 		}

@@ -47,7 +47,7 @@ func acceptedIsReflected(x *index) []Violation {
 func (x *index) unheard(r *run, v view) rec {
 	calm := x.phases[history.Calm] + aftermath
 	for _, e := range v.Timeline {
-		if e.Kind != "repair" {
+		if e.Kind != "repair" || !strings.Contains(e.Summary, "no notification") {
 			continue
 		}
 		for _, d := range r.delivered {
