@@ -170,7 +170,7 @@ func (x *index) lacks(a act, plan rec, e effect, asked bool) string {
 func (x *index) unbound(a act, plan, q rec) string {
 	version := decision(q).StateVersion
 	switch {
-	case refused(q) && q.Request.Problem != "already-decided":
+	case refused(q) && problem(q) != "already-decided":
 		return "it was refused"
 	case q.Began > a.call.Began:
 		return "it came later"

@@ -400,6 +400,24 @@ var faults = []fault{
 		d.records[i].Request.Status, d.records[i].Request.Problem = 409, "too-late"
 		return d.done()
 	})},
+	{"an approval is too late for no reason", "refusals", at(mutation("runConfirm"), func(d *draft, i int) []rec {
+		late := about(d.records[i], "bob", "decideRun", map[string]any{"verdict": "approve"})
+		late.Request.Status, late.Request.Problem = 409, "urn:gantry:problem:too-late"
+		for j := i - 1; j < len(d.records); j++ {
+			d.records[j].Began += 400 * time.Second
+			d.records[j].Ended += 400 * time.Second
+		}
+		d.insert(i-1, late)
+		for _, k := range []time.Duration{200 * time.Second} {
+			d.records[i-1].Began -= k
+			d.records[i-1].Ended = d.records[i-1].Began
+		}
+		calm := rec{Phase: &history.Phase{Name: history.Calm}}
+		d.insert(i-1, calm)
+		d.records[i-1].Began -= 100 * time.Second
+		d.records[i-1].Ended = d.records[i-1].Began
+		return slices.DeleteFunc(d.done(), func(r rec) bool { return r.Phase != nil && r.Phase.Name == history.Calm && r.N > i+1 })
+	})},
 	{"a decision is in nobody's request", "refusals", func(d *draft) []rec {
 		return d.change(d.lastView(), func(s *shown) { s.Decisions = append(s.Decisions, decided{By: "eve", Verdict: "approve"}) })
 	}},

@@ -158,7 +158,7 @@ func (p *plan) operations(x *index) []porcupine.Operation {
 			continue
 		}
 		o.Input = cast{decision(q).Verdict, x.who(q.Request.Who)}
-		o.Output = said{counted: answered(q), unknown: !answered(q) && !refused(q), problem: q.Request.Problem}
+		o.Output = said{counted: answered(q), unknown: !answered(q) && !refused(q), problem: problem(q)}
 		if !answered(q) && !refused(q) {
 			o.Return = math.MaxInt64
 		}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gantryhq/gantry/e2e/schedules/history"
 	"github.com/gantryhq/gantry/e2e/schedules/model"
 )
 
@@ -122,7 +123,32 @@ func refusalsAreNone(x *index) []Violation {
 			}
 		}
 	}
-	return firstOf(all)
+	return append(firstOf(all), tooLateIsTrue(x)...)
+}
+
+// askedWithin is the longest pause between two attempts of Gantry's to act on a run,
+// with some more for a busy machine.
+const askedWithin = 90 * time.Second
+
+// tooLateIsTrue finds refusals because Gantry asks Spacelift for something right now,
+// when it doesn't: nobody could ever decide about the plan.
+func tooLateIsTrue(x *index) []Violation {
+	calm, was := x.phases[history.Calm]
+	var all []Violation
+	for _, r := range x.order {
+		for _, q := range r.verdicts("approve") {
+			now, then := r.at(q.Began), r.at(q.Ended)
+			if problem(q) != "too-late" || !was || q.Began < calm+askedWithin || now.N != then.N || now.RunState.State != "UNCONFIRMED" {
+				continue
+			}
+			asked := slices.ContainsFunc(append(r.acts, r.reads...), func(c rec) bool { return c.Ended > q.Began-askedWithin && c.Began < q.Ended })
+			ended := slices.ContainsFunc(append(r.verdicts("reject"), r.operations("stopRun")...), func(o rec) bool { return mayCount(o) && o.Began < q.Ended })
+			if !asked && !ended {
+				all = append(all, violation(r.name(), "an approval is too late for a plan about which Gantry asks nothing", now, q))
+			}
+		}
+	}
+	return all
 }
 
 // readYourWrites finds answers that don't show a decision that was answered before.

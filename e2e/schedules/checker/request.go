@@ -1,6 +1,9 @@
 package checker
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // answered reports whether Gantry said that the request counted.
 func answered(q rec) bool { return q.Request.Status >= 200 && q.Request.Status < 300 }
@@ -11,6 +14,11 @@ func refused(q rec) bool { return q.Request.Status >= 400 && q.Request.Status < 
 
 // mayCount reports whether the request may have counted.
 func mayCount(q rec) bool { return answered(q) || !refused(q) }
+
+// problem returns the last part of the type of the problem that an answer is.
+func problem(q rec) string {
+	return q.Request.Problem[strings.LastIndexByte(q.Request.Problem, ':')+1:]
+}
 
 // verdicts returns the decisions of one verdict that people sent about a run.
 func (r *run) verdicts(verdict ...string) []rec {
