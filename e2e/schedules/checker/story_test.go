@@ -303,7 +303,7 @@ var stories = map[string]func() []rec{
 	},
 	"a label that is mended": func() []rec {
 		s := newStory()
-		s.stack("s1-a", "gantry:confirm=auto", "gantry:aprovals=2")
+		s.stack("s1-a", "gantry:confirm=auto", "gantry:approval=2")
 		r := s.push("s1-a", "c1")
 		r.problem = "there is no such label"
 		s.view(r)

@@ -206,7 +206,10 @@ func labelsAreExplained(x *index) []Violation {
 			fits := false
 			var last model.Policy
 			configs := x.configs(span{r.life().from, v.asked.Ended})
-			since := min(r.life().to, v.asked.Began) - x.tick() // the rules may be older than the labels, and stay so after the end
+			since := r.life().from - x.tick() // the rules may be older than the labels, unless the run waits
+			if v.State == "UNCONFIRMED" {
+				since = v.asked.Began - x.tick()
+			}
 			for _, labels := range append(x.labelled(r.stack, span{since, v.asked.Ended}), v.Labels) {
 				for _, c := range configs {
 					last = c.Resolve(r.stack, labels)
