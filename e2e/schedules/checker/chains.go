@@ -197,8 +197,31 @@ func triggersFollow(x *index) []Violation {
 			seen[stack+" "+name] = c
 		}
 		all = append(all, x.early(c, stack, name)...)
+		all = append(all, x.needless(c, stack, name)...)
 	}
 	return all
+}
+
+// needless finds a trigger by a chain of a stack that has a run which has not begun
+// to apply: whoever made that, it is the chain's.
+func (x *index) needless(c rec, stack, chain string) []Violation {
+	s := span{c.Began - longestGap, c.Began}
+	stale := slices.ContainsFunc(x.calls, func(read rec) bool { return read.Call.Stale && read.Ended > s.from-aftermath && read.Began < s.to })
+	if !strings.HasPrefix(chain, "chain/") || stale {
+		return nil
+	}
+	for _, r := range x.order {
+		was, is := r.at(s.from), r.at(s.to)
+		if r.stack == stack && r.first().Type == "TRACKED" && !r.first().Drift && was.N > 0 && works(was.RunState.State) && works(is.RunState.State) {
+			return []Violation{violation(stack, "Gantry triggered the stack, which has a run that counts for the chain", was, c)}
+		}
+	}
+	return nil
+}
+
+// works reports whether a run is on its way to a plan, or waits with one.
+func works(state string) bool {
+	return slices.Contains([]string{"QUEUED", "READY", "PREPARING", "INITIALIZING", "PLANNING", "UNCONFIRMED"}, state)
 }
 
 // ranBetween reports whether a run of the stack ended without finishing in a span:

@@ -313,6 +313,14 @@ var faults = []fault{
 		return d.done()
 	})},
 	{"a stack is triggered twice in a chain", "triggers", at(mutation("runTrigger"), func(d *draft, i int) []rec { return d.insert(i+1, rec{Call: d.records[i].Call}) })},
+	{"a stack is triggered that has a run", "triggers", at(func(r rec) bool { return entering("FINISHED")(r) && r.RunState.Stack == "s1-a" }, func(d *draft, i int) []rec {
+		if !hasStack(d, "s1-b") {
+			return nil
+		}
+		pushed := *d.records[i].RunState
+		pushed.Stack, pushed.Run, pushed.State, pushed.Version = "s1-b", "R9", "QUEUED", 0
+		return d.insert(i+1, rec{RunState: &pushed})
+	})},
 	{"a stack is triggered before its parent has finished", "triggers", at(func(r rec) bool { return entering("FINISHED")(r) && r.RunState.Stack == "s1-a" }, func(d *draft, i int) []rec {
 		if !hasStack(d, "s1-b") {
 			return nil
