@@ -479,7 +479,7 @@ var faults = []fault{
 		stack, run := arg(d.records[i], "stack"), arg(d.records[i], "run")
 		return d.insert(i, rec{Request: &history.Request{Operation: "getRun", Status: 200, Stack: stack, Run: run, Answer: text(shown{Stack: stack, Run: run, State: "UNCONFIRMED", StateVersion: 4, Phase: "done"})}})
 	})},
-	{"an old state is shown", "truth", func(d *draft) []rec {
+	{"an old state is shown", "current", func(d *draft) []rec {
 		return d.change(d.lastView(), func(s *shown) { s.State, s.StateVersion, s.Phase = "PLANNING", 3, "planning" })
 	}},
 	{"a message is early", "messages", at(entering("FINISHED"), func(d *draft, i int) []rec {

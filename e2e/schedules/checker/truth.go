@@ -60,21 +60,28 @@ func (x *index) unheard(r *run, v view) rec {
 	return rec{}
 }
 
-// answersAreTrue finds answers with a state that the run never entered, ones that
-// say a run has ended that hasn't, and old ones while nothing goes wrong.
-func answersAreTrue(x *index) []Violation {
+// answersAreTrue finds answers with a state that the run never entered, and ones that
+// say a run has ended that hasn't.
+func answersAreTrue(x *index) []Violation { return x.claims(false) }
+
+// answersAreCurrent finds old answers, and what was forged long ago, while nothing
+// goes wrong.
+func answersAreCurrent(x *index) []Violation { return x.claims(true) }
+
+// claims finds answers that are untrue, or old.
+func (x *index) claims(old bool) []Violation {
 	var all []Violation
 	for _, q := range x.requests {
 		if !answered(q) {
 			continue
 		}
-		for _, s := range claims(q) {
+		for _, s := range showing(q) {
 			r := x.runs[key(s.Stack, s.Run)]
 			if r == nil || len(r.states) == 0 {
 				continue
 			}
 			x.judged(r, span{q.Began, q.Ended})
-			if why, evidence := x.untrue(r, q, s); why != "" {
+			if why, late, evidence := x.untrue(r, q, s); why != "" && late == old {
 				all = append(all, violation(r.name(), why, append(evidence, q)...))
 			}
 		}
@@ -82,8 +89,8 @@ func answersAreTrue(x *index) []Violation {
 	return firstOf(all)
 }
 
-// claims are the runs that an answer shows.
-func claims(q rec) []shown {
+// showing returns the runs that an answer shows.
+func showing(q rec) []shown {
 	switch q.Request.Operation {
 	case "getRun":
 		return []shown{decode[shown](q.Request.Answer)}
@@ -95,8 +102,9 @@ func claims(q rec) []shown {
 	return nil
 }
 
-// untrue returns what of a claim contradicts Spacelift.
-func (x *index) untrue(r *run, q rec, s shown) (string, []rec) {
+// untrue returns what of a claim contradicts Spacelift, and whether it was so once, or
+// was claimed.
+func (x *index) untrue(r *run, q rec, s shown) (why string, old bool, evidence []rec) {
 	entered := -1
 	for i, e := range r.states {
 		if e.RunState.State == s.State && e.Ended <= q.Ended && (q.Request.Operation == "listRuns" || e.RunState.Version == s.StateVersion) {
@@ -106,27 +114,27 @@ func (x *index) untrue(r *run, q rec, s shown) (string, []rec) {
 	now := r.at(q.Ended)
 	switch {
 	case s.State == "", x.gone(r.stack, q.Ended), s.State == "APPLYING" && q.Request.Operation == "listRuns" && r.confirmed(q.Ended):
-		return "", nil
+		return "", false, nil
 	case entered < 0:
 		claimed, was := r.forged(s.State, q.Ended)
 		if !was {
-			return fmt.Sprintf("Gantry shows the run in %s (%d), which it never entered", s.State, s.StateVersion), []rec{now}
+			return fmt.Sprintf("Gantry shows the run in %s (%d), which it never entered", s.State, s.StateVersion), false, []rec{now}
 		}
 		if s.Phase == "done" {
-			return "Gantry believes a forged end", []rec{claimed, now}
+			return "Gantry believes a forged end", false, []rec{claimed, now}
 		}
 		if claimed.Ended+x.tick() < q.Began && !x.trouble(q) {
-			return fmt.Sprintf("Gantry still shows the run in %s, which was forged", s.State), []rec{claimed, now}
+			return fmt.Sprintf("Gantry still shows the run in %s, which was forged", s.State), true, []rec{claimed, now}
 		}
 	case s.Phase == "done" && now.N > 0 && !ended(now.RunState.State):
-		return "Gantry shows a run as done that continues", []rec{now}
+		return "Gantry shows a run as done that continues", false, []rec{now}
 	case r.states[entered].N < now.N && now.Ended+x.tick() < q.Began && !x.trouble(q):
 		after := r.states[min(entered+1, len(r.states)-1)]
 		if after.Ended+x.tick() < q.Began {
-			return "Gantry still shows the run in " + s.State, []rec{r.states[entered], now}
+			return "Gantry still shows the run in " + s.State, true, []rec{r.states[entered], now}
 		}
 	}
-	return "", nil
+	return "", false, nil
 }
 
 // gone reports whether a stack was deleted: then Spacelift knows its runs no more, and

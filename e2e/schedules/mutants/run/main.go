@@ -167,7 +167,7 @@ func (o options) play(ctx context.Context, m mutants.Mutant) (result, error) {
 
 // patient are the rules that need a batch that has settled: within a short calm,
 // they find something in any Gantry.
-var patient = []string{"settled", "accepted", "executions", "released"}
+var patient = []string{"settled", "accepted", "executions", "released", "current"}
 
 func (o options) playBatch(ctx context.Context, m mutants.Mutant, programs rig.Programs, seed uint64) (found []checker.Violation, err error) {
 	batch := o.batch
