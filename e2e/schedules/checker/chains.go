@@ -203,7 +203,7 @@ func triggersFollow(x *index) []Violation {
 }
 
 // needless finds a trigger by a chain of a stack that has a run which has not begun
-// to apply: whoever made that, it is the chain's.
+// to apply: no matter who made that, it is the chain's.
 func (x *index) needless(c rec, stack, chain string) []Violation {
 	s := span{c.Began - longestGap, c.Began}
 	stale := slices.ContainsFunc(x.calls, func(read rec) bool { return read.Call.Stale && read.Ended > s.from-aftermath && read.Began < s.to })

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/gantryhq/gantry/e2e/schedules/history"
-	"github.com/gantryhq/gantry/e2e/schedules/model"
 )
 
 type receipt struct {
@@ -206,30 +205,36 @@ func labelsAreExplained(x *index) []Violation {
 	var all []Violation
 	for _, r := range x.runs {
 		for _, v := range r.shown() {
-			if v.Policy == nil || v.Labels == nil || !v.Managed {
+			if len(v.Policy) == 0 || v.Labels == nil || !v.Managed {
 				continue
 			}
 			x.judged(r, span{v.asked.Began, v.asked.Ended})
-			shows := slices.ContainsFunc(v.Policy, func(p policyValue) bool { return p.Problem != "" })
-			fits := false
-			var last model.Policy
-			configs := x.configs(span{r.life().from, v.asked.Ended})
-			since := r.life().from - x.tick() // the rules may be older than the labels, unless the run waits
-			if v.State == "UNCONFIRMED" {
-				since = v.asked.Began - x.tick()
-			}
-			for _, labels := range append(x.labelled(r.stack, span{since, v.asked.Ended}), v.Labels) {
-				for _, c := range configs {
-					last = c.Resolve(r.stack, labels)
-					fits = fits || len(last.Unclear) > 0 || shows == (len(last.Invalid) > 0)
-				}
-			}
-			if !fits && len(configs) > 0 {
-				all = append(all, violation(r.stack, fmt.Sprintf("of the labels %q the model can't follow %q; Gantry shows %+v", v.Labels, last.Invalid, v.Policy), v.asked))
+			if says := x.misread(r, v); says != "" {
+				all = append(all, violation(r.stack, says, v.asked))
 			}
 		}
 	}
 	return firstOf(all)
+}
+
+// misread returns how a view of a run contradicts the documents about its labels.
+func (x *index) misread(r *run, v view) string {
+	shows := slices.ContainsFunc(v.Policy, func(p policyValue) bool { return p.Problem != "" })
+	since := r.life().from - x.tick() // the rules may be older than the labels, unless the run waits
+	if v.State == "UNCONFIRMED" {
+		since = v.asked.Began - x.tick()
+	}
+	says := ""
+	for _, labels := range append(x.labelled(r.stack, span{since, v.asked.Ended}), v.Labels) {
+		for _, c := range x.configs(span{r.life().from, v.asked.Ended}) {
+			p := c.Resolve(r.stack, labels)
+			if len(p.Unclear) > 0 || shows == (len(p.Invalid) > 0) {
+				return ""
+			}
+			says = fmt.Sprintf("of the labels %q the model can't follow %q; Gantry shows %+v", labels, p.Invalid, v.Policy)
+		}
+	}
+	return says
 }
 
 // labelled returns all labels that a stack had in a span.
