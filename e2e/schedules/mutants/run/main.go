@@ -41,7 +41,7 @@ func main() {
 	flag.IntVar(&o.most, "most", 1000, "schedules after which a mutant has survived")
 	flag.IntVar(&o.batch.Schedules, "schedules", 125, "schedules of a batch")
 	flag.DurationVar(&o.batch.Storm, "storm", 30*time.Second, "length of the storm of a batch")
-	flag.DurationVar(&o.batch.Bound, "bound", time.Minute, "longest calm of a batch")
+	flag.DurationVar(&o.batch.Bound, "bound", 4*time.Minute, "longest calm of a batch")
 	flag.DurationVar(&o.batch.Reconcile, "reconcile", 5*time.Second, "interval of Reconcile")
 	flag.Uint64Var(&o.seed, "seed", 1, "seed of the first batch of each mutant")
 	flag.StringVar(&o.keep, "keep", "", "folder for the histories that show a violation")
