@@ -145,7 +145,7 @@ func (a act) planning() (rec, bool) {
 }
 
 // oncePerCommit finds stacks that Gantry let apply twice for a commit although
-// nothing that goes first had applied in between.
+// nothing that goes first had finished in between.
 func oncePerCommit(x *index) []Violation {
 	var all []Violation
 	for i, r := range x.order {
@@ -157,16 +157,23 @@ func oncePerCommit(x *index) []Violation {
 			if later.stack != r.stack || later.first().Commit != r.first().Commit || !x.ours(later) || later.retryOf != nil {
 				continue
 			}
-			from, to := r.states[0].Ended, later.states[len(later.states)-1].Ended
-			needed := slices.ContainsFunc(x.graph(span{from, to}).Above(r.stack), func(p string) bool {
-				return slices.ContainsFunc(x.applied(p), func(e rec) bool { return e.Ended > from && e.Ended < to })
-			})
-			if !needed && len(x.graph(span{from, to})[r.stack]) > 0 {
+			from, to := r.states[0].Ended, later.states[0].Ended
+			g := x.graph(span{from, to})
+			if len(g[r.stack]) > 0 && !x.finishedBetween(g.Above(r.stack), from, to) {
 				all = append(all, violation(r.stack, "the stack applied twice for one commit", r.states[len(r.states)-1], later.states[0], later.states[len(later.states)-1]))
 			}
 		}
 	}
 	return all
+}
+
+// finishedBetween reports whether a run of one of the stacks finished in a span: it
+// begins a chain, with changes or without.
+func (x *index) finishedBetween(stacks []string, from, to time.Duration) bool {
+	return slices.ContainsFunc(x.order, func(o *run) bool {
+		end := o.states[len(o.states)-1]
+		return slices.Contains(stacks, o.stack) && o.first().Type == "TRACKED" && end.RunState.State == "FINISHED" && end.Ended > from && end.Ended < to
+	})
 }
 
 // ours reports whether a push or Gantry made the run, and Gantry confirmed it, and

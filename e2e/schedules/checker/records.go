@@ -138,7 +138,7 @@ func tooLateIsTrue(x *index) []Violation {
 	for _, r := range x.order {
 		for _, q := range r.verdicts("approve") {
 			now, then := r.at(q.Began), r.at(q.Ended)
-			if problem(q) != "too-late" || !was || q.Began < calm+askedWithin || now.N != then.N || now.RunState.State != "UNCONFIRMED" {
+			if problem(q) != "too-late" || !was || q.Began < calm+askedWithin || now.N != then.N || now.N == 0 || now.RunState.State != "UNCONFIRMED" {
 				continue
 			}
 			asked := slices.ContainsFunc(append(r.acts, r.reads...), func(c rec) bool { return c.Ended > q.Began-askedWithin && c.Began < q.Ended })

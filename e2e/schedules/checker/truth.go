@@ -174,17 +174,20 @@ func messagesAreTrue(x *index) []Violation {
 		sent := map[once]rec{}
 		for _, m := range r.messages {
 			x.judged(r, span{m.Began, m.Ended})
-			msg := m.Message
+			msg, now := m.Message, r.at(m.Ended)
 			entered := slices.IndexFunc(r.states, func(s rec) bool { return s.RunState.State == msg.State && s.Ended <= m.Ended })
 			switch {
+			case now.N == 0:
+				all = append(all, violation(r.name(), "a message is about a run that has not begun", m))
+				continue
 			case msg.Format == "webhook" && !msg.Signed && msg.Status == 200:
 				all = append(all, violation(r.name(), "a message isn't signed", m))
 			case msg.State != "" && entered < 0:
-				all = append(all, violation(r.name(), "a message says that the run is "+msg.State+", which it never was", m, r.at(m.Ended)))
-			case msg.Type == "run.ended" && !ended(r.at(m.Ended).RunState.State):
-				all = append(all, violation(r.name(), "a message says that a run has ended that continues", m, r.at(m.Ended)))
-			case msg.Type == "run.failed" && r.at(m.Ended).RunState.State != "FAILED":
-				all = append(all, violation(r.name(), "a message says that a run has failed that hasn't", m, r.at(m.Ended)))
+				all = append(all, violation(r.name(), "a message says that the run is "+msg.State+", which it never was", m, now))
+			case msg.Type == "run.ended" && !ended(now.RunState.State):
+				all = append(all, violation(r.name(), "a message says that a run has ended that continues", m, now))
+			case msg.Type == "run.failed" && now.RunState.State != "FAILED":
+				all = append(all, violation(r.name(), "a message says that a run has failed that hasn't", m, now))
 			}
 			k := once{msg.Channel, msg.Type}
 			if msg.Status != 200 {
