@@ -14,8 +14,13 @@ import (
 func (s *Simulator) schedule(st *stack) {
 	waiting := slices.Clone(st.waiting)
 	slices.SortStableFunc(waiting, func(a, b *run) int { return cmp.Compare(a.class(), b.class()) })
+	arriving := false // a blocking run that goes first has just been queued
 	for _, r := range waiting {
+		if r.blocking() && arriving {
+			continue
+		}
 		if !s.startable(r) {
+			arriving = arriving || r.blocking() && !r.Settled
 			continue
 		}
 		if r.blocking() {

@@ -316,3 +316,20 @@ func TestPhasesTakeTheirTime(t *testing.T) {
 		t.Errorf("finished at %s", end)
 	}
 }
+
+// A run doesn't overtake an older one that takes longer to be queued.
+func TestNoRunOvertakesAnOlderOne(t *testing.T) {
+	r := newRig(t)
+	stack := r.stack(simulator.Stack{ID: "network"})
+	slow := simulator.Plan{Phases: simulator.Phases{spacelift.RunStateQueued: 2 * time.Second}, Delta: spacelift.Delta{Added: 1}}
+	first := r.push(stack, slow)
+	second := r.push(stack, simulator.Plan{})
+	r.settle()
+	if s := r.get(stack, second).State; s != spacelift.RunStateQueued {
+		t.Errorf("the second run is %s before the first has left the queue", s)
+	}
+	r.advance(2 * time.Second)
+	if a, b := r.get(stack, first).State, r.get(stack, second).State; a != spacelift.RunStateUnconfirmed || b != spacelift.RunStateQueued {
+		t.Errorf("the runs are %s and %s", a, b)
+	}
+}
