@@ -3,6 +3,7 @@ package checker
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -36,7 +37,11 @@ func (x *index) causeless(a act) string {
 	asked := func(requests []rec) bool {
 		return slices.ContainsFunc(requests, func(q rec) bool { return mayCount(q) && q.Began < a.call.Began })
 	}
-	if asked(a.run.operations("stopRun")) || asked(a.run.verdicts("reject")) {
+	// A stop that Spacelift refused in the end was tried.
+	tried := slices.ContainsFunc(a.run.operations("stopRun"), func(q rec) bool {
+		return strings.HasSuffix(q.Request.Problem, "not-stoppable") && q.Began < a.call.Began && a.call.Began < q.Ended
+	})
+	if tried || asked(a.run.operations("stopRun")) || asked(a.run.verdicts("reject")) {
 		return ""
 	}
 	switch field := a.call.Call.Fields[0]; field {
