@@ -24,7 +24,7 @@ type Options struct {
 	Number    int           // of the batch in a series
 	Schedules int           // schedules 1 to this
 	Storm     time.Duration //
-	Bound     time.Duration // within which everything must have ended in the calm
+	Bound     time.Duration // of the time in the calm in which nothing moves
 	Reconcile time.Duration // Gantry's interval
 	Weather   *rig.Weather  // of notifications in the storm; the usual one if nil
 

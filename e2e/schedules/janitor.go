@@ -17,8 +17,7 @@ import (
 
 // janitor does in the calm what people must do, by Gantry's own answers.
 type janitor struct {
-	b     *Batch
-	began time.Time
+	b *Batch
 
 	mu    sync.Mutex
 	tries map[string]int // of what it did about a run or a chain
@@ -74,8 +73,8 @@ func (j *janitor) liftFreezes(ctx context.Context) {
 type explanation struct {
 	Phase      string
 	WaitingFor struct {
-		What  string
-		Until time.Time
+		What, Reason string
+		Until        time.Time
 	}
 	Approvals *struct{ Needed, Given int }
 }
@@ -112,7 +111,7 @@ func (j *janitor) tend(ctx context.Context, run rig.Run) {
 	case e.WaitingFor.What == "person":
 		j.decide(ctx, run, e)
 	case e.WaitingFor.What == "chain":
-		j.unchain(ctx, run)
+		j.unchain(ctx, run, strings.Contains(e.WaitingFor.Reason, "ended in"))
 	case time.Until(e.WaitingFor.Until) > longWait && j.again("wait "+run.ID) > patientRounds:
 		j.decideNatively(run)
 	}
@@ -126,10 +125,11 @@ const (
 )
 
 // unchain helps a plan that waits for the stacks before it: it has failed runs
-// retried and, if that doesn't help for long, discards the plan.
-func (j *janitor) unchain(ctx context.Context, run rig.Run) {
+// retried and, if that doesn't help for long, discards the plan. below says that
+// one of those runs ended without finishing.
+func (j *janitor) unchain(ctx context.Context, run rig.Run, below bool) {
 	switch tries := j.again("chain " + run.ID); {
-	case tries%(10*patientRounds) == 0:
+	case tries%(10*patientRounds) == 0, below && tries%(2*patientRounds) == 0:
 		j.step(run, script.NativeDiscard, "joe")
 	case tries%patientRounds == 0:
 		for _, r := range j.b.Spacelift.Failed(history.ScheduleOf(run.Stack)) {

@@ -25,54 +25,77 @@ type Case struct {
 	Script  history.Script  `json:"script"`
 }
 
-// clones counts the copies of a schedule that are played in one batch: chance decides
+// clones is how many copies of a schedule are played in one batch: chance decides
 // whether a mishap strikes at the wrong moment, so one copy would prove little.
 const clones = 24
 
-// Minimise drops mishaps and steps of a case for as long as it still breaks its
-// rule, and returns what is left. It reports false if the case as a whole doesn't
-// break the rule again.
-func Minimise(ctx context.Context, o Options, c Case) (least Case, broke bool, err error) {
-	again := func(what string, c Case) (bool, error) {
-		broke, err := Replay(ctx, o, c)
-		o.Progress("%s: %d steps, %d mishaps: broken again: %t", what, len(c.Script.Steps), len(c.Mishaps), broke)
-		return broke, err
-	}
-	if broke, err = again("as it was", c); err != nil || !broke {
+// Minimise drops mishaps and steps of a case for as long as replay reports that it
+// still breaks its rule, and returns what is left. It reports false if the case as a
+// whole doesn't break the rule again.
+func Minimise(c Case, replay func(what string, c Case) (broke bool, err error)) (least Case, broke bool, err error) {
+	if broke, err = replay("as it was", c); err != nil || !broke {
 		return c, broke, err
 	}
-	try := func(what string, smaller Case) {
-		if err != nil {
-			return
-		}
-		if broke, err = again(what, smaller); err == nil && broke {
-			c = smaller
-		}
-	}
+	m := minimiser{Case: c, replay: replay}
 	quiet := c
 	quiet.Weather = rig.Weather{}
-	try("no notification lost", quiet)
-	alone := c
+	m.try("lost and forged notifications", quiet)
+	m.dropMishaps()
+	m.dropSteps()
+	return m.Case, true, m.err
+}
+
+// minimiser has the smallest case so far that breaks its rule.
+type minimiser struct {
+	Case
+	replay func(what string, c Case) (bool, error)
+	err    error
+}
+
+// try takes a smaller case if it breaks the rule too.
+func (m *minimiser) try(what string, smaller Case) (smallerNow bool) {
+	if m.err != nil {
+		return false
+	}
+	broke, err := m.replay("without "+what, smaller)
+	if m.err = err; broke && err == nil {
+		m.Case = smaller
+		return true
+	}
+	return false
+}
+
+// dropMishaps drops all mishaps, or halves of them, quarters and so on.
+func (m *minimiser) dropMishaps() {
+	alone := m.Case
 	alone.Mishaps = []script.Mishap{}
-	try("without mishaps", alone)
-	for size := (len(c.Mishaps) + 1) / 2; size > 0 && len(c.Mishaps) > 0; size /= 2 {
-		for first := 0; first < len(c.Mishaps); {
-			smaller, before := c, len(c.Mishaps)
-			smaller.Mishaps = slices.Delete(slices.Clone(c.Mishaps), first, min(first+size, before))
-			if try(fmt.Sprintf("without mishaps %d to %d", first+1, min(first+size, before)), smaller); len(c.Mishaps) == before {
-				first += size
+	if m.try("any mishap", alone) {
+		return
+	}
+	for size := (len(m.Mishaps) + 1) / 2; size > 0; size /= 2 {
+		for first := 0; first < len(m.Mishaps); {
+			last := min(first+size, len(m.Mishaps))
+			smaller := m.Case
+			smaller.Mishaps = slices.Delete(slices.Clone(m.Mishaps), first, last)
+			if !m.try(fmt.Sprintf("mishaps %d to %d of %d", first+1, last, len(m.Mishaps)), smaller) {
+				first = last
 			}
 		}
 	}
-	for i := len(c.Script.Steps) - 1; i >= 0; i-- {
-		smaller := c
-		smaller.Script.Steps = slices.Delete(slices.Clone(c.Script.Steps), i, i+1)
-		if i < len(smaller.Script.Steps) && smaller.Script.Steps[i].With && !c.Script.Steps[i].With {
-			smaller.Script.Steps[i].With, smaller.Script.Steps[i].After, smaller.Script.Steps[i].Until = false, c.Script.Steps[i].After, c.Script.Steps[i].Until
+}
+
+// dropSteps drops one step after the other, the last first. If a step goes that
+// others were taken with, the next of them takes its time.
+func (m *minimiser) dropSteps() {
+	for i := len(m.Script.Steps) - 1; i >= 0; i-- {
+		dropped, smaller := m.Script.Steps[i], m.Case
+		smaller.Script.Steps = slices.Delete(slices.Clone(m.Script.Steps), i, i+1)
+		if i < len(smaller.Script.Steps) && smaller.Script.Steps[i].With && !dropped.With {
+			next := &smaller.Script.Steps[i]
+			next.With, next.After, next.Until = false, dropped.After, dropped.Until
 		}
-		try("without step "+strconv.Itoa(i+1)+", "+c.Script.Steps[i].Do, smaller)
+		m.try(fmt.Sprintf("step %d, %s", i+1, dropped.Do), smaller)
 	}
-	return c, true, err
 }
 
 // Replay plays copies of a case in one batch, and reports whether one of them

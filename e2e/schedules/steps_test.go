@@ -7,6 +7,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/gantryhq/gantry/e2e/schedules/history"
+	"github.com/gantryhq/gantry/e2e/schedules/rig"
 	"github.com/gantryhq/gantry/e2e/schedules/script"
 )
 
@@ -38,6 +42,32 @@ func TestACopyOfAScheduleHasStacksOfItsOwn(t *testing.T) {
 		if was := strings.TrimSuffix(s.Stacks[0].ID, "a"); strings.Contains(string(text), was) || len(copied.Stacks) != len(s.Stacks) || len(copied.Steps) != len(s.Steps) {
 			t.Errorf("the copy of schedule %d names %s: %s", n, was, text)
 		}
+	}
+}
+
+// Whatever isn't needed to break a rule goes.
+func TestMinimise(t *testing.T) {
+	c := Case{Rule: "policy", Weather: usual, Mishaps: script.Mishaps(3, time.Minute), Script: history.Script{Steps: []history.ScriptStep{
+		{Do: "push"}, {Until: "asked", Do: "read"}, {With: true, Do: "approve"}, {With: true, Do: "reject"}, {Do: "lock"},
+	}}}
+	needs := func(_ string, c Case) (bool, error) {
+		var done []string
+		for _, s := range c.Script.Steps {
+			done = append(done, s.Do)
+		}
+		killed := slices.ContainsFunc(c.Mishaps, func(m script.Mishap) bool { return m.Kind == script.DiskFull })
+		return killed && slices.Contains(done, "push") && slices.Contains(done, "approve"), nil
+	}
+	least, broke, err := Minimise(c, needs)
+	if err != nil || !broke {
+		t.Fatal(broke, err)
+	}
+	want := []history.ScriptStep{{Do: "push"}, {Until: "asked", Do: "approve"}}
+	if diff := cmp.Diff(want, least.Script.Steps); diff != "" || len(least.Mishaps) != 1 || least.Weather != (rig.Weather{}) {
+		t.Errorf("%s\nmishaps %+v, weather %+v", diff, least.Mishaps, least.Weather)
+	}
+	if _, broke, _ := Minimise(c, func(string, Case) (bool, error) { return false, nil }); broke {
+		t.Error("a case that doesn't break its rule was minimised")
 	}
 }
 

@@ -52,9 +52,9 @@ func main() {
 	flag.StringVar(&f.series.Results, "results", "dist/faults", "folder of the results")
 	flag.IntVar(&o.Schedules, "schedules", 250, "schedules of a batch")
 	flag.DurationVar(&o.Storm, "storm", 45*time.Second, "length of the storm")
-	flag.DurationVar(&o.Bound, "bound", 5*time.Minute, "time within which everything must have ended after the storm")
+	flag.DurationVar(&o.Bound, "bound", 5*time.Minute, "longest time after the storm in which nothing moves before everything has ended")
 	flag.DurationVar(&o.Reconcile, "reconcile", 5*time.Second, "interval of Reconcile")
-	flag.StringVar(&o.Dir, "dir", shm(), "folder for data and logs of running batches")
+	flag.StringVar(&o.Dir, "dir", schedules.MemoryFolder(), "folder for data and logs of running batches")
 	flag.BoolVar(&f.minimise, "minimise", false, "find the fewest steps and mishaps of -seed and -schedule that still break -rule")
 	flag.IntVar(&f.schedule, "schedule", 0, "schedule to minimise")
 	flag.StringVar(&f.rule, "rule", "", "rule that the schedule breaks")
@@ -65,15 +65,6 @@ func main() {
 		fmt.Fprintln(os.Stderr, "schedules: "+err.Error())
 		os.Exit(1)
 	}
-}
-
-// shm returns a folder in memory, where there is one: Temporal's store and the
-// inboxes flush often.
-func shm() string {
-	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() {
-		return "/dev/shm"
-	}
-	return os.TempDir()
 }
 
 func run(ctx context.Context, f flags) (err error) {
@@ -138,7 +129,12 @@ func minimise(ctx context.Context, f flags) error {
 		return errors.New("-minimise needs -seed, -schedule and -rule")
 	}
 	c := schedules.CaseOf(f.seed, checker.Violation{Rule: f.rule, Schedule: f.schedule}, f.series.Options)
-	least, broke, err := schedules.Minimise(ctx, f.series.Options, c)
+	o := f.series.Options
+	least, broke, err := schedules.Minimise(c, func(what string, c schedules.Case) (bool, error) {
+		broke, err := schedules.Replay(ctx, o, c)
+		o.Progress("%s: %d steps, %d mishaps: broken again: %t", what, len(c.Script.Steps), len(c.Mishaps), broke)
+		return broke, err
+	})
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"go.temporal.io/sdk/client"
@@ -168,7 +169,8 @@ func (r *Rig) startTemporal(ctx context.Context) error {
 // program returns a command that inherits nothing of the environment but what it
 // needs.
 func (r *Rig) program(binary string, env []string, args ...string) *exec.Cmd {
-	cmd := exec.Command(binary, args...) //nolint:noctx // Close ends it
+	cmd := exec.Command(binary, args...)                               //nolint:noctx // Close ends it
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // nothing outlives a driver that is killed
 	cmd.Env = append([]string{"HOME=" + r.options.Dir, "PATH=" + os.Getenv("PATH"), "GOMAXPROCS=2"}, env...)
 	return cmd
 }

@@ -27,6 +27,7 @@ type Spacelift struct {
 	history *history.Writer
 
 	mu     sync.RWMutex     // guards what follows
+	moves  int              // states that runs have entered
 	runs   map[string][]Run // by stack, oldest first
 	stacks map[string]simulator.StackStatus
 	cut    float64 // probability that a request breaks before it has an effect
@@ -76,6 +77,7 @@ func (s *Spacelift) RunEntered(r simulator.Run) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.moves++
 	runs := s.runs[now.Stack]
 	if i := slices.IndexFunc(runs, func(o Run) bool { return o.ID == now.ID }); i >= 0 {
 		runs[i] = now
@@ -132,6 +134,13 @@ func (s *Spacelift) Latest(stack string) (Run, bool) {
 		return Run{}, false
 	}
 	return runs[len(runs)-1], true
+}
+
+// Moves returns how many states runs have entered.
+func (s *Spacelift) Moves() int {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.moves
 }
 
 // AwaitsPeople reports whether a run waits for people in Spacelift.
