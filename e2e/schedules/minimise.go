@@ -25,7 +25,7 @@ type Case struct {
 	Script  history.Script  `json:"script"`
 }
 
-// clones is how many copies of a schedule are played in one batch: chance decides
+// clones counts the copies of a schedule that are played in one batch: chance decides
 // whether a mishap strikes at the wrong moment, so one copy would prove little.
 const clones = 24
 

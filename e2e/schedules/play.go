@@ -76,7 +76,7 @@ func (b *Batch) await(ctx context.Context, s history.ScriptStep) bool {
 	}
 	interval := poll
 	if s.Until == script.Asked || s.Until == script.Known {
-		interval = 4 * poll // each look is a request
+		interval = 4 * poll // each check is a request
 	}
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
