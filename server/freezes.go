@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/url"
 	"slices"
+	"strings"
+	"time"
 
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
@@ -51,6 +53,11 @@ func (h *handlers) DeclareFreeze(ctx context.Context, req genserver.DeclareFreez
 	if err := h.mayFreeze(ctx, wish.Stacks); err != nil {
 		return nil, err
 	}
+	if allowed := req.Body.AllowUnmatched; allowed == nil || !*allowed {
+		if err := matchesStacks(ctx, c.account, wish.Stacks); err != nil {
+			return nil, err
+		}
+	}
 	wish.ID, wish.By, wish.Key = c.resourceID(), c.by.Name, c.key
 	freeze, err := h.declare(ctx, c, wish)
 	c.note = []any{"freeze", freeze.ID}
@@ -59,6 +66,41 @@ func (h *handlers) DeclareFreeze(ctx context.Context, req genserver.DeclareFreez
 	return genserver.DeclareFreeze201JSONResponse{
 		Body: toAPIFreeze(freeze), Headers: genserver.DeclareFreeze201ResponseHeaders{Location: &location},
 	}, err
+}
+
+// freezeCheckTimeout bounds how long a freeze waits for Spacelift. In an incident it
+// must not wait long.
+const freezeCheckTimeout = 3 * time.Second
+
+// matchesStacks refuses stacks that aren't managed: they are probably misspelt, and a
+// freeze of them would freeze nothing. While Spacelift can't list the managed stacks,
+// Gantry can't tell, and the freeze is declared.
+func matchesStacks(ctx context.Context, account *Account, stacks []string) error {
+	if len(stacks) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, freezeCheckTimeout)
+	defer cancel()
+	found, err := account.Stacks.StacksByLabel(ctx, spacelift.LabelManaged)
+	if err != nil || !found.Complete {
+		return nil //nolint:nilerr // see above
+	}
+	managed := toAPIList(found.Items, func(s spacelift.Stack) string { return string(s.ID) })
+	var unmatched []string
+	for _, stack := range stacks {
+		if slices.Contains(managed, stack) {
+			continue
+		}
+		if near, ok := policy.Nearest(stack, managed); ok {
+			stack += " (meant " + near + "?)"
+		}
+		unmatched = append(unmatched, stack)
+	}
+	if len(unmatched) == 0 {
+		return nil
+	}
+	return &refusal{problem("unmatched-freeze", "account "+string(account.Name)+" has no managed stack "+strings.Join(unmatched, ", ")+
+		"; correct the name, or set allowUnmatched for a stack of the future")}
 }
 
 func (h *handlers) declare(ctx context.Context, c *call, wish freeze.Declare) (declared policy.Freeze, err error) {

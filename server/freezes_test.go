@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"github.com/gantryhq/gantry/decide/freeze"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/gen/api"
+	"github.com/gantryhq/gantry/spacelift"
 )
 
 const freezes = "/v1/accounts/acme/freezes"
@@ -68,6 +70,41 @@ func (r *rig) freezes() []api.Freeze {
 		r.t.Fatalf("%d %s", w.Code, w.Body)
 	}
 	return decode[api.FreezeList](r.t, w).Freezes
+}
+
+// A freeze that names a stack which isn't managed would freeze nothing: it is refused with
+// the nearest name, unless the caller expects the stack. An incident can't wait for
+// Spacelift: while that can't be asked, the freeze is declared.
+func TestAFreezeMatchesStacks(t *testing.T) {
+	a := &account{stacks: []spacelift.Stack{{Account: "acme", ID: "network-prod", Labels: []string{"gantry:managed"}}, {Account: "acme", ID: "old"}}, complete: true}
+	r := withStacks(t, a)
+	r.temporal.update = r.temporal.keeps
+	for body, want := range map[string]string{
+		`{"reason":"x","stacks":["network-prdo"]}`:       `account acme has no managed stack network-prdo (meant network-prod?); correct the name`,
+		`{"reason":"x","stacks":["network-prod","old"]}`: `account acme has no managed stack old; correct the name`,
+		`{"reason":"x","stacks":["network-prod"]}`:       "",
+		`{"reason":"x"}`: "",
+		`{"reason":"x","stacks":["network-prod","next"],"allowUnmatched":true}`: "",
+	} {
+		w := r.post(operatorToken, freezes, body)
+		if want == "" && w.Code != http.StatusCreated || want != "" && !strings.Contains(w.Body.String(), want) {
+			t.Errorf("%s: %d %s", body, w.Code, w.Body)
+		}
+		if want != "" {
+			wantProblem(t, w, http.StatusUnprocessableEntity, "unmatched-freeze")
+		}
+	}
+	if n := len(r.freezes()); n != 3 {
+		t.Errorf("%d freezes were declared, want 3", n)
+	}
+	a.err = errors.New("spacelift is away")
+	if w := r.post(operatorToken, freezes, `{"reason":"x","stacks":["network-prdo"]}`); w.Code != http.StatusCreated {
+		t.Errorf("without Spacelift: %d %s", w.Code, w.Body)
+	}
+	a.err, a.complete = nil, false
+	if w := r.post(operatorToken, freezes, `{"reason":"x","stacks":["network-prdo"]}`); w.Code != http.StatusCreated {
+		t.Errorf("with more stacks than Spacelift lists: %d %s", w.Code, w.Body)
+	}
 }
 
 func TestAFreezeIsDeclaredAndLifted(t *testing.T) {

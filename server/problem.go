@@ -82,6 +82,7 @@ var kinds = []kind{
 	{status: 422, slug: "idempotency-key-reused", title: "Idempotency-Key reused", of: matching(keyReused,
 		"this key was used for another request; create a new key for each request")},
 	{status: 422, slug: "unknown-verdict", title: "Unknown verdict", of: refusedAs(managed.ErrTypeUnknownVerdict)},
+	{status: 422, slug: "unmatched-freeze", title: "Freeze matches nothing"},
 	{status: 422, slug: "bad-freeze", title: "Invalid freeze", of: refusedAs(freeze.ErrTypeInvalid)},
 	{status: 429, slug: reasonTooMany, title: "Too many failed requests"},
 	{status: 429, slug: "too-many-streams", title: "Too many streams", of: as((*tooManyStreamsError).Error), retryAfter: 30 * time.Second},

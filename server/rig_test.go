@@ -62,6 +62,11 @@ func newRig(t *testing.T, options ...option) *rig {
 	for _, o := range options {
 		o(&cfg)
 	}
+	for i, a := range cfg.Accounts {
+		if a.Stacks == nil {
+			cfg.Accounts[i].Stacks = &account{} // a Spacelift that lists nothing of what there is
+		}
+	}
 	r.handler, err = server.New(cfg, box, r.temporal, r.registry, log)
 	if err != nil {
 		t.Fatal(err)

@@ -4,13 +4,11 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/gen/api"
 )
 
@@ -58,29 +56,6 @@ func printFreezes(s *session, freezes ...api.Freeze) error {
 	return t.flush()
 }
 
-// warnOfStacks warns of frozen stacks that Gantry doesn't manage. The freeze is
-// declared by then, so stacks that can't be listed are no error.
-func (s *session) warnOfStacks(ctx context.Context, account string, stacks []string) {
-	if len(stacks) == 0 {
-		return
-	}
-	list, err := s.stacks(ctx, account)
-	if err != nil || !list.Complete {
-		return
-	}
-	managed := names(list.Stacks, func(stack api.Stack) string { return stack.Stack })
-	for _, name := range stacks {
-		if slices.Contains(managed, name) {
-			continue
-		}
-		meant := ""
-		if nearest, ok := policy.Nearest(name, managed); ok {
-			meant = " (meant " + nearest + "?)"
-		}
-		fmt.Fprintln(s.err, clean("gantry: warning: "+account+" has no managed stack "+name+meant+": the freeze has no effect there"))
-	}
-}
-
 func newFreezesDeclareCommand(r *remote) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "declare", Short: "Declare a freeze", Args: cobra.NoArgs,
@@ -89,6 +64,7 @@ func newFreezesDeclareCommand(r *remote) *cobra.Command {
 	account, f := accountFlag(r, cmd), cmd.Flags()
 	reason := f.String("reason", "", "why, for everyone who waits")
 	stacks := f.StringArray("stack", nil, "freeze only this stack (repeatable); default: the whole account")
+	unmatched := f.Bool("allow-unmatched", false, "freeze stacks too that Gantry doesn't manage yet")
 	from := f.String("from", "", "when it begins, as a time or as a duration from now such as 2h; default: now")
 	until := f.String("until", "", "when it ends, as a time or as a duration from now such as 2h; default: when it is lifted")
 	_ = cmd.MarkFlagRequired("reason") // fails for unknown flags alone
@@ -105,14 +81,10 @@ func newFreezesDeclareCommand(r *remote) *cobra.Command {
 		if err != nil {
 			return api.Freeze{}, err
 		}
-		freeze, err := change[api.Freeze](ctx, s, func(key *string) (*http.Response, error) {
+		return change[api.Freeze](ctx, s, func(key *string) (*http.Response, error) {
 			return s.DeclareFreeze(ctx, account, &api.DeclareFreezeParams{IdempotencyKey: key},
-				api.FreezeRequest{Reason: *reason, Stacks: *stacks, From: given(begin), Until: given(end)})
+				api.FreezeRequest{Reason: *reason, Stacks: *stacks, AllowUnmatched: unmatched, From: given(begin), Until: given(end)})
 		})
-		if err == nil {
-			s.warnOfStacks(ctx, account, *stacks)
-		}
-		return freeze, err
 	}, func(s *session, freeze api.Freeze) error { return printFreezes(s, freeze) })
 	return cmd
 }

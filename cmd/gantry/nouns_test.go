@@ -33,10 +33,9 @@ func TestFreezes(t *testing.T) {
 	before := time.Now()
 	r.wants([]string{"an incident", "network-prod", "otto"}, "freezes", "declare", "--reason", "an incident", "--stack", "network-prod", "--until", "2h")
 	r.complete.Store(true)
-	// A stack that nobody manages is named: the freeze is declared all the same.
-	if _, said, code := r.run("freezes", "declare", "--reason", "a slip", "--stack", "network-prdo"); code != 0 || !strings.Contains(said, "acme has no managed stack network-prdo (meant network-prod?)") {
-		t.Errorf("exit code %d: %s", code, said)
-	}
+	// A stack that nobody manages is refused, unless it may come later.
+	r.refused(exitRefused, []string{"acme has no managed stack network-prdo (meant network-prod?)"}, "freezes", "declare", "--reason", "a slip", "--stack", "network-prdo")
+	r.wants([]string{"network-next"}, "freezes", "declare", "--reason", "not yet", "--stack", "network-next", "--allow-unmatched")
 	r.executions.freezes = r.executions.freezes[:1]
 	f := r.executions.freezes[0]
 	if !f.From.IsZero() || f.Until.Before(before.Add(2*time.Hour)) || f.Until.After(time.Now().Add(2*time.Hour)) {

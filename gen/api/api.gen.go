@@ -864,6 +864,9 @@ type FreezeList struct {
 
 // FreezeRequest A freeze to declare.
 type FreezeRequest struct {
+	// AllowUnmatched Whether `stacks` may name stacks that aren't managed yet. Otherwise they are refused as probably misspelt.
+	AllowUnmatched *bool `json:"allowUnmatched,omitempty"`
+
 	// From When it begins; by default now.
 	From *time.Time `json:"from,omitempty"`
 
