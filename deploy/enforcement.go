@@ -1,12 +1,14 @@
 package deploy
 
 import (
+	"context"
 	_ "embed"
 	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 
+	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -118,3 +120,50 @@ func ReviewersOf(body string) (keys []string, ok bool) {
 }
 
 func normal(s string) string { return strings.Join(lines(s), "\n") }
+
+// PolicyReader reads the policies of an account and the name of the API key.
+type PolicyReader interface {
+	Policies(ctx context.Context, ofTypes ...string) (spacelift.Listing[spacelift.Policy], error)
+	Viewer(ctx context.Context) (spacelift.Viewer, error)
+}
+
+// ReadTexts checks the texts of the enforcing policies, if any of the stacks has one.
+// It costs a call for the key and one for every 50 policies.
+func ReadTexts(ctx context.Context, api PolicyReader, holds ...spacelift.Hold) (policy.PolicyTexts, error) {
+	if !slices.ContainsFunc(holds, func(h spacelift.Hold) bool {
+		_, approval := h.Named(spacelift.PolicyTypeApproval, spacelift.EnforcingApproval)
+		return approval
+	}) {
+		return policy.PolicyTexts{}, nil
+	}
+	viewer, err := api.Viewer(ctx)
+	if err != nil {
+		return policy.PolicyTexts{}, err
+	}
+	found, err := api.Policies(ctx, spacelift.PolicyTypeApproval, spacelift.PolicyTypePlan)
+	if err != nil {
+		return policy.PolicyTexts{}, err
+	}
+	return TextsOf(found.Items, viewer.ID), nil
+}
+
+// TextsOf says what is wrong with the texts of the enforcing policies, for a Gantry with
+// this API key.
+func TextsOf(all []spacelift.Policy, key string) (texts policy.PolicyTexts) {
+	for _, p := range all {
+		switch {
+		case p.Name == spacelift.EnforcingPlan && p.Type == spacelift.PolicyTypePlan:
+			if firstDifference(p.Body, PlanPolicy) > 0 {
+				texts.Plan = "the text of the policy " + p.Name + " isn't this version's"
+			}
+		case p.Name == spacelift.EnforcingApproval && p.Type == spacelift.PolicyTypeApproval:
+			switch keys, ok := ReviewersOf(p.Body); {
+			case !ok:
+				texts.Approval = "the text of the policy " + p.Name + " isn't this version's, so it may approve what Gantry has not"
+			case !slices.Contains(keys, key):
+				texts.Approval = fmt.Sprintf("the policy %s takes the reviews of %s, and Gantry's API key is %s", p.Name, list(keys), key)
+			}
+		}
+	}
+	return texts
+}

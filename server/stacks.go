@@ -9,6 +9,7 @@ import (
 
 	"github.com/gantryhq/gantry/authority"
 	"github.com/gantryhq/gantry/decide/policy"
+	"github.com/gantryhq/gantry/deploy"
 	"github.com/gantryhq/gantry/gen/api"
 	genserver "github.com/gantryhq/gantry/gen/server"
 	"github.com/gantryhq/gantry/spacelift"
@@ -20,6 +21,7 @@ type Stacks interface {
 	StacksByLabel(ctx context.Context, label string) (spacelift.Listing[spacelift.Stack], error)
 	PlannedResources(ctx context.Context, ref spacelift.RunRef) (spacelift.PlannedResources, error)
 	Spaces(context.Context) ([]spacelift.Space, error)
+	deploy.PolicyReader
 }
 
 // Policies resolves the rules and labels of a stack to a policy: a *policy.Definitions.
@@ -52,7 +54,9 @@ func (h *handlers) GetStackPolicy(ctx context.Context, req genserver.GetStackPol
 	}
 	resolved := h.policies.Resolve(policy.StackOf(stack, tree))
 	known := h.known(ctx, account, nil, policy.Parents(resolved))
-	return genserver.GetStackPolicy200JSONResponse(h.toAPIStack(stack, resolved, known, freezes, time.Now())), nil
+	result := h.toAPIStack(stack, resolved, known, freezes, time.Now())
+	result.Enforcement = enforcementOf(stack, textsOf(ctx, account, stack))
+	return genserver.GetStackPolicy200JSONResponse(result), nil
 }
 
 // ListStacks lists the managed stacks with their policies.
@@ -80,9 +84,11 @@ func (h *handlers) ListStacks(ctx context.Context, _ genserver.ListStacksRequest
 	}
 	policies := toAPIList(found.Items, func(s spacelift.Stack) policy.Policy { return h.policies.Resolve(policy.StackOf(s, tree)) })
 	known, now := h.known(ctx, account, found.Items, policy.Parents(policies...)), time.Now()
+	texts := textsOf(ctx, account, found.Items...)
 	stacks := make([]api.Stack, len(found.Items))
 	for i, s := range found.Items {
 		stacks[i] = h.toAPIStack(s, policies[i], known, freezes, now)
+		stacks[i].Enforcement = enforcementOf(s, texts)
 	}
 	return genserver.ListStacks200JSONResponse{Stacks: stacks, Complete: found.Complete}, nil
 }
@@ -97,6 +103,28 @@ func (h *handlers) spaces(ctx context.Context, account *Account) ([]spacelift.Sp
 		return nil, &spaceliftError{err}
 	}
 	return tree, nil
+}
+
+// textsOf checks the texts of the enforcing policies. Texts that can't be read say
+// nothing: then the attached policies count by their names.
+func textsOf(ctx context.Context, account *Account, stacks ...spacelift.Stack) policy.PolicyTexts {
+	holds := make([]spacelift.Hold, len(stacks))
+	for i, s := range stacks {
+		holds[i] = s.Hold
+	}
+	texts, err := deploy.ReadTexts(ctx, account.Stacks, holds...)
+	if err != nil {
+		return policy.PolicyTexts{}
+	}
+	return texts
+}
+
+// enforcementOf returns the worth of a managed stack's policy; nil for another stack.
+func enforcementOf(s spacelift.Stack, texts policy.PolicyTexts) *api.Enforcement {
+	if !spacelift.Managed(s.Labels) {
+		return nil
+	}
+	return new(toAPIEnforcement(policy.EnforcementBy(s.Hold, texts)))
 }
 
 // maxParentReads bounds how many stacks that others follow are read for one answer.

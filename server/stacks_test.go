@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/gantryhq/gantry/decide/policy"
+	"github.com/gantryhq/gantry/deploy"
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/server"
 	"github.com/gantryhq/gantry/spacelift"
@@ -21,6 +22,7 @@ import (
 type account struct {
 	stacks   []spacelift.Stack
 	plans    map[spacelift.RunID]spacelift.PlannedResources
+	policies []spacelift.Policy
 	spaces   []spacelift.Space
 	complete bool
 	err      error
@@ -33,6 +35,14 @@ func (a *account) Stack(_ context.Context, id spacelift.StackID) (spacelift.Stac
 		}
 	}
 	return spacelift.Stack{}, errors.Join(a.err, spacelift.ErrNotFound)
+}
+
+func (a *account) Policies(context.Context, ...string) (spacelift.Listing[spacelift.Policy], error) {
+	return spacelift.Listing[spacelift.Policy]{Items: a.policies, Complete: true}, a.err
+}
+
+func (a *account) Viewer(context.Context) (spacelift.Viewer, error) {
+	return spacelift.Viewer{ID: "api::01GANTRY"}, a.err
 }
 
 func (a *account) Spaces(context.Context) ([]spacelift.Space, error) { return a.spaces, a.err }
@@ -151,7 +161,8 @@ func TestThePolicyOfAStack(t *testing.T) {
 	}
 	got.Policy = nil
 	want := api.Stack{
-		Account: "acme", Stack: "network-prod", Name: "network / prod", Managed: true, Problems: []api.PolicyProblem{},
+		Enforcement: &api.Enforcement{Level: "void", Reason: "Gantry's API key may not act on the stack's runs in Spacelift"},
+		Account:     "acme", Stack: "network-prod", Name: "network / prod", Managed: true, Problems: []api.PolicyProblem{},
 		Labels: []string{"gantry:approvals=3", "gantry:managed", "gantry:profile=production", "gantry:window=launch"},
 		Gate:   api.Gate{Reason: new("the window launch is closed and never opens again"), Window: new("launch")},
 	}
@@ -266,5 +277,32 @@ func TestStacksThatCannotBeRead(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A stack shows what its policy is worth in Spacelift, by what is attached and by the
+// text of the policy.
+func TestStacksShowTheirEnforcement(t *testing.T) {
+	attached := []spacelift.AttachedPolicy{{Name: spacelift.EnforcingApproval, Type: spacelift.PolicyTypeApproval}}
+	a := &account{complete: true, stacks: []spacelift.Stack{
+		{Account: "acme", ID: "plain", Labels: []string{"gantry:managed"}, Hold: spacelift.Hold{CanWrite: true}},
+		{Account: "acme", ID: "sure", Labels: []string{"gantry:managed"}, Hold: spacelift.Hold{CanWrite: true, Policies: attached}},
+	}}
+	r := withStacks(t, a)
+	for _, tt := range []struct {
+		body string
+		want string // of the stack that has the policy
+	}{
+		{deploy.ApprovalPolicy("api::01GANTRY"), "enforced"},
+		{deploy.ApprovalPolicy("api::01OTHER"), "advisory"},
+		{"package spacelift\napprove = true\n", "advisory"},
+	} {
+		a.policies = []spacelift.Policy{{Name: spacelift.EnforcingApproval, Type: spacelift.PolicyTypeApproval, Body: tt.body}}
+		if got := r.policyOf("sure").Enforcement; got == nil || got.Level != tt.want {
+			t.Errorf("with %q: %+v", tt.body, got)
+		}
+		if got := r.policyOf("plain").Enforcement; got == nil || got.Level != "advisory" {
+			t.Errorf("without a policy: %+v", got)
+		}
 	}
 }

@@ -211,6 +211,12 @@ func (stacks) Stack(_ context.Context, id spacelift.StackID) (spacelift.Stack, e
 	return spacelift.Stack{Account: "acme", ID: id, Name: "network / prod", Labels: []string{"gantry:managed", "gantry:approvals=2", "gantry:confirm=atuo"}}, nil
 }
 
+func (stacks) Policies(context.Context, ...string) (spacelift.Listing[spacelift.Policy], error) {
+	return spacelift.Listing[spacelift.Policy]{Complete: true}, nil
+}
+
+func (stacks) Viewer(context.Context) (spacelift.Viewer, error) { return spacelift.Viewer{}, nil }
+
 func (stacks) Spaces(context.Context) ([]spacelift.Space, error) { return nil, nil }
 
 func (s stacks) StacksByLabel(ctx context.Context, _ string) (spacelift.Listing[spacelift.Stack], error) {

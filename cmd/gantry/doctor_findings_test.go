@@ -386,6 +386,20 @@ func TestDoctorFindings(t *testing.T) {
 			},
 		},
 		{
+			check: "stacks-enforced", name: "the policies are gone", want: verdictWarn, says: "network is advisory: the policy gantry-approval is not attached", fix: "--enforce",
+			cause: func(h healthy) {
+				h.ok(h.spacelift.SetLabels("network", "gantry:managed", "gantry:approvals=2"))
+				h.run("setup", "--url", h.gantry.url, "--no-enforce", "--yes")
+			},
+		},
+		{
+			check: "stacks-enforced", name: "another approval policy", want: verdictWarn, says: "Spacelift doesn't document how several combine", fix: "--enforce",
+			cause: func(h healthy) {
+				h.ok(h.spacelift.SetLabels("network", "gantry:managed", "gantry:approvals=2"))
+				h.ok(h.spacelift.AddPolicy(simulator.Policy{Name: "theirs", Type: simulator.PolicyApproval, Labels: []string{"autoattach:*"}, Body: "package spacelift\n"}))
+			},
+		},
+		{
 			check: "stacks-references", name: "a parent that isn't there", want: verdictWarn, says: `network, gantry:after=sandbx: there is no stack "sandbx"`, fix: "correct the labels",
 			cause: func(h healthy) { h.ok(h.spacelift.SetLabels("network", "gantry:managed", "gantry:after=sandbx")) },
 		},

@@ -471,6 +471,39 @@ func checkReferences(_ context.Context, a *accountState) finding {
 	return f
 }
 
+// checkEnforced names the stacks whose labels promise people or times that Spacelift
+// doesn't wait for.
+func checkEnforced(_ context.Context, a *accountState) finding {
+	if a.stacks == nil || a.rules == nil || a.found == nil {
+		return leftOut
+	}
+	weak, promise := unenforced(a, deploy.TextsOf(a.found.Holds, a.found.Viewer))
+	switch {
+	case len(weak) > 0:
+		f := warn(a.fix("--enforce"), "%d of %d stacks promise more than Spacelift holds", len(weak), promise)
+		f.Details = weak
+		return f
+	case promise == 0:
+		return ok("no stack's labels promise anything")
+	}
+	return a.ofAll(ok("all of them"))
+}
+
+// unenforced lists the managed stacks that promise something and aren't enforced, and
+// counts those that promise something.
+func unenforced(a *accountState, texts policy.PolicyTexts) (weak []string, promise int) {
+	for _, s := range a.stacks.Items {
+		if !spacelift.Managed(s.Labels) || len(a.rules.Resolve(policy.StackOf(s, a.spaces)).Promises()) == 0 {
+			continue
+		}
+		promise++
+		if e := policy.EnforcementBy(s.Hold, texts); e.Level != policy.Enforced {
+			weak = append(weak, fmt.Sprintf("%s is %s: %s", s.ID, e.Level, e.Reason))
+		}
+	}
+	return weak, promise
+}
+
 func checkReach(_ context.Context, a *accountState) finding {
 	if a.stacks == nil || a.spaces == nil || a.hook == nil || a.policy == nil {
 		return leftOut

@@ -20,7 +20,7 @@ func newHealthyRig(t *testing.T) (*rig, *temporal) {
 	t.Helper()
 	r := newRig(t)
 	r.withHeader()
-	r.setUp()
+	r.setUp("--enforce")
 	r.gantry.log("accepted", "", time.Now().Add(-time.Minute))
 	t.Setenv("GANTRY_TOKEN", testToken)
 	r.ok(r.spacelift.AddStack(simulator.Stack{ID: "network", Labels: []string{"env:prod", "gantry:managed", "gantry:confirm=auto"}}))

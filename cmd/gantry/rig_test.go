@@ -112,9 +112,9 @@ func (r *rig) chdir() string {
 }
 
 // setUp makes the account as it should be.
-func (r *rig) setUp() {
+func (r *rig) setUp(flags ...string) {
 	r.t.Helper()
-	if out, code := r.run("setup", "--url", r.gantry.url, "--yes"); code != 0 {
+	if out, code := r.run(append([]string{"setup", "--url", r.gantry.url, "--yes"}, flags...)...); code != 0 {
 		r.t.Fatalf("exit code %d\n%s", code, out)
 	}
 }

@@ -27,7 +27,7 @@ func newStacksListCommand(r *remote) *cobra.Command {
 }
 
 func printStacks(s *session, list api.StackList) error {
-	t := newTable(s.out, "STACK", "CONFIRM", "APPROVALS", "GATE", "PROBLEMS")
+	t := newTable(s.out, "STACK", "CONFIRM", "APPROVALS", "ENFORCEMENT", "GATE", "PROBLEMS")
 	for _, stack := range list.Stacks {
 		gate := "open"
 		if !stack.Gate.Open {
@@ -35,7 +35,7 @@ func printStacks(s *session, list api.StackList) error {
 		}
 		problems := names(stack.Problems, func(p api.PolicyProblem) string { return p.Label })
 		confirm, approvals := confirmColumns(stack.Policy)
-		t.row(stack.Account+"/"+stack.Stack, confirm, approvals, gate, strings.Join(problems, ", "))
+		t.row(stack.Account+"/"+stack.Stack, confirm, approvals, deref(stack.Enforcement).Level, gate, strings.Join(problems, ", "))
 	}
 	if !list.Complete {
 		t.row("… and more than Gantry can list")
@@ -113,6 +113,9 @@ func printStack(s *session, stack api.Stack) error {
 	t.fact("Labels", strings.Join(stack.Labels, ", "))
 	if !stack.Managed {
 		t.fact("Managed", "no: it lacks the label gantry:managed, so Gantry ignores it")
+	}
+	if e := stack.Enforcement; e != nil {
+		t.fact("Enforcement", e.Level+": "+e.Reason)
 	}
 	if g := stack.Gate; !g.Open {
 		t.fact("Gate", "closed: "+deref(g.Reason))

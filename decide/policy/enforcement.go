@@ -70,7 +70,7 @@ func names(all []spacelift.AttachedPolicy) string {
 func (p Policy) Promises() (all []Value) {
 	for _, v := range p.Values() {
 		switch {
-		case v.Name == "approvals" && p.Approvals.Value > 0,
+		case v.Name == "approvals" && p.Approvals.Value > 0 && p.AsksPeople(),
 			v.Name == "windows" && len(p.Windows.Value) > 0,
 			v.Name == "confirm" && p.Confirm.Value == ConfirmNoDeletes,
 			v.Name == "confirm" && p.Confirm.Value == ConfirmManual && v.Origin != OriginDefault,
@@ -79,4 +79,21 @@ func (p Policy) Promises() (all []Value) {
 		}
 	}
 	return all
+}
+
+// PolicyTexts says what is wrong with the texts of the two enforcing policies; empty
+// for one that is as Gantry wrote it, or that could not be read.
+type PolicyTexts struct{ Approval, Plan string }
+
+// EnforcementBy judges a stack by its settings, its attached policies and their texts.
+func EnforcementBy(h spacelift.Hold, texts PolicyTexts) Enforcement {
+	e := *EnforcementOf(&h)
+	switch {
+	case e.Level == Void:
+	case h.Autodeploy && texts.Plan != "":
+		e.Level, e.Reason = Void, "autodeploy is on, and "+texts.Plan
+	case e.Level == Enforced && texts.Approval != "":
+		e.Level, e.Reason = Advisory, texts.Approval
+	}
+	return e
 }
