@@ -96,6 +96,10 @@ type Spacelift interface {
 
 	// Spaces lists the spaces of the account.
 	Spaces(ctx context.Context) ([]spacelift.Space, error)
+	// HoldsOfStacks lists what LabelsOfStacks does, and the settings that hold plans
+	// back. Policies lists policies with their texts.
+	HoldsOfStacks(ctx context.Context) ([]spacelift.HeldStack, error)
+	Policies(ctx context.Context, ofTypes ...string) (spacelift.Listing[spacelift.Policy], error)
 
 	// Viewer returns the identity of Gantry's API key.
 	Viewer(ctx context.Context) (spacelift.Viewer, error)

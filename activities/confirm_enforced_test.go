@@ -4,10 +4,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gantryhq/gantry/activities"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/deploy"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/spacelift/spaceliftapi"
 )
 
 // enforced attaches Gantry's approval policy to the stack.
@@ -91,5 +93,30 @@ func (r *rig) notReviewed() {
 	r.Helper()
 	if n := len(r.sim.Mutations("runReview")); n > 0 {
 		r.Errorf("Gantry sent %d reviews", n)
+	}
+}
+
+func TestFindStacksThatPromiseMoreThanSpaceliftHolds(t *testing.T) {
+	r := newRig(t)
+	r.must(r.sim.AddStack(simulator.Stack{ID: "billing", Labels: []string{"gantry:managed", "gantry:approvals=2"}}))
+	r.must(r.sim.AddStack(simulator.Stack{ID: "watched", Labels: []string{"gantry:managed"}}))
+	find := func() activities.Unenforced {
+		return done[activities.UnknownParents](r, r.acts.FindUnknownParents, activities.ParentsInput{Account: "acme"}).Unenforced
+	}
+	if found := find(); found.Count != 1 || !strings.Contains(found.First[0], "billing is advisory: the policy gantry-approval is not attached") {
+		t.Errorf("found %+v", found)
+	}
+	policy := simulator.Policy{Name: spacelift.EnforcingApproval, Type: simulator.PolicyApproval, Labels: []string{"autoattach:" + spacelift.LabelManaged}}
+	policy.Body = deploy.ApprovalPolicy("api::01OTHER")
+	r.must(r.sim.AddPolicy(policy))
+	if found := find(); found.Count != 1 || !strings.Contains(found.First[0], "takes the reviews of api::01OTHER") {
+		t.Errorf("with another key's policy: %+v", found)
+	}
+	_, err := r.acts.Accounts["acme"].(*spaceliftapi.Client).UpdatePolicy(t.Context(), spacelift.EnforcingApproval, spacelift.PolicyInput{
+		Name: policy.Name, Body: deploy.ApprovalPolicy("api::" + r.sim.APIKeys()[0].ID), Labels: policy.Labels, Space: "root",
+	})
+	r.must(err)
+	if found := find(); found.Count != 0 {
+		t.Errorf("with Gantry's policy: %+v", found)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/gantryhq/gantry/decide/policy"
+	"github.com/gantryhq/gantry/deploy"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -18,6 +19,15 @@ type UnknownParents struct {
 	Count int      `json:"count"`           // labels
 	First []string `json:"first,omitempty"` // what is wrong with some, as sentences
 	Fix   string   `json:"fix,omitempty"`   // what to do about the first
+
+	Unenforced Unenforced `json:"unenforced,omitzero"`
+}
+
+// Unenforced lists the stacks whose labels promise people, windows or limits that
+// Spacelift doesn't wait for.
+type Unenforced struct {
+	Count int      `json:"count,omitempty"` // stacks
+	First []string `json:"first,omitempty"` // why some aren't enforced, as sentences
 }
 
 const (
@@ -26,13 +36,14 @@ const (
 )
 
 // FindUnknownParents compares the labels of all managed stacks with the stacks that
-// exist. It costs one call to Spacelift.
+// exist, and with what Spacelift enforces. It costs one call to Spacelift, and one for
+// every 50 policies where Gantry's approval policy is attached.
 func (a *Activities) FindUnknownParents(ctx context.Context, in ParentsInput) (UnknownParents, error) {
 	api, err := a.account(in.Account)
 	if err != nil {
 		return UnknownParents{}, err
 	}
-	stacks, err := api.LabelsOfStacks(ctx)
+	stacks, err := api.HoldsOfStacks(ctx)
 	if err != nil {
 		return UnknownParents{}, classify(ctx, err)
 	}
@@ -57,6 +68,33 @@ func (a *Activities) FindUnknownParents(ctx context.Context, in ParentsInput) (U
 			}
 			if len(found.First) < parentsNamed {
 				found.First = append(found.First, shorten(fmt.Sprintf("%s carries %s, and %s", stacks[i].ID, bad.Label, bad.Problem), maxSentence))
+			}
+		}
+	}
+	found.Unenforced, err = unenforced(ctx, api, stacks, policies)
+	return found, err
+}
+
+func unenforced(ctx context.Context, api Spacelift, stacks []spacelift.HeldStack, policies []policy.Policy) (found Unenforced, err error) {
+	var holds []spacelift.Hold
+	for _, s := range stacks {
+		if spacelift.Managed(s.Labels) {
+			holds = append(holds, s.Hold)
+		}
+	}
+	texts, err := deploy.ReadTexts(ctx, api, holds...)
+	if err != nil && !is[*spacelift.RateLimitedError](err) {
+		texts = policy.PolicyTexts{} // a key that may not read policies: their names have to do
+	} else if err != nil {
+		return found, classify(ctx, err)
+	}
+	for i, s := range stacks {
+		if !spacelift.Managed(s.Labels) || len(policies[i].Promises()) == 0 {
+			continue
+		}
+		if e := policy.EnforcementBy(s.Hold, texts); e.Level != policy.Enforced {
+			if found.Count++; len(found.First) < parentsNamed {
+				found.First = append(found.First, shorten(fmt.Sprintf("%s is %s: %s", s.ID, e.Level, e.Reason), maxSentence))
 			}
 		}
 	}

@@ -18,6 +18,20 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
+// HoldsOfStacks answers like Spacelift's API: nothing is attached to any stack.
+func (r *rig) HoldsOfStacks(ctx context.Context) ([]spacelift.HeldStack, error) {
+	labelled, err := r.LabelsOfStacks(ctx)
+	var all []spacelift.HeldStack
+	for _, s := range labelled {
+		all = append(all, spacelift.HeldStack{LabelledStack: s, Hold: spacelift.Hold{CanWrite: true}})
+	}
+	return all, err
+}
+
+func (r *rig) Policies(context.Context, ...string) (spacelift.Listing[spacelift.Policy], error) {
+	return spacelift.Listing[spacelift.Policy]{Complete: true}, nil
+}
+
 // LabelsOfStacks answers like Spacelift's API.
 func (r *rig) LabelsOfStacks(context.Context) ([]spacelift.LabelledStack, error) {
 	r.mu.Lock()

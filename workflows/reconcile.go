@@ -269,7 +269,8 @@ const (
 )
 
 // checkParents finds labels that name a stack which Gantry doesn't manage: the
-// stacks that follow it are never triggered.
+// stacks that follow it are never triggered. It also finds stacks whose labels promise
+// more than Spacelift enforces.
 func (t *tick) checkParents(ctx workflow.Context) {
 	c := &t.report.Carried
 	if c.CheckNext.IsZero() {
@@ -277,7 +278,7 @@ func (t *tick) checkParents(ctx workflow.Context) {
 	}
 	done := t.report.Outcome == reconcile.OutcomeDone || t.report.Outcome == reconcile.OutcomePartial
 	if !done || t.report.At.Before(c.CheckNext) {
-		t.found.Keep(reconcile.FindingUnknownParent)
+		t.found.Keep(reconcile.FindingUnknownParent, reconcile.FindingNotEnforced)
 		return
 	}
 	var a *activities.Activities
@@ -286,8 +287,12 @@ func (t *tick) checkParents(ctx workflow.Context) {
 	t.report.APICalls++
 	c.CheckNext = t.report.At.Add(parentsEvery)
 	if t.limited(ctx, err) || err != nil {
-		t.found.Keep(reconcile.FindingUnknownParent)
+		t.found.Keep(reconcile.FindingUnknownParent, reconcile.FindingNotEnforced)
 		return
+	}
+	if weak := unknown.Unenforced; weak.Count > 0 {
+		t.found.Add(reconcile.FindingNotEnforced, t.report.At, reconcile.Counted(weak.Count, weak.First),
+			"gantry setup --enforce makes Spacelift wait for Gantry's review; docs/how-to/enforcement.md says what else can be in the way")
 	}
 	if unknown.Count > 0 {
 		t.found.Add(reconcile.FindingUnknownParent, t.report.At, reconcile.Counted(unknown.Count, unknown.First), unknown.Fix)

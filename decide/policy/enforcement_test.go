@@ -51,7 +51,7 @@ func TestPromises(t *testing.T) {
 		"gantry:managed": false, "gantry:managed gantry:approvals=2": true, "gantry:managed gantry:confirm=manual": true,
 		"gantry:managed gantry:confirm=no-deletes": true, "gantry:managed gantry:confirm=auto": false,
 	} {
-		if got := len((*Definitions)(nil).Resolve(strings.Fields(labels)).Promises()) > 0; got != want {
+		if got := len((*Definitions)(nil).Resolve(Labelled(strings.Fields(labels))).Promises()) > 0; got != want {
 			t.Errorf("%s promises something: %v", labels, got)
 		}
 	}

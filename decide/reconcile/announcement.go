@@ -96,4 +96,5 @@ var headlines = map[FindingKind]string{
 	FindingExecutionStuck:    "Executions of Gantry are stuck",
 	FindingRunsVanished:      "Spacelift no longer knows runs that it showed",
 	FindingUnknownParent:     "Stacks follow stacks that Gantry doesn't manage",
+	FindingNotEnforced:       "Spacelift applies plans that labels hold back",
 }

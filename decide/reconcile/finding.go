@@ -35,12 +35,14 @@ const (
 	FindingExecutionStuck    FindingKind = "execution-stuck"
 	FindingRunsVanished      FindingKind = "runs-vanished"
 	FindingUnknownParent     FindingKind = "unknown-parent"
+	FindingNotEnforced       FindingKind = "not-enforced"
 )
 
 // FindingKinds lists all kinds.
 var FindingKinds = []FindingKind{
 	FindingWebhookMissing, FindingWebhookUnreadable, FindingWebhookDisabled, FindingSilence, FindingSpaceliftFails,
 	FindingSecretMismatch, FindingUntrustedProxy, FindingUnreadableEvents, FindingReconcileOverdue, FindingExecutionStuck, FindingRunsVanished, FindingUnknownParent,
+	FindingNotEnforced,
 }
 
 // WebhookFindings are the kinds that AddWebhook adds.
