@@ -11,7 +11,7 @@ import (
 // refuses to apply a plan that Gantry has not approved.
 type Enforcement struct {
 	Level  EnforcementLevel `json:"level"`
-	Reason string           `json:"reason"` // a sentence: what holds a plan back, or what doesn't
+	Reason string           `json:"reason"` // a sentence: the policy that holds a plan back, or why none does
 
 	// Asks says that Gantry's approval policy is attached and no other approval policy
 	// is, so that a review that Spacelift asks for is Gantry's own.
@@ -32,7 +32,7 @@ const (
 var EnforcementLevels = []EnforcementLevel{Enforced, Advisory, Void}
 
 // EnforcementOf judges a stack by its settings and attached policies; nil if they
-// aren't known. It takes an attached policy for Gantry's by its name: whoever may
+// aren't known. It takes an attached policy for Gantry's by its name: a person who may
 // change policies in Spacelift can make another of that name, which Reconcile and
 // gantry doctor find by its text.
 func EnforcementOf(h *spacelift.Hold) *Enforcement {
