@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -26,6 +27,7 @@ type SignIn struct {
 	URL              string        `setting:"url" doc:"Address of Gantry in browsers, such as https://gantry.acme.example. The issuer must allow /sign-in/callback below it as a redirect."`
 	ClientID         string        `setting:"clientId" doc:"Id of Gantry's client at the issuer, a confidential one."`
 	ClientSecretFile string        `setting:"clientSecretFile" doc:"File with the secret of that client."`
+	CLIClientID      string        `setting:"cliClientId" doc:"Id of the public client at the issuer with which gantry login signs people in; one of the issuer's audiences. Empty for no gantry login."`
 	SessionKeyFile   string        `setting:"sessionKeyFile" doc:"File with the secret that encrypts and signs session cookies: at least 32 random characters, the same for all replicas. Another one ends all sessions."`
 	Scopes           string        `setting:"scopes" doc:"Scopes to ask the issuer for, with spaces between."`
 	Idle             time.Duration `setting:"idle" doc:"Time without a request after which a session ends: 1m to 24h."`
@@ -49,6 +51,9 @@ func (s SignIn) Problems(issuers []Issuer) (problems []error) {
 	}
 	if !secureURL(s.URL) {
 		bad("url", "%q is not an address such as https://gantry.acme.example", s.URL)
+	}
+	if i := slices.IndexFunc(issuers, func(i Issuer) bool { return i.Name == s.Issuer }); s.CLIClientID != "" && i >= 0 && !slices.Contains(issuers[i].Audiences, s.CLIClientID) {
+		bad("cliClientId", "it is none of the audiences of %s, so its tokens wouldn't count; add it to them", s.Issuer)
 	}
 	for setting, value := range map[string]string{"clientId": s.ClientID, "clientSecretFile": s.ClientSecretFile, "sessionKeyFile": s.SessionKeyFile} {
 		if value == "" {
@@ -130,6 +135,9 @@ func NewSessions(s SignIn, issuers *Issuers, clientSecret, sessionKey string) (*
 	sessions.seal, sessions.begun = newSeal(s.Lifetime), newSeal(maxSignIn)
 	return sessions, nil
 }
+
+// IssuerURL returns the address of the issuer.
+func (s *Sessions) IssuerURL() string { return s.issuer.URL }
 
 // begun is a sign-in that waits for the issuer's answer.
 type begun struct {

@@ -63,6 +63,16 @@ func (s *signIn) mount(r chi.Router) {
 	r.Get("/sign-in", s.begin)
 	r.Get("/sign-in/callback", s.complete)
 	r.Post("/sign-out", s.end)
+	if s.CLIClientID != "" {
+		r.Get("/.well-known/oauth-protected-resource", s.describe)
+	}
+}
+
+// describe names the issuer for gantry login (RFC 9728).
+func (s *signIn) describe(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, "application/json", http.StatusOK, map[string]any{
+		"resource": s.URL, "authorization_servers": []string{s.IssuerURL()}, "scopes_supported": strings.Fields(s.Scopes), "gantry_cli_client_id": s.CLIClientID,
+	})
 }
 
 // begin sends the browser to the issuer.

@@ -60,7 +60,7 @@ type apiRig struct {
 	complete   atomic.Bool // whether Gantry can list all stacks
 }
 
-func newAPIRig(t *testing.T) *apiRig {
+func newAPIRig(t *testing.T, options ...func(*server.Config)) *apiRig {
 	t.Helper()
 	for _, v := range os.Environ() { // the surrounding environment must not matter
 		if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, "GANTRY_") {
@@ -79,8 +79,9 @@ func newAPIRig(t *testing.T) *apiRig {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = record.Close() })
+	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
 	r := &apiRig{t: t, executions: &executions{runs: map[string]managed.RunStatus{}}}
-	handler, err := server.New(server.Config{
+	cfg := server.Config{
 		Accounts: []server.Account{{Name: "acme", Secrets: func() []string { return []string{testSecret} }, Stacks: stacks{&r.complete}}},
 		Tokens: []authority.Token{
 			{Name: "ann", Role: authority.RoleApprover, Hash: authority.TokenHash(annToken)},
@@ -88,7 +89,11 @@ func newAPIRig(t *testing.T) *apiRig {
 			{Name: "ada", Role: authority.RoleAdmin, Hash: authority.TokenHash(adaToken)},
 		},
 		TaskQueue: "gantry", Audit: record,
-	}, box, r.executions, registry, log)
+	}
+	for _, o := range options {
+		o(&cfg)
+	}
+	handler, err := server.New(cfg, box, r.executions, registry, log)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -61,12 +61,15 @@ func (r *remote) connect(cmd *cobra.Command) (*session, error) {
 	if s.json, err = r.asJSON(); err != nil {
 		return nil, err
 	}
-	address := cmp.Or(*r.url, os.Getenv("GANTRY_URL"), defaultURL)
-	u, err := url.Parse(address)
-	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
-		return nil, fmt.Errorf("--url: %q is not an address such as https://gantry.example.com", address)
+	u, err := addressOf(*r.url)
+	if err != nil {
+		return nil, err
 	}
+	address := u.String()
 	token, err := readToken(*r.tokenFile)
+	if errors.Is(err, errNoToken) {
+		token, err = loginToken(cmd.Context(), strings.TrimSuffix(address, "/"))
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -80,6 +83,16 @@ func (r *remote) connect(cmd *cobra.Command) (*session, error) {
 		return nil, fmt.Errorf("--url: %w", err)
 	}
 	return s, nil
+}
+
+// addressOf returns the address of Gantry that a flag or the environment gives.
+func addressOf(flag string) (*url.URL, error) {
+	address := cmp.Or(flag, os.Getenv("GANTRY_URL"), defaultURL)
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+		return nil, fmt.Errorf("--url: %q is not an address such as https://gantry.example.com", address)
+	}
+	return u, nil
 }
 
 // newClient returns a client of the API that follows no redirects.
@@ -102,7 +115,7 @@ func readToken(flagFile string) (string, error) {
 	case flagFile == "" && file != "" && token != "":
 		return "", errors.New("both GANTRY_TOKEN and GANTRY_TOKEN_FILE are set: unset one")
 	case file == "" && token == "":
-		return "", errors.New("no token: set GANTRY_TOKEN or GANTRY_TOKEN_FILE; an administrator creates one with gantry token create")
+		return "", errNoToken
 	case file == "":
 		return strings.TrimSpace(token), nil
 	}

@@ -54,7 +54,7 @@ explains what it did.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newServeCommand(), newSetupCommand(), newDoctorCommand(), newHealthCommand(), newTokenCommand(), newWhoamiCommand(),
+	root.AddCommand(newServeCommand(), newSetupCommand(), newDoctorCommand(), newHealthCommand(), newTokenCommand(), newLoginCommand(), newLogoutCommand(), newWhoamiCommand(),
 		newRunsCommand(), newStacksCommand(), newFreezesCommand(), newChainsCommand(), newDeliveriesCommand(), newAuditCommand(), newLintCommand(), newSchemaCommand())
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {
