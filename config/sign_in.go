@@ -1,11 +1,16 @@
 package config
 
-import "log/slog"
+import (
+	"log/slog"
+
+	"github.com/gantryhq/gantry/authority"
+)
 
 // SignInSecrets are the secrets of signing in with a browser.
 type SignInSecrets struct{ Client, Session string }
 
-// SignInSecrets reads the files of the secrets; there are none without an issuer.
+// SignInSecrets reads the files of the secrets, and checks them; there are none without
+// an issuer.
 func (c Config) SignInSecrets(log *slog.Logger) (secrets SignInSecrets, err error) {
 	if c.SignIn.Issuer == "" {
 		return SignInSecrets{}, nil
@@ -18,5 +23,11 @@ func (c Config) SignInSecrets(log *slog.Logger) (secrets SignInSecrets, err erro
 	if err != nil {
 		return SignInSecrets{}, err
 	}
-	return SignInSecrets{client.Value(), session.Value()}, nil
+	secrets = SignInSecrets{client.Value(), session.Value()}
+	issuers, err := authority.NewIssuers(c.Issuers)
+	if err != nil {
+		return SignInSecrets{}, err
+	}
+	_, err = authority.NewSessions(c.SignIn, issuers, secrets.Client, secrets.Session)
+	return secrets, err
 }

@@ -22,6 +22,9 @@ func Check(c config.Config, version string) error {
 			problems = append(problems, fmt.Errorf("account %s: %w", a.Name, err))
 		}
 	}
+	if _, err := c.SignInSecrets(silent); err != nil {
+		problems = append(problems, fmt.Errorf("signIn: %w", err))
+	}
 	if _, err := c.TLS.Open(silent); err != nil {
 		problems = append(problems, err)
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gantryhq/gantry/authority"
 	"github.com/gantryhq/gantry/config"
 	"github.com/gantryhq/gantry/service"
 )
@@ -35,6 +36,14 @@ func TestRefuse(t *testing.T) {
 		"a webhook secret that isn't there": {
 			change: func(r *rig) { r.config.Accounts[0].WebhookSecretFiles = []string{"/nowhere/secret"} },
 			says:   []string{"account acme", "/nowhere/secret"},
+		},
+		"a client secret that isn't there": {
+			change: func(r *rig) { signsIn(r, "/nowhere/client", r.file("key", strings.Repeat("k", 32))) },
+			says:   []string{"signIn", "/nowhere/client"},
+		},
+		"a session key that is too short": {
+			change: func(r *rig) { signsIn(r, r.file("client", "secret"), r.file("key", "short")) },
+			says:   []string{"signIn", "openssl rand"},
 		},
 		"an empty webhook secret": {
 			change: func(r *rig) { r.config.Accounts[0].WebhookSecretFiles = []string{r.file("empty", "")} },
@@ -135,6 +144,13 @@ func TestCheckOpensNothing(t *testing.T) {
 	if n := r.temporal.called("GetSystemInfo"); n != 0 || len(r.spacelift.Requests()) != 0 {
 		t.Errorf("it called Temporal %d times, and Spacelift %d times", n, len(r.spacelift.Requests()))
 	}
+}
+
+// signsIn configures sign-in with a browser.
+func signsIn(r *rig, client, key string) {
+	r.config.Issuers = []authority.Issuer{{Name: "sso", URL: "https://accounts.example.com", Audiences: []string{"gantry"}}}
+	s := &r.config.SignIn
+	s.Issuer, s.URL, s.ClientID, s.ClientSecretFile, s.SessionKeyFile = "sso", "https://gantry.example.com", "web", client, key
 }
 
 // Check reports every account and channel that can't be used.
