@@ -57,7 +57,7 @@ func TestDoctorSeesTheWholeInstallation(t *testing.T) {
 	if out, code := w.gantry("setup", "--url", w.url()+"/webhook", "--yes"); code != 0 {
 		t.Fatalf("set-up: exit code %d\n%s", code, out)
 	}
-	if out, code := w.gantry("doctor", "--url", w.url()+"/webhook"); code != 0 {
+	if out, code := w.gantry("doctor", "--url", w.url()+"/webhook"); code != 0 || !strings.Contains(out, "none in namespace") {
 		t.Errorf("after set-up: exit code %d\n%s", code, out)
 	}
 	w.must(w.spacelift.SetLabels("labelled", "gantry:managed", "gantry:confirm=atuo"))

@@ -32,6 +32,21 @@ func work(ctx context.Context, c client.Client, acts *activities.Activities, pol
 	return keepSchedules(ctx, c, o)
 }
 
+// noteOthers logs that another Gantry seems to use the namespace. Whether that could be
+// read changes nothing.
+func noteOthers(ctx context.Context, c client.Client, o Options) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	others, err := OtherAccounts(ctx, c, o.Config.Accounts)
+	switch {
+	case err != nil:
+		o.Log.DebugContext(ctx, "other accounts in the namespace are unknown", "error", err)
+	case len(others) > 0:
+		o.Log.WarnContext(ctx, "another Gantry manages runs in this namespace; give each a task queue of its own, and no account to two",
+			"namespace", o.Temporal.Namespace, "accounts", others)
+	}
+}
+
 func startWorker(ctx context.Context, c client.Client, acts *activities.Activities, o Options) (worker.Worker, error) {
 	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
 		err := prepareNamespace(ctx, c, o)
@@ -39,6 +54,7 @@ func startWorker(ctx context.Context, c client.Client, acts *activities.Activiti
 			w := newWorker(ctx, c, acts, o)
 			if err = w.Start(); err == nil {
 				o.Log.InfoContext(ctx, "worker started", "taskQueue", o.Config.Temporal.TaskQueue, "namespace", o.Temporal.Namespace)
+				noteOthers(ctx, c, o)
 				return w, nil
 			}
 		}

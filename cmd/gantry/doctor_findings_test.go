@@ -90,6 +90,12 @@ func TestDoctorFindings(t *testing.T) {
 			cause: func(h healthy) { h.temporal.change(func() { h.temporal.pollers = 0 }) },
 		},
 		{
+			check: "temporal-shared", name: "another Gantry is there", want: verdictWarn, says: "in namespace default: globex, initech", fix: "its own temporal.taskQueue",
+			cause: func(h healthy) {
+				h.temporal.change(func() { h.temporal.others = []string{"run/initech/a/1", "run/globex/b/2", "run/initech/c/3"} })
+			},
+		},
+		{
 			check: "gantry-ready", name: "the disk is full", want: verdictFail, says: "no space left on device", fix: "repair the disk",
 			cause: func(h healthy) {
 				h.gantry.ready = func(w http.ResponseWriter) {

@@ -220,3 +220,18 @@ func checkWorker(ctx context.Context, p *localState) finding {
 	}
 	return ok("%d on task queue %s", len(answer.GetPollers()), queue)
 }
+
+func checkShared(ctx context.Context, p *localState) finding {
+	if p.temporal == nil || p.namespace == "" {
+		return leftOut
+	}
+	others, err := service.OtherAccounts(ctx, p.temporal, p.loaded.Accounts)
+	switch {
+	case err != nil:
+		return warn("ask the operator of Temporal", "could not be checked: %s", err)
+	case len(others) > 0:
+		return warn("if another Gantry serves them, give each its own temporal.taskQueue, better a namespace; if this one did, its executions end with their runs",
+			"runs of accounts that the configuration doesn't name are managed in namespace %s: %s", p.namespace, strings.Join(others, ", "))
+	}
+	return ok("none in namespace %s", p.namespace)
+}

@@ -12,11 +12,13 @@ import (
 	"testing"
 	"time"
 
+	commonpb "go.temporal.io/api/common/v1"
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/namespace/v1"
 	"go.temporal.io/api/operatorservice/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/api/taskqueue/v1"
+	workflowpb "go.temporal.io/api/workflow/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -35,6 +37,7 @@ type temporal struct {
 	mu         sync.Mutex
 	namespaces []string
 	attributes map[string]enums.IndexedValueType
+	others     []string // ids of executions of other accounts
 	pollers    int
 	broken     error // of everything but GetSystemInfo
 }
@@ -100,6 +103,18 @@ func (f *temporal) DescribeTaskQueue(context.Context, *workflowservice.DescribeT
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return &workflowservice.DescribeTaskQueueResponse{Pollers: make([]*taskqueue.PollerInfo, f.pollers)}, f.broken
+}
+
+func (f *temporal) ListWorkflowExecutions(_ context.Context, r *workflowservice.ListWorkflowExecutionsRequest) (*workflowservice.ListWorkflowExecutionsResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	page := &workflowservice.ListWorkflowExecutionsResponse{}
+	if strings.HasSuffix(r.GetQuery(), " AND GantryAccount NOT IN ('acme')") {
+		for _, id := range f.others {
+			page.Executions = append(page.Executions, &workflowpb.WorkflowExecutionInfo{Execution: &commonpb.WorkflowExecution{WorkflowId: id}})
+		}
+	}
+	return page, f.broken
 }
 
 var errPermission = status.Error(codes.PermissionDenied, "not for you")
