@@ -83,7 +83,7 @@ func matchesStacks(ctx context.Context, account *Account, stacks []string) error
 	defer cancel()
 	found, err := account.Stacks.StacksByLabel(ctx, spacelift.LabelManaged)
 	if err != nil || !found.Complete {
-		return nil //nolint:nilerr // see above
+		return nil
 	}
 	managed := toAPIList(found.Items, func(s spacelift.Stack) string { return string(s.ID) })
 	var unmatched []string

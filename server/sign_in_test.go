@@ -17,6 +17,12 @@ import (
 
 const signInURL = "https://gantry.example.com/tools"
 
+// signsIn lets people sign in with the issuer that a server trusts.
+func signsIn(c *server.Config) {
+	c.SignIn = authority.SignIn{Issuer: "sso", URL: signInURL, ClientID: "gantry-web", Scopes: "openid", Idle: time.Hour, Lifetime: 12 * time.Hour}
+	c.ClientSecret, c.SessionKey = "secret", strings.Repeat("k", 32)
+}
+
 // browser is a browser that signs in: it keeps cookies, and follows no redirects.
 type browser struct {
 	*rig
@@ -28,10 +34,7 @@ func newBrowser(t *testing.T) *browser {
 	t.Helper()
 	i := issuertest.New(t)
 	i.Claims = jane("dba")
-	r := newRig(t, trusts(i), func(c *server.Config) {
-		c.SignIn = authority.SignIn{Issuer: "sso", URL: signInURL, ClientID: "gantry-web", Scopes: "openid", Idle: time.Hour, Lifetime: 12 * time.Hour}
-		c.ClientSecret, c.SessionKey = "secret", strings.Repeat("k", 32)
-	})
+	r := newRig(t, trusts(i), signsIn)
 	r.temporal.set(asking())
 	r.temporal.update = counts
 	return &browser{rig: r, issuer: i, cookies: map[string]string{}}
@@ -217,5 +220,20 @@ func TestSessionsOfReplicas(t *testing.T) {
 			t.Errorf("with the key %q: %d %s", key, w.Code, w.Body)
 		}
 		wantProblem(t, r.send(http.MethodGet, "/v1/me", "", "Cookie", cookie+"; "+cookie), http.StatusUnauthorized, "unauthenticated")
+	}
+}
+
+// A replica that asks another on behalf of a person with a session shows them its
+// deliveries too.
+func TestSessionsReachPeers(t *testing.T) {
+	b := newBrowser(t)
+	b.signIn()
+	delivery := b.receipt(example(t, "run_tracked_queued")).Delivery
+	peer := httptest.NewServer(b.handler)
+	t.Cleanup(peer.Close)
+	b.rig = newRig(t, trusts(b.issuer), signsIn, func(c *server.Config) { c.Replica, c.Peers = "gantry-1", []string{peer.URL} })
+	list := decode[api.DeliveryList](t, b.ask(http.MethodGet, "/v1/deliveries", ""))
+	if len(list.Deliveries) != 1 || list.Deliveries[0].ID != delivery {
+		t.Errorf("it lists %s", show(list))
 	}
 }

@@ -13,19 +13,17 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-func ptr[T any](v T) *T { return &v }
-
 // compiled returns definitions for tests of rules: a few profiles and windows, and the
 // given rules.
 func compiled(t *testing.T, defaultProfile string, rules ...policy.StackRule) *policy.Definitions {
 	t.Helper()
 	d, err := policy.Compile(policy.Config{
 		Profiles: []policy.Profile{
-			{Name: "base", Notify: []string{"deploys"}, Retries: ptr(1)},
-			{Name: "floor", Confirm: ptr(policy.ConfirmNoDeletes), MaxChanged: ptr(10), Approvals: ptr(2), Approvers: ptr("platform"), Windows: []string{"office"}, Notify: []string{"security"}},
-			{Name: "hours", Confirm: ptr(policy.ConfirmAuto), MaxChanged: ptr(20), Windows: []string{"nights"}, Approvals: ptr(1)},
-			{Name: "team", Confirm: ptr(policy.ConfirmAuto), MaxChanged: ptr(50), Approvals: ptr(3), SelfApproval: ptr(true), Notify: []string{"team"}, Retries: ptr(3)},
-			{Name: "dbas", Approvers: ptr("dba")},
+			{Name: "base", Notify: []string{"deploys"}, Retries: new(1)},
+			{Name: "floor", Confirm: new(policy.ConfirmNoDeletes), MaxChanged: new(10), Approvals: new(2), Approvers: new("platform"), Windows: []string{"office"}, Notify: []string{"security"}},
+			{Name: "hours", Confirm: new(policy.ConfirmAuto), MaxChanged: new(20), Windows: []string{"nights"}, Approvals: new(1)},
+			{Name: "team", Confirm: new(policy.ConfirmAuto), MaxChanged: new(50), Approvals: new(3), SelfApproval: new(true), Notify: []string{"team"}, Retries: new(3)},
+			{Name: "dbas", Approvers: new("dba")},
 		},
 		Windows: []policy.Window{
 			{Name: "office", TimeZone: "UTC", Allow: []policy.Recurrence{{Start: "2026-01-05T09:00", Duration: policy.Duration(8 * 3600e9), RRule: "FREQ=DAILY"}}},
@@ -75,8 +73,8 @@ func TestRulesSelectStacks(t *testing.T) {
 		"one of several labels":     {policy.Match{Labels: []string{"env:prod", "tier:2"}}, false},
 		"a branch":                  {policy.Match{Branches: []string{"main", "release/*"}}, true},
 		"another branch":            {policy.Match{Branches: []string{"main"}}, false},
-		"administrative":            {policy.Match{Administrative: ptr(true)}, true},
-		"not administrative":        {policy.Match{Administrative: ptr(false)}, false},
+		"administrative":            {policy.Match{Administrative: new(true)}, true},
+		"not administrative":        {policy.Match{Administrative: new(false)}, false},
 		"several parts":             {policy.Match{Spaces: []string{"production"}, Labels: []string{"env:prod"}}, true},
 		"several parts, one misses": {policy.Match{Spaces: []string{"production"}, Labels: []string{"env:dev"}}, false},
 	} {
@@ -298,7 +296,7 @@ func maybe[T any](t *rapid.T, name string, of *rapid.Generator[T]) *T {
 	if !rapid.Bool().Draw(t, name+"?") {
 		return nil
 	}
-	return ptr(of.Draw(t, name))
+	return new(of.Draw(t, name))
 }
 
 func drawProfile(t *rapid.T, name string) policy.Profile {

@@ -130,28 +130,32 @@ func (r *Definitions) compileRules(c Config) (problems []error) {
 		default:
 			compiled.profile = profile
 		}
-		for _, list := range []struct {
-			name     string
-			patterns []string
-			to       *[]*regexp.Regexp
-		}{
-			{"accounts", rule.Match.Accounts, nil},
-			{"spaces", rule.Match.Spaces, nil},
-			{"stacks", rule.Match.Stacks, &compiled.stacks},
-			{"labels", rule.Match.Labels, &compiled.labels},
-			{"branches", rule.Match.Branches, &compiled.branches},
-		} {
-			patterns, err := globs(list.patterns)
-			if err != nil {
-				bad(at+".match."+list.name, "%s", err)
-			}
-			if list.to != nil {
-				*list.to = patterns
-			}
-		}
+		problems = append(problems, mistakes(at+".match", compiled.compileMatch())...)
 		r.rules = append(r.rules, compiled)
 	}
 	return problems
+}
+
+// compileMatch compiles the patterns of a rule.
+func (r *compiledRule) compileMatch() (errs []error) {
+	var unused []*regexp.Regexp
+	for _, list := range []struct {
+		name     string
+		patterns []string
+		to       *[]*regexp.Regexp
+	}{
+		{"accounts", r.Match.Accounts, &unused},
+		{"spaces", r.Match.Spaces, &unused},
+		{"stacks", r.Match.Stacks, &r.stacks},
+		{"labels", r.Match.Labels, &r.labels},
+		{"branches", r.Match.Branches, &r.branches},
+	} {
+		var err error
+		if *list.to, err = globs(list.patterns); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", list.name, err))
+		}
+	}
+	return errs
 }
 
 // globs compiles patterns in which * stands for any characters.
