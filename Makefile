@@ -135,6 +135,11 @@ schedules: ## Run a few hundred random schedules in a storm of mishaps, on a see
 faults: ## The same batch after batch, for as long as you like; it continues where it was. SEED=7 runs that batch alone
 	go run ./e2e/schedules/cmd $(if $(SEED),-seed $(SEED)) $(ARGS)
 
+.PHONY: faults-matrix
+faults-matrix: ## Show the counts of what faults has run so far in docs/guarantees.md
+	go run ./e2e/schedules/cmd -report e2e/schedules/testdata/totals.json $(ARGS)
+	UPDATE=1 go test -count=1 -run '^TestTheMatrixShowsTheLastRun$$' ./e2e/schedules
+
 .PHONY: e2e-postgres
 e2e-postgres: ## The same with Temporal on PostgreSQL, and what that store promises; needs PostgreSQL's programs
 	@# The lab and the documents start a Temporal of their own: they are the same here.

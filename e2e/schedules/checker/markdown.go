@@ -43,7 +43,7 @@ func (t Totals) Markdown() string {
 		}
 		b.WriteString("\n")
 	}
-	b.WriteString("\n| Group | Rules |\n| --- | --- |\n")
+	b.WriteString("\nThe rules of each group:\n\n")
 	for _, g := range Groups {
 		var rules []string
 		for _, r := range Rules {
@@ -51,7 +51,7 @@ func (t Totals) Markdown() string {
 				rules = append(rules, r.Promises+" (`"+r.Name+"`)")
 			}
 		}
-		fmt.Fprintf(&b, "| %s | %s |\n", g, strings.Join(rules, "; "))
+		fmt.Fprintf(&b, "- %s: %s.\n", g, strings.Join(rules, "; "))
 	}
 	return b.String()
 }

@@ -76,7 +76,7 @@ var Rules = []Rule{
 	{"accepted", Events, "an accepted notification is reflected in its run", acceptedIsReflected},
 	{"truth", Answers, "no answer shows what never was, or an end that only a notification claims", answersAreTrue},
 	{"current", Answers, "no answer is older than a tick once nothing goes wrong", answersAreCurrent},
-	{"messages", Answers, "messages tell people what Spacelift showed, once, and signed", messagesAreTrue},
+	{"messages", Answers, "messages show people what Spacelift showed, once, and signed", messagesAreTrue},
 	{"labels", Policy, "answers name exactly the labels that can't be followed", labelsAreExplained},
 	{"front-door", Events, "an authentic notification is never refused, another one never accepted", frontDoor},
 	{"settled", Ends, "nothing is stuck: every run that may continue has ended", nothingStuck},
