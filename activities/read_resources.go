@@ -31,8 +31,8 @@ func (a *Activities) planned(ctx context.Context, run spacelift.RunRef, stateVer
 	ctx, cancel := context.WithTimeout(ctx, resourcesTimeout)
 	defer cancel()
 	planned, err := api.PlannedResources(ctx, run)
-	if err == nil && planned.StateVersion != stateVersion {
-		err = fmt.Errorf("the run is in %s (%d) by now, not at state version %d", planned.State, planned.StateVersion, stateVersion)
+	if err == nil && planned.Run.StateVersion != stateVersion {
+		err = fmt.Errorf("the run is in %s (%d) by now, not at state version %d", planned.Run.State, planned.Run.StateVersion, stateVersion)
 	}
 	return planned, err
 }

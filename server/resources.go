@@ -20,7 +20,7 @@ func (h *handlers) ListResources(ctx context.Context, _ genserver.ListResourcesR
 		return nil, &spaceliftError{err}
 	}
 	return genserver.ListResources200JSONResponse{
-		StateVersion: planned.StateVersion, Complete: planned.Complete, Resources: toAPIList(planned.Resources, toAPIResource),
+		StateVersion: planned.Run.StateVersion, Complete: planned.Complete, Resources: toAPIList(planned.Resources, toAPIResource),
 	}, nil
 }
 

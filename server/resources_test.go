@@ -12,7 +12,7 @@ import (
 
 func TestTheResourcesOfAPlanAreReadFromSpacelift(t *testing.T) {
 	r := withStacks(t, &account{plans: map[spacelift.RunID]spacelift.PlannedResources{"01KDX3V4T8Q2M5N7P9R1S3T5V7": {
-		StateVersion: 5, Complete: true, Resources: []spacelift.Resource{
+		Run: spacelift.Run{StateVersion: 5}, Complete: true, Resources: []spacelift.Resource{
 			{Address: "aws_db_instance.main", Change: spacelift.ChangeReplace}, {Address: "aws_subnet.b", PreviousAddress: "aws_subnet.a", Change: spacelift.ChangeMove},
 		},
 	}}})

@@ -13,14 +13,11 @@ type Resource struct {
 	Change          Change `json:"change"`
 }
 
-// PlannedResources are the resources that a run's plan changes, with what the same
-// answer shows of the run: they belong together.
+// PlannedResources are the resources that a run's plan changes.
 type PlannedResources struct {
-	State        RunState
-	StateVersion int
-	Delta        *Delta
-	Resources    []Resource // in the order of SortResources
-	Complete     bool       // false when there are more than Gantry reads
+	Run       Run        // in the same answer; without the stack's brakes
+	Resources []Resource // in the order of SortResources
+	Complete  bool       // false when there are more than Gantry reads
 }
 
 // Change is the effect of a plan on a resource, in one word. A change that this version

@@ -181,7 +181,7 @@ func (r *rig) PlannedResources(context.Context, spacelift.RunRef) (spacelift.Pla
 		return spacelift.PlannedResources{}, errors.New("dial tcp: connection refused")
 	}
 	r.listed++
-	planned := spacelift.PlannedResources{State: r.truth.State, StateVersion: r.truth.StateVersion, Delta: r.truth.Delta, Resources: r.changes, Complete: true}
+	planned := spacelift.PlannedResources{Run: r.truth, Resources: r.changes, Complete: true}
 	if d := r.truth.Delta; d != nil && r.changes == nil {
 		for i := range d.Deleted {
 			planned.Resources = append(planned.Resources, spacelift.Resource{Address: fmt.Sprintf("aws_instance.old[%d]", i), Change: spacelift.ChangeDelete})

@@ -201,7 +201,7 @@ func (stacks) PlannedResources(_ context.Context, ref spacelift.RunRef) (spaceli
 	if ref != theRun {
 		return spacelift.PlannedResources{}, spacelift.ErrNotFound
 	}
-	return spacelift.PlannedResources{StateVersion: 5, Complete: true, Resources: []spacelift.Resource{
+	return spacelift.PlannedResources{Run: spacelift.Run{StateVersion: 5}, Complete: true, Resources: []spacelift.Resource{
 		{Address: "aws_db_instance.main", Change: spacelift.ChangeDelete}, {Address: "aws_subnet.b", PreviousAddress: "aws_subnet.a", Change: spacelift.ChangeMove},
 	}}, nil
 }

@@ -35,7 +35,7 @@ const (
 
 // BoundResources returns what an execution keeps of the resources of a plan.
 func BoundResources(planned spacelift.PlannedResources) *Resources {
-	r := &Resources{StateVersion: planned.StateVersion, Total: len(planned.Resources), Incomplete: !planned.Complete}
+	r := &Resources{StateVersion: planned.Run.StateVersion, Total: len(planned.Resources), Incomplete: !planned.Complete}
 	for _, resource := range planned.Resources {
 		switch resource.Change {
 		case spacelift.ChangeDelete:

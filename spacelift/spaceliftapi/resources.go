@@ -31,17 +31,10 @@ func (c *Client) PlannedResources(ctx context.Context, ref spacelift.RunRef) (sp
 	case data.Stack == nil || data.Stack.Run == nil:
 		return spacelift.PlannedResources{}, fmt.Errorf("read planned resources of run %s: run %w", ref, spacelift.ErrNotFound)
 	}
-	run := data.Stack.Run
-	planned := spacelift.PlannedResources{State: spacelift.RunState(run.State), Complete: true}
-	if d := run.Delta; d != nil {
-		planned.Delta = &spacelift.Delta{Added: d.AddCount, Changed: d.ChangeCount, Deleted: d.DeleteCount, Resources: d.Resources}
-	}
-	if history := fromHistory(run.RunHistory); len(history) > 0 {
-		newest := history[len(history)-1]
-		planned.State, planned.StateVersion = newest.State, newest.StateVersion
-	}
+	planned := spacelift.PlannedResources{Run: fromRunDetails(ref, data.Stack.Run.RunDetails), Complete: true}
+	planned.Run.StackName, planned.Run.StackLabels = data.Stack.Name, data.Stack.Labels
 	seen, size := map[spacelift.Resource]bool{}, 0
-	for _, phase := range run.ChangesV3 {
+	for _, phase := range data.Stack.Run.ChangesV3 {
 		for _, r := range phase.Resources {
 			resource := fromChange(r)
 			if resource.Change == spacelift.ChangeNone || seen[resource] {

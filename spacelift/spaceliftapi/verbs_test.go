@@ -200,7 +200,7 @@ var verbs = []struct {
 	{"SimulatePolicy", `{"policySimulatev2":"{\"webhook\":[]}"}`, func(ctx context.Context, c *spaceliftapi.Client) (any, error) {
 		return c.SimulatePolicy(ctx, spacelift.PolicyTypeNotification, "package spacelift", `{"run_updated":{}}`)
 	}, `{"webhook":[]}`},
-	{"PlannedResources", `{"stack":{"id":"network-prod","run":{"id":"r","state":"UNCONFIRMED","delta":{"addCount":1,"changeCount":0,"deleteCount":2,"resources":9},
+	{"PlannedResources", `{"stack":{"id":"network-prod","name":"network / prod","labels":["env:prod"],"run":{"id":"r","type":"TRACKED","state":"UNCONFIRMED","delta":{"addCount":1,"changeCount":0,"deleteCount":2,"resources":9},
 		"history":[{"state":"UNCONFIRMED","stateVersion":5,"timestamp":1767261600}],"changesV3":[{"resources":[
 		{"address":"aws_subnet.a","previousAddress":"aws_subnet.a","metadata":{"type":"added"}},
 		{"address":"aws_subnet.b","previousAddress":"aws_subnet.old","metadata":{"type":"no-op"}},
@@ -210,7 +210,11 @@ var verbs = []struct {
 		func(ctx context.Context, c *spaceliftapi.Client) (any, error) {
 			return c.PlannedResources(ctx, testRun)
 		}, spacelift.PlannedResources{
-			State: "UNCONFIRMED", StateVersion: 5, Delta: &spacelift.Delta{Added: 1, Deleted: 2, Resources: 9}, Complete: true,
+			Run: spacelift.Run{
+				Ref: testRun, Type: "TRACKED", State: "UNCONFIRMED", StateVersion: 5, Delta: &spacelift.Delta{Added: 1, Deleted: 2, Resources: 9},
+				StackName: "network / prod", StackLabels: []string{"env:prod"},
+				History: []spacelift.Transition{{State: "UNCONFIRMED", StateVersion: 5, At: time.Unix(1767261600, 0).UTC()}},
+			}, Complete: true,
 			Resources: []spacelift.Resource{
 				{Address: "aws_vpc.z", Change: spacelift.ChangeDelete}, {Address: "aws_db_instance.main", Change: spacelift.ChangeReplace},
 				{Address: "aws_subnet.a", Change: spacelift.ChangeAdd}, {Address: "aws_subnet.b", PreviousAddress: "aws_subnet.old", Change: spacelift.ChangeMove},

@@ -363,7 +363,9 @@ func (v *PlannedResourcesResponse) GetStack() *PlannedResourcesStack { return v.
 // PlannedResourcesStack includes the requested fields of the GraphQL type Stack.
 type PlannedResourcesStack struct {
 	// The slug.
-	Id string `json:"id"`
+	Id     string   `json:"id"`
+	Name   string   `json:"name"`
+	Labels []string `json:"labels"`
 	// Null, without an error, when the stack has no such run.
 	Run *PlannedResourcesStackRun `json:"run"`
 }
@@ -371,37 +373,72 @@ type PlannedResourcesStack struct {
 // GetId returns PlannedResourcesStack.Id, and is useful for accessing the field via an interface.
 func (v *PlannedResourcesStack) GetId() string { return v.Id }
 
+// GetName returns PlannedResourcesStack.Name, and is useful for accessing the field via an interface.
+func (v *PlannedResourcesStack) GetName() string { return v.Name }
+
+// GetLabels returns PlannedResourcesStack.Labels, and is useful for accessing the field via an interface.
+func (v *PlannedResourcesStack) GetLabels() []string { return v.Labels }
+
 // GetRun returns PlannedResourcesStack.Run, and is useful for accessing the field via an interface.
 func (v *PlannedResourcesStack) GetRun() *PlannedResourcesStackRun { return v.Run }
 
 // PlannedResourcesStackRun includes the requested fields of the GraphQL type Run.
 type PlannedResourcesStackRun struct {
-	Id    string `json:"id"`
-	State string `json:"state"`
-	// Null before planning ended.
-	Delta      *PlannedResourcesStackRunDelta `json:"delta"`
-	RunHistory `json:"-"`
+	RunDetails `json:"-"`
 	// One element per phase.
 	ChangesV3 []PlannedResourcesStackRunChangesV3RunChanges `json:"changesV3"`
 }
-
-// GetId returns PlannedResourcesStackRun.Id, and is useful for accessing the field via an interface.
-func (v *PlannedResourcesStackRun) GetId() string { return v.Id }
-
-// GetState returns PlannedResourcesStackRun.State, and is useful for accessing the field via an interface.
-func (v *PlannedResourcesStackRun) GetState() string { return v.State }
-
-// GetDelta returns PlannedResourcesStackRun.Delta, and is useful for accessing the field via an interface.
-func (v *PlannedResourcesStackRun) GetDelta() *PlannedResourcesStackRunDelta { return v.Delta }
 
 // GetChangesV3 returns PlannedResourcesStackRun.ChangesV3, and is useful for accessing the field via an interface.
 func (v *PlannedResourcesStackRun) GetChangesV3() []PlannedResourcesStackRunChangesV3RunChanges {
 	return v.ChangesV3
 }
 
+// GetId returns PlannedResourcesStackRun.Id, and is useful for accessing the field via an interface.
+func (v *PlannedResourcesStackRun) GetId() string { return v.RunDetails.Id }
+
+// GetType returns PlannedResourcesStackRun.Type, and is useful for accessing the field via an interface.
+func (v *PlannedResourcesStackRun) GetType() string { return v.RunDetails.Type }
+
+// GetState returns PlannedResourcesStackRun.State, and is useful for accessing the field via an interface.
+func (v *PlannedResourcesStackRun) GetState() string { return v.RunDetails.State }
+
+// GetTitle returns PlannedResourcesStackRun.Title, and is useful for accessing the field via an interface.
+func (v *PlannedResourcesStackRun) GetTitle() string { return v.RunDetails.Title }
+
+// GetBranch returns PlannedResourcesStackRun.Branch, and is useful for accessing the field via an interface.
+func (v *PlannedResourcesStackRun) GetBranch() string { return v.RunDetails.Branch }
+
+// GetCommand returns PlannedResourcesStackRun.Command, and is useful for accessing the field via an interface.
+func (v *PlannedResourcesStackRun) GetCommand() *string { return v.RunDetails.Command }
+
+// GetCreatedAt returns PlannedResourcesStackRun.CreatedAt, and is useful for accessing the field via an interface.
+func (v *PlannedResourcesStackRun) GetCreatedAt() int { return v.RunDetails.CreatedAt }
+
+// GetTriggeredBy returns PlannedResourcesStackRun.TriggeredBy, and is useful for accessing the field via an interface.
+func (v *PlannedResourcesStackRun) GetTriggeredBy() *string { return v.RunDetails.TriggeredBy }
+
+// GetDriftDetection returns PlannedResourcesStackRun.DriftDetection, and is useful for accessing the field via an interface.
+func (v *PlannedResourcesStackRun) GetDriftDetection() bool { return v.RunDetails.DriftDetection }
+
+// GetNeedsApproval returns PlannedResourcesStackRun.NeedsApproval, and is useful for accessing the field via an interface.
+func (v *PlannedResourcesStackRun) GetNeedsApproval() bool { return v.RunDetails.NeedsApproval }
+
+// GetCanConfirm returns PlannedResourcesStackRun.CanConfirm, and is useful for accessing the field via an interface.
+func (v *PlannedResourcesStackRun) GetCanConfirm() bool { return v.RunDetails.CanConfirm }
+
+// GetCanRetry returns PlannedResourcesStackRun.CanRetry, and is useful for accessing the field via an interface.
+func (v *PlannedResourcesStackRun) GetCanRetry() bool { return v.RunDetails.CanRetry }
+
+// GetCommit returns PlannedResourcesStackRun.Commit, and is useful for accessing the field via an interface.
+func (v *PlannedResourcesStackRun) GetCommit() RunDetailsCommit { return v.RunDetails.Commit }
+
+// GetDelta returns PlannedResourcesStackRun.Delta, and is useful for accessing the field via an interface.
+func (v *PlannedResourcesStackRun) GetDelta() *RunDetailsDeltaRunDelta { return v.RunDetails.Delta }
+
 // GetHistory returns PlannedResourcesStackRun.History, and is useful for accessing the field via an interface.
 func (v *PlannedResourcesStackRun) GetHistory() []RunHistoryHistoryRunStateTransition {
-	return v.RunHistory.History
+	return v.RunDetails.RunHistory.History
 }
 
 func (v *PlannedResourcesStackRun) UnmarshalJSON(b []byte) error {
@@ -422,7 +459,7 @@ func (v *PlannedResourcesStackRun) UnmarshalJSON(b []byte) error {
 	}
 
 	err = json.Unmarshal(
-		b, &v.RunHistory)
+		b, &v.RunDetails)
 	if err != nil {
 		return err
 	}
@@ -430,13 +467,35 @@ func (v *PlannedResourcesStackRun) UnmarshalJSON(b []byte) error {
 }
 
 type __premarshalPlannedResourcesStackRun struct {
+	ChangesV3 []PlannedResourcesStackRunChangesV3RunChanges `json:"changesV3"`
+
 	Id string `json:"id"`
+
+	Type string `json:"type"`
 
 	State string `json:"state"`
 
-	Delta *PlannedResourcesStackRunDelta `json:"delta"`
+	Title string `json:"title"`
 
-	ChangesV3 []PlannedResourcesStackRunChangesV3RunChanges `json:"changesV3"`
+	Branch string `json:"branch"`
+
+	Command *string `json:"command"`
+
+	CreatedAt int `json:"createdAt"`
+
+	TriggeredBy *string `json:"triggeredBy"`
+
+	DriftDetection bool `json:"driftDetection"`
+
+	NeedsApproval bool `json:"needsApproval"`
+
+	CanConfirm bool `json:"canConfirm"`
+
+	CanRetry bool `json:"canRetry"`
+
+	Commit RunDetailsCommit `json:"commit"`
+
+	Delta *RunDetailsDeltaRunDelta `json:"delta"`
 
 	History []RunHistoryHistoryRunStateTransition `json:"history"`
 }
@@ -452,11 +511,22 @@ func (v *PlannedResourcesStackRun) MarshalJSON() ([]byte, error) {
 func (v *PlannedResourcesStackRun) __premarshalJSON() (*__premarshalPlannedResourcesStackRun, error) {
 	var retval __premarshalPlannedResourcesStackRun
 
-	retval.Id = v.Id
-	retval.State = v.State
-	retval.Delta = v.Delta
 	retval.ChangesV3 = v.ChangesV3
-	retval.History = v.RunHistory.History
+	retval.Id = v.RunDetails.Id
+	retval.Type = v.RunDetails.Type
+	retval.State = v.RunDetails.State
+	retval.Title = v.RunDetails.Title
+	retval.Branch = v.RunDetails.Branch
+	retval.Command = v.RunDetails.Command
+	retval.CreatedAt = v.RunDetails.CreatedAt
+	retval.TriggeredBy = v.RunDetails.TriggeredBy
+	retval.DriftDetection = v.RunDetails.DriftDetection
+	retval.NeedsApproval = v.RunDetails.NeedsApproval
+	retval.CanConfirm = v.RunDetails.CanConfirm
+	retval.CanRetry = v.RunDetails.CanRetry
+	retval.Commit = v.RunDetails.Commit
+	retval.Delta = v.RunDetails.Delta
+	retval.History = v.RunDetails.RunHistory.History
 	return &retval, nil
 }
 
@@ -501,29 +571,6 @@ type PlannedResourcesStackRunChangesV3RunChangesResourcesRunChangesResourceMetad
 func (v *PlannedResourcesStackRunChangesV3RunChangesResourcesRunChangesResourceMetadataRunChangesMetadata) GetType() string {
 	return v.Type
 }
-
-// PlannedResourcesStackRunDelta includes the requested fields of the GraphQL type RunDelta.
-// The GraphQL type's documentation follows.
-//
-// Counts of the plan. Webhook bodies name the same numbers added, changed, deleted, resources.
-type PlannedResourcesStackRunDelta struct {
-	AddCount    int `json:"addCount"`
-	ChangeCount int `json:"changeCount"`
-	DeleteCount int `json:"deleteCount"`
-	Resources   int `json:"resources"`
-}
-
-// GetAddCount returns PlannedResourcesStackRunDelta.AddCount, and is useful for accessing the field via an interface.
-func (v *PlannedResourcesStackRunDelta) GetAddCount() int { return v.AddCount }
-
-// GetChangeCount returns PlannedResourcesStackRunDelta.ChangeCount, and is useful for accessing the field via an interface.
-func (v *PlannedResourcesStackRunDelta) GetChangeCount() int { return v.ChangeCount }
-
-// GetDeleteCount returns PlannedResourcesStackRunDelta.DeleteCount, and is useful for accessing the field via an interface.
-func (v *PlannedResourcesStackRunDelta) GetDeleteCount() int { return v.DeleteCount }
-
-// GetResources returns PlannedResourcesStackRunDelta.Resources, and is useful for accessing the field via an interface.
-func (v *PlannedResourcesStackRunDelta) GetResources() int { return v.Resources }
 
 type PolicyCreateInput struct {
 	Name        string   `json:"name"`
@@ -2965,16 +3012,10 @@ const PlannedResources_Operation = `
 query PlannedResources ($stack: ID!, $run: ID!) {
 	stack(id: $stack) {
 		id
+		name
+		labels
 		run(id: $run) {
-			id
-			state
-			delta {
-				addCount
-				changeCount
-				deleteCount
-				resources
-			}
-			... RunHistory
+			... RunDetails
 			changesV3(input: {}) {
 				resources {
 					address
@@ -2986,6 +3027,34 @@ query PlannedResources ($stack: ID!, $run: ID!) {
 			}
 		}
 	}
+}
+fragment RunDetails on Run {
+	id
+	type
+	state
+	title
+	branch
+	command
+	createdAt
+	triggeredBy
+	driftDetection
+	needsApproval
+	canConfirm
+	canRetry
+	commit {
+		hash
+		message
+		authorLogin
+		authorName
+		url
+	}
+	delta {
+		addCount
+		changeCount
+		deleteCount
+		resources
+	}
+	... RunHistory
 }
 fragment RunHistory on Run {
 	history {
