@@ -80,6 +80,9 @@ type Profile struct {
 	Limits          Limits                `setting:"limits"`
 	Types           []spacelift.RunType   `setting:"types" doc:"Types of run that Gantry confirms alone; people decide about others. TRACKED by default."`
 	Drift           *bool                 `setting:"drift" doc:"Whether Gantry confirms repairs of drift alone. true by default."`
+	ConfirmWhen     *string               `setting:"confirmWhen" doc:"CEL expression that must be true of a plan for Gantry to confirm it alone. Without confirm, it implies confirm: auto."`
+	HoldWhen        *string               `setting:"holdWhen" doc:"CEL expression; Gantry doesn't confirm a plan while it is true."`
+	ApprovalsWhen   []ApprovalWhen        `setting:"approvalsWhen" doc:"Approvals that some plans need beside the stack's own. All that apply add up."`
 	Approvals       *int                  `setting:"approvals" doc:"Number of different people who must approve a run that people decide about: 1 to 20."`
 	Approvers       *string               `setting:"approvers" doc:"Group of the approvers. By default, anyone whose token may approve."`
 	SelfApproval    *bool                 `setting:"selfApproval" doc:"Whether the person who triggered a run or wrote its commit may approve it."`
@@ -115,6 +118,14 @@ type Match struct {
 	Labels         []string `setting:"labels" doc:"Labels that the stack has, all of them; * stands for any characters."`
 	Branches       []string `setting:"branches" doc:"Branches, one of which the stack tracks; * stands for any characters."`
 	Administrative *bool    `setting:"administrative" doc:"Whether the stack is administrative. Both by default."`
+}
+
+// ApprovalWhen holds the settings of approvals that some plans need.
+type ApprovalWhen struct {
+	When   string `setting:"when" doc:"CEL expression that is true of the plans that need the approvals."`
+	Needed int    `setting:"needed" doc:"Number of different people who must approve: 1 to 20."`
+	Group  string `setting:"group" doc:"Group of these approvers. By default, anyone whose token may approve."`
+	Reason string `setting:"reason" doc:"Reason, for people; Gantry adds the resources that make the expression true."`
 }
 
 // Limits holds the limits of plans that Gantry confirms alone.
@@ -156,8 +167,11 @@ func (c Config) Definitions() (*policy.Definitions, error) {
 			Types: p.Types, Drift: p.Drift, Approvals: p.Approvals, Approvers: p.Approvers, SelfApproval: p.SelfApproval,
 			ApprovalTimeout: p.ApprovalTimeout, OnTimeout: p.OnTimeout, Reminders: p.Reminders, Clock: p.Clock, Windows: p.Windows, Notify: p.Notify,
 			Retries: p.Retries, RetryCauses: p.RetryCauses, RetryBackoff: p.RetryBackoff, RetryAfterApply: p.RetryAfterApply, ReadLogs: p.ReadLogs,
-			OldPlans:  p.OldPlans,
+			OldPlans: p.OldPlans, ConfirmWhen: p.ConfirmWhen, HoldWhen: p.HoldWhen,
 			Deadlines: policy.ProfileDeadlines(p.Deadlines),
+		}
+		for _, w := range p.ApprovalsWhen {
+			profile.ApprovalsWhen = append(profile.ApprovalsWhen, policy.Requirement(w))
 		}
 		for _, s := range p.Escalation {
 			profile.Escalation = append(profile.Escalation, policy.Step(s))

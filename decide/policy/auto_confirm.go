@@ -13,6 +13,9 @@ type PlanFacts struct {
 	Type  spacelift.RunType
 	Drift bool             // it repairs drift
 	Delta *spacelift.Delta // nil: not known
+
+	// Verdicts are the results of the policy's expressions; nil: not evaluated.
+	Verdicts *Verdicts
 }
 
 // AutoConfirms reports whether Gantry confirms a plan without asking people, and every
@@ -27,6 +30,9 @@ func (p Policy) AutoConfirms(plan PlanFacts) (confirms bool, rules []Rule) {
 		consider("labels", problem.Label, problem.Label, EffectForbids, "%s can't be followed: %s; %s", problem.Label, problem.Problem, problem.Remedy)
 	}
 
+	for _, required := range plan.Verdicts.required() {
+		consider("approvalsWhen", required.Group, p.Expressions.ApprovalsWhen.Origin, EffectAsks, "it needs %s", required)
+	}
 	mode := string(p.Confirm.Value)
 	switch p.Confirm.Value {
 	case ConfirmAuto:
@@ -45,6 +51,18 @@ func (p Policy) AutoConfirms(plan PlanFacts) (confirms bool, rules []Rule) {
 		return confirms, rules
 	}
 
+	if when := p.Expressions.ConfirmWhen; when != nil {
+		effect, detail := EffectAsks, "the plan does not meet confirmWhen"
+		switch v := plan.Verdicts; {
+		case v == nil:
+			detail = "Gantry has not evaluated it yet"
+		case v.Trouble != "":
+			detail = v.Trouble
+		case v.Confirm:
+			effect, detail = EffectAllows, "the plan meets confirmWhen"
+		}
+		consider("confirmWhen", conjoined(when.Value), when.Origin, effect, "%s", detail)
+	}
 	types := listed(p.Types.Value)
 	if slices.Contains(p.Types.Value, plan.Type) {
 		consider("types", types, p.Types.Origin, EffectAllows, "Gantry may confirm runs of type %s", plan.Type)
@@ -81,7 +99,7 @@ func (p Policy) AsksPeople() bool {
 }
 
 func (p Policy) confirmsAll() bool {
-	return p.Confirm.Value == ConfirmAuto && len(p.limits()) == 0 && p.Drift.Value && p.Types.Origin == OriginDefault
+	return p.Confirm.Value == ConfirmAuto && len(p.limits()) == 0 && !p.Expressions.Any() && p.Drift.Value && p.Types.Origin == OriginDefault
 }
 
 type limitRule struct {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gantryhq/gantry/decide"
+	"github.com/gantryhq/gantry/decide/expression"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -45,6 +46,8 @@ type Profile struct {
 	MaxAdded, MaxChanged, MaxDeleted *int
 	Types                            []spacelift.RunType
 	Drift                            *bool
+	ConfirmWhen, HoldWhen            *string
+	ApprovalsWhen                    []Requirement
 
 	Approvals       *int
 	Approvers       *string
@@ -79,7 +82,8 @@ type Definitions struct {
 	readLogs  bool
 	approvers []decide.Person
 	fallback  []string
-	digest    string // of the Config
+	programs  map[string]*expression.Program // by their text
+	digest    string                         // of the Config
 
 	defaultProfile *Profile
 	rules          []compiledRule
@@ -120,7 +124,7 @@ var validName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 
 // Compile checks a configuration. Its error joins one Mistake for each problem.
 func Compile(c Config) (*Definitions, error) {
-	r := &Definitions{profiles: map[string]Profile{}, windows: map[string]*window{}, dependsOn: c.DependsOnLabels, readLogs: c.ReadLogs, approvers: c.Approvers, fallback: sorted(slices.Clone(c.Fallback))}
+	r := &Definitions{profiles: map[string]Profile{}, windows: map[string]*window{}, dependsOn: c.DependsOnLabels, readLogs: c.ReadLogs, approvers: c.Approvers, programs: map[string]*expression.Program{}, fallback: sorted(slices.Clone(c.Fallback))}
 	var problems []error
 	for i, w := range c.Windows {
 		at := fmt.Sprintf("windows[%d]", i)
@@ -178,6 +182,7 @@ func checkName(s string) error {
 func (p Profile) check(r *Definitions) []error {
 	c := profileCheck{rules: r}
 	c.confirmation(p)
+	c.expressions(p)
 	c.approval(p)
 	c.following(p)
 	if len(c.errs) == 0 {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/gantryhq/gantry/decide"
 )
 
 // Gate says whether Gantry may confirm at a time, by windows and freezes.
@@ -30,7 +32,33 @@ type Closure struct {
 	Freeze     string `json:"freeze,omitempty"`     // its id
 	DeclaredBy string `json:"declaredBy,omitempty"` // of a freeze
 	Window     string `json:"window,omitempty"`     // its name
+	Setting    string `json:"setting,omitempty"`    // holdWhen, if that closes it
 	Reason     string `json:"reason"`               // a sentence
+}
+
+// HeldByPolicy reports whether an expression of the policy closes the gate, and no window
+// or freeze does.
+func (g Gate) HeldByPolicy() bool {
+	return len(g.Closed) > 0 && g.Freeze == "" && g.Window == ""
+}
+
+// HeldBy returns the gate of a plan with these results of its policy's expressions.
+func (g Gate) HeldBy(v *Verdicts) Gate {
+	if v == nil || len(v.Holds) == 0 {
+		return g
+	}
+	reasons := []string{g.Reason}
+	if g.Open {
+		reasons, g.Open, g.Until = nil, false, v.Until
+	}
+	g.Until = decide.Earlier(g.Until, v.Until)
+	g.Closed = slices.Clone(g.Closed)
+	for _, why := range v.Holds {
+		g.Closed = append(g.Closed, Closure{Setting: "holdWhen", Reason: why})
+		reasons = append(reasons, why)
+	}
+	g.Reason = strings.Join(reasons, "; ")
+	return g
 }
 
 // Gate returns whether Gantry may confirm a stack's plan at a time: all windows of the

@@ -23,6 +23,8 @@ type Policy struct {
 	Types   Setting[[]spacelift.RunType] `json:"types"` // run types that Gantry confirms
 	Drift   Setting[bool]                `json:"drift"` // whether it confirms repairs of drift
 
+	Expressions Expressions `json:"expressions,omitzero"`
+
 	// Approvals is the number of different people who must approve a plan that Gantry
 	// does not confirm automatically; with 0 Gantry counts no approvals and people
 	// decide in Spacelift. Approvers is the group they must belong to; empty for

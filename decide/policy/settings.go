@@ -14,11 +14,15 @@ import (
 // tighter: locked rules go by this table, and docs/reference/labels.md shows it. It is
 // in the order in which people read a policy.
 var settings = []setting{
-	define("confirm", true, one(func(p *Policy) *Setting[ConfirmMode] { return &p.Confirm }, func(l layer) *ConfirmMode { return l.Confirm }, or[ConfirmMode]("")),
+	define("confirm", true, one(func(p *Policy) *Setting[ConfirmMode] { return &p.Confirm }, confirmOf, or[ConfirmMode]("")),
 		ranked("manual before no-deletes before auto", ConfirmManual, ConfirmNoDeletes, ConfirmAuto)),
 	define("limits.maxAdded", true, limit(func(l *Limits) **Setting[int] { return &l.MaxAdded }, func(l layer) *int { return l.MaxAdded }), least[int]("the smaller")),
 	define("limits.maxChanged", true, limit(func(l *Limits) **Setting[int] { return &l.MaxChanged }, func(l layer) *int { return l.MaxChanged }), least[int]("the smaller")),
 	define("limits.maxDeleted", true, limit(func(l *Limits) **Setting[int] { return &l.MaxDeleted }, func(l layer) *int { return l.MaxDeleted }), least[int]("the smaller")),
+	define("confirmWhen", true, condition(func(e *Expressions) **Setting[[]string] { return &e.ConfirmWhen }, func(l layer) *string { return l.ConfirmWhen }, conjoined), every("both must be true", false)),
+	define("approvalsWhen", true, expressions(func(e *Expressions) **Setting[[]Requirement] { return &e.ApprovalsWhen },
+		func(l layer) []Requirement { return l.ApprovalsWhen }, demands), requirements),
+	define("holdWhen", true, condition(func(e *Expressions) **Setting[[]string] { return &e.HoldWhen }, func(l layer) *string { return l.HoldWhen }, disjoined), every("either holds", false)),
 	define("types", true, many(func(p *Policy) *Setting[[]spacelift.RunType] { return &p.Types }, func(l layer) []spacelift.RunType { return l.Types }, several), shared[spacelift.RunType]()),
 	define("drift", true, one(func(p *Policy) *Setting[bool] { return &p.Drift }, func(l layer) *bool { return l.Drift }, strconv.FormatBool), falseFirst),
 	define("approvals", true, one(func(p *Policy) *Setting[int] { return &p.Approvals }, func(l layer) *int { return l.Approvals }, strconv.Itoa), most[int]("the greater")),
@@ -69,6 +73,38 @@ func many[E any](at func(*Policy) *Setting[[]E], from func(layer) []E, spell fun
 		given: func(l layer) ([]E, bool) { return slices.Clone(from(l)), len(from(l)) > 0 },
 		spell: spell,
 	}
+}
+
+// expressions accesses expressions, which a policy may lack.
+func expressions[E any](at func(*Expressions) **Setting[[]E], from func(layer) []E, spell func([]E) string) access[[]E] {
+	a := many(nil, from, spell)
+	a.get = func(p *Policy) Setting[[]E] {
+		if s := *at(&p.Expressions); s != nil {
+			return *s
+		}
+		return defaultly([]E(nil))
+	}
+	a.set = func(p *Policy, s Setting[[]E]) { *at(&p.Expressions) = &s }
+	return a
+}
+
+// condition accesses conditions, of which a layer gives one.
+func condition(at func(*Expressions) **Setting[[]string], from func(layer) *string, spell func([]string) string) access[[]string] {
+	return expressions(at, func(l layer) []string {
+		if text := from(l); text != nil {
+			return []string{*text}
+		}
+		return nil
+	}, spell)
+}
+
+// confirmOf returns a layer's mode of confirmation. A condition of automatic confirmation
+// implies it.
+func confirmOf(l layer) *ConfirmMode {
+	if l.Confirm == nil && l.ConfirmWhen != nil {
+		return new(ConfirmAuto)
+	}
+	return l.Confirm
 }
 
 // unlimited stands for a limit that is not set.
@@ -162,6 +198,16 @@ var (
 			return "", true
 		}
 		return a, a == b
+	}}
+
+	requirements = order[[]Requirement]{says: "the approvals of both", union: true, meet: func(a, b []Requirement) ([]Requirement, bool) {
+		all := slices.Clone(a)
+		for _, r := range b {
+			if !slices.Contains(all, r) {
+				all = append(all, r)
+			}
+		}
+		return all, true
 	}}
 
 	steps = order[[]Step]{says: "the steps of both, up to the first that discards", union: true, meet: func(a, b []Step) ([]Step, bool) {

@@ -19,6 +19,7 @@ func (p Policy) Values() []Value {
 	for _, l := range p.limits() {
 		values = append(values, show(l.name, *l.limit, strconv.Itoa))
 	}
+	values = append(values, p.Expressions.values()...)
 	values = append(values,
 		show("types", p.Types, several),
 		show("drift", p.Drift, strconv.FormatBool),
