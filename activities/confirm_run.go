@@ -130,6 +130,10 @@ func asksUs(run spacelift.Run) bool {
 // check reads the run, and checks it and the rules. An empty outcome means: go
 // ahead. read is the time of the answer.
 func (a *Activities) check(ctx context.Context, api Spacelift, in managed.ConfirmRunInput) (result managed.ConfirmResult, read time.Time, err error) {
+	var planned *reading // before the run, so that what the confirmation relies on stays fresh
+	if in.Policy.Expressions.Any() {
+		planned = a.plan(ctx, in.Run, in.Expect.StateVersion)
+	}
 	run, err := api.Run(ctx, in.Run)
 	if err != nil {
 		return managed.ConfirmResult{}, read, classify(ctx, err)
@@ -142,8 +146,11 @@ func (a *Activities) check(ctx context.Context, api Spacelift, in managed.Confir
 	a.remember(run)
 	a.dropOwnLock(ctx, in.Run.Account, &run.Brakes)
 	result = checkPlan(in, run)
+	if result.Outcome == "" && planned.again() && activity.GetInfo(ctx).Attempt < patience {
+		return managed.ConfirmResult{}, read, classify(ctx, planned.err)
+	}
 	if result.Outcome == "" || result.Outcome == managed.ConfirmRefused {
-		judged, err := a.checkRules(ctx, in, run)
+		judged, err := a.checkRules(ctx, in, run, planned)
 		if err != nil {
 			return managed.ConfirmResult{}, read, err
 		}
@@ -158,12 +165,12 @@ func (a *Activities) check(ctx context.Context, api Spacelift, in managed.Confir
 // checkRules compares the policy in effect with the one that the plan was judged
 // by, and checks the stack's brakes, windows and freezes. An empty outcome means
 // that they allow the confirmation.
-func (a *Activities) checkRules(ctx context.Context, in managed.ConfirmRunInput, run spacelift.Run) (managed.ConfirmResult, error) {
+func (a *Activities) checkRules(ctx context.Context, in managed.ConfirmRunInput, run spacelift.Run, planned *reading) (managed.ConfirmResult, error) {
 	policy, err := a.resolveWith(ctx, in.Run.Account, in.Run.Stack, run.StackLabels, run.Stack)
 	if err != nil {
 		return managed.ConfirmResult{}, err
 	}
-	rules, err := a.timed(ctx, ReadRulesInput{Run: in.Run, PlanSince: in.PlanSince}, managed.Rules{Labels: spacelift.OurLabels(run.StackLabels), Policy: policy})
+	rules, err := a.timed(ctx, ReadRulesInput{Run: in.Run, PlanSince: in.PlanSince}, managed.Rules{Labels: spacelift.OurLabels(run.StackLabels), Policy: policy}, planned)
 	if err != nil {
 		return managed.ConfirmResult{}, err
 	}
@@ -175,12 +182,15 @@ func (a *Activities) checkRules(ctx context.Context, in managed.ConfirmRunInput,
 	case !in.Policy.Equal(rules.Policy):
 		result.Outcome = managed.RulesChanged
 		result.Reason = "the policy is not the one that the plan was judged by; the stack's labels are " + list(rules.Labels)
+	case !in.Verdicts.Same(rules.Verdicts):
+		result.Outcome = managed.RulesChanged
+		result.Reason = "the policy's expressions have other results than those that the plan was judged by"
 	case len(rules.Policy.Problems) > 0:
 		p := rules.Policy.Problems[0]
 		result.Outcome = managed.ConfirmRefused
 		result.Reason = fmt.Sprintf("%s can't be followed: %s", p.Label, p.Problem)
-	case !in.Approved && whyPeople(rules.Policy, run) != "":
-		return changed("Gantry may not confirm this run without people: %s", whyPeople(rules.Policy, run)), nil
+	case !in.Approved && whyPeople(rules, run) != "":
+		return changed("Gantry may not confirm this run without people: %s", whyPeople(rules, run)), nil
 	case block != nil:
 		return managed.ConfirmResult{Outcome: managed.StackBlocked, Reason: block.Reason, Block: block}, nil
 	case !rules.Gate.Open:
@@ -191,13 +201,13 @@ func (a *Activities) checkRules(ctx context.Context, in managed.ConfirmRunInput,
 	return result, nil
 }
 
-// whyPeople returns why the policy leaves a run to people; empty if it does not.
-func whyPeople(p policy.Policy, run spacelift.Run) string {
-	alone, rules := p.AutoConfirms(policy.PlanFacts{Type: run.Type, Drift: run.DriftDetection, Delta: run.Delta})
+// whyPeople returns why the rules leave a run to people; empty if they don't.
+func whyPeople(rules managed.Rules, run spacelift.Run) string {
+	alone, considered := rules.Policy.AutoConfirms(policy.PlanFacts{Type: run.Type, Drift: run.DriftDetection, Delta: run.Delta, Verdicts: rules.Verdicts})
 	if alone {
 		return ""
 	}
-	for _, r := range rules {
+	for _, r := range considered {
 		if r.Effect != policy.EffectAllows {
 			return fmt.Sprintf("%s (%s)", r.Detail, r.Origin)
 		}

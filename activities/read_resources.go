@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/gantryhq/gantry/decide/managed"
+	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -13,26 +14,47 @@ import (
 // time for the rest.
 const resourcesTimeout = 2 * time.Second
 
-// resources reads the resources of a plan, bounded for a history.
-func (a *Activities) resources(ctx context.Context, run spacelift.RunRef, stateVersion int) *managed.Resources {
-	planned, err := a.planned(ctx, run, stateVersion)
-	if err != nil {
-		return &managed.Resources{StateVersion: stateVersion, Unread: shorten(err.Error(), maxText)}
-	}
-	return managed.BoundResources(planned)
+// reading is a plan with its resources, or why they could not be read. Nil is a plan
+// that nobody asked for.
+type reading struct {
+	plan         spacelift.PlannedResources
+	stateVersion int // that was asked for
+	err          error
 }
 
-// planned reads all resources of a plan.
-func (a *Activities) planned(ctx context.Context, run spacelift.RunRef, stateVersion int) (spacelift.PlannedResources, error) {
+// plan reads the plan of a state version with its resources.
+func (a *Activities) plan(ctx context.Context, run spacelift.RunRef, stateVersion int) *reading {
 	api, err := a.account(run.Account)
 	if err != nil {
-		return spacelift.PlannedResources{}, err
+		return &reading{stateVersion: stateVersion, err: err}
 	}
-	ctx, cancel := context.WithTimeout(ctx, resourcesTimeout)
+	limited, cancel := context.WithTimeout(ctx, resourcesTimeout)
 	defer cancel()
-	planned, err := api.PlannedResources(ctx, run)
+	planned, err := api.PlannedResources(limited, run)
 	if err == nil && planned.Run.StateVersion != stateVersion {
 		err = fmt.Errorf("the run is in %s (%d) by now, not at state version %d", planned.Run.State, planned.Run.StateVersion, stateVersion)
 	}
-	return planned, err
+	return &reading{plan: planned, stateVersion: stateVersion, err: err}
+}
+
+// again reports whether another attempt may read the plan.
+func (r *reading) again() bool { return r != nil && r.err != nil && finalType(r.err) == "" }
+
+// bounded returns what a history keeps of the resources.
+func (r *reading) bounded() *managed.Resources {
+	if r.err != nil {
+		return &managed.Resources{StateVersion: r.stateVersion, Unread: shorten(r.err.Error(), maxText)}
+	}
+	return managed.BoundResources(r.plan)
+}
+
+// judged returns the results of a policy's expressions for the plan; nil without any.
+func (r *reading) judged(rules *policy.Definitions, p policy.Policy, at time.Time) *policy.Verdicts {
+	switch {
+	case r == nil:
+		return nil
+	case r.err != nil:
+		return p.Unjudged(r.err.Error(), at)
+	}
+	return rules.Judge(p, r.plan, at)
 }

@@ -20,9 +20,11 @@ type ReadRulesInput struct {
 	// ReadRules reads the gate and the deadlines too.
 	PlanSince time.Time `json:"planSince,omitzero"`
 
-	// Plan is the state version of the plan whose resources ReadRules reads along;
-	// nil for none.
-	Plan *int `json:"plan,omitempty"`
+	// Plan is the state version of the plan that the run shows; nil if it shows none.
+	// Its resources are read along for the policy's expressions and, unless Listed
+	// says that they are known, for people.
+	Plan   *int `json:"plan,omitempty"`
+	Listed bool `json:"listed,omitempty"`
 
 	// GateAt is the time of a confirmation that wasn't Gantry's. With it, ReadRules
 	// computes the gate as it was then.
@@ -33,7 +35,7 @@ type ReadRulesInput struct {
 // this replica. Labels
 // that can't be followed are no error: they are the policy's Problems. With
 // PlanSince it asks Temporal for the account's freezes. Resources that can't be read
-// are no error either: they say why.
+// are an error only if the policy has expressions and trying again may help.
 func (a *Activities) ReadRules(ctx context.Context, in ReadRulesInput) (managed.Rules, error) {
 	policy, err := a.resolve(ctx, in.Run.Account, in.Run.Stack, in.Labels)
 	if err != nil {
@@ -50,15 +52,21 @@ func (a *Activities) ReadRules(ctx context.Context, in ReadRulesInput) (managed.
 	if in.PlanSince.IsZero() && in.GateAt.IsZero() {
 		return rules, nil
 	}
-	if in.Plan != nil && spacelift.Managed(rules.Labels) {
-		rules.Resources = a.resources(ctx, in.Run, *in.Plan)
+	var plan *reading
+	if in.Plan != nil && spacelift.Managed(rules.Labels) && (!in.Listed || rules.Policy.Expressions.Any()) {
+		plan = a.plan(ctx, in.Run, *in.Plan)
+		if rules.Policy.Expressions.Any() && plan.again() {
+			return managed.Rules{}, classify(ctx, plan.err)
+		}
+		rules.Resources = plan.bounded()
 	}
-	return a.timed(ctx, in, rules)
+	return a.timed(ctx, in, rules, plan)
 }
 
 // timed adds the rules that depend on the time: the gate as it is now, or at GateAt,
-// and the deadlines of a plan.
-func (a *Activities) timed(ctx context.Context, in ReadRulesInput, rules managed.Rules) (managed.Rules, error) {
+// the deadlines of a plan, and the results of the policy's expressions for one that was
+// read.
+func (a *Activities) timed(ctx context.Context, in ReadRulesInput, rules managed.Rules, plan *reading) (managed.Rules, error) {
 	freezes, err := a.freezes(ctx, in.Run.Account)
 	if err != nil {
 		return managed.Rules{}, err
@@ -67,7 +75,8 @@ func (a *Activities) timed(ctx context.Context, in ReadRulesInput, rules managed
 	if !in.GateAt.IsZero() {
 		at = in.GateAt
 	}
-	rules.Gate = a.Definitions.Gate(rules.Policy, string(in.Run.Stack), freezes, at)
+	rules.Verdicts = plan.judged(a.Definitions, rules.Policy, at)
+	rules.Gate = a.Definitions.Gate(rules.Policy, string(in.Run.Stack), freezes, at).HeldBy(rules.Verdicts)
 	if !in.PlanSince.IsZero() {
 		rules.Schedule = a.Definitions.Schedule(rules.Policy, in.PlanSince)
 		rules.Approvers = a.Definitions.Approvers(rules.Policy.Approvers.Value)

@@ -51,9 +51,15 @@ func noteOf(body *api.ActionRequest) string {
 }
 
 func toAPIApprovals(a managed.Approvals) api.Approvals {
-	return api.Approvals{
+	approvals := api.Approvals{
 		Needed: a.Needed, Given: a.Given, Group: nonEmpty(a.Group), Excluded: a.Excluded, Decided: toAPIList(a.Decided, toAPIDecided),
 	}
+	if len(a.Required) > 0 {
+		approvals.Required = toAPIList(a.Required, func(r managed.RequiredApprovals) api.RequiredApprovals {
+			return api.RequiredApprovals{Needed: r.Needed, Given: r.Given, Group: nonEmpty(r.Group), Reason: r.Reason}
+		})
+	}
+	return approvals
 }
 
 func toAPIDecided(d managed.Decided) api.Decided {

@@ -70,7 +70,8 @@ func (m *manager) readRules(ctx workflow.Context, _ managed.Next) error {
 	s := m.situation(ctx)
 	in := activities.ReadRulesInput{Run: s.Run, Labels: s.Labels}
 	if s.Ask != nil {
-		in.PlanSince, in.Plan = s.Ask.Since, s.PlanToRead()
+		in.PlanSince = s.Ask.Since
+		in.Plan, in.Listed = s.Plan()
 	} else {
 		in.GateAt = s.Unjudged()
 	}

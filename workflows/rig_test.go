@@ -60,6 +60,7 @@ type rig struct {
 	retryOf                                     *managed.RetryOf
 	reads                                       int
 	changes                                     []spacelift.Resource // of the plan; nil: as its counts say
+	counts                                      *spacelift.Delta     // of the plan; nil: made up
 	unlisted                                    bool                 // the API does not answer what the plan changes
 	listed                                      int                  // how often the plan's resources were read
 
@@ -125,6 +126,9 @@ func (r *rig) enter(s spacelift.RunState, who, note string) {
 	})
 	if s == spacelift.RunStateUnconfirmed {
 		r.truth.Delta = &spacelift.Delta{Added: 3, Changed: 1, Deleted: len(r.truth.History), Resources: 42}
+		if r.counts != nil {
+			r.truth.Delta = new(*r.counts)
+		}
 	}
 }
 

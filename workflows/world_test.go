@@ -34,6 +34,14 @@ var configured = compiled(policy.Config{
 		{Name: "no-drift", Confirm: new(policy.ConfirmAuto), Drift: new(false), Approvals: new(1), Notify: []string{"deploys"}},
 		{Name: "kept", Confirm: new(policy.ConfirmManual), ApprovalTimeout: new(policy.Duration(time.Hour)), OnTimeout: new(policy.TimeoutKeep), Notify: []string{"deploys"}},
 		{Name: "patient", Confirm: new(policy.ConfirmAuto), OldPlans: new(policy.OldPlansKeep)},
+		{
+			Name: "guarded", ConfirmWhen: new("plan.total < 10"), Approvals: new(1), Approvers: new("platform"), Notify: []string{"deploys"},
+			ApprovalsWhen: []policy.Requirement{{
+				When:   `resources.exists(r, r.destroys && r.type.matches("^aws_(db|rds)_") || r.destroys && r.under("module.network"))`,
+				Needed: 2, Group: "dba",
+			}},
+			HoldWhen: new(`resources.exists(r, r.destroys && r.type == "aws_kms_key")`),
+		},
 		{Name: "small", Confirm: new(policy.ConfirmAuto), MaxDeleted: new(2), Approvals: new(1)},
 		{
 			Name: "retried", Confirm: new(policy.ConfirmAuto), Retries: new(2), RetryBackoff: new(policy.Duration(time.Minute)),

@@ -216,6 +216,13 @@ func addApprovals(t *table, a *api.Approvals) {
 		line += ", not " + strings.Join(a.Excluded, ", ")
 	}
 	t.fact("Approvals", line)
+	for _, r := range a.Required {
+		line := fmt.Sprintf("%d of %d", r.Given, r.Needed)
+		if r.Group != nil {
+			line += " of the group " + *r.Group
+		}
+		t.fact("  required", line+": "+r.Reason)
+	}
 	for _, d := range a.Decided {
 		what := d.By + " " + string(d.Verdict)
 		if deref(d.Revoked) {

@@ -38,6 +38,10 @@ type ConfirmRunInput struct {
 	// was just read: what notifications said of it may be wrong.
 	Approved bool `json:"approved,omitempty"`
 
+	// Verdicts are the results of the policy's expressions that the plan was judged by.
+	// They are evaluated anew, as the policy is resolved anew.
+	Verdicts *policy.Verdicts `json:"verdicts,omitempty"`
+
 	// PlanSince is the time from which the plan waited for a decision, for Rules.
 	PlanSince time.Time `json:"planSince,omitzero"`
 
@@ -96,7 +100,7 @@ func Confirmation(s Situation, n Next) ConfirmRunInput {
 		Expect: Expect{
 			Type: s.Type, State: s.State, StateVersion: s.StateVersion, CommitHash: s.Commit.Hash, Delta: s.Delta,
 		},
-		Policy: s.rules.Policy, Approved: !s.autoConfirms(), PlanSince: s.Ask.Since, Note: n.Note,
+		Policy: s.rules.Policy, Verdicts: s.verdicts(), Approved: !s.autoConfirms(), PlanSince: s.Ask.Since, Note: n.Note,
 	}
 }
 

@@ -70,6 +70,7 @@ const (
 	whoSpacelift = "anyone who may confirm or discard runs of this stack in Spacelift"
 	whoReviewer  = "anyone who may review runs of this stack in Spacelift"
 	whoLabels    = "anyone who may edit the stack's labels, or confirm or discard the run in Spacelift"
+	whoProfiles  = "the operator who configures Gantry's profiles, or anyone who may confirm or discard the run in Spacelift"
 	whoOperator  = "the operator of Gantry, or anyone who may confirm or discard the run in Spacelift"
 	whoAnswer    = "Spacelift's API, or anyone who may confirm or discard the run in Spacelift"
 )

@@ -38,6 +38,9 @@ func decidePlan(s Situation) Next {
 	if n, wait := behindParents(s); wait {
 		return n
 	}
+	if n, wait := unjudged(s); wait {
+		return n
+	}
 	why := fmt.Sprintf("the plan (%s) has changes and %s confirms them", describePlan(s.RunStatus), s.Policy.Confirm.Origin)
 	if !s.autoConfirms() {
 		if s.needed() == 0 && s.ownReview() {
@@ -88,11 +91,43 @@ func decideReview(s Situation, what string) Next {
 	case len(s.Policy.Problems) > 0:
 		return hold(WaitLabels, whoLabels, thenLabels, "%s", objection(s.Policy.Problems))
 	}
+	if n, wait := unjudged(s); wait {
+		return n
+	}
 	n, enough := askPeople(s, what)
 	if !enough {
 		return n
 	}
 	return reviewed(s, reviewing(s, spacelift.ReviewApprove, s.approvers()+" approved the run", "Approved through Gantry by "+s.approvers()+"."))
+}
+
+// unjudged reports whether expressions of the policy have yet to be evaluated for the
+// plan, or can't be, and what to do then.
+func unjudged(s Situation) (n Next, wait bool) {
+	if !s.planShows() || !s.Policy.Expressions.Any() {
+		return Next{}, false
+	}
+	v := s.verdicts()
+	again := s.judgeAgain()
+	if v == nil || !again.IsZero() && !s.Now.Before(again) {
+		return s.attempt(readingRules()), true
+	}
+	if v.Trouble == "" {
+		return Next{}, false
+	}
+	n = hold(WaitPolicy, whoProfiles, "Gantry evaluates it again, and decides", "%s", v.Trouble)
+	n.Until = again
+	return n, true
+}
+
+// judgeAgain returns the time at which to evaluate the policy's expressions again; zero
+// for never.
+func (s Situation) judgeAgain() time.Time {
+	v := s.verdicts()
+	if v == nil || v.Until.IsZero() {
+		return time.Time{}
+	}
+	return decide.Later(v.Until, s.rulesRead.Add(gateGrace))
 }
 
 // accepted waits for the effect of what Spacelift accepted about a plan, and
@@ -186,6 +221,7 @@ func askPeople(s Situation, what string) (n Next, enough bool) {
 		}
 		wait.Until = dues[0].At
 	}
+	wait.Until = decide.Earlier(wait.Until, s.judgeAgain())
 	return wait, false
 }
 
@@ -197,8 +233,11 @@ func (s Situation) whyAsked() string {
 		given = s.approvers() + " approved"
 	}
 	progress := strings.Join(append([]string{
-		fmt.Sprintf("; %d of %s: %s", len(s.approved), approvalsOf(s.needed()), given),
+		fmt.Sprintf("; %d of %s: %s", s.given(), approvalsOf(s.needed()), given),
 	}, s.discounted...), "; ")
+	if missing := s.missing(); len(missing) > 0 {
+		progress += "; missing: " + decide.Enumerate(missing)
+	}
 	if why := s.tooFewApprovers(); why != "" {
 		progress += "; " + why
 	}
@@ -234,10 +273,7 @@ func (s Situation) whoApproves() string {
 	if s.tooFewApprovers() != "" {
 		return whoMore
 	}
-	who := "anyone whose token may approve"
-	if group := s.Policy.Approvers.Value; group != "" {
-		who = "anyone in the group " + group
-	}
+	who := s.takers()
 	if len(s.named) > 0 && !s.Policy.SelfApproval.Value {
 		who += ", but not " + decide.Enumerate(s.excludedPeople())
 	}
@@ -296,7 +332,10 @@ func atGate(s Situation) (n Next, shut bool) {
 	if s.Gate.Freeze != "" {
 		who = "the operator of Gantry: the freeze " + s.Gate.Freeze + " can be lifted"
 	}
-	if s.Gate.Until.IsZero() && s.Gate.Freeze == "" {
+	switch {
+	case s.Gate.HeldByPolicy():
+		who = whoProfiles
+	case s.Gate.Until.IsZero() && s.Gate.Freeze == "":
 		who = "the operator who configures Gantry's windows, or anyone who may edit the stack's labels"
 	}
 	n = hold(WaitGate, who, "Gantry confirms the plan", "%s", s.Gate.Reason)

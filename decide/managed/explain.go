@@ -50,9 +50,21 @@ type NextStep struct {
 type Approvals struct {
 	Needed   int       `json:"needed"`
 	Given    int       `json:"given"`
-	Group    string    `json:"group,omitempty"`    // empty: anyone whose token may approve
+	Group    string    `json:"group,omitempty"`    // of the stack's own approvals; empty: anyone whose token may approve
 	Excluded []string  `json:"excluded,omitempty"` // who may not, being the author or having triggered it
 	Decided  []Decided `json:"decided,omitempty"`
+
+	// Required are the approvals among those needed that the policy's expressions ask
+	// for; the others are the stack's own.
+	Required []RequiredApprovals `json:"required,omitempty"`
+}
+
+// RequiredApprovals counts the approvals that an expression of the policy asks for.
+type RequiredApprovals struct {
+	Needed int    `json:"needed"`
+	Given  int    `json:"given"`
+	Group  string `json:"group,omitempty"`
+	Reason string `json:"reason"` // such as "deletes aws_db_instance.main"
 }
 
 // Rule is a rule in effect for the run, with its result. Effect is the result in
@@ -120,6 +132,8 @@ func unblock(s Situation, n Next) []Unblock {
 		switch {
 		case s.Gate.Freeze != "":
 			all = append(all, Unblock{Who: whoOperates, How: "lift the freeze " + s.Gate.Freeze})
+		case s.Gate.HeldByPolicy():
+			all = append(all, Unblock{Who: "the operator of Gantry", How: "change the profile: " + s.Gate.Reason})
 		case s.Gate.Window != "":
 			all = append(all, Unblock{Who: "the operator of Gantry", How: "change the window " + s.Gate.Window})
 		}
@@ -128,6 +142,8 @@ func unblock(s Situation, n Next) []Unblock {
 			return []Unblock{{Who: n.Who, How: s.Retry.Held}}
 		}
 		all = append(all, Unblock{Who: n.Who, How: howToUnblock(s.Block)})
+	case WaitPolicy:
+		all = append(all, Unblock{Who: "the operator of Gantry", How: "correct the profile, or wait: " + n.Reason})
 	case WaitChain:
 		all = append(all, Unblock{Who: n.Who, How: s.parents.How})
 	case WaitRetry:
@@ -242,10 +258,10 @@ func rulesOf(s Situation) []Rule {
 // approvalRules lists the rules about people's decisions.
 func (s Situation) approvalRules() []Rule {
 	p, effect := s.Policy, EffectAsks
-	if s.enough() {
+	if own := s.demands()[0]; own.missing() <= 0 {
 		effect = EffectAllows
 	}
-	all := []Rule{{Name: "approvals", Value: strconv.Itoa(p.Approvals.Value), Origin: p.Approvals.Origin, Effect: effect, Detail: fmt.Sprintf("%d given", len(s.approved))}}
+	all := []Rule{{Name: "approvals", Value: strconv.Itoa(p.Approvals.Value), Origin: p.Approvals.Origin, Effect: effect, Detail: fmt.Sprintf("%d given", len(s.demands()[0].given))}}
 	if p.Approvers.Value != "" {
 		all = append(all, Rule{Name: "approvers", Value: p.Approvers.Value, Origin: p.Approvers.Origin, Effect: EffectApplies, Detail: "only this group decides"})
 	}
@@ -271,6 +287,10 @@ func gateRules(gate policy.Gate, p policy.Policy) (all []Rule) {
 	for _, c := range gate.Closed {
 		if c.Freeze != "" {
 			all = append(all, Rule{Name: "freeze", Value: c.Freeze, Origin: "declared by " + cmp.Or(c.DeclaredBy, "somebody"), Effect: EffectForbids, Detail: c.Reason})
+			continue
+		}
+		if c.Setting != "" {
+			all = append(all, Rule{Name: c.Setting, Value: "true", Origin: cmp.Or(p.Profile.Value, "the policy"), Effect: EffectForbids, Detail: c.Reason})
 			continue
 		}
 		effect, shut = EffectForbids, append(shut, c.Reason)

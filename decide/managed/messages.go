@@ -140,7 +140,7 @@ func due(dues []policy.Deadline) []notify.Fact {
 
 // notifyUndecided reminds people of a decision that is due, or escalates it.
 func (r *Record) notifyUndecided(s Situation, at time.Time, d policy.Deadline) {
-	needs := approvalsOf(s.needed() - len(s.approved))
+	needs := approvalsOf(s.needed() - s.given())
 	m := notify.Message{
 		Type: notify.RunReminder, Urgency: notify.Action, Title: fmt.Sprintf("%s: a %s still waits for %s", s.stack(), s.Key().what(), needs),
 		Text: decide.Sentence("nobody has decided for " + span(s.Ask.Since, d.At)), Facts: due(s.schedule()),

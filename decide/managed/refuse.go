@@ -155,7 +155,11 @@ func (s Situation) refusePerson(by decide.Person) *decide.Refusal {
 }
 
 func (s Situation) refuseGroup(by decide.Person) *decide.Refusal {
-	if group := s.Policy.Approvers.Value; group != "" && !slices.Contains(by.Groups, group) {
+	all := s.demands()
+	if slices.ContainsFunc(all[1:], func(d demand) bool { return d.takes(by) }) {
+		return nil
+	}
+	if group := s.Policy.Approvers.Value; !all[0].takes(by) {
 		return decide.Refuse(ErrTypeNotEntitled, "only the group %s decides about this stack's runs (%s), and %s is not in it", group, s.Policy.Approvers.Origin, by.Name)
 	}
 	return nil

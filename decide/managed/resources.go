@@ -94,24 +94,18 @@ func (r *Resources) mention(change spacelift.Change) string {
 	return text
 }
 
-// wantsResources reports whether the resources of the plan that people or Gantry are
-// to decide about have yet to be read.
-func (s Situation) wantsResources() bool {
-	return s.Ask != nil && s.planShows() && (s.Resources == nil || s.Resources.Unread != "")
-}
-
 // planShows reports whether the state is one in which a plan waits.
 func (s RunStatus) planShows() bool {
 	return s.State == spacelift.RunStateUnconfirmed || s.State == spacelift.RunStatePendingReview
 }
 
-// PlanToRead returns the state version of the plan whose resources a reading of the
-// rules must read along; nil for none.
-func (s Situation) PlanToRead() *int {
-	if !s.wantsResources() {
-		return nil
+// Plan returns the state version of the plan that the run shows, nil if it shows none,
+// and whether its resources are known.
+func (s Situation) Plan() (stateVersion *int, listed bool) {
+	if !s.planShows() {
+		return nil, false
 	}
-	return new(s.StateVersion)
+	return new(s.StateVersion), s.Resources != nil && s.Resources.Unread == ""
 }
 
 // takeResources takes the resources of a plan. Those that could not be read don't

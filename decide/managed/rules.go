@@ -19,6 +19,10 @@ type Rules struct {
 	Gate     policy.Gate       `json:"gate,omitzero"`
 	Schedule []policy.Deadline `json:"dues,omitempty"`
 
+	// Verdicts are the results of the policy's expressions for that plan; nil if there
+	// are none.
+	Verdicts *policy.Verdicts `json:"verdicts,omitempty"`
+
 	// Approvers are the people who may approve the plan that was asked about; nil
 	// if they are not known.
 	Approvers *policy.Approvers `json:"approvers,omitempty"`
@@ -73,7 +77,7 @@ func (r *Record) TakeRules(at time.Time, rules Rules, here bool) {
 	r.takeResources(at, rules.Resources)
 	rules.Followers, rules.Resources = nil, nil // the record has its own
 	r.Rules, r.RulesRead, r.RulesStale = &rules, at, false
-	if ask := r.currentPending(); ask != nil && was != nil && asksOthers(was.Policy, rules.Policy) {
+	if ask := r.currentPending(); ask != nil && was != nil && (asksOthers(was.Policy, rules.Policy) || !was.Verdicts.Same(rules.Verdicts)) {
 		ask.reask()
 	}
 	r.judgeApplication(at, rules.Gate)

@@ -102,7 +102,16 @@ func (s Situation) Key() StateKey { return StateKey{s.StateVersion, s.State} }
 
 // plan returns the facts that the policy judges.
 func (s Situation) plan() policy.PlanFacts {
-	return policy.PlanFacts{Type: s.Type, Drift: s.DriftDetection, Delta: s.Delta}
+	return policy.PlanFacts{Type: s.Type, Drift: s.DriftDetection, Delta: s.Delta, Verdicts: s.verdicts()}
+}
+
+// verdicts returns the results of the policy's expressions for the plan that the run
+// shows; nil if there are none, or they are not known.
+func (s Situation) verdicts() *policy.Verdicts {
+	if !s.planShows() || !s.rulesHere() {
+		return nil
+	}
+	return s.rules.Verdicts
 }
 
 // autoConfirms reports whether Gantry confirms the plan without people. Where other
@@ -110,15 +119,6 @@ func (s Situation) plan() policy.PlanFacts {
 func (s Situation) autoConfirms() bool {
 	ok, _ := s.Policy.AutoConfirms(s.plan())
 	return ok && s.State == spacelift.RunStateUnconfirmed && (!s.needsApproval || s.ownReview()) && s.objection == nil
-}
-
-// needed returns the number of approvals needed; 0 if Gantry counts none. A run that
-// somebody objected to is for people, whatever the policy says by now.
-func (s Situation) needed() int {
-	if s.objection != nil {
-		return max(s.Policy.Approvals.Value, 1)
-	}
-	return s.Policy.Approvals.Value
 }
 
 // peopleDecide reports whether the present state asks people, through Gantry.
@@ -131,7 +131,10 @@ func (s Situation) approvals() *Approvals {
 	if !s.peopleDecide() {
 		return nil
 	}
-	a := &Approvals{Needed: s.needed(), Given: len(s.approved), Group: s.Policy.Approvers.Value}
+	a := &Approvals{Needed: s.needed(), Given: s.given(), Group: s.Policy.Approvers.Value}
+	for _, d := range s.demands()[1:] {
+		a.Required = append(a.Required, RequiredApprovals{Needed: d.Needed, Given: len(d.given), Group: d.Group, Reason: d.Why})
+	}
 	if !s.Policy.SelfApproval.Value {
 		a.Excluded = slices.Clone(s.excluded)
 	}
@@ -142,46 +145,6 @@ func (s Situation) approvals() *Approvals {
 	}
 	return a
 }
-
-// tooFewApprovers says why people can't give the approvals needed, as far as the
-// approvers are known; empty if they can.
-func (s Situation) tooFewApprovers() string {
-	if !s.peopleDecide() || !s.read || !s.rulesHere() {
-		return ""
-	}
-	self, group := s.Policy.SelfApproval.Value, "with a token that may approve"
-	if name := s.Policy.Approvers.Value; name != "" {
-		group = "in the group " + name
-	}
-	if !self && len(s.excluded) == 0 {
-		return "nobody can approve it: Spacelift shows neither who triggered the run nor who wrote its commit, and nobody approves their own"
-	}
-	known := s.rules.Approvers
-	if known == nil {
-		return ""
-	}
-	var may []string
-	for _, p := range known.People {
-		if who := (decide.Person{Name: p.Name, Aliases: p.Aliases}); self || !slices.ContainsFunc(s.excluded, who.IsCalled) {
-			may = append(may, p.Name)
-		}
-	}
-	const own = "triggered the run or wrote its commit"
-	switch {
-	case len(may) >= s.needed():
-		return ""
-	case len(known.People) == 0:
-		return "nobody can approve it: there is nobody " + group
-	case len(may) == 0:
-		return fmt.Sprintf("nobody can approve it: everyone %s %s", group, own)
-	case len(may) == len(known.People):
-		return fmt.Sprintf("only %s can approve it, and %s are needed", decide.Enumerate(may), approvalsOf(s.needed()))
-	}
-	return fmt.Sprintf("only %s can approve it, and %s are needed: everyone else %s %s", decide.Enumerate(may), approvalsOf(s.needed()), group, own)
-}
-
-// enough reports whether as many people approved as must.
-func (s Situation) enough() bool { return len(s.approved) >= s.needed() }
 
 // Sending reports whether Gantry is asking Spacelift for what people approved.
 // That can be taken back as long as Spacelift has not done it.
@@ -229,7 +192,7 @@ func (s Situation) timeOver(kind policy.DeadlineKind) string {
 			}
 		}
 	}
-	switch given := len(s.approved); given {
+	switch given := s.given(); given {
 	case 0:
 		return fmt.Sprintf("nobody approved within %s", within)
 	default:

@@ -251,11 +251,14 @@ type Approvals struct {
 	// Given How many have approved.
 	Given int `json:"given"`
 
-	// Group Group that approvers must belong to; missing if anyone with an approver's token may approve.
+	// Group Group that the stack's own approvers must belong to; missing if anyone with an approver's token may approve.
 	Group *string `json:"group,omitempty"`
 
 	// Needed How many different people must approve.
 	Needed int `json:"needed"`
+
+	// Required Approvals among those needed that expressions of the policy ask for; missing if there are none.
+	Required []RequiredApprovals `json:"required,omitempty"`
 }
 
 // AuditEntry One entry of an audit log.
@@ -1332,6 +1335,21 @@ type Replica struct {
 	Problem *string `json:"problem,omitempty"`
 }
 
+// RequiredApprovals Approvals that an expression of the policy asks for, besides the stack's own. Each person's approval counts once.
+type RequiredApprovals struct {
+	// Given How many of them have approved.
+	Given int `json:"given"`
+
+	// Group Group that they must belong to; missing if anyone with an approver's token may approve.
+	Group *string `json:"group,omitempty"`
+
+	// Needed How many different people must approve.
+	Needed int `json:"needed"`
+
+	// Reason Why, such as `deletes aws_db_instance.main`.
+	Reason string `json:"reason"`
+}
+
 // Resource A resource that a plan changes.
 type Resource struct {
 	// Address Its address in the configuration.
@@ -1744,7 +1762,7 @@ type WaitingFor struct {
 	// Until Until when at most, if known.
 	Until *time.Time `json:"until,omitempty"`
 
-	// What What it waits for, as a word: `spacelift` (to continue), `person` (to decide), `labels` (to be fixed), `answer` (from Spacelift), `gate` (a window or the end of a freeze), `retry` (the time of the next attempt), `chain` (the stacks before it), `stack` (to be unlocked or enabled in Spacelift, or released by another run), `gantry` (Gantry is at work, such as diagnosing a failure).
+	// What What it waits for, as a word: `spacelift` (to continue), `person` (to decide), `labels` (to be fixed), `answer` (from Spacelift), `gate` (a window or the end of a freeze), `retry` (the time of the next attempt), `chain` (the stacks before it), `stack` (to be unlocked or enabled in Spacelift, or released by another run), `policy` (for the policy's expressions to be evaluated), `gantry` (Gantry is at work, such as diagnosing a failure).
 	What string `json:"what"`
 
 	// Who The people who can unblock it.
