@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -20,16 +21,20 @@ func newLintCommand() *cobra.Command {
 		Long: `Checks a configuration file without starting anything or connecting to anything.
 It accepts and refuses the same configurations as gantry serve, but doesn't read
 files of secrets. With --labels it also shows the policy that a stack's labels
-resolve to, and the origin of each value. gantry doctor and gantry stacks check
+resolve to, and the origin of each value; with --plan, what Gantry would do with a
+plan. gantry doctor and gantry stacks check
 what labels refer to in an account, such as the stacks they follow. Exit codes: 0
 fine, 1 if Gantry can't follow something.`,
 		Example: `  gantry lint --config gantry.yaml
-  gantry lint --config gantry.yaml --without-accounts --stack network-prod --labels gantry:managed,gantry:profile=production`,
+  gantry lint --config gantry.yaml --without-accounts --stack network-prod --labels gantry:managed,gantry:profile=production
+  terraform show -json tfplan >plan.json &&
+    gantry lint --config gantry.yaml --labels gantry:managed,gantry:profile=production --plan plan.json`,
 		Args: cobra.NoArgs,
 	}
 	file := configFlag(cmd)
 	shared := cmd.Flags().Bool("without-accounts", false, "the accounts are set elsewhere, such as in the environment of each installation")
 	labels := cmd.Flags().StringSlice("labels", nil, "labels of a stack, separated by commas; put a label that contains a comma in double quotes")
+	plan := cmd.Flags().String("plan", "", "file with a plan of the stack: the output of terraform show -json, or of gantry runs resources -o json")
 	var stack policy.Stack
 	f := cmd.Flags()
 	f.StringVar((*string)(&stack.Account), "account", "", "account of the stack, for rules")
@@ -43,12 +48,15 @@ fine, 1 if Gantry can't follow something.`,
 		if file.name() == "" && !withLabels {
 			return errors.New("nothing to check: give --config, --labels or both")
 		}
-		return lint(cmd.OutOrStdout(), file, *shared, stack, withLabels)
+		if *plan != "" && !withLabels {
+			return errors.New("--plan: give the --labels of its stack as well")
+		}
+		return lint(cmd.OutOrStdout(), file, *shared, stack, withLabels, *plan)
 	}
 	return cmd
 }
 
-func lint(w io.Writer, given configFile, shared bool, stack policy.Stack, withLabels bool) error {
+func lint(w io.Writer, given configFile, shared bool, stack policy.Stack, withLabels bool, planFile string) error {
 	file := given.name()
 	load := func() (config.Loaded, error) { return given.load(nil) }
 	if shared || file == "" {
@@ -87,7 +95,14 @@ func lint(w io.Writer, given configFile, shared bool, stack policy.Stack, withLa
 			fmt.Fprintf(w, "warning: %s: %s; %s\n", clean(bad.Label), clean(bad.Problem), clean(bad.Remedy))
 		}
 	}
-	return nil
+	if planFile == "" {
+		return nil
+	}
+	plan, err := readPlan(planFile, stack.Labels)
+	if err != nil {
+		return err
+	}
+	return lintPlan(w, rules, p, plan, time.Now())
 }
 
 // lintLabels prints a policy, or returns why Gantry can't follow the labels.

@@ -74,7 +74,7 @@ func (p Policy) Promises() (all []Value) {
 			v.Name == "windows" && len(p.Windows.Value) > 0,
 			v.Name == "confirm" && p.Confirm.Value == ConfirmNoDeletes,
 			v.Name == "confirm" && p.Confirm.Value == ConfirmManual && v.Origin != OriginDefault,
-			strings.HasPrefix(v.Name, "limits."):
+			strings.HasPrefix(v.Name, "limits."), strings.HasSuffix(v.Name, "When"):
 			all = append(all, v)
 		}
 	}
