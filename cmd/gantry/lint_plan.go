@@ -44,7 +44,7 @@ func readPlan(name string, labels []string) (spacelift.PlannedResources, error) 
 	if err != nil {
 		return plan, fmt.Errorf("read plan: %w", err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	var in planFile
 	if err := json.NewDecoder(io.LimitReader(f, maxPlanFile)).Decode(&in); err != nil {
 		return plan, fmt.Errorf("read plan %s: %w; give what terraform show -json or gantry runs resources -o json prints", name, err)

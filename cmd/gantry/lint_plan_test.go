@@ -85,6 +85,14 @@ func TestLintRefusesPlansThatItCantJudge(t *testing.T) {
 			t.Errorf("%s: %v, want %q", plan, err, says)
 		}
 	}
+	wrong := filepath.Join(t.TempDir(), "wrong.yaml")
+	if err := os.WriteFile(wrong, []byte("profiles:\n  - name: production\n    confirmWhen: plan.totl < 10\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const place = "wrong.yaml:3:18: profiles[0].confirmWhen: line 1, column 5 of the expression: undefined field 'totl'"
+	if _, err := lintWith(t, "--config", wrong, "--without-accounts"); err == nil || !strings.Contains(err.Error(), place) {
+		t.Errorf("%v, want %q", err, place)
+	}
 	if _, err := lintWith(t, "--config", config, "--without-accounts", "--plan", "x"); err == nil || !strings.Contains(err.Error(), "--labels") {
 		t.Errorf("without labels: %v", err)
 	}

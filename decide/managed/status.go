@@ -142,8 +142,8 @@ const (
 	WaitGate      Wait = "gate"      // to open: a window, or the end of a freeze
 	WaitRetry     Wait = "retry"     // for the time of the next attempt
 	WaitChain     Wait = "chain"     // for the stacks that go first
-	WaitPolicy    Wait = "policy"    // for expressions of the policy that can be evaluated
 	WaitStack     Wait = "stack"     // to be unlocked, enabled, or let go by another run
+	WaitPolicy    Wait = "policy"    // for expressions of the policy that can be evaluated
 	WaitGantry    Wait = "gantry"    // at work itself, such as looking why the run failed
 )
 

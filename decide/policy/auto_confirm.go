@@ -30,9 +30,7 @@ func (p Policy) AutoConfirms(plan PlanFacts) (confirms bool, rules []Rule) {
 		consider("labels", problem.Label, problem.Label, EffectForbids, "%s can't be followed: %s; %s", problem.Label, problem.Problem, problem.Remedy)
 	}
 
-	for _, required := range plan.Verdicts.required() {
-		consider("approvalsWhen", required.Group, p.Expressions.ApprovalsWhen.Origin, EffectAsks, "it needs %s", required)
-	}
+	p.Expressions.required(plan.Verdicts, consider)
 	mode := string(p.Confirm.Value)
 	switch p.Confirm.Value {
 	case ConfirmAuto:
@@ -51,18 +49,7 @@ func (p Policy) AutoConfirms(plan PlanFacts) (confirms bool, rules []Rule) {
 		return confirms, rules
 	}
 
-	if when := p.Expressions.ConfirmWhen; when != nil {
-		effect, detail := EffectAsks, "the plan does not meet confirmWhen"
-		switch v := plan.Verdicts; {
-		case v == nil:
-			detail = "Gantry has not evaluated it yet"
-		case v.Trouble != "":
-			detail = v.Trouble
-		case v.Confirm:
-			effect, detail = EffectAllows, "the plan meets confirmWhen"
-		}
-		consider("confirmWhen", conjoined(when.Value), when.Origin, effect, "%s", detail)
-	}
+	p.Expressions.confirms(plan.Verdicts, consider)
 	types := listed(p.Types.Value)
 	if slices.Contains(p.Types.Value, plan.Type) {
 		consider("types", types, p.Types.Origin, EffectAllows, "Gantry may confirm runs of type %s", plan.Type)

@@ -137,3 +137,33 @@ func (c *profileCheck) expressions(p Profile) {
 		}
 	}
 }
+
+// considerRule takes a rule that was considered for a plan.
+type considerRule func(name, value, origin string, effect Effect, format string, args ...any)
+
+// required considers the approvals that expressions ask for.
+func (e Expressions) required(v *Verdicts, consider considerRule) {
+	if v == nil || e.ApprovalsWhen == nil {
+		return
+	}
+	for _, r := range v.Required {
+		consider("approvalsWhen", r.Group, e.ApprovalsWhen.Origin, EffectAsks, "it needs %s", r)
+	}
+}
+
+// confirms considers whether expressions let Gantry confirm alone.
+func (e Expressions) confirms(v *Verdicts, consider considerRule) {
+	if e.ConfirmWhen == nil {
+		return
+	}
+	effect, detail := EffectAsks, "the plan does not meet confirmWhen"
+	switch {
+	case v == nil:
+		detail = "Gantry has not evaluated confirmWhen yet"
+	case v.Trouble != "":
+		detail = v.Trouble
+	case v.Confirm:
+		effect, detail = EffectAllows, "the plan meets confirmWhen"
+	}
+	consider("confirmWhen", conjoined(e.ConfirmWhen.Value), e.ConfirmWhen.Origin, effect, "%s", detail)
+}

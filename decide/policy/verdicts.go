@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -39,14 +38,6 @@ type Required struct {
 // String returns what is required and why: "2 of dba: deletes aws_db_instance.main".
 func (r Required) String() string {
 	return Requirement{Needed: r.Needed, Group: r.Group}.who() + ": " + r.Why
-}
-
-// required returns the requirements that apply; nil for no results.
-func (v *Verdicts) required() []Required {
-	if v == nil {
-		return nil
-	}
-	return v.Required
 }
 
 // Same reports whether two results ask the same: the time of the next evaluation, the
@@ -106,32 +97,21 @@ type judge struct {
 
 func (j judge) evaluate() *Verdicts {
 	v := &Verdicts{Confirm: true}
-	is := func(setting, origin, text string) (result bool) {
-		program := j.rules.program(text)
-		err := errors.New("this process has another configuration")
-		if program != nil {
-			result, err = program.Evaluate(j.facts)
-		}
-		if err != nil && v.Trouble == "" {
-			v.Trouble = decide.Fit(fmt.Sprintf("%s (%s) can't be evaluated: %s", setting, origin, err), decide.MaxText)
-		}
-		return result && err == nil
-	}
 	if s := j.p.ConfirmWhen; s != nil {
 		for _, text := range s.Value {
-			v.Confirm = is("confirmWhen", s.Origin, text) && v.Confirm
+			v.Confirm = j.is(v, "confirmWhen", s.Origin, text) && v.Confirm
 		}
 	}
 	if s := j.p.ApprovalsWhen; s != nil {
 		for i, want := range s.Value {
-			if is(fmt.Sprintf("approvalsWhen[%d]", i), s.Origin, want.When) {
+			if j.is(v, fmt.Sprintf("approvalsWhen[%d]", i), s.Origin, want.When) {
 				v.Required = append(v.Required, Required{Needed: want.Needed, Group: want.Group, Why: j.why(want.When, want.Reason), Approvers: j.rules.Approvers(want.Group)})
 			}
 		}
 	}
 	if s := j.p.HoldWhen; s != nil {
 		for _, text := range s.Value {
-			if is("holdWhen", s.Origin, text) {
+			if j.is(v, "holdWhen", s.Origin, text) {
 				v.Holds = append(v.Holds, fmt.Sprintf("holdWhen (%s) holds the plan: %s", s.Origin, j.why(text, "")))
 			}
 		}
@@ -140,6 +120,20 @@ func (j judge) evaluate() *Verdicts {
 		return &Verdicts{Trouble: v.Trouble}
 	}
 	return v
+}
+
+// is reports whether an expression is true, and notes the first that can't be evaluated.
+func (j judge) is(v *Verdicts, setting, origin, text string) bool {
+	program := j.rules.program(text)
+	if program == nil {
+		v.Trouble = fmt.Sprintf("%s (%s) can't be evaluated: this process has another configuration", setting, origin)
+		return false
+	}
+	result, err := program.Evaluate(j.facts)
+	if err != nil && v.Trouble == "" {
+		v.Trouble = decide.Fit(fmt.Sprintf("%s (%s) can't be evaluated: %s", setting, origin, err), decide.MaxText)
+	}
+	return result && err == nil
 }
 
 // maxNamed bounds the resources that a reason names.
