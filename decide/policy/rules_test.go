@@ -383,3 +383,46 @@ func TestLabelsOnlyTightenALockedStack(t *testing.T) {
 		t.Errorf("only %d plans were held, and %d passed", held, passed)
 	}
 }
+
+// Labels add expressions to those of a locked rule, and replace none.
+func TestLockedExpressionsStay(t *testing.T) {
+	ask := func(group string) []policy.Requirement {
+		return []policy.Requirement{{When: "plan.total > 0", Needed: 1, Group: group}}
+	}
+	rules, err := policy.Compile(policy.Config{
+		Profiles: []policy.Profile{
+			{Name: "floor", ConfirmWhen: new("plan.total < 10"), ApprovalsWhen: ask("dba"), HoldWhen: new("plan.total > 100")},
+			{Name: "strict", ApprovalsWhen: ask("dba")},
+			{Name: "loose", ConfirmWhen: new("plan.total < 1000"), ApprovalsWhen: ask("anyone"), HoldWhen: new("plan.total > 5000")},
+		},
+		Rules: []policy.StackRule{
+			{Name: "floor", Profile: "floor", Locked: true, Match: policy.Match{Labels: []string{"tier:1"}}},
+			{Name: "strict", Profile: "strict", Locked: true, Match: policy.Match{Labels: []string{"tier:2"}}},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		labels []string
+		want   map[string]string
+	}{
+		"both count": {[]string{"tier:1", "gantry:profile=loose"}, map[string]string{
+			"confirm":       "auto (rule floor (profile floor))",
+			"confirmWhen":   "(plan.total < 10) && (plan.total < 1000) (rule floor (profile floor), profile loose)",
+			"approvalsWhen": "1 of dba when plan.total > 0; 1 of anyone when plan.total > 0 (rule floor (profile floor), profile loose)",
+			"holdWhen":      "(plan.total > 100) || (plan.total > 5000) (rule floor (profile floor), profile loose)",
+		}},
+		"a condition switches nothing on": {[]string{"tier:2", "gantry:profile=loose"}, map[string]string{
+			"confirmWhen":   "plan.total < 1000 (profile loose)",
+			"approvalsWhen": "1 of dba when plan.total > 0; 1 of anyone when plan.total > 0 (rule strict (profile strict), profile loose)",
+			"holdWhen":      "plan.total > 5000 (profile loose)",
+		}},
+	} {
+		got := valuesOf(rules.Resolve(policy.Labelled(append(tt.labels, "gantry:managed"))))
+		delete(got, "profile")
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
