@@ -97,14 +97,14 @@ WHEN  WHO  WHAT
 		{
 			args: []string{"stacks", "list", "--account", "acme"},
 			answer: `{"complete":false,"stacks":[
-				{"account":"acme","stack":"asks","gate":{"open":true},"problems":[],"warnings":[{"label":"gantry:after=netwok","problem":"there is no stack \"netwok\"","remedy":"name a stack by its id (meant network?)"}],"policy":[{"name":"confirm","value":"manual"},{"name":"approvals","value":"2"}]},
+				{"account":"acme","stack":"asks","gate":{"open":true},"enforcement":{"level":"advisory","reason":"the approval policy is not attached"},"problems":[],"warnings":[{"label":"gantry:after=netwok","problem":"there is no stack \"netwok\"","remedy":"name a stack by its id (meant network?)"}],"policy":[{"name":"confirm","value":"manual"},{"name":"approvals","value":"2"}]},
 				{"account":"acme","stack":"watched","gate":{"open":true},"problems":[],"policy":[{"name":"confirm","value":"manual"},{"name":"approvals","value":"0"}]},
 				{"account":"acme","stack":"frozen","gate":{"open":false,"reason":"audit"},"problems":[{"label":"gantry:aprovals=2"}],"policy":[{"name":"confirm","value":"auto"},{"name":"approvals","value":"0"}]}]}`,
 			want: `
-STACK         CONFIRM  APPROVALS  GATE           PROBLEMS
-acme/asks     manual   2          open
-acme/watched  watches  -          open
-acme/frozen   auto     -          closed: audit  gantry:aprovals=2
+STACK         CONFIRM  APPROVALS  ENFORCEMENT  GATE           PROBLEMS
+acme/asks     manual   2          advisory     open
+acme/watched  watches  -                       open
+acme/frozen   auto     -                       closed: audit  gantry:aprovals=2
 … and more than Gantry can list
 warning: acme/asks, gantry:after=netwok: there is no stack "netwok"; name a stack by its id (meant network?)
 `,
