@@ -146,7 +146,7 @@ func (at peerAddress) ask(ctx context.Context, host, from string, c *call) peerA
 		return a
 	}
 	r.Host = at.url.Host
-	for _, name := range []string{"Authorization", "Idempotency-Key"} {
+	for _, name := range []string{"Authorization", "Cookie", csrfHeader, "Idempotency-Key"} {
 		if value := c.request.Header.Get(name); value != "" {
 			r.Header.Set(name, value)
 		}
