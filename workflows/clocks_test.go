@@ -233,7 +233,8 @@ func TestOutsideChanges(t *testing.T) {
 				r.at(2*time.Hour, func() { r.person("jane", confirmed, "go"); r.notify() })
 				r.at(3*time.Hour, func() {
 					r.denied(bob, managed.Approve, managed.ErrTypeTooLate, "confirmed already")
-					r.received("deploys run.decision_needed: network / prod: a plan waits for 2 approvals", "deploys run.decided: network / prod: the plan is decided")
+					r.received("deploys run.decision_needed: network / prod: a plan waits for 2 approvals", "deploys run.decided: network / prod: the plan is decided",
+						"deploys run.bypassed: network / prod: a plan was applied against its policy")
 					r.moves(applying, finished)
 				})
 			},

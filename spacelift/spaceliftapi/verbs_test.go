@@ -41,6 +41,7 @@ func TestRunReadsARecordedAnswer(t *testing.T) {
 		},
 		Delta:      &spacelift.Delta{Added: 3, Changed: 1, Resources: 42},
 		CanConfirm: true,
+		Hold:       &spacelift.Hold{}, // the recorded stack has no such setting
 		CreatedAt:  at(1767261600),
 		History: []spacelift.Transition{
 			{State: spacelift.RunStateQueued, StateVersion: 0, At: at(1767261600)},
