@@ -14,8 +14,8 @@ type ReadChainInput struct {
 	Root    spacelift.StackID `json:"root"`
 	Brief   bool              `json:"brief,omitempty"` // the number of followers, and those that are refused, are enough
 
-	// Since is when Spacelift was asked for a list that is known: an older one, of
-	// another replica, doesn't count.
+	// Since is the time at which Spacelift was asked for a list that is known. An older
+	// one, of another replica, doesn't count.
 	Since time.Time `json:"since,omitzero"`
 }
 

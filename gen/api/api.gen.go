@@ -1198,7 +1198,7 @@ type PolicyValue struct {
 	// Origin The label, `profile` and its name, `rule` and its name, or `default`.
 	Origin string `json:"origin"`
 
-	// Overruled What labels and rules asked for in vain, because a locked rule allows only tighter values.
+	// Overruled What labels and rules asked for without effect, because a locked rule allows only tighter values.
 	Overruled []OverruledValue `json:"overruled,omitempty"`
 
 	// Problem Why Gantry can't follow the label; it holds the run then.

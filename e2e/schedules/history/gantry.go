@@ -50,7 +50,7 @@ const (
 	Ready     = "ready"
 	Killed    = "killed"    // by kill -9
 	Asked     = "asked"     // to stop, by SIGTERM
-	Ended     = "ended"     // after it was asked, or by itself: then it has an Error
+	Ended     = "ended"     // after it was asked, or with an Error
 	Paused    = "paused"    // by SIGSTOP
 	Continued = "continued" // by SIGCONT
 )
@@ -75,7 +75,7 @@ type Execution struct {
 	Bytes  int       `json:"bytes"`
 }
 
-// Usage is what a process used at that moment.
+// Usage is the memory and processor time of a process at a moment.
 type Usage struct {
 	Name string `json:"name"`
 	RSS  int    `json:"rss"` // bytes
