@@ -28,10 +28,14 @@ func (h *handlers) GetHealth(context.Context, genserver.GetHealthRequestObject) 
 // don't get them.
 func (h *handlers) GetReadiness(ctx context.Context, _ genserver.GetReadinessRequestObject) (genserver.GetReadinessResponseObject, error) {
 	health := h.inbox.Health()
-	if h.temporalProblem != nil && !health.ForwarderDown {
+	if h.temporalProblem != nil {
 		// Temporal may be away before the first event fails.
-		if since, problem := h.temporalProblem(); problem != "" {
+		since, problem := h.temporalProblem()
+		switch {
+		case problem != "" && !health.ForwarderDown:
 			health.ForwarderDown, health.ForwarderSince, health.LastForwardError = true, since, problem
+		case problem != "" && since.Before(health.ForwarderSince):
+			health.ForwarderSince = since
 		}
 	}
 	r := toAPIReadiness(health, time.Now())

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/inbox"
 	"github.com/gantryhq/gantry/server"
 )
@@ -59,6 +60,23 @@ func TestReadinessHidesInternals(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// An outage doesn't begin anew when the first event fails.
+func TestReadinessKeepsTheBeginningOfAnOutage(t *testing.T) {
+	began := time.Now().Add(-time.Minute).UTC().Truncate(time.Second)
+	r := newRig(t)
+	cfg := ordinary()
+	cfg.TemporalProblem = func() (time.Time, string) { return began, "no answer" }
+	s, err := server.New(cfg, brokenInbox{writable: true}, r.temporal, newRegistry(), discard())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	s.Operations.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/readyz", nil))
+	if since := decode[api.Readiness](t, w).Forwarding.DownSince; since == nil || !since.Equal(began) {
+		t.Errorf("down since %v, want %s: %s", since, began, w.Body)
 	}
 }
 
