@@ -52,8 +52,8 @@ var All = []Mutant{
 	}}},
 	{"ignores-unreadable-labels", "Gantry ignores labels that it can't read", []Edit{{
 		"decide/policy/resolve.go",
-		"	if len(p.Problems) > 0 {\n		p.Confirm = defaultly(ConfirmManual)\n	}\n	return p\n}\n\n// Of returns",
-		"	p.Problems = nil\n	return p\n}\n\n// Of returns",
+		"	if len(p.Problems) > 0 {\n		p.hold(r)\n	}\n	return p\n",
+		"	p.Problems = nil\n	return p\n",
 	}}},
 	{"confirms-unasked", "Gantry confirms plans of stacks that no label leaves to it", []Edit{{
 		"decide/policy/resolve.go",
@@ -85,9 +85,9 @@ var All = []Mutant{
 		"	if s.Policy.SelfApproval.Value || by.Name != \"\" {\n		return nil\n	}\n	if len(s.excluded) == 0 {",
 	}}},
 	{"lets-any-group-approve", "People of any group approve", []Edit{{
-		"decide/managed/refuse.go",
-		"group != \"\" && !slices.Contains(by.Groups, group)",
-		"group != \"\" && by.Name == \"\" && !slices.Contains(by.Groups, group)",
+		"decide/managed/demand.go",
+		"	return d.Group == \"\" || slices.Contains(who.Groups, d.Group)",
+		"	return d.Group == \"\" || who.Name != \"\" || slices.Contains(who.Groups, d.Group)",
 	}}},
 	{"keeps-approvals-over-replans", "An approval of one plan counts for the next one", []Edit{
 		{"decide/managed/decision.go", "		if (StateKey{d.StateVersion, d.State}) != s.Key() || d.Revoked", "		if d.State != s.State || d.Revoked"},
