@@ -137,8 +137,8 @@ func TestWorkerServesProbesOnly(t *testing.T) {
 	if status != http.StatusNotFound {
 		t.Errorf("POST /webhook: %d %s", status, answer)
 	}
-	if _, err := os.Stat(filepath.Join(w.dir, "inbox")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("a worker has an inbox: %v", err)
+	if found, err := os.ReadDir(filepath.Join(w.dir, "inbox")); err != nil || len(found) != 1 || found[0].Name() != "audit" {
+		t.Errorf("the folder of a worker has %v, %v; want the audit log alone", found, err)
 	}
 
 	// Without Temporal it is alive but not ready.
