@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -11,24 +13,29 @@ import (
 
 	"github.com/gantryhq/gantry/config"
 	"github.com/gantryhq/gantry/decide/policy"
+	"github.com/gantryhq/gantry/deploy"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
 func newLintCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "lint",
-		Short: "Check a configuration and labels, offline",
+		Short: "Check a configuration and labels, before Gantry runs with them",
 		Long: `Checks a configuration file without starting anything or connecting to anything.
 It accepts and refuses the same configurations as gantry serve, but doesn't read
 files of secrets. With --labels it also shows the policy that a stack's labels
 resolve to, and the origin of each value; with --plan, what Gantry would do with a
-plan. gantry doctor and gantry stacks check
-what labels refer to in an account, such as the stacks they follow. Exit codes: 0
-fine, 1 if Gantry can't follow something.`,
+plan.
+
+With --account and without --labels it connects to Spacelift and checks all stacks of
+the account: whether Gantry can follow their labels, whether what they refer to
+exists, and whether Spacelift enforces what they promise. Exit codes: 0 fine, 1 if
+something is wrong or can't be checked.`,
 		Example: `  gantry lint --config gantry.yaml
   gantry lint --config gantry.yaml --without-accounts --stack network-prod --labels gantry:managed,gantry:profile=production
   terraform show -json tfplan >plan.json &&
-    gantry lint --config gantry.yaml --labels gantry:managed,gantry:profile=production --plan plan.json`,
+    gantry lint --config gantry.yaml --labels gantry:managed,gantry:profile=production --plan plan.json
+  gantry lint --config gantry.yaml --account acme`,
 		Args: cobra.NoArgs,
 	}
 	file := configFlag(cmd)
@@ -37,7 +44,7 @@ fine, 1 if Gantry can't follow something.`,
 	plan := cmd.Flags().String("plan", "", "file with a plan of the stack: the output of terraform show -json, or of gantry runs resources -o json")
 	var stack policy.Stack
 	f := cmd.Flags()
-	f.StringVar((*string)(&stack.Account), "account", "", "account of the stack, for rules")
+	f.StringVar((*string)(&stack.Account), "account", "", "account whose stacks to check; with --labels, account of the stack, for rules")
 	f.StringVar((*string)(&stack.ID), "stack", "", "id of the stack, for rules")
 	f.StringSliceVar(&stack.Spaces, "spaces", nil, "ids of the stack's space and of those above it, separated by commas, for rules")
 	f.StringVar(&stack.Branch, "branch", "", "branch of the stack, for rules")
@@ -45,15 +52,54 @@ fine, 1 if Gantry can't follow something.`,
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		stack.Labels = *labels
 		withLabels := cmd.Flags().Changed("labels")
-		if file.name() == "" && !withLabels {
-			return errors.New("nothing to check: give --config, --labels or both")
+		whole := stack.Account != "" && !withLabels
+		switch {
+		case file.name() == "" && !withLabels && !whole:
+			return errors.New("nothing to check: give --config, --labels or --account")
+		case whole && *shared:
+			return errors.New("--account: it needs the account's settings; leave --without-accounts out")
 		}
 		if *plan != "" && !withLabels {
 			return errors.New("--plan: give the --labels of its stack as well")
 		}
-		return lint(cmd.OutOrStdout(), file, *shared, stack, withLabels, *plan)
+		if err := lint(cmd.OutOrStdout(), file, *shared, stack, withLabels, *plan); err != nil || !whole {
+			return err
+		}
+		return lintAccount(cmd.Context(), cmd.OutOrStdout(), file, string(stack.Account))
 	}
 	return cmd
+}
+
+// lintedChecks are the doctor's checks of an account's stacks, and those that they
+// depend on.
+var lintedChecks = []string{"spacelift-key", "spacelift-rights", "stacks-labels", "stacks-references", "stacks-enforced"}
+
+// lintAccount checks the stacks of an account. A warning counts: what labels promise must
+// hold.
+func lintAccount(ctx context.Context, w io.Writer, given configFile, name string) error {
+	loaded, err := given.load(nil)
+	if err != nil {
+		return err
+	}
+	chosen, err := chooseAccount(loaded.Accounts, name)
+	if err != nil {
+		return err
+	}
+	a := newAccountState(chosen, &localState{loaded: loaded, webhook: deploy.DefaultName, policy: deploy.DefaultName})
+	r := doctorReport{Verdict: verdictOK, Findings: []finding{}}
+	for _, c := range checks {
+		if slices.Contains(lintedChecks, c.id) {
+			r.add(ctx, c.id, a.Name, func(ctx context.Context) finding { return c.account(ctx, a) })
+		}
+	}
+	fmt.Fprintln(w)
+	if err := r.print(w); err != nil {
+		return err
+	}
+	if good := r.count(verdictOK); good < len(lintedChecks) {
+		return fmt.Errorf("%d of %d checks of account %s found something, or could not be made", len(lintedChecks)-good, len(lintedChecks), name)
+	}
+	return nil
 }
 
 func lint(w io.Writer, given configFile, shared bool, stack policy.Stack, withLabels bool, planFile string) error {

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/gantryhq/gantry/authority"
+	"github.com/gantryhq/gantry/simulator"
 )
 
 const exampleConfig = "../../docs/reference/gantry.example.yaml"
@@ -95,7 +96,7 @@ func TestLint(t *testing.T) {
 			},
 		},
 		{name: "no such file", args: []string{"--config", "/nowhere.yaml"}, fails: []string{"/nowhere.yaml"}},
-		{name: "nothing to check", fails: []string{"give --config, --labels or both"}},
+		{name: "nothing to check", fails: []string{"give --config, --labels or --account"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			out, err := lintWith(t, tt.args...)
@@ -163,5 +164,39 @@ func TestLintAndDoctorRefuseLikeServe(t *testing.T) {
 				t.Errorf("doctor says %+v\nserve says: %s", f, served)
 			}
 		})
+	}
+}
+
+// In CI, lint checks the labels of all stacks of an account, and whether Spacelift
+// enforces what they promise.
+func TestLintAccount(t *testing.T) {
+	r := newRig(t)
+	r.ok(r.spacelift.AddStack(simulator.Stack{ID: "network", Labels: []string{"gantry:managed", "gantry:approvals=2"}}))
+	if out, code := r.run("setup", "--url", r.gantry.url, "--enforce", "--yes"); code != 0 {
+		t.Fatalf("setup: %d %s", code, out)
+	}
+	if out, code := r.run("lint", "--account", "acme"); code != 0 || !strings.Contains(out, "stacks-enforced") {
+		t.Errorf("exit code %d, want 0: %s", code, out)
+	}
+	for labels, want := range map[string]string{
+		"gantry:managed,gantry:aprovals=2":   "gantry:aprovals",
+		"gantry:managed,gantry:after=netwok": `there is no stack "netwok"`,
+	} {
+		r.ok(r.spacelift.SetLabels("network", strings.Split(labels, ",")...))
+		if out, code := r.run("lint", "--account", "acme"); code != 1 || !strings.Contains(out, want) {
+			t.Errorf("%s: exit code %d, want 1 and %q: %s", labels, code, want, out)
+		}
+	}
+	r.ok(r.spacelift.SetLabels("network", "gantry:managed", "gantry:approvals=2"))
+	if out, code := r.run("setup", "--url", r.gantry.url, "--no-enforce", "--yes"); code != 0 {
+		t.Fatalf("setup: %d %s", code, out)
+	}
+	if out, code := r.run("lint", "--account", "acme"); code != 1 || !strings.Contains(out, "network is advisory") {
+		t.Errorf("without enforcement: exit code %d, want 1: %s", code, out)
+	}
+	for _, args := range [][]string{{"--account", "initech"}, {"--account", "acme", "--without-accounts"}} {
+		if out, code := r.run(append([]string{"lint"}, args...)...); code != 1 || !strings.Contains(out, args[1]) && !strings.Contains(out, "--account") {
+			t.Errorf("%v: exit code %d: %s", args, code, out)
+		}
 	}
 }
