@@ -49,7 +49,7 @@ type Activities struct {
 
 	// OnBypassed is called when a plan was confirmed or applied against the policy in
 	// effect; nil calls nothing.
-	OnBypassed func()
+	OnBypassed func(context.Context, ReportBypassInput)
 
 	// Now is the clock for windows and freezes; nil is the machine's.
 	Now func() time.Time

@@ -20,7 +20,7 @@ type ReportBypassInput struct {
 func (a *Activities) ReportBypass(ctx context.Context, in ReportBypassInput) error {
 	activity.GetLogger(ctx).Warn("a plan was applied against its policy", "run", in.Run.String(), "actor", in.Bypass.Actor, "reason", in.Bypass.Reason)
 	if a.OnBypassed != nil {
-		a.OnBypassed()
+		a.OnBypassed(ctx, in)
 	}
 	return nil
 }

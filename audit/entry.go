@@ -68,6 +68,7 @@ const (
 	ActionStart   = "start"        // a process began; After is its configuration's fingerprint
 	ActionToken   = "authenticate" // a request without a valid token was refused
 	ActionRecover = "recover"      // the log was damaged when it was opened
+	ActionBypass  = "bypass"       // somebody confirmed a plan in Spacelift against the policy in effect, or it was applied unasked
 )
 
 const (

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gantryhq/gantry/activities"
 	"github.com/gantryhq/gantry/audit"
 )
 
@@ -75,6 +76,18 @@ func writeConfiguration(note string, values map[string]string) error {
 		return fmt.Errorf("note the configuration for the audit log: %w", err)
 	}
 	return nil
+}
+
+// onBypassed counts a bypass and records it.
+func (p *process) onBypassed() func(context.Context, activities.ReportBypassInput) {
+	count := bypassed(p.registry)
+	return func(ctx context.Context, in activities.ReportBypassInput) {
+		count.Inc()
+		e := of(in.Run, in.Bypass.Reason)
+		e.By, e.Via, e.Action, e.Account, e.Result = cmp.Or(in.Bypass.Actor, "unknown"), "Spacelift", audit.ActionBypass, string(in.Run.Account), audit.Done
+		e.Detail = fmt.Sprintf("state version %d, at %s", in.Bypass.StateVersion, in.Bypass.At.UTC().Format(time.RFC3339))
+		_ = p.audit.Record(context.WithoutCancel(ctx), e) // which logs what can't be written
+	}
 }
 
 func (p *process) sendAudit(ctx context.Context, id string, lines []byte) error {

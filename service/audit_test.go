@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -33,6 +34,12 @@ func TestAudit(t *testing.T) {
 	}
 	if got := entries(g, "?by=Gantry&run="+url.QueryEscape(string(run))); !strings.Contains(got, `"action":"run`) || !strings.Contains(got, "an incident") {
 		t.Errorf("entries about the run: %s", got)
+	}
+	r.must(r.temporal.execute(t, "ReportBypass", activities.ReportBypassInput{
+		Run: ref, Bypass: managed.Bypass{StateVersion: 6, Actor: "jane", Reason: "0 of 2 approvals"},
+	}, nil))
+	if got := entries(g, "?action=bypass&by=jane"); !strings.Contains(got, "0 of 2 approvals") || !strings.Contains(got, string(run)) {
+		t.Errorf("entries about the bypass: %s", got)
 	}
 	g.stop()
 	r.config.Labels.DependsOn = true

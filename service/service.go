@@ -239,7 +239,7 @@ func (p *process) worker() func(context.Context) error {
 	}
 	acts := &activities.Activities{
 		Accounts: clients, WebhookSecrets: p.accounts.secrets, Definitions: p.definitions, Notifier: p.channels, Temporal: p.temporal,
-		Alarms: p.Config.Guardian.Notify, OnConfirmedUnseen: confirmedUnseen(p.registry).Inc, OnBypassed: bypassed(p.registry).Inc,
+		Alarms: p.Config.Guardian.Notify, OnConfirmedUnseen: confirmedUnseen(p.registry).Inc, OnBypassed: p.onBypassed(),
 	}
 	return func(ctx context.Context) error { return work(ctx, p.temporal, acts, &p.polling, p.Options) }
 }

@@ -266,7 +266,7 @@ type AuditEntry struct {
 	// Account The account that it concerns.
 	Account *string `json:"account,omitempty"`
 
-	// Action The operation of this contract, such as `decideRun`, the mutation of Spacelift, such as `runConfirm`, or `start`, `authenticate` or `recover`.
+	// Action The operation of this contract, such as `decideRun`, the mutation of Spacelift, such as `runConfirm`, or `start`, `authenticate`, `bypass` or `recover`.
 	Action string `json:"action"`
 
 	// After What is wanted: the body of the request, or the arguments.
