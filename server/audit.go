@@ -34,13 +34,14 @@ func (h *handlers) recorded(next genserver.StrictHandlerFunc, operation string) 
 		}
 		about := &note{}
 		answer, err := next(context.WithValue(ctx, noteKey{}, about), w, r, request)
+		if !changes && !forbidden(err) {
+			return answer, err
+		}
+		result, detail := resultOf(err)
 		e := audit.Entry{
 			By: caller.Person.Name, Via: string(caller.How) + " " + caller.Credential, Source: sourceName(h.door.sources.of(r), r),
 			Action: unexported(operation), After: content(request), Plan: about.plan, RequestID: requestIDOf(w),
-		}
-		e.Result, e.Detail = resultOf(err)
-		if !changes && (e.Result != audit.Refused || !forbidden(err)) {
-			return answer, err
+			Result: result, Detail: detail,
 		}
 		nameResource(&e, r, about.on)
 		var text struct{ Note, Reason string }
@@ -113,6 +114,9 @@ func resultOf(err error) (audit.Result, string) {
 }
 
 func forbidden(err error) bool {
+	if err == nil {
+		return false
+	}
 	p, _ := problemOf(err)
 	return p.Status == http.StatusForbidden
 }
