@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -68,13 +67,8 @@ func subjectOf(e api.AuditEntry) string {
 	return strings.Trim(strings.Join([]string{deref(e.Account), deref(e.Stack), deref(e.Run), deref(e.On)}, " "), " ")
 }
 
-func between(p *api.ListAuditParams, since, until string) error {
-	after, err := timeOf("since", since, time.Now(), -1)
-	if err != nil {
-		return err
-	}
-	before, err := timeOf("until", until, time.Now(), -1)
-	p.Since, p.Until = given(after), given(before)
+func between(p *api.ListAuditParams, since, until string) (err error) {
+	p.Since, p.Until, err = period(since, until)
 	return err
 }
 

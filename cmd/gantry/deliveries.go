@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -40,17 +39,13 @@ func newDeliveriesListCommand(r *remote) *cobra.Command {
 	complete(cmd, "outcome", "accepted", "duplicate", "ignored", "refused", "unavailable")
 	complete(cmd, "forwarding", "pending", "forwarded", "late", "dead")
 	cmd.RunE = answering(r, func(ctx context.Context, s *session, _ []string) (api.DeliveryList, error) {
-		after, err := timeOf("since", *since, time.Now(), -1)
-		if err != nil {
-			return api.DeliveryList{}, err
-		}
-		before, err := timeOf("until", *until, time.Now(), -1)
+		after, before, err := period(*since, *until)
 		if err != nil {
 			return api.DeliveryList{}, err
 		}
 		return s.deliveries(ctx, api.ListDeliveriesParams{
 			Outcome: given(api.Outcome(*outcome)), Forwarding: given(api.Forwarding(*forwarding)), Reason: given(*reason),
-			Account: given(*account), Stack: given(*stack), Run: given(*run), Since: given(after), Until: given(before),
+			Account: given(*account), Stack: given(*stack), Run: given(*run), Since: after, Until: before,
 		}, *limit)
 	}, printDeliveries)
 	return cmd

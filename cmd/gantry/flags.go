@@ -67,6 +67,20 @@ func accountFlag(r *remote, cmd *cobra.Command) *string {
 
 func noteFlag(cmd *cobra.Command, usage string) *string { return cmd.Flags().String("note", "", usage) }
 
+// period reads the flags --since and --until; nil for one that is not given.
+func period(since, until string) (from, to *time.Time, err error) {
+	now := time.Now()
+	first, err := timeOf("since", since, now, -1)
+	if err != nil {
+		return nil, nil, err
+	}
+	last, err := timeOf("until", until, now, -1)
+	if err != nil {
+		return nil, nil, err
+	}
+	return given(first), given(last), nil
+}
+
 // timeOf reads the value of a flag: a time as RFC 3339, or a distance from now
 // such as 2h.
 func timeOf(flag, s string, now time.Time, direction time.Duration) (time.Time, error) {
