@@ -11,10 +11,11 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/gantryhq/gantry/folder"
 )
 
 // DefaultFileBytes is the size at which a log begins a new file.
@@ -27,7 +28,8 @@ const maxWaiting = 10_000
 type Options struct {
 	Dir       string
 	Replica   string
-	FileBytes int64 // 0 means DefaultFileBytes
+	FileBytes int64         // 0 means DefaultFileBytes
+	LockWait  time.Duration // longest wait for a process that uses the folder
 	Metrics   prometheus.Registerer
 	Logger    *slog.Logger
 
@@ -59,8 +61,7 @@ type Head struct {
 	Hash     string `json:"hash,omitempty"`
 }
 
-// Open opens the log in a folder, which it makes if there is none. It waits for a process
-// that still uses the folder until ctx ends.
+// Open opens the log in a folder, which it makes if there is none.
 func Open(ctx context.Context, o Options) (*Log, error) {
 	if o.FileBytes == 0 {
 		o.FileBytes = DefaultFileBytes
@@ -82,32 +83,13 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 		return nil, fmt.Errorf("make the folder of the audit log: %w", err)
 	}
 	var err error
-	if l.lock, err = lockFolder(ctx, o.Dir); err != nil {
-		return nil, err
+	if l.lock, err = folder.Lock(ctx, o.Dir, o.LockWait); err != nil {
+		return nil, fmt.Errorf("lock the audit log in %s: %w; give each replica a folder of its own", o.Dir, err)
 	}
 	if err := l.recover(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("open the audit log in %s: %w", o.Dir, err), l.lock.Close())
+		return nil, errors.Join(fmt.Errorf("open the audit log in %s: %w", o.Dir, err), folder.Unlock(l.lock))
 	}
 	return l, nil
-}
-
-// lockFolder takes the lock of the folder.
-func lockFolder(ctx context.Context, dir string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("lock the audit log: %w", err)
-	}
-	for {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil {
-			return f, nil
-		}
-		select {
-		case <-ctx.Done():
-			return nil, errors.Join(fmt.Errorf("lock the audit log in %s: another process uses it; give each replica a folder of its own", dir), f.Close())
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
 }
 
 // recover finds the last entry. The end of a line that a crash cut was never
@@ -261,7 +243,7 @@ func (l *Log) begin(sequence int64) error {
 	if err != nil {
 		return err
 	}
-	if err := syncFolder(l.o.Dir); err != nil {
+	if err := folder.Sync(l.o.Dir); err != nil {
 		return errors.Join(err, f.Close())
 	}
 	if l.file != nil {
@@ -316,7 +298,7 @@ func (l *Log) Close() error {
 	if l.file != nil {
 		err = errors.Join(err, l.file.Close())
 	}
-	return errors.Join(err, syscall.Flock(int(l.lock.Fd()), syscall.LOCK_UN), l.lock.Close())
+	return errors.Join(err, folder.Unlock(l.lock))
 }
 
 // The notes beside a log: its last entry, and the last that was sent.
@@ -352,14 +334,6 @@ func readNote(dir, name string) (h Head, err error) {
 		return Head{}, fmt.Errorf("%s: %w", filepath.Join(dir, name), err)
 	}
 	return h, nil
-}
-
-func syncFolder(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // nameOf returns the name of the file that begins with an entry.

@@ -32,7 +32,7 @@ type Config struct {
 	ShutdownDelay  time.Duration       `setting:"shutdownDelay" doc:"Time between readiness 503 and the end of new requests when Gantry stops, for load balancers to notice. 5s suits Kubernetes."`
 	Role           string              `setting:"role" oneof:"all api worker" doc:"Work of this process: api receives webhooks and serves the API, worker runs the workflows and has no API, all does both."`
 	Data           string              `setting:"data" doc:"Folder of the inbox and the audit log. Each replica needs its own, on a disk that outlives it."`
-	Replica        string              `setting:"replica" doc:"Name of this replica in the delivery log. Empty for the host's name."`
+	Replica        string              `setting:"replica" doc:"Name of this replica in the delivery log and the audit log. Empty for the host's name."`
 	Peers          Names               `setting:"peers" doc:"Addresses at which the replicas reach each other's public listener, such as http://gantry-headless:8080. A name with several addresses, such as that of a headless Service, stands for the replicas at all of them. Lists of deliveries then cover all replicas. In the environment, with commas between."`
 	Log            Log                 `setting:"log"`
 	Temporal       Temporal            `setting:"temporal"`

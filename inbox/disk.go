@@ -1,7 +1,6 @@
 package inbox
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,17 +9,16 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/gantryhq/gantry/folder"
 )
 
 const (
-	lockName    = "lock"
 	spareName   = "spare"
 	ballastName = "ballast"
 
 	ballastBytes = 2 << 20
 )
-
-var errInUse = errors.New("another process uses it")
 
 // disk is the folder of the log. New segments are written with zeros in advance,
 // because a flush is three times as fast if it changes only data: the spare becomes
@@ -92,7 +90,7 @@ func (d *disk) create(name string, content []byte, size int64) (err error) {
 	if err != nil {
 		return errors.Join(err, os.Remove(d.path(name+".new")))
 	}
-	return d.syncDir()
+	return folder.Sync(d.dir)
 }
 
 // reserve creates an empty segment under another name.
@@ -124,7 +122,7 @@ func (d *disk) next(name string) (*file, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		err = d.reserve(name, d.size)
 	}
-	if err = errors.Join(err, d.syncDir()); err != nil {
+	if err = errors.Join(err, folder.Sync(d.dir)); err != nil {
 		return nil, err
 	}
 	return d.openFile(name, syscall.O_DSYNC)
@@ -141,42 +139,3 @@ func (d *disk) aside(name string, kept int) (*damage, error) {
 
 // damagedNow is the end of a damaged file's second name.
 func damagedNow() string { return ".damaged-" + time.Now().UTC().Format("20060102T150405.000Z") }
-
-func (d *disk) syncDir() error {
-	dir, err := os.Open(d.dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
-}
-
-// lock waits for the lock of the folder, at most for the given time.
-func (d *disk) lock(ctx context.Context, wait time.Duration) (*os.File, error) {
-	f, err := os.OpenFile(d.path(lockName), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("%s is not writable: %w", d.dir, err)
-	}
-	for deadline := time.Now().Add(wait); ; {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil {
-			return f, nil
-		}
-		if !errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, errors.Join(err, f.Close())
-		}
-		if time.Now().After(deadline) {
-			return nil, errors.Join(errInUse, f.Close())
-		}
-		select {
-		case <-time.After(100 * time.Millisecond):
-		case <-ctx.Done():
-			return nil, errors.Join(context.Cause(ctx), f.Close())
-		}
-	}
-}
-
-// unlock releases the lock explicitly: a process that is being started may have a
-// copy of the file.
-func unlock(f *os.File) error {
-	return errors.Join(syscall.Flock(int(f.Fd()), syscall.LOCK_UN), f.Close())
-}

@@ -17,6 +17,7 @@ import (
 	"github.com/oklog/ulid/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/gantryhq/gantry/folder"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -167,7 +168,7 @@ func Open(ctx context.Context, opts Options) (_ *Inbox, err error) {
 		}
 	}()
 	if err := in.openFiles(ctx); err != nil {
-		if errors.Is(err, errInUse) {
+		if errors.Is(err, folder.ErrInUse) {
 			return nil, fmt.Errorf("open inbox: another process uses %s; stop it, or give each process its own directory", opts.Dir)
 		}
 		return nil, fmt.Errorf("open inbox: %w", err)
@@ -198,7 +199,7 @@ func (in *Inbox) openFiles(ctx context.Context) error {
 		return fmt.Errorf("%s holds the store of an earlier build (%s); start that build until gantry_inbox_pending is 0, then delete the file", dir, oldStore)
 	}
 	in.disk = &disk{dir: dir, size: in.opts.segment, faults: in.opts.faults}
-	if in.lock, err = in.disk.lock(ctx, in.opts.LockWait); err != nil {
+	if in.lock, err = folder.Lock(ctx, in.disk.dir, in.opts.LockWait); err != nil {
 		return err
 	}
 	in.records = &log{disk: in.disk}
@@ -349,7 +350,7 @@ func (in *Inbox) closeFiles() (err error) {
 		}
 	}
 	if in.lock != nil {
-		err = errors.Join(err, unlock(in.lock))
+		err = errors.Join(err, folder.Unlock(in.lock))
 	}
 	return err
 }

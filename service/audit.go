@@ -20,14 +20,12 @@ import (
 // openAudit opens the audit log and records the start of the process, with what changed in
 // the configuration since its last one.
 func (p *process) openAudit(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, cmp.Or(p.LockWait, 30*time.Second))
-	defer cancel()
 	host, err := os.Hostname()
 	if err != nil {
 		return fmt.Errorf("read the host's name: %w", err)
 	}
 	folder := cmp.Or(p.Config.Audit.Folder, filepath.Join(p.Config.Data, "audit"))
-	log, err := audit.Open(ctx, audit.Options{Dir: folder, Replica: host, Metrics: p.registry, Logger: p.Log})
+	log, err := audit.Open(ctx, audit.Options{Dir: folder, Replica: cmp.Or(p.Config.Replica, host), LockWait: cmp.Or(p.LockWait, 30*time.Second), Metrics: p.registry, Logger: p.Log})
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,64 @@
+// Package folder holds what a store does with its folder as a whole: it locks it
+// against other processes, and flushes its entries.
+package folder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// ErrInUse reports that another process has the lock.
+var ErrInUse = errors.New("another process uses it")
+
+// lockName is the name of the file that carries the lock.
+const lockName = "lock"
+
+// recheck is the time between two attempts to take a lock.
+const recheck = 100 * time.Millisecond
+
+// Lock takes the lock of a folder. It waits for the process that has it, such as the one
+// that a rolling update replaces, at most for the given time; then it returns ErrInUse.
+// The lock ends with Unlock or with the process.
+func Lock(ctx context.Context, dir string, wait time.Duration) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("%s is not writable: %w", dir, err)
+	}
+	for deadline := time.Now().Add(wait); ; {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return f, nil
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, errors.Join(err, f.Close())
+		}
+		if time.Now().After(deadline) {
+			return nil, errors.Join(ErrInUse, f.Close())
+		}
+		select {
+		case <-time.After(recheck):
+		case <-ctx.Done():
+			return nil, errors.Join(context.Cause(ctx), f.Close())
+		}
+	}
+}
+
+// Unlock releases a lock explicitly: a process that is being started may have a copy of
+// the file, and closing ours would leave the lock with it.
+func Unlock(f *os.File) error {
+	return errors.Join(syscall.Flock(int(f.Fd()), syscall.LOCK_UN), f.Close())
+}
+
+// Sync flushes the entries of a folder.
+func Sync(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
